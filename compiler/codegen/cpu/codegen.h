@@ -1,0 +1,52 @@
+/* The CPU code generator: kernel descriptions in, one object (or its text) out. Lowered through upstream dialects only
+ * (llvm, scf, vector, arith, math); every kernel exists once per CPU version, as an llvm.func with its own target features. */
+#ifndef HMOEC_CODEGEN_CPU_CODEGEN_H
+#define HMOEC_CODEGEN_CPU_CODEGEN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mlir-c/IR.h>
+
+#include "codegen/cpu/kernels.h"
+#include "support/diagnostics.h"
+
+/* The schedule: what may be tuned. Zero-initialise with hmoec_cpu_schedule_default. */
+typedef struct hmoec_cpu_schedule {
+  int64_t lda;         /* row stride of every A operand the micro-kernels see, in floats: >= the deepest product, an odd multiple of 16 */
+  int64_t row_block;   /* most rows of one block */
+  int64_t tile_rows[3], tile_vectors[3]; /* register tile by CPU version (HMOE_CPU_*): rows x vectors of the version's width */
+} hmoec_cpu_schedule;
+
+/* The default schedule for products at most `deepest` deep. */
+hmoec_cpu_schedule hmoec_cpu_schedule_default(int64_t deepest);
+
+/* Per-worker scratch the kernels need with this schedule, in bytes. */
+uint64_t hmoec_cpu_scratch_bytes(const hmoec_cpu_schedule *schedule);
+
+typedef struct hmoec_cpu_unit {
+  const char *name;             /* model name; symbols are NAME_object (exported) and NAME_* (local) */
+  const hmoec_kernel *kernels;  /* distinct */
+  size_t kernel_count;
+  const void *plan;             /* finished plan blob */
+  size_t plan_bytes;
+  hmoec_cpu_schedule schedule;
+  uint32_t versions;            /* bit set of 1u << HMOE_CPU_*; portable is always wanted by the CLI default */
+  const char *mcpu;             /* NULL, or a CPU name for -mcpu tuning of the matching version */
+} hmoec_cpu_unit;
+
+typedef enum hmoec_cpu_output { HMOEC_CPU_OBJECT, HMOEC_CPU_ASSEMBLY, HMOEC_CPU_LLVM, HMOEC_CPU_MLIR } hmoec_cpu_output;
+
+/* Generates the unit. *out_bytes is malloc'd, owned by the caller, *out_size long (not terminated). False with a diagnostic on
+ * failure. `context` must have every upstream dialect registered. Deterministic: equal units give equal bytes. */
+bool hmoec_cpu_generate(MlirContext context, const hmoec_cpu_unit *unit, hmoec_cpu_output output, hmoec_diagnostics *diagnostics,
+                        char **out_bytes, size_t *out_size);
+
+/* Loads an object into this process (LLVM ORC); *out_object points at NAME_object, valid until hmoec_loaded_destroy. */
+typedef struct hmoec_loaded hmoec_loaded;
+struct hmoe_model_object;
+bool hmoec_object_load(const char *name, const char *bytes, size_t size, hmoec_diagnostics *diagnostics, hmoec_loaded **out_loaded,
+                       const struct hmoe_model_object **out_object);
+void hmoec_loaded_destroy(hmoec_loaded *loaded);
+
+#endif

@@ -1,0 +1,350 @@
+/* The op table, and building ops from it: check operands and attributes, run the shape rule, make the op. The shape rules
+ * themselves are in ops_infer.c. */
+#include "ir/ops.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+
+#include "ir/ops_infer.h"
+
+static const char *const gates[] = {"softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm", NULL};
+static const char *const activations[] = {"relu", "gelu", "gelu_new", "silu", NULL};
+static const char *const functions[] = {"relu", "gelu", "gelu_new", "silu", "none", NULL};
+static const char *const selections[] = {"selected", "unselected", NULL};
+static const char *const aggregates[] = {"sum", "mean", NULL};
+static const char *const strategies[] = {"auto", "table", "cache", "factored", "per_token", NULL};
+
+#define COUNTS_1(a) (1u << (a))
+#define COUNTS_2(a, b) (1u << (a) | 1u << (b))
+#define REQUIRED_INT(attribute, low) {.name = attribute, .kind = HMOEC_ATTRIBUTE_INT, .required = true, .minimum = low, .maximum = INT32_MAX}
+#define INT(attribute, low, high, value) {.name = attribute, .kind = HMOEC_ATTRIBUTE_INT, .minimum = low, .maximum = high, .default_int = value}
+#define CHOICE(attribute, list, value) {.name = attribute, .kind = HMOEC_ATTRIBUTE_STRING, .choices = list, .default_text = value}
+
+static const hmoec_op_info ops[] = {
+    {.name = "parameter",
+     .legal_counts = COUNTS_1(0),
+     .attributes = {{.name = "key", .kind = HMOEC_ATTRIBUTE_STRING, .required = true}, INT("count", 0, INT32_MAX, 0)},
+     .infer = NULL,
+     .from_spec = true},
+    {.name = "linear",
+     .operands = {"x", "w", "bias"},
+     .required_operands = 2,
+     .legal_counts = COUNTS_2(2, 3),
+     .infer = hmoec_infer_linear,
+     .from_spec = true},
+    {.name = "activate",
+     .operands = {"x"},
+     .required_operands = 1,
+     .attributes = {{.name = "function", .kind = HMOEC_ATTRIBUTE_STRING, .required = true, .choices = functions}},
+     .infer = hmoec_infer_activate,
+     .from_spec = true},
+    {.name = "add", .operands = {"a", "b"}, .required_operands = 2, .infer = hmoec_infer_add, .from_spec = true},
+    {.name = "reshape",
+     .operands = {"x"},
+     .required_operands = 1,
+     .attributes = {{.name = "shape", .kind = HMOEC_ATTRIBUTE_INTS, .required = true, .minimum = 1, .maximum = INT32_MAX}},
+     .infer = hmoec_infer_reshape,
+     .from_spec = true},
+    {.name = "slice",
+     .operands = {"x"},
+     .required_operands = 1,
+     .attributes = {REQUIRED_INT("begin", 0), REQUIRED_INT("end", 1), INT("squeeze", 0, 1, 0)},
+     .infer = hmoec_infer_slice,
+     .from_spec = true},
+    {.name = "route",
+     .operands = {"logits"},
+     .required_operands = 1,
+     .attributes = {REQUIRED_INT("top_k", 1), CHOICE("gate", gates, "softmax_then_topk"), INT("capacity", 0, INT32_MAX, 0)},
+     .infer = hmoec_infer_route,
+     .from_spec = true},
+    {.name = "experts",
+     .operands = {"x", "indices", "kept", "wi", "wo", "bi", "bo"},
+     .required_operands = 5,
+     .legal_counts = COUNTS_2(5, 7),
+     .attributes = {CHOICE("activation", activations, "relu")},
+     .infer = hmoec_infer_experts,
+     .from_spec = true},
+    {.name = "combine", .operands = {"o", "gates"}, .required_operands = 2, .infer = hmoec_infer_combine, .from_spec = true},
+    {.name = "selection_embedding",
+     .operands = {"indices", "table"},
+     .required_operands = 2,
+     .attributes = {CHOICE("of", selections, "unselected"), CHOICE("aggregate", aggregates, "mean")},
+     .infer = hmoec_infer_selection_embedding,
+     .from_spec = true},
+    {.name = "append_row",
+     .operands = {"x", "table"},
+     .required_operands = 2,
+     .attributes = {REQUIRED_INT("row", 0)},
+     .infer = hmoec_infer_append_row,
+     .from_spec = true},
+    {.name = "hypernetwork",
+     .operands = {"r", "wd", "bd", "wu", "bu", "vd", "cd", "vu", "cu"},
+     .required_operands = 5,
+     .legal_counts = COUNTS_2(5, 9),
+     .attributes = {REQUIRED_INT("bottleneck", 1)},
+     .infer = hmoec_infer_hypernetwork,
+     .from_spec = true},
+    {.name = "hyper_expert",
+     .operands = {"x", "down", "up", "beta", "gamma"},
+     .required_operands = 3,
+     .legal_counts = COUNTS_2(3, 5),
+     .attributes = {CHOICE("strategy", strategies, "auto")},
+     .infer = hmoec_infer_hyper_expert,
+     .from_spec = true},
+    {.name = "weight_embedding",
+     .operands = {"wi", "wo", "depthwise1", "pointwise1", "depthwise2", "pointwise2"},
+     .required_operands = 6,
+     .infer = hmoec_infer_weight_embedding,
+     .from_spec = true},
+    {.name = "all_selections",
+     .legal_counts = COUNTS_1(0),
+     .attributes = {REQUIRED_INT("experts", 1), REQUIRED_INT("top_k", 1)},
+     .infer = hmoec_infer_all_selections},
+    {.name = "selection_rank",
+     .operands = {"indices"},
+     .required_operands = 1,
+     .attributes = {REQUIRED_INT("experts", 1)},
+     .infer = hmoec_infer_selection_rank},
+    {.name = "distinct_selections",
+     .operands = {"indices"},
+     .required_operands = 1,
+     .attributes = {REQUIRED_INT("experts", 1)},
+     .infer = hmoec_infer_distinct_selections},
+    {.name = "indexed_hyper_expert",
+     .operands = {"x", "which", "down", "up", "beta", "gamma"},
+     .required_operands = 4,
+     .legal_counts = COUNTS_2(4, 6),
+     .attributes = {INT("memoize", 0, 1, 0)},
+     .infer = hmoec_infer_indexed_hyper_expert},
+    {.name = "factored_hyper_expert",
+     .operands = {"x", "r", "wd", "bd", "wu", "bu", "vd", "cd", "vu", "cu"},
+     .required_operands = 6,
+     .legal_counts = COUNTS_2(6, 10),
+     .attributes = {REQUIRED_INT("bottleneck", 1)},
+     .infer = hmoec_infer_factored_hyper_expert},
+    {.name = "fused_experts",
+     .operands = {"x", "indices", "gates", "kept", "wi", "wo", "down", "up", "biases", "biases", "biases", "biases"},
+     .required_operands = 8,
+     .legal_counts = COUNTS_1(8) | COUNTS_2(10, 12),
+     .attributes = {CHOICE("activation", activations, "relu"), INT("expert_biases", 0, 1, 0), INT("generated_biases", 0, 1, 0)},
+     .infer = hmoec_infer_fused_experts},
+};
+
+const hmoec_op_info *hmoec_op_info_at(size_t index) { return index < sizeof ops / sizeof *ops ? &ops[index] : NULL; }
+
+const hmoec_op_info *hmoec_op_info_find(const char *name) {
+  for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+    if (strcmp(ops[i].name, name) == 0) return &ops[i];
+  return NULL;
+}
+
+static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
+
+static MlirAttribute get(MlirOperation op, const char *name) { return mlirOperationGetAttributeByName(op, ref(name)); }
+
+int64_t hmoec_op_int(MlirOperation op, const char *name) { return mlirIntegerAttrGetValueInt(get(op, name)); }
+
+MlirStringRef hmoec_op_string(MlirOperation op, const char *name) { return mlirStringAttrGetValue(get(op, name)); }
+
+bool hmoec_op_is(MlirOperation op, const char *full_name) {
+  return mlirStringRefEqual(mlirIdentifierStr(mlirOperationGetName(op)), ref(full_name));
+}
+
+bool hmoec_op_string_is(MlirOperation op, const char *name, const char *value) { return mlirStringRefEqual(hmoec_op_string(op, name), ref(value)); }
+
+bool hmoec_operand_count_check(const hmoec_op_info *info, size_t count, hmoec_diagnostics *diagnostics, hmoec_location location) {
+  unsigned legal = info->legal_counts ? info->legal_counts : 1u << info->required_operands;
+  if (count <= HMOEC_MAX_OPERANDS && (legal >> count & 1u)) return true;
+  char expected[64] = "";
+  for (unsigned i = 0; i <= HMOEC_MAX_OPERANDS; i++) {
+    if (!(legal >> i & 1u)) continue;
+    size_t used = strlen(expected);
+    snprintf(expected + used, sizeof expected - used, "%s%u", used ? " or " : "", i);
+  }
+  char names[256] = "";
+  for (size_t i = 0; info->operands[i]; i++) {
+    size_t used = strlen(names);
+    snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", info->operands[i]);
+  }
+  return hmoec_error(diagnostics, location, "%s: expected %s operands%s%s%s, found %zu", info->name, expected, *names ? " (" : "", names,
+                     *names ? ")" : "", count);
+}
+
+static bool choice_check(const hmoec_op_info *info, const hmoec_attribute_info *row, const char *value, hmoec_diagnostics *diagnostics,
+                         hmoec_location location) {
+  char list[256] = "";
+  size_t count = 0;
+  for (; row->choices[count]; count++) {
+    if (strcmp(row->choices[count], value) == 0) return true;
+    size_t used = strlen(list);
+    snprintf(list + used, sizeof list - used, "%s%s", count ? ", " : "", row->choices[count]);
+  }
+  const char *close = hmoec_closest_name(value, row->choices, count);
+  return hmoec_error(diagnostics, location, "%s: expected %s to be one of %s, found \"%s\"%s%s%s", info->name, row->name, list, value,
+                     close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
+}
+
+static bool range_check(const hmoec_op_info *info, const hmoec_attribute_info *row, int64_t value, hmoec_diagnostics *diagnostics,
+                        hmoec_location location) {
+  if (value >= row->minimum && value <= row->maximum) return true;
+  if (row->maximum == INT32_MAX)
+    return hmoec_error(diagnostics, location, "%s: expected %s to be at least %" PRId64 "%s, found %" PRId64, info->name, row->name, row->minimum,
+                       value > row->maximum ? " and to fit 31 bits" : "", value);
+  return hmoec_error(diagnostics, location, "%s: expected %s to be between %" PRId64 " and %" PRId64 ", found %" PRId64, info->name, row->name,
+                     row->minimum, row->maximum, value);
+}
+
+bool hmoec_attribute_check(const hmoec_op_info *info, const hmoec_attribute_info *row, const hmoec_attribute *value, hmoec_diagnostics *diagnostics,
+                           hmoec_location location) {
+  switch (row->kind) {
+    case HMOEC_ATTRIBUTE_STRING: return !row->choices || choice_check(info, row, value->string, diagnostics, location);
+    case HMOEC_ATTRIBUTE_INT: return range_check(info, row, value->integer, diagnostics, location);
+    case HMOEC_ATTRIBUTE_INTS: break;
+  }
+  for (size_t i = 0; i < value->int_count; i++)
+    if (!range_check(info, row, value->ints[i], diagnostics, location)) return false;
+  return true;
+}
+
+static const char *const kind_names[] = {
+    [HMOEC_ATTRIBUTE_INT] = "an integer", [HMOEC_ATTRIBUTE_STRING] = "a name", [HMOEC_ATTRIBUTE_INTS] = "a list of integers"};
+
+static bool unknown_attribute(const hmoec_op_info *info, const char *name, hmoec_diagnostics *diagnostics, hmoec_location location) {
+  const char *names[HMOEC_MAX_ATTRIBUTES];
+  size_t count = 0;
+  for (; info->attributes[count].name; count++) names[count] = info->attributes[count].name;
+  const char *close = hmoec_closest_name(name, names, count);
+  return hmoec_error(diagnostics, location, "%s has no attribute \"%s\"%s%s%s", info->name, name, close ? "; did you mean " : "", close ? close : "",
+                     close ? "?" : "");
+}
+
+/* given -> inference->attributes, one per row of the table, defaults filled in. */
+static bool attributes_fill(hmoec_inference *inference, const hmoec_attribute *given, size_t given_count) {
+  const hmoec_op_info *info = inference->info;
+  bool ok = true;
+  for (size_t g = 0; g < given_count; g++) {
+    size_t i = 0;
+    while (info->attributes[i].name && strcmp(info->attributes[i].name, given[g].name) != 0) i++;
+    if (!info->attributes[i].name) ok = unknown_attribute(info, given[g].name, inference->diagnostics, inference->location);
+  }
+  for (size_t i = 0; info->attributes[i].name; i++) {
+    const hmoec_attribute_info *row = &info->attributes[i];
+    size_t g = 0;
+    while (g < given_count && strcmp(given[g].name, row->name) != 0) g++;
+    if (g == given_count) {
+      if (row->required) ok = hmoec_error(inference->diagnostics, inference->location, "%s: %s is missing", info->name, row->name);
+      inference->attributes[i] = (hmoec_attribute){.name = row->name, .kind = row->kind, .integer = row->default_int, .string = row->default_text};
+      continue;
+    }
+    inference->attributes[i] = given[g];
+    if (given[g].kind != row->kind)
+      ok = hmoec_error(inference->diagnostics, inference->location, "%s: expected %s to be %s, found %s", info->name, row->name, kind_names[row->kind],
+                       kind_names[given[g].kind]);
+    else if (!hmoec_attribute_check(info, row, &given[g], inference->diagnostics, inference->location)) ok = false;
+  }
+  return ok;
+}
+
+static MlirAttribute attribute_to_mlir(MlirContext context, const hmoec_attribute *attribute) {
+  switch (attribute->kind) {
+    case HMOEC_ATTRIBUTE_INT: return mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), attribute->integer);
+    case HMOEC_ATTRIBUTE_STRING: return mlirStringAttrGet(context, ref(attribute->string));
+    case HMOEC_ATTRIBUTE_INTS: return mlirDenseI64ArrayGet(context, (intptr_t)attribute->int_count, attribute->ints);
+  }
+  return mlirAttributeGetNull();
+}
+
+/* Makes the op that an inference with results describes. */
+static MlirOperation op_create(MlirContext context, const hmoec_inference *inference, MlirBlock block, MlirOperation insert_before,
+                               MlirLocation location, const MlirValue *operands) {
+  char full_name[64];
+  snprintf(full_name, sizeof full_name, "hmoe.%s", inference->info->name);
+  MlirOperationState state = mlirOperationStateGet(ref(full_name), location);
+  MlirNamedAttribute attributes[HMOEC_MAX_ATTRIBUTES];
+  intptr_t attribute_count = 0;
+  for (; inference->info->attributes[attribute_count].name; attribute_count++) {
+    const hmoec_attribute *attribute = &inference->attributes[attribute_count];
+    attributes[attribute_count] = mlirNamedAttributeGet(mlirIdentifierGet(context, ref(inference->info->attributes[attribute_count].name)),
+                                                        attribute_to_mlir(context, attribute));
+  }
+  MlirType results[HMOEC_MAX_RESULTS];
+  for (size_t i = 0; i < inference->result_count; i++) results[i] = hmoec_shape_to_type(context, &inference->results[i]);
+  if (inference->operand_count) mlirOperationStateAddOperands(&state, (intptr_t)inference->operand_count, operands);
+  mlirOperationStateAddResults(&state, (intptr_t)inference->result_count, results);
+  if (attribute_count) mlirOperationStateAddAttributes(&state, attribute_count, attributes);
+  MlirOperation op = mlirOperationCreate(&state);
+  if (mlirOperationIsNull(op)) {
+    hmoec_error(inference->diagnostics, inference->location, "%s could not be built", inference->info->name);
+    return op;
+  }
+  if (mlirOperationIsNull(insert_before)) mlirBlockAppendOwnedOperation(block, op);
+  else mlirBlockInsertOwnedOperationBefore(block, insert_before, op);
+  return op;
+}
+
+bool hmoec_results_check(hmoec_inference *inference) {
+  char text[HMOEC_SHAPE_CHARS];
+  for (size_t i = 0; i < inference->result_count; i++) {
+    const hmoec_shape *result = &inference->results[i];
+    if (hmoec_shape_elements(result) > INT64_MAX / 16)
+      return hmoec_error(inference->diagnostics, inference->location, "%s: the result %s is too large", inference->info->name,
+                         hmoec_shape_string(result, text, sizeof text));
+  }
+  return true;
+}
+
+MlirOperation hmoec_op_build(MlirContext context, hmoec_diagnostics *diagnostics, MlirBlock block, MlirOperation insert_before,
+                             MlirLocation location, const char *name, const MlirValue *operands, size_t operand_count,
+                             const hmoec_attribute *attributes, size_t attribute_count) {
+  const MlirOperation none = {NULL};
+  hmoec_inference inference = {.info = hmoec_op_info_find(name), .diagnostics = diagnostics, .location = hmoec_location_of(location)};
+  if (!inference.info) return hmoec_error(diagnostics, inference.location, "there is no op named \"%s\"", name), none;
+  if (!inference.info->infer) return hmoec_error(diagnostics, inference.location, "%s has a result shape that cannot be inferred", name), none;
+  if (!hmoec_operand_count_check(inference.info, operand_count, diagnostics, inference.location)) return none;
+  inference.operand_count = operand_count;
+  for (size_t i = 0; i < operand_count; i++)
+    if (!hmoec_shape_from_type(mlirValueGetType(operands[i]), &inference.operands[i]))
+      return hmoec_error(diagnostics, inference.location, "%s: %s is not a tensor of f32, i32, i64 or i1 of rank 4 or less", name,
+                         inference.info->operands[i]),
+             none;
+  if (!attributes_fill(&inference, attributes, attribute_count) || !inference.info->infer(&inference) || !hmoec_results_check(&inference)) return none;
+  return op_create(context, &inference, block, insert_before, location, operands);
+}
+
+bool hmoec_parameter_check(hmoec_diagnostics *diagnostics, hmoec_location location, MlirStringRef key, int64_t count, const hmoec_shape *result) {
+  char text[HMOEC_SHAPE_CHARS];
+  hmoec_shape_string(result, text, sizeof text);
+  int length = (int)key.length;
+  if (key.length == 0) return hmoec_error(diagnostics, location, "parameter: the key is empty");
+  if (result->element != HMOEC_F32) return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected f32 elements, found %s", length, key.data, text);
+  for (int64_t i = 0; i < result->rank; i++)
+    if (result->dims[i] < 1)
+      return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected every dimension to be known and at least 1, found %s", length, key.data, text);
+  if (hmoec_shape_elements(result) > INT64_MAX / 16)
+    return hmoec_error(diagnostics, location, "parameter \"%.*s\": %s is too large", length, key.data, text);
+  size_t places = 0;
+  for (size_t i = 0; i + 1 < key.length; i++) places += key.data[i] == '{' && key.data[i + 1] == '}';
+  if (count == 0 ? places != 0 : places != 1)
+    return hmoec_error(diagnostics, location, "parameter \"%.*s\": a %s has %s \"{}\" in its key, found %zu", length, key.data,
+                       count ? "stack" : "single tensor", count ? "one" : "no", places);
+  if (count && (result->rank < 1 || result->dims[0] != count))
+    return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected a stack of %" PRId64 " tensors, found %s", length, key.data, count, text);
+  return true;
+}
+
+MlirOperation hmoec_parameter_build(MlirContext context, hmoec_diagnostics *diagnostics, MlirBlock block, MlirOperation insert_before,
+                                    MlirLocation location, const char *key, int64_t count, const hmoec_shape *result) {
+  hmoec_inference inference = {.info = hmoec_op_info_find("parameter"), .diagnostics = diagnostics, .location = hmoec_location_of(location)};
+  const hmoec_attribute attributes[] = {{.name = "key", .kind = HMOEC_ATTRIBUTE_STRING, .string = key},
+                                        {.name = "count", .kind = HMOEC_ATTRIBUTE_INT, .integer = count}};
+  if (!attributes_fill(&inference, attributes, 2) || !hmoec_parameter_check(diagnostics, inference.location, ref(key), count, result))
+    return (MlirOperation){NULL};
+  inference.result_count = 1;
+  inference.results[0] = *result;
+  return op_create(context, &inference, block, insert_before, location, NULL);
+}

@@ -1,0 +1,106 @@
+/* The hmoe dialect as a table: operands, attributes and the shape rule of every op.
+ *
+ * One row serves three readers: the builder (makes ops and infers their result types), the verifier (checks what IRDL cannot say)
+ * and tools that list ops. The equations are in dialects/hmoe.irdl.mlir.
+ *
+ * Ops with several optional operands carry operandSegmentSizes (hypernetwork: resultSegmentSizes too): an IRDL variadic would force all
+ * of them to one type. hmoec_op_build derives both from the operand count (fused_experts: and its two flags), so callers just pass the
+ * operands that are there, in order. take_row (made by passes) is part of the table. */
+#ifndef HMOEC_IR_OPS_H
+#define HMOEC_IR_OPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mlir-c/IR.h>
+
+#include "support/diagnostics.h"
+
+#define HMOEC_MAX_RANK 4
+#define HMOEC_MAX_OPERANDS 16
+#define HMOEC_MAX_ATTRIBUTES 8
+#define HMOEC_MAX_RESULTS 4
+#define HMOEC_DYNAMIC INT64_MIN /* a dimension known at run time */
+
+/* A tensor type in plain form. */
+typedef enum hmoec_element { HMOEC_F32, HMOEC_I32, HMOEC_I1, HMOEC_I64 } hmoec_element;
+typedef struct hmoec_shape { hmoec_element element; int64_t rank; int64_t dims[HMOEC_MAX_RANK]; } hmoec_shape;
+
+MlirType hmoec_shape_to_type(MlirContext context, const hmoec_shape *shape);
+/* False if the type is not a ranked tensor of a supported element and rank <= HMOEC_MAX_RANK. */
+bool hmoec_shape_from_type(MlirType type, hmoec_shape *out_shape);
+/* "f32[?, 768]"; returns buffer. */
+const char *hmoec_shape_string(const hmoec_shape *shape, char *buffer, size_t size);
+#define HMOEC_SHAPE_CHARS 128
+/* Equal, or differing only where one side is dynamic. */
+bool hmoec_dim_compatible(int64_t a, int64_t b);
+bool hmoec_shape_compatible(const hmoec_shape *a, const hmoec_shape *b);
+/* The number of elements, a dynamic dimension counted as 1; INT64_MAX when it does not fit. */
+int64_t hmoec_shape_elements(const hmoec_shape *shape);
+
+typedef enum hmoec_attribute_kind { HMOEC_ATTRIBUTE_INT, HMOEC_ATTRIBUTE_STRING, HMOEC_ATTRIBUTE_INTS } hmoec_attribute_kind;
+
+typedef struct hmoec_attribute_info {
+  const char *name;
+  hmoec_attribute_kind kind;
+  bool required;
+  const char *const *choices; /* STRING: allowed values, NULL-terminated; NULL: any */
+  int64_t minimum, maximum;   /* INT; also the range of each element of INTS */
+  const char *default_text;   /* STRING default, NULL: none */
+  int64_t default_int;
+} hmoec_attribute_info;
+
+typedef struct hmoec_attribute { const char *name; hmoec_attribute_kind kind; int64_t integer; const char *string; const int64_t *ints; size_t int_count; } hmoec_attribute;
+
+/* What a shape rule sees and fills. */
+typedef struct hmoec_inference {
+  const struct hmoec_op_info *info;
+  hmoec_diagnostics *diagnostics;
+  hmoec_location location;
+  size_t operand_count;
+  hmoec_shape operands[HMOEC_MAX_OPERANDS];
+  hmoec_attribute attributes[HMOEC_MAX_ATTRIBUTES]; /* one per info attribute, defaults filled in */
+  size_t result_count;
+  hmoec_shape results[HMOEC_MAX_RESULTS];
+} hmoec_inference;
+
+typedef struct hmoec_op_info {
+  const char *name;                 /* "linear"; the op is "hmoe.linear" */
+  const char *operands[HMOEC_MAX_OPERANDS + 1]; /* names; from `optional_from` on they come all, or as many as legal_counts says */
+  size_t required_operands;
+  unsigned legal_counts;            /* bit i: i operands are legal; 0: exactly required_operands */
+  hmoec_attribute_info attributes[HMOEC_MAX_ATTRIBUTES + 1];
+  bool (*infer)(hmoec_inference *inference);
+  bool from_spec;                   /* may be written in a spec; the others are made by passes */
+} hmoec_op_info;
+
+/* The row of an op by its short name ("linear"), or NULL. */
+const hmoec_op_info *hmoec_op_info_find(const char *name);
+const hmoec_op_info *hmoec_op_info_at(size_t index); /* NULL past the end */
+
+/* Attribute accessors on ops that were verified. */
+int64_t hmoec_op_int(MlirOperation op, const char *name);
+MlirStringRef hmoec_op_string(MlirOperation op, const char *name);
+bool hmoec_op_is(MlirOperation op, const char *full_name);
+bool hmoec_op_string_is(MlirOperation op, const char *name, const char *value);
+
+/* Builds one op at the end of `block`. Operand and attribute checks and the shape rule run first; errors go to the sink at `location`.
+ * results: at least HMOEC_MAX_RESULTS. Returns the op, null on error. insert_before: null = append. */
+MlirOperation hmoec_op_build(MlirContext context, hmoec_diagnostics *diagnostics, MlirBlock block, MlirOperation insert_before,
+                             MlirLocation location, const char *name, const MlirValue *operands, size_t operand_count,
+                             const hmoec_attribute *attributes, size_t attribute_count);
+
+/* The one op whose result type cannot be inferred: a tensor of the checkpoint. count = 0: `key` itself; count > 0: key holds one "{}" and
+ * `result` is the stack [count, ...]. Checks and errors as for hmoec_op_build. */
+MlirOperation hmoec_parameter_build(MlirContext context, hmoec_diagnostics *diagnostics, MlirBlock block, MlirOperation insert_before,
+                                    MlirLocation location, const char *key, int64_t count, const hmoec_shape *result);
+
+/* Checks every hmoe op of a module against the table, the entry function's form (names on arguments and results), and that result
+ * types are what the rules infer. Reports all errors. */
+bool hmoec_verify(MlirModule module, hmoec_diagnostics *diagnostics);
+
+/* C(n, k), or INT64_MAX when it does not fit. */
+int64_t hmoec_binomial(int64_t n, int64_t k);
+
+#endif

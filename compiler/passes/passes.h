@@ -1,0 +1,51 @@
+/* The compiler's own passes, as a table: any of them runs alone by name, and the IR after any can be printed. */
+#ifndef HMOEC_PASSES_PASSES_H
+#define HMOEC_PASSES_PASSES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mlir-c/IR.h>
+
+#include "codegen/cpu/codegen.h"
+#include "support/diagnostics.h"
+
+/* What passes may be told. Zero-initialise with hmoec_pass_options_default. */
+typedef struct hmoec_pass_options {
+  const char *strategy;       /* forces the strategy of every HyperExpert, NULL: what the model says */
+  int64_t table_budget_bytes; /* most bytes a table, or the cache, of one HyperExpert may take; 0: half of the layer's experts, at least 16 MiB */
+  int64_t tokens;             /* the token count that costs are weighed for */
+  hmoec_cpu_schedule schedule; /* tile sizes; lda 0: chosen for the model */
+} hmoec_pass_options;
+
+hmoec_pass_options hmoec_pass_options_default(void);
+
+typedef struct hmoec_pass {
+  const char *name;    /* "fold-hypernetwork": the CLI name; the file is passes/fold_hypernetwork.c */
+  const char *summary;
+  bool (*run)(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
+} hmoec_pass;
+
+const hmoec_pass *hmoec_pass_find(const char *name);
+const hmoec_pass *hmoec_pass_at(size_t index); /* NULL past the end; in pipeline order */
+
+/* What to print on the way. */
+typedef struct hmoec_pass_trace {
+  const char *print_after; /* a pass name or "all": IR goes to stderr */
+  const char *dump_dir;    /* one file a pass, NN-pass-name.mlir; NULL: none */
+} hmoec_pass_trace;
+
+/* The whole pipeline, first to last named pass inclusive (last NULL: all): verify, fold, fuse, plan. A pass that fails leaves
+ * repro.mlir, the module as it was before that pass, in the current directory (or dump_dir). */
+bool hmoec_passes_run(MlirModule module, const char *last, hmoec_pass_options *options, const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics);
+
+bool hmoec_fold_layer_embedding(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
+bool hmoec_fold_hypernetwork(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
+bool hmoec_fuse_hyper_expert(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
+bool hmoec_fold_duplicates(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
+bool hmoec_fold_parameters(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
+bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
+bool hmoec_plan_workspace(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
+
+#endif

@@ -1,0 +1,104 @@
+#include "passes/rewrite.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/IR.h>
+
+hmoec_rewriter hmoec_rewriter_before(MlirOperation op, hmoec_diagnostics *diagnostics) {
+  return (hmoec_rewriter){mlirOperationGetContext(op), diagnostics, mlirOperationGetBlock(op), op};
+}
+
+bool hmoec_each_function(MlirModule module, bool (*visit)(MlirOperation function, MlirBlock body, void *user), void *user) {
+  MlirBlock body = mlirModuleGetBody(module);
+  for (MlirOperation op = mlirBlockGetFirstOperation(body), next; !mlirOperationIsNull(op); op = next) {
+    next = mlirOperationGetNextInBlock(op);
+    if (!hmoec_op_is(op, "func.func")) continue;
+    MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(op, 0));
+    if (!mlirBlockIsNull(block) && !visit(op, block, user)) return false;
+  }
+  return true;
+}
+
+MlirOperation hmoec_rewriter_op(hmoec_rewriter *rewriter, const char *name, const MlirValue *operands, size_t operand_count,
+                                const hmoec_attribute *attributes, size_t attribute_count) {
+  return hmoec_op_build(rewriter->context, rewriter->diagnostics, rewriter->block, rewriter->before,
+                        mlirOperationGetLocation(rewriter->before), name, operands, operand_count, attributes, attribute_count);
+}
+
+const hmoec_op_info *hmoec_op_info_of(MlirOperation op) {
+  MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
+  char text[64];
+  if (name.length <= 5 || name.length >= sizeof text + 5 || memcmp(name.data, "hmoe.", 5) != 0) return NULL;
+  memcpy(text, name.data + 5, name.length - 5);
+  text[name.length - 5] = 0;
+  return hmoec_op_info_find(text);
+}
+
+MlirOperation hmoec_rewriter_clone(hmoec_rewriter *rewriter, MlirOperation op, const MlirValue *operands) {
+  const hmoec_op_info *info = hmoec_op_info_of(op);
+  hmoec_attribute attributes[HMOEC_MAX_ATTRIBUTES];
+  char *strings[HMOEC_MAX_ATTRIBUTES] = {0};
+  int64_t ints[HMOEC_MAX_ATTRIBUTES][HMOEC_MAX_RANK];
+  size_t count = 0;
+  for (; info->attributes[count].name; count++) {
+    const hmoec_attribute_info *row = &info->attributes[count];
+    attributes[count] = (hmoec_attribute){.name = row->name, .kind = row->kind};
+    if (row->kind == HMOEC_ATTRIBUTE_INT) {
+      attributes[count].integer = hmoec_op_int(op, row->name);
+    } else if (row->kind == HMOEC_ATTRIBUTE_STRING) {
+      MlirStringRef text = hmoec_op_string(op, row->name);
+      attributes[count].string = strings[count] = strndup(text.data, text.length);
+    } else {
+      MlirAttribute array = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(row->name));
+      intptr_t elements = mlirDenseArrayGetNumElements(array);
+      for (intptr_t i = 0; i < elements && i < HMOEC_MAX_RANK; i++) ints[count][i] = mlirDenseI64ArrayGetElement(array, i);
+      attributes[count].ints = ints[count];
+      attributes[count].int_count = (size_t)elements;
+    }
+  }
+  MlirOperation before = rewriter->before;
+  MlirOperation clone = hmoec_op_build(rewriter->context, rewriter->diagnostics, rewriter->block, before, mlirOperationGetLocation(op),
+                                       info->name, operands, (size_t)mlirOperationGetNumOperands(op), attributes, count);
+  for (size_t i = 0; i < HMOEC_MAX_ATTRIBUTES; i++) free(strings[i]);
+  return clone;
+}
+
+MlirOperation hmoec_defining_op(MlirValue value) {
+  return mlirValueIsAOpResult(value) ? mlirOpResultGetOwner(value) : (MlirOperation){NULL};
+}
+
+MlirOperation hmoec_single_user(MlirValue value) {
+  MlirOpOperand use = mlirValueGetFirstUse(value);
+  if (mlirOpOperandIsNull(use) || !mlirOpOperandIsNull(mlirOpOperandGetNextUse(use))) return (MlirOperation){NULL};
+  return mlirOpOperandGetOwner(use);
+}
+
+bool hmoec_value_unused(MlirValue value) { return mlirOpOperandIsNull(mlirValueGetFirstUse(value)); }
+
+bool hmoec_op_unused(MlirOperation op) {
+  for (intptr_t i = 0; i < mlirOperationGetNumResults(op); i++)
+    if (!hmoec_value_unused(mlirOperationGetResult(op, i))) return false;
+  return true;
+}
+
+hmoec_shape hmoec_value_shape(MlirValue value) {
+  hmoec_shape shape = {0};
+  hmoec_shape_from_type(mlirValueGetType(value), &shape);
+  return shape;
+}
+
+MlirOperation *hmoec_block_ops(MlirBlock block, size_t *out_count) {
+  size_t count = 0;
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) count++;
+  MlirOperation *ops = malloc((count + 1) * sizeof *ops);
+  if (!ops) {
+    *out_count = 0;
+    return NULL;
+  }
+  size_t i = 0;
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) ops[i++] = op;
+  *out_count = count;
+  return ops;
+}

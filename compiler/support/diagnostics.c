@@ -1,0 +1,293 @@
+/* The diagnostic sink: formats a message, shows the line it is about with a caret under the column, counts, and keeps the worst
+ * failure class. MLIR's diagnostics come through the same door. */
+#include "support/diagnostics.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_PRINTED_ERRORS = 20, MAX_SHOWN_CHARS = 160, MAX_SOURCE_BYTES = 64 << 20 };
+
+typedef struct source_text {
+  struct source_text *next;
+  char *file;
+  char *text; /* NULL: not readable, do not try again */
+  size_t size;
+} source_text;
+
+struct hmoec_diagnostics {
+  FILE *out; /* borrowed, may be NULL */
+  source_text *sources;
+  char *first; /* text of the first error, or NULL */
+  unsigned errors;
+  hmoec_failure failure;
+};
+
+static const char *const severity_names[] = {[HMOEC_ERROR] = "error", [HMOEC_WARNING] = "warning", [HMOEC_NOTE] = "note"};
+
+hmoec_diagnostics *hmoec_diagnostics_create(FILE *out) {
+  hmoec_diagnostics *diagnostics = calloc(1, sizeof *diagnostics);
+  if (diagnostics) diagnostics->out = out;
+  return diagnostics;
+}
+
+static void source_destroy(source_text *source) {
+  if (!source) return;
+  free(source->file);
+  free(source->text);
+  free(source);
+}
+
+void hmoec_diagnostics_destroy(hmoec_diagnostics *diagnostics) {
+  if (!diagnostics) return;
+  for (source_text *source = diagnostics->sources, *next; source; source = next) {
+    next = source->next;
+    source_destroy(source);
+  }
+  free(diagnostics->first);
+  free(diagnostics);
+}
+
+/* Takes ownership of text. NULL when memory is short. */
+static source_text *source_add(hmoec_diagnostics *diagnostics, const char *file, char *text, size_t size) {
+  source_text *source = calloc(1, sizeof *source);
+  if (!source || !(source->file = strdup(file))) {
+    free(text);
+    source_destroy(source);
+    return NULL;
+  }
+  source->text = text;
+  source->size = size;
+  source->next = diagnostics->sources;
+  diagnostics->sources = source;
+  return source;
+}
+
+void hmoec_diagnostics_add_source(hmoec_diagnostics *diagnostics, const char *file, const char *text, size_t size) {
+  char *copy = malloc(size + 1);
+  if (!copy) return; /* the message is then printed without its line */
+  memcpy(copy, text, size);
+  copy[size] = '\0';
+  source_add(diagnostics, file, copy, size);
+}
+
+static char *file_read(const char *file, size_t *out_size) {
+  FILE *stream = fopen(file, "rb");
+  if (!stream) return NULL;
+  char *text = NULL;
+  long length = -1;
+  if (fseek(stream, 0, SEEK_END) == 0) length = ftell(stream);
+  if (length >= 0 && length <= MAX_SOURCE_BYTES && fseek(stream, 0, SEEK_SET) == 0 && (text = malloc((size_t)length + 1))) {
+    *out_size = fread(text, 1, (size_t)length, stream);
+    text[*out_size] = '\0';
+  }
+  fclose(stream);
+  return text;
+}
+
+static const source_text *source_find(hmoec_diagnostics *diagnostics, const char *file) {
+  for (source_text *source = diagnostics->sources; source; source = source->next)
+    if (strcmp(source->file, file) == 0) return source;
+  size_t size = 0;
+  char *text = file_read(file, &size);
+  return source_add(diagnostics, file, text, size);
+}
+
+static void print_caret_line(hmoec_diagnostics *diagnostics, hmoec_location location) {
+  const source_text *source = source_find(diagnostics, location.file);
+  if (!source || !source->text) return;
+  const char *line = source->text, *end = source->text + source->size;
+  for (unsigned i = 1; i < location.line; i++) {
+    line = memchr(line, '\n', (size_t)(end - line));
+    if (!line) return;
+    line++;
+  }
+  const char *line_end = memchr(line, '\n', (size_t)(end - line));
+  size_t length = (size_t)((line_end ? line_end : end) - line);
+  if (length && line[length - 1] == '\r') length--;
+  size_t column = location.column ? location.column - 1 : 0;
+  if (column > length) column = length;
+  if (length > MAX_SHOWN_CHARS) {
+    size_t skipped = column > MAX_SHOWN_CHARS / 2 ? column - MAX_SHOWN_CHARS / 2 : 0;
+    line += skipped;
+    column -= skipped;
+    length = length - skipped < MAX_SHOWN_CHARS ? length - skipped : MAX_SHOWN_CHARS;
+  }
+  fprintf(diagnostics->out, "%.*s\n", (int)length, line);
+  if (!location.column) return;
+  for (size_t i = 0; i < column; i++) {
+    if (((unsigned char)line[i] & 0xC0) == 0x80) continue; /* inside a UTF-8 character */
+    fputc(line[i] == '\t' ? '\t' : ' ', diagnostics->out);
+  }
+  fputs("^\n", diagnostics->out);
+}
+
+static void print_message(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoec_location location, const char *text) {
+  FILE *out = diagnostics->out;
+  /* Notes belong to the error before them and vanish with it. */
+  if (severity != HMOEC_WARNING && diagnostics->errors > MAX_PRINTED_ERRORS) {
+    if (severity == HMOEC_ERROR && diagnostics->errors == MAX_PRINTED_ERRORS + 1) fputs("hmoec: too many errors, the rest is not shown\n", out);
+    return;
+  }
+  if (!location.file) fputs("hmoec: ", out);
+  else if (!location.line) fprintf(out, "%s: ", location.file);
+  else if (!location.column) fprintf(out, "%s:%u: ", location.file, location.line);
+  else fprintf(out, "%s:%u:%u: ", location.file, location.line, location.column);
+  fprintf(out, "%s: %s\n", severity_names[severity], text);
+  if (location.file && location.line) print_caret_line(diagnostics, location);
+}
+
+static void report_text(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoec_failure failure, hmoec_location location, const char *text) {
+  if (severity == HMOEC_ERROR) {
+    diagnostics->errors++;
+    if (failure > diagnostics->failure) diagnostics->failure = failure;
+    if (!diagnostics->first) diagnostics->first = strdup(text);
+  }
+  if (diagnostics->out) print_message(diagnostics, severity, location, text);
+}
+
+static void report(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoec_failure failure, hmoec_location location, const char *format,
+                   va_list arguments) {
+  char small[512];
+  va_list again;
+  va_copy(again, arguments);
+  int length = vsnprintf(small, sizeof small, format, arguments);
+  char *large = length >= (int)sizeof small ? malloc((size_t)length + 1) : NULL;
+  if (large) vsnprintf(large, (size_t)length + 1, format, again);
+  va_end(again);
+  report_text(diagnostics, severity, failure, location, large ? large : length < 0 ? format : small);
+  free(large);
+}
+
+bool hmoec_error(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  report(diagnostics, HMOEC_ERROR, HMOEC_FAILURE_INPUT, location, format, arguments);
+  va_end(arguments);
+  return false;
+}
+
+void hmoec_warning(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  report(diagnostics, HMOEC_WARNING, HMOEC_FAILURE_NONE, location, format, arguments);
+  va_end(arguments);
+}
+
+void hmoec_note(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  report(diagnostics, HMOEC_NOTE, HMOEC_FAILURE_NONE, location, format, arguments);
+  va_end(arguments);
+}
+
+bool hmoec_machine_error(hmoec_diagnostics *diagnostics, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  report(diagnostics, HMOEC_ERROR, HMOEC_FAILURE_MACHINE, (hmoec_location){0}, format, arguments);
+  va_end(arguments);
+  return false;
+}
+
+bool hmoec_usage_error(hmoec_diagnostics *diagnostics, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  report(diagnostics, HMOEC_ERROR, HMOEC_FAILURE_USAGE, (hmoec_location){0}, format, arguments);
+  va_end(arguments);
+  return false;
+}
+
+unsigned hmoec_diagnostics_errors(const hmoec_diagnostics *diagnostics) { return diagnostics->errors; }
+hmoec_failure hmoec_diagnostics_failure(const hmoec_diagnostics *diagnostics) { return diagnostics->failure; }
+const char *hmoec_diagnostics_first(const hmoec_diagnostics *diagnostics) { return diagnostics->first ? diagnostics->first : ""; }
+
+hmoec_location hmoec_location_of(MlirLocation location) {
+  if (mlirLocationIsNull(location)) return (hmoec_location){0};
+  if (mlirLocationIsAFileLineColRange(location)) {
+    /* Identifiers of a context are NUL-terminated. */
+    MlirStringRef file = mlirIdentifierStr(mlirLocationFileLineColRangeGetFilename(location));
+    return (hmoec_location){.file = file.data,
+                            .line = (unsigned)mlirLocationFileLineColRangeGetStartLine(location),
+                            .column = (unsigned)mlirLocationFileLineColRangeGetStartColumn(location)};
+  }
+  if (mlirLocationIsAName(location)) return hmoec_location_of(mlirLocationNameGetChildLoc(location));
+  if (mlirLocationIsACallSite(location)) return hmoec_location_of(mlirLocationCallSiteGetCallee(location));
+  if (!mlirLocationIsAFused(location)) return (hmoec_location){0};
+  hmoec_location found = {0};
+  unsigned count = mlirLocationFusedGetNumLocations(location);
+  MlirLocation *parts = calloc(count ? count : 1, sizeof *parts);
+  if (!parts) return found;
+  mlirLocationFusedGetLocations(location, parts);
+  for (unsigned i = 0; i < count && !found.file; i++) found = hmoec_location_of(parts[i]);
+  free(parts);
+  return found;
+}
+
+hmoec_location hmoec_location_of_op(MlirOperation op) { return hmoec_location_of(mlirOperationGetLocation(op)); }
+
+/* Text that MLIR prints in pieces; what does not fit is cut. */
+typedef struct text_buffer {
+  char text[1024];
+  size_t size;
+} text_buffer;
+
+static void text_append(MlirStringRef piece, void *user) {
+  text_buffer *buffer = user;
+  size_t room = sizeof buffer->text - 1 - buffer->size;
+  size_t count = piece.length < room ? piece.length : room;
+  memcpy(buffer->text + buffer->size, piece.data, count);
+  buffer->size += count;
+  buffer->text[buffer->size] = '\0';
+}
+
+static void forward(hmoec_diagnostics *diagnostics, MlirDiagnostic diagnostic, hmoec_severity severity) {
+  text_buffer buffer = {.size = 0};
+  mlirDiagnosticPrint(diagnostic, text_append, &buffer);
+  report_text(diagnostics, severity, severity == HMOEC_ERROR ? HMOEC_FAILURE_INPUT : HMOEC_FAILURE_NONE,
+              hmoec_location_of(mlirDiagnosticGetLocation(diagnostic)), buffer.text);
+  for (intptr_t i = 0; i < mlirDiagnosticGetNumNotes(diagnostic); i++) forward(diagnostics, mlirDiagnosticGetNote(diagnostic, i), HMOEC_NOTE);
+}
+
+static MlirLogicalResult handle(MlirDiagnostic diagnostic, void *user) {
+  MlirDiagnosticSeverity severity = mlirDiagnosticGetSeverity(diagnostic);
+  forward(user, diagnostic, severity == MlirDiagnosticError ? HMOEC_ERROR : severity == MlirDiagnosticWarning ? HMOEC_WARNING : HMOEC_NOTE);
+  return mlirLogicalResultSuccess();
+}
+
+MlirDiagnosticHandlerID hmoec_diagnostics_attach(hmoec_diagnostics *diagnostics, MlirContext context) {
+  return mlirContextAttachDiagnosticHandler(context, handle, diagnostics, NULL);
+}
+
+/* Levenshtein distance by one row of the table; names longer than the row are never close. */
+static size_t edit_distance(const char *a, const char *b) {
+  enum { MAX_NAME = 128 };
+  size_t a_length = strlen(a), b_length = strlen(b);
+  if (a_length >= MAX_NAME || b_length >= MAX_NAME) return SIZE_MAX;
+  size_t row[MAX_NAME];
+  for (size_t j = 0; j <= b_length; j++) row[j] = j;
+  for (size_t i = 1; i <= a_length; i++) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b_length; j++) {
+      size_t best = diagonal + (a[i - 1] != b[j - 1]);
+      if (row[j] + 1 < best) best = row[j] + 1;
+      if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+      diagonal = row[j];
+      row[j] = best;
+    }
+  }
+  return row[b_length];
+}
+
+const char *hmoec_closest_name(const char *name, const char *const *names, size_t count) {
+  size_t limit = strlen(name) / 3;
+  size_t best = limit < 1 ? 1 : limit;
+  const char *closest = NULL;
+  for (size_t i = 0; i < count; i++) {
+    size_t distance = edit_distance(name, names[i]);
+    if (distance > best || (closest && distance == best)) continue;
+    best = distance;
+    closest = names[i];
+  }
+  return closest;
+}

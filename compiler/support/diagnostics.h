@@ -1,0 +1,55 @@
+/* Where all errors of the compiler go: a sink of located messages, printed as `FILE:LINE:COL: error: text`, the line and a caret.
+ * A stage reports as many errors as it can and then returns false; the CLI prints and picks the exit code. Not thread-safe; one
+ * sink per compilation. MLIR's own diagnostics are forwarded here (hmoec_diagnostics_attach). */
+#ifndef HMOEC_SUPPORT_DIAGNOSTICS_H
+#define HMOEC_SUPPORT_DIAGNOSTICS_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <mlir-c/Diagnostics.h>
+#include <mlir-c/IR.h>
+
+typedef enum hmoec_severity { HMOEC_ERROR, HMOEC_WARNING, HMOEC_NOTE } hmoec_severity;
+
+/* A place in a text file. line and column count from 1; 0 is unknown; file NULL: no place at all. */
+typedef struct hmoec_location { const char *file; unsigned line, column; } hmoec_location;
+
+/* Why the compilation failed, by the contract's exit codes. The worst kind reported wins in the order machine > input. */
+typedef enum hmoec_failure { HMOEC_FAILURE_NONE = 0, HMOEC_FAILURE_INPUT = 1, HMOEC_FAILURE_USAGE = 2, HMOEC_FAILURE_MACHINE = 3 } hmoec_failure;
+
+typedef struct hmoec_diagnostics hmoec_diagnostics;
+
+/* out: where messages are printed at once, or NULL to only collect them. NULL when memory is short. */
+hmoec_diagnostics *hmoec_diagnostics_create(FILE *out);
+void hmoec_diagnostics_destroy(hmoec_diagnostics *diagnostics);
+
+/* Registers the text of a file so that carets can be shown (copied). A file that is not registered is read from disk when needed. */
+void hmoec_diagnostics_add_source(hmoec_diagnostics *diagnostics, const char *file, const char *text, size_t size);
+
+/* Reports one message. At most 20 errors are printed; the rest is counted. Always returns false, so that `return hmoec_error(...)` reads well. */
+bool hmoec_error(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void hmoec_warning(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void hmoec_note(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The machine lacks something (exit status 3), or a call was wrong (exit status 2): no location. */
+bool hmoec_machine_error(hmoec_diagnostics *diagnostics, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool hmoec_usage_error(hmoec_diagnostics *diagnostics, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+unsigned hmoec_diagnostics_errors(const hmoec_diagnostics *diagnostics);
+hmoec_failure hmoec_diagnostics_failure(const hmoec_diagnostics *diagnostics);
+/* Text of the first error, "" if none; borrowed. */
+const char *hmoec_diagnostics_first(const hmoec_diagnostics *diagnostics);
+
+/* The file, line and column of an MLIR location (the innermost FileLineCol; unknown otherwise). `file` is owned by the context. */
+hmoec_location hmoec_location_of(MlirLocation location);
+hmoec_location hmoec_location_of_op(MlirOperation op);
+
+/* Forwards a context's diagnostics to the sink until detached. */
+MlirDiagnosticHandlerID hmoec_diagnostics_attach(hmoec_diagnostics *diagnostics, MlirContext context);
+
+/* The closest of `names` to `name` (edit distance at most a third of its length, at least 1), or NULL: for "did you mean". */
+const char *hmoec_closest_name(const char *name, const char *const *names, size_t count);
+
+#endif

@@ -1,0 +1,251 @@
+// The kernel dialect: how work is cut. One func.func per entry: @open (runs once, fills the weight arena) and one per entry point; ops run in
+// order with a barrier between them. Every op but `buffer` is one step of the plan (include/hmoe/abi.h). Operands are buffers; `bind` names
+// the role of each, `offsets` and `advances` hold a byte offset and a byte advance per loop item for each, `rows` the entry dimension
+// that counts its rows (-1: none). All integers are i64. The functions carry hmk.dims (kind, source, factor triples) and the signature.
+// Semantics of the fields are checked by compiler/ir/verify_hmk.c.
+
+irdl.dialect @hmk {
+  // A place in memory; its shape is on the `buffer` op that names it.
+  irdl.type @memory
+
+  // Memory that steps name. kind, index, offset, dim as in hmoe_plan_buffer (include/hmoe/abi.h): input, output, weight, workspace, cache,
+  // param. element: f32, i32. shape: static dims, rows first; with dim >= 0 the first is replaced by that entry dimension.
+  // slack_rows: readable rows past the last. slot: workspace slot,
+  // assigned by plan-workspace (-1 before).
+  irdl.operation @buffer {
+    %kind_a = irdl.base "#builtin.string"
+    %element_a = irdl.base "#builtin.string"
+    %shape_a = irdl.any
+    %index_a = irdl.base "#builtin.integer"
+    %offset_a = irdl.base "#builtin.integer"
+    %dim_a = irdl.base "#builtin.integer"
+    %slack_rows_a = irdl.base "#builtin.integer"
+    %slot_a = irdl.base "#builtin.integer"
+    %memory_t = irdl.parametric @hmk::@memory<>
+    irdl.results(memory: %memory_t)
+    irdl.attributes { "kind" = %kind_a, "element" = %element_a, "shape" = %shape_a, "index" = %index_a, "offset" = %offset_a, "dim" = %dim_a, "slack_rows" = %slack_rows_a, "slot" = %slot_a }
+  }
+
+  // C[dst(r)] (+)= epilogue(A[src(r)] B[group(r)]): gather, product, bias, activation, gate, pass-through and scatter in one kernel.
+  // The equation and every binding: hmoec_matmul_spec in compiler/codegen/cpu/kernels.h. B is in panels [groups][ceil(n/32)][depth][32].
+  // flags: names of what applies (a_in_place, c_padded, grouped, accumulate). segments: (panel_end, activation, gated) triples.
+  // dropped: first panel and first k that rows over capacity compute.
+  irdl.operation @grouped_matmul {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %k_a = irdl.base "#builtin.integer"
+    %n_a = irdl.base "#builtin.integer"
+    %lda_a = irdl.base "#builtin.integer"
+    %ldc_a = irdl.base "#builtin.integer"
+    %flags_a = irdl.any
+    %segments_a = irdl.any
+    %dropped_a = irdl.any
+    %b_group_bytes_a = irdl.base "#builtin.integer"
+    %bias_group_floats_a = irdl.base "#builtin.integer"
+    %pass_ld_a = irdl.base "#builtin.integer"
+    %row_block_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "k" = %k_a, "n" = %n_a, "lda" = %lda_a, "ldc" = %ldc_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "row_block" = %row_block_a }
+  }
+
+  // logits [rows, ldl] -> indices i32 [rows, top_k], gates f32 [rows, top_k]. bind: logits, indices, gates.
+  irdl.operation @route_topk {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %experts_a = irdl.base "#builtin.integer"
+    %top_k_a = irdl.base "#builtin.integer"
+    %ldl_a = irdl.base "#builtin.integer"
+    %gate_a = irdl.base "#builtin.string"
+    %row_block_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "ldl" = %ldl_a, "gate" = %gate_a, "row_block" = %row_block_a }
+  }
+
+  // Counting sort of picks by expert, with capacity: step GROUP. bind: indices, gates, blocks, row_token, row_slot, row_gate, counters.
+  irdl.operation @group_tokens {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %experts_a = irdl.base "#builtin.integer"
+    %top_k_a = irdl.base "#builtin.integer"
+    %capacity_a = irdl.base "#builtin.integer"
+    %row_block_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "capacity" = %capacity_a, "row_block" = %row_block_a }
+  }
+
+  // Tokens grouped by selection set: step GROUP_SETS. bind: indices, blocks, row_token, sets, scratch. mode: rank, distinct, token.
+  irdl.operation @group_selections {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %experts_a = irdl.base "#builtin.integer"
+    %top_k_a = irdl.base "#builtin.integer"
+    %mode_a = irdl.base "#builtin.string"
+    %row_block_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "mode" = %mode_a, "row_block" = %row_block_a }
+  }
+
+  // The next `body` steps run once per chunk: step LOOP. kind: rows, groups, cached. bind: blocks, sets, todo_sets, todo_slot,
+  // todo_token, row_token. generate: how many of the body's steps fill the cache.
+  irdl.operation @loop {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %body_a = irdl.base "#builtin.integer"
+    %kind_a = irdl.base "#builtin.string"
+    %chunk_a = irdl.base "#builtin.integer"
+    %top_k_a = irdl.base "#builtin.integer"
+    %generate_a = irdl.base "#builtin.integer"
+    %cache_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "body" = %body_a, "kind" = %kind_a, "chunk" = %chunk_a, "top_k" = %top_k_a, "generate" = %generate_a, "cache" = %cache_a }
+  }
+
+  // y[t] (+)= sum_s slots[t*top_k + s]. bind: slots [rows*top_k, ld_slots], y [rows, ld_y].
+  irdl.operation @combine {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %n_a = irdl.base "#builtin.integer"
+    %top_k_a = irdl.base "#builtin.integer"
+    %ld_slots_a = irdl.base "#builtin.integer"
+    %ld_y_a = irdl.base "#builtin.integer"
+    %accumulate_a = irdl.base "#builtin.integer"
+    %row_block_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "n" = %n_a, "top_k" = %top_k_a, "ld_slots" = %ld_slots_a, "ld_y" = %ld_y_a, "accumulate" = %accumulate_a, "row_block" = %row_block_a }
+  }
+
+  // s[r] = scale * sum of table rows in (selected) or outside (unselected) sets[r]. bind: sets i32 [rows, top_k], table [experts, embedding],
+  // out [rows, ld_out].
+  irdl.operation @select_embedding {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %experts_a = irdl.base "#builtin.integer"
+    %top_k_a = irdl.base "#builtin.integer"
+    %embedding_a = irdl.base "#builtin.integer"
+    %ld_out_a = irdl.base "#builtin.integer"
+    %of_a = irdl.base "#builtin.string"
+    %mean_a = irdl.base "#builtin.integer"
+    %row_block_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "embedding" = %embedding_a, "ld_out" = %ld_out_a, "of" = %of_a, "mean" = %mean_a, "row_block" = %row_block_a }
+  }
+
+  // The middle of the factored HyperExpert: z = relu(beta + rho t1), v = rho (x) z. bind: t1, r, beta, v. hmoec_contract_spec has the layouts.
+  irdl.operation @contract {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %hidden_a = irdl.base "#builtin.integer"
+    %bottleneck_a = irdl.base "#builtin.integer"
+    %ld1_a = irdl.base "#builtin.integer"
+    %ldr_a = irdl.base "#builtin.integer"
+    %ldb_a = irdl.base "#builtin.integer"
+    %ldv_a = irdl.base "#builtin.integer"
+    %row_block_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "hidden" = %hidden_a, "bottleneck" = %bottleneck_a, "ld1" = %ld1_a, "ldr" = %ldr_a, "ldb" = %ldb_a, "ldv" = %ldv_a, "row_block" = %row_block_a }
+  }
+
+  // out[r, j] (+)= f(in[r, j]), j < n. bind: in [rows, ld_in], out [rows, ld_out].
+  irdl.operation @map_rows {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %function_a = irdl.base "#builtin.string"
+    %n_a = irdl.base "#builtin.integer"
+    %ld_in_a = irdl.base "#builtin.integer"
+    %ld_out_a = irdl.base "#builtin.integer"
+    %accumulate_a = irdl.base "#builtin.integer"
+    %row_block_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "function" = %function_a, "n" = %n_a, "ld_in" = %ld_in_a, "ld_out" = %ld_out_a, "accumulate" = %accumulate_a, "row_block" = %row_block_a }
+  }
+
+  // A right operand into panels: step PACK. bind: dst, source (param buffers are read from the checkpoint). args: as the step's, from [1] on.
+  irdl.operation @pack {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %args_a = irdl.any
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "args" = %args_a }
+  }
+
+  // A vector per group: step PACK_VECTOR. bind: dst, source.
+  irdl.operation @pack_vector {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %args_a = irdl.any
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "args" = %args_a }
+  }
+
+  // Strided copy of bytes: step COPY. bind: dst, src. args as the step's.
+  irdl.operation @copy {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %args_a = irdl.any
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "args" = %args_a }
+  }
+
+  // Every selection set, colexicographic: step SELECTIONS. bind: dst i32 [sets, top_k].
+  irdl.operation @all_selections {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %experts_a = irdl.base "#builtin.integer"
+    %top_k_a = irdl.base "#builtin.integer"
+    %sets_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "sets" = %sets_a }
+  }
+
+  // The convolutional embedding of expert weights: step WEIGHT_EMBEDDING. bind: dst, wi, wo, depthwise1, pointwise1, depthwise2, pointwise2.
+  irdl.operation @weight_embedding {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %ld_out_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "ld_out" = %ld_out_a }
+  }
+
+}

@@ -1,0 +1,299 @@
+// The model dialect: what is computed, as pure SSA on tensors. Notation: T tokens (dynamic), h d_model, F d_ff, N experts, k top_k,
+// b bottleneck, E expert embedding, H hypernetwork hidden width, S selection sets, D distinct ones. Parameter matrices are [out, in].
+//
+// What IRDL cannot say (shape relations, attribute ranges, how many optional operands) is checked by `verify` (compiler/ir/verify.c)
+// from the table in compiler/ir/ops.c. "eq." numbers are those of HyperMoE (ACL 2024). The ops from all_selections on are made by
+// passes and cannot be written in a spec. Ops with several optional operands (or results) carry operandSegmentSizes (resultSegmentSizes),
+// one 0 or 1 an operand, as MLIR demands. Any op may carry the unit attribute "at_open": it depends on parameters alone.
+
+irdl.dialect @hmoe {
+  // A tensor of the checkpoint. `key` is its name there. count = 0: the tensor itself. count > 0: the key holds one "{}" and the
+  // result is the stack [count, ...] of the tensors named by 0..count-1.
+  irdl.operation @parameter {
+    %value_t = irdl.base "!builtin.tensor"
+    %key = irdl.base "#builtin.string"
+    %count = irdl.base "#builtin.integer"
+    irdl.results(value: %value_t)
+    irdl.attributes { "key" = %key, "count" = %count }
+  }
+
+  // y[.., o] = sum_i x[.., i] w[o, i] + bias[o]                  x [T, in], w [out, in], bias [out] -> [T, out]
+  irdl.operation @linear {
+    %x_t = irdl.base "!builtin.tensor"
+    %w_t = irdl.base "!builtin.tensor"
+    %bias_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    irdl.operands(x: %x_t, w: %w_t, bias: optional %bias_t)
+    irdl.results(y: %y_t)
+  }
+
+  // y = f(x) elementwise. function: relu, gelu (erf form), gelu_new (tanh form), silu, none.
+  irdl.operation @activate {
+    %x_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    %function = irdl.base "#builtin.string"
+    irdl.operands(x: %x_t)
+    irdl.results(y: %y_t)
+    irdl.attributes { "function" = %function }
+  }
+
+  // y = a + b, equal shapes.
+  irdl.operation @add {
+    %a_t = irdl.base "!builtin.tensor"
+    %b_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    irdl.operands(a: %a_t, b: %b_t)
+    irdl.results(y: %y_t)
+  }
+
+  // The same elements in another static shape, row-major. (HyperRouter: [1, N(h+1)] -> [N, h+1].)
+  irdl.operation @reshape {
+    %x_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    %shape = irdl.any
+    irdl.operands(x: %x_t)
+    irdl.results(y: %y_t)
+    irdl.attributes { "shape" = %shape }
+  }
+
+  // Columns [begin, end) of a [rows, columns] tensor. squeeze = 1: a single column, as a vector [rows].
+  irdl.operation @slice {
+    %x_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    %begin = irdl.base "#builtin.integer"
+    %end = irdl.base "#builtin.integer"
+    %squeeze = irdl.base "#builtin.integer"
+    irdl.operands(x: %x_t)
+    irdl.results(y: %y_t)
+    irdl.attributes { "begin" = %begin, "end" = %end, "squeeze" = %squeeze }
+  }
+
+  // logits [T, N] -> indices i32 [T, k], gates f32 [T, k], kept i1 [T, k]                                   eq. 1, 2
+  //   selection  the k largest logits, larger first, then the lower index; NaN counts as the lowest value.
+  //   gate       softmax_then_topk: g = softmax_N(l)[e]; topk_then_softmax: g = softmax over the k selected;
+  //              softmax_topk_renorm: g = softmax_N(l)[e] / sum over the selected.
+  //   kept       0 iff capacity > 0 and this is past the capacity-th pick of its expert, counted in token, then slot order.
+  irdl.operation @route {
+    %logits_t = irdl.base "!builtin.tensor"
+    %indices_t = irdl.base "!builtin.tensor"
+    %gates_t = irdl.base "!builtin.tensor"
+    %kept_t = irdl.base "!builtin.tensor"
+    %top_k = irdl.base "#builtin.integer"
+    %gate = irdl.base "#builtin.string"
+    %capacity = irdl.base "#builtin.integer"
+    irdl.operands(logits: %logits_t)
+    irdl.results(indices: %indices_t, gates: %gates_t, kept: %kept_t)
+    irdl.attributes { "top_k" = %top_k, "gate" = %gate, "capacity" = %capacity }
+  }
+
+  // o[t, s] = act(x[t] wi[e]^T + bi[e]) wo[e]^T + bo[e], e = indices[t, s]; o[t, s] = x[t] where not kept.
+  // x [T, h], indices [T, k], kept [T, k], wi [N, F, h], wo [N, h, F], (bi [N, F], bo [N, h]) -> [T, k, h]
+  irdl.operation @experts {
+    %x_t = irdl.base "!builtin.tensor"
+    %indices_t = irdl.base "!builtin.tensor"
+    %kept_t = irdl.base "!builtin.tensor"
+    %wi_t = irdl.base "!builtin.tensor"
+    %wo_t = irdl.base "!builtin.tensor"
+    %bi_t = irdl.base "!builtin.tensor"
+    %bo_t = irdl.base "!builtin.tensor"
+    %o_t = irdl.base "!builtin.tensor"
+    %activation = irdl.base "#builtin.string"
+    irdl.operands(x: %x_t, indices: %indices_t, kept: %kept_t, wi: %wi_t, wo: %wo_t, bi: optional %bi_t, bo: optional %bo_t)
+    irdl.results(o: %o_t)
+    irdl.attributes { "activation" = %activation }
+  }
+
+  // y[t] = sum_s gates[t, s] o[t, s]                                o [T, k, h], gates [T, k] -> [T, h]            eq. 1
+  irdl.operation @combine {
+    %o_t = irdl.base "!builtin.tensor"
+    %gates_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    irdl.operands(o: %o_t, gates: %gates_t)
+    irdl.results(y: %y_t)
+  }
+
+  // s[t] = c * sum of table[j] over j in the selection of t (of = selected) or not in it (unselected), j ascending;
+  // c = 1 (sum) or 1 / number of rows summed (mean).              indices [T, k], table [N, E] -> [T, E]               eq. 5, 6
+  irdl.operation @selection_embedding {
+    %indices_t = irdl.base "!builtin.tensor"
+    %table_t = irdl.base "!builtin.tensor"
+    %s_t = irdl.base "!builtin.tensor"
+    %of = irdl.base "#builtin.string"
+    %aggregate = irdl.base "#builtin.string"
+    irdl.operands(indices: %indices_t, table: %table_t)
+    irdl.results(s: %s_t)
+    irdl.attributes { "of" = %of, "aggregate" = %aggregate }
+  }
+
+  // y[t] = [x[t] ; table[row]]                                      x [T, a], table [L, c] -> [T, a + c]                eq. 7
+  irdl.operation @append_row {
+    %x_t = irdl.base "!builtin.tensor"
+    %table_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    %row = irdl.base "#builtin.integer"
+    irdl.operands(x: %x_t, table: %table_t)
+    irdl.results(y: %y_t)
+    irdl.attributes { "row" = %row }
+  }
+
+  // row[0] = table[row]                                             table [L, c] -> [1, c]
+  irdl.operation @take_row {
+    %table_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    %row = irdl.base "#builtin.integer"
+    irdl.operands(table: %table_t)
+    irdl.results(y: %y_t)
+    irdl.attributes { "row" = %row }
+  }
+
+  // The generator: from r [T, H]                                                                              eq. 7
+  //   down[t, i, k] = (r[t] wd^T + bd)[i*b + k], up[t, k, j] = (r[t] wu^T + bu)[k*h + j],
+  //   and with generated biases  beta = r vd^T + cd [T, b], gamma = r vu^T + cu [T, h].
+  // wd [h*b, H], bd [h*b], wu [b*h, H], bu [b*h], (vd [b, H], cd [b], vu [h, H], cu [h]) -> down [T, h, b], up [T, b, h], (beta, gamma)
+  irdl.operation @hypernetwork {
+    %r_t = irdl.base "!builtin.tensor"
+    %wd_t = irdl.base "!builtin.tensor"
+    %bd_t = irdl.base "!builtin.tensor"
+    %wu_t = irdl.base "!builtin.tensor"
+    %bu_t = irdl.base "!builtin.tensor"
+    %vd_t = irdl.base "!builtin.tensor"
+    %cd_t = irdl.base "!builtin.tensor"
+    %vu_t = irdl.base "!builtin.tensor"
+    %cu_t = irdl.base "!builtin.tensor"
+    %down_t = irdl.base "!builtin.tensor"
+    %up_t = irdl.base "!builtin.tensor"
+    %beta_t = irdl.base "!builtin.tensor"
+    %gamma_t = irdl.base "!builtin.tensor"
+    %bottleneck = irdl.base "#builtin.integer"
+    irdl.operands(r: %r_t, wd: %wd_t, bd: %bd_t, wu: %wu_t, bu: %bu_t, vd: optional %vd_t, cd: optional %cd_t, vu: optional %vu_t, cu: optional %cu_t)
+    irdl.results(down: %down_t, up: %up_t, beta: optional %beta_t, gamma: optional %gamma_t)
+    irdl.attributes { "bottleneck" = %bottleneck }
+  }
+
+  // y[t] = relu(x[t] down[t] + beta[t]) up[t] + gamma[t]            x [T, h], down [T, h, b], up [T, b, h], (beta [T, b], gamma [T, h]) -> [T, h]   eq. 8
+  // strategy: auto, table, cache, factored, per_token: how fold-hypernetwork is to treat it.
+  irdl.operation @hyper_expert {
+    %x_t = irdl.base "!builtin.tensor"
+    %down_t = irdl.base "!builtin.tensor"
+    %up_t = irdl.base "!builtin.tensor"
+    %beta_t = irdl.base "!builtin.tensor"
+    %gamma_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    %strategy = irdl.base "#builtin.string"
+    irdl.operands(x: %x_t, down: %down_t, up: %up_t, beta: optional %beta_t, gamma: optional %gamma_t)
+    irdl.results(y: %y_t)
+    irdl.attributes { "strategy" = %strategy }
+  }
+
+  // S = the expert embeddings of Table 5: per expert the image [2, F, h] (wi, wo^T) through depthwise 5x5 stride 5, pointwise 2 -> C,
+  // average pool 16x6, depthwise 3x3 stride 3, pointwise C -> E, average pool 8x8, no padding, floor sizes; must end at 1x1.
+  // wi [N, F, h], wo [N, h, F], depthwise1 [2, 1, 5, 5], pointwise1 [C, 2, 1, 1], depthwise2 [C, 1, 3, 3], pointwise2 [E, C, 1, 1] -> [N, E]
+  irdl.operation @weight_embedding {
+    %wi_t = irdl.base "!builtin.tensor"
+    %wo_t = irdl.base "!builtin.tensor"
+    %depthwise1_t = irdl.base "!builtin.tensor"
+    %pointwise1_t = irdl.base "!builtin.tensor"
+    %depthwise2_t = irdl.base "!builtin.tensor"
+    %pointwise2_t = irdl.base "!builtin.tensor"
+    %s_t = irdl.base "!builtin.tensor"
+    irdl.operands(wi: %wi_t, wo: %wo_t, depthwise1: %depthwise1_t, pointwise1: %pointwise1_t, depthwise2: %depthwise2_t, pointwise2: %pointwise2_t)
+    irdl.results(s: %s_t)
+  }
+
+  // Every selection set, ascending tuples in colexicographic order.                 -> i32 [C(N, k), k]
+  irdl.operation @all_selections {
+    %sets_t = irdl.base "!builtin.tensor"
+    %experts = irdl.base "#builtin.integer"
+    %top_k = irdl.base "#builtin.integer"
+    irdl.results(sets: %sets_t)
+    irdl.attributes { "experts" = %experts, "top_k" = %top_k }
+  }
+
+  // Which row of all_selections a token's selection is.                            indices [T, k] -> i32 [T]
+  irdl.operation @selection_rank {
+    %indices_t = irdl.base "!builtin.tensor"
+    %which_t = irdl.base "!builtin.tensor"
+    %experts = irdl.base "#builtin.integer"
+    irdl.operands(indices: %indices_t)
+    irdl.results(which: %which_t)
+    irdl.attributes { "experts" = %experts }
+  }
+
+  // The distinct selection sets of a batch in order of first appearance, and which of them each token has.
+  // indices [T, k] -> sets i32 [D, k], which i32 [T]
+  irdl.operation @distinct_selections {
+    %indices_t = irdl.base "!builtin.tensor"
+    %sets_t = irdl.base "!builtin.tensor"
+    %which_t = irdl.base "!builtin.tensor"
+    %experts = irdl.base "#builtin.integer"
+    irdl.operands(indices: %indices_t)
+    irdl.results(sets: %sets_t, which: %which_t)
+    irdl.attributes { "experts" = %experts }
+  }
+
+  // hyper_expert with row which[t] of the generated weights in place of row t.
+  // x [T, h], which [T], down [S, h, b], up [S, b, h], (beta [S, b], gamma [S, h]) -> [T, h]
+  // memoize = 1: rows belong to selection sets and may be kept between runs.
+  irdl.operation @indexed_hyper_expert {
+    %x_t = irdl.base "!builtin.tensor"
+    %which_t = irdl.base "!builtin.tensor"
+    %down_t = irdl.base "!builtin.tensor"
+    %up_t = irdl.base "!builtin.tensor"
+    %beta_t = irdl.base "!builtin.tensor"
+    %gamma_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    %memoize = irdl.base "#builtin.integer"
+    irdl.operands(x: %x_t, which: %which_t, down: %down_t, up: %up_t, beta: optional %beta_t, gamma: optional %gamma_t)
+    irdl.results(y: %y_t)
+    irdl.attributes { "memoize" = %memoize }
+  }
+
+  // hypernetwork and hyper_expert in one, never forming down and up: with rho = [r, 1], wd' = [wd | bd], wu' = [wu | bu]
+  //   z[t, k] = relu(beta[t, k] + sum_m rho[t, m] sum_i x[t, i] wd'[i*b + k, m])
+  //   y[t, j] = gamma[t, j] + sum_{k, m} z[t, k] rho[t, m] wu'[k*h + j, m]
+  // x [T, h], r [T, H], wd, bd, wu, bu, (vd, cd, vu, cu) as for hypernetwork -> [T, h]
+  irdl.operation @factored_hyper_expert {
+    %x_t = irdl.base "!builtin.tensor"
+    %r_t = irdl.base "!builtin.tensor"
+    %wd_t = irdl.base "!builtin.tensor"
+    %bd_t = irdl.base "!builtin.tensor"
+    %wu_t = irdl.base "!builtin.tensor"
+    %bu_t = irdl.base "!builtin.tensor"
+    %vd_t = irdl.base "!builtin.tensor"
+    %cd_t = irdl.base "!builtin.tensor"
+    %vu_t = irdl.base "!builtin.tensor"
+    %cu_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    %bottleneck = irdl.base "#builtin.integer"
+    irdl.operands(x: %x_t, r: %r_t, wd: %wd_t, bd: %bd_t, wu: %wu_t, bu: %bu_t, vd: optional %vd_t, cd: optional %cd_t, vu: optional %vu_t, cu: optional %cu_t)
+    irdl.results(y: %y_t)
+    irdl.attributes { "bottleneck" = %bottleneck }
+  }
+
+  // top-1 experts, combine and an indexed HyperExpert in one: with e = indices[t, 0], g = gates[t, 0]
+  //   y[t] = g (act(x wi[e]^T + bi[e]) wo[e]^T + bo[e]) + relu(x down[e] + beta[e]) up[e] + gamma[e],   g x[t] for the first part where not kept.
+  // x [T, h], indices [T, 1], gates [T, 1], kept [T, 1], wi [N, F, h], wo [N, h, F], down [N, h, b], up [N, b, h], then (bi, bo) if expert_biases,
+  // then (beta [N, b], gamma [N, h]) if generated_biases -> [T, h]
+  irdl.operation @fused_experts {
+    %x_t = irdl.base "!builtin.tensor"
+    %indices_t = irdl.base "!builtin.tensor"
+    %gates_t = irdl.base "!builtin.tensor"
+    %kept_t = irdl.base "!builtin.tensor"
+    %wi_t = irdl.base "!builtin.tensor"
+    %wo_t = irdl.base "!builtin.tensor"
+    %down_t = irdl.base "!builtin.tensor"
+    %up_t = irdl.base "!builtin.tensor"
+    %bi_t = irdl.base "!builtin.tensor"
+    %bo_t = irdl.base "!builtin.tensor"
+    %beta_t = irdl.base "!builtin.tensor"
+    %gamma_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    %activation = irdl.base "#builtin.string"
+    %expert_biases = irdl.base "#builtin.integer"
+    %generated_biases = irdl.base "#builtin.integer"
+    irdl.operands(x: %x_t, indices: %indices_t, gates: %gates_t, kept: %kept_t, wi: %wi_t, wo: %wo_t, down: %down_t, up: %up_t, bi: optional %bi_t, bo: optional %bo_t, beta: optional %beta_t, gamma: optional %gamma_t)
+    irdl.results(y: %y_t)
+    irdl.attributes { "activation" = %activation, "expert_biases" = %expert_biases, "generated_biases" = %generated_biases }
+  }
+
+}

@@ -1,0 +1,190 @@
+/* The contract between generated objects and the runtime. Version 1.
+ *
+ * An object exports one hmoe_model_object: kernels (one function table per CPU version) and a plan. The plan is one relocatable
+ * blob of the plain structures below; hmoe_plan_span holds byte offsets from its start. It says which tensors to read, which
+ * buffers exist, and which steps run at open (entry 0) and per run (entries 1..). The runtime executes steps in order with a barrier
+ * between them; a step's tasks run in parallel. Little endian; every offset is a multiple of 8; all fields are written.
+ *
+ * Layout names used below:
+ *   panels(K, N)  the right operand of a product, [ceil(N/32)][K][32] f32: element (k, n) at ((n/32)*K + k)*32 + n%32, zero-padded.
+ *   A row of weights is one group's operand; group g starts at g * group_stride_bytes.
+ */
+#ifndef HMOE_ABI_H
+#define HMOE_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HMOE_ABI_VERSION 1u
+#define HMOE_PLAN_MAGIC 0x4e4c5048u /* "HPLN" */
+#define HMOE_PANEL 32               /* columns of a panel */
+#define HMOE_NONE 0xffffffffu
+
+typedef struct hmoe_plan_span { uint32_t offset, count; } hmoe_plan_span; /* bytes from the plan's start; elements */
+
+/* ---- kernels ---- */
+
+/* Arguments of every kernel task. */
+typedef struct hmoe_kernel_call {
+  void *const *buffers; /* one per binding of the step, in order; NULL for HMOE_NONE */
+  int64_t rows;         /* value of the step's rows dimension */
+  int64_t splits;       /* column splits: task = block * splits + split */
+  int64_t first_block;  /* grid BLOCKS: blocks are counted from here */
+} hmoe_kernel_call;
+
+/* scratch: this worker's private memory, 64-byte aligned, plan.scratch_bytes long. */
+typedef void (*hmoe_kernel_fn)(const hmoe_kernel_call *call, int64_t task, void *scratch);
+
+enum { HMOE_CPU_PORTABLE = 0, HMOE_CPU_AVX2 = 1, HMOE_CPU_AVX512 = 2, HMOE_CPU_COUNT = 3 };
+
+typedef struct hmoe_model_object {
+  uint32_t abi_version;
+  uint32_t kernel_count;
+  const void *plan;                                /* hmoe_plan, plan_bytes long, 8-byte aligned */
+  uint64_t plan_bytes;
+  const hmoe_kernel_fn *kernels[HMOE_CPU_COUNT];   /* kernel_count each; NULL: this version is not in the object */
+} hmoe_model_object;
+
+/* One unit of grouped work: rows [row, row + rows) of the sorted order, all of one group. */
+typedef struct hmoe_block {
+  int32_t group;   /* which row of weights */
+  int32_t row;
+  int32_t rows;    /* 1..row_block */
+  int32_t dropped; /* 1: over capacity; only the part of the product that capacity does not cut is computed */
+} hmoe_block;
+
+/* Header of a blocks buffer; hmoe_block[] follows it. */
+typedef struct hmoe_blocks {
+  int32_t count;       /* blocks */
+  int32_t groups;      /* distinct groups (grouping by selection set); experts otherwise */
+  int32_t rows;        /* rows in all blocks */
+  int32_t reserved[13];
+} hmoe_blocks;
+
+/* ---- the plan ---- */
+
+/* A tensor of the checkpoint. With count > 1 the key holds one "{}" that stands for 0..count-1, and the parameter is their stack. */
+typedef struct hmoe_plan_param {
+  hmoe_plan_span key;  /* characters, not terminated */
+  uint32_t count;
+  uint32_t rank;       /* of one tensor, 1..4 */
+  uint64_t shape[4];   /* of one tensor */
+} hmoe_plan_param;
+
+/* A dimension of an entry. value(i): INPUT: given by the caller; SCALE: factor * value(source); MIN: min(factor, value(source));
+ * CHUNK, MISSING: set by the enclosing loop step, at most `factor`. A source is always an earlier dimension. */
+enum { HMOE_DIM_INPUT = 0, HMOE_DIM_SCALE = 1, HMOE_DIM_MIN = 2, HMOE_DIM_CHUNK = 3, HMOE_DIM_MISSING = 4, HMOE_DIM_CONST = 5 };
+typedef struct hmoe_plan_dim { uint32_t kind, source; uint64_t factor; } hmoe_plan_dim;
+
+enum {
+  HMOE_BUFFER_INPUT = 0,     /* index: input of the entry */
+  HMOE_BUFFER_OUTPUT = 1,    /* index: output of the entry */
+  HMOE_BUFFER_WEIGHT = 2,    /* at `offset` of the weight arena: written at open, read-only afterwards, saved to .hmw */
+  HMOE_BUFFER_WORKSPACE = 3, /* index: workspace slot; per run */
+  HMOE_BUFFER_CACHE = 4,     /* at `offset` of the model's selection cache, shared by runs */
+  HMOE_BUFFER_PARAM = 5,     /* index: parameter (count 1, f32-converted copy made by the runtime at open); open only */
+};
+/* bytes = fixed_bytes + value(dim) * bytes_per_row; dim HMOE_NONE: fixed. Entry 0 uses WORKSPACE too; it is released after open. */
+typedef struct hmoe_plan_buffer {
+  uint32_t kind, index;
+  uint64_t offset;
+  uint64_t fixed_bytes, bytes_per_row;
+  uint32_t dim, reserved;
+} hmoe_plan_buffer;
+
+/* buffer: index into the entry's buffers, or HMOE_NONE. In a loop the pointer advances by advance_bytes for each item done. */
+typedef struct hmoe_plan_binding { uint32_t buffer, reserved; uint64_t offset_bytes, advance_bytes; } hmoe_plan_binding;
+
+/* Steps. bindings and args by kind:
+ *
+ * KERNEL   runs kernels[kernel]. bindings: as the kernel wants. args: [0] grid, [1] row_block, [2] panels (most column splits),
+ *          [3] binding number of the blocks buffer (grid BLOCKS). rows_dim: value for call.rows.
+ *          tasks: ROWS ceil(rows/row_block); DENSE that * splits; BLOCKS blocks.count * splits. The runtime picks splits in
+ *          [1, panels] from the work and the threads; results do not depend on it.
+ * GROUP    counting sort by expert. bindings: [0] indices i32 [rows/top_k, top_k], [1] gates f32 same shape, out: [2] blocks,
+ *          [3] row_token i32 [rows]: source row, [4] row_slot i32 [rows]: token*top_k+slot, [5] row_gate f32 [rows],
+ *          [6] counters i32 [4*groups]. args: [0] experts, [1] top_k, [2] capacity (0: none), [3] row_block.
+ *          rows_dim: tokens*top_k. Order inside a group: token, then slot. With capacity, a group's rows past it form blocks
+ *          of their own with dropped=1, after the kept ones of that group.
+ * GROUP_SETS  groups tokens by their selection set (sorted expert tuple). bindings: [0] indices i32 [tokens, top_k], out: [1] blocks,
+ *          [2] row_token i32 [tokens], [3] sets i32 [tokens][top_k] (ascending; one per distinct group, in order of first
+ *          appearance), [4] scratch i32 [8*tokens + 64]. args: [0] experts, [1] top_k, [2] mode: 0: block.group = rank of the set in
+ *          colexicographic order (table row); 1: block.group = distinct index; 2: every token its own group (sets filled too),
+ *          [3] row_block. rows_dim: tokens. For mode 2 binding [0] may be HMOE_NONE (no sets then).
+ * LOOP     runs the next args[0] steps once per chunk, then continues after them. args: [1] kind: 0 rows: chunks of rows of
+ *          rows_dim, at most args[2] each; sets the CHUNK dim. 1 groups: chunks of at most args[2] distinct groups of a
+ *          GROUP_SETS(mode 1 or 2) result; 2 cached groups: as 1, with the model's selection cache.
+ *          bindings (kinds 1, 2): [0] blocks, [1] sets or NONE, out: [2] todo_sets i32 [args[2]][top_k] or NONE,
+ *          [3] todo_slot i32 [args[2]], [4] todo_token i32 [args[2]] (first token of the group), [5] row_token i32.
+ *          MISSING dim: groups of the chunk to generate (kind 1: all). block.group becomes the slot in [0, args[2]) (kind 1) or the
+ *          cache slot (kind 2). KERNEL steps with grid BLOCKS see only the chunk's blocks. args[3]: top_k; args[4] (kind 2): how
+ *          many of the args[0] steps generate: they run under the cache's lock; args[5] (kind 2): cache number.
+ * PACK     a right operand into panels. bindings: [0] dst, [1] source buffer (f32) when args[0] is HMOE_NONE. args: [0] param or
+ *          HMOE_NONE; columns: [1] N, a multiple of 32, [2] Q, [3] ncols, [4] col stride, [5] q stride; depth: [6] K outer, [7] K inner,
+ *          [8] outer stride, [9] inner stride; [10] source offset, [11] groups, [12] source group stride (all of the source, in elements);
+ *          dst: [13] group stride in bytes, [14] first panel, [15] first depth row, [16] outer pitch in depth rows, [17] depth rows of a panel.
+ *          o in [0, N): o = (p*Q + q)*32 + c, col = p*32 + c; value 0 where col >= ncols.
+ *          dst[g][args[14] + o/32][args[15] + ko*args[16] + ki][o%32] = src[g][args[10] + q*args[5] + col*args[4] + ko*args[8] + ki*args[9]].
+ *          Q > 1 permutes a generator's rows so that what it generates is itself in panels. Of a stacked parameter (count > 1)
+ *          src[g] is tensor g; otherwise src[g] = source + g*args[12]. Weights of any supported dtype are converted to f32.
+ * PACK_VECTOR  the same for vectors: dst[g*args[13]/4 + args[14] + o] = src[g][args[10] + q*args[5] + col*args[4]]; args numbered as
+ *          for PACK ([6]-[9], [15]-[17] unused); N need not be a multiple of 32 when Q = 1 (then col = o).
+ * COPY     bindings: [0] dst, [1] src. args: [0] outer, [1] outer dst stride, [2] outer src stride, [3] middle, [4] middle dst stride,
+ *          [5] middle src stride, [6] bytes. All in bytes but the counts.
+ * SELECTIONS  bindings: [0] dst i32 [C(experts, top_k)][top_k], ascending tuples in colexicographic order. args: [0] experts,
+ *          [1] top_k, [2] sets.
+ * WEIGHT_EMBEDDING  the convolutional embedding of expert weights (Table 5 of the paper). bindings: [0] dst f32 [experts, embedding].
+ *          args: params [0] wi, [1] wo, [2] depthwise 1, [3] pointwise 1, [4] depthwise 2, [5] pointwise 2; [6] dst row stride (floats).
+ */
+enum {
+  HMOE_STEP_KERNEL = 0, HMOE_STEP_GROUP = 1, HMOE_STEP_GROUP_SETS = 2, HMOE_STEP_LOOP = 3, HMOE_STEP_PACK = 4,
+  HMOE_STEP_PACK_VECTOR = 5, HMOE_STEP_COPY = 6, HMOE_STEP_SELECTIONS = 7, HMOE_STEP_WEIGHT_EMBEDDING = 8, HMOE_STEP_COUNT = 9,
+};
+enum { HMOE_GRID_ROWS = 0, HMOE_GRID_DENSE = 1, HMOE_GRID_BLOCKS = 2 };
+enum { HMOE_LOOP_ROWS = 0, HMOE_LOOP_GROUPS = 1, HMOE_LOOP_CACHED = 2 };
+enum { HMOE_SETS_RANK = 0, HMOE_SETS_DISTINCT = 1, HMOE_SETS_TOKEN = 2 };
+
+typedef struct hmoe_plan_step {
+  uint32_t kind, kernel;
+  uint32_t rows_dim, reserved;  /* index of the entry's dims or HMOE_NONE */
+  hmoe_plan_span bindings;      /* hmoe_plan_binding */
+  hmoe_plan_span args;          /* uint64_t */
+} hmoe_plan_step;
+
+/* A tensor of an entry's signature, for messages and for tools. shape -1-d means dimension d of the entry. */
+typedef struct hmoe_plan_tensor {
+  hmoe_plan_span name;
+  uint32_t dtype; /* 0 f32, 1 i32, 2 i64 */
+  uint32_t rank;
+  int64_t shape[4];
+} hmoe_plan_tensor;
+
+typedef struct hmoe_plan_entry {
+  hmoe_plan_span name;
+  hmoe_plan_span dims;    /* hmoe_plan_dim; the INPUT ones come first, in the caller's order */
+  hmoe_plan_span inputs, outputs; /* hmoe_plan_tensor */
+  hmoe_plan_span buffers; /* hmoe_plan_buffer */
+  hmoe_plan_span steps;   /* hmoe_plan_step */
+  uint32_t slots;         /* workspace slots; a slot is as large as its largest buffer */
+  uint32_t reserved;
+} hmoe_plan_entry;
+
+/* A bounded store of generated HyperExpert weights, keyed by selection set. Slot s of a CACHE buffer is its row s. */
+typedef struct hmoe_plan_cache {
+  uint64_t slots, bytes; /* bytes of all CACHE buffers together */
+  uint32_t top_k, reserved;
+} hmoe_plan_cache;
+
+typedef struct hmoe_plan {
+  uint32_t magic, abi_version;
+  uint64_t bytes;          /* of the whole blob */
+  uint64_t weight_bytes;   /* weight arena */
+  uint64_t scratch_bytes;  /* per worker, the largest over the kernels */
+  hmoe_plan_span name;     /* model */
+  hmoe_plan_span params;   /* hmoe_plan_param */
+  hmoe_plan_span entries;  /* hmoe_plan_entry; [0] runs at open */
+  hmoe_plan_span caches;   /* hmoe_plan_cache; cache arenas are allocated at open */
+  uint64_t layout;         /* stamp of packed weights: .hmw files carry the one they were packed for */
+} hmoe_plan;
+
+#endif

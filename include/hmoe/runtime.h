@@ -1,0 +1,126 @@
+/* hmoe runtime: opens compiled mixture-of-experts models and runs them on the CPU.
+ *
+ * A model is an object written by `hmoec compile` plus weights. The generated header NAME.h wraps the three calls below in typed
+ * inline functions (NAME_open, NAME_run, NAME_close); applications normally call those and read this file for the options.
+ *
+ * Errors: every call that can fail returns hmoe_status; HMOE_OK is 0. hmoe_last_error() has the message of the last failure of the
+ * calling thread. On failure outputs named out_* are NULL and nothing is leaked.
+ * Threads: a model is immutable after open. hmoe_model_run may be called from several threads on one model; close needs them done.
+ * Memory: all memory except the thread pool's own comes from the allocator in the options. Runs allocate nothing after the first
+ * run at (or above) a size; each concurrent run keeps a workspace of its own.
+ */
+#ifndef HMOE_RUNTIME_H
+#define HMOE_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HMOE_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define HMOE_MUST_USE __attribute__((warn_unused_result))
+#define HMOE_API __attribute__((visibility("default")))
+#else
+#define HMOE_MUST_USE
+#define HMOE_API
+#endif
+
+typedef enum hmoe_status {
+  HMOE_OK = 0,
+  HMOE_INVALID_ARGUMENT = 1, /* a pointer, count or option the call cannot take */
+  HMOE_OUT_OF_MEMORY = 2,
+  HMOE_IO_ERROR = 3,         /* a file cannot be opened, read, mapped or written; the message has the system's reason */
+  HMOE_INVALID_WEIGHTS = 4,  /* a weights file is broken, or lacks a tensor, or has it in another shape or type */
+  HMOE_INCOMPATIBLE = 5,     /* object, packed weights and runtime do not belong together */
+  HMOE_UNSUPPORTED = 6,      /* this machine lacks something the model needs; the message names it */
+  HMOE_INTERNAL = 7,
+} hmoe_status;
+
+/* Name of a status, static storage: "ok", "invalid argument", ... */
+HMOE_API const char *hmoe_status_string(hmoe_status status);
+
+/* Message of the last failed call on this thread, "" if none. Valid until the next failing call on this thread. */
+HMOE_API const char *hmoe_last_error(void);
+
+/* Version of the library that is linked, e.g. "0.1.0". */
+HMOE_API const char *hmoe_version(void);
+
+/* Where memory comes from. alignment_bytes is a power of two >= 16. allocate returns NULL when there is none. release gets the
+ * size that was asked for. Both may be called from any thread that opens, runs or closes a model. */
+typedef struct hmoe_allocator {
+  void *context;
+  void *(*allocate)(void *context, size_t size_bytes, size_t alignment_bytes);
+  void (*release)(void *context, void *memory, size_t size_bytes);
+} hmoe_allocator;
+
+/* Runs task(task_context, i) for every i in [0, count), on any threads, and returns when all are done; it must see the writes of
+ * all tasks. May be called from several threads at once. `threads` is how many tasks are worth running at the same time (>= 1). */
+typedef struct hmoe_executor {
+  void *context;
+  size_t threads;
+  void (*parallel_for)(void *context, size_t count, void (*task)(void *task_context, size_t index), void *task_context);
+} hmoe_executor;
+
+enum {
+  HMOE_TRUST_WEIGHTS = 1u << 0, /* packed weights: skip the checksum over the data, so that opening reads no weights at all */
+};
+
+/* Options of open. Zero-initialise, set struct_size = sizeof(hmoe_options); zero means the default for every other field. */
+typedef struct hmoe_options {
+  size_t struct_size;
+  uint32_t threads;                /* 0: the CPUs this process may use (affinity mask and cgroup quota) */
+  uint32_t flags;                  /* HMOE_TRUST_WEIGHTS */
+  const hmoe_executor *executor;   /* borrowed until close; NULL: a pool owned by the model. With it, `threads` is ignored */
+  const hmoe_allocator *allocator; /* copied; NULL: aligned_alloc/free */
+  const char *device;              /* NULL or "cpu" */
+  const char *cpu;                 /* force a code version: "avx512", "avx2", "portable"; NULL: the best this machine runs */
+  /* Surplus tensors and similar remarks; NULL: silent. Called during open only, on the opening thread. */
+  void (*note)(void *context, const char *message);
+  void *note_context;
+} hmoe_options;
+
+/* Where weights are read from. A path or descriptor may name a .safetensors file or a .hmw file (told apart by content). */
+typedef enum hmoe_weights_kind { HMOE_WEIGHTS_PATH = 0, HMOE_WEIGHTS_FD = 1, HMOE_WEIGHTS_MEMORY = 2 } hmoe_weights_kind;
+
+typedef struct hmoe_weights {
+  hmoe_weights_kind kind;
+  const char *path;   /* PATH; for messages with the other kinds, may be NULL there */
+  int fd;             /* FD: borrowed during open only; mapped from offset 0 */
+  const void *data;   /* MEMORY: whole file; safetensors: borrowed during open only; .hmw: 64-byte aligned, borrowed until close */
+  size_t size_bytes;  /* MEMORY */
+} hmoe_weights;
+
+typedef struct hmoe_model hmoe_model;
+struct hmoe_model_object; /* in <hmoe/abi.h>; each compiled object exports one, NAME_object */
+
+/* Opens a model: chooses the CPU version, packs and folds safetensors weights or maps packed ones. options may be NULL. */
+HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_open(const struct hmoe_model_object *object, const hmoe_weights *weights,
+                                                   const hmoe_options *options, hmoe_model **out_model);
+
+/* Runs one entry. dims: the entry's dynamic dimensions in the header's order (layers: tokens). inputs and outputs: one pointer a
+ * tensor, C-ordered, naturally aligned, in the header's order; outputs must not overlap inputs. 0 tokens is a run that does nothing. */
+HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_run(hmoe_model *model, uint32_t entry, const int64_t *dims, const void *const *inputs,
+                                                  void *const *outputs);
+
+/* Writes the packed, folded weights: to a temporary name beside `path`, renamed when complete. */
+HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_save(const hmoe_model *model, const char *path);
+
+/* Releases everything. NULL is allowed. */
+HMOE_API void hmoe_model_close(hmoe_model *model);
+
+/* What was chosen: "avx512", "avx2" or "portable"; static storage. */
+HMOE_API const char *hmoe_model_cpu(const hmoe_model *model);
+/* Threads that runs use. */
+HMOE_API size_t hmoe_model_threads(const hmoe_model *model);
+/* Bytes of packed weights, and of all workspaces now held. */
+HMOE_API size_t hmoe_model_weight_bytes(const hmoe_model *model);
+HMOE_API size_t hmoe_model_workspace_bytes(hmoe_model *model);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

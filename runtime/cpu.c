@@ -1,0 +1,92 @@
+/* Which code version this machine runs: the instruction sets by CPUID, and by XCR0 whether the system saves their registers. Checked
+ * before any code of that version is called, so that a machine without it gets a message and not an illegal instruction. */
+#include "runtime_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+static const char *const cpu_names[HMOE_CPU_COUNT] = {
+    [HMOE_CPU_PORTABLE] = "portable", [HMOE_CPU_AVX2] = "avx2", [HMOE_CPU_AVX512] = "avx512"};
+
+const char *hmoe_cpu_name(int cpu) { return cpu_names[cpu]; }
+
+#if defined(__x86_64__)
+
+enum { LEAF1_ECX, LEAF7_EBX, XCR0, REGISTER_COUNT };
+
+typedef struct cpu_feature {
+  const char *name;
+  int needed_by; /* this version and the better ones */
+  int where;
+  uint32_t mask;
+} cpu_feature;
+
+static const cpu_feature features[] = {
+    {"AVX", HMOE_CPU_AVX2, LEAF1_ECX, 1u << 28},
+    {"FMA", HMOE_CPU_AVX2, LEAF1_ECX, 1u << 12},
+    {"AVX2", HMOE_CPU_AVX2, LEAF7_EBX, 1u << 5},
+    {"the system's support of 256-bit registers (XCR0)", HMOE_CPU_AVX2, XCR0, 0x06},
+    {"AVX512F", HMOE_CPU_AVX512, LEAF7_EBX, 1u << 16},
+    {"AVX512DQ", HMOE_CPU_AVX512, LEAF7_EBX, 1u << 17},
+    {"AVX512CD", HMOE_CPU_AVX512, LEAF7_EBX, 1u << 28},
+    {"AVX512BW", HMOE_CPU_AVX512, LEAF7_EBX, 1u << 30},
+    {"AVX512VL", HMOE_CPU_AVX512, LEAF7_EBX, 1u << 31},
+    {"the system's support of 512-bit registers (XCR0)", HMOE_CPU_AVX512, XCR0, 0xe6},
+};
+
+const char *hmoe_cpu_lacks(int cpu) {
+  uint32_t found[REGISTER_COUNT] = {0};
+  uint32_t eax, ebx, ecx, edx;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx)) found[LEAF1_ECX] = ecx;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) found[LEAF7_EBX] = ebx;
+  if (found[LEAF1_ECX] & 1u << 27) { /* OSXSAVE: xgetbv exists */
+    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+    found[XCR0] = eax;
+  }
+  for (size_t i = 0; i < sizeof features / sizeof *features; i++)
+    if (cpu >= features[i].needed_by && (found[features[i].where] & features[i].mask) != features[i].mask) return features[i].name;
+  return NULL;
+}
+
+#else
+
+const char *hmoe_cpu_lacks(int cpu) { return cpu == HMOE_CPU_PORTABLE ? NULL : "an x86-64 processor"; }
+
+#endif
+
+hmoe_status hmoe_cpu_choose(const hmoe_model_object *object, const char *forced, int *out_cpu) {
+  const char *origin = "options.cpu";
+  if (!forced) {
+    forced = getenv("HMOE_CPU");
+    origin = "HMOE_CPU";
+    if (forced && !*forced) forced = NULL;
+  }
+  if (forced) {
+    int cpu = 0;
+    while (cpu < HMOE_CPU_COUNT && strcmp(forced, cpu_names[cpu]) != 0) cpu++;
+    if (cpu == HMOE_CPU_COUNT)
+      return hmoe_fail(HMOE_INVALID_ARGUMENT, "%s: expected \"avx512\", \"avx2\" or \"portable\", found \"%s\"", origin, forced);
+    if (!object->kernels[cpu]) return hmoe_fail(HMOE_UNSUPPORTED, "%s: the object holds no %s version", origin, forced);
+    const char *lacks = hmoe_cpu_lacks(cpu);
+    if (lacks) return hmoe_fail(HMOE_UNSUPPORTED, "%s: this machine lacks %s, which the %s version needs", origin, lacks, forced);
+    *out_cpu = cpu;
+    return HMOE_OK;
+  }
+  const char *lacks = NULL;
+  int least = HMOE_CPU_COUNT;
+  for (int cpu = HMOE_CPU_COUNT - 1; cpu >= 0; cpu--) {
+    if (!object->kernels[cpu]) continue;
+    lacks = hmoe_cpu_lacks(cpu);
+    least = cpu;
+    if (!lacks) {
+      *out_cpu = cpu;
+      return HMOE_OK;
+    }
+  }
+  if (least == HMOE_CPU_COUNT) return hmoe_fail(HMOE_INCOMPATIBLE, "the object holds no code version for this processor");
+  return hmoe_fail(HMOE_UNSUPPORTED, "this machine lacks %s, which the object's %s version needs", lacks, cpu_names[least]);
+}

@@ -1,0 +1,50 @@
+/* Options of open, from callers built against older or newer headers: a shorter structure leaves the rest at its defaults, a longer
+ * one is taken as long as what this library does not know is zero. */
+#include "runtime_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { THREADS_MAX = 4096 };
+
+hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_options) {
+  memset(out_options, 0, sizeof *out_options);
+  out_options->struct_size = sizeof *out_options;
+  if (!options) return HMOE_OK;
+
+  size_t size = options->struct_size;
+  if (size < sizeof options->struct_size || size > 65536)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.struct_size: expected sizeof(hmoe_options) = %zu, found %zu", sizeof *options, size);
+  const uint8_t *bytes = (const uint8_t *)options;
+  for (size_t i = sizeof *options; i < size; i++)
+    if (bytes[i])
+      return hmoe_fail(HMOE_INVALID_ARGUMENT, "options: a field at byte %zu is set that hmoe %s does not know", i, HMOE_VERSION);
+  memcpy(out_options, options, hmoe_min(size, sizeof *options));
+  out_options->struct_size = sizeof *out_options;
+
+  if (out_options->flags & ~(uint32_t)HMOE_TRUST_WEIGHTS)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.flags: unknown bits in 0x%x", out_options->flags);
+  if (out_options->threads > THREADS_MAX)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.threads: expected at most %d, found %u", THREADS_MAX, out_options->threads);
+  if (out_options->device && strcmp(out_options->device, "cpu") != 0)
+    return hmoe_fail(HMOE_UNSUPPORTED, "options.device: expected \"cpu\", found \"%s\"", out_options->device);
+  const hmoe_executor *executor = out_options->executor;
+  if (executor && (!executor->parallel_for || executor->threads < 1 || executor->threads > THREADS_MAX))
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.executor: expected parallel_for and 1 to %d threads, found %s and %zu", THREADS_MAX,
+                     executor->parallel_for ? "a function" : "NULL", executor->threads);
+  const hmoe_allocator *allocator = out_options->allocator;
+  if (allocator && (!allocator->allocate || !allocator->release))
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.allocator: allocate and release must both be set");
+  return HMOE_OK;
+}
+
+bool hmoe_debug_enabled(const char *word) {
+  const char *list = getenv("HMOE_DEBUG");
+  size_t length = strlen(word);
+  while (list && *list) {
+    size_t item = strcspn(list, ",");
+    if (item == length && !strncmp(list, word, length)) return true;
+    list += item + (list[item] == ',');
+  }
+  return false;
+}

@@ -1,0 +1,330 @@
+/* The map of the runtime: what its files share, in the order a model meets them.
+ *
+ *   status.c allocator.c convert.c        error text, the one door to memory, element types
+ *   options.c cpu.c threads.c executor.c  what the caller and the machine give
+ *   mapping.c safetensors.c params.c packed.c   weights: bytes, tensors, a plan's tensors, .hmw files
+ *   plan.c                                validation of the plan blob
+ *   workspace.c run.c kernel.c loop.c     one run: memory, steps, tasks, chunks
+ *   group.c pack.c copy.c selections.c weight_embedding.c   the steps that are not kernels
+ *   cache.c                               generated weights kept between runs
+ *   model.c                               open, close, accessors
+ *
+ * Everything is private to the library except the functions of <hmoe/runtime.h>.
+ */
+#ifndef HMOE_RUNTIME_INTERNAL_H
+#define HMOE_RUNTIME_INTERNAL_H
+
+#include <hmoe/abi.h>
+#include <hmoe/runtime.h>
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#define HMOE_TRY(expression)                     \
+  do {                                           \
+    hmoe_status try_status_ = (expression);      \
+    if (try_status_ != HMOE_OK) return try_status_; \
+  } while (0)
+
+enum { HMOE_ALIGNMENT = 64 };
+
+/* ---- status.c ---- */
+
+/* Sets the calling thread's message and returns status. */
+__attribute__((format(printf, 2, 3))) hmoe_status hmoe_fail(hmoe_status status, const char *format, ...);
+
+/* ---- allocator.c ---- */
+
+/* The default: aligned_alloc and free. */
+hmoe_allocator hmoe_allocator_default(void);
+/* 64-byte aligned memory, not initialised. what: for the message. size_bytes 0 is taken as 1. */
+HMOE_MUST_USE hmoe_status hmoe_allocate(const hmoe_allocator *allocator, uint64_t size_bytes, const char *what, void **out_memory);
+/* memory may be NULL. */
+void hmoe_release(const hmoe_allocator *allocator, void *memory, uint64_t size_bytes);
+
+/* Saturating arithmetic: a size that overflows becomes UINT64_MAX, which no limit admits. */
+static inline uint64_t hmoe_add(uint64_t a, uint64_t b) {
+  uint64_t sum;
+  return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
+}
+static inline uint64_t hmoe_mul(uint64_t a, uint64_t b) {
+  uint64_t product;
+  return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
+}
+static inline uint64_t hmoe_round_up(uint64_t size, uint64_t alignment) {
+  uint64_t padded = hmoe_add(size, alignment - 1);
+  return padded == UINT64_MAX ? padded : padded / alignment * alignment;
+}
+static inline uint64_t hmoe_min(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static inline uint64_t hmoe_max(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+/* C(n, k), saturating. */
+uint64_t hmoe_binomial(uint64_t n, uint64_t k);
+
+/* ---- convert.c ---- */
+
+typedef struct hmoe_dtype {
+  const char *name; /* as safetensors writes it */
+  uint32_t bits;
+  void (*read)(const uint8_t *source, uint64_t stride, size_t count, float *out, size_t out_stride); /* NULL: not convertible */
+} hmoe_dtype;
+
+/* NULL when the name is unknown. */
+const hmoe_dtype *hmoe_dtype_find(const char *name);
+
+/* ---- options.c ---- */
+
+/* Options of any struct_size, checked and widened to the current structure; options may be NULL. */
+HMOE_MUST_USE hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_options);
+/* Is `word` in the comma-separated HMOE_DEBUG? */
+bool hmoe_debug_enabled(const char *word);
+
+/* ---- cpu.c ---- */
+
+/* "portable", "avx2", "avx512". */
+const char *hmoe_cpu_name(int cpu);
+/* NULL when this machine runs the version, else the first feature it lacks. */
+const char *hmoe_cpu_lacks(int cpu);
+/* The best version that object has and the machine runs, or the forced one. */
+HMOE_MUST_USE hmoe_status hmoe_cpu_choose(const hmoe_model_object *object, const char *forced, int *out_cpu);
+
+/* ---- threads.c ---- */
+
+/* CPUs that the cgroups of `membership` (text of /proc/self/cgroup) under `root` (/sys/fs/cgroup) grant; 0: no limit. */
+size_t hmoe_threads_quota(const char *membership, const char *root);
+/* requested, or with 0 HMOE_NUM_THREADS, or what affinity and quota leave. */
+HMOE_MUST_USE hmoe_status hmoe_threads_choose(uint32_t requested, size_t *out_threads);
+
+/* ---- executor.c ---- */
+
+/* One task; scratch is the worker's own. */
+typedef void (*hmoe_task_fn)(void *context, uint64_t task, void *scratch);
+
+typedef struct hmoe_workers {
+  hmoe_executor executor; /* the caller's, when pool is NULL and threads > 1 */
+  struct pthreadpool *pool; /* owned */
+  size_t threads;
+} hmoe_workers;
+
+typedef struct hmoe_job {
+  hmoe_task_fn task;
+  void *context;
+  uint64_t count;
+  uint8_t *scratch; /* threads * scratch_stride bytes, or NULL */
+  uint64_t scratch_stride;
+  bool last; /* the pool's threads may go to sleep at once */
+} hmoe_job;
+
+HMOE_MUST_USE hmoe_status hmoe_workers_init(hmoe_workers *workers, const hmoe_options *options);
+void hmoe_workers_deinit(hmoe_workers *workers);
+/* Runs every task and returns when all are done. *spinning: whether the pool's threads now spin for the next job. */
+HMOE_MUST_USE hmoe_status hmoe_workers_run(const hmoe_workers *workers, const hmoe_job *job, bool *spinning);
+/* Sends spinning threads to sleep. */
+void hmoe_workers_rest(const hmoe_workers *workers);
+
+/* ---- mapping.c ---- */
+
+/* The bytes of a weights file, read-only. */
+typedef struct hmoe_mapping {
+  const uint8_t *data;
+  uint64_t size_bytes;
+  const char *name; /* borrowed from hmoe_weights: for messages, during open only */
+  bool mapped;      /* data is ours to unmap */
+} hmoe_mapping;
+
+HMOE_MUST_USE hmoe_status hmoe_mapping_init(hmoe_mapping *mapping, const hmoe_weights *weights);
+void hmoe_mapping_deinit(hmoe_mapping *mapping);
+
+/* ---- safetensors.c ---- */
+
+enum { HMOE_TENSOR_RANK_MAX = 8 };
+
+typedef struct hmoe_tensor {
+  const char *name; /* owned by the JSON tree */
+  const hmoe_dtype *dtype;
+  const uint8_t *data; /* borrowed from the mapping, no alignment */
+  uint64_t begin, end; /* bytes in the data part */
+  uint64_t elements;
+  uint32_t rank;
+  bool used;
+  uint64_t shape[HMOE_TENSOR_RANK_MAX]; /* the first ones, where rank is larger */
+} hmoe_tensor;
+
+typedef struct hmoe_safetensors {
+  const hmoe_allocator *allocator; /* borrowed */
+  const char *name;                /* borrowed: the file's, for messages */
+  struct cJSON *json;
+  hmoe_tensor *tensors; /* sorted by name */
+  size_t count;
+} hmoe_safetensors;
+
+HMOE_MUST_USE hmoe_status hmoe_safetensors_init(hmoe_safetensors *file, const hmoe_mapping *mapping, const hmoe_allocator *allocator);
+void hmoe_safetensors_deinit(hmoe_safetensors *file);
+/* NULL when there is none of that name. */
+hmoe_tensor *hmoe_safetensors_find(const hmoe_safetensors *file, const char *name);
+
+/* ---- params.c ---- */
+
+/* The tensors of a plan's parameters: of parameter p, tensors[first[p]] and the count-1 after it. */
+typedef struct hmoe_params {
+  const hmoe_allocator *allocator; /* borrowed */
+  const hmoe_plan_param *list;
+  const hmoe_tensor **tensors;
+  uint64_t *first;
+  uint64_t count, total;
+} hmoe_params;
+
+HMOE_MUST_USE hmoe_status hmoe_params_init(hmoe_params *params, const hmoe_plan *plan, const hmoe_safetensors *file,
+                                           const hmoe_allocator *allocator);
+void hmoe_params_deinit(hmoe_params *params);
+uint64_t hmoe_param_elements(const hmoe_plan_param *param); /* of one tensor; saturating */
+/* One remark that lists the tensors no parameter uses, if any. */
+void hmoe_params_note_surplus(const hmoe_safetensors *file, const hmoe_options *options);
+
+/* ---- plan.c ---- */
+
+#define HMOE_PLAN_ARRAY(plan, span, type) ((const type *)(const void *)((const char *)(plan) + (span).offset))
+
+enum { HMOE_TOP_K_MAX = 64, HMOE_NAME_MAX = 255 };
+
+/* The largest of each over the entries: what a workspace must be able to hold. */
+typedef struct hmoe_plan_limits {
+  uint32_t dims, buffers, slots, bindings;
+  uint64_t loop_groups; /* chunk of the largest cached loop */
+} hmoe_plan_limits;
+
+/* Checks everything that does not depend on sizes at run time; afterwards spans and indices can be followed blindly. */
+HMOE_MUST_USE hmoe_status hmoe_plan_check(const hmoe_model_object *object, hmoe_plan_limits *out_limits);
+const char *hmoe_step_name(uint32_t kind);
+
+/* ---- packed.c ---- */
+
+bool hmoe_packed_detect(const hmoe_mapping *mapping);
+/* Checks a .hmw file against the plan; the arena is then inside the mapping. */
+HMOE_MUST_USE hmoe_status hmoe_packed_open(const hmoe_mapping *mapping, const hmoe_plan *plan, uint32_t flags,
+                                           const uint8_t **out_arena);
+
+/* ---- cache.c ---- */
+
+typedef struct hmoe_cache hmoe_cache;
+
+HMOE_MUST_USE hmoe_status hmoe_cache_create(const hmoe_plan_cache *plan, const hmoe_allocator *allocator, hmoe_cache **out_cache);
+void hmoe_cache_destroy(hmoe_cache *cache, const hmoe_allocator *allocator); /* NULL is allowed */
+uint8_t *hmoe_cache_arena(hmoe_cache *cache);
+
+/* Pins a slot for each of `count` distinct sets ([count][top_k]), waiting until that is possible; returns with the cache locked.
+ * slots[i] is the slot of set i; missing[0..*out_missing) are the sets whose slot the caller must now fill. The caller holds no
+ * other pins. Requires count <= slots of the cache. */
+void hmoe_cache_acquire(hmoe_cache *cache, const int32_t *sets, uint64_t count, int32_t *slots, int32_t *missing, uint64_t *out_missing);
+/* Ends the generation and unlocks. ok false: the missing sets were not filled and are forgotten. */
+void hmoe_cache_publish(hmoe_cache *cache, const int32_t *slots, const int32_t *missing, uint64_t missing_count, bool ok);
+/* Unpins. */
+void hmoe_cache_release(hmoe_cache *cache, const int32_t *slots, uint64_t count);
+
+/* ---- workspace.c ---- */
+
+typedef struct hmoe_memory { uint8_t *data; uint64_t size_bytes; } hmoe_memory;
+
+/* What one run needs for itself; kept in the model between runs and used by one run at a time. */
+typedef struct hmoe_workspace {
+  struct hmoe_workspace *next; /* in the model's free list */
+  uint64_t self_bytes;         /* of this structure with its tables */
+  uint8_t *scratch;            /* threads * scratch_stride */
+  uint64_t scratch_stride, scratch_bytes;
+  uint8_t *slots;              /* all workspace slots */
+  uint64_t slots_bytes;
+  int64_t *dims;               /* values of the entry's dimensions */
+  hmoe_memory *buffers;        /* the entry's buffers */
+  uint64_t *slot_offsets;
+  void **pointers;             /* bindings of the step that runs */
+  int32_t *loop_slots, *loop_missing; /* of the cached loop that runs */
+} hmoe_workspace;
+
+/* One run in progress. */
+typedef struct hmoe_run {
+  struct hmoe_model *model;
+  hmoe_workspace *workspace;
+  const hmoe_plan_entry *entry;
+  const hmoe_plan_dim *dims;
+  const hmoe_plan_buffer *buffers;
+  const hmoe_plan_step *steps;
+  const hmoe_params *params; /* entry 0 only, else NULL */
+  uint32_t entry_index;
+  uint32_t last_parallel;    /* step after which nothing is left for the pool */
+  uint64_t items_done;       /* by the enclosing loop: what bindings advance by */
+  bool in_rows;              /* inside a LOOP over rows */
+  const hmoe_blocks *chunk_blocks; /* inside a LOOP over groups: its blocks buffer, and the part that is the chunk's */
+  int64_t chunk_first, chunk_count;
+  bool spinning;
+} hmoe_run;
+
+/* A workspace from the model's free list, or a new one. */
+HMOE_MUST_USE hmoe_status hmoe_workspace_acquire(struct hmoe_model *model, hmoe_workspace **out_workspace);
+void hmoe_workspace_return(struct hmoe_model *model, hmoe_workspace *workspace);
+void hmoe_workspace_destroy(struct hmoe_model *model, hmoe_workspace *workspace);
+/* Values of the dimensions that follow from INPUT, CHUNK and MISSING ones. */
+HMOE_MUST_USE hmoe_status hmoe_run_derive_dims(hmoe_run *run);
+/* Dimensions, sizes of all buffers, and memory for the slots; afterwards only INPUT, OUTPUT and PARAM buffers lack an address. */
+HMOE_MUST_USE hmoe_status hmoe_run_begin(hmoe_run *run, const int64_t *dims);
+HMOE_MUST_USE hmoe_status hmoe_run_place_slots(hmoe_run *run);
+
+/* ---- run.c ---- */
+
+HMOE_MUST_USE hmoe_status hmoe_run_steps(hmoe_run *run, uint32_t first, uint32_t end);
+/* Runs entry 0. */
+HMOE_MUST_USE hmoe_status hmoe_run_open_entry(struct hmoe_model *model, const hmoe_params *params);
+/* Runs tasks on the model's workers. */
+HMOE_MUST_USE hmoe_status hmoe_run_parallel(hmoe_run *run, const hmoe_plan_step *step, uint64_t count, hmoe_task_fn task, void *context);
+
+static inline const uint64_t *hmoe_step_args(const hmoe_run *run, const hmoe_plan_step *step);
+/* Address of a binding of at least `bytes` bytes. A write to a buffer that this entry may not write is refused. */
+enum { HMOE_READ = 0, HMOE_WRITE = 1, HMOE_OPTIONAL = 2 };
+HMOE_MUST_USE hmoe_status hmoe_run_binding(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, int access, uint64_t bytes,
+                                           void *out_pointer);
+/* Bytes of a binding from its address on; 0 for HMOE_NONE. */
+uint64_t hmoe_run_binding_bytes(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding);
+/* Addresses of all bindings, in workspace->pointers. */
+HMOE_MUST_USE hmoe_status hmoe_run_bind_all(hmoe_run *run, const hmoe_plan_step *step);
+/* Value of rows_dim; 0 for HMOE_NONE. */
+int64_t hmoe_run_rows(const hmoe_run *run, const hmoe_plan_step *step);
+/* HMOE_INCOMPATIBLE with entry and step named. */
+__attribute__((format(printf, 3, 4))) hmoe_status hmoe_step_fail(const hmoe_run *run, const hmoe_plan_step *step, const char *format, ...);
+
+/* Steps, one function each. */
+hmoe_status hmoe_step_kernel(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_step_group(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_step_group_sets(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_step_loop(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_step_pack(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_step_pack_vector(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_step_copy(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_step_selections(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_step_weight_embedding(hmoe_run *run, const hmoe_plan_step *step);
+
+/* ---- model.c ---- */
+
+struct hmoe_model {
+  uint64_t self_bytes;
+  hmoe_allocator allocator;
+  const hmoe_model_object *object;
+  const hmoe_plan *plan;
+  const hmoe_plan_entry *entries;
+  hmoe_plan_limits limits;
+  const hmoe_kernel_fn *kernels;
+  int cpu;
+  bool debug_run;
+  hmoe_workers workers;
+  const uint8_t *arena;  /* the weights: owned_arena, or inside packed */
+  uint8_t *owned_arena;
+  hmoe_mapping packed;
+  hmoe_cache **caches;
+  pthread_mutex_t mutex; /* guards the two fields below */
+  hmoe_workspace *free_workspaces;
+  uint64_t workspace_bytes;
+};
+
+static inline const uint64_t *hmoe_step_args(const hmoe_run *run, const hmoe_plan_step *step) {
+  return HMOE_PLAN_ARRAY(run->model->plan, step->args, uint64_t);
+}
+
+#endif
