@@ -155,7 +155,7 @@ typedef struct hmoe_safetensors {
   const char *name;                /* borrowed: the file's, for messages */
   struct cJSON *json;
   hmoe_tensor *tensors; /* sorted by name */
-  size_t count;
+  size_t count, capacity;
 } hmoe_safetensors;
 
 HMOE_MUST_USE hmoe_status hmoe_safetensors_init(hmoe_safetensors *file, const hmoe_mapping *mapping, const hmoe_allocator *allocator);
@@ -190,12 +190,13 @@ enum { HMOE_TOP_K_MAX = 64, HMOE_NAME_MAX = 255 };
 /* The largest of each over the entries: what a workspace must be able to hold. */
 typedef struct hmoe_plan_limits {
   uint32_t dims, buffers, slots, bindings;
-  uint64_t loop_groups; /* chunk of the largest cached loop */
+  uint64_t loop_groups; /* chunk of the largest loop over groups */
 } hmoe_plan_limits;
 
 /* Checks everything that does not depend on sizes at run time; afterwards spans and indices can be followed blindly. */
 HMOE_MUST_USE hmoe_status hmoe_plan_check(const hmoe_model_object *object, hmoe_plan_limits *out_limits);
 const char *hmoe_step_name(uint32_t kind);
+bool hmoe_step_is_parallel(uint32_t kind); /* has work for the pool */
 
 /* ---- packed.c ---- */
 
@@ -237,7 +238,7 @@ typedef struct hmoe_workspace {
   hmoe_memory *buffers;        /* the entry's buffers */
   uint64_t *slot_offsets;
   void **pointers;             /* bindings of the step that runs */
-  int32_t *loop_slots, *loop_missing; /* of the cached loop that runs */
+  int32_t *loop_slots, *loop_missing; /* of the loop over groups that runs */
 } hmoe_workspace;
 
 /* One run in progress. */

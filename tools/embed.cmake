@@ -1,9 +1,13 @@
-# Writes text files as C strings: -DOUT=file -DSOURCES=a;b -DNAMES=x;y. One literal a line, so no literal is too long.
+# Writes text files as C arrays: -DOUT=file -DSOURCES=a;b -DNAMES=x;y. ASCII only; each array ends with a zero.
 set(text "/* Generated from the dialect files. */\n")
 foreach(source name IN ZIP_LISTS SOURCES NAMES)
-  file(READ ${source} hex HEX)
-  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
-  string(REGEX REPLACE "(................................................................................)" "\\1\n" bytes "${bytes}")
+  file(READ ${source} bytes HEX)
+  if(bytes MATCHES "^(..)*[89a-f].(..)*$")
+    message(FATAL_ERROR "${source}: not ASCII")
+  endif()
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
+  string(REPEAT "....." 24 line)
+  string(REGEX REPLACE "(${line})" "\\1\n" bytes "${bytes}")
   string(APPEND text "extern const char ${name}[];\nconst char ${name}[] = {\n${bytes}0};\n")
 endforeach()
 file(WRITE ${OUT} "${text}")

@@ -89,12 +89,17 @@ static hmoec_token *token_add(lexer *lx, hmoec_token_kind kind, const char *at) 
 /* Length of the valid UTF-8 sequence at `at`, 0 if there is none. */
 static size_t utf8_length(const char *at, const char *end) {
   unsigned char first = (unsigned char)*at;
-  size_t length = first < 0x80 ? 1 : first >= 0xC2 && first < 0xE0 ? 2 : first >= 0xE0 && first < 0xF0 ? 3 : first >= 0xF0 && first < 0xF5 ? 4 : 0;
+  size_t length = first < 0x80                    ? 1
+                  : first >= 0xC2 && first < 0xE0 ? 2
+                  : first >= 0xE0 && first < 0xF0 ? 3
+                  : first >= 0xF0 && first < 0xF5 ? 4
+                                                  : 0;
   if (length == 0 || (size_t)(end - at) < length) return 0;
   for (size_t i = 1; i < length; i++)
     if (((unsigned char)at[i] & 0xC0) != 0x80) return 0;
   unsigned char second = length > 2 ? (unsigned char)at[1] : 0;
-  if ((first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) || (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F))
+  if ((first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) || (first == 0xF0 && second < 0x90) ||
+      (first == 0xF4 && second > 0x8F))
     return 0; /* overlong, a surrogate, or past U+10FFFF */
   return length;
 }
@@ -160,7 +165,8 @@ static void lex_integer(lexer *lx) {
     overflow = overflow || __builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, *lx->cursor - '0', &value);
   if (overflow) hmoec_error(lx->diagnostics, location_at(lx, start), "the integer does not fit in 64 bits");
   if (lx->cursor < lx->end && is_letter(*lx->cursor)) {
-    hmoec_error(lx->diagnostics, location_at(lx, lx->cursor), "expected a space or an operator after the integer, found '%c'", *lx->cursor);
+    hmoec_error(lx->diagnostics, location_at(lx, lx->cursor), "expected a space or an operator after the integer, found '%c'",
+                *lx->cursor);
     while (lx->cursor < lx->end && (is_letter(*lx->cursor) || is_digit(*lx->cursor))) lx->cursor++;
   }
   token_add(lx, HMOEC_TOKEN_INTEGER, start)->integer = overflow ? 1 : value;
@@ -172,7 +178,8 @@ static hmoec_token_kind punctuation_at(const lexer *lx, size_t *out_length) {
   *out_length = 0;
   for (hmoec_token_kind kind = HMOEC_TOKEN_LEFT_PAREN; kind < HMOEC_TOKEN_COUNT; kind++) {
     size_t length = strlen(spellings[kind]);
-    if (length <= *out_length || (size_t)(lx->end - lx->cursor) < length || memcmp(spellings[kind], lx->cursor, length) != 0) continue;
+    if (length <= *out_length || (size_t)(lx->end - lx->cursor) < length || memcmp(spellings[kind], lx->cursor, length) != 0)
+      continue;
     best = kind;
     *out_length = length;
   }
@@ -199,6 +206,7 @@ static void lex_punctuation(lexer *lx) {
   }
   if (kind == HMOEC_TOKEN_LEFT_PAREN || kind == HMOEC_TOKEN_LEFT_BRACKET) lx->open_brackets++;
   if ((kind == HMOEC_TOKEN_RIGHT_PAREN || kind == HMOEC_TOKEN_RIGHT_BRACKET) && lx->open_brackets) lx->open_brackets--;
+  if (kind == HMOEC_TOKEN_LEFT_BRACE || kind == HMOEC_TOKEN_RIGHT_BRACE) lx->open_brackets = 0; /* braces never stand inside them */
   token_add(lx, kind, lx->cursor)->text = spellings[kind];
   lx->cursor += length;
 }
@@ -218,9 +226,10 @@ static bool statement_follows(const lexer *lx) {
 
 static void lex_newline(lexer *lx) {
   const char *at = lx->cursor++;
-  if (lx->open_brackets && statement_follows(lx)) lx->open_brackets = 0;
-  bool first = lx->tokens.count == 0 || lx->tokens.items[lx->tokens.count - 1].kind == HMOEC_TOKEN_NEWLINE;
-  if (!lx->open_brackets && !first) token_add(lx, HMOEC_TOKEN_NEWLINE, at);
+  if (statement_follows(lx)) lx->open_brackets = 0;
+  hmoec_token_kind last = lx->tokens.count ? lx->tokens.items[lx->tokens.count - 1].kind : HMOEC_TOKEN_NEWLINE;
+  bool continued = lx->open_brackets || (last == HMOEC_TOKEN_COMMA && !statement_follows(lx));
+  if (!continued && last != HMOEC_TOKEN_NEWLINE) token_add(lx, HMOEC_TOKEN_NEWLINE, at);
   lx->line++;
   lx->line_start = lx->cursor;
 }

@@ -1,5 +1,5 @@
-/* Spec text to tokens. Line ends are tokens, except inside ( ) and [ ], so that a call may be broken over lines; comments run from
- * # to the line end. Names are those of C; integers are decimal; strings stand on one line between double quotes, without escapes. */
+/* Spec text to tokens. Line ends are tokens, except inside ( ) and [ ] and after a comma, where the line goes on; comments run from #
+ * to the line end. Names are those of C; integers are decimal; strings stand on one line between double quotes, without escapes. */
 #ifndef HMOEC_FRONTEND_SPEC_LEXER_H
 #define HMOEC_FRONTEND_SPEC_LEXER_H
 
@@ -13,9 +13,9 @@
 typedef enum hmoec_token_kind {
   HMOEC_TOKEN_END,
   HMOEC_TOKEN_NEWLINE,
-  HMOEC_TOKEN_NAME,    /* text */
+  HMOEC_TOKEN_NAME, /* text */
   HMOEC_TOKEN_INTEGER, /* integer */
-  HMOEC_TOKEN_STRING,  /* text, without the quotes */
+  HMOEC_TOKEN_STRING, /* text, without the quotes */
   /* Keywords; their spelling is in spec_lexer.c. */
   HMOEC_TOKEN_MODEL,
   HMOEC_TOKEN_DIM,
@@ -71,7 +71,7 @@ typedef enum hmoec_token_kind {
 typedef struct hmoec_token {
   hmoec_token_kind kind;
   unsigned line, column; /* column in bytes */
-  const char *text;      /* arena */
+  const char *text; /* arena */
   int64_t integer;
 } hmoec_token;
 

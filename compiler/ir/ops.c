@@ -68,6 +68,7 @@ static const hmoec_op_info ops[] = {
      .legal_counts = COUNTS_2(5, 7),
      .attributes = {CHOICE("activation", activations, "relu")},
      .infer = hmoec_infer_experts,
+     .operand_segments = true,
      .from_spec = true},
     {.name = "combine", .operands = {"o", "gates"}, .required_operands = 2, .infer = hmoec_infer_combine, .from_spec = true},
     {.name = "selection_embedding",
@@ -82,12 +83,19 @@ static const hmoec_op_info ops[] = {
      .attributes = {REQUIRED_INT("row", 0)},
      .infer = hmoec_infer_append_row,
      .from_spec = true},
+    {.name = "take_row",
+     .operands = {"table"},
+     .required_operands = 1,
+     .attributes = {REQUIRED_INT("row", 0)},
+     .infer = hmoec_infer_take_row},
     {.name = "hypernetwork",
      .operands = {"r", "wd", "bd", "wu", "bu", "vd", "cd", "vu", "cu"},
      .required_operands = 5,
      .legal_counts = COUNTS_2(5, 9),
      .attributes = {REQUIRED_INT("bottleneck", 1)},
      .infer = hmoec_infer_hypernetwork,
+     .operand_segments = true,
+     .result_segments = 4,
      .from_spec = true},
     {.name = "hyper_expert",
      .operands = {"x", "down", "up", "beta", "gamma"},
@@ -95,6 +103,7 @@ static const hmoec_op_info ops[] = {
      .legal_counts = COUNTS_2(3, 5),
      .attributes = {CHOICE("strategy", strategies, "auto")},
      .infer = hmoec_infer_hyper_expert,
+     .operand_segments = true,
      .from_spec = true},
     {.name = "weight_embedding",
      .operands = {"wi", "wo", "depthwise1", "pointwise1", "depthwise2", "pointwise2"},
@@ -120,19 +129,22 @@ static const hmoec_op_info ops[] = {
      .required_operands = 4,
      .legal_counts = COUNTS_2(4, 6),
      .attributes = {INT("memoize", 0, 1, 0)},
-     .infer = hmoec_infer_indexed_hyper_expert},
+     .infer = hmoec_infer_indexed_hyper_expert,
+     .operand_segments = true},
     {.name = "factored_hyper_expert",
      .operands = {"x", "r", "wd", "bd", "wu", "bu", "vd", "cd", "vu", "cu"},
      .required_operands = 6,
      .legal_counts = COUNTS_2(6, 10),
      .attributes = {REQUIRED_INT("bottleneck", 1)},
-     .infer = hmoec_infer_factored_hyper_expert},
+     .infer = hmoec_infer_factored_hyper_expert,
+     .operand_segments = true},
     {.name = "fused_experts",
-     .operands = {"x", "indices", "gates", "kept", "wi", "wo", "down", "up", "biases", "biases", "biases", "biases"},
+     .operands = {"x", "indices", "gates", "kept", "wi", "wo", "down", "up", "bi", "bo", "beta", "gamma"},
      .required_operands = 8,
      .legal_counts = COUNTS_1(8) | COUNTS_2(10, 12),
      .attributes = {CHOICE("activation", activations, "relu"), INT("expert_biases", 0, 1, 0), INT("generated_biases", 0, 1, 0)},
-     .infer = hmoec_infer_fused_experts},
+     .infer = hmoec_infer_fused_experts,
+     .operand_segments = true},
 };
 
 const hmoec_op_info *hmoec_op_info_at(size_t index) { return index < sizeof ops / sizeof *ops ? &ops[index] : NULL; }
@@ -250,6 +262,27 @@ static bool attributes_fill(hmoec_inference *inference, const hmoec_attribute *g
   return ok;
 }
 
+size_t hmoec_operand_segments(const hmoec_inference *inference, int32_t *out_sizes) {
+  const hmoec_op_info *info = inference->info;
+  if (!info->operand_segments) return 0;
+  size_t total = 0;
+  while (info->operands[total]) total++;
+  bool all = inference->operand_count == total, none = inference->operand_count == info->required_operands;
+  for (size_t i = 0; i < total; i++) out_sizes[i] = i < info->required_operands || all;
+  if (all || none) return total;
+  /* fused_experts with one pair of biases: expert_biases says which. */
+  bool first = false;
+  for (size_t i = 0; info->attributes[i].name; i++)
+    if (strcmp(info->attributes[i].name, "expert_biases") == 0) first = inference->attributes[i].integer != 0;
+  for (size_t i = 0; i < 2; i++) out_sizes[first ? info->required_operands + i : total - 1 - i] = 1;
+  return total;
+}
+
+size_t hmoec_result_segments(const hmoec_inference *inference, int32_t *out_sizes) {
+  for (size_t i = 0; i < inference->info->result_segments; i++) out_sizes[i] = i < inference->result_count;
+  return inference->info->result_segments;
+}
+
 static MlirAttribute attribute_to_mlir(MlirContext context, const hmoec_attribute *attribute) {
   switch (attribute->kind) {
     case HMOEC_ATTRIBUTE_INT: return mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), attribute->integer);
@@ -265,13 +298,22 @@ static MlirOperation op_create(MlirContext context, const hmoec_inference *infer
   char full_name[64];
   snprintf(full_name, sizeof full_name, "hmoe.%s", inference->info->name);
   MlirOperationState state = mlirOperationStateGet(ref(full_name), location);
-  MlirNamedAttribute attributes[HMOEC_MAX_ATTRIBUTES];
+  MlirNamedAttribute attributes[HMOEC_MAX_ATTRIBUTES + 2];
   intptr_t attribute_count = 0;
   for (; inference->info->attributes[attribute_count].name; attribute_count++) {
     const hmoec_attribute *attribute = &inference->attributes[attribute_count];
     attributes[attribute_count] = mlirNamedAttributeGet(mlirIdentifierGet(context, ref(inference->info->attributes[attribute_count].name)),
                                                         attribute_to_mlir(context, attribute));
   }
+  int32_t sizes[HMOEC_MAX_OPERANDS];
+  intptr_t size_count = (intptr_t)hmoec_operand_segments(inference, sizes);
+  if (size_count)
+    attributes[attribute_count++] =
+        mlirNamedAttributeGet(mlirIdentifierGet(context, ref("operandSegmentSizes")), mlirDenseI32ArrayGet(context, size_count, sizes));
+  size_count = (intptr_t)hmoec_result_segments(inference, sizes);
+  if (size_count)
+    attributes[attribute_count++] =
+        mlirNamedAttributeGet(mlirIdentifierGet(context, ref("resultSegmentSizes")), mlirDenseI32ArrayGet(context, size_count, sizes));
   MlirType results[HMOEC_MAX_RESULTS];
   for (size_t i = 0; i < inference->result_count; i++) results[i] = hmoec_shape_to_type(context, &inference->results[i]);
   if (inference->operand_count) mlirOperationStateAddOperands(&state, (intptr_t)inference->operand_count, operands);

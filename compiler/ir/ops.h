@@ -73,6 +73,8 @@ typedef struct hmoec_op_info {
   hmoec_attribute_info attributes[HMOEC_MAX_ATTRIBUTES + 1];
   bool (*infer)(hmoec_inference *inference);
   bool from_spec;                   /* may be written in a spec; the others are made by passes */
+  bool operand_segments;            /* several optional operands: carries operandSegmentSizes, one 0 or 1 for each of `operands` */
+  size_t result_segments;           /* results when all are there: carries resultSegmentSizes; 0: none is optional */
 } hmoec_op_info;
 
 /* The row of an op by its short name ("linear"), or NULL. */

@@ -14,6 +14,7 @@ bool hmoec_infer_experts(hmoec_inference *inference);
 bool hmoec_infer_combine(hmoec_inference *inference);
 bool hmoec_infer_selection_embedding(hmoec_inference *inference);
 bool hmoec_infer_append_row(hmoec_inference *inference);
+bool hmoec_infer_take_row(hmoec_inference *inference);
 bool hmoec_infer_hypernetwork(hmoec_inference *inference);
 bool hmoec_infer_hyper_expert(hmoec_inference *inference);
 bool hmoec_infer_weight_embedding(hmoec_inference *inference);
@@ -32,5 +33,10 @@ bool hmoec_attribute_check(const hmoec_op_info *info, const hmoec_attribute_info
 bool hmoec_parameter_check(hmoec_diagnostics *diagnostics, hmoec_location location, MlirStringRef key, int64_t count, const hmoec_shape *result);
 /* After a shape rule: no result has more elements than can be addressed. */
 bool hmoec_results_check(hmoec_inference *inference);
+
+/* operandSegmentSizes and resultSegmentSizes of an op with operands (and results) known: how many, 0 when the op carries none.
+ * out_sizes: HMOEC_MAX_OPERANDS. */
+size_t hmoec_operand_segments(const hmoec_inference *inference, int32_t *out_sizes);
+size_t hmoec_result_segments(const hmoec_inference *inference, int32_t *out_sizes);
 
 #endif

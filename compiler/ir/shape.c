@@ -72,10 +72,13 @@ int64_t hmoec_shape_elements(const hmoec_shape *shape) {
 int64_t hmoec_binomial(int64_t n, int64_t k) {
   if (k < 0 || k > n) return 0;
   if (k > n - k) k = n - k;
-  __extension__ unsigned __int128 value = 1; /* C(n, i) divides evenly at every step and grows up to i = n / 2 */
+  /* value * factor / i divides evenly at every step; it is done in two parts, so that only a result that does not fit overflows. */
+  int64_t value = 1;
   for (int64_t i = 1; i <= k; i++) {
-    value = value * (unsigned __int128)(n - k + i) / (unsigned __int128)i;
-    if (value > INT64_MAX) return INT64_MAX;
+    int64_t factor = n - k + i, whole, rest;
+    if (__builtin_mul_overflow(value / i, factor, &whole) || __builtin_mul_overflow(value % i, factor, &rest) ||
+        __builtin_add_overflow(whole, rest / i, &value))
+      return INT64_MAX;
   }
-  return (int64_t)value;
+  return value;
 }

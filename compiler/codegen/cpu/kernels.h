@@ -45,7 +45,7 @@ typedef struct hmoec_matmul_spec {
   int64_t k, n;          /* n: columns written; panels = ceil(n/32) */
   int64_t lda, ldc;
   bool a_in_place;       /* A rows are consecutive, lda == the schedule's lda, and readable 16 rows past the last: no copy into scratch */
-  bool c_padded;         /* C rows have room for whole panels: no masks */
+  bool c_padded;         /* C rows have room for whole panels: columns from n to the panel's end become 0 */
   bool grouped;
   bool has_gather, has_scatter, has_bias, has_row_gate, has_gated_bias, has_pass;
   bool accumulate;
@@ -78,20 +78,27 @@ typedef struct hmoec_select_spec {
  * bindings: 0 t1 [rows, ld1], 1 r [rows, ldr], 2 beta [rows, ldb] or NONE, 3 v [rows, ldv]. Grid ROWS. v is not t1. */
 typedef struct hmoec_contract_spec { int64_t hidden, bottleneck, ld1, ldr, ldb, ldv; bool has_beta; int64_t row_block; } hmoec_contract_spec;
 
-/* Copies rows: out[r, 0:n) = in[index(r), 0:n); bindings: 0 in [*, ld_in], 1 index i32 or
- * NONE (index(r) = r), 2 out [rows, ld_out]. Columns n..ld_out are zeroed. Grid ROWS. */
-typedef struct hmoec_rows_spec { int64_t n, ld_in, ld_out; bool has_index; int64_t row_block; } hmoec_rows_spec;
+/* Copies rows: out[r, 0:n) (+)= f(in[index(r), 0:n)), f the activation; bindings: 0 in [*, ld_in], 1 index i32 or NONE (index(r) = r),
+ * 2 out [rows, ld_out]. Columns n..ld_out are zeroed unless accumulating. Grid ROWS. */
+typedef struct hmoec_rows_spec { int64_t n, ld_in, ld_out; bool has_index, accumulate; hmoec_activation activation; int64_t row_block; } hmoec_rows_spec;
+
+/* out[i] = f(in[i]), i < call.rows; bindings: 0 in f32, 1 out f32. Grid ROWS over elements. */
+typedef enum hmoec_function {
+  HMOEC_FUNCTION_EXP = 0, HMOEC_FUNCTION_TANH, HMOEC_FUNCTION_ERF, HMOEC_FUNCTION_RELU, HMOEC_FUNCTION_GELU, HMOEC_FUNCTION_GELU_NEW,
+  HMOEC_FUNCTION_SILU, HMOEC_FUNCTION_COUNT
+} hmoec_function;
+typedef struct hmoec_map_spec { hmoec_function function; int64_t row_block; } hmoec_map_spec;
 
 typedef enum hmoec_kernel_family {
   HMOEC_KERNEL_MATMUL = 0, HMOEC_KERNEL_ROUTE, HMOEC_KERNEL_COMBINE, HMOEC_KERNEL_SELECT, HMOEC_KERNEL_CONTRACT, HMOEC_KERNEL_ROWS,
-  HMOEC_KERNEL_FAMILY_COUNT
+  HMOEC_KERNEL_MAP, HMOEC_KERNEL_FAMILY_COUNT
 } hmoec_kernel_family;
 
 typedef struct hmoec_kernel {
   hmoec_kernel_family family;
   union {
     hmoec_matmul_spec matmul; hmoec_route_spec route; hmoec_combine_spec combine; hmoec_select_spec select;
-    hmoec_contract_spec contract; hmoec_rows_spec rows;
+    hmoec_contract_spec contract; hmoec_rows_spec rows; hmoec_map_spec map;
   } spec;
 } hmoec_kernel;
 

@@ -1,0 +1,12 @@
+/* What the machine can do, measured: the most f32 multiply-adds a second, and the most bytes read from memory a second. */
+#ifndef BENCH_CEILINGS_H
+#define BENCH_CEILINGS_H
+
+#include <stddef.h>
+
+/* cpu: "avx512", "avx2" or "portable": the vectors that the compiled model uses. */
+double ceiling_gflops(const char *cpu, size_t threads);
+/* Reads 512 MiB several times; 0 when memory is short. */
+double ceiling_gigabytes_per_second(size_t threads);
+
+#endif

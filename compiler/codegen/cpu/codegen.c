@@ -1,0 +1,229 @@
+/* The whole generator, top to bottom: check the unit, build one MLIR module, lower it. */
+#include "codegen/cpu/codegen.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+
+#include "codegen/cpu/emit.h"
+
+/* Only what the runtime tests for: a CPU may have AVX2 and FMA and lack, say, BMI. */
+const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT] = {
+    [HMOE_CPU_PORTABLE] = {"portable", 4, false, ""},
+    [HMOE_CPU_AVX2] = {"avx2", 8, true, "+avx2,+fma"},
+    [HMOE_CPU_AVX512] = {"avx512", 16, true, "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd"},
+};
+
+static const char *const family_names[HMOEC_KERNEL_FAMILY_COUNT] = {"matmul", "route", "combine", "select", "contract", "rows", "map"};
+
+enum { SCRATCH_LEAST_BYTES = 64 * 1024, NAME_SIZE = 256 };
+
+hmoec_cpu_schedule hmoec_cpu_schedule_default(int64_t deepest) {
+  int64_t units = (deepest + 15) / 16;
+  return (hmoec_cpu_schedule){.lda = (units | 1) * 16, .row_block = 112, .tile_rows = {4, 6, 14}, .tile_vectors = {2, 2, 2}};
+}
+
+uint64_t hmoec_cpu_scratch_bytes(const hmoec_cpu_schedule *schedule) {
+  uint64_t bytes = HMOEC_TILE_BYTES + (uint64_t)(schedule->row_block + HMOEC_SLACK_ROWS) * (uint64_t)schedule->lda * 4;
+  return bytes > SCRATCH_LEAST_BYTES ? bytes : SCRATCH_LEAST_BYTES;
+}
+
+bool hmoec_cpu_kernel_name(const hmoec_cpu_unit *unit, size_t kernel, unsigned version, char *out_name, size_t size) {
+  int written = snprintf(out_name, size, "%s_%s%zu_%s", unit->name, family_names[unit->kernels[kernel].family], kernel,
+                         hmoec_cpu_versions[version].name);
+  return written > 0 && (size_t)written < size;
+}
+
+/* ---- checks: descriptions come from the planner, so a violation is our own bug, but must not become a wrong kernel ---- */
+
+static bool internal(hmoec_diagnostics *diagnostics, const char *what) {
+  return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CPU code generator: %s", what);
+}
+
+static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_schedule *schedule) {
+  int64_t panels = (s->n + HMOE_PANEL - 1) / HMOE_PANEL;
+  if (s->k < 1 || s->n < 1 || s->lda < s->k || s->ldc < s->n) return "matmul: shape and strides disagree";
+  if (s->c_padded && s->ldc < panels * HMOE_PANEL) return "matmul: no room for whole panels in C";
+  if (s->k > schedule->lda) return "matmul: product deeper than the schedule's row stride";
+  if (s->a_in_place && (s->lda != schedule->lda || s->has_gather)) return "matmul: operand in place with another row stride or gathered";
+  if (s->row_block < 1 || s->row_block > schedule->row_block) return "matmul: row block out of range";
+  if (s->segments < 1 || s->segments > 2 || s->segment[s->segments - 1].panel_end != panels) return "matmul: segments do not end at the last panel";
+  if (s->segments == 2 && (s->segment[0].panel_end < 1 || s->segment[0].panel_end >= panels)) return "matmul: empty segment";
+  for (int64_t i = 0; i < s->segments; i++) {
+    if ((unsigned)s->segment[i].activation >= HMOEC_ACTIVATION_COUNT) return "matmul: unknown activation";
+    if (s->segment[i].gated && !s->has_row_gate) return "matmul: gated segment without gates";
+  }
+  if ((s->has_gated_bias || s->has_pass) && !s->has_row_gate) return "matmul: gated bias or pass without gates";
+  if (s->has_pass && !s->grouped) return "matmul: pass without groups";
+  if (s->grouped && (s->dropped_panel_begin < 0 || s->dropped_k_begin < 0 || s->dropped_k_begin > s->k)) return "matmul: dropped part out of range";
+  if (s->grouped && s->b_group_bytes % 4 != 0) return "matmul: group stride is not a multiple of 4";
+  return NULL;
+}
+
+/* What is wrong with a kernel's description, or NULL. `scratch` in floats. */
+static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_schedule *schedule) {
+  int64_t scratch = (int64_t)hmoec_cpu_scratch_bytes(schedule) / 4;
+  switch (kernel->family) {
+    case HMOEC_KERNEL_MATMUL: return matmul_defect(&kernel->spec.matmul, schedule);
+    case HMOEC_KERNEL_ROUTE: {
+      const hmoec_route_spec *s = &kernel->spec.route;
+      if (s->experts < 1 || s->top_k < 1 || s->top_k > s->experts || s->ldl < s->experts || s->row_block < 1) return "route: shape";
+      if ((unsigned)s->gate >= HMOEC_GATE_COUNT) return "route: unknown gate";
+      return 2 * (s->experts + 16) > scratch ? "route: more experts than scratch holds" : NULL;
+    }
+    case HMOEC_KERNEL_COMBINE: {
+      const hmoec_combine_spec *s = &kernel->spec.combine;
+      return s->n < 1 || s->top_k < 1 || s->ld_slots < s->n || s->ld_y < s->n || s->row_block < 1 ? "combine: shape" : NULL;
+    }
+    case HMOEC_KERNEL_SELECT: {
+      const hmoec_select_spec *s = &kernel->spec.select;
+      if (s->experts < 1 || s->top_k < 1 || s->embedding < 1 || s->ld_out < s->embedding || s->row_block < 1) return "select: shape";
+      return s->experts + 1 > scratch ? "select: more experts than scratch holds" : NULL;
+    }
+    case HMOEC_KERNEL_CONTRACT: {
+      const hmoec_contract_spec *s = &kernel->spec.contract;
+      if (s->hidden < 1 || s->bottleneck < 1 || s->ldr < s->hidden || s->ldv < s->bottleneck * (s->hidden + 1) || s->row_block < 1)
+        return "contract: shape";
+      return s->hidden + 1 + s->bottleneck > scratch ? "contract: scratch too small" : NULL;
+    }
+    case HMOEC_KERNEL_ROWS: {
+      const hmoec_rows_spec *s = &kernel->spec.rows;
+      if ((unsigned)s->activation >= HMOEC_ACTIVATION_COUNT) return "rows: unknown activation";
+      return s->n < 1 || s->ld_in < s->n || s->ld_out < s->n || s->row_block < 1 ? "rows: shape" : NULL;
+    }
+    case HMOEC_KERNEL_MAP: {
+      const hmoec_map_spec *s = &kernel->spec.map;
+      return (unsigned)s->function >= HMOEC_FUNCTION_COUNT || s->row_block < 1 ? "map: unknown function" : NULL;
+    }
+    case HMOEC_KERNEL_FAMILY_COUNT: break;
+  }
+  return "unknown kernel family";
+}
+
+static const char *schedule_defect(const hmoec_cpu_schedule *schedule, uint32_t versions) {
+  if (schedule->lda < 16 || schedule->lda % 16 != 0 || schedule->row_block < 1) return "schedule: row stride or row block";
+  for (unsigned v = 0; v < HMOE_CPU_COUNT; v++) {
+    if (!(versions & (1u << v))) continue;
+    int64_t rows = schedule->tile_rows[v], vectors = schedule->tile_vectors[v], columns = vectors * hmoec_cpu_versions[v].lanes;
+    if (rows < 1 || rows > HMOEC_TILE_ROWS || vectors < 1 || columns > HMOE_PANEL || HMOE_PANEL % columns != 0) return "schedule: register tile";
+    if (rows * vectors < 8 || rows * vectors > IR_LOOP_ARGS) return "schedule: register tile";
+  }
+  return NULL;
+}
+
+static bool check_unit(const hmoec_cpu_unit *unit, hmoec_diagnostics *diagnostics) {
+  const char *defect = schedule_defect(&unit->schedule, unit->versions);
+  if (defect) return internal(diagnostics, defect);
+  if (!unit->name || strlen(unit->name) > NAME_SIZE / 2) return internal(diagnostics, "model name missing or too long");
+  if (unit->versions == 0 || unit->versions >> HMOE_CPU_COUNT) return internal(diagnostics, "no CPU version, or an unknown one");
+  for (size_t i = 0; i < unit->kernel_count; i++) {
+    defect = kernel_defect(&unit->kernels[i], &unit->schedule);
+    if (defect) return internal(diagnostics, defect);
+  }
+  return true;
+}
+
+/* ---- helpers of the families ---- */
+
+MlirValue hmoec_cpu_binding(hmoec_cpu_emitter *e, const hmoec_cpu_task *task, int64_t number) {
+  return ir_load(&e->ir, e->ir.ptr, ir_at_constant(&e->ir, task->buffers, e->ir.ptr, number), 8);
+}
+
+void hmoec_cpu_row_range(hmoec_cpu_emitter *e, const hmoec_cpu_task *task, MlirValue block, int64_t row_block, MlirValue *out_begin,
+                         MlirValue *out_end) {
+  MlirValue step = ir_i64(&e->ir, row_block);
+  *out_begin = ir_mul_i(&e->ir, block, step);
+  *out_end = ir_min_i(&e->ir, ir_add_i(&e->ir, *out_begin, step), task->rows);
+}
+
+MlirValue hmoec_cpu_row(hmoec_cpu_emitter *e, MlirValue base, MlirValue row, int64_t ld) {
+  return ir_at(&e->ir, base, e->ir.f32, ir_mul_i(&e->ir, row, ir_i64(&e->ir, ld)));
+}
+
+MlirValue hmoec_cpu_index(hmoec_cpu_emitter *e, MlirValue index, MlirValue i) {
+  return ir_extend(&e->ir, ir_load(&e->ir, e->ir.i32, ir_at(&e->ir, index, e->ir.i32, i), 4));
+}
+
+/* ---- the module ---- */
+
+static void emit_kernel(hmoec_cpu_emitter *e, const hmoec_kernel *kernel, const char *name) {
+  ir_builder *ir = &e->ir;
+  MlirType types[3] = {ir->ptr, ir->i64, ir->ptr};
+  MlirValue arguments[3];
+  ir_function_begin(ir, e->module_body, name, 3, types, e->attributes, arguments);
+  MlirValue call = arguments[0];
+  hmoec_cpu_task task = {
+      .buffers = ir_load(ir, ir->ptr, call, 8),
+      .rows = ir_load(ir, ir->i64, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_kernel_call, rows) / 8), 8),
+      .splits = ir_load(ir, ir->i64, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_kernel_call, splits) / 8), 8),
+      .first_block = ir_load(ir, ir->i64, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_kernel_call, first_block) / 8), 8),
+      .task = arguments[1],
+      .scratch = arguments[2],
+  };
+  switch (kernel->family) {
+    case HMOEC_KERNEL_MATMUL: hmoec_cpu_emit_matmul(e, &kernel->spec.matmul, &task); break;
+    case HMOEC_KERNEL_ROUTE: hmoec_cpu_emit_route(e, &kernel->spec.route, &task); break;
+    case HMOEC_KERNEL_COMBINE: hmoec_cpu_emit_combine(e, &kernel->spec.combine, &task); break;
+    case HMOEC_KERNEL_SELECT: hmoec_cpu_emit_select(e, &kernel->spec.select, &task); break;
+    case HMOEC_KERNEL_CONTRACT: hmoec_cpu_emit_contract(e, &kernel->spec.contract, &task); break;
+    case HMOEC_KERNEL_ROWS: hmoec_cpu_emit_rows(e, &kernel->spec.rows, &task); break;
+    case HMOEC_KERNEL_MAP: hmoec_cpu_emit_map(e, &kernel->spec.map, &task); break;
+    case HMOEC_KERNEL_FAMILY_COUNT: ir->failed = true; break;
+  }
+  ir_function_end(ir);
+}
+
+/* Function attributes of a version. -mcpu chooses how code is scheduled, never which instructions a version may use. */
+static MlirAttribute version_attributes(MlirContext context, unsigned version, const char *mcpu) {
+  char written[512];
+  const hmoec_cpu_version *v = &hmoec_cpu_versions[version];
+  int size = snprintf(written, sizeof written,
+                      "[\"nounwind\", [\"target-cpu\", \"x86-64\"], [\"target-features\", \"%s\"], [\"tune-cpu\", \"%s\"], "
+                      "[\"prefer-vector-width\", \"%d\"]]",
+                      v->features, mcpu ? mcpu : "generic", (int)v->lanes * 32);
+  if (size < 0 || (size_t)size >= sizeof written) return mlirAttributeGetNull();
+  return mlirAttributeParseGet(context, mlirStringRefCreateFromCString(written));
+}
+
+static bool emit_version(MlirModule module, const hmoec_cpu_unit *unit, unsigned version, hmoec_diagnostics *diagnostics) {
+  MlirContext context = mlirModuleGetContext(module);
+  hmoec_cpu_emitter e = {.unit = unit, .version = version, .module_body = mlirModuleGetBody(module)};
+  e.attributes = version_attributes(context, version, unit->mcpu);
+  if (mlirAttributeIsNull(e.attributes)) return internal(diagnostics, "function attributes");
+  ir_init(&e.ir, context, hmoec_cpu_versions[version].lanes, hmoec_cpu_versions[version].has_fma);
+  bool has_matmul = false;
+  for (size_t i = 0; i < unit->kernel_count; i++) has_matmul |= unit->kernels[i].family == HMOEC_KERNEL_MATMUL;
+  if (has_matmul) hmoec_cpu_emit_microkernels(&e);
+  for (size_t i = 0; i < unit->kernel_count; i++) {
+    char name[NAME_SIZE];
+    if (!hmoec_cpu_kernel_name(unit, i, version, name, sizeof name)) return internal(diagnostics, "kernel name too long");
+    emit_kernel(&e, &unit->kernels[i], name);
+  }
+  return e.ir.failed ? internal(diagnostics, "an operation could not be built") : true;
+}
+
+static bool load_dialects(MlirContext context, hmoec_diagnostics *diagnostics) {
+  static const char *const names[] = {"llvm", "scf", "arith", "vector", "cf"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (mlirDialectIsNull(mlirContextGetOrLoadDialect(context, mlirStringRefCreateFromCString(names[i]))))
+      return internal(diagnostics, "an upstream dialect is not registered");
+  return true;
+}
+
+bool hmoec_cpu_generate(MlirContext context, const hmoec_cpu_unit *unit, hmoec_cpu_output output, hmoec_diagnostics *diagnostics,
+                        char **out_bytes, size_t *out_size) {
+  *out_bytes = NULL;
+  *out_size = 0;
+  if (!check_unit(unit, diagnostics) || !load_dialects(context, diagnostics)) return false;
+  MlirModule module = mlirModuleCreateEmpty(mlirLocationUnknownGet(context));
+  if (mlirModuleIsNull(module)) return internal(diagnostics, "no module");
+  bool ok = true;
+  for (unsigned v = 0; ok && v < HMOE_CPU_COUNT; v++)
+    if (unit->versions & (1u << v)) ok = emit_version(module, unit, v, diagnostics);
+  if (ok && !mlirOperationVerify(mlirModuleGetOperation(module))) ok = internal(diagnostics, "the generated module does not verify");
+  if (ok) ok = hmoec_cpu_lower(module, unit, output, diagnostics, out_bytes, out_size);
+  mlirModuleDestroy(module);
+  return ok;
+}

@@ -1,0 +1,86 @@
+/* What the files of the CPU code generator share: the CPU versions, the emitter, and one entry point a kernel family.
+ *
+ * hmoec_cpu_generate (codegen.c) checks the unit, opens one llvm.func for each kernel and version and has the family fill it:
+ *   matmul.c  route.c  rows.c (COMBINE, ROWS, MAP)  hyper.c (SELECT, CONTRACT)      with math.c, microkernel.c and epilogue.c below them
+ *   lower.c   MLIR -> LLVM IR -> machine code      object.c  function tables, the plan, NAME_object */
+#ifndef HMOEC_CODEGEN_CPU_EMIT_H
+#define HMOEC_CODEGEN_CPU_EMIT_H
+
+#include <llvm-c/Types.h>
+
+#include "codegen/cpu/codegen.h"
+#include "codegen/cpu/ir.h"
+#include "hmoe/abi.h"
+
+typedef struct hmoec_cpu_version {
+  const char *name;     /* in symbols */
+  int64_t lanes;
+  bool has_fma;
+  const char *features; /* beyond plain x86-64; what the runtime tests before it picks the version */
+} hmoec_cpu_version;
+extern const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT];
+
+typedef struct hmoec_cpu_emitter {
+  ir_builder ir;
+  const hmoec_cpu_unit *unit;
+  unsigned version;         /* HMOE_CPU_* */
+  MlirBlock module_body;
+  MlirAttribute attributes; /* of every function of the version */
+} hmoec_cpu_emitter;
+
+/* What every kernel starts from: its arguments and the fields of the call. */
+typedef struct hmoec_cpu_task {
+  MlirValue buffers, rows, splits, first_block, task, scratch;
+} hmoec_cpu_task;
+MlirValue hmoec_cpu_binding(hmoec_cpu_emitter *e, const hmoec_cpu_task *task, int64_t number);
+/* The task's rows of a ROWS or DENSE grid: [*out_begin, *out_end). */
+void hmoec_cpu_row_range(hmoec_cpu_emitter *e, const hmoec_cpu_task *task, MlirValue block, int64_t row_block, MlirValue *out_begin,
+                         MlirValue *out_end);
+/* base + row * ld, in floats (or i32). */
+MlirValue hmoec_cpu_row(hmoec_cpu_emitter *e, MlirValue base, MlirValue row, int64_t ld);
+/* index[i] as i64, index an i32 buffer. */
+MlirValue hmoec_cpu_index(hmoec_cpu_emitter *e, MlirValue index, MlirValue i);
+
+void hmoec_cpu_emit_matmul(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task);
+void hmoec_cpu_emit_route(hmoec_cpu_emitter *e, const hmoec_route_spec *spec, const hmoec_cpu_task *task);
+void hmoec_cpu_emit_combine(hmoec_cpu_emitter *e, const hmoec_combine_spec *spec, const hmoec_cpu_task *task);
+void hmoec_cpu_emit_select(hmoec_cpu_emitter *e, const hmoec_select_spec *spec, const hmoec_cpu_task *task);
+void hmoec_cpu_emit_contract(hmoec_cpu_emitter *e, const hmoec_contract_spec *spec, const hmoec_cpu_task *task);
+void hmoec_cpu_emit_rows(hmoec_cpu_emitter *e, const hmoec_rows_spec *spec, const hmoec_cpu_task *task);
+void hmoec_cpu_emit_map(hmoec_cpu_emitter *e, const hmoec_map_spec *spec, const hmoec_cpu_task *task);
+
+/* ---- scratch: a product tile, then the copied rows of A; other families use it as they like, up to hmoec_cpu_scratch_bytes ---- */
+enum { HMOEC_TILE_ROWS = 16, HMOEC_TILE_BYTES = HMOEC_TILE_ROWS * HMOE_PANEL * 4, HMOEC_SLACK_ROWS = 16 };
+
+/* ---- micro-kernels (microkernel.c) ---- */
+
+/* Row counts with a micro-kernel of their own, ascending; the last is the schedule's tile. */
+enum { HMOEC_MAX_TILES = HMOEC_TILE_ROWS };
+size_t hmoec_cpu_tiles(const hmoec_cpu_emitter *e, int64_t out_rows[HMOEC_MAX_TILES]);
+/* Panels that the micro-kernel of so many rows computes at once. */
+int64_t hmoec_cpu_tile_panels(const hmoec_cpu_emitter *e, int64_t rows);
+void hmoec_cpu_emit_microkernels(hmoec_cpu_emitter *e);
+void hmoec_cpu_tile_name(const hmoec_cpu_emitter *e, int64_t rows, char *out_name, size_t size);
+
+/* ---- epilogue (epilogue.c) ---- */
+
+typedef struct hmoec_cpu_epilogue {
+  MlirValue c, scatter, bias, row_gate, gated_bias, pass, pass_index; /* buffers; bias and gated_bias at the group's row */
+  MlirValue dropped; /* i1 */
+} hmoec_cpu_epilogue;
+/* Writes rows [row, row + rows) of one panel from a tile of row stride HMOE_PANEL. */
+void hmoec_cpu_emit_epilogue(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_epilogue *buffers, MlirValue tile,
+                             MlirValue row, MlirValue rows, MlirValue panel);
+
+/* ---- lowering (lower.c) and the object (object.c) ---- */
+
+
+/* Lowers `module` in place and emits it; see hmoec_cpu_generate. */
+bool hmoec_cpu_lower(MlirModule module, const hmoec_cpu_unit *unit, hmoec_cpu_output output, hmoec_diagnostics *diagnostics,
+                     char **out_bytes, size_t *out_size);
+/* Adds tables, plan and NAME_object to the translated module. */
+bool hmoec_cpu_add_object(LLVMModuleRef module, const hmoec_cpu_unit *unit, hmoec_diagnostics *diagnostics);
+/* NAME_FAMILY<index>_<version>. False if the name is too long for `size`. */
+bool hmoec_cpu_kernel_name(const hmoec_cpu_unit *unit, size_t kernel, unsigned version, char *out_name, size_t size);
+
+#endif

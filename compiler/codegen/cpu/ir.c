@@ -1,0 +1,345 @@
+/* One operation a function; see ir.h. Result types are always given, never inferred. */
+#include "codegen/cpu/ir.h"
+
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+#include <mlir-c/Dialect/LLVM.h>
+
+enum { MAX_LANES = 16, MAX_OPERANDS = IR_LOOP_ARGS + 3 };
+
+static MlirStringRef text(const char *string) { return mlirStringRefCreateFromCString(string); }
+
+static MlirType vector_of(ir_builder *ir, MlirType element) { return mlirVectorTypeGet(1, &ir->lanes, element); }
+
+void ir_init(ir_builder *ir, MlirContext context, int64_t lanes, bool has_fma) {
+  *ir = (ir_builder){.context = context, .location = mlirLocationUnknownGet(context), .lanes = lanes, .has_fma = has_fma};
+  ir->i1 = mlirIntegerTypeGet(context, 1);
+  ir->i32 = mlirIntegerTypeGet(context, 32);
+  ir->i64 = mlirIntegerTypeGet(context, 64);
+  ir->f32 = mlirF32TypeGet(context);
+  ir->ptr = mlirLLVMPointerTypeGet(context, 0);
+  ir->vi1 = vector_of(ir, ir->i1);
+  ir->vi32 = vector_of(ir, ir->i32);
+  ir->vf32 = vector_of(ir, ir->f32);
+}
+
+static MlirNamedAttribute named(ir_builder *ir, const char *name, MlirAttribute attribute) {
+  return mlirNamedAttributeGet(mlirIdentifierGet(ir->context, text(name)), attribute);
+}
+
+static MlirAttribute integer(ir_builder *ir, MlirType type, int64_t value) {
+  (void)ir;
+  return mlirIntegerAttrGet(type, value);
+}
+
+/* Appends an operation; `type` null: no result. */
+static MlirOperation append(ir_builder *ir, const char *name, MlirType type, intptr_t operands, const MlirValue *operand,
+                            intptr_t attributes, const MlirNamedAttribute *attribute) {
+  MlirOperationState state = mlirOperationStateGet(text(name), ir->location);
+  if (!mlirTypeIsNull(type)) mlirOperationStateAddResults(&state, 1, &type);
+  if (operands > 0) mlirOperationStateAddOperands(&state, operands, operand);
+  if (attributes > 0) mlirOperationStateAddAttributes(&state, attributes, attribute);
+  MlirOperation op = mlirOperationCreate(&state);
+  if (mlirOperationIsNull(op)) {
+    ir->failed = true;
+    MlirOperationState placeholder = mlirOperationStateGet(text("builtin.unrealized_conversion_cast"), ir->location);
+    if (!mlirTypeIsNull(type)) mlirOperationStateAddResults(&placeholder, 1, &type);
+    op = mlirOperationCreate(&placeholder);
+  }
+  mlirBlockAppendOwnedOperation(ir->block, op);
+  return op;
+}
+
+static MlirValue value_of(ir_builder *ir, const char *name, MlirType type, intptr_t operands, const MlirValue *operand,
+                          intptr_t attributes, const MlirNamedAttribute *attribute) {
+  return mlirOperationGetResult(append(ir, name, type, operands, operand, attributes, attribute), 0);
+}
+
+static MlirValue binary(ir_builder *ir, const char *name, MlirValue a, MlirValue b) {
+  return value_of(ir, name, mlirValueGetType(a), 2, (MlirValue[]){a, b}, 0, NULL);
+}
+
+static MlirValue constant(ir_builder *ir, MlirAttribute value) {
+  MlirNamedAttribute attribute = named(ir, "value", value);
+  return value_of(ir, "arith.constant", mlirAttributeGetType(value), 0, NULL, 1, &attribute);
+}
+
+MlirValue ir_i64(ir_builder *ir, int64_t value) { return constant(ir, integer(ir, ir->i64, value)); }
+MlirValue ir_i32(ir_builder *ir, int32_t value) { return constant(ir, integer(ir, ir->i32, value)); }
+MlirValue ir_f32(ir_builder *ir, float value) { return constant(ir, mlirFloatAttrDoubleGet(ir->context, ir->f32, (double)value)); }
+MlirValue ir_vector_i32(ir_builder *ir, int32_t value) {
+  return constant(ir, mlirDenseElementsAttrInt32SplatGet(ir->vi32, value));
+}
+MlirValue ir_vector_f32(ir_builder *ir, float value) { return constant(ir, mlirDenseElementsAttrFloatSplatGet(ir->vf32, value)); }
+
+MlirValue ir_iota(ir_builder *ir) {
+  int32_t elements[MAX_LANES];
+  for (int32_t i = 0; i < MAX_LANES; i++) elements[i] = i;
+  return constant(ir, mlirDenseElementsAttrInt32Get(ir->vi32, (intptr_t)ir->lanes, elements));
+}
+
+MlirValue ir_prefix_mask(ir_builder *ir, int64_t count) {
+  int elements[MAX_LANES];
+  for (int i = 0; i < MAX_LANES; i++) elements[i] = i < count;
+  return constant(ir, mlirDenseElementsAttrBoolGet(ir->vi1, (intptr_t)ir->lanes, elements));
+}
+
+MlirValue ir_splat(ir_builder *ir, MlirValue scalar) {
+  return value_of(ir, "vector.broadcast", vector_of(ir, mlirValueGetType(scalar)), 1, &scalar, 0, NULL);
+}
+
+MlirValue ir_add_i(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.addi", a, b); }
+MlirValue ir_sub_i(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.subi", a, b); }
+MlirValue ir_mul_i(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.muli", a, b); }
+MlirValue ir_div_i(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.divui", a, b); }
+MlirValue ir_rem_i(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.remui", a, b); }
+MlirValue ir_min_i(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.minsi", a, b); }
+MlirValue ir_max_i(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.maxsi", a, b); }
+MlirValue ir_and(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.andi", a, b); }
+MlirValue ir_or(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.ori", a, b); }
+MlirValue ir_shift_left(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.shli", a, b); }
+MlirValue ir_shift_right(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.shrsi", a, b); }
+MlirValue ir_add(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.addf", a, b); }
+MlirValue ir_sub(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.subf", a, b); }
+MlirValue ir_mul(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.mulf", a, b); }
+MlirValue ir_div(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.divf", a, b); }
+
+MlirValue ir_fma(ir_builder *ir, MlirValue a, MlirValue b, MlirValue c) {
+  if (!ir->has_fma) return ir_add(ir, ir_mul(ir, a, b), c);
+  return value_of(ir, "vector.fma", mlirValueGetType(a), 3, (MlirValue[]){a, b, c}, 0, NULL);
+}
+
+static MlirType bool_like(ir_builder *ir, MlirType type) { return mlirTypeIsAVector(type) ? ir->vi1 : ir->i1; }
+
+MlirValue ir_compare_i(ir_builder *ir, ir_compare how, MlirValue a, MlirValue b) {
+  static const int64_t predicates[] = {[IR_EQ] = 0, [IR_NE] = 1, [IR_LT] = 2, [IR_LE] = 3, [IR_GT] = 4, [IR_GE] = 5};
+  MlirNamedAttribute predicate = named(ir, "predicate", integer(ir, ir->i64, predicates[how]));
+  return value_of(ir, "arith.cmpi", bool_like(ir, mlirValueGetType(a)), 2, (MlirValue[]){a, b}, 1, &predicate);
+}
+
+MlirValue ir_compare_f(ir_builder *ir, ir_compare how, MlirValue a, MlirValue b) {
+  static const int64_t predicates[] = {[IR_EQ] = 1, [IR_GT] = 2, [IR_GE] = 3, [IR_LT] = 4, [IR_LE] = 5, [IR_NE] = 6};
+  MlirNamedAttribute predicate = named(ir, "predicate", integer(ir, ir->i64, predicates[how]));
+  return value_of(ir, "arith.cmpf", bool_like(ir, mlirValueGetType(a)), 2, (MlirValue[]){a, b}, 1, &predicate);
+}
+
+MlirValue ir_select(ir_builder *ir, MlirValue condition, MlirValue yes, MlirValue no) {
+  return value_of(ir, "arith.select", mlirValueGetType(yes), 3, (MlirValue[]){condition, yes, no}, 0, NULL);
+}
+
+MlirValue ir_bitcast(ir_builder *ir, MlirValue value, MlirType type) {
+  return value_of(ir, "arith.bitcast", type, 1, &value, 0, NULL);
+}
+
+MlirValue ir_extend(ir_builder *ir, MlirValue value) { return value_of(ir, "arith.extsi", ir->i64, 1, &value, 0, NULL); }
+MlirValue ir_truncate(ir_builder *ir, MlirValue value) { return value_of(ir, "arith.trunci", ir->i32, 1, &value, 0, NULL); }
+
+MlirValue ir_reduce(ir_builder *ir, const char *kind, MlirValue vector) {
+  char written[64] = "#vector.kind<";
+  strncat(written, kind, sizeof written - 16);
+  strcat(written, ">");
+  MlirAttribute attribute = mlirAttributeParseGet(ir->context, text(written));
+  if (mlirAttributeIsNull(attribute)) {
+    ir->failed = true;
+    attribute = mlirUnitAttrGet(ir->context);
+  }
+  MlirNamedAttribute how = named(ir, "kind", attribute);
+  return value_of(ir, "vector.reduction", mlirShapedTypeGetElementType(mlirValueGetType(vector)), 1, &vector, 1, &how);
+}
+
+static MlirValue pointer_add(ir_builder *ir, MlirValue base, MlirType type, intptr_t count, const MlirValue *index, int32_t constant_index) {
+  MlirNamedAttribute attributes[] = {named(ir, "elem_type", mlirTypeAttrGet(type)),
+                                     named(ir, "rawConstantIndices", mlirDenseI32ArrayGet(ir->context, 1, &constant_index))};
+  MlirValue operands[2] = {base};
+  if (count > 0) operands[1] = index[0];
+  return value_of(ir, "llvm.getelementptr", ir->ptr, 1 + count, operands, 2, attributes);
+}
+
+MlirValue ir_at(ir_builder *ir, MlirValue base, MlirType type, MlirValue index) {
+  return pointer_add(ir, base, type, 1, &index, INT32_MIN);
+}
+
+MlirValue ir_at_constant(ir_builder *ir, MlirValue base, MlirType type, int64_t index) {
+  if (index == 0) return base;
+  if (index <= INT32_MIN || index > INT32_MAX) return ir_at(ir, base, type, ir_i64(ir, index));
+  return pointer_add(ir, base, type, 0, NULL, (int32_t)index);
+}
+
+MlirValue ir_load(ir_builder *ir, MlirType type, MlirValue address, int64_t align_bytes) {
+  MlirNamedAttribute alignment = named(ir, "alignment", integer(ir, ir->i64, align_bytes));
+  return value_of(ir, "llvm.load", type, 1, &address, 1, &alignment);
+}
+
+void ir_store(ir_builder *ir, MlirValue value, MlirValue address, int64_t align_bytes) {
+  MlirNamedAttribute alignment = named(ir, "alignment", integer(ir, ir->i64, align_bytes));
+  append(ir, "llvm.store", (MlirType){NULL}, 2, (MlirValue[]){value, address}, 1, &alignment);
+}
+
+MlirValue ir_load_masked(ir_builder *ir, MlirType type, MlirValue address, MlirValue mask) {
+  bool is_float = mlirTypeIsAF32(mlirShapedTypeGetElementType(type));
+  MlirValue zero = is_float ? ir_vector_f32(ir, 0.0f) : ir_vector_i32(ir, 0);
+  MlirNamedAttribute alignment = named(ir, "alignment", integer(ir, ir->i32, 4));
+  return value_of(ir, "llvm.intr.masked.load", type, 3, (MlirValue[]){address, mask, zero}, 1, &alignment);
+}
+
+void ir_store_masked(ir_builder *ir, MlirValue value, MlirValue address, MlirValue mask) {
+  MlirNamedAttribute alignment = named(ir, "alignment", integer(ir, ir->i32, 4));
+  append(ir, "llvm.intr.masked.store", (MlirType){NULL}, 3, (MlirValue[]){value, address, mask}, 1, &alignment);
+}
+
+void ir_prefetch(ir_builder *ir, MlirValue address) {
+  MlirNamedAttribute how[] = {named(ir, "rw", integer(ir, ir->i32, 0)), named(ir, "hint", integer(ir, ir->i32, 3)),
+                              named(ir, "cache", integer(ir, ir->i32, 1))};
+  append(ir, "llvm.intr.prefetch", (MlirType){NULL}, 1, &address, 3, how);
+}
+
+void ir_for_begin(ir_builder *ir, ir_loop *loop, MlirValue low, MlirValue high, int64_t step, intptr_t count, const MlirValue *initial) {
+  MlirValue operands[MAX_OPERANDS] = {low, high, ir_i64(ir, step)};
+  MlirType types[MAX_OPERANDS] = {ir->i64};
+  MlirLocation locations[MAX_OPERANDS];
+  if (count > IR_LOOP_ARGS) {
+    ir->failed = true;
+    count = IR_LOOP_ARGS;
+  }
+  locations[0] = ir->location;
+  for (intptr_t i = 0; i < count; i++) {
+    operands[3 + i] = initial[i];
+    types[1 + i] = mlirValueGetType(initial[i]);
+    locations[1 + i] = ir->location;
+  }
+  MlirRegion region = mlirRegionCreate();
+  MlirBlock body = mlirBlockCreate(1 + count, types, locations);
+  mlirRegionAppendOwnedBlock(region, body);
+
+  MlirOperationState state = mlirOperationStateGet(text("scf.for"), ir->location);
+  mlirOperationStateAddOperands(&state, 3 + count, operands);
+  mlirOperationStateAddResults(&state, count, types + 1);
+  mlirOperationStateAddOwnedRegions(&state, 1, &region);
+  loop->op = mlirOperationCreate(&state);
+  mlirBlockAppendOwnedOperation(ir->block, loop->op);
+  loop->outer = ir->block;
+  loop->count = count;
+  loop->index = mlirBlockGetArgument(body, 0);
+  for (intptr_t i = 0; i < count; i++) loop->args[i] = mlirBlockGetArgument(body, 1 + i);
+  ir->block = body;
+}
+
+void ir_for_end(ir_builder *ir, ir_loop *loop, const MlirValue *next) {
+  append(ir, "scf.yield", (MlirType){NULL}, loop->count, next, 0, NULL);
+  ir->block = loop->outer;
+  for (intptr_t i = 0; i < loop->count; i++) loop->args[i] = mlirOperationGetResult(loop->op, i);
+}
+
+void ir_if_begin(ir_builder *ir, ir_branch *branch, MlirValue condition, MlirType type) {
+  MlirRegion regions[2] = {mlirRegionCreate(), mlirRegionCreate()};
+  MlirBlock first = mlirBlockCreate(0, NULL, NULL);
+  mlirRegionAppendOwnedBlock(regions[0], first);
+  MlirOperationState state = mlirOperationStateGet(text("scf.if"), ir->location);
+  mlirOperationStateAddOperands(&state, 1, &condition);
+  branch->has_result = !mlirTypeIsNull(type);
+  if (branch->has_result) mlirOperationStateAddResults(&state, 1, &type);
+  mlirOperationStateAddOwnedRegions(&state, 2, regions);
+  branch->op = mlirOperationCreate(&state);
+  mlirBlockAppendOwnedOperation(ir->block, branch->op);
+  branch->outer = ir->block;
+  ir->block = first;
+}
+
+void ir_if_else(ir_builder *ir, ir_branch *branch, MlirValue result) {
+  append(ir, "scf.yield", (MlirType){NULL}, branch->has_result, &result, 0, NULL);
+  MlirBlock second = mlirBlockCreate(0, NULL, NULL);
+  mlirRegionAppendOwnedBlock(mlirOperationGetRegion(branch->op, 1), second);
+  ir->block = second;
+}
+
+MlirValue ir_if_end(ir_builder *ir, ir_branch *branch, MlirValue result) {
+  append(ir, "scf.yield", (MlirType){NULL}, branch->has_result, &result, 0, NULL);
+  ir->block = branch->outer;
+  return branch->has_result ? mlirOperationGetResult(branch->op, 0) : (MlirValue){NULL};
+}
+
+void ir_lanes_begin(ir_builder *ir, ir_lanes *lanes, int64_t begin, int64_t end) {
+  (void)ir;
+  *lanes = (ir_lanes){.begin = begin, .end = end, .state = IR_LANES_START};
+}
+
+bool ir_lanes_next(ir_builder *ir, ir_lanes *lanes) {
+  int64_t whole_end = lanes->begin + (lanes->end - lanes->begin) / ir->lanes * ir->lanes;
+  switch (lanes->state) {
+    case IR_LANES_START:
+      if (whole_end - lanes->begin == ir->lanes) { /* one vector: no loop */
+        lanes->index = ir_i64(ir, lanes->begin);
+        lanes->state = IR_LANES_WHOLE;
+        return true;
+      }
+      if (whole_end > lanes->begin) {
+        ir_for_begin(ir, &lanes->loop, ir_i64(ir, lanes->begin), ir_i64(ir, whole_end), ir->lanes, 0, NULL);
+        lanes->index = lanes->loop.index;
+        lanes->state = IR_LANES_LOOP;
+        return true;
+      }
+      break;
+    case IR_LANES_LOOP: ir_for_end(ir, &lanes->loop, NULL); break;
+    case IR_LANES_WHOLE: break;
+    case IR_LANES_REST: return false;
+  }
+  lanes->state = IR_LANES_REST;
+  if (whole_end >= lanes->end) return false;
+  lanes->index = ir_i64(ir, whole_end);
+  lanes->masked = true;
+  lanes->mask = ir_prefix_mask(ir, lanes->end - whole_end);
+  return true;
+}
+
+MlirValue ir_lanes_load(ir_builder *ir, const ir_lanes *lanes, MlirType type, MlirValue row) {
+  MlirValue address = ir_at(ir, row, ir->f32, lanes->index);
+  return lanes->masked ? ir_load_masked(ir, type, address, lanes->mask) : ir_load(ir, type, address, 4);
+}
+
+void ir_lanes_store(ir_builder *ir, const ir_lanes *lanes, MlirValue value, MlirValue row) {
+  MlirValue address = ir_at(ir, row, ir->f32, lanes->index);
+  if (lanes->masked) ir_store_masked(ir, value, address, lanes->mask);
+  else ir_store(ir, value, address, 4);
+}
+
+void ir_function_begin(ir_builder *ir, MlirBlock module_body, const char *name, intptr_t count, const MlirType *types,
+                       MlirAttribute attributes, MlirValue *out_arguments) {
+  enum { MAX_ARGUMENTS = 8 };
+  MlirLocation locations[MAX_ARGUMENTS];
+  ir->location = mlirLocationNameGet(ir->context, text(name), mlirLocationUnknownGet(ir->context));
+  for (intptr_t i = 0; i < MAX_ARGUMENTS; i++) locations[i] = ir->location;
+  MlirRegion region = mlirRegionCreate();
+  MlirBlock body = mlirBlockCreate(count, types, locations);
+  mlirRegionAppendOwnedBlock(region, body);
+
+  MlirType type = mlirLLVMFunctionTypeGet(mlirLLVMVoidTypeGet(ir->context), count, types, false);
+  MlirNamedAttribute list[] = {named(ir, "sym_name", mlirStringAttrGet(ir->context, text(name))),
+                               named(ir, "function_type", mlirTypeAttrGet(type)),
+                               named(ir, "linkage", mlirLLVMLinkageAttrGet(ir->context, MlirLLVMLinkageInternal)),
+                               named(ir, "passthrough", attributes)};
+  MlirOperationState state = mlirOperationStateGet(text("llvm.func"), ir->location);
+  mlirOperationStateAddAttributes(&state, sizeof list / sizeof list[0], list);
+  mlirOperationStateAddOwnedRegions(&state, 1, &region);
+  mlirBlockAppendOwnedOperation(module_body, mlirOperationCreate(&state));
+  for (intptr_t i = 0; i < count; i++) out_arguments[i] = mlirBlockGetArgument(body, i);
+  ir->block = body;
+}
+
+void ir_function_end(ir_builder *ir) { append(ir, "llvm.return", (MlirType){NULL}, 0, NULL, 0, NULL); }
+
+MlirValue ir_address_of(ir_builder *ir, const char *function) {
+  MlirNamedAttribute symbol = named(ir, "global_name", mlirFlatSymbolRefAttrGet(ir->context, text(function)));
+  return value_of(ir, "llvm.mlir.addressof", ir->ptr, 0, NULL, 1, &symbol);
+}
+
+void ir_call(ir_builder *ir, MlirValue function, intptr_t count, const MlirValue *arguments) {
+  enum { MAX_ARGUMENTS = 8 };
+  MlirValue operands[1 + MAX_ARGUMENTS] = {function};
+  for (intptr_t i = 0; i < count; i++) operands[1 + i] = arguments[i];
+  int32_t segments[2] = {(int32_t)count + 1, 0};
+  MlirNamedAttribute list[] = {named(ir, "operandSegmentSizes", mlirDenseI32ArrayGet(ir->context, 2, segments)),
+                               named(ir, "op_bundle_sizes", mlirDenseI32ArrayGet(ir->context, 0, NULL))};
+  append(ir, "llvm.call", (MlirType){NULL}, count + 1, operands, 2, list);
+}

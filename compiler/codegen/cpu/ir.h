@@ -1,0 +1,115 @@
+/* A thin typed layer over the MLIR C API in which kernels are written: one function an operation, built at the end of ir->block.
+ *
+ * Kernels use scf, arith and vector operations and the loads, stores and pointer arithmetic of the llvm dialect; no memref. Vectors
+ * have ir->lanes elements. The prefix is short because kernels are written in it. Failures set ir->failed and yield a placeholder of
+ * the right type, so that a kernel needs no checks of its own; the caller looks at ir->failed once, at the end. */
+#ifndef HMOEC_CODEGEN_CPU_IR_H
+#define HMOEC_CODEGEN_CPU_IR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mlir-c/IR.h>
+
+typedef struct ir_builder {
+  MlirContext context;
+  MlirLocation location;
+  MlirBlock block;    /* insertion point: its end */
+  int64_t lanes;      /* f32 elements of a vector */
+  bool has_fma;       /* ir_fma is one rounding; otherwise a product and a sum */
+  bool failed;
+  MlirType i1, i32, i64, f32, ptr;
+  MlirType vi1, vi32, vf32; /* vectors of `lanes` */
+} ir_builder;
+
+typedef enum ir_compare { IR_EQ, IR_NE, IR_LT, IR_LE, IR_GT, IR_GE } ir_compare; /* signed; ordered for floats (NaN: false) */
+
+void ir_init(ir_builder *ir, MlirContext context, int64_t lanes, bool has_fma);
+
+/* Constants; `vector` ones are splats. */
+MlirValue ir_i64(ir_builder *ir, int64_t value);
+MlirValue ir_i32(ir_builder *ir, int32_t value);
+MlirValue ir_f32(ir_builder *ir, float value);
+MlirValue ir_vector_i32(ir_builder *ir, int32_t value);
+MlirValue ir_vector_f32(ir_builder *ir, float value);
+MlirValue ir_iota(ir_builder *ir);                       /* i32: 0, 1, ... */
+MlirValue ir_prefix_mask(ir_builder *ir, int64_t count); /* the first `count` lanes */
+MlirValue ir_splat(ir_builder *ir, MlirValue scalar);    /* of f32 or i32 */
+
+/* Arithmetic on equal types, scalars or vectors. Integers: the _i ones. */
+MlirValue ir_add_i(ir_builder *ir, MlirValue a, MlirValue b);
+MlirValue ir_sub_i(ir_builder *ir, MlirValue a, MlirValue b);
+MlirValue ir_mul_i(ir_builder *ir, MlirValue a, MlirValue b);
+MlirValue ir_div_i(ir_builder *ir, MlirValue a, MlirValue b); /* unsigned */
+MlirValue ir_rem_i(ir_builder *ir, MlirValue a, MlirValue b); /* unsigned */
+MlirValue ir_min_i(ir_builder *ir, MlirValue a, MlirValue b); /* signed */
+MlirValue ir_max_i(ir_builder *ir, MlirValue a, MlirValue b); /* signed */
+MlirValue ir_and(ir_builder *ir, MlirValue a, MlirValue b);
+MlirValue ir_or(ir_builder *ir, MlirValue a, MlirValue b);
+MlirValue ir_shift_left(ir_builder *ir, MlirValue a, MlirValue b);
+MlirValue ir_shift_right(ir_builder *ir, MlirValue a, MlirValue b); /* arithmetic */
+MlirValue ir_add(ir_builder *ir, MlirValue a, MlirValue b);
+MlirValue ir_sub(ir_builder *ir, MlirValue a, MlirValue b);
+MlirValue ir_mul(ir_builder *ir, MlirValue a, MlirValue b);
+MlirValue ir_div(ir_builder *ir, MlirValue a, MlirValue b);
+MlirValue ir_fma(ir_builder *ir, MlirValue a, MlirValue b, MlirValue c); /* a*b + c; vectors */
+MlirValue ir_compare_i(ir_builder *ir, ir_compare how, MlirValue a, MlirValue b);
+MlirValue ir_compare_f(ir_builder *ir, ir_compare how, MlirValue a, MlirValue b);
+MlirValue ir_select(ir_builder *ir, MlirValue condition, MlirValue yes, MlirValue no);
+MlirValue ir_bitcast(ir_builder *ir, MlirValue value, MlirType type);
+MlirValue ir_extend(ir_builder *ir, MlirValue i32_value);  /* to i64, signed */
+MlirValue ir_truncate(ir_builder *ir, MlirValue i64_value); /* to i32 */
+/* Of all lanes. `kind` is vector's combining kind: "add", "maxnumf", "minsi". */
+MlirValue ir_reduce(ir_builder *ir, const char *kind, MlirValue vector);
+
+/* Memory. Addresses count in elements of `type`; align_bytes is what is known of the address. */
+MlirValue ir_at(ir_builder *ir, MlirValue base, MlirType type, MlirValue index);
+MlirValue ir_at_constant(ir_builder *ir, MlirValue base, MlirType type, int64_t index);
+MlirValue ir_load(ir_builder *ir, MlirType type, MlirValue address, int64_t align_bytes);
+void ir_store(ir_builder *ir, MlirValue value, MlirValue address, int64_t align_bytes);
+MlirValue ir_load_masked(ir_builder *ir, MlirType type, MlirValue address, MlirValue mask); /* 0 where the mask is off */
+void ir_store_masked(ir_builder *ir, MlirValue value, MlirValue address, MlirValue mask);
+void ir_prefetch(ir_builder *ir, MlirValue address); /* for reading, into the first-level cache; any address */
+
+/* for (index = low; index < high; index += step), carrying args. After ir_for_end, args are the loop's results. */
+enum { IR_LOOP_ARGS = 64 };
+typedef struct ir_loop {
+  MlirOperation op;
+  MlirBlock outer;
+  MlirValue index;
+  intptr_t count;
+  MlirValue args[IR_LOOP_ARGS];
+} ir_loop;
+void ir_for_begin(ir_builder *ir, ir_loop *loop, MlirValue low, MlirValue high, int64_t step, intptr_t count, const MlirValue *initial);
+void ir_for_end(ir_builder *ir, ir_loop *loop, const MlirValue *next);
+
+/* if (condition) { ... ir_if_else ... } ; `type` of its one result, or a null type for none. */
+typedef struct ir_branch { MlirOperation op; MlirBlock outer; bool has_result, has_else; } ir_branch;
+void ir_if_begin(ir_builder *ir, ir_branch *branch, MlirValue condition, MlirType type);
+void ir_if_else(ir_builder *ir, ir_branch *branch, MlirValue result);          /* result of the first arm */
+MlirValue ir_if_end(ir_builder *ir, ir_branch *branch, MlirValue result);      /* result of the last arm; the value of the if */
+
+/* Columns [begin, end), a vector at a time: whole vectors in a loop, then the rest under a constant mask.
+ *   for (ir_lanes_begin(ir, &lanes, begin, end); ir_lanes_next(ir, &lanes);) ... lanes.index ... */
+typedef struct ir_lanes {
+  ir_loop loop;
+  int64_t begin, end;
+  enum { IR_LANES_START, IR_LANES_LOOP, IR_LANES_WHOLE, IR_LANES_REST } state;
+  MlirValue index; /* first column of the vector */
+  bool masked;
+  MlirValue mask;
+} ir_lanes;
+void ir_lanes_begin(ir_builder *ir, ir_lanes *lanes, int64_t begin, int64_t end);
+bool ir_lanes_next(ir_builder *ir, ir_lanes *lanes);
+MlirValue ir_lanes_load(ir_builder *ir, const ir_lanes *lanes, MlirType type, MlirValue row); /* row[index...], 0 outside */
+void ir_lanes_store(ir_builder *ir, const ir_lanes *lanes, MlirValue value, MlirValue row);
+
+/* llvm.func with the given argument types and no result; its body becomes ir->block. `attributes`: target attributes ("passthrough"). */
+void ir_function_begin(ir_builder *ir, MlirBlock module_body, const char *name, intptr_t count, const MlirType *types,
+                       MlirAttribute attributes, MlirValue *out_arguments);
+void ir_function_end(ir_builder *ir);
+MlirValue ir_address_of(ir_builder *ir, const char *function);
+void ir_call(ir_builder *ir, MlirValue function, intptr_t count, const MlirValue *arguments);
+
+#endif

@@ -1,0 +1,73 @@
+/* COMBINE, ROWS and MAP: families that walk rows and do little on the way. Memory bound. */
+#include "codegen/cpu/emit.h"
+#include "codegen/cpu/math.h"
+
+/* y[t] (+)= sum of the token's slots, in order */
+void hmoec_cpu_emit_combine(hmoec_cpu_emitter *e, const hmoec_combine_spec *spec, const hmoec_cpu_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue slots = hmoec_cpu_binding(e, task, 0), y = hmoec_cpu_binding(e, task, 1), begin, end;
+  hmoec_cpu_row_range(e, task, task->task, spec->row_block, &begin, &end);
+  ir_loop t;
+  ir_for_begin(ir, &t, begin, end, 1, 0, NULL);
+  MlirValue to = hmoec_cpu_row(e, y, t.index, spec->ld_y), from = hmoec_cpu_row(e, slots, t.index, spec->top_k * spec->ld_slots);
+  ir_lanes lanes;
+  for (ir_lanes_begin(ir, &lanes, 0, spec->n); ir_lanes_next(ir, &lanes);) {
+    MlirValue sum = ir_lanes_load(ir, &lanes, ir->vf32, from);
+    for (int64_t s = 1; s < spec->top_k; s++)
+      sum = ir_add(ir, sum, ir_lanes_load(ir, &lanes, ir->vf32, ir_at_constant(ir, from, ir->f32, s * spec->ld_slots)));
+    if (spec->accumulate) sum = ir_add(ir, ir_lanes_load(ir, &lanes, ir->vf32, to), sum);
+    ir_lanes_store(ir, &lanes, sum, to);
+  }
+  ir_for_end(ir, &t, NULL);
+}
+
+/* out[r] (+)= f(in[index(r)]), zeros in the padding */
+void hmoec_cpu_emit_rows(hmoec_cpu_emitter *e, const hmoec_rows_spec *spec, const hmoec_cpu_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue in = hmoec_cpu_binding(e, task, 0), out = hmoec_cpu_binding(e, task, 2), begin, end;
+  MlirValue index = spec->has_index ? hmoec_cpu_binding(e, task, 1) : (MlirValue){NULL};
+  hmoec_cpu_row_range(e, task, task->task, spec->row_block, &begin, &end);
+  ir_loop r;
+  ir_for_begin(ir, &r, begin, end, 1, 0, NULL);
+  MlirValue from = hmoec_cpu_row(e, in, spec->has_index ? hmoec_cpu_index(e, index, r.index) : r.index, spec->ld_in);
+  MlirValue to = hmoec_cpu_row(e, out, r.index, spec->ld_out);
+  ir_lanes lanes;
+  for (ir_lanes_begin(ir, &lanes, 0, spec->n); ir_lanes_next(ir, &lanes);) {
+    MlirValue x = ir_activation(ir, spec->activation, ir_lanes_load(ir, &lanes, ir->vf32, from));
+    if (spec->accumulate) x = ir_add(ir, ir_lanes_load(ir, &lanes, ir->vf32, to), x);
+    ir_lanes_store(ir, &lanes, x, to);
+  }
+  if (!spec->accumulate)
+    for (ir_lanes_begin(ir, &lanes, spec->n, spec->ld_out); ir_lanes_next(ir, &lanes);)
+      ir_lanes_store(ir, &lanes, ir_vector_f32(ir, 0.0f), to);
+  ir_for_end(ir, &r, NULL);
+}
+
+static MlirValue apply(ir_builder *ir, hmoec_function function, MlirValue x) {
+  switch (function) {
+    case HMOEC_FUNCTION_EXP: return ir_exp(ir, x);
+    case HMOEC_FUNCTION_TANH: return ir_tanh(ir, x);
+    case HMOEC_FUNCTION_ERF: return ir_erf(ir, x);
+    case HMOEC_FUNCTION_RELU: return ir_activation(ir, HMOEC_ACTIVATION_RELU, x);
+    case HMOEC_FUNCTION_GELU: return ir_activation(ir, HMOEC_ACTIVATION_GELU, x);
+    case HMOEC_FUNCTION_GELU_NEW: return ir_activation(ir, HMOEC_ACTIVATION_GELU_NEW, x);
+    case HMOEC_FUNCTION_SILU: return ir_activation(ir, HMOEC_ACTIVATION_SILU, x);
+    case HMOEC_FUNCTION_COUNT: break;
+  }
+  return x;
+}
+
+/* out[i] = f(in[i]); the last vector of a task is masked */
+void hmoec_cpu_emit_map(hmoec_cpu_emitter *e, const hmoec_map_spec *spec, const hmoec_cpu_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue in = hmoec_cpu_binding(e, task, 0), out = hmoec_cpu_binding(e, task, 1), begin, end;
+  hmoec_cpu_row_range(e, task, task->task, spec->row_block, &begin, &end);
+  MlirValue iota = ir_iota(ir);
+  ir_loop i;
+  ir_for_begin(ir, &i, begin, end, ir->lanes, 0, NULL);
+  MlirValue left = ir_min_i(ir, ir_sub_i(ir, end, i.index), ir_i64(ir, ir->lanes));
+  MlirValue mask = ir_compare_i(ir, IR_LT, iota, ir_splat(ir, ir_truncate(ir, left)));
+  MlirValue x = ir_load_masked(ir, ir->vf32, ir_at(ir, in, ir->f32, i.index), mask);
+  ir_store_masked(ir, apply(ir, spec->function, x), ir_at(ir, out, ir->f32, i.index), mask);
+  ir_for_end(ir, &i, NULL);
+}

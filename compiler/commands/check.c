@@ -1,0 +1,192 @@
+/* hmoec check: compiled code against the reference interpreter, for every strategy that is possible and every CPU version of this machine. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands/commands.h"
+#include "interpreter/interpreter.h"
+#include "interpreter/parameters.h"
+#include "ir/entry.h"
+#include "passes/hyper_cost.h"
+#include "passes/rewrite.h"
+
+#define TOLERANCE 2e-5        /* of max |y|, f32 */
+#define DEFAULT_TOKENS 64
+#define MAX_TENSORS 16
+#define MOST_TABLE_BYTES (INT64_C(1) << 30)
+
+typedef struct reference {
+  int64_t tokens;
+  size_t input_count, output_count;
+  hmoec_tensor inputs[MAX_TENSORS], outputs[MAX_TENSORS]; /* double */
+  float *input_data[MAX_TENSORS];
+  char names[MAX_TENSORS][128];
+} reference;
+
+static void reference_deinit(reference *r) {
+  for (size_t i = 0; i < MAX_TENSORS; i++) {
+    hmoec_tensor_deinit(&r->inputs[i]);
+    hmoec_tensor_deinit(&r->outputs[i]);
+    free(r->input_data[i]);
+  }
+}
+
+/* Random inputs, and what the interpreter makes of them. */
+static bool reference_init(reference *r, MlirModule module, const char *weights, uint64_t seed, int64_t tokens, hmoec_diagnostics *diagnostics) {
+  *r = (reference){.tokens = tokens};
+  MlirOperation function = hmoec_entry_find(module, NULL);
+  r->input_count = hmoec_entry_input_count(function);
+  r->output_count = hmoec_entry_output_count(function);
+  if (r->input_count > MAX_TENSORS || r->output_count > MAX_TENSORS) return hmoec_error(diagnostics, (hmoec_location){0}, "the model has more than %d inputs or outputs", MAX_TENSORS);
+  for (size_t i = 0; i < r->input_count; i++) {
+    hmoec_shape shape = hmoec_entry_input_shape(function, i);
+    for (int64_t d = 0; d < shape.rank; d++)
+      if (shape.dims[d] == HMOEC_DYNAMIC) shape.dims[d] = tokens;
+    if (!hmoec_tensor_init(&r->inputs[i], &shape)) return hmoec_machine_error(diagnostics, "out of memory");
+    size_t count = 1;
+    for (int64_t d = 0; d < shape.rank; d++) count *= (size_t)shape.dims[d];
+    r->input_data[i] = calloc(count + 1, sizeof(float));
+    if (!r->input_data[i]) return hmoec_machine_error(diagnostics, "out of memory");
+    char key[160];
+    MlirStringRef name = hmoec_entry_input_name(function, i);
+    snprintf(key, sizeof key, "input %.*s", (int)name.length, name.data);
+    hmoec_random_fill(seed, key, 1.0, count, r->input_data[i]);
+    for (size_t e = 0; e < count; e++) r->inputs[i].data[e] = (double)r->input_data[i][e];
+  }
+  for (size_t i = 0; i < r->output_count; i++) {
+    MlirStringRef name = hmoec_entry_output_name(function, i);
+    snprintf(r->names[i], sizeof r->names[i], "%.*s", (int)name.length, name.data);
+  }
+  hmoec_checkpoint *checkpoint;
+  if (!hmoec_checkpoint_open(weights, diagnostics, &checkpoint)) return false;
+  hmoec_parameter_source source = hmoec_checkpoint_source(checkpoint);
+  bool ok = hmoec_interpret(function, &source, r->inputs, r->input_count, r->outputs, r->output_count, diagnostics);
+  hmoec_checkpoint_close(checkpoint);
+  return ok;
+}
+
+/* Runs an opened model and prints its error per output. */
+static bool compare(hmoe_model *model, const reference *r, const char *strategy, const char *cpu, bool *out_within, hmoec_diagnostics *diagnostics) {
+  float *outputs[MAX_TENSORS] = {0};
+  bool ok = true;
+  size_t counts[MAX_TENSORS] = {0};
+  for (size_t i = 0; ok && i < r->output_count; i++) {
+    counts[i] = (size_t)r->tokens * (size_t)r->outputs[i].shape.dims[1];
+    outputs[i] = malloc((counts[i] + 1) * sizeof(float));
+    ok = outputs[i] ? true : hmoec_machine_error(diagnostics, "out of memory");
+    if (ok) memset(outputs[i], 0xff, counts[i] * sizeof(float)); /* NaN: what a run forgets to write shows */
+  }
+  if (ok) {
+    hmoe_status status = hmoe_model_run(model, 1, &r->tokens, (const void *const *)r->input_data, (void *const *)outputs);
+    ok = status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);
+  }
+  for (size_t i = 0; ok && i < r->output_count; i++) {
+    double worst = 0, largest = 0;
+    for (size_t e = 0; e < counts[i]; e++) {
+      double error = fabs((double)outputs[i][e] - r->outputs[i].data[e]);
+      if (!(error <= worst)) worst = isnan(error) ? INFINITY : error;
+      largest = fmax(largest, fabs(r->outputs[i].data[e]));
+    }
+    double relative = largest > 0 ? worst / largest : worst;
+    bool within = relative <= TOLERANCE;
+    printf("%-10s %-9s %-8s %10.3g %10.3g %10.2e  %s\n", strategy, cpu, r->names[i], largest, worst, relative, within ? "ok" : "WRONG");
+    *out_within = *out_within && within;
+  }
+  fflush(stdout);
+  for (size_t i = 0; i < MAX_TENSORS; i++) free(outputs[i]);
+  return ok;
+}
+
+static bool has_hyper_expert(MlirOperation function, MlirBlock block, void *user) {
+  (void)function;
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
+    if (hmoec_op_is(op, "hmoe.hyper_expert")) *(bool *)user = true;
+  return true;
+}
+
+/* Why a strategy is left out here, NULL if it is not: tables that would not fit, and strategies that the condition excludes. */
+static const char *left_out(const hmoec_options *options, const char *strategy) {
+  hmoec_diagnostics *quiet = hmoec_diagnostics_create(NULL);
+  const char *reason = "out of memory";
+  hmoec_session session;
+  if (quiet && hmoec_session_init(&session, quiet)) {
+    hmoec_options forced = *options;
+    forced.pass.strategy = strategy;
+    reason = NULL;
+    if (!hmoec_session_load(&session, &forced, forced.model) || !hmoec_session_plan(&session, &forced))
+      reason = "not possible for this model";
+    else if (hmoec_op_int(mlirModuleGetOperation(session.module), "hmk.weight_bytes") > MOST_TABLE_BYTES && strcmp(strategy, "table") == 0)
+      reason = "its table is over 1 GiB";
+    hmoec_session_deinit(&session);
+  }
+  hmoec_diagnostics_destroy(quiet);
+  return reason;
+}
+
+static bool check_strategy(const hmoec_options *options, const char *strategy, const reference *r, const char *weights, bool *out_within, hmoec_diagnostics *diagnostics) {
+  hmoec_options forced = *options;
+  forced.pass.strategy = strategy;
+  hmoec_session session;
+  const char *versions[3];
+  size_t version_count = hmoec_machine_versions(versions);
+  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, &forced, forced.model) && hmoec_session_plan(&session, &forced) &&
+            hmoec_session_jit(&session, &forced);
+  for (size_t v = 0; ok && v < version_count; v++) {
+    if (options->cpu && strcmp(options->cpu, versions[v]) != 0) continue;
+    hmoe_model *model = NULL;
+    ok = hmoec_session_open(&session, &forced, weights, versions[v], &model) && compare(model, r, strategy ? strategy : "-", versions[v], out_within, diagnostics);
+    hmoe_model_close(model);
+  }
+  hmoec_session_deinit(&session);
+  return ok;
+}
+
+static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
+  hmoec_session session;
+  reference r = {0};
+  char temporary[] = "/tmp/hmoec-check-XXXXXX";
+  const char *weights = options->weights;
+  bool made = false, hyper = false, within = true;
+  int64_t tokens = options->token_count ? options->tokens[0] : DEFAULT_TOKENS;
+  uint64_t seed = (uint64_t)options->seed;
+  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model);
+  if (ok && !weights) {
+    weights = options->save_weights;
+    if (!weights) {
+      int fd = mkstemp(temporary);
+      if (fd < 0) ok = hmoec_machine_error(diagnostics, "cannot make a temporary file in /tmp");
+      if (fd >= 0) close(fd);
+      made = fd >= 0;
+      weights = temporary;
+    }
+    ok = ok && hmoec_random_weights_write(session.module, seed, weights, diagnostics);
+  }
+  ok = ok && reference_init(&r, session.module, weights, seed, tokens, diagnostics);
+  if (ok) {
+    hmoec_each_function(session.module, has_hyper_expert, &hyper);
+    printf("%lld tokens, seed %llu, %s\n%-10s %-9s %-8s %10s %10s %10s\n", (long long)tokens, (unsigned long long)seed, options->weights ? options->weights : "random weights", "strategy",
+           "cpu", "output", "max |y|", "max error", "relative");
+    bool forced = options->pass.strategy != NULL;
+    for (size_t i = 0; i < options->define_count; i++) forced = forced || strcmp(options->defines[i].name, "strategy") == 0;
+    if (!hyper || forced) {
+      ok = check_strategy(options, options->pass.strategy, &r, weights, &within, diagnostics);
+    } else {
+      for (int s = HMOEC_STRATEGY_TABLE; ok && s < HMOEC_STRATEGY_COUNT; s++) {
+        const char *name = hmoec_strategy_name((hmoec_strategy)s), *reason = left_out(options, name);
+        if (reason)
+          printf("%-10s left out: %s\n", name, reason);
+        else
+          ok = check_strategy(options, name, &r, weights, &within, diagnostics);
+      }
+    }
+  }
+  if (ok && !within) ok = hmoec_error(diagnostics, (hmoec_location){0}, "compiled code differs from the interpreter by more than %.0e of max |y|", TOLERANCE);
+  if (made) unlink(temporary);
+  reference_deinit(&r);
+  hmoec_session_deinit(&session);
+  return ok;
+}
+
+static const char *const accepted[] = {"-D", "--weights", "--tokens", "--seed", "--threads", "--cpu", "--target", "--mcpu", "--dtype", "--tuning", "--strategy", "--table-budget", "--save-weights", NULL};
+const hmoec_command hmoec_command_check = {"check", "compare compiled code with the reference interpreter", "MODEL [--weights W] [--tokens N] [--seed S] [options]", accepted, run};

@@ -1,0 +1,109 @@
+/* From a MODEL to code: the pipeline, top to bottom. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "commands/commands.h"
+#include "hmoe/abi.h"
+#include "ir/context.h"
+#include "support/output_file.h"
+
+bool hmoec_session_init(hmoec_session *session, hmoec_diagnostics *diagnostics) {
+  *session = (hmoec_session){.diagnostics = diagnostics};
+  session->context = hmoec_context_create();
+  if (mlirContextIsNull(session->context)) return hmoec_machine_error(diagnostics, "internal: the dialects do not load");
+  session->handler = hmoec_diagnostics_attach(diagnostics, session->context);
+  return true;
+}
+
+bool hmoec_session_load(hmoec_session *session, const hmoec_options *options, const char *model) {
+  return hmoec_load_model(session->context, model, options->defines, options->define_count, session->diagnostics, &session->module);
+}
+
+bool hmoec_session_plan(hmoec_session *session, const hmoec_options *options) {
+  hmoec_pass_options pass = options->pass;
+  if (options->trace.dump_dir && !hmoec_make_directory(options->trace.dump_dir, session->diagnostics)) return false;
+  return hmoec_passes_run(session->module, NULL, &pass, &options->trace, session->diagnostics) &&
+         hmoec_unit_init(session->module, session->diagnostics, &session->unit);
+}
+
+bool hmoec_session_generate(hmoec_session *session, const hmoec_options *options, hmoec_cpu_output output, char **out_bytes, size_t *out_size) {
+  hmoec_cpu_unit unit = {.name = session->unit.name, .kernels = session->unit.kernels, .kernel_count = session->unit.kernel_count, .plan = session->unit.plan,
+                         .plan_bytes = session->unit.plan_bytes, .schedule = session->unit.schedule,
+                         .versions = 1u << HMOE_CPU_PORTABLE | 1u << HMOE_CPU_AVX2 | 1u << HMOE_CPU_AVX512, .mcpu = options->mcpu};
+  return hmoec_cpu_generate(session->context, &unit, output, session->diagnostics, out_bytes, out_size);
+}
+
+bool hmoec_session_jit(hmoec_session *session, const hmoec_options *options) {
+  char *bytes = NULL;
+  size_t size = 0;
+  bool ok = hmoec_session_generate(session, options, HMOEC_CPU_OBJECT, &bytes, &size) &&
+            hmoec_object_load(session->unit.name, bytes, size, session->diagnostics, &session->loaded, &session->object);
+  free(bytes);
+  return ok;
+}
+
+bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status) {
+  if (status == HMOE_UNSUPPORTED || status == HMOE_OUT_OF_MEMORY) return hmoec_machine_error(diagnostics, "%s", hmoe_last_error());
+  return hmoec_error(diagnostics, (hmoec_location){0}, "%s", hmoe_last_error());
+}
+
+static void print_note(void *context, const char *message) { hmoec_note(context, (hmoec_location){0}, "%s", message); }
+
+bool hmoec_session_open(hmoec_session *session, const hmoec_options *options, const char *weights, const char *cpu, hmoe_model **out_model) {
+  hmoe_options open_options = {.struct_size = sizeof open_options, .threads = (uint32_t)options->threads, .cpu = cpu, .note = print_note, .note_context = session->diagnostics};
+  hmoe_weights source = {.kind = HMOE_WEIGHTS_PATH, .path = weights};
+  hmoe_status status = hmoe_model_open(session->object, &source, &open_options, out_model);
+  return status == HMOE_OK ? true : hmoec_runtime_error(session->diagnostics, status);
+}
+
+void hmoec_session_deinit(hmoec_session *session) {
+  hmoec_loaded_destroy(session->loaded);
+  hmoec_unit_deinit(&session->unit);
+  if (!mlirModuleIsNull(session->module)) mlirModuleDestroy(session->module);
+  if (!mlirContextIsNull(session->context)) {
+    mlirContextDetachDiagnosticHandler(session->context, session->handler);
+    hmoec_context_destroy(session->context);
+  }
+  *session = (hmoec_session){0};
+}
+
+bool hmoec_make_directory(const char *path, hmoec_diagnostics *diagnostics) {
+  char *copy = strdup(path);
+  if (!copy) return hmoec_machine_error(diagnostics, "out of memory");
+  bool ok = true;
+  for (char *at = copy + 1; ok; at++) {
+    char end = *at;
+    if (end && end != '/') continue;
+    *at = 0;
+    struct stat info;
+    if (mkdir(copy, 0777) != 0 && !(errno == EEXIST && stat(copy, &info) == 0 && S_ISDIR(info.st_mode)))
+      ok = hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot make this directory: %s", strerror(errno == EEXIST ? ENOTDIR : errno));
+    *at = end;
+    if (!end) break;
+  }
+  free(copy);
+  return ok;
+}
+
+bool hmoec_write_file(const char *path, const char *bytes, size_t size, hmoec_diagnostics *diagnostics) {
+  if (strcmp(path, "-") == 0) {
+    if (fwrite(bytes, 1, size, stdout) == size && fflush(stdout) == 0) return true;
+    return hmoec_error(diagnostics, (hmoec_location){0}, "cannot write to standard output: %s", strerror(errno));
+  }
+  hmoec_output_file file;
+  if (!hmoec_output_file_open(path, diagnostics, &file)) return false;
+  fwrite(bytes, 1, size, file.stream);
+  return hmoec_output_file_commit(&file);
+}
+
+size_t hmoec_machine_versions(const char *out_names[3]) {
+  size_t count = 0;
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    out_names[count++] = "avx512";
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out_names[count++] = "avx2";
+  out_names[count++] = "portable";
+  return count;
+}

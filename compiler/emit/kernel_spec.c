@@ -1,0 +1,122 @@
+#include "emit/kernel_spec.h"
+
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+
+#include "ir/hmk_ops.h"
+
+static const char *const activations[HMOEC_ACTIVATION_COUNT] = {"none", "relu", "gelu", "gelu_new", "silu"};
+static const char *const gates[HMOEC_GATE_COUNT] = {"softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm"};
+
+static int name_index(MlirStringRef text, const char *const *names, int count) {
+  for (int i = 0; i < count; i++)
+    if (strlen(names[i]) == text.length && memcmp(names[i], text.data, text.length) == 0) return i;
+  return 0;
+}
+
+static MlirAttribute attribute(MlirOperation op, const char *name) { return mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(name)); }
+
+static bool flag(MlirOperation op, const char *name) {
+  MlirAttribute flags = attribute(op, "flags");
+  for (intptr_t i = 0; i < mlirArrayAttrGetNumElements(flags); i++)
+    if (mlirStringRefEqual(mlirStringAttrGetValue(mlirArrayAttrGetElement(flags, i)), mlirStringRefCreateFromCString(name))) return true;
+  return false;
+}
+
+static void read_matmul(MlirOperation op, hmoec_matmul_spec *spec) {
+  const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
+  spec->k = hmoec_op_int(op, "k");
+  spec->n = hmoec_op_int(op, "n");
+  spec->lda = hmoec_op_int(op, "lda");
+  spec->ldc = hmoec_op_int(op, "ldc");
+  spec->a_in_place = flag(op, "a_in_place");
+  spec->c_padded = flag(op, "c_padded");
+  spec->accumulate = flag(op, "accumulate");
+  bool *const has[] = {&spec->grouped, &spec->has_gather, &spec->has_scatter, &spec->has_bias, &spec->has_row_gate, &spec->has_gated_bias, &spec->has_pass};
+  for (size_t i = 0; i < sizeof has / sizeof *has; i++) *has[i] = hmoec_hmk_operand(op, info, 3 + i) >= 0;
+  spec->b_group_bytes = hmoec_op_int(op, "b_group_bytes");
+  spec->bias_group_floats = hmoec_op_int(op, "bias_group_floats");
+  spec->pass_ld = hmoec_op_int(op, "pass_ld");
+  MlirAttribute segments = attribute(op, "segments");
+  spec->segments = mlirArrayAttrGetNumElements(segments) / 3;
+  for (int64_t i = 0; i < spec->segments && i < 2; i++) {
+    spec->segment[i].panel_end = mlirIntegerAttrGetValueInt(mlirArrayAttrGetElement(segments, (intptr_t)(3 * i)));
+    spec->segment[i].activation = (hmoec_activation)name_index(mlirStringAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(3 * i + 1))), activations, HMOEC_ACTIVATION_COUNT);
+    spec->segment[i].gated = mlirBoolAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(3 * i + 2)));
+  }
+  spec->dropped_panel_begin = hmoec_hmk_array(op, "dropped", 0);
+  spec->dropped_k_begin = hmoec_hmk_array(op, "dropped", 1);
+  spec->row_block = hmoec_op_int(op, "row_block");
+}
+
+static void read_route(MlirOperation op, hmoec_route_spec *spec) {
+  spec->experts = hmoec_op_int(op, "experts");
+  spec->top_k = hmoec_op_int(op, "top_k");
+  spec->ldl = hmoec_op_int(op, "ldl");
+  spec->gate = (hmoec_gate)name_index(hmoec_op_string(op, "gate"), gates, HMOEC_GATE_COUNT);
+  spec->row_block = hmoec_op_int(op, "row_block");
+}
+
+static void read_combine(MlirOperation op, hmoec_combine_spec *spec) {
+  spec->n = hmoec_op_int(op, "n");
+  spec->top_k = hmoec_op_int(op, "top_k");
+  spec->ld_slots = hmoec_op_int(op, "ld_slots");
+  spec->ld_y = hmoec_op_int(op, "ld_y");
+  spec->accumulate = hmoec_op_int(op, "accumulate") != 0;
+  spec->row_block = hmoec_op_int(op, "row_block");
+}
+
+static void read_select(MlirOperation op, hmoec_select_spec *spec) {
+  spec->experts = hmoec_op_int(op, "experts");
+  spec->top_k = hmoec_op_int(op, "top_k");
+  spec->embedding = hmoec_op_int(op, "embedding");
+  spec->ld_out = hmoec_op_int(op, "ld_out");
+  spec->unselected = hmoec_op_string_is(op, "of", "unselected");
+  int64_t summed = spec->unselected ? spec->experts - spec->top_k : spec->top_k;
+  spec->scale = hmoec_op_int(op, "mean") && summed > 0 ? 1.0F / (float)summed : 1.0F;
+  spec->row_block = hmoec_op_int(op, "row_block");
+}
+
+static void read_contract(MlirOperation op, hmoec_contract_spec *spec) {
+  spec->hidden = hmoec_op_int(op, "hidden");
+  spec->bottleneck = hmoec_op_int(op, "bottleneck");
+  spec->ld1 = hmoec_op_int(op, "ld1");
+  spec->ldr = hmoec_op_int(op, "ldr");
+  spec->ldb = hmoec_op_int(op, "ldb");
+  spec->ldv = hmoec_op_int(op, "ldv");
+  spec->has_beta = hmoec_hmk_operand(op, hmoec_hmk_info_of(op), 2) >= 0;
+  spec->row_block = hmoec_op_int(op, "row_block");
+}
+
+static void read_rows(MlirOperation op, hmoec_rows_spec *spec) {
+  spec->n = hmoec_op_int(op, "n");
+  spec->ld_in = hmoec_op_int(op, "ld_in");
+  spec->ld_out = hmoec_op_int(op, "ld_out");
+  spec->has_index = hmoec_hmk_operand(op, hmoec_hmk_info_of(op), 1) >= 0;
+  spec->accumulate = hmoec_op_int(op, "accumulate") != 0;
+  spec->activation = (hmoec_activation)name_index(hmoec_op_string(op, "function"), activations, HMOEC_ACTIVATION_COUNT);
+  spec->row_block = hmoec_op_int(op, "row_block");
+}
+
+void hmoec_kernel_read(MlirOperation op, hmoec_kernel *out_kernel) {
+  if (hmoec_op_is(op, "hmk.grouped_matmul")) {
+    out_kernel->family = HMOEC_KERNEL_MATMUL;
+    read_matmul(op, &out_kernel->spec.matmul);
+  } else if (hmoec_op_is(op, "hmk.route_topk")) {
+    out_kernel->family = HMOEC_KERNEL_ROUTE;
+    read_route(op, &out_kernel->spec.route);
+  } else if (hmoec_op_is(op, "hmk.combine")) {
+    out_kernel->family = HMOEC_KERNEL_COMBINE;
+    read_combine(op, &out_kernel->spec.combine);
+  } else if (hmoec_op_is(op, "hmk.select_embedding")) {
+    out_kernel->family = HMOEC_KERNEL_SELECT;
+    read_select(op, &out_kernel->spec.select);
+  } else if (hmoec_op_is(op, "hmk.contract")) {
+    out_kernel->family = HMOEC_KERNEL_CONTRACT;
+    read_contract(op, &out_kernel->spec.contract);
+  } else {
+    out_kernel->family = HMOEC_KERNEL_ROWS;
+    read_rows(op, &out_kernel->spec.rows);
+  }
+}

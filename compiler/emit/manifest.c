@@ -1,0 +1,103 @@
+/* The manifest: what is in an object, as JSON, for build systems and people. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "emit/header.h"
+#include "hmoe/abi.h"
+#include "hmoe/runtime.h"
+
+static const void *at(const hmoec_unit *unit, hmoe_plan_span span) { return (const char *)unit->plan + span.offset; }
+
+static void add_text(cJSON *object, const char *name, const hmoec_unit *unit, hmoe_plan_span span) {
+  char *text = strndup(at(unit, span), span.count);
+  if (text) cJSON_AddStringToObject(object, name, text);
+  free(text);
+}
+
+static void add_tensors(cJSON *entry, const char *name, const hmoec_unit *unit, hmoe_plan_span span) {
+  cJSON *list = cJSON_AddArrayToObject(entry, name);
+  const hmoe_plan_tensor *tensors = at(unit, span);
+  for (uint32_t i = 0; i < span.count; i++) {
+    cJSON *tensor = cJSON_CreateObject();
+    add_text(tensor, "name", unit, tensors[i].name);
+    cJSON_AddStringToObject(tensor, "dtype", "f32");
+    cJSON *shape = cJSON_AddArrayToObject(tensor, "shape");
+    for (uint32_t d = 0; d < tensors[i].rank; d++)
+      cJSON_AddItemToArray(shape, tensors[i].shape[d] < 0 ? cJSON_CreateString("tokens") : cJSON_CreateNumber((double)tensors[i].shape[d]));
+    cJSON_AddItemToArray(list, tensor);
+  }
+}
+
+static void add_entries(cJSON *root, const hmoec_unit *unit) {
+  const hmoe_plan *plan = unit->plan;
+  const hmoe_plan_entry *entries = at(unit, plan->entries);
+  cJSON *list = cJSON_AddArrayToObject(root, "entries");
+  for (uint32_t i = 1; i < plan->entries.count; i++) {
+    cJSON *entry = cJSON_CreateObject();
+    add_text(entry, "name", unit, entries[i].name);
+    add_tensors(entry, "inputs", unit, entries[i].inputs);
+    add_tensors(entry, "outputs", unit, entries[i].outputs);
+    cJSON_AddNumberToObject(entry, "steps", entries[i].steps.count);
+    cJSON_AddItemToArray(list, entry);
+  }
+}
+
+static void add_params(cJSON *root, const hmoec_unit *unit) {
+  const hmoe_plan *plan = unit->plan;
+  const hmoe_plan_param *params = at(unit, plan->params);
+  cJSON *list = cJSON_AddArrayToObject(root, "parameters");
+  for (uint32_t i = 0; i < plan->params.count; i++) {
+    cJSON *param = cJSON_CreateObject();
+    add_text(param, "key", unit, params[i].key);
+    cJSON_AddNumberToObject(param, "count", params[i].count);
+    cJSON *shape = cJSON_AddArrayToObject(param, "shape");
+    for (uint32_t d = 0; d < params[i].rank; d++) cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)params[i].shape[d]));
+    cJSON_AddItemToArray(list, param);
+  }
+}
+
+static void add_schedule(cJSON *root, const hmoec_unit *unit) {
+  static const char *const versions[HMOE_CPU_COUNT] = {"portable", "avx2", "avx512"};
+  cJSON *schedule = cJSON_AddObjectToObject(root, "schedule");
+  cJSON_AddNumberToObject(schedule, "lda", (double)unit->schedule.lda);
+  cJSON_AddNumberToObject(schedule, "row_block", (double)unit->schedule.row_block);
+  for (int i = 0; i < HMOE_CPU_COUNT; i++) {
+    cJSON *tile = cJSON_AddObjectToObject(schedule, versions[i]);
+    cJSON_AddNumberToObject(tile, "tile_rows", (double)unit->schedule.tile_rows[i]);
+    cJSON_AddNumberToObject(tile, "tile_vectors", (double)unit->schedule.tile_vectors[i]);
+  }
+}
+
+char *hmoec_manifest_print(const hmoec_unit *unit, const char *const *strategies, size_t strategy_count, size_t *out_size) {
+  const hmoe_plan *plan = unit->plan;
+  cJSON *root = cJSON_CreateObject();
+  cJSON_AddStringToObject(root, "model", unit->name);
+  cJSON_AddStringToObject(root, "hmoec", HMOE_VERSION);
+  cJSON_AddNumberToObject(root, "abi", HMOE_ABI_VERSION);
+  cJSON_AddStringToObject(root, "target", "cpu");
+  cJSON_AddStringToObject(root, "dtype", "f32");
+  char layout[17];
+  snprintf(layout, sizeof layout, "%016llx", (unsigned long long)plan->layout);
+  cJSON_AddStringToObject(root, "layout", layout);
+  cJSON_AddNumberToObject(root, "weight_bytes", (double)plan->weight_bytes);
+  cJSON_AddNumberToObject(root, "kernels", (double)unit->kernel_count);
+  add_entries(root, unit);
+  add_params(root, unit);
+  cJSON *list = cJSON_AddArrayToObject(root, "strategies");
+  for (size_t i = 0; i < strategy_count; i++) cJSON_AddItemToArray(list, cJSON_CreateString(strategies[i]));
+  add_schedule(root, unit);
+  char *printed = cJSON_Print(root);
+  cJSON_Delete(root);
+  if (!printed) return NULL;
+  size_t size = strlen(printed);
+  char *text = malloc(size + 2);
+  if (text) {
+    memcpy(text, printed, size);
+    memcpy(text + size, "\n", 2);
+    *out_size = size + 1;
+  }
+  cJSON_free(printed);
+  return text;
+}

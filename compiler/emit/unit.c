@@ -1,0 +1,335 @@
+/* Reads an hmk module into kernels and the plan blob. One function of the module is one entry of the plan, @open first; one op is one step. */
+#include "emit/unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+#include <xxhash.h>
+
+#include "emit/blob.h"
+#include "emit/kernel_spec.h"
+#include "hmoe/abi.h"
+#include "ir/hmk_ops.h"
+
+#define MAX_DIMS 64
+
+typedef struct reader {
+  hmoec_blob blob;
+  hmoec_diagnostics *diagnostics;
+  hmoec_unit *unit;
+  hmoe_plan_param *params;
+  size_t param_count;
+  hmoe_plan_cache *caches;
+  size_t cache_count;
+  bool failed;
+} reader;
+
+static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
+
+static void *grow(reader *r, void *array, size_t count, size_t size) {
+  void *grown = realloc(array, (count + 1) * size);
+  if (!grown) r->failed = true;
+  return grown;
+}
+
+/* The kernel of a step: found among the distinct ones or added. */
+static uint32_t kernel_of(reader *r, MlirOperation op) {
+  hmoec_kernel kernel;
+  memset(&kernel, 0, sizeof kernel);
+  hmoec_kernel_read(op, &kernel);
+  for (size_t i = 0; i < r->unit->kernel_count; i++)
+    if (memcmp(&r->unit->kernels[i], &kernel, sizeof kernel) == 0) return (uint32_t)i;
+  hmoec_kernel *grown = grow(r, r->unit->kernels, r->unit->kernel_count, sizeof *grown);
+  if (!grown) return 0;
+  r->unit->kernels = grown;
+  memcpy(&r->unit->kernels[r->unit->kernel_count], &kernel, sizeof kernel);
+  return (uint32_t)r->unit->kernel_count++;
+}
+
+/* A stack of one tensor is that tensor: its key has the number filled in. */
+static hmoe_plan_span key_span(reader *r, MlirStringRef key, int64_t count) {
+  char *text = malloc(key.length + 2);
+  hmoe_plan_span span = {0, 0};
+  if (!text) {
+    r->failed = true;
+    return span;
+  }
+  size_t length = 0;
+  for (size_t i = 0; i < key.length; i++) {
+    bool placeholder = count == 1 && key.data[i] == '{' && i + 1 < key.length && key.data[i + 1] == '}';
+    text[length++] = placeholder ? '0' : key.data[i];
+    i += placeholder;
+  }
+  span = hmoec_blob_append(&r->blob, text, length, length);
+  free(text);
+  return span;
+}
+
+static void add_param(reader *r, MlirOperation buffer) {
+  size_t index = (size_t)hmoec_op_int(buffer, "index");
+  while (r->param_count <= index) {
+    hmoe_plan_param *grown = grow(r, r->params, r->param_count, sizeof *grown);
+    if (!grown) return;
+    r->params = grown;
+    r->params[r->param_count++] = (hmoe_plan_param){0};
+  }
+  hmoe_plan_param *param = &r->params[index];
+  if (param->rank) return;
+  int64_t count = hmoec_op_int(buffer, "count");
+  param->key = key_span(r, hmoec_op_string(buffer, "key"), count);
+  param->count = count > 1 ? (uint32_t)count : 1;
+  param->rank = (uint32_t)hmoec_hmk_array_size(buffer, "shape");
+  for (uint32_t i = 0; i < param->rank; i++) param->shape[i] = (uint64_t)hmoec_hmk_array(buffer, "shape", (intptr_t)i);
+}
+
+static void add_cache(reader *r, MlirOperation buffer) {
+  size_t index = (size_t)hmoec_op_int(buffer, "index");
+  while (r->cache_count <= index) {
+    hmoe_plan_cache *grown = grow(r, r->caches, r->cache_count, sizeof *grown);
+    if (!grown) return;
+    r->caches = grown;
+    r->caches[r->cache_count++] = (hmoe_plan_cache){0};
+  }
+  uint64_t end = (uint64_t)hmoec_op_int(buffer, "offset") + 4 * (uint64_t)hmoec_hmk_array(buffer, "shape", 0) * (uint64_t)hmoec_hmk_array(buffer, "shape", 1);
+  r->caches[index].slots = (uint64_t)hmoec_hmk_array(buffer, "shape", 0);
+  if (end > r->caches[index].bytes) r->caches[index].bytes = end;
+}
+
+static hmoe_plan_buffer read_buffer(reader *r, MlirOperation op, uint32_t *slots) {
+  static const char *const kinds[] = {"input", "output", "weight", "workspace", "cache", "param"};
+  hmoe_plan_buffer buffer = {.dim = HMOE_NONE, .index = (uint32_t)hmoec_op_int(op, "index"), .offset = (uint64_t)hmoec_op_int(op, "offset")};
+  for (uint32_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    if (hmoec_op_string_is(op, "kind", kinds[i])) buffer.kind = i;
+  int64_t dim = hmoec_op_int(op, "dim");
+  uint64_t row_bytes = 4;
+  for (intptr_t i = 1; i < hmoec_hmk_array_size(op, "shape"); i++) row_bytes *= (uint64_t)hmoec_hmk_array(op, "shape", i);
+  uint64_t slack_bytes = row_bytes * (uint64_t)hmoec_op_int(op, "slack_rows");
+  if (dim >= 0) {
+    buffer.dim = (uint32_t)dim;
+    buffer.bytes_per_row = row_bytes;
+    buffer.fixed_bytes = slack_bytes;
+  } else {
+    buffer.fixed_bytes = row_bytes * (uint64_t)hmoec_hmk_array(op, "shape", 0) + slack_bytes;
+  }
+  if (buffer.kind == HMOE_BUFFER_WORKSPACE) {
+    buffer.index = (uint32_t)hmoec_op_int(op, "slot");
+    if (buffer.index >= *slots) *slots = buffer.index + 1;
+  }
+  if (buffer.kind == HMOE_BUFFER_PARAM) add_param(r, op);
+  if (buffer.kind == HMOE_BUFFER_CACHE) add_cache(r, op);
+  return buffer;
+}
+
+/* args of a step by kind; returns their number. */
+static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info, uint64_t *args) {
+  static const char *const modes[] = {"rank", "distinct", "token"}, *const loops[] = {"rows", "groups", "cached"};
+  size_t n = 0;
+  switch (info->step) {
+  case HMOE_STEP_KERNEL: {
+    bool blocks = hmoec_op_is(op, "hmk.grouped_matmul") && hmoec_hmk_operand(op, info, 3) >= 0;
+    bool dense = hmoec_op_is(op, "hmk.grouped_matmul") && !blocks;
+    args[n++] = blocks ? HMOE_GRID_BLOCKS : dense ? HMOE_GRID_DENSE : HMOE_GRID_ROWS;
+    args[n++] = (uint64_t)hmoec_op_int(op, "row_block");
+    args[n++] = blocks || dense ? (uint64_t)((hmoec_op_int(op, "n") + HMOE_PANEL - 1) / HMOE_PANEL) : 1;
+    args[n++] = 3;
+    break;
+  }
+  case HMOE_STEP_GROUP:
+    args[n++] = (uint64_t)hmoec_op_int(op, "experts");
+    args[n++] = (uint64_t)hmoec_op_int(op, "top_k");
+    args[n++] = (uint64_t)hmoec_op_int(op, "capacity");
+    args[n++] = (uint64_t)hmoec_op_int(op, "row_block");
+    break;
+  case HMOE_STEP_GROUP_SETS:
+    args[n++] = (uint64_t)hmoec_op_int(op, "experts");
+    args[n++] = (uint64_t)hmoec_op_int(op, "top_k");
+    args[n] = 0;
+    for (uint32_t i = 0; i < 3; i++)
+      if (hmoec_op_string_is(op, "mode", modes[i])) args[n] = i;
+    n++;
+    args[n++] = (uint64_t)hmoec_op_int(op, "row_block");
+    break;
+  case HMOE_STEP_LOOP: {
+    int64_t cache = hmoec_op_int(op, "cache");
+    args[n++] = (uint64_t)hmoec_op_int(op, "body");
+    args[n] = 0;
+    for (uint32_t i = 0; i < 3; i++)
+      if (hmoec_op_string_is(op, "kind", loops[i])) args[n] = i;
+    n++;
+    args[n++] = (uint64_t)hmoec_op_int(op, "chunk");
+    args[n++] = (uint64_t)hmoec_op_int(op, "top_k");
+    args[n++] = (uint64_t)hmoec_op_int(op, "generate");
+    args[n++] = cache >= 0 ? (uint64_t)cache : 0;
+    break;
+  }
+  case HMOE_STEP_PACK:
+  case HMOE_STEP_PACK_VECTOR: {
+    MlirOperation source = mlirOpResultGetOwner(mlirOperationGetOperand(op, hmoec_hmk_operand(op, info, 1)));
+    args[n++] = hmoec_op_string_is(source, "kind", "param") ? (uint64_t)hmoec_op_int(source, "index") : HMOE_NONE;
+    for (intptr_t i = 0; i < hmoec_hmk_array_size(op, "args"); i++) args[n++] = (uint64_t)hmoec_hmk_array(op, "args", i);
+    break;
+  }
+  case HMOE_STEP_COPY:
+    for (intptr_t i = 0; i < hmoec_hmk_array_size(op, "args"); i++) args[n++] = (uint64_t)hmoec_hmk_array(op, "args", i);
+    break;
+  case HMOE_STEP_SELECTIONS:
+    args[n++] = (uint64_t)hmoec_op_int(op, "experts");
+    args[n++] = (uint64_t)hmoec_op_int(op, "top_k");
+    args[n++] = (uint64_t)hmoec_op_int(op, "sets");
+    break;
+  case HMOE_STEP_WEIGHT_EMBEDDING:
+    for (size_t role = 1; role < 7; role++)
+      args[n++] = (uint64_t)hmoec_op_int(mlirOpResultGetOwner(mlirOperationGetOperand(op, hmoec_hmk_operand(op, info, role))), "index");
+    args[n++] = (uint64_t)hmoec_op_int(op, "ld_out");
+    break;
+  default: r->failed = true;
+  }
+  return n;
+}
+
+/* Roles that the step reads through its args and not through a binding. */
+static bool bound_by_args(const hmoec_hmk_info *info, size_t role, MlirOperation buffer) {
+  if (info->step == HMOE_STEP_WEIGHT_EMBEDDING) return role > 0;
+  return (info->step == HMOE_STEP_PACK || info->step == HMOE_STEP_PACK_VECTOR) && role == 1 && hmoec_op_string_is(buffer, "kind", "param");
+}
+
+static hmoe_plan_step read_step(reader *r, MlirOperation op, const hmoec_hmk_info *info, MlirOperation *buffers, size_t buffer_count) {
+  hmoe_plan_step step = {.kind = info->step, .rows_dim = hmoec_op_int(op, "rows") < 0 ? HMOE_NONE : (uint32_t)hmoec_op_int(op, "rows")};
+  hmoe_plan_binding bindings[HMOEC_MAX_ROLES] = {0};
+  size_t count = 0;
+  for (; count < HMOEC_MAX_ROLES && info->roles[count]; count++) {
+    bindings[count].buffer = HMOE_NONE;
+    intptr_t operand = hmoec_hmk_operand(op, info, count);
+    if (operand < 0) continue;
+    MlirOperation buffer = mlirOpResultGetOwner(mlirOperationGetOperand(op, operand));
+    if (bound_by_args(info, count, buffer)) continue;
+    for (size_t b = 0; b < buffer_count; b++)
+      if (mlirOperationEqual(buffers[b], buffer)) bindings[count].buffer = (uint32_t)b;
+    bindings[count].offset_bytes = (uint64_t)hmoec_hmk_array(op, "offsets", operand);
+    bindings[count].advance_bytes = (uint64_t)hmoec_hmk_array(op, "advances", operand);
+  }
+  if (info->step == HMOE_STEP_WEIGHT_EMBEDDING) count = 1;
+  step.bindings = hmoec_blob_append(&r->blob, bindings, count * sizeof *bindings, count);
+  uint64_t args[24] = {0};
+  size_t arg_count = read_args(r, op, info, args);
+  step.args = hmoec_blob_append(&r->blob, args, arg_count * sizeof *args, arg_count);
+  if (info->step == HMOE_STEP_KERNEL) step.kernel = kernel_of(r, op);
+  if (info->step == HMOE_STEP_LOOP && args[1] == HMOE_LOOP_CACHED && args[5] < r->cache_count) r->caches[args[5]].top_k = (uint32_t)args[3];
+  return step;
+}
+
+/* hmk.inputs or hmk.outputs: name, type pairs. */
+static hmoe_plan_span read_signature(reader *r, MlirOperation function, const char *name) {
+  MlirAttribute pairs = mlirOperationGetAttributeByName(function, ref(name));
+  hmoe_plan_tensor tensors[16] = {0};
+  intptr_t count = mlirAttributeIsNull(pairs) ? 0 : mlirArrayAttrGetNumElements(pairs) / 2;
+  for (intptr_t i = 0; i < count && i < 16; i++) {
+    MlirStringRef text = mlirStringAttrGetValue(mlirArrayAttrGetElement(pairs, 2 * i));
+    hmoec_shape shape;
+    hmoec_shape_from_type(mlirTypeAttrGetValue(mlirArrayAttrGetElement(pairs, 2 * i + 1)), &shape);
+    tensors[i].name = hmoec_blob_append(&r->blob, text.data, text.length, text.length);
+    tensors[i].rank = (uint32_t)shape.rank;
+    for (int64_t d = 0; d < shape.rank; d++) tensors[i].shape[d] = shape.dims[d] == HMOEC_DYNAMIC ? -1 : shape.dims[d];
+  }
+  return hmoec_blob_append(&r->blob, tensors, (size_t)count * sizeof *tensors, (size_t)count);
+}
+
+static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock block) {
+  hmoe_plan_entry entry = {0};
+  MlirStringRef name = hmoec_op_string(function, "sym_name");
+  entry.name = hmoec_blob_append(&r->blob, name.data, name.length, name.length);
+  hmoe_plan_dim dims[MAX_DIMS];
+  size_t dim_count = (size_t)hmoec_hmk_array_size(function, "hmk.dims") / 3;
+  if (dim_count > MAX_DIMS) r->failed = true;
+  for (size_t i = 0; i < dim_count && i < MAX_DIMS; i++) {
+    dims[i].kind = (uint32_t)hmoec_hmk_array(function, "hmk.dims", (intptr_t)(3 * i));
+    dims[i].source = (uint32_t)hmoec_hmk_array(function, "hmk.dims", (intptr_t)(3 * i + 1));
+    dims[i].factor = (uint64_t)hmoec_hmk_array(function, "hmk.dims", (intptr_t)(3 * i + 2));
+  }
+  entry.dims = hmoec_blob_append(&r->blob, dims, dim_count * sizeof *dims, dim_count);
+  entry.inputs = read_signature(r, function, "hmk.inputs");
+  entry.outputs = read_signature(r, function, "hmk.outputs");
+
+  size_t total = 0, buffer_count = 0, step_count = 0;
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) total++;
+  MlirOperation *buffer_ops = calloc(total, sizeof *buffer_ops);
+  hmoe_plan_buffer *buffers = calloc(total, sizeof *buffers);
+  hmoe_plan_step *steps = calloc(total, sizeof *steps);
+  if (buffer_ops && buffers && steps) {
+    for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
+      if (!hmoec_op_is(op, "hmk.buffer")) continue;
+      buffers[buffer_count] = read_buffer(r, op, &entry.slots);
+      buffer_ops[buffer_count++] = op;
+    }
+    for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
+      const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
+      if (info) steps[step_count++] = read_step(r, op, info, buffer_ops, buffer_count);
+    }
+    entry.buffers = hmoec_blob_append(&r->blob, buffers, buffer_count * sizeof *buffers, buffer_count);
+    entry.steps = hmoec_blob_append(&r->blob, steps, step_count * sizeof *steps, step_count);
+  } else {
+    r->failed = true;
+  }
+  free(steps);
+  free(buffers);
+  free(buffer_ops);
+  return entry;
+}
+
+static hmoec_cpu_schedule read_schedule(MlirOperation root) {
+  hmoec_cpu_schedule schedule = {.lda = hmoec_hmk_array(root, "hmk.schedule", 0), .row_block = hmoec_hmk_array(root, "hmk.schedule", 1)};
+  for (intptr_t i = 0; i < 3; i++) {
+    schedule.tile_rows[i] = hmoec_hmk_array(root, "hmk.schedule", 2 + 2 * i);
+    schedule.tile_vectors[i] = hmoec_hmk_array(root, "hmk.schedule", 3 + 2 * i);
+  }
+  return schedule;
+}
+
+bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_unit *out_unit) {
+  *out_unit = (hmoec_unit){0};
+  reader r = {.diagnostics = diagnostics, .unit = out_unit};
+  MlirOperation root = mlirModuleGetOperation(module);
+  hmoe_plan plan = {.magic = HMOE_PLAN_MAGIC, .abi_version = HMOE_ABI_VERSION};
+  hmoec_blob_append(&r.blob, &plan, sizeof plan, 1);
+  hmoe_plan_entry entries[8] = {0};
+  size_t entry_count = 0;
+  MlirBlock body = mlirModuleGetBody(module);
+  for (MlirOperation function = mlirBlockGetFirstOperation(body); !mlirOperationIsNull(function) && entry_count < 8; function = mlirOperationGetNextInBlock(function)) {
+    MlirAttribute model = mlirOperationGetAttributeByName(function, ref("hmk.model"));
+    if (!mlirAttributeIsNull(model) && !out_unit->name) {
+      MlirStringRef text = mlirStringAttrGetValue(model);
+      out_unit->name = strndup(text.data, text.length);
+    }
+    entries[entry_count++] = read_entry(&r, function, mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0)));
+  }
+  out_unit->schedule = read_schedule(root);
+  plan.weight_bytes = (uint64_t)hmoec_op_int(root, "hmk.weight_bytes");
+  plan.scratch_bytes = hmoec_cpu_scratch_bytes(&out_unit->schedule);
+  if (out_unit->name) plan.name = hmoec_blob_append(&r.blob, out_unit->name, strlen(out_unit->name), strlen(out_unit->name));
+  plan.params = hmoec_blob_append(&r.blob, r.params, r.param_count * sizeof *r.params, r.param_count);
+  plan.caches = hmoec_blob_append(&r.blob, r.caches, r.cache_count * sizeof *r.caches, r.cache_count);
+  plan.entries = hmoec_blob_append(&r.blob, entries, entry_count * sizeof *entries, entry_count);
+  plan.bytes = r.blob.size;
+  free(r.params);
+  free(r.caches);
+  if (r.failed || r.blob.failed || !out_unit->name) {
+    free(r.blob.data);
+    hmoec_unit_deinit(out_unit);
+    return hmoec_error(diagnostics, (hmoec_location){0}, "internal: the plan could not be assembled");
+  }
+  memcpy(r.blob.data, &plan, sizeof plan);
+  plan.layout = XXH3_64bits(r.blob.data, r.blob.size);
+  memcpy(r.blob.data, &plan, sizeof plan);
+  out_unit->plan = r.blob.data;
+  out_unit->plan_bytes = r.blob.size;
+  return true;
+}
+
+void hmoec_unit_deinit(hmoec_unit *unit) {
+  free(unit->name);
+  free(unit->kernels);
+  free(unit->plan);
+  *unit = (hmoec_unit){0};
+}

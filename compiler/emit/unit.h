@@ -1,0 +1,21 @@
+/* From a planned hmk module to what the code generator and the runtime take: distinct kernels and the plan blob (include/hmoe/abi.h). */
+#ifndef HMOEC_EMIT_UNIT_H
+#define HMOEC_EMIT_UNIT_H
+
+#include "codegen/cpu/codegen.h"
+#include "support/diagnostics.h"
+
+typedef struct hmoec_unit {
+  char *name;            /* model name */
+  hmoec_kernel *kernels; /* distinct, in order of first use */
+  size_t kernel_count;
+  void *plan;
+  size_t plan_bytes;
+  hmoec_cpu_schedule schedule;
+} hmoec_unit;
+
+/* Requires verified hmk after plan-workspace. Owned by the caller; deinit releases. */
+bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_unit *out_unit);
+void hmoec_unit_deinit(hmoec_unit *unit);
+
+#endif

@@ -1,0 +1,266 @@
+/* The builder keeps the body of the entry function as a detached block; the function and its type are made at the end, when all inputs
+ * and outputs are known. */
+#include "frontend/builder.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+
+#include "support/arena.h"
+#include "support/name_map.h"
+
+typedef struct port {
+  const char *name;
+  MlirValue value;
+} port;
+
+typedef struct parameter {
+  hmoec_shape shape;
+  MlirValue value;
+} parameter;
+
+struct hmoec_builder {
+  MlirContext context; /* borrowed */
+  hmoec_diagnostics *diagnostics; /* borrowed */
+  hmoec_arena *arena;
+  const char *model;
+  hmoec_location at;
+  MlirBlock block; /* null once finished */
+  hmoec_name_map ports; /* names of inputs and outputs */
+  port *inputs, *outputs;
+  size_t input_count, output_count;
+  hmoec_name_map keys;
+  parameter *parameters; /* by index in keys */
+  size_t parameter_capacity;
+  size_t op_count;
+  bool failed;
+};
+
+static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
+
+static bool fail(hmoec_builder *builder) {
+  builder->failed = true;
+  return false;
+}
+
+static MlirLocation location_to_mlir(MlirContext context, hmoec_location at) {
+  return at.file ? mlirLocationFileLineColGet(context, ref(at.file), at.line, at.column) : mlirLocationUnknownGet(context);
+}
+
+/* Names end up in a generated C header. */
+static bool name_check(hmoec_builder *builder, hmoec_location at, const char *what, const char *name) {
+  static const char *const keywords[] = {
+      "auto",   "break",    "case",     "char",     "const",     "continue",      "default",      "do",     "double",
+      "else",   "enum",     "extern",   "float",    "for",       "goto",          "if",           "inline", "int",
+      "long",   "register", "restrict", "return",   "short",     "signed",        "sizeof",       "static", "struct",
+      "switch", "typedef",  "union",    "unsigned", "void",      "volatile",      "while",        "bool",   "true",
+      "false",  "nullptr",  "alignas",  "alignof",  "constexpr", "static_assert", "thread_local", "typeof", "class",
+      "delete", "new",      "this",     "template", "namespace", "operator",      "private",      "public"};
+  size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+  if (!*name || name[length] || strchr("0123456789", *name)) {
+    hmoec_error(builder->diagnostics, at, "the %s name '%s' is not a C identifier, but the generated header uses it", what, name);
+    return fail(builder);
+  }
+  for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++) {
+    if (strcmp(keywords[i], name) != 0) continue;
+    hmoec_error(builder->diagnostics, at, "'%s' cannot name the %s: it is a keyword of C or C++, and the generated header uses it",
+                name, what);
+    return fail(builder);
+  }
+  return true;
+}
+
+hmoec_builder *hmoec_builder_create(MlirContext context, hmoec_diagnostics *diagnostics, hmoec_location at, const char *model) {
+  hmoec_arena *arena = hmoec_arena_create();
+  hmoec_builder *builder = hmoec_arena_alloc(arena, sizeof *builder);
+  builder->context = context;
+  builder->diagnostics = diagnostics;
+  builder->arena = arena;
+  builder->model = hmoec_arena_strdup(arena, model);
+  builder->at = at;
+  builder->ports.arena = builder->keys.arena = arena;
+  builder->block = mlirBlockCreate(0, NULL, NULL);
+  name_check(builder, at, "model", model);
+  return builder;
+}
+
+void hmoec_builder_destroy(hmoec_builder *builder) {
+  if (!builder) return;
+  if (!mlirBlockIsNull(builder->block)) mlirBlockDestroy(builder->block);
+  hmoec_arena_destroy(builder->arena);
+}
+
+/* Adds a port to an array that grows by doubling. */
+static bool port_add(hmoec_builder *builder, hmoec_location at, const char *what, const char *name, port **ports, size_t *count) {
+  if (!name_check(builder, at, what, name)) return false;
+  size_t before = builder->ports.count;
+  name = hmoec_arena_strdup(builder->arena, name);
+  if (hmoec_name_map_add(&builder->ports, name) != before) {
+    hmoec_error(builder->diagnostics, at, "there is already an input or output named '%s'", name);
+    return fail(builder);
+  }
+  if ((*count & (*count - 1)) == 0)
+    *ports = hmoec_arena_grow(builder->arena, *ports, *count, *count ? 2 * *count : 1, sizeof **ports);
+  (*ports)[(*count)++] = (port){.name = name};
+  return true;
+}
+
+bool hmoec_builder_input(hmoec_builder *builder, hmoec_location at, const char *name, const hmoec_shape *shape,
+                         MlirValue *out_value) {
+  char text[HMOEC_SHAPE_CHARS];
+  hmoec_shape_string(shape, text, sizeof text);
+  if (shape->element == HMOEC_I1) {
+    hmoec_error(builder->diagnostics, at, "input '%s': expected f32, i32 or i64 elements, found %s", name, text);
+    return fail(builder);
+  }
+  for (int64_t i = 0; i < shape->rank; i++) {
+    if (shape->dims[i] >= 1 || shape->dims[i] == HMOEC_DYNAMIC) continue;
+    hmoec_error(builder->diagnostics, at, "input '%s': expected dimensions of at least 1, found %s", name, text);
+    return fail(builder);
+  }
+  if (hmoec_shape_elements(shape) > INT64_MAX / 16) {
+    hmoec_error(builder->diagnostics, at, "input '%s': %s is too large", name, text);
+    return fail(builder);
+  }
+  if (!port_add(builder, at, "input", name, &builder->inputs, &builder->input_count)) return false;
+  MlirType type = hmoec_shape_to_type(builder->context, shape);
+  *out_value = mlirBlockAddArgument(builder->block, type, location_to_mlir(builder->context, at));
+  builder->inputs[builder->input_count - 1].value = *out_value;
+  return true;
+}
+
+static bool op_count_check(hmoec_builder *builder, hmoec_location at) {
+  if (builder->op_count++ < HMOEC_BUILDER_MAX_OPS) return true;
+  if (builder->op_count == HMOEC_BUILDER_MAX_OPS + 1)
+    hmoec_error(builder->diagnostics, at, "the model has more than %d ops", HMOEC_BUILDER_MAX_OPS);
+  return fail(builder);
+}
+
+static bool shape_equal(const hmoec_shape *a, const hmoec_shape *b) {
+  if (a->element != b->element || a->rank != b->rank) return false;
+  for (int64_t i = 0; i < a->rank; i++)
+    if (a->dims[i] != b->dims[i]) return false;
+  return true;
+}
+
+bool hmoec_builder_parameter(hmoec_builder *builder, hmoec_location at, const char *key, int64_t count, const hmoec_shape *shape,
+                             MlirValue *out_value) {
+  size_t known = hmoec_name_map_find(&builder->keys, key);
+  if (known != HMOEC_NO_NAME) {
+    *out_value = builder->parameters[known].value;
+    if (shape_equal(&builder->parameters[known].shape, shape)) return true;
+    char before[HMOEC_SHAPE_CHARS], now[HMOEC_SHAPE_CHARS];
+    hmoec_error(builder->diagnostics, at, "parameter \"%s\": expected %s as where it was first used, found %s", key,
+                hmoec_shape_string(&builder->parameters[known].shape, before, sizeof before),
+                hmoec_shape_string(shape, now, sizeof now));
+    hmoec_note(builder->diagnostics, hmoec_location_of_op(mlirOpResultGetOwner(*out_value)), "first used here");
+    return fail(builder);
+  }
+  if (!op_count_check(builder, at)) return false;
+  MlirOperation op = hmoec_parameter_build(builder->context, builder->diagnostics, builder->block, (MlirOperation){NULL},
+                                           location_to_mlir(builder->context, at), key, count, shape);
+  if (mlirOperationIsNull(op)) return fail(builder);
+  *out_value = mlirOperationGetResult(op, 0);
+  size_t index = hmoec_name_map_add(&builder->keys, hmoec_arena_strdup(builder->arena, key));
+  if (index == builder->parameter_capacity) {
+    builder->parameter_capacity = index ? 2 * index : 16;
+    builder->parameters =
+        hmoec_arena_grow(builder->arena, builder->parameters, index, builder->parameter_capacity, sizeof *builder->parameters);
+  }
+  builder->parameters[index] = (parameter){.shape = *shape, .value = *out_value};
+  return true;
+}
+
+bool hmoec_builder_op(hmoec_builder *builder, hmoec_location at, const char *name, const MlirValue *operands, size_t operand_count,
+                      const hmoec_attribute *attributes, size_t attribute_count, MlirValue *out_results, size_t *out_result_count) {
+  if (!op_count_check(builder, at)) return false;
+  MlirOperation op =
+      hmoec_op_build(builder->context, builder->diagnostics, builder->block, (MlirOperation){NULL},
+                     location_to_mlir(builder->context, at), name, operands, operand_count, attributes, attribute_count);
+  if (mlirOperationIsNull(op)) return fail(builder);
+  *out_result_count = (size_t)mlirOperationGetNumResults(op);
+  for (size_t i = 0; i < *out_result_count; i++) out_results[i] = mlirOperationGetResult(op, (intptr_t)i);
+  return true;
+}
+
+bool hmoec_builder_output(hmoec_builder *builder, hmoec_location at, const char *name, MlirValue value) {
+  if (!port_add(builder, at, "output", name, &builder->outputs, &builder->output_count)) return false;
+  builder->outputs[builder->output_count - 1].value = value;
+  return true;
+}
+
+static MlirNamedAttribute named(MlirContext context, const char *name, MlirAttribute value) {
+  return mlirNamedAttributeGet(mlirIdentifierGet(context, ref(name)), value);
+}
+
+/* [{hmoe.name = "x"}, ...] */
+static MlirAttribute port_attributes(const hmoec_builder *builder, const port *ports, size_t count) {
+  MlirAttribute *items = hmoec_arena_alloc_array(builder->arena, count, sizeof *items);
+  for (size_t i = 0; i < count; i++) {
+    MlirNamedAttribute name = named(builder->context, "hmoe.name", mlirStringAttrGet(builder->context, ref(ports[i].name)));
+    items[i] = mlirDictionaryAttrGet(builder->context, 1, &name);
+  }
+  return mlirArrayAttrGet(builder->context, (intptr_t)count, items);
+}
+
+static MlirType *port_types(const hmoec_builder *builder, const port *ports, size_t count) {
+  MlirType *types = hmoec_arena_alloc_array(builder->arena, count, sizeof *types);
+  for (size_t i = 0; i < count; i++) types[i] = mlirValueGetType(ports[i].value);
+  return types;
+}
+
+static void return_append(hmoec_builder *builder, MlirLocation location) {
+  MlirValue *values = hmoec_arena_alloc_array(builder->arena, builder->output_count, sizeof *values);
+  for (size_t i = 0; i < builder->output_count; i++) values[i] = builder->outputs[i].value;
+  MlirOperationState state = mlirOperationStateGet(ref("func.return"), location);
+  mlirOperationStateAddOperands(&state, (intptr_t)builder->output_count, values);
+  mlirBlockAppendOwnedOperation(builder->block, mlirOperationCreate(&state));
+}
+
+bool hmoec_builder_finish(hmoec_builder *builder, MlirModule *out_module) {
+  if (!builder->output_count && !builder->failed) {
+    hmoec_error(builder->diagnostics, builder->at, "the model has no output");
+    return fail(builder);
+  }
+  if (builder->failed || mlirBlockIsNull(builder->block)) return false;
+  MlirContext context = builder->context;
+  MlirLocation location = location_to_mlir(context, builder->at);
+  return_append(builder, location);
+  MlirRegion region = mlirRegionCreate();
+  mlirRegionAppendOwnedBlock(region, builder->block);
+  builder->block = (MlirBlock){NULL};
+
+  MlirType type =
+      mlirFunctionTypeGet(context, (intptr_t)builder->input_count, port_types(builder, builder->inputs, builder->input_count),
+                          (intptr_t)builder->output_count, port_types(builder, builder->outputs, builder->output_count));
+  MlirNamedAttribute attributes[] = {
+      named(context, "sym_name", mlirStringAttrGet(context, ref(builder->model))),
+      named(context, "function_type", mlirTypeAttrGet(type)),
+      named(context, "arg_attrs", port_attributes(builder, builder->inputs, builder->input_count)),
+      named(context, "res_attrs", port_attributes(builder, builder->outputs, builder->output_count)),
+      named(context, "hmoe.model", mlirStringAttrGet(context, ref(builder->model))),
+  };
+  MlirOperationState state = mlirOperationStateGet(ref("func.func"), location);
+  mlirOperationStateAddAttributes(&state, sizeof attributes / sizeof *attributes, attributes);
+  mlirOperationStateAddOwnedRegions(&state, 1, &region);
+  MlirOperation function = mlirOperationCreate(&state);
+  if (mlirOperationIsNull(function)) return hmoec_error(builder->diagnostics, builder->at, "the entry function could not be built");
+  *out_module = mlirModuleCreateEmpty(location);
+  mlirBlockAppendOwnedOperation(mlirModuleGetBody(*out_module), function);
+  return true;
+}
+
+const char *const *hmoec_builder_result_names(const char *op) {
+  static const struct {
+    const char *op;
+    const char *results[HMOEC_MAX_RESULTS + 1];
+  } rows[] = {
+      {"route", {"indices", "gates", "kept"}},
+      {"hypernetwork", {"down", "up", "beta", "gamma"}},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    if (strcmp(rows[i].op, op) == 0) return rows[i].results;
+  return NULL;
+}

@@ -1,0 +1,51 @@
+/* A spec from text to module: parse, check, evaluate into the builder, finish. */
+#include "frontend/spec.h"
+
+#include "frontend/spec_eval.h"
+
+/* Inputs and params that were made and that nothing reads. */
+static void warn_unused(hmoec_diagnostics *diagnostics, const hmoec_statements *statements) {
+  for (size_t i = 0; i < statements->count; i++) {
+    const hmoec_statement *statement = statements->items[i];
+    if (statement->evaluated && !statement->used)
+      hmoec_warning(diagnostics, statement->name.at, "%s '%s' is not used",
+                    statement->kind == HMOEC_STATEMENT_INPUT ? "input" : "param", statement->name.text);
+    for (size_t arm = 0; arm < statement->arm_count; arm++) warn_unused(diagnostics, &statement->arms[arm].body);
+    warn_unused(diagnostics, &statement->body);
+  }
+}
+
+static bool evaluate(hmoec_evaluator *ev, const hmoec_statements *statements, MlirModule *out_module) {
+  unsigned errors = hmoec_diagnostics_errors(ev->diagnostics);
+  hmoec_frame top = {.names = {.arena = ev->arena}};
+  ev->frame = &top;
+  hmoec_eval_statements(ev, statements);
+  if (hmoec_diagnostics_errors(ev->diagnostics) != errors) return false;
+  return hmoec_builder_finish(ev->builder, out_module);
+}
+
+bool hmoec_spec_build(MlirContext context, hmoec_diagnostics *diagnostics, const hmoec_spec_reader *reader, const char *file,
+                      const char *text, size_t size, const hmoec_define *defines, size_t define_count, MlirModule *out_module) {
+  hmoec_arena *arena = hmoec_arena_create();
+  hmoec_evaluator ev = {.arena = arena,
+                        .diagnostics = diagnostics,
+                        .words = {.arena = arena},
+                        .declared = {.arena = arena},
+                        .block_names = {.arena = arena},
+                        .defines = defines,
+                        .define_count = define_count,
+                        .globals = {.names = {.arena = arena}},
+                        .scope = ""};
+  unsigned errors = hmoec_diagnostics_errors(diagnostics);
+  hmoec_statements statements = hmoec_spec_parse(arena, diagnostics, reader, hmoec_arena_strdup(arena, file), text, size);
+  bool ok = hmoec_diagnostics_errors(diagnostics) == errors && hmoec_spec_check(&ev, file, &statements);
+  ok = ok && hmoec_spec_check_defines(&ev);
+  if (ok) {
+    ev.builder = hmoec_builder_create(context, diagnostics, ev.model->name.at, ev.model->name.text);
+    ok = evaluate(&ev, &statements, out_module);
+    if (ok) warn_unused(diagnostics, &statements);
+    hmoec_builder_destroy(ev.builder);
+  }
+  hmoec_arena_destroy(arena);
+  return ok;
+}

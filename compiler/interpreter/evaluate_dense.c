@@ -1,0 +1,54 @@
+/* The ops without routing: linear, activate, add, reshape, slice, append_row, take_row. */
+#include <string.h>
+
+#include "interpreter/evaluate.h"
+
+bool hmoec_evaluate_linear(hmoec_evaluation *e) {
+  const double *bias = e->inference->operand_count > 2 ? e->operands[2] : NULL;
+  hmoec_matmul_transposed(hmoec_evaluation_dim(e, 0, 0), hmoec_evaluation_dim(e, 1, 0), hmoec_evaluation_dim(e, 0, 1), e->operands[0], e->operands[1], bias,
+                          e->results[0].data);
+  return true;
+}
+
+bool hmoec_evaluate_activate(hmoec_evaluation *e) {
+  hmoec_scalar_function function = hmoec_scalar_function_find(hmoec_evaluation_string(e, "function"));
+  size_t count = (size_t)hmoec_shape_elements(&e->results[0].shape);
+  for (size_t i = 0; i < count; i++) e->results[0].data[i] = function(e->operands[0][i]);
+  return true;
+}
+
+bool hmoec_evaluate_add(hmoec_evaluation *e) {
+  size_t count = (size_t)hmoec_shape_elements(&e->results[0].shape);
+  for (size_t i = 0; i < count; i++) e->results[0].data[i] = e->operands[0][i] + e->operands[1][i];
+  return true;
+}
+
+bool hmoec_evaluate_reshape(hmoec_evaluation *e) {
+  memcpy(e->results[0].data, e->operands[0], (size_t)hmoec_shape_elements(&e->results[0].shape) * sizeof(double));
+  return true;
+}
+
+bool hmoec_evaluate_slice(hmoec_evaluation *e) {
+  size_t rows = hmoec_evaluation_dim(e, 0, 0), columns = hmoec_evaluation_dim(e, 0, 1), begin = (size_t)hmoec_evaluation_int(e, "begin");
+  size_t width = (size_t)hmoec_evaluation_int(e, "end") - begin;
+  for (size_t row = 0; row < rows; row++)
+    memcpy(e->results[0].data + row * width, e->operands[0] + row * columns + begin, width * sizeof(double));
+  return true;
+}
+
+bool hmoec_evaluate_append_row(hmoec_evaluation *e) {
+  size_t tokens = hmoec_evaluation_dim(e, 0, 0), a = hmoec_evaluation_dim(e, 0, 1), c = hmoec_evaluation_dim(e, 1, 1);
+  const double *row = e->operands[1] + (size_t)hmoec_evaluation_int(e, "row") * c;
+  for (size_t t = 0; t < tokens; t++) {
+    double *y = e->results[0].data + t * (a + c);
+    memcpy(y, e->operands[0] + t * a, a * sizeof(double));
+    memcpy(y + a, row, c * sizeof(double));
+  }
+  return true;
+}
+
+bool hmoec_evaluate_take_row(hmoec_evaluation *e) {
+  size_t c = hmoec_evaluation_dim(e, 0, 1);
+  memcpy(e->results[0].data, e->operands[0] + (size_t)hmoec_evaluation_int(e, "row") * c, c * sizeof(double));
+  return true;
+}

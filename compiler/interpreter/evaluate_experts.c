@@ -1,0 +1,135 @@
+/* Routing and experts: route, experts, combine, fused_experts. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "interpreter/evaluate.h"
+
+/* Is logit a to be picked before the one picked so far? NaN is below everything; on a tie the lower index, which was seen first, stays. */
+static bool comes_before(double a, double best) { return isnan(best) ? !isnan(a) : a > best; }
+
+/* The k largest of n logits, larger first, then the lower index. */
+static void select_topk(const double *logits, size_t n, size_t k, double *out_indices) {
+  for (size_t s = 0; s < k; s++) {
+    size_t best = n;
+    for (size_t e = 0; e < n; e++) {
+      bool taken = false;
+      for (size_t before = 0; before < s; before++) taken = taken || (size_t)out_indices[before] == e;
+      if (!taken && (best == n || comes_before(logits[e], logits[best]))) best = e;
+    }
+    out_indices[s] = (double)best;
+  }
+}
+
+/* out[s] = exp(l[indices[s]] - max) / sum over `members` of exp(l - max); members NULL: all n experts. */
+static void softmax_at(const double *logits, size_t n, const double *members, size_t member_count, const double *indices, size_t k, double *out) {
+  size_t count = members ? member_count : n;
+  double largest = -INFINITY, sum = 0;
+  for (size_t i = 0; i < count; i++) {
+    double logit = logits[members ? (size_t)members[i] : i];
+    if (logit > largest) largest = logit;
+  }
+  for (size_t i = 0; i < count; i++) sum += exp(logits[members ? (size_t)members[i] : i] - largest);
+  for (size_t s = 0; s < k; s++) out[s] = exp(logits[(size_t)indices[s]] - largest) / sum;
+}
+
+bool hmoec_evaluate_route(hmoec_evaluation *e) {
+  size_t tokens = hmoec_evaluation_dim(e, 0, 0), n = hmoec_evaluation_dim(e, 0, 1), k = (size_t)hmoec_evaluation_int(e, "top_k");
+  size_t capacity = (size_t)hmoec_evaluation_int(e, "capacity");
+  const char *gate = hmoec_evaluation_string(e, "gate");
+  size_t *picks = calloc(n, sizeof *picks);
+  if (!picks) return false;
+  for (size_t t = 0; t < tokens; t++) {
+    const double *logits = e->operands[0] + t * n;
+    double *indices = e->results[0].data + t * k, *gates = e->results[1].data + t * k, *kept = e->results[2].data + t * k;
+    select_topk(logits, n, k, indices);
+    softmax_at(logits, n, strcmp(gate, "topk_then_softmax") == 0 ? indices : NULL, k, indices, k, gates);
+    if (strcmp(gate, "softmax_topk_renorm") == 0) {
+      double sum = 0;
+      for (size_t s = 0; s < k; s++) sum += gates[s];
+      for (size_t s = 0; s < k; s++) gates[s] /= sum;
+    }
+    for (size_t s = 0; s < k; s++) kept[s] = ++picks[(size_t)indices[s]] <= capacity || capacity == 0;
+  }
+  free(picks);
+  return true;
+}
+
+/* The experts' parameters; bi and bo may be NULL. */
+typedef struct expert_weights {
+  size_t n, f, h;
+  const double *wi, *wo, *bi, *bo;
+  hmoec_scalar_function activation;
+} expert_weights;
+
+/* out[i] = expert of pick i applied to x[i / k], for the picks kept; x[i / k] for the others. Works expert by expert. */
+static bool experts_apply(const expert_weights *w, const double *x, const double *indices, const double *kept, size_t tokens, size_t k, double *out) {
+  size_t picks = tokens * k, f = w->f, h = w->h;
+  size_t *list = malloc((picks ? picks : 1) * sizeof *list);
+  double *in = malloc((picks ? picks : 1) * h * sizeof *in), *hidden = malloc((picks ? picks : 1) * f * sizeof *hidden);
+  bool ok = list && in && hidden;
+  for (size_t expert = 0; ok && expert < w->n; expert++) {
+    size_t count = 0;
+    for (size_t i = 0; i < picks; i++)
+      if (kept[i] != 0 && (size_t)indices[i] == expert) list[count++] = i;
+    for (size_t i = 0; i < count; i++) memcpy(in + i * h, x + list[i] / k * h, h * sizeof *in);
+    hmoec_matmul_transposed(count, f, h, in, w->wi + expert * f * h, w->bi ? w->bi + expert * f : NULL, hidden);
+    for (size_t i = 0; i < count * f; i++) hidden[i] = w->activation(hidden[i]);
+    hmoec_matmul_transposed(count, h, f, hidden, w->wo + expert * h * f, w->bo ? w->bo + expert * h : NULL, in);
+    for (size_t i = 0; i < count; i++) memcpy(out + list[i] * h, in + i * h, h * sizeof *in);
+  }
+  for (size_t i = 0; ok && i < picks; i++)
+    if (kept[i] == 0) memcpy(out + i * h, x + i / k * h, h * sizeof *out);
+  free(list);
+  free(in);
+  free(hidden);
+  return ok;
+}
+
+bool hmoec_evaluate_experts(hmoec_evaluation *e) {
+  bool biased = e->inference->operand_count > 5;
+  const expert_weights weights = {.n = hmoec_evaluation_dim(e, 3, 0),
+                                  .f = hmoec_evaluation_dim(e, 3, 1),
+                                  .h = hmoec_evaluation_dim(e, 3, 2),
+                                  .wi = e->operands[3],
+                                  .wo = e->operands[4],
+                                  .bi = biased ? e->operands[5] : NULL,
+                                  .bo = biased ? e->operands[6] : NULL,
+                                  .activation = hmoec_scalar_function_find(hmoec_evaluation_string(e, "activation"))};
+  return experts_apply(&weights, e->operands[0], e->operands[1], e->operands[2], hmoec_evaluation_dim(e, 1, 0), hmoec_evaluation_dim(e, 1, 1),
+                       e->results[0].data);
+}
+
+bool hmoec_evaluate_combine(hmoec_evaluation *e) {
+  size_t tokens = hmoec_evaluation_dim(e, 0, 0), k = hmoec_evaluation_dim(e, 0, 1), h = hmoec_evaluation_dim(e, 0, 2);
+  for (size_t t = 0; t < tokens; t++)
+    for (size_t s = 0; s < k; s++)
+      for (size_t j = 0; j < h; j++) e->results[0].data[t * h + j] += e->operands[1][t * k + s] * e->operands[0][(t * k + s) * h + j];
+  return true;
+}
+
+bool hmoec_evaluate_fused_experts(hmoec_evaluation *e) {
+  size_t tokens = hmoec_evaluation_dim(e, 0, 0), h = hmoec_evaluation_dim(e, 0, 1), b = hmoec_evaluation_dim(e, 6, 2);
+  bool expert_biases = hmoec_evaluation_int(e, "expert_biases") != 0, generated_biases = hmoec_evaluation_int(e, "generated_biases") != 0;
+  size_t generated = expert_biases ? 10 : 8;
+  const double *x = e->operands[0], *indices = e->operands[1], *gates = e->operands[2], *down = e->operands[6], *up = e->operands[7];
+  const double *beta = generated_biases ? e->operands[generated] : NULL, *gamma = generated_biases ? e->operands[generated + 1] : NULL;
+  const expert_weights weights = {.n = hmoec_evaluation_dim(e, 4, 0),
+                                  .f = hmoec_evaluation_dim(e, 4, 1),
+                                  .h = h,
+                                  .wi = e->operands[4],
+                                  .wo = e->operands[5],
+                                  .bi = expert_biases ? e->operands[8] : NULL,
+                                  .bo = expert_biases ? e->operands[9] : NULL,
+                                  .activation = hmoec_scalar_function_find(hmoec_evaluation_string(e, "activation"))};
+  double *y = e->results[0].data;
+  if (!experts_apply(&weights, x, indices, e->operands[3], tokens, 1, y)) return false;
+  for (size_t t = 0; t < tokens; t++) {
+    size_t expert = (size_t)indices[t];
+    for (size_t j = 0; j < h; j++) y[t * h + j] *= gates[t];
+    if (!hmoec_hyper_expert_row(h, b, x + t * h, down + expert * h * b, up + expert * b * h, beta ? beta + expert * b : NULL,
+                                gamma ? gamma + expert * h : NULL, y + t * h))
+      return false;
+  }
+  return true;
+}

@@ -1,0 +1,269 @@
+/* Seeded random parameters, scaled by the role a parameter plays in its first use; and the same as a .safetensors file. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinTypes.h>
+
+#include "interpreter/parameters.h"
+#include "support/output_file.h"
+
+typedef enum role { ROLE_MATRIX, ROLE_BIAS, ROLE_EMBEDDING, ROLE_WO, ROLE_DOWN, ROLE_DOWN_BIAS, ROLE_UP, ROLE_UP_BIAS, ROLE_DEPTHWISE, ROLE_POINTWISE } role;
+
+#define ROLES_GENERATOR ROLE_EMBEDDING, ROLE_DOWN, ROLE_DOWN_BIAS, ROLE_UP, ROLE_UP_BIAS, ROLE_MATRIX, ROLE_BIAS, ROLE_MATRIX, ROLE_BIAS
+
+/* The role of operand i of an op is roles[i]. Ops that are not here take embeddings. */
+static const struct { const char *op; role roles[HMOEC_MAX_OPERANDS]; } op_roles[] = {
+    {"hmoe.linear", {ROLE_EMBEDDING, ROLE_MATRIX, ROLE_BIAS}},
+    {"hmoe.experts", {ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_MATRIX, ROLE_WO, ROLE_BIAS, ROLE_BIAS}},
+    {"hmoe.hypernetwork", {ROLES_GENERATOR}},
+    {"hmoe.factored_hyper_expert", {ROLE_EMBEDDING, ROLES_GENERATOR}},
+    {"hmoe.weight_embedding", {ROLE_MATRIX, ROLE_WO, ROLE_DEPTHWISE, ROLE_POINTWISE, ROLE_DEPTHWISE, ROLE_POINTWISE}},
+    {"hmoe.fused_experts",
+     {ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_MATRIX, ROLE_WO, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_BIAS, ROLE_BIAS,
+      ROLE_BIAS, ROLE_BIAS}},
+};
+
+static hmoec_shape shape_of(MlirValue value) {
+  hmoec_shape shape = {0};
+  hmoec_shape_from_type(mlirValueGetType(value), &shape);
+  return shape;
+}
+
+/* 1, or what makes a computed matrix a matrix: HyperRouter's router is the reshaped output of a linear. */
+static double result_scale(MlirValue value) {
+  MlirOpOperand use = mlirValueGetFirstUse(value);
+  if (mlirOpOperandIsNull(use)) return 1;
+  MlirOperation user = mlirOpOperandGetOwner(use);
+  if (hmoec_op_is(user, "hmoe.reshape") || hmoec_op_is(user, "hmoe.slice")) return result_scale(mlirOperationGetResult(user, 0));
+  if (!hmoec_op_is(user, "hmoe.linear") || mlirOpOperandGetOperandNumber(use) != 1) return 1;
+  hmoec_shape shape = shape_of(value);
+  return 1 / sqrt((double)shape.dims[1]);
+}
+
+/* The standard deviation of a parameter, by its first use. */
+static double scale_of(MlirValue parameter) {
+  MlirOpOperand use = mlirValueGetFirstUse(parameter);
+  if (mlirOpOperandIsNull(use)) return 1;
+  MlirOperation user = mlirOpOperandGetOwner(use);
+  unsigned operand = mlirOpOperandGetOperandNumber(use);
+  role played = ROLE_EMBEDDING;
+  for (size_t i = 0; i < sizeof op_roles / sizeof *op_roles; i++)
+    if (hmoec_op_is(user, op_roles[i].op)) played = op_roles[i].roles[operand];
+  hmoec_shape shape = shape_of(parameter);
+  double rows = (double)shape.dims[0], fan_in = (double)(shape.rank ? shape.dims[shape.rank - 1] : 1), bottleneck = 1;
+  if (played >= ROLE_DOWN && played <= ROLE_UP_BIAS) bottleneck = (double)hmoec_op_int(user, "bottleneck");
+  switch (played) {
+    case ROLE_EMBEDDING: return 1;
+    case ROLE_BIAS: return 0.1 * (hmoec_op_is(user, "hmoe.linear") ? result_scale(mlirOperationGetResult(user, 0)) : 1);
+    case ROLE_MATRIX: return 1 / sqrt(fan_in) * (hmoec_op_is(user, "hmoe.linear") ? result_scale(mlirOperationGetResult(user, 0)) : 1);
+    case ROLE_WO: return sqrt(2 / fan_in); /* about half of the hidden units are 0 */
+    /* r of variance 1 is to give down of variance 1 / d_model and up of variance 2 / bottleneck; rows = d_model * bottleneck. */
+    case ROLE_DOWN: return 1 / sqrt(fan_in * (rows / bottleneck));
+    case ROLE_DOWN_BIAS: return 0.1 / sqrt(rows / bottleneck);
+    case ROLE_UP: return sqrt(2 / (fan_in * bottleneck));
+    case ROLE_UP_BIAS: return 0.1 * sqrt(2 / bottleneck);
+    /* Along the chain the deviation is multiplied by 5, 1/sqrt(96), 3 and 1/8; two depthwise filters make up for it and for that of wi. */
+    case ROLE_DEPTHWISE: {
+      hmoec_shape wi = shape_of(mlirOperationGetOperand(user, 0));
+      return sqrt(sqrt((double)wi.dims[2] * 96.0) * 8 / 15);
+    }
+    case ROLE_POINTWISE: return 1 / sqrt((double)shape.dims[1]);
+  }
+  return 1;
+}
+
+/* The checkpoint's tensors, one an entry: stacks are taken apart. */
+typedef struct entry {
+  char *key;
+  hmoec_shape shape;
+  double scale;
+} entry;
+
+struct hmoec_random_parameters {
+  uint64_t seed;
+  entry *entries; /* sorted by key, no key twice */
+  size_t count, capacity;
+};
+
+static bool entry_add(hmoec_random_parameters *self, char *key, const hmoec_shape *shape, double scale) {
+  if (!key) return false;
+  if (self->count == self->capacity) {
+    size_t capacity = self->capacity ? 2 * self->capacity : 64;
+    entry *larger = realloc(self->entries, capacity * sizeof *larger);
+    if (!larger) {
+      free(key);
+      return false;
+    }
+    self->entries = larger;
+    self->capacity = capacity;
+  }
+  self->entries[self->count++] = (entry){.key = key, .shape = *shape, .scale = scale};
+  return true;
+}
+
+static bool parameter_add(hmoec_random_parameters *self, MlirOperation op) {
+  MlirValue value = mlirOperationGetResult(op, 0);
+  MlirStringRef key = hmoec_op_string(op, "key");
+  int64_t count = hmoec_op_int(op, "count");
+  hmoec_shape shape = shape_of(value);
+  double scale = scale_of(value);
+  if (!count) return entry_add(self, strndup(key.data, key.length), &shape, scale);
+  hmoec_shape member = {.element = shape.element, .rank = shape.rank - 1};
+  memcpy(member.dims, shape.dims + 1, (size_t)member.rank * sizeof *member.dims);
+  const char *place = strstr(key.data, "{}");
+  for (int64_t i = 0; i < count; i++) {
+    char *name = NULL;
+    if (asprintf(&name, "%.*s%" PRId64 "%s", (int)(place - key.data), key.data, i, place + 2) < 0) return false;
+    if (!entry_add(self, name, &member, scale)) return false;
+  }
+  return true;
+}
+
+static int entry_compare(const void *a, const void *b) { return strcmp(((const entry *)a)->key, ((const entry *)b)->key); }
+
+static void entries_sort(hmoec_random_parameters *self) {
+  if (self->count == 0) return;
+  qsort(self->entries, self->count, sizeof *self->entries, entry_compare);
+  size_t kept = 1;
+  for (size_t i = 1; i < self->count; i++) {
+    if (strcmp(self->entries[i].key, self->entries[kept - 1].key) != 0) self->entries[kept++] = self->entries[i];
+    else free(self->entries[i].key); /* one tensor under one key, however often it is used */
+  }
+  self->count = kept;
+}
+
+void hmoec_random_parameters_destroy(hmoec_random_parameters *parameters) {
+  if (!parameters) return;
+  for (size_t i = 0; i < parameters->count; i++) free(parameters->entries[i].key);
+  free(parameters->entries);
+  free(parameters);
+}
+
+hmoec_random_parameters *hmoec_random_parameters_create(MlirModule module, uint64_t seed) {
+  hmoec_random_parameters *self = calloc(1, sizeof *self);
+  bool ok = self != NULL;
+  if (ok) self->seed = seed;
+  for (MlirOperation function = mlirBlockGetFirstOperation(mlirModuleGetBody(module)); ok && !mlirOperationIsNull(function);
+       function = mlirOperationGetNextInBlock(function)) {
+    MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
+    for (MlirOperation op = mlirBlockGetFirstOperation(block); ok && !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
+      if (hmoec_op_is(op, "hmoe.parameter")) ok = parameter_add(self, op);
+  }
+  if (ok) {
+    entries_sort(self);
+    return self;
+  }
+  hmoec_random_parameters_destroy(self);
+  return NULL;
+}
+
+/* splitmix64's output function: every bit of the result depends on every bit of x. */
+static uint64_t mix(uint64_t x) {
+  x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+  x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+  return x ^ x >> 31;
+}
+
+static uint64_t stream_of(uint64_t seed, const char *key) {
+  uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+  for (; *key; key++) hash = (hash ^ (unsigned char)*key) * UINT64_C(0x100000001b3);
+  return mix(hash ^ mix(seed + UINT64_C(0x9e3779b97f4a7c15)));
+}
+
+/* Nearly normal, and the same everywhere: the sum of the four 16-bit parts of a hash, with mean and variance taken out. */
+static float value_at(uint64_t stream, uint64_t index, double scale) {
+  uint64_t bits = mix(stream + (index + 1) * UINT64_C(0x9e3779b97f4a7c15));
+  double sum = (double)((bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48));
+  return (float)(scale * ((sum - 131070.0) / 37837.2274)); /* 37837.2274^2 = 4 (2^32 - 1) / 12 */
+}
+
+void hmoec_random_fill(uint64_t seed, const char *key, double scale, size_t count, float *out) {
+  uint64_t stream = stream_of(seed, key);
+  for (size_t i = 0; i < count; i++) out[i] = value_at(stream, i, scale);
+}
+
+static bool get(void *user, const char *key, int64_t rank, const int64_t *dims, double *out, hmoec_diagnostics *diagnostics, hmoec_location location) {
+  const hmoec_random_parameters *self = user;
+  const entry wanted = {.key = (char *)(uintptr_t)key};
+  const entry *found = self->count ? bsearch(&wanted, self->entries, self->count, sizeof wanted, entry_compare) : NULL;
+  bool same = found && found->shape.rank == rank && memcmp(found->shape.dims, dims, (size_t)rank * sizeof *dims) == 0;
+  if (!same) return hmoec_error(diagnostics, location, "the random parameters have no \"%s\" of this shape", key);
+  uint64_t stream = stream_of(self->seed, key);
+  int64_t count = hmoec_shape_elements(&found->shape);
+  for (int64_t i = 0; i < count; i++) out[i] = (double)value_at(stream, (uint64_t)i, found->scale);
+  return true;
+}
+
+hmoec_parameter_source hmoec_random_parameters_source(hmoec_random_parameters *parameters) { return (hmoec_parameter_source){.get = get, .user = parameters}; }
+
+static void json_string_write(FILE *stream, const char *text) {
+  fputc('"', stream);
+  for (; *text; text++) {
+    unsigned char c = (unsigned char)*text;
+    if (c == '"' || c == '\\') fprintf(stream, "\\%c", c);
+    else if (c < 0x20) fprintf(stream, "\\u%04x", c);
+    else fputc(c, stream);
+  }
+  fputc('"', stream);
+}
+
+/* {"key":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}, ...}, padded with spaces to a multiple of 8 bytes. */
+static bool header_write(const hmoec_random_parameters *self, FILE *stream) {
+  char *text = NULL;
+  size_t size = 0;
+  FILE *header = open_memstream(&text, &size);
+  if (!header) return false;
+  uint64_t offset = 0;
+  for (size_t i = 0; i < self->count; i++) {
+    const hmoec_shape *shape = &self->entries[i].shape;
+    uint64_t end = offset + (uint64_t)hmoec_shape_elements(shape) * sizeof(float);
+    fputc(i ? ',' : '{', header);
+    json_string_write(header, self->entries[i].key);
+    fputs(":{\"dtype\":\"F32\",\"shape\":[", header);
+    for (int64_t axis = 0; axis < shape->rank; axis++) fprintf(header, "%s%" PRId64, axis ? "," : "", shape->dims[axis]);
+    fprintf(header, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", offset, end);
+    offset = end;
+  }
+  fputs(self->count ? "}" : "{}", header);
+  bool ok = fclose(header) == 0;
+  uint64_t padded = (size + 7) / 8 * 8;
+  unsigned char length[8];
+  for (size_t i = 0; i < sizeof length; i++) length[i] = (unsigned char)(padded >> 8 * i);
+  if (ok) {
+    fwrite(length, 1, sizeof length, stream);
+    fprintf(stream, "%-*s", (int)padded, text);
+  }
+  free(text);
+  return ok;
+}
+
+static void data_write(const hmoec_random_parameters *self, FILE *stream) {
+  enum { CHUNK = 4096 };
+  float chunk[CHUNK];
+  for (size_t e = 0; e < self->count; e++) {
+    uint64_t count = (uint64_t)hmoec_shape_elements(&self->entries[e].shape), stream_id = stream_of(self->seed, self->entries[e].key);
+    for (uint64_t i = 0; i < count; i += CHUNK) {
+      uint64_t part = count - i < CHUNK ? count - i : CHUNK;
+      for (uint64_t j = 0; j < part; j++) chunk[j] = value_at(stream_id, i + j, self->entries[e].scale);
+      fwrite(chunk, sizeof *chunk, part, stream);
+    }
+  }
+}
+
+bool hmoec_random_weights_write(MlirModule module, uint64_t seed, const char *path, hmoec_diagnostics *diagnostics) {
+  hmoec_output_file file;
+  hmoec_random_parameters *parameters = hmoec_random_parameters_create(module, seed);
+  if (!parameters) return hmoec_machine_error(diagnostics, "out of memory for random parameters");
+  bool ok = hmoec_output_file_open(path, diagnostics, &file);
+  if (ok && header_write(parameters, file.stream)) {
+    data_write(parameters, file.stream);
+    ok = hmoec_output_file_commit(&file);
+  } else if (ok) {
+    hmoec_output_file_abandon(&file);
+    ok = hmoec_machine_error(diagnostics, "out of memory for random parameters");
+  }
+  hmoec_random_parameters_destroy(parameters);
+  return ok;
+}

@@ -1,0 +1,72 @@
+#include "ir/context.h"
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mlir-c/Dialect/IRDL.h>
+#include <mlir-c/RegisterEverything.h>
+
+extern const char hmoec_hmoe_irdl[];
+extern const char hmoec_hmk_irdl[];
+
+static bool dialect_load(MlirContext context, const char *text) {
+  MlirModule module = mlirModuleCreateParse(context, mlirStringRefCreateFromCString(text));
+  if (mlirModuleIsNull(module)) return false;
+  bool ok = mlirLogicalResultIsSuccess(mlirLoadIRDLDialects(module));
+  mlirModuleDestroy(module);
+  return ok;
+}
+
+MlirContext hmoec_context_create(void) {
+  MlirDialectRegistry registry = mlirDialectRegistryCreate();
+  mlirRegisterAllDialects(registry);
+  MlirContext context = mlirContextCreateWithRegistry(registry, /*threadingEnabled=*/false);
+  mlirDialectRegistryDestroy(registry);
+  if (mlirContextIsNull(context)) return context;
+  mlirContextSetAllowUnregisteredDialects(context, false);
+  mlirRegisterAllLLVMTranslations(context);
+  /* func is what a builder needs without having parsed anything. */
+  mlirContextGetOrLoadDialect(context, mlirStringRefCreateFromCString("func"));
+  if (dialect_load(context, hmoec_hmoe_irdl) && dialect_load(context, hmoec_hmk_irdl)) return context;
+  mlirContextDestroy(context);
+  return (MlirContext){NULL};
+}
+
+void hmoec_context_destroy(MlirContext context) {
+  if (!mlirContextIsNull(context)) mlirContextDestroy(context);
+}
+
+/* Does the text, after white space and comments, open a module (or an alias, which only a whole file can hold)? */
+static bool is_module(const char *text, size_t size) {
+  size_t i = 0;
+  for (;;) {
+    while (i < size && isspace((unsigned char)text[i])) i++;
+    if (i + 1 >= size || text[i] != '/' || text[i + 1] != '/') break;
+    while (i < size && text[i] != '\n') i++;
+  }
+  static const char *const openings[] = {"module", "builtin.module", "\"builtin.module\"", "#", "!", "{-#"};
+  for (size_t o = 0; o < sizeof openings / sizeof *openings; o++)
+    if (size - i >= strlen(openings[o]) && memcmp(text + i, openings[o], strlen(openings[o])) == 0) return true;
+  return false;
+}
+
+MlirModule hmoec_module_parse(MlirContext context, const char *file, const char *text, size_t size) {
+  static const char opening[] = "module {", closing[] = "\n}\n"; /* adds no line before the text */
+  const MlirModule none = {NULL};
+  bool wrap = !is_module(text, size);
+  size_t before = wrap ? sizeof opening - 1 : 0, after = wrap ? sizeof closing - 1 : 0;
+  char *copy = malloc(before + size + after + 1); /* the parser wants a NUL after the text */
+  if (!copy) return none;
+  if (wrap) memcpy(copy, opening, before);
+  memcpy(copy + before, text, size);
+  if (wrap) memcpy(copy + before + size, closing, after);
+  copy[before + size + after] = '\0';
+  MlirOperation op = mlirOperationCreateParse(context, mlirStringRefCreate(copy, before + size + after), mlirStringRefCreateFromCString(file));
+  free(copy);
+  if (mlirOperationIsNull(op)) return none;
+  MlirModule module = mlirModuleFromOperation(op);
+  if (mlirModuleIsNull(module)) mlirOperationDestroy(op);
+  return module;
+}

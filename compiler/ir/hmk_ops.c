@@ -1,0 +1,50 @@
+#include "ir/hmk_ops.h"
+
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+
+#include "hmoe/abi.h"
+
+static const hmoec_hmk_info infos[] = {
+    {"grouped_matmul", {"a", "b", "c", "blocks", "gather", "scatter", "bias", "row_gate", "gated_bias", "pass", "pass_index"}, 0x7, HMOE_STEP_KERNEL},
+    {"route_topk", {"logits", "indices", "gates"}, 0x7, HMOE_STEP_KERNEL},
+    {"combine", {"slots", "y"}, 0x3, HMOE_STEP_KERNEL},
+    {"select_embedding", {"sets", "table", "out"}, 0x7, HMOE_STEP_KERNEL},
+    {"contract", {"t1", "r", "beta", "v"}, 0xb, HMOE_STEP_KERNEL},
+    {"map_rows", {"in", "index", "out"}, 0x5, HMOE_STEP_KERNEL},
+    {"group_tokens", {"indices", "gates", "blocks", "row_token", "row_slot", "row_gate", "counters"}, 0x7f, HMOE_STEP_GROUP},
+    {"group_selections", {"indices", "blocks", "row_token", "sets", "scratch"}, 0x16, HMOE_STEP_GROUP_SETS},
+    {"loop", {"blocks", "sets", "todo_sets", "todo_slot", "todo_token", "row_token"}, 0, HMOE_STEP_LOOP},
+    {"pack", {"dst", "source"}, 0x3, HMOE_STEP_PACK},
+    {"pack_vector", {"dst", "source"}, 0x3, HMOE_STEP_PACK_VECTOR},
+    {"copy", {"dst", "src"}, 0x3, HMOE_STEP_COPY},
+    {"all_selections", {"dst"}, 0x1, HMOE_STEP_SELECTIONS},
+    {"weight_embedding", {"dst", "wi", "wo", "depthwise1", "pointwise1", "depthwise2", "pointwise2"}, 0x7f, HMOE_STEP_WEIGHT_EMBEDDING},
+};
+
+const hmoec_hmk_info *hmoec_hmk_info_of(MlirOperation op) {
+  MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
+  if (name.length < 5 || memcmp(name.data, "hmk.", 4) != 0) return NULL;
+  for (size_t i = 0; i < sizeof infos / sizeof *infos; i++)
+    if (strlen(infos[i].name) == name.length - 4 && memcmp(infos[i].name, name.data + 4, name.length - 4) == 0) return &infos[i];
+  return NULL;
+}
+
+intptr_t hmoec_hmk_operand(MlirOperation op, const hmoec_hmk_info *info, size_t role) {
+  MlirAttribute bind = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("bind"));
+  for (intptr_t i = 0; i < mlirArrayAttrGetNumElements(bind); i++) {
+    MlirStringRef name = mlirStringAttrGetValue(mlirArrayAttrGetElement(bind, i));
+    if (strlen(info->roles[role]) == name.length && memcmp(info->roles[role], name.data, name.length) == 0) return i;
+  }
+  return -1;
+}
+
+int64_t hmoec_hmk_array(MlirOperation op, const char *name, intptr_t index) {
+  return mlirDenseI64ArrayGetElement(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(name)), index);
+}
+
+intptr_t hmoec_hmk_array_size(MlirOperation op, const char *name) {
+  MlirAttribute array = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(name));
+  return mlirAttributeIsNull(array) || !mlirAttributeIsADenseI64Array(array) ? -1 : mlirDenseArrayGetNumElements(array);
+}

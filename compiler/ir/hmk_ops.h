@@ -1,0 +1,27 @@
+/* The hmk dialect as a table: the roles of each op's buffers, in the order of the step's bindings (include/hmoe/abi.h). */
+#ifndef HMOEC_IR_HMK_OPS_H
+#define HMOEC_IR_HMK_OPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ir/ops.h"
+
+#define HMOEC_MAX_ROLES 12
+
+typedef struct hmoec_hmk_info {
+  const char *name;                        /* "grouped_matmul" */
+  const char *roles[HMOEC_MAX_ROLES];      /* binding order, NULL-terminated */
+  unsigned required;                       /* bit i: role i must be bound */
+  uint32_t step;                           /* HMOE_STEP_* */
+} hmoec_hmk_info;
+
+/* The row of an hmk step op; NULL for hmk.buffer and other ops. */
+const hmoec_hmk_info *hmoec_hmk_info_of(MlirOperation op);
+/* Which operand has role i of the op, -1 if none. */
+intptr_t hmoec_hmk_operand(MlirOperation op, const hmoec_hmk_info *info, size_t role);
+/* Element of an i64 array attribute; count in hmoec_hmk_array_size. */
+int64_t hmoec_hmk_array(MlirOperation op, const char *name, intptr_t index);
+intptr_t hmoec_hmk_array_size(MlirOperation op, const char *name); /* -1: not an i64 array */
+
+#endif

@@ -1,0 +1,318 @@
+/* The shape rules. A rule names its dimensions, matches each operand against a pattern of them, and writes the result shapes.
+ *
+ * Matching is unification: the first operand that has a dimension binds it, later ones must agree; so a message can say
+ * "expected wi f32[8, d_ff, 768], found f32[8, 3072, 512]" with what is known as numbers and what is free by name.
+ * Only the dimension that counts rows of a batch may be dynamic. */
+#include "ir/ops_infer.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { UNBOUND = -1 };
+
+typedef struct dim {
+  const char *name; /* shown while unbound */
+  int64_t size;
+  bool dynamic;     /* may be dynamic */
+} dim;
+
+#define FREE(text) {.name = text, .size = UNBOUND}
+#define ROWS(text) {.name = text, .size = UNBOUND, .dynamic = true}
+#define FIXED(value) {.size = value}
+#define DIMS(...) ((dim *[]){__VA_ARGS__})
+
+static bool dim_match(dim *expected, int64_t found) {
+  if (found == HMOEC_DYNAMIC) {
+    if (!expected->dynamic) return false;
+    if (expected->size == UNBOUND) expected->size = HMOEC_DYNAMIC;
+    return true;
+  }
+  if (expected->size != UNBOUND && expected->size != HMOEC_DYNAMIC) return expected->size == found;
+  expected->size = found; /* unbound or dynamic: the static size is the better knowledge */
+  return found >= (expected->dynamic ? 0 : 1);
+}
+
+static const char *const element_names[] = {[HMOEC_F32] = "f32", [HMOEC_I32] = "i32", [HMOEC_I1] = "i1", [HMOEC_I64] = "i64"};
+
+static const char *pattern_string(hmoec_element element, size_t rank, dim *const *dims, char *buffer, size_t size) {
+  size_t used = (size_t)snprintf(buffer, size, "%s[", element_names[element]);
+  for (size_t i = 0; i < rank && used < size; i++) {
+    const char *comma = i ? ", " : "";
+    if (dims[i]->size >= 0) used += (size_t)snprintf(buffer + used, size - used, "%s%" PRId64, comma, dims[i]->size);
+    else used += (size_t)snprintf(buffer + used, size - used, "%s%s", comma, dims[i]->name ? dims[i]->name : "?");
+  }
+  if (used + 1 < size) memcpy(buffer + used, "]", 2);
+  return buffer;
+}
+
+static bool expect_named(hmoec_inference *inference, size_t operand, const char *name, hmoec_element element, size_t rank, dim *const *dims) {
+  const hmoec_shape *found = &inference->operands[operand];
+  char expected_text[HMOEC_SHAPE_CHARS], found_text[HMOEC_SHAPE_CHARS];
+  pattern_string(element, rank, dims, expected_text, sizeof expected_text);
+  bool same = found->element == element && found->rank == (int64_t)rank;
+  for (size_t i = 0; same && i < rank; i++) same = dim_match(dims[i], found->dims[i]);
+  if (same) return true;
+  return hmoec_error(inference->diagnostics, inference->location, "%s: expected %s %s, found %s", inference->info->name, name, expected_text,
+                     hmoec_shape_string(found, found_text, sizeof found_text));
+}
+
+static bool expect(hmoec_inference *inference, size_t operand, hmoec_element element, size_t rank, dim *const *dims) {
+  return expect_named(inference, operand, inference->info->operands[operand], element, rank, dims);
+}
+
+/* Always true, so that a rule can end in it. */
+static bool result(hmoec_inference *inference, hmoec_element element, size_t rank, dim *const *dims) {
+  hmoec_shape *shape = &inference->results[inference->result_count++];
+  *shape = (hmoec_shape){.element = element, .rank = (int64_t)rank};
+  for (size_t i = 0; i < rank; i++) shape->dims[i] = dims[i]->size;
+  return true;
+}
+
+static int64_t integer(const hmoec_inference *inference, const char *name) {
+  for (size_t i = 0; i < HMOEC_MAX_ATTRIBUTES && inference->attributes[i].name; i++)
+    if (strcmp(inference->attributes[i].name, name) == 0) return inference->attributes[i].integer;
+  return 0;
+}
+
+static const hmoec_attribute *attribute(const hmoec_inference *inference, const char *name) {
+  size_t i = 0;
+  while (strcmp(inference->attributes[i].name, name) != 0) i++;
+  return &inference->attributes[i];
+}
+
+#define REFUSE(...) hmoec_error(inference->diagnostics, inference->location, __VA_ARGS__)
+
+bool hmoec_infer_linear(hmoec_inference *inference) {
+  dim rows = ROWS("tokens"), in = FREE("in"), out = FREE("out");
+  return expect(inference, 0, HMOEC_F32, 2, DIMS(&rows, &in)) && expect(inference, 1, HMOEC_F32, 2, DIMS(&out, &in)) &&
+         (inference->operand_count < 3 || expect(inference, 2, HMOEC_F32, 1, DIMS(&out))) && result(inference, HMOEC_F32, 2, DIMS(&rows, &out));
+}
+
+static bool expect_f32(hmoec_inference *inference, size_t operand) {
+  char text[HMOEC_SHAPE_CHARS];
+  if (inference->operands[operand].element == HMOEC_F32) return true;
+  return REFUSE("%s: expected %s to be f32, found %s", inference->info->name, inference->info->operands[operand],
+                hmoec_shape_string(&inference->operands[operand], text, sizeof text));
+}
+
+bool hmoec_infer_activate(hmoec_inference *inference) {
+  inference->results[inference->result_count++] = inference->operands[0];
+  return expect_f32(inference, 0);
+}
+
+bool hmoec_infer_add(hmoec_inference *inference) {
+  const hmoec_shape *a = &inference->operands[0], *b = &inference->operands[1];
+  char a_text[HMOEC_SHAPE_CHARS], b_text[HMOEC_SHAPE_CHARS];
+  if (!expect_f32(inference, 0)) return false;
+  if (!hmoec_shape_compatible(a, b))
+    return REFUSE("add: expected two equal shapes, found %s and %s", hmoec_shape_string(a, a_text, sizeof a_text),
+                  hmoec_shape_string(b, b_text, sizeof b_text));
+  hmoec_shape *sum = &inference->results[inference->result_count++];
+  *sum = *a;
+  for (int64_t i = 0; i < sum->rank; i++)
+    if (sum->dims[i] == HMOEC_DYNAMIC) sum->dims[i] = b->dims[i];
+  return true;
+}
+
+bool hmoec_infer_reshape(hmoec_inference *inference) {
+  const hmoec_attribute *shape = attribute(inference, "shape");
+  const hmoec_shape *x = &inference->operands[0];
+  char x_text[HMOEC_SHAPE_CHARS], y_text[HMOEC_SHAPE_CHARS];
+  if (shape->int_count > HMOEC_MAX_RANK) return REFUSE("reshape: expected a shape of rank %d or less, found rank %zu", HMOEC_MAX_RANK, shape->int_count);
+  hmoec_shape *y = &inference->results[inference->result_count++];
+  *y = (hmoec_shape){.element = x->element, .rank = (int64_t)shape->int_count};
+  if (y->rank) memcpy(y->dims, shape->ints, shape->int_count * sizeof *shape->ints);
+  hmoec_shape_string(x, x_text, sizeof x_text);
+  for (int64_t i = 0; i < x->rank; i++)
+    if (x->dims[i] == HMOEC_DYNAMIC) return REFUSE("reshape: %s has a dimension that is known only at run time", x_text);
+  if (hmoec_shape_elements(x) == hmoec_shape_elements(y)) return true;
+  return REFUSE("reshape: %s has %" PRId64 " elements, %s has %" PRId64, x_text, hmoec_shape_elements(x), hmoec_shape_string(y, y_text, sizeof y_text),
+                hmoec_shape_elements(y));
+}
+
+bool hmoec_infer_slice(hmoec_inference *inference) {
+  dim rows = ROWS("rows"), columns = FREE("columns");
+  if (!expect(inference, 0, HMOEC_F32, 2, DIMS(&rows, &columns))) return false;
+  int64_t begin = integer(inference, "begin"), end = integer(inference, "end");
+  if (begin >= end || end > columns.size)
+    return REFUSE("slice: columns [%" PRId64 ", %" PRId64 ") are not a part of [0, %" PRId64 ")", begin, end, columns.size);
+  dim width = FIXED(end - begin);
+  if (!integer(inference, "squeeze")) return result(inference, HMOEC_F32, 2, DIMS(&rows, &width));
+  if (width.size != 1) return REFUSE("slice: only a single column can become a vector, found %" PRId64 " columns", width.size);
+  return result(inference, HMOEC_F32, 1, DIMS(&rows));
+}
+
+bool hmoec_infer_route(hmoec_inference *inference) {
+  dim tokens = ROWS("tokens"), experts = FREE("experts"), top_k = FIXED(integer(inference, "top_k"));
+  if (!expect(inference, 0, HMOEC_F32, 2, DIMS(&tokens, &experts))) return false;
+  if (top_k.size > experts.size) return REFUSE("route: top_k = %" PRId64 " is more than the %" PRId64 " experts there are", top_k.size, experts.size);
+  return result(inference, HMOEC_I32, 2, DIMS(&tokens, &top_k)) && result(inference, HMOEC_F32, 2, DIMS(&tokens, &top_k)) &&
+         result(inference, HMOEC_I1, 2, DIMS(&tokens, &top_k));
+}
+
+bool hmoec_infer_experts(hmoec_inference *inference) {
+  dim tokens = ROWS("tokens"), h = FREE("d_model"), k = FREE("top_k"), n = FREE("experts"), f = FREE("d_ff");
+  return expect(inference, 0, HMOEC_F32, 2, DIMS(&tokens, &h)) && expect(inference, 1, HMOEC_I32, 2, DIMS(&tokens, &k)) &&
+         expect(inference, 2, HMOEC_I1, 2, DIMS(&tokens, &k)) && expect(inference, 3, HMOEC_F32, 3, DIMS(&n, &f, &h)) &&
+         expect(inference, 4, HMOEC_F32, 3, DIMS(&n, &h, &f)) &&
+         (inference->operand_count < 7 || (expect(inference, 5, HMOEC_F32, 2, DIMS(&n, &f)) && expect(inference, 6, HMOEC_F32, 2, DIMS(&n, &h)))) &&
+         result(inference, HMOEC_F32, 3, DIMS(&tokens, &k, &h));
+}
+
+bool hmoec_infer_combine(hmoec_inference *inference) {
+  dim tokens = ROWS("tokens"), k = FREE("top_k"), h = FREE("d_model");
+  return expect(inference, 0, HMOEC_F32, 3, DIMS(&tokens, &k, &h)) && expect(inference, 1, HMOEC_F32, 2, DIMS(&tokens, &k)) &&
+         result(inference, HMOEC_F32, 2, DIMS(&tokens, &h));
+}
+
+bool hmoec_infer_selection_embedding(hmoec_inference *inference) {
+  dim tokens = ROWS("tokens"), k = FREE("top_k"), n = FREE("experts"), e = FREE("embedding");
+  if (!expect(inference, 0, HMOEC_I32, 2, DIMS(&tokens, &k)) || !expect(inference, 1, HMOEC_F32, 2, DIMS(&n, &e))) return false;
+  bool unselected = strcmp(attribute(inference, "of")->string, "unselected") == 0;
+  if (unselected && k.size == n.size)
+    return REFUSE("selection_embedding: no expert is left unselected: top_k = %" PRId64 " of %" PRId64 " experts", k.size, n.size);
+  if (k.size > n.size) return REFUSE("selection_embedding: top_k = %" PRId64 " is more than the %" PRId64 " experts there are", k.size, n.size);
+  return result(inference, HMOEC_F32, 2, DIMS(&tokens, &e));
+}
+
+bool hmoec_infer_append_row(hmoec_inference *inference) {
+  dim tokens = ROWS("tokens"), a = FREE("columns"), rows = FREE("rows"), c = FREE("embedding"), sum = FIXED(0);
+  if (!expect(inference, 0, HMOEC_F32, 2, DIMS(&tokens, &a)) || !expect(inference, 1, HMOEC_F32, 2, DIMS(&rows, &c))) return false;
+  int64_t row = integer(inference, "row");
+  if (row >= rows.size) return REFUSE("append_row: row %" PRId64 " of a table of %" PRId64 " rows", row, rows.size);
+  if (__builtin_add_overflow(a.size, c.size, &sum.size)) return REFUSE("append_row: the result is too wide");
+  return result(inference, HMOEC_F32, 2, DIMS(&tokens, &sum));
+}
+
+bool hmoec_infer_take_row(hmoec_inference *inference) {
+  dim rows = FREE("rows"), c = FREE("columns"), one = FIXED(1);
+  if (!expect(inference, 0, HMOEC_F32, 2, DIMS(&rows, &c))) return false;
+  int64_t row = integer(inference, "row");
+  if (row >= rows.size) return REFUSE("take_row: row %" PRId64 " of a table of %" PRId64 " rows", row, rows.size);
+  return result(inference, HMOEC_F32, 2, DIMS(&one, &c));
+}
+
+/* r and the generator's parameters from operand `first` on; h is bound, or found from the rows of wd. */
+static bool generator_match(hmoec_inference *inference, size_t first, dim *rows, dim *h) {
+  dim hidden = FREE("hidden"), b = FIXED(integer(inference, "bottleneck")), product = FREE("d_model*bottleneck");
+  if (h->size != UNBOUND && __builtin_mul_overflow(h->size, b.size, &product.size)) return REFUSE("%s: d_model*bottleneck is too large", inference->info->name);
+  if (!expect(inference, first, HMOEC_F32, 2, DIMS(rows, &hidden)) || !expect(inference, first + 1, HMOEC_F32, 2, DIMS(&product, &hidden))) return false;
+  if (product.size % b.size)
+    return REFUSE("%s: the %" PRId64 " rows of wd are not a multiple of bottleneck = %" PRId64, inference->info->name, product.size, b.size);
+  h->size = product.size / b.size;
+  if (!expect(inference, first + 2, HMOEC_F32, 1, DIMS(&product)) || !expect(inference, first + 3, HMOEC_F32, 2, DIMS(&product, &hidden)) ||
+      !expect(inference, first + 4, HMOEC_F32, 1, DIMS(&product)))
+    return false;
+  return inference->operand_count == first + 5 ||
+         (expect(inference, first + 5, HMOEC_F32, 2, DIMS(&b, &hidden)) && expect(inference, first + 6, HMOEC_F32, 1, DIMS(&b)) &&
+          expect(inference, first + 7, HMOEC_F32, 2, DIMS(h, &hidden)) && expect(inference, first + 8, HMOEC_F32, 1, DIMS(h)));
+}
+
+bool hmoec_infer_hypernetwork(hmoec_inference *inference) {
+  dim rows = ROWS("tokens"), h = FREE("d_model"), b = FIXED(integer(inference, "bottleneck"));
+  if (!generator_match(inference, 0, &rows, &h)) return false;
+  result(inference, HMOEC_F32, 3, DIMS(&rows, &h, &b));
+  result(inference, HMOEC_F32, 3, DIMS(&rows, &b, &h));
+  if (inference->operand_count == 5) return true;
+  return result(inference, HMOEC_F32, 2, DIMS(&rows, &b)) && result(inference, HMOEC_F32, 2, DIMS(&rows, &h));
+}
+
+bool hmoec_infer_hyper_expert(hmoec_inference *inference) {
+  dim tokens = ROWS("tokens"), h = FREE("d_model"), b = FREE("bottleneck");
+  return expect(inference, 0, HMOEC_F32, 2, DIMS(&tokens, &h)) && expect(inference, 1, HMOEC_F32, 3, DIMS(&tokens, &h, &b)) &&
+         expect(inference, 2, HMOEC_F32, 3, DIMS(&tokens, &b, &h)) &&
+         (inference->operand_count < 5 ||
+          (expect(inference, 3, HMOEC_F32, 2, DIMS(&tokens, &b)) && expect(inference, 4, HMOEC_F32, 2, DIMS(&tokens, &h)))) &&
+         result(inference, HMOEC_F32, 2, DIMS(&tokens, &h));
+}
+
+/* The stages of the convolution network: a window and its stride, per axis. */
+static const struct { const char *name; int64_t height, width; } stages[] = {
+    {"depthwise 5x5", 5, 5}, {"average pool 16x6", 16, 6}, {"depthwise 3x3", 3, 3}, {"average pool 8x8", 8, 8}};
+
+bool hmoec_infer_weight_embedding(hmoec_inference *inference) {
+  dim n = FREE("experts"), f = FREE("d_ff"), h = FREE("d_model"), c = FREE("channels"), e = FREE("embedding");
+  dim one = FIXED(1), two = FIXED(2), three = FIXED(3), five = FIXED(5);
+  if (!expect(inference, 0, HMOEC_F32, 3, DIMS(&n, &f, &h)) || !expect(inference, 1, HMOEC_F32, 3, DIMS(&n, &h, &f)) ||
+      !expect(inference, 2, HMOEC_F32, 4, DIMS(&two, &one, &five, &five)) || !expect(inference, 3, HMOEC_F32, 4, DIMS(&c, &two, &one, &one)) ||
+      !expect(inference, 4, HMOEC_F32, 4, DIMS(&c, &one, &three, &three)) || !expect(inference, 5, HMOEC_F32, 4, DIMS(&e, &c, &one, &one)))
+    return false;
+  int64_t height = f.size, width = h.size;
+  for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
+    if (height < stages[i].height || width < stages[i].width)
+      return REFUSE("weight_embedding: d_ff = %" PRId64 ", d_model = %" PRId64 " is too small: %s is left with an image of %" PRId64 "x%" PRId64, f.size,
+                    h.size, stages[i].name, height, width);
+    height /= stages[i].height; /* without padding, stride = window: floor((size - window) / stride) + 1 */
+    width /= stages[i].width;
+  }
+  if (height != 1 || width != 1)
+    return REFUSE("weight_embedding: d_ff = %" PRId64 ", d_model = %" PRId64 " ends at an image of %" PRId64 "x%" PRId64 ", expected 1x1", f.size, h.size,
+                  height, width);
+  return result(inference, HMOEC_F32, 2, DIMS(&n, &e));
+}
+
+bool hmoec_infer_all_selections(hmoec_inference *inference) {
+  int64_t experts = integer(inference, "experts"), top_k = integer(inference, "top_k");
+  if (top_k > experts) return REFUSE("all_selections: top_k = %" PRId64 " is more than the %" PRId64 " experts there are", top_k, experts);
+  dim sets = FIXED(hmoec_binomial(experts, top_k)), k = FIXED(top_k);
+  if (sets.size > INT32_MAX) return REFUSE("all_selections: too many sets of %" PRId64 " out of %" PRId64 " experts", top_k, experts);
+  return result(inference, HMOEC_I32, 2, DIMS(&sets, &k));
+}
+
+static bool indices_match(hmoec_inference *inference, dim *tokens, dim *k) {
+  int64_t experts = integer(inference, "experts");
+  if (!expect(inference, 0, HMOEC_I32, 2, DIMS(tokens, k))) return false;
+  return k->size <= experts || REFUSE("%s: top_k = %" PRId64 " is more than the %" PRId64 " experts there are", inference->info->name, k->size, experts);
+}
+
+bool hmoec_infer_selection_rank(hmoec_inference *inference) {
+  dim tokens = ROWS("tokens"), k = FREE("top_k");
+  if (!indices_match(inference, &tokens, &k)) return false;
+  if (hmoec_binomial(integer(inference, "experts"), k.size) > INT32_MAX)
+    return REFUSE("selection_rank: too many sets of %" PRId64 " out of %" PRId64 " experts", k.size, integer(inference, "experts"));
+  return result(inference, HMOEC_I32, 1, DIMS(&tokens));
+}
+
+bool hmoec_infer_distinct_selections(hmoec_inference *inference) {
+  dim tokens = ROWS("tokens"), k = FREE("top_k"), distinct = FIXED(HMOEC_DYNAMIC);
+  return indices_match(inference, &tokens, &k) && result(inference, HMOEC_I32, 2, DIMS(&distinct, &k)) && result(inference, HMOEC_I32, 1, DIMS(&tokens));
+}
+
+bool hmoec_infer_indexed_hyper_expert(hmoec_inference *inference) {
+  dim tokens = ROWS("tokens"), sets = ROWS("sets"), h = FREE("d_model"), b = FREE("bottleneck");
+  return expect(inference, 0, HMOEC_F32, 2, DIMS(&tokens, &h)) && expect(inference, 1, HMOEC_I32, 1, DIMS(&tokens)) &&
+         expect(inference, 2, HMOEC_F32, 3, DIMS(&sets, &h, &b)) && expect(inference, 3, HMOEC_F32, 3, DIMS(&sets, &b, &h)) &&
+         (inference->operand_count < 6 ||
+          (expect(inference, 4, HMOEC_F32, 2, DIMS(&sets, &b)) && expect(inference, 5, HMOEC_F32, 2, DIMS(&sets, &h)))) &&
+         result(inference, HMOEC_F32, 2, DIMS(&tokens, &h));
+}
+
+bool hmoec_infer_factored_hyper_expert(hmoec_inference *inference) {
+  dim tokens = ROWS("tokens"), h = FREE("d_model");
+  return expect(inference, 0, HMOEC_F32, 2, DIMS(&tokens, &h)) && generator_match(inference, 1, &tokens, &h) &&
+         result(inference, HMOEC_F32, 2, DIMS(&tokens, &h));
+}
+
+bool hmoec_infer_fused_experts(hmoec_inference *inference) {
+  dim tokens = ROWS("tokens"), h = FREE("d_model"), one = FIXED(1), n = FREE("experts"), f = FREE("d_ff"), b = FREE("bottleneck");
+  if (!expect(inference, 0, HMOEC_F32, 2, DIMS(&tokens, &h)) || !expect(inference, 1, HMOEC_I32, 2, DIMS(&tokens, &one)) ||
+      !expect(inference, 2, HMOEC_F32, 2, DIMS(&tokens, &one)) || !expect(inference, 3, HMOEC_I1, 2, DIMS(&tokens, &one)) ||
+      !expect(inference, 4, HMOEC_F32, 3, DIMS(&n, &f, &h)) || !expect(inference, 5, HMOEC_F32, 3, DIMS(&n, &h, &f)) ||
+      !expect(inference, 6, HMOEC_F32, 3, DIMS(&n, &h, &b)) || !expect(inference, 7, HMOEC_F32, 3, DIMS(&n, &b, &h)))
+    return false;
+  bool expert_biases = integer(inference, "expert_biases") != 0, generated_biases = integer(inference, "generated_biases") != 0;
+  size_t operand = 8, count = operand + 2 * expert_biases + 2 * generated_biases;
+  if (inference->operand_count != count)
+    return REFUSE("fused_experts: expert_biases = %d and generated_biases = %d need %zu operands, found %zu", expert_biases, generated_biases, count,
+                  inference->operand_count);
+  if (expert_biases) {
+    if (!expect_named(inference, operand, "bi", HMOEC_F32, 2, DIMS(&n, &f)) || !expect_named(inference, operand + 1, "bo", HMOEC_F32, 2, DIMS(&n, &h)))
+      return false;
+    operand += 2;
+  }
+  if (generated_biases && (!expect_named(inference, operand, "beta", HMOEC_F32, 2, DIMS(&n, &b)) ||
+                           !expect_named(inference, operand + 1, "gamma", HMOEC_F32, 2, DIMS(&n, &h))))
+    return false;
+  return result(inference, HMOEC_F32, 2, DIMS(&tokens, &h));
+}

@@ -1,0 +1,261 @@
+/* Checks what IRDL cannot say of a model: operand counts, attribute ranges, shapes, the form of entry functions, and that every index
+ * into experts or selection sets comes from an op that keeps it in range (generated code does not check again).
+ *
+ * A model is a module of functions; a function has one block of hmoe ops that ends in func.return; every argument and result has a
+ * name, the string attribute hmoe.name; a dimension that is known at run time is the first of its argument. */
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+
+#include "ir/ops.h"
+#include "ir/op_reader.h"
+#include "ir/ops_infer.h"
+
+enum { MAX_NAMES = 64 };
+
+static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
+
+static MlirStringRef op_name(MlirOperation op) { return mlirIdentifierStr(mlirOperationGetName(op)); }
+
+static bool segments_equal(MlirOperation op, const char *name, const int32_t *sizes, size_t count) {
+  MlirAttribute attribute = mlirOperationGetAttributeByName(op, ref(name));
+  if (count == 0) return mlirAttributeIsNull(attribute);
+  if (mlirAttributeIsNull(attribute) || !mlirAttributeIsADenseI32Array(attribute) || mlirDenseArrayGetNumElements(attribute) != (intptr_t)count) return false;
+  for (size_t i = 0; i < count; i++)
+    if (mlirDenseI32ArrayGetElement(attribute, (intptr_t)i) != sizes[i]) return false;
+  return true;
+}
+
+/* Optional operands come all together, or as the op's flags say. */
+static bool segments_check(const hmoec_inference *inference, MlirOperation op) {
+  int32_t sizes[HMOEC_MAX_OPERANDS];
+  if (!segments_equal(op, "operandSegmentSizes", sizes, hmoec_operand_segments(inference, sizes)))
+    return hmoec_error(inference->diagnostics, inference->location, "%s: operandSegmentSizes does not say which operands there are", inference->info->name);
+  if (!segments_equal(op, "resultSegmentSizes", sizes, hmoec_result_segments(inference, sizes)))
+    return hmoec_error(inference->diagnostics, inference->location, "%s: resultSegmentSizes does not say which results there are", inference->info->name);
+  return true;
+}
+
+/* Attributes beside those of the table: "at_open", and dotted ones, which belong to other tools. */
+static bool other_attributes_check(const hmoec_op_reader *reader, MlirOperation op) {
+  const hmoec_inference *inference = &reader->inference;
+  for (intptr_t i = 0; i < mlirOperationGetNumAttributes(op); i++) {
+    MlirNamedAttribute attribute = mlirOperationGetAttribute(op, i);
+    MlirStringRef name = mlirIdentifierStr(attribute.name);
+    if (memchr(name.data, '.', name.length) || mlirStringRefEqual(name, ref("operandSegmentSizes")) ||
+        mlirStringRefEqual(name, ref("resultSegmentSizes")))
+      continue;
+    size_t row = 0;
+    while (inference->info->attributes[row].name && !mlirStringRefEqual(name, ref(inference->info->attributes[row].name))) row++;
+    if (inference->info->attributes[row].name) continue;
+    if (!mlirStringRefEqual(name, ref("at_open")))
+      return hmoec_error(inference->diagnostics, inference->location, "%s has no attribute \"%.*s\"", inference->info->name, (int)name.length, name.data);
+    if (!mlirAttributeIsAUnit(attribute.attribute))
+      return hmoec_error(inference->diagnostics, inference->location, "%s: at_open takes no value", inference->info->name);
+  }
+  return true;
+}
+
+/* The op that makes a value, or null for an argument. */
+static MlirOperation definition(MlirValue value) { return mlirValueIsAOpResult(value) ? mlirOpResultGetOwner(value) : (MlirOperation){NULL}; }
+
+static bool is_at_open(MlirOperation op) {
+  return hmoec_op_is(op, "hmoe.parameter") || hmoec_op_is(op, "hmoe.all_selections") ||
+         !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("at_open")));
+}
+
+static bool at_open_check(const hmoec_op_reader *reader, MlirOperation op) {
+  if (mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("at_open")))) return true;
+  for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
+    MlirOperation maker = definition(mlirOperationGetOperand(op, i));
+    if (mlirOperationIsNull(maker) || !is_at_open(maker))
+      return hmoec_error(reader->inference.diagnostics, reader->inference.location, "%s is at_open, but %s depends on an input",
+                         reader->inference.info->name, reader->inference.info->operands[i]);
+  }
+  return true;
+}
+
+/* How many experts the indices in a value range over; 0 when nothing keeps them in range. */
+static int64_t experts_of(MlirValue indices) {
+  MlirOperation maker = definition(indices);
+  if (mlirOperationIsNull(maker) || mlirOpResultGetResultNumber(indices) != 0) return 0;
+  if (hmoec_op_is(maker, "hmoe.route")) return mlirShapedTypeGetDimSize(mlirValueGetType(mlirOperationGetOperand(maker, 0)), 1);
+  if (hmoec_op_is(maker, "hmoe.all_selections") || hmoec_op_is(maker, "hmoe.distinct_selections")) return hmoec_op_int(maker, "experts");
+  return 0;
+}
+
+/* How many rows the values of a `which` range over: a count, HMOEC_DYNAMIC, or 0 when nothing keeps them in range. */
+static int64_t sets_of(MlirValue which) {
+  MlirOperation maker = definition(which);
+  if (mlirOperationIsNull(maker)) return 0;
+  if (hmoec_op_is(maker, "hmoe.distinct_selections")) return mlirOpResultGetResultNumber(which) == 1 ? HMOEC_DYNAMIC : 0;
+  if (!hmoec_op_is(maker, "hmoe.selection_rank")) return 0;
+  return hmoec_binomial(hmoec_op_int(maker, "experts"), mlirShapedTypeGetDimSize(mlirValueGetType(mlirOperationGetOperand(maker, 0)), 1));
+}
+
+/* Which operand holds indices, and which dimension of which operand they index; table 0: the attribute "experts". */
+static const struct { const char *op; intptr_t indices, table; } indexings[] = {{"experts", 1, 3},
+                                                                                {"fused_experts", 1, 4},
+                                                                                {"selection_embedding", 0, 1},
+                                                                                {"selection_rank", 0, 0},
+                                                                                {"distinct_selections", 0, 0}};
+
+static bool indices_check(const hmoec_op_reader *reader, MlirOperation op) {
+  const hmoec_inference *inference = &reader->inference;
+  if (strcmp(inference->info->name, "indexed_hyper_expert") == 0) {
+    int64_t made = sets_of(mlirOperationGetOperand(op, 1)), rows = inference->operands[2].dims[0];
+    if (made == 0) return hmoec_error(inference->diagnostics, inference->location, "indexed_hyper_expert: which must be made by selection_rank or distinct_selections");
+    if (made == rows) return true;
+    return hmoec_error(inference->diagnostics, inference->location, "indexed_hyper_expert: which ranges over %s, down over other rows",
+                       made == HMOEC_DYNAMIC ? "the distinct selections" : "all selections");
+  }
+  for (size_t i = 0; i < sizeof indexings / sizeof *indexings; i++) {
+    if (strcmp(inference->info->name, indexings[i].op) != 0) continue;
+    int64_t made = experts_of(mlirOperationGetOperand(op, indexings[i].indices));
+    int64_t used = indexings[i].table ? inference->operands[indexings[i].table].dims[0] : hmoec_op_int(op, "experts");
+    if (made == 0) return hmoec_error(inference->diagnostics, inference->location, "%s: indices must be made by route", inference->info->name);
+    if (made == used) return true;
+    return hmoec_error(inference->diagnostics, inference->location, "%s: indices range over %" PRId64 " experts, expected %" PRId64,
+                       inference->info->name, made, used);
+  }
+  return true;
+}
+
+static bool results_match(hmoec_op_reader *reader, MlirOperation op) {
+  hmoec_inference *inference = &reader->inference;
+  char expected[HMOEC_SHAPE_CHARS], found[HMOEC_SHAPE_CHARS];
+  size_t count = (size_t)mlirOperationGetNumResults(op);
+  if (count != inference->result_count)
+    return hmoec_error(inference->diagnostics, inference->location, "%s: expected %zu results, found %zu", inference->info->name, inference->result_count,
+                       count);
+  for (size_t i = 0; i < count; i++) {
+    hmoec_shape shape;
+    hmoec_shape_string(&inference->results[i], expected, sizeof expected);
+    if (!hmoec_shape_from_type(mlirValueGetType(mlirOperationGetResult(op, (intptr_t)i)), &shape))
+      return hmoec_error(inference->diagnostics, inference->location, "%s: expected result %zu to be %s", inference->info->name, i, expected);
+    bool same = shape.element == inference->results[i].element && shape.rank == inference->results[i].rank &&
+                memcmp(shape.dims, inference->results[i].dims, (size_t)shape.rank * sizeof *shape.dims) == 0;
+    if (!same)
+      return hmoec_error(inference->diagnostics, inference->location, "%s: expected result %zu to be %s, found %s", inference->info->name, i, expected,
+                         hmoec_shape_string(&shape, found, sizeof found));
+  }
+  return true;
+}
+
+/* trusted: every op so far is right, so that what made the operands can be looked into. */
+static bool verify_op(MlirOperation op, bool trusted, hmoec_diagnostics *diagnostics) {
+  hmoec_op_reader reader;
+  if (!hmoec_op_read(op, diagnostics, &reader)) return false;
+  hmoec_inference *inference = &reader.inference;
+  if (!other_attributes_check(&reader, op) || !at_open_check(&reader, op)) return false;
+  if (inference->info->infer)
+    return inference->info->infer(inference) && hmoec_results_check(inference) && results_match(&reader, op) && segments_check(inference, op) &&
+           (!trusted || indices_check(&reader, op));
+  inference->result_count = 1; /* a parameter is what its type says */
+  if (!hmoec_shape_from_type(mlirValueGetType(mlirOperationGetResult(op, 0)), &inference->results[0]))
+    return hmoec_error(diagnostics, inference->location, "parameter: the result is not a tensor of rank %d or less", HMOEC_MAX_RANK);
+  return hmoec_parameter_check(diagnostics, inference->location, hmoec_op_string(op, "key"), inference->attributes[1].integer, &inference->results[0]);
+}
+
+/* Names that were seen in one function: they become the fields of one C struct. */
+typedef struct name_set {
+  MlirStringRef names[MAX_NAMES];
+  size_t count;
+} name_set;
+
+static bool is_identifier(MlirStringRef name) {
+  if (name.length == 0 || isdigit((unsigned char)name.data[0])) return false;
+  for (size_t i = 0; i < name.length; i++)
+    if (!isalnum((unsigned char)name.data[i]) && name.data[i] != '_') return false;
+  return true;
+}
+
+/* attributes: arg_attrs or res_attrs of the function, null when there are none. */
+static bool name_check(MlirAttribute attributes, intptr_t index, const char *what, name_set *seen, hmoec_diagnostics *diagnostics, hmoec_location location) {
+  MlirAttribute name = mlirAttributeGetNull();
+  if (!mlirAttributeIsNull(attributes) && mlirAttributeIsAArray(attributes) && index < mlirArrayAttrGetNumElements(attributes))
+    name = mlirDictionaryAttrGetElementByName(mlirArrayAttrGetElement(attributes, index), ref("hmoe.name"));
+  if (mlirAttributeIsNull(name) || !mlirAttributeIsAString(name))
+    return hmoec_error(diagnostics, location, "%s %td has no name: expected the string attribute hmoe.name", what, index);
+  MlirStringRef text = mlirStringAttrGetValue(name);
+  if (!is_identifier(text)) return hmoec_error(diagnostics, location, "the name \"%.*s\" of %s %td is not an identifier", (int)text.length, text.data, what, index);
+  if (seen->count == MAX_NAMES) return hmoec_error(diagnostics, location, "more than %d inputs and outputs", MAX_NAMES);
+  for (size_t i = 0; i < seen->count; i++)
+    if (mlirStringRefEqual(seen->names[i], text)) return hmoec_error(diagnostics, location, "the name \"%.*s\" is used twice", (int)text.length, text.data);
+  seen->names[seen->count++] = text;
+  return true;
+}
+
+static bool tensor_check(MlirType type, intptr_t index, const char *what, hmoec_diagnostics *diagnostics, hmoec_location location) {
+  hmoec_shape shape;
+  char text[HMOEC_SHAPE_CHARS];
+  if (!hmoec_shape_from_type(type, &shape))
+    return hmoec_error(diagnostics, location, "%s %td is not a tensor of f32, i32, i64 or i1 of rank %d or less", what, index, HMOEC_MAX_RANK);
+  hmoec_shape_string(&shape, text, sizeof text);
+  for (int64_t i = 1; i < shape.rank; i++)
+    if (shape.dims[i] == HMOEC_DYNAMIC)
+      return hmoec_error(diagnostics, location, "%s %td is %s: only the first dimension may be known at run time", what, index, text);
+  if (hmoec_shape_elements(&shape) > INT64_MAX / 16) return hmoec_error(diagnostics, location, "%s %td is too large: %s", what, index, text);
+  return true;
+}
+
+static bool signature_check(MlirOperation function, hmoec_diagnostics *diagnostics) {
+  hmoec_location location = hmoec_location_of_op(function);
+  MlirType type = mlirTypeAttrGetValue(mlirOperationGetAttributeByName(function, ref("function_type")));
+  MlirAttribute argument_attributes = mlirOperationGetAttributeByName(function, ref("arg_attrs"));
+  MlirAttribute result_attributes = mlirOperationGetAttributeByName(function, ref("res_attrs"));
+  name_set seen = {.count = 0};
+  bool ok = true;
+  for (intptr_t i = 0; i < mlirFunctionTypeGetNumInputs(type); i++) {
+    ok = name_check(argument_attributes, i, "argument", &seen, diagnostics, location) && ok;
+    ok = tensor_check(mlirFunctionTypeGetInput(type, i), i, "argument", diagnostics, location) && ok;
+  }
+  for (intptr_t i = 0; i < mlirFunctionTypeGetNumResults(type); i++) {
+    ok = name_check(result_attributes, i, "result", &seen, diagnostics, location) && ok;
+    ok = tensor_check(mlirFunctionTypeGetResult(type, i), i, "result", diagnostics, location) && ok;
+  }
+  if (mlirFunctionTypeGetNumResults(type) == 0) ok = hmoec_error(diagnostics, location, "the function has no results");
+  return ok;
+}
+
+static bool body_check(MlirOperation function, hmoec_diagnostics *diagnostics) {
+  MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
+  if (mlirBlockIsNull(block)) return hmoec_error(diagnostics, hmoec_location_of_op(function), "the function has no body");
+  if (!mlirBlockIsNull(mlirBlockGetNextInRegion(block)))
+    return hmoec_error(diagnostics, hmoec_location_of_op(function), "the function has more than one block");
+  bool ok = true;
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
+    MlirStringRef name = op_name(op);
+    if (name.length > 5 && memcmp(name.data, "hmoe.", 5) == 0) ok = verify_op(op, ok, diagnostics) && ok;
+    else if (!hmoec_op_is(op, "func.return"))
+      ok = hmoec_error(diagnostics, hmoec_location_of_op(op), "%.*s is not an op of the model dialect", (int)name.length, name.data);
+  }
+  return ok;
+}
+
+bool hmoec_verify(MlirModule module, hmoec_diagnostics *diagnostics) {
+  MlirOperation root = mlirModuleGetOperation(module);
+  unsigned errors = hmoec_diagnostics_errors(diagnostics);
+  if (!mlirOperationVerify(root)) {
+    if (hmoec_diagnostics_errors(diagnostics) == errors) hmoec_error(diagnostics, hmoec_location_of_op(root), "the module is not valid IR");
+    return false;
+  }
+  bool ok = true;
+  size_t functions = 0;
+  for (MlirOperation op = mlirBlockGetFirstOperation(mlirModuleGetBody(module)); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
+    MlirStringRef name = op_name(op);
+    if (!hmoec_op_is(op, "func.func")) {
+      ok = hmoec_error(diagnostics, hmoec_location_of_op(op), "expected functions in a model, found %.*s", (int)name.length, name.data);
+      continue;
+    }
+    functions++;
+    ok = signature_check(op, diagnostics) && ok;
+    ok = body_check(op, diagnostics) && ok;
+  }
+  if (functions == 0) ok = hmoec_error(diagnostics, hmoec_location_of_op(root), "the model has no function");
+  return ok;
+}

@@ -1,0 +1,62 @@
+/* hmoec: the command line. A table of commands; the process's exit status is the contract's. */
+#include <stdio.h>
+#include <string.h>
+
+#include "commands/commands.h"
+
+static const hmoec_command *const commands[] = {&hmoec_command_compile, &hmoec_command_pack, &hmoec_command_run, &hmoec_command_check};
+
+/* Named by the contract, built later: refused by name instead of as unknown. */
+static const char *const later[] = {"generate", "tune", "import"};
+
+static void print_help(FILE *out) {
+  fprintf(out, "hmoec %s: an ahead-of-time compiler for HyperMoE and other mixture-of-experts models\n\nusage: hmoec COMMAND MODEL [options]\n\ncommands:\n", HMOE_VERSION);
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
+  fprintf(out, "\nMODEL is a .spec file (docs/spec.md) or a .mlir file in the hmoe dialect.\n`hmoec COMMAND --help` lists a command's options.\n"
+               "Exit status: 0 done, 1 the input is wrong, 2 wrong usage, 3 the machine lacks something.\n");
+}
+
+static bool unknown_command(const char *name, hmoec_diagnostics *diagnostics) {
+  for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+    if (strcmp(name, later[i]) == 0) return hmoec_usage_error(diagnostics, "hmoec %s is not in this version", name);
+  const char *names[sizeof commands / sizeof *commands];
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) names[i] = commands[i]->name;
+  const char *close = hmoec_closest_name(name, names, sizeof names / sizeof *names);
+  return hmoec_usage_error(diagnostics, "there is no command '%s'%s%s%s; see hmoec --help", name, close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
+}
+
+static bool run_command(const hmoec_command *command, int argc, char **argv, hmoec_diagnostics *diagnostics) {
+  hmoec_options options;
+  bool help;
+  if (!hmoec_options_parse(command, argc, argv, &options, &help, diagnostics)) return false;
+  if (help) {
+    hmoec_options_help(command, stdout);
+    return true;
+  }
+  return command->run(&options, diagnostics);
+}
+
+int main(int argc, char **argv) {
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
+  if (!diagnostics) {
+    fputs("hmoec: out of memory\n", stderr);
+    return HMOEC_FAILURE_MACHINE;
+  }
+  bool ok = true;
+  if (argc < 2) {
+    print_help(stderr);
+    ok = hmoec_usage_error(diagnostics, "expected a command");
+  } else if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    print_help(stdout);
+  } else if (strcmp(argv[1], "--version") == 0) {
+    printf("hmoec %s\n", HMOE_VERSION);
+  } else {
+    const hmoec_command *command = NULL;
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+      if (strcmp(argv[1], commands[i]->name) == 0) command = commands[i];
+    ok = command ? run_command(command, argc - 2, argv + 2, diagnostics) : unknown_command(argv[1], diagnostics);
+  }
+  int status = ok ? 0 : (int)hmoec_diagnostics_failure(diagnostics);
+  hmoec_diagnostics_destroy(diagnostics);
+  return status || ok ? status : HMOEC_FAILURE_INPUT;
+}

@@ -1,0 +1,113 @@
+/* hmoec-opt: a tool for the IR tests. Reads a module, runs the named passes in the order given, prints the result.
+ *
+ *   hmoec-opt [--PASS]... [--verify] [--strategy=S] [--table-budget=BYTES] [--tokens=N] FILE.mlir
+ *
+ * With --verify alone the module is only checked. FILE "-" is standard input. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/context.h"
+#include "ir/ops.h"
+#include "passes/passes.h"
+
+enum { MAX_STEPS = 32 };
+
+typedef struct arguments {
+  const char *file;
+  const hmoec_pass *steps[MAX_STEPS]; /* NULL: verify */
+  size_t step_count;
+  hmoec_pass_options options;
+} arguments;
+
+static const char *value_of(const char *argument, const char *option) {
+  size_t length = strlen(option);
+  return strncmp(argument, option, length) == 0 && argument[length] == '=' ? argument + length + 1 : NULL;
+}
+
+static bool arguments_parse(int count, char **values, arguments *out, hmoec_diagnostics *diagnostics) {
+  *out = (arguments){.options = hmoec_pass_options_default()};
+  for (int i = 1; i < count; i++) {
+    const char *argument = values[i], *value;
+    if (strncmp(argument, "--", 2) != 0) {
+      if (out->file) return hmoec_usage_error(diagnostics, "expected one file, found %s and %s", out->file, argument);
+      out->file = argument;
+    } else if ((value = value_of(argument, "--strategy"))) out->options.strategy = value;
+    else if ((value = value_of(argument, "--table-budget"))) out->options.table_budget_bytes = strtoll(value, NULL, 10);
+    else if ((value = value_of(argument, "--tokens"))) out->options.tokens = strtoll(value, NULL, 10);
+    else {
+      const hmoec_pass *pass = hmoec_pass_find(argument + 2);
+      if (!pass && strcmp(argument, "--verify") != 0) return hmoec_usage_error(diagnostics, "there is no pass named %s", argument + 2);
+      if (out->step_count == MAX_STEPS) return hmoec_usage_error(diagnostics, "more than %d passes", MAX_STEPS);
+      out->steps[out->step_count++] = pass;
+    }
+  }
+  return out->file ? true : hmoec_usage_error(diagnostics, "expected a file");
+}
+
+/* Owned by the caller; NULL when the file cannot be read. */
+static char *stream_read(FILE *stream, size_t *out_size) {
+  size_t capacity = 1 << 16, size = 0;
+  char *text = malloc(capacity);
+  while (text) {
+    size += fread(text + size, 1, capacity - size, stream);
+    if (size < capacity) break;
+    char *larger = realloc(text, capacity *= 2);
+    if (!larger) free(text);
+    text = larger;
+  }
+  *out_size = size;
+  return text;
+}
+
+static char *file_read(const char *file, size_t *out_size) {
+  if (strcmp(file, "-") == 0) return stream_read(stdin, out_size);
+  FILE *stream = fopen(file, "rb");
+  if (!stream) return NULL;
+  char *text = stream_read(stream, out_size);
+  fclose(stream);
+  return text;
+}
+
+static void print_piece(MlirStringRef text, void *stream) { fwrite(text.data, 1, text.length, stream); }
+
+static bool steps_run(MlirModule module, arguments *arguments, hmoec_diagnostics *diagnostics) {
+  for (size_t i = 0; i < arguments->step_count; i++) {
+    const hmoec_pass *pass = arguments->steps[i];
+    if (pass ? !pass->run(module, &arguments->options, diagnostics) : !hmoec_verify(module, diagnostics)) return false;
+  }
+  return true;
+}
+
+int main(int argument_count, char **argument_values) {
+  arguments arguments;
+  char *text = NULL;
+  size_t size = 0;
+  MlirContext context = {NULL};
+  MlirModule module = {NULL};
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
+  if (!diagnostics) return HMOEC_FAILURE_MACHINE;
+  if (!arguments_parse(argument_count, argument_values, &arguments, diagnostics)) goto done;
+  if (!(text = file_read(arguments.file, &size))) {
+    hmoec_usage_error(diagnostics, "cannot read %s", arguments.file);
+    goto done;
+  }
+  hmoec_diagnostics_add_source(diagnostics, arguments.file, text, size);
+  context = hmoec_context_create();
+  if (mlirContextIsNull(context)) {
+    hmoec_machine_error(diagnostics, "the dialects do not load");
+    goto done;
+  }
+  hmoec_diagnostics_attach(diagnostics, context);
+  module = hmoec_module_parse(context, arguments.file, text, size);
+  if (mlirModuleIsNull(module) || !steps_run(module, &arguments, diagnostics)) goto done;
+  mlirOperationPrint(mlirModuleGetOperation(module), print_piece, stdout);
+
+done:;
+  int status = (int)hmoec_diagnostics_failure(diagnostics);
+  if (!mlirModuleIsNull(module)) mlirModuleDestroy(module);
+  hmoec_context_destroy(context);
+  free(text);
+  hmoec_diagnostics_destroy(diagnostics);
+  return status;
+}

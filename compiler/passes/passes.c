@@ -1,0 +1,90 @@
+/* The pass table and the pipeline that runs it. A checker runs between passes: a pass that breaks the IR is our bug, and leaves repro.mlir. */
+#include "passes/passes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/ops.h"
+#include "ir/verify_hmk.h"
+
+static bool verify_hmoe(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
+  (void)options;
+  return hmoec_verify(module, diagnostics);
+}
+
+/* In pipeline order. */
+static const hmoec_pass passes[] = {
+    {"verify", "check shapes, attribute ranges and the form of entry functions", verify_hmoe},
+    {"fold-layer-embedding", "the layer's embedding row becomes a bias", hmoec_fold_layer_embedding},
+    {"fold-hypernetwork", "generate HyperExperts per selection set: table, cache, factored or per_token", hmoec_fold_hypernetwork},
+    {"fuse-hyper-expert", "top-1: HyperExpert e becomes more columns of expert e", hmoec_fuse_hyper_expert},
+    {"fold-parameters", "mark what depends on parameters alone (a HyperRouter's router, tables) to run at open", hmoec_fold_parameters},
+    {"fold-duplicates", "merge equal ops, drop unused ones", hmoec_fold_duplicates},
+    {"plan-kernels", "hmoe to hmk: kernels, packed layouts, groupings", hmoec_plan_kernels},
+    {"plan-workspace", "assign workspace slots by liveness", hmoec_plan_workspace},
+};
+
+hmoec_pass_options hmoec_pass_options_default(void) { return (hmoec_pass_options){.tokens = 512}; }
+
+const hmoec_pass *hmoec_pass_at(size_t index) { return index < sizeof passes / sizeof *passes ? &passes[index] : NULL; }
+
+const hmoec_pass *hmoec_pass_find(const char *name) {
+  for (size_t i = 0; i < sizeof passes / sizeof *passes; i++)
+    if (strcmp(passes[i].name, name) == 0) return &passes[i];
+  return NULL;
+}
+
+static void print_to_file(MlirStringRef text, void *file) { fwrite(text.data, 1, text.length, file); }
+
+static bool write_module(MlirOperation module, const char *path, const char *comment) {
+  FILE *file = fopen(path, "w");
+  if (!file) return false;
+  if (comment) fprintf(file, "// %s\n", comment);
+  mlirOperationPrint(module, print_to_file, file);
+  bool written = !ferror(file);
+  return fclose(file) == 0 && written;
+}
+
+static void leave_repro(MlirOperation before, const hmoec_pass *pass, const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics) {
+  char path[4096], comment[128];
+  snprintf(path, sizeof path, "%s%srepro.mlir", trace && trace->dump_dir ? trace->dump_dir : "", trace && trace->dump_dir ? "/" : "");
+  snprintf(comment, sizeof comment, "hmoec-opt --%s repro.mlir", pass->name);
+  if (write_module(before, path, comment)) hmoec_note(diagnostics, (hmoec_location){0}, "the module before pass %s is in %s", pass->name, path);
+}
+
+static void trace_after(MlirOperation module, const hmoec_pass *pass, size_t index, const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics) {
+  if (!trace) return;
+  if (trace->print_after && (strcmp(trace->print_after, "all") == 0 || strcmp(trace->print_after, pass->name) == 0)) {
+    fprintf(stderr, "// IR after %s\n", pass->name);
+    mlirOperationPrint(module, print_to_file, stderr);
+  }
+  if (trace->dump_dir) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%02zu-%s.mlir", trace->dump_dir, index, pass->name);
+    if (!write_module(module, path, NULL)) hmoec_warning(diagnostics, (hmoec_location){0}, "cannot write %s: %s", path, strerror(errno));
+  }
+}
+
+bool hmoec_passes_run(MlirModule module, const char *last, hmoec_pass_options *options, const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics) {
+  MlirOperation root = mlirModuleGetOperation(module);
+  bool planned = false;
+  for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
+    MlirOperation before = mlirOperationClone(root);
+    unsigned errors = hmoec_diagnostics_errors(diagnostics);
+    planned = planned || strcmp(passes[i].name, "plan-kernels") == 0;
+    bool ran = passes[i].run(module, options, diagnostics);
+    bool valid = ran && (planned ? hmoec_verify_hmk(module, diagnostics) : i == 0 || hmoec_verify(module, diagnostics));
+    if (!ran && hmoec_diagnostics_errors(diagnostics) == errors)
+      hmoec_error(diagnostics, (hmoec_location){0}, "internal: pass %s failed", passes[i].name);
+    else if (ran && !valid)
+      hmoec_note(diagnostics, (hmoec_location){0}, "internal: pass %s left invalid IR", passes[i].name);
+    if ((!ran && hmoec_diagnostics_errors(diagnostics) == errors) || (ran && !valid)) leave_repro(before, &passes[i], trace, diagnostics);
+    mlirOperationDestroy(before);
+    if (!valid) return false;
+    trace_after(root, &passes[i], i, trace, diagnostics);
+    if (last && strcmp(passes[i].name, last) == 0) break;
+  }
+  return true;
+}

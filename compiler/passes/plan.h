@@ -1,0 +1,156 @@
+/* What the files of plan-kernels share: memory, dimensions and steps of the hmk functions being written.
+ *
+ * Two functions are written side by side: OPEN fills the weight arena once, RUN is the entry. A memory is a buffer that steps name; its
+ * hmk.buffer op is made on first use in a function. A place is where the value of an hmoe op lives. */
+#ifndef HMOEC_PASSES_PLAN_H
+#define HMOEC_PASSES_PLAN_H
+
+#include "codegen/cpu/kernels.h"
+#include "hmoe/abi.h"
+#include "passes/passes.h"
+#include "passes/rewrite.h"
+
+enum { PLAN_OPEN = 0, PLAN_RUN = 1 };
+#define PLAN_SLACK_ROWS 16 /* a micro-kernel may read this many rows past an operand that it reads in place */
+
+typedef struct plan_memory {
+  const char *kind, *element; /* as on hmk.buffer */
+  int64_t shape[4], rank;
+  int64_t index, offset, dim, slack_rows;
+  char *key;                  /* param */
+  int64_t count;
+  MlirValue value[2];         /* per function; null until used there */
+  bool written;               /* destinations: whether a step wrote it, so that the next must accumulate */
+} plan_memory;
+
+/* A bound operand of a step. */
+typedef struct plan_binding { plan_memory *memory; int64_t offset_bytes, advance_bytes; } plan_binding;
+
+/* A [rows, cols] view of memory, in elements. */
+typedef struct plan_place {
+  plan_memory *memory;
+  int64_t offset, row_stride, col_stride;
+  bool in_place;              /* row_stride is the schedule's lda and slack rows follow */
+} plan_place;
+
+typedef struct plan_value { MlirValue value; plan_place place; plan_memory *destination; int64_t capacity; } plan_value;
+
+typedef struct plan_dim { int64_t kind, source, factor; } plan_dim;
+
+typedef struct planner {
+  MlirContext context;
+  hmoec_diagnostics *diagnostics;
+  const hmoec_pass_options *options;
+  hmoec_cpu_schedule schedule;
+  MlirBlock block[2];
+  MlirLocation location;      /* of the hmoe op being planned */
+  plan_dim dims[2][32];
+  int64_t dim_count[2];
+  plan_memory **memories;
+  size_t memory_count;
+  plan_value *values;
+  size_t value_count;
+  int64_t weight_bytes, params, caches;
+  MlirType memory_type;
+  bool failed;                /* memory ran out or a size overflowed */
+} planner;
+
+/* ---- plan_builder.c ---- */
+int64_t plan_dim_get(planner *p, int fn, int64_t kind, int64_t source, int64_t factor);
+plan_memory *plan_memory_create(planner *p, const char *kind, const char *element, int64_t dim, int64_t rank, const int64_t *shape);
+/* f32 [groups, floats] in the weight arena. */
+plan_memory *plan_weight(planner *p, const char *element, int64_t groups, int64_t floats);
+/* [dim rows, columns] per run (or per open), readable slack rows after it. dim HMOE_NONE-like -1: `rows` rows. */
+plan_memory *plan_workspace(planner *p, const char *element, int64_t dim, int64_t rows, int64_t columns, int64_t slack_rows);
+plan_value *plan_value_get(planner *p, MlirValue value); /* made on first use */
+
+/* One step under construction. */
+typedef struct plan_step {
+  planner *p;
+  int fn;
+  const char *name;
+  int64_t rows_dim;
+  size_t binding_count, attribute_count;
+  plan_binding bindings[16];
+  const char *roles[16];
+  MlirNamedAttribute attributes[24];
+} plan_step;
+
+plan_step plan_step_begin(planner *p, int fn, const char *name, int64_t rows_dim);
+void plan_bind(plan_step *step, const char *role, plan_binding binding); /* a binding without memory is left out */
+void plan_int(plan_step *step, const char *name, int64_t value);
+void plan_string(plan_step *step, const char *name, const char *value);
+void plan_ints(plan_step *step, const char *name, const int64_t *values, size_t count);
+MlirOperation plan_step_end(plan_step *step);
+
+static inline plan_binding plan_at(plan_memory *memory) { return (plan_binding){memory, 0, 0}; }
+static inline int64_t plan_panels(int64_t columns) { return (columns + HMOE_PANEL - 1) / HMOE_PANEL; }
+
+/* ---- plan_matmul.c ---- */
+typedef struct plan_matmul {
+  int fn;
+  int64_t rows_dim;
+  hmoec_matmul_spec spec; /* row_block, lda and has_* are filled in */
+  plan_binding a, b, c, blocks, gather, scatter, bias, row_gate, gated_bias, pass, pass_index;
+} plan_matmul;
+
+/* A matmul of k, n with one segment, panels and the schedule filled in; A is `a`, copied unless in place. */
+plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, int64_t k, int64_t n, plan_place a);
+void plan_matmul_emit(planner *p, const plan_matmul *matmul);
+
+/* How the columns of a right operand are found in its source (PACK in include/hmoe/abi.h); zero k_outer means k_inner rows alone. */
+typedef struct plan_pack {
+  int64_t columns, q, real_columns, column_stride, q_stride;
+  int64_t k_outer, k_inner, k_outer_stride, k_inner_stride, source_offset, groups, source_group_stride;
+  int64_t group_bytes, panel, depth, outer_pitch, panel_depth;
+} plan_pack;
+
+/* B of x w^T from w viewed as [n, k]: panels per group. */
+plan_pack plan_pack_linear(plan_place w, int64_t n, int64_t k);
+void plan_pack_emit(planner *p, plan_memory *destination, plan_memory *source, const plan_pack *pack);
+void plan_pack_vector_emit(planner *p, plan_memory *destination, plan_memory *source, const plan_pack *pack);
+/* Packs w [n, k] for use in `fn`. */
+plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, int64_t n, int64_t k);
+/* A vector [n] that kernels of `fn` can read; packed when it is a parameter. */
+plan_binding plan_vector(planner *p, int fn, plan_place v, int64_t n);
+
+/* ---- plan_experts.c, plan_hyper.c ---- */
+/* The rows of a batch sorted by expert, or by selection set. */
+typedef struct plan_grouping {
+  MlirValue indices;
+  int64_t capacity;
+  plan_memory *blocks, *row_token, *row_slot, *row_gate, *sets;
+} plan_grouping;
+
+/* mode: rank, distinct or token (indices null). Tokens are the entry's. */
+plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t experts, const char *mode);
+
+/* The generator of a HyperExpert: the operands of its hypernetwork op. */
+typedef struct plan_generator { int64_t d_model, bottleneck, hidden; bool biases; MlirValue r, operands[8]; } plan_generator;
+plan_generator plan_generator_of(MlirOperation hypernetwork);
+typedef enum plan_part { PLAN_DOWN, PLAN_UP, PLAN_BETA, PLAN_GAMMA } plan_part;
+/* Floats of one generated row of a part, in panels (vectors: padded). */
+int64_t plan_part_floats(const plan_generator *generator, plan_part part);
+/* c[scatter(row)] = the part generated from r[gather(row)]; a destination row has ldc floats. */
+void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *generator, plan_part part, plan_place r, plan_binding gather,
+                   plan_binding scatter, plan_binding c, int64_t ldc);
+
+/* The destination of a value: what an enclosing add or the caller gave it, else workspace. *out_accumulate: whether to add to it. */
+plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool *out_accumulate);
+
+bool plan_route(planner *p, MlirOperation op);
+bool plan_combine(planner *p, MlirOperation op);
+bool plan_fused_experts(planner *p, MlirOperation op);
+bool plan_indexed_hyper_expert(planner *p, MlirOperation op);
+bool plan_factored_hyper_expert(planner *p, MlirOperation op);
+bool plan_hyper_expert(planner *p, MlirOperation op);
+/* A plain op (linear, activate, ...) of function fn, whose rows are rows_dim. */
+bool plan_op(planner *p, MlirOperation op, int fn, int64_t rows_dim);
+/* Whether the rows of this op are distinct selection sets: planned inside its cache loop. */
+bool plan_is_per_set(MlirOperation op);
+bool plan_at_open(MlirOperation op);
+/* A matrix or vector of parameters that kernels of RUN read in place: `floats` contiguous values, copied to the weight arena. */
+plan_binding plan_table(planner *p, int fn, plan_place table, int64_t floats);
+hmoec_activation plan_activation(MlirStringRef name);
+
+#endif

@@ -1,0 +1,152 @@
+/* Memory, dimensions and steps of the hmk functions that plan-kernels writes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+
+#include "passes/plan.h"
+
+static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
+
+static void *grow(planner *p, void *array, size_t count, size_t size) {
+  void *grown = realloc(array, (count + 1) * size);
+  if (!grown) p->failed = true;
+  return grown;
+}
+
+int64_t plan_dim_get(planner *p, int fn, int64_t kind, int64_t source, int64_t factor) {
+  for (int64_t i = 0; i < p->dim_count[fn]; i++)
+    if (p->dims[fn][i].kind == kind && p->dims[fn][i].source == source && p->dims[fn][i].factor == factor) return i;
+  if (p->dim_count[fn] == (int64_t)(sizeof p->dims[fn] / sizeof *p->dims[fn])) {
+    p->failed = true;
+    return 0;
+  }
+  p->dims[fn][p->dim_count[fn]] = (plan_dim){kind, source, factor};
+  return p->dim_count[fn]++;
+}
+
+plan_memory *plan_memory_create(planner *p, const char *kind, const char *element, int64_t dim, int64_t rank, const int64_t *shape) {
+  plan_memory **grown = grow(p, p->memories, p->memory_count, sizeof *grown);
+  plan_memory *memory = calloc(1, sizeof *memory);
+  if (!grown || !memory) {
+    p->failed = true;
+    free(memory);
+    if (grown) p->memories = grown;
+    static plan_memory spare; /* lets planning finish; the failure is reported at its end */
+    return &spare;
+  }
+  p->memories = grown;
+  p->memories[p->memory_count++] = memory;
+  *memory = (plan_memory){.kind = kind, .element = element, .rank = rank, .dim = dim};
+  int64_t bytes = 4;
+  for (int64_t i = 0; i < rank; i++) {
+    memory->shape[i] = shape[i];
+    if (__builtin_mul_overflow(bytes, shape[i], &bytes)) p->failed = true;
+  }
+  return memory;
+}
+
+plan_memory *plan_weight(planner *p, const char *element, int64_t groups, int64_t floats) {
+  plan_memory *memory = plan_memory_create(p, "weight", element, -1, 2, (int64_t[]){groups, floats});
+  memory->offset = p->weight_bytes;
+  int64_t bytes;
+  if (__builtin_mul_overflow(groups, floats, &bytes) || bytes > (INT64_MAX / 8) || __builtin_add_overflow(p->weight_bytes, (bytes * 4 + 63) / 64 * 64, &p->weight_bytes))
+    p->failed = true;
+  return memory;
+}
+
+plan_memory *plan_workspace(planner *p, const char *element, int64_t dim, int64_t rows, int64_t columns, int64_t slack_rows) {
+  plan_memory *memory = plan_memory_create(p, "workspace", element, dim, 2, (int64_t[]){dim < 0 ? rows : 0, columns});
+  memory->slack_rows = slack_rows;
+  return memory;
+}
+
+plan_value *plan_value_get(planner *p, MlirValue value) {
+  for (size_t i = 0; i < p->value_count; i++)
+    if (mlirValueEqual(p->values[i].value, value)) return &p->values[i];
+  plan_value *grown = grow(p, p->values, p->value_count, sizeof *grown);
+  static plan_value spare;
+  if (!grown) return &spare;
+  p->values = grown;
+  p->values[p->value_count] = (plan_value){.value = value};
+  return &p->values[p->value_count++];
+}
+
+static MlirAttribute int_attribute(planner *p, int64_t value) { return mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), value); }
+
+static MlirNamedAttribute named(planner *p, const char *name, MlirAttribute value) {
+  return (MlirNamedAttribute){mlirIdentifierGet(p->context, ref(name)), value};
+}
+
+/* The hmk.buffer of a memory in a function. */
+static MlirValue memory_value(planner *p, int fn, plan_memory *memory) {
+  if (!mlirValueIsNull(memory->value[fn])) return memory->value[fn];
+  MlirNamedAttribute attributes[10];
+  intptr_t count = 0;
+  attributes[count++] = named(p, "kind", mlirStringAttrGet(p->context, ref(memory->kind)));
+  attributes[count++] = named(p, "element", mlirStringAttrGet(p->context, ref(memory->element)));
+  attributes[count++] = named(p, "shape", mlirDenseI64ArrayGet(p->context, (intptr_t)memory->rank, memory->shape));
+  attributes[count++] = named(p, "index", int_attribute(p, memory->index));
+  attributes[count++] = named(p, "offset", int_attribute(p, memory->offset));
+  attributes[count++] = named(p, "dim", int_attribute(p, memory->dim));
+  attributes[count++] = named(p, "slack_rows", int_attribute(p, memory->slack_rows));
+  attributes[count++] = named(p, "slot", int_attribute(p, -1));
+  if (memory->key) {
+    attributes[count++] = named(p, "key", mlirStringAttrGet(p->context, ref(memory->key)));
+    attributes[count++] = named(p, "count", int_attribute(p, memory->count));
+  }
+  MlirOperationState state = mlirOperationStateGet(ref("hmk.buffer"), p->location);
+  mlirOperationStateAddAttributes(&state, count, attributes);
+  mlirOperationStateAddResults(&state, 1, &p->memory_type);
+  MlirOperation op = mlirOperationCreate(&state);
+  mlirBlockAppendOwnedOperation(p->block[fn], op);
+  return memory->value[fn] = mlirOperationGetResult(op, 0);
+}
+
+plan_step plan_step_begin(planner *p, int fn, const char *name, int64_t rows_dim) {
+  return (plan_step){.p = p, .fn = fn, .name = name, .rows_dim = rows_dim};
+}
+
+void plan_bind(plan_step *step, const char *role, plan_binding binding) {
+  if (!binding.memory) return;
+  step->roles[step->binding_count] = role;
+  step->bindings[step->binding_count++] = binding;
+}
+
+static void add_attribute(plan_step *step, const char *name, MlirAttribute value) {
+  step->attributes[step->attribute_count++] = named(step->p, name, value);
+}
+
+void plan_int(plan_step *step, const char *name, int64_t value) { add_attribute(step, name, int_attribute(step->p, value)); }
+
+void plan_string(plan_step *step, const char *name, const char *value) { add_attribute(step, name, mlirStringAttrGet(step->p->context, ref(value))); }
+
+void plan_ints(plan_step *step, const char *name, const int64_t *values, size_t count) {
+  add_attribute(step, name, mlirDenseI64ArrayGet(step->p->context, (intptr_t)count, values));
+}
+
+MlirOperation plan_step_end(plan_step *step) {
+  planner *p = step->p;
+  MlirValue operands[16];
+  MlirAttribute roles[16];
+  int64_t offsets[16], advances[16];
+  for (size_t i = 0; i < step->binding_count; i++) {
+    operands[i] = memory_value(p, step->fn, step->bindings[i].memory);
+    roles[i] = mlirStringAttrGet(p->context, ref(step->roles[i]));
+    offsets[i] = step->bindings[i].offset_bytes;
+    advances[i] = step->bindings[i].advance_bytes;
+  }
+  add_attribute(step, "bind", mlirArrayAttrGet(p->context, (intptr_t)step->binding_count, roles));
+  plan_ints(step, "offsets", offsets, step->binding_count);
+  plan_ints(step, "advances", advances, step->binding_count);
+  plan_int(step, "rows", step->rows_dim);
+  char name[64] = "hmk.";
+  strncat(name, step->name, sizeof name - 5);
+  MlirOperationState state = mlirOperationStateGet(ref(name), p->location);
+  mlirOperationStateAddOperands(&state, (intptr_t)step->binding_count, operands);
+  mlirOperationStateAddAttributes(&state, (intptr_t)step->attribute_count, step->attributes);
+  MlirOperation op = mlirOperationCreate(&state);
+  mlirBlockAppendOwnedOperation(p->block[step->fn], op);
+  return op;
+}

@@ -1,0 +1,229 @@
+/* Routing, grouping and the experts: route -> route_topk ; combine(experts) -> group_tokens, two grouped products, combine. */
+#include <mlir-c/BuiltinAttributes.h>
+
+#include "passes/plan.h"
+
+#define ROUTE_ROWS 32
+#define COMBINE_ROWS 16
+
+bool plan_route(planner *p, MlirOperation op) {
+  MlirValue logits = mlirOperationGetOperand(op, 0);
+  plan_place place = plan_value_get(p, logits)->place;
+  int64_t experts = hmoec_value_shape(logits).dims[1], top_k = hmoec_op_int(op, "top_k");
+  plan_memory *indices = plan_workspace(p, "i32", 0, 0, top_k, 0), *gates = plan_workspace(p, "f32", 0, 0, top_k, 0);
+  plan_step step = plan_step_begin(p, PLAN_RUN, "route_topk", 0);
+  plan_bind(&step, "logits", (plan_binding){place.memory, 4 * place.offset, 0});
+  plan_bind(&step, "indices", plan_at(indices));
+  plan_bind(&step, "gates", plan_at(gates));
+  plan_int(&step, "experts", experts);
+  plan_int(&step, "top_k", top_k);
+  plan_int(&step, "ldl", place.row_stride);
+  step.attributes[step.attribute_count++] = (MlirNamedAttribute){mlirIdentifierGet(p->context, mlirStringRefCreateFromCString("gate")),
+                                                                 mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("gate"))};
+  plan_int(&step, "row_block", ROUTE_ROWS);
+  plan_step_end(&step);
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){indices, 0, top_k, 1, false};
+  plan_value_get(p, mlirOperationGetResult(op, 1))->place = (plan_place){gates, 0, top_k, 1, false};
+  plan_value_get(p, mlirOperationGetResult(op, 2))->capacity = hmoec_op_int(op, "capacity");
+  return true;
+}
+
+static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates, MlirValue kept, int64_t experts) {
+  int64_t top_k = hmoec_value_shape(indices).dims[1], capacity = plan_value_get(p, kept)->capacity;
+  int64_t picks = top_k == 1 ? 0 : plan_dim_get(p, PLAN_RUN, HMOE_DIM_SCALE, 0, top_k);
+  plan_grouping grouping = {.indices = indices, .capacity = capacity};
+  grouping.blocks = plan_workspace(p, "i32", picks, 0, 4, 4); /* the header is four blocks long */
+  grouping.row_token = plan_workspace(p, "i32", picks, 0, 1, 0);
+  grouping.row_slot = plan_workspace(p, "i32", picks, 0, 1, 0);
+  grouping.row_gate = plan_workspace(p, "f32", picks, 0, 1, 0);
+  plan_memory *counters = plan_workspace(p, "i32", -1, 4, experts, 0);
+  plan_step step = plan_step_begin(p, PLAN_RUN, "group_tokens", picks);
+  plan_bind(&step, "indices", plan_at(plan_value_get(p, indices)->place.memory));
+  plan_bind(&step, "gates", plan_at(plan_value_get(p, gates)->place.memory));
+  plan_bind(&step, "blocks", plan_at(grouping.blocks));
+  plan_bind(&step, "row_token", plan_at(grouping.row_token));
+  plan_bind(&step, "row_slot", plan_at(grouping.row_slot));
+  plan_bind(&step, "row_gate", plan_at(grouping.row_gate));
+  plan_bind(&step, "counters", plan_at(counters));
+  plan_int(&step, "experts", experts);
+  plan_int(&step, "top_k", top_k);
+  plan_int(&step, "capacity", capacity);
+  plan_int(&step, "row_block", p->schedule.row_block);
+  plan_step_end(&step);
+  return grouping;
+}
+
+/* What the experts op and its fused form have in common. Generated parts are absent (b = 0) for plain experts. */
+typedef struct layer {
+  MlirValue x, indices, gates, kept, wi, wo, bi, bo;
+  bool biases;
+  hmoec_activation activation;
+  int64_t experts, d_ff, d_model, top_k;
+  int64_t ff_panels;           /* panels of the first product that are the expert's own */
+  int64_t hyper_panels, bottleneck;
+  plan_memory *pack1, *pack2, *bias1, *gated_bias, *bias2;
+  int64_t panels1, depth2, group1_bytes, group2_bytes;
+} layer;
+
+/* Sizes of the packs, and the packing of the experts' own weights: [W1 | D] and [W2 ; U], with room for D and U. */
+static void pack_experts(planner *p, layer *l, bool generated_biases) {
+  hmoec_shape wi = hmoec_value_shape(l->wi);
+  l->experts = wi.dims[0];
+  l->d_ff = wi.dims[1];
+  l->d_model = wi.dims[2];
+  l->top_k = hmoec_value_shape(l->indices).dims[1];
+  l->ff_panels = plan_panels(l->d_ff);
+  l->hyper_panels = plan_panels(l->bottleneck);
+  l->panels1 = l->ff_panels + l->hyper_panels;
+  l->depth2 = l->bottleneck ? l->ff_panels * HMOE_PANEL + l->bottleneck : l->d_ff;
+  int64_t h = l->d_model, out_panels = plan_panels(h);
+  l->group1_bytes = 4 * l->panels1 * HMOE_PANEL * h;
+  l->group2_bytes = 4 * out_panels * HMOE_PANEL * l->depth2;
+  l->pack1 = plan_weight(p, "f32", l->experts, l->group1_bytes / 4);
+  l->pack2 = plan_weight(p, "f32", l->experts, l->group2_bytes / 4);
+  plan_pack first = {.columns = l->ff_panels * HMOE_PANEL, .q = 1, .real_columns = l->d_ff, .column_stride = h, .k_outer = 1, .k_inner = h, .k_inner_stride = 1,
+                     .groups = l->experts, .source_group_stride = l->d_ff * h, .group_bytes = l->group1_bytes, .outer_pitch = h, .panel_depth = h};
+  plan_pack_emit(p, l->pack1, plan_value_get(p, l->wi)->place.memory, &first);
+  plan_pack second = {.columns = out_panels * HMOE_PANEL, .q = 1, .real_columns = h, .column_stride = l->d_ff, .k_outer = 1, .k_inner = l->d_ff, .k_inner_stride = 1,
+                      .groups = l->experts, .source_group_stride = l->d_ff * h, .group_bytes = l->group2_bytes, .outer_pitch = l->d_ff, .panel_depth = l->depth2};
+  plan_pack_emit(p, l->pack2, plan_value_get(p, l->wo)->place.memory, &second);
+  if (l->biases || generated_biases) l->bias1 = plan_weight(p, "f32", l->experts, l->panels1 * HMOE_PANEL);
+  if (l->biases) {
+    plan_pack bi = {.columns = l->ff_panels * HMOE_PANEL, .q = 1, .real_columns = l->d_ff, .column_stride = 1, .groups = l->experts, .source_group_stride = l->d_ff,
+                    .group_bytes = 4 * l->panels1 * HMOE_PANEL};
+    plan_pack_vector_emit(p, l->bias1, plan_value_get(p, l->bi)->place.memory, &bi);
+    l->gated_bias = plan_weight(p, "f32", l->experts, out_panels * HMOE_PANEL);
+    plan_pack bo = {.columns = out_panels * HMOE_PANEL, .q = 1, .real_columns = h, .column_stride = 1, .groups = l->experts, .source_group_stride = h,
+                    .group_bytes = 4 * out_panels * HMOE_PANEL};
+    plan_pack_vector_emit(p, l->gated_bias, plan_value_get(p, l->bo)->place.memory, &bo);
+  }
+  if (generated_biases) l->bias2 = plan_weight(p, "f32", l->experts, out_panels * HMOE_PANEL);
+}
+
+/* The two grouped products and, for top_k > 1, the sum over a token's picks. */
+static void run_experts(planner *p, const layer *l, MlirValue result) {
+  plan_grouping grouping = group_tokens(p, l->indices, l->gates, l->kept, l->experts);
+  int64_t picks = l->top_k == 1 ? 0 : plan_dim_get(p, PLAN_RUN, HMOE_DIM_SCALE, 0, l->top_k);
+  int64_t lda = p->schedule.lda, h = l->d_model;
+  plan_place x = plan_value_get(p, l->x)->place;
+  x.in_place = false;
+
+  plan_memory *hidden = plan_workspace(p, "f32", picks, 0, lda, PLAN_SLACK_ROWS);
+  plan_matmul first = plan_matmul_init(p, PLAN_RUN, picks, h, l->bottleneck ? l->panels1 * HMOE_PANEL : l->d_ff, x);
+  first.b = plan_at(l->pack1);
+  first.c = plan_at(hidden);
+  first.blocks = plan_at(grouping.blocks);
+  first.gather = plan_at(grouping.row_token);
+  first.row_gate = plan_at(grouping.row_gate);
+  if (l->bias1) first.bias = plan_at(l->bias1);
+  first.spec.ldc = lda;
+  first.spec.c_padded = true;
+  first.spec.b_group_bytes = l->group1_bytes;
+  first.spec.bias_group_floats = l->bias1 ? l->panels1 * HMOE_PANEL : 0;
+  first.spec.segment[0] = (hmoec_matmul_segment){l->ff_panels, l->activation, true};
+  if (l->bottleneck) {
+    first.spec.segments = 2;
+    first.spec.segment[1] = (hmoec_matmul_segment){l->panels1, HMOEC_ACTIVATION_RELU, false};
+  }
+  first.spec.dropped_panel_begin = l->ff_panels;
+  first.spec.dropped_k_begin = 0;
+  plan_matmul_emit(p, &first);
+
+  bool accumulate = false;
+  plan_place c;
+  if (l->top_k == 1) {
+    c = plan_destination(p, result, 0, &accumulate);
+  } else {
+    int64_t ld = plan_panels(h) * HMOE_PANEL;
+    c = (plan_place){plan_workspace(p, "f32", picks, 0, ld, 0), 0, ld, 1, false};
+  }
+  plan_matmul second = plan_matmul_init(p, PLAN_RUN, picks, l->depth2, h, (plan_place){hidden, 0, lda, 1, true});
+  second.b = plan_at(l->pack2);
+  second.c = plan_at(c.memory);
+  second.blocks = plan_at(grouping.blocks);
+  second.scatter = plan_at(grouping.row_slot);
+  if (l->gated_bias || grouping.capacity > 0) second.row_gate = plan_at(grouping.row_gate);
+  if (l->gated_bias) second.gated_bias = plan_at(l->gated_bias);
+  if (l->bias2) second.bias = plan_at(l->bias2);
+  if (grouping.capacity > 0) {
+    second.pass = (plan_binding){x.memory, 4 * x.offset, 0};
+    second.pass_index = plan_at(grouping.row_token);
+    second.spec.pass_ld = x.row_stride;
+  }
+  second.spec.ldc = c.row_stride;
+  second.spec.c_padded = c.row_stride % HMOE_PANEL == 0 && c.row_stride >= plan_panels(h) * HMOE_PANEL;
+  second.spec.accumulate = accumulate;
+  second.spec.b_group_bytes = l->group2_bytes;
+  second.spec.bias_group_floats = l->bias2 ? plan_panels(h) * HMOE_PANEL : 0;
+  second.spec.dropped_panel_begin = 0;
+  second.spec.dropped_k_begin = l->bottleneck ? l->ff_panels * HMOE_PANEL : l->depth2;
+  plan_matmul_emit(p, &second);
+
+  if (l->top_k > 1) {
+    plan_place y = plan_destination(p, result, 0, &accumulate);
+    plan_step step = plan_step_begin(p, PLAN_RUN, "combine", 0);
+    plan_bind(&step, "slots", plan_at(c.memory));
+    plan_bind(&step, "y", plan_at(y.memory));
+    plan_int(&step, "n", h);
+    plan_int(&step, "top_k", l->top_k);
+    plan_int(&step, "ld_slots", c.row_stride);
+    plan_int(&step, "ld_y", y.row_stride);
+    plan_int(&step, "accumulate", accumulate);
+    plan_int(&step, "row_block", COMBINE_ROWS);
+    plan_step_end(&step);
+  }
+}
+
+bool plan_combine(planner *p, MlirOperation op) {
+  MlirOperation experts = hmoec_defining_op(mlirOperationGetOperand(op, 0));
+  MlirValue gates = mlirOperationGetOperand(op, 1);
+  if (mlirOperationIsNull(experts) || !hmoec_op_is(experts, "hmoe.experts") || mlirOperationIsNull(hmoec_single_user(mlirOperationGetOperand(op, 0))))
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "combine must be the only use of an experts op");
+  layer l = {.x = mlirOperationGetOperand(experts, 0), .indices = mlirOperationGetOperand(experts, 1), .kept = mlirOperationGetOperand(experts, 2), .gates = gates,
+             .wi = mlirOperationGetOperand(experts, 3), .wo = mlirOperationGetOperand(experts, 4), .biases = mlirOperationGetNumOperands(experts) > 5,
+             .activation = plan_activation(hmoec_op_string(experts, "activation"))};
+  if (l.biases) {
+    l.bi = mlirOperationGetOperand(experts, 5);
+    l.bo = mlirOperationGetOperand(experts, 6);
+  }
+  pack_experts(p, &l, false);
+  run_experts(p, &l, mlirOperationGetResult(op, 0));
+  return true;
+}
+
+bool plan_fused_experts(planner *p, MlirOperation op) {
+  layer l = {.x = mlirOperationGetOperand(op, 0), .indices = mlirOperationGetOperand(op, 1), .gates = mlirOperationGetOperand(op, 2), .kept = mlirOperationGetOperand(op, 3),
+             .wi = mlirOperationGetOperand(op, 4), .wo = mlirOperationGetOperand(op, 5), .biases = hmoec_op_int(op, "expert_biases") != 0,
+             .activation = plan_activation(hmoec_op_string(op, "activation"))};
+  if (l.biases) {
+    l.bi = mlirOperationGetOperand(op, 8);
+    l.bo = mlirOperationGetOperand(op, 9);
+  }
+  MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, 6));
+  if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork") || !plan_at_open(hypernetwork))
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected the generated weights of fused_experts to come from a hypernetwork of parameters alone");
+  plan_generator g = plan_generator_of(hypernetwork);
+  l.bottleneck = g.bottleneck;
+  pack_experts(p, &l, g.biases);
+
+  /* D goes straight into its columns of the first pack; U is generated apart and copied below W2's rows of every panel. */
+  int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, l.experts), b = g.bottleneck, out_panels = plan_panels(g.d_model);
+  plan_place r = plan_value_get(p, g.r)->place;
+  plan_binding none = {0};
+  plan_generate(p, PLAN_OPEN, rows, &g, PLAN_DOWN, r, none, none, (plan_binding){l.pack1, 4 * l.ff_panels * HMOE_PANEL * g.d_model, 0}, l.group1_bytes / 4);
+  int64_t up_floats = plan_part_floats(&g, PLAN_UP);
+  plan_memory *up = plan_workspace(p, "f32", rows, 0, up_floats, 0);
+  plan_generate(p, PLAN_OPEN, rows, &g, PLAN_UP, r, none, none, plan_at(up), up_floats);
+  plan_step copy = plan_step_begin(p, PLAN_OPEN, "copy", -1);
+  plan_bind(&copy, "dst", (plan_binding){l.pack2, 4 * l.ff_panels * HMOE_PANEL * HMOE_PANEL, 0});
+  plan_bind(&copy, "src", plan_at(up));
+  int64_t panel_bytes = 4 * b * HMOE_PANEL;
+  plan_ints(&copy, "args", (int64_t[]){l.experts, l.group2_bytes, 4 * up_floats, out_panels, 4 * l.depth2 * HMOE_PANEL, panel_bytes, panel_bytes}, 7);
+  plan_step_end(&copy);
+  if (g.biases) {
+    plan_generate(p, PLAN_OPEN, rows, &g, PLAN_BETA, r, none, none, (plan_binding){l.bias1, 4 * l.ff_panels * HMOE_PANEL, 0}, l.panels1 * HMOE_PANEL);
+    plan_generate(p, PLAN_OPEN, rows, &g, PLAN_GAMMA, r, none, none, plan_at(l.bias2), out_panels * HMOE_PANEL);
+  }
+  run_experts(p, &l, mlirOperationGetResult(op, 0));
+  return true;
+}

@@ -1,0 +1,336 @@
+/* HyperExperts that are not fused into the experts: indexed (table, cache), per token, factored. */
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+
+#include "passes/plan.h"
+
+#define PER_TOKEN_CHUNK 32   /* tokens whose D and U exist at one time */
+#define FACTORED_CHUNK 256   /* tokens whose factored intermediates exist at one time */
+#define CONTRACT_ROWS 8
+
+plan_generator plan_generator_of(MlirOperation hypernetwork) {
+  plan_generator g = {.bottleneck = hmoec_op_int(hypernetwork, "bottleneck"), .r = mlirOperationGetOperand(hypernetwork, 0),
+                      .biases = mlirOperationGetNumOperands(hypernetwork) > 5};
+  for (intptr_t i = 1; i < mlirOperationGetNumOperands(hypernetwork); i++) g.operands[i - 1] = mlirOperationGetOperand(hypernetwork, i);
+  hmoec_shape wd = hmoec_value_shape(g.operands[0]);
+  g.d_model = wd.dims[0] / g.bottleneck;
+  g.hidden = wd.dims[1];
+  return g;
+}
+
+/* The columns of a part: index (q, column) of its generator, q outermost; vectors have q = 1. */
+static void part_shape(const plan_generator *g, plan_part part, int64_t *q, int64_t *columns) {
+  *q = part == PLAN_DOWN ? g->d_model : part == PLAN_UP ? g->bottleneck : 1;
+  *columns = part == PLAN_DOWN || part == PLAN_BETA ? g->bottleneck : g->d_model;
+}
+
+int64_t plan_part_floats(const plan_generator *g, plan_part part) {
+  int64_t q, columns;
+  part_shape(g, part, &q, &columns);
+  return plan_panels(columns) * q * HMOE_PANEL;
+}
+
+void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g, plan_part part, plan_place r, plan_binding gather, plan_binding scatter, plan_binding c,
+                   int64_t ldc) {
+  int64_t q, columns, floats = plan_part_floats(g, part);
+  part_shape(g, part, &q, &columns);
+  plan_place w = plan_value_get(p, g->operands[2 * part])->place, bias = plan_value_get(p, g->operands[2 * part + 1])->place;
+  plan_pack pack = {.columns = floats, .q = q, .real_columns = columns, .column_stride = w.row_stride, .q_stride = columns * w.row_stride, .k_outer = 1,
+                    .k_inner = g->hidden, .k_inner_stride = w.col_stride, .source_offset = w.offset, .groups = 1, .group_bytes = 4 * floats * g->hidden,
+                    .outer_pitch = g->hidden, .panel_depth = g->hidden};
+  plan_memory *panels = fn == PLAN_RUN ? plan_weight(p, "f32", 1, floats * g->hidden) : plan_workspace(p, "f32", -1, 1, floats * g->hidden, 0);
+  plan_pack_emit(p, panels, w.memory, &pack);
+  plan_pack vector = {.columns = floats, .q = q, .real_columns = columns, .column_stride = bias.row_stride, .q_stride = columns * bias.row_stride,
+                      .source_offset = bias.offset, .groups = 1, .group_bytes = 4 * floats};
+  plan_memory *added = fn == PLAN_RUN ? plan_weight(p, "f32", 1, floats) : plan_workspace(p, "f32", -1, 1, floats, 0);
+  plan_pack_vector_emit(p, added, bias.memory, &vector);
+
+  if (gather.memory) r.in_place = false;
+  plan_matmul m = plan_matmul_init(p, fn, rows_dim, g->hidden, floats, r);
+  m.b = plan_at(panels);
+  m.bias = plan_at(added);
+  m.c = c;
+  m.gather = gather;
+  m.scatter = scatter;
+  m.spec.ldc = ldc;
+  m.spec.c_padded = true;
+  plan_matmul_emit(p, &m);
+}
+
+plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t experts, const char *mode) {
+  bool sets = !mlirValueIsNull(indices);
+  int64_t top_k = sets ? hmoec_value_shape(indices).dims[1] : 0;
+  plan_grouping grouping = {.indices = indices};
+  grouping.blocks = plan_workspace(p, "i32", 0, 0, 4, 4);
+  grouping.row_token = plan_workspace(p, "i32", 0, 0, 1, 0);
+  if (sets) grouping.sets = plan_workspace(p, "i32", 0, 0, top_k, 0);
+  plan_memory *scratch = plan_workspace(p, "i32", 0, 0, 8, 8);
+  plan_step step = plan_step_begin(p, PLAN_RUN, "group_selections", 0);
+  if (sets) plan_bind(&step, "indices", plan_at(plan_value_get(p, indices)->place.memory));
+  plan_bind(&step, "blocks", plan_at(grouping.blocks));
+  plan_bind(&step, "row_token", plan_at(grouping.row_token));
+  if (sets) plan_bind(&step, "sets", plan_at(grouping.sets));
+  plan_bind(&step, "scratch", plan_at(scratch));
+  plan_int(&step, "experts", experts);
+  plan_int(&step, "top_k", top_k);
+  plan_string(&step, "mode", mode);
+  plan_int(&step, "row_block", p->schedule.row_block);
+  plan_step_end(&step);
+  return grouping;
+}
+
+/* Generated weights that blocks index: one row of each memory a group. */
+typedef struct generated { plan_memory *part[4]; } generated;
+
+/* y[t] (+)= relu(x[t] D[g] + beta[g]) U[g] + gamma[g], rows sorted by group. */
+static void apply(planner *p, const plan_generator *g, const generated *weights, const plan_grouping *grouping, MlirValue x_value, MlirValue result) {
+  plan_place x = plan_value_get(p, x_value)->place;
+  x.in_place = false;
+  int64_t lda = p->schedule.lda, h = g->d_model, b = g->bottleneck;
+  plan_memory *z = plan_workspace(p, "f32", 0, 0, lda, PLAN_SLACK_ROWS);
+  plan_matmul down = plan_matmul_init(p, PLAN_RUN, 0, h, b, x);
+  down.b = plan_at(weights->part[PLAN_DOWN]);
+  down.c = plan_at(z);
+  down.blocks = plan_at(grouping->blocks);
+  down.gather = plan_at(grouping->row_token);
+  down.spec.ldc = lda;
+  down.spec.c_padded = true;
+  down.spec.b_group_bytes = 4 * plan_part_floats(g, PLAN_DOWN);
+  down.spec.segment[0].activation = HMOEC_ACTIVATION_RELU;
+  if (g->biases) {
+    down.bias = plan_at(weights->part[PLAN_BETA]);
+    down.spec.bias_group_floats = plan_part_floats(g, PLAN_BETA);
+  }
+  plan_matmul_emit(p, &down);
+  bool accumulate;
+  plan_place y = plan_destination(p, result, 0, &accumulate);
+  plan_matmul up = plan_matmul_init(p, PLAN_RUN, 0, b, h, (plan_place){z, 0, lda, 1, true});
+  up.b = plan_at(weights->part[PLAN_UP]);
+  up.c = plan_at(y.memory);
+  up.blocks = plan_at(grouping->blocks);
+  up.scatter = plan_at(grouping->row_token);
+  up.spec.ldc = y.row_stride;
+  up.spec.c_padded = y.row_stride % HMOE_PANEL == 0 && y.row_stride >= plan_panels(h) * HMOE_PANEL;
+  up.spec.accumulate = accumulate;
+  up.spec.b_group_bytes = 4 * plan_part_floats(g, PLAN_UP);
+  if (g->biases) {
+    up.bias = plan_at(weights->part[PLAN_GAMMA]);
+    up.spec.bias_group_floats = plan_part_floats(g, PLAN_GAMMA);
+  }
+  plan_matmul_emit(p, &up);
+}
+
+static int parts_of(const plan_generator *g) { return g->biases ? 4 : 2; }
+
+/* The chunk loop of generated weights; the caller then emits the body and closes it. */
+typedef struct chunk_loop { MlirOperation op; plan_memory *todo_sets, *todo_slot, *todo_token; int64_t missing_dim, cache; bool cached; } chunk_loop;
+
+static chunk_loop loop_begin(planner *p, const plan_grouping *grouping, int64_t chunk, int64_t top_k, bool cached) {
+  chunk_loop loop = {.cached = cached, .cache = cached ? p->caches++ : -1};
+  if (grouping->sets) loop.todo_sets = plan_workspace(p, "i32", -1, chunk, top_k, 0);
+  loop.todo_slot = plan_workspace(p, "i32", -1, chunk, 1, 0);
+  loop.todo_token = plan_workspace(p, "i32", -1, chunk, 1, 0);
+  loop.missing_dim = plan_dim_get(p, PLAN_RUN, HMOE_DIM_MISSING, 0, chunk);
+  plan_step step = plan_step_begin(p, PLAN_RUN, "loop", 0);
+  plan_bind(&step, "blocks", plan_at(grouping->blocks));
+  if (grouping->sets) {
+    plan_bind(&step, "sets", plan_at(grouping->sets));
+    plan_bind(&step, "todo_sets", plan_at(loop.todo_sets));
+  }
+  plan_bind(&step, "todo_slot", plan_at(loop.todo_slot));
+  plan_bind(&step, "todo_token", plan_at(loop.todo_token));
+  plan_bind(&step, "row_token", plan_at(grouping->row_token));
+  plan_string(&step, "kind", cached ? "cached" : "groups");
+  plan_int(&step, "chunk", chunk);
+  plan_int(&step, "top_k", top_k);
+  plan_int(&step, "cache", loop.cache);
+  loop.op = plan_step_end(&step);
+  return loop;
+}
+
+/* Steps (ops that are no buffers) after `op`. */
+static int64_t steps_after(MlirOperation op) {
+  int64_t count = 0;
+  for (op = mlirOperationGetNextInBlock(op); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) count += !hmoec_op_is(op, "hmk.buffer");
+  return count;
+}
+
+static void loop_set(planner *p, MlirOperation loop, const char *name, int64_t value) {
+  mlirOperationSetAttributeByName(loop, mlirStringRefCreateFromCString(name), mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), value));
+}
+
+static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork) {
+  MlirOperation distinct = hmoec_defining_op(mlirOperationGetOperand(op, 1));
+  if (mlirOperationIsNull(distinct) || !hmoec_op_is(distinct, "hmoe.distinct_selections"))
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected the row numbers of a memoized HyperExpert to come from distinct_selections");
+  MlirValue indices = mlirOperationGetOperand(distinct, 0);
+  int64_t top_k = hmoec_value_shape(indices).dims[1];
+  MlirAttribute slots_attribute = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.slots"));
+  int64_t slots = mlirAttributeIsNull(slots_attribute) ? 64 : mlirIntegerAttrGetValueInt(slots_attribute);
+  plan_grouping grouping = plan_group_selections(p, indices, hmoec_op_int(distinct, "experts"), "distinct");
+  chunk_loop loop = loop_begin(p, &grouping, slots, top_k, true);
+
+  /* The chain from the selection sets to r runs on the sets that are missing from the cache. */
+  plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = (plan_place){loop.todo_sets, 0, top_k, 1, false};
+  for (MlirOperation each = mlirBlockGetFirstOperation(mlirOperationGetBlock(op)); !mlirOperationIsNull(each); each = mlirOperationGetNextInBlock(each)) {
+    if (!plan_is_per_set(each) || hmoec_op_is(each, "hmoe.hypernetwork") || hmoec_op_is(each, "hmoe.indexed_hyper_expert")) continue;
+    if (!plan_op(p, each, PLAN_RUN, loop.missing_dim)) return false;
+  }
+  plan_generator g = plan_generator_of(hypernetwork);
+  plan_place r = plan_value_get(p, g.r)->place;
+  generated weights = {0};
+  int64_t offset = 0;
+  for (int part = 0; part < parts_of(&g); part++) {
+    int64_t floats = plan_part_floats(&g, (plan_part)part);
+    weights.part[part] = plan_memory_create(p, "cache", "f32", -1, 2, (int64_t[]){slots, floats});
+    weights.part[part]->index = loop.cache;
+    weights.part[part]->offset = offset;
+    offset += (4 * slots * floats + 63) / 64 * 64;
+    plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, r, (plan_binding){0}, plan_at(loop.todo_slot), plan_at(weights.part[part]), floats);
+  }
+  loop_set(p, loop.op, "generate", steps_after(loop.op));
+  apply(p, &g, &weights, &grouping, mlirOperationGetOperand(op, 0), mlirOperationGetResult(op, 0));
+  loop_set(p, loop.op, "body", steps_after(loop.op));
+  return true;
+}
+
+bool plan_indexed_hyper_expert(planner *p, MlirOperation op) {
+  MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, 2));
+  if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork"))
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected the weights of indexed_hyper_expert to come from a hypernetwork");
+  if (hmoec_op_int(op, "memoize")) return plan_cached(p, op, hypernetwork);
+  MlirOperation rank = hmoec_defining_op(mlirOperationGetOperand(op, 1));
+  if (!plan_at_open(hypernetwork) || mlirOperationIsNull(rank) || !hmoec_op_is(rank, "hmoe.selection_rank"))
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected a table of parameters alone, indexed by selection_rank");
+  plan_generator g = plan_generator_of(hypernetwork);
+  int64_t sets = hmoec_value_shape(mlirOperationGetResult(hypernetwork, 0)).dims[0];
+  int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, sets);
+  generated weights = {0};
+  for (int part = 0; part < parts_of(&g); part++) {
+    int64_t floats = plan_part_floats(&g, (plan_part)part);
+    weights.part[part] = plan_weight(p, "f32", sets, floats);
+    plan_generate(p, PLAN_OPEN, rows, &g, (plan_part)part, plan_value_get(p, g.r)->place, (plan_binding){0}, (plan_binding){0}, plan_at(weights.part[part]), floats);
+  }
+  plan_grouping grouping = plan_group_selections(p, mlirOperationGetOperand(rank, 0), hmoec_op_int(rank, "experts"), "rank");
+  apply(p, &g, &weights, &grouping, mlirOperationGetOperand(op, 0), mlirOperationGetResult(op, 0));
+  return true;
+}
+
+/* per_token: chunks of tokens, each with D and U of its own. */
+bool plan_hyper_expert(planner *p, MlirOperation op) {
+  MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, 1));
+  if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork"))
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected the weights of hyper_expert to come from a hypernetwork");
+  plan_generator g = plan_generator_of(hypernetwork);
+  plan_grouping grouping = plan_group_selections(p, (MlirValue){NULL}, 0, "token");
+  chunk_loop loop = loop_begin(p, &grouping, PER_TOKEN_CHUNK, 0, false);
+  generated weights = {0};
+  for (int part = 0; part < parts_of(&g); part++) {
+    int64_t floats = plan_part_floats(&g, (plan_part)part);
+    weights.part[part] = plan_workspace(p, "f32", -1, PER_TOKEN_CHUNK, floats, 0);
+    plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, plan_value_get(p, g.r)->place, plan_at(loop.todo_token), plan_at(loop.todo_slot),
+                  plan_at(weights.part[part]), floats);
+  }
+  loop_set(p, loop.op, "generate", steps_after(loop.op));
+  apply(p, &g, &weights, &grouping, mlirOperationGetOperand(op, 0), mlirOperationGetResult(op, 0));
+  loop_set(p, loop.op, "body", steps_after(loop.op));
+  return true;
+}
+
+/* Packs of the two factored products; layouts as in hmoec_contract_spec, column (m, k) of the first, depth row (k, m) of the second. */
+static void pack_factored(planner *p, const plan_generator *g, plan_memory *first, plan_memory *second) {
+  int64_t h = g->d_model, b = g->bottleneck, H = g->hidden;
+  plan_place wd = plan_value_get(p, g->operands[0])->place, bd = plan_value_get(p, g->operands[1])->place;
+  plan_place wu = plan_value_get(p, g->operands[2])->place, bu = plan_value_get(p, g->operands[3])->place;
+  for (int64_t panel = 0; panel < plan_panels(b); panel++) {
+    int64_t real = b - panel * HMOE_PANEL < HMOE_PANEL ? b - panel * HMOE_PANEL : HMOE_PANEL;
+    plan_pack generated = {.columns = H * HMOE_PANEL, .q = H, .real_columns = real, .column_stride = wd.row_stride, .q_stride = wd.col_stride, .k_outer = 1,
+                           .k_inner = h, .k_inner_stride = b * wd.row_stride, .source_offset = wd.offset + panel * HMOE_PANEL * wd.row_stride, .groups = 1,
+                           .panel = panel * (H + 1), .outer_pitch = h, .panel_depth = h};
+    plan_pack_emit(p, first, wd.memory, &generated);
+    plan_pack constant = {.columns = HMOE_PANEL, .q = 1, .real_columns = real, .column_stride = bd.row_stride, .k_outer = 1, .k_inner = h,
+                          .k_inner_stride = b * bd.row_stride, .source_offset = bd.offset + panel * HMOE_PANEL * bd.row_stride, .groups = 1,
+                          .panel = panel * (H + 1) + H, .outer_pitch = h, .panel_depth = h};
+    plan_pack_emit(p, first, bd.memory, &constant);
+  }
+  int64_t columns = plan_panels(h) * HMOE_PANEL, depth = b * (H + 1);
+  plan_pack generated = {.columns = columns, .q = 1, .real_columns = h, .column_stride = wu.row_stride, .k_outer = b, .k_inner = H, .k_outer_stride = h * wu.row_stride,
+                         .k_inner_stride = wu.col_stride, .source_offset = wu.offset, .groups = 1, .outer_pitch = H + 1, .panel_depth = depth};
+  plan_pack_emit(p, second, wu.memory, &generated);
+  plan_pack constant = {.columns = columns, .q = 1, .real_columns = h, .column_stride = bu.row_stride, .k_outer = b, .k_inner = 1, .k_outer_stride = h * bu.row_stride,
+                        .source_offset = bu.offset, .groups = 1, .depth = H, .outer_pitch = H + 1, .panel_depth = depth};
+  plan_pack_emit(p, second, bu.memory, &constant);
+}
+
+bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
+  plan_generator g = {.bottleneck = hmoec_op_int(op, "bottleneck"), .r = mlirOperationGetOperand(op, 1), .biases = mlirOperationGetNumOperands(op) > 6};
+  for (intptr_t i = 2; i < mlirOperationGetNumOperands(op); i++) g.operands[i - 2] = mlirOperationGetOperand(op, i);
+  hmoec_shape wd = hmoec_value_shape(g.operands[0]);
+  g.d_model = wd.dims[0] / g.bottleneck;
+  g.hidden = wd.dims[1];
+  int64_t h = g.d_model, b = g.bottleneck, H = g.hidden, lda = p->schedule.lda;
+  int64_t columns = plan_panels(b) * (H + 1) * HMOE_PANEL, depth = b * (H + 1);
+  plan_memory *first_pack = plan_weight(p, "f32", 1, columns * h), *second_pack = plan_weight(p, "f32", 1, plan_panels(h) * HMOE_PANEL * depth);
+  pack_factored(p, &g, first_pack, second_pack);
+  plan_place x = plan_value_get(p, mlirOperationGetOperand(op, 0))->place, r = plan_value_get(p, g.r)->place;
+  bool accumulate;
+  plan_place y = plan_destination(p, mlirOperationGetResult(op, 0), 0, &accumulate);
+  bool padded = y.row_stride % HMOE_PANEL == 0 && y.row_stride >= plan_panels(h) * HMOE_PANEL;
+
+  plan_memory *beta = NULL;
+  int64_t ldb = plan_panels(b) * HMOE_PANEL;
+  if (g.biases) {
+    beta = plan_workspace(p, "f32", 0, 0, ldb, 0);
+    plan_generate(p, PLAN_RUN, 0, &g, PLAN_BETA, r, (plan_binding){0}, (plan_binding){0}, plan_at(beta), ldb);
+    plan_place vu = plan_value_get(p, g.operands[6])->place;
+    plan_matmul gamma = plan_matmul_init(p, PLAN_RUN, 0, H, h, r);
+    gamma.b = plan_at(plan_linear_weight(p, PLAN_RUN, vu, h, H));
+    gamma.bias = plan_vector(p, PLAN_RUN, plan_value_get(p, g.operands[7])->place, h);
+    gamma.c = plan_at(y.memory);
+    gamma.spec.ldc = y.row_stride;
+    gamma.spec.c_padded = padded;
+    gamma.spec.accumulate = accumulate;
+    plan_matmul_emit(p, &gamma);
+    accumulate = true;
+  }
+  int64_t chunk = plan_dim_get(p, PLAN_RUN, HMOE_DIM_CHUNK, 0, FACTORED_CHUNK);
+  plan_step loop_step = plan_step_begin(p, PLAN_RUN, "loop", 0);
+  plan_string(&loop_step, "kind", "rows");
+  plan_int(&loop_step, "chunk", FACTORED_CHUNK);
+  plan_int(&loop_step, "top_k", 0);
+  plan_int(&loop_step, "generate", 0);
+  plan_int(&loop_step, "cache", -1);
+  MlirOperation loop = plan_step_end(&loop_step);
+
+  plan_memory *t1 = plan_workspace(p, "f32", chunk, 0, columns, 0), *v = plan_workspace(p, "f32", chunk, 0, lda, PLAN_SLACK_ROWS);
+  plan_matmul first = plan_matmul_init(p, PLAN_RUN, chunk, h, columns, x);
+  first.spec.a_in_place = false;
+  first.a.advance_bytes = 4 * x.row_stride;
+  first.b = plan_at(first_pack);
+  first.c = plan_at(t1);
+  first.spec.ldc = columns;
+  first.spec.c_padded = true;
+  plan_matmul_emit(p, &first);
+  plan_step contract = plan_step_begin(p, PLAN_RUN, "contract", chunk);
+  plan_bind(&contract, "t1", plan_at(t1));
+  plan_bind(&contract, "r", (plan_binding){r.memory, 4 * r.offset, 4 * r.row_stride});
+  if (beta) plan_bind(&contract, "beta", (plan_binding){beta, 0, 4 * ldb});
+  plan_bind(&contract, "v", plan_at(v));
+  plan_int(&contract, "hidden", H);
+  plan_int(&contract, "bottleneck", b);
+  plan_int(&contract, "ld1", columns);
+  plan_int(&contract, "ldr", r.row_stride);
+  plan_int(&contract, "ldb", beta ? ldb : 0);
+  plan_int(&contract, "ldv", lda);
+  plan_int(&contract, "row_block", CONTRACT_ROWS);
+  plan_step_end(&contract);
+  plan_matmul second = plan_matmul_init(p, PLAN_RUN, chunk, depth, h, (plan_place){v, 0, lda, 1, true});
+  second.b = plan_at(second_pack);
+  second.c = (plan_binding){y.memory, 0, 4 * y.row_stride};
+  second.spec.ldc = y.row_stride;
+  second.spec.c_padded = padded;
+  second.spec.accumulate = accumulate;
+  plan_matmul_emit(p, &second);
+  loop_set(p, loop, "body", steps_after(loop));
+  return true;
+}

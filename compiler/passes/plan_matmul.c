@@ -1,0 +1,106 @@
+/* Products and the packing of their right operands. */
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+
+#include "passes/plan.h"
+
+plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, int64_t k, int64_t n, plan_place a) {
+  plan_matmul matmul = {.fn = fn, .rows_dim = rows_dim};
+  matmul.spec.k = k;
+  matmul.spec.n = n;
+  matmul.spec.a_in_place = a.in_place;
+  matmul.spec.lda = a.row_stride;
+  matmul.spec.segments = 1;
+  matmul.spec.segment[0] = (hmoec_matmul_segment){plan_panels(n), HMOEC_ACTIVATION_NONE, false};
+  matmul.spec.dropped_panel_begin = plan_panels(n);
+  matmul.spec.dropped_k_begin = k;
+  matmul.spec.row_block = p->schedule.row_block;
+  matmul.a = (plan_binding){a.memory, 4 * a.offset, 0};
+  return matmul;
+}
+
+static const char *const activation_names[HMOEC_ACTIVATION_COUNT] = {"none", "relu", "gelu", "gelu_new", "silu"};
+
+void plan_matmul_emit(planner *p, const plan_matmul *m) {
+  const hmoec_matmul_spec *s = &m->spec;
+  plan_step step = plan_step_begin(p, m->fn, "grouped_matmul", m->rows_dim);
+  plan_bind(&step, "a", m->a);
+  plan_bind(&step, "b", m->b);
+  plan_bind(&step, "c", m->c);
+  plan_bind(&step, "blocks", m->blocks);
+  plan_bind(&step, "gather", m->gather);
+  plan_bind(&step, "scatter", m->scatter);
+  plan_bind(&step, "bias", m->bias);
+  plan_bind(&step, "row_gate", m->row_gate);
+  plan_bind(&step, "gated_bias", m->gated_bias);
+  plan_bind(&step, "pass", m->pass);
+  plan_bind(&step, "pass_index", m->pass_index);
+  plan_int(&step, "k", s->k);
+  plan_int(&step, "n", s->n);
+  plan_int(&step, "lda", s->lda);
+  plan_int(&step, "ldc", s->ldc);
+  const struct { const char *name; bool set; } flags[] = {
+      {"a_in_place", s->a_in_place}, {"c_padded", s->c_padded}, {"accumulate", s->accumulate}};
+  MlirAttribute names[3];
+  intptr_t set = 0;
+  for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+    if (flags[i].set) names[set++] = mlirStringAttrGet(p->context, mlirStringRefCreateFromCString(flags[i].name));
+  step.attributes[step.attribute_count++] =
+      (MlirNamedAttribute){mlirIdentifierGet(p->context, mlirStringRefCreateFromCString("flags")), mlirArrayAttrGet(p->context, set, names)};
+  MlirAttribute segments[6];
+  for (int64_t i = 0; i < s->segments; i++) {
+    segments[3 * i] = mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), s->segment[i].panel_end);
+    segments[3 * i + 1] = mlirStringAttrGet(p->context, mlirStringRefCreateFromCString(activation_names[s->segment[i].activation]));
+    segments[3 * i + 2] = mlirBoolAttrGet(p->context, s->segment[i].gated);
+  }
+  step.attributes[step.attribute_count++] =
+      (MlirNamedAttribute){mlirIdentifierGet(p->context, mlirStringRefCreateFromCString("segments")), mlirArrayAttrGet(p->context, (intptr_t)(3 * s->segments), segments)};
+  plan_ints(&step, "dropped", (int64_t[]){s->dropped_panel_begin, s->dropped_k_begin}, 2);
+  plan_int(&step, "b_group_bytes", s->b_group_bytes);
+  plan_int(&step, "bias_group_floats", s->bias_group_floats);
+  plan_int(&step, "pass_ld", s->pass_ld);
+  plan_int(&step, "row_block", s->row_block);
+  plan_step_end(&step);
+}
+
+plan_pack plan_pack_linear(plan_place w, int64_t n, int64_t k) {
+  return (plan_pack){.columns = plan_panels(n) * HMOE_PANEL, .q = 1, .real_columns = n, .column_stride = w.row_stride, .k_outer = 1, .k_inner = k,
+                     .k_inner_stride = w.col_stride, .source_offset = w.offset, .groups = 1, .group_bytes = 4 * plan_panels(n) * HMOE_PANEL * k,
+                     .outer_pitch = k, .panel_depth = k};
+}
+
+static void emit_pack(planner *p, const char *name, plan_memory *destination, plan_memory *source, const plan_pack *k) {
+  plan_step step = plan_step_begin(p, PLAN_OPEN, name, -1);
+  plan_bind(&step, "dst", plan_at(destination));
+  plan_bind(&step, "source", plan_at(source));
+  plan_ints(&step, "args", (int64_t[]){k->columns, k->q, k->real_columns, k->column_stride, k->q_stride, k->k_outer, k->k_inner, k->k_outer_stride,
+                                       k->k_inner_stride, k->source_offset, k->groups, k->source_group_stride, k->group_bytes, k->panel, k->depth,
+                                       k->outer_pitch, k->panel_depth}, 17);
+  plan_step_end(&step);
+}
+
+void plan_pack_emit(planner *p, plan_memory *destination, plan_memory *source, const plan_pack *pack) { emit_pack(p, "pack", destination, source, pack); }
+
+void plan_pack_vector_emit(planner *p, plan_memory *destination, plan_memory *source, const plan_pack *pack) {
+  emit_pack(p, "pack_vector", destination, source, pack);
+}
+
+plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, int64_t n, int64_t k) {
+  plan_pack pack = plan_pack_linear(w, n, k);
+  int64_t floats = pack.group_bytes / 4;
+  plan_memory *panels = fn == PLAN_RUN ? plan_weight(p, "f32", 1, floats) : plan_workspace(p, "f32", -1, 1, floats, 0);
+  plan_pack_emit(p, panels, w.memory, &pack);
+  return panels;
+}
+
+plan_binding plan_vector(planner *p, int fn, plan_place v, int64_t n) {
+  bool readable = strcmp(v.memory->kind, "weight") == 0 || (fn == PLAN_OPEN && strcmp(v.memory->kind, "param") != 0);
+  if (readable && v.row_stride == 1 && v.offset == 0) return plan_at(v.memory);
+  int64_t padded = plan_panels(n) * HMOE_PANEL; /* epilogues read whole vectors */
+  plan_pack pack = {.columns = padded, .q = 1, .real_columns = n, .column_stride = v.row_stride, .source_offset = v.offset, .groups = 1, .group_bytes = 4 * padded};
+  plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, "f32", 1, padded) : plan_workspace(p, "f32", -1, 1, padded, 0);
+  plan_pack_vector_emit(p, packed, v.memory, &pack);
+  return plan_at(packed);
+}

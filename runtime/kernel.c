@@ -1,0 +1,47 @@
+/* KERNEL steps: cuts the grid into tasks. Many blocks are tasks as they are; few blocks (few tokens) are cut into columns as well, so
+ * that every thread streams a part of the weights. What a task computes does not depend on the cut. */
+#include "runtime_internal.h"
+
+typedef struct kernel_job {
+  hmoe_kernel_call call;
+  hmoe_kernel_fn function;
+} kernel_job;
+
+static void run_task(void *context, uint64_t task, void *scratch) {
+  const kernel_job *job = context;
+  job->function(&job->call, (int64_t)task, scratch);
+}
+
+/* Two blocks a thread keep the threads even without cutting; below that, aim at four tasks a thread. */
+static uint64_t choose_splits(uint64_t blocks, uint64_t panels, uint64_t threads) {
+  if (threads == 1 || panels <= 1 || blocks == 0 || blocks >= 2 * threads) return 1;
+  return hmoe_min(panels, (4 * threads + blocks - 1) / blocks);
+}
+
+/* The blocks a kernel sees: all of the buffer, or the chunk of the loop it stands in. */
+static hmoe_status find_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, hmoe_kernel_call *call,
+                               uint64_t *out_count) {
+  const hmoe_blocks *blocks = NULL;
+  HMOE_TRY(hmoe_run_binding(run, step, binding, HMOE_READ, sizeof *blocks, &blocks));
+  if (blocks == run->chunk_blocks) {
+    call->first_block = run->chunk_first;
+    *out_count = (uint64_t)run->chunk_count;
+    return HMOE_OK;
+  }
+  uint64_t capacity = (hmoe_run_binding_bytes(run, step, binding) - sizeof *blocks) / sizeof(hmoe_block);
+  if (blocks->count < 0 || (uint64_t)blocks->count > capacity)
+    return hmoe_step_fail(run, step, "%d blocks in a buffer for %llu", blocks->count, (unsigned long long)capacity);
+  *out_count = (uint64_t)blocks->count;
+  return HMOE_OK;
+}
+
+hmoe_status hmoe_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
+  const uint64_t *args = hmoe_step_args(run, step);
+  HMOE_TRY(hmoe_run_bind_all(run, step));
+  kernel_job job = {.call = {.buffers = run->workspace->pointers, .rows = hmoe_run_rows(run, step), .splits = 1},
+                    .function = run->model->kernels[step->kernel]};
+  uint64_t blocks = ((uint64_t)job.call.rows + args[1] - 1) / args[1];
+  if (args[0] == HMOE_GRID_BLOCKS) HMOE_TRY(find_blocks(run, step, (uint32_t)args[3], &job.call, &blocks));
+  if (args[0] != HMOE_GRID_ROWS) job.call.splits = (int64_t)choose_splits(blocks, args[2], run->model->workers.threads);
+  return hmoe_run_parallel(run, step, blocks * (uint64_t)job.call.splits, run_task, &job);
+}

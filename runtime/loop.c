@@ -1,0 +1,150 @@
+/* LOOP: runs the steps of its body once per chunk, so that what they need is bounded by the chunk and not by the run.
+ *
+ *   rows:    [0, rows) in chunks; sets the CHUNK dimensions
+ *   groups:  the distinct groups of a GROUP_SETS result in chunks; what a group needs is generated into slot 0..n-1 of a buffer
+ *   cached:  the same, but slots belong to the model's cache and only groups that it lacks are generated
+ *
+ * A groups loop may stand inside a rows loop. Bindings advance by the rows loop's items, or by groups outside one. */
+#include "runtime_internal.h"
+
+#include <string.h>
+
+static hmoe_status set_dims(hmoe_run *run, const hmoe_plan_step *step, uint32_t kind, int64_t value) {
+  for (uint32_t i = 0; i < run->entry->dims.count; i++) {
+    if (run->dims[i].kind != kind) continue;
+    if ((uint64_t)value > run->dims[i].factor)
+      return hmoe_step_fail(run, step, "chunk of %lld, dim %u holds %llu", (long long)value, i, (unsigned long long)run->dims[i].factor);
+    run->workspace->dims[i] = value;
+  }
+  return hmoe_run_derive_dims(run);
+}
+
+static hmoe_status loop_rows(hmoe_run *run, const hmoe_plan_step *step, uint32_t body) {
+  const uint64_t *args = hmoe_step_args(run, step);
+  int64_t rows = hmoe_run_rows(run, step), chunk = (int64_t)args[2];
+  hmoe_status status = HMOE_OK;
+  run->in_rows = true;
+  for (int64_t done = 0; status == HMOE_OK && done < rows; done += chunk) {
+    run->items_done = (uint64_t)done;
+    status = set_dims(run, step, HMOE_DIM_CHUNK, rows - done < chunk ? rows - done : chunk);
+    if (status == HMOE_OK) status = hmoe_run_steps(run, body, body + (uint32_t)args[0]);
+  }
+  run->in_rows = false;
+  run->items_done = 0;
+  return status;
+}
+
+/* Bindings of a loop over groups. */
+typedef struct group_loop {
+  hmoe_blocks *blocks;
+  hmoe_block *block; /* the blocks behind the header */
+  uint64_t block_capacity;
+  const int32_t *sets;
+  int32_t *todo_sets, *todo_slot, *todo_token;
+  const int32_t *row_token;
+  uint64_t row_count, top_k;
+} group_loop;
+
+static hmoe_status bind_groups(const hmoe_run *run, const hmoe_plan_step *step, bool cached, group_loop *loop) {
+  const uint64_t *args = hmoe_step_args(run, step);
+  uint64_t chunk = args[2], word = sizeof(int32_t);
+  *loop = (group_loop){.top_k = args[3]};
+  HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_WRITE, sizeof *loop->blocks, &loop->blocks));
+  loop->block = (hmoe_block *)(loop->blocks + 1);
+  loop->block_capacity = (hmoe_run_binding_bytes(run, step, 0) - sizeof *loop->blocks) / sizeof *loop->block;
+  if (loop->blocks->count < 0 || (uint64_t)loop->blocks->count > loop->block_capacity || loop->blocks->groups < 0 ||
+      loop->blocks->groups > loop->blocks->count)
+    return hmoe_step_fail(run, step, "%d blocks of %d groups in a buffer for %llu blocks", loop->blocks->count, loop->blocks->groups,
+                          (unsigned long long)loop->block_capacity);
+  uint64_t set_bytes = hmoe_mul((uint64_t)loop->blocks->groups, hmoe_mul(loop->top_k, word));
+  HMOE_TRY(hmoe_run_binding(run, step, 1, cached ? HMOE_READ : HMOE_OPTIONAL, set_bytes, &loop->sets));
+  HMOE_TRY(hmoe_run_binding(run, step, 2, HMOE_WRITE | HMOE_OPTIONAL, hmoe_mul(chunk, loop->top_k * word), &loop->todo_sets));
+  HMOE_TRY(hmoe_run_binding(run, step, 3, HMOE_WRITE | HMOE_OPTIONAL, chunk * word, &loop->todo_slot));
+  HMOE_TRY(hmoe_run_binding(run, step, 4, HMOE_WRITE | HMOE_OPTIONAL, chunk * word, &loop->todo_token));
+  HMOE_TRY(hmoe_run_binding(run, step, 5, loop->todo_token ? HMOE_READ : HMOE_OPTIONAL, 0, &loop->row_token));
+  loop->row_count = hmoe_run_binding_bytes(run, step, 5) / word;
+  if (loop->todo_sets && !loop->sets) return hmoe_step_fail(run, step, "binding 1 is missing");
+  return HMOE_OK;
+}
+
+/* Writes the n-th group to generate. */
+static void add_todo(const group_loop *loop, uint64_t n, int32_t group, int32_t slot, const hmoe_block *first) {
+  if (loop->todo_sets)
+    memcpy(loop->todo_sets + n * loop->top_k, loop->sets + (uint64_t)group * loop->top_k, loop->top_k * sizeof(int32_t));
+  if (loop->todo_slot) loop->todo_slot[n] = slot;
+  if (loop->todo_token && first->row >= 0 && (uint64_t)first->row < loop->row_count) loop->todo_token[n] = loop->row_token[first->row];
+}
+
+/* Blocks of groups [group, group + count), which are next in line from `block` on; -1 when the blocks are not in that order. */
+static int32_t count_blocks(const group_loop *loop, int32_t block, int32_t group, int32_t count) {
+  int32_t current = group - 1, end = block;
+  for (; end < loop->blocks->count && loop->block[end].group < group + count; end++) {
+    if (loop->block[end].group != current && loop->block[end].group != ++current) return -1;
+  }
+  return current == group + count - 1 ? end - block : -1;
+}
+
+/* One chunk: slots[i] becomes the group of the blocks of its i-th group; missing[0..missing_count) index the groups to generate. */
+static void prepare_chunk(const group_loop *loop, const int32_t *slots, const int32_t *missing, uint64_t missing_count, int32_t block,
+                          int32_t block_count, int32_t group) {
+  uint64_t next = 0;
+  for (int32_t i = 0, last = -1; i < block_count; i++) {
+    hmoe_block *b = &loop->block[block + i];
+    int32_t index = b->group - group;
+    if (index != last && next < missing_count && missing[next] == index) {
+      add_todo(loop, next, b->group, slots[index], b);
+      next++;
+    }
+    last = index;
+    b->group = slots[index];
+  }
+}
+
+static hmoe_status loop_groups(hmoe_run *run, const hmoe_plan_step *step, uint32_t body, bool cached) {
+  const uint64_t *args = hmoe_step_args(run, step);
+  uint32_t end = body + (uint32_t)args[0], generated = cached ? body + (uint32_t)args[4] : end;
+  hmoe_cache *cache = cached ? run->model->caches[args[5]] : NULL;
+  int32_t *slots = run->workspace->loop_slots, *missing = run->workspace->loop_missing;
+  group_loop loop;
+  HMOE_TRY(bind_groups(run, step, cached, &loop));
+
+  hmoe_status status = HMOE_OK;
+  int32_t groups = loop.blocks->groups, chunk = (int32_t)args[2], block = 0;
+  run->chunk_blocks = loop.blocks;
+  for (int32_t group = 0; status == HMOE_OK && group < groups; group += chunk) {
+    int32_t count = groups - group < chunk ? groups - group : chunk;
+    int32_t block_count = count_blocks(&loop, block, group, count);
+    if (block_count < 0) {
+      status = hmoe_step_fail(run, step, "blocks are not in the order of their groups");
+      break;
+    }
+    uint64_t missing_count = (uint64_t)count;
+    if (cached) {
+      hmoe_cache_acquire(cache, loop.sets + (uint64_t)group * loop.top_k, (uint64_t)count, slots, missing, &missing_count);
+    } else {
+      for (int32_t i = 0; i < count; i++) slots[i] = missing[i] = i;
+    }
+    prepare_chunk(&loop, slots, missing, missing_count, block, block_count, group);
+    run->chunk_first = block;
+    run->chunk_count = block_count;
+    block += block_count;
+    if (!run->in_rows) run->items_done = (uint64_t)group;
+    status = set_dims(run, step, HMOE_DIM_MISSING, (int64_t)missing_count);
+    if (status == HMOE_OK && (!cached || missing_count)) status = hmoe_run_steps(run, body, generated);
+    if (cached) {
+      hmoe_cache_publish(cache, slots, missing, missing_count, status == HMOE_OK);
+      if (status == HMOE_OK) status = hmoe_run_steps(run, generated, end);
+      hmoe_cache_release(cache, slots, (uint64_t)count);
+    }
+  }
+  run->chunk_blocks = NULL;
+  if (!run->in_rows) run->items_done = 0;
+  return status;
+}
+
+hmoe_status hmoe_step_loop(hmoe_run *run, const hmoe_plan_step *step) {
+  uint64_t kind = hmoe_step_args(run, step)[1];
+  uint32_t body = (uint32_t)(step - run->steps) + 1;
+  if (kind == HMOE_LOOP_ROWS) return loop_rows(run, step, body);
+  return loop_groups(run, step, body, kind == HMOE_LOOP_CACHED);
+}

@@ -1,0 +1,144 @@
+/* Opens and closes models. Open, read top to bottom: check the object, choose code and threads, find the weights, and either map
+ * packed ones or pack the checkpoint's by running entry 0; what the checkpoint held is unmapped before open returns. */
+#include "runtime_internal.h"
+
+#include <string.h>
+
+enum { ZERO_CHUNK = 4 << 20 };
+
+typedef struct zero_job {
+  uint8_t *memory;
+  uint64_t size_bytes;
+} zero_job;
+
+static void zero_chunk(void *context, uint64_t task, void *scratch) {
+  (void)scratch;
+  const zero_job *job = context;
+  uint64_t begin = task * ZERO_CHUNK;
+  memset(job->memory + begin, 0, hmoe_min(ZERO_CHUNK, job->size_bytes - begin));
+}
+
+/* The weight arena, zeroed by all threads: padding must be zero, and pages are spread by whoever touches them first. */
+static hmoe_status create_arena(hmoe_model *model) {
+  void *memory = NULL;
+  HMOE_TRY(hmoe_allocate(&model->allocator, model->plan->weight_bytes, "the packed weights", &memory));
+  model->owned_arena = memory;
+  model->arena = memory;
+  zero_job job = {memory, model->plan->weight_bytes};
+  hmoe_job zero = {.task = zero_chunk, .context = &job, .count = hmoe_round_up(job.size_bytes, ZERO_CHUNK) / ZERO_CHUNK, .last = true};
+  bool spinning;
+  return hmoe_workers_run(&model->workers, &zero, &spinning);
+}
+
+static hmoe_status pack_checkpoint(hmoe_model *model, const hmoe_mapping *mapping, const hmoe_options *options) {
+  hmoe_safetensors file = {0};
+  hmoe_params params = {0};
+  hmoe_status status = hmoe_safetensors_init(&file, mapping, &model->allocator);
+  if (status == HMOE_OK) status = hmoe_params_init(&params, model->plan, &file, &model->allocator);
+  if (status == HMOE_OK) status = create_arena(model);
+  if (status == HMOE_OK) status = hmoe_run_open_entry(model, &params);
+  if (status == HMOE_OK) hmoe_params_note_surplus(&file, options);
+  hmoe_params_deinit(&params);
+  hmoe_safetensors_deinit(&file);
+  return status;
+}
+
+static hmoe_status open_weights(hmoe_model *model, const hmoe_weights *weights, const hmoe_options *options) {
+  hmoe_mapping mapping;
+  HMOE_TRY(hmoe_mapping_init(&mapping, weights));
+  hmoe_status status;
+  if (hmoe_packed_detect(&mapping)) {
+    status = hmoe_packed_open(&mapping, model->plan, options->flags, &model->arena);
+    if (status == HMOE_OK) {
+      model->packed = mapping;
+      model->packed.name = NULL;
+      return HMOE_OK;
+    }
+  } else {
+    status = pack_checkpoint(model, &mapping, options);
+  }
+  hmoe_mapping_deinit(&mapping);
+  return status;
+}
+
+static hmoe_status create_caches(hmoe_model *model) {
+  uint32_t count = model->plan->caches.count;
+  if (!count) return HMOE_OK;
+  void *memory = NULL;
+  HMOE_TRY(hmoe_allocate(&model->allocator, count * sizeof *model->caches, "the selection caches", &memory));
+  memset(memory, 0, count * sizeof *model->caches);
+  model->caches = memory;
+  const hmoe_plan_cache *caches = HMOE_PLAN_ARRAY(model->plan, model->plan->caches, hmoe_plan_cache);
+  for (uint32_t i = 0; i < count; i++) HMOE_TRY(hmoe_cache_create(&caches[i], &model->allocator, &model->caches[i]));
+  return HMOE_OK;
+}
+
+static hmoe_status check_kernels(const hmoe_model *model) {
+  for (uint32_t i = 0; i < model->object->kernel_count; i++)
+    if (!model->kernels[i]) return hmoe_fail(HMOE_INCOMPATIBLE, "the object's kernel %u has no %s version", i, hmoe_cpu_name(model->cpu));
+  return HMOE_OK;
+}
+
+static hmoe_status open_model(hmoe_model *model, const hmoe_weights *weights, const hmoe_options *options) {
+  HMOE_TRY(hmoe_cpu_choose(model->object, options->cpu, &model->cpu));
+  model->kernels = model->object->kernels[model->cpu];
+  HMOE_TRY(check_kernels(model));
+  HMOE_TRY(hmoe_workers_init(&model->workers, options));
+  HMOE_TRY(create_caches(model));
+  return open_weights(model, weights, options);
+}
+
+hmoe_status hmoe_model_open(const hmoe_model_object *object, const hmoe_weights *weights, const hmoe_options *options,
+                            hmoe_model **out_model) {
+  if (!out_model) return hmoe_fail(HMOE_INVALID_ARGUMENT, "open: out_model is NULL");
+  *out_model = NULL;
+  if (!object || !weights) return hmoe_fail(HMOE_INVALID_ARGUMENT, "open: %s is NULL", object ? "weights" : "object");
+  hmoe_options chosen;
+  HMOE_TRY(hmoe_options_read(options, &chosen));
+  hmoe_plan_limits limits;
+  HMOE_TRY(hmoe_plan_check(object, &limits));
+
+  hmoe_allocator allocator = chosen.allocator ? *chosen.allocator : hmoe_allocator_default();
+  void *memory = NULL;
+  HMOE_TRY(hmoe_allocate(&allocator, sizeof(hmoe_model), "a model", &memory));
+  hmoe_model *model = memory;
+  *model = (hmoe_model){.self_bytes = sizeof *model, .allocator = allocator, .object = object, .plan = object->plan, .limits = limits};
+  model->entries = HMOE_PLAN_ARRAY(model->plan, model->plan->entries, hmoe_plan_entry);
+  model->debug_run = hmoe_debug_enabled("run");
+  pthread_mutex_init(&model->mutex, NULL);
+  hmoe_status status = open_model(model, weights, &chosen);
+  if (status == HMOE_OK) *out_model = model;
+  else hmoe_model_close(model);
+  return status;
+}
+
+void hmoe_model_close(hmoe_model *model) {
+  if (!model) return;
+  while (model->free_workspaces) {
+    hmoe_workspace *workspace = model->free_workspaces;
+    model->free_workspaces = workspace->next;
+    hmoe_workspace_destroy(model, workspace);
+  }
+  uint32_t caches = model->caches ? model->plan->caches.count : 0;
+  for (uint32_t i = 0; i < caches; i++) hmoe_cache_destroy(model->caches[i], &model->allocator);
+  hmoe_release(&model->allocator, model->caches, caches * sizeof *model->caches);
+  hmoe_workers_deinit(&model->workers);
+  hmoe_release(&model->allocator, model->owned_arena, model->plan->weight_bytes);
+  hmoe_mapping_deinit(&model->packed);
+  pthread_mutex_destroy(&model->mutex);
+  hmoe_allocator allocator = model->allocator;
+  hmoe_release(&allocator, model, model->self_bytes);
+}
+
+const char *hmoe_model_cpu(const hmoe_model *model) { return hmoe_cpu_name(model->cpu); }
+
+size_t hmoe_model_threads(const hmoe_model *model) { return model->workers.threads; }
+
+size_t hmoe_model_weight_bytes(const hmoe_model *model) { return model->plan->weight_bytes; }
+
+size_t hmoe_model_workspace_bytes(hmoe_model *model) {
+  pthread_mutex_lock(&model->mutex);
+  size_t bytes = model->workspace_bytes;
+  pthread_mutex_unlock(&model->mutex);
+  return bytes;
+}

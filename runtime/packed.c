@@ -1,0 +1,150 @@
+/* Packed weights (.hmw): the weight arena of an opened model in a file, to be mapped and used in place by any number of processes.
+ *
+ *   [packed_header][zeros up to data_offset, a multiple of 4096][weight_bytes of data]
+ *
+ * The stamp says for which model, schedule and compiler the data was laid out; nothing else makes two files interchangeable. */
+#include "runtime_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+enum { FORMAT_VERSION = 1, DATA_OFFSET = 4096, NAME_BYTES = 256 };
+
+static const char magic[8] = {'H', 'M', 'O', 'E', 'W', 'T', 'S', '\n'};
+
+typedef struct packed_header {
+  char magic[8];
+  uint32_t format_version, header_bytes;
+  uint64_t layout;       /* plan.layout */
+  uint64_t weight_bytes;
+  uint64_t data_offset;
+  uint64_t data_hash;    /* XXH3 of the data */
+  char name[NAME_BYTES]; /* of the model, zero-padded */
+  uint64_t header_hash;  /* XXH3 of all bytes before it */
+} packed_header;
+
+static uint64_t hash_of_header(const packed_header *header) { return XXH3_64bits(header, offsetof(packed_header, header_hash)); }
+
+static void copy_name(const hmoe_plan *plan, char name[NAME_BYTES]) {
+  memset(name, 0, NAME_BYTES);
+  memcpy(name, HMOE_PLAN_ARRAY(plan, plan->name, char), hmoe_min(plan->name.count, NAME_BYTES - 1));
+}
+
+bool hmoe_packed_detect(const hmoe_mapping *mapping) {
+  return mapping->size_bytes >= sizeof magic && !memcmp(mapping->data, magic, sizeof magic);
+}
+
+hmoe_status hmoe_packed_open(const hmoe_mapping *mapping, const hmoe_plan *plan, uint32_t flags, const uint8_t **out_arena) {
+  const char *file = mapping->name;
+  packed_header header;
+  if (mapping->size_bytes < DATA_OFFSET)
+    return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: truncated: expected at least %d bytes, found %llu", file, DATA_OFFSET,
+                     (unsigned long long)mapping->size_bytes);
+  memcpy(&header, mapping->data, sizeof header);
+  if (header.format_version != FORMAT_VERSION)
+    return hmoe_fail(HMOE_INCOMPATIBLE, "%s: expected .hmw format %d, found %u: pack it again", file, FORMAT_VERSION,
+                     header.format_version);
+  if (header.header_bytes != sizeof header || header.header_hash != hash_of_header(&header) || header.name[NAME_BYTES - 1] != 0 ||
+      header.data_offset != DATA_OFFSET)
+    return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: the header is damaged (its checksum does not match)", file);
+
+  char name[NAME_BYTES];
+  copy_name(plan, name);
+  if (strcmp(header.name, name) != 0)
+    return hmoe_fail(HMOE_INCOMPATIBLE, "%s: packed for model '%s', this is '%s'", file, header.name, name);
+  if (header.layout != plan->layout)
+    return hmoe_fail(HMOE_INCOMPATIBLE, "%s: packed for another model, schedule or compiler (stamp %016llx, expected %016llx): pack it again",
+                     file, (unsigned long long)header.layout, (unsigned long long)plan->layout);
+  if (header.weight_bytes != plan->weight_bytes)
+    return hmoe_fail(HMOE_INCOMPATIBLE, "%s: expected %llu bytes of weights, found %llu: pack it again", file,
+                     (unsigned long long)plan->weight_bytes, (unsigned long long)header.weight_bytes);
+  uint64_t expected = hmoe_add(DATA_OFFSET, header.weight_bytes);
+  if (mapping->size_bytes != expected)
+    return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: %s: expected %llu bytes, found %llu", file,
+                     mapping->size_bytes < expected ? "truncated" : "too long", (unsigned long long)expected,
+                     (unsigned long long)mapping->size_bytes);
+  const uint8_t *data = mapping->data + DATA_OFFSET;
+  if ((uintptr_t)data % HMOE_ALIGNMENT)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "%s: packed weights in memory must be %d-byte aligned", file, HMOE_ALIGNMENT);
+  if (!(flags & HMOE_TRUST_WEIGHTS) && XXH3_64bits(data, header.weight_bytes) != header.data_hash)
+    return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: the data is damaged (its checksum does not match)", file);
+  *out_arena = data;
+  return HMOE_OK;
+}
+
+static bool write_all(int fd, const void *data, uint64_t size_bytes) {
+  const uint8_t *bytes = data;
+  while (size_bytes) {
+    ssize_t written = write(fd, bytes, hmoe_min(size_bytes, 1u << 30));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    bytes += written;
+    size_bytes -= (uint64_t)written;
+  }
+  return true;
+}
+
+/* The name must survive a crash as well as the bytes do; not every file system offers it, so failure is no error. */
+static void sync_directory(const char *path, char *directory) {
+  const char *slash = strrchr(path, '/');
+  if (slash) snprintf(directory, (size_t)(slash - path) + 2, "%s", path);
+  else strcpy(directory, ".");
+  int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  (void)fsync(fd);
+  close(fd);
+}
+
+hmoe_status hmoe_model_save(const hmoe_model *model, const char *path) {
+  static _Atomic unsigned saves;
+  if (!model || !path || !*path) return hmoe_fail(HMOE_INVALID_ARGUMENT, "save: model and path must be given");
+
+  uint8_t head[DATA_OFFSET] = {0};
+  packed_header header = {.format_version = FORMAT_VERSION,
+                          .header_bytes = sizeof header,
+                          .layout = model->plan->layout,
+                          .weight_bytes = model->plan->weight_bytes,
+                          .data_offset = DATA_OFFSET,
+                          .data_hash = XXH3_64bits(model->arena, model->plan->weight_bytes)};
+  memcpy(header.magic, magic, sizeof magic);
+  copy_name(model->plan, header.name);
+  header.header_hash = hash_of_header(&header);
+  memcpy(head, &header, sizeof header);
+
+  uint64_t name_bytes = strlen(path) + 64;
+  void *memory = NULL;
+  HMOE_TRY(hmoe_allocate(&model->allocator, name_bytes, "a file name", &memory));
+  char *temporary = memory;
+  snprintf(temporary, name_bytes, "%s.%ld.%u.tmp", path, (long)getpid(), atomic_fetch_add(&saves, 1));
+
+  hmoe_status status = HMOE_OK;
+  int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (fd < 0) {
+    status = hmoe_fail(HMOE_IO_ERROR, "%s: cannot create: %s", temporary, strerror(errno));
+    goto done;
+  }
+  bool written = write_all(fd, head, sizeof head) && write_all(fd, model->arena, model->plan->weight_bytes) && fsync(fd) == 0;
+  int reason = errno;
+  if (close(fd) != 0 && written) {
+    written = false;
+    reason = errno;
+  }
+  if (written && rename(temporary, path) != 0) {
+    written = false;
+    reason = errno;
+  }
+  if (written) {
+    sync_directory(path, temporary);
+  } else {
+    unlink(temporary);
+    status = hmoe_fail(HMOE_IO_ERROR, "%s: cannot write: %s", path, strerror(reason));
+  }
+done:
+  hmoe_release(&model->allocator, temporary, name_bytes);
+  return status;
+}

@@ -1,0 +1,235 @@
+/* Runs an entry: its steps in order, a barrier between them. A run owns a workspace from begin to end and shares the rest of the
+ * model, which nothing changes after open, with the other runs. */
+#include "runtime_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+int64_t hmoe_run_rows(const hmoe_run *run, const hmoe_plan_step *step) {
+  return step->rows_dim == HMOE_NONE ? 0 : run->workspace->dims[step->rows_dim];
+}
+
+hmoe_status hmoe_step_fail(const hmoe_run *run, const hmoe_plan_step *step, const char *format, ...) {
+  char text[512];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  return hmoe_fail(HMOE_INCOMPATIBLE, "plan: entry %u step %u (%s): %s", run->entry_index, (unsigned)(step - run->steps),
+                   hmoe_step_name(step->kind), text);
+}
+
+/* Address and bytes of a binding; false when it starts behind the end of its buffer. */
+static bool resolve(const hmoe_run *run, const hmoe_plan_step *step, uint32_t index, hmoe_memory *out_memory) {
+  const hmoe_plan_binding *binding = &HMOE_PLAN_ARRAY(run->model->plan, step->bindings, hmoe_plan_binding)[index];
+  *out_memory = (hmoe_memory){0};
+  if (binding->buffer == HMOE_NONE) return true;
+  hmoe_memory memory = run->workspace->buffers[binding->buffer];
+  uint64_t start = hmoe_add(binding->offset_bytes, hmoe_mul(binding->advance_bytes, run->items_done));
+  if (start > memory.size_bytes) return false;
+  *out_memory = (hmoe_memory){memory.data ? memory.data + start : NULL, memory.size_bytes - start};
+  return true;
+}
+
+static hmoe_status fail_start(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding) {
+  return hmoe_step_fail(run, step, "binding %u starts behind the end of its buffer", binding);
+}
+
+uint64_t hmoe_run_binding_bytes(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding) {
+  hmoe_memory memory;
+  return binding < step->bindings.count && resolve(run, step, binding, &memory) ? memory.size_bytes : 0;
+}
+
+hmoe_status hmoe_run_binding(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, int access, uint64_t bytes,
+                             void *out_pointer) {
+  void *none = NULL;
+  memcpy(out_pointer, &none, sizeof none);
+  const hmoe_plan_binding *bindings = HMOE_PLAN_ARRAY(run->model->plan, step->bindings, hmoe_plan_binding);
+  if (binding >= step->bindings.count || bindings[binding].buffer == HMOE_NONE) {
+    if (access & HMOE_OPTIONAL) return HMOE_OK;
+    return hmoe_step_fail(run, step, "binding %u is missing", binding);
+  }
+  uint32_t kind = run->buffers[bindings[binding].buffer].kind;
+  bool constant = kind == HMOE_BUFFER_INPUT || kind == HMOE_BUFFER_PARAM || (kind == HMOE_BUFFER_WEIGHT && run->entry_index != 0);
+  if ((access & HMOE_WRITE) && constant) return hmoe_step_fail(run, step, "binding %u may not be written", binding);
+  hmoe_memory memory;
+  if (!resolve(run, step, binding, &memory)) return fail_start(run, step, binding);
+  if (memory.size_bytes < bytes)
+    return hmoe_step_fail(run, step, "binding %u has %llu bytes, %llu are needed", binding, (unsigned long long)memory.size_bytes,
+                          (unsigned long long)bytes);
+  memcpy(out_pointer, &memory.data, sizeof memory.data);
+  return HMOE_OK;
+}
+
+hmoe_status hmoe_run_bind_all(hmoe_run *run, const hmoe_plan_step *step) {
+  for (uint32_t i = 0; i < step->bindings.count; i++) {
+    hmoe_memory memory;
+    if (!resolve(run, step, i, &memory)) return fail_start(run, step, i);
+    run->workspace->pointers[i] = memory.data;
+  }
+  return HMOE_OK;
+}
+
+hmoe_status hmoe_run_parallel(hmoe_run *run, const hmoe_plan_step *step, uint64_t count, hmoe_task_fn task, void *context) {
+  hmoe_job job = {.task = task,
+                  .context = context,
+                  .count = count,
+                  .scratch = run->workspace->scratch,
+                  .scratch_stride = run->workspace->scratch_stride,
+                  .last = (uint32_t)(step - run->steps) >= run->last_parallel};
+  return hmoe_workers_run(&run->model->workers, &job, &run->spinning);
+}
+
+static double seconds_now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static hmoe_status run_step(hmoe_run *run, const hmoe_plan_step *step) {
+  static hmoe_status (*const functions[HMOE_STEP_COUNT])(hmoe_run *, const hmoe_plan_step *) = {
+      [HMOE_STEP_KERNEL] = hmoe_step_kernel,
+      [HMOE_STEP_GROUP] = hmoe_step_group,
+      [HMOE_STEP_GROUP_SETS] = hmoe_step_group_sets,
+      [HMOE_STEP_LOOP] = hmoe_step_loop,
+      [HMOE_STEP_PACK] = hmoe_step_pack,
+      [HMOE_STEP_PACK_VECTOR] = hmoe_step_pack_vector,
+      [HMOE_STEP_COPY] = hmoe_step_copy,
+      [HMOE_STEP_SELECTIONS] = hmoe_step_selections,
+      [HMOE_STEP_WEIGHT_EMBEDDING] = hmoe_step_weight_embedding,
+  };
+  if (!run->model->debug_run) return functions[step->kind](run, step);
+  double start = seconds_now();
+  hmoe_status status = functions[step->kind](run, step);
+  fprintf(stderr, "hmoe: entry %u step %u %s", run->entry_index, (unsigned)(step - run->steps), hmoe_step_name(step->kind));
+  if (step->kind == HMOE_STEP_KERNEL) fprintf(stderr, " %u", step->kernel);
+  if (step->rows_dim != HMOE_NONE) fprintf(stderr, " rows=%lld", (long long)hmoe_run_rows(run, step));
+  fprintf(stderr, " %.3f ms%s\n", (seconds_now() - start) * 1e3, status == HMOE_OK ? "" : " FAILED");
+  return status;
+}
+
+hmoe_status hmoe_run_steps(hmoe_run *run, uint32_t first, uint32_t end) {
+  for (uint32_t i = first; i < end; i++) {
+    const hmoe_plan_step *step = &run->steps[i];
+    HMOE_TRY(run_step(run, step));
+    if (step->kind == HMOE_STEP_LOOP) i += (uint32_t)hmoe_step_args(run, step)[0]; /* the loop ran them */
+  }
+  return HMOE_OK;
+}
+
+static hmoe_run make_run(hmoe_model *model, uint32_t entry) {
+  hmoe_run run = {.model = model, .entry = &model->entries[entry], .entry_index = entry};
+  run.dims = HMOE_PLAN_ARRAY(model->plan, run.entry->dims, hmoe_plan_dim);
+  run.buffers = HMOE_PLAN_ARRAY(model->plan, run.entry->buffers, hmoe_plan_buffer);
+  run.steps = HMOE_PLAN_ARRAY(model->plan, run.entry->steps, hmoe_plan_step);
+  uint32_t last = run.entry->steps.count;
+  while (last > 0 && !hmoe_step_is_parallel(run.steps[last - 1].kind)) last--;
+  run.last_parallel = last ? last - 1 : 0;
+  return run;
+}
+
+static hmoe_status run_all_steps(hmoe_run *run) {
+  hmoe_status status = hmoe_run_steps(run, 0, run->entry->steps.count);
+  if (run->spinning) hmoe_workers_rest(&run->model->workers);
+  return status;
+}
+
+/* The f32 copy of one parameter, tensor after tensor. */
+static hmoe_status load_param(hmoe_run *run, const hmoe_plan_buffer *buffer, hmoe_memory *memory) {
+  const hmoe_plan_param *param = &run->params->list[buffer->index];
+  uint64_t elements = hmoe_param_elements(param), bytes = elements * param->count * sizeof(float);
+  if (memory->size_bytes > bytes)
+    return hmoe_fail(HMOE_INCOMPATIBLE, "plan: entry 0: parameter %u has %llu bytes, %llu are expected", buffer->index,
+                     (unsigned long long)bytes, (unsigned long long)memory->size_bytes);
+  void *data = NULL;
+  HMOE_TRY(hmoe_allocate(&run->model->allocator, bytes, "a parameter", &data));
+  memory->data = data;
+  memory->size_bytes = bytes;
+  for (uint32_t i = 0; i < param->count; i++) {
+    const hmoe_tensor *tensor = run->params->tensors[run->params->first[buffer->index] + i];
+    tensor->dtype->read(tensor->data, 1, elements, (float *)data + i * elements, 1);
+  }
+  return HMOE_OK;
+}
+
+hmoe_status hmoe_run_open_entry(hmoe_model *model, const hmoe_params *params) {
+  hmoe_run run = make_run(model, 0);
+  run.params = params;
+  hmoe_status status = hmoe_workspace_acquire(model, &run.workspace);
+  if (status != HMOE_OK) return status;
+  uint32_t loaded = 0; /* buffers before it may own a parameter */
+  status = hmoe_run_begin(&run, NULL);
+  if (status == HMOE_OK) status = hmoe_run_place_slots(&run);
+  for (; status == HMOE_OK && loaded < run.entry->buffers.count; loaded++)
+    if (run.buffers[loaded].kind == HMOE_BUFFER_PARAM) status = load_param(&run, &run.buffers[loaded], &run.workspace->buffers[loaded]);
+  if (status == HMOE_OK) status = run_all_steps(&run);
+  for (uint32_t i = 0; i < loaded; i++)
+    if (run.buffers[i].kind == HMOE_BUFFER_PARAM)
+      hmoe_release(&model->allocator, run.workspace->buffers[i].data, run.workspace->buffers[i].size_bytes);
+  hmoe_workspace_destroy(model, run.workspace);
+  return status;
+}
+
+/* Nothing to do when there are outputs and all of them are empty. */
+static bool writes_nothing(const hmoe_run *run) {
+  bool outputs = false;
+  for (uint32_t i = 0; i < run->entry->buffers.count; i++) {
+    if (run->buffers[i].kind != HMOE_BUFFER_OUTPUT) continue;
+    outputs = true;
+    if (run->workspace->buffers[i].size_bytes) return false;
+  }
+  return outputs;
+}
+
+/* The caller's pointers: given, naturally aligned, and outputs apart from inputs. */
+static hmoe_status place_tensors(hmoe_run *run, const void *const *inputs, void *const *outputs) {
+  const hmoe_plan *plan = run->model->plan;
+  const hmoe_plan_entry *entry = run->entry;
+  hmoe_memory *buffers = run->workspace->buffers;
+  for (uint32_t i = 0; i < entry->buffers.count; i++) {
+    uint32_t kind = run->buffers[i].kind, index = run->buffers[i].index;
+    if (kind != HMOE_BUFFER_INPUT && kind != HMOE_BUFFER_OUTPUT) continue;
+    bool input = kind == HMOE_BUFFER_INPUT;
+    const hmoe_plan_tensor *tensor = &HMOE_PLAN_ARRAY(plan, input ? entry->inputs : entry->outputs, hmoe_plan_tensor)[index];
+    const void *data = input ? (inputs ? inputs[index] : NULL) : (outputs ? outputs[index] : NULL);
+    const char *side = input ? "input" : "output";
+    int length = (int)hmoe_min(tensor->name.count, 200);
+    const char *name = HMOE_PLAN_ARRAY(plan, tensor->name, char);
+    if (!data && buffers[i].size_bytes) return hmoe_fail(HMOE_INVALID_ARGUMENT, "%s '%.*s' is NULL", side, length, name);
+    unsigned alignment = tensor->dtype == 2 ? 8 : 4;
+    if ((uintptr_t)data % alignment)
+      return hmoe_fail(HMOE_INVALID_ARGUMENT, "%s '%.*s' is not %u-byte aligned", side, length, name, alignment);
+    buffers[i].data = (uint8_t *)(uintptr_t)data;
+  }
+  for (uint32_t i = 0; i < entry->buffers.count; i++) {
+    if (run->buffers[i].kind != HMOE_BUFFER_OUTPUT) continue;
+    uintptr_t begin = (uintptr_t)buffers[i].data, end = begin + buffers[i].size_bytes;
+    for (uint32_t j = 0; j < entry->buffers.count; j++) {
+      if (run->buffers[j].kind != HMOE_BUFFER_INPUT) continue;
+      uintptr_t other = (uintptr_t)buffers[j].data;
+      if (begin < other + buffers[j].size_bytes && other < end)
+        return hmoe_fail(HMOE_INVALID_ARGUMENT, "output %u overlaps input %u", run->buffers[i].index, run->buffers[j].index);
+    }
+  }
+  return HMOE_OK;
+}
+
+hmoe_status hmoe_model_run(hmoe_model *model, uint32_t entry, const int64_t *dims, const void *const *inputs, void *const *outputs) {
+  if (!model) return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: the model is NULL");
+  if (entry == 0 || entry >= model->plan->entries.count)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: expected an entry from 1 to %u, found %u", model->plan->entries.count - 1, entry);
+  hmoe_run run = make_run(model, entry);
+  if (!dims && run.entry->dims.count && run.dims[0].kind == HMOE_DIM_INPUT)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: dims is NULL");
+  HMOE_TRY(hmoe_workspace_acquire(model, &run.workspace));
+  hmoe_status status = hmoe_run_begin(&run, dims);
+  if (status == HMOE_OK && !writes_nothing(&run)) {
+    status = place_tensors(&run, inputs, outputs);
+    if (status == HMOE_OK) status = hmoe_run_place_slots(&run);
+    if (status == HMOE_OK) status = run_all_steps(&run);
+  }
+  hmoe_workspace_return(model, run.workspace);
+  return status;
+}

@@ -1,0 +1,158 @@
+/* Memory of a run. Each run in progress owns one workspace; finished runs leave theirs in the model's free list, so that later runs of
+ * the same size allocate nothing. Slots are laid out for the sizes of the run at hand and the block behind them only grows. */
+#include "runtime_internal.h"
+
+#include <string.h>
+
+/* No buffer is larger, and products of two stay below 2^63. */
+static const int64_t dim_max = (int64_t)1 << 40;
+
+static hmoe_status create(hmoe_model *model, hmoe_workspace **out_workspace) {
+  const hmoe_plan_limits *limits = &model->limits;
+  /* One block: the structure, then its tables from the widest element down. */
+  uint64_t bytes = sizeof(hmoe_workspace);
+  uint64_t dims_at = bytes;
+  bytes = hmoe_add(bytes, limits->dims * sizeof(int64_t));
+  uint64_t buffers_at = bytes;
+  bytes = hmoe_add(bytes, limits->buffers * sizeof(hmoe_memory));
+  uint64_t slots_at = bytes;
+  bytes = hmoe_add(bytes, limits->slots * sizeof(uint64_t));
+  uint64_t pointers_at = bytes;
+  bytes = hmoe_add(bytes, limits->bindings * sizeof(void *));
+  uint64_t loop_at = bytes;
+  bytes = hmoe_add(bytes, limits->loop_groups * 2 * sizeof(int32_t));
+
+  void *memory = NULL;
+  HMOE_TRY(hmoe_allocate(&model->allocator, bytes, "a workspace", &memory));
+  memset(memory, 0, bytes);
+  uint8_t *base = memory;
+  hmoe_workspace *workspace = memory;
+  workspace->self_bytes = bytes;
+  workspace->dims = (int64_t *)(void *)(base + dims_at);
+  workspace->buffers = (hmoe_memory *)(void *)(base + buffers_at);
+  workspace->slot_offsets = (uint64_t *)(void *)(base + slots_at);
+  workspace->pointers = (void **)(void *)(base + pointers_at);
+  workspace->loop_slots = (int32_t *)(void *)(base + loop_at);
+  workspace->loop_missing = workspace->loop_slots + limits->loop_groups;
+
+  workspace->scratch_stride = hmoe_round_up(hmoe_max(model->plan->scratch_bytes, 1), HMOE_ALIGNMENT);
+  uint64_t scratch_bytes = hmoe_mul(workspace->scratch_stride, model->workers.threads);
+  hmoe_status status = hmoe_allocate(&model->allocator, scratch_bytes, "the scratch of kernels", &memory);
+  if (status != HMOE_OK) {
+    hmoe_workspace_destroy(model, workspace);
+    return status;
+  }
+  workspace->scratch = memory;
+  workspace->scratch_bytes = scratch_bytes;
+  pthread_mutex_lock(&model->mutex);
+  model->workspace_bytes += scratch_bytes;
+  pthread_mutex_unlock(&model->mutex);
+  *out_workspace = workspace;
+  return HMOE_OK;
+}
+
+hmoe_status hmoe_workspace_acquire(hmoe_model *model, hmoe_workspace **out_workspace) {
+  pthread_mutex_lock(&model->mutex);
+  hmoe_workspace *workspace = model->free_workspaces;
+  if (workspace) model->free_workspaces = workspace->next;
+  pthread_mutex_unlock(&model->mutex);
+  if (!workspace) return create(model, out_workspace);
+  *out_workspace = workspace;
+  return HMOE_OK;
+}
+
+void hmoe_workspace_return(hmoe_model *model, hmoe_workspace *workspace) {
+  pthread_mutex_lock(&model->mutex);
+  workspace->next = model->free_workspaces;
+  model->free_workspaces = workspace;
+  pthread_mutex_unlock(&model->mutex);
+}
+
+void hmoe_workspace_destroy(hmoe_model *model, hmoe_workspace *workspace) {
+  pthread_mutex_lock(&model->mutex);
+  model->workspace_bytes -= workspace->scratch_bytes + workspace->slots_bytes;
+  pthread_mutex_unlock(&model->mutex);
+  hmoe_release(&model->allocator, workspace->scratch, workspace->scratch_bytes);
+  hmoe_release(&model->allocator, workspace->slots, workspace->slots_bytes);
+  hmoe_release(&model->allocator, workspace, workspace->self_bytes);
+}
+
+static hmoe_status reserve_slots(hmoe_run *run, uint64_t bytes) {
+  hmoe_model *model = run->model;
+  hmoe_workspace *workspace = run->workspace;
+  if (bytes <= workspace->slots_bytes) return HMOE_OK;
+  void *memory = NULL;
+  HMOE_TRY(hmoe_allocate(&model->allocator, bytes, "the workspace of a run", &memory));
+  uint64_t old_bytes = workspace->slots_bytes;
+  hmoe_release(&model->allocator, workspace->slots, old_bytes);
+  workspace->slots = memory;
+  workspace->slots_bytes = bytes;
+  pthread_mutex_lock(&model->mutex);
+  model->workspace_bytes += bytes - old_bytes;
+  pthread_mutex_unlock(&model->mutex);
+  return HMOE_OK;
+}
+
+hmoe_status hmoe_run_derive_dims(hmoe_run *run) {
+  int64_t *values = run->workspace->dims;
+  for (uint32_t i = 0; i < run->entry->dims.count; i++) {
+    const hmoe_plan_dim *dim = &run->dims[i];
+    uint64_t value = dim->factor;
+    if (dim->kind == HMOE_DIM_SCALE) value = hmoe_mul(dim->factor, (uint64_t)values[dim->source]);
+    else if (dim->kind == HMOE_DIM_MIN) value = hmoe_min(dim->factor, (uint64_t)values[dim->source]);
+    else if (dim->kind != HMOE_DIM_CONST) continue;
+    if (value > (uint64_t)dim_max)
+      return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: dimension %u of entry %u exceeds %lld", i, run->entry_index,
+                       (long long)dim_max);
+    values[i] = (int64_t)value;
+  }
+  return HMOE_OK;
+}
+
+hmoe_status hmoe_run_begin(hmoe_run *run, const int64_t *dims) {
+  hmoe_workspace *workspace = run->workspace;
+  for (uint32_t i = 0; i < run->entry->dims.count; i++) {
+    const hmoe_plan_dim *dim = &run->dims[i];
+    if (dim->kind == HMOE_DIM_INPUT) {
+      if (dims[i] < 0 || dims[i] > dim_max)
+        return hmoe_fail(HMOE_INVALID_ARGUMENT, "dims[%u]: expected 0 to %lld, found %lld", i, (long long)dim_max, (long long)dims[i]);
+      workspace->dims[i] = dims[i];
+    } else if (dim->kind == HMOE_DIM_CHUNK || dim->kind == HMOE_DIM_MISSING) {
+      workspace->dims[i] = (int64_t)hmoe_min(dim->factor, (uint64_t)dim_max); /* sizes are for the largest chunk */
+    }
+  }
+  HMOE_TRY(hmoe_run_derive_dims(run));
+
+  hmoe_model *model = run->model;
+  for (uint32_t i = 0; i < run->entry->buffers.count; i++) {
+    const hmoe_plan_buffer *buffer = &run->buffers[i];
+    uint64_t bytes = buffer->fixed_bytes;
+    if (buffer->dim != HMOE_NONE) bytes = hmoe_add(bytes, hmoe_mul((uint64_t)workspace->dims[buffer->dim], buffer->bytes_per_row));
+    uint8_t *data = NULL;
+    if (buffer->kind == HMOE_BUFFER_WEIGHT) data = (uint8_t *)(uintptr_t)model->arena + buffer->offset;
+    if (buffer->kind == HMOE_BUFFER_CACHE) data = hmoe_cache_arena(model->caches[buffer->index]) + buffer->offset;
+    workspace->buffers[i] = (hmoe_memory){data, bytes};
+  }
+  return HMOE_OK;
+}
+
+hmoe_status hmoe_run_place_slots(hmoe_run *run) {
+  hmoe_workspace *workspace = run->workspace;
+  memset(workspace->slot_offsets, 0, run->entry->slots * sizeof *workspace->slot_offsets);
+  for (uint32_t i = 0; i < run->entry->buffers.count; i++) {
+    if (run->buffers[i].kind != HMOE_BUFFER_WORKSPACE) continue;
+    uint64_t *slot = &workspace->slot_offsets[run->buffers[i].index];
+    *slot = hmoe_max(*slot, workspace->buffers[i].size_bytes);
+  }
+  uint64_t total = 0;
+  for (uint32_t i = 0; i < run->entry->slots; i++) {
+    uint64_t size = workspace->slot_offsets[i];
+    workspace->slot_offsets[i] = total;
+    total = hmoe_add(total, hmoe_round_up(size, HMOE_ALIGNMENT));
+  }
+  HMOE_TRY(reserve_slots(run, total));
+  for (uint32_t i = 0; i < run->entry->buffers.count; i++)
+    if (run->buffers[i].kind == HMOE_BUFFER_WORKSPACE)
+      workspace->buffers[i].data = workspace->slots + workspace->slot_offsets[run->buffers[i].index];
+  return HMOE_OK;
+}

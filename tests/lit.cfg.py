@@ -1,0 +1,71 @@
+"""lit: tests/ir (*.mlir), tests/cli and tests/repro (*.test). Run `lit BUILD/tests`; CMake writes BUILD/tests/lit.site.cfg.py.
+
+RUN lines are bash with pipefail. A test that needs a CPU says `REQUIRES: avx2` or `REQUIRES: avx512`, so that a machine without
+it reports the test as unsupported. Substitutions, besides lit's own (%s, %S, %t, %T):
+
+  %hmoec %hmoec-opt %FileCheck %not %python %cmake programs
+  %cc, %compiler, %cflags                         the C compiler with the build's sanitizer flags; both apart
+  %source %models %golden %build %include         folders; %golden is tests/golden, %include the public headers
+  %runtime                                        libhmoert.a and what it needs, for the end of a %cc line
+"""
+import os
+import sys
+
+import lit.formats
+
+config.name = "hmoec"
+config.test_format = lit.formats.ShTest(execute_external=True)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs", "fuzz", "golden", "numeric", "unit"]
+config.test_source_root = os.path.join(config.hmoe_source, "tests")
+config.test_exec_root = os.path.join(config.hmoe_build, "tests", "lit")
+lit_config.maxIndividualTestTime = 300
+
+source, build, tools = config.hmoe_source, config.hmoe_build, config.hmoe_llvm_tools
+runtime = f"{build}/lib/libhmoert.a -lpthreadpool -lcjson -lxxhash -lpthread -lm"
+for name, value in [
+    ("hmoec-opt", f"{build}/bin/hmoec-opt"),
+    ("hmoec", f"{build}/bin/hmoec"),
+    ("FileCheck", f"{tools}/FileCheck"),
+    ("not", f"{tools}/not"),
+    ("python", sys.executable),
+    ("cc", f"{config.hmoe_compiler} {config.hmoe_cflags}".strip()),
+    ("compiler", config.hmoe_compiler),
+    ("cflags", config.hmoe_cflags),
+    ("cmake", config.hmoe_cmake),
+    ("models", f"{source}/models"),
+    ("golden", f"{source}/tests/golden"),
+    ("include", f"{source}/include"),
+    ("runtime", runtime),
+    ("source", source),
+    ("build", build),
+]:
+    config.substitutions.append((rf"%{name}\b", value))
+
+config.environment["PATH"] = os.pathsep.join([f"{build}/bin", tools, os.environ.get("PATH", "")])
+for variable in ("HMOE_CPU", "HMOE_DEBUG", "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS", "TMPDIR"):
+    if variable in os.environ:
+        config.environment[variable] = os.environ[variable]
+
+
+def cpu_flags():
+    """Flags of the first processor as Linux names them; empty where that cannot be read."""
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("flags"):
+                    return set(line.split(":", 1)[1].split())
+    except OSError:
+        pass
+    return set()
+
+
+flags = cpu_flags()
+if {"avx2", "fma"} <= flags:
+    config.available_features.add("avx2")
+if {"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"} <= flags:
+    config.available_features.add("avx512")
+if os.geteuid() == 0:
+    config.available_features.add("root")
+if config.hmoe_sanitize:
+    config.available_features.add("sanitizer")

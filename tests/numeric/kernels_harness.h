@@ -1,0 +1,138 @@
+/* Shared by the kernel tests: compile a list of kernels, run one of them in every version this machine has, and keep watch around
+ * every buffer: memory ends at a page that cannot be touched, and what lies before it must stay as it was. */
+#ifndef KERNELS_HARNESS_H
+#define KERNELS_HARNESS_H
+
+#include <inttypes.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+#include <mlir-c/RegisterEverything.h>
+
+#include "codegen/cpu/codegen.h"
+#include "hmoe/abi.h"
+
+/* ---- random numbers; the seed is printed, and HMOE_TEST_SEED sets it ---- */
+
+static uint64_t harness_state;
+
+static inline void harness_seed(void) {
+  const char *given = getenv("HMOE_TEST_SEED");
+  harness_state = given ? strtoull(given, NULL, 0) : 20240711u;
+  printf("seed %" PRIu64 "\n", harness_state);
+}
+
+static inline uint64_t harness_random(void) {
+  uint64_t z = (harness_state += 0x9e3779b97f4a7c15u);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+static inline int64_t harness_below(int64_t bound) { return (int64_t)(harness_random() % (uint64_t)bound); }
+static inline bool harness_coin(void) { return harness_random() & 1; }
+static inline float harness_float(void) { return (float)((double)(harness_random() >> 11) * 0x1p-52 - 1.0); } /* [-1, 1) */
+
+/* ---- watched memory ---- */
+
+typedef struct harness_buffer { char *map; size_t map_bytes; void *data; size_t bytes; } harness_buffer;
+enum { HARNESS_PAGE = 4096, HARNESS_FILL = 0xa5 };
+
+static inline harness_buffer harness_alloc(size_t bytes) {
+  harness_buffer b = {.bytes = bytes};
+  size_t body = (bytes + HARNESS_PAGE) / HARNESS_PAGE * HARNESS_PAGE + HARNESS_PAGE;
+  b.map_bytes = body + HARNESS_PAGE;
+  b.map = mmap(NULL, b.map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  assert_ptr_not_equal(b.map, MAP_FAILED);
+  memset(b.map, HARNESS_FILL, body);
+  assert_int_equal(mprotect(b.map + body, HARNESS_PAGE, PROT_NONE), 0);
+  b.data = b.map + body - bytes;
+  return b;
+}
+
+static inline void harness_free(harness_buffer *b) {
+  for (char *p = b->map; p < (char *)b->data; p++)
+    if ((unsigned char)*p != HARNESS_FILL) fail_msg("written %td bytes before a buffer", (char *)b->data - p);
+  munmap(b->map, b->map_bytes);
+  *b = (harness_buffer){0};
+}
+
+static inline harness_buffer harness_floats(int64_t count) {
+  harness_buffer b = harness_alloc((size_t)count * 4);
+  float *data = b.data;
+  for (int64_t i = 0; i < count; i++) data[i] = harness_float();
+  return b;
+}
+
+/* ---- compiling and running ---- */
+
+typedef struct harness_unit {
+  MlirContext context;
+  hmoec_diagnostics *diagnostics;
+  hmoec_loaded *loaded;
+  const hmoe_model_object *object;
+  hmoec_cpu_schedule schedule;
+  size_t scratch_bytes;
+} harness_unit;
+
+static inline bool harness_has_version(int version) {
+  switch (version) {
+    case HMOE_CPU_PORTABLE: return true;
+    case HMOE_CPU_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    default:
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
+  }
+}
+
+static inline harness_unit harness_compile(const hmoec_kernel *kernels, size_t count, hmoec_cpu_schedule schedule) {
+  harness_unit u = {.schedule = schedule, .scratch_bytes = hmoec_cpu_scratch_bytes(&schedule)};
+  MlirDialectRegistry registry = mlirDialectRegistryCreate();
+  mlirRegisterAllDialects(registry);
+  u.context = mlirContextCreateWithRegistry(registry, false);
+  mlirDialectRegistryDestroy(registry);
+  u.diagnostics = hmoec_diagnostics_create(stderr);
+  hmoec_diagnostics_attach(u.diagnostics, u.context);
+  hmoec_cpu_unit unit = {.name = "test", .kernels = kernels, .kernel_count = count, .plan = "plan", .plan_bytes = 4,
+                         .schedule = schedule, .versions = 7};
+  char *bytes;
+  size_t size;
+  assert_true(hmoec_cpu_generate(u.context, &unit, HMOEC_CPU_OBJECT, u.diagnostics, &bytes, &size));
+  assert_true(hmoec_object_load("test", bytes, size, u.diagnostics, &u.loaded, &u.object));
+  free(bytes);
+  assert_int_equal(u.object->abi_version, HMOE_ABI_VERSION);
+  assert_int_equal(u.object->kernel_count, count);
+  assert_memory_equal(u.object->plan, "plan", 4);
+  return u;
+}
+
+static inline void harness_destroy(harness_unit *u) {
+  hmoec_loaded_destroy(u->loaded);
+  mlirContextDestroy(u->context);
+  hmoec_diagnostics_destroy(u->diagnostics);
+}
+
+/* Runs all tasks, in a random order, each with scratch full of NaN and a watch around it. */
+static inline void harness_run(const harness_unit *u, int version, size_t kernel, void *const *buffers, int64_t rows, int64_t blocks,
+                               int64_t splits) {
+  hmoe_kernel_call call = {.buffers = buffers, .rows = rows, .splits = splits};
+  harness_buffer scratch = harness_alloc(u->scratch_bytes);
+  assert_true(((uintptr_t)scratch.data & 63) == 0);
+  int64_t tasks = blocks * splits, start = tasks ? harness_below(tasks) : 0;
+  for (int64_t i = 0; i < tasks; i++) {
+    memset(scratch.data, 0xff, scratch.bytes);
+    u->object->kernels[version][kernel](&call, (i + start) % tasks, scratch.data);
+  }
+  harness_free(&scratch);
+}
+
+static inline int64_t harness_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+
+#define HARNESS_EACH_VERSION(v) for (int v = 0; v < HMOE_CPU_COUNT; v++) if (harness_has_version(v))
+
+#endif

@@ -1,0 +1,103 @@
+/* The builder by hand, and the door that loads models from files. */
+#include "spec_testing.h"
+
+#include <unistd.h>
+
+static const hmoec_location here = {.file = "by hand", .line = 1, .column = 1};
+
+static void test_build_by_hand(void **state) {
+  (void)state;
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
+  hmoec_builder *builder = hmoec_builder_create(test_context(), diagnostics, here, "plain");
+  const hmoec_shape x_shape = {.element = HMOEC_F32, .rank = 2, .dims = {HMOEC_DYNAMIC, 8}},
+                    w_shape = {.element = HMOEC_F32, .rank = 2, .dims = {4, 8}};
+  MlirValue x, w, again, results[HMOEC_MAX_RESULTS];
+  size_t result_count;
+  assert_true(hmoec_builder_input(builder, here, "x", &x_shape, &x));
+  assert_true(hmoec_builder_parameter(builder, here, "w", 0, &w_shape, &w));
+  assert_true(hmoec_builder_parameter(builder, here, "w", 0, &w_shape, &again));
+  assert_true(mlirValueEqual(w, again));
+  assert_true(hmoec_builder_op(builder, here, "linear", (MlirValue[]){x, w}, 2, NULL, 0, results, &result_count));
+  assert_int_equal(result_count, 1);
+  assert_true(hmoec_builder_output(builder, here, "y", results[0]));
+  MlirModule module;
+  assert_true(hmoec_builder_finish(builder, &module));
+  assert_true(hmoec_verify(module, diagnostics));
+  assert_int_equal(hmoec_diagnostics_errors(diagnostics), 0);
+  mlirModuleDestroy(module);
+  hmoec_builder_destroy(builder);
+  hmoec_diagnostics_destroy(diagnostics);
+}
+
+static void test_builder_errors(void **state) {
+  (void)state;
+  const hmoec_shape shape = {.element = HMOEC_F32, .rank = 1, .dims = {8}}, other = {.element = HMOEC_F32, .rank = 1, .dims = {9}},
+                    empty = {.element = HMOEC_F32, .rank = 1, .dims = {0}};
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
+  hmoec_builder *builder = hmoec_builder_create(test_context(), diagnostics, here, "2bad");
+  MlirValue x, unused, results[HMOEC_MAX_RESULTS];
+  size_t result_count;
+  assert_int_equal(hmoec_diagnostics_errors(diagnostics), 1);
+  assert_true(hmoec_builder_input(builder, here, "x", &shape, &x));
+  assert_false(hmoec_builder_input(builder, here, "x", &shape, &unused));
+  assert_false(hmoec_builder_input(builder, here, "a b", &shape, &unused));
+  assert_false(hmoec_builder_input(builder, here, "z", &empty, &unused));
+  assert_false(hmoec_builder_output(builder, here, "while", x));
+  assert_true(hmoec_builder_parameter(builder, here, "w", 0, &shape, &unused));
+  assert_false(hmoec_builder_parameter(builder, here, "w", 0, &other, &unused));
+  assert_false(hmoec_builder_op(builder, here, "nothing", &x, 1, NULL, 0, results, &result_count));
+  assert_true(hmoec_builder_output(builder, here, "y", x));
+  MlirModule module;
+  assert_false(hmoec_builder_finish(builder, &module));
+  assert_int_equal(hmoec_diagnostics_errors(diagnostics), 7);
+  hmoec_builder_destroy(builder);
+  hmoec_builder_destroy(NULL);
+  hmoec_diagnostics_destroy(diagnostics);
+}
+
+/* Writes a file in a new folder, loads it, and expects a message. */
+static void expect_load(const char *name, const char *text, const hmoec_define *defines, size_t define_count, hmoec_failure failure,
+                        const char *message) {
+  char folder[] = "/tmp/hmoec-load-XXXXXX", path[128];
+  assert_non_null(mkdtemp(folder));
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  if (text) {
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+  }
+  test_result result = test_build(path, NULL, 0, NULL, defines, define_count);
+  unlink(path);
+  rmdir(folder);
+  assert_int_equal(result.built, failure == HMOEC_FAILURE_NONE);
+  assert_int_equal(result.failure, failure);
+  test_expect(*message ? result.messages : result.ir, message, name);
+  test_result_deinit(&result);
+}
+
+static const char mlir_text[] = "func.func @m(%x: tensor<?x8xf32> {hmoe.name = \"x\"}) -> (tensor<?x8xf32> {hmoe.name = \"y\"}) "
+                                "attributes {hmoe.model = \"m\"} {\n"
+                                "  %y = \"hmoe.add\"(%x, %x) : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>\n"
+                                "  return %y : tensor<?x8xf32>\n}\n";
+
+static void test_load(void **state) {
+  (void)state;
+  const hmoec_define define = {"h", "3"};
+  expect_load("m.mlir", mlir_text, NULL, 0, HMOEC_FAILURE_NONE, "");
+  expect_load("m.mlir", mlir_text, &define, 1, HMOEC_FAILURE_USAGE, "error: -D h=3: only a spec has dims and options");
+  expect_load("m.mlir", "func.func @m(", NULL, 0, HMOEC_FAILURE_INPUT, "m.mlir:1:");
+  expect_load("m.spec", NULL, NULL, 0, HMOEC_FAILURE_INPUT, "m.spec: error: cannot open: No such file or directory");
+  expect_load("m.txt", "", NULL, 0, HMOEC_FAILURE_INPUT, "m.txt: error: expected a .spec or a .mlir file");
+  expect_load(".spec", "", NULL, 0, HMOEC_FAILURE_INPUT, ".spec:1:1: error: the spec has no line `model NAME`");
+  expect_load("", NULL, NULL, 0, HMOEC_FAILURE_INPUT, "error: Hugging Face directories are not supported in this version");
+  expect_load("m.spec", "model m\ninclude \"/dev/null\"\n", NULL, 0, HMOEC_FAILURE_INPUT,
+              "cannot include /dev/null: it is not a regular file");
+  expect_load("m.spec", "model m\ninclude \"./m.spec\"\n", NULL, 0, HMOEC_FAILURE_INPUT, "includes itself");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_build_by_hand), cmocka_unit_test(test_builder_errors),
+                                     cmocka_unit_test(test_load)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,249 @@
+/* Builds what the compiler would: plans, objects and checkpoints, small enough to be written in a test. */
+#ifndef RUNTIME_FIXTURE_H
+#define RUNTIME_FIXTURE_H
+
+#include "runtime_internal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { FIXTURE_ITEMS = 64, FIXTURE_BYTES = 1 << 16 };
+
+/* ---- plans ---- */
+
+typedef struct fixture_entry {
+  hmoe_plan_entry entry;
+  hmoe_plan_dim dims[FIXTURE_ITEMS];
+  hmoe_plan_tensor inputs[8], outputs[8];
+  hmoe_plan_buffer buffers[FIXTURE_ITEMS];
+  hmoe_plan_step steps[FIXTURE_ITEMS];
+} fixture_entry;
+
+/* The blob grows from its start; the header is written at the end, by plan_finish. */
+typedef struct fixture_plan {
+  _Alignas(64) uint8_t bytes[FIXTURE_BYTES];
+  uint32_t used;
+  hmoe_plan header;
+  hmoe_plan_param params[FIXTURE_ITEMS];
+  hmoe_plan_cache caches[4];
+  fixture_entry entries[4];
+  hmoe_model_object object;
+} fixture_plan;
+
+static inline hmoe_plan_span plan_put(fixture_plan *plan, const void *data, size_t element_bytes, uint32_t count) {
+  hmoe_plan_span span = {plan->used, count};
+  size_t bytes = element_bytes * count;
+  assert_true(plan->used + bytes + 8 <= FIXTURE_BYTES);
+  if (bytes) memcpy(plan->bytes + plan->used, data, bytes);
+  plan->used += (uint32_t)((bytes + 7) / 8 * 8);
+  return span;
+}
+
+static inline hmoe_plan_span plan_text(fixture_plan *plan, const char *text) { return plan_put(plan, text, 1, (uint32_t)strlen(text)); }
+
+static inline fixture_plan *plan_create(const char *name) {
+  fixture_plan *plan = aligned_alloc(64, (sizeof *plan + 63) / 64 * 64);
+  assert_non_null(plan);
+  memset(plan, 0, sizeof *plan);
+  plan->used = sizeof(hmoe_plan);
+  plan->header.name = plan_text(plan, name);
+  plan->header.layout = 0x1234;
+  plan->header.scratch_bytes = 64;
+  return plan;
+}
+
+static inline uint32_t plan_param(fixture_plan *plan, const char *key, uint32_t count, uint32_t rank, const uint64_t *shape) {
+  hmoe_plan_param *param = &plan->params[plan->header.params.count];
+  *param = (hmoe_plan_param){.key = plan_text(plan, key), .count = count, .rank = rank};
+  memcpy(param->shape, shape, rank * sizeof *shape);
+  return plan->header.params.count++;
+}
+#define SHAPE(...) (sizeof((uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t)), (const uint64_t[]){__VA_ARGS__}
+
+static inline uint32_t plan_cache(fixture_plan *plan, uint64_t slots, uint64_t bytes, uint32_t top_k) {
+  plan->caches[plan->header.caches.count] = (hmoe_plan_cache){slots, bytes, top_k, 0};
+  return plan->header.caches.count++;
+}
+
+static inline fixture_entry *plan_entry(fixture_plan *plan, const char *name) {
+  fixture_entry *entry = &plan->entries[plan->header.entries.count++];
+  entry->entry.name = plan_text(plan, name);
+  return entry;
+}
+
+static inline uint32_t plan_dim(fixture_entry *entry, uint32_t kind, uint32_t source, uint64_t factor) {
+  entry->dims[entry->entry.dims.count] = (hmoe_plan_dim){kind, source, factor};
+  return entry->entry.dims.count++;
+}
+
+static inline uint32_t plan_buffer(fixture_entry *entry, uint32_t kind, uint32_t index, uint64_t offset, uint64_t fixed_bytes,
+                                   uint64_t bytes_per_row, uint32_t dim) {
+  entry->buffers[entry->entry.buffers.count] = (hmoe_plan_buffer){kind, index, offset, fixed_bytes, bytes_per_row, dim, 0};
+  if (kind == HMOE_BUFFER_WORKSPACE && index >= entry->entry.slots) entry->entry.slots = index + 1;
+  return entry->entry.buffers.count++;
+}
+
+/* A workspace buffer in a slot of its own. */
+static inline uint32_t plan_temporary(fixture_entry *entry, uint64_t fixed_bytes, uint64_t bytes_per_row, uint32_t dim) {
+  return plan_buffer(entry, HMOE_BUFFER_WORKSPACE, entry->entry.slots, 0, fixed_bytes, bytes_per_row, dim);
+}
+
+static inline uint32_t plan_weight(fixture_plan *plan, fixture_entry *entry, uint64_t bytes) {
+  uint64_t offset = plan->header.weight_bytes;
+  plan->header.weight_bytes += (bytes + 63) / 64 * 64;
+  return plan_buffer(entry, HMOE_BUFFER_WEIGHT, 0, offset, bytes, 0, HMOE_NONE);
+}
+
+/* The same weights seen from another entry. */
+static inline uint32_t plan_share(fixture_entry *entry, const fixture_entry *from, uint32_t buffer) {
+  entry->buffers[entry->entry.buffers.count] = from->buffers[buffer];
+  return entry->entry.buffers.count++;
+}
+
+static inline uint32_t plan_input(fixture_plan *plan, fixture_entry *entry, const char *name, uint32_t dtype, uint64_t bytes_per_row) {
+  entry->inputs[entry->entry.inputs.count] = (hmoe_plan_tensor){.name = plan_text(plan, name), .dtype = dtype, .rank = 2, .shape = {-1, 1}};
+  return plan_buffer(entry, HMOE_BUFFER_INPUT, entry->entry.inputs.count++, 0, 0, bytes_per_row, 0);
+}
+
+static inline uint32_t plan_output(fixture_plan *plan, fixture_entry *entry, const char *name, uint32_t dtype, uint64_t bytes_per_row) {
+  entry->outputs[entry->entry.outputs.count] = (hmoe_plan_tensor){.name = plan_text(plan, name), .dtype = dtype, .rank = 2, .shape = {-1, 1}};
+  return plan_buffer(entry, HMOE_BUFFER_OUTPUT, entry->entry.outputs.count++, 0, 0, bytes_per_row, 0);
+}
+
+static inline hmoe_plan_step *plan_step(fixture_plan *plan, fixture_entry *entry, uint32_t kind, uint32_t kernel, uint32_t rows_dim,
+                                        uint32_t binding_count, const hmoe_plan_binding *bindings, uint32_t arg_count,
+                                        const uint64_t *args) {
+  hmoe_plan_step *step = &entry->steps[entry->entry.steps.count++];
+  *step = (hmoe_plan_step){.kind = kind, .kernel = kernel, .rows_dim = rows_dim};
+  step->bindings = plan_put(plan, bindings, sizeof *bindings, binding_count);
+  step->args = plan_put(plan, args, sizeof *args, arg_count);
+  return step;
+}
+#define AT(index) {.buffer = (index)}
+#define BINDINGS(...) \
+  (uint32_t)(sizeof((hmoe_plan_binding[]){__VA_ARGS__}) / sizeof(hmoe_plan_binding)), (const hmoe_plan_binding[]){__VA_ARGS__}
+#define ARGS(...) (uint32_t)(sizeof((uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t)), (const uint64_t[]){__VA_ARGS__}
+
+static inline const hmoe_model_object *plan_finish(fixture_plan *plan, const hmoe_kernel_fn *kernels, uint32_t kernel_count) {
+  static const hmoe_kernel_fn no_kernels[1];
+  hmoe_plan_entry entries[4];
+  uint32_t count = plan->header.entries.count;
+  for (uint32_t i = 0; i < count; i++) {
+    fixture_entry *e = &plan->entries[i];
+    e->entry.dims = plan_put(plan, e->dims, sizeof *e->dims, e->entry.dims.count);
+    e->entry.inputs = plan_put(plan, e->inputs, sizeof *e->inputs, e->entry.inputs.count);
+    e->entry.outputs = plan_put(plan, e->outputs, sizeof *e->outputs, e->entry.outputs.count);
+    e->entry.buffers = plan_put(plan, e->buffers, sizeof *e->buffers, e->entry.buffers.count);
+    e->entry.steps = plan_put(plan, e->steps, sizeof *e->steps, e->entry.steps.count);
+    entries[i] = e->entry;
+  }
+  plan->header.entries = plan_put(plan, entries, sizeof *entries, count);
+  plan->header.params = plan_put(plan, plan->params, sizeof *plan->params, plan->header.params.count);
+  plan->header.caches = plan_put(plan, plan->caches, sizeof *plan->caches, plan->header.caches.count);
+  plan->header.magic = HMOE_PLAN_MAGIC;
+  plan->header.abi_version = HMOE_ABI_VERSION;
+  plan->header.bytes = plan->used;
+  memcpy(plan->bytes, &plan->header, sizeof plan->header);
+  plan->object = (hmoe_model_object){.abi_version = HMOE_ABI_VERSION,
+                                     .kernel_count = kernel_count,
+                                     .plan = plan->bytes,
+                                     .plan_bytes = plan->used,
+                                     .kernels = {[HMOE_CPU_PORTABLE] = kernels ? kernels : no_kernels}};
+  return &plan->object;
+}
+
+/* ---- checkpoints ---- */
+
+typedef struct fixture_file {
+  char header[8192];
+  size_t header_used;
+  uint8_t *data;
+  size_t data_bytes;
+  uint8_t *bytes; /* the whole file, after file_finish */
+  size_t size_bytes;
+} fixture_file;
+
+static inline void file_tensor(fixture_file *file, const char *name, const char *dtype, uint32_t rank, const uint64_t *shape,
+                               const void *data, size_t bytes) {
+  file->header_used += (size_t)snprintf(file->header + file->header_used, sizeof file->header - file->header_used,
+                                        "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", file->header_used ? "," : "{", name, dtype);
+  for (uint32_t i = 0; i < rank; i++)
+    file->header_used += (size_t)snprintf(file->header + file->header_used, sizeof file->header - file->header_used, "%s%llu",
+                                          i ? "," : "", (unsigned long long)shape[i]);
+  file->header_used += (size_t)snprintf(file->header + file->header_used, sizeof file->header - file->header_used,
+                                        "],\"data_offsets\":[%zu,%zu]}", file->data_bytes, file->data_bytes + bytes);
+  file->data = realloc(file->data, file->data_bytes + bytes + 1);
+  if (bytes) memcpy(file->data + file->data_bytes, data, bytes);
+  file->data_bytes += bytes;
+}
+#define FILE_SHAPE(...) (uint32_t)(sizeof((uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t)), (const uint64_t[]){__VA_ARGS__}
+
+static inline hmoe_weights file_finish(fixture_file *file) {
+  file->header_used += (size_t)snprintf(file->header + file->header_used, sizeof file->header - file->header_used, "%s}",
+                                        file->header_used ? "" : "{");
+  uint64_t length = file->header_used;
+  file->size_bytes = 8 + file->header_used + file->data_bytes;
+  file->bytes = malloc(file->size_bytes);
+  memcpy(file->bytes, &length, 8);
+  memcpy(file->bytes + 8, file->header, file->header_used);
+  if (file->data_bytes) memcpy(file->bytes + 8 + file->header_used, file->data, file->data_bytes);
+  return (hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .path = "toy.safetensors", .data = file->bytes, .size_bytes = file->size_bytes};
+}
+
+static inline void file_deinit(fixture_file *file) {
+  free(file->data);
+  free(file->bytes);
+  *file = (fixture_file){0};
+}
+
+/* ---- the rest ---- */
+
+static inline hmoe_options fixture_options(uint32_t threads) { return (hmoe_options){.struct_size = sizeof(hmoe_options), .threads = threads}; }
+
+static inline void assert_ok(hmoe_status status) {
+  if (status != HMOE_OK) fail_msg("%s: %s", hmoe_status_string(status), hmoe_last_error());
+}
+
+static inline void assert_fails(hmoe_status status, hmoe_status expected, const char *fragment) {
+  if (status != expected || !strstr(hmoe_last_error(), fragment))
+    fail_msg("expected %s with '%s', found %s: %s", hmoe_status_string(expected), fragment, hmoe_status_string(status),
+             status == HMOE_OK ? "" : hmoe_last_error());
+}
+
+/* A repeatable source of numbers. */
+static inline uint32_t fixture_random(uint64_t *state) {
+  *state = *state * 6364136223846793005u + 1442695040888963407u;
+  return (uint32_t)(*state >> 33);
+}
+
+/* Real threads without a pool, for runs under a thread sanitizer too: one thread a task. */
+typedef struct fixture_call {
+  void (*task)(void *, size_t);
+  void *context;
+  size_t index;
+} fixture_call;
+
+static inline void *fixture_thread(void *argument) {
+  fixture_call *call = argument;
+  call->task(call->context, call->index);
+  return NULL;
+}
+
+static inline void fixture_parallel_for(void *context, size_t count, void (*task)(void *, size_t), void *task_context) {
+  (void)context;
+  pthread_t threads[16];
+  fixture_call calls[16];
+  assert_true(count <= 16);
+  for (size_t i = 0; i < count; i++) {
+    calls[i] = (fixture_call){task, task_context, i};
+    assert_int_equal(pthread_create(&threads[i], NULL, fixture_thread, &calls[i]), 0);
+  }
+  for (size_t i = 0; i < count; i++) pthread_join(threads[i], NULL);
+}
+
+#endif

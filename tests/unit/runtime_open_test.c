@@ -1,0 +1,349 @@
+/* What open checks before it runs anything: options of any age, CPU and thread choice, the plan, the checkpoint against the plan. */
+#include "runtime_fixture.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void add_row(const hmoe_kernel_call *call, int64_t task, void *scratch) {
+  (void)scratch;
+  ((float *)call->buffers[1])[task] = ((const float *)call->buffers[0])[task] + ((const float *)call->buffers[2])[0];
+}
+
+static const hmoe_kernel_fn kernels[] = {add_row};
+
+typedef struct toy {
+  fixture_plan *plan;
+  fixture_file file;
+  hmoe_weights weights;
+  const hmoe_model_object *object;
+} toy;
+
+static fixture_plan *make_plan(void) {
+  fixture_plan *plan = plan_create("adder");
+  uint32_t bias = plan_param(plan, "bias", 1, SHAPE(3)), experts = plan_param(plan, "experts.{}.w", 2, SHAPE(4, 2));
+  plan_cache(plan, 2, 64, 1);
+  fixture_entry *open = plan_entry(plan, "open");
+  uint32_t packed = plan_weight(plan, open, 16), panels = plan_weight(plan, open, 2 * 256);
+  plan_step(plan, open, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(packed)), ARGS(bias, 3, 1, 3, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0));
+  plan_step(plan, open, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(panels)),
+            ARGS(experts, 32, 1, 4, 2, 0, 1, 2, 0, 1, 0, 2, 0, 256, 0, 0, 0, 2));
+  fixture_entry *run = plan_entry(plan, "run");
+  uint32_t tokens = plan_dim(run, HMOE_DIM_INPUT, 0, 0);
+  uint32_t x = plan_input(plan, run, "x", 0, 4), y = plan_output(plan, run, "y", 0, 4), weights = plan_share(run, open, packed);
+  uint32_t copy = plan_temporary(run, 0, 4, tokens);
+  plan_step(plan, run, HMOE_STEP_KERNEL, 0, tokens, BINDINGS(AT(x), AT(copy), AT(weights)), ARGS(HMOE_GRID_ROWS, 1, 0));
+  plan_step(plan, run, HMOE_STEP_LOOP, 0, tokens, 0, NULL, ARGS(1, HMOE_LOOP_ROWS, 5));
+  plan_step(plan, run, HMOE_STEP_KERNEL, 0, tokens, BINDINGS(AT(x), AT(y), AT(weights)), ARGS(HMOE_GRID_ROWS, 1, 0));
+  return plan;
+}
+
+static const float bias_values[3] = {7, 8, 9}, expert_values[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+
+static toy *toy_create(void) {
+  toy *t = calloc(1, sizeof *t);
+  t->plan = make_plan();
+  t->object = plan_finish(t->plan, kernels, 1);
+  file_tensor(&t->file, "bias", "F32", FILE_SHAPE(3), bias_values, 12);
+  file_tensor(&t->file, "experts.0.w", "F32", FILE_SHAPE(4, 2), expert_values, 32);
+  file_tensor(&t->file, "experts.1.w", "F32", FILE_SHAPE(4, 2), expert_values, 32);
+  t->weights = file_finish(&t->file);
+  return t;
+}
+
+static void toy_destroy(toy *t) {
+  file_deinit(&t->file);
+  free(t->plan);
+  free(t);
+}
+
+static void check_run(hmoe_model *model) {
+  float x[6] = {1, 2, 3, 4, 5, 6}, y[6] = {0};
+  assert_ok(hmoe_model_run(model, 1, (int64_t[]){6}, (const void *const[]){x}, (void *const[]){y}));
+  for (int i = 0; i < 6; i++) assert_true(y[i] == x[i] + 7);
+}
+
+static hmoe_status open_with(const toy *t, const hmoe_options *options) {
+  hmoe_model *model = (hmoe_model *)(void *)t->plan;
+  hmoe_status status = hmoe_model_open(t->object, &t->weights, options, &model);
+  if (status == HMOE_OK) check_run(model);
+  else assert_null(model);
+  hmoe_model_close(model);
+  return status;
+}
+
+static void test_status(void **state) {
+  (void)state;
+  assert_string_equal(hmoe_status_string(HMOE_OK), "ok");
+  assert_string_equal(hmoe_status_string(HMOE_INVALID_WEIGHTS), "invalid weights");
+  assert_string_equal(hmoe_status_string((hmoe_status)99), "unknown status");
+  assert_string_equal(hmoe_version(), HMOE_VERSION);
+  char long_text[4000];
+  memset(long_text, 'x', sizeof long_text - 1);
+  long_text[sizeof long_text - 1] = 0;
+  assert_int_equal(hmoe_fail(HMOE_INTERNAL, "%s", long_text), HMOE_INTERNAL);
+  assert_true(strlen(hmoe_last_error()) > 500 && strlen(hmoe_last_error()) < sizeof long_text - 1);
+}
+
+static void test_null_arguments(void **state) {
+  (void)state;
+  toy *t = toy_create();
+  hmoe_model *model;
+  assert_fails(hmoe_model_open(t->object, &t->weights, NULL, NULL), HMOE_INVALID_ARGUMENT, "out_model");
+  assert_fails(hmoe_model_open(NULL, &t->weights, NULL, &model), HMOE_INVALID_ARGUMENT, "object is NULL");
+  assert_fails(hmoe_model_open(t->object, NULL, NULL, &model), HMOE_INVALID_ARGUMENT, "weights is NULL");
+  assert_ok(open_with(t, NULL));
+  toy_destroy(t);
+}
+
+static void test_option_sizes(void **state) {
+  (void)state;
+  toy *t = toy_create();
+  struct { hmoe_options known; uint64_t unknown[2]; } newer = {.known = {.struct_size = sizeof newer, .threads = 1}};
+  assert_ok(open_with(t, &newer.known));
+  newer.unknown[1] = 1;
+  assert_fails(open_with(t, &newer.known), HMOE_INVALID_ARGUMENT, "that hmoe " HMOE_VERSION " does not know");
+  /* An older caller's structure ends early: what lies behind it is not read. */
+  hmoe_options older = {.struct_size = offsetof(hmoe_options, executor), .threads = 1, .executor = (void *)1, .cpu = "none"};
+  assert_ok(open_with(t, &older));
+  assert_fails(open_with(t, &(hmoe_options){.threads = 1}), HMOE_INVALID_ARGUMENT, "struct_size");
+  assert_fails(open_with(t, &(hmoe_options){.struct_size = 4}), HMOE_INVALID_ARGUMENT, "struct_size");
+  assert_fails(open_with(t, &(hmoe_options){.struct_size = SIZE_MAX}), HMOE_INVALID_ARGUMENT, "struct_size");
+  toy_destroy(t);
+}
+
+static void test_option_values(void **state) {
+  (void)state;
+  toy *t = toy_create();
+  hmoe_options options = fixture_options(1);
+  options.flags = 0x80;
+  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "flags");
+  options = fixture_options(100000);
+  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "threads");
+  options = fixture_options(1);
+  options.device = "abacus";
+  assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, "found \"abacus\"");
+  options.device = "cpu";
+  assert_ok(open_with(t, &options));
+  options.executor = &(hmoe_executor){.threads = 1};
+  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "executor");
+  options.executor = &(hmoe_executor){.parallel_for = fixture_parallel_for};
+  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "found a function and 0");
+  options.executor = NULL;
+  options.allocator = &(hmoe_allocator){0};
+  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "allocator");
+  toy_destroy(t);
+}
+
+static void test_cpu(void **state) {
+  (void)state;
+  toy *t = toy_create();
+  hmoe_options options = fixture_options(1);
+  options.cpu = "z80";
+  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "options.cpu: expected \"avx512\"");
+  options.cpu = "avx2";
+  assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, "holds no avx2 version");
+  options.cpu = "portable";
+  assert_ok(open_with(t, &options));
+  options.cpu = NULL;
+  setenv("HMOE_CPU", "avx512", 1);
+  assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, "HMOE_CPU: the object holds no avx512");
+  setenv("HMOE_CPU", "", 1);
+  assert_ok(open_with(t, &options));
+  unsetenv("HMOE_CPU");
+  assert_null(hmoe_cpu_lacks(HMOE_CPU_PORTABLE));
+
+  t->plan->object.kernels[HMOE_CPU_PORTABLE] = NULL;
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "no code version");
+  t->plan->object.kernels[HMOE_CPU_AVX512] = kernels;
+  const char *lacks = hmoe_cpu_lacks(HMOE_CPU_AVX512);
+  if (lacks) {
+    assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, lacks);
+    assert_non_null(strstr(hmoe_last_error(), "avx512"));
+  } else {
+    assert_ok(open_with(t, &options));
+    assert_null(hmoe_cpu_lacks(HMOE_CPU_AVX2));
+  }
+  static const hmoe_kernel_fn none[] = {NULL};
+  t->plan->object.kernels[HMOE_CPU_AVX512] = NULL;
+  t->plan->object.kernels[HMOE_CPU_PORTABLE] = none;
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "kernel 0 has no portable version");
+  toy_destroy(t);
+}
+
+static void test_thread_count(void **state) {
+  (void)state;
+  size_t threads;
+  assert_ok(hmoe_threads_choose(5, &threads));
+  assert_int_equal(threads, 5);
+  setenv("HMOE_NUM_THREADS", "3", 1);
+  assert_ok(hmoe_threads_choose(0, &threads));
+  assert_int_equal(threads, 3);
+  assert_ok(hmoe_threads_choose(2, &threads));
+  assert_int_equal(threads, 2);
+  static const char *const bad[] = {"0", "-1", "two", "4x", "99999999999999999999", " "};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    setenv("HMOE_NUM_THREADS", bad[i], 1);
+    assert_fails(hmoe_threads_choose(0, &threads), HMOE_INVALID_ARGUMENT, bad[i]);
+  }
+  unsetenv("HMOE_NUM_THREADS");
+  assert_ok(hmoe_threads_choose(0, &threads));
+  assert_in_range(threads, 1, 4096);
+}
+
+static void write_text(const char *root, const char *path, const char *text) {
+  char full[512];
+  snprintf(full, sizeof full, "%s/%s", root, path);
+  for (char *slash = full + strlen(root) + 1; (slash = strchr(slash, '/')); slash++) {
+    *slash = 0;
+    mkdir(full, 0700);
+    *slash = '/';
+  }
+  FILE *file = fopen(full, "w");
+  assert_non_null(file);
+  fputs(text, file);
+  fclose(file);
+}
+
+static void test_quota(void **state) {
+  (void)state;
+  char root[] = "/tmp/hmoe-cgroup-XXXXXX";
+  assert_non_null(mkdtemp(root));
+  assert_int_equal(hmoe_threads_quota("0::/a/b\n", root), 0);
+  write_text(root, "a/b/cpu.max", "max 100000\n");
+  assert_int_equal(hmoe_threads_quota("0::/a/b\n", root), 0);
+  write_text(root, "a/cpu.max", "250000 100000\n");
+  assert_int_equal(hmoe_threads_quota("0::/a/b\n", root), 3); /* the parent's, rounded up */
+  write_text(root, "cpu.max", "200000 100000\n");
+  assert_int_equal(hmoe_threads_quota("0::/a/b\n", root), 2);
+  assert_int_equal(hmoe_threads_quota("0::/\n", root), 2);
+  assert_int_equal(hmoe_threads_quota("0::/not/seen/in/here\n", root), 2);
+  write_text(root, "a/b/cpu.max", "1 100000\n");
+  assert_int_equal(hmoe_threads_quota("0::/a/b", root), 1);
+  /* The first version: one hierarchy a controller. */
+  write_text(root, "cpu/c/cpu.cfs_quota_us", "-1\n");
+  write_text(root, "cpu/c/cpu.cfs_period_us", "100000\n");
+  assert_int_equal(hmoe_threads_quota("5:memory:/c\n4:cpu,cpuacct:/c\n", root), 0);
+  write_text(root, "cpu/c/cpu.cfs_quota_us", "400000\n");
+  assert_int_equal(hmoe_threads_quota("5:memory:/c\n4:cpu,cpuacct:/c\n", root), 4);
+  assert_int_equal(hmoe_threads_quota("4:cpuset:/c\n", root), 0);
+  assert_int_equal(hmoe_threads_quota("nonsense\n\n::\n", root), 2);
+  assert_int_equal(hmoe_threads_quota("", root), 0);
+  char command[256];
+  snprintf(command, sizeof command, "rm -r %s", root);
+  assert_int_equal(system(command), 0);
+}
+
+/* ---- checkpoints against the plan ---- */
+
+static void collect_note(void *context, const char *message) {
+  char *notes = context;
+  strcat(strcat(notes, message), "\n");
+}
+
+static void test_tensors(void **state) {
+  (void)state;
+  toy *t = toy_create();
+  char notes[2048] = "";
+  hmoe_options options = fixture_options(1);
+  options.note = collect_note;
+  options.note_context = notes;
+  assert_ok(open_with(t, &options));
+  assert_string_equal(notes, "");
+
+  static const struct { const char *names[3]; const char *dtype; uint64_t shape[2]; const char *message; } cases[] = {
+      {{"bias", "experts.0.w", "other"}, "F32", {4, 2}, "toy.safetensors: no tensor 'experts.1.w'"},
+      {{"other", "experts.0.w", "more"}, "F32", {4, 2}, "no tensor 'bias', and 1 more are missing"},
+      {{"bias", "experts.0.w", "experts.1.w"}, "F32", {2, 4}, "'experts.0.w': expected shape [4, 2], found [2, 4]"},
+      {{"bias", "experts.0.w", "experts.1.w"}, "I32", {4, 2}, "'experts.0.w': expected F32, F16, BF16 or F64, found I32"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    file_deinit(&t->file);
+    file_tensor(&t->file, cases[i].names[0], "F32", FILE_SHAPE(3), bias_values, 12);
+    for (int k = 1; k < 3; k++) file_tensor(&t->file, cases[i].names[k], cases[i].dtype, 2, cases[i].shape, expert_values, 32);
+    t->weights = file_finish(&t->file);
+    assert_fails(open_with(t, &options), HMOE_INVALID_WEIGHTS, cases[i].message);
+  }
+
+  file_deinit(&t->file);
+  file_tensor(&t->file, "bias", "F32", FILE_SHAPE(3), bias_values, 12);
+  file_tensor(&t->file, "experts.0.w", "F32", FILE_SHAPE(4, 2), expert_values, 32);
+  file_tensor(&t->file, "experts.1.w", "F32", FILE_SHAPE(4, 2), expert_values, 32);
+  for (int i = 0; i < 6; i++) {
+    char name[16];
+    snprintf(name, sizeof name, "extra.%d", i);
+    file_tensor(&t->file, name, "I64", FILE_SHAPE(1), expert_values, 8);
+  }
+  t->weights = file_finish(&t->file);
+  assert_ok(open_with(t, &options));
+  assert_string_equal(notes, "toy.safetensors: 6 tensors are not used: extra.0, extra.1, extra.2, extra.3, and 2 more\n");
+  toy_destroy(t);
+}
+
+/* ---- plans ---- */
+
+/* Each 32-bit word of the plan takes a few bad values in turn: open and a run must refuse it or work, never crash. Shapes, layout stamp
+ * and strides may legitimately pass. */
+static void test_damaged_plans(void **state) {
+  (void)state;
+  toy *t = toy_create();
+  static const uint32_t values[] = {0, 1, 2, 8, 0x7fffffff, 0x80000000, 0xffffffff, 0xfffffff8};
+  uint32_t *words = (uint32_t *)(void *)t->plan->bytes;
+  hmoe_options options = fixture_options(1);
+  int refused = 0, opened = 0;
+  for (size_t i = 0; i < t->plan->used / 4; i++) {
+    uint32_t saved = words[i];
+    for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
+      words[i] = values[v];
+      hmoe_model *model;
+      hmoe_status status = hmoe_model_open(t->object, &t->weights, &options, &model);
+      if (status == HMOE_OK) {
+        float x[1000] = {0}, y[1000];
+        opened++;
+        /* The kernel itself trusts its plan: empty and refused runs only, unless the plan is the original. */
+        status = hmoe_model_run(model, 1, (int64_t[]){0}, (const void *const[]){x}, (void *const[]){y});
+        hmoe_model_close(model);
+      } else {
+        assert_true(status == HMOE_INCOMPATIBLE || status == HMOE_INVALID_WEIGHTS || status == HMOE_OUT_OF_MEMORY);
+        refused++;
+      }
+    }
+    words[i] = saved;
+  }
+  assert_true(refused > 500 && opened > 50);
+  assert_ok(open_with(t, &options));
+  toy_destroy(t);
+}
+
+static void test_bad_plans(void **state) {
+  (void)state;
+  toy *t = toy_create();
+  hmoe_model_object *object = &t->plan->object;
+  hmoe_options options = fixture_options(1);
+  object->abi_version = 2;
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "ABI version 2");
+  object->abi_version = HMOE_ABI_VERSION;
+  object->plan = t->plan->bytes + 4;
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "not aligned");
+  object->plan = NULL;
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "missing");
+  object->plan = t->plan->bytes;
+  object->plan_bytes -= 8;
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "expected magic");
+  object->plan_bytes += 8;
+  object->kernel_count = 0;
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "entry 1 step 0: kernel 0 of 0");
+  object->kernel_count = 1;
+  ((hmoe_plan *)(void *)t->plan->bytes)->weight_bytes = 64;
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "buffer 1 ends at");
+  toy_destroy(t);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_status),        cmocka_unit_test(test_null_arguments), cmocka_unit_test(test_option_sizes),
+      cmocka_unit_test(test_option_values), cmocka_unit_test(test_cpu),            cmocka_unit_test(test_thread_count),
+      cmocka_unit_test(test_quota),         cmocka_unit_test(test_tensors),        cmocka_unit_test(test_damaged_plans),
+      cmocka_unit_test(test_bad_plans),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,312 @@
+/* The steps that run at open, each against its formula in <hmoe/abi.h>: PACK, PACK_VECTOR, COPY, SELECTIONS, WEIGHT_EMBEDDING, and the
+ * PARAM buffers that kernels read. */
+#include "runtime_fixture.h"
+
+#include <math.h>
+
+/* Opens a plan that only has entry 0; the caller reads model->arena. */
+static hmoe_model *open_plan(fixture_plan *plan, hmoe_weights weights, uint32_t threads) {
+  hmoe_options options = fixture_options(threads);
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(plan_finish(plan, NULL, 0), &weights, &options, &model));
+  return model;
+}
+
+static const float *arena_of(const hmoe_model *model) { return (const float *)(const void *)model->arena; }
+
+typedef struct pack_case {
+  const char *name;
+  uint32_t count; /* tensors in the stack */
+  uint64_t elements;
+  uint64_t columns, q_count, col_count, col_stride, q_stride, outer, inner, outer_stride, inner_stride, offset, groups, group_stride;
+  uint64_t dst_group_bytes, first_panel, first_depth, outer_pitch, panel_depth;
+} pack_case;
+
+static const pack_case pack_cases[] = {
+    {"torch [out, in]", 1, 40 * 70, 64, 1, 40, 70, 0, 1, 70, 0, 1, 0, 1, 0, 2 * 70 * 128, 0, 0, 0, 70},
+    {"[in, out]", 1, 40 * 70, 96, 1, 70, 1, 0, 1, 40, 0, 70, 0, 1, 0, 3 * 40 * 128, 0, 0, 0, 40},
+    {"stack of tensors", 3, 33 * 5, 64, 1, 33, 5, 0, 1, 5, 0, 1, 0, 3, 0, 2 * 5 * 128, 0, 0, 0, 5},
+    {"groups of one tensor", 1, 4 * 33 * 5, 64, 1, 33, 5, 0, 1, 5, 0, 1, 0, 4, 33 * 5, 3 * 7 * 128, 1, 2, 0, 7},
+    {"a generator's rows", 1, 64 * 3 * 10, 192, 3, 64, 10, 640, 1, 10, 0, 1, 0, 1, 0, 6 * 10 * 128, 0, 0, 0, 10},
+    {"two depths", 1, 40 * 100, 64, 1, 40, 100, 0, 3, 20, 33, 1, 7, 1, 0, 2 * 80 * 128, 0, 4, 25, 80},
+    {"all padding", 1, 8, 32, 1, 0, 1, 0, 1, 4, 0, 1, 0, 1, 0, 4 * 128, 0, 0, 0, 4},
+};
+
+static void check_pack(const pack_case *c, bool from_buffer, uint32_t threads) {
+  fixture_plan *plan = plan_create("pack");
+  uint32_t param = plan_param(plan, c->count > 1 ? "w.{}" : "w", c->count, SHAPE(c->elements));
+  fixture_entry *entry = plan_entry(plan, "open");
+  uint64_t dst_floats = c->dst_group_bytes / 4 * c->groups;
+  uint32_t dst = plan_weight(plan, entry, dst_floats * 4);
+  uint32_t source = plan_buffer(entry, HMOE_BUFFER_PARAM, param, 0, 0, 0, HMOE_NONE);
+  plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst), AT(source)),
+            ARGS(from_buffer ? HMOE_NONE : param, c->columns, c->q_count, c->col_count, c->col_stride, c->q_stride, c->outer, c->inner,
+                 c->outer_stride, c->inner_stride, c->offset, c->groups, c->group_stride, c->dst_group_bytes, c->first_panel, c->first_depth,
+                 c->outer_pitch, c->panel_depth));
+
+  fixture_file file = {0};
+  float *values = malloc(c->count * c->elements * sizeof *values);
+  for (uint64_t i = 0; i < c->count * c->elements; i++) values[i] = (float)(i + 1);
+  for (uint32_t i = 0; i < c->count; i++) {
+    char name[16];
+    snprintf(name, sizeof name, c->count > 1 ? "w.%u" : "w", i);
+    file_tensor(&file, name, "F32", FILE_SHAPE(c->elements), values + i * c->elements, c->elements * sizeof *values);
+  }
+  hmoe_model *model = open_plan(plan, file_finish(&file), threads);
+
+  float *expected = calloc(dst_floats, sizeof *expected);
+  for (uint64_t g = 0; g < c->groups; g++)
+    for (uint64_t o = 0; o < c->columns; o++)
+      for (uint64_t ko = 0; ko < c->outer; ko++)
+        for (uint64_t ki = 0; ki < c->inner; ki++) {
+          uint64_t p = o / 32 / c->q_count, q = o / 32 % c->q_count, col = p * 32 + o % 32;
+          uint64_t at = g * c->dst_group_bytes / 4 +
+                        ((c->first_panel + o / 32) * c->panel_depth + c->first_depth + ko * c->outer_pitch + ki) * 32 + o % 32;
+          uint64_t from = c->offset + q * c->q_stride + col * c->col_stride + ko * c->outer_stride + ki * c->inner_stride;
+          uint64_t group_start = c->count > 1 ? g * c->elements : g * c->group_stride;
+          expected[at] = col >= c->col_count ? 0 : values[group_start + from];
+        }
+  for (uint64_t i = 0; i < dst_floats; i++)
+    if (expected[i] != arena_of(model)[i])
+      fail_msg("%s: element %llu: expected %g, found %g", c->name, (unsigned long long)i, (double)expected[i], (double)arena_of(model)[i]);
+  hmoe_model_close(model);
+  free(expected);
+  free(values);
+  file_deinit(&file);
+  free(plan);
+}
+
+static void test_pack(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof pack_cases / sizeof *pack_cases; i++) {
+    check_pack(&pack_cases[i], false, 1);
+    check_pack(&pack_cases[i], false, 2);
+    if (pack_cases[i].count == 1) check_pack(&pack_cases[i], true, 1);
+  }
+}
+
+static void test_pack_types(void **state) {
+  (void)state;
+  fixture_plan *plan = plan_create("types");
+  uint32_t param = plan_param(plan, "w.{}", 3, SHAPE(32));
+  fixture_entry *entry = plan_entry(plan, "open");
+  uint32_t dst = plan_weight(plan, entry, 3 * 128);
+  plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst)),
+            ARGS(param, 32, 1, 32, 1, 0, 1, 1, 0, 0, 0, 3, 0, 128, 0, 0, 0, 1));
+  fixture_file file = {0};
+  uint16_t brain[32];
+  double precise[32];
+  float plain[32];
+  for (int i = 0; i < 32; i++) {
+    plain[i] = (float)i;
+    precise[i] = i;
+    uint32_t bits;
+    memcpy(&bits, &plain[i], 4);
+    brain[i] = (uint16_t)(bits >> 16);
+  }
+  uint8_t shift = 0;
+  file_tensor(&file, "odd", "U8", FILE_SHAPE(1), &shift, 1); /* what follows is not aligned */
+  file_tensor(&file, "w.0", "BF16", FILE_SHAPE(32), brain, sizeof brain);
+  file_tensor(&file, "w.1", "F64", FILE_SHAPE(32), precise, sizeof precise);
+  file_tensor(&file, "w.2", "F32", FILE_SHAPE(32), plain, sizeof plain);
+  hmoe_model *model = open_plan(plan, file_finish(&file), 1);
+  for (int i = 0; i < 96; i++) assert_true(arena_of(model)[i] == (float)(i % 32));
+  hmoe_model_close(model);
+  file_deinit(&file);
+  free(plan);
+}
+
+static void test_pack_vector(void **state) {
+  (void)state;
+  fixture_plan *plan = plan_create("vectors");
+  uint32_t stacked = plan_param(plan, "b.{}", 2, SHAPE(5));
+  uint32_t generated = plan_param(plan, "g", 1, SHAPE(192));
+  fixture_entry *entry = plan_entry(plan, "open");
+  uint32_t a = plan_weight(plan, entry, 2 * 64), b = plan_weight(plan, entry, 192 * 4);
+  plan_step(plan, entry, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(a)),
+            ARGS(stacked, 7, 1, 5, 1, 0, 0, 0, 0, 0, 0, 2, 0, 64, 3));
+  plan_step(plan, entry, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(b)),
+            ARGS(generated, 192, 3, 60, 3, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0));
+  fixture_file file = {0};
+  float values[192];
+  for (int i = 0; i < 192; i++) values[i] = (float)(i + 1);
+  file_tensor(&file, "b.0", "F32", FILE_SHAPE(5), values, 20);
+  file_tensor(&file, "b.1", "F32", FILE_SHAPE(5), values + 5, 20);
+  file_tensor(&file, "g", "F32", FILE_SHAPE(192), values, sizeof values);
+  hmoe_model *model = open_plan(plan, file_finish(&file), 2);
+  for (int g = 0; g < 2; g++)
+    for (int i = 0; i < 16; i++) assert_true(arena_of(model)[g * 16 + i] == (i >= 3 && i < 8 ? values[g * 5 + i - 3] : 0));
+  for (int o = 0; o < 192; o++) {
+    int p = o / 96, q = o / 32 % 3, col = p * 32 + o % 32;
+    assert_true(arena_of(model)[32 + o] == (col < 60 ? values[q + col * 3] : 0));
+  }
+  hmoe_model_close(model);
+  file_deinit(&file);
+  free(plan);
+}
+
+static void test_pack_bounds(void **state) {
+  (void)state;
+  static const struct { int arg; uint64_t value; const char *message; } cases[] = {
+      {1, 33, "33 columns"},          {1, 128, "binding 0 has 128 bytes"}, {3, 33, NULL},          {4, 2, "reads element 62"},
+      {10, 1, "reads element 32"},    {11, 2, "reads element"},            {13, 3, "32 columns"},  {14, 1, "binding 0"},
+      {15, 1, "depth row 1 of 1"},    {17, UINT64_MAX, "binding 0"},       {5, 1, NULL},           {10, UINT64_MAX, "reads element"},
+      {11, UINT64_MAX, "reads"},      {2, 0, "0 permutations"},            {7, UINT64_MAX, "depth row"}, {6, 2, "depth row"},
+      {0, 1, "no source"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    fixture_plan *plan = plan_create("bounds");
+    uint32_t param = plan_param(plan, "w", 1, SHAPE(32));
+    fixture_entry *entry = plan_entry(plan, "open");
+    uint32_t dst = plan_weight(plan, entry, 128);
+    uint64_t args[18] = {param, 32, 1, 32, 1, 0, 1, 1, 0, 0, 0, 1, 32, 128, 0, 0, 1, 1};
+    args[cases[i].arg] = cases[i].value;
+    plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst)), 18, args);
+    fixture_file file = {0};
+    float values[32] = {0};
+    file_tensor(&file, "w", "F32", FILE_SHAPE(32), values, sizeof values);
+    hmoe_weights weights = file_finish(&file);
+    hmoe_options options = fixture_options(1);
+    hmoe_model *model;
+    hmoe_status status = hmoe_model_open(plan_finish(plan, NULL, 0), &weights, &options, &model);
+    if (!cases[i].message) assert_ok(status);
+    else assert_fails(status, HMOE_INCOMPATIBLE, cases[i].message);
+    hmoe_model_close(model);
+    file_deinit(&file);
+    free(plan);
+  }
+}
+
+static void test_copy_and_selections(void **state) {
+  (void)state;
+  fixture_plan *plan = plan_create("copy");
+  uint32_t param = plan_param(plan, "w", 1, SHAPE(2, 3, 4));
+  fixture_entry *entry = plan_entry(plan, "open");
+  uint32_t copy = plan_weight(plan, entry, 128), sets = plan_weight(plan, entry, 35 * 3 * 4);
+  uint32_t source = plan_buffer(entry, HMOE_BUFFER_PARAM, param, 0, 96, 0, HMOE_NONE);
+  /* The middle columns of [2][3][4], side by side. */
+  plan_step(plan, entry, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS({copy, 0, 4, 0}, {source, 0, 4, 0}), ARGS(2, 32, 48, 3, 8, 16, 8));
+  plan_step(plan, entry, HMOE_STEP_SELECTIONS, 0, HMOE_NONE, BINDINGS(AT(sets)), ARGS(7, 3, 35));
+  fixture_file file = {0};
+  float values[24];
+  for (int i = 0; i < 24; i++) values[i] = (float)(i + 1);
+  file_tensor(&file, "w", "F32", FILE_SHAPE(2, 3, 4), values, sizeof values);
+  hmoe_model *model = open_plan(plan, file_finish(&file), 1);
+  float expected[32] = {0};
+  for (int a = 0; a < 2; a++)
+    for (int b = 0; b < 3; b++)
+      for (int c = 0; c < 2; c++) expected[1 + a * 8 + b * 2 + c] = values[a * 12 + b * 4 + 1 + c];
+  assert_memory_equal(model->arena, expected, sizeof expected);
+  const int32_t *set = (const int32_t *)(const void *)(model->arena + 128);
+  for (uint64_t s = 0; s < 35; s++, set += 3) {
+    assert_true(0 <= set[0] && set[0] < set[1] && set[1] < set[2] && set[2] < 7);
+    uint64_t rank = (uint64_t)set[0] + hmoe_binomial((uint64_t)set[1], 2) + hmoe_binomial((uint64_t)set[2], 3);
+    assert_int_equal(rank, s);
+  }
+  hmoe_model_close(model);
+  file_deinit(&file);
+  free(plan);
+}
+
+/* The network of Table 5 stage by stage, in double, with every intermediate kept. */
+static void embed_plainly(const float *wi, const float *wo, int rows, int cols, const float *d1, const float *p1, const float *d2,
+                          const float *p2, int c1, int c2, double *out) {
+  int r1 = rows / 5, k1 = cols / 5, r2 = r1 / 16, k2 = k1 / 6, r3 = r2 / 3, k3 = k2 / 3;
+  double *a = calloc((size_t)(2 * r1 * k1), sizeof *a), *b = calloc((size_t)(c1 * r2 * k2), sizeof *b);
+  for (int ch = 0; ch < 2; ch++)
+    for (int i = 0; i < r1 * k1; i++)
+      for (int u = 0; u < 5; u++)
+        for (int v = 0; v < 5; v++) {
+          int y = i / k1 * 5 + u, x = i % k1 * 5 + v;
+          a[ch * r1 * k1 + i] += (double)d1[(ch * 5 + u) * 5 + v] * (double)(ch == 0 ? wi[y * cols + x] : wo[x * rows + y]);
+        }
+  for (int c = 0; c < c1; c++)
+    for (int i = 0; i < r2 * k2; i++)
+      for (int u = 0; u < 16; u++)
+        for (int v = 0; v < 6; v++)
+          for (int ch = 0; ch < 2; ch++)
+            b[c * r2 * k2 + i] += (double)p1[c * 2 + ch] * a[ch * r1 * k1 + (i / k2 * 16 + u) * k1 + i % k2 * 6 + v] / 96;
+  for (int o = 0; o < c2; o++) out[o] = 0;
+  assert_true(r3 / 8 == 1 && k3 / 8 == 1);
+  for (int y = 0; y < 8; y++)
+    for (int x = 0; x < 8; x++)
+      for (int c = 0; c < c1; c++) {
+        double value = 0;
+        for (int u = 0; u < 3; u++)
+          for (int v = 0; v < 3; v++) value += (double)d2[(c * 3 + u) * 3 + v] * b[c * r2 * k2 + (y * 3 + u) * k2 + x * 3 + v];
+        for (int o = 0; o < c2; o++) out[o] += (double)p2[o * c1 + c] * value / 64;
+      }
+  free(a);
+  free(b);
+}
+
+static float *random_floats(size_t count, uint64_t *seed) {
+  float *values = malloc(count * sizeof *values);
+  for (size_t i = 0; i < count; i++) values[i] = (float)(fixture_random(seed) % 2001) / 1000.0f - 1.0f;
+  return values;
+}
+
+static void check_weight_embedding(bool stacked) {
+  enum { ROWS = 1927, COLS = 733, C1 = 3, C2 = 5, EXPERTS = 2 };
+  size_t elements = (size_t)ROWS * COLS;
+  uint64_t seed = 7;
+  float *wi = random_floats(EXPERTS * elements, &seed), *wo = random_floats(EXPERTS * elements, &seed), *d1 = random_floats(50, &seed);
+  float *p1 = random_floats(C1 * 2, &seed), *d2 = random_floats(C1 * 9, &seed), *p2 = random_floats(C2 * C1, &seed);
+  fixture_plan *plan = plan_create("embedding");
+  fixture_file file = {0};
+  if (stacked) {
+    plan_param(plan, "e.{}.wi", EXPERTS, SHAPE(ROWS, COLS));
+    plan_param(plan, "e.{}.wo", EXPERTS, SHAPE(COLS, ROWS));
+    for (uint32_t i = 0; i < EXPERTS; i++) {
+      char name[16];
+      snprintf(name, sizeof name, "e.%u.wi", i);
+      file_tensor(&file, name, "F32", FILE_SHAPE(ROWS, COLS), wi + i * elements, elements * 4);
+      snprintf(name, sizeof name, "e.%u.wo", i);
+      file_tensor(&file, name, "F32", FILE_SHAPE(COLS, ROWS), wo + i * elements, elements * 4);
+    }
+  } else {
+    plan_param(plan, "wi", 1, SHAPE(EXPERTS, ROWS, COLS));
+    plan_param(plan, "wo", 1, SHAPE(EXPERTS, COLS, ROWS));
+    file_tensor(&file, "wi", "F32", FILE_SHAPE(EXPERTS, ROWS, COLS), wi, EXPERTS * elements * 4);
+    file_tensor(&file, "wo", "F32", FILE_SHAPE(EXPERTS, COLS, ROWS), wo, EXPERTS * elements * 4);
+  }
+  plan_param(plan, "d1", 1, SHAPE(2, 1, 5, 5));
+  plan_param(plan, "p1", 1, SHAPE(C1, 2, 1, 1));
+  plan_param(plan, "d2", 1, SHAPE(C1, 1, 3, 3));
+  plan_param(plan, "p2", 1, SHAPE(C2, C1, 1, 1));
+  file_tensor(&file, "d1", "F32", FILE_SHAPE(2, 1, 5, 5), d1, 200);
+  file_tensor(&file, "p1", "F32", FILE_SHAPE(C1, 2, 1, 1), p1, C1 * 8);
+  file_tensor(&file, "d2", "F32", FILE_SHAPE(C1, 1, 3, 3), d2, C1 * 36);
+  file_tensor(&file, "p2", "F32", FILE_SHAPE(C2, C1, 1, 1), p2, C2 * C1 * 4);
+  fixture_entry *entry = plan_entry(plan, "open");
+  uint32_t dst = plan_weight(plan, entry, EXPERTS * 8 * 4);
+  plan_step(plan, entry, HMOE_STEP_WEIGHT_EMBEDDING, 0, HMOE_NONE, BINDINGS(AT(dst)), ARGS(0, 1, 2, 3, 4, 5, 8));
+  hmoe_model *model = open_plan(plan, file_finish(&file), 2);
+  for (size_t e = 0; e < EXPERTS; e++) {
+    double expected[C2];
+    embed_plainly(wi + e * elements, wo + e * elements, ROWS, COLS, d1, p1, d2, p2, C1, C2, expected);
+    for (size_t o = 0; o < C2; o++) {
+      double found = (double)arena_of(model)[e * 8 + o];
+      if (fabs(found - expected[o]) > 1e-7 + 1e-6 * fabs(expected[o])) fail_msg("expected %g, found %g", expected[o], found);
+    }
+  }
+  hmoe_model_close(model);
+  file_deinit(&file);
+  free(plan);
+  float *all[] = {wi, wo, d1, p1, d2, p2};
+  for (int i = 0; i < 6; i++) free(all[i]);
+}
+
+static void test_weight_embedding(void **state) {
+  (void)state;
+  check_weight_embedding(true);
+  check_weight_embedding(false);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_pack),        cmocka_unit_test(test_pack_types),         cmocka_unit_test(test_pack_vector),
+      cmocka_unit_test(test_pack_bounds), cmocka_unit_test(test_copy_and_selections), cmocka_unit_test(test_weight_embedding),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

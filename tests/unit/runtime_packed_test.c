@@ -1,0 +1,187 @@
+/* Packed weights: written, mapped back, shared; and every way such a file can be the wrong one. */
+#include "runtime_fixture.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { VALUES = 3000 };
+
+typedef struct toy {
+  fixture_plan *plan;
+  fixture_file file;
+  hmoe_weights weights;
+  const hmoe_model_object *object;
+  float values[VALUES];
+  char directory[64], path[96];
+} toy;
+
+static fixture_plan *make_plan(const char *name, uint64_t layout) {
+  fixture_plan *plan = plan_create(name);
+  uint32_t param = plan_param(plan, "v", 1, SHAPE(VALUES));
+  fixture_entry *open = plan_entry(plan, "open");
+  uint32_t packed = plan_weight(plan, open, VALUES * 4);
+  plan_step(plan, open, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(packed)),
+            ARGS(param, VALUES, 1, VALUES, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0));
+  fixture_entry *run = plan_entry(plan, "run");
+  uint32_t weights = plan_share(run, open, packed);
+  plan_dim(run, HMOE_DIM_INPUT, 0, 0);
+  uint32_t y = plan_output(plan, run, "y", 0, 4);
+  plan_step(plan, run, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS(AT(y), AT(weights)), ARGS(1, 0, 0, 1, 0, 0, VALUES * 4));
+  plan->header.layout = layout;
+  return plan;
+}
+
+static int setup(void **state) {
+  toy *t = calloc(1, sizeof *t);
+  t->plan = make_plan("vectors", 42);
+  t->object = plan_finish(t->plan, NULL, 0);
+  for (int i = 0; i < VALUES; i++) t->values[i] = (float)i;
+  file_tensor(&t->file, "v", "F32", FILE_SHAPE(VALUES), t->values, sizeof t->values);
+  t->weights = file_finish(&t->file);
+  strcpy(t->directory, "/tmp/hmoe-packed-XXXXXX");
+  assert_non_null(mkdtemp(t->directory));
+  snprintf(t->path, sizeof t->path, "%s/toy.hmw", t->directory);
+  hmoe_options options = fixture_options(1);
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(t->object, &t->weights, &options, &model));
+  assert_ok(hmoe_model_save(model, t->path));
+  hmoe_model_close(model);
+  *state = t;
+  return 0;
+}
+
+static int teardown(void **state) {
+  toy *t = *state;
+  unlink(t->path);
+  assert_int_equal(rmdir(t->directory), 0); /* and nothing else was left in it */
+  file_deinit(&t->file);
+  free(t->plan);
+  free(t);
+  return 0;
+}
+
+static hmoe_status open_packed(const toy *t, hmoe_weights weights, uint32_t flags) {
+  hmoe_options options = fixture_options(1);
+  options.flags = flags;
+  hmoe_model *model;
+  hmoe_status status = hmoe_model_open(t->object, &weights, &options, &model);
+  if (status != HMOE_OK) {
+    assert_null(model);
+    return status;
+  }
+  float y[VALUES];
+  assert_ok(hmoe_model_run(model, 1, (int64_t[]){VALUES}, NULL, (void *const[]){y}));
+  if (!flags) assert_memory_equal(y, t->values, sizeof y);
+  hmoe_model_close(model);
+  return HMOE_OK;
+}
+
+static hmoe_status open_path(const toy *t, uint32_t flags) { return open_packed(t, (hmoe_weights){.path = t->path}, flags); }
+
+static void test_round_trip(void **state) {
+  toy *t = *state;
+  assert_ok(open_path(t, 0));
+  assert_ok(open_path(t, HMOE_TRUST_WEIGHTS));
+  int fd = open(t->path, O_RDONLY);
+  assert_ok(open_packed(t, (hmoe_weights){.kind = HMOE_WEIGHTS_FD, .fd = fd}, 0));
+  struct stat info;
+  assert_int_equal(fstat(fd, &info), 0);
+  assert_int_equal(info.st_size, 4096 + (VALUES * 4 + 63) / 64 * 64);
+  uint8_t *memory = aligned_alloc(64, ((size_t)info.st_size + 127) / 64 * 64);
+  assert_int_equal(read(fd, memory, (size_t)info.st_size), info.st_size);
+  close(fd);
+  assert_ok(open_packed(t, (hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = memory, .size_bytes = (size_t)info.st_size}, 0));
+  memmove(memory + 4, memory, (size_t)info.st_size);
+  assert_fails(open_packed(t, (hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = memory + 4, .size_bytes = (size_t)info.st_size}, 0),
+               HMOE_INVALID_ARGUMENT, "64-byte aligned");
+  free(memory);
+  /* Saved again from the mapping: the same bytes. */
+  hmoe_options options = fixture_options(1);
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(t->object, &(hmoe_weights){.path = t->path}, &options, &model));
+  assert_ok(hmoe_model_save(model, t->path));
+  hmoe_model_close(model);
+  assert_ok(open_path(t, 0));
+}
+
+static void patch(const toy *t, long offset, uint8_t mask) {
+  FILE *file = fopen(t->path, "r+b");
+  assert_non_null(file);
+  fseek(file, offset, SEEK_SET);
+  int byte = fgetc(file);
+  fseek(file, offset, SEEK_SET);
+  fputc(byte ^ mask, file);
+  fclose(file);
+}
+
+static void test_damage(void **state) {
+  toy *t = *state;
+  /* Any bit of the header: not recognised, another version, or a wrong checksum. */
+  for (long at = 0; at < 312; at++) {
+    patch(t, at, 1u << (at % 8));
+    hmoe_status status = open_path(t, 0);
+    assert_true(status == HMOE_INVALID_WEIGHTS || (status == HMOE_INCOMPATIBLE && at >= 8 && at < 12));
+    patch(t, at, 1u << (at % 8));
+  }
+  patch(t, 4096 + 777, 0x10);
+  assert_fails(open_path(t, 0), HMOE_INVALID_WEIGHTS, "the data is damaged");
+  assert_ok(open_path(t, HMOE_TRUST_WEIGHTS));
+  patch(t, 4096 + 777, 0x10);
+  assert_ok(open_path(t, 0));
+}
+
+static void test_size(void **state) {
+  toy *t = *state;
+  struct stat info;
+  assert_int_equal(stat(t->path, &info), 0);
+  assert_int_equal(truncate(t->path, info.st_size + 1), 0);
+  assert_fails(open_path(t, 0), HMOE_INVALID_WEIGHTS, "too long");
+  for (long size = info.st_size - 1; size > 0; size -= size > 4200 ? 999 : 37) {
+    assert_int_equal(truncate(t->path, size), 0);
+    assert_fails(open_path(t, HMOE_TRUST_WEIGHTS), HMOE_INVALID_WEIGHTS, t->path);
+  }
+}
+
+static void test_other_model(void **state) {
+  toy *t = *state;
+  static const struct { const char *name; uint64_t layout; const char *message; } cases[] = {
+      {"vectors", 43, "packed for another model, schedule or compiler"},
+      {"matrices", 42, "packed for model 'vectors', this is 'matrices'"},
+  };
+  for (int i = 0; i < 2; i++) {
+    fixture_plan *other = make_plan(cases[i].name, cases[i].layout);
+    toy changed = *t;
+    changed.object = plan_finish(other, NULL, 0);
+    assert_fails(open_path(&changed, 0), HMOE_INCOMPATIBLE, cases[i].message);
+    free(other);
+  }
+}
+
+static void test_save_failures(void **state) {
+  toy *t = *state;
+  hmoe_options options = fixture_options(1);
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(t->object, &t->weights, &options, &model));
+  assert_fails(hmoe_model_save(model, "/nonexistent/toy.hmw"), HMOE_IO_ERROR, "/nonexistent/toy.hmw");
+  assert_fails(hmoe_model_save(model, t->directory), HMOE_IO_ERROR, "cannot write"); /* teardown sees that no temporary is left */
+  char beside[128];
+  snprintf(beside, sizeof beside, "%s.", t->directory);
+  assert_fails(hmoe_model_save(model, ""), HMOE_INVALID_ARGUMENT, "path");
+  assert_fails(hmoe_model_save(NULL, t->path), HMOE_INVALID_ARGUMENT, "model");
+  DIR *tmp = opendir("/tmp");
+  const char *stem = strrchr(beside, '/') + 1;
+  for (struct dirent *item; (item = readdir(tmp));) assert_int_not_equal(strncmp(item->d_name, stem, strlen(stem)), 0);
+  closedir(tmp);
+  hmoe_model_close(model);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown), cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_size, setup, teardown),       cmocka_unit_test_setup_teardown(test_other_model, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_save_failures, setup, teardown),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,457 @@
+/* Runs: kernels and their grids, grouping, the arguments of a run, its memory, and several runs at once. */
+#include "runtime_fixture.h"
+
+#include <stdatomic.h>
+
+enum { DEPTH = 4, COLUMNS = 96, EXPERTS = 5, ROW_BLOCK = 4, TOKENS_MAX = 64 };
+
+/* ---- kernels ---- */
+
+/* buffers: x [rows][DEPTH], y [rows][DEPTH]: y = 2 x, and scratch belongs to one worker alone. */
+static void double_rows(const hmoe_kernel_call *call, int64_t task, void *scratch) {
+  const float *x = call->buffers[0];
+  float *y = call->buffers[1];
+  int64_t begin = task * ROW_BLOCK, end = begin + ROW_BLOCK < call->rows ? begin + ROW_BLOCK : call->rows;
+  float *mine = scratch;
+  for (int64_t i = begin * DEPTH; i < end * DEPTH; i++) {
+    mine[0] = x[i];
+    y[i] = mine[0] + mine[0];
+  }
+}
+
+/* buffers: x, weights [EXPERTS][panels], blocks, row_token, row_slot, row_gate, y [rows][COLUMNS]: y = gate * x W, 0 where dropped. */
+static void expert_blocks(const hmoe_kernel_call *call, int64_t task, void *scratch) {
+  (void)scratch;
+  const hmoe_blocks *header = call->buffers[2];
+  const hmoe_block *block = (const hmoe_block *)(header + 1) + call->first_block + task / call->splits;
+  const float *x = call->buffers[0], *gates = call->buffers[5];
+  const float *weights = (const float *)call->buffers[1] + (size_t)block->group * DEPTH * COLUMNS;
+  const int32_t *row_token = call->buffers[3], *row_slot = call->buffers[4];
+  float *y = call->buffers[6];
+  int64_t split = task % call->splits, panels = COLUMNS / HMOE_PANEL;
+  for (int64_t panel = panels * split / call->splits; panel < panels * (split + 1) / call->splits; panel++)
+    for (int32_t r = block->row; r < block->row + block->rows; r++)
+      for (int c = 0; c < HMOE_PANEL; c++) {
+        float sum = 0;
+        for (int k = 0; k < DEPTH; k++) sum += x[row_token[r] * DEPTH + k] * weights[(panel * DEPTH + k) * HMOE_PANEL + c];
+        y[row_slot[r] * COLUMNS + panel * HMOE_PANEL + c] = block->dropped ? 0 : gates[r] * sum;
+      }
+}
+
+/* buffers: y [rows][COLUMNS]. Grid DENSE: marks each (row, panel) once. */
+static void mark_dense(const hmoe_kernel_call *call, int64_t task, void *scratch) {
+  (void)scratch;
+  float *y = call->buffers[0];
+  int64_t block = task / call->splits, split = task % call->splits, panels = COLUMNS / HMOE_PANEL;
+  int64_t end = (block + 1) * ROW_BLOCK < call->rows ? (block + 1) * ROW_BLOCK : call->rows;
+  for (int64_t r = block * ROW_BLOCK; r < end; r++)
+    for (int64_t c = panels * split / call->splits * HMOE_PANEL; c < panels * (split + 1) / call->splits * HMOE_PANEL; c++)
+      y[r * COLUMNS + c] += 1;
+}
+
+enum { DOUBLE_ROWS, EXPERT_BLOCKS, MARK_DENSE, KERNELS };
+static const hmoe_kernel_fn kernels[KERNELS] = {double_rows, expert_blocks, mark_dense};
+
+/* ---- the model: y[token][slot] = gate * x W[index], x doubled first ---- */
+
+enum { ENTRY_LAYER = 1, ENTRY_GROUP = 2, ENTRY_DENSE = 3 };
+
+typedef struct toy {
+  fixture_plan *plan;
+  fixture_file file;
+  hmoe_weights weights;
+  const hmoe_model_object *object;
+  float matrices[EXPERTS][COLUMNS][DEPTH];
+} toy;
+
+static uint64_t blocks_bytes(uint64_t rows, uint64_t experts) {
+  return sizeof(hmoe_blocks) + (2 * experts + rows / ROW_BLOCK + 1) * sizeof(hmoe_block);
+}
+
+static toy *toy_create(uint64_t top_k, uint64_t capacity) {
+  toy *t = calloc(1, sizeof *t);
+  fixture_plan *plan = t->plan = plan_create("toy");
+  uint32_t param = plan_param(plan, "experts.{}.w", EXPERTS, SHAPE(COLUMNS, DEPTH));
+  uint64_t group_bytes = COLUMNS * DEPTH * 4;
+
+  fixture_entry *open = plan_entry(plan, "open");
+  uint32_t packed = plan_weight(plan, open, EXPERTS * group_bytes);
+  plan_step(plan, open, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(packed)),
+            ARGS(param, COLUMNS, 1, COLUMNS, DEPTH, 0, 1, DEPTH, 0, 1, 0, EXPERTS, 0, group_bytes, 0, 0, 0, DEPTH));
+
+  fixture_entry *layer = plan_entry(plan, "layer");
+  uint32_t tokens = plan_dim(layer, HMOE_DIM_INPUT, 0, 0), rows = plan_dim(layer, HMOE_DIM_SCALE, tokens, top_k);
+  uint32_t x = plan_input(plan, layer, "x", 0, DEPTH * 4), indices = plan_input(plan, layer, "indices", 1, top_k * 4);
+  uint32_t gates = plan_input(plan, layer, "gates", 0, top_k * 4), y = plan_output(plan, layer, "y", 0, top_k * COLUMNS * 4);
+  uint32_t doubled = plan_temporary(layer, 0, DEPTH * 4, tokens);
+  uint32_t blocks = plan_temporary(layer, blocks_bytes(ROW_BLOCK, EXPERTS), sizeof(hmoe_block), rows);
+  uint32_t row_token = plan_temporary(layer, 0, 4, rows), row_slot = plan_temporary(layer, 0, 4, rows);
+  uint32_t row_gate = plan_temporary(layer, 0, 4, rows), counters = plan_temporary(layer, EXPERTS * 16, 0, HMOE_NONE);
+  uint32_t weights = plan_share(layer, open, packed);
+  plan_step(plan, layer, HMOE_STEP_KERNEL, DOUBLE_ROWS, tokens, BINDINGS(AT(x), AT(doubled)), ARGS(HMOE_GRID_ROWS, ROW_BLOCK, 0));
+  plan_step(plan, layer, HMOE_STEP_GROUP, 0, rows,
+            BINDINGS(AT(indices), AT(gates), AT(blocks), AT(row_token), AT(row_slot), AT(row_gate), AT(counters)),
+            ARGS(EXPERTS, top_k, capacity, ROW_BLOCK));
+  plan_step(plan, layer, HMOE_STEP_KERNEL, EXPERT_BLOCKS, rows,
+            BINDINGS(AT(doubled), AT(weights), AT(blocks), AT(row_token), AT(row_slot), AT(row_gate), AT(y)),
+            ARGS(HMOE_GRID_BLOCKS, ROW_BLOCK, COLUMNS / HMOE_PANEL, 2));
+
+  fixture_entry *group = plan_entry(plan, "group");
+  tokens = plan_dim(group, HMOE_DIM_INPUT, 0, 0);
+  rows = plan_dim(group, HMOE_DIM_SCALE, tokens, top_k);
+  indices = plan_input(plan, group, "indices", 1, top_k * 4);
+  gates = plan_input(plan, group, "gates", 0, top_k * 4);
+  blocks = plan_output(plan, group, "blocks", 1, sizeof(hmoe_block) * top_k);
+  group->buffers[blocks].fixed_bytes = blocks_bytes(ROW_BLOCK, EXPERTS);
+  row_token = plan_output(plan, group, "row_token", 1, top_k * 4);
+  row_slot = plan_output(plan, group, "row_slot", 1, top_k * 4);
+  row_gate = plan_output(plan, group, "row_gate", 0, top_k * 4);
+  counters = plan_temporary(group, EXPERTS * 16, 0, HMOE_NONE);
+  plan_step(plan, group, HMOE_STEP_GROUP, 0, rows,
+            BINDINGS(AT(indices), AT(gates), AT(blocks), AT(row_token), AT(row_slot), AT(row_gate), AT(counters)),
+            ARGS(EXPERTS, top_k, capacity, ROW_BLOCK));
+
+  fixture_entry *dense = plan_entry(plan, "dense");
+  tokens = plan_dim(dense, HMOE_DIM_INPUT, 0, 0);
+  y = plan_output(plan, dense, "y", 0, COLUMNS * 4);
+  plan_step(plan, dense, HMOE_STEP_KERNEL, MARK_DENSE, tokens, BINDINGS(AT(y)), ARGS(HMOE_GRID_DENSE, ROW_BLOCK, COLUMNS / HMOE_PANEL));
+  t->object = plan_finish(plan, kernels, KERNELS);
+
+  uint64_t seed = 3;
+  for (uint32_t e = 0; e < EXPERTS; e++) {
+    char name[32];
+    for (int i = 0; i < COLUMNS * DEPTH; i++) t->matrices[e][i / DEPTH][i % DEPTH] = (float)(fixture_random(&seed) % 17) - 8;
+    snprintf(name, sizeof name, "experts.%u.w", e);
+    file_tensor(&t->file, name, "F32", FILE_SHAPE(COLUMNS, DEPTH), t->matrices[e], sizeof t->matrices[e]);
+  }
+  t->weights = file_finish(&t->file);
+  return t;
+}
+
+static void toy_destroy(toy *t) {
+  file_deinit(&t->file);
+  free(t->plan);
+  free(t);
+}
+
+typedef struct layer_data {
+  int64_t tokens, top_k;
+  float x[TOKENS_MAX * DEPTH];
+  int32_t indices[TOKENS_MAX * 2];
+  float gates[TOKENS_MAX * 2];
+  float y[TOKENS_MAX * 2 * COLUMNS + 8], expected[TOKENS_MAX * 2 * COLUMNS + 8]; /* the last 8 stay zero */
+} layer_data;
+
+/* Small integers: sums are exact, so any order must give the same bits. */
+static layer_data *layer_data_create(const toy *t, int64_t tokens, int64_t top_k, int64_t capacity, uint64_t seed) {
+  layer_data *data = calloc(1, sizeof *data);
+  data->tokens = tokens;
+  data->top_k = top_k;
+  for (int64_t i = 0; i < tokens * DEPTH; i++) data->x[i] = (float)(fixture_random(&seed) % 9) - 4;
+  int64_t used[EXPERTS] = {0};
+  for (int64_t i = 0; i < tokens * top_k; i++) {
+    data->indices[i] = (int32_t)(fixture_random(&seed) % EXPERTS);
+    data->gates[i] = (float)(fixture_random(&seed) % 8) / 8;
+    bool dropped = capacity && used[data->indices[i]]++ >= capacity;
+    for (int c = 0; c < COLUMNS && !dropped; c++) {
+      float sum = 0;
+      for (int k = 0; k < DEPTH; k++) sum += 2 * data->x[i / top_k * DEPTH + k] * t->matrices[data->indices[i]][c][k];
+      data->expected[i * COLUMNS + c] = data->gates[i] * sum;
+    }
+  }
+  return data;
+}
+
+static hmoe_status run_layer(hmoe_model *model, layer_data *data) {
+  return hmoe_model_run(model, ENTRY_LAYER, &data->tokens, (const void *const[]){data->x, data->indices, data->gates},
+                        (void *const[]){data->y});
+}
+
+static void check_layer(const toy *t, hmoe_model *model, int64_t tokens, int64_t top_k, int64_t capacity) {
+  layer_data *data = layer_data_create(t, tokens, top_k, capacity, (uint64_t)tokens + 11);
+  assert_ok(run_layer(model, data));
+  assert_memory_equal(data->y, data->expected, sizeof data->y);
+  free(data);
+}
+
+static const hmoe_executor thread_executor = {NULL, 4, fixture_parallel_for};
+
+static hmoe_model *open_toy(const toy *t, uint32_t threads) {
+  hmoe_options options = fixture_options(threads);
+  if (threads == 4) options.executor = &thread_executor;
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(t->object, &t->weights, &options, &model));
+  assert_int_equal(hmoe_model_threads(model), threads);
+  assert_string_equal(hmoe_model_cpu(model), "portable");
+  assert_int_equal(hmoe_model_weight_bytes(model), EXPERTS * COLUMNS * DEPTH * 4);
+  return model;
+}
+
+static void test_layer(void **state) {
+  (void)state;
+  for (int64_t top_k = 1; top_k <= 2; top_k++) {
+    for (int64_t capacity = 0; capacity < 4; capacity++) {
+      toy *t = toy_create((uint64_t)top_k, (uint64_t)capacity);
+      for (uint32_t threads = 1; threads <= 4; threads++) {
+        hmoe_model *model = open_toy(t, threads);
+        for (int64_t tokens = 0; tokens <= TOKENS_MAX; tokens += tokens < 6 ? 1 : 29) check_layer(t, model, tokens, top_k, capacity);
+        check_layer(t, model, 1, top_k, capacity);
+        hmoe_model_close(model);
+      }
+      toy_destroy(t);
+    }
+  }
+}
+
+static void test_group(void **state) {
+  (void)state;
+  enum { TOKENS = 23, TOP_K = 2, ROWS = TOKENS * TOP_K, CAPACITY = 6 };
+  toy *t = toy_create(TOP_K, CAPACITY);
+  hmoe_model *model = open_toy(t, 1);
+  layer_data *data = layer_data_create(t, TOKENS, TOP_K, 0, 5);
+  data->indices[7] = -1; /* from a broken kernel: taken as expert 0, nothing is written out of bounds */
+  data->indices[9] = EXPERTS;
+  int32_t row_token[ROWS], row_slot[ROWS];
+  float row_gate[ROWS];
+  uint64_t bytes = blocks_bytes(ROW_BLOCK, EXPERTS) + ROWS * sizeof(hmoe_block);
+  hmoe_blocks *header = calloc(1, bytes);
+  assert_ok(hmoe_model_run(model, ENTRY_GROUP, (int64_t[]){TOKENS}, (const void *const[]){data->indices, data->gates},
+                           (void *const[]){header, row_token, row_slot, row_gate}));
+  data->indices[7] = data->indices[9] = 0;
+  assert_int_equal(header->rows, ROWS);
+  assert_int_equal(header->groups, EXPERTS);
+  const hmoe_block *blocks = (const hmoe_block *)(header + 1);
+  int32_t row = 0, in_group = 0;
+  for (int32_t b = 0; b < header->count; b++) {
+    if (b && blocks[b].group != blocks[b - 1].group) in_group = 0;
+    assert_true(b == 0 || blocks[b].group >= blocks[b - 1].group);
+    assert_int_equal(blocks[b].row, row);
+    assert_in_range(blocks[b].rows, 1, ROW_BLOCK);
+    for (int32_t i = 0; i < blocks[b].rows; i++, row++, in_group++) {
+      int32_t slot = row_slot[row];
+      assert_int_equal(data->indices[slot], blocks[b].group);
+      assert_int_equal(row_token[row], slot / TOP_K);
+      assert_true(row_gate[row] == data->gates[slot]);
+      assert_int_equal(blocks[b].dropped, in_group >= CAPACITY);
+      if (in_group) assert_true(slot > row_slot[row - 1]);
+    }
+  }
+  assert_int_equal(row, ROWS);
+  free(header);
+  free(data);
+  hmoe_model_close(model);
+  toy_destroy(t);
+}
+
+static void test_dense_grid(void **state) {
+  (void)state;
+  toy *t = toy_create(1, 0);
+  for (uint32_t threads = 1; threads <= 4; threads++) {
+    hmoe_model *model = open_toy(t, threads);
+    for (int64_t tokens = 1; tokens < 40; tokens += 4) {
+      float y[40 * COLUMNS] = {0};
+      assert_ok(hmoe_model_run(model, ENTRY_DENSE, &tokens, NULL, (void *const[]){y}));
+      for (int64_t i = 0; i < 40 * COLUMNS; i++) assert_true(y[i] == (i < tokens * COLUMNS ? 1 : 0));
+    }
+    hmoe_model_close(model);
+  }
+  toy_destroy(t);
+}
+
+static void test_arguments(void **state) {
+  (void)state;
+  toy *t = toy_create(1, 0);
+  hmoe_model *model = open_toy(t, 1);
+  layer_data *data = layer_data_create(t, 3, 1, 0, 1);
+  const void *inputs[] = {data->x, data->indices, data->gates};
+  void *outputs[] = {data->y};
+  int64_t dims[] = {3};
+  const hmoe_status bad = HMOE_INVALID_ARGUMENT;
+  assert_fails(hmoe_model_run(NULL, 1, dims, inputs, outputs), bad, "model is NULL");
+  assert_fails(hmoe_model_run(model, 0, dims, inputs, outputs), bad, "expected an entry from 1 to 3, found 0");
+  assert_fails(hmoe_model_run(model, 4, dims, inputs, outputs), bad, "found 4");
+  assert_fails(hmoe_model_run(model, 1, NULL, inputs, outputs), bad, "dims is NULL");
+  assert_fails(hmoe_model_run(model, 1, (int64_t[]){-1}, inputs, outputs), bad, "dims[0]");
+  assert_fails(hmoe_model_run(model, 1, (int64_t[]){INT64_MAX}, inputs, outputs), bad, "dims[0]");
+  assert_fails(hmoe_model_run(model, 1, dims, NULL, outputs), bad, "input 'x' is NULL");
+  assert_fails(hmoe_model_run(model, 1, dims, inputs, NULL), bad, "output 'y' is NULL");
+  assert_fails(hmoe_model_run(model, 1, dims, (const void *const[]){data->x, NULL, data->gates}, outputs), bad, "input 'indices' is NULL");
+  assert_fails(hmoe_model_run(model, 1, dims, (const void *const[]){(const char *)data->x + 1, data->indices, data->gates}, outputs), bad,
+               "input 'x' is not 4-byte aligned");
+  assert_fails(hmoe_model_run(model, 1, dims, inputs, (void *const[]){data->x + 4}), bad, "output 0 overlaps input 0");
+  /* No tokens: nothing is read, whatever the pointers are. */
+  assert_ok(hmoe_model_run(model, 1, (int64_t[]){0}, NULL, NULL));
+  assert_ok(hmoe_model_run(model, 1, (int64_t[]){0}, (const void *const[]){(void *)1, (void *)1, (void *)1}, (void *const[]){(void *)1}));
+  /* More rows than indices can name: refused before anything is read. */
+  assert_int_not_equal(hmoe_model_run(model, 1, (int64_t[]){(int64_t)1 << 33}, inputs, outputs), HMOE_OK);
+  assert_ok(run_layer(model, data));
+  assert_memory_equal(data->y, data->expected, sizeof data->y);
+  free(data);
+  hmoe_model_close(model);
+  hmoe_model_close(NULL);
+  toy_destroy(t);
+}
+
+/* ---- memory ---- */
+
+typedef struct counting {
+  atomic_int calls, live;
+  atomic_long bytes;
+  int fail_at; /* 0: never */
+} counting;
+
+static void *count_allocate(void *context, size_t size, size_t alignment) {
+  counting *c = context;
+  if (++c->calls == c->fail_at) return NULL;
+  c->live++;
+  c->bytes += (long)size;
+  assert_true(alignment >= 16 && (alignment & (alignment - 1)) == 0);
+  void *memory = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  memset(memory, 0xa5, size); /* nothing may rely on zeros */
+  return memory;
+}
+
+static void count_release(void *context, void *memory, size_t size) {
+  counting *c = context;
+  c->live--;
+  c->bytes -= (long)size;
+  free(memory);
+}
+
+static void test_every_allocation_can_fail(void **state) {
+  (void)state;
+  toy *t = toy_create(2, 3);
+  layer_data *data = layer_data_create(t, 17, 2, 3, 2);
+  bool done = false;
+  int failures = 0;
+  for (int n = 1; !done; n++) {
+    counting c = {.fail_at = n};
+    hmoe_allocator allocator = {&c, count_allocate, count_release};
+    hmoe_options options = fixture_options(n % 2 ? 1 : 2);
+    options.allocator = &allocator;
+    hmoe_model *model = (hmoe_model *)(void *)&c;
+    hmoe_status status = hmoe_model_open(t->object, &t->weights, &options, &model);
+    if (status != HMOE_OK) {
+      assert_fails(status, HMOE_OUT_OF_MEMORY, "no memory for");
+      assert_null(model);
+    } else {
+      status = run_layer(model, data);
+      done = status == HMOE_OK && c.calls < n;
+      if (status != HMOE_OK) {
+        assert_fails(status, HMOE_OUT_OF_MEMORY, "no memory for");
+        assert_ok(run_layer(model, data)); /* the model survives */
+      }
+      assert_memory_equal(data->y, data->expected, sizeof data->y);
+      hmoe_model_close(model);
+    }
+    failures += status == HMOE_OUT_OF_MEMORY;
+    assert_int_equal(c.live, 0);
+    assert_int_equal(c.bytes, 0);
+  }
+  assert_true(failures >= 8);
+  free(data);
+  toy_destroy(t);
+}
+
+static void test_runs_allocate_nothing(void **state) {
+  (void)state;
+  toy *t = toy_create(1, 0);
+  counting c = {0};
+  hmoe_allocator allocator = {&c, count_allocate, count_release};
+  hmoe_options options = fixture_options(2);
+  options.allocator = &allocator;
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(t->object, &t->weights, &options, &model));
+  assert_int_equal(hmoe_model_workspace_bytes(model), 0); /* that of open is gone */
+  check_layer(t, model, 40, 1, 0);
+  int calls = c.calls;
+  size_t held = hmoe_model_workspace_bytes(model);
+  assert_true(held > 0);
+  for (int64_t tokens = 40; tokens >= 0; tokens--) check_layer(t, model, tokens, 1, 0);
+  assert_int_equal(c.calls, calls);
+  check_layer(t, model, 60, 1, 0);
+  assert_int_equal(c.calls, calls + 1);
+  assert_int_equal(c.live, 5); /* model, arena, and of the workspace: itself, scratch, slots */
+  assert_true(hmoe_model_workspace_bytes(model) > held);
+  hmoe_model_close(model);
+  assert_int_equal(c.live, 0);
+  toy_destroy(t);
+}
+
+/* ---- several runs at once ---- */
+
+typedef struct runner {
+  const toy *t;
+  hmoe_model *model;
+  int64_t tokens;
+  bool good;
+} runner;
+
+static void *run_many(void *argument) {
+  runner *r = argument;
+  layer_data *data = layer_data_create(r->t, r->tokens, 2, 0, (uint64_t)r->tokens);
+  r->good = true;
+  for (int i = 0; i < 30; i++) {
+    memset(data->y, 0, sizeof data->y);
+    r->good = r->good && run_layer(r->model, data) == HMOE_OK && !memcmp(data->y, data->expected, sizeof data->y);
+  }
+  free(data);
+  return NULL;
+}
+
+static void test_concurrent_runs(void **state) {
+  (void)state;
+  toy *t = toy_create(2, 0);
+  for (uint32_t threads = 1; threads <= 4; threads += threads) {
+    hmoe_model *model = open_toy(t, threads);
+    pthread_t workers[4];
+    runner runners[4];
+    for (int i = 0; i < 4; i++) {
+      runners[i] = (runner){t, model, 3 + 15 * i, false};
+      assert_int_equal(pthread_create(&workers[i], NULL, run_many, &runners[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) pthread_join(workers[i], NULL);
+    for (int i = 0; i < 4; i++) assert_true(runners[i].good);
+    hmoe_model_close(model);
+  }
+  toy_destroy(t);
+}
+
+static void lazy_parallel_for(void *context, size_t count, void (*task)(void *, size_t), void *task_context) {
+  (void)context;
+  for (size_t i = 0; i + 1 < count; i++) task(task_context, i);
+}
+
+static void reverse_parallel_for(void *context, size_t count, void (*task)(void *, size_t), void *task_context) {
+  (void)context;
+  for (size_t i = count; i-- > 0;) task(task_context, i);
+}
+
+static void test_executors(void **state) {
+  (void)state;
+  toy *t = toy_create(1, 0);
+  hmoe_executor executor = {NULL, 3, reverse_parallel_for};
+  hmoe_options options = fixture_options(0);
+  options.executor = &executor;
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(t->object, &t->weights, &options, &model));
+  check_layer(t, model, 33, 1, 0);
+  hmoe_model_close(model);
+  executor.parallel_for = lazy_parallel_for;
+  assert_fails(hmoe_model_open(t->object, &t->weights, &options, &model), HMOE_INTERNAL, "executor returned after 2 of 3");
+  toy_destroy(t);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_layer),
+      cmocka_unit_test(test_group),
+      cmocka_unit_test(test_dense_grid),
+      cmocka_unit_test(test_arguments),
+      cmocka_unit_test(test_every_allocation_can_fail),
+      cmocka_unit_test(test_runs_allocate_nothing),
+      cmocka_unit_test(test_concurrent_runs),
+      cmocka_unit_test(test_executors),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,208 @@
+/* Checkpoints that are fine, and one for each way to be broken. */
+#include "runtime_fixture.h"
+
+#include <cjson/cJSON.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+typedef struct file_case {
+  const char *name;
+  const char *header;
+  size_t data_bytes;
+  const char *message; /* NULL: the file is good */
+} file_case;
+
+#define TENSOR(offsets) "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":" offsets "}}"
+
+static const file_case cases[] = {
+    {"one tensor", TENSOR("[0,8]"), 8, NULL},
+    {"padded header", TENSOR("[0,8]") "   \n ", 8, NULL},
+    {"no tensors", "{}", 0, NULL},
+    {"metadata", "{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, NULL},
+    {"scalar", "{\"a\":{\"dtype\":\"F64\",\"shape\":[],\"data_offsets\":[0,8]}}", 8, NULL},
+    {"empty tensor", "{\"a\":{\"dtype\":\"F32\",\"shape\":[0,5],\"data_offsets\":[0,0]}}", 0, NULL},
+    {"unsorted offsets",
+     "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[1,4]},\"b\":{\"dtype\":\"I8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 4, NULL},
+    {"rank 10", "{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1,2],\"data_offsets\":[0,2]}}", 2, NULL},
+
+    {"not an object", "[1,2]", 0, "expected a JSON object"},
+    {"garbage", "{\"a\":", 0, "not valid JSON at byte"},
+    {"garbage behind", "{} x", 0, "expected only blanks"},
+    {"second object", "{}{}", 0, "expected only blanks"},
+    {"metadata list", "{\"__metadata__\":[]}", 0, "__metadata__: expected an object"},
+    {"metadata number", "{\"__metadata__\":{\"n\":1}}", 0, "expected a string for 'n'"},
+    {"metadata twice", "{\"__metadata__\":{},\"__metadata__\":{}}", 0, "__metadata__ is there twice"},
+    {"tensor number", "{\"a\":3}", 0, "'a': expected an object"},
+    {"no dtype", "{\"a\":{\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "no field 'dtype'"},
+    {"no shape", "{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,8]}}", 8, "no field 'shape'"},
+    {"no offsets", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}", 8, "no field 'data_offsets'"},
+    {"dtype twice", "{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "two fields 'dtype'"},
+    {"unknown field", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"x\":1}}", 8, "unknown field 'x'"},
+    {"unknown dtype", "{\"a\":{\"dtype\":\"F33\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "found 'F33'"},
+    {"dtype number", "{\"a\":{\"dtype\":32,\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "dtype: expected a string"},
+    {"shape text", "{\"a\":{\"dtype\":\"F32\",\"shape\":\"2\",\"data_offsets\":[0,8]}}", 8, "shape: expected an array"},
+    {"negative size", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,-1],\"data_offsets\":[0,8]}}", 8, "at position 1"},
+    {"fractional size", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2.5],\"data_offsets\":[0,8]}}", 8, "expected integers"},
+    {"huge size", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1e300],\"data_offsets\":[0,8]}}", 8, "expected integers"},
+    {"overflow",
+     "{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,4],\"data_offsets\":[0,8]}}", 8, "make"},
+    {"overflow to the right size",
+     "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387905,4],\"data_offsets\":[0,8]}}", 8, "expected integers"},
+    {"wrong size", TENSOR("[0,4]"), 4, "make 8 bytes, data_offsets 4"},
+    {"half a byte", "{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}}", 1, "make 1 bytes"},
+    {"one offset", TENSOR("[0]"), 8, "expected two integers"},
+    {"three offsets", TENSOR("[0,8,9]"), 8, "expected two integers"},
+    {"negative offset", TENSOR("[-8,0]"), 8, "expected two integers"},
+    {"reversed offsets", TENSOR("[8,0]"), 8, "begin <= end"},
+    {"outside", TENSOR("[4,12]"), 8, "begin <= end <= 8"},
+    {"far outside", TENSOR("[9007199254740984,9007199254740992]"), 8, "begin <= end <= 8"},
+    {"hole", TENSOR("[4,12]"), 12, "4 bytes before tensor 'a' belong to no tensor"},
+    {"trailing bytes", TENSOR("[0,8]"), 9, "1 bytes at the end of the file belong to no tensor"},
+    {"truncated data", TENSOR("[0,8]"), 7, "begin <= end <= 7"},
+    {"overlap",
+     "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[2,5]}}", 5,
+     "'a' and 'b' overlap"},
+    {"twice",
+     "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[3,6]}}", 6,
+     "'a' is there twice"},
+};
+
+static hmoe_status read_case(uint64_t header_bytes, const char *header, size_t present, size_t data_bytes, hmoe_safetensors *out_file) {
+  hmoe_allocator allocator = hmoe_allocator_default();
+  size_t size = 8 + present + data_bytes;
+  uint8_t *bytes = calloc(size, 1); /* exactly as long as the file: reading past it is caught */
+  memcpy(bytes, &header_bytes, 8);
+  memcpy(bytes + 8, header, present);
+  hmoe_mapping mapping = {.data = bytes, .size_bytes = size, .name = "t.safetensors"};
+  hmoe_status status = hmoe_safetensors_init(out_file, &mapping, &allocator);
+  out_file->allocator = status == HMOE_OK ? &allocator : NULL;
+  hmoe_safetensors_deinit(out_file);
+  free(bytes);
+  return status;
+}
+
+static void test_cases(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    const file_case *c = &cases[i];
+    hmoe_safetensors file;
+    size_t length = strlen(c->header);
+    hmoe_status status = read_case(length, c->header, length, c->data_bytes, &file);
+    if (!c->message ? status != HMOE_OK : status != HMOE_INVALID_WEIGHTS || !strstr(hmoe_last_error(), c->message))
+      fail_msg("%s: %s: %s", c->name, hmoe_status_string(status), hmoe_last_error());
+    if (c->message) assert_non_null(strstr(hmoe_last_error(), "t.safetensors"));
+  }
+}
+
+static void test_header_length(void **state) {
+  (void)state;
+  hmoe_safetensors file;
+  assert_fails(read_case(UINT64_MAX, "{}", 2, 0, &file), HMOE_INVALID_WEIGHTS, "not plausible");
+  assert_fails(read_case((100u << 20) + 1, "{}", 2, 0, &file), HMOE_INVALID_WEIGHTS, "not plausible");
+  assert_fails(read_case(0, "{}", 2, 0, &file), HMOE_INVALID_WEIGHTS, "not plausible");
+  assert_fails(read_case(3, "{}", 2, 0, &file), HMOE_INVALID_WEIGHTS, "truncated");
+  /* Every truncation of a good file fails. */
+  const char *header = TENSOR("[0,8]");
+  size_t length = strlen(header);
+  for (size_t cut = 0; cut < length; cut++) assert_int_equal(read_case(length, header, cut, 0, &file), HMOE_INVALID_WEIGHTS);
+}
+
+static void test_deep_nesting(void **state) {
+  (void)state;
+  enum { DEPTH = 200000 };
+  char *header = malloc(DEPTH + 16);
+  memcpy(header, "{\"a\":", 5);
+  memset(header + 5, '[', DEPTH);
+  hmoe_safetensors file;
+  assert_fails(read_case(DEPTH + 5, header, DEPTH + 5, 0, &file), HMOE_INVALID_WEIGHTS, "not valid JSON");
+  free(header);
+}
+
+static void test_find(void **state) {
+  (void)state;
+  hmoe_allocator allocator = hmoe_allocator_default();
+  fixture_file file = {0};
+  float values[3] = {1, 2, 3};
+  const char *names[] = {"m", "b", "z", "a.very.long.name", "k"};
+  for (int i = 0; i < 5; i++) file_tensor(&file, names[i], "F32", FILE_SHAPE(3, 1), values, sizeof values);
+  hmoe_weights weights = file_finish(&file);
+  hmoe_mapping mapping;
+  assert_ok(hmoe_mapping_init(&mapping, &weights));
+  hmoe_safetensors tensors;
+  assert_ok(hmoe_safetensors_init(&tensors, &mapping, &allocator));
+  for (int i = 0; i < 5; i++) {
+    hmoe_tensor *tensor = hmoe_safetensors_find(&tensors, names[i]);
+    assert_non_null(tensor);
+    assert_string_equal(tensor->name, names[i]);
+    assert_int_equal(tensor->begin, 12 * i);
+    assert_int_equal(tensor->rank, 2);
+    assert_int_equal(tensor->elements, 3);
+  }
+  assert_null(hmoe_safetensors_find(&tensors, "c"));
+  assert_null(hmoe_safetensors_find(&tensors, ""));
+  hmoe_safetensors_deinit(&tensors);
+  hmoe_mapping_deinit(&mapping);
+  file_deinit(&file);
+}
+
+static void test_conversion(void **state) {
+  (void)state;
+  const hmoe_dtype *f16 = hmoe_dtype_find("F16"), *bf16 = hmoe_dtype_find("BF16"), *f64 = hmoe_dtype_find("F64");
+  static const struct { uint16_t bits; float value; } halves[] = {
+      {0x3c00, 1.0f}, {0xc000, -2.0f}, {0x0001, 0x1p-24f}, {0x8001, -0x1p-24f}, {0x03ff, 0x1.ff8p-15f}, {0x0400, 0x1p-14f},
+      {0x7bff, 65504.0f}, {0x0000, 0.0f}, {0x3555, 0x1.554p-2f},
+  };
+  for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) {
+    uint8_t odd[3];
+    float value;
+    memcpy(odd + 1, &halves[i].bits, 2);
+    f16->read(odd + 1, 1, 1, &value, 1);
+    assert_true(value == halves[i].value);
+  }
+  uint16_t infinity = 0x7c00, nan = 0x7e00;
+  float value;
+  f16->read((const uint8_t *)&infinity, 1, 1, &value, 1);
+  assert_true(value > 3e38f);
+  f16->read((const uint8_t *)&nan, 1, 1, &value, 1);
+  assert_true(value != value);
+  uint16_t brain[4] = {0x3f80, 0, 0xc040, 0};
+  float strided[4] = {9, 9, 9, 9};
+  bf16->read((const uint8_t *)brain, 2, 2, strided, 3);
+  assert_true(strided[0] == 1.0f && strided[1] == 9 && strided[3] == -3.0f);
+  double precise = 0.1;
+  f64->read((const uint8_t *)&precise, 1, 1, &value, 1);
+  assert_true(value == 0.1f);
+  assert_null(hmoe_dtype_find("I64")->read);
+  assert_null(hmoe_dtype_find("f32"));
+}
+
+static void test_mapping(void **state) {
+  (void)state;
+  hmoe_mapping mapping;
+  assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.path = "/nonexistent/w"}), HMOE_IO_ERROR, "/nonexistent/w: No such file");
+  assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.path = "/tmp"}), HMOE_IO_ERROR, "found a directory");
+  assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.path = "/dev/null"}), HMOE_IO_ERROR, "found a device");
+  assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.kind = HMOE_WEIGHTS_FD, .fd = -1}), HMOE_IO_ERROR, "Bad file descriptor");
+  assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){0}), HMOE_INVALID_ARGUMENT, "path is NULL");
+  assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY}), HMOE_INVALID_ARGUMENT, "data is NULL");
+  assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.kind = (hmoe_weights_kind)7}), HMOE_INVALID_ARGUMENT, "found 7");
+  char path[] = "/tmp/hmoe-mapping-XXXXXX";
+  int fd = mkstemp(path);
+  assert_true(fd >= 0);
+  assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.path = path}), HMOE_INVALID_WEIGHTS, "the file is empty");
+  assert_int_equal(write(fd, "abc", 3), 3);
+  assert_ok(hmoe_mapping_init(&mapping, &(hmoe_weights){.kind = HMOE_WEIGHTS_FD, .fd = fd}));
+  assert_int_equal(mapping.size_bytes, 3);
+  assert_memory_equal(mapping.data, "abc", 3);
+  hmoe_mapping_deinit(&mapping);
+  close(fd);
+  unlink(path);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_cases), cmocka_unit_test(test_header_length), cmocka_unit_test(test_deep_nesting),
+      cmocka_unit_test(test_find),  cmocka_unit_test(test_conversion),    cmocka_unit_test(test_mapping),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,383 @@
+/* Broken specs and what must be said about them: each row is a spec, the number of errors, and the first message with its place. */
+#include "spec_testing.h"
+
+typedef struct broken_spec {
+  const char *text;
+  unsigned errors;
+  const char *message;
+} broken_spec;
+
+/* A sound beginning for rows that are about one line: lines 1 to 4. */
+#define HEAD                                                                                                                       \
+  "model m\n"                                                                                                                      \
+  "dim n = ?, h = 8, e = 4, k = 1\n"                                                                                               \
+  "option act = relu in {relu, gelu}, flag = 0 in {0, 1}, size = 3\n"                                                              \
+  "input x: f32[n, h]\n"
+#define TAIL "output y = x\n"
+#define ROUTED "param r: [e, h] from \"r\"\nt = route(linear(x, r), top_k = k)\n"
+
+static const broken_spec broken_specs[] = {
+    /* The text. */
+    {"", 1, "m.spec:1:1: error: the spec has no line `model NAME`"},
+    {HEAD "$" TAIL, 1, "m.spec:5:1: error: unexpected character '$'"},
+    {HEAD "output y = x \xff\n", 1, "m.spec:5:14: error: byte 0xFF is not valid UTF-8"},
+    {HEAD TAIL "# \xc0\xaf\n", 1, "m.spec:6:3: error: byte 0xC0 is not valid UTF-8"},
+    {HEAD TAIL "\x01", 1, "m.spec:6:1: error: control character 0x01 in the text"},
+    {HEAD "param w: [h] from \"w\n" TAIL, 1, "m.spec:5:19: error: the string is not closed on its line"},
+    {HEAD "d = 99999999999999999999\n" TAIL, 1, "m.spec:5:5: error: the integer does not fit in 64 bits"},
+    {HEAD "d = 3x\n" TAIL, 1, "m.spec:5:6: error: expected a space or an operator after the integer, found 'x'"},
+    {HEAD "d\xc3\xa9 = 3\n" TAIL, 1, "m.spec:5:2: error: unexpected character '\xc3\xa9'"},
+    /* Statements. */
+    {HEAD "parm w: [h] from \"w\"\n" TAIL, 1, "m.spec:5:1: error: 'parm' does not begin a statement; did you mean 'param'?"},
+    {HEAD "zzzzz \"a\" {\n}\n" TAIL, 1, "m.spec:5:1: error: 'zzzzz' does not begin a statement\n"},
+    {HEAD "5 = x\n" TAIL, 1, "m.spec:5:1: error: expected a statement, found 5"},
+    {HEAD "else { }\n" TAIL, 1, "m.spec:5:1: error: expected a statement, found the keyword 'else'"},
+    {HEAD "}\n" TAIL, 1, "m.spec:5:1: error: expected a statement, found '}'"},
+    {HEAD "z = x x\n" TAIL, 1, "m.spec:5:7: error: expected the end of the line, found 'x'"},
+    {HEAD "z x\n" TAIL, 1, "m.spec:5:1: error: 'z' does not begin a statement"},
+    {HEAD "z, = x\n" TAIL, 1, "m.spec:5:4: error: expected the name of the value, found '='"},
+    {HEAD "z = \n" TAIL, 1, "m.spec:5:5: error: expected an expression, found the end of the line"},
+    {HEAD "z = (1 + 2\n" TAIL, 1, "m.spec:5:11: error: expected ')' after the expression, found the end of the line"},
+    {HEAD "z = add(x, a = x, x)\n" TAIL, 1, "m.spec:5:19: error: a positional argument cannot follow a named one"},
+    {HEAD "z = 1 < 2 < 3\n" TAIL, 1, "m.spec:5:11: error: comparisons cannot be chained"},
+    {HEAD "input if: f32[n]\n" TAIL, 1, "m.spec:5:7: error: expected the name of the input, but 'if' is a keyword"},
+    {HEAD "input z f32[n]\n" TAIL, 1, "m.spec:5:9: error: expected ':' after the name of the input, found 'f32'"},
+    {HEAD "input z: f16[n]\n" TAIL, 1, "m.spec:5:10: error: there is no element type 'f16': expected f32, i32 or i64"},
+    {HEAD "input z: [n]\n" TAIL, 1, "m.spec:5:10: error: expected an element type (f32, i32 or i64), found '['"},
+    {HEAD "param w: [h]\n" TAIL, 1, "m.spec:5:13: error: expected 'from' after the shape of the param, found the end of the line"},
+    {HEAD "param w: [h] from w\n" TAIL, 1, "m.spec:5:19: error: expected the checkpoint key as a string, found 'w'"},
+    {HEAD "param w: [] from \"w\"\n" TAIL, 1, "m.spec:5:11: error: expected an expression, found ']'"},
+    {HEAD "param w[i = e]: [h] from \"w\"\n" TAIL, 1, "m.spec:5:11: error: expected '<' after the name of the index, found '='"},
+    {HEAD "dim 3 = h\n" TAIL, 1, "m.spec:5:5: error: expected the name of the dim, found 3"},
+    {HEAD "option o = [1]\n" TAIL, 1, "m.spec:5:12: error: expected a word or an integer, found '['"},
+    {HEAD "option o = a in {a, }\n" TAIL, 1, "m.spec:5:21: error: expected a word or an integer, found '}'"},
+    {HEAD "check 1\n" TAIL, 1, "m.spec:5:8: error: expected ',' between the condition and its message"},
+    {HEAD "for l in 0 { }\n" TAIL, 1, "m.spec:5:12: error: expected '..' between the bounds of the loop, found '{'"},
+    {HEAD "scope s { }\n" TAIL, 1, "m.spec:5:7: error: expected the prefix of the checkpoint keys as a string, found 's'"},
+    {HEAD "if flag {\n" TAIL, 1, "m.spec:5:9: error: this '{' is never closed"},
+    {HEAD "if flag\n" TAIL, 1, "m.spec:5:8: error: expected '{', found the end of the line"},
+    {HEAD "block b(p, p) { return p }\n" TAIL, 1, "m.spec:5:12: error: block 'b' has two arguments named 'p'"},
+    {HEAD "block b(p = 1, q) { return p }\n" TAIL, 1, "m.spec:5:16: error: argument 'q' needs a default"},
+    {HEAD "block add(p) { return p }\n" TAIL, 1, "m.spec:5:7: error: 'add' is the name of an op"},
+    {HEAD "block b() { }\nblock b() { }\n" TAIL, 1, "m.spec:6:7: error: block 'b' is declared twice"},
+    /* Where statements may stand. */
+    {"model a\nmodel b\ndim n = ?\ninput x: f32[n]\n" TAIL, 1, "m.spec:2:1: error: a spec describes one model"},
+    {HEAD "if flag { dim d = 3 }\n" TAIL, 1, "m.spec:5:15: error: dim belongs at the top level, not inside braces"},
+    {HEAD "block b() { output z = x }\n" TAIL, 1, "m.spec:5:13: error: output cannot stand in a block"},
+    {HEAD "return x\n" TAIL, 1, "m.spec:5:1: error: return stands outside of a block"},
+    {HEAD "if flag { include \"a.spec\" }\n" TAIL, 1, "m.spec:5:19: error: include belongs at the top level"},
+    {HEAD "include \"none.spec\"\n" TAIL, 1, "m.spec:5:9: error: cannot include none.spec: not found"},
+    {HEAD "include \"m.spec\"\n" TAIL, 1, "m.spec:5:9: error: m.spec includes itself"},
+    {HEAD "include \"\"\n" TAIL, 1, "m.spec:5:9: error: the name of the file to include is empty"},
+    {HEAD "include \"broken.spec\"\n" TAIL, 1, "broken.spec:2:9: error: expected an expression, found the end of the line"},
+    {HEAD "include \"a.spec\"\n" TAIL, 1, "b.spec:1:9: error: a.spec includes itself"},
+    /* Names. */
+    {HEAD "dim h = 3\n" TAIL, 1, "m.spec:5:5: error: 'h' is declared twice"},
+    {HEAD "z = foo\n" TAIL, 1, "m.spec:5:5: error: there is nothing named 'foo' here\n"},
+    {HEAD "width = 3\nz = widh\n" TAIL, 1, "m.spec:6:5: error: there is nothing named 'widh' here; did you mean 'width'?"},
+    {HEAD "z = reluu\n" TAIL, 1, "m.spec:5:5: error: there is nothing named 'reluu' here; did you mean 'relu'?"},
+    {HEAD "z = add\n" TAIL, 1, "m.spec:5:5: error: 'add' is an op: write add(...) to call it"},
+    {HEAD "z = late\ndim late = 3\n" TAIL, 1, "m.spec:5:5: error: 'late' is used before it is declared"},
+    {HEAD "h = 3\n" TAIL, 1, "m.spec:5:1: error: 'h' is a dim and cannot be given another value"},
+    {HEAD "act = 3\n" TAIL, 1, "m.spec:5:1: error: 'act' is an option and cannot be given another value"},
+    {HEAD "mean = 3\nz = mean\n" TAIL, 1, "m.spec:5:1: error: 'mean' is a word that options or attributes use as a value"},
+    {HEAD "for l in 0..3 { l = 4 }\n" TAIL, 1, "m.spec:5:17: error: 'l' is the index of a loop"},
+    {HEAD "for x in 0..3 { }\n" TAIL, 1, "m.spec:5:5: error: the index 'x' hides another name"},
+    {HEAD "for l in 0..3 { }\nz = l\n" TAIL, 1, "m.spec:6:5: error: there is nothing named 'l' here"},
+    {HEAD "input x: f32[n]\n" TAIL, 1, "m.spec:5:7: error: there is already a value named 'x'"},
+    {HEAD "block b() { return x }\noutput y = b()\n", 1, "m.spec:5:20: error: there is nothing named 'x' here"},
+    {HEAD "output x = x\n", 1, "m.spec:5:8: error: there is already an input or output named 'x'"},
+    {HEAD "output int = x\n", 1, "m.spec:5:8: error: 'int' cannot name the output: it is a keyword of C or C++"},
+    {HEAD "output h = x\n", 1, "m.spec:5:8: error: 'h' is already the name of a dim or an option"},
+    {"model class\ndim n = ?\ninput x: f32[n]\n" TAIL, 1, "m.spec:1:7: error: 'class' cannot name the model"},
+    {HEAD, 1, "m.spec:1:7: error: the model has no output"},
+    /* Expressions. */
+    {HEAD "z = 9223372036854775807 + 1\n" TAIL, 1, "m.spec:5:25: error: the result does not fit in 64 bits"},
+    {HEAD "z = 4611686018427387904 * 2\n" TAIL, 1, "m.spec:5:25: error: the result does not fit in 64 bits"},
+    {HEAD "z = -(-9223372036854775807 - 1)\n" TAIL, 1, "m.spec:5:5: error: the result does not fit in 64 bits"},
+    {HEAD "z = (-9223372036854775807 - 1) / -1\n" TAIL, 1, "m.spec:5:32: error: the result does not fit in 64 bits"},
+    {HEAD "z = h / (h - 8)\n" TAIL, 1, "m.spec:5:7: error: division by zero"},
+    {HEAD "z = h % 0\n" TAIL, 1, "m.spec:5:7: error: division by zero"},
+    {HEAD "z = n + 1\n" TAIL, 1,
+     "m.spec:5:5: error: expected an integer as an operand of '+', found 'n', which is known at run time only"},
+    {HEAD "z = x * 2\n" TAIL, 1, "m.spec:5:5: error: expected an integer as an operand of '*', found a tensor"},
+    {HEAD "z = 1 if act\n" TAIL, 1, "m.spec:5:10: error: expected an integer as a condition, found the word 'relu'"},
+    {HEAD "z = h == act\n" TAIL, 1, "m.spec:5:7: error: cannot compare the integer 8 with the word 'relu'"},
+    {HEAD "z = act == silu\n" TAIL, 1, "m.spec:5:12: error: expected act to be relu or gelu, found 'silu'"},
+    {HEAD "z = [1, x]\n" TAIL, 1, "m.spec:5:9: error: expected an integer as an element of a list, found a tensor"},
+    {HEAD "z = x.y\n" TAIL, 1, "m.spec:5:7: error: only the results of an op that has several have fields; this is a tensor"},
+    {HEAD "dim d = -1\n" TAIL, 1, "m.spec:5:9: error: expected d to be at least 0, found -1"},
+    {HEAD "option o = a in {b, c}\n" TAIL, 1, "m.spec:5:12: error: expected o to be b or c, found 'a'"},
+    {HEAD "check h == 9, \"h = {h}, {act}\"\n" TAIL, 1, "m.spec:5:1: error: h = 8, relu"},
+    {HEAD "check 0, \"{\"\n" TAIL, 1, "m.spec:5:11: error: this '{' has no partner"},
+    {HEAD "check 0, \"a}\"\n" TAIL, 1, "m.spec:5:12: error: this '}' has no partner"},
+    {HEAD "check 0, \"{x}\"\n" TAIL, 1, "m.spec:5:12: error: expected an integer or a word between braces, but 'x' is a tensor"},
+    {HEAD "for l in 0..100001 { }\n" TAIL, 1, "m.spec:5:13: error: the loop runs more than 100000 times"},
+    {HEAD "for l in -9223372036854775807..9223372036854775807 { }\n" TAIL, 1,
+     "m.spec:5:32: error: the loop runs more than 100000 times"},
+    {HEAD "for i in 0..9999 { for j in 0..9999 { } }\n" TAIL, 1, "error: the spec takes too many steps to evaluate"},
+    /* Params and inputs. */
+    {HEAD "param w: [n] from \"w\"\n" TAIL, 1,
+     "m.spec:5:11: error: the size of a param must be known, but 'n' is known at run time only"},
+    {HEAD "param w: [h - 8] from \"w\"\n" TAIL, 1, "m.spec:5:13: error: expected a size of at least 1, found 0"},
+    {HEAD "param w: [act] from \"w\"\n" TAIL, 1, "m.spec:5:11: error: expected a size, found the word 'relu'"},
+    {HEAD "param w: [1, 1, 1, 1, 1] from \"w\"\n" TAIL, 1, "m.spec:5:7: error: 'w' has more than 4 dimensions"},
+    {HEAD "param w: [9223372036854775807, 9223372036854775807] from \"w\"\n" TAIL, 1, "m.spec:5:7: error: parameter \"w\": f32"},
+    {HEAD "input z: f32[9223372036854775807, 9223372036854775807]\n" TAIL, 1, "m.spec:5:7: error: input 'z': f32"},
+    {HEAD "input z: i1[n]\n" TAIL, 1, "m.spec:5:7: error: input 'z': expected f32, i32 or i64 elements"},
+    {HEAD "param w: [h] from \"\"\n" TAIL, 1, "m.spec:5:19: error: the checkpoint key is empty"},
+    {HEAD "param w: [h] from \"w{i}\"\n" TAIL, 1, "m.spec:5:22: error: there is nothing named 'i' here"},
+    {HEAD "param w[i < e]: [h] from \"w\"\n" TAIL, 1,
+     "m.spec:5:26: error: expected {i} once in the key of a stack, found it 0 times"},
+    {HEAD "param w[i < e]: [h] from \"{i}.{i}\"\n" TAIL, 1,
+     "m.spec:5:26: error: expected {i} once in the key of a stack, found it 2 times"},
+    {HEAD "param w[i < 0]: [h] from \"{i}\"\n" TAIL, 1, "m.spec:5:13: error: expected a stack of at least 1 tensor, found 0"},
+    {HEAD "param w[h < e]: [h] from \"{h}\"\n" TAIL, 1, "m.spec:5:9: error: the index 'h' hides another name"},
+    {HEAD "param w[i < e]: [i] from \"{i}\"\n" TAIL, 1, "m.spec:5:18: error: there is nothing named 'i' here"},
+    {HEAD "param a: [h] from \"w\"\nparam b: [e] from \"w\"\n" TAIL, 1,
+     "m.spec:6:7: error: parameter \"w\": expected f32[8] as where it was first used, found f32[4]"},
+    {HEAD "scope \"\" { }\n" TAIL, 1, "m.spec:5:7: error: the checkpoint key is empty"},
+    /* Ops. */
+    {HEAD "z = lineer(x, x)\n" TAIL, 1, "m.spec:5:5: error: there is no op or block named 'lineer'; did you mean 'linear'?"},
+    {HEAD "z = fused_experts(x)\n" TAIL, 1, "m.spec:5:5: error: fused_experts is made by passes and cannot be written in a spec"},
+    {HEAD "z = parameter()\n" TAIL, 1, "m.spec:5:5: error: write `param NAME: [..] from \"KEY\"` for a parameter"},
+    {HEAD "z = add(x)\n" TAIL, 1, "m.spec:5:5: error: add: operand b is missing"},
+    {HEAD "z = add(x, x, x)\n" TAIL, 1, "m.spec:5:15: error: add takes no more than 2 operands (a, b)"},
+    {HEAD "z = add(x, a = x)\n" TAIL, 1, "m.spec:5:16: error: add: operand a is given twice"},
+    {HEAD "z = add(x, x if flag)\n" TAIL, 1, "m.spec:5:5: error: add: operand b is needed, but its value is absent here"},
+    {HEAD "z = add(x, 3)\n" TAIL, 1, "m.spec:5:12: error: add: expected a tensor, found the integer 3"},
+    {HEAD "z = activate(x, relu)\n" TAIL, 1,
+     "m.spec:5:17: error: activate: expected a tensor, found the word 'relu'; attributes are given by name: function"},
+    {HEAD "z = activate(x, funtion = relu)\n" TAIL, 1,
+     "m.spec:5:17: error: activate has no operand or attribute 'funtion'; did you mean 'function'?"},
+    {HEAD "z = activate(x, function = relu, function = relu)\n" TAIL, 1, "m.spec:5:34: error: activate: function is given twice"},
+    {HEAD "z = activate(x, function = 3)\n" TAIL, 1,
+     "m.spec:5:28: error: activate: expected a word as function, found the integer 3"},
+    {HEAD "z = activate(x, function = \"rely\")\n" TAIL, 1, "m.spec:5:5: error: activate: expected function to be one of"},
+    {HEAD "z = slice(x, begin = 0, end = n)\n" TAIL, 1,
+     "m.spec:5:31: error: slice: expected an integer as end, found 'n', which is known at run time only"},
+    {HEAD "z = reshape(x, shape = 3)\n" TAIL, 1,
+     "m.spec:5:24: error: reshape: expected a list of integers as shape, found the integer 3"},
+    {HEAD ROUTED "z = combine(t, x)\n" TAIL, 1,
+     "m.spec:7:13: error: combine: operand o is not one of the results of route (indices, gates, kept); pick one with a dot"},
+    {HEAD ROUTED "z = t.gate\n" TAIL, 1,
+     "m.spec:7:7: error: 'gate' is not one of the results of route (indices, gates, kept); did you mean 'gates'?"},
+    {HEAD ROUTED "a, b = t\n" TAIL, 1,
+     "m.spec:7:8: error: expected 2 values for 2 names, found the results of route (indices, gates, kept)"},
+    {HEAD ROUTED "z = add(a = t, b = x)\n" TAIL, 1,
+     "m.spec:7:13: error: add: expected a tensor as operand a, found the results of route"},
+    {HEAD "param r: [e, h] from \"r\"\nt = route(linear(x, r), top_k = 5)\n" TAIL, 1, "m.spec:6:5: error: route: "},
+    {HEAD "param w: [h, e] from \"w\"\nz = linear(x, w)\n" TAIL, 1, "m.spec:6:5: error: linear: "},
+    {HEAD "add(x, x)\n" TAIL, 1, "m.spec:5:1: error: nothing uses the value of this call; write NAME = ..."},
+    {HEAD "output y = h\n", 1, "m.spec:5:12: error: expected a tensor as output 'y', found the integer 8"},
+    {HEAD TAIL TAIL, 1, "m.spec:6:8: error: there is already an input or output named 'y'"},
+    /* Blocks. */
+    {HEAD "block b(p) { return p }\nz = b()\n" TAIL, 1, "m.spec:6:5: error: block b: argument 'p' is missing"},
+    {HEAD "block b(p) { return p }\nz = b(x, x)\n" TAIL, 1, "m.spec:6:10: error: block b takes no more than 1 arguments"},
+    {HEAD "block b(part) { return part }\nz = b(prt = x)\n" TAIL, 1,
+     "m.spec:6:7: error: block b has no argument 'prt'; did you mean 'part'?"},
+    {HEAD "block b(p) { return p }\nz = b(x, p = x)\n" TAIL, 1, "m.spec:6:10: error: block b: argument 'p' is given twice"},
+    {HEAD "block b() { }\nz = b()\n" TAIL, 1, "m.spec:6:5: error: this block returns nothing"},
+    {HEAD "block b(p) { return b(p) }\nz = b(x)\n" TAIL, 1, "m.spec:5:21: error: block b calls itself"},
+    {HEAD "block b(p) { return c(p) }\nblock c(p) { return b(p) }\nz = b(x)\n" TAIL, 1, "m.spec:6:21: error: block b calls itself"},
+    {HEAD "block b(h) { return h }\nz = b(x)\n" TAIL, 1, "m.spec:5:9: error: 'h' is a dim and cannot be given another value"},
+    {HEAD "block b(p) { return p, p }\nc, d, f = b(x)\n" TAIL, 1,
+     "m.spec:6:11: error: expected 3 values for 3 names, found 2 values"},
+    {HEAD "block b(p) { return add(p, h) }\nz = b(x)\n" TAIL, 1, "m.spec:6:5: note: in block b, called here"},
+};
+
+static const test_file files[] = {
+    {"broken.spec", "# \ndim q = \n"},
+    {"a.spec", "include \"b.spec\"\n"},
+    {"b.spec", "include \"a.spec\"\n"},
+    {NULL, NULL},
+};
+
+static void test_broken_specs(void **state) {
+  (void)state;
+  size_t failures = 0;
+  for (size_t i = 0; i < sizeof broken_specs / sizeof *broken_specs; i++) {
+    const broken_spec *spec = &broken_specs[i];
+    test_result result = test_build(NULL, spec->text, strlen(spec->text), files, NULL, 0);
+    bool as_expected = !result.built && result.errors == spec->errors && result.failure == HMOEC_FAILURE_INPUT &&
+                       strstr(result.messages, spec->message);
+    if (!as_expected) {
+      print_error("expected %u errors and \"%s\", found %u:\n%s\n", spec->errors, spec->message, result.errors, result.messages);
+      failures++;
+    }
+    test_result_deinit(&result);
+  }
+  assert_int_equal(failures, 0);
+}
+
+static void test_nul_byte(void **state) {
+  (void)state;
+  static const char text[] = "model m\n\0\n";
+  test_result result = test_build(NULL, text, sizeof text - 1, NULL, NULL, 0);
+  assert_false(result.built);
+  test_expect(result.messages, "m.spec:2:1: error: control character 0x00 in the text", text);
+  test_result_deinit(&result);
+}
+
+/* Every statement that is wrong is reported, and only those. */
+static void test_errors_are_collected(void **state) {
+  (void)state;
+  static const char text[] = "model m\n"
+                             "dim n = ?, h = \n"
+                             "option o = a in {a, +}\n"
+                             "input x: f32[n, 8\n"
+                             "block b(p) {\n"
+                             "  q = (1 +\n"
+                             "  return p\n"
+                             "}\n"
+                             "for l in 0.. {\n"
+                             "  z = [\n"
+                             "  parm w: [3] from \"w\"\n"
+                             "}\n"
+                             "outptu y = x\n"
+                             "output y = x\n";
+  test_result result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
+  assert_false(result.built);
+  test_expect_in_order(result.messages,
+                       (const char *const[]){"m.spec:2:16: error", "m.spec:3:21: error", "m.spec:4:18: error", "m.spec:6:11: error",
+                                             "m.spec:9:14: error", "m.spec:11:8: error", "m.spec:13:1: error", NULL});
+  test_result_deinit(&result);
+
+  static const char values[] = HEAD "a = foo\n"
+                                    "b = add(a, bar)\n"
+                                    "c = add(b, x, a)\n"
+                                    "if baz { }\n"
+                                    "output y = add(x, c)\n";
+  result = test_build(NULL, values, strlen(values), NULL, NULL, 0);
+  assert_int_equal(result.errors, 3); /* what depends on a, b or c does not complain again */
+  test_expect_in_order(result.messages,
+                       (const char *const[]){"m.spec:5:5: error", "m.spec:6:12: error", "m.spec:8:4: error", NULL});
+  test_result_deinit(&result);
+}
+
+static void test_caret(void **state) {
+  (void)state;
+  static const char text[] = HEAD "z = add(x, foo)\n" TAIL;
+  test_result result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
+  assert_string_equal(result.messages, "m.spec:5:12: error: there is nothing named 'foo' here\n"
+                                       "z = add(x, foo)\n"
+                                       "           ^\n");
+  test_result_deinit(&result);
+}
+
+typedef struct broken_define {
+  hmoec_define define;
+  const char *message;
+} broken_define;
+
+static void test_broken_defines(void **state) {
+  (void)state;
+  static const broken_define rows[] = {
+      {{"hh", "3"}, "-D hh=3: error: the spec has no dim or option 'hh'; did you mean 'h'?"},
+      {{"hh", "3"}, "-D hh=3: note: dims: n, h, e, k\n-D hh=3: note: options: act, flag, size\n"},
+      {{"h", "abc"}, "-D h=abc: error: expected an integer for the dim h, found 'abc'"},
+      {{"h", ""}, "-D h=: error: expected an integer for the dim h"},
+      {{"h", "-3"}, "-D h=-3: error: expected h to be at least 0, found -3"},
+      {{"h", "99999999999999999999"}, "-D h=99999999999999999999: error: expected an integer for the dim h"},
+      {{"h", "0"}, "m.spec:4:17: error: expected a size of at least 1, found 0"},
+      {{"n", "3"}, "-D n=3: error: n is known at run time only and cannot be set"},
+      {{"act", "silu"}, "-D act=silu: error: expected act to be relu or gelu, found 'silu'"},
+      {{"act", "relv"}, "-D act=relv: error: expected act to be relu or gelu, found 'relv'; did you mean 'relu'?"},
+      {{"act", "c:f.c:f"}, "-D act=c:f.c:f: error: act functions written in C (c:FILE:FUNCTION) are not supported in this version"},
+      {{"flag", "2"}, "-D flag=2: error: expected flag to be 0 or 1, found '2'"},
+      {{"size", "big"}, "-D size=big: error: expected an integer for the option size, found 'big'"},
+      {{"", ""}, "-D =: error: the spec has no dim or option ''"},
+  };
+  static const char text[] = HEAD TAIL;
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    test_result result = test_build(NULL, text, strlen(text), NULL, &rows[i].define, 1);
+    assert_false(result.built);
+    assert_int_equal(result.errors, 1);
+    test_expect(result.messages, rows[i].message, text);
+    test_result_deinit(&result);
+  }
+}
+
+/* `count` copies of `piece` between `before` and `after`. */
+static char *repeated(const char *before, const char *piece, size_t count, const char *after) {
+  size_t size;
+  char *text = NULL;
+  FILE *stream = open_memstream(&text, &size);
+  assert_non_null(stream);
+  fputs(before, stream);
+  for (size_t i = 0; i < count; i++) fputs(piece, stream);
+  fputs(after, stream);
+  fclose(stream);
+  return text;
+}
+
+/* Text that nests without end is refused, not followed until the stack is gone. */
+static void test_nesting(void **state) {
+  (void)state;
+  static const struct {
+    const char *before, *piece, *after, *message;
+  } rows[] = {
+      {HEAD "z = ", "(", "\n", "the expression is nested deeper than 100 levels"},
+      {HEAD "z = ", "-", "1\n", "the expression is nested deeper than 100 levels"},
+      {HEAD "z = ", "not ", "1\n", "the expression is nested deeper than 100 levels"},
+      {HEAD "z = 1", " + 1", "\n", "the expression is nested deeper than 100 levels"},
+      {HEAD "z = x", ".a", "\n", "the expression is nested deeper than 100 levels"},
+      {HEAD "z = ", "[", "\n", "the expression is nested deeper than 100 levels"},
+      {HEAD "z = ", "add(", "\n", "the expression is nested deeper than 100 levels"},
+      {HEAD "z = ", "1 if 1 else ", "1\n", "the expression is nested deeper than 100 levels"},
+      {HEAD, "if 1 {\n", "\n", "bodies are nested deeper than 32 levels"},
+      {HEAD, "scope \"a\" { ", "\n", "bodies are nested deeper than 32 levels"},
+      {HEAD, "x = add(x, x)\n", TAIL, "the model has more than 50000 ops"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char *text = repeated(rows[i].before, rows[i].piece, 50001, rows[i].after);
+    test_result result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
+    assert_false(result.built);
+    test_expect(result.messages, rows[i].message, rows[i].piece);
+    test_result_deinit(&result);
+    free(text);
+  }
+}
+
+/* 300 blocks, each calling the one before it: deep, but not recursive. */
+static void test_call_depth(void **state) {
+  (void)state;
+  size_t size;
+  char *text = NULL;
+  FILE *stream = open_memstream(&text, &size);
+  fputs(HEAD "block b0(p) { return p }\n", stream);
+  for (int i = 1; i < 300; i++) fprintf(stream, "block b%d(p) { return b%d(p) }\n", i, i - 1);
+  fputs("output y = b299(x)\n", stream);
+  fclose(stream);
+  test_result result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
+  assert_false(result.built);
+  test_expect(result.messages, "blocks and expressions are nested too deeply", "");
+  test_result_deinit(&result);
+  free(text);
+}
+
+/* Two calls a block make 2^60 calls. */
+static void test_call_count(void **state) {
+  (void)state;
+  size_t size;
+  char *text = NULL;
+  FILE *stream = open_memstream(&text, &size);
+  fputs(HEAD "block b0() { }\n", stream);
+  for (int i = 1; i < 60; i++) fprintf(stream, "block b%d() {\n  b%d()\n  b%d()\n}\n", i, i - 1, i - 1);
+  fputs("b59()\n" TAIL, stream);
+  fclose(stream);
+  test_result result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
+  assert_false(result.built);
+  test_expect(result.messages, "the spec takes too many steps to evaluate", "");
+  test_result_deinit(&result);
+  free(text);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_broken_specs), cmocka_unit_test(test_nul_byte),       cmocka_unit_test(test_errors_are_collected),
+      cmocka_unit_test(test_caret),        cmocka_unit_test(test_broken_defines), cmocka_unit_test(test_nesting),
+      cmocka_unit_test(test_call_depth),   cmocka_unit_test(test_call_count),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,180 @@
+/* What the constructs of the spec language mean: each row is a spec and what its module must hold, in order. */
+#include "spec_testing.h"
+
+typedef struct sound_spec {
+  const char *text;
+  const char *wanted[12]; /* pieces of the printed module, in order */
+} sound_spec;
+
+#define HEAD                                                                                                                       \
+  "model m\n"                                                                                                                      \
+  "dim n = ?, h = 8, e = 4, layers = 3\n"                                                                                          \
+  "option act = relu in {relu, gelu}, flag = 0 in {0, 1}, size = -3\n"                                                             \
+  "input x: f32[n, h]\n"
+
+static const sound_spec sound_specs[] = {
+    /* The entry function. */
+    {HEAD "output y = x\n",
+     {"func.func @m(%arg0: tensor<?x8xf32> {hmoe.name = \"x\"}) -> (tensor<?x8xf32> {hmoe.name = \"y\"})", "hmoe.model = \"m\"",
+      "return %arg0"}},
+    {HEAD "input ids: i64[n]\noutput y = x\noutput z = ids\n",
+     {"%arg1: tensor<?xi64> {hmoe.name = \"ids\"}", "hmoe.name = \"y\"", "hmoe.name = \"z\"", "return %arg0, %arg1"}},
+    /* Integers: precedence, division towards zero, conditions. */
+    {HEAD "param w: [1 + 2 * 3, (1 + 2) * 3, -7 / 2 + 10, -7 % 4 + 10] from \"w\"\noutput y = add(w, w)\n",
+     {"tensor<7x9x7x7xf32>"}},
+    {HEAD "param w: [1 + (h == 8), 1 + (h != 8), 1 + (1 < 2 and 2 >= 3 or not 0), 2 - -1] from \"w\"\noutput y = add(w, w)\n",
+     {"tensor<2x1x2x3xf32>"}},
+    {HEAD "param w: [5 if flag else 6, 7 if not flag else 1 / 0, 1 + (0 and 1 / 0), 1 or 1 / 0] from \"w\"\noutput y = add(w, w)\n",
+     {"tensor<6x7x1x1xf32>"}},
+    {HEAD "dim f = h * e, g = f / 2\nparam w: [g, h] from \"w\"\noutput y = linear(x, w)\n", {"tensor<16x8xf32>"}},
+    {HEAD "check 9223372036854775807 > 0 and size == -3, \"no\"\noutput y = x\n", {"return"}},
+    {HEAD "check act == relu and act != gelu and act == \"relu\" and relu == act, \"no\"\noutput y = x\n", {"return"}},
+    {HEAD "d, f = pair()\nblock pair() { return 2, 3 }\nparam w: [d, f] from \"w\"\noutput y = add(w, w)\n", {"tensor<2x3xf32>"}},
+    /* Params: keys, stacks, scopes, conditions, sharing. */
+    {HEAD "param w: f32[h, h] from \"a.{act}.{h}.{size}\"\noutput y = linear(x, w)\n", {"count = 0 : i64, key = \"a.relu.8.-3\""}},
+    {HEAD "param w[i < e]: [h] from \"a.{i}.b\"\noutput y = add(w, w)\n", {"count = 4 : i64, key = \"a.{}.b\"", "tensor<4x8xf32>"}},
+    {HEAD "scope \"a\" {\n  scope \"b.{h}\" { param w: [h] from \"c\" }\n  param v: [h] from \"d\"\n  param u: [h] from \"/e\"\n}\n"
+          "output y = add(add(w, v), u)\n",
+     {"key = \"a.b.8.c\"", "key = \"a.d\"", "key = \"e\""}},
+    {HEAD "block b() {\n  param w: [h, h] from \"w\"\n  return w\n}\nscope \"s\" { w = b() }\noutput y = linear(x, w)\n",
+     {"key = \"s.w\""}},
+    {HEAD "param w: [h, h] from \"w\"\nparam b: [h] from \"b\" if flag\noutput y = linear(x, w, bias = b)\n",
+     {"\"hmoe.linear\"(%arg0, %0) :"}},
+    {HEAD "param w: [h, h] from \"w\"\nparam b: [h] from \"b\" if not flag\noutput y = linear(x, w, b)\n",
+     {"\"hmoe.linear\"(%arg0, %0, %1) :"}},
+    {HEAD "param w: [h, h] from \"w\"\nparam b: [h] from \"b\"\noutput y = linear(x, w, b if 1)\n",
+     {"\"hmoe.linear\"(%arg0, %0, %1) :"}},
+    {HEAD "param a: [h, h] from \"w\"\nparam b: [h, h] from \"w\"\noutput y = linear(linear(x, a), b)\n",
+     {"hmoe.parameter", "%1 = \"hmoe.linear\"(%arg0, %0)", "\"hmoe.linear\"(%1, %0)"}},
+    /* Control. */
+    {HEAD "for l in 0..layers {\n  param w: [h, h] from \"l.{l}\"\n  x = linear(x, w)\n}\noutput y = x\n",
+     {"key = \"l.0\"", "%1 = \"hmoe.linear\"(%arg0", "key = \"l.1\"", "%3 = \"hmoe.linear\"(%1", "key = \"l.2\"",
+      "%5 = \"hmoe.linear\"(%3", "return %5"}},
+    {HEAD "for l in 2..2 { x = add(x, x) }\nfor l in 3..1 { x = add(x, x) }\noutput y = x\n", {"return %arg0"}},
+    {HEAD "for l in 0..3 {\n  if l % 2 == 1 { x = add(x, x) } else if l == 2 {\n    x = activate(x, function = act)\n  }\n  else { "
+          "x = activate(x, function = gelu) }\n}\n"
+          "output y = x\n",
+     {"function = \"gelu\"", "hmoe.add", "function = \"relu\"", "return"}},
+    {HEAD "for i in 0..2 {\n  for j in i..2 {\n    param w: [h, h] from \"{i}{j}\"\n    x = linear(x, w)\n  }\n}\noutput y = x\n",
+     {"key = \"00\"", "key = \"01\"", "key = \"11\"", "return"}},
+    {HEAD "block b(p, times = 2) {\n  for i in 0..times { p = add(p, p) }\n  return p\n}\noutput y = b(b(x), times = 1)\n",
+     {"%0 = \"hmoe.add\"(%arg0", "%1 = \"hmoe.add\"(%0", "%2 = \"hmoe.add\"(%1", "return %2"}},
+    {HEAD "block b(p) {\n  if flag { return add(p, p) }\n  return p\n}\noutput y = b(x)\n", {"return %arg0"}},
+    {HEAD "block b(p) {\n  for i in 0..9 { if i == 2 { return p } else { p = add(p, p) } }\n}\noutput y = b(p = x)\n",
+     {"hmoe.add", "%1 = \"hmoe.add\"", "return %1"}},
+    {HEAD "block b(p, w = h, v = w * 2) {\n  param q: [v, w] from \"q\"\n  return linear(p, q)\n}\noutput y = b(x)\n",
+     {"tensor<16x8xf32>"}},
+    {HEAD "block b() { check h == 8, \"no\" }\nb()\noutput y = x\n", {"return"}},
+    /* Several results. */
+    {HEAD "param r: [e, h] from \"r\"\nparam wi: [e, 2, h] from \"wi\"\nparam wo: [e, h, 2] from \"wo\"\n"
+          "t = route(linear(x, r), top_k = 2, gate = topk_then_softmax)\noutput y = combine(experts(x, t, wi, wo), t)\n",
+     {"%4:3 = \"hmoe.route\"", "\"hmoe.experts\"(%arg0, %4#0, %4#2, %1, %2)", "\"hmoe.combine\"(%5, %4#1)"}},
+    {HEAD
+     "param r: [e, h] from \"r\"\nparam wi: [e, 2, h] from \"wi\"\nparam wo: [e, h, 2] from \"wo\"\n"
+     "i, g, k = route(linear(x, r), top_k = 2)\noutput y = combine(gates = g, o = experts(x, i, k, wi, wo, activation = act))\n",
+     {"%4:3 = \"hmoe.route\"", "\"hmoe.experts\"(%arg0, %4#0, %4#2, %1, %2)", "\"hmoe.combine\"(%5, %4#1)"}},
+    {HEAD "param r: [e, h] from \"r\"\nt = route(linear(x, r), top_k = 1)\noutput y = t.gates\n", {"return %2#1"}},
+    {HEAD "block w() {\n  param a: [2, h] from \"a\"\n  param b: [h, 2] from \"b\"\n  return a, b\n}\np = w()\na, b = p\n"
+          "output y = linear(linear(x, a), b)\n",
+     {"hmoe.parameter", "hmoe.parameter", "\"hmoe.linear\"(%arg0, %0)", "\"hmoe.linear\"(%2, %1)"}},
+    {HEAD
+     "block w() {\n  param a: [2, h] from \"a\"\n  param b: [2] from \"b\" if flag\n  return a, b\n}\noutput y = linear(x, w())\n",
+     {"\"hmoe.linear\"(%arg0, %0) :"}},
+    {HEAD "param r: [e, h] from \"r\"\noutput y = reshape(slice(r, begin = 1, end = 1 + e), shape = [2, e * 2])\n",
+     {"shape = array<i64: 2, 8>"}},
+    /* Layout of the text. */
+    {"\xEF\xBB\xBFmodel m\r\ndim n = ?,\r\n    h = 8 # comment \xc3\xa9\r\n\r\ninput x: f32[\r\n  n, h\r\n]\r\noutput y = "
+     "add(x,\r\n  x)",
+     {"hmoe.add"}},
+    {"model m\ninput x: f32[2]\noption o = a in {\n  a,  # one\n  b\n}\nif o == a { output y = x } else { output z = x }\n",
+     {"hmoe.name = \"y\""}},
+};
+
+static void test_sound_specs(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof sound_specs / sizeof *sound_specs; i++) {
+    test_result result = test_build(NULL, sound_specs[i].text, strlen(sound_specs[i].text), NULL, NULL, 0);
+    if (!result.built) {
+      print_error("%s\n%s\n", result.messages, sound_specs[i].text);
+      fail();
+    }
+    test_expect_in_order(result.ir, sound_specs[i].wanted);
+    test_result_deinit(&result);
+  }
+}
+
+static void test_defines(void **state) {
+  (void)state;
+  static const char text[] =
+      "model m\ndim n = ?, h = 8, f = 2 * h\noption act = relu in {relu, gelu}, flag = 0 in {0, 1}, size = 3, name = \"a b\"\n"
+      "input x: f32[n, h]\nparam w: [f, h] from \"{flag}.{size}.{name}\"\noutput y = activate(linear(x, w), function = act)\n";
+  static const hmoec_define defines[] = {{"h", "4"},     {"act", "gelu"},       {"h", "5"}, {"flag", "true"},
+                                         {"size", "-7"}, {"name", "two words"}, {"n", "?"}};
+  test_result result = test_build(NULL, text, strlen(text), NULL, defines, 7);
+  assert_true(result.built);
+  test_expect_in_order(result.ir, (const char *const[]){"tensor<?x5xf32>", "key = \"1.-7.two words\"", "tensor<10x5xf32>",
+                                                        "function = \"gelu\"", NULL});
+  test_result_deinit(&result);
+
+  /* A dim that follows from another may be set itself. */
+  static const hmoec_define derived[] = {{"f", "3"}};
+  result = test_build(NULL, text, strlen(text), NULL, derived, 1);
+  assert_true(result.built);
+  test_expect(result.ir, "tensor<3x8xf32>", text);
+  test_result_deinit(&result);
+}
+
+static void test_include(void **state) {
+  (void)state;
+  static const test_file files[] = {
+      {"parts/common.spec", "include \"dims.spec\"\nblock twice(p) { return add(p, p) }\n"},
+      {"parts/dims.spec", "dim n = ?, h = 8\n"},
+      {NULL, NULL},
+  };
+  static const char text[] = "model m\ninclude \"parts/common.spec\"\ninput x: f32[n, h]\noutput y = twice(x)\n";
+  const hmoec_define define = {"h", "16"};
+  test_result result = test_build(NULL, text, strlen(text), files, &define, 1);
+  assert_true(result.built);
+  test_expect(result.ir, "tensor<?x16xf32>", text);
+  test_result_deinit(&result);
+}
+
+static void test_warnings(void **state) {
+  (void)state;
+  static const char text[] =
+      "model m\ndim n = ?\ninput x: f32[n]\ninput z: f32[n]\nparam w: [3] from \"w\"\nparam v: [3] from \"v\" if 0\noutput y = x\n";
+  test_result result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
+  assert_true(result.built);
+  test_expect(result.messages, "m.spec:4:7: warning: input 'z' is not used", text);
+  test_expect(result.messages, "m.spec:5:7: warning: param 'w' is not used", text);
+  test_refuse(result.messages, "'v'");
+  test_result_deinit(&result);
+}
+
+/* Every op carries the place of its call. */
+static void test_locations(void **state) {
+  (void)state;
+  static const char text[] = HEAD "z = add(x, x)\nblock b(p) {\n  return activate(add(p, p), function = act)\n}\noutput y = b(z)\n";
+  MlirModule module;
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
+  assert_true(hmoec_spec_build(test_context(), diagnostics, NULL, "m.spec", text, strlen(text), NULL, 0, &module));
+  MlirOperation function = mlirBlockGetFirstOperation(mlirModuleGetBody(module));
+  MlirOperation op = mlirBlockGetFirstOperation(mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0)));
+  static const unsigned places[][2] = {{5, 5}, {7, 19}, {7, 10}};
+  for (size_t i = 0; i < 3; i++, op = mlirOperationGetNextInBlock(op)) {
+    hmoec_location at = hmoec_location_of_op(op);
+    assert_string_equal(at.file, "m.spec");
+    assert_int_equal(at.line, places[i][0]);
+    assert_int_equal(at.column, places[i][1]);
+  }
+  mlirModuleDestroy(module);
+  hmoec_diagnostics_destroy(diagnostics);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_sound_specs), cmocka_unit_test(test_defines),   cmocka_unit_test(test_include),
+      cmocka_unit_test(test_warnings),    cmocka_unit_test(test_locations),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,265 @@
+/* The specs that are shipped: they load with every choice of every option, hold the keys of the published checkpoints, refuse what
+ * cannot be, and no cut or change of their text crashes the front end. */
+#include "spec_testing.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "../fuzz/fuzz_spec.c"
+
+#define MODELS HMOE_SOURCE_DIR "/models/"
+
+static const char *const models[] = {"moe-layer", "moe-share-layer", "hypermoe-layer", "hyperrouter-layer"};
+enum { MODEL_COUNT = 4, MAX_DEFINES = 4 };
+
+typedef struct model_case {
+  const char *model;
+  hmoec_define defines[MAX_DEFINES];
+  const char *wanted[20];  /* in the module, in order */
+  const char *unwanted[4];
+} model_case;
+
+static const model_case cases[] = {
+    {"moe-layer",
+     {{0}},
+     {"func.func @moe_layer(%arg0: tensor<?x768xf32> {hmoe.name = \"x\"}) -> (tensor<?x768xf32> {hmoe.name = \"y\"})",
+      "count = 0 : i64, key = \"router.classifier.weight\"}", "tensor<8x768xf32>", "hmoe.route", "capacity = 0",
+      "gate = \"softmax_then_topk\", top_k = 1", "count = 8 : i64, key = \"experts.expert_{}.wi.weight\"}",
+      "tensor<8x3072x768xf32>", "key = \"experts.expert_{}.wo.weight\"}", "tensor<8x768x3072xf32>", "hmoe.experts",
+      "activation = \"relu\"", "hmoe.combine", "return"},
+     {"router.classifier.bias", "hypernetwork"}},
+    {"moe-layer",
+     {{"router_bias", "1"}, {"capacity", "64"}, {"activation", "silu"}, {"top_k", "2"}},
+     {"key = \"router.classifier.bias\"}", "tensor<8xf32>", "capacity = 64", "top_k = 2", "activation = \"silu\""},
+     {0}},
+    {"moe-layer",
+     {{"d_model", "16"}, {"d_ff", "32"}, {"experts", "4"}, {"gate", "topk_then_softmax"}},
+     {"tensor<4x16xf32>", "gate = \"topk_then_softmax\"", "tensor<4x32x16xf32>"},
+     {0}},
+    {"moe-share-layer",
+     {{"activation", "gelu_new"}},
+     {"@moe_share_layer", "key = \"share.wi.weight\"}", "tensor<3072x768xf32>", "key = \"share.wo.weight\"}",
+      "tensor<768x3072xf32>", "function = \"gelu_new\"", "activation = \"gelu_new\"", "hmoe.add"},
+     {0}},
+    {"hypermoe-layer",
+     {{0}},
+     {"@hypermoe_layer", "key = \"embedding_process.0.weight\"", "key = \"embedding_process.0.bias\"",
+      "key = \"embedding_process.2.weight\"", "key = \"embedding_process.2.bias\"", "key = \"n_experts_embedding.weight\"",
+      "aggregate = \"mean\", of = \"unselected\"", "key = \"param_gen.layer_embed.weight\"", "tensor<12x10xf32>",
+      "key = \"param_gen.decoder.linear1.weight\"", "tensor<128x138xf32>", "key = \"param_gen.decoder.weight_down.weight\"",
+      "tensor<49152x128xf32>", "key = \"param_gen.decoder.weight_up.weight\"", "row = 1", "bottleneck = 64", "strategy = \"auto\"",
+      "hmoe.add"},
+     {"param_gen.decoder.bias_"}},
+    {"hypermoe-layer",
+     {{"generated_bias", "1"}, {"condition", "selected"}, {"aggregate", "sum"}, {"top_k", "8"}},
+     {"aggregate = \"sum\", of = \"selected\"", "key = \"param_gen.decoder.bias_down.weight\"}", "tensor<64x128xf32>",
+      "key = \"param_gen.decoder.bias_down.bias\"}", "tensor<64xf32>", "key = \"param_gen.decoder.bias_up.weight\"}",
+      "tensor<768x128xf32>", "key = \"param_gen.decoder.bias_up.bias\"}", "tensor<768xf32>"},
+     {0}},
+    {"hypermoe-layer",
+     {{"condition", "hidden_state"}, {"strategy", "per_token"}},
+     {"\"hmoe.append_row\"(%arg0", "strategy = \"per_token\""},
+     {"n_experts_embedding", "embedding_process", "selection_embedding"}},
+    {"hypermoe-layer",
+     {{"condition", "expert_weights"}, {"strategy", "cache"}, {"layer", "11"}},
+     {"key = \"weight_embedding.depthwise1.weight\"}", "tensor<2x1x5x5xf32>", "key = \"weight_embedding.pointwise1.weight\"}",
+      "tensor<32x2x1x1xf32>", "key = \"weight_embedding.depthwise2.weight\"}", "tensor<32x1x3x3xf32>",
+      "key = \"weight_embedding.pointwise2.weight\"}", "tensor<128x32x1x1xf32>", "hmoe.weight_embedding", "row = 11",
+      "strategy = \"cache\""},
+     {"n_experts_embedding"}},
+    {"hypermoe-layer",
+     {{"condition", "none"}},
+     {"@hypermoe_layer", "hmoe.combine", "return"},
+     {"hyper_expert", "param_gen", "embedding"}},
+    {"hyperrouter-layer",
+     {{"top_k", "2"}},
+     {"@hyperrouter_layer", "key = \"gate.embedding\"}", "tensor<1x768xf32>", "key = \"gate.hypernet.0.weight\"}",
+      "tensor<256x768xf32>", "key = \"gate.hypernet.2.weight\"}", "tensor<6152x256xf32>", "shape = array<i64: 8, 769>",
+      "begin = 0 : i64, end = 768", "squeeze = 0", "begin = 768 : i64, end = 769", "squeeze = 1", "gate = \"topk_then_softmax\"",
+      "count = 0 : i64, key = \"experts.htoh4.weight\"}", "tensor<8x3072x768xf32>", "key = \"experts.htoh4.bias\"}",
+      "key = \"experts.h4toh.weight\"}", "key = \"experts.h4toh.bias\"}", "hmoe.combine"},
+     {0}},
+};
+
+static size_t define_count(const hmoec_define *defines) {
+  size_t count = 0;
+  while (count < MAX_DEFINES && defines[count].name) count++;
+  return count;
+}
+
+static test_result load(const char *model, const hmoec_define *defines, size_t count) {
+  char path[1024];
+  snprintf(path, sizeof path, "%s%s.spec", MODELS, model);
+  return test_build(path, NULL, 0, NULL, defines, count);
+}
+
+static void test_models(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    test_result result = load(cases[i].model, cases[i].defines, define_count(cases[i].defines));
+    assert_string_equal(result.messages, "");
+    assert_true(result.built);
+    test_expect_in_order(result.ir, cases[i].wanted);
+    for (const char *const *unwanted = cases[i].unwanted; *unwanted; unwanted++) test_refuse(result.ir, *unwanted);
+    test_result_deinit(&result);
+  }
+}
+
+/* Every pair of choices either loads without a word or is refused by the spec itself. */
+static void test_choices(void **state) {
+  (void)state;
+  static const char *const conditions[] = {"unselected", "selected", "hidden_state", "expert_weights", "none"};
+  static const char *const strategies[] = {"auto", "table", "cache", "factored", "per_token"};
+  for (size_t c = 0; c < 5; c++) {
+    for (size_t s = 0; s < 5; s++) {
+      const hmoec_define defines[] = {{"condition", conditions[c]}, {"strategy", strategies[s]}, {"generated_bias", "1"}};
+      test_result result = load("hypermoe-layer", defines, 3);
+      bool refused = c == 2 && (s == 1 || s == 2);
+      assert_int_equal(result.built, !refused);
+      if (refused) test_expect(result.messages, "needs finitely many selections", conditions[c]);
+      else assert_string_equal(result.messages, "");
+      test_result_deinit(&result);
+    }
+  }
+}
+
+static void test_refusals(void **state) {
+  (void)state;
+  static const struct {
+    const char *model;
+    hmoec_define define;
+    const char *message;
+  } rows[] = {
+      {"moe-layer", {"top_k", "9"}, "top_k = 9 must be between 1 and experts = 8"},
+      {"moe-layer", {"top_k", "0"}, "top_k = 0 must be between 1 and experts = 8"},
+      {"moe-layer", {"capacity", "-1"}, "capacity = -1 must be at least 0"},
+      {"moe-layer", {"d_model", "0"}, "expected a size of at least 1, found 0"},
+      {"moe-layer", {"bottleneck", "8"}, "-D bottleneck=8: error: the spec has no dim or option 'bottleneck'"},
+      {"moe-layer",
+       {"activation", "c:gelu.c:gelu"},
+       "activation functions written in C (c:FILE:FUNCTION) are not supported in this version"},
+      {"moe-share-layer", {"activation", "tanh"}, "expected activation to be relu, gelu, gelu_new or silu, found 'tanh'"},
+      {"hypermoe-layer", {"top_k", "8"}, "needs unselected experts, but top_k = 8 selects all of experts = 8"},
+      {"hypermoe-layer", {"layer", "12"}, "layer = 12 is not a row of the layer table, which has layers = 12 rows"},
+      {"hypermoe-layer", {"d_model", "4000000000000000000"}, "error: "},
+      {"hyperrouter-layer", {"generated_bias", "1"}, "-D generated_bias=1: error: the spec has no dim or option 'generated_bias'"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    test_result result = load(rows[i].model, &rows[i].define, 1);
+    assert_false(result.built);
+    test_expect(result.messages, rows[i].message, rows[i].model);
+    test_result_deinit(&result);
+  }
+}
+
+/* The text of a model with what it includes in place; owned. */
+static char *model_text(const char *model, size_t *out_size) {
+  char path[1024];
+  snprintf(path, sizeof path, "%s%s.spec", MODELS, model);
+  char *text = NULL, line[1024], name[64];
+  FILE *out = open_memstream(&text, out_size), *in = fopen(path, "r");
+  assert_true(out && in);
+  while (fgets(line, sizeof line, in)) {
+    if (sscanf(line, "include \"%63[^\"]\"", name) != 1) {
+      fputs(line, out);
+      continue;
+    }
+    snprintf(path, sizeof path, "%s%s", MODELS, name);
+    FILE *included = fopen(path, "r");
+    assert_non_null(included);
+    while (fgets(line, sizeof line, included)) fputs(line, out);
+    fclose(included);
+  }
+  fclose(in);
+  fclose(out);
+  return text;
+}
+
+static void run_exact(const char *text, size_t size) {
+  uint8_t *copy = malloc(size ? size : 1); /* so that reading past the end is seen */
+  assert_non_null(copy);
+  memcpy(copy, text, size);
+  LLVMFuzzerTestOneInput(copy, size);
+  free(copy);
+}
+
+static void test_cut_anywhere(void **state) {
+  (void)state;
+  for (size_t m = 0; m < MODEL_COUNT; m++) {
+    size_t size;
+    char *text = model_text(models[m], &size);
+    for (size_t cut = 0; cut <= size; cut++) run_exact(text, cut);
+    for (size_t cut = 0; cut < size; cut += 7) run_exact(text + cut, size - cut);
+    free(text);
+  }
+}
+
+static uint64_t random_next(uint64_t *state) {
+  *state ^= *state << 13;
+  *state ^= *state >> 7;
+  *state ^= *state << 17;
+  return *state;
+}
+
+/* Whole words and signs of the language in place of others: reaches further than random bytes. */
+static void test_mutate(void **state) {
+  (void)state;
+  static const char *const pieces[] = {"(",
+                                       ")",
+                                       "[",
+                                       "]",
+                                       "{",
+                                       "}",
+                                       ",",
+                                       "=",
+                                       "==",
+                                       " if ",
+                                       " else ",
+                                       "-",
+                                       "0",
+                                       "*",
+                                       "9223372036854775807",
+                                       "\"",
+                                       "\n",
+                                       "..",
+                                       ".",
+                                       "?",
+                                       ":",
+                                       "x",
+                                       "routing",
+                                       "in",
+                                       "and",
+                                       "/ 0",
+                                       "d_model",
+                                       "experts",
+                                       "relu",
+                                       "none",
+                                       "param",
+                                       "for i in 0..9 {",
+                                       "return",
+                                       "\xff"};
+  uint64_t seed = 88172645463325252u;
+  for (size_t m = 0; m < MODEL_COUNT; m++) {
+    size_t size;
+    char *text = model_text(models[m], &size);
+    for (int round = 0; round < 1500; round++) {
+      const char *piece = pieces[random_next(&seed) % (sizeof pieces / sizeof *pieces)];
+      size_t length = strlen(piece), at = random_next(&seed) % size, removed = random_next(&seed) % 12;
+      if (removed > size - at) removed = size - at;
+      char *changed = malloc(size + length);
+      assert_non_null(changed);
+      memcpy(changed, text, at);
+      memcpy(changed + at, piece, length);
+      memcpy(changed + at + length, text + at + removed, size - at - removed);
+      run_exact(changed, size - removed + length);
+      free(changed);
+    }
+    free(text);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_models),       cmocka_unit_test(test_choices), cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_cut_anywhere), cmocka_unit_test(test_mutate),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

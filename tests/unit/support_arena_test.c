@@ -1,0 +1,51 @@
+/* The arena and the map from names to indices. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "support/arena.h"
+#include "support/name_map.h"
+
+static void test_arena(void **state) {
+  (void)state;
+  hmoec_arena *arena = hmoec_arena_create();
+  for (size_t size = 0; size < 300000; size = size * 3 + 1) {
+    unsigned char *bytes = hmoec_arena_alloc(arena, size);
+    assert_int_equal((uintptr_t)bytes % _Alignof(max_align_t), 0);
+    for (size_t i = 0; i < size; i++) assert_int_equal(bytes[i], 0);
+    memset(bytes, 0xA5, size); /* the next one must be zeroed all the same */
+  }
+  assert_string_equal(hmoec_arena_strdup(arena, "text"), "text");
+  assert_string_equal(hmoec_arena_strndup(arena, "text", 2), "te");
+  assert_string_equal(hmoec_arena_printf(arena, "%d-%s", 7, "x"), "7-x");
+  const int numbers[] = {1, 2, 3};
+  int *grown = hmoec_arena_grow(arena, numbers, 3, 6, sizeof *numbers);
+  assert_memory_equal(grown, numbers, sizeof numbers);
+  assert_int_equal(grown[5], 0);
+  assert_non_null(hmoec_arena_grow(arena, NULL, 0, 1, 8));
+  hmoec_arena_destroy(arena);
+  hmoec_arena_destroy(NULL);
+}
+
+static void test_name_map(void **state) {
+  (void)state;
+  hmoec_arena *arena = hmoec_arena_create();
+  hmoec_name_map map = {.arena = arena};
+  assert_int_equal(hmoec_name_map_find(&map, "a"), HMOEC_NO_NAME);
+  for (size_t i = 0; i < 1000; i++) assert_int_equal(hmoec_name_map_add(&map, hmoec_arena_printf(arena, "name%zu", i)), i);
+  for (size_t i = 0; i < 1000; i++) assert_int_equal(hmoec_name_map_find(&map, hmoec_arena_printf(arena, "name%zu", i)), i);
+  assert_int_equal(hmoec_name_map_add(&map, "name7"), 7);
+  assert_int_equal(map.count, 1000);
+  assert_int_equal(hmoec_name_map_find(&map, ""), HMOEC_NO_NAME);
+  hmoec_arena_destroy(arena);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_arena), cmocka_unit_test(test_name_map)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
