@@ -36,6 +36,7 @@ hmoec_binding *hmoec_eval_find(hmoec_evaluator *ev, const char *name) {
 }
 
 const char *hmoec_eval_suggestion(hmoec_evaluator *ev, const char *name) {
+  if (strlen(name) < 2) return ""; /* every short name is close to it */
   const hmoec_name_map *maps[] = {&ev->frame->names, &ev->globals.names, &ev->words};
   for (size_t i = 0; i < 3; i++) {
     const char *close = hmoec_closest_name(name, maps[i]->names, maps[i]->count);

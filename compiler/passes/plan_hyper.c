@@ -59,7 +59,7 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
 
 plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t experts, const char *mode) {
   bool sets = !mlirValueIsNull(indices);
-  int64_t top_k = sets ? hmoec_value_shape(indices).dims[1] : 0;
+  int64_t top_k = sets ? hmoec_value_shape(indices).dims[1] : 1;
   plan_grouping grouping = {.indices = indices};
   grouping.blocks = plan_workspace(p, "i32", 0, 0, 4, 4);
   grouping.row_token = plan_workspace(p, "i32", 0, 0, 1, 0);
@@ -222,8 +222,8 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
   if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork"))
     return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected the weights of hyper_expert to come from a hypernetwork");
   plan_generator g = plan_generator_of(hypernetwork);
-  plan_grouping grouping = plan_group_selections(p, (MlirValue){NULL}, 0, "token");
-  chunk_loop loop = loop_begin(p, &grouping, PER_TOKEN_CHUNK, 0, false);
+  plan_grouping grouping = plan_group_selections(p, (MlirValue){NULL}, 1, "token");
+  chunk_loop loop = loop_begin(p, &grouping, PER_TOKEN_CHUNK, 1, false);
   generated weights = {0};
   for (int part = 0; part < parts_of(&g); part++) {
     int64_t floats = plan_part_floats(&g, (plan_part)part);

@@ -256,10 +256,38 @@ static void test_mutate(void **state) {
   }
 }
 
+/* Every whole spec in the language reference builds as it stands. */
+static void test_reference_examples(void **state) {
+  (void)state;
+  FILE *file = fopen(HMOE_SOURCE_DIR "/docs/spec.md", "r");
+  assert_non_null(file);
+  char line[1024], *text = NULL;
+  size_t size, count = 0;
+  FILE *example = NULL;
+  while (fgets(line, sizeof line, file)) {
+    if (!example && strcmp(line, "```spec\n") == 0) {
+      example = open_memstream(&text, &size);
+    } else if (example && strcmp(line, "```\n") == 0) {
+      fclose(example);
+      example = NULL;
+      test_result result = test_build(NULL, text, size, NULL, NULL, 0);
+      assert_string_equal(result.messages, "");
+      assert_true(result.built);
+      test_result_deinit(&result);
+      free(text);
+      count++;
+    } else if (example) {
+      fputs(line, example);
+    }
+  }
+  fclose(file);
+  assert_int_equal(count, 2);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_models),       cmocka_unit_test(test_choices), cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_cut_anywhere), cmocka_unit_test(test_mutate),
+      cmocka_unit_test(test_cut_anywhere), cmocka_unit_test(test_mutate),  cmocka_unit_test(test_reference_examples),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
