@@ -37,7 +37,8 @@ static bool arguments_parse(int count, char **values, arguments *out, hmoec_diag
     else if ((value = value_of(argument, "--tokens"))) out->options.tokens = strtoll(value, NULL, 10);
     else {
       const hmoec_pass *pass = hmoec_pass_find(argument + 2);
-      if (!pass && strcmp(argument, "--verify") != 0) return hmoec_usage_error(diagnostics, "there is no pass named %s", argument + 2);
+      if (!pass && strcmp(argument, "--verify") != 0)
+        return hmoec_usage_error(diagnostics, "there is no pass named %s", argument + 2);
       if (out->step_count == MAX_STEPS) return hmoec_usage_error(diagnostics, "more than %d passes", MAX_STEPS);
       out->steps[out->step_count++] = pass;
     }

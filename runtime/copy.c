@@ -28,6 +28,7 @@ hmoe_status hmoe_step_copy(hmoe_run *run, const hmoe_plan_step *step) {
   const uint64_t *args = hmoe_step_args(run, step);
   uint64_t outer = args[0], middle = args[3], bytes = args[6];
   if (outer == 0 || middle == 0 || bytes == 0) return HMOE_OK;
+  if ((outer > 1 && !args[1]) || (middle > 1 && !args[4])) return hmoe_step_fail(run, step, "copies would overwrite each other");
   copy_job job = {.args = args};
   HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_WRITE, extent(outer, args[1], middle, args[4], bytes), &job.dst));
   HMOE_TRY(hmoe_run_binding(run, step, 1, HMOE_READ, extent(outer, args[2], middle, args[5], bytes), &job.src));

@@ -133,6 +133,8 @@ hmoe_status hmoe_step_pack(hmoe_run *run, const hmoe_plan_step *step) {
     return hmoe_step_fail(run, step, "%llu columns in %llu permutations", (unsigned long long)job.columns, (unsigned long long)job.q_count);
   uint64_t last_row = hmoe_add(job.first_depth, hmoe_add(last_of(job.outer, job.outer_pitch), job.inner ? job.inner - 1 : 0));
   if (panels == 0 || job.groups == 0 || job.outer == 0 || job.inner == 0) return HMOE_OK;
+  if ((job.groups > 1 && !job.dst_group_bytes) || (job.outer > 1 && job.outer_pitch < job.inner))
+    return hmoe_step_fail(run, step, "groups or depths would overwrite each other");
   if (last_row >= job.panel_depth)
     return hmoe_step_fail(run, step, "depth row %llu of %llu", (unsigned long long)last_row, (unsigned long long)job.panel_depth);
   HMOE_TRY(bind_source(run, step, &job));
@@ -166,6 +168,7 @@ hmoe_status hmoe_step_pack_vector(hmoe_run *run, const hmoe_plan_step *step) {
   if (job.q_count < 1 || (job.q_count > 1 && job.columns % (job.q_count * HMOE_PANEL)) || job.dst_group_bytes % sizeof(float))
     return hmoe_step_fail(run, step, "%llu columns in %llu permutations", (unsigned long long)job.columns, (unsigned long long)job.q_count);
   if (job.columns == 0 || job.groups == 0) return HMOE_OK;
+  if (job.groups > 1 && !job.dst_group_bytes) return hmoe_step_fail(run, step, "groups would overwrite each other");
   HMOE_TRY(bind_source(run, step, &job));
   uint64_t needed = hmoe_mul(hmoe_add(job.first, job.columns), sizeof(float));
   needed = hmoe_add(needed, last_of(job.groups, job.dst_group_bytes));

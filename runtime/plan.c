@@ -117,6 +117,7 @@ static hmoe_status check_buffer(const checker *check, uint32_t index, const hmoe
   uint64_t end = hmoe_add(buffer->fixed_bytes, in_arena ? buffer->offset : 0);
   if (end > limit)
     return BAD("entry %u: buffer %u ends at %llu of %llu bytes", check->entry_index, index, (unsigned long long)end, (unsigned long long)limit);
+  if (in_arena && buffer->offset % sizeof(float)) return BAD("entry %u: buffer %u is not aligned", check->entry_index, index);
   if (in_arena && buffer->dim != HMOE_NONE)
     return BAD("entry %u: buffer %u: weights and caches have fixed sizes", check->entry_index, index);
   return HMOE_OK;
@@ -187,10 +188,13 @@ static hmoe_status check_step(const checker *check, const hmoe_plan_step *step, 
   if (step->rows_dim != HMOE_NONE && step->rows_dim >= check->entry->dims.count)
     return BAD("entry %u step %u (%s): dim %u of %u", entry, index, rule->name, step->rows_dim, check->entry->dims.count);
   const hmoe_plan_binding *bindings = HMOE_PLAN_ARRAY(check->plan, step->bindings, hmoe_plan_binding);
-  for (uint32_t i = 0; i < step->bindings.count; i++)
+  for (uint32_t i = 0; i < step->bindings.count; i++) {
+    if ((bindings[i].offset_bytes | bindings[i].advance_bytes) % sizeof(float))
+      return BAD("entry %u step %u (%s): binding %u is not aligned", entry, index, rule->name, i);
     if (bindings[i].buffer != HMOE_NONE && bindings[i].buffer >= check->entry->buffers.count)
       return BAD("entry %u step %u (%s): binding %u names buffer %u of %u", entry, index, rule->name, i, bindings[i].buffer,
                  check->entry->buffers.count);
+  }
   if (step->bindings.count > limits->bindings) limits->bindings = step->bindings.count;
 
   const uint64_t *args = HMOE_PLAN_ARRAY(check->plan, step->args, uint64_t);

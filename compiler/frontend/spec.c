@@ -3,15 +3,17 @@
 
 #include "frontend/spec_eval.h"
 
-/* Inputs and params that were made and that nothing reads. */
-static void warn_unused(hmoec_diagnostics *diagnostics, const hmoec_statements *statements) {
-  for (size_t i = 0; i < statements->count; i++) {
+/* Inputs and params that were made and that nothing reads; the first `left` of them. */
+static void warn_unused(hmoec_diagnostics *diagnostics, const hmoec_statements *statements, unsigned *left) {
+  for (size_t i = 0; i < statements->count && *left; i++) {
     const hmoec_statement *statement = statements->items[i];
-    if (statement->evaluated && !statement->used)
-      hmoec_warning(diagnostics, statement->name.at, "%s '%s' is not used",
-                    statement->kind == HMOEC_STATEMENT_INPUT ? "input" : "param", statement->name.text);
-    for (size_t arm = 0; arm < statement->arm_count; arm++) warn_unused(diagnostics, &statement->arms[arm].body);
-    warn_unused(diagnostics, &statement->body);
+    if (statement->evaluated && !statement->used) {
+      const char *kind = statement->kind == HMOEC_STATEMENT_INPUT ? "input" : "param";
+      hmoec_warning(diagnostics, statement->name.at, "%s '%s' is not used", kind, statement->name.text);
+      --*left;
+    }
+    for (size_t arm = 0; arm < statement->arm_count; arm++) warn_unused(diagnostics, &statement->arms[arm].body, left);
+    warn_unused(diagnostics, &statement->body, left);
   }
 }
 
@@ -43,7 +45,8 @@ bool hmoec_spec_build(MlirContext context, hmoec_diagnostics *diagnostics, const
   if (ok) {
     ev.builder = hmoec_builder_create(context, diagnostics, ev.model->name.at, ev.model->name.text);
     ok = evaluate(&ev, &statements, out_module);
-    if (ok) warn_unused(diagnostics, &statements);
+    unsigned warnings_left = 20;
+    if (ok) warn_unused(diagnostics, &statements, &warnings_left);
     hmoec_builder_destroy(ev.builder);
   }
   hmoec_arena_destroy(arena);

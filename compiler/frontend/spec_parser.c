@@ -226,6 +226,9 @@ static bool parse_block(hmoec_parser *parser, hmoec_statements *out) {
       !hmoec_parser_expect(parser, HMOEC_TOKEN_LEFT_PAREN, "after the name of the block"))
     return false;
   while (!hmoec_parser_at(parser, HMOEC_TOKEN_RIGHT_PAREN)) {
+    if (block->parameter_count == HMOEC_SPEC_MAX_ARGUMENTS)
+      return hmoec_error(parser->diagnostics, hmoec_parser_location(parser), "a block takes no more than %d arguments",
+                         HMOEC_SPEC_MAX_ARGUMENTS);
     hmoec_argument *parameter = HMOEC_APPEND(parser->arena, block->parameters, block->parameter_count);
     *parameter = (hmoec_argument){0};
     if (!hmoec_parser_name(parser, "argument", &parameter->name)) return false;

@@ -46,7 +46,8 @@ static bool same_dims(const hmoe_tensor *tensor, int64_t rank, const int64_t *di
   return same;
 }
 
-static bool get(void *user, const char *key, int64_t rank, const int64_t *dims, double *out, hmoec_diagnostics *diagnostics, hmoec_location location) {
+static bool get(void *user, const char *key, int64_t rank, const int64_t *dims, double *out, hmoec_diagnostics *diagnostics,
+                hmoec_location location) {
   const hmoec_checkpoint *checkpoint = user;
   const char *file = checkpoint->path;
   const hmoe_tensor *tensor = hmoe_safetensors_find(&checkpoint->file, key);
@@ -57,9 +58,12 @@ static bool get(void *user, const char *key, int64_t rank, const int64_t *dims, 
     for (int64_t i = 0; i < found.rank; i++) found.dims[i] = (int64_t)tensor->shape[i];
     char expected_text[HMOEC_SHAPE_CHARS], found_text[HMOEC_SHAPE_CHARS];
     return hmoec_error(diagnostics, location, "expected \"%s\" to be %s, found %s in %s", key,
-                       hmoec_shape_string(&expected, expected_text, sizeof expected_text), hmoec_shape_string(&found, found_text, sizeof found_text), file);
+                       hmoec_shape_string(&expected, expected_text, sizeof expected_text),
+                       hmoec_shape_string(&found, found_text, sizeof found_text), file);
   }
-  if (!tensor->dtype->read) return hmoec_error(diagnostics, location, "\"%s\" in %s has elements of type %s, expected floating point", key, file, tensor->dtype->name);
+  if (!tensor->dtype->read)
+    return hmoec_error(diagnostics, location, "\"%s\" in %s has elements of type %s, expected floating point", key, file,
+                       tensor->dtype->name);
   enum { CHUNK = 1024 };
   float chunk[CHUNK];
   uint64_t bytes = tensor->dtype->bits / 8;
@@ -71,4 +75,6 @@ static bool get(void *user, const char *key, int64_t rank, const int64_t *dims, 
   return true;
 }
 
-hmoec_parameter_source hmoec_checkpoint_source(hmoec_checkpoint *checkpoint) { return (hmoec_parameter_source){.get = get, .user = checkpoint}; }
+hmoec_parameter_source hmoec_checkpoint_source(hmoec_checkpoint *checkpoint) {
+  return (hmoec_parameter_source){.get = get, .user = checkpoint};
+}

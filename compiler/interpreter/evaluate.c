@@ -4,7 +4,10 @@
 #include <math.h>
 #include <string.h>
 
-static const struct { const char *name; hmoec_evaluator evaluate; } evaluators[] = {
+static const struct {
+  const char *name;
+  hmoec_evaluator evaluate;
+} evaluators[] = {
     {"linear", hmoec_evaluate_linear},
     {"activate", hmoec_evaluate_activate},
     {"add", hmoec_evaluate_add},
@@ -40,8 +43,10 @@ static double gelu_new(double x) { return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1.0
 static double silu(double x) { return x / (1 + exp(-x)); }
 static double identity(double x) { return x; }
 
-static const struct { const char *name; hmoec_scalar_function function; } functions[] = {
-    {"relu", relu}, {"gelu", gelu}, {"gelu_new", gelu_new}, {"silu", silu}, {"none", identity}};
+static const struct {
+  const char *name;
+  hmoec_scalar_function function;
+} functions[] = {{"relu", relu}, {"gelu", gelu}, {"gelu_new", gelu_new}, {"silu", silu}, {"none", identity}};
 
 hmoec_scalar_function hmoec_scalar_function_find(const char *name) {
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
@@ -55,9 +60,13 @@ static const hmoec_attribute *attribute_find(const hmoec_evaluation *evaluation,
   return attribute;
 }
 
-int64_t hmoec_evaluation_int(const hmoec_evaluation *evaluation, const char *attribute) { return attribute_find(evaluation, attribute)->integer; }
+int64_t hmoec_evaluation_int(const hmoec_evaluation *evaluation, const char *attribute) {
+  return attribute_find(evaluation, attribute)->integer;
+}
 
-const char *hmoec_evaluation_string(const hmoec_evaluation *evaluation, const char *attribute) { return attribute_find(evaluation, attribute)->string; }
+const char *hmoec_evaluation_string(const hmoec_evaluation *evaluation, const char *attribute) {
+  return attribute_find(evaluation, attribute)->string;
+}
 
 size_t hmoec_evaluation_dim(const hmoec_evaluation *evaluation, size_t operand, size_t axis) {
   return (size_t)evaluation->inference->operands[operand].dims[axis];
@@ -66,7 +75,8 @@ size_t hmoec_evaluation_dim(const hmoec_evaluation *evaluation, size_t operand, 
 enum { TILE = 4 };
 
 /* rows x columns dot products at once, each summed in the plain order; inlined with constant sizes for whole tiles. */
-static inline void dot_tile(size_t rows, size_t columns, size_t n, size_t k, const double *a, const double *b, const double *bias, double *c) {
+static inline void dot_tile(size_t rows, size_t columns, size_t n, size_t k, const double *a, const double *b, const double *bias,
+                            double *c) {
   double sums[TILE][TILE] = {{0}};
   for (size_t p = 0; p < k; p++)
     for (size_t i = 0; i < rows; i++)

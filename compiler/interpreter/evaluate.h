@@ -54,6 +54,7 @@ bool hmoec_evaluate_factored_hyper_expert(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_weight_embedding(hmoec_evaluation *evaluation);
 
 /* y = relu(x down + beta) up + gamma for one row; x [h], down [h, b], up [b, h], beta [b] and gamma [h] or NULL, y [h]; added to y. */
-bool hmoec_hyper_expert_row(size_t h, size_t b, const double *x, const double *down, const double *up, const double *beta, const double *gamma, double *y);
+bool hmoec_hyper_expert_row(size_t h, size_t b, const double *x, const double *down, const double *up, const double *beta,
+                            const double *gamma, double *y);
 
 #endif

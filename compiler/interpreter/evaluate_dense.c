@@ -5,8 +5,8 @@
 
 bool hmoec_evaluate_linear(hmoec_evaluation *e) {
   const double *bias = e->inference->operand_count > 2 ? e->operands[2] : NULL;
-  hmoec_matmul_transposed(hmoec_evaluation_dim(e, 0, 0), hmoec_evaluation_dim(e, 1, 0), hmoec_evaluation_dim(e, 0, 1), e->operands[0], e->operands[1], bias,
-                          e->results[0].data);
+  hmoec_matmul_transposed(hmoec_evaluation_dim(e, 0, 0), hmoec_evaluation_dim(e, 1, 0), hmoec_evaluation_dim(e, 0, 1),
+                          e->operands[0], e->operands[1], bias, e->results[0].data);
   return true;
 }
 
@@ -29,7 +29,8 @@ bool hmoec_evaluate_reshape(hmoec_evaluation *e) {
 }
 
 bool hmoec_evaluate_slice(hmoec_evaluation *e) {
-  size_t rows = hmoec_evaluation_dim(e, 0, 0), columns = hmoec_evaluation_dim(e, 0, 1), begin = (size_t)hmoec_evaluation_int(e, "begin");
+  size_t rows = hmoec_evaluation_dim(e, 0, 0), columns = hmoec_evaluation_dim(e, 0, 1),
+         begin = (size_t)hmoec_evaluation_int(e, "begin");
   size_t width = (size_t)hmoec_evaluation_int(e, "end") - begin;
   for (size_t row = 0; row < rows; row++)
     memcpy(e->results[0].data + row * width, e->operands[0] + row * columns + begin, width * sizeof(double));

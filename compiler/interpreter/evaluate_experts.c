@@ -22,7 +22,8 @@ static void select_topk(const double *logits, size_t n, size_t k, double *out_in
 }
 
 /* out[s] = exp(l[indices[s]] - max) / sum over `members` of exp(l - max); members NULL: all n experts. */
-static void softmax_at(const double *logits, size_t n, const double *members, size_t member_count, const double *indices, size_t k, double *out) {
+static void softmax_at(const double *logits, size_t n, const double *members, size_t member_count, const double *indices, size_t k,
+                       double *out) {
   size_t count = members ? member_count : n;
   double largest = -INFINITY, sum = 0;
   for (size_t i = 0; i < count; i++) {
@@ -63,7 +64,8 @@ typedef struct expert_weights {
 } expert_weights;
 
 /* out[i] = expert of pick i applied to x[i / k], for the picks kept; x[i / k] for the others. Works expert by expert. */
-static bool experts_apply(const expert_weights *w, const double *x, const double *indices, const double *kept, size_t tokens, size_t k, double *out) {
+static bool experts_apply(const expert_weights *w, const double *x, const double *indices, const double *kept, size_t tokens,
+                          size_t k, double *out) {
   size_t picks = tokens * k, f = w->f, h = w->h;
   size_t *list = malloc((picks ? picks : 1) * sizeof *list);
   double *in = malloc((picks ? picks : 1) * h * sizeof *in), *hidden = malloc((picks ? picks : 1) * f * sizeof *hidden);
@@ -96,24 +98,28 @@ bool hmoec_evaluate_experts(hmoec_evaluation *e) {
                                   .bi = biased ? e->operands[5] : NULL,
                                   .bo = biased ? e->operands[6] : NULL,
                                   .activation = hmoec_scalar_function_find(hmoec_evaluation_string(e, "activation"))};
-  return experts_apply(&weights, e->operands[0], e->operands[1], e->operands[2], hmoec_evaluation_dim(e, 1, 0), hmoec_evaluation_dim(e, 1, 1),
-                       e->results[0].data);
+  return experts_apply(&weights, e->operands[0], e->operands[1], e->operands[2], hmoec_evaluation_dim(e, 1, 0),
+                       hmoec_evaluation_dim(e, 1, 1), e->results[0].data);
 }
 
 bool hmoec_evaluate_combine(hmoec_evaluation *e) {
   size_t tokens = hmoec_evaluation_dim(e, 0, 0), k = hmoec_evaluation_dim(e, 0, 1), h = hmoec_evaluation_dim(e, 0, 2);
   for (size_t t = 0; t < tokens; t++)
     for (size_t s = 0; s < k; s++)
-      for (size_t j = 0; j < h; j++) e->results[0].data[t * h + j] += e->operands[1][t * k + s] * e->operands[0][(t * k + s) * h + j];
+      for (size_t j = 0; j < h; j++)
+        e->results[0].data[t * h + j] += e->operands[1][t * k + s] * e->operands[0][(t * k + s) * h + j];
   return true;
 }
 
 bool hmoec_evaluate_fused_experts(hmoec_evaluation *e) {
   size_t tokens = hmoec_evaluation_dim(e, 0, 0), h = hmoec_evaluation_dim(e, 0, 1), b = hmoec_evaluation_dim(e, 6, 2);
-  bool expert_biases = hmoec_evaluation_int(e, "expert_biases") != 0, generated_biases = hmoec_evaluation_int(e, "generated_biases") != 0;
+  bool expert_biases = hmoec_evaluation_int(e, "expert_biases") != 0,
+       generated_biases = hmoec_evaluation_int(e, "generated_biases") != 0;
   size_t generated = expert_biases ? 10 : 8;
-  const double *x = e->operands[0], *indices = e->operands[1], *gates = e->operands[2], *down = e->operands[6], *up = e->operands[7];
-  const double *beta = generated_biases ? e->operands[generated] : NULL, *gamma = generated_biases ? e->operands[generated + 1] : NULL;
+  const double *x = e->operands[0], *indices = e->operands[1], *gates = e->operands[2], *down = e->operands[6],
+               *up = e->operands[7];
+  const double *beta = generated_biases ? e->operands[generated] : NULL,
+               *gamma = generated_biases ? e->operands[generated + 1] : NULL;
   const expert_weights weights = {.n = hmoec_evaluation_dim(e, 4, 0),
                                   .f = hmoec_evaluation_dim(e, 4, 1),
                                   .h = h,

@@ -3,7 +3,8 @@
 
 #include "interpreter/evaluate.h"
 
-bool hmoec_hyper_expert_row(size_t h, size_t b, const double *x, const double *down, const double *up, const double *beta, const double *gamma, double *y) {
+bool hmoec_hyper_expert_row(size_t h, size_t b, const double *x, const double *down, const double *up, const double *beta,
+                            const double *gamma, double *y) {
   double *z = calloc(b, sizeof *z);
   if (!z) return false;
   for (size_t i = 0; i < h; i++)
@@ -29,8 +30,17 @@ static generator generator_get(const hmoec_evaluation *e, size_t first) {
   bool biased = e->inference->operand_count == first + 9;
   const double *const *o = e->operands + first;
   size_t b = (size_t)hmoec_evaluation_int(e, "bottleneck");
-  return (generator){.hidden = hmoec_evaluation_dim(e, first, 1), .h = hmoec_evaluation_dim(e, first + 1, 0) / b, .b = b, .r = o[0], .wd = o[1],
-                     .bd = o[2], .wu = o[3], .bu = o[4], .vd = biased ? o[5] : NULL, .cd = biased ? o[6] : NULL, .vu = biased ? o[7] : NULL,
+  return (generator){.hidden = hmoec_evaluation_dim(e, first, 1),
+                     .h = hmoec_evaluation_dim(e, first + 1, 0) / b,
+                     .b = b,
+                     .r = o[0],
+                     .wd = o[1],
+                     .bd = o[2],
+                     .wu = o[3],
+                     .bu = o[4],
+                     .vd = biased ? o[5] : NULL,
+                     .cd = biased ? o[6] : NULL,
+                     .vu = biased ? o[7] : NULL,
                      .cu = biased ? o[8] : NULL};
 }
 
@@ -56,9 +66,9 @@ static bool apply_rows(hmoec_evaluation *e, size_t first, const double *which) {
   bool biased = e->inference->operand_count == first + 4;
   for (size_t t = 0; t < tokens; t++) {
     size_t row = which ? (size_t)which[t] : t;
-    if (!hmoec_hyper_expert_row(h, b, e->operands[0] + t * h, e->operands[first] + row * h * b, e->operands[first + 1] + row * b * h,
-                                biased ? e->operands[first + 2] + row * b : NULL, biased ? e->operands[first + 3] + row * h : NULL,
-                                e->results[0].data + t * h))
+    if (!hmoec_hyper_expert_row(h, b, e->operands[0] + t * h, e->operands[first] + row * h * b,
+                                e->operands[first + 1] + row * b * h, biased ? e->operands[first + 2] + row * b : NULL,
+                                biased ? e->operands[first + 3] + row * h : NULL, e->results[0].data + t * h))
       return false;
   }
   return true;
@@ -80,8 +90,8 @@ bool hmoec_evaluate_factored_hyper_expert(hmoec_evaluation *e) {
     size_t count = tokens - t < CHUNK ? tokens - t : CHUNK;
     generate(&g, g.r + t * g.hidden, count, down, up, beta, gamma);
     for (size_t i = 0; ok && i < count; i++)
-      ok = hmoec_hyper_expert_row(g.h, g.b, e->operands[0] + (t + i) * g.h, down + i * size, up + i * size, g.vd ? beta + i * g.b : NULL,
-                                  g.vd ? gamma + i * g.h : NULL, e->results[0].data + (t + i) * g.h);
+      ok = hmoec_hyper_expert_row(g.h, g.b, e->operands[0] + (t + i) * g.h, down + i * size, up + i * size,
+                                  g.vd ? beta + i * g.b : NULL, g.vd ? gamma + i * g.h : NULL, e->results[0].data + (t + i) * g.h);
   }
   free(down);
   free(up);

@@ -5,8 +5,10 @@
 #include "interpreter/evaluate.h"
 
 bool hmoec_evaluate_selection_embedding(hmoec_evaluation *e) {
-  size_t tokens = hmoec_evaluation_dim(e, 0, 0), k = hmoec_evaluation_dim(e, 0, 1), n = hmoec_evaluation_dim(e, 1, 0), width = hmoec_evaluation_dim(e, 1, 1);
-  bool selected = strcmp(hmoec_evaluation_string(e, "of"), "selected") == 0, mean = strcmp(hmoec_evaluation_string(e, "aggregate"), "mean") == 0;
+  size_t tokens = hmoec_evaluation_dim(e, 0, 0), k = hmoec_evaluation_dim(e, 0, 1), n = hmoec_evaluation_dim(e, 1, 0),
+         width = hmoec_evaluation_dim(e, 1, 1);
+  bool selected = strcmp(hmoec_evaluation_string(e, "of"), "selected") == 0,
+       mean = strcmp(hmoec_evaluation_string(e, "aggregate"), "mean") == 0;
   size_t rows = selected ? k : n - k;
   for (size_t t = 0; t < tokens; t++) {
     double *s = e->results[0].data + t * width;

@@ -88,8 +88,8 @@ static bool parameter_load(interpreter *self, binding *bound) {
   for (int64_t i = 0; ok && i < members; i++) {
     if (count) snprintf(name, key_size, "%.*s%" PRId64 "%s", (int)(place - key.data), key.data, i, place + 2);
     else snprintf(name, key_size, "%s", key.data);
-    ok = self->source->get(self->source->user, name, shape.rank - (count ? 1 : 0), shape.dims + (count ? 1 : 0), tensor.data + i * stride, self->diagnostics,
-                           location);
+    ok = self->source->get(self->source->user, name, shape.rank - (count ? 1 : 0), shape.dims + (count ? 1 : 0),
+                           tensor.data + i * stride, self->diagnostics, location);
   }
   free(name);
   if (ok) bound->tensor = tensor;
@@ -108,7 +108,8 @@ static bool op_run(interpreter *self, MlirOperation op) {
   if (!hmoec_op_read(op, self->diagnostics, &reader)) return false;
   hmoec_inference *inference = &reader.inference;
   hmoec_evaluator evaluate = hmoec_evaluator_find(inference->info->name);
-  if (!evaluate) return hmoec_error(self->diagnostics, inference->location, "the interpreter does not know %s", inference->info->name);
+  if (!evaluate)
+    return hmoec_error(self->diagnostics, inference->location, "the interpreter does not know %s", inference->info->name);
   hmoec_evaluation evaluation = {.inference = inference};
   for (size_t i = 0; i < inference->operand_count; i++) {
     binding *bound = binding_find(self, mlirOperationGetOperand(op, (intptr_t)i));
@@ -127,7 +128,8 @@ static bool op_run(interpreter *self, MlirOperation op) {
   }
   ok = ok && evaluate(&evaluation);
   if (!ok) out_of_memory(self, op);
-  for (size_t i = 0; i < inference->operand_count; i++) binding_release(binding_find(self, mlirOperationGetOperand(op, (intptr_t)i)));
+  for (size_t i = 0; i < inference->operand_count; i++)
+    binding_release(binding_find(self, mlirOperationGetOperand(op, (intptr_t)i)));
   for (size_t i = 0; i < inference->result_count; i++) {
     binding *bound = bind(self, mlirOperationGetResult(op, (intptr_t)i));
     bound->tensor = results[i];
@@ -144,7 +146,8 @@ static bool inputs_bind(interpreter *self, MlirOperation function, MlirBlock blo
   for (size_t i = 0; i < count; i++) {
     hmoec_shape expected = hmoec_entry_input_shape(function, i);
     if (!hmoec_shape_compatible(&expected, &inputs[i].shape))
-      return hmoec_error(self->diagnostics, location, "expected input %s to be %s, found %s", hmoec_entry_input_name(function, i).data,
+      return hmoec_error(self->diagnostics, location, "expected input %s to be %s, found %s",
+                         hmoec_entry_input_name(function, i).data,
                          hmoec_shape_string(&expected, expected_text, sizeof expected_text),
                          hmoec_shape_string(&inputs[i].shape, found_text, sizeof found_text));
     binding *bound = bind(self, mlirBlockGetArgument(block, (intptr_t)i));
@@ -162,8 +165,8 @@ static bool tensor_copy(const hmoec_tensor *from, hmoec_tensor *out) {
 
 static bool outputs_take(interpreter *self, MlirOperation terminator, hmoec_tensor *outputs, size_t count) {
   if (count != (size_t)mlirOperationGetNumOperands(terminator))
-    return hmoec_error(self->diagnostics, hmoec_location_of_op(terminator), "expected room for %td outputs, found %zu", mlirOperationGetNumOperands(terminator),
-                       count);
+    return hmoec_error(self->diagnostics, hmoec_location_of_op(terminator), "expected room for %td outputs, found %zu",
+                       mlirOperationGetNumOperands(terminator), count);
   for (size_t i = 0; i < count; i++) {
     binding *bound = binding_find(self, mlirOperationGetOperand(terminator, (intptr_t)i));
     if (!bound->tensor.data && !parameter_load(self, bound)) return false;
@@ -188,10 +191,11 @@ static bool block_run(interpreter *self, MlirBlock block, hmoec_tensor *outputs,
   return false; /* a verified function returns */
 }
 
-bool hmoec_interpret(MlirOperation function, const hmoec_parameter_source *source, const hmoec_tensor *inputs, size_t input_count, hmoec_tensor *outputs,
-                     size_t output_count, hmoec_diagnostics *diagnostics) {
+bool hmoec_interpret(MlirOperation function, const hmoec_parameter_source *source, const hmoec_tensor *inputs, size_t input_count,
+                     hmoec_tensor *outputs, size_t output_count, hmoec_diagnostics *diagnostics) {
   MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
-  interpreter self = {.source = source, .diagnostics = diagnostics, .bindings = calloc(count_values(block) + 1, sizeof *self.bindings)};
+  interpreter self = {
+      .source = source, .diagnostics = diagnostics, .bindings = calloc(count_values(block) + 1, sizeof *self.bindings)};
   for (size_t i = 0; i < output_count; i++) outputs[i] = (hmoec_tensor){0};
   if (!self.bindings) return out_of_memory(&self, function);
   bool ok = inputs_bind(&self, function, block, inputs, input_count) && block_run(&self, block, outputs, output_count);

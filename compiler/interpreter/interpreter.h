@@ -27,13 +27,14 @@ void hmoec_tensor_deinit(hmoec_tensor *tensor);
 /* Where parameters come from: fills out with the elements of the tensor named key (no "{}" in it), of exactly these dimensions.
  * Reports what is wrong at location and returns false. */
 typedef struct hmoec_parameter_source {
-  bool (*get)(void *user, const char *key, int64_t rank, const int64_t *dims, double *out, hmoec_diagnostics *diagnostics, hmoec_location location);
+  bool (*get)(void *user, const char *key, int64_t rank, const int64_t *dims, double *out, hmoec_diagnostics *diagnostics,
+              hmoec_location location);
   void *user;
 } hmoec_parameter_source;
 
 /* Runs a function of a module that hmoec_verify accepts. inputs: in the order of the arguments, borrowed; outputs: in the order of the
  * results, filled on success, to be freed with hmoec_tensor_deinit. False after an error; outputs then own nothing. */
-bool hmoec_interpret(MlirOperation function, const hmoec_parameter_source *source, const hmoec_tensor *inputs, size_t input_count, hmoec_tensor *outputs,
-                     size_t output_count, hmoec_diagnostics *diagnostics);
+bool hmoec_interpret(MlirOperation function, const hmoec_parameter_source *source, const hmoec_tensor *inputs, size_t input_count,
+                     hmoec_tensor *outputs, size_t output_count, hmoec_diagnostics *diagnostics);
 
 #endif

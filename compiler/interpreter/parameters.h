@@ -14,8 +14,9 @@ hmoec_parameter_source hmoec_checkpoint_source(hmoec_checkpoint *checkpoint); /*
  * activations stay about 1: matrices have variance 1 / fan-in, biases are small, embeddings have variance 1, and generators are scaled
  * so that a HyperExpert's output is as large as an expert's. Values are exact in f32 and the same on every machine. */
 typedef struct hmoec_random_parameters hmoec_random_parameters;
-hmoec_random_parameters *hmoec_random_parameters_create(MlirModule module, uint64_t seed); /* NULL when memory is short; keeps no hold on module */
-void hmoec_random_parameters_destroy(hmoec_random_parameters *parameters);                 /* NULL is fine */
+hmoec_random_parameters *hmoec_random_parameters_create(MlirModule module,
+                                                        uint64_t seed); /* NULL when memory is short; keeps no hold on module */
+void hmoec_random_parameters_destroy(hmoec_random_parameters *parameters); /* NULL is fine */
 hmoec_parameter_source hmoec_random_parameters_source(hmoec_random_parameters *parameters); /* valid until destroy */
 
 /* count values of variance scale^2 that depend on key and seed only: test inputs. */

@@ -9,20 +9,35 @@
 #include "interpreter/parameters.h"
 #include "support/output_file.h"
 
-typedef enum role { ROLE_MATRIX, ROLE_BIAS, ROLE_EMBEDDING, ROLE_WO, ROLE_DOWN, ROLE_DOWN_BIAS, ROLE_UP, ROLE_UP_BIAS, ROLE_DEPTHWISE, ROLE_POINTWISE } role;
+typedef enum role {
+  ROLE_MATRIX,
+  ROLE_BIAS,
+  ROLE_EMBEDDING,
+  ROLE_WO,
+  ROLE_DOWN,
+  ROLE_DOWN_BIAS,
+  ROLE_UP,
+  ROLE_UP_BIAS,
+  ROLE_DEPTHWISE,
+  ROLE_POINTWISE
+} role;
 
-#define ROLES_GENERATOR ROLE_EMBEDDING, ROLE_DOWN, ROLE_DOWN_BIAS, ROLE_UP, ROLE_UP_BIAS, ROLE_MATRIX, ROLE_BIAS, ROLE_MATRIX, ROLE_BIAS
+#define ROLES_GENERATOR                                                                                                            \
+  ROLE_EMBEDDING, ROLE_DOWN, ROLE_DOWN_BIAS, ROLE_UP, ROLE_UP_BIAS, ROLE_MATRIX, ROLE_BIAS, ROLE_MATRIX, ROLE_BIAS
 
 /* The role of operand i of an op is roles[i]. Ops that are not here take embeddings. */
-static const struct { const char *op; role roles[HMOEC_MAX_OPERANDS]; } op_roles[] = {
+static const struct {
+  const char *op;
+  role roles[HMOEC_MAX_OPERANDS];
+} op_roles[] = {
     {"hmoe.linear", {ROLE_EMBEDDING, ROLE_MATRIX, ROLE_BIAS}},
     {"hmoe.experts", {ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_MATRIX, ROLE_WO, ROLE_BIAS, ROLE_BIAS}},
     {"hmoe.hypernetwork", {ROLES_GENERATOR}},
     {"hmoe.factored_hyper_expert", {ROLE_EMBEDDING, ROLES_GENERATOR}},
     {"hmoe.weight_embedding", {ROLE_MATRIX, ROLE_WO, ROLE_DEPTHWISE, ROLE_POINTWISE, ROLE_DEPTHWISE, ROLE_POINTWISE}},
     {"hmoe.fused_experts",
-     {ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_MATRIX, ROLE_WO, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_BIAS, ROLE_BIAS,
-      ROLE_BIAS, ROLE_BIAS}},
+     {ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_MATRIX, ROLE_WO, ROLE_EMBEDDING, ROLE_EMBEDDING,
+      ROLE_BIAS, ROLE_BIAS, ROLE_BIAS, ROLE_BIAS}},
 };
 
 static hmoec_shape shape_of(MlirValue value) {
@@ -55,21 +70,23 @@ static double scale_of(MlirValue parameter) {
   double rows = (double)shape.dims[0], fan_in = (double)(shape.rank ? shape.dims[shape.rank - 1] : 1), bottleneck = 1;
   if (played >= ROLE_DOWN && played <= ROLE_UP_BIAS) bottleneck = (double)hmoec_op_int(user, "bottleneck");
   switch (played) {
-    case ROLE_EMBEDDING: return 1;
-    case ROLE_BIAS: return 0.1 * (hmoec_op_is(user, "hmoe.linear") ? result_scale(mlirOperationGetResult(user, 0)) : 1);
-    case ROLE_MATRIX: return 1 / sqrt(fan_in) * (hmoec_op_is(user, "hmoe.linear") ? result_scale(mlirOperationGetResult(user, 0)) : 1);
-    case ROLE_WO: return sqrt(2 / fan_in); /* about half of the hidden units are 0 */
+  case ROLE_EMBEDDING: return 1;
+  case ROLE_BIAS: return 0.1 * (hmoec_op_is(user, "hmoe.linear") ? result_scale(mlirOperationGetResult(user, 0)) : 1);
+  case ROLE_MATRIX:
+    return 1 / sqrt(fan_in) * (hmoec_op_is(user, "hmoe.linear") ? result_scale(mlirOperationGetResult(user, 0)) : 1);
+  case ROLE_WO:
+    return sqrt(2 / fan_in); /* about half of the hidden units are 0 */
     /* r of variance 1 is to give down of variance 1 / d_model and up of variance 2 / bottleneck; rows = d_model * bottleneck. */
-    case ROLE_DOWN: return 1 / sqrt(fan_in * (rows / bottleneck));
-    case ROLE_DOWN_BIAS: return 0.1 / sqrt(rows / bottleneck);
-    case ROLE_UP: return sqrt(2 / (fan_in * bottleneck));
-    case ROLE_UP_BIAS: return 0.1 * sqrt(2 / bottleneck);
-    /* Along the chain the deviation is multiplied by 5, 1/sqrt(96), 3 and 1/8; two depthwise filters make up for it and for that of wi. */
-    case ROLE_DEPTHWISE: {
-      hmoec_shape wi = shape_of(mlirOperationGetOperand(user, 0));
-      return sqrt(sqrt((double)wi.dims[2] * 96.0) * 8 / 15);
-    }
-    case ROLE_POINTWISE: return 1 / sqrt((double)shape.dims[1]);
+  case ROLE_DOWN: return 1 / sqrt(fan_in * (rows / bottleneck));
+  case ROLE_DOWN_BIAS: return 0.1 / sqrt(rows / bottleneck);
+  case ROLE_UP: return sqrt(2 / (fan_in * bottleneck));
+  case ROLE_UP_BIAS: return 0.1 * sqrt(2 / bottleneck);
+  /* Along the chain the deviation is multiplied by 5, 1/sqrt(96), 3 and 1/8; two depthwise filters make up for it and for that of wi. */
+  case ROLE_DEPTHWISE: {
+    hmoec_shape wi = shape_of(mlirOperationGetOperand(user, 0));
+    return sqrt(sqrt((double)wi.dims[2] * 96.0) * 8 / 15);
+  }
+  case ROLE_POINTWISE: return 1 / sqrt((double)shape.dims[1]);
   }
   return 1;
 }
@@ -184,7 +201,8 @@ void hmoec_random_fill(uint64_t seed, const char *key, double scale, size_t coun
   for (size_t i = 0; i < count; i++) out[i] = value_at(stream, i, scale);
 }
 
-static bool get(void *user, const char *key, int64_t rank, const int64_t *dims, double *out, hmoec_diagnostics *diagnostics, hmoec_location location) {
+static bool get(void *user, const char *key, int64_t rank, const int64_t *dims, double *out, hmoec_diagnostics *diagnostics,
+                hmoec_location location) {
   const hmoec_random_parameters *self = user;
   const entry wanted = {.key = (char *)(uintptr_t)key};
   const entry *found = self->count ? bsearch(&wanted, self->entries, self->count, sizeof wanted, entry_compare) : NULL;
@@ -196,7 +214,9 @@ static bool get(void *user, const char *key, int64_t rank, const int64_t *dims, 
   return true;
 }
 
-hmoec_parameter_source hmoec_random_parameters_source(hmoec_random_parameters *parameters) { return (hmoec_parameter_source){.get = get, .user = parameters}; }
+hmoec_parameter_source hmoec_random_parameters_source(hmoec_random_parameters *parameters) {
+  return (hmoec_parameter_source){.get = get, .user = parameters};
+}
 
 static void json_string_write(FILE *stream, const char *text) {
   fputc('"', stream);
@@ -243,7 +263,8 @@ static void data_write(const hmoec_random_parameters *self, FILE *stream) {
   enum { CHUNK = 4096 };
   float chunk[CHUNK];
   for (size_t e = 0; e < self->count; e++) {
-    uint64_t count = (uint64_t)hmoec_shape_elements(&self->entries[e].shape), stream_id = stream_of(self->seed, self->entries[e].key);
+    uint64_t count = (uint64_t)hmoec_shape_elements(&self->entries[e].shape),
+             stream_id = stream_of(self->seed, self->entries[e].key);
     for (uint64_t i = 0; i < count; i += CHUNK) {
       uint64_t part = count - i < CHUNK ? count - i : CHUNK;
       for (uint64_t j = 0; j < part; j++) chunk[j] = value_at(stream_id, i + j, self->entries[e].scale);

@@ -63,7 +63,8 @@ MlirModule hmoec_module_parse(MlirContext context, const char *file, const char 
   memcpy(copy + before, text, size);
   if (wrap) memcpy(copy + before + size, closing, after);
   copy[before + size + after] = '\0';
-  MlirOperation op = mlirOperationCreateParse(context, mlirStringRefCreate(copy, before + size + after), mlirStringRefCreateFromCString(file));
+  MlirOperation op =
+      mlirOperationCreateParse(context, mlirStringRefCreate(copy, before + size + after), mlirStringRefCreateFromCString(file));
   free(copy);
   if (mlirOperationIsNull(op)) return none;
   MlirModule module = mlirModuleFromOperation(op);

@@ -11,7 +11,8 @@ MlirStringRef hmoec_entry_name(MlirOperation function) { return mlirStringAttrGe
 
 MlirOperation hmoec_entry_find(MlirModule module, const char *name) {
   MlirOperation op = mlirBlockGetFirstOperation(mlirModuleGetBody(module));
-  while (!mlirOperationIsNull(op) && !(hmoec_op_is(op, "func.func") && (!name || mlirStringRefEqual(hmoec_entry_name(op), ref(name)))))
+  while (!mlirOperationIsNull(op) &&
+         !(hmoec_op_is(op, "func.func") && (!name || mlirStringRefEqual(hmoec_entry_name(op), ref(name)))))
     op = mlirOperationGetNextInBlock(op);
   return op;
 }
@@ -22,7 +23,8 @@ size_t hmoec_entry_input_count(MlirOperation function) { return (size_t)mlirFunc
 size_t hmoec_entry_output_count(MlirOperation function) { return (size_t)mlirFunctionTypeGetNumResults(type_of(function)); }
 
 static MlirStringRef name_at(MlirAttribute dictionaries, size_t index) {
-  return mlirStringAttrGetValue(mlirDictionaryAttrGetElementByName(mlirArrayAttrGetElement(dictionaries, (intptr_t)index), ref("hmoe.name")));
+  return mlirStringAttrGetValue(
+      mlirDictionaryAttrGetElementByName(mlirArrayAttrGetElement(dictionaries, (intptr_t)index), ref("hmoe.name")));
 }
 
 MlirStringRef hmoec_entry_input_name(MlirOperation function, size_t index) { return name_at(get(function, "arg_attrs"), index); }

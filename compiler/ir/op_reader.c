@@ -24,7 +24,8 @@ static bool ints_read(MlirAttribute attribute, int64_t *out_ints, size_t *out_co
   if (count > HMOEC_MAX_INTS) return false;
   for (intptr_t i = 0; i < count; i++) {
     if (!dense && !is_i64(mlirArrayAttrGetElement(attribute, i))) return false;
-    out_ints[i] = dense ? mlirDenseI64ArrayGetElement(attribute, i) : mlirIntegerAttrGetValueInt(mlirArrayAttrGetElement(attribute, i));
+    out_ints[i] =
+        dense ? mlirDenseI64ArrayGetElement(attribute, i) : mlirIntegerAttrGetValueInt(mlirArrayAttrGetElement(attribute, i));
   }
   *out_count = (size_t)count;
   return true;
@@ -43,23 +44,26 @@ static bool attribute_read(hmoec_op_reader *reader, size_t index, MlirOperation 
   hmoec_attribute *out = &inference->attributes[index];
   *out = (hmoec_attribute){.name = row->name, .kind = row->kind};
   MlirAttribute attribute = mlirOperationGetAttributeByName(op, ref(row->name));
-  if (mlirAttributeIsNull(attribute)) return hmoec_error(inference->diagnostics, inference->location, "%s: %s is missing", inference->info->name, row->name);
+  if (mlirAttributeIsNull(attribute))
+    return hmoec_error(inference->diagnostics, inference->location, "%s: %s is missing", inference->info->name, row->name);
   const char *expected = NULL;
   switch (row->kind) {
-    case HMOEC_ATTRIBUTE_INT:
-      if (is_i64(attribute)) out->integer = mlirIntegerAttrGetValueInt(attribute);
-      else expected = "an i64";
-      break;
-    case HMOEC_ATTRIBUTE_STRING:
-      if (mlirAttributeIsAString(attribute)) out->string = string_read(reader, index, attribute);
-      else expected = "a string";
-      break;
-    case HMOEC_ATTRIBUTE_INTS:
-      out->ints = reader->ints;
-      if (!ints_read(attribute, reader->ints, &out->int_count)) expected = "a short list of i64";
-      break;
+  case HMOEC_ATTRIBUTE_INT:
+    if (is_i64(attribute)) out->integer = mlirIntegerAttrGetValueInt(attribute);
+    else expected = "an i64";
+    break;
+  case HMOEC_ATTRIBUTE_STRING:
+    if (mlirAttributeIsAString(attribute)) out->string = string_read(reader, index, attribute);
+    else expected = "a string";
+    break;
+  case HMOEC_ATTRIBUTE_INTS:
+    out->ints = reader->ints;
+    if (!ints_read(attribute, reader->ints, &out->int_count)) expected = "a short list of i64";
+    break;
   }
-  if (expected) return hmoec_error(inference->diagnostics, inference->location, "%s: expected %s to be %s", inference->info->name, row->name, expected);
+  if (expected)
+    return hmoec_error(inference->diagnostics, inference->location, "%s: expected %s to be %s", inference->info->name, row->name,
+                       expected);
   return hmoec_attribute_check(inference->info, row, out, inference->diagnostics, inference->location);
 }
 
@@ -75,8 +79,8 @@ bool hmoec_op_read(MlirOperation op, hmoec_diagnostics *diagnostics, hmoec_op_re
   if (!hmoec_operand_count_check(inference->info, inference->operand_count, diagnostics, inference->location)) return false;
   for (size_t i = 0; i < inference->operand_count; i++)
     if (!hmoec_shape_from_type(mlirValueGetType(mlirOperationGetOperand(op, (intptr_t)i)), &inference->operands[i]))
-      return hmoec_error(diagnostics, inference->location, "%s: %s is not a tensor of f32, i32, i64 or i1 of rank %d or less", inference->info->name,
-                         inference->info->operands[i], HMOEC_MAX_RANK);
+      return hmoec_error(diagnostics, inference->location, "%s: %s is not a tensor of f32, i32, i64 or i1 of rank %d or less",
+                         inference->info->name, inference->info->operands[i], HMOEC_MAX_RANK);
   bool ok = true;
   for (size_t i = 0; inference->info->attributes[i].name; i++) ok = attribute_read(out_reader, i, op) && ok;
   return ok;

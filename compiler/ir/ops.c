@@ -21,8 +21,10 @@ static const char *const strategies[] = {"auto", "table", "cache", "factored", "
 
 #define COUNTS_1(a) (1u << (a))
 #define COUNTS_2(a, b) (1u << (a) | 1u << (b))
-#define REQUIRED_INT(attribute, low) {.name = attribute, .kind = HMOEC_ATTRIBUTE_INT, .required = true, .minimum = low, .maximum = INT32_MAX}
-#define INT(attribute, low, high, value) {.name = attribute, .kind = HMOEC_ATTRIBUTE_INT, .minimum = low, .maximum = high, .default_int = value}
+#define REQUIRED_INT(attribute, low)                                                                                               \
+  {.name = attribute, .kind = HMOEC_ATTRIBUTE_INT, .required = true, .minimum = low, .maximum = INT32_MAX}
+#define INT(attribute, low, high, value)                                                                                           \
+  {.name = attribute, .kind = HMOEC_ATTRIBUTE_INT, .minimum = low, .maximum = high, .default_int = value}
 #define CHOICE(attribute, list, value) {.name = attribute, .kind = HMOEC_ATTRIBUTE_STRING, .choices = list, .default_text = value}
 
 static const hmoec_op_info ops[] = {
@@ -167,7 +169,9 @@ bool hmoec_op_is(MlirOperation op, const char *full_name) {
   return mlirStringRefEqual(mlirIdentifierStr(mlirOperationGetName(op)), ref(full_name));
 }
 
-bool hmoec_op_string_is(MlirOperation op, const char *name, const char *value) { return mlirStringRefEqual(hmoec_op_string(op, name), ref(value)); }
+bool hmoec_op_string_is(MlirOperation op, const char *name, const char *value) {
+  return mlirStringRefEqual(hmoec_op_string(op, name), ref(value));
+}
 
 bool hmoec_operand_count_check(const hmoec_op_info *info, size_t count, hmoec_diagnostics *diagnostics, hmoec_location location) {
   unsigned legal = info->legal_counts ? info->legal_counts : 1u << info->required_operands;
@@ -183,12 +187,12 @@ bool hmoec_operand_count_check(const hmoec_op_info *info, size_t count, hmoec_di
     size_t used = strlen(names);
     snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", info->operands[i]);
   }
-  return hmoec_error(diagnostics, location, "%s: expected %s operands%s%s%s, found %zu", info->name, expected, *names ? " (" : "", names,
-                     *names ? ")" : "", count);
+  return hmoec_error(diagnostics, location, "%s: expected %s operands%s%s%s, found %zu", info->name, expected, *names ? " (" : "",
+                     names, *names ? ")" : "", count);
 }
 
-static bool choice_check(const hmoec_op_info *info, const hmoec_attribute_info *row, const char *value, hmoec_diagnostics *diagnostics,
-                         hmoec_location location) {
+static bool choice_check(const hmoec_op_info *info, const hmoec_attribute_info *row, const char *value,
+                         hmoec_diagnostics *diagnostics, hmoec_location location) {
   char list[256] = "";
   size_t count = 0;
   for (; row->choices[count]; count++) {
@@ -197,26 +201,26 @@ static bool choice_check(const hmoec_op_info *info, const hmoec_attribute_info *
     snprintf(list + used, sizeof list - used, "%s%s", count ? ", " : "", row->choices[count]);
   }
   const char *close = hmoec_closest_name(value, row->choices, count);
-  return hmoec_error(diagnostics, location, "%s: expected %s to be one of %s, found \"%s\"%s%s%s", info->name, row->name, list, value,
-                     close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
+  return hmoec_error(diagnostics, location, "%s: expected %s to be one of %s, found \"%s\"%s%s%s", info->name, row->name, list,
+                     value, close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
 }
 
 static bool range_check(const hmoec_op_info *info, const hmoec_attribute_info *row, int64_t value, hmoec_diagnostics *diagnostics,
                         hmoec_location location) {
   if (value >= row->minimum && value <= row->maximum) return true;
   if (row->maximum == INT32_MAX)
-    return hmoec_error(diagnostics, location, "%s: expected %s to be at least %" PRId64 "%s, found %" PRId64, info->name, row->name, row->minimum,
-                       value > row->maximum ? " and to fit 31 bits" : "", value);
-  return hmoec_error(diagnostics, location, "%s: expected %s to be between %" PRId64 " and %" PRId64 ", found %" PRId64, info->name, row->name,
-                     row->minimum, row->maximum, value);
+    return hmoec_error(diagnostics, location, "%s: expected %s to be at least %" PRId64 "%s, found %" PRId64, info->name, row->name,
+                       row->minimum, value > row->maximum ? " and to fit 31 bits" : "", value);
+  return hmoec_error(diagnostics, location, "%s: expected %s to be between %" PRId64 " and %" PRId64 ", found %" PRId64, info->name,
+                     row->name, row->minimum, row->maximum, value);
 }
 
-bool hmoec_attribute_check(const hmoec_op_info *info, const hmoec_attribute_info *row, const hmoec_attribute *value, hmoec_diagnostics *diagnostics,
-                           hmoec_location location) {
+bool hmoec_attribute_check(const hmoec_op_info *info, const hmoec_attribute_info *row, const hmoec_attribute *value,
+                           hmoec_diagnostics *diagnostics, hmoec_location location) {
   switch (row->kind) {
-    case HMOEC_ATTRIBUTE_STRING: return !row->choices || choice_check(info, row, value->string, diagnostics, location);
-    case HMOEC_ATTRIBUTE_INT: return range_check(info, row, value->integer, diagnostics, location);
-    case HMOEC_ATTRIBUTE_INTS: break;
+  case HMOEC_ATTRIBUTE_STRING: return !row->choices || choice_check(info, row, value->string, diagnostics, location);
+  case HMOEC_ATTRIBUTE_INT: return range_check(info, row, value->integer, diagnostics, location);
+  case HMOEC_ATTRIBUTE_INTS: break;
   }
   for (size_t i = 0; i < value->int_count; i++)
     if (!range_check(info, row, value->ints[i], diagnostics, location)) return false;
@@ -226,13 +230,14 @@ bool hmoec_attribute_check(const hmoec_op_info *info, const hmoec_attribute_info
 static const char *const kind_names[] = {
     [HMOEC_ATTRIBUTE_INT] = "an integer", [HMOEC_ATTRIBUTE_STRING] = "a name", [HMOEC_ATTRIBUTE_INTS] = "a list of integers"};
 
-static bool unknown_attribute(const hmoec_op_info *info, const char *name, hmoec_diagnostics *diagnostics, hmoec_location location) {
+static bool unknown_attribute(const hmoec_op_info *info, const char *name, hmoec_diagnostics *diagnostics,
+                              hmoec_location location) {
   const char *names[HMOEC_MAX_ATTRIBUTES];
   size_t count = 0;
   for (; info->attributes[count].name; count++) names[count] = info->attributes[count].name;
   const char *close = hmoec_closest_name(name, names, count);
-  return hmoec_error(diagnostics, location, "%s has no attribute \"%s\"%s%s%s", info->name, name, close ? "; did you mean " : "", close ? close : "",
-                     close ? "?" : "");
+  return hmoec_error(diagnostics, location, "%s has no attribute \"%s\"%s%s%s", info->name, name, close ? "; did you mean " : "",
+                     close ? close : "", close ? "?" : "");
 }
 
 /* given -> inference->attributes, one per row of the table, defaults filled in. */
@@ -250,13 +255,14 @@ static bool attributes_fill(hmoec_inference *inference, const hmoec_attribute *g
     while (g < given_count && strcmp(given[g].name, row->name) != 0) g++;
     if (g == given_count) {
       if (row->required) ok = hmoec_error(inference->diagnostics, inference->location, "%s: %s is missing", info->name, row->name);
-      inference->attributes[i] = (hmoec_attribute){.name = row->name, .kind = row->kind, .integer = row->default_int, .string = row->default_text};
+      inference->attributes[i] =
+          (hmoec_attribute){.name = row->name, .kind = row->kind, .integer = row->default_int, .string = row->default_text};
       continue;
     }
     inference->attributes[i] = given[g];
     if (given[g].kind != row->kind)
-      ok = hmoec_error(inference->diagnostics, inference->location, "%s: expected %s to be %s, found %s", info->name, row->name, kind_names[row->kind],
-                       kind_names[given[g].kind]);
+      ok = hmoec_error(inference->diagnostics, inference->location, "%s: expected %s to be %s, found %s", info->name, row->name,
+                       kind_names[row->kind], kind_names[given[g].kind]);
     else if (!hmoec_attribute_check(info, row, &given[g], inference->diagnostics, inference->location)) ok = false;
   }
   return ok;
@@ -285,9 +291,9 @@ size_t hmoec_result_segments(const hmoec_inference *inference, int32_t *out_size
 
 static MlirAttribute attribute_to_mlir(MlirContext context, const hmoec_attribute *attribute) {
   switch (attribute->kind) {
-    case HMOEC_ATTRIBUTE_INT: return mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), attribute->integer);
-    case HMOEC_ATTRIBUTE_STRING: return mlirStringAttrGet(context, ref(attribute->string));
-    case HMOEC_ATTRIBUTE_INTS: return mlirDenseI64ArrayGet(context, (intptr_t)attribute->int_count, attribute->ints);
+  case HMOEC_ATTRIBUTE_INT: return mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), attribute->integer);
+  case HMOEC_ATTRIBUTE_STRING: return mlirStringAttrGet(context, ref(attribute->string));
+  case HMOEC_ATTRIBUTE_INTS: return mlirDenseI64ArrayGet(context, (intptr_t)attribute->int_count, attribute->ints);
   }
   return mlirAttributeGetNull();
 }
@@ -302,18 +308,18 @@ static MlirOperation op_create(MlirContext context, const hmoec_inference *infer
   intptr_t attribute_count = 0;
   for (; inference->info->attributes[attribute_count].name; attribute_count++) {
     const hmoec_attribute *attribute = &inference->attributes[attribute_count];
-    attributes[attribute_count] = mlirNamedAttributeGet(mlirIdentifierGet(context, ref(inference->info->attributes[attribute_count].name)),
-                                                        attribute_to_mlir(context, attribute));
+    attributes[attribute_count] = mlirNamedAttributeGet(
+        mlirIdentifierGet(context, ref(inference->info->attributes[attribute_count].name)), attribute_to_mlir(context, attribute));
   }
   int32_t sizes[HMOEC_MAX_OPERANDS];
   intptr_t size_count = (intptr_t)hmoec_operand_segments(inference, sizes);
   if (size_count)
-    attributes[attribute_count++] =
-        mlirNamedAttributeGet(mlirIdentifierGet(context, ref("operandSegmentSizes")), mlirDenseI32ArrayGet(context, size_count, sizes));
+    attributes[attribute_count++] = mlirNamedAttributeGet(mlirIdentifierGet(context, ref("operandSegmentSizes")),
+                                                          mlirDenseI32ArrayGet(context, size_count, sizes));
   size_count = (intptr_t)hmoec_result_segments(inference, sizes);
   if (size_count)
-    attributes[attribute_count++] =
-        mlirNamedAttributeGet(mlirIdentifierGet(context, ref("resultSegmentSizes")), mlirDenseI32ArrayGet(context, size_count, sizes));
+    attributes[attribute_count++] = mlirNamedAttributeGet(mlirIdentifierGet(context, ref("resultSegmentSizes")),
+                                                          mlirDenseI32ArrayGet(context, size_count, sizes));
   MlirType results[HMOEC_MAX_RESULTS];
   for (size_t i = 0; i < inference->result_count; i++) results[i] = hmoec_shape_to_type(context, &inference->results[i]);
   if (inference->operand_count) mlirOperationStateAddOperands(&state, (intptr_t)inference->operand_count, operands);
@@ -344,9 +350,11 @@ MlirOperation hmoec_op_build(MlirContext context, hmoec_diagnostics *diagnostics
                              MlirLocation location, const char *name, const MlirValue *operands, size_t operand_count,
                              const hmoec_attribute *attributes, size_t attribute_count) {
   const MlirOperation none = {NULL};
-  hmoec_inference inference = {.info = hmoec_op_info_find(name), .diagnostics = diagnostics, .location = hmoec_location_of(location)};
+  hmoec_inference inference = {
+      .info = hmoec_op_info_find(name), .diagnostics = diagnostics, .location = hmoec_location_of(location)};
   if (!inference.info) return hmoec_error(diagnostics, inference.location, "there is no op named \"%s\"", name), none;
-  if (!inference.info->infer) return hmoec_error(diagnostics, inference.location, "%s has a result shape that cannot be inferred", name), none;
+  if (!inference.info->infer)
+    return hmoec_error(diagnostics, inference.location, "%s has a result shape that cannot be inferred", name), none;
   if (!hmoec_operand_count_check(inference.info, operand_count, diagnostics, inference.location)) return none;
   inference.operand_count = operand_count;
   for (size_t i = 0; i < operand_count; i++)
@@ -354,19 +362,24 @@ MlirOperation hmoec_op_build(MlirContext context, hmoec_diagnostics *diagnostics
       return hmoec_error(diagnostics, inference.location, "%s: %s is not a tensor of f32, i32, i64 or i1 of rank 4 or less", name,
                          inference.info->operands[i]),
              none;
-  if (!attributes_fill(&inference, attributes, attribute_count) || !inference.info->infer(&inference) || !hmoec_results_check(&inference)) return none;
+  if (!attributes_fill(&inference, attributes, attribute_count) || !inference.info->infer(&inference) ||
+      !hmoec_results_check(&inference))
+    return none;
   return op_create(context, &inference, block, insert_before, location, operands);
 }
 
-bool hmoec_parameter_check(hmoec_diagnostics *diagnostics, hmoec_location location, MlirStringRef key, int64_t count, const hmoec_shape *result) {
+bool hmoec_parameter_check(hmoec_diagnostics *diagnostics, hmoec_location location, MlirStringRef key, int64_t count,
+                           const hmoec_shape *result) {
   char text[HMOEC_SHAPE_CHARS];
   hmoec_shape_string(result, text, sizeof text);
   int length = (int)key.length;
   if (key.length == 0) return hmoec_error(diagnostics, location, "parameter: the key is empty");
-  if (result->element != HMOEC_F32) return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected f32 elements, found %s", length, key.data, text);
+  if (result->element != HMOEC_F32)
+    return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected f32 elements, found %s", length, key.data, text);
   for (int64_t i = 0; i < result->rank; i++)
     if (result->dims[i] < 1)
-      return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected every dimension to be known and at least 1, found %s", length, key.data, text);
+      return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected every dimension to be known and at least 1, found %s",
+                         length, key.data, text);
   if (hmoec_shape_elements(result) > INT64_MAX / 16)
     return hmoec_error(diagnostics, location, "parameter \"%.*s\": %s is too large", length, key.data, text);
   size_t places = 0;
@@ -375,16 +388,20 @@ bool hmoec_parameter_check(hmoec_diagnostics *diagnostics, hmoec_location locati
     return hmoec_error(diagnostics, location, "parameter \"%.*s\": a %s has %s \"{}\" in its key, found %zu", length, key.data,
                        count ? "stack" : "single tensor", count ? "one" : "no", places);
   if (count && (result->rank < 1 || result->dims[0] != count))
-    return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected a stack of %" PRId64 " tensors, found %s", length, key.data, count, text);
+    return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected a stack of %" PRId64 " tensors, found %s", length,
+                       key.data, count, text);
   return true;
 }
 
-MlirOperation hmoec_parameter_build(MlirContext context, hmoec_diagnostics *diagnostics, MlirBlock block, MlirOperation insert_before,
-                                    MlirLocation location, const char *key, int64_t count, const hmoec_shape *result) {
-  hmoec_inference inference = {.info = hmoec_op_info_find("parameter"), .diagnostics = diagnostics, .location = hmoec_location_of(location)};
+MlirOperation hmoec_parameter_build(MlirContext context, hmoec_diagnostics *diagnostics, MlirBlock block,
+                                    MlirOperation insert_before, MlirLocation location, const char *key, int64_t count,
+                                    const hmoec_shape *result) {
+  hmoec_inference inference = {
+      .info = hmoec_op_info_find("parameter"), .diagnostics = diagnostics, .location = hmoec_location_of(location)};
   const hmoec_attribute attributes[] = {{.name = "key", .kind = HMOEC_ATTRIBUTE_STRING, .string = key},
                                         {.name = "count", .kind = HMOEC_ATTRIBUTE_INT, .integer = count}};
-  if (!attributes_fill(&inference, attributes, 2) || !hmoec_parameter_check(diagnostics, inference.location, ref(key), count, result))
+  if (!attributes_fill(&inference, attributes, 2) ||
+      !hmoec_parameter_check(diagnostics, inference.location, ref(key), count, result))
     return (MlirOperation){NULL};
   inference.result_count = 1;
   inference.results[0] = *result;

@@ -46,15 +46,16 @@ static const char *pattern_string(hmoec_element element, size_t rank, dim *const
   return buffer;
 }
 
-static bool expect_named(hmoec_inference *inference, size_t operand, const char *name, hmoec_element element, size_t rank, dim *const *dims) {
+static bool expect_named(hmoec_inference *inference, size_t operand, const char *name, hmoec_element element, size_t rank,
+                         dim *const *dims) {
   const hmoec_shape *found = &inference->operands[operand];
   char expected_text[HMOEC_SHAPE_CHARS], found_text[HMOEC_SHAPE_CHARS];
   pattern_string(element, rank, dims, expected_text, sizeof expected_text);
   bool same = found->element == element && found->rank == (int64_t)rank;
   for (size_t i = 0; same && i < rank; i++) same = dim_match(dims[i], found->dims[i]);
   if (same) return true;
-  return hmoec_error(inference->diagnostics, inference->location, "%s: expected %s %s, found %s", inference->info->name, name, expected_text,
-                     hmoec_shape_string(found, found_text, sizeof found_text));
+  return hmoec_error(inference->diagnostics, inference->location, "%s: expected %s %s, found %s", inference->info->name, name,
+                     expected_text, hmoec_shape_string(found, found_text, sizeof found_text));
 }
 
 static bool expect(hmoec_inference *inference, size_t operand, hmoec_element element, size_t rank, dim *const *dims) {
@@ -86,7 +87,8 @@ static const hmoec_attribute *attribute(const hmoec_inference *inference, const 
 bool hmoec_infer_linear(hmoec_inference *inference) {
   dim rows = ROWS("tokens"), in = FREE("in"), out = FREE("out");
   return expect(inference, 0, HMOEC_F32, 2, DIMS(&rows, &in)) && expect(inference, 1, HMOEC_F32, 2, DIMS(&out, &in)) &&
-         (inference->operand_count < 3 || expect(inference, 2, HMOEC_F32, 1, DIMS(&out))) && result(inference, HMOEC_F32, 2, DIMS(&rows, &out));
+         (inference->operand_count < 3 || expect(inference, 2, HMOEC_F32, 1, DIMS(&out))) &&
+         result(inference, HMOEC_F32, 2, DIMS(&rows, &out));
 }
 
 static bool expect_f32(hmoec_inference *inference, size_t operand) {
@@ -119,7 +121,8 @@ bool hmoec_infer_reshape(hmoec_inference *inference) {
   const hmoec_attribute *shape = attribute(inference, "shape");
   const hmoec_shape *x = &inference->operands[0];
   char x_text[HMOEC_SHAPE_CHARS], y_text[HMOEC_SHAPE_CHARS];
-  if (shape->int_count > HMOEC_MAX_RANK) return REFUSE("reshape: expected a shape of rank %d or less, found rank %zu", HMOEC_MAX_RANK, shape->int_count);
+  if (shape->int_count > HMOEC_MAX_RANK)
+    return REFUSE("reshape: expected a shape of rank %d or less, found rank %zu", HMOEC_MAX_RANK, shape->int_count);
   hmoec_shape *y = &inference->results[inference->result_count++];
   *y = (hmoec_shape){.element = x->element, .rank = (int64_t)shape->int_count};
   if (y->rank) memcpy(y->dims, shape->ints, shape->int_count * sizeof *shape->ints);
@@ -127,8 +130,8 @@ bool hmoec_infer_reshape(hmoec_inference *inference) {
   for (int64_t i = 0; i < x->rank; i++)
     if (x->dims[i] == HMOEC_DYNAMIC) return REFUSE("reshape: %s has a dimension that is known only at run time", x_text);
   if (hmoec_shape_elements(x) == hmoec_shape_elements(y)) return true;
-  return REFUSE("reshape: %s has %" PRId64 " elements, %s has %" PRId64, x_text, hmoec_shape_elements(x), hmoec_shape_string(y, y_text, sizeof y_text),
-                hmoec_shape_elements(y));
+  return REFUSE("reshape: %s has %" PRId64 " elements, %s has %" PRId64, x_text, hmoec_shape_elements(x),
+                hmoec_shape_string(y, y_text, sizeof y_text), hmoec_shape_elements(y));
 }
 
 bool hmoec_infer_slice(hmoec_inference *inference) {
@@ -146,7 +149,8 @@ bool hmoec_infer_slice(hmoec_inference *inference) {
 bool hmoec_infer_route(hmoec_inference *inference) {
   dim tokens = ROWS("tokens"), experts = FREE("experts"), top_k = FIXED(integer(inference, "top_k"));
   if (!expect(inference, 0, HMOEC_F32, 2, DIMS(&tokens, &experts))) return false;
-  if (top_k.size > experts.size) return REFUSE("route: top_k = %" PRId64 " is more than the %" PRId64 " experts there are", top_k.size, experts.size);
+  if (top_k.size > experts.size)
+    return REFUSE("route: top_k = %" PRId64 " is more than the %" PRId64 " experts there are", top_k.size, experts.size);
   return result(inference, HMOEC_I32, 2, DIMS(&tokens, &top_k)) && result(inference, HMOEC_F32, 2, DIMS(&tokens, &top_k)) &&
          result(inference, HMOEC_I1, 2, DIMS(&tokens, &top_k));
 }
@@ -156,7 +160,8 @@ bool hmoec_infer_experts(hmoec_inference *inference) {
   return expect(inference, 0, HMOEC_F32, 2, DIMS(&tokens, &h)) && expect(inference, 1, HMOEC_I32, 2, DIMS(&tokens, &k)) &&
          expect(inference, 2, HMOEC_I1, 2, DIMS(&tokens, &k)) && expect(inference, 3, HMOEC_F32, 3, DIMS(&n, &f, &h)) &&
          expect(inference, 4, HMOEC_F32, 3, DIMS(&n, &h, &f)) &&
-         (inference->operand_count < 7 || (expect(inference, 5, HMOEC_F32, 2, DIMS(&n, &f)) && expect(inference, 6, HMOEC_F32, 2, DIMS(&n, &h)))) &&
+         (inference->operand_count < 7 ||
+          (expect(inference, 5, HMOEC_F32, 2, DIMS(&n, &f)) && expect(inference, 6, HMOEC_F32, 2, DIMS(&n, &h)))) &&
          result(inference, HMOEC_F32, 3, DIMS(&tokens, &k, &h));
 }
 
@@ -172,7 +177,8 @@ bool hmoec_infer_selection_embedding(hmoec_inference *inference) {
   bool unselected = strcmp(attribute(inference, "of")->string, "unselected") == 0;
   if (unselected && k.size == n.size)
     return REFUSE("selection_embedding: no expert is left unselected: top_k = %" PRId64 " of %" PRId64 " experts", k.size, n.size);
-  if (k.size > n.size) return REFUSE("selection_embedding: top_k = %" PRId64 " is more than the %" PRId64 " experts there are", k.size, n.size);
+  if (k.size > n.size)
+    return REFUSE("selection_embedding: top_k = %" PRId64 " is more than the %" PRId64 " experts there are", k.size, n.size);
   return result(inference, HMOEC_F32, 2, DIMS(&tokens, &e));
 }
 
@@ -196,12 +202,17 @@ bool hmoec_infer_take_row(hmoec_inference *inference) {
 /* r and the generator's parameters from operand `first` on; h is bound, or found from the rows of wd. */
 static bool generator_match(hmoec_inference *inference, size_t first, dim *rows, dim *h) {
   dim hidden = FREE("hidden"), b = FIXED(integer(inference, "bottleneck")), product = FREE("d_model*bottleneck");
-  if (h->size != UNBOUND && __builtin_mul_overflow(h->size, b.size, &product.size)) return REFUSE("%s: d_model*bottleneck is too large", inference->info->name);
-  if (!expect(inference, first, HMOEC_F32, 2, DIMS(rows, &hidden)) || !expect(inference, first + 1, HMOEC_F32, 2, DIMS(&product, &hidden))) return false;
+  if (h->size != UNBOUND && __builtin_mul_overflow(h->size, b.size, &product.size))
+    return REFUSE("%s: d_model*bottleneck is too large", inference->info->name);
+  if (!expect(inference, first, HMOEC_F32, 2, DIMS(rows, &hidden)) ||
+      !expect(inference, first + 1, HMOEC_F32, 2, DIMS(&product, &hidden)))
+    return false;
   if (product.size % b.size)
-    return REFUSE("%s: the %" PRId64 " rows of wd are not a multiple of bottleneck = %" PRId64, inference->info->name, product.size, b.size);
+    return REFUSE("%s: the %" PRId64 " rows of wd are not a multiple of bottleneck = %" PRId64, inference->info->name, product.size,
+                  b.size);
   h->size = product.size / b.size;
-  if (!expect(inference, first + 2, HMOEC_F32, 1, DIMS(&product)) || !expect(inference, first + 3, HMOEC_F32, 2, DIMS(&product, &hidden)) ||
+  if (!expect(inference, first + 2, HMOEC_F32, 1, DIMS(&product)) ||
+      !expect(inference, first + 3, HMOEC_F32, 2, DIMS(&product, &hidden)) ||
       !expect(inference, first + 4, HMOEC_F32, 1, DIMS(&product)))
     return false;
   return inference->operand_count == first + 5 ||
@@ -228,42 +239,51 @@ bool hmoec_infer_hyper_expert(hmoec_inference *inference) {
 }
 
 /* The stages of the convolution network: a window and its stride, per axis. */
-static const struct { const char *name; int64_t height, width; } stages[] = {
-    {"depthwise 5x5", 5, 5}, {"average pool 16x6", 16, 6}, {"depthwise 3x3", 3, 3}, {"average pool 8x8", 8, 8}};
+static const struct {
+  const char *name;
+  int64_t height, width;
+} stages[] = {{"depthwise 5x5", 5, 5}, {"average pool 16x6", 16, 6}, {"depthwise 3x3", 3, 3}, {"average pool 8x8", 8, 8}};
 
 bool hmoec_infer_weight_embedding(hmoec_inference *inference) {
   dim n = FREE("experts"), f = FREE("d_ff"), h = FREE("d_model"), c = FREE("channels"), e = FREE("embedding");
   dim one = FIXED(1), two = FIXED(2), three = FIXED(3), five = FIXED(5);
   if (!expect(inference, 0, HMOEC_F32, 3, DIMS(&n, &f, &h)) || !expect(inference, 1, HMOEC_F32, 3, DIMS(&n, &h, &f)) ||
-      !expect(inference, 2, HMOEC_F32, 4, DIMS(&two, &one, &five, &five)) || !expect(inference, 3, HMOEC_F32, 4, DIMS(&c, &two, &one, &one)) ||
-      !expect(inference, 4, HMOEC_F32, 4, DIMS(&c, &one, &three, &three)) || !expect(inference, 5, HMOEC_F32, 4, DIMS(&e, &c, &one, &one)))
+      !expect(inference, 2, HMOEC_F32, 4, DIMS(&two, &one, &five, &five)) ||
+      !expect(inference, 3, HMOEC_F32, 4, DIMS(&c, &two, &one, &one)) ||
+      !expect(inference, 4, HMOEC_F32, 4, DIMS(&c, &one, &three, &three)) ||
+      !expect(inference, 5, HMOEC_F32, 4, DIMS(&e, &c, &one, &one)))
     return false;
   int64_t height = f.size, width = h.size;
   for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
     if (height < stages[i].height || width < stages[i].width)
-      return REFUSE("weight_embedding: d_ff = %" PRId64 ", d_model = %" PRId64 " is too small: %s is left with an image of %" PRId64 "x%" PRId64, f.size,
-                    h.size, stages[i].name, height, width);
+      return REFUSE("weight_embedding: d_ff = %" PRId64 ", d_model = %" PRId64 " is too small: %s is left with an image of %" PRId64
+                    "x%" PRId64,
+                    f.size, h.size, stages[i].name, height, width);
     height /= stages[i].height; /* without padding, stride = window: floor((size - window) / stride) + 1 */
     width /= stages[i].width;
   }
   if (height != 1 || width != 1)
-    return REFUSE("weight_embedding: d_ff = %" PRId64 ", d_model = %" PRId64 " ends at an image of %" PRId64 "x%" PRId64 ", expected 1x1", f.size, h.size,
-                  height, width);
+    return REFUSE("weight_embedding: d_ff = %" PRId64 ", d_model = %" PRId64 " ends at an image of %" PRId64 "x%" PRId64
+                  ", expected 1x1",
+                  f.size, h.size, height, width);
   return result(inference, HMOEC_F32, 2, DIMS(&n, &e));
 }
 
 bool hmoec_infer_all_selections(hmoec_inference *inference) {
   int64_t experts = integer(inference, "experts"), top_k = integer(inference, "top_k");
-  if (top_k > experts) return REFUSE("all_selections: top_k = %" PRId64 " is more than the %" PRId64 " experts there are", top_k, experts);
+  if (top_k > experts)
+    return REFUSE("all_selections: top_k = %" PRId64 " is more than the %" PRId64 " experts there are", top_k, experts);
   dim sets = FIXED(hmoec_binomial(experts, top_k)), k = FIXED(top_k);
-  if (sets.size > INT32_MAX) return REFUSE("all_selections: too many sets of %" PRId64 " out of %" PRId64 " experts", top_k, experts);
+  if (sets.size > INT32_MAX)
+    return REFUSE("all_selections: too many sets of %" PRId64 " out of %" PRId64 " experts", top_k, experts);
   return result(inference, HMOEC_I32, 2, DIMS(&sets, &k));
 }
 
 static bool indices_match(hmoec_inference *inference, dim *tokens, dim *k) {
   int64_t experts = integer(inference, "experts");
   if (!expect(inference, 0, HMOEC_I32, 2, DIMS(tokens, k))) return false;
-  return k->size <= experts || REFUSE("%s: top_k = %" PRId64 " is more than the %" PRId64 " experts there are", inference->info->name, k->size, experts);
+  return k->size <= experts ||
+         REFUSE("%s: top_k = %" PRId64 " is more than the %" PRId64 " experts there are", inference->info->name, k->size, experts);
 }
 
 bool hmoec_infer_selection_rank(hmoec_inference *inference) {
@@ -276,7 +296,8 @@ bool hmoec_infer_selection_rank(hmoec_inference *inference) {
 
 bool hmoec_infer_distinct_selections(hmoec_inference *inference) {
   dim tokens = ROWS("tokens"), k = FREE("top_k"), distinct = FIXED(HMOEC_DYNAMIC);
-  return indices_match(inference, &tokens, &k) && result(inference, HMOEC_I32, 2, DIMS(&distinct, &k)) && result(inference, HMOEC_I32, 1, DIMS(&tokens));
+  return indices_match(inference, &tokens, &k) && result(inference, HMOEC_I32, 2, DIMS(&distinct, &k)) &&
+         result(inference, HMOEC_I32, 1, DIMS(&tokens));
 }
 
 bool hmoec_infer_indexed_hyper_expert(hmoec_inference *inference) {
@@ -304,10 +325,11 @@ bool hmoec_infer_fused_experts(hmoec_inference *inference) {
   bool expert_biases = integer(inference, "expert_biases") != 0, generated_biases = integer(inference, "generated_biases") != 0;
   size_t operand = 8, count = operand + 2 * expert_biases + 2 * generated_biases;
   if (inference->operand_count != count)
-    return REFUSE("fused_experts: expert_biases = %d and generated_biases = %d need %zu operands, found %zu", expert_biases, generated_biases, count,
-                  inference->operand_count);
+    return REFUSE("fused_experts: expert_biases = %d and generated_biases = %d need %zu operands, found %zu", expert_biases,
+                  generated_biases, count, inference->operand_count);
   if (expert_biases) {
-    if (!expect_named(inference, operand, "bi", HMOEC_F32, 2, DIMS(&n, &f)) || !expect_named(inference, operand + 1, "bo", HMOEC_F32, 2, DIMS(&n, &h)))
+    if (!expect_named(inference, operand, "bi", HMOEC_F32, 2, DIMS(&n, &f)) ||
+        !expect_named(inference, operand + 1, "bo", HMOEC_F32, 2, DIMS(&n, &h)))
       return false;
     operand += 2;
   }

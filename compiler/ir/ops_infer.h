@@ -28,9 +28,10 @@ bool hmoec_infer_fused_experts(hmoec_inference *inference);
 /* Each reports what is wrong and returns false. */
 bool hmoec_operand_count_check(const hmoec_op_info *info, size_t count, hmoec_diagnostics *diagnostics, hmoec_location location);
 /* The value is of the row's kind; is it in its range, or one of its choices? */
-bool hmoec_attribute_check(const hmoec_op_info *info, const hmoec_attribute_info *row, const hmoec_attribute *value, hmoec_diagnostics *diagnostics,
-                           hmoec_location location);
-bool hmoec_parameter_check(hmoec_diagnostics *diagnostics, hmoec_location location, MlirStringRef key, int64_t count, const hmoec_shape *result);
+bool hmoec_attribute_check(const hmoec_op_info *info, const hmoec_attribute_info *row, const hmoec_attribute *value,
+                           hmoec_diagnostics *diagnostics, hmoec_location location);
+bool hmoec_parameter_check(hmoec_diagnostics *diagnostics, hmoec_location location, MlirStringRef key, int64_t count,
+                           const hmoec_shape *result);
 /* After a shape rule: no result has more elements than can be addressed. */
 bool hmoec_results_check(hmoec_inference *inference);
 

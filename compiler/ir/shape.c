@@ -12,7 +12,8 @@ static const char *const element_names[] = {[HMOEC_F32] = "f32", [HMOEC_I32] = "
 
 MlirType hmoec_shape_to_type(MlirContext context, const hmoec_shape *shape) {
   int64_t dims[HMOEC_MAX_RANK];
-  for (int64_t i = 0; i < shape->rank; i++) dims[i] = shape->dims[i] == HMOEC_DYNAMIC ? mlirShapedTypeGetDynamicSize() : shape->dims[i];
+  for (int64_t i = 0; i < shape->rank; i++)
+    dims[i] = shape->dims[i] == HMOEC_DYNAMIC ? mlirShapedTypeGetDynamicSize() : shape->dims[i];
   MlirType element = shape->element == HMOEC_F32   ? mlirF32TypeGet(context)
                      : shape->element == HMOEC_I32 ? mlirIntegerTypeGet(context, 32)
                      : shape->element == HMOEC_I64 ? mlirIntegerTypeGet(context, 64)
@@ -24,10 +25,10 @@ static bool element_from_type(MlirType type, hmoec_element *out_element) {
   if (mlirTypeIsAF32(type)) return *out_element = HMOEC_F32, true;
   if (!mlirTypeIsAInteger(type) || !mlirIntegerTypeIsSignless(type)) return false;
   switch (mlirIntegerTypeGetWidth(type)) {
-    case 1: return *out_element = HMOEC_I1, true;
-    case 32: return *out_element = HMOEC_I32, true;
-    case 64: return *out_element = HMOEC_I64, true;
-    default: return false;
+  case 1: return *out_element = HMOEC_I1, true;
+  case 32: return *out_element = HMOEC_I32, true;
+  case 64: return *out_element = HMOEC_I64, true;
+  default: return false;
   }
 }
 

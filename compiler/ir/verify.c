@@ -11,8 +11,8 @@
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 
-#include "ir/ops.h"
 #include "ir/op_reader.h"
+#include "ir/ops.h"
 #include "ir/ops_infer.h"
 
 enum { MAX_NAMES = 64 };
@@ -24,7 +24,9 @@ static MlirStringRef op_name(MlirOperation op) { return mlirIdentifierStr(mlirOp
 static bool segments_equal(MlirOperation op, const char *name, const int32_t *sizes, size_t count) {
   MlirAttribute attribute = mlirOperationGetAttributeByName(op, ref(name));
   if (count == 0) return mlirAttributeIsNull(attribute);
-  if (mlirAttributeIsNull(attribute) || !mlirAttributeIsADenseI32Array(attribute) || mlirDenseArrayGetNumElements(attribute) != (intptr_t)count) return false;
+  if (mlirAttributeIsNull(attribute) || !mlirAttributeIsADenseI32Array(attribute) ||
+      mlirDenseArrayGetNumElements(attribute) != (intptr_t)count)
+    return false;
   for (size_t i = 0; i < count; i++)
     if (mlirDenseI32ArrayGetElement(attribute, (intptr_t)i) != sizes[i]) return false;
   return true;
@@ -34,9 +36,11 @@ static bool segments_equal(MlirOperation op, const char *name, const int32_t *si
 static bool segments_check(const hmoec_inference *inference, MlirOperation op) {
   int32_t sizes[HMOEC_MAX_OPERANDS];
   if (!segments_equal(op, "operandSegmentSizes", sizes, hmoec_operand_segments(inference, sizes)))
-    return hmoec_error(inference->diagnostics, inference->location, "%s: operandSegmentSizes does not say which operands there are", inference->info->name);
+    return hmoec_error(inference->diagnostics, inference->location, "%s: operandSegmentSizes does not say which operands there are",
+                       inference->info->name);
   if (!segments_equal(op, "resultSegmentSizes", sizes, hmoec_result_segments(inference, sizes)))
-    return hmoec_error(inference->diagnostics, inference->location, "%s: resultSegmentSizes does not say which results there are", inference->info->name);
+    return hmoec_error(inference->diagnostics, inference->location, "%s: resultSegmentSizes does not say which results there are",
+                       inference->info->name);
   return true;
 }
 
@@ -53,7 +57,8 @@ static bool other_attributes_check(const hmoec_op_reader *reader, MlirOperation 
     while (inference->info->attributes[row].name && !mlirStringRefEqual(name, ref(inference->info->attributes[row].name))) row++;
     if (inference->info->attributes[row].name) continue;
     if (!mlirStringRefEqual(name, ref("at_open")))
-      return hmoec_error(inference->diagnostics, inference->location, "%s has no attribute \"%.*s\"", inference->info->name, (int)name.length, name.data);
+      return hmoec_error(inference->diagnostics, inference->location, "%s has no attribute \"%.*s\"", inference->info->name,
+                         (int)name.length, name.data);
     if (!mlirAttributeIsAUnit(attribute.attribute))
       return hmoec_error(inference->diagnostics, inference->location, "%s: at_open takes no value", inference->info->name);
   }
@@ -61,7 +66,9 @@ static bool other_attributes_check(const hmoec_op_reader *reader, MlirOperation 
 }
 
 /* The op that makes a value, or null for an argument. */
-static MlirOperation definition(MlirValue value) { return mlirValueIsAOpResult(value) ? mlirOpResultGetOwner(value) : (MlirOperation){NULL}; }
+static MlirOperation definition(MlirValue value) {
+  return mlirValueIsAOpResult(value) ? mlirOpResultGetOwner(value) : (MlirOperation){NULL};
+}
 
 static bool is_at_open(MlirOperation op) {
   return hmoec_op_is(op, "hmoe.parameter") || hmoec_op_is(op, "hmoe.all_selections") ||
@@ -84,7 +91,8 @@ static int64_t experts_of(MlirValue indices) {
   MlirOperation maker = definition(indices);
   if (mlirOperationIsNull(maker) || mlirOpResultGetResultNumber(indices) != 0) return 0;
   if (hmoec_op_is(maker, "hmoe.route")) return mlirShapedTypeGetDimSize(mlirValueGetType(mlirOperationGetOperand(maker, 0)), 1);
-  if (hmoec_op_is(maker, "hmoe.all_selections") || hmoec_op_is(maker, "hmoe.distinct_selections")) return hmoec_op_int(maker, "experts");
+  if (hmoec_op_is(maker, "hmoe.all_selections") || hmoec_op_is(maker, "hmoe.distinct_selections"))
+    return hmoec_op_int(maker, "experts");
   return 0;
 }
 
@@ -94,30 +102,38 @@ static int64_t sets_of(MlirValue which) {
   if (mlirOperationIsNull(maker)) return 0;
   if (hmoec_op_is(maker, "hmoe.distinct_selections")) return mlirOpResultGetResultNumber(which) == 1 ? HMOEC_DYNAMIC : 0;
   if (!hmoec_op_is(maker, "hmoe.selection_rank")) return 0;
-  return hmoec_binomial(hmoec_op_int(maker, "experts"), mlirShapedTypeGetDimSize(mlirValueGetType(mlirOperationGetOperand(maker, 0)), 1));
+  return hmoec_binomial(hmoec_op_int(maker, "experts"),
+                        mlirShapedTypeGetDimSize(mlirValueGetType(mlirOperationGetOperand(maker, 0)), 1));
 }
 
 /* Which operand holds indices, and which dimension of which operand they index; table 0: the attribute "experts". */
-static const struct { const char *op; intptr_t indices, table; } indexings[] = {{"experts", 1, 3},
-                                                                                {"fused_experts", 1, 4},
-                                                                                {"selection_embedding", 0, 1},
-                                                                                {"selection_rank", 0, 0},
-                                                                                {"distinct_selections", 0, 0}};
+static const struct {
+  const char *op;
+  intptr_t indices, table;
+} indexings[] = {{"experts", 1, 3},
+                 {"fused_experts", 1, 4},
+                 {"selection_embedding", 0, 1},
+                 {"selection_rank", 0, 0},
+                 {"distinct_selections", 0, 0}};
 
 static bool indices_check(const hmoec_op_reader *reader, MlirOperation op) {
   const hmoec_inference *inference = &reader->inference;
   if (strcmp(inference->info->name, "indexed_hyper_expert") == 0) {
     int64_t made = sets_of(mlirOperationGetOperand(op, 1)), rows = inference->operands[2].dims[0];
-    if (made == 0) return hmoec_error(inference->diagnostics, inference->location, "indexed_hyper_expert: which must be made by selection_rank or distinct_selections");
+    if (made == 0)
+      return hmoec_error(inference->diagnostics, inference->location,
+                         "indexed_hyper_expert: which must be made by selection_rank or distinct_selections");
     if (made == rows) return true;
-    return hmoec_error(inference->diagnostics, inference->location, "indexed_hyper_expert: which ranges over %s, down over other rows",
+    return hmoec_error(inference->diagnostics, inference->location,
+                       "indexed_hyper_expert: which ranges over %s, down over other rows",
                        made == HMOEC_DYNAMIC ? "the distinct selections" : "all selections");
   }
   for (size_t i = 0; i < sizeof indexings / sizeof *indexings; i++) {
     if (strcmp(inference->info->name, indexings[i].op) != 0) continue;
     int64_t made = experts_of(mlirOperationGetOperand(op, indexings[i].indices));
     int64_t used = indexings[i].table ? inference->operands[indexings[i].table].dims[0] : hmoec_op_int(op, "experts");
-    if (made == 0) return hmoec_error(inference->diagnostics, inference->location, "%s: indices must be made by route", inference->info->name);
+    if (made == 0)
+      return hmoec_error(inference->diagnostics, inference->location, "%s: indices must be made by route", inference->info->name);
     if (made == used) return true;
     return hmoec_error(inference->diagnostics, inference->location, "%s: indices range over %" PRId64 " experts, expected %" PRId64,
                        inference->info->name, made, used);
@@ -130,18 +146,19 @@ static bool results_match(hmoec_op_reader *reader, MlirOperation op) {
   char expected[HMOEC_SHAPE_CHARS], found[HMOEC_SHAPE_CHARS];
   size_t count = (size_t)mlirOperationGetNumResults(op);
   if (count != inference->result_count)
-    return hmoec_error(inference->diagnostics, inference->location, "%s: expected %zu results, found %zu", inference->info->name, inference->result_count,
-                       count);
+    return hmoec_error(inference->diagnostics, inference->location, "%s: expected %zu results, found %zu", inference->info->name,
+                       inference->result_count, count);
   for (size_t i = 0; i < count; i++) {
     hmoec_shape shape;
     hmoec_shape_string(&inference->results[i], expected, sizeof expected);
     if (!hmoec_shape_from_type(mlirValueGetType(mlirOperationGetResult(op, (intptr_t)i)), &shape))
-      return hmoec_error(inference->diagnostics, inference->location, "%s: expected result %zu to be %s", inference->info->name, i, expected);
+      return hmoec_error(inference->diagnostics, inference->location, "%s: expected result %zu to be %s", inference->info->name, i,
+                         expected);
     bool same = shape.element == inference->results[i].element && shape.rank == inference->results[i].rank &&
                 memcmp(shape.dims, inference->results[i].dims, (size_t)shape.rank * sizeof *shape.dims) == 0;
     if (!same)
-      return hmoec_error(inference->diagnostics, inference->location, "%s: expected result %zu to be %s, found %s", inference->info->name, i, expected,
-                         hmoec_shape_string(&shape, found, sizeof found));
+      return hmoec_error(inference->diagnostics, inference->location, "%s: expected result %zu to be %s, found %s",
+                         inference->info->name, i, expected, hmoec_shape_string(&shape, found, sizeof found));
   }
   return true;
 }
@@ -153,12 +170,14 @@ static bool verify_op(MlirOperation op, bool trusted, hmoec_diagnostics *diagnos
   hmoec_inference *inference = &reader.inference;
   if (!other_attributes_check(&reader, op) || !at_open_check(&reader, op)) return false;
   if (inference->info->infer)
-    return inference->info->infer(inference) && hmoec_results_check(inference) && results_match(&reader, op) && segments_check(inference, op) &&
-           (!trusted || indices_check(&reader, op));
+    return inference->info->infer(inference) && hmoec_results_check(inference) && results_match(&reader, op) &&
+           segments_check(inference, op) && (!trusted || indices_check(&reader, op));
   inference->result_count = 1; /* a parameter is what its type says */
   if (!hmoec_shape_from_type(mlirValueGetType(mlirOperationGetResult(op, 0)), &inference->results[0]))
-    return hmoec_error(diagnostics, inference->location, "parameter: the result is not a tensor of rank %d or less", HMOEC_MAX_RANK);
-  return hmoec_parameter_check(diagnostics, inference->location, hmoec_op_string(op, "key"), inference->attributes[1].integer, &inference->results[0]);
+    return hmoec_error(diagnostics, inference->location, "parameter: the result is not a tensor of rank %d or less",
+                       HMOEC_MAX_RANK);
+  return hmoec_parameter_check(diagnostics, inference->location, hmoec_op_string(op, "key"), inference->attributes[1].integer,
+                               &inference->results[0]);
 }
 
 /* Names that were seen in one function: they become the fields of one C struct. */
@@ -175,17 +194,21 @@ static bool is_identifier(MlirStringRef name) {
 }
 
 /* attributes: arg_attrs or res_attrs of the function, null when there are none. */
-static bool name_check(MlirAttribute attributes, intptr_t index, const char *what, name_set *seen, hmoec_diagnostics *diagnostics, hmoec_location location) {
+static bool name_check(MlirAttribute attributes, intptr_t index, const char *what, name_set *seen, hmoec_diagnostics *diagnostics,
+                       hmoec_location location) {
   MlirAttribute name = mlirAttributeGetNull();
   if (!mlirAttributeIsNull(attributes) && mlirAttributeIsAArray(attributes) && index < mlirArrayAttrGetNumElements(attributes))
     name = mlirDictionaryAttrGetElementByName(mlirArrayAttrGetElement(attributes, index), ref("hmoe.name"));
   if (mlirAttributeIsNull(name) || !mlirAttributeIsAString(name))
     return hmoec_error(diagnostics, location, "%s %td has no name: expected the string attribute hmoe.name", what, index);
   MlirStringRef text = mlirStringAttrGetValue(name);
-  if (!is_identifier(text)) return hmoec_error(diagnostics, location, "the name \"%.*s\" of %s %td is not an identifier", (int)text.length, text.data, what, index);
+  if (!is_identifier(text))
+    return hmoec_error(diagnostics, location, "the name \"%.*s\" of %s %td is not an identifier", (int)text.length, text.data, what,
+                       index);
   if (seen->count == MAX_NAMES) return hmoec_error(diagnostics, location, "more than %d inputs and outputs", MAX_NAMES);
   for (size_t i = 0; i < seen->count; i++)
-    if (mlirStringRefEqual(seen->names[i], text)) return hmoec_error(diagnostics, location, "the name \"%.*s\" is used twice", (int)text.length, text.data);
+    if (mlirStringRefEqual(seen->names[i], text))
+      return hmoec_error(diagnostics, location, "the name \"%.*s\" is used twice", (int)text.length, text.data);
   seen->names[seen->count++] = text;
   return true;
 }
@@ -194,12 +217,15 @@ static bool tensor_check(MlirType type, intptr_t index, const char *what, hmoec_
   hmoec_shape shape;
   char text[HMOEC_SHAPE_CHARS];
   if (!hmoec_shape_from_type(type, &shape))
-    return hmoec_error(diagnostics, location, "%s %td is not a tensor of f32, i32, i64 or i1 of rank %d or less", what, index, HMOEC_MAX_RANK);
+    return hmoec_error(diagnostics, location, "%s %td is not a tensor of f32, i32, i64 or i1 of rank %d or less", what, index,
+                       HMOEC_MAX_RANK);
   hmoec_shape_string(&shape, text, sizeof text);
   for (int64_t i = 1; i < shape.rank; i++)
     if (shape.dims[i] == HMOEC_DYNAMIC)
-      return hmoec_error(diagnostics, location, "%s %td is %s: only the first dimension may be known at run time", what, index, text);
-  if (hmoec_shape_elements(&shape) > INT64_MAX / 16) return hmoec_error(diagnostics, location, "%s %td is too large: %s", what, index, text);
+      return hmoec_error(diagnostics, location, "%s %td is %s: only the first dimension may be known at run time", what, index,
+                         text);
+  if (hmoec_shape_elements(&shape) > INT64_MAX / 16)
+    return hmoec_error(diagnostics, location, "%s %td is too large: %s", what, index, text);
   return true;
 }
 
@@ -232,7 +258,8 @@ static bool body_check(MlirOperation function, hmoec_diagnostics *diagnostics) {
     MlirStringRef name = op_name(op);
     if (name.length > 5 && memcmp(name.data, "hmoe.", 5) == 0) ok = verify_op(op, ok, diagnostics) && ok;
     else if (!hmoec_op_is(op, "func.return"))
-      ok = hmoec_error(diagnostics, hmoec_location_of_op(op), "%.*s is not an op of the model dialect", (int)name.length, name.data);
+      ok =
+          hmoec_error(diagnostics, hmoec_location_of_op(op), "%.*s is not an op of the model dialect", (int)name.length, name.data);
   }
   return ok;
 }
@@ -241,15 +268,18 @@ bool hmoec_verify(MlirModule module, hmoec_diagnostics *diagnostics) {
   MlirOperation root = mlirModuleGetOperation(module);
   unsigned errors = hmoec_diagnostics_errors(diagnostics);
   if (!mlirOperationVerify(root)) {
-    if (hmoec_diagnostics_errors(diagnostics) == errors) hmoec_error(diagnostics, hmoec_location_of_op(root), "the module is not valid IR");
+    if (hmoec_diagnostics_errors(diagnostics) == errors)
+      hmoec_error(diagnostics, hmoec_location_of_op(root), "the module is not valid IR");
     return false;
   }
   bool ok = true;
   size_t functions = 0;
-  for (MlirOperation op = mlirBlockGetFirstOperation(mlirModuleGetBody(module)); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
+  for (MlirOperation op = mlirBlockGetFirstOperation(mlirModuleGetBody(module)); !mlirOperationIsNull(op);
+       op = mlirOperationGetNextInBlock(op)) {
     MlirStringRef name = op_name(op);
     if (!hmoec_op_is(op, "func.func")) {
-      ok = hmoec_error(diagnostics, hmoec_location_of_op(op), "expected functions in a model, found %.*s", (int)name.length, name.data);
+      ok = hmoec_error(diagnostics, hmoec_location_of_op(op), "expected functions in a model, found %.*s", (int)name.length,
+                       name.data);
       continue;
     }
     functions++;

@@ -126,7 +126,8 @@ static void print_message(hmoec_diagnostics *diagnostics, hmoec_severity severit
   FILE *out = diagnostics->out;
   /* Notes belong to the error before them and vanish with it. */
   if (severity != HMOEC_WARNING && diagnostics->errors > MAX_PRINTED_ERRORS) {
-    if (severity == HMOEC_ERROR && diagnostics->errors == MAX_PRINTED_ERRORS + 1) fputs("hmoec: too many errors, the rest is not shown\n", out);
+    if (severity == HMOEC_ERROR && diagnostics->errors == MAX_PRINTED_ERRORS + 1)
+      fputs("hmoec: too many errors, the rest is not shown\n", out);
     return;
   }
   if (!location.file) fputs("hmoec: ", out);
@@ -137,7 +138,8 @@ static void print_message(hmoec_diagnostics *diagnostics, hmoec_severity severit
   if (location.file && location.line) print_caret_line(diagnostics, location);
 }
 
-static void report_text(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoec_failure failure, hmoec_location location, const char *text) {
+static void report_text(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoec_failure failure, hmoec_location location,
+                        const char *text) {
   if (severity == HMOEC_ERROR) {
     diagnostics->errors++;
     if (failure > diagnostics->failure) diagnostics->failure = failure;
@@ -146,8 +148,8 @@ static void report_text(hmoec_diagnostics *diagnostics, hmoec_severity severity,
   if (diagnostics->out) print_message(diagnostics, severity, location, text);
 }
 
-static void report(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoec_failure failure, hmoec_location location, const char *format,
-                   va_list arguments) {
+static void report(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoec_failure failure, hmoec_location location,
+                   const char *format, va_list arguments) {
   char small[512];
   va_list again;
   va_copy(again, arguments);
@@ -245,12 +247,16 @@ static void forward(hmoec_diagnostics *diagnostics, MlirDiagnostic diagnostic, h
   mlirDiagnosticPrint(diagnostic, text_append, &buffer);
   report_text(diagnostics, severity, severity == HMOEC_ERROR ? HMOEC_FAILURE_INPUT : HMOEC_FAILURE_NONE,
               hmoec_location_of(mlirDiagnosticGetLocation(diagnostic)), buffer.text);
-  for (intptr_t i = 0; i < mlirDiagnosticGetNumNotes(diagnostic); i++) forward(diagnostics, mlirDiagnosticGetNote(diagnostic, i), HMOEC_NOTE);
+  for (intptr_t i = 0; i < mlirDiagnosticGetNumNotes(diagnostic); i++)
+    forward(diagnostics, mlirDiagnosticGetNote(diagnostic, i), HMOEC_NOTE);
 }
 
 static MlirLogicalResult handle(MlirDiagnostic diagnostic, void *user) {
   MlirDiagnosticSeverity severity = mlirDiagnosticGetSeverity(diagnostic);
-  forward(user, diagnostic, severity == MlirDiagnosticError ? HMOEC_ERROR : severity == MlirDiagnosticWarning ? HMOEC_WARNING : HMOEC_NOTE);
+  forward(user, diagnostic,
+          severity == MlirDiagnosticError     ? HMOEC_ERROR
+          : severity == MlirDiagnosticWarning ? HMOEC_WARNING
+                                              : HMOEC_NOTE);
   return mlirLogicalResultSuccess();
 }
 

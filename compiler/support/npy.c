@@ -10,7 +10,11 @@
 #include "support/output_file.h"
 
 /* The element types of files and what they become. */
-static const struct npy_format { const char *descr; hmoec_npy_type type; size_t file_bytes, bytes; } formats[] = {
+static const struct npy_format {
+  const char *descr;
+  hmoec_npy_type type;
+  size_t file_bytes, bytes;
+} formats[] = {
     {"<f4", HMOEC_NPY_F32, 4, 4}, {"<i4", HMOEC_NPY_I32, 4, 4}, {"<i8", HMOEC_NPY_I64, 8, 8}, {"<f8", HMOEC_NPY_F32, 8, 4}};
 
 enum { MAGIC_BYTES = 6, MAX_HEADER_BYTES = 1 << 16 };
@@ -96,20 +100,25 @@ static uint32_t load_u32(const unsigned char *bytes, size_t count) {
 }
 
 /* Reads everything before the data. text: MAX_HEADER_BYTES + 1. */
-static bool read_header(FILE *stream, header_parser *out_parser, char *text, hmoec_diagnostics *diagnostics, hmoec_location location) {
+static bool read_header(FILE *stream, header_parser *out_parser, char *text, hmoec_diagnostics *diagnostics,
+                        hmoec_location location) {
   unsigned char start[MAGIC_BYTES + 2 + 4];
   if (fread(start, 1, MAGIC_BYTES + 2, stream) != MAGIC_BYTES + 2 || memcmp(start, magic, MAGIC_BYTES) != 0)
     return hmoec_error(diagnostics, location, "not a .npy file");
   unsigned version = start[MAGIC_BYTES];
   if (version < 1 || version > 3) return hmoec_error(diagnostics, location, "expected .npy version 1, 2 or 3, found %u", version);
   size_t length_bytes = version == 1 ? 2 : 4;
-  if (fread(start, 1, length_bytes, stream) != length_bytes) return hmoec_error(diagnostics, location, "the file ends in the header");
+  if (fread(start, 1, length_bytes, stream) != length_bytes)
+    return hmoec_error(diagnostics, location, "the file ends in the header");
   uint32_t length = load_u32(start, length_bytes);
-  if (length > MAX_HEADER_BYTES) return hmoec_error(diagnostics, location, "the header is %" PRIu32 " bytes long, expected at most %d", length, MAX_HEADER_BYTES);
+  if (length > MAX_HEADER_BYTES)
+    return hmoec_error(diagnostics, location, "the header is %" PRIu32 " bytes long, expected at most %d", length,
+                       MAX_HEADER_BYTES);
   if (fread(text, 1, length, stream) != length) return hmoec_error(diagnostics, location, "the file ends in the header");
   text[length] = '\0';
   *out_parser = (header_parser){.at = text};
-  if (strlen(text) != length || !parse_header(out_parser)) return hmoec_error(diagnostics, location, "the header is not understood");
+  if (strlen(text) != length || !parse_header(out_parser))
+    return hmoec_error(diagnostics, location, "the header is not understood");
   return true;
 }
 
@@ -129,23 +138,27 @@ static void narrow(void *data, int64_t count) {
   }
 }
 
-static bool read_data(FILE *stream, const header_parser *parser, const struct npy_format *format, hmoec_npy *out_array, hmoec_diagnostics *diagnostics,
-                      hmoec_location location) {
+static bool read_data(FILE *stream, const header_parser *parser, const struct npy_format *format, hmoec_npy *out_array,
+                      hmoec_diagnostics *diagnostics, hmoec_location location) {
   *out_array = (hmoec_npy){.type = format->type, .rank = parser->rank, .elements = 1};
   memcpy(out_array->dims, parser->dims, sizeof parser->dims);
   int64_t file_bytes;
   for (int64_t i = 0; i < parser->rank; i++)
-    if (__builtin_mul_overflow(out_array->elements, parser->dims[i], &out_array->elements)) return hmoec_error(diagnostics, location, "the array is too large");
-  if (__builtin_mul_overflow(out_array->elements, (int64_t)format->file_bytes, &file_bytes)) return hmoec_error(diagnostics, location, "the array is too large");
+    if (__builtin_mul_overflow(out_array->elements, parser->dims[i], &out_array->elements))
+      return hmoec_error(diagnostics, location, "the array is too large");
+  if (__builtin_mul_overflow(out_array->elements, (int64_t)format->file_bytes, &file_bytes))
+    return hmoec_error(diagnostics, location, "the array is too large");
   /* The size is believed only if the file has it. */
   long begin = ftell(stream);
   if (begin < 0 || fseek(stream, 0, SEEK_END) != 0) return hmoec_error(diagnostics, location, "cannot read: %s", strerror(errno));
   int64_t found = ftell(stream) - begin;
-  if (found != file_bytes) return hmoec_error(diagnostics, location, "expected %" PRId64 " bytes of data, found %" PRId64, file_bytes, found);
+  if (found != file_bytes)
+    return hmoec_error(diagnostics, location, "expected %" PRId64 " bytes of data, found %" PRId64, file_bytes, found);
   if (fseek(stream, begin, SEEK_SET) != 0) return hmoec_error(diagnostics, location, "cannot read: %s", strerror(errno));
   out_array->data = malloc(file_bytes ? (size_t)file_bytes : 1);
   if (!out_array->data) return hmoec_machine_error(diagnostics, "%s: no memory for %" PRId64 " bytes", location.file, file_bytes);
-  if (fread(out_array->data, 1, (size_t)file_bytes, stream) != (size_t)file_bytes) return hmoec_error(diagnostics, location, "cannot read: %s", strerror(errno));
+  if (fread(out_array->data, 1, (size_t)file_bytes, stream) != (size_t)file_bytes)
+    return hmoec_error(diagnostics, location, "cannot read: %s", strerror(errno));
   if (format->file_bytes != format->bytes) narrow(out_array->data, out_array->elements);
   out_array->size_bytes = (size_t)out_array->elements * format->bytes;
   return true;
@@ -175,7 +188,8 @@ void hmoec_npy_deinit(hmoec_npy *array) {
   *array = (hmoec_npy){0};
 }
 
-bool hmoec_npy_write(const char *path, hmoec_npy_type type, int64_t rank, const int64_t *dims, const void *data, hmoec_diagnostics *diagnostics) {
+bool hmoec_npy_write(const char *path, hmoec_npy_type type, int64_t rank, const int64_t *dims, const void *data,
+                     hmoec_diagnostics *diagnostics) {
   char header[512];
   size_t used = (size_t)snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': (", formats[type].descr);
   size_t size_bytes = formats[type].bytes;

@@ -26,6 +26,7 @@ bool hmoec_npy_read(const char *path, hmoec_diagnostics *diagnostics, hmoec_npy 
 void hmoec_npy_deinit(hmoec_npy *array);
 
 /* Writes version 1.0 under a temporary name beside `path` and renames it: the file is there whole or not at all. */
-bool hmoec_npy_write(const char *path, hmoec_npy_type type, int64_t rank, const int64_t *dims, const void *data, hmoec_diagnostics *diagnostics);
+bool hmoec_npy_write(const char *path, hmoec_npy_type type, int64_t rank, const int64_t *dims, const void *data,
+                     hmoec_diagnostics *diagnostics);
 
 #endif

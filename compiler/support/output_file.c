@@ -14,7 +14,8 @@ static void deinit(hmoec_output_file *file) {
 
 bool hmoec_output_file_open(const char *path, hmoec_diagnostics *diagnostics, hmoec_output_file *out_file) {
   static const char suffix[] = ".XXXXXX";
-  *out_file = (hmoec_output_file){.diagnostics = diagnostics, .path = strdup(path), .temporary = malloc(strlen(path) + sizeof suffix)};
+  *out_file =
+      (hmoec_output_file){.diagnostics = diagnostics, .path = strdup(path), .temporary = malloc(strlen(path) + sizeof suffix)};
   if (!out_file->path || !out_file->temporary) {
     deinit(out_file);
     return hmoec_machine_error(diagnostics, "%s: out of memory", path);
@@ -45,7 +46,8 @@ bool hmoec_output_file_commit(hmoec_output_file *file) {
   ok = fclose(file->stream) == 0 && ok;
   ok = ok && rename(file->temporary, file->path) == 0;
   if (!ok) {
-    hmoec_error(file->diagnostics, (hmoec_location){.file = file->path}, "cannot write: %s", errno ? strerror(errno) : "a write failed");
+    hmoec_error(file->diagnostics, (hmoec_location){.file = file->path}, "cannot write: %s",
+                errno ? strerror(errno) : "a write failed");
     unlink(file->temporary);
   }
   deinit(file);

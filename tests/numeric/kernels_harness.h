@@ -40,7 +40,12 @@ static inline float harness_float(void) { return (float)((double)(harness_random
 
 /* ---- watched memory ---- */
 
-typedef struct harness_buffer { char *map; size_t map_bytes; void *data; size_t bytes; } harness_buffer;
+typedef struct harness_buffer {
+  char *map;
+  size_t map_bytes;
+  void *data;
+  size_t bytes;
+} harness_buffer;
 enum { HARNESS_PAGE = 4096, HARNESS_FILL = 0xa5 };
 
 static inline harness_buffer harness_alloc(size_t bytes) {
@@ -82,11 +87,11 @@ typedef struct harness_unit {
 
 static inline bool harness_has_version(int version) {
   switch (version) {
-    case HMOE_CPU_PORTABLE: return true;
-    case HMOE_CPU_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    default:
-      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
+  case HMOE_CPU_PORTABLE: return true;
+  case HMOE_CPU_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  default:
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
   }
 }
 
@@ -98,8 +103,13 @@ static inline harness_unit harness_compile(const hmoec_kernel *kernels, size_t c
   mlirDialectRegistryDestroy(registry);
   u.diagnostics = hmoec_diagnostics_create(stderr);
   hmoec_diagnostics_attach(u.diagnostics, u.context);
-  hmoec_cpu_unit unit = {.name = "test", .kernels = kernels, .kernel_count = count, .plan = "plan", .plan_bytes = 4,
-                         .schedule = schedule, .versions = 7};
+  hmoec_cpu_unit unit = {.name = "test",
+                         .kernels = kernels,
+                         .kernel_count = count,
+                         .plan = "plan",
+                         .plan_bytes = 4,
+                         .schedule = schedule,
+                         .versions = 7};
   char *bytes;
   size_t size;
   assert_true(hmoec_cpu_generate(u.context, &unit, HMOEC_CPU_OBJECT, u.diagnostics, &bytes, &size));
@@ -118,8 +128,8 @@ static inline void harness_destroy(harness_unit *u) {
 }
 
 /* Runs all tasks, in a random order, each with scratch full of NaN and a watch around it. */
-static inline void harness_run(const harness_unit *u, int version, size_t kernel, void *const *buffers, int64_t rows, int64_t blocks,
-                               int64_t splits) {
+static inline void harness_run(const harness_unit *u, int version, size_t kernel, void *const *buffers, int64_t rows,
+                               int64_t blocks, int64_t splits) {
   hmoe_kernel_call call = {.buffers = buffers, .rows = rows, .splits = splits};
   harness_buffer scratch = harness_alloc(u->scratch_bytes);
   assert_true(((uintptr_t)scratch.data & 63) == 0);
@@ -133,6 +143,8 @@ static inline void harness_run(const harness_unit *u, int version, size_t kernel
 
 static inline int64_t harness_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
-#define HARNESS_EACH_VERSION(v) for (int v = 0; v < HMOE_CPU_COUNT; v++) if (harness_has_version(v))
+#define HARNESS_EACH_VERSION(v)                                                                                                    \
+  for (int v = 0; v < HMOE_CPU_COUNT; v++)                                                                                         \
+    if (harness_has_version(v))
 
 #endif

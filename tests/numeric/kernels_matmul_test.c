@@ -12,17 +12,19 @@ typedef struct problem {
 
 static double reference_activation(hmoec_activation activation, double x) {
   switch (activation) {
-    case HMOEC_ACTIVATION_RELU: return x > 0 ? x : 0;
-    case HMOEC_ACTIVATION_GELU: return 0.5 * x * (1 + erf(x / sqrt(2.0)));
-    case HMOEC_ACTIVATION_GELU_NEW: return 0.5 * x * (1 + tanh(sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
-    case HMOEC_ACTIVATION_SILU: return x / (1 + exp(-x));
-    default: return x;
+  case HMOEC_ACTIVATION_RELU: return x > 0 ? x : 0;
+  case HMOEC_ACTIVATION_GELU: return 0.5 * x * (1 + erf(x / sqrt(2.0)));
+  case HMOEC_ACTIVATION_GELU_NEW: return 0.5 * x * (1 + tanh(sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+  case HMOEC_ACTIVATION_SILU: return x / (1 + exp(-x));
+  default: return x;
   }
 }
 
 static hmoec_matmul_spec random_spec(const hmoec_cpu_schedule *schedule, int64_t number) {
-  static const int64_t depths[] = {1, 2, 3, 7, 16, 31, 48, 64, 97, 128, 200}, widths[] = {1, 5, 16, 31, 32, 33, 64, 70, 96, 101, 224};
-  hmoec_matmul_spec s = {.k = depths[harness_below(11)], .n = widths[harness_below(11)], .row_block = 1 + harness_below(schedule->row_block)};
+  static const int64_t depths[] = {1, 2, 3, 7, 16, 31, 48, 64, 97, 128, 200},
+                       widths[] = {1, 5, 16, 31, 32, 33, 64, 70, 96, 101, 224};
+  hmoec_matmul_spec s = {
+      .k = depths[harness_below(11)], .n = widths[harness_below(11)], .row_block = 1 + harness_below(schedule->row_block)};
   int64_t panels = (s.n + 31) / 32;
   s.a_in_place = harness_coin();
   s.lda = s.a_in_place ? schedule->lda : s.k + harness_below(5);
@@ -41,7 +43,8 @@ static hmoec_matmul_spec random_spec(const hmoec_cpu_schedule *schedule, int64_t
   s.pass_ld = s.n + harness_below(3);
   s.segments = panels > 1 && harness_coin() ? 2 : 1;
   for (int64_t i = 0; i < s.segments; i++)
-    s.segment[i] = (hmoec_matmul_segment){panels, (hmoec_activation)harness_below(HMOEC_ACTIVATION_COUNT), s.has_row_gate && harness_coin()};
+    s.segment[i] =
+        (hmoec_matmul_segment){panels, (hmoec_activation)harness_below(HMOEC_ACTIVATION_COUNT), s.has_row_gate && harness_coin()};
   if (s.segments == 2) s.segment[0].panel_end = 1 + harness_below(panels - 1);
   if (s.grouped && harness_coin()) s.dropped_panel_begin = harness_below(panels + 1);
   if (s.grouped && harness_coin()) s.dropped_k_begin = harness_below(s.k);
@@ -91,7 +94,8 @@ static problem problem_create(const hmoec_matmul_spec *s, int64_t rows) {
 
 static void problem_destroy(problem *p) {
   harness_free(&p->a), harness_free(&p->b), harness_free(&p->c), harness_free(&p->blocks_buffer), harness_free(&p->gather);
-  harness_free(&p->scatter), harness_free(&p->bias), harness_free(&p->row_gate), harness_free(&p->gated_bias), harness_free(&p->pass);
+  harness_free(&p->scatter), harness_free(&p->bias), harness_free(&p->row_gate), harness_free(&p->gated_bias),
+      harness_free(&p->pass);
   harness_free(&p->pass_index);
   free(p->c_before);
 }
@@ -152,8 +156,8 @@ static void check_problem(const harness_unit *u, size_t kernel, problem *p) {
     harness_run(u, v, kernel, buffers, p->rows, p->blocks, splits);
     for (size_t i = 0; i < count; i++) {
       if (!(fabs((double)got[i] - want[i]) <= bound[i]))
-        fail_msg("kernel %zu version %d rows %" PRId64 " splits %" PRId64 ": C[%zu][%zu] is %g, expected %g", kernel, v, p->rows, splits,
-                 i / (size_t)s->ldc, i % (size_t)s->ldc, (double)got[i], want[i]);
+        fail_msg("kernel %zu version %d rows %" PRId64 " splits %" PRId64 ": C[%zu][%zu] is %g, expected %g", kernel, v, p->rows,
+                 splits, i / (size_t)s->ldc, i % (size_t)s->ldc, (double)got[i], want[i]);
     }
     if (splits == 1) memcpy(first, got, p->c.bytes);
     assert_memory_equal(first, got, p->c.bytes);
@@ -191,7 +195,12 @@ static void test_row_blocks_agree(void **state) {
   hmoec_cpu_schedule schedule = hmoec_cpu_schedule_default(200);
   hmoec_kernel kernels[3];
   for (int i = 0; i < 3; i++) {
-    hmoec_matmul_spec s = {.k = 173, .n = 90, .lda = 173, .ldc = 90, .row_block = (int64_t[]){1, 13, 112}[i], .segments = 1,
+    hmoec_matmul_spec s = {.k = 173,
+                           .n = 90,
+                           .lda = 173,
+                           .ldc = 90,
+                           .row_block = (int64_t[]){1, 13, 112}[i],
+                           .segments = 1,
                            .segment = {{3, HMOEC_ACTIVATION_GELU, false}}};
     kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL, .spec.matmul = s};
   }

@@ -41,14 +41,16 @@ static void test_route(void **state) {
   enum { KERNELS = 10 };
   hmoec_kernel kernels[KERNELS];
   for (int i = 0; i < KERNELS; i++)
-    kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_ROUTE,
-                                .spec.route = {experts[i], ks[i], experts[i] + harness_below(4), (hmoec_gate)(i % HMOEC_GATE_COUNT), 16}};
+    kernels[i] =
+        (hmoec_kernel){.family = HMOEC_KERNEL_ROUTE,
+                       .spec.route = {experts[i], ks[i], experts[i] + harness_below(4), (hmoec_gate)(i % HMOEC_GATE_COUNT), 16}};
   harness_unit u = harness_compile(kernels, KERNELS, hmoec_cpu_schedule_default(64));
   for (size_t i = 0; i < KERNELS; i++)
     for (int r = 0; r < ROW_COUNTS; r++) {
       const hmoec_route_spec *s = &kernels[i].spec.route;
       int64_t rows = row_counts[r];
-      harness_buffer logits = harness_floats(rows * s->ldl), indices = harness_floats(rows * s->top_k), gates = harness_floats(rows * s->top_k);
+      harness_buffer logits = harness_floats(rows * s->ldl), indices = harness_floats(rows * s->top_k),
+                     gates = harness_floats(rows * s->top_k);
       float *x = logits.data;
       for (int64_t j = 0; j < rows * s->ldl; j++) { /* ties, and what must not break the choice */
         static const float special[] = {0, -0.0f, NAN, -INFINITY, -FLT_MAX, 80, -80, 1e30f};
@@ -75,7 +77,8 @@ static void test_route(void **state) {
 
 static void test_combine(void **state) {
   (void)state;
-  static const hmoec_combine_spec specs[] = {{1, 1, 1, 2, false, 7}, {17, 2, 20, 17, true, 16}, {64, 3, 64, 64, false, 16}, {100, 8, 112, 101, true, 1}};
+  static const hmoec_combine_spec specs[] = {
+      {1, 1, 1, 2, false, 7}, {17, 2, 20, 17, true, 16}, {64, 3, 64, 64, false, 16}, {100, 8, 112, 101, true, 1}};
   hmoec_kernel kernels[4];
   for (int i = 0; i < 4; i++) kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_COMBINE, .spec.combine = specs[i]};
   harness_unit u = harness_compile(kernels, 4, hmoec_cpu_schedule_default(64));
@@ -108,8 +111,11 @@ static void test_combine(void **state) {
 
 static void test_select(void **state) {
   (void)state;
-  static const hmoec_select_spec specs[] = {{3, 1, 1, 4, true, 1.0f, 5}, {8, 2, 31, 48, true, 1.0f / 6, 16}, {8, 8, 64, 64, true, 2.0f, 16},
-                                            {16, 3, 100, 101, false, 1.0f / 3, 16}, {1, 1, 16, 16, true, 1.0f, 1}};
+  static const hmoec_select_spec specs[] = {{3, 1, 1, 4, true, 1.0f, 5},
+                                            {8, 2, 31, 48, true, 1.0f / 6, 16},
+                                            {8, 8, 64, 64, true, 2.0f, 16},
+                                            {16, 3, 100, 101, false, 1.0f / 3, 16},
+                                            {1, 1, 16, 16, true, 1.0f, 1}};
   enum { KERNELS = 5 };
   hmoec_kernel kernels[KERNELS];
   for (int i = 0; i < KERNELS; i++) kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_SELECT, .spec.select = specs[i]};
@@ -180,7 +186,8 @@ static void test_contract(void **state) {
             want[t * s->ldv + k * entries + m] = z * (m < s->hidden ? (double)((float *)rr.data)[t * s->ldr + m] : 1);
         }
       HARNESS_EACH_VERSION(v) {
-        harness_run(&u, v, i, (void *[]){t1.data, rr.data, s->has_beta ? beta.data : NULL, v_out.data}, rows, blocks_of(rows, s->row_block), 1);
+        harness_run(&u, v, i, (void *[]){t1.data, rr.data, s->has_beta ? beta.data : NULL, v_out.data}, rows,
+                    blocks_of(rows, s->row_block), 1);
         check_near(v_out.data, want, rows * s->ldv, 1e-5, "contract", v);
       }
       harness_free(&t1), harness_free(&rr), harness_free(&beta), harness_free(&v_out);
@@ -193,11 +200,12 @@ static void test_contract(void **state) {
 
 static void test_rows(void **state) {
   (void)state;
-  static const hmoec_rows_spec specs[] = {{.n = 1, .ld_in = 1, .ld_out = 16, .row_block = 4},
-                                          {.n = 31, .ld_in = 33, .ld_out = 48, .has_index = true, .row_block = 16},
-                                          {.n = 64, .ld_in = 64, .ld_out = 64, .has_index = true, .activation = HMOEC_ACTIVATION_RELU, .row_block = 16},
-                                          {.n = 70, .ld_in = 80, .ld_out = 70, .accumulate = true, .row_block = 3},
-                                          {.n = 37, .ld_in = 37, .ld_out = 64, .accumulate = true, .activation = HMOEC_ACTIVATION_RELU, .row_block = 16}};
+  static const hmoec_rows_spec specs[] = {
+      {.n = 1, .ld_in = 1, .ld_out = 16, .row_block = 4},
+      {.n = 31, .ld_in = 33, .ld_out = 48, .has_index = true, .row_block = 16},
+      {.n = 64, .ld_in = 64, .ld_out = 64, .has_index = true, .activation = HMOEC_ACTIVATION_RELU, .row_block = 16},
+      {.n = 70, .ld_in = 80, .ld_out = 70, .accumulate = true, .row_block = 3},
+      {.n = 37, .ld_in = 37, .ld_out = 64, .accumulate = true, .activation = HMOEC_ACTIVATION_RELU, .row_block = 16}};
   enum { KERNELS = sizeof specs / sizeof specs[0] };
   hmoec_kernel kernels[KERNELS];
   for (int i = 0; i < KERNELS; i++) kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_ROWS, .spec.rows = specs[i]};
@@ -206,7 +214,8 @@ static void test_rows(void **state) {
     for (int r = 0; r < ROW_COUNTS; r++) {
       const hmoec_rows_spec *s = &specs[i];
       int64_t rows = row_counts[r];
-      harness_buffer in = harness_floats((rows + 1) * s->ld_in), out = harness_floats(rows * s->ld_out), index = harness_alloc((size_t)rows * 4);
+      harness_buffer in = harness_floats((rows + 1) * s->ld_in), out = harness_floats(rows * s->ld_out),
+                     index = harness_alloc((size_t)rows * 4);
       for (int64_t t = 0; t < rows; t++) ((int32_t *)index.data)[t] = (int32_t)harness_below(rows + 1);
       float *before = malloc(out.bytes + 1), *want = malloc(out.bytes + 1);
       memcpy(before, out.data, out.bytes);
@@ -218,7 +227,8 @@ static void test_rows(void **state) {
       }
       HARNESS_EACH_VERSION(v) {
         memcpy(out.data, before, out.bytes);
-        harness_run(&u, v, i, (void *[]){in.data, s->has_index ? index.data : NULL, out.data}, rows, blocks_of(rows, s->row_block), 1);
+        harness_run(&u, v, i, (void *[]){in.data, s->has_index ? index.data : NULL, out.data}, rows, blocks_of(rows, s->row_block),
+                    1);
         for (int64_t j = 0; j < rows * s->ld_out; j++) assert_true(((float *)out.data)[j] == want[j]);
       }
       harness_free(&in), harness_free(&out), harness_free(&index);
@@ -233,10 +243,16 @@ static void test_equal_units_equal_bytes(void **state) {
   (void)state;
   hmoec_kernel kernels[] = {{.family = HMOEC_KERNEL_ROUTE, .spec.route = {8, 2, 32, HMOEC_GATE_SOFTMAX_THEN_TOPK, 16}},
                             {.family = HMOEC_KERNEL_MATMUL,
-                             .spec.matmul = {.k = 48, .n = 70, .lda = 48, .ldc = 70, .segments = 1, .row_block = 112,
+                             .spec.matmul = {.k = 48,
+                                             .n = 70,
+                                             .lda = 48,
+                                             .ldc = 70,
+                                             .segments = 1,
+                                             .row_block = 112,
                                              .segment = {{3, HMOEC_ACTIVATION_SILU, false}}}}};
   harness_unit u = harness_compile(kernels, 2, hmoec_cpu_schedule_default(48));
-  hmoec_cpu_unit unit = {.name = "m", .kernels = kernels, .kernel_count = 2, .plan = "p", .plan_bytes = 1, .schedule = u.schedule, .versions = 7};
+  hmoec_cpu_unit unit = {
+      .name = "m", .kernels = kernels, .kernel_count = 2, .plan = "p", .plan_bytes = 1, .schedule = u.schedule, .versions = 7};
   for (int output = HMOEC_CPU_OBJECT; output <= HMOEC_CPU_MLIR; output++) {
     char *first, *second;
     size_t first_size, second_size;
@@ -255,10 +271,16 @@ static void test_versions_keep_to_their_instructions(void **state) {
   hmoec_kernel kernels[] = {{.family = HMOEC_KERNEL_MAP, .spec.map = {HMOEC_FUNCTION_GELU, 16}},
                             {.family = HMOEC_KERNEL_ROUTE, .spec.route = {20, 2, 32, HMOEC_GATE_SOFTMAX_THEN_TOPK, 16}},
                             {.family = HMOEC_KERNEL_MATMUL,
-                             .spec.matmul = {.k = 48, .n = 70, .lda = 48, .ldc = 70, .segments = 1, .row_block = 112,
+                             .spec.matmul = {.k = 48,
+                                             .n = 70,
+                                             .lda = 48,
+                                             .ldc = 70,
+                                             .segments = 1,
+                                             .row_block = 112,
                                              .segment = {{3, HMOEC_ACTIVATION_SILU, false}}}}};
   harness_unit u = harness_compile(kernels, 3, hmoec_cpu_schedule_default(48));
-  hmoec_cpu_unit unit = {.name = "m", .kernels = kernels, .kernel_count = 3, .plan = "p", .plan_bytes = 1, .schedule = u.schedule, .versions = 7};
+  hmoec_cpu_unit unit = {
+      .name = "m", .kernels = kernels, .kernel_count = 3, .plan = "p", .plan_bytes = 1, .schedule = u.schedule, .versions = 7};
   for (int with_mcpu = 0; with_mcpu < 2; with_mcpu++) {
     unit.mcpu = with_mcpu ? "znver4" : NULL;
     char *text;
@@ -288,8 +310,14 @@ static void test_versions_left_out(void **state) {
   (void)state;
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 16, .ld_in = 16, .ld_out = 16, .row_block = 4}};
   harness_unit u = harness_compile(&kernel, 1, hmoec_cpu_schedule_default(16));
-  hmoec_cpu_unit unit = {.name = "m", .kernels = &kernel, .kernel_count = 1, .plan = "", .plan_bytes = 0, .schedule = u.schedule,
-                         .versions = 1u << HMOE_CPU_PORTABLE, .mcpu = "znver4"};
+  hmoec_cpu_unit unit = {.name = "m",
+                         .kernels = &kernel,
+                         .kernel_count = 1,
+                         .plan = "",
+                         .plan_bytes = 0,
+                         .schedule = u.schedule,
+                         .versions = 1u << HMOE_CPU_PORTABLE,
+                         .mcpu = "znver4"};
   char *bytes;
   size_t size;
   hmoec_loaded *loaded;
@@ -333,8 +361,13 @@ static void test_wrong_descriptions_are_refused(void **state) {
 int main(void) {
   harness_seed();
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_route), cmocka_unit_test(test_combine), cmocka_unit_test(test_select), cmocka_unit_test(test_contract),
-      cmocka_unit_test(test_rows), cmocka_unit_test(test_equal_units_equal_bytes), cmocka_unit_test(test_versions_left_out),
+      cmocka_unit_test(test_route),
+      cmocka_unit_test(test_combine),
+      cmocka_unit_test(test_select),
+      cmocka_unit_test(test_contract),
+      cmocka_unit_test(test_rows),
+      cmocka_unit_test(test_equal_units_equal_bytes),
+      cmocka_unit_test(test_versions_left_out),
       cmocka_unit_test(test_versions_keep_to_their_instructions),
       cmocka_unit_test(test_wrong_descriptions_are_refused),
   };

@@ -65,7 +65,8 @@ static void sweep(const harness_unit *u, int version, size_t kernel, uint64_t st
         continue;
       }
       if (isinf(x[i])) {
-        if (y[i] != (x[i] < 0 ? f->at_minus_infinity : f->at_infinity)) fail_msg("%s(%g) is %g", f->name, (double)x[i], (double)y[i]);
+        if (y[i] != (x[i] < 0 ? f->at_minus_infinity : f->at_infinity))
+          fail_msg("%s(%g) is %g", f->name, (double)x[i], (double)y[i]);
         continue;
       }
       double error = error_of(f, x[i], y[i]);
@@ -94,10 +95,10 @@ static void test_all_functions(void **state) {
 static void test_specials(void **state) {
   (void)state;
   hmoec_kernel kernels[FUNCTIONS];
-  for (int i = 0; i < FUNCTIONS; i++) kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_MAP, .spec.map = {functions[i].function, 4}};
+  for (int i = 0; i < FUNCTIONS; i++)
+    kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_MAP, .spec.map = {functions[i].function, 4}};
   harness_unit u = harness_compile(kernels, FUNCTIONS, hmoec_cpu_schedule_default(16));
-  for (size_t i = 0; i < FUNCTIONS; i++)
-    HARNESS_EACH_VERSION(v) {
+  for (size_t i = 0; i < FUNCTIONS; i++) HARNESS_EACH_VERSION(v) {
       harness_buffer in = harness_floats(11), out = harness_floats(11); /* three tasks, the last one ragged */
       float *x = in.data, *y = out.data;
       x[0] = NAN, x[1] = INFINITY, x[2] = -INFINITY, x[3] = FLT_MAX, x[4] = -FLT_MAX, x[5] = -NAN, x[10] = 0;

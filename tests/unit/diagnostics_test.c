@@ -104,7 +104,8 @@ static void test_closest_name(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_caret), cmocka_unit_test(test_failure_classes), cmocka_unit_test(test_many_errors),
-                                     cmocka_unit_test(test_mlir_errors_come_through), cmocka_unit_test(test_closest_name)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_caret), cmocka_unit_test(test_failure_classes),
+                                     cmocka_unit_test(test_many_errors), cmocka_unit_test(test_mlir_errors_come_through),
+                                     cmocka_unit_test(test_closest_name)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

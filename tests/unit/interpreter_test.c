@@ -102,44 +102,51 @@ static void check_same(const char *a_text, const char *b_text, int64_t tokens, i
 }
 
 /* A top-2 HyperExpert over 4 experts; d_model 6, bottleneck 3, embedding 5 = hidden. */
-#define HYPER_BEGIN                                                                                                                        \
-  "func.func @f(%x: tensor<?x6xf32> {hmoe.name = \"x\"}) -> (tensor<?x6xf32> {hmoe.name = \"y\"}) {\n"                                     \
-  "%router = \"hmoe.parameter\"() {key = \"router\", count = 0} : () -> tensor<4x6xf32>\n"                                                 \
-  "%table = \"hmoe.parameter\"() {key = \"table\", count = 0} : () -> tensor<4x5xf32>\n"                                                   \
-  "%wd = \"hmoe.parameter\"() {key = \"wd\", count = 0} : () -> tensor<18x5xf32>\n"                                                        \
-  "%bd = \"hmoe.parameter\"() {key = \"bd\", count = 0} : () -> tensor<18xf32>\n"                                                          \
-  "%wu = \"hmoe.parameter\"() {key = \"wu\", count = 0} : () -> tensor<18x5xf32>\n"                                                        \
-  "%bu = \"hmoe.parameter\"() {key = \"bu\", count = 0} : () -> tensor<18xf32>\n"                                                          \
-  "%l = \"hmoe.linear\"(%x, %router) : (tensor<?x6xf32>, tensor<4x6xf32>) -> tensor<?x4xf32>\n"                                            \
-  "%i, %g, %k = \"hmoe.route\"(%l) {top_k = 2, gate = \"topk_then_softmax\", capacity = 0} : (tensor<?x4xf32>) -> "                        \
+#define HYPER_BEGIN                                                                                                                \
+  "func.func @f(%x: tensor<?x6xf32> {hmoe.name = \"x\"}) -> (tensor<?x6xf32> {hmoe.name = \"y\"}) {\n"                             \
+  "%router = \"hmoe.parameter\"() {key = \"router\", count = 0} : () -> tensor<4x6xf32>\n"                                         \
+  "%table = \"hmoe.parameter\"() {key = \"table\", count = 0} : () -> tensor<4x5xf32>\n"                                           \
+  "%wd = \"hmoe.parameter\"() {key = \"wd\", count = 0} : () -> tensor<18x5xf32>\n"                                                \
+  "%bd = \"hmoe.parameter\"() {key = \"bd\", count = 0} : () -> tensor<18xf32>\n"                                                  \
+  "%wu = \"hmoe.parameter\"() {key = \"wu\", count = 0} : () -> tensor<18x5xf32>\n"                                                \
+  "%bu = \"hmoe.parameter\"() {key = \"bu\", count = 0} : () -> tensor<18xf32>\n"                                                  \
+  "%l = \"hmoe.linear\"(%x, %router) : (tensor<?x6xf32>, tensor<4x6xf32>) -> tensor<?x4xf32>\n"                                    \
+  "%i, %g, %k = \"hmoe.route\"(%l) {top_k = 2, gate = \"topk_then_softmax\", capacity = 0} : (tensor<?x4xf32>) -> "                \
   "(tensor<?x2xi32>, tensor<?x2xf32>, tensor<?x2xi1>)\n"
-#define EMBED(result, sets, rows)                                                                                                          \
-  "%" result " = \"hmoe.selection_embedding\"(%" sets ", %table) {of = \"unselected\", aggregate = \"mean\"} : (tensor<" rows              \
+#define EMBED(result, sets, rows)                                                                                                  \
+  "%" result " = \"hmoe.selection_embedding\"(%" sets ", %table) {of = \"unselected\", aggregate = \"mean\"} : (tensor<" rows      \
   "x2xi32>, tensor<4x5xf32>) -> tensor<" rows "x5xf32>\n"
-#define GENERATE(r, rows)                                                                                                                  \
-  "%d, %u = \"hmoe.hypernetwork\"(%" r ", %wd, %bd, %wu, %bu) {bottleneck = 3, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 0, 0, 0>, "    \
-  "resultSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<" rows "x5xf32>, tensor<18x5xf32>, tensor<18xf32>, tensor<18x5xf32>, tensor<18xf32>) -> " \
+#define GENERATE(r, rows)                                                                                                          \
+  "%d, %u = \"hmoe.hypernetwork\"(%" r                                                                                             \
+  ", %wd, %bd, %wu, %bu) {bottleneck = 3, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 0, 0, 0>, "                           \
+  "resultSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<" rows                                                                   \
+  "x5xf32>, tensor<18x5xf32>, tensor<18xf32>, tensor<18x5xf32>, tensor<18xf32>) -> "                                               \
   "(tensor<" rows "x6x3xf32>, tensor<" rows "x3x6xf32>)\n"
-#define INDEXED(rows)                                                                                                                      \
-  "%y = \"hmoe.indexed_hyper_expert\"(%x, %w, %d, %u) {memoize = 0, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0>} : (tensor<?x6xf32>, "    \
+#define INDEXED(rows)                                                                                                              \
+  "%y = \"hmoe.indexed_hyper_expert\"(%x, %w, %d, %u) {memoize = 0, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0>} : "        \
+  "(tensor<?x6xf32>, "                                                                                                             \
   "tensor<?xi32>, tensor<" rows "x6x3xf32>, tensor<" rows "x3x6xf32>) -> tensor<?x6xf32>\n"
 #define HYPER_END "return %y : tensor<?x6xf32> }\n"
 
-static const char per_token[] = HYPER_BEGIN EMBED("r", "i", "?") GENERATE("r", "?")
-    "%y = \"hmoe.hyper_expert\"(%x, %d, %u) {strategy = \"auto\", operandSegmentSizes = array<i32: 1, 1, 1, 0, 0>} : (tensor<?x6xf32>, "
-    "tensor<?x6x3xf32>, tensor<?x3x6xf32>) -> tensor<?x6xf32>\n" HYPER_END;
+static const char per_token[] =
+    HYPER_BEGIN EMBED("r", "i", "?") GENERATE("r", "?") "%y = \"hmoe.hyper_expert\"(%x, %d, %u) {strategy = \"auto\", "
+                                                        "operandSegmentSizes = array<i32: 1, 1, 1, 0, 0>} : (tensor<?x6xf32>, "
+                                                        "tensor<?x6x3xf32>, tensor<?x3x6xf32>) -> tensor<?x6xf32>\n" HYPER_END;
 
-static const char table[] = HYPER_BEGIN
-    "%sets = \"hmoe.all_selections\"() {experts = 4, top_k = 2} : () -> tensor<6x2xi32>\n"
-    "%w = \"hmoe.selection_rank\"(%i) {experts = 4} : (tensor<?x2xi32>) -> tensor<?xi32>\n" EMBED("r", "sets", "6") GENERATE("r", "6") INDEXED("6") HYPER_END;
+static const char table[] =
+    HYPER_BEGIN "%sets = \"hmoe.all_selections\"() {experts = 4, top_k = 2} : () -> tensor<6x2xi32>\n"
+                "%w = \"hmoe.selection_rank\"(%i) {experts = 4} : (tensor<?x2xi32>) -> tensor<?xi32>\n" EMBED("r", "sets", "6")
+                    GENERATE("r", "6") INDEXED("6") HYPER_END;
 
 static const char cache[] = HYPER_BEGIN
-    "%sets, %w = \"hmoe.distinct_selections\"(%i) {experts = 4} : (tensor<?x2xi32>) -> (tensor<?x2xi32>, tensor<?xi32>)\n"
-    EMBED("r", "sets", "?") GENERATE("r", "?") INDEXED("?") HYPER_END;
+    "%sets, %w = \"hmoe.distinct_selections\"(%i) {experts = 4} : (tensor<?x2xi32>) -> (tensor<?x2xi32>, tensor<?xi32>)\n" EMBED(
+        "r", "sets", "?") GENERATE("r", "?") INDEXED("?") HYPER_END;
 
-static const char factored[] = HYPER_BEGIN EMBED("r", "i", "?")
-    "%y = \"hmoe.factored_hyper_expert\"(%x, %r, %wd, %bd, %wu, %bu) {bottleneck = 3, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0, 0>} : "
-    "(tensor<?x6xf32>, tensor<?x5xf32>, tensor<18x5xf32>, tensor<18xf32>, tensor<18x5xf32>, tensor<18xf32>) -> tensor<?x6xf32>\n" HYPER_END;
+static const char factored[] =
+    HYPER_BEGIN EMBED("r", "i", "?") "%y = \"hmoe.factored_hyper_expert\"(%x, %r, %wd, %bd, %wu, %bu) {bottleneck = 3, "
+                                     "operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0, 0>} : "
+                                     "(tensor<?x6xf32>, tensor<?x5xf32>, tensor<18x5xf32>, tensor<18xf32>, tensor<18x5xf32>, "
+                                     "tensor<18xf32>) -> tensor<?x6xf32>\n" HYPER_END;
 
 static void test_strategies_agree(void **state) {
   (void)state;
@@ -149,37 +156,42 @@ static void test_strategies_agree(void **state) {
 }
 
 /* Top-1 of 3 experts with capacity 2, expert biases and a table of HyperExperts with generated biases; d_model 4, d_ff 5, bottleneck 2. */
-#define TOP1_BEGIN                                                                                                                         \
-  "func.func @f(%x: tensor<?x4xf32> {hmoe.name = \"x\"}) -> (tensor<?x4xf32> {hmoe.name = \"y\"}) {\n"                                     \
-  "%router = \"hmoe.parameter\"() {key = \"router\", count = 0} : () -> tensor<3x4xf32>\n"                                                 \
-  "%wi = \"hmoe.parameter\"() {key = \"expert.{}.wi\", count = 3} : () -> tensor<3x5x4xf32>\n"                                             \
-  "%wo = \"hmoe.parameter\"() {key = \"expert.{}.wo\", count = 3} : () -> tensor<3x4x5xf32>\n"                                             \
-  "%bi = \"hmoe.parameter\"() {key = \"bi\", count = 0} : () -> tensor<3x5xf32>\n"                                                         \
-  "%bo = \"hmoe.parameter\"() {key = \"bo\", count = 0} : () -> tensor<3x4xf32>\n"                                                         \
-  "%down = \"hmoe.parameter\"() {key = \"down\", count = 0} : () -> tensor<3x4x2xf32>\n"                                                   \
-  "%up = \"hmoe.parameter\"() {key = \"up\", count = 0} : () -> tensor<3x2x4xf32>\n"                                                       \
-  "%beta = \"hmoe.parameter\"() {key = \"beta\", count = 0} : () -> tensor<3x2xf32>\n"                                                     \
-  "%gamma = \"hmoe.parameter\"() {key = \"gamma\", count = 0} : () -> tensor<3x4xf32>\n"                                                   \
-  "%l = \"hmoe.linear\"(%x, %router) : (tensor<?x4xf32>, tensor<3x4xf32>) -> tensor<?x3xf32>\n"                                            \
-  "%i, %g, %k = \"hmoe.route\"(%l) {top_k = 1, gate = \"softmax_then_topk\", capacity = 2} : (tensor<?x3xf32>) -> "                        \
+#define TOP1_BEGIN                                                                                                                 \
+  "func.func @f(%x: tensor<?x4xf32> {hmoe.name = \"x\"}) -> (tensor<?x4xf32> {hmoe.name = \"y\"}) {\n"                             \
+  "%router = \"hmoe.parameter\"() {key = \"router\", count = 0} : () -> tensor<3x4xf32>\n"                                         \
+  "%wi = \"hmoe.parameter\"() {key = \"expert.{}.wi\", count = 3} : () -> tensor<3x5x4xf32>\n"                                     \
+  "%wo = \"hmoe.parameter\"() {key = \"expert.{}.wo\", count = 3} : () -> tensor<3x4x5xf32>\n"                                     \
+  "%bi = \"hmoe.parameter\"() {key = \"bi\", count = 0} : () -> tensor<3x5xf32>\n"                                                 \
+  "%bo = \"hmoe.parameter\"() {key = \"bo\", count = 0} : () -> tensor<3x4xf32>\n"                                                 \
+  "%down = \"hmoe.parameter\"() {key = \"down\", count = 0} : () -> tensor<3x4x2xf32>\n"                                           \
+  "%up = \"hmoe.parameter\"() {key = \"up\", count = 0} : () -> tensor<3x2x4xf32>\n"                                               \
+  "%beta = \"hmoe.parameter\"() {key = \"beta\", count = 0} : () -> tensor<3x2xf32>\n"                                             \
+  "%gamma = \"hmoe.parameter\"() {key = \"gamma\", count = 0} : () -> tensor<3x4xf32>\n"                                           \
+  "%l = \"hmoe.linear\"(%x, %router) : (tensor<?x4xf32>, tensor<3x4xf32>) -> tensor<?x3xf32>\n"                                    \
+  "%i, %g, %k = \"hmoe.route\"(%l) {top_k = 1, gate = \"softmax_then_topk\", capacity = 2} : (tensor<?x3xf32>) -> "                \
   "(tensor<?x1xi32>, tensor<?x1xf32>, tensor<?x1xi1>)\n"
 
 static const char apart[] = TOP1_BEGIN
-    "%o = \"hmoe.experts\"(%x, %i, %k, %wi, %wo, %bi, %bo) {activation = \"silu\", operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1>} : "
-    "(tensor<?x4xf32>, tensor<?x1xi32>, tensor<?x1xi1>, tensor<3x5x4xf32>, tensor<3x4x5xf32>, tensor<3x5xf32>, tensor<3x4xf32>) -> tensor<?x1x4xf32>\n"
+    "%o = \"hmoe.experts\"(%x, %i, %k, %wi, %wo, %bi, %bo) {activation = \"silu\", operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, "
+    "1, 1>} : "
+    "(tensor<?x4xf32>, tensor<?x1xi32>, tensor<?x1xi1>, tensor<3x5x4xf32>, tensor<3x4x5xf32>, tensor<3x5xf32>, tensor<3x4xf32>) -> "
+    "tensor<?x1x4xf32>\n"
     "%m = \"hmoe.combine\"(%o, %g) : (tensor<?x1x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>\n"
     "%w = \"hmoe.selection_rank\"(%i) {experts = 3} : (tensor<?x1xi32>) -> tensor<?xi32>\n"
-    "%h = \"hmoe.indexed_hyper_expert\"(%x, %w, %down, %up, %beta, %gamma) {memoize = 0, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1>} : "
+    "%h = \"hmoe.indexed_hyper_expert\"(%x, %w, %down, %up, %beta, %gamma) {memoize = 0, operandSegmentSizes = array<i32: 1, 1, 1, "
+    "1, 1, 1>} : "
     "(tensor<?x4xf32>, tensor<?xi32>, tensor<3x4x2xf32>, tensor<3x2x4xf32>, tensor<3x2xf32>, tensor<3x4xf32>) -> tensor<?x4xf32>\n"
     "%y = \"hmoe.add\"(%m, %h) : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>\n"
     "return %y : tensor<?x4xf32> }\n";
 
-static const char fused[] = TOP1_BEGIN
-    "%y = \"hmoe.fused_experts\"(%x, %i, %g, %k, %wi, %wo, %down, %up, %bi, %bo, %beta, %gamma) {activation = \"silu\", expert_biases = 1, "
-    "generated_biases = 1, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1>} : (tensor<?x4xf32>, tensor<?x1xi32>, tensor<?x1xf32>, "
-    "tensor<?x1xi1>, tensor<3x5x4xf32>, tensor<3x4x5xf32>, tensor<3x4x2xf32>, tensor<3x2x4xf32>, tensor<3x5xf32>, tensor<3x4xf32>, tensor<3x2xf32>, "
-    "tensor<3x4xf32>) -> tensor<?x4xf32>\n"
-    "return %y : tensor<?x4xf32> }\n";
+static const char fused[] = TOP1_BEGIN "%y = \"hmoe.fused_experts\"(%x, %i, %g, %k, %wi, %wo, %down, %up, %bi, %bo, %beta, %gamma) "
+                                       "{activation = \"silu\", expert_biases = 1, "
+                                       "generated_biases = 1, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, "
+                                       "1>} : (tensor<?x4xf32>, tensor<?x1xi32>, tensor<?x1xf32>, "
+                                       "tensor<?x1xi1>, tensor<3x5x4xf32>, tensor<3x4x5xf32>, tensor<3x4x2xf32>, "
+                                       "tensor<3x2x4xf32>, tensor<3x5xf32>, tensor<3x4xf32>, tensor<3x2xf32>, "
+                                       "tensor<3x4xf32>) -> tensor<?x4xf32>\n"
+                                       "return %y : tensor<?x4xf32> }\n";
 
 /* The roles of parameters differ between the two, so both take the parameters of the first. */
 static void test_fused_experts(void **state) {
@@ -220,7 +232,8 @@ static hmoec_tensor run_route(const double *logits, int64_t tokens, const char *
   char text[1024];
   snprintf(text, sizeof text,
            "func.func @f(%%l: tensor<?x4xf32> {hmoe.name = \"l\"}) -> (tensor<?x2x%s> {hmoe.name = \"y\"}) {\n"
-           "%%i, %%g, %%k = \"hmoe.route\"(%%l) {top_k = 2, %s} : (tensor<?x4xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>, tensor<?x2xi1>)\n"
+           "%%i, %%g, %%k = \"hmoe.route\"(%%l) {top_k = 2, %s} : (tensor<?x4xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>, "
+           "tensor<?x2xi1>)\n"
            "return %s : tensor<?x2x%s> }\n",
            type, attributes, result, type);
   module_fixture fixture;
@@ -262,8 +275,10 @@ static void test_route_capacity(void **state) {
 
 static void test_sizes_of_a_run_are_checked(void **state) {
   (void)state;
-  const char *text = "func.func @f(%a: tensor<?x2xf32> {hmoe.name = \"a\"}, %b: tensor<?x2xf32> {hmoe.name = \"b\"}) -> (tensor<?x2xf32> {hmoe.name = \"y\"}) {\n"
-                     "%y = \"hmoe.add\"(%a, %b) : (tensor<?x2xf32>, tensor<?x2xf32>) -> tensor<?x2xf32>\n return %y : tensor<?x2xf32> }";
+  const char *text =
+      "func.func @f(%a: tensor<?x2xf32> {hmoe.name = \"a\"}, %b: tensor<?x2xf32> {hmoe.name = \"b\"}) -> (tensor<?x2xf32> "
+      "{hmoe.name = \"y\"}) {\n"
+      "%y = \"hmoe.add\"(%a, %b) : (tensor<?x2xf32>, tensor<?x2xf32>) -> tensor<?x2xf32>\n return %y : tensor<?x2xf32> }";
   module_fixture fixture;
   fixture_init(&fixture, NULL);
   fixture_parse(&fixture, text);
@@ -273,7 +288,8 @@ static void test_sizes_of_a_run_are_checked(void **state) {
   hmoec_parameter_source none = {0};
   MlirOperation entry = hmoec_entry_find(fixture.module, NULL);
   assert_false(hmoec_interpret(entry, &none, inputs, 2, &y, 1, fixture.diagnostics));
-  assert_string_equal(hmoec_diagnostics_first(fixture.diagnostics), "add: expected two equal shapes, found f32[3, 2] and f32[4, 2]");
+  assert_string_equal(hmoec_diagnostics_first(fixture.diagnostics),
+                      "add: expected two equal shapes, found f32[3, 2] and f32[4, 2]");
   assert_false(hmoec_interpret(entry, &none, inputs, 1, &y, 1, fixture.diagnostics));
   hmoec_tensor_deinit(&inputs[0]);
   hmoec_tensor_deinit(&inputs[1]);
@@ -313,7 +329,8 @@ static void test_random_weights_file(void **state) {
 }
 
 /* d_ff 3072, d_model 768 ends at 1x1; constant weights make every stage a constant. */
-static bool get_constant(void *user, const char *key, int64_t rank, const int64_t *dims, double *out, hmoec_diagnostics *diagnostics, hmoec_location location) {
+static bool get_constant(void *user, const char *key, int64_t rank, const int64_t *dims, double *out,
+                         hmoec_diagnostics *diagnostics, hmoec_location location) {
   (void)user, (void)diagnostics, (void)location;
   int64_t count = 1;
   for (int64_t i = 0; i < rank; i++) count *= dims[i];
@@ -324,17 +341,17 @@ static bool get_constant(void *user, const char *key, int64_t rank, const int64_
 
 static void test_weight_embedding(void **state) {
   (void)state;
-  const char *text =
-      "func.func @f(%x: tensor<?x3xf32> {hmoe.name = \"x\"}) -> (tensor<1x3xf32> {hmoe.name = \"y\"}) {\n"
-      "%wi = \"hmoe.parameter\"() {key = \"wi\", count = 0} : () -> tensor<1x3072x768xf32>\n"
-      "%wo = \"hmoe.parameter\"() {key = \"wo\", count = 0} : () -> tensor<1x768x3072xf32>\n"
-      "%d1 = \"hmoe.parameter\"() {key = \"d1\", count = 0} : () -> tensor<2x1x5x5xf32>\n"
-      "%p1 = \"hmoe.parameter\"() {key = \"p1\", count = 0} : () -> tensor<4x2x1x1xf32>\n"
-      "%d2 = \"hmoe.parameter\"() {key = \"d2\", count = 0} : () -> tensor<4x1x3x3xf32>\n"
-      "%p2 = \"hmoe.parameter\"() {key = \"p2\", count = 0} : () -> tensor<3x4x1x1xf32>\n"
-      "%s = \"hmoe.weight_embedding\"(%wi, %wo, %d1, %p1, %d2, %p2) : (tensor<1x3072x768xf32>, tensor<1x768x3072xf32>, tensor<2x1x5x5xf32>, "
-      "tensor<4x2x1x1xf32>, tensor<4x1x3x3xf32>, tensor<3x4x1x1xf32>) -> tensor<1x3xf32>\n"
-      "return %s : tensor<1x3xf32> }";
+  const char *text = "func.func @f(%x: tensor<?x3xf32> {hmoe.name = \"x\"}) -> (tensor<1x3xf32> {hmoe.name = \"y\"}) {\n"
+                     "%wi = \"hmoe.parameter\"() {key = \"wi\", count = 0} : () -> tensor<1x3072x768xf32>\n"
+                     "%wo = \"hmoe.parameter\"() {key = \"wo\", count = 0} : () -> tensor<1x768x3072xf32>\n"
+                     "%d1 = \"hmoe.parameter\"() {key = \"d1\", count = 0} : () -> tensor<2x1x5x5xf32>\n"
+                     "%p1 = \"hmoe.parameter\"() {key = \"p1\", count = 0} : () -> tensor<4x2x1x1xf32>\n"
+                     "%d2 = \"hmoe.parameter\"() {key = \"d2\", count = 0} : () -> tensor<4x1x3x3xf32>\n"
+                     "%p2 = \"hmoe.parameter\"() {key = \"p2\", count = 0} : () -> tensor<3x4x1x1xf32>\n"
+                     "%s = \"hmoe.weight_embedding\"(%wi, %wo, %d1, %p1, %d2, %p2) : (tensor<1x3072x768xf32>, "
+                     "tensor<1x768x3072xf32>, tensor<2x1x5x5xf32>, "
+                     "tensor<4x2x1x1xf32>, tensor<4x1x3x3xf32>, tensor<3x4x1x1xf32>) -> tensor<1x3xf32>\n"
+                     "return %s : tensor<1x3xf32> }";
   module_fixture fixture;
   fixture_init(&fixture, stderr);
   fixture_parse(&fixture, text);
@@ -350,9 +367,11 @@ static void test_weight_embedding(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_golden_moe),      cmocka_unit_test(test_golden_hypermoe),  cmocka_unit_test(test_golden_capacity),
-      cmocka_unit_test(test_strategies_agree), cmocka_unit_test(test_fused_experts), cmocka_unit_test(test_no_tokens),        cmocka_unit_test(test_route_order),
-      cmocka_unit_test(test_route_gates),     cmocka_unit_test(test_route_capacity),   cmocka_unit_test(test_sizes_of_a_run_are_checked),
+      cmocka_unit_test(test_golden_moe),          cmocka_unit_test(test_golden_hypermoe),
+      cmocka_unit_test(test_golden_capacity),     cmocka_unit_test(test_strategies_agree),
+      cmocka_unit_test(test_fused_experts),       cmocka_unit_test(test_no_tokens),
+      cmocka_unit_test(test_route_order),         cmocka_unit_test(test_route_gates),
+      cmocka_unit_test(test_route_capacity),      cmocka_unit_test(test_sizes_of_a_run_are_checked),
       cmocka_unit_test(test_random_weights_file), cmocka_unit_test(test_weight_embedding),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

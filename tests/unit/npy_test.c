@@ -59,7 +59,8 @@ static void write_raw(const char *header, unsigned version, const void *data, si
   FILE *stream = fopen(path, "wb");
   assert_non_null(stream);
   size_t length = strlen(header);
-  const unsigned char start[] = {0x93, 'N', 'U', 'M', 'P', 'Y', (unsigned char)version, 0, (unsigned char)(length & 255), (unsigned char)(length >> 8), 0, 0};
+  const unsigned char start[] = {
+      0x93, 'N', 'U', 'M', 'P', 'Y', (unsigned char)version, 0, (unsigned char)(length & 255), (unsigned char)(length >> 8), 0, 0};
   fwrite(start, 1, version == 1 ? 10 : 12, stream);
   fwrite(header, 1, length, stream);
   fwrite(data, 1, size_bytes, stream);
@@ -82,7 +83,12 @@ static void test_other_writers(void **state) {
 
 static void test_refusals(void **state) {
   (void)state;
-  static const struct { const char *header; unsigned version; size_t size_bytes; const char *error; } cases[] = {
+  static const struct {
+    const char *header;
+    unsigned version;
+    size_t size_bytes;
+    const char *error;
+  } cases[] = {
       {"{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }", 1, 16, "expected a C-ordered array, found Fortran order"},
       {"{'descr': '>f4', 'fortran_order': False, 'shape': (2, 2), }", 1, 16, "expected elements <f4, <i4, <i8 or <f8, found >f4"},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }", 1, 12, "expected 16 bytes of data, found 12"},
@@ -143,7 +149,8 @@ static void test_no_place(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_other_writers), cmocka_unit_test(test_refusals),
-                                     cmocka_unit_test(test_truncated), cmocka_unit_test(test_no_place)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_other_writers),
+                                     cmocka_unit_test(test_refusals), cmocka_unit_test(test_truncated),
+                                     cmocka_unit_test(test_no_place)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -47,14 +47,15 @@ static void bench_deinit(bench *bench) {
   fixture_deinit(&bench->fixture);
 }
 
-static MlirOperation bench_build(bench *bench, const char *name, size_t operands, const hmoec_attribute *attributes, size_t attribute_count) {
-  return hmoec_op_build(bench->fixture.context, bench->fixture.diagnostics, bench->block, (MlirOperation){NULL}, bench->location, name, bench->values,
-                        operands, attributes, attribute_count);
+static MlirOperation bench_build(bench *bench, const char *name, size_t operands, const hmoec_attribute *attributes,
+                                 size_t attribute_count) {
+  return hmoec_op_build(bench->fixture.context, bench->fixture.diagnostics, bench->block, (MlirOperation){NULL}, bench->location,
+                        name, bench->values, operands, attributes, attribute_count);
 }
 
 /* Builds one op and compares its results, "a; b", or its first error. */
-static void check(const char *name, size_t operands, const hmoec_shape *shapes, const hmoec_attribute *attributes, size_t attribute_count, const char *expected,
-                  const char *error) {
+static void check(const char *name, size_t operands, const hmoec_shape *shapes, const hmoec_attribute *attributes,
+                  size_t attribute_count, const char *expected, const char *error) {
   bench bench;
   bench_init(&bench, operands, shapes);
   MlirOperation op = bench_build(&bench, name, operands, attributes, attribute_count);
@@ -65,7 +66,8 @@ static void check(const char *name, size_t operands, const hmoec_shape *shapes, 
     hmoec_shape shape;
     char text[HMOEC_SHAPE_CHARS];
     assert_true(hmoec_shape_from_type(mlirValueGetType(mlirOperationGetResult(op, i)), &shape));
-    snprintf(found + strlen(found), sizeof found - strlen(found), "%s%s", i ? "; " : "", hmoec_shape_string(&shape, text, sizeof text));
+    snprintf(found + strlen(found), sizeof found - strlen(found), "%s%s", i ? "; " : "",
+             hmoec_shape_string(&shape, text, sizeof text));
   }
   if (!error) {
     assert_string_equal(found, expected);
@@ -74,11 +76,13 @@ static void check(const char *name, size_t operands, const hmoec_shape *shapes, 
   bench_deinit(&bench);
 }
 
-#define SHAPES(...) sizeof((hmoec_shape[]){__VA_ARGS__}) / sizeof(hmoec_shape), (hmoec_shape[]){__VA_ARGS__}
+#define SHAPES(...)                                                                                                                \
+  sizeof((hmoec_shape[]){__VA_ARGS__}) / sizeof(hmoec_shape), (hmoec_shape[]) { __VA_ARGS__ }
 #define ATTRIBUTES(...) (hmoec_attribute[]){__VA_ARGS__}, sizeof((hmoec_attribute[]){__VA_ARGS__}) / sizeof(hmoec_attribute)
 #define NO_ATTRIBUTES NULL, 0
 
-static const hmoec_shape indices = {.element = HMOEC_I32, .rank = 2, .dims = {T, 1}}, kept = {.element = HMOEC_I1, .rank = 2, .dims = {T, 1}};
+static const hmoec_shape indices = {.element = HMOEC_I32, .rank = 2, .dims = {T, 1}},
+                         kept = {.element = HMOEC_I1, .rank = 2, .dims = {T, 1}};
 
 static void test_results(void **state) {
   (void)state;
@@ -86,9 +90,10 @@ static void test_results(void **state) {
   check("linear", SHAPES(F32(T, 8), F32(4, 8), F32(4)), NO_ATTRIBUTES, "f32[?, 4]", NULL);
   check("route", SHAPES(F32(T, 8)), ATTRIBUTES(int_attribute("top_k", 2)), "i32[?, 2]; f32[?, 2]; i1[?, 2]", NULL);
   check("experts", SHAPES(F32(T, 8), indices, kept, F32(4, 16, 8), F32(4, 8, 16)), NO_ATTRIBUTES, "f32[?, 1, 8]", NULL);
-  check("experts", SHAPES(F32(T, 8), indices, kept, F32(4, 16, 8), F32(4, 8, 16), F32(4, 16), F32(4, 8)), NO_ATTRIBUTES, "f32[?, 1, 8]", NULL);
-  check("hypernetwork", SHAPES(F32(T, 5), F32(24, 5), F32(24), F32(24, 5), F32(24)), ATTRIBUTES(int_attribute("bottleneck", 3)), "f32[?, 8, 3]; f32[?, 3, 8]",
-        NULL);
+  check("experts", SHAPES(F32(T, 8), indices, kept, F32(4, 16, 8), F32(4, 8, 16), F32(4, 16), F32(4, 8)), NO_ATTRIBUTES,
+        "f32[?, 1, 8]", NULL);
+  check("hypernetwork", SHAPES(F32(T, 5), F32(24, 5), F32(24), F32(24, 5), F32(24)), ATTRIBUTES(int_attribute("bottleneck", 3)),
+        "f32[?, 8, 3]; f32[?, 3, 8]", NULL);
   check("hypernetwork", SHAPES(F32(T, 5), F32(24, 5), F32(24), F32(24, 5), F32(24), F32(3, 5), F32(3), F32(8, 5), F32(8)),
         ATTRIBUTES(int_attribute("bottleneck", 3)), "f32[?, 8, 3]; f32[?, 3, 8]; f32[?, 3]; f32[?, 8]", NULL);
   check("all_selections", 0, NULL, ATTRIBUTES(int_attribute("experts", 16), int_attribute("top_k", 2)), "i32[120, 2]", NULL);
@@ -96,7 +101,8 @@ static void test_results(void **state) {
   check("fused_experts",
         SHAPES(F32(T, 8), indices, F32(T, 1), kept, F32(4, 16, 8), F32(4, 8, 16), F32(4, 8, 2), F32(4, 2, 8), F32(4, 2), F32(4, 8)),
         ATTRIBUTES(int_attribute("generated_biases", 1)), "f32[?, 8]", NULL);
-  check("weight_embedding", SHAPES(F32(8, 3072, 768), F32(8, 768, 3072), F32(2, 1, 5, 5), F32(32, 2, 1, 1), F32(32, 1, 3, 3), F32(128, 32, 1, 1)),
+  check("weight_embedding",
+        SHAPES(F32(8, 3072, 768), F32(8, 768, 3072), F32(2, 1, 5, 5), F32(32, 2, 1, 1), F32(32, 1, 3, 3), F32(128, 32, 1, 1)),
         NO_ATTRIBUTES, "f32[8, 128]", NULL);
 }
 
@@ -109,25 +115,31 @@ static void test_shape_errors(void **state) {
         "experts: expected wi f32[experts, d_ff, 768], found f32[8, 3072, 512]");
   check("experts", SHAPES(F32(T, 768), indices, kept, F32(8, 3072, 768), F32(8, 768, 3071)), NO_ATTRIBUTES, NULL,
         "experts: expected wo f32[8, 768, 3072], found f32[8, 768, 3071]");
-  check("hypernetwork", SHAPES(F32(T, 5), F32(25, 5), F32(25), F32(25, 5), F32(25)), ATTRIBUTES(int_attribute("bottleneck", 3)), NULL,
-        "hypernetwork: the 25 rows of wd are not a multiple of bottleneck = 3");
-  check("reshape", SHAPES(F32(1, 12)), ATTRIBUTES((hmoec_attribute){.name = "shape", .kind = HMOEC_ATTRIBUTE_INTS, .ints = (int64_t[]){3, 5}, .int_count = 2}),
+  check("hypernetwork", SHAPES(F32(T, 5), F32(25, 5), F32(25), F32(25, 5), F32(25)), ATTRIBUTES(int_attribute("bottleneck", 3)),
+        NULL, "hypernetwork: the 25 rows of wd are not a multiple of bottleneck = 3");
+  check("reshape", SHAPES(F32(1, 12)),
+        ATTRIBUTES((hmoec_attribute){.name = "shape", .kind = HMOEC_ATTRIBUTE_INTS, .ints = (int64_t[]){3, 5}, .int_count = 2}),
         NULL, "reshape: f32[1, 12] has 12 elements, f32[3, 5] has 15");
-  check("slice", SHAPES(F32(3, 4)), ATTRIBUTES(int_attribute("begin", 2), int_attribute("end", 5)), NULL, "slice: columns [2, 5) are not a part of [0, 4)");
+  check("slice", SHAPES(F32(3, 4)), ATTRIBUTES(int_attribute("begin", 2), int_attribute("end", 5)), NULL,
+        "slice: columns [2, 5) are not a part of [0, 4)");
 }
 
 static void test_refusals(void **state) {
   (void)state;
-  check("route", SHAPES(F32(T, 4)), ATTRIBUTES(int_attribute("top_k", 5)), NULL, "route: top_k = 5 is more than the 4 experts there are");
+  check("route", SHAPES(F32(T, 4)), ATTRIBUTES(int_attribute("top_k", 5)), NULL,
+        "route: top_k = 5 is more than the 4 experts there are");
   check("selection_embedding", SHAPES(indices, F32(1, 6)), NO_ATTRIBUTES, NULL,
         "selection_embedding: no expert is left unselected: top_k = 1 of 1 experts");
-  check("weight_embedding", SHAPES(F32(8, 3072, 1600), F32(8, 1600, 3072), F32(2, 1, 5, 5), F32(32, 2, 1, 1), F32(32, 1, 3, 3), F32(128, 32, 1, 1)),
+  check("weight_embedding",
+        SHAPES(F32(8, 3072, 1600), F32(8, 1600, 3072), F32(2, 1, 5, 5), F32(32, 2, 1, 1), F32(32, 1, 3, 3), F32(128, 32, 1, 1)),
         NO_ATTRIBUTES, NULL, "weight_embedding: d_ff = 3072, d_model = 1600 ends at an image of 1x2, expected 1x1");
-  check("weight_embedding", SHAPES(F32(8, 256, 64), F32(8, 64, 256), F32(2, 1, 5, 5), F32(32, 2, 1, 1), F32(32, 1, 3, 3), F32(128, 32, 1, 1)),
+  check("weight_embedding",
+        SHAPES(F32(8, 256, 64), F32(8, 64, 256), F32(2, 1, 5, 5), F32(32, 2, 1, 1), F32(32, 1, 3, 3), F32(128, 32, 1, 1)),
         NO_ATTRIBUTES, NULL, "weight_embedding: d_ff = 256, d_model = 64 is too small: depthwise 3x3 is left with an image of 3x2");
   check("all_selections", 0, NULL, ATTRIBUTES(int_attribute("experts", 64), int_attribute("top_k", 32)), NULL,
         "all_selections: too many sets of 32 out of 64 experts");
-  check("parameter", 0, NULL, ATTRIBUTES(string_attribute("key", "w")), NULL, "parameter has a result shape that cannot be inferred");
+  check("parameter", 0, NULL, ATTRIBUTES(string_attribute("key", "w")), NULL,
+        "parameter has a result shape that cannot be inferred");
 }
 
 static void test_attribute_errors(void **state) {
@@ -135,18 +147,23 @@ static void test_attribute_errors(void **state) {
   check("route", SHAPES(F32(T, 4)), NO_ATTRIBUTES, NULL, "route: top_k is missing");
   check("route", SHAPES(F32(T, 4)), ATTRIBUTES(int_attribute("top_k", 0)), NULL, "route: expected top_k to be at least 1, found 0");
   check("route", SHAPES(F32(T, 4)), ATTRIBUTES(int_attribute("top_k", 1), string_attribute("gate", "softmax_then_top")), NULL,
-        "route: expected gate to be one of softmax_then_topk, topk_then_softmax, softmax_topk_renorm, found \"softmax_then_top\"; did you mean "
+        "route: expected gate to be one of softmax_then_topk, topk_then_softmax, softmax_topk_renorm, found \"softmax_then_top\"; "
+        "did you mean "
         "softmax_then_topk?");
-  check("route", SHAPES(F32(T, 4)), ATTRIBUTES(int_attribute("topk", 1)), NULL, "route has no attribute \"topk\"; did you mean top_k?");
-  check("route", SHAPES(F32(T, 4)), ATTRIBUTES(string_attribute("top_k", "two")), NULL, "route: expected top_k to be an integer, found a name");
+  check("route", SHAPES(F32(T, 4)), ATTRIBUTES(int_attribute("topk", 1)), NULL,
+        "route has no attribute \"topk\"; did you mean top_k?");
+  check("route", SHAPES(F32(T, 4)), ATTRIBUTES(string_attribute("top_k", "two")), NULL,
+        "route: expected top_k to be an integer, found a name");
   check("rout", 0, NULL, NO_ATTRIBUTES, NULL, "there is no op named \"rout\"");
 }
 
 static void test_sizes_do_not_overflow(void **state) {
   (void)state;
   const int64_t big = INT64_C(1) << 62;
-  check("append_row", SHAPES(F32(T, big), F32(4, big)), ATTRIBUTES(int_attribute("row", 0)), NULL, "append_row: the result is too wide");
-  check("linear", SHAPES(F32(big, 2), F32(8, 2)), NO_ATTRIBUTES, NULL, "linear: the result f32[4611686018427387904, 8] is too large");
+  check("append_row", SHAPES(F32(T, big), F32(4, big)), ATTRIBUTES(int_attribute("row", 0)), NULL,
+        "append_row: the result is too wide");
+  check("linear", SHAPES(F32(big, 2), F32(8, 2)), NO_ATTRIBUTES, NULL,
+        "linear: the result f32[4611686018427387904, 8] is too large");
   assert_int_equal(hmoec_binomial(16, 8), 12870);
   assert_int_equal(hmoec_binomial(62, 31), INT64_C(465428353255261088));
   assert_int_equal(hmoec_binomial(100, 50), INT64_MAX);
@@ -156,20 +173,28 @@ static void test_sizes_do_not_overflow(void **state) {
 
 static void test_parameters(void **state) {
   (void)state;
-  static const struct { const char *key; int64_t count; hmoec_shape shape; const char *error; } cases[] = {
+  static const struct {
+    const char *key;
+    int64_t count;
+    hmoec_shape shape;
+    const char *error;
+  } cases[] = {
       {"w", 0, {.rank = 2, .dims = {2, 3}}, ""},
       {"w.{}", 2, {.rank = 2, .dims = {2, 3}}, ""},
       {"w.{}", 0, {.rank = 2, .dims = {2, 3}}, "parameter \"w.{}\": a single tensor has no \"{}\" in its key, found 1"},
       {"w", 2, {.rank = 2, .dims = {2, 3}}, "parameter \"w\": a stack has one \"{}\" in its key, found 0"},
       {"w.{}", 3, {.rank = 2, .dims = {2, 3}}, "parameter \"w.{}\": expected a stack of 3 tensors, found f32[2, 3]"},
-      {"w", 0, {.rank = 2, .dims = {T, 3}}, "parameter \"w\": expected every dimension to be known and at least 1, found f32[?, 3]"},
+      {"w",
+       0,
+       {.rank = 2, .dims = {T, 3}},
+       "parameter \"w\": expected every dimension to be known and at least 1, found f32[?, 3]"},
       {"", 0, {.rank = 1, .dims = {3}}, "parameter: the key is empty"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     bench bench;
     bench_init(&bench, 0, NULL);
-    MlirOperation op = hmoec_parameter_build(bench.fixture.context, bench.fixture.diagnostics, bench.block, (MlirOperation){NULL}, bench.location,
-                                             cases[i].key, cases[i].count, &cases[i].shape);
+    MlirOperation op = hmoec_parameter_build(bench.fixture.context, bench.fixture.diagnostics, bench.block, (MlirOperation){NULL},
+                                             bench.location, cases[i].key, cases[i].count, &cases[i].shape);
     assert_string_equal(hmoec_diagnostics_first(bench.fixture.diagnostics), cases[i].error);
     assert_int_equal(mlirOperationIsNull(op), *cases[i].error != '\0');
     bench_deinit(&bench);
@@ -195,8 +220,8 @@ static void test_table_is_complete(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_results),          cmocka_unit_test(test_shape_errors),          cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_attribute_errors), cmocka_unit_test(test_sizes_do_not_overflow), cmocka_unit_test(test_parameters),
+      cmocka_unit_test(test_results),           cmocka_unit_test(test_shape_errors),          cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_attribute_errors),  cmocka_unit_test(test_sizes_do_not_overflow), cmocka_unit_test(test_parameters),
       cmocka_unit_test(test_table_is_complete),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

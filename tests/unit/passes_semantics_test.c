@@ -27,17 +27,22 @@ static const char top2[] =
     "%l = \"hmoe.linear\"(%x, %router) : (tensor<?x6xf32>, tensor<4x6xf32>) -> tensor<?x4xf32>\n"
     "%i, %g, %k = \"hmoe.route\"(%l) {top_k = 2, gate = \"softmax_topk_renorm\", capacity = 9} : (tensor<?x4xf32>) -> "
     "(tensor<?x2xi32>, tensor<?x2xf32>, tensor<?x2xi1>)\n"
-    "%o = \"hmoe.experts\"(%x, %i, %k, %wi, %wo) {activation = \"gelu_new\", operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 0>} : (tensor<?x6xf32>, "
+    "%o = \"hmoe.experts\"(%x, %i, %k, %wi, %wo) {activation = \"gelu_new\", operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, "
+    "0>} : (tensor<?x6xf32>, "
     "tensor<?x2xi32>, tensor<?x2xi1>, tensor<4x8x6xf32>, tensor<4x6x8xf32>) -> tensor<?x2x6xf32>\n"
     "%m = \"hmoe.combine\"(%o, %g) : (tensor<?x2x6xf32>, tensor<?x2xf32>) -> tensor<?x6xf32>\n"
-    "%s = \"hmoe.selection_embedding\"(%i, %table) {of = \"unselected\", aggregate = \"mean\"} : (tensor<?x2xi32>, tensor<4x5xf32>) -> tensor<?x5xf32>\n"
+    "%s = \"hmoe.selection_embedding\"(%i, %table) {of = \"unselected\", aggregate = \"mean\"} : (tensor<?x2xi32>, "
+    "tensor<4x5xf32>) -> tensor<?x5xf32>\n"
     "%a = \"hmoe.append_row\"(%s, %layers) {row = 1} : (tensor<?x5xf32>, tensor<3x2xf32>) -> tensor<?x7xf32>\n"
     "%b = \"hmoe.linear\"(%a, %l1, %c1) : (tensor<?x7xf32>, tensor<7x7xf32>, tensor<7xf32>) -> tensor<?x7xf32>\n"
     "%r = \"hmoe.activate\"(%b) {function = \"relu\"} : (tensor<?x7xf32>) -> tensor<?x7xf32>\n"
-    "%d, %u = \"hmoe.hypernetwork\"(%r, %wd, %bd, %wu, %bu) {bottleneck = 3, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 0, 0, 0>, "
-    "resultSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<?x7xf32>, tensor<18x7xf32>, tensor<18xf32>, tensor<18x7xf32>, tensor<18xf32>) -> "
+    "%d, %u = \"hmoe.hypernetwork\"(%r, %wd, %bd, %wu, %bu) {bottleneck = 3, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 0, "
+    "0, 0>, "
+    "resultSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<?x7xf32>, tensor<18x7xf32>, tensor<18xf32>, tensor<18x7xf32>, "
+    "tensor<18xf32>) -> "
     "(tensor<?x6x3xf32>, tensor<?x3x6xf32>)\n"
-    "%h = \"hmoe.hyper_expert\"(%x, %d, %u) {strategy = \"auto\", operandSegmentSizes = array<i32: 1, 1, 1, 0, 0>} : (tensor<?x6xf32>, tensor<?x6x3xf32>, "
+    "%h = \"hmoe.hyper_expert\"(%x, %d, %u) {strategy = \"auto\", operandSegmentSizes = array<i32: 1, 1, 1, 0, 0>} : "
+    "(tensor<?x6xf32>, tensor<?x6x3xf32>, "
     "tensor<?x3x6xf32>) -> tensor<?x6xf32>\n"
     "%y = \"hmoe.add\"(%m, %h) : (tensor<?x6xf32>, tensor<?x6xf32>) -> tensor<?x6xf32>\n"
     "return %y : tensor<?x6xf32> }\n";
@@ -83,7 +88,8 @@ static void check_passes(const char *text, const char *strategy, const char *mad
     assert_true(hmoec_verify(fixture.module, fixture.diagnostics));
     hmoec_tensor after = interpret(&fixture, parameters);
     for (int64_t e = 0; e < hmoec_shape_elements(&before.shape); e++)
-      if (!(fabs(after.data[e] - before.data[e]) < 1e-9)) fail_msg("%s, strategy %s: element %td", pass->name, strategy, (ptrdiff_t)e);
+      if (!(fabs(after.data[e] - before.data[e]) < 1e-9))
+        fail_msg("%s, strategy %s: element %td", pass->name, strategy, (ptrdiff_t)e);
     hmoec_tensor_deinit(&after);
   }
   if (!contains(fixture.module, made)) fail_msg("strategy %s made no %s", strategy, made);

@@ -151,7 +151,7 @@ static void test_pack_bounds(void **state) {
       {1, 33, "33 columns"},          {1, 128, "binding 0 has 128 bytes"}, {3, 33, NULL},          {4, 2, "reads element 62"},
       {10, 1, "reads element 32"},    {11, 2, "reads element"},            {13, 3, "32 columns"},  {14, 1, "binding 0"},
       {15, 1, "depth row 1 of 1"},    {17, UINT64_MAX, "binding 0"},       {5, 1, NULL},           {10, UINT64_MAX, "reads element"},
-      {11, UINT64_MAX, "reads"},      {2, 0, "0 permutations"},            {7, UINT64_MAX, "depth row"}, {6, 2, "depth row"},
+      {11, UINT64_MAX, "reads"},      {2, 0, "0 permutations"},            {7, UINT64_MAX, "depth row"}, {6, 2, "depth row 1 of 1"}, {13, 0, NULL},
       {0, 1, "no source"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -120,10 +120,10 @@ static void test_damage(void **state) {
   toy *t = *state;
   /* Any bit of the header: not recognised, another version, or a wrong checksum. */
   for (long at = 0; at < 312; at++) {
-    patch(t, at, 1u << (at % 8));
+    patch(t, at, (uint8_t)(1u << (at % 8)));
     hmoe_status status = open_path(t, 0);
     assert_true(status == HMOE_INVALID_WEIGHTS || (status == HMOE_INCOMPATIBLE && at >= 8 && at < 12));
-    patch(t, at, 1u << (at % 8));
+    patch(t, at, (uint8_t)(1u << (at % 8)));
   }
   patch(t, 4096 + 777, 0x10);
   assert_fails(open_path(t, 0), HMOE_INVALID_WEIGHTS, "the data is damaged");

@@ -328,6 +328,7 @@ static void test_nesting(void **state) {
       {HEAD, "if 1 {\n", "\n", "bodies are nested deeper than 32 levels"},
       {HEAD, "scope \"a\" { ", "\n", "bodies are nested deeper than 32 levels"},
       {HEAD, "x = add(x, x)\n", TAIL, "the model has more than 50000 ops"},
+      {HEAD "block b(", "p,", ") { }\n", "a block takes no more than 64 arguments"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     char *text = repeated(rows[i].before, rows[i].piece, 50001, rows[i].after);

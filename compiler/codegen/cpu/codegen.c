@@ -16,7 +16,8 @@ const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT] = {
     [HMOE_CPU_AVX512] = {"avx512", 16, true, "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd"},
 };
 
-static const char *const family_names[HMOEC_KERNEL_FAMILY_COUNT] = {"matmul", "route", "combine", "select", "contract", "rows", "map"};
+static const char *const family_names[HMOEC_KERNEL_FAMILY_COUNT] = {"matmul",   "route", "combine", "select",
+                                                                    "contract", "rows",  "map"};
 
 enum { SCRATCH_LEAST_BYTES = 64 * 1024, NAME_SIZE = 256 };
 
@@ -47,9 +48,11 @@ static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_sch
   if (s->k < 1 || s->n < 1 || s->lda < s->k || s->ldc < s->n) return "matmul: shape and strides disagree";
   if (s->c_padded && s->ldc < panels * HMOE_PANEL) return "matmul: no room for whole panels in C";
   if (s->k > schedule->lda) return "matmul: product deeper than the schedule's row stride";
-  if (s->a_in_place && (s->lda != schedule->lda || s->has_gather)) return "matmul: operand in place with another row stride or gathered";
+  if (s->a_in_place && (s->lda != schedule->lda || s->has_gather))
+    return "matmul: operand in place with another row stride or gathered";
   if (s->row_block < 1 || s->row_block > schedule->row_block) return "matmul: row block out of range";
-  if (s->segments < 1 || s->segments > 2 || s->segment[s->segments - 1].panel_end != panels) return "matmul: segments do not end at the last panel";
+  if (s->segments < 1 || s->segments > 2 || s->segment[s->segments - 1].panel_end != panels)
+    return "matmul: segments do not end at the last panel";
   if (s->segments == 2 && (s->segment[0].panel_end < 1 || s->segment[0].panel_end >= panels)) return "matmul: empty segment";
   for (int64_t i = 0; i < s->segments; i++) {
     if ((unsigned)s->segment[i].activation >= HMOEC_ACTIVATION_COUNT) return "matmul: unknown activation";
@@ -57,7 +60,8 @@ static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_sch
   }
   if ((s->has_gated_bias || s->has_pass) && !s->has_row_gate) return "matmul: gated bias or pass without gates";
   if (s->has_pass && !s->grouped) return "matmul: pass without groups";
-  if (s->grouped && (s->dropped_panel_begin < 0 || s->dropped_k_begin < 0 || s->dropped_k_begin > s->k)) return "matmul: dropped part out of range";
+  if (s->grouped && (s->dropped_panel_begin < 0 || s->dropped_k_begin < 0 || s->dropped_k_begin > s->k))
+    return "matmul: dropped part out of range";
   if (s->grouped && s->b_group_bytes % 4 != 0) return "matmul: group stride is not a multiple of 4";
   return NULL;
 }
@@ -66,38 +70,38 @@ static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_sch
 static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_schedule *schedule) {
   int64_t scratch = (int64_t)hmoec_cpu_scratch_bytes(schedule) / 4;
   switch (kernel->family) {
-    case HMOEC_KERNEL_MATMUL: return matmul_defect(&kernel->spec.matmul, schedule);
-    case HMOEC_KERNEL_ROUTE: {
-      const hmoec_route_spec *s = &kernel->spec.route;
-      if (s->experts < 1 || s->top_k < 1 || s->top_k > s->experts || s->ldl < s->experts || s->row_block < 1) return "route: shape";
-      if ((unsigned)s->gate >= HMOEC_GATE_COUNT) return "route: unknown gate";
-      return 2 * (s->experts + 16) > scratch ? "route: more experts than scratch holds" : NULL;
-    }
-    case HMOEC_KERNEL_COMBINE: {
-      const hmoec_combine_spec *s = &kernel->spec.combine;
-      return s->n < 1 || s->top_k < 1 || s->ld_slots < s->n || s->ld_y < s->n || s->row_block < 1 ? "combine: shape" : NULL;
-    }
-    case HMOEC_KERNEL_SELECT: {
-      const hmoec_select_spec *s = &kernel->spec.select;
-      if (s->experts < 1 || s->top_k < 1 || s->embedding < 1 || s->ld_out < s->embedding || s->row_block < 1) return "select: shape";
-      return s->experts + 1 > scratch ? "select: more experts than scratch holds" : NULL;
-    }
-    case HMOEC_KERNEL_CONTRACT: {
-      const hmoec_contract_spec *s = &kernel->spec.contract;
-      if (s->hidden < 1 || s->bottleneck < 1 || s->ldr < s->hidden || s->ldv < s->bottleneck * (s->hidden + 1) || s->row_block < 1)
-        return "contract: shape";
-      return s->hidden + 1 + s->bottleneck > scratch ? "contract: scratch too small" : NULL;
-    }
-    case HMOEC_KERNEL_ROWS: {
-      const hmoec_rows_spec *s = &kernel->spec.rows;
-      if ((unsigned)s->activation >= HMOEC_ACTIVATION_COUNT) return "rows: unknown activation";
-      return s->n < 1 || s->ld_in < s->n || s->ld_out < s->n || s->row_block < 1 ? "rows: shape" : NULL;
-    }
-    case HMOEC_KERNEL_MAP: {
-      const hmoec_map_spec *s = &kernel->spec.map;
-      return (unsigned)s->function >= HMOEC_FUNCTION_COUNT || s->row_block < 1 ? "map: unknown function" : NULL;
-    }
-    case HMOEC_KERNEL_FAMILY_COUNT: break;
+  case HMOEC_KERNEL_MATMUL: return matmul_defect(&kernel->spec.matmul, schedule);
+  case HMOEC_KERNEL_ROUTE: {
+    const hmoec_route_spec *s = &kernel->spec.route;
+    if (s->experts < 1 || s->top_k < 1 || s->top_k > s->experts || s->ldl < s->experts || s->row_block < 1) return "route: shape";
+    if ((unsigned)s->gate >= HMOEC_GATE_COUNT) return "route: unknown gate";
+    return 2 * (s->experts + 16) > scratch ? "route: more experts than scratch holds" : NULL;
+  }
+  case HMOEC_KERNEL_COMBINE: {
+    const hmoec_combine_spec *s = &kernel->spec.combine;
+    return s->n < 1 || s->top_k < 1 || s->ld_slots < s->n || s->ld_y < s->n || s->row_block < 1 ? "combine: shape" : NULL;
+  }
+  case HMOEC_KERNEL_SELECT: {
+    const hmoec_select_spec *s = &kernel->spec.select;
+    if (s->experts < 1 || s->top_k < 1 || s->embedding < 1 || s->ld_out < s->embedding || s->row_block < 1) return "select: shape";
+    return s->experts + 1 > scratch ? "select: more experts than scratch holds" : NULL;
+  }
+  case HMOEC_KERNEL_CONTRACT: {
+    const hmoec_contract_spec *s = &kernel->spec.contract;
+    if (s->hidden < 1 || s->bottleneck < 1 || s->ldr < s->hidden || s->ldv < s->bottleneck * (s->hidden + 1) || s->row_block < 1)
+      return "contract: shape";
+    return s->hidden + 1 + s->bottleneck > scratch ? "contract: scratch too small" : NULL;
+  }
+  case HMOEC_KERNEL_ROWS: {
+    const hmoec_rows_spec *s = &kernel->spec.rows;
+    if ((unsigned)s->activation >= HMOEC_ACTIVATION_COUNT) return "rows: unknown activation";
+    return s->n < 1 || s->ld_in < s->n || s->ld_out < s->n || s->row_block < 1 ? "rows: shape" : NULL;
+  }
+  case HMOEC_KERNEL_MAP: {
+    const hmoec_map_spec *s = &kernel->spec.map;
+    return (unsigned)s->function >= HMOEC_FUNCTION_COUNT || s->row_block < 1 ? "map: unknown function" : NULL;
+  }
+  case HMOEC_KERNEL_FAMILY_COUNT: break;
   }
   return "unknown kernel family";
 }
@@ -107,7 +111,8 @@ static const char *schedule_defect(const hmoec_cpu_schedule *schedule, uint32_t 
   for (unsigned v = 0; v < HMOE_CPU_COUNT; v++) {
     if (!(versions & (1u << v))) continue;
     int64_t rows = schedule->tile_rows[v], vectors = schedule->tile_vectors[v], columns = vectors * hmoec_cpu_versions[v].lanes;
-    if (rows < 1 || rows > HMOEC_TILE_ROWS || vectors < 1 || columns > HMOE_PANEL || HMOE_PANEL % columns != 0) return "schedule: register tile";
+    if (rows < 1 || rows > HMOEC_TILE_ROWS || vectors < 1 || columns > HMOE_PANEL || HMOE_PANEL % columns != 0)
+      return "schedule: register tile";
     if (rows * vectors < 8 || rows * vectors > IR_LOOP_ARGS) return "schedule: register tile";
   }
   return NULL;
@@ -163,14 +168,14 @@ static void emit_kernel(hmoec_cpu_emitter *e, const hmoec_kernel *kernel, const 
       .scratch = arguments[2],
   };
   switch (kernel->family) {
-    case HMOEC_KERNEL_MATMUL: hmoec_cpu_emit_matmul(e, &kernel->spec.matmul, &task); break;
-    case HMOEC_KERNEL_ROUTE: hmoec_cpu_emit_route(e, &kernel->spec.route, &task); break;
-    case HMOEC_KERNEL_COMBINE: hmoec_cpu_emit_combine(e, &kernel->spec.combine, &task); break;
-    case HMOEC_KERNEL_SELECT: hmoec_cpu_emit_select(e, &kernel->spec.select, &task); break;
-    case HMOEC_KERNEL_CONTRACT: hmoec_cpu_emit_contract(e, &kernel->spec.contract, &task); break;
-    case HMOEC_KERNEL_ROWS: hmoec_cpu_emit_rows(e, &kernel->spec.rows, &task); break;
-    case HMOEC_KERNEL_MAP: hmoec_cpu_emit_map(e, &kernel->spec.map, &task); break;
-    case HMOEC_KERNEL_FAMILY_COUNT: ir->failed = true; break;
+  case HMOEC_KERNEL_MATMUL: hmoec_cpu_emit_matmul(e, &kernel->spec.matmul, &task); break;
+  case HMOEC_KERNEL_ROUTE: hmoec_cpu_emit_route(e, &kernel->spec.route, &task); break;
+  case HMOEC_KERNEL_COMBINE: hmoec_cpu_emit_combine(e, &kernel->spec.combine, &task); break;
+  case HMOEC_KERNEL_SELECT: hmoec_cpu_emit_select(e, &kernel->spec.select, &task); break;
+  case HMOEC_KERNEL_CONTRACT: hmoec_cpu_emit_contract(e, &kernel->spec.contract, &task); break;
+  case HMOEC_KERNEL_ROWS: hmoec_cpu_emit_rows(e, &kernel->spec.rows, &task); break;
+  case HMOEC_KERNEL_MAP: hmoec_cpu_emit_map(e, &kernel->spec.map, &task); break;
+  case HMOEC_KERNEL_FAMILY_COUNT: ir->failed = true; break;
   }
   ir_function_end(ir);
 }
@@ -222,7 +227,8 @@ bool hmoec_cpu_generate(MlirContext context, const hmoec_cpu_unit *unit, hmoec_c
   bool ok = true;
   for (unsigned v = 0; ok && v < HMOE_CPU_COUNT; v++)
     if (unit->versions & (1u << v)) ok = emit_version(module, unit, v, diagnostics);
-  if (ok && !mlirOperationVerify(mlirModuleGetOperation(module))) ok = internal(diagnostics, "the generated module does not verify");
+  if (ok && !mlirOperationVerify(mlirModuleGetOperation(module)))
+    ok = internal(diagnostics, "the generated module does not verify");
   if (ok) ok = hmoec_cpu_lower(module, unit, output, diagnostics, out_bytes, out_size);
   mlirModuleDestroy(module);
   return ok;

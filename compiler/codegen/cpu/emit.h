@@ -74,7 +74,6 @@ void hmoec_cpu_emit_epilogue(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec
 
 /* ---- lowering (lower.c) and the object (object.c) ---- */
 
-
 /* Lowers `module` in place and emits it; see hmoec_cpu_generate. */
 bool hmoec_cpu_lower(MlirModule module, const hmoec_cpu_unit *unit, hmoec_cpu_output output, hmoec_diagnostics *diagnostics,
                      char **out_bytes, size_t *out_size);

@@ -1,6 +1,6 @@
 /* From a tile of sums to rows of C. For each row and column
  *
- *   v = act(sum + bias) ; v *= row_gate (gated segment) ; v += row_gate * gated_bias ; v += row_gate * pass (dropped block)
+ *   v = act(sum + bias) ; v *= row_gate (gated segment) ; v += row_gate * (pass in a dropped block, else gated_bias)
  *   C = accumulate ? C + v : v
  *
  * One instance for each segment, and one for a last panel that is not full: nothing past column n is read, and nothing written but
@@ -19,21 +19,21 @@ static MlirValue column_value(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spe
   if (spec->has_bias) v = ir_add(ir, v, ir_lanes_load(ir, lanes, ir->vf32, row->bias));
   v = ir_activation(ir, segment->activation, v);
   if (segment->gated) v = ir_mul(ir, v, row->gate);
-  if (spec->has_gated_bias) v = ir_fma(ir, row->gate, ir_lanes_load(ir, lanes, ir->vf32, row->gated_bias), v);
-  if (spec->has_pass) {
-    ir_branch branch;
+  ir_branch branch;
+  if (spec->has_pass) { /* a dropped row gets its input in place of the expert's output, bias included */
     ir_if_begin(ir, &branch, dropped, ir->vf32);
-    MlirValue passed = ir_fma(ir, row->gate, ir_lanes_load(ir, lanes, ir->vf32, row->pass), v);
-    ir_if_else(ir, &branch, passed);
-    v = ir_if_end(ir, &branch, v);
+    ir_if_else(ir, &branch, ir_fma(ir, row->gate, ir_lanes_load(ir, lanes, ir->vf32, row->pass), v));
   }
+  if (spec->has_gated_bias) v = ir_fma(ir, row->gate, ir_lanes_load(ir, lanes, ir->vf32, row->gated_bias), v);
+  if (spec->has_pass) v = ir_if_end(ir, &branch, v);
   if (spec->accumulate) v = ir_add(ir, ir_lanes_load(ir, lanes, ir->vf32, row->c), v);
   return v;
 }
 
 /* One instance: `width` columns of the panel that starts at column `first`. */
 static void emit_rows(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_matmul_segment *segment,
-                      const hmoec_cpu_epilogue *buffers, MlirValue tile, MlirValue row, MlirValue rows, MlirValue first, int64_t width) {
+                      const hmoec_cpu_epilogue *buffers, MlirValue tile, MlirValue row, MlirValue rows, MlirValue first,
+                      int64_t width) {
   ir_builder *ir = &e->ir;
   row_values values = {0};
   if (spec->has_bias) values.bias = ir_at(ir, buffers->bias, ir->f32, first);

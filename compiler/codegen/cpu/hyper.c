@@ -36,16 +36,17 @@ void hmoec_cpu_emit_select(hmoec_cpu_emitter *e, const hmoec_select_spec *spec, 
     ir_for_end(ir, &i, (MlirValue[]){ir_add(ir, i.args[0], ir_lanes_load(ir, &lanes, ir->vf32, row))});
     ir_lanes_store(ir, &lanes, ir_mul(ir, i.args[0], scale), to);
   }
-  for (ir_lanes_begin(ir, &lanes, spec->embedding, spec->ld_out); ir_lanes_next(ir, &lanes);)
-    ir_lanes_store(ir, &lanes, zero, to);
+  for (ir_lanes_begin(ir, &lanes, spec->embedding, spec->ld_out); ir_lanes_next(ir, &lanes);) ir_lanes_store(ir, &lanes, zero, to);
   ir_for_end(ir, &r, NULL);
 }
 
-typedef struct contract_row { MlirValue t1, beta, rho, z; } contract_row;
+typedef struct contract_row {
+  MlirValue t1, beta, rho, z;
+} contract_row;
 
 /* z for columns [0, width) of the panel whose t1 starts at `t1` and whose first column is `first`. */
-static void contract_panel(hmoec_cpu_emitter *e, const hmoec_contract_spec *spec, const contract_row *row, MlirValue t1, MlirValue first,
-                           int64_t width) {
+static void contract_panel(hmoec_cpu_emitter *e, const hmoec_contract_spec *spec, const contract_row *row, MlirValue t1,
+                           MlirValue first, int64_t width) {
   ir_builder *ir = &e->ir;
   MlirValue zero = ir_vector_f32(ir, 0.0f);
   ir_lanes lanes;
@@ -85,7 +86,8 @@ void hmoec_cpu_emit_contract(hmoec_cpu_emitter *e, const hmoec_contract_spec *sp
   if (whole > 0) {
     ir_loop p;
     ir_for_begin(ir, &p, ir_i64(ir, 0), ir_i64(ir, whole), 1, 0, NULL);
-    contract_panel(e, spec, &row, hmoec_cpu_row(e, row.t1, p.index, panel_floats), ir_mul_i(ir, p.index, ir_i64(ir, HMOE_PANEL)), HMOE_PANEL);
+    contract_panel(e, spec, &row, hmoec_cpu_row(e, row.t1, p.index, panel_floats), ir_mul_i(ir, p.index, ir_i64(ir, HMOE_PANEL)),
+                   HMOE_PANEL);
     ir_for_end(ir, &p, NULL);
   }
   if (rest > 0) {

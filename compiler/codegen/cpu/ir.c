@@ -69,9 +69,7 @@ static MlirValue constant(ir_builder *ir, MlirAttribute value) {
 MlirValue ir_i64(ir_builder *ir, int64_t value) { return constant(ir, integer(ir, ir->i64, value)); }
 MlirValue ir_i32(ir_builder *ir, int32_t value) { return constant(ir, integer(ir, ir->i32, value)); }
 MlirValue ir_f32(ir_builder *ir, float value) { return constant(ir, mlirFloatAttrDoubleGet(ir->context, ir->f32, (double)value)); }
-MlirValue ir_vector_i32(ir_builder *ir, int32_t value) {
-  return constant(ir, mlirDenseElementsAttrInt32SplatGet(ir->vi32, value));
-}
+MlirValue ir_vector_i32(ir_builder *ir, int32_t value) { return constant(ir, mlirDenseElementsAttrInt32SplatGet(ir->vi32, value)); }
 MlirValue ir_vector_f32(ir_builder *ir, float value) { return constant(ir, mlirDenseElementsAttrFloatSplatGet(ir->vf32, value)); }
 
 MlirValue ir_iota(ir_builder *ir) {
@@ -149,7 +147,8 @@ MlirValue ir_reduce(ir_builder *ir, const char *kind, MlirValue vector) {
   return value_of(ir, "vector.reduction", mlirShapedTypeGetElementType(mlirValueGetType(vector)), 1, &vector, 1, &how);
 }
 
-static MlirValue pointer_add(ir_builder *ir, MlirValue base, MlirType type, intptr_t count, const MlirValue *index, int32_t constant_index) {
+static MlirValue pointer_add(ir_builder *ir, MlirValue base, MlirType type, intptr_t count, const MlirValue *index,
+                             int32_t constant_index) {
   MlirNamedAttribute attributes[] = {named(ir, "elem_type", mlirTypeAttrGet(type)),
                                      named(ir, "rawConstantIndices", mlirDenseI32ArrayGet(ir->context, 1, &constant_index))};
   MlirValue operands[2] = {base};
@@ -195,7 +194,8 @@ void ir_prefetch(ir_builder *ir, MlirValue address) {
   append(ir, "llvm.intr.prefetch", (MlirType){NULL}, 1, &address, 3, how);
 }
 
-void ir_for_begin(ir_builder *ir, ir_loop *loop, MlirValue low, MlirValue high, int64_t step, intptr_t count, const MlirValue *initial) {
+void ir_for_begin(ir_builder *ir, ir_loop *loop, MlirValue low, MlirValue high, int64_t step, intptr_t count,
+                  const MlirValue *initial) {
   MlirValue operands[MAX_OPERANDS] = {low, high, ir_i64(ir, step)};
   MlirType types[MAX_OPERANDS] = {ir->i64};
   MlirLocation locations[MAX_OPERANDS];
@@ -268,22 +268,22 @@ void ir_lanes_begin(ir_builder *ir, ir_lanes *lanes, int64_t begin, int64_t end)
 bool ir_lanes_next(ir_builder *ir, ir_lanes *lanes) {
   int64_t whole_end = lanes->begin + (lanes->end - lanes->begin) / ir->lanes * ir->lanes;
   switch (lanes->state) {
-    case IR_LANES_START:
-      if (whole_end - lanes->begin == ir->lanes) { /* one vector: no loop */
-        lanes->index = ir_i64(ir, lanes->begin);
-        lanes->state = IR_LANES_WHOLE;
-        return true;
-      }
-      if (whole_end > lanes->begin) {
-        ir_for_begin(ir, &lanes->loop, ir_i64(ir, lanes->begin), ir_i64(ir, whole_end), ir->lanes, 0, NULL);
-        lanes->index = lanes->loop.index;
-        lanes->state = IR_LANES_LOOP;
-        return true;
-      }
-      break;
-    case IR_LANES_LOOP: ir_for_end(ir, &lanes->loop, NULL); break;
-    case IR_LANES_WHOLE: break;
-    case IR_LANES_REST: return false;
+  case IR_LANES_START:
+    if (whole_end - lanes->begin == ir->lanes) { /* one vector: no loop */
+      lanes->index = ir_i64(ir, lanes->begin);
+      lanes->state = IR_LANES_WHOLE;
+      return true;
+    }
+    if (whole_end > lanes->begin) {
+      ir_for_begin(ir, &lanes->loop, ir_i64(ir, lanes->begin), ir_i64(ir, whole_end), ir->lanes, 0, NULL);
+      lanes->index = lanes->loop.index;
+      lanes->state = IR_LANES_LOOP;
+      return true;
+    }
+    break;
+  case IR_LANES_LOOP: ir_for_end(ir, &lanes->loop, NULL); break;
+  case IR_LANES_WHOLE: break;
+  case IR_LANES_REST: return false;
   }
   lanes->state = IR_LANES_REST;
   if (whole_end >= lanes->end) return false;
@@ -315,10 +315,9 @@ void ir_function_begin(ir_builder *ir, MlirBlock module_body, const char *name, 
   mlirRegionAppendOwnedBlock(region, body);
 
   MlirType type = mlirLLVMFunctionTypeGet(mlirLLVMVoidTypeGet(ir->context), count, types, false);
-  MlirNamedAttribute list[] = {named(ir, "sym_name", mlirStringAttrGet(ir->context, text(name))),
-                               named(ir, "function_type", mlirTypeAttrGet(type)),
-                               named(ir, "linkage", mlirLLVMLinkageAttrGet(ir->context, MlirLLVMLinkageInternal)),
-                               named(ir, "passthrough", attributes)};
+  MlirNamedAttribute list[] = {
+      named(ir, "sym_name", mlirStringAttrGet(ir->context, text(name))), named(ir, "function_type", mlirTypeAttrGet(type)),
+      named(ir, "linkage", mlirLLVMLinkageAttrGet(ir->context, MlirLLVMLinkageInternal)), named(ir, "passthrough", attributes)};
   MlirOperationState state = mlirOperationStateGet(text("llvm.func"), ir->location);
   mlirOperationStateAddAttributes(&state, sizeof list / sizeof list[0], list);
   mlirOperationStateAddOwnedRegions(&state, 1, &region);

@@ -81,11 +81,16 @@ typedef struct ir_loop {
   intptr_t count;
   MlirValue args[IR_LOOP_ARGS];
 } ir_loop;
-void ir_for_begin(ir_builder *ir, ir_loop *loop, MlirValue low, MlirValue high, int64_t step, intptr_t count, const MlirValue *initial);
+void ir_for_begin(ir_builder *ir, ir_loop *loop, MlirValue low, MlirValue high, int64_t step, intptr_t count,
+                  const MlirValue *initial);
 void ir_for_end(ir_builder *ir, ir_loop *loop, const MlirValue *next);
 
 /* if (condition) { ... ir_if_else ... } ; `type` of its one result, or a null type for none. */
-typedef struct ir_branch { MlirOperation op; MlirBlock outer; bool has_result, has_else; } ir_branch;
+typedef struct ir_branch {
+  MlirOperation op;
+  MlirBlock outer;
+  bool has_result, has_else;
+} ir_branch;
 void ir_if_begin(ir_builder *ir, ir_branch *branch, MlirValue condition, MlirType type);
 void ir_if_else(ir_builder *ir, ir_branch *branch, MlirValue result);          /* result of the first arm */
 MlirValue ir_if_end(ir_builder *ir, ir_branch *branch, MlirValue result);      /* result of the last arm; the value of the if */

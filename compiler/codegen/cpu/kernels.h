@@ -34,7 +34,7 @@ typedef enum hmoec_gate {
  *   9 pass       f32 [*, ld = pass_ld]: a dropped row adds row_gate[r] * pass[pass_index(r)], pass_index = binding 10
  *  10 pass_index i32 [rows]
  * Column n of panel p belongs to the segment that holds p; its value is
- *   v = act(acc + bias) ; v *= row_gate[r] if the segment is gated ; v += row_gate[r]*gated_bias ; v += row_gate[r]*pass if dropped
+ *   v = act(acc + bias) ; v *= row_gate[r] if the segment is gated ; v += row_gate[r]*(dropped and has_pass ? pass : gated_bias)
  *   C = accumulate ? C + v : v
  * Dropped blocks compute panels from dropped_panel_begin and k from dropped_k_begin only; the columns before are not written.
  * Grid: DENSE rows [0, call.rows) in blocks of row_block, or BLOCKS. Columns are split over call.splits by whole panels.

@@ -11,13 +11,16 @@
 #include "codegen/cpu/codegen.h"
 #include "hmoe/abi.h"
 
-struct hmoec_loaded { LLVMOrcLLJITRef jit; };
+struct hmoec_loaded {
+  LLVMOrcLLJITRef jit;
+};
 
 /* Reports and consumes `error`; true if there was none. */
 static bool succeeded(LLVMErrorRef error, const char *what, hmoec_diagnostics *diagnostics) {
   if (!error) return true;
   char *message = LLVMGetErrorMessage(error);
-  hmoec_error(diagnostics, (hmoec_location){0}, "internal error loading generated code: %s: %s", what, message ? message : "no reason given");
+  hmoec_error(diagnostics, (hmoec_location){0}, "internal error loading generated code: %s: %s", what,
+              message ? message : "no reason given");
   if (message) LLVMDisposeErrorMessage(message);
   return false;
 }
@@ -51,8 +54,9 @@ bool hmoec_object_load(const char *name, const char *bytes, size_t size, hmoec_d
     loaded->jit = NULL;
     goto failed;
   }
-  if (!succeeded(LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&process, LLVMOrcLLJITGetGlobalPrefix(loaded->jit), NULL, NULL),
-                 "symbols of the process", diagnostics))
+  if (!succeeded(
+          LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&process, LLVMOrcLLJITGetGlobalPrefix(loaded->jit), NULL, NULL),
+          "symbols of the process", diagnostics))
     goto failed;
   LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(loaded->jit);
   LLVMOrcJITDylibAddGenerator(library, process);

@@ -21,7 +21,10 @@
 static const char triple[] = "x86_64-pc-linux-gnu";
 static const char llvm_passes[] = "function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),early-cse)";
 
-static const struct { const char *name; MlirPass (*create)(void); } mlir_passes[] = {
+static const struct {
+  const char *name;
+  MlirPass (*create)(void);
+} mlir_passes[] = {
     {"convert-scf-to-cf", mlirCreateConversionSCFToControlFlowPass},
     {"convert-vector-to-llvm", mlirCreateConversionConvertVectorToLLVMPass},
     {"convert-arith-to-llvm", mlirCreateConversionArithToLLVMConversionPass},
@@ -43,7 +46,11 @@ static bool copy_out(const char *text, size_t size, hmoec_diagnostics *diagnosti
   return true;
 }
 
-typedef struct text_buffer { char *bytes; size_t size, capacity; bool failed; } text_buffer;
+typedef struct text_buffer {
+  char *bytes;
+  size_t size, capacity;
+  bool failed;
+} text_buffer;
 
 static void append_text(MlirStringRef piece, void *user) {
   text_buffer *buffer = user;

@@ -65,10 +65,10 @@ MlirValue ir_tanh(ir_builder *ir, MlirValue x) {
 
 /* |x| < 1: x + x P(x^2); otherwise 1 - exp(Q(|x|)), Q = log erfc, with |x| cut at 4, where erf rounds to 1. */
 MlirValue ir_erf(ir_builder *ir, MlirValue x) {
-  static const float p[] = {0x1.06eba8p-3f, -0x1.81273ep-2f, 0x1.ce2ce6p-4f, -0x1.b7f71ep-6f, 0x1.53f26ep-8f, -0x1.a354bcp-11f,
-                            0x1.477e96p-14f};
-  static const float q[] = {-0x1.6611c0p-12f, -0x1.2088eep+0f, -0x1.46bae0p-1f, -0x1.a65394p-4f, 0x1.65cc06p-6f,
-                            -0x1.825be0p-9f, 0x1.86de76p-13f};
+  static const float p[] = {0x1.06eba8p-3f, -0x1.81273ep-2f,  0x1.ce2ce6p-4f, -0x1.b7f71ep-6f,
+                            0x1.53f26ep-8f, -0x1.a354bcp-11f, 0x1.477e96p-14f};
+  static const float q[] = {-0x1.6611c0p-12f, -0x1.2088eep+0f, -0x1.46bae0p-1f, -0x1.a65394p-4f,
+                            0x1.65cc06p-6f,   -0x1.825be0p-9f, 0x1.86de76p-13f};
   MlirValue a = absolute(ir, x), square = ir_mul(ir, x, x), one = ir_vector_f32(ir, 1.0f);
   MlirValue near = ir_fma(ir, x, polynomial(ir, square, p, 7), x);
   MlirValue far = ir_sub(ir, one, ir_exp(ir, polynomial(ir, at_most(ir, a, 4.0f), q, 7)));
@@ -88,23 +88,23 @@ static MlirValue half_plus_half(ir_builder *ir, MlirValue t) {
 
 MlirValue ir_activation(ir_builder *ir, hmoec_activation activation, MlirValue x) {
   switch (activation) {
-    case HMOEC_ACTIVATION_RELU: return at_least(ir, x, 0.0f);
-    case HMOEC_ACTIVATION_GELU: {
-      MlirValue t = ir_erf(ir, ir_mul(ir, x, ir_vector_f32(ir, 0x1.6a09e6p-1f)));
-      return times_half_open(ir, x, half_plus_half(ir, t));
-    }
-    case HMOEC_ACTIVATION_GELU_NEW: {
-      MlirValue cubic = ir_mul(ir, ir_mul(ir, x, x), ir_vector_f32(ir, 0.044715f));
-      MlirValue u = ir_mul(ir, ir_fma(ir, cubic, x, x), ir_vector_f32(ir, 0x1.988454p-1f));
-      return times_half_open(ir, x, half_plus_half(ir, ir_tanh(ir, u)));
-    }
-    case HMOEC_ACTIVATION_SILU: {
-      MlirValue one = ir_vector_f32(ir, 1.0f);
-      MlirValue e = ir_exp(ir, ir_sub(ir, ir_vector_f32(ir, 0.0f), x));
-      return ir_div(ir, at_least(ir, x, -FLT_MAX), ir_add(ir, one, e));
-    }
-    case HMOEC_ACTIVATION_NONE:
-    case HMOEC_ACTIVATION_COUNT: break;
+  case HMOEC_ACTIVATION_RELU: return at_least(ir, x, 0.0f);
+  case HMOEC_ACTIVATION_GELU: {
+    MlirValue t = ir_erf(ir, ir_mul(ir, x, ir_vector_f32(ir, 0x1.6a09e6p-1f)));
+    return times_half_open(ir, x, half_plus_half(ir, t));
+  }
+  case HMOEC_ACTIVATION_GELU_NEW: {
+    MlirValue cubic = ir_mul(ir, ir_mul(ir, x, x), ir_vector_f32(ir, 0.044715f));
+    MlirValue u = ir_mul(ir, ir_fma(ir, cubic, x, x), ir_vector_f32(ir, 0x1.988454p-1f));
+    return times_half_open(ir, x, half_plus_half(ir, ir_tanh(ir, u)));
+  }
+  case HMOEC_ACTIVATION_SILU: {
+    MlirValue one = ir_vector_f32(ir, 1.0f);
+    MlirValue e = ir_exp(ir, ir_sub(ir, ir_vector_f32(ir, 0.0f), x));
+    return ir_div(ir, at_least(ir, x, -FLT_MAX), ir_add(ir, one, e));
+  }
+  case HMOEC_ACTIVATION_NONE:
+  case HMOEC_ACTIVATION_COUNT: break;
   }
   return x;
 }

@@ -37,8 +37,8 @@ void hmoec_cpu_tile_name(const hmoec_cpu_emitter *e, int64_t rows, char *out_nam
 }
 
 /* Sums k in [low, high) into the tile, for the vectors from `column` on. */
-static void emit_pass(hmoec_cpu_emitter *e, int64_t rows, int64_t vectors, const MlirValue arguments[5], MlirValue column, MlirValue low,
-                      MlirValue high, bool in_parts) {
+static void emit_pass(hmoec_cpu_emitter *e, int64_t rows, int64_t vectors, const MlirValue arguments[5], MlirValue column,
+                      MlirValue low, MlirValue high, bool in_parts) {
   ir_builder *ir = &e->ir;
   MlirValue a = arguments[0], b = arguments[1], c = ir_at(ir, arguments[2], ir->f32, column), panel_stride = arguments[4];
   int64_t lanes = ir->lanes, per_panel = HMOE_PANEL / lanes, panels = hmoec_cpu_tile_panels(e, rows);
@@ -57,7 +57,8 @@ static void emit_pass(hmoec_cpu_emitter *e, int64_t rows, int64_t vectors, const
   MlirValue b_offset = ir_mul_i(ir, k.index, ir_i64(ir, HMOE_PANEL)), b_k[MAX_COLUMNS / HMOE_PANEL], right[IR_LOOP_ARGS];
   for (int64_t p = 0; p < panels; p++) b_k[p] = ir_at(ir, panel_base[p], ir->f32, b_offset);
   if (in_parts) { /* the next chunk, in the order it lies in memory: each part's pass fetches its share */
-    MlirValue ahead = ir_at(ir, ir_at_constant(ir, b, ir->f32, CHUNK * HMOE_PANEL), ir->f32, ir_mul_i(ir, low, ir_i64(ir, HMOE_PANEL)));
+    MlirValue ahead =
+        ir_at(ir, ir_at_constant(ir, b, ir->f32, CHUNK * HMOE_PANEL), ir->f32, ir_mul_i(ir, low, ir_i64(ir, HMOE_PANEL)));
     ahead = ir_at(ir, ahead, ir->f32, ir_mul_i(ir, column, ir_i64(ir, CHUNK)));
     MlirValue done = ir_sub_i(ir, k.index, low);
     ir_prefetch(ir, ir_at(ir, ahead, ir->f32, ir_mul_i(ir, done, ir_i64(ir, vectors * lanes))));
@@ -84,7 +85,8 @@ static void emit_pass(hmoec_cpu_emitter *e, int64_t rows, int64_t vectors, const
 static void emit_parts(hmoec_cpu_emitter *e, int64_t rows, int64_t vectors, const MlirValue arguments[5]) {
   ir_builder *ir = &e->ir;
   MlirValue zero = ir_vector_f32(ir, 0.0f), depth = arguments[3];
-  for (int64_t i = 0; i < rows * HMOE_PANEL; i += ir->lanes) ir_store(ir, zero, ir_at_constant(ir, arguments[2], ir->f32, i), 4 * ir->lanes);
+  for (int64_t i = 0; i < rows * HMOE_PANEL; i += ir->lanes)
+    ir_store(ir, zero, ir_at_constant(ir, arguments[2], ir->f32, i), 4 * ir->lanes);
   ir_loop chunk, part;
   ir_for_begin(ir, &chunk, ir_i64(ir, 0), depth, CHUNK, 0, NULL);
   MlirValue high = ir_min_i(ir, ir_add_i(ir, chunk.index, ir_i64(ir, CHUNK)), depth);

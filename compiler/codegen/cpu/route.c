@@ -53,7 +53,8 @@ void hmoec_cpu_emit_route(hmoec_cpu_emitter *e, const hmoec_route_spec *spec, co
 
   ir_loop row;
   ir_for_begin(ir, &row, begin, end, 1, 0, NULL);
-  MlirValue index_row = hmoec_cpu_row(e, indices, row.index, spec->top_k), gate_row = hmoec_cpu_row(e, gates, row.index, spec->top_k);
+  MlirValue index_row = hmoec_cpu_row(e, indices, row.index, spec->top_k),
+            gate_row = hmoec_cpu_row(e, gates, row.index, spec->top_k);
   load_logits(e, spec, hmoec_cpu_row(e, logits, row.index, spec->ldl), x);
 
   /* The exponentials want the maximum, which is the first round's best. */

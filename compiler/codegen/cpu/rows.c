@@ -45,14 +45,14 @@ void hmoec_cpu_emit_rows(hmoec_cpu_emitter *e, const hmoec_rows_spec *spec, cons
 
 static MlirValue apply(ir_builder *ir, hmoec_function function, MlirValue x) {
   switch (function) {
-    case HMOEC_FUNCTION_EXP: return ir_exp(ir, x);
-    case HMOEC_FUNCTION_TANH: return ir_tanh(ir, x);
-    case HMOEC_FUNCTION_ERF: return ir_erf(ir, x);
-    case HMOEC_FUNCTION_RELU: return ir_activation(ir, HMOEC_ACTIVATION_RELU, x);
-    case HMOEC_FUNCTION_GELU: return ir_activation(ir, HMOEC_ACTIVATION_GELU, x);
-    case HMOEC_FUNCTION_GELU_NEW: return ir_activation(ir, HMOEC_ACTIVATION_GELU_NEW, x);
-    case HMOEC_FUNCTION_SILU: return ir_activation(ir, HMOEC_ACTIVATION_SILU, x);
-    case HMOEC_FUNCTION_COUNT: break;
+  case HMOEC_FUNCTION_EXP: return ir_exp(ir, x);
+  case HMOEC_FUNCTION_TANH: return ir_tanh(ir, x);
+  case HMOEC_FUNCTION_ERF: return ir_erf(ir, x);
+  case HMOEC_FUNCTION_RELU: return ir_activation(ir, HMOEC_ACTIVATION_RELU, x);
+  case HMOEC_FUNCTION_GELU: return ir_activation(ir, HMOEC_ACTIVATION_GELU, x);
+  case HMOEC_FUNCTION_GELU_NEW: return ir_activation(ir, HMOEC_ACTIVATION_GELU_NEW, x);
+  case HMOEC_FUNCTION_SILU: return ir_activation(ir, HMOEC_ACTIVATION_SILU, x);
+  case HMOEC_FUNCTION_COUNT: break;
   }
   return x;
 }
