@@ -4,7 +4,7 @@
 
 #include "commands/commands.h"
 
-static const hmoec_command *const commands[] = {&hmoec_command_compile, &hmoec_command_pack, &hmoec_command_run, &hmoec_command_check};
+static const hmoec_command *const commands[] = {&hmoec_command_compile, &hmoec_command_pack, &hmoec_command_run, &hmoec_command_check, &hmoec_command_bench, &hmoec_command_explain};
 
 /* Named by the contract, built later: refused by name instead of as unknown. */
 static const char *const later[] = {"generate", "tune", "import"};

@@ -19,7 +19,6 @@ config.suffixes = [".mlir", ".test"]
 config.excludes = ["Inputs", "fuzz", "golden", "numeric", "unit"]
 config.test_source_root = os.path.join(config.hmoe_source, "tests")
 config.test_exec_root = os.path.join(config.hmoe_build, "tests", "lit")
-lit_config.maxIndividualTestTime = 300
 
 source, build, tools = config.hmoe_source, config.hmoe_build, config.hmoe_llvm_tools
 runtime = f"{build}/lib/libhmoert.a -lpthreadpool -lcjson -lxxhash -lpthread -lm"

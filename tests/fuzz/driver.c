@@ -1,117 +1,170 @@
-/* Runs a fuzz target without libFuzzer: on each file as it is, then on pseudo-random mutations of them, the same for a seed.
- *
- *   fuzz_x [-runs=N] [-seed=S] [FILE...]      without files: mutations of the empty input and of a few built-in ones
- */
+/* Runs a fuzz target without libFuzzer: every file of the corpus as it is, then mutations of them. Takes libFuzzer's options:
+ *   fuzz_NAME [-runs=N] [-seed=N] [-max_total_time=SECONDS] FILE|FOLDER...
+ * The input of a crash is in crash-NAME in the working directory: it is written before each run, so that nothing is lost. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SEEDS_MAX = 256, INPUT_MAX = 1 << 20, GROWTH = 64 };
+enum { MAX_INPUT_BYTES = 1 << 20, MAX_SEEDS = 4096 };
 
 typedef struct input {
   uint8_t *data;
   size_t size;
 } input;
 
-static uint64_t random_state;
+typedef struct corpus {
+  input inputs[MAX_SEEDS];
+  size_t count;
+} corpus;
 
-static uint32_t next_random(void) {
-  random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-  return (uint32_t)(random_state >> 32);
+static uint64_t random_next(uint64_t *state) {
+  *state ^= *state << 13;
+  *state ^= *state >> 7;
+  *state ^= *state << 17;
+  return *state;
 }
 
-static input copy_input(const void *data, size_t size) {
-  input copy = {malloc(size ? size : 1), size};
-  if (!copy.data) exit(2);
-  if (size) memcpy(copy.data, data, size);
-  return copy;
-}
-
-static input read_input(const char *path) {
+static void corpus_add_file(corpus *into, const char *path) {
   FILE *file = fopen(path, "rb");
-  if (!file) {
-    fprintf(stderr, "%s: cannot open\n", path);
-    exit(2);
+  if (!file || into->count == MAX_SEEDS) {
+    if (file) fclose(file);
+    return;
   }
-  uint8_t *buffer = malloc(INPUT_MAX);
-  if (!buffer) exit(2);
-  size_t size = fread(buffer, 1, INPUT_MAX, file);
+  uint8_t *data = malloc(MAX_INPUT_BYTES);
+  size_t size = data ? fread(data, 1, MAX_INPUT_BYTES, file) : 0;
   fclose(file);
-  input seed = copy_input(buffer, size);
-  free(buffer);
-  return seed;
+  if (data) into->inputs[into->count++] = (input){.data = data, .size = size};
 }
 
-/* One change to bytes[0..size), which has room for GROWTH more; returns the new size. */
-static size_t mutate(uint8_t *bytes, size_t size, size_t room) {
-  static const char *const words[] = {"\"", "{", "}", "[", "]", ",", ":", "0", "-1", "1e99", "9007199254740993", "\"F32\"", "\"shape\":", "\\u0000"};
-  size_t at = size ? next_random() % size : 0;
-  switch (next_random() % 6) {
+static void corpus_add(corpus *into, const char *path) {
+  DIR *folder = opendir(path);
+  if (!folder) {
+    corpus_add_file(into, path);
+    return;
+  }
+  for (const struct dirent *entry; (entry = readdir(folder));) {
+    char name[4096];
+    int length = snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
+    struct stat status;
+    if (length < (int)sizeof name && !stat(name, &status) && S_ISREG(status.st_mode)) corpus_add_file(into, name);
+  }
+  closedir(folder);
+}
+
+static int input_compare(const void *left, const void *right) {
+  const input *a = left, *b = right;
+  if (a->size != b->size) return a->size < b->size ? -1 : 1;
+  return a->size ? memcmp(a->data, b->data, a->size) : 0;
+}
+
+/* One to eight small changes: flip, set, remove, insert, repeat, or a piece of another input. */
+static size_t mutate(uint8_t *data, size_t size, const corpus *from, uint64_t *state) {
+  for (uint64_t change = random_next(state) % 8 + 1; change > 0; change--) {
+    size_t at = size ? random_next(state) % size : 0;
+    size_t length = size ? random_next(state) % (size - at < 32 ? size - at : 32) : 0;
+    switch (random_next(state) % 6) {
     case 0:
-      if (size) bytes[at] ^= (uint8_t)(1u << next_random() % 8);
-      return size;
+      if (size) data[at] ^= (uint8_t)(1u << (random_next(state) % 8));
+      break;
     case 1:
-      if (size) bytes[at] = (uint8_t)next_random();
-      return size;
-    case 2: { /* remove */
-      size_t count = size ? 1 + next_random() % 8 : 0;
-      if (count > size - at) count = size - at;
-      memmove(bytes + at, bytes + at + count, size - at - count);
-      return size - count;
+      if (size) data[at] = (uint8_t)random_next(state);
+      break;
+    case 2:
+      memmove(data + at, data + at + length, size - at - length);
+      size -= length;
+      break;
+    case 3:
+      if (size + 1 <= MAX_INPUT_BYTES) {
+        memmove(data + at + 1, data + at, size - at);
+        data[at] = (uint8_t)"0123456789-?[]{}(),:.=%\"\\\n abz\xff"[random_next(state) % 32];
+        size++;
+      }
+      break;
+    case 4:
+      if (size + length <= MAX_INPUT_BYTES) {
+        memmove(data + at + length, data + at, size - at);
+        size += length;
+      }
+      break;
+    default: {
+      const input *other = &from->inputs[random_next(state) % from->count];
+      if (!other->size) break;
+      size_t begin = random_next(state) % other->size;
+      size_t piece = other->size - begin < 64 ? other->size - begin : 64;
+      if (at + piece > MAX_INPUT_BYTES) break;
+      memcpy(data + at, other->data + begin, piece);
+      if (at + piece > size) size = at + piece;
     }
-    case 3: { /* insert a word */
-      const char *word = words[next_random() % (sizeof words / sizeof *words)];
-      size_t length = strlen(word);
-      if (size + length > room) return size;
-      memmove(bytes + at + length, bytes + at, size - at);
-      memcpy(bytes + at, word, length);
-      return size + length;
     }
-    case 4: { /* an integer field */
-      static const uint64_t numbers[] = {0, 1, 8, 255, 4096, UINT32_MAX, UINT64_MAX, (uint64_t)INT64_MAX};
-      uint64_t number = numbers[next_random() % 8];
-      size_t width = next_random() % 2 ? 8 : 4;
-      if (size >= width) memcpy(bytes + next_random() % (size - width + 1), &number, width);
-      return size;
-    }
-    default: return next_random() % 8 ? size : at; /* truncate, now and then */
   }
+  return size;
 }
 
-int main(int argc, char **argv) {
-  static const char tensors[] =
-      "12345678{\"__metadata__\":{\"a\":\"b\"},\"w\":{\"dtype\":\"F16\",\"shape\":[2,1],\"data_offsets\":[0,4]},\"x\":{\"dtype\":\"U8\",\"shape\":[],"
-      "\"data_offsets\":[4,5]}}.....";
-  input seeds[SEEDS_MAX];
-  size_t count = 0;
-  unsigned long runs = 10000;
-  for (int i = 1; i < argc; i++) {
-    if (!strncmp(argv[i], "-runs=", 6)) runs = strtoul(argv[i] + 6, NULL, 10);
-    else if (!strncmp(argv[i], "-seed=", 6)) random_state = strtoul(argv[i] + 6, NULL, 10);
-    else if (count < SEEDS_MAX - 2) seeds[count++] = read_input(argv[i]);
-  }
-  seeds[count++] = copy_input("", 0);
-  seeds[count] = copy_input(tensors, sizeof tensors - 1);
-  uint64_t header = (uint64_t)(strstr(tensors + 8, "}}....") + 2 - (tensors + 8)); /* in place of 12345678 */
-  memcpy(seeds[count++].data, &header, 8);
+/* The running input, in a file, so that it survives any way of dying. */
+typedef struct record {
+  char path[256];
+  int fd;
+} record;
 
-  for (size_t i = 0; i < count; i++) LLVMFuzzerTestOneInput(seeds[i].data, seeds[i].size);
-  for (unsigned long run = 0; run < runs; run++) {
-    const input *seed = &seeds[next_random() % count];
-    size_t size = seed->size, room = seed->size + GROWTH;
-    uint8_t *bytes = malloc(room);
-    if (!bytes) return 2;
-    memcpy(bytes, seed->data, size);
-    for (uint32_t changes = 1 + next_random() % 4; changes; changes--) size = mutate(bytes, size, room);
-    input exact = copy_input(bytes, size); /* exactly as long as it is: reading past it is caught */
-    LLVMFuzzerTestOneInput(exact.data, exact.size);
-    free(exact.data);
-    free(bytes);
+static int record_open(record *out_record, const char *program) {
+  const char *base = strrchr(program, '/');
+  snprintf(out_record->path, sizeof out_record->path, "crash-%s", base ? base + 1 : program);
+  out_record->fd = open(out_record->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  return out_record->fd >= 0;
+}
+
+static int run_one(const record *crash, const uint8_t *data, size_t size) {
+  if (ftruncate(crash->fd, 0) || pwrite(crash->fd, data, size, 0) != (ssize_t)size) return 0;
+  /* An exact copy on the heap: reading past the end is then seen by the address sanitizer. */
+  uint8_t *copy = malloc(size ? size : 1);
+  if (!copy) return 0;
+  memcpy(copy, data, size);
+  LLVMFuzzerTestOneInput(copy, size);
+  free(copy);
+  return 1;
+}
+
+int main(int argument_count, char **arguments) {
+  static corpus seeds;
+  static uint8_t buffer[MAX_INPUT_BYTES];
+  unsigned long long runs = 2000, seed = 1, seconds = 60;
+  for (int i = 1; i < argument_count; i++) {
+    const char *argument = arguments[i];
+    if (sscanf(argument, "-runs=%llu", &runs) == 1 || sscanf(argument, "-seed=%llu", &seed) == 1 ||
+        sscanf(argument, "-max_total_time=%llu", &seconds) == 1 || argument[0] == '-')
+      continue;
+    corpus_add(&seeds, argument);
   }
-  for (size_t i = 0; i < count; i++) free(seeds[i].data);
-  printf("%lu runs, %zu seeds\n", runs, count);
-  return 0;
+  qsort(seeds.inputs, seeds.count, sizeof seeds.inputs[0], input_compare);
+  if (!seeds.count) seeds.inputs[seeds.count++] = (input){.data = NULL, .size = 0};
+
+  record crash;
+  if (!record_open(&crash, arguments[0])) {
+    fprintf(stderr, "%s: %s\n", crash.path, strerror(errno));
+    return 1;
+  }
+  int fine = 1;
+  for (size_t i = 0; i < seeds.count && fine; i++) fine = run_one(&crash, seeds.inputs[i].data, seeds.inputs[i].size);
+  uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
+  time_t end = time(NULL) + (time_t)seconds;
+  unsigned long long done = 0;
+  for (; done < runs && fine && time(NULL) < end; done++) {
+    const input *from = &seeds.inputs[random_next(&state) % seeds.count];
+    if (from->size) memcpy(buffer, from->data, from->size);
+    fine = run_one(&crash, buffer, mutate(buffer, from->size, &seeds, &state));
+  }
+  close(crash.fd);
+  unlink(crash.path);
+  for (size_t i = 0; i < seeds.count; i++) free(seeds.inputs[i].data);
+  printf("%zu inputs, %llu mutations, seed %llu\n", seeds.count, done, seed);
+  return fine ? 0 : 1;
 }

@@ -122,8 +122,9 @@ static void reference_rows(const problem *p, int64_t row, int64_t rows, int64_t 
       if (s->has_bias) v += (double)bias[group * s->bias_group_floats + n];
       v = reference_activation(segment->activation, v);
       if (segment->gated) v *= gate;
-      if (s->has_gated_bias) v += gate * (double)gated_bias[group * p->panels * 32 + n];
-      if (s->has_pass && dropped) v += gate * (double)pass[((int32_t *)p->pass_index.data)[r] * s->pass_ld + n];
+      bool passed = s->has_pass && dropped;
+      if (s->has_gated_bias && !passed) v += gate * (double)gated_bias[group * p->panels * 32 + n];
+      if (passed) v += gate * (double)pass[((int32_t *)p->pass_index.data)[r] * s->pass_ld + n];
       if (s->accumulate) v += (double)p->c_before[to * s->ldc + n];
       want[to * s->ldc + n] = v;
       bound[to * s->ldc + n] = 1e-6 * (size + 4);

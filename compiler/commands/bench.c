@@ -1,0 +1,192 @@
+/* hmoec bench: medians and ratios of one or two models, run in turns, beside the machine's ceilings from the same run. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "commands/ceilings.h"
+#include "commands/commands.h"
+#include "commands/model_cost.h"
+#include "interpreter/parameters.h"
+#include "ir/entry.h"
+
+#define MAX_RUNS 2000
+#define SECONDS_A_SIZE 1.0 /* per model */
+#define LEAST_RUNS 7
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+typedef struct subject {
+  const char *path;
+  hmoec_session session;
+  hmoe_model *model;
+  MlirModule folded;        /* a copy after the folding passes, for FLOPs */
+  int64_t input_columns, output_columns;
+  double seconds[MAX_RUNS];
+  size_t runs;
+} subject;
+
+static bool subject_open(subject *s, const char *path, const hmoec_options *options, hmoec_diagnostics *diagnostics) {
+  char temporary[] = "/tmp/hmoec-bench-XXXXXX";
+  const char *weights = options->weights;
+  s->path = path;
+  if (!hmoec_session_init(&s->session, diagnostics) || !hmoec_session_load(&s->session, options, path)) return false;
+  MlirOperation function = hmoec_entry_find(s->session.module, NULL);
+  if (hmoec_entry_input_count(function) != 1 || hmoec_entry_output_count(function) != 1)
+    return hmoec_error(diagnostics, (hmoec_location){.file = path}, "bench expects a model of one input and one output");
+  s->input_columns = hmoec_entry_input_shape(function, 0).dims[1];
+  s->output_columns = hmoec_entry_output_shape(function, 0).dims[1];
+  bool made = false, ok = true;
+  if (!weights) {
+    int fd = mkstemp(temporary);
+    if (fd < 0) return hmoec_machine_error(diagnostics, "cannot make a temporary file in /tmp");
+    close(fd);
+    made = true;
+    weights = temporary;
+    ok = hmoec_random_weights_write(s->session.module, (uint64_t)options->seed, weights, diagnostics);
+  }
+  hmoec_pass_options pass = options->pass;
+  ok = ok && hmoec_passes_run(s->session.module, "fold-duplicates", &pass, NULL, diagnostics);
+  if (ok) s->folded = mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(s->session.module)));
+  ok = ok && hmoec_session_plan(&s->session, options) && hmoec_session_jit(&s->session, options) && hmoec_session_open(&s->session, options, weights, options->cpu, &s->model);
+  if (made) unlink(temporary);
+  return ok;
+}
+
+static void subject_close(subject *s) {
+  hmoe_model_close(s->model);
+  if (!mlirModuleIsNull(s->folded)) mlirModuleDestroy(s->folded);
+  hmoec_session_deinit(&s->session);
+}
+
+static int compare_doubles(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static double median(const double *values, size_t count) {
+  double *sorted = malloc(count * sizeof *sorted), result;
+  if (!sorted) return values[count / 2];
+  memcpy(sorted, values, count * sizeof *sorted);
+  qsort(sorted, count, sizeof *sorted, compare_doubles);
+  result = count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
+  free(sorted);
+  return result;
+}
+
+static bool run_once(subject *s, int64_t tokens, const float *x, float *y, double *out_seconds, hmoec_diagnostics *diagnostics) {
+  const void *inputs[] = {x};
+  void *outputs[] = {y};
+  double begin = now();
+  hmoe_status status = hmoe_model_run(s->model, 1, &tokens, inputs, outputs);
+  *out_seconds = now() - begin;
+  return status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);
+}
+
+/* Runs all subjects in turns until each had its second. */
+static bool measure(subject *subjects, size_t count, int64_t tokens, const float *x, float *y, hmoec_diagnostics *diagnostics) {
+  double spent = 0, ignored;
+  for (size_t i = 0; i < count; i++) {
+    subjects[i].runs = 0;
+    for (int warm = 0; warm < 2; warm++)
+      if (!run_once(&subjects[i], tokens, x, y, &ignored, diagnostics)) return false;
+  }
+  for (size_t round = 0; round < MAX_RUNS && (round < LEAST_RUNS || spent < SECONDS_A_SIZE * (double)count); round++)
+    for (size_t i = 0; i < count; i++) {
+      if (!run_once(&subjects[i], tokens, x, y, &subjects[i].seconds[subjects[i].runs], diagnostics)) return false;
+      spent += subjects[i].seconds[subjects[i].runs++];
+    }
+  return true;
+}
+
+/* Median over the rounds of subject 1's time by subject 0's: above 1, the model is faster than the other. */
+static double paired_ratio(const subject *subjects) {
+  double ratios[MAX_RUNS];
+  for (size_t i = 0; i < subjects[0].runs; i++) ratios[i] = subjects[1].seconds[i] / subjects[0].seconds[i];
+  return median(ratios, subjects[0].runs);
+}
+
+static void report(const subject *subjects, size_t count, int64_t tokens, const hmoec_ceilings *ceilings, cJSON *list) {
+  cJSON *row = cJSON_CreateObject();
+  cJSON_AddNumberToObject(row, "tokens", (double)tokens);
+  cJSON *models = cJSON_AddArrayToObject(row, "models");
+  for (size_t i = 0; i < count; i++) {
+    double seconds = median(subjects[i].seconds, subjects[i].runs), gflops = 1e-9 * hmoec_model_flops(subjects[i].folded, tokens) / seconds;
+    printf("%8lld  %-24s %10.3f ms %12.0f tokens/s %9.1f GFLOP/s %5.1f %% of FMA", (long long)tokens, subjects[i].session.unit.name, 1e3 * seconds,
+           seconds > 0 ? (double)tokens / seconds : 0, gflops, ceilings->fma_gflops > 0 ? 100 * gflops / ceilings->fma_gflops : 0);
+    cJSON *model = cJSON_CreateObject();
+    cJSON_AddStringToObject(model, "model", subjects[i].session.unit.name);
+    cJSON_AddNumberToObject(model, "median_seconds", seconds);
+    cJSON_AddNumberToObject(model, "runs", (double)subjects[i].runs);
+    cJSON_AddNumberToObject(model, "gflops", gflops);
+    cJSON_AddItemToArray(models, model);
+    if (i == 0 && count == 2) {
+      double ratio = paired_ratio(subjects);
+      printf("   %.3fx the speed of %s", ratio, subjects[1].session.unit.name);
+      cJSON_AddNumberToObject(row, "speed_ratio", ratio);
+    }
+    putchar('\n');
+  }
+  fflush(stdout);
+  cJSON_AddItemToArray(list, row);
+}
+
+static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
+  static const int64_t default_tokens[] = {1, 8, 64, 512};
+  const int64_t *tokens = options->token_count ? options->tokens : default_tokens;
+  size_t token_count = options->token_count ? options->token_count : sizeof default_tokens / sizeof *default_tokens, count = options->versus ? 2 : 1;
+  subject *subjects = calloc(2, sizeof *subjects);
+  float *x = NULL, *y = NULL;
+  cJSON *root = cJSON_CreateObject();
+  bool ok = subjects ? true : hmoec_machine_error(diagnostics, "out of memory");
+  const char *paths[] = {options->model, options->versus};
+  for (size_t i = 0; ok && i < count; i++) ok = subject_open(&subjects[i], paths[i], options, diagnostics);
+  if (ok && count == 2 && (subjects[0].input_columns != subjects[1].input_columns || subjects[0].output_columns != subjects[1].output_columns))
+    ok = hmoec_error(diagnostics, (hmoec_location){.file = options->versus}, "expected inputs and outputs of the same width as %s", options->model);
+  if (!ok) goto done;
+
+  int64_t most = 1;
+  for (size_t i = 0; i < token_count; i++) most = tokens[i] > most ? tokens[i] : most;
+  size_t values = (size_t)most * (size_t)subjects[0].input_columns;
+  x = malloc(values * sizeof *x);
+  y = malloc((size_t)most * (size_t)subjects[0].output_columns * sizeof *y);
+  if (!x || !y) {
+    ok = hmoec_machine_error(diagnostics, "out of memory");
+    goto done;
+  }
+  hmoec_random_fill((uint64_t)options->seed, "input x", 1.0, values, x);
+  size_t threads = hmoe_model_threads(subjects[0].model);
+  hmoec_ceilings ceilings = hmoec_ceilings_measure(threads);
+  printf("%zu threads, %s code; ceilings measured now: %.1f GFLOP/s FMA, %.1f GB/s read from memory\n", threads, hmoe_model_cpu(subjects[0].model), ceilings.fma_gflops, ceilings.read_gbytes);
+  cJSON_AddNumberToObject(root, "threads", (double)threads);
+  cJSON_AddStringToObject(root, "cpu", hmoe_model_cpu(subjects[0].model));
+  cJSON_AddNumberToObject(root, "fma_gflops", ceilings.fma_gflops);
+  cJSON_AddNumberToObject(root, "read_gbytes", ceilings.read_gbytes);
+  cJSON *list = cJSON_AddArrayToObject(root, "sizes");
+  for (size_t i = 0; ok && i < token_count; i++) {
+    ok = measure(subjects, count, tokens[i], x, y, diagnostics);
+    if (ok) report(subjects, count, tokens[i], &ceilings, list);
+  }
+  if (ok && options->json) {
+    char *text = cJSON_Print(root);
+    ok = text ? hmoec_write_file(options->json, text, strlen(text), diagnostics) : hmoec_machine_error(diagnostics, "out of memory");
+    cJSON_free(text);
+  }
+done:
+  free(x);
+  free(y);
+  cJSON_Delete(root);
+  if (subjects)
+    for (size_t i = 0; i < 2; i++) subject_close(&subjects[i]);
+  free(subjects);
+  return ok;
+}
+
+static const char *const accepted[] = {"-D", "--weights", "--versus", "--tokens", "--json", "--seed", "--threads", "--cpu", "--strategy", "--table-budget", "--target", "--mcpu", "--dtype", "--tuning", NULL};
+const hmoec_command hmoec_command_bench = {"bench", "time a model, alone or against another", "MODEL [--versus OTHER] [--tokens 1,8,64,512] [--json FILE] [options]", accepted, run};

@@ -1,0 +1,19 @@
+/* FLOPs and bytes of hmoe ops, for explain and bench. */
+#ifndef HMOEC_COMMANDS_MODEL_COST_H
+#define HMOEC_COMMANDS_MODEL_COST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <mlir-c/IR.h>
+
+/* flops: products only, 2 a multiply-add. weight_bytes: operands known at open; moved_bytes: other operands and results; both as f32. */
+typedef struct hmoec_cost { double flops, weight_bytes, moved_bytes; } hmoec_cost;
+
+hmoec_cost hmoec_op_cost(MlirOperation op, int64_t tokens);
+/* Whether an op runs once at open (fold-parameters' mark). */
+bool hmoec_op_at_open(MlirOperation op);
+/* Of one run of a folded module. */
+double hmoec_model_flops(MlirModule module, int64_t tokens);
+
+#endif
