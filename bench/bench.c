@@ -5,7 +5,7 @@
  * One weights file serves all three. Each turn gives every contender the same inputs; the order of turns alternates, a pause before
  * each lets the threads of the last one go to sleep, and its first run is not counted. Inputs change from run to run, so that with few
  * tokens the experts change too and weights come from memory, as they do between the layers of a model. Times are medians. */
-#include "ceilings.h"
+#include "commands/ceilings.h"
 #include "hypermoe_layer.h"
 #include "moe_layer.h"
 #include "openblas_layer.h"
@@ -186,8 +186,8 @@ int main(int argument_count, char **arguments) {
   cJSON_AddNumberToObject(report, "d_model", (double)b.d_model);
   cJSON_AddNumberToObject(report, "d_ff", (double)openblas_layer_d_ff(b.openblas));
   cJSON_AddNumberToObject(report, "experts", (double)openblas_layer_experts(b.openblas));
-  cJSON_AddNumberToObject(report, "peak_gflops", ceiling_gflops(cpu, threads));
-  cJSON_AddNumberToObject(report, "peak_gigabytes_per_second", ceiling_gigabytes_per_second(threads));
+  cJSON_AddNumberToObject(report, "peak_gflops", hmoec_ceiling_gflops(cpu, threads));
+  cJSON_AddNumberToObject(report, "peak_gigabytes_per_second", hmoec_ceiling_gigabytes_per_second(threads));
   cJSON *rows = cJSON_AddArrayToObject(report, "rows");
   for (int i = 4; i < argument_count; i++)
     if (measure(&b, strtoul(arguments[i], NULL, 10), rows)) goto failed;

@@ -28,8 +28,8 @@ for model in moe-layer hypermoe-layer; do
 done
 build/bin/hmoec check models/hypermoe-layer.spec --tokens 8 --seed 1 --save-weights "$out/weights.safetensors"
 # shellcheck disable=SC2046 # words
-${CC:-cc} -std=gnu17 -O3 -D_GNU_SOURCE -Wall -Wextra -Iinclude -I"$out" -Ibench \
-  bench/bench.c bench/openblas_layer.c bench/ceilings.c "$out/moe_layer.o" "$out/hypermoe_layer.o" \
+${CC:-cc} -std=gnu17 -O3 -D_GNU_SOURCE -Wall -Wextra -Iinclude -I"$out" -Ibench -Icompiler \
+  bench/bench.c bench/openblas_layer.c compiler/commands/ceilings.c "$out/moe_layer.o" "$out/hypermoe_layer.o" \
   build/lib/libhmoert.a -lopenblas -lpthreadpool -lcjson -lxxhash -lpthread -lm -o "$out/bench"
 # shellcheck disable=SC2086 # a list of words
 "$out/bench" "$out/weights.safetensors" "$json" "$threads" $tokens

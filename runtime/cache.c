@@ -137,7 +137,8 @@ static void pin(hmoe_cache *cache, int32_t slot) {
   if (cache->slots[slot].pins++ == 0) list_remove(cache, slot);
 }
 
-void hmoe_cache_acquire(hmoe_cache *cache, const int32_t *sets, uint64_t count, int32_t *slots, int32_t *missing, uint64_t *out_missing) {
+void hmoe_cache_acquire(hmoe_cache *cache, const int32_t *sets, uint64_t count, int32_t *slots, int32_t *missing,
+                        uint64_t *out_missing) {
   pthread_mutex_lock(&cache->mutex);
   for (;;) {
     /* Hits that nobody pins leave the list too: what is left must hold the misses. */

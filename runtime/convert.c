@@ -55,11 +55,11 @@ static void read_bf16(const uint8_t *source, uint64_t stride, size_t count, floa
 
 const hmoe_dtype *hmoe_dtype_find(const char *name) {
   static const hmoe_dtype types[] = {
-      {"F32", 32, read_f32},  {"BF16", 16, read_bf16}, {"F16", 16, read_f16},   {"F64", 64, read_f64},   {"BOOL", 8, NULL},
-      {"U8", 8, NULL},        {"I8", 8, NULL},         {"U16", 16, NULL},       {"I16", 16, NULL},       {"U32", 32, NULL},
-      {"I32", 32, NULL},      {"U64", 64, NULL},       {"I64", 64, NULL},       {"F8_E4M3", 8, NULL},    {"F8_E5M2", 8, NULL},
-      {"F8_E8M0", 8, NULL},   {"F8_E4M3FNUZ", 8, NULL}, {"F8_E5M2FNUZ", 8, NULL}, {"F6_E2M3", 6, NULL}, {"F6_E3M2", 6, NULL},
-      {"F4", 4, NULL},        {"C64", 64, NULL},
+      {"F32", 32, read_f32}, {"BF16", 16, read_bf16},  {"F16", 16, read_f16},    {"F64", 64, read_f64}, {"BOOL", 8, NULL},
+      {"U8", 8, NULL},       {"I8", 8, NULL},          {"U16", 16, NULL},        {"I16", 16, NULL},     {"U32", 32, NULL},
+      {"I32", 32, NULL},     {"U64", 64, NULL},        {"I64", 64, NULL},        {"F8_E4M3", 8, NULL},  {"F8_E5M2", 8, NULL},
+      {"F8_E8M0", 8, NULL},  {"F8_E4M3FNUZ", 8, NULL}, {"F8_E5M2FNUZ", 8, NULL}, {"F6_E2M3", 6, NULL},  {"F6_E3M2", 6, NULL},
+      {"F4", 4, NULL},       {"C64", 64, NULL},
   };
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
     if (!strcmp(types[i].name, name)) return &types[i];

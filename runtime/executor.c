@@ -8,23 +8,6 @@
 #include <pthreadpool.h>
 #include <stdatomic.h>
 
-/* A thread sanitizer does not see how an executor that was built without it hands over work. */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define HMOE_SANITIZE_THREAD 1
-#endif
-#elif defined(__SANITIZE_THREAD__)
-#define HMOE_SANITIZE_THREAD 1
-#endif
-#ifdef HMOE_SANITIZE_THREAD
-#include <sanitizer/tsan_interface.h>
-#define see_handover(address) __tsan_acquire(address)
-#define mark_handover(address) __tsan_release(address)
-#else
-#define see_handover(address) (void)(address)
-#define mark_handover(address) (void)(address)
-#endif
-
 typedef struct running_job {
   _Alignas(64) _Atomic uint64_t next;
   _Alignas(64) _Atomic uint64_t finished;
@@ -33,7 +16,6 @@ typedef struct running_job {
 
 static void work(void *context, size_t worker) {
   running_job *running = context;
-  see_handover(running);
   uint64_t task = atomic_fetch_add_explicit(&running->next, 1, memory_order_acq_rel);
   const hmoe_job *job = running->job;
   uint8_t *scratch = job->scratch ? job->scratch + worker * job->scratch_stride : NULL;
@@ -76,7 +58,6 @@ hmoe_status hmoe_workers_run(const hmoe_workers *workers, const hmoe_job *job, b
   }
   running_job running = {.job = job};
   atomic_store_explicit(&running.next, 0, memory_order_release);
-  mark_handover(&running);
   if (workers->pool) {
     pthreadpool_parallelize_1d(workers->pool, work, &running, count, job->last ? PTHREADPOOL_FLAG_YIELD_WORKERS : 0);
     *spinning = !job->last;
@@ -89,5 +70,6 @@ hmoe_status hmoe_workers_run(const hmoe_workers *workers, const hmoe_job *job, b
 }
 
 void hmoe_workers_rest(const hmoe_workers *workers) {
-  if (workers->pool) pthreadpool_parallelize_1d(workers->pool, work_nothing, NULL, workers->threads, PTHREADPOOL_FLAG_YIELD_WORKERS);
+  if (workers->pool)
+    pthreadpool_parallelize_1d(workers->pool, work_nothing, NULL, workers->threads, PTHREADPOOL_FLAG_YIELD_WORKERS);
 }

@@ -15,7 +15,8 @@ typedef struct block_writer {
   uint64_t capacity, row_block;
 } block_writer;
 
-static hmoe_status bind_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, uint64_t row_block, block_writer *out) {
+static hmoe_status bind_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, uint64_t row_block,
+                               block_writer *out) {
   *out = (block_writer){.row_block = row_block};
   HMOE_TRY(hmoe_run_binding(run, step, binding, HMOE_WRITE, sizeof *out->header, &out->header));
   out->blocks = (hmoe_block *)(out->header + 1);
@@ -46,7 +47,8 @@ hmoe_status hmoe_step_group(hmoe_run *run, const hmoe_plan_step *step) {
   const uint64_t *args = hmoe_step_args(run, step);
   uint64_t experts = args[0], top_k = args[1], capacity = args[2];
   uint64_t rows = (uint64_t)hmoe_run_rows(run, step), row_bytes = rows * sizeof(int32_t);
-  if (rows > INT32_MAX) return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu rows to group", (unsigned long long)rows);
+  if (rows > INT32_MAX)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu rows to group", (unsigned long long)rows);
   const int32_t *indices;
   const float *gates;
   int32_t *row_token, *row_slot, *counters;
@@ -166,7 +168,8 @@ hmoe_status hmoe_step_group_sets(hmoe_run *run, const hmoe_plan_step *step) {
   const uint64_t *args = hmoe_step_args(run, step);
   uint64_t experts = args[0], top_k = args[1], mode = args[2];
   uint64_t tokens = (uint64_t)hmoe_run_rows(run, step), word = sizeof(int32_t);
-  if (tokens > INT32_MAX / 8) return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu tokens to group", (unsigned long long)tokens);
+  if (tokens > INT32_MAX / 8)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu tokens to group", (unsigned long long)tokens);
   bool each = mode == HMOE_SETS_TOKEN;
   const int32_t *indices;
   int32_t *row_token, *sets, *scratch;
@@ -174,8 +177,8 @@ hmoe_status hmoe_step_group_sets(hmoe_run *run, const hmoe_plan_step *step) {
   HMOE_TRY(hmoe_run_binding(run, step, 0, each ? HMOE_OPTIONAL : HMOE_READ, tokens * top_k * word, &indices));
   HMOE_TRY(bind_blocks(run, step, 1, args[3], &writer));
   HMOE_TRY(hmoe_run_binding(run, step, 2, HMOE_WRITE, tokens * word, &row_token));
-  HMOE_TRY(hmoe_run_binding(run, step, 3, mode == HMOE_SETS_DISTINCT ? HMOE_WRITE : HMOE_WRITE | HMOE_OPTIONAL, tokens * top_k * word,
-                            &sets));
+  HMOE_TRY(hmoe_run_binding(run, step, 3, mode == HMOE_SETS_DISTINCT ? HMOE_WRITE : HMOE_WRITE | HMOE_OPTIONAL,
+                            tokens * top_k * word, &sets));
   if (each) return group_each_token(run, step, &writer, indices, row_token, sets);
   HMOE_TRY(hmoe_run_binding(run, step, 4, HMOE_WRITE, (8 * tokens + 64) * word, &scratch));
 

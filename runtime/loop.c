@@ -13,7 +13,8 @@ static hmoe_status set_dims(hmoe_run *run, const hmoe_plan_step *step, uint32_t 
   for (uint32_t i = 0; i < run->entry->dims.count; i++) {
     if (run->dims[i].kind != kind) continue;
     if ((uint64_t)value > run->dims[i].factor)
-      return hmoe_step_fail(run, step, "chunk of %lld, dim %u holds %llu", (long long)value, i, (unsigned long long)run->dims[i].factor);
+      return hmoe_step_fail(run, step, "chunk of %lld, dim %u holds %llu", (long long)value, i,
+                            (unsigned long long)run->dims[i].factor);
     run->workspace->dims[i] = value;
   }
   return hmoe_run_derive_dims(run);
@@ -54,8 +55,8 @@ static hmoe_status bind_groups(const hmoe_run *run, const hmoe_plan_step *step, 
   loop->block_capacity = (hmoe_run_binding_bytes(run, step, 0) - sizeof *loop->blocks) / sizeof *loop->block;
   if (loop->blocks->count < 0 || (uint64_t)loop->blocks->count > loop->block_capacity || loop->blocks->groups < 0 ||
       loop->blocks->groups > loop->blocks->count)
-    return hmoe_step_fail(run, step, "%d blocks of %d groups in a buffer for %llu blocks", loop->blocks->count, loop->blocks->groups,
-                          (unsigned long long)loop->block_capacity);
+    return hmoe_step_fail(run, step, "%d blocks of %d groups in a buffer for %llu blocks", loop->blocks->count,
+                          loop->blocks->groups, (unsigned long long)loop->block_capacity);
   uint64_t set_bytes = hmoe_mul((uint64_t)loop->blocks->groups, hmoe_mul(loop->top_k, word));
   HMOE_TRY(hmoe_run_binding(run, step, 1, cached ? HMOE_READ : HMOE_OPTIONAL, set_bytes, &loop->sets));
   HMOE_TRY(hmoe_run_binding(run, step, 2, HMOE_WRITE | HMOE_OPTIONAL, hmoe_mul(chunk, loop->top_k * word), &loop->todo_sets));
@@ -72,7 +73,8 @@ static void add_todo(const group_loop *loop, uint64_t n, int32_t group, int32_t 
   if (loop->todo_sets)
     memcpy(loop->todo_sets + n * loop->top_k, loop->sets + (uint64_t)group * loop->top_k, loop->top_k * sizeof(int32_t));
   if (loop->todo_slot) loop->todo_slot[n] = slot;
-  if (loop->todo_token && first->row >= 0 && (uint64_t)first->row < loop->row_count) loop->todo_token[n] = loop->row_token[first->row];
+  if (loop->todo_token && first->row >= 0 && (uint64_t)first->row < loop->row_count)
+    loop->todo_token[n] = loop->row_token[first->row];
 }
 
 /* Blocks of groups [group, group + count), which are next in line from `block` on; -1 when the blocks are not in that order. */
@@ -85,8 +87,8 @@ static int32_t count_blocks(const group_loop *loop, int32_t block, int32_t group
 }
 
 /* One chunk: slots[i] becomes the group of the blocks of its i-th group; missing[0..missing_count) index the groups to generate. */
-static void prepare_chunk(const group_loop *loop, const int32_t *slots, const int32_t *missing, uint64_t missing_count, int32_t block,
-                          int32_t block_count, int32_t group) {
+static void prepare_chunk(const group_loop *loop, const int32_t *slots, const int32_t *missing, uint64_t missing_count,
+                          int32_t block, int32_t block_count, int32_t group) {
   uint64_t next = 0;
   for (int32_t i = 0, last = -1; i < block_count; i++) {
     hmoe_block *b = &loop->block[block + i];

@@ -27,22 +27,22 @@ static hmoe_status map_descriptor(hmoe_mapping *mapping, int fd) {
 hmoe_status hmoe_mapping_init(hmoe_mapping *mapping, const hmoe_weights *weights) {
   *mapping = (hmoe_mapping){.name = weights->path ? weights->path : "weights"};
   switch (weights->kind) {
-    case HMOE_WEIGHTS_PATH: {
-      if (!weights->path) return hmoe_fail(HMOE_INVALID_ARGUMENT, "weights.path is NULL");
-      int fd;
-      do fd = open(weights->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block the open */
-      while (fd < 0 && errno == EINTR);
-      if (fd < 0) return hmoe_fail(HMOE_IO_ERROR, "%s: %s", weights->path, strerror(errno));
-      hmoe_status status = map_descriptor(mapping, fd);
-      close(fd);
-      return status;
-    }
-    case HMOE_WEIGHTS_FD: return map_descriptor(mapping, weights->fd);
-    case HMOE_WEIGHTS_MEMORY:
-      if (!weights->data) return hmoe_fail(HMOE_INVALID_ARGUMENT, "weights.data is NULL");
-      mapping->data = weights->data;
-      mapping->size_bytes = weights->size_bytes;
-      return HMOE_OK;
+  case HMOE_WEIGHTS_PATH: {
+    if (!weights->path) return hmoe_fail(HMOE_INVALID_ARGUMENT, "weights.path is NULL");
+    int fd;
+    do fd = open(weights->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block the open */
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0) return hmoe_fail(HMOE_IO_ERROR, "%s: %s", weights->path, strerror(errno));
+    hmoe_status status = map_descriptor(mapping, fd);
+    close(fd);
+    return status;
+  }
+  case HMOE_WEIGHTS_FD: return map_descriptor(mapping, weights->fd);
+  case HMOE_WEIGHTS_MEMORY:
+    if (!weights->data) return hmoe_fail(HMOE_INVALID_ARGUMENT, "weights.data is NULL");
+    mapping->data = weights->data;
+    mapping->size_bytes = weights->size_bytes;
+    return HMOE_OK;
   }
   return hmoe_fail(HMOE_INVALID_ARGUMENT, "weights.kind: expected a path, a descriptor or memory, found %d", (int)weights->kind);
 }

@@ -25,7 +25,8 @@ static hmoe_status create_arena(hmoe_model *model) {
   model->owned_arena = memory;
   model->arena = memory;
   zero_job job = {memory, model->plan->weight_bytes};
-  hmoe_job zero = {.task = zero_chunk, .context = &job, .count = hmoe_round_up(job.size_bytes, ZERO_CHUNK) / ZERO_CHUNK, .last = true};
+  hmoe_job zero = {
+      .task = zero_chunk, .context = &job, .count = hmoe_round_up(job.size_bytes, ZERO_CHUNK) / ZERO_CHUNK, .last = true};
   bool spinning;
   return hmoe_workers_run(&model->workers, &zero, &spinning);
 }
@@ -75,7 +76,8 @@ static hmoe_status create_caches(hmoe_model *model) {
 
 static hmoe_status check_kernels(const hmoe_model *model) {
   for (uint32_t i = 0; i < model->object->kernel_count; i++)
-    if (!model->kernels[i]) return hmoe_fail(HMOE_INCOMPATIBLE, "the object's kernel %u has no %s version", i, hmoe_cpu_name(model->cpu));
+    if (!model->kernels[i])
+      return hmoe_fail(HMOE_INCOMPATIBLE, "the object's kernel %u has no %s version", i, hmoe_cpu_name(model->cpu));
   return HMOE_OK;
 }
 
@@ -102,7 +104,8 @@ hmoe_status hmoe_model_open(const hmoe_model_object *object, const hmoe_weights 
   void *memory = NULL;
   HMOE_TRY(hmoe_allocate(&allocator, sizeof(hmoe_model), "a model", &memory));
   hmoe_model *model = memory;
-  *model = (hmoe_model){.self_bytes = sizeof *model, .allocator = allocator, .object = object, .plan = object->plan, .limits = limits};
+  *model =
+      (hmoe_model){.self_bytes = sizeof *model, .allocator = allocator, .object = object, .plan = object->plan, .limits = limits};
   model->entries = HMOE_PLAN_ARRAY(model->plan, model->plan->entries, hmoe_plan_entry);
   model->debug_run = hmoe_debug_enabled("run");
   pthread_mutex_init(&model->mutex, NULL);

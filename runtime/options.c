@@ -14,7 +14,8 @@ hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_opt
 
   size_t size = options->struct_size;
   if (size < sizeof options->struct_size || size > 65536)
-    return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.struct_size: expected sizeof(hmoe_options) = %zu, found %zu", sizeof *options, size);
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.struct_size: expected sizeof(hmoe_options) = %zu, found %zu", sizeof *options,
+                     size);
   const uint8_t *bytes = (const uint8_t *)options;
   for (size_t i = sizeof *options; i < size; i++)
     if (bytes[i])
@@ -30,8 +31,8 @@ hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_opt
     return hmoe_fail(HMOE_UNSUPPORTED, "options.device: expected \"cpu\", found \"%s\"", out_options->device);
   const hmoe_executor *executor = out_options->executor;
   if (executor && (!executor->parallel_for || executor->threads < 1 || executor->threads > THREADS_MAX))
-    return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.executor: expected parallel_for and 1 to %d threads, found %s and %zu", THREADS_MAX,
-                     executor->parallel_for ? "a function" : "NULL", executor->threads);
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.executor: expected parallel_for and 1 to %d threads, found %s and %zu",
+                     THREADS_MAX, executor->parallel_for ? "a function" : "NULL", executor->threads);
   const hmoe_allocator *allocator = out_options->allocator;
   if (allocator && (!allocator->allocate || !allocator->release))
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.allocator: allocate and release must both be set");

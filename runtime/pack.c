@@ -101,8 +101,7 @@ static void pack_panel(void *context, uint64_t task, void *scratch) {
 
 static pack_job read_args(const hmoe_run *run, const hmoe_plan_step *step, bool matrix) {
   const uint64_t *args = hmoe_step_args(run, step);
-  pack_job job = {
-                  .columns = args[1],
+  pack_job job = {.columns = args[1],
                   .q_count = args[2],
                   .col_count = args[3],
                   .col_stride = args[4],
@@ -130,7 +129,8 @@ hmoe_status hmoe_step_pack(hmoe_run *run, const hmoe_plan_step *step) {
   pack_job job = read_args(run, step, true);
   uint64_t panels = job.columns / HMOE_PANEL;
   if (job.columns % HMOE_PANEL || job.q_count < 1 || panels % job.q_count || job.dst_group_bytes % sizeof(float))
-    return hmoe_step_fail(run, step, "%llu columns in %llu permutations", (unsigned long long)job.columns, (unsigned long long)job.q_count);
+    return hmoe_step_fail(run, step, "%llu columns in %llu permutations", (unsigned long long)job.columns,
+                          (unsigned long long)job.q_count);
   uint64_t last_row = hmoe_add(job.first_depth, hmoe_add(last_of(job.outer, job.outer_pitch), job.inner ? job.inner - 1 : 0));
   if (panels == 0 || job.groups == 0 || job.outer == 0 || job.inner == 0) return HMOE_OK;
   if ((job.groups > 1 && !job.dst_group_bytes) || (job.outer > 1 && job.outer_pitch < job.inner))
@@ -158,7 +158,8 @@ static void pack_vector_group(void *context, uint64_t group, void *scratch) {
     uint64_t panel = o / HMOE_PANEL, q = job->q_count == 1 ? 0 : panel % job->q_count;
     uint64_t col = job->q_count == 1 ? 0 : panel / job->q_count * HMOE_PANEL;
     uint64_t valid = col < job->col_count ? hmoe_min(run_columns, job->col_count - col) : 0;
-    if (valid) dtype->read(source + (q * job->q_stride + col * job->col_stride) * element_bytes, job->col_stride, valid, out + o, 1);
+    if (valid)
+      dtype->read(source + (q * job->q_stride + col * job->col_stride) * element_bytes, job->col_stride, valid, out + o, 1);
     memset(out + o + valid, 0, (run_columns - valid) * sizeof *out);
   }
 }
@@ -166,7 +167,8 @@ static void pack_vector_group(void *context, uint64_t group, void *scratch) {
 hmoe_status hmoe_step_pack_vector(hmoe_run *run, const hmoe_plan_step *step) {
   pack_job job = read_args(run, step, false);
   if (job.q_count < 1 || (job.q_count > 1 && job.columns % (job.q_count * HMOE_PANEL)) || job.dst_group_bytes % sizeof(float))
-    return hmoe_step_fail(run, step, "%llu columns in %llu permutations", (unsigned long long)job.columns, (unsigned long long)job.q_count);
+    return hmoe_step_fail(run, step, "%llu columns in %llu permutations", (unsigned long long)job.columns,
+                          (unsigned long long)job.q_count);
   if (job.columns == 0 || job.groups == 0) return HMOE_OK;
   if (job.groups > 1 && !job.dst_group_bytes) return hmoe_step_fail(run, step, "groups would overwrite each other");
   HMOE_TRY(bind_source(run, step, &job));

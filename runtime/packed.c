@@ -58,8 +58,9 @@ hmoe_status hmoe_packed_open(const hmoe_mapping *mapping, const hmoe_plan *plan,
   if (strcmp(header.name, name) != 0)
     return hmoe_fail(HMOE_INCOMPATIBLE, "%s: packed for model '%s', this is '%s'", file, header.name, name);
   if (header.layout != plan->layout)
-    return hmoe_fail(HMOE_INCOMPATIBLE, "%s: packed for another model, schedule or compiler (stamp %016llx, expected %016llx): pack it again",
-                     file, (unsigned long long)header.layout, (unsigned long long)plan->layout);
+    return hmoe_fail(HMOE_INCOMPATIBLE,
+                     "%s: packed for another model, schedule or compiler (stamp %016llx, expected %016llx): pack it again", file,
+                     (unsigned long long)header.layout, (unsigned long long)plan->layout);
   if (header.weight_bytes != plan->weight_bytes)
     return hmoe_fail(HMOE_INCOMPATIBLE, "%s: expected %llu bytes of weights, found %llu: pack it again", file,
                      (unsigned long long)plan->weight_bytes, (unsigned long long)header.weight_bytes);

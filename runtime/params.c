@@ -35,7 +35,8 @@ static hmoe_status check_tensor(const hmoe_safetensors *file, const hmoe_plan_pa
     char expected[128], found[256];
     format_shape(param->rank, param->shape, expected, sizeof expected);
     format_shape(tensor->rank, tensor->shape, found, sizeof found);
-    return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: tensor '%s': expected shape %s, found %s", file->name, tensor->name, expected, found);
+    return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: tensor '%s': expected shape %s, found %s", file->name, tensor->name, expected,
+                     found);
   }
   if (!tensor->dtype->read)
     return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: tensor '%s': expected F32, F16, BF16 or F64, found %s", file->name, tensor->name,
@@ -67,7 +68,8 @@ static hmoe_status resolve(hmoe_params *params, const hmoe_plan *plan, const hmo
 
 hmoe_status hmoe_params_init(hmoe_params *params, const hmoe_plan *plan, const hmoe_safetensors *file,
                              const hmoe_allocator *allocator) {
-  *params = (hmoe_params){.allocator = allocator, .list = HMOE_PLAN_ARRAY(plan, plan->params, hmoe_plan_param), .count = plan->params.count};
+  *params = (hmoe_params){
+      .allocator = allocator, .list = HMOE_PLAN_ARRAY(plan, plan->params, hmoe_plan_param), .count = plan->params.count};
   void *memory = NULL;
   hmoe_status status = hmoe_allocate(allocator, params->count * sizeof *params->first, "the parameters", &memory);
   params->first = memory;
@@ -98,7 +100,8 @@ void hmoe_params_note_surplus(const hmoe_safetensors *file, const hmoe_options *
   size_t used = 0, surplus = 0;
   for (size_t i = 0; i < file->count; i++) surplus += !file->tensors[i].used;
   if (!surplus) return;
-  used += (size_t)snprintf(text, sizeof text, "%.300s: %zu tensor%s not used:", file->name, surplus, surplus == 1 ? " is" : "s are");
+  used +=
+      (size_t)snprintf(text, sizeof text, "%.300s: %zu tensor%s not used:", file->name, surplus, surplus == 1 ? " is" : "s are");
   size_t named = 0;
   for (size_t i = 0; i < file->count && named < NAMED; i++) {
     if (file->tensors[i].used) continue;

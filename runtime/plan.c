@@ -11,7 +11,7 @@
 typedef struct step_rule {
   const char *name;
   uint32_t bindings, args;
-  bool rows;     /* rows_dim is required */
+  bool rows; /* rows_dim is required */
   bool parallel; /* has work for the pool */
 } step_rule;
 
@@ -42,8 +42,8 @@ typedef struct checker {
 static hmoe_status check_span(const checker *check, hmoe_plan_span span, size_t element_bytes, const char *what) {
   uint64_t end = (uint64_t)span.offset + (uint64_t)span.count * element_bytes;
   if (end > check->plan->bytes || (element_bytes > 1 && span.count && span.offset % 8 != 0))
-    return BAD("entry %u: %s: span [%u, +%u x %zu] leaves the plan of %llu bytes or is not aligned", check->entry_index, what, span.offset,
-               span.count, element_bytes, (unsigned long long)check->plan->bytes);
+    return BAD("entry %u: %s: span [%u, +%u x %zu] leaves the plan of %llu bytes or is not aligned", check->entry_index, what,
+               span.offset, span.count, element_bytes, (unsigned long long)check->plan->bytes);
   return HMOE_OK;
 }
 
@@ -76,7 +76,8 @@ static hmoe_status check_dims(checker *check) {
     }
     if ((dim->kind == HMOE_DIM_SCALE || dim->kind == HMOE_DIM_MIN) && dim->source >= i)
       return BAD("entry %u: dim %u: source %u is not an earlier dim", check->entry_index, i, dim->source);
-    if (dim->kind != HMOE_DIM_INPUT && dim->factor > INT64_MAX) return BAD("entry %u: dim %u: the factor overflows", check->entry_index, i);
+    if (dim->kind != HMOE_DIM_INPUT && dim->factor > INT64_MAX)
+      return BAD("entry %u: dim %u: the factor overflows", check->entry_index, i);
   }
   return HMOE_OK;
 }
@@ -99,24 +100,25 @@ static hmoe_status check_buffer(const checker *check, uint32_t index, const hmoe
   uint64_t limit = UINT64_MAX - 1; /* of offset + bytes; a saturated sum exceeds every limit */
   bool good = buffer->dim == HMOE_NONE || buffer->dim < entry->dims.count;
   switch (buffer->kind) {
-    case HMOE_BUFFER_INPUT: good = good && !opening && buffer->index < entry->inputs.count; break;
-    case HMOE_BUFFER_OUTPUT: good = good && !opening && buffer->index < entry->outputs.count; break;
-    case HMOE_BUFFER_WEIGHT: limit = plan->weight_bytes; break;
-    case HMOE_BUFFER_WORKSPACE: good = good && buffer->index < entry->slots; break;
-    case HMOE_BUFFER_CACHE:
-      good = good && buffer->index < plan->caches.count;
-      if (good) limit = HMOE_PLAN_ARRAY(plan, plan->caches, hmoe_plan_cache)[buffer->index].bytes;
-      break;
-    case HMOE_BUFFER_PARAM: good = good && opening && buffer->index < plan->params.count; break;
-    default: good = false;
+  case HMOE_BUFFER_INPUT: good = good && !opening && buffer->index < entry->inputs.count; break;
+  case HMOE_BUFFER_OUTPUT: good = good && !opening && buffer->index < entry->outputs.count; break;
+  case HMOE_BUFFER_WEIGHT: limit = plan->weight_bytes; break;
+  case HMOE_BUFFER_WORKSPACE: good = good && buffer->index < entry->slots; break;
+  case HMOE_BUFFER_CACHE:
+    good = good && buffer->index < plan->caches.count;
+    if (good) limit = HMOE_PLAN_ARRAY(plan, plan->caches, hmoe_plan_cache)[buffer->index].bytes;
+    break;
+  case HMOE_BUFFER_PARAM: good = good && opening && buffer->index < plan->params.count; break;
+  default: good = false;
   }
   if (!good)
-    return BAD("entry %u: buffer %u (kind %u, index %u, dim %u) names something that is not there", check->entry_index, index, buffer->kind,
-               buffer->index, buffer->dim);
+    return BAD("entry %u: buffer %u (kind %u, index %u, dim %u) names something that is not there", check->entry_index, index,
+               buffer->kind, buffer->index, buffer->dim);
   bool in_arena = buffer->kind == HMOE_BUFFER_WEIGHT || buffer->kind == HMOE_BUFFER_CACHE;
   uint64_t end = hmoe_add(buffer->fixed_bytes, in_arena ? buffer->offset : 0);
   if (end > limit)
-    return BAD("entry %u: buffer %u ends at %llu of %llu bytes", check->entry_index, index, (unsigned long long)end, (unsigned long long)limit);
+    return BAD("entry %u: buffer %u ends at %llu of %llu bytes", check->entry_index, index, (unsigned long long)end,
+               (unsigned long long)limit);
   if (in_arena && buffer->offset % sizeof(float)) return BAD("entry %u: buffer %u is not aligned", check->entry_index, index);
   if (in_arena && buffer->dim != HMOE_NONE)
     return BAD("entry %u: buffer %u: weights and caches have fixed sizes", check->entry_index, index);
@@ -133,7 +135,8 @@ static hmoe_status check_top_k(const checker *check, uint64_t experts, uint64_t 
 static hmoe_status check_kernel(const checker *check, const hmoe_plan_step *step, const uint64_t *args, uint32_t arg_count) {
   uint64_t grid = args[0];
   if (step->kernel >= check->object->kernel_count)
-    return BAD("entry %u step %u: kernel %u of %u", check->entry_index, check->step_index, step->kernel, check->object->kernel_count);
+    return BAD("entry %u step %u: kernel %u of %u", check->entry_index, check->step_index, step->kernel,
+               check->object->kernel_count);
   bool good = grid <= HMOE_GRID_BLOCKS && args[1] >= 1 && args[1] <= INT32_MAX && args[2] <= INT32_MAX;
   if (grid == HMOE_GRID_BLOCKS) good = good && arg_count >= 4 && args[3] < step->bindings.count;
   else good = good && step->rows_dim != HMOE_NONE;
@@ -153,16 +156,17 @@ static hmoe_status check_loop(const checker *check, const hmoe_plan_step *step, 
   } else {
     if (step->bindings.count < 6 || arg_count < (kind == HMOE_LOOP_CACHED ? 6u : 4u))
       return BAD("entry %u step %u: loop: too few bindings or args", check->entry_index, index);
-    if (args[3] > HMOE_TOP_K_MAX) return BAD("entry %u step %u: loop: top_k %llu", check->entry_index, index, (unsigned long long)args[3]);
+    if (args[3] > HMOE_TOP_K_MAX)
+      return BAD("entry %u step %u: loop: top_k %llu", check->entry_index, index, (unsigned long long)args[3]);
   }
   if (kind == HMOE_LOOP_CACHED) {
     if (args[5] >= check->plan->caches.count || args[4] > body)
-      return BAD("entry %u step %u: loop: cache %llu, %llu generating steps", check->entry_index, index, (unsigned long long)args[5],
-                 (unsigned long long)args[4]);
+      return BAD("entry %u step %u: loop: cache %llu, %llu generating steps", check->entry_index, index,
+                 (unsigned long long)args[5], (unsigned long long)args[4]);
     const hmoe_plan_cache *cache = &HMOE_PLAN_ARRAY(check->plan, check->plan->caches, hmoe_plan_cache)[args[5]];
     if (chunk > cache->slots || args[3] != cache->top_k)
-      return BAD("entry %u step %u: loop: chunks of %llu sets of %llu, the cache has %llu slots for sets of %u", check->entry_index, index,
-                 (unsigned long long)chunk, (unsigned long long)args[3], (unsigned long long)cache->slots, cache->top_k);
+      return BAD("entry %u step %u: loop: chunks of %llu sets of %llu, the cache has %llu slots for sets of %u", check->entry_index,
+                 index, (unsigned long long)chunk, (unsigned long long)args[3], (unsigned long long)cache->slots, cache->top_k);
   }
   const hmoe_plan_step *steps = HMOE_PLAN_ARRAY(check->plan, check->entry->steps, hmoe_plan_step);
   for (uint32_t inner = index + 1; inner <= index + body; inner++) {
@@ -170,7 +174,8 @@ static hmoe_status check_loop(const checker *check, const hmoe_plan_step *step, 
     const uint64_t *inner_args = HMOE_PLAN_ARRAY(check->plan, steps[inner].args, uint64_t);
     /* The spans of later steps are not checked yet. */
     HMOE_TRY(check_span(check, steps[inner].args, sizeof(uint64_t), "args"));
-    if (kind != HMOE_LOOP_ROWS || steps[inner].args.count < 3 || inner_args[1] == HMOE_LOOP_ROWS || inner_args[0] > index + body - inner)
+    if (kind != HMOE_LOOP_ROWS || steps[inner].args.count < 3 || inner_args[1] == HMOE_LOOP_ROWS ||
+        inner_args[0] > index + body - inner)
       return BAD("entry %u step %u: only a loop over groups may stand, whole, inside a loop over rows", check->entry_index, inner);
   }
   return HMOE_OK;
@@ -183,8 +188,8 @@ static hmoe_status check_step(const checker *check, const hmoe_plan_step *step, 
   HMOE_TRY(check_span(check, step->bindings, sizeof(hmoe_plan_binding), "bindings"));
   HMOE_TRY(check_span(check, step->args, sizeof(uint64_t), "args"));
   if (step->bindings.count < rule->bindings || step->args.count < rule->args || (rule->rows && step->rows_dim == HMOE_NONE))
-    return BAD("entry %u step %u (%s): expected %u bindings and %u args at least, found %u and %u", entry, index, rule->name, rule->bindings,
-               rule->args, step->bindings.count, step->args.count);
+    return BAD("entry %u step %u (%s): expected %u bindings and %u args at least, found %u and %u", entry, index, rule->name,
+               rule->bindings, rule->args, step->bindings.count, step->args.count);
   if (step->rows_dim != HMOE_NONE && step->rows_dim >= check->entry->dims.count)
     return BAD("entry %u step %u (%s): dim %u of %u", entry, index, rule->name, step->rows_dim, check->entry->dims.count);
   const hmoe_plan_binding *bindings = HMOE_PLAN_ARRAY(check->plan, step->bindings, hmoe_plan_binding);
@@ -199,33 +204,36 @@ static hmoe_status check_step(const checker *check, const hmoe_plan_step *step, 
 
   const uint64_t *args = HMOE_PLAN_ARRAY(check->plan, step->args, uint64_t);
   switch (step->kind) {
-    case HMOE_STEP_KERNEL: return check_kernel(check, step, args, step->args.count);
-    case HMOE_STEP_LOOP:
-      HMOE_TRY(check_loop(check, step, args, step->args.count));
-      if (args[1] != HMOE_LOOP_ROWS) limits->loop_groups = hmoe_max(limits->loop_groups, args[2]);
-      return HMOE_OK;
-    case HMOE_STEP_GROUP:
-    case HMOE_STEP_GROUP_SETS:
-      HMOE_TRY(check_top_k(check, args[0], args[1]));
-      if (args[3] < 1 || args[3] > INT32_MAX) return BAD("entry %u step %u (%s): row block %llu", entry, index, rule->name, (unsigned long long)args[3]);
-      if (step->kind == HMOE_STEP_GROUP_SETS &&
-          (args[2] > HMOE_SETS_TOKEN || (args[2] == HMOE_SETS_RANK && hmoe_binomial(args[0], args[1]) > INT32_MAX)))
-        return BAD("entry %u step %u (%s): mode %llu", entry, index, rule->name, (unsigned long long)args[2]);
-      return HMOE_OK;
-    case HMOE_STEP_SELECTIONS:
-      HMOE_TRY(check_top_k(check, args[0], args[1]));
-      if (args[2] != hmoe_binomial(args[0], args[1])) return BAD("entry %u step %u (%s): %llu sets", entry, index, rule->name, (unsigned long long)args[2]);
-      return HMOE_OK;
-    case HMOE_STEP_PACK:
-    case HMOE_STEP_PACK_VECTOR:
-      if (args[0] != HMOE_NONE ? entry != 0 || args[0] >= check->plan->params.count : step->bindings.count < 2)
-        return BAD("entry %u step %u (%s): no source", entry, index, rule->name);
-      return HMOE_OK;
-    case HMOE_STEP_WEIGHT_EMBEDDING:
-      for (int i = 0; i < 6; i++)
-        if (entry != 0 || args[i] >= check->plan->params.count) return BAD("entry %u step %u (%s): param %d", entry, index, rule->name, i);
-      return HMOE_OK;
-    default: return HMOE_OK;
+  case HMOE_STEP_KERNEL: return check_kernel(check, step, args, step->args.count);
+  case HMOE_STEP_LOOP:
+    HMOE_TRY(check_loop(check, step, args, step->args.count));
+    if (args[1] != HMOE_LOOP_ROWS) limits->loop_groups = hmoe_max(limits->loop_groups, args[2]);
+    return HMOE_OK;
+  case HMOE_STEP_GROUP:
+  case HMOE_STEP_GROUP_SETS:
+    HMOE_TRY(check_top_k(check, args[0], args[1]));
+    if (args[3] < 1 || args[3] > INT32_MAX)
+      return BAD("entry %u step %u (%s): row block %llu", entry, index, rule->name, (unsigned long long)args[3]);
+    if (step->kind == HMOE_STEP_GROUP_SETS &&
+        (args[2] > HMOE_SETS_TOKEN || (args[2] == HMOE_SETS_RANK && hmoe_binomial(args[0], args[1]) > INT32_MAX)))
+      return BAD("entry %u step %u (%s): mode %llu", entry, index, rule->name, (unsigned long long)args[2]);
+    return HMOE_OK;
+  case HMOE_STEP_SELECTIONS:
+    HMOE_TRY(check_top_k(check, args[0], args[1]));
+    if (args[2] != hmoe_binomial(args[0], args[1]))
+      return BAD("entry %u step %u (%s): %llu sets", entry, index, rule->name, (unsigned long long)args[2]);
+    return HMOE_OK;
+  case HMOE_STEP_PACK:
+  case HMOE_STEP_PACK_VECTOR:
+    if (args[0] != HMOE_NONE ? entry != 0 || args[0] >= check->plan->params.count : step->bindings.count < 2)
+      return BAD("entry %u step %u (%s): no source", entry, index, rule->name);
+    return HMOE_OK;
+  case HMOE_STEP_WEIGHT_EMBEDDING:
+    for (int i = 0; i < 6; i++)
+      if (entry != 0 || args[i] >= check->plan->params.count)
+        return BAD("entry %u step %u (%s): param %d", entry, index, rule->name, i);
+    return HMOE_OK;
+  default: return HMOE_OK;
   }
 }
 
@@ -237,7 +245,8 @@ static hmoe_status check_entry(checker *check, hmoe_plan_limits *limits) {
   HMOE_TRY(check_tensors(check, entry->outputs, "output"));
   HMOE_TRY(check_span(check, entry->buffers, sizeof(hmoe_plan_buffer), "buffers"));
   HMOE_TRY(check_span(check, entry->steps, sizeof(hmoe_plan_step), "steps"));
-  if (entry->slots > entry->buffers.count) return BAD("entry %u: %u slots for %u buffers", check->entry_index, entry->slots, entry->buffers.count);
+  if (entry->slots > entry->buffers.count)
+    return BAD("entry %u: %u slots for %u buffers", check->entry_index, entry->slots, entry->buffers.count);
   HMOE_TRY(check_dims(check));
   const hmoe_plan_buffer *buffers = HMOE_PLAN_ARRAY(check->plan, entry->buffers, hmoe_plan_buffer);
   for (uint32_t i = 0; i < entry->buffers.count; i++) HMOE_TRY(check_buffer(check, i, &buffers[i]));

@@ -163,7 +163,8 @@ hmoe_status hmoe_run_open_entry(hmoe_model *model, const hmoe_params *params) {
   status = hmoe_run_begin(&run, NULL);
   if (status == HMOE_OK) status = hmoe_run_place_slots(&run);
   for (; status == HMOE_OK && loaded < run.entry->buffers.count; loaded++)
-    if (run.buffers[loaded].kind == HMOE_BUFFER_PARAM) status = load_param(&run, &run.buffers[loaded], &run.workspace->buffers[loaded]);
+    if (run.buffers[loaded].kind == HMOE_BUFFER_PARAM)
+      status = load_param(&run, &run.buffers[loaded], &run.workspace->buffers[loaded]);
   if (status == HMOE_OK) status = run_all_steps(&run);
   for (uint32_t i = 0; i < loaded; i++)
     if (run.buffers[i].kind == HMOE_BUFFER_PARAM)
@@ -216,7 +217,8 @@ static hmoe_status place_tensors(hmoe_run *run, const void *const *inputs, void 
   return HMOE_OK;
 }
 
-hmoe_status hmoe_model_run(hmoe_model *model, uint32_t entry, const int64_t *dims, const void *const *inputs, void *const *outputs) {
+hmoe_status hmoe_model_run(hmoe_model *model, uint32_t entry, const int64_t *dims, const void *const *inputs,
+                           void *const *outputs) {
   if (!model) return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: the model is NULL");
   if (entry == 0 || entry >= model->plan->entries.count)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: expected an entry from 1 to %u, found %u", model->plan->entries.count - 1, entry);

@@ -20,10 +20,10 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#define HMOE_TRY(expression)                     \
-  do {                                           \
-    hmoe_status try_status_ = (expression);      \
-    if (try_status_ != HMOE_OK) return try_status_; \
+#define HMOE_TRY(expression)                                                                                                       \
+  do {                                                                                                                             \
+    hmoe_status try_status_ = (expression);                                                                                        \
+    if (try_status_ != HMOE_OK) return try_status_;                                                                                \
   } while (0)
 
 enum { HMOE_ALIGNMENT = 64 };
@@ -158,7 +158,8 @@ typedef struct hmoe_safetensors {
   size_t count, capacity;
 } hmoe_safetensors;
 
-HMOE_MUST_USE hmoe_status hmoe_safetensors_init(hmoe_safetensors *file, const hmoe_mapping *mapping, const hmoe_allocator *allocator);
+HMOE_MUST_USE hmoe_status hmoe_safetensors_init(hmoe_safetensors *file, const hmoe_mapping *mapping,
+                                                const hmoe_allocator *allocator);
 void hmoe_safetensors_deinit(hmoe_safetensors *file);
 /* NULL when there is none of that name. */
 hmoe_tensor *hmoe_safetensors_find(const hmoe_safetensors *file, const char *name);
@@ -216,7 +217,8 @@ uint8_t *hmoe_cache_arena(hmoe_cache *cache);
 /* Pins a slot for each of `count` distinct sets ([count][top_k]), waiting until that is possible; returns with the cache locked.
  * slots[i] is the slot of set i; missing[0..*out_missing) are the sets whose slot the caller must now fill. The caller holds no
  * other pins. Requires count <= slots of the cache. */
-void hmoe_cache_acquire(hmoe_cache *cache, const int32_t *sets, uint64_t count, int32_t *slots, int32_t *missing, uint64_t *out_missing);
+void hmoe_cache_acquire(hmoe_cache *cache, const int32_t *sets, uint64_t count, int32_t *slots, int32_t *missing,
+                        uint64_t *out_missing);
 /* Ends the generation and unlocks. ok false: the missing sets were not filled and are forgotten. */
 void hmoe_cache_publish(hmoe_cache *cache, const int32_t *slots, const int32_t *missing, uint64_t missing_count, bool ok);
 /* Unpins. */
@@ -224,7 +226,10 @@ void hmoe_cache_release(hmoe_cache *cache, const int32_t *slots, uint64_t count)
 
 /* ---- workspace.c ---- */
 
-typedef struct hmoe_memory { uint8_t *data; uint64_t size_bytes; } hmoe_memory;
+typedef struct hmoe_memory {
+  uint8_t *data;
+  uint64_t size_bytes;
+} hmoe_memory;
 
 /* What one run needs for itself; kept in the model between runs and used by one run at a time. */
 typedef struct hmoe_workspace {
@@ -275,13 +280,14 @@ HMOE_MUST_USE hmoe_status hmoe_run_steps(hmoe_run *run, uint32_t first, uint32_t
 /* Runs entry 0. */
 HMOE_MUST_USE hmoe_status hmoe_run_open_entry(struct hmoe_model *model, const hmoe_params *params);
 /* Runs tasks on the model's workers. */
-HMOE_MUST_USE hmoe_status hmoe_run_parallel(hmoe_run *run, const hmoe_plan_step *step, uint64_t count, hmoe_task_fn task, void *context);
+HMOE_MUST_USE hmoe_status hmoe_run_parallel(hmoe_run *run, const hmoe_plan_step *step, uint64_t count, hmoe_task_fn task,
+                                            void *context);
 
 static inline const uint64_t *hmoe_step_args(const hmoe_run *run, const hmoe_plan_step *step);
 /* Address of a binding of at least `bytes` bytes. A write to a buffer that this entry may not write is refused. */
 enum { HMOE_READ = 0, HMOE_WRITE = 1, HMOE_OPTIONAL = 2 };
-HMOE_MUST_USE hmoe_status hmoe_run_binding(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, int access, uint64_t bytes,
-                                           void *out_pointer);
+HMOE_MUST_USE hmoe_status hmoe_run_binding(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, int access,
+                                           uint64_t bytes, void *out_pointer);
 /* Bytes of a binding from its address on; 0 for HMOE_NONE. */
 uint64_t hmoe_run_binding_bytes(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding);
 /* Addresses of all bindings, in workspace->pointers. */
@@ -289,7 +295,8 @@ HMOE_MUST_USE hmoe_status hmoe_run_bind_all(hmoe_run *run, const hmoe_plan_step 
 /* Value of rows_dim; 0 for HMOE_NONE. */
 int64_t hmoe_run_rows(const hmoe_run *run, const hmoe_plan_step *step);
 /* HMOE_INCOMPATIBLE with entry and step named. */
-__attribute__((format(printf, 3, 4))) hmoe_status hmoe_step_fail(const hmoe_run *run, const hmoe_plan_step *step, const char *format, ...);
+__attribute__((format(printf, 3, 4))) hmoe_status hmoe_step_fail(const hmoe_run *run, const hmoe_plan_step *step,
+                                                                 const char *format, ...);
 
 /* Steps, one function each. */
 hmoe_status hmoe_step_kernel(hmoe_run *run, const hmoe_plan_step *step);

@@ -74,7 +74,8 @@ static hmoe_status read_tensor(const char *file, const cJSON *item, const uint8_
   if (!cJSON_IsString(fields[0])) return BAD("%s: tensor '%.200s': dtype: expected a string", file, tensor->name);
   tensor->dtype = hmoe_dtype_find(fields[0]->valuestring);
   if (!tensor->dtype)
-    return BAD("%s: tensor '%.200s': dtype: expected F32, BF16, F16, ..., found '%.60s'", file, tensor->name, fields[0]->valuestring);
+    return BAD("%s: tensor '%.200s': dtype: expected F32, BF16, F16, ..., found '%.60s'", file, tensor->name,
+               fields[0]->valuestring);
   HMOE_TRY(read_shape(file, fields[1], tensor));
 
   const cJSON *offsets = fields[2];
@@ -82,8 +83,9 @@ static hmoe_status read_tensor(const char *file, const cJSON *item, const uint8_
       !read_count(offsets->child->next, &tensor->end))
     return BAD("%s: tensor '%.200s': data_offsets: expected two integers >= 0", file, tensor->name);
   if (tensor->begin > tensor->end || tensor->end > data_bytes)
-    return BAD("%s: tensor '%.200s': data_offsets: expected begin <= end <= %llu (bytes of data in the file), found [%llu, %llu]", file,
-               tensor->name, (unsigned long long)data_bytes, (unsigned long long)tensor->begin, (unsigned long long)tensor->end);
+    return BAD("%s: tensor '%.200s': data_offsets: expected begin <= end <= %llu (bytes of data in the file), found [%llu, %llu]",
+               file, tensor->name, (unsigned long long)data_bytes, (unsigned long long)tensor->begin,
+               (unsigned long long)tensor->end);
   uint64_t bits = hmoe_mul(tensor->elements, tensor->dtype->bits);
   if (bits == UINT64_MAX || bits % 8 != 0 || bits / 8 != tensor->end - tensor->begin)
     return BAD("%s: tensor '%.200s': %s and shape make %llu bytes, data_offsets %llu", file, tensor->name, tensor->dtype->name,
@@ -111,8 +113,8 @@ static hmoe_status check_cover(hmoe_safetensors *file, uint64_t data_bytes) {
     if (tensor->begin < covered)
       return BAD("%s: tensors '%.200s' and '%.200s' overlap", file->name, file->tensors[i - 1].name, tensor->name);
     if (tensor->begin > covered)
-      return BAD("%s: %llu bytes before tensor '%.200s' belong to no tensor", file->name, (unsigned long long)(tensor->begin - covered),
-                 tensor->name);
+      return BAD("%s: %llu bytes before tensor '%.200s' belong to no tensor", file->name,
+                 (unsigned long long)(tensor->begin - covered), tensor->name);
     covered = tensor->end;
   }
   if (covered < data_bytes)
@@ -151,7 +153,8 @@ static hmoe_status read_file(hmoe_safetensors *file, const hmoe_mapping *mapping
     return BAD("%s: expected a safetensors or .hmw file, found %llu bytes", name, (unsigned long long)mapping->size_bytes);
   uint64_t length = load_u64(mapping->data);
   if (length > header_max_bytes || length < 2)
-    return BAD("%s: expected a safetensors or .hmw file: a header of %llu bytes is not plausible", name, (unsigned long long)length);
+    return BAD("%s: expected a safetensors or .hmw file: a header of %llu bytes is not plausible", name,
+               (unsigned long long)length);
   if (length > mapping->size_bytes - 8)
     return BAD("%s: truncated: the header is %llu bytes long, the file has %llu", name, (unsigned long long)length,
                (unsigned long long)mapping->size_bytes - 8);

@@ -33,9 +33,11 @@ static size_t quota_of_directory(const char *directory, bool unified) {
     if (sscanf(text, "%lld %lld", &quota, &period) != 2) return 0; /* "max 100000" */
     return cpus_of(quota, period);
   }
-  if (snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", directory) >= (int)sizeof path || !read_text(path, text, sizeof text)) return 0;
+  if (snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", directory) >= (int)sizeof path || !read_text(path, text, sizeof text))
+    return 0;
   if (sscanf(text, "%lld", &quota) != 1) return 0;
-  if (snprintf(path, sizeof path, "%s/cpu.cfs_period_us", directory) >= (int)sizeof path || !read_text(path, text, sizeof text)) return 0;
+  if (snprintf(path, sizeof path, "%s/cpu.cfs_period_us", directory) >= (int)sizeof path || !read_text(path, text, sizeof text))
+    return 0;
   if (sscanf(text, "%lld", &period) != 1) return 0;
   return cpus_of(quota, period);
 }
@@ -86,7 +88,8 @@ size_t hmoe_threads_quota(const char *membership, const char *root) {
       size_t quota = 0;
       if (unified) {
         quota = quota_of_group(root, group, group_length, true);
-      } else if (has_cpu(controllers, controllers_length) && snprintf(v1_root, sizeof v1_root, "%s/cpu", root) < (int)sizeof v1_root) {
+      } else if (has_cpu(controllers, controllers_length) &&
+                 snprintf(v1_root, sizeof v1_root, "%s/cpu", root) < (int)sizeof v1_root) {
         quota = quota_of_group(v1_root, group, group_length, false);
       }
       if (quota && (!least || quota < least)) least = quota;

@@ -111,11 +111,14 @@ static void embed_expert(void *context, uint64_t expert, void *scratch) {
 
 static bool has_shape(const weights_of *weights, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
   const hmoe_plan_param *param = weights->param;
-  return param->count == 1 && param->rank == 4 && param->shape[0] == a && param->shape[1] == b && param->shape[2] == c && param->shape[3] == d;
+  return param->count == 1 && param->rank == 4 && param->shape[0] == a && param->shape[1] == b && param->shape[2] == c &&
+         param->shape[3] == d;
 }
 
 /* How many experts: tensors of rank 2, or the leading dimension of one tensor of rank 3. */
-static uint64_t expert_count(const hmoe_plan_param *param) { return param->rank == 3 ? (param->count == 1 ? param->shape[0] : 0) : param->count; }
+static uint64_t expert_count(const hmoe_plan_param *param) {
+  return param->rank == 3 ? (param->count == 1 ? param->shape[0] : 0) : param->count;
+}
 
 hmoe_status hmoe_step_weight_embedding(hmoe_run *run, const hmoe_plan_step *step) {
   const uint64_t *args = hmoe_step_args(run, step);
@@ -133,14 +136,17 @@ hmoe_status hmoe_step_weight_embedding(hmoe_run *run, const hmoe_plan_step *step
     return hmoe_step_fail(run, step, "wo: expected the shape of wi transposed");
   uint64_t rows = job.d_ff / KERNEL1 / POOL_ROWS / KERNEL2 / POOL2, cols = job.d_model / KERNEL1 / POOL_COLS / KERNEL2 / POOL2;
   if (rows != 1 || cols != 1)
-    return hmoe_step_fail(run, step, "weights of %llu x %llu give %llu x %llu embeddings, 1 x 1 is needed", (unsigned long long)job.d_ff,
-                          (unsigned long long)job.d_model, (unsigned long long)rows, (unsigned long long)cols);
+    return hmoe_step_fail(run, step, "weights of %llu x %llu give %llu x %llu embeddings, 1 x 1 is needed",
+                          (unsigned long long)job.d_ff, (unsigned long long)job.d_model, (unsigned long long)rows,
+                          (unsigned long long)cols);
   job.channels1 = job.pointwise1.param->shape[0];
   job.channels2 = job.pointwise2.param->shape[0];
   if (!has_shape(&job.depthwise1, 2, 1, KERNEL1, KERNEL1) || !has_shape(&job.pointwise1, job.channels1, 2, 1, 1) ||
-      !has_shape(&job.depthwise2, job.channels1, 1, KERNEL2, KERNEL2) || !has_shape(&job.pointwise2, job.channels2, job.channels1, 1, 1))
+      !has_shape(&job.depthwise2, job.channels1, 1, KERNEL2, KERNEL2) ||
+      !has_shape(&job.pointwise2, job.channels2, job.channels1, 1, 1))
     return hmoe_step_fail(run, step, "expected kernels [2, 1, 5, 5], [C1, 2, 1, 1], [C1, 1, 3, 3] and [C2, C1, 1, 1]");
-  if (job.row_stride < job.channels2) return hmoe_step_fail(run, step, "rows of %llu floats overlap", (unsigned long long)job.row_stride);
+  if (job.row_stride < job.channels2)
+    return hmoe_step_fail(run, step, "rows of %llu floats overlap", (unsigned long long)job.row_stride);
   uint64_t experts = expert_count(wi);
   uint64_t needed = hmoe_mul(hmoe_add(hmoe_mul(experts - 1, job.row_stride), job.channels2), sizeof(float));
   HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_WRITE, needed, &job.out));

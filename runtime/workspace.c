@@ -115,7 +115,8 @@ hmoe_status hmoe_run_begin(hmoe_run *run, const int64_t *dims) {
     const hmoe_plan_dim *dim = &run->dims[i];
     if (dim->kind == HMOE_DIM_INPUT) {
       if (dims[i] < 0 || dims[i] > dim_max)
-        return hmoe_fail(HMOE_INVALID_ARGUMENT, "dims[%u]: expected 0 to %lld, found %lld", i, (long long)dim_max, (long long)dims[i]);
+        return hmoe_fail(HMOE_INVALID_ARGUMENT, "dims[%u]: expected 0 to %lld, found %lld", i, (long long)dim_max,
+                         (long long)dims[i]);
       workspace->dims[i] = dims[i];
     } else if (dim->kind == HMOE_DIM_CHUNK || dim->kind == HMOE_DIM_MISSING) {
       workspace->dims[i] = (int64_t)hmoe_min(dim->factor, (uint64_t)dim_max); /* sizes are for the largest chunk */

@@ -68,3 +68,6 @@ if os.geteuid() == 0:
     config.available_features.add("root")
 if config.hmoe_sanitize:
     config.available_features.add("sanitizer")
+    # `not` takes an exit status for the failure it expects, but no signal: what a sanitizer finds has to be one.
+    for variable in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
+        config.environment[variable] = ":".join(filter(None, [os.environ.get(variable), "abort_on_error=1"]))

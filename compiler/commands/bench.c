@@ -112,14 +112,14 @@ static double paired_ratio(const subject *subjects) {
   return median(ratios, subjects[0].runs);
 }
 
-static void report(const subject *subjects, size_t count, int64_t tokens, const hmoec_ceilings *ceilings, cJSON *list) {
+static void report(const subject *subjects, size_t count, int64_t tokens, double fma_gflops, cJSON *list) {
   cJSON *row = cJSON_CreateObject();
   cJSON_AddNumberToObject(row, "tokens", (double)tokens);
   cJSON *models = cJSON_AddArrayToObject(row, "models");
   for (size_t i = 0; i < count; i++) {
     double seconds = median(subjects[i].seconds, subjects[i].runs), gflops = 1e-9 * hmoec_model_flops(subjects[i].folded, tokens) / seconds;
     printf("%8lld  %-24s %10.3f ms %12.0f tokens/s %9.1f GFLOP/s %5.1f %% of FMA", (long long)tokens, subjects[i].session.unit.name, 1e3 * seconds,
-           seconds > 0 ? (double)tokens / seconds : 0, gflops, ceilings->fma_gflops > 0 ? 100 * gflops / ceilings->fma_gflops : 0);
+           seconds > 0 ? (double)tokens / seconds : 0, gflops, fma_gflops > 0 ? 100 * gflops / fma_gflops : 0);
     cJSON *model = cJSON_CreateObject();
     cJSON_AddStringToObject(model, "model", subjects[i].session.unit.name);
     cJSON_AddNumberToObject(model, "median_seconds", seconds);
@@ -162,16 +162,17 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   }
   hmoec_random_fill((uint64_t)options->seed, "input x", 1.0, values, x);
   size_t threads = hmoe_model_threads(subjects[0].model);
-  hmoec_ceilings ceilings = hmoec_ceilings_measure(threads);
-  printf("%zu threads, %s code; ceilings measured now: %.1f GFLOP/s FMA, %.1f GB/s read from memory\n", threads, hmoe_model_cpu(subjects[0].model), ceilings.fma_gflops, ceilings.read_gbytes);
+  const char *cpu = hmoe_model_cpu(subjects[0].model);
+  double fma_gflops = hmoec_ceiling_gflops(cpu, threads), read_gbytes = hmoec_ceiling_gigabytes_per_second(threads);
+  printf("%zu threads, %s code; ceilings measured now: %.1f GFLOP/s FMA, %.1f GB/s read from memory\n", threads, cpu, fma_gflops, read_gbytes);
   cJSON_AddNumberToObject(root, "threads", (double)threads);
-  cJSON_AddStringToObject(root, "cpu", hmoe_model_cpu(subjects[0].model));
-  cJSON_AddNumberToObject(root, "fma_gflops", ceilings.fma_gflops);
-  cJSON_AddNumberToObject(root, "read_gbytes", ceilings.read_gbytes);
+  cJSON_AddStringToObject(root, "cpu", cpu);
+  cJSON_AddNumberToObject(root, "fma_gflops", fma_gflops);
+  cJSON_AddNumberToObject(root, "read_gbytes", read_gbytes);
   cJSON *list = cJSON_AddArrayToObject(root, "sizes");
   for (size_t i = 0; ok && i < token_count; i++) {
     ok = measure(subjects, count, tokens[i], x, y, diagnostics);
-    if (ok) report(subjects, count, tokens[i], &ceilings, list);
+    if (ok) report(subjects, count, tokens[i], fma_gflops, list);
   }
   if (ok && options->json) {
     char *text = cJSON_Print(root);

@@ -1,123 +1,93 @@
 #include "commands/ceilings.h"
 
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
-#include <stdint.h>
+#include <immintrin.h>
+#include <pthreadpool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define MAX_THREADS 256
-#define FMA_ROUNDS 3000000
-#define READ_BYTES ((size_t)64 << 20) /* a thread; beyond any cache share */
-#define READ_ROUNDS 3
+enum { ROUNDS = 7, CHAINS = 12, STEPS = 2000000, OPERATIONS = 2 * CHAINS * STEPS };
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+static double seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-typedef float v16 __attribute__((vector_size(64)));
-typedef float v8 __attribute__((vector_size(32)));
-typedef float v4 __attribute__((vector_size(16)));
+/* ---- multiply-adds: independent chains, enough to hide the latency of two units ---- */
 
-/* Independent chains, enough to hide the latency of one multiply-add. The compiler contracts a*x + b where the target has it. */
-#define CHAINS 12
-#define FMA_KERNEL(name, type, ...)                                                        \
-  __VA_ARGS__ static double name(long rounds) {                                            \
-    type acc[CHAINS], x = {0}, b = {0};                                                    \
-    x += 0.999f;                                                                           \
-    b += 1e-3f;                                                                            \
-    for (int i = 0; i < CHAINS; i++) acc[i] = b * (float)i;                                \
-    for (long r = 0; r < rounds; r++) {                                                    \
-      for (int i = 0; i < CHAINS; i++) acc[i] = acc[i] * x + b;                            \
-      __asm__ volatile("" ::: "memory");                                                   \
-    }                                                                                      \
-    type sum = {0};                                                                        \
-    for (int i = 0; i < CHAINS; i++) sum += acc[i];                                        \
-    return (double)sum[0];                                                                 \
+static volatile float sink;
+
+#define FMA_LOOP(name, attribute, vector, set1, fmadd)                                                                             \
+  attribute static void name(void *context, size_t index) {                                                                        \
+    (void)context;                                                                                                                 \
+    vector sums[CHAINS], a = set1(0.999999f), b = set1(1e-6f);                                                                     \
+    for (int c = 0; c < CHAINS; c++) sums[c] = set1((float)c);                                                                     \
+    for (int i = 0; i < STEPS; i++) { _Pragma("GCC unroll 12") for (int c = 0; c < CHAINS; c++) sums[c] = fmadd(sums[c], a, b); }  \
+    float values[sizeof(vector) / sizeof(float)], total = (float)index;                                                            \
+    for (int c = 0; c < CHAINS; c++) {                                                                                             \
+      memcpy(values, &sums[c], sizeof values);                                                                                     \
+      total += values[0];                                                                                                          \
+    }                                                                                                                              \
+    sink = total;                                                                                                                  \
   }
 
-FMA_KERNEL(fma_avx512, v16, __attribute__((target("avx512f,fma"), noinline)))
-FMA_KERNEL(fma_avx2, v8, __attribute__((target("avx2,fma"), noinline)))
-FMA_KERNEL(fma_portable, v4, __attribute__((noinline)))
+#define MULTIPLY_ADD(x, y, z) _mm_add_ps(_mm_mul_ps(x, y), z)
+FMA_LOOP(fma_avx512, __attribute__((target("avx512f"))), __m512, _mm512_set1_ps, _mm512_fmadd_ps)
+FMA_LOOP(fma_avx2, __attribute__((target("avx2,fma"))), __m256, _mm256_set1_ps, _mm256_fmadd_ps)
+FMA_LOOP(fma_portable, , __m128, _mm_set1_ps, MULTIPLY_ADD)
 
-typedef struct fma_row { double (*run)(long rounds); double lanes; } fma_row;
-
-static fma_row best_fma(void) {
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f")) return (fma_row){fma_avx512, 16};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return (fma_row){fma_avx2, 8};
-  return (fma_row){fma_portable, 4};
-}
-
-typedef struct worker {
-  pthread_t thread;
-  atomic_size_t *ready;
-  size_t threads;
-  fma_row fma;
-  const uint64_t *data;
-  double seconds_fma, seconds_read;
-  volatile double sink;
-} worker;
-
-/* Waits until all threads came here `phase` times. */
-static void meet(worker *w, size_t phase) {
-  atomic_fetch_add(w->ready, 1);
-  while (atomic_load(w->ready) < phase * w->threads) sched_yield();
-}
-
-static void *work(void *argument) {
-  worker *w = argument;
-  w->sink = w->fma.run(FMA_ROUNDS / 10); /* clocks settle */
-  meet(w, 1);
-  double begin = now();
-  w->sink = w->fma.run(FMA_ROUNDS);
-  w->seconds_fma = now() - begin;
-  meet(w, 2);
-  if (!w->data) return NULL;
-  begin = now();
-  uint64_t sums[8] = {0};
-  for (int round = 0; round < READ_ROUNDS; round++)
-    for (size_t i = 0; i < READ_BYTES / 8; i += 8)
-      for (size_t j = 0; j < 8; j++) sums[j] += w->data[i + j];
-  w->seconds_read = now() - begin;
-  w->sink = (double)(sums[0] ^ sums[1] ^ sums[2] ^ sums[3] ^ sums[4] ^ sums[5] ^ sums[6] ^ sums[7]);
-  return NULL;
-}
-
-hmoec_ceilings hmoec_ceilings_measure(size_t threads) {
-  hmoec_ceilings result = {0};
-  if (threads < 1) threads = 1;
-  if (threads > MAX_THREADS) threads = MAX_THREADS;
-  worker *workers = calloc(threads, sizeof *workers);
-  if (!workers) return result;
-  atomic_size_t ready = 0;
-  for (size_t i = 0; i < threads; i++) {
-    void *data = aligned_alloc(64, READ_BYTES);
-    if (data) memset(data, 1, READ_BYTES);
-    workers[i] = (worker){.ready = &ready, .threads = threads, .fma = best_fma(), .data = data};
+double hmoec_ceiling_gflops(const char *cpu, size_t threads) {
+  pthreadpool_task_1d_t loop = fma_portable;
+  double lanes = 4;
+  if (!strcmp(cpu, "avx512")) {
+    loop = fma_avx512;
+    lanes = 16;
+  } else if (!strcmp(cpu, "avx2")) {
+    loop = fma_avx2;
+    lanes = 8;
   }
-  for (size_t i = 1; i < threads; i++)
-    if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0) {
-      atomic_store(&ready, 2 * threads); /* lets those that wait go; what they measure is dropped */
-      for (size_t j = 1; j < i; j++) pthread_join(workers[j].thread, NULL);
-      for (size_t j = 0; j < threads; j++) free((void *)workers[j].data);
-      free(workers);
-      return result;
+  pthreadpool_t pool = pthreadpool_create(threads);
+  if (!pool) return 0;
+  double best = 0;
+  for (int round = 0; round < ROUNDS; round++) {
+    double start = seconds();
+    pthreadpool_parallelize_1d(pool, loop, NULL, threads, PTHREADPOOL_FLAG_YIELD_WORKERS);
+    double rate = lanes * (double)OPERATIONS * (double)threads / (seconds() - start) * 1e-9;
+    best = rate > best ? rate : best;
+  }
+  pthreadpool_destroy(pool);
+  return best;
+}
+
+/* ---- memory ---- */
+
+enum { PIECE_BYTES = 1 << 20, PIECES = 512 };
+
+static void read_piece(void *context, size_t index) {
+  const char *piece = (const char *)context + index * PIECE_BYTES;
+  __m128i sums[4] = {_mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128()};
+  for (size_t i = 0; i < PIECE_BYTES; i += 64)
+    for (size_t j = 0; j < 4; j++)
+      sums[j] = _mm_xor_si128(sums[j], _mm_load_si128((const __m128i *)(const void *)(piece + i + 16 * j)));
+  sums[0] = _mm_xor_si128(_mm_xor_si128(sums[0], sums[1]), _mm_xor_si128(sums[2], sums[3]));
+  sink = (float)_mm_cvtsi128_si32(sums[0]);
+}
+
+double hmoec_ceiling_gigabytes_per_second(size_t threads) {
+  char *memory = aligned_alloc(64, (size_t)PIECE_BYTES * PIECES);
+  pthreadpool_t pool = pthreadpool_create(threads);
+  double best = 0;
+  if (memory && pool) {
+    memset(memory, 1, (size_t)PIECE_BYTES * PIECES);
+    for (int round = 0; round < ROUNDS; round++) {
+      double start = seconds();
+      pthreadpool_parallelize_1d(pool, read_piece, memory, PIECES, PTHREADPOOL_FLAG_YIELD_WORKERS);
+      double rate = (double)((size_t)PIECE_BYTES * PIECES) / (seconds() - start) * 1e-9;
+      best = rate > best ? rate : best;
     }
-  work(&workers[0]);
-  double slowest_fma = 0, slowest_read = 0;
-  for (size_t i = 0; i < threads; i++) {
-    if (i > 0) pthread_join(workers[i].thread, NULL);
-    if (workers[i].seconds_fma > slowest_fma) slowest_fma = workers[i].seconds_fma;
-    if (workers[i].seconds_read > slowest_read) slowest_read = workers[i].seconds_read;
-    free((void *)workers[i].data);
   }
-  result.fma_gflops = 2e-9 * CHAINS * workers[0].fma.lanes * FMA_ROUNDS * (double)threads / slowest_fma;
-  if (slowest_read > 0) result.read_gbytes = 1e-9 * (double)READ_BYTES * READ_ROUNDS * (double)threads / slowest_read;
-  free(workers);
-  return result;
+  if (pool) pthreadpool_destroy(pool);
+  free(memory);
+  return best;
 }

@@ -1,15 +1,12 @@
-/* What this machine can do at most, measured: the ceilings that speeds are compared with. */
+/* What the machine can do, measured: the most f32 multiply-adds a second, and the most bytes read from memory a second. */
 #ifndef HMOEC_COMMANDS_CEILINGS_H
 #define HMOEC_COMMANDS_CEILINGS_H
 
 #include <stddef.h>
 
-typedef struct hmoec_ceilings {
-  double fma_gflops;  /* f32 multiply-adds from registers, all threads */
-  double read_gbytes; /* GB/s read from memory, all threads; 0 when there was no memory for the test */
-} hmoec_ceilings;
-
-/* Takes about half a second. */
-hmoec_ceilings hmoec_ceilings_measure(size_t threads);
+/* cpu: "avx512", "avx2" or "portable": the vectors that the compiled model uses. */
+double hmoec_ceiling_gflops(const char *cpu, size_t threads);
+/* Reads 512 MiB several times; 0 when memory is short. */
+double hmoec_ceiling_gigabytes_per_second(size_t threads);
 
 #endif

@@ -12,13 +12,14 @@ hmoec_rewriter hmoec_rewriter_before(MlirOperation op, hmoec_diagnostics *diagno
 
 bool hmoec_each_function(MlirModule module, bool (*visit)(MlirOperation function, MlirBlock body, void *user), void *user) {
   MlirBlock body = mlirModuleGetBody(module);
+  bool ok = true;
   for (MlirOperation op = mlirBlockGetFirstOperation(body), next; !mlirOperationIsNull(op); op = next) {
     next = mlirOperationGetNextInBlock(op);
     if (!hmoec_op_is(op, "func.func")) continue;
     MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(op, 0));
-    if (!mlirBlockIsNull(block) && !visit(op, block, user)) return false;
+    if (!mlirBlockIsNull(block)) ok = visit(op, block, user) && ok;
   }
-  return true;
+  return ok;
 }
 
 MlirOperation hmoec_rewriter_op(hmoec_rewriter *rewriter, const char *name, const MlirValue *operands, size_t operand_count,

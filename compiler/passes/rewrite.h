@@ -16,7 +16,7 @@ typedef struct hmoec_rewriter {
 
 hmoec_rewriter hmoec_rewriter_before(MlirOperation op, hmoec_diagnostics *diagnostics);
 
-/* Calls visit on the body block of every func.func; stops at the first false. */
+/* Calls visit on the body block of every func.func; false if any call was, after all of them. */
 bool hmoec_each_function(MlirModule module, bool (*visit)(MlirOperation function, MlirBlock body, void *user), void *user);
 
 /* Builds an op; null with a diagnostic on failure. */

@@ -44,7 +44,9 @@ static inline hmoe_plan_span plan_put(fixture_plan *plan, const void *data, size
   return span;
 }
 
-static inline hmoe_plan_span plan_text(fixture_plan *plan, const char *text) { return plan_put(plan, text, 1, (uint32_t)strlen(text)); }
+static inline hmoe_plan_span plan_text(fixture_plan *plan, const char *text) {
+  return plan_put(plan, text, 1, (uint32_t)strlen(text));
+}
 
 static inline fixture_plan *plan_create(const char *name) {
   fixture_plan *plan = aligned_alloc(64, (sizeof *plan + 63) / 64 * 64);
@@ -63,7 +65,8 @@ static inline uint32_t plan_param(fixture_plan *plan, const char *key, uint32_t 
   memcpy(param->shape, shape, rank * sizeof *shape);
   return plan->header.params.count++;
 }
-#define SHAPE(...) (sizeof((uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t)), (const uint64_t[]){__VA_ARGS__}
+#define SHAPE(...)                                                                                                                 \
+  (sizeof((uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t)), (const uint64_t[]) { __VA_ARGS__ }
 
 static inline uint32_t plan_cache(fixture_plan *plan, uint64_t slots, uint64_t bytes, uint32_t top_k) {
   plan->caches[plan->header.caches.count] = (hmoe_plan_cache){slots, bytes, top_k, 0};
@@ -105,13 +108,17 @@ static inline uint32_t plan_share(fixture_entry *entry, const fixture_entry *fro
   return entry->entry.buffers.count++;
 }
 
-static inline uint32_t plan_input(fixture_plan *plan, fixture_entry *entry, const char *name, uint32_t dtype, uint64_t bytes_per_row) {
-  entry->inputs[entry->entry.inputs.count] = (hmoe_plan_tensor){.name = plan_text(plan, name), .dtype = dtype, .rank = 2, .shape = {-1, 1}};
+static inline uint32_t plan_input(fixture_plan *plan, fixture_entry *entry, const char *name, uint32_t dtype,
+                                  uint64_t bytes_per_row) {
+  entry->inputs[entry->entry.inputs.count] =
+      (hmoe_plan_tensor){.name = plan_text(plan, name), .dtype = dtype, .rank = 2, .shape = {-1, 1}};
   return plan_buffer(entry, HMOE_BUFFER_INPUT, entry->entry.inputs.count++, 0, 0, bytes_per_row, 0);
 }
 
-static inline uint32_t plan_output(fixture_plan *plan, fixture_entry *entry, const char *name, uint32_t dtype, uint64_t bytes_per_row) {
-  entry->outputs[entry->entry.outputs.count] = (hmoe_plan_tensor){.name = plan_text(plan, name), .dtype = dtype, .rank = 2, .shape = {-1, 1}};
+static inline uint32_t plan_output(fixture_plan *plan, fixture_entry *entry, const char *name, uint32_t dtype,
+                                   uint64_t bytes_per_row) {
+  entry->outputs[entry->entry.outputs.count] =
+      (hmoe_plan_tensor){.name = plan_text(plan, name), .dtype = dtype, .rank = 2, .shape = {-1, 1}};
   return plan_buffer(entry, HMOE_BUFFER_OUTPUT, entry->entry.outputs.count++, 0, 0, bytes_per_row, 0);
 }
 
@@ -125,9 +132,10 @@ static inline hmoe_plan_step *plan_step(fixture_plan *plan, fixture_entry *entry
   return step;
 }
 #define AT(index) {.buffer = (index)}
-#define BINDINGS(...) \
-  (uint32_t)(sizeof((hmoe_plan_binding[]){__VA_ARGS__}) / sizeof(hmoe_plan_binding)), (const hmoe_plan_binding[]){__VA_ARGS__}
-#define ARGS(...) (uint32_t)(sizeof((uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t)), (const uint64_t[]){__VA_ARGS__}
+#define BINDINGS(...)                                                                                                              \
+  (uint32_t)(sizeof((hmoe_plan_binding[]){__VA_ARGS__}) / sizeof(hmoe_plan_binding)), (const hmoe_plan_binding[]) { __VA_ARGS__ }
+#define ARGS(...)                                                                                                                  \
+  (uint32_t)(sizeof((uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t)), (const uint64_t[]) { __VA_ARGS__ }
 
 static inline const hmoe_model_object *plan_finish(fixture_plan *plan, const hmoe_kernel_fn *kernels, uint32_t kernel_count) {
   static const hmoe_kernel_fn no_kernels[1];
@@ -181,7 +189,8 @@ static inline void file_tensor(fixture_file *file, const char *name, const char 
   if (bytes) memcpy(file->data + file->data_bytes, data, bytes);
   file->data_bytes += bytes;
 }
-#define FILE_SHAPE(...) (uint32_t)(sizeof((uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t)), (const uint64_t[]){__VA_ARGS__}
+#define FILE_SHAPE(...)                                                                                                            \
+  (uint32_t)(sizeof((uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t)), (const uint64_t[]) { __VA_ARGS__ }
 
 static inline hmoe_weights file_finish(fixture_file *file) {
   file->header_used += (size_t)snprintf(file->header + file->header_used, sizeof file->header - file->header_used, "%s}",
@@ -192,7 +201,8 @@ static inline hmoe_weights file_finish(fixture_file *file) {
   memcpy(file->bytes, &length, 8);
   memcpy(file->bytes + 8, file->header, file->header_used);
   if (file->data_bytes) memcpy(file->bytes + 8 + file->header_used, file->data, file->data_bytes);
-  return (hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .path = "toy.safetensors", .data = file->bytes, .size_bytes = file->size_bytes};
+  return (hmoe_weights){
+      .kind = HMOE_WEIGHTS_MEMORY, .path = "toy.safetensors", .data = file->bytes, .size_bytes = file->size_bytes};
 }
 
 static inline void file_deinit(fixture_file *file) {
@@ -203,7 +213,9 @@ static inline void file_deinit(fixture_file *file) {
 
 /* ---- the rest ---- */
 
-static inline hmoe_options fixture_options(uint32_t threads) { return (hmoe_options){.struct_size = sizeof(hmoe_options), .threads = threads}; }
+static inline hmoe_options fixture_options(uint32_t threads) {
+  return (hmoe_options){.struct_size = sizeof(hmoe_options), .threads = threads};
+}
 
 static inline void assert_ok(hmoe_status status) {
   if (status != HMOE_OK) fail_msg("%s: %s", hmoe_status_string(status), hmoe_last_error());

@@ -96,7 +96,8 @@ static fixture_plan *make_plan(uint64_t mode, uint64_t kind) {
   table = plan_temporary(e, CHUNK * sizeof(float), 0, HMOE_NONE);
   plan_step(plan, e, HMOE_STEP_LOOP, 0, tokens, 0, NULL, ARGS(5, HMOE_LOOP_ROWS, 7));
   plan_step(plan, e, HMOE_STEP_KERNEL, NEGATE, chunk, BINDINGS({x, 0, 0, 4}, {y, 0, 0, 4}), ARGS(HMOE_GRID_ROWS, 1, 0));
-  plan_step(plan, e, HMOE_STEP_GROUP_SETS, 0, chunk, BINDINGS(AT(HMOE_NONE), AT(blocks), AT(row_token), AT(HMOE_NONE), AT(HMOE_NONE)),
+  plan_step(plan, e, HMOE_STEP_GROUP_SETS, 0, chunk,
+            BINDINGS(AT(HMOE_NONE), AT(blocks), AT(row_token), AT(HMOE_NONE), AT(HMOE_NONE)),
             ARGS(EXPERTS, TOP_K, HMOE_SETS_TOKEN, 1));
   plan_step(plan, e, HMOE_STEP_LOOP, 0, HMOE_NONE,
             BINDINGS(AT(blocks), AT(HMOE_NONE), AT(HMOE_NONE), AT(todo_slot), AT(todo_token), AT(row_token)),
@@ -116,7 +117,8 @@ static hmoe_model *open_plan(fixture_plan *plan, uint32_t threads) {
   if (threads > 1) options.executor = &thread_executor;
   hmoe_model *model;
   assert_ok(hmoe_model_open(plan_finish(plan, kernels, KERNELS),
-                            &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty, .size_bytes = sizeof empty}, &options, &model));
+                            &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty, .size_bytes = sizeof empty}, &options,
+                            &model));
   return model;
 }
 
@@ -138,7 +140,10 @@ static void check_sets(uint64_t mode, int64_t tokens, uint64_t seed) {
   fixture_plan *plan = make_plan(mode == HMOE_SETS_RANK ? HMOE_SETS_RANK : mode, HMOE_LOOP_GROUPS);
   hmoe_model *model = open_plan(plan, 1);
   int32_t indices[TOKENS_MAX * TOP_K], row_token[TOKENS_MAX], sets[TOKENS_MAX * TOP_K];
-  struct { hmoe_blocks header; hmoe_block blocks[TOKENS_MAX]; } out;
+  struct {
+    hmoe_blocks header;
+    hmoe_block blocks[TOKENS_MAX];
+  } out;
   draw(indices, tokens, EXPERTS, &seed);
   assert_ok(hmoe_model_run(model, ENTRY_SETS, &tokens, (const void *const[]){indices}, (void *const[]){&out, row_token, sets}));
 
@@ -161,8 +166,7 @@ static void check_sets(uint64_t mode, int64_t tokens, uint64_t seed) {
     assert_in_range(out.blocks[b].rows, 1, ROW_BLOCK);
     assert_int_equal(out.blocks[b].dropped, 0);
     g = group_of[row_token[row]];
-    assert_int_equal(out.blocks[b].group,
-                     mode == HMOE_SETS_RANK ? distinct[g][0] + distinct[g][1] * (distinct[g][1] - 1) / 2 : g);
+    assert_int_equal(out.blocks[b].group, mode == HMOE_SETS_RANK ? distinct[g][0] + distinct[g][1] * (distinct[g][1] - 1) / 2 : g);
     if (b && out.blocks[b].group != out.blocks[b - 1].group) last_token = -1;
     for (int32_t i = 0; i < out.blocks[b].rows; i++, row++) {
       assert_int_equal(group_of[row_token[row]], g);
@@ -248,7 +252,10 @@ static void test_cache_replaces_the_oldest(void **state) {
   assert_ok(hmoe_cache_create(&(hmoe_plan_cache){3, 64, 1, 0}, &allocator, &cache));
   int32_t slots[3], missing[3];
   uint64_t missing_count;
-  static const struct { int32_t set; uint64_t missing; } uses[] = {{1, 1}, {2, 1}, {3, 1}, {1, 0}, {4, 1}, {1, 0}, {3, 0}, {2, 1}, {4, 1}, {3, 0}};
+  static const struct {
+    int32_t set;
+    uint64_t missing;
+  } uses[] = {{1, 1}, {2, 1}, {3, 1}, {1, 0}, {4, 1}, {1, 0}, {3, 0}, {2, 1}, {4, 1}, {3, 0}};
   for (size_t i = 0; i < sizeof uses / sizeof *uses; i++) {
     hmoe_cache_acquire(cache, &uses[i].set, 1, slots, missing, &missing_count);
     hmoe_cache_publish(cache, slots, missing, missing_count, true);
@@ -313,17 +320,16 @@ static void test_bad_chunks(void **state) {
   hmoe_model *model = open_plan(plan, 1);
   int32_t indices[] = {4, 5, 1, 3};
   float y[2];
-  assert_fails(hmoe_model_run(model, ENTRY_LOOP, (int64_t[]){2}, (const void *const[]){indices}, (void *const[]){y}), HMOE_INCOMPATIBLE,
-               "blocks are not in the order of their groups");
+  assert_fails(hmoe_model_run(model, ENTRY_LOOP, (int64_t[]){2}, (const void *const[]){indices}, (void *const[]){y}),
+               HMOE_INCOMPATIBLE, "blocks are not in the order of their groups");
   hmoe_model_close(model);
   free(plan);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_sets),        cmocka_unit_test(test_loop_groups),
-      cmocka_unit_test(test_loop_rows),   cmocka_unit_test(test_cache),
-      cmocka_unit_test(test_bad_chunks),  cmocka_unit_test(test_cache_replaces_the_oldest),
+      cmocka_unit_test(test_sets),         cmocka_unit_test(test_loop_groups), cmocka_unit_test(test_loop_rows),
+      cmocka_unit_test(test_cache),        cmocka_unit_test(test_bad_chunks),  cmocka_unit_test(test_cache_replaces_the_oldest),
       cmocka_unit_test(test_cache_shared),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,7 +24,8 @@ static fixture_plan *make_plan(void) {
   plan_cache(plan, 2, 64, 1);
   fixture_entry *open = plan_entry(plan, "open");
   uint32_t packed = plan_weight(plan, open, 16), panels = plan_weight(plan, open, 2 * 256);
-  plan_step(plan, open, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(packed)), ARGS(bias, 3, 1, 3, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0));
+  plan_step(plan, open, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(packed)),
+            ARGS(bias, 3, 1, 3, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0));
   plan_step(plan, open, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(panels)),
             ARGS(experts, 32, 1, 4, 2, 0, 1, 2, 0, 1, 0, 2, 0, 256, 0, 0, 0, 2));
   fixture_entry *run = plan_entry(plan, "run");
@@ -98,7 +99,10 @@ static void test_null_arguments(void **state) {
 static void test_option_sizes(void **state) {
   (void)state;
   toy *t = toy_create();
-  struct { hmoe_options known; uint64_t unknown[2]; } newer = {.known = {.struct_size = sizeof newer, .threads = 1}};
+  struct {
+    hmoe_options known;
+    uint64_t unknown[2];
+  } newer = {.known = {.struct_size = sizeof newer, .threads = 1}};
   assert_ok(open_with(t, &newer.known));
   newer.unknown[1] = 1;
   assert_fails(open_with(t, &newer.known), HMOE_INVALID_ARGUMENT, "that hmoe " HMOE_VERSION " does not know");
@@ -250,7 +254,12 @@ static void test_tensors(void **state) {
   assert_ok(open_with(t, &options));
   assert_string_equal(notes, "");
 
-  static const struct { const char *names[3]; const char *dtype; uint64_t shape[2]; const char *message; } cases[] = {
+  static const struct {
+    const char *names[3];
+    const char *dtype;
+    uint64_t shape[2];
+    const char *message;
+  } cases[] = {
       {{"bias", "experts.0.w", "other"}, "F32", {4, 2}, "toy.safetensors: no tensor 'experts.1.w'"},
       {{"other", "experts.0.w", "more"}, "F32", {4, 2}, "no tensor 'bias', and 1 more are missing"},
       {{"bias", "experts.0.w", "experts.1.w"}, "F32", {2, 4}, "'experts.0.w': expected shape [4, 2], found [2, 4]"},
@@ -353,10 +362,11 @@ static void test_bad_plans(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_status),        cmocka_unit_test(test_null_arguments), cmocka_unit_test(test_option_sizes),
-      cmocka_unit_test(test_option_values), cmocka_unit_test(test_cpu),            cmocka_unit_test(test_thread_count),
-      cmocka_unit_test(test_quota),         cmocka_unit_test(test_tensors),        cmocka_unit_test(test_damaged_plans),
-      cmocka_unit_test(test_bad_plans),
+      cmocka_unit_test(test_status),        cmocka_unit_test(test_null_arguments),
+      cmocka_unit_test(test_option_sizes),  cmocka_unit_test(test_option_values),
+      cmocka_unit_test(test_cpu),           cmocka_unit_test(test_thread_count),
+      cmocka_unit_test(test_quota),         cmocka_unit_test(test_tensors),
+      cmocka_unit_test(test_damaged_plans), cmocka_unit_test(test_bad_plans),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

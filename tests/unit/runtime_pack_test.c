@@ -18,7 +18,8 @@ typedef struct pack_case {
   const char *name;
   uint32_t count; /* tensors in the stack */
   uint64_t elements;
-  uint64_t columns, q_count, col_count, col_stride, q_stride, outer, inner, outer_stride, inner_stride, offset, groups, group_stride;
+  uint64_t columns, q_count, col_count, col_stride, q_stride, outer, inner, outer_stride, inner_stride, offset, groups,
+      group_stride;
   uint64_t dst_group_bytes, first_panel, first_depth, outer_pitch, panel_depth;
 } pack_case;
 
@@ -40,9 +41,9 @@ static void check_pack(const pack_case *c, bool from_buffer, uint32_t threads) {
   uint32_t dst = plan_weight(plan, entry, dst_floats * 4);
   uint32_t source = plan_buffer(entry, HMOE_BUFFER_PARAM, param, 0, 0, 0, HMOE_NONE);
   plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst), AT(source)),
-            ARGS(from_buffer ? HMOE_NONE : param, c->columns, c->q_count, c->col_count, c->col_stride, c->q_stride, c->outer, c->inner,
-                 c->outer_stride, c->inner_stride, c->offset, c->groups, c->group_stride, c->dst_group_bytes, c->first_panel, c->first_depth,
-                 c->outer_pitch, c->panel_depth));
+            ARGS(from_buffer ? HMOE_NONE : param, c->columns, c->q_count, c->col_count, c->col_stride, c->q_stride, c->outer,
+                 c->inner, c->outer_stride, c->inner_stride, c->offset, c->groups, c->group_stride, c->dst_group_bytes,
+                 c->first_panel, c->first_depth, c->outer_pitch, c->panel_depth));
 
   fixture_file file = {0};
   float *values = malloc(c->count * c->elements * sizeof *values);
@@ -68,7 +69,8 @@ static void check_pack(const pack_case *c, bool from_buffer, uint32_t threads) {
         }
   for (uint64_t i = 0; i < dst_floats; i++)
     if (expected[i] != arena_of(model)[i])
-      fail_msg("%s: element %llu: expected %g, found %g", c->name, (unsigned long long)i, (double)expected[i], (double)arena_of(model)[i]);
+      fail_msg("%s: element %llu: expected %g, found %g", c->name, (unsigned long long)i, (double)expected[i],
+               (double)arena_of(model)[i]);
   hmoe_model_close(model);
   free(expected);
   free(values);
@@ -147,11 +149,28 @@ static void test_pack_vector(void **state) {
 
 static void test_pack_bounds(void **state) {
   (void)state;
-  static const struct { int arg; uint64_t value; const char *message; } cases[] = {
-      {1, 33, "33 columns"},          {1, 128, "binding 0 has 128 bytes"}, {3, 33, NULL},          {4, 2, "reads element 62"},
-      {10, 1, "reads element 32"},    {11, 2, "reads element"},            {13, 3, "32 columns"},  {14, 1, "binding 0"},
-      {15, 1, "depth row 1 of 1"},    {17, UINT64_MAX, "binding 0"},       {5, 1, NULL},           {10, UINT64_MAX, "reads element"},
-      {11, UINT64_MAX, "reads"},      {2, 0, "0 permutations"},            {7, UINT64_MAX, "depth row"}, {6, 2, "depth row 1 of 1"}, {13, 0, NULL},
+  static const struct {
+    int arg;
+    uint64_t value;
+    const char *message;
+  } cases[] = {
+      {1, 33, "33 columns"},
+      {1, 128, "binding 0 has 128 bytes"},
+      {3, 33, NULL},
+      {4, 2, "reads element 62"},
+      {10, 1, "reads element 32"},
+      {11, 2, "reads element"},
+      {13, 3, "32 columns"},
+      {14, 1, "binding 0"},
+      {15, 1, "depth row 1 of 1"},
+      {17, UINT64_MAX, "binding 0"},
+      {5, 1, NULL},
+      {10, UINT64_MAX, "reads element"},
+      {11, UINT64_MAX, "reads"},
+      {2, 0, "0 permutations"},
+      {7, UINT64_MAX, "depth row"},
+      {6, 2, "depth row 1 of 1"},
+      {13, 0, NULL},
       {0, 1, "no source"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -250,7 +269,8 @@ static void check_weight_embedding(bool stacked) {
   enum { ROWS = 1927, COLS = 733, C1 = 3, C2 = 5, EXPERTS = 2 };
   size_t elements = (size_t)ROWS * COLS;
   uint64_t seed = 7;
-  float *wi = random_floats(EXPERTS * elements, &seed), *wo = random_floats(EXPERTS * elements, &seed), *d1 = random_floats(50, &seed);
+  float *wi = random_floats(EXPERTS * elements, &seed), *wo = random_floats(EXPERTS * elements, &seed),
+        *d1 = random_floats(50, &seed);
   float *p1 = random_floats(C1 * 2, &seed), *d2 = random_floats(C1 * 9, &seed), *p2 = random_floats(C2 * C1, &seed);
   fixture_plan *plan = plan_create("embedding");
   fixture_file file = {0};
@@ -305,7 +325,7 @@ static void test_weight_embedding(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_pack),        cmocka_unit_test(test_pack_types),         cmocka_unit_test(test_pack_vector),
+      cmocka_unit_test(test_pack),        cmocka_unit_test(test_pack_types),          cmocka_unit_test(test_pack_vector),
       cmocka_unit_test(test_pack_bounds), cmocka_unit_test(test_copy_and_selections), cmocka_unit_test(test_weight_embedding),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

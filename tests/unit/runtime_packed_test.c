@@ -94,8 +94,9 @@ static void test_round_trip(void **state) {
   close(fd);
   assert_ok(open_packed(t, (hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = memory, .size_bytes = (size_t)info.st_size}, 0));
   memmove(memory + 4, memory, (size_t)info.st_size);
-  assert_fails(open_packed(t, (hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = memory + 4, .size_bytes = (size_t)info.st_size}, 0),
-               HMOE_INVALID_ARGUMENT, "64-byte aligned");
+  assert_fails(
+      open_packed(t, (hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = memory + 4, .size_bytes = (size_t)info.st_size}, 0),
+      HMOE_INVALID_ARGUMENT, "64-byte aligned");
   free(memory);
   /* Saved again from the mapping: the same bytes. */
   hmoe_options options = fixture_options(1);
@@ -146,7 +147,11 @@ static void test_size(void **state) {
 
 static void test_other_model(void **state) {
   toy *t = *state;
-  static const struct { const char *name; uint64_t layout; const char *message; } cases[] = {
+  static const struct {
+    const char *name;
+    uint64_t layout;
+    const char *message;
+  } cases[] = {
       {"vectors", 43, "packed for another model, schedule or compiler"},
       {"matrices", 42, "packed for model 'vectors', this is 'matrices'"},
   };
@@ -179,8 +184,10 @@ static void test_save_failures(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown), cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_size, setup, teardown),       cmocka_unit_test_setup_teardown(test_other_model, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_size, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_other_model, setup, teardown),
       cmocka_unit_test_setup_teardown(test_save_failures, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

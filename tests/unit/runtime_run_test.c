@@ -114,7 +114,8 @@ static toy *toy_create(uint64_t top_k, uint64_t capacity) {
   fixture_entry *dense = plan_entry(plan, "dense");
   tokens = plan_dim(dense, HMOE_DIM_INPUT, 0, 0);
   y = plan_output(plan, dense, "y", 0, COLUMNS * 4);
-  plan_step(plan, dense, HMOE_STEP_KERNEL, MARK_DENSE, tokens, BINDINGS(AT(y)), ARGS(HMOE_GRID_DENSE, ROW_BLOCK, COLUMNS / HMOE_PANEL));
+  plan_step(plan, dense, HMOE_STEP_KERNEL, MARK_DENSE, tokens, BINDINGS(AT(y)),
+            ARGS(HMOE_GRID_DENSE, ROW_BLOCK, COLUMNS / HMOE_PANEL));
   t->object = plan_finish(plan, kernels, KERNELS);
 
   uint64_t seed = 3;
@@ -194,7 +195,8 @@ static void test_layer(void **state) {
       toy *t = toy_create((uint64_t)top_k, (uint64_t)capacity);
       for (uint32_t threads = 1; threads <= 4; threads++) {
         hmoe_model *model = open_toy(t, threads);
-        for (int64_t tokens = 0; tokens <= TOKENS_MAX; tokens += tokens < 6 ? 1 : 29) check_layer(t, model, tokens, top_k, capacity);
+        for (int64_t tokens = 0; tokens <= TOKENS_MAX; tokens += tokens < 6 ? 1 : 29)
+          check_layer(t, model, tokens, top_k, capacity);
         check_layer(t, model, 1, top_k, capacity);
         hmoe_model_close(model);
       }
@@ -275,13 +277,16 @@ static void test_arguments(void **state) {
   assert_fails(hmoe_model_run(model, 1, (int64_t[]){INT64_MAX}, inputs, outputs), bad, "dims[0]");
   assert_fails(hmoe_model_run(model, 1, dims, NULL, outputs), bad, "input 'x' is NULL");
   assert_fails(hmoe_model_run(model, 1, dims, inputs, NULL), bad, "output 'y' is NULL");
-  assert_fails(hmoe_model_run(model, 1, dims, (const void *const[]){data->x, NULL, data->gates}, outputs), bad, "input 'indices' is NULL");
-  assert_fails(hmoe_model_run(model, 1, dims, (const void *const[]){(const char *)data->x + 1, data->indices, data->gates}, outputs), bad,
-               "input 'x' is not 4-byte aligned");
+  assert_fails(hmoe_model_run(model, 1, dims, (const void *const[]){data->x, NULL, data->gates}, outputs), bad,
+               "input 'indices' is NULL");
+  assert_fails(
+      hmoe_model_run(model, 1, dims, (const void *const[]){(const char *)data->x + 1, data->indices, data->gates}, outputs), bad,
+      "input 'x' is not 4-byte aligned");
   assert_fails(hmoe_model_run(model, 1, dims, inputs, (void *const[]){data->x + 4}), bad, "output 0 overlaps input 0");
   /* No tokens: nothing is read, whatever the pointers are. */
   assert_ok(hmoe_model_run(model, 1, (int64_t[]){0}, NULL, NULL));
-  assert_ok(hmoe_model_run(model, 1, (int64_t[]){0}, (const void *const[]){(void *)1, (void *)1, (void *)1}, (void *const[]){(void *)1}));
+  assert_ok(
+      hmoe_model_run(model, 1, (int64_t[]){0}, (const void *const[]){(void *)1, (void *)1, (void *)1}, (void *const[]){(void *)1}));
   /* More rows than indices can name: refused before anything is read. */
   assert_int_not_equal(hmoe_model_run(model, 1, (int64_t[]){(int64_t)1 << 33}, inputs, outputs), HMOE_OK);
   assert_ok(run_layer(model, data));

@@ -22,7 +22,9 @@ static const file_case cases[] = {
     {"scalar", "{\"a\":{\"dtype\":\"F64\",\"shape\":[],\"data_offsets\":[0,8]}}", 8, NULL},
     {"empty tensor", "{\"a\":{\"dtype\":\"F32\",\"shape\":[0,5],\"data_offsets\":[0,0]}}", 0, NULL},
     {"unsorted offsets",
-     "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[1,4]},\"b\":{\"dtype\":\"I8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 4, NULL},
+     "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[1,4]},\"b\":{\"dtype\":\"I8\",\"shape\":[1],\"data_offsets\":[0,1]}"
+     "}",
+     4, NULL},
     {"rank 10", "{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1,2],\"data_offsets\":[0,2]}}", 2, NULL},
 
     {"not an object", "[1,2]", 0, "expected a JSON object"},
@@ -44,10 +46,9 @@ static const file_case cases[] = {
     {"negative size", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,-1],\"data_offsets\":[0,8]}}", 8, "at position 1"},
     {"fractional size", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2.5],\"data_offsets\":[0,8]}}", 8, "expected integers"},
     {"huge size", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1e300],\"data_offsets\":[0,8]}}", 8, "expected integers"},
-    {"overflow",
-     "{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,4],\"data_offsets\":[0,8]}}", 8, "make"},
-    {"overflow to the right size",
-     "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387905,4],\"data_offsets\":[0,8]}}", 8, "expected integers"},
+    {"overflow", "{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,4],\"data_offsets\":[0,8]}}", 8, "make"},
+    {"overflow to the right size", "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387905,4],\"data_offsets\":[0,8]}}", 8,
+     "expected integers"},
     {"wrong size", TENSOR("[0,4]"), 4, "make 8 bytes, data_offsets 4"},
     {"half a byte", "{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}}", 1, "make 1 bytes"},
     {"one offset", TENSOR("[0]"), 8, "expected two integers"},
@@ -60,14 +61,17 @@ static const file_case cases[] = {
     {"trailing bytes", TENSOR("[0,8]"), 9, "1 bytes at the end of the file belong to no tensor"},
     {"truncated data", TENSOR("[0,8]"), 7, "begin <= end <= 7"},
     {"overlap",
-     "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[2,5]}}", 5,
-     "'a' and 'b' overlap"},
+     "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[2,5]}"
+     "}",
+     5, "'a' and 'b' overlap"},
     {"twice",
-     "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[3,6]}}", 6,
-     "'a' is there twice"},
+     "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[3,6]}"
+     "}",
+     6, "'a' is there twice"},
 };
 
-static hmoe_status read_case(uint64_t header_bytes, const char *header, size_t present, size_t data_bytes, hmoe_safetensors *out_file) {
+static hmoe_status read_case(uint64_t header_bytes, const char *header, size_t present, size_t data_bytes,
+                             hmoe_safetensors *out_file) {
   hmoe_allocator allocator = hmoe_allocator_default();
   size_t size = 8 + present + data_bytes;
   uint8_t *bytes = calloc(size, 1); /* exactly as long as the file: reading past it is caught */
@@ -148,9 +152,12 @@ static void test_find(void **state) {
 static void test_conversion(void **state) {
   (void)state;
   const hmoe_dtype *f16 = hmoe_dtype_find("F16"), *bf16 = hmoe_dtype_find("BF16"), *f64 = hmoe_dtype_find("F64");
-  static const struct { uint16_t bits; float value; } halves[] = {
-      {0x3c00, 1.0f}, {0xc000, -2.0f}, {0x0001, 0x1p-24f}, {0x8001, -0x1p-24f}, {0x03ff, 0x1.ff8p-15f}, {0x0400, 0x1p-14f},
-      {0x7bff, 65504.0f}, {0x0000, 0.0f}, {0x3555, 0x1.554p-2f},
+  static const struct {
+    uint16_t bits;
+    float value;
+  } halves[] = {
+      {0x3c00, 1.0f},     {0xc000, -2.0f},    {0x0001, 0x1p-24f}, {0x8001, -0x1p-24f},   {0x03ff, 0x1.ff8p-15f},
+      {0x0400, 0x1p-14f}, {0x7bff, 65504.0f}, {0x0000, 0.0f},     {0x3555, 0x1.554p-2f},
   };
   for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) {
     uint8_t odd[3];
@@ -179,10 +186,12 @@ static void test_conversion(void **state) {
 static void test_mapping(void **state) {
   (void)state;
   hmoe_mapping mapping;
-  assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.path = "/nonexistent/w"}), HMOE_IO_ERROR, "/nonexistent/w: No such file");
+  assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.path = "/nonexistent/w"}), HMOE_IO_ERROR,
+               "/nonexistent/w: No such file");
   assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.path = "/tmp"}), HMOE_IO_ERROR, "found a directory");
   assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.path = "/dev/null"}), HMOE_IO_ERROR, "found a device");
-  assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.kind = HMOE_WEIGHTS_FD, .fd = -1}), HMOE_IO_ERROR, "Bad file descriptor");
+  assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.kind = HMOE_WEIGHTS_FD, .fd = -1}), HMOE_IO_ERROR,
+               "Bad file descriptor");
   assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){0}), HMOE_INVALID_ARGUMENT, "path is NULL");
   assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY}), HMOE_INVALID_ARGUMENT, "data is NULL");
   assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.kind = (hmoe_weights_kind)7}), HMOE_INVALID_ARGUMENT, "found 7");
