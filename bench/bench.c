@@ -51,8 +51,8 @@ static int compare_doubles(const void *left, const void *right) {
   return (a > b) - (a < b);
 }
 
-static double median(double *values, size_t count) {
-  qsort(values, count, sizeof *values, compare_doubles);
+/* Of sorted values. */
+static double median(const double *values, size_t count) {
   return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
@@ -127,9 +127,12 @@ static hmoe_status measure(bench *b, size_t tokens, cJSON *out) {
   cJSON_AddNumberToObject(row, "tokens", (double)tokens);
   cJSON_AddNumberToObject(row, "difference", apart);
   cJSON_AddNumberToObject(row, "experts_used", mean_experts_used(b, tokens));
-  cJSON *seconds = cJSON_AddObjectToObject(row, "median_seconds");
-  for (contender who = 0; who < CONTENDERS; who++)
+  cJSON *seconds = cJSON_AddObjectToObject(row, "median_seconds"), *fastest = cJSON_AddObjectToObject(row, "fastest_seconds");
+  for (contender who = 0; who < CONTENDERS; who++) {
+    qsort(samples.seconds[who], samples.count[who], sizeof(double), compare_doubles);
     cJSON_AddNumberToObject(seconds, contender_names[who], median(samples.seconds[who], samples.count[who]));
+    cJSON_AddNumberToObject(fastest, contender_names[who], samples.seconds[who][0]);
+  }
   cJSON_AddItemToArray(out, row);
   fprintf(stderr, "%6zu tokens: moe %.3f ms, hypermoe %.3f ms, openblas %.3f / %.3f ms\n", tokens,
           1e3 * cJSON_GetObjectItem(seconds, contender_names[OURS_MOE])->valuedouble,

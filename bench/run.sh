@@ -18,6 +18,11 @@ while [ $# -gt 0 ]; do
   shift
 done
 
+load=$(cut -d' ' -f1 /proc/loadavg)
+if awk -v load="$load" 'BEGIN { exit !(load > 0.7) }'; then
+  echo "bench/run.sh: something else runs on this machine (load $load): the medians will say so too" >&2
+fi
+
 tools/deps --bench
 cmake --preset release -Wno-dev >/dev/null
 cmake --build --preset release --target hmoec hmoert_static

@@ -51,8 +51,7 @@ static bool subject_open(subject *s, const char *path, const hmoec_options *opti
     weights = temporary;
     ok = hmoec_random_weights_write(s->session.module, (uint64_t)options->seed, weights, diagnostics);
   }
-  hmoec_pass_options pass = options->pass;
-  ok = ok && hmoec_passes_run(s->session.module, "fold-duplicates", &pass, NULL, diagnostics);
+  ok = ok && hmoec_session_fold(&s->session, options);
   if (ok) s->folded = mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(s->session.module)));
   ok = ok && hmoec_session_plan(&s->session, options) && hmoec_session_jit(&s->session, options) && hmoec_session_open(&s->session, options, weights, options->cpu, &s->model);
   if (made) unlink(temporary);

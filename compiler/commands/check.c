@@ -114,7 +114,7 @@ static const char *left_out(const hmoec_options *options, const char *strategy) 
     hmoec_options forced = *options;
     forced.pass.strategy = strategy;
     reason = NULL;
-    if (!hmoec_session_load(&session, &forced, forced.model) || !hmoec_session_plan(&session, &forced))
+    if (!hmoec_session_load(&session, &forced, forced.model) || !hmoec_session_fold(&session, &forced) || !hmoec_session_plan(&session, &forced))
       reason = "not possible for this model";
     else if (hmoec_op_int(mlirModuleGetOperation(session.module), "hmk.weight_bytes") > MOST_TABLE_BYTES && strcmp(strategy, "table") == 0)
       reason = "its table is over 1 GiB";
@@ -130,7 +130,7 @@ static bool check_strategy(const hmoec_options *options, const char *strategy, c
   hmoec_session session;
   const char *versions[3];
   size_t version_count = hmoec_machine_versions(versions);
-  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, &forced, forced.model) && hmoec_session_plan(&session, &forced) &&
+  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, &forced, forced.model) && hmoec_session_fold(&session, &forced) && hmoec_session_plan(&session, &forced) &&
             hmoec_session_jit(&session, &forced);
   for (size_t v = 0; ok && v < version_count; v++) {
     if (options->cpu && strcmp(options->cpu, versions[v]) != 0) continue;

@@ -63,11 +63,13 @@ typedef struct hmoec_session {
 /* A context with the diagnostics attached. */
 bool hmoec_session_init(hmoec_session *session, hmoec_diagnostics *diagnostics);
 bool hmoec_session_load(hmoec_session *session, const hmoec_options *options, const char *model);
-/* Passes, then the unit: kernels and plan. */
+/* The passes on the hmoe dialect: what is left is folded and fused. */
+bool hmoec_session_fold(hmoec_session *session, const hmoec_options *options);
+/* After fold: kernels and plan. */
 bool hmoec_session_plan(hmoec_session *session, const hmoec_options *options);
 /* Code generation into memory; *out_bytes malloc'd. */
 bool hmoec_session_generate(hmoec_session *session, const hmoec_options *options, hmoec_cpu_output output, char **out_bytes, size_t *out_size);
-/* Object code into this process. */
+/* Object code of the planned unit, loaded into this process. */
 bool hmoec_session_jit(hmoec_session *session, const hmoec_options *options);
 /* Opens the loaded model; runtime errors become diagnostics. cpu NULL: the best. */
 bool hmoec_session_open(hmoec_session *session, const hmoec_options *options, const char *weights, const char *cpu, hmoe_model **out_model);

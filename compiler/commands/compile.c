@@ -97,8 +97,7 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   size_t size = 0;
   bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model);
   if (!ok) goto done;
-  hmoec_pass_options pass = options->pass;
-  ok = hmoec_passes_run(session.module, "fold-duplicates", &pass, row->kind == OUTPUT_HMOE ? &options->trace : NULL, diagnostics);
+  ok = hmoec_session_fold(&session, options);
   if (!ok) goto done;
   hmoec_each_function(session.module, collect_strategies, &found);
   if (row->kind == OUTPUT_HMOE) {

@@ -67,17 +67,16 @@ static double workspace_bytes(const hmoec_unit *unit, uint32_t entry_index, int6
 static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   hmoec_session session;
   report r = {.tokens = options->token_count ? options->tokens[0] : DEFAULT_TOKENS};
-  hmoec_pass_options pass = options->pass;
-  if (r.tokens > 0) pass.tokens = r.tokens;
-  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
-            hmoec_passes_run(session.module, "fold-duplicates", &pass, NULL, diagnostics);
+  hmoec_options weighed = *options;
+  if (r.tokens > 0) weighed.pass.tokens = r.tokens;
+  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) && hmoec_session_fold(&session, &weighed);
   if (ok) {
     printf("%lld tokens. MFLOP counts products; MB weights: parameters and tables an op names; MB moved: its other operands and results.\n\n", (long long)r.tokens);
     printf("%-24s %5s  %-4s %11s %12s %12s  %s\n", "op", "line", "when", "MFLOP", "MB weights", "MB moved", "strategy and reason");
     hmoec_each_function(session.module, print_op, &r);
     printf("%-24s %5s  %-4s %11.3f %12.3f %12.3f\n", "total", "", "open", r.open.flops / 1e6, r.open.weight_bytes / 1e6, r.open.moved_bytes / 1e6);
     printf("%-24s %5s  %-4s %11.3f %12.3f %12.3f\n\n", "total", "", "run", r.run.flops / 1e6, r.run.weight_bytes / 1e6, r.run.moved_bytes / 1e6);
-    ok = hmoec_session_plan(&session, options);
+    ok = hmoec_session_plan(&session, &weighed);
   }
   if (ok) {
     const hmoe_plan *plan = session.unit.plan;

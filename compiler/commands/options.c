@@ -115,6 +115,22 @@ static bool read_tuning(hmoec_options *o, const char *value, const char *name, h
   return hmoec_usage_error(diagnostics, "%s %s: tuning files are not in this version", name, value);
 }
 
+/* x86-64 names of LLVM 22; its C API cannot be asked. */
+static const char *const cpus[] = {"native", "generic", "x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4", "nehalem", "westmere", "sandybridge", "ivybridge", "haswell", "broadwell",
+                                   "skylake", "skylake-avx512", "cascadelake", "cooperlake", "cannonlake", "icelake-client", "icelake-server", "rocketlake", "tigerlake", "alderlake",
+                                   "raptorlake", "meteorlake", "sapphirerapids", "emeraldrapids", "graniterapids", "graniterapids-d", "sierraforest", "arrowlake", "arrowlake-s",
+                                   "lunarlake", "pantherlake", "clearwaterforest", "diamondrapids", "btver2", "bdver4", "znver1", "znver2", "znver3", "znver4", "znver5"};
+
+static bool read_mcpu(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
+  for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++)
+    if (strcmp(value, cpus[i]) == 0) {
+      o->mcpu = value;
+      return true;
+    }
+  const char *close = hmoec_closest_name(value, cpus, sizeof cpus / sizeof *cpus);
+  return hmoec_usage_error(diagnostics, "expected %s native or a CPU that LLVM knows, found '%s'%s%s%s", name, value, close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
+}
+
 #define STRING(field) offsetof(hmoec_options, field), NULL
 #define READ(function) 0, function
 
@@ -131,7 +147,7 @@ static const option_row rows[] = {
     {"--strategy", "S", "how HyperExperts are folded: auto, table, cache, factored, per_token", READ(read_strategy)},
     {"--table-budget", "BYTES", "most bytes of a HyperExpert table or cache, e.g. 64M (default: half of the layer's experts)", READ(read_budget)},
     {"--target", "T", "cpu", READ(read_target)},
-    {"--mcpu", "CPU", "tune the matching code version for this CPU", STRING(mcpu)},
+    {"--mcpu", "CPU", "schedule code for this CPU: native, znver4, sapphirerapids, ...", READ(read_mcpu)},
     {"--cpu", "VERSION", "run this code version: avx512, avx2, portable (default: the best)", STRING(cpu)},
     {"--dtype", "T", "f32", READ(read_dtype)},
     {"--tuning", "FILE", "a tuning file", READ(read_tuning)},

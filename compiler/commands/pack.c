@@ -6,7 +6,7 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   if (!options->output) return hmoec_usage_error(diagnostics, "hmoec pack needs -o MODEL.hmw");
   hmoec_session session;
   hmoe_model *model = NULL;
-  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) && hmoec_session_plan(&session, options) &&
+  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) && hmoec_session_fold(&session, options) && hmoec_session_plan(&session, options) &&
             hmoec_session_jit(&session, options) && hmoec_session_open(&session, options, options->weights, options->cpu, &model);
   if (ok) {
     hmoe_status status = hmoe_model_save(model, options->output);

@@ -4,6 +4,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+
 #include "commands/commands.h"
 #include "hmoe/abi.h"
 #include "ir/context.h"
@@ -21,18 +24,26 @@ bool hmoec_session_load(hmoec_session *session, const hmoec_options *options, co
   return hmoec_load_model(session->context, model, options->defines, options->define_count, session->diagnostics, &session->module);
 }
 
-bool hmoec_session_plan(hmoec_session *session, const hmoec_options *options) {
+bool hmoec_session_fold(hmoec_session *session, const hmoec_options *options) {
   hmoec_pass_options pass = options->pass;
   if (options->trace.dump_dir && !hmoec_make_directory(options->trace.dump_dir, session->diagnostics)) return false;
-  return hmoec_passes_run(session->module, NULL, &pass, &options->trace, session->diagnostics) &&
+  return hmoec_passes_run(session->module, NULL, "fold-duplicates", &pass, &options->trace, session->diagnostics);
+}
+
+bool hmoec_session_plan(hmoec_session *session, const hmoec_options *options) {
+  hmoec_pass_options pass = options->pass;
+  return hmoec_passes_run(session->module, "plan-kernels", NULL, &pass, &options->trace, session->diagnostics) &&
          hmoec_unit_init(session->module, session->diagnostics, &session->unit);
 }
 
 bool hmoec_session_generate(hmoec_session *session, const hmoec_options *options, hmoec_cpu_output output, char **out_bytes, size_t *out_size) {
+  char *host = options->mcpu && strcmp(options->mcpu, "native") == 0 ? LLVMGetHostCPUName() : NULL;
   hmoec_cpu_unit unit = {.name = session->unit.name, .kernels = session->unit.kernels, .kernel_count = session->unit.kernel_count, .plan = session->unit.plan,
                          .plan_bytes = session->unit.plan_bytes, .schedule = session->unit.schedule,
-                         .versions = 1u << HMOE_CPU_PORTABLE | 1u << HMOE_CPU_AVX2 | 1u << HMOE_CPU_AVX512, .mcpu = options->mcpu};
-  return hmoec_cpu_generate(session->context, &unit, output, session->diagnostics, out_bytes, out_size);
+                         .versions = 1u << HMOE_CPU_PORTABLE | 1u << HMOE_CPU_AVX2 | 1u << HMOE_CPU_AVX512, .mcpu = host ? host : options->mcpu};
+  bool ok = hmoec_cpu_generate(session->context, &unit, output, session->diagnostics, out_bytes, out_size);
+  LLVMDisposeMessage(host);
+  return ok;
 }
 
 bool hmoec_session_jit(hmoec_session *session, const hmoec_options *options) {

@@ -320,7 +320,7 @@ bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_un
     return hmoec_error(diagnostics, (hmoec_location){0}, "internal: the plan could not be assembled");
   }
   memcpy(r.blob.data, &plan, sizeof plan);
-  plan.layout = XXH3_64bits(r.blob.data, r.blob.size);
+  plan.layout = XXH3_64bits_withSeed(out_unit->kernels, out_unit->kernel_count * sizeof *out_unit->kernels, XXH3_64bits(r.blob.data, r.blob.size));
   memcpy(r.blob.data, &plan, sizeof plan);
   out_unit->plan = r.blob.data;
   out_unit->plan_bytes = r.blob.size;

@@ -9,14 +9,17 @@
 #include "ir/ops.h"
 #include "ir/verify_hmk.h"
 
-static bool verify_hmoe(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
+/* A module is in one of the two dialects: planned functions carry hmk.dims. */
+static bool verify(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
   (void)options;
-  return hmoec_verify(module, diagnostics);
+  MlirOperation first = mlirBlockGetFirstOperation(mlirModuleGetBody(module));
+  bool planned = !mlirOperationIsNull(first) && !mlirAttributeIsNull(mlirOperationGetAttributeByName(first, mlirStringRefCreateFromCString("hmk.dims")));
+  return planned ? hmoec_verify_hmk(module, diagnostics) : hmoec_verify(module, diagnostics);
 }
 
 /* In pipeline order. */
 static const hmoec_pass passes[] = {
-    {"verify", "check shapes, attribute ranges and the form of entry functions", verify_hmoe},
+    {"verify", "check shapes, attribute ranges and the form of entry functions", verify},
     {"fold-layer-embedding", "the layer's embedding row becomes a bias", hmoec_fold_layer_embedding},
     {"fold-hypernetwork", "generate HyperExperts per selection set: table, cache, factored or per_token", hmoec_fold_hypernetwork},
     {"fuse-hyper-expert", "top-1: HyperExpert e becomes more columns of expert e", hmoec_fuse_hyper_expert},
@@ -67,15 +70,16 @@ static void trace_after(MlirOperation module, const hmoec_pass *pass, size_t ind
   }
 }
 
-bool hmoec_passes_run(MlirModule module, const char *last, hmoec_pass_options *options, const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics) {
+bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hmoec_pass_options *options, const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics) {
   MlirOperation root = mlirModuleGetOperation(module);
-  bool planned = false;
+  bool started = first == NULL;
   for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
+    started = started || strcmp(passes[i].name, first) == 0;
+    if (!started) continue;
     MlirOperation before = mlirOperationClone(root);
     unsigned errors = hmoec_diagnostics_errors(diagnostics);
-    planned = planned || strcmp(passes[i].name, "plan-kernels") == 0;
     bool ran = passes[i].run(module, options, diagnostics);
-    bool valid = ran && (planned ? hmoec_verify_hmk(module, diagnostics) : i == 0 || hmoec_verify(module, diagnostics));
+    bool valid = ran && (passes[i].run == verify || verify(module, options, diagnostics));
     if (!ran && hmoec_diagnostics_errors(diagnostics) == errors)
       hmoec_error(diagnostics, (hmoec_location){0}, "internal: pass %s failed", passes[i].name);
     else if (ran && !valid)

@@ -36,9 +36,9 @@ typedef struct hmoec_pass_trace {
   const char *dump_dir;    /* one file a pass, NN-pass-name.mlir; NULL: none */
 } hmoec_pass_trace;
 
-/* The whole pipeline, first to last named pass inclusive (last NULL: all): verify, fold, fuse, plan. A pass that fails leaves
+/* The pipeline from pass `first` to pass `last`, both included; NULL: from the start, to the end. A pass that fails by our own fault leaves
  * repro.mlir, the module as it was before that pass, in the current directory (or dump_dir). */
-bool hmoec_passes_run(MlirModule module, const char *last, hmoec_pass_options *options, const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics);
+bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hmoec_pass_options *options, const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics);
 
 bool hmoec_fold_layer_embedding(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 bool hmoec_fold_hypernetwork(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);

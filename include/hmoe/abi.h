@@ -184,7 +184,7 @@ typedef struct hmoe_plan {
   hmoe_plan_span params;   /* hmoe_plan_param */
   hmoe_plan_span entries;  /* hmoe_plan_entry; [0] runs at open */
   hmoe_plan_span caches;   /* hmoe_plan_cache; cache arenas are allocated at open */
-  uint64_t layout;         /* stamp of packed weights: .hmw files carry the one they were packed for */
+  uint64_t layout;         /* stamp of packed weights, over plan and kernels: .hmw files carry the one they were packed for */
 } hmoe_plan;
 
 #endif

@@ -1,0 +1,18 @@
+// RUN: %not %hmoec-opt --plan-workspace --verify %s 2>&1 | %FileCheck %s
+
+// CHECK: error: expected copy to bind src
+func.func @run() attributes {hmk.dims = array<i64: 0, 0, 0>} {
+  %a = "hmk.buffer"() {kind = "weight", element = "f32", shape = array<i64: 8, 3>, index = 0 : i64, offset = 0 : i64, dim = -1 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
+  "hmk.copy"(%a) {bind = ["dst"], offsets = array<i64: 0>, advances = array<i64: 0>, rows = -1 : i64, args = array<i64: 0, 0, 0, 0, 0, 0, 0>} : (!hmk.memory) -> ()
+  // CHECK: error: buffer 1 of copy has no role that the op knows
+  "hmk.copy"(%a, %a) {bind = ["dst", "source"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = -1 : i64, args = array<i64: 0, 0, 0, 0, 0, 0, 0>} : (!hmk.memory, !hmk.memory) -> ()
+  // CHECK: error: expected 7 integers in args of copy, found 1
+  "hmk.copy"(%a, %a) {bind = ["dst", "src"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = -1 : i64, args = array<i64: 0>} : (!hmk.memory, !hmk.memory) -> ()
+  // CHECK: error: expected rows of copy to be a dimension below 1, found 3
+  "hmk.copy"(%a, %a) {bind = ["dst", "src"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 3 : i64, args = array<i64: 0, 0, 0, 0, 0, 0, 0>} : (!hmk.memory, !hmk.memory) -> ()
+  // CHECK: error: expected a buffer kind
+  %b = "hmk.buffer"() {kind = "pocket", element = "f32", shape = array<i64: 8, 3>, index = 0 : i64, offset = 0 : i64, dim = -1 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
+  // CHECK: error: a loop's body reaches past the end
+  "hmk.loop"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, body = 2 : i64, kind = "rows", chunk = 16 : i64, top_k = 0 : i64, generate = 0 : i64, cache = -1 : i64} : () -> ()
+  return
+}
