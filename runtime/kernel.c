@@ -12,10 +12,17 @@ static void run_task(void *context, uint64_t task, void *scratch) {
   job->function(&job->call, (int64_t)task, scratch);
 }
 
-/* Two blocks a thread keep the threads even without cutting; below that, aim at four tasks a thread. */
+/* Blocks differ in size, so eight tasks a thread are wanted for the threads to end together. */
+enum { TASKS_A_THREAD = 8, ALONE_FLOPS = 400000 };
+
 static uint64_t choose_splits(uint64_t blocks, uint64_t panels, uint64_t threads) {
-  if (threads == 1 || panels <= 1 || blocks == 0 || blocks >= 2 * threads) return 1;
-  return hmoe_min(panels, (4 * threads + blocks - 1) / blocks);
+  if (threads == 1 || panels <= 1 || blocks == 0 || blocks >= TASKS_A_THREAD * threads) return 1;
+  return hmoe_min(panels, (TASKS_A_THREAD * threads + blocks - 1) / blocks);
+}
+
+/* Waking a thread costs some microseconds; so does a step of this size. */
+static bool runs_alone(const hmoe_plan_step *step, const uint64_t *args, uint64_t rows) {
+  return step->args.count > 4 && args[4] < ALONE_FLOPS && rows < ALONE_FLOPS && rows * args[4] < ALONE_FLOPS;
 }
 
 /* The blocks a kernel sees: all of the buffer, or the chunk of the loop it stands in. */
@@ -42,6 +49,11 @@ hmoe_status hmoe_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
                     .function = run->model->kernels[step->kernel]};
   uint64_t blocks = ((uint64_t)job.call.rows + args[1] - 1) / args[1];
   if (args[0] == HMOE_GRID_BLOCKS) HMOE_TRY(find_blocks(run, step, (uint32_t)args[3], &job.call, &blocks));
+  uint64_t rows = args[0] == HMOE_GRID_BLOCKS ? hmoe_min(blocks * args[1], (uint64_t)job.call.rows) : (uint64_t)job.call.rows;
+  if (runs_alone(step, args, rows)) {
+    for (uint64_t task = 0; task < blocks; task++) job.function(&job.call, (int64_t)task, run->workspace->scratch);
+    return HMOE_OK;
+  }
   if (args[0] != HMOE_GRID_ROWS) job.call.splits = (int64_t)choose_splits(blocks, args[2], run->model->workers.threads);
   return hmoe_run_parallel(run, step, blocks * (uint64_t)job.call.splits, run_task, &job);
 }

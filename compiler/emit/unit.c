@@ -122,6 +122,16 @@ static hmoe_plan_buffer read_buffer(reader *r, MlirOperation op, uint32_t *slots
   return buffer;
 }
 
+/* About how many FLOP a kernel takes for one row. */
+static uint64_t row_flops(MlirOperation op) {
+  static const struct { const char *name, *width, *depth; } sizes[] = {
+      {"hmk.grouped_matmul", "n", "k"},          {"hmk.route_topk", "experts", "top_k"},     {"hmk.combine", "n", "top_k"},
+      {"hmk.select_embedding", "embedding", "experts"}, {"hmk.contract", "bottleneck", "hidden"}, {"hmk.map_rows", "n", NULL}};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+    if (hmoec_op_is(op, sizes[i].name)) return 2 * (uint64_t)hmoec_op_int(op, sizes[i].width) * (sizes[i].depth ? (uint64_t)hmoec_op_int(op, sizes[i].depth) : 1);
+  return 0;
+}
+
 /* args of a step by kind; returns their number. */
 static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info, uint64_t *args) {
   static const char *const modes[] = {"rank", "distinct", "token"}, *const loops[] = {"rows", "groups", "cached"};
@@ -134,6 +144,7 @@ static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info,
     args[n++] = (uint64_t)hmoec_op_int(op, "row_block");
     args[n++] = blocks || dense ? (uint64_t)((hmoec_op_int(op, "n") + HMOE_PANEL - 1) / HMOE_PANEL) : 1;
     args[n++] = 3;
+    args[n++] = row_flops(op);
     break;
   }
   case HMOE_STEP_GROUP:

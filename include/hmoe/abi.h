@@ -98,7 +98,8 @@ typedef struct hmoe_plan_binding { uint32_t buffer, reserved; uint64_t offset_by
 /* Steps. bindings and args by kind:
  *
  * KERNEL   runs kernels[kernel]. bindings: as the kernel wants. args: [0] grid, [1] row_block, [2] panels (most column splits),
- *          [3] binding number of the blocks buffer (grid BLOCKS). rows_dim: value for call.rows.
+ *          [3] binding number of the blocks buffer (grid BLOCKS), [4] about how many FLOP one row takes: a step too small to share
+ *          runs on the calling thread. rows_dim: value for call.rows.
  *          tasks: ROWS ceil(rows/row_block); DENSE that * splits; BLOCKS blocks.count * splits. The runtime picks splits in
  *          [1, panels] from the work and the threads; results do not depend on it.
  * GROUP    counting sort by expert. bindings: [0] indices i32 [rows/top_k, top_k], [1] gates f32 same shape, out: [2] blocks,
