@@ -1,19 +1,10 @@
 #include "emit/kernel_spec.h"
 
-#include <string.h>
-
 #include <mlir-c/BuiltinAttributes.h>
 
 #include "ir/hmk_ops.h"
 
-static const char *const activations[HMOEC_ACTIVATION_COUNT] = {"none", "relu", "gelu", "gelu_new", "silu"};
-static const char *const gates[HMOEC_GATE_COUNT] = {"softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm"};
-
-static int name_index(MlirStringRef text, const char *const *names, int count) {
-  for (int i = 0; i < count; i++)
-    if (strlen(names[i]) == text.length && memcmp(names[i], text.data, text.length) == 0) return i;
-  return 0;
-}
+static hmoec_activation activation_of(MlirStringRef name) { return hmoec_activation_find(name.data, name.length); }
 
 static MlirAttribute attribute(MlirOperation op, const char *name) { return mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(name)); }
 
@@ -42,7 +33,7 @@ static void read_matmul(MlirOperation op, hmoec_matmul_spec *spec) {
   spec->segments = mlirArrayAttrGetNumElements(segments) / 3;
   for (int64_t i = 0; i < spec->segments && i < 2; i++) {
     spec->segment[i].panel_end = mlirIntegerAttrGetValueInt(mlirArrayAttrGetElement(segments, (intptr_t)(3 * i)));
-    spec->segment[i].activation = (hmoec_activation)name_index(mlirStringAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(3 * i + 1))), activations, HMOEC_ACTIVATION_COUNT);
+    spec->segment[i].activation = activation_of(mlirStringAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(3 * i + 1))));
     spec->segment[i].gated = mlirBoolAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(3 * i + 2)));
   }
   spec->dropped_panel_begin = hmoec_hmk_array(op, "dropped", 0);
@@ -54,7 +45,8 @@ static void read_route(MlirOperation op, hmoec_route_spec *spec) {
   spec->experts = hmoec_op_int(op, "experts");
   spec->top_k = hmoec_op_int(op, "top_k");
   spec->ldl = hmoec_op_int(op, "ldl");
-  spec->gate = (hmoec_gate)name_index(hmoec_op_string(op, "gate"), gates, HMOEC_GATE_COUNT);
+  MlirStringRef gate = hmoec_op_string(op, "gate");
+  spec->gate = hmoec_gate_find(gate.data, gate.length);
   spec->row_block = hmoec_op_int(op, "row_block");
 }
 
@@ -95,7 +87,7 @@ static void read_rows(MlirOperation op, hmoec_rows_spec *spec) {
   spec->ld_out = hmoec_op_int(op, "ld_out");
   spec->has_index = hmoec_hmk_operand(op, hmoec_hmk_info_of(op), 1) >= 0;
   spec->accumulate = hmoec_op_int(op, "accumulate") != 0;
-  spec->activation = (hmoec_activation)name_index(hmoec_op_string(op, "function"), activations, HMOEC_ACTIVATION_COUNT);
+  spec->activation = activation_of(hmoec_op_string(op, "function"));
   spec->row_block = hmoec_op_int(op, "row_block");
 }
 

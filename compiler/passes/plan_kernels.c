@@ -17,15 +17,9 @@
 #define SELECT_ROWS 8
 #define MAP_ROWS 16
 
-static const char *const activation_names[HMOEC_ACTIVATION_COUNT] = {"none", "relu", "gelu", "gelu_new", "silu"};
-
 static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
 
-hmoec_activation plan_activation(MlirStringRef name) {
-  for (int i = 0; i < HMOEC_ACTIVATION_COUNT; i++)
-    if (strlen(activation_names[i]) == name.length && memcmp(activation_names[i], name.data, name.length) == 0) return (hmoec_activation)i;
-  return HMOEC_ACTIVATION_NONE;
-}
+hmoec_activation plan_activation(MlirStringRef name) { return hmoec_activation_find(name.data, name.length); }
 
 bool plan_at_open(MlirOperation op) { return !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("at_open"))); }
 
@@ -135,7 +129,7 @@ static bool plan_activate(planner *p, MlirOperation op, int fn, int64_t rows_dim
   bool accumulate;
   plan_place out = plan_destination(p, y, rows_dim, &accumulate);
   hmoec_shape shape = hmoec_value_shape(y);
-  emit_map(p, fn, rows_dim, activation_names[plan_activation(hmoec_op_string(op, "function"))], plan_value_get(p, x)->place, out, shape.dims[shape.rank - 1], accumulate);
+  emit_map(p, fn, rows_dim, hmoec_activation_name(plan_activation(hmoec_op_string(op, "function"))), plan_value_get(p, x)->place, out, shape.dims[shape.rank - 1], accumulate);
   return true;
 }
 

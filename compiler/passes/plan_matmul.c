@@ -21,8 +21,6 @@ plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, int64_t k, in
   return matmul;
 }
 
-static const char *const activation_names[HMOEC_ACTIVATION_COUNT] = {"none", "relu", "gelu", "gelu_new", "silu"};
-
 void plan_matmul_emit(planner *p, const plan_matmul *m) {
   const hmoec_matmul_spec *s = &m->spec;
   plan_step step = plan_step_begin(p, m->fn, "grouped_matmul", m->rows_dim);
@@ -52,7 +50,7 @@ void plan_matmul_emit(planner *p, const plan_matmul *m) {
   MlirAttribute segments[6];
   for (int64_t i = 0; i < s->segments; i++) {
     segments[3 * i] = mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), s->segment[i].panel_end);
-    segments[3 * i + 1] = mlirStringAttrGet(p->context, mlirStringRefCreateFromCString(activation_names[s->segment[i].activation]));
+    segments[3 * i + 1] = mlirStringAttrGet(p->context, mlirStringRefCreateFromCString(hmoec_activation_name(s->segment[i].activation)));
     segments[3 * i + 2] = mlirBoolAttrGet(p->context, s->segment[i].gated);
   }
   step.attributes[step.attribute_count++] =

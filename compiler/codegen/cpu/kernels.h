@@ -8,6 +8,7 @@
 #define HMOEC_CODEGEN_CPU_KERNELS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef enum hmoec_activation {
@@ -18,6 +19,11 @@ typedef enum hmoec_activation {
 typedef enum hmoec_gate {
   HMOEC_GATE_SOFTMAX_THEN_TOPK = 0, HMOEC_GATE_TOPK_THEN_SOFTMAX, HMOEC_GATE_SOFTMAX_TOPK_RENORM, HMOEC_GATE_COUNT
 } hmoec_gate;
+
+/* Names as in specs; a text that is no name gives the first. */
+const char *hmoec_activation_name(hmoec_activation activation);
+hmoec_activation hmoec_activation_find(const char *text, size_t length);
+hmoec_gate hmoec_gate_find(const char *text, size_t length);
 
 /* C[dst(r)] (+)= epilogue(A[src(r)] * B[group(r)])
  *
