@@ -24,7 +24,9 @@ static bool collect_strategies(MlirOperation function, MlirBlock block, void *us
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op) && found->count < HMOEC_MAX_LIST; op = mlirOperationGetNextInBlock(op)) {
     if (mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.reason")))) continue;
     MlirStringRef reason = hmoec_op_string(op, "hmoe.reason"), strategy = {"table, fused with the experts", 29};
-    if (!hmoec_op_is(op, "hmoe.fused_experts")) strategy = hmoec_op_string(op, "hmoe.strategy");
+    bool named = !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.strategy")));
+    if (!hmoec_op_is(op, "hmoe.fused_experts") && !named) continue;
+    if (named) strategy = hmoec_op_string(op, "hmoe.strategy");
     size_t size = strategy.length + reason.length + 3;
     char *line = malloc(size);
     if (!line) return false;

@@ -10,7 +10,10 @@
 
 #define DEFAULT_TOKENS 512
 
-typedef struct report { int64_t tokens; hmoec_cost run, open; } report;
+typedef enum phase { PHASE_OPEN, PHASE_RUN, PHASE_SET, PHASE_COUNT } phase;
+static const char *const phase_names[PHASE_COUNT] = {"open", "run", "set"};
+
+typedef struct report { int64_t tokens; hmoec_cost totals[PHASE_COUNT]; } report;
 
 static bool print_op(MlirOperation function, MlirBlock block, void *user) {
   (void)function;
@@ -18,24 +21,23 @@ static bool print_op(MlirOperation function, MlirBlock block, void *user) {
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
     const hmoec_op_info *info = hmoec_op_info_of(op);
     if (!info || hmoec_op_is(op, "hmoe.parameter") || hmoec_op_is(op, "hmoe.slice") || hmoec_op_is(op, "hmoe.reshape") || hmoec_op_is(op, "hmoe.take_row")) continue;
-    bool open = hmoec_op_at_open(op);
-    hmoec_cost c = hmoec_op_cost(op, r->tokens);
-    hmoec_cost *total = open ? &r->open : &r->run;
+    phase when = hmoec_op_at_open(op) ? PHASE_OPEN : hmoec_op_per_set(op) ? PHASE_SET : PHASE_RUN;
+    hmoec_cost c = hmoec_op_cost(op, r->tokens), *total = &r->totals[when];
     total->flops += c.flops;
     total->weight_bytes += c.weight_bytes;
     total->moved_bytes += c.moved_bytes;
     hmoec_location location = hmoec_location_of_op(op);
-    printf("%-24s %5u  %-4s %11.3f %12.3f %12.3f", info->name, location.line, open ? "open" : "run", c.flops / 1e6, c.weight_bytes / 1e6, c.moved_bytes / 1e6);
+    printf("%-24s %5u  %-4s %11.3f %12.3f %12.3f", info->name, location.line, phase_names[when], c.flops / 1e6, c.weight_bytes / 1e6, c.moved_bytes / 1e6);
     bool reasoned = !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.reason")));
     if (reasoned) {
       MlirStringRef reason = hmoec_op_string(op, "hmoe.reason");
       if (hmoec_op_is(op, "hmoe.fused_experts")) {
         printf("  table, fused: %.*s", (int)reason.length, reason.data);
-      } else {
+      } else if (!mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.strategy")))) {
         MlirStringRef strategy = hmoec_op_string(op, "hmoe.strategy");
         printf("  %.*s: %.*s", (int)strategy.length, strategy.data, (int)reason.length, reason.data);
       }
-    } else if (open) {
+    } else if (when == PHASE_OPEN) {
       printf("  folded: depends on parameters alone");
     }
     putchar('\n');
@@ -71,11 +73,16 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   if (r.tokens > 0) weighed.pass.tokens = r.tokens;
   bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) && hmoec_session_fold(&session, &weighed);
   if (ok) {
-    printf("%lld tokens. MFLOP counts products; MB weights: parameters and tables an op names; MB moved: its other operands and results.\n\n", (long long)r.tokens);
+    printf("%lld tokens. MFLOP counts products; MB weights: parameters and tables an op names; MB moved: its other operands and results.\n"
+           "open: once, when a model is opened; run: every run; set: once for a selection set that the cache lacks.\n\n", (long long)r.tokens);
     printf("%-24s %5s  %-4s %11s %12s %12s  %s\n", "op", "line", "when", "MFLOP", "MB weights", "MB moved", "strategy and reason");
     hmoec_each_function(session.module, print_op, &r);
-    printf("%-24s %5s  %-4s %11.3f %12.3f %12.3f\n", "total", "", "open", r.open.flops / 1e6, r.open.weight_bytes / 1e6, r.open.moved_bytes / 1e6);
-    printf("%-24s %5s  %-4s %11.3f %12.3f %12.3f\n\n", "total", "", "run", r.run.flops / 1e6, r.run.weight_bytes / 1e6, r.run.moved_bytes / 1e6);
+    for (int when = 0; when < PHASE_COUNT; when++) {
+      const hmoec_cost *total = &r.totals[when];
+      if (total->moved_bytes > 0)
+        printf("%-24s %5s  %-4s %11.3f %12.3f %12.3f\n", "total", "", phase_names[when], total->flops / 1e6, total->weight_bytes / 1e6, total->moved_bytes / 1e6);
+    }
+    putchar('\n');
     ok = hmoec_session_plan(&session, &weighed);
   }
   if (ok) {

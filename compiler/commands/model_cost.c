@@ -11,6 +11,17 @@ static double elements(MlirValue value, int64_t tokens) {
   return count;
 }
 
+bool hmoec_op_per_set(MlirOperation op) {
+  while (!hmoec_op_at_open(op) && mlirOperationGetNumOperands(op) > 0 && !hmoec_op_is(op, "hmoe.indexed_hyper_expert")) {
+    MlirValue first = mlirOperationGetOperand(op, 0);
+    MlirOperation source = hmoec_defining_op(first);
+    if (mlirOperationIsNull(source)) return false;
+    if (hmoec_op_is(source, "hmoe.distinct_selections")) return mlirValueEqual(first, mlirOperationGetResult(source, 0));
+    op = source;
+  }
+  return false;
+}
+
 /* Bytes of all operands that are parameters or computed at open, and of those that are per run. */
 static void add_bytes(MlirOperation op, int64_t tokens, hmoec_cost *c) {
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
@@ -51,8 +62,9 @@ static double op_flops(MlirOperation op, int64_t tokens) {
 }
 
 hmoec_cost hmoec_op_cost(MlirOperation op, int64_t tokens) {
-  hmoec_cost cost = {.flops = op_flops(op, tokens)};
-  add_bytes(op, tokens, &cost);
+  int64_t rows = hmoec_op_per_set(op) ? 1 : tokens;
+  hmoec_cost cost = {.flops = op_flops(op, rows)};
+  add_bytes(op, rows, &cost);
   return cost;
 }
 
@@ -62,7 +74,7 @@ static bool add_flops(MlirOperation function, MlirBlock block, void *user) {
   (void)function;
   total *t = user;
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
-    if (!hmoec_op_at_open(op) && hmoec_op_info_of(op)) t->flops += op_flops(op, t->tokens);
+    if (!hmoec_op_at_open(op) && !hmoec_op_per_set(op) && hmoec_op_info_of(op)) t->flops += op_flops(op, t->tokens);
   return true;
 }
 

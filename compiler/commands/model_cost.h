@@ -10,10 +10,13 @@
 /* flops: products only, 2 a multiply-add. weight_bytes: operands known at open; moved_bytes: other operands and results; both as f32. */
 typedef struct hmoec_cost { double flops, weight_bytes, moved_bytes; } hmoec_cost;
 
+/* Ops that run once per selection set (a cache fills) are costed for one set. */
 hmoec_cost hmoec_op_cost(MlirOperation op, int64_t tokens);
 /* Whether an op runs once at open (fold-parameters' mark). */
 bool hmoec_op_at_open(MlirOperation op);
-/* Of one run of a folded module. */
+/* Whether an op runs per distinct selection set, when the cache lacks it. */
+bool hmoec_op_per_set(MlirOperation op);
+/* Of one run of a folded module, with every selection set in the cache. */
 double hmoec_model_flops(MlirModule module, int64_t tokens);
 
 #endif

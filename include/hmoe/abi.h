@@ -84,7 +84,9 @@ enum {
   HMOE_BUFFER_CACHE = 4,     /* at `offset` of the model's selection cache, shared by runs */
   HMOE_BUFFER_PARAM = 5,     /* index: parameter (count 1, f32-converted copy made by the runtime at open); open only */
 };
-/* bytes = fixed_bytes + value(dim) * bytes_per_row; dim HMOE_NONE: fixed. Entry 0 uses WORKSPACE too; it is released after open. */
+/* The weight arena is zero before entry 0 runs; workspace and caches are not initialised. index of a CACHE buffer: the cache's number.
+ * WEIGHT and CACHE buffers have fixed sizes; offsets and advances are multiples of 4.
+ * bytes = fixed_bytes + value(dim) * bytes_per_row; dim HMOE_NONE: fixed. Entry 0 uses WORKSPACE too; it is released after open. */
 typedef struct hmoe_plan_buffer {
   uint32_t kind, index;
   uint64_t offset;
@@ -120,6 +122,8 @@ typedef struct hmoe_plan_binding { uint32_t buffer, reserved; uint64_t offset_by
  *          MISSING dim: groups of the chunk to generate (kind 1: all). block.group becomes the slot in [0, args[2]) (kind 1) or the
  *          cache slot (kind 2). KERNEL steps with grid BLOCKS see only the chunk's blocks. args[3]: top_k; args[4] (kind 2): how
  *          many of the args[0] steps generate: they run under the cache's lock; args[5] (kind 2): cache number.
+ *          A rows loop sets every CHUNK dim, a groups loop every MISSING dim; groups loops may stand inside a rows loop, nothing else
+ *          nests, and advance_bytes counts rows of the rows loop then. A GROUP_SETS result is looped over once: its blocks are rewritten.
  * PACK     a right operand into panels. bindings: [0] dst, [1] source buffer (f32) when args[0] is HMOE_NONE. args: [0] param or
  *          HMOE_NONE; columns: [1] N, a multiple of 32, [2] Q, [3] ncols, [4] col stride, [5] q stride; depth: [6] K outer, [7] K inner,
  *          [8] outer stride, [9] inner stride; [10] source offset, [11] groups, [12] source group stride (all of the source, in elements);

@@ -101,7 +101,7 @@ struct hmoe_model_object; /* in <hmoe/abi.h>; each compiled object exports one, 
 HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_open(const struct hmoe_model_object *object, const hmoe_weights *weights,
                                                    const hmoe_options *options, hmoe_model **out_model);
 
-/* Runs one entry. dims: the entry's dynamic dimensions in the header's order (layers: tokens). inputs and outputs: one pointer a
+/* Runs one entry: 1 is the model's only one (0 is what open runs). dims: the entry's dynamic dimensions in the header's order (layers: tokens). inputs and outputs: one pointer a
  * tensor, C-ordered, naturally aligned, in the header's order; outputs must not overlap inputs. 0 tokens is a run that does nothing. */
 HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_run(hmoe_model *model, uint32_t entry, const int64_t *dims, const void *const *inputs,
                                                   void *const *outputs);
