@@ -202,10 +202,13 @@ static bool check_strategy(const hmoec_options *options, const char *strategy, c
   hmoec_session session;
   const char *versions[3];
   size_t version_count = hmoec_machine_versions(versions);
+  if (options->cpu) { /* one that the machine lacks is refused on opening */
+    versions[0] = options->cpu;
+    version_count = 1;
+  }
   bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, &forced, forced.model) && hmoec_session_fold(&session, &forced) && hmoec_session_plan(&session, &forced) &&
             hmoec_session_jit(&session, &forced);
   for (size_t v = 0; ok && v < version_count; v++) {
-    if (options->cpu && strcmp(options->cpu, versions[v]) != 0) continue;
     hmoe_model *model = NULL;
     ok = hmoec_session_open(&session, &forced, weights, versions[v], &model) && compare(model, r, strategy ? strategy : "-", versions[v], out_within, diagnostics);
     hmoe_model_close(model);

@@ -131,6 +131,13 @@ static bool read_mcpu(hmoec_options *o, const char *value, const char *name, hmo
   return hmoec_usage_error(diagnostics, "expected %s native or a CPU that LLVM knows, found '%s'%s%s%s", name, value, close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
 }
 
+static bool read_cpu(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
+  if (strcmp(value, "avx512") != 0 && strcmp(value, "avx2") != 0 && strcmp(value, "portable") != 0)
+    return hmoec_usage_error(diagnostics, "expected %s avx512, avx2 or portable, found '%s'", name, value);
+  o->cpu = value;
+  return true;
+}
+
 #define STRING(field) offsetof(hmoec_options, field), NULL
 #define READ(function) 0, function
 
@@ -148,7 +155,7 @@ static const option_row rows[] = {
     {"--table-budget", "BYTES", "most bytes of a HyperExpert table or cache, e.g. 64M (default: half of the layer's experts)", READ(read_budget)},
     {"--target", "T", "cpu", READ(read_target)},
     {"--mcpu", "CPU", "schedule code for this CPU: native, znver4, sapphirerapids, ...", READ(read_mcpu)},
-    {"--cpu", "VERSION", "run this code version: avx512, avx2, portable (default: the best)", STRING(cpu)},
+    {"--cpu", "VERSION", "run this code version: avx512, avx2, portable (default: the best)", READ(read_cpu)},
     {"--dtype", "T", "f32", READ(read_dtype)},
     {"--tuning", "FILE", "a tuning file", READ(read_tuning)},
     {"--emit", "WHAT", "obj, or text to -o or standard output: hmoe, hmk, mlir, llvm, asm", STRING(emit)},
