@@ -9,13 +9,11 @@
 
 #include <string.h>
 
-static hmoe_status set_dims(hmoe_run *run, const hmoe_plan_step *step, uint32_t kind, int64_t value) {
+static hmoe_status set_dims(hmoe_run *run, uint32_t kind, int64_t value) {
   for (uint32_t i = 0; i < run->entry->dims.count; i++) {
     if (run->dims[i].kind != kind) continue;
-    if ((uint64_t)value > run->dims[i].factor)
-      return hmoe_step_fail(run, step, "chunk of %lld, dim %u holds %llu", (long long)value, i,
-                            (unsigned long long)run->dims[i].factor);
-    run->workspace->dims[i] = value;
+    /* A dimension of a loop with smaller chunks is not read in this one. */
+    run->workspace->dims[i] = (int64_t)hmoe_min((uint64_t)value, run->dims[i].factor);
   }
   return hmoe_run_derive_dims(run);
 }
@@ -27,7 +25,7 @@ static hmoe_status loop_rows(hmoe_run *run, const hmoe_plan_step *step, uint32_t
   run->in_rows = true;
   for (int64_t done = 0; status == HMOE_OK && done < rows; done += chunk) {
     run->items_done = (uint64_t)done;
-    status = set_dims(run, step, HMOE_DIM_CHUNK, rows - done < chunk ? rows - done : chunk);
+    status = set_dims(run, HMOE_DIM_CHUNK, rows - done < chunk ? rows - done : chunk);
     if (status == HMOE_OK) status = hmoe_run_steps(run, body, body + (uint32_t)args[0]);
   }
   run->in_rows = false;
@@ -131,7 +129,7 @@ static hmoe_status loop_groups(hmoe_run *run, const hmoe_plan_step *step, uint32
     run->chunk_count = block_count;
     block += block_count;
     if (!run->in_rows) run->items_done = (uint64_t)group;
-    status = set_dims(run, step, HMOE_DIM_MISSING, (int64_t)missing_count);
+    status = set_dims(run, HMOE_DIM_MISSING, (int64_t)missing_count);
     if (status == HMOE_OK && (!cached || missing_count)) status = hmoe_run_steps(run, body, generated);
     if (cached) {
       hmoe_cache_publish(cache, slots, missing, missing_count, status == HMOE_OK);

@@ -33,7 +33,7 @@ typedef struct subject {
 } subject;
 
 static bool subject_open(subject *s, const char *path, const hmoec_options *options, hmoec_diagnostics *diagnostics) {
-  char temporary[] = "/tmp/hmoec-bench-XXXXXX";
+  char temporary[HMOEC_TEMPORARY_CHARS];
   const char *weights = options->weights;
   s->path = path;
   if (!hmoec_session_init(&s->session, diagnostics) || !hmoec_session_load(&s->session, options, path)) return false;
@@ -44,12 +44,9 @@ static bool subject_open(subject *s, const char *path, const hmoec_options *opti
   s->output_columns = hmoec_entry_output_shape(function, 0).dims[1];
   bool made = false, ok = true;
   if (!weights) {
-    int fd = mkstemp(temporary);
-    if (fd < 0) return hmoec_machine_error(diagnostics, "cannot make a temporary file in /tmp");
-    close(fd);
-    made = true;
+    made = hmoec_make_temporary("bench", temporary, diagnostics);
     weights = temporary;
-    ok = hmoec_random_weights_write(s->session.module, (uint64_t)options->seed, weights, diagnostics);
+    ok = made && hmoec_random_weights_write(s->session.module, (uint64_t)options->seed, weights, diagnostics);
   }
   ok = ok && hmoec_session_fold(&s->session, options);
   if (ok) s->folded = mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(s->session.module)));

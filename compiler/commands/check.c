@@ -177,23 +177,25 @@ static bool has_hyper_expert(MlirOperation function, MlirBlock block, void *user
   return true;
 }
 
-/* Why a strategy is left out here, NULL if it is not: tables that would not fit, and strategies that the condition excludes. */
-static const char *left_out(const hmoec_options *options, const char *strategy) {
+/* Whether a strategy is left out here, and why: tables that would not fit, and strategies that the model excludes. */
+static bool left_out(const hmoec_options *options, const char *strategy, char *out_reason, size_t size) {
   hmoec_diagnostics *quiet = hmoec_diagnostics_create(NULL);
-  const char *reason = "out of memory";
+  bool out = true;
+  snprintf(out_reason, size, "out of memory");
   hmoec_session session;
   if (quiet && hmoec_session_init(&session, quiet)) {
     hmoec_options forced = *options;
     forced.pass.strategy = strategy;
-    reason = NULL;
     if (!hmoec_session_load(&session, &forced, forced.model) || !hmoec_session_fold(&session, &forced) || !hmoec_session_plan(&session, &forced))
-      reason = "not possible for this model";
+      snprintf(out_reason, size, "not possible for this model: %s", hmoec_diagnostics_first(quiet));
     else if (hmoec_op_int(mlirModuleGetOperation(session.module), "hmk.weight_bytes") > MOST_TABLE_BYTES && strcmp(strategy, "table") == 0)
-      reason = "its table is over 1 GiB";
+      snprintf(out_reason, size, "its table is over 1 GiB");
+    else
+      out = false;
     hmoec_session_deinit(&session);
   }
   hmoec_diagnostics_destroy(quiet);
-  return reason;
+  return out;
 }
 
 static bool check_strategy(const hmoec_options *options, const char *strategy, const reference *r, const char *weights, bool *out_within, hmoec_diagnostics *diagnostics) {
@@ -220,7 +222,7 @@ static bool check_strategy(const hmoec_options *options, const char *strategy, c
 static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   hmoec_session session;
   reference r = {0};
-  char temporary[] = "/tmp/hmoec-check-XXXXXX";
+  char temporary[HMOEC_TEMPORARY_CHARS];
   const char *weights = options->weights;
   bool made = false, hyper = false, within = true;
   int64_t tokens = options->token_count ? options->tokens[0] : DEFAULT_TOKENS;
@@ -229,10 +231,7 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   if (ok && !weights) {
     weights = options->save_weights;
     if (!weights) {
-      int fd = mkstemp(temporary);
-      if (fd < 0) ok = hmoec_machine_error(diagnostics, "cannot make a temporary file in /tmp");
-      if (fd >= 0) close(fd);
-      made = fd >= 0;
+      ok = made = hmoec_make_temporary("check", temporary, diagnostics);
       weights = temporary;
     }
     ok = ok && hmoec_random_weights_write(session.module, seed, weights, diagnostics);
@@ -248,13 +247,18 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
     if (!hyper || forced) {
       ok = check_strategy(options, options->pass.strategy, &r, weights, &within, diagnostics);
     } else {
+      int checked = 0;
       for (int s = HMOEC_STRATEGY_TABLE; ok && s < HMOEC_STRATEGY_COUNT; s++) {
-        const char *name = hmoec_strategy_name((hmoec_strategy)s), *reason = left_out(options, name);
-        if (reason)
+        const char *name = hmoec_strategy_name((hmoec_strategy)s);
+        char reason[512];
+        if (left_out(options, name, reason, sizeof reason)) {
           printf("%-10s left out: %s\n", name, reason);
-        else
+        } else {
           ok = check_strategy(options, name, &r, weights, &within, diagnostics);
+          checked++;
+        }
       }
+      if (ok && !checked) ok = check_strategy(options, NULL, &r, weights, &within, diagnostics); /* says where the model is wrong */
     }
   }
   if (ok && !within) ok = hmoec_error(diagnostics, (hmoec_location){0}, "compiled code differs from the interpreter by more than %.0e of max |y|", TOLERANCE);

@@ -77,6 +77,9 @@ void hmoec_session_deinit(hmoec_session *session);
 
 /* Reports a runtime failure with its message; unsupported machines as such. */
 bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status);
+/* An empty file in TMPDIR, or /tmp; the caller unlinks it. */
+#define HMOEC_TEMPORARY_CHARS 4096
+bool hmoec_make_temporary(const char *stem, char out_path[HMOEC_TEMPORARY_CHARS], hmoec_diagnostics *diagnostics);
 /* Creates a directory and its parents. */
 bool hmoec_make_directory(const char *path, hmoec_diagnostics *diagnostics);
 /* Writes bytes whole or not at all; path "-" is standard output. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
@@ -78,6 +79,17 @@ void hmoec_session_deinit(hmoec_session *session) {
     hmoec_context_destroy(session->context);
   }
   *session = (hmoec_session){0};
+}
+
+bool hmoec_make_temporary(const char *stem, char out_path[HMOEC_TEMPORARY_CHARS], hmoec_diagnostics *diagnostics) {
+  const char *directory = getenv("TMPDIR");
+  if (!directory || !*directory) directory = "/tmp";
+  int written = snprintf(out_path, HMOEC_TEMPORARY_CHARS, "%s/hmoec-%s-XXXXXX", directory, stem);
+  errno = ENAMETOOLONG;
+  int fd = written > 0 && written < HMOEC_TEMPORARY_CHARS ? mkstemp(out_path) : -1;
+  if (fd < 0) return hmoec_machine_error(diagnostics, "cannot make a temporary file in %s: %s", directory, strerror(errno));
+  close(fd);
+  return true;
 }
 
 bool hmoec_make_directory(const char *path, hmoec_diagnostics *diagnostics) {

@@ -8,6 +8,7 @@
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 
+#include "ir/entry.h"
 #include "support/arena.h"
 #include "support/name_map.h"
 
@@ -51,25 +52,15 @@ static MlirLocation location_to_mlir(MlirContext context, hmoec_location at) {
 
 /* Names end up in a generated C header. */
 static bool name_check(hmoec_builder *builder, hmoec_location at, const char *what, const char *name) {
-  static const char *const keywords[] = {
-      "auto",   "break",    "case",     "char",     "const",     "continue",      "default",      "do",     "double",
-      "else",   "enum",     "extern",   "float",    "for",       "goto",          "if",           "inline", "int",
-      "long",   "register", "restrict", "return",   "short",     "signed",        "sizeof",       "static", "struct",
-      "switch", "typedef",  "union",    "unsigned", "void",      "volatile",      "while",        "bool",   "true",
-      "false",  "nullptr",  "alignas",  "alignof",  "constexpr", "static_assert", "thread_local", "typeof", "class",
-      "delete", "new",      "this",     "template", "namespace", "operator",      "private",      "public"};
   size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
   if (!*name || name[length] || strchr("0123456789", *name)) {
     hmoec_error(builder->diagnostics, at, "the %s name '%s' is not a C identifier, but the generated header uses it", what, name);
     return fail(builder);
   }
-  for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++) {
-    if (strcmp(keywords[i], name) != 0) continue;
-    hmoec_error(builder->diagnostics, at, "'%s' cannot name the %s: it is a keyword of C or C++, and the generated header uses it",
-                name, what);
-    return fail(builder);
-  }
-  return true;
+  const char *taken = hmoec_name_taken(ref(name), strcmp(what, "model") == 0);
+  if (!taken) return true;
+  hmoec_error(builder->diagnostics, at, "'%s' cannot name the %s: it is %s, and the generated header uses it", name, what, taken);
+  return fail(builder);
 }
 
 hmoec_builder *hmoec_builder_create(MlirContext context, hmoec_diagnostics *diagnostics, hmoec_location at, const char *model) {
@@ -120,7 +111,7 @@ bool hmoec_builder_input(hmoec_builder *builder, hmoec_location at, const char *
     hmoec_error(builder->diagnostics, at, "input '%s': expected dimensions of at least 1, found %s", name, text);
     return fail(builder);
   }
-  if (hmoec_shape_elements(shape) > INT64_MAX / 16) {
+  if (hmoec_shape_elements(shape) > HMOEC_MOST_ELEMENTS) {
     hmoec_error(builder->diagnostics, at, "input '%s': %s is too large", name, text);
     return fail(builder);
   }

@@ -1,5 +1,7 @@
 #include "ir/entry.h"
 
+#include <string.h>
+
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 
@@ -41,4 +43,18 @@ hmoec_shape hmoec_entry_input_shape(MlirOperation function, size_t index) {
 }
 hmoec_shape hmoec_entry_output_shape(MlirOperation function, size_t index) {
   return shape_of(mlirFunctionTypeGetResult(type_of(function), (intptr_t)index));
+}
+
+const char *hmoec_name_taken(MlirStringRef name, bool model) {
+  static const char *const keywords[] = {
+      "auto",   "break",    "case",     "char",     "const",     "continue",      "default",      "do",     "double",
+      "else",   "enum",     "extern",   "float",    "for",       "goto",          "if",           "inline", "int",
+      "long",   "register", "restrict", "return",   "short",     "signed",        "sizeof",       "static", "struct",
+      "switch", "typedef",  "union",    "unsigned", "void",      "volatile",      "while",        "bool",   "true",
+      "false",  "nullptr",  "alignas",  "alignof",  "constexpr", "static_assert", "thread_local", "typeof", "class",
+      "delete", "new",      "this",     "template", "namespace", "operator",      "private",      "public"};
+  for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
+    if (mlirStringRefEqual(name, ref(keywords[i]))) return "a keyword of C or C++";
+  if (model) return name.length >= 5 && memcmp(name.data, "hmoe_", 5) == 0 ? "a name of the runtime's" : NULL;
+  return mlirStringRefEqual(name, ref("tokens")) ? "the name of the token count" : NULL;
 }

@@ -17,4 +17,9 @@ MlirStringRef hmoec_entry_output_name(MlirOperation function, size_t index);
 hmoec_shape hmoec_entry_input_shape(MlirOperation function, size_t index);
 hmoec_shape hmoec_entry_output_shape(MlirOperation function, size_t index);
 
+/* Names become C names in the generated header. What a name already is there ("a keyword of C or C++"), NULL if it is free: of a model,
+ * or of an input or output. */
+const char *hmoec_name_taken(MlirStringRef name, bool model);
+#define HMOEC_MOST_NAME 100 /* characters of a model, input or output name */
+
 #endif

@@ -339,7 +339,7 @@ bool hmoec_results_check(hmoec_inference *inference) {
   char text[HMOEC_SHAPE_CHARS];
   for (size_t i = 0; i < inference->result_count; i++) {
     const hmoec_shape *result = &inference->results[i];
-    if (hmoec_shape_elements(result) > INT64_MAX / 16)
+    if (hmoec_shape_elements(result) > HMOEC_MOST_ELEMENTS)
       return hmoec_error(inference->diagnostics, inference->location, "%s: the result %s is too large", inference->info->name,
                          hmoec_shape_string(result, text, sizeof text));
   }
@@ -374,13 +374,16 @@ bool hmoec_parameter_check(hmoec_diagnostics *diagnostics, hmoec_location locati
   hmoec_shape_string(result, text, sizeof text);
   int length = (int)key.length;
   if (key.length == 0) return hmoec_error(diagnostics, location, "parameter: the key is empty");
+  if (memchr(key.data, 0, key.length)) return hmoec_error(diagnostics, location, "parameter: the key holds a zero character");
+  if (key.length > HMOEC_MOST_KEY)
+    return hmoec_error(diagnostics, location, "parameter: expected a key of at most %d characters, found %zu", HMOEC_MOST_KEY, key.length);
   if (result->element != HMOEC_F32)
     return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected f32 elements, found %s", length, key.data, text);
   for (int64_t i = 0; i < result->rank; i++)
     if (result->dims[i] < 1)
       return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected every dimension to be known and at least 1, found %s",
                          length, key.data, text);
-  if (hmoec_shape_elements(result) > INT64_MAX / 16)
+  if (hmoec_shape_elements(result) > HMOEC_MOST_ELEMENTS)
     return hmoec_error(diagnostics, location, "parameter \"%.*s\": %s is too large", length, key.data, text);
   size_t places = 0;
   for (size_t i = 0; i + 1 < key.length; i++) places += key.data[i] == '{' && key.data[i + 1] == '}';
@@ -390,6 +393,9 @@ bool hmoec_parameter_check(hmoec_diagnostics *diagnostics, hmoec_location locati
   if (count && (result->rank < 1 || result->dims[0] != count))
     return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected a stack of %" PRId64 " tensors, found %s", length,
                        key.data, count, text);
+  if (result->rank == (count ? 1 : 0))
+    return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected tensors of rank 1 or more, found %s", length, key.data,
+                       text);
   return true;
 }
 

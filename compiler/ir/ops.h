@@ -22,6 +22,10 @@
 #define HMOEC_MAX_ATTRIBUTES 8
 #define HMOEC_MAX_RESULTS 4
 #define HMOEC_DYNAMIC INT64_MIN /* a dimension known at run time */
+/* Elements of one tensor, a dynamic dimension counted as 1. Far above what a machine holds; padded layouts of several such tensors
+ * still have their bytes in 63 bits. */
+#define HMOEC_MOST_ELEMENTS (INT64_C(1) << 44)
+#define HMOEC_MOST_KEY 255 /* characters of a checkpoint key: what the runtime takes */
 
 /* A tensor type in plain form. */
 typedef enum hmoec_element { HMOEC_F32, HMOEC_I32, HMOEC_I1, HMOEC_I64 } hmoec_element;

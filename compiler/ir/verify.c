@@ -11,6 +11,7 @@
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 
+#include "ir/entry.h"
 #include "ir/op_reader.h"
 #include "ir/ops.h"
 #include "ir/ops_infer.h"
@@ -44,9 +45,27 @@ static bool segments_check(const hmoec_inference *inference, MlirOperation op) {
   return true;
 }
 
-/* Attributes beside those of the table: "at_open", and dotted ones, which belong to other tools. */
+/* The attributes that passes leave for later ones; hmoe.per_set lives inside plan-kernels only. */
+static bool pass_attributes_check(const hmoec_inference *inference, MlirOperation op) {
+  MlirAttribute strategy = mlirOperationGetAttributeByName(op, ref("hmoe.strategy")), reason = mlirOperationGetAttributeByName(op, ref("hmoe.reason"));
+  MlirAttribute slots = mlirOperationGetAttributeByName(op, ref("hmoe.slots"));
+  if ((!mlirAttributeIsNull(strategy) && !mlirAttributeIsAString(strategy)) || (!mlirAttributeIsNull(reason) && !mlirAttributeIsAString(reason)))
+    return hmoec_error(inference->diagnostics, inference->location, "%s: expected hmoe.strategy and hmoe.reason to be strings", inference->info->name);
+  if (!mlirAttributeIsNull(slots)) {
+    MlirType type = mlirAttributeIsAInteger(slots) ? mlirAttributeGetType(slots) : (MlirType){NULL};
+    bool integer = !mlirTypeIsNull(type) && mlirTypeIsAInteger(type) && mlirIntegerTypeGetWidth(type) == 64;
+    int64_t count = integer ? mlirIntegerAttrGetValueInt(slots) : 0;
+    if (count < 1 || count > 1 << 24)
+      return hmoec_error(inference->diagnostics, inference->location, "%s: expected hmoe.slots to be an i64 between 1 and %d", inference->info->name, 1 << 24);
+  }
+  if (mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("hmoe.per_set")))) return true;
+  return hmoec_error(inference->diagnostics, inference->location, "%s: hmoe.per_set cannot be given", inference->info->name);
+}
+
+/* Attributes beside those of the table: "at_open", and dotted ones, which belong to passes and to other tools. */
 static bool other_attributes_check(const hmoec_op_reader *reader, MlirOperation op) {
   const hmoec_inference *inference = &reader->inference;
+  if (!pass_attributes_check(inference, op)) return false;
   for (intptr_t i = 0; i < mlirOperationGetNumAttributes(op); i++) {
     MlirNamedAttribute attribute = mlirOperationGetAttribute(op, i);
     MlirStringRef name = mlirIdentifierStr(attribute.name);
@@ -205,6 +224,11 @@ static bool name_check(MlirAttribute attributes, intptr_t index, const char *wha
   if (!is_identifier(text))
     return hmoec_error(diagnostics, location, "the name \"%.*s\" of %s %td is not an identifier", (int)text.length, text.data, what,
                        index);
+  if (text.length > HMOEC_MOST_NAME)
+    return hmoec_error(diagnostics, location, "the name of %s %td is longer than %d characters", what, index, HMOEC_MOST_NAME);
+  const char *taken = hmoec_name_taken(text, false);
+  if (taken)
+    return hmoec_error(diagnostics, location, "\"%.*s\" cannot name %s %td: it is %s", (int)text.length, text.data, what, index, taken);
   if (seen->count == MAX_NAMES) return hmoec_error(diagnostics, location, "more than %d inputs and outputs", MAX_NAMES);
   for (size_t i = 0; i < seen->count; i++)
     if (mlirStringRefEqual(seen->names[i], text))
@@ -224,18 +248,35 @@ static bool tensor_check(MlirType type, intptr_t index, const char *what, hmoec_
     if (shape.dims[i] == HMOEC_DYNAMIC)
       return hmoec_error(diagnostics, location, "%s %td is %s: only the first dimension may be known at run time", what, index,
                          text);
-  if (hmoec_shape_elements(&shape) > INT64_MAX / 16)
+  for (int64_t i = 0; i < shape.rank; i++)
+    if (shape.dims[i] == 0)
+      return hmoec_error(diagnostics, location, "%s %td is %s: expected dimensions of at least 1", what, index, text);
+  if (hmoec_shape_elements(&shape) > HMOEC_MOST_ELEMENTS)
     return hmoec_error(diagnostics, location, "%s %td is too large: %s", what, index, text);
   return true;
 }
 
+/* The model is named by hmoe.model, else by the function: files, types and symbols carry that name. */
+static bool model_name_check(MlirOperation function, hmoec_diagnostics *diagnostics, hmoec_location location) {
+  MlirAttribute name = mlirOperationGetAttributeByName(function, ref("hmoe.model"));
+  if (mlirAttributeIsNull(name)) name = mlirOperationGetAttributeByName(function, ref("sym_name"));
+  if (!mlirAttributeIsAString(name)) return hmoec_error(diagnostics, location, "expected hmoe.model to be a string");
+  MlirStringRef text = mlirStringAttrGetValue(name);
+  if (!is_identifier(text))
+    return hmoec_error(diagnostics, location, "the model's name \"%.*s\" is not an identifier", (int)text.length, text.data);
+  if (text.length > HMOEC_MOST_NAME)
+    return hmoec_error(diagnostics, location, "the model's name is longer than %d characters", HMOEC_MOST_NAME);
+  const char *taken = hmoec_name_taken(text, true);
+  return !taken || hmoec_error(diagnostics, location, "\"%.*s\" cannot name a model: it is %s", (int)text.length, text.data, taken);
+}
+
 static bool signature_check(MlirOperation function, hmoec_diagnostics *diagnostics) {
   hmoec_location location = hmoec_location_of_op(function);
+  bool ok = model_name_check(function, diagnostics, location);
   MlirType type = mlirTypeAttrGetValue(mlirOperationGetAttributeByName(function, ref("function_type")));
   MlirAttribute argument_attributes = mlirOperationGetAttributeByName(function, ref("arg_attrs"));
   MlirAttribute result_attributes = mlirOperationGetAttributeByName(function, ref("res_attrs"));
   name_set seen = {.count = 0};
-  bool ok = true;
   for (intptr_t i = 0; i < mlirFunctionTypeGetNumInputs(type); i++) {
     ok = name_check(argument_attributes, i, "argument", &seen, diagnostics, location) && ok;
     ok = tensor_check(mlirFunctionTypeGetInput(type, i), i, "argument", diagnostics, location) && ok;

@@ -48,37 +48,45 @@ static bool is_row_wise(MlirOperation op) {
   return false;
 }
 
-static bool contains(const chain *c, MlirOperation op) {
-  for (size_t i = 0; i < c->count; i++)
-    if (mlirOperationEqual(c->ops[i], op)) return true;
-  return false;
-}
+/* The ops of a block, and which of them the chain has. */
+typedef struct block_marks { MlirOperation *ops; bool *needed; size_t count; } block_marks;
 
-/* Collects what computes `value` from the selection; false memory only. Ops are appended after what they depend on. */
-static bool collect(chain *c, MlirValue value) {
+/* Notes what an operand of the op at `before` asks for: an op of the chain, its embedding, or something that is not of the selection. */
+static void want(chain *c, const block_marks *marks, size_t before, MlirValue value) {
   MlirOperation op = hmoec_defining_op(value);
   if (mlirOperationIsNull(op)) {
     c->from_selection = false;
-    return true;
-  }
-  if (contains(c, op)) return true;
-  if (hmoec_op_is(op, "hmoe.selection_embedding")) {
+  } else if (hmoec_op_is(op, "hmoe.selection_embedding")) {
     if (!mlirOperationIsNull(c->embedding) && !mlirOperationEqual(c->embedding, op)) c->from_selection = false;
     c->embedding = op;
-    return true;
+  } else if (depends_on_input(op)) {
+    if (!is_row_wise(op)) c->from_selection = false;
+    size_t at = before;
+    while (at > 0 && !mlirOperationEqual(marks->ops[at - 1], op)) at--;
+    if (at > 0) marks->needed[at - 1] = is_row_wise(op);
   }
-  if (!depends_on_input(op)) return true;
-  if (!is_row_wise(op)) {
-    c->from_selection = false;
-    return true;
+}
+
+/* Collects, in program order, what computes `value` from the selection; false: no memory. */
+static bool collect(chain *c, MlirBlock block, MlirValue value) {
+  block_marks marks = {0};
+  marks.ops = hmoec_block_ops(block, &marks.count);
+  marks.needed = calloc(marks.count + 1, sizeof *marks.needed);
+  bool ok = marks.ops && marks.needed;
+  if (ok) want(c, &marks, marks.count, value);
+  size_t needed = 0;
+  for (size_t i = ok ? marks.count : 0; i-- > 0;) {
+    if (!marks.needed[i]) continue;
+    needed++;
+    for (intptr_t o = 0; o < mlirOperationGetNumOperands(marks.ops[i]); o++) want(c, &marks, i, mlirOperationGetOperand(marks.ops[i], o));
   }
-  for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++)
-    if (!collect(c, mlirOperationGetOperand(op, i))) return false;
-  MlirOperation *grown = realloc(c->ops, (c->count + 1) * sizeof *grown);
-  if (!grown) return false;
-  c->ops = grown;
-  c->ops[c->count++] = op;
-  return true;
+  if (ok) c->ops = malloc((needed + 1) * sizeof *c->ops);
+  ok = ok && c->ops;
+  for (size_t i = 0; ok && i < marks.count; i++)
+    if (marks.needed[i]) c->ops[c->count++] = marks.ops[i];
+  free(marks.needed);
+  free(marks.ops);
+  return ok;
 }
 
 /* Rebuilds the chain from new selection sets, ending in the hypernetwork; its results are the generated weights per set. */
@@ -174,6 +182,8 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
   MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(hyper, 1));
   if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork"))
     return hmoec_error(state->diagnostics, location, "expected the weights of hyper_expert to come from a hypernetwork");
+  if (mlirOperationGetNumOperands(hyper) != mlirOperationGetNumResults(hypernetwork) + 1)
+    return hmoec_error(state->diagnostics, location, "expected hyper_expert to take all that its hypernetwork generates, %ld weights, found %ld", (long)mlirOperationGetNumResults(hypernetwork), (long)mlirOperationGetNumOperands(hyper) - 1);
   for (intptr_t i = 0; i + 1 < mlirOperationGetNumOperands(hyper); i++)
     if (!mlirValueEqual(mlirOperationGetOperand(hyper, i + 1), mlirOperationGetResult(hypernetwork, i)))
       return hmoec_error(state->diagnostics, location, "expected all weights of hyper_expert to come from one hypernetwork, in its order");
@@ -181,7 +191,7 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
   chain c = {.from_selection = true};
   bool ok = false;
   MlirValue r = mlirOperationGetOperand(hypernetwork, 0);
-  if (!collect(&c, r)) goto done;
+  if (!collect(&c, mlirOperationGetBlock(hyper), r)) goto done;
   if (mlirOperationIsNull(c.embedding)) c.from_selection = false;
 
   hmoec_shape x = hmoec_value_shape(mlirOperationGetOperand(hyper, 0)), down = hmoec_value_shape(mlirOperationGetOperand(hyper, 1));

@@ -53,7 +53,12 @@ typedef struct planner {
   int64_t weight_bytes, params, caches;
   MlirType memory_type;
   bool failed;                /* memory ran out or a size overflowed */
+  bool too_many_dims;
 } planner;
+
+/* ---- plan_check.c ---- */
+/* Whether everything in a function can be planned; reports all that cannot. */
+bool plan_check(planner *p, MlirOperation *ops, size_t count);
 
 /* ---- plan_builder.c ---- */
 int64_t plan_dim_get(planner *p, int fn, int64_t kind, int64_t source, int64_t factor);
@@ -149,8 +154,10 @@ bool plan_op(planner *p, MlirOperation op, int fn, int64_t rows_dim);
 /* Whether the rows of this op are distinct selection sets: planned inside its cache loop. */
 bool plan_is_per_set(MlirOperation op);
 bool plan_at_open(MlirOperation op);
-/* A matrix or vector of parameters that kernels of RUN read in place: `floats` contiguous values, copied to the weight arena. */
-plan_binding plan_table(planner *p, int fn, plan_place table, int64_t floats);
+/* A matrix of parameters that kernels of fn read in place, its rows without gaps; in RUN it is copied to the weight arena. */
+plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns);
+/* out (+)= function(in) */
+void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns, bool accumulate);
 hmoec_activation plan_activation(MlirStringRef name);
 
 #endif

@@ -19,7 +19,7 @@ int64_t plan_dim_get(planner *p, int fn, int64_t kind, int64_t source, int64_t f
   for (int64_t i = 0; i < p->dim_count[fn]; i++)
     if (p->dims[fn][i].kind == kind && p->dims[fn][i].source == source && p->dims[fn][i].factor == factor) return i;
   if (p->dim_count[fn] == (int64_t)(sizeof p->dims[fn] / sizeof *p->dims[fn])) {
-    p->failed = true;
+    p->failed = p->too_many_dims = true;
     return 0;
   }
   p->dims[fn][p->dim_count[fn]] = (plan_dim){kind, source, factor};

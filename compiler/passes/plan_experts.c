@@ -37,9 +37,15 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
   grouping.row_slot = plan_workspace(p, "i32", picks, 0, 1, 0);
   grouping.row_gate = plan_workspace(p, "f32", picks, 0, 1, 0);
   plan_memory *counters = plan_workspace(p, "i32", -1, 4, experts, 0);
+  plan_place gate = plan_value_get(p, gates)->place;
+  if (gate.row_stride != top_k) { /* computed, not route's: rows have gaps */
+    plan_place dense = {plan_workspace(p, "f32", 0, 0, top_k, 0), 0, top_k, 1, false};
+    plan_map(p, PLAN_RUN, 0, "none", gate, dense, top_k, false);
+    gate = dense;
+  }
   plan_step step = plan_step_begin(p, PLAN_RUN, "group_tokens", picks);
   plan_bind(&step, "indices", plan_at(plan_value_get(p, indices)->place.memory));
-  plan_bind(&step, "gates", plan_at(plan_value_get(p, gates)->place.memory));
+  plan_bind(&step, "gates", plan_at(gate.memory));
   plan_bind(&step, "blocks", plan_at(grouping.blocks));
   plan_bind(&step, "row_token", plan_at(grouping.row_token));
   plan_bind(&step, "row_slot", plan_at(grouping.row_slot));

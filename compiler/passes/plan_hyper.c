@@ -1,4 +1,6 @@
 /* HyperExperts that are not fused into the experts: indexed (table, cache), per token, factored. */
+#include <stdlib.h>
+
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 
@@ -159,6 +161,31 @@ static void loop_set(planner *p, MlirOperation loop, const char *name, int64_t v
   mlirOperationSetAttributeByName(loop, mlirStringRefCreateFromCString(name), mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), value));
 }
 
+/* Marks the per-set ops that `hypernetwork` needs with the number of its loop; there may be other loops. False: no memory. */
+static bool mark_loop(planner *p, MlirOperation hypernetwork, int64_t loop) {
+  const MlirStringRef name = mlirStringRefCreateFromCString("hmoe.loop");
+  MlirAttribute number = mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), loop);
+  size_t count;
+  MlirOperation *ops = hmoec_block_ops(mlirOperationGetBlock(hypernetwork), &count);
+  if (!ops) return false;
+  mlirOperationSetAttributeByName(hypernetwork, name, number);
+  for (size_t i = count; i-- > 0;) {
+    MlirAttribute mark = mlirOperationGetAttributeByName(ops[i], name);
+    if (mlirAttributeIsNull(mark) || !mlirAttributeEqual(mark, number)) continue;
+    for (intptr_t o = 0; o < mlirOperationGetNumOperands(ops[i]); o++) {
+      MlirOperation source = hmoec_defining_op(mlirOperationGetOperand(ops[i], o));
+      if (!mlirOperationIsNull(source) && plan_is_per_set(source)) mlirOperationSetAttributeByName(source, name, number);
+    }
+  }
+  free(ops);
+  return true;
+}
+
+static bool in_loop(MlirOperation op, int64_t loop) {
+  MlirAttribute mark = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.loop"));
+  return !mlirAttributeIsNull(mark) && mlirIntegerAttrGetValueInt(mark) == loop;
+}
+
 static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork) {
   MlirOperation distinct = hmoec_defining_op(mlirOperationGetOperand(op, 1));
   if (mlirOperationIsNull(distinct) || !hmoec_op_is(distinct, "hmoe.distinct_selections"))
@@ -172,8 +199,10 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
 
   /* The chain from the selection sets to r runs on the sets that are missing from the cache. */
   plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = (plan_place){loop.todo_sets, 0, top_k, 1, false};
+  if (!mark_loop(p, hypernetwork, loop.cache)) return hmoec_machine_error(p->diagnostics, "out of memory");
   for (MlirOperation each = mlirBlockGetFirstOperation(mlirOperationGetBlock(op)); !mlirOperationIsNull(each); each = mlirOperationGetNextInBlock(each)) {
-    if (!plan_is_per_set(each) || hmoec_op_is(each, "hmoe.hypernetwork") || hmoec_op_is(each, "hmoe.indexed_hyper_expert")) continue;
+    if (!in_loop(each, loop.cache) || hmoec_op_is(each, "hmoe.hypernetwork")) continue;
+    plan_value_get(p, mlirOperationGetResult(each, 0))->destination = NULL; /* another loop may have planned it before */
     if (!plan_op(p, each, PLAN_RUN, loop.missing_dim)) return false;
   }
   plan_generator g = plan_generator_of(hypernetwork);

@@ -66,7 +66,24 @@ plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool 
   return v->place;
 }
 
-plan_binding plan_table(planner *p, int fn, plan_place table, int64_t floats) { return plan_vector(p, fn, (plan_place){table.memory, table.offset, 1, 1, false}, floats); }
+plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns) {
+  if (table.row_stride == columns && table.col_stride == 1) return plan_vector(p, fn, (plan_place){table.memory, table.offset, 1, 1, false}, rows * columns);
+  int64_t padded = plan_panels(rows * columns) * HMOE_PANEL;
+  plan_pack pack = {.columns = columns, .q = 1, .real_columns = columns, .column_stride = table.col_stride, .source_offset = table.offset, .groups = rows,
+                    .source_group_stride = table.row_stride, .group_bytes = 4 * columns};
+  plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, "f32", 1, padded) : plan_workspace(p, "f32", -1, 1, padded, 0);
+  plan_pack_vector_emit(p, packed, table.memory, &pack);
+  return plan_at(packed);
+}
+
+/* Whether a stack is read only where kernels take it group by group. */
+static bool only_grouped(MlirValue stack) {
+  for (MlirOpOperand use = mlirValueGetFirstUse(stack); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    if (!hmoec_op_is(user, "hmoe.experts") && !hmoec_op_is(user, "hmoe.fused_experts")) return false;
+  }
+  return true;
+}
 
 static bool plan_parameter(planner *p, MlirOperation op) {
   MlirValue value = mlirOperationGetResult(op, 0);
@@ -79,6 +96,12 @@ static bool plan_parameter(planner *p, MlirOperation op) {
   memory->count = count;
   memory->index = p->params++;
   int64_t last = shape.dims[shape.rank - 1];
+  if (count > 1 && shape.rank == 2 && !only_grouped(value)) { /* a stack of vectors that is read as a matrix becomes one */
+    plan_memory *matrix = plan_workspace(p, "f32", -1, count, last, 0);
+    plan_pack rows = {.columns = last, .q = 1, .real_columns = last, .column_stride = 1, .groups = count, .source_group_stride = last, .group_bytes = 4 * last};
+    plan_pack_vector_emit(p, matrix, memory, &rows);
+    memory = matrix;
+  }
   plan_value_get(p, value)->place = (plan_place){memory, 0, shape.rank == 1 ? 1 : last, 1, false};
   return true;
 }
@@ -108,8 +131,7 @@ static bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
   return true;
 }
 
-/* out (+)= function(in) */
-static void emit_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns, bool accumulate) {
+void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns, bool accumulate) {
   plan_step step = plan_step_begin(p, fn, "map_rows", rows_dim);
   plan_bind(&step, "in", (plan_binding){in.memory, 4 * in.offset, 0});
   plan_bind(&step, "out", (plan_binding){out.memory, 4 * out.offset, 0});
@@ -129,7 +151,7 @@ static bool plan_activate(planner *p, MlirOperation op, int fn, int64_t rows_dim
   bool accumulate;
   plan_place out = plan_destination(p, y, rows_dim, &accumulate);
   hmoec_shape shape = hmoec_value_shape(y);
-  emit_map(p, fn, rows_dim, hmoec_activation_name(plan_activation(hmoec_op_string(op, "function"))), plan_value_get(p, x)->place, out, shape.dims[shape.rank - 1], accumulate);
+  plan_map(p, fn, rows_dim, hmoec_activation_name(plan_activation(hmoec_op_string(op, "function"))), plan_value_get(p, x)->place, out, shape.dims[shape.rank - 1], accumulate);
   return true;
 }
 
@@ -144,7 +166,7 @@ static bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
     bool accumulate;
     plan_place out = plan_destination(p, y, rows_dim, &accumulate);
     if (!destination) accumulate = i == 1;
-    emit_map(p, fn, rows_dim, "none", plan_value_get(p, operand)->place, plan_value_get(p, y)->place, shape.dims[shape.rank - 1], accumulate);
+    plan_map(p, fn, rows_dim, "none", plan_value_get(p, operand)->place, plan_value_get(p, y)->place, shape.dims[shape.rank - 1], accumulate);
     if (!destination) { /* a sum of its own memory: the second operand adds to what the first wrote */
       plan_value_get(p, y)->destination = out.memory;
       out.memory->written = true;
@@ -159,7 +181,7 @@ static bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
 static bool plan_selection_embedding(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   hmoec_shape sets = hmoec_value_shape(mlirOperationGetOperand(op, 0)), table = hmoec_value_shape(mlirOperationGetOperand(op, 1));
   bool accumulate;
-  plan_binding rows = plan_table(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 1))->place, table.dims[0] * table.dims[1]);
+  plan_binding rows = plan_table(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 1))->place, table.dims[0], table.dims[1]);
   plan_place out = plan_destination(p, mlirOperationGetResult(op, 0), rows_dim, &accumulate);
   plan_step step = plan_step_begin(p, fn, "select_embedding", rows_dim);
   plan_bind(&step, "sets", plan_at(plan_value_get(p, mlirOperationGetOperand(op, 0))->place.memory));
@@ -309,6 +331,10 @@ static int64_t deepest_product(MlirOperation *ops, size_t count) {
         if (shape.dims[d] > depth && !hmoec_op_is(ops[i], "hmoe.hypernetwork") && !hmoec_op_is(ops[i], "hmoe.reshape") && !hmoec_op_is(ops[i], "hmoe.slice"))
           depth = shape.dims[d];
     }
+    if (hmoec_op_is(ops[i], "hmoe.selection_embedding")) { /* marks every expert in the kernel's scratch */
+      int64_t experts = hmoec_value_shape(mlirOperationGetOperand(ops[i], 1)).dims[0];
+      if (experts > depth) depth = experts;
+    }
     if (hmoec_op_is(ops[i], "hmoe.hypernetwork")) depth = hmoec_value_shape(mlirOperationGetOperand(ops[i], 0)).dims[1];
     if (hmoec_op_is(ops[i], "hmoe.fused_experts")) {
       int64_t d_ff = hmoec_value_shape(mlirOperationGetOperand(ops[i], 4)).dims[1];
@@ -408,6 +434,7 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
     output[i]->index = i;
   }
   mark_per_set(ops, count, p->context);
+  if (!plan_check(p, ops, count)) goto done;
   assign_destinations(p, ops, count, output);
 
   for (size_t i = 0; i < count; i++) {
@@ -429,7 +456,7 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
     MlirValue value = mlirOperationGetOperand(terminator, i);
     if (plan_value_get(p, value)->destination == output[i]) continue;
     int64_t columns = hmoec_value_shape(value).dims[1];
-    emit_map(p, PLAN_RUN, 0, "none", plan_value_get(p, value)->place, (plan_place){output[i], 0, columns, 1, false}, columns, false);
+    plan_map(p, PLAN_RUN, 0, "none", plan_value_get(p, value)->place, (plan_place){output[i], 0, columns, 1, false}, columns, false);
   }
   end_function(p, PLAN_OPEN, functions[PLAN_OPEN]);
   end_function(p, PLAN_RUN, functions[PLAN_RUN]);
@@ -458,7 +485,9 @@ bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_di
   }
   if (ok && mlirOperationIsNull(entry)) ok = hmoec_error(diagnostics, hmoec_location_of_op(mlirModuleGetOperation(module)), "expected an entry function, found none");
   if (ok) ok = plan_function(&p, module, entry, mlirRegionGetFirstBlock(mlirOperationGetRegion(entry, 0)));
-  if (ok && p.failed) ok = hmoec_error(diagnostics, hmoec_location_of_op(mlirModuleGetOperation(module)), "the model is too large: a size does not fit 63 bits, or memory ran out");
+  if (ok && p.too_many_dims)
+    ok = hmoec_error(diagnostics, hmoec_location_of_op(entry), "more than %d different row counts in one function cannot be compiled", (int)(sizeof p.dims[0] / sizeof *p.dims[0]));
+  else if (ok && p.failed) ok = hmoec_error(diagnostics, hmoec_location_of_op(mlirModuleGetOperation(module)), "the model is too large: a size does not fit 63 bits, or memory ran out");
   for (size_t i = 0; i < p.memory_count; i++) {
     free(p.memories[i]->key);
     free(p.memories[i]);
