@@ -4,15 +4,21 @@
 
 #include "commands/commands.h"
 
-static const hmoec_command *const commands[] = {&hmoec_command_compile, &hmoec_command_pack, &hmoec_command_run, &hmoec_command_check, &hmoec_command_bench, &hmoec_command_explain};
+static const hmoec_command *const commands[] = {&hmoec_command_compile, &hmoec_command_pack,  &hmoec_command_run,
+                                                &hmoec_command_check,   &hmoec_command_bench, &hmoec_command_explain};
 
 /* Named by the contract, built later: refused by name instead of as unknown. */
 static const char *const later[] = {"generate", "tune", "import"};
 
 static void print_help(FILE *out) {
-  fprintf(out, "hmoec %s: an ahead-of-time compiler for HyperMoE and other mixture-of-experts models\n\nusage: hmoec COMMAND MODEL [options]\n\ncommands:\n", HMOE_VERSION);
-  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
-  fprintf(out, "\nMODEL is a .spec file (docs/spec.md) or a .mlir file in the hmoe dialect.\n`hmoec COMMAND --help` lists a command's options.\n"
+  fprintf(out,
+          "hmoec %s: an ahead-of-time compiler for HyperMoE and other mixture-of-experts models\n\nusage: hmoec COMMAND MODEL "
+          "[options]\n\ncommands:\n",
+          HMOE_VERSION);
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+    fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
+  fprintf(out, "\nMODEL is a .spec file (docs/spec.md) or a .mlir file in the hmoe dialect.\n`hmoec COMMAND --help` lists a "
+               "command's options.\n"
                "Exit status: 0 done, 1 the input is wrong, 2 wrong usage, 3 the machine lacks something.\n");
 }
 
@@ -22,7 +28,8 @@ static bool unknown_command(const char *name, hmoec_diagnostics *diagnostics) {
   const char *names[sizeof commands / sizeof *commands];
   for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) names[i] = commands[i]->name;
   const char *close = hmoec_closest_name(name, names, sizeof names / sizeof *names);
-  return hmoec_usage_error(diagnostics, "there is no command '%s'%s%s%s; see hmoec --help", name, close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
+  return hmoec_usage_error(diagnostics, "there is no command '%s'%s%s%s; see hmoec --help", name, close ? "; did you mean " : "",
+                           close ? close : "", close ? "?" : "");
 }
 
 static bool run_command(const hmoec_command *command, int argc, char **argv, hmoec_diagnostics *diagnostics) {

@@ -50,7 +50,8 @@ static bool subject_open(subject *s, const char *path, const hmoec_options *opti
   }
   ok = ok && hmoec_session_fold(&s->session, options);
   if (ok) s->folded = mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(s->session.module)));
-  ok = ok && hmoec_session_plan(&s->session, options) && hmoec_session_jit(&s->session, options) && hmoec_session_open(&s->session, options, weights, options->cpu, &s->model);
+  ok = ok && hmoec_session_plan(&s->session, options) && hmoec_session_jit(&s->session, options) &&
+       hmoec_session_open(&s->session, options, weights, options->cpu, &s->model);
   if (made) unlink(temporary);
   return ok;
 }
@@ -113,9 +114,10 @@ static void report(const subject *subjects, size_t count, int64_t tokens, double
   cJSON_AddNumberToObject(row, "tokens", (double)tokens);
   cJSON *models = cJSON_AddArrayToObject(row, "models");
   for (size_t i = 0; i < count; i++) {
-    double seconds = median(subjects[i].seconds, subjects[i].runs), gflops = 1e-9 * hmoec_model_flops(subjects[i].folded, tokens) / seconds;
-    printf("%8lld  %-24s %10.3f ms %12.0f tokens/s %9.1f GFLOP/s %5.1f %% of FMA", (long long)tokens, subjects[i].session.unit.name, 1e3 * seconds,
-           seconds > 0 ? (double)tokens / seconds : 0, gflops, fma_gflops > 0 ? 100 * gflops / fma_gflops : 0);
+    double seconds = median(subjects[i].seconds, subjects[i].runs),
+           gflops = 1e-9 * hmoec_model_flops(subjects[i].folded, tokens) / seconds;
+    printf("%8lld  %-24s %10.3f ms %12.0f tokens/s %9.1f GFLOP/s %5.1f %% of FMA", (long long)tokens, subjects[i].session.unit.name,
+           1e3 * seconds, seconds > 0 ? (double)tokens / seconds : 0, gflops, fma_gflops > 0 ? 100 * gflops / fma_gflops : 0);
     cJSON *model = cJSON_CreateObject();
     cJSON_AddStringToObject(model, "model", subjects[i].session.unit.name);
     cJSON_AddNumberToObject(model, "median_seconds", seconds);
@@ -136,15 +138,18 @@ static void report(const subject *subjects, size_t count, int64_t tokens, double
 static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   static const int64_t default_tokens[] = {1, 8, 64, 512};
   const int64_t *tokens = options->token_count ? options->tokens : default_tokens;
-  size_t token_count = options->token_count ? options->token_count : sizeof default_tokens / sizeof *default_tokens, count = options->versus ? 2 : 1;
+  size_t token_count = options->token_count ? options->token_count : sizeof default_tokens / sizeof *default_tokens,
+         count = options->versus ? 2 : 1;
   subject *subjects = calloc(2, sizeof *subjects);
   float *x = NULL, *y = NULL;
   cJSON *root = cJSON_CreateObject();
   bool ok = subjects ? true : hmoec_machine_error(diagnostics, "out of memory");
   const char *paths[] = {options->model, options->versus};
   for (size_t i = 0; ok && i < count; i++) ok = subject_open(&subjects[i], paths[i], options, diagnostics);
-  if (ok && count == 2 && (subjects[0].input_columns != subjects[1].input_columns || subjects[0].output_columns != subjects[1].output_columns))
-    ok = hmoec_error(diagnostics, (hmoec_location){.file = options->versus}, "expected inputs and outputs of the same width as %s", options->model);
+  if (ok && count == 2 &&
+      (subjects[0].input_columns != subjects[1].input_columns || subjects[0].output_columns != subjects[1].output_columns))
+    ok = hmoec_error(diagnostics, (hmoec_location){.file = options->versus}, "expected inputs and outputs of the same width as %s",
+                     options->model);
   if (!ok) goto done;
 
   int64_t most = 1;
@@ -160,7 +165,8 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   size_t threads = hmoe_model_threads(subjects[0].model);
   const char *cpu = hmoe_model_cpu(subjects[0].model);
   double fma_gflops = hmoec_ceiling_gflops(cpu, threads), read_gbytes = hmoec_ceiling_gigabytes_per_second(threads);
-  printf("%zu threads, %s code; ceilings measured now: %.1f GFLOP/s FMA, %.1f GB/s read from memory\n", threads, cpu, fma_gflops, read_gbytes);
+  printf("%zu threads, %s code; ceilings measured now: %.1f GFLOP/s FMA, %.1f GB/s read from memory\n", threads, cpu, fma_gflops,
+         read_gbytes);
   cJSON_AddNumberToObject(root, "threads", (double)threads);
   cJSON_AddStringToObject(root, "cpu", cpu);
   cJSON_AddNumberToObject(root, "fma_gflops", fma_gflops);
@@ -172,7 +178,8 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   }
   if (ok && options->json) {
     char *text = cJSON_Print(root);
-    ok = text ? hmoec_write_file(options->json, text, strlen(text), diagnostics) : hmoec_machine_error(diagnostics, "out of memory");
+    ok =
+        text ? hmoec_write_file(options->json, text, strlen(text), diagnostics) : hmoec_machine_error(diagnostics, "out of memory");
     cJSON_free(text);
   }
 done:
@@ -185,5 +192,8 @@ done:
   return ok;
 }
 
-static const char *const accepted[] = {"-D", "--weights", "--versus", "--tokens", "--json", "--seed", "--threads", "--cpu", "--strategy", "--table-budget", "--target", "--mcpu", "--dtype", "--tuning", NULL};
-const hmoec_command hmoec_command_bench = {"bench", "time a model, alone or against another", "MODEL [--versus OTHER] [--tokens 1,8,64,512] [--json FILE] [options]", accepted, run};
+static const char *const accepted[] = {"-D",       "--weights", "--versus", "--tokens",   "--json",
+                                       "--seed",   "--threads", "--cpu",    "--strategy", "--table-budget",
+                                       "--target", "--mcpu",    "--dtype",  "--tuning",   NULL};
+const hmoec_command hmoec_command_bench = {"bench", "time a model, alone or against another",
+                                           "MODEL [--versus OTHER] [--tokens 1,8,64,512] [--json FILE] [options]", accepted, run};

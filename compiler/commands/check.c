@@ -13,8 +13,8 @@
 #include "passes/hyper_cost.h"
 #include "passes/rewrite.h"
 
-#define TOLERANCE 2e-5        /* of max |y|, f32 */
-#define TIE 1e-6              /* logits this close, relative to the largest, may order either way in f32 */
+#define TOLERANCE 2e-5 /* of max |y|, f32 */
+#define TIE 1e-6 /* logits this close, relative to the largest, may order either way in f32 */
 #define DEFAULT_TOKENS 64
 #define MAX_TENSORS 16
 #define MOST_TABLE_BYTES (INT64_C(1) << 30)
@@ -24,7 +24,7 @@ typedef struct reference {
   size_t input_count, output_count;
   hmoec_tensor inputs[MAX_TENSORS], outputs[MAX_TENSORS]; /* double */
   float *input_data[MAX_TENSORS];
-  bool *tied;                                             /* per token: f32 rounding may pick other experts than double does */
+  bool *tied; /* per token: f32 rounding may pick other experts than double does */
   int64_t tied_count;
   char names[MAX_TENSORS][128];
 } reference;
@@ -59,7 +59,8 @@ static MlirModule logits_module(MlirModule module, MlirOperation *out_function, 
   mlirOperationStateAddOperands(&state, 1, &logits);
   mlirOperationDestroy(old);
   mlirBlockAppendOwnedOperation(body, mlirOperationCreate(&state));
-  MlirAttribute first_name = mlirArrayAttrGetElement(mlirOperationGetAttributeByName(function, mlirStringRefCreateFromCString("res_attrs")), 0);
+  MlirAttribute first_name =
+      mlirArrayAttrGetElement(mlirOperationGetAttributeByName(function, mlirStringRefCreateFromCString("res_attrs")), 0);
   mlirOperationSetAttributeByName(function, mlirStringRefCreateFromCString("function_type"),
                                   mlirTypeAttrGet(mlirFunctionTypeGet(context, input_count, inputs, 1, &result)));
   mlirOperationSetAttributeByName(function, mlirStringRefCreateFromCString("res_attrs"), mlirArrayAttrGet(context, 1, &first_name));
@@ -104,12 +105,14 @@ static bool find_ties(reference *r, MlirModule module, const hmoec_parameter_sou
 }
 
 /* Random inputs, and what the interpreter makes of them. */
-static bool reference_init(reference *r, MlirModule module, const char *weights, uint64_t seed, int64_t tokens, hmoec_diagnostics *diagnostics) {
+static bool reference_init(reference *r, MlirModule module, const char *weights, uint64_t seed, int64_t tokens,
+                           hmoec_diagnostics *diagnostics) {
   *r = (reference){.tokens = tokens};
   MlirOperation function = hmoec_entry_find(module, NULL);
   r->input_count = hmoec_entry_input_count(function);
   r->output_count = hmoec_entry_output_count(function);
-  if (r->input_count > MAX_TENSORS || r->output_count > MAX_TENSORS) return hmoec_error(diagnostics, (hmoec_location){0}, "the model has more than %d inputs or outputs", MAX_TENSORS);
+  if (r->input_count > MAX_TENSORS || r->output_count > MAX_TENSORS)
+    return hmoec_error(diagnostics, (hmoec_location){0}, "the model has more than %d inputs or outputs", MAX_TENSORS);
   for (size_t i = 0; i < r->input_count; i++) {
     hmoec_shape shape = hmoec_entry_input_shape(function, i);
     for (int64_t d = 0; d < shape.rank; d++)
@@ -132,13 +135,15 @@ static bool reference_init(reference *r, MlirModule module, const char *weights,
   hmoec_checkpoint *checkpoint;
   if (!hmoec_checkpoint_open(weights, diagnostics, &checkpoint)) return false;
   hmoec_parameter_source source = hmoec_checkpoint_source(checkpoint);
-  bool ok = hmoec_interpret(function, &source, r->inputs, r->input_count, r->outputs, r->output_count, diagnostics) && find_ties(r, module, &source, diagnostics);
+  bool ok = hmoec_interpret(function, &source, r->inputs, r->input_count, r->outputs, r->output_count, diagnostics) &&
+            find_ties(r, module, &source, diagnostics);
   hmoec_checkpoint_close(checkpoint);
   return ok;
 }
 
 /* Runs an opened model and prints its error per output. */
-static bool compare(hmoe_model *model, const reference *r, const char *strategy, const char *cpu, bool *out_within, hmoec_diagnostics *diagnostics) {
+static bool compare(hmoe_model *model, const reference *r, const char *strategy, const char *cpu, bool *out_within,
+                    hmoec_diagnostics *diagnostics) {
   float *outputs[MAX_TENSORS] = {0};
   bool ok = true;
   size_t counts[MAX_TENSORS] = {0};
@@ -162,7 +167,8 @@ static bool compare(hmoe_model *model, const reference *r, const char *strategy,
     }
     double relative = largest > 0 ? worst / largest : worst;
     bool within = relative <= TOLERANCE;
-    printf("%-10s %-9s %-8s %10.3g %10.3g %10.2e  %s\n", strategy, cpu, r->names[i], largest, worst, relative, within ? "ok" : "WRONG");
+    printf("%-10s %-9s %-8s %10.3g %10.3g %10.2e  %s\n", strategy, cpu, r->names[i], largest, worst, relative,
+           within ? "ok" : "WRONG");
     *out_within = *out_within && within;
   }
   fflush(stdout);
@@ -186,19 +192,21 @@ static bool left_out(const hmoec_options *options, const char *strategy, char *o
   if (quiet && hmoec_session_init(&session, quiet)) {
     hmoec_options forced = *options;
     forced.pass.strategy = strategy;
-    if (!hmoec_session_load(&session, &forced, forced.model) || !hmoec_session_fold(&session, &forced) || !hmoec_session_plan(&session, &forced))
+    if (!hmoec_session_load(&session, &forced, forced.model) || !hmoec_session_fold(&session, &forced) ||
+        !hmoec_session_plan(&session, &forced))
       snprintf(out_reason, size, "not possible for this model: %s", hmoec_diagnostics_first(quiet));
-    else if (hmoec_op_int(mlirModuleGetOperation(session.module), "hmk.weight_bytes") > MOST_TABLE_BYTES && strcmp(strategy, "table") == 0)
+    else if (hmoec_op_int(mlirModuleGetOperation(session.module), "hmk.weight_bytes") > MOST_TABLE_BYTES &&
+             strcmp(strategy, "table") == 0)
       snprintf(out_reason, size, "its table is over 1 GiB");
-    else
-      out = false;
+    else out = false;
     hmoec_session_deinit(&session);
   }
   hmoec_diagnostics_destroy(quiet);
   return out;
 }
 
-static bool check_strategy(const hmoec_options *options, const char *strategy, const reference *r, const char *weights, bool *out_within, hmoec_diagnostics *diagnostics) {
+static bool check_strategy(const hmoec_options *options, const char *strategy, const reference *r, const char *weights,
+                           bool *out_within, hmoec_diagnostics *diagnostics) {
   hmoec_options forced = *options;
   forced.pass.strategy = strategy;
   hmoec_session session;
@@ -208,11 +216,12 @@ static bool check_strategy(const hmoec_options *options, const char *strategy, c
     versions[0] = options->cpu;
     version_count = 1;
   }
-  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, &forced, forced.model) && hmoec_session_fold(&session, &forced) && hmoec_session_plan(&session, &forced) &&
-            hmoec_session_jit(&session, &forced);
+  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, &forced, forced.model) &&
+            hmoec_session_fold(&session, &forced) && hmoec_session_plan(&session, &forced) && hmoec_session_jit(&session, &forced);
   for (size_t v = 0; ok && v < version_count; v++) {
     hmoe_model *model = NULL;
-    ok = hmoec_session_open(&session, &forced, weights, versions[v], &model) && compare(model, r, strategy ? strategy : "-", versions[v], out_within, diagnostics);
+    ok = hmoec_session_open(&session, &forced, weights, versions[v], &model) &&
+         compare(model, r, strategy ? strategy : "-", versions[v], out_within, diagnostics);
     hmoe_model_close(model);
   }
   hmoec_session_deinit(&session);
@@ -239,8 +248,8 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   ok = ok && reference_init(&r, session.module, weights, seed, tokens, diagnostics);
   if (ok) {
     hmoec_each_function(session.module, has_hyper_expert, &hyper);
-    printf("%lld tokens, seed %llu, %s\n%-10s %-9s %-8s %10s %10s %10s\n", (long long)tokens, (unsigned long long)seed, options->weights ? options->weights : "random weights", "strategy",
-           "cpu", "output", "max |y|", "max error", "relative");
+    printf("%lld tokens, seed %llu, %s\n%-10s %-9s %-8s %10s %10s %10s\n", (long long)tokens, (unsigned long long)seed,
+           options->weights ? options->weights : "random weights", "strategy", "cpu", "output", "max |y|", "max error", "relative");
     if (r.tied_count) printf("%lld tokens left out: their routing is a tie within f32 rounding\n", (long long)r.tied_count);
     bool forced = options->pass.strategy != NULL;
     for (size_t i = 0; i < options->define_count; i++) forced = forced || strcmp(options->defines[i].name, "strategy") == 0;
@@ -261,12 +270,17 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
       if (ok && !checked) ok = check_strategy(options, NULL, &r, weights, &within, diagnostics); /* says where the model is wrong */
     }
   }
-  if (ok && !within) ok = hmoec_error(diagnostics, (hmoec_location){0}, "compiled code differs from the interpreter by more than %.0e of max |y|", TOLERANCE);
+  if (ok && !within)
+    ok = hmoec_error(diagnostics, (hmoec_location){0}, "compiled code differs from the interpreter by more than %.0e of max |y|",
+                     TOLERANCE);
   if (made) unlink(temporary);
   reference_deinit(&r);
   hmoec_session_deinit(&session);
   return ok;
 }
 
-static const char *const accepted[] = {"-D", "--weights", "--tokens", "--seed", "--threads", "--cpu", "--target", "--mcpu", "--dtype", "--tuning", "--strategy", "--table-budget", "--save-weights", NULL};
-const hmoec_command hmoec_command_check = {"check", "compare compiled code with the reference interpreter", "MODEL [--weights W] [--tokens N] [--seed S] [options]", accepted, run};
+static const char *const accepted[] = {"-D",         "--weights",      "--tokens",       "--seed",  "--threads",
+                                       "--cpu",      "--target",       "--mcpu",         "--dtype", "--tuning",
+                                       "--strategy", "--table-budget", "--save-weights", NULL};
+const hmoec_command hmoec_command_check = {"check", "compare compiled code with the reference interpreter",
+                                           "MODEL [--weights W] [--tokens N] [--seed S] [options]", accepted, run};

@@ -17,7 +17,10 @@
 #define HMOEC_MAX_LIST 64
 
 /* NAME=FILE of --input and --output. */
-typedef struct hmoec_binding_option { char name[128]; const char *file; } hmoec_binding_option;
+typedef struct hmoec_binding_option {
+  char name[128];
+  const char *file;
+} hmoec_binding_option;
 
 typedef struct hmoec_options {
   const char *model, *output, *weights, *entry, *emit, *mcpu, *versus, *json, *save_weights, *cpu;
@@ -41,12 +44,14 @@ typedef struct hmoec_command {
   bool (*run)(const hmoec_options *options, hmoec_diagnostics *diagnostics);
 } hmoec_command;
 
-extern const hmoec_command hmoec_command_compile, hmoec_command_pack, hmoec_command_run, hmoec_command_check, hmoec_command_bench, hmoec_command_explain;
+extern const hmoec_command hmoec_command_compile, hmoec_command_pack, hmoec_command_run, hmoec_command_check, hmoec_command_bench,
+    hmoec_command_explain;
 
 /* Prints the help of one option list. */
 void hmoec_options_help(const hmoec_command *command, FILE *out);
 /* False with a usage error. *out_help: --help was asked for. */
-bool hmoec_options_parse(const hmoec_command *command, int argc, char **argv, hmoec_options *out_options, bool *out_help, hmoec_diagnostics *diagnostics);
+bool hmoec_options_parse(const hmoec_command *command, int argc, char **argv, hmoec_options *out_options, bool *out_help,
+                         hmoec_diagnostics *diagnostics);
 
 /* ---- session.c ---- */
 /* One MODEL on its way to code. Zero-initialise; deinit releases what is there. */
@@ -68,11 +73,13 @@ bool hmoec_session_fold(hmoec_session *session, const hmoec_options *options);
 /* After fold: kernels and plan. */
 bool hmoec_session_plan(hmoec_session *session, const hmoec_options *options);
 /* Code generation into memory; *out_bytes malloc'd. */
-bool hmoec_session_generate(hmoec_session *session, const hmoec_options *options, hmoec_cpu_output output, char **out_bytes, size_t *out_size);
+bool hmoec_session_generate(hmoec_session *session, const hmoec_options *options, hmoec_cpu_output output, char **out_bytes,
+                            size_t *out_size);
 /* Object code of the planned unit, loaded into this process. */
 bool hmoec_session_jit(hmoec_session *session, const hmoec_options *options);
 /* Opens the loaded model; runtime errors become diagnostics. cpu NULL: the best. */
-bool hmoec_session_open(hmoec_session *session, const hmoec_options *options, const char *weights, const char *cpu, hmoe_model **out_model);
+bool hmoec_session_open(hmoec_session *session, const hmoec_options *options, const char *weights, const char *cpu,
+                        hmoe_model **out_model);
 void hmoec_session_deinit(hmoec_session *session);
 
 /* Reports a runtime failure with its message; unsupported machines as such. */

@@ -13,21 +13,27 @@
 typedef enum phase { PHASE_OPEN, PHASE_RUN, PHASE_SET, PHASE_COUNT } phase;
 static const char *const phase_names[PHASE_COUNT] = {"open", "run", "set"};
 
-typedef struct report { int64_t tokens; hmoec_cost totals[PHASE_COUNT]; } report;
+typedef struct report {
+  int64_t tokens;
+  hmoec_cost totals[PHASE_COUNT];
+} report;
 
 static bool print_op(MlirOperation function, MlirBlock block, void *user) {
   (void)function;
   report *r = user;
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
     const hmoec_op_info *info = hmoec_op_info_of(op);
-    if (!info || hmoec_op_is(op, "hmoe.parameter") || hmoec_op_is(op, "hmoe.slice") || hmoec_op_is(op, "hmoe.reshape") || hmoec_op_is(op, "hmoe.take_row")) continue;
+    if (!info || hmoec_op_is(op, "hmoe.parameter") || hmoec_op_is(op, "hmoe.slice") || hmoec_op_is(op, "hmoe.reshape") ||
+        hmoec_op_is(op, "hmoe.take_row"))
+      continue;
     phase when = hmoec_op_at_open(op) ? PHASE_OPEN : hmoec_op_per_set(op) ? PHASE_SET : PHASE_RUN;
     hmoec_cost c = hmoec_op_cost(op, r->tokens), *total = &r->totals[when];
     total->flops += c.flops;
     total->weight_bytes += c.weight_bytes;
     total->moved_bytes += c.moved_bytes;
     hmoec_location location = hmoec_location_of_op(op);
-    printf("%-24s %5u  %-4s %11.3f %12.3f %12.3f", info->name, location.line, phase_names[when], c.flops / 1e6, c.weight_bytes / 1e6, c.moved_bytes / 1e6);
+    printf("%-24s %5u  %-4s %11.3f %12.3f %12.3f", info->name, location.line, phase_names[when], c.flops / 1e6,
+           c.weight_bytes / 1e6, c.moved_bytes / 1e6);
     bool reasoned = !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.reason")));
     if (reasoned) {
       MlirStringRef reason = hmoec_op_string(op, "hmoe.reason");
@@ -55,11 +61,15 @@ static double workspace_bytes(const hmoec_unit *unit, uint32_t entry_index, int6
   double values[64] = {0}, slots[1024] = {0}, total = 0;
   for (uint32_t i = 0; i < entry->dims.count && i < 64; i++) {
     double factor = (double)dims[i].factor, source = dims[i].source < i ? values[dims[i].source] : 0;
-    values[i] = dims[i].kind == HMOE_DIM_INPUT ? (double)tokens : dims[i].kind == HMOE_DIM_SCALE ? factor * source : dims[i].kind == HMOE_DIM_MIN && source < factor ? source : factor;
+    values[i] = dims[i].kind == HMOE_DIM_INPUT                    ? (double)tokens
+                : dims[i].kind == HMOE_DIM_SCALE                  ? factor * source
+                : dims[i].kind == HMOE_DIM_MIN && source < factor ? source
+                                                                  : factor;
   }
   for (uint32_t i = 0; i < entry->buffers.count; i++) {
     if (buffers[i].kind != HMOE_BUFFER_WORKSPACE || buffers[i].index >= 1024) continue;
-    double bytes = (double)buffers[i].fixed_bytes + (buffers[i].dim == HMOE_NONE ? 0 : values[buffers[i].dim] * (double)buffers[i].bytes_per_row);
+    double bytes = (double)buffers[i].fixed_bytes +
+                   (buffers[i].dim == HMOE_NONE ? 0 : values[buffers[i].dim] * (double)buffers[i].bytes_per_row);
     if (bytes > slots[buffers[i].index]) slots[buffers[i].index] = bytes;
   }
   for (uint32_t i = 0; i < entry->slots && i < 1024; i++) total += slots[i];
@@ -71,29 +81,36 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   report r = {.tokens = options->token_count ? options->tokens[0] : DEFAULT_TOKENS};
   hmoec_options weighed = *options;
   if (r.tokens > 0) weighed.pass.tokens = r.tokens;
-  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) && hmoec_session_fold(&session, &weighed);
+  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
+            hmoec_session_fold(&session, &weighed);
   if (ok) {
-    printf("%lld tokens. MFLOP counts products; MB weights: parameters and tables an op names; MB moved: its other operands and results.\n"
-           "open: once, when a model is opened; run: every run; set: once for a selection set that the cache lacks.\n\n", (long long)r.tokens);
+    printf("%lld tokens. MFLOP counts products; MB weights: parameters and tables an op names; MB moved: its other operands and "
+           "results.\n"
+           "open: once, when a model is opened; run: every run; set: once for a selection set that the cache lacks.\n\n",
+           (long long)r.tokens);
     printf("%-24s %5s  %-4s %11s %12s %12s  %s\n", "op", "line", "when", "MFLOP", "MB weights", "MB moved", "strategy and reason");
     hmoec_each_function(session.module, print_op, &r);
     for (int when = 0; when < PHASE_COUNT; when++) {
       const hmoec_cost *total = &r.totals[when];
       if (total->moved_bytes > 0)
-        printf("%-24s %5s  %-4s %11.3f %12.3f %12.3f\n", "total", "", phase_names[when], total->flops / 1e6, total->weight_bytes / 1e6, total->moved_bytes / 1e6);
+        printf("%-24s %5s  %-4s %11.3f %12.3f %12.3f\n", "total", "", phase_names[when], total->flops / 1e6,
+               total->weight_bytes / 1e6, total->moved_bytes / 1e6);
     }
     putchar('\n');
     ok = hmoec_session_plan(&session, &weighed);
   }
   if (ok) {
     const hmoe_plan *plan = session.unit.plan;
-    printf("packed weights %.1f MB; workspace %.1f MB a concurrent run of %lld tokens, and %.1f MB a thread; %.1f MB while opening; %zu kernels\n", (double)plan->weight_bytes / 1e6,
-           workspace_bytes(&session.unit, 1, r.tokens) / 1e6, (long long)r.tokens, (double)plan->scratch_bytes / 1e6, workspace_bytes(&session.unit, 0, r.tokens) / 1e6,
-           session.unit.kernel_count);
+    printf("packed weights %.1f MB; workspace %.1f MB a concurrent run of %lld tokens, and %.1f MB a thread; %.1f MB while "
+           "opening; %zu kernels\n",
+           (double)plan->weight_bytes / 1e6, workspace_bytes(&session.unit, 1, r.tokens) / 1e6, (long long)r.tokens,
+           (double)plan->scratch_bytes / 1e6, workspace_bytes(&session.unit, 0, r.tokens) / 1e6, session.unit.kernel_count);
   }
   hmoec_session_deinit(&session);
   return ok;
 }
 
-static const char *const accepted[] = {"-D", "--tokens", "--strategy", "--table-budget", "--target", "--mcpu", "--dtype", "--tuning", NULL};
-const hmoec_command hmoec_command_explain = {"explain", "show FLOPs, bytes and the chosen strategy of every op", "MODEL [--tokens N] [-D NAME=VALUE]... [options]", accepted, run};
+static const char *const accepted[] = {"-D",      "--tokens", "--strategy", "--table-budget", "--target", "--mcpu",
+                                       "--dtype", "--tuning", NULL};
+const hmoec_command hmoec_command_explain = {"explain", "show FLOPs, bytes and the chosen strategy of every op",
+                                             "MODEL [--tokens N] [-D NAME=VALUE]... [options]", accepted, run};

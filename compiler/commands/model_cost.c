@@ -2,7 +2,9 @@
 
 #include "passes/rewrite.h"
 
-bool hmoec_op_at_open(MlirOperation op) { return !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("at_open"))); }
+bool hmoec_op_at_open(MlirOperation op) {
+  return !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("at_open")));
+}
 
 static double elements(MlirValue value, int64_t tokens) {
   hmoec_shape shape = hmoec_value_shape(value);
@@ -30,7 +32,8 @@ static void add_bytes(MlirOperation op, int64_t tokens, hmoec_cost *c) {
     bool constant = !mlirOperationIsNull(source) && hmoec_op_at_open(source);
     *(constant ? &c->weight_bytes : &c->moved_bytes) += 4 * elements(operand, tokens);
   }
-  for (intptr_t i = 0; i < mlirOperationGetNumResults(op); i++) c->moved_bytes += 4 * elements(mlirOperationGetResult(op, i), tokens);
+  for (intptr_t i = 0; i < mlirOperationGetNumResults(op); i++)
+    c->moved_bytes += 4 * elements(mlirOperationGetResult(op, i), tokens);
 }
 
 /* FLOPs of the products of an op; 2 a multiply-add. Elementwise work is not counted. */
@@ -68,7 +71,10 @@ hmoec_cost hmoec_op_cost(MlirOperation op, int64_t tokens) {
   return cost;
 }
 
-typedef struct total { int64_t tokens; double flops; } total;
+typedef struct total {
+  int64_t tokens;
+  double flops;
+} total;
 
 static bool add_flops(MlirOperation function, MlirBlock block, void *user) {
   (void)function;

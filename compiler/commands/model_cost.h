@@ -8,7 +8,9 @@
 #include <mlir-c/IR.h>
 
 /* flops: products only, 2 a multiply-add. weight_bytes: operands known at open; moved_bytes: other operands and results; both as f32. */
-typedef struct hmoec_cost { double flops, weight_bytes, moved_bytes; } hmoec_cost;
+typedef struct hmoec_cost {
+  double flops, weight_bytes, moved_bytes;
+} hmoec_cost;
 
 /* Ops that run once per selection set (a cache fills) are costed for one set. */
 hmoec_cost hmoec_op_cost(MlirOperation op, int64_t tokens);

@@ -18,7 +18,8 @@ static bool read_integer(const char *value, int64_t minimum, const char *name, i
   errno = 0;
   long long parsed = strtoll(value, &end, 10);
   if (end == value || *end || errno == ERANGE || parsed < minimum)
-    return hmoec_usage_error(diagnostics, "expected %s to be an integer of at least %lld, found '%s'", name, (long long)minimum, value);
+    return hmoec_usage_error(diagnostics, "expected %s to be an integer of at least %lld, found '%s'", name, (long long)minimum,
+                             value);
   *out = parsed;
   return true;
 }
@@ -26,7 +27,8 @@ static bool read_integer(const char *value, int64_t minimum, const char *name, i
 /* NAME=VALUE into name (128 bytes) and a pointer to the value. */
 static bool split(const char *text, const char *option, char *name, const char **value, hmoec_diagnostics *diagnostics) {
   const char *equals = strchr(text, '=');
-  if (!equals || equals == text || equals - text >= 128 || !equals[1]) return hmoec_usage_error(diagnostics, "expected %s NAME=VALUE, found '%s'", option, text);
+  if (!equals || equals == text || equals - text >= 128 || !equals[1])
+    return hmoec_usage_error(diagnostics, "expected %s NAME=VALUE, found '%s'", option, text);
   memcpy(name, text, (size_t)(equals - text));
   name[equals - text] = 0;
   *value = equals + 1;
@@ -42,33 +44,44 @@ static bool read_define(hmoec_options *o, const char *value, const char *name, h
   return true;
 }
 
-static bool read_binding(hmoec_binding_option *list, size_t *count, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
+static bool read_binding(hmoec_binding_option *list, size_t *count, const char *value, const char *name,
+                         hmoec_diagnostics *diagnostics) {
   if (*count == HMOEC_MAX_LIST) return hmoec_usage_error(diagnostics, "more than %d %s", HMOEC_MAX_LIST, name);
   if (!split(value, name, list[*count].name, &list[*count].file, diagnostics)) return false;
   for (size_t i = 0; i < *count; i++)
-    if (strcmp(list[i].name, list[*count].name) == 0) return hmoec_usage_error(diagnostics, "%s %s is given twice", name, list[i].name);
+    if (strcmp(list[i].name, list[*count].name) == 0)
+      return hmoec_usage_error(diagnostics, "%s %s is given twice", name, list[i].name);
   (*count)++;
   return true;
 }
 
-static bool read_input(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) { return read_binding(o->inputs, &o->input_count, value, name, d); }
-static bool read_output(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) { return read_binding(o->outputs, &o->output_count, value, name, d); }
-static bool read_seed(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) { return read_integer(value, 0, name, &o->seed, d); }
+static bool read_input(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_binding(o->inputs, &o->input_count, value, name, d);
+}
+static bool read_output(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_binding(o->outputs, &o->output_count, value, name, d);
+}
+static bool read_seed(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_integer(value, 0, name, &o->seed, d);
+}
 
 static bool read_threads(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
   if (!read_integer(value, 1, name, &o->threads, d)) return false;
-  return o->threads <= 4096 ? true : hmoec_usage_error(d, "expected %s to be at most 4096, found %lld", name, (long long)o->threads);
+  return o->threads <= 4096 ? true
+                            : hmoec_usage_error(d, "expected %s to be at most 4096, found %lld", name, (long long)o->threads);
 }
 
 static bool read_tokens(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
   char number[32];
   for (const char *at = value;; at++) {
     size_t length = strcspn(at, ",");
-    if (length >= sizeof number || o->token_count == HMOEC_MAX_LIST) return hmoec_usage_error(diagnostics, "expected %s to be a list such as 1,64,512, found '%s'", name, value);
+    if (length >= sizeof number || o->token_count == HMOEC_MAX_LIST)
+      return hmoec_usage_error(diagnostics, "expected %s to be a list such as 1,64,512, found '%s'", name, value);
     memcpy(number, at, length);
     number[length] = 0;
     if (!read_integer(number, 0, name, &o->tokens[o->token_count], diagnostics)) return false;
-    if (o->tokens[o->token_count] > (1 << 26)) return hmoec_usage_error(diagnostics, "expected %s to be at most 2^26, found %s", name, number);
+    if (o->tokens[o->token_count] > (1 << 26))
+      return hmoec_usage_error(diagnostics, "expected %s to be at most 2^26, found %s", name, number);
     o->token_count++;
     at += length;
     if (!*at) return true;
@@ -101,13 +114,15 @@ static bool read_budget(hmoec_options *o, const char *value, const char *name, h
 static bool read_target(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
   (void)o;
   if (strcmp(value, "cpu") == 0) return true;
-  return hmoec_usage_error(diagnostics, strcmp(value, "cuda") == 0 ? "%s %s is not in this version" : "expected %s cpu, found '%s'", name, value);
+  return hmoec_usage_error(diagnostics, strcmp(value, "cuda") == 0 ? "%s %s is not in this version" : "expected %s cpu, found '%s'",
+                           name, value);
 }
 
 static bool read_dtype(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
   (void)o;
   if (strcmp(value, "f32") == 0) return true;
-  return hmoec_usage_error(diagnostics, strcmp(value, "bf16") == 0 ? "%s %s is not in this version" : "expected %s f32, found '%s'", name, value);
+  return hmoec_usage_error(diagnostics, strcmp(value, "bf16") == 0 ? "%s %s is not in this version" : "expected %s f32, found '%s'",
+                           name, value);
 }
 
 static bool read_tuning(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
@@ -116,10 +131,13 @@ static bool read_tuning(hmoec_options *o, const char *value, const char *name, h
 }
 
 /* x86-64 names of LLVM 22; its C API cannot be asked. */
-static const char *const cpus[] = {"native", "generic", "x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4", "nehalem", "westmere", "sandybridge", "ivybridge", "haswell", "broadwell",
-                                   "skylake", "skylake-avx512", "cascadelake", "cooperlake", "cannonlake", "icelake-client", "icelake-server", "rocketlake", "tigerlake", "alderlake",
-                                   "raptorlake", "meteorlake", "sapphirerapids", "emeraldrapids", "graniterapids", "graniterapids-d", "sierraforest", "arrowlake", "arrowlake-s",
-                                   "lunarlake", "pantherlake", "clearwaterforest", "diamondrapids", "btver2", "bdver4", "znver1", "znver2", "znver3", "znver4", "znver5"};
+static const char *const cpus[] = {
+    "native",       "generic",     "x86-64",      "x86-64-v2",      "x86-64-v3",      "x86-64-v4",        "nehalem",
+    "westmere",     "sandybridge", "ivybridge",   "haswell",        "broadwell",      "skylake",          "skylake-avx512",
+    "cascadelake",  "cooperlake",  "cannonlake",  "icelake-client", "icelake-server", "rocketlake",       "tigerlake",
+    "alderlake",    "raptorlake",  "meteorlake",  "sapphirerapids", "emeraldrapids",  "graniterapids",    "graniterapids-d",
+    "sierraforest", "arrowlake",   "arrowlake-s", "lunarlake",      "pantherlake",    "clearwaterforest", "diamondrapids",
+    "btver2",       "bdver4",      "znver1",      "znver2",         "znver3",         "znver4",           "znver5"};
 
 static bool read_mcpu(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
   for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++)
@@ -128,7 +146,8 @@ static bool read_mcpu(hmoec_options *o, const char *value, const char *name, hmo
       return true;
     }
   const char *close = hmoec_closest_name(value, cpus, sizeof cpus / sizeof *cpus);
-  return hmoec_usage_error(diagnostics, "expected %s native or a CPU that LLVM knows, found '%s'%s%s%s", name, value, close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
+  return hmoec_usage_error(diagnostics, "expected %s native or a CPU that LLVM knows, found '%s'%s%s%s", name, value,
+                           close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
 }
 
 static bool read_cpu(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
@@ -152,7 +171,8 @@ static const option_row rows[] = {
     {"--tokens", "N[,N...]", "token counts", READ(read_tokens)},
     {"--seed", "S", "seed of random weights and inputs", READ(read_seed)},
     {"--strategy", "S", "how HyperExperts are folded: auto, table, cache, factored, per_token", READ(read_strategy)},
-    {"--table-budget", "BYTES", "most bytes of a HyperExpert table or cache, e.g. 64M (default: half of the layer's experts)", READ(read_budget)},
+    {"--table-budget", "BYTES", "most bytes of a HyperExpert table or cache, e.g. 64M (default: half of the layer's experts)",
+     READ(read_budget)},
     {"--target", "T", "cpu", READ(read_target)},
     {"--mcpu", "CPU", "schedule code for this CPU: native, znver4, sapphirerapids, ...", READ(read_mcpu)},
     {"--cpu", "VERSION", "run this code version: avx512, avx2, portable (default: the best)", READ(read_cpu)},
@@ -207,11 +227,12 @@ static bool unknown_option(const hmoec_command *command, const char *argument, h
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     if (accepts(command, rows[i].name)) names[count++] = rows[i].name;
   const char *close = hmoec_closest_name(argument, names, count);
-  return hmoec_usage_error(diagnostics, "hmoec %s has no option '%s'%s%s%s; see hmoec %s --help", command->name, argument, close ? "; did you mean " : "", close ? close : "",
-                           close ? "?" : "", command->name);
+  return hmoec_usage_error(diagnostics, "hmoec %s has no option '%s'%s%s%s; see hmoec %s --help", command->name, argument,
+                           close ? "; did you mean " : "", close ? close : "", close ? "?" : "", command->name);
 }
 
-bool hmoec_options_parse(const hmoec_command *command, int argc, char **argv, hmoec_options *out_options, bool *out_help, hmoec_diagnostics *diagnostics) {
+bool hmoec_options_parse(const hmoec_command *command, int argc, char **argv, hmoec_options *out_options, bool *out_help,
+                         hmoec_diagnostics *diagnostics) {
   *out_options = (hmoec_options){.pass = hmoec_pass_options_default()};
   *out_help = false;
   for (int i = 0; i < argc; i++) {
@@ -220,7 +241,8 @@ bool hmoec_options_parse(const hmoec_command *command, int argc, char **argv, hm
       return true;
     }
     if (argv[i][0] != '-' || !argv[i][1]) {
-      if (out_options->model) return hmoec_usage_error(diagnostics, "expected one MODEL, found '%s' and '%s'", out_options->model, argv[i]);
+      if (out_options->model)
+        return hmoec_usage_error(diagnostics, "expected one MODEL, found '%s' and '%s'", out_options->model, argv[i]);
       out_options->model = argv[i];
       continue;
     }
@@ -228,7 +250,8 @@ bool hmoec_options_parse(const hmoec_command *command, int argc, char **argv, hm
     const option_row *row = match(argv[i], &value);
     if (!row || !accepts(command, row->name)) return unknown_option(command, argv[i], diagnostics);
     if (!value) {
-      if (i + 1 == argc) return hmoec_usage_error(diagnostics, "expected %s %s, found the end of the line", row->name, row->argument);
+      if (i + 1 == argc)
+        return hmoec_usage_error(diagnostics, "expected %s %s, found the end of the line", row->name, row->argument);
       value = argv[++i];
     }
     if (!*value) return hmoec_usage_error(diagnostics, "expected %s %s, found an empty text", row->name, row->argument);
@@ -239,5 +262,6 @@ bool hmoec_options_parse(const hmoec_command *command, int argc, char **argv, hm
       *field = value;
     }
   }
-  return out_options->model ? true : hmoec_usage_error(diagnostics, "expected a MODEL; usage: hmoec %s %s", command->name, command->usage);
+  return out_options->model ? true
+                            : hmoec_usage_error(diagnostics, "expected a MODEL; usage: hmoec %s %s", command->name, command->usage);
 }

@@ -37,11 +37,17 @@ bool hmoec_session_plan(hmoec_session *session, const hmoec_options *options) {
          hmoec_unit_init(session->module, session->diagnostics, &session->unit);
 }
 
-bool hmoec_session_generate(hmoec_session *session, const hmoec_options *options, hmoec_cpu_output output, char **out_bytes, size_t *out_size) {
+bool hmoec_session_generate(hmoec_session *session, const hmoec_options *options, hmoec_cpu_output output, char **out_bytes,
+                            size_t *out_size) {
   char *host = options->mcpu && strcmp(options->mcpu, "native") == 0 ? LLVMGetHostCPUName() : NULL;
-  hmoec_cpu_unit unit = {.name = session->unit.name, .kernels = session->unit.kernels, .kernel_count = session->unit.kernel_count, .plan = session->unit.plan,
-                         .plan_bytes = session->unit.plan_bytes, .schedule = session->unit.schedule,
-                         .versions = 1u << HMOE_CPU_PORTABLE | 1u << HMOE_CPU_AVX2 | 1u << HMOE_CPU_AVX512, .mcpu = host ? host : options->mcpu};
+  hmoec_cpu_unit unit = {.name = session->unit.name,
+                         .kernels = session->unit.kernels,
+                         .kernel_count = session->unit.kernel_count,
+                         .plan = session->unit.plan,
+                         .plan_bytes = session->unit.plan_bytes,
+                         .schedule = session->unit.schedule,
+                         .versions = 1u << HMOE_CPU_PORTABLE | 1u << HMOE_CPU_AVX2 | 1u << HMOE_CPU_AVX512,
+                         .mcpu = host ? host : options->mcpu};
   bool ok = hmoec_cpu_generate(session->context, &unit, output, session->diagnostics, out_bytes, out_size);
   LLVMDisposeMessage(host);
   return ok;
@@ -63,8 +69,13 @@ bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status) {
 
 static void print_note(void *context, const char *message) { hmoec_note(context, (hmoec_location){0}, "%s", message); }
 
-bool hmoec_session_open(hmoec_session *session, const hmoec_options *options, const char *weights, const char *cpu, hmoe_model **out_model) {
-  hmoe_options open_options = {.struct_size = sizeof open_options, .threads = (uint32_t)options->threads, .cpu = cpu, .note = print_note, .note_context = session->diagnostics};
+bool hmoec_session_open(hmoec_session *session, const hmoec_options *options, const char *weights, const char *cpu,
+                        hmoe_model **out_model) {
+  hmoe_options open_options = {.struct_size = sizeof open_options,
+                               .threads = (uint32_t)options->threads,
+                               .cpu = cpu,
+                               .note = print_note,
+                               .note_context = session->diagnostics};
   hmoe_weights source = {.kind = HMOE_WEIGHTS_PATH, .path = weights};
   hmoe_status status = hmoe_model_open(session->object, &source, &open_options, out_model);
   return status == HMOE_OK ? true : hmoec_runtime_error(session->diagnostics, status);
@@ -102,7 +113,8 @@ bool hmoec_make_directory(const char *path, hmoec_diagnostics *diagnostics) {
     *at = 0;
     struct stat info;
     if (mkdir(copy, 0777) != 0 && !(errno == EEXIST && stat(copy, &info) == 0 && S_ISDIR(info.st_mode)))
-      ok = hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot make this directory: %s", strerror(errno == EEXIST ? ENOTDIR : errno));
+      ok = hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot make this directory: %s",
+                       strerror(errno == EEXIST ? ENOTDIR : errno));
     *at = end;
     if (!end) break;
   }
@@ -124,7 +136,8 @@ bool hmoec_write_file(const char *path, const char *bytes, size_t size, hmoec_di
 size_t hmoec_machine_versions(const char *out_names[3]) {
   size_t count = 0;
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
     out_names[count++] = "avx512";
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out_names[count++] = "avx2";
   out_names[count++] = "portable";

@@ -8,7 +8,11 @@
 
 #include "hmoe/abi.h"
 
-typedef struct hmoec_blob { unsigned char *data; size_t size, capacity; bool failed; } hmoec_blob;
+typedef struct hmoec_blob {
+  unsigned char *data;
+  size_t size, capacity;
+  bool failed;
+} hmoec_blob;
 
 /* Appends bytes at the next multiple of 8 and returns their span; `count` is what the span says. Failure is remembered in the blob. */
 hmoe_plan_span hmoec_blob_append(hmoec_blob *blob, const void *bytes, size_t size, size_t count);

@@ -6,12 +6,15 @@
 
 static hmoec_activation activation_of(MlirStringRef name) { return hmoec_activation_find(name.data, name.length); }
 
-static MlirAttribute attribute(MlirOperation op, const char *name) { return mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(name)); }
+static MlirAttribute attribute(MlirOperation op, const char *name) {
+  return mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(name));
+}
 
 static bool flag(MlirOperation op, const char *name) {
   MlirAttribute flags = attribute(op, "flags");
   for (intptr_t i = 0; i < mlirArrayAttrGetNumElements(flags); i++)
-    if (mlirStringRefEqual(mlirStringAttrGetValue(mlirArrayAttrGetElement(flags, i)), mlirStringRefCreateFromCString(name))) return true;
+    if (mlirStringRefEqual(mlirStringAttrGetValue(mlirArrayAttrGetElement(flags, i)), mlirStringRefCreateFromCString(name)))
+      return true;
   return false;
 }
 
@@ -24,7 +27,8 @@ static void read_matmul(MlirOperation op, hmoec_matmul_spec *spec) {
   spec->a_in_place = flag(op, "a_in_place");
   spec->c_padded = flag(op, "c_padded");
   spec->accumulate = flag(op, "accumulate");
-  bool *const has[] = {&spec->grouped, &spec->has_gather, &spec->has_scatter, &spec->has_bias, &spec->has_row_gate, &spec->has_gated_bias, &spec->has_pass};
+  bool *const has[] = {&spec->grouped,      &spec->has_gather,     &spec->has_scatter, &spec->has_bias,
+                       &spec->has_row_gate, &spec->has_gated_bias, &spec->has_pass};
   for (size_t i = 0; i < sizeof has / sizeof *has; i++) *has[i] = hmoec_hmk_operand(op, info, 3 + i) >= 0;
   spec->b_group_bytes = hmoec_op_int(op, "b_group_bytes");
   spec->bias_group_floats = hmoec_op_int(op, "bias_group_floats");

@@ -25,7 +25,8 @@ static void add_tensors(cJSON *entry, const char *name, const hmoec_unit *unit, 
     cJSON_AddStringToObject(tensor, "dtype", "f32");
     cJSON *shape = cJSON_AddArrayToObject(tensor, "shape");
     for (uint32_t d = 0; d < tensors[i].rank; d++)
-      cJSON_AddItemToArray(shape, tensors[i].shape[d] < 0 ? cJSON_CreateString("tokens") : cJSON_CreateNumber((double)tensors[i].shape[d]));
+      cJSON_AddItemToArray(shape, tensors[i].shape[d] < 0 ? cJSON_CreateString("tokens")
+                                                          : cJSON_CreateNumber((double)tensors[i].shape[d]));
     cJSON_AddItemToArray(list, tensor);
   }
 }

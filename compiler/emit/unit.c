@@ -92,14 +92,16 @@ static void add_cache(reader *r, MlirOperation buffer) {
     r->caches = grown;
     r->caches[r->cache_count++] = (hmoe_plan_cache){0};
   }
-  uint64_t end = (uint64_t)hmoec_op_int(buffer, "offset") + 4 * (uint64_t)hmoec_hmk_array(buffer, "shape", 0) * (uint64_t)hmoec_hmk_array(buffer, "shape", 1);
+  uint64_t end = (uint64_t)hmoec_op_int(buffer, "offset") +
+                 4 * (uint64_t)hmoec_hmk_array(buffer, "shape", 0) * (uint64_t)hmoec_hmk_array(buffer, "shape", 1);
   r->caches[index].slots = (uint64_t)hmoec_hmk_array(buffer, "shape", 0);
   if (end > r->caches[index].bytes) r->caches[index].bytes = end;
 }
 
 static hmoe_plan_buffer read_buffer(reader *r, MlirOperation op, uint32_t *slots) {
   static const char *const kinds[] = {"input", "output", "weight", "workspace", "cache", "param"};
-  hmoe_plan_buffer buffer = {.dim = HMOE_NONE, .index = (uint32_t)hmoec_op_int(op, "index"), .offset = (uint64_t)hmoec_op_int(op, "offset")};
+  hmoe_plan_buffer buffer = {
+      .dim = HMOE_NONE, .index = (uint32_t)hmoec_op_int(op, "index"), .offset = (uint64_t)hmoec_op_int(op, "offset")};
   for (uint32_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
     if (hmoec_op_string_is(op, "kind", kinds[i])) buffer.kind = i;
   int64_t dim = hmoec_op_int(op, "dim");
@@ -124,11 +126,17 @@ static hmoe_plan_buffer read_buffer(reader *r, MlirOperation op, uint32_t *slots
 
 /* About how many FLOP a kernel takes for one row. */
 static uint64_t row_flops(MlirOperation op) {
-  static const struct { const char *name, *width, *depth; } sizes[] = {
-      {"hmk.grouped_matmul", "n", "k"},          {"hmk.route_topk", "experts", "top_k"},     {"hmk.combine", "n", "top_k"},
-      {"hmk.select_embedding", "embedding", "experts"}, {"hmk.contract", "bottleneck", "hidden"}, {"hmk.map_rows", "n", NULL}};
+  static const struct {
+    const char *name, *width, *depth;
+  } sizes[] = {{"hmk.grouped_matmul", "n", "k"},
+               {"hmk.route_topk", "experts", "top_k"},
+               {"hmk.combine", "n", "top_k"},
+               {"hmk.select_embedding", "embedding", "experts"},
+               {"hmk.contract", "bottleneck", "hidden"},
+               {"hmk.map_rows", "n", NULL}};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-    if (hmoec_op_is(op, sizes[i].name)) return 2 * (uint64_t)hmoec_op_int(op, sizes[i].width) * (sizes[i].depth ? (uint64_t)hmoec_op_int(op, sizes[i].depth) : 1);
+    if (hmoec_op_is(op, sizes[i].name))
+      return 2 * (uint64_t)hmoec_op_int(op, sizes[i].width) * (sizes[i].depth ? (uint64_t)hmoec_op_int(op, sizes[i].depth) : 1);
   return 0;
 }
 
@@ -192,7 +200,8 @@ static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info,
     break;
   case HMOE_STEP_WEIGHT_EMBEDDING:
     for (size_t role = 1; role < 7; role++)
-      args[n++] = (uint64_t)hmoec_op_int(mlirOpResultGetOwner(mlirOperationGetOperand(op, hmoec_hmk_operand(op, info, role))), "index");
+      args[n++] =
+          (uint64_t)hmoec_op_int(mlirOpResultGetOwner(mlirOperationGetOperand(op, hmoec_hmk_operand(op, info, role))), "index");
     args[n++] = (uint64_t)hmoec_op_int(op, "ld_out");
     break;
   default: r->failed = true;
@@ -203,11 +212,14 @@ static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info,
 /* Roles that the step reads through its args and not through a binding. */
 static bool bound_by_args(const hmoec_hmk_info *info, size_t role, MlirOperation buffer) {
   if (info->step == HMOE_STEP_WEIGHT_EMBEDDING) return role > 0;
-  return (info->step == HMOE_STEP_PACK || info->step == HMOE_STEP_PACK_VECTOR) && role == 1 && hmoec_op_string_is(buffer, "kind", "param");
+  return (info->step == HMOE_STEP_PACK || info->step == HMOE_STEP_PACK_VECTOR) && role == 1 &&
+         hmoec_op_string_is(buffer, "kind", "param");
 }
 
-static hmoe_plan_step read_step(reader *r, MlirOperation op, const hmoec_hmk_info *info, MlirOperation *buffers, size_t buffer_count) {
-  hmoe_plan_step step = {.kind = info->step, .rows_dim = hmoec_op_int(op, "rows") < 0 ? HMOE_NONE : (uint32_t)hmoec_op_int(op, "rows")};
+static hmoe_plan_step read_step(reader *r, MlirOperation op, const hmoec_hmk_info *info, MlirOperation *buffers,
+                                size_t buffer_count) {
+  hmoe_plan_step step = {.kind = info->step,
+                         .rows_dim = hmoec_op_int(op, "rows") < 0 ? HMOE_NONE : (uint32_t)hmoec_op_int(op, "rows")};
   hmoe_plan_binding bindings[HMOEC_MAX_ROLES] = {0};
   size_t count = 0;
   for (; count < HMOEC_MAX_ROLES && info->roles[count]; count++) {
@@ -227,7 +239,8 @@ static hmoe_plan_step read_step(reader *r, MlirOperation op, const hmoec_hmk_inf
   size_t arg_count = read_args(r, op, info, args);
   step.args = hmoec_blob_append(&r->blob, args, arg_count * sizeof *args, arg_count);
   if (info->step == HMOE_STEP_KERNEL) step.kernel = kernel_of(r, op);
-  if (info->step == HMOE_STEP_LOOP && args[1] == HMOE_LOOP_CACHED && args[5] < r->cache_count) r->caches[args[5]].top_k = (uint32_t)args[3];
+  if (info->step == HMOE_STEP_LOOP && args[1] == HMOE_LOOP_CACHED && args[5] < r->cache_count)
+    r->caches[args[5]].top_k = (uint32_t)args[3];
   return step;
 }
 
@@ -264,7 +277,8 @@ static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock b
   entry.outputs = read_signature(r, function, "hmk.outputs");
 
   size_t total = 0, buffer_count = 0, step_count = 0;
-  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) total++;
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
+    total++;
   MlirOperation *buffer_ops = calloc(total, sizeof *buffer_ops);
   hmoe_plan_buffer *buffers = calloc(total, sizeof *buffers);
   hmoe_plan_step *steps = calloc(total, sizeof *steps);
@@ -290,7 +304,8 @@ static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock b
 }
 
 static hmoec_cpu_schedule read_schedule(MlirOperation root) {
-  hmoec_cpu_schedule schedule = {.lda = hmoec_hmk_array(root, "hmk.schedule", 0), .row_block = hmoec_hmk_array(root, "hmk.schedule", 1)};
+  hmoec_cpu_schedule schedule = {.lda = hmoec_hmk_array(root, "hmk.schedule", 0),
+                                 .row_block = hmoec_hmk_array(root, "hmk.schedule", 1)};
   for (intptr_t i = 0; i < 3; i++) {
     schedule.tile_rows[i] = hmoec_hmk_array(root, "hmk.schedule", 2 + 2 * i);
     schedule.tile_vectors[i] = hmoec_hmk_array(root, "hmk.schedule", 3 + 2 * i);
@@ -307,7 +322,8 @@ bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_un
   hmoe_plan_entry entries[8] = {0};
   size_t entry_count = 0;
   MlirBlock body = mlirModuleGetBody(module);
-  for (MlirOperation function = mlirBlockGetFirstOperation(body); !mlirOperationIsNull(function) && entry_count < 8; function = mlirOperationGetNextInBlock(function)) {
+  for (MlirOperation function = mlirBlockGetFirstOperation(body); !mlirOperationIsNull(function) && entry_count < 8;
+       function = mlirOperationGetNextInBlock(function)) {
     MlirAttribute model = mlirOperationGetAttributeByName(function, ref("hmk.model"));
     if (!mlirAttributeIsNull(model) && !out_unit->name) {
       MlirStringRef text = mlirStringAttrGetValue(model);
@@ -331,7 +347,8 @@ bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_un
     return hmoec_error(diagnostics, (hmoec_location){0}, "internal: the plan could not be assembled");
   }
   memcpy(r.blob.data, &plan, sizeof plan);
-  plan.layout = XXH3_64bits_withSeed(out_unit->kernels, out_unit->kernel_count * sizeof *out_unit->kernels, XXH3_64bits(r.blob.data, r.blob.size));
+  plan.layout = XXH3_64bits_withSeed(out_unit->kernels, out_unit->kernel_count * sizeof *out_unit->kernels,
+                                     XXH3_64bits(r.blob.data, r.blob.size));
   memcpy(r.blob.data, &plan, sizeof plan);
   out_unit->plan = r.blob.data;
   out_unit->plan_bytes = r.blob.size;

@@ -6,7 +6,7 @@
 #include "support/diagnostics.h"
 
 typedef struct hmoec_unit {
-  char *name;            /* model name */
+  char *name; /* model name */
   hmoec_kernel *kernels; /* distinct, in order of first use */
   size_t kernel_count;
   void *plan;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include <mlir-c/BuiltinTypes.h>
 
@@ -273,12 +274,28 @@ static void data_write(const hmoec_random_parameters *self, FILE *stream) {
   }
 }
 
+/* A sparse-looking model must not fill the disk before the last byte fails: what does not fit is refused first. */
+static bool room_check(const hmoec_random_parameters *self, const hmoec_output_file *file, const char *path,
+                       hmoec_diagnostics *diagnostics) {
+  double bytes = 0;
+  for (size_t i = 0; i < self->count; i++) bytes += (double)hmoec_shape_elements(&self->entries[i].shape) * sizeof(float);
+  struct statvfs disk;
+  if (fstatvfs(fileno(file->stream), &disk) != 0 || disk.f_blocks == 0) return true;
+  double room = (double)disk.f_bavail * (double)disk.f_frsize;
+  if (bytes <= room) return true;
+  return hmoec_machine_error(diagnostics, "%s: random weights of %.1f GB do not fit into the %.1f GB that are free there", path,
+                             bytes / 1e9, room / 1e9);
+}
+
 bool hmoec_random_weights_write(MlirModule module, uint64_t seed, const char *path, hmoec_diagnostics *diagnostics) {
   hmoec_output_file file;
   hmoec_random_parameters *parameters = hmoec_random_parameters_create(module, seed);
   if (!parameters) return hmoec_machine_error(diagnostics, "out of memory for random parameters");
   bool ok = hmoec_output_file_open(path, diagnostics, &file);
-  if (ok && header_write(parameters, file.stream)) {
+  if (ok && !room_check(parameters, &file, path, diagnostics)) {
+    hmoec_output_file_abandon(&file);
+    ok = false;
+  } else if (ok && header_write(parameters, file.stream)) {
     data_write(parameters, file.stream);
     ok = hmoec_output_file_commit(&file);
   } else if (ok) {

@@ -7,7 +7,10 @@
 #include "hmoe/abi.h"
 
 static const hmoec_hmk_info infos[] = {
-    {"grouped_matmul", {"a", "b", "c", "blocks", "gather", "scatter", "bias", "row_gate", "gated_bias", "pass", "pass_index"}, 0x7, HMOE_STEP_KERNEL},
+    {"grouped_matmul",
+     {"a", "b", "c", "blocks", "gather", "scatter", "bias", "row_gate", "gated_bias", "pass", "pass_index"},
+     0x7,
+     HMOE_STEP_KERNEL},
     {"route_topk", {"logits", "indices", "gates"}, 0x7, HMOE_STEP_KERNEL},
     {"combine", {"slots", "y"}, 0x3, HMOE_STEP_KERNEL},
     {"select_embedding", {"sets", "table", "out"}, 0x7, HMOE_STEP_KERNEL},
@@ -20,7 +23,10 @@ static const hmoec_hmk_info infos[] = {
     {"pack_vector", {"dst", "source"}, 0x3, HMOE_STEP_PACK_VECTOR},
     {"copy", {"dst", "src"}, 0x3, HMOE_STEP_COPY},
     {"all_selections", {"dst"}, 0x1, HMOE_STEP_SELECTIONS},
-    {"weight_embedding", {"dst", "wi", "wo", "depthwise1", "pointwise1", "depthwise2", "pointwise2"}, 0x7f, HMOE_STEP_WEIGHT_EMBEDDING},
+    {"weight_embedding",
+     {"dst", "wi", "wo", "depthwise1", "pointwise1", "depthwise2", "pointwise2"},
+     0x7f,
+     HMOE_STEP_WEIGHT_EMBEDDING},
 };
 
 const hmoec_hmk_info *hmoec_hmk_info_of(MlirOperation op) {

@@ -376,7 +376,8 @@ bool hmoec_parameter_check(hmoec_diagnostics *diagnostics, hmoec_location locati
   if (key.length == 0) return hmoec_error(diagnostics, location, "parameter: the key is empty");
   if (memchr(key.data, 0, key.length)) return hmoec_error(diagnostics, location, "parameter: the key holds a zero character");
   if (key.length > HMOEC_MOST_KEY)
-    return hmoec_error(diagnostics, location, "parameter: expected a key of at most %d characters, found %zu", HMOEC_MOST_KEY, key.length);
+    return hmoec_error(diagnostics, location, "parameter: expected a key of at most %d characters, found %zu", HMOEC_MOST_KEY,
+                       key.length);
   if (result->element != HMOEC_F32)
     return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected f32 elements, found %s", length, key.data, text);
   for (int64_t i = 0; i < result->rank; i++)

@@ -29,7 +29,11 @@
 
 /* A tensor type in plain form. */
 typedef enum hmoec_element { HMOEC_F32, HMOEC_I32, HMOEC_I1, HMOEC_I64 } hmoec_element;
-typedef struct hmoec_shape { hmoec_element element; int64_t rank; int64_t dims[HMOEC_MAX_RANK]; } hmoec_shape;
+typedef struct hmoec_shape {
+  hmoec_element element;
+  int64_t rank;
+  int64_t dims[HMOEC_MAX_RANK];
+} hmoec_shape;
 
 MlirType hmoec_shape_to_type(MlirContext context, const hmoec_shape *shape);
 /* False if the type is not a ranked tensor of a supported element and rank <= HMOEC_MAX_RANK. */
@@ -55,7 +59,14 @@ typedef struct hmoec_attribute_info {
   int64_t default_int;
 } hmoec_attribute_info;
 
-typedef struct hmoec_attribute { const char *name; hmoec_attribute_kind kind; int64_t integer; const char *string; const int64_t *ints; size_t int_count; } hmoec_attribute;
+typedef struct hmoec_attribute {
+  const char *name;
+  hmoec_attribute_kind kind;
+  int64_t integer;
+  const char *string;
+  const int64_t *ints;
+  size_t int_count;
+} hmoec_attribute;
 
 /* What a shape rule sees and fills. */
 typedef struct hmoec_inference {
@@ -73,12 +84,12 @@ typedef struct hmoec_op_info {
   const char *name;                 /* "linear"; the op is "hmoe.linear" */
   const char *operands[HMOEC_MAX_OPERANDS + 1]; /* names; from `optional_from` on they come all, or as many as legal_counts says */
   size_t required_operands;
-  unsigned legal_counts;            /* bit i: i operands are legal; 0: exactly required_operands */
+  unsigned legal_counts; /* bit i: i operands are legal; 0: exactly required_operands */
   hmoec_attribute_info attributes[HMOEC_MAX_ATTRIBUTES + 1];
   bool (*infer)(hmoec_inference *inference);
-  bool from_spec;                   /* may be written in a spec; the others are made by passes */
-  bool operand_segments;            /* several optional operands: carries operandSegmentSizes, one 0 or 1 for each of `operands` */
-  size_t result_segments;           /* results when all are there: carries resultSegmentSizes; 0: none is optional */
+  bool from_spec; /* may be written in a spec; the others are made by passes */
+  bool operand_segments; /* several optional operands: carries operandSegmentSizes, one 0 or 1 for each of `operands` */
+  size_t result_segments; /* results when all are there: carries resultSegmentSizes; 0: none is optional */
 } hmoec_op_info;
 
 /* The row of an op by its short name ("linear"), or NULL. */
@@ -99,8 +110,9 @@ MlirOperation hmoec_op_build(MlirContext context, hmoec_diagnostics *diagnostics
 
 /* The one op whose result type cannot be inferred: a tensor of the checkpoint. count = 0: `key` itself; count > 0: key holds one "{}" and
  * `result` is the stack [count, ...]. Checks and errors as for hmoec_op_build. */
-MlirOperation hmoec_parameter_build(MlirContext context, hmoec_diagnostics *diagnostics, MlirBlock block, MlirOperation insert_before,
-                                    MlirLocation location, const char *key, int64_t count, const hmoec_shape *result);
+MlirOperation hmoec_parameter_build(MlirContext context, hmoec_diagnostics *diagnostics, MlirBlock block,
+                                    MlirOperation insert_before, MlirLocation location, const char *key, int64_t count,
+                                    const hmoec_shape *result);
 
 /* Checks every hmoe op of a module against the table, the entry function's form (names on arguments and results), and that result
  * types are what the rules infer. Reports all errors. */

@@ -45,21 +45,28 @@ static bool segments_check(const hmoec_inference *inference, MlirOperation op) {
   return true;
 }
 
-/* The attributes that passes leave for later ones; hmoe.per_set lives inside plan-kernels only. */
+/* The attributes that passes leave for later ones; hmoe.per_set and hmoe.loop live inside plan-kernels only. */
 static bool pass_attributes_check(const hmoec_inference *inference, MlirOperation op) {
-  MlirAttribute strategy = mlirOperationGetAttributeByName(op, ref("hmoe.strategy")), reason = mlirOperationGetAttributeByName(op, ref("hmoe.reason"));
+  MlirAttribute strategy = mlirOperationGetAttributeByName(op, ref("hmoe.strategy")),
+                reason = mlirOperationGetAttributeByName(op, ref("hmoe.reason"));
   MlirAttribute slots = mlirOperationGetAttributeByName(op, ref("hmoe.slots"));
-  if ((!mlirAttributeIsNull(strategy) && !mlirAttributeIsAString(strategy)) || (!mlirAttributeIsNull(reason) && !mlirAttributeIsAString(reason)))
-    return hmoec_error(inference->diagnostics, inference->location, "%s: expected hmoe.strategy and hmoe.reason to be strings", inference->info->name);
+  if ((!mlirAttributeIsNull(strategy) && !mlirAttributeIsAString(strategy)) ||
+      (!mlirAttributeIsNull(reason) && !mlirAttributeIsAString(reason)))
+    return hmoec_error(inference->diagnostics, inference->location, "%s: expected hmoe.strategy and hmoe.reason to be strings",
+                       inference->info->name);
   if (!mlirAttributeIsNull(slots)) {
     MlirType type = mlirAttributeIsAInteger(slots) ? mlirAttributeGetType(slots) : (MlirType){NULL};
     bool integer = !mlirTypeIsNull(type) && mlirTypeIsAInteger(type) && mlirIntegerTypeGetWidth(type) == 64;
     int64_t count = integer ? mlirIntegerAttrGetValueInt(slots) : 0;
     if (count < 1 || count > 1 << 24)
-      return hmoec_error(inference->diagnostics, inference->location, "%s: expected hmoe.slots to be an i64 between 1 and %d", inference->info->name, 1 << 24);
+      return hmoec_error(inference->diagnostics, inference->location, "%s: expected hmoe.slots to be an i64 between 1 and %d",
+                         inference->info->name, 1 << 24);
   }
-  if (mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("hmoe.per_set")))) return true;
-  return hmoec_error(inference->diagnostics, inference->location, "%s: hmoe.per_set cannot be given", inference->info->name);
+  if (mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("hmoe.per_set"))) &&
+      mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("hmoe.loop"))))
+    return true;
+  return hmoec_error(inference->diagnostics, inference->location, "%s: hmoe.per_set and hmoe.loop cannot be given",
+                     inference->info->name);
 }
 
 /* Attributes beside those of the table: "at_open", and dotted ones, which belong to passes and to other tools. */
@@ -228,7 +235,8 @@ static bool name_check(MlirAttribute attributes, intptr_t index, const char *wha
     return hmoec_error(diagnostics, location, "the name of %s %td is longer than %d characters", what, index, HMOEC_MOST_NAME);
   const char *taken = hmoec_name_taken(text, false);
   if (taken)
-    return hmoec_error(diagnostics, location, "\"%.*s\" cannot name %s %td: it is %s", (int)text.length, text.data, what, index, taken);
+    return hmoec_error(diagnostics, location, "\"%.*s\" cannot name %s %td: it is %s", (int)text.length, text.data, what, index,
+                       taken);
   if (seen->count == MAX_NAMES) return hmoec_error(diagnostics, location, "more than %d inputs and outputs", MAX_NAMES);
   for (size_t i = 0; i < seen->count; i++)
     if (mlirStringRefEqual(seen->names[i], text))

@@ -21,12 +21,15 @@ static bool verify_step(MlirOperation op, intptr_t dims, hmoec_diagnostics *diag
   hmoec_location location = hmoec_location_of_op(op);
   const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
   MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
-  if (!info) return hmoec_error(diagnostics, location, "expected hmk ops in a planned function, found %.*s", (int)name.length, name.data);
+  if (!info)
+    return hmoec_error(diagnostics, location, "expected hmk ops in a planned function, found %.*s", (int)name.length, name.data);
   MlirAttribute bind = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("bind"));
   intptr_t operands = mlirOperationGetNumOperands(op);
-  if (!mlirAttributeIsAArray(bind) || mlirArrayAttrGetNumElements(bind) != operands || hmoec_hmk_array_size(op, "offsets") != operands ||
-      hmoec_hmk_array_size(op, "advances") != operands)
-    return hmoec_error(diagnostics, location, "expected bind, offsets and advances of %s to have one entry for each of its %ld buffers", info->name, (long)operands);
+  if (!mlirAttributeIsAArray(bind) || mlirArrayAttrGetNumElements(bind) != operands ||
+      hmoec_hmk_array_size(op, "offsets") != operands || hmoec_hmk_array_size(op, "advances") != operands)
+    return hmoec_error(diagnostics, location,
+                       "expected bind, offsets and advances of %s to have one entry for each of its %ld buffers", info->name,
+                       (long)operands);
   for (intptr_t i = 0; i < operands; i++) {
     MlirAttribute role = mlirArrayAttrGetElement(bind, i);
     if (!mlirAttributeIsAString(role) || !known_role(info, mlirStringAttrGetValue(role)))
@@ -34,16 +37,20 @@ static bool verify_step(MlirOperation op, intptr_t dims, hmoec_diagnostics *diag
     if (hmoec_hmk_array(op, "offsets", i) < 0 || hmoec_hmk_array(op, "advances", i) < 0)
       return hmoec_error(diagnostics, location, "expected offsets and advances of %s to be 0 or more", info->name);
     MlirOperation buffer = mlirOpResultGetOwner(mlirOperationGetOperand(op, i));
-    if (!hmoec_op_is(buffer, "hmk.buffer")) return hmoec_error(diagnostics, location, "expected the operands of %s to be buffers", info->name);
+    if (!hmoec_op_is(buffer, "hmk.buffer"))
+      return hmoec_error(diagnostics, location, "expected the operands of %s to be buffers", info->name);
   }
   for (size_t i = 0; i < HMOEC_MAX_ROLES && info->roles[i]; i++)
     if ((info->required >> i & 1) && hmoec_hmk_operand(op, info, i) < 0)
       return hmoec_error(diagnostics, location, "expected %s to bind %s", info->name, info->roles[i]);
   int64_t rows = hmoec_op_int(op, "rows");
-  if (rows < -1 || rows >= dims) return hmoec_error(diagnostics, location, "expected rows of %s to be a dimension below %ld, found %lld", info->name, (long)dims, (long long)rows);
+  if (rows < -1 || rows >= dims)
+    return hmoec_error(diagnostics, location, "expected rows of %s to be a dimension below %ld, found %lld", info->name, (long)dims,
+                       (long long)rows);
   intptr_t args = args_of(info->name);
   if (args && hmoec_hmk_array_size(op, "args") != args)
-    return hmoec_error(diagnostics, location, "expected %ld integers in args of %s, found %ld", (long)args, info->name, (long)hmoec_hmk_array_size(op, "args"));
+    return hmoec_error(diagnostics, location, "expected %ld integers in args of %s, found %ld", (long)args, info->name,
+                       (long)hmoec_hmk_array_size(op, "args"));
   return true;
 }
 
@@ -52,11 +59,15 @@ static bool verify_buffer(MlirOperation op, intptr_t dims, hmoec_diagnostics *di
   hmoec_location location = hmoec_location_of_op(op);
   bool known = false;
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) known = known || hmoec_op_string_is(op, "kind", kinds[i]);
-  if (!known) return hmoec_error(diagnostics, location, "expected a buffer kind of input, output, weight, workspace, cache or param");
+  if (!known)
+    return hmoec_error(diagnostics, location, "expected a buffer kind of input, output, weight, workspace, cache or param");
   int64_t dim = hmoec_op_int(op, "dim"), bytes = 4;
-  if (dim < -1 || dim >= dims) return hmoec_error(diagnostics, location, "expected the buffer's dim to be a dimension below %ld, found %lld", (long)dims, (long long)dim);
+  if (dim < -1 || dim >= dims)
+    return hmoec_error(diagnostics, location, "expected the buffer's dim to be a dimension below %ld, found %lld", (long)dims,
+                       (long long)dim);
   intptr_t rank = hmoec_hmk_array_size(op, "shape");
-  if (rank < 1 || rank > 4) return hmoec_error(diagnostics, location, "expected a buffer shape of 1 to 4 dimensions, found %ld", (long)rank);
+  if (rank < 1 || rank > 4)
+    return hmoec_error(diagnostics, location, "expected a buffer shape of 1 to 4 dimensions, found %ld", (long)rank);
   for (intptr_t i = dim >= 0 ? 1 : 0; i < rank; i++)
     if (hmoec_hmk_array(op, "shape", i) < 0 || __builtin_mul_overflow(bytes, hmoec_hmk_array(op, "shape", i), &bytes))
       return hmoec_error(diagnostics, location, "the size of this buffer is negative or does not fit 63 bits");
@@ -66,10 +77,12 @@ static bool verify_buffer(MlirOperation op, intptr_t dims, hmoec_diagnostics *di
 bool hmoec_verify_hmk(MlirModule module, hmoec_diagnostics *diagnostics) {
   bool ok = true;
   MlirBlock body = mlirModuleGetBody(module);
-  for (MlirOperation function = mlirBlockGetFirstOperation(body); !mlirOperationIsNull(function); function = mlirOperationGetNextInBlock(function)) {
+  for (MlirOperation function = mlirBlockGetFirstOperation(body); !mlirOperationIsNull(function);
+       function = mlirOperationGetNextInBlock(function)) {
     intptr_t flat = hmoec_op_is(function, "func.func") ? hmoec_hmk_array_size(function, "hmk.dims") : -1;
     if (flat < 0 || flat % 3 != 0) {
-      ok = hmoec_error(diagnostics, hmoec_location_of_op(function), "expected functions with hmk.dims, triples of kind, source and factor");
+      ok = hmoec_error(diagnostics, hmoec_location_of_op(function),
+                       "expected functions with hmk.dims, triples of kind, source and factor");
       continue;
     }
     int64_t loop_left = 0;
@@ -93,7 +106,8 @@ bool hmoec_verify_hmk(MlirModule module, hmoec_diagnostics *diagnostics) {
       }
       loop_left -= loop_left > 0;
     }
-    if (loop_left > 0) ok = hmoec_error(diagnostics, hmoec_location_of_op(function), "a loop's body reaches past the end of the function");
+    if (loop_left > 0)
+      ok = hmoec_error(diagnostics, hmoec_location_of_op(function), "a loop's body reaches past the end of the function");
   }
   return ok;
 }

@@ -14,16 +14,19 @@ static bool is_pure(MlirOperation op) { return hmoec_op_info_of(op) != NULL; }
 
 static bool equal_ops(MlirOperation a, MlirOperation b) {
   if (!mlirIdentifierEqual(mlirOperationGetName(a), mlirOperationGetName(b))) return false;
-  if (mlirOperationGetNumOperands(a) != mlirOperationGetNumOperands(b) || mlirOperationGetNumResults(a) != mlirOperationGetNumResults(b))
+  if (mlirOperationGetNumOperands(a) != mlirOperationGetNumOperands(b) ||
+      mlirOperationGetNumResults(a) != mlirOperationGetNumResults(b))
     return false;
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(a); i++)
     if (!mlirValueEqual(mlirOperationGetOperand(a, i), mlirOperationGetOperand(b, i))) return false;
   for (intptr_t i = 0; i < mlirOperationGetNumResults(a); i++)
-    if (!mlirTypeEqual(mlirValueGetType(mlirOperationGetResult(a, i)), mlirValueGetType(mlirOperationGetResult(b, i)))) return false;
+    if (!mlirTypeEqual(mlirValueGetType(mlirOperationGetResult(a, i)), mlirValueGetType(mlirOperationGetResult(b, i))))
+      return false;
   if (mlirOperationGetNumAttributes(a) != mlirOperationGetNumAttributes(b)) return false;
   for (intptr_t i = 0; i < mlirOperationGetNumAttributes(a); i++) {
     MlirNamedAttribute attribute = mlirOperationGetAttribute(a, i);
-    if (!mlirAttributeEqual(attribute.attribute, mlirOperationGetAttributeByName(b, mlirIdentifierStr(attribute.name)))) return false;
+    if (!mlirAttributeEqual(attribute.attribute, mlirOperationGetAttributeByName(b, mlirIdentifierStr(attribute.name))))
+      return false;
   }
   return true;
 }

@@ -49,7 +49,11 @@ static bool is_row_wise(MlirOperation op) {
 }
 
 /* The ops of a block, and which of them the chain has. */
-typedef struct block_marks { MlirOperation *ops; bool *needed; size_t count; } block_marks;
+typedef struct block_marks {
+  MlirOperation *ops;
+  bool *needed;
+  size_t count;
+} block_marks;
 
 /* Notes what an operand of the op at `before` asks for: an op of the chain, its embedding, or something that is not of the selection. */
 static void want(chain *c, const block_marks *marks, size_t before, MlirValue value) {
@@ -78,7 +82,8 @@ static bool collect(chain *c, MlirBlock block, MlirValue value) {
   for (size_t i = ok ? marks.count : 0; i-- > 0;) {
     if (!marks.needed[i]) continue;
     needed++;
-    for (intptr_t o = 0; o < mlirOperationGetNumOperands(marks.ops[i]); o++) want(c, &marks, i, mlirOperationGetOperand(marks.ops[i], o));
+    for (intptr_t o = 0; o < mlirOperationGetNumOperands(marks.ops[i]); o++)
+      want(c, &marks, i, mlirOperationGetOperand(marks.ops[i], o));
   }
   if (ok) c->ops = malloc((needed + 1) * sizeof *c->ops);
   ok = ok && c->ops;
@@ -138,17 +143,20 @@ static void annotate(MlirOperation op, hmoec_strategy strategy, const char *reas
   MlirContext context = mlirOperationGetContext(op);
   mlirOperationSetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.strategy"),
                                   mlirStringAttrGet(context, mlirStringRefCreateFromCString(hmoec_strategy_name(strategy))));
-  mlirOperationSetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.reason"), mlirStringAttrGet(context, mlirStringRefCreateFromCString(reason)));
+  mlirOperationSetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.reason"),
+                                  mlirStringAttrGet(context, mlirStringRefCreateFromCString(reason)));
   if (slots > 0)
-    mlirOperationSetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.slots"), mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), slots));
+    mlirOperationSetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.slots"),
+                                    mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), slots));
 }
 
-static MlirOperation rewrite_sets(hmoec_rewriter *rewriter, MlirOperation hyper, MlirOperation hypernetwork, const chain *c, const hmoec_hyper_case *h,
-                                  bool table) {
+static MlirOperation rewrite_sets(hmoec_rewriter *rewriter, MlirOperation hyper, MlirOperation hypernetwork, const chain *c,
+                                  const hmoec_hyper_case *h, bool table) {
   MlirValue indices = mlirOperationGetOperand(c->embedding, 0), sets, which;
   hmoec_attribute experts = hmoec_int_attribute("experts", h->experts);
   if (table) {
-    MlirOperation all = hmoec_rewriter_op(rewriter, "all_selections", NULL, 0, (hmoec_attribute[]){experts, hmoec_int_attribute("top_k", h->top_k)}, 2);
+    MlirOperation all = hmoec_rewriter_op(rewriter, "all_selections", NULL, 0,
+                                          (hmoec_attribute[]){experts, hmoec_int_attribute("top_k", h->top_k)}, 2);
     MlirOperation rank = hmoec_rewriter_op(rewriter, "selection_rank", &indices, 1, &experts, 1);
     if (mlirOperationIsNull(all) || mlirOperationIsNull(rank)) return (MlirOperation){NULL};
     sets = mlirOperationGetResult(all, 0);
@@ -183,10 +191,13 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
   if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork"))
     return hmoec_error(state->diagnostics, location, "expected the weights of hyper_expert to come from a hypernetwork");
   if (mlirOperationGetNumOperands(hyper) != mlirOperationGetNumResults(hypernetwork) + 1)
-    return hmoec_error(state->diagnostics, location, "expected hyper_expert to take all that its hypernetwork generates, %ld weights, found %ld", (long)mlirOperationGetNumResults(hypernetwork), (long)mlirOperationGetNumOperands(hyper) - 1);
+    return hmoec_error(state->diagnostics, location,
+                       "expected hyper_expert to take all that its hypernetwork generates, %ld weights, found %ld",
+                       (long)mlirOperationGetNumResults(hypernetwork), (long)mlirOperationGetNumOperands(hyper) - 1);
   for (intptr_t i = 0; i + 1 < mlirOperationGetNumOperands(hyper); i++)
     if (!mlirValueEqual(mlirOperationGetOperand(hyper, i + 1), mlirOperationGetResult(hypernetwork, i)))
-      return hmoec_error(state->diagnostics, location, "expected all weights of hyper_expert to come from one hypernetwork, in its order");
+      return hmoec_error(state->diagnostics, location,
+                         "expected all weights of hyper_expert to come from one hypernetwork, in its order");
 
   chain c = {.from_selection = true};
   bool ok = false;
@@ -195,8 +206,12 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
   if (mlirOperationIsNull(c.embedding)) c.from_selection = false;
 
   hmoec_shape x = hmoec_value_shape(mlirOperationGetOperand(hyper, 0)), down = hmoec_value_shape(mlirOperationGetOperand(hyper, 1));
-  hmoec_hyper_case h = {.d_model = x.dims[1], .bottleneck = down.dims[2], .hidden = hmoec_value_shape(r).dims[1], .tokens = state->options->tokens,
-                        .generated_biases = mlirOperationGetNumOperands(hyper) > 3, .from_selection = c.from_selection,
+  hmoec_hyper_case h = {.d_model = x.dims[1],
+                        .bottleneck = down.dims[2],
+                        .hidden = hmoec_value_shape(r).dims[1],
+                        .tokens = state->options->tokens,
+                        .generated_biases = mlirOperationGetNumOperands(hyper) > 3,
+                        .from_selection = c.from_selection,
                         .expert_bytes = expert_bytes(mlirOperationGetBlock(hyper), mlirOperationGetOperand(hyper, 0)),
                         .budget_bytes = state->options->table_budget_bytes};
   if (c.from_selection) {
@@ -209,7 +224,8 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
   MlirStringRef written = hmoec_op_string(hyper, "strategy");
   hmoec_strategy_parse(written.data, written.length, &strategy);
   if (state->options->strategy && !hmoec_strategy_parse(state->options->strategy, strlen(state->options->strategy), &strategy)) {
-    ok = hmoec_error(state->diagnostics, location, "expected strategy auto, table, cache, factored or per_token, found '%s'", state->options->strategy);
+    ok = hmoec_error(state->diagnostics, location, "expected strategy auto, table, cache, factored or per_token, found '%s'",
+                     state->options->strategy);
     goto done;
   }
   if (strategy == HMOEC_STRATEGY_AUTO) {
@@ -217,16 +233,20 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
   } else {
     if (strategy != chosen) strcpy(reason, "forced by an option");
     if (!c.from_selection && (strategy == HMOEC_STRATEGY_TABLE || strategy == HMOEC_STRATEGY_CACHE)) {
-      ok = hmoec_error(state->diagnostics, location, "strategy %s needs generated weights that depend on the selection set alone; here the generator reads the token",
-                       hmoec_strategy_name(strategy));
+      ok = hmoec_error(
+          state->diagnostics, location,
+          "strategy %s needs generated weights that depend on the selection set alone; here the generator reads the token",
+          hmoec_strategy_name(strategy));
       goto done;
     }
     if (strategy == HMOEC_STRATEGY_TABLE && (cost.sets > (1 << 24) || cost.table_bytes > (INT64_C(1) << 40))) {
       if (cost.sets == INT64_MAX)
-        ok = hmoec_error(state->diagnostics, location, "strategy table: C(%lld, %lld) selection sets are too many to count", (long long)h.experts, (long long)h.top_k);
+        ok = hmoec_error(state->diagnostics, location, "strategy table: C(%lld, %lld) selection sets are too many to count",
+                         (long long)h.experts, (long long)h.top_k);
       else
-        ok = hmoec_error(state->diagnostics, location, "strategy table: %lld selection sets of %lld bytes are more than a table may have (2^24 sets, 1 TiB)", (long long)cost.sets,
-                         (long long)cost.set_bytes);
+        ok = hmoec_error(state->diagnostics, location,
+                         "strategy table: %lld selection sets of %lld bytes are more than a table may have (2^24 sets, 1 TiB)",
+                         (long long)cost.sets, (long long)cost.set_bytes);
       goto done;
     }
   }
@@ -236,8 +256,9 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
     goto done;
   }
   hmoec_rewriter rewriter = hmoec_rewriter_before(hyper, state->diagnostics);
-  MlirOperation folded = strategy == HMOEC_STRATEGY_FACTORED ? rewrite_factored(&rewriter, hyper, hypernetwork)
-                                                              : rewrite_sets(&rewriter, hyper, hypernetwork, &c, &h, strategy == HMOEC_STRATEGY_TABLE);
+  MlirOperation folded = strategy == HMOEC_STRATEGY_FACTORED
+                             ? rewrite_factored(&rewriter, hyper, hypernetwork)
+                             : rewrite_sets(&rewriter, hyper, hypernetwork, &c, &h, strategy == HMOEC_STRATEGY_TABLE);
   if (mlirOperationIsNull(folded)) goto done;
   annotate(folded, strategy, reason, strategy == HMOEC_STRATEGY_CACHE ? cost.cache_slots : 0);
   mlirValueReplaceAllUsesOfWith(mlirOperationGetResult(hyper, 0), mlirOperationGetResult(folded, 0));

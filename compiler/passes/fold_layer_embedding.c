@@ -14,12 +14,16 @@ static bool rewrite_linear(MlirOperation linear, hmoec_diagnostics *diagnostics)
   MlirOperation append = hmoec_defining_op(mlirOperationGetOperand(linear, 0));
   if (mlirOperationIsNull(append) || !hmoec_op_is(append, "hmoe.append_row")) return true;
   hmoec_rewriter rewriter = hmoec_rewriter_before(linear, diagnostics);
-  MlirValue x = mlirOperationGetOperand(append, 0), table = mlirOperationGetOperand(append, 1), w = mlirOperationGetOperand(linear, 1);
+  MlirValue x = mlirOperationGetOperand(append, 0), table = mlirOperationGetOperand(append, 1),
+            w = mlirOperationGetOperand(linear, 1);
   int64_t a = hmoec_value_shape(x).dims[1], out = hmoec_value_shape(w).dims[0], total = hmoec_value_shape(w).dims[1];
 
-  MlirOperation row = hmoec_rewriter_op(&rewriter, "take_row", &table, 1, (hmoec_attribute[]){hmoec_int_attribute("row", hmoec_op_int(append, "row"))}, 1);
-  MlirOperation left = hmoec_rewriter_op(&rewriter, "slice", &w, 1, (hmoec_attribute[]){hmoec_int_attribute("begin", 0), hmoec_int_attribute("end", a)}, 2);
-  MlirOperation right = hmoec_rewriter_op(&rewriter, "slice", &w, 1, (hmoec_attribute[]){hmoec_int_attribute("begin", a), hmoec_int_attribute("end", total)}, 2);
+  MlirOperation row = hmoec_rewriter_op(&rewriter, "take_row", &table, 1,
+                                        (hmoec_attribute[]){hmoec_int_attribute("row", hmoec_op_int(append, "row"))}, 1);
+  MlirOperation left = hmoec_rewriter_op(&rewriter, "slice", &w, 1,
+                                         (hmoec_attribute[]){hmoec_int_attribute("begin", 0), hmoec_int_attribute("end", a)}, 2);
+  MlirOperation right = hmoec_rewriter_op(
+      &rewriter, "slice", &w, 1, (hmoec_attribute[]){hmoec_int_attribute("begin", a), hmoec_int_attribute("end", total)}, 2);
   if (mlirOperationIsNull(row) || mlirOperationIsNull(left) || mlirOperationIsNull(right)) return false;
 
   MlirValue constant_operands[3] = {mlirOperationGetResult(row, 0), mlirOperationGetResult(right, 0)};
@@ -28,8 +32,9 @@ static bool rewrite_linear(MlirOperation linear, hmoec_diagnostics *diagnostics)
   MlirOperation constant = hmoec_rewriter_op(&rewriter, "linear", constant_operands, operand_count, NULL, 0);
   if (mlirOperationIsNull(constant)) return false;
   MlirValue constant_row = mlirOperationGetResult(constant, 0);
-  MlirOperation bias = hmoec_rewriter_op(&rewriter, "reshape", &constant_row, 1,
-                                         (hmoec_attribute[]){{.name = "shape", .kind = HMOEC_ATTRIBUTE_INTS, .ints = &out, .int_count = 1}}, 1);
+  MlirOperation bias =
+      hmoec_rewriter_op(&rewriter, "reshape", &constant_row, 1,
+                        (hmoec_attribute[]){{.name = "shape", .kind = HMOEC_ATTRIBUTE_INTS, .ints = &out, .int_count = 1}}, 1);
   if (mlirOperationIsNull(bias)) return false;
   MlirValue folded_operands[3] = {x, mlirOperationGetResult(left, 0), mlirOperationGetResult(bias, 0)};
   MlirOperation folded = hmoec_rewriter_op(&rewriter, "linear", folded_operands, 3, NULL, 0);

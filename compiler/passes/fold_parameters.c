@@ -15,7 +15,8 @@
 
 static bool constant_value(MlirValue value) {
   MlirOperation op = hmoec_defining_op(value);
-  return !mlirOperationIsNull(op) && !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("at_open")));
+  return !mlirOperationIsNull(op) &&
+         !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("at_open")));
 }
 
 static bool mark_block(MlirOperation function, MlirBlock block, void *user) {
@@ -24,8 +25,10 @@ static bool mark_block(MlirOperation function, MlirBlock block, void *user) {
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
     if (!hmoec_op_info_of(op)) continue;
     bool constant = true;
-    for (intptr_t i = 0; constant && i < mlirOperationGetNumOperands(op); i++) constant = constant_value(mlirOperationGetOperand(op, i));
-    if (constant) mlirOperationSetAttributeByName(op, mlirStringRefCreateFromCString("at_open"), mlirUnitAttrGet(mlirOperationGetContext(op)));
+    for (intptr_t i = 0; constant && i < mlirOperationGetNumOperands(op); i++)
+      constant = constant_value(mlirOperationGetOperand(op, i));
+    if (constant)
+      mlirOperationSetAttributeByName(op, mlirStringRefCreateFromCString("at_open"), mlirUnitAttrGet(mlirOperationGetContext(op)));
   }
   return true;
 }

@@ -14,7 +14,9 @@
 
 #include "passes/rewrite.h"
 
-typedef struct fusion { MlirOperation add, combine, experts, hyper, rank; } fusion;
+typedef struct fusion {
+  MlirOperation add, combine, experts, hyper, rank;
+} fusion;
 
 static bool match_sides(MlirOperation add, int first, fusion *out) {
   MlirOperation combine = hmoec_defining_op(mlirOperationGetOperand(add, first));
@@ -24,13 +26,15 @@ static bool match_sides(MlirOperation add, int first, fusion *out) {
     return false;
   MlirOperation experts = hmoec_defining_op(mlirOperationGetOperand(combine, 0));
   MlirOperation rank = hmoec_defining_op(mlirOperationGetOperand(hyper, 1));
-  if (mlirOperationIsNull(experts) || mlirOperationIsNull(rank) || !hmoec_op_is(experts, "hmoe.experts") || !hmoec_op_is(rank, "hmoe.selection_rank"))
+  if (mlirOperationIsNull(experts) || mlirOperationIsNull(rank) || !hmoec_op_is(experts, "hmoe.experts") ||
+      !hmoec_op_is(rank, "hmoe.selection_rank"))
     return false;
   *out = (fusion){add, combine, experts, hyper, rank};
   MlirValue x = mlirOperationGetOperand(experts, 0), indices = mlirOperationGetOperand(experts, 1);
-  return hmoec_op_int(hyper, "memoize") == 0 && hmoec_value_shape(indices).dims[1] == 1 && mlirValueEqual(x, mlirOperationGetOperand(hyper, 0)) &&
-         mlirValueEqual(indices, mlirOperationGetOperand(rank, 0)) &&
-         hmoec_value_shape(mlirOperationGetOperand(hyper, 2)).dims[0] == hmoec_value_shape(mlirOperationGetOperand(experts, 3)).dims[0] &&
+  return hmoec_op_int(hyper, "memoize") == 0 && hmoec_value_shape(indices).dims[1] == 1 &&
+         mlirValueEqual(x, mlirOperationGetOperand(hyper, 0)) && mlirValueEqual(indices, mlirOperationGetOperand(rank, 0)) &&
+         hmoec_value_shape(mlirOperationGetOperand(hyper, 2)).dims[0] ==
+             hmoec_value_shape(mlirOperationGetOperand(experts, 3)).dims[0] &&
          !mlirOperationIsNull(hmoec_single_user(mlirOperationGetResult(combine, 0))) &&
          !mlirOperationIsNull(hmoec_single_user(mlirOperationGetResult(hyper, 0))) &&
          !mlirOperationIsNull(hmoec_single_user(mlirOperationGetResult(experts, 0)));
@@ -54,7 +58,8 @@ static bool fuse(const fusion *f, hmoec_diagnostics *diagnostics) {
   MlirStringRef activation = hmoec_op_string(f->experts, "activation");
   char *name = strndup(activation.data, activation.length);
   hmoec_rewriter rewriter = hmoec_rewriter_before(f->add, diagnostics);
-  hmoec_attribute attributes[3] = {hmoec_string_attribute("activation", name ? name : ""), hmoec_int_attribute("expert_biases", expert_operands > 5),
+  hmoec_attribute attributes[3] = {hmoec_string_attribute("activation", name ? name : ""),
+                                   hmoec_int_attribute("expert_biases", expert_operands > 5),
                                    hmoec_int_attribute("generated_biases", hyper_operands > 4)};
   MlirOperation fused = hmoec_rewriter_op(&rewriter, "fused_experts", operands, n, attributes, 3);
   free(name);

@@ -6,7 +6,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum hmoec_strategy { HMOEC_STRATEGY_AUTO, HMOEC_STRATEGY_TABLE, HMOEC_STRATEGY_CACHE, HMOEC_STRATEGY_FACTORED, HMOEC_STRATEGY_PER_TOKEN, HMOEC_STRATEGY_COUNT } hmoec_strategy;
+typedef enum hmoec_strategy {
+  HMOEC_STRATEGY_AUTO,
+  HMOEC_STRATEGY_TABLE,
+  HMOEC_STRATEGY_CACHE,
+  HMOEC_STRATEGY_FACTORED,
+  HMOEC_STRATEGY_PER_TOKEN,
+  HMOEC_STRATEGY_COUNT
+} hmoec_strategy;
 
 const char *hmoec_strategy_name(hmoec_strategy strategy);
 /* False if `name` is none. */

@@ -13,7 +13,8 @@
 static bool verify(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
   (void)options;
   MlirOperation first = mlirBlockGetFirstOperation(mlirModuleGetBody(module));
-  bool planned = !mlirOperationIsNull(first) && !mlirAttributeIsNull(mlirOperationGetAttributeByName(first, mlirStringRefCreateFromCString("hmk.dims")));
+  bool planned = !mlirOperationIsNull(first) &&
+                 !mlirAttributeIsNull(mlirOperationGetAttributeByName(first, mlirStringRefCreateFromCString("hmk.dims")));
   return planned ? hmoec_verify_hmk(module, diagnostics) : hmoec_verify(module, diagnostics);
 }
 
@@ -23,7 +24,8 @@ static const hmoec_pass passes[] = {
     {"fold-layer-embedding", "the layer's embedding row becomes a bias", hmoec_fold_layer_embedding},
     {"fold-hypernetwork", "generate HyperExperts per selection set: table, cache, factored or per_token", hmoec_fold_hypernetwork},
     {"fuse-hyper-expert", "top-1: HyperExpert e becomes more columns of expert e", hmoec_fuse_hyper_expert},
-    {"fold-parameters", "mark what depends on parameters alone (a HyperRouter's router, tables) to run at open", hmoec_fold_parameters},
+    {"fold-parameters", "mark what depends on parameters alone (a HyperRouter's router, tables) to run at open",
+     hmoec_fold_parameters},
     {"fold-duplicates", "merge equal ops, drop unused ones", hmoec_fold_duplicates},
     {"plan-kernels", "hmoe to hmk: kernels, packed layouts, groupings", hmoec_plan_kernels},
     {"plan-workspace", "assign workspace slots by liveness", hmoec_plan_workspace},
@@ -50,14 +52,18 @@ static bool write_module(MlirOperation module, const char *path, const char *com
   return fclose(file) == 0 && written;
 }
 
-static void leave_repro(MlirOperation before, const hmoec_pass *pass, const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics) {
+static void leave_repro(MlirOperation before, const hmoec_pass *pass, const hmoec_pass_trace *trace,
+                        hmoec_diagnostics *diagnostics) {
   char path[4096], comment[128];
-  snprintf(path, sizeof path, "%s%srepro.mlir", trace && trace->dump_dir ? trace->dump_dir : "", trace && trace->dump_dir ? "/" : "");
+  snprintf(path, sizeof path, "%s%srepro.mlir", trace && trace->dump_dir ? trace->dump_dir : "",
+           trace && trace->dump_dir ? "/" : "");
   snprintf(comment, sizeof comment, "hmoec-opt --%s repro.mlir", pass->name);
-  if (write_module(before, path, comment)) hmoec_note(diagnostics, (hmoec_location){0}, "the module before pass %s is in %s", pass->name, path);
+  if (write_module(before, path, comment))
+    hmoec_note(diagnostics, (hmoec_location){0}, "the module before pass %s is in %s", pass->name, path);
 }
 
-static void trace_after(MlirOperation module, const hmoec_pass *pass, size_t index, const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics) {
+static void trace_after(MlirOperation module, const hmoec_pass *pass, size_t index, const hmoec_pass_trace *trace,
+                        hmoec_diagnostics *diagnostics) {
   if (!trace) return;
   if (trace->print_after && (strcmp(trace->print_after, "all") == 0 || strcmp(trace->print_after, pass->name) == 0)) {
     fprintf(stderr, "// IR after %s\n", pass->name);
@@ -66,11 +72,13 @@ static void trace_after(MlirOperation module, const hmoec_pass *pass, size_t ind
   if (trace->dump_dir) {
     char path[4096];
     snprintf(path, sizeof path, "%s/%02zu-%s.mlir", trace->dump_dir, index, pass->name);
-    if (!write_module(module, path, NULL)) hmoec_warning(diagnostics, (hmoec_location){0}, "cannot write %s: %s", path, strerror(errno));
+    if (!write_module(module, path, NULL))
+      hmoec_warning(diagnostics, (hmoec_location){0}, "cannot write %s: %s", path, strerror(errno));
   }
 }
 
-bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hmoec_pass_options *options, const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics) {
+bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hmoec_pass_options *options,
+                      const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics) {
   MlirOperation root = mlirModuleGetOperation(module);
   bool started = first == NULL;
   for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
@@ -82,9 +90,9 @@ bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hm
     bool valid = ran && (passes[i].run == verify || verify(module, options, diagnostics));
     if (!ran && hmoec_diagnostics_errors(diagnostics) == errors)
       hmoec_error(diagnostics, (hmoec_location){0}, "internal: pass %s failed", passes[i].name);
-    else if (ran && !valid)
-      hmoec_note(diagnostics, (hmoec_location){0}, "internal: pass %s left invalid IR", passes[i].name);
-    if ((!ran && hmoec_diagnostics_errors(diagnostics) == errors) || (ran && !valid)) leave_repro(before, &passes[i], trace, diagnostics);
+    else if (ran && !valid) hmoec_note(diagnostics, (hmoec_location){0}, "internal: pass %s left invalid IR", passes[i].name);
+    if ((!ran && hmoec_diagnostics_errors(diagnostics) == errors) || (ran && !valid))
+      leave_repro(before, &passes[i], trace, diagnostics);
     mlirOperationDestroy(before);
     if (!valid) return false;
     trace_after(root, &passes[i], i, trace, diagnostics);

@@ -14,15 +14,16 @@
 /* What passes may be told. Zero-initialise with hmoec_pass_options_default. */
 typedef struct hmoec_pass_options {
   const char *strategy;       /* forces the strategy of every HyperExpert, NULL: what the model says */
-  int64_t table_budget_bytes; /* most bytes a table, or the cache, of one HyperExpert may take; 0: half of the layer's experts, at least 16 MiB */
-  int64_t tokens;             /* the token count that costs are weighed for */
+  int64_t
+      table_budget_bytes; /* most bytes a table, or the cache, of one HyperExpert may take; 0: half of the layer's experts, at least 16 MiB */
+  int64_t tokens; /* the token count that costs are weighed for */
   hmoec_cpu_schedule schedule; /* tile sizes; lda 0: chosen for the model */
 } hmoec_pass_options;
 
 hmoec_pass_options hmoec_pass_options_default(void);
 
 typedef struct hmoec_pass {
-  const char *name;    /* "fold-hypernetwork": the CLI name; the file is passes/fold_hypernetwork.c */
+  const char *name; /* "fold-hypernetwork": the CLI name; the file is passes/fold_hypernetwork.c */
   const char *summary;
   bool (*run)(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 } hmoec_pass;
@@ -33,12 +34,13 @@ const hmoec_pass *hmoec_pass_at(size_t index); /* NULL past the end; in pipeline
 /* What to print on the way. */
 typedef struct hmoec_pass_trace {
   const char *print_after; /* a pass name or "all": IR goes to stderr */
-  const char *dump_dir;    /* one file a pass, NN-pass-name.mlir; NULL: none */
+  const char *dump_dir; /* one file a pass, NN-pass-name.mlir; NULL: none */
 } hmoec_pass_trace;
 
 /* The pipeline from pass `first` to pass `last`, both included; NULL: from the start, to the end. A pass that fails by our own fault leaves
  * repro.mlir, the module as it was before that pass, in the current directory (or dump_dir). */
-bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hmoec_pass_options *options, const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics);
+bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hmoec_pass_options *options,
+                      const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics);
 
 bool hmoec_fold_layer_embedding(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 bool hmoec_fold_hypernetwork(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);

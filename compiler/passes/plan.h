@@ -24,7 +24,10 @@ typedef struct plan_memory {
 } plan_memory;
 
 /* A bound operand of a step. */
-typedef struct plan_binding { plan_memory *memory; int64_t offset_bytes, advance_bytes; } plan_binding;
+typedef struct plan_binding {
+  plan_memory *memory;
+  int64_t offset_bytes, advance_bytes;
+} plan_binding;
 
 /* A [rows, cols] view of memory, in elements. */
 typedef struct plan_place {
@@ -33,9 +36,16 @@ typedef struct plan_place {
   bool in_place;              /* row_stride is the schedule's lda and slack rows follow */
 } plan_place;
 
-typedef struct plan_value { MlirValue value; plan_place place; plan_memory *destination; int64_t capacity; } plan_value;
+typedef struct plan_value {
+  MlirValue value;
+  plan_place place;
+  plan_memory *destination;
+  int64_t capacity;
+} plan_value;
 
-typedef struct plan_dim { int64_t kind, source, factor; } plan_dim;
+typedef struct plan_dim {
+  int64_t kind, source, factor;
+} plan_dim;
 
 typedef struct planner {
   MlirContext context;
@@ -131,14 +141,18 @@ typedef struct plan_grouping {
 plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t experts, const char *mode);
 
 /* The generator of a HyperExpert: the operands of its hypernetwork op. */
-typedef struct plan_generator { int64_t d_model, bottleneck, hidden; bool biases; MlirValue r, operands[8]; } plan_generator;
+typedef struct plan_generator {
+  int64_t d_model, bottleneck, hidden;
+  bool biases;
+  MlirValue r, operands[8];
+} plan_generator;
 plan_generator plan_generator_of(MlirOperation hypernetwork);
 typedef enum plan_part { PLAN_DOWN, PLAN_UP, PLAN_BETA, PLAN_GAMMA } plan_part;
 /* Floats of one generated row of a part, in panels (vectors: padded). */
 int64_t plan_part_floats(const plan_generator *generator, plan_part part);
 /* c[scatter(row)] = the part generated from r[gather(row)]; a destination row has ldc floats. */
-void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *generator, plan_part part, plan_place r, plan_binding gather,
-                   plan_binding scatter, plan_binding c, int64_t ldc);
+void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *generator, plan_part part, plan_place r,
+                   plan_binding gather, plan_binding scatter, plan_binding c, int64_t ldc);
 
 /* The destination of a value: what an enclosing add or the caller gave it, else workspace. *out_accumulate: whether to add to it. */
 plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool *out_accumulate);
@@ -157,7 +171,8 @@ bool plan_at_open(MlirOperation op);
 /* A matrix of parameters that kernels of fn read in place, its rows without gaps; in RUN it is copied to the weight arena. */
 plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns);
 /* out (+)= function(in) */
-void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns, bool accumulate);
+void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns,
+              bool accumulate);
 hmoec_activation plan_activation(MlirStringRef name);
 
 #endif

@@ -26,7 +26,8 @@ int64_t plan_dim_get(planner *p, int fn, int64_t kind, int64_t source, int64_t f
   return p->dim_count[fn]++;
 }
 
-plan_memory *plan_memory_create(planner *p, const char *kind, const char *element, int64_t dim, int64_t rank, const int64_t *shape) {
+plan_memory *plan_memory_create(planner *p, const char *kind, const char *element, int64_t dim, int64_t rank,
+                                const int64_t *shape) {
   plan_memory **grown = grow(p, p->memories, p->memory_count, sizeof *grown);
   plan_memory *memory = calloc(1, sizeof *memory);
   if (!grown || !memory) {
@@ -51,7 +52,8 @@ plan_memory *plan_weight(planner *p, const char *element, int64_t groups, int64_
   plan_memory *memory = plan_memory_create(p, "weight", element, -1, 2, (int64_t[]){groups, floats});
   memory->offset = p->weight_bytes;
   int64_t bytes;
-  if (__builtin_mul_overflow(groups, floats, &bytes) || bytes > (INT64_MAX / 8) || __builtin_add_overflow(p->weight_bytes, (bytes * 4 + 63) / 64 * 64, &p->weight_bytes))
+  if (__builtin_mul_overflow(groups, floats, &bytes) || bytes > (INT64_MAX / 8) ||
+      __builtin_add_overflow(p->weight_bytes, (bytes * 4 + 63) / 64 * 64, &p->weight_bytes))
     p->failed = true;
   return memory;
 }
@@ -73,7 +75,9 @@ plan_value *plan_value_get(planner *p, MlirValue value) {
   return &p->values[p->value_count++];
 }
 
-static MlirAttribute int_attribute(planner *p, int64_t value) { return mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), value); }
+static MlirAttribute int_attribute(planner *p, int64_t value) {
+  return mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), value);
+}
 
 static MlirNamedAttribute named(planner *p, const char *name, MlirAttribute value) {
   return (MlirNamedAttribute){mlirIdentifierGet(p->context, ref(name)), value};
@@ -120,7 +124,9 @@ static void add_attribute(plan_step *step, const char *name, MlirAttribute value
 
 void plan_int(plan_step *step, const char *name, int64_t value) { add_attribute(step, name, int_attribute(step->p, value)); }
 
-void plan_string(plan_step *step, const char *name, const char *value) { add_attribute(step, name, mlirStringAttrGet(step->p->context, ref(value))); }
+void plan_string(plan_step *step, const char *name, const char *value) {
+  add_attribute(step, name, mlirStringAttrGet(step->p->context, ref(value)));
+}
 
 void plan_ints(plan_step *step, const char *name, const int64_t *values, size_t count) {
   add_attribute(step, name, mlirDenseI64ArrayGet(step->p->context, (intptr_t)count, values));

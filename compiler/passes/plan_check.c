@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_TOP_K 64                 /* HMOE_TOP_K_MAX of the runtime */
+#define MOST_TOP_K 64 /* HMOE_TOP_K_MAX of the runtime */
 #define MOST_EXPERTS (INT32_MAX / 8)
 
 typedef enum value_kind { OF_OPEN, OF_SETS, OF_TOKENS } value_kind;
@@ -40,9 +40,21 @@ static const char *short_name(MlirOperation op) {
 
 /* ---- where an op may stand ---- */
 
-static const char *const open_ops[] = {"hmoe.parameter", "hmoe.linear", "hmoe.activate", "hmoe.add", "hmoe.slice", "hmoe.reshape", "hmoe.take_row",
-                                       "hmoe.hypernetwork", "hmoe.all_selections", "hmoe.selection_embedding", "hmoe.weight_embedding", "hmoe.append_row", NULL};
-static const char *const set_ops[] = {"hmoe.linear", "hmoe.activate", "hmoe.add", "hmoe.selection_embedding", "hmoe.hypernetwork", "hmoe.append_row", NULL};
+static const char *const open_ops[] = {"hmoe.parameter",
+                                       "hmoe.linear",
+                                       "hmoe.activate",
+                                       "hmoe.add",
+                                       "hmoe.slice",
+                                       "hmoe.reshape",
+                                       "hmoe.take_row",
+                                       "hmoe.hypernetwork",
+                                       "hmoe.all_selections",
+                                       "hmoe.selection_embedding",
+                                       "hmoe.weight_embedding",
+                                       "hmoe.append_row",
+                                       NULL};
+static const char *const set_ops[] = {"hmoe.linear",       "hmoe.activate",   "hmoe.add", "hmoe.selection_embedding",
+                                      "hmoe.hypernetwork", "hmoe.append_row", NULL};
 static const char *const matrix_ops[] = {"hmoe.linear", "hmoe.activate", "hmoe.add", NULL};
 
 static bool place_check(planner *p, MlirOperation op) {
@@ -51,10 +63,12 @@ static bool place_check(planner *p, MlirOperation op) {
   if (plan_is_per_set(op) && !is_one_of(op, set_ops)) return REFUSE(op, "%s of distinct selection sets cannot be compiled", name);
   for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++) {
     hmoec_shape shape = hmoec_value_shape(mlirOperationGetResult(op, r));
-    if (is_one_of(op, matrix_ops) && shape.rank != 2) return REFUSE(op, "%s: expected a matrix, found rank %d", name, (int)shape.rank);
+    if (is_one_of(op, matrix_ops) && shape.rank != 2)
+      return REFUSE(op, "%s: expected a matrix, found rank %d", name, (int)shape.rank);
     if (plan_at_open(op) || (shape.rank > 0 && shape.dims[0] == HMOEC_DYNAMIC)) continue;
     char text[HMOEC_SHAPE_CHARS];
-    return REFUSE(op, "%s: expected one row a token, found %s: token counts cannot be fixed", name, hmoec_shape_string(&shape, text, sizeof text));
+    return REFUSE(op, "%s: expected one row a token, found %s: token counts cannot be fixed", name,
+                  hmoec_shape_string(&shape, text, sizeof text));
   }
   return true;
 }
@@ -73,9 +87,17 @@ static MlirOperation sets_of(MlirValue value) {
 /* ---- which kinds of operands an op takes ---- */
 
 /* Operands from `first` on that must be known at open, and which of those must be parameters themselves. */
-static const struct { const char *op; intptr_t open_from, parameter_from, parameter_end; } operand_rules[] = {
-    {"hmoe.linear", 1, 0, 0},       {"hmoe.selection_embedding", 1, 0, 0}, {"hmoe.append_row", 1, 0, 0},           {"hmoe.hypernetwork", 1, 0, 0},
-    {"hmoe.experts", 3, 3, 7},      {"hmoe.fused_experts", 4, 4, 6},       {"hmoe.factored_hyper_expert", 2, 0, 0},
+static const struct {
+  const char *op;
+  intptr_t open_from, parameter_from, parameter_end;
+} operand_rules[] = {
+    {"hmoe.linear", 1, 0, 0},
+    {"hmoe.selection_embedding", 1, 0, 0},
+    {"hmoe.append_row", 1, 0, 0},
+    {"hmoe.hypernetwork", 1, 0, 0},
+    {"hmoe.experts", 3, 3, 7},
+    {"hmoe.fused_experts", 4, 4, 6},
+    {"hmoe.factored_hyper_expert", 2, 0, 0},
 };
 
 static bool operand_kinds_check(planner *p, MlirOperation op) {
@@ -92,14 +114,19 @@ static bool operand_kinds_check(planner *p, MlirOperation op) {
   for (intptr_t i = 0; i < count; i++) {
     MlirValue operand = mlirOperationGetOperand(op, i);
     value_kind kind = kind_of(operand);
-    if (i >= parameter_from && i < parameter_end && !made_by(operand, "hmoe.parameter")) return REFUSE(op, "%s: expected %s to be a parameter", info->name, info->operands[i]);
-    if (i >= open_from && kind != OF_OPEN) return REFUSE(op, "%s: expected %s to depend on parameters alone", info->name, info->operands[i]);
+    if (i >= parameter_from && i < parameter_end && !made_by(operand, "hmoe.parameter"))
+      return REFUSE(op, "%s: expected %s to be a parameter", info->name, info->operands[i]);
+    if (i >= open_from && kind != OF_OPEN)
+      return REFUSE(op, "%s: expected %s to depend on parameters alone", info->name, info->operands[i]);
     if (kind == OF_OPEN || plan_at_open(op)) continue;
     if (hmoec_op_is(op, "hmoe.indexed_hyper_expert") && i > 1) continue; /* weights_check */
-    if ((kind == OF_SETS) != sets) return REFUSE(op, "%s: %s has one row a %s, other operands one a %s", info->name, info->operands[i], kind == OF_SETS ? "selection set" : "token", sets ? "selection set" : "token");
+    if ((kind == OF_SETS) != sets)
+      return REFUSE(op, "%s: %s has one row a %s, other operands one a %s", info->name, info->operands[i],
+                    kind == OF_SETS ? "selection set" : "token", sets ? "selection set" : "token");
     if (!sets) continue;
     MlirOperation other = sets_of(operand);
-    if (!mlirOperationIsNull(source) && !mlirOperationEqual(source, other)) return REFUSE(op, "%s: the operands belong to different selections", info->name);
+    if (!mlirOperationIsNull(source) && !mlirOperationEqual(source, other))
+      return REFUSE(op, "%s: the operands belong to different selections", info->name);
     source = other;
   }
   return true;
@@ -118,11 +145,13 @@ static bool weights_check(planner *p, MlirOperation op, intptr_t first) {
   }
   intptr_t taken = count - first - (hmoec_op_is(op, "hmoe.fused_experts") && hmoec_op_int(op, "expert_biases") ? 2 : 0);
   if (!same || taken != mlirOperationGetNumResults(hypernetwork))
-    return REFUSE(op, "%s: expected all weights, and no others, to be what one hypernetwork generates, in its order", short_name(op));
+    return REFUSE(op, "%s: expected all weights, and no others, to be what one hypernetwork generates, in its order",
+                  short_name(op));
   value_kind kind = kind_of(mlirOperationGetOperand(op, first));
   if (!hmoec_op_is(op, "hmoe.indexed_hyper_expert") || kind != OF_SETS) return true;
   MlirOperation which = hmoec_defining_op(mlirOperationGetOperand(op, 1));
-  return mlirOperationEqual(which, sets_of(mlirOperationGetOperand(op, first))) || REFUSE(op, "%s: which and down belong to different selections", short_name(op));
+  return mlirOperationEqual(which, sets_of(mlirOperationGetOperand(op, first))) ||
+         REFUSE(op, "%s: which and down belong to different selections", short_name(op));
 }
 
 static bool results_check(planner *p, MlirOperation op) {
@@ -130,11 +159,14 @@ static bool results_check(planner *p, MlirOperation op) {
   bool generated = hmoec_op_is(op, "hmoe.hypernetwork"), experts = hmoec_op_is(op, "hmoe.experts");
   if (!generated && !experts) return true;
   for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++)
-    for (MlirOpOperand use = mlirValueGetFirstUse(mlirOperationGetResult(op, r)); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    for (MlirOpOperand use = mlirValueGetFirstUse(mlirOperationGetResult(op, r)); !mlirOpOperandIsNull(use);
+         use = mlirOpOperandGetNextUse(use)) {
       MlirOperation user = mlirOpOperandGetOwner(use);
       unsigned operand = mlirOpOperandGetOperandNumber(use);
-      if (generated && !is_one_of(user, hyper_experts)) return REFUSE(user, "%s: what a hypernetwork generates can only be the weights of a HyperExpert", short_name(user));
-      if (experts && (!hmoec_op_is(user, "hmoe.combine") || operand != 0)) return REFUSE(user, "%s: what experts give can only be combined", short_name(user));
+      if (generated && !is_one_of(user, hyper_experts))
+        return REFUSE(user, "%s: what a hypernetwork generates can only be the weights of a HyperExpert", short_name(user));
+      if (experts && (!hmoec_op_is(user, "hmoe.combine") || operand != 0))
+        return REFUSE(user, "%s: what experts give can only be combined", short_name(user));
     }
   return true;
 }
@@ -142,7 +174,8 @@ static bool results_check(planner *p, MlirOperation op) {
 /* Capacity is counted anew where rows are grouped, from the indices: kept must be theirs. */
 static bool experts_check(planner *p, MlirOperation op, intptr_t kept_operand) {
   MlirValue indices = mlirOperationGetOperand(op, 1), kept = mlirOperationGetOperand(op, kept_operand);
-  if (!made_by(indices, "hmoe.route") || !made_by(kept, "hmoe.route")) return REFUSE(op, "%s: expected indices and kept to be made by route", short_name(op));
+  if (!made_by(indices, "hmoe.route") || !made_by(kept, "hmoe.route"))
+    return REFUSE(op, "%s: expected indices and kept to be made by route", short_name(op));
   MlirOperation from = hmoec_defining_op(kept);
   if (mlirOperationEqual(from, hmoec_defining_op(indices)) || hmoec_op_int(from, "capacity") == 0) return true;
   return REFUSE(op, "%s: expected kept to be made by the route that makes the indices", short_name(op));
@@ -152,6 +185,25 @@ static bool route_check(planner *p, MlirOperation op) {
   int64_t experts = hmoec_value_shape(mlirOperationGetOperand(op, 0)).dims[1], top_k = hmoec_op_int(op, "top_k");
   if (top_k > MOST_TOP_K) return REFUSE(op, "route: expected top_k to be at most %d, found %lld", MOST_TOP_K, (long long)top_k);
   if (experts > MOST_EXPERTS) return REFUSE(op, "route: expected at most %d experts, found %lld", MOST_EXPERTS, (long long)experts);
+  return true;
+}
+
+/* Two parameters with one key and different shapes: no checkpoint has both. Keys are unique attributes, compared by address. */
+static bool keys_check(planner *p, MlirOperation *ops, size_t count) {
+  const MlirStringRef key = mlirStringRefCreateFromCString("key");
+  for (size_t i = 0; i < count; i++) {
+    if (!hmoec_op_is(ops[i], "hmoe.parameter")) continue;
+    MlirAttribute name = mlirOperationGetAttributeByName(ops[i], key);
+    MlirType type = mlirValueGetType(mlirOperationGetResult(ops[i], 0));
+    for (size_t j = 0; j < i; j++) {
+      if (!hmoec_op_is(ops[j], "hmoe.parameter") || !mlirAttributeEqual(mlirOperationGetAttributeByName(ops[j], key), name) ||
+          mlirTypeEqual(mlirValueGetType(mlirOperationGetResult(ops[j], 0)), type))
+        continue;
+      MlirStringRef text = mlirStringAttrGetValue(name);
+      return REFUSE(ops[i], "parameter \"%.*s\" stands in line %u with another shape", (int)text.length, text.data,
+                    hmoec_location_of_op(ops[j]).line);
+    }
+  }
   return true;
 }
 
@@ -166,14 +218,15 @@ static bool op_check(planner *p, MlirOperation op) {
 }
 
 bool plan_check(planner *p, MlirOperation *ops, size_t count) {
-  bool ok = true;
+  bool ok = keys_check(p, ops, count);
   for (size_t i = 0; i < count; i++) {
     if (!hmoec_op_is(ops[i], "func.return")) {
       ok = op_check(p, ops[i]) && ok;
       continue;
     }
     for (intptr_t r = 0; r < mlirOperationGetNumOperands(ops[i]); r++)
-      if (kind_of(mlirOperationGetOperand(ops[i], r)) != OF_TOKENS) ok = REFUSE(ops[i], "output %ld does not have one row a token", (long)r);
+      if (kind_of(mlirOperationGetOperand(ops[i], r)) != OF_TOKENS)
+        ok = REFUSE(ops[i], "output %ld does not have one row a token", (long)r);
   }
   return ok;
 }

@@ -18,8 +18,9 @@ bool plan_route(planner *p, MlirOperation op) {
   plan_int(&step, "experts", experts);
   plan_int(&step, "top_k", top_k);
   plan_int(&step, "ldl", place.row_stride);
-  step.attributes[step.attribute_count++] = (MlirNamedAttribute){mlirIdentifierGet(p->context, mlirStringRefCreateFromCString("gate")),
-                                                                 mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("gate"))};
+  step.attributes[step.attribute_count++] =
+      (MlirNamedAttribute){mlirIdentifierGet(p->context, mlirStringRefCreateFromCString("gate")),
+                           mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("gate"))};
   plan_int(&step, "row_block", ROUTE_ROWS);
   plan_step_end(&step);
   plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){indices, 0, top_k, 1, false};
@@ -87,19 +88,49 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   l->group2_bytes = 4 * out_panels * HMOE_PANEL * l->depth2;
   l->pack1 = plan_weight(p, "f32", l->experts, l->group1_bytes / 4);
   l->pack2 = plan_weight(p, "f32", l->experts, l->group2_bytes / 4);
-  plan_pack first = {.columns = l->ff_panels * HMOE_PANEL, .q = 1, .real_columns = l->d_ff, .column_stride = h, .k_outer = 1, .k_inner = h, .k_inner_stride = 1,
-                     .groups = l->experts, .source_group_stride = l->d_ff * h, .group_bytes = l->group1_bytes, .outer_pitch = h, .panel_depth = h};
+  plan_pack first = {.columns = l->ff_panels * HMOE_PANEL,
+                     .q = 1,
+                     .real_columns = l->d_ff,
+                     .column_stride = h,
+                     .k_outer = 1,
+                     .k_inner = h,
+                     .k_inner_stride = 1,
+                     .groups = l->experts,
+                     .source_group_stride = l->d_ff * h,
+                     .group_bytes = l->group1_bytes,
+                     .outer_pitch = h,
+                     .panel_depth = h};
   plan_pack_emit(p, l->pack1, plan_value_get(p, l->wi)->place.memory, &first);
-  plan_pack second = {.columns = out_panels * HMOE_PANEL, .q = 1, .real_columns = h, .column_stride = l->d_ff, .k_outer = 1, .k_inner = l->d_ff, .k_inner_stride = 1,
-                      .groups = l->experts, .source_group_stride = l->d_ff * h, .group_bytes = l->group2_bytes, .outer_pitch = l->d_ff, .panel_depth = l->depth2};
+  plan_pack second = {.columns = out_panels * HMOE_PANEL,
+                      .q = 1,
+                      .real_columns = h,
+                      .column_stride = l->d_ff,
+                      .k_outer = 1,
+                      .k_inner = l->d_ff,
+                      .k_inner_stride = 1,
+                      .groups = l->experts,
+                      .source_group_stride = l->d_ff * h,
+                      .group_bytes = l->group2_bytes,
+                      .outer_pitch = l->d_ff,
+                      .panel_depth = l->depth2};
   plan_pack_emit(p, l->pack2, plan_value_get(p, l->wo)->place.memory, &second);
   if (l->biases || generated_biases) l->bias1 = plan_weight(p, "f32", l->experts, l->panels1 * HMOE_PANEL);
   if (l->biases) {
-    plan_pack bi = {.columns = l->ff_panels * HMOE_PANEL, .q = 1, .real_columns = l->d_ff, .column_stride = 1, .groups = l->experts, .source_group_stride = l->d_ff,
+    plan_pack bi = {.columns = l->ff_panels * HMOE_PANEL,
+                    .q = 1,
+                    .real_columns = l->d_ff,
+                    .column_stride = 1,
+                    .groups = l->experts,
+                    .source_group_stride = l->d_ff,
                     .group_bytes = 4 * l->panels1 * HMOE_PANEL};
     plan_pack_vector_emit(p, l->bias1, plan_value_get(p, l->bi)->place.memory, &bi);
     l->gated_bias = plan_weight(p, "f32", l->experts, out_panels * HMOE_PANEL);
-    plan_pack bo = {.columns = out_panels * HMOE_PANEL, .q = 1, .real_columns = h, .column_stride = 1, .groups = l->experts, .source_group_stride = h,
+    plan_pack bo = {.columns = out_panels * HMOE_PANEL,
+                    .q = 1,
+                    .real_columns = h,
+                    .column_stride = 1,
+                    .groups = l->experts,
+                    .source_group_stride = h,
                     .group_bytes = 4 * out_panels * HMOE_PANEL};
     plan_pack_vector_emit(p, l->gated_bias, plan_value_get(p, l->bo)->place.memory, &bo);
   }
@@ -183,10 +214,16 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
 bool plan_combine(planner *p, MlirOperation op) {
   MlirOperation experts = hmoec_defining_op(mlirOperationGetOperand(op, 0));
   MlirValue gates = mlirOperationGetOperand(op, 1);
-  if (mlirOperationIsNull(experts) || !hmoec_op_is(experts, "hmoe.experts") || mlirOperationIsNull(hmoec_single_user(mlirOperationGetOperand(op, 0))))
+  if (mlirOperationIsNull(experts) || !hmoec_op_is(experts, "hmoe.experts") ||
+      mlirOperationIsNull(hmoec_single_user(mlirOperationGetOperand(op, 0))))
     return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "combine must be the only use of an experts op");
-  layer l = {.x = mlirOperationGetOperand(experts, 0), .indices = mlirOperationGetOperand(experts, 1), .kept = mlirOperationGetOperand(experts, 2), .gates = gates,
-             .wi = mlirOperationGetOperand(experts, 3), .wo = mlirOperationGetOperand(experts, 4), .biases = mlirOperationGetNumOperands(experts) > 5,
+  layer l = {.x = mlirOperationGetOperand(experts, 0),
+             .indices = mlirOperationGetOperand(experts, 1),
+             .kept = mlirOperationGetOperand(experts, 2),
+             .gates = gates,
+             .wi = mlirOperationGetOperand(experts, 3),
+             .wo = mlirOperationGetOperand(experts, 4),
+             .biases = mlirOperationGetNumOperands(experts) > 5,
              .activation = plan_activation(hmoec_op_string(experts, "activation"))};
   if (l.biases) {
     l.bi = mlirOperationGetOperand(experts, 5);
@@ -198,8 +235,13 @@ bool plan_combine(planner *p, MlirOperation op) {
 }
 
 bool plan_fused_experts(planner *p, MlirOperation op) {
-  layer l = {.x = mlirOperationGetOperand(op, 0), .indices = mlirOperationGetOperand(op, 1), .gates = mlirOperationGetOperand(op, 2), .kept = mlirOperationGetOperand(op, 3),
-             .wi = mlirOperationGetOperand(op, 4), .wo = mlirOperationGetOperand(op, 5), .biases = hmoec_op_int(op, "expert_biases") != 0,
+  layer l = {.x = mlirOperationGetOperand(op, 0),
+             .indices = mlirOperationGetOperand(op, 1),
+             .gates = mlirOperationGetOperand(op, 2),
+             .kept = mlirOperationGetOperand(op, 3),
+             .wi = mlirOperationGetOperand(op, 4),
+             .wo = mlirOperationGetOperand(op, 5),
+             .biases = hmoec_op_int(op, "expert_biases") != 0,
              .activation = plan_activation(hmoec_op_string(op, "activation"))};
   if (l.biases) {
     l.bi = mlirOperationGetOperand(op, 8);
@@ -207,7 +249,8 @@ bool plan_fused_experts(planner *p, MlirOperation op) {
   }
   MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, 6));
   if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork") || !plan_at_open(hypernetwork))
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected the generated weights of fused_experts to come from a hypernetwork of parameters alone");
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
+                       "expected the generated weights of fused_experts to come from a hypernetwork of parameters alone");
   plan_generator g = plan_generator_of(hypernetwork);
   l.bottleneck = g.bottleneck;
   pack_experts(p, &l, g.biases);
@@ -216,7 +259,8 @@ bool plan_fused_experts(planner *p, MlirOperation op) {
   int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, l.experts), b = g.bottleneck, out_panels = plan_panels(g.d_model);
   plan_place r = plan_value_get(p, g.r)->place;
   plan_binding none = {0};
-  plan_generate(p, PLAN_OPEN, rows, &g, PLAN_DOWN, r, none, none, (plan_binding){l.pack1, 4 * l.ff_panels * HMOE_PANEL * g.d_model, 0}, l.group1_bytes / 4);
+  plan_generate(p, PLAN_OPEN, rows, &g, PLAN_DOWN, r, none, none,
+                (plan_binding){l.pack1, 4 * l.ff_panels * HMOE_PANEL * g.d_model, 0}, l.group1_bytes / 4);
   int64_t up_floats = plan_part_floats(&g, PLAN_UP);
   plan_memory *up = plan_workspace(p, "f32", rows, 0, up_floats, 0);
   plan_generate(p, PLAN_OPEN, rows, &g, PLAN_UP, r, none, none, plan_at(up), up_floats);
@@ -224,10 +268,13 @@ bool plan_fused_experts(planner *p, MlirOperation op) {
   plan_bind(&copy, "dst", (plan_binding){l.pack2, 4 * l.ff_panels * HMOE_PANEL * HMOE_PANEL, 0});
   plan_bind(&copy, "src", plan_at(up));
   int64_t panel_bytes = 4 * b * HMOE_PANEL;
-  plan_ints(&copy, "args", (int64_t[]){l.experts, l.group2_bytes, 4 * up_floats, out_panels, 4 * l.depth2 * HMOE_PANEL, panel_bytes, panel_bytes}, 7);
+  plan_ints(&copy, "args",
+            (int64_t[]){l.experts, l.group2_bytes, 4 * up_floats, out_panels, 4 * l.depth2 * HMOE_PANEL, panel_bytes, panel_bytes},
+            7);
   plan_step_end(&copy);
   if (g.biases) {
-    plan_generate(p, PLAN_OPEN, rows, &g, PLAN_BETA, r, none, none, (plan_binding){l.bias1, 4 * l.ff_panels * HMOE_PANEL, 0}, l.panels1 * HMOE_PANEL);
+    plan_generate(p, PLAN_OPEN, rows, &g, PLAN_BETA, r, none, none, (plan_binding){l.bias1, 4 * l.ff_panels * HMOE_PANEL, 0},
+                  l.panels1 * HMOE_PANEL);
     plan_generate(p, PLAN_OPEN, rows, &g, PLAN_GAMMA, r, none, none, plan_at(l.bias2), out_panels * HMOE_PANEL);
   }
   run_experts(p, &l, mlirOperationGetResult(op, 0));

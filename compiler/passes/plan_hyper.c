@@ -11,9 +11,11 @@
 #define CONTRACT_ROWS 8
 
 plan_generator plan_generator_of(MlirOperation hypernetwork) {
-  plan_generator g = {.bottleneck = hmoec_op_int(hypernetwork, "bottleneck"), .r = mlirOperationGetOperand(hypernetwork, 0),
+  plan_generator g = {.bottleneck = hmoec_op_int(hypernetwork, "bottleneck"),
+                      .r = mlirOperationGetOperand(hypernetwork, 0),
                       .biases = mlirOperationGetNumOperands(hypernetwork) > 5};
-  for (intptr_t i = 1; i < mlirOperationGetNumOperands(hypernetwork); i++) g.operands[i - 1] = mlirOperationGetOperand(hypernetwork, i);
+  for (intptr_t i = 1; i < mlirOperationGetNumOperands(hypernetwork); i++)
+    g.operands[i - 1] = mlirOperationGetOperand(hypernetwork, i);
   hmoec_shape wd = hmoec_value_shape(g.operands[0]);
   g.d_model = wd.dims[0] / g.bottleneck;
   g.hidden = wd.dims[1];
@@ -32,18 +34,35 @@ int64_t plan_part_floats(const plan_generator *g, plan_part part) {
   return plan_panels(columns) * q * HMOE_PANEL;
 }
 
-void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g, plan_part part, plan_place r, plan_binding gather, plan_binding scatter, plan_binding c,
-                   int64_t ldc) {
+void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g, plan_part part, plan_place r, plan_binding gather,
+                   plan_binding scatter, plan_binding c, int64_t ldc) {
   int64_t q, columns, floats = plan_part_floats(g, part);
   part_shape(g, part, &q, &columns);
   plan_place w = plan_value_get(p, g->operands[2 * part])->place, bias = plan_value_get(p, g->operands[2 * part + 1])->place;
-  plan_pack pack = {.columns = floats, .q = q, .real_columns = columns, .column_stride = w.row_stride, .q_stride = columns * w.row_stride, .k_outer = 1,
-                    .k_inner = g->hidden, .k_inner_stride = w.col_stride, .source_offset = w.offset, .groups = 1, .group_bytes = 4 * floats * g->hidden,
-                    .outer_pitch = g->hidden, .panel_depth = g->hidden};
-  plan_memory *panels = fn == PLAN_RUN ? plan_weight(p, "f32", 1, floats * g->hidden) : plan_workspace(p, "f32", -1, 1, floats * g->hidden, 0);
+  plan_pack pack = {.columns = floats,
+                    .q = q,
+                    .real_columns = columns,
+                    .column_stride = w.row_stride,
+                    .q_stride = columns * w.row_stride,
+                    .k_outer = 1,
+                    .k_inner = g->hidden,
+                    .k_inner_stride = w.col_stride,
+                    .source_offset = w.offset,
+                    .groups = 1,
+                    .group_bytes = 4 * floats * g->hidden,
+                    .outer_pitch = g->hidden,
+                    .panel_depth = g->hidden};
+  plan_memory *panels =
+      fn == PLAN_RUN ? plan_weight(p, "f32", 1, floats * g->hidden) : plan_workspace(p, "f32", -1, 1, floats * g->hidden, 0);
   plan_pack_emit(p, panels, w.memory, &pack);
-  plan_pack vector = {.columns = floats, .q = q, .real_columns = columns, .column_stride = bias.row_stride, .q_stride = columns * bias.row_stride,
-                      .source_offset = bias.offset, .groups = 1, .group_bytes = 4 * floats};
+  plan_pack vector = {.columns = floats,
+                      .q = q,
+                      .real_columns = columns,
+                      .column_stride = bias.row_stride,
+                      .q_stride = columns * bias.row_stride,
+                      .source_offset = bias.offset,
+                      .groups = 1,
+                      .group_bytes = 4 * floats};
   plan_memory *added = fn == PLAN_RUN ? plan_weight(p, "f32", 1, floats) : plan_workspace(p, "f32", -1, 1, floats, 0);
   plan_pack_vector_emit(p, added, bias.memory, &vector);
 
@@ -82,10 +101,13 @@ plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t exper
 }
 
 /* Generated weights that blocks index: one row of each memory a group. */
-typedef struct generated { plan_memory *part[4]; } generated;
+typedef struct generated {
+  plan_memory *part[4];
+} generated;
 
 /* y[t] (+)= relu(x[t] D[g] + beta[g]) U[g] + gamma[g], rows sorted by group. */
-static void apply(planner *p, const plan_generator *g, const generated *weights, const plan_grouping *grouping, MlirValue x_value, MlirValue result) {
+static void apply(planner *p, const plan_generator *g, const generated *weights, const plan_grouping *grouping, MlirValue x_value,
+                  MlirValue result) {
   plan_place x = plan_value_get(p, x_value)->place;
   x.in_place = false;
   int64_t lda = p->schedule.lda, h = g->d_model, b = g->bottleneck;
@@ -125,7 +147,12 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
 static int parts_of(const plan_generator *g) { return g->biases ? 4 : 2; }
 
 /* The chunk loop of generated weights; the caller then emits the body and closes it. */
-typedef struct chunk_loop { MlirOperation op; plan_memory *todo_sets, *todo_slot, *todo_token; int64_t missing_dim, cache; bool cached; } chunk_loop;
+typedef struct chunk_loop {
+  MlirOperation op;
+  plan_memory *todo_sets, *todo_slot, *todo_token;
+  int64_t missing_dim, cache;
+  bool cached;
+} chunk_loop;
 
 static chunk_loop loop_begin(planner *p, const plan_grouping *grouping, int64_t chunk, int64_t top_k, bool cached) {
   chunk_loop loop = {.cached = cached, .cache = cached ? p->caches++ : -1};
@@ -153,12 +180,14 @@ static chunk_loop loop_begin(planner *p, const plan_grouping *grouping, int64_t 
 /* Steps (ops that are no buffers) after `op`. */
 static int64_t steps_after(MlirOperation op) {
   int64_t count = 0;
-  for (op = mlirOperationGetNextInBlock(op); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) count += !hmoec_op_is(op, "hmk.buffer");
+  for (op = mlirOperationGetNextInBlock(op); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
+    count += !hmoec_op_is(op, "hmk.buffer");
   return count;
 }
 
 static void loop_set(planner *p, MlirOperation loop, const char *name, int64_t value) {
-  mlirOperationSetAttributeByName(loop, mlirStringRefCreateFromCString(name), mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), value));
+  mlirOperationSetAttributeByName(loop, mlirStringRefCreateFromCString(name),
+                                  mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), value));
 }
 
 /* Marks the per-set ops that `hypernetwork` needs with the number of its loop; there may be other loops. False: no memory. */
@@ -189,7 +218,8 @@ static bool in_loop(MlirOperation op, int64_t loop) {
 static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork) {
   MlirOperation distinct = hmoec_defining_op(mlirOperationGetOperand(op, 1));
   if (mlirOperationIsNull(distinct) || !hmoec_op_is(distinct, "hmoe.distinct_selections"))
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected the row numbers of a memoized HyperExpert to come from distinct_selections");
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
+                       "expected the row numbers of a memoized HyperExpert to come from distinct_selections");
   MlirValue indices = mlirOperationGetOperand(distinct, 0);
   int64_t top_k = hmoec_value_shape(indices).dims[1];
   MlirAttribute slots_attribute = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.slots"));
@@ -200,7 +230,8 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   /* The chain from the selection sets to r runs on the sets that are missing from the cache. */
   plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = (plan_place){loop.todo_sets, 0, top_k, 1, false};
   if (!mark_loop(p, hypernetwork, loop.cache)) return hmoec_machine_error(p->diagnostics, "out of memory");
-  for (MlirOperation each = mlirBlockGetFirstOperation(mlirOperationGetBlock(op)); !mlirOperationIsNull(each); each = mlirOperationGetNextInBlock(each)) {
+  for (MlirOperation each = mlirBlockGetFirstOperation(mlirOperationGetBlock(op)); !mlirOperationIsNull(each);
+       each = mlirOperationGetNextInBlock(each)) {
     if (!in_loop(each, loop.cache) || hmoec_op_is(each, "hmoe.hypernetwork")) continue;
     plan_value_get(p, mlirOperationGetResult(each, 0))->destination = NULL; /* another loop may have planned it before */
     if (!plan_op(p, each, PLAN_RUN, loop.missing_dim)) return false;
@@ -215,7 +246,8 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
     weights.part[part]->index = loop.cache;
     weights.part[part]->offset = offset;
     offset += (4 * slots * floats + 63) / 64 * 64;
-    plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, r, (plan_binding){0}, plan_at(loop.todo_slot), plan_at(weights.part[part]), floats);
+    plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, r, (plan_binding){0}, plan_at(loop.todo_slot),
+                  plan_at(weights.part[part]), floats);
   }
   loop_set(p, loop.op, "generate", steps_after(loop.op));
   apply(p, &g, &weights, &grouping, mlirOperationGetOperand(op, 0), mlirOperationGetResult(op, 0));
@@ -226,7 +258,8 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
 bool plan_indexed_hyper_expert(planner *p, MlirOperation op) {
   MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, 2));
   if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork"))
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected the weights of indexed_hyper_expert to come from a hypernetwork");
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
+                       "expected the weights of indexed_hyper_expert to come from a hypernetwork");
   if (hmoec_op_int(op, "memoize")) return plan_cached(p, op, hypernetwork);
   MlirOperation rank = hmoec_defining_op(mlirOperationGetOperand(op, 1));
   if (!plan_at_open(hypernetwork) || mlirOperationIsNull(rank) || !hmoec_op_is(rank, "hmoe.selection_rank"))
@@ -238,7 +271,8 @@ bool plan_indexed_hyper_expert(planner *p, MlirOperation op) {
   for (int part = 0; part < parts_of(&g); part++) {
     int64_t floats = plan_part_floats(&g, (plan_part)part);
     weights.part[part] = plan_weight(p, "f32", sets, floats);
-    plan_generate(p, PLAN_OPEN, rows, &g, (plan_part)part, plan_value_get(p, g.r)->place, (plan_binding){0}, (plan_binding){0}, plan_at(weights.part[part]), floats);
+    plan_generate(p, PLAN_OPEN, rows, &g, (plan_part)part, plan_value_get(p, g.r)->place, (plan_binding){0}, (plan_binding){0},
+                  plan_at(weights.part[part]), floats);
   }
   plan_grouping grouping = plan_group_selections(p, mlirOperationGetOperand(rank, 0), hmoec_op_int(rank, "experts"), "rank");
   apply(p, &g, &weights, &grouping, mlirOperationGetOperand(op, 0), mlirOperationGetResult(op, 0));
@@ -249,7 +283,8 @@ bool plan_indexed_hyper_expert(planner *p, MlirOperation op) {
 bool plan_hyper_expert(planner *p, MlirOperation op) {
   MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, 1));
   if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork"))
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected the weights of hyper_expert to come from a hypernetwork");
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
+                       "expected the weights of hyper_expert to come from a hypernetwork");
   plan_generator g = plan_generator_of(hypernetwork);
   plan_grouping grouping = plan_group_selections(p, (MlirValue){NULL}, 1, "token");
   chunk_loop loop = loop_begin(p, &grouping, PER_TOKEN_CHUNK, 1, false);
@@ -257,8 +292,8 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
   for (int part = 0; part < parts_of(&g); part++) {
     int64_t floats = plan_part_floats(&g, (plan_part)part);
     weights.part[part] = plan_workspace(p, "f32", -1, PER_TOKEN_CHUNK, floats, 0);
-    plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, plan_value_get(p, g.r)->place, plan_at(loop.todo_token), plan_at(loop.todo_slot),
-                  plan_at(weights.part[part]), floats);
+    plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, plan_value_get(p, g.r)->place, plan_at(loop.todo_token),
+                  plan_at(loop.todo_slot), plan_at(weights.part[part]), floats);
   }
   loop_set(p, loop.op, "generate", steps_after(loop.op));
   apply(p, &g, &weights, &grouping, mlirOperationGetOperand(op, 0), mlirOperationGetResult(op, 0));
@@ -273,33 +308,75 @@ static void pack_factored(planner *p, const plan_generator *g, plan_memory *firs
   plan_place wu = plan_value_get(p, g->operands[2])->place, bu = plan_value_get(p, g->operands[3])->place;
   for (int64_t panel = 0; panel < plan_panels(b); panel++) {
     int64_t real = b - panel * HMOE_PANEL < HMOE_PANEL ? b - panel * HMOE_PANEL : HMOE_PANEL;
-    plan_pack generated = {.columns = H * HMOE_PANEL, .q = H, .real_columns = real, .column_stride = wd.row_stride, .q_stride = wd.col_stride, .k_outer = 1,
-                           .k_inner = h, .k_inner_stride = b * wd.row_stride, .source_offset = wd.offset + panel * HMOE_PANEL * wd.row_stride, .groups = 1,
-                           .panel = panel * (H + 1), .outer_pitch = h, .panel_depth = h};
+    plan_pack generated = {.columns = H * HMOE_PANEL,
+                           .q = H,
+                           .real_columns = real,
+                           .column_stride = wd.row_stride,
+                           .q_stride = wd.col_stride,
+                           .k_outer = 1,
+                           .k_inner = h,
+                           .k_inner_stride = b * wd.row_stride,
+                           .source_offset = wd.offset + panel * HMOE_PANEL * wd.row_stride,
+                           .groups = 1,
+                           .panel = panel * (H + 1),
+                           .outer_pitch = h,
+                           .panel_depth = h};
     plan_pack_emit(p, first, wd.memory, &generated);
-    plan_pack constant = {.columns = HMOE_PANEL, .q = 1, .real_columns = real, .column_stride = bd.row_stride, .k_outer = 1, .k_inner = h,
-                          .k_inner_stride = b * bd.row_stride, .source_offset = bd.offset + panel * HMOE_PANEL * bd.row_stride, .groups = 1,
-                          .panel = panel * (H + 1) + H, .outer_pitch = h, .panel_depth = h};
+    plan_pack constant = {.columns = HMOE_PANEL,
+                          .q = 1,
+                          .real_columns = real,
+                          .column_stride = bd.row_stride,
+                          .k_outer = 1,
+                          .k_inner = h,
+                          .k_inner_stride = b * bd.row_stride,
+                          .source_offset = bd.offset + panel * HMOE_PANEL * bd.row_stride,
+                          .groups = 1,
+                          .panel = panel * (H + 1) + H,
+                          .outer_pitch = h,
+                          .panel_depth = h};
     plan_pack_emit(p, first, bd.memory, &constant);
   }
   int64_t columns = plan_panels(h) * HMOE_PANEL, depth = b * (H + 1);
-  plan_pack generated = {.columns = columns, .q = 1, .real_columns = h, .column_stride = wu.row_stride, .k_outer = b, .k_inner = H, .k_outer_stride = h * wu.row_stride,
-                         .k_inner_stride = wu.col_stride, .source_offset = wu.offset, .groups = 1, .outer_pitch = H + 1, .panel_depth = depth};
+  plan_pack generated = {.columns = columns,
+                         .q = 1,
+                         .real_columns = h,
+                         .column_stride = wu.row_stride,
+                         .k_outer = b,
+                         .k_inner = H,
+                         .k_outer_stride = h * wu.row_stride,
+                         .k_inner_stride = wu.col_stride,
+                         .source_offset = wu.offset,
+                         .groups = 1,
+                         .outer_pitch = H + 1,
+                         .panel_depth = depth};
   plan_pack_emit(p, second, wu.memory, &generated);
-  plan_pack constant = {.columns = columns, .q = 1, .real_columns = h, .column_stride = bu.row_stride, .k_outer = b, .k_inner = 1, .k_outer_stride = h * bu.row_stride,
-                        .source_offset = bu.offset, .groups = 1, .depth = H, .outer_pitch = H + 1, .panel_depth = depth};
+  plan_pack constant = {.columns = columns,
+                        .q = 1,
+                        .real_columns = h,
+                        .column_stride = bu.row_stride,
+                        .k_outer = b,
+                        .k_inner = 1,
+                        .k_outer_stride = h * bu.row_stride,
+                        .source_offset = bu.offset,
+                        .groups = 1,
+                        .depth = H,
+                        .outer_pitch = H + 1,
+                        .panel_depth = depth};
   plan_pack_emit(p, second, bu.memory, &constant);
 }
 
 bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
-  plan_generator g = {.bottleneck = hmoec_op_int(op, "bottleneck"), .r = mlirOperationGetOperand(op, 1), .biases = mlirOperationGetNumOperands(op) > 6};
+  plan_generator g = {.bottleneck = hmoec_op_int(op, "bottleneck"),
+                      .r = mlirOperationGetOperand(op, 1),
+                      .biases = mlirOperationGetNumOperands(op) > 6};
   for (intptr_t i = 2; i < mlirOperationGetNumOperands(op); i++) g.operands[i - 2] = mlirOperationGetOperand(op, i);
   hmoec_shape wd = hmoec_value_shape(g.operands[0]);
   g.d_model = wd.dims[0] / g.bottleneck;
   g.hidden = wd.dims[1];
   int64_t h = g.d_model, b = g.bottleneck, H = g.hidden, lda = p->schedule.lda;
   int64_t columns = plan_panels(b) * (H + 1) * HMOE_PANEL, depth = b * (H + 1);
-  plan_memory *first_pack = plan_weight(p, "f32", 1, columns * h), *second_pack = plan_weight(p, "f32", 1, plan_panels(h) * HMOE_PANEL * depth);
+  plan_memory *first_pack = plan_weight(p, "f32", 1, columns * h),
+              *second_pack = plan_weight(p, "f32", 1, plan_panels(h) * HMOE_PANEL * depth);
   pack_factored(p, &g, first_pack, second_pack);
   plan_place x = plan_value_get(p, mlirOperationGetOperand(op, 0))->place, r = plan_value_get(p, g.r)->place;
   bool accumulate;

@@ -43,7 +43,8 @@ static void mark_per_set(MlirOperation *ops, size_t count, MlirContext context) 
 static bool feeds_product(MlirValue value) {
   for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
-    if (mlirOpOperandGetOperandNumber(use) == 0 && (hmoec_op_is(user, "hmoe.linear") || hmoec_op_is(user, "hmoe.hypernetwork"))) return true;
+    if (mlirOpOperandGetOperandNumber(use) == 0 && (hmoec_op_is(user, "hmoe.linear") || hmoec_op_is(user, "hmoe.hypernetwork")))
+      return true;
   }
   return false;
 }
@@ -53,7 +54,8 @@ plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool 
   if (v->destination) {
     *out_accumulate = v->destination->written;
     v->destination->written = true;
-    v->place = (plan_place){v->destination, 0, v->destination->shape[1], 1, v->destination->slack_rows >= PLAN_SLACK_ROWS && v->destination->shape[1] == p->schedule.lda};
+    v->place = (plan_place){v->destination, 0, v->destination->shape[1], 1,
+                            v->destination->slack_rows >= PLAN_SLACK_ROWS && v->destination->shape[1] == p->schedule.lda};
     return v->place;
   }
   *out_accumulate = false;
@@ -67,10 +69,17 @@ plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool 
 }
 
 plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns) {
-  if (table.row_stride == columns && table.col_stride == 1) return plan_vector(p, fn, (plan_place){table.memory, table.offset, 1, 1, false}, rows * columns);
+  if (table.row_stride == columns && table.col_stride == 1)
+    return plan_vector(p, fn, (plan_place){table.memory, table.offset, 1, 1, false}, rows * columns);
   int64_t padded = plan_panels(rows * columns) * HMOE_PANEL;
-  plan_pack pack = {.columns = columns, .q = 1, .real_columns = columns, .column_stride = table.col_stride, .source_offset = table.offset, .groups = rows,
-                    .source_group_stride = table.row_stride, .group_bytes = 4 * columns};
+  plan_pack pack = {.columns = columns,
+                    .q = 1,
+                    .real_columns = columns,
+                    .column_stride = table.col_stride,
+                    .source_offset = table.offset,
+                    .groups = rows,
+                    .source_group_stride = table.row_stride,
+                    .group_bytes = 4 * columns};
   plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, "f32", 1, padded) : plan_workspace(p, "f32", -1, 1, padded, 0);
   plan_pack_vector_emit(p, packed, table.memory, &pack);
   return plan_at(packed);
@@ -98,7 +107,13 @@ static bool plan_parameter(planner *p, MlirOperation op) {
   int64_t last = shape.dims[shape.rank - 1];
   if (count > 1 && shape.rank == 2 && !only_grouped(value)) { /* a stack of vectors that is read as a matrix becomes one */
     plan_memory *matrix = plan_workspace(p, "f32", -1, count, last, 0);
-    plan_pack rows = {.columns = last, .q = 1, .real_columns = last, .column_stride = 1, .groups = count, .source_group_stride = last, .group_bytes = 4 * last};
+    plan_pack rows = {.columns = last,
+                      .q = 1,
+                      .real_columns = last,
+                      .column_stride = 1,
+                      .groups = count,
+                      .source_group_stride = last,
+                      .group_bytes = 4 * last};
     plan_pack_vector_emit(p, matrix, memory, &rows);
     memory = matrix;
   }
@@ -115,7 +130,8 @@ static bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
     activation = plan_activation(hmoec_op_string(user, "function"));
     result = mlirOperationGetResult(user, 0);
   }
-  plan_place x = plan_value_get(p, mlirOperationGetOperand(op, 0))->place, weight = plan_value_get(p, mlirOperationGetOperand(op, 1))->place;
+  plan_place x = plan_value_get(p, mlirOperationGetOperand(op, 0))->place,
+             weight = plan_value_get(p, mlirOperationGetOperand(op, 1))->place;
   int64_t n = w.dims[0], k = w.dims[1];
   plan_matmul m = plan_matmul_init(p, fn, rows_dim, k, n, x);
   m.b = plan_at(plan_linear_weight(p, fn, weight, n, k));
@@ -131,7 +147,8 @@ static bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
   return true;
 }
 
-void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns, bool accumulate) {
+void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns,
+              bool accumulate) {
   plan_step step = plan_step_begin(p, fn, "map_rows", rows_dim);
   plan_bind(&step, "in", (plan_binding){in.memory, 4 * in.offset, 0});
   plan_bind(&step, "out", (plan_binding){out.memory, 4 * out.offset, 0});
@@ -147,11 +164,13 @@ void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_p
 static bool plan_activate(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue x = mlirOperationGetOperand(op, 0), y = mlirOperationGetResult(op, 0);
   MlirOperation source = hmoec_defining_op(x);
-  if (!mlirOperationIsNull(source) && hmoec_op_is(source, "hmoe.linear") && !mlirOperationIsNull(hmoec_single_user(x))) return true; /* the linear's epilogue */
+  if (!mlirOperationIsNull(source) && hmoec_op_is(source, "hmoe.linear") && !mlirOperationIsNull(hmoec_single_user(x)))
+    return true; /* the linear's epilogue */
   bool accumulate;
   plan_place out = plan_destination(p, y, rows_dim, &accumulate);
   hmoec_shape shape = hmoec_value_shape(y);
-  plan_map(p, fn, rows_dim, hmoec_activation_name(plan_activation(hmoec_op_string(op, "function"))), plan_value_get(p, x)->place, out, shape.dims[shape.rank - 1], accumulate);
+  plan_map(p, fn, rows_dim, hmoec_activation_name(plan_activation(hmoec_op_string(op, "function"))), plan_value_get(p, x)->place,
+           out, shape.dims[shape.rank - 1], accumulate);
   return true;
 }
 
@@ -166,15 +185,17 @@ static bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
     bool accumulate;
     plan_place out = plan_destination(p, y, rows_dim, &accumulate);
     if (!destination) accumulate = i == 1;
-    plan_map(p, fn, rows_dim, "none", plan_value_get(p, operand)->place, plan_value_get(p, y)->place, shape.dims[shape.rank - 1], accumulate);
+    plan_map(p, fn, rows_dim, "none", plan_value_get(p, operand)->place, plan_value_get(p, y)->place, shape.dims[shape.rank - 1],
+             accumulate);
     if (!destination) { /* a sum of its own memory: the second operand adds to what the first wrote */
       plan_value_get(p, y)->destination = out.memory;
       out.memory->written = true;
     }
   }
   plan_memory *destination = plan_value_get(p, y)->destination;
-  plan_value_get(p, y)->place = (plan_place){destination, 0, destination->shape[1], 1,
-                                             destination->slack_rows >= PLAN_SLACK_ROWS && destination->shape[1] == p->schedule.lda};
+  plan_value_get(p, y)->place =
+      (plan_place){destination, 0, destination->shape[1], 1,
+                   destination->slack_rows >= PLAN_SLACK_ROWS && destination->shape[1] == p->schedule.lda};
   return true;
 }
 
@@ -221,7 +242,8 @@ static bool plan_weight_embedding(planner *p, MlirOperation op) {
   for (int i = 0; i < 6; i++) {
     plan_memory *source = plan_value_get(p, mlirOperationGetOperand(op, i))->place.memory;
     if (!source || strcmp(source->kind, "param") != 0)
-      return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected operand %s of weight_embedding to be a parameter", roles[i]);
+      return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected operand %s of weight_embedding to be a parameter",
+                         roles[i]);
     plan_bind(&step, roles[i], plan_at(source));
   }
   plan_int(&step, "ld_out", shape.dims[1]);
@@ -236,15 +258,18 @@ static bool plan_view(planner *p, MlirOperation op) {
   plan_place place = plan_value_get(p, x)->place;
   hmoec_shape from = hmoec_value_shape(x), to = hmoec_value_shape(y);
   place.in_place = false;
-  if (!plan_at_open(op)) return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected slice, reshape and take_row to be of parameters alone");
+  if (!plan_at_open(op))
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected slice, reshape and take_row to be of parameters alone");
   if (hmoec_op_is(op, "hmoe.take_row")) {
     place.offset += hmoec_op_int(op, "row") * place.row_stride;
   } else if (hmoec_op_is(op, "hmoe.slice")) {
     place.offset += hmoec_op_int(op, "begin") * place.col_stride;
     if (to.rank == 1) place.col_stride = 1; /* a vector: its elements are row_stride apart */
   } else {
-    bool contiguous = from.rank == 1 ? place.row_stride == 1 : place.col_stride == 1 && (from.dims[0] == 1 || place.row_stride == from.dims[1]);
-    if (!contiguous || from.rank > 2 || to.rank > 2) return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected reshape to be of a contiguous matrix");
+    bool contiguous =
+        from.rank == 1 ? place.row_stride == 1 : place.col_stride == 1 && (from.dims[0] == 1 || place.row_stride == from.dims[1]);
+    if (!contiguous || from.rank > 2 || to.rank > 2)
+      return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected reshape to be of a contiguous matrix");
     place.row_stride = to.rank == 1 ? 1 : to.dims[1];
     place.col_stride = 1;
   }
@@ -266,7 +291,10 @@ bool plan_op(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "%.*s cannot be compiled here", (int)name.length, name.data);
 }
 
-typedef struct handler { const char *name; bool (*plan)(planner *p, MlirOperation op); } handler;
+typedef struct handler {
+  const char *name;
+  bool (*plan)(planner *p, MlirOperation op);
+} handler;
 
 static bool planned_by_user(planner *p, MlirOperation op) {
   (void)p;
@@ -290,8 +318,14 @@ static const handler handlers[] = {
 
 /* Ops that can add their result to memory they are given. */
 static bool writes_destination(MlirOperation op) {
-  static const char *const names[] = {"hmoe.linear", "hmoe.activate", "hmoe.add", "hmoe.combine", "hmoe.fused_experts", "hmoe.indexed_hyper_expert",
-                                      "hmoe.factored_hyper_expert", "hmoe.hyper_expert"};
+  static const char *const names[] = {"hmoe.linear",
+                                      "hmoe.activate",
+                                      "hmoe.add",
+                                      "hmoe.combine",
+                                      "hmoe.fused_experts",
+                                      "hmoe.indexed_hyper_expert",
+                                      "hmoe.factored_hyper_expert",
+                                      "hmoe.hyper_expert"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (hmoec_op_is(op, names[i])) return !plan_at_open(op) && !plan_is_per_set(op);
   return false;
@@ -299,20 +333,23 @@ static bool writes_destination(MlirOperation op) {
 
 static void give_destination(planner *p, MlirValue value, plan_memory *destination) {
   MlirOperation op = hmoec_defining_op(value);
-  if (!mlirOperationIsNull(op) && writes_destination(op) && !mlirOperationIsNull(hmoec_single_user(value))) plan_value_get(p, value)->destination = destination;
+  if (!mlirOperationIsNull(op) && writes_destination(op) && !mlirOperationIsNull(hmoec_single_user(value)))
+    plan_value_get(p, value)->destination = destination;
 }
 
 /* Backwards: what the function returns goes to the caller's memory, what an add sums to the add's. */
 static void assign_destinations(planner *p, MlirOperation *ops, size_t count, plan_memory **outputs) {
   for (size_t i = count; i-- > 0;) {
     if (hmoec_op_is(ops[i], "func.return")) {
-      for (intptr_t r = 0; r < mlirOperationGetNumOperands(ops[i]); r++) give_destination(p, mlirOperationGetOperand(ops[i], r), outputs[r]);
+      for (intptr_t r = 0; r < mlirOperationGetNumOperands(ops[i]); r++)
+        give_destination(p, mlirOperationGetOperand(ops[i], r), outputs[r]);
     } else if (hmoec_op_is(ops[i], "hmoe.add") && writes_destination(ops[i])) {
       plan_memory *destination = plan_value_get(p, mlirOperationGetResult(ops[i], 0))->destination;
       if (!destination) {
         bool in_place = feeds_product(mlirOperationGetResult(ops[i], 0));
         int64_t columns = hmoec_value_shape(mlirOperationGetResult(ops[i], 0)).dims[1];
-        destination = plan_workspace(p, "f32", 0, 0, in_place ? p->schedule.lda : plan_panels(columns) * HMOE_PANEL, in_place ? PLAN_SLACK_ROWS : 0);
+        destination = plan_workspace(p, "f32", 0, 0, in_place ? p->schedule.lda : plan_panels(columns) * HMOE_PANEL,
+                                     in_place ? PLAN_SLACK_ROWS : 0);
         plan_value_get(p, mlirOperationGetResult(ops[i], 0))->destination = destination;
       }
       for (int o = 0; o < 2; o++) give_destination(p, mlirOperationGetOperand(ops[i], o), destination);
@@ -328,7 +365,8 @@ static int64_t deepest_product(MlirOperation *ops, size_t count) {
     for (intptr_t o = 0; o < mlirOperationGetNumOperands(ops[i]); o++) {
       hmoec_shape shape = hmoec_value_shape(mlirOperationGetOperand(ops[i], o));
       for (int64_t d = 1; d < shape.rank; d++)
-        if (shape.dims[d] > depth && !hmoec_op_is(ops[i], "hmoe.hypernetwork") && !hmoec_op_is(ops[i], "hmoe.reshape") && !hmoec_op_is(ops[i], "hmoe.slice"))
+        if (shape.dims[d] > depth && !hmoec_op_is(ops[i], "hmoe.hypernetwork") && !hmoec_op_is(ops[i], "hmoe.reshape") &&
+            !hmoec_op_is(ops[i], "hmoe.slice"))
           depth = shape.dims[d];
     }
     if (hmoec_op_is(ops[i], "hmoe.selection_embedding")) { /* marks every expert in the kernel's scratch */
@@ -338,7 +376,8 @@ static int64_t deepest_product(MlirOperation *ops, size_t count) {
     if (hmoec_op_is(ops[i], "hmoe.hypernetwork")) depth = hmoec_value_shape(mlirOperationGetOperand(ops[i], 0)).dims[1];
     if (hmoec_op_is(ops[i], "hmoe.fused_experts")) {
       int64_t d_ff = hmoec_value_shape(mlirOperationGetOperand(ops[i], 4)).dims[1];
-      depth = plan_panels(d_ff) * HMOE_PANEL + plan_panels(hmoec_value_shape(mlirOperationGetOperand(ops[i], 6)).dims[2]) * HMOE_PANEL;
+      depth =
+          plan_panels(d_ff) * HMOE_PANEL + plan_panels(hmoec_value_shape(mlirOperationGetOperand(ops[i], 6)).dims[2]) * HMOE_PANEL;
     }
     if (hmoec_op_is(ops[i], "hmoe.factored_hyper_expert"))
       depth = hmoec_op_int(ops[i], "bottleneck") * (hmoec_value_shape(mlirOperationGetOperand(ops[i], 1)).dims[1] + 1);
@@ -347,7 +386,8 @@ static int64_t deepest_product(MlirOperation *ops, size_t count) {
   return plan_panels(deepest) * HMOE_PANEL;
 }
 
-static MlirBlock add_function(planner *p, MlirModule module, const char *name, MlirNamedAttribute *attributes, intptr_t count, MlirOperation *out_function) {
+static MlirBlock add_function(planner *p, MlirModule module, const char *name, MlirNamedAttribute *attributes, intptr_t count,
+                              MlirOperation *out_function) {
   MlirType type = mlirFunctionTypeGet(p->context, 0, NULL, 0, NULL);
   MlirNamedAttribute all[12] = {{mlirIdentifierGet(p->context, ref("sym_name")), mlirStringAttrGet(p->context, ref(name))},
                                 {mlirIdentifierGet(p->context, ref("function_type")), mlirTypeAttrGet(type)}};
@@ -370,13 +410,15 @@ static void end_function(planner *p, int fn, MlirOperation function) {
     flat[3 * i + 1] = p->dims[fn][i].source;
     flat[3 * i + 2] = p->dims[fn][i].factor;
   }
-  mlirOperationSetAttributeByName(function, ref("hmk.dims"), mlirDenseI64ArrayGet(p->context, (intptr_t)(3 * p->dim_count[fn]), flat));
+  mlirOperationSetAttributeByName(function, ref("hmk.dims"),
+                                  mlirDenseI64ArrayGet(p->context, (intptr_t)(3 * p->dim_count[fn]), flat));
   MlirOperationState state = mlirOperationStateGet(ref("func.return"), p->location);
   mlirBlockAppendOwnedOperation(p->block[fn], mlirOperationCreate(&state));
 }
 
 /* hmk.inputs / hmk.outputs: name, type pairs from the entry's signature. */
-static MlirAttribute signature(planner *p, MlirOperation function, const char *list, intptr_t count, MlirType (*type_at)(MlirType, intptr_t)) {
+static MlirAttribute signature(planner *p, MlirOperation function, const char *list, intptr_t count,
+                               MlirType (*type_at)(MlirType, intptr_t)) {
   MlirType type = mlirTypeAttrGetValue(mlirOperationGetAttributeByName(function, ref("function_type")));
   MlirAttribute attributes = mlirOperationGetAttributeByName(function, ref(list)), pairs[32];
   for (intptr_t i = 0; i < count; i++) {
@@ -417,7 +459,8 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
   for (intptr_t i = 0; i < inputs; i++) {
     hmoec_shape shape = hmoec_value_shape(mlirBlockGetArgument(body, i));
     if (shape.rank != 2 || shape.element != HMOEC_F32 || shape.dims[0] != HMOEC_DYNAMIC) {
-      ok = hmoec_error(p->diagnostics, hmoec_location_of_op(function), "expected input %ld to be f32[tokens, columns] with dynamic tokens", (long)i);
+      ok = hmoec_error(p->diagnostics, hmoec_location_of_op(function),
+                       "expected input %ld to be f32[tokens, columns] with dynamic tokens", (long)i);
       goto done;
     }
     plan_memory *memory = plan_memory_create(p, "input", "f32", 0, 2, (int64_t[]){0, shape.dims[1]});
@@ -427,7 +470,8 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
   for (intptr_t i = 0; i < outputs; i++) {
     hmoec_shape shape = hmoec_value_shape(mlirOperationGetOperand(terminator, i));
     if (shape.rank != 2 || shape.element != HMOEC_F32 || shape.dims[0] != HMOEC_DYNAMIC) {
-      ok = hmoec_error(p->diagnostics, hmoec_location_of_op(function), "expected output %ld to be f32[tokens, columns] with dynamic tokens", (long)i);
+      ok = hmoec_error(p->diagnostics, hmoec_location_of_op(function),
+                       "expected output %ld to be f32[tokens, columns] with dynamic tokens", (long)i);
       goto done;
     }
     output[i] = plan_memory_create(p, "output", "f32", 0, 2, (int64_t[]){0, shape.dims[1]});
@@ -447,7 +491,8 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
       if (!special->plan(p, ops[i])) goto done;
     } else if (!plan_is_per_set(ops[i])) {
       bool open = plan_at_open(ops[i]);
-      int64_t rows = open ? plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, hmoec_value_shape(mlirOperationGetResult(ops[i], 0)).dims[0]) : 0;
+      int64_t rows =
+          open ? plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, hmoec_value_shape(mlirOperationGetResult(ops[i], 0)).dims[0]) : 0;
       if (!plan_op(p, ops[i], open ? PLAN_OPEN : PLAN_RUN, rows)) goto done;
     }
   }
@@ -456,14 +501,17 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
     MlirValue value = mlirOperationGetOperand(terminator, i);
     if (plan_value_get(p, value)->destination == output[i]) continue;
     int64_t columns = hmoec_value_shape(value).dims[1];
-    plan_map(p, PLAN_RUN, 0, "none", plan_value_get(p, value)->place, (plan_place){output[i], 0, columns, 1, false}, columns, false);
+    plan_map(p, PLAN_RUN, 0, "none", plan_value_get(p, value)->place, (plan_place){output[i], 0, columns, 1, false}, columns,
+             false);
   }
   end_function(p, PLAN_OPEN, functions[PLAN_OPEN]);
   end_function(p, PLAN_RUN, functions[PLAN_RUN]);
   MlirOperation root = mlirModuleGetOperation(module);
-  mlirOperationSetAttributeByName(root, ref("hmk.weight_bytes"), mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), p->weight_bytes));
-  int64_t schedule[] = {p->schedule.lda, p->schedule.row_block, p->schedule.tile_rows[0], p->schedule.tile_vectors[0], p->schedule.tile_rows[1],
-                        p->schedule.tile_vectors[1], p->schedule.tile_rows[2], p->schedule.tile_vectors[2]};
+  mlirOperationSetAttributeByName(root, ref("hmk.weight_bytes"),
+                                  mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), p->weight_bytes));
+  int64_t schedule[] = {
+      p->schedule.lda,          p->schedule.row_block,       p->schedule.tile_rows[0], p->schedule.tile_vectors[0],
+      p->schedule.tile_rows[1], p->schedule.tile_vectors[1], p->schedule.tile_rows[2], p->schedule.tile_vectors[2]};
   mlirOperationSetAttributeByName(root, ref("hmk.schedule"), mlirDenseI64ArrayGet(p->context, 8, schedule));
   mlirOperationDestroy(function);
   ok = true;
@@ -478,16 +526,23 @@ bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_di
   MlirOperation entry = {NULL};
   MlirBlock module_body = mlirModuleGetBody(module);
   bool ok = true;
-  for (MlirOperation op = mlirBlockGetFirstOperation(module_body); ok && !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
+  for (MlirOperation op = mlirBlockGetFirstOperation(module_body); ok && !mlirOperationIsNull(op);
+       op = mlirOperationGetNextInBlock(op)) {
     if (!hmoec_op_is(op, "func.func")) continue;
-    if (!mlirOperationIsNull(entry)) ok = hmoec_error(diagnostics, hmoec_location_of_op(op), "expected one entry function, found a second");
+    if (!mlirOperationIsNull(entry))
+      ok = hmoec_error(diagnostics, hmoec_location_of_op(op), "expected one entry function, found a second");
     entry = op;
   }
-  if (ok && mlirOperationIsNull(entry)) ok = hmoec_error(diagnostics, hmoec_location_of_op(mlirModuleGetOperation(module)), "expected an entry function, found none");
+  if (ok && mlirOperationIsNull(entry))
+    ok = hmoec_error(diagnostics, hmoec_location_of_op(mlirModuleGetOperation(module)), "expected an entry function, found none");
   if (ok) ok = plan_function(&p, module, entry, mlirRegionGetFirstBlock(mlirOperationGetRegion(entry, 0)));
   if (ok && p.too_many_dims)
-    ok = hmoec_error(diagnostics, hmoec_location_of_op(entry), "more than %d different row counts in one function cannot be compiled", (int)(sizeof p.dims[0] / sizeof *p.dims[0]));
-  else if (ok && p.failed) ok = hmoec_error(diagnostics, hmoec_location_of_op(mlirModuleGetOperation(module)), "the model is too large: a size does not fit 63 bits, or memory ran out");
+    ok = hmoec_error(diagnostics, hmoec_location_of_op(entry),
+                     "more than %d different row counts in one function cannot be compiled",
+                     (int)(sizeof p.dims[0] / sizeof *p.dims[0]));
+  else if (ok && p.failed)
+    ok = hmoec_error(diagnostics, hmoec_location_of_op(mlirModuleGetOperation(module)),
+                     "the model is too large: a size does not fit 63 bits, or memory ran out");
   for (size_t i = 0; i < p.memory_count; i++) {
     free(p.memories[i]->key);
     free(p.memories[i]);

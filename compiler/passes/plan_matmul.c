@@ -39,22 +39,26 @@ void plan_matmul_emit(planner *p, const plan_matmul *m) {
   plan_int(&step, "n", s->n);
   plan_int(&step, "lda", s->lda);
   plan_int(&step, "ldc", s->ldc);
-  const struct { const char *name; bool set; } flags[] = {
-      {"a_in_place", s->a_in_place}, {"c_padded", s->c_padded}, {"accumulate", s->accumulate}};
+  const struct {
+    const char *name;
+    bool set;
+  } flags[] = {{"a_in_place", s->a_in_place}, {"c_padded", s->c_padded}, {"accumulate", s->accumulate}};
   MlirAttribute names[3];
   intptr_t set = 0;
   for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
     if (flags[i].set) names[set++] = mlirStringAttrGet(p->context, mlirStringRefCreateFromCString(flags[i].name));
-  step.attributes[step.attribute_count++] =
-      (MlirNamedAttribute){mlirIdentifierGet(p->context, mlirStringRefCreateFromCString("flags")), mlirArrayAttrGet(p->context, set, names)};
+  step.attributes[step.attribute_count++] = (MlirNamedAttribute){
+      mlirIdentifierGet(p->context, mlirStringRefCreateFromCString("flags")), mlirArrayAttrGet(p->context, set, names)};
   MlirAttribute segments[6];
   for (int64_t i = 0; i < s->segments; i++) {
     segments[3 * i] = mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), s->segment[i].panel_end);
-    segments[3 * i + 1] = mlirStringAttrGet(p->context, mlirStringRefCreateFromCString(hmoec_activation_name(s->segment[i].activation)));
+    segments[3 * i + 1] =
+        mlirStringAttrGet(p->context, mlirStringRefCreateFromCString(hmoec_activation_name(s->segment[i].activation)));
     segments[3 * i + 2] = mlirBoolAttrGet(p->context, s->segment[i].gated);
   }
   step.attributes[step.attribute_count++] =
-      (MlirNamedAttribute){mlirIdentifierGet(p->context, mlirStringRefCreateFromCString("segments")), mlirArrayAttrGet(p->context, (intptr_t)(3 * s->segments), segments)};
+      (MlirNamedAttribute){mlirIdentifierGet(p->context, mlirStringRefCreateFromCString("segments")),
+                           mlirArrayAttrGet(p->context, (intptr_t)(3 * s->segments), segments)};
   plan_ints(&step, "dropped", (int64_t[]){s->dropped_panel_begin, s->dropped_k_begin}, 2);
   plan_int(&step, "b_group_bytes", s->b_group_bytes);
   plan_int(&step, "bias_group_floats", s->bias_group_floats);
@@ -64,22 +68,35 @@ void plan_matmul_emit(planner *p, const plan_matmul *m) {
 }
 
 plan_pack plan_pack_linear(plan_place w, int64_t n, int64_t k) {
-  return (plan_pack){.columns = plan_panels(n) * HMOE_PANEL, .q = 1, .real_columns = n, .column_stride = w.row_stride, .k_outer = 1, .k_inner = k,
-                     .k_inner_stride = w.col_stride, .source_offset = w.offset, .groups = 1, .group_bytes = 4 * plan_panels(n) * HMOE_PANEL * k,
-                     .outer_pitch = k, .panel_depth = k};
+  return (plan_pack){.columns = plan_panels(n) * HMOE_PANEL,
+                     .q = 1,
+                     .real_columns = n,
+                     .column_stride = w.row_stride,
+                     .k_outer = 1,
+                     .k_inner = k,
+                     .k_inner_stride = w.col_stride,
+                     .source_offset = w.offset,
+                     .groups = 1,
+                     .group_bytes = 4 * plan_panels(n) * HMOE_PANEL * k,
+                     .outer_pitch = k,
+                     .panel_depth = k};
 }
 
 static void emit_pack(planner *p, const char *name, plan_memory *destination, plan_memory *source, const plan_pack *k) {
   plan_step step = plan_step_begin(p, PLAN_OPEN, name, -1);
   plan_bind(&step, "dst", plan_at(destination));
   plan_bind(&step, "source", plan_at(source));
-  plan_ints(&step, "args", (int64_t[]){k->columns, k->q, k->real_columns, k->column_stride, k->q_stride, k->k_outer, k->k_inner, k->k_outer_stride,
-                                       k->k_inner_stride, k->source_offset, k->groups, k->source_group_stride, k->group_bytes, k->panel, k->depth,
-                                       k->outer_pitch, k->panel_depth}, 17);
+  plan_ints(&step, "args",
+            (int64_t[]){k->columns, k->q, k->real_columns, k->column_stride, k->q_stride, k->k_outer, k->k_inner, k->k_outer_stride,
+                        k->k_inner_stride, k->source_offset, k->groups, k->source_group_stride, k->group_bytes, k->panel, k->depth,
+                        k->outer_pitch, k->panel_depth},
+            17);
   plan_step_end(&step);
 }
 
-void plan_pack_emit(planner *p, plan_memory *destination, plan_memory *source, const plan_pack *pack) { emit_pack(p, "pack", destination, source, pack); }
+void plan_pack_emit(planner *p, plan_memory *destination, plan_memory *source, const plan_pack *pack) {
+  emit_pack(p, "pack", destination, source, pack);
+}
 
 void plan_pack_vector_emit(planner *p, plan_memory *destination, plan_memory *source, const plan_pack *pack) {
   emit_pack(p, "pack_vector", destination, source, pack);
@@ -97,7 +114,13 @@ plan_binding plan_vector(planner *p, int fn, plan_place v, int64_t n) {
   bool readable = strcmp(v.memory->kind, "weight") == 0 || (fn == PLAN_OPEN && strcmp(v.memory->kind, "param") != 0);
   if (readable && v.row_stride == 1 && v.offset == 0) return plan_at(v.memory);
   int64_t padded = plan_panels(n) * HMOE_PANEL; /* epilogues read whole vectors */
-  plan_pack pack = {.columns = padded, .q = 1, .real_columns = n, .column_stride = v.row_stride, .source_offset = v.offset, .groups = 1, .group_bytes = 4 * padded};
+  plan_pack pack = {.columns = padded,
+                    .q = 1,
+                    .real_columns = n,
+                    .column_stride = v.row_stride,
+                    .source_offset = v.offset,
+                    .groups = 1,
+                    .group_bytes = 4 * padded};
   plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, "f32", 1, padded) : plan_workspace(p, "f32", -1, 1, padded, 0);
   plan_pack_vector_emit(p, packed, v.memory, &pack);
   return plan_at(packed);

@@ -14,8 +14,13 @@
 
 #include "passes/rewrite.h"
 
-typedef struct life { MlirOperation buffer; int64_t first, last, dim, bytes; } life;
-typedef struct slot { int64_t free_after, dim, bytes; } slot;
+typedef struct life {
+  MlirOperation buffer;
+  int64_t first, last, dim, bytes;
+} life;
+typedef struct slot {
+  int64_t free_after, dim, bytes;
+} slot;
 
 static int64_t buffer_row_bytes(MlirOperation buffer) {
   MlirAttribute shape = mlirOperationGetAttributeByName(buffer, mlirStringRefCreateFromCString("shape"));
@@ -45,7 +50,8 @@ static bool assign(MlirOperation function, MlirBlock block, void *user) {
     if (hmoec_op_is(ops[i], "hmk.buffer")) continue;
     if (hmoec_op_is(ops[i], "hmk.loop")) {
       loop_begin = loop_end = i;
-      for (int64_t body = hmoec_op_int(ops[i], "body"); body > 0 && loop_end + 1 < count;) body -= !hmoec_op_is(ops[++loop_end], "hmk.buffer");
+      for (int64_t body = hmoec_op_int(ops[i], "body"); body > 0 && loop_end + 1 < count;)
+        body -= !hmoec_op_is(ops[++loop_end], "hmk.buffer");
     }
     bool looped = i > loop_begin && i <= loop_end;
     for (intptr_t o = 0; o < mlirOperationGetNumOperands(ops[i]); o++) {

@@ -60,8 +60,9 @@ MlirOperation hmoec_rewriter_clone(hmoec_rewriter *rewriter, MlirOperation op, c
     }
   }
   MlirOperation before = rewriter->before;
-  MlirOperation clone = hmoec_op_build(rewriter->context, rewriter->diagnostics, rewriter->block, before, mlirOperationGetLocation(op),
-                                       info->name, operands, (size_t)mlirOperationGetNumOperands(op), attributes, count);
+  MlirOperation clone =
+      hmoec_op_build(rewriter->context, rewriter->diagnostics, rewriter->block, before, mlirOperationGetLocation(op), info->name,
+                     operands, (size_t)mlirOperationGetNumOperands(op), attributes, count);
   for (size_t i = 0; i < HMOEC_MAX_ATTRIBUTES; i++) free(strings[i]);
   return clone;
 }
@@ -92,14 +93,16 @@ hmoec_shape hmoec_value_shape(MlirValue value) {
 
 MlirOperation *hmoec_block_ops(MlirBlock block, size_t *out_count) {
   size_t count = 0;
-  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) count++;
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
+    count++;
   MlirOperation *ops = malloc((count + 1) * sizeof *ops);
   if (!ops) {
     *out_count = 0;
     return NULL;
   }
   size_t i = 0;
-  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) ops[i++] = op;
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
+    ops[i++] = op;
   *out_count = count;
   return ops;
 }

@@ -15,10 +15,18 @@
 typedef enum hmoec_severity { HMOEC_ERROR, HMOEC_WARNING, HMOEC_NOTE } hmoec_severity;
 
 /* A place in a text file. line and column count from 1; 0 is unknown; file NULL: no place at all. */
-typedef struct hmoec_location { const char *file; unsigned line, column; } hmoec_location;
+typedef struct hmoec_location {
+  const char *file;
+  unsigned line, column;
+} hmoec_location;
 
 /* Why the compilation failed, by the contract's exit codes. The worst kind reported wins in the order machine > input. */
-typedef enum hmoec_failure { HMOEC_FAILURE_NONE = 0, HMOEC_FAILURE_INPUT = 1, HMOEC_FAILURE_USAGE = 2, HMOEC_FAILURE_MACHINE = 3 } hmoec_failure;
+typedef enum hmoec_failure {
+  HMOEC_FAILURE_NONE = 0,
+  HMOEC_FAILURE_INPUT = 1,
+  HMOEC_FAILURE_USAGE = 2,
+  HMOEC_FAILURE_MACHINE = 3
+} hmoec_failure;
 
 typedef struct hmoec_diagnostics hmoec_diagnostics;
 
@@ -30,9 +38,12 @@ void hmoec_diagnostics_destroy(hmoec_diagnostics *diagnostics);
 void hmoec_diagnostics_add_source(hmoec_diagnostics *diagnostics, const char *file, const char *text, size_t size);
 
 /* Reports one message. At most 20 errors are printed; the rest is counted. Always returns false, so that `return hmoec_error(...)` reads well. */
-bool hmoec_error(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void hmoec_warning(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void hmoec_note(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool hmoec_error(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void hmoec_warning(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void hmoec_note(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* The machine lacks something (exit status 3), or a call was wrong (exit status 2): no location. */
 bool hmoec_machine_error(hmoec_diagnostics *diagnostics, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool hmoec_usage_error(hmoec_diagnostics *diagnostics, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -20,7 +20,9 @@
 #define HMOE_PANEL 32               /* columns of a panel */
 #define HMOE_NONE 0xffffffffu
 
-typedef struct hmoe_plan_span { uint32_t offset, count; } hmoe_plan_span; /* bytes from the plan's start; elements */
+typedef struct hmoe_plan_span {
+  uint32_t offset, count;
+} hmoe_plan_span; /* bytes from the plan's start; elements */
 
 /* ---- kernels ---- */
 
@@ -65,24 +67,27 @@ typedef struct hmoe_blocks {
 
 /* A tensor of the checkpoint. With count > 1 the key holds one "{}" that stands for 0..count-1, and the parameter is their stack. */
 typedef struct hmoe_plan_param {
-  hmoe_plan_span key;  /* characters, not terminated */
+  hmoe_plan_span key; /* characters, not terminated */
   uint32_t count;
-  uint32_t rank;       /* of one tensor, 1..4 */
-  uint64_t shape[4];   /* of one tensor */
+  uint32_t rank; /* of one tensor, 1..4 */
+  uint64_t shape[4]; /* of one tensor */
 } hmoe_plan_param;
 
 /* A dimension of an entry. value(i): INPUT: given by the caller; SCALE: factor * value(source); MIN: min(factor, value(source));
  * CHUNK, MISSING: set by the enclosing loop step, at most `factor`. A source is always an earlier dimension. */
 enum { HMOE_DIM_INPUT = 0, HMOE_DIM_SCALE = 1, HMOE_DIM_MIN = 2, HMOE_DIM_CHUNK = 3, HMOE_DIM_MISSING = 4, HMOE_DIM_CONST = 5 };
-typedef struct hmoe_plan_dim { uint32_t kind, source; uint64_t factor; } hmoe_plan_dim;
+typedef struct hmoe_plan_dim {
+  uint32_t kind, source;
+  uint64_t factor;
+} hmoe_plan_dim;
 
 enum {
-  HMOE_BUFFER_INPUT = 0,     /* index: input of the entry */
-  HMOE_BUFFER_OUTPUT = 1,    /* index: output of the entry */
-  HMOE_BUFFER_WEIGHT = 2,    /* at `offset` of the weight arena: written at open, read-only afterwards, saved to .hmw */
+  HMOE_BUFFER_INPUT = 0, /* index: input of the entry */
+  HMOE_BUFFER_OUTPUT = 1, /* index: output of the entry */
+  HMOE_BUFFER_WEIGHT = 2, /* at `offset` of the weight arena: written at open, read-only afterwards, saved to .hmw */
   HMOE_BUFFER_WORKSPACE = 3, /* index: workspace slot; per run */
-  HMOE_BUFFER_CACHE = 4,     /* at `offset` of the model's selection cache, shared by runs */
-  HMOE_BUFFER_PARAM = 5,     /* index: parameter (count 1, f32-converted copy made by the runtime at open); open only */
+  HMOE_BUFFER_CACHE = 4, /* at `offset` of the model's selection cache, shared by runs */
+  HMOE_BUFFER_PARAM = 5, /* index: parameter (count 1, f32-converted copy made by the runtime at open); open only */
 };
 /* The weight arena is zero before entry 0 runs; workspace and caches are not initialised. index of a CACHE buffer: the cache's number.
  * WEIGHT and CACHE buffers have fixed sizes; offsets and advances are multiples of 4.
@@ -95,7 +100,10 @@ typedef struct hmoe_plan_buffer {
 } hmoe_plan_buffer;
 
 /* buffer: index into the entry's buffers, or HMOE_NONE. In a loop the pointer advances by advance_bytes for each item done. */
-typedef struct hmoe_plan_binding { uint32_t buffer, reserved; uint64_t offset_bytes, advance_bytes; } hmoe_plan_binding;
+typedef struct hmoe_plan_binding {
+  uint32_t buffer, reserved;
+  uint64_t offset_bytes, advance_bytes;
+} hmoe_plan_binding;
 
 /* Steps. bindings and args by kind:
  *
@@ -142,8 +150,16 @@ typedef struct hmoe_plan_binding { uint32_t buffer, reserved; uint64_t offset_by
  *          args: params [0] wi, [1] wo, [2] depthwise 1, [3] pointwise 1, [4] depthwise 2, [5] pointwise 2; [6] dst row stride (floats).
  */
 enum {
-  HMOE_STEP_KERNEL = 0, HMOE_STEP_GROUP = 1, HMOE_STEP_GROUP_SETS = 2, HMOE_STEP_LOOP = 3, HMOE_STEP_PACK = 4,
-  HMOE_STEP_PACK_VECTOR = 5, HMOE_STEP_COPY = 6, HMOE_STEP_SELECTIONS = 7, HMOE_STEP_WEIGHT_EMBEDDING = 8, HMOE_STEP_COUNT = 9,
+  HMOE_STEP_KERNEL = 0,
+  HMOE_STEP_GROUP = 1,
+  HMOE_STEP_GROUP_SETS = 2,
+  HMOE_STEP_LOOP = 3,
+  HMOE_STEP_PACK = 4,
+  HMOE_STEP_PACK_VECTOR = 5,
+  HMOE_STEP_COPY = 6,
+  HMOE_STEP_SELECTIONS = 7,
+  HMOE_STEP_WEIGHT_EMBEDDING = 8,
+  HMOE_STEP_COUNT = 9,
 };
 enum { HMOE_GRID_ROWS = 0, HMOE_GRID_DENSE = 1, HMOE_GRID_BLOCKS = 2 };
 enum { HMOE_LOOP_ROWS = 0, HMOE_LOOP_GROUPS = 1, HMOE_LOOP_CACHED = 2 };
@@ -151,9 +167,9 @@ enum { HMOE_SETS_RANK = 0, HMOE_SETS_DISTINCT = 1, HMOE_SETS_TOKEN = 2 };
 
 typedef struct hmoe_plan_step {
   uint32_t kind, kernel;
-  uint32_t rows_dim, reserved;  /* index of the entry's dims or HMOE_NONE */
-  hmoe_plan_span bindings;      /* hmoe_plan_binding */
-  hmoe_plan_span args;          /* uint64_t */
+  uint32_t rows_dim, reserved; /* index of the entry's dims or HMOE_NONE */
+  hmoe_plan_span bindings; /* hmoe_plan_binding */
+  hmoe_plan_span args; /* uint64_t */
 } hmoe_plan_step;
 
 /* A tensor of an entry's signature, for messages and for tools. shape -1-d means dimension d of the entry. */
@@ -166,11 +182,11 @@ typedef struct hmoe_plan_tensor {
 
 typedef struct hmoe_plan_entry {
   hmoe_plan_span name;
-  hmoe_plan_span dims;    /* hmoe_plan_dim; the INPUT ones come first, in the caller's order */
+  hmoe_plan_span dims; /* hmoe_plan_dim; the INPUT ones come first, in the caller's order */
   hmoe_plan_span inputs, outputs; /* hmoe_plan_tensor */
   hmoe_plan_span buffers; /* hmoe_plan_buffer */
-  hmoe_plan_span steps;   /* hmoe_plan_step */
-  uint32_t slots;         /* workspace slots; a slot is as large as its largest buffer */
+  hmoe_plan_span steps; /* hmoe_plan_step */
+  uint32_t slots; /* workspace slots; a slot is as large as its largest buffer */
   uint32_t reserved;
 } hmoe_plan_entry;
 
@@ -182,14 +198,14 @@ typedef struct hmoe_plan_cache {
 
 typedef struct hmoe_plan {
   uint32_t magic, abi_version;
-  uint64_t bytes;          /* of the whole blob */
-  uint64_t weight_bytes;   /* weight arena */
-  uint64_t scratch_bytes;  /* per worker, the largest over the kernels */
-  hmoe_plan_span name;     /* model */
-  hmoe_plan_span params;   /* hmoe_plan_param */
-  hmoe_plan_span entries;  /* hmoe_plan_entry; [0] runs at open */
-  hmoe_plan_span caches;   /* hmoe_plan_cache; cache arenas are allocated at open */
-  uint64_t layout;         /* stamp of packed weights, over plan and kernels: .hmw files carry the one they were packed for */
+  uint64_t bytes; /* of the whole blob */
+  uint64_t weight_bytes; /* weight arena */
+  uint64_t scratch_bytes; /* per worker, the largest over the kernels */
+  hmoe_plan_span name; /* model */
+  hmoe_plan_span params; /* hmoe_plan_param */
+  hmoe_plan_span entries; /* hmoe_plan_entry; [0] runs at open */
+  hmoe_plan_span caches; /* hmoe_plan_cache; cache arenas are allocated at open */
+  uint64_t layout; /* stamp of packed weights, over plan and kernels: .hmw files carry the one they were packed for */
 } hmoe_plan;
 
 #endif

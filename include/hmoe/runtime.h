@@ -90,8 +90,8 @@ typedef struct hmoe_weights {
   hmoe_weights_kind kind;
   const char *path;   /* PATH; for messages with the other kinds, may be NULL there */
   int fd;             /* FD: borrowed during open only; mapped from offset 0 */
-  const void *data;   /* MEMORY: whole file; safetensors: borrowed during open only; .hmw: 64-byte aligned, borrowed until close */
-  size_t size_bytes;  /* MEMORY */
+  const void *data; /* MEMORY: whole file; safetensors: borrowed during open only; .hmw: 64-byte aligned, borrowed until close */
+  size_t size_bytes; /* MEMORY */
 } hmoe_weights;
 
 typedef struct hmoe_model hmoe_model;

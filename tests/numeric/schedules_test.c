@@ -27,12 +27,20 @@ static hmoec_cpu_schedule random_schedule(int64_t deepest) {
     do {
       schedule.tile_rows[v] = pick(1, 14);
       schedule.tile_vectors[v] = INT64_C(1) << pick(0, 3);
-    } while (schedule.tile_vectors[v] * lanes[v] > 32 || schedule.tile_rows[v] * schedule.tile_vectors[v] < 8 || schedule.tile_rows[v] * schedule.tile_vectors[v] > 28);
+    } while (schedule.tile_vectors[v] * lanes[v] > 32 || schedule.tile_rows[v] * schedule.tile_vectors[v] < 8 ||
+             schedule.tile_rows[v] * schedule.tile_vectors[v] > 28);
   }
   return schedule;
 }
 
-typedef struct layer { hmoec_options options; char texts[12][32]; const char *weights; int64_t tokens; float *x; hmoec_tensor input, expected; } layer;
+typedef struct layer {
+  hmoec_options options;
+  char texts[12][32];
+  const char *weights;
+  int64_t tokens;
+  float *x;
+  hmoec_tensor input, expected;
+} layer;
 
 static void define(layer *l, const char *name, int64_t value) {
   snprintf(l->texts[l->options.define_count], sizeof l->texts[0], "%lld", (long long)value);
@@ -42,7 +50,8 @@ static void define(layer *l, const char *name, int64_t value) {
 
 static void random_layer(layer *l) {
   static const char *const strategies[] = {NULL, "table", "cache", "factored", "per_token"};
-  *l = (layer){.options = {.model = HMOE_SOURCE_DIR "/models/hypermoe-layer.spec", .pass = hmoec_pass_options_default()}, .tokens = pick(1, MOST_TOKENS)};
+  *l = (layer){.options = {.model = HMOE_SOURCE_DIR "/models/hypermoe-layer.spec", .pass = hmoec_pass_options_default()},
+               .tokens = pick(1, MOST_TOKENS)};
   l->options.pass.strategy = strategies[pick(0, 4)];
   int64_t experts = pick(2, 9);
   define(l, "d_model", pick(1, 90));
@@ -104,7 +113,8 @@ static void compare(layer *l, hmoec_diagnostics *diagnostics) {
       const hmoec_cpu_schedule *s = &l->options.pass.schedule;
       print_error("%s: error %g of %g; row_block %lld, tile %lldx%lld\n", versions[v], worst, largest, (long long)s->row_block,
                   (long long)s->tile_rows[2], (long long)s->tile_vectors[2]);
-      for (size_t d = 0; d < l->options.define_count; d++) print_error("  -D %s=%s\n", l->options.defines[d].name, l->options.defines[d].value);
+      for (size_t d = 0; d < l->options.define_count; d++)
+        print_error("  -D %s=%s\n", l->options.defines[d].name, l->options.defines[d].value);
       fail();
     }
     hmoe_model_close(model);

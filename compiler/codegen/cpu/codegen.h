@@ -13,8 +13,8 @@
 
 /* The schedule: what may be tuned. Zero-initialise with hmoec_cpu_schedule_default. */
 typedef struct hmoec_cpu_schedule {
-  int64_t lda;         /* row stride of every A operand the micro-kernels see, in floats: >= the deepest product, an odd multiple of 16 */
-  int64_t row_block;   /* most rows of one block */
+  int64_t lda; /* row stride of every A operand the micro-kernels see, in floats: >= the deepest product, an odd multiple of 16 */
+  int64_t row_block; /* most rows of one block */
   int64_t tile_rows[3], tile_vectors[3]; /* register tile by CPU version (HMOE_CPU_*): rows x vectors of the version's width */
 } hmoec_cpu_schedule;
 
@@ -25,14 +25,14 @@ hmoec_cpu_schedule hmoec_cpu_schedule_default(int64_t deepest);
 uint64_t hmoec_cpu_scratch_bytes(const hmoec_cpu_schedule *schedule);
 
 typedef struct hmoec_cpu_unit {
-  const char *name;             /* model name; symbols are NAME_object (exported) and NAME_* (local) */
-  const hmoec_kernel *kernels;  /* distinct */
+  const char *name; /* model name; symbols are NAME_object (exported) and NAME_* (local) */
+  const hmoec_kernel *kernels; /* distinct */
   size_t kernel_count;
-  const void *plan;             /* finished plan blob */
+  const void *plan; /* finished plan blob */
   size_t plan_bytes;
   hmoec_cpu_schedule schedule;
-  uint32_t versions;            /* bit set of 1u << HMOE_CPU_*; portable is always wanted by the CLI default */
-  const char *mcpu;             /* NULL, or a CPU name for -mcpu tuning of the matching version */
+  uint32_t versions; /* bit set of 1u << HMOE_CPU_*; portable is always wanted by the CLI default */
+  const char *mcpu; /* NULL, or a CPU name for -mcpu tuning of the matching version */
 } hmoec_cpu_unit;
 
 typedef enum hmoec_cpu_output { HMOEC_CPU_OBJECT, HMOEC_CPU_ASSEMBLY, HMOEC_CPU_LLVM, HMOEC_CPU_MLIR } hmoec_cpu_output;

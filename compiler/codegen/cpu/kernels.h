@@ -12,12 +12,19 @@
 #include <stdint.h>
 
 typedef enum hmoec_activation {
-  HMOEC_ACTIVATION_NONE = 0, HMOEC_ACTIVATION_RELU, HMOEC_ACTIVATION_GELU, HMOEC_ACTIVATION_GELU_NEW, HMOEC_ACTIVATION_SILU,
+  HMOEC_ACTIVATION_NONE = 0,
+  HMOEC_ACTIVATION_RELU,
+  HMOEC_ACTIVATION_GELU,
+  HMOEC_ACTIVATION_GELU_NEW,
+  HMOEC_ACTIVATION_SILU,
   HMOEC_ACTIVATION_COUNT
 } hmoec_activation;
 
 typedef enum hmoec_gate {
-  HMOEC_GATE_SOFTMAX_THEN_TOPK = 0, HMOEC_GATE_TOPK_THEN_SOFTMAX, HMOEC_GATE_SOFTMAX_TOPK_RENORM, HMOEC_GATE_COUNT
+  HMOEC_GATE_SOFTMAX_THEN_TOPK = 0,
+  HMOEC_GATE_TOPK_THEN_SOFTMAX,
+  HMOEC_GATE_SOFTMAX_TOPK_RENORM,
+  HMOEC_GATE_COUNT
 } hmoec_gate;
 
 /* Names as in specs; a text that is no name gives the first. */
@@ -45,18 +52,22 @@ hmoec_gate hmoec_gate_find(const char *text, size_t length);
  * Dropped blocks compute panels from dropped_panel_begin and k from dropped_k_begin only; the columns before are not written.
  * Grid: DENSE rows [0, call.rows) in blocks of row_block, or BLOCKS. Columns are split over call.splits by whole panels.
  * Sums run over k in ascending order, one accumulator a value: results depend on neither rows per block nor threads nor splits. */
-typedef struct hmoec_matmul_segment { int64_t panel_end; hmoec_activation activation; bool gated; } hmoec_matmul_segment;
+typedef struct hmoec_matmul_segment {
+  int64_t panel_end;
+  hmoec_activation activation;
+  bool gated;
+} hmoec_matmul_segment;
 
 typedef struct hmoec_matmul_spec {
   int64_t k, n;          /* n: columns written; panels = ceil(n/32) */
   int64_t lda, ldc;
-  bool a_in_place;       /* A rows are consecutive, lda == the schedule's lda, and readable 16 rows past the last: no copy into scratch */
-  bool c_padded;         /* C rows have room for whole panels: columns from n to the panel's end become 0 */
+  bool a_in_place; /* A rows are consecutive, lda == the schedule's lda, and readable 16 rows past the last: no copy into scratch */
+  bool c_padded; /* C rows have room for whole panels: columns from n to the panel's end become 0 */
   bool grouped;
   bool has_gather, has_scatter, has_bias, has_row_gate, has_gated_bias, has_pass;
   bool accumulate;
   int64_t b_group_bytes, bias_group_floats, pass_ld;
-  int64_t segments;      /* 1 or 2; the last one's panel_end is the panel count */
+  int64_t segments; /* 1 or 2; the last one's panel_end is the panel count */
   hmoec_matmul_segment segment[2];
   int64_t dropped_panel_begin, dropped_k_begin;
   int64_t row_block;
@@ -67,44 +78,84 @@ typedef struct hmoec_matmul_spec {
  *   softmax_then_topk   g = softmax over all experts at the selected ones
  *   topk_then_softmax   g = softmax over the selected logits
  *   softmax_topk_renorm g = softmax over all, divided by the sum of the selected */
-typedef struct hmoec_route_spec { int64_t experts, top_k, ldl; hmoec_gate gate; int64_t row_block; } hmoec_route_spec;
+typedef struct hmoec_route_spec {
+  int64_t experts, top_k, ldl;
+  hmoec_gate gate;
+  int64_t row_block;
+} hmoec_route_spec;
 
 /* y[t] (+)= sum_s slots[t*top_k + s]; bindings: 0 slots [tokens*top_k, ld_slots], 1 y [tokens, ld_y]. Grid ROWS; s ascending. */
-typedef struct hmoec_combine_spec { int64_t n, top_k, ld_slots, ld_y; bool accumulate; int64_t row_block; } hmoec_combine_spec;
+typedef struct hmoec_combine_spec {
+  int64_t n, top_k, ld_slots, ld_y;
+  bool accumulate;
+  int64_t row_block;
+} hmoec_combine_spec;
 
 /* s[r] = scale * sum of table rows j in set(r) (selected) or not in it (unselected), j ascending; padding columns are zeroed.
  * bindings: 0 sets i32 [rows, top_k], 1 table [experts, embedding], 2 out [rows, ld_out]. Grid ROWS. */
 typedef struct hmoec_select_spec {
-  int64_t experts, top_k, embedding, ld_out; bool unselected; float scale; int64_t row_block;
+  int64_t experts, top_k, embedding, ld_out;
+  bool unselected;
+  float scale;
+  int64_t row_block;
 } hmoec_select_spec;
 
 /* Between the two products of the factored HyperExpert; H = hidden, b = bottleneck, rho[t] = [r[t], 1] has H + 1 entries.
  *   z[t][k] = relu(beta[t][k] + sum_{m <= H} rho[t][m] * t1[t][((k/32)*(H+1) + m)*32 + k%32])     m ascending, beta added last
  *   v[t][k*(H+1) + m] = rho[t][m] * z[t][k]                                                         k < b; columns past b*(H+1) untouched
  * bindings: 0 t1 [rows, ld1], 1 r [rows, ldr], 2 beta [rows, ldb] or NONE, 3 v [rows, ldv]. Grid ROWS. v is not t1. */
-typedef struct hmoec_contract_spec { int64_t hidden, bottleneck, ld1, ldr, ldb, ldv; bool has_beta; int64_t row_block; } hmoec_contract_spec;
+typedef struct hmoec_contract_spec {
+  int64_t hidden, bottleneck, ld1, ldr, ldb, ldv;
+  bool has_beta;
+  int64_t row_block;
+} hmoec_contract_spec;
 
 /* Copies rows: out[r, 0:n) (+)= f(in[index(r), 0:n)), f the activation; bindings: 0 in [*, ld_in], 1 index i32 or NONE (index(r) = r),
  * 2 out [rows, ld_out]. Columns n..ld_out are zeroed unless accumulating. Grid ROWS. */
-typedef struct hmoec_rows_spec { int64_t n, ld_in, ld_out; bool has_index, accumulate; hmoec_activation activation; int64_t row_block; } hmoec_rows_spec;
+typedef struct hmoec_rows_spec {
+  int64_t n, ld_in, ld_out;
+  bool has_index, accumulate;
+  hmoec_activation activation;
+  int64_t row_block;
+} hmoec_rows_spec;
 
 /* out[i] = f(in[i]), i < call.rows; bindings: 0 in f32, 1 out f32. Grid ROWS over elements. */
 typedef enum hmoec_function {
-  HMOEC_FUNCTION_EXP = 0, HMOEC_FUNCTION_TANH, HMOEC_FUNCTION_ERF, HMOEC_FUNCTION_RELU, HMOEC_FUNCTION_GELU, HMOEC_FUNCTION_GELU_NEW,
-  HMOEC_FUNCTION_SILU, HMOEC_FUNCTION_COUNT
+  HMOEC_FUNCTION_EXP = 0,
+  HMOEC_FUNCTION_TANH,
+  HMOEC_FUNCTION_ERF,
+  HMOEC_FUNCTION_RELU,
+  HMOEC_FUNCTION_GELU,
+  HMOEC_FUNCTION_GELU_NEW,
+  HMOEC_FUNCTION_SILU,
+  HMOEC_FUNCTION_COUNT
 } hmoec_function;
-typedef struct hmoec_map_spec { hmoec_function function; int64_t row_block; } hmoec_map_spec;
+typedef struct hmoec_map_spec {
+  hmoec_function function;
+  int64_t row_block;
+} hmoec_map_spec;
 
 typedef enum hmoec_kernel_family {
-  HMOEC_KERNEL_MATMUL = 0, HMOEC_KERNEL_ROUTE, HMOEC_KERNEL_COMBINE, HMOEC_KERNEL_SELECT, HMOEC_KERNEL_CONTRACT, HMOEC_KERNEL_ROWS,
-  HMOEC_KERNEL_MAP, HMOEC_KERNEL_FAMILY_COUNT
+  HMOEC_KERNEL_MATMUL = 0,
+  HMOEC_KERNEL_ROUTE,
+  HMOEC_KERNEL_COMBINE,
+  HMOEC_KERNEL_SELECT,
+  HMOEC_KERNEL_CONTRACT,
+  HMOEC_KERNEL_ROWS,
+  HMOEC_KERNEL_MAP,
+  HMOEC_KERNEL_FAMILY_COUNT
 } hmoec_kernel_family;
 
 typedef struct hmoec_kernel {
   hmoec_kernel_family family;
   union {
-    hmoec_matmul_spec matmul; hmoec_route_spec route; hmoec_combine_spec combine; hmoec_select_spec select;
-    hmoec_contract_spec contract; hmoec_rows_spec rows; hmoec_map_spec map;
+    hmoec_matmul_spec matmul;
+    hmoec_route_spec route;
+    hmoec_combine_spec combine;
+    hmoec_select_spec select;
+    hmoec_contract_spec contract;
+    hmoec_rows_spec rows;
+    hmoec_map_spec map;
   } spec;
 } hmoec_kernel;
 

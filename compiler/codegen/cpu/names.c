@@ -14,6 +14,8 @@ static int find(const char *const *names, int count, const char *text, size_t le
 
 const char *hmoec_activation_name(hmoec_activation activation) { return activations[activation]; }
 
-hmoec_activation hmoec_activation_find(const char *text, size_t length) { return (hmoec_activation)find(activations, HMOEC_ACTIVATION_COUNT, text, length); }
+hmoec_activation hmoec_activation_find(const char *text, size_t length) {
+  return (hmoec_activation)find(activations, HMOEC_ACTIVATION_COUNT, text, length);
+}
 
 hmoec_gate hmoec_gate_find(const char *text, size_t length) { return (hmoec_gate)find(gates, HMOEC_GATE_COUNT, text, length); }

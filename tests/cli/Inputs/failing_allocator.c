@@ -7,7 +7,9 @@
 
 enum { TOKENS = 50, WIDTH = 37 };
 
-typedef struct counter { long calls, failing, live; } counter;
+typedef struct counter {
+  long calls, failing, live;
+} counter;
 
 static void *allocate(void *context, size_t size_bytes, size_t alignment_bytes) {
   counter *c = context;
