@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <mlir-c/BuiltinAttributes.h>
+
 #define MOST_TOP_K 64 /* HMOE_TOP_K_MAX of the runtime */
 #define MOST_EXPERTS (INT32_MAX / 8)
 
