@@ -105,8 +105,9 @@ static bool read_budget(hmoec_options *o, const char *value, const char *name, h
   long long number = strtoll(value, &end, 10);
   const char *suffixes = "KMG", *suffix = *end ? strchr(suffixes, *end) : NULL;
   int shift = suffix ? 10 * (int)(suffix - suffixes + 1) : 0;
-  if (end == value || errno == ERANGE || number < 1 || number > (INT64_MAX >> 31) || (*end && (!suffix || end[1])))
-    return hmoec_usage_error(diagnostics, "expected %s to be bytes, such as 64M, found '%s'", name, value);
+  if (end == value || errno == ERANGE || number < 1 || number > (INT64_C(1) << (50 - shift)) || (*end && (!suffix || end[1])))
+    return hmoec_usage_error(diagnostics, "expected %s to be bytes, such as 64M, found '%s'%s", name, value,
+                             errno == ERANGE || number > (INT64_C(1) << (50 - shift)) ? ", over 2^50" : "");
   o->pass.table_budget_bytes = (int64_t)number << shift;
   return true;
 }

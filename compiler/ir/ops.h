@@ -25,6 +25,7 @@
 /* Elements of one tensor, a dynamic dimension counted as 1. Far above what a machine holds; padded layouts of several such tensors
  * still have their bytes in 63 bits. */
 #define HMOEC_MOST_ELEMENTS (INT64_C(1) << 44)
+#define HMOEC_MOST_SLOTS (1 << 24) /* selection sets that a cache holds */
 #define HMOEC_MOST_KEY 255 /* characters of a checkpoint key: what the runtime takes */
 
 /* A tensor type in plain form. */

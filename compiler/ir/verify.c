@@ -58,9 +58,9 @@ static bool pass_attributes_check(const hmoec_inference *inference, MlirOperatio
     MlirType type = mlirAttributeIsAInteger(slots) ? mlirAttributeGetType(slots) : (MlirType){NULL};
     bool integer = !mlirTypeIsNull(type) && mlirTypeIsAInteger(type) && mlirIntegerTypeGetWidth(type) == 64;
     int64_t count = integer ? mlirIntegerAttrGetValueInt(slots) : 0;
-    if (count < 1 || count > 1 << 24)
+    if (count < 1 || count > HMOEC_MOST_SLOTS)
       return hmoec_error(inference->diagnostics, inference->location, "%s: expected hmoe.slots to be an i64 between 1 and %d",
-                         inference->info->name, 1 << 24);
+                         inference->info->name, HMOEC_MOST_SLOTS);
   }
   if (mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("hmoe.per_set"))) &&
       mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("hmoe.loop"))))

@@ -51,6 +51,7 @@ hmoec_hyper_cost hmoec_hyper_cost_of(const hmoec_hyper_case *hyper) {
   cost.cache_slots = cost.budget_bytes / cost.set_bytes;
   if (cost.cache_slots < 16) cost.cache_slots = 16;
   if (cost.cache_slots > cost.sets) cost.cache_slots = cost.sets;
+  if (cost.cache_slots > HMOEC_MOST_SLOTS) cost.cache_slots = HMOEC_MOST_SLOTS;
   double outputs = 2.0 * (double)h * (double)b + (hyper->generated_biases ? (double)(h + b) : 0.0);
   cost.generate_flops = 2.0 * (double)H * outputs;
   cost.apply_flops = 4.0 * (double)h * (double)b;

@@ -5,10 +5,6 @@
  * of tokens (one row a token, the dynamic dimension). Requires at_open marks and marks of per-set ops. Cost: linear in ops and uses. */
 #include "passes/plan.h"
 
-#include <limits.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include <mlir-c/BuiltinAttributes.h>
 
 #define MOST_TOP_K 64 /* HMOE_TOP_K_MAX of the runtime */

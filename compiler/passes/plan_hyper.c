@@ -9,6 +9,7 @@
 #define PER_TOKEN_CHUNK 32   /* tokens whose D and U exist at one time */
 #define FACTORED_CHUNK 256   /* tokens whose factored intermediates exist at one time */
 #define CONTRACT_ROWS 8
+#define MOST_FACTORED (1 << 20) /* opening takes two steps for every panel of the bottleneck */
 
 plan_generator plan_generator_of(MlirOperation hypernetwork) {
   plan_generator g = {.bottleneck = hmoec_op_int(hypernetwork, "bottleneck"),
@@ -374,6 +375,8 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   g.d_model = wd.dims[0] / g.bottleneck;
   g.hidden = wd.dims[1];
   int64_t h = g.d_model, b = g.bottleneck, H = g.hidden, lda = p->schedule.lda;
+  if (b > MOST_FACTORED)
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "factored: expected a bottleneck of at most %d, found %lld", MOST_FACTORED, (long long)b);
   int64_t columns = plan_panels(b) * (H + 1) * HMOE_PANEL, depth = b * (H + 1);
   plan_memory *first_pack = plan_weight(p, "f32", 1, columns * h),
               *second_pack = plan_weight(p, "f32", 1, plan_panels(h) * HMOE_PANEL * depth);

@@ -3,6 +3,9 @@
 // RUN: %not %hmoec-opt --fold-parameters --plan-kernels %t/two.mlir 2>&1 | %FileCheck %s --check-prefix=TWO
 // RUN: %not %hmoec-opt --fold-parameters --plan-kernels %t/append.mlir 2>&1 | %FileCheck %s --check-prefix=APPEND
 
+// RUN: %not %hmoec-opt --fold-parameters --plan-kernels %t/keys.mlir 2>&1 | %FileCheck %s --check-prefix=KEYS
+
+// KEYS: keys.mlir:{{[0-9]+}}:{{[0-9]+}}: error: parameter "w" stands in line 2 with another shape
 // ALONE: alone.mlir:{{[0-9]+}}:{{[0-9]+}}: error: combine must be the only use of an experts op
 // TWO: two.mlir:{{[0-9]+}}:{{[0-9]+}}: error: expected one entry function, found a second
 // APPEND: append.mlir:{{[0-9]+}}:{{[0-9]+}}: error: hmoe.append_row cannot be compiled here
@@ -64,4 +67,12 @@ func.func @append(%x: tensor<?x6xf32> {hmoe.name = "x"}) -> (tensor<?x8xf32> {hm
   %layers = "hmoe.parameter"() {key = "layers", count = 0 : i64} : () -> tensor<3x2xf32>
   %a = "hmoe.append_row"(%x, %layers) {row = 0 : i64} : (tensor<?x6xf32>, tensor<3x2xf32>) -> tensor<?x8xf32>
   return %a : tensor<?x8xf32>
+}
+//--- keys.mlir
+func.func @keys(%x: tensor<?x6xf32> {hmoe.name = "x"}) -> (tensor<?x6xf32> {hmoe.name = "y"}) {
+  %w = "hmoe.parameter"() {key = "w", count = 0 : i64} : () -> tensor<8x6xf32>
+  %v = "hmoe.parameter"() {key = "w", count = 0 : i64} : () -> tensor<6x8xf32>
+  %a = "hmoe.linear"(%x, %w) : (tensor<?x6xf32>, tensor<8x6xf32>) -> tensor<?x8xf32>
+  %y = "hmoe.linear"(%a, %v) : (tensor<?x8xf32>, tensor<6x8xf32>) -> tensor<?x6xf32>
+  return %y : tensor<?x6xf32>
 }
