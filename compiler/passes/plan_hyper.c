@@ -376,7 +376,8 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   g.hidden = wd.dims[1];
   int64_t h = g.d_model, b = g.bottleneck, H = g.hidden, lda = p->schedule.lda;
   if (b > MOST_FACTORED)
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "factored: expected a bottleneck of at most %d, found %lld", MOST_FACTORED, (long long)b);
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "factored: expected a bottleneck of at most %d, found %lld",
+                       MOST_FACTORED, (long long)b);
   int64_t columns = plan_panels(b) * (H + 1) * HMOE_PANEL, depth = b * (H + 1);
   plan_memory *first_pack = plan_weight(p, "f32", 1, columns * h),
               *second_pack = plan_weight(p, "f32", 1, plan_panels(h) * HMOE_PANEL * depth);
