@@ -1,6 +1,8 @@
 /* hmoec: the command line. A table of commands; the process's exit status is the contract's. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands/commands.h"
 
@@ -43,7 +45,16 @@ static bool run_command(const hmoec_command *command, int argc, char **argv, hmo
   return command->run(&options, diagnostics);
 }
 
+/* With a standard stream closed, the next file opened would take its number and get what is printed. Writes to these still fail. */
+static void open_standard_streams(void) {
+  int fd;
+  do fd = open("/dev/null", O_RDONLY);
+  while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) close(fd);
+}
+
 int main(int argc, char **argv) {
+  open_standard_streams();
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
   if (!diagnostics) {
     fputs("hmoec: out of memory\n", stderr);
@@ -63,6 +74,7 @@ int main(int argc, char **argv) {
       if (strcmp(argv[1], commands[i]->name) == 0) command = commands[i];
     ok = command ? run_command(command, argc - 2, argv + 2, diagnostics) : unknown_command(argv[1], diagnostics);
   }
+  if (ok && (fflush(stdout) != 0 || ferror(stdout))) ok = hmoec_error(diagnostics, (hmoec_location){0}, "cannot write to standard output");
   int status = ok ? 0 : (int)hmoec_diagnostics_failure(diagnostics);
   hmoec_diagnostics_destroy(diagnostics);
   return status || ok ? status : HMOEC_FAILURE_INPUT;

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -116,6 +117,10 @@ hmoe_status hmoe_model_save(const hmoe_model *model, const char *path) {
   copy_name(model->plan, header.name);
   header.header_hash = hash_of_header(&header);
   memcpy(head, &header, sizeof header);
+
+  struct stat info;
+  if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) /* renaming onto a device would replace it */
+    return hmoe_fail(HMOE_IO_ERROR, "%s: cannot write: not a regular file", path);
 
   uint64_t name_bytes = strlen(path) + 64;
   void *memory = NULL;

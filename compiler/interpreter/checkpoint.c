@@ -22,6 +22,13 @@ bool hmoec_checkpoint_open(const char *path, hmoec_diagnostics *diagnostics, hmo
   checkpoint->allocator = hmoe_allocator_default();
   const hmoe_weights weights = {.kind = HMOE_WEIGHTS_PATH, .path = checkpoint->path};
   bool mapped = hmoe_mapping_init(&checkpoint->mapping, &weights) == HMOE_OK;
+  if (mapped && hmoe_packed_detect(&checkpoint->mapping)) {
+    hmoec_error(diagnostics, (hmoec_location){.file = path}, "these are packed weights; the interpreter needs the .safetensors file they were packed from");
+    hmoe_mapping_deinit(&checkpoint->mapping);
+    free(checkpoint->path);
+    free(checkpoint);
+    return false;
+  }
   if (mapped && hmoe_safetensors_init(&checkpoint->file, &checkpoint->mapping, &checkpoint->allocator) == HMOE_OK) {
     *out_checkpoint = checkpoint;
     return true;

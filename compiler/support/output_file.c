@@ -1,6 +1,7 @@
 #include "support/output_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,6 +20,18 @@ bool hmoec_output_file_open(const char *path, hmoec_diagnostics *diagnostics, hm
   if (!out_file->path || !out_file->temporary) {
     deinit(out_file);
     return hmoec_machine_error(diagnostics, "%s: out of memory", path);
+  }
+  struct stat info;
+  if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* a device or a pipe is written to, not replaced */
+    out_file->temporary[0] = 0;
+    int direct = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC); /* a pipe that nobody reads must not make us wait */
+    if (direct >= 0) fcntl(direct, F_SETFL, O_WRONLY);
+    out_file->stream = direct >= 0 ? fdopen(direct, "wb") : NULL;
+    if (out_file->stream) return true;
+    hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot write: %s", strerror(errno));
+    if (direct >= 0) close(direct);
+    deinit(out_file);
+    return false;
   }
   memcpy(out_file->temporary, path, strlen(path));
   memcpy(out_file->temporary + strlen(path), suffix, sizeof suffix);
@@ -44,11 +57,12 @@ bool hmoec_output_file_commit(hmoec_output_file *file) {
   errno = 0;
   bool ok = !ferror(file->stream);
   ok = fclose(file->stream) == 0 && ok;
-  ok = ok && rename(file->temporary, file->path) == 0;
+  bool direct = !*file->temporary;
+  ok = ok && (direct || rename(file->temporary, file->path) == 0);
   if (!ok) {
     hmoec_error(file->diagnostics, (hmoec_location){.file = file->path}, "cannot write: %s",
                 errno ? strerror(errno) : "a write failed");
-    unlink(file->temporary);
+    if (!direct) unlink(file->temporary);
   }
   deinit(file);
   return ok;
@@ -56,6 +70,6 @@ bool hmoec_output_file_commit(hmoec_output_file *file) {
 
 void hmoec_output_file_abandon(hmoec_output_file *file) {
   fclose(file->stream);
-  unlink(file->temporary);
+  if (*file->temporary) unlink(file->temporary);
   deinit(file);
 }

@@ -1,4 +1,5 @@
-/* A file that appears whole or not at all: written under a temporary name beside its place, renamed when complete. */
+/* A file that appears whole or not at all: written under a temporary name beside its place, renamed when complete. What is there and is
+ * no regular file (a device, a pipe) is written to as it is. */
 #ifndef HMOEC_SUPPORT_OUTPUT_FILE_H
 #define HMOEC_SUPPORT_OUTPUT_FILE_H
 
