@@ -74,7 +74,8 @@ int main(int argc, char **argv) {
       if (strcmp(argv[1], commands[i]->name) == 0) command = commands[i];
     ok = command ? run_command(command, argc - 2, argv + 2, diagnostics) : unknown_command(argv[1], diagnostics);
   }
-  if (ok && (fflush(stdout) != 0 || ferror(stdout))) ok = hmoec_error(diagnostics, (hmoec_location){0}, "cannot write to standard output");
+  if (ok && (fflush(stdout) != 0 || ferror(stdout)))
+    ok = hmoec_error(diagnostics, (hmoec_location){0}, "cannot write to standard output");
   int status = ok ? 0 : (int)hmoec_diagnostics_failure(diagnostics);
   hmoec_diagnostics_destroy(diagnostics);
   return status || ok ? status : HMOEC_FAILURE_INPUT;

@@ -9,7 +9,7 @@
 
 #include "ir/context.h"
 
-enum { MAX_SPEC_BYTES = 1 << 20, MAX_MLIR_BYTES = 64 << 20 };
+enum { MAX_SPEC_BYTES = 1 << 20, MAX_MLIR_BYTES = 64 << 20, MAX_MLIR_DEPTH = 100 };
 
 /* The text of a regular file, or NULL and the reason. */
 static char *file_read(hmoec_arena *arena, const char *path, size_t limit_bytes, size_t *out_size, const char **out_reason) {
@@ -58,11 +58,41 @@ static bool load_spec(MlirContext context, const char *path, const char *text, s
   return hmoec_spec_build(context, diagnostics, &reader, path, text, size, defines, define_count, out_module);
 }
 
+/* MLIR's parser recurses for every bracket: text that nests without end would exhaust the stack. */
+static bool nesting_check(const char *path, const char *text, size_t size, hmoec_diagnostics *diagnostics) {
+  unsigned line = 1, depth = 0;
+  size_t line_begin = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < size; i++) {
+    char c = text[i];
+    if (c == '\n') {
+      line++;
+      line_begin = i + 1;
+      quoted = false; /* strings end with their line */
+    } else if (quoted) {
+      if (c == '\\') i++;
+      else quoted = c != '"';
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '/' && i + 1 < size && text[i + 1] == '/') {
+      while (i + 1 < size && text[i + 1] != '\n') i++;
+    } else if (c == '(' || c == '[' || c == '{' || c == '<') {
+      if (++depth > MAX_MLIR_DEPTH)
+        return hmoec_error(diagnostics, (hmoec_location){.file = path, .line = line, .column = (unsigned)(i - line_begin) + 1},
+                           "brackets nest more than %d deep", MAX_MLIR_DEPTH);
+    } else if (depth > 0 && (c == ')' || c == ']' || c == '}' || (c == '>' && i > 0 && text[i - 1] != '-'))) {
+      depth--;
+    }
+  }
+  return true;
+}
+
 static bool load_mlir(MlirContext context, const char *path, const char *text, size_t size, const hmoec_define *defines,
                       size_t define_count, hmoec_diagnostics *diagnostics, MlirModule *out_module) {
   if (define_count)
     return hmoec_usage_error(diagnostics, "-D %s=%s: only a spec has dims and options; in %s the shapes are written out",
                              defines->name, defines->value, path);
+  if (!nesting_check(path, text, size, diagnostics)) return false;
   unsigned errors = hmoec_diagnostics_errors(diagnostics);
   *out_module = hmoec_module_parse(context, path, text, size);
   if (!mlirModuleIsNull(*out_module)) return true;
