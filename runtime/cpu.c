@@ -9,8 +9,11 @@
 #include <cpuid.h>
 #endif
 
-static const char *const cpu_names[HMOE_CPU_COUNT] = {
-    [HMOE_CPU_PORTABLE] = "portable", [HMOE_CPU_AVX2] = "avx2", [HMOE_CPU_AVX512] = "avx512"};
+static const char *const cpu_names[HMOE_CPU_COUNT] = {[HMOE_CPU_PORTABLE] = "portable",
+                                                      [HMOE_CPU_AVX2] = "avx2",
+                                                      [HMOE_CPU_AVX512] = "avx512",
+                                                      [HMOE_CPU_AVX512_BF16] = "avx512_bf16",
+                                                      [HMOE_CPU_AMX] = "amx"};
 
 const char *hmoe_cpu_name(int cpu) { return cpu_names[cpu]; }
 

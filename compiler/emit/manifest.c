@@ -60,7 +60,7 @@ static void add_params(cJSON *root, const hmoec_unit *unit) {
 }
 
 static void add_schedule(cJSON *root, const hmoec_unit *unit) {
-  static const char *const versions[HMOE_CPU_COUNT] = {"portable", "avx2", "avx512"};
+  static const char *const versions[HMOE_CPU_COUNT] = {"portable", "avx2", "avx512", "avx512_bf16", "amx"};
   cJSON *schedule = cJSON_AddObjectToObject(root, "schedule");
   cJSON_AddNumberToObject(schedule, "lda", (double)unit->schedule.lda);
   cJSON_AddNumberToObject(schedule, "row_block", (double)unit->schedule.row_block);

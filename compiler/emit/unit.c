@@ -304,12 +304,10 @@ static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock b
 }
 
 static hmoec_cpu_schedule read_schedule(MlirOperation root) {
-  hmoec_cpu_schedule schedule = {.lda = hmoec_hmk_array(root, "hmk.schedule", 0),
-                                 .row_block = hmoec_hmk_array(root, "hmk.schedule", 1)};
-  for (intptr_t i = 0; i < 3; i++) {
-    schedule.tile_rows[i] = hmoec_hmk_array(root, "hmk.schedule", 2 + 2 * i);
-    schedule.tile_vectors[i] = hmoec_hmk_array(root, "hmk.schedule", 3 + 2 * i);
-  }
+  hmoec_cpu_schedule schedule;
+  int64_t numbers[sizeof schedule / sizeof(int64_t)];
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) numbers[i] = hmoec_hmk_array(root, "hmk.schedule", (intptr_t)i);
+  memcpy(&schedule, numbers, sizeof schedule);
   return schedule;
 }
 
@@ -333,7 +331,7 @@ bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_un
   }
   out_unit->schedule = read_schedule(root);
   plan.weight_bytes = (uint64_t)hmoec_op_int(root, "hmk.weight_bytes");
-  plan.scratch_bytes = hmoec_cpu_scratch_bytes(&out_unit->schedule);
+  plan.scratch_bytes = hmoec_cpu_scratch_bytes(&out_unit->schedule, out_unit->kernels, out_unit->kernel_count);
   if (out_unit->name) plan.name = hmoec_blob_append(&r.blob, out_unit->name, strlen(out_unit->name), strlen(out_unit->name));
   plan.params = hmoec_blob_append(&r.blob, r.params, r.param_count * sizeof *r.params, r.param_count);
   plan.caches = hmoec_blob_append(&r.blob, r.caches, r.cache_count * sizeof *r.caches, r.cache_count);

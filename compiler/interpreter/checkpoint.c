@@ -23,7 +23,8 @@ bool hmoec_checkpoint_open(const char *path, hmoec_diagnostics *diagnostics, hmo
   const hmoe_weights weights = {.kind = HMOE_WEIGHTS_PATH, .path = checkpoint->path};
   bool mapped = hmoe_mapping_init(&checkpoint->mapping, &weights) == HMOE_OK;
   if (mapped && hmoe_packed_detect(&checkpoint->mapping)) {
-    hmoec_error(diagnostics, (hmoec_location){.file = path}, "these are packed weights; the interpreter needs the .safetensors file they were packed from");
+    hmoec_error(diagnostics, (hmoec_location){.file = path},
+                "these are packed weights; the interpreter needs the .safetensors file they were packed from");
     hmoe_mapping_deinit(&checkpoint->mapping);
     free(checkpoint->path);
     free(checkpoint);

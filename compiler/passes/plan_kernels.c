@@ -509,10 +509,11 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
   MlirOperation root = mlirModuleGetOperation(module);
   mlirOperationSetAttributeByName(root, ref("hmk.weight_bytes"),
                                   mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), p->weight_bytes));
-  int64_t schedule[] = {
-      p->schedule.lda,          p->schedule.row_block,       p->schedule.tile_rows[0], p->schedule.tile_vectors[0],
-      p->schedule.tile_rows[1], p->schedule.tile_vectors[1], p->schedule.tile_rows[2], p->schedule.tile_vectors[2]};
-  mlirOperationSetAttributeByName(root, ref("hmk.schedule"), mlirDenseI64ArrayGet(p->context, 8, schedule));
+  _Static_assert(sizeof p->schedule % sizeof(int64_t) == 0, "a schedule is integers");
+  int64_t schedule[sizeof p->schedule / sizeof(int64_t)];
+  memcpy(schedule, &p->schedule, sizeof schedule);
+  mlirOperationSetAttributeByName(root, ref("hmk.schedule"),
+                                  mlirDenseI64ArrayGet(p->context, sizeof schedule / sizeof *schedule, schedule));
   mlirOperationDestroy(function);
   ok = true;
 done:

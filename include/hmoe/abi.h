@@ -1,4 +1,4 @@
-/* The contract between generated objects and the runtime. Version 1.
+/* The contract between generated objects and the runtime. Version 2.
  *
  * An object exports one hmoe_model_object: kernels (one function table per CPU version) and a plan. The plan is one relocatable
  * blob of the plain structures below; hmoe_plan_span holds byte offsets from its start. It says which tensors to read, which
@@ -7,6 +7,8 @@
  *
  * Layout names used below:
  *   panels(K, N)  the right operand of a product, [ceil(N/32)][K][32] f32: element (k, n) at ((n/32)*K + k)*32 + n%32, zero-padded.
+ *   pairs(K, N)   the same for bf16 products, [ceil(N/32)][D/2][32][2] bf16 with D = K rounded up to 32: element (k, n) at
+ *                 (((n/32)*(D/2) + k/2)*32 + n%32)*2 + k%2, zero-padded. Two neighbours in k share a 32-bit word.
  *   A row of weights is one group's operand; group g starts at g * group_stride_bytes.
  */
 #ifndef HMOE_ABI_H
@@ -15,9 +17,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HMOE_ABI_VERSION 1u
+#define HMOE_ABI_VERSION 2u
 #define HMOE_PLAN_MAGIC 0x4e4c5048u /* "HPLN" */
-#define HMOE_PANEL 32               /* columns of a panel */
+#define HMOE_PANEL 32               /* columns of a panel, and what depths of pairs are rounded up to */
 #define HMOE_NONE 0xffffffffu
 
 typedef struct hmoe_plan_span {
@@ -37,7 +39,15 @@ typedef struct hmoe_kernel_call {
 /* scratch: this worker's private memory, 64-byte aligned, plan.scratch_bytes long. */
 typedef void (*hmoe_kernel_fn)(const hmoe_kernel_call *call, int64_t task, void *scratch);
 
-enum { HMOE_CPU_PORTABLE = 0, HMOE_CPU_AVX2 = 1, HMOE_CPU_AVX512 = 2, HMOE_CPU_COUNT = 3 };
+/* The last two are in objects with bf16 products only. */
+enum {
+  HMOE_CPU_PORTABLE = 0,
+  HMOE_CPU_AVX2 = 1,
+  HMOE_CPU_AVX512 = 2,
+  HMOE_CPU_AVX512_BF16 = 3,
+  HMOE_CPU_AMX = 4, /* AVX512_BF16 and tiles; the system must have granted them to the process */
+  HMOE_CPU_COUNT = 5,
+};
 
 typedef struct hmoe_model_object {
   uint32_t abi_version;
@@ -138,16 +148,23 @@ typedef struct hmoe_plan_binding {
  *          dst: [13] group stride in bytes, [14] first panel, [15] first depth row, [16] outer pitch in depth rows, [17] depth rows of a panel.
  *          o in [0, N): o = (p*Q + q)*32 + c, col = p*32 + c; value 0 where col >= ncols.
  *          dst[g][args[14] + o/32][args[15] + ko*args[16] + ki][o%32] = src[g][args[10] + q*args[5] + col*args[4] + ko*args[8] + ki*args[9]].
- *          Q > 1 permutes a generator's rows so that what it generates is itself in panels. Of a stacked parameter (count > 1)
+ *          Q > 1 permutes a generator's rows so that what it generates is itself in panels.
+ *          [18] format: 0 panels; 1 pairs: dst is bf16, args[15]..[17] are even, and row d of panel P is the half d%2 of words
+ *          dst[g][P][d/2][o%32]; sources are rounded to nearest, ties to even. [19] real Q, at most Q: value 0 where q >= real Q.
+ *          [20] paired: 1: what the columns generate is itself in pairs: Q is a multiple of 32, and o in [0, N) means
+ *          o = ((p*(Q/2) + q/2)*32 + c)*2 + q%2 instead. Of a stacked parameter (count > 1)
  *          src[g] is tensor g; otherwise src[g] = source + g*args[12]. Weights of any supported dtype are converted to f32.
  * PACK_VECTOR  the same for vectors: dst[g*args[13]/4 + args[14] + o] = src[g][args[10] + q*args[5] + col*args[4]]; args numbered as
- *          for PACK ([6]-[9], [15]-[17] unused); N need not be a multiple of 32 when Q = 1 (then col = o).
+ *          for PACK ([6]-[9], [15]-[18] unused; always f32); N need not be a multiple of 32 when Q = 1 (then col = o).
  * COPY     bindings: [0] dst, [1] src. args: [0] outer, [1] outer dst stride, [2] outer src stride, [3] middle, [4] middle dst stride,
  *          [5] middle src stride, [6] bytes. All in bytes but the counts.
  * SELECTIONS  bindings: [0] dst i32 [C(experts, top_k)][top_k], ascending tuples in colexicographic order. args: [0] experts,
  *          [1] top_k, [2] sets.
  * WEIGHT_EMBEDDING  the convolutional embedding of expert weights (Table 5 of the paper). bindings: [0] dst f32 [experts, embedding].
  *          args: params [0] wi, [1] wo, [2] depthwise 1, [3] pointwise 1, [4] depthwise 2, [5] pointwise 2; [6] dst row stride (floats).
+ * CHOOSE   runs the next args[0] steps, or the args[1] steps after those, then continues after both. Both ways compute the same bits.
+ *          bindings: [0] blocks, or HMOE_NONE. The first way is for enough rows: blocks >= args[2] * threads (without a blocks buffer:
+ *          ceil(rows/args[4])) and rows >= args[3] * blocks. rows_dim: rows. May stand inside loops; no loop, no other CHOOSE in it.
  */
 enum {
   HMOE_STEP_KERNEL = 0,
@@ -159,7 +176,8 @@ enum {
   HMOE_STEP_COPY = 6,
   HMOE_STEP_SELECTIONS = 7,
   HMOE_STEP_WEIGHT_EMBEDDING = 8,
-  HMOE_STEP_COUNT = 9,
+  HMOE_STEP_CHOOSE = 9,
+  HMOE_STEP_COUNT = 10,
 };
 enum { HMOE_GRID_ROWS = 0, HMOE_GRID_DENSE = 1, HMOE_GRID_BLOCKS = 2 };
 enum { HMOE_LOOP_ROWS = 0, HMOE_LOOP_GROUPS = 1, HMOE_LOOP_CACHED = 2 };

@@ -96,7 +96,7 @@ static inline bool harness_has_version(int version) {
 }
 
 static inline harness_unit harness_compile(const hmoec_kernel *kernels, size_t count, hmoec_cpu_schedule schedule) {
-  harness_unit u = {.schedule = schedule, .scratch_bytes = hmoec_cpu_scratch_bytes(&schedule)};
+  harness_unit u = {.schedule = schedule, .scratch_bytes = hmoec_cpu_scratch_bytes(&schedule, kernels, count)};
   MlirDialectRegistry registry = mlirDialectRegistryCreate();
   mlirRegisterAllDialects(registry);
   u.context = mlirContextCreateWithRegistry(registry, false);
@@ -144,7 +144,7 @@ static inline void harness_run(const harness_unit *u, int version, size_t kernel
 static inline int64_t harness_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
 #define HARNESS_EACH_VERSION(v)                                                                                                    \
-  for (int v = 0; v < HMOE_CPU_COUNT; v++)                                                                                         \
+  for (int v = 0; v <= HMOE_CPU_AVX512; v++)                                                                                       \
     if (harness_has_version(v))
 
 #endif

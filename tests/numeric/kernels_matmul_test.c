@@ -175,7 +175,7 @@ static void test_random_specs(void **state) {
     assert_int_equal(schedule.lda, LDA);
     schedule.row_block = 40;
     if (unit == UNITS - 1) /* another register tile */
-      for (int v = 0; v < HMOE_CPU_COUNT; v++) schedule.tile_rows[v] = 9 - 2 * v, schedule.tile_vectors[v] = 1 + (v > 0);
+      for (int v = 0; v <= HMOE_CPU_AVX512; v++) schedule.tile_rows[v] = 9 - 2 * v, schedule.tile_vectors[v] = 1 + (v > 0);
     hmoec_kernel kernels[KERNELS];
     for (int i = 0; i < KERNELS; i++)
       kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL, .spec.matmul = random_spec(&schedule, i)};

@@ -14,19 +14,35 @@ const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT] = {
     [HMOE_CPU_PORTABLE] = {"portable", 4, false, ""},
     [HMOE_CPU_AVX2] = {"avx2", 8, true, "+avx2,+fma"},
     [HMOE_CPU_AVX512] = {"avx512", 16, true, "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd"},
+    [HMOE_CPU_AVX512_BF16] = {"avx512_bf16", 16, true, "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,+avx512bf16"},
+    [HMOE_CPU_AMX] = {"amx", 16, true,
+                      "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,+avx512bf16,+amx-tile,+amx-bf16"},
 };
 
 static const char *const family_names[HMOEC_KERNEL_FAMILY_COUNT] = {"matmul",   "route", "combine", "select",
-                                                                    "contract", "rows",  "map"};
+                                                                    "contract", "rows",  "map",     "ffn"};
 
 enum { SCRATCH_LEAST_BYTES = 64 * 1024, NAME_SIZE = 256 };
 
 hmoec_cpu_schedule hmoec_cpu_schedule_default(int64_t deepest) {
-  int64_t units = (deepest + 15) / 16;
-  return (hmoec_cpu_schedule){.lda = (units | 1) * 16, .row_block = 112, .tile_rows = {4, 6, 14}, .tile_vectors = {2, 2, 2}};
+  int64_t lines = (deepest + 15) / 16, lines_bf16 = (deepest + 31) / 32;
+  return (hmoec_cpu_schedule){.lda = (lines | 1) * 16,
+                              .lda_bf16 = (lines_bf16 | 1) * 32,
+                              .row_block = 112,
+                              .chunk_panels = 8,
+                              .tile_rows = {4, 6, 14, 14, 14},
+                              .tile_vectors = {2, 2, 2, 2, 2},
+                              .tile_rows_bf16 = {4, 4, 12, 14, 14},
+                              .tile_vectors_bf16 = {2, 2, 2, 2, 2}};
 }
 
-uint64_t hmoec_cpu_scratch_bytes(const hmoec_cpu_schedule *schedule) {
+bool hmoec_kernel_is_bf16(const hmoec_kernel *kernel) {
+  return (kernel->family == HMOEC_KERNEL_MATMUL && kernel->spec.matmul.bf16) ||
+         (kernel->family == HMOEC_KERNEL_FFN && kernel->spec.ffn.first.bf16);
+}
+
+uint64_t hmoec_cpu_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_kernel *kernels, size_t kernel_count) {
+  (void)kernels, (void)kernel_count;
   uint64_t bytes = HMOEC_TILE_BYTES + (uint64_t)(schedule->row_block + HMOEC_SLACK_ROWS) * (uint64_t)schedule->lda * 4;
   return bytes > SCRATCH_LEAST_BYTES ? bytes : SCRATCH_LEAST_BYTES;
 }
@@ -68,7 +84,7 @@ static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_sch
 
 /* What is wrong with a kernel's description, or NULL. `scratch` in floats. */
 static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_schedule *schedule) {
-  int64_t scratch = (int64_t)hmoec_cpu_scratch_bytes(schedule) / 4;
+  int64_t scratch = (int64_t)hmoec_cpu_scratch_bytes(schedule, kernel, 1) / 4;
   switch (kernel->family) {
   case HMOEC_KERNEL_MATMUL: return matmul_defect(&kernel->spec.matmul, schedule);
   case HMOEC_KERNEL_ROUTE: {
@@ -101,6 +117,7 @@ static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_sch
     const hmoec_map_spec *s = &kernel->spec.map;
     return (unsigned)s->function >= HMOEC_FUNCTION_COUNT || s->row_block < 1 ? "map: unknown function" : NULL;
   }
+  case HMOEC_KERNEL_FFN: return "ffn: not written yet";
   case HMOEC_KERNEL_FAMILY_COUNT: break;
   }
   return "unknown kernel family";
@@ -175,6 +192,7 @@ static void emit_kernel(hmoec_cpu_emitter *e, const hmoec_kernel *kernel, const 
   case HMOEC_KERNEL_CONTRACT: hmoec_cpu_emit_contract(e, &kernel->spec.contract, &task); break;
   case HMOEC_KERNEL_ROWS: hmoec_cpu_emit_rows(e, &kernel->spec.rows, &task); break;
   case HMOEC_KERNEL_MAP: hmoec_cpu_emit_map(e, &kernel->spec.map, &task); break;
+  case HMOEC_KERNEL_FFN:
   case HMOEC_KERNEL_FAMILY_COUNT: ir->failed = true; break;
   }
   ir_function_end(ir);

@@ -9,20 +9,28 @@
 #include <mlir-c/IR.h>
 
 #include "codegen/cpu/kernels.h"
+#include "hmoe/abi.h"
 #include "support/diagnostics.h"
 
-/* The schedule: what may be tuned. Zero-initialise with hmoec_cpu_schedule_default. */
+/* The schedule: what may be tuned. Start from hmoec_cpu_schedule_default. Tiles are register tiles by CPU version (HMOE_CPU_*): rows x
+ * vectors of the version's width. */
 typedef struct hmoec_cpu_schedule {
-  int64_t lda; /* row stride of every A operand the micro-kernels see, in floats: >= the deepest product, an odd multiple of 16 */
+  int64_t lda; /* row stride of every f32 A operand the micro-kernels see: >= the deepest product, an odd multiple of 16 */
+  int64_t lda_bf16; /* of every bf16 A operand: >= the deepest product rounded up to 32, an odd multiple of 32 */
   int64_t row_block; /* most rows of one block */
-  int64_t tile_rows[3], tile_vectors[3]; /* register tile by CPU version (HMOE_CPU_*): rows x vectors of the version's width */
+  int64_t chunk_panels; /* panels of the hidden block that one task of a fused pair holds at one time */
+  int64_t tile_rows[HMOE_CPU_COUNT], tile_vectors[HMOE_CPU_COUNT]; /* f32 products */
+  int64_t tile_rows_bf16[HMOE_CPU_COUNT], tile_vectors_bf16[HMOE_CPU_COUNT]; /* bf16 products; of AMX: below its 32 x 32 tile */
 } hmoec_cpu_schedule;
 
 /* The default schedule for products at most `deepest` deep. */
 hmoec_cpu_schedule hmoec_cpu_schedule_default(int64_t deepest);
 
-/* Per-worker scratch the kernels need with this schedule, in bytes. */
-uint64_t hmoec_cpu_scratch_bytes(const hmoec_cpu_schedule *schedule);
+/* Per-worker scratch that these kernels need with this schedule, in bytes. */
+uint64_t hmoec_cpu_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_kernel *kernels, size_t kernel_count);
+
+/* Whether a kernel has bf16 products: the versions that differ in nothing else are worth their bytes then. */
+bool hmoec_kernel_is_bf16(const hmoec_kernel *kernel);
 
 typedef struct hmoec_cpu_unit {
   const char *name; /* model name; symbols are NAME_object (exported) and NAME_* (local) */

@@ -36,7 +36,7 @@ hmoec_gate hmoec_gate_find(const char *text, size_t length);
  *
  * bindings, always all of them, HMOE_NONE where the spec has no use for one:
  *   0 a          [*, lda]
- *   1 b          panels(b_rows, N) per group, b_group_bytes apart
+ *   1 b          panels(k, N), or pairs(k, N) of a bf16 product, per group, b_group_bytes apart
  *   2 c          [*, ldc]
  *   3 blocks     hmoe_blocks (grouped)
  *   4 gather     i32: src(r) = gather[r]; absent: src(r) = r
@@ -49,7 +49,8 @@ hmoec_gate hmoec_gate_find(const char *text, size_t length);
  * Column n of panel p belongs to the segment that holds p; its value is
  *   v = act(acc + bias) ; v *= row_gate[r] if the segment is gated ; v += row_gate[r]*(dropped and has_pass ? pass : gated_bias)
  *   C = accumulate ? C + v : v
- * Dropped blocks compute panels from dropped_panel_begin and k from dropped_k_begin only; the columns before are not written.
+ * Dropped blocks compute panels from dropped_panel_begin and k from dropped_k_begin only (a multiple of 32 in bf16); the columns
+ * before are not written.
  * Grid: DENSE rows [0, call.rows) in blocks of row_block, or BLOCKS. Columns are split over call.splits by whole panels.
  * Sums run over k in ascending order, one accumulator a value: results depend on neither rows per block nor threads nor splits. */
 typedef struct hmoec_matmul_segment {
@@ -61,7 +62,12 @@ typedef struct hmoec_matmul_segment {
 typedef struct hmoec_matmul_spec {
   int64_t k, n;          /* n: columns written; panels = ceil(n/32) */
   int64_t lda, ldc;
-  bool a_in_place; /* A rows are consecutive, lda == the schedule's lda, and readable 16 rows past the last: no copy into scratch */
+  bool bf16;   /* the product is bf16 */
+  bool a_bf16; /* A is bf16 in memory; bf16 products only, others have f32 rows and are rounded while they are copied */
+  bool c_bf16; /* C is bf16, rounded after the epilogue; not with accumulate. pass stays f32 */
+  /* A rows are consecutive, and readable 16 rows past the last: no copy into scratch. lda == the schedule's lda; of a bf16 product a_bf16
+   * is set, lda == the schedule's lda_bf16, and columns from k to a multiple of 32 are 0. */
+  bool a_in_place;
   bool c_padded; /* C rows have room for whole panels: columns from n to the panel's end become 0 */
   bool grouped;
   bool has_gather, has_scatter, has_bias, has_row_gate, has_gated_bias, has_pass;
@@ -72,6 +78,21 @@ typedef struct hmoec_matmul_spec {
   int64_t dropped_panel_begin, dropped_k_begin;
   int64_t row_block;
 } hmoec_matmul_spec;
+
+/* Both products of a feed-forward network in one task, the hidden block never leaving the worker's scratch:
+ *
+ *   C[dst(r)] (+)= epilogue2(hidden * B2[group(r)]),  hidden[r] = epilogue1(A[src(r)] * B1[group(r)])
+ *
+ * first and second are the two products as if they were steps of their own, and the bits are the same. first: gather, bias, row_gate of
+ * a gated segment; no scatter, pass, gated_bias or accumulate; c_padded, ldc >= whole panels. second: k = first.n rounded to what its
+ * A needs; a_in_place; no gather. Both have the same row_block and are both grouped or not, both bf16 or not.
+ * bindings: those of second, but a and gather are first's; bias is second's; 11 b of first, 12 bias of first.
+ * chunk_panels: columns of the hidden block that exist at one time, in panels; the sums of C wait in scratch.
+ * Grid: as of matmul, but never split. */
+typedef struct hmoec_ffn_spec {
+  hmoec_matmul_spec first, second;
+  int64_t chunk_panels;
+} hmoec_ffn_spec;
 
 /* Router epilogue: logits [tokens, ldl] (first `experts` columns real) -> indices i32 [tokens, top_k], gates f32 [tokens, top_k].
  * bindings: 0 logits, 1 indices, 2 gates. Grid ROWS. Larger value first, then the lower index; NaN counts as the lowest value.
@@ -143,6 +164,7 @@ typedef enum hmoec_kernel_family {
   HMOEC_KERNEL_CONTRACT,
   HMOEC_KERNEL_ROWS,
   HMOEC_KERNEL_MAP,
+  HMOEC_KERNEL_FFN,
   HMOEC_KERNEL_FAMILY_COUNT
 } hmoec_kernel_family;
 
@@ -156,6 +178,7 @@ typedef struct hmoec_kernel {
     hmoec_contract_spec contract;
     hmoec_rows_spec rows;
     hmoec_map_spec map;
+    hmoec_ffn_spec ffn;
   } spec;
 } hmoec_kernel;
 
