@@ -11,11 +11,12 @@
 
 /* Only what the runtime tests for: a CPU may have AVX2 and FMA and lack, say, BMI. */
 const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT] = {
-    [HMOE_CPU_PORTABLE] = {"portable", 4, false, ""},
-    [HMOE_CPU_AVX2] = {"avx2", 8, true, "+avx2,+fma"},
-    [HMOE_CPU_AVX512] = {"avx512", 16, true, "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd"},
-    [HMOE_CPU_AVX512_BF16] = {"avx512_bf16", 16, true, "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,+avx512bf16"},
-    [HMOE_CPU_AMX] = {"amx", 16, true,
+    [HMOE_CPU_PORTABLE] = {"portable", 4, false, false, ""},
+    [HMOE_CPU_AVX2] = {"avx2", 8, true, false, "+avx2,+fma"},
+    [HMOE_CPU_AVX512] = {"avx512", 16, true, false, "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd"},
+    [HMOE_CPU_AVX512_BF16] = {"avx512_bf16", 16, true, true,
+                              "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,+avx512bf16"},
+    [HMOE_CPU_AMX] = {"amx", 16, true, true,
                       "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,+avx512bf16,+amx-tile,+amx-bf16"},
 };
 
@@ -41,10 +42,23 @@ bool hmoec_kernel_is_bf16(const hmoec_kernel *kernel) {
          (kernel->family == HMOEC_KERNEL_FFN && kernel->spec.ffn.first.bf16);
 }
 
+static uint64_t kernel_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_kernel *kernel) {
+  uint64_t rows = (uint64_t)(schedule->row_block + HMOEC_SLACK_ROWS);
+  switch (kernel->family) {
+  case HMOEC_KERNEL_MATMUL:
+    return HMOEC_TILE_BYTES + rows * (kernel->spec.matmul.bf16 ? 2 * (uint64_t)schedule->lda_bf16 : 4 * (uint64_t)schedule->lda);
+  case HMOEC_KERNEL_FFN: return hmoec_cpu_ffn_scratch_bytes(schedule, &kernel->spec.ffn);
+  default: return rows * (uint64_t)schedule->lda * 4;
+  }
+}
+
 uint64_t hmoec_cpu_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_kernel *kernels, size_t kernel_count) {
-  (void)kernels, (void)kernel_count;
-  uint64_t bytes = HMOEC_TILE_BYTES + (uint64_t)(schedule->row_block + HMOEC_SLACK_ROWS) * (uint64_t)schedule->lda * 4;
-  return bytes > SCRATCH_LEAST_BYTES ? bytes : SCRATCH_LEAST_BYTES;
+  uint64_t most = SCRATCH_LEAST_BYTES;
+  for (size_t i = 0; i < kernel_count; i++) {
+    uint64_t bytes = kernel_scratch_bytes(schedule, &kernels[i]);
+    if (bytes > most) most = bytes;
+  }
+  return most;
 }
 
 bool hmoec_cpu_kernel_name(const hmoec_cpu_unit *unit, size_t kernel, unsigned version, char *out_name, size_t size) {
@@ -60,12 +74,13 @@ static bool internal(hmoec_diagnostics *diagnostics, const char *what) {
 }
 
 static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_schedule *schedule) {
-  int64_t panels = (s->n + HMOE_PANEL - 1) / HMOE_PANEL;
+  int64_t panels = (s->n + HMOE_PANEL - 1) / HMOE_PANEL, lda = s->bf16 ? schedule->lda_bf16 : schedule->lda;
   if (s->k < 1 || s->n < 1 || s->lda < s->k || s->ldc < s->n) return "matmul: shape and strides disagree";
   if (s->c_padded && s->ldc < panels * HMOE_PANEL) return "matmul: no room for whole panels in C";
-  if (s->k > schedule->lda) return "matmul: product deeper than the schedule's row stride";
-  if (s->a_in_place && (s->lda != schedule->lda || s->has_gather))
-    return "matmul: operand in place with another row stride or gathered";
+  if (s->k > lda) return "matmul: product deeper than the schedule's row stride";
+  if (s->a_in_place && (s->lda != lda || s->has_gather || s->a_bf16 != s->bf16))
+    return "matmul: operand in place with another row stride or type, or gathered";
+  if ((s->a_bf16 && !s->bf16) || (s->c_bf16 && s->accumulate)) return "matmul: bf16 rows where they cannot be";
   if (s->row_block < 1 || s->row_block > schedule->row_block) return "matmul: row block out of range";
   if (s->segments < 1 || s->segments > 2 || s->segment[s->segments - 1].panel_end != panels)
     return "matmul: segments do not end at the last panel";
@@ -78,7 +93,28 @@ static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_sch
   if (s->has_pass && !s->grouped) return "matmul: pass without groups";
   if (s->grouped && (s->dropped_panel_begin < 0 || s->dropped_k_begin < 0 || s->dropped_k_begin > s->k))
     return "matmul: dropped part out of range";
+  if (s->grouped && s->bf16 && s->dropped_k_begin % HMOE_PANEL != 0 && s->dropped_k_begin != s->k)
+    return "matmul: dropped part inside a word";
   if (s->grouped && s->b_group_bytes % 4 != 0) return "matmul: group stride is not a multiple of 4";
+  return NULL;
+}
+
+static const char *ffn_defect(const hmoec_ffn_spec *s, const hmoec_cpu_schedule *schedule) {
+  const hmoec_matmul_spec *first = &s->first, *second = &s->second;
+  const char *defect = matmul_defect(first, schedule);
+  if (!defect) defect = matmul_defect(second, schedule);
+  if (defect) return defect;
+  int64_t hidden = first->segment[first->segments - 1].panel_end * HMOE_PANEL;
+  if (s->chunk_panels < 1) return "ffn: empty chunks";
+  if (first->grouped != second->grouped || first->bf16 != second->bf16 || first->row_block != second->row_block)
+    return "ffn: two products of different blocks";
+  if (second->k > hidden || second->k <= hidden - HMOE_PANEL) return "ffn: the second product is not as deep as the first is wide";
+  if (first->c_bf16 != first->bf16 || !first->c_padded || !second->a_in_place || second->has_gather)
+    return "ffn: the hidden block is not in place";
+  if (first->has_scatter || first->has_pass || first->has_gated_bias || first->accumulate)
+    return "ffn: the first product writes more than the hidden block";
+  if (first->grouped && first->dropped_panel_begin * HMOE_PANEL < second->dropped_k_begin)
+    return "ffn: dropped parts of the two products disagree";
   return NULL;
 }
 
@@ -117,21 +153,26 @@ static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_sch
     const hmoec_map_spec *s = &kernel->spec.map;
     return (unsigned)s->function >= HMOEC_FUNCTION_COUNT || s->row_block < 1 ? "map: unknown function" : NULL;
   }
-  case HMOEC_KERNEL_FFN: return "ffn: not written yet";
+  case HMOEC_KERNEL_FFN: return ffn_defect(&kernel->spec.ffn, schedule);
   case HMOEC_KERNEL_FAMILY_COUNT: break;
   }
   return "unknown kernel family";
 }
 
+static bool tile_fits(unsigned version, int64_t rows, int64_t vectors) {
+  int64_t columns = vectors * hmoec_cpu_versions[version].lanes;
+  return rows >= 1 && rows <= HMOEC_TILE_ROWS && vectors >= 1 && columns <= HMOE_PANEL && HMOE_PANEL % columns == 0 &&
+         rows * vectors >= 8 && rows * vectors <= IR_LOOP_ARGS;
+}
+
 static const char *schedule_defect(const hmoec_cpu_schedule *schedule, uint32_t versions) {
-  if (schedule->lda < 16 || schedule->lda % 16 != 0 || schedule->row_block < 1) return "schedule: row stride or row block";
-  for (unsigned v = 0; v < HMOE_CPU_COUNT; v++) {
-    if (!(versions & (1u << v))) continue;
-    int64_t rows = schedule->tile_rows[v], vectors = schedule->tile_vectors[v], columns = vectors * hmoec_cpu_versions[v].lanes;
-    if (rows < 1 || rows > HMOEC_TILE_ROWS || vectors < 1 || columns > HMOE_PANEL || HMOE_PANEL % columns != 0)
+  if (schedule->lda < 16 || schedule->lda % 16 != 0 || schedule->lda_bf16 < 32 || schedule->lda_bf16 % 32 != 0)
+    return "schedule: row stride";
+  if (schedule->row_block < 1 || schedule->chunk_panels < 1) return "schedule: row block or chunk";
+  for (unsigned v = 0; v < HMOE_CPU_COUNT; v++)
+    if (versions & (1u << v) && (!tile_fits(v, schedule->tile_rows[v], schedule->tile_vectors[v]) ||
+                                 !tile_fits(v, schedule->tile_rows_bf16[v], schedule->tile_vectors_bf16[v])))
       return "schedule: register tile";
-    if (rows * vectors < 8 || rows * vectors > IR_LOOP_ARGS) return "schedule: register tile";
-  }
   return NULL;
 }
 
@@ -160,8 +201,12 @@ void hmoec_cpu_row_range(hmoec_cpu_emitter *e, const hmoec_cpu_task *task, MlirV
   *out_end = ir_min_i(&e->ir, ir_add_i(&e->ir, *out_begin, step), task->rows);
 }
 
+MlirValue hmoec_cpu_row_of(hmoec_cpu_emitter *e, MlirValue base, MlirType element, MlirValue row, int64_t ld) {
+  return ir_at(&e->ir, base, element, ir_mul_i(&e->ir, row, ir_i64(&e->ir, ld)));
+}
+
 MlirValue hmoec_cpu_row(hmoec_cpu_emitter *e, MlirValue base, MlirValue row, int64_t ld) {
-  return ir_at(&e->ir, base, e->ir.f32, ir_mul_i(&e->ir, row, ir_i64(&e->ir, ld)));
+  return hmoec_cpu_row_of(e, base, e->ir.f32, row, ld);
 }
 
 MlirValue hmoec_cpu_index(hmoec_cpu_emitter *e, MlirValue index, MlirValue i) {
@@ -192,7 +237,7 @@ static void emit_kernel(hmoec_cpu_emitter *e, const hmoec_kernel *kernel, const 
   case HMOEC_KERNEL_CONTRACT: hmoec_cpu_emit_contract(e, &kernel->spec.contract, &task); break;
   case HMOEC_KERNEL_ROWS: hmoec_cpu_emit_rows(e, &kernel->spec.rows, &task); break;
   case HMOEC_KERNEL_MAP: hmoec_cpu_emit_map(e, &kernel->spec.map, &task); break;
-  case HMOEC_KERNEL_FFN:
+  case HMOEC_KERNEL_FFN: hmoec_cpu_emit_ffn(e, &kernel->spec.ffn, &task); break;
   case HMOEC_KERNEL_FAMILY_COUNT: ir->failed = true; break;
   }
   ir_function_end(ir);
@@ -215,10 +260,16 @@ static bool emit_version(MlirModule module, const hmoec_cpu_unit *unit, unsigned
   hmoec_cpu_emitter e = {.unit = unit, .version = version, .module_body = mlirModuleGetBody(module)};
   e.attributes = version_attributes(context, version, unit->mcpu);
   if (mlirAttributeIsNull(e.attributes)) return internal(diagnostics, "function attributes");
-  ir_init(&e.ir, context, hmoec_cpu_versions[version].lanes, hmoec_cpu_versions[version].has_fma);
-  bool has_matmul = false;
-  for (size_t i = 0; i < unit->kernel_count; i++) has_matmul |= unit->kernels[i].family == HMOEC_KERNEL_MATMUL;
-  if (has_matmul) hmoec_cpu_emit_microkernels(&e);
+  ir_init(&e.ir, context, hmoec_cpu_versions[version].lanes, hmoec_cpu_versions[version].has_fma,
+          hmoec_cpu_versions[version].has_bf16);
+  bool has_f32 = false, has_bf16 = false;
+  for (size_t i = 0; i < unit->kernel_count; i++) {
+    bool is_bf16 = hmoec_kernel_is_bf16(&unit->kernels[i]);
+    has_bf16 |= is_bf16;
+    has_f32 |= !is_bf16 && (unit->kernels[i].family == HMOEC_KERNEL_MATMUL || unit->kernels[i].family == HMOEC_KERNEL_FFN);
+  }
+  if (has_f32) hmoec_cpu_emit_microkernels(&e, false);
+  if (has_bf16) hmoec_cpu_emit_microkernels(&e, true);
   for (size_t i = 0; i < unit->kernel_count; i++) {
     char name[NAME_SIZE];
     if (!hmoec_cpu_kernel_name(unit, i, version, name, sizeof name)) return internal(diagnostics, "kernel name too long");

@@ -1,7 +1,8 @@
 /* What the files of the CPU code generator share: the CPU versions, the emitter, and one entry point a kernel family.
  *
  * hmoec_cpu_generate (codegen.c) checks the unit, opens one llvm.func for each kernel and version and has the family fill it:
- *   matmul.c  route.c  rows.c (COMBINE, ROWS, MAP)  hyper.c (SELECT, CONTRACT)      with math.c, microkernel.c and epilogue.c below them
+ *   matmul.c  ffn.c      on product.c, microkernel.c and epilogue.c
+ *   route.c  rows.c (COMBINE, ROWS, MAP)  hyper.c (SELECT, CONTRACT)      on math.c
  *   lower.c   MLIR -> LLVM IR -> machine code      object.c  function tables, the plan, NAME_object */
 #ifndef HMOEC_CODEGEN_CPU_EMIT_H
 #define HMOEC_CODEGEN_CPU_EMIT_H
@@ -15,7 +16,7 @@
 typedef struct hmoec_cpu_version {
   const char *name;     /* in symbols */
   int64_t lanes;
-  bool has_fma;
+  bool has_fma, has_bf16;
   const char *features; /* beyond plain x86-64; what the runtime tests before it picks the version */
 } hmoec_cpu_version;
 extern const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT];
@@ -38,10 +39,14 @@ void hmoec_cpu_row_range(hmoec_cpu_emitter *e, const hmoec_cpu_task *task, MlirV
                          MlirValue *out_end);
 /* base + row * ld, in floats (or i32). */
 MlirValue hmoec_cpu_row(hmoec_cpu_emitter *e, MlirValue base, MlirValue row, int64_t ld);
+/* The same, in elements of a type. */
+MlirValue hmoec_cpu_row_of(hmoec_cpu_emitter *e, MlirValue base, MlirType element, MlirValue row, int64_t ld);
 /* index[i] as i64, index an i32 buffer. */
 MlirValue hmoec_cpu_index(hmoec_cpu_emitter *e, MlirValue index, MlirValue i);
 
 void hmoec_cpu_emit_matmul(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task);
+void hmoec_cpu_emit_ffn(hmoec_cpu_emitter *e, const hmoec_ffn_spec *spec, const hmoec_cpu_task *task);
+uint64_t hmoec_cpu_ffn_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_ffn_spec *spec);
 void hmoec_cpu_emit_route(hmoec_cpu_emitter *e, const hmoec_route_spec *spec, const hmoec_cpu_task *task);
 void hmoec_cpu_emit_combine(hmoec_cpu_emitter *e, const hmoec_combine_spec *spec, const hmoec_cpu_task *task);
 void hmoec_cpu_emit_select(hmoec_cpu_emitter *e, const hmoec_select_spec *spec, const hmoec_cpu_task *task);
@@ -50,17 +55,20 @@ void hmoec_cpu_emit_rows(hmoec_cpu_emitter *e, const hmoec_rows_spec *spec, cons
 void hmoec_cpu_emit_map(hmoec_cpu_emitter *e, const hmoec_map_spec *spec, const hmoec_cpu_task *task);
 
 /* ---- scratch: a product tile, then the copied rows of A; other families use it as they like, up to hmoec_cpu_scratch_bytes ---- */
-enum { HMOEC_TILE_ROWS = 16, HMOEC_TILE_BYTES = HMOEC_TILE_ROWS * HMOE_PANEL * 4, HMOEC_SLACK_ROWS = 16 };
+enum { HMOEC_TILE_ROWS = 32, HMOEC_TILE_BYTES = HMOEC_TILE_ROWS * HMOE_PANEL * 4, HMOEC_SLACK_ROWS = 16 };
 
 /* ---- micro-kernels (microkernel.c) ---- */
 
-/* Row counts with a micro-kernel of their own, ascending; the last is the schedule's tile. */
+/* Row counts with a micro-kernel of their own, ascending; the last is the schedule's tile, or AMX's. */
 enum { HMOEC_MAX_TILES = HMOEC_TILE_ROWS };
-size_t hmoec_cpu_tiles(const hmoec_cpu_emitter *e, int64_t out_rows[HMOEC_MAX_TILES]);
+size_t hmoec_cpu_tiles(const hmoec_cpu_emitter *e, bool bf16, int64_t out_rows[HMOEC_MAX_TILES]);
 /* Panels that the micro-kernel of so many rows computes at once. */
-int64_t hmoec_cpu_tile_panels(const hmoec_cpu_emitter *e, int64_t rows);
-void hmoec_cpu_emit_microkernels(hmoec_cpu_emitter *e);
-void hmoec_cpu_tile_name(const hmoec_cpu_emitter *e, int64_t rows, char *out_name, size_t size);
+int64_t hmoec_cpu_tile_panels(const hmoec_cpu_emitter *e, bool bf16, int64_t rows);
+void hmoec_cpu_emit_microkernels(hmoec_cpu_emitter *e, bool bf16);
+void hmoec_cpu_tile_name(const hmoec_cpu_emitter *e, bool bf16, int64_t rows, char *out_name, size_t size);
+/* Around the products of a task: AMX's tile registers are configured, and given back. */
+void hmoec_cpu_tiles_begin(hmoec_cpu_emitter *e, bool bf16);
+void hmoec_cpu_tiles_end(hmoec_cpu_emitter *e, bool bf16);
 
 /* ---- epilogue (epilogue.c) ---- */
 

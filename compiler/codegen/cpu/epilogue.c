@@ -44,7 +44,8 @@ static void emit_rows(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const
   MlirValue r = ir_add_i(ir, row, i.index);
   values.tile = hmoec_cpu_row(e, tile, i.index, HMOE_PANEL);
   MlirValue to = spec->has_scatter ? hmoec_cpu_index(e, buffers->scatter, r) : r;
-  values.c = ir_at(ir, hmoec_cpu_row(e, buffers->c, to, spec->ldc), ir->f32, first);
+  MlirType element = spec->c_bf16 ? ir->i16 : ir->f32;
+  values.c = ir_at(ir, hmoec_cpu_row_of(e, buffers->c, element, to, spec->ldc), element, first);
   if (spec->has_row_gate) values.gate = ir_splat(ir, ir_load(ir, ir->f32, ir_at(ir, buffers->row_gate, ir->f32, r), 4));
   if (spec->has_pass) {
     ir_branch branch; /* the index means nothing in other blocks */
@@ -55,11 +56,13 @@ static void emit_rows(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const
     values.pass = ir_at(ir, hmoec_cpu_row(e, buffers->pass, from, spec->pass_ld), ir->f32, first);
   }
   ir_lanes lanes;
-  for (ir_lanes_begin(ir, &lanes, 0, width); ir_lanes_next(ir, &lanes);)
-    ir_lanes_store(ir, &lanes, column_value(e, spec, segment, &values, &lanes, buffers->dropped), values.c);
+  for (ir_lanes_begin(ir, &lanes, 0, width); ir_lanes_next(ir, &lanes);) {
+    MlirValue v = column_value(e, spec, segment, &values, &lanes, buffers->dropped);
+    ir_lanes_store(ir, &lanes, spec->c_bf16 ? ir_to_bf16(ir, v) : v, values.c);
+  }
   if (spec->c_padded)
     for (ir_lanes_begin(ir, &lanes, width, HMOE_PANEL); ir_lanes_next(ir, &lanes);)
-      ir_lanes_store(ir, &lanes, ir_vector_f32(ir, 0.0f), values.c);
+      ir_lanes_store(ir, &lanes, spec->c_bf16 ? ir_vector_i16(ir, 0) : ir_vector_f32(ir, 0.0f), values.c);
   ir_for_end(ir, &i, NULL);
 }
 

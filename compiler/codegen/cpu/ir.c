@@ -13,14 +13,18 @@ static MlirStringRef text(const char *string) { return mlirStringRefCreateFromCS
 
 static MlirType vector_of(ir_builder *ir, MlirType element) { return mlirVectorTypeGet(1, &ir->lanes, element); }
 
-void ir_init(ir_builder *ir, MlirContext context, int64_t lanes, bool has_fma) {
-  *ir = (ir_builder){.context = context, .location = mlirLocationUnknownGet(context), .lanes = lanes, .has_fma = has_fma};
+void ir_init(ir_builder *ir, MlirContext context, int64_t lanes, bool has_fma, bool has_bf16) {
+  *ir = (ir_builder){
+      .context = context, .location = mlirLocationUnknownGet(context), .lanes = lanes, .has_fma = has_fma, .has_bf16 = has_bf16};
   ir->i1 = mlirIntegerTypeGet(context, 1);
+  ir->i8 = mlirIntegerTypeGet(context, 8);
+  ir->i16 = mlirIntegerTypeGet(context, 16);
   ir->i32 = mlirIntegerTypeGet(context, 32);
   ir->i64 = mlirIntegerTypeGet(context, 64);
   ir->f32 = mlirF32TypeGet(context);
   ir->ptr = mlirLLVMPointerTypeGet(context, 0);
   ir->vi1 = vector_of(ir, ir->i1);
+  ir->vi16 = vector_of(ir, ir->i16);
   ir->vi32 = vector_of(ir, ir->i32);
   ir->vf32 = vector_of(ir, ir->f32);
 }
@@ -66,9 +70,13 @@ static MlirValue constant(ir_builder *ir, MlirAttribute value) {
   return value_of(ir, "arith.constant", mlirAttributeGetType(value), 0, NULL, 1, &attribute);
 }
 
+MlirValue ir_i8(ir_builder *ir, int64_t value) { return constant(ir, integer(ir, ir->i8, value)); }
 MlirValue ir_i64(ir_builder *ir, int64_t value) { return constant(ir, integer(ir, ir->i64, value)); }
 MlirValue ir_i32(ir_builder *ir, int32_t value) { return constant(ir, integer(ir, ir->i32, value)); }
 MlirValue ir_f32(ir_builder *ir, float value) { return constant(ir, mlirFloatAttrDoubleGet(ir->context, ir->f32, (double)value)); }
+MlirValue ir_vector_i16(ir_builder *ir, int16_t value) {
+  return constant(ir, mlirDenseElementsAttrSplatGet(ir->vi16, integer(ir, ir->i16, value)));
+}
 MlirValue ir_vector_i32(ir_builder *ir, int32_t value) { return constant(ir, mlirDenseElementsAttrInt32SplatGet(ir->vi32, value)); }
 MlirValue ir_vector_f32(ir_builder *ir, float value) { return constant(ir, mlirDenseElementsAttrFloatSplatGet(ir->vf32, value)); }
 
@@ -147,6 +155,49 @@ MlirValue ir_reduce(ir_builder *ir, const char *kind, MlirValue vector) {
   return value_of(ir, "vector.reduction", mlirShapedTypeGetElementType(mlirValueGetType(vector)), 1, &vector, 1, &how);
 }
 
+MlirValue ir_intrinsic(ir_builder *ir, const char *name, MlirType result, intptr_t count, const MlirValue *arguments) {
+  int32_t segments[2] = {(int32_t)count, 0};
+  MlirNamedAttribute list[] = {named(ir, "intrin", mlirStringAttrGet(ir->context, text(name))),
+                               named(ir, "operandSegmentSizes", mlirDenseI32ArrayGet(ir->context, 2, segments)),
+                               named(ir, "op_bundle_sizes", mlirDenseI32ArrayGet(ir->context, 0, NULL))};
+  MlirOperation op = append(ir, "llvm.call_intrinsic", result, count, arguments, 3, list);
+  return mlirTypeIsNull(result) ? (MlirValue){NULL} : mlirOperationGetResult(op, 0);
+}
+
+static MlirType bf16_vector(ir_builder *ir, int64_t count) { return mlirVectorTypeGet(1, &count, mlirBF16TypeGet(ir->context)); }
+
+/* llvm.bitcast and not arith.bitcast: these types differ in the number of elements. */
+static MlirValue recast(ir_builder *ir, MlirValue value, MlirType type) {
+  return value_of(ir, "llvm.bitcast", type, 1, &value, 0, NULL);
+}
+
+MlirValue ir_low_bf16(ir_builder *ir, MlirValue words) {
+  return ir_bitcast(ir, ir_shift_left(ir, words, ir_vector_i32(ir, 16)), ir->vf32);
+}
+
+MlirValue ir_high_bf16(ir_builder *ir, MlirValue words) {
+  return ir_bitcast(ir, ir_and(ir, words, ir_vector_i32(ir, (int32_t)0xffff0000)), ir->vf32);
+}
+
+MlirValue ir_dot_bf16(ir_builder *ir, MlirValue sum, MlirValue a, MlirValue b) {
+  MlirType type = bf16_vector(ir, 2 * ir->lanes);
+  return ir_intrinsic(ir, "llvm.x86.avx512bf16.dpbf16ps.512", ir->vf32, 3,
+                      (MlirValue[]){sum, recast(ir, a, type), recast(ir, b, type)});
+}
+
+MlirValue ir_to_bf16(ir_builder *ir, MlirValue value) {
+  if (ir->has_bf16)
+    return recast(ir, ir_intrinsic(ir, "llvm.x86.avx512bf16.cvtneps2bf16.512", bf16_vector(ir, ir->lanes), 1, &value), ir->vi16);
+  MlirValue bits = ir_bitcast(ir, value, ir->vi32), half = ir_vector_i32(ir, 16);
+  MlirValue odd = ir_and(ir, ir_shift_right(ir, bits, half), ir_vector_i32(ir, 1));
+  MlirValue rounded = ir_add_i(ir, bits, ir_add_i(ir, odd, ir_vector_i32(ir, 0x7fff)));
+  MlirNamedAttribute unordered = named(ir, "predicate", integer(ir, ir->i64, 14));
+  MlirValue is_nan = value_of(ir, "arith.cmpf", ir->vi1, 2, (MlirValue[]){value, value}, 1, &unordered);
+  bits = ir_select(ir, is_nan, ir_or(ir, bits, ir_vector_i32(ir, 0x400000)), rounded);
+  bits = ir_shift_right(ir, bits, half);
+  return value_of(ir, "arith.trunci", ir->vi16, 1, &bits, 0, NULL);
+}
+
 static MlirValue pointer_add(ir_builder *ir, MlirValue base, MlirType type, intptr_t count, const MlirValue *index,
                              int32_t constant_index) {
   MlirNamedAttribute attributes[] = {named(ir, "elem_type", mlirTypeAttrGet(type)),
@@ -176,20 +227,26 @@ void ir_store(ir_builder *ir, MlirValue value, MlirValue address, int64_t align_
   append(ir, "llvm.store", (MlirType){NULL}, 2, (MlirValue[]){value, address}, 1, &alignment);
 }
 
+static int64_t element_bytes(MlirType vector) {
+  MlirType element = mlirShapedTypeGetElementType(vector);
+  return mlirTypeIsAInteger(element) && mlirIntegerTypeGetWidth(element) == 16 ? 2 : 4;
+}
+
 MlirValue ir_load_masked(ir_builder *ir, MlirType type, MlirValue address, MlirValue mask) {
-  bool is_float = mlirTypeIsAF32(mlirShapedTypeGetElementType(type));
-  MlirValue zero = is_float ? ir_vector_f32(ir, 0.0f) : ir_vector_i32(ir, 0);
-  MlirNamedAttribute alignment = named(ir, "alignment", integer(ir, ir->i32, 4));
-  return value_of(ir, "llvm.intr.masked.load", type, 3, (MlirValue[]){address, mask, zero}, 1, &alignment);
+  MlirType element = mlirShapedTypeGetElementType(type);
+  MlirAttribute zero = mlirTypeIsAF32(element) ? mlirFloatAttrDoubleGet(ir->context, element, 0.0) : integer(ir, element, 0);
+  MlirNamedAttribute alignment = named(ir, "alignment", integer(ir, ir->i32, element_bytes(type)));
+  return value_of(ir, "llvm.intr.masked.load", type, 3,
+                  (MlirValue[]){address, mask, constant(ir, mlirDenseElementsAttrSplatGet(type, zero))}, 1, &alignment);
 }
 
 void ir_store_masked(ir_builder *ir, MlirValue value, MlirValue address, MlirValue mask) {
-  MlirNamedAttribute alignment = named(ir, "alignment", integer(ir, ir->i32, 4));
+  MlirNamedAttribute alignment = named(ir, "alignment", integer(ir, ir->i32, element_bytes(mlirValueGetType(value))));
   append(ir, "llvm.intr.masked.store", (MlirType){NULL}, 3, (MlirValue[]){value, address, mask}, 1, &alignment);
 }
 
-void ir_prefetch(ir_builder *ir, MlirValue address) {
-  MlirNamedAttribute how[] = {named(ir, "rw", integer(ir, ir->i32, 0)), named(ir, "hint", integer(ir, ir->i32, 3)),
+void ir_prefetch(ir_builder *ir, MlirValue address, int level) {
+  MlirNamedAttribute how[] = {named(ir, "rw", integer(ir, ir->i32, 0)), named(ir, "hint", integer(ir, ir->i32, 4 - level)),
                               named(ir, "cache", integer(ir, ir->i32, 1))};
   append(ir, "llvm.intr.prefetch", (MlirType){NULL}, 1, &address, 3, how);
 }
@@ -294,14 +351,15 @@ bool ir_lanes_next(ir_builder *ir, ir_lanes *lanes) {
 }
 
 MlirValue ir_lanes_load(ir_builder *ir, const ir_lanes *lanes, MlirType type, MlirValue row) {
-  MlirValue address = ir_at(ir, row, ir->f32, lanes->index);
-  return lanes->masked ? ir_load_masked(ir, type, address, lanes->mask) : ir_load(ir, type, address, 4);
+  MlirValue address = ir_at(ir, row, mlirShapedTypeGetElementType(type), lanes->index);
+  return lanes->masked ? ir_load_masked(ir, type, address, lanes->mask) : ir_load(ir, type, address, element_bytes(type));
 }
 
 void ir_lanes_store(ir_builder *ir, const ir_lanes *lanes, MlirValue value, MlirValue row) {
-  MlirValue address = ir_at(ir, row, ir->f32, lanes->index);
+  MlirType type = mlirValueGetType(value);
+  MlirValue address = ir_at(ir, row, mlirShapedTypeGetElementType(type), lanes->index);
   if (lanes->masked) ir_store_masked(ir, value, address, lanes->mask);
-  else ir_store(ir, value, address, 4);
+  else ir_store(ir, value, address, element_bytes(type));
 }
 
 void ir_function_begin(ir_builder *ir, MlirBlock module_body, const char *name, intptr_t count, const MlirType *types,
@@ -328,9 +386,29 @@ void ir_function_begin(ir_builder *ir, MlirBlock module_body, const char *name, 
 
 void ir_function_end(ir_builder *ir) { append(ir, "llvm.return", (MlirType){NULL}, 0, NULL, 0, NULL); }
 
-MlirValue ir_address_of(ir_builder *ir, const char *function) {
-  MlirNamedAttribute symbol = named(ir, "global_name", mlirFlatSymbolRefAttrGet(ir->context, text(function)));
-  return value_of(ir, "llvm.mlir.addressof", ir->ptr, 0, NULL, 1, &symbol);
+MlirValue ir_address_of(ir_builder *ir, const char *symbol) {
+  MlirNamedAttribute name = named(ir, "global_name", mlirFlatSymbolRefAttrGet(ir->context, text(symbol)));
+  return value_of(ir, "llvm.mlir.addressof", ir->ptr, 0, NULL, 1, &name);
+}
+
+void ir_constant_bytes(ir_builder *ir, MlirBlock module_body, const char *name, const int8_t *bytes, intptr_t size) {
+  MlirRegion region = mlirRegionCreate();
+  int64_t count = size;
+  MlirAttribute value =
+      mlirDenseElementsAttrInt8Get(mlirRankedTensorTypeGet(1, &count, ir->i8, mlirAttributeGetNull()), size, bytes);
+  MlirNamedAttribute list[] = {
+      named(ir, "sym_name", mlirStringAttrGet(ir->context, text(name))),
+      named(ir, "global_type", mlirTypeAttrGet(mlirLLVMArrayTypeGet(ir->i8, (unsigned)size))),
+      named(ir, "linkage", mlirLLVMLinkageAttrGet(ir->context, MlirLLVMLinkageInternal)),
+      named(ir, "constant", mlirUnitAttrGet(ir->context)),
+      named(ir, "alignment", integer(ir, ir->i64, 64)),
+      named(ir, "addr_space", integer(ir, ir->i32, 0)),
+      named(ir, "value", value),
+  };
+  MlirOperationState state = mlirOperationStateGet(text("llvm.mlir.global"), mlirLocationUnknownGet(ir->context));
+  mlirOperationStateAddAttributes(&state, sizeof list / sizeof list[0], list);
+  mlirOperationStateAddOwnedRegions(&state, 1, &region);
+  mlirBlockAppendOwnedOperation(module_body, mlirOperationCreate(&state));
 }
 
 void ir_call(ir_builder *ir, MlirValue function, intptr_t count, const MlirValue *arguments) {

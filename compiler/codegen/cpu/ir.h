@@ -18,19 +18,21 @@ typedef struct ir_builder {
   MlirBlock block;    /* insertion point: its end */
   int64_t lanes;      /* f32 elements of a vector */
   bool has_fma;       /* ir_fma is one rounding; otherwise a product and a sum */
+  bool has_bf16;      /* AVX512_BF16; lanes is 16 then */
   bool failed;
-  MlirType i1, i32, i64, f32, ptr;
-  MlirType vi1, vi32, vf32; /* vectors of `lanes` */
+  MlirType i1, i8, i16, i32, i64, f32, ptr;
+  MlirType vi1, vi16, vi32, vf32; /* vectors of `lanes` */
 } ir_builder;
 
 typedef enum ir_compare { IR_EQ, IR_NE, IR_LT, IR_LE, IR_GT, IR_GE } ir_compare; /* signed; ordered for floats (NaN: false) */
 
-void ir_init(ir_builder *ir, MlirContext context, int64_t lanes, bool has_fma);
+void ir_init(ir_builder *ir, MlirContext context, int64_t lanes, bool has_fma, bool has_bf16);
 
 /* Constants; `vector` ones are splats. */
 MlirValue ir_i64(ir_builder *ir, int64_t value);
 MlirValue ir_i32(ir_builder *ir, int32_t value);
 MlirValue ir_f32(ir_builder *ir, float value);
+MlirValue ir_vector_i16(ir_builder *ir, int16_t value);
 MlirValue ir_vector_i32(ir_builder *ir, int32_t value);
 MlirValue ir_vector_f32(ir_builder *ir, float value);
 MlirValue ir_iota(ir_builder *ir);                       /* i32: 0, 1, ... */
@@ -63,6 +65,17 @@ MlirValue ir_truncate(ir_builder *ir, MlirValue i64_value); /* to i32 */
 /* Of all lanes. `kind` is vector's combining kind: "add", "maxnumf", "minsi". */
 MlirValue ir_reduce(ir_builder *ir, const char *kind, MlirValue vector);
 
+/* bf16. A word is two neighbouring bf16 values, the first in its low half. */
+MlirValue ir_to_bf16(ir_builder *ir, MlirValue vf32);  /* vi16: to nearest, ties to even; NaN stays NaN */
+MlirValue ir_low_bf16(ir_builder *ir, MlirValue words);  /* vi32 -> vf32, exact */
+MlirValue ir_high_bf16(ir_builder *ir, MlirValue words);
+MlirValue ir_dot_bf16(ir_builder *ir, MlirValue sum, MlirValue a,
+                      MlirValue b); /* sum + a.low*b.low + a.high*b.high; has_bf16 only */
+
+/* Calls an intrinsic of LLVM; `result` null: it has none. */
+MlirValue ir_intrinsic(ir_builder *ir, const char *name, MlirType result, intptr_t count, const MlirValue *arguments);
+MlirValue ir_i8(ir_builder *ir, int64_t value); /* for the immediates of intrinsics */
+
 /* Memory. Addresses count in elements of `type`; align_bytes is what is known of the address. */
 MlirValue ir_at(ir_builder *ir, MlirValue base, MlirType type, MlirValue index);
 MlirValue ir_at_constant(ir_builder *ir, MlirValue base, MlirType type, int64_t index);
@@ -70,7 +83,8 @@ MlirValue ir_load(ir_builder *ir, MlirType type, MlirValue address, int64_t alig
 void ir_store(ir_builder *ir, MlirValue value, MlirValue address, int64_t align_bytes);
 MlirValue ir_load_masked(ir_builder *ir, MlirType type, MlirValue address, MlirValue mask); /* 0 where the mask is off */
 void ir_store_masked(ir_builder *ir, MlirValue value, MlirValue address, MlirValue mask);
-void ir_prefetch(ir_builder *ir, MlirValue address); /* for reading, into the first-level cache; any address */
+void ir_prefetch(ir_builder *ir, MlirValue address,
+                 int level); /* for reading, into the cache of that level (1 or 2); any address */
 
 /* for (index = low; index < high; index += step), carrying args. After ir_for_end, args are the loop's results. */
 enum { IR_LOOP_ARGS = 64 };
@@ -107,14 +121,17 @@ typedef struct ir_lanes {
 } ir_lanes;
 void ir_lanes_begin(ir_builder *ir, ir_lanes *lanes, int64_t begin, int64_t end);
 bool ir_lanes_next(ir_builder *ir, ir_lanes *lanes);
-MlirValue ir_lanes_load(ir_builder *ir, const ir_lanes *lanes, MlirType type, MlirValue row); /* row[index...], 0 outside */
+/* type: vf32, vi32 or vi16, which is also what a row is made of. row[index...], 0 outside */
+MlirValue ir_lanes_load(ir_builder *ir, const ir_lanes *lanes, MlirType type, MlirValue row);
 void ir_lanes_store(ir_builder *ir, const ir_lanes *lanes, MlirValue value, MlirValue row);
 
 /* llvm.func with the given argument types and no result; its body becomes ir->block. `attributes`: target attributes ("passthrough"). */
 void ir_function_begin(ir_builder *ir, MlirBlock module_body, const char *name, intptr_t count, const MlirType *types,
                        MlirAttribute attributes, MlirValue *out_arguments);
 void ir_function_end(ir_builder *ir);
-MlirValue ir_address_of(ir_builder *ir, const char *function);
+MlirValue ir_address_of(ir_builder *ir, const char *symbol);
+/* A constant of the module, 64-byte aligned. */
+void ir_constant_bytes(ir_builder *ir, MlirBlock module_body, const char *name, const int8_t *bytes, intptr_t size);
 void ir_call(ir_builder *ir, MlirValue function, intptr_t count, const MlirValue *arguments);
 
 #endif

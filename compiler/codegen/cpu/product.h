@@ -1,0 +1,56 @@
+/* A block of rows times panels: what MATMUL (matmul.c) and FFN (ffn.c) are made of.
+ *
+ *   block   which rows, and which row of weights
+ *   A       rows that micro-kernels can read: in place, or copied (gathered, rounded) into scratch
+ *   tiling  the rows cut evenly into tiles, and the smallest micro-kernel that holds the largest of them: rows it computes past a
+ *           tile's end are never stored, and may be read (slack rows)
+ *   sums    tiles of f32, from which the epilogue writes C */
+#ifndef HMOEC_CODEGEN_CPU_PRODUCT_H
+#define HMOEC_CODEGEN_CPU_PRODUCT_H
+
+#include "codegen/cpu/emit.h"
+
+typedef struct cpu_block {
+  MlirValue group, row, rows, dropped;
+} cpu_block; /* dropped: i1 */
+cpu_block cpu_block_load(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task, MlirValue number);
+
+/* The block's rows of A with the schedule's row stride: where they are, or their copy at `copy`. */
+MlirValue cpu_place_a(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task, const cpu_block *block,
+                      MlirValue copy);
+
+/* `count` tiles, the first `larger` of them one row larger than `rows`. The micro-kernel `tile` takes `panels` at once; what is left of
+ * a share is done one by one, by `single`. Neither writes more than tile_rows rows of sums. */
+typedef struct cpu_tiling {
+  MlirValue count, rows, larger, tile, single, panels, tile_rows;
+} cpu_tiling;
+cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, bool bf16, MlirValue rows);
+
+typedef struct cpu_product {
+  const hmoec_matmul_spec *spec;
+  const cpu_block *block;
+  const cpu_tiling *tiling;
+  hmoec_cpu_epilogue epilogue;
+  MlirValue a; /* first row, first k */
+  MlirValue weights; /* panel 0, first k */
+  MlirValue depth; /* of k */
+  MlirValue sums; /* [panels][sums_rows][HMOE_PANEL], kept between calls; or one tile for now */
+  int64_t sums_rows; /* 0: one tile for now: each is cleared first, and written by the epilogue at once */
+  MlirValue after; /* what is read after the last panel, to be prefetched; null: nothing known */
+} cpu_product;
+
+/* Words of a panel of the right operand of a product that is k deep. */
+int64_t cpu_panel_words(const hmoec_matmul_spec *spec);
+/* The right operand of the group, from k on. */
+MlirValue cpu_weights(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, MlirValue b, MlirValue group, MlirValue k);
+hmoec_cpu_epilogue cpu_epilogue_load(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task,
+                                     const cpu_block *block);
+/* Panels [begin, end) of the product. */
+void cpu_product_emit(hmoec_cpu_emitter *e, const cpu_product *product, MlirValue begin, MlirValue end);
+/* Kept sums of all panels: to zero, and to C. */
+void cpu_product_clear(hmoec_cpu_emitter *e, const cpu_product *product);
+void cpu_product_finish(hmoec_cpu_emitter *e, const cpu_product *product);
+/* Rows that a panel of kept sums needs for blocks of so many rows. */
+int64_t cpu_sums_rows(const hmoec_cpu_schedule *schedule, bool bf16, int64_t row_block);
+
+#endif
