@@ -26,7 +26,7 @@ size_t hmoec_cpu_tiles(const hmoec_cpu_emitter *e, bool bf16, int64_t out_rows[H
   bool amx = has_tiles(e, bf16);
   size_t count = 0;
   for (int64_t rows = 1; rows <= most && (!amx || rows < AMX_LEAST_ROWS); rows++)
-    if (rows <= 6 || rows % 2 == 0 || rows == most) out_rows[count++] = rows;
+    out_rows[count++] = rows;
   for (int64_t rows = AMX_ROWS; amx && rows <= 2 * AMX_ROWS; rows += AMX_ROWS) out_rows[count++] = rows;
   return count;
 }
