@@ -25,8 +25,7 @@ size_t hmoec_cpu_tiles(const hmoec_cpu_emitter *e, bool bf16, int64_t out_rows[H
   int64_t most = bf16 ? schedule->tile_rows_bf16[e->version] : schedule->tile_rows[e->version];
   bool amx = has_tiles(e, bf16);
   size_t count = 0;
-  for (int64_t rows = 1; rows <= most && (!amx || rows < AMX_LEAST_ROWS); rows++)
-    out_rows[count++] = rows;
+  for (int64_t rows = 1; rows <= most && (!amx || rows < AMX_LEAST_ROWS); rows++) out_rows[count++] = rows;
   for (int64_t rows = AMX_ROWS; amx && rows <= 2 * AMX_ROWS; rows += AMX_ROWS) out_rows[count++] = rows;
   return count;
 }
