@@ -60,6 +60,8 @@ typedef struct planner {
   size_t memory_count;
   plan_value *values;
   size_t value_count;
+  size_t *value_at;           /* hash table: number in values plus 1, 0: empty */
+  size_t value_places;        /* a power of two, at least twice value_count */
   int64_t weight_bytes, params, caches;
   MlirType memory_type;
   bool failed;                /* memory ran out or a size overflowed */

@@ -64,15 +64,43 @@ plan_memory *plan_workspace(planner *p, const char *element, int64_t dim, int64_
   return memory;
 }
 
+/* Where a value is in the table, or the empty place where it belongs. */
+static size_t value_place(const planner *p, MlirValue value) {
+  size_t at = (size_t)(((uint64_t)(uintptr_t)value.ptr * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (p->value_places - 1);
+  while (p->value_at[at] && !mlirValueEqual(p->values[p->value_at[at] - 1].value, value)) at = (at + 1) & (p->value_places - 1);
+  return at;
+}
+
+/* Room for one more, with half of the table empty. */
+static bool values_grow(planner *p) {
+  if (2 * (p->value_count + 1) <= p->value_places) return true;
+  size_t places = p->value_places ? 2 * p->value_places : 64;
+  plan_value *values = realloc(p->values, places / 2 * sizeof *values);
+  if (values) p->values = values;
+  size_t *at = calloc(places, sizeof *at);
+  if (!values || !at) {
+    free(at);
+    return false;
+  }
+  free(p->value_at);
+  p->value_at = at;
+  p->value_places = places;
+  for (size_t i = 0; i < p->value_count; i++) p->value_at[value_place(p, p->values[i].value)] = i + 1;
+  return true;
+}
+
 plan_value *plan_value_get(planner *p, MlirValue value) {
-  for (size_t i = 0; i < p->value_count; i++)
-    if (mlirValueEqual(p->values[i].value, value)) return &p->values[i];
-  plan_value *grown = grow(p, p->values, p->value_count, sizeof *grown);
-  static plan_value spare;
-  if (!grown) return &spare;
-  p->values = grown;
-  p->values[p->value_count] = (plan_value){.value = value};
-  return &p->values[p->value_count++];
+  if (!values_grow(p)) {
+    p->failed = true;
+    static plan_value spare; /* lets planning finish; the failure is reported at its end */
+    return &spare;
+  }
+  size_t at = value_place(p, value);
+  if (!p->value_at[at]) {
+    p->values[p->value_count] = (plan_value){.value = value};
+    p->value_at[at] = ++p->value_count;
+  }
+  return &p->values[p->value_at[at] - 1];
 }
 
 static MlirAttribute int_attribute(planner *p, int64_t value) {

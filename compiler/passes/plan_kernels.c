@@ -550,5 +550,6 @@ bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_di
   }
   free(p.memories);
   free(p.values);
+  free(p.value_at);
   return ok;
 }
