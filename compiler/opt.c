@@ -1,6 +1,6 @@
 /* hmoec-opt: a tool for the IR tests. Reads a module, runs the named passes in the order given, prints the result.
  *
- *   hmoec-opt [--PASS]... [--verify] [--strategy=S] [--table-budget=BYTES] [--tokens=N] FILE.mlir
+ *   hmoec-opt [--PASS]... [--verify] [--strategy=S] [--table-budget=BYTES] [--tokens=N] [--dtype=T] FILE.mlir
  *
  * With --verify alone the module is only checked. FILE "-" is standard input. */
 #include <stdio.h>
@@ -35,7 +35,10 @@ static bool arguments_parse(int count, char **values, arguments *out, hmoec_diag
     } else if ((value = value_of(argument, "--strategy"))) out->options.strategy = value;
     else if ((value = value_of(argument, "--table-budget"))) out->options.table_budget_bytes = strtoll(value, NULL, 10);
     else if ((value = value_of(argument, "--tokens"))) out->options.tokens = strtoll(value, NULL, 10);
-    else {
+    else if ((value = value_of(argument, "--dtype"))) {
+      if (!hmoec_dtype_parse(value, &out->options.dtype))
+        return hmoec_usage_error(diagnostics, "expected --dtype f32 or bf16, found '%s'", value);
+    } else {
       const hmoec_pass *pass = hmoec_pass_find(argument + 2);
       if (!pass && strcmp(argument, "--verify") != 0)
         return hmoec_usage_error(diagnostics, "there is no pass named %s", argument + 2);

@@ -40,7 +40,7 @@ FMA_LOOP(fma_portable, , __m128, _mm_set1_ps, MULTIPLY_ADD)
 double hmoec_ceiling_gflops(const char *cpu, size_t threads) {
   pthreadpool_task_1d_t loop = fma_portable;
   double lanes = 4;
-  if (!strcmp(cpu, "avx512")) {
+  if (!strncmp(cpu, "avx512", strlen("avx512")) || !strcmp(cpu, "amx")) {
     loop = fma_avx512;
     lanes = 16;
   } else if (!strcmp(cpu, "avx2")) {

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/* cpu: "avx512", "avx2" or "portable": the vectors that the compiled model uses. */
+/* cpu: the name of the code version that runs; f32 multiply-adds on its vectors, also where its products are bf16. */
 double hmoec_ceiling_gflops(const char *cpu, size_t threads);
 /* Reads 512 MiB several times; 0 when memory is short. */
 double hmoec_ceiling_gigabytes_per_second(size_t threads);

@@ -7,13 +7,22 @@
 #include <unistd.h>
 
 #include "commands/commands.h"
+#include "hmoe/abi.h"
 #include "interpreter/interpreter.h"
 #include "interpreter/parameters.h"
 #include "ir/entry.h"
 #include "passes/hyper_cost.h"
 #include "passes/rewrite.h"
 
-#define TOLERANCE 2e-5 /* of max |y|, f32 */
+/* How far compiled code may be from the interpreter, which computes in double with weights that are not rounded. */
+static const struct {
+  double worst; /* of one value, relative to max |y| */
+  double distance; /* ||y - ref|| / ||ref||, 2-norms */
+} tolerances[HMOEC_DTYPE_COUNT] = {
+    [HMOEC_DTYPE_F32] = {2e-5, INFINITY},
+    [HMOEC_DTYPE_BF16] = {5e-2, 1e-2},
+};
+
 #define TIE 1e-6 /* logits this close, relative to the largest, may order either way in f32 */
 #define DEFAULT_TOKENS 64
 #define MAX_TENSORS 16
@@ -142,8 +151,8 @@ static bool reference_init(reference *r, MlirModule module, const char *weights,
 }
 
 /* Runs an opened model and prints its error per output. */
-static bool compare(hmoe_model *model, const reference *r, const char *strategy, const char *cpu, bool *out_within,
-                    hmoec_diagnostics *diagnostics) {
+static bool compare(hmoe_model *model, const reference *r, hmoec_dtype dtype, const char *strategy, const char *cpu,
+                    bool *out_within, hmoec_diagnostics *diagnostics) {
   float *outputs[MAX_TENSORS] = {0};
   bool ok = true;
   size_t counts[MAX_TENSORS] = {0};
@@ -158,17 +167,21 @@ static bool compare(hmoe_model *model, const reference *r, const char *strategy,
     ok = status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);
   }
   for (size_t i = 0; ok && i < r->output_count; i++) {
-    double worst = 0, largest = 0;
+    double worst = 0, largest = 0, error_squares = 0, squares = 0;
     for (size_t e = 0; e < counts[i]; e++) {
       if (r->tied[(int64_t)e / r->outputs[i].shape.dims[1]]) continue;
       double error = fabs((double)outputs[i][e] - r->outputs[i].data[e]);
       if (!(error <= worst)) worst = isnan(error) ? INFINITY : error;
       largest = fmax(largest, fabs(r->outputs[i].data[e]));
+      error_squares += error * error;
+      squares += r->outputs[i].data[e] * r->outputs[i].data[e];
     }
-    double relative = largest > 0 ? worst / largest : worst;
-    bool within = relative <= TOLERANCE;
-    printf("%-10s %-9s %-8s %10.3g %10.3g %10.2e  %s\n", strategy, cpu, r->names[i], largest, worst, relative,
-           within ? "ok" : "WRONG");
+    double relative = largest > 0 ? worst / largest : worst,
+           distance = squares > 0 ? sqrt(error_squares / squares) : sqrt(error_squares);
+    bool within = relative <= tolerances[dtype].worst && (dtype == HMOEC_DTYPE_F32 || distance <= tolerances[dtype].distance);
+    printf("%-10s %-11s %-8s %10.3g %10.3g %10.2e", strategy, cpu, r->names[i], largest, worst, relative);
+    if (dtype != HMOEC_DTYPE_F32) printf(" %10.2e", distance);
+    printf("  %s\n", within ? "ok" : "WRONG");
     *out_within = *out_within && within;
   }
   fflush(stdout);
@@ -210,18 +223,19 @@ static bool check_strategy(const hmoec_options *options, const char *strategy, c
   hmoec_options forced = *options;
   forced.pass.strategy = strategy;
   hmoec_session session;
-  const char *versions[3];
-  size_t version_count = hmoec_machine_versions(versions);
+  const char *versions[HMOE_CPU_COUNT];
+  size_t version_count = 0;
+  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, &forced, forced.model) &&
+            hmoec_session_fold(&session, &forced) && hmoec_session_plan(&session, &forced) && hmoec_session_jit(&session, &forced);
+  if (ok) version_count = hmoec_session_versions(&session, versions);
   if (options->cpu) { /* one that the machine lacks is refused on opening */
     versions[0] = options->cpu;
     version_count = 1;
   }
-  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, &forced, forced.model) &&
-            hmoec_session_fold(&session, &forced) && hmoec_session_plan(&session, &forced) && hmoec_session_jit(&session, &forced);
   for (size_t v = 0; ok && v < version_count; v++) {
     hmoe_model *model = NULL;
     ok = hmoec_session_open(&session, &forced, weights, versions[v], &model) &&
-         compare(model, r, strategy ? strategy : "-", versions[v], out_within, diagnostics);
+         compare(model, r, options->pass.dtype, strategy ? strategy : "-", versions[v], out_within, diagnostics);
     hmoe_model_close(model);
   }
   hmoec_session_deinit(&session);
@@ -248,8 +262,11 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   ok = ok && reference_init(&r, session.module, weights, seed, tokens, diagnostics);
   if (ok) {
     hmoec_each_function(session.module, has_hyper_expert, &hyper);
-    printf("%lld tokens, seed %llu, %s\n%-10s %-9s %-8s %10s %10s %10s\n", (long long)tokens, (unsigned long long)seed,
-           options->weights ? options->weights : "random weights", "strategy", "cpu", "output", "max |y|", "max error", "relative");
+    hmoec_dtype dtype = options->pass.dtype;
+    printf("%lld tokens, seed %llu, %s, %s\n%-10s %-11s %-8s %10s %10s %10s", (long long)tokens, (unsigned long long)seed,
+           options->weights ? options->weights : "random weights", hmoec_dtype_name(dtype), "strategy", "cpu", "output", "max |y|",
+           "max error", "relative");
+    puts(dtype == HMOEC_DTYPE_F32 ? "" : "     2-norm");
     if (r.tied_count) printf("%lld tokens left out: their routing is a tie within f32 rounding\n", (long long)r.tied_count);
     bool forced = options->pass.strategy != NULL;
     for (size_t i = 0; i < options->define_count; i++) forced = forced || strcmp(options->defines[i].name, "strategy") == 0;
@@ -270,9 +287,13 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
       if (ok && !checked) ok = check_strategy(options, NULL, &r, weights, &within, diagnostics); /* says where the model is wrong */
     }
   }
-  if (ok && !within)
+  if (ok && !within && options->pass.dtype == HMOEC_DTYPE_F32)
     ok = hmoec_error(diagnostics, (hmoec_location){0}, "compiled code differs from the interpreter by more than %.0e of max |y|",
-                     TOLERANCE);
+                     tolerances[HMOEC_DTYPE_F32].worst);
+  else if (ok && !within)
+    ok = hmoec_error(diagnostics, (hmoec_location){0},
+                     "compiled code differs from the interpreter by more than %.0e of max |y|, or %.0e in the 2-norm",
+                     tolerances[options->pass.dtype].worst, tolerances[options->pass.dtype].distance);
   if (made) unlink(temporary);
   reference_deinit(&r);
   hmoec_session_deinit(&session);

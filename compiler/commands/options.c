@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "commands/commands.h"
+#include "runtime_internal.h"
 
 typedef bool (*option_reader)(hmoec_options *options, const char *value, const char *name, hmoec_diagnostics *diagnostics);
 
@@ -120,10 +121,8 @@ static bool read_target(hmoec_options *o, const char *value, const char *name, h
 }
 
 static bool read_dtype(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
-  (void)o;
-  if (strcmp(value, "f32") == 0) return true;
-  return hmoec_usage_error(diagnostics, strcmp(value, "bf16") == 0 ? "%s %s is not in this version" : "expected %s f32, found '%s'",
-                           name, value);
+  return hmoec_dtype_parse(value, &o->pass.dtype) ||
+         hmoec_usage_error(diagnostics, "expected %s f32 or bf16, found '%s'", name, value);
 }
 
 static bool read_tuning(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
@@ -152,10 +151,12 @@ static bool read_mcpu(hmoec_options *o, const char *value, const char *name, hmo
 }
 
 static bool read_cpu(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
-  if (strcmp(value, "avx512") != 0 && strcmp(value, "avx2") != 0 && strcmp(value, "portable") != 0)
-    return hmoec_usage_error(diagnostics, "expected %s avx512, avx2 or portable, found '%s'", name, value);
-  o->cpu = value;
-  return true;
+  for (int i = 0; i < HMOE_CPU_COUNT; i++)
+    if (strcmp(value, hmoe_cpu_name(i)) == 0) {
+      o->cpu = value;
+      return true;
+    }
+  return hmoec_usage_error(diagnostics, "expected %s amx, avx512_bf16, avx512, avx2 or portable, found '%s'", name, value);
 }
 
 #define STRING(field) offsetof(hmoec_options, field), NULL
@@ -176,8 +177,10 @@ static const option_row rows[] = {
      READ(read_budget)},
     {"--target", "T", "cpu", READ(read_target)},
     {"--mcpu", "CPU", "schedule code for this CPU: native, znver4, sapphirerapids, ...", READ(read_mcpu)},
-    {"--cpu", "VERSION", "run this code version: avx512, avx2, portable (default: the best)", READ(read_cpu)},
-    {"--dtype", "T", "f32", READ(read_dtype)},
+    {"--cpu", "VERSION",
+     "run this code version: amx, avx512_bf16, avx512, avx2, portable (default: the best); the first two need --dtype bf16",
+     READ(read_cpu)},
+    {"--dtype", "T", "what products are computed in: f32, bf16 (default: f32)", READ(read_dtype)},
     {"--tuning", "FILE", "a tuning file", READ(read_tuning)},
     {"--emit", "WHAT", "obj, or text to -o or standard output: hmoe, hmk, mlir, llvm, asm", STRING(emit)},
     {"--versus", "MODEL", "a second model, run in turns with the first", STRING(versus)},

@@ -11,6 +11,7 @@
 #include "commands/commands.h"
 #include "hmoe/abi.h"
 #include "ir/context.h"
+#include "runtime_internal.h"
 #include "support/output_file.h"
 
 bool hmoec_session_init(hmoec_session *session, hmoec_diagnostics *diagnostics) {
@@ -39,6 +40,9 @@ bool hmoec_session_plan(hmoec_session *session, const hmoec_options *options) {
 
 bool hmoec_session_generate(hmoec_session *session, const hmoec_options *options, hmoec_cpu_output output, char **out_bytes,
                             size_t *out_size) {
+  uint32_t versions = 1u << HMOE_CPU_PORTABLE | 1u << HMOE_CPU_AVX2 | 1u << HMOE_CPU_AVX512;
+  for (size_t i = 0; i < session->unit.kernel_count; i++)
+    if (hmoec_kernel_is_bf16(&session->unit.kernels[i])) versions |= 1u << HMOE_CPU_AVX512_BF16 | 1u << HMOE_CPU_AMX;
   char *host = options->mcpu && strcmp(options->mcpu, "native") == 0 ? LLVMGetHostCPUName() : NULL;
   hmoec_cpu_unit unit = {.name = session->unit.name,
                          .kernels = session->unit.kernels,
@@ -46,7 +50,7 @@ bool hmoec_session_generate(hmoec_session *session, const hmoec_options *options
                          .plan = session->unit.plan,
                          .plan_bytes = session->unit.plan_bytes,
                          .schedule = session->unit.schedule,
-                         .versions = 1u << HMOE_CPU_PORTABLE | 1u << HMOE_CPU_AVX2 | 1u << HMOE_CPU_AVX512,
+                         .versions = versions,
                          .mcpu = host ? host : options->mcpu};
   bool ok = hmoec_cpu_generate(session->context, &unit, output, session->diagnostics, out_bytes, out_size);
   LLVMDisposeMessage(host);
@@ -135,11 +139,14 @@ bool hmoec_write_file(const char *path, const char *bytes, size_t size, hmoec_di
 
 size_t hmoec_machine_versions(const char *out_names[3]) {
   size_t count = 0;
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
-    out_names[count++] = "avx512";
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out_names[count++] = "avx2";
-  out_names[count++] = "portable";
+  for (int cpu = HMOE_CPU_AVX512; cpu >= HMOE_CPU_PORTABLE; cpu--)
+    if (!hmoe_cpu_lacks(cpu)) out_names[count++] = hmoe_cpu_name(cpu);
+  return count;
+}
+
+size_t hmoec_session_versions(const hmoec_session *session, const char *out_names[HMOE_CPU_COUNT]) {
+  size_t count = 0;
+  for (int cpu = HMOE_CPU_COUNT - 1; cpu >= HMOE_CPU_PORTABLE; cpu--)
+    if (session->object->kernels[cpu] && !hmoe_cpu_lacks(cpu)) out_names[count++] = hmoe_cpu_name(cpu);
   return count;
 }
