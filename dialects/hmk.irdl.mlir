@@ -9,7 +9,7 @@ irdl.dialect @hmk {
   irdl.type @memory
 
   // Memory that steps name. kind, index, offset, dim as in hmoe_plan_buffer (include/hmoe/abi.h): input, output, weight, workspace, cache,
-  // param. element: f32, i32. shape: static dims, rows first; with dim >= 0 the first is replaced by that entry dimension.
+  // param. element: f32, i32, bf16. shape: static dims, rows first; with dim >= 0 the first is replaced by that entry dimension.
   // slack_rows: readable rows past the last. slot: workspace slot,
   // assigned by plan-workspace (-1 before).
   irdl.operation @buffer {
@@ -27,8 +27,9 @@ irdl.dialect @hmk {
   }
 
   // C[dst(r)] (+)= epilogue(A[src(r)] B[group(r)]): gather, product, bias, activation, gate, pass-through and scatter in one kernel.
-  // The equation and every binding: hmoec_matmul_spec in compiler/codegen/cpu/kernels.h. B is in panels [groups][ceil(n/32)][depth][32].
-  // flags: names of what applies (a_in_place, c_padded, grouped, accumulate). segments: (panel_end, activation, gated) triples.
+  // The equation and every binding: hmoec_matmul_spec in compiler/codegen/cpu/kernels.h. B is in panels
+  // [groups][ceil(n/32)][depth][32], or in pairs of a bf16 product. flags: names of what applies (bf16, a_bf16, c_bf16, a_in_place, c_padded,
+  // accumulate). segments: (panel_end, activation, gated) triples.
   // dropped: first panel and first k that rows over capacity compute.
   irdl.operation @grouped_matmul {
     %bind_a = irdl.any

@@ -178,7 +178,7 @@ static bool compare(hmoe_model *model, const reference *r, hmoec_dtype dtype, co
     }
     double relative = largest > 0 ? worst / largest : worst,
            distance = squares > 0 ? sqrt(error_squares / squares) : sqrt(error_squares);
-    bool within = relative <= tolerances[dtype].worst && (dtype == HMOEC_DTYPE_F32 || distance <= tolerances[dtype].distance);
+    bool within = relative <= tolerances[dtype].worst && !(distance > tolerances[dtype].distance);
     printf("%-10s %-11s %-8s %10.3g %10.3g %10.2e", strategy, cpu, r->names[i], largest, worst, relative);
     if (dtype != HMOEC_DTYPE_F32) printf(" %10.2e", distance);
     printf("  %s\n", within ? "ok" : "WRONG");

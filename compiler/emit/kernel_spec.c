@@ -24,6 +24,9 @@ static void read_matmul(MlirOperation op, hmoec_matmul_spec *spec) {
   spec->n = hmoec_op_int(op, "n");
   spec->lda = hmoec_op_int(op, "lda");
   spec->ldc = hmoec_op_int(op, "ldc");
+  spec->bf16 = flag(op, "bf16");
+  spec->a_bf16 = flag(op, "a_bf16");
+  spec->c_bf16 = flag(op, "c_bf16");
   spec->a_in_place = flag(op, "a_in_place");
   spec->c_padded = flag(op, "c_padded");
   spec->accumulate = flag(op, "accumulate");

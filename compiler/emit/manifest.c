@@ -63,11 +63,15 @@ static void add_schedule(cJSON *root, const hmoec_unit *unit) {
   static const char *const versions[HMOE_CPU_COUNT] = {"portable", "avx2", "avx512", "avx512_bf16", "amx"};
   cJSON *schedule = cJSON_AddObjectToObject(root, "schedule");
   cJSON_AddNumberToObject(schedule, "lda", (double)unit->schedule.lda);
+  if (unit->bf16) cJSON_AddNumberToObject(schedule, "lda_bf16", (double)unit->schedule.lda_bf16);
   cJSON_AddNumberToObject(schedule, "row_block", (double)unit->schedule.row_block);
-  for (int i = 0; i < HMOE_CPU_COUNT; i++) {
+  for (int i = 0; i < (unit->bf16 ? HMOE_CPU_COUNT : HMOE_CPU_AVX512_BF16); i++) {
     cJSON *tile = cJSON_AddObjectToObject(schedule, versions[i]);
     cJSON_AddNumberToObject(tile, "tile_rows", (double)unit->schedule.tile_rows[i]);
     cJSON_AddNumberToObject(tile, "tile_vectors", (double)unit->schedule.tile_vectors[i]);
+    if (!unit->bf16) continue;
+    cJSON_AddNumberToObject(tile, "tile_rows_bf16", (double)unit->schedule.tile_rows_bf16[i]);
+    cJSON_AddNumberToObject(tile, "tile_vectors_bf16", (double)unit->schedule.tile_vectors_bf16[i]);
   }
 }
 
@@ -78,7 +82,7 @@ char *hmoec_manifest_print(const hmoec_unit *unit, const char *const *strategies
   cJSON_AddStringToObject(root, "hmoec", HMOE_VERSION);
   cJSON_AddNumberToObject(root, "abi", HMOE_ABI_VERSION);
   cJSON_AddStringToObject(root, "target", "cpu");
-  cJSON_AddStringToObject(root, "dtype", "f32");
+  cJSON_AddStringToObject(root, "dtype", unit->bf16 ? "bf16" : "f32");
   char layout[17];
   snprintf(layout, sizeof layout, "%016llx", (unsigned long long)plan->layout);
   cJSON_AddStringToObject(root, "layout", layout);

@@ -92,8 +92,9 @@ static void add_cache(reader *r, MlirOperation buffer) {
     r->caches = grown;
     r->caches[r->cache_count++] = (hmoe_plan_cache){0};
   }
-  uint64_t end = (uint64_t)hmoec_op_int(buffer, "offset") +
-                 4 * (uint64_t)hmoec_hmk_array(buffer, "shape", 0) * (uint64_t)hmoec_hmk_array(buffer, "shape", 1);
+  uint64_t end = (uint64_t)hmoec_op_int(buffer, "offset") + (uint64_t)hmoec_hmk_element_bytes(buffer) *
+                                                                (uint64_t)hmoec_hmk_array(buffer, "shape", 0) *
+                                                                (uint64_t)hmoec_hmk_array(buffer, "shape", 1);
   r->caches[index].slots = (uint64_t)hmoec_hmk_array(buffer, "shape", 0);
   if (end > r->caches[index].bytes) r->caches[index].bytes = end;
 }
@@ -105,7 +106,7 @@ static hmoe_plan_buffer read_buffer(reader *r, MlirOperation op, uint32_t *slots
   for (uint32_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
     if (hmoec_op_string_is(op, "kind", kinds[i])) buffer.kind = i;
   int64_t dim = hmoec_op_int(op, "dim");
-  uint64_t row_bytes = 4;
+  uint64_t row_bytes = (uint64_t)hmoec_hmk_element_bytes(op);
   for (intptr_t i = 1; i < hmoec_hmk_array_size(op, "shape"); i++) row_bytes *= (uint64_t)hmoec_hmk_array(op, "shape", i);
   uint64_t slack_bytes = row_bytes * (uint64_t)hmoec_op_int(op, "slack_rows");
   if (dim >= 0) {
@@ -330,6 +331,8 @@ bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_un
     entries[entry_count++] = read_entry(&r, function, mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0)));
   }
   out_unit->schedule = read_schedule(root);
+  out_unit->bf16 = !mlirAttributeIsNull(mlirOperationGetAttributeByName(root, ref("hmk.dtype"))) &&
+                   hmoec_op_string_is(root, "hmk.dtype", "bf16");
   plan.weight_bytes = (uint64_t)hmoec_op_int(root, "hmk.weight_bytes");
   plan.scratch_bytes = hmoec_cpu_scratch_bytes(&out_unit->schedule, out_unit->kernels, out_unit->kernel_count);
   if (out_unit->name) plan.name = hmoec_blob_append(&r.blob, out_unit->name, strlen(out_unit->name), strlen(out_unit->name));

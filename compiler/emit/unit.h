@@ -12,6 +12,7 @@ typedef struct hmoec_unit {
   void *plan;
   size_t plan_bytes;
   hmoec_cpu_schedule schedule;
+  bool bf16; /* compiled with --dtype bf16 */
 } hmoec_unit;
 
 /* Requires verified hmk after plan-workspace. Owned by the caller; deinit releases. */

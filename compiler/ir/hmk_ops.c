@@ -46,6 +46,8 @@ intptr_t hmoec_hmk_operand(MlirOperation op, const hmoec_hmk_info *info, size_t 
   return -1;
 }
 
+int64_t hmoec_hmk_element_bytes(MlirOperation buffer) { return hmoec_op_string_is(buffer, "element", "bf16") ? 2 : 4; }
+
 int64_t hmoec_hmk_array(MlirOperation op, const char *name, intptr_t index) {
   return mlirDenseI64ArrayGetElement(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(name)), index);
 }

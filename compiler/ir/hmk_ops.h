@@ -7,7 +7,7 @@
 
 #include "ir/ops.h"
 
-#define HMOEC_MAX_ROLES 12
+#define HMOEC_MAX_ROLES 16
 
 typedef struct hmoec_hmk_info {
   const char *name;                        /* "grouped_matmul" */
@@ -23,5 +23,7 @@ intptr_t hmoec_hmk_operand(MlirOperation op, const hmoec_hmk_info *info, size_t 
 /* Element of an i64 array attribute; count in hmoec_hmk_array_size. */
 int64_t hmoec_hmk_array(MlirOperation op, const char *name, intptr_t index);
 intptr_t hmoec_hmk_array_size(MlirOperation op, const char *name); /* -1: not an i64 array */
+/* Bytes of one element of an hmk.buffer, of elements f32, i32 and bf16. */
+int64_t hmoec_hmk_element_bytes(MlirOperation buffer);
 
 #endif

@@ -8,7 +8,7 @@
 
 /* How many integers the args of an op must have; 0: it has none. */
 static intptr_t args_of(const char *name) {
-  return strcmp(name, "copy") == 0 ? 7 : strcmp(name, "pack") == 0 || strcmp(name, "pack_vector") == 0 ? 17 : 0;
+  return strcmp(name, "copy") == 0 ? 7 : strcmp(name, "pack") == 0 || strcmp(name, "pack_vector") == 0 ? 20 : 0;
 }
 
 static bool known_role(const hmoec_hmk_info *info, MlirStringRef role) {
@@ -61,7 +61,12 @@ static bool verify_buffer(MlirOperation op, intptr_t dims, hmoec_diagnostics *di
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) known = known || hmoec_op_string_is(op, "kind", kinds[i]);
   if (!known)
     return hmoec_error(diagnostics, location, "expected a buffer kind of input, output, weight, workspace, cache or param");
-  int64_t dim = hmoec_op_int(op, "dim"), bytes = 4;
+  static const char *const elements[] = {"f32", "i32", "bf16"};
+  bool element = false;
+  for (size_t i = 0; i < sizeof elements / sizeof *elements; i++)
+    element = element || hmoec_op_string_is(op, "element", elements[i]);
+  if (!element) return hmoec_error(diagnostics, location, "expected a buffer element of f32, i32 or bf16");
+  int64_t dim = hmoec_op_int(op, "dim"), bytes = hmoec_hmk_element_bytes(op);
   if (dim < -1 || dim >= dims)
     return hmoec_error(diagnostics, location, "expected the buffer's dim to be a dimension below %ld, found %lld", (long)dims,
                        (long long)dim);

@@ -49,6 +49,10 @@ typedef struct hmoec_pass_trace {
 bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hmoec_pass_options *options,
                       const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics);
 
+/* Marks the row-wise ops of a folded module that stay f32 in bf16 compilation (plan_dtype.c); hmoec_product_may_be_bf16 reads the marks. */
+bool hmoec_mark_f32(MlirModule module);
+bool hmoec_product_may_be_bf16(MlirOperation op);
+
 bool hmoec_fold_layer_embedding(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 bool hmoec_fold_hypernetwork(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 bool hmoec_fuse_hyper_expert(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);

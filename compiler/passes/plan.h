@@ -29,11 +29,12 @@ typedef struct plan_binding {
   int64_t offset_bytes, advance_bytes;
 } plan_binding;
 
-/* A [rows, cols] view of memory, in elements. */
+/* A [rows, cols] view of memory, in elements; f32, or bf16 rows that bf16 products alone read. */
 typedef struct plan_place {
   plan_memory *memory;
   int64_t offset, row_stride, col_stride;
-  bool in_place;              /* row_stride is the schedule's lda and slack rows follow */
+  bool in_place;              /* row_stride is the schedule's lda, or lda_bf16, and slack rows follow */
+  bool bf16;
 } plan_place;
 
 typedef struct plan_value {
@@ -75,8 +76,8 @@ bool plan_check(planner *p, MlirOperation *ops, size_t count);
 /* ---- plan_builder.c ---- */
 int64_t plan_dim_get(planner *p, int fn, int64_t kind, int64_t source, int64_t factor);
 plan_memory *plan_memory_create(planner *p, const char *kind, const char *element, int64_t dim, int64_t rank, const int64_t *shape);
-/* f32 [groups, floats] in the weight arena. */
-plan_memory *plan_weight(planner *p, const char *element, int64_t groups, int64_t floats);
+/* [groups, elements] in the weight arena. */
+plan_memory *plan_weight(planner *p, const char *element, int64_t groups, int64_t elements);
 /* [dim rows, columns] per run (or per open), readable slack rows after it. dim HMOE_NONE-like -1: `rows` rows. */
 plan_memory *plan_workspace(planner *p, const char *element, int64_t dim, int64_t rows, int64_t columns, int64_t slack_rows);
 plan_value *plan_value_get(planner *p, MlirValue value); /* made on first use */
@@ -103,6 +104,18 @@ MlirOperation plan_step_end(plan_step *step);
 static inline plan_binding plan_at(plan_memory *memory) { return (plan_binding){memory, 0, 0}; }
 static inline int64_t plan_panels(int64_t columns) { return (columns + HMOE_PANEL - 1) / HMOE_PANEL; }
 
+/* Right operands [k, n] are panels of f32, or pairs of bf16 (include/hmoe/abi.h). */
+static inline const char *plan_element(bool bf16) { return bf16 ? "bf16" : "f32"; }
+static inline int64_t plan_element_bytes(bool bf16) { return bf16 ? 2 : 4; }
+static inline int64_t plan_depth(bool bf16, int64_t k) { return bf16 ? plan_panels(k) * HMOE_PANEL : k; }
+static inline int64_t plan_operand_bytes(bool bf16, int64_t k, int64_t n) {
+  return plan_element_bytes(bf16) * plan_panels(n) * HMOE_PANEL * plan_depth(bf16, k);
+}
+
+/* ---- plan_dtype.c ---- */
+/* Whether the products of an op of run time are bf16; the marks of hmoec_mark_f32 say which are not. */
+bool plan_is_bf16(const planner *p, MlirOperation op);
+
 /* ---- plan_matmul.c ---- */
 typedef struct plan_matmul {
   int fn;
@@ -111,8 +124,8 @@ typedef struct plan_matmul {
   plan_binding a, b, c, blocks, gather, scatter, bias, row_gate, gated_bias, pass, pass_index;
 } plan_matmul;
 
-/* A matmul of k, n with one segment, panels and the schedule filled in; A is `a`, copied unless in place. */
-plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, int64_t k, int64_t n, plan_place a);
+/* A matmul of k, n with one segment, panels and the schedule filled in; A is `a`, copied unless in place and of the product's type. */
+plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, bool bf16, int64_t k, int64_t n, plan_place a);
 void plan_matmul_emit(planner *p, const plan_matmul *matmul);
 
 /* How the columns of a right operand are found in its source (PACK in include/hmoe/abi.h); zero k_outer means k_inner rows alone. */
@@ -120,14 +133,15 @@ typedef struct plan_pack {
   int64_t columns, q, real_columns, column_stride, q_stride;
   int64_t k_outer, k_inner, k_outer_stride, k_inner_stride, source_offset, groups, source_group_stride;
   int64_t group_bytes, panel, depth, outer_pitch, panel_depth;
+  int64_t format, real_q, paired; /* real_q 0: q */
 } plan_pack;
 
-/* B of x w^T from w viewed as [n, k]: panels per group. */
-plan_pack plan_pack_linear(plan_place w, int64_t n, int64_t k);
+/* B of x w^T from w viewed as [n, k]. */
+plan_pack plan_pack_linear(plan_place w, bool bf16, int64_t n, int64_t k);
 void plan_pack_emit(planner *p, plan_memory *destination, plan_memory *source, const plan_pack *pack);
 void plan_pack_vector_emit(planner *p, plan_memory *destination, plan_memory *source, const plan_pack *pack);
 /* Packs w [n, k] for use in `fn`. */
-plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, int64_t n, int64_t k);
+plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, bool bf16, int64_t n, int64_t k);
 /* A vector [n] that kernels of `fn` can read; packed when it is a parameter. */
 plan_binding plan_vector(planner *p, int fn, plan_place v, int64_t n);
 
@@ -150,9 +164,14 @@ typedef struct plan_generator {
 } plan_generator;
 plan_generator plan_generator_of(MlirOperation hypernetwork);
 typedef enum plan_part { PLAN_DOWN, PLAN_UP, PLAN_BETA, PLAN_GAMMA } plan_part;
-/* Floats of one generated row of a part, in panels (vectors: padded). */
-int64_t plan_part_floats(const plan_generator *generator, plan_part part);
-/* c[scatter(row)] = the part generated from r[gather(row)]; a destination row has ldc floats. */
+/* One generated row of a part: [real_q, columns] as panels, or as pairs of a bf16 product; vectors are f32 with q = 1, padded. */
+typedef struct plan_part_layout {
+  bool bf16;
+  int64_t q, real_q, columns; /* q: depth of the panels */
+  int64_t elements, bytes;
+} plan_part_layout;
+plan_part_layout plan_part_of(const planner *p, const plan_generator *generator, plan_part part);
+/* c[scatter(row)] = the part generated from r[gather(row)]; a destination row has ldc elements. */
 void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *generator, plan_part part, plan_place r,
                    plan_binding gather, plan_binding scatter, plan_binding c, int64_t ldc);
 

@@ -48,12 +48,12 @@ plan_memory *plan_memory_create(planner *p, const char *kind, const char *elemen
   return memory;
 }
 
-plan_memory *plan_weight(planner *p, const char *element, int64_t groups, int64_t floats) {
-  plan_memory *memory = plan_memory_create(p, "weight", element, -1, 2, (int64_t[]){groups, floats});
+plan_memory *plan_weight(planner *p, const char *element, int64_t groups, int64_t elements) {
+  plan_memory *memory = plan_memory_create(p, "weight", element, -1, 2, (int64_t[]){groups, elements});
   memory->offset = p->weight_bytes;
-  int64_t bytes;
-  if (__builtin_mul_overflow(groups, floats, &bytes) || bytes > (INT64_MAX / 8) ||
-      __builtin_add_overflow(p->weight_bytes, (bytes * 4 + 63) / 64 * 64, &p->weight_bytes))
+  int64_t count, size = plan_element_bytes(strcmp(element, "bf16") == 0);
+  if (__builtin_mul_overflow(groups, elements, &count) || count > (INT64_MAX / 8) ||
+      __builtin_add_overflow(p->weight_bytes, (count * size + 63) / 64 * 64, &p->weight_bytes))
     p->failed = true;
   return memory;
 }

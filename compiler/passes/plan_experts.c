@@ -23,8 +23,8 @@ bool plan_route(planner *p, MlirOperation op) {
                            mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("gate"))};
   plan_int(&step, "row_block", ROUTE_ROWS);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){indices, 0, top_k, 1, false};
-  plan_value_get(p, mlirOperationGetResult(op, 1))->place = (plan_place){gates, 0, top_k, 1, false};
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){indices, 0, top_k, 1, false, false};
+  plan_value_get(p, mlirOperationGetResult(op, 1))->place = (plan_place){gates, 0, top_k, 1, false, false};
   plan_value_get(p, mlirOperationGetResult(op, 2))->capacity = hmoec_op_int(op, "capacity");
   return true;
 }
@@ -40,7 +40,7 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
   plan_memory *counters = plan_workspace(p, "i32", -1, 4, experts, 0);
   plan_place gate = plan_value_get(p, gates)->place;
   if (gate.row_stride != top_k) { /* computed, not route's: rows have gaps */
-    plan_place dense = {plan_workspace(p, "f32", 0, 0, top_k, 0), 0, top_k, 1, false};
+    plan_place dense = {plan_workspace(p, "f32", 0, 0, top_k, 0), 0, top_k, 1, false, false};
     plan_map(p, PLAN_RUN, 0, "none", gate, dense, top_k, false);
     gate = dense;
   }
@@ -63,13 +63,13 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
 /* What the experts op and its fused form have in common. Generated parts are absent (b = 0) for plain experts. */
 typedef struct layer {
   MlirValue x, indices, gates, kept, wi, wo, bi, bo;
-  bool biases;
+  bool biases, bf16;
   hmoec_activation activation;
   int64_t experts, d_ff, d_model, top_k;
   int64_t ff_panels;           /* panels of the first product that are the expert's own */
   int64_t hyper_panels, bottleneck;
   plan_memory *pack1, *pack2, *bias1, *gated_bias, *bias2;
-  int64_t panels1, depth2, group1_bytes, group2_bytes;
+  int64_t panels1, depth1, depth2, group1_bytes, group2_bytes;
 } layer;
 
 /* Sizes of the packs, and the packing of the experts' own weights: [W1 | D] and [W2 ; U], with room for D and U. */
@@ -82,12 +82,13 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   l->ff_panels = plan_panels(l->d_ff);
   l->hyper_panels = plan_panels(l->bottleneck);
   l->panels1 = l->ff_panels + l->hyper_panels;
-  l->depth2 = l->bottleneck ? l->ff_panels * HMOE_PANEL + l->bottleneck : l->d_ff;
-  int64_t h = l->d_model, out_panels = plan_panels(h);
-  l->group1_bytes = 4 * l->panels1 * HMOE_PANEL * h;
-  l->group2_bytes = 4 * out_panels * HMOE_PANEL * l->depth2;
-  l->pack1 = plan_weight(p, "f32", l->experts, l->group1_bytes / 4);
-  l->pack2 = plan_weight(p, "f32", l->experts, l->group2_bytes / 4);
+  l->depth1 = plan_depth(l->bf16, l->d_model);
+  l->depth2 = l->bottleneck ? l->ff_panels * HMOE_PANEL + plan_depth(l->bf16, l->bottleneck) : plan_depth(l->bf16, l->d_ff);
+  int64_t h = l->d_model, out_panels = plan_panels(h), element_bytes = plan_element_bytes(l->bf16);
+  l->group1_bytes = element_bytes * l->panels1 * HMOE_PANEL * l->depth1;
+  l->group2_bytes = plan_operand_bytes(l->bf16, l->depth2, h);
+  l->pack1 = plan_weight(p, plan_element(l->bf16), l->experts, l->group1_bytes / element_bytes);
+  l->pack2 = plan_weight(p, plan_element(l->bf16), l->experts, l->group2_bytes / element_bytes);
   plan_pack first = {.columns = l->ff_panels * HMOE_PANEL,
                      .q = 1,
                      .real_columns = l->d_ff,
@@ -98,8 +99,9 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
                      .groups = l->experts,
                      .source_group_stride = l->d_ff * h,
                      .group_bytes = l->group1_bytes,
-                     .outer_pitch = h,
-                     .panel_depth = h};
+                     .outer_pitch = l->depth1,
+                     .panel_depth = l->depth1,
+                     .format = l->bf16};
   plan_pack_emit(p, l->pack1, plan_value_get(p, l->wi)->place.memory, &first);
   plan_pack second = {.columns = out_panels * HMOE_PANEL,
                       .q = 1,
@@ -111,8 +113,9 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
                       .groups = l->experts,
                       .source_group_stride = l->d_ff * h,
                       .group_bytes = l->group2_bytes,
-                      .outer_pitch = l->d_ff,
-                      .panel_depth = l->depth2};
+                      .outer_pitch = l->depth2,
+                      .panel_depth = l->depth2,
+                      .format = l->bf16};
   plan_pack_emit(p, l->pack2, plan_value_get(p, l->wo)->place.memory, &second);
   if (l->biases || generated_biases) l->bias1 = plan_weight(p, "f32", l->experts, l->panels1 * HMOE_PANEL);
   if (l->biases) {
@@ -141,12 +144,12 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
 static void run_experts(planner *p, const layer *l, MlirValue result) {
   plan_grouping grouping = group_tokens(p, l->indices, l->gates, l->kept, l->experts);
   int64_t picks = l->top_k == 1 ? 0 : plan_dim_get(p, PLAN_RUN, HMOE_DIM_SCALE, 0, l->top_k);
-  int64_t lda = p->schedule.lda, h = l->d_model;
+  int64_t lda = l->bf16 ? p->schedule.lda_bf16 : p->schedule.lda, h = l->d_model;
   plan_place x = plan_value_get(p, l->x)->place;
   x.in_place = false;
 
-  plan_memory *hidden = plan_workspace(p, "f32", picks, 0, lda, PLAN_SLACK_ROWS);
-  plan_matmul first = plan_matmul_init(p, PLAN_RUN, picks, h, l->bottleneck ? l->panels1 * HMOE_PANEL : l->d_ff, x);
+  plan_memory *hidden = plan_workspace(p, plan_element(l->bf16), picks, 0, lda, PLAN_SLACK_ROWS);
+  plan_matmul first = plan_matmul_init(p, PLAN_RUN, picks, l->bf16, h, l->bottleneck ? l->panels1 * HMOE_PANEL : l->d_ff, x);
   first.b = plan_at(l->pack1);
   first.c = plan_at(hidden);
   first.blocks = plan_at(grouping.blocks);
@@ -154,6 +157,7 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   first.row_gate = plan_at(grouping.row_gate);
   if (l->bias1) first.bias = plan_at(l->bias1);
   first.spec.ldc = lda;
+  first.spec.c_bf16 = l->bf16;
   first.spec.c_padded = true;
   first.spec.b_group_bytes = l->group1_bytes;
   first.spec.bias_group_floats = l->bias1 ? l->panels1 * HMOE_PANEL : 0;
@@ -172,9 +176,9 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
     c = plan_destination(p, result, 0, &accumulate);
   } else {
     int64_t ld = plan_panels(h) * HMOE_PANEL;
-    c = (plan_place){plan_workspace(p, "f32", picks, 0, ld, 0), 0, ld, 1, false};
+    c = (plan_place){plan_workspace(p, "f32", picks, 0, ld, 0), 0, ld, 1, false, false};
   }
-  plan_matmul second = plan_matmul_init(p, PLAN_RUN, picks, l->depth2, h, (plan_place){hidden, 0, lda, 1, true});
+  plan_matmul second = plan_matmul_init(p, PLAN_RUN, picks, l->bf16, l->depth2, h, (plan_place){hidden, 0, lda, 1, true, l->bf16});
   second.b = plan_at(l->pack2);
   second.c = plan_at(c.memory);
   second.blocks = plan_at(grouping.blocks);
@@ -224,6 +228,7 @@ bool plan_combine(planner *p, MlirOperation op) {
              .wi = mlirOperationGetOperand(experts, 3),
              .wo = mlirOperationGetOperand(experts, 4),
              .biases = mlirOperationGetNumOperands(experts) > 5,
+             .bf16 = plan_is_bf16(p, experts),
              .activation = plan_activation(hmoec_op_string(experts, "activation"))};
   if (l.biases) {
     l.bi = mlirOperationGetOperand(experts, 5);
@@ -242,6 +247,7 @@ bool plan_fused_experts(planner *p, MlirOperation op) {
              .wi = mlirOperationGetOperand(op, 4),
              .wo = mlirOperationGetOperand(op, 5),
              .biases = hmoec_op_int(op, "expert_biases") != 0,
+             .bf16 = plan_is_bf16(p, op),
              .activation = plan_activation(hmoec_op_string(op, "activation"))};
   if (l.biases) {
     l.bi = mlirOperationGetOperand(op, 8);
@@ -256,21 +262,23 @@ bool plan_fused_experts(planner *p, MlirOperation op) {
   pack_experts(p, &l, g.biases);
 
   /* D goes straight into its columns of the first pack; U is generated apart and copied below W2's rows of every panel. */
-  int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, l.experts), b = g.bottleneck, out_panels = plan_panels(g.d_model);
+  int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, l.experts), out_panels = plan_panels(g.d_model);
+  int64_t element_bytes = plan_element_bytes(l.bf16);
   plan_place r = plan_value_get(p, g.r)->place;
   plan_binding none = {0};
   plan_generate(p, PLAN_OPEN, rows, &g, PLAN_DOWN, r, none, none,
-                (plan_binding){l.pack1, 4 * l.ff_panels * HMOE_PANEL * g.d_model, 0}, l.group1_bytes / 4);
-  int64_t up_floats = plan_part_floats(&g, PLAN_UP);
-  plan_memory *up = plan_workspace(p, "f32", rows, 0, up_floats, 0);
-  plan_generate(p, PLAN_OPEN, rows, &g, PLAN_UP, r, none, none, plan_at(up), up_floats);
+                (plan_binding){l.pack1, element_bytes * l.ff_panels * HMOE_PANEL * l.depth1, 0}, l.group1_bytes / element_bytes);
+  plan_part_layout u = plan_part_of(p, &g, PLAN_UP);
+  plan_memory *up = plan_workspace(p, plan_element(u.bf16), rows, 0, u.elements, 0);
+  plan_generate(p, PLAN_OPEN, rows, &g, PLAN_UP, r, none, none, plan_at(up), u.elements);
   plan_step copy = plan_step_begin(p, PLAN_OPEN, "copy", -1);
-  plan_bind(&copy, "dst", (plan_binding){l.pack2, 4 * l.ff_panels * HMOE_PANEL * HMOE_PANEL, 0});
+  plan_bind(&copy, "dst", (plan_binding){l.pack2, element_bytes * l.ff_panels * HMOE_PANEL * HMOE_PANEL, 0});
   plan_bind(&copy, "src", plan_at(up));
-  int64_t panel_bytes = 4 * b * HMOE_PANEL;
-  plan_ints(&copy, "args",
-            (int64_t[]){l.experts, l.group2_bytes, 4 * up_floats, out_panels, 4 * l.depth2 * HMOE_PANEL, panel_bytes, panel_bytes},
-            7);
+  int64_t panel_bytes = element_bytes * u.q * HMOE_PANEL;
+  plan_ints(
+      &copy, "args",
+      (int64_t[]){l.experts, l.group2_bytes, u.bytes, out_panels, element_bytes * l.depth2 * HMOE_PANEL, panel_bytes, panel_bytes},
+      7);
   plan_step_end(&copy);
   if (g.biases) {
     plan_generate(p, PLAN_OPEN, rows, &g, PLAN_BETA, r, none, none, (plan_binding){l.bias1, 4 * l.ff_panels * HMOE_PANEL, 0},

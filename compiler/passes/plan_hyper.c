@@ -23,58 +23,68 @@ plan_generator plan_generator_of(MlirOperation hypernetwork) {
   return g;
 }
 
-/* The columns of a part: index (q, column) of its generator, q outermost; vectors have q = 1. */
-static void part_shape(const plan_generator *g, plan_part part, int64_t *q, int64_t *columns) {
-  *q = part == PLAN_DOWN ? g->d_model : part == PLAN_UP ? g->bottleneck : 1;
-  *columns = part == PLAN_DOWN || part == PLAN_BETA ? g->bottleneck : g->d_model;
-}
-
-int64_t plan_part_floats(const plan_generator *g, plan_part part) {
-  int64_t q, columns;
-  part_shape(g, part, &q, &columns);
-  return plan_panels(columns) * q * HMOE_PANEL;
+/* The columns of a generator: index (q, column), q outermost. */
+plan_part_layout plan_part_of(const planner *p, const plan_generator *g, plan_part part) {
+  bool matrix = part == PLAN_DOWN || part == PLAN_UP;
+  plan_part_layout layout = {.bf16 = matrix && p->options->dtype == HMOEC_DTYPE_BF16,
+                             .real_q = part == PLAN_DOWN ? g->d_model
+                                       : part == PLAN_UP ? g->bottleneck
+                                                         : 1,
+                             .columns = part == PLAN_DOWN || part == PLAN_BETA ? g->bottleneck : g->d_model};
+  layout.q = plan_depth(layout.bf16, layout.real_q);
+  layout.elements = plan_panels(layout.columns) * layout.q * HMOE_PANEL;
+  layout.bytes = plan_element_bytes(layout.bf16) * layout.elements;
+  return layout;
 }
 
 void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g, plan_part part, plan_place r, plan_binding gather,
                    plan_binding scatter, plan_binding c, int64_t ldc) {
-  int64_t q, columns, floats = plan_part_floats(g, part);
-  part_shape(g, part, &q, &columns);
+  plan_part_layout layout = plan_part_of(p, g, part);
+  bool bf16 = fn == PLAN_RUN && layout.bf16;
+  int64_t n = layout.elements, depth = plan_depth(bf16, g->hidden), bytes = plan_operand_bytes(bf16, g->hidden, n);
   plan_place w = plan_value_get(p, g->operands[2 * part])->place, bias = plan_value_get(p, g->operands[2 * part + 1])->place;
-  plan_pack pack = {.columns = floats,
-                    .q = q,
-                    .real_columns = columns,
+  plan_pack pack = {.columns = n,
+                    .q = layout.q,
+                    .real_columns = layout.columns,
                     .column_stride = w.row_stride,
-                    .q_stride = columns * w.row_stride,
+                    .q_stride = layout.columns * w.row_stride,
                     .k_outer = 1,
                     .k_inner = g->hidden,
                     .k_inner_stride = w.col_stride,
                     .source_offset = w.offset,
                     .groups = 1,
-                    .group_bytes = 4 * floats * g->hidden,
-                    .outer_pitch = g->hidden,
-                    .panel_depth = g->hidden};
+                    .group_bytes = bytes,
+                    .outer_pitch = depth,
+                    .panel_depth = depth,
+                    .format = bf16,
+                    .real_q = layout.real_q,
+                    .paired = layout.bf16};
+  int64_t elements = bytes / plan_element_bytes(bf16);
   plan_memory *panels =
-      fn == PLAN_RUN ? plan_weight(p, "f32", 1, floats * g->hidden) : plan_workspace(p, "f32", -1, 1, floats * g->hidden, 0);
+      fn == PLAN_RUN ? plan_weight(p, plan_element(bf16), 1, elements) : plan_workspace(p, "f32", -1, 1, elements, 0);
   plan_pack_emit(p, panels, w.memory, &pack);
-  plan_pack vector = {.columns = floats,
-                      .q = q,
-                      .real_columns = columns,
+  plan_pack vector = {.columns = n,
+                      .q = layout.q,
+                      .real_columns = layout.columns,
                       .column_stride = bias.row_stride,
-                      .q_stride = columns * bias.row_stride,
+                      .q_stride = layout.columns * bias.row_stride,
                       .source_offset = bias.offset,
                       .groups = 1,
-                      .group_bytes = 4 * floats};
-  plan_memory *added = fn == PLAN_RUN ? plan_weight(p, "f32", 1, floats) : plan_workspace(p, "f32", -1, 1, floats, 0);
+                      .group_bytes = 4 * n,
+                      .real_q = layout.real_q,
+                      .paired = layout.bf16};
+  plan_memory *added = fn == PLAN_RUN ? plan_weight(p, "f32", 1, n) : plan_workspace(p, "f32", -1, 1, n, 0);
   plan_pack_vector_emit(p, added, bias.memory, &vector);
 
   if (gather.memory) r.in_place = false;
-  plan_matmul m = plan_matmul_init(p, fn, rows_dim, g->hidden, floats, r);
+  plan_matmul m = plan_matmul_init(p, fn, rows_dim, bf16, g->hidden, n, r);
   m.b = plan_at(panels);
   m.bias = plan_at(added);
   m.c = c;
   m.gather = gather;
   m.scatter = scatter;
   m.spec.ldc = ldc;
+  m.spec.c_bf16 = layout.bf16;
   m.spec.c_padded = true;
   plan_matmul_emit(p, &m);
 }
@@ -111,25 +121,27 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
                   MlirValue result) {
   plan_place x = plan_value_get(p, x_value)->place;
   x.in_place = false;
-  int64_t lda = p->schedule.lda, h = g->d_model, b = g->bottleneck;
-  plan_memory *z = plan_workspace(p, "f32", 0, 0, lda, PLAN_SLACK_ROWS);
-  plan_matmul down = plan_matmul_init(p, PLAN_RUN, 0, h, b, x);
+  bool bf16 = p->options->dtype == HMOEC_DTYPE_BF16;
+  int64_t lda = bf16 ? p->schedule.lda_bf16 : p->schedule.lda, h = g->d_model, b = g->bottleneck;
+  plan_memory *z = plan_workspace(p, plan_element(bf16), 0, 0, lda, PLAN_SLACK_ROWS);
+  plan_matmul down = plan_matmul_init(p, PLAN_RUN, 0, bf16, h, b, x);
   down.b = plan_at(weights->part[PLAN_DOWN]);
   down.c = plan_at(z);
   down.blocks = plan_at(grouping->blocks);
   down.gather = plan_at(grouping->row_token);
   down.spec.ldc = lda;
+  down.spec.c_bf16 = bf16;
   down.spec.c_padded = true;
-  down.spec.b_group_bytes = 4 * plan_part_floats(g, PLAN_DOWN);
+  down.spec.b_group_bytes = plan_part_of(p, g, PLAN_DOWN).bytes;
   down.spec.segment[0].activation = HMOEC_ACTIVATION_RELU;
   if (g->biases) {
     down.bias = plan_at(weights->part[PLAN_BETA]);
-    down.spec.bias_group_floats = plan_part_floats(g, PLAN_BETA);
+    down.spec.bias_group_floats = plan_part_of(p, g, PLAN_BETA).elements;
   }
   plan_matmul_emit(p, &down);
   bool accumulate;
   plan_place y = plan_destination(p, result, 0, &accumulate);
-  plan_matmul up = plan_matmul_init(p, PLAN_RUN, 0, b, h, (plan_place){z, 0, lda, 1, true});
+  plan_matmul up = plan_matmul_init(p, PLAN_RUN, 0, bf16, b, h, (plan_place){z, 0, lda, 1, true, bf16});
   up.b = plan_at(weights->part[PLAN_UP]);
   up.c = plan_at(y.memory);
   up.blocks = plan_at(grouping->blocks);
@@ -137,10 +149,10 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
   up.spec.ldc = y.row_stride;
   up.spec.c_padded = y.row_stride % HMOE_PANEL == 0 && y.row_stride >= plan_panels(h) * HMOE_PANEL;
   up.spec.accumulate = accumulate;
-  up.spec.b_group_bytes = 4 * plan_part_floats(g, PLAN_UP);
+  up.spec.b_group_bytes = plan_part_of(p, g, PLAN_UP).bytes;
   if (g->biases) {
     up.bias = plan_at(weights->part[PLAN_GAMMA]);
-    up.spec.bias_group_floats = plan_part_floats(g, PLAN_GAMMA);
+    up.spec.bias_group_floats = plan_part_of(p, g, PLAN_GAMMA).elements;
   }
   plan_matmul_emit(p, &up);
 }
@@ -229,7 +241,7 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   chunk_loop loop = loop_begin(p, &grouping, slots, top_k, true);
 
   /* The chain from the selection sets to r runs on the sets that are missing from the cache. */
-  plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = (plan_place){loop.todo_sets, 0, top_k, 1, false};
+  plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = (plan_place){loop.todo_sets, 0, top_k, 1, false, false};
   if (!mark_loop(p, hypernetwork, loop.cache)) return hmoec_machine_error(p->diagnostics, "out of memory");
   for (MlirOperation each = mlirBlockGetFirstOperation(mlirOperationGetBlock(op)); !mlirOperationIsNull(each);
        each = mlirOperationGetNextInBlock(each)) {
@@ -242,13 +254,13 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   generated weights = {0};
   int64_t offset = 0;
   for (int part = 0; part < parts_of(&g); part++) {
-    int64_t floats = plan_part_floats(&g, (plan_part)part);
-    weights.part[part] = plan_memory_create(p, "cache", "f32", -1, 2, (int64_t[]){slots, floats});
+    plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
+    weights.part[part] = plan_memory_create(p, "cache", plan_element(layout.bf16), -1, 2, (int64_t[]){slots, layout.elements});
     weights.part[part]->index = loop.cache;
     weights.part[part]->offset = offset;
-    offset += (4 * slots * floats + 63) / 64 * 64;
+    offset += (slots * layout.bytes + 63) / 64 * 64;
     plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, r, (plan_binding){0}, plan_at(loop.todo_slot),
-                  plan_at(weights.part[part]), floats);
+                  plan_at(weights.part[part]), layout.elements);
   }
   loop_set(p, loop.op, "generate", steps_after(loop.op));
   apply(p, &g, &weights, &grouping, mlirOperationGetOperand(op, 0), mlirOperationGetResult(op, 0));
@@ -270,10 +282,10 @@ bool plan_indexed_hyper_expert(planner *p, MlirOperation op) {
   int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, sets);
   generated weights = {0};
   for (int part = 0; part < parts_of(&g); part++) {
-    int64_t floats = plan_part_floats(&g, (plan_part)part);
-    weights.part[part] = plan_weight(p, "f32", sets, floats);
+    plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
+    weights.part[part] = plan_weight(p, plan_element(layout.bf16), sets, layout.elements);
     plan_generate(p, PLAN_OPEN, rows, &g, (plan_part)part, plan_value_get(p, g.r)->place, (plan_binding){0}, (plan_binding){0},
-                  plan_at(weights.part[part]), floats);
+                  plan_at(weights.part[part]), layout.elements);
   }
   plan_grouping grouping = plan_group_selections(p, mlirOperationGetOperand(rank, 0), hmoec_op_int(rank, "experts"), "rank");
   apply(p, &g, &weights, &grouping, mlirOperationGetOperand(op, 0), mlirOperationGetResult(op, 0));
@@ -291,10 +303,10 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
   chunk_loop loop = loop_begin(p, &grouping, PER_TOKEN_CHUNK, 1, false);
   generated weights = {0};
   for (int part = 0; part < parts_of(&g); part++) {
-    int64_t floats = plan_part_floats(&g, (plan_part)part);
-    weights.part[part] = plan_workspace(p, "f32", -1, PER_TOKEN_CHUNK, floats, 0);
+    plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
+    weights.part[part] = plan_workspace(p, plan_element(layout.bf16), -1, PER_TOKEN_CHUNK, layout.elements, 0);
     plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, plan_value_get(p, g.r)->place, plan_at(loop.todo_token),
-                  plan_at(loop.todo_slot), plan_at(weights.part[part]), floats);
+                  plan_at(loop.todo_slot), plan_at(weights.part[part]), layout.elements);
   }
   loop_set(p, loop.op, "generate", steps_after(loop.op));
   apply(p, &g, &weights, &grouping, mlirOperationGetOperand(op, 0), mlirOperationGetResult(op, 0));
@@ -303,8 +315,8 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
 }
 
 /* Packs of the two factored products; layouts as in hmoec_contract_spec, column (m, k) of the first, depth row (k, m) of the second. */
-static void pack_factored(planner *p, const plan_generator *g, plan_memory *first, plan_memory *second) {
-  int64_t h = g->d_model, b = g->bottleneck, H = g->hidden;
+static void pack_factored(planner *p, const plan_generator *g, bool bf16, plan_memory *first, plan_memory *second) {
+  int64_t h = g->d_model, b = g->bottleneck, H = g->hidden, depth1 = plan_depth(bf16, h);
   plan_place wd = plan_value_get(p, g->operands[0])->place, bd = plan_value_get(p, g->operands[1])->place;
   plan_place wu = plan_value_get(p, g->operands[2])->place, bu = plan_value_get(p, g->operands[3])->place;
   for (int64_t panel = 0; panel < plan_panels(b); panel++) {
@@ -320,8 +332,9 @@ static void pack_factored(planner *p, const plan_generator *g, plan_memory *firs
                            .source_offset = wd.offset + panel * HMOE_PANEL * wd.row_stride,
                            .groups = 1,
                            .panel = panel * (H + 1),
-                           .outer_pitch = h,
-                           .panel_depth = h};
+                           .outer_pitch = depth1,
+                           .panel_depth = depth1,
+                           .format = bf16};
     plan_pack_emit(p, first, wd.memory, &generated);
     plan_pack constant = {.columns = HMOE_PANEL,
                           .q = 1,
@@ -333,11 +346,14 @@ static void pack_factored(planner *p, const plan_generator *g, plan_memory *firs
                           .source_offset = bd.offset + panel * HMOE_PANEL * bd.row_stride,
                           .groups = 1,
                           .panel = panel * (H + 1) + H,
-                          .outer_pitch = h,
-                          .panel_depth = h};
+                          .outer_pitch = depth1,
+                          .panel_depth = depth1,
+                          .format = bf16};
     plan_pack_emit(p, first, bd.memory, &constant);
   }
+  /* Depth rows of both halves alternate, at odd ones too: pairs are made of finished panels. */
   int64_t columns = plan_panels(h) * HMOE_PANEL, depth = b * (H + 1);
+  plan_memory *panels = bf16 ? plan_workspace(p, "f32", -1, plan_panels(h), HMOE_PANEL * depth, 0) : second;
   plan_pack generated = {.columns = columns,
                          .q = 1,
                          .real_columns = h,
@@ -350,7 +366,7 @@ static void pack_factored(planner *p, const plan_generator *g, plan_memory *firs
                          .groups = 1,
                          .outer_pitch = H + 1,
                          .panel_depth = depth};
-  plan_pack_emit(p, second, wu.memory, &generated);
+  plan_pack_emit(p, panels, wu.memory, &generated);
   plan_pack constant = {.columns = columns,
                         .q = 1,
                         .real_columns = h,
@@ -363,7 +379,22 @@ static void pack_factored(planner *p, const plan_generator *g, plan_memory *firs
                         .depth = H,
                         .outer_pitch = H + 1,
                         .panel_depth = depth};
-  plan_pack_emit(p, second, bu.memory, &constant);
+  plan_pack_emit(p, panels, bu.memory, &constant);
+  if (!bf16) return;
+  plan_pack pairs = {.columns = HMOE_PANEL,
+                     .q = 1,
+                     .real_columns = HMOE_PANEL,
+                     .column_stride = 1,
+                     .k_outer = 1,
+                     .k_inner = depth,
+                     .k_inner_stride = HMOE_PANEL,
+                     .groups = plan_panels(h),
+                     .source_group_stride = HMOE_PANEL * depth,
+                     .group_bytes = plan_operand_bytes(bf16, depth, HMOE_PANEL),
+                     .outer_pitch = plan_depth(bf16, depth),
+                     .panel_depth = plan_depth(bf16, depth),
+                     .format = bf16};
+  plan_pack_emit(p, second, panels, &pairs);
 }
 
 bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
@@ -379,9 +410,10 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
     return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "factored: expected a bottleneck of at most %d, found %lld",
                        MOST_FACTORED, (long long)b);
   int64_t columns = plan_panels(b) * (H + 1) * HMOE_PANEL, depth = b * (H + 1);
-  plan_memory *first_pack = plan_weight(p, "f32", 1, columns * h),
-              *second_pack = plan_weight(p, "f32", 1, plan_panels(h) * HMOE_PANEL * depth);
-  pack_factored(p, &g, first_pack, second_pack);
+  bool bf16 = plan_is_bf16(p, op);
+  plan_memory *first_pack = plan_weight(p, plan_element(bf16), 1, columns * plan_depth(bf16, h)),
+              *second_pack = plan_weight(p, plan_element(bf16), 1, plan_panels(h) * HMOE_PANEL * plan_depth(bf16, depth));
+  pack_factored(p, &g, bf16, first_pack, second_pack);
   plan_place x = plan_value_get(p, mlirOperationGetOperand(op, 0))->place, r = plan_value_get(p, g.r)->place;
   bool accumulate;
   plan_place y = plan_destination(p, mlirOperationGetResult(op, 0), 0, &accumulate);
@@ -393,8 +425,8 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
     beta = plan_workspace(p, "f32", 0, 0, ldb, 0);
     plan_generate(p, PLAN_RUN, 0, &g, PLAN_BETA, r, (plan_binding){0}, (plan_binding){0}, plan_at(beta), ldb);
     plan_place vu = plan_value_get(p, g.operands[6])->place;
-    plan_matmul gamma = plan_matmul_init(p, PLAN_RUN, 0, H, h, r);
-    gamma.b = plan_at(plan_linear_weight(p, PLAN_RUN, vu, h, H));
+    plan_matmul gamma = plan_matmul_init(p, PLAN_RUN, 0, false, H, h, r);
+    gamma.b = plan_at(plan_linear_weight(p, PLAN_RUN, vu, false, h, H));
     gamma.bias = plan_vector(p, PLAN_RUN, plan_value_get(p, g.operands[7])->place, h);
     gamma.c = plan_at(y.memory);
     gamma.spec.ldc = y.row_stride;
@@ -413,7 +445,7 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   MlirOperation loop = plan_step_end(&loop_step);
 
   plan_memory *t1 = plan_workspace(p, "f32", chunk, 0, columns, 0), *v = plan_workspace(p, "f32", chunk, 0, lda, PLAN_SLACK_ROWS);
-  plan_matmul first = plan_matmul_init(p, PLAN_RUN, chunk, h, columns, x);
+  plan_matmul first = plan_matmul_init(p, PLAN_RUN, chunk, bf16, h, columns, x);
   first.spec.a_in_place = false;
   first.a.advance_bytes = 4 * x.row_stride;
   first.b = plan_at(first_pack);
@@ -434,7 +466,7 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   plan_int(&contract, "ldv", lda);
   plan_int(&contract, "row_block", CONTRACT_ROWS);
   plan_step_end(&contract);
-  plan_matmul second = plan_matmul_init(p, PLAN_RUN, chunk, depth, h, (plan_place){v, 0, lda, 1, true});
+  plan_matmul second = plan_matmul_init(p, PLAN_RUN, chunk, bf16, depth, h, (plan_place){v, 0, lda, 1, true, false});
   second.b = plan_at(second_pack);
   second.c = (plan_binding){y.memory, 0, 4 * y.row_stride};
   second.spec.ldc = y.row_stride;

@@ -54,8 +54,12 @@ plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool 
   if (v->destination) {
     *out_accumulate = v->destination->written;
     v->destination->written = true;
-    v->place = (plan_place){v->destination, 0, v->destination->shape[1], 1,
-                            v->destination->slack_rows >= PLAN_SLACK_ROWS && v->destination->shape[1] == p->schedule.lda};
+    v->place = (plan_place){v->destination,
+                            0,
+                            v->destination->shape[1],
+                            1,
+                            v->destination->slack_rows >= PLAN_SLACK_ROWS && v->destination->shape[1] == p->schedule.lda,
+                            false};
     return v->place;
   }
   *out_accumulate = false;
@@ -64,13 +68,13 @@ plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool 
   int64_t columns = shape.dims[shape.rank - 1], ld = in_place ? p->schedule.lda : plan_panels(columns) * HMOE_PANEL;
   plan_memory *memory = plan_workspace(p, "f32", rows_dim, 0, ld, in_place ? PLAN_SLACK_ROWS : 0);
   v = plan_value_get(p, value);
-  v->place = (plan_place){memory, 0, ld, 1, in_place};
+  v->place = (plan_place){memory, 0, ld, 1, in_place, false};
   return v->place;
 }
 
 plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns) {
   if (table.row_stride == columns && table.col_stride == 1)
-    return plan_vector(p, fn, (plan_place){table.memory, table.offset, 1, 1, false}, rows * columns);
+    return plan_vector(p, fn, (plan_place){table.memory, table.offset, 1, 1, false, false}, rows * columns);
   int64_t padded = plan_panels(rows * columns) * HMOE_PANEL;
   plan_pack pack = {.columns = columns,
                     .q = 1,
@@ -117,8 +121,27 @@ static bool plan_parameter(planner *p, MlirOperation op) {
     plan_pack_vector_emit(p, matrix, memory, &rows);
     memory = matrix;
   }
-  plan_value_get(p, value)->place = (plan_place){memory, 0, shape.rank == 1 ? 1 : last, 1, false};
+  plan_value_get(p, value)->place = (plan_place){memory, 0, shape.rank == 1 ? 1 : last, 1, false, false};
   return true;
+}
+
+/* Whether bf16 products, and nothing else, read the rows of this value. */
+static bool only_bf16_products(const planner *p, MlirValue value) {
+  for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    if (!hmoec_op_is(user, "hmoe.linear") || mlirOpOperandGetOperandNumber(use) != 0 || !plan_is_bf16(p, user)) return false;
+  }
+  return !hmoec_value_unused(value);
+}
+
+/* Where a bf16 linear writes: rows that the next product reads as they are, else any destination. */
+static plan_place linear_destination(planner *p, MlirValue result, bool bf16, int64_t rows_dim, bool *out_accumulate) {
+  if (!bf16 || plan_value_get(p, result)->destination || !only_bf16_products(p, result))
+    return plan_destination(p, result, rows_dim, out_accumulate);
+  int64_t ld = p->schedule.lda_bf16;
+  *out_accumulate = false;
+  plan_memory *memory = plan_workspace(p, "bf16", rows_dim, 0, ld, PLAN_SLACK_ROWS);
+  return plan_value_get(p, result)->place = (plan_place){memory, 0, ld, 1, true, true};
 }
 
 static bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
@@ -133,12 +156,14 @@ static bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
   plan_place x = plan_value_get(p, mlirOperationGetOperand(op, 0))->place,
              weight = plan_value_get(p, mlirOperationGetOperand(op, 1))->place;
   int64_t n = w.dims[0], k = w.dims[1];
-  plan_matmul m = plan_matmul_init(p, fn, rows_dim, k, n, x);
-  m.b = plan_at(plan_linear_weight(p, fn, weight, n, k));
+  bool bf16 = fn == PLAN_RUN && plan_is_bf16(p, op);
+  plan_matmul m = plan_matmul_init(p, fn, rows_dim, bf16, k, n, x);
+  m.b = plan_at(plan_linear_weight(p, fn, weight, bf16, n, k));
   if (mlirOperationGetNumOperands(op) > 2) {
     m.bias = plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 2))->place, n);
   }
-  plan_place y = plan_destination(p, result, rows_dim, &m.spec.accumulate);
+  plan_place y = linear_destination(p, result, bf16, rows_dim, &m.spec.accumulate);
+  m.spec.c_bf16 = y.bf16;
   m.c = plan_at(y.memory);
   m.spec.ldc = y.row_stride;
   m.spec.c_padded = y.row_stride % 16 == 0 && y.row_stride >= plan_panels(n) * HMOE_PANEL;
@@ -193,9 +218,12 @@ static bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
     }
   }
   plan_memory *destination = plan_value_get(p, y)->destination;
-  plan_value_get(p, y)->place =
-      (plan_place){destination, 0, destination->shape[1], 1,
-                   destination->slack_rows >= PLAN_SLACK_ROWS && destination->shape[1] == p->schedule.lda};
+  plan_value_get(p, y)->place = (plan_place){destination,
+                                             0,
+                                             destination->shape[1],
+                                             1,
+                                             destination->slack_rows >= PLAN_SLACK_ROWS && destination->shape[1] == p->schedule.lda,
+                                             false};
   return true;
 }
 
@@ -229,7 +257,7 @@ static bool plan_all_selections(planner *p, MlirOperation op) {
   plan_int(&step, "top_k", sets.dims[1]);
   plan_int(&step, "sets", sets.dims[0]);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){memory, 0, sets.dims[1], 1, false};
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){memory, 0, sets.dims[1], 1, false, false};
   return true;
 }
 
@@ -248,7 +276,7 @@ static bool plan_weight_embedding(planner *p, MlirOperation op) {
   }
   plan_int(&step, "ld_out", shape.dims[1]);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){memory, 0, shape.dims[1], 1, false};
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){memory, 0, shape.dims[1], 1, false, false};
   return true;
 }
 
@@ -465,7 +493,7 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
     }
     plan_memory *memory = plan_memory_create(p, "input", "f32", 0, 2, (int64_t[]){0, shape.dims[1]});
     memory->index = i;
-    plan_value_get(p, mlirBlockGetArgument(body, i))->place = (plan_place){memory, 0, shape.dims[1], 1, false};
+    plan_value_get(p, mlirBlockGetArgument(body, i))->place = (plan_place){memory, 0, shape.dims[1], 1, false, false};
   }
   for (intptr_t i = 0; i < outputs; i++) {
     hmoec_shape shape = hmoec_value_shape(mlirOperationGetOperand(terminator, i));
@@ -478,6 +506,10 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
     output[i]->index = i;
   }
   mark_per_set(ops, count, p->context);
+  if (!hmoec_mark_f32(module)) {
+    ok = hmoec_machine_error(p->diagnostics, "out of memory");
+    goto done;
+  }
   if (!plan_check(p, ops, count)) goto done;
   assign_destinations(p, ops, count, output);
 
@@ -501,7 +533,7 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
     MlirValue value = mlirOperationGetOperand(terminator, i);
     if (plan_value_get(p, value)->destination == output[i]) continue;
     int64_t columns = hmoec_value_shape(value).dims[1];
-    plan_map(p, PLAN_RUN, 0, "none", plan_value_get(p, value)->place, (plan_place){output[i], 0, columns, 1, false}, columns,
+    plan_map(p, PLAN_RUN, 0, "none", plan_value_get(p, value)->place, (plan_place){output[i], 0, columns, 1, false, false}, columns,
              false);
   }
   end_function(p, PLAN_OPEN, functions[PLAN_OPEN]);
@@ -509,6 +541,7 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
   MlirOperation root = mlirModuleGetOperation(module);
   mlirOperationSetAttributeByName(root, ref("hmk.weight_bytes"),
                                   mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), p->weight_bytes));
+  mlirOperationSetAttributeByName(root, ref("hmk.dtype"), mlirStringAttrGet(p->context, ref(hmoec_dtype_name(p->options->dtype))));
   _Static_assert(sizeof p->schedule % sizeof(int64_t) == 0, "a schedule is integers");
   int64_t schedule[sizeof p->schedule / sizeof(int64_t)];
   memcpy(schedule, &p->schedule, sizeof schedule);

@@ -6,18 +6,20 @@
 
 #include "passes/plan.h"
 
-plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, int64_t k, int64_t n, plan_place a) {
+plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, bool bf16, int64_t k, int64_t n, plan_place a) {
   plan_matmul matmul = {.fn = fn, .rows_dim = rows_dim};
-  matmul.spec.k = k;
+  matmul.spec.bf16 = bf16;
+  matmul.spec.a_bf16 = a.bf16;
+  matmul.spec.a_in_place = a.in_place && a.bf16 == bf16;
+  matmul.spec.k = matmul.spec.a_in_place ? plan_depth(bf16, k) : k; /* rows in place are zero from k on */
   matmul.spec.n = n;
-  matmul.spec.a_in_place = a.in_place;
   matmul.spec.lda = a.row_stride;
   matmul.spec.segments = 1;
   matmul.spec.segment[0] = (hmoec_matmul_segment){plan_panels(n), HMOEC_ACTIVATION_NONE, false};
   matmul.spec.dropped_panel_begin = plan_panels(n);
-  matmul.spec.dropped_k_begin = k;
+  matmul.spec.dropped_k_begin = bf16 ? 0 : k;
   matmul.spec.row_block = p->schedule.row_block;
-  matmul.a = (plan_binding){a.memory, 4 * a.offset, 0};
+  matmul.a = (plan_binding){a.memory, plan_element_bytes(a.bf16) * a.offset, 0};
   return matmul;
 }
 
@@ -42,8 +44,9 @@ void plan_matmul_emit(planner *p, const plan_matmul *m) {
   const struct {
     const char *name;
     bool set;
-  } flags[] = {{"a_in_place", s->a_in_place}, {"c_padded", s->c_padded}, {"accumulate", s->accumulate}};
-  MlirAttribute names[3];
+  } flags[] = {{"bf16", s->bf16},         {"a_bf16", s->a_bf16},        {"c_bf16", s->c_bf16}, {"a_in_place", s->a_in_place},
+               {"c_padded", s->c_padded}, {"accumulate", s->accumulate}};
+  MlirAttribute names[sizeof flags / sizeof *flags];
   intptr_t set = 0;
   for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
     if (flags[i].set) names[set++] = mlirStringAttrGet(p->context, mlirStringRefCreateFromCString(flags[i].name));
@@ -67,7 +70,7 @@ void plan_matmul_emit(planner *p, const plan_matmul *m) {
   plan_step_end(&step);
 }
 
-plan_pack plan_pack_linear(plan_place w, int64_t n, int64_t k) {
+plan_pack plan_pack_linear(plan_place w, bool bf16, int64_t n, int64_t k) {
   return (plan_pack){.columns = plan_panels(n) * HMOE_PANEL,
                      .q = 1,
                      .real_columns = n,
@@ -77,9 +80,10 @@ plan_pack plan_pack_linear(plan_place w, int64_t n, int64_t k) {
                      .k_inner_stride = w.col_stride,
                      .source_offset = w.offset,
                      .groups = 1,
-                     .group_bytes = 4 * plan_panels(n) * HMOE_PANEL * k,
-                     .outer_pitch = k,
-                     .panel_depth = k};
+                     .group_bytes = plan_operand_bytes(bf16, k, n),
+                     .outer_pitch = plan_depth(bf16, k),
+                     .panel_depth = plan_depth(bf16, k),
+                     .format = bf16};
 }
 
 static void emit_pack(planner *p, const char *name, plan_memory *destination, plan_memory *source, const plan_pack *k) {
@@ -87,10 +91,27 @@ static void emit_pack(planner *p, const char *name, plan_memory *destination, pl
   plan_bind(&step, "dst", plan_at(destination));
   plan_bind(&step, "source", plan_at(source));
   plan_ints(&step, "args",
-            (int64_t[]){k->columns, k->q, k->real_columns, k->column_stride, k->q_stride, k->k_outer, k->k_inner, k->k_outer_stride,
-                        k->k_inner_stride, k->source_offset, k->groups, k->source_group_stride, k->group_bytes, k->panel, k->depth,
-                        k->outer_pitch, k->panel_depth},
-            17);
+            (int64_t[]){k->columns,
+                        k->q,
+                        k->real_columns,
+                        k->column_stride,
+                        k->q_stride,
+                        k->k_outer,
+                        k->k_inner,
+                        k->k_outer_stride,
+                        k->k_inner_stride,
+                        k->source_offset,
+                        k->groups,
+                        k->source_group_stride,
+                        k->group_bytes,
+                        k->panel,
+                        k->depth,
+                        k->outer_pitch,
+                        k->panel_depth,
+                        k->format,
+                        k->real_q ? k->real_q : k->q,
+                        k->paired},
+            20);
   plan_step_end(&step);
 }
 
@@ -102,10 +123,11 @@ void plan_pack_vector_emit(planner *p, plan_memory *destination, plan_memory *so
   emit_pack(p, "pack_vector", destination, source, pack);
 }
 
-plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, int64_t n, int64_t k) {
-  plan_pack pack = plan_pack_linear(w, n, k);
-  int64_t floats = pack.group_bytes / 4;
-  plan_memory *panels = fn == PLAN_RUN ? plan_weight(p, "f32", 1, floats) : plan_workspace(p, "f32", -1, 1, floats, 0);
+plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, bool bf16, int64_t n, int64_t k) {
+  plan_pack pack = plan_pack_linear(w, bf16, n, k);
+  int64_t elements = pack.group_bytes / plan_element_bytes(bf16);
+  plan_memory *panels =
+      fn == PLAN_RUN ? plan_weight(p, plan_element(bf16), 1, elements) : plan_workspace(p, "f32", -1, 1, elements, 0);
   plan_pack_emit(p, panels, w.memory, &pack);
   return panels;
 }

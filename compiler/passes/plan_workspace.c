@@ -12,6 +12,7 @@
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 
+#include "ir/hmk_ops.h"
 #include "passes/rewrite.h"
 
 typedef struct life {
@@ -24,7 +25,7 @@ typedef struct slot {
 
 static int64_t buffer_row_bytes(MlirOperation buffer) {
   MlirAttribute shape = mlirOperationGetAttributeByName(buffer, mlirStringRefCreateFromCString("shape"));
-  int64_t bytes = 4, dim = hmoec_op_int(buffer, "dim");
+  int64_t bytes = hmoec_hmk_element_bytes(buffer), dim = hmoec_op_int(buffer, "dim");
   for (intptr_t i = dim >= 0 ? 1 : 0; i < mlirDenseArrayGetNumElements(shape); i++) bytes *= mlirDenseI64ArrayGetElement(shape, i);
   return bytes;
 }
