@@ -3,7 +3,7 @@
  *   GROUP       rows (token, slot) by expert: a counting sort, stable, so a group's order is token, then slot
  *   GROUP_SETS  tokens by the set of their experts: distinct sets in order of first appearance, by a hash table in the given scratch
  *
- * Indices out of range are taken as expert 0: nothing is ever written outside the buffers. */
+ * A group's rows are cut into equal blocks. Indices out of range are taken as expert 0: nothing is ever written outside the buffers. */
 #include "runtime_internal.h"
 
 #include <string.h>
@@ -25,14 +25,14 @@ static hmoe_status bind_blocks(const hmoe_run *run, const hmoe_plan_step *step, 
   return HMOE_OK;
 }
 
-/* Cuts rows [row, row + rows) of one group into blocks. */
+/* Cuts rows [row, row + rows) of one group into as few blocks as can be, of sizes that differ by one at most: a full block and a short
+ * rest would make the last task of a step a small one, at the price of a large one. */
 static bool add_blocks(block_writer *writer, int32_t group, uint64_t row, uint64_t rows, bool dropped) {
-  while (rows) {
-    if ((uint64_t)writer->header->count >= writer->capacity) return false;
-    uint64_t size = hmoe_min(rows, writer->row_block);
-    writer->blocks[writer->header->count++] = (hmoe_block){group, (int32_t)row, (int32_t)size, dropped};
-    row += size;
-    rows -= size;
+  uint64_t count = (rows + writer->row_block - 1) / writer->row_block;
+  if (count > writer->capacity - (uint64_t)writer->header->count) return false;
+  for (uint64_t i = 0; i < count; i++) {
+    uint64_t begin = rows * i / count, end = rows * (i + 1) / count;
+    writer->blocks[writer->header->count++] = (hmoe_block){group, (int32_t)(row + begin), (int32_t)(end - begin), dropped};
   }
   return true;
 }

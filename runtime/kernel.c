@@ -25,21 +25,27 @@ static bool runs_alone(const hmoe_plan_step *step, const uint64_t *args, uint64_
   return step->args.count > 4 && args[4] < ALONE_FLOPS && rows < ALONE_FLOPS && rows * args[4] < ALONE_FLOPS;
 }
 
-/* The blocks a kernel sees: all of the buffer, or the chunk of the loop it stands in. */
-static hmoe_status find_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, hmoe_kernel_call *call,
-                               uint64_t *out_count) {
+hmoe_status hmoe_run_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, hmoe_block_range *out_range) {
   const hmoe_blocks *blocks = NULL;
   HMOE_TRY(hmoe_run_binding(run, step, binding, HMOE_READ, sizeof *blocks, &blocks));
+  *out_range = (hmoe_block_range){.blocks = blocks};
   if (blocks == run->chunk_blocks) {
-    call->first_block = run->chunk_first;
-    *out_count = (uint64_t)run->chunk_count;
+    out_range->first = run->chunk_first;
+    out_range->count = run->chunk_count;
     return HMOE_OK;
   }
   uint64_t capacity = (hmoe_run_binding_bytes(run, step, binding) - sizeof *blocks) / sizeof(hmoe_block);
   if (blocks->count < 0 || (uint64_t)blocks->count > capacity)
     return hmoe_step_fail(run, step, "%d blocks in a buffer for %llu", blocks->count, (unsigned long long)capacity);
-  *out_count = (uint64_t)blocks->count;
+  out_range->count = blocks->count;
   return HMOE_OK;
+}
+
+int64_t hmoe_block_range_rows(const hmoe_block_range *range) {
+  const hmoe_block *block = (const hmoe_block *)(range->blocks + 1) + range->first;
+  int64_t rows = 0;
+  for (int64_t i = 0; i < range->count; i++) rows += block[i].rows;
+  return rows;
 }
 
 hmoe_status hmoe_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
@@ -48,8 +54,14 @@ hmoe_status hmoe_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   kernel_job job = {.call = {.buffers = run->workspace->pointers, .rows = hmoe_run_rows(run, step), .splits = 1},
                     .function = run->model->kernels[step->kernel]};
   uint64_t blocks = ((uint64_t)job.call.rows + args[1] - 1) / args[1];
-  if (args[0] == HMOE_GRID_BLOCKS) HMOE_TRY(find_blocks(run, step, (uint32_t)args[3], &job.call, &blocks));
-  uint64_t rows = args[0] == HMOE_GRID_BLOCKS ? hmoe_min(blocks * args[1], (uint64_t)job.call.rows) : (uint64_t)job.call.rows;
+  uint64_t rows = (uint64_t)job.call.rows;
+  if (args[0] == HMOE_GRID_BLOCKS) {
+    hmoe_block_range range;
+    HMOE_TRY(hmoe_run_blocks(run, step, (uint32_t)args[3], &range));
+    job.call.first_block = range.first;
+    blocks = (uint64_t)range.count;
+    rows = (uint64_t)hmoe_block_range_rows(&range);
+  }
   if (runs_alone(step, args, rows)) {
     for (uint64_t task = 0; task < blocks; task++) job.function(&job.call, (int64_t)task, run->workspace->scratch);
     return HMOE_OK;

@@ -7,7 +7,7 @@
 
 #define BAD(...) hmoe_fail(HMOE_INCOMPATIBLE, "plan: " __VA_ARGS__)
 
-/* What a step kind needs at least. LOOP and KERNEL need more by their first args. */
+/* What a step kind needs at least. KERNEL, LOOP and CHOOSE need more by their args. */
 typedef struct step_rule {
   const char *name;
   uint32_t bindings, args;
@@ -20,11 +20,12 @@ static const step_rule step_rules[HMOE_STEP_COUNT] = {
     [HMOE_STEP_GROUP] = {"group", 7, 4, true, false},
     [HMOE_STEP_GROUP_SETS] = {"group_sets", 5, 4, true, false},
     [HMOE_STEP_LOOP] = {"loop", 0, 3, false, false},
-    [HMOE_STEP_PACK] = {"pack", 1, 18, false, true},
-    [HMOE_STEP_PACK_VECTOR] = {"pack_vector", 1, 15, false, true},
+    [HMOE_STEP_PACK] = {"pack", 1, 21, false, true},
+    [HMOE_STEP_PACK_VECTOR] = {"pack_vector", 1, 21, false, true},
     [HMOE_STEP_COPY] = {"copy", 2, 7, false, true},
     [HMOE_STEP_SELECTIONS] = {"selections", 1, 3, false, false},
     [HMOE_STEP_WEIGHT_EMBEDDING] = {"weight_embedding", 1, 7, false, true},
+    [HMOE_STEP_CHOOSE] = {"choose", 1, 5, false, false},
 };
 
 const char *hmoe_step_name(uint32_t kind) { return kind < HMOE_STEP_COUNT ? step_rules[kind].name : "unknown"; }
@@ -144,6 +145,18 @@ static hmoe_status check_kernel(const checker *check, const hmoe_plan_step *step
   return HMOE_OK;
 }
 
+/* No CHOOSE of the steps [first, cut) reaches past cut. */
+static hmoe_status check_cut(const checker *check, uint32_t first, uint32_t cut) {
+  const hmoe_plan_step *steps = HMOE_PLAN_ARRAY(check->plan, check->entry->steps, hmoe_plan_step);
+  for (uint32_t i = first; i < cut; i++) {
+    if (steps[i].kind != HMOE_STEP_CHOOSE) continue;
+    const uint64_t *args = HMOE_PLAN_ARRAY(check->plan, steps[i].args, uint64_t);
+    if (hmoe_add(args[0], args[1]) >= cut - i)
+      return BAD("entry %u step %u: a choose reaches past the generating steps", check->entry_index, i);
+  }
+  return HMOE_OK;
+}
+
 /* Loops nest at most once, groups inside rows: then every chunk dimension has one loop that sets it. */
 static hmoe_status check_loop(const checker *check, const hmoe_plan_step *step, const uint64_t *args, uint32_t arg_count) {
   uint32_t index = check->step_index;
@@ -170,14 +183,37 @@ static hmoe_status check_loop(const checker *check, const hmoe_plan_step *step, 
   }
   const hmoe_plan_step *steps = HMOE_PLAN_ARRAY(check->plan, check->entry->steps, hmoe_plan_step);
   for (uint32_t inner = index + 1; inner <= index + body; inner++) {
-    if (steps[inner].kind != HMOE_STEP_LOOP) continue;
+    if (steps[inner].kind != HMOE_STEP_LOOP && steps[inner].kind != HMOE_STEP_CHOOSE) continue;
     const uint64_t *inner_args = HMOE_PLAN_ARRAY(check->plan, steps[inner].args, uint64_t);
     /* The spans of later steps are not checked yet. */
     HMOE_TRY(check_span(check, steps[inner].args, sizeof(uint64_t), "args"));
-    if (kind != HMOE_LOOP_ROWS || steps[inner].args.count < 3 || inner_args[1] == HMOE_LOOP_ROWS ||
-        inner_args[0] > index + body - inner)
+    uint64_t left = index + body - inner;
+    if (steps[inner].kind == HMOE_STEP_CHOOSE) {
+      if (steps[inner].args.count < 2 || hmoe_add(inner_args[0], inner_args[1]) > left)
+        return BAD("entry %u step %u: a choose must stand whole inside a loop", check->entry_index, inner);
+    } else if (kind != HMOE_LOOP_ROWS || steps[inner].args.count < 3 || inner_args[1] == HMOE_LOOP_ROWS || inner_args[0] > left) {
       return BAD("entry %u step %u: only a loop over groups may stand, whole, inside a loop over rows", check->entry_index, inner);
+    }
   }
+  /* A cached loop lets go of its lock after the generating steps: no step may stand on both sides of that. */
+  if (kind == HMOE_LOOP_CACHED) return check_cut(check, index + 1, index + 1 + (uint32_t)args[4]);
+  return HMOE_OK;
+}
+
+/* Two ways of plain steps. */
+static hmoe_status check_choose(const checker *check, const hmoe_plan_step *step, const uint64_t *args) {
+  uint32_t index = check->step_index;
+  uint64_t body = hmoe_add(args[0], args[1]);
+  if (args[0] == 0 || args[1] == 0 || body >= check->entry->steps.count - index || args[2] > INT32_MAX || args[3] > INT32_MAX)
+    return BAD("entry %u step %u: choose between %llu and %llu steps from %llu blocks and %llu rows on", check->entry_index, index,
+               (unsigned long long)args[0], (unsigned long long)args[1], (unsigned long long)args[2], (unsigned long long)args[3]);
+  const hmoe_plan_binding *bindings = HMOE_PLAN_ARRAY(check->plan, step->bindings, hmoe_plan_binding);
+  if (bindings[0].buffer == HMOE_NONE && (step->rows_dim == HMOE_NONE || args[4] < 1 || args[4] > INT32_MAX))
+    return BAD("entry %u step %u: a choose without blocks needs rows and a row block", check->entry_index, index);
+  const hmoe_plan_step *steps = HMOE_PLAN_ARRAY(check->plan, check->entry->steps, hmoe_plan_step);
+  for (uint32_t inner = index + 1; inner <= index + body; inner++)
+    if (steps[inner].kind == HMOE_STEP_LOOP || steps[inner].kind == HMOE_STEP_CHOOSE)
+      return BAD("entry %u step %u: no loop and no other choose may stand inside a choose", check->entry_index, inner);
   return HMOE_OK;
 }
 
@@ -209,6 +245,7 @@ static hmoe_status check_step(const checker *check, const hmoe_plan_step *step, 
     HMOE_TRY(check_loop(check, step, args, step->args.count));
     if (args[1] != HMOE_LOOP_ROWS) limits->loop_groups = hmoe_max(limits->loop_groups, args[2]);
     return HMOE_OK;
+  case HMOE_STEP_CHOOSE: return check_choose(check, step, args);
   case HMOE_STEP_GROUP:
   case HMOE_STEP_GROUP_SETS:
     HMOE_TRY(check_top_k(check, args[0], args[1]));

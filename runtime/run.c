@@ -99,6 +99,7 @@ static hmoe_status run_step(hmoe_run *run, const hmoe_plan_step *step) {
       [HMOE_STEP_COPY] = hmoe_step_copy,
       [HMOE_STEP_SELECTIONS] = hmoe_step_selections,
       [HMOE_STEP_WEIGHT_EMBEDDING] = hmoe_step_weight_embedding,
+      [HMOE_STEP_CHOOSE] = hmoe_step_choose,
   };
   if (!run->model->debug_run) return functions[step->kind](run, step);
   double start = seconds_now();
@@ -110,11 +111,18 @@ static hmoe_status run_step(hmoe_run *run, const hmoe_plan_step *step) {
   return status;
 }
 
+/* How many of the steps after it belong to a LOOP or a CHOOSE. */
+static uint32_t steps_inside(const hmoe_run *run, const hmoe_plan_step *step) {
+  const uint64_t *args = hmoe_step_args(run, step);
+  if (step->kind == HMOE_STEP_LOOP) return (uint32_t)args[0];
+  return step->kind == HMOE_STEP_CHOOSE ? (uint32_t)(args[0] + args[1]) : 0;
+}
+
 hmoe_status hmoe_run_steps(hmoe_run *run, uint32_t first, uint32_t end) {
   for (uint32_t i = first; i < end; i++) {
     const hmoe_plan_step *step = &run->steps[i];
     HMOE_TRY(run_step(run, step));
-    if (step->kind == HMOE_STEP_LOOP) i += (uint32_t)hmoe_step_args(run, step)[0]; /* the loop ran them */
+    i += steps_inside(run, step); /* the step ran them */
   }
   return HMOE_OK;
 }

@@ -4,7 +4,7 @@
  *   options.c cpu.c threads.c executor.c  what the caller and the machine give
  *   mapping.c safetensors.c params.c packed.c   weights: bytes, tensors, a plan's tensors, .hmw files
  *   plan.c                                validation of the plan blob
- *   workspace.c run.c kernel.c loop.c     one run: memory, steps, tasks, chunks
+ *   workspace.c run.c kernel.c loop.c choose.c   one run: memory, steps, tasks, chunks, ways
  *   group.c pack.c copy.c selections.c weight_embedding.c   the steps that are not kernels
  *   cache.c                               generated weights kept between runs
  *   model.c                               open, close, accessors
@@ -294,6 +294,14 @@ uint64_t hmoe_run_binding_bytes(const hmoe_run *run, const hmoe_plan_step *step,
 HMOE_MUST_USE hmoe_status hmoe_run_bind_all(hmoe_run *run, const hmoe_plan_step *step);
 /* Value of rows_dim; 0 for HMOE_NONE. */
 int64_t hmoe_run_rows(const hmoe_run *run, const hmoe_plan_step *step);
+/* The blocks that a step sees: all of the binding's, or the chunk's of the loop over groups that the step stands in. */
+typedef struct hmoe_block_range {
+  const hmoe_blocks *blocks;
+  int64_t first, count;
+} hmoe_block_range;
+HMOE_MUST_USE hmoe_status hmoe_run_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding,
+                                          hmoe_block_range *out_range);
+int64_t hmoe_block_range_rows(const hmoe_block_range *range);
 /* HMOE_INCOMPATIBLE with entry and step named. */
 __attribute__((format(printf, 3, 4))) hmoe_status hmoe_step_fail(const hmoe_run *run, const hmoe_plan_step *step,
                                                                  const char *format, ...);
@@ -308,6 +316,7 @@ hmoe_status hmoe_step_pack_vector(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_step_copy(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_step_selections(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_step_weight_embedding(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_step_choose(hmoe_run *run, const hmoe_plan_step *step);
 
 /* ---- model.c ---- */
 

@@ -126,7 +126,8 @@ typedef struct hmoe_plan_binding {
  *          [3] row_token i32 [rows]: source row, [4] row_slot i32 [rows]: token*top_k+slot, [5] row_gate f32 [rows],
  *          [6] counters i32 [4*groups]. args: [0] experts, [1] top_k, [2] capacity (0: none), [3] row_block.
  *          rows_dim: tokens*top_k. Order inside a group: token, then slot. With capacity, a group's rows past it form blocks
- *          of their own with dropped=1, after the kept ones of that group.
+ *          of their own with dropped=1, after the kept ones of that group. n rows are cut into ceil(n/row_block) blocks whose sizes
+ *          differ by at most one; the same in GROUP_SETS.
  * GROUP_SETS  groups tokens by their selection set (sorted expert tuple). bindings: [0] indices i32 [tokens, top_k], out: [1] blocks,
  *          [2] row_token i32 [tokens], [3] sets i32 [tokens][top_k] (ascending; one per distinct group, in order of first
  *          appearance), [4] scratch i32 [8*tokens + 64]. args: [0] experts, [1] top_k, [2] mode: 0: block.group = rank of the set in
@@ -162,9 +163,11 @@ typedef struct hmoe_plan_binding {
  *          [1] top_k, [2] sets.
  * WEIGHT_EMBEDDING  the convolutional embedding of expert weights (Table 5 of the paper). bindings: [0] dst f32 [experts, embedding].
  *          args: params [0] wi, [1] wo, [2] depthwise 1, [3] pointwise 1, [4] depthwise 2, [5] pointwise 2; [6] dst row stride (floats).
- * CHOOSE   runs the next args[0] steps, or the args[1] steps after those, then continues after both. Both ways compute the same bits.
- *          bindings: [0] blocks, or HMOE_NONE. The first way is for enough rows: blocks >= args[2] * threads (without a blocks buffer:
- *          ceil(rows/args[4])) and rows >= args[3] * blocks. rows_dim: rows. May stand inside loops; no loop, no other CHOOSE in it.
+ * CHOOSE   runs the next args[0] steps, or the args[1] steps after those, then continues after both. Both ways compute the same bits
+ *          and have a step at least. bindings: [0] blocks, or HMOE_NONE. The first way is for enough rows: blocks >= args[2] * threads
+ *          and rows >= args[3] * blocks. Blocks and rows are those of the blocks buffer, in a loop over groups the chunk's; without a
+ *          blocks buffer rows is the value of rows_dim, blocks ceil(rows/args[4]). May stand whole inside loops (in a cached one: whole
+ *          among the generating steps or after them); no loop, no other CHOOSE in it.
  */
 enum {
   HMOE_STEP_KERNEL = 0,

@@ -25,9 +25,9 @@ static fixture_plan *make_plan(void) {
   fixture_entry *open = plan_entry(plan, "open");
   uint32_t packed = plan_weight(plan, open, 16), panels = plan_weight(plan, open, 2 * 256);
   plan_step(plan, open, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(packed)),
-            ARGS(bias, 3, 1, 3, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0));
+            ARGS(bias, 3, 1, 3, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0));
   plan_step(plan, open, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(panels)),
-            ARGS(experts, 32, 1, 4, 2, 0, 1, 2, 0, 1, 0, 2, 0, 256, 0, 0, 0, 2));
+            ARGS(experts, 32, 1, 4, 2, 0, 1, 2, 0, 1, 0, 2, 0, 256, 0, 0, 0, 2, 0, 1, 0));
   fixture_entry *run = plan_entry(plan, "run");
   uint32_t tokens = plan_dim(run, HMOE_DIM_INPUT, 0, 0);
   uint32_t x = plan_input(plan, run, "x", 0, 4), y = plan_output(plan, run, "y", 0, 4), weights = plan_share(run, open, packed);
@@ -341,8 +341,8 @@ static void test_bad_plans(void **state) {
   toy *t = toy_create();
   hmoe_model_object *object = &t->plan->object;
   hmoe_options options = fixture_options(1);
-  object->abi_version = 2;
-  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "ABI version 2");
+  object->abi_version = 1;
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "ABI version 1");
   object->abi_version = HMOE_ABI_VERSION;
   object->plan = t->plan->bytes + 4;
   assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "not aligned");

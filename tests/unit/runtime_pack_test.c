@@ -43,7 +43,7 @@ static void check_pack(const pack_case *c, bool from_buffer, uint32_t threads) {
   plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst), AT(source)),
             ARGS(from_buffer ? HMOE_NONE : param, c->columns, c->q_count, c->col_count, c->col_stride, c->q_stride, c->outer,
                  c->inner, c->outer_stride, c->inner_stride, c->offset, c->groups, c->group_stride, c->dst_group_bytes,
-                 c->first_panel, c->first_depth, c->outer_pitch, c->panel_depth));
+                 c->first_panel, c->first_depth, c->outer_pitch, c->panel_depth, 0, c->q_count, 0));
 
   fixture_file file = {0};
   float *values = malloc(c->count * c->elements * sizeof *values);
@@ -94,7 +94,7 @@ static void test_pack_types(void **state) {
   fixture_entry *entry = plan_entry(plan, "open");
   uint32_t dst = plan_weight(plan, entry, 3 * 128);
   plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst)),
-            ARGS(param, 32, 1, 32, 1, 0, 1, 1, 0, 0, 0, 3, 0, 128, 0, 0, 0, 1));
+            ARGS(param, 32, 1, 32, 1, 0, 1, 1, 0, 0, 0, 3, 0, 128, 0, 0, 0, 1, 0, 1, 0));
   fixture_file file = {0};
   uint16_t brain[32];
   double precise[32];
@@ -126,9 +126,9 @@ static void test_pack_vector(void **state) {
   fixture_entry *entry = plan_entry(plan, "open");
   uint32_t a = plan_weight(plan, entry, 2 * 64), b = plan_weight(plan, entry, 192 * 4);
   plan_step(plan, entry, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(a)),
-            ARGS(stacked, 7, 1, 5, 1, 0, 0, 0, 0, 0, 0, 2, 0, 64, 3));
+            ARGS(stacked, 7, 1, 5, 1, 0, 0, 0, 0, 0, 0, 2, 0, 64, 3, 0, 0, 0, 0, 1, 0));
   plan_step(plan, entry, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(b)),
-            ARGS(generated, 192, 3, 60, 3, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0));
+            ARGS(generated, 192, 3, 60, 3, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0));
   fixture_file file = {0};
   float values[192];
   for (int i = 0; i < 192; i++) values[i] = (float)(i + 1);
@@ -178,9 +178,9 @@ static void test_pack_bounds(void **state) {
     uint32_t param = plan_param(plan, "w", 1, SHAPE(32));
     fixture_entry *entry = plan_entry(plan, "open");
     uint32_t dst = plan_weight(plan, entry, 128);
-    uint64_t args[18] = {param, 32, 1, 32, 1, 0, 1, 1, 0, 0, 0, 1, 32, 128, 0, 0, 1, 1};
+    uint64_t args[21] = {param, 32, 1, 32, 1, 0, 1, 1, 0, 0, 0, 1, 32, 128, 0, 0, 1, 1, 0, 1, 0};
     args[cases[i].arg] = cases[i].value;
-    plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst)), 18, args);
+    plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst)), 21, args);
     fixture_file file = {0};
     float values[32] = {0};
     file_tensor(&file, "w", "F32", FILE_SHAPE(32), values, sizeof values);

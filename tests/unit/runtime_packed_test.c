@@ -23,7 +23,7 @@ static fixture_plan *make_plan(const char *name, uint64_t layout) {
   fixture_entry *open = plan_entry(plan, "open");
   uint32_t packed = plan_weight(plan, open, VALUES * 4);
   plan_step(plan, open, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(packed)),
-            ARGS(param, VALUES, 1, VALUES, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0));
+            ARGS(param, VALUES, 1, VALUES, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0));
   fixture_entry *run = plan_entry(plan, "run");
   uint32_t weights = plan_share(run, open, packed);
   plan_dim(run, HMOE_DIM_INPUT, 0, 0);

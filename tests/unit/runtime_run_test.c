@@ -77,7 +77,7 @@ static toy *toy_create(uint64_t top_k, uint64_t capacity) {
   fixture_entry *open = plan_entry(plan, "open");
   uint32_t packed = plan_weight(plan, open, EXPERTS * group_bytes);
   plan_step(plan, open, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(packed)),
-            ARGS(param, COLUMNS, 1, COLUMNS, DEPTH, 0, 1, DEPTH, 0, 1, 0, EXPERTS, 0, group_bytes, 0, 0, 0, DEPTH));
+            ARGS(param, COLUMNS, 1, COLUMNS, DEPTH, 0, 1, DEPTH, 0, 1, 0, EXPERTS, 0, group_bytes, 0, 0, 0, DEPTH, 0, 1, 0));
 
   fixture_entry *layer = plan_entry(plan, "layer");
   uint32_t tokens = plan_dim(layer, HMOE_DIM_INPUT, 0, 0), rows = plan_dim(layer, HMOE_DIM_SCALE, tokens, top_k);
@@ -205,6 +205,21 @@ static void test_layer(void **state) {
   }
 }
 
+/* Of one group, kept or dropped: as few blocks as can be, sizes that differ by one at most. */
+static void check_equal_blocks(const hmoe_block *blocks, int32_t count) {
+  for (int32_t begin = 0, end; begin < count; begin = end) {
+    int32_t rows = 0, least = blocks[begin].rows, most = blocks[begin].rows;
+    for (end = begin; end < count && blocks[end].group == blocks[begin].group && blocks[end].dropped == blocks[begin].dropped;
+         end++) {
+      rows += blocks[end].rows;
+      least = blocks[end].rows < least ? blocks[end].rows : least;
+      most = blocks[end].rows > most ? blocks[end].rows : most;
+    }
+    assert_int_equal(end - begin, (rows + ROW_BLOCK - 1) / ROW_BLOCK);
+    assert_true(most - least <= 1);
+  }
+}
+
 static void test_group(void **state) {
   (void)state;
   enum { TOKENS = 23, TOP_K = 2, ROWS = TOKENS * TOP_K, CAPACITY = 6 };
@@ -239,6 +254,7 @@ static void test_group(void **state) {
     }
   }
   assert_int_equal(row, ROWS);
+  check_equal_blocks(blocks, header->count);
   free(header);
   free(data);
   hmoe_model_close(model);
