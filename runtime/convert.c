@@ -1,4 +1,4 @@
-/* Element types of checkpoints and their conversion to f32. Sources have no alignment: every load goes through memcpy. */
+/* Element types of checkpoints and their conversion to f32 and bf16. Sources have no alignment: every load goes through memcpy. */
 #include "runtime_internal.h"
 
 #include <string.h>
@@ -50,6 +50,30 @@ static void read_bf16(const uint8_t *source, uint64_t stride, size_t count, floa
     uint16_t high;
     memcpy(&high, source + i * stride * 2, sizeof high);
     out[i * out_stride] = from_bits((uint32_t)high << 16);
+  }
+}
+
+/* To nearest, ties to even; a NaN stays one, and becomes quiet. */
+static uint16_t round_to_bf16(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40u;
+  return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
+}
+
+void hmoe_dtype_read_bf16(const hmoe_dtype *dtype, const uint8_t *source, uint64_t stride, size_t count, uint16_t *out) {
+  enum { CHUNK = 64 };
+  if (dtype->read == read_bf16) {
+    if (stride == 1) memcpy(out, source, count * sizeof *out);
+    else
+      for (size_t i = 0; i < count; i++) memcpy(&out[i], source + i * stride * 2, 2);
+    return;
+  }
+  float values[CHUNK];
+  for (size_t begin = 0; begin < count; begin += CHUNK) {
+    size_t size = count - begin < CHUNK ? count - begin : CHUNK;
+    dtype->read(source + begin * stride * (dtype->bits / 8), stride, size, values, 1);
+    for (size_t i = 0; i < size; i++) out[begin + i] = round_to_bf16(values[i]);
   }
 }
 

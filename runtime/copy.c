@@ -32,7 +32,7 @@ hmoe_status hmoe_step_copy(hmoe_run *run, const hmoe_plan_step *step) {
   copy_job job = {.args = args};
   HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_WRITE, extent(outer, args[1], middle, args[4], bytes), &job.dst));
   HMOE_TRY(hmoe_run_binding(run, step, 1, HMOE_READ, extent(outer, args[2], middle, args[5], bytes), &job.src));
-  if (hmoe_mul(hmoe_mul(outer, middle), bytes) >= PARALLEL_BYTES) return hmoe_run_parallel(run, step, outer, copy_outer, &job);
+  if (hmoe_mul(hmoe_mul(outer, middle), bytes) >= PARALLEL_BYTES) return hmoe_run_parallel(run, outer, copy_outer, &job);
   for (uint64_t i = 0; i < outer; i++) copy_outer(&job, i, NULL);
   return HMOE_OK;
 }

@@ -59,8 +59,8 @@ hmoe_status hmoe_workers_run(const hmoe_workers *workers, const hmoe_job *job, b
   running_job running = {.job = job};
   atomic_store_explicit(&running.next, 0, memory_order_release);
   if (workers->pool) {
-    pthreadpool_parallelize_1d(workers->pool, work, &running, count, job->last ? PTHREADPOOL_FLAG_YIELD_WORKERS : 0);
-    *spinning = !job->last;
+    pthreadpool_parallelize_1d(workers->pool, work, &running, count, 0);
+    *spinning = true;
   } else {
     workers->executor.parallel_for(workers->executor.context, count, work, &running);
   }
@@ -69,7 +69,7 @@ hmoe_status hmoe_workers_run(const hmoe_workers *workers, const hmoe_job *job, b
   return hmoe_fail(HMOE_INTERNAL, "the executor returned after %llu of %zu tasks", (unsigned long long)finished, count);
 }
 
-void hmoe_workers_rest(const hmoe_workers *workers) {
-  if (workers->pool)
-    pthreadpool_parallelize_1d(workers->pool, work_nothing, NULL, workers->threads, PTHREADPOOL_FLAG_YIELD_WORKERS);
+void hmoe_workers_rest(const hmoe_workers *workers, bool *spinning) {
+  if (*spinning) pthreadpool_parallelize_1d(workers->pool, work_nothing, NULL, workers->threads, PTHREADPOOL_FLAG_YIELD_WORKERS);
+  *spinning = false;
 }

@@ -67,5 +67,5 @@ hmoe_status hmoe_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
     return HMOE_OK;
   }
   if (args[0] != HMOE_GRID_ROWS) job.call.splits = (int64_t)choose_splits(blocks, args[2], run->model->workers.threads);
-  return hmoe_run_parallel(run, step, blocks * (uint64_t)job.call.splits, run_task, &job);
+  return hmoe_run_parallel(run, blocks * (uint64_t)job.call.splits, run_task, &job);
 }

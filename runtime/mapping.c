@@ -47,6 +47,17 @@ hmoe_status hmoe_mapping_init(hmoe_mapping *mapping, const hmoe_weights *weights
   return hmoe_fail(HMOE_INVALID_ARGUMENT, "weights.kind: expected a path, a descriptor or memory, found %d", (int)weights->kind);
 }
 
+void hmoe_mapping_expect_reading(const hmoe_mapping *mapping) {
+  if (mapping->mapped) (void)madvise((void *)(uintptr_t)mapping->data, mapping->size_bytes, MADV_SEQUENTIAL);
+}
+
+void hmoe_mapping_drop(const hmoe_mapping *mapping, const uint8_t *data, uint64_t size_bytes) {
+  if (!mapping->mapped) return;
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t begin = ((uintptr_t)data + page - 1) / page * page, end = ((uintptr_t)data + size_bytes) / page * page;
+  if (begin < end) (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 void hmoe_mapping_deinit(hmoe_mapping *mapping) {
   if (mapping->mapped) munmap((void *)(uintptr_t)mapping->data, mapping->size_bytes);
   *mapping = (hmoe_mapping){0};

@@ -25,15 +25,15 @@ static hmoe_status create_arena(hmoe_model *model) {
   model->owned_arena = memory;
   model->arena = memory;
   zero_job job = {memory, model->plan->weight_bytes};
-  hmoe_job zero = {
-      .task = zero_chunk, .context = &job, .count = hmoe_round_up(job.size_bytes, ZERO_CHUNK) / ZERO_CHUNK, .last = true};
-  bool spinning;
+  hmoe_job zero = {.task = zero_chunk, .context = &job, .count = hmoe_round_up(job.size_bytes, ZERO_CHUNK) / ZERO_CHUNK};
+  bool spinning = false; /* entry 0 runs at once and lets the threads rest */
   return hmoe_workers_run(&model->workers, &zero, &spinning);
 }
 
 static hmoe_status pack_checkpoint(hmoe_model *model, const hmoe_mapping *mapping, const hmoe_options *options) {
   hmoe_safetensors file = {0};
   hmoe_params params = {0};
+  hmoe_mapping_expect_reading(mapping);
   hmoe_status status = hmoe_safetensors_init(&file, mapping, &model->allocator);
   if (status == HMOE_OK) status = hmoe_params_init(&params, model->plan, &file, &model->allocator);
   if (status == HMOE_OK) status = create_arena(model);

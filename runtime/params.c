@@ -68,8 +68,10 @@ static hmoe_status resolve(hmoe_params *params, const hmoe_plan *plan, const hmo
 
 hmoe_status hmoe_params_init(hmoe_params *params, const hmoe_plan *plan, const hmoe_safetensors *file,
                              const hmoe_allocator *allocator) {
-  *params = (hmoe_params){
-      .allocator = allocator, .list = HMOE_PLAN_ARRAY(plan, plan->params, hmoe_plan_param), .count = plan->params.count};
+  *params = (hmoe_params){.allocator = allocator,
+                          .mapping = file->mapping,
+                          .list = HMOE_PLAN_ARRAY(plan, plan->params, hmoe_plan_param),
+                          .count = plan->params.count};
   void *memory = NULL;
   hmoe_status status = hmoe_allocate(allocator, params->count * sizeof *params->first, "the parameters", &memory);
   params->first = memory;
@@ -91,6 +93,13 @@ void hmoe_params_deinit(hmoe_params *params) {
   hmoe_release(params->allocator, params->tensors, params->total * sizeof *params->tensors);
   hmoe_release(params->allocator, params->first, params->count * sizeof *params->first);
   *params = (hmoe_params){0};
+}
+
+void hmoe_params_drop(const hmoe_params *params, uint64_t index) {
+  for (uint32_t i = 0; i < params->list[index].count; i++) {
+    const hmoe_tensor *tensor = params->tensors[params->first[index] + i];
+    hmoe_mapping_drop(params->mapping, tensor->data, tensor->end - tensor->begin);
+  }
 }
 
 void hmoe_params_note_surplus(const hmoe_safetensors *file, const hmoe_options *options) {

@@ -12,25 +12,22 @@ typedef struct step_rule {
   const char *name;
   uint32_t bindings, args;
   bool rows; /* rows_dim is required */
-  bool parallel; /* has work for the pool */
 } step_rule;
 
 static const step_rule step_rules[HMOE_STEP_COUNT] = {
-    [HMOE_STEP_KERNEL] = {"kernel", 0, 3, false, true},
-    [HMOE_STEP_GROUP] = {"group", 7, 4, true, false},
-    [HMOE_STEP_GROUP_SETS] = {"group_sets", 5, 4, true, false},
-    [HMOE_STEP_LOOP] = {"loop", 0, 3, false, false},
-    [HMOE_STEP_PACK] = {"pack", 1, 21, false, true},
-    [HMOE_STEP_PACK_VECTOR] = {"pack_vector", 1, 21, false, true},
-    [HMOE_STEP_COPY] = {"copy", 2, 7, false, true},
-    [HMOE_STEP_SELECTIONS] = {"selections", 1, 3, false, false},
-    [HMOE_STEP_WEIGHT_EMBEDDING] = {"weight_embedding", 1, 7, false, true},
-    [HMOE_STEP_CHOOSE] = {"choose", 1, 5, false, false},
+    [HMOE_STEP_KERNEL] = {"kernel", 0, 3, false},
+    [HMOE_STEP_GROUP] = {"group", 7, 4, true},
+    [HMOE_STEP_GROUP_SETS] = {"group_sets", 5, 4, true},
+    [HMOE_STEP_LOOP] = {"loop", 0, 3, false},
+    [HMOE_STEP_PACK] = {"pack", 1, 21, false},
+    [HMOE_STEP_PACK_VECTOR] = {"pack_vector", 1, 21, false},
+    [HMOE_STEP_COPY] = {"copy", 2, 7, false},
+    [HMOE_STEP_SELECTIONS] = {"selections", 1, 3, false},
+    [HMOE_STEP_WEIGHT_EMBEDDING] = {"weight_embedding", 1, 7, false},
+    [HMOE_STEP_CHOOSE] = {"choose", 1, 5, false},
 };
 
 const char *hmoe_step_name(uint32_t kind) { return kind < HMOE_STEP_COUNT ? step_rules[kind].name : "unknown"; }
-
-bool hmoe_step_is_parallel(uint32_t kind) { return kind < HMOE_STEP_COUNT && step_rules[kind].parallel; }
 
 typedef struct checker {
   const hmoe_model_object *object;

@@ -72,13 +72,12 @@ hmoe_status hmoe_run_bind_all(hmoe_run *run, const hmoe_plan_step *step) {
   return HMOE_OK;
 }
 
-hmoe_status hmoe_run_parallel(hmoe_run *run, const hmoe_plan_step *step, uint64_t count, hmoe_task_fn task, void *context) {
+hmoe_status hmoe_run_parallel(hmoe_run *run, uint64_t count, hmoe_task_fn task, void *context) {
   hmoe_job job = {.task = task,
                   .context = context,
                   .count = count,
                   .scratch = run->workspace->scratch,
-                  .scratch_stride = run->workspace->scratch_stride,
-                  .last = (uint32_t)(step - run->steps) >= run->last_parallel};
+                  .scratch_stride = run->workspace->scratch_stride};
   return hmoe_workers_run(&run->model->workers, &job, &run->spinning);
 }
 
@@ -132,16 +131,38 @@ static hmoe_run make_run(hmoe_model *model, uint32_t entry) {
   run.dims = HMOE_PLAN_ARRAY(model->plan, run.entry->dims, hmoe_plan_dim);
   run.buffers = HMOE_PLAN_ARRAY(model->plan, run.entry->buffers, hmoe_plan_buffer);
   run.steps = HMOE_PLAN_ARRAY(model->plan, run.entry->steps, hmoe_plan_step);
-  uint32_t last = run.entry->steps.count;
-  while (last > 0 && !hmoe_step_is_parallel(run.steps[last - 1].kind)) last--;
-  run.last_parallel = last ? last - 1 : 0;
   return run;
 }
 
+/* Threads that spin start the next run at once, threads that sleep some 50 us later: after a short run, which was likely one of many
+ * (decoding), they are left spinning, after a longer one they rest. */
 static hmoe_status run_all_steps(hmoe_run *run) {
+  const double short_seconds = 2e-3;
+  double start = seconds_now();
   hmoe_status status = hmoe_run_steps(run, 0, run->entry->steps.count);
-  if (run->spinning) hmoe_workers_rest(&run->model->workers);
+  if (seconds_now() - start >= short_seconds) hmoe_workers_rest(&run->model->workers, &run->spinning);
   return status;
+}
+
+/* ---- entry 0 ---- */
+
+enum { LOAD_CHUNK = 1 << 20 }; /* elements a task */
+
+typedef struct load_job {
+  const hmoe_params *params;
+  uint64_t param, elements, chunks; /* of one tensor */
+  float *out;
+} load_job;
+
+static void load_chunk(void *context, uint64_t task, void *scratch) {
+  (void)scratch;
+  const load_job *job = context;
+  uint64_t tensor_index = task / job->chunks, begin = task % job->chunks * LOAD_CHUNK;
+  const hmoe_tensor *tensor = job->params->tensors[job->params->first[job->param] + tensor_index];
+  uint64_t count = hmoe_min(LOAD_CHUNK, job->elements - begin), element_bytes = tensor->dtype->bits / 8;
+  const uint8_t *source = tensor->data + begin * element_bytes;
+  tensor->dtype->read(source, 1, count, job->out + tensor_index * job->elements + begin, 1);
+  hmoe_mapping_drop(job->params->mapping, source, count * element_bytes);
 }
 
 /* The f32 copy of one parameter, tensor after tensor. */
@@ -155,31 +176,70 @@ static hmoe_status load_param(hmoe_run *run, const hmoe_plan_buffer *buffer, hmo
   HMOE_TRY(hmoe_allocate(&run->model->allocator, bytes, "a parameter", &data));
   memory->data = data;
   memory->size_bytes = bytes;
-  for (uint32_t i = 0; i < param->count; i++) {
-    const hmoe_tensor *tensor = run->params->tensors[run->params->first[buffer->index] + i];
-    tensor->dtype->read(tensor->data, 1, elements, (float *)data + i * elements, 1);
+  load_job job = {run->params, buffer->index, elements, (elements + LOAD_CHUNK - 1) / LOAD_CHUNK, data};
+  hmoe_status status = hmoe_run_parallel(run, hmoe_mul(job.chunks, param->count), load_chunk, &job);
+  hmoe_params_drop(run->params, buffer->index);
+  return status;
+}
+
+static bool binds(const hmoe_run *run, uint32_t first, uint32_t end, uint32_t buffer) {
+  for (uint32_t i = first; i < end; i++) {
+    const hmoe_plan_binding *bindings = HMOE_PLAN_ARRAY(run->model->plan, run->steps[i].bindings, hmoe_plan_binding);
+    for (uint32_t b = 0; b < run->steps[i].bindings.count; b++)
+      if (bindings[b].buffer == buffer) return true;
+  }
+  return false;
+}
+
+/* Copies of parameters live from the first step that binds them to the last. */
+static hmoe_status load_bound_params(hmoe_run *run, uint32_t first, uint32_t end) {
+  for (uint32_t i = 0; i < run->entry->buffers.count; i++) {
+    hmoe_memory *memory = &run->workspace->buffers[i];
+    if (run->buffers[i].kind == HMOE_BUFFER_PARAM && !memory->data && binds(run, first, end, i))
+      HMOE_TRY(load_param(run, &run->buffers[i], memory));
   }
   return HMOE_OK;
+}
+
+static void release_params(hmoe_run *run, uint32_t next) {
+  for (uint32_t i = 0; i < run->entry->buffers.count; i++) {
+    hmoe_memory *memory = &run->workspace->buffers[i];
+    if (run->buffers[i].kind != HMOE_BUFFER_PARAM || !memory->data || binds(run, next, run->entry->steps.count, i)) continue;
+    hmoe_release(&run->model->allocator, memory->data, memory->size_bytes);
+    memory->data = NULL;
+  }
+}
+
+/* Pages of the checkpoint that a step has read. */
+static void drop_tensors(const hmoe_run *run, const hmoe_plan_step *step) {
+  const uint64_t *args = hmoe_step_args(run, step);
+  bool packs = step->kind == HMOE_STEP_PACK || step->kind == HMOE_STEP_PACK_VECTOR;
+  if (packs && args[0] != HMOE_NONE) hmoe_params_drop(run->params, args[0]);
+  for (int i = 0; i < 6 && step->kind == HMOE_STEP_WEIGHT_EMBEDDING; i++) hmoe_params_drop(run->params, args[i]);
 }
 
 hmoe_status hmoe_run_open_entry(hmoe_model *model, const hmoe_params *params) {
   hmoe_run run = make_run(model, 0);
   run.params = params;
-  hmoe_status status = hmoe_workspace_acquire(model, &run.workspace);
-  if (status != HMOE_OK) return status;
-  uint32_t loaded = 0; /* buffers before it may own a parameter */
-  status = hmoe_run_begin(&run, NULL);
+  run.spinning = model->workers.pool != NULL; /* since the arena was zeroed */
+  HMOE_TRY(hmoe_workspace_acquire(model, &run.workspace));
+  hmoe_status status = hmoe_run_begin(&run, NULL);
   if (status == HMOE_OK) status = hmoe_run_place_slots(&run);
-  for (; status == HMOE_OK && loaded < run.entry->buffers.count; loaded++)
-    if (run.buffers[loaded].kind == HMOE_BUFFER_PARAM)
-      status = load_param(&run, &run.buffers[loaded], &run.workspace->buffers[loaded]);
-  if (status == HMOE_OK) status = run_all_steps(&run);
-  for (uint32_t i = 0; i < loaded; i++)
-    if (run.buffers[i].kind == HMOE_BUFFER_PARAM)
-      hmoe_release(&model->allocator, run.workspace->buffers[i].data, run.workspace->buffers[i].size_bytes);
+  bool placed = status == HMOE_OK;
+  for (uint32_t i = 0, next; status == HMOE_OK && i < run.entry->steps.count; i = next) {
+    next = i + 1 + steps_inside(&run, &run.steps[i]);
+    status = load_bound_params(&run, i, next);
+    if (status == HMOE_OK) status = hmoe_run_steps(&run, i, next);
+    release_params(&run, next);
+    drop_tensors(&run, &run.steps[i]);
+  }
+  if (placed) release_params(&run, run.entry->steps.count);
+  hmoe_workers_rest(&model->workers, &run.spinning);
   hmoe_workspace_destroy(model, run.workspace);
   return status;
 }
+
+/* ---- the other entries ---- */
 
 /* Nothing to do when there are outputs and all of them are empty. */
 static bool writes_nothing(const hmoe_run *run) {

@@ -69,6 +69,9 @@ typedef struct hmoe_dtype {
   void (*read)(const uint8_t *source, uint64_t stride, size_t count, float *out, size_t out_stride); /* NULL: not convertible */
 } hmoe_dtype;
 
+/* Through f32, rounded to nearest even; BF16 keeps its bits. dtype->read is set. */
+void hmoe_dtype_read_bf16(const hmoe_dtype *dtype, const uint8_t *source, uint64_t stride, size_t count, uint16_t *out);
+
 /* NULL when the name is unknown. */
 const hmoe_dtype *hmoe_dtype_find(const char *name);
 
@@ -112,15 +115,15 @@ typedef struct hmoe_job {
   uint64_t count;
   uint8_t *scratch; /* threads * scratch_stride bytes, or NULL */
   uint64_t scratch_stride;
-  bool last; /* the pool's threads may go to sleep at once */
 } hmoe_job;
 
 HMOE_MUST_USE hmoe_status hmoe_workers_init(hmoe_workers *workers, const hmoe_options *options);
 void hmoe_workers_deinit(hmoe_workers *workers);
-/* Runs every task and returns when all are done. *spinning: whether the pool's threads now spin for the next job. */
+/* Runs every task and returns when all are done. *spinning becomes true when the pool's threads now spin for the next job, which they
+ * give up after a million turns. */
 HMOE_MUST_USE hmoe_status hmoe_workers_run(const hmoe_workers *workers, const hmoe_job *job, bool *spinning);
 /* Sends spinning threads to sleep. */
-void hmoe_workers_rest(const hmoe_workers *workers);
+void hmoe_workers_rest(const hmoe_workers *workers, bool *spinning);
 
 /* ---- mapping.c ---- */
 
@@ -129,11 +132,15 @@ typedef struct hmoe_mapping {
   const uint8_t *data;
   uint64_t size_bytes;
   const char *name; /* borrowed from hmoe_weights: for messages, during open only */
-  bool mapped;      /* data is ours to unmap */
+  bool mapped; /* data is ours to unmap */
 } hmoe_mapping;
 
 HMOE_MUST_USE hmoe_status hmoe_mapping_init(hmoe_mapping *mapping, const hmoe_weights *weights);
 void hmoe_mapping_deinit(hmoe_mapping *mapping);
+/* Says that the file will be read once, from its begin to its end. */
+void hmoe_mapping_expect_reading(const hmoe_mapping *mapping);
+/* Lets go of the pages that lie whole in [data, data + size_bytes), unless the memory is the caller's; read again, they come back. */
+void hmoe_mapping_drop(const hmoe_mapping *mapping, const uint8_t *data, uint64_t size_bytes);
 
 /* ---- safetensors.c ---- */
 
@@ -152,7 +159,8 @@ typedef struct hmoe_tensor {
 
 typedef struct hmoe_safetensors {
   const hmoe_allocator *allocator; /* borrowed */
-  const char *name;                /* borrowed: the file's, for messages */
+  const hmoe_mapping *mapping; /* borrowed */
+  const char *name; /* borrowed: the file's, for messages */
   struct cJSON *json;
   hmoe_tensor *tensors; /* sorted by name */
   size_t count, capacity;
@@ -169,6 +177,7 @@ hmoe_tensor *hmoe_safetensors_find(const hmoe_safetensors *file, const char *nam
 /* The tensors of a plan's parameters: of parameter p, tensors[first[p]] and the count-1 after it. */
 typedef struct hmoe_params {
   const hmoe_allocator *allocator; /* borrowed */
+  const hmoe_mapping *mapping; /* borrowed: where the tensors are */
   const hmoe_plan_param *list;
   const hmoe_tensor **tensors;
   uint64_t *first;
@@ -179,6 +188,8 @@ HMOE_MUST_USE hmoe_status hmoe_params_init(hmoe_params *params, const hmoe_plan 
                                            const hmoe_allocator *allocator);
 void hmoe_params_deinit(hmoe_params *params);
 uint64_t hmoe_param_elements(const hmoe_plan_param *param); /* of one tensor; saturating */
+/* Lets go of the memory of a parameter's tensors. */
+void hmoe_params_drop(const hmoe_params *params, uint64_t index);
 /* One remark that lists the tensors no parameter uses, if any. */
 void hmoe_params_note_surplus(const hmoe_safetensors *file, const hmoe_options *options);
 
@@ -197,7 +208,6 @@ typedef struct hmoe_plan_limits {
 /* Checks everything that does not depend on sizes at run time; afterwards spans and indices can be followed blindly. */
 HMOE_MUST_USE hmoe_status hmoe_plan_check(const hmoe_model_object *object, hmoe_plan_limits *out_limits);
 const char *hmoe_step_name(uint32_t kind);
-bool hmoe_step_is_parallel(uint32_t kind); /* has work for the pool */
 
 /* ---- packed.c ---- */
 
@@ -234,15 +244,15 @@ typedef struct hmoe_memory {
 /* What one run needs for itself; kept in the model between runs and used by one run at a time. */
 typedef struct hmoe_workspace {
   struct hmoe_workspace *next; /* in the model's free list */
-  uint64_t self_bytes;         /* of this structure with its tables */
-  uint8_t *scratch;            /* threads * scratch_stride */
+  uint64_t self_bytes; /* of this structure with its tables */
+  uint8_t *scratch; /* threads * scratch_stride */
   uint64_t scratch_stride, scratch_bytes;
-  uint8_t *slots;              /* all workspace slots */
+  uint8_t *slots; /* all workspace slots */
   uint64_t slots_bytes;
-  int64_t *dims;               /* values of the entry's dimensions */
-  hmoe_memory *buffers;        /* the entry's buffers */
+  int64_t *dims; /* values of the entry's dimensions */
+  hmoe_memory *buffers; /* the entry's buffers */
   uint64_t *slot_offsets;
-  void **pointers;             /* bindings of the step that runs */
+  void **pointers; /* bindings of the step that runs */
   int32_t *loop_slots, *loop_missing; /* of the loop over groups that runs */
 } hmoe_workspace;
 
@@ -256,12 +266,11 @@ typedef struct hmoe_run {
   const hmoe_plan_step *steps;
   const hmoe_params *params; /* entry 0 only, else NULL */
   uint32_t entry_index;
-  uint32_t last_parallel;    /* step after which nothing is left for the pool */
-  uint64_t items_done;       /* by the enclosing loop: what bindings advance by */
-  bool in_rows;              /* inside a LOOP over rows */
+  uint64_t items_done; /* by the enclosing loop: what bindings advance by */
+  bool in_rows; /* inside a LOOP over rows */
   const hmoe_blocks *chunk_blocks; /* inside a LOOP over groups: its blocks buffer, and the part that is the chunk's */
   int64_t chunk_first, chunk_count;
-  bool spinning;
+  bool spinning; /* the pool's threads wait for the next step */
 } hmoe_run;
 
 /* A workspace from the model's free list, or a new one. */
@@ -280,8 +289,7 @@ HMOE_MUST_USE hmoe_status hmoe_run_steps(hmoe_run *run, uint32_t first, uint32_t
 /* Runs entry 0. */
 HMOE_MUST_USE hmoe_status hmoe_run_open_entry(struct hmoe_model *model, const hmoe_params *params);
 /* Runs tasks on the model's workers. */
-HMOE_MUST_USE hmoe_status hmoe_run_parallel(hmoe_run *run, const hmoe_plan_step *step, uint64_t count, hmoe_task_fn task,
-                                            void *context);
+HMOE_MUST_USE hmoe_status hmoe_run_parallel(hmoe_run *run, uint64_t count, hmoe_task_fn task, void *context);
 
 static inline const uint64_t *hmoe_step_args(const hmoe_run *run, const hmoe_plan_step *step);
 /* Address of a binding of at least `bytes` bytes. A write to a buffer that this entry may not write is refused. */
@@ -331,7 +339,7 @@ struct hmoe_model {
   int cpu;
   bool debug_run;
   hmoe_workers workers;
-  const uint8_t *arena;  /* the weights: owned_arena, or inside packed */
+  const uint8_t *arena; /* the weights: owned_arena, or inside packed */
   uint8_t *owned_arena;
   hmoe_mapping packed;
   hmoe_cache **caches;

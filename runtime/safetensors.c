@@ -185,7 +185,7 @@ static hmoe_status read_file(hmoe_safetensors *file, const hmoe_mapping *mapping
 }
 
 hmoe_status hmoe_safetensors_init(hmoe_safetensors *file, const hmoe_mapping *mapping, const hmoe_allocator *allocator) {
-  *file = (hmoe_safetensors){.allocator = allocator, .name = mapping->name};
+  *file = (hmoe_safetensors){.allocator = allocator, .mapping = mapping, .name = mapping->name};
   hmoe_status status = read_file(file, mapping);
   if (status != HMOE_OK) hmoe_safetensors_deinit(file);
   return status;

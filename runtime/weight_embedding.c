@@ -150,5 +150,5 @@ hmoe_status hmoe_step_weight_embedding(hmoe_run *run, const hmoe_plan_step *step
   uint64_t experts = expert_count(wi);
   uint64_t needed = hmoe_mul(hmoe_add(hmoe_mul(experts - 1, job.row_stride), job.channels2), sizeof(float));
   HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_WRITE, needed, &job.out));
-  return hmoe_run_parallel(run, step, experts, embed_expert, &job);
+  return hmoe_run_parallel(run, experts, embed_expert, &job);
 }

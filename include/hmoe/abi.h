@@ -150,8 +150,11 @@ typedef struct hmoe_plan_binding {
  *          o in [0, N): o = (p*Q + q)*32 + c, col = p*32 + c; value 0 where col >= ncols.
  *          dst[g][args[14] + o/32][args[15] + ko*args[16] + ki][o%32] = src[g][args[10] + q*args[5] + col*args[4] + ko*args[8] + ki*args[9]].
  *          Q > 1 permutes a generator's rows so that what it generates is itself in panels.
- *          [18] format: 0 panels; 1 pairs: dst is bf16, args[15]..[17] are even, and row d of panel P is the half d%2 of words
- *          dst[g][P][d/2][o%32]; sources are rounded to nearest, ties to even. [19] real Q, at most Q: value 0 where q >= real Q.
+ *          [18] format: 0 panels; 1 pairs: dst is bf16, args[15], [17] and, with K outer > 1, [16] are even, and row d of panel P is
+ *          the half d%2 of words dst[g][P][d/2][o%32]; sources are rounded to nearest, ties to even; NaN becomes a quiet NaN, bf16
+ *          sources keep their bits. A pack of pairs with K outer 1 and first depth row 0 also zeroes rows K inner .. min(K inner
+ *          rounded up to 32, args[17]) of its panels; packs of other rows of them come later. Other rows that no pack writes are what
+ *          they were: zero in the weight arena. [19] real Q, at most Q: value 0 where q >= real Q.
  *          [20] paired: 1: what the columns generate is itself in pairs: Q is a multiple of 32, and o in [0, N) means
  *          o = ((p*(Q/2) + q/2)*32 + c)*2 + q%2 instead. Of a stacked parameter (count > 1)
  *          src[g] is tensor g; otherwise src[g] = source + g*args[12]. Weights of any supported dtype are converted to f32.

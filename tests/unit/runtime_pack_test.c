@@ -21,56 +21,101 @@ typedef struct pack_case {
   uint64_t columns, q_count, col_count, col_stride, q_stride, outer, inner, outer_stride, inner_stride, offset, groups,
       group_stride;
   uint64_t dst_group_bytes, first_panel, first_depth, outer_pitch, panel_depth;
+  uint64_t format, real_q, paired; /* real_q 0: q_count */
 } pack_case;
 
 static const pack_case pack_cases[] = {
-    {"torch [out, in]", 1, 40 * 70, 64, 1, 40, 70, 0, 1, 70, 0, 1, 0, 1, 0, 2 * 70 * 128, 0, 0, 0, 70},
-    {"[in, out]", 1, 40 * 70, 96, 1, 70, 1, 0, 1, 40, 0, 70, 0, 1, 0, 3 * 40 * 128, 0, 0, 0, 40},
-    {"stack of tensors", 3, 33 * 5, 64, 1, 33, 5, 0, 1, 5, 0, 1, 0, 3, 0, 2 * 5 * 128, 0, 0, 0, 5},
-    {"groups of one tensor", 1, 4 * 33 * 5, 64, 1, 33, 5, 0, 1, 5, 0, 1, 0, 4, 33 * 5, 3 * 7 * 128, 1, 2, 0, 7},
-    {"a generator's rows", 1, 64 * 3 * 10, 192, 3, 64, 10, 640, 1, 10, 0, 1, 0, 1, 0, 6 * 10 * 128, 0, 0, 0, 10},
-    {"two depths", 1, 40 * 100, 64, 1, 40, 100, 0, 3, 20, 33, 1, 7, 1, 0, 2 * 80 * 128, 0, 4, 25, 80},
-    {"all padding", 1, 8, 32, 1, 0, 1, 0, 1, 4, 0, 1, 0, 1, 0, 4 * 128, 0, 0, 0, 4},
+    {"torch [out, in]", 1, 40 * 70, 64, 1, 40, 70, 0, 1, 70, 0, 1, 0, 1, 0, 2 * 70 * 128, 0, 0, 0, 70, 0, 0, 0},
+    {"[in, out]", 1, 40 * 70, 96, 1, 70, 1, 0, 1, 40, 0, 70, 0, 1, 0, 3 * 40 * 128, 0, 0, 0, 40, 0, 0, 0},
+    {"stack of tensors", 3, 33 * 5, 64, 1, 33, 5, 0, 1, 5, 0, 1, 0, 3, 0, 2 * 5 * 128, 0, 0, 0, 5, 0, 0, 0},
+    {"groups of one tensor", 1, 4 * 33 * 5, 64, 1, 33, 5, 0, 1, 5, 0, 1, 0, 4, 33 * 5, 3 * 7 * 128, 1, 2, 0, 7, 0, 0, 0},
+    {"a generator's rows", 1, 64 * 3 * 10, 192, 3, 64, 10, 640, 1, 10, 0, 1, 0, 1, 0, 6 * 10 * 128, 0, 0, 0, 10, 0, 0, 0},
+    {"two depths", 1, 40 * 100, 64, 1, 40, 100, 0, 3, 20, 33, 1, 7, 1, 0, 2 * 80 * 128, 0, 4, 25, 80, 0, 0, 0},
+    {"all padding", 1, 8, 32, 1, 0, 1, 0, 1, 4, 0, 1, 0, 1, 0, 4 * 128, 0, 0, 0, 4, 0, 0, 0},
+    {"real permutations", 1, 64 * 3 * 10, 256, 4, 60, 10, 640, 1, 10, 0, 1, 0, 1, 0, 8 * 10 * 128, 0, 0, 0, 10, 0, 3, 0},
+    {"a generator of pairs", 1, 40 * 33 * 3, 2048, 32, 40, 99, 3, 1, 3, 0, 1, 0, 1, 0, 64 * 3 * 128, 0, 0, 0, 3, 0, 31, 1},
+    {"pairs of [out, in]", 1, 40 * 70, 64, 1, 40, 70, 0, 1, 70, 0, 1, 0, 1, 0, 2 * 96 * 64, 0, 0, 0, 96, 1, 0, 0},
+    {"pairs of [in, out]", 1, 41 * 70, 96, 1, 70, 1, 0, 1, 41, 0, 70, 0, 1, 0, 3 * 64 * 64, 0, 0, 0, 64, 1, 0, 0},
+    {"pairs, odd depth, strided", 1, 40 * 67 * 2, 64, 1, 40, 134, 0, 1, 67, 0, 2, 1, 1, 0, 2 * 96 * 64, 0, 0, 0, 96, 1, 0, 0},
+    {"pairs, stack", 3, 33 * 5, 64, 1, 33, 5, 0, 1, 5, 0, 1, 0, 3, 0, 3 * 32 * 64, 1, 0, 0, 32, 1, 0, 0},
+    {"pairs, two depths", 1, 40 * 100, 64, 1, 40, 100, 0, 3, 19, 33, 1, 7, 1, 0, 2 * 96 * 64, 0, 4, 26, 96, 1, 0, 0},
+    {"pairs that make pairs", 1, 64 * 70 * 9, 4096, 64, 50, 9, 450, 1, 9, 0, 1, 0, 1, 0, 128 * 32 * 64, 0, 0, 0, 32, 1, 63, 1},
 };
+
+static float bf16_value(uint16_t half) {
+  uint32_t bits = (uint32_t)half << 16;
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/* The nearer of the two neighbours, the even one of two as near. */
+static float nearest_bf16(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  float low = bf16_value((uint16_t)(bits >> 16)), high = bf16_value((uint16_t)((bits >> 16) + 1));
+  double below = fabs((double)value - (double)low), above = fabs((double)high - (double)value);
+  return below < above || (below == above && (bits >> 16) % 2 == 0) ? low : high;
+}
+
+static float *make_values(const pack_case *c) {
+  float *values = malloc(c->count * c->elements * sizeof *values);
+  for (uint64_t i = 0; i < c->count * c->elements; i++) values[i] = (float)(i + 1);
+  return values;
+}
+
+/* What the formula of <hmoe/abi.h> makes of it, in elements of the destination. */
+static float *expected_pack(const pack_case *c, const float *values) {
+  uint64_t element_bytes = c->format ? 2 : 4, row = c->format ? 64 : 32, real_q = c->real_q ? c->real_q : c->q_count;
+  float *expected = calloc(c->dst_group_bytes / element_bytes * c->groups, sizeof *expected);
+  for (uint64_t g = 0; g < c->groups; g++)
+    for (uint64_t o = 0; o < c->columns; o++)
+      for (uint64_t ko = 0; ko < c->outer; ko++)
+        for (uint64_t ki = 0; ki < c->inner; ki++) {
+          uint64_t p = o / 32 / c->q_count, q = o / 32 % c->q_count, col = p * 32 + o % 32;
+          if (c->paired) {
+            p = o / 64 / (c->q_count / 2);
+            q = o / 64 % (c->q_count / 2) * 2 + o % 2;
+            col = p * 32 + o / 2 % 32;
+          }
+          uint64_t d = c->first_depth + ko * c->outer_pitch + ki, panel = c->first_panel + o / 32;
+          uint64_t at = g * c->dst_group_bytes / element_bytes + panel * c->panel_depth * 32;
+          at += c->format ? d / 2 * row + o % 32 * 2 + d % 2 : d * row + o % 32;
+          uint64_t from = c->offset + q * c->q_stride + col * c->col_stride + ko * c->outer_stride + ki * c->inner_stride;
+          uint64_t group_start = c->count > 1 ? g * c->elements : g * c->group_stride;
+          float value = col >= c->col_count || q >= real_q ? 0 : values[group_start + from];
+          expected[at] = c->format ? nearest_bf16(value) : value;
+        }
+  return expected;
+}
 
 static void check_pack(const pack_case *c, bool from_buffer, uint32_t threads) {
   fixture_plan *plan = plan_create("pack");
   uint32_t param = plan_param(plan, c->count > 1 ? "w.{}" : "w", c->count, SHAPE(c->elements));
   fixture_entry *entry = plan_entry(plan, "open");
-  uint64_t dst_floats = c->dst_group_bytes / 4 * c->groups;
-  uint32_t dst = plan_weight(plan, entry, dst_floats * 4);
+  uint64_t dst_bytes = c->dst_group_bytes * c->groups;
+  uint32_t dst = plan_weight(plan, entry, dst_bytes);
   uint32_t source = plan_buffer(entry, HMOE_BUFFER_PARAM, param, 0, 0, 0, HMOE_NONE);
-  plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst), AT(source)),
+  plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst), AT(from_buffer ? source : HMOE_NONE)),
             ARGS(from_buffer ? HMOE_NONE : param, c->columns, c->q_count, c->col_count, c->col_stride, c->q_stride, c->outer,
                  c->inner, c->outer_stride, c->inner_stride, c->offset, c->groups, c->group_stride, c->dst_group_bytes,
-                 c->first_panel, c->first_depth, c->outer_pitch, c->panel_depth, 0, c->q_count, 0));
+                 c->first_panel, c->first_depth, c->outer_pitch, c->panel_depth, c->format, c->real_q ? c->real_q : c->q_count,
+                 c->paired));
 
   fixture_file file = {0};
-  float *values = malloc(c->count * c->elements * sizeof *values);
-  for (uint64_t i = 0; i < c->count * c->elements; i++) values[i] = (float)(i + 1);
+  float *values = make_values(c);
   for (uint32_t i = 0; i < c->count; i++) {
     char name[16];
     snprintf(name, sizeof name, c->count > 1 ? "w.%u" : "w", i);
     file_tensor(&file, name, "F32", FILE_SHAPE(c->elements), values + i * c->elements, c->elements * sizeof *values);
   }
   hmoe_model *model = open_plan(plan, file_finish(&file), threads);
-
-  float *expected = calloc(dst_floats, sizeof *expected);
-  for (uint64_t g = 0; g < c->groups; g++)
-    for (uint64_t o = 0; o < c->columns; o++)
-      for (uint64_t ko = 0; ko < c->outer; ko++)
-        for (uint64_t ki = 0; ki < c->inner; ki++) {
-          uint64_t p = o / 32 / c->q_count, q = o / 32 % c->q_count, col = p * 32 + o % 32;
-          uint64_t at = g * c->dst_group_bytes / 4 +
-                        ((c->first_panel + o / 32) * c->panel_depth + c->first_depth + ko * c->outer_pitch + ki) * 32 + o % 32;
-          uint64_t from = c->offset + q * c->q_stride + col * c->col_stride + ko * c->outer_stride + ki * c->inner_stride;
-          uint64_t group_start = c->count > 1 ? g * c->elements : g * c->group_stride;
-          expected[at] = col >= c->col_count ? 0 : values[group_start + from];
-        }
-  for (uint64_t i = 0; i < dst_floats; i++)
-    if (expected[i] != arena_of(model)[i])
-      fail_msg("%s: element %llu: expected %g, found %g", c->name, (unsigned long long)i, (double)expected[i],
-               (double)arena_of(model)[i]);
+  float *expected = expected_pack(c, values);
+  for (uint64_t i = 0; i < dst_bytes / (c->format ? 2 : 4); i++) {
+    float found = c->format ? bf16_value(((const uint16_t *)(const void *)model->arena)[i]) : arena_of(model)[i];
+    if (expected[i] != found)
+      fail_msg("%s: element %llu: expected %g, found %g", c->name, (unsigned long long)i, (double)expected[i], (double)found);
+  }
   hmoe_model_close(model);
   free(expected);
   free(values);
@@ -118,17 +163,124 @@ static void test_pack_types(void **state) {
   free(plan);
 }
 
+static uint32_t bits_of(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+static float from_bits(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/* One column of each of: f32 rounded, bf16 as it is, f16. */
+static void test_pair_values(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t source;
+    uint16_t expected;
+  } cases[] = {
+      {0x3f800000, 0x3f80}, {0x3f808000, 0x3f80}, {0x3f818000, 0x3f82}, {0x3f808001, 0x3f81}, {0x3f80ffff, 0x3f81},
+      {0xbf808000, 0xbf80}, {0xbf818000, 0xbf82}, {0x7f7fffff, 0x7f80}, {0x7f800000, 0x7f80}, {0xff800000, 0xff80},
+      {0x7fc00000, 0x7fc0}, {0x7f800001, 0x7fc0}, {0xffffffff, 0xffff}, {0x7fbfffff, 0x7fff}, {0x00000001, 0x0000},
+      {0x80000000, 0x8000}, {0x00008000, 0x0000}, {0x00018000, 0x0002}, {0x007fffff, 0x0080}, {0x3fffffff, 0x4000},
+  };
+  enum { CASES = sizeof cases / sizeof *cases };
+  float plain[CASES];
+  uint16_t brain[CASES], half[CASES];
+  for (size_t i = 0; i < CASES; i++) {
+    plain[i] = from_bits(cases[i].source);
+    brain[i] = (uint16_t)(cases[i].source >> 16 | (i % 3 == 0 ? 0x7f81u : 0)); /* signalling NaN among them */
+    half[i] = (uint16_t)(0x3c00 + i); /* 1 + i / 1024 */
+  }
+  for (uint64_t by_row = 0; by_row < 2; by_row++) {
+    fixture_plan *plan = plan_create("values");
+    uint32_t param = plan_param(plan, "w.{}", 3, SHAPE(CASES));
+    fixture_entry *entry = plan_entry(plan, "open");
+    uint32_t dst = plan_weight(plan, entry, 3 * 2048);
+    /* CASES columns of one row, or one column of CASES rows. */
+    plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst)),
+              ARGS(param, 32, 1, by_row ? CASES : 1, by_row ? 1 : CASES, 0, 1, by_row ? 1 : CASES, 0, 1, 0, 3, 0, 2048, 0, 0, 0, 32,
+                   1, 1, 0));
+    fixture_file file = {0};
+    file_tensor(&file, "w.0", "F32", FILE_SHAPE(CASES), plain, sizeof plain);
+    file_tensor(&file, "w.1", "BF16", FILE_SHAPE(CASES), brain, sizeof brain);
+    file_tensor(&file, "w.2", "F16", FILE_SHAPE(CASES), half, sizeof half);
+    hmoe_model *model = open_plan(plan, file_finish(&file), 1);
+    const uint16_t *found = (const uint16_t *)(const void *)model->arena;
+    for (size_t i = 0; i < CASES; i++) {
+      size_t at = by_row ? 2 * i : i / 2 * 64 + i % 2;
+      assert_int_equal(found[at], cases[i].expected);
+      assert_int_equal(found[1024 + at], brain[i]);
+      assert_int_equal((uint32_t)found[2048 + at] << 16, bits_of(nearest_bf16(1 + (float)i / 1024)));
+    }
+    hmoe_model_close(model);
+    file_deinit(&file);
+    free(plan);
+  }
+}
+
+/* A workspace holds anything before it is packed into: the rows up to a multiple of 32 come out zero. */
+static void *allocate_dirty(void *context, size_t size, size_t alignment) {
+  (void)context;
+  void *memory = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  return memset(memory, 0xa5, size);
+}
+
+static void release_dirty(void *context, void *memory, size_t size) {
+  (void)context;
+  (void)size;
+  free(memory);
+}
+
+static void test_pairs_in_workspace(void **state) {
+  (void)state;
+  for (uint64_t depth = 1; depth <= 64; depth += depth % 2 ? 2 : 10) {
+    fixture_plan *plan = plan_create("workspace");
+    uint32_t param = plan_param(plan, "w", 1, SHAPE(40 * 64));
+    fixture_entry *entry = plan_entry(plan, "open");
+    uint64_t bytes = 2 * 64 * 64;
+    uint32_t dst = plan_weight(plan, entry, bytes), between = plan_temporary(entry, bytes, 0, HMOE_NONE);
+    plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(between)),
+              ARGS(param, 64, 1, 40, 64, 0, 1, depth, 0, 1, 0, 1, 0, bytes, 0, 0, depth, 64, 1, 1, 0));
+    plan_step(plan, entry, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS(AT(dst), AT(between)), ARGS(1, 0, 0, 1, 0, 0, bytes));
+    fixture_file file = {0};
+    float values[40 * 64];
+    for (int i = 0; i < 40 * 64; i++) values[i] = 1;
+    file_tensor(&file, "w", "F32", FILE_SHAPE(40 * 64), values, sizeof values);
+    hmoe_options options = fixture_options(1);
+    options.allocator = &(hmoe_allocator){NULL, allocate_dirty, release_dirty};
+    hmoe_weights weights = file_finish(&file);
+    hmoe_model *model;
+    assert_ok(hmoe_model_open(plan_finish(plan, NULL, 0), &weights, &options, &model));
+    const uint16_t *found = (const uint16_t *)(const void *)model->arena;
+    uint64_t padded = (depth + 31) / 32 * 32;
+    for (uint64_t n = 0; n < 64; n++)
+      for (uint64_t d = 0; d < 64; d++) {
+        uint16_t expected = d >= padded ? 0xa5a5 : d < depth && n < 40 ? 0x3f80 : 0;
+        assert_int_equal(found[(n / 32 * 32 + d / 2) * 64 + n % 32 * 2 + d % 2], expected);
+      }
+    hmoe_model_close(model);
+    file_deinit(&file);
+    free(plan);
+  }
+}
+
 static void test_pack_vector(void **state) {
   (void)state;
   fixture_plan *plan = plan_create("vectors");
   uint32_t stacked = plan_param(plan, "b.{}", 2, SHAPE(5));
   uint32_t generated = plan_param(plan, "g", 1, SHAPE(192));
   fixture_entry *entry = plan_entry(plan, "open");
-  uint32_t a = plan_weight(plan, entry, 2 * 64), b = plan_weight(plan, entry, 192 * 4);
+  uint32_t a = plan_weight(plan, entry, 2 * 64), b = plan_weight(plan, entry, 192 * 4), c = plan_weight(plan, entry, 2048 * 4);
   plan_step(plan, entry, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(a)),
             ARGS(stacked, 7, 1, 5, 1, 0, 0, 0, 0, 0, 0, 2, 0, 64, 3, 0, 0, 0, 0, 1, 0));
   plan_step(plan, entry, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(b)),
             ARGS(generated, 192, 3, 60, 3, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0));
+  plan_step(plan, entry, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(c)),
+            ARGS(generated, 2048, 32, 38, 5, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5, 1));
   fixture_file file = {0};
   float values[192];
   for (int i = 0; i < 192; i++) values[i] = (float)(i + 1);
@@ -141,6 +293,10 @@ static void test_pack_vector(void **state) {
   for (int o = 0; o < 192; o++) {
     int p = o / 96, q = o / 32 % 3, col = p * 32 + o % 32;
     assert_true(arena_of(model)[32 + o] == (col < 60 ? values[q + col * 3] : 0));
+  }
+  for (int o = 0; o < 2048; o++) {
+    int q = o / 64 % 16 * 2 + o % 2, col = o / 1024 * 32 + o / 2 % 32;
+    assert_true(arena_of(model)[224 + o] == (col < 38 && q < 5 ? values[q + col * 5] : 0));
   }
   hmoe_model_close(model);
   file_deinit(&file);
@@ -172,6 +328,12 @@ static void test_pack_bounds(void **state) {
       {6, 2, "depth row 1 of 1"},
       {13, 0, NULL},
       {0, 1, "no source"},
+      {18, 1, "format 1 at depth row 0 of 1"},
+      {18, 2, "format 2"},
+      {19, 2, "2 of 1 permutations"},
+      {19, 0, NULL},
+      {20, 1, "1 of 1 permutations in pairs"},
+      {20, 2, "1 of 1 permutations"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     fixture_plan *plan = plan_create("bounds");
@@ -325,8 +487,14 @@ static void test_weight_embedding(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_pack),        cmocka_unit_test(test_pack_types),          cmocka_unit_test(test_pack_vector),
-      cmocka_unit_test(test_pack_bounds), cmocka_unit_test(test_copy_and_selections), cmocka_unit_test(test_weight_embedding),
+      cmocka_unit_test(test_pack),
+      cmocka_unit_test(test_pair_values),
+      cmocka_unit_test(test_pairs_in_workspace),
+      cmocka_unit_test(test_pack_types),
+      cmocka_unit_test(test_pack_vector),
+      cmocka_unit_test(test_pack_bounds),
+      cmocka_unit_test(test_copy_and_selections),
+      cmocka_unit_test(test_weight_embedding),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
