@@ -1,5 +1,6 @@
-/* Which code version this machine runs: the instruction sets by CPUID, and by XCR0 whether the system saves their registers. Checked
- * before any code of that version is called, so that a machine without it gets a message and not an illegal instruction. */
+/* Which code version this machine runs: the instruction sets by CPUID, and by XCR0 whether the system saves their registers. Tiles
+ * must also be granted by the system, which a process asks for once, for all its threads. Checked before any code of that version is
+ * called, so that a machine without it gets a message and not an illegal instruction. */
 #include "runtime_internal.h"
 
 #include <stdlib.h>
@@ -7,6 +8,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 static const char *const cpu_names[HMOE_CPU_COUNT] = {[HMOE_CPU_PORTABLE] = "portable",
@@ -19,7 +23,7 @@ const char *hmoe_cpu_name(int cpu) { return cpu_names[cpu]; }
 
 #if defined(__x86_64__)
 
-enum { LEAF1_ECX, LEAF7_EBX, XCR0, REGISTER_COUNT };
+enum { LEAF1_ECX, LEAF7_EBX, LEAF7_EDX, LEAF7_1_EAX, XCR0, REGISTER_COUNT };
 
 typedef struct cpu_feature {
   const char *name;
@@ -39,20 +43,46 @@ static const cpu_feature features[] = {
     {"AVX512BW", HMOE_CPU_AVX512, LEAF7_EBX, 1u << 30},
     {"AVX512VL", HMOE_CPU_AVX512, LEAF7_EBX, 1u << 31},
     {"the system's support of 512-bit registers (XCR0)", HMOE_CPU_AVX512, XCR0, 0xe6},
+    {"AVX512_BF16", HMOE_CPU_AVX512_BF16, LEAF7_1_EAX, 1u << 5},
+    {"AMX-TILE", HMOE_CPU_AMX, LEAF7_EDX, 1u << 24},
+    {"AMX-BF16", HMOE_CPU_AMX, LEAF7_EDX, 1u << 22},
+    {"the system's support of tiles (XCR0)", HMOE_CPU_AMX, XCR0, 0x60000},
 };
+
+static const char *tile_refusal; /* NULL: granted */
+
+/* The grant holds for every thread of the process, those that run already too. It is asked for when an object has code with tiles and
+ * the processor them, not earlier: afterwards signal frames of threads that used tiles are larger by their 8 KiB. */
+static void ask_for_tiles(void) {
+  enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+  if (syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0) return;
+  if (errno == ENOSPC) tile_refusal = "the system's grant of tiles (an alternate signal stack is too small for them)";
+  else
+    tile_refusal = errno == EINVAL ? "the system's grant of tiles (Linux 5.16 or later gives it)" : "the system's grant of tiles";
+}
+
+static const char *tiles_refused(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, ask_for_tiles);
+  return tile_refusal;
+}
 
 const char *hmoe_cpu_lacks(int cpu) {
   uint32_t found[REGISTER_COUNT] = {0};
   uint32_t eax, ebx, ecx, edx;
   if (__get_cpuid(1, &eax, &ebx, &ecx, &edx)) found[LEAF1_ECX] = ecx;
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) found[LEAF7_EBX] = ebx;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) {
+    found[LEAF7_EBX] = ebx;
+    found[LEAF7_EDX] = edx;
+    if (eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) found[LEAF7_1_EAX] = eax;
+  }
   if (found[LEAF1_ECX] & 1u << 27) { /* OSXSAVE: xgetbv exists */
     __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
     found[XCR0] = eax;
   }
   for (size_t i = 0; i < sizeof features / sizeof *features; i++)
     if (cpu >= features[i].needed_by && (found[features[i].where] & features[i].mask) != features[i].mask) return features[i].name;
-  return NULL;
+  return cpu >= HMOE_CPU_AMX ? tiles_refused() : NULL;
 }
 
 #else
@@ -72,7 +102,8 @@ hmoe_status hmoe_cpu_choose(const hmoe_model_object *object, const char *forced,
     int cpu = 0;
     while (cpu < HMOE_CPU_COUNT && strcmp(forced, cpu_names[cpu]) != 0) cpu++;
     if (cpu == HMOE_CPU_COUNT)
-      return hmoe_fail(HMOE_INVALID_ARGUMENT, "%s: expected \"avx512\", \"avx2\" or \"portable\", found \"%s\"", origin, forced);
+      return hmoe_fail(HMOE_INVALID_ARGUMENT,
+                       "%s: expected \"amx\", \"avx512_bf16\", \"avx512\", \"avx2\" or \"portable\", found \"%s\"", origin, forced);
     if (!object->kernels[cpu]) return hmoe_fail(HMOE_UNSUPPORTED, "%s: the object holds no %s version", origin, forced);
     const char *lacks = hmoe_cpu_lacks(cpu);
     if (lacks) return hmoe_fail(HMOE_UNSUPPORTED, "%s: this machine lacks %s, which the %s version needs", origin, lacks, forced);

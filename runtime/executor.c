@@ -7,6 +7,7 @@
 
 #include <pthreadpool.h>
 #include <stdatomic.h>
+#include <string.h>
 
 typedef struct running_job {
   _Alignas(64) _Atomic uint64_t next;
@@ -31,7 +32,32 @@ static void work_nothing(void *context, size_t worker) {
   (void)worker;
 }
 
-hmoe_status hmoe_workers_init(hmoe_workers *workers, const hmoe_options *options) {
+static void *wait_for_gate(void *gate) {
+  pthread_mutex_lock(gate);
+  pthread_mutex_unlock(gate);
+  return NULL;
+}
+
+/* pthreadpool ends the process when the system refuses it a thread (limits on processes or on address space), so the threads it will
+ * start are started here first, all of them alive at once, as it starts them: with default attributes. */
+static hmoe_status probe_threads(size_t count, const hmoe_allocator *allocator) {
+  void *memory = NULL;
+  HMOE_TRY(hmoe_allocate(allocator, count * sizeof(pthread_t), "a pool of threads", &memory));
+  pthread_t *threads = memory;
+  pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_lock(&gate);
+  size_t started = 0;
+  int reason = 0;
+  while (started < count && (reason = pthread_create(&threads[started], NULL, wait_for_gate, &gate)) == 0) started++;
+  pthread_mutex_unlock(&gate);
+  for (size_t i = 0; i < started; i++) pthread_join(threads[i], NULL);
+  hmoe_release(allocator, memory, count * sizeof(pthread_t));
+  if (started == count) return HMOE_OK;
+  return hmoe_fail(HMOE_OUT_OF_MEMORY, "cannot start %zu threads besides the caller's: the system gives %zu (%s)", count, started,
+                   strerror(reason));
+}
+
+hmoe_status hmoe_workers_init(hmoe_workers *workers, const hmoe_options *options, const hmoe_allocator *allocator) {
   *workers = (hmoe_workers){.threads = 1};
   if (options->executor) {
     workers->executor = *options->executor;
@@ -40,6 +66,7 @@ hmoe_status hmoe_workers_init(hmoe_workers *workers, const hmoe_options *options
   }
   HMOE_TRY(hmoe_threads_choose(options->threads, &workers->threads));
   if (workers->threads == 1) return HMOE_OK;
+  HMOE_TRY(probe_threads(workers->threads - 1, allocator));
   workers->pool = pthreadpool_create(workers->threads);
   if (!workers->pool) return hmoe_fail(HMOE_OUT_OF_MEMORY, "cannot create a pool of %zu threads", workers->threads);
   return HMOE_OK;

@@ -49,7 +49,7 @@ static hmoe_status open_weights(hmoe_model *model, const hmoe_weights *weights, 
   HMOE_TRY(hmoe_mapping_init(&mapping, weights));
   hmoe_status status;
   if (hmoe_packed_detect(&mapping)) {
-    status = hmoe_packed_open(&mapping, model->plan, options->flags, &model->arena);
+    status = hmoe_packed_open(model, &mapping, options->flags, &model->arena);
     if (status == HMOE_OK) {
       model->packed = mapping;
       model->packed.name = NULL;
@@ -85,7 +85,7 @@ static hmoe_status open_model(hmoe_model *model, const hmoe_weights *weights, co
   HMOE_TRY(hmoe_cpu_choose(model->object, options->cpu, &model->cpu));
   model->kernels = model->object->kernels[model->cpu];
   HMOE_TRY(check_kernels(model));
-  HMOE_TRY(hmoe_workers_init(&model->workers, options));
+  HMOE_TRY(hmoe_workers_init(&model->workers, options, &model->allocator));
   HMOE_TRY(create_caches(model));
   return open_weights(model, weights, options);
 }

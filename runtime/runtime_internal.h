@@ -35,7 +35,7 @@ __attribute__((format(printf, 2, 3))) hmoe_status hmoe_fail(hmoe_status status, 
 
 /* ---- allocator.c ---- */
 
-/* The default: aligned_alloc and free. */
+/* The default: aligned_alloc and free; large memory in huge pages where the system gives them. */
 hmoe_allocator hmoe_allocator_default(void);
 /* 64-byte aligned memory, not initialised. what: for the message. size_bytes 0 is taken as 1. */
 HMOE_MUST_USE hmoe_status hmoe_allocate(const hmoe_allocator *allocator, uint64_t size_bytes, const char *what, void **out_memory);
@@ -84,9 +84,10 @@ bool hmoe_debug_enabled(const char *word);
 
 /* ---- cpu.c ---- */
 
-/* "portable", "avx2", "avx512". */
+/* "portable", "avx2", "avx512", "avx512_bf16", "amx". */
 const char *hmoe_cpu_name(int cpu);
-/* NULL when this machine runs the version, else the first feature it lacks. */
+/* NULL when this machine runs the version, else the first thing it lacks. Asked about AMX, and the processor has it, it asks the system
+ * to let this process use tiles. */
 const char *hmoe_cpu_lacks(int cpu);
 /* The best version that object has and the machine runs, or the forced one. */
 HMOE_MUST_USE hmoe_status hmoe_cpu_choose(const hmoe_model_object *object, const char *forced, int *out_cpu);
@@ -117,7 +118,7 @@ typedef struct hmoe_job {
   uint64_t scratch_stride;
 } hmoe_job;
 
-HMOE_MUST_USE hmoe_status hmoe_workers_init(hmoe_workers *workers, const hmoe_options *options);
+HMOE_MUST_USE hmoe_status hmoe_workers_init(hmoe_workers *workers, const hmoe_options *options, const hmoe_allocator *allocator);
 void hmoe_workers_deinit(hmoe_workers *workers);
 /* Runs every task and returns when all are done. *spinning becomes true when the pool's threads now spin for the next job, which they
  * give up after a million turns. */
@@ -212,8 +213,8 @@ const char *hmoe_step_name(uint32_t kind);
 /* ---- packed.c ---- */
 
 bool hmoe_packed_detect(const hmoe_mapping *mapping);
-/* Checks a .hmw file against the plan; the arena is then inside the mapping. */
-HMOE_MUST_USE hmoe_status hmoe_packed_open(const hmoe_mapping *mapping, const hmoe_plan *plan, uint32_t flags,
+/* Checks a .hmw file against the model's plan, and with HMOE_VERIFY_WEIGHTS its data; the arena is then inside the mapping. */
+HMOE_MUST_USE hmoe_status hmoe_packed_open(const struct hmoe_model *model, const hmoe_mapping *mapping, uint32_t flags,
                                            const uint8_t **out_arena);
 
 /* ---- cache.c ---- */

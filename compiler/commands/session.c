@@ -77,6 +77,7 @@ bool hmoec_session_open(hmoec_session *session, const hmoec_options *options, co
                         hmoe_model **out_model) {
   hmoe_options open_options = {.struct_size = sizeof open_options,
                                .threads = (uint32_t)options->threads,
+                               .flags = HMOE_VERIFY_WEIGHTS, /* a tool may take the time */
                                .cpu = cpu,
                                .note = print_note,
                                .note_context = session->diagnostics};

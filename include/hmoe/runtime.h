@@ -66,18 +66,19 @@ typedef struct hmoe_executor {
 } hmoe_executor;
 
 enum {
-  HMOE_TRUST_WEIGHTS = 1u << 0, /* packed weights: skip the checksum over the data, so that opening reads no weights at all */
+  /* Packed weights: check the checksum over the data, which reads all of it. Without, opening reads the header only. */
+  HMOE_VERIFY_WEIGHTS = 1u << 0,
 };
 
 /* Options of open. Zero-initialise, set struct_size = sizeof(hmoe_options); zero means the default for every other field. */
 typedef struct hmoe_options {
   size_t struct_size;
   uint32_t threads;                /* 0: the CPUs this process may use (affinity mask and cgroup quota) */
-  uint32_t flags;                  /* HMOE_TRUST_WEIGHTS */
+  uint32_t flags;                  /* HMOE_VERIFY_WEIGHTS */
   const hmoe_executor *executor;   /* borrowed until close; NULL: a pool owned by the model. With it, `threads` is ignored */
-  const hmoe_allocator *allocator; /* copied; NULL: aligned_alloc/free */
+  const hmoe_allocator *allocator; /* copied; NULL: aligned_alloc/free, in huge pages from 4 MiB on */
   const char *device;              /* NULL or "cpu" */
-  const char *cpu;                 /* force a code version: "avx512", "avx2", "portable"; NULL: the best this machine runs */
+  const char *cpu; /* force a code version: "amx", "avx512_bf16", "avx512", "avx2", "portable"; NULL: the best there is */
   /* Surplus tensors and similar remarks; NULL: silent. Called during open only, on the opening thread. */
   void (*note)(void *context, const char *message);
   void *note_context;
@@ -88,8 +89,8 @@ typedef enum hmoe_weights_kind { HMOE_WEIGHTS_PATH = 0, HMOE_WEIGHTS_FD = 1, HMO
 
 typedef struct hmoe_weights {
   hmoe_weights_kind kind;
-  const char *path;   /* PATH; for messages with the other kinds, may be NULL there */
-  int fd;             /* FD: borrowed during open only; mapped from offset 0 */
+  const char *path; /* PATH; for messages with the other kinds, may be NULL there */
+  int fd; /* FD: borrowed during open only; mapped from offset 0 */
   const void *data; /* MEMORY: whole file; safetensors: borrowed during open only; .hmw: 64-byte aligned, borrowed until close */
   size_t size_bytes; /* MEMORY */
 } hmoe_weights;
@@ -112,7 +113,9 @@ HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_save(const hmoe_model *model, cons
 /* Releases everything. NULL is allowed. */
 HMOE_API void hmoe_model_close(hmoe_model *model);
 
-/* What was chosen: "avx512", "avx2" or "portable"; static storage. */
+/* What was chosen: "amx", "avx512_bf16", "avx512", "avx2" or "portable", the best version that the object has and this machine runs;
+ * static storage. The first two are in objects with bf16 products only. Choosing "amx" has asked the system to let the process use
+ * tiles. */
 HMOE_API const char *hmoe_model_cpu(const hmoe_model *model);
 /* Threads that runs use. */
 HMOE_API size_t hmoe_model_threads(const hmoe_model *model);

@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (!memory) return 0;
   if (size) memcpy(memory, data, size);
   /* With and without the checksum over the data, which most inputs fail. */
-  for (uint32_t flags = 0; flags <= HMOE_TRUST_WEIGHTS; flags++) {
+  for (uint32_t flags = 0; flags <= HMOE_VERIFY_WEIGHTS; flags++) {
     hmoe_options options = {.struct_size = sizeof options, .threads = 1, .flags = flags};
     hmoe_weights weights = {.kind = HMOE_WEIGHTS_MEMORY, .data = memory, .size_bytes = size};
     hmoe_model *model;

@@ -1,7 +1,9 @@
 /* What open checks before it runs anything: options of any age, CPU and thread choice, the plan, the checkpoint against the plan. */
 #include "runtime_fixture.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void add_row(const hmoe_kernel_call *call, int64_t task, void *scratch) {
@@ -143,7 +145,8 @@ static void test_cpu(void **state) {
   toy *t = toy_create();
   hmoe_options options = fixture_options(1);
   options.cpu = "z80";
-  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "options.cpu: expected \"avx512\"");
+  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT,
+               "options.cpu: expected \"amx\", \"avx512_bf16\", \"avx512\", \"avx2\" or \"portable\"");
   options.cpu = "avx2";
   assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, "holds no avx2 version");
   options.cpu = "portable";
@@ -155,6 +158,19 @@ static void test_cpu(void **state) {
   assert_ok(open_with(t, &options));
   unsetenv("HMOE_CPU");
   assert_null(hmoe_cpu_lacks(HMOE_CPU_PORTABLE));
+  for (int cpu = HMOE_CPU_PORTABLE; cpu < HMOE_CPU_COUNT; cpu++) {
+    setenv("HMOE_CPU", hmoe_cpu_name(cpu), 1);
+    t->plan->object.kernels[HMOE_CPU_PORTABLE] = NULL;
+    t->plan->object.kernels[cpu] = kernels;
+    const char *missing = hmoe_cpu_lacks(cpu);
+    if (missing) assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, missing);
+    else assert_ok(open_with(t, &options));
+    if (cpu > HMOE_CPU_PORTABLE && !missing) assert_null(hmoe_cpu_lacks(cpu - 1));
+    assert_true(missing == hmoe_cpu_lacks(cpu)); /* asked again: the same */
+    t->plan->object.kernels[cpu] = NULL;
+    t->plan->object.kernels[HMOE_CPU_PORTABLE] = kernels;
+  }
+  unsetenv("HMOE_CPU");
 
   t->plan->object.kernels[HMOE_CPU_PORTABLE] = NULL;
   assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "no code version");
@@ -192,6 +208,40 @@ static void test_thread_count(void **state) {
   unsetenv("HMOE_NUM_THREADS");
   assert_ok(hmoe_threads_choose(0, &threads));
   assert_in_range(threads, 1, 4096);
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { LIMITS_WORK = 0 }; /* sanitizers take address space by the terabyte */
+#else
+enum { LIMITS_WORK = 1 };
+#endif
+
+/* Little address space: open says so instead of ending the process, and fewer threads still work. */
+static void test_refused_threads(void **state) {
+  (void)state;
+  if (!LIMITS_WORK) skip();
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (!file || fscanf(file, "%lu", &pages) != 1) _exit(1);
+    rlim_t bytes = pages * (rlim_t)sysconf(_SC_PAGESIZE) + (100u << 20);
+    if (setrlimit(RLIMIT_AS, &(struct rlimit){bytes, bytes}) != 0) _exit(2);
+    toy *t = toy_create();
+    hmoe_options options = fixture_options(300);
+    hmoe_model *model;
+    if (hmoe_model_open(t->object, &t->weights, &options, &model) != HMOE_OUT_OF_MEMORY) _exit(3);
+    if (model || !strstr(hmoe_last_error(), "cannot start 299 threads")) _exit(4);
+    options.threads = 2;
+    if (hmoe_model_open(t->object, &t->weights, &options, &model) != HMOE_OK) _exit(5);
+    hmoe_model_close(model);
+    _exit(0);
+  }
+  int status;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void write_text(const char *root, const char *path, const char *text) {
@@ -362,11 +412,12 @@ static void test_bad_plans(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_status),        cmocka_unit_test(test_null_arguments),
-      cmocka_unit_test(test_option_sizes),  cmocka_unit_test(test_option_values),
-      cmocka_unit_test(test_cpu),           cmocka_unit_test(test_thread_count),
-      cmocka_unit_test(test_quota),         cmocka_unit_test(test_tensors),
-      cmocka_unit_test(test_damaged_plans), cmocka_unit_test(test_bad_plans),
+      cmocka_unit_test(test_status),       cmocka_unit_test(test_null_arguments),
+      cmocka_unit_test(test_option_sizes), cmocka_unit_test(test_option_values),
+      cmocka_unit_test(test_cpu),          cmocka_unit_test(test_thread_count),
+      cmocka_unit_test(test_quota),        cmocka_unit_test(test_refused_threads),
+      cmocka_unit_test(test_tensors),      cmocka_unit_test(test_damaged_plans),
+      cmocka_unit_test(test_bad_plans),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

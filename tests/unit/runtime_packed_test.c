@@ -73,7 +73,7 @@ static hmoe_status open_packed(const toy *t, hmoe_weights weights, uint32_t flag
   }
   float y[VALUES];
   assert_ok(hmoe_model_run(model, 1, (int64_t[]){VALUES}, NULL, (void *const[]){y}));
-  if (!flags) assert_memory_equal(y, t->values, sizeof y);
+  if (flags & HMOE_VERIFY_WEIGHTS) assert_memory_equal(y, t->values, sizeof y);
   hmoe_model_close(model);
   return HMOE_OK;
 }
@@ -83,9 +83,9 @@ static hmoe_status open_path(const toy *t, uint32_t flags) { return open_packed(
 static void test_round_trip(void **state) {
   toy *t = *state;
   assert_ok(open_path(t, 0));
-  assert_ok(open_path(t, HMOE_TRUST_WEIGHTS));
+  assert_ok(open_path(t, HMOE_VERIFY_WEIGHTS));
   int fd = open(t->path, O_RDONLY);
-  assert_ok(open_packed(t, (hmoe_weights){.kind = HMOE_WEIGHTS_FD, .fd = fd}, 0));
+  assert_ok(open_packed(t, (hmoe_weights){.kind = HMOE_WEIGHTS_FD, .fd = fd}, HMOE_VERIFY_WEIGHTS));
   struct stat info;
   assert_int_equal(fstat(fd, &info), 0);
   assert_int_equal(info.st_size, 4096 + (VALUES * 4 + 63) / 64 * 64);
@@ -127,10 +127,41 @@ static void test_damage(void **state) {
     patch(t, at, (uint8_t)(1u << (at % 8)));
   }
   patch(t, 4096 + 777, 0x10);
-  assert_fails(open_path(t, 0), HMOE_INVALID_WEIGHTS, "the data is damaged");
-  assert_ok(open_path(t, HMOE_TRUST_WEIGHTS));
-  patch(t, 4096 + 777, 0x10);
+  assert_fails(open_path(t, HMOE_VERIFY_WEIGHTS), HMOE_INVALID_WEIGHTS, "the data is damaged");
   assert_ok(open_path(t, 0));
+  patch(t, 4096 + 777, 0x10);
+  assert_ok(open_path(t, HMOE_VERIFY_WEIGHTS));
+}
+
+/* More than a chunk of the checksum, and threads: any byte counts, any number of threads agrees. */
+static void test_large(void **state) {
+  toy *t = *state;
+  enum { BYTES = 9 << 20 };
+  static const hmoe_executor threads = {NULL, 3, fixture_parallel_for};
+  static const char empty[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+  fixture_plan *plan = plan_create("large");
+  plan_weight(plan, plan_entry(plan, "open"), BYTES);
+  const hmoe_model_object *object = plan_finish(plan, NULL, 0);
+  hmoe_options options = fixture_options(1);
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(object, &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty, .size_bytes = sizeof empty},
+                            &options, &model));
+  assert_int_equal((uintptr_t)model->arena % (2 << 20), 0);
+  for (size_t i = 0; i < BYTES; i++) model->owned_arena[i] = (uint8_t)(i * 2654435761u >> 20);
+  assert_ok(hmoe_model_save(model, t->path));
+  hmoe_model_close(model);
+  options.flags = HMOE_VERIFY_WEIGHTS;
+  for (int round = 0; round < 2; round++) {
+    options.executor = round ? &threads : NULL;
+    assert_ok(hmoe_model_open(object, &(hmoe_weights){.path = t->path}, &options, &model));
+    hmoe_model_close(model);
+    for (long at = 0; at < BYTES; at += BYTES / 7) {
+      patch(t, 4096 + at, 1);
+      assert_fails(hmoe_model_open(object, &(hmoe_weights){.path = t->path}, &options, &model), HMOE_INVALID_WEIGHTS, "damaged");
+      patch(t, 4096 + at, 1);
+    }
+  }
+  free(plan);
 }
 
 static void test_size(void **state) {
@@ -141,7 +172,7 @@ static void test_size(void **state) {
   assert_fails(open_path(t, 0), HMOE_INVALID_WEIGHTS, "too long");
   for (long size = info.st_size - 1; size > 0; size -= size > 4200 ? 999 : 37) {
     assert_int_equal(truncate(t->path, size), 0);
-    assert_fails(open_path(t, HMOE_TRUST_WEIGHTS), HMOE_INVALID_WEIGHTS, t->path);
+    assert_fails(open_path(t, 0), HMOE_INVALID_WEIGHTS, t->path);
   }
 }
 
@@ -186,6 +217,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
       cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_large, setup, teardown),
       cmocka_unit_test_setup_teardown(test_size, setup, teardown),
       cmocka_unit_test_setup_teardown(test_other_model, setup, teardown),
       cmocka_unit_test_setup_teardown(test_save_failures, setup, teardown),
