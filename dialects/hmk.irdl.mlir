@@ -52,6 +52,40 @@ irdl.dialect @hmk {
     irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "k" = %k_a, "n" = %n_a, "lda" = %lda_a, "ldc" = %ldc_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "row_block" = %row_block_a }
   }
 
+  // Two products whose hidden block stays in the task's scratch: C[dst(r)] (+)= epilogue(act(A[src(r)] B1[group(r)]) B[group(r)]). Attributes and
+  // buffers are those of the second grouped_matmul, but a and gather; attributes named first_ and the buffers first_b and first_bias are the first
+  // one's. hmoec_ffn_spec in compiler/codegen/cpu/kernels.h. chunk_panels: panels of the hidden block that exist at one time.
+  irdl.operation @grouped_ffn {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %first_k_a = irdl.base "#builtin.integer"
+    %first_n_a = irdl.base "#builtin.integer"
+    %first_lda_a = irdl.base "#builtin.integer"
+    %first_ldc_a = irdl.base "#builtin.integer"
+    %first_flags_a = irdl.any
+    %first_segments_a = irdl.any
+    %first_dropped_a = irdl.any
+    %first_b_group_bytes_a = irdl.base "#builtin.integer"
+    %first_bias_group_floats_a = irdl.base "#builtin.integer"
+    %k_a = irdl.base "#builtin.integer"
+    %n_a = irdl.base "#builtin.integer"
+    %lda_a = irdl.base "#builtin.integer"
+    %ldc_a = irdl.base "#builtin.integer"
+    %flags_a = irdl.any
+    %segments_a = irdl.any
+    %dropped_a = irdl.any
+    %b_group_bytes_a = irdl.base "#builtin.integer"
+    %bias_group_floats_a = irdl.base "#builtin.integer"
+    %pass_ld_a = irdl.base "#builtin.integer"
+    %row_block_a = irdl.base "#builtin.integer"
+    %chunk_panels_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "first_k" = %first_k_a, "first_n" = %first_n_a, "first_lda" = %first_lda_a, "first_ldc" = %first_ldc_a, "first_flags" = %first_flags_a, "first_segments" = %first_segments_a, "first_dropped" = %first_dropped_a, "first_b_group_bytes" = %first_b_group_bytes_a, "first_bias_group_floats" = %first_bias_group_floats_a, "k" = %k_a, "n" = %n_a, "lda" = %lda_a, "ldc" = %ldc_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "row_block" = %row_block_a, "chunk_panels" = %chunk_panels_a }
+  }
+
   // logits [rows, ldl] -> indices i32 [rows, top_k], gates f32 [rows, top_k]. bind: logits, indices, gates.
   irdl.operation @route_topk {
     %bind_a = irdl.any
@@ -114,6 +148,23 @@ irdl.dialect @hmk {
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
     irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "body" = %body_a, "kind" = %kind_a, "chunk" = %chunk_a, "top_k" = %top_k_a, "generate" = %generate_a, "cache" = %cache_a }
+  }
+
+  // The next `first` steps run, or the `second` ones after those; both compute the same bits: step CHOOSE. bind: blocks. The first way is taken with
+  // at least blocks_per_thread blocks a thread and block_rows rows a block. row_block: what rows are cut into where there are no blocks.
+  irdl.operation @choose {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %first_a = irdl.base "#builtin.integer"
+    %second_a = irdl.base "#builtin.integer"
+    %blocks_per_thread_a = irdl.base "#builtin.integer"
+    %block_rows_a = irdl.base "#builtin.integer"
+    %row_block_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "first" = %first_a, "second" = %second_a, "blocks_per_thread" = %blocks_per_thread_a, "block_rows" = %block_rows_a, "row_block" = %row_block_a }
   }
 
   // y[t] (+)= sum_s slots[t*top_k + s]. bind: slots [rows*top_k, ld_slots], y [rows, ld_y].

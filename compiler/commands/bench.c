@@ -165,10 +165,11 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   size_t threads = hmoe_model_threads(subjects[0].model);
   const char *cpu = hmoe_model_cpu(subjects[0].model);
   double fma_gflops = hmoec_ceiling_gflops(cpu, threads), read_gbytes = hmoec_ceiling_gigabytes_per_second(threads);
-  printf("%zu threads, %s code; ceilings measured now: %.1f GFLOP/s FMA, %.1f GB/s read from memory\n", threads, cpu, fma_gflops,
-         read_gbytes);
+  printf("%zu threads, %s code, products in %s; ceilings measured now: %.1f GFLOP/s FMA, %.1f GB/s read from memory\n", threads,
+         cpu, hmoec_dtype_name(options->pass.dtype), fma_gflops, read_gbytes);
   cJSON_AddNumberToObject(root, "threads", (double)threads);
   cJSON_AddStringToObject(root, "cpu", cpu);
+  cJSON_AddStringToObject(root, "dtype", hmoec_dtype_name(options->pass.dtype));
   cJSON_AddNumberToObject(root, "fma_gflops", fma_gflops);
   cJSON_AddNumberToObject(root, "read_gbytes", read_gbytes);
   cJSON *list = cJSON_AddArrayToObject(root, "sizes");

@@ -15,6 +15,7 @@ static const char *const phase_names[PHASE_COUNT] = {"open", "run", "set"};
 
 typedef struct report {
   int64_t tokens;
+  hmoec_dtype dtype;
   hmoec_cost totals[PHASE_COUNT];
 } report;
 
@@ -27,7 +28,7 @@ static bool print_op(MlirOperation function, MlirBlock block, void *user) {
         hmoec_op_is(op, "hmoe.take_row"))
       continue;
     phase when = hmoec_op_at_open(op) ? PHASE_OPEN : hmoec_op_per_set(op) ? PHASE_SET : PHASE_RUN;
-    hmoec_cost c = hmoec_op_cost(op, r->tokens), *total = &r->totals[when];
+    hmoec_cost c = hmoec_op_cost(op, r->tokens, r->dtype), *total = &r->totals[when];
     total->flops += c.flops;
     total->weight_bytes += c.weight_bytes;
     total->moved_bytes += c.moved_bytes;
@@ -78,16 +79,17 @@ static double workspace_bytes(const hmoec_unit *unit, uint32_t entry_index, int6
 
 static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   hmoec_session session;
-  report r = {.tokens = options->token_count ? options->tokens[0] : DEFAULT_TOKENS};
+  report r = {.tokens = options->token_count ? options->tokens[0] : DEFAULT_TOKENS, .dtype = options->pass.dtype};
   hmoec_options weighed = *options;
   if (r.tokens > 0) weighed.pass.tokens = r.tokens;
   bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
-            hmoec_session_fold(&session, &weighed);
+            hmoec_session_fold(&session, &weighed) && hmoec_mark_f32(session.module);
   if (ok) {
-    printf("%lld tokens. MFLOP counts products; MB weights: parameters and tables an op names; MB moved: its other operands and "
+    printf("%lld tokens, products in %s. MFLOP counts products; MB weights: parameters and tables an op names; MB moved: its other "
+           "operands and "
            "results.\n"
            "open: once, when a model is opened; run: every run; set: once for a selection set that the cache lacks.\n\n",
-           (long long)r.tokens);
+           (long long)r.tokens, hmoec_dtype_name(r.dtype));
     printf("%-24s %5s  %-4s %11s %12s %12s  %s\n", "op", "line", "when", "MFLOP", "MB weights", "MB moved", "strategy and reason");
     hmoec_each_function(session.module, print_op, &r);
     for (int when = 0; when < PHASE_COUNT; when++) {

@@ -24,16 +24,20 @@ bool hmoec_op_per_set(MlirOperation op) {
   return false;
 }
 
-/* Bytes of all operands that are parameters or computed at open, and of those that are per run. */
-static void add_bytes(MlirOperation op, int64_t tokens, hmoec_cost *c) {
+/* Bytes of all operands that are parameters or computed at open, and of those that are per run. What is generated per run is stored as the
+ * product that reads it wants it. */
+static void add_bytes(MlirOperation op, int64_t tokens, hmoec_dtype dtype, hmoec_cost *c) {
+  bool bf16 = dtype == HMOEC_DTYPE_BF16 && hmoec_product_may_be_bf16(op), generates = hmoec_op_is(op, "hmoe.hypernetwork");
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
     MlirValue operand = mlirOperationGetOperand(op, i);
     MlirOperation source = hmoec_defining_op(operand);
     bool constant = !mlirOperationIsNull(source) && hmoec_op_at_open(source);
-    *(constant ? &c->weight_bytes : &c->moved_bytes) += 4 * elements(operand, tokens);
+    bool weight = constant || (!mlirOperationIsNull(source) && hmoec_op_is(source, "hmoe.hypernetwork"));
+    bool halved = bf16 && weight && hmoec_value_shape(operand).rank > 1;
+    *(constant ? &c->weight_bytes : &c->moved_bytes) += (halved ? 2 : 4) * elements(operand, tokens);
   }
   for (intptr_t i = 0; i < mlirOperationGetNumResults(op); i++)
-    c->moved_bytes += 4 * elements(mlirOperationGetResult(op, i), tokens);
+    c->moved_bytes += (generates && dtype == HMOEC_DTYPE_BF16 ? 2 : 4) * elements(mlirOperationGetResult(op, i), tokens);
 }
 
 /* FLOPs of the products of an op; 2 a multiply-add. Elementwise work is not counted. */
@@ -64,10 +68,10 @@ static double op_flops(MlirOperation op, int64_t tokens) {
   return 0;
 }
 
-hmoec_cost hmoec_op_cost(MlirOperation op, int64_t tokens) {
+hmoec_cost hmoec_op_cost(MlirOperation op, int64_t tokens, hmoec_dtype dtype) {
   int64_t rows = hmoec_op_per_set(op) ? 1 : tokens;
   hmoec_cost cost = {.flops = op_flops(op, rows)};
-  add_bytes(op, rows, &cost);
+  add_bytes(op, rows, dtype, &cost);
   return cost;
 }
 

@@ -7,13 +7,16 @@
 
 #include <mlir-c/IR.h>
 
-/* flops: products only, 2 a multiply-add. weight_bytes: operands known at open; moved_bytes: other operands and results; both as f32. */
+#include "passes/passes.h"
+
+/* flops: products only, 2 a multiply-add. weight_bytes: operands known at open; moved_bytes: other operands and results. Weights of
+ * bf16 products are 2 bytes each, all else is f32. */
 typedef struct hmoec_cost {
   double flops, weight_bytes, moved_bytes;
 } hmoec_cost;
 
-/* Ops that run once per selection set (a cache fills) are costed for one set. */
-hmoec_cost hmoec_op_cost(MlirOperation op, int64_t tokens);
+/* Ops that run once per selection set (a cache fills) are costed for one set. bf16 needs the marks of hmoec_mark_f32. */
+hmoec_cost hmoec_op_cost(MlirOperation op, int64_t tokens, hmoec_dtype dtype);
 /* Whether an op runs once at open (fold-parameters' mark). */
 bool hmoec_op_at_open(MlirOperation op);
 /* Whether an op runs per distinct selection set, when the cache lacks it. */

@@ -1,5 +1,7 @@
 #include "emit/kernel_spec.h"
 
+#include <stdio.h>
+
 #include <mlir-c/BuiltinAttributes.h>
 
 #include "ir/hmk_ops.h"
@@ -10,42 +12,79 @@ static MlirAttribute attribute(MlirOperation op, const char *name) {
   return mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(name));
 }
 
-static bool flag(MlirOperation op, const char *name) {
-  MlirAttribute flags = attribute(op, "flags");
+/* Attributes of one product; those of the first of a fused pair are named first_. */
+static const char *name_of(const char *prefix, const char *name, char out[64]) {
+  snprintf(out, 64, "%s%s", prefix, name);
+  return out;
+}
+
+static int64_t product_int(MlirOperation op, const char *prefix, const char *name) {
+  char full[64];
+  return hmoec_op_int(op, name_of(prefix, name, full));
+}
+
+static bool flag(MlirOperation op, const char *prefix, const char *name) {
+  char full[64];
+  MlirAttribute flags = attribute(op, name_of(prefix, "flags", full));
   for (intptr_t i = 0; i < mlirArrayAttrGetNumElements(flags); i++)
     if (mlirStringRefEqual(mlirStringAttrGetValue(mlirArrayAttrGetElement(flags, i)), mlirStringRefCreateFromCString(name)))
       return true;
   return false;
 }
 
-static void read_matmul(MlirOperation op, hmoec_matmul_spec *spec) {
-  const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
-  spec->k = hmoec_op_int(op, "k");
-  spec->n = hmoec_op_int(op, "n");
-  spec->lda = hmoec_op_int(op, "lda");
-  spec->ldc = hmoec_op_int(op, "ldc");
-  spec->bf16 = flag(op, "bf16");
-  spec->a_bf16 = flag(op, "a_bf16");
-  spec->c_bf16 = flag(op, "c_bf16");
-  spec->a_in_place = flag(op, "a_in_place");
-  spec->c_padded = flag(op, "c_padded");
-  spec->accumulate = flag(op, "accumulate");
-  bool *const has[] = {&spec->grouped,      &spec->has_gather,     &spec->has_scatter, &spec->has_bias,
-                       &spec->has_row_gate, &spec->has_gated_bias, &spec->has_pass};
-  for (size_t i = 0; i < sizeof has / sizeof *has; i++) *has[i] = hmoec_hmk_operand(op, info, 3 + i) >= 0;
-  spec->b_group_bytes = hmoec_op_int(op, "b_group_bytes");
-  spec->bias_group_floats = hmoec_op_int(op, "bias_group_floats");
-  spec->pass_ld = hmoec_op_int(op, "pass_ld");
-  MlirAttribute segments = attribute(op, "segments");
+/* What the attributes of a product say; its buffers are the caller's to read. */
+static void read_product(MlirOperation op, const char *prefix, hmoec_matmul_spec *spec) {
+  char full[64];
+  spec->k = product_int(op, prefix, "k");
+  spec->n = product_int(op, prefix, "n");
+  spec->lda = product_int(op, prefix, "lda");
+  spec->ldc = product_int(op, prefix, "ldc");
+  spec->bf16 = flag(op, prefix, "bf16");
+  spec->a_bf16 = flag(op, prefix, "a_bf16");
+  spec->c_bf16 = flag(op, prefix, "c_bf16");
+  spec->a_in_place = flag(op, prefix, "a_in_place");
+  spec->c_padded = flag(op, prefix, "c_padded");
+  spec->accumulate = flag(op, prefix, "accumulate");
+  spec->b_group_bytes = product_int(op, prefix, "b_group_bytes");
+  spec->bias_group_floats = product_int(op, prefix, "bias_group_floats");
+  MlirAttribute segments = attribute(op, name_of(prefix, "segments", full));
   spec->segments = mlirArrayAttrGetNumElements(segments) / 3;
   for (int64_t i = 0; i < spec->segments && i < 2; i++) {
     spec->segment[i].panel_end = mlirIntegerAttrGetValueInt(mlirArrayAttrGetElement(segments, (intptr_t)(3 * i)));
     spec->segment[i].activation = activation_of(mlirStringAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(3 * i + 1))));
     spec->segment[i].gated = mlirBoolAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(3 * i + 2)));
   }
-  spec->dropped_panel_begin = hmoec_hmk_array(op, "dropped", 0);
-  spec->dropped_k_begin = hmoec_hmk_array(op, "dropped", 1);
+  spec->dropped_panel_begin = hmoec_hmk_array(op, name_of(prefix, "dropped", full), 0);
+  spec->dropped_k_begin = hmoec_hmk_array(op, name_of(prefix, "dropped", full), 1);
   spec->row_block = hmoec_op_int(op, "row_block");
+}
+
+static void read_matmul(MlirOperation op, hmoec_matmul_spec *spec) {
+  const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
+  read_product(op, "", spec);
+  spec->pass_ld = hmoec_op_int(op, "pass_ld");
+  bool *const has[] = {&spec->grouped,      &spec->has_gather,     &spec->has_scatter, &spec->has_bias,
+                       &spec->has_row_gate, &spec->has_gated_bias, &spec->has_pass};
+  for (size_t i = 0; i < sizeof has / sizeof *has; i++) *has[i] = hmoec_hmk_operand(op, info, 3 + i) >= 0;
+}
+
+static bool any_gated(const hmoec_matmul_spec *spec) {
+  return spec->segment[0].gated || (spec->segments > 1 && spec->segment[1].gated);
+}
+
+/* The buffers of a pair are shared: each product has those that it would have as a step of its own. */
+static void read_ffn(MlirOperation op, hmoec_ffn_spec *spec) {
+  enum { FIRST_BIAS = 12 };
+  read_matmul(op, &spec->second);
+  read_product(op, "first_", &spec->first);
+  bool row_gate = spec->second.has_row_gate;
+  spec->first.grouped = spec->second.grouped;
+  spec->first.has_gather = spec->second.has_gather;
+  spec->second.has_gather = false;
+  spec->first.has_bias = hmoec_hmk_operand(op, hmoec_hmk_info_of(op), FIRST_BIAS) >= 0;
+  spec->first.has_row_gate = row_gate && any_gated(&spec->first);
+  spec->second.has_row_gate = row_gate && (any_gated(&spec->second) || spec->second.has_gated_bias || spec->second.has_pass);
+  spec->chunk_panels = hmoec_op_int(op, "chunk_panels");
 }
 
 static void read_route(MlirOperation op, hmoec_route_spec *spec) {
@@ -102,6 +141,9 @@ void hmoec_kernel_read(MlirOperation op, hmoec_kernel *out_kernel) {
   if (hmoec_op_is(op, "hmk.grouped_matmul")) {
     out_kernel->family = HMOEC_KERNEL_MATMUL;
     read_matmul(op, &out_kernel->spec.matmul);
+  } else if (hmoec_op_is(op, "hmk.grouped_ffn")) {
+    out_kernel->family = HMOEC_KERNEL_FFN;
+    read_ffn(op, &out_kernel->spec.ffn);
   } else if (hmoec_op_is(op, "hmk.route_topk")) {
     out_kernel->family = HMOEC_KERNEL_ROUTE;
     read_route(op, &out_kernel->spec.route);

@@ -135,6 +135,9 @@ static uint64_t row_flops(MlirOperation op) {
                {"hmk.select_embedding", "embedding", "experts"},
                {"hmk.contract", "bottleneck", "hidden"},
                {"hmk.map_rows", "n", NULL}};
+  if (hmoec_op_is(op, "hmk.grouped_ffn"))
+    return 2 * ((uint64_t)hmoec_op_int(op, "first_n") * (uint64_t)hmoec_op_int(op, "first_k") +
+                (uint64_t)hmoec_op_int(op, "n") * (uint64_t)hmoec_op_int(op, "k"));
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
     if (hmoec_op_is(op, sizes[i].name))
       return 2 * (uint64_t)hmoec_op_int(op, sizes[i].width) * (sizes[i].depth ? (uint64_t)hmoec_op_int(op, sizes[i].depth) : 1);
@@ -147,11 +150,11 @@ static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info,
   size_t n = 0;
   switch (info->step) {
   case HMOE_STEP_KERNEL: {
-    bool blocks = hmoec_op_is(op, "hmk.grouped_matmul") && hmoec_hmk_operand(op, info, 3) >= 0;
-    bool dense = hmoec_op_is(op, "hmk.grouped_matmul") && !blocks;
+    bool matmul = hmoec_op_is(op, "hmk.grouped_matmul"), product = matmul || hmoec_op_is(op, "hmk.grouped_ffn");
+    bool blocks = product && hmoec_hmk_operand(op, info, 3) >= 0, dense = product && !blocks;
     args[n++] = blocks ? HMOE_GRID_BLOCKS : dense ? HMOE_GRID_DENSE : HMOE_GRID_ROWS;
     args[n++] = (uint64_t)hmoec_op_int(op, "row_block");
-    args[n++] = blocks || dense ? (uint64_t)((hmoec_op_int(op, "n") + HMOE_PANEL - 1) / HMOE_PANEL) : 1;
+    args[n++] = matmul ? (uint64_t)((hmoec_op_int(op, "n") + HMOE_PANEL - 1) / HMOE_PANEL) : 1;
     args[n++] = 3;
     args[n++] = row_flops(op);
     break;
@@ -184,6 +187,13 @@ static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info,
     args[n++] = cache >= 0 ? (uint64_t)cache : 0;
     break;
   }
+  case HMOE_STEP_CHOOSE:
+    args[n++] = (uint64_t)hmoec_op_int(op, "first");
+    args[n++] = (uint64_t)hmoec_op_int(op, "second");
+    args[n++] = (uint64_t)hmoec_op_int(op, "blocks_per_thread");
+    args[n++] = (uint64_t)hmoec_op_int(op, "block_rows");
+    args[n++] = (uint64_t)hmoec_op_int(op, "row_block");
+    break;
   case HMOE_STEP_PACK:
   case HMOE_STEP_PACK_VECTOR: {
     MlirOperation source = mlirOpResultGetOwner(mlirOperationGetOperand(op, hmoec_hmk_operand(op, info, 1)));

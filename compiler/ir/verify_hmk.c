@@ -79,6 +79,35 @@ static bool verify_buffer(MlirOperation op, intptr_t dims, hmoec_diagnostics *di
   return true;
 }
 
+/* The steps of a function that are inside a loop, and inside the ways of a choose. */
+typedef struct nesting {
+  int64_t loop_left, choose_left; /* steps that are still to come */
+} nesting;
+
+static bool verify_loop(MlirOperation op, nesting *n, hmoec_diagnostics *diagnostics) {
+  hmoec_location location = hmoec_location_of_op(op);
+  if (n->choose_left > 0) return hmoec_error(diagnostics, location, "a loop cannot stand in a choose");
+  bool ok = n->loop_left > 0 ? hmoec_error(diagnostics, location, "loops cannot be nested") : true;
+  n->loop_left = hmoec_op_int(op, "body") + 1;
+  int64_t generate = hmoec_op_int(op, "generate");
+  if (n->loop_left < 1 || generate < 0 || generate >= n->loop_left || hmoec_op_int(op, "chunk") < 1)
+    ok = hmoec_error(diagnostics, location, "expected a loop of chunk >= 1 with 0 <= generate <= body");
+  return ok;
+}
+
+static bool verify_choose(MlirOperation op, nesting *n, hmoec_diagnostics *diagnostics) {
+  hmoec_location location = hmoec_location_of_op(op);
+  int64_t first = hmoec_op_int(op, "first"), second = hmoec_op_int(op, "second"), total;
+  if (n->choose_left > 0) return hmoec_error(diagnostics, location, "a choose cannot stand in a choose");
+  if (first < 1 || second < 1 || hmoec_op_int(op, "blocks_per_thread") < 0 || hmoec_op_int(op, "block_rows") < 0 ||
+      hmoec_op_int(op, "row_block") < 1 || __builtin_add_overflow(first, second, &total))
+    return hmoec_error(diagnostics, location, "expected a choose of two ways of 1 step or more, with row_block >= 1");
+  if (n->loop_left > 0 && total > n->loop_left - 1)
+    return hmoec_error(diagnostics, location, "the ways of a choose reach past the end of its loop");
+  n->choose_left = total + 1;
+  return true;
+}
+
 bool hmoec_verify_hmk(MlirModule module, hmoec_diagnostics *diagnostics) {
   bool ok = true;
   MlirBlock body = mlirModuleGetBody(module);
@@ -90,7 +119,7 @@ bool hmoec_verify_hmk(MlirModule module, hmoec_diagnostics *diagnostics) {
                        "expected functions with hmk.dims, triples of kind, source and factor");
       continue;
     }
-    int64_t loop_left = 0;
+    nesting n = {0};
     MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
     for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
       if (hmoec_op_is(op, "func.return")) continue;
@@ -102,17 +131,15 @@ bool hmoec_verify_hmk(MlirModule module, hmoec_diagnostics *diagnostics) {
         ok = false;
         continue;
       }
-      if (hmoec_op_is(op, "hmk.loop")) {
-        if (loop_left > 0) ok = hmoec_error(diagnostics, hmoec_location_of_op(op), "loops cannot be nested");
-        loop_left = hmoec_op_int(op, "body") + 1;
-        int64_t generate = hmoec_op_int(op, "generate");
-        if (loop_left < 1 || generate < 0 || generate >= loop_left || hmoec_op_int(op, "chunk") < 1)
-          ok = hmoec_error(diagnostics, hmoec_location_of_op(op), "expected a loop of chunk >= 1 with 0 <= generate <= body");
-      }
-      loop_left -= loop_left > 0;
+      if (hmoec_op_is(op, "hmk.loop")) ok = verify_loop(op, &n, diagnostics) && ok;
+      if (hmoec_op_is(op, "hmk.choose")) ok = verify_choose(op, &n, diagnostics) && ok;
+      n.loop_left -= n.loop_left > 0;
+      n.choose_left -= n.choose_left > 0;
     }
-    if (loop_left > 0)
+    if (n.loop_left > 0)
       ok = hmoec_error(diagnostics, hmoec_location_of_op(function), "a loop's body reaches past the end of the function");
+    if (n.choose_left > 0)
+      ok = hmoec_error(diagnostics, hmoec_location_of_op(function), "the ways of a choose reach past the end of the function");
   }
   return ok;
 }

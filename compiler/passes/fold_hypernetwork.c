@@ -129,12 +129,12 @@ done:
 }
 
 /* Bytes of the experts that this HyperExpert accompanies: the experts op of its selection, or of its input. */
-static int64_t expert_bytes(MlirBlock block, MlirValue x) {
+static int64_t expert_bytes(MlirBlock block, MlirValue x, bool bf16) {
   int64_t bytes = 0;
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
     if (!hmoec_op_is(op, "hmoe.experts") || !mlirValueEqual(mlirOperationGetOperand(op, 0), x)) continue;
     hmoec_shape wi = hmoec_value_shape(mlirOperationGetOperand(op, 3));
-    bytes = 8 * wi.dims[0] * wi.dims[1] * wi.dims[2];
+    bytes = (bf16 ? 4 : 8) * wi.dims[0] * wi.dims[1] * wi.dims[2];
   }
   return bytes;
 }
@@ -200,7 +200,7 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
                          "expected all weights of hyper_expert to come from one hypernetwork, in its order");
 
   chain c = {.from_selection = true};
-  bool ok = false;
+  bool ok = false, bf16 = state->options->dtype == HMOEC_DTYPE_BF16;
   MlirValue r = mlirOperationGetOperand(hypernetwork, 0);
   if (!collect(&c, mlirOperationGetBlock(hyper), r)) goto done;
   if (mlirOperationIsNull(c.embedding)) c.from_selection = false;
@@ -212,7 +212,8 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
                         .tokens = state->options->tokens,
                         .generated_biases = mlirOperationGetNumOperands(hyper) > 3,
                         .from_selection = c.from_selection,
-                        .expert_bytes = expert_bytes(mlirOperationGetBlock(hyper), mlirOperationGetOperand(hyper, 0)),
+                        .bf16 = bf16,
+                        .expert_bytes = expert_bytes(mlirOperationGetBlock(hyper), mlirOperationGetOperand(hyper, 0), bf16),
                         .budget_bytes = state->options->table_budget_bytes};
   if (c.from_selection) {
     h.experts = hmoec_value_shape(mlirOperationGetOperand(c.embedding, 1)).dims[0];

@@ -38,9 +38,8 @@ hmoec_hyper_cost hmoec_hyper_cost_of(const hmoec_hyper_case *hyper) {
   const int64_t h = hyper->d_model, b = hyper->bottleneck, H = hyper->hidden;
   hmoec_hyper_cost cost = {0};
   cost.sets = hmoec_binomial(hyper->experts, hyper->top_k);
-  int64_t floats = h * round_up_32(b) + b * round_up_32(h);
-  if (hyper->generated_biases) floats += round_up_32(b) + round_up_32(h);
-  cost.set_bytes = 4 * floats;
+  cost.set_bytes = hyper->bf16 ? 2 * 2 * round_up_32(h) * round_up_32(b) : 4 * (h * round_up_32(b) + b * round_up_32(h));
+  if (hyper->generated_biases) cost.set_bytes += 4 * (round_up_32(b) + round_up_32(h));
   cost.table_bytes = saturating_multiply(cost.sets, cost.set_bytes);
   cost.budget_bytes = hyper->budget_bytes;
   if (cost.budget_bytes == 0) {

@@ -6,6 +6,12 @@
 #define ROUTE_ROWS 32
 #define COMBINE_ROWS 16
 
+/* A fused pair reads its weights once for both products and keeps the hidden block in the cache, but is cut by blocks alone: it needs enough
+ * of them for all threads, and enough rows in each to be worth the weights. */
+#define PAIR_BLOCKS_PER_THREAD 2
+#define PAIR_BLOCK_ROWS 16
+static const bool fused_pairs = false;
+
 bool plan_route(planner *p, MlirOperation op) {
   MlirValue logits = mlirOperationGetOperand(op, 0);
   plan_place place = plan_value_get(p, logits)->place;
@@ -60,13 +66,29 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
   return grouping;
 }
 
+void plan_pair(planner *p, const plan_matmul *first, const plan_matmul *second) {
+  if (fused_pairs) {
+    plan_step step = plan_step_begin(p, second->fn, "choose", second->rows_dim);
+    plan_bind(&step, "blocks", second->blocks);
+    plan_int(&step, "first", 1);
+    plan_int(&step, "second", 2);
+    plan_int(&step, "blocks_per_thread", PAIR_BLOCKS_PER_THREAD);
+    plan_int(&step, "block_rows", PAIR_BLOCK_ROWS);
+    plan_int(&step, "row_block", second->spec.row_block);
+    plan_step_end(&step);
+    plan_ffn_emit(p, first, second);
+  }
+  plan_matmul_emit(p, first);
+  plan_matmul_emit(p, second);
+}
+
 /* What the experts op and its fused form have in common. Generated parts are absent (b = 0) for plain experts. */
 typedef struct layer {
   MlirValue x, indices, gates, kept, wi, wo, bi, bo;
   bool biases, bf16;
   hmoec_activation activation;
   int64_t experts, d_ff, d_model, top_k;
-  int64_t ff_panels;           /* panels of the first product that are the expert's own */
+  int64_t ff_panels; /* panels of the first product that are the expert's own */
   int64_t hyper_panels, bottleneck;
   plan_memory *pack1, *pack2, *bias1, *gated_bias, *bias2;
   int64_t panels1, depth1, depth2, group1_bytes, group2_bytes;
@@ -168,7 +190,6 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   }
   first.spec.dropped_panel_begin = l->ff_panels;
   first.spec.dropped_k_begin = 0;
-  plan_matmul_emit(p, &first);
 
   bool accumulate = false;
   plan_place c;
@@ -198,7 +219,7 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   second.spec.bias_group_floats = l->bias2 ? plan_panels(h) * HMOE_PANEL : 0;
   second.spec.dropped_panel_begin = 0;
   second.spec.dropped_k_begin = l->bottleneck ? l->ff_panels * HMOE_PANEL : l->depth2;
-  plan_matmul_emit(p, &second);
+  plan_pair(p, &first, &second);
 
   if (l->top_k > 1) {
     plan_place y = plan_destination(p, result, 0, &accumulate);

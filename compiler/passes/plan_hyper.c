@@ -138,7 +138,6 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
     down.bias = plan_at(weights->part[PLAN_BETA]);
     down.spec.bias_group_floats = plan_part_of(p, g, PLAN_BETA).elements;
   }
-  plan_matmul_emit(p, &down);
   bool accumulate;
   plan_place y = plan_destination(p, result, 0, &accumulate);
   plan_matmul up = plan_matmul_init(p, PLAN_RUN, 0, bf16, b, h, (plan_place){z, 0, lda, 1, true, bf16});
@@ -154,7 +153,12 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
     up.bias = plan_at(weights->part[PLAN_GAMMA]);
     up.spec.bias_group_floats = plan_part_of(p, g, PLAN_GAMMA).elements;
   }
-  plan_matmul_emit(p, &up);
+  if (grouping->sets) {
+    plan_pair(p, &down, &up);
+  } else { /* a group a token: never rows enough */
+    plan_matmul_emit(p, &down);
+    plan_matmul_emit(p, &up);
+  }
 }
 
 static int parts_of(const plan_generator *g) { return g->biases ? 4 : 2; }

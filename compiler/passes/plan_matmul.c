@@ -1,4 +1,5 @@
 /* Products and the packing of their right operands. */
+#include <stdio.h>
 #include <string.h>
 
 #include <mlir-c/BuiltinAttributes.h>
@@ -23,24 +24,24 @@ plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, bool bf16, in
   return matmul;
 }
 
-void plan_matmul_emit(planner *p, const plan_matmul *m) {
-  const hmoec_matmul_spec *s = &m->spec;
-  plan_step step = plan_step_begin(p, m->fn, "grouped_matmul", m->rows_dim);
-  plan_bind(&step, "a", m->a);
-  plan_bind(&step, "b", m->b);
-  plan_bind(&step, "c", m->c);
-  plan_bind(&step, "blocks", m->blocks);
-  plan_bind(&step, "gather", m->gather);
-  plan_bind(&step, "scatter", m->scatter);
-  plan_bind(&step, "bias", m->bias);
-  plan_bind(&step, "row_gate", m->row_gate);
-  plan_bind(&step, "gated_bias", m->gated_bias);
-  plan_bind(&step, "pass", m->pass);
-  plan_bind(&step, "pass_index", m->pass_index);
-  plan_int(&step, "k", s->k);
-  plan_int(&step, "n", s->n);
-  plan_int(&step, "lda", s->lda);
-  plan_int(&step, "ldc", s->ldc);
+static void set_attribute(plan_step *step, const char *prefix, const char *name, MlirAttribute value) {
+  char full[64];
+  snprintf(full, sizeof full, "%s%s", prefix, name);
+  step->attributes[step->attribute_count++] =
+      (MlirNamedAttribute){mlirIdentifierGet(step->p->context, mlirStringRefCreateFromCString(full)), value};
+}
+
+static void set_int(plan_step *step, const char *prefix, const char *name, int64_t value) {
+  set_attribute(step, prefix, name, mlirIntegerAttrGet(mlirIntegerTypeGet(step->p->context, 64), value));
+}
+
+/* The attributes of one product; prefix: "", or "first_" of the first of a fused pair. */
+static void set_product(plan_step *step, const char *prefix, const hmoec_matmul_spec *s) {
+  MlirContext context = step->p->context;
+  set_int(step, prefix, "k", s->k);
+  set_int(step, prefix, "n", s->n);
+  set_int(step, prefix, "lda", s->lda);
+  set_int(step, prefix, "ldc", s->ldc);
   const struct {
     const char *name;
     bool set;
@@ -49,24 +50,54 @@ void plan_matmul_emit(planner *p, const plan_matmul *m) {
   MlirAttribute names[sizeof flags / sizeof *flags];
   intptr_t set = 0;
   for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-    if (flags[i].set) names[set++] = mlirStringAttrGet(p->context, mlirStringRefCreateFromCString(flags[i].name));
-  step.attributes[step.attribute_count++] = (MlirNamedAttribute){
-      mlirIdentifierGet(p->context, mlirStringRefCreateFromCString("flags")), mlirArrayAttrGet(p->context, set, names)};
+    if (flags[i].set) names[set++] = mlirStringAttrGet(context, mlirStringRefCreateFromCString(flags[i].name));
+  set_attribute(step, prefix, "flags", mlirArrayAttrGet(context, set, names));
   MlirAttribute segments[6];
   for (int64_t i = 0; i < s->segments; i++) {
-    segments[3 * i] = mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), s->segment[i].panel_end);
+    segments[3 * i] = mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), s->segment[i].panel_end);
     segments[3 * i + 1] =
-        mlirStringAttrGet(p->context, mlirStringRefCreateFromCString(hmoec_activation_name(s->segment[i].activation)));
-    segments[3 * i + 2] = mlirBoolAttrGet(p->context, s->segment[i].gated);
+        mlirStringAttrGet(context, mlirStringRefCreateFromCString(hmoec_activation_name(s->segment[i].activation)));
+    segments[3 * i + 2] = mlirBoolAttrGet(context, s->segment[i].gated);
   }
-  step.attributes[step.attribute_count++] =
-      (MlirNamedAttribute){mlirIdentifierGet(p->context, mlirStringRefCreateFromCString("segments")),
-                           mlirArrayAttrGet(p->context, (intptr_t)(3 * s->segments), segments)};
-  plan_ints(&step, "dropped", (int64_t[]){s->dropped_panel_begin, s->dropped_k_begin}, 2);
-  plan_int(&step, "b_group_bytes", s->b_group_bytes);
-  plan_int(&step, "bias_group_floats", s->bias_group_floats);
-  plan_int(&step, "pass_ld", s->pass_ld);
-  plan_int(&step, "row_block", s->row_block);
+  set_attribute(step, prefix, "segments", mlirArrayAttrGet(context, (intptr_t)(3 * s->segments), segments));
+  set_attribute(step, prefix, "dropped", mlirDenseI64ArrayGet(context, 2, (int64_t[]){s->dropped_panel_begin, s->dropped_k_begin}));
+  set_int(step, prefix, "b_group_bytes", s->b_group_bytes);
+  set_int(step, prefix, "bias_group_floats", s->bias_group_floats);
+}
+
+/* What a step has of a product beyond its attributes; a and gather, and row_gate, may be those of the first of a pair. */
+static plan_step product_begin(planner *p, const char *name, const plan_matmul *m, plan_binding a, plan_binding gather,
+                               plan_binding row_gate) {
+  plan_step step = plan_step_begin(p, m->fn, name, m->rows_dim);
+  plan_bind(&step, "a", a);
+  plan_bind(&step, "b", m->b);
+  plan_bind(&step, "c", m->c);
+  plan_bind(&step, "blocks", m->blocks);
+  plan_bind(&step, "gather", gather);
+  plan_bind(&step, "scatter", m->scatter);
+  plan_bind(&step, "bias", m->bias);
+  plan_bind(&step, "row_gate", row_gate);
+  plan_bind(&step, "gated_bias", m->gated_bias);
+  plan_bind(&step, "pass", m->pass);
+  plan_bind(&step, "pass_index", m->pass_index);
+  set_product(&step, "", &m->spec);
+  plan_int(&step, "pass_ld", m->spec.pass_ld);
+  plan_int(&step, "row_block", m->spec.row_block);
+  return step;
+}
+
+void plan_matmul_emit(planner *p, const plan_matmul *m) {
+  plan_step step = product_begin(p, "grouped_matmul", m, m->a, m->gather, m->row_gate);
+  plan_step_end(&step);
+}
+
+void plan_ffn_emit(planner *p, const plan_matmul *first, const plan_matmul *second) {
+  plan_binding row_gate = first->row_gate.memory ? first->row_gate : second->row_gate;
+  plan_step step = product_begin(p, "grouped_ffn", second, first->a, first->gather, row_gate);
+  plan_bind(&step, "first_b", first->b);
+  plan_bind(&step, "first_bias", first->bias);
+  set_product(&step, "first_", &first->spec);
+  plan_int(&step, "chunk_panels", p->schedule.chunk_panels);
   plan_step_end(&step);
 }
 
