@@ -26,8 +26,7 @@ static hmoe_status create_arena(hmoe_model *model) {
   model->arena = memory;
   zero_job job = {memory, model->plan->weight_bytes};
   hmoe_job zero = {.task = zero_chunk, .context = &job, .count = hmoe_round_up(job.size_bytes, ZERO_CHUNK) / ZERO_CHUNK};
-  bool spinning = false; /* entry 0 runs at once and lets the threads rest */
-  return hmoe_workers_run(&model->workers, &zero, &spinning);
+  return hmoe_workers_run(&model->workers, &zero);
 }
 
 static hmoe_status pack_checkpoint(hmoe_model *model, const hmoe_mapping *mapping, const hmoe_options *options) {
@@ -125,7 +124,7 @@ void hmoe_model_close(hmoe_model *model) {
   uint32_t caches = model->caches ? model->plan->caches.count : 0;
   for (uint32_t i = 0; i < caches; i++) hmoe_cache_destroy(model->caches[i], &model->allocator);
   hmoe_release(&model->allocator, model->caches, caches * sizeof *model->caches);
-  hmoe_workers_deinit(&model->workers);
+  hmoe_workers_deinit(&model->workers, &model->allocator);
   hmoe_release(&model->allocator, model->owned_arena, model->plan->weight_bytes);
   hmoe_mapping_deinit(&model->packed);
   pthread_mutex_destroy(&model->mutex);

@@ -52,10 +52,7 @@ static hmoe_status hash_of_data(const hmoe_model *model, const uint8_t *data, ui
   void *memory = NULL;
   HMOE_TRY(hmoe_allocate(&model->allocator, chunks * sizeof(uint64_t), "the checksums of packed weights", &memory));
   hash_job job = {data, size_bytes, memory};
-  bool spinning = false;
-  hmoe_status status =
-      hmoe_workers_run(&model->workers, &(hmoe_job){.task = hash_chunk, .context = &job, .count = chunks}, &spinning);
-  hmoe_workers_rest(&model->workers, &spinning);
+  hmoe_status status = hmoe_workers_run(&model->workers, &(hmoe_job){.task = hash_chunk, .context = &job, .count = chunks});
   *out_hash = XXH3_64bits(memory, chunks * sizeof(uint64_t));
   hmoe_release(&model->allocator, memory, chunks * sizeof(uint64_t));
   return status;

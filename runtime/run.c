@@ -78,7 +78,7 @@ hmoe_status hmoe_run_parallel(hmoe_run *run, uint64_t count, hmoe_task_fn task, 
                   .count = count,
                   .scratch = run->workspace->scratch,
                   .scratch_stride = run->workspace->scratch_stride};
-  return hmoe_workers_run(&run->model->workers, &job, &run->spinning);
+  return hmoe_workers_run(&run->model->workers, &job);
 }
 
 static double seconds_now(void) {
@@ -132,16 +132,6 @@ static hmoe_run make_run(hmoe_model *model, uint32_t entry) {
   run.buffers = HMOE_PLAN_ARRAY(model->plan, run.entry->buffers, hmoe_plan_buffer);
   run.steps = HMOE_PLAN_ARRAY(model->plan, run.entry->steps, hmoe_plan_step);
   return run;
-}
-
-/* Threads that spin start the next run at once, threads that sleep some 50 us later: after a short run, which was likely one of many
- * (decoding), they are left spinning, after a longer one they rest. */
-static hmoe_status run_all_steps(hmoe_run *run) {
-  const double short_seconds = 2e-3;
-  double start = seconds_now();
-  hmoe_status status = hmoe_run_steps(run, 0, run->entry->steps.count);
-  if (seconds_now() - start >= short_seconds) hmoe_workers_rest(&run->model->workers, &run->spinning);
-  return status;
 }
 
 /* ---- entry 0 ---- */
@@ -221,7 +211,6 @@ static void drop_tensors(const hmoe_run *run, const hmoe_plan_step *step) {
 hmoe_status hmoe_run_open_entry(hmoe_model *model, const hmoe_params *params) {
   hmoe_run run = make_run(model, 0);
   run.params = params;
-  run.spinning = model->workers.pool != NULL; /* since the arena was zeroed */
   HMOE_TRY(hmoe_workspace_acquire(model, &run.workspace));
   hmoe_status status = hmoe_run_begin(&run, NULL);
   if (status == HMOE_OK) status = hmoe_run_place_slots(&run);
@@ -234,7 +223,6 @@ hmoe_status hmoe_run_open_entry(hmoe_model *model, const hmoe_params *params) {
     drop_tensors(&run, &run.steps[i]);
   }
   if (placed) release_params(&run, run.entry->steps.count);
-  hmoe_workers_rest(&model->workers, &run.spinning);
   hmoe_workspace_destroy(model, run.workspace);
   return status;
 }
@@ -298,7 +286,7 @@ hmoe_status hmoe_model_run(hmoe_model *model, uint32_t entry, const int64_t *dim
   if (status == HMOE_OK && !writes_nothing(&run)) {
     status = place_tensors(&run, inputs, outputs);
     if (status == HMOE_OK) status = hmoe_run_place_slots(&run);
-    if (status == HMOE_OK) status = run_all_steps(&run);
+    if (status == HMOE_OK) status = hmoe_run_steps(&run, 0, run.entry->steps.count);
   }
   hmoe_workspace_return(model, run.workspace);
   return status;

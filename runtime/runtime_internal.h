@@ -1,7 +1,7 @@
 /* The map of the runtime: what its files share, in the order a model meets them.
  *
  *   status.c allocator.c convert.c        error text, the one door to memory, element types
- *   options.c cpu.c threads.c executor.c  what the caller and the machine give
+ *   options.c cpu.c threads.c pool.c executor.c  what the caller and the machine give
  *   mapping.c safetensors.c params.c packed.c   weights: bytes, tensors, a plan's tensors, .hmw files
  *   plan.c                                validation of the plan blob
  *   workspace.c run.c kernel.c loop.c choose.c   one run: memory, steps, tasks, chunks, ways
@@ -99,6 +99,18 @@ size_t hmoe_threads_quota(const char *membership, const char *root);
 /* requested, or with 0 HMOE_NUM_THREADS, or what affinity and quota leave. */
 HMOE_MUST_USE hmoe_status hmoe_threads_choose(uint32_t requested, size_t *out_threads);
 
+/* ---- pool.c ---- */
+
+typedef struct hmoe_pool hmoe_pool;
+typedef void (*hmoe_pool_fn)(void *context, size_t worker);
+
+/* threads >= 2, the caller's among them. */
+HMOE_MUST_USE hmoe_status hmoe_pool_create(size_t threads, const hmoe_allocator *allocator, hmoe_pool **out_pool);
+void hmoe_pool_destroy(hmoe_pool *pool, const hmoe_allocator *allocator); /* NULL is allowed */
+/* Calls function(context, 0) here and function(context, i), 0 < i < threads, on those workers that come before that returns; returns when
+ * all that took part have returned. From several threads at once: the others find the workers taken, and call it for 0 only. */
+void hmoe_pool_run(hmoe_pool *pool, hmoe_pool_fn function, void *context);
+
 /* ---- executor.c ---- */
 
 /* One task; scratch is the worker's own. */
@@ -106,7 +118,7 @@ typedef void (*hmoe_task_fn)(void *context, uint64_t task, void *scratch);
 
 typedef struct hmoe_workers {
   hmoe_executor executor; /* the caller's, when pool is NULL and threads > 1 */
-  struct pthreadpool *pool; /* owned */
+  hmoe_pool *pool; /* owned */
   size_t threads;
 } hmoe_workers;
 
@@ -119,12 +131,9 @@ typedef struct hmoe_job {
 } hmoe_job;
 
 HMOE_MUST_USE hmoe_status hmoe_workers_init(hmoe_workers *workers, const hmoe_options *options, const hmoe_allocator *allocator);
-void hmoe_workers_deinit(hmoe_workers *workers);
-/* Runs every task and returns when all are done. *spinning becomes true when the pool's threads now spin for the next job, which they
- * give up after a million turns. */
-HMOE_MUST_USE hmoe_status hmoe_workers_run(const hmoe_workers *workers, const hmoe_job *job, bool *spinning);
-/* Sends spinning threads to sleep. */
-void hmoe_workers_rest(const hmoe_workers *workers, bool *spinning);
+void hmoe_workers_deinit(hmoe_workers *workers, const hmoe_allocator *allocator);
+/* Runs every task and returns when all are done. */
+HMOE_MUST_USE hmoe_status hmoe_workers_run(const hmoe_workers *workers, const hmoe_job *job);
 
 /* ---- mapping.c ---- */
 
@@ -271,7 +280,6 @@ typedef struct hmoe_run {
   bool in_rows; /* inside a LOOP over rows */
   const hmoe_blocks *chunk_blocks; /* inside a LOOP over groups: its blocks buffer, and the part that is the chunk's */
   int64_t chunk_first, chunk_count;
-  bool spinning; /* the pool's threads wait for the next step */
 } hmoe_run;
 
 /* A workspace from the model's free list, or a new one. */

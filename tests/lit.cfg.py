@@ -21,7 +21,7 @@ config.test_source_root = os.path.join(config.hmoe_source, "tests")
 config.test_exec_root = os.path.join(config.hmoe_build, "tests", "lit")
 
 source, build, tools = config.hmoe_source, config.hmoe_build, config.hmoe_llvm_tools
-runtime = f"{build}/lib/libhmoert.a -lpthreadpool -lcjson -lxxhash -lpthread -lm"
+runtime = f"{build}/lib/libhmoert.a -lcjson -lxxhash -lpthread -lm"
 for name, value in [
     ("hmoec-opt", f"{build}/bin/hmoec-opt"),
     ("hmoec", f"{build}/bin/hmoec"),

@@ -1,7 +1,9 @@
 #include "commands/ceilings.h"
 
 #include <immintrin.h>
-#include <pthreadpool.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -12,6 +14,42 @@ static double seconds(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* ---- threads: one call of a loop on each ---- */
+
+enum { MAX_THREADS = 4096 };
+typedef void (*loop_fn)(void *context, size_t index);
+
+typedef struct share {
+  pthread_t thread;
+  loop_fn loop;
+  void *context;
+  size_t index;
+} share;
+
+static void *run_share(void *argument) {
+  share *mine = argument;
+  mine->loop(mine->context, mine->index);
+  return NULL;
+}
+
+/* Whether all of them could be started. */
+static bool run_on_threads(size_t threads, loop_fn loop, void *context) {
+  share *shares = calloc(threads, sizeof *shares);
+  size_t started = 1;
+  if (!shares || threads > MAX_THREADS) {
+    free(shares);
+    return false;
+  }
+  for (; started < threads; started++) {
+    shares[started] = (share){.loop = loop, .context = context, .index = started};
+    if (pthread_create(&shares[started].thread, NULL, run_share, &shares[started])) break;
+  }
+  loop(context, 0);
+  for (size_t i = 1; i < started; i++) pthread_join(shares[i].thread, NULL);
+  free(shares);
+  return started == threads;
 }
 
 /* ---- multiply-adds: independent chains, enough to hide the latency of two units ---- */
@@ -38,7 +76,7 @@ FMA_LOOP(fma_avx2, __attribute__((target("avx2,fma"))), __m256, _mm256_set1_ps, 
 FMA_LOOP(fma_portable, , __m128, _mm_set1_ps, MULTIPLY_ADD)
 
 double hmoec_ceiling_gflops(const char *cpu, size_t threads) {
-  pthreadpool_task_1d_t loop = fma_portable;
+  loop_fn loop = fma_portable;
   double lanes = 4;
   if (!strncmp(cpu, "avx512", strlen("avx512")) || !strcmp(cpu, "amx")) {
     loop = fma_avx512;
@@ -47,16 +85,13 @@ double hmoec_ceiling_gflops(const char *cpu, size_t threads) {
     loop = fma_avx2;
     lanes = 8;
   }
-  pthreadpool_t pool = pthreadpool_create(threads);
-  if (!pool) return 0;
   double best = 0;
   for (int round = 0; round < ROUNDS; round++) {
     double start = seconds();
-    pthreadpool_parallelize_1d(pool, loop, NULL, threads, PTHREADPOOL_FLAG_YIELD_WORKERS);
+    if (!run_on_threads(threads, loop, NULL)) return 0;
     double rate = lanes * (double)OPERATIONS * (double)threads / (seconds() - start) * 1e-9;
     best = rate > best ? rate : best;
   }
-  pthreadpool_destroy(pool);
   return best;
 }
 
@@ -64,30 +99,38 @@ double hmoec_ceiling_gflops(const char *cpu, size_t threads) {
 
 enum { PIECE_BYTES = 1 << 20, PIECES = 512 };
 
-static void read_piece(void *context, size_t index) {
-  const char *piece = (const char *)context + index * PIECE_BYTES;
+/* What the threads share: pieces are handed out one by one. */
+typedef struct pieces {
+  const char *memory;
+  _Atomic size_t next;
+} pieces;
+
+static void read_pieces(void *context, size_t thread) {
+  pieces *all = context;
   __m128i sums[4] = {_mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128()};
-  for (size_t i = 0; i < PIECE_BYTES; i += 64)
-    for (size_t j = 0; j < 4; j++)
-      sums[j] = _mm_xor_si128(sums[j], _mm_load_si128((const __m128i *)(const void *)(piece + i + 16 * j)));
+  (void)thread;
+  for (size_t index; (index = atomic_fetch_add(&all->next, 1)) < PIECES;) {
+    const char *piece = all->memory + index * PIECE_BYTES;
+    for (size_t i = 0; i < PIECE_BYTES; i += 64)
+      for (size_t j = 0; j < 4; j++)
+        sums[j] = _mm_xor_si128(sums[j], _mm_load_si128((const __m128i *)(const void *)(piece + i + 16 * j)));
+  }
   sums[0] = _mm_xor_si128(_mm_xor_si128(sums[0], sums[1]), _mm_xor_si128(sums[2], sums[3]));
   sink = (float)_mm_cvtsi128_si32(sums[0]);
 }
 
 double hmoec_ceiling_gigabytes_per_second(size_t threads) {
   char *memory = aligned_alloc(64, (size_t)PIECE_BYTES * PIECES);
-  pthreadpool_t pool = pthreadpool_create(threads);
+  if (!memory) return 0;
+  memset(memory, 1, (size_t)PIECE_BYTES * PIECES);
   double best = 0;
-  if (memory && pool) {
-    memset(memory, 1, (size_t)PIECE_BYTES * PIECES);
-    for (int round = 0; round < ROUNDS; round++) {
-      double start = seconds();
-      pthreadpool_parallelize_1d(pool, read_piece, memory, PIECES, PTHREADPOOL_FLAG_YIELD_WORKERS);
-      double rate = (double)((size_t)PIECE_BYTES * PIECES) / (seconds() - start) * 1e-9;
-      best = rate > best ? rate : best;
-    }
+  for (int round = 0; round < ROUNDS; round++) {
+    pieces all = {.memory = memory};
+    double start = seconds();
+    if (!run_on_threads(threads, read_pieces, &all)) break;
+    double rate = (double)((size_t)PIECE_BYTES * PIECES) / (seconds() - start) * 1e-9;
+    best = rate > best ? rate : best;
   }
-  if (pool) pthreadpool_destroy(pool);
   free(memory);
   return best;
 }

@@ -1,0 +1,154 @@
+/* The model's own threads: they run one function together with the thread that calls, and sleep when nothing comes.
+ *
+ * What pools made for number crunching do not promise, and an application's library must: a call waits for those threads only that took
+ * part in it, not for all to come by; threads that wait do so awake for some tens of microseconds, as long as waking one takes, and then
+ * sleep; a caller that finds the threads taken by another works alone; and threads that the system refuses are an error.
+ *
+ * The state is one word, [generation:32][open:1][active:31]. A call opens a new generation; a worker takes part by counting itself into
+ * active while it is open; the caller closes it when its own share is done, and returns when active is 0. */
+#include "runtime_internal.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#define OPEN (UINT64_C(1) << 31)
+#define ACTIVE (OPEN - 1)
+#define GENERATION_SHIFT 32
+enum { SPINS = 2000 }; /* a pause is 20 to 40 ns on today's processors */
+
+typedef struct pool_worker {
+  struct hmoe_pool *pool;
+  size_t index; /* 1.. */
+  pthread_t thread;
+} pool_worker;
+
+struct hmoe_pool {
+  _Alignas(64) _Atomic uint64_t state;
+  _Alignas(64) _Atomic uint32_t sleepers;
+  atomic_flag taken;
+  _Atomic bool stop;
+  hmoe_pool_fn function;
+  void *context;
+  pthread_mutex_t mutex;
+  pthread_cond_t wake, done;
+  uint64_t self_bytes;
+  size_t count; /* workers that were started */
+  pool_worker workers[];
+};
+
+static inline void relax(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/* The state, once its generation is another than `seen`. */
+static uint64_t wait_for_work(hmoe_pool *pool, uint32_t seen) {
+  uint64_t state = atomic_load(&pool->state);
+  for (int spin = 0; spin < SPINS && (uint32_t)(state >> GENERATION_SHIFT) == seen; spin++) {
+    relax();
+    state = atomic_load_explicit(&pool->state, memory_order_acquire);
+  }
+  if ((uint32_t)(state >> GENERATION_SHIFT) != seen) return state;
+  pthread_mutex_lock(&pool->mutex);
+  atomic_fetch_add(&pool->sleepers, 1); /* before the state is looked at again: who changes it looks at sleepers after */
+  while ((uint32_t)((state = atomic_load(&pool->state)) >> GENERATION_SHIFT) == seen) pthread_cond_wait(&pool->wake, &pool->mutex);
+  atomic_fetch_sub(&pool->sleepers, 1);
+  pthread_mutex_unlock(&pool->mutex);
+  return state;
+}
+
+static void leave(hmoe_pool *pool) {
+  uint64_t left = atomic_fetch_sub(&pool->state, 1) - 1;
+  if (left & (OPEN | ACTIVE)) return;
+  pthread_mutex_lock(&pool->mutex);
+  pthread_cond_signal(&pool->done);
+  pthread_mutex_unlock(&pool->mutex);
+}
+
+static void *worker_main(void *argument) {
+  pool_worker *worker = argument;
+  hmoe_pool *pool = worker->pool;
+  uint32_t seen = 0;
+  for (;;) {
+    uint64_t state = wait_for_work(pool, seen);
+    if (atomic_load(&pool->stop)) return NULL;
+    seen = (uint32_t)(state >> GENERATION_SHIFT);
+    while ((state & OPEN) && (uint32_t)(state >> GENERATION_SHIFT) == seen)
+      if (atomic_compare_exchange_weak(&pool->state, &state, state + 1)) {
+        pool->function(pool->context, worker->index);
+        leave(pool);
+        break;
+      }
+  }
+}
+
+static void open_generation(hmoe_pool *pool, uint64_t open) {
+  uint64_t generation = (atomic_load(&pool->state) >> GENERATION_SHIFT) + 1;
+  atomic_store(&pool->state, generation << GENERATION_SHIFT | open);
+  if (atomic_load(&pool->sleepers) == 0) return;
+  pthread_mutex_lock(&pool->mutex);
+  pthread_cond_broadcast(&pool->wake);
+  pthread_mutex_unlock(&pool->mutex);
+}
+
+void hmoe_pool_run(hmoe_pool *pool, hmoe_pool_fn function, void *context) {
+  if (atomic_flag_test_and_set(&pool->taken)) {
+    function(context, 0);
+    return;
+  }
+  pool->function = function;
+  pool->context = context;
+  open_generation(pool, OPEN);
+  function(context, 0);
+  uint64_t state = atomic_fetch_and(&pool->state, ~OPEN);
+  for (int spin = 0; spin < SPINS && (state & ACTIVE); spin++) {
+    relax();
+    state = atomic_load_explicit(&pool->state, memory_order_acquire);
+  }
+  if (state & ACTIVE) {
+    pthread_mutex_lock(&pool->mutex);
+    while (atomic_load(&pool->state) & ACTIVE) pthread_cond_wait(&pool->done, &pool->mutex);
+    pthread_mutex_unlock(&pool->mutex);
+  }
+  atomic_flag_clear(&pool->taken);
+}
+
+hmoe_status hmoe_pool_create(size_t threads, const hmoe_allocator *allocator, hmoe_pool **out_pool) {
+  uint64_t bytes = sizeof(hmoe_pool) + (threads - 1) * sizeof(pool_worker);
+  void *memory = NULL;
+  HMOE_TRY(hmoe_allocate(allocator, bytes, "a pool of threads", &memory));
+  memset(memory, 0, bytes);
+  hmoe_pool *pool = memory;
+  pool->self_bytes = bytes;
+  atomic_flag_clear(&pool->taken);
+  pthread_mutex_init(&pool->mutex, NULL);
+  pthread_cond_init(&pool->wake, NULL);
+  pthread_cond_init(&pool->done, NULL);
+  int reason = 0;
+  for (; pool->count < threads - 1; pool->count++) {
+    pool_worker *worker = &pool->workers[pool->count];
+    *worker = (pool_worker){.pool = pool, .index = pool->count + 1};
+    reason = pthread_create(&worker->thread, NULL, worker_main, worker);
+    if (reason) break;
+  }
+  if (pool->count == threads - 1) {
+    *out_pool = pool;
+    return HMOE_OK;
+  }
+  size_t started = pool->count;
+  hmoe_pool_destroy(pool, allocator);
+  return hmoe_fail(HMOE_OUT_OF_MEMORY, "cannot start %zu threads besides the caller's: the system gives %zu (%s)", threads - 1,
+                   started, strerror(reason));
+}
+
+void hmoe_pool_destroy(hmoe_pool *pool, const hmoe_allocator *allocator) {
+  if (!pool) return;
+  atomic_store(&pool->stop, true);
+  open_generation(pool, 0);
+  for (size_t i = 0; i < pool->count; i++) pthread_join(pool->workers[i].thread, NULL);
+  pthread_cond_destroy(&pool->done);
+  pthread_cond_destroy(&pool->wake);
+  pthread_mutex_destroy(&pool->mutex);
+  hmoe_release(allocator, pool, pool->self_bytes);
+}
