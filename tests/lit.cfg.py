@@ -1,6 +1,6 @@
 """lit: tests/ir (*.mlir), tests/cli and tests/repro (*.test). Run `lit BUILD/tests`; CMake writes BUILD/tests/lit.site.cfg.py.
 
-RUN lines are bash with pipefail. A test that needs a CPU says `REQUIRES: avx2` or `REQUIRES: avx512`, so that a machine without
+RUN lines are bash with pipefail. A test that needs a CPU says `REQUIRES: avx2`, avx512, avx512_bf16 or amx, so that a machine without
 it reports the test as unsupported. Substitutions, besides lit's own (%s, %S, %t, %T):
 
   %hmoec %hmoec-opt %FileCheck %not %python %cmake programs
@@ -64,6 +64,10 @@ if {"avx2", "fma"} <= flags:
     config.available_features.add("avx2")
 if {"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"} <= flags:
     config.available_features.add("avx512")
+if "avx512" in config.available_features and "avx512_bf16" in flags:
+    config.available_features.add("avx512_bf16")
+if "avx512_bf16" in config.available_features and {"amx_tile", "amx_bf16"} <= flags:
+    config.available_features.add("amx")
 if os.geteuid() == 0:
     config.available_features.add("root")
 if config.hmoe_sanitize:
