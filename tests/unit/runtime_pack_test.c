@@ -3,6 +3,7 @@
 #include "runtime_fixture.h"
 
 #include <math.h>
+#include <unistd.h>
 
 /* Opens a plan that only has entry 0; the caller reads model->arena. */
 static hmoe_model *open_plan(fixture_plan *plan, hmoe_weights weights, uint32_t threads) {
@@ -34,6 +35,8 @@ static const pack_case pack_cases[] = {
     {"all padding", 1, 8, 32, 1, 0, 1, 0, 1, 4, 0, 1, 0, 1, 0, 4 * 128, 0, 0, 0, 4, 0, 0, 0},
     {"real permutations", 1, 64 * 3 * 10, 256, 4, 60, 10, 640, 1, 10, 0, 1, 0, 1, 0, 8 * 10 * 128, 0, 0, 0, 10, 0, 3, 0},
     {"a generator of pairs", 1, 40 * 33 * 3, 2048, 32, 40, 99, 3, 1, 3, 0, 1, 0, 1, 0, 64 * 3 * 128, 0, 0, 0, 3, 0, 31, 1},
+    {"tensors of many pages", 3, 96 * 100, 96, 1, 96, 100, 0, 1, 100, 0, 1, 0, 3, 0, 3 * 100 * 128, 0, 0, 0, 100, 0, 0, 0},
+    {"groups of many pages", 1, 5 * 6400, 64, 1, 64, 1, 0, 1, 100, 0, 64, 0, 5, 6400, 2 * 100 * 128, 0, 0, 0, 100, 0, 0, 0},
     {"pairs of [out, in]", 1, 40 * 70, 64, 1, 40, 70, 0, 1, 70, 0, 1, 0, 1, 0, 2 * 96 * 64, 0, 0, 0, 96, 1, 0, 0},
     {"pairs of [in, out]", 1, 41 * 70, 96, 1, 70, 1, 0, 1, 41, 0, 70, 0, 1, 0, 3 * 64 * 64, 0, 0, 0, 64, 1, 0, 0},
     {"pairs, odd depth, strided", 1, 40 * 67 * 2, 64, 1, 40, 134, 0, 1, 67, 0, 2, 1, 1, 0, 2 * 96 * 64, 0, 0, 0, 96, 1, 0, 0},
@@ -89,7 +92,17 @@ static float *expected_pack(const pack_case *c, const float *values) {
   return expected;
 }
 
-static void check_pack(const pack_case *c, bool from_buffer, uint32_t threads) {
+/* The same weights as a file, of which open lets go page by page. */
+static hmoe_weights write_file(hmoe_weights weights, char path[32]) {
+  strcpy(path, "/tmp/hmoe-pack-XXXXXX");
+  int fd = mkstemp(path);
+  assert_true(fd >= 0);
+  assert_int_equal(write(fd, weights.data, weights.size_bytes), weights.size_bytes);
+  close(fd);
+  return (hmoe_weights){.path = path};
+}
+
+static void check_pack(const pack_case *c, bool from_buffer, bool mapped, uint32_t threads) {
   fixture_plan *plan = plan_create("pack");
   uint32_t param = plan_param(plan, c->count > 1 ? "w.{}" : "w", c->count, SHAPE(c->elements));
   fixture_entry *entry = plan_entry(plan, "open");
@@ -109,7 +122,11 @@ static void check_pack(const pack_case *c, bool from_buffer, uint32_t threads) {
     snprintf(name, sizeof name, c->count > 1 ? "w.%u" : "w", i);
     file_tensor(&file, name, "F32", FILE_SHAPE(c->elements), values + i * c->elements, c->elements * sizeof *values);
   }
-  hmoe_model *model = open_plan(plan, file_finish(&file), threads);
+  hmoe_weights weights = file_finish(&file);
+  char path[32] = "";
+  if (mapped) weights = write_file(weights, path);
+  hmoe_model *model = open_plan(plan, weights, threads);
+  if (mapped) unlink(path);
   float *expected = expected_pack(c, values);
   for (uint64_t i = 0; i < dst_bytes / (c->format ? 2 : 4); i++) {
     float found = c->format ? bf16_value(((const uint16_t *)(const void *)model->arena)[i]) : arena_of(model)[i];
@@ -126,9 +143,12 @@ static void check_pack(const pack_case *c, bool from_buffer, uint32_t threads) {
 static void test_pack(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof pack_cases / sizeof *pack_cases; i++) {
-    check_pack(&pack_cases[i], false, 1);
-    check_pack(&pack_cases[i], false, 2);
-    if (pack_cases[i].count == 1) check_pack(&pack_cases[i], true, 1);
+    check_pack(&pack_cases[i], false, false, 1);
+    check_pack(&pack_cases[i], false, false, 2);
+    check_pack(&pack_cases[i], false, true, 2);
+    if (pack_cases[i].count > 1) continue;
+    check_pack(&pack_cases[i], true, false, 1);
+    check_pack(&pack_cases[i], true, true, 2);
   }
 }
 
