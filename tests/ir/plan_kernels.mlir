@@ -1,5 +1,6 @@
 // RUN: split-file %s %t
 // RUN: %hmoec-opt --fold-parameters --plan-kernels %t/top1.mlir | %FileCheck %s --check-prefix=TOP1
+// RUN: %hmoec-opt --fold-parameters --plan-kernels %t/top1.mlir | %FileCheck %s --check-prefix=PAIR
 // RUN: %hmoec-opt --fold-parameters --plan-kernels %t/top2.mlir | %FileCheck %s --check-prefix=TOP2
 // RUN: %hmoec-opt --fold-parameters --plan-kernels %t/sum.mlir | %FileCheck %s --check-prefix=SUM
 // RUN: %hmoec-opt --fold-hypernetwork --strategy=cache --fold-parameters --fold-duplicates --plan-kernels %t/hyper.mlir | %FileCheck %s --check-prefix=CACHE
@@ -14,10 +15,16 @@
 // TOP1: "hmk.grouped_matmul"{{.*}}k = 6 : i64{{.*}}n = 4 : i64
 // TOP1: "hmk.route_topk"{{.*}}top_k = 1
 // TOP1: "hmk.group_tokens"{{.*}}capacity = 3
-// TOP1: "hmk.grouped_matmul"{{.*}}bind = ["a", "b", "c", "blocks", "gather", "row_gate"]{{.*}}segments = [1, "relu", true]
 // TOP1: kind = "output"
+// TOP1: "hmk.grouped_matmul"{{.*}}bind = ["a", "b", "c", "blocks", "gather", "row_gate"]{{.*}}segments = [1, "relu", true]
 // TOP1: "hmk.grouped_matmul"{{.*}}bind = ["a", "b", "c", "blocks", "scatter", "row_gate", "pass", "pass_index"]{{.*}}flags = ["a_in_place"]
 // TOP1-NOT: "hmk.combine"
+
+// The same two products in one step, for blocks of many rows: buffers of the second, but the first's a and gather.
+// PAIR: "hmk.choose"(%[[BLOCKS:[0-9]+]]){{.*}}bind = ["blocks"], block_rows = 16 : i64, blocks_per_thread = 2 : i64, first = 1 : i64{{.*}}row_block = 112 : i64{{.*}}second = 2 : i64
+// PAIR: "hmk.grouped_ffn"(%[[X:[0-9]+]], %[[B2:[0-9]+]], %[[Y:[0-9]+]], %[[BLOCKS]], {{.*}}bind = ["a", "b", "c", "blocks", "gather", "scatter", "row_gate", "pass", "pass_index", "first_b"], chunk_panels = 8 : i64, dropped = array<i64: 0, 8>{{.*}}first_flags = ["c_padded"], first_k = 6 : i64, first_lda = 6 : i64, first_ldc = 48 : i64, first_n = 8 : i64, first_segments = [1, "relu", true], flags = ["a_in_place"], k = 8 : i64, lda = 48
+// PAIR: "hmk.grouped_matmul"(%[[X]], %{{[0-9]+}}, %[[HIDDEN:[0-9]+]], %[[BLOCKS]]
+// PAIR: "hmk.grouped_matmul"(%[[HIDDEN]], %[[B2]], %[[Y]], %[[BLOCKS]]
 
 // Top-2: picks are twice the tokens (dimension 1); a token's two rows are summed in slot order.
 // TOP2: func.func @run() attributes {hmk.dims = array<i64: 0, 0, 0, 1, 0, 2>
@@ -29,14 +36,16 @@
 // SUM: "hmk.grouped_matmul"{{.*}}bind = ["a", "b", "c"]{{.*}}flags = []{{.*}}n = 6
 // SUM: "hmk.grouped_matmul"{{.*}}"scatter"{{.*}}flags = ["a_in_place", "accumulate"]
 
-// The cache: the chain and the generator run on missing sets inside the loop, then its two grouped products.
+// The cache: the chain and the generator run on missing sets inside the loop, then its two grouped products, in one of two ways.
 // CACHE: "hmk.group_selections"{{.*}}mode = "distinct"
-// CACHE: "hmk.loop"{{.*}}body = 6 : i64{{.*}}generate = 4 : i64{{.*}}kind = "cached"
+// CACHE: "hmk.loop"{{.*}}body = 8 : i64{{.*}}generate = 4 : i64{{.*}}kind = "cached"
 // CACHE: "hmk.select_embedding"
 // CACHE: "hmk.grouped_matmul"
 // CACHE: kind = "cache"
 // CACHE: "hmk.grouped_matmul"{{.*}}"scatter"
 // CACHE: "hmk.grouped_matmul"{{.*}}"scatter"
+// CACHE: "hmk.choose"
+// CACHE: "hmk.grouped_ffn"
 // CACHE: "hmk.grouped_matmul"{{.*}}"gather"
 // CACHE: "hmk.grouped_matmul"{{.*}}"scatter"
 

@@ -34,3 +34,22 @@ func.func @looped() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   "hmk.map_rows"(%b, %c) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   return
 }
+
+// What the second way of a choose keeps between its steps takes no place of what both ways read or write. bf16 takes half.
+// CHECK-LABEL: func.func @chosen
+// CHECK: element = "f32"{{.*}}slot = 0
+// CHECK: element = "f32"{{.*}}slot = 1
+// CHECK: element = "bf16"{{.*}}slot = 2
+// CHECK: element = "f32"{{.*}}slot = 0
+func.func @chosen() attributes {hmk.dims = array<i64: 0, 0, 0>} {
+  %a = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
+  %y = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
+  %h = "hmk.buffer"() {kind = "workspace", element = "bf16", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
+  %b = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
+  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 1 : i64, second = 2 : i64, blocks_per_thread = 2 : i64, block_rows = 16 : i64, row_block = 112 : i64} : () -> ()
+  "hmk.map_rows"(%a, %y) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%a, %h) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%h, %y) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%y, %b) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  return
+}
