@@ -1,79 +1,202 @@
-"""Puts the numbers of bench/run.sh into docs/performance.md, between its two markers.   report.py NUMBERS.json REPORT.md"""
+"""Puts the numbers of main.py into a report, between its two markers, and draws the figures.   report.py NUMBERS.json REPORT.md FIGURES"""
+
 import json
-import platform
 import sys
+from pathlib import Path
+
+import figures
+from contenders import BEST_OF, BY_NAME, ROWS
+from targets import Numbers, targets
 
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
 
-def processor():
-    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-        for line in file:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.machine()
+def table(head, rows):
+    yield "| " + " | ".join(head) + " |\n"
+    yield "| " + " | ".join("---:" if i else "---" for i in range(len(head))) + " |\n"
+    for row in rows:
+        yield "| " + " | ".join(row) + " |\n"
+    yield "\n"
 
 
-def cache_sizes():
-    sizes = []
-    for index in range(8):
-        folder = f"/sys/devices/system/cpu/cpu0/cache/index{index}"
-        try:
-            with open(f"{folder}/level", encoding="ascii") as level, open(f"{folder}/size", encoding="ascii") as size, open(
-                f"{folder}/type", encoding="ascii"
-            ) as kind:
-                if kind.read().strip() != "Instruction":
-                    sizes.append(f"L{level.read().strip()} {size.read().strip()}")
-        except OSError:
-            break
-    return ", ".join(sizes)
+def milliseconds(record):
+    return f"{1e3 * record['median_seconds']:.3f}" if record else "–"
 
 
-def tables(numbers):
-    h, f, n = int(numbers["d_model"]), int(numbers["d_ff"]), int(numbers["experts"])
-    expert_flop, expert_bytes = 4 * h * f, 2 * h * f * 4
-    threads = int(numbers["threads"])
-    yield f"- Machine: {processor()}, {threads} thread{'s' if threads != 1 else ''}, {cache_sizes()}; Linux {platform.release().split('-')[0]}.\n"
-    yield f"- Code version: {numbers['cpu_version']}. OpenBLAS: `{numbers['openblas'].strip()}`.\n"
-    yield (
-        f"- Ceilings, measured in the same process: {numbers['peak_gflops']:.0f} GFLOP/s of multiply-adds, "
-        f"{numbers['peak_gigabytes_per_second']:.1f} GB/s of reads from memory.\n"
+def times(record, key="ratio_to_ours_moe"):
+    return f"{record[key]:.2f}x" if record and key in record else "–"
+
+
+def bytes_of(count):
+    return f"{1e-6 * count:.1f} MB" if count >= 1e6 else f"{1e-3 * count:.0f} kB"
+
+
+def percent(share):
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def head(report):
+    m, c = report["machine"], report["ceilings"]
+    caches = ", ".join(f"{name} {size >> 10} KiB" for name, size in m["caches"])
+    threads = report["threads"]
+    yield f"- Machine: {m['processor']}, {threads} thread{'s' if threads != 1 else ''}, {caches}; {m['system']}; load before: {m['load_before']:.2f}.\n"
+    versions = ", ".join(f"{package} {version or 'missing'}" for package, version in m["packages"].items())
+    yield f"- hmoec {m['hmoec']}; peers: {versions}.\n"
+    bf16 = f"{c['bf16_gflops']:.0f} GFLOP/s in bf16 ({c['bf16_instruction']})" if c["bf16_gflops"] else "no bf16 products"
+    yield f"- Ceilings, measured in the same process: {c['f32_gflops']:.0f} GFLOP/s in f32, {bf16}, {c['read_gigabytes_per_second']:.1f} GB/s of reads from memory.\n"
+    s = report["shape"]
+    yield f"- Layer: d_model {s['d_model']}, d_ff {s['d_ff']}, {s['experts']} experts, top-1, relu; HyperMoE with bottleneck {s['bottleneck']}.\n\n"
+
+
+def target_rows(report):
+    for t in targets(report):
+        text = (lambda v: f"{100 * v:.0f} %") if t.percent else (lambda v: f"{v:.2f}x")
+        value = "–" if t.value is None else percent(t.value) if t.percent else f"{t.value:.2f}x"
+        yield [t.what, value, text(t.least), text(t.aim) if t.aim else "", t.verdict]
+
+
+def cases_of(report, dtype):
+    return [case for case in report.get("layers", []) if case["dtype"] == dtype]
+
+
+def layer_tables(report, dtype):
+    cases, numbers = cases_of(report, dtype), Numbers(report)
+    if not cases:
+        return
+    names = [row.name for row in ROWS if any(row.name in case["contenders"] for case in cases)]
+    yield f"### {dtype}\n\nTime of a run in ms:\n\n"
+    yield from table(
+        ["tokens", *(BY_NAME[name].label for name in names)],
+        ([str(case["tokens"]), *(milliseconds(case["contenders"].get(name)) for name in names)] for case in cases),
     )
-    yield f"- Layer: d_model {h}, d_ff {f}, {n} experts, top-1, f32. Medians.\n"
-    yield "\n"
-    yield "| tokens | MoE, ours | MoE, OpenBLAS | ours is faster by | HyperMoE, ours | HyperMoE's throughput of MoE's |\n"
-    yield "| ---: | ---: | ---: | ---: | ---: | ---: |\n"
-    for row in numbers["rows"]:
-        seconds = row["median_seconds"]
-        ours, hyper = seconds["moe_layer"], seconds["hypermoe_layer"]
-        peer = min(seconds["openblas_by_product"], seconds["openblas_by_expert"])
-        yield (
-            f"| {row['tokens']:.0f} | {1e3 * ours:.3f} ms | {1e3 * peer:.3f} ms | {peer / ours:.2f}x "
-            f"| {1e3 * hyper:.3f} ms | {100 * ours / hyper:.1f} % |\n"
-        )
-    yield "\n"
-    yield "| tokens | experts read | MoE, ours: GFLOP/s | of the peak | GB/s of weights | of the peak | max difference to OpenBLAS |\n"
-    yield "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
-    for row in numbers["rows"]:
-        ours = row["median_seconds"]["moe_layer"]
-        gflops = 1e-9 * row["tokens"] * (expert_flop + 2 * h * n) / ours
-        gigabytes = 1e-9 * row["experts_used"] * expert_bytes / ours
-        yield (
-            f"| {row['tokens']:.0f} | {row['experts_used']:.1f} | {gflops:.1f} | {100 * gflops / numbers['peak_gflops']:.0f} % "
-            f"| {gigabytes:.1f} | {100 * gigabytes / numbers['peak_gigabytes_per_second']:.0f} % | {row['difference']:.1e} |\n"
-        )
+    peers = [name for name in names if BY_NAME[name].computes != "hypermoe" and name != "ours_moe"]
+
+    def best(case):
+        name, ratio = numbers.best_peer(dtype, case["tokens"])
+        return f"{ratio:.2f}x ({BY_NAME[name].label})" if name else "–"
+
+    yield "How many times faster hmoec's MoE is:\n\n"
+    yield from table(
+        ["tokens", f"than the best of {' and '.join(BY_NAME[name].label for name in BEST_OF)}", *(BY_NAME[name].label for name in peers)],
+        ([str(case["tokens"]), best(case), *(times(case["contenders"].get(name)) for name in peers)] for case in cases),
+    )
+    shape, ceilings = report["shape"], report["ceilings"]
+    rows = []
+    for case in cases:
+        record = case["contenders"].get("ours_moe")
+        if record:
+            weights = case["experts_read"] * 2 * shape["d_model"] * shape["d_ff"] * {"f32": 4, "bf16": 2}[dtype]
+            share, rate = numbers.share_of_peak(dtype, case["tokens"]), 1e-9 * weights / record["median_seconds"]
+            rows.append(
+                [str(case["tokens"]), str(case["experts_read"]), f"{share * numbers.ceiling(dtype):.1f}", percent(share),
+                 f"{rate:.1f}", percent(rate / ceilings["read_gigabytes_per_second"]), f"{record['difference']:.0e}"]  # fmt: skip
+            )
+    if rows:
+        yield f"hmoec's MoE ({next(c['code_version'] for c in cases if c['code_version'])} code) against the ceilings:\n\n"
+        yield from table(["tokens", "experts read", "GFLOP/s", "of the peak", "GB/s of weights", "of the peak", "difference to the reference"], rows)
+
+
+def failures(report):
+    found = {}
+    for case in report.get("layers", []):
+        for name, why in case["failures"].items():
+            found.setdefault((name, case["dtype"], why), []).append(str(case["tokens"]))
+    for name in ("bottlenecks", "experts", "top_ks", "stacks"):
+        for sweep in report.get(name, []):
+            if "failure" in sweep:
+                yield f"- {name}, {sweep['dtype']}: {sweep['failure']}\n"
+    for (name, dtype, why), tokens in found.items():
+        yield f"- {BY_NAME[name].label}, {dtype}, {', '.join(tokens)} tokens: {why}\n"
+
+
+def hypermoe_table(report):
+    numbers, rows = Numbers(report), []
+    for case in report.get("layers", []):
+        c, tokens = case["contenders"], case["tokens"]
+        ours, hyper, published = c.get("ours_moe"), c.get("ours_hypermoe"), c.get("published_hypermoe")
+        if ours and hyper:
+            rate = [f"{tokens / record['median_seconds']:,.0f}" if record else "–" for record in (ours, hyper, published)]
+            share = percent(numbers.hypermoe_throughput(case["dtype"], tokens))
+            rows.append([case["dtype"], str(tokens), rate[0], rate[1], share, rate[2], times(published, "ratio_to_ours_hypermoe")])
+    head = ["dtype", "tokens", "MoE, tokens a second", "HyperMoE, tokens a second", "HyperMoE's throughput of MoE's",
+            "HyperMoE as published, tokens a second", "ours is faster by"]  # fmt: skip
+    return table(head, rows) if rows else ()
+
+
+def sweep_table(report, name, head, row):
+    rows = []
+    for sweep in report.get(name, []):
+        for p in sorted(sweep.get("points", []), key=lambda p: next(iter(p.values()))):
+            rows.append([sweep["dtype"], *(row(p) if "median_seconds" in p else [str(p["experts"]), p["failure"]])])
+    return table(["dtype", *head], rows) if rows else ()
+
+
+def built(p):
+    return [f"{p['compile_seconds']:.2f} s", bytes_of(p["object_bytes"])]
+
+
+def stack_tables(report):
+    peak, runs, opens = report["ceilings"]["read_gigabytes_per_second"], [], []
+    for s in report.get("stacks", []):
+        if "points" not in s:
+            continue
+        opens.append([s["dtype"], str(s["layers"]), bytes_of(s["packed_bytes"]), f"{s['pack_seconds']:.1f} s", f"{1e3 * s['open_seconds']:.0f} ms",
+                      f"{1e3 * s['open_trusting_seconds']:.2f} ms", *built(s)])  # fmt: skip
+        for p in s["points"]:
+            rate = p["gigabytes_per_second"]
+            runs.append([s["dtype"], str(p["tokens"]), f"{p['experts_read']:.1f}", bytes_of(p["bytes_read"]), f"{1e3 * p['median_seconds']:.3f} ms",
+                         f"{rate:.1f}", percent(rate / peak)])  # fmt: skip
+    if runs:
+        yield "### A stack of layers, weights cold\n\n"
+        yield from table(["dtype", "tokens", "experts read", "bytes", "time", "GB/s", "of the peak"], runs)
+        yield "### Opening packed weights\n\nThe stack's weights, as many as switch-base-8 has in its experts, from a `.hmw` in the page cache.\n\n"
+        yield from table(["dtype", "layers", "size", "made in", "opens in", "without the checksum", "compile time", "object"], opens)
+
+
+def sections(report):
+    yield from head(report)
+    yield "![Roofline](figures/roofline.svg)\n\n![Speed of the peers](figures/peers.svg)\n\n"
+    yield "### Targets\n\n"
+    yield from table(["", "measured", "at least", "aim", ""], target_rows(report))
+    for dtype in ("f32", "bf16"):
+        yield from layer_tables(report, dtype)
+    failed = list(failures(report))
+    if failed:
+        yield "Left out or failed:\n\n"
+        yield from failed
+        yield "\n"
+    yield "### MoE and HyperMoE (the paper's Table 4, in kind)\n\n"
+    yield from hypermoe_table(report)
+    yield "### Bottleneck of the HyperExpert, 512 tokens\n\n"
+    yield from sweep_table(
+        report, "bottlenecks", ["bottleneck", "HyperMoE", "time of MoE's", "weights", "compile time", "object"],
+        lambda p: [str(p["bottleneck"]), f"{1e3 * p['median_seconds']:.2f} ms", f"{p['ratio_to_reference']:.3f}x", bytes_of(p["weight_bytes"]), *built(p)],
+    )  # fmt: skip
+    yield "### Number of experts, 512 tokens\n\n"
+    peak = report["ceilings"]["read_gigabytes_per_second"]
+    yield from sweep_table(
+        report, "experts", ["experts", "MoE", "time of 8 experts'", "bytes that must be read", "which takes at least", "compile time", "object"],
+        lambda p: [str(p["experts"]), f"{1e3 * p['median_seconds']:.2f} ms", f"{p['ratio_to_reference']:.2f}x", bytes_of(p["bytes_read"]),
+                   f"{1e-6 * p['bytes_read'] / peak:.2f} ms", *built(p)],
+    )  # fmt: skip
+    yield "### Experts a token, 512 tokens\n\n"
+    yield from sweep_table(
+        report, "top_ks", ["top_k", "MoE", "time of top-1's", "GFLOP/s", "compile time", "object"],
+        lambda p: [str(p["top_k"]), f"{1e3 * p['median_seconds']:.2f} ms", f"{p['ratio_to_reference']:.2f}x", f"{p['gflops']:.0f}", *built(p)],
+    )  # fmt: skip
+    yield from stack_tables(report)
 
 
 def main():
-    numbers_path, report_path = sys.argv[1:]
-    with open(numbers_path, encoding="utf-8") as file:
-        numbers = json.load(file)
-    with open(report_path, encoding="utf-8") as file:
-        report = file.read()
-    before, rest = report.split(BEGIN, 1)
+    numbers_path, report_path, figures_path = map(Path, sys.argv[1:])
+    report = json.loads(numbers_path.read_text(encoding="utf-8"))
+    before, rest = report_path.read_text(encoding="utf-8").split(BEGIN, 1)
     after = rest.split(END, 1)[1]
-    with open(report_path, "w", encoding="utf-8") as file:
-        file.write(before + BEGIN + "".join(tables(numbers)) + END + after)
+    report_path.write_text(before + BEGIN + "".join(sections(report)).rstrip("\n") + "\n" + END + after, encoding="utf-8")
+    figures_path.mkdir(parents=True, exist_ok=True)
+    if report.get("layers"):
+        (figures_path / "roofline.svg").write_text(figures.roofline(report), encoding="utf-8")
+        (figures_path / "peers.svg").write_text(figures.peers(report), encoding="utf-8")
 
 
 main()

@@ -1,21 +1,18 @@
 #!/bin/sh
-# Measures the compiled layers against OpenBLAS and each other, and writes the tables of docs/performance.md and its numbers as JSON.
-#   bench/run.sh [--threads N] [--tokens "1 8 64"] [--json FILE] [--report FILE]
-# Installs libopenblas-dev if it is missing. The machine should be idle.
+# Measures the compiled layers against their peers, writes the numbers as JSON, the tables of docs/performance.md and its figures.
+#   bench/run.sh [--quick] [--threads N] [--tokens "1 8 64"] [--dtypes "f32 bf16"] [--parts "layers sweeps"]
+# Sets up a Python environment with the peers in build/bench/env (bench/requirements.txt); HMOE_BENCH_PYTHON=/path/to/python is used instead
+# if it is set. --quick takes a few minutes and writes to build/bench only. The machine should be idle: about an hour for everything.
 set -eu
 cd "$(dirname "$0")/.."
 
-threads=$(nproc) tokens="1 8 64 512 2048" json=build/bench/performance.json report=docs/performance.md
-while [ $# -gt 0 ]; do
-  case $1 in
-    --threads) threads=$2; shift ;;
-    --tokens) tokens=$2; shift ;;
-    --json) json=$2; shift ;;
-    --report) report=$2; shift ;;
-    -h | --help) sed -n '2,4s/^# \{0,1\}//p' bench/run.sh; exit 0 ;;
-    *) echo "bench/run.sh: unknown option '$1' (see --help)" >&2; exit 2 ;;
+out=build/bench
+json=$out/performance.json report=docs/performance.md figures=docs/figures
+for argument in "$@"; do
+  case $argument in
+    -h | --help) sed -n '2,5s/^# \{0,1\}//p' bench/run.sh; exit 0 ;;
+    --quick) json=$out/quick.json report=$out/quick.md figures=$out/figures ;;
   esac
-  shift
 done
 
 load=$(cut -d' ' -f1 /proc/loadavg)
@@ -26,17 +23,19 @@ fi
 tools/deps --bench
 cmake --preset release -Wno-dev >/dev/null
 cmake --build --preset release --target hmoec hmoert_static
-out=build/bench
-mkdir -p "$out"
-for model in moe-layer hypermoe-layer; do
-  build/bin/hmoec compile models/$model.spec -o "$out"
-done
-build/bin/hmoec check models/hypermoe-layer.spec --tokens 8 --seed 1 --save-weights "$out/weights.safetensors"
-# shellcheck disable=SC2046 # words
-${CC:-cc} -std=gnu17 -O3 -D_GNU_SOURCE -Wall -Wextra -Iinclude -I"$out" -Ibench -Icompiler \
-  bench/bench.c bench/openblas_layer.c compiler/commands/ceilings.c "$out/moe_layer.o" "$out/hypermoe_layer.o" \
-  build/lib/libhmoert.a -lopenblas -lpthreadpool -lcjson -lxxhash -lpthread -lm -o "$out/bench"
-# shellcheck disable=SC2086 # a list of words
-"$out/bench" "$out/weights.safetensors" "$json" "$threads" $tokens
-python3 bench/report.py "$json" "$report"
-echo "numbers: $json, report: $report"
+mkdir -p "$out" "$figures"
+
+python=${HMOE_BENCH_PYTHON:-$out/env/bin/python}
+if [ -z "${HMOE_BENCH_PYTHON:-}" ] && ! cmp -s bench/requirements.txt "$out/env/installed.txt"; then
+  python3 -m venv --clear "$out/env"
+  "$python" -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+  cp bench/requirements.txt "$out/env/installed.txt"
+fi
+
+# What the peers compile is kept here; OpenBLAS's and OpenMP's threads are as many as everybody's, which main.py sets.
+TORCHINDUCTOR_CACHE_DIR=$PWD/$out/inductor
+export TORCHINDUCTOR_CACHE_DIR
+"$python" bench/main.py --json "$json" "$@"
+[ "$report" = docs/performance.md ] || cp docs/performance.md "$report"
+"$python" bench/report.py "$json" "$report" "$figures"
+echo "numbers: $json, report: $report, figures: $figures"

@@ -1,0 +1,77 @@
+"""Builds what the benchmark loads: layers by hmoec, linked with the runtime into shared libraries, and the C files beside this one."""
+
+import json
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HMOEC = ROOT / "build" / "bin" / "hmoec"
+RUNTIME = ["-Wl,--whole-archive", ROOT / "build" / "lib" / "libhmoert.a", "-Wl,--no-whole-archive"]
+RUNTIME += ["-lpthreadpool", "-lcjson", "-lxxhash", "-lpthread", "-lm"]
+
+
+@dataclass
+class Built:
+    name: str
+    library: Path
+    compile_seconds: float
+    object_bytes: int
+    manifest: dict
+
+
+def command(*words):
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError((done.stderr or done.stdout).strip() or f"{words[0]}: exit status {done.returncode}")
+    return done.stdout
+
+
+def link(output, *arguments):
+    """-Bsymbolic: a library binds to its own runtime, whatever else this process has loaded."""
+    compiler = os.environ.get("CC", "cc")
+    command(compiler, "-shared", "-fPIC", "-std=gnu17", "-O3", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wl,-Bsymbolic", *arguments, "-o", output)
+    return output
+
+
+class Native:
+    def __init__(self, folder):
+        self.folder = folder
+        self.built = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def model(self, spec, name, dtype, definitions=()):
+        """Compiles a spec and links it. definitions: (dim, value) pairs."""
+        key = (str(spec), dtype, tuple(definitions))
+        if key not in self.built:
+            words = [f"{dim}={value}" for dim, value in definitions]
+            folder = self.folder / "-".join([name, dtype, *words])
+            options = [option for word in words for option in ("-D", word)]
+            if dtype != "f32":
+                options += ["--dtype", dtype]
+            start = time.perf_counter()
+            command(HMOEC, "compile", spec, "-o", folder, *options)
+            seconds = time.perf_counter() - start
+            file = folder / f"{name}.o"
+            library = link(folder / f"lib{name}.so", file, *RUNTIME)
+            manifest = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            self.built[key] = Built(name, library, seconds, file.stat().st_size, manifest)
+        return self.built[key]
+
+    def layer(self, name, dtype, shape, definitions=()):
+        spec = ROOT / "models" / f"{name.replace('_', '-')}.spec"
+        dims = [("d_model", shape.d_model), ("d_ff", shape.d_ff), ("experts", shape.experts)]
+        if name == "hypermoe_layer":
+            dims += [("bottleneck", shape.bottleneck), ("layers", shape.layer_rows), ("layer", shape.layer)]
+        return self.model(spec, name, dtype, [*dims, *definitions])
+
+    def openblas(self):
+        return link(
+            self.folder / "libopenblas_layer.so", ROOT / "bench" / "openblas_layer.c", "-lopenblas", "-lpthreadpool", "-lcjson", "-lm"
+        )
+
+    def ceilings(self):
+        sources = [ROOT / "compiler" / "commands" / "ceilings.c", ROOT / "bench" / "ceilings_bf16.c"]
+        return link(self.folder / "libceilings.so", f"-I{ROOT / 'compiler'}", f"-I{ROOT / 'bench'}", *sources, "-lpthreadpool", "-lm")
