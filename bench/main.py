@@ -89,7 +89,7 @@ def set_up(rows, case):
                 raise RuntimeError(f"wrong result: differs from the reference by {apart:.1e}")
         except Exception as error:  # a contender's failure is a result
             failures[row.name] = reason(error)
-            logging.debug(traceback.format_exc())
+            logging.error(traceback.format_exc())
             say(f"  {row.label}: {failures[row.name]}")
             continue
         runners[row.name] = runner
@@ -154,7 +154,7 @@ def measure_sweeps(run, options, keep):
             try:
                 keep(name, function(run, dtype, *arguments))
             except Exception as error:
-                logging.debug(traceback.format_exc())
+                logging.error(traceback.format_exc())
                 keep(name, {"dtype": dtype, "failure": reason(error)})
                 say(f"  {name} {dtype}: {reason(error)}")
             say(f"{dtype} {name}: {time.perf_counter() - start:.0f} s")
@@ -189,8 +189,7 @@ def main():
     options = parse_arguments()
     pace = Pace(turns=3, turn_seconds=0.1) if options.quick else Pace()
     options.folder.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(filename=options.folder / "peers.log", filemode="w", level=logging.INFO)
-    logging.getLogger().setLevel(logging.DEBUG)
+    logging.basicConfig(filename=options.folder / "failures.log", filemode="w", level=logging.WARNING)
     run = Run(Native(options.folder / "native"), options.folder / "weights", options.threads, pace)
     report = {"machine": machine.describe(ROOT), "threads": options.threads, "pace": asdict(pace), "shape": asdict(Shape()), "quick": options.quick}
 

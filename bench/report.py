@@ -19,6 +19,13 @@ def table(head, rows):
     yield "\n"
 
 
+def section(title, head, rows):
+    """Nothing if there are no rows."""
+    if rows:
+        yield f"### {title}\n\n"
+        yield from table(head, rows)
+
+
 def milliseconds(record):
     return f"{1e3 * record['median_seconds']:.3f}" if record else "–"
 
@@ -61,7 +68,7 @@ def cases_of(report, dtype):
 
 def layer_tables(report, dtype):
     cases, numbers = cases_of(report, dtype), Numbers(report)
-    if not cases:
+    if not any(case["contenders"] for case in cases):
         return
     names = [row.name for row in ROWS if any(row.name in case["contenders"] for case in cases)]
     yield f"### {dtype}\n\nTime of a run in ms:\n\n"
@@ -120,15 +127,17 @@ def hypermoe_table(report):
             rows.append([case["dtype"], str(tokens), rate[0], rate[1], share, rate[2], times(published, "ratio_to_ours_hypermoe")])
     head = ["dtype", "tokens", "MoE, tokens a second", "HyperMoE, tokens a second", "HyperMoE's throughput of MoE's",
             "HyperMoE as published, tokens a second", "ours is faster by"]  # fmt: skip
-    return table(head, rows) if rows else ()
+    return section("MoE and HyperMoE (the paper's Table 4, in kind)", head, rows)
 
 
-def sweep_table(report, name, head, row):
+def sweep_table(report, title, name, dim, head, row):
+    """A row for each value of the dim; after it, what `row` says of the point."""
     rows = []
     for sweep in report.get(name, []):
-        for p in sorted(sweep.get("points", []), key=lambda p: next(iter(p.values()))):
-            rows.append([sweep["dtype"], *(row(p) if "median_seconds" in p else [str(p["experts"]), p["failure"]])])
-    return table(["dtype", *head], rows) if rows else ()
+        for p in sorted(sweep.get("points", []), key=lambda p: p[dim]):
+            cells = row(p) if "median_seconds" in p else [p["failure"], *[""] * (len(head) - 1)]
+            rows.append([sweep["dtype"], str(p[dim]), *cells])
+    return section(title, ["dtype", dim, *head], rows)
 
 
 def built(p):
@@ -146,16 +155,14 @@ def stack_tables(report):
             rate = p["gigabytes_per_second"]
             runs.append([s["dtype"], str(p["tokens"]), f"{p['experts_read']:.1f}", bytes_of(p["bytes_read"]), f"{1e3 * p['median_seconds']:.3f} ms",
                          f"{rate:.1f}", percent(rate / peak)])  # fmt: skip
-    if runs:
-        yield "### A stack of layers, weights cold\n\n"
-        yield from table(["dtype", "tokens", "experts read", "bytes", "time", "GB/s", "of the peak"], runs)
-        yield "### Opening packed weights\n\nThe stack's weights, as many as switch-base-8 has in its experts, from a `.hmw` in the page cache.\n\n"
-        yield from table(["dtype", "layers", "size", "made in", "opens in", "without the checksum", "compile time", "object"], opens)
+    yield from section("A stack of layers, weights cold", ["dtype", "tokens", "experts read", "bytes", "time", "GB/s", "of the peak"], runs)
+    yield from section("Opening the packed weights of the stack", ["dtype", "layers", "size", "made in", "opens in", "without the checksum", "compile time", "object"], opens)
 
 
 def sections(report):
     yield from head(report)
-    yield "![Roofline](figures/roofline.svg)\n\n![Speed of the peers](figures/peers.svg)\n\n"
+    if report.get("layers"):
+        yield "![Roofline](figures/roofline.svg)\n\n![Speed of the peers](figures/peers.svg)\n\n"
     yield "### Targets\n\n"
     yield from table(["", "measured", "at least", "aim", ""], target_rows(report))
     for dtype in ("f32", "bf16"):
@@ -165,24 +172,21 @@ def sections(report):
         yield "Left out or failed:\n\n"
         yield from failed
         yield "\n"
-    yield "### MoE and HyperMoE (the paper's Table 4, in kind)\n\n"
     yield from hypermoe_table(report)
-    yield "### Bottleneck of the HyperExpert, 512 tokens\n\n"
     yield from sweep_table(
-        report, "bottlenecks", ["bottleneck", "HyperMoE", "time of MoE's", "weights", "compile time", "object"],
-        lambda p: [str(p["bottleneck"]), f"{1e3 * p['median_seconds']:.2f} ms", f"{p['ratio_to_reference']:.3f}x", bytes_of(p["weight_bytes"]), *built(p)],
+        report, "Bottleneck of the HyperExpert, 512 tokens", "bottlenecks", "bottleneck", ["HyperMoE", "time of MoE's", "weights", "compile time", "object"],
+        lambda p: [f"{1e3 * p['median_seconds']:.2f} ms", f"{p['ratio_to_reference']:.3f}x", bytes_of(p["weight_bytes"]), *built(p)],
     )  # fmt: skip
-    yield "### Number of experts, 512 tokens\n\n"
     peak = report["ceilings"]["read_gigabytes_per_second"]
     yield from sweep_table(
-        report, "experts", ["experts", "MoE", "time of 8 experts'", "bytes that must be read", "which takes at least", "compile time", "object"],
-        lambda p: [str(p["experts"]), f"{1e3 * p['median_seconds']:.2f} ms", f"{p['ratio_to_reference']:.2f}x", bytes_of(p["bytes_read"]),
+        report, "Number of experts, 512 tokens", "experts", "experts",
+        ["MoE", "time of 8 experts'", "bytes that must be read", "which takes at least", "compile time", "object"],
+        lambda p: [f"{1e3 * p['median_seconds']:.2f} ms", f"{p['ratio_to_reference']:.2f}x", bytes_of(p["bytes_read"]),
                    f"{1e-6 * p['bytes_read'] / peak:.2f} ms", *built(p)],
     )  # fmt: skip
-    yield "### Experts a token, 512 tokens\n\n"
     yield from sweep_table(
-        report, "top_ks", ["top_k", "MoE", "time of top-1's", "GFLOP/s", "compile time", "object"],
-        lambda p: [str(p["top_k"]), f"{1e3 * p['median_seconds']:.2f} ms", f"{p['ratio_to_reference']:.2f}x", f"{p['gflops']:.0f}", *built(p)],
+        report, "Experts a token, 512 tokens", "top_ks", "top_k", ["MoE", "time of top-1's", "GFLOP/s", "compile time", "object"],
+        lambda p: [f"{1e3 * p['median_seconds']:.2f} ms", f"{p['ratio_to_reference']:.2f}x", f"{p['gflops']:.0f}", *built(p)],
     )  # fmt: skip
     yield from stack_tables(report)
 

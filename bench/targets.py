@@ -84,14 +84,18 @@ class Numbers:
         return 1e-9 * read / self.report["ceilings"]["read_gigabytes_per_second"] / max(seconds, 1e-9)
 
 
+def count(tokens):
+    return f"{tokens} token{'s' if tokens > 1 else ''}"
+
+
 def targets(report):
     n = Numbers(report)
     for dtype in ("f32", "bf16"):
         for tokens in (1, 64, 2048):
-            yield Target(f"{dtype}, {tokens} tokens: HyperMoE's throughput of MoE's", n.hypermoe_throughput(dtype, tokens), 0.97, percent=True)
+            yield Target(f"{dtype}, {count(tokens)}: HyperMoE's throughput of MoE's", n.hypermoe_throughput(dtype, tokens), 0.97, percent=True)
     for dtype, rows in PEERS.items():
         for tokens, (least, aim) in rows.items():
-            what = f"{dtype}, {tokens} token{'s' if tokens > 1 else ''}: speed by the best of torch.compile and OpenVINO"
+            what = f"{dtype}, {count(tokens)}: speed by the best of torch.compile and OpenVINO"
             yield Target(what, n.best_peer(dtype, tokens)[1], least, aim)
     instruction = report["ceilings"]["bf16_instruction"]
     peak = {"amx": "the AMX peak", "avx512_bf16": "the AVX512-BF16 peak (this CPU has no AMX)"}.get(instruction, "the FMA peak (this CPU has no bf16)")
@@ -99,7 +103,7 @@ def targets(report):
     yield Target(f"bf16, 4096 tokens: share of {peak}", n.share_of_peak("bf16", 4096), 0.40, percent=True)
     for dtype in ("f32", "bf16"):
         for tokens in (1, 8):
-            what = f"{dtype}, {tokens} token{'s' if tokens > 1 else ''}, cold weights: share of the read bandwidth"
+            what = f"{dtype}, {count(tokens)}, cold weights: share of the read bandwidth"
             yield Target(what, n.share_of_reads(dtype, tokens), 0.85, percent=True)
     for dtype in ("f32", "bf16"):
         yield Target(f"{dtype}, 8 to 128 experts: reading the added weights, over the added time", n.experts_growth(dtype), 1.0)

@@ -37,8 +37,8 @@ ROWS = [
     Row("iree", "IREE", "experts", "iree_experts", "IreeExperts"),
     Row("torch_eager", "PyTorch eager", "experts", "torch_experts", "TorchExperts", {"compiled": False}),
     Row("transformers", "transformers", "moe", "switch_transformers", "SwitchTransformers"),
-    Row("openblas_by_product", "OpenBLAS, threads in products", "moe", "openblas", "OpenBlas", {"threading": 0}, **ONLY_F32),
-    Row("openblas_by_expert", "OpenBLAS, a thread an expert", "moe", "openblas", "OpenBlas", {"threading": 1}, **ONLY_F32),
+    Row("openblas_by_product", "OpenBLAS, by product", "moe", "openblas", "OpenBlas", {"threading": 0}, **ONLY_F32),
+    Row("openblas_by_expert", "OpenBLAS, by expert", "moe", "openblas", "OpenBlas", {"threading": 1}, **ONLY_F32),
     Row("published_hypermoe", "HyperMoE as published", "hypermoe", "published_hypermoe", "PublishedHyperMoe"),
 ]
 BY_NAME = {row.name: row for row in ROWS}

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch._inductor import config, select_algorithm
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
@@ -44,8 +45,9 @@ class TorchExperts:
             self.modules.append([by_experts[tuple(e for e, _ in i.groups)] for i in case.inputs])
 
     def compile(self, module, experts):
-        torch._inductor.config.freezing = True
-        torch._inductor.config.cpp.threads = self.case.threads
+        config.freezing = True
+        config.cpp.threads = self.case.threads
+        config.max_autotune_report_choices_stats = select_algorithm.PRINT_AUTOTUNE = False
         torch._dynamo.config.recompile_limit = 1024
         compiled = torch.compile(module, mode="max-autotune", fullgraph=True, dynamic=False)
         example = next(g for g, i in zip(self.groups, self.case.inputs) if tuple(e for e, _ in i.groups) == experts)
