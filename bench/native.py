@@ -1,10 +1,12 @@
 """Builds what the benchmark loads: layers by hmoec, linked with the runtime into shared libraries, and the C files beside this one."""
 
+import ctypes
 import json
 import os
 import subprocess
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,8 +31,9 @@ def command(*words):
     return done.stdout
 
 
+@cache
 def link(output, *arguments):
-    """-Bsymbolic: a library binds to its own runtime, whatever else this process has loaded."""
+    """A shared library, made once: this process may have loaded it. -Bsymbolic binds it to its own runtime, whatever else is loaded."""
     compiler = os.environ.get("CC", "cc")
     command(compiler, "-shared", "-fPIC", "-std=gnu17", "-O3", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wl,-Bsymbolic", *arguments, "-o", output)
     return output
@@ -39,7 +42,7 @@ def link(output, *arguments):
 class Native:
     def __init__(self, folder):
         self.folder = folder
-        self.built = {}
+        self.built, self.executors = {}, {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def model(self, spec, name, dtype, definitions=()):
@@ -71,6 +74,15 @@ class Native:
         return link(
             self.folder / "libopenblas_layer.so", ROOT / "bench" / "openblas_layer.c", "-lopenblas", "-lpthreadpool", "-lcjson", "-lm"
         )
+
+    def executor(self, threads):
+        """An hmoe_executor *, the same for all."""
+        if threads not in self.executors:
+            path = link(self.folder / "libexecutor.so", f"-I{ROOT / 'include'}", ROOT / "bench" / "executor.c", "-lpthreadpool")
+            library = ctypes.CDLL(str(path))
+            library.bench_executor_create.restype = ctypes.c_void_p
+            self.executors[threads] = library.bench_executor_create(ctypes.c_size_t(threads))
+        return self.executors[threads]
 
     def ceilings(self):
         sources = [ROOT / "compiler" / "commands" / "ceilings.c", ROOT / "bench" / "ceilings_bf16.c"]

@@ -9,7 +9,7 @@ import numpy as np
 
 import machine
 from big_weights import BigWeights
-from contenders.ours import TRUST_WEIGHTS, Model
+from contenders.ours import VERIFY_WEIGHTS, Model
 from native import HMOEC, ROOT, command
 from turns import measure
 from workload import INPUTS, Shape, Workload, even_draws, uniform
@@ -147,7 +147,7 @@ def stack(run, dtype, layers, tokens):
         "compile_seconds": built.compile_seconds,
         "pack_seconds": time.perf_counter() - start,
         "open_seconds": open_seconds(built, packed, run.threads, 0),
-        "open_trusting_seconds": open_seconds(built, packed, run.threads, TRUST_WEIGHTS),
+        "open_verifying_seconds": open_seconds(built, packed, run.threads, VERIFY_WEIGHTS),
         "points": [],
     }
     source.unlink()

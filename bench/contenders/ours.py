@@ -33,18 +33,18 @@ class Weights(ctypes.Structure):
     ]
 
 
-TRUST_WEIGHTS = 1
+VERIFY_WEIGHTS = 1
 
 
 class Model:
     """An open model of one shared library: NAME.o and the runtime."""
 
-    def __init__(self, built, weights, threads, flags=0):
+    def __init__(self, built, weights, threads, flags=0, executor=None):
         self.library = ctypes.CDLL(str(built.library))
         self.library.hmoe_last_error.restype = ctypes.c_char_p
         self.library.hmoe_model_cpu.restype = ctypes.c_char_p
         self.library.hmoe_model_weight_bytes.restype = ctypes.c_size_t
-        options = Options(struct_size=ctypes.sizeof(Options), threads=threads, flags=flags)
+        options = Options(struct_size=ctypes.sizeof(Options), threads=threads, flags=flags, executor=executor)
         source = Weights(path=str(weights).encode(), fd=-1)
         self.handle = ctypes.c_void_p()
         model_object = ctypes.c_char.in_dll(self.library, f"{built.name}_object")
@@ -81,12 +81,13 @@ class Model:
 
 
 class Ours:
-    """model: "moe_layer" or "hypermoe_layer"."""
+    """model: "moe_layer" or "hypermoe_layer". Several layers are several models, which share threads, as in an application."""
 
     def __init__(self, case, model):
         built = case.native.layer(model, case.dtype, case.workload.shape)
         self.case = case
-        self.models = [Model(built, path, case.threads) for path in case.workload.files]
+        executor = case.native.executor(case.threads) if len(case.workload.layers) > 1 else None
+        self.models = [Model(built, path, case.threads, executor=executor) for path in case.workload.files]
         self.cpu = self.models[0].cpu
         self.y = np.empty((case.tokens, case.workload.shape.d_model), np.float32)
         self.runs = [[model.arguments(i.x, self.y) for i in case.inputs] for model in self.models]
