@@ -122,11 +122,11 @@ def hypermoe_table(report):
         c, tokens = case["contenders"], case["tokens"]
         ours, hyper, published = c.get("ours_moe"), c.get("ours_hypermoe"), c.get("published_hypermoe")
         if ours and hyper:
-            rate = [f"{tokens / record['median_seconds']:,.0f}" if record else "–" for record in (ours, hyper, published)]
+            rate = [f"{1 / record['median_seconds']:,.1f}" if record else "–" for record in (ours, hyper, published)]
             share = percent(numbers.hypermoe_throughput(case["dtype"], tokens))
             rows.append([case["dtype"], str(tokens), rate[0], rate[1], share, rate[2], times(published, "ratio_to_ours_hypermoe")])
-    head = ["dtype", "tokens", "MoE, tokens a second", "HyperMoE, tokens a second", "HyperMoE's throughput of MoE's",
-            "HyperMoE as published, tokens a second", "ours is faster by"]  # fmt: skip
+    head = ["dtype", "tokens a sample", "MoE, samples a second", "HyperMoE, samples a second", "HyperMoE's throughput of MoE's",
+            "HyperMoE as published, samples a second", "ours is faster by"]  # fmt: skip
     return section("MoE and HyperMoE (the paper's Table 4, in kind)", head, rows)
 
 
