@@ -35,9 +35,7 @@ static unsigned enabled_states(void) {
   return low;
 }
 
-static int has_avx512_bf16(void) {
-  return has_bit(7, 1, 0, 5) && has_bit(7, 0, 1, 16) && (enabled_states() & 0xe6) == 0xe6;
-}
+static int has_avx512_bf16(void) { return has_bit(7, 1, 0, 5) && has_bit(7, 0, 1, 16) && (enabled_states() & 0xe6) == 0xe6; }
 
 /* Also asks the system for the tiles' state, which it grants to a process, once. */
 static int has_amx_bf16(void) {

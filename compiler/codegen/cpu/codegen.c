@@ -268,14 +268,14 @@ static bool emit_version(MlirModule module, const hmoec_cpu_unit *unit, unsigned
   if (mlirAttributeIsNull(e.attributes)) return internal(diagnostics, "function attributes");
   ir_init(&e.ir, context, hmoec_cpu_versions[version].lanes, hmoec_cpu_versions[version].has_fma,
           hmoec_cpu_versions[version].has_bf16);
-  bool has_f32 = false, has_bf16 = false;
+  bool used[HMOEC_TILE_KINDS] = {false};
   for (size_t i = 0; i < unit->kernel_count; i++) {
-    bool is_bf16 = hmoec_kernel_is_bf16(&unit->kernels[i]);
-    has_bf16 |= is_bf16;
-    has_f32 |= !is_bf16 && (unit->kernels[i].family == HMOEC_KERNEL_MATMUL || unit->kernels[i].family == HMOEC_KERNEL_FFN);
+    const hmoec_kernel *kernel = &unit->kernels[i];
+    if (kernel->family == HMOEC_KERNEL_MATMUL) used[hmoec_cpu_tile_kind_of(&kernel->spec.matmul)] = true;
+    if (kernel->family == HMOEC_KERNEL_FFN) used[kernel->spec.ffn.first.bf16 ? HMOEC_TILE_BF16 : HMOEC_TILE_F32] = true;
   }
-  if (has_f32) hmoec_cpu_emit_microkernels(&e, false);
-  if (has_bf16) hmoec_cpu_emit_microkernels(&e, true);
+  for (int kind = 0; kind < HMOEC_TILE_KINDS; kind++)
+    if (used[kind]) hmoec_cpu_emit_microkernels(&e, (hmoec_cpu_tile_kind)kind);
   for (size_t i = 0; i < unit->kernel_count; i++) {
     char name[NAME_SIZE];
     if (!hmoec_cpu_kernel_name(unit, i, version, name, sizeof name)) return internal(diagnostics, "kernel name too long");

@@ -59,13 +59,18 @@ enum { HMOEC_TILE_ROWS = 32, HMOEC_TILE_BYTES = HMOEC_TILE_ROWS * HMOE_PANEL * 4
 
 /* ---- micro-kernels (microkernel.c) ---- */
 
+/* Narrow: f32 products of at most 16 columns (routers), which compute half of a panel. */
+typedef enum hmoec_cpu_tile_kind { HMOEC_TILE_F32, HMOEC_TILE_BF16, HMOEC_TILE_NARROW, HMOEC_TILE_KINDS } hmoec_cpu_tile_kind;
+enum { HMOEC_NARROW_COLUMNS = 16 };
+hmoec_cpu_tile_kind hmoec_cpu_tile_kind_of(const hmoec_matmul_spec *spec);
+
 /* Row counts with a micro-kernel of their own, ascending; the last is the schedule's tile, or AMX's. */
 enum { HMOEC_MAX_TILES = HMOEC_TILE_ROWS };
-size_t hmoec_cpu_tiles(const hmoec_cpu_emitter *e, bool bf16, int64_t out_rows[HMOEC_MAX_TILES]);
+size_t hmoec_cpu_tiles(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t out_rows[HMOEC_MAX_TILES]);
 /* Panels that the micro-kernel of so many rows computes at once. */
-int64_t hmoec_cpu_tile_panels(const hmoec_cpu_emitter *e, bool bf16, int64_t rows);
-void hmoec_cpu_emit_microkernels(hmoec_cpu_emitter *e, bool bf16);
-void hmoec_cpu_tile_name(const hmoec_cpu_emitter *e, bool bf16, int64_t rows, char *out_name, size_t size);
+int64_t hmoec_cpu_tile_panels(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t rows);
+void hmoec_cpu_emit_microkernels(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind);
+void hmoec_cpu_tile_name(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t rows, char *out_name, size_t size);
 /* Around the products of a task: AMX's tile registers are configured, and given back. */
 void hmoec_cpu_tiles_begin(hmoec_cpu_emitter *e, bool bf16);
 void hmoec_cpu_tiles_end(hmoec_cpu_emitter *e, bool bf16);

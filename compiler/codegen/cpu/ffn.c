@@ -34,7 +34,7 @@ void hmoec_cpu_emit_ffn(hmoec_cpu_emitter *e, const hmoec_ffn_spec *spec, const 
   MlirValue hidden = ir_at_constant(ir, copy, ir->f32, operand_bytes(schedule, spec) / 4);
 
   cpu_block block = cpu_block_load(e, first, task, task->task);
-  cpu_tiling tiling = cpu_tiling_choose(e, first->bf16, block.rows);
+  cpu_tiling tiling = cpu_tiling_choose(e, first->bf16 ? HMOEC_TILE_BF16 : HMOEC_TILE_F32, block.rows);
   MlirValue a = cpu_place_a(e, first, task, &block, copy), b1 = hmoec_cpu_binding(e, task, 11), b2 = hmoec_cpu_binding(e, task, 1);
   cpu_product down = {.spec = second,
                       .block = &block,

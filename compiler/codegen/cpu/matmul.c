@@ -19,7 +19,7 @@ void hmoec_cpu_emit_matmul(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, 
     depth_begin = ir_select(ir, block.dropped, ir_i64(ir, spec->dropped_k_begin), zero);
     a = ir_at(ir, a, spec->bf16 ? ir->i16 : ir->f32, depth_begin);
   }
-  cpu_tiling tiling = cpu_tiling_choose(e, spec->bf16, block.rows);
+  cpu_tiling tiling = cpu_tiling_choose(e, hmoec_cpu_tile_kind_of(spec), block.rows);
   cpu_product product = {.spec = spec,
                          .block = &block,
                          .tiling = &tiling,

@@ -20,8 +20,13 @@ enum { AMX_ROWS = 16, AMX_STEPS = 16, AMX_LEAST_ROWS = 5, AMX_A = 4, AMX_B = 6 }
 
 static bool has_tiles(const hmoec_cpu_emitter *e, bool bf16) { return bf16 && e->version == HMOE_CPU_AMX; }
 
-size_t hmoec_cpu_tiles(const hmoec_cpu_emitter *e, bool bf16, int64_t out_rows[HMOEC_MAX_TILES]) {
+hmoec_cpu_tile_kind hmoec_cpu_tile_kind_of(const hmoec_matmul_spec *spec) {
+  return spec->bf16 ? HMOEC_TILE_BF16 : spec->n <= HMOEC_NARROW_COLUMNS ? HMOEC_TILE_NARROW : HMOEC_TILE_F32;
+}
+
+size_t hmoec_cpu_tiles(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t out_rows[HMOEC_MAX_TILES]) {
   const hmoec_cpu_schedule *schedule = &e->unit->schedule;
+  bool bf16 = kind == HMOEC_TILE_BF16;
   int64_t most = bf16 ? schedule->tile_rows_bf16[e->version] : schedule->tile_rows[e->version];
   bool amx = has_tiles(e, bf16);
   size_t count = 0;
@@ -30,25 +35,29 @@ size_t hmoec_cpu_tiles(const hmoec_cpu_emitter *e, bool bf16, int64_t out_rows[H
   return count;
 }
 
-static int64_t tile_columns(const hmoec_cpu_emitter *e, bool bf16, int64_t rows) {
+static int64_t tile_columns(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t rows) {
   const hmoec_cpu_schedule *schedule = &e->unit->schedule;
+  bool bf16 = kind == HMOEC_TILE_BF16;
+  int64_t lanes = e->ir.lanes;
   int64_t vectors = bf16 ? schedule->tile_vectors_bf16[e->version] : schedule->tile_vectors[e->version];
   if (has_tiles(e, bf16) && rows >= AMX_ROWS) return HMOE_PANEL;
-  while (rows * vectors < HIDE_LATENCY && vectors * e->ir.lanes < MAX_COLUMNS) vectors *= 2;
-  return vectors * e->ir.lanes;
+  if (kind == HMOEC_TILE_NARROW) return vectors * lanes < HMOEC_NARROW_COLUMNS ? vectors * lanes : HMOEC_NARROW_COLUMNS;
+  while (rows * vectors < HIDE_LATENCY && vectors * lanes < MAX_COLUMNS) vectors *= 2;
+  return vectors * lanes;
 }
 
-int64_t hmoec_cpu_tile_panels(const hmoec_cpu_emitter *e, bool bf16, int64_t rows) {
-  int64_t columns = tile_columns(e, bf16, rows);
+int64_t hmoec_cpu_tile_panels(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t rows) {
+  int64_t columns = tile_columns(e, kind, rows);
   return columns > HMOE_PANEL ? columns / HMOE_PANEL : 1;
 }
 
-void hmoec_cpu_tile_name(const hmoec_cpu_emitter *e, bool bf16, int64_t rows, char *out_name, size_t size) {
-  snprintf(out_name, size, "%s_%stile%d_%s", e->unit->name, bf16 ? "bf16_" : "", (int)rows, hmoec_cpu_versions[e->version].name);
+void hmoec_cpu_tile_name(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t rows, char *out_name, size_t size) {
+  static const char *const names[HMOEC_TILE_KINDS] = {"tile", "bf16_tile", "narrow_tile"};
+  snprintf(out_name, size, "%s_%s%d_%s", e->unit->name, names[kind], (int)rows, hmoec_cpu_versions[e->version].name);
 }
 
 typedef struct tile {
-  int64_t rows, vectors;
+  int64_t rows, vectors, columns; /* vectors of one pass, columns of all */
   bool bf16, in_parts;
   MlirValue a, b, c, steps, b_stride, c_stride, next;
 } tile;
@@ -135,7 +144,7 @@ static void emit_parts(hmoec_cpu_emitter *e, const tile *t) {
   ir_loop chunk, part;
   ir_for_begin(ir, &chunk, ir_i64(ir, 0), t->steps, CHUNK, 0, NULL);
   MlirValue high = ir_min_i(ir, ir_add_i(ir, chunk.index, ir_i64(ir, CHUNK)), t->steps);
-  ir_for_begin(ir, &part, ir_i64(ir, 0), ir_i64(ir, HMOE_PANEL), t->vectors * ir->lanes, 0, NULL);
+  ir_for_begin(ir, &part, ir_i64(ir, 0), ir_i64(ir, t->columns), t->vectors * ir->lanes, 0, NULL);
   emit_pass(e, t, part.index, chunk.index, high);
   ir_for_end(ir, &part, NULL);
   ir_for_end(ir, &chunk, NULL);
@@ -205,18 +214,20 @@ static void emit_amx_config(hmoec_cpu_emitter *e) {
   ir_constant_bytes(&e->ir, e->module_body, name, config, sizeof config);
 }
 
-static void emit_tile(hmoec_cpu_emitter *e, bool bf16, int64_t rows) {
+static void emit_tile(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t rows) {
   ir_builder *ir = &e->ir;
+  bool bf16 = kind == HMOEC_TILE_BF16;
   MlirType types[7] = {ir->ptr, ir->ptr, ir->ptr, ir->i64, ir->i64, ir->i64, ir->ptr};
   MlirValue arguments[7];
   char name[256];
-  hmoec_cpu_tile_name(e, bf16, rows, name, sizeof name);
+  hmoec_cpu_tile_name(e, kind, rows, name, sizeof name);
   ir_function_begin(ir, e->module_body, name, 7, types, e->attributes, arguments);
-  int64_t columns = tile_columns(e, bf16, rows);
+  int64_t at_once = tile_columns(e, kind, rows), all = kind == HMOEC_TILE_NARROW ? HMOEC_NARROW_COLUMNS : HMOE_PANEL;
   tile t = {.rows = rows,
-            .vectors = columns / ir->lanes,
+            .vectors = at_once / ir->lanes,
+            .columns = all,
             .bf16 = bf16,
-            .in_parts = columns < HMOE_PANEL,
+            .in_parts = at_once < all,
             .a = arguments[0],
             .b = arguments[1],
             .c = arguments[2],
@@ -231,9 +242,9 @@ static void emit_tile(hmoec_cpu_emitter *e, bool bf16, int64_t rows) {
   ir_function_end(ir);
 }
 
-void hmoec_cpu_emit_microkernels(hmoec_cpu_emitter *e, bool bf16) {
+void hmoec_cpu_emit_microkernels(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind) {
   int64_t rows[HMOEC_MAX_TILES];
-  size_t count = hmoec_cpu_tiles(e, bf16, rows);
-  if (has_tiles(e, bf16)) emit_amx_config(e);
-  for (size_t i = 0; i < count; i++) emit_tile(e, bf16, rows[i]);
+  size_t count = hmoec_cpu_tiles(e, kind, rows);
+  if (has_tiles(e, kind == HMOEC_TILE_BF16)) emit_amx_config(e);
+  for (size_t i = 0; i < count; i++) emit_tile(e, kind, rows[i]);
 }

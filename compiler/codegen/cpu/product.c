@@ -51,28 +51,28 @@ MlirValue cpu_place_a(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const
   return copy;
 }
 
-static MlirValue tile_address(hmoec_cpu_emitter *e, bool bf16, int64_t rows) {
+static MlirValue tile_address(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t rows) {
   char name[256];
-  hmoec_cpu_tile_name(e, bf16, rows, name, sizeof name);
+  hmoec_cpu_tile_name(e, kind, rows, name, sizeof name);
   return ir_address_of(&e->ir, name);
 }
 
-cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, bool bf16, MlirValue rows) {
+cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, MlirValue rows) {
   ir_builder *ir = &e->ir;
   int64_t sizes[HMOEC_MAX_TILES];
-  size_t last = hmoec_cpu_tiles(e, bf16, sizes) - 1;
+  size_t last = hmoec_cpu_tiles(e, kind, sizes) - 1;
   int64_t single_rows = sizes[last];
-  MlirValue most = ir_i64(ir, sizes[last]), address = tile_address(e, bf16, sizes[last]), one = ir_i64(ir, 1);
+  MlirValue most = ir_i64(ir, sizes[last]), address = tile_address(e, kind, sizes[last]), one = ir_i64(ir, 1);
   cpu_tiling t = {
-      .tile = address, .single = address, .panels = ir_i64(ir, hmoec_cpu_tile_panels(e, bf16, sizes[last])), .tile_rows = most};
+      .tile = address, .single = address, .panels = ir_i64(ir, hmoec_cpu_tile_panels(e, kind, sizes[last])), .tile_rows = most};
   t.count = ir_max_i(ir, ir_div_i(ir, ir_add_i(ir, rows, ir_i64(ir, sizes[last] - 1)), most), one);
   t.rows = ir_div_i(ir, rows, t.count);
   t.larger = ir_rem_i(ir, rows, t.count);
   MlirValue largest = ir_add_i(ir, t.rows, ir_min_i(ir, t.larger, one)), smallest_single = address;
   for (size_t i = last; i-- > 0;) {
-    int64_t panels = hmoec_cpu_tile_panels(e, bf16, sizes[i]);
+    int64_t panels = hmoec_cpu_tile_panels(e, kind, sizes[i]);
     MlirValue fits = ir_compare_i(ir, IR_LE, largest, ir_i64(ir, sizes[i]));
-    address = tile_address(e, bf16, sizes[i]);
+    address = tile_address(e, kind, sizes[i]);
     if (panels == 1) {
       smallest_single = address;
       single_rows = sizes[i];

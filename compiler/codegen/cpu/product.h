@@ -24,7 +24,7 @@ MlirValue cpu_place_a(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const
 typedef struct cpu_tiling {
   MlirValue count, rows, larger, tile, single, panels, tile_rows;
 } cpu_tiling;
-cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, bool bf16, MlirValue rows);
+cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, MlirValue rows);
 
 typedef struct cpu_product {
   const hmoec_matmul_spec *spec;
