@@ -15,6 +15,7 @@
 #include <cmocka.h>
 #include <mlir-c/RegisterEverything.h>
 
+#include "amx_emulator.h"
 #include "codegen/cpu/codegen.h"
 #include "hmoe/abi.h"
 
@@ -74,6 +75,42 @@ static inline harness_buffer harness_floats(int64_t count) {
   return b;
 }
 
+/* ---- bf16, and the layouts of right operands (abi.h) ---- */
+
+/* To nearest, ties to even; a NaN stays one. */
+static inline uint16_t harness_bf16(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, 4);
+  if (isnan(value)) return (uint16_t)(bits >> 16 | 0x40);
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+static inline float harness_from_bf16(uint16_t half) {
+  uint32_t bits = (uint32_t)half << 16;
+  float value;
+  memcpy(&value, &bits, 4);
+  return value;
+}
+
+static inline int64_t harness_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+
+static inline int64_t harness_panels_bytes(int64_t k, int64_t n) { return harness_up(n, HMOE_PANEL) * k * 4; }
+static inline int64_t harness_pairs_bytes(int64_t k, int64_t n) {
+  return harness_up(n, HMOE_PANEL) * harness_up(k, HMOE_PANEL) * 2;
+}
+
+/* b [k, n] to panels and to pairs, padding included. */
+static inline void harness_pack_panels(const float *b, int64_t k, int64_t n, float *out) {
+  memset(out, 0, (size_t)harness_panels_bytes(k, n));
+  for (int64_t i = 0; i < k * n; i++) out[(i % n / 32 * k + i / n) * 32 + i % n % 32] = b[i];
+}
+static inline void harness_pack_pairs(const float *b, int64_t k, int64_t n, uint16_t *out) {
+  int64_t words = harness_up(k, HMOE_PANEL) / 2;
+  memset(out, 0, (size_t)harness_pairs_bytes(k, n));
+  for (int64_t row = 0; row < k; row++)
+    for (int64_t column = 0; column < n; column++)
+      out[((column / 32 * words + row / 2) * 32 + column % 32) * 2 + row % 2] = harness_bf16(b[row * n + column]);
+}
+
 /* ---- compiling and running ---- */
 
 typedef struct harness_unit {
@@ -81,14 +118,18 @@ typedef struct harness_unit {
   hmoec_diagnostics *diagnostics;
   hmoec_loaded *loaded;
   const hmoe_model_object *object;
+  const hmoec_kernel *kernels; /* borrowed until harness_destroy */
   hmoec_cpu_schedule schedule;
-  size_t scratch_bytes;
 } harness_unit;
+
+enum { HARNESS_VERSIONS = 7, HARNESS_VERSIONS_BF16 = 31 }; /* of an object, by what it multiplies */
 
 static inline bool harness_has_version(int version) {
   switch (version) {
   case HMOE_CPU_PORTABLE: return true;
   case HMOE_CPU_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  case HMOE_CPU_AVX512_BF16: return harness_has_version(HMOE_CPU_AVX512) && __builtin_cpu_supports("avx512bf16");
+  case HMOE_CPU_AMX: return harness_has_version(HMOE_CPU_AVX512_BF16) && amx_emulator_install();
   default:
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
@@ -96,7 +137,9 @@ static inline bool harness_has_version(int version) {
 }
 
 static inline harness_unit harness_compile(const hmoec_kernel *kernels, size_t count, hmoec_cpu_schedule schedule) {
-  harness_unit u = {.schedule = schedule, .scratch_bytes = hmoec_cpu_scratch_bytes(&schedule, kernels, count)};
+  harness_unit u = {.kernels = kernels, .schedule = schedule};
+  bool is_bf16 = false;
+  for (size_t i = 0; i < count; i++) is_bf16 |= hmoec_kernel_is_bf16(&kernels[i]);
   MlirDialectRegistry registry = mlirDialectRegistryCreate();
   mlirRegisterAllDialects(registry);
   u.context = mlirContextCreateWithRegistry(registry, false);
@@ -109,7 +152,7 @@ static inline harness_unit harness_compile(const hmoec_kernel *kernels, size_t c
                          .plan = "plan",
                          .plan_bytes = 4,
                          .schedule = schedule,
-                         .versions = 7};
+                         .versions = is_bf16 ? HARNESS_VERSIONS_BF16 : HARNESS_VERSIONS};
   char *bytes;
   size_t size;
   assert_true(hmoec_cpu_generate(u.context, &unit, HMOEC_CPU_OBJECT, u.diagnostics, &bytes, &size));
@@ -118,6 +161,7 @@ static inline harness_unit harness_compile(const hmoec_kernel *kernels, size_t c
   assert_int_equal(u.object->abi_version, HMOE_ABI_VERSION);
   assert_int_equal(u.object->kernel_count, count);
   assert_memory_equal(u.object->plan, "plan", 4);
+  for (int v = 0; v < HMOE_CPU_COUNT; v++) assert_int_equal(u.object->kernels[v] != NULL, unit.versions >> v & 1);
   return u;
 }
 
@@ -127,24 +171,24 @@ static inline void harness_destroy(harness_unit *u) {
   hmoec_diagnostics_destroy(u->diagnostics);
 }
 
-/* Runs all tasks, in a random order, each with scratch full of NaN and a watch around it. */
+/* Runs all tasks, in a random order, each with scratch full of NaN and a watch around it. Tiles are released after each. */
 static inline void harness_run(const harness_unit *u, int version, size_t kernel, void *const *buffers, int64_t rows,
                                int64_t blocks, int64_t splits) {
   hmoe_kernel_call call = {.buffers = buffers, .rows = rows, .splits = splits};
-  harness_buffer scratch = harness_alloc(u->scratch_bytes);
+  harness_buffer scratch = harness_alloc(hmoec_cpu_scratch_bytes(&u->schedule, &u->kernels[kernel], 1));
   assert_true(((uintptr_t)scratch.data & 63) == 0);
   int64_t tasks = blocks * splits, start = tasks ? harness_below(tasks) : 0;
   for (int64_t i = 0; i < tasks; i++) {
     memset(scratch.data, 0xff, scratch.bytes);
     u->object->kernels[version][kernel](&call, (i + start) % tasks, scratch.data);
+    assert_false(amx_emulator_is_configured());
   }
   harness_free(&scratch);
 }
 
-static inline int64_t harness_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
-
-#define HARNESS_EACH_VERSION(v)                                                                                                    \
-  for (int v = 0; v <= HMOE_CPU_AVX512; v++)                                                                                       \
-    if (harness_has_version(v))
+/* The versions in the object that this machine can run. */
+#define HARNESS_EACH_VERSION(u, v)                                                                                                 \
+  for (int v = 0; v < HMOE_CPU_COUNT; v++)                                                                                         \
+    if ((u).object->kernels[v] && harness_has_version(v))
 
 #endif

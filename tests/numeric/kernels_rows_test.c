@@ -62,7 +62,7 @@ static void test_route(void **state) {
       int32_t *want_index = malloc(4 * (size_t)(rows * s->top_k + 1));
       double *want = malloc(8 * (size_t)(rows * s->top_k + 1));
       for (int64_t t = 0; t < rows; t++) reference_route(s, x + t * s->ldl, want_index + t * s->top_k, want + t * s->top_k);
-      HARNESS_EACH_VERSION(v) {
+      HARNESS_EACH_VERSION(u, v) {
         harness_run(&u, v, i, (void *[]){x, indices.data, gates.data}, rows, blocks_of(rows, s->row_block), 1);
         assert_memory_equal(indices.data, want_index, 4 * (size_t)(rows * s->top_k));
         check_near(gates.data, want, rows * s->top_k, 1e-6, "route", v);
@@ -96,7 +96,7 @@ static void test_combine(void **state) {
         if (!s->accumulate) want[j] = 0;
         for (int64_t k = 0; k < s->top_k; k++) want[j] += (double)from[(j / s->ld_y * s->top_k + k) * s->ld_slots + j % s->ld_y];
       }
-      HARNESS_EACH_VERSION(v) {
+      HARNESS_EACH_VERSION(u, v) {
         memcpy(got, before, y.bytes);
         harness_run(&u, v, i, (void *[]){from, got}, rows, blocks_of(rows, s->row_block), 1);
         check_near(got, want, rows * s->ld_y, 1e-6, "combine", v);
@@ -143,7 +143,7 @@ static void test_select(void **state) {
           want[t * s->ld_out + c] *= (double)s->scale;
         }
       }
-      HARNESS_EACH_VERSION(v) {
+      HARNESS_EACH_VERSION(u, v) {
         harness_run(&u, v, i, (void *[]){set, table.data, out.data}, rows, blocks_of(rows, s->row_block), 1);
         check_near(out.data, want, rows * s->ld_out, 2e-6, "select", v);
       }
@@ -185,7 +185,7 @@ static void test_contract(void **state) {
           for (int64_t m = 0; m <= s->hidden; m++)
             want[t * s->ldv + k * entries + m] = z * (m < s->hidden ? (double)((float *)rr.data)[t * s->ldr + m] : 1);
         }
-      HARNESS_EACH_VERSION(v) {
+      HARNESS_EACH_VERSION(u, v) {
         harness_run(&u, v, i, (void *[]){t1.data, rr.data, s->has_beta ? beta.data : NULL, v_out.data}, rows,
                     blocks_of(rows, s->row_block), 1);
         check_near(v_out.data, want, rows * s->ldv, 1e-5, "contract", v);
@@ -225,7 +225,7 @@ static void test_rows(void **state) {
         if (s->activation == HMOEC_ACTIVATION_RELU && x < 0) x = 0;
         want[j] = s->accumulate ? before[j] + x : x;
       }
-      HARNESS_EACH_VERSION(v) {
+      HARNESS_EACH_VERSION(u, v) {
         memcpy(out.data, before, out.bytes);
         harness_run(&u, v, i, (void *[]){in.data, s->has_index ? index.data : NULL, out.data}, rows, blocks_of(rows, s->row_block),
                     1);

@@ -88,7 +88,7 @@ static void test_all_functions(void **state) {
   const char *given = getenv("HMOE_TEST_FLOAT_STEP");
   uint64_t step = given ? strtoull(given, NULL, 10) : 0;
   if (step == 0) step = 97;
-  HARNESS_EACH_VERSION(v) for (size_t i = 0; i < FUNCTIONS; i++) sweep(&u, v, i, step);
+  HARNESS_EACH_VERSION(u, v) for (size_t i = 0; i < FUNCTIONS; i++) sweep(&u, v, i, step);
   harness_destroy(&u);
 }
 
@@ -98,7 +98,7 @@ static void test_specials(void **state) {
   for (int i = 0; i < FUNCTIONS; i++)
     kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_MAP, .spec.map = {functions[i].function, 4}};
   harness_unit u = harness_compile(kernels, FUNCTIONS, hmoec_cpu_schedule_default(16));
-  for (size_t i = 0; i < FUNCTIONS; i++) HARNESS_EACH_VERSION(v) {
+  for (size_t i = 0; i < FUNCTIONS; i++) HARNESS_EACH_VERSION(u, v) {
       harness_buffer in = harness_floats(11), out = harness_floats(11); /* three tasks, the last one ragged */
       float *x = in.data, *y = out.data;
       x[0] = NAN, x[1] = INFINITY, x[2] = -INFINITY, x[3] = FLT_MAX, x[4] = -FLT_MAX, x[5] = -NAN, x[10] = 0;
