@@ -138,7 +138,7 @@ static void model_run(const problem *p, int64_t splits, int model) {
 
 static void test_model(void **state) {
   (void)state;
-  enum { PROBLEMS = 150 };
+  enum { PROBLEMS = 200 };
   hmoec_cpu_schedule schedule = hmoec_cpu_schedule_default(DEEPEST);
   schedule.row_block = 7;
   int caught[MODELS] = {0};
@@ -157,19 +157,19 @@ static void test_model(void **state) {
     problem_destroy(&p);
   }
   for (int model = RIGHT + 1; model < MODELS; model++)
-    if (caught[model] < 3) fail_msg("wrong kernel %d passed all but %d of %d", model, caught[model], PROBLEMS);
+    if (!caught[model]) fail_msg("wrong kernel %d passed", model);
 }
 
 /* ---- the kernels ---- */
 
 static void test_random_specs(void **state) {
   (void)state;
-  enum { UNITS = 5, KERNELS = 12 };
+  enum { UNITS = 4, KERNELS = 9 };
   uint64_t products = amx_emulator_read_counts().products;
   for (int unit = 0; unit < UNITS; unit++) {
     hmoec_cpu_schedule schedule = hmoec_cpu_schedule_default(DEEPEST);
     schedule.row_block = unit % 2 ? 112 : 40;
-    if (unit >= 3) random_tiles(&schedule);
+    if (unit >= 2) random_tiles(&schedule);
     check_random_unit(schedule, true, KERNELS, unit == 0);
   }
   if (harness_has_version(HMOE_CPU_AMX) && amx_emulator_needed())
