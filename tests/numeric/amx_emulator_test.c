@@ -143,6 +143,27 @@ static void test_order_of_sums(void **state) {
   assert_true(c == 3.5f); /* one running sum of all would give 2.5, or 0.5 */
 }
 
+/* What would be denormal is zero, with its sign, and counts as zero: sums, products and C itself. */
+static void test_denormals(void **state) {
+  (void)state;
+  need_amx();
+  enum { ONE = 0x3f80, MINUS_ONE = 0xbf80, SMALL = 0x2000 /* 2^-63 */, MINUS_SMALL = 0xa000, DENORMAL = 0x0040, LEAST = 0x0080 };
+  static const struct {
+    uint16_t a[2], b[2];
+    uint32_t c, want;
+  } cases[] = {{{SMALL, 0}, {MINUS_SMALL, 0}, 0x00c00000, 0x00000000}, /* 1.5 - 1 times the least */
+               {{MINUS_SMALL, 0}, {SMALL, 0}, 0x00800000, 0x00000000}, {{SMALL, 0}, {SMALL, 0}, 0x80c00000, 0x80000000},
+               {{SMALL, 0}, {SMALL, 0}, 0x00400000, 0x00800000},       {{DENORMAL, 0}, {ONE, 0}, 0x3f800000, 0x3f800000},
+               {{DENORMAL, LEAST}, {0x7f00, ONE}, 0, 0x00800000},      {{MINUS_ONE, 0}, {DENORMAL, 0}, 0x80400000, 0x00000000}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    tile_config config = config_of(1, 1, 1);
+    float c;
+    memcpy(&c, &cases[i].c, 4);
+    tiled_product(&config, &c, 1, cases[i].a, 2, cases[i].b, 2);
+    if (memcmp(&c, &cases[i].want, 4) != 0) fail_msg("case %zu: %g", i, (double)c);
+  }
+}
+
 /* The caller's rounding and exceptions neither matter nor change. */
 static void test_own_rounding(void **state) {
   (void)state;
@@ -280,6 +301,11 @@ AMX static void test_missing_registers(void **state) {
   _tile_stored(3, packed, TILE_BYTES);
   MEMORY_DONE();
   check_rows(low, 48, packed, TILE_BYTES, "no base");
+  /* The same with the extension bit of a base, which assemblers leave out: tileloadd 0x10009000(, %r12, 2), %tmm3. */
+  IN_REGISTERS(0, "rax", 48, "r12", ".byte 0xc4, 0x82, 0x7b, 0x4b, 0x1c, 0x65, 0x00, 0x90, 0x00, 0x10");
+  _tile_stored(3, packed, TILE_BYTES);
+  MEMORY_DONE();
+  check_rows(low, 96, packed, TILE_BYTES, "no base, extended");
   _tile_release();
 }
 
@@ -317,6 +343,11 @@ AMX static void test_config_addresses(void **state) {
   assert_memory_equal(&static_stored, &want, sizeof want);
   __asm__ volatile("ldtilecfg static_config(%%rip)\n\tsttilecfg static_stored(%%rip)" : "=m"(static_stored) : "m"(static_config));
   assert_memory_equal(&static_stored, &want, sizeof want);
+  static_config.palette = 0; /* the rest counts for nothing */
+  static_config.reserved2[3] = 1;
+  __asm__ volatile("ldtilecfg %1\n\tsttilecfg %0" : "=m"(static_stored) : "m"(static_config));
+  assert_memory_equal(&static_stored, &(tile_config){0}, sizeof want);
+  _tile_loadconfig(&want);
   _tile_release();
   __asm__ volatile("sttilecfg %0" : "=m"(static_stored));
   assert_memory_equal(&static_stored, &(tile_config){0}, sizeof want);
@@ -409,6 +440,8 @@ static const faulty faults[] = {
     {"rows of C and A", {.palette = 1, .row_bytes = {64, 64, 64}, .rows = {16, 15, 16}}, run_product},
     {"columns of C and B", {.palette = 1, .row_bytes = {64, 64, 60}, .rows = {16, 16, 16}}, run_product},
     {"depth", {.palette = 1, .row_bytes = {64, 64, 64}, .rows = {16, 16, 15}}, run_product},
+    {"C of parts of words", {.palette = 1, .row_bytes = {62, 64, 62}, .rows = {16, 16, 16}}, run_product},
+    {"A of parts of words", {.palette = 1, .row_bytes = {64, 62, 64}, .rows = {16, 16, 15}}, run_product},
     {"same sources", {GOOD}, run_same_sources},
     {"same result", {GOOD}, run_same_result},
     {"palette 0", {.palette = 0}, run_load},
@@ -503,11 +536,10 @@ static void test_threads(void **state) {
 int main(void) {
   harness_seed();
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_products),          cmocka_unit_test(test_order_of_sums),
-      cmocka_unit_test(test_own_rounding),      cmocka_unit_test(test_addresses),
-      cmocka_unit_test(test_missing_registers), cmocka_unit_test(test_config_addresses),
-      cmocka_unit_test(test_tiles_start_empty), cmocka_unit_test(test_faults),
-      cmocka_unit_test(test_others_go_on),      cmocka_unit_test(test_threads),
+      cmocka_unit_test(test_products),         cmocka_unit_test(test_order_of_sums),     cmocka_unit_test(test_denormals),
+      cmocka_unit_test(test_own_rounding),     cmocka_unit_test(test_addresses),         cmocka_unit_test(test_missing_registers),
+      cmocka_unit_test(test_config_addresses), cmocka_unit_test(test_tiles_start_empty), cmocka_unit_test(test_faults),
+      cmocka_unit_test(test_others_go_on),     cmocka_unit_test(test_threads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
