@@ -18,7 +18,7 @@ plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, bool bf16, in
   matmul.spec.segments = 1;
   matmul.spec.segment[0] = (hmoec_matmul_segment){plan_panels(n), HMOEC_ACTIVATION_NONE, false};
   matmul.spec.dropped_panel_begin = plan_panels(n);
-  matmul.spec.dropped_k_begin = bf16 ? 0 : k;
+  matmul.spec.dropped_k_begin = matmul.spec.k;
   matmul.spec.row_block = p->schedule.row_block;
   matmul.a = (plan_binding){a.memory, plan_element_bytes(a.bf16) * a.offset, 0};
   return matmul;

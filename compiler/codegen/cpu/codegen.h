@@ -20,7 +20,7 @@ typedef struct hmoec_cpu_schedule {
   int64_t row_block; /* most rows of one block */
   int64_t chunk_panels; /* panels of the hidden block that one task of a fused pair holds at one time */
   int64_t tile_rows[HMOE_CPU_COUNT], tile_vectors[HMOE_CPU_COUNT]; /* f32 products */
-  int64_t tile_rows_bf16[HMOE_CPU_COUNT], tile_vectors_bf16[HMOE_CPU_COUNT]; /* bf16 products; of AMX: below its 32 x 32 tile */
+  int64_t tile_rows_bf16[HMOE_CPU_COUNT], tile_vectors_bf16[HMOE_CPU_COUNT]; /* bf16 products; AMX has its own */
 } hmoec_cpu_schedule;
 
 /* The default schedule for products at most `deepest` deep. */

@@ -36,6 +36,8 @@ void hmoec_cpu_emit_ffn(hmoec_cpu_emitter *e, const hmoec_ffn_spec *spec, const 
   cpu_block block = cpu_block_load(e, first, task, task->task);
   cpu_tiling tiling = cpu_tiling_choose(e, first->bf16 ? HMOEC_TILE_BF16 : HMOEC_TILE_F32, block.rows);
   MlirValue a = cpu_place_a(e, first, task, &block, copy), b1 = hmoec_cpu_binding(e, task, 11), b2 = hmoec_cpu_binding(e, task, 1);
+  MlirValue first_k = cpu_dropped_begin(e, first, &block, first->dropped_k_begin);
+  MlirValue down_begin = cpu_dropped_begin(e, second, &block, second->dropped_panel_begin);
   cpu_product down = {.spec = second,
                       .block = &block,
                       .tiling = &tiling,
@@ -46,19 +48,18 @@ void hmoec_cpu_emit_ffn(hmoec_cpu_emitter *e, const hmoec_ffn_spec *spec, const 
   cpu_product up = {.spec = first,
                     .block = &block,
                     .tiling = &tiling,
-                    .a = a,
-                    .weights = cpu_weights(e, first, b1, block.group, zero),
-                    .depth = ir_i64(ir, first->k),
+                    .a = ir_at(ir, a, element, first_k),
+                    .weights = cpu_weights(e, first, b1, block.group, first_k),
+                    .depth = ir_sub_i(ir, ir_i64(ir, first->k), first_k),
                     .sums = task->scratch};
   up.epilogue = (hmoec_cpu_epilogue){.dropped = block.dropped, .row_gate = down.epilogue.row_gate};
   if (first->has_row_gate && !second->has_row_gate) up.epilogue.row_gate = hmoec_cpu_binding(e, task, 7);
   if (first->has_bias) up.epilogue.bias = hmoec_cpu_row(e, hmoec_cpu_binding(e, task, 12), block.group, first->bias_group_floats);
 
   hmoec_cpu_tiles_begin(e, first->bf16);
-  cpu_product_clear(e, &down);
-  MlirValue begin = zero, panels = ir_i64(ir, first->segment[first->segments - 1].panel_end);
-  if (first->grouped && first->dropped_panel_begin > 0)
-    begin = ir_select(ir, block.dropped, ir_i64(ir, first->dropped_panel_begin), zero);
+  cpu_product_clear(e, &down, down_begin);
+  MlirValue begin = cpu_dropped_begin(e, first, &block, first->dropped_panel_begin);
+  MlirValue panels = ir_i64(ir, first->segment[first->segments - 1].panel_end);
   MlirValue all_k = ir_i64(ir, second->k), down_panels = ir_i64(ir, second->segment[second->segments - 1].panel_end);
   ir_loop chunk;
   ir_for_begin(ir, &chunk, begin, panels, spec->chunk_panels, 0, NULL);
@@ -75,8 +76,8 @@ void hmoec_cpu_emit_ffn(hmoec_cpu_emitter *e, const hmoec_ffn_spec *spec, const 
   to_scratch.ldc = lda;
   up.spec = &to_scratch;
   cpu_product_emit(e, &up, chunk.index, end);
-  cpu_product_emit(e, &down, zero, down_panels);
+  cpu_product_emit(e, &down, down_begin, down_panels);
   ir_for_end(ir, &chunk, NULL);
-  cpu_product_finish(e, &down);
+  cpu_product_finish(e, &down, down_begin);
   hmoec_cpu_tiles_end(e, first->bf16);
 }

@@ -358,8 +358,16 @@ MlirValue ir_lanes_load(ir_builder *ir, const ir_lanes *lanes, MlirType type, Ml
 void ir_lanes_store(ir_builder *ir, const ir_lanes *lanes, MlirValue value, MlirValue row) {
   MlirType type = mlirValueGetType(value);
   MlirValue address = ir_at(ir, row, mlirShapedTypeGetElementType(type), lanes->index);
-  if (lanes->masked) ir_store_masked(ir, value, address, lanes->mask);
-  else ir_store(ir, value, address, element_bytes(type));
+  if (lanes->masked && (lanes->end - lanes->begin) % ir->lanes == 1) {
+    /* LLVM 22 turns a store of 16-bit values under a mask of one lane into a store of two of them. */
+    MlirValue operands[] = {value, ir_i64(ir, 0)};
+    ir_store(ir, value_of(ir, "llvm.extractelement", mlirShapedTypeGetElementType(type), 2, operands, 0, NULL), address,
+             element_bytes(type));
+  } else if (lanes->masked) {
+    ir_store_masked(ir, value, address, lanes->mask);
+  } else {
+    ir_store(ir, value, address, element_bytes(type));
+  }
 }
 
 void ir_function_begin(ir_builder *ir, MlirBlock module_body, const char *name, intptr_t count, const MlirType *types,

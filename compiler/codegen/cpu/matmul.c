@@ -3,7 +3,7 @@
 
 void hmoec_cpu_emit_matmul(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task) {
   ir_builder *ir = &e->ir;
-  MlirValue zero = ir_i64(ir, 0), one = ir_i64(ir, 1);
+  MlirValue one = ir_i64(ir, 1);
   MlirValue split = ir_rem_i(ir, task->task, task->splits);
   cpu_block block = cpu_block_load(e, spec, task, ir_div_i(ir, task->task, task->splits));
   MlirValue a = cpu_place_a(e, spec, task, &block, ir_at_constant(ir, task->scratch, ir->f32, HMOEC_TILE_BYTES / 4));
@@ -12,13 +12,9 @@ void hmoec_cpu_emit_matmul(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, 
   MlirValue panels = ir_i64(ir, spec->segment[spec->segments - 1].panel_end);
   MlirValue begin = ir_div_i(ir, ir_mul_i(ir, split, panels), task->splits);
   MlirValue end = ir_div_i(ir, ir_mul_i(ir, ir_add_i(ir, split, one), panels), task->splits);
-  MlirValue depth_begin = zero;
-  if (spec->grouped && spec->dropped_panel_begin > 0)
-    begin = ir_max_i(ir, begin, ir_select(ir, block.dropped, ir_i64(ir, spec->dropped_panel_begin), zero));
-  if (spec->grouped && spec->dropped_k_begin > 0) {
-    depth_begin = ir_select(ir, block.dropped, ir_i64(ir, spec->dropped_k_begin), zero);
-    a = ir_at(ir, a, spec->bf16 ? ir->i16 : ir->f32, depth_begin);
-  }
+  begin = ir_max_i(ir, begin, cpu_dropped_begin(e, spec, &block, spec->dropped_panel_begin));
+  MlirValue depth_begin = cpu_dropped_begin(e, spec, &block, spec->dropped_k_begin);
+  a = ir_at(ir, a, spec->bf16 ? ir->i16 : ir->f32, depth_begin);
   cpu_tiling tiling = cpu_tiling_choose(e, hmoec_cpu_tile_kind_of(spec), block.rows);
   cpu_product product = {.spec = spec,
                          .block = &block,

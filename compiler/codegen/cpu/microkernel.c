@@ -9,14 +9,15 @@
  * of steps at a time, carrying the sums in the tile. `next` is half a panel that will be needed soon: it is brought into the
  * second-level cache on the way, a line a step.
  *
- * A step is one k of f32 or two of bf16: a word of a, HMOE_PANEL words of b. AMX takes 16 steps at once and a tile of 32 x 32. */
+ * A step is one k of f32 or two of bf16: a word of a, HMOE_PANEL words of b. AMX takes 16 steps at once and a tile of 16 or 32 x 32, however
+ * few the rows: it sums the halves of words apart, vdpbf16ps does not, and bits must not depend on the rows of a block. */
 #include <stdio.h>
 
 #include "codegen/cpu/emit.h"
 
 enum { MAX_ROWS = HMOEC_TILE_ROWS, MAX_COLUMNS = 4 * HMOE_PANEL, HIDE_LATENCY = 8 /* accumulators */, CHUNK = 64 /* steps */ };
 enum { MAX_PANELS = MAX_COLUMNS / HMOE_PANEL, LINE_WORDS = 16 };
-enum { AMX_ROWS = 16, AMX_STEPS = 16, AMX_LEAST_ROWS = 5, AMX_A = 4, AMX_B = 6 }; /* tile registers: 0-3 sums, then A, then B */
+enum { AMX_ROWS = 16, AMX_STEPS = 16, AMX_A = 4, AMX_B = 6 }; /* tile registers: 0-3 sums, then A, then B */
 
 static bool has_tiles(const hmoec_cpu_emitter *e, bool bf16) { return bf16 && e->version == HMOE_CPU_AMX; }
 
@@ -30,7 +31,7 @@ size_t hmoec_cpu_tiles(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int
   int64_t most = bf16 ? schedule->tile_rows_bf16[e->version] : schedule->tile_rows[e->version];
   bool amx = has_tiles(e, bf16);
   size_t count = 0;
-  for (int64_t rows = 1; rows <= most && (!amx || rows < AMX_LEAST_ROWS); rows++) out_rows[count++] = rows;
+  for (int64_t rows = 1; rows <= most && !amx; rows++) out_rows[count++] = rows;
   for (int64_t rows = AMX_ROWS; amx && rows <= 2 * AMX_ROWS; rows += AMX_ROWS) out_rows[count++] = rows;
   return count;
 }
@@ -40,7 +41,7 @@ static int64_t tile_columns(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind
   bool bf16 = kind == HMOEC_TILE_BF16;
   int64_t lanes = e->ir.lanes;
   int64_t vectors = bf16 ? schedule->tile_vectors_bf16[e->version] : schedule->tile_vectors[e->version];
-  if (has_tiles(e, bf16) && rows >= AMX_ROWS) return HMOE_PANEL;
+  if (has_tiles(e, bf16)) return HMOE_PANEL;
   if (kind == HMOEC_TILE_NARROW) return vectors * lanes < HMOEC_NARROW_COLUMNS ? vectors * lanes : HMOEC_NARROW_COLUMNS;
   while (rows * vectors < HIDE_LATENCY && vectors * lanes < MAX_COLUMNS) vectors *= 2;
   return vectors * lanes;
@@ -236,7 +237,7 @@ static void emit_tile(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t ro
             .c_stride = arguments[5],
             .next = arguments[6]};
   if (bf16) t.steps = ir_div_i(ir, ir_add_i(ir, t.steps, ir_i64(ir, 1)), ir_i64(ir, 2));
-  if (has_tiles(e, bf16) && rows >= AMX_ROWS) emit_amx(e, &t);
+  if (has_tiles(e, bf16)) emit_amx(e, &t);
   else if (t.in_parts) emit_parts(e, &t);
   else emit_pass(e, &t, ir_i64(ir, 0), ir_i64(ir, 0), t.steps);
   ir_function_end(ir);

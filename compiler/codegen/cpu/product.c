@@ -199,19 +199,25 @@ static MlirValue panel_count(hmoec_cpu_emitter *e, const cpu_product *p) {
   return ir_i64(&e->ir, p->spec->segment[p->spec->segments - 1].panel_end);
 }
 
-void cpu_product_clear(hmoec_cpu_emitter *e, const cpu_product *p) {
+MlirValue cpu_dropped_begin(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const cpu_block *block, int64_t begin) {
+  ir_builder *ir = &e->ir;
+  MlirValue zero = ir_i64(ir, 0);
+  return spec->grouped && begin > 0 ? ir_select(ir, block->dropped, ir_i64(ir, begin), zero) : zero;
+}
+
+void cpu_product_clear(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue begin) {
   ir_builder *ir = &e->ir;
   ir_loop panel;
-  ir_for_begin(ir, &panel, ir_i64(ir, 0), panel_count(e, p), 1, 0, NULL);
+  ir_for_begin(ir, &panel, begin, panel_count(e, p), 1, 0, NULL);
   clear_rows(e, hmoec_cpu_row(e, p->sums, panel.index, p->sums_rows * HMOE_PANEL),
              ir_mul_i(ir, p->tiling->count, p->tiling->tile_rows));
   ir_for_end(ir, &panel, NULL);
 }
 
-void cpu_product_finish(hmoec_cpu_emitter *e, const cpu_product *p) {
+void cpu_product_finish(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue begin) {
   ir_builder *ir = &e->ir;
   ir_loop panel, t;
-  ir_for_begin(ir, &panel, ir_i64(ir, 0), panel_count(e, p), 1, 0, NULL);
+  ir_for_begin(ir, &panel, begin, panel_count(e, p), 1, 0, NULL);
   ir_for_begin(ir, &t, ir_i64(ir, 0), p->tiling->count, 1, 0, NULL);
   MlirValue row, rows, stride, sums = sums_of(e, p, t.index, panel.index, &stride);
   tile_range(e, p->tiling, t.index, &row, &rows);

@@ -47,9 +47,11 @@ hmoec_cpu_epilogue cpu_epilogue_load(hmoec_cpu_emitter *e, const hmoec_matmul_sp
                                      const cpu_block *block);
 /* Panels [begin, end) of the product. */
 void cpu_product_emit(hmoec_cpu_emitter *e, const cpu_product *product, MlirValue begin, MlirValue end);
-/* Kept sums of all panels: to zero, and to C. */
-void cpu_product_clear(hmoec_cpu_emitter *e, const cpu_product *product);
-void cpu_product_finish(hmoec_cpu_emitter *e, const cpu_product *product);
+/* Where a dropped block begins, and 0 for others. */
+MlirValue cpu_dropped_begin(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const cpu_block *block, int64_t begin);
+/* Kept sums of panels [begin, all): to zero, and to C. */
+void cpu_product_clear(hmoec_cpu_emitter *e, const cpu_product *product, MlirValue begin);
+void cpu_product_finish(hmoec_cpu_emitter *e, const cpu_product *product, MlirValue begin);
 /* Rows that a panel of kept sums needs for blocks of so many rows. */
 int64_t cpu_sums_rows(const hmoec_cpu_schedule *schedule, bool bf16, int64_t row_block);
 
