@@ -50,7 +50,7 @@ static bool subject_open(subject *s, const char *path, const hmoec_options *opti
   }
   ok = ok && hmoec_session_fold(&s->session, options);
   if (ok) s->folded = mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(s->session.module)));
-  ok = ok && hmoec_session_plan(&s->session, options) && hmoec_session_jit(&s->session, options) &&
+  ok = ok && hmoec_session_plan(&s->session, options) && hmoec_session_jit(&s->session, options, false) &&
        hmoec_session_open(&s->session, options, weights, options->cpu, &s->model);
   if (made) unlink(temporary);
   return ok;

@@ -226,7 +226,8 @@ static bool check_strategy(const hmoec_options *options, const char *strategy, c
   const char *versions[HMOE_CPU_COUNT];
   size_t version_count = 0;
   bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, &forced, forced.model) &&
-            hmoec_session_fold(&session, &forced) && hmoec_session_plan(&session, &forced) && hmoec_session_jit(&session, &forced);
+            hmoec_session_fold(&session, &forced) && hmoec_session_plan(&session, &forced) &&
+            hmoec_session_jit(&session, &forced, true);
   if (ok) version_count = hmoec_session_versions(&session, versions);
   if (options->cpu) { /* one that the machine lacks is refused on opening */
     versions[0] = options->cpu;

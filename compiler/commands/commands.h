@@ -76,8 +76,8 @@ bool hmoec_session_plan(hmoec_session *session, const hmoec_options *options);
 /* Code generation into memory; *out_bytes malloc'd. */
 bool hmoec_session_generate(hmoec_session *session, const hmoec_options *options, hmoec_cpu_output output, char **out_bytes,
                             size_t *out_size);
-/* Object code of the planned unit, loaded into this process. */
-bool hmoec_session_jit(hmoec_session *session, const hmoec_options *options);
+/* Object code of the planned unit, loaded into this process: of every version that this machine runs, or of the one that it will take. */
+bool hmoec_session_jit(hmoec_session *session, const hmoec_options *options, bool every_version);
 /* Opens the loaded model; runtime errors become diagnostics. cpu NULL: the best. */
 bool hmoec_session_open(hmoec_session *session, const hmoec_options *options, const char *weights, const char *cpu,
                         hmoe_model **out_model);

@@ -8,7 +8,8 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   hmoe_model *model = NULL;
   bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
             hmoec_session_fold(&session, options) && hmoec_session_plan(&session, options) &&
-            hmoec_session_jit(&session, options) && hmoec_session_open(&session, options, options->weights, options->cpu, &model);
+            hmoec_session_jit(&session, options, false) &&
+            hmoec_session_open(&session, options, options->weights, options->cpu, &model);
   if (ok) {
     hmoe_status status = hmoe_model_save(model, options->output);
     ok = status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);

@@ -113,7 +113,7 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
     output_data[i] = outputs[i];
   }
   ok = ok && hmoec_session_fold(&session, options) && hmoec_session_plan(&session, options) &&
-       hmoec_session_jit(&session, options) && hmoec_session_open(&session, options, options->weights, options->cpu, &model);
+       hmoec_session_jit(&session, options, false) && hmoec_session_open(&session, options, options->weights, options->cpu, &model);
   if (ok) {
     hmoe_status status = hmoe_model_run(model, 1, &tokens, input_data, output_data);
     ok = status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);

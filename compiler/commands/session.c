@@ -38,11 +38,16 @@ bool hmoec_session_plan(hmoec_session *session, const hmoec_options *options) {
          hmoec_unit_init(session->module, session->diagnostics, &session->unit);
 }
 
-bool hmoec_session_generate(hmoec_session *session, const hmoec_options *options, hmoec_cpu_output output, char **out_bytes,
-                            size_t *out_size) {
+/* The versions of an object: two more where there are bf16 products. */
+static uint32_t all_versions(const hmoec_session *session) {
   uint32_t versions = 1u << HMOE_CPU_PORTABLE | 1u << HMOE_CPU_AVX2 | 1u << HMOE_CPU_AVX512;
   for (size_t i = 0; i < session->unit.kernel_count; i++)
     if (hmoec_kernel_is_bf16(&session->unit.kernels[i])) versions |= 1u << HMOE_CPU_AVX512_BF16 | 1u << HMOE_CPU_AMX;
+  return versions;
+}
+
+static bool generate(hmoec_session *session, const hmoec_options *options, uint32_t versions, hmoec_cpu_output output,
+                     char **out_bytes, size_t *out_size) {
   char *host = options->mcpu && strcmp(options->mcpu, "native") == 0 ? LLVMGetHostCPUName() : NULL;
   hmoec_cpu_unit unit = {.name = session->unit.name,
                          .kernels = session->unit.kernels,
@@ -57,10 +62,28 @@ bool hmoec_session_generate(hmoec_session *session, const hmoec_options *options
   return ok;
 }
 
-bool hmoec_session_jit(hmoec_session *session, const hmoec_options *options) {
+bool hmoec_session_generate(hmoec_session *session, const hmoec_options *options, hmoec_cpu_output output, char **out_bytes,
+                            size_t *out_size) {
+  return generate(session, options, all_versions(session), output, out_bytes, out_size);
+}
+
+/* A forced version stays in, so that the runtime says what this machine lacks for it. */
+static uint32_t wanted_versions(const hmoec_session *session, const char *forced, bool every) {
+  uint32_t all = all_versions(session), wanted = 0;
+  for (int cpu = HMOE_CPU_COUNT - 1; cpu >= 0; cpu--) {
+    if (!(all & 1u << cpu)) continue;
+    bool is_forced = forced && strcmp(forced, hmoe_cpu_name(cpu)) == 0, runs = !hmoe_cpu_lacks(cpu);
+    if (is_forced || (runs && !forced && (every || !wanted))) wanted |= 1u << cpu;
+  }
+  return wanted ? wanted : 1u << HMOE_CPU_PORTABLE;
+}
+
+bool hmoec_session_jit(hmoec_session *session, const hmoec_options *options, bool every_version) {
+  const char *forced = options->cpu ? options->cpu : getenv("HMOE_CPU");
   char *bytes = NULL;
   size_t size = 0;
-  bool ok = hmoec_session_generate(session, options, HMOEC_CPU_OBJECT, &bytes, &size) &&
+  bool ok = generate(session, options, wanted_versions(session, forced && *forced ? forced : NULL, every_version), HMOEC_CPU_OBJECT,
+                     &bytes, &size) &&
             hmoec_object_load(session->unit.name, bytes, size, session->diagnostics, &session->loaded, &session->object);
   free(bytes);
   return ok;

@@ -133,7 +133,7 @@ static void compare(layer *l, hmoec_diagnostics *diagnostics) {
   hmoec_session session;
   assert_true(hmoec_session_init(&session, diagnostics));
   assert_true(hmoec_session_load(&session, &l->options, l->options.model) && hmoec_session_fold(&session, &l->options) &&
-              hmoec_session_plan(&session, &l->options) && hmoec_session_jit(&session, &l->options));
+              hmoec_session_plan(&session, &l->options) && hmoec_session_jit(&session, &l->options, true));
   const char *versions[HMOE_CPU_COUNT];
   size_t version_count = hmoec_session_versions(&session, versions);
   assert_true(version_count > 0);
