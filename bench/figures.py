@@ -11,7 +11,8 @@ COLOR = {row.name: color for row, color in zip(ROWS, COLORS)}
 STYLE = """<style>
   text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
   .small { font-size: 11.5px } .title { font-size: 15px; font-weight: 600 }
-  .card { fill: #ffffff; stroke: #d0d7de } .grid { stroke: #e4e8ec } .axis { stroke: #6e7781; fill: none } .roof { stroke: #1f2328; fill: none; stroke-width: 2 }
+  .card { fill: #ffffff; stroke: #d0d7de } .grid { stroke: #e4e8ec } .axis { stroke: #6e7781; fill: none }
+  .roof { stroke: #1f2328; fill: none; stroke-width: 2 }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 } .card { fill: #161b22; stroke: #30363d } .grid { stroke: #2a3038 } .axis { stroke: #8b949e } .roof { stroke: #e6edf3 }
     .mark { filter: brightness(1.55) }

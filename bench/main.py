@@ -1,6 +1,6 @@
 """Measures everything of docs/performance.md in one process and writes it as JSON. bench/run.sh sets up what this needs.
 
-    main.py --json FILE [--threads N] [--tokens LIST] [--dtypes LIST] [--parts LIST] [--quick]"""
+main.py --json FILE [--threads N] [--tokens LIST] [--dtypes LIST] [--parts LIST] [--quick]"""
 
 import argparse
 import gc

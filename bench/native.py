@@ -71,9 +71,7 @@ class Native:
         return self.model(spec, name, dtype, [*dims, *definitions])
 
     def openblas(self):
-        return link(
-            self.folder / "libopenblas_layer.so", ROOT / "bench" / "openblas_layer.c", "-lopenblas", "-lpthreadpool", "-lcjson", "-lm"
-        )
+        return link(self.folder / "libopenblas_layer.so", ROOT / "bench" / "openblas_layer.c", "-lopenblas", "-lpthreadpool", "-lcjson", "-lm")
 
     def executor(self, threads):
         """An hmoe_executor *, the same for all."""

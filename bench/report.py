@@ -46,11 +46,13 @@ def head(report):
     m, c = report["machine"], report["ceilings"]
     caches = ", ".join(f"{name} {size >> 10} KiB" for name, size in m["caches"])
     threads = report["threads"]
-    yield f"- Machine: {m['processor']}, {threads} thread{'s' if threads != 1 else ''}, {caches}; {m['system']}; load before: {m['load_before']:.2f}.\n"
+    yield f"- Machine: {m['processor']}, {threads} thread{'s' if threads != 1 else ''}, {caches}; {m['system']}.\n"
+    yield f"- Load of the machine before the run: {m['load_before']:.2f}.\n"
     versions = ", ".join(f"{package} {version or 'missing'}" for package, version in m["packages"].items())
     yield f"- hmoec {m['hmoec']}; peers: {versions}.\n"
     bf16 = f"{c['bf16_gflops']:.0f} GFLOP/s in bf16 ({c['bf16_instruction']})" if c["bf16_gflops"] else "no bf16 products"
-    yield f"- Ceilings, measured in the same process: {c['f32_gflops']:.0f} GFLOP/s in f32, {bf16}, {c['read_gigabytes_per_second']:.1f} GB/s of reads from memory.\n"
+    reads = f"{c['read_gigabytes_per_second']:.1f} GB/s of reads from memory"
+    yield f"- Ceilings, measured in the same process: {c['f32_gflops']:.0f} GFLOP/s in f32, {bf16}, {reads}.\n"
     s = report["shape"]
     yield f"- Layer: d_model {s['d_model']}, d_ff {s['d_ff']}, {s['experts']} experts, top-1, relu; HyperMoE with bottleneck {s['bottleneck']}.\n\n"
 
@@ -156,7 +158,11 @@ def stack_tables(report):
             runs.append([s["dtype"], str(p["tokens"]), f"{p['experts_read']:.1f}", bytes_of(p["bytes_read"]), f"{1e3 * p['median_seconds']:.3f} ms",
                          f"{rate:.1f}", percent(rate / peak)])  # fmt: skip
     yield from section("A stack of layers, weights cold", ["dtype", "tokens", "experts read", "bytes", "time", "GB/s", "of the peak"], runs)
-    yield from section("Opening the packed weights of the stack", ["dtype", "layers", "size", "made in", "opens in", "with the checksum verified", "compile time", "object"], opens)
+    yield from section(
+        "Opening the packed weights of the stack",
+        ["dtype", "layers", "size", "made in", "opens in", "with the checksum verified", "compile time", "object"],
+        opens,
+    )
 
 
 def sections(report):
@@ -174,7 +180,8 @@ def sections(report):
         yield "\n"
     yield from hypermoe_table(report)
     yield from sweep_table(
-        report, "Bottleneck of the HyperExpert, 512 tokens", "bottlenecks", "bottleneck", ["HyperMoE", "time of MoE's", "weights", "compile time", "object"],
+        report, "Bottleneck of the HyperExpert, 512 tokens", "bottlenecks", "bottleneck",
+        ["HyperMoE", "time of MoE's", "weights", "compile time", "object"],
         lambda p: [f"{1e3 * p['median_seconds']:.2f} ms", f"{p['ratio_to_reference']:.3f}x", bytes_of(p["weight_bytes"]), *built(p)],
     )  # fmt: skip
     peak = report["ceilings"]["read_gigabytes_per_second"]

@@ -98,7 +98,9 @@ def targets(report):
             what = f"{dtype}, {count(tokens)}: speed by the best of torch.compile and OpenVINO"
             yield Target(what, n.best_peer(dtype, tokens)[1], least, aim)
     instruction = report["ceilings"]["bf16_instruction"]
-    peak = {"amx": "the AMX peak", "avx512_bf16": "the AVX512-BF16 peak (this CPU has no AMX)"}.get(instruction, "the FMA peak (this CPU has no bf16)")
+    peak = {"amx": "the AMX peak", "avx512_bf16": "the AVX512-BF16 peak (this CPU has no AMX)"}.get(
+        instruction, "the FMA peak (this CPU has no bf16)"
+    )
     yield Target("f32, 4096 tokens: share of the FMA peak", n.share_of_peak("f32", 4096), 0.88, percent=True)
     yield Target(f"bf16, 4096 tokens: share of {peak}", n.share_of_peak("bf16", 4096), 0.40, percent=True)
     for dtype in ("f32", "bf16"):

@@ -30,7 +30,9 @@ def product(result, x, weights, rows, columns, depth, kind):
 def elementwise(result, of, rows, columns, kind, relu):
     """result: max(of, 0) if relu, as kind"""
     body = "%positive = arith.maximumf %in, %zero : f32" if relu else "%positive = arith.addf %in, %zero : f32"
-    body += "\n      " + ("linalg.yield %positive : f32" if kind == "f32" else "%short = arith.truncf %positive : f32 to bf16\n      linalg.yield %short : bf16")
+    body += "\n      " + (
+        "linalg.yield %positive : f32" if kind == "f32" else "%short = arith.truncf %positive : f32 to bf16\n      linalg.yield %short : bf16"
+    )
     return f"""
     %{result}_empty = tensor.empty() : tensor<{rows}x{columns}x{kind}>
     %{result} = linalg.generic {{indexing_maps = [#same, #same], iterator_types = ["parallel", "parallel"]}}

@@ -2,7 +2,6 @@
 
 import ml_dtypes
 import numpy as np
-import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 

@@ -48,9 +48,7 @@ class Model:
         source = Weights(path=str(weights).encode(), fd=-1)
         self.handle = ctypes.c_void_p()
         model_object = ctypes.c_char.in_dll(self.library, f"{built.name}_object")
-        status = self.library.hmoe_model_open(
-            ctypes.byref(model_object), ctypes.byref(source), ctypes.byref(options), ctypes.byref(self.handle)
-        )
+        status = self.library.hmoe_model_open(ctypes.byref(model_object), ctypes.byref(source), ctypes.byref(options), ctypes.byref(self.handle))
         self.check(status)
         self.run_entry = self.library.hmoe_model_run
 

@@ -4,7 +4,7 @@ import torch
 from transformers import SwitchTransformersConfig
 from transformers.models.switch_transformers.modeling_switch_transformers import SwitchTransformersSparseMLP
 
-from contenders.torch_experts import DTYPES, tensor
+from contenders.torch_experts import tensor
 
 
 class SwitchTransformers:

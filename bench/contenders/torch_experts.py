@@ -1,5 +1,7 @@
 """PyTorch: the feed-forward nets of the experts on tokens that are already grouped, eager and by torch.compile(max-autotune, freezing)."""
 
+import types
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -21,6 +23,13 @@ class Experts(torch.nn.Module):
             values = [tensor(weights[f"experts.expert_{e}.{name}.weight"], dtype) for e in experts]
             setattr(self, name, torch.nn.ParameterList([torch.nn.Parameter(value, requires_grad=False) for value in values]))
 
+    def own_code(self):
+        """Gives this module a code object of its own. Compiled code is kept by code object: the modules would have to be searched in every run."""
+        function = Experts.forward
+        copy = types.FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
+        self.forward = types.MethodType(copy, self)
+        return self
+
     def forward(self, *groups):
         return tuple(F.linear(F.relu(F.linear(x, wi)), wo) for x, wi, wo in zip(groups, self.wi, self.wo))
 
@@ -30,7 +39,7 @@ class TorchExperts:
 
     def __init__(self, case, compiled):
         torch.set_num_threads(case.threads)
-        torch._dynamo.reset()
+        self.compiled = compiled
         self.case, dtype = case, case.dtype
         self.groups = [[tensor(rows, dtype) for _, rows in i.groups] for i in case.inputs]
         self.modules = []
@@ -48,13 +57,17 @@ class TorchExperts:
         config.freezing = True
         config.cpp.threads = self.case.threads
         config.max_autotune_report_choices_stats = select_algorithm.PRINT_AUTOTUNE = False
-        torch._dynamo.config.recompile_limit = 1024
-        compiled = torch.compile(module, mode="max-autotune", fullgraph=True, dynamic=False)
+        torch.compiler.set_stance("default")
+        compiled = torch.compile(module.own_code(), mode="max-autotune", fullgraph=True, dynamic=False)
         example = next(g for g, i in zip(self.groups, self.case.inputs) if tuple(e for e, _ in i.groups) == experts)
         with torch.inference_mode():
             for _ in range(2):
                 compiled(*example)
         return compiled
+
+    def begin_turn(self):
+        if self.compiled:
+            torch.compiler.set_stance("fail_on_recompile")
 
     def run(self, layer, index):
         with torch.inference_mode():
@@ -65,4 +78,5 @@ class TorchExperts:
 
     def close(self):
         self.modules = None
-        torch._dynamo.reset()
+        if self.compiled:
+            torch._dynamo.reset()
