@@ -8,15 +8,17 @@ class Ceilings:
 
     def __init__(self, native, threads, cpu):
         self.library, self.threads, self.cpu = ctypes.CDLL(str(native.ceilings())), ctypes.c_size_t(threads), cpu.encode()
-        for function in ("hmoec_ceiling_gflops", "hmoec_ceiling_gigabytes_per_second", "bench_ceiling_bf16_gflops"):
+        reads = ("hmoec_ceiling_gigabytes_per_second", "bench_ceiling_gigabytes_per_second")
+        for function in ("hmoec_ceiling_gflops", "bench_ceiling_bf16_gflops", *reads):
             getattr(self.library, function).restype = ctypes.c_double
+        self.reads = [getattr(self.library, function) for function in reads]
         self.values = {"f32_gflops": 0, "bf16_gflops": 0, "read_gigabytes_per_second": 0, "bf16_instruction": "none"}
 
     def measure(self):
         instruction = ctypes.c_char_p()
         found = {
             "f32_gflops": self.library.hmoec_ceiling_gflops(self.cpu, self.threads),
-            "read_gigabytes_per_second": self.library.hmoec_ceiling_gigabytes_per_second(self.threads),
+            "read_gigabytes_per_second": max(read(self.threads) for read in self.reads),
             "bf16_gflops": self.library.bench_ceiling_bf16_gflops(self.threads, ctypes.byref(instruction)),
         }
         self.values = {name: max(value, found[name]) if name in found else value for name, value in self.values.items()}

@@ -83,5 +83,5 @@ class Native:
         return self.executors[threads]
 
     def ceilings(self):
-        sources = [ROOT / "compiler" / "commands" / "ceilings.c", ROOT / "bench" / "ceilings_bf16.c"]
+        sources = [ROOT / "compiler" / "commands" / "ceilings.c", ROOT / "bench" / "machine_ceilings.c"]
         return link(self.folder / "libceilings.so", f"-I{ROOT / 'compiler'}", f"-I{ROOT / 'bench'}", *sources, "-lpthreadpool", "-lm")

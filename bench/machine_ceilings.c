@@ -1,9 +1,10 @@
-#include "ceilings_bf16.h"
+#include "machine_ceilings.h"
 
 #include <cpuid.h>
 #include <immintrin.h>
 #include <pthreadpool.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,6 +18,18 @@ static double seconds(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* The best of several rounds: how much `amount` is done a second by `tasks` tasks, in billions. */
+static double best_rate(pthreadpool_t pool, pthreadpool_task_1d_t task, void *context, size_t tasks, double amount) {
+  double best = 0;
+  for (int round = 0; round < ROUNDS; round++) {
+    double start = seconds();
+    pthreadpool_parallelize_1d(pool, task, context, tasks, PTHREADPOOL_FLAG_YIELD_WORKERS);
+    double rate = amount / (seconds() - start) * 1e-9;
+    best = rate > best ? rate : best;
+  }
+  return best;
 }
 
 /* ---- what the CPU has ---- */
@@ -112,13 +125,38 @@ double bench_ceiling_bf16_gflops(size_t threads, const char **out_instruction) {
   }
   pthreadpool_t pool = loop ? pthreadpool_create(threads) : NULL;
   if (!pool) return 0;
-  double best = 0;
-  for (int round = 0; round < ROUNDS; round++) {
-    double start = seconds();
-    pthreadpool_parallelize_1d(pool, loop, NULL, threads, PTHREADPOOL_FLAG_YIELD_WORKERS);
-    double rate = operations * (double)threads / (seconds() - start) * 1e-9;
-    best = rate > best ? rate : best;
-  }
+  double rate = best_rate(pool, loop, NULL, threads, operations * (double)threads);
   pthreadpool_destroy(pool);
-  return best;
+  return rate;
+}
+
+/* ---- reads ---- */
+
+enum { STREAMS = 2, STREAM_BYTES = 1 << 20, PIECE_BYTES = STREAMS * STREAM_BYTES, PIECES = 512, AHEAD_BYTES = 1024 };
+
+static void read_piece(void *context, size_t index) {
+  const char *piece = (const char *)context + index * PIECE_BYTES;
+  __m128i sums[4] = {_mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128()};
+  for (size_t i = 0; i < STREAM_BYTES; i += 64)
+    for (size_t stream = 0; stream < STREAMS; stream++) {
+      const char *line = piece + stream * STREAM_BYTES + i;
+      _mm_prefetch(line + AHEAD_BYTES, _MM_HINT_T0);
+      for (size_t j = 0; j < 4; j++)
+        sums[j] = _mm_xor_si128(sums[j], _mm_load_si128((const __m128i *)(const void *)(line + 16 * j)));
+    }
+  sums[0] = _mm_xor_si128(_mm_xor_si128(sums[0], sums[1]), _mm_xor_si128(sums[2], sums[3]));
+  sink = (float)_mm_cvtsi128_si32(sums[0]);
+}
+
+double bench_ceiling_gigabytes_per_second(size_t threads) {
+  size_t bytes = (size_t)PIECE_BYTES * PIECES;
+  char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return 0;
+  madvise(memory, bytes, MADV_HUGEPAGE);
+  memset(memory, 1, bytes);
+  pthreadpool_t pool = pthreadpool_create(threads);
+  double rate = pool ? best_rate(pool, read_piece, memory, PIECES, (double)bytes) : 0;
+  if (pool) pthreadpool_destroy(pool);
+  munmap(memory, bytes);
+  return rate;
 }
