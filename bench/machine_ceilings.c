@@ -3,6 +3,7 @@
 #include <cpuid.h>
 #include <immintrin.h>
 #include <pthreadpool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -18,18 +19,6 @@ static double seconds(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-/* The best of several rounds: how much `amount` is done a second by `tasks` tasks, in billions. */
-static double best_rate(pthreadpool_t pool, pthreadpool_task_1d_t task, void *context, size_t tasks, double amount) {
-  double best = 0;
-  for (int round = 0; round < ROUNDS; round++) {
-    double start = seconds();
-    pthreadpool_parallelize_1d(pool, task, context, tasks, PTHREADPOOL_FLAG_YIELD_WORKERS);
-    double rate = amount / (seconds() - start) * 1e-9;
-    best = rate > best ? rate : best;
-  }
-  return best;
 }
 
 /* ---- what the CPU has ---- */
@@ -125,17 +114,30 @@ double bench_ceiling_bf16_gflops(size_t threads, const char **out_instruction) {
   }
   pthreadpool_t pool = loop ? pthreadpool_create(threads) : NULL;
   if (!pool) return 0;
-  double rate = best_rate(pool, loop, NULL, threads, operations * (double)threads);
+  double best = 0;
+  for (int round = 0; round < ROUNDS; round++) {
+    double start = seconds();
+    pthreadpool_parallelize_1d(pool, loop, NULL, threads, PTHREADPOOL_FLAG_YIELD_WORKERS);
+    double rate = operations * (double)threads / (seconds() - start) * 1e-9;
+    best = rate > best ? rate : best;
+  }
   pthreadpool_destroy(pool);
-  return rate;
+  return best;
 }
 
 /* ---- reads ---- */
 
-enum { STREAMS = 2, STREAM_BYTES = 1 << 20, PIECE_BYTES = STREAMS * STREAM_BYTES, PIECES = 512, AHEAD_BYTES = 1024 };
+enum { STREAMS = 2, STREAM_BYTES = 1 << 18, PIECE_BYTES = STREAMS * STREAM_BYTES, PIECES = 2048, AHEAD_BYTES = 1024 };
+
+struct bench_reader {
+  pthreadpool_t pool;
+  char *memory; /* [PIECES][PIECE_BYTES] */
+  size_t next;  /* piece */
+};
 
 static void read_piece(void *context, size_t index) {
-  const char *piece = (const char *)context + index * PIECE_BYTES;
+  const bench_reader *reader = context;
+  const char *piece = reader->memory + (reader->next + index) % PIECES * PIECE_BYTES;
   __m128i sums[4] = {_mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128()};
   for (size_t i = 0; i < STREAM_BYTES; i += 64)
     for (size_t stream = 0; stream < STREAMS; stream++) {
@@ -148,15 +150,30 @@ static void read_piece(void *context, size_t index) {
   sink = (float)_mm_cvtsi128_si32(sums[0]);
 }
 
-double bench_ceiling_gigabytes_per_second(size_t threads) {
+bench_reader *bench_reader_create(size_t threads) {
   size_t bytes = (size_t)PIECE_BYTES * PIECES;
+  bench_reader *reader = calloc(1, sizeof *reader);
+  if (!reader) return NULL;
   char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return 0;
+  reader->memory = memory == MAP_FAILED ? NULL : memory;
+  reader->pool = pthreadpool_create(threads);
+  if (!reader->memory || !reader->pool) {
+    bench_reader_destroy(reader);
+    return NULL;
+  }
   madvise(memory, bytes, MADV_HUGEPAGE);
   memset(memory, 1, bytes);
-  pthreadpool_t pool = pthreadpool_create(threads);
-  double rate = pool ? best_rate(pool, read_piece, memory, PIECES, (double)bytes) : 0;
-  if (pool) pthreadpool_destroy(pool);
-  munmap(memory, bytes);
-  return rate;
+  return reader;
+}
+
+void bench_reader_destroy(bench_reader *reader) {
+  if (reader->pool) pthreadpool_destroy(reader->pool);
+  if (reader->memory) munmap(reader->memory, (size_t)PIECE_BYTES * PIECES);
+  free(reader);
+}
+
+void bench_reader_run(bench_reader *reader, size_t bytes) {
+  size_t pieces = (bytes + PIECE_BYTES / 2) / PIECE_BYTES;
+  pthreadpool_parallelize_1d(reader->pool, read_piece, reader, pieces, 0);
+  reader->next = (reader->next + pieces) % PIECES;
 }

@@ -8,7 +8,11 @@
  * 0 if the CPU multiplies no bf16, or there is no memory. *out_instruction: "amx", "avx512_bf16" or "none", static. */
 double bench_ceiling_bf16_gflops(size_t threads, const char **out_instruction);
 
-/* Reads 1 GiB several times, in huge pages where the system gives them, several streams a thread; 0 when memory is short. */
-double bench_ceiling_gigabytes_per_second(size_t threads);
+/* Reads from memory with several threads: 1 GiB, in huge pages where the system gives them, a piece after the other. */
+typedef struct bench_reader bench_reader;
+bench_reader *bench_reader_create(size_t threads); /* NULL: memory is short */
+void bench_reader_destroy(bench_reader *reader);
+/* Reads so many bytes, rounded to pieces of 512 KiB, from where the last call stopped. */
+void bench_reader_run(bench_reader *reader, size_t bytes);
 
 #endif

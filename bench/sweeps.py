@@ -9,6 +9,7 @@ import numpy as np
 
 import machine
 from big_weights import BigWeights
+from ceilings import Reader
 from contenders.ours import VERIFY_WEIGHTS, Model
 from native import HMOEC, ROOT, command
 from turns import measure
@@ -156,12 +157,15 @@ def stack(run, dtype, layers, tokens):
         xs = [uniform(generator, (count, shape.d_model), 1) for _ in range(INPUTS)]
         used = [weights.experts_read(x) for x in xs]
         runs = ModelRuns(built, packed, run.threads, xs)
-        times = by_turns({"runs": runs}, INPUTS, run.pace)["runs"]
-        runs.close()
         bytes_read = float(np.mean(used)) * shape.expert_bytes(dtype)
+        reader = Reader(run.native, run.threads, int(bytes_read))
+        by_name = by_turns({"runs": runs, "reader": reader}, INPUTS, run.pace)
+        times, share = by_name["runs"], by_name["reader"].ratio_to(by_name["runs"])
+        runs.close()
+        reader.close()
         result["points"].append(
             {"tokens": count, "experts_read": float(np.mean(used)), "bytes_read": bytes_read, "median_seconds": times.median,
-             "gigabytes_per_second": 1e-9 * bytes_read / times.median}  # fmt: skip
+             "gigabytes_per_second": 1e-9 * bytes_read / times.median, "share_of_reader": share}  # fmt: skip
         )
     packed.unlink()
     return result

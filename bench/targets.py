@@ -68,10 +68,9 @@ class Numbers:
         return 1e-9 * 4 * shape["d_model"] * shape["d_ff"] * tokens / record["median_seconds"] / self.ceiling(dtype)
 
     def share_of_reads(self, dtype, tokens):
-        """Of the read bandwidth, by a stack of layers with cold weights."""
+        """Of the read bandwidth, by a stack of layers with cold weights: against a loop that does nothing but read, in the same turns."""
         stack = self.sweep("stacks", dtype)
-        rates = [p["gigabytes_per_second"] for p in stack["points"] if p["tokens"] == tokens] if stack else []
-        return rates[0] / self.report["ceilings"]["read_gigabytes_per_second"] if rates else None
+        return next((p["share_of_reader"] for p in stack["points"] if p["tokens"] == tokens), None) if stack else None
 
     def experts_growth(self, dtype, few=8, many=128):
         """What reading the additional weights takes at the read bandwidth, over the additional time."""

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 
 MAX_RUNS_A_TURN = 64
+WARM_UP_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,15 @@ def take_turn(runner, first, layers, inputs, pace):
 take_turn.cpus = os.sched_getaffinity(0)
 
 
+def warm_up(runner, layers, inputs):
+    """Once through everything that will be used, or as far as a second takes: packed weights are read from their file when first used."""
+    start = time.perf_counter()
+    for sequence in range(layers * inputs):
+        if time.perf_counter() - start > WARM_UP_SECONDS:
+            break
+        runner.run(sequence % layers, sequence // layers % inputs)
+
+
 def measure(runners, layers, inputs, pace):
     """runners: {name: has run(layer, index)}. Returns ({name: Times}, {name: reason of failure})."""
     times, failures = {name: Times() for name in runners}, {}
@@ -67,6 +77,8 @@ def measure(runners, layers, inputs, pace):
                 if name in failures:
                     continue
                 try:
+                    if turn == 0:
+                        warm_up(runners[name], layers, inputs)
                     times[name].turns.append(take_turn(runners[name], turn, layers, inputs, pace))
                 except Exception as error:  # a contender's failure is a result
                     failures[name] = f"{type(error).__name__}: {error}"
