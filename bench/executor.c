@@ -1,19 +1,35 @@
-/* Threads that several models share: with a pool each, those of one model, still looking for work after a short run, would stand in the
- * way of the next one's. They look for work a while after each step, as the threads of a model's own pool do after short runs. */
-#include <hmoe/runtime.h>
-#include <pthreadpool.h>
+/* Threads that several models share, as those of an application's layers do: the runtime's own pool behind its executor interface. With a
+ * pool each, the threads of one model, which look for work a while after a run, would stand in the way of the next one's. */
+#include "runtime_internal.h"
+
+#include <stdatomic.h>
 #include <stdlib.h>
 
-static void parallel_for(void *context, size_t count, void (*task)(void *task_context, size_t index), void *task_context) {
-  pthreadpool_parallelize_1d(context, task, task_context, count, 0);
+typedef struct share {
+  _Alignas(64) _Atomic size_t next;
+  _Alignas(64) size_t count;
+  void (*task)(void *context, size_t index);
+  void *context;
+} share;
+
+static void take_part(void *context, size_t worker) {
+  (void)worker;
+  share *s = context;
+  size_t index;
+  while ((index = atomic_fetch_add(&s->next, 1)) < s->count) s->task(s->context, index);
 }
 
-/* Kept until the process ends. NULL: there is no memory. */
+static void parallel_for(void *pool, size_t count, void (*task)(void *task_context, size_t index), void *task_context) {
+  share s = {.count = count, .task = task, .context = task_context};
+  hmoe_pool_run(pool, take_part, &s);
+}
+
+/* threads >= 2. Kept until the process ends. NULL: there is no memory, or no threads. */
 hmoe_executor *bench_executor_create(size_t threads) {
+  hmoe_allocator allocator = hmoe_allocator_default();
   hmoe_executor *executor = malloc(sizeof *executor);
-  pthreadpool_t pool = pthreadpool_create(threads);
-  if (!executor || !pool) {
-    if (pool) pthreadpool_destroy(pool);
+  hmoe_pool *pool = NULL;
+  if (!executor || hmoe_pool_create(threads, &allocator, &pool)) {
     free(executor);
     return NULL;
   }

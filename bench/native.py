@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 HMOEC = ROOT / "build" / "bin" / "hmoec"
 RUNTIME = ["-Wl,--whole-archive", ROOT / "build" / "lib" / "libhmoert.a", "-Wl,--no-whole-archive"]
-RUNTIME += ["-lpthreadpool", "-lcjson", "-lxxhash", "-lpthread", "-lm"]
+RUNTIME += ["-lcjson", "-lxxhash", "-lpthread", "-lm"]
 
 
 @dataclass
@@ -76,7 +76,8 @@ class Native:
     def executor(self, threads):
         """An hmoe_executor *, the same for all."""
         if threads not in self.executors:
-            path = link(self.folder / "libexecutor.so", f"-I{ROOT / 'include'}", ROOT / "bench" / "executor.c", "-lpthreadpool")
+            headers = [f"-I{ROOT / folder}" for folder in ("include", "runtime")]
+            path = link(self.folder / "libexecutor.so", *headers, ROOT / "bench" / "executor.c", *RUNTIME)
             library = ctypes.CDLL(str(path))
             library.bench_executor_create.restype = ctypes.c_void_p
             self.executors[threads] = library.bench_executor_create(ctypes.c_size_t(threads))

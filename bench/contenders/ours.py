@@ -84,7 +84,7 @@ class Ours:
     def __init__(self, case, model):
         built = case.native.layer(model, case.dtype, case.workload.shape)
         self.case = case
-        executor = case.native.executor(case.threads) if len(case.workload.layers) > 1 else None
+        executor = case.native.executor(case.threads) if len(case.workload.layers) > 1 and case.threads > 1 else None
         self.models = [Model(built, path, case.threads, executor=executor) for path in case.workload.files]
         self.cpu = self.models[0].cpu
         self.y = np.empty((case.tokens, case.workload.shape.d_model), np.float32)
