@@ -26,16 +26,15 @@ static const char *const family_names[HMOEC_KERNEL_FAMILY_COUNT] = {"matmul",   
 enum { SCRATCH_LEAST_BYTES = 64 * 1024, NAME_SIZE = 256 };
 
 /* What today's servers have at least, a core. `hmoec tune` measures instead. */
-enum { L1_BYTES = 32 << 10, L2_BYTES = 1 << 20, USUAL_WIDTH = 1024, TALLEST_TILES = 2 * 14 };
+enum { L1_BYTES = 32 << 10, L2_BYTES = 1 << 20, USUAL_WIDTH = 1024 };
 
-/* The model: rows of A and their sums, of a layer of the usual width, share half of the second-level cache; the other half is for panels
- * that come and go. Of a fused pair, the part of a panel that a chunk of the hidden block meets fits the first-level cache. */
+/* The model: rows of A and their sums, of a layer of the usual width, take a quarter of the second-level cache each; the other half is for
+ * panels that come and go. Of a fused pair, the part of a panel that a chunk of the hidden block meets fits the first-level cache. */
 hmoec_cpu_schedule hmoec_cpu_schedule_default(int64_t deepest) {
   int64_t lines = (deepest + 15) / 16, lines_bf16 = (deepest + 31) / 32;
-  int64_t rows = L2_BYTES / 2 / (USUAL_WIDTH * 4);
   return (hmoec_cpu_schedule){.lda = (lines | 1) * 16,
                               .lda_bf16 = (lines_bf16 | 1) * 32,
-                              .row_block = rows / TALLEST_TILES * TALLEST_TILES,
+                              .row_block = L2_BYTES / 4 / (USUAL_WIDTH * 4), /* whole tiles of AMX */
                               .chunk_panels = L1_BYTES / (HMOE_PANEL * HMOE_PANEL * 4),
                               .tile_rows = {4, 6, 14, 14, 14},
                               .tile_vectors = {2, 2, 2, 2, 2},
