@@ -6,8 +6,8 @@
  * (of 4 bytes) apart; c has rows of HMOE_PANEL floats, its panels c_stride floats apart. The R x V accumulators stay in registers: they
  * are the loop's arguments, and a value is one accumulator summed in order, whatever R and V. Few rows get more vectors, to hide the
  * latency of the multiply-add and to keep several streams of weights in flight; narrow versions walk a panel in parts, a chunk
- * of steps at a time, carrying the sums in the tile. `next` is half a panel that will be needed soon: it is brought into the
- * second-level cache on the way, a line a step.
+ * of steps at a time, carrying the sums in the tile. `next` is a panel that will be needed soon: it is brought into the
+ * second-level cache on the way, but by few rows, which do nothing but wait for weights: there the processor's own prefetching is better.
  *
  * A step is one k of f32 or two of bf16: a word of a, HMOE_PANEL words of b. AMX takes 16 steps at once and a tile of 16 or 32 x 32, however
  * few the rows: it sums the halves of words apart, vdpbf16ps does not, and bits must not depend on the rows of a block. */
@@ -16,7 +16,7 @@
 #include "codegen/cpu/emit.h"
 
 enum { MAX_ROWS = HMOEC_TILE_ROWS, MAX_COLUMNS = 4 * HMOE_PANEL, HIDE_LATENCY = 8 /* accumulators */, CHUNK = 64 /* steps */ };
-enum { MAX_PANELS = MAX_COLUMNS / HMOE_PANEL, LINE_WORDS = 16 };
+enum { MAX_PANELS = MAX_COLUMNS / HMOE_PANEL, LINE_WORDS = 16, FETCH_LEAST_ROWS = 5 };
 enum { AMX_ROWS = 16, AMX_STEPS = 16, AMX_A = 4, AMX_B = 6 }; /* tile registers: 0-3 sums, then A, then B */
 
 static bool has_tiles(const hmoec_cpu_emitter *e, bool bf16) { return bf16 && e->version == HMOE_CPU_AMX; }
@@ -116,7 +116,9 @@ static void emit_pass(hmoec_cpu_emitter *e, const tile *t, MlirValue column, Mli
     MlirValue done = ir_sub_i(ir, k.index, low);
     ir_prefetch(ir, ir_at(ir, ahead, ir->f32, ir_mul_i(ir, done, ir_i64(ir, vectors * lanes))), 1);
   } else {
-    ir_prefetch(ir, ir_at(ir, t->next, ir->f32, ir_mul_i(ir, k.index, ir_i64(ir, LINE_WORDS))), 2);
+    MlirValue next = ir_at(ir, t->next, ir->f32, b_offset);
+    for (int64_t line = 0; rows >= FETCH_LEAST_ROWS && line < HMOE_PANEL; line += LINE_WORDS)
+      ir_prefetch(ir, ir_at_constant(ir, next, ir->f32, line), 2);
   }
   /* The shorter side stays in registers while the longer passes by, one register at a time. */
   operand left[IR_LOOP_ARGS], right[IR_LOOP_ARGS];
@@ -171,13 +173,14 @@ static void emit_amx(hmoec_cpu_emitter *e, const tile *t) {
   ir_for_begin(ir, &k, ir_i64(ir, 0), t->steps, AMX_STEPS, 0, NULL);
   MlirValue a = ir_at(ir, t->a, ir->f32, k.index), b = ir_at(ir, t->b, ir->f32, ir_mul_i(ir, k.index, ir_i64(ir, HMOE_PANEL)));
   for (int64_t w = 0; w < widths; w++) load_tile(ir, AMX_B + w, ir_at_constant(ir, b, ir->f32, w * AMX_ROWS), 4 * HMOE_PANEL);
-  MlirValue next = ir_at(ir, t->next, ir->f32, ir_mul_i(ir, k.index, ir_i64(ir, LINE_WORDS)));
+  MlirValue next = ir_at(ir, t->next, ir->f32, ir_mul_i(ir, k.index, ir_i64(ir, HMOE_PANEL)));
   for (int64_t h = 0; h < heights; h++) {
     load_tile(ir, AMX_A + h, ir_at_constant(ir, a, ir->f32, h * AMX_ROWS * row_words), 4 * row_words);
     for (int64_t w = 0; w < widths; w++) {
       MlirValue operands[] = {ir_i8(ir, h * widths + w), ir_i8(ir, AMX_A + h), ir_i8(ir, AMX_B + w)};
       ir_intrinsic(ir, "llvm.x86.tdpbf16ps", none, 3, operands);
-      int64_t lines = AMX_STEPS / (heights * widths), first = (h * widths + w) * lines; /* between products, which take a while */
+      int64_t lines = AMX_STEPS * HMOE_PANEL / LINE_WORDS / (heights * widths),
+              first = (h * widths + w) * lines; /* between products, which take a while */
       for (int64_t line = first; line < first + lines; line++)
         ir_prefetch(ir, ir_at_constant(ir, next, ir->f32, line * LINE_WORDS), 2);
     }

@@ -1,8 +1,10 @@
 /* See product.h. A product walks panels outermost and row tiles innermost: a panel of weights is read once a row tile and stays in the
- * second-level cache meanwhile; the first two tiles fetch the next panel, half each. */
+ * second-level cache meanwhile. The first of several tiles fetches the next panel, an only one what it will read itself a little later. */
 #include "codegen/cpu/product.h"
 
 #include "codegen/cpu/math.h"
+
+enum { AHEAD_WORDS = 4096 }; /* 16 KiB */
 
 cpu_block cpu_block_load(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task, MlirValue number) {
   ir_builder *ir = &e->ir;
@@ -145,9 +147,9 @@ static void emit_panels(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue pa
   ir_builder *ir = &e->ir;
   const cpu_tiling *tiling = p->tiling;
   MlirValue zero = ir_i64(ir, 0), nothing = {NULL};
-  int64_t panel_words = cpu_panel_words(p->spec), step_k = p->spec->bf16 ? 2 : 1;
+  int64_t panel_words = cpu_panel_words(p->spec);
   MlirValue panel_stride = ir_i64(ir, panel_words), right = hmoec_cpu_row(e, p->weights, panel, panel_words);
-  MlirValue steps = ir_div_i(ir, ir_add_i(ir, p->depth, ir_i64(ir, step_k - 1)), ir_i64(ir, step_k));
+  MlirValue is_only = ir_compare_i(ir, IR_EQ, tiling->count, ir_i64(ir, 1));
 
   ir_loop t;
   ir_for_begin(ir, &t, zero, tiling->count, 1, 0, NULL);
@@ -155,8 +157,8 @@ static void emit_panels(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue pa
   tile_range(e, tiling, t.index, &tile_row, &rows);
   MlirValue left = p->spec->bf16 ? hmoec_cpu_row_of(e, p->a, ir->i16, tile_row, e->unit->schedule.lda_bf16)
                                  : hmoec_cpu_row(e, p->a, tile_row, e->unit->schedule.lda);
-  MlirValue half = hmoec_cpu_row(e, next, ir_mul_i(ir, t.index, steps), HMOE_PANEL / 2);
-  MlirValue fetched = ir_select(ir, ir_compare_i(ir, IR_LT, t.index, ir_i64(ir, 2)), half, right);
+  MlirValue fetched = ir_select(ir, ir_compare_i(ir, IR_EQ, t.index, zero), next, right);
+  fetched = ir_select(ir, is_only, ir_at_constant(ir, right, ir->f32, AHEAD_WORDS), fetched);
 
   if (!p->sums_rows) clear_rows(e, sums, ir_mul_i(ir, tiling->tile_rows, tiling->panels));
   ir_branch whole;
