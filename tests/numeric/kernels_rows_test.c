@@ -248,7 +248,7 @@ static void test_equal_units_equal_bytes(void **state) {
                                              .lda = 48,
                                              .ldc = 70,
                                              .segments = 1,
-                                             .row_block = 112,
+                                             .row_block = 64,
                                              .segment = {{3, HMOEC_ACTIVATION_SILU, false}}}}};
   harness_unit u = harness_compile(kernels, 2, hmoec_cpu_schedule_default(48));
   hmoec_cpu_unit unit = {
@@ -276,7 +276,7 @@ static void test_versions_keep_to_their_instructions(void **state) {
                                              .lda = 48,
                                              .ldc = 70,
                                              .segments = 1,
-                                             .row_block = 112,
+                                             .row_block = 64,
                                              .segment = {{3, HMOEC_ACTIVATION_SILU, false}}}}};
   harness_unit u = harness_compile(kernels, 3, hmoec_cpu_schedule_default(48));
   hmoec_cpu_unit unit = {

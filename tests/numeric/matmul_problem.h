@@ -376,6 +376,7 @@ static inline void check_row_blocks(hmoec_matmul_spec spec, hmoec_cpu_schedule s
     kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL, .spec.matmul = spec};
     kernels[i].spec.matmul.row_block = row_blocks[i];
   }
+  schedule.row_block = row_blocks[COUNT - 1];
   harness_unit u = harness_compile(kernels, COUNT, schedule);
   problem p = problem_create(&kernels[0].spec.matmul, ROWS, NULL);
   expectation e = problem_expect(&p);
