@@ -2,6 +2,7 @@
 
 import ctypes
 import time
+from pathlib import Path
 
 READ_BYTES, READS = 1 << 30, 7
 
@@ -26,12 +27,17 @@ class Reader:
 class Ceilings:
     """The highest of all measurements: one taken in a disturbed moment would be no ceiling."""
 
-    def __init__(self, native, threads, cpu):
-        self.native, self.threads, self.cpu = native, threads, cpu.encode()
+    def __init__(self, native, threads):
+        self.native, self.threads = native, threads
         self.library = ctypes.CDLL(str(native.ceilings()))
-        for function in ("hmoec_ceiling_gflops", "hmoec_ceiling_gigabytes_per_second", "bench_ceiling_bf16_gflops"):
+        for function in ("hmoec_ceiling_gflops", "hmoec_ceiling_gigabytes_per_second", "hmoec_ceiling_bf16_gflops"):
             getattr(self.library, function).restype = ctypes.c_double
-        self.values = {"f32_gflops": 0, "bf16_gflops": 0, "read_gigabytes_per_second": 0, "bf16_instruction": "none"}
+        # The code versions whose instructions this CPU has.
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
+        amx = "amx_bf16" in flags and self.library.bench_ask_for_tiles()
+        self.cpu = "avx512" if "avx512f" in flags else "avx2" if "avx2" in flags else "portable"
+        instruction = "amx" if amx else "avx512_bf16" if "avx512_bf16" in flags else "none"
+        self.values = {"f32_gflops": 0, "bf16_gflops": 0, "read_gigabytes_per_second": 0, "bf16_instruction": instruction}
 
     def reads(self):
         """The better of the loop that `hmoec bench` has and of the reader."""
@@ -44,12 +50,11 @@ class Ceilings:
         return max(best, self.library.hmoec_ceiling_gigabytes_per_second(ctypes.c_size_t(self.threads)))
 
     def measure(self):
-        threads, instruction = ctypes.c_size_t(self.threads), ctypes.c_char_p()
+        threads = ctypes.c_size_t(self.threads)
         found = {
-            "f32_gflops": self.library.hmoec_ceiling_gflops(self.cpu, threads),
+            "f32_gflops": self.library.hmoec_ceiling_gflops(self.cpu.encode(), threads),
             "read_gigabytes_per_second": self.reads(),
-            "bf16_gflops": self.library.bench_ceiling_bf16_gflops(threads, ctypes.byref(instruction)),
+            "bf16_gflops": self.library.hmoec_ceiling_bf16_gflops(self.values["bf16_instruction"].encode(), threads),
         }
         self.values = {name: max(value, found[name]) if name in found else value for name, value in self.values.items()}
-        self.values["bf16_instruction"] = instruction.value.decode()
         return self.values

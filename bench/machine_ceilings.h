@@ -1,12 +1,11 @@
-/* What the machine can do, beyond compiler/commands/ceilings.h: bf16 products, and reads as a tuned kernel makes them. */
+/* What the machine can do, beyond compiler/commands/ceilings.h: reads as a tuned kernel makes them. */
 #ifndef HMOE_BENCH_MACHINE_CEILINGS_H
 #define HMOE_BENCH_MACHINE_CEILINGS_H
 
 #include <stddef.h>
 
-/* The most bf16 multiply-adds a second, by the best instruction of this CPU: billions of operations, a multiply-add counting as two;
- * 0 if the CPU multiplies no bf16, or there is no memory. *out_instruction: "amx", "avx512_bf16" or "none", static. */
-double bench_ceiling_bf16_gflops(size_t threads, const char **out_instruction);
+/* Asks the system to grant AMX tiles to this process; 0: refused. Opening a model of bf16 products does so too. */
+int bench_ask_for_tiles(void);
 
 /* Reads from memory with several threads: 1 GiB, in huge pages where the system gives them, a piece after the other. */
 typedef struct bench_reader bench_reader;

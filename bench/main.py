@@ -201,9 +201,7 @@ def main():
         report.setdefault(name, []).append(value)
         write()
 
-    # The code version that the ceilings' loops should match.
-    flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    ceilings = Ceilings(run.native, options.threads, "avx512" if "avx512f" in flags else "avx2" if "avx2" in flags else "portable")
+    ceilings = Ceilings(run.native, options.threads)
     ceilings.measure()
     for part in options.parts:
         PARTS[part](run, options, keep)

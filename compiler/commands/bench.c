@@ -109,15 +109,22 @@ static double paired_ratio(const subject *subjects) {
   return median(ratios, subjects[0].runs);
 }
 
-static void report(const subject *subjects, size_t count, int64_t tokens, double fma_gflops, cJSON *list) {
+/* What products are held against. */
+typedef struct peak {
+  const char *name;
+  double gflops;
+} peak;
+
+static void report(const subject *subjects, size_t count, int64_t tokens, const peak *ceiling, cJSON *list) {
   cJSON *row = cJSON_CreateObject();
   cJSON_AddNumberToObject(row, "tokens", (double)tokens);
   cJSON *models = cJSON_AddArrayToObject(row, "models");
   for (size_t i = 0; i < count; i++) {
     double seconds = median(subjects[i].seconds, subjects[i].runs),
            gflops = 1e-9 * hmoec_model_flops(subjects[i].folded, tokens) / seconds;
-    printf("%8lld  %-24s %10.3f ms %12.0f tokens/s %9.1f GFLOP/s %5.1f %% of FMA", (long long)tokens, subjects[i].session.unit.name,
-           1e3 * seconds, seconds > 0 ? (double)tokens / seconds : 0, gflops, fma_gflops > 0 ? 100 * gflops / fma_gflops : 0);
+    printf("%8lld  %-24s %10.3f ms %12.0f tokens/s %9.1f GFLOP/s %5.1f %% of the %s", (long long)tokens,
+           subjects[i].session.unit.name, 1e3 * seconds, seconds > 0 ? (double)tokens / seconds : 0, gflops,
+           ceiling->gflops > 0 ? 100 * gflops / ceiling->gflops : 0, ceiling->name);
     cJSON *model = cJSON_CreateObject();
     cJSON_AddStringToObject(model, "model", subjects[i].session.unit.name);
     cJSON_AddNumberToObject(model, "median_seconds", seconds);
@@ -165,17 +172,20 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   size_t threads = hmoe_model_threads(subjects[0].model);
   const char *cpu = hmoe_model_cpu(subjects[0].model);
   double fma_gflops = hmoec_ceiling_gflops(cpu, threads), read_gbytes = hmoec_ceiling_gigabytes_per_second(threads);
-  printf("%zu threads, %s code, products in %s; ceilings measured now: %.1f GFLOP/s FMA, %.1f GB/s read from memory\n", threads,
-         cpu, hmoec_dtype_name(options->pass.dtype), fma_gflops, read_gbytes);
+  double bf16_gflops = options->pass.dtype == HMOEC_DTYPE_BF16 ? hmoec_ceiling_bf16_gflops(cpu, threads) : 0;
+  peak ceiling = bf16_gflops > 0 ? (peak){"bf16 peak", bf16_gflops} : (peak){"FMA peak", fma_gflops};
+  printf("%zu threads, %s code, products in %s; ceilings measured now: %.1f GFLOP/s %s, %.1f GB/s read from memory\n", threads, cpu,
+         hmoec_dtype_name(options->pass.dtype), ceiling.gflops, ceiling.name, read_gbytes);
   cJSON_AddNumberToObject(root, "threads", (double)threads);
   cJSON_AddStringToObject(root, "cpu", cpu);
   cJSON_AddStringToObject(root, "dtype", hmoec_dtype_name(options->pass.dtype));
   cJSON_AddNumberToObject(root, "fma_gflops", fma_gflops);
+  if (bf16_gflops > 0) cJSON_AddNumberToObject(root, "bf16_gflops", bf16_gflops);
   cJSON_AddNumberToObject(root, "read_gbytes", read_gbytes);
   cJSON *list = cJSON_AddArrayToObject(root, "sizes");
   for (size_t i = 0; ok && i < token_count; i++) {
     ok = measure(subjects, count, tokens[i], x, y, diagnostics);
-    if (ok) report(subjects, count, tokens[i], fma_gflops, list);
+    if (ok) report(subjects, count, tokens[i], &ceiling, list);
   }
   if (ok && options->json) {
     char *text = cJSON_Print(root);

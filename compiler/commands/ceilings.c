@@ -75,24 +75,89 @@ FMA_LOOP(fma_avx512, __attribute__((target("avx512f"))), __m512, _mm512_set1_ps,
 FMA_LOOP(fma_avx2, __attribute__((target("avx2,fma"))), __m256, _mm256_set1_ps, _mm256_fmadd_ps)
 FMA_LOOP(fma_portable, , __m128, _mm_set1_ps, MULTIPLY_ADD)
 
-double hmoec_ceiling_gflops(const char *cpu, size_t threads) {
-  loop_fn loop = fma_portable;
-  double lanes = 4;
-  if (!strncmp(cpu, "avx512", strlen("avx512")) || !strcmp(cpu, "amx")) {
-    loop = fma_avx512;
-    lanes = 16;
-  } else if (!strcmp(cpu, "avx2")) {
-    loop = fma_avx2;
-    lanes = 8;
-  }
+/* Runs a loop of so many operations on every thread, several times; the best rate. */
+static double best_gflops(loop_fn loop, double operations, size_t threads) {
   double best = 0;
   for (int round = 0; round < ROUNDS; round++) {
     double start = seconds();
     if (!run_on_threads(threads, loop, NULL)) return 0;
-    double rate = lanes * (double)OPERATIONS * (double)threads / (seconds() - start) * 1e-9;
+    double rate = operations * (double)threads / (seconds() - start) * 1e-9;
     best = rate > best ? rate : best;
   }
   return best;
+}
+
+double hmoec_ceiling_gflops(const char *cpu, size_t threads) {
+  bool portable = !strcmp(cpu, "portable"), avx2 = !strcmp(cpu, "avx2");
+  return best_gflops(portable ? fma_portable
+                     : avx2   ? fma_avx2
+                              : fma_avx512,
+                     (portable ? 4
+                      : avx2   ? 8
+                               : 16) *
+                         (double)OPERATIONS,
+                     threads);
+}
+
+/* ---- bf16: the same with words of two values ---- */
+
+enum { TILE_STEPS = 500000, TILES = 4, VECTOR_OPERATIONS = 64, TILE_OPERATIONS = 2 * 16 * 16 * 32 };
+
+__attribute__((target("avx512f,avx512bf16"))) static void multiply_vectors(void *context, size_t index) {
+  (void)context;
+  __m512 sums[CHAINS];
+  union {
+    __m512i bits;
+    __m512bh values;
+  } a = {.bits = _mm512_set1_epi16(0x3f80)}, b = {.bits = _mm512_set1_epi16(0x3380)};
+  for (int c = 0; c < CHAINS; c++) sums[c] = _mm512_set1_ps((float)c);
+  for (int i = 0; i < STEPS; i++) {
+#pragma GCC unroll 12
+    for (int c = 0; c < CHAINS; c++) sums[c] = _mm512_dpbf16_ps(sums[c], a.values, b.values);
+  }
+  float total = (float)index;
+  for (int c = 0; c < CHAINS; c++) total += _mm512_cvtss_f32(sums[c]);
+  sink = total;
+}
+
+/* Four sums, two left and two right operands: what a kernel would hold in the eight tiles. */
+__attribute__((target("amx-tile,amx-bf16"))) static void multiply_tiles(void *context, size_t index) {
+  (void)context;
+  struct {
+    unsigned char palette, start_row, reserved[14];
+    unsigned short row_bytes[16];
+    unsigned char rows[16];
+  } config = {.palette = 1};
+  _Alignas(64) char zeros[1024] = {0};
+  _Alignas(64) float sums[256];
+  for (int tile = 0; tile < 8; tile++) {
+    config.row_bytes[tile] = 64;
+    config.rows[tile] = 16;
+  }
+  _tile_loadconfig(&config);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_loadd(4, zeros, 64);
+  _tile_loadd(5, zeros, 64);
+  _tile_loadd(6, zeros, 64);
+  _tile_loadd(7, zeros, 64);
+  for (int i = 0; i < TILE_STEPS; i++) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, sums, 64);
+  sink = sums[0] + (float)index;
+  _tile_release();
+}
+
+double hmoec_ceiling_bf16_gflops(const char *cpu, size_t threads) {
+  if (!strcmp(cpu, "amx")) return best_gflops(multiply_tiles, (double)TILES * TILE_STEPS * TILE_OPERATIONS, threads);
+  if (!strcmp(cpu, "avx512_bf16")) return best_gflops(multiply_vectors, (double)CHAINS * STEPS * VECTOR_OPERATIONS, threads);
+  return 0;
 }
 
 /* ---- memory ---- */

@@ -1,12 +1,15 @@
-/* What the machine can do, measured: the most f32 multiply-adds a second, and the most bytes read from memory a second. */
+/* What the machine can do, measured: the most multiply-adds a second, and the most bytes read from memory a second; 0 when memory or threads
+ * are short. cpu is the name of a code version that this machine runs. */
 #ifndef HMOEC_COMMANDS_CEILINGS_H
 #define HMOEC_COMMANDS_CEILINGS_H
 
 #include <stddef.h>
 
-/* cpu: the name of the code version that runs; f32 multiply-adds on its vectors, also where its products are bf16. */
+/* f32, on the version's vectors. */
 double hmoec_ceiling_gflops(const char *cpu, size_t threads);
-/* Reads 512 MiB several times; 0 when memory is short. */
+/* bf16, by its tiles or dot products; 0: the version has neither. amx: the system has granted the tiles (a model was opened). */
+double hmoec_ceiling_bf16_gflops(const char *cpu, size_t threads);
+/* Reads 512 MiB several times. */
 double hmoec_ceiling_gigabytes_per_second(size_t threads);
 
 #endif

@@ -97,7 +97,7 @@ void plan_ffn_emit(planner *p, const plan_matmul *first, const plan_matmul *seco
   plan_bind(&step, "first_b", first->b);
   plan_bind(&step, "first_bias", first->bias);
   set_product(&step, "first_", &first->spec);
-  plan_int(&step, "chunk_panels", p->schedule.chunk_panels);
+  plan_int(&step, "chunk_panels", p->schedule.chunk_panels * (4 / plan_element_bytes(first->spec.bf16)));
   plan_step_end(&step);
 }
 

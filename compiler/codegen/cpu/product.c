@@ -65,8 +65,11 @@ cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, Mli
   size_t last = hmoec_cpu_tiles(e, kind, sizes) - 1;
   int64_t single_rows = sizes[last];
   MlirValue most = ir_i64(ir, sizes[last]), address = tile_address(e, kind, sizes[last]), one = ir_i64(ir, 1);
-  cpu_tiling t = {
-      .tile = address, .single = address, .panels = ir_i64(ir, hmoec_cpu_tile_panels(e, kind, sizes[last])), .tile_rows = most};
+  cpu_tiling t = {.tile = address,
+                  .smaller = address,
+                  .single = address,
+                  .panels = ir_i64(ir, hmoec_cpu_tile_panels(e, kind, sizes[last])),
+                  .tile_rows = most};
   t.count = ir_max_i(ir, ir_div_i(ir, ir_add_i(ir, rows, ir_i64(ir, sizes[last] - 1)), most), one);
   t.rows = ir_div_i(ir, rows, t.count);
   t.larger = ir_rem_i(ir, rows, t.count);
@@ -78,12 +81,14 @@ cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, Mli
     if (panels == 1) {
       smallest_single = address;
       single_rows = sizes[i];
+      t.smaller = ir_select(ir, ir_compare_i(ir, IR_LE, t.rows, ir_i64(ir, sizes[i])), address, t.smaller);
     }
     t.tile = ir_select(ir, fits, address, t.tile);
     t.single = ir_select(ir, fits, smallest_single, t.single);
     t.panels = ir_select(ir, fits, ir_i64(ir, panels), t.panels);
     t.tile_rows = ir_select(ir, fits, ir_i64(ir, single_rows), t.tile_rows);
   }
+  t.smaller = ir_select(ir, ir_compare_i(ir, IR_EQ, t.panels, one), t.smaller, t.tile); /* both must take as many panels */
   return t;
 }
 
@@ -163,7 +168,8 @@ static void emit_panels(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue pa
   if (!p->sums_rows) clear_rows(e, sums, ir_mul_i(ir, tiling->tile_rows, tiling->panels));
   ir_branch whole;
   ir_if_begin(ir, &whole, ir_compare_i(ir, IR_EQ, here, tiling->panels), (MlirType){NULL});
-  ir_call(ir, tiling->tile, 7, (MlirValue[]){left, right, sums, p->depth, panel_stride, stride, fetched});
+  MlirValue tile = ir_select(ir, ir_compare_i(ir, IR_LT, t.index, tiling->larger), tiling->tile, tiling->smaller);
+  ir_call(ir, tile, 7, (MlirValue[]){left, right, sums, p->depth, panel_stride, stride, fetched});
   ir_if_else(ir, &whole, nothing);
   ir_loop q;
   ir_for_begin(ir, &q, zero, here, 1, 0, NULL);

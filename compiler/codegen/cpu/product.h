@@ -2,8 +2,8 @@
  *
  *   block   which rows, and which row of weights
  *   A       rows that micro-kernels can read: in place, or copied (gathered, rounded) into scratch
- *   tiling  the rows cut evenly into tiles, and the smallest micro-kernel that holds the largest of them: rows it computes past a
- *           tile's end are never stored, and may be read (slack rows)
+ *   tiling  the rows cut evenly into tiles, and the smallest micro-kernels that hold them: rows that one computes past a tile's end are
+ *           never stored, and may be read (slack rows)
  *   sums    tiles of f32, from which the epilogue writes C */
 #ifndef HMOEC_CODEGEN_CPU_PRODUCT_H
 #define HMOEC_CODEGEN_CPU_PRODUCT_H
@@ -19,10 +19,11 @@ cpu_block cpu_block_load(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, co
 MlirValue cpu_place_a(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task, const cpu_block *block,
                       MlirValue copy);
 
-/* `count` tiles, the first `larger` of them one row larger than `rows`. The micro-kernel `tile` takes `panels` at once; what is left of
- * a share is done one by one, by `single`. Neither writes more than tile_rows rows of sums. */
+/* `count` tiles, the first `larger` of them one row larger than `rows`. The micro-kernel `tile` is for those, `smaller` for
+ * the others; both take `panels` at once, and what is left of a share is done one by one, by `single`. None writes more than tile_rows
+ * rows of sums. */
 typedef struct cpu_tiling {
-  MlirValue count, rows, larger, tile, single, panels, tile_rows;
+  MlirValue count, rows, larger, tile, smaller, single, panels, tile_rows;
 } cpu_tiling;
 cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, MlirValue rows);
 
