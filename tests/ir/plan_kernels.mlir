@@ -21,7 +21,7 @@
 // TOP1-NOT: "hmk.combine"
 
 // The same two products in one step, for blocks of many rows: buffers of the second, but the first's a and gather.
-// PAIR: "hmk.choose"(%[[BLOCKS:[0-9]+]]){{.*}}bind = ["blocks"], block_rows = 16 : i64, blocks_per_thread = 2 : i64, first = 1 : i64{{.*}}row_block = 112 : i64{{.*}}second = 2 : i64
+// PAIR: "hmk.choose"(%[[BLOCKS:[0-9]+]]){{.*}}bind = ["blocks"], block_rows = 16 : i64, blocks_per_thread = 2 : i64, first = 1 : i64{{.*}}row_block = 64 : i64{{.*}}second = 2 : i64
 // PAIR: "hmk.grouped_ffn"(%[[X:[0-9]+]], %[[B2:[0-9]+]], %[[Y:[0-9]+]], %[[BLOCKS]], {{.*}}bind = ["a", "b", "c", "blocks", "gather", "scatter", "row_gate", "pass", "pass_index", "first_b"], chunk_panels = 8 : i64, dropped = array<i64: 0, 8>{{.*}}first_flags = ["c_padded"], first_k = 6 : i64, first_lda = 6 : i64, first_ldc = 48 : i64, first_n = 8 : i64, first_segments = [1, "relu", true], flags = ["a_in_place"], k = 8 : i64, lda = 48
 // PAIR: "hmk.grouped_matmul"(%[[X]], %{{[0-9]+}}, %[[HIDDEN:[0-9]+]], %[[BLOCKS]]
 // PAIR: "hmk.grouped_matmul"(%[[HIDDEN]], %[[B2]], %[[Y]], %[[BLOCKS]]
