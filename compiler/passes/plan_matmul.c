@@ -97,7 +97,9 @@ void plan_ffn_emit(planner *p, const plan_matmul *first, const plan_matmul *seco
   plan_bind(&step, "first_b", first->b);
   plan_bind(&step, "first_bias", first->bias);
   set_product(&step, "first_", &first->spec);
-  plan_int(&step, "chunk_panels", p->schedule.chunk_panels * (4 / plan_element_bytes(first->spec.bf16)));
+  /* As many chunks as the schedule's size gives, but none that is a small rest. */
+  int64_t chunk = p->schedule.chunk_panels * (4 / plan_element_bytes(first->spec.bf16)), panels = plan_panels(first->spec.n);
+  plan_int(&step, "chunk_panels", panels > chunk ? (panels + panels / chunk - 1) / (panels / chunk) : chunk);
   plan_step_end(&step);
 }
 

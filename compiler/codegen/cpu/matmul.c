@@ -8,14 +8,16 @@ void hmoec_cpu_emit_matmul(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, 
   cpu_block block = cpu_block_load(e, spec, task, ir_div_i(ir, task->task, task->splits));
   MlirValue a = cpu_place_a(e, spec, task, &block, ir_at_constant(ir, task->scratch, ir->f32, HMOEC_TILE_BYTES / 4));
 
-  /* The share: panels [begin, end); a dropped block computes a corner only. */
+  /* The share: panels [begin, end), whole groups of what the micro-kernel takes at once; a dropped block computes a corner only. */
+  cpu_tiling tiling = cpu_tiling_choose(e, hmoec_cpu_tile_kind_of(spec), block.rows);
   MlirValue panels = ir_i64(ir, spec->segment[spec->segments - 1].panel_end);
-  MlirValue begin = ir_div_i(ir, ir_mul_i(ir, split, panels), task->splits);
-  MlirValue end = ir_div_i(ir, ir_mul_i(ir, ir_add_i(ir, split, one), panels), task->splits);
+  MlirValue groups = ir_div_i(ir, ir_add_i(ir, panels, ir_sub_i(ir, tiling.panels, one)), tiling.panels);
+  MlirValue first = ir_div_i(ir, ir_mul_i(ir, split, groups), task->splits);
+  MlirValue last = ir_div_i(ir, ir_mul_i(ir, ir_add_i(ir, split, one), groups), task->splits);
+  MlirValue begin = ir_mul_i(ir, first, tiling.panels), end = ir_min_i(ir, ir_mul_i(ir, last, tiling.panels), panels);
   begin = ir_max_i(ir, begin, cpu_dropped_begin(e, spec, &block, spec->dropped_panel_begin));
   MlirValue depth_begin = cpu_dropped_begin(e, spec, &block, spec->dropped_k_begin);
   a = ir_at(ir, a, spec->bf16 ? ir->i16 : ir->f32, depth_begin);
-  cpu_tiling tiling = cpu_tiling_choose(e, hmoec_cpu_tile_kind_of(spec), block.rows);
   cpu_product product = {.spec = spec,
                          .block = &block,
                          .tiling = &tiling,
