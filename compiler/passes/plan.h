@@ -127,8 +127,9 @@ typedef struct plan_matmul {
 /* A matmul of k, n with one segment, panels and the schedule filled in; A is `a`, copied unless in place and of the product's type. */
 plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, bool bf16, int64_t k, int64_t n, plan_place a);
 void plan_matmul_emit(planner *p, const plan_matmul *matmul);
-/* Both in one step; second's A is first's C, which stays in scratch. */
-void plan_ffn_emit(planner *p, const plan_matmul *first, const plan_matmul *second);
+/* The two grouped products of a feed-forward network, where second's A is first's C: in one step where there are rows enough, else one
+ * after the other. */
+void plan_pair(planner *p, const plan_matmul *first, const plan_matmul *second);
 
 /* How the columns of a right operand are found in its source (PACK in include/hmoe/abi.h); zero k_outer means k_inner rows alone. */
 typedef struct plan_pack {
@@ -154,10 +155,6 @@ typedef struct plan_grouping {
   int64_t capacity;
   plan_memory *blocks, *row_token, *row_slot, *row_gate, *sets;
 } plan_grouping;
-
-/* The two grouped products of a feed-forward network, where second's A is first's C: in one step where there are rows enough, else one
- * after the other. */
-void plan_pair(planner *p, const plan_matmul *first, const plan_matmul *second);
 
 /* mode: rank, distinct or token (indices null). Tokens are the entry's. */
 plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t experts, const char *mode);

@@ -6,11 +6,6 @@
 #define ROUTE_ROWS 32
 #define COMBINE_ROWS 16
 
-/* A fused pair reads its weights once for both products and keeps the hidden block in the cache, but is cut by blocks alone: it needs enough
- * of them for all threads, and enough rows in each to be worth the weights. */
-#define PAIR_BLOCKS_PER_THREAD 2
-#define PAIR_BLOCK_ROWS 16
-
 bool plan_route(planner *p, MlirOperation op) {
   MlirValue logits = mlirOperationGetOperand(op, 0);
   plan_place place = plan_value_get(p, logits)->place;
@@ -63,20 +58,6 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
   plan_int(&step, "row_block", p->schedule.row_block);
   plan_step_end(&step);
   return grouping;
-}
-
-void plan_pair(planner *p, const plan_matmul *first, const plan_matmul *second) {
-  plan_step step = plan_step_begin(p, second->fn, "choose", second->rows_dim);
-  plan_bind(&step, "blocks", second->blocks);
-  plan_int(&step, "first", 1);
-  plan_int(&step, "second", 2);
-  plan_int(&step, "blocks_per_thread", PAIR_BLOCKS_PER_THREAD);
-  plan_int(&step, "block_rows", PAIR_BLOCK_ROWS);
-  plan_int(&step, "row_block", second->spec.row_block);
-  plan_step_end(&step);
-  plan_ffn_emit(p, first, second);
-  plan_matmul_emit(p, first);
-  plan_matmul_emit(p, second);
 }
 
 /* What the experts op and its fused form have in common. Generated parts are absent (b = 0) for plain experts. */

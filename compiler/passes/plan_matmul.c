@@ -1,4 +1,4 @@
-/* Products and the packing of their right operands. */
+/* Products, pairs of them, and the packing of their right operands. */
 #include <stdio.h>
 #include <string.h>
 
@@ -6,6 +6,11 @@
 #include <mlir-c/BuiltinTypes.h>
 
 #include "passes/plan.h"
+
+/* A fused pair reads its weights once for both products and keeps the hidden block in the cache, but is cut by blocks alone: it needs enough
+ * of them for all threads, and enough rows in each to be worth the weights. */
+#define PAIR_BLOCKS_PER_THREAD 2
+#define PAIR_BLOCK_ROWS 16
 
 plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, bool bf16, int64_t k, int64_t n, plan_place a) {
   plan_matmul matmul = {.fn = fn, .rows_dim = rows_dim};
@@ -91,7 +96,8 @@ void plan_matmul_emit(planner *p, const plan_matmul *m) {
   plan_step_end(&step);
 }
 
-void plan_ffn_emit(planner *p, const plan_matmul *first, const plan_matmul *second) {
+/* Both in one step; second's A is first's C, which stays in scratch. */
+static void emit_ffn(planner *p, const plan_matmul *first, const plan_matmul *second) {
   plan_binding row_gate = first->row_gate.memory ? first->row_gate : second->row_gate;
   plan_step step = product_begin(p, "grouped_ffn", second, first->a, first->gather, row_gate);
   plan_bind(&step, "first_b", first->b);
@@ -101,6 +107,20 @@ void plan_ffn_emit(planner *p, const plan_matmul *first, const plan_matmul *seco
   int64_t chunk = p->schedule.chunk_panels * (4 / plan_element_bytes(first->spec.bf16)), panels = plan_panels(first->spec.n);
   plan_int(&step, "chunk_panels", panels > chunk ? (panels + panels / chunk - 1) / (panels / chunk) : chunk);
   plan_step_end(&step);
+}
+
+void plan_pair(planner *p, const plan_matmul *first, const plan_matmul *second) {
+  plan_step step = plan_step_begin(p, second->fn, "choose", second->rows_dim);
+  plan_bind(&step, "blocks", second->blocks);
+  plan_int(&step, "first", 1);
+  plan_int(&step, "second", 2);
+  plan_int(&step, "blocks_per_thread", PAIR_BLOCKS_PER_THREAD);
+  plan_int(&step, "block_rows", PAIR_BLOCK_ROWS);
+  plan_int(&step, "row_block", second->spec.row_block);
+  plan_step_end(&step);
+  emit_ffn(p, first, second);
+  plan_matmul_emit(p, first);
+  plan_matmul_emit(p, second);
 }
 
 plan_pack plan_pack_linear(plan_place w, bool bf16, int64_t n, int64_t k) {

@@ -29,7 +29,7 @@ typedef struct hmoec_cpu_emitter {
   MlirAttribute attributes; /* of every function of the version */
 } hmoec_cpu_emitter;
 
-/* What every kernel starts from: its arguments and the fields of the call. */
+/* What every kernel starts from: its arguments and the fields of the call (task.c). */
 typedef struct hmoec_cpu_task {
   MlirValue buffers, rows, splits, first_block, task, scratch;
 } hmoec_cpu_task;
