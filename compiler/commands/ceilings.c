@@ -88,15 +88,9 @@ static double best_gflops(loop_fn loop, double operations, size_t threads) {
 }
 
 double hmoec_ceiling_gflops(const char *cpu, size_t threads) {
-  bool portable = !strcmp(cpu, "portable"), avx2 = !strcmp(cpu, "avx2");
-  return best_gflops(portable ? fma_portable
-                     : avx2   ? fma_avx2
-                              : fma_avx512,
-                     (portable ? 4
-                      : avx2   ? 8
-                               : 16) *
-                         (double)OPERATIONS,
-                     threads);
+  if (!strcmp(cpu, "portable")) return best_gflops(fma_portable, 4.0 * OPERATIONS, threads);
+  if (!strcmp(cpu, "avx2")) return best_gflops(fma_avx2, 8.0 * OPERATIONS, threads);
+  return best_gflops(fma_avx512, 16.0 * OPERATIONS, threads);
 }
 
 /* ---- bf16: the same with words of two values ---- */

@@ -92,8 +92,6 @@ bool hmoec_make_temporary(const char *stem, char out_path[HMOEC_TEMPORARY_CHARS]
 bool hmoec_make_directory(const char *path, hmoec_diagnostics *diagnostics);
 /* Writes bytes whole or not at all; path "-" is standard output. */
 bool hmoec_write_file(const char *path, const char *bytes, size_t size, hmoec_diagnostics *diagnostics);
-/* CPU versions that every object has and this machine runs, best first; returns how many of at most 3. */
-size_t hmoec_machine_versions(const char *out_names[3]);
 /* CPU versions that the loaded object has and this machine runs, best first; returns how many of at most HMOE_CPU_COUNT. */
 size_t hmoec_session_versions(const hmoec_session *session, const char *out_names[HMOE_CPU_COUNT]);
 

@@ -161,13 +161,6 @@ bool hmoec_write_file(const char *path, const char *bytes, size_t size, hmoec_di
   return hmoec_output_file_commit(&file);
 }
 
-size_t hmoec_machine_versions(const char *out_names[3]) {
-  size_t count = 0;
-  for (int cpu = HMOE_CPU_AVX512; cpu >= HMOE_CPU_PORTABLE; cpu--)
-    if (!hmoe_cpu_lacks(cpu)) out_names[count++] = hmoe_cpu_name(cpu);
-  return count;
-}
-
 size_t hmoec_session_versions(const hmoec_session *session, const char *out_names[HMOE_CPU_COUNT]) {
   size_t count = 0;
   for (int cpu = HMOE_CPU_COUNT - 1; cpu >= HMOE_CPU_PORTABLE; cpu--)

@@ -7,6 +7,7 @@
 #include "emit/header.h"
 #include "hmoe/abi.h"
 #include "hmoe/runtime.h"
+#include "runtime_internal.h"
 
 static const void *at(const hmoec_unit *unit, hmoe_plan_span span) { return (const char *)unit->plan + span.offset; }
 
@@ -60,13 +61,12 @@ static void add_params(cJSON *root, const hmoec_unit *unit) {
 }
 
 static void add_schedule(cJSON *root, const hmoec_unit *unit) {
-  static const char *const versions[HMOE_CPU_COUNT] = {"portable", "avx2", "avx512", "avx512_bf16", "amx"};
   cJSON *schedule = cJSON_AddObjectToObject(root, "schedule");
   cJSON_AddNumberToObject(schedule, "lda", (double)unit->schedule.lda);
   if (unit->bf16) cJSON_AddNumberToObject(schedule, "lda_bf16", (double)unit->schedule.lda_bf16);
   cJSON_AddNumberToObject(schedule, "row_block", (double)unit->schedule.row_block);
   for (int i = 0; i < (unit->bf16 ? HMOE_CPU_COUNT : HMOE_CPU_AVX512_BF16); i++) {
-    cJSON *tile = cJSON_AddObjectToObject(schedule, versions[i]);
+    cJSON *tile = cJSON_AddObjectToObject(schedule, hmoe_cpu_name(i));
     cJSON_AddNumberToObject(tile, "tile_rows", (double)unit->schedule.tile_rows[i]);
     cJSON_AddNumberToObject(tile, "tile_vectors", (double)unit->schedule.tile_vectors[i]);
     if (!unit->bf16) continue;

@@ -89,33 +89,14 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   l->group2_bytes = plan_operand_bytes(l->bf16, l->depth2, h);
   l->pack1 = plan_weight(p, plan_element(l->bf16), l->experts, l->group1_bytes / element_bytes);
   l->pack2 = plan_weight(p, plan_element(l->bf16), l->experts, l->group2_bytes / element_bytes);
-  plan_pack first = {.columns = l->ff_panels * HMOE_PANEL,
-                     .q = 1,
-                     .real_columns = l->d_ff,
-                     .column_stride = h,
-                     .k_outer = 1,
-                     .k_inner = h,
-                     .k_inner_stride = 1,
-                     .groups = l->experts,
-                     .source_group_stride = l->d_ff * h,
-                     .group_bytes = l->group1_bytes,
-                     .outer_pitch = l->depth1,
-                     .panel_depth = l->depth1,
-                     .format = l->bf16};
+  plan_pack first = plan_pack_linear((plan_place){.row_stride = h, .col_stride = 1}, l->bf16, l->d_ff, h);
+  plan_pack second = plan_pack_linear((plan_place){.row_stride = l->d_ff, .col_stride = 1}, l->bf16, h, l->d_ff);
+  first.groups = second.groups = l->experts;
+  first.source_group_stride = second.source_group_stride = l->d_ff * h;
+  first.group_bytes = l->group1_bytes;
+  second.group_bytes = l->group2_bytes;
+  second.outer_pitch = second.panel_depth = l->depth2;
   plan_pack_emit(p, l->pack1, plan_value_get(p, l->wi)->place.memory, &first);
-  plan_pack second = {.columns = out_panels * HMOE_PANEL,
-                      .q = 1,
-                      .real_columns = h,
-                      .column_stride = l->d_ff,
-                      .k_outer = 1,
-                      .k_inner = l->d_ff,
-                      .k_inner_stride = 1,
-                      .groups = l->experts,
-                      .source_group_stride = l->d_ff * h,
-                      .group_bytes = l->group2_bytes,
-                      .outer_pitch = l->depth2,
-                      .panel_depth = l->depth2,
-                      .format = l->bf16};
   plan_pack_emit(p, l->pack2, plan_value_get(p, l->wo)->place.memory, &second);
   if (l->biases || generated_biases) l->bias1 = plan_weight(p, "f32", l->experts, l->panels1 * HMOE_PANEL);
   if (l->biases) {

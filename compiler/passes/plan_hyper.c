@@ -318,41 +318,33 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
   return true;
 }
 
+/* One panel of the bottleneck in the first factored pack: q groups of columns from w, or from the bias (q = 1), from group `at` on. */
+static plan_pack factored_panel(const plan_generator *g, bool bf16, plan_place w, int64_t panel, int64_t q, int64_t at) {
+  int64_t first = panel * HMOE_PANEL, rest = g->bottleneck - first, depth = plan_depth(bf16, g->d_model);
+  return (plan_pack){.columns = q * HMOE_PANEL,
+                     .q = q,
+                     .real_columns = rest < HMOE_PANEL ? rest : HMOE_PANEL,
+                     .column_stride = w.row_stride,
+                     .q_stride = q > 1 ? w.col_stride : 0,
+                     .k_outer = 1,
+                     .k_inner = g->d_model,
+                     .k_inner_stride = g->bottleneck * w.row_stride,
+                     .source_offset = w.offset + first * w.row_stride,
+                     .groups = 1,
+                     .panel = panel * (g->hidden + 1) + at,
+                     .outer_pitch = depth,
+                     .panel_depth = depth,
+                     .format = bf16};
+}
+
 /* Packs of the two factored products; layouts as in hmoec_contract_spec, column (m, k) of the first, depth row (k, m) of the second. */
 static void pack_factored(planner *p, const plan_generator *g, bool bf16, plan_memory *first, plan_memory *second) {
-  int64_t h = g->d_model, b = g->bottleneck, H = g->hidden, depth1 = plan_depth(bf16, h);
+  int64_t h = g->d_model, b = g->bottleneck, H = g->hidden;
   plan_place wd = plan_value_get(p, g->operands[0])->place, bd = plan_value_get(p, g->operands[1])->place;
   plan_place wu = plan_value_get(p, g->operands[2])->place, bu = plan_value_get(p, g->operands[3])->place;
   for (int64_t panel = 0; panel < plan_panels(b); panel++) {
-    int64_t real = b - panel * HMOE_PANEL < HMOE_PANEL ? b - panel * HMOE_PANEL : HMOE_PANEL;
-    plan_pack generated = {.columns = H * HMOE_PANEL,
-                           .q = H,
-                           .real_columns = real,
-                           .column_stride = wd.row_stride,
-                           .q_stride = wd.col_stride,
-                           .k_outer = 1,
-                           .k_inner = h,
-                           .k_inner_stride = b * wd.row_stride,
-                           .source_offset = wd.offset + panel * HMOE_PANEL * wd.row_stride,
-                           .groups = 1,
-                           .panel = panel * (H + 1),
-                           .outer_pitch = depth1,
-                           .panel_depth = depth1,
-                           .format = bf16};
+    plan_pack generated = factored_panel(g, bf16, wd, panel, H, 0), constant = factored_panel(g, bf16, bd, panel, 1, H);
     plan_pack_emit(p, first, wd.memory, &generated);
-    plan_pack constant = {.columns = HMOE_PANEL,
-                          .q = 1,
-                          .real_columns = real,
-                          .column_stride = bd.row_stride,
-                          .k_outer = 1,
-                          .k_inner = h,
-                          .k_inner_stride = b * bd.row_stride,
-                          .source_offset = bd.offset + panel * HMOE_PANEL * bd.row_stride,
-                          .groups = 1,
-                          .panel = panel * (H + 1) + H,
-                          .outer_pitch = depth1,
-                          .panel_depth = depth1,
-                          .format = bf16};
     plan_pack_emit(p, first, bd.memory, &constant);
   }
   /* Depth rows of both halves alternate, at odd ones too: pairs are made of finished panels. */

@@ -45,17 +45,23 @@ static const pack_case pack_cases[] = {
     {"pairs that make pairs", 1, 64 * 70 * 9, 4096, 64, 50, 9, 450, 1, 9, 0, 1, 0, 1, 0, 128 * 32 * 64, 0, 0, 0, 32, 1, 63, 1},
 };
 
-static float bf16_value(uint16_t half) {
-  uint32_t bits = (uint32_t)half << 16;
+static uint32_t bits_of(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+static float from_bits(uint32_t bits) {
   float value;
   memcpy(&value, &bits, sizeof value);
   return value;
 }
 
+static float bf16_value(uint16_t half) { return from_bits((uint32_t)half << 16); }
+
 /* The nearer of the two neighbours, the even one of two as near. */
 static float nearest_bf16(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
+  uint32_t bits = bits_of(value);
   float low = bf16_value((uint16_t)(bits >> 16)), high = bf16_value((uint16_t)((bits >> 16) + 1));
   double below = fabs((double)value - (double)low), above = fabs((double)high - (double)value);
   return below < above || (below == above && (bits >> 16) % 2 == 0) ? low : high;
@@ -181,18 +187,6 @@ static void test_pack_types(void **state) {
   hmoe_model_close(model);
   file_deinit(&file);
   free(plan);
-}
-
-static uint32_t bits_of(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-
-static float from_bits(uint32_t bits) {
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
 }
 
 /* One column of each of: f32 rounded, bf16 as it is, f16. */

@@ -247,7 +247,7 @@ static bool emit_version(MlirModule module, const hmoec_cpu_unit *unit, unsigned
   for (size_t i = 0; i < unit->kernel_count; i++) {
     const hmoec_kernel *kernel = &unit->kernels[i];
     if (kernel->family == HMOEC_KERNEL_MATMUL) used[hmoec_cpu_tile_kind_of(&kernel->spec.matmul)] = true;
-    if (kernel->family == HMOEC_KERNEL_FFN) used[kernel->spec.ffn.first.bf16 ? HMOEC_TILE_BF16 : HMOEC_TILE_F32] = true;
+    if (kernel->family == HMOEC_KERNEL_FFN) used[hmoec_cpu_ffn_tile_kind(&kernel->spec.ffn)] = true;
   }
   for (int kind = 0; kind < HMOEC_TILE_KINDS; kind++)
     if (used[kind]) hmoec_cpu_emit_microkernels(&e, (hmoec_cpu_tile_kind)kind);

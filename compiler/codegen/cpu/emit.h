@@ -63,6 +63,7 @@ enum { HMOEC_TILE_ROWS = 32, HMOEC_TILE_BYTES = HMOEC_TILE_ROWS * HMOE_PANEL * 4
 typedef enum hmoec_cpu_tile_kind { HMOEC_TILE_F32, HMOEC_TILE_BF16, HMOEC_TILE_NARROW, HMOEC_TILE_KINDS } hmoec_cpu_tile_kind;
 enum { HMOEC_NARROW_COLUMNS = 16 };
 hmoec_cpu_tile_kind hmoec_cpu_tile_kind_of(const hmoec_matmul_spec *spec);
+hmoec_cpu_tile_kind hmoec_cpu_ffn_tile_kind(const hmoec_ffn_spec *spec); /* one for both products, however narrow */
 
 /* Row counts with a micro-kernel of their own, ascending; the last is the schedule's tile, or AMX's. */
 enum { HMOEC_MAX_TILES = HMOEC_TILE_ROWS };

@@ -18,6 +18,10 @@ static int64_t operand_bytes(const hmoec_cpu_schedule *schedule, const hmoec_ffn
   return (spec->first.row_block + HMOEC_SLACK_ROWS) * row_bytes(schedule, spec->first.bf16);
 }
 
+hmoec_cpu_tile_kind hmoec_cpu_ffn_tile_kind(const hmoec_ffn_spec *spec) {
+  return spec->first.bf16 ? HMOEC_TILE_BF16 : HMOEC_TILE_F32;
+}
+
 uint64_t hmoec_cpu_ffn_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_ffn_spec *spec) {
   int64_t panels = spec->second.segment[spec->second.segments - 1].panel_end;
   int64_t sums = panels * cpu_sums_rows(schedule, spec->second.bf16, spec->second.row_block) * HMOE_PANEL * 4;
@@ -34,7 +38,7 @@ void hmoec_cpu_emit_ffn(hmoec_cpu_emitter *e, const hmoec_ffn_spec *spec, const 
   MlirValue hidden = ir_at_constant(ir, copy, ir->f32, operand_bytes(schedule, spec) / 4);
 
   cpu_block block = cpu_block_load(e, first, task, task->task);
-  cpu_tiling tiling = cpu_tiling_choose(e, first->bf16 ? HMOEC_TILE_BF16 : HMOEC_TILE_F32, block.rows);
+  cpu_tiling tiling = cpu_tiling_choose(e, hmoec_cpu_ffn_tile_kind(spec), block.rows);
   MlirValue a = cpu_place_a(e, first, task, &block, copy), b1 = hmoec_cpu_binding(e, task, 11), b2 = hmoec_cpu_binding(e, task, 1);
   MlirValue first_k = cpu_dropped_begin(e, first, &block, first->dropped_k_begin);
   MlirValue down_begin = cpu_dropped_begin(e, second, &block, second->dropped_panel_begin);

@@ -15,7 +15,7 @@
 
 #include "codegen/cpu/emit.h"
 
-enum { MAX_ROWS = HMOEC_TILE_ROWS, MAX_COLUMNS = 4 * HMOE_PANEL, HIDE_LATENCY = 8 /* accumulators */, CHUNK = 64 /* steps */ };
+enum { MAX_COLUMNS = 4 * HMOE_PANEL, HIDE_LATENCY = 8 /* accumulators */, CHUNK = 64 /* steps */ };
 enum { MAX_PANELS = MAX_COLUMNS / HMOE_PANEL, LINE_WORDS = 16, FETCH_LEAST_ROWS = 5 };
 enum { AMX_ROWS = 16, AMX_STEPS = 16, AMX_A = 4, AMX_B = 6 }; /* tile registers: 0-3 sums, then A, then B */
 

@@ -2,8 +2,6 @@
  * second-level cache meanwhile. The first of several tiles fetches the next panel, an only one what it will read itself a little later. */
 #include "codegen/cpu/product.h"
 
-#include "codegen/cpu/math.h"
-
 enum { AHEAD_WORDS = 4096 }; /* 16 KiB */
 
 cpu_block cpu_block_load(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task, MlirValue number) {

@@ -35,8 +35,8 @@ typedef struct cpu_product {
   MlirValue a; /* first row, first k */
   MlirValue weights; /* panel 0, first k */
   MlirValue depth; /* of k */
-  MlirValue sums; /* [panels][sums_rows][HMOE_PANEL], kept between calls; or one tile for now */
-  int64_t sums_rows; /* 0: one tile for now: each is cleared first, and written by the epilogue at once */
+  MlirValue sums; /* [panels][sums_rows][HMOE_PANEL], kept between calls; or one tile, for every tile in turn */
+  int64_t sums_rows; /* 0: one tile: it is cleared first, and written by the epilogue at once */
   MlirValue after; /* what is read after the last panel, to be prefetched; null: nothing known */
 } cpu_product;
 
