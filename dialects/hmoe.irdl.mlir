@@ -296,4 +296,141 @@ irdl.dialect @hmoe {
     irdl.attributes { "activation" = %activation, "expert_biases" = %expert_biases, "generated_biases" = %generated_biases }
   }
 
+  // ---- whole models. Rows of tokens are [T, c], or [B, S, c]: batch rows of S positions. linear, activate, add, multiply, scale, the norms and
+  // slice work on the last dimension of either. ----
+
+  // y[b, t] = table[ids[b, t]]                                         ids i64 or i32 [B, S], table [V, h] -> [B, S, h]
+  irdl.operation @embedding {
+    %ids_t = irdl.base "!builtin.tensor"
+    %table_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    irdl.operands(ids: %ids_t, table: %table_t)
+    irdl.results(y: %y_t)
+  }
+
+  // y[b, t] = table[max(0, (sum over u <= t of mask[b, u]) - 1)]: the number of real tokens before.   mask i64 or i32 [B, S], table [P, h] -> [B, S, h]
+  irdl.operation @position_embedding {
+    %mask_t = irdl.base "!builtin.tensor"
+    %table_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    irdl.operands(mask: %mask_t, table: %table_t)
+    irdl.results(y: %y_t)
+  }
+
+  // y = x / sqrt(mean(x^2) + epsilon) * weight, means over the last dimension.        x [.., h], weight [h] -> [.., h]        Zhang and Sennrich 2019
+  irdl.operation @rms_norm {
+    %x_t = irdl.base "!builtin.tensor"
+    %weight_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    %epsilon = irdl.base "#builtin.float"
+    irdl.operands(x: %x_t, weight: %weight_t)
+    irdl.results(y: %y_t)
+    irdl.attributes { "epsilon" = %epsilon }
+  }
+
+  // y = (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon) * weight + bias.        x [.., h], weight [h], bias [h] -> [.., h]
+  irdl.operation @layer_norm {
+    %x_t = irdl.base "!builtin.tensor"
+    %weight_t = irdl.base "!builtin.tensor"
+    %bias_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    %epsilon = irdl.base "#builtin.float"
+    irdl.operands(x: %x_t, weight: %weight_t, bias: %bias_t)
+    irdl.results(y: %y_t)
+    irdl.attributes { "epsilon" = %epsilon }
+  }
+
+  // y = x / sqrt(inverse_sqrt)                                                      x any -> the same
+  irdl.operation @scale {
+    %x_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    %inverse_sqrt = irdl.base "#builtin.integer"
+    irdl.operands(x: %x_t)
+    irdl.results(y: %y_t)
+    irdl.attributes { "inverse_sqrt" = %inverse_sqrt }
+  }
+
+  // y = a b, element by element
+  irdl.operation @multiply {
+    %a_t = irdl.base "!builtin.tensor"
+    %b_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    irdl.operands(a: %a_t, b: %b_t)
+    irdl.results(y: %y_t)
+  }
+
+  // y[.., j, i] = w[.., i, j]                                          w [.., m, n] -> [.., n, m], of rank 2 or 3
+  irdl.operation @transpose {
+    %w_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    irdl.operands(w: %w_t)
+    irdl.results(y: %y_t)
+  }
+
+  // y = x with the first two dimensions as one: row b * S + t.                     x [B, S, c] -> [B S, c]
+  irdl.operation @flatten {
+    %x_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    irdl.operands(x: %x_t)
+    irdl.results(y: %y_t)
+  }
+
+  // y[b, t] = x[b * S + t], B and S those of `like`.                               x [B S, c], like [B, S, ..] -> [B, S, c]
+  irdl.operation @unflatten {
+    %x_t = irdl.base "!builtin.tensor"
+    %like_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    irdl.operands(x: %x_t, like: %like_t)
+    irdl.results(y: %y_t)
+  }
+
+  // bias[head, r + M] = table[bucket(r), head] for r = key - query in -M..M, M = max_distance. Of B buckets, both directions
+  // (bidirectional = 1): n = |r|, B / 2 buckets a direction, those of r > 0 after the others; backward only: n = max(-r, 0). A bucket each for n < m = half of a
+  // direction's nb buckets, then min(nb - 1, m + floor(ln(n / m) / ln(M / m) (nb - m))). table [B, heads] -> [heads, 2 M + 1]        Raffel et al. 2020
+  irdl.operation @relative_bias {
+    %table_t = irdl.base "!builtin.tensor"
+    %bias_t = irdl.base "!builtin.tensor"
+    %bidirectional = irdl.base "#builtin.integer"
+    %max_distance = irdl.base "#builtin.integer"
+    irdl.operands(table: %table_t)
+    irdl.results(bias: %bias_t)
+    irdl.attributes { "bidirectional" = %bidirectional, "max_distance" = %max_distance }
+  }
+
+  // With head size d = A / heads, positions t of q and j of k, v, per batch row and head:
+  //   s[t, j] = q[t] . k[j] (/ sqrt(d) if scaled = 1) + bias[head, min(M, max(-M, j - t)) + M]
+  //   y[t] = sum_j softmax_j(s[t, .])[j] v[j], over j <= t if causal = 1
+  // mask[b, j] = 0 sets s[t, j] to the lowest number: no weight, unless that is so of all. biased = 1: the operand after v is bias.
+  // q [B, S, A], k [B, S', A], v [B, S', A], (bias [heads, 2 M + 1]), (mask i64 or i32 [B, S']) -> [B, S, A]
+  irdl.operation @attention {
+    %q_t = irdl.base "!builtin.tensor"
+    %k_t = irdl.base "!builtin.tensor"
+    %v_t = irdl.base "!builtin.tensor"
+    %bias_t = irdl.base "!builtin.tensor"
+    %mask_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    %heads = irdl.base "#builtin.integer"
+    %causal = irdl.base "#builtin.integer"
+    %scaled = irdl.base "#builtin.integer"
+    %biased = irdl.base "#builtin.integer"
+    irdl.operands(q: %q_t, k: %k_t, v: %v_t, bias: optional %bias_t, mask: optional %mask_t)
+    irdl.results(y: %y_t)
+    irdl.attributes { "heads" = %heads, "causal" = %causal, "scaled" = %scaled, "biased" = %biased }
+  }
+
+  // o[t, s] = (act(x[t] wi_0[e]^T) (x[t] wi_1[e]^T)) wo[e]^T with e = indices[t, s], x[t] where not kept.
+  // x [T, h], indices [T, k], kept [T, k], wi_0 [N, F, h], wi_1 [N, F, h], wo [N, h, F] -> [T, k, h]        Shazeer 2020
+  irdl.operation @gated_experts {
+    %x_t = irdl.base "!builtin.tensor"
+    %indices_t = irdl.base "!builtin.tensor"
+    %kept_t = irdl.base "!builtin.tensor"
+    %wi_0_t = irdl.base "!builtin.tensor"
+    %wi_1_t = irdl.base "!builtin.tensor"
+    %wo_t = irdl.base "!builtin.tensor"
+    %o_t = irdl.base "!builtin.tensor"
+    %activation = irdl.base "#builtin.string"
+    irdl.operands(x: %x_t, indices: %indices_t, kept: %kept_t, wi_0: %wi_0_t, wi_1: %wi_1_t, wo: %wo_t)
+    irdl.results(o: %o_t)
+    irdl.attributes { "activation" = %activation }
+  }
 }

@@ -164,6 +164,7 @@ static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info,
     args[n++] = (uint64_t)hmoec_op_int(op, "top_k");
     args[n++] = (uint64_t)hmoec_op_int(op, "capacity");
     args[n++] = (uint64_t)hmoec_op_int(op, "row_block");
+    args[n++] = HMOE_NONE;
     break;
   case HMOE_STEP_GROUP_SETS:
     args[n++] = (uint64_t)hmoec_op_int(op, "experts");
@@ -272,7 +273,7 @@ static hmoe_plan_span read_signature(reader *r, MlirOperation function, const ch
 }
 
 static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock block) {
-  hmoe_plan_entry entry = {0};
+  hmoe_plan_entry entry = {.advance = {HMOE_NONE, HMOE_NONE}};
   MlirStringRef name = hmoec_op_string(function, "sym_name");
   entry.name = hmoec_blob_append(&r->blob, name.data, name.length, name.length);
   hmoe_plan_dim dims[MAX_DIMS];
@@ -326,7 +327,7 @@ bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_un
   *out_unit = (hmoec_unit){0};
   reader r = {.diagnostics = diagnostics, .unit = out_unit};
   MlirOperation root = mlirModuleGetOperation(module);
-  hmoe_plan plan = {.magic = HMOE_PLAN_MAGIC, .abi_version = HMOE_ABI_VERSION};
+  hmoe_plan plan = {.magic = HMOE_PLAN_MAGIC, .abi_version = HMOE_ABI_VERSION, .start_token = -1, .end_token = -1, .pad_token = -1};
   hmoec_blob_append(&r.blob, &plan, sizeof plan, 1);
   hmoe_plan_entry entries[8] = {0};
   size_t entry_count = 0;

@@ -83,8 +83,10 @@ static bool set_positional(hmoec_evaluator *ev, op_call *op, const hmoec_value *
 
 static bool attribute_set(hmoec_evaluator *ev, op_call *op, const hmoec_attribute_info *row, const hmoec_value *value,
                           const hmoec_argument *argument) {
-  static const char *const expected[] = {
-      [HMOEC_ATTRIBUTE_INT] = "an integer", [HMOEC_ATTRIBUTE_STRING] = "a word", [HMOEC_ATTRIBUTE_INTS] = "a list of integers"};
+  static const char *const expected[] = {[HMOEC_ATTRIBUTE_INT] = "an integer",
+                                         [HMOEC_ATTRIBUTE_STRING] = "a word",
+                                         [HMOEC_ATTRIBUTE_INTS] = "a list of integers",
+                                         [HMOEC_ATTRIBUTE_FLOAT] = "a number"};
   static const hmoec_value_kind kinds[] = {[HMOEC_ATTRIBUTE_INT] = HMOEC_VALUE_INTEGER,
                                            [HMOEC_ATTRIBUTE_STRING] = HMOEC_VALUE_WORD,
                                            [HMOEC_ATTRIBUTE_INTS] = HMOEC_VALUE_LIST};

@@ -56,6 +56,11 @@ static bool attribute_read(hmoec_op_reader *reader, size_t index, MlirOperation 
     if (mlirAttributeIsAString(attribute)) out->string = string_read(reader, index, attribute);
     else expected = "a string";
     break;
+  case HMOEC_ATTRIBUTE_FLOAT:
+    if (mlirAttributeIsAFloat(attribute) && mlirTypeIsAF64(mlirAttributeGetType(attribute)))
+      out->number = mlirFloatAttrGetValueDouble(attribute);
+    else expected = "an f64";
+    break;
   case HMOEC_ATTRIBUTE_INTS:
     out->ints = reader->ints;
     if (!ints_read(attribute, reader->ints, &out->int_count)) expected = "a short list of i64";

@@ -25,6 +25,7 @@ static const char *const strategies[] = {"auto", "table", "cache", "factored", "
   {.name = attribute, .kind = HMOEC_ATTRIBUTE_INT, .required = true, .minimum = low, .maximum = INT32_MAX}
 #define INT(attribute, low, high, value)                                                                                           \
   {.name = attribute, .kind = HMOEC_ATTRIBUTE_INT, .minimum = low, .maximum = high, .default_int = value}
+#define NUMBER(attribute, value) {.name = attribute, .kind = HMOEC_ATTRIBUTE_FLOAT, .default_number = value}
 #define CHOICE(attribute, list, value) {.name = attribute, .kind = HMOEC_ATTRIBUTE_STRING, .choices = list, .default_text = value}
 
 static const hmoec_op_info ops[] = {
@@ -147,6 +148,55 @@ static const hmoec_op_info ops[] = {
      .attributes = {CHOICE("activation", activations, "relu"), INT("expert_biases", 0, 1, 0), INT("generated_biases", 0, 1, 0)},
      .infer = hmoec_infer_fused_experts,
      .operand_segments = true},
+    {.name = "embedding", .operands = {"ids", "table"}, .required_operands = 2, .infer = hmoec_infer_embedding, .from_spec = true},
+    {.name = "position_embedding",
+     .operands = {"mask", "table"},
+     .required_operands = 2,
+     .infer = hmoec_infer_embedding,
+     .from_spec = true},
+    {.name = "rms_norm",
+     .operands = {"x", "weight"},
+     .required_operands = 2,
+     .attributes = {NUMBER("epsilon", 1e-6)},
+     .infer = hmoec_infer_norm,
+     .from_spec = true},
+    {.name = "layer_norm",
+     .operands = {"x", "weight", "bias"},
+     .required_operands = 3,
+     .attributes = {NUMBER("epsilon", 1e-5)},
+     .infer = hmoec_infer_norm,
+     .from_spec = true},
+    {.name = "scale",
+     .operands = {"x"},
+     .required_operands = 1,
+     .attributes = {REQUIRED_INT("inverse_sqrt", 1)},
+     .infer = hmoec_infer_activate,
+     .from_spec = true},
+    {.name = "multiply", .operands = {"a", "b"}, .required_operands = 2, .infer = hmoec_infer_add, .from_spec = true},
+    {.name = "transpose", .operands = {"w"}, .required_operands = 1, .infer = hmoec_infer_transpose, .from_spec = true},
+    {.name = "flatten", .operands = {"x"}, .required_operands = 1, .infer = hmoec_infer_flatten, .from_spec = true},
+    {.name = "unflatten", .operands = {"x", "like"}, .required_operands = 2, .infer = hmoec_infer_unflatten, .from_spec = true},
+    {.name = "relative_bias",
+     .operands = {"table"},
+     .required_operands = 1,
+     .attributes = {INT("bidirectional", 0, 1, 0), INT("max_distance", 1, 1 << 20, 128)},
+     .infer = hmoec_infer_relative_bias,
+     .from_spec = true},
+    {.name = "attention",
+     .operands = {"q", "k", "v", "bias", "mask"},
+     .required_operands = 3,
+     .legal_counts = COUNTS_1(3) | COUNTS_2(4, 5),
+     .attributes = {REQUIRED_INT("heads", 1), INT("causal", 0, 1, 0), INT("scaled", 0, 1, 0), INT("biased", 0, 1, 0)},
+     .infer = hmoec_infer_attention,
+     .operand_segments = true,
+     .first_optional = "biased",
+     .from_spec = true},
+    {.name = "gated_experts",
+     .operands = {"x", "indices", "kept", "wi_0", "wi_1", "wo"},
+     .required_operands = 6,
+     .attributes = {CHOICE("activation", activations, "gelu_new")},
+     .infer = hmoec_infer_gated_experts,
+     .from_spec = true},
 };
 
 const hmoec_op_info *hmoec_op_info_at(size_t index) { return index < sizeof ops / sizeof *ops ? &ops[index] : NULL; }
@@ -162,6 +212,8 @@ static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCStri
 static MlirAttribute get(MlirOperation op, const char *name) { return mlirOperationGetAttributeByName(op, ref(name)); }
 
 int64_t hmoec_op_int(MlirOperation op, const char *name) { return mlirIntegerAttrGetValueInt(get(op, name)); }
+
+double hmoec_op_number(MlirOperation op, const char *name) { return mlirFloatAttrGetValueDouble(get(op, name)); }
 
 MlirStringRef hmoec_op_string(MlirOperation op, const char *name) { return mlirStringAttrGetValue(get(op, name)); }
 
@@ -220,6 +272,10 @@ bool hmoec_attribute_check(const hmoec_op_info *info, const hmoec_attribute_info
   switch (row->kind) {
   case HMOEC_ATTRIBUTE_STRING: return !row->choices || choice_check(info, row, value->string, diagnostics, location);
   case HMOEC_ATTRIBUTE_INT: return range_check(info, row, value->integer, diagnostics, location);
+  case HMOEC_ATTRIBUTE_FLOAT:
+    return (value->number >= 0 && value->number <= 1e30) ||
+           hmoec_error(diagnostics, location, "%s: expected %s to be between 0 and 1e30, found %g", info->name, row->name,
+                       value->number);
   case HMOEC_ATTRIBUTE_INTS: break;
   }
   for (size_t i = 0; i < value->int_count; i++)
@@ -227,8 +283,10 @@ bool hmoec_attribute_check(const hmoec_op_info *info, const hmoec_attribute_info
   return true;
 }
 
-static const char *const kind_names[] = {
-    [HMOEC_ATTRIBUTE_INT] = "an integer", [HMOEC_ATTRIBUTE_STRING] = "a name", [HMOEC_ATTRIBUTE_INTS] = "a list of integers"};
+static const char *const kind_names[] = {[HMOEC_ATTRIBUTE_INT] = "an integer",
+                                         [HMOEC_ATTRIBUTE_STRING] = "a name",
+                                         [HMOEC_ATTRIBUTE_INTS] = "a list of integers",
+                                         [HMOEC_ATTRIBUTE_FLOAT] = "a number"};
 
 static bool unknown_attribute(const hmoec_op_info *info, const char *name, hmoec_diagnostics *diagnostics,
                               hmoec_location location) {
@@ -255,8 +313,11 @@ static bool attributes_fill(hmoec_inference *inference, const hmoec_attribute *g
     while (g < given_count && strcmp(given[g].name, row->name) != 0) g++;
     if (g == given_count) {
       if (row->required) ok = hmoec_error(inference->diagnostics, inference->location, "%s: %s is missing", info->name, row->name);
-      inference->attributes[i] =
-          (hmoec_attribute){.name = row->name, .kind = row->kind, .integer = row->default_int, .string = row->default_text};
+      inference->attributes[i] = (hmoec_attribute){.name = row->name,
+                                                   .kind = row->kind,
+                                                   .integer = row->default_int,
+                                                   .string = row->default_text,
+                                                   .number = row->default_number};
       continue;
     }
     inference->attributes[i] = given[g];
@@ -276,6 +337,13 @@ size_t hmoec_operand_segments(const hmoec_inference *inference, int32_t *out_siz
   bool all = inference->operand_count == total, none = inference->operand_count == info->required_operands;
   for (size_t i = 0; i < total; i++) out_sizes[i] = i < info->required_operands || all;
   if (all || none) return total;
+  if (info->first_optional) { /* one of several: the first, or the last */
+    bool first = false;
+    for (size_t i = 0; info->attributes[i].name; i++)
+      if (strcmp(info->attributes[i].name, info->first_optional) == 0) first = inference->attributes[i].integer != 0;
+    out_sizes[first ? info->required_operands : total - 1] = 1;
+    return total;
+  }
   /* fused_experts with one pair of biases: expert_biases says which. */
   bool first = false;
   for (size_t i = 0; info->attributes[i].name; i++)
@@ -293,6 +361,7 @@ static MlirAttribute attribute_to_mlir(MlirContext context, const hmoec_attribut
   switch (attribute->kind) {
   case HMOEC_ATTRIBUTE_INT: return mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), attribute->integer);
   case HMOEC_ATTRIBUTE_STRING: return mlirStringAttrGet(context, ref(attribute->string));
+  case HMOEC_ATTRIBUTE_FLOAT: return mlirFloatAttrDoubleGet(context, mlirF64TypeGet(context), attribute->number);
   case HMOEC_ATTRIBUTE_INTS: return mlirDenseI64ArrayGet(context, (intptr_t)attribute->int_count, attribute->ints);
   }
   return mlirAttributeGetNull();

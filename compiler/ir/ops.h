@@ -48,7 +48,12 @@ bool hmoec_shape_compatible(const hmoec_shape *a, const hmoec_shape *b);
 /* The number of elements, a dynamic dimension counted as 1; INT64_MAX when it does not fit. */
 int64_t hmoec_shape_elements(const hmoec_shape *shape);
 
-typedef enum hmoec_attribute_kind { HMOEC_ATTRIBUTE_INT, HMOEC_ATTRIBUTE_STRING, HMOEC_ATTRIBUTE_INTS } hmoec_attribute_kind;
+typedef enum hmoec_attribute_kind {
+  HMOEC_ATTRIBUTE_INT,
+  HMOEC_ATTRIBUTE_STRING,
+  HMOEC_ATTRIBUTE_INTS,
+  HMOEC_ATTRIBUTE_FLOAT, /* f64; at least 0, finite */
+} hmoec_attribute_kind;
 
 typedef struct hmoec_attribute_info {
   const char *name;
@@ -58,6 +63,7 @@ typedef struct hmoec_attribute_info {
   int64_t minimum, maximum;   /* INT; also the range of each element of INTS */
   const char *default_text;   /* STRING default, NULL: none */
   int64_t default_int;
+  double default_number;      /* FLOAT */
 } hmoec_attribute_info;
 
 typedef struct hmoec_attribute {
@@ -67,6 +73,7 @@ typedef struct hmoec_attribute {
   const char *string;
   const int64_t *ints;
   size_t int_count;
+  double number;
 } hmoec_attribute;
 
 /* What a shape rule sees and fills. */
@@ -89,6 +96,8 @@ typedef struct hmoec_op_info {
   hmoec_attribute_info attributes[HMOEC_MAX_ATTRIBUTES + 1];
   bool (*infer)(hmoec_inference *inference);
   bool from_spec; /* may be written in a spec; the others are made by passes */
+  const char *
+      first_optional; /* the attribute that says whether the first of several optional operands is there, each of which may be; or NULL */
   bool operand_segments; /* several optional operands: carries operandSegmentSizes, one 0 or 1 for each of `operands` */
   size_t result_segments; /* results when all are there: carries resultSegmentSizes; 0: none is optional */
 } hmoec_op_info;
@@ -99,6 +108,7 @@ const hmoec_op_info *hmoec_op_info_at(size_t index); /* NULL past the end */
 
 /* Attribute accessors on ops that were verified. */
 int64_t hmoec_op_int(MlirOperation op, const char *name);
+double hmoec_op_number(MlirOperation op, const char *name);
 MlirStringRef hmoec_op_string(MlirOperation op, const char *name);
 bool hmoec_op_is(MlirOperation op, const char *full_name);
 bool hmoec_op_string_is(MlirOperation op, const char *name, const char *value);

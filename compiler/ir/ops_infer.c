@@ -84,11 +84,23 @@ static const hmoec_attribute *attribute(const hmoec_inference *inference, const 
 
 #define REFUSE(...) hmoec_error(inference->diagnostics, inference->location, __VA_ARGS__)
 
+/* Rows of tokens [T, c] or [B, S, c]: the operand's rank with `last` as its last dimension. */
+static size_t rows_rank(const hmoec_inference *inference, size_t operand) { return inference->operands[operand].rank == 3 ? 3 : 2; }
+
+static bool expect_rows(hmoec_inference *inference, size_t operand, dim *batch, dim *rows, dim *last) {
+  if (rows_rank(inference, operand) == 3) return expect(inference, operand, HMOEC_F32, 3, DIMS(batch, rows, last));
+  return expect(inference, operand, HMOEC_F32, 2, DIMS(rows, last));
+}
+
+static bool result_rows(hmoec_inference *inference, size_t rank, dim *batch, dim *rows, dim *last) {
+  return rank == 3 ? result(inference, HMOEC_F32, 3, DIMS(batch, rows, last)) : result(inference, HMOEC_F32, 2, DIMS(rows, last));
+}
+
 bool hmoec_infer_linear(hmoec_inference *inference) {
-  dim rows = ROWS("tokens"), in = FREE("in"), out = FREE("out");
-  return expect(inference, 0, HMOEC_F32, 2, DIMS(&rows, &in)) && expect(inference, 1, HMOEC_F32, 2, DIMS(&out, &in)) &&
+  dim batch = ROWS("batch"), rows = ROWS("tokens"), in = FREE("in"), out = FREE("out");
+  return expect_rows(inference, 0, &batch, &rows, &in) && expect(inference, 1, HMOEC_F32, 2, DIMS(&out, &in)) &&
          (inference->operand_count < 3 || expect(inference, 2, HMOEC_F32, 1, DIMS(&out))) &&
-         result(inference, HMOEC_F32, 2, DIMS(&rows, &out));
+         result_rows(inference, rows_rank(inference, 0), &batch, &rows, &out);
 }
 
 static bool expect_f32(hmoec_inference *inference, size_t operand) {
@@ -108,8 +120,8 @@ bool hmoec_infer_add(hmoec_inference *inference) {
   char a_text[HMOEC_SHAPE_CHARS], b_text[HMOEC_SHAPE_CHARS];
   if (!expect_f32(inference, 0)) return false;
   if (!hmoec_shape_compatible(a, b))
-    return REFUSE("add: expected two equal shapes, found %s and %s", hmoec_shape_string(a, a_text, sizeof a_text),
-                  hmoec_shape_string(b, b_text, sizeof b_text));
+    return REFUSE("%s: expected two equal shapes, found %s and %s", inference->info->name,
+                  hmoec_shape_string(a, a_text, sizeof a_text), hmoec_shape_string(b, b_text, sizeof b_text));
   hmoec_shape *sum = &inference->results[inference->result_count++];
   *sum = *a;
   for (int64_t i = 0; i < sum->rank; i++)
@@ -135,20 +147,30 @@ bool hmoec_infer_reshape(hmoec_inference *inference) {
 }
 
 bool hmoec_infer_slice(hmoec_inference *inference) {
-  dim rows = ROWS("rows"), columns = FREE("columns");
-  if (!expect(inference, 0, HMOEC_F32, 2, DIMS(&rows, &columns))) return false;
+  dim batch = ROWS("batch"), rows = ROWS("rows"), columns = FREE("columns");
+  size_t rank = rows_rank(inference, 0);
+  if (!expect_rows(inference, 0, &batch, &rows, &columns)) return false;
   int64_t begin = integer(inference, "begin"), end = integer(inference, "end");
   if (begin >= end || end > columns.size)
     return REFUSE("slice: columns [%" PRId64 ", %" PRId64 ") are not a part of [0, %" PRId64 ")", begin, end, columns.size);
   dim width = FIXED(end - begin);
-  if (!integer(inference, "squeeze")) return result(inference, HMOEC_F32, 2, DIMS(&rows, &width));
+  if (!integer(inference, "squeeze")) return result_rows(inference, rank, &batch, &rows, &width);
+  if (rank == 3) return REFUSE("slice: only a column of a matrix can become a vector");
   if (width.size != 1) return REFUSE("slice: only a single column can become a vector, found %" PRId64 " columns", width.size);
   return result(inference, HMOEC_F32, 1, DIMS(&rows));
 }
 
+/* batch * rows; dynamic where either is. Results that are too large are refused as a whole. */
+static int64_t flat_rows(int64_t batch, int64_t rows) {
+  if (batch == HMOEC_DYNAMIC || rows == HMOEC_DYNAMIC) return HMOEC_DYNAMIC;
+  int64_t product;
+  return __builtin_mul_overflow(batch, rows, &product) ? INT64_MAX : product;
+}
+
 bool hmoec_infer_route(hmoec_inference *inference) {
-  dim tokens = ROWS("tokens"), experts = FREE("experts"), top_k = FIXED(integer(inference, "top_k"));
-  if (!expect(inference, 0, HMOEC_F32, 2, DIMS(&tokens, &experts))) return false;
+  dim batch = ROWS("batch"), tokens = ROWS("tokens"), experts = FREE("experts"), top_k = FIXED(integer(inference, "top_k"));
+  if (!expect_rows(inference, 0, &batch, &tokens, &experts)) return false;
+  if (rows_rank(inference, 0) == 3) tokens.size = flat_rows(batch.size, tokens.size);
   if (top_k.size > experts.size)
     return REFUSE("route: top_k = %" PRId64 " is more than the %" PRId64 " experts there are", top_k.size, experts.size);
   return result(inference, HMOEC_I32, 2, DIMS(&tokens, &top_k)) && result(inference, HMOEC_F32, 2, DIMS(&tokens, &top_k)) &&
@@ -337,4 +359,106 @@ bool hmoec_infer_fused_experts(hmoec_inference *inference) {
                            !expect_named(inference, operand + 1, "gamma", HMOEC_F32, 2, DIMS(&n, &h))))
     return false;
   return result(inference, HMOEC_F32, 2, DIMS(&tokens, &h));
+}
+
+/* ---- whole models ---- */
+
+static bool expect_integers(hmoec_inference *inference, size_t operand, dim *batch, dim *length) {
+  hmoec_element element = inference->operands[operand].element == HMOEC_I32 ? HMOEC_I32 : HMOEC_I64;
+  return expect(inference, operand, element, 2, DIMS(batch, length));
+}
+
+bool hmoec_infer_embedding(hmoec_inference *inference) {
+  dim batch = ROWS("batch"), length = ROWS("length"), rows = FREE("rows"), h = FREE("d_model");
+  return expect_integers(inference, 0, &batch, &length) && expect(inference, 1, HMOEC_F32, 2, DIMS(&rows, &h)) &&
+         result(inference, HMOEC_F32, 3, DIMS(&batch, &length, &h));
+}
+
+bool hmoec_infer_norm(hmoec_inference *inference) {
+  dim batch = ROWS("batch"), rows = ROWS("tokens"), h = FREE("d_model");
+  return expect_rows(inference, 0, &batch, &rows, &h) && expect(inference, 1, HMOEC_F32, 1, DIMS(&h)) &&
+         (inference->operand_count < 3 || expect(inference, 2, HMOEC_F32, 1, DIMS(&h))) &&
+         result_rows(inference, rows_rank(inference, 0), &batch, &rows, &h);
+}
+
+bool hmoec_infer_transpose(hmoec_inference *inference) {
+  const hmoec_shape *w = &inference->operands[0];
+  char text[HMOEC_SHAPE_CHARS];
+  if (!expect_f32(inference, 0)) return false;
+  if (w->rank != 2 && w->rank != 3)
+    return REFUSE("transpose: expected a matrix or a stack of them, found %s", hmoec_shape_string(w, text, sizeof text));
+  hmoec_shape *y = &inference->results[inference->result_count++];
+  *y = *w;
+  y->dims[w->rank - 2] = w->dims[w->rank - 1];
+  y->dims[w->rank - 1] = w->dims[w->rank - 2];
+  for (int64_t i = w->rank - 2; i < w->rank; i++)
+    if (y->dims[i] == HMOEC_DYNAMIC)
+      return REFUSE("transpose: %s has a dimension that is known only at run time", hmoec_shape_string(w, text, sizeof text));
+  return true;
+}
+
+bool hmoec_infer_flatten(hmoec_inference *inference) {
+  dim batch = ROWS("batch"), length = ROWS("length"), c = FREE("columns");
+  if (!expect(inference, 0, HMOEC_F32, 3, DIMS(&batch, &length, &c))) return false;
+  dim rows = FIXED(flat_rows(batch.size, length.size));
+  return result(inference, HMOEC_F32, 2, DIMS(&rows, &c));
+}
+
+bool hmoec_infer_unflatten(hmoec_inference *inference) {
+  dim rows = ROWS("rows"), c = FREE("columns");
+  const hmoec_shape *like = &inference->operands[1];
+  char text[HMOEC_SHAPE_CHARS];
+  if (!expect(inference, 0, HMOEC_F32, 2, DIMS(&rows, &c))) return false;
+  if (like->rank < 2)
+    return REFUSE("unflatten: expected like to have a batch and a length, found %s", hmoec_shape_string(like, text, sizeof text));
+  dim batch = FIXED(like->dims[0]), length = FIXED(like->dims[1]);
+  int64_t flat = flat_rows(batch.size, length.size);
+  if (!hmoec_dim_compatible(rows.size, flat))
+    return REFUSE("unflatten: x has %" PRId64 " rows, expected %" PRId64 " as in %s", rows.size, flat,
+                  hmoec_shape_string(like, text, sizeof text));
+  return result(inference, HMOEC_F32, 3, DIMS(&batch, &length, &c));
+}
+
+bool hmoec_infer_relative_bias(hmoec_inference *inference) {
+  dim buckets = FREE("buckets"), heads = FREE("heads");
+  if (!expect(inference, 0, HMOEC_F32, 2, DIMS(&buckets, &heads))) return false;
+  int64_t distance = integer(inference, "max_distance"), directions = integer(inference, "bidirectional") ? 2 : 1;
+  int64_t exact = buckets.size / directions / 2;
+  if (buckets.size % directions != 0 || exact < 1 || distance <= exact)
+    return REFUSE("relative_bias: %" PRId64 " buckets in %s do not reach max_distance = %" PRId64, buckets.size,
+                  directions == 2 ? "two directions" : "one direction", distance);
+  dim width = FIXED(2 * distance + 1);
+  return result(inference, HMOEC_F32, 2, DIMS(&heads, &width));
+}
+
+bool hmoec_infer_attention(hmoec_inference *inference) {
+  dim batch = ROWS("batch"), length = ROWS("length"), keys = ROWS("keys"), a = FREE("width"), heads = FIXED(0),
+      width = FREE("distances");
+  heads.size = integer(inference, "heads");
+  if (!expect(inference, 0, HMOEC_F32, 3, DIMS(&batch, &length, &a)) ||
+      !expect(inference, 1, HMOEC_F32, 3, DIMS(&batch, &keys, &a)) || !expect(inference, 2, HMOEC_F32, 3, DIMS(&batch, &keys, &a)))
+    return false;
+  if (a.size % heads.size != 0) return REFUSE("attention: %" PRId64 " columns are not %" PRId64 " equal heads", a.size, heads.size);
+  bool biased = integer(inference, "biased") != 0;
+  size_t operand = 3;
+  if (biased && inference->operand_count < 4) return REFUSE("attention: biased = 1, but there is no bias");
+  if (inference->operand_count == 5 && !biased) return REFUSE("attention: biased = 0, but there is a bias");
+  if (biased) {
+    if (!expect_named(inference, operand++, "bias", HMOEC_F32, 2, DIMS(&heads, &width))) return false;
+    if (width.size % 2 == 0 || width.size < 3)
+      return REFUSE("attention: expected a bias of 2 M + 1 distances, found %" PRId64, width.size);
+  }
+  if (operand < inference->operand_count) {
+    hmoec_element element = inference->operands[operand].element == HMOEC_I32 ? HMOEC_I32 : HMOEC_I64;
+    if (!expect_named(inference, operand, "mask", element, 2, DIMS(&batch, &keys))) return false;
+  }
+  return result(inference, HMOEC_F32, 3, DIMS(&batch, &length, &a));
+}
+
+bool hmoec_infer_gated_experts(hmoec_inference *inference) {
+  dim tokens = ROWS("tokens"), h = FREE("d_model"), k = FREE("top_k"), n = FREE("experts"), f = FREE("d_ff");
+  return expect(inference, 0, HMOEC_F32, 2, DIMS(&tokens, &h)) && expect(inference, 1, HMOEC_I32, 2, DIMS(&tokens, &k)) &&
+         expect(inference, 2, HMOEC_I1, 2, DIMS(&tokens, &k)) && expect(inference, 3, HMOEC_F32, 3, DIMS(&n, &f, &h)) &&
+         expect(inference, 4, HMOEC_F32, 3, DIMS(&n, &f, &h)) && expect(inference, 5, HMOEC_F32, 3, DIMS(&n, &h, &f)) &&
+         result(inference, HMOEC_F32, 3, DIMS(&tokens, &k, &h));
 }

@@ -24,6 +24,14 @@ bool hmoec_infer_distinct_selections(hmoec_inference *inference);
 bool hmoec_infer_indexed_hyper_expert(hmoec_inference *inference);
 bool hmoec_infer_factored_hyper_expert(hmoec_inference *inference);
 bool hmoec_infer_fused_experts(hmoec_inference *inference);
+bool hmoec_infer_embedding(hmoec_inference *inference); /* position_embedding too */
+bool hmoec_infer_norm(hmoec_inference *inference); /* rms_norm, layer_norm */
+bool hmoec_infer_transpose(hmoec_inference *inference);
+bool hmoec_infer_flatten(hmoec_inference *inference);
+bool hmoec_infer_unflatten(hmoec_inference *inference);
+bool hmoec_infer_relative_bias(hmoec_inference *inference);
+bool hmoec_infer_attention(hmoec_inference *inference);
+bool hmoec_infer_gated_experts(hmoec_inference *inference);
 
 /* Each reports what is wrong and returns false. */
 bool hmoec_operand_count_check(const hmoec_op_info *info, size_t count, hmoec_diagnostics *diagnostics, hmoec_location location);

@@ -112,11 +112,16 @@ static bool at_open_check(const hmoec_op_reader *reader, MlirOperation op) {
   return true;
 }
 
+static int64_t last_dim(MlirValue value) {
+  MlirType type = mlirValueGetType(value);
+  return mlirShapedTypeGetDimSize(type, (intptr_t)mlirShapedTypeGetRank(type) - 1);
+}
+
 /* How many experts the indices in a value range over; 0 when nothing keeps them in range. */
 static int64_t experts_of(MlirValue indices) {
   MlirOperation maker = definition(indices);
   if (mlirOperationIsNull(maker) || mlirOpResultGetResultNumber(indices) != 0) return 0;
-  if (hmoec_op_is(maker, "hmoe.route")) return mlirShapedTypeGetDimSize(mlirValueGetType(mlirOperationGetOperand(maker, 0)), 1);
+  if (hmoec_op_is(maker, "hmoe.route")) return last_dim(mlirOperationGetOperand(maker, 0));
   if (hmoec_op_is(maker, "hmoe.all_selections") || hmoec_op_is(maker, "hmoe.distinct_selections"))
     return hmoec_op_int(maker, "experts");
   return 0;
@@ -136,11 +141,8 @@ static int64_t sets_of(MlirValue which) {
 static const struct {
   const char *op;
   intptr_t indices, table;
-} indexings[] = {{"experts", 1, 3},
-                 {"fused_experts", 1, 4},
-                 {"selection_embedding", 0, 1},
-                 {"selection_rank", 0, 0},
-                 {"distinct_selections", 0, 0}};
+} indexings[] = {{"experts", 1, 3},        {"fused_experts", 1, 4},      {"gated_experts", 1, 3}, {"selection_embedding", 0, 1},
+                 {"selection_rank", 0, 0}, {"distinct_selections", 0, 0}};
 
 static bool indices_check(const hmoec_op_reader *reader, MlirOperation op) {
   const hmoec_inference *inference = &reader->inference;
@@ -252,9 +254,11 @@ static bool tensor_check(MlirType type, intptr_t index, const char *what, hmoec_
     return hmoec_error(diagnostics, location, "%s %td is not a tensor of f32, i32, i64 or i1 of rank %d or less", what, index,
                        HMOEC_MAX_RANK);
   hmoec_shape_string(&shape, text, sizeof text);
+  bool tokens = shape.element == HMOEC_I32 || shape.element == HMOEC_I64; /* [batch, length]; others have columns last */
   for (int64_t i = 1; i < shape.rank; i++)
-    if (shape.dims[i] == HMOEC_DYNAMIC)
-      return hmoec_error(diagnostics, location, "%s %td is %s: only the first dimension may be known at run time", what, index,
+    if (shape.dims[i] == HMOEC_DYNAMIC && !(i == 1 && (shape.rank == 3 || tokens)))
+      return hmoec_error(diagnostics, location,
+                         "%s %td is %s: only the first dimension, or batch and length, may be known at run time", what, index,
                          text);
   for (int64_t i = 0; i < shape.rank; i++)
     if (shape.dims[i] == 0)

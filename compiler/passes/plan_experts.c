@@ -142,10 +142,10 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   first.spec.c_padded = true;
   first.spec.b_group_bytes = l->group1_bytes;
   first.spec.bias_group_floats = l->bias1 ? l->panels1 * HMOE_PANEL : 0;
-  first.spec.segment[0] = (hmoec_matmul_segment){l->ff_panels, l->activation, true};
+  first.spec.segment[0] = (hmoec_matmul_segment){l->ff_panels, l->activation, true, false};
   if (l->bottleneck) {
     first.spec.segments = 2;
-    first.spec.segment[1] = (hmoec_matmul_segment){l->panels1, HMOEC_ACTIVATION_RELU, false};
+    first.spec.segment[1] = (hmoec_matmul_segment){l->panels1, HMOEC_ACTIVATION_RELU, false, false};
   }
   first.spec.dropped_panel_begin = l->ff_panels;
   first.spec.dropped_k_begin = 0;

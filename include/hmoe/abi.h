@@ -1,8 +1,9 @@
-/* The contract between generated objects and the runtime. Version 2.
+/* The contract between generated objects and the runtime. Version 3.
  *
  * An object exports one hmoe_model_object: kernels (one function table per CPU version) and a plan. The plan is one relocatable
  * blob of the plain structures below; hmoe_plan_span holds byte offsets from its start. It says which tensors to read, which
- * buffers exist, and which steps run at open (entry 0) and per run (entries 1..). The runtime executes steps in order with a barrier
+ * buffers exist, and which steps run at open (entry 0) and per run (entries 1..). Entries that decode keep keys and values in a
+ * state (hmoe_state) that the caller owns. The runtime executes steps in order with a barrier
  * between them; a step's tasks run in parallel. Little endian; every offset is a multiple of 8; all fields are written.
  *
  * Layout names used below:
@@ -10,6 +11,11 @@
  *   pairs(K, N)   the same for bf16 products, [ceil(N/32)][D/2][32][2] bf16 with D = K rounded up to 32: element (k, n) at
  *                 (((n/32)*(D/2) + k/2)*32 + n%32)*2 + k%2, zero-padded. Two neighbours in k share a 32-bit word.
  *   A row of weights is one group's operand; group g starts at g * group_stride_bytes.
+ *   keys, values  what attention reads, of R rows of at most C positions (C a multiple of 32), heads of D: right operands of its two
+ *                 products, as they are. keys: [R][heads][C/32][D][32] f32, element (row, head, position t, i) at
+ *                 (((row*heads + head)*(C/32) + t/32)*D + i)*32 + t%32. values: [R][heads][ceil(D/32)][C][32] f32, element
+ *                 at (((row*heads + head)*ceil(D/32) + i/32)*C + t)*32 + i%32, zero for i >= D. Positions that were not written
+ *                 are whatever they are.
  */
 #ifndef HMOE_ABI_H
 #define HMOE_ABI_H
@@ -17,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HMOE_ABI_VERSION 2u
+#define HMOE_ABI_VERSION 3u
 #define HMOE_PLAN_MAGIC 0x4e4c5048u /* "HPLN" */
 #define HMOE_PANEL 32               /* columns of a panel, and what depths of pairs are rounded up to */
 #define HMOE_NONE 0xffffffffu
@@ -34,6 +40,7 @@ typedef struct hmoe_kernel_call {
   int64_t rows;         /* value of the step's rows dimension */
   int64_t splits;       /* column splits: task = block * splits + split */
   int64_t first_block;  /* grid BLOCKS: blocks are counted from here */
+  const int64_t *dims;  /* values of the dimensions that the step's args name, in order; NULL: it names none */
 } hmoe_kernel_call;
 
 /* scratch: this worker's private memory, 64-byte aligned, plan.scratch_bytes long. */
@@ -75,7 +82,8 @@ typedef struct hmoe_blocks {
 
 /* ---- the plan ---- */
 
-/* A tensor of the checkpoint. With count > 1 the key holds one "{}" that stands for 0..count-1, and the parameter is their stack. */
+/* A tensor of the checkpoint. With count > 1 the key holds one "{}" that stands for 0..count-1, and the parameter is their stack. A key may
+ * be several, separated by a line feed: names of one tied tensor, of which the first that the checkpoint has is taken. */
 typedef struct hmoe_plan_param {
   hmoe_plan_span key; /* characters, not terminated */
   uint32_t count;
@@ -84,8 +92,24 @@ typedef struct hmoe_plan_param {
 } hmoe_plan_param;
 
 /* A dimension of an entry. value(i): INPUT: given by the caller; SCALE: factor * value(source); MIN: min(factor, value(source));
- * CHUNK, MISSING: set by the enclosing loop step, at most `factor`. A source is always an earlier dimension. */
-enum { HMOE_DIM_INPUT = 0, HMOE_DIM_SCALE = 1, HMOE_DIM_MIN = 2, HMOE_DIM_CHUNK = 3, HMOE_DIM_MISSING = 4, HMOE_DIM_CONST = 5 };
+ * CHUNK, MISSING: set by the enclosing loop step, at most `factor`; CONST: factor; PRODUCT: value(source) * value(factor); SUM:
+ * value(source) + value(factor); ROUND_UP: value(source) rounded up to a multiple of factor; CEIL_DIV: value(source) / factor, rounded
+ * up; STATE: of the state's scope source / 3, source % 3 being 0: rows, 1: capacity (a multiple of 32), 2: length before the run.
+ * A source, and a factor that is one, is always an earlier dimension. */
+enum {
+  HMOE_DIM_INPUT = 0,
+  HMOE_DIM_SCALE = 1,
+  HMOE_DIM_MIN = 2,
+  HMOE_DIM_CHUNK = 3,
+  HMOE_DIM_MISSING = 4,
+  HMOE_DIM_CONST = 5,
+  HMOE_DIM_PRODUCT = 6,
+  HMOE_DIM_SUM = 7,
+  HMOE_DIM_ROUND_UP = 8,
+  HMOE_DIM_CEIL_DIV = 9,
+  HMOE_DIM_STATE = 10,
+  HMOE_DIM_COUNT = 11,
+};
 typedef struct hmoe_plan_dim {
   uint32_t kind, source;
   uint64_t factor;
@@ -98,6 +122,7 @@ enum {
   HMOE_BUFFER_WORKSPACE = 3, /* index: workspace slot; per run */
   HMOE_BUFFER_CACHE = 4, /* at `offset` of the model's selection cache, shared by runs */
   HMOE_BUFFER_PARAM = 5, /* index: parameter (count 1, f32-converted copy made by the runtime at open); open only */
+  HMOE_BUFFER_STATE = 6, /* index: a tensor of the plan's states, in the state that the run is given; its size is the state's */
 };
 /* The weight arena is zero before entry 0 runs; workspace and caches are not initialised. index of a CACHE buffer: the cache's number.
  * WEIGHT and CACHE buffers have fixed sizes; offsets and advances are multiples of 4.
@@ -119,13 +144,13 @@ typedef struct hmoe_plan_binding {
  *
  * KERNEL   runs kernels[kernel]. bindings: as the kernel wants. args: [0] grid, [1] row_block, [2] panels (most column splits),
  *          [3] binding number of the blocks buffer (grid BLOCKS), [4] about how many FLOP one row takes: a step too small to share
- *          runs on the calling thread. rows_dim: value for call.rows.
+ *          runs on the calling thread, [5].. dimensions whose values call.dims has. rows_dim: value for call.rows.
  *          tasks: ROWS ceil(rows/row_block); DENSE that * splits; BLOCKS blocks.count * splits. The runtime picks splits in
  *          [1, panels] from the work and the threads; results do not depend on it.
  * GROUP    counting sort by expert. bindings: [0] indices i32 [rows/top_k, top_k], [1] gates f32 same shape, out: [2] blocks,
  *          [3] row_token i32 [rows]: source row, [4] row_slot i32 [rows]: token*top_k+slot, [5] row_gate f32 [rows],
- *          [6] counters i32 [4*groups]. args: [0] experts, [1] top_k, [2] capacity (0: none), [3] row_block.
- *          rows_dim: tokens*top_k. Order inside a group: token, then slot. With capacity, a group's rows past it form blocks
+ *          [6] counters i32 [4*groups]. args: [0] experts, [1] top_k, [2] capacity (0: none), [3] row_block, [4] a dimension or
+ *          HMOE_NONE: capacity counts anew every value([4]) tokens (a row of the batch). rows_dim: tokens*top_k. Order inside a group: token, then slot. With capacity, a group's rows past it form blocks
  *          of their own with dropped=1, after the kept ones of that group. n rows are cut into ceil(n/row_block) blocks whose sizes
  *          differ by at most one; the same in GROUP_SETS.
  * GROUP_SETS  groups tokens by their selection set (sorted expert tuple). bindings: [0] indices i32 [tokens, top_k], out: [1] blocks,
@@ -171,6 +196,20 @@ typedef struct hmoe_plan_binding {
  *          and rows >= args[3] * blocks. Blocks and rows are those of the blocks buffer, in a loop over groups the chunk's; without a
  *          blocks buffer rows is the value of rows_dim, blocks ceil(rows/args[4]). May stand whole inside loops (in a cached one: whole
  *          among the generating steps or after them); no loop, no other CHOOSE in it.
+ * IDS      integers of the caller's, checked. bindings: [0] an INPUT buffer, [1] dst i32 [rows]. args: [0] bytes of a source element, 4 or 8;
+ *          [1] limit: HMOE_INVALID_ARGUMENT, with the input's name and the place, for a value outside [0, limit); [2] what every element is
+ *          when the caller gives no input. rows_dim: elements.
+ * POSITIONS  how many real tokens a row had before: bindings: [0] mask i32 [rows][value(args[3])] or HMOE_NONE (all 1), [1] dst i32
+ *          [rows][length]. args: dimensions [0] rows, [1] length, [2] past or HMOE_NONE (0), [3] the mask's row stride; [4] limit.
+ *          dst[b][t] = max(0, (sum over u <= past + t of mask[b][u]) - 1); HMOE_INVALID_ARGUMENT where that is not below limit.
+ * LAST_ROWS  the row of each batch row's last real token: bindings: [0] mask i32 or HMOE_NONE, [1] dst i32 [rows]. args: as of POSITIONS,
+ *          [0] to [3]. dst[b] = b*length + the largest t < length with mask[b][past + t] != 0, or length - 1 if there is none.
+ * APPEND_MASK  bindings: [0] src i32 [rows][length], [1] dst i32 [rows][value(args[3])], a STATE buffer. args: as of POSITIONS, [0] to
+ *          [3]. dst[b][past + t] = src[b][t].
+ * RELATIVE_BIAS  the bias of a relative position, out of its bucket's. bindings: [0] dst f32 [heads][args[4]], [1] source f32
+ *          [buckets][heads]. args: [0] buckets, [1] heads, [2] 1: both directions, 0: backward only, [3] max_distance M,
+ *          [4] row stride of dst, [5] pad P. dst[head][i] = source[bucket(r)][head], r = max(-M, min(M, i - P - M)) = key - query.
+ *          bucket: T5's (Raffel et al. 2020). The logarithm is f32's.
  */
 enum {
   HMOE_STEP_KERNEL = 0,
@@ -183,7 +222,12 @@ enum {
   HMOE_STEP_SELECTIONS = 7,
   HMOE_STEP_WEIGHT_EMBEDDING = 8,
   HMOE_STEP_CHOOSE = 9,
-  HMOE_STEP_COUNT = 10,
+  HMOE_STEP_IDS = 10,
+  HMOE_STEP_POSITIONS = 11,
+  HMOE_STEP_LAST_ROWS = 12,
+  HMOE_STEP_APPEND_MASK = 13,
+  HMOE_STEP_RELATIVE_BIAS = 14,
+  HMOE_STEP_COUNT = 15,
 };
 enum { HMOE_GRID_ROWS = 0, HMOE_GRID_DENSE = 1, HMOE_GRID_BLOCKS = 2 };
 enum { HMOE_LOOP_ROWS = 0, HMOE_LOOP_GROUPS = 1, HMOE_LOOP_CACHED = 2 };
@@ -202,7 +246,20 @@ typedef struct hmoe_plan_tensor {
   uint32_t dtype; /* 0 f32, 1 i32, 2 i64 */
   uint32_t rank;
   int64_t shape[4];
+  uint32_t optional, reserved; /* 1: an input that may be NULL: every element is `fill` then */
+  int64_t fill;
 } hmoe_plan_tensor;
+
+/* Keys, values and masks of rows of tokens are kept in a state, in two scopes: what is being generated, and what it is generated from.
+ * A scope has rows, a capacity and a length; the caller chooses the first two (hmoe_state_create). */
+enum { HMOE_SCOPE_TARGET = 0, HMOE_SCOPE_SOURCE = 1, HMOE_SCOPE_COUNT = 2 };
+
+/* One tensor of a state: rows * capacity * position_bytes, row after row. A row is `segments` equal parts, of each of which the first
+ * round_up(length, 32) / capacity part is in use: heads of keys, panels of values. */
+typedef struct hmoe_plan_state {
+  uint32_t scope, segments;
+  uint64_t position_bytes;
+} hmoe_plan_state;
 
 typedef struct hmoe_plan_entry {
   hmoe_plan_span name;
@@ -211,7 +268,9 @@ typedef struct hmoe_plan_entry {
   hmoe_plan_span buffers; /* hmoe_plan_buffer */
   hmoe_plan_span steps; /* hmoe_plan_step */
   uint32_t slots; /* workspace slots; a slot is as large as its largest buffer */
-  uint32_t reserved;
+  uint32_t needs_state; /* 1: a run is given a state */
+  uint32_t advance[HMOE_SCOPE_COUNT]; /* the dimension that a run adds to the scope's length, or HMOE_NONE: lengths stay */
+  hmoe_plan_span dim_names; /* hmoe_plan_span, of characters: the INPUT dimensions */
 } hmoe_plan_entry;
 
 /* A bounded store of generated HyperExpert weights, keyed by selection set. Slot s of a CACHE buffer is its row s. */
@@ -229,6 +288,8 @@ typedef struct hmoe_plan {
   hmoe_plan_span params; /* hmoe_plan_param */
   hmoe_plan_span entries; /* hmoe_plan_entry; [0] runs at open */
   hmoe_plan_span caches; /* hmoe_plan_cache; cache arenas are allocated at open */
+  hmoe_plan_span states; /* hmoe_plan_state */
+  int64_t start_token, end_token, pad_token; /* what generation begins with, ends at and fills up with; -1: none */
   uint64_t layout; /* stamp of packed weights, over plan and kernels: .hmw files carry the one they were packed for */
 } hmoe_plan;
 

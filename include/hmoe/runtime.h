@@ -82,9 +82,13 @@ typedef struct hmoe_options {
   /* Surplus tensors and similar remarks; NULL: silent. Called during open only, on the opening thread. */
   void (*note)(void *context, const char *message);
   void *note_context;
+  /* Progress of packing a checkpoint: bytes of it read so far, of all. Called during open only, on the opening thread; NULL: none. */
+  void (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes);
+  void *progress_context;
 } hmoe_options;
 
-/* Where weights are read from. A path or descriptor may name a .safetensors file or a .hmw file (told apart by content). */
+/* Where weights are read from. A path or descriptor may name a .safetensors file or a .hmw file (told apart by content). A path may also
+ * name a checkpoint in several files: its index (model.safetensors.index.json), or the directory that holds one, or a model.safetensors. */
 typedef enum hmoe_weights_kind { HMOE_WEIGHTS_PATH = 0, HMOE_WEIGHTS_FD = 1, HMOE_WEIGHTS_MEMORY = 2 } hmoe_weights_kind;
 
 typedef struct hmoe_weights {
@@ -102,10 +106,52 @@ struct hmoe_model_object; /* in <hmoe/abi.h>; each compiled object exports one, 
 HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_open(const struct hmoe_model_object *object, const hmoe_weights *weights,
                                                    const hmoe_options *options, hmoe_model **out_model);
 
-/* Runs one entry: 1 is the model's only one (0 is what open runs). dims: the entry's dynamic dimensions in the header's order (layers: tokens). inputs and outputs: one pointer a
- * tensor, C-ordered, naturally aligned, in the header's order; outputs must not overlap inputs. 0 tokens is a run that does nothing. */
+/* Runs one entry: layers have one, 1 (0 is what open runs). dims: the entry's dynamic dimensions in the header's order (layers: tokens).
+ * inputs and outputs: one pointer a tensor, C-ordered, naturally aligned, in the header's order; outputs must not overlap inputs. An input
+ * with a default may be NULL. 0 tokens is a run that does nothing. Entries that decode need a state: hmoe_model_run_state. */
 HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_run(hmoe_model *model, uint32_t entry, const int64_t *dims, const void *const *inputs,
                                                   void *const *outputs);
+
+/* The number of an entry, by name ("run", "forward", "encode", "prepare", "decode"); 0 if the model has none of that name. */
+HMOE_API uint32_t hmoe_model_entry(const hmoe_model *model, const char *name);
+
+/* ---- decoding step by step ----
+ *
+ * A state holds what attention needs of tokens that were run before: keys, values and masks, in two scopes. The target scope grows with every
+ * run of "decode"; the source scope (encoder-decoders) is filled by "prepare".
+ *
+ *   hmoe_state_create(model, &(hmoe_state_options){sizeof(hmoe_state_options), .target_rows = 2, .target_capacity = 64}, &state);
+ *   decode 2 rows of 10 tokens -> logits of the 11th ; decode 2 rows of 1 token -> ... ; hmoe_state_destroy(state);
+ *
+ * A state belongs to one model and is used by one run at a time; different states run at the same time on different threads. */
+typedef struct hmoe_state hmoe_state;
+
+/* Zero-initialise, set struct_size. Sizes of at least 1; those of a scope that the model does not have are ignored. */
+typedef struct hmoe_state_options {
+  size_t struct_size;
+  int64_t target_rows; /* sequences, beams counted */
+  int64_t target_capacity; /* most tokens of each, prompt included */
+  int64_t
+      source_rows; /* rows of encoder input; target_rows is a multiple: row t belongs to source row t / (target_rows / source_rows) */
+  int64_t source_capacity; /* most tokens of each */
+} hmoe_state_options;
+
+/* HMOE_INVALID_ARGUMENT for a model without such entries. *out_state is the caller's; the model must outlive it. */
+HMOE_MUST_USE HMOE_API hmoe_status hmoe_state_create(hmoe_model *model, const hmoe_state_options *options, hmoe_state **out_state);
+HMOE_API void hmoe_state_destroy(hmoe_state *state); /* NULL is allowed */
+/* Tokens run so far: target scope, source scope. */
+HMOE_API int64_t hmoe_state_length(const hmoe_state *state);
+HMOE_API int64_t hmoe_state_source_length(const hmoe_state *state);
+HMOE_API size_t hmoe_state_bytes(const hmoe_state *state);
+/* Forgets the target tokens from `length` on; length 0 begins anew, also with another source. */
+HMOE_MUST_USE HMOE_API hmoe_status hmoe_state_rewind(hmoe_state *state, int64_t length);
+/* Target row i becomes what row rows[i] was, i < target_rows: beams that go on from others. */
+HMOE_MUST_USE HMOE_API hmoe_status hmoe_state_reorder(hmoe_state *state, const int32_t *rows);
+
+/* hmoe_model_run with a state (NULL for entries that need none). Dimensions that are the state's (rows) are not among dims. On failure the
+ * state's lengths are what they were. */
+HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *state, const int64_t *dims,
+                                                        const void *const *inputs, void *const *outputs);
 
 /* Writes the packed, folded weights: to a temporary name beside `path`, renamed when complete. */
 HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_save(const hmoe_model *model, const char *path);

@@ -64,8 +64,8 @@ static inline hmoec_matmul_spec random_spec(const hmoec_cpu_schedule *schedule, 
   s.pass_ld = s.n + harness_below(3);
   s.segments = panels > 1 && harness_coin() ? 2 : 1;
   for (int64_t i = 0; i < s.segments; i++)
-    s.segment[i] =
-        (hmoec_matmul_segment){panels, (hmoec_activation)harness_below(HMOEC_ACTIVATION_COUNT), s.has_row_gate && harness_coin()};
+    s.segment[i] = (hmoec_matmul_segment){panels, (hmoec_activation)harness_below(HMOEC_ACTIVATION_COUNT),
+                                          s.has_row_gate && harness_coin(), false};
   if (s.segments == 2) s.segment[0].panel_end = 1 + harness_below(panels - 1);
   if (s.grouped && harness_coin()) s.dropped_panel_begin = harness_below(panels + 1);
   if (s.grouped && harness_coin()) s.dropped_k_begin = bf16 ? 32 * harness_below((s.k + 31) / 32) : harness_below(s.k);

@@ -20,8 +20,8 @@ const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT] = {
                       "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,+avx512bf16,+amx-tile,+amx-bf16"},
 };
 
-static const char *const family_names[HMOEC_KERNEL_FAMILY_COUNT] = {"matmul",   "route", "combine", "select",
-                                                                    "contract", "rows",  "map",     "ffn"};
+static const char *const family_names[HMOEC_KERNEL_FAMILY_COUNT] = {
+    "matmul", "route", "combine", "select", "contract", "rows", "map", "ffn", "norm", "embed", "store", "attention"};
 
 enum { SCRATCH_LEAST_BYTES = 64 * 1024, NAME_SIZE = 256 };
 
@@ -160,6 +160,10 @@ static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_sch
     return (unsigned)s->function >= HMOEC_FUNCTION_COUNT || s->row_block < 1 ? "map: unknown function" : NULL;
   }
   case HMOEC_KERNEL_FFN: return ffn_defect(&kernel->spec.ffn, schedule);
+  case HMOEC_KERNEL_NORM:
+  case HMOEC_KERNEL_EMBED:
+  case HMOEC_KERNEL_STORE:
+  case HMOEC_KERNEL_ATTENTION: return "not yet";
   case HMOEC_KERNEL_FAMILY_COUNT: break;
   }
   return "unknown kernel family";
@@ -219,6 +223,10 @@ static void emit_kernel(hmoec_cpu_emitter *e, const hmoec_kernel *kernel, const 
   case HMOEC_KERNEL_ROWS: hmoec_cpu_emit_rows(e, &kernel->spec.rows, &task); break;
   case HMOEC_KERNEL_MAP: hmoec_cpu_emit_map(e, &kernel->spec.map, &task); break;
   case HMOEC_KERNEL_FFN: hmoec_cpu_emit_ffn(e, &kernel->spec.ffn, &task); break;
+  case HMOEC_KERNEL_NORM:
+  case HMOEC_KERNEL_EMBED:
+  case HMOEC_KERNEL_STORE:
+  case HMOEC_KERNEL_ATTENTION:
   case HMOEC_KERNEL_FAMILY_COUNT: ir->failed = true; break;
   }
   ir_function_end(ir);

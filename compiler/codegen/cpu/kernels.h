@@ -32,7 +32,13 @@ const char *hmoec_activation_name(hmoec_activation activation);
 hmoec_activation hmoec_activation_find(const char *text, size_t length);
 hmoec_gate hmoec_gate_find(const char *text, size_t length);
 
-/* C[dst(r)] (+)= epilogue(A[src(r)] * B[group(r)])
+/* Rows are normalised by their own statistics (root mean square; mean and variance), in f32, then scaled and shifted by column:
+ *   rms    y = x / sqrt(mean(x^2) + epsilon) * weight * scale
+ *   layer  y = ((x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon) * weight + bias) * scale
+ * with the mean over n columns. */
+typedef enum hmoec_norm { HMOEC_NORM_NONE = 0, HMOEC_NORM_RMS, HMOEC_NORM_LAYER, HMOEC_NORM_COUNT } hmoec_norm;
+
+/* C[dst(r)] (+)= epilogue(norm(A[src(r)]) * B[group(r)])
  *
  * bindings, always all of them, HMOE_NONE where the spec has no use for one:
  *   0 a          [*, lda]
@@ -46,9 +52,11 @@ hmoec_gate hmoec_gate_find(const char *text, size_t length);
  *   8 gated_bias f32 [groups][N rounded up to 32]: row_gate[r] * gated_bias is added
  *   9 pass       f32 [*, ld = pass_ld]: a dropped row adds row_gate[r] * pass[pass_index(r)], pass_index = binding 10
  *  10 pass_index i32 [rows]
+ *  11 norm_weight f32 [k rounded up to 32], 12 norm_bias the same (layer norms): A's rows are normalised while they are copied to scratch;
+ *     in FFN these are 13 and 14
  * Column n of panel p belongs to the segment that holds p; its value is
  *   v = act(acc + bias) ; v *= row_gate[r] if the segment is gated ; v += row_gate[r]*(dropped and has_pass ? pass : gated_bias)
- *   C = accumulate ? C + v : v
+ *   C = accumulate ? C + v : multiply ? C * v : v
  * Dropped blocks compute panels from dropped_panel_begin and k from dropped_k_begin only (a multiple of 32 in bf16); the columns
  * before are not written.
  * Grid: DENSE rows [0, call.rows) in blocks of row_block, or BLOCKS. Columns are split over call.splits by whole panels.
@@ -57,6 +65,7 @@ typedef struct hmoec_matmul_segment {
   int64_t panel_end;
   hmoec_activation activation;
   bool gated;
+  bool multiply; /* v multiplies what C holds; not with accumulate */
 } hmoec_matmul_segment;
 
 typedef struct hmoec_matmul_spec {
@@ -76,6 +85,8 @@ typedef struct hmoec_matmul_spec {
   int64_t segments; /* 1 or 2; the last one's panel_end is the panel count */
   hmoec_matmul_segment segment[2];
   int64_t dropped_panel_begin, dropped_k_begin;
+  hmoec_norm norm; /* of A's rows, which are then f32 and not in place; the product is dense */
+  float norm_epsilon, norm_scale;
   int64_t row_block;
 } hmoec_matmul_spec;
 
@@ -85,8 +96,9 @@ typedef struct hmoec_matmul_spec {
  *
  * first and second are the two products as if they were steps of their own, and the bits are the same. first: gather, bias, row_gate of
  * a gated segment; no scatter, pass, gated_bias or accumulate; c_padded, ldc >= whole panels. second: k = first.n rounded to what its
- * A needs; a_in_place; no gather. Both have the same row_block and are both grouped or not, both bf16 or not.
- * bindings: those of second, but a and gather are first's; bias is second's; 11 b of first, 12 bias of first.
+ * A needs; a_in_place; no gather, no norm, no multiply. Both have the same row_block and are both grouped or not, both bf16 or not.
+ * bindings: those of second, but a and gather are first's; bias is second's; 11 b of first, 12 bias of first; 13 norm_weight, 14 norm_bias
+ * of first.
  * chunk_panels: columns of the hidden block that exist at one time, in panels; the sums of C wait in scratch.
  * Grid: as of matmul, but never split. */
 typedef struct hmoec_ffn_spec {
@@ -140,6 +152,56 @@ typedef struct hmoec_rows_spec {
   int64_t row_block;
 } hmoec_rows_spec;
 
+/* out[r] = norm(x[index(r)]), see hmoec_norm. bindings: 0 x [*, ld_x], 1 weight f32 [n], 2 bias f32 [n] (layer) or NONE, 3 out [rows, ld_out],
+ * 4 index i32 or NONE (index(r) = r). Columns n..ld_out become 0 up to a multiple of 32. Grid ROWS. */
+typedef struct hmoec_norm_spec {
+  hmoec_norm kind; /* not NONE */
+  int64_t n, ld_x, ld_out;
+  float epsilon, scale;
+  bool out_bf16, has_index;
+  int64_t row_block;
+} hmoec_norm_spec;
+
+/* out[r] (+)= row ids[r] of a table. bindings: 0 ids i32 [rows], 1 table, 2 out f32 [rows, ld_out]. Grid ROWS.
+ * layout ROWS: the table is f32 [*, n]. PANELS, PAIRS: it is the right operand panels(n, *) or pairs(n, *) of the product with its transpose
+ * (a tied head), and row v is column v of that. */
+typedef enum hmoec_table_layout { HMOEC_TABLE_ROWS = 0, HMOEC_TABLE_PANELS, HMOEC_TABLE_PAIRS } hmoec_table_layout;
+typedef struct hmoec_embed_spec {
+  int64_t n, ld_out;
+  hmoec_table_layout layout;
+  bool accumulate;
+  int64_t row_block;
+} hmoec_embed_spec;
+
+/* Rows of k and v into keys and values (abi.h). Row r is position past + r % length of row r / length.
+ * bindings: 0 k f32 [rows, ld_k], 1 v f32 [rows, ld_v], 2 keys, 3 values. dims: 0 length, 1 past, 2 capacity. Grid ROWS.
+ * Columns head*head_size + i of k and v are element i of that head. */
+typedef struct hmoec_store_spec {
+  int64_t heads, head_size, ld_k, ld_v;
+  int64_t row_block;
+} hmoec_store_spec;
+
+/* Attention, in blocks of keys, never more than a block of scores at one time:
+ *   s[t, j] = scale * q[t] . key[j] + bias[head][j - t]      t = past + position of the query, j < kv_length
+ *   o[t] = sum_j softmax_j(s[t, .])[j] value[j]
+ * A key past the query (causal, j > t) has weight 0. A key whose mask is 0 has the score -FLT_MAX: weight 0, unless all keys a query sees are
+ * masked; then they are weighted evenly, as in the published implementations. No key at all: o = 0.
+ * bindings: 0 q f32 [batch*length, ld_q], 1 keys, 2 values, 3 bias f32 [heads][bias_ld] or NONE: of difference j - t at bias_zero + j - t,
+ * where differences are first cut to [-max_distance - 32, max_distance + 1] for the first of every 32 keys, so that whole vectors can be
+ * read: bias_zero >= max_distance + 32 and bias_ld >= bias_zero + max_distance + 33; 4 mask i32 [kv_rows][value(dims[6])] or NONE, 5 out
+ * f32 or bf16 [batch*length, ld_out], columns head*head_size + i; columns from heads*head_size to a multiple of 32 become 0.
+ * dims: 0 batch, 1 length (of q), 2 past, 3 kv_length, 4 capacity of keys and values, 5 kv_rows: batch is a multiple, row b reads row
+ * b / (batch / kv_rows); 6 the mask's row stride.
+ * Grid ROWS, row_block 1, rows = batch * heads * ceil(length / query_block): task ((b*heads + head)*blocks + block).
+ * Sums over keys run in ascending order in blocks of 128 keys: results do not depend on batch, threads or capacity. */
+typedef struct hmoec_attention_spec {
+  int64_t heads, head_size, ld_q, ld_out;
+  float scale;
+  bool causal, has_bias, has_mask, out_bf16;
+  int64_t bias_ld, bias_zero, max_distance;
+  int64_t query_block; /* at most the schedule's row_block */
+} hmoec_attention_spec;
+
 /* out[i] = f(in[i]), i < call.rows; bindings: 0 in f32, 1 out f32. Grid ROWS over elements. */
 typedef enum hmoec_function {
   HMOEC_FUNCTION_EXP = 0,
@@ -165,6 +227,10 @@ typedef enum hmoec_kernel_family {
   HMOEC_KERNEL_ROWS,
   HMOEC_KERNEL_MAP,
   HMOEC_KERNEL_FFN,
+  HMOEC_KERNEL_NORM,
+  HMOEC_KERNEL_EMBED,
+  HMOEC_KERNEL_STORE,
+  HMOEC_KERNEL_ATTENTION,
   HMOEC_KERNEL_FAMILY_COUNT
 } hmoec_kernel_family;
 
@@ -179,6 +245,10 @@ typedef struct hmoec_kernel {
     hmoec_rows_spec rows;
     hmoec_map_spec map;
     hmoec_ffn_spec ffn;
+    hmoec_norm_spec norm;
+    hmoec_embed_spec embed;
+    hmoec_store_spec store;
+    hmoec_attention_spec attention;
   } spec;
 } hmoec_kernel;
 
