@@ -9,7 +9,7 @@ irdl.dialect @hmk {
   irdl.type @memory
 
   // Memory that steps name. kind, index, offset, dim as in hmoe_plan_buffer (include/hmoe/abi.h): input, output, weight, workspace, cache,
-  // param. element: f32, i32, bf16. shape: static dims, rows first; with dim >= 0 the first is replaced by that entry dimension.
+  // param, state. element: f32, i32, i64, bf16. shape: static dims, rows first; with dim >= 0 the first is replaced by that entry dimension.
   // slack_rows: readable rows past the last. slot: workspace slot,
   // assigned by plan-workspace (-1 before).
   irdl.operation @buffer {
@@ -29,7 +29,8 @@ irdl.dialect @hmk {
   // C[dst(r)] (+)= epilogue(A[src(r)] B[group(r)]): gather, product, bias, activation, gate, pass-through and scatter in one kernel.
   // The equation and every binding: hmoec_matmul_spec in compiler/codegen/cpu/kernels.h. B is in panels
   // [groups][ceil(n/32)][depth][32], or in pairs of a bf16 product. flags: names of what applies (bf16, a_bf16, c_bf16, a_in_place, c_padded,
-  // accumulate). segments: (panel_end, activation, gated) triples.
+  // accumulate). segments: (panel_end, activation, gated, multiply) quadruples. norm: none, rms, layer: how rows of A are
+  // normalised first, with buffers norm_weight and norm_bias (of grouped_ffn: the first product's).
   // dropped: first panel and first k that rows over capacity compute.
   irdl.operation @grouped_matmul {
     %bind_a = irdl.any
@@ -47,9 +48,12 @@ irdl.dialect @hmk {
     %bias_group_floats_a = irdl.base "#builtin.integer"
     %pass_ld_a = irdl.base "#builtin.integer"
     %row_block_a = irdl.base "#builtin.integer"
+    %norm_a = irdl.base "#builtin.string"
+    %norm_epsilon_a = irdl.base "#builtin.float"
+    %norm_scale_a = irdl.base "#builtin.float"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "k" = %k_a, "n" = %n_a, "lda" = %lda_a, "ldc" = %ldc_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "k" = %k_a, "n" = %n_a, "lda" = %lda_a, "ldc" = %ldc_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "row_block" = %row_block_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a }
   }
 
   // Two products whose hidden block stays in the task's scratch: C[dst(r)] (+)= epilogue(act(A[src(r)] B1[group(r)]) B[group(r)]). Attributes and
@@ -81,9 +85,12 @@ irdl.dialect @hmk {
     %pass_ld_a = irdl.base "#builtin.integer"
     %row_block_a = irdl.base "#builtin.integer"
     %chunk_panels_a = irdl.base "#builtin.integer"
+    %norm_a = irdl.base "#builtin.string"
+    %norm_epsilon_a = irdl.base "#builtin.float"
+    %norm_scale_a = irdl.base "#builtin.float"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "first_k" = %first_k_a, "first_n" = %first_n_a, "first_lda" = %first_lda_a, "first_ldc" = %first_ldc_a, "first_flags" = %first_flags_a, "first_segments" = %first_segments_a, "first_dropped" = %first_dropped_a, "first_b_group_bytes" = %first_b_group_bytes_a, "first_bias_group_floats" = %first_bias_group_floats_a, "k" = %k_a, "n" = %n_a, "lda" = %lda_a, "ldc" = %ldc_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "row_block" = %row_block_a, "chunk_panels" = %chunk_panels_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "first_k" = %first_k_a, "first_n" = %first_n_a, "first_lda" = %first_lda_a, "first_ldc" = %first_ldc_a, "first_flags" = %first_flags_a, "first_segments" = %first_segments_a, "first_dropped" = %first_dropped_a, "first_b_group_bytes" = %first_b_group_bytes_a, "first_bias_group_floats" = %first_bias_group_floats_a, "k" = %k_a, "n" = %n_a, "lda" = %lda_a, "ldc" = %ldc_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "row_block" = %row_block_a, "chunk_panels" = %chunk_panels_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a }
   }
 
   // logits [rows, ldl] -> indices i32 [rows, top_k], gates f32 [rows, top_k]. bind: logits, indices, gates.
@@ -102,7 +109,7 @@ irdl.dialect @hmk {
     irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "ldl" = %ldl_a, "gate" = %gate_a, "row_block" = %row_block_a }
   }
 
-  // Counting sort of picks by expert, with capacity: step GROUP. bind: indices, gates, blocks, row_token, row_slot, row_gate, counters.
+  // Counting sort of picks by expert, with capacity: step GROUP. scope: the entry dimension after whose tokens capacity counts anew, or -1. bind: indices, gates, blocks, row_token, row_slot, row_gate, counters.
   irdl.operation @group_tokens {
     %bind_a = irdl.any
     %offsets_a = irdl.any
@@ -111,10 +118,11 @@ irdl.dialect @hmk {
     %experts_a = irdl.base "#builtin.integer"
     %top_k_a = irdl.base "#builtin.integer"
     %capacity_a = irdl.base "#builtin.integer"
+    %scope_a = irdl.base "#builtin.integer"
     %row_block_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "capacity" = %capacity_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "capacity" = %capacity_a, "scope" = %scope_a, "row_block" = %row_block_a }
   }
 
   // Tokens grouped by selection set: step GROUP_SETS. bind: indices, blocks, row_token, sets, scratch. mode: rank, distinct, token.
@@ -298,6 +306,148 @@ irdl.dialect @hmk {
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
     irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "ld_out" = %ld_out_a }
+  }
+
+  // out[r] = norm(x[index(r)]): hmoec_norm_spec. kind: rms, layer. bind: x, weight, bias, out, index.
+  irdl.operation @norm_rows {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %kind_a = irdl.base "#builtin.string"
+    %epsilon_a = irdl.base "#builtin.float"
+    %scale_a = irdl.base "#builtin.float"
+    %n_a = irdl.base "#builtin.integer"
+    %ld_x_a = irdl.base "#builtin.integer"
+    %ld_out_a = irdl.base "#builtin.integer"
+    %out_bf16_a = irdl.base "#builtin.integer"
+    %row_block_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "kind" = %kind_a, "epsilon" = %epsilon_a, "scale" = %scale_a, "n" = %n_a, "ld_x" = %ld_x_a, "ld_out" = %ld_out_a, "out_bf16" = %out_bf16_a, "row_block" = %row_block_a }
+  }
+
+  // out[r] (+)= row ids[r] of a table: hmoec_embed_spec. layout: rows, panels, pairs. bind: ids, table, out.
+  irdl.operation @embed_rows {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %layout_a = irdl.base "#builtin.string"
+    %n_a = irdl.base "#builtin.integer"
+    %ld_out_a = irdl.base "#builtin.integer"
+    %accumulate_a = irdl.base "#builtin.integer"
+    %row_block_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "layout" = %layout_a, "n" = %n_a, "ld_out" = %ld_out_a, "accumulate" = %accumulate_a, "row_block" = %row_block_a }
+  }
+
+  // Rows of k and v into keys and values: hmoec_store_spec. dims: entry dimensions, as of the spec. bind: k, v, keys, values.
+  irdl.operation @store_kv {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %dims_a = irdl.any
+    %heads_a = irdl.base "#builtin.integer"
+    %head_size_a = irdl.base "#builtin.integer"
+    %ld_k_a = irdl.base "#builtin.integer"
+    %ld_v_a = irdl.base "#builtin.integer"
+    %row_block_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a, "heads" = %heads_a, "head_size" = %head_size_a, "ld_k" = %ld_k_a, "ld_v" = %ld_v_a, "row_block" = %row_block_a }
+  }
+
+  // Attention of blocks of queries: hmoec_attention_spec. dims: entry dimensions, as of the spec. bind: q, keys, values, bias, mask, out.
+  irdl.operation @attention {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %dims_a = irdl.any
+    %scale_a = irdl.base "#builtin.float"
+    %heads_a = irdl.base "#builtin.integer"
+    %head_size_a = irdl.base "#builtin.integer"
+    %ld_q_a = irdl.base "#builtin.integer"
+    %ld_out_a = irdl.base "#builtin.integer"
+    %causal_a = irdl.base "#builtin.integer"
+    %out_bf16_a = irdl.base "#builtin.integer"
+    %bias_ld_a = irdl.base "#builtin.integer"
+    %bias_zero_a = irdl.base "#builtin.integer"
+    %max_distance_a = irdl.base "#builtin.integer"
+    %query_block_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a, "scale" = %scale_a, "heads" = %heads_a, "head_size" = %head_size_a, "ld_q" = %ld_q_a, "ld_out" = %ld_out_a, "causal" = %causal_a, "out_bf16" = %out_bf16_a, "bias_ld" = %bias_ld_a, "bias_zero" = %bias_zero_a, "max_distance" = %max_distance_a, "query_block" = %query_block_a }
+  }
+
+  // Integers of the caller's, checked: step IDS. limit: what they are below; fill: what they are when there are none. bind: source, dst.
+  irdl.operation @check_ids {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %limit_a = irdl.base "#builtin.integer"
+    %fill_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "limit" = %limit_a, "fill" = %fill_a }
+  }
+
+  // How many real tokens a row had before: step POSITIONS. dims: rows, length, past, mask stride (-1: none). bind: mask, dst.
+  irdl.operation @positions {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %dims_a = irdl.any
+    %limit_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a, "limit" = %limit_a }
+  }
+
+  // The row of the last real token of each batch row: step LAST_ROWS. dims as of positions. bind: mask, dst.
+  irdl.operation @last_rows {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %dims_a = irdl.any
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a }
+  }
+
+  // A mask to the end of a state's: step APPEND_MASK. dims as of positions. bind: src, dst.
+  irdl.operation @append_mask {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %dims_a = irdl.any
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a }
+  }
+
+  // The bias of every relative position, out of its bucket's: step RELATIVE_BIAS. bind: dst [heads, ld], source [buckets, heads].
+  irdl.operation @relative_bias {
+    %bind_a = irdl.any
+    %offsets_a = irdl.any
+    %advances_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %buckets_a = irdl.base "#builtin.integer"
+    %heads_a = irdl.base "#builtin.integer"
+    %bidirectional_a = irdl.base "#builtin.integer"
+    %max_distance_a = irdl.base "#builtin.integer"
+    %ld_a = irdl.base "#builtin.integer"
+    %pad_a = irdl.base "#builtin.integer"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "buckets" = %buckets_a, "heads" = %heads_a, "bidirectional" = %bidirectional_a, "max_distance" = %max_distance_a, "ld" = %ld_a, "pad" = %pad_a }
   }
 
 }

@@ -8,6 +8,12 @@
 
 static hmoec_activation activation_of(MlirStringRef name) { return hmoec_activation_find(name.data, name.length); }
 
+static hmoec_norm norm_of(MlirOperation op, const char *name) {
+  return hmoec_op_string_is(op, name, "rms")     ? HMOEC_NORM_RMS
+         : hmoec_op_string_is(op, name, "layer") ? HMOEC_NORM_LAYER
+                                                 : HMOEC_NORM_NONE;
+}
+
 static MlirAttribute attribute(MlirOperation op, const char *name) {
   return mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(name));
 }
@@ -48,15 +54,23 @@ static void read_product(MlirOperation op, const char *prefix, hmoec_matmul_spec
   spec->b_group_bytes = product_int(op, prefix, "b_group_bytes");
   spec->bias_group_floats = product_int(op, prefix, "bias_group_floats");
   MlirAttribute segments = attribute(op, name_of(prefix, "segments", full));
-  spec->segments = mlirArrayAttrGetNumElements(segments) / 3;
+  spec->segments = mlirArrayAttrGetNumElements(segments) / 4;
   for (int64_t i = 0; i < spec->segments && i < 2; i++) {
-    spec->segment[i].panel_end = mlirIntegerAttrGetValueInt(mlirArrayAttrGetElement(segments, (intptr_t)(3 * i)));
-    spec->segment[i].activation = activation_of(mlirStringAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(3 * i + 1))));
-    spec->segment[i].gated = mlirBoolAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(3 * i + 2)));
+    spec->segment[i].panel_end = mlirIntegerAttrGetValueInt(mlirArrayAttrGetElement(segments, (intptr_t)(4 * i)));
+    spec->segment[i].activation = activation_of(mlirStringAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(4 * i + 1))));
+    spec->segment[i].gated = mlirBoolAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(4 * i + 2)));
+    spec->segment[i].multiply = mlirBoolAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(4 * i + 3)));
   }
   spec->dropped_panel_begin = hmoec_hmk_array(op, name_of(prefix, "dropped", full), 0);
   spec->dropped_k_begin = hmoec_hmk_array(op, name_of(prefix, "dropped", full), 1);
   spec->row_block = hmoec_op_int(op, "row_block");
+}
+
+static void read_norm_prologue(MlirOperation op, hmoec_matmul_spec *spec) {
+  spec->norm = norm_of(op, "norm");
+  if (spec->norm == HMOEC_NORM_NONE) return;
+  spec->norm_epsilon = (float)hmoec_op_number(op, "norm_epsilon");
+  spec->norm_scale = (float)hmoec_op_number(op, "norm_scale");
 }
 
 static void read_matmul(MlirOperation op, hmoec_matmul_spec *spec) {
@@ -77,6 +91,7 @@ static void read_ffn(MlirOperation op, hmoec_ffn_spec *spec) {
   enum { FIRST_BIAS = 12 };
   read_matmul(op, &spec->second);
   read_product(op, "first_", &spec->first);
+  read_norm_prologue(op, &spec->first);
   bool row_gate = spec->second.has_row_gate;
   spec->first.grouped = spec->second.grouped;
   spec->first.has_gather = spec->second.has_gather;
@@ -137,10 +152,58 @@ static void read_rows(MlirOperation op, hmoec_rows_spec *spec) {
   spec->row_block = hmoec_op_int(op, "row_block");
 }
 
+static void read_norm(MlirOperation op, hmoec_norm_spec *spec) {
+  spec->kind = norm_of(op, "kind");
+  spec->n = hmoec_op_int(op, "n");
+  spec->ld_x = hmoec_op_int(op, "ld_x");
+  spec->ld_out = hmoec_op_int(op, "ld_out");
+  spec->epsilon = (float)hmoec_op_number(op, "epsilon");
+  spec->scale = (float)hmoec_op_number(op, "scale");
+  spec->out_bf16 = hmoec_op_int(op, "out_bf16") != 0;
+  spec->has_index = hmoec_hmk_operand(op, hmoec_hmk_info_of(op), 4) >= 0;
+  spec->row_block = hmoec_op_int(op, "row_block");
+}
+
+static void read_embed(MlirOperation op, hmoec_embed_spec *spec) {
+  spec->n = hmoec_op_int(op, "n");
+  spec->ld_out = hmoec_op_int(op, "ld_out");
+  spec->layout = hmoec_op_string_is(op, "layout", "pairs")    ? HMOEC_TABLE_PAIRS
+                 : hmoec_op_string_is(op, "layout", "panels") ? HMOEC_TABLE_PANELS
+                                                              : HMOEC_TABLE_ROWS;
+  spec->accumulate = hmoec_op_int(op, "accumulate") != 0;
+  spec->row_block = hmoec_op_int(op, "row_block");
+}
+
+static void read_store(MlirOperation op, hmoec_store_spec *spec) {
+  spec->heads = hmoec_op_int(op, "heads");
+  spec->head_size = hmoec_op_int(op, "head_size");
+  spec->ld_k = hmoec_op_int(op, "ld_k");
+  spec->ld_v = hmoec_op_int(op, "ld_v");
+  spec->row_block = hmoec_op_int(op, "row_block");
+}
+
+static void read_attention(MlirOperation op, hmoec_attention_spec *spec) {
+  const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
+  spec->heads = hmoec_op_int(op, "heads");
+  spec->head_size = hmoec_op_int(op, "head_size");
+  spec->ld_q = hmoec_op_int(op, "ld_q");
+  spec->ld_out = hmoec_op_int(op, "ld_out");
+  spec->scale = (float)hmoec_op_number(op, "scale");
+  spec->causal = hmoec_op_int(op, "causal") != 0;
+  spec->has_bias = hmoec_hmk_operand(op, info, 3) >= 0;
+  spec->has_mask = hmoec_hmk_operand(op, info, 4) >= 0;
+  spec->out_bf16 = hmoec_op_int(op, "out_bf16") != 0;
+  spec->bias_ld = hmoec_op_int(op, "bias_ld");
+  spec->bias_zero = hmoec_op_int(op, "bias_zero");
+  spec->max_distance = hmoec_op_int(op, "max_distance");
+  spec->query_block = hmoec_op_int(op, "query_block");
+}
+
 void hmoec_kernel_read(MlirOperation op, hmoec_kernel *out_kernel) {
   if (hmoec_op_is(op, "hmk.grouped_matmul")) {
     out_kernel->family = HMOEC_KERNEL_MATMUL;
     read_matmul(op, &out_kernel->spec.matmul);
+    read_norm_prologue(op, &out_kernel->spec.matmul);
   } else if (hmoec_op_is(op, "hmk.grouped_ffn")) {
     out_kernel->family = HMOEC_KERNEL_FFN;
     read_ffn(op, &out_kernel->spec.ffn);
@@ -156,6 +219,18 @@ void hmoec_kernel_read(MlirOperation op, hmoec_kernel *out_kernel) {
   } else if (hmoec_op_is(op, "hmk.contract")) {
     out_kernel->family = HMOEC_KERNEL_CONTRACT;
     read_contract(op, &out_kernel->spec.contract);
+  } else if (hmoec_op_is(op, "hmk.norm_rows")) {
+    out_kernel->family = HMOEC_KERNEL_NORM;
+    read_norm(op, &out_kernel->spec.norm);
+  } else if (hmoec_op_is(op, "hmk.embed_rows")) {
+    out_kernel->family = HMOEC_KERNEL_EMBED;
+    read_embed(op, &out_kernel->spec.embed);
+  } else if (hmoec_op_is(op, "hmk.store_kv")) {
+    out_kernel->family = HMOEC_KERNEL_STORE;
+    read_store(op, &out_kernel->spec.store);
+  } else if (hmoec_op_is(op, "hmk.attention")) {
+    out_kernel->family = HMOEC_KERNEL_ATTENTION;
+    read_attention(op, &out_kernel->spec.attention);
   } else {
     out_kernel->family = HMOEC_KERNEL_ROWS;
     read_rows(op, &out_kernel->spec.rows);

@@ -17,17 +17,32 @@ static void add_text(cJSON *object, const char *name, const hmoec_unit *unit, hm
   free(text);
 }
 
-static void add_tensors(cJSON *entry, const char *name, const hmoec_unit *unit, hmoe_plan_span span) {
+static cJSON *dim_name(const hmoec_unit *unit, const hmoe_plan_entry *from, int64_t d) {
+  static const char *const of_state[] = {"target_rows", "target_capacity", "target_length",
+                                         "source_rows", "source_capacity", "source_length"};
+  const hmoe_plan_dim *dims = at(unit, from->dims);
+  if (d >= (int64_t)from->dim_names.count)
+    return cJSON_CreateString(dims[d].kind == HMOE_DIM_STATE && dims[d].source < 6 ? of_state[dims[d].source] : "?");
+  hmoe_plan_span span = ((const hmoe_plan_span *)at(unit, from->dim_names))[d];
+  char *text = strndup(at(unit, span), span.count);
+  cJSON *name = cJSON_CreateString(text ? text : "?");
+  free(text);
+  return name;
+}
+
+static void add_tensors(cJSON *entry, const char *name, const hmoec_unit *unit, const hmoe_plan_entry *from, hmoe_plan_span span) {
+  static const char *const dtypes[] = {"f32", "i32", "i64"};
   cJSON *list = cJSON_AddArrayToObject(entry, name);
   const hmoe_plan_tensor *tensors = at(unit, span);
   for (uint32_t i = 0; i < span.count; i++) {
     cJSON *tensor = cJSON_CreateObject();
     add_text(tensor, "name", unit, tensors[i].name);
-    cJSON_AddStringToObject(tensor, "dtype", "f32");
+    cJSON_AddStringToObject(tensor, "dtype", dtypes[tensors[i].dtype]);
     cJSON *shape = cJSON_AddArrayToObject(tensor, "shape");
     for (uint32_t d = 0; d < tensors[i].rank; d++)
-      cJSON_AddItemToArray(shape, tensors[i].shape[d] < 0 ? cJSON_CreateString("tokens")
+      cJSON_AddItemToArray(shape, tensors[i].shape[d] < 0 ? dim_name(unit, from, -1 - tensors[i].shape[d])
                                                           : cJSON_CreateNumber((double)tensors[i].shape[d]));
+    if (tensors[i].optional) cJSON_AddNumberToObject(tensor, "default", (double)tensors[i].fill);
     cJSON_AddItemToArray(list, tensor);
   }
 }
@@ -39,8 +54,9 @@ static void add_entries(cJSON *root, const hmoec_unit *unit) {
   for (uint32_t i = 1; i < plan->entries.count; i++) {
     cJSON *entry = cJSON_CreateObject();
     add_text(entry, "name", unit, entries[i].name);
-    add_tensors(entry, "inputs", unit, entries[i].inputs);
-    add_tensors(entry, "outputs", unit, entries[i].outputs);
+    add_tensors(entry, "inputs", unit, &entries[i], entries[i].inputs);
+    add_tensors(entry, "outputs", unit, &entries[i], entries[i].outputs);
+    if (entries[i].needs_state) cJSON_AddBoolToObject(entry, "state", true);
     cJSON_AddNumberToObject(entry, "steps", entries[i].steps.count);
     cJSON_AddItemToArray(list, entry);
   }

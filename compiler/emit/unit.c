@@ -12,6 +12,7 @@
 #include "emit/kernel_spec.h"
 #include "hmoe/abi.h"
 #include "ir/hmk_ops.h"
+#include "support/pointer_map.h"
 
 #define MAX_DIMS 64
 
@@ -100,7 +101,7 @@ static void add_cache(reader *r, MlirOperation buffer) {
 }
 
 static hmoe_plan_buffer read_buffer(reader *r, MlirOperation op, uint32_t *slots) {
-  static const char *const kinds[] = {"input", "output", "weight", "workspace", "cache", "param"};
+  static const char *const kinds[] = {"input", "output", "weight", "workspace", "cache", "param", "state"};
   hmoe_plan_buffer buffer = {
       .dim = HMOE_NONE, .index = (uint32_t)hmoec_op_int(op, "index"), .offset = (uint64_t)hmoec_op_int(op, "offset")};
   for (uint32_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
@@ -109,6 +110,7 @@ static hmoe_plan_buffer read_buffer(reader *r, MlirOperation op, uint32_t *slots
   uint64_t row_bytes = (uint64_t)hmoec_hmk_element_bytes(op);
   for (intptr_t i = 1; i < hmoec_hmk_array_size(op, "shape"); i++) row_bytes *= (uint64_t)hmoec_hmk_array(op, "shape", i);
   uint64_t slack_bytes = row_bytes * (uint64_t)hmoec_op_int(op, "slack_rows");
+  if (buffer.kind == HMOE_BUFFER_STATE) return buffer; /* its size is the state's */
   if (dim >= 0) {
     buffer.dim = (uint32_t)dim;
     buffer.bytes_per_row = row_bytes;
@@ -134,14 +136,28 @@ static uint64_t row_flops(MlirOperation op) {
                {"hmk.combine", "n", "top_k"},
                {"hmk.select_embedding", "embedding", "experts"},
                {"hmk.contract", "bottleneck", "hidden"},
-               {"hmk.map_rows", "n", NULL}};
+               {"hmk.map_rows", "n", NULL},
+               {"hmk.norm_rows", "n", NULL},
+               {"hmk.embed_rows", "n", NULL},
+               {"hmk.store_kv", "heads", "head_size"}};
   if (hmoec_op_is(op, "hmk.grouped_ffn"))
     return 2 * ((uint64_t)hmoec_op_int(op, "first_n") * (uint64_t)hmoec_op_int(op, "first_k") +
                 (uint64_t)hmoec_op_int(op, "n") * (uint64_t)hmoec_op_int(op, "k"));
+  if (hmoec_op_is(op, "hmk.attention")) /* a task is a block of queries, of some dozen keys at least */
+    return 4 * (uint64_t)hmoec_op_int(op, "query_block") * (uint64_t)hmoec_op_int(op, "head_size") * 64;
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
     if (hmoec_op_is(op, sizes[i].name))
       return 2 * (uint64_t)hmoec_op_int(op, sizes[i].width) * (sizes[i].depth ? (uint64_t)hmoec_op_int(op, sizes[i].depth) : 1);
   return 0;
+}
+
+static uint64_t dim_arg(int64_t dim) { return dim < 0 ? HMOE_NONE : (uint64_t)dim; }
+
+/* The entry dimensions that a step reads; returns their number. */
+static size_t read_dims(MlirOperation op, uint64_t *out_dims) {
+  intptr_t count = hmoec_hmk_array_size(op, "dims");
+  for (intptr_t i = 0; i < count; i++) out_dims[i] = dim_arg(hmoec_hmk_array(op, "dims", i));
+  return count > 0 ? (size_t)count : 0;
 }
 
 /* args of a step by kind; returns their number. */
@@ -153,10 +169,11 @@ static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info,
     bool matmul = hmoec_op_is(op, "hmk.grouped_matmul"), product = matmul || hmoec_op_is(op, "hmk.grouped_ffn");
     bool blocks = product && hmoec_hmk_operand(op, info, 3) >= 0, dense = product && !blocks;
     args[n++] = blocks ? HMOE_GRID_BLOCKS : dense ? HMOE_GRID_DENSE : HMOE_GRID_ROWS;
-    args[n++] = (uint64_t)hmoec_op_int(op, "row_block");
+    args[n++] = hmoec_op_is(op, "hmk.attention") ? 1 : (uint64_t)hmoec_op_int(op, "row_block");
     args[n++] = matmul ? (uint64_t)((hmoec_op_int(op, "n") + HMOE_PANEL - 1) / HMOE_PANEL) : 1;
     args[n++] = 3;
     args[n++] = row_flops(op);
+    n += read_dims(op, args + n);
     break;
   }
   case HMOE_STEP_GROUP:
@@ -164,7 +181,7 @@ static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info,
     args[n++] = (uint64_t)hmoec_op_int(op, "top_k");
     args[n++] = (uint64_t)hmoec_op_int(op, "capacity");
     args[n++] = (uint64_t)hmoec_op_int(op, "row_block");
-    args[n++] = HMOE_NONE;
+    args[n++] = dim_arg(hmoec_op_int(op, "scope"));
     break;
   case HMOE_STEP_GROUP_SETS:
     args[n++] = (uint64_t)hmoec_op_int(op, "experts");
@@ -216,6 +233,24 @@ static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info,
           (uint64_t)hmoec_op_int(mlirOpResultGetOwner(mlirOperationGetOperand(op, hmoec_hmk_operand(op, info, role))), "index");
     args[n++] = (uint64_t)hmoec_op_int(op, "ld_out");
     break;
+  case HMOE_STEP_IDS: {
+    MlirOperation source = mlirOpResultGetOwner(mlirOperationGetOperand(op, hmoec_hmk_operand(op, info, 0)));
+    args[n++] = (uint64_t)hmoec_hmk_element_bytes(source);
+    args[n++] = (uint64_t)hmoec_op_int(op, "limit");
+    args[n++] = (uint64_t)hmoec_op_int(op, "fill");
+    break;
+  }
+  case HMOE_STEP_POSITIONS:
+    n += read_dims(op, args);
+    args[n++] = (uint64_t)hmoec_op_int(op, "limit");
+    break;
+  case HMOE_STEP_LAST_ROWS:
+  case HMOE_STEP_APPEND_MASK: n += read_dims(op, args); break;
+  case HMOE_STEP_RELATIVE_BIAS: {
+    static const char *const names[] = {"buckets", "heads", "bidirectional", "max_distance", "ld", "pad"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) args[n++] = (uint64_t)hmoec_op_int(op, names[i]);
+    break;
+  }
   default: r->failed = true;
   }
   return n;
@@ -228,8 +263,7 @@ static bool bound_by_args(const hmoec_hmk_info *info, size_t role, MlirOperation
          hmoec_op_string_is(buffer, "kind", "param");
 }
 
-static hmoe_plan_step read_step(reader *r, MlirOperation op, const hmoec_hmk_info *info, MlirOperation *buffers,
-                                size_t buffer_count) {
+static hmoe_plan_step read_step(reader *r, MlirOperation op, const hmoec_hmk_info *info, const hmoec_pointer_map *buffers) {
   hmoe_plan_step step = {.kind = info->step,
                          .rows_dim = hmoec_op_int(op, "rows") < 0 ? HMOE_NONE : (uint32_t)hmoec_op_int(op, "rows")};
   hmoe_plan_binding bindings[HMOEC_MAX_ROLES] = {0};
@@ -240,8 +274,7 @@ static hmoe_plan_step read_step(reader *r, MlirOperation op, const hmoec_hmk_inf
     if (operand < 0) continue;
     MlirOperation buffer = mlirOpResultGetOwner(mlirOperationGetOperand(op, operand));
     if (bound_by_args(info, count, buffer)) continue;
-    for (size_t b = 0; b < buffer_count; b++)
-      if (mlirOperationEqual(buffers[b], buffer)) bindings[count].buffer = (uint32_t)b;
+    bindings[count].buffer = (uint32_t)hmoec_pointer_map_get(buffers, buffer.ptr);
     bindings[count].offset_bytes = (uint64_t)hmoec_hmk_array(op, "offsets", operand);
     bindings[count].advance_bytes = (uint64_t)hmoec_hmk_array(op, "advances", operand);
   }
@@ -256,20 +289,58 @@ static hmoe_plan_step read_step(reader *r, MlirOperation op, const hmoec_hmk_inf
   return step;
 }
 
-/* hmk.inputs or hmk.outputs: name, type pairs. */
+/* hmk.inputs or hmk.outputs: for each tensor name, type, shape as in hmoe_plan_tensor, and the default of an input or unit. */
 static hmoe_plan_span read_signature(reader *r, MlirOperation function, const char *name) {
-  MlirAttribute pairs = mlirOperationGetAttributeByName(function, ref(name));
+  MlirAttribute list = mlirOperationGetAttributeByName(function, ref(name));
   hmoe_plan_tensor tensors[16] = {0};
-  intptr_t count = mlirAttributeIsNull(pairs) ? 0 : mlirArrayAttrGetNumElements(pairs) / 2;
+  intptr_t count = mlirAttributeIsNull(list) ? 0 : mlirArrayAttrGetNumElements(list) / 4;
   for (intptr_t i = 0; i < count && i < 16; i++) {
-    MlirStringRef text = mlirStringAttrGetValue(mlirArrayAttrGetElement(pairs, 2 * i));
+    MlirStringRef text = mlirStringAttrGetValue(mlirArrayAttrGetElement(list, 4 * i));
+    MlirAttribute dims = mlirArrayAttrGetElement(list, 4 * i + 2), fill = mlirArrayAttrGetElement(list, 4 * i + 3);
     hmoec_shape shape;
-    hmoec_shape_from_type(mlirTypeAttrGetValue(mlirArrayAttrGetElement(pairs, 2 * i + 1)), &shape);
+    hmoec_shape_from_type(mlirTypeAttrGetValue(mlirArrayAttrGetElement(list, 4 * i + 1)), &shape);
     tensors[i].name = hmoec_blob_append(&r->blob, text.data, text.length, text.length);
-    tensors[i].rank = (uint32_t)shape.rank;
-    for (int64_t d = 0; d < shape.rank; d++) tensors[i].shape[d] = shape.dims[d] == HMOEC_DYNAMIC ? -1 : shape.dims[d];
+    tensors[i].dtype = shape.element == HMOEC_I32 ? 1 : shape.element == HMOEC_I64 ? 2 : 0;
+    tensors[i].rank = (uint32_t)mlirDenseArrayGetNumElements(dims);
+    for (uint32_t d = 0; d < tensors[i].rank; d++) tensors[i].shape[d] = mlirDenseI64ArrayGetElement(dims, (intptr_t)d);
+    tensors[i].optional = mlirAttributeIsAInteger(fill);
+    if (tensors[i].optional) tensors[i].fill = mlirIntegerAttrGetValueInt(fill);
   }
   return hmoec_blob_append(&r->blob, tensors, (size_t)count * sizeof *tensors, (size_t)count);
+}
+
+/* hmk.dim_names: of the INPUT dimensions. */
+static hmoe_plan_span read_dim_names(reader *r, MlirOperation function) {
+  MlirAttribute names = mlirOperationGetAttributeByName(function, ref("hmk.dim_names"));
+  hmoe_plan_span spans[MAX_DIMS] = {0};
+  intptr_t count = mlirAttributeIsNull(names) ? 0 : mlirArrayAttrGetNumElements(names);
+  for (intptr_t i = 0; i < count && i < MAX_DIMS; i++) {
+    MlirStringRef text = mlirStringAttrGetValue(mlirArrayAttrGetElement(names, i));
+    spans[i] = hmoec_blob_append(&r->blob, text.data, text.length, text.length);
+  }
+  return hmoec_blob_append(&r->blob, spans, (size_t)count * sizeof *spans, (size_t)count);
+}
+
+/* hmk.states: scope, segments, bytes of a position. */
+static hmoe_plan_span read_states(reader *r, MlirOperation root) {
+  intptr_t count = hmoec_hmk_array_size(root, "hmk.states") / 3;
+  if (count <= 0) return (hmoe_plan_span){0, 0};
+  hmoe_plan_state *states = calloc((size_t)count, sizeof *states);
+  if (!states) {
+    r->failed = true;
+    return (hmoe_plan_span){0, 0};
+  }
+  for (intptr_t i = 0; i < count; i++)
+    states[i] = (hmoe_plan_state){.scope = (uint32_t)hmoec_hmk_array(root, "hmk.states", 3 * i),
+                                  .segments = (uint32_t)hmoec_hmk_array(root, "hmk.states", 3 * i + 1),
+                                  .position_bytes = (uint64_t)hmoec_hmk_array(root, "hmk.states", 3 * i + 2)};
+  hmoe_plan_span span = hmoec_blob_append(&r->blob, states, (size_t)count * sizeof *states, (size_t)count);
+  free(states);
+  return span;
+}
+
+static int64_t root_token(MlirOperation root, const char *name) {
+  return mlirAttributeIsNull(mlirOperationGetAttributeByName(root, ref(name))) ? -1 : hmoec_op_int(root, name);
 }
 
 static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock block) {
@@ -285,24 +356,30 @@ static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock b
     dims[i].factor = (uint64_t)hmoec_hmk_array(function, "hmk.dims", (intptr_t)(3 * i + 2));
   }
   entry.dims = hmoec_blob_append(&r->blob, dims, dim_count * sizeof *dims, dim_count);
+  entry.dim_names = read_dim_names(r, function);
+  if (hmoec_hmk_array_size(function, "hmk.advance") == HMOE_SCOPE_COUNT) {
+    entry.needs_state = 1;
+    for (intptr_t i = 0; i < HMOE_SCOPE_COUNT; i++)
+      entry.advance[i] = (uint32_t)dim_arg(hmoec_hmk_array(function, "hmk.advance", i));
+  }
   entry.inputs = read_signature(r, function, "hmk.inputs");
   entry.outputs = read_signature(r, function, "hmk.outputs");
 
   size_t total = 0, buffer_count = 0, step_count = 0;
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
     total++;
-  MlirOperation *buffer_ops = calloc(total, sizeof *buffer_ops);
+  hmoec_pointer_map numbers = {0}; /* of hmk.buffer ops */
   hmoe_plan_buffer *buffers = calloc(total, sizeof *buffers);
   hmoe_plan_step *steps = calloc(total, sizeof *steps);
-  if (buffer_ops && buffers && steps) {
+  if (buffers && steps) {
     for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
       if (!hmoec_op_is(op, "hmk.buffer")) continue;
       buffers[buffer_count] = read_buffer(r, op, &entry.slots);
-      buffer_ops[buffer_count++] = op;
+      if (!hmoec_pointer_map_set(&numbers, op.ptr, buffer_count++)) r->failed = true;
     }
     for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
       const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
-      if (info) steps[step_count++] = read_step(r, op, info, buffer_ops, buffer_count);
+      if (info) steps[step_count++] = read_step(r, op, info, &numbers);
     }
     entry.buffers = hmoec_blob_append(&r->blob, buffers, buffer_count * sizeof *buffers, buffer_count);
     entry.steps = hmoec_blob_append(&r->blob, steps, step_count * sizeof *steps, step_count);
@@ -311,7 +388,7 @@ static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock b
   }
   free(steps);
   free(buffers);
-  free(buffer_ops);
+  hmoec_pointer_map_deinit(&numbers);
   return entry;
 }
 
@@ -327,7 +404,7 @@ bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_un
   *out_unit = (hmoec_unit){0};
   reader r = {.diagnostics = diagnostics, .unit = out_unit};
   MlirOperation root = mlirModuleGetOperation(module);
-  hmoe_plan plan = {.magic = HMOE_PLAN_MAGIC, .abi_version = HMOE_ABI_VERSION, .start_token = -1, .end_token = -1, .pad_token = -1};
+  hmoe_plan plan = {.magic = HMOE_PLAN_MAGIC, .abi_version = HMOE_ABI_VERSION};
   hmoec_blob_append(&r.blob, &plan, sizeof plan, 1);
   hmoe_plan_entry entries[8] = {0};
   size_t entry_count = 0;
@@ -349,6 +426,10 @@ bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_un
   if (out_unit->name) plan.name = hmoec_blob_append(&r.blob, out_unit->name, strlen(out_unit->name), strlen(out_unit->name));
   plan.params = hmoec_blob_append(&r.blob, r.params, r.param_count * sizeof *r.params, r.param_count);
   plan.caches = hmoec_blob_append(&r.blob, r.caches, r.cache_count * sizeof *r.caches, r.cache_count);
+  plan.states = read_states(&r, root);
+  plan.start_token = root_token(root, "hmk.start_token");
+  plan.end_token = root_token(root, "hmk.end_token");
+  plan.pad_token = root_token(root, "hmk.pad_token");
   plan.entries = hmoec_blob_append(&r.blob, entries, entry_count * sizeof *entries, entry_count);
   plan.bytes = r.blob.size;
   free(r.params);

@@ -8,12 +8,13 @@
 
 static const hmoec_hmk_info infos[] = {
     {"grouped_matmul",
-     {"a", "b", "c", "blocks", "gather", "scatter", "bias", "row_gate", "gated_bias", "pass", "pass_index"},
+     {"a", "b", "c", "blocks", "gather", "scatter", "bias", "row_gate", "gated_bias", "pass", "pass_index", "norm_weight",
+      "norm_bias"},
      0x7,
      HMOE_STEP_KERNEL},
     {"grouped_ffn",
-     {"a", "b", "c", "blocks", "gather", "scatter", "bias", "row_gate", "gated_bias", "pass", "pass_index", "first_b",
-      "first_bias"},
+     {"a", "b", "c", "blocks", "gather", "scatter", "bias", "row_gate", "gated_bias", "pass", "pass_index", "first_b", "first_bias",
+      "norm_weight", "norm_bias"},
      0x807,
      HMOE_STEP_KERNEL},
     {"route_topk", {"logits", "indices", "gates"}, 0x7, HMOE_STEP_KERNEL},
@@ -21,6 +22,15 @@ static const hmoec_hmk_info infos[] = {
     {"select_embedding", {"sets", "table", "out"}, 0x7, HMOE_STEP_KERNEL},
     {"contract", {"t1", "r", "beta", "v"}, 0xb, HMOE_STEP_KERNEL},
     {"map_rows", {"in", "index", "out"}, 0x5, HMOE_STEP_KERNEL},
+    {"norm_rows", {"x", "weight", "bias", "out", "index"}, 0xb, HMOE_STEP_KERNEL},
+    {"embed_rows", {"ids", "table", "out"}, 0x7, HMOE_STEP_KERNEL},
+    {"store_kv", {"k", "v", "keys", "values"}, 0xf, HMOE_STEP_KERNEL},
+    {"attention", {"q", "keys", "values", "bias", "mask", "out"}, 0x27, HMOE_STEP_KERNEL},
+    {"check_ids", {"source", "dst"}, 0x3, HMOE_STEP_IDS},
+    {"positions", {"mask", "dst"}, 0x2, HMOE_STEP_POSITIONS},
+    {"last_rows", {"mask", "dst"}, 0x2, HMOE_STEP_LAST_ROWS},
+    {"append_mask", {"src", "dst"}, 0x3, HMOE_STEP_APPEND_MASK},
+    {"relative_bias", {"dst", "source"}, 0x3, HMOE_STEP_RELATIVE_BIAS},
     {"group_tokens", {"indices", "gates", "blocks", "row_token", "row_slot", "row_gate", "counters"}, 0x7f, HMOE_STEP_GROUP},
     {"group_selections", {"indices", "blocks", "row_token", "sets", "scratch"}, 0x16, HMOE_STEP_GROUP_SETS},
     {"loop", {"blocks", "sets", "todo_sets", "todo_slot", "todo_token", "row_token"}, 0, HMOE_STEP_LOOP},
@@ -52,7 +62,9 @@ intptr_t hmoec_hmk_operand(MlirOperation op, const hmoec_hmk_info *info, size_t 
   return -1;
 }
 
-int64_t hmoec_hmk_element_bytes(MlirOperation buffer) { return hmoec_op_string_is(buffer, "element", "bf16") ? 2 : 4; }
+int64_t hmoec_hmk_element_bytes(MlirOperation buffer) {
+  return hmoec_op_string_is(buffer, "element", "bf16") ? 2 : hmoec_op_string_is(buffer, "element", "i64") ? 8 : 4;
+}
 
 int64_t hmoec_hmk_array(MlirOperation op, const char *name, intptr_t index) {
   return mlirDenseI64ArrayGetElement(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(name)), index);

@@ -8,6 +8,7 @@
 #include "ir/ops.h"
 
 #define HMOEC_MAX_ROLES 16
+#define HMOEC_MAX_STEP_DIMS 8 /* entry dimensions that one step reads */
 
 typedef struct hmoec_hmk_info {
   const char *name;                        /* "grouped_matmul" */
@@ -23,7 +24,7 @@ intptr_t hmoec_hmk_operand(MlirOperation op, const hmoec_hmk_info *info, size_t 
 /* Element of an i64 array attribute; count in hmoec_hmk_array_size. */
 int64_t hmoec_hmk_array(MlirOperation op, const char *name, intptr_t index);
 intptr_t hmoec_hmk_array_size(MlirOperation op, const char *name); /* -1: not an i64 array */
-/* Bytes of one element of an hmk.buffer, of elements f32, i32 and bf16. */
+/* Bytes of one element of an hmk.buffer, of elements f32, i32, i64 and bf16. */
 int64_t hmoec_hmk_element_bytes(MlirOperation buffer);
 
 #endif

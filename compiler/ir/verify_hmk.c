@@ -47,6 +47,13 @@ static bool verify_step(MlirOperation op, intptr_t dims, hmoec_diagnostics *diag
   if (rows < -1 || rows >= dims)
     return hmoec_error(diagnostics, location, "expected rows of %s to be a dimension below %ld, found %lld", info->name, (long)dims,
                        (long long)rows);
+  intptr_t used = hmoec_hmk_array_size(op, "dims");
+  if (used > HMOEC_MAX_STEP_DIMS)
+    return hmoec_error(diagnostics, location, "more than %d dims of %s", HMOEC_MAX_STEP_DIMS, info->name);
+  for (intptr_t i = 0; i < used; i++)
+    if (hmoec_hmk_array(op, "dims", i) < -1 || hmoec_hmk_array(op, "dims", i) >= dims)
+      return hmoec_error(diagnostics, location, "expected dims of %s to be dimensions below %ld, found %lld", info->name,
+                         (long)dims, (long long)hmoec_hmk_array(op, "dims", i));
   intptr_t args = args_of(info->name);
   if (args && hmoec_hmk_array_size(op, "args") != args)
     return hmoec_error(diagnostics, location, "expected %ld integers in args of %s, found %ld", (long)args, info->name,
@@ -55,17 +62,17 @@ static bool verify_step(MlirOperation op, intptr_t dims, hmoec_diagnostics *diag
 }
 
 static bool verify_buffer(MlirOperation op, intptr_t dims, hmoec_diagnostics *diagnostics) {
-  static const char *const kinds[] = {"input", "output", "weight", "workspace", "cache", "param"};
+  static const char *const kinds[] = {"input", "output", "weight", "workspace", "cache", "param", "state"};
   hmoec_location location = hmoec_location_of_op(op);
   bool known = false;
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) known = known || hmoec_op_string_is(op, "kind", kinds[i]);
   if (!known)
-    return hmoec_error(diagnostics, location, "expected a buffer kind of input, output, weight, workspace, cache or param");
-  static const char *const elements[] = {"f32", "i32", "bf16"};
+    return hmoec_error(diagnostics, location, "expected a buffer kind of input, output, weight, workspace, cache, param or state");
+  static const char *const elements[] = {"f32", "i32", "i64", "bf16"};
   bool element = false;
   for (size_t i = 0; i < sizeof elements / sizeof *elements; i++)
     element = element || hmoec_op_string_is(op, "element", elements[i]);
-  if (!element) return hmoec_error(diagnostics, location, "expected a buffer element of f32, i32 or bf16");
+  if (!element) return hmoec_error(diagnostics, location, "expected a buffer element of f32, i32, i64 or bf16");
   int64_t dim = hmoec_op_int(op, "dim"), bytes = hmoec_hmk_element_bytes(op);
   if (dim < -1 || dim >= dims)
     return hmoec_error(diagnostics, location, "expected the buffer's dim to be a dimension below %ld, found %lld", (long)dims,

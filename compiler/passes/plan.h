@@ -1,7 +1,16 @@
 /* What the files of plan-kernels share: memory, dimensions and steps of the hmk functions being written.
  *
- * Two functions are written side by side: OPEN fills the weight arena once, RUN is the entry. A memory is a buffer that steps name; its
- * hmk.buffer op is made on first use in a function. A place is where the value of an hmoe op lives. */
+ * Two functions are written side by side: OPEN fills the weight arena once, RUN is the entry that is being planned; entries are planned one after
+ * the other from the same graph (plan_entries.c), and what one packs at open the others use. A memory is a buffer that steps name; its
+ * hmk.buffer op is made on first use in a function. A place is where the value of an hmoe op lives.
+ *
+ *   plan_kernels.c   the pass: functions, signatures, the order of things
+ *   plan_entries.c   which entries a model has, and which ops are in each
+ *   plan_check.c     what can be planned
+ *   plan_rows.c      row-wise ops: linear, norms, activate, add, views; plan_memory.c: where results go
+ *   plan_attention.c ids, embeddings, attention and its states
+ *   plan_matmul.c plan_experts.c plan_hyper.c   products, experts, HyperExperts
+ *   plan_builder.c   memory, dimensions, steps; plan_dtype.c: what is bf16 */
 #ifndef HMOEC_PASSES_PLAN_H
 #define HMOEC_PASSES_PLAN_H
 
@@ -9,6 +18,7 @@
 #include "hmoe/abi.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
+#include "support/pointer_map.h"
 
 enum { PLAN_OPEN = 0, PLAN_RUN = 1 };
 #define PLAN_SLACK_ROWS 16 /* a micro-kernel may read this many rows past an operand that it reads in place */
@@ -37,12 +47,47 @@ typedef struct plan_place {
   bool bf16;
 } plan_place;
 
+/* Which dimensions count the rows of a value: count = batch * length, or all there is, and batch and length are -1. Of the model where they
+ * are kept in a plan_value, of the entry where plan_rows_of gives them. */
+typedef struct plan_rows {
+  int64_t count, batch, length;
+} plan_rows;
+
 typedef struct plan_value {
   MlirValue value;
+  plan_rows rows;
   plan_place place;
   plan_memory *destination;
-  int64_t capacity;
+  int64_t capacity, scope; /* of `kept`: scope is the entry dimension after which capacity counts anew, or -1 */
+  plan_memory *mask; /* of a mask input: where attention reads it, of row stride mask_dim */
+  int64_t mask_dim;
+  bool from_last; /* in DECODE: one row a batch row, the last */
 } plan_value;
+
+enum { PLAN_MOST_DIMS = 8 }; /* dynamic dimensions of a model */
+
+/* An entry: what is planned of the graph. */
+typedef enum plan_entry_kind { PLAN_ALL, PLAN_ENCODE, PLAN_PREPARE, PLAN_DECODE } plan_entry_kind;
+typedef struct plan_entry {
+  plan_entry_kind kind;
+  const char *name;
+  bool *member; /* by number of op: planned here */
+  int64_t dim[PLAN_MOST_DIMS]; /* entry dimension of each of the model's; -1: not there */
+  int64_t output; /* DECODE: the only output */
+} plan_entry;
+
+/* A tensor of the states, see hmoe_plan_state. */
+typedef struct plan_state {
+  int64_t scope, segments, position_bytes;
+} plan_state;
+
+/* What was made at open for several entries to use, by whom and for what. */
+typedef struct plan_memo {
+  struct plan_memo *next;
+  const void *owner;
+  int64_t key[6];
+  plan_memory *made;
+} plan_memo;
 
 typedef struct plan_dim {
   int64_t kind, source, factor;
@@ -54,18 +99,30 @@ typedef struct planner {
   const hmoec_pass_options *options;
   hmoec_cpu_schedule schedule;
   MlirBlock block[2];
-  MlirLocation location;      /* of the hmoe op being planned */
-  plan_dim dims[2][32];
+  MlirLocation location; /* of the hmoe op being planned */
+  plan_dim dims[2][96];
   int64_t dim_count[2];
   plan_memory **memories;
   size_t memory_count;
   plan_value *values;
   size_t value_count;
-  size_t *value_at;           /* hash table: number in values plus 1, 0: empty */
-  size_t value_places;        /* a power of two, at least twice value_count */
+  hmoec_pointer_map value_at; /* number in values */
+  plan_memo *memos; /* a list */
+  plan_state *states;
+  size_t state_count;
   int64_t weight_bytes, params, caches;
+  MlirOperation *ops; /* the graph, in order */
+  size_t op_count;
+  hmoec_pointer_map op_at; /* number in ops */
+  bool *depends; /* by number of op: on what is generated (plan_entries.c) */
+  MlirStringRef dim_names[PLAN_MOST_DIMS]; /* the model's dynamic dimensions */
+  int64_t model_dims, target_batch, target_length; /* of the tokens that are generated; -1: none are */
+  const plan_entry *entry; /* being planned; NULL: open */
+  plan_rows rows; /* of the op being planned */
+  MlirValue last_from; /* DECODE: the value whose last rows are taken; null: none */
+  int64_t input_numbers[16]; /* of the entry, by argument of the model; -1: no input of it */
   MlirType memory_type;
-  bool failed;                /* memory ran out or a size overflowed */
+  bool failed; /* memory ran out or a size overflowed */
   bool too_many_dims;
 } planner;
 
@@ -73,7 +130,40 @@ typedef struct planner {
 /* Whether everything in a function can be planned; reports all that cannot. */
 bool plan_check(planner *p, MlirOperation *ops, size_t count);
 
+/* ---- plan_entries.c ---- */
+enum { PLAN_MOST_ENTRIES = 4 };
+/* Rows of every value, and the entries; *out_count of them, to be released by plan_entries_deinit. */
+bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_entry out_entries[PLAN_MOST_ENTRIES],
+                       size_t *out_count);
+void plan_entries_deinit(plan_entry *entries, size_t count);
+size_t plan_op_number(const planner *p, MlirOperation op);
+/* Whether an op is planned in this entry; for others than ops of the graph (the return): no. */
+bool plan_is_member(const planner *p, MlirOperation op);
+/* Whether a value depends on what is generated. */
+bool plan_depends(const planner *p, MlirValue value);
+/* The value's rows, in dimensions of the entry. */
+plan_rows plan_rows_of(planner *p, MlirValue value);
+/* Operands of attention from its optional ones on; null where there are none. */
+MlirValue plan_attention_bias(MlirOperation attention);
+MlirValue plan_attention_mask(MlirOperation attention);
+/* An attention whose keys are of the source, read by what is generated. */
+bool plan_is_cross(const planner *p, MlirOperation op);
+
 /* ---- plan_builder.c ---- */
+/* The place for what an owner (an op, a memory) makes at open under six numbers: *place is NULL the first time. */
+enum { /* tags, with room for a function and a type */
+       PLAN_MEMO_WEIGHT = 0,
+       PLAN_MEMO_VECTOR = 8,
+       PLAN_MEMO_TABLE = 16,
+       PLAN_MEMO_MERGED = 24,
+       PLAN_MEMO_STATE = 32,
+       PLAN_MEMO_EXPERTS = 40,
+       PLAN_MEMO_GENERATED = 48,
+};
+plan_memory **plan_memo_at(planner *p, const void *owner, int64_t tag, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e);
+/* The state tensor of an owner. */
+plan_memory *plan_state_memory(planner *p, const void *owner, int64_t tag, const char *element, int64_t scope, int64_t segments,
+                               int64_t position_bytes);
 int64_t plan_dim_get(planner *p, int fn, int64_t kind, int64_t source, int64_t factor);
 plan_memory *plan_memory_create(planner *p, const char *kind, const char *element, int64_t dim, int64_t rank, const int64_t *shape);
 /* [groups, elements] in the weight arena. */
@@ -97,6 +187,7 @@ typedef struct plan_step {
 plan_step plan_step_begin(planner *p, int fn, const char *name, int64_t rows_dim);
 void plan_bind(plan_step *step, const char *role, plan_binding binding); /* a binding without memory is left out */
 void plan_int(plan_step *step, const char *name, int64_t value);
+void plan_number(plan_step *step, const char *name, double value); /* f64 */
 void plan_string(plan_step *step, const char *name, const char *value);
 void plan_ints(plan_step *step, const char *name, const int64_t *values, size_t count);
 MlirOperation plan_step_end(plan_step *step);
@@ -121,7 +212,8 @@ typedef struct plan_matmul {
   int fn;
   int64_t rows_dim;
   hmoec_matmul_spec spec; /* row_block, lda and has_* are filled in */
-  plan_binding a, b, c, blocks, gather, scatter, bias, row_gate, gated_bias, pass, pass_index;
+  plan_binding a, b, c, blocks, gather, scatter, bias, row_gate, gated_bias, pass, pass_index, norm_weight, norm_bias;
+  double norm_epsilon, norm_scale; /* of spec.norm */
 } plan_matmul;
 
 /* A matmul of k, n with one segment, panels and the schedule filled in; A is `a`, copied unless in place and of the product's type. */
@@ -156,7 +248,7 @@ typedef struct plan_grouping {
   plan_memory *blocks, *row_token, *row_slot, *row_gate, *sets;
 } plan_grouping;
 
-/* mode: rank, distinct or token (indices null). Tokens are the entry's. */
+/* mode: rank, distinct or token (indices null). Tokens are the rows of the op being planned. */
 plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t experts, const char *mode);
 
 /* The generator of a HyperExpert: the operands of its hypernetwork op. */
@@ -178,10 +270,39 @@ plan_part_layout plan_part_of(const planner *p, const plan_generator *generator,
 void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *generator, plan_part part, plan_place r,
                    plan_binding gather, plan_binding scatter, plan_binding c, int64_t ldc);
 
+/* ---- plan_memory.c ---- */
 /* The destination of a value: what an enclosing add or the caller gave it, else workspace. *out_accumulate: whether to add to it. */
 plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool *out_accumulate);
+/* Rows of a value that products alone read: bf16 where bf16 products alone do. */
+plan_place plan_product_rows(planner *p, MlirValue result, int64_t rows_dim);
+/* Whether bf16 products, and nothing else, read the rows of this value. */
+bool plan_only_bf16_products(const planner *p, MlirValue value);
+/* Backwards over the entry: what it returns goes to the caller's memory, what an add sums to the add's. outputs: by result, or NULL. */
+void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory **outputs);
+
+/* ---- plan_rows.c ---- */
+int64_t plan_columns(MlirValue value); /* the last dimension */
+/* Fills in A of a dense product from the rows of x: a norm that its reader does, if there is one. */
+plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, bool bf16, int64_t k, int64_t n, MlirValue x);
+/* C of a product: the place, and what follows from it. */
+void plan_matmul_into(plan_matmul *m, plan_place c);
+
+/* ---- plan_attention.c ---- */
+/* The integers among the entry's inputs: checked, masks where attention reads them. Before anything else in the entry. */
+bool plan_integers(planner *p, MlirBlock body);
+bool plan_embedding(planner *p, MlirOperation op);
+bool plan_attention(planner *p, MlirOperation op);
+bool plan_relative_bias(planner *p, MlirOperation op);
+/* PREPARE: keys and values that what is generated will read. */
+bool plan_prepare_states(planner *p);
+/* DECODE: the last rows of p->last_from take its place. */
+void plan_take_last(planner *p);
+/* The linears that are planned as one product with this one: those of the same rows that are q, k or v of one attention. The number of
+ * them, itself included, in order of the columns; 1 if there are no others. */
+size_t plan_merged_linears(const planner *p, MlirOperation linear, MlirOperation out_linears[3]);
 
 bool plan_route(planner *p, MlirOperation op);
+bool plan_is_stack(MlirValue value); /* a parameter, or the transpose of one */
 bool plan_combine(planner *p, MlirOperation op);
 bool plan_fused_experts(planner *p, MlirOperation op);
 bool plan_indexed_hyper_expert(planner *p, MlirOperation op);

@@ -64,43 +64,53 @@ plan_memory *plan_workspace(planner *p, const char *element, int64_t dim, int64_
   return memory;
 }
 
-/* Where a value is in the table, or the empty place where it belongs. */
-static size_t value_place(const planner *p, MlirValue value) {
-  size_t at = (size_t)(((uint64_t)(uintptr_t)value.ptr * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (p->value_places - 1);
-  while (p->value_at[at] && !mlirValueEqual(p->values[p->value_at[at] - 1].value, value)) at = (at + 1) & (p->value_places - 1);
-  return at;
-}
-
-/* Room for one more, with half of the table empty. */
-static bool values_grow(planner *p) {
-  if (2 * (p->value_count + 1) <= p->value_places) return true;
-  size_t places = p->value_places ? 2 * p->value_places : 64;
-  plan_value *values = realloc(p->values, places / 2 * sizeof *values);
-  if (values) p->values = values;
-  size_t *at = calloc(places, sizeof *at);
-  if (!values || !at) {
-    free(at);
-    return false;
-  }
-  free(p->value_at);
-  p->value_at = at;
-  p->value_places = places;
-  for (size_t i = 0; i < p->value_count; i++) p->value_at[value_place(p, p->values[i].value)] = i + 1;
-  return true;
-}
-
 plan_value *plan_value_get(planner *p, MlirValue value) {
-  if (!values_grow(p)) {
+  static plan_value spare; /* lets planning finish; the failure is reported at its end */
+  size_t at = hmoec_pointer_map_get(&p->value_at, value.ptr);
+  if (at != HMOEC_NO_NUMBER) return &p->values[at];
+  if ((p->value_count & (p->value_count - 1)) == 0) {
+    plan_value *values = realloc(p->values, (p->value_count ? 2 * p->value_count : 1) * sizeof *values);
+    if (!values) {
+      p->failed = true;
+      return &spare;
+    }
+    p->values = values;
+  }
+  if (!hmoec_pointer_map_set(&p->value_at, value.ptr, p->value_count)) {
     p->failed = true;
-    static plan_value spare; /* lets planning finish; the failure is reported at its end */
     return &spare;
   }
-  size_t at = value_place(p, value);
-  if (!p->value_at[at]) {
-    p->values[p->value_count] = (plan_value){.value = value};
-    p->value_at[at] = ++p->value_count;
+  p->values[p->value_count] = (plan_value){.value = value, .rows = {-1, -1, -1}};
+  return &p->values[p->value_count++];
+}
+
+plan_memory **plan_memo_at(planner *p, const void *owner, int64_t tag, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e) {
+  const int64_t key[6] = {tag, a, b, c, d, e};
+  for (plan_memo *memo = p->memos; memo; memo = memo->next)
+    if (memo->owner == owner && memcmp(memo->key, key, sizeof key) == 0) return &memo->made;
+  plan_memo *memo = calloc(1, sizeof *memo);
+  if (!memo) {
+    p->failed = true;
+    static plan_memory *spare;
+    return &spare;
   }
-  return &p->values[p->value_at[at] - 1];
+  *memo = (plan_memo){.next = p->memos, .owner = owner};
+  memcpy(memo->key, key, sizeof key);
+  p->memos = memo;
+  return &memo->made;
+}
+
+plan_memory *plan_state_memory(planner *p, const void *owner, int64_t tag, const char *element, int64_t scope, int64_t segments,
+                               int64_t position_bytes) {
+  plan_memory **made = plan_memo_at(p, owner, PLAN_MEMO_STATE, tag, scope, 0, 0, 0);
+  if (*made) return *made;
+  plan_state *states = grow(p, p->states, p->state_count, sizeof *states);
+  plan_memory *memory = plan_memory_create(p, "state", element, -1, 1, (int64_t[]){1});
+  if (!states) return memory;
+  p->states = states;
+  memory->index = (int64_t)p->state_count;
+  p->states[p->state_count++] = (plan_state){scope, segments, position_bytes};
+  return *made = memory;
 }
 
 static MlirAttribute int_attribute(planner *p, int64_t value) {
@@ -151,6 +161,10 @@ static void add_attribute(plan_step *step, const char *name, MlirAttribute value
 }
 
 void plan_int(plan_step *step, const char *name, int64_t value) { add_attribute(step, name, int_attribute(step->p, value)); }
+
+void plan_number(plan_step *step, const char *name, double value) {
+  add_attribute(step, name, mlirFloatAttrDoubleGet(step->p->context, mlirF64TypeGet(step->p->context), value));
+}
 
 void plan_string(plan_step *step, const char *name, const char *value) {
   add_attribute(step, name, mlirStringAttrGet(step->p->context, ref(value)));

@@ -50,6 +50,8 @@ static const char *const open_ops[] = {"hmoe.parameter",
                                        "hmoe.selection_embedding",
                                        "hmoe.weight_embedding",
                                        "hmoe.append_row",
+                                       "hmoe.transpose",
+                                       "hmoe.relative_bias",
                                        NULL};
 static const char *const set_ops[] = {"hmoe.linear",       "hmoe.activate",   "hmoe.add", "hmoe.selection_embedding",
                                       "hmoe.hypernetwork", "hmoe.append_row", NULL};
@@ -61,7 +63,7 @@ static bool place_check(planner *p, MlirOperation op) {
   if (plan_is_per_set(op) && !is_one_of(op, set_ops)) return REFUSE(op, "%s of distinct selection sets cannot be compiled", name);
   for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++) {
     hmoec_shape shape = hmoec_value_shape(mlirOperationGetResult(op, r));
-    if (is_one_of(op, matrix_ops) && shape.rank != 2)
+    if (is_one_of(op, matrix_ops) && shape.rank != 2 && (shape.rank != 3 || plan_at_open(op)))
       return REFUSE(op, "%s: expected a matrix, found rank %d", name, (int)shape.rank);
     if (plan_at_open(op) || (shape.rank > 0 && shape.dims[0] == HMOEC_DYNAMIC)) continue;
     char text[HMOEC_SHAPE_CHARS];
@@ -90,6 +92,12 @@ static const struct {
   intptr_t open_from, parameter_from, parameter_end;
 } operand_rules[] = {
     {"hmoe.linear", 1, 0, 0},
+    {"hmoe.embedding", 1, 1, 2},
+    {"hmoe.position_embedding", 1, 1, 2},
+    {"hmoe.rms_norm", 1, 0, 0},
+    {"hmoe.layer_norm", 1, 0, 0},
+    {"hmoe.relative_bias", 0, 0, 1},
+    {"hmoe.gated_experts", 3, 3, 6},
     {"hmoe.selection_embedding", 1, 0, 0},
     {"hmoe.append_row", 1, 0, 0},
     {"hmoe.hypernetwork", 1, 0, 0},
@@ -112,8 +120,9 @@ static bool operand_kinds_check(planner *p, MlirOperation op) {
   for (intptr_t i = 0; i < count; i++) {
     MlirValue operand = mlirOperationGetOperand(op, i);
     value_kind kind = kind_of(operand);
-    if (i >= parameter_from && i < parameter_end && !made_by(operand, "hmoe.parameter"))
-      return REFUSE(op, "%s: expected %s to be a parameter", info->name, info->operands[i]);
+    bool stacks = hmoec_op_is(op, "hmoe.experts") || hmoec_op_is(op, "hmoe.fused_experts") || hmoec_op_is(op, "hmoe.gated_experts");
+    if (i >= parameter_from && i < parameter_end && !(stacks ? plan_is_stack(operand) : made_by(operand, "hmoe.parameter")))
+      return REFUSE(op, "%s: expected %s to be a parameter%s", info->name, info->operands[i], stacks ? ", or its transpose" : "");
     if (i >= open_from && kind != OF_OPEN)
       return REFUSE(op, "%s: expected %s to depend on parameters alone", info->name, info->operands[i]);
     if (kind == OF_OPEN || plan_at_open(op)) continue;
@@ -154,7 +163,8 @@ static bool weights_check(planner *p, MlirOperation op, intptr_t first) {
 
 static bool results_check(planner *p, MlirOperation op) {
   static const char *const hyper_experts[] = {"hmoe.hyper_expert", "hmoe.indexed_hyper_expert", "hmoe.fused_experts", NULL};
-  bool generated = hmoec_op_is(op, "hmoe.hypernetwork"), experts = hmoec_op_is(op, "hmoe.experts");
+  bool generated = hmoec_op_is(op, "hmoe.hypernetwork");
+  bool experts = hmoec_op_is(op, "hmoe.experts") || hmoec_op_is(op, "hmoe.gated_experts");
   if (!generated && !experts) return true;
   for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++)
     for (MlirOpOperand use = mlirValueGetFirstUse(mlirOperationGetResult(op, r)); !mlirOpOperandIsNull(use);
@@ -180,9 +190,43 @@ static bool experts_check(planner *p, MlirOperation op, intptr_t kept_operand) {
 }
 
 static bool route_check(planner *p, MlirOperation op) {
-  int64_t experts = hmoec_value_shape(mlirOperationGetOperand(op, 0)).dims[1], top_k = hmoec_op_int(op, "top_k");
+  int64_t experts = plan_columns(mlirOperationGetOperand(op, 0)), top_k = hmoec_op_int(op, "top_k");
   if (top_k > MOST_TOP_K) return REFUSE(op, "route: expected top_k to be at most %d, found %lld", MOST_TOP_K, (long long)top_k);
   if (experts > MOST_EXPERTS) return REFUSE(op, "route: expected at most %d experts, found %lld", MOST_EXPERTS, (long long)experts);
+  return true;
+}
+
+bool plan_is_stack(MlirValue value) {
+  if (made_by(value, "hmoe.transpose")) value = mlirOperationGetOperand(hmoec_defining_op(value), 0);
+  return made_by(value, "hmoe.parameter");
+}
+
+/* A factor of a product of two linears, activated or not, that nothing else reads. */
+static bool is_factor(MlirValue value) {
+  if (mlirOperationIsNull(hmoec_single_user(value))) return false;
+  if (made_by(value, "hmoe.activate")) value = mlirOperationGetOperand(hmoec_defining_op(value), 0);
+  return made_by(value, "hmoe.linear") && !mlirOperationIsNull(hmoec_single_user(value));
+}
+
+/* What the ops of whole models can be compiled as. */
+static bool model_op_check(planner *p, MlirOperation op) {
+  if (hmoec_op_is(op, "hmoe.multiply") &&
+      (!is_factor(mlirOperationGetOperand(op, 0)) || !is_factor(mlirOperationGetOperand(op, 1))))
+    return REFUSE(op, "multiply: expected the factors to be two linears, activated or not, that nothing else reads");
+  if (hmoec_op_is(op, "hmoe.scale")) {
+    MlirValue x = mlirOperationGetOperand(op, 0);
+    if ((!made_by(x, "hmoe.rms_norm") && !made_by(x, "hmoe.layer_norm")) || mlirOperationIsNull(hmoec_single_user(x)))
+      return REFUSE(op, "scale: expected what is scaled to be a norm that nothing else reads");
+  }
+  if (hmoec_op_is(op, "hmoe.attention")) {
+    MlirValue bias = plan_attention_bias(op), mask = plan_attention_mask(op);
+    if (!mlirValueIsNull(bias) && !made_by(bias, "hmoe.relative_bias"))
+      return REFUSE(op, "attention: expected bias to be made by relative_bias");
+    if (!mlirValueIsNull(mask) && !mlirValueIsABlockArgument(mask)) return REFUSE(op, "attention: expected mask to be an input");
+  }
+  if ((hmoec_op_is(op, "hmoe.embedding") || hmoec_op_is(op, "hmoe.position_embedding")) &&
+      !mlirValueIsABlockArgument(mlirOperationGetOperand(op, 0)))
+    return REFUSE(op, "%s: expected the %s to be an input", short_name(op), hmoec_op_is(op, "hmoe.embedding") ? "ids" : "mask");
   return true;
 }
 
@@ -209,10 +253,11 @@ static bool op_check(planner *p, MlirOperation op) {
   if (!place_check(p, op) || !operand_kinds_check(p, op) || !results_check(p, op)) return false;
   if (hmoec_op_is(op, "hmoe.route")) return route_check(p, op);
   if (hmoec_op_is(op, "hmoe.experts")) return experts_check(p, op, 2);
+  if (hmoec_op_is(op, "hmoe.gated_experts")) return experts_check(p, op, 2);
   if (hmoec_op_is(op, "hmoe.fused_experts")) return experts_check(p, op, 3) && weights_check(p, op, 6);
   if (hmoec_op_is(op, "hmoe.hyper_expert")) return weights_check(p, op, 1);
   if (hmoec_op_is(op, "hmoe.indexed_hyper_expert")) return weights_check(p, op, 2);
-  return true;
+  return model_op_check(p, op);
 }
 
 bool plan_check(planner *p, MlirOperation *ops, size_t count) {

@@ -9,9 +9,9 @@
 bool plan_route(planner *p, MlirOperation op) {
   MlirValue logits = mlirOperationGetOperand(op, 0);
   plan_place place = plan_value_get(p, logits)->place;
-  int64_t experts = hmoec_value_shape(logits).dims[1], top_k = hmoec_op_int(op, "top_k");
-  plan_memory *indices = plan_workspace(p, "i32", 0, 0, top_k, 0), *gates = plan_workspace(p, "f32", 0, 0, top_k, 0);
-  plan_step step = plan_step_begin(p, PLAN_RUN, "route_topk", 0);
+  int64_t experts = plan_columns(logits), top_k = hmoec_op_int(op, "top_k"), rows = p->rows.count;
+  plan_memory *indices = plan_workspace(p, "i32", rows, 0, top_k, 0), *gates = plan_workspace(p, "f32", rows, 0, top_k, 0);
+  plan_step step = plan_step_begin(p, PLAN_RUN, "route_topk", rows);
   plan_bind(&step, "logits", (plan_binding){place.memory, 4 * place.offset, 0});
   plan_bind(&step, "indices", plan_at(indices));
   plan_bind(&step, "gates", plan_at(gates));
@@ -25,13 +25,20 @@ bool plan_route(planner *p, MlirOperation op) {
   plan_step_end(&step);
   plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){indices, 0, top_k, 1, false, false};
   plan_value_get(p, mlirOperationGetResult(op, 1))->place = (plan_place){gates, 0, top_k, 1, false, false};
-  plan_value_get(p, mlirOperationGetResult(op, 2))->capacity = hmoec_op_int(op, "capacity");
+  plan_value *kept = plan_value_get(p, mlirOperationGetResult(op, 2));
+  kept->capacity = hmoec_op_int(op, "capacity");
+  kept->scope = kept->capacity > 0 ? p->rows.length : -1; /* a batch row has its own */
   return true;
 }
 
+/* Rows that are sorted: picks of tokens. */
+static int64_t picks_dim(planner *p, int64_t top_k) {
+  return top_k == 1 ? p->rows.count : plan_dim_get(p, PLAN_RUN, HMOE_DIM_SCALE, p->rows.count, top_k);
+}
+
 static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates, MlirValue kept, int64_t experts) {
-  int64_t top_k = hmoec_value_shape(indices).dims[1], capacity = plan_value_get(p, kept)->capacity;
-  int64_t picks = top_k == 1 ? 0 : plan_dim_get(p, PLAN_RUN, HMOE_DIM_SCALE, 0, top_k);
+  int64_t top_k = hmoec_value_shape(indices).dims[1], capacity = plan_value_get(p, kept)->capacity, rows = p->rows.count;
+  int64_t scope = plan_value_get(p, kept)->scope, picks = picks_dim(p, top_k);
   plan_grouping grouping = {.indices = indices, .capacity = capacity};
   grouping.blocks = plan_workspace(p, "i32", picks, 0, 4, 4); /* the header is four blocks long */
   grouping.row_token = plan_workspace(p, "i32", picks, 0, 1, 0);
@@ -40,8 +47,8 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
   plan_memory *counters = plan_workspace(p, "i32", -1, 4, experts, 0);
   plan_place gate = plan_value_get(p, gates)->place;
   if (gate.row_stride != top_k) { /* computed, not route's: rows have gaps */
-    plan_place dense = {plan_workspace(p, "f32", 0, 0, top_k, 0), 0, top_k, 1, false, false};
-    plan_map(p, PLAN_RUN, 0, "none", gate, dense, top_k, false);
+    plan_place dense = {plan_workspace(p, "f32", rows, 0, top_k, 0), 0, top_k, 1, false, false};
+    plan_map(p, PLAN_RUN, rows, "none", gate, dense, top_k, false);
     gate = dense;
   }
   plan_step step = plan_step_begin(p, PLAN_RUN, "group_tokens", picks);
@@ -55,6 +62,7 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
   plan_int(&step, "experts", experts);
   plan_int(&step, "top_k", top_k);
   plan_int(&step, "capacity", capacity);
+  plan_int(&step, "scope", scope);
   plan_int(&step, "row_block", p->schedule.row_block);
   plan_step_end(&step);
   return grouping;
@@ -62,15 +70,37 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
 
 /* What the experts op and its fused form have in common. Generated parts are absent (b = 0) for plain experts. */
 typedef struct layer {
+  const void *owner; /* the op: what is packed for it, every entry uses */
   MlirValue x, indices, gates, kept, wi, wo, bi, bo;
-  bool biases, bf16;
+  MlirValue wi_1; /* of gated experts, else null */
+  bool biases, bf16, packed; /* packed: for another entry */
   hmoec_activation activation;
   int64_t experts, d_ff, d_model, top_k;
   int64_t ff_panels; /* panels of the first product that are the expert's own */
   int64_t hyper_panels, bottleneck;
-  plan_memory *pack1, *pack2, *bias1, *gated_bias, *bias2;
+  plan_memory *pack1, *pack2, *bias1, *gated_bias, *bias2, *pack_1; /* pack_1: of wi_1 */
   int64_t panels1, depth1, depth2, group1_bytes, group2_bytes;
 } layer;
+
+/* Memory of all experts in the weight arena, made once for all entries. */
+static plan_memory *expert_memory(planner *p, layer *l, int64_t which, const char *element, int64_t elements) {
+  plan_memory **made = plan_memo_at(p, l->owner, PLAN_MEMO_EXPERTS, which, 0, 0, 0, 0);
+  if (*made) l->packed = true;
+  else *made = plan_weight(p, element, l->experts, elements);
+  return *made;
+}
+
+/* The experts' weights w [n, k], or the transposes of [k, n], as right operands. */
+static void pack_stack(planner *p, const layer *l, MlirValue w, plan_memory *destination, int64_t n, int64_t k, int64_t depth,
+                       int64_t group_bytes) {
+  plan_place source = plan_value_get(p, w)->place;
+  plan_pack pack = plan_pack_linear(source, l->bf16, n, k);
+  pack.groups = l->experts;
+  pack.source_group_stride = n * k;
+  pack.group_bytes = group_bytes;
+  pack.outer_pitch = pack.panel_depth = depth;
+  plan_pack_emit(p, destination, source.memory, &pack);
+}
 
 /* Sizes of the packs, and the packing of the experts' own weights: [W1 | D] and [W2 ; U], with room for D and U. */
 static void pack_experts(planner *p, layer *l, bool generated_biases) {
@@ -87,44 +117,39 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   int64_t h = l->d_model, out_panels = plan_panels(h), element_bytes = plan_element_bytes(l->bf16);
   l->group1_bytes = element_bytes * l->panels1 * HMOE_PANEL * l->depth1;
   l->group2_bytes = plan_operand_bytes(l->bf16, l->depth2, h);
-  l->pack1 = plan_weight(p, plan_element(l->bf16), l->experts, l->group1_bytes / element_bytes);
-  l->pack2 = plan_weight(p, plan_element(l->bf16), l->experts, l->group2_bytes / element_bytes);
-  plan_pack first = plan_pack_linear((plan_place){.row_stride = h, .col_stride = 1}, l->bf16, l->d_ff, h);
-  plan_pack second = plan_pack_linear((plan_place){.row_stride = l->d_ff, .col_stride = 1}, l->bf16, h, l->d_ff);
-  first.groups = second.groups = l->experts;
-  first.source_group_stride = second.source_group_stride = l->d_ff * h;
-  first.group_bytes = l->group1_bytes;
-  second.group_bytes = l->group2_bytes;
-  second.outer_pitch = second.panel_depth = l->depth2;
-  plan_pack_emit(p, l->pack1, plan_value_get(p, l->wi)->place.memory, &first);
-  plan_pack_emit(p, l->pack2, plan_value_get(p, l->wo)->place.memory, &second);
-  if (l->biases || generated_biases) l->bias1 = plan_weight(p, "f32", l->experts, l->panels1 * HMOE_PANEL);
-  if (l->biases) {
-    plan_pack bi = {.columns = l->ff_panels * HMOE_PANEL,
-                    .q = 1,
-                    .real_columns = l->d_ff,
-                    .column_stride = 1,
-                    .groups = l->experts,
-                    .source_group_stride = l->d_ff,
-                    .group_bytes = 4 * l->panels1 * HMOE_PANEL};
-    plan_pack_vector_emit(p, l->bias1, plan_value_get(p, l->bi)->place.memory, &bi);
-    l->gated_bias = plan_weight(p, "f32", l->experts, out_panels * HMOE_PANEL);
-    plan_pack bo = {.columns = out_panels * HMOE_PANEL,
-                    .q = 1,
-                    .real_columns = h,
-                    .column_stride = 1,
-                    .groups = l->experts,
-                    .source_group_stride = h,
-                    .group_bytes = 4 * out_panels * HMOE_PANEL};
-    plan_pack_vector_emit(p, l->gated_bias, plan_value_get(p, l->bo)->place.memory, &bo);
-  }
-  if (generated_biases) l->bias2 = plan_weight(p, "f32", l->experts, out_panels * HMOE_PANEL);
+  l->pack1 = expert_memory(p, l, 0, plan_element(l->bf16), l->group1_bytes / element_bytes);
+  l->pack2 = expert_memory(p, l, 1, plan_element(l->bf16), l->group2_bytes / element_bytes);
+  if (l->biases || generated_biases) l->bias1 = expert_memory(p, l, 2, "f32", l->panels1 * HMOE_PANEL);
+  if (l->biases) l->gated_bias = expert_memory(p, l, 3, "f32", out_panels * HMOE_PANEL);
+  if (generated_biases) l->bias2 = expert_memory(p, l, 4, "f32", out_panels * HMOE_PANEL);
+  if (!mlirValueIsNull(l->wi_1)) l->pack_1 = expert_memory(p, l, 5, plan_element(l->bf16), l->group1_bytes / element_bytes);
+  if (l->packed) return;
+  pack_stack(p, l, l->wi, l->pack1, l->d_ff, h, l->depth1, l->group1_bytes);
+  pack_stack(p, l, l->wo, l->pack2, h, l->d_ff, l->depth2, l->group2_bytes);
+  if (l->pack_1) pack_stack(p, l, l->wi_1, l->pack_1, l->d_ff, h, l->depth1, l->group1_bytes);
+  if (!l->biases) return;
+  plan_pack bi = {.columns = l->ff_panels * HMOE_PANEL,
+                  .q = 1,
+                  .real_columns = l->d_ff,
+                  .column_stride = 1,
+                  .groups = l->experts,
+                  .source_group_stride = l->d_ff,
+                  .group_bytes = 4 * l->panels1 * HMOE_PANEL};
+  plan_pack_vector_emit(p, l->bias1, plan_value_get(p, l->bi)->place.memory, &bi);
+  plan_pack bo = {.columns = out_panels * HMOE_PANEL,
+                  .q = 1,
+                  .real_columns = h,
+                  .column_stride = 1,
+                  .groups = l->experts,
+                  .source_group_stride = h,
+                  .group_bytes = 4 * out_panels * HMOE_PANEL};
+  plan_pack_vector_emit(p, l->gated_bias, plan_value_get(p, l->bo)->place.memory, &bo);
 }
 
 /* The two grouped products and, for top_k > 1, the sum over a token's picks. */
 static void run_experts(planner *p, const layer *l, MlirValue result) {
   plan_grouping grouping = group_tokens(p, l->indices, l->gates, l->kept, l->experts);
-  int64_t picks = l->top_k == 1 ? 0 : plan_dim_get(p, PLAN_RUN, HMOE_DIM_SCALE, 0, l->top_k);
+  int64_t picks = picks_dim(p, l->top_k), rows = p->rows.count;
   int64_t lda = l->bf16 ? p->schedule.lda_bf16 : p->schedule.lda, h = l->d_model;
   plan_place x = plan_value_get(p, l->x)->place;
   x.in_place = false;
@@ -142,7 +167,7 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   first.spec.c_padded = true;
   first.spec.b_group_bytes = l->group1_bytes;
   first.spec.bias_group_floats = l->bias1 ? l->panels1 * HMOE_PANEL : 0;
-  first.spec.segment[0] = (hmoec_matmul_segment){l->ff_panels, l->activation, true, false};
+  first.spec.segment[0] = (hmoec_matmul_segment){l->ff_panels, l->activation, true, l->pack_1 != NULL};
   if (l->bottleneck) {
     first.spec.segments = 2;
     first.spec.segment[1] = (hmoec_matmul_segment){l->panels1, HMOEC_ACTIVATION_RELU, false, false};
@@ -153,7 +178,7 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   bool accumulate = false;
   plan_place c;
   if (l->top_k == 1) {
-    c = plan_destination(p, result, 0, &accumulate);
+    c = plan_destination(p, result, rows, &accumulate);
   } else {
     int64_t ld = plan_panels(h) * HMOE_PANEL;
     c = (plan_place){plan_workspace(p, "f32", picks, 0, ld, 0), 0, ld, 1, false, false};
@@ -178,11 +203,21 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   second.spec.bias_group_floats = l->bias2 ? plan_panels(h) * HMOE_PANEL : 0;
   second.spec.dropped_panel_begin = 0;
   second.spec.dropped_k_begin = l->bottleneck ? l->ff_panels * HMOE_PANEL : l->depth2;
-  plan_pair(p, &first, &second);
+  if (l->pack_1) { /* x wi_1 is there first; act(x wi_0) multiplies it */
+    plan_matmul gate = first;
+    gate.b = plan_at(l->pack_1);
+    gate.row_gate = (plan_binding){0};
+    gate.spec.segment[0] = (hmoec_matmul_segment){l->ff_panels, HMOEC_ACTIVATION_NONE, false, false};
+    plan_matmul_emit(p, &gate);
+    plan_matmul_emit(p, &first);
+    plan_matmul_emit(p, &second);
+  } else {
+    plan_pair(p, &first, &second);
+  }
 
   if (l->top_k > 1) {
-    plan_place y = plan_destination(p, result, 0, &accumulate);
-    plan_step step = plan_step_begin(p, PLAN_RUN, "combine", 0);
+    plan_place y = plan_destination(p, result, rows, &accumulate);
+    plan_step step = plan_step_begin(p, PLAN_RUN, "combine", rows);
     plan_bind(&step, "slots", plan_at(c.memory));
     plan_bind(&step, "y", plan_at(y.memory));
     plan_int(&step, "n", h);
@@ -198,16 +233,19 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
 bool plan_combine(planner *p, MlirOperation op) {
   MlirOperation experts = hmoec_defining_op(mlirOperationGetOperand(op, 0));
   MlirValue gates = mlirOperationGetOperand(op, 1);
-  if (mlirOperationIsNull(experts) || !hmoec_op_is(experts, "hmoe.experts") ||
+  bool gated = !mlirOperationIsNull(experts) && hmoec_op_is(experts, "hmoe.gated_experts");
+  if (mlirOperationIsNull(experts) || (!gated && !hmoec_op_is(experts, "hmoe.experts")) ||
       mlirOperationIsNull(hmoec_single_user(mlirOperationGetOperand(op, 0))))
     return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "combine must be the only use of an experts op");
-  layer l = {.x = mlirOperationGetOperand(experts, 0),
+  layer l = {.owner = op.ptr,
+             .x = mlirOperationGetOperand(experts, 0),
              .indices = mlirOperationGetOperand(experts, 1),
              .kept = mlirOperationGetOperand(experts, 2),
              .gates = gates,
              .wi = mlirOperationGetOperand(experts, 3),
-             .wo = mlirOperationGetOperand(experts, 4),
-             .biases = mlirOperationGetNumOperands(experts) > 5,
+             .wi_1 = gated ? mlirOperationGetOperand(experts, 4) : (MlirValue){NULL},
+             .wo = mlirOperationGetOperand(experts, gated ? 5 : 4),
+             .biases = !gated && mlirOperationGetNumOperands(experts) > 5,
              .bf16 = plan_is_bf16(p, experts),
              .activation = plan_activation(hmoec_op_string(experts, "activation"))};
   if (l.biases) {
@@ -219,8 +257,37 @@ bool plan_combine(planner *p, MlirOperation op) {
   return true;
 }
 
+static void pack_hyper_experts(planner *p, const layer *l, const plan_generator *g) {
+  /* D goes straight into its columns of the first pack; U is generated apart and copied below W2's rows of every panel. */
+  int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, l->experts), out_panels = plan_panels(g->d_model);
+  int64_t element_bytes = plan_element_bytes(l->bf16);
+  plan_place r = plan_value_get(p, g->r)->place;
+  plan_binding none = {0};
+  plan_generate(p, PLAN_OPEN, rows, g, PLAN_DOWN, r, none, none,
+                (plan_binding){l->pack1, element_bytes * l->ff_panels * HMOE_PANEL * l->depth1, 0},
+                l->group1_bytes / element_bytes);
+  plan_part_layout u = plan_part_of(p, g, PLAN_UP);
+  plan_memory *up = plan_workspace(p, plan_element(u.bf16), rows, 0, u.elements, 0);
+  plan_generate(p, PLAN_OPEN, rows, g, PLAN_UP, r, none, none, plan_at(up), u.elements);
+  plan_step copy = plan_step_begin(p, PLAN_OPEN, "copy", -1);
+  plan_bind(&copy, "dst", (plan_binding){l->pack2, element_bytes * l->ff_panels * HMOE_PANEL * HMOE_PANEL, 0});
+  plan_bind(&copy, "src", plan_at(up));
+  int64_t panel_bytes = element_bytes * u.q * HMOE_PANEL;
+  plan_ints(&copy, "args",
+            (int64_t[]){l->experts, l->group2_bytes, u.bytes, out_panels, element_bytes * l->depth2 * HMOE_PANEL, panel_bytes,
+                        panel_bytes},
+            7);
+  plan_step_end(&copy);
+  if (g->biases) {
+    plan_generate(p, PLAN_OPEN, rows, g, PLAN_BETA, r, none, none, (plan_binding){l->bias1, 4 * l->ff_panels * HMOE_PANEL, 0},
+                  l->panels1 * HMOE_PANEL);
+    plan_generate(p, PLAN_OPEN, rows, g, PLAN_GAMMA, r, none, none, plan_at(l->bias2), out_panels * HMOE_PANEL);
+  }
+}
+
 bool plan_fused_experts(planner *p, MlirOperation op) {
-  layer l = {.x = mlirOperationGetOperand(op, 0),
+  layer l = {.owner = op.ptr,
+             .x = mlirOperationGetOperand(op, 0),
              .indices = mlirOperationGetOperand(op, 1),
              .gates = mlirOperationGetOperand(op, 2),
              .kept = mlirOperationGetOperand(op, 3),
@@ -240,31 +307,7 @@ bool plan_fused_experts(planner *p, MlirOperation op) {
   plan_generator g = plan_generator_of(hypernetwork);
   l.bottleneck = g.bottleneck;
   pack_experts(p, &l, g.biases);
-
-  /* D goes straight into its columns of the first pack; U is generated apart and copied below W2's rows of every panel. */
-  int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, l.experts), out_panels = plan_panels(g.d_model);
-  int64_t element_bytes = plan_element_bytes(l.bf16);
-  plan_place r = plan_value_get(p, g.r)->place;
-  plan_binding none = {0};
-  plan_generate(p, PLAN_OPEN, rows, &g, PLAN_DOWN, r, none, none,
-                (plan_binding){l.pack1, element_bytes * l.ff_panels * HMOE_PANEL * l.depth1, 0}, l.group1_bytes / element_bytes);
-  plan_part_layout u = plan_part_of(p, &g, PLAN_UP);
-  plan_memory *up = plan_workspace(p, plan_element(u.bf16), rows, 0, u.elements, 0);
-  plan_generate(p, PLAN_OPEN, rows, &g, PLAN_UP, r, none, none, plan_at(up), u.elements);
-  plan_step copy = plan_step_begin(p, PLAN_OPEN, "copy", -1);
-  plan_bind(&copy, "dst", (plan_binding){l.pack2, element_bytes * l.ff_panels * HMOE_PANEL * HMOE_PANEL, 0});
-  plan_bind(&copy, "src", plan_at(up));
-  int64_t panel_bytes = element_bytes * u.q * HMOE_PANEL;
-  plan_ints(
-      &copy, "args",
-      (int64_t[]){l.experts, l.group2_bytes, u.bytes, out_panels, element_bytes * l.depth2 * HMOE_PANEL, panel_bytes, panel_bytes},
-      7);
-  plan_step_end(&copy);
-  if (g.biases) {
-    plan_generate(p, PLAN_OPEN, rows, &g, PLAN_BETA, r, none, none, (plan_binding){l.bias1, 4 * l.ff_panels * HMOE_PANEL, 0},
-                  l.panels1 * HMOE_PANEL);
-    plan_generate(p, PLAN_OPEN, rows, &g, PLAN_GAMMA, r, none, none, plan_at(l.bias2), out_panels * HMOE_PANEL);
-  }
+  if (!l.packed) pack_hyper_experts(p, &l, &g);
   run_experts(p, &l, mlirOperationGetResult(op, 0));
   return true;
 }

@@ -60,9 +60,15 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
                     .real_q = layout.real_q,
                     .paired = layout.bf16};
   int64_t elements = bytes / plan_element_bytes(bf16);
-  plan_memory *panels =
-      fn == PLAN_RUN ? plan_weight(p, plan_element(bf16), 1, elements) : plan_workspace(p, "f32", -1, 1, elements, 0);
-  plan_pack_emit(p, panels, w.memory, &pack);
+  /* Of a run, all entries and layers that generate alike use one; at open they come and go. */
+  plan_memory **made = plan_memo_at(p, w.memory, PLAN_MEMO_GENERATED + (int64_t)part, w.offset, w.row_stride, layout.bf16, 0, 0);
+  plan_memory **made_bias =
+      plan_memo_at(p, w.memory, PLAN_MEMO_GENERATED + (int64_t)part, w.offset, w.row_stride, layout.bf16, 1, 0);
+  bool first_time = fn == PLAN_OPEN || !*made;
+  plan_memory *panels = fn == PLAN_OPEN ? plan_workspace(p, "f32", -1, 1, elements, 0)
+                        : first_time    ? plan_weight(p, plan_element(bf16), 1, elements)
+                                        : *made;
+  if (first_time) plan_pack_emit(p, panels, w.memory, &pack);
   plan_pack vector = {.columns = n,
                       .q = layout.q,
                       .real_columns = layout.columns,
@@ -73,8 +79,14 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
                       .group_bytes = 4 * n,
                       .real_q = layout.real_q,
                       .paired = layout.bf16};
-  plan_memory *added = fn == PLAN_RUN ? plan_weight(p, "f32", 1, n) : plan_workspace(p, "f32", -1, 1, n, 0);
-  plan_pack_vector_emit(p, added, bias.memory, &vector);
+  plan_memory *added = fn == PLAN_OPEN ? plan_workspace(p, "f32", -1, 1, n, 0)
+                       : first_time    ? plan_weight(p, "f32", 1, n)
+                                       : *made_bias;
+  if (first_time) plan_pack_vector_emit(p, added, bias.memory, &vector);
+  if (fn == PLAN_RUN) {
+    *made = panels;
+    *made_bias = added;
+  }
 
   if (gather.memory) r.in_place = false;
   plan_matmul m = plan_matmul_init(p, fn, rows_dim, bf16, g->hidden, n, r);
@@ -93,11 +105,12 @@ plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t exper
   bool sets = !mlirValueIsNull(indices);
   int64_t top_k = sets ? hmoec_value_shape(indices).dims[1] : 1;
   plan_grouping grouping = {.indices = indices};
-  grouping.blocks = plan_workspace(p, "i32", 0, 0, 4, 4);
-  grouping.row_token = plan_workspace(p, "i32", 0, 0, 1, 0);
-  if (sets) grouping.sets = plan_workspace(p, "i32", 0, 0, top_k, 0);
-  plan_memory *scratch = plan_workspace(p, "i32", 0, 0, 8, 8);
-  plan_step step = plan_step_begin(p, PLAN_RUN, "group_selections", 0);
+  int64_t rows = p->rows.count;
+  grouping.blocks = plan_workspace(p, "i32", rows, 0, 4, 4);
+  grouping.row_token = plan_workspace(p, "i32", rows, 0, 1, 0);
+  if (sets) grouping.sets = plan_workspace(p, "i32", rows, 0, top_k, 0);
+  plan_memory *scratch = plan_workspace(p, "i32", rows, 0, 8, 8);
+  plan_step step = plan_step_begin(p, PLAN_RUN, "group_selections", rows);
   if (sets) plan_bind(&step, "indices", plan_at(plan_value_get(p, indices)->place.memory));
   plan_bind(&step, "blocks", plan_at(grouping.blocks));
   plan_bind(&step, "row_token", plan_at(grouping.row_token));
@@ -122,9 +135,9 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
   plan_place x = plan_value_get(p, x_value)->place;
   x.in_place = false;
   bool bf16 = p->options->dtype == HMOEC_DTYPE_BF16;
-  int64_t lda = bf16 ? p->schedule.lda_bf16 : p->schedule.lda, h = g->d_model, b = g->bottleneck;
-  plan_memory *z = plan_workspace(p, plan_element(bf16), 0, 0, lda, PLAN_SLACK_ROWS);
-  plan_matmul down = plan_matmul_init(p, PLAN_RUN, 0, bf16, h, b, x);
+  int64_t lda = bf16 ? p->schedule.lda_bf16 : p->schedule.lda, h = g->d_model, b = g->bottleneck, rows = p->rows.count;
+  plan_memory *z = plan_workspace(p, plan_element(bf16), rows, 0, lda, PLAN_SLACK_ROWS);
+  plan_matmul down = plan_matmul_init(p, PLAN_RUN, rows, bf16, h, b, x);
   down.b = plan_at(weights->part[PLAN_DOWN]);
   down.c = plan_at(z);
   down.blocks = plan_at(grouping->blocks);
@@ -139,8 +152,8 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
     down.spec.bias_group_floats = plan_part_of(p, g, PLAN_BETA).elements;
   }
   bool accumulate;
-  plan_place y = plan_destination(p, result, 0, &accumulate);
-  plan_matmul up = plan_matmul_init(p, PLAN_RUN, 0, bf16, b, h, (plan_place){z, 0, lda, 1, true, bf16});
+  plan_place y = plan_destination(p, result, rows, &accumulate);
+  plan_matmul up = plan_matmul_init(p, PLAN_RUN, rows, bf16, b, h, (plan_place){z, 0, lda, 1, true, bf16});
   up.b = plan_at(weights->part[PLAN_UP]);
   up.c = plan_at(y.memory);
   up.blocks = plan_at(grouping->blocks);
@@ -171,13 +184,13 @@ typedef struct chunk_loop {
   bool cached;
 } chunk_loop;
 
-static chunk_loop loop_begin(planner *p, const plan_grouping *grouping, int64_t chunk, int64_t top_k, bool cached) {
-  chunk_loop loop = {.cached = cached, .cache = cached ? p->caches++ : -1};
+static chunk_loop loop_begin(planner *p, const plan_grouping *grouping, int64_t chunk, int64_t top_k, int64_t cache) {
+  chunk_loop loop = {.cached = cache >= 0, .cache = cache};
   if (grouping->sets) loop.todo_sets = plan_workspace(p, "i32", -1, chunk, top_k, 0);
   loop.todo_slot = plan_workspace(p, "i32", -1, chunk, 1, 0);
   loop.todo_token = plan_workspace(p, "i32", -1, chunk, 1, 0);
   loop.missing_dim = plan_dim_get(p, PLAN_RUN, HMOE_DIM_MISSING, 0, chunk);
-  plan_step step = plan_step_begin(p, PLAN_RUN, "loop", 0);
+  plan_step step = plan_step_begin(p, PLAN_RUN, "loop", p->rows.count);
   plan_bind(&step, "blocks", plan_at(grouping->blocks));
   if (grouping->sets) {
     plan_bind(&step, "sets", plan_at(grouping->sets));
@@ -186,7 +199,7 @@ static chunk_loop loop_begin(planner *p, const plan_grouping *grouping, int64_t 
   plan_bind(&step, "todo_slot", plan_at(loop.todo_slot));
   plan_bind(&step, "todo_token", plan_at(loop.todo_token));
   plan_bind(&step, "row_token", plan_at(grouping->row_token));
-  plan_string(&step, "kind", cached ? "cached" : "groups");
+  plan_string(&step, "kind", loop.cached ? "cached" : "groups");
   plan_int(&step, "chunk", chunk);
   plan_int(&step, "top_k", top_k);
   plan_int(&step, "cache", loop.cache);
@@ -242,7 +255,9 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   MlirAttribute slots_attribute = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.slots"));
   int64_t slots = mlirAttributeIsNull(slots_attribute) ? 64 : mlirIntegerAttrGetValueInt(slots_attribute);
   plan_grouping grouping = plan_group_selections(p, indices, hmoec_op_int(distinct, "experts"), "distinct");
-  chunk_loop loop = loop_begin(p, &grouping, slots, top_k, true);
+  plan_memory **made = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED + PLAN_DOWN, 0, 0, 0, 0, 0);
+  int64_t cache = *made ? (*made)->index : p->caches++; /* all entries share it */
+  chunk_loop loop = loop_begin(p, &grouping, slots, top_k, cache);
 
   /* The chain from the selection sets to r runs on the sets that are missing from the cache. */
   plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = (plan_place){loop.todo_sets, 0, top_k, 1, false, false};
@@ -259,9 +274,13 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   int64_t offset = 0;
   for (int part = 0; part < parts_of(&g); part++) {
     plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
-    weights.part[part] = plan_memory_create(p, "cache", plan_element(layout.bf16), -1, 2, (int64_t[]){slots, layout.elements});
-    weights.part[part]->index = loop.cache;
-    weights.part[part]->offset = offset;
+    made = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED + part, 0, 0, 0, 0, 0);
+    if (!*made) {
+      *made = plan_memory_create(p, "cache", plan_element(layout.bf16), -1, 2, (int64_t[]){slots, layout.elements});
+      (*made)->index = loop.cache;
+      (*made)->offset = offset;
+    }
+    weights.part[part] = *made;
     offset += (slots * layout.bytes + 63) / 64 * 64;
     plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, r, (plan_binding){0}, plan_at(loop.todo_slot),
                   plan_at(weights.part[part]), layout.elements);
@@ -287,7 +306,11 @@ bool plan_indexed_hyper_expert(planner *p, MlirOperation op) {
   generated weights = {0};
   for (int part = 0; part < parts_of(&g); part++) {
     plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
-    weights.part[part] = plan_weight(p, plan_element(layout.bf16), sets, layout.elements);
+    plan_memory **made = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED + part, 0, 0, 0, 0, 0);
+    bool packed = *made != NULL; /* for another entry */
+    if (!packed) *made = plan_weight(p, plan_element(layout.bf16), sets, layout.elements);
+    weights.part[part] = *made;
+    if (packed) continue;
     plan_generate(p, PLAN_OPEN, rows, &g, (plan_part)part, plan_value_get(p, g.r)->place, (plan_binding){0}, (plan_binding){0},
                   plan_at(weights.part[part]), layout.elements);
   }
@@ -304,7 +327,7 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
                        "expected the weights of hyper_expert to come from a hypernetwork");
   plan_generator g = plan_generator_of(hypernetwork);
   plan_grouping grouping = plan_group_selections(p, (MlirValue){NULL}, 1, "token");
-  chunk_loop loop = loop_begin(p, &grouping, PER_TOKEN_CHUNK, 1, false);
+  chunk_loop loop = loop_begin(p, &grouping, PER_TOKEN_CHUNK, 1, -1);
   generated weights = {0};
   for (int part = 0; part < parts_of(&g); part++) {
     plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
@@ -407,21 +430,27 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
                        MOST_FACTORED, (long long)b);
   int64_t columns = plan_panels(b) * (H + 1) * HMOE_PANEL, depth = b * (H + 1);
   bool bf16 = plan_is_bf16(p, op);
-  plan_memory *first_pack = plan_weight(p, plan_element(bf16), 1, columns * plan_depth(bf16, h)),
-              *second_pack = plan_weight(p, plan_element(bf16), 1, plan_panels(h) * HMOE_PANEL * plan_depth(bf16, depth));
-  pack_factored(p, &g, bf16, first_pack, second_pack);
+  int64_t rows = p->rows.count;
+  plan_memory **made = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED, 0, 0, 0, 0, 0);
+  plan_memory **made_second = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED, 1, 0, 0, 0, 0);
+  if (!*made) {
+    *made = plan_weight(p, plan_element(bf16), 1, columns * plan_depth(bf16, h));
+    *made_second = plan_weight(p, plan_element(bf16), 1, plan_panels(h) * HMOE_PANEL * plan_depth(bf16, depth));
+    pack_factored(p, &g, bf16, *made, *made_second);
+  }
+  plan_memory *first_pack = *made, *second_pack = *made_second;
   plan_place x = plan_value_get(p, mlirOperationGetOperand(op, 0))->place, r = plan_value_get(p, g.r)->place;
   bool accumulate;
-  plan_place y = plan_destination(p, mlirOperationGetResult(op, 0), 0, &accumulate);
+  plan_place y = plan_destination(p, mlirOperationGetResult(op, 0), rows, &accumulate);
   bool padded = y.row_stride % HMOE_PANEL == 0 && y.row_stride >= plan_panels(h) * HMOE_PANEL;
 
   plan_memory *beta = NULL;
   int64_t ldb = plan_panels(b) * HMOE_PANEL;
   if (g.biases) {
-    beta = plan_workspace(p, "f32", 0, 0, ldb, 0);
-    plan_generate(p, PLAN_RUN, 0, &g, PLAN_BETA, r, (plan_binding){0}, (plan_binding){0}, plan_at(beta), ldb);
+    beta = plan_workspace(p, "f32", rows, 0, ldb, 0);
+    plan_generate(p, PLAN_RUN, rows, &g, PLAN_BETA, r, (plan_binding){0}, (plan_binding){0}, plan_at(beta), ldb);
     plan_place vu = plan_value_get(p, g.operands[6])->place;
-    plan_matmul gamma = plan_matmul_init(p, PLAN_RUN, 0, false, H, h, r);
+    plan_matmul gamma = plan_matmul_init(p, PLAN_RUN, rows, false, H, h, r);
     gamma.b = plan_at(plan_linear_weight(p, PLAN_RUN, vu, false, h, H));
     gamma.bias = plan_vector(p, PLAN_RUN, plan_value_get(p, g.operands[7])->place, h);
     gamma.c = plan_at(y.memory);
@@ -432,7 +461,7 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
     accumulate = true;
   }
   int64_t chunk = plan_dim_get(p, PLAN_RUN, HMOE_DIM_CHUNK, 0, FACTORED_CHUNK);
-  plan_step loop_step = plan_step_begin(p, PLAN_RUN, "loop", 0);
+  plan_step loop_step = plan_step_begin(p, PLAN_RUN, "loop", rows);
   plan_string(&loop_step, "kind", "rows");
   plan_int(&loop_step, "chunk", FACTORED_CHUNK);
   plan_int(&loop_step, "top_k", 0);

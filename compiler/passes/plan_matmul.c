@@ -57,17 +57,28 @@ static void set_product(plan_step *step, const char *prefix, const hmoec_matmul_
   for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
     if (flags[i].set) names[set++] = mlirStringAttrGet(context, mlirStringRefCreateFromCString(flags[i].name));
   set_attribute(step, prefix, "flags", mlirArrayAttrGet(context, set, names));
-  MlirAttribute segments[6];
+  MlirAttribute segments[8];
   for (int64_t i = 0; i < s->segments; i++) {
-    segments[3 * i] = mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), s->segment[i].panel_end);
-    segments[3 * i + 1] =
+    segments[4 * i] = mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), s->segment[i].panel_end);
+    segments[4 * i + 1] =
         mlirStringAttrGet(context, mlirStringRefCreateFromCString(hmoec_activation_name(s->segment[i].activation)));
-    segments[3 * i + 2] = mlirBoolAttrGet(context, s->segment[i].gated);
+    segments[4 * i + 2] = mlirBoolAttrGet(context, s->segment[i].gated);
+    segments[4 * i + 3] = mlirBoolAttrGet(context, s->segment[i].multiply);
   }
-  set_attribute(step, prefix, "segments", mlirArrayAttrGet(context, (intptr_t)(3 * s->segments), segments));
+  set_attribute(step, prefix, "segments", mlirArrayAttrGet(context, (intptr_t)(4 * s->segments), segments));
   set_attribute(step, prefix, "dropped", mlirDenseI64ArrayGet(context, 2, (int64_t[]){s->dropped_panel_begin, s->dropped_k_begin}));
   set_int(step, prefix, "b_group_bytes", s->b_group_bytes);
   set_int(step, prefix, "bias_group_floats", s->bias_group_floats);
+}
+
+/* How rows of A are normalised; after everything else is bound. */
+static void set_norm(plan_step *step, const plan_matmul *m) {
+  static const char *const names[HMOEC_NORM_COUNT] = {"none", "rms", "layer"};
+  plan_bind(step, "norm_weight", m->norm_weight);
+  plan_bind(step, "norm_bias", m->norm_bias);
+  plan_string(step, "norm", names[m->spec.norm]);
+  plan_number(step, "norm_epsilon", m->norm_epsilon);
+  plan_number(step, "norm_scale", m->norm_scale);
 }
 
 /* What a step has of a product beyond its attributes; a and gather, and row_gate, may be those of the first of a pair. */
@@ -93,6 +104,7 @@ static plan_step product_begin(planner *p, const char *name, const plan_matmul *
 
 void plan_matmul_emit(planner *p, const plan_matmul *m) {
   plan_step step = product_begin(p, "grouped_matmul", m, m->a, m->gather, m->row_gate);
+  set_norm(&step, m);
   plan_step_end(&step);
 }
 
@@ -102,6 +114,7 @@ static void emit_ffn(planner *p, const plan_matmul *first, const plan_matmul *se
   plan_step step = product_begin(p, "grouped_ffn", second, first->a, first->gather, row_gate);
   plan_bind(&step, "first_b", first->b);
   plan_bind(&step, "first_bias", first->bias);
+  set_norm(&step, first);
   set_product(&step, "first_", &first->spec);
   /* As many chunks as the schedule's size gives, but none that is a small rest. */
   int64_t chunk = p->schedule.chunk_panels * (4 / plan_element_bytes(first->spec.bf16)), panels = plan_panels(first->spec.n);
@@ -177,17 +190,21 @@ void plan_pack_vector_emit(planner *p, plan_memory *destination, plan_memory *so
 }
 
 plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, bool bf16, int64_t n, int64_t k) {
+  plan_memory **made = plan_memo_at(p, w.memory, PLAN_MEMO_WEIGHT + 2 * fn + bf16, w.offset, w.row_stride, w.col_stride, n, k);
+  if (*made) return *made;
   plan_pack pack = plan_pack_linear(w, bf16, n, k);
   int64_t elements = pack.group_bytes / plan_element_bytes(bf16);
   plan_memory *panels =
       fn == PLAN_RUN ? plan_weight(p, plan_element(bf16), 1, elements) : plan_workspace(p, "f32", -1, 1, elements, 0);
   plan_pack_emit(p, panels, w.memory, &pack);
-  return panels;
+  return *made = panels;
 }
 
 plan_binding plan_vector(planner *p, int fn, plan_place v, int64_t n) {
   bool readable = strcmp(v.memory->kind, "weight") == 0 || (fn == PLAN_OPEN && strcmp(v.memory->kind, "param") != 0);
   if (readable && v.row_stride == 1 && v.offset == 0) return plan_at(v.memory);
+  plan_memory **made = plan_memo_at(p, v.memory, PLAN_MEMO_VECTOR + fn, v.offset, v.row_stride, n, 0, 0);
+  if (*made) return plan_at(*made);
   int64_t padded = plan_panels(n) * HMOE_PANEL; /* epilogues read whole vectors */
   plan_pack pack = {.columns = padded,
                     .q = 1,
@@ -198,5 +215,5 @@ plan_binding plan_vector(planner *p, int fn, plan_place v, int64_t n) {
                     .group_bytes = 4 * padded};
   plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, "f32", 1, padded) : plan_workspace(p, "f32", -1, 1, padded, 0);
   plan_pack_vector_emit(p, packed, v.memory, &pack);
-  return plan_at(packed);
+  return plan_at(*made = packed);
 }

@@ -1,0 +1,378 @@
+/* Ids, embeddings, attention, and the state that decoding keeps.
+ *
+ *   attention(q, k, v)    forward, encode:  keys and values of all rows into workspace, then blocks of queries
+ *                         decode, own:      those of the new rows behind what the state has, then attention over all
+ *                         decode, source's: what prepare has put into the state
+ *   embedding(ids, t)     rows of t; where t is also the weight of a linear (a tied head), columns of its packed form
+ *
+ * Keys and values have layouts of their own (include/hmoe/abi.h): right operands of attention's two products. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+
+#include "ir/entry.h"
+#include "passes/plan.h"
+
+#define QUERY_ROWS 64 /* most queries of a task */
+#define STORE_ROWS 32
+#define EMBED_ROWS 8
+#define BIAS_PAD 32 /* as hmoec_attention_spec wants */
+
+enum { TAG_KEYS, TAG_VALUES, TAG_MASK };
+
+static int64_t dim(planner *p, int64_t kind, int64_t source, int64_t factor) {
+  return plan_dim_get(p, PLAN_RUN, kind, source, factor);
+}
+static int64_t state_dim(planner *p, int64_t scope, int64_t which) { return dim(p, HMOE_DIM_STATE, 3 * scope + which, 0); }
+enum { ROWS, CAPACITY, LENGTH };
+
+/* ---- integers ---- */
+
+static bool is_member_use(const planner *p, MlirOpOperand use) { return plan_is_member(p, mlirOpOperandGetOwner(use)); }
+
+/* What an input of integers is for: the rows of the smallest table it indexes, and whether it is a mask. Uses of all entries count: what one
+ * entry accepts, the others do. */
+typedef struct integer_use {
+  int64_t limit;
+  bool mask, here; /* used in this entry */
+} integer_use;
+
+static integer_use use_of(const planner *p, MlirValue input) {
+  integer_use result = {.limit = INT32_MAX};
+  for (MlirOpOperand use = mlirValueGetFirstUse(input); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    result.here = result.here || is_member_use(p, use);
+    int64_t limit = result.limit;
+    if (hmoec_op_is(user, "hmoe.embedding")) limit = hmoec_value_shape(mlirOperationGetOperand(user, 1)).dims[0];
+    if (hmoec_op_is(user, "hmoe.attention") || hmoec_op_is(user, "hmoe.position_embedding")) {
+      limit = 2;
+      result.mask = true;
+    }
+    if (limit < result.limit) result.limit = limit;
+    if (p->entry->kind == PLAN_PREPARE && hmoec_op_is(user, "hmoe.attention") && plan_is_cross(p, user)) result.here = true;
+  }
+  return result;
+}
+
+/* Dims of steps that read or write masks: rows, length, past, row stride. */
+static void mask_dims(planner *p, plan_rows rows, int64_t scope, int64_t out_dims[4]) {
+  out_dims[0] = rows.batch;
+  out_dims[1] = rows.length;
+  out_dims[2] = state_dim(p, scope, LENGTH);
+  out_dims[3] = state_dim(p, scope, CAPACITY);
+}
+
+static void append_mask(planner *p, MlirValue input, plan_memory *ids, plan_rows rows, int64_t scope) {
+  plan_memory *mask = plan_state_memory(p, input.ptr, TAG_MASK, "i32", scope, 1, 4);
+  int64_t dims[4];
+  mask_dims(p, rows, scope, dims);
+  plan_step step = plan_step_begin(p, PLAN_RUN, "append_mask", -1);
+  plan_bind(&step, "src", plan_at(ids));
+  plan_bind(&step, "dst", plan_at(mask));
+  plan_ints(&step, "dims", dims, 4);
+  plan_step_end(&step);
+  plan_value_get(p, input)->mask = mask;
+  plan_value_get(p, input)->mask_dim = dims[3];
+}
+
+static bool read_by_states(const planner *p, MlirValue mask) {
+  for (MlirOpOperand use = mlirValueGetFirstUse(mask); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    if (hmoec_op_is(user, "hmoe.attention") && plan_is_cross(p, user)) return true;
+  }
+  return false;
+}
+
+bool plan_integers(planner *p, MlirBlock body) {
+  for (intptr_t i = 0; i < mlirBlockGetNumArguments(body); i++) {
+    MlirValue input = mlirBlockGetArgument(body, i);
+    hmoec_shape shape = hmoec_value_shape(input);
+    if (shape.element == HMOEC_F32 || p->input_numbers[i] < 0) continue;
+    integer_use use = use_of(p, input);
+    if (!use.here) continue;
+    plan_rows rows = plan_rows_of(p, input);
+    plan_memory *source = plan_memory_create(p, "input", shape.element == HMOEC_I64 ? "i64" : "i32", rows.count, 1, (int64_t[]){0});
+    source->index = p->input_numbers[i];
+    plan_memory *ids = plan_workspace(p, "i32", rows.count, 0, 1, 0);
+    plan_step step = plan_step_begin(p, PLAN_RUN, "check_ids", rows.count);
+    plan_bind(&step, "source", plan_at(source));
+    plan_bind(&step, "dst", plan_at(ids));
+    plan_int(&step, "limit", use.limit);
+    plan_int(&step, "fill", use.mask ? 1 : 0);
+    plan_step_end(&step);
+    plan_value *v = plan_value_get(p, input);
+    v->place = (plan_place){ids, 0, 1, 1, false, false};
+    v->mask = ids;
+    v->mask_dim = rows.length;
+    if (use.mask && p->entry->kind == PLAN_DECODE) append_mask(p, input, ids, rows, HMOE_SCOPE_TARGET);
+    if (use.mask && p->entry->kind == PLAN_PREPARE && read_by_states(p, input)) {
+      append_mask(p, input, ids, rows, HMOE_SCOPE_SOURCE);
+      plan_value_get(p, input)->mask = ids; /* this entry reads its own */
+      plan_value_get(p, input)->mask_dim = rows.length;
+    }
+  }
+  return true;
+}
+
+/* ---- embeddings ---- */
+
+/* The linear that has the table as its weight, if any. */
+static MlirOperation tied_linear(MlirValue table) {
+  for (MlirOpOperand use = mlirValueGetFirstUse(table); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    if (hmoec_op_is(user, "hmoe.linear") && mlirOpOperandGetOperandNumber(use) == 1 && !plan_at_open(user)) return user;
+  }
+  return (MlirOperation){NULL};
+}
+
+static plan_memory *positions(planner *p, MlirValue mask, int64_t limit) {
+  plan_rows rows = plan_rows_of(p, mask);
+  const plan_value *v = plan_value_get(p, mask);
+  plan_memory *out = plan_workspace(p, "i32", rows.count, 0, 1, 0);
+  bool decode = p->entry->kind == PLAN_DECODE;
+  int64_t dims[4] = {rows.batch, rows.length, decode ? state_dim(p, HMOE_SCOPE_TARGET, LENGTH) : -1, v->mask_dim};
+  plan_step step = plan_step_begin(p, PLAN_RUN, "positions", -1);
+  plan_bind(&step, "mask", plan_at(v->mask));
+  plan_bind(&step, "dst", plan_at(out));
+  plan_ints(&step, "dims", dims, 4);
+  plan_int(&step, "limit", limit);
+  plan_step_end(&step);
+  return out;
+}
+
+bool plan_embedding(planner *p, MlirOperation op) {
+  MlirValue ids = mlirOperationGetOperand(op, 0), table = mlirOperationGetOperand(op, 1), result = mlirOperationGetResult(op, 0);
+  hmoec_shape shape = hmoec_value_shape(table);
+  plan_place place = plan_value_get(p, table)->place;
+  bool positional = hmoec_op_is(op, "hmoe.position_embedding");
+  MlirOperation tied = positional ? (MlirOperation){NULL} : tied_linear(table);
+  const char *layout = "rows";
+  plan_binding rows;
+  if (!mlirOperationIsNull(tied)) {
+    bool bf16 = plan_is_bf16(p, tied);
+    layout = bf16 ? "pairs" : "panels";
+    rows = plan_at(plan_linear_weight(p, PLAN_RUN, place, bf16, shape.dims[0], shape.dims[1]));
+  } else {
+    rows = plan_table(p, PLAN_RUN, place, shape.dims[0], shape.dims[1]);
+  }
+  plan_memory *index = positional ? positions(p, ids, shape.dims[0]) : plan_value_get(p, ids)->place.memory;
+  int64_t rows_dim = plan_rows_of(p, result).count;
+  bool accumulate;
+  plan_place out = plan_destination(p, result, rows_dim, &accumulate);
+  plan_step step = plan_step_begin(p, PLAN_RUN, "embed_rows", rows_dim);
+  plan_bind(&step, "ids", plan_at(index));
+  plan_bind(&step, "table", rows);
+  plan_bind(&step, "out", plan_at(out.memory));
+  plan_string(&step, "layout", layout);
+  plan_int(&step, "n", shape.dims[1]);
+  plan_int(&step, "ld_out", out.row_stride);
+  plan_int(&step, "accumulate", accumulate);
+  plan_int(&step, "row_block", EMBED_ROWS);
+  plan_step_end(&step);
+  return true;
+}
+
+void plan_take_last(planner *p) {
+  MlirValue value = p->last_from;
+  plan_rows rows = plan_rows_of(p, value);
+  plan_place from = plan_value_get(p, value)->place;
+  MlirValue mask = {NULL}; /* of the generated tokens: every one of them is real, unless a mask says otherwise */
+  for (size_t i = 0; i < p->value_count; i++)
+    if (p->values[i].mask && p->values[i].mask_dim >= 0 && strcmp(p->values[i].mask->kind, "state") == 0) mask = p->values[i].value;
+  plan_memory *index = plan_workspace(p, "i32", rows.batch, 0, 1, 0);
+  int64_t dims[4] = {rows.batch, rows.length, -1, -1};
+  plan_step last = plan_step_begin(p, PLAN_RUN, "last_rows", -1);
+  if (!mlirValueIsNull(mask)) {
+    plan_bind(&last, "mask", plan_at(plan_value_get(p, mask)->mask));
+    dims[2] = state_dim(p, HMOE_SCOPE_TARGET, LENGTH);
+    dims[3] = plan_value_get(p, mask)->mask_dim;
+  } else {
+    dims[3] = rows.length;
+  }
+  plan_bind(&last, "dst", plan_at(index));
+  plan_ints(&last, "dims", dims, 4);
+  plan_step_end(&last);
+
+  int64_t n = plan_columns(value), ld = plan_panels(n) * HMOE_PANEL;
+  plan_memory *taken = plan_workspace(p, "f32", rows.batch, 0, ld, 0);
+  plan_step step = plan_step_begin(p, PLAN_RUN, "map_rows", rows.batch);
+  plan_bind(&step, "in", (plan_binding){from.memory, 4 * from.offset, 0});
+  plan_bind(&step, "index", plan_at(index));
+  plan_bind(&step, "out", plan_at(taken));
+  plan_string(&step, "function", "none");
+  plan_int(&step, "n", n);
+  plan_int(&step, "ld_in", from.row_stride);
+  plan_int(&step, "ld_out", ld);
+  plan_int(&step, "accumulate", 0);
+  plan_int(&step, "row_block", EMBED_ROWS);
+  plan_step_end(&step);
+  plan_value *v = plan_value_get(p, value);
+  v->place = (plan_place){taken, 0, ld, 1, false, false};
+  v->from_last = true;
+}
+
+/* ---- attention ---- */
+
+bool plan_relative_bias(planner *p, MlirOperation op) {
+  hmoec_shape table = hmoec_value_shape(mlirOperationGetOperand(op, 0));
+  int64_t distance = hmoec_op_int(op, "max_distance"), ld = plan_panels(2 * distance + 1 + 2 * BIAS_PAD + 1) * HMOE_PANEL;
+  plan_memory *bias = plan_weight(p, "f32", table.dims[1], ld);
+  plan_step step = plan_step_begin(p, PLAN_OPEN, "relative_bias", -1);
+  plan_bind(&step, "dst", plan_at(bias));
+  plan_bind(&step, "source", plan_at(plan_value_get(p, mlirOperationGetOperand(op, 0))->place.memory));
+  plan_int(&step, "buckets", table.dims[0]);
+  plan_int(&step, "heads", table.dims[1]);
+  plan_int(&step, "bidirectional", hmoec_op_int(op, "bidirectional"));
+  plan_int(&step, "max_distance", distance);
+  plan_int(&step, "ld", ld);
+  plan_int(&step, "pad", BIAS_PAD);
+  plan_step_end(&step);
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){bias, 0, ld, 1, false, false};
+  return true;
+}
+
+size_t plan_merged_linears(const planner *p, MlirOperation linear, MlirOperation out_linears[3]) {
+  out_linears[0] = linear;
+  MlirOperation attention = hmoec_single_user(mlirOperationGetResult(linear, 0));
+  if (mlirOperationIsNull(attention) || !hmoec_op_is(attention, "hmoe.attention")) return 1;
+  MlirValue x = mlirOperationGetOperand(linear, 0);
+  MlirOperation found[3];
+  size_t count = 0;
+  bool mine = false;
+  for (intptr_t o = 0; o < 3; o++) {
+    MlirOperation op = hmoec_defining_op(mlirOperationGetOperand(attention, o));
+    bool same = !mlirOperationIsNull(op) && hmoec_op_is(op, "hmoe.linear") && plan_is_member(p, op) &&
+                !mlirOperationIsNull(hmoec_single_user(mlirOperationGetResult(op, 0))) &&
+                mlirValueEqual(mlirOperationGetOperand(op, 0), x) &&
+                mlirOperationGetNumOperands(op) == mlirOperationGetNumOperands(linear) &&
+                plan_is_bf16(p, op) == plan_is_bf16(p, linear);
+    if (!same) continue;
+    found[count++] = op;
+    mine = mine || mlirOperationEqual(op, linear);
+  }
+  if (!mine || count < 2) return 1;
+  for (size_t i = 1; i < count; i++) /* in program order: the first plans them all */
+    for (size_t j = i; j > 0 && plan_op_number(p, found[j]) < plan_op_number(p, found[j - 1]); j--) {
+      MlirOperation other = found[j];
+      found[j] = found[j - 1];
+      found[j - 1] = other;
+    }
+  memcpy(out_linears, found, count * sizeof *found);
+  return count;
+}
+
+/* Where the keys and values of an attention are, and the dimensions that go with them. */
+typedef struct store {
+  plan_memory *keys, *values;
+  int64_t past, length, capacity, rows; /* length: of keys, old and new */
+} store;
+
+static store store_in_state(planner *p, MlirOperation op, int64_t scope) {
+  int64_t heads = hmoec_op_int(op, "heads"), size = plan_columns(mlirOperationGetOperand(op, 1)) / heads;
+  int64_t panels = plan_panels(size), past = state_dim(p, scope, LENGTH);
+  return (store){.keys = plan_state_memory(p, op.ptr, TAG_KEYS, "f32", scope, heads, 4 * heads * size),
+                 .values = plan_state_memory(p, op.ptr, TAG_VALUES, "f32", scope, heads * panels, 4 * heads * panels * HMOE_PANEL),
+                 .past = past,
+                 .length = past,
+                 .capacity = state_dim(p, scope, CAPACITY),
+                 .rows = state_dim(p, scope, ROWS)};
+}
+
+static store store_in_workspace(planner *p, MlirOperation op, plan_rows rows) {
+  int64_t heads = hmoec_op_int(op, "heads"), size = plan_columns(mlirOperationGetOperand(op, 1)) / heads;
+  int64_t capacity = dim(p, HMOE_DIM_ROUND_UP, rows.length, HMOE_PANEL), positions = dim(p, HMOE_DIM_PRODUCT, rows.batch, capacity);
+  return (store){.keys = plan_workspace(p, "f32", positions, 0, heads * size, 0),
+                 .values = plan_workspace(p, "f32", positions, 0, heads * plan_panels(size) * HMOE_PANEL, 0),
+                 .past = dim(p, HMOE_DIM_CONST, 0, 0),
+                 .length = rows.length,
+                 .capacity = capacity,
+                 .rows = rows.batch};
+}
+
+static void fill_store(planner *p, MlirOperation op, const store *s, plan_rows rows) {
+  plan_place k = plan_value_get(p, mlirOperationGetOperand(op, 1))->place,
+             v = plan_value_get(p, mlirOperationGetOperand(op, 2))->place;
+  int64_t heads = hmoec_op_int(op, "heads");
+  plan_step step = plan_step_begin(p, PLAN_RUN, "store_kv", rows.count);
+  plan_bind(&step, "k", (plan_binding){k.memory, 4 * k.offset, 0});
+  plan_bind(&step, "v", (plan_binding){v.memory, 4 * v.offset, 0});
+  plan_bind(&step, "keys", plan_at(s->keys));
+  plan_bind(&step, "values", plan_at(s->values));
+  plan_ints(&step, "dims", (int64_t[]){rows.length, s->past, s->capacity}, 3);
+  plan_int(&step, "heads", heads);
+  plan_int(&step, "head_size", plan_columns(mlirOperationGetOperand(op, 1)) / heads);
+  plan_int(&step, "ld_k", k.row_stride);
+  plan_int(&step, "ld_v", v.row_stride);
+  plan_int(&step, "row_block", STORE_ROWS);
+  plan_step_end(&step);
+}
+
+bool plan_attention(planner *p, MlirOperation op) {
+  MlirValue q = mlirOperationGetOperand(op, 0), k = mlirOperationGetOperand(op, 1), result = mlirOperationGetResult(op, 0);
+  MlirValue bias = plan_attention_bias(op), mask = plan_attention_mask(op);
+  plan_rows rows = plan_rows_of(p, q);
+  bool decode = p->entry->kind == PLAN_DECODE, cross = plan_is_cross(p, op);
+  store s;
+  int64_t past;
+  if (decode && cross) {
+    s = store_in_state(p, op, HMOE_SCOPE_SOURCE);
+    past = dim(p, HMOE_DIM_CONST, 0, 0);
+  } else if (decode) {
+    s = store_in_state(p, op, HMOE_SCOPE_TARGET);
+    fill_store(p, op, &s, plan_rows_of(p, k));
+    past = s.past;
+    s.length = dim(p, HMOE_DIM_SUM, s.past, rows.length);
+  } else {
+    s = store_in_workspace(p, op, plan_rows_of(p, k));
+    fill_store(p, op, &s, plan_rows_of(p, k));
+    past = s.past;
+  }
+  plan_memory *mask_memory = NULL;
+  int64_t mask_stride = s.capacity;
+  if (!mlirValueIsNull(mask) && decode && cross) {
+    mask_memory = plan_state_memory(p, mask.ptr, TAG_MASK, "i32", HMOE_SCOPE_SOURCE, 1, 4);
+  } else if (!mlirValueIsNull(mask)) {
+    mask_memory = plan_value_get(p, mask)->mask;
+    mask_stride = plan_value_get(p, mask)->mask_dim;
+  }
+  plan_place from = plan_value_get(p, q)->place, out = plan_product_rows(p, result, rows.count);
+  int64_t heads = hmoec_op_int(op, "heads"), size = plan_columns(q) / heads;
+  int64_t block = p->schedule.row_block < QUERY_ROWS ? p->schedule.row_block : QUERY_ROWS;
+  int64_t blocks = dim(p, HMOE_DIM_CEIL_DIV, rows.length, block);
+  int64_t tasks = dim(p, HMOE_DIM_PRODUCT, dim(p, HMOE_DIM_SCALE, rows.batch, heads), blocks);
+  int64_t distance = mlirValueIsNull(bias) ? 0 : (plan_columns(bias) - 1) / 2;
+  plan_step step = plan_step_begin(p, PLAN_RUN, "attention", tasks);
+  plan_bind(&step, "q", (plan_binding){from.memory, 4 * from.offset, 0});
+  plan_bind(&step, "keys", plan_at(s.keys));
+  plan_bind(&step, "values", plan_at(s.values));
+  if (!mlirValueIsNull(bias)) plan_bind(&step, "bias", plan_at(plan_value_get(p, bias)->place.memory));
+  plan_bind(&step, "mask", plan_at(mask_memory));
+  plan_bind(&step, "out", plan_at(out.memory));
+  plan_ints(&step, "dims", (int64_t[]){rows.batch, rows.length, past, s.length, s.capacity, s.rows, mask_stride}, 7);
+  plan_number(&step, "scale", hmoec_op_int(op, "scaled") ? 1 / sqrt((double)size) : 1);
+  plan_int(&step, "heads", heads);
+  plan_int(&step, "head_size", size);
+  plan_int(&step, "ld_q", from.row_stride);
+  plan_int(&step, "ld_out", out.row_stride);
+  plan_int(&step, "causal", hmoec_op_int(op, "causal"));
+  plan_int(&step, "out_bf16", out.bf16);
+  plan_int(&step, "bias_ld", mlirValueIsNull(bias) ? 0 : plan_value_get(p, bias)->place.row_stride);
+  plan_int(&step, "bias_zero", mlirValueIsNull(bias) ? 0 : BIAS_PAD + distance);
+  plan_int(&step, "max_distance", distance);
+  plan_int(&step, "query_block", block);
+  plan_step_end(&step);
+  return true;
+}
+
+bool plan_prepare_states(planner *p) {
+  for (size_t i = 0; i < p->op_count; i++) {
+    if (!plan_is_cross(p, p->ops[i])) continue;
+    p->location = mlirOperationGetLocation(p->ops[i]);
+    store s = store_in_state(p, p->ops[i], HMOE_SCOPE_SOURCE);
+    fill_store(p, p->ops[i], &s, plan_rows_of(p, mlirOperationGetOperand(p->ops[i], 1)));
+  }
+  return true;
+}

@@ -1,0 +1,272 @@
+/* The entries of a model, and which ops belong to each. There is one graph; an entry is a part of it.
+ *
+ *   run, forward   all of it
+ *   encode         what the outputs need that do not depend on what is generated
+ *   prepare        what the keys, values and masks need that generation reads again and again: the source's, into the state
+ *   decode         what depends on the tokens that are generated, for as many new ones as the caller has: keys and values of those before
+ *                  are in the state
+ *
+ * What is generated: the inputs that share the rows of a causal attention's queries. A model without one has `run` (or `forward`, if its inputs
+ * are ids) only. Decoding is possible when nothing but attention mixes rows, and nothing but keys, values and masks comes from elsewhere;
+ * otherwise there is no decode, with a remark. Rows of values are pairs of the model's dynamic dimensions, followed through the ops. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+
+#include "ir/entry.h"
+#include "passes/plan.h"
+
+size_t plan_op_number(const planner *p, MlirOperation op) {
+  return mlirOperationIsNull(op) ? HMOEC_NO_NUMBER : hmoec_pointer_map_get(&p->op_at, op.ptr);
+}
+
+bool plan_is_member(const planner *p, MlirOperation op) {
+  size_t number = plan_op_number(p, op);
+  return p->entry && number != HMOEC_NO_NUMBER && p->entry->member[number];
+}
+
+static bool is_attention(MlirOperation op) { return hmoec_op_is(op, "hmoe.attention"); }
+
+MlirValue plan_attention_bias(MlirOperation op) {
+  return hmoec_op_int(op, "biased") ? mlirOperationGetOperand(op, 3) : (MlirValue){NULL};
+}
+
+MlirValue plan_attention_mask(MlirOperation op) {
+  intptr_t at = 3 + (hmoec_op_int(op, "biased") != 0);
+  return mlirOperationGetNumOperands(op) > at ? mlirOperationGetOperand(op, at) : (MlirValue){NULL};
+}
+
+/* ---- rows ---- */
+
+static plan_rows rows_of(planner *p, MlirValue value) { return plan_value_get(p, value)->rows; }
+
+/* The operand whose rows an op's results have. */
+static MlirValue rows_source(planner *p, MlirOperation op) {
+  if (hmoec_op_is(op, "hmoe.unflatten")) return mlirOperationGetOperand(op, 1);
+  for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
+    MlirValue operand = mlirOperationGetOperand(op, i);
+    if (rows_of(p, operand).count >= 0) return operand;
+  }
+  return (MlirValue){NULL};
+}
+
+/* Rows that must be the same: the operands of row-wise ops. Attention's keys have others, of the same batch. */
+static bool rows_check(planner *p, MlirOperation op, plan_rows rows) {
+  bool attention = is_attention(op), unflatten = hmoec_op_is(op, "hmoe.unflatten");
+  for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
+    plan_rows other = rows_of(p, mlirOperationGetOperand(op, i));
+    if (other.count < 0 || (unflatten && other.count == rows.count)) continue;
+    bool same = attention && i > 0 ? other.batch == rows.batch : other.count == rows.count;
+    if (attention && i > 1) same = same && other.count == rows_of(p, mlirOperationGetOperand(op, 1)).count;
+    if (!same)
+      return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
+                         "the rows of operand %ld are counted by other dimensions than %s", (long)i,
+                         attention ? "attention needs" : "those of the first");
+  }
+  return true;
+}
+
+/* One number for a pair of dimensions: `count` of rows in the model. */
+static int64_t pair_number(int64_t batch, int64_t length) { return batch < 0 ? length : PLAN_MOST_DIMS * (batch + 1) + length; }
+
+static int64_t dim_number(planner *p, MlirStringRef name) {
+  for (int64_t i = 0; i < p->model_dims; i++)
+    if (mlirStringRefEqual(p->dim_names[i], name)) return i;
+  if (p->model_dims == PLAN_MOST_DIMS) return -1;
+  p->dim_names[p->model_dims] = name;
+  return p->model_dims++;
+}
+
+static bool find_rows(planner *p, MlirOperation function, MlirBlock body) {
+  for (intptr_t i = 0; i < mlirBlockGetNumArguments(body); i++) {
+    MlirValue argument = mlirBlockGetArgument(body, i);
+    hmoec_shape shape = hmoec_value_shape(argument);
+    int64_t dims[HMOEC_MAX_RANK];
+    size_t count = 0;
+    for (int64_t d = 0; d < shape.rank; d++) {
+      if (shape.dims[d] != HMOEC_DYNAMIC) continue;
+      dims[count] = dim_number(p, hmoec_entry_dim_name(function, (size_t)i, (size_t)d));
+      if (dims[count++] < 0)
+        return hmoec_error(p->diagnostics, hmoec_location_of_op(function),
+                           "expected at most %d dimensions that are known at run time", PLAN_MOST_DIMS);
+    }
+    bool integers = shape.element != HMOEC_F32;
+    bool batched = count == 2 && (integers ? shape.rank == 2 : shape.rank == 3);
+    bool plain = count == 1 && shape.rank == 2 && !integers;
+    if ((!batched && !plain) || shape.dims[0] != HMOEC_DYNAMIC)
+      return hmoec_error(
+          p->diagnostics, hmoec_location_of_op(function),
+          "expected input %ld to be f32[tokens, columns], f32[batch, length, columns] or ids of [batch, length], with dynamic "
+          "rows",
+          (long)i);
+    plan_rows rows = batched ? (plan_rows){0, dims[0], dims[1]} : (plan_rows){0, -1, dims[0]};
+    rows.count = pair_number(rows.batch, rows.length);
+    plan_value_get(p, argument)->rows = rows;
+  }
+  for (size_t i = 0; i < p->op_count; i++) {
+    if (plan_at_open(p->ops[i]) || hmoec_op_is(p->ops[i], "func.return")) continue;
+    MlirValue source = rows_source(p, p->ops[i]);
+    if (mlirValueIsNull(source)) continue;
+    plan_rows rows = rows_of(p, source);
+    if (!rows_check(p, p->ops[i], rows)) return false;
+    for (intptr_t r = 0; r < mlirOperationGetNumResults(p->ops[i]); r++)
+      plan_value_get(p, mlirOperationGetResult(p->ops[i], r))->rows = rows;
+  }
+  return true;
+}
+
+plan_rows plan_rows_of(planner *p, MlirValue value) {
+  const plan_value *v = plan_value_get(p, value);
+  if (v->rows.count < 0) return (plan_rows){-1, -1, -1};
+  int64_t length = p->entry->dim[v->rows.length], batch = v->rows.batch < 0 ? -1 : p->entry->dim[v->rows.batch];
+  if (v->rows.batch < 0) return (plan_rows){length, -1, -1};
+  if (v->from_last) return (plan_rows){batch, batch, -1};
+  return (plan_rows){plan_dim_get(p, PLAN_RUN, HMOE_DIM_PRODUCT, batch, length), batch, length};
+}
+
+/* ---- what depends on what is generated ---- */
+
+bool plan_depends(const planner *p, MlirValue value) {
+  MlirOperation op = hmoec_defining_op(value);
+  if (!mlirOperationIsNull(op)) {
+    size_t number = plan_op_number(p, op);
+    return number != HMOEC_NO_NUMBER && p->depends[number];
+  }
+  plan_rows rows = rows_of((planner *)(uintptr_t)p, value); /* an argument: known since find_rows */
+  return p->target_length >= 0 && rows.batch == p->target_batch && rows.length == p->target_length;
+}
+
+bool plan_is_cross(const planner *p, MlirOperation op) {
+  return is_attention(op) && plan_depends(p, mlirOperationGetOperand(op, 0)) && !plan_depends(p, mlirOperationGetOperand(op, 1));
+}
+
+static void find_target(planner *p) {
+  p->target_batch = p->target_length = -1;
+  for (size_t i = 0; i < p->op_count; i++) {
+    if (!is_attention(p->ops[i]) || !hmoec_op_int(p->ops[i], "causal")) continue;
+    plan_rows rows = rows_of(p, mlirOperationGetOperand(p->ops[i], 0));
+    p->target_batch = rows.batch;
+    p->target_length = rows.length;
+    break;
+  }
+  for (size_t i = 0; p->target_length >= 0 && i < p->op_count; i++)
+    for (intptr_t o = 0; o < mlirOperationGetNumOperands(p->ops[i]); o++)
+      p->depends[i] = p->depends[i] || plan_depends(p, mlirOperationGetOperand(p->ops[i], o));
+}
+
+/* ---- members ---- */
+
+static void add_slice(const planner *p, bool *member, MlirValue value) {
+  size_t number = plan_op_number(p, hmoec_defining_op(value));
+  if (number != HMOEC_NO_NUMBER && !plan_at_open(p->ops[number])) member[number] = true;
+}
+
+/* Closes a set of ops over what they need; `stop_at_source`: keys, values and masks of the source come from the state. */
+static void close_slice(const planner *p, bool *member, bool stop_at_source) {
+  for (size_t i = p->op_count; i-- > 0;) {
+    if (!member[i]) continue;
+    intptr_t first_state = stop_at_source && plan_is_cross(p, p->ops[i]) ? 1 : INTPTR_MAX;
+    for (intptr_t o = 0; o < mlirOperationGetNumOperands(p->ops[i]); o++) {
+      MlirValue operand = mlirOperationGetOperand(p->ops[i], o);
+      if (o >= first_state && rows_of((planner *)(uintptr_t)p, operand).count >= 0) continue;
+      add_slice(p, member, operand);
+    }
+  }
+}
+
+/* Why an op of decode cannot be run token by token, or NULL. */
+static const char *decode_defect(const planner *p, MlirOperation op) {
+  for (intptr_t o = 0; o < mlirOperationGetNumOperands(op); o++) {
+    MlirValue operand = mlirOperationGetOperand(op, o);
+    bool tokens = rows_of((planner *)(uintptr_t)p, operand).count >= 0;
+    if (!tokens || plan_depends(p, operand) || (plan_is_cross(p, op) && o > 0)) continue;
+    return "it reads rows of the source other than by attention";
+  }
+  if (!is_attention(op)) return NULL;
+  if (plan_depends(p, mlirOperationGetOperand(op, 1)) && !hmoec_op_int(op, "causal")) return "its attention is not causal";
+  return NULL;
+}
+
+static bool entry_init(planner *p, plan_entry *entry, plan_entry_kind kind, const char *name) {
+  *entry = (plan_entry){.kind = kind, .name = name, .member = calloc(p->op_count + 1, sizeof(bool))};
+  for (int i = 0; i < PLAN_MOST_DIMS; i++) entry->dim[i] = -1;
+  return entry->member || hmoec_machine_error(p->diagnostics, "out of memory");
+}
+
+bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_entry out_entries[PLAN_MOST_ENTRIES],
+                       size_t *out_count) {
+  *out_count = 0;
+  p->depends = calloc(p->op_count + 1, sizeof(bool));
+  if (!p->depends) return hmoec_machine_error(p->diagnostics, "out of memory");
+  for (size_t i = 0; i < p->op_count; i++)
+    if (!hmoec_pointer_map_set(&p->op_at, p->ops[i].ptr, i)) return hmoec_machine_error(p->diagnostics, "out of memory");
+  if (!find_rows(p, function, body)) return false;
+  find_target(p);
+
+  bool ids = false;
+  for (intptr_t i = 0; i < mlirBlockGetNumArguments(body); i++)
+    ids = ids || hmoec_value_shape(mlirBlockGetArgument(body, i)).element != HMOEC_F32;
+  plan_entry *all = &out_entries[(*out_count)++];
+  if (!entry_init(p, all, PLAN_ALL, ids ? "forward" : "run")) return false;
+  for (size_t i = 0; i < p->op_count; i++) all->member[i] = !plan_at_open(p->ops[i]) && !hmoec_op_is(p->ops[i], "func.return");
+  if (p->target_length < 0) return true;
+
+  MlirOperation terminator = mlirBlockGetTerminator(body);
+  plan_entry *encode = &out_entries[*out_count];
+  if (!entry_init(p, encode, PLAN_ENCODE, "encode")) return false;
+  (*out_count)++;
+  bool encodes = false;
+  int64_t generated = -1;
+  for (intptr_t r = mlirOperationGetNumOperands(terminator); r-- > 0;) {
+    MlirValue output = mlirOperationGetOperand(terminator, r);
+    if (plan_depends(p, output)) generated = r;
+    else {
+      encodes = true;
+      add_slice(p, encode->member, output);
+    }
+  }
+  close_slice(p, encode->member, false);
+  if (!encodes) plan_entries_deinit(&out_entries[--*out_count], 1);
+  if (generated < 0) return true;
+
+  plan_entry decode = {0}, prepare = {0};
+  if (!entry_init(p, &decode, PLAN_DECODE, "decode")) return false;
+  decode.output = generated;
+  add_slice(p, decode.member, mlirOperationGetOperand(terminator, generated));
+  close_slice(p, decode.member, true);
+  for (size_t i = 0; i < p->op_count; i++) {
+    const char *defect = decode.member[i] ? decode_defect(p, p->ops[i]) : NULL;
+    if (!defect) continue;
+    hmoec_note(p->diagnostics, hmoec_location_of_op(p->ops[i]),
+               "the model cannot decode token by token, and has no entry for it: %s", defect);
+    plan_entries_deinit(&decode, 1);
+    return true;
+  }
+  if (!entry_init(p, &prepare, PLAN_PREPARE, "prepare")) {
+    plan_entries_deinit(&decode, 1);
+    return false;
+  }
+  bool prepares = false;
+  for (size_t i = 0; i < p->op_count; i++) {
+    if (!decode.member[i] || !plan_is_cross(p, p->ops[i])) continue;
+    prepares = true;
+    for (intptr_t o = 1; o < mlirOperationGetNumOperands(p->ops[i]); o++)
+      add_slice(p, prepare.member, mlirOperationGetOperand(p->ops[i], o));
+  }
+  close_slice(p, prepare.member, false);
+  if (prepares) out_entries[(*out_count)++] = prepare;
+  else plan_entries_deinit(&prepare, 1);
+  out_entries[(*out_count)++] = decode;
+  return true;
+}
+
+void plan_entries_deinit(plan_entry *entries, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    free(entries[i].member);
+    entries[i].member = NULL;
+  }
+}

@@ -1,0 +1,163 @@
+/* Where results go: straight into the memory of the value they are part of.
+ *
+ *   add(x, f(norm(x)))  ->  f writes into x's memory, adding to it, when nothing reads x afterwards: the residual stream of a stack is one
+ *                           memory, from the embedding to the last norm
+ *   return add(a, b)    ->  a writes the caller's memory, b adds to it
+ *
+ * Row strides are the schedule's lda where a product will read the rows in place, else the columns rounded up to a panel. */
+#include "passes/plan.h"
+
+#include <string.h>
+
+/* Ops that can add their result to memory they are given. */
+static bool writes_destination(MlirOperation op) {
+  static const char *const names[] = {"hmoe.linear",
+                                      "hmoe.activate",
+                                      "hmoe.add",
+                                      "hmoe.multiply",
+                                      "hmoe.combine",
+                                      "hmoe.fused_experts",
+                                      "hmoe.indexed_hyper_expert",
+                                      "hmoe.factored_hyper_expert",
+                                      "hmoe.hyper_expert",
+                                      "hmoe.embedding",
+                                      "hmoe.position_embedding",
+                                      "hmoe.unflatten"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (hmoec_op_is(op, names[i])) return !plan_at_open(op) && !plan_is_per_set(op);
+  return false;
+}
+
+/* Whether a product of the entry reads the rows of this value. */
+static bool feeds_product(MlirValue value) {
+  for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    if (mlirOpOperandGetOperandNumber(use) == 0 && (hmoec_op_is(user, "hmoe.linear") || hmoec_op_is(user, "hmoe.hypernetwork")))
+      return true;
+  }
+  return false;
+}
+
+static plan_place whole_place(const planner *p, plan_memory *memory) {
+  bool bf16 = strcmp(memory->element, "bf16") == 0;
+  int64_t ld = memory->shape[1];
+  bool in_place = memory->slack_rows >= PLAN_SLACK_ROWS && ld == (bf16 ? p->schedule.lda_bf16 : p->schedule.lda);
+  return (plan_place){memory, 0, ld, 1, in_place, bf16};
+}
+
+plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool *out_accumulate) {
+  plan_value *v = plan_value_get(p, value);
+  if (v->destination) {
+    *out_accumulate = v->destination->written;
+    v->destination->written = true;
+    return v->place = whole_place(p, v->destination);
+  }
+  *out_accumulate = false;
+  bool in_place = feeds_product(value);
+  int64_t columns = plan_columns(value), ld = in_place ? p->schedule.lda : plan_panels(columns) * HMOE_PANEL;
+  plan_memory *memory = plan_workspace(p, "f32", rows_dim, 0, ld, in_place ? PLAN_SLACK_ROWS : 0);
+  return plan_value_get(p, value)->place = (plan_place){memory, 0, ld, 1, in_place, false};
+}
+
+bool plan_only_bf16_products(const planner *p, MlirValue value) {
+  bool any = false;
+  for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    if (!hmoec_op_is(user, "func.return") && !plan_is_member(p, user)) continue; /* of another entry */
+    if (!hmoec_op_is(user, "hmoe.linear") || mlirOpOperandGetOperandNumber(use) != 0 || !plan_is_bf16(p, user)) return false;
+    any = true;
+  }
+  return any;
+}
+
+plan_place plan_product_rows(planner *p, MlirValue result, int64_t rows_dim) {
+  bool bf16 = plan_only_bf16_products(p, result);
+  int64_t ld = bf16 ? p->schedule.lda_bf16 : p->schedule.lda;
+  plan_memory *memory = plan_workspace(p, plan_element(bf16), rows_dim, 0, ld, PLAN_SLACK_ROWS);
+  return plan_value_get(p, result)->place = (plan_place){memory, 0, ld, 1, true, bf16};
+}
+
+static bool of_memory(MlirValue value) {
+  MlirOperation op = hmoec_defining_op(value);
+  return !mlirOperationIsNull(op) && writes_destination(op);
+}
+
+static void give_destination(planner *p, MlirValue value, plan_memory *destination) {
+  if (of_memory(value) && !mlirOperationIsNull(hmoec_single_user(value))) plan_value_get(p, value)->destination = destination;
+}
+
+/* The number of the op at which the rows that `op` reads are read for the last time: views and norms may leave it to what reads them, the
+ * first of two linears to the second. */
+static size_t read_number(const planner *p, MlirOperation op) {
+  static const char *const later[] = {"hmoe.rms_norm",  "hmoe.layer_norm", "hmoe.scale",  "hmoe.flatten",
+                                      "hmoe.unflatten", "hmoe.slice",      "hmoe.linear", "hmoe.activate"};
+  size_t number = plan_op_number(p, op);
+  for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
+    if (!hmoec_op_is(op, later[i])) continue;
+    MlirValue result = mlirOperationGetResult(op, 0);
+    for (MlirOpOperand use = mlirValueGetFirstUse(result); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+      MlirOperation user = mlirOpOperandGetOwner(use);
+      if (!plan_is_member(p, user)) continue;
+      bool product = i >= 6; /* what reads a product reads other rows, but a product may wait for the next one */
+      if (product && !hmoec_op_is(user, "hmoe.linear") && !hmoec_op_is(user, "hmoe.activate")) continue;
+      size_t there = product && hmoec_op_is(user, "hmoe.linear") ? plan_op_number(p, user) : read_number(p, user);
+      if (there > number) number = there;
+    }
+  }
+  return number;
+}
+
+/* Whether everything of the entry that reads a value, but `sum`, has read it before op number `before` runs, and nobody returns it. */
+static bool read_before(const planner *p, MlirValue value, MlirOperation sum, size_t before) {
+  for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    if (hmoec_op_is(user, "func.return")) return false;
+    if (plan_is_member(p, user) && !mlirOperationEqual(user, sum) && read_number(p, user) > before) return false;
+  }
+  return true;
+}
+
+/* Of the operands of a sum, one may have been read by others before: it is the first to be written, and the other is added to it. */
+static void give_sum(planner *p, MlirOperation add, plan_memory *destination) {
+  MlirValue operands[2] = {mlirOperationGetOperand(add, 0), mlirOperationGetOperand(add, 1)};
+  for (int o = 0; o < 2; o++) give_destination(p, operands[o], destination);
+  for (int o = 0; o < 2; o++) {
+    MlirValue first = operands[o], other = operands[1 - o];
+    if (mlirValueEqual(first, other) || plan_value_get(p, first)->destination || !of_memory(first) || !of_memory(other)) continue;
+    if (plan_value_get(p, other)->destination != destination) continue; /* it is added afterwards, from memory of its own */
+    size_t begins = plan_op_number(p, hmoec_defining_op(first)), adds = plan_op_number(p, hmoec_defining_op(other));
+    if (begins < adds && read_before(p, first, add, adds)) plan_value_get(p, first)->destination = destination;
+  }
+}
+
+/* A product of two linears: they share memory, the second to run multiplies. */
+static plan_memory *product_memory(planner *p, MlirValue value, int64_t rows_dim) {
+  plan_place place = plan_product_rows(p, value, rows_dim);
+  return place.memory;
+}
+
+void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory **outputs) {
+  for (intptr_t r = 0; r < mlirOperationGetNumOperands(terminator); r++)
+    if (outputs[r]) give_destination(p, mlirOperationGetOperand(terminator, r), outputs[r]);
+  for (size_t i = p->op_count; i-- > 0;) {
+    MlirOperation op = p->ops[i];
+    if (!plan_is_member(p, op) || !writes_destination(op)) continue;
+    MlirValue result = mlirOperationGetResult(op, 0);
+    plan_memory *destination = plan_value_get(p, result)->destination;
+    if (hmoec_op_is(op, "hmoe.unflatten")) {
+      if (destination) give_destination(p, mlirOperationGetOperand(op, 0), destination);
+    } else if (hmoec_op_is(op, "hmoe.add")) {
+      if (!destination) {
+        bool in_place = feeds_product(result);
+        int64_t ld = in_place ? p->schedule.lda : plan_panels(plan_columns(result)) * HMOE_PANEL;
+        destination = plan_workspace(p, "f32", plan_rows_of(p, result).count, 0, ld, in_place ? PLAN_SLACK_ROWS : 0);
+        plan_value_get(p, result)->destination = destination;
+      }
+      give_sum(p, op, destination);
+    } else if (hmoec_op_is(op, "hmoe.multiply")) {
+      if (!destination) destination = product_memory(p, result, plan_rows_of(p, result).count);
+      plan_value_get(p, result)->destination = destination;
+      for (int o = 0; o < 2; o++) give_destination(p, mlirOperationGetOperand(op, o), destination);
+    }
+  }
+}

@@ -1,0 +1,488 @@
+/* Row-wise ops: linear, norms, activate, add, multiply, and views of memory.
+ *
+ *   linear(norm(x), w)                      the product normalises the rows of x while it copies them, if no one else needs them
+ *   linear(x, wq), linear(x, wk), ...       one product, when they are q, k and v of one attention
+ *   linear(activate(linear(x, w1)), w2)     a pair, fused where there are rows enough
+ *   scale(norm(x))                          the norm scales */
+#include "passes/plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+
+#define SELECT_ROWS 8
+#define MAP_ROWS 16
+#define NORM_ROWS 16
+
+int64_t plan_columns(MlirValue value) {
+  hmoec_shape shape = hmoec_value_shape(value);
+  return shape.dims[shape.rank - 1];
+}
+
+plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns) {
+  if (table.row_stride == columns && table.col_stride == 1)
+    return plan_vector(p, fn, (plan_place){table.memory, table.offset, 1, 1, false, false}, rows * columns);
+  int64_t padded = plan_panels(rows * columns) * HMOE_PANEL;
+  plan_memory **made =
+      plan_memo_at(p, table.memory, PLAN_MEMO_TABLE + fn, table.offset, table.row_stride, table.col_stride, rows, columns);
+  if (*made) return plan_at(*made);
+  plan_pack pack = {.columns = columns,
+                    .q = 1,
+                    .real_columns = columns,
+                    .column_stride = table.col_stride,
+                    .source_offset = table.offset,
+                    .groups = rows,
+                    .source_group_stride = table.row_stride,
+                    .group_bytes = 4 * columns};
+  plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, "f32", 1, padded) : plan_workspace(p, "f32", -1, 1, padded, 0);
+  plan_pack_vector_emit(p, packed, table.memory, &pack);
+  return plan_at(*made = packed);
+}
+
+/* Whether a stack is read only where kernels take it group by group. */
+static bool only_grouped(MlirValue stack) {
+  for (MlirOpOperand use = mlirValueGetFirstUse(stack); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    if (!hmoec_op_is(user, "hmoe.experts") && !hmoec_op_is(user, "hmoe.fused_experts")) return false;
+  }
+  return true;
+}
+
+static bool plan_parameter(planner *p, MlirOperation op) {
+  MlirValue value = mlirOperationGetResult(op, 0);
+  hmoec_shape shape = hmoec_value_shape(value);
+  int64_t count = hmoec_op_int(op, "count"), first = count > 0 ? 1 : 0;
+  plan_memory *memory = plan_memory_create(p, "param", "f32", -1, shape.rank - first, shape.dims + first);
+  MlirStringRef key = hmoec_op_string(op, "key");
+  memory->key = strndup(key.data, key.length);
+  if (!memory->key) p->failed = true;
+  memory->count = count;
+  memory->index = p->params++;
+  int64_t last = shape.dims[shape.rank - 1];
+  if (count > 1 && shape.rank == 2 && !only_grouped(value)) { /* a stack of vectors that is read as a matrix becomes one */
+    plan_memory *matrix = plan_workspace(p, "f32", -1, count, last, 0);
+    plan_pack rows = {.columns = last,
+                      .q = 1,
+                      .real_columns = last,
+                      .column_stride = 1,
+                      .groups = count,
+                      .source_group_stride = last,
+                      .group_bytes = 4 * last};
+    plan_pack_vector_emit(p, matrix, memory, &rows);
+    memory = matrix;
+  }
+  plan_value_get(p, value)->place = (plan_place){memory, 0, shape.rank == 1 ? 1 : last, 1, false, false};
+  return true;
+}
+
+/* ---- norms ---- */
+
+static bool is_norm(MlirOperation op) { return hmoec_op_is(op, "hmoe.rms_norm") || hmoec_op_is(op, "hmoe.layer_norm"); }
+
+static MlirOperation only_user(const planner *p, MlirValue value) {
+  MlirOperation only = {NULL};
+  for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    bool here = hmoec_op_is(user, "func.return") || plan_is_member(p, user);
+    if (here && !mlirOperationIsNull(only)) return (MlirOperation){NULL};
+    if (here) only = user;
+  }
+  return only;
+}
+
+/* The norm that makes a value, looked for behind a scale. */
+static MlirOperation norm_of(MlirValue value, double *out_scale) {
+  MlirOperation op = hmoec_defining_op(value);
+  *out_scale = 1;
+  if (!mlirOperationIsNull(op) && hmoec_op_is(op, "hmoe.scale")) {
+    *out_scale = 1 / sqrt((double)hmoec_op_int(op, "inverse_sqrt"));
+    op = hmoec_defining_op(mlirOperationGetOperand(op, 0));
+  }
+  return !mlirOperationIsNull(op) && is_norm(op) ? op : (MlirOperation){NULL};
+}
+
+static bool is_dense_linear(const planner *p, MlirOperation op) {
+  return hmoec_op_is(op, "hmoe.linear") && plan_is_member(p, op) && !plan_is_per_set(op);
+}
+
+/* Whether the second of two linears reads what this one gives, activated, and nothing else does. */
+static MlirOperation second_linear(const planner *p, MlirOperation linear) {
+  MlirOperation none = {NULL}, user = only_user(p, mlirOperationGetResult(linear, 0));
+  if (!is_dense_linear(p, linear)) return none;
+  if (!mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.activate")) user = only_user(p, mlirOperationGetResult(user, 0));
+  if (mlirOperationIsNull(user) || !is_dense_linear(p, user) || plan_is_bf16(p, linear) != plan_is_bf16(p, user)) return none;
+  MlirOperation merged[3];
+  return plan_merged_linears(p, user, merged) == 1 && plan_merged_linears(p, linear, merged) == 1 ? user : none;
+}
+
+/* Whether a norm (or the scale behind it) is left to the one product that reads its rows: not if that adds to the very rows it reads, as
+ * its tasks share them. A pair's tasks do not. */
+static bool left_to_reader(planner *p, MlirOperation norm) {
+  MlirValue rows = mlirOperationGetResult(norm, 0);
+  MlirOperation user = only_user(p, rows);
+  if (!mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.scale")) rows = mlirOperationGetResult(user, 0);
+  MlirOperation first = {NULL}, merged[3];
+  size_t readers = 0;
+  for (MlirOpOperand use = mlirValueGetFirstUse(rows); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation reader = mlirOpOperandGetOwner(use);
+    if (hmoec_op_is(reader, "func.return")) return false;
+    if (!plan_is_member(p, reader)) continue;
+    if (!is_dense_linear(p, reader) || mlirOpOperandGetOperandNumber(use) != 0) return false;
+    first = reader;
+    readers++;
+  }
+  if (readers == 0 || plan_merged_linears(p, first, merged) != readers) return false;
+  if (!mlirOperationIsNull(second_linear(p, first))) return true;
+  MlirValue result = mlirOperationGetResult(first, 0);
+  MlirOperation activated = only_user(p, result);
+  if (!mlirOperationIsNull(activated) && hmoec_op_is(activated, "hmoe.activate")) result = mlirOperationGetResult(activated, 0);
+  plan_memory *destination = plan_value_get(p, result)->destination;
+  return !destination || destination != plan_value_get(p, mlirOperationGetOperand(norm, 0))->place.memory;
+}
+
+static bool plan_norm(planner *p, MlirOperation op, int64_t rows_dim) {
+  if (left_to_reader(p, op)) return true;
+  MlirValue x = mlirOperationGetOperand(op, 0), y = mlirOperationGetResult(op, 0);
+  MlirOperation user = only_user(p, y);
+  double scale = 1;
+  if (!mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.scale")) {
+    y = mlirOperationGetResult(user, 0);
+    norm_of(y, &scale);
+  }
+  int64_t n = plan_columns(y);
+  plan_place from = plan_value_get(p, x)->place, to = plan_product_rows(p, y, rows_dim);
+  plan_step step = plan_step_begin(p, PLAN_RUN, "norm_rows", rows_dim);
+  plan_bind(&step, "x", (plan_binding){from.memory, 4 * from.offset, 0});
+  plan_bind(&step, "weight", plan_vector(p, PLAN_RUN, plan_value_get(p, mlirOperationGetOperand(op, 1))->place, n));
+  if (hmoec_op_is(op, "hmoe.layer_norm"))
+    plan_bind(&step, "bias", plan_vector(p, PLAN_RUN, plan_value_get(p, mlirOperationGetOperand(op, 2))->place, n));
+  plan_bind(&step, "out", plan_at(to.memory));
+  plan_string(&step, "kind", hmoec_op_is(op, "hmoe.rms_norm") ? "rms" : "layer");
+  plan_number(&step, "epsilon", hmoec_op_number(op, "epsilon"));
+  plan_number(&step, "scale", scale);
+  plan_int(&step, "n", n);
+  plan_int(&step, "ld_x", from.row_stride);
+  plan_int(&step, "ld_out", to.row_stride);
+  plan_int(&step, "out_bf16", to.bf16);
+  plan_int(&step, "row_block", NORM_ROWS);
+  plan_step_end(&step);
+  return true;
+}
+
+/* ---- linear ---- */
+
+plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, bool bf16, int64_t k, int64_t n, MlirValue x) {
+  double scale;
+  MlirOperation norm = fn == PLAN_RUN ? norm_of(x, &scale) : (MlirOperation){NULL};
+  if (mlirOperationIsNull(norm) || !plan_is_member(p, norm) || !left_to_reader(p, norm))
+    return plan_matmul_init(p, fn, rows_dim, bf16, k, n, plan_value_get(p, x)->place);
+  plan_place rows = plan_value_get(p, mlirOperationGetOperand(norm, 0))->place;
+  rows.in_place = false;
+  plan_matmul m = plan_matmul_init(p, fn, rows_dim, bf16, k, n, rows);
+  bool layer = hmoec_op_is(norm, "hmoe.layer_norm");
+  m.spec.norm = layer ? HMOEC_NORM_LAYER : HMOEC_NORM_RMS;
+  m.norm_epsilon = hmoec_op_number(norm, "epsilon");
+  m.norm_scale = scale;
+  m.norm_weight = plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(norm, 1))->place, k);
+  if (layer) m.norm_bias = plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(norm, 2))->place, k);
+  return m;
+}
+
+void plan_matmul_into(plan_matmul *m, plan_place c) {
+  m->c = (plan_binding){c.memory, plan_element_bytes(c.bf16) * c.offset, 0};
+  m->spec.c_bf16 = c.bf16;
+  m->spec.ldc = c.row_stride;
+  m->spec.c_padded = c.offset == 0 && c.row_stride % 16 == 0 && c.row_stride >= plan_panels(m->spec.n) * HMOE_PANEL;
+}
+
+/* A linear as a product without C; *out_result: the value it gives, an activation behind it included. */
+static plan_matmul linear_product(planner *p, MlirOperation op, int fn, int64_t rows_dim, MlirValue *out_result) {
+  MlirValue result = mlirOperationGetResult(op, 0);
+  hmoec_shape w = hmoec_value_shape(mlirOperationGetOperand(op, 1));
+  hmoec_activation activation = HMOEC_ACTIVATION_NONE;
+  MlirOperation user = hmoec_single_user(result);
+  if (!mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.activate")) {
+    activation = plan_activation(hmoec_op_string(user, "function"));
+    result = mlirOperationGetResult(user, 0);
+  }
+  plan_place weight = plan_value_get(p, mlirOperationGetOperand(op, 1))->place;
+  int64_t n = w.dims[0], k = w.dims[1];
+  bool bf16 = fn == PLAN_RUN && plan_is_bf16(p, op);
+  plan_matmul m = plan_dense_matmul(p, fn, rows_dim, bf16, k, n, mlirOperationGetOperand(op, 0));
+  m.b = plan_at(plan_linear_weight(p, fn, weight, bf16, n, k));
+  if (mlirOperationGetNumOperands(op) > 2) m.bias = plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 2))->place, n);
+  m.spec.segment[0].activation = activation;
+  *out_result = result;
+  return m;
+}
+
+/* Where a linear writes: rows that the next product reads as they are, else any destination. */
+static void linear_into_destination(planner *p, plan_matmul *m, MlirValue result, int fn, int64_t rows_dim) {
+  bool accumulate = false,
+       rows = fn == PLAN_RUN && m->spec.bf16 && !plan_value_get(p, result)->destination && plan_only_bf16_products(p, result);
+  plan_place c = rows ? plan_product_rows(p, result, rows_dim) : plan_destination(p, result, rows_dim, &accumulate);
+  plan_matmul_into(m, c);
+  MlirOperation user = hmoec_single_user(result);
+  bool multiply = accumulate && !mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.multiply");
+  m->spec.accumulate = accumulate && !multiply;
+  m->spec.segment[0].multiply = multiply;
+}
+
+/* Several linears of the same rows: their columns side by side, each from a panel's begin on. */
+static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, int64_t rows_dim) {
+  bool bf16 = plan_is_bf16(p, linears[0]), biased = mlirOperationGetNumOperands(linears[0]) > 2;
+  int64_t k = plan_columns(mlirOperationGetOperand(linears[0], 1)), panels = 0, at = 0;
+  for (size_t i = 0; i < count; i++) panels += plan_panels(plan_columns(mlirOperationGetResult(linears[i], 0)));
+  int64_t bytes = plan_operand_bytes(bf16, k, panels * HMOE_PANEL);
+  plan_memory **made = plan_memo_at(p, linears[0].ptr, PLAN_MEMO_MERGED, (int64_t)count, 0, 0, 0, 0);
+  plan_memory **made_bias = plan_memo_at(p, linears[0].ptr, PLAN_MEMO_MERGED, (int64_t)count, 1, 0, 0, 0);
+  bool first_time = !*made;
+  if (first_time) {
+    *made = plan_weight(p, plan_element(bf16), 1, bytes / plan_element_bytes(bf16));
+    if (biased) *made_bias = plan_weight(p, "f32", 1, panels * HMOE_PANEL);
+  }
+  plan_memory *weights = *made, *bias = *made_bias;
+  int64_t ld = panels * HMOE_PANEL;
+  plan_memory *c = plan_workspace(p, "f32", rows_dim, 0, ld, 0);
+  for (size_t i = 0; i < count; i++) {
+    MlirValue result = mlirOperationGetResult(linears[i], 0);
+    int64_t n = plan_columns(result);
+    if (first_time) {
+      plan_place w = plan_value_get(p, mlirOperationGetOperand(linears[i], 1))->place;
+      plan_pack pack = plan_pack_linear(w, bf16, n, k);
+      pack.group_bytes = bytes;
+      pack.panel = at;
+      plan_pack_emit(p, weights, w.memory, &pack);
+    }
+    if (first_time && biased) {
+      plan_place v = plan_value_get(p, mlirOperationGetOperand(linears[i], 2))->place;
+      plan_pack pack = {.columns = plan_panels(n) * HMOE_PANEL,
+                        .q = 1,
+                        .real_columns = n,
+                        .column_stride = v.row_stride,
+                        .source_offset = v.offset,
+                        .groups = 1,
+                        .group_bytes = 4 * ld,
+                        .panel = at * HMOE_PANEL};
+      plan_pack_vector_emit(p, bias, v.memory, &pack);
+    }
+    plan_value_get(p, result)->place = (plan_place){c, at * HMOE_PANEL, ld, 1, false, false};
+    at += plan_panels(n);
+  }
+  plan_matmul m = plan_dense_matmul(p, PLAN_RUN, rows_dim, bf16, k, ld, mlirOperationGetOperand(linears[0], 0));
+  m.b = plan_at(weights);
+  if (biased) m.bias = plan_at(bias);
+  plan_matmul_into(&m, (plan_place){c, 0, ld, 1, false, false});
+  plan_matmul_emit(p, &m);
+  return true;
+}
+
+static bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+  MlirValue result, x = mlirOperationGetOperand(op, 0);
+  if (fn == PLAN_RUN && is_dense_linear(p, op)) {
+    MlirOperation merged[3];
+    size_t count = plan_merged_linears(p, op, merged);
+    if (count > 1) return !mlirOperationEqual(merged[0], op) || plan_merged(p, merged, count, rows_dim);
+    if (!mlirOperationIsNull(second_linear(p, op))) return true; /* with the second */
+    MlirOperation before = hmoec_defining_op(x);
+    if (!mlirOperationIsNull(before) && hmoec_op_is(before, "hmoe.activate"))
+      before = hmoec_defining_op(mlirOperationGetOperand(before, 0));
+    if (!mlirOperationIsNull(before) && is_dense_linear(p, before) && mlirOperationEqual(second_linear(p, before), op)) {
+      plan_matmul first = linear_product(p, before, fn, rows_dim, &result);
+      int64_t ld = first.spec.bf16 ? p->schedule.lda_bf16 : p->schedule.lda;
+      plan_memory *hidden = plan_workspace(p, plan_element(first.spec.bf16), rows_dim, 0, ld, PLAN_SLACK_ROWS);
+      plan_value_get(p, result)->place = (plan_place){hidden, 0, ld, 1, true, first.spec.bf16};
+      plan_matmul_into(&first, plan_value_get(p, result)->place);
+      plan_matmul second = linear_product(p, op, fn, rows_dim, &result);
+      linear_into_destination(p, &second, result, fn, rows_dim);
+      if (second.spec.segment[0].multiply) {
+        plan_matmul_emit(p, &first);
+        plan_matmul_emit(p, &second);
+      } else {
+        plan_pair(p, &first, &second);
+      }
+      return true;
+    }
+  }
+  plan_matmul m = linear_product(p, op, fn, rows_dim, &result);
+  linear_into_destination(p, &m, result, fn, rows_dim);
+  plan_matmul_emit(p, &m);
+  return true;
+}
+
+void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns,
+              bool accumulate) {
+  plan_step step = plan_step_begin(p, fn, "map_rows", rows_dim);
+  plan_bind(&step, "in", (plan_binding){in.memory, 4 * in.offset, 0});
+  plan_bind(&step, "out", (plan_binding){out.memory, 4 * out.offset, 0});
+  plan_string(&step, "function", function);
+  plan_int(&step, "n", columns);
+  plan_int(&step, "ld_in", in.row_stride);
+  plan_int(&step, "ld_out", out.row_stride);
+  plan_int(&step, "accumulate", accumulate);
+  plan_int(&step, "row_block", MAP_ROWS);
+  plan_step_end(&step);
+}
+
+static bool plan_activate(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+  MlirValue x = mlirOperationGetOperand(op, 0), y = mlirOperationGetResult(op, 0);
+  MlirOperation source = hmoec_defining_op(x);
+  if (!mlirOperationIsNull(source) && hmoec_op_is(source, "hmoe.linear") && !mlirOperationIsNull(hmoec_single_user(x)))
+    return true; /* the linear's epilogue */
+  bool accumulate;
+  plan_place out = plan_destination(p, y, rows_dim, &accumulate);
+  hmoec_shape shape = hmoec_value_shape(y);
+  plan_map(p, fn, rows_dim, hmoec_activation_name(plan_activation(hmoec_op_string(op, "function"))), plan_value_get(p, x)->place,
+           out, shape.dims[shape.rank - 1], accumulate);
+  return true;
+}
+
+/* Operands that could not write the sum's memory themselves are added to it now. */
+static bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+  MlirValue y = mlirOperationGetResult(op, 0);
+  hmoec_shape shape = hmoec_value_shape(y);
+  for (int i = 0; i < 2; i++) {
+    MlirValue operand = mlirOperationGetOperand(op, i);
+    plan_memory *destination = plan_value_get(p, y)->destination;
+    if (destination && plan_value_get(p, operand)->destination == destination) continue;
+    bool accumulate;
+    plan_place out = plan_destination(p, y, rows_dim, &accumulate);
+    if (!destination) accumulate = i == 1;
+    plan_map(p, fn, rows_dim, "none", plan_value_get(p, operand)->place, plan_value_get(p, y)->place, shape.dims[shape.rank - 1],
+             accumulate);
+    if (!destination) { /* a sum of its own memory: the second operand adds to what the first wrote */
+      plan_value_get(p, y)->destination = out.memory;
+      out.memory->written = true;
+    }
+  }
+  plan_memory *destination = plan_value_get(p, y)->destination;
+  plan_value_get(p, y)->place = (plan_place){destination,
+                                             0,
+                                             destination->shape[1],
+                                             1,
+                                             destination->slack_rows >= PLAN_SLACK_ROWS && destination->shape[1] == p->schedule.lda,
+                                             false};
+  return true;
+}
+
+/* Both factors are products that write the result's memory; plan_check has seen to it. */
+static bool plan_multiply(planner *p, MlirOperation op) {
+  MlirValue y = mlirOperationGetResult(op, 0);
+  plan_memory *memory = plan_value_get(p, y)->destination;
+  bool bf16 = strcmp(memory->element, "bf16") == 0;
+  int64_t ld = memory->shape[1];
+  plan_value_get(p, y)->place =
+      (plan_place){memory, 0, ld, 1, ld == (bf16 ? p->schedule.lda_bf16 : p->schedule.lda) && memory->slack_rows > 0, bf16};
+  return true;
+}
+
+static bool plan_selection_embedding(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+  hmoec_shape sets = hmoec_value_shape(mlirOperationGetOperand(op, 0)), table = hmoec_value_shape(mlirOperationGetOperand(op, 1));
+  bool accumulate;
+  plan_binding rows = plan_table(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 1))->place, table.dims[0], table.dims[1]);
+  plan_place out = plan_destination(p, mlirOperationGetResult(op, 0), rows_dim, &accumulate);
+  plan_step step = plan_step_begin(p, fn, "select_embedding", rows_dim);
+  plan_bind(&step, "sets", plan_at(plan_value_get(p, mlirOperationGetOperand(op, 0))->place.memory));
+  plan_bind(&step, "table", rows);
+  plan_bind(&step, "out", plan_at(out.memory));
+  plan_int(&step, "experts", table.dims[0]);
+  plan_int(&step, "top_k", sets.dims[1]);
+  plan_int(&step, "embedding", table.dims[1]);
+  plan_int(&step, "ld_out", out.row_stride);
+  MlirStringRef of = hmoec_op_string(op, "of");
+  plan_string(&step, "of", of.length == strlen("selected") ? "selected" : "unselected");
+  plan_int(&step, "mean", hmoec_op_string_is(op, "aggregate", "mean"));
+  plan_int(&step, "row_block", SELECT_ROWS);
+  plan_step_end(&step);
+  return true;
+}
+
+static bool plan_all_selections(planner *p, MlirOperation op) {
+  hmoec_shape sets = hmoec_value_shape(mlirOperationGetResult(op, 0));
+  plan_memory *memory = plan_workspace(p, "i32", -1, sets.dims[0], sets.dims[1], 0);
+  plan_step step = plan_step_begin(p, PLAN_OPEN, "all_selections", -1);
+  plan_bind(&step, "dst", plan_at(memory));
+  plan_int(&step, "experts", hmoec_op_int(op, "experts"));
+  plan_int(&step, "top_k", sets.dims[1]);
+  plan_int(&step, "sets", sets.dims[0]);
+  plan_step_end(&step);
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){memory, 0, sets.dims[1], 1, false, false};
+  return true;
+}
+
+static bool plan_weight_embedding(planner *p, MlirOperation op) {
+  static const char *const roles[] = {"wi", "wo", "depthwise1", "pointwise1", "depthwise2", "pointwise2"};
+  hmoec_shape shape = hmoec_value_shape(mlirOperationGetResult(op, 0));
+  plan_memory *memory = plan_workspace(p, "f32", -1, shape.dims[0], shape.dims[1], 0);
+  plan_step step = plan_step_begin(p, PLAN_OPEN, "weight_embedding", -1);
+  plan_bind(&step, "dst", plan_at(memory));
+  for (int i = 0; i < 6; i++) {
+    plan_memory *source = plan_value_get(p, mlirOperationGetOperand(op, i))->place.memory;
+    if (!source || strcmp(source->kind, "param") != 0)
+      return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected operand %s of weight_embedding to be a parameter",
+                         roles[i]);
+    plan_bind(&step, roles[i], plan_at(source));
+  }
+  plan_int(&step, "ld_out", shape.dims[1]);
+  plan_step_end(&step);
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){memory, 0, shape.dims[1], 1, false, false};
+  return true;
+}
+
+/* The same memory seen otherwise. */
+static bool plan_view(planner *p, MlirOperation op) {
+  MlirValue x = mlirOperationGetOperand(op, 0), y = mlirOperationGetResult(op, 0);
+  plan_place place = plan_value_get(p, x)->place;
+  hmoec_shape from = hmoec_value_shape(x), to = hmoec_value_shape(y);
+  if (hmoec_op_is(op, "hmoe.flatten") || hmoec_op_is(op, "hmoe.unflatten")) {
+    plan_value_get(p, y)->place = place;
+    return true;
+  }
+  place.in_place = false;
+  bool columns = hmoec_op_is(op, "hmoe.slice") && to.rank == from.rank;
+  if (!plan_at_open(op) && !columns)
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
+                       "expected reshape, take_row and transpose to be of parameters alone");
+  if (hmoec_op_is(op, "hmoe.take_row")) {
+    place.offset += hmoec_op_int(op, "row") * place.row_stride;
+  } else if (hmoec_op_is(op, "hmoe.slice")) {
+    place.offset += hmoec_op_int(op, "begin") * place.col_stride;
+    if (to.rank == 1) place.col_stride = 1; /* a vector: its elements are row_stride apart */
+  } else if (hmoec_op_is(op, "hmoe.transpose")) {
+    int64_t stride = place.row_stride;
+    place.row_stride = place.col_stride;
+    place.col_stride = stride;
+  } else {
+    bool contiguous =
+        from.rank == 1 ? place.row_stride == 1 : place.col_stride == 1 && (from.dims[0] == 1 || place.row_stride == from.dims[1]);
+    if (!contiguous || from.rank > 2 || to.rank > 2)
+      return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected reshape to be of a contiguous matrix");
+    place.row_stride = to.rank == 1 ? 1 : to.dims[1];
+    place.col_stride = 1;
+  }
+  plan_value_get(p, y)->place = place;
+  return true;
+}
+
+bool plan_op(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+  p->location = mlirOperationGetLocation(op);
+  if (hmoec_op_is(op, "hmoe.parameter")) return plan_parameter(p, op);
+  if (hmoec_op_is(op, "hmoe.linear")) return plan_linear(p, op, fn, rows_dim);
+  if (hmoec_op_is(op, "hmoe.activate")) return plan_activate(p, op, fn, rows_dim);
+  if (hmoec_op_is(op, "hmoe.add")) return plan_add(p, op, fn, rows_dim);
+  if (hmoec_op_is(op, "hmoe.selection_embedding")) return plan_selection_embedding(p, op, fn, rows_dim);
+  if (hmoec_op_is(op, "hmoe.all_selections")) return plan_all_selections(p, op);
+  if (hmoec_op_is(op, "hmoe.weight_embedding")) return plan_weight_embedding(p, op);
+  if (hmoec_op_is(op, "hmoe.relative_bias")) return plan_relative_bias(p, op);
+  static const char *const views[] = {"hmoe.take_row",  "hmoe.slice",   "hmoe.reshape",
+                                      "hmoe.transpose", "hmoe.flatten", "hmoe.unflatten"};
+  for (size_t i = 0; i < sizeof views / sizeof *views; i++)
+    if (hmoec_op_is(op, views[i])) return plan_view(p, op);
+  if (fn == PLAN_RUN && is_norm(op)) return plan_norm(p, op, rows_dim);
+  if (fn == PLAN_RUN && hmoec_op_is(op, "hmoe.scale")) return true; /* the norm before it */
+  if (fn == PLAN_RUN && hmoec_op_is(op, "hmoe.multiply")) return plan_multiply(p, op);
+  MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
+  return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "%.*s cannot be compiled here", (int)name.length, name.data);
+}
