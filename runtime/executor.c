@@ -6,6 +6,7 @@
 #include "runtime_internal.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 typedef struct running_job {
   _Alignas(64) _Atomic uint64_t next;
@@ -39,6 +40,28 @@ hmoe_status hmoe_workers_init(hmoe_workers *workers, const hmoe_options *options
 void hmoe_workers_deinit(hmoe_workers *workers, const hmoe_allocator *allocator) {
   hmoe_pool_destroy(workers->pool, allocator);
   workers->pool = NULL;
+}
+
+/* ---- memory ---- */
+
+enum { ZERO_CHUNK = 4 << 20 };
+
+typedef struct zero_job {
+  uint8_t *memory;
+  uint64_t size_bytes;
+} zero_job;
+
+static void zero_chunk(void *context, uint64_t task, void *scratch) {
+  (void)scratch;
+  const zero_job *job = context;
+  uint64_t begin = task * ZERO_CHUNK;
+  memset(job->memory + begin, 0, hmoe_min(ZERO_CHUNK, job->size_bytes - begin));
+}
+
+hmoe_status hmoe_workers_zero(const hmoe_workers *workers, void *memory, uint64_t size_bytes) {
+  zero_job job = {memory, size_bytes};
+  uint64_t count = size_bytes / ZERO_CHUNK + (size_bytes % ZERO_CHUNK != 0);
+  return hmoe_workers_run(workers, &(hmoe_job){.task = zero_chunk, .context = &job, .count = count});
 }
 
 hmoe_status hmoe_workers_run(const hmoe_workers *workers, const hmoe_job *job) {

@@ -1,6 +1,7 @@
 /* Sorts rows of work so that rows sharing weights are neighbours, and cuts them into blocks. Only indices move.
  *
- *   GROUP       rows (token, slot) by expert: a counting sort, stable, so a group's order is token, then slot
+ *   GROUP       rows (token, slot) by expert: a counting sort, stable, so a group's order is token, then slot; rows over the capacity
+ *               of their scope (all tokens, or so many that follow each other) come after the others of their group
  *   GROUP_SETS  tokens by the set of their experts: distinct sets in order of first appearance, by a hash table in the given scratch
  *
  * A group's rows are cut into equal blocks. Indices out of range are taken as expert 0: nothing is ever written outside the buffers. */
@@ -43,6 +44,28 @@ static hmoe_status fail_capacity(const hmoe_run *run, const hmoe_plan_step *step
 
 static uint32_t clamp_expert(int32_t index, uint64_t experts) { return (uint64_t)(uint32_t)index < experts ? (uint32_t)index : 0; }
 
+/* Rows that one capacity is for: those of value(args[4]) tokens, or all. */
+static hmoe_status find_scope(const hmoe_run *run, const hmoe_plan_step *step, uint64_t rows, uint64_t *out_rows) {
+  const uint64_t *args = hmoe_step_args(run, step);
+  *out_rows = hmoe_max(rows, 1);
+  if (step->args.count <= 4 || args[4] == HMOE_NONE) return HMOE_OK;
+  *out_rows = hmoe_mul((uint64_t)run->workspace->dims[args[4]], args[1]);
+  return *out_rows || !rows ? HMOE_OK : hmoe_step_fail(run, step, "capacity for every 0 tokens");
+}
+
+/* A sort of rows by expert: each expert's counts, later where its next row goes, kept or dropped. */
+typedef struct expert_sort {
+  uint64_t experts, scope_rows;
+  int32_t capacity; /* of an expert in a scope */
+  int32_t *kept, *dropped, *in_scope; /* [experts] each */
+} expert_sort;
+
+/* Whether row i, of expert e, is within the capacity of its scope. Rows come in order. */
+static bool keeps(const expert_sort *sort, uint64_t i, uint32_t e) {
+  if (i % sort->scope_rows == 0) memset(sort->in_scope, 0, sort->experts * sizeof *sort->in_scope);
+  return sort->in_scope[e]++ < sort->capacity;
+}
+
 hmoe_status hmoe_step_group(hmoe_run *run, const hmoe_plan_step *step) {
   const uint64_t *args = hmoe_step_args(run, step);
   uint64_t experts = args[0], top_k = args[1], capacity = args[2];
@@ -54,6 +77,7 @@ hmoe_status hmoe_step_group(hmoe_run *run, const hmoe_plan_step *step) {
   int32_t *row_token, *row_slot, *counters;
   float *row_gate;
   block_writer writer;
+  expert_sort sort = {.experts = experts, .capacity = capacity ? (int32_t)hmoe_min(capacity, INT32_MAX) : INT32_MAX};
   HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_READ, row_bytes, &indices));
   HMOE_TRY(hmoe_run_binding(run, step, 1, HMOE_READ | HMOE_OPTIONAL, row_bytes, &gates));
   HMOE_TRY(bind_blocks(run, step, 2, args[3], &writer));
@@ -61,21 +85,28 @@ hmoe_status hmoe_step_group(hmoe_run *run, const hmoe_plan_step *step) {
   HMOE_TRY(hmoe_run_binding(run, step, 4, HMOE_WRITE | HMOE_OPTIONAL, row_bytes, &row_slot));
   HMOE_TRY(hmoe_run_binding(run, step, 5, HMOE_WRITE | HMOE_OPTIONAL, row_bytes, &row_gate));
   HMOE_TRY(hmoe_run_binding(run, step, 6, HMOE_WRITE, experts * 4 * sizeof(int32_t), &counters));
+  HMOE_TRY(find_scope(run, step, rows, &sort.scope_rows));
 
-  int32_t *counts = counters, *next = counters + experts;
-  memset(counts, 0, experts * sizeof *counts);
-  for (uint64_t i = 0; i < rows; i++) counts[clamp_expert(indices[i], experts)]++;
-  int32_t row = 0;
+  sort.kept = counters;
+  sort.dropped = counters + experts;
+  sort.in_scope = counters + 2 * experts;
+  memset(counters, 0, experts * 2 * sizeof *counters);
+  for (uint64_t i = 0; i < rows; i++) {
+    uint32_t e = clamp_expert(indices[i], experts);
+    (keeps(&sort, i, e) ? sort.kept : sort.dropped)[e]++;
+  }
+  uint64_t row = 0;
   for (uint64_t e = 0; e < experts; e++) {
-    uint64_t count = (uint64_t)counts[e], kept = capacity ? hmoe_min(count, capacity) : count;
-    next[e] = row;
-    if (!add_blocks(&writer, (int32_t)e, (uint64_t)row, kept, false) ||
-        !add_blocks(&writer, (int32_t)e, (uint64_t)row + kept, count - kept, true))
+    uint64_t kept = (uint64_t)sort.kept[e], dropped = (uint64_t)sort.dropped[e];
+    if (!add_blocks(&writer, (int32_t)e, row, kept, false) || !add_blocks(&writer, (int32_t)e, row + kept, dropped, true))
       return fail_capacity(run, step, &writer);
-    row += counts[e];
+    sort.kept[e] = (int32_t)row;
+    sort.dropped[e] = (int32_t)(row + kept);
+    row += kept + dropped;
   }
   for (uint64_t i = 0; i < rows; i++) {
-    int32_t to = next[clamp_expert(indices[i], experts)]++;
+    uint32_t e = clamp_expert(indices[i], experts);
+    int32_t to = (keeps(&sort, i, e) ? sort.kept : sort.dropped)[e]++;
     row_token[to] = (int32_t)(i / top_k);
     if (row_slot) row_slot[to] = (int32_t)i;
     if (row_gate) row_gate[to] = gates ? gates[i] : 1.0f;

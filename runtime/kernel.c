@@ -13,7 +13,7 @@ static void run_task(void *context, uint64_t task, void *scratch) {
 }
 
 /* Blocks differ in size, so eight tasks a thread are wanted for the threads to end together. */
-enum { TASKS_A_THREAD = 8, ALONE_FLOPS = 400000 };
+enum { TASKS_A_THREAD = 8, ALONE_FLOPS = 400000, DIMS_AT = 5 };
 
 static uint64_t choose_splits(uint64_t blocks, uint64_t panels, uint64_t threads) {
   if (threads == 1 || panels <= 1 || blocks == 0 || blocks >= TASKS_A_THREAD * threads) return 1;
@@ -53,6 +53,8 @@ hmoe_status hmoe_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   HMOE_TRY(hmoe_run_bind_all(run, step));
   kernel_job job = {.call = {.buffers = run->workspace->pointers, .rows = hmoe_run_rows(run, step), .splits = 1},
                     .function = run->model->kernels[step->kernel]};
+  for (uint32_t i = DIMS_AT; i < step->args.count; i++) run->workspace->kernel_dims[i - DIMS_AT] = run->workspace->dims[args[i]];
+  if (step->args.count > DIMS_AT) job.call.dims = run->workspace->kernel_dims;
   uint64_t blocks = ((uint64_t)job.call.rows + args[1] - 1) / args[1];
   uint64_t rows = (uint64_t)job.call.rows;
   if (args[0] == HMOE_GRID_BLOCKS) {

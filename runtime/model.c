@@ -4,29 +4,13 @@
 
 #include <string.h>
 
-enum { ZERO_CHUNK = 4 << 20 };
-
-typedef struct zero_job {
-  uint8_t *memory;
-  uint64_t size_bytes;
-} zero_job;
-
-static void zero_chunk(void *context, uint64_t task, void *scratch) {
-  (void)scratch;
-  const zero_job *job = context;
-  uint64_t begin = task * ZERO_CHUNK;
-  memset(job->memory + begin, 0, hmoe_min(ZERO_CHUNK, job->size_bytes - begin));
-}
-
 /* The weight arena, zeroed by all threads: padding must be zero, and pages are spread by whoever touches them first. */
 static hmoe_status create_arena(hmoe_model *model) {
   void *memory = NULL;
   HMOE_TRY(hmoe_allocate(&model->allocator, model->plan->weight_bytes, "the packed weights", &memory));
   model->owned_arena = memory;
   model->arena = memory;
-  zero_job job = {memory, model->plan->weight_bytes};
-  hmoe_job zero = {.task = zero_chunk, .context = &job, .count = hmoe_round_up(job.size_bytes, ZERO_CHUNK) / ZERO_CHUNK};
-  return hmoe_workers_run(&model->workers, &zero);
+  return hmoe_workers_zero(&model->workers, memory, model->plan->weight_bytes);
 }
 
 static hmoe_status pack_checkpoint(hmoe_model *model, const hmoe_mapping *mapping, const hmoe_options *options) {
@@ -130,6 +114,15 @@ void hmoe_model_close(hmoe_model *model) {
   pthread_mutex_destroy(&model->mutex);
   hmoe_allocator allocator = model->allocator;
   hmoe_release(&allocator, model, model->self_bytes);
+}
+
+uint32_t hmoe_model_entry(const hmoe_model *model, const char *name) {
+  size_t length = model && name ? strlen(name) : 0;
+  for (uint32_t i = 1; length && i < model->plan->entries.count; i++) {
+    hmoe_plan_span span = model->entries[i].name;
+    if (span.count == length && !memcmp(HMOE_PLAN_ARRAY(model->plan, span, char), name, length)) return i;
+  }
+  return 0;
 }
 
 const char *hmoe_model_cpu(const hmoe_model *model) { return hmoe_cpu_name(model->cpu); }

@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+enum { KERNEL_ARGS = 5 }; /* before the dimensions */
+static const uint64_t ids_limit_max = (uint64_t)1 << 31; /* what is below it fits an i32 */
+
 #define BAD(...) hmoe_fail(HMOE_INCOMPATIBLE, "plan: " __VA_ARGS__)
 
 /* What a step kind needs at least. KERNEL, LOOP and CHOOSE need more by their args. */
@@ -12,19 +15,25 @@ typedef struct step_rule {
   const char *name;
   uint32_t bindings, args;
   bool rows; /* rows_dim is required */
+  uint32_t dims, no_dims; /* bits: args that are dimensions; those of them that may be HMOE_NONE */
 } step_rule;
 
 static const step_rule step_rules[HMOE_STEP_COUNT] = {
-    [HMOE_STEP_KERNEL] = {"kernel", 0, 3, false},
-    [HMOE_STEP_GROUP] = {"group", 7, 4, true},
-    [HMOE_STEP_GROUP_SETS] = {"group_sets", 5, 4, true},
-    [HMOE_STEP_LOOP] = {"loop", 0, 3, false},
-    [HMOE_STEP_PACK] = {"pack", 1, 21, false},
-    [HMOE_STEP_PACK_VECTOR] = {"pack_vector", 1, 21, false},
-    [HMOE_STEP_COPY] = {"copy", 2, 7, false},
-    [HMOE_STEP_SELECTIONS] = {"selections", 1, 3, false},
-    [HMOE_STEP_WEIGHT_EMBEDDING] = {"weight_embedding", 1, 7, false},
-    [HMOE_STEP_CHOOSE] = {"choose", 1, 5, false},
+    [HMOE_STEP_KERNEL] = {"kernel", 0, 3, false, 0, 0},
+    [HMOE_STEP_GROUP] = {"group", 7, 4, true, 0x10, 0x10},
+    [HMOE_STEP_GROUP_SETS] = {"group_sets", 5, 4, true, 0, 0},
+    [HMOE_STEP_LOOP] = {"loop", 0, 3, false, 0, 0},
+    [HMOE_STEP_PACK] = {"pack", 1, 21, false, 0, 0},
+    [HMOE_STEP_PACK_VECTOR] = {"pack_vector", 1, 21, false, 0, 0},
+    [HMOE_STEP_COPY] = {"copy", 2, 7, false, 0, 0},
+    [HMOE_STEP_SELECTIONS] = {"selections", 1, 3, false, 0, 0},
+    [HMOE_STEP_WEIGHT_EMBEDDING] = {"weight_embedding", 1, 7, false, 0, 0},
+    [HMOE_STEP_CHOOSE] = {"choose", 1, 5, false, 0, 0},
+    [HMOE_STEP_IDS] = {"ids", 2, 3, true, 0, 0},
+    [HMOE_STEP_POSITIONS] = {"positions", 2, 5, false, 0xf, 0xc},
+    [HMOE_STEP_LAST_ROWS] = {"last_rows", 2, 4, false, 0xf, 0xc},
+    [HMOE_STEP_APPEND_MASK] = {"append_mask", 2, 4, false, 0xf, 0x4},
+    [HMOE_STEP_RELATIVE_BIAS] = {"relative_bias", 2, 6, false, 0, 0},
 };
 
 const char *hmoe_step_name(uint32_t kind) { return kind < HMOE_STEP_COUNT ? step_rules[kind].name : "unknown"; }
@@ -45,19 +54,56 @@ static hmoe_status check_span(const checker *check, hmoe_plan_span span, size_t 
   return HMOE_OK;
 }
 
-static hmoe_status check_param(const checker *check, const hmoe_plan_param *param) {
+static uint32_t count_holes(const char *key, uint32_t length) {
+  uint32_t holes = 0;
+  for (uint32_t i = 0; i + 1 < length; i++) holes += key[i] == '{' && key[i + 1] == '}';
+  return holes;
+}
+
+/* One name, or several separated by line feeds. */
+static hmoe_status check_key(const checker *check, const hmoe_plan_param *param) {
   HMOE_TRY(check_span(check, param->key, 1, "key"));
   const char *key = HMOE_PLAN_ARRAY(check->plan, param->key, char);
-  if (param->key.count == 0 || param->key.count > HMOE_NAME_MAX || memchr(key, 0, param->key.count))
-    return BAD("a key has %u characters, or a zero one", param->key.count);
-  uint32_t holes = 0;
-  for (uint32_t i = 0; i + 1 < param->key.count; i++) holes += key[i] == '{' && key[i + 1] == '}';
+  uint32_t length = param->key.count, begin = 0;
+  if (length > HMOE_KEY_MAX || memchr(key, 0, length)) return BAD("a key has %u characters, or a zero one", length);
+  for (uint32_t i = 0; i <= length; i++) {
+    if (i < length && key[i] != '\n') continue;
+    if (i == begin || i - begin > HMOE_NAME_MAX)
+      return BAD("key '%.*s': a name of %u characters", (int)hmoe_min(length, HMOE_NAME_MAX), key, i - begin);
+    begin = i + 1;
+  }
+  uint32_t holes = count_holes(key, length);
   if (param->count == 0 || (param->count > 1 && holes != 1))
-    return BAD("key '%.*s': %u tensors need one \"{}\", found %u", (int)param->key.count, key, param->count, holes);
-  if (param->rank < 1 || param->rank > 4)
-    return BAD("key '%.*s': expected rank 1 to 4, found %u", (int)param->key.count, key, param->rank);
+    return BAD("key '%.*s': %u tensors need one \"{}\", found %u", (int)hmoe_min(length, HMOE_NAME_MAX), key, param->count, holes);
+  if (memchr(key, '\n', length) && holes)
+    return BAD("key '%.*s': a stack of tensors has one name", (int)hmoe_min(length, HMOE_NAME_MAX), key);
+  return HMOE_OK;
+}
+
+static hmoe_status check_param(const checker *check, const hmoe_plan_param *param) {
+  HMOE_TRY(check_key(check, param));
+  const char *key = HMOE_PLAN_ARRAY(check->plan, param->key, char);
+  int length = (int)hmoe_min(param->key.count, HMOE_NAME_MAX);
+  if (param->rank < 1 || param->rank > 4) return BAD("key '%.*s': expected rank 1 to 4, found %u", length, key, param->rank);
   if (hmoe_mul(hmoe_mul(hmoe_param_elements(param), param->count), sizeof(float)) == UINT64_MAX)
-    return BAD("key '%.*s': the shape overflows", (int)param->key.count, key);
+    return BAD("key '%.*s': the shape overflows", length, key);
+  return HMOE_OK;
+}
+
+static hmoe_status check_states(const checker *check) {
+  const hmoe_plan *plan = check->plan;
+  HMOE_TRY(check_span(check, plan->states, sizeof(hmoe_plan_state), "states"));
+  const hmoe_plan_state *states = HMOE_PLAN_ARRAY(plan, plan->states, hmoe_plan_state);
+  for (uint32_t i = 0; i < plan->states.count; i++) {
+    const hmoe_plan_state *state = &states[i];
+    if (state->scope >= HMOE_SCOPE_COUNT || state->segments < 1 || state->position_bytes < 1 ||
+        state->position_bytes > PTRDIFF_MAX || state->position_bytes % ((uint64_t)sizeof(float) * state->segments))
+      return BAD("state %u: %llu bytes a position in %u segments of scope %u", i, (unsigned long long)state->position_bytes,
+                 state->segments, state->scope);
+  }
+  const int64_t tokens[] = {plan->start_token, plan->end_token, plan->pad_token};
+  for (int i = 0; i < 3; i++)
+    if (tokens[i] < -1 || tokens[i] > INT32_MAX) return BAD("token %lld is none", (long long)tokens[i]);
   return HMOE_OK;
 }
 
@@ -66,27 +112,61 @@ static hmoe_status check_dims(checker *check) {
   check->input_dims = 0;
   for (uint32_t i = 0; i < check->entry->dims.count; i++) {
     const hmoe_plan_dim *dim = &dims[i];
-    if (dim->kind > HMOE_DIM_CONST) return BAD("entry %u: dim %u has unknown kind %u", check->entry_index, i, dim->kind);
+    if (dim->kind >= HMOE_DIM_COUNT) return BAD("entry %u: dim %u has unknown kind %u", check->entry_index, i, dim->kind);
     if (dim->kind == HMOE_DIM_INPUT) {
       if (check->input_dims != i || check->entry_index == 0)
         return BAD("entry %u: dim %u: inputs come first, and entry 0 has none", check->entry_index, i);
       check->input_dims++;
     }
-    if ((dim->kind == HMOE_DIM_SCALE || dim->kind == HMOE_DIM_MIN) && dim->source >= i)
+    bool two = dim->kind == HMOE_DIM_PRODUCT || dim->kind == HMOE_DIM_SUM;
+    bool rounds = dim->kind == HMOE_DIM_ROUND_UP || dim->kind == HMOE_DIM_CEIL_DIV;
+    bool one = dim->kind == HMOE_DIM_SCALE || dim->kind == HMOE_DIM_MIN || rounds;
+    if ((one || two) && dim->source >= i)
       return BAD("entry %u: dim %u: source %u is not an earlier dim", check->entry_index, i, dim->source);
+    if (two && dim->factor >= i)
+      return BAD("entry %u: dim %u: factor %llu is not an earlier dim", check->entry_index, i, (unsigned long long)dim->factor);
+    if (rounds && dim->factor < 1) return BAD("entry %u: dim %u: multiples of 0", check->entry_index, i);
+    if (dim->kind == HMOE_DIM_STATE && (!check->entry->needs_state || dim->source >= 3 * HMOE_SCOPE_COUNT))
+      return BAD("entry %u: dim %u: value %u of a state%s", check->entry_index, i, dim->source,
+                 check->entry->needs_state ? "" : " that the entry does not need");
     if (dim->kind != HMOE_DIM_INPUT && dim->factor > INT64_MAX)
       return BAD("entry %u: dim %u: the factor overflows", check->entry_index, i);
   }
   return HMOE_OK;
 }
 
-static hmoe_status check_tensors(const checker *check, hmoe_plan_span span, const char *what) {
+static hmoe_status check_tensors(const checker *check, hmoe_plan_span span, bool inputs) {
+  const char *what = inputs ? "input" : "output";
   HMOE_TRY(check_span(check, span, sizeof(hmoe_plan_tensor), what));
   const hmoe_plan_tensor *tensors = HMOE_PLAN_ARRAY(check->plan, span, hmoe_plan_tensor);
   for (uint32_t i = 0; i < span.count; i++) {
     HMOE_TRY(check_span(check, tensors[i].name, 1, what));
     if (tensors[i].dtype > 2 || tensors[i].rank > 4)
       return BAD("entry %u: %s %u: unknown dtype %u or rank %u", check->entry_index, what, i, tensors[i].dtype, tensors[i].rank);
+    for (uint32_t d = 0; d < tensors[i].rank; d++)
+      if (tensors[i].shape[d] < 0 && ~(uint64_t)tensors[i].shape[d] >= check->entry->dims.count)
+        return BAD("entry %u: %s %u: shape %lld of %u dims", check->entry_index, what, i, (long long)tensors[i].shape[d],
+                   check->entry->dims.count);
+    if (tensors[i].optional > inputs) return BAD("entry %u: %s %u: optional %u", check->entry_index, what, i, tensors[i].optional);
+  }
+  return HMOE_OK;
+}
+
+/* Names of the INPUT dims, or none at all; what a run adds to a state. */
+static hmoe_status check_state_use(const checker *check) {
+  const hmoe_plan_entry *entry = check->entry;
+  HMOE_TRY(check_span(check, entry->dim_names, sizeof(hmoe_plan_span), "dim names"));
+  if (entry->dim_names.count && entry->dim_names.count != check->input_dims)
+    return BAD("entry %u: %u names of %u dims", check->entry_index, entry->dim_names.count, check->input_dims);
+  const hmoe_plan_span *names = HMOE_PLAN_ARRAY(check->plan, entry->dim_names, hmoe_plan_span);
+  for (uint32_t i = 0; i < entry->dim_names.count; i++) HMOE_TRY(check_span(check, names[i], 1, "dim name"));
+  if (entry->needs_state > 1 || (entry->needs_state && check->entry_index == 0))
+    return BAD("entry %u: needs %u states", check->entry_index, entry->needs_state);
+  for (int scope = 0; scope < HMOE_SCOPE_COUNT; scope++) {
+    uint32_t dim = entry->advance[scope];
+    if (dim != HMOE_NONE && (!entry->needs_state || dim >= entry->dims.count))
+      return BAD("entry %u: scope %d advances by dim %u of %u%s", check->entry_index, scope, dim, entry->dims.count,
+                 entry->needs_state ? "" : ", without a state");
   }
   return HMOE_OK;
 }
@@ -107,6 +187,7 @@ static hmoe_status check_buffer(const checker *check, uint32_t index, const hmoe
     if (good) limit = HMOE_PLAN_ARRAY(plan, plan->caches, hmoe_plan_cache)[buffer->index].bytes;
     break;
   case HMOE_BUFFER_PARAM: good = good && opening && buffer->index < plan->params.count; break;
+  case HMOE_BUFFER_STATE: good = good && entry->needs_state && buffer->index < plan->states.count; break;
   default: good = false;
   }
   if (!good)
@@ -139,6 +220,72 @@ static hmoe_status check_kernel(const checker *check, const hmoe_plan_step *step
   if (grid == HMOE_GRID_BLOCKS) good = good && arg_count >= 4 && args[3] < step->bindings.count;
   else good = good && step->rows_dim != HMOE_NONE;
   if (!good) return BAD("entry %u step %u: kernel: bad grid", check->entry_index, check->step_index);
+  if (arg_count > KERNEL_ARGS + HMOE_KERNEL_DIMS_MAX)
+    return BAD("entry %u step %u: kernel: more than %d dims", check->entry_index, check->step_index, HMOE_KERNEL_DIMS_MAX);
+  for (uint32_t i = KERNEL_ARGS; i < arg_count; i++)
+    if (args[i] >= check->entry->dims.count)
+      return BAD("entry %u step %u: kernel: dim %llu of %u", check->entry_index, check->step_index, (unsigned long long)args[i],
+                 check->entry->dims.count);
+  return HMOE_OK;
+}
+
+static const hmoe_plan_buffer *buffer_of(const checker *check, const hmoe_plan_step *step, uint32_t binding) {
+  uint32_t buffer = HMOE_PLAN_ARRAY(check->plan, step->bindings, hmoe_plan_binding)[binding].buffer;
+  return buffer == HMOE_NONE ? NULL : &HMOE_PLAN_ARRAY(check->plan, check->entry->buffers, hmoe_plan_buffer)[buffer];
+}
+
+/* The input that a binding reads, if it is one that the caller may leave out. */
+static const hmoe_plan_tensor *optional_input(const checker *check, const hmoe_plan_step *step, uint32_t binding) {
+  const hmoe_plan_buffer *buffer = buffer_of(check, step, binding);
+  if (!buffer || buffer->kind != HMOE_BUFFER_INPUT) return NULL;
+  const hmoe_plan_tensor *tensor = &HMOE_PLAN_ARRAY(check->plan, check->entry->inputs, hmoe_plan_tensor)[buffer->index];
+  return tensor->optional ? tensor : NULL;
+}
+
+/* Integers below the limit fit an i32, and so does what stands for an input that is not given. */
+static hmoe_status check_ids(const checker *check, const hmoe_plan_step *step, const uint64_t *args) {
+  const hmoe_plan_buffer *source = buffer_of(check, step, 0);
+  if (!source || source->kind != HMOE_BUFFER_INPUT)
+    return BAD("entry %u step %u (ids): expected an input", check->entry_index, check->step_index);
+  if ((args[0] != sizeof(int32_t) && args[0] != sizeof(int64_t)) || args[1] < 1 || args[1] > ids_limit_max)
+    return BAD("entry %u step %u (ids): elements of %llu bytes below %llu", check->entry_index, check->step_index,
+               (unsigned long long)args[0], (unsigned long long)args[1]);
+  const hmoe_plan_tensor *tensor = optional_input(check, step, 0);
+  if (tensor && (args[2] >= args[1] || args[2] != (uint64_t)tensor->fill))
+    return BAD("entry %u step %u (ids): an input of %lld by default, filled with %llu, below %llu", check->entry_index,
+               check->step_index, (long long)tensor->fill, (unsigned long long)args[2], (unsigned long long)args[1]);
+  return HMOE_OK;
+}
+
+/* Of steps over rows of tokens. Dimensions are checked by the rule; a mask needs a row stride. */
+static hmoe_status check_tokens(const checker *check, const hmoe_plan_step *step, const uint64_t *args) {
+  const hmoe_plan_buffer *first = buffer_of(check, step, 0), *second = buffer_of(check, step, 1);
+  bool good = first || step->kind != HMOE_STEP_APPEND_MASK;
+  good = good && second && (second->kind == HMOE_BUFFER_STATE || step->kind != HMOE_STEP_APPEND_MASK);
+  good = good && (!first || args[3] != HMOE_NONE);
+  good = good && (step->kind != HMOE_STEP_POSITIONS || (args[4] >= 1 && args[4] <= ids_limit_max));
+  if (good) return HMOE_OK;
+  return BAD("entry %u step %u (%s): bad bindings or limit", check->entry_index, check->step_index, step_rules[step->kind].name);
+}
+
+static hmoe_status check_relative_bias(const checker *check, const uint64_t *args) {
+  uint64_t directions = args[2] ? 2 : 1, exact = args[0] / directions / 2;
+  bool good = args[2] <= 1 && args[0] % directions == 0 && exact >= 1 && args[3] > exact && args[1] >= 1;
+  for (int i = 0; i < 6; i++) good = good && args[i] <= INT32_MAX;
+  if (good) return HMOE_OK;
+  return BAD("entry %u step %u (relative_bias): %llu buckets to distance %llu", check->entry_index, check->step_index,
+             (unsigned long long)args[0], (unsigned long long)args[3]);
+}
+
+/* Of those args that there are. */
+static hmoe_status check_dim_args(const checker *check, const hmoe_plan_step *step, const uint64_t *args) {
+  const step_rule *rule = &step_rules[step->kind];
+  for (uint32_t i = 0; i < step->args.count && rule->dims >> i; i++) {
+    if (!(rule->dims >> i & 1) || (args[i] == HMOE_NONE && rule->no_dims >> i & 1)) continue;
+    if (args[i] >= check->entry->dims.count)
+      return BAD("entry %u step %u (%s): arg %u: dim %llu of %u", check->entry_index, check->step_index, rule->name, i,
+                 (unsigned long long)args[i], check->entry->dims.count);
+  }
   return HMOE_OK;
 }
 
@@ -233,9 +380,13 @@ static hmoe_status check_step(const checker *check, const hmoe_plan_step *step, 
       return BAD("entry %u step %u (%s): binding %u names buffer %u of %u", entry, index, rule->name, i, bindings[i].buffer,
                  check->entry->buffers.count);
   }
+  for (uint32_t i = 0; i < step->bindings.count; i++)
+    if (optional_input(check, step, i) && (step->kind != HMOE_STEP_IDS || i != 0))
+      return BAD("entry %u step %u (%s): binding %u is an input that may be missing", entry, index, rule->name, i);
   if (step->bindings.count > limits->bindings) limits->bindings = step->bindings.count;
 
   const uint64_t *args = HMOE_PLAN_ARRAY(check->plan, step->args, uint64_t);
+  HMOE_TRY(check_dim_args(check, step, args));
   switch (step->kind) {
   case HMOE_STEP_KERNEL: return check_kernel(check, step, args, step->args.count);
   case HMOE_STEP_LOOP:
@@ -243,6 +394,11 @@ static hmoe_status check_step(const checker *check, const hmoe_plan_step *step, 
     if (args[1] != HMOE_LOOP_ROWS) limits->loop_groups = hmoe_max(limits->loop_groups, args[2]);
     return HMOE_OK;
   case HMOE_STEP_CHOOSE: return check_choose(check, step, args);
+  case HMOE_STEP_IDS: return check_ids(check, step, args);
+  case HMOE_STEP_POSITIONS:
+  case HMOE_STEP_LAST_ROWS:
+  case HMOE_STEP_APPEND_MASK: return check_tokens(check, step, args);
+  case HMOE_STEP_RELATIVE_BIAS: return check_relative_bias(check, args);
   case HMOE_STEP_GROUP:
   case HMOE_STEP_GROUP_SETS:
     HMOE_TRY(check_top_k(check, args[0], args[1]));
@@ -275,13 +431,14 @@ static hmoe_status check_entry(checker *check, hmoe_plan_limits *limits) {
   const hmoe_plan_entry *entry = check->entry;
   HMOE_TRY(check_span(check, entry->name, 1, "name"));
   HMOE_TRY(check_span(check, entry->dims, sizeof(hmoe_plan_dim), "dims"));
-  HMOE_TRY(check_tensors(check, entry->inputs, "input"));
-  HMOE_TRY(check_tensors(check, entry->outputs, "output"));
+  HMOE_TRY(check_tensors(check, entry->inputs, true));
+  HMOE_TRY(check_tensors(check, entry->outputs, false));
   HMOE_TRY(check_span(check, entry->buffers, sizeof(hmoe_plan_buffer), "buffers"));
   HMOE_TRY(check_span(check, entry->steps, sizeof(hmoe_plan_step), "steps"));
   if (entry->slots > entry->buffers.count)
     return BAD("entry %u: %u slots for %u buffers", check->entry_index, entry->slots, entry->buffers.count);
   HMOE_TRY(check_dims(check));
+  HMOE_TRY(check_state_use(check));
   const hmoe_plan_buffer *buffers = HMOE_PLAN_ARRAY(check->plan, entry->buffers, hmoe_plan_buffer);
   for (uint32_t i = 0; i < entry->buffers.count; i++) HMOE_TRY(check_buffer(check, i, &buffers[i]));
   const hmoe_plan_step *steps = HMOE_PLAN_ARRAY(check->plan, entry->steps, hmoe_plan_step);
@@ -310,6 +467,7 @@ hmoe_status hmoe_plan_check(const hmoe_model_object *object, hmoe_plan_limits *o
   HMOE_TRY(check_span(&check, plan->params, sizeof(hmoe_plan_param), "params"));
   HMOE_TRY(check_span(&check, plan->entries, sizeof(hmoe_plan_entry), "entries"));
   HMOE_TRY(check_span(&check, plan->caches, sizeof(hmoe_plan_cache), "caches"));
+  HMOE_TRY(check_states(&check));
   const hmoe_plan_param *params = HMOE_PLAN_ARRAY(plan, plan->params, hmoe_plan_param);
   for (uint32_t i = 0; i < plan->params.count; i++) HMOE_TRY(check_param(&check, &params[i]));
   const hmoe_plan_cache *caches = HMOE_PLAN_ARRAY(plan, plan->caches, hmoe_plan_cache);

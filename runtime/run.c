@@ -99,6 +99,11 @@ static hmoe_status run_step(hmoe_run *run, const hmoe_plan_step *step) {
       [HMOE_STEP_SELECTIONS] = hmoe_step_selections,
       [HMOE_STEP_WEIGHT_EMBEDDING] = hmoe_step_weight_embedding,
       [HMOE_STEP_CHOOSE] = hmoe_step_choose,
+      [HMOE_STEP_IDS] = hmoe_step_ids,
+      [HMOE_STEP_POSITIONS] = hmoe_step_positions,
+      [HMOE_STEP_LAST_ROWS] = hmoe_step_last_rows,
+      [HMOE_STEP_APPEND_MASK] = hmoe_step_append_mask,
+      [HMOE_STEP_RELATIVE_BIAS] = hmoe_step_relative_bias,
   };
   if (!run->model->debug_run) return functions[step->kind](run, step);
   double start = seconds_now();
@@ -229,8 +234,9 @@ hmoe_status hmoe_run_open_entry(hmoe_model *model, const hmoe_params *params) {
 
 /* ---- the other entries ---- */
 
-/* Nothing to do when there are outputs and all of them are empty. */
+/* Nothing to do when there are outputs and all of them are empty. What a state is given is an output too. */
 static bool writes_nothing(const hmoe_run *run) {
+  if (run->state) return false;
   bool outputs = false;
   for (uint32_t i = 0; i < run->entry->buffers.count; i++) {
     if (run->buffers[i].kind != HMOE_BUFFER_OUTPUT) continue;
@@ -254,7 +260,8 @@ static hmoe_status place_tensors(hmoe_run *run, const void *const *inputs, void 
     const char *side = input ? "input" : "output";
     int length = (int)hmoe_min(tensor->name.count, 200);
     const char *name = HMOE_PLAN_ARRAY(plan, tensor->name, char);
-    if (!data && buffers[i].size_bytes) return hmoe_fail(HMOE_INVALID_ARGUMENT, "%s '%.*s' is NULL", side, length, name);
+    bool needed = buffers[i].size_bytes && !(input && tensor->optional);
+    if (!data && needed) return hmoe_fail(HMOE_INVALID_ARGUMENT, "%s '%.*s' is NULL", side, length, name);
     unsigned alignment = tensor->dtype == 2 ? 8 : 4;
     if ((uintptr_t)data % alignment)
       return hmoe_fail(HMOE_INVALID_ARGUMENT, "%s '%.*s' is not %u-byte aligned", side, length, name, alignment);
@@ -266,28 +273,48 @@ static hmoe_status place_tensors(hmoe_run *run, const void *const *inputs, void 
     for (uint32_t j = 0; j < entry->buffers.count; j++) {
       if (run->buffers[j].kind != HMOE_BUFFER_INPUT) continue;
       uintptr_t other = (uintptr_t)buffers[j].data;
-      if (begin < other + buffers[j].size_bytes && other < end)
+      if (other && begin < other + buffers[j].size_bytes && other < end)
         return hmoe_fail(HMOE_INVALID_ARGUMENT, "output %u overlaps input %u", run->buffers[i].index, run->buffers[j].index);
     }
   }
   return HMOE_OK;
 }
 
-hmoe_status hmoe_model_run(hmoe_model *model, uint32_t entry, const int64_t *dims, const void *const *inputs,
-                           void *const *outputs) {
+static hmoe_status run_entry(hmoe_run *run, const int64_t *dims, const void *const *inputs, void *const *outputs,
+                             int64_t growth[HMOE_SCOPE_COUNT]) {
+  HMOE_TRY(hmoe_run_begin(run, dims));
+  if (writes_nothing(run)) return HMOE_OK;
+  if (run->state) HMOE_TRY(hmoe_state_check_run(run));
+  for (int scope = 0; scope < HMOE_SCOPE_COUNT; scope++) growth[scope] = hmoe_state_growth(run, scope);
+  HMOE_TRY(place_tensors(run, inputs, outputs));
+  HMOE_TRY(hmoe_run_place_slots(run));
+  return hmoe_run_steps(run, 0, run->entry->steps.count);
+}
+
+hmoe_status hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *state, const int64_t *dims,
+                                 const void *const *inputs, void *const *outputs) {
   if (!model) return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: the model is NULL");
   if (entry == 0 || entry >= model->plan->entries.count)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: expected an entry from 1 to %u, found %u", model->plan->entries.count - 1, entry);
   hmoe_run run = make_run(model, entry);
+  run.state = state;
+  int length = (int)hmoe_min(run.entry->name.count, 200);
+  const char *name = HMOE_PLAN_ARRAY(model->plan, run.entry->name, char);
+  if (run.entry->needs_state != (state != NULL))
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: entry '%.*s' %s state", length, name, state ? "takes no" : "needs a");
+  if (state && state->model != model)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: entry '%.*s': the state belongs to another model", length, name);
   if (!dims && run.entry->dims.count && run.dims[0].kind == HMOE_DIM_INPUT)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: dims is NULL");
   HMOE_TRY(hmoe_workspace_acquire(model, &run.workspace));
-  hmoe_status status = hmoe_run_begin(&run, dims);
-  if (status == HMOE_OK && !writes_nothing(&run)) {
-    status = place_tensors(&run, inputs, outputs);
-    if (status == HMOE_OK) status = hmoe_run_place_slots(&run);
-    if (status == HMOE_OK) status = hmoe_run_steps(&run, 0, run.entry->steps.count);
-  }
+  int64_t growth[HMOE_SCOPE_COUNT] = {0};
+  hmoe_status status = run_entry(&run, dims, inputs, outputs, growth);
   hmoe_workspace_return(model, run.workspace);
+  for (int scope = 0; status == HMOE_OK && state && scope < HMOE_SCOPE_COUNT; scope++) state->scopes[scope].length += growth[scope];
   return status;
+}
+
+hmoe_status hmoe_model_run(hmoe_model *model, uint32_t entry, const int64_t *dims, const void *const *inputs,
+                           void *const *outputs) {
+  return hmoe_model_run_state(model, entry, NULL, dims, inputs, outputs);
 }

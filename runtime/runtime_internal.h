@@ -5,7 +5,9 @@
  *   mapping.c safetensors.c params.c packed.c   weights: bytes, tensors, a plan's tensors, .hmw files
  *   plan.c                                validation of the plan blob
  *   workspace.c run.c kernel.c loop.c choose.c   one run: memory, steps, tasks, chunks, ways
- *   group.c pack.c copy.c selections.c weight_embedding.c   the steps that are not kernels
+ *   group.c pack.c copy.c selections.c weight_embedding.c   the steps that are not kernels,
+ *   tokens.c relative_bias.c              those of whole models among them
+ *   state.c                               what decoding keeps between runs
  *   cache.c                               generated weights kept between runs
  *   model.c                               open, close, accessors
  *
@@ -134,6 +136,8 @@ HMOE_MUST_USE hmoe_status hmoe_workers_init(hmoe_workers *workers, const hmoe_op
 void hmoe_workers_deinit(hmoe_workers *workers, const hmoe_allocator *allocator);
 /* Runs every task and returns when all are done. */
 HMOE_MUST_USE hmoe_status hmoe_workers_run(const hmoe_workers *workers, const hmoe_job *job);
+/* By all workers: pages are spread by whoever touches them first. */
+HMOE_MUST_USE hmoe_status hmoe_workers_zero(const hmoe_workers *workers, void *memory, uint64_t size_bytes);
 
 /* ---- mapping.c ---- */
 
@@ -207,7 +211,7 @@ void hmoe_params_note_surplus(const hmoe_safetensors *file, const hmoe_options *
 
 #define HMOE_PLAN_ARRAY(plan, span, type) ((const type *)(const void *)((const char *)(plan) + (span).offset))
 
-enum { HMOE_TOP_K_MAX = 64, HMOE_NAME_MAX = 255 };
+enum { HMOE_TOP_K_MAX = 64, HMOE_NAME_MAX = 255, HMOE_KEY_MAX = 1023, HMOE_KERNEL_DIMS_MAX = 8 };
 
 /* The largest of each over the entries: what a workspace must be able to hold. */
 typedef struct hmoe_plan_limits {
@@ -263,6 +267,7 @@ typedef struct hmoe_workspace {
   hmoe_memory *buffers; /* the entry's buffers */
   uint64_t *slot_offsets;
   void **pointers; /* bindings of the step that runs */
+  int64_t kernel_dims[HMOE_KERNEL_DIMS_MAX]; /* dimensions of the kernel that runs */
   int32_t *loop_slots, *loop_missing; /* of the loop over groups that runs */
 } hmoe_workspace;
 
@@ -275,6 +280,7 @@ typedef struct hmoe_run {
   const hmoe_plan_buffer *buffers;
   const hmoe_plan_step *steps;
   const hmoe_params *params; /* entry 0 only, else NULL */
+  const struct hmoe_state *state; /* entries that need one, else NULL */
   uint32_t entry_index;
   uint64_t items_done; /* by the enclosing loop: what bindings advance by */
   bool in_rows; /* inside a LOOP over rows */
@@ -286,7 +292,7 @@ typedef struct hmoe_run {
 HMOE_MUST_USE hmoe_status hmoe_workspace_acquire(struct hmoe_model *model, hmoe_workspace **out_workspace);
 void hmoe_workspace_return(struct hmoe_model *model, hmoe_workspace *workspace);
 void hmoe_workspace_destroy(struct hmoe_model *model, hmoe_workspace *workspace);
-/* Values of the dimensions that follow from INPUT, CHUNK and MISSING ones. */
+/* Values of the dimensions that follow from INPUT, CHUNK, MISSING and STATE ones. */
 HMOE_MUST_USE hmoe_status hmoe_run_derive_dims(hmoe_run *run);
 /* Dimensions, sizes of all buffers, and memory for the slots; afterwards only INPUT, OUTPUT and PARAM buffers lack an address. */
 HMOE_MUST_USE hmoe_status hmoe_run_begin(hmoe_run *run, const int64_t *dims);
@@ -334,6 +340,36 @@ hmoe_status hmoe_step_copy(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_step_selections(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_step_weight_embedding(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_step_choose(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_step_ids(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_step_positions(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_step_last_rows(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_step_append_mask(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_step_relative_bias(hmoe_run *run, const hmoe_plan_step *step);
+
+/* ---- state.c ---- */
+
+typedef struct hmoe_state_scope {
+  int64_t rows;
+  int64_t limit; /* tokens of a row: what the caller asked for */
+  int64_t capacity; /* limit, up to a multiple of HMOE_PANEL */
+  int64_t length;
+} hmoe_state_scope;
+
+struct hmoe_state {
+  struct hmoe_model *model; /* borrowed */
+  uint64_t self_bytes; /* of this structure with its tables */
+  hmoe_state_scope scopes[HMOE_SCOPE_COUNT]; /* rows 0: the model does not have it */
+  hmoe_memory *tensors; /* the plan's states */
+  uint8_t *data; /* of all tensors */
+  uint64_t data_bytes;
+  int32_t *readers, *ready; /* [target rows] each: of a reordering */
+  int32_t (*moves)[2]; /* [2 * target rows]: to, from; -1: aside */
+};
+
+/* Before the steps of a run, its dimensions being known: the entry and the state belong together, and what the run adds has room. */
+HMOE_MUST_USE hmoe_status hmoe_state_check_run(const hmoe_run *run);
+/* What the run adds to a scope. Loops change dimensions: read before them. */
+int64_t hmoe_state_growth(const hmoe_run *run, int scope);
 
 /* ---- model.c ---- */
 

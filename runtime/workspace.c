@@ -98,9 +98,16 @@ hmoe_status hmoe_run_derive_dims(hmoe_run *run) {
   for (uint32_t i = 0; i < run->entry->dims.count; i++) {
     const hmoe_plan_dim *dim = &run->dims[i];
     uint64_t value = dim->factor;
-    if (dim->kind == HMOE_DIM_SCALE) value = hmoe_mul(dim->factor, (uint64_t)values[dim->source]);
-    else if (dim->kind == HMOE_DIM_MIN) value = hmoe_min(dim->factor, (uint64_t)values[dim->source]);
-    else if (dim->kind != HMOE_DIM_CONST) continue;
+    switch (dim->kind) {
+    case HMOE_DIM_SCALE: value = hmoe_mul(dim->factor, (uint64_t)values[dim->source]); break;
+    case HMOE_DIM_MIN: value = hmoe_min(dim->factor, (uint64_t)values[dim->source]); break;
+    case HMOE_DIM_CONST: break;
+    case HMOE_DIM_PRODUCT: value = hmoe_mul((uint64_t)values[dim->source], (uint64_t)values[dim->factor]); break;
+    case HMOE_DIM_SUM: value = hmoe_add((uint64_t)values[dim->source], (uint64_t)values[dim->factor]); break;
+    case HMOE_DIM_ROUND_UP: value = hmoe_round_up((uint64_t)values[dim->source], dim->factor); break;
+    case HMOE_DIM_CEIL_DIV: value = hmoe_round_up((uint64_t)values[dim->source], dim->factor) / dim->factor; break;
+    default: continue; /* has its value */
+    }
     if (value > (uint64_t)dim_max)
       return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: dimension %u of entry %u exceeds %lld", i, run->entry_index,
                        (long long)dim_max);
@@ -120,6 +127,9 @@ hmoe_status hmoe_run_begin(hmoe_run *run, const int64_t *dims) {
       workspace->dims[i] = dims[i];
     } else if (dim->kind == HMOE_DIM_CHUNK || dim->kind == HMOE_DIM_MISSING) {
       workspace->dims[i] = (int64_t)hmoe_min(dim->factor, (uint64_t)dim_max); /* sizes are for the largest chunk */
+    } else if (dim->kind == HMOE_DIM_STATE) {
+      const hmoe_state_scope *scope = &run->state->scopes[dim->source / 3];
+      workspace->dims[i] = dim->source % 3 == 0 ? scope->rows : dim->source % 3 == 1 ? scope->capacity : scope->length;
     }
   }
   HMOE_TRY(hmoe_run_derive_dims(run));
@@ -133,6 +143,7 @@ hmoe_status hmoe_run_begin(hmoe_run *run, const int64_t *dims) {
     if (buffer->kind == HMOE_BUFFER_WEIGHT) data = (uint8_t *)(uintptr_t)model->arena + buffer->offset;
     if (buffer->kind == HMOE_BUFFER_CACHE) data = hmoe_cache_arena(model->caches[buffer->index]) + buffer->offset;
     workspace->buffers[i] = (hmoe_memory){data, bytes};
+    if (buffer->kind == HMOE_BUFFER_STATE) workspace->buffers[i] = run->state->tensors[buffer->index];
   }
   return HMOE_OK;
 }

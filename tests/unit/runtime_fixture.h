@@ -6,6 +6,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@ typedef struct fixture_plan {
   hmoe_plan header;
   hmoe_plan_param params[FIXTURE_ITEMS];
   hmoe_plan_cache caches[4];
+  hmoe_plan_state states[8];
   fixture_entry entries[4];
   hmoe_model_object object;
 } fixture_plan;
@@ -56,6 +58,7 @@ static inline fixture_plan *plan_create(const char *name) {
   plan->header.name = plan_text(plan, name);
   plan->header.layout = 0x1234;
   plan->header.scratch_bytes = 64;
+  plan->header.start_token = plan->header.end_token = plan->header.pad_token = -1;
   return plan;
 }
 
@@ -73,9 +76,15 @@ static inline uint32_t plan_cache(fixture_plan *plan, uint64_t slots, uint64_t b
   return plan->header.caches.count++;
 }
 
+static inline uint32_t plan_state(fixture_plan *plan, uint32_t scope, uint32_t segments, uint64_t position_bytes) {
+  plan->states[plan->header.states.count] = (hmoe_plan_state){scope, segments, position_bytes};
+  return plan->header.states.count++;
+}
+
 static inline fixture_entry *plan_entry(fixture_plan *plan, const char *name) {
   fixture_entry *entry = &plan->entries[plan->header.entries.count++];
   entry->entry.name = plan_text(plan, name);
+  entry->entry.advance[HMOE_SCOPE_TARGET] = entry->entry.advance[HMOE_SCOPE_SOURCE] = HMOE_NONE;
   return entry;
 }
 
@@ -122,6 +131,13 @@ static inline uint32_t plan_output(fixture_plan *plan, fixture_entry *entry, con
   return plan_buffer(entry, HMOE_BUFFER_OUTPUT, entry->entry.outputs.count++, 0, 0, bytes_per_row, 0);
 }
 
+/* Shapes, beyond the [d0, 1] that inputs and outputs have: -1-d is dimension d. */
+static inline void plan_shape(hmoe_plan_tensor *tensor, int64_t first, int64_t second) {
+  tensor->rank = 2;
+  tensor->shape[0] = first;
+  tensor->shape[1] = second;
+}
+
 static inline hmoe_plan_step *plan_step(fixture_plan *plan, fixture_entry *entry, uint32_t kind, uint32_t kernel, uint32_t rows_dim,
                                         uint32_t binding_count, const hmoe_plan_binding *bindings, uint32_t arg_count,
                                         const uint64_t *args) {
@@ -141,8 +157,16 @@ static inline const hmoe_model_object *plan_finish(fixture_plan *plan, const hmo
   static const hmoe_kernel_fn no_kernels[1];
   hmoe_plan_entry entries[4];
   uint32_t count = plan->header.entries.count;
+  hmoe_plan_span names[FIXTURE_ITEMS];
   for (uint32_t i = 0; i < count; i++) {
     fixture_entry *e = &plan->entries[i];
+    uint32_t inputs = 0;
+    for (; inputs < e->entry.dims.count && e->dims[inputs].kind == HMOE_DIM_INPUT; inputs++) {
+      char name[16];
+      snprintf(name, sizeof name, "d%u", inputs);
+      names[inputs] = plan_text(plan, name);
+    }
+    e->entry.dim_names = plan_put(plan, names, sizeof *names, inputs);
     e->entry.dims = plan_put(plan, e->dims, sizeof *e->dims, e->entry.dims.count);
     e->entry.inputs = plan_put(plan, e->inputs, sizeof *e->inputs, e->entry.inputs.count);
     e->entry.outputs = plan_put(plan, e->outputs, sizeof *e->outputs, e->entry.outputs.count);
@@ -153,6 +177,7 @@ static inline const hmoe_model_object *plan_finish(fixture_plan *plan, const hmo
   plan->header.entries = plan_put(plan, entries, sizeof *entries, count);
   plan->header.params = plan_put(plan, plan->params, sizeof *plan->params, plan->header.params.count);
   plan->header.caches = plan_put(plan, plan->caches, sizeof *plan->caches, plan->header.caches.count);
+  plan->header.states = plan_put(plan, plan->states, sizeof *plan->states, plan->header.states.count);
   plan->header.magic = HMOE_PLAN_MAGIC;
   plan->header.abi_version = HMOE_ABI_VERSION;
   plan->header.bytes = plan->used;
@@ -209,6 +234,45 @@ static inline void file_deinit(fixture_file *file) {
   free(file->data);
   free(file->bytes);
   *file = (fixture_file){0};
+}
+
+/* ---- memory ---- */
+
+/* An allocator that counts, and fails once. */
+typedef struct counting {
+  atomic_int calls, live;
+  atomic_long bytes;
+  int fail_at; /* 0: never */
+} counting;
+
+static inline void *count_allocate(void *context, size_t size, size_t alignment) {
+  counting *c = context;
+  if (++c->calls == c->fail_at) return NULL;
+  c->live++;
+  c->bytes += (long)size;
+  assert_true(alignment >= 16 && (alignment & (alignment - 1)) == 0);
+  void *memory = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  memset(memory, 0xa5, size); /* nothing may rely on zeros */
+  return memory;
+}
+
+static inline void count_release(void *context, void *memory, size_t size) {
+  counting *c = context;
+  c->live--;
+  c->bytes -= (long)size;
+  free(memory);
+}
+
+/* What refuses large memory: a damaged size must not fill the machine. */
+static inline void *allocate_little(void *context, size_t size, size_t alignment) {
+  (void)context;
+  return size > 1 << 24 ? NULL : aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+
+static inline void release_little(void *context, void *memory, size_t size) {
+  (void)context;
+  (void)size;
+  free(memory);
 }
 
 /* ---- the rest ---- */

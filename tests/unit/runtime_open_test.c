@@ -340,18 +340,6 @@ static void test_tensors(void **state) {
 
 /* ---- plans ---- */
 
-/* A damaged size must not fill the machine. */
-static void *allocate_little(void *context, size_t size, size_t alignment) {
-  (void)context;
-  return size > 1 << 24 ? NULL : aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-}
-
-static void release_little(void *context, void *memory, size_t size) {
-  (void)context;
-  (void)size;
-  free(memory);
-}
-
 /* Each 32-bit word of the plan takes a few bad values in turn: open and a run must refuse it or work, never crash. Shapes, layout stamp
  * and strides may legitimately pass. */
 static void test_damaged_plans(void **state) {

@@ -1,8 +1,6 @@
 /* Runs: kernels and their grids, grouping, the arguments of a run, its memory, and several runs at once. */
 #include "runtime_fixture.h"
 
-#include <stdatomic.h>
-
 enum { DEPTH = 4, COLUMNS = 96, EXPERTS = 5, ROW_BLOCK = 4, TOKENS_MAX = 64 };
 
 /* ---- kernels ---- */
@@ -68,7 +66,8 @@ static uint64_t blocks_bytes(uint64_t rows, uint64_t experts) {
   return sizeof(hmoe_blocks) + (2 * experts + rows / ROW_BLOCK + 1) * sizeof(hmoe_block);
 }
 
-static toy *toy_create(uint64_t top_k, uint64_t capacity) {
+/* scope: tokens that one capacity is for; 0: all. */
+static toy *toy_create_scoped(uint64_t top_k, uint64_t capacity, uint64_t scope) {
   toy *t = calloc(1, sizeof *t);
   fixture_plan *plan = t->plan = plan_create("toy");
   uint32_t param = plan_param(plan, "experts.{}.w", EXPERTS, SHAPE(COLUMNS, DEPTH));
@@ -91,7 +90,7 @@ static toy *toy_create(uint64_t top_k, uint64_t capacity) {
   plan_step(plan, layer, HMOE_STEP_KERNEL, DOUBLE_ROWS, tokens, BINDINGS(AT(x), AT(doubled)), ARGS(HMOE_GRID_ROWS, ROW_BLOCK, 0));
   plan_step(plan, layer, HMOE_STEP_GROUP, 0, rows,
             BINDINGS(AT(indices), AT(gates), AT(blocks), AT(row_token), AT(row_slot), AT(row_gate), AT(counters)),
-            ARGS(EXPERTS, top_k, capacity, ROW_BLOCK));
+            ARGS(EXPERTS, top_k, capacity, ROW_BLOCK, HMOE_NONE));
   plan_step(plan, layer, HMOE_STEP_KERNEL, EXPERT_BLOCKS, rows,
             BINDINGS(AT(doubled), AT(weights), AT(blocks), AT(row_token), AT(row_slot), AT(row_gate), AT(y)),
             ARGS(HMOE_GRID_BLOCKS, ROW_BLOCK, COLUMNS / HMOE_PANEL, 2));
@@ -109,7 +108,7 @@ static toy *toy_create(uint64_t top_k, uint64_t capacity) {
   counters = plan_temporary(group, EXPERTS * 16, 0, HMOE_NONE);
   plan_step(plan, group, HMOE_STEP_GROUP, 0, rows,
             BINDINGS(AT(indices), AT(gates), AT(blocks), AT(row_token), AT(row_slot), AT(row_gate), AT(counters)),
-            ARGS(EXPERTS, top_k, capacity, ROW_BLOCK));
+            ARGS(EXPERTS, top_k, capacity, ROW_BLOCK, scope ? plan_dim(group, HMOE_DIM_CONST, 0, scope) : HMOE_NONE));
 
   fixture_entry *dense = plan_entry(plan, "dense");
   tokens = plan_dim(dense, HMOE_DIM_INPUT, 0, 0);
@@ -128,6 +127,8 @@ static toy *toy_create(uint64_t top_k, uint64_t capacity) {
   t->weights = file_finish(&t->file);
   return t;
 }
+
+static toy *toy_create(uint64_t top_k, uint64_t capacity) { return toy_create_scoped(top_k, capacity, 0); }
 
 static void toy_destroy(toy *t) {
   file_deinit(&t->file);
@@ -261,6 +262,48 @@ static void test_group(void **state) {
   toy_destroy(t);
 }
 
+/* Capacity counts anew every so many tokens; what is over it stands at the end of its group, in the order of tokens. */
+static void test_group_scopes(void **state) {
+  (void)state;
+  enum { TOKENS = 31, TOP_K = 2, ROWS = TOKENS * TOP_K, CAPACITY = 2 };
+  for (int scope = 1; scope <= TOKENS + 1; scope += 5) {
+    toy *t = toy_create_scoped(TOP_K, CAPACITY, (uint64_t)scope);
+    hmoe_model *model = open_toy(t, 1);
+    layer_data *data = layer_data_create(t, TOKENS, TOP_K, 0, (uint64_t)scope);
+    int32_t row_token[ROWS], row_slot[ROWS], expected[ROWS], row = 0, block = 0, block_row = 0;
+    bool dropped[ROWS];
+    float row_gate[ROWS];
+    uint64_t bytes = blocks_bytes(ROW_BLOCK, EXPERTS) + ROWS * sizeof(hmoe_block);
+    hmoe_blocks *header = calloc(1, bytes);
+    assert_ok(hmoe_model_run(model, ENTRY_GROUP, (int64_t[]){TOKENS}, (const void *const[]){data->indices, data->gates},
+                             (void *const[]){header, row_token, row_slot, row_gate}));
+    for (int i = 0; i < ROWS; i++) {
+      int before = 0;
+      for (int j = i / TOP_K / scope * scope * TOP_K; j < i; j++) before += data->indices[j] == data->indices[i];
+      dropped[i] = before >= CAPACITY;
+    }
+    for (int e = 0; e < EXPERTS; e++)
+      for (int over = 0; over < 2; over++)
+        for (int i = 0; i < ROWS; i++)
+          if (data->indices[i] == e && dropped[i] == over) expected[row++] = i;
+    const hmoe_block *blocks = (const hmoe_block *)(header + 1);
+    for (int i = 0; i < ROWS; i++, block_row++) {
+      assert_int_equal(row_slot[i], expected[i]);
+      assert_int_equal(row_token[i], expected[i] / TOP_K);
+      if (block_row == blocks[block].rows) block_row = 0, block++;
+      assert_int_equal(blocks[block].row + block_row, i);
+      assert_int_equal(blocks[block].group, data->indices[expected[i]]);
+      assert_int_equal(blocks[block].dropped, dropped[expected[i]]);
+    }
+    assert_int_equal(block + 1, header->count);
+    check_equal_blocks(blocks, header->count);
+    free(header);
+    free(data);
+    hmoe_model_close(model);
+    toy_destroy(t);
+  }
+}
+
 static void test_dense_grid(void **state) {
   (void)state;
   toy *t = toy_create(1, 0);
@@ -314,30 +357,6 @@ static void test_arguments(void **state) {
 }
 
 /* ---- memory ---- */
-
-typedef struct counting {
-  atomic_int calls, live;
-  atomic_long bytes;
-  int fail_at; /* 0: never */
-} counting;
-
-static void *count_allocate(void *context, size_t size, size_t alignment) {
-  counting *c = context;
-  if (++c->calls == c->fail_at) return NULL;
-  c->live++;
-  c->bytes += (long)size;
-  assert_true(alignment >= 16 && (alignment & (alignment - 1)) == 0);
-  void *memory = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-  memset(memory, 0xa5, size); /* nothing may rely on zeros */
-  return memory;
-}
-
-static void count_release(void *context, void *memory, size_t size) {
-  counting *c = context;
-  c->live--;
-  c->bytes -= (long)size;
-  free(memory);
-}
 
 static void test_every_allocation_can_fail(void **state) {
   (void)state;
@@ -467,6 +486,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_layer),
       cmocka_unit_test(test_group),
+      cmocka_unit_test(test_group_scopes),
       cmocka_unit_test(test_dense_grid),
       cmocka_unit_test(test_arguments),
       cmocka_unit_test(test_every_allocation_can_fail),

@@ -1,0 +1,156 @@
+/* Steps over rows of tokens: what the caller gives, how far along each token is, and the masks that a state keeps.
+ *
+ *   IDS          integers of the caller's as i32, each of them below a limit; a default where the caller gives none
+ *   POSITIONS    dst[b][t] = max(0, (sum over u <= past + t of mask[b][u]) - 1)
+ *   LAST_ROWS    dst[b] = b*length + the largest t with mask[b][past + t] != 0, or length - 1
+ *   APPEND_MASK  dst[b][past + t] = src[b][t]
+ *
+ * A token takes some words and a few instructions: on the calling thread. */
+#include "runtime_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- IDS ---- */
+
+/* "'input_ids'[3, 5]": an input's name and the place of element `index`. */
+static void format_place(const hmoe_run *run, const hmoe_plan_tensor *tensor, uint64_t index, char *out, size_t size) {
+  uint64_t place[4] = {0};
+  for (uint32_t d = tensor->rank; d-- > 0;) {
+    int64_t length = tensor->shape[d] < 0 ? run->workspace->dims[~tensor->shape[d]] : tensor->shape[d];
+    if (d == 0 || length < 1) {
+      place[d] = index;
+      break;
+    }
+    place[d] = index % (uint64_t)length;
+    index /= (uint64_t)length;
+  }
+  int name = (int)hmoe_min(tensor->name.count, 200);
+  size_t used = (size_t)snprintf(out, size, "'%.*s'[", name, HMOE_PLAN_ARRAY(run->model->plan, tensor->name, char));
+  for (uint32_t d = 0; d < tensor->rank && used < size; d++)
+    used += (size_t)snprintf(out + used, size - used, "%s%llu", d ? ", " : "", (unsigned long long)place[d]);
+  if (used < size) snprintf(out + used, size - used, "]");
+}
+
+/* The caller's pointer may be less aligned than its elements would like: the plan says what they are, not the type of the input. */
+static int64_t load_integer(const uint8_t *source, uint64_t index, uint64_t element_bytes) {
+  if (element_bytes == sizeof(int64_t)) {
+    int64_t value;
+    memcpy(&value, source + index * sizeof value, sizeof value);
+    return value;
+  }
+  int32_t value;
+  memcpy(&value, source + index * sizeof value, sizeof value);
+  return value;
+}
+
+hmoe_status hmoe_step_ids(hmoe_run *run, const hmoe_plan_step *step) {
+  const uint64_t *args = hmoe_step_args(run, step);
+  uint64_t count = (uint64_t)hmoe_run_rows(run, step), element_bytes = args[0], limit = args[1];
+  const uint8_t *source;
+  int32_t *dst;
+  HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_READ, hmoe_mul(count, element_bytes), &source));
+  HMOE_TRY(hmoe_run_binding(run, step, 1, HMOE_WRITE, hmoe_mul(count, sizeof *dst), &dst));
+  if (!source) {
+    for (uint64_t i = 0; i < count; i++) dst[i] = (int32_t)args[2];
+    return HMOE_OK;
+  }
+  for (uint64_t i = 0; i < count; i++) {
+    int64_t value = load_integer(source, i, element_bytes);
+    if ((uint64_t)value >= limit) {
+      uint32_t buffer = HMOE_PLAN_ARRAY(run->model->plan, step->bindings, hmoe_plan_binding)[0].buffer;
+      const hmoe_plan_tensor *inputs = HMOE_PLAN_ARRAY(run->model->plan, run->entry->inputs, hmoe_plan_tensor);
+      uint64_t before = (uint64_t)(source - run->workspace->buffers[buffer].data) / element_bytes;
+      char place[512];
+      format_place(run, &inputs[run->buffers[buffer].index], before + i, place, sizeof place);
+      return hmoe_fail(HMOE_INVALID_ARGUMENT, "input %s = %lld: expected 0 to %llu", place, (long long)value,
+                       (unsigned long long)limit - 1);
+    }
+    dst[i] = (int32_t)value;
+  }
+  return HMOE_OK;
+}
+
+/* ---- masks ---- */
+
+/* Rows of `length` tokens that come after `past` others; the row of a mask begins every `stride` elements. */
+typedef struct token_rows {
+  uint64_t rows, length, past, stride;
+} token_rows;
+
+static uint64_t dim_of(const hmoe_run *run, uint64_t dim) { return dim == HMOE_NONE ? 0 : (uint64_t)run->workspace->dims[dim]; }
+
+static token_rows read_rows(const hmoe_run *run, const hmoe_plan_step *step) {
+  const uint64_t *args = hmoe_step_args(run, step);
+  return (token_rows){dim_of(run, args[0]), dim_of(run, args[1]), dim_of(run, args[2]), dim_of(run, args[3])};
+}
+
+/* A mask that holds at least what the rows reach. *out_mask is an int32_t pointer; NULL for HMOE_NONE. */
+static hmoe_status bind_mask(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, int access,
+                             const token_rows *tokens, void *out_mask) {
+  uint64_t reach = tokens->past + tokens->length, bytes = 0;
+  if (tokens->rows) bytes = hmoe_mul(hmoe_add(hmoe_mul(tokens->rows - 1, tokens->stride), reach), sizeof(int32_t));
+  HMOE_TRY(hmoe_run_binding(run, step, binding, access, bytes, out_mask));
+  int32_t *mask;
+  memcpy(&mask, out_mask, sizeof mask);
+  if (mask && reach > tokens->stride)
+    return hmoe_step_fail(run, step, "%llu tokens after %llu in rows of %llu", (unsigned long long)tokens->length,
+                          (unsigned long long)tokens->past, (unsigned long long)tokens->stride);
+  return HMOE_OK;
+}
+
+/* Bytes of [rows][length] i32. */
+static uint64_t dense_bytes(const token_rows *tokens) { return hmoe_mul(hmoe_mul(tokens->rows, tokens->length), sizeof(int32_t)); }
+
+hmoe_status hmoe_step_positions(hmoe_run *run, const hmoe_plan_step *step) {
+  uint64_t limit = hmoe_step_args(run, step)[4];
+  token_rows tokens = read_rows(run, step);
+  const int32_t *mask;
+  int32_t *dst;
+  HMOE_TRY(bind_mask(run, step, 0, HMOE_READ | HMOE_OPTIONAL, &tokens, &mask));
+  HMOE_TRY(hmoe_run_binding(run, step, 1, HMOE_WRITE, dense_bytes(&tokens), &dst));
+  for (uint64_t b = 0; b < tokens.rows; b++) {
+    const int32_t *row = mask ? mask + b * tokens.stride : NULL;
+    int64_t real = row ? 0 : (int64_t)tokens.past;
+    for (uint64_t u = 0; row && u < tokens.past; u++) real += row[u];
+    for (uint64_t t = 0; t < tokens.length; t++) {
+      real += row ? row[tokens.past + t] : 1;
+      int64_t position = real > 0 ? real - 1 : 0;
+      if ((uint64_t)position >= limit)
+        return hmoe_fail(HMOE_INVALID_ARGUMENT, "row %llu has %lld tokens, expected at most %llu: the model has no more positions",
+                         (unsigned long long)b, (long long)position + 1, (unsigned long long)limit);
+      dst[b * tokens.length + t] = (int32_t)position;
+    }
+  }
+  return HMOE_OK;
+}
+
+hmoe_status hmoe_step_last_rows(hmoe_run *run, const hmoe_plan_step *step) {
+  token_rows tokens = read_rows(run, step);
+  const int32_t *mask;
+  int32_t *dst;
+  HMOE_TRY(bind_mask(run, step, 0, HMOE_READ | HMOE_OPTIONAL, &tokens, &mask));
+  HMOE_TRY(hmoe_run_binding(run, step, 1, HMOE_WRITE, hmoe_mul(tokens.rows, sizeof *dst), &dst));
+  if (tokens.rows && !tokens.length) return hmoe_fail(HMOE_INVALID_ARGUMENT, "rows of 0 tokens have no last one");
+  if (hmoe_mul(tokens.rows, tokens.length) > INT32_MAX)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu rows of %llu tokens", (unsigned long long)tokens.rows,
+                     (unsigned long long)tokens.length);
+  for (uint64_t b = 0; b < tokens.rows; b++) {
+    const int32_t *row = mask ? mask + b * tokens.stride + tokens.past : NULL;
+    uint64_t last = tokens.length;
+    while (row && last > 0 && row[last - 1] == 0) last--;
+    dst[b] = (int32_t)(b * tokens.length + (last ? last : tokens.length) - 1);
+  }
+  return HMOE_OK;
+}
+
+hmoe_status hmoe_step_append_mask(hmoe_run *run, const hmoe_plan_step *step) {
+  token_rows tokens = read_rows(run, step);
+  const int32_t *source;
+  int32_t *dst;
+  HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_READ, dense_bytes(&tokens), &source));
+  HMOE_TRY(bind_mask(run, step, 1, HMOE_WRITE, &tokens, &dst));
+  for (uint64_t b = 0; b < tokens.rows && tokens.length; b++)
+    memcpy(dst + b * tokens.stride + tokens.past, source + b * tokens.length, tokens.length * sizeof *dst);
+  return HMOE_OK;
+}

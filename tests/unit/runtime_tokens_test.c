@@ -1,0 +1,458 @@
+/* What whole models need of a run: dimensions of batches, inputs that are integers or not there, masks, positions, relative biases. */
+#include "runtime_fixture.h"
+
+enum { ROWS_MAX = 6, LENGTH_MAX = 9, TOKENS_MAX = ROWS_MAX * LENGTH_MAX, IDS_LIMIT = 100, POSITIONS_LIMIT = 8 };
+
+/* buffers: out i64 [8]: what call.dims has. */
+static void write_dims(const hmoe_kernel_call *call, int64_t task, void *scratch) {
+  (void)scratch;
+  for (int64_t i = 0; i < 8; i++) ((int64_t *)call->buffers[0])[8 * task + i] = call->dims ? call->dims[i] : -1;
+}
+
+static const hmoe_kernel_fn kernels[] = {write_dims};
+
+typedef struct toy {
+  fixture_plan *plan;
+  fixture_file file;
+  hmoe_weights weights;
+  const hmoe_model_object *object;
+} toy;
+
+static void toy_init(toy *t) {
+  t->object = plan_finish(t->plan, kernels, 1);
+  t->weights = file_finish(&t->file);
+}
+
+static void toy_deinit(toy *t) {
+  file_deinit(&t->file);
+  free(t->plan);
+}
+
+static hmoe_model *open_toy(const toy *t) {
+  hmoe_options options = fixture_options(1);
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(t->object, &t->weights, &options, &model));
+  return model;
+}
+
+static hmoe_status try_open(const toy *t) {
+  hmoe_options options = fixture_options(1);
+  hmoe_model *model;
+  hmoe_status status = hmoe_model_open(t->object, &t->weights, &options, &model);
+  hmoe_model_close(model);
+  return status;
+}
+
+/* ---- dimensions ---- */
+
+static void test_dims(void **state) {
+  (void)state;
+  toy t = {.plan = plan_create("dims")};
+  plan_entry(t.plan, "open");
+  fixture_entry *run = plan_entry(t.plan, "run");
+  uint32_t a = plan_dim(run, HMOE_DIM_INPUT, 0, 0), b = plan_dim(run, HMOE_DIM_INPUT, 0, 0);
+  uint32_t product = plan_dim(run, HMOE_DIM_PRODUCT, a, b), sum = plan_dim(run, HMOE_DIM_SUM, product, a);
+  uint32_t up = plan_dim(run, HMOE_DIM_ROUND_UP, sum, 32), blocks = plan_dim(run, HMOE_DIM_CEIL_DIV, sum, 32);
+  uint32_t one = plan_dim(run, HMOE_DIM_CONST, 0, 1);
+  uint32_t out = plan_output(t.plan, run, "out", 2, 0);
+  run->buffers[out].fixed_bytes = 64;
+  plan_step(t.plan, run, HMOE_STEP_KERNEL, 0, one, BINDINGS(AT(out)),
+            ARGS(HMOE_GRID_ROWS, 1, 0, 0, 0, a, b, product, sum, up, blocks, one, a));
+  toy_init(&t);
+  hmoe_model *model = open_toy(&t);
+  int64_t values[8];
+  assert_ok(hmoe_model_run(model, 1, (int64_t[]){7, 9}, NULL, (void *const[]){values}));
+  const int64_t expected[] = {7, 9, 63, 70, 96, 3, 1, 7};
+  assert_memory_equal(values, expected, sizeof values);
+  assert_ok(hmoe_model_run(model, 1, (int64_t[]){4, 7}, NULL, (void *const[]){values}));
+  assert_int_equal(values[4], 32);
+  assert_int_equal(values[5], 1);
+  assert_ok(hmoe_model_run(model, 1, (int64_t[]){0, 7}, NULL, (void *const[]){values}));
+  assert_int_equal(values[4], 0);
+  assert_int_equal(values[5], 0);
+  assert_fails(hmoe_model_run(model, 1, (int64_t[]){(int64_t)1 << 40, (int64_t)1 << 40}, NULL, (void *const[]){values}),
+               HMOE_INVALID_ARGUMENT, "the run is too large: dimension 2 of entry 1");
+  assert_int_equal(hmoe_model_entry(model, "run"), 1);
+  assert_int_equal(hmoe_model_entry(model, "open"), 0);
+  assert_int_equal(hmoe_model_entry(model, "ru"), 0);
+  assert_int_equal(hmoe_model_entry(model, "runs"), 0);
+  assert_int_equal(hmoe_model_entry(model, ""), 0);
+  assert_int_equal(hmoe_model_entry(model, NULL), 0);
+  hmoe_model_close(model);
+  toy_deinit(&t);
+}
+
+static void test_bad_dims(void **state) {
+  (void)state;
+  static const struct {
+    hmoe_plan_dim dim;
+    const char *message;
+  } cases[] = {
+      {{HMOE_DIM_PRODUCT, 1, 0}, "source 1 is not an earlier dim"},
+      {{HMOE_DIM_PRODUCT, 0, 1}, "factor 1 is not an earlier dim"},
+      {{HMOE_DIM_SUM, 0, (uint64_t)1 << 32}, "is not an earlier dim"},
+      {{HMOE_DIM_SUM, 2, 0}, "source 2 is not an earlier dim"},
+      {{HMOE_DIM_ROUND_UP, 0, 0}, "multiples of 0"},
+      {{HMOE_DIM_CEIL_DIV, 0, 0}, "multiples of 0"},
+      {{HMOE_DIM_CEIL_DIV, 5, 4}, "source 5 is not an earlier dim"},
+      {{HMOE_DIM_ROUND_UP, 0, UINT64_MAX}, "the factor overflows"},
+      {{HMOE_DIM_STATE, 0, 0}, "value 0 of a state that the entry does not need"},
+      {{HMOE_DIM_COUNT, 0, 0}, "unknown kind 11"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    toy t = {.plan = plan_create("dims")};
+    plan_entry(t.plan, "open");
+    fixture_entry *run = plan_entry(t.plan, "run");
+    plan_dim(run, HMOE_DIM_INPUT, 0, 0);
+    plan_dim(run, cases[i].dim.kind, cases[i].dim.source, cases[i].dim.factor);
+    toy_init(&t);
+    assert_fails(try_open(&t), HMOE_INCOMPATIBLE, cases[i].message);
+    toy_deinit(&t);
+  }
+}
+
+static void test_kernel_dims(void **state) {
+  (void)state;
+  for (uint32_t count = 8; count <= 9; count++) {
+    for (uint64_t last = 0; last < 2; last++) {
+      toy t = {.plan = plan_create("dims")};
+      plan_entry(t.plan, "open");
+      fixture_entry *run = plan_entry(t.plan, "run");
+      uint32_t tokens = plan_dim(run, HMOE_DIM_INPUT, 0, 0);
+      uint64_t args[14] = {HMOE_GRID_ROWS, 1};
+      args[4 + count] = last;
+      plan_step(t.plan, run, HMOE_STEP_KERNEL, 0, tokens, 0, NULL, 5 + count, args);
+      toy_init(&t);
+      if (count > 8) assert_fails(try_open(&t), HMOE_INCOMPATIBLE, "more than 8 dims");
+      else if (last) assert_fails(try_open(&t), HMOE_INCOMPATIBLE, "dim 1 of 1");
+      else assert_ok(try_open(&t));
+      toy_deinit(&t);
+    }
+  }
+}
+
+/* ---- ids, positions, last rows ---- */
+
+enum { STEP_IDS_WORDS = 0, STEP_IDS_MASK, STEP_POSITIONS, STEP_LAST_ROWS };
+
+/* forward(batch, length): ids i64 and mask i32 (optional) [batch, length] -> words [tokens], positions [tokens], last [batch] */
+static toy *forward_create(bool masked) {
+  toy *t = calloc(1, sizeof *t);
+  fixture_plan *plan = t->plan = plan_create("forward");
+  plan_entry(plan, "open");
+  fixture_entry *run = plan_entry(plan, "forward");
+  uint32_t batch = plan_dim(run, HMOE_DIM_INPUT, 0, 0), length = plan_dim(run, HMOE_DIM_INPUT, 0, 0);
+  uint32_t tokens = plan_dim(run, HMOE_DIM_PRODUCT, batch, length);
+  uint32_t ids = plan_input(plan, run, "input_ids", 2, 8), mask = plan_input(plan, run, "attention_mask", 1, 4);
+  uint32_t words = plan_output(plan, run, "words", 1, 4), positions = plan_output(plan, run, "positions", 1, 4);
+  uint32_t last = plan_output(plan, run, "last", 1, 4), mask32 = plan_temporary(run, 0, 4, tokens);
+  run->buffers[ids].dim = run->buffers[mask].dim = run->buffers[words].dim = run->buffers[positions].dim = tokens;
+  plan_shape(&run->inputs[0], -1, -2);
+  plan_shape(&run->inputs[1], -1, -2);
+  run->inputs[1].optional = 1;
+  run->inputs[1].fill = 1;
+  uint32_t used = masked ? mask32 : HMOE_NONE;
+  plan_step(plan, run, HMOE_STEP_IDS, 0, tokens, BINDINGS(AT(ids), AT(words)), ARGS(8, IDS_LIMIT, 0));
+  plan_step(plan, run, HMOE_STEP_IDS, 0, tokens, BINDINGS(AT(mask), AT(mask32)), ARGS(4, 2, 1));
+  plan_step(plan, run, HMOE_STEP_POSITIONS, 0, HMOE_NONE, BINDINGS(AT(used), AT(positions)),
+            ARGS(batch, length, HMOE_NONE, masked ? length : HMOE_NONE, POSITIONS_LIMIT));
+  plan_step(plan, run, HMOE_STEP_LAST_ROWS, 0, HMOE_NONE, BINDINGS(AT(used), AT(last)),
+            ARGS(batch, length, HMOE_NONE, masked ? length : HMOE_NONE));
+  return t;
+}
+
+static void forward_destroy(toy *t) {
+  toy_deinit(t);
+  free(t);
+}
+
+typedef struct forward_data {
+  int64_t ids[TOKENS_MAX];
+  int32_t mask[TOKENS_MAX], words[TOKENS_MAX], positions[TOKENS_MAX], last[ROWS_MAX];
+} forward_data;
+
+static hmoe_status run_forward(hmoe_model *model, int64_t batch, int64_t length, bool masked, forward_data *data) {
+  return hmoe_model_run(model, 1, (int64_t[]){batch, length}, (const void *const[]){data->ids, masked ? data->mask : NULL},
+                        (void *const[]){data->words, data->positions, data->last});
+}
+
+static void test_forward(void **state) {
+  (void)state;
+  uint64_t seed = 1;
+  for (int masked = 0; masked < 2; masked++) {
+    toy *t = forward_create(masked);
+    toy_init(t);
+    hmoe_model *model = open_toy(t);
+    for (int round = 0; round < 200; round++) {
+      forward_data data;
+      int batch = (int)(fixture_random(&seed) % (ROWS_MAX + 1)), length = 1 + (int)(fixture_random(&seed) % POSITIONS_LIMIT);
+      bool given = fixture_random(&seed) % 4 != 0;
+      for (int i = 0; i < TOKENS_MAX; i++) {
+        data.ids[i] = fixture_random(&seed) % IDS_LIMIT;
+        data.mask[i] = (int32_t)(fixture_random(&seed) % 3 != 0);
+      }
+      assert_ok(run_forward(model, batch, length, given, &data));
+      for (int b = 0; b < batch; b++) {
+        int sum = 0, last = -1;
+        for (int p = 0; p < length; p++) {
+          int i = b * length + p, real = masked && given ? data.mask[i] : 1;
+          sum += real;
+          if (real) last = p;
+          assert_int_equal(data.words[i], data.ids[i]);
+          assert_int_equal(data.positions[i], sum > 0 ? sum - 1 : 0);
+        }
+        assert_int_equal(data.last[b], b * length + (last < 0 ? length - 1 : last));
+      }
+    }
+    hmoe_model_close(model);
+    forward_destroy(t);
+  }
+}
+
+static void test_forward_errors(void **state) {
+  (void)state;
+  toy *t = forward_create(true);
+  toy_init(t);
+  hmoe_model *model = open_toy(t);
+  forward_data data = {0};
+  const hmoe_status bad = HMOE_INVALID_ARGUMENT;
+  for (int i = 0; i < TOKENS_MAX; i++) data.mask[i] = 1;
+  data.ids[4 * 6 + 5] = 40000;
+  assert_ok(run_forward(model, 4, 6, true, &data));
+  assert_fails(run_forward(model, 5, 6, true, &data), bad, "input 'input_ids'[4, 5] = 40000: expected 0 to 99");
+  assert_fails(run_forward(model, 6, 5, true, &data), bad, "input 'input_ids'[5, 4] = 40000");
+  data.ids[29] = -1;
+  assert_fails(run_forward(model, 5, 6, true, &data), bad, "input 'input_ids'[4, 5] = -1: expected");
+  data.ids[29] = INT64_MIN;
+  assert_fails(run_forward(model, 5, 6, true, &data), bad, "= -9223372036854775808: expected");
+  data.ids[29] = (int64_t)1 << 32;
+  assert_fails(run_forward(model, 5, 6, true, &data), bad, "= 4294967296: expected");
+  data.ids[29] = 0;
+  data.mask[3] = 2;
+  assert_fails(run_forward(model, 2, 3, true, &data), bad, "input 'attention_mask'[1, 0] = 2: expected 0 to 1");
+  assert_ok(run_forward(model, 2, 3, false, &data));
+  data.mask[3] = 1;
+  assert_fails(run_forward(model, 2, 9, true, &data), bad, "row 0 has 9 tokens, expected at most 8");
+  data.mask[1] = data.mask[10] = 0;
+  assert_ok(run_forward(model, 2, 9, true, &data));
+  assert_fails(hmoe_model_run(model, 1, (int64_t[]){1, 1}, (const void *const[]){NULL, NULL}, (void *const[]){0, 0, 0}), bad,
+               "input 'input_ids' is NULL");
+  /* Rows of nothing. */
+  assert_fails(run_forward(model, 2, 0, true, &data), bad, "rows of 0 tokens have no last one");
+  assert_ok(run_forward(model, 0, 3, true, &data));
+  hmoe_model_close(model);
+  forward_destroy(t);
+}
+
+static void damage_words(fixture_plan *plan, fixture_entry *run) {
+  (void)plan;
+  run->inputs[0].optional = 1; /* read by IDS with fill 0, limit 100: still good */
+}
+
+static void damage_shape(fixture_plan *plan, fixture_entry *run) {
+  (void)plan;
+  run->inputs[0].shape[1] = -4;
+}
+
+static void damage_output(fixture_plan *plan, fixture_entry *run) {
+  (void)plan;
+  run->outputs[0].optional = 1;
+}
+
+static void damage_optional(fixture_plan *plan, fixture_entry *run) {
+  (void)plan;
+  run->inputs[0].optional = 2;
+}
+
+static void damage_reader(fixture_plan *plan, fixture_entry *run) {
+  plan_step(plan, run, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS(AT(2), AT(1)), ARGS(1, 0, 0, 1, 0, 0, 4));
+}
+
+static void damage_fill(fixture_plan *plan, fixture_entry *run) {
+  (void)plan;
+  run->inputs[1].fill = 0;
+}
+
+static void damage_arg(fixture_plan *plan, fixture_entry *run, int step, int arg, uint64_t value) {
+  memcpy(plan->bytes + run->steps[step].args.offset + 8 * arg, &value, sizeof value);
+}
+
+static void damage_element(fixture_plan *plan, fixture_entry *run) { damage_arg(plan, run, STEP_IDS_WORDS, 0, 2); }
+static void damage_limit(fixture_plan *plan, fixture_entry *run) { damage_arg(plan, run, STEP_IDS_WORDS, 1, 0); }
+static void damage_large_limit(fixture_plan *plan, fixture_entry *run) {
+  damage_arg(plan, run, STEP_IDS_WORDS, 1, ((uint64_t)1 << 31) + 1);
+}
+static void damage_default(fixture_plan *plan, fixture_entry *run) {
+  run->inputs[1].fill = 2;
+  damage_arg(plan, run, STEP_IDS_MASK, 2, 2);
+}
+static void damage_rows(fixture_plan *plan, fixture_entry *run) { damage_arg(plan, run, STEP_POSITIONS, 0, HMOE_NONE); }
+static void damage_length(fixture_plan *plan, fixture_entry *run) { damage_arg(plan, run, STEP_LAST_ROWS, 1, 3); }
+static void damage_past(fixture_plan *plan, fixture_entry *run) { damage_arg(plan, run, STEP_POSITIONS, 2, 3); }
+static void damage_stride(fixture_plan *plan, fixture_entry *run) { damage_arg(plan, run, STEP_POSITIONS, 3, HMOE_NONE); }
+static void damage_positions(fixture_plan *plan, fixture_entry *run) { damage_arg(plan, run, STEP_POSITIONS, 4, 0); }
+static void damage_source(fixture_plan *plan, fixture_entry *run) {
+  hmoe_plan_binding binding = AT(2);
+  memcpy(plan->bytes + run->steps[STEP_IDS_WORDS].bindings.offset, &binding, sizeof binding);
+}
+static void damage_append(fixture_plan *plan, fixture_entry *run) {
+  plan_step(plan, run, HMOE_STEP_APPEND_MASK, 0, HMOE_NONE, BINDINGS(AT(2), AT(5)), ARGS(0, 1, HMOE_NONE, 1));
+}
+static void damage_advance(fixture_plan *plan, fixture_entry *run) {
+  (void)plan;
+  run->entry.advance[0] = 1;
+}
+static void damage_state_buffer(fixture_plan *plan, fixture_entry *run) {
+  plan_state(plan, 0, 1, 4);
+  plan_buffer(run, HMOE_BUFFER_STATE, 0, 0, 0, 0, HMOE_NONE);
+}
+static void damage_group(fixture_plan *plan, fixture_entry *run) {
+  plan_step(plan, run, HMOE_STEP_GROUP, 0, 0, BINDINGS(AT(2), AT(2), AT(2), AT(2), AT(2), AT(2), AT(2)), ARGS(4, 1, 0, 1, 9));
+}
+static void damage_token(fixture_plan *plan, fixture_entry *run) {
+  (void)run;
+  plan->header.end_token = -2;
+}
+static void damage_scope(fixture_plan *plan, fixture_entry *run) {
+  (void)run;
+  plan_state(plan, 2, 1, 4);
+}
+static void damage_segments(fixture_plan *plan, fixture_entry *run) {
+  (void)run;
+  plan_state(plan, 0, 0, 4);
+}
+static void damage_position_bytes(fixture_plan *plan, fixture_entry *run) {
+  (void)run;
+  plan_state(plan, 0, 3, 16);
+}
+
+static void test_bad_plans(void **state) {
+  (void)state;
+  static const struct {
+    void (*damage)(fixture_plan *plan, fixture_entry *run);
+    const char *message;
+  } cases[] = {
+      {damage_words, NULL},
+      {damage_shape, "entry 1: input 0: shape -4 of 3 dims"},
+      {damage_output, "entry 1: output 0: optional 1"},
+      {damage_optional, "entry 1: input 0: optional 2"},
+      {damage_reader, "step 4 (copy): binding 1 is an input that may be missing"},
+      {damage_fill, "step 1 (ids): an input of 0 by default, filled with 1"},
+      {damage_default, "step 1 (ids): an input of 2 by default, filled with 2, below 2"},
+      {damage_element, "step 0 (ids): elements of 2 bytes"},
+      {damage_limit, "step 0 (ids): elements of 8 bytes below 0"},
+      {damage_large_limit, "step 0 (ids): elements of 8 bytes below 2147483649"},
+      {damage_source, "step 0 (ids): expected an input"},
+      {damage_rows, "step 2 (positions): arg 0: dim 4294967295 of 3"},
+      {damage_length, "step 3 (last_rows): arg 1: dim 3 of 3"},
+      {damage_past, "step 2 (positions): arg 2: dim 3 of 3"},
+      {damage_stride, "step 2 (positions): bad bindings"},
+      {damage_positions, "step 2 (positions): bad bindings or limit"},
+      {damage_append, "step 4 (append_mask): bad bindings"},
+      {damage_advance, "scope 0 advances by dim 1 of 3, without a state"},
+      {damage_state_buffer, "buffer 6 (kind 6, index 0"},
+      {damage_group, "step 4 (group): arg 4: dim 9 of 3"},
+      {damage_token, "token -2 is none"},
+      {damage_scope, "state 0: 4 bytes a position in 1 segments of scope 2"},
+      {damage_segments, "in 0 segments"},
+      {damage_position_bytes, "16 bytes a position in 3 segments"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    toy *t = forward_create(true);
+    cases[i].damage(t->plan, &t->plan->entries[1]);
+    toy_init(t);
+    if (cases[i].message) assert_fails(try_open(t), HMOE_INCOMPATIBLE, cases[i].message);
+    else assert_ok(try_open(t));
+    forward_destroy(t);
+  }
+}
+
+/* ---- relative biases ---- */
+
+enum { HEADS = 3 };
+
+static toy *bias_create(uint64_t buckets, uint64_t both, uint64_t distance, uint64_t stride, uint64_t pad) {
+  toy *t = calloc(1, sizeof *t);
+  fixture_plan *plan = t->plan = plan_create("bias");
+  plan_entry(plan, "open");
+  fixture_entry *run = plan_entry(plan, "run");
+  uint32_t table = plan_input(plan, run, "table", 0, 0), bias = plan_output(plan, run, "bias", 0, 0);
+  plan_shape(&run->inputs[0], 1, 1);
+  plan_shape(&run->outputs[0], 1, 1);
+  for (int i = 0; i < 2; i++) run->buffers[i].dim = HMOE_NONE;
+  run->buffers[table].fixed_bytes = buckets * HEADS * 4;
+  run->buffers[bias].fixed_bytes = HEADS * stride * 4;
+  plan_step(plan, run, HMOE_STEP_RELATIVE_BIAS, 0, HMOE_NONE, BINDINGS(AT(bias), AT(table)),
+            ARGS(buckets, HEADS, both, distance, stride, pad));
+  toy_init(t);
+  return t;
+}
+
+/* Where buckets begin, of the published implementation: {n, bucket}. */
+static const int both_ways[][2] = {{8, 8}, {12, 9}, {16, 10}, {23, 11}, {32, 12}, {46, 13}, {64, 14}, {91, 15}};
+static const int one_way[][2] = {{16, 16}, {19, 17}, {21, 18}, {24, 19}, {27, 20}, {31, 21}, {35, 22}, {40, 23},
+                                 {46, 24}, {52, 25}, {59, 26}, {67, 27}, {77, 28}, {87, 29}, {99, 30}, {113, 31}};
+
+static int expected_bucket(bool both, int difference) {
+  int n = difference < 0 ? -difference : both ? difference : 0, exact = both ? 8 : 16, bucket = n;
+  size_t count = both ? sizeof both_ways / sizeof *both_ways : sizeof one_way / sizeof *one_way;
+  for (size_t i = 0; n >= exact && i < count; i++) {
+    const int *begin = both ? both_ways[i] : one_way[i];
+    if (n >= begin[0]) bucket = begin[1];
+  }
+  return bucket + (both && difference > 0 ? 16 : 0);
+}
+
+static void test_relative_bias(void **state) {
+  (void)state;
+  enum { BUCKETS = 32, DISTANCE = 128, PAD = 7, STRIDE = 2 * DISTANCE + 20 };
+  for (int both = 0; both < 2; both++) {
+    toy *t = bias_create(BUCKETS, (uint64_t)both, DISTANCE, STRIDE, PAD);
+    hmoe_model *model = open_toy(t);
+    float table[BUCKETS][HEADS], bias[HEADS][STRIDE];
+    for (int i = 0; i < BUCKETS * HEADS; i++) table[i / HEADS][i % HEADS] = (float)i;
+    assert_ok(hmoe_model_run(model, 1, NULL, (const void *const[]){table}, (void *const[]){bias}));
+    for (int i = 0; i < STRIDE; i++) {
+      int difference = i - PAD - DISTANCE;
+      if (difference < -DISTANCE) difference = -DISTANCE;
+      if (difference > DISTANCE) difference = DISTANCE;
+      for (int head = 0; head < HEADS; head++)
+        if (bias[head][i] != table[expected_bucket(both, difference)][head])
+          fail_msg("%d directions: difference %d has bucket %d, expected %d", both + 1, difference, (int)bias[head][i] / HEADS,
+                   expected_bucket(both, difference));
+    }
+    hmoe_model_close(model);
+    forward_destroy(t);
+  }
+}
+
+static void test_bad_biases(void **state) {
+  (void)state;
+  static const struct {
+    uint64_t buckets, both, distance;
+    bool good;
+  } cases[] = {
+      {32, 1, 128, true},  {32, 2, 128, false},
+      {31, 1, 128, false}, {31, 0, 128, true},
+      {2, 1, 128, false},  {4, 1, 2, true},
+      {2, 0, 2, true},     {1, 0, 2, false},
+      {0, 0, 2, false},    {32, 1, 8, false},
+      {32, 0, 16, false},  {32, 0, 17, true},
+      {32, 1, 0, false},   {32, 1, (uint64_t)1 << 31, false},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    toy *t = bias_create(cases[i].buckets, cases[i].both, cases[i].distance, 40, 0);
+    if (cases[i].good) assert_ok(try_open(t));
+    else assert_fails(try_open(t), HMOE_INCOMPATIBLE, "relative_bias");
+    forward_destroy(t);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_dims),          cmocka_unit_test(test_bad_dims),       cmocka_unit_test(test_kernel_dims),
+      cmocka_unit_test(test_forward),       cmocka_unit_test(test_forward_errors), cmocka_unit_test(test_bad_plans),
+      cmocka_unit_test(test_relative_bias), cmocka_unit_test(test_bad_biases),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
