@@ -13,35 +13,35 @@ static hmoe_status create_arena(hmoe_model *model) {
   return hmoe_workers_zero(&model->workers, memory, model->plan->weight_bytes);
 }
 
-static hmoe_status pack_checkpoint(hmoe_model *model, const hmoe_mapping *mapping, const hmoe_options *options) {
-  hmoe_safetensors file = {0};
-  hmoe_params params = {0};
-  hmoe_mapping_expect_reading(mapping);
-  hmoe_status status = hmoe_safetensors_init(&file, mapping, &model->allocator);
-  if (status == HMOE_OK) status = hmoe_params_init(&params, model->plan, &file, &model->allocator);
-  if (status == HMOE_OK) status = create_arena(model);
-  if (status == HMOE_OK) status = hmoe_run_open_entry(model, &params);
-  if (status == HMOE_OK) hmoe_params_note_surplus(&file, options);
+static hmoe_status pack_checkpoint(hmoe_model *model, hmoe_checkpoint *checkpoint, const hmoe_options *options) {
+  HMOE_TRY(hmoe_checkpoint_read(checkpoint));
+  hmoe_params params;
+  HMOE_TRY(hmoe_params_init(&params, model->plan, checkpoint, &model->allocator));
+  hmoe_progress progress;
+  hmoe_progress_begin(&progress, options, params.read_bytes);
+  hmoe_status status = create_arena(model);
+  if (status == HMOE_OK) status = hmoe_run_open_entry(model, &params, &progress);
+  if (status == HMOE_OK) hmoe_progress_end(&progress);
+  if (status == HMOE_OK) hmoe_params_note_surplus(checkpoint, options);
   hmoe_params_deinit(&params);
-  hmoe_safetensors_deinit(&file);
   return status;
 }
 
 static hmoe_status open_weights(hmoe_model *model, const hmoe_weights *weights, const hmoe_options *options) {
-  hmoe_mapping mapping;
-  HMOE_TRY(hmoe_mapping_init(&mapping, weights));
+  hmoe_checkpoint checkpoint;
+  HMOE_TRY(hmoe_checkpoint_open(&checkpoint, weights, &model->allocator));
   hmoe_status status;
-  if (hmoe_packed_detect(&mapping)) {
-    status = hmoe_packed_open(model, &mapping, options->flags, &model->arena);
+  if (hmoe_packed_detect(&checkpoint.mapping)) {
+    status = hmoe_packed_open(model, &checkpoint.mapping, options->flags, &model->arena);
     if (status == HMOE_OK) {
-      model->packed = mapping;
+      model->packed = checkpoint.mapping;
       model->packed.name = NULL;
-      return HMOE_OK;
+      checkpoint.mapping = (hmoe_mapping){0};
     }
   } else {
-    status = pack_checkpoint(model, &mapping, options);
+    status = pack_checkpoint(model, &checkpoint, options);
   }
-  hmoe_mapping_deinit(&mapping);
+  hmoe_checkpoint_close(&checkpoint);
   return status;
 }
 

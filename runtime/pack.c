@@ -14,7 +14,6 @@ enum { DEPTH_TILE = 64 }; /* a tile of 64 x 32 elements stays in the first-level
 typedef struct pack_job {
   const hmoe_dtype *dtype;
   const hmoe_tensor *const *tensors; /* one a group of a stacked parameter, else one */
-  const hmoe_mapping *mapping;       /* of the tensors */
   const uint8_t *buffer;             /* when there is no parameter */
   bool stacked;
   uint8_t *dst;
@@ -24,6 +23,8 @@ typedef struct pack_job {
   uint64_t dst_group_bytes, first, first_depth, outer_pitch, panel_depth;
   uint64_t real_q;
   bool pairs, paired;
+  hmoe_progress *progress;
+  uint64_t share_bytes; /* of what a parameter has, counted by the tasks together */
 } pack_job;
 
 /* Index of the last of `count` items `stride` apart. */
@@ -65,7 +66,8 @@ static hmoe_status bind_source(const hmoe_run *run, const hmoe_plan_step *step, 
   const hmoe_plan_param *param = &run->params->list[args[0]];
   uint64_t elements = hmoe_param_elements(param);
   job->tensors = run->params->tensors + run->params->first[args[0]];
-  job->mapping = run->params->mapping;
+  job->progress = run->progress;
+  job->share_bytes = run->params->share_bytes[args[0]];
   job->stacked = param->count > 1;
   if (job->stacked && job->groups > param->count)
     return hmoe_step_fail(run, step, "%llu groups of %u tensors", (unsigned long long)job->groups, param->count);
@@ -204,7 +206,9 @@ static void pack_panel(void *context, uint64_t task, void *scratch) {
     else write_panels(job, &lanes, dtype, source, ko * job->outer_stride, rows);
   }
   /* Other panels of the group may still be read: their pages come back. */
-  if (panel == panels - 1 && job->tensors) hmoe_mapping_drop(job->mapping, source, job->group_elements * (dtype->bits / 8));
+  if (panel == panels - 1 && job->tensors)
+    hmoe_mapping_drop(job->tensors[job->stacked ? group : 0]->mapping, source, job->group_elements * (dtype->bits / 8));
+  hmoe_progress_add(job->progress, job->share_bytes / (panels * job->groups));
 }
 
 static pack_job read_args(const hmoe_run *run, const hmoe_plan_step *step, bool matrix) {
@@ -266,6 +270,7 @@ static void pack_vector_group(void *context, uint64_t group, void *scratch) {
   const pack_job *job = context;
   const hmoe_dtype *dtype;
   const uint8_t *source = source_of(job, group, &dtype);
+  hmoe_progress_add(job->progress, job->share_bytes / job->groups);
   uint64_t element_bytes = dtype->bits / 8;
   float *out = (float *)(void *)(job->dst + group * job->dst_group_bytes) + job->first;
   if (job->q_count == 1) {

@@ -11,14 +11,31 @@ uint64_t hmoe_param_elements(const hmoe_plan_param *param) {
   return elements;
 }
 
-/* The key of tensor `index`: "{}" stands for it when there are several. plan_check bounds the length and the number of braces. */
-static void format_key(const hmoe_plan *plan, const hmoe_plan_param *param, uint32_t index, char *out, size_t size) {
+/* The key of tensor `index`: "{}" stands for it when there are several. Otherwise the alternative that starts at *at, which moves behind
+ * it. plan_check bounds lengths and the number of braces. */
+static void format_key(const hmoe_plan *plan, const hmoe_plan_param *param, uint32_t index, int *at, char *out, size_t size) {
   const char *key = HMOE_PLAN_ARRAY(plan, param->key, char);
-  int length = (int)param->key.count;
-  int hole = 0;
-  while (hole + 1 < length && !(key[hole] == '{' && key[hole + 1] == '}')) hole++;
-  if (param->count > 1) snprintf(out, size, "%.*s%u%.*s", hole, key, index, length - hole - 2, key + hole + 2);
-  else snprintf(out, size, "%.*s", length, key);
+  int length = (int)param->key.count, hole = 0, begin = *at;
+  *at = length;
+  if (param->count > 1) {
+    while (!(key[hole] == '{' && key[hole + 1] == '}')) hole++;
+    snprintf(out, size, "%.*s%u%.*s", hole, key, index, length - hole - 2, key + hole + 2);
+    return;
+  }
+  const char *end = memchr(key + begin, '\n', (size_t)(length - begin));
+  if (end) *at = (int)(end - key) + 1;
+  snprintf(out, size, "%.*s", end ? (int)(end - key) - begin : length - begin, key + begin);
+}
+
+/* The names that tensor `index` may have: "'a' or 'b'". */
+static void format_names(const hmoe_plan *plan, const hmoe_plan_param *param, uint32_t index, char *out, size_t size) {
+  char key[HMOE_NAME_MAX + 16];
+  size_t used = 0;
+  for (int at = 0; at < (int)param->key.count && used < size;) {
+    const char *joint = at ? " or " : "";
+    format_key(plan, param, index, &at, key, sizeof key);
+    used += (size_t)snprintf(out + used, size - used, "%s'%s'", joint, key);
+  }
 }
 
 static void format_shape(uint32_t rank, const uint64_t *shape, char *out, size_t size) {
@@ -28,61 +45,104 @@ static void format_shape(uint32_t rank, const uint64_t *shape, char *out, size_t
   if (used < size) snprintf(out + used, size - used, "%s]", rank > HMOE_TENSOR_RANK_MAX ? ", ..." : "");
 }
 
-static hmoe_status check_tensor(const hmoe_safetensors *file, const hmoe_plan_param *param, const hmoe_tensor *tensor) {
+static hmoe_status check_tensor(const hmoe_plan_param *param, const hmoe_tensor *tensor) {
+  const char *file = tensor->mapping->name;
   bool same = tensor->rank == param->rank;
   for (uint32_t i = 0; same && i < param->rank; i++) same = tensor->shape[i] == param->shape[i];
   if (!same) {
     char expected[128], found[256];
     format_shape(param->rank, param->shape, expected, sizeof expected);
     format_shape(tensor->rank, tensor->shape, found, sizeof found);
-    return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: tensor '%s': expected shape %s, found %s", file->name, tensor->name, expected,
-                     found);
+    return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: tensor '%s': expected shape %s, found %s", file, tensor->name, expected, found);
   }
   if (!tensor->dtype->read)
-    return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: tensor '%s': expected F32, F16, BF16 or F64, found %s", file->name, tensor->name,
+    return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: tensor '%s': expected F32, F16, BF16 or F64, found %s", file, tensor->name,
                      tensor->dtype->name);
   return HMOE_OK;
 }
 
-static hmoe_status resolve(hmoe_params *params, const hmoe_plan *plan, const hmoe_safetensors *file) {
-  char key[HMOE_NAME_MAX + 16], first_missing[sizeof key] = "";
-  uint64_t missing = 0;
-  for (uint64_t p = 0; p < params->count; p++) {
-    for (uint32_t i = 0; i < params->list[p].count; i++) {
-      format_key(plan, &params->list[p], i, key, sizeof key);
-      hmoe_tensor *tensor = hmoe_safetensors_find(file, key);
-      params->tensors[params->first[p] + i] = tensor;
-      if (tensor) tensor->used = true;
-      else if (missing++ == 0) memcpy(first_missing, key, sizeof key);
-    }
+/* The first of its names that the checkpoint has; *out_tensor is NULL when it has none of them. */
+static hmoe_status find_tensor(const hmoe_plan *plan, const hmoe_plan_param *param, uint32_t index,
+                               const hmoe_checkpoint *checkpoint, hmoe_tensor **out_tensor) {
+  char key[HMOE_NAME_MAX + 16];
+  *out_tensor = NULL;
+  for (int at = 0; !*out_tensor && at < (int)param->key.count;) {
+    format_key(plan, param, index, &at, key, sizeof key);
+    HMOE_TRY(hmoe_checkpoint_find(checkpoint, key, out_tensor));
   }
-  if (missing > 1)
-    return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: no tensor '%s', and %llu more are missing", file->name, first_missing,
-                     (unsigned long long)missing - 1);
-  if (missing) return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: no tensor '%s'", file->name, first_missing);
-  for (uint64_t p = 0; p < params->count; p++)
-    for (uint32_t i = 0; i < params->list[p].count; i++)
-      HMOE_TRY(check_tensor(file, &params->list[p], params->tensors[params->first[p] + i]));
   return HMOE_OK;
 }
 
-hmoe_status hmoe_params_init(hmoe_params *params, const hmoe_plan *plan, const hmoe_safetensors *file,
+static hmoe_status resolve(hmoe_params *params, const hmoe_plan *plan, const hmoe_checkpoint *checkpoint) {
+  const char *file = checkpoint->mapping.name;
+  char first_missing[600] = "";
+  uint64_t missing = 0;
+  for (uint64_t p = 0; p < params->count; p++) {
+    for (uint32_t i = 0; i < params->list[p].count; i++) {
+      hmoe_tensor *tensor;
+      HMOE_TRY(find_tensor(plan, &params->list[p], i, checkpoint, &tensor));
+      params->tensors[params->first[p] + i] = tensor;
+      if (tensor) tensor->used = true;
+      else if (missing++ == 0) format_names(plan, &params->list[p], i, first_missing, sizeof first_missing);
+    }
+  }
+  if (missing > 1)
+    return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: no tensor %s, and %llu more are missing", file, first_missing,
+                     (unsigned long long)missing - 1);
+  if (missing) return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: no tensor %s", file, first_missing);
+  for (uint64_t p = 0; p < params->count; p++)
+    for (uint32_t i = 0; i < params->list[p].count; i++)
+      HMOE_TRY(check_tensor(&params->list[p], params->tensors[params->first[p] + i]));
+  return HMOE_OK;
+}
+
+/* How often entry 0 reads each parameter: steps that read it as it is, and copies of it. */
+static void count_readers(const hmoe_plan *plan, uint64_t *readers) {
+  const hmoe_plan_entry *entry = HMOE_PLAN_ARRAY(plan, plan->entries, hmoe_plan_entry);
+  const hmoe_plan_step *steps = HMOE_PLAN_ARRAY(plan, entry->steps, hmoe_plan_step);
+  const hmoe_plan_buffer *buffers = HMOE_PLAN_ARRAY(plan, entry->buffers, hmoe_plan_buffer);
+  for (uint32_t s = 0; s < entry->steps.count; s++) {
+    const uint64_t *args = HMOE_PLAN_ARRAY(plan, steps[s].args, uint64_t);
+    bool packs = steps[s].kind == HMOE_STEP_PACK || steps[s].kind == HMOE_STEP_PACK_VECTOR;
+    if (packs && args[0] != HMOE_NONE) readers[args[0]]++;
+    for (int i = 0; i < 6 && steps[s].kind == HMOE_STEP_WEIGHT_EMBEDDING; i++) readers[args[i]]++;
+  }
+  for (uint32_t i = 0; i < entry->buffers.count; i++)
+    if (buffers[i].kind == HMOE_BUFFER_PARAM) readers[buffers[i].index]++;
+}
+
+static void share_bytes(hmoe_params *params, const hmoe_plan *plan) {
+  memset(params->share_bytes, 0, params->count * sizeof *params->share_bytes);
+  count_readers(plan, params->share_bytes);
+  for (uint64_t p = 0; p < params->count; p++) {
+    uint64_t readers = params->share_bytes[p], bytes = 0;
+    if (!readers) continue;
+    for (uint32_t i = 0; i < params->list[p].count; i++) {
+      const hmoe_tensor *tensor = params->tensors[params->first[p] + i];
+      bytes += tensor->end - tensor->begin;
+    }
+    params->share_bytes[p] = bytes / readers;
+    params->read_bytes += bytes;
+  }
+}
+
+hmoe_status hmoe_params_init(hmoe_params *params, const hmoe_plan *plan, const hmoe_checkpoint *checkpoint,
                              const hmoe_allocator *allocator) {
-  *params = (hmoe_params){.allocator = allocator,
-                          .mapping = file->mapping,
-                          .list = HMOE_PLAN_ARRAY(plan, plan->params, hmoe_plan_param),
-                          .count = plan->params.count};
+  *params = (hmoe_params){
+      .allocator = allocator, .list = HMOE_PLAN_ARRAY(plan, plan->params, hmoe_plan_param), .count = plan->params.count};
   void *memory = NULL;
-  hmoe_status status = hmoe_allocate(allocator, params->count * sizeof *params->first, "the parameters", &memory);
+  hmoe_status status = hmoe_allocate(allocator, 2 * params->count * sizeof *params->first, "the parameters", &memory);
   params->first = memory;
   if (status != HMOE_OK) goto done;
+  params->share_bytes = params->first + params->count;
   for (uint64_t p = 0; p < params->count; p++) {
     params->first[p] = params->total;
     params->total += params->list[p].count;
   }
   status = hmoe_allocate(allocator, hmoe_mul(params->total, sizeof *params->tensors), "the parameters", &memory);
   params->tensors = memory;
-  if (status == HMOE_OK) status = resolve(params, plan, file);
+  if (status == HMOE_OK) status = resolve(params, plan, checkpoint);
+  if (status == HMOE_OK) share_bytes(params, plan);
 done:
   if (status != HMOE_OK) hmoe_params_deinit(params);
   return status;
@@ -91,30 +151,31 @@ done:
 void hmoe_params_deinit(hmoe_params *params) {
   if (!params->allocator) return;
   hmoe_release(params->allocator, params->tensors, params->total * sizeof *params->tensors);
-  hmoe_release(params->allocator, params->first, params->count * sizeof *params->first);
+  hmoe_release(params->allocator, params->first, 2 * params->count * sizeof *params->first);
   *params = (hmoe_params){0};
 }
 
 void hmoe_params_drop(const hmoe_params *params, uint64_t index) {
   for (uint32_t i = 0; i < params->list[index].count; i++) {
     const hmoe_tensor *tensor = params->tensors[params->first[index] + i];
-    hmoe_mapping_drop(params->mapping, tensor->data, tensor->end - tensor->begin);
+    hmoe_mapping_drop(tensor->mapping, tensor->data, tensor->end - tensor->begin);
   }
 }
 
-void hmoe_params_note_surplus(const hmoe_safetensors *file, const hmoe_options *options) {
+void hmoe_params_note_surplus(const hmoe_checkpoint *checkpoint, const hmoe_options *options) {
   enum { NAMED = 4 };
   if (!options->note) return;
   char text[1024];
-  size_t used = 0, surplus = 0;
-  for (size_t i = 0; i < file->count; i++) surplus += !file->tensors[i].used;
+  size_t used = 0, surplus = 0, count = hmoe_checkpoint_count(checkpoint);
+  for (size_t i = 0; i < count; i++) surplus += hmoe_checkpoint_unused(checkpoint, i) != NULL;
   if (!surplus) return;
-  used +=
-      (size_t)snprintf(text, sizeof text, "%.300s: %zu tensor%s not used:", file->name, surplus, surplus == 1 ? " is" : "s are");
+  used += (size_t)snprintf(text, sizeof text, "%.300s: %zu tensor%s not used:", checkpoint->mapping.name, surplus,
+                           surplus == 1 ? " is" : "s are");
   size_t named = 0;
-  for (size_t i = 0; i < file->count && named < NAMED; i++) {
-    if (file->tensors[i].used) continue;
-    used += (size_t)snprintf(text + used, sizeof text - used, "%s %.120s", named ? "," : "", file->tensors[i].name);
+  for (size_t i = 0; i < count && named < NAMED; i++) {
+    const char *name = hmoe_checkpoint_unused(checkpoint, i);
+    if (!name) continue;
+    used += (size_t)snprintf(text + used, sizeof text - used, "%s %.120s", named ? "," : "", name);
     named++;
   }
   if (surplus > named) snprintf(text + used, sizeof text - used, ", and %zu more", surplus - named);

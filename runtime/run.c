@@ -147,6 +147,7 @@ typedef struct load_job {
   const hmoe_params *params;
   uint64_t param, elements, chunks; /* of one tensor */
   float *out;
+  hmoe_progress *progress;
 } load_job;
 
 static void load_chunk(void *context, uint64_t task, void *scratch) {
@@ -157,7 +158,8 @@ static void load_chunk(void *context, uint64_t task, void *scratch) {
   uint64_t count = hmoe_min(LOAD_CHUNK, job->elements - begin), element_bytes = tensor->dtype->bits / 8;
   const uint8_t *source = tensor->data + begin * element_bytes;
   tensor->dtype->read(source, 1, count, job->out + tensor_index * job->elements + begin, 1);
-  hmoe_mapping_drop(job->params->mapping, source, count * element_bytes);
+  hmoe_mapping_drop(tensor->mapping, source, count * element_bytes);
+  hmoe_progress_add(job->progress, job->params->share_bytes[job->param] / (job->chunks * job->params->list[job->param].count));
 }
 
 /* The f32 copy of one parameter, tensor after tensor. */
@@ -171,7 +173,7 @@ static hmoe_status load_param(hmoe_run *run, const hmoe_plan_buffer *buffer, hmo
   HMOE_TRY(hmoe_allocate(&run->model->allocator, bytes, "a parameter", &data));
   memory->data = data;
   memory->size_bytes = bytes;
-  load_job job = {run->params, buffer->index, elements, (elements + LOAD_CHUNK - 1) / LOAD_CHUNK, data};
+  load_job job = {run->params, buffer->index, elements, (elements + LOAD_CHUNK - 1) / LOAD_CHUNK, data, run->progress};
   hmoe_status status = hmoe_run_parallel(run, hmoe_mul(job.chunks, param->count), load_chunk, &job);
   hmoe_params_drop(run->params, buffer->index);
   return status;
@@ -210,12 +212,16 @@ static void drop_tensors(const hmoe_run *run, const hmoe_plan_step *step) {
   const uint64_t *args = hmoe_step_args(run, step);
   bool packs = step->kind == HMOE_STEP_PACK || step->kind == HMOE_STEP_PACK_VECTOR;
   if (packs && args[0] != HMOE_NONE) hmoe_params_drop(run->params, args[0]);
-  for (int i = 0; i < 6 && step->kind == HMOE_STEP_WEIGHT_EMBEDDING; i++) hmoe_params_drop(run->params, args[i]);
+  for (int i = 0; i < 6 && step->kind == HMOE_STEP_WEIGHT_EMBEDDING; i++) {
+    hmoe_params_drop(run->params, args[i]);
+    hmoe_progress_add(run->progress, run->params->share_bytes[args[i]]);
+  }
 }
 
-hmoe_status hmoe_run_open_entry(hmoe_model *model, const hmoe_params *params) {
+hmoe_status hmoe_run_open_entry(hmoe_model *model, const hmoe_params *params, hmoe_progress *progress) {
   hmoe_run run = make_run(model, 0);
   run.params = params;
+  run.progress = progress;
   HMOE_TRY(hmoe_workspace_acquire(model, &run.workspace));
   hmoe_status status = hmoe_run_begin(&run, NULL);
   if (status == HMOE_OK) status = hmoe_run_place_slots(&run);

@@ -2,7 +2,8 @@
  *
  *   status.c allocator.c convert.c        error text, the one door to memory, element types
  *   options.c cpu.c threads.c pool.c executor.c  what the caller and the machine give
- *   mapping.c safetensors.c params.c packed.c   weights: bytes, tensors, a plan's tensors, .hmw files
+ *   mapping.c json.c safetensors.c index.c checkpoint.c   weights: bytes, files of tensors, several files
+ *   params.c progress.c packed.c          a plan's tensors, how much of them was read, .hmw files
  *   plan.c                                validation of the plan blob
  *   workspace.c run.c kernel.c loop.c choose.c   one run: memory, steps, tasks, chunks, ways
  *   group.c pack.c copy.c selections.c weight_embedding.c   the steps that are not kernels,
@@ -20,7 +21,10 @@
 #include <hmoe/runtime.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+
+struct cJSON;
 
 #define HMOE_TRY(expression)                                                                                                       \
   do {                                                                                                                             \
@@ -156,6 +160,12 @@ void hmoe_mapping_expect_reading(const hmoe_mapping *mapping);
 /* Lets go of the pages that lie whole in [data, data + size_bytes), unless the memory is the caller's; read again, they come back. */
 void hmoe_mapping_drop(const hmoe_mapping *mapping, const uint8_t *data, uint64_t size_bytes);
 
+/* ---- json.c ---- */
+
+/* The object that `text` is, and nothing after it; the caller deletes it. file, what, offset (of text in the file): for messages. */
+HMOE_MUST_USE hmoe_status hmoe_json_read(const char *file, const char *what, const char *text, uint64_t length, uint64_t offset,
+                                         struct cJSON **out_object);
+
 /* ---- safetensors.c ---- */
 
 enum { HMOE_TENSOR_RANK_MAX = 8 };
@@ -163,7 +173,8 @@ enum { HMOE_TENSOR_RANK_MAX = 8 };
 typedef struct hmoe_tensor {
   const char *name; /* owned by the JSON tree */
   const hmoe_dtype *dtype;
-  const uint8_t *data; /* borrowed from the mapping, no alignment */
+  const hmoe_mapping *mapping; /* borrowed */
+  const uint8_t *data; /* in the mapping, no alignment */
   uint64_t begin, end; /* bytes in the data part */
   uint64_t elements;
   uint32_t rank;
@@ -172,8 +183,7 @@ typedef struct hmoe_tensor {
 } hmoe_tensor;
 
 typedef struct hmoe_safetensors {
-  const hmoe_allocator *allocator; /* borrowed */
-  const hmoe_mapping *mapping; /* borrowed */
+  const hmoe_allocator *allocator; /* borrowed; NULL: not initialised */
   const char *name; /* borrowed: the file's, for messages */
   struct cJSON *json;
   hmoe_tensor *tensors; /* sorted by name */
@@ -186,26 +196,101 @@ void hmoe_safetensors_deinit(hmoe_safetensors *file);
 /* NULL when there is none of that name. */
 hmoe_tensor *hmoe_safetensors_find(const hmoe_safetensors *file, const char *name);
 
+/* ---- index.c ---- */
+
+typedef struct hmoe_index_entry {
+  const char *tensor, *file; /* owned by the JSON tree */
+  uint32_t number; /* of the file */
+  bool used;
+} hmoe_index_entry;
+
+typedef struct hmoe_index {
+  const hmoe_allocator *allocator; /* borrowed; NULL: not initialised */
+  const char *name; /* borrowed: the index's, for messages */
+  struct cJSON *json;
+  hmoe_index_entry *entries; /* sorted by tensor */
+  size_t count, capacity;
+  size_t files; /* that differ */
+} hmoe_index;
+
+/* Is it JSON, and no safetensors file? */
+bool hmoe_index_detect(const hmoe_mapping *mapping);
+HMOE_MUST_USE hmoe_status hmoe_index_init(hmoe_index *index, const hmoe_mapping *mapping, const hmoe_allocator *allocator);
+void hmoe_index_deinit(hmoe_index *index);
+/* NULL when there is none of that name. */
+hmoe_index_entry *hmoe_index_find(const hmoe_index *index, const char *tensor);
+
+/* ---- checkpoint.c ---- */
+
+typedef struct hmoe_memory {
+  uint8_t *data;
+  uint64_t size_bytes;
+} hmoe_memory;
+
+typedef struct hmoe_shard {
+  hmoe_memory path;
+  hmoe_mapping mapping;
+  hmoe_safetensors file; /* once a tensor of it was asked for */
+} hmoe_shard;
+
+typedef struct hmoe_checkpoint {
+  const hmoe_allocator *allocator; /* borrowed */
+  hmoe_memory path; /* of the file, where the caller named its directory */
+  hmoe_mapping mapping; /* the file: tensors, an index, or a .hmw file */
+  hmoe_safetensors file; /* of one file */
+  hmoe_index index; /* of several, and these */
+  hmoe_shard *shards;
+} hmoe_checkpoint;
+
+/* Finds and maps the file that weights name; not moved afterwards, but the mapping may be taken out of it. */
+HMOE_MUST_USE hmoe_status hmoe_checkpoint_open(hmoe_checkpoint *checkpoint, const hmoe_weights *weights,
+                                               const hmoe_allocator *allocator);
+/* Reads what the file says; it is none of packed weights. */
+HMOE_MUST_USE hmoe_status hmoe_checkpoint_read(hmoe_checkpoint *checkpoint);
+void hmoe_checkpoint_close(hmoe_checkpoint *checkpoint);
+/* *out_tensor is NULL when there is none of that name; opens the file that it is in. */
+HMOE_MUST_USE hmoe_status hmoe_checkpoint_find(const hmoe_checkpoint *checkpoint, const char *name, hmoe_tensor **out_tensor);
+/* Tensors, and the name of number `index` if nobody has asked for it, else NULL. */
+size_t hmoe_checkpoint_count(const hmoe_checkpoint *checkpoint);
+const char *hmoe_checkpoint_unused(const hmoe_checkpoint *checkpoint, size_t index);
+
 /* ---- params.c ---- */
 
 /* The tensors of a plan's parameters: of parameter p, tensors[first[p]] and the count-1 after it. */
 typedef struct hmoe_params {
   const hmoe_allocator *allocator; /* borrowed */
-  const hmoe_mapping *mapping; /* borrowed: where the tensors are */
   const hmoe_plan_param *list;
   const hmoe_tensor **tensors;
   uint64_t *first;
+  uint64_t *share_bytes; /* of a parameter's bytes, for each time that entry 0 reads it */
   uint64_t count, total;
+  uint64_t read_bytes; /* of all that entry 0 reads */
 } hmoe_params;
 
-HMOE_MUST_USE hmoe_status hmoe_params_init(hmoe_params *params, const hmoe_plan *plan, const hmoe_safetensors *file,
+HMOE_MUST_USE hmoe_status hmoe_params_init(hmoe_params *params, const hmoe_plan *plan, const hmoe_checkpoint *checkpoint,
                                            const hmoe_allocator *allocator);
 void hmoe_params_deinit(hmoe_params *params);
 uint64_t hmoe_param_elements(const hmoe_plan_param *param); /* of one tensor; saturating */
 /* Lets go of the memory of a parameter's tensors. */
 void hmoe_params_drop(const hmoe_params *params, uint64_t index);
 /* One remark that lists the tensors no parameter uses, if any. */
-void hmoe_params_note_surplus(const hmoe_safetensors *file, const hmoe_options *options);
+void hmoe_params_note_surplus(const hmoe_checkpoint *checkpoint, const hmoe_options *options);
+
+/* ---- progress.c ---- */
+
+typedef struct hmoe_progress {
+  void (*call)(void *context, uint64_t done_bytes, uint64_t total_bytes); /* NULL: nobody asks */
+  void *context;
+  pthread_t thread; /* the opening one */
+  uint64_t total_bytes;
+  int64_t called; /* when: nanoseconds */
+  _Atomic uint64_t done_bytes;
+} hmoe_progress;
+
+void hmoe_progress_begin(hmoe_progress *progress, const hmoe_options *options, uint64_t total_bytes);
+/* From any thread; progress may be NULL. */
+void hmoe_progress_add(hmoe_progress *progress, uint64_t bytes);
+void hmoe_progress_end(hmoe_progress *progress);
 
 /* ---- plan.c ---- */
 
@@ -250,11 +335,6 @@ void hmoe_cache_release(hmoe_cache *cache, const int32_t *slots, uint64_t count)
 
 /* ---- workspace.c ---- */
 
-typedef struct hmoe_memory {
-  uint8_t *data;
-  uint64_t size_bytes;
-} hmoe_memory;
-
 /* What one run needs for itself; kept in the model between runs and used by one run at a time. */
 typedef struct hmoe_workspace {
   struct hmoe_workspace *next; /* in the model's free list */
@@ -280,6 +360,7 @@ typedef struct hmoe_run {
   const hmoe_plan_buffer *buffers;
   const hmoe_plan_step *steps;
   const hmoe_params *params; /* entry 0 only, else NULL */
+  hmoe_progress *progress; /* the same */
   const struct hmoe_state *state; /* entries that need one, else NULL */
   uint32_t entry_index;
   uint64_t items_done; /* by the enclosing loop: what bindings advance by */
@@ -302,7 +383,7 @@ HMOE_MUST_USE hmoe_status hmoe_run_place_slots(hmoe_run *run);
 
 HMOE_MUST_USE hmoe_status hmoe_run_steps(hmoe_run *run, uint32_t first, uint32_t end);
 /* Runs entry 0. */
-HMOE_MUST_USE hmoe_status hmoe_run_open_entry(struct hmoe_model *model, const hmoe_params *params);
+HMOE_MUST_USE hmoe_status hmoe_run_open_entry(struct hmoe_model *model, const hmoe_params *params, hmoe_progress *progress);
 /* Runs tasks on the model's workers. */
 HMOE_MUST_USE hmoe_status hmoe_run_parallel(hmoe_run *run, uint64_t count, hmoe_task_fn task, void *context);
 

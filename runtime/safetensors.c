@@ -130,23 +130,6 @@ static hmoe_status sort_names(hmoe_safetensors *file) {
   return HMOE_OK;
 }
 
-static hmoe_status parse_header(hmoe_safetensors *file, const char *text, uint64_t length) {
-  if (text[0] != '{') return BAD("%s: header: expected a JSON object, found byte 0x%02x", file->name, (unsigned)(uint8_t)text[0]);
-  const char *end = NULL;
-  file->json = cJSON_ParseWithLengthOpts(text, length, &end, false);
-  if (!file->json) {
-    /* The parser reports no reason; it stops at `end` for a syntax error, and may also have run out of memory. */
-    uint64_t at = end && end >= text && (uint64_t)(end - text) <= length ? (uint64_t)(end - text) : 0;
-    return BAD("%s: header: not valid JSON at byte %llu", file->name, (unsigned long long)(at + 8));
-  }
-  for (const char *rest = end; rest < text + length; rest++)
-    if (*rest != ' ' && *rest != '\n' && *rest != '\t' && *rest != '\r')
-      return BAD("%s: header: expected only blanks after the object, found byte 0x%02x at byte %llu", file->name,
-                 (unsigned)(uint8_t)*rest, (unsigned long long)(rest - text) + 8);
-  if (!cJSON_IsObject(file->json)) return BAD("%s: header: expected a JSON object", file->name);
-  return HMOE_OK;
-}
-
 static hmoe_status read_file(hmoe_safetensors *file, const hmoe_mapping *mapping) {
   const char *name = file->name;
   if (mapping->size_bytes < 8)
@@ -158,7 +141,7 @@ static hmoe_status read_file(hmoe_safetensors *file, const hmoe_mapping *mapping
   if (length > mapping->size_bytes - 8)
     return BAD("%s: truncated: the header is %llu bytes long, the file has %llu", name, (unsigned long long)length,
                (unsigned long long)mapping->size_bytes - 8);
-  HMOE_TRY(parse_header(file, (const char *)mapping->data + 8, length));
+  HMOE_TRY(hmoe_json_read(name, "header", (const char *)mapping->data + 8, length, 8, &file->json));
 
   const uint8_t *data = mapping->data + 8 + length;
   uint64_t data_bytes = mapping->size_bytes - 8 - length;
@@ -177,7 +160,7 @@ static hmoe_status read_file(hmoe_safetensors *file, const hmoe_mapping *mapping
       HMOE_TRY(check_metadata(name, item));
     } else {
       HMOE_TRY(read_tensor(name, item, data, data_bytes, &file->tensors[file->count]));
-      file->count++;
+      file->tensors[file->count++].mapping = mapping;
     }
   }
   HMOE_TRY(check_cover(file, data_bytes));
@@ -185,7 +168,7 @@ static hmoe_status read_file(hmoe_safetensors *file, const hmoe_mapping *mapping
 }
 
 hmoe_status hmoe_safetensors_init(hmoe_safetensors *file, const hmoe_mapping *mapping, const hmoe_allocator *allocator) {
-  *file = (hmoe_safetensors){.allocator = allocator, .mapping = mapping, .name = mapping->name};
+  *file = (hmoe_safetensors){.allocator = allocator, .name = mapping->name};
   hmoe_status status = read_file(file, mapping);
   if (status != HMOE_OK) hmoe_safetensors_deinit(file);
   return status;
