@@ -160,9 +160,21 @@ static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_sch
     return (unsigned)s->function >= HMOEC_FUNCTION_COUNT || s->row_block < 1 ? "map: unknown function" : NULL;
   }
   case HMOEC_KERNEL_FFN: return ffn_defect(&kernel->spec.ffn, schedule);
-  case HMOEC_KERNEL_NORM:
-  case HMOEC_KERNEL_EMBED:
-  case HMOEC_KERNEL_STORE:
+  case HMOEC_KERNEL_NORM: {
+    const hmoec_norm_spec *s = &kernel->spec.norm;
+    if (s->kind != HMOEC_NORM_RMS && s->kind != HMOEC_NORM_LAYER) return "norm: unknown kind";
+    return s->n < 1 || s->ld_x < s->n || s->ld_out < s->n || s->row_block < 1 || !(s->epsilon >= 0) ? "norm: shape" : NULL;
+  }
+  case HMOEC_KERNEL_EMBED: {
+    const hmoec_embed_spec *s = &kernel->spec.embed;
+    if ((unsigned)s->layout > HMOEC_TABLE_PAIRS) return "embed: unknown layout";
+    return s->n < 1 || s->ld_out < s->n || s->row_block < 1 ? "embed: shape" : NULL;
+  }
+  case HMOEC_KERNEL_STORE: {
+    const hmoec_store_spec *s = &kernel->spec.store;
+    if (s->heads < 1 || s->head_size < 1 || s->row_block < 1) return "store: shape";
+    return s->ld_k < s->heads * s->head_size || s->ld_v < s->heads * s->head_size ? "store: shape and strides disagree" : NULL;
+  }
   case HMOEC_KERNEL_ATTENTION: return "not yet";
   case HMOEC_KERNEL_FAMILY_COUNT: break;
   }
@@ -211,6 +223,7 @@ static void emit_kernel(hmoec_cpu_emitter *e, const hmoec_kernel *kernel, const 
       .rows = ir_load(ir, ir->i64, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_kernel_call, rows) / 8), 8),
       .splits = ir_load(ir, ir->i64, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_kernel_call, splits) / 8), 8),
       .first_block = ir_load(ir, ir->i64, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_kernel_call, first_block) / 8), 8),
+      .dims = ir_load(ir, ir->ptr, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_kernel_call, dims) / 8), 8),
       .task = arguments[1],
       .scratch = arguments[2],
   };
@@ -223,9 +236,9 @@ static void emit_kernel(hmoec_cpu_emitter *e, const hmoec_kernel *kernel, const 
   case HMOEC_KERNEL_ROWS: hmoec_cpu_emit_rows(e, &kernel->spec.rows, &task); break;
   case HMOEC_KERNEL_MAP: hmoec_cpu_emit_map(e, &kernel->spec.map, &task); break;
   case HMOEC_KERNEL_FFN: hmoec_cpu_emit_ffn(e, &kernel->spec.ffn, &task); break;
-  case HMOEC_KERNEL_NORM:
-  case HMOEC_KERNEL_EMBED:
-  case HMOEC_KERNEL_STORE:
+  case HMOEC_KERNEL_NORM: hmoec_cpu_emit_norm(e, &kernel->spec.norm, &task); break;
+  case HMOEC_KERNEL_EMBED: hmoec_cpu_emit_embed(e, &kernel->spec.embed, &task); break;
+  case HMOEC_KERNEL_STORE: hmoec_cpu_emit_store(e, &kernel->spec.store, &task); break;
   case HMOEC_KERNEL_ATTENTION:
   case HMOEC_KERNEL_FAMILY_COUNT: ir->failed = true; break;
   }

@@ -2,7 +2,8 @@
  *
  * hmoec_cpu_generate (codegen.c) checks the unit, opens one llvm.func for each kernel and version and has the family fill it:
  *   matmul.c  ffn.c      on product.c, microkernel.c and epilogue.c
- *   route.c  rows.c (COMBINE, ROWS, MAP)  hyper.c (SELECT, CONTRACT)      on math.c
+ *   route.c  rows.c (COMBINE, ROWS, EMBED, MAP)  norm.c  hyper.c (SELECT, CONTRACT)      on math.c
+ *   attention.c (STORE)
  *   lower.c   MLIR -> LLVM IR -> machine code      object.c  function tables, the plan, NAME_object */
 #ifndef HMOEC_CODEGEN_CPU_EMIT_H
 #define HMOEC_CODEGEN_CPU_EMIT_H
@@ -31,9 +32,11 @@ typedef struct hmoec_cpu_emitter {
 
 /* What every kernel starts from: its arguments and the fields of the call (task.c). */
 typedef struct hmoec_cpu_task {
-  MlirValue buffers, rows, splits, first_block, task, scratch;
+  MlirValue buffers, rows, splits, first_block, dims, task, scratch;
 } hmoec_cpu_task;
 MlirValue hmoec_cpu_binding(hmoec_cpu_emitter *e, const hmoec_cpu_task *task, int64_t number);
+/* call.dims[number]; for steps that name so many. */
+MlirValue hmoec_cpu_dim(hmoec_cpu_emitter *e, const hmoec_cpu_task *task, int64_t number);
 /* The task's rows of a ROWS or DENSE grid: [*out_begin, *out_end). */
 void hmoec_cpu_row_range(hmoec_cpu_emitter *e, const hmoec_cpu_task *task, MlirValue block, int64_t row_block, MlirValue *out_begin,
                          MlirValue *out_end);
@@ -53,6 +56,21 @@ void hmoec_cpu_emit_select(hmoec_cpu_emitter *e, const hmoec_select_spec *spec, 
 void hmoec_cpu_emit_contract(hmoec_cpu_emitter *e, const hmoec_contract_spec *spec, const hmoec_cpu_task *task);
 void hmoec_cpu_emit_rows(hmoec_cpu_emitter *e, const hmoec_rows_spec *spec, const hmoec_cpu_task *task);
 void hmoec_cpu_emit_map(hmoec_cpu_emitter *e, const hmoec_map_spec *spec, const hmoec_cpu_task *task);
+void hmoec_cpu_emit_norm(hmoec_cpu_emitter *e, const hmoec_norm_spec *spec, const hmoec_cpu_task *task);
+void hmoec_cpu_emit_embed(hmoec_cpu_emitter *e, const hmoec_embed_spec *spec, const hmoec_cpu_task *task);
+void hmoec_cpu_emit_store(hmoec_cpu_emitter *e, const hmoec_store_spec *spec, const hmoec_cpu_task *task);
+
+/* ---- norms of rows (norm.c) ---- */
+
+typedef struct hmoec_cpu_norm {
+  hmoec_norm kind; /* not NONE */
+  int64_t n;
+  float epsilon, scale;
+  bool to_bf16;
+  MlirValue weight, bias; /* f32 [n]; bias of layer norms */
+} hmoec_cpu_norm;
+/* to[0:n) = norm(from[0:n)), from f32. They may be the same. */
+void hmoec_cpu_emit_normalised(hmoec_cpu_emitter *e, const hmoec_cpu_norm *norm, MlirValue from, MlirValue to);
 
 /* ---- scratch: a product tile, then the copied rows of A; other families use it as they like, up to hmoec_cpu_scratch_bytes ---- */
 enum { HMOEC_TILE_ROWS = 32, HMOEC_TILE_BYTES = HMOEC_TILE_ROWS * HMOE_PANEL * 4, HMOEC_SLACK_ROWS = 16 };

@@ -112,6 +112,8 @@ MlirValue ir_sub(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "
 MlirValue ir_mul(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.mulf", a, b); }
 MlirValue ir_div(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.divf", a, b); }
 
+MlirValue ir_sqrt(ir_builder *ir, MlirValue a) { return value_of(ir, "llvm.intr.sqrt", mlirValueGetType(a), 1, &a, 0, NULL); }
+
 MlirValue ir_fma(ir_builder *ir, MlirValue a, MlirValue b, MlirValue c) {
   if (!ir->has_fma) return ir_add(ir, ir_mul(ir, a, b), c);
   return value_of(ir, "vector.fma", mlirValueGetType(a), 3, (MlirValue[]){a, b, c}, 0, NULL);
@@ -169,6 +171,10 @@ static MlirType bf16_vector(ir_builder *ir, int64_t count) { return mlirVectorTy
 /* llvm.bitcast and not arith.bitcast: these types differ in the number of elements. */
 static MlirValue recast(ir_builder *ir, MlirValue value, MlirType type) {
   return value_of(ir, "llvm.bitcast", type, 1, &value, 0, NULL);
+}
+
+MlirValue ir_from_bf16(ir_builder *ir, MlirValue value) {
+  return ir_low_bf16(ir, value_of(ir, "arith.extui", ir->vi32, 1, &value, 0, NULL));
 }
 
 MlirValue ir_low_bf16(ir_builder *ir, MlirValue words) {

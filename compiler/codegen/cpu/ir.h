@@ -55,6 +55,7 @@ MlirValue ir_add(ir_builder *ir, MlirValue a, MlirValue b);
 MlirValue ir_sub(ir_builder *ir, MlirValue a, MlirValue b);
 MlirValue ir_mul(ir_builder *ir, MlirValue a, MlirValue b);
 MlirValue ir_div(ir_builder *ir, MlirValue a, MlirValue b);
+MlirValue ir_sqrt(ir_builder *ir, MlirValue a);
 MlirValue ir_fma(ir_builder *ir, MlirValue a, MlirValue b, MlirValue c); /* a*b + c; vectors */
 MlirValue ir_compare_i(ir_builder *ir, ir_compare how, MlirValue a, MlirValue b);
 MlirValue ir_compare_f(ir_builder *ir, ir_compare how, MlirValue a, MlirValue b);
@@ -67,6 +68,7 @@ MlirValue ir_reduce(ir_builder *ir, const char *kind, MlirValue vector);
 
 /* bf16. A word is two neighbouring bf16 values, the first in its low half. */
 MlirValue ir_to_bf16(ir_builder *ir, MlirValue vf32);  /* vi16: to nearest, ties to even; NaN stays NaN */
+MlirValue ir_from_bf16(ir_builder *ir, MlirValue vi16); /* vf32, exact */
 MlirValue ir_low_bf16(ir_builder *ir, MlirValue words);  /* vi32 -> vf32, exact */
 MlirValue ir_high_bf16(ir_builder *ir, MlirValue words);
 MlirValue ir_dot_bf16(ir_builder *ir, MlirValue sum, MlirValue a,

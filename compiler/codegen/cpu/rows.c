@@ -1,4 +1,4 @@
-/* COMBINE, ROWS and MAP: families that walk rows and do little on the way. Memory bound. */
+/* COMBINE, ROWS, EMBED and MAP: families that walk rows and do little on the way. Memory bound. */
 #include "codegen/cpu/emit.h"
 #include "codegen/cpu/math.h"
 
@@ -40,6 +40,62 @@ void hmoec_cpu_emit_rows(hmoec_cpu_emitter *e, const hmoec_rows_spec *spec, cons
   if (!spec->accumulate)
     for (ir_lanes_begin(ir, &lanes, spec->n, spec->ld_out); ir_lanes_next(ir, &lanes);)
       ir_lanes_store(ir, &lanes, ir_vector_f32(ir, 0.0f), to);
+  ir_for_end(ir, &r, NULL);
+}
+
+/* out[r][i] (+)= column `id` of a right operand: every element lies on a cache line of its own */
+static void emit_column(hmoec_cpu_emitter *e, const hmoec_embed_spec *spec, MlirValue table, MlirValue id, MlirValue to) {
+  ir_builder *ir = &e->ir;
+  bool is_pairs = spec->layout == HMOEC_TABLE_PAIRS;
+  int64_t padded = (spec->n + HMOE_PANEL - 1) / HMOE_PANEL * HMOE_PANEL, words = is_pairs ? padded / 2 : spec->n;
+  MlirValue width = ir_i64(ir, HMOE_PANEL), high = ir_i32(ir, (int32_t)0xffff0000);
+  MlirValue column =
+      ir_at(ir, hmoec_cpu_row(e, table, ir_div_i(ir, id, width), words * HMOE_PANEL), ir->f32, ir_rem_i(ir, id, width));
+  ir_loop i;
+  ir_for_begin(ir, &i, ir_i64(ir, 0), ir_i64(ir, is_pairs ? spec->n / 2 : spec->n), 1, 0, NULL);
+  MlirValue from = hmoec_cpu_row(e, column, i.index, HMOE_PANEL);
+  MlirValue values[2], out = ir_at(ir, to, ir->f32, is_pairs ? ir_add_i(ir, i.index, i.index) : i.index);
+  if (is_pairs) {
+    MlirValue word = ir_load(ir, ir->i32, from, 4);
+    values[0] = ir_bitcast(ir, ir_shift_left(ir, word, ir_i32(ir, 16)), ir->f32);
+    values[1] = ir_bitcast(ir, ir_and(ir, word, high), ir->f32);
+  } else {
+    values[0] = ir_load(ir, ir->f32, from, 4);
+  }
+  for (int64_t half = 0; half < (is_pairs ? 2 : 1); half++) {
+    MlirValue at = ir_at_constant(ir, out, ir->f32, half);
+    if (spec->accumulate) values[half] = ir_add(ir, ir_load(ir, ir->f32, at, 4), values[half]);
+    ir_store(ir, values[half], at, 4);
+  }
+  ir_for_end(ir, &i, NULL);
+  if (!is_pairs || spec->n % 2 == 0) return;
+  MlirValue word = ir_load(ir, ir->i32, ir_at_constant(ir, column, ir->f32, spec->n / 2 * HMOE_PANEL), 4);
+  MlirValue last = ir_bitcast(ir, ir_shift_left(ir, word, ir_i32(ir, 16)), ir->f32),
+            at = ir_at_constant(ir, to, ir->f32, spec->n - 1);
+  if (spec->accumulate) last = ir_add(ir, ir_load(ir, ir->f32, at, 4), last);
+  ir_store(ir, last, at, 4);
+}
+
+/* out[r] (+)= row ids[r] of the table */
+void hmoec_cpu_emit_embed(hmoec_cpu_emitter *e, const hmoec_embed_spec *spec, const hmoec_cpu_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue ids = hmoec_cpu_binding(e, task, 0), table = hmoec_cpu_binding(e, task, 1), out = hmoec_cpu_binding(e, task, 2);
+  MlirValue begin, end;
+  hmoec_cpu_row_range(e, task, task->task, spec->row_block, &begin, &end);
+  ir_loop r;
+  ir_for_begin(ir, &r, begin, end, 1, 0, NULL);
+  MlirValue id = hmoec_cpu_index(e, ids, r.index), to = hmoec_cpu_row(e, out, r.index, spec->ld_out);
+  if (spec->layout == HMOEC_TABLE_ROWS) {
+    MlirValue from = hmoec_cpu_row(e, table, id, spec->n);
+    ir_lanes lanes;
+    for (ir_lanes_begin(ir, &lanes, 0, spec->n); ir_lanes_next(ir, &lanes);) {
+      MlirValue x = ir_lanes_load(ir, &lanes, ir->vf32, from);
+      if (spec->accumulate) x = ir_add(ir, ir_lanes_load(ir, &lanes, ir->vf32, to), x);
+      ir_lanes_store(ir, &lanes, x, to);
+    }
+  } else {
+    emit_column(e, spec, table, id, to);
+  }
   ir_for_end(ir, &r, NULL);
 }
 

@@ -5,6 +5,10 @@ MlirValue hmoec_cpu_binding(hmoec_cpu_emitter *e, const hmoec_cpu_task *task, in
   return ir_load(&e->ir, e->ir.ptr, ir_at_constant(&e->ir, task->buffers, e->ir.ptr, number), 8);
 }
 
+MlirValue hmoec_cpu_dim(hmoec_cpu_emitter *e, const hmoec_cpu_task *task, int64_t number) {
+  return ir_load(&e->ir, e->ir.i64, ir_at_constant(&e->ir, task->dims, e->ir.i64, number), 8);
+}
+
 void hmoec_cpu_row_range(hmoec_cpu_emitter *e, const hmoec_cpu_task *task, MlirValue block, int64_t row_block, MlirValue *out_begin,
                          MlirValue *out_end) {
   MlirValue step = ir_i64(&e->ir, row_block);

@@ -1,0 +1,148 @@
+/* NORM and EMBED against plain loops in double precision, every version. */
+#include "matmul_problem.h"
+
+static const int64_t some_rows[] = {0, 1, 2, 13, 33, 130};
+enum { SOME_ROWS = sizeof some_rows / sizeof some_rows[0] };
+
+/* With it a unit has all versions, and none of its kernels is less for it. */
+static const hmoec_kernel bf16_product = {
+    .family = HMOEC_KERNEL_MATMUL,
+    .spec.matmul = {
+        .bf16 = true, .k = 32, .n = 32, .lda = 32, .ldc = 32, .row_block = 8, .segments = 1, .segment = {{.panel_end = 1}}}};
+
+static int64_t blocks_of(int64_t rows, int64_t row_block) { return (rows + row_block - 1) / row_block; }
+
+/* out[0:n) */
+static void reference_norm(hmoec_norm kind, const float *x, const float *weight, const float *bias, int64_t n, float epsilon,
+                           float scale, double *out) {
+  double mean = 0, squares = 0;
+  for (int64_t i = 0; kind == HMOEC_NORM_LAYER && i < n; i++) mean += (double)x[i] / (double)n;
+  for (int64_t i = 0; i < n; i++) squares += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
+  for (int64_t i = 0; i < n; i++) {
+    out[i] = ((double)x[i] - mean) / sqrt(squares + (double)epsilon) * (double)weight[i];
+    if (kind == HMOEC_NORM_LAYER) out[i] += (double)bias[i];
+    out[i] *= (double)scale;
+  }
+}
+
+/* ---- NORM ---- */
+
+static hmoec_norm_spec random_norm(void) {
+  static const int64_t widths[] = {1, 5, 16, 17, 31, 33, 64, 100, 131, 768};
+  hmoec_norm_spec s = {.kind = harness_coin() ? HMOEC_NORM_RMS : HMOEC_NORM_LAYER,
+                       .n = widths[harness_below(10)],
+                       .epsilon = harness_coin() ? 1e-6f : 1e-5f,
+                       .scale = harness_coin() ? 1.0f : 0.125f,
+                       .out_bf16 = harness_coin(),
+                       .has_index = harness_coin(),
+                       .row_block = 1 + harness_below(20)};
+  s.ld_x = s.n + harness_below(4);
+  s.ld_out = harness_coin() ? s.n + harness_below(40) : harness_up(s.n, 32) + 16 * harness_below(2);
+  return s;
+}
+
+static void check_norm(const harness_unit *u, size_t kernel, int64_t rows) {
+  const hmoec_norm_spec *s = &u->kernels[kernel].spec.norm;
+  harness_buffer x = harness_floats((rows + 1) * s->ld_x), weight = harness_floats(s->n), bias = harness_floats(s->n);
+  harness_buffer index = harness_alloc((size_t)rows * 4), out = harness_alloc((size_t)(rows * s->ld_out) * (s->out_bf16 ? 2 : 4));
+  for (int64_t r = 0; r < rows; r++) ((int32_t *)index.data)[r] = (int32_t)harness_below(rows + 1);
+  float *from = x.data, away = harness_coin() ? 0.0f : 3.0f;
+  for (int64_t i = 0; i < (rows + 1) * s->ld_x; i++) {
+    from[i] += away;
+    if (i % s->ld_x >= s->n || (i / s->ld_x == rows && !s->has_index)) from[i] = NAN;
+  }
+  double *want = malloc((size_t)(rows * s->ld_out + 1) * 8);
+  for (int64_t i = 0; i < rows * s->ld_out; i++)
+    want[i] = i % s->ld_out < harness_up(s->n, 32) ? 0 : (double)harness_from_bf16(0x4049);
+  for (int64_t r = 0; r < rows; r++)
+    reference_norm(s->kind, from + (s->has_index ? ((int32_t *)index.data)[r] : r) * s->ld_x, weight.data, bias.data, s->n,
+                   s->epsilon, s->scale, want + r * s->ld_out);
+  HARNESS_EACH_VERSION(*u, v) {
+    for (int64_t i = 0; i < rows * s->ld_out; i++) element_set(out.data, s->out_bf16, i, harness_from_bf16(0x4049));
+    void *buffers[] = {from, weight.data, s->kind == HMOEC_NORM_LAYER ? bias.data : NULL, out.data,
+                       s->has_index ? index.data : NULL};
+    harness_run(u, v, kernel, buffers, rows, blocks_of(rows, s->row_block), 1);
+    for (int64_t i = 0; i < rows * s->ld_out; i++) {
+      double got = (double)element(out.data, s->out_bf16, i), bound = 2e-6 * (1 + fabs(want[i]) + (double)away);
+      if (s->out_bf16) bound += fabs(want[i]) * 0x1p-8;
+      if (s->n < 3) bound *= 300; /* what is left of x - mean(x) is rounding */
+      if (i % s->ld_out >= s->n) bound = 0;
+      if (!(fabs(got - want[i]) <= bound))
+        fail_msg("norm kind %d, n %" PRId64 ", rows %" PRId64 ", version %d: out[%" PRId64 "][%" PRId64 "] is %.9g, expected %.9g",
+                 s->kind, s->n, rows, v, i / s->ld_out, i % s->ld_out, got, want[i]);
+    }
+  }
+  harness_free(&x), harness_free(&weight), harness_free(&bias), harness_free(&index), harness_free(&out);
+  free(want);
+}
+
+static void test_norm(void **state) {
+  (void)state;
+  enum { KERNELS = 16 };
+  hmoec_kernel kernels[KERNELS + 1];
+  for (int i = 0; i < KERNELS; i++) kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_NORM, .spec.norm = random_norm()};
+  kernels[KERNELS] = bf16_product;
+  harness_unit u = harness_compile(kernels, KERNELS + 1, hmoec_cpu_schedule_default(64));
+  for (size_t i = 0; i < KERNELS; i++)
+    for (int r = 0; r < SOME_ROWS; r++) check_norm(&u, i, some_rows[r]);
+  harness_destroy(&u);
+}
+
+/* ---- EMBED ---- */
+
+static void check_embed(const harness_unit *u, size_t kernel, int64_t rows) {
+  enum { VOCABULARY = 77 };
+  const hmoec_embed_spec *s = &u->kernels[kernel].spec.embed;
+  float *transposed = malloc((size_t)(s->n * VOCABULARY) * 4); /* [n, VOCABULARY] */
+  for (int64_t i = 0; i < s->n * VOCABULARY; i++) transposed[i] = harness_float();
+  harness_buffer table = harness_alloc((size_t)(s->layout == HMOEC_TABLE_ROWS     ? s->n * VOCABULARY * 4
+                                                : s->layout == HMOEC_TABLE_PANELS ? harness_panels_bytes(s->n, VOCABULARY)
+                                                                                  : harness_pairs_bytes(s->n, VOCABULARY)));
+  if (s->layout == HMOEC_TABLE_PANELS) harness_pack_panels(transposed, s->n, VOCABULARY, table.data);
+  if (s->layout == HMOEC_TABLE_PAIRS) harness_pack_pairs(transposed, s->n, VOCABULARY, table.data);
+  for (int64_t i = 0; s->layout == HMOEC_TABLE_ROWS && i < s->n * VOCABULARY; i++)
+    ((float *)table.data)[i] = transposed[i % s->n * VOCABULARY + i / s->n];
+  harness_buffer ids = harness_alloc((size_t)rows * 4), out = harness_floats(rows * s->ld_out);
+  for (int64_t r = 0; r < rows; r++) ((int32_t *)ids.data)[r] = (int32_t)(r == 0 ? VOCABULARY - 1 : harness_below(VOCABULARY));
+  float *before = malloc(out.bytes + 1), *got = out.data;
+  memcpy(before, got, out.bytes);
+  HARNESS_EACH_VERSION(*u, v) {
+    memcpy(got, before, out.bytes);
+    harness_run(u, v, kernel, (void *[]){ids.data, table.data, got}, rows, blocks_of(rows, s->row_block), 1);
+    for (int64_t i = 0; i < rows * s->ld_out; i++) {
+      float want = before[i], x;
+      if (i % s->ld_out < s->n) {
+        x = transposed[i % s->ld_out * VOCABULARY + ((int32_t *)ids.data)[i / s->ld_out]];
+        if (s->layout == HMOEC_TABLE_PAIRS) x = harness_from_bf16(harness_bf16(x));
+        want = s->accumulate ? want + x : x;
+      }
+      if (got[i] != want)
+        fail_msg("embed n %" PRId64 ", version %d: out[%" PRId64 "] is %g, expected %g", s->n, v, i, (double)got[i], (double)want);
+    }
+  }
+  harness_free(&table), harness_free(&ids), harness_free(&out);
+  free(transposed), free(before);
+}
+
+static void test_embed(void **state) {
+  (void)state;
+  static const int64_t widths[] = {1, 2, 31, 64, 77, 100};
+  enum { KERNELS = 18 };
+  hmoec_kernel kernels[KERNELS];
+  for (int i = 0; i < KERNELS; i++) {
+    int64_t n = widths[i / 3];
+    kernels[i] =
+        (hmoec_kernel){.family = HMOEC_KERNEL_EMBED,
+                       .spec.embed = {n, n + harness_below(3), (hmoec_table_layout)(i % 3), harness_coin(), 1 + harness_below(20)}};
+  }
+  harness_unit u = harness_compile(kernels, KERNELS, hmoec_cpu_schedule_default(64));
+  for (size_t i = 0; i < KERNELS; i++)
+    for (int r = 0; r < SOME_ROWS; r++) check_embed(&u, i, some_rows[r]);
+  harness_destroy(&u);
+}
+
+int main(void) {
+  harness_seed();
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_norm), cmocka_unit_test(test_embed)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
