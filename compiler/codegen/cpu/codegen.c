@@ -53,6 +53,7 @@ static uint64_t kernel_scratch_bytes(const hmoec_cpu_schedule *schedule, const h
   case HMOEC_KERNEL_MATMUL:
     return HMOEC_TILE_BYTES + rows * (kernel->spec.matmul.bf16 ? 2 * (uint64_t)schedule->lda_bf16 : 4 * (uint64_t)schedule->lda);
   case HMOEC_KERNEL_FFN: return hmoec_cpu_ffn_scratch_bytes(schedule, &kernel->spec.ffn);
+  case HMOEC_KERNEL_ATTENTION: return hmoec_cpu_attention_scratch_bytes(schedule, &kernel->spec.attention);
   default: return rows * (uint64_t)schedule->lda * 4;
   }
 }
@@ -124,6 +125,18 @@ static const char *ffn_defect(const hmoec_ffn_spec *s, const hmoec_cpu_schedule 
   return NULL;
 }
 
+static const char *attention_defect(const hmoec_attention_spec *s, const hmoec_cpu_schedule *schedule) {
+  int64_t columns = s->heads * s->head_size, padded = (columns + HMOE_PANEL - 1) / HMOE_PANEL * HMOE_PANEL;
+  if (s->heads < 1 || s->head_size < 1 || s->ld_q < columns || s->ld_out < padded) return "attention: shape and strides disagree";
+  if (s->head_size > schedule->lda || schedule->lda < HMOEC_KEY_BLOCK)
+    return "attention: product deeper than the schedule's row stride";
+  if (s->query_block < 1 || s->query_block > schedule->row_block) return "attention: query block out of range";
+  if (s->has_bias && (s->max_distance < 0 || s->bias_zero < s->max_distance + HMOE_PANEL ||
+                      s->bias_ld < s->bias_zero + s->max_distance + HMOE_PANEL + 1))
+    return "attention: bias of too few differences";
+  return NULL;
+}
+
 /* What is wrong with a kernel's description, or NULL. `scratch` in floats. */
 static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_schedule *schedule) {
   int64_t scratch = (int64_t)hmoec_cpu_scratch_bytes(schedule, kernel, 1) / 4;
@@ -175,7 +188,7 @@ static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_sch
     if (s->heads < 1 || s->head_size < 1 || s->row_block < 1) return "store: shape";
     return s->ld_k < s->heads * s->head_size || s->ld_v < s->heads * s->head_size ? "store: shape and strides disagree" : NULL;
   }
-  case HMOEC_KERNEL_ATTENTION: return "not yet";
+  case HMOEC_KERNEL_ATTENTION: return attention_defect(&kernel->spec.attention, schedule);
   case HMOEC_KERNEL_FAMILY_COUNT: break;
   }
   return "unknown kernel family";
@@ -239,7 +252,7 @@ static void emit_kernel(hmoec_cpu_emitter *e, const hmoec_kernel *kernel, const 
   case HMOEC_KERNEL_NORM: hmoec_cpu_emit_norm(e, &kernel->spec.norm, &task); break;
   case HMOEC_KERNEL_EMBED: hmoec_cpu_emit_embed(e, &kernel->spec.embed, &task); break;
   case HMOEC_KERNEL_STORE: hmoec_cpu_emit_store(e, &kernel->spec.store, &task); break;
-  case HMOEC_KERNEL_ATTENTION:
+  case HMOEC_KERNEL_ATTENTION: hmoec_cpu_emit_attention(e, &kernel->spec.attention, &task); break;
   case HMOEC_KERNEL_FAMILY_COUNT: ir->failed = true; break;
   }
   ir_function_end(ir);
@@ -268,6 +281,7 @@ static bool emit_version(MlirModule module, const hmoec_cpu_unit *unit, unsigned
   for (size_t i = 0; i < unit->kernel_count; i++) {
     const hmoec_kernel *kernel = &unit->kernels[i];
     if (kernel->family == HMOEC_KERNEL_MATMUL) used[hmoec_cpu_tile_kind_of(&kernel->spec.matmul)] = true;
+    if (kernel->family == HMOEC_KERNEL_ATTENTION) used[HMOEC_TILE_F32] = true;
     if (kernel->family == HMOEC_KERNEL_FFN) used[hmoec_cpu_ffn_tile_kind(&kernel->spec.ffn)] = true;
   }
   for (int kind = 0; kind < HMOEC_TILE_KINDS; kind++)

@@ -2,8 +2,8 @@
  *
  * hmoec_cpu_generate (codegen.c) checks the unit, opens one llvm.func for each kernel and version and has the family fill it:
  *   matmul.c  ffn.c      on product.c, microkernel.c and epilogue.c
+ *   attention.c (ATTENTION, STORE)      on product.c, microkernel.c and math.c
  *   route.c  rows.c (COMBINE, ROWS, EMBED, MAP)  norm.c  hyper.c (SELECT, CONTRACT)      on math.c
- *   attention.c (STORE)
  *   lower.c   MLIR -> LLVM IR -> machine code      object.c  function tables, the plan, NAME_object */
 #ifndef HMOEC_CODEGEN_CPU_EMIT_H
 #define HMOEC_CODEGEN_CPU_EMIT_H
@@ -58,6 +58,10 @@ void hmoec_cpu_emit_rows(hmoec_cpu_emitter *e, const hmoec_rows_spec *spec, cons
 void hmoec_cpu_emit_map(hmoec_cpu_emitter *e, const hmoec_map_spec *spec, const hmoec_cpu_task *task);
 void hmoec_cpu_emit_norm(hmoec_cpu_emitter *e, const hmoec_norm_spec *spec, const hmoec_cpu_task *task);
 void hmoec_cpu_emit_embed(hmoec_cpu_emitter *e, const hmoec_embed_spec *spec, const hmoec_cpu_task *task);
+/* Keys that a row of queries meets at one time. */
+enum { HMOEC_KEY_BLOCK = 128 };
+void hmoec_cpu_emit_attention(hmoec_cpu_emitter *e, const hmoec_attention_spec *spec, const hmoec_cpu_task *task);
+uint64_t hmoec_cpu_attention_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_attention_spec *spec);
 void hmoec_cpu_emit_store(hmoec_cpu_emitter *e, const hmoec_store_spec *spec, const hmoec_cpu_task *task);
 
 /* ---- norms of rows (norm.c) ---- */

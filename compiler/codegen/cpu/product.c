@@ -57,7 +57,7 @@ static MlirValue tile_address(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, in
   return ir_address_of(&e->ir, name);
 }
 
-cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, MlirValue rows) {
+cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, MlirValue rows, int64_t most_panels) {
   ir_builder *ir = &e->ir;
   int64_t sizes[HMOEC_MAX_TILES];
   size_t last = hmoec_cpu_tiles(e, kind, sizes) - 1;
@@ -74,6 +74,7 @@ cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, Mli
   MlirValue largest = ir_add_i(ir, t.rows, ir_min_i(ir, t.larger, one)), smallest_single = address;
   for (size_t i = last; i-- > 0;) {
     int64_t panels = hmoec_cpu_tile_panels(e, kind, sizes[i]);
+    if (panels > most_panels) continue;
     MlirValue fits = ir_compare_i(ir, IR_LE, largest, ir_i64(ir, sizes[i]));
     address = tile_address(e, kind, sizes[i]);
     if (panels == 1) {
@@ -115,8 +116,7 @@ hmoec_cpu_epilogue cpu_epilogue_load(hmoec_cpu_emitter *e, const hmoec_matmul_sp
   return epilogue;
 }
 
-/* Where row tile `number` starts among the block's rows, and how many rows it has. */
-static void tile_range(hmoec_cpu_emitter *e, const cpu_tiling *tiling, MlirValue number, MlirValue *out_row, MlirValue *out_rows) {
+void cpu_tile_range(hmoec_cpu_emitter *e, const cpu_tiling *tiling, MlirValue number, MlirValue *out_row, MlirValue *out_rows) {
   ir_builder *ir = &e->ir;
   MlirValue is_larger = ir_compare_i(ir, IR_LT, number, tiling->larger);
   *out_row = ir_add_i(ir, ir_mul_i(ir, number, tiling->rows), ir_min_i(ir, number, tiling->larger));
@@ -135,7 +135,7 @@ static MlirValue sums_of(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue n
   return hmoec_cpu_row(e, sums, ir_mul_i(ir, number, p->tiling->tile_rows), HMOE_PANEL);
 }
 
-static void clear_rows(hmoec_cpu_emitter *e, MlirValue sums, MlirValue rows) {
+void cpu_sums_clear(hmoec_cpu_emitter *e, MlirValue sums, MlirValue rows) {
   ir_builder *ir = &e->ir;
   MlirValue zero = ir_vector_f32(ir, 0.0f);
   ir_loop r;
@@ -145,37 +145,51 @@ static void clear_rows(hmoec_cpu_emitter *e, MlirValue sums, MlirValue rows) {
   ir_for_end(ir, &r, NULL);
 }
 
+void cpu_tile_emit(hmoec_cpu_emitter *e, const cpu_tiling *tiling, MlirValue number, const cpu_tile_product *p) {
+  ir_builder *ir = &e->ir;
+  MlirValue nothing = {NULL};
+  ir_branch whole;
+  ir_if_begin(ir, &whole, ir_compare_i(ir, IR_EQ, p->panels, tiling->panels), (MlirType){NULL});
+  MlirValue tile = ir_select(ir, ir_compare_i(ir, IR_LT, number, tiling->larger), tiling->tile, tiling->smaller);
+  ir_call(ir, tile, 7, (MlirValue[]){p->left, p->right, p->sums, p->depth, p->right_stride, p->sums_stride, p->next});
+  ir_if_else(ir, &whole, nothing);
+  ir_loop q;
+  ir_for_begin(ir, &q, ir_i64(ir, 0), p->panels, 1, 0, NULL);
+  MlirValue sums = ir_at(ir, p->sums, ir->f32, ir_mul_i(ir, q.index, p->sums_stride));
+  MlirValue right = ir_at(ir, p->right, ir->f32, ir_mul_i(ir, q.index, p->right_stride));
+  ir_call(ir, tiling->single, 7, (MlirValue[]){p->left, right, sums, p->depth, p->right_stride, p->sums_stride, p->next});
+  ir_for_end(ir, &q, NULL);
+  ir_if_end(ir, &whole, nothing);
+}
+
 /* All row tiles of the `here` panels from `panel` on. */
 static void emit_panels(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue panel, MlirValue here, MlirValue next) {
   ir_builder *ir = &e->ir;
   const cpu_tiling *tiling = p->tiling;
-  MlirValue zero = ir_i64(ir, 0), nothing = {NULL};
+  MlirValue zero = ir_i64(ir, 0);
   int64_t panel_words = cpu_panel_words(p->spec);
-  MlirValue panel_stride = ir_i64(ir, panel_words), right = hmoec_cpu_row(e, p->weights, panel, panel_words);
+  MlirValue right = hmoec_cpu_row(e, p->weights, panel, panel_words);
   MlirValue is_only = ir_compare_i(ir, IR_EQ, tiling->count, ir_i64(ir, 1));
 
   ir_loop t;
   ir_for_begin(ir, &t, zero, tiling->count, 1, 0, NULL);
   MlirValue tile_row, rows, stride, sums = sums_of(e, p, t.index, panel, &stride);
-  tile_range(e, tiling, t.index, &tile_row, &rows);
+  cpu_tile_range(e, tiling, t.index, &tile_row, &rows);
   MlirValue left = p->spec->bf16 ? hmoec_cpu_row_of(e, p->a, ir->i16, tile_row, e->unit->schedule.lda_bf16)
                                  : hmoec_cpu_row(e, p->a, tile_row, e->unit->schedule.lda);
   MlirValue fetched = ir_select(ir, ir_compare_i(ir, IR_EQ, t.index, zero), next, right);
   fetched = ir_select(ir, is_only, ir_at_constant(ir, right, ir->f32, AHEAD_WORDS), fetched);
 
-  if (!p->sums_rows) clear_rows(e, sums, ir_mul_i(ir, tiling->tile_rows, tiling->panels));
-  ir_branch whole;
-  ir_if_begin(ir, &whole, ir_compare_i(ir, IR_EQ, here, tiling->panels), (MlirType){NULL});
-  MlirValue tile = ir_select(ir, ir_compare_i(ir, IR_LT, t.index, tiling->larger), tiling->tile, tiling->smaller);
-  ir_call(ir, tile, 7, (MlirValue[]){left, right, sums, p->depth, panel_stride, stride, fetched});
-  ir_if_else(ir, &whole, nothing);
-  ir_loop q;
-  ir_for_begin(ir, &q, zero, here, 1, 0, NULL);
-  MlirValue q_sums = ir_at(ir, sums, ir->f32, ir_mul_i(ir, q.index, stride));
-  MlirValue q_right = hmoec_cpu_row(e, right, q.index, panel_words);
-  ir_call(ir, tiling->single, 7, (MlirValue[]){left, q_right, q_sums, p->depth, panel_stride, stride, fetched});
-  ir_for_end(ir, &q, NULL);
-  ir_if_end(ir, &whole, nothing);
+  if (!p->sums_rows) cpu_sums_clear(e, sums, ir_mul_i(ir, tiling->tile_rows, tiling->panels));
+  cpu_tile_product product = {.left = left,
+                              .right = right,
+                              .right_stride = ir_i64(ir, panel_words),
+                              .sums = sums,
+                              .sums_stride = stride,
+                              .panels = here,
+                              .depth = p->depth,
+                              .next = fetched};
+  cpu_tile_emit(e, tiling, t.index, &product);
 
   if (!p->sums_rows) {
     ir_loop w;
@@ -215,8 +229,8 @@ void cpu_product_clear(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue beg
   ir_builder *ir = &e->ir;
   ir_loop panel;
   ir_for_begin(ir, &panel, begin, panel_count(e, p), 1, 0, NULL);
-  clear_rows(e, hmoec_cpu_row(e, p->sums, panel.index, p->sums_rows * HMOE_PANEL),
-             ir_mul_i(ir, p->tiling->count, p->tiling->tile_rows));
+  cpu_sums_clear(e, hmoec_cpu_row(e, p->sums, panel.index, p->sums_rows * HMOE_PANEL),
+                 ir_mul_i(ir, p->tiling->count, p->tiling->tile_rows));
   ir_for_end(ir, &panel, NULL);
 }
 
@@ -226,7 +240,7 @@ void cpu_product_finish(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue be
   ir_for_begin(ir, &panel, begin, panel_count(e, p), 1, 0, NULL);
   ir_for_begin(ir, &t, ir_i64(ir, 0), p->tiling->count, 1, 0, NULL);
   MlirValue row, rows, stride, sums = sums_of(e, p, t.index, panel.index, &stride);
-  tile_range(e, p->tiling, t.index, &row, &rows);
+  cpu_tile_range(e, p->tiling, t.index, &row, &rows);
   hmoec_cpu_emit_epilogue(e, p->spec, &p->epilogue, sums, ir_add_i(ir, p->block->row, row), rows, panel.index);
   ir_for_end(ir, &t, NULL);
   ir_for_end(ir, &panel, NULL);

@@ -1,4 +1,4 @@
-/* A block of rows times panels: what MATMUL (matmul.c) and FFN (ffn.c) are made of.
+/* A block of rows times panels: what MATMUL (matmul.c), FFN (ffn.c) and ATTENTION (attention.c) are made of.
  *
  *   block   which rows, and which row of weights
  *   A       rows that micro-kernels can read: in place, or copied (gathered, rounded) into scratch
@@ -25,7 +25,20 @@ MlirValue cpu_place_a(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const
 typedef struct cpu_tiling {
   MlirValue count, rows, larger, tile, smaller, single, panels, tile_rows;
 } cpu_tiling;
-cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, MlirValue rows);
+/* Of micro-kernels that take at most `most_panels` at once; where the rows begin and end does not depend on it. */
+cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, MlirValue rows, int64_t most_panels);
+/* Where row tile `number` starts among the block's rows, and how many rows it has. */
+void cpu_tile_range(hmoec_cpu_emitter *e, const cpu_tiling *tiling, MlirValue number, MlirValue *out_row, MlirValue *out_rows);
+
+/* A row tile times panels, added to sums. Strides are of panels: of right in words, of sums in floats. */
+typedef struct cpu_tile_product {
+  MlirValue left, right, right_stride, sums, sums_stride;
+  MlirValue panels; /* at most as many as the tiling takes at once */
+  MlirValue depth, next;
+} cpu_tile_product;
+void cpu_tile_emit(hmoec_cpu_emitter *e, const cpu_tiling *tiling, MlirValue number, const cpu_tile_product *product);
+/* Rows of HMOE_PANEL floats to zero. */
+void cpu_sums_clear(hmoec_cpu_emitter *e, MlirValue sums, MlirValue rows);
 
 typedef struct cpu_product {
   const hmoec_matmul_spec *spec;
