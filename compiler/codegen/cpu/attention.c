@@ -1,7 +1,7 @@
 /* ATTENTION, and STORE, which writes what it reads: rows of k and v become columns of keys and rows of values (abi.h).
  *
  * One task is one head of one block of queries. What a row of queries knows of the keys so far is m, the largest score; l, the sum of
- * exp(score - m), a vector of partial sums; o, the sum of exp(score - m) * value.
+ * exp(score - m), as a vector of partial sums; o, the sum of exp(score - m) * value.
  *
  *   q = scale * rows of queries                                 scratch, [rows, lda]
  *   for blocks of KEY_BLOCK keys, for tiles of rows:
@@ -12,15 +12,15 @@
  *   out = o / sum of l
  *
  * m starts at -FLT_MAX, so that no difference is that of two infinities. Whole panels of keys are multiplied, and what comes of columns that
- * were never written is overwritten; values are read up to the last key alone. A row that meets a block of which it sees nothing keeps its
- * bits: it is multiplied by exp(0) = 1, and zeros are added. */
+ * were never written is overwritten; values are read up to the last key that a tile sees. A row that meets keys of which it sees none, because
+ * others of its tile do, keeps its bits: it is multiplied by exp(0) = 1, and zeros are added. */
 #include <float.h>
 #include <math.h>
 
 #include "codegen/cpu/math.h"
 #include "codegen/cpu/product.h"
 
-enum { KEY_BLOCK = HMOEC_KEY_BLOCK, KEY_PANELS = KEY_BLOCK / HMOE_PANEL, FLOATS_ALIGNED = 16 };
+enum { KEY_BLOCK = HMOEC_KEY_BLOCK, KEY_PANELS = KEY_BLOCK / HMOE_PANEL, VECTOR = 16 /* floats that the widest version has */ };
 
 static int64_t panel_count(int64_t columns) { return (columns + HMOE_PANEL - 1) / HMOE_PANEL; }
 
@@ -44,8 +44,8 @@ static scratch_layout scratch_of(const hmoec_cpu_schedule *schedule, const hmoec
   s.scores = s.queries + (block + HMOEC_SLACK_ROWS) * schedule->lda;
   s.weights = s.scores + KEY_PANELS * HMOEC_TILE_BYTES / 4;
   s.largest = s.weights + HMOEC_TILE_ROWS * schedule->lda;
-  s.totals = s.largest + (block + FLOATS_ALIGNED - 1) / FLOATS_ALIGNED * FLOATS_ALIGNED;
-  s.sums = s.totals + block * FLOATS_ALIGNED;
+  s.totals = s.largest + block * VECTOR;
+  s.sums = s.totals + block * VECTOR;
   s.end = s.sums + panel_count(spec->head_size) * sums_rows * HMOE_PANEL;
   return s;
 }
@@ -69,7 +69,7 @@ typedef struct attention {
 /* A tile of queries and a block of keys. */
 typedef struct step {
   MlirValue number, row, rows; /* the tile */
-  MlirValue key, depth, panels; /* the block's first key; its keys; their panels */
+  MlirValue key, depth, panels; /* the block's first key; its keys that any row sees; their panels */
 } step;
 
 /* Queries, scaled, with the row stride of the micro-kernels; nothing known yet of any key. */
@@ -83,8 +83,8 @@ static void emit_begin(hmoec_cpu_emitter *e, const attention *a, MlirValue from,
   ir_lanes lanes;
   for (ir_lanes_begin(ir, &lanes, 0, a->spec->head_size); ir_lanes_next(ir, &lanes);)
     ir_lanes_store(ir, &lanes, ir_mul(ir, ir_lanes_load(ir, &lanes, ir->vf32, q), scale), copy);
-  ir_store(ir, ir_f32(ir, -FLT_MAX), ir_at(ir, a->largest, ir->f32, r.index), 4);
-  ir_store(ir, ir_vector_f32(ir, 0.0f), hmoec_cpu_row(e, a->totals, r.index, FLOATS_ALIGNED), 4 * ir->lanes);
+  ir_store(ir, ir_vector_f32(ir, -FLT_MAX), hmoec_cpu_row(e, a->largest, r.index, VECTOR), 4 * ir->lanes);
+  ir_store(ir, ir_vector_f32(ir, 0.0f), hmoec_cpu_row(e, a->totals, r.index, VECTOR), 4 * ir->lanes);
   ir_for_end(ir, &r, NULL);
   MlirValue sums_rows = ir_mul_i(ir, a->by_values.count, a->by_values.tile_rows);
   cpu_sums_clear(e, a->sums, ir_mul_i(ir, sums_rows, ir_i64(ir, panel_count(a->spec->head_size))));
@@ -130,6 +130,9 @@ static MlirValue final_score(hmoec_cpu_emitter *e, const attention *a, const ste
   return ir_select(ir, ir_compare_i(ir, IR_LT, at, row_end), score, ir_vector_f32(ir, -INFINITY));
 }
 
+/* a where it is larger, b otherwise. */
+static MlirValue larger(ir_builder *ir, MlirValue a, MlirValue b) { return ir_select(ir, ir_compare_f(ir, IR_GT, a, b), a, b); }
+
 /* Scores of one row to weights, and m, l and o of the row. */
 static void emit_row(hmoec_cpu_emitter *e, const attention *a, const step *s, MlirValue r) {
   ir_builder *ir = &e->ir;
@@ -154,18 +157,17 @@ static void emit_row(hmoec_cpu_emitter *e, const attention *a, const step *s, Ml
     MlirValue at = ir_at_constant(ir, panel, ir->f32, lane);
     MlirValue score = final_score(e, a, s, ir_load(ir, ir->vf32, at, 4 * ir->lanes), bias, column, lane, row_end);
     ir_store(ir, score, at, 4 * ir->lanes);
-    most = ir_select(ir, ir_compare_f(ir, IR_GT, score, most), score, most);
+    most = larger(ir, score, most);
   }
   ir_for_end(ir, &p, &most);
 
-  MlirValue largest = ir_at(ir, a->largest, ir->f32, row), before = ir_load(ir, ir->f32, largest, 4);
-  MlirValue block_most = ir_reduce(ir, "maxnumf", p.args[0]);
-  MlirValue now = ir_select(ir, ir_compare_f(ir, IR_GT, block_most, before), block_most, before);
-  ir_store(ir, now, largest, 4);
-  MlirValue fade = ir_exp(ir, ir_splat(ir, ir_sub(ir, before, now)));
-  now = ir_splat(ir, now);
+  MlirValue largest = hmoec_cpu_row(e, a->largest, row, VECTOR), before = ir_load(ir, ir->vf32, largest, 4 * ir->lanes);
+  MlirValue now = larger(ir, p.args[0], before);
+  for (int64_t distance = 1; distance < ir->lanes; distance *= 2) now = larger(ir, ir_exchange(ir, now, distance), now);
+  ir_store(ir, now, largest, 4 * ir->lanes);
+  MlirValue fade = ir_exp(ir, ir_sub(ir, before, now));
 
-  MlirValue totals = hmoec_cpu_row(e, a->totals, row, FLOATS_ALIGNED);
+  MlirValue totals = hmoec_cpu_row(e, a->totals, row, VECTOR);
   MlirValue total = ir_mul(ir, ir_load(ir, ir->vf32, totals, 4 * ir->lanes), fade);
   ir_for_begin(ir, &p, zero, s->panels, 1, 1, &total);
   total = p.args[0];
@@ -256,7 +258,7 @@ static void emit_finish(hmoec_cpu_emitter *e, const attention *a, MlirValue out,
   cpu_tile_range(e, &a->by_values, t.index, &first, &rows);
   ir_for_begin(ir, &r, ir_i64(ir, 0), rows, 1, 0, NULL);
   MlirValue row = ir_add_i(ir, first, r.index);
-  emit_finish_row(e, a, sums_row(e, a, t.index, r.index), hmoec_cpu_row(e, a->totals, row, FLOATS_ALIGNED),
+  emit_finish_row(e, a, sums_row(e, a, t.index, r.index), hmoec_cpu_row(e, a->totals, row, VECTOR),
                   hmoec_cpu_row_of(e, out, element, row, a->spec->ld_out), is_last_head);
   ir_for_end(ir, &r, NULL);
   ir_for_end(ir, &t, NULL);
@@ -298,12 +300,17 @@ void hmoec_cpu_emit_attention(hmoec_cpu_emitter *e, const hmoec_attention_spec *
   MlirValue end = spec->causal ? ir_min_i(ir, kv_length, ir_add_i(ir, a.position, rows)) : kv_length;
   ir_loop block, tile;
   ir_for_begin(ir, &block, zero, end, KEY_BLOCK, 0, NULL);
-  step s = {.key = block.index, .depth = ir_min_i(ir, ir_i64(ir, KEY_BLOCK), ir_sub_i(ir, end, block.index))};
-  s.panels = ir_div_i(ir, ir_add_i(ir, s.depth, ir_i64(ir, HMOE_PANEL - 1)), ir_i64(ir, HMOE_PANEL));
   ir_for_begin(ir, &tile, zero, a.by_keys.count, 1, 0, NULL);
-  s.number = tile.index;
+  step s = {.number = tile.index, .key = block.index};
   cpu_tile_range(e, &a.by_keys, s.number, &s.row, &s.rows);
+  MlirValue tile_end = spec->causal ? ir_min_i(ir, end, ir_add_i(ir, a.position, ir_add_i(ir, s.row, s.rows))) : end;
+  s.depth = ir_min_i(ir, ir_i64(ir, KEY_BLOCK), ir_sub_i(ir, tile_end, s.key));
+  s.panels = ir_div_i(ir, ir_add_i(ir, s.depth, ir_i64(ir, HMOE_PANEL - 1)), ir_i64(ir, HMOE_PANEL));
+  ir_branch sees_any;
+  ir_if_begin(ir, &sees_any, ir_compare_i(ir, IR_GT, s.depth, zero), (MlirType){NULL});
   emit_step(e, &a, &s);
+  ir_if_else(ir, &sees_any, (MlirValue){NULL});
+  ir_if_end(ir, &sees_any, (MlirValue){NULL});
   ir_for_end(ir, &tile, NULL);
   ir_for_end(ir, &block, NULL);
 

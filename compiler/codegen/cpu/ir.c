@@ -157,6 +157,13 @@ MlirValue ir_reduce(ir_builder *ir, const char *kind, MlirValue vector) {
   return value_of(ir, "vector.reduction", mlirShapedTypeGetElementType(mlirValueGetType(vector)), 1, &vector, 1, &how);
 }
 
+MlirValue ir_exchange(ir_builder *ir, MlirValue vector, int64_t distance) {
+  int64_t lanes[MAX_LANES];
+  for (int64_t i = 0; i < MAX_LANES; i++) lanes[i] = i ^ distance;
+  MlirNamedAttribute mask = named(ir, "mask", mlirDenseI64ArrayGet(ir->context, (intptr_t)ir->lanes, lanes));
+  return value_of(ir, "vector.shuffle", mlirValueGetType(vector), 2, (MlirValue[]){vector, vector}, 1, &mask);
+}
+
 MlirValue ir_intrinsic(ir_builder *ir, const char *name, MlirType result, intptr_t count, const MlirValue *arguments) {
   int32_t segments[2] = {(int32_t)count, 0};
   MlirNamedAttribute list[] = {named(ir, "intrin", mlirStringAttrGet(ir->context, text(name))),

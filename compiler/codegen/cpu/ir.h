@@ -65,6 +65,7 @@ MlirValue ir_extend(ir_builder *ir, MlirValue i32_value);  /* to i64, signed */
 MlirValue ir_truncate(ir_builder *ir, MlirValue i64_value); /* to i32 */
 /* Of all lanes. `kind` is vector's combining kind: "add", "maxnumf", "minsi". */
 MlirValue ir_reduce(ir_builder *ir, const char *kind, MlirValue vector);
+MlirValue ir_exchange(ir_builder *ir, MlirValue vector, int64_t distance); /* lane i gets lane i ^ distance */
 
 /* bf16. A word is two neighbouring bf16 values, the first in its low half. */
 MlirValue ir_to_bf16(ir_builder *ir, MlirValue vf32);  /* vi16: to nearest, ties to even; NaN stays NaN */
