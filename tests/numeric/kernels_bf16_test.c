@@ -59,6 +59,7 @@ enum {
   GATED_BIAS_WHEN_PASSED,
   NO_PASS,
   NOT_ACCUMULATED,
+  NOT_MULTIPLIED,
   DROPPED_AS_KEPT,
   DROPPED_FROM_K_ZERO,
   PADDING_NOT_ZERO,
@@ -127,6 +128,8 @@ static void model_run(const problem *p, int64_t splits, int model) {
         int64_t at = to * s->ldc + n;
         uint32_t bits;
         if (s->accumulate && model != NOT_ACCUMULATED) v += ((float *)p->c.data)[at];
+        bool second = s->segments == 2 && n / 32 >= s->segment[0].panel_end;
+        if (s->segment[second].multiply && model != NOT_MULTIPLIED && n < s->n) v *= element(p->c.data, s->c_bf16, at);
         if (n >= s->n && s->c_padded && model != COLUMN_PAST_N) v = 0;
         memcpy(&bits, &v, 4);
         if (s->c_bf16 && model == C_TRUNCATED) ((uint16_t *)p->c.data)[at] = (uint16_t)(bits >> 16);

@@ -13,6 +13,12 @@ static hmoec_ffn_spec random_ffn(const hmoec_cpu_schedule *schedule, bool bf16, 
   first->c_bf16 = bf16;
   first->ldc = lda;
   first->dropped_k_begin = 0;
+  first->segment[0].multiply = first->segment[1].multiply = second->segment[0].multiply = second->segment[1].multiply = false;
+  if (!grouped && !first->a_in_place && !first->a_bf16) {
+    first->norm = (hmoec_norm)harness_below(HMOEC_NORM_COUNT);
+    first->norm_epsilon = 1e-5f;
+    first->norm_scale = harness_coin() ? 1.0f : 0.5f;
+  }
   if (harness_below(4) == 0) first->dropped_panel_begin = hidden / 32; /* a dropped row has no hidden values */
 
   second->k = harness_coin() ? first->n : hidden;
@@ -35,6 +41,8 @@ static void bind_fused(const problem *first, const problem *second, void *out_bu
   if (first->spec.has_row_gate) out_buffers[7] = first->row_gate.data;
   out_buffers[11] = first->b.data;
   out_buffers[12] = first->spec.has_bias ? first->bias.data : NULL;
+  if (first->spec.norm != HMOEC_NORM_NONE) out_buffers[13] = first->norm_weight.data;
+  if (first->spec.norm == HMOEC_NORM_LAYER) out_buffers[14] = first->norm_bias.data;
 }
 
 /* The rows of `second`'s A are the hidden buffer. Returns how many elements of C changed. */

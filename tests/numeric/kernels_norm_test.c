@@ -1,4 +1,5 @@
-/* NORM and EMBED against plain loops in double precision, every version. */
+/* NORM and EMBED against plain loops in double precision, every version; products that normalise rows against NORM and a product that does
+ * not, bit for bit. */
 #include "matmul_problem.h"
 
 static const int64_t some_rows[] = {0, 1, 2, 13, 33, 130};
@@ -88,6 +89,74 @@ static void test_norm(void **state) {
   harness_destroy(&u);
 }
 
+/* ---- MATMUL with a norm ---- */
+
+enum { NORMALISING = 0, NORM_STEP, PRODUCT_STEP, STEPS };
+
+static void check_normalising(const harness_unit *u, size_t first, int64_t rows) {
+  const hmoec_matmul_spec *s = &u->kernels[first + NORMALISING].spec.matmul;
+  const hmoec_norm_spec *n = &u->kernels[first + NORM_STEP].spec.norm;
+  problem p = problem_create(s, rows, NULL);
+  void *buffers[BINDINGS], *want = malloc(p.c.bytes + 1);
+  problem_bind(&p, buffers);
+  harness_buffer normalised = harness_alloc((size_t)(p.a_rows * n->ld_out) * (s->bf16 ? 2 : 4));
+  HARNESS_EACH_VERSION(*u, v) {
+    harness_run(u, v, first + NORM_STEP, (void *[]){buffers[0], buffers[11], buffers[12], normalised.data, NULL}, p.a_rows,
+                blocks_of(p.a_rows, n->row_block), 1);
+    void *step[BINDINGS];
+    memcpy(step, buffers, sizeof step);
+    step[0] = normalised.data, step[11] = step[12] = NULL;
+    memcpy(p.c.data, p.c_before, p.c.bytes);
+    harness_run(u, v, first + PRODUCT_STEP, step, rows, p.blocks, 1);
+    memcpy(want, p.c.data, p.c.bytes);
+    for (int64_t splits = 1; splits <= p.panels; splits += p.panels > 1 ? p.panels - 1 : 1) {
+      memcpy(p.c.data, p.c_before, p.c.bytes);
+      harness_run(u, v, first + NORMALISING, buffers, rows, p.blocks, splits);
+      for (int64_t i = 0; i < problem_c_count(&p); i++)
+        if (isnan(element(want, s->c_bf16, i))) problem_fail(&p, "NaN", v, splits, i, 0);
+      if (memcmp(want, p.c.data, p.c.bytes) != 0) problem_fail(&p, "normalised before and within", v, splits, 0, NAN);
+    }
+  }
+  harness_free(&normalised);
+  problem_destroy(&p);
+  free(want);
+}
+
+static void test_products(void **state) {
+  (void)state;
+  enum { SPECS = 10 };
+  hmoec_cpu_schedule schedule = hmoec_cpu_schedule_default(DEEPEST);
+  schedule.row_block = 40;
+  hmoec_kernel kernels[SPECS * STEPS];
+  for (int i = 0; i < SPECS; i++) {
+    bool bf16 = i % 2;
+    hmoec_matmul_spec s = random_spec(&schedule, bf16, false);
+    s.a_in_place = s.a_bf16 = false;
+    s.lda = s.k + harness_below(5);
+    s.norm = i % 4 < 2 ? HMOEC_NORM_RMS : HMOEC_NORM_LAYER;
+    s.norm_epsilon = 1e-5f;
+    s.norm_scale = harness_coin() ? 1.0f : 0.25f;
+    kernels[i * STEPS + NORMALISING] = (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL, .spec.matmul = s};
+    kernels[i * STEPS + NORM_STEP] = (hmoec_kernel){.family = HMOEC_KERNEL_NORM,
+                                                    .spec.norm = {.kind = s.norm,
+                                                                  .n = s.k,
+                                                                  .ld_x = s.lda,
+                                                                  .ld_out = s.k,
+                                                                  .epsilon = 1e-5f,
+                                                                  .scale = s.norm_scale,
+                                                                  .out_bf16 = bf16,
+                                                                  .row_block = 7}};
+    s.norm = HMOEC_NORM_NONE;
+    s.a_bf16 = bf16;
+    s.lda = s.k;
+    kernels[i * STEPS + PRODUCT_STEP] = (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL, .spec.matmul = s};
+  }
+  harness_unit u = harness_compile(kernels, SPECS * STEPS, schedule);
+  for (size_t i = 0; i < SPECS; i++)
+    for (int r = 0; r < SOME_ROWS; r++) check_normalising(&u, i * STEPS, some_rows[r]);
+  harness_destroy(&u);
+}
+
 /* ---- EMBED ---- */
 
 static void check_embed(const harness_unit *u, size_t kernel, int64_t rows) {
@@ -143,6 +212,6 @@ static void test_embed(void **state) {
 
 int main(void) {
   harness_seed();
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_norm), cmocka_unit_test(test_embed)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_norm), cmocka_unit_test(test_products), cmocka_unit_test(test_embed)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,12 +7,12 @@
 
 #include "kernels_harness.h"
 
-enum { GROUPS = 3, MAX_ROWS = 320, DEEPEST = 200, BINDINGS = 13 };
+enum { GROUPS = 3, MAX_ROWS = 320, DEEPEST = 200, BINDINGS = 15 };
 
 typedef struct problem {
   hmoec_matmul_spec spec;
   int64_t rows, a_rows, c_rows, blocks, panels;
-  harness_buffer a, b, c, blocks_buffer, gather, scatter, bias, row_gate, gated_bias, pass, pass_index;
+  harness_buffer a, b, c, blocks_buffer, gather, scatter, bias, row_gate, gated_bias, pass, pass_index, norm_weight, norm_bias;
   float *weights; /* what b is: [GROUPS][k][n], rounded if the product is bf16 */
   void *c_before;
 } problem;
@@ -65,7 +65,7 @@ static inline hmoec_matmul_spec random_spec(const hmoec_cpu_schedule *schedule, 
   s.segments = panels > 1 && harness_coin() ? 2 : 1;
   for (int64_t i = 0; i < s.segments; i++)
     s.segment[i] = (hmoec_matmul_segment){panels, (hmoec_activation)harness_below(HMOEC_ACTIVATION_COUNT),
-                                          s.has_row_gate && harness_coin(), false};
+                                          s.has_row_gate && harness_coin(), !s.accumulate && harness_below(4) == 0};
   if (s.segments == 2) s.segment[0].panel_end = 1 + harness_below(panels - 1);
   if (s.grouped && harness_coin()) s.dropped_panel_begin = harness_below(panels + 1);
   if (s.grouped && harness_coin()) s.dropped_k_begin = bf16 ? 32 * harness_below((s.k + 31) / 32) : harness_below(s.k);
@@ -152,6 +152,13 @@ static inline void problem_fill_b(problem *p) {
   }
 }
 
+/* n floats, and NaN up to a whole panel. */
+static inline harness_buffer norm_floats(int64_t n) {
+  harness_buffer b = harness_floats(harness_up(n, HMOE_PANEL));
+  for (int64_t i = n; i < harness_up(n, HMOE_PANEL); i++) ((float *)b.data)[i] = NAN;
+  return b;
+}
+
 /* `like`: a problem with the same rows, whose blocks and gates this one has too; or NULL. */
 static inline problem problem_create(const hmoec_matmul_spec *s, int64_t rows, const problem *like) {
   problem p = {.spec = *s, .rows = rows, .panels = (s->n + 31) / 32};
@@ -164,6 +171,8 @@ static inline problem problem_create(const hmoec_matmul_spec *s, int64_t rows, c
   p.row_gate = harness_floats(rows);
   p.gated_bias = harness_floats(GROUPS * p.panels * 32);
   p.pass = harness_floats((rows + 1) * s->pass_ld);
+  p.norm_weight = norm_floats(s->k);
+  p.norm_bias = norm_floats(s->k);
 
   p.blocks_buffer = harness_alloc(sizeof(hmoe_blocks) + sizeof(hmoe_block) * (size_t)(rows + 1));
   hmoe_block *block = (hmoe_block *)((hmoe_blocks *)p.blocks_buffer.data + 1);
@@ -192,7 +201,7 @@ static inline problem problem_create(const hmoec_matmul_spec *s, int64_t rows, c
 static inline void problem_destroy(problem *p) {
   harness_free(&p->a), harness_free(&p->b), harness_free(&p->c), harness_free(&p->blocks_buffer), harness_free(&p->gather);
   harness_free(&p->scatter), harness_free(&p->bias), harness_free(&p->row_gate), harness_free(&p->gated_bias);
-  harness_free(&p->pass), harness_free(&p->pass_index);
+  harness_free(&p->pass), harness_free(&p->pass_index), harness_free(&p->norm_weight), harness_free(&p->norm_bias);
   free(p->weights), free(p->c_before);
 }
 
@@ -207,6 +216,8 @@ static inline void problem_bind(const problem *p, void *out_buffers[BINDINGS]) {
   if (s->has_row_gate) buffers[7] = p->row_gate.data;
   if (s->has_gated_bias) buffers[8] = p->gated_bias.data;
   if (s->has_pass) buffers[9] = p->pass.data, buffers[10] = p->pass_index.data;
+  if (s->norm != HMOEC_NORM_NONE) buffers[11] = p->norm_weight.data;
+  if (s->norm == HMOEC_NORM_LAYER) buffers[12] = p->norm_bias.data;
   memcpy(out_buffers, buffers, sizeof buffers);
 }
 
@@ -238,6 +249,7 @@ static inline void reference_rows(const problem *p, int64_t row, int64_t rows, i
       if (s->has_gated_bias && !passed) v += gate * (double)gated_bias[group * p->panels * 32 + n];
       if (passed) v += gate * (double)pass[((int32_t *)p->pass_index.data)[r] * s->pass_ld + n];
       if (s->accumulate) v += (double)element(p->c_before, false, to * s->ldc + n);
+      if (segment->multiply) v *= (double)element(p->c_before, s->c_bf16, to * s->ldc + n);
       want[to * s->ldc + n] = v;
       bound[to * s->ldc + n] = 1e-6 * (size + 4) + (s->c_bf16 ? fabs(v) * 0x1p-8 : 0);
     }
@@ -297,12 +309,13 @@ static inline void print_spec(const hmoec_matmul_spec *s) {
                 {"pass_ld", s->pass_ld},
                 {"dropped_panel_begin", s->dropped_panel_begin},
                 {"dropped_k_begin", s->dropped_k_begin},
+                {"norm", (int64_t)s->norm},
                 {"row_block", s->row_block}};
   for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
     if (fields[i].value) print_error(" %s=%" PRId64, fields[i].name, fields[i].value);
   for (int64_t i = 0; i < s->segments; i++)
-    print_error(" segment(end=%" PRId64 " %s%s)", s->segment[i].panel_end, hmoec_activation_name(s->segment[i].activation),
-                s->segment[i].gated ? " gated" : "");
+    print_error(" segment(end=%" PRId64 " %s%s%s)", s->segment[i].panel_end, hmoec_activation_name(s->segment[i].activation),
+                s->segment[i].gated ? " gated" : "", s->segment[i].multiply ? " multiplies" : "");
   print_error("\n");
 }
 
@@ -331,6 +344,7 @@ static inline void problem_check(const harness_unit *u, size_t kernel, problem *
     if (memcmp(first, p->c.data, p->c.bytes) != 0) problem_fail(p, "splits differ", v, splits, 0, NAN);
     if (splits > 1 || twin < 0) continue;
     harness_buffer exact = harness_floats(problem_c_count(p));
+    for (int64_t i = 0; i < problem_c_count(p); i++) ((float *)exact.data)[i] = element(p->c_before, true, i);
     buffers[2] = exact.data;
     harness_run(u, v, (size_t)twin, buffers, p->rows, p->blocks, splits);
     buffers[2] = p->c.data;

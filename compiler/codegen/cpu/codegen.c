@@ -94,6 +94,7 @@ static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_sch
   for (int64_t i = 0; i < s->segments; i++) {
     if ((unsigned)s->segment[i].activation >= HMOEC_ACTIVATION_COUNT) return "matmul: unknown activation";
     if (s->segment[i].gated && !s->has_row_gate) return "matmul: gated segment without gates";
+    if (s->segment[i].multiply && s->accumulate) return "matmul: C is both added to and multiplied";
   }
   if ((s->has_gated_bias || s->has_pass) && !s->has_row_gate) return "matmul: gated bias or pass without gates";
   if (s->has_pass && !s->grouped) return "matmul: pass without groups";
@@ -101,8 +102,15 @@ static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_sch
     return "matmul: dropped part out of range";
   if (s->grouped && s->bf16 && s->dropped_k_begin % HMOE_PANEL != 0 && s->dropped_k_begin != s->k)
     return "matmul: dropped part inside a word";
+  if ((unsigned)s->norm >= HMOEC_NORM_COUNT) return "matmul: unknown norm";
+  if (s->norm != HMOEC_NORM_NONE && (s->grouped || s->a_bf16 || s->a_in_place || !(s->norm_epsilon >= 0)))
+    return "matmul: rows that cannot be normalised";
   if (s->grouped && s->b_group_bytes % 4 != 0) return "matmul: group stride is not a multiple of 4";
   return NULL;
+}
+
+static bool multiplies(const hmoec_matmul_spec *s) {
+  return s->segment[0].multiply || (s->segments == 2 && s->segment[1].multiply);
 }
 
 static const char *ffn_defect(const hmoec_ffn_spec *s, const hmoec_cpu_schedule *schedule) {
@@ -119,6 +127,7 @@ static const char *ffn_defect(const hmoec_ffn_spec *s, const hmoec_cpu_schedule 
     return "ffn: the hidden block is not in place";
   if (first->has_scatter || first->has_pass || first->has_gated_bias || first->accumulate)
     return "ffn: the first product writes more than the hidden block";
+  if (multiplies(first) || multiplies(second)) return "ffn: a product multiplies what C holds";
   bool nothing = first->dropped_panel_begin * HMOE_PANEL == hidden && second->dropped_k_begin == second->k;
   if (first->grouped && !nothing && first->dropped_panel_begin * HMOE_PANEL != second->dropped_k_begin)
     return "ffn: dropped parts of the two products disagree";

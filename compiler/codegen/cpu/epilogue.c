@@ -1,7 +1,7 @@
 /* From a tile of sums to rows of C. For each row and column
  *
  *   v = act(sum + bias) ; v *= row_gate (gated segment) ; v += row_gate * (pass in a dropped block, else gated_bias)
- *   C = accumulate ? C + v : v
+ *   C = accumulate ? C + v : multiply ? C * v : v
  *
  * One instance for each segment, and one for a last panel that is not full: nothing past column n is read, and nothing written but
  * zeros where C has room for whole panels. */
@@ -27,6 +27,10 @@ static MlirValue column_value(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spe
   if (spec->has_gated_bias) v = ir_fma(ir, row->gate, ir_lanes_load(ir, lanes, ir->vf32, row->gated_bias), v);
   if (spec->has_pass) v = ir_if_end(ir, &branch, v);
   if (spec->accumulate) v = ir_add(ir, ir_lanes_load(ir, lanes, ir->vf32, row->c), v);
+  if (segment->multiply) {
+    MlirValue c = ir_lanes_load(ir, lanes, spec->c_bf16 ? ir->vi16 : ir->vf32, row->c);
+    v = ir_mul(ir, spec->c_bf16 ? ir_from_bf16(ir, c) : c, v);
+  }
   return v;
 }
 

@@ -6,7 +6,8 @@ void hmoec_cpu_emit_matmul(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, 
   MlirValue one = ir_i64(ir, 1);
   MlirValue split = ir_rem_i(ir, task->task, task->splits);
   cpu_block block = cpu_block_load(e, spec, task, ir_div_i(ir, task->task, task->splits));
-  MlirValue a = cpu_place_a(e, spec, task, &block, ir_at_constant(ir, task->scratch, ir->f32, HMOEC_TILE_BYTES / 4));
+  MlirValue a =
+      cpu_place_a(e, spec, task, &block, ir_at_constant(ir, task->scratch, ir->f32, HMOEC_TILE_BYTES / 4), CPU_MATMUL_NORM);
 
   /* The share: panels [begin, end), whole groups of what the micro-kernel takes at once; a dropped block computes a corner only. */
   cpu_tiling tiling = cpu_tiling_choose(e, hmoec_cpu_tile_kind_of(spec), block.rows, INT64_MAX);

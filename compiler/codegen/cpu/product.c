@@ -25,21 +25,14 @@ cpu_block cpu_block_load(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, co
   return b;
 }
 
-MlirValue cpu_place_a(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task, const cpu_block *block,
-                      MlirValue copy) {
+/* One row of A to scratch; of a bf16 product with zeros up to a multiple of 32. */
+static void copy_row(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_norm *norm, MlirValue from,
+                     MlirValue to) {
   ir_builder *ir = &e->ir;
-  MlirValue a = hmoec_cpu_binding(e, task, 0);
-  MlirType element = spec->a_bf16 ? ir->i16 : ir->f32;
-  if (spec->a_in_place) return hmoec_cpu_row_of(e, a, element, block->row, spec->lda);
-  MlirValue gather = spec->has_gather ? hmoec_cpu_binding(e, task, 4) : (MlirValue){NULL};
-  ir_loop i;
-  ir_for_begin(ir, &i, ir_i64(ir, 0), block->rows, 1, 0, NULL);
-  MlirValue r = ir_add_i(ir, block->row, i.index);
-  MlirValue from = hmoec_cpu_row_of(e, a, element, spec->has_gather ? hmoec_cpu_index(e, gather, r) : r, spec->lda);
-  MlirValue to = spec->bf16 ? hmoec_cpu_row_of(e, copy, ir->i16, i.index, e->unit->schedule.lda_bf16)
-                            : hmoec_cpu_row(e, copy, i.index, e->unit->schedule.lda);
+  bool is_normalised = norm->kind != HMOEC_NORM_NONE;
   ir_lanes lanes;
-  for (ir_lanes_begin(ir, &lanes, 0, spec->k); ir_lanes_next(ir, &lanes);) {
+  if (is_normalised) hmoec_cpu_emit_normalised(e, norm, from, to);
+  for (ir_lanes_begin(ir, &lanes, 0, is_normalised ? 0 : spec->k); ir_lanes_next(ir, &lanes);) {
     MlirValue values = ir_lanes_load(ir, &lanes, spec->a_bf16 ? ir->vi16 : ir->vf32, from);
     ir_lanes_store(ir, &lanes, spec->bf16 && !spec->a_bf16 ? ir_to_bf16(ir, values) : values, to);
   }
@@ -47,6 +40,26 @@ MlirValue cpu_place_a(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const
   if (spec->bf16)
     for (ir_lanes_begin(ir, &lanes, spec->k, padded); ir_lanes_next(ir, &lanes);)
       ir_lanes_store(ir, &lanes, ir_vector_i16(ir, 0), to);
+}
+
+MlirValue cpu_place_a(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task, const cpu_block *block,
+                      MlirValue copy, int64_t norm_binding) {
+  ir_builder *ir = &e->ir;
+  MlirValue a = hmoec_cpu_binding(e, task, 0);
+  MlirType element = spec->a_bf16 ? ir->i16 : ir->f32;
+  if (spec->a_in_place) return hmoec_cpu_row_of(e, a, element, block->row, spec->lda);
+  MlirValue gather = spec->has_gather ? hmoec_cpu_binding(e, task, 4) : (MlirValue){NULL};
+  hmoec_cpu_norm norm = {
+      .kind = spec->norm, .n = spec->k, .epsilon = spec->norm_epsilon, .scale = spec->norm_scale, .to_bf16 = spec->bf16};
+  if (spec->norm != HMOEC_NORM_NONE) norm.weight = hmoec_cpu_binding(e, task, norm_binding);
+  if (spec->norm == HMOEC_NORM_LAYER) norm.bias = hmoec_cpu_binding(e, task, norm_binding + 1);
+  ir_loop i;
+  ir_for_begin(ir, &i, ir_i64(ir, 0), block->rows, 1, 0, NULL);
+  MlirValue r = ir_add_i(ir, block->row, i.index);
+  MlirValue from = hmoec_cpu_row_of(e, a, element, spec->has_gather ? hmoec_cpu_index(e, gather, r) : r, spec->lda);
+  MlirValue to = spec->bf16 ? hmoec_cpu_row_of(e, copy, ir->i16, i.index, e->unit->schedule.lda_bf16)
+                            : hmoec_cpu_row(e, copy, i.index, e->unit->schedule.lda);
+  copy_row(e, spec, &norm, from, to);
   ir_for_end(ir, &i, NULL);
   return copy;
 }

@@ -1,7 +1,7 @@
 /* A block of rows times panels: what MATMUL (matmul.c), FFN (ffn.c) and ATTENTION (attention.c) are made of.
  *
  *   block   which rows, and which row of weights
- *   A       rows that micro-kernels can read: in place, or copied (gathered, rounded) into scratch
+ *   A       rows that micro-kernels can read: in place, or copied (gathered, normalised, rounded) into scratch
  *   tiling  the rows cut evenly into tiles, and the smallest micro-kernels that hold them: rows that one computes past a tile's end are
  *           never stored, and may be read (slack rows)
  *   sums    tiles of f32, from which the epilogue writes C */
@@ -15,9 +15,11 @@ typedef struct cpu_block {
 } cpu_block; /* dropped: i1 */
 cpu_block cpu_block_load(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task, MlirValue number);
 
-/* The block's rows of A with the schedule's row stride: where they are, or their copy at `copy`. */
+/* The block's rows of A with the schedule's row stride: where they are, or their copy at `copy`. A norm's weight is binding `norm_binding`,
+ * its bias the next. */
+enum { CPU_MATMUL_NORM = 11, CPU_FFN_NORM = 13 };
 MlirValue cpu_place_a(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task, const cpu_block *block,
-                      MlirValue copy);
+                      MlirValue copy, int64_t norm_binding);
 
 /* `count` tiles, the first `larger` of them one row larger than `rows`. The micro-kernel `tile` is for those, `smaller` for
  * the others; both take `panels` at once, and what is left of a share is done one by one, by `single`. None writes more than tile_rows
