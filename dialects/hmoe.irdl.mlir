@@ -7,7 +7,8 @@
 // one 0 or 1 an operand, as MLIR demands. Any op may carry the unit attribute "at_open": it depends on parameters alone.
 
 irdl.dialect @hmoe {
-  // A tensor of the checkpoint. `key` is its name there. count = 0: the tensor itself. count > 0: the key holds one "{}" and the
+  // A tensor of the checkpoint. `key` is its name there; of a tensor that may stand under several names, `key` has them all, a line
+  // each, and the first that is there counts. count = 0: the tensor itself. count > 0: the key holds one "{}" and the
   // result is the stack [count, ...] of the tensors named by 0..count-1.
   irdl.operation @parameter {
     %value_t = irdl.base "!builtin.tensor"

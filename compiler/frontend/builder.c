@@ -15,6 +15,10 @@
 typedef struct port {
   const char *name;
   MlirValue value;
+  const char *dims[HMOEC_MAX_RANK]; /* names of the dynamic dimensions of an input */
+  size_t dim_count;
+  bool has_default;
+  int64_t given; /* the default */
 } port;
 
 typedef struct parameter {
@@ -30,6 +34,9 @@ struct hmoec_builder {
   hmoec_location at;
   MlirBlock block; /* null once finished */
   hmoec_name_map ports; /* names of inputs and outputs */
+  hmoec_name_map dims; /* names of dynamic dimensions */
+  int64_t tokens[HMOEC_TOKEN_NAMES];
+  bool token_given[HMOEC_TOKEN_NAMES];
   port *inputs, *outputs;
   size_t input_count, output_count;
   hmoec_name_map keys;
@@ -71,7 +78,7 @@ hmoec_builder *hmoec_builder_create(MlirContext context, hmoec_diagnostics *diag
   builder->arena = arena;
   builder->model = hmoec_arena_strdup(arena, model);
   builder->at = at;
-  builder->ports.arena = builder->keys.arena = arena;
+  builder->ports.arena = builder->dims.arena = builder->keys.arena = arena;
   builder->block = mlirBlockCreate(0, NULL, NULL);
   name_check(builder, at, "model", model);
   return builder;
@@ -86,6 +93,10 @@ void hmoec_builder_destroy(hmoec_builder *builder) {
 /* Adds a port to an array that grows by doubling. */
 static bool port_add(hmoec_builder *builder, hmoec_location at, const char *what, const char *name, port **ports, size_t *count) {
   if (!name_check(builder, at, what, name)) return false;
+  if (hmoec_name_map_find(&builder->dims, name) != HMOEC_NO_NAME) {
+    hmoec_error(builder->diagnostics, at, "'%s' cannot name the %s: it is the name of a dimension", name, what);
+    return fail(builder);
+  }
   size_t before = builder->ports.count;
   name = hmoec_arena_strdup(builder->arena, name);
   if (hmoec_name_map_add(&builder->ports, name) != before) {
@@ -98,8 +109,9 @@ static bool port_add(hmoec_builder *builder, hmoec_location at, const char *what
   return true;
 }
 
-bool hmoec_builder_input(hmoec_builder *builder, hmoec_location at, const char *name, const hmoec_shape *shape,
-                         MlirValue *out_value) {
+/* The shape of an input, and the default it may have. */
+static bool input_check(hmoec_builder *builder, hmoec_location at, const char *name, const hmoec_shape *shape,
+                        const int64_t *given) {
   char text[HMOEC_SHAPE_CHARS];
   hmoec_shape_string(shape, text, sizeof text);
   if (shape->element == HMOEC_I1) {
@@ -115,11 +127,67 @@ bool hmoec_builder_input(hmoec_builder *builder, hmoec_location at, const char *
     hmoec_error(builder->diagnostics, at, "input '%s': %s is too large", name, text);
     return fail(builder);
   }
-  if (!port_add(builder, at, "input", name, &builder->inputs, &builder->input_count)) return false;
-  MlirType type = hmoec_shape_to_type(builder->context, shape);
-  *out_value = mlirBlockAddArgument(builder->block, type, location_to_mlir(builder->context, at));
-  builder->inputs[builder->input_count - 1].value = *out_value;
+  if (!given) return true;
+  if (shape->element == HMOEC_F32) {
+    hmoec_error(builder->diagnostics, at, "input '%s': only i32 and i64 inputs have a default, found %s", name, text);
+    return fail(builder);
+  }
+  if (shape->element == HMOEC_I32 && (*given < INT32_MIN || *given > INT32_MAX)) {
+    hmoec_error(builder->diagnostics, at, "input '%s': the default %" PRId64 " does not fit in 32 bits", name, *given);
+    return fail(builder);
+  }
   return true;
+}
+
+static bool dims_add(hmoec_builder *builder, hmoec_location at, port *input, const char *const *dims, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (!name_check(builder, at, "dimension", dims[i])) return false;
+    if (hmoec_name_map_find(&builder->ports, dims[i]) != HMOEC_NO_NAME) {
+      hmoec_error(builder->diagnostics, at, "'%s' cannot name a dimension: it is the name of an input or output", dims[i]);
+      return fail(builder);
+    }
+    const char *name = hmoec_arena_strdup(builder->arena, dims[i]);
+    hmoec_name_map_add(&builder->dims, name);
+    input->dims[input->dim_count++] = name;
+  }
+  return true;
+}
+
+bool hmoec_builder_input_named(hmoec_builder *builder, hmoec_location at, const char *name, const hmoec_shape *shape,
+                               const char *const *dims, const int64_t *given, MlirValue *out_value) {
+  if (!input_check(builder, at, name, shape, given) ||
+      !port_add(builder, at, "input", name, &builder->inputs, &builder->input_count))
+    return false;
+  size_t dynamic_count = 0;
+  for (int64_t i = 0; i < shape->rank; i++) dynamic_count += shape->dims[i] == HMOEC_DYNAMIC;
+  port *input = &builder->inputs[builder->input_count - 1];
+  if (!dims_add(builder, at, input, dims, dynamic_count)) return false;
+  input->has_default = given != NULL;
+  input->given = given ? *given : 0;
+  MlirType type = hmoec_shape_to_type(builder->context, shape);
+  *out_value = input->value = mlirBlockAddArgument(builder->block, type, location_to_mlir(builder->context, at));
+  return true;
+}
+
+bool hmoec_builder_input(hmoec_builder *builder, hmoec_location at, const char *name, const hmoec_shape *shape,
+                         MlirValue *out_value) {
+  size_t dynamic_count = 0;
+  for (int64_t i = 0; i < shape->rank; i++) dynamic_count += shape->dims[i] == HMOEC_DYNAMIC;
+  const char *const *dims = hmoec_default_dim_names(dynamic_count);
+  return hmoec_builder_input_named(builder, at, name, shape, dims, NULL, out_value);
+}
+
+bool hmoec_builder_token(hmoec_builder *builder, hmoec_location at, const char *name, int64_t token) {
+  for (size_t i = 0; i < HMOEC_TOKEN_NAMES; i++) {
+    if (strcmp(hmoec_token_names[i], name) != 0) continue;
+    builder->tokens[i] = token;
+    builder->token_given[i] = true;
+    if (token >= -1 && token <= INT32_MAX) return true;
+    hmoec_error(builder->diagnostics, at, "%s: expected a token of at least 0, or -1 for none, found %" PRId64, name, token);
+    return fail(builder);
+  }
+  hmoec_error(builder->diagnostics, at, "there is no '%s': expected start_token, end_token or pad_token", name);
+  return fail(builder);
 }
 
 static bool op_count_check(hmoec_builder *builder, hmoec_location at) {
@@ -143,8 +211,8 @@ bool hmoec_builder_parameter(hmoec_builder *builder, hmoec_location at, const ch
     *out_value = builder->parameters[known].value;
     if (shape_equal(&builder->parameters[known].shape, shape)) return true;
     char before[HMOEC_SHAPE_CHARS], now[HMOEC_SHAPE_CHARS];
-    hmoec_error(builder->diagnostics, at, "parameter \"%s\": expected %s as where it was first used, found %s", key,
-                hmoec_shape_string(&builder->parameters[known].shape, before, sizeof before),
+    hmoec_error(builder->diagnostics, at, "parameter \"%.*s\": expected %s as where it was first used, found %s",
+                (int)strcspn(key, "\n"), key, hmoec_shape_string(&builder->parameters[known].shape, before, sizeof before),
                 hmoec_shape_string(shape, now, sizeof now));
     hmoec_note(builder->diagnostics, hmoec_location_of_op(mlirOpResultGetOwner(*out_value)), "first used here");
     return fail(builder);
@@ -186,14 +254,24 @@ static MlirNamedAttribute named(MlirContext context, const char *name, MlirAttri
   return mlirNamedAttributeGet(mlirIdentifierGet(context, ref(name)), value);
 }
 
-/* [{hmoe.name = "x"}, ...] */
+/* [{hmoe.dims = ["tokens"], hmoe.name = "x"}, ...] */
 static MlirAttribute port_attributes(const hmoec_builder *builder, const port *ports, size_t count) {
+  MlirContext context = builder->context;
   MlirAttribute *items = hmoec_arena_alloc_array(builder->arena, count, sizeof *items);
   for (size_t i = 0; i < count; i++) {
-    MlirNamedAttribute name = named(builder->context, "hmoe.name", mlirStringAttrGet(builder->context, ref(ports[i].name)));
-    items[i] = mlirDictionaryAttrGet(builder->context, 1, &name);
+    MlirNamedAttribute attributes[3];
+    intptr_t attribute_count = 0;
+    attributes[attribute_count++] = named(context, "hmoe.name", mlirStringAttrGet(context, ref(ports[i].name)));
+    MlirAttribute dims[HMOEC_MAX_RANK];
+    for (size_t d = 0; d < ports[i].dim_count; d++) dims[d] = mlirStringAttrGet(context, ref(ports[i].dims[d]));
+    if (ports[i].dim_count)
+      attributes[attribute_count++] = named(context, "hmoe.dims", mlirArrayAttrGet(context, (intptr_t)ports[i].dim_count, dims));
+    if (ports[i].has_default)
+      attributes[attribute_count++] =
+          named(context, "hmoe.default", mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), ports[i].given));
+    items[i] = mlirDictionaryAttrGet(context, attribute_count, attributes);
   }
-  return mlirArrayAttrGet(builder->context, (intptr_t)count, items);
+  return mlirArrayAttrGet(context, (intptr_t)count, items);
 }
 
 static MlirType *port_types(const hmoec_builder *builder, const port *ports, size_t count) {
@@ -226,15 +304,21 @@ bool hmoec_builder_finish(hmoec_builder *builder, MlirModule *out_module) {
   MlirType type =
       mlirFunctionTypeGet(context, (intptr_t)builder->input_count, port_types(builder, builder->inputs, builder->input_count),
                           (intptr_t)builder->output_count, port_types(builder, builder->outputs, builder->output_count));
-  MlirNamedAttribute attributes[] = {
+  MlirNamedAttribute attributes[5 + HMOEC_TOKEN_NAMES] = {
       named(context, "sym_name", mlirStringAttrGet(context, ref(builder->model))),
       named(context, "function_type", mlirTypeAttrGet(type)),
       named(context, "arg_attrs", port_attributes(builder, builder->inputs, builder->input_count)),
       named(context, "res_attrs", port_attributes(builder, builder->outputs, builder->output_count)),
       named(context, "hmoe.model", mlirStringAttrGet(context, ref(builder->model))),
   };
+  intptr_t attribute_count = 5;
+  for (size_t i = 0; i < HMOEC_TOKEN_NAMES; i++) {
+    if (!builder->token_given[i]) continue;
+    const char *name = hmoec_arena_printf(builder->arena, "hmoe.%s", hmoec_token_names[i]);
+    attributes[attribute_count++] = named(context, name, mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), builder->tokens[i]));
+  }
   MlirOperationState state = mlirOperationStateGet(ref("func.func"), location);
-  mlirOperationStateAddAttributes(&state, sizeof attributes / sizeof *attributes, attributes);
+  mlirOperationStateAddAttributes(&state, attribute_count, attributes);
   mlirOperationStateAddOwnedRegions(&state, 1, &region);
   MlirOperation function = mlirOperationCreate(&state);
   if (mlirOperationIsNull(function)) return hmoec_error(builder->diagnostics, builder->at, "the entry function could not be built");

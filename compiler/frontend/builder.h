@@ -1,7 +1,8 @@
 /* The one way models are built, whatever they are written in: inputs, parameters and ops are added in order, each with the place it
  * comes from, and finish gives an hmoe module with one entry function.
  *
- *   func.func @NAME(%x: tensor<..> {hmoe.name = "x"}) -> (tensor<..> {hmoe.name = "y"}) attributes {hmoe.model = "NAME"}
+ *   func.func @NAME(%x: tensor<?x..> {hmoe.dims = ["tokens"], hmoe.name = "x"}) -> (tensor<?x..> {hmoe.name = "y"})
+ *       attributes {hmoe.model = "NAME"}
  *
  *   hmoec_builder *builder = hmoec_builder_create(context, diagnostics, at, "plain_layer");
  *   hmoec_builder_input(builder, at, "x", &shape, &x);
@@ -30,6 +31,13 @@ void hmoec_builder_destroy(hmoec_builder *builder);
 /* f32, i32 or i64; dimensions of at least 1, or HMOEC_DYNAMIC. Names of inputs and outputs are distinct C identifiers. */
 bool hmoec_builder_input(hmoec_builder *builder, hmoec_location at, const char *name, const hmoec_shape *shape,
                          MlirValue *out_value);
+/* As hmoec_builder_input, which calls a dynamic dimension "tokens", or two of them "batch" and "length". dims: the names of the dynamic
+ * dimensions in order, identifiers that no input or output has; dimensions of one name are of one size. given: of i32 and i64, what
+ * every element is where the caller leaves the input out; NULL: the caller may not. */
+bool hmoec_builder_input_named(hmoec_builder *builder, hmoec_location at, const char *name, const hmoec_shape *shape,
+                               const char *const *dims, const int64_t *given, MlirValue *out_value);
+/* For generation: name is start_token, end_token or pad_token; -1: there is none. The last one of a name counts. */
+bool hmoec_builder_token(hmoec_builder *builder, hmoec_location at, const char *name, int64_t token);
 /* A tensor of the checkpoint, or a stack of `count` (see hmoec_parameter_build). Asking again for the same key gives the same value;
  * with another shape it is an error. */
 bool hmoec_builder_parameter(hmoec_builder *builder, hmoec_location at, const char *key, int64_t count, const hmoec_shape *shape,

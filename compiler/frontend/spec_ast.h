@@ -39,6 +39,7 @@ typedef struct hmoec_spec_text {
 
 typedef enum hmoec_expr_kind {
   HMOEC_EXPR_INTEGER,     /* integer */
+  HMOEC_EXPR_NUMBER,      /* number */
   HMOEC_EXPR_STRING,      /* text */
   HMOEC_EXPR_NAME,        /* text: a value, or else a word (a choice) */
   HMOEC_EXPR_LIST,        /* [items] */
@@ -59,6 +60,7 @@ struct hmoec_expr {
   hmoec_location at;
   unsigned depth;
   int64_t integer;
+  double number;
   const char *text;
   hmoec_token_kind op;
   hmoec_expr *left, *right, *condition;
@@ -67,19 +69,21 @@ struct hmoec_expr {
   size_t argument_count;
 };
 
-/* The value of an option: a word or an integer. */
+/* The value of an option: a word, an integer or a decimal number. */
 typedef struct hmoec_literal {
   hmoec_location at;
-  const char *word; /* NULL: an integer */
+  const char *word; /* NULL: a number */
+  bool decimal;     /* number, not integer */
   int64_t integer;
+  double number;
 } hmoec_literal;
 
 typedef enum hmoec_statement_kind {
   HMOEC_STATEMENT_MODEL,   /* name */
   HMOEC_STATEMENT_DIM,     /* name = value; NULL: dynamic */
   HMOEC_STATEMENT_OPTION,  /* name = literal in {choices} */
-  HMOEC_STATEMENT_INPUT,   /* name: element[shape] */
-  HMOEC_STATEMENT_PARAM,   /* name[index < bound]: element[shape] from text if condition */
+  HMOEC_STATEMENT_INPUT,   /* name: element[shape] = value */
+  HMOEC_STATEMENT_PARAM,   /* name[index < bound]: element[shape] from names if condition */
   HMOEC_STATEMENT_OUTPUT,  /* name = value */
   HMOEC_STATEMENT_ASSIGN,  /* names = value; no names: a call on its own */
   HMOEC_STATEMENT_BLOCK,   /* name(parameters) body */
@@ -100,7 +104,7 @@ struct hmoec_statement {
   hmoec_statement_kind kind;
   hmoec_location at;
   hmoec_spec_text name, index, text;
-  hmoec_spec_text *names;
+  hmoec_spec_text *names; /* of values; the keys of a param */
   size_t name_count;
   hmoec_element element;
   hmoec_exprs shape; /* sizes, or the values of a return */

@@ -3,7 +3,8 @@
  * An op takes operands, by position or by name, and attributes by name. The results of an op that has several travel as one value; given
  * as a positional operand it fills the next operands that are named as its results are: with r = route(...),
  *   experts(x, r, wi, wo)  is  experts(x, r.indices, r.kept, wi, wo)     and  combine(o, r)  is  combine(o, r.gates)
- * An absent value fills nothing, so an optional operand can be left out by a condition. */
+ * An absent value fills nothing, so an optional operand can be left out by a condition. Where each of several may be left out
+ * (hmoec_op_info.first_optional), the attribute that says which are there follows from the operands and is not written. */
 #include <string.h>
 
 #include "frontend/spec_eval.h"
@@ -24,6 +25,11 @@ static const char *operand_list(hmoec_evaluator *ev, const hmoec_op_info *info) 
   const char *list = "";
   for (size_t i = 0; info->operands[i]; i++) list = hmoec_arena_printf(ev->arena, "%s%s%s", list, i ? ", " : "", info->operands[i]);
   return list;
+}
+
+/* An attribute that only says which operands there are. */
+static bool is_implied(const hmoec_op_info *info, const hmoec_attribute_info *row) {
+  return info->first_optional && strcmp(row->name, info->first_optional) == 0;
 }
 
 static bool operand_set(hmoec_evaluator *ev, op_call *op, size_t index, const hmoec_value *value, hmoec_location at) {
@@ -74,7 +80,7 @@ static bool set_positional(hmoec_evaluator *ev, op_call *op, const hmoec_value *
   default: {
     const char *list = "";
     for (const hmoec_attribute_info *row = op->info->attributes; row->name; row++)
-      list = hmoec_arena_printf(ev->arena, "%s%s%s", list, *list ? ", " : "", row->name);
+      if (!is_implied(op->info, row)) list = hmoec_arena_printf(ev->arena, "%s%s%s", list, *list ? ", " : "", row->name);
     return hmoec_error(ev->diagnostics, at, "%s: expected a tensor, found %s%s%s", op->info->name, hmoec_value_string(ev, value),
                        *list ? "; attributes are given by name: " : "", list);
   }
@@ -89,12 +95,14 @@ static bool attribute_set(hmoec_evaluator *ev, op_call *op, const hmoec_attribut
                                          [HMOEC_ATTRIBUTE_FLOAT] = "a number"};
   static const hmoec_value_kind kinds[] = {[HMOEC_ATTRIBUTE_INT] = HMOEC_VALUE_INTEGER,
                                            [HMOEC_ATTRIBUTE_STRING] = HMOEC_VALUE_WORD,
-                                           [HMOEC_ATTRIBUTE_INTS] = HMOEC_VALUE_LIST};
+                                           [HMOEC_ATTRIBUTE_INTS] = HMOEC_VALUE_LIST,
+                                           [HMOEC_ATTRIBUTE_FLOAT] = HMOEC_VALUE_NUMBER};
   for (size_t i = 0; i < op->attribute_count; i++)
     if (strcmp(op->attributes[i].name, row->name) == 0)
       return hmoec_error(ev->diagnostics, argument->name.at, "%s: %s is given twice", op->info->name, row->name);
   if (value->kind == HMOEC_VALUE_ABSENT) return true;
-  if (value->kind != kinds[row->kind])
+  bool whole = row->kind == HMOEC_ATTRIBUTE_FLOAT && value->kind == HMOEC_VALUE_INTEGER;
+  if (value->kind != kinds[row->kind] && !whole)
     return hmoec_error(ev->diagnostics, argument->value->at, "%s: expected %s as %s, found %s", op->info->name, expected[row->kind],
                        row->name, hmoec_value_string(ev, value));
   int64_t *ints = hmoec_arena_alloc_array(ev->arena, value->item_count, sizeof *ints);
@@ -104,7 +112,8 @@ static bool attribute_set(hmoec_evaluator *ev, op_call *op, const hmoec_attribut
                                                             .integer = value->integer,
                                                             .string = value->word,
                                                             .ints = ints,
-                                                            .int_count = value->item_count};
+                                                            .int_count = value->item_count,
+                                                            .number = whole ? (double)value->integer : value->number};
   return true;
 }
 
@@ -117,6 +126,7 @@ static bool set_named(hmoec_evaluator *ev, op_call *op, const hmoec_value *value
     names[count++] = info->operands[i];
   }
   for (const hmoec_attribute_info *row = info->attributes; row->name; row++) {
+    if (is_implied(info, row)) continue;
     if (strcmp(row->name, argument->name.text) == 0) return attribute_set(ev, op, row, value, argument);
     names[count++] = row->name;
   }
@@ -125,22 +135,32 @@ static bool set_named(hmoec_evaluator *ev, op_call *op, const hmoec_value *value
                      argument->name.text, close ? "; did you mean '" : "", close ? close : "", close ? "'?" : "");
 }
 
+/* Moves the operands that are there together, and says which they are. */
+static void close_gaps(op_call *op, size_t *out_count) {
+  size_t first = op->info->required_operands, count = 0;
+  for (size_t i = 0; op->info->operands[i]; i++)
+    if (op->filled[i]) op->operands[count++] = op->operands[i];
+  *out_count = count;
+  op->attributes[op->attribute_count++] =
+      (hmoec_attribute){.name = op->info->first_optional, .kind = HMOEC_ATTRIBUTE_INT, .integer = op->filled[first]};
+}
+
 /* The operands that are there, without gaps. */
-static bool operands_check(hmoec_evaluator *ev, const op_call *op, size_t *out_count) {
+static bool operands_check(hmoec_evaluator *ev, op_call *op, size_t *out_count) {
   size_t count = 0;
   bool ok = true;
   for (size_t i = 0; op->info->operands[i]; i++)
     if (op->filled[i]) count = i + 1;
   for (size_t i = 0; op->info->operands[i]; i++) {
-    if (op->filled[i] || (i >= op->info->required_operands && i >= count)) continue;
+    bool optional = i >= op->info->required_operands;
+    if (op->filled[i] || (optional && (i >= count || op->info->first_optional))) continue;
     bool absent = op->given[i];
-    const char *reason = i >= op->info->required_operands ? ", because a later one is given"
-                         : absent                         ? ", but its value is absent here"
-                                                          : "";
+    const char *reason = optional ? ", because a later one is given" : absent ? ", but its value is absent here" : "";
     ok = hmoec_error(ev->diagnostics, op->call->at, "%s: operand %s is %s%s", op->info->name, op->info->operands[i],
                      absent ? "needed" : "missing", reason);
   }
   *out_count = count;
+  if (ok && op->info->first_optional) close_gaps(op, out_count);
   return ok;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "frontend/spec_eval.h"
+#include "ir/entry.h"
 
 static hmoec_location define_location(hmoec_evaluator *ev, const hmoec_define *define) {
   return (hmoec_location){.file = hmoec_arena_printf(ev->arena, "-D %s=%s", define->name, define->value)};
@@ -37,9 +38,24 @@ static bool parse_integer(const char *text, int64_t *out_value) {
   return errno == 0;
 }
 
+static double literal_number(const hmoec_literal *literal) { return literal->decimal ? literal->number : (double)literal->integer; }
+
 static bool literal_equal(const hmoec_literal *a, const hmoec_literal *b) {
-  if (!a->word || !b->word) return !a->word && !b->word && a->integer == b->integer;
-  return strcmp(a->word, b->word) == 0;
+  if (a->word || b->word) return a->word && b->word && strcmp(a->word, b->word) == 0;
+  if (!a->decimal && !b->decimal) return a->integer == b->integer;
+  double x = literal_number(a), y = literal_number(b);
+  return x >= y && x <= y;
+}
+
+/* "0.5", "-1e-6": a number with a point or an exponent. */
+static bool parse_decimal(const char *text, double *out_number) {
+  bool negative = *text == '-', decimal;
+  size_t length = strlen(text + negative);
+  if (hmoec_number_length(text + negative, text + negative + length, &decimal) != length || !decimal ||
+      !hmoec_number_parse(text + negative, length, out_number))
+    return false;
+  if (negative) *out_number = -*out_number;
+  return true;
 }
 
 static bool is_choice(const hmoec_statement *option, const hmoec_literal *value) {
@@ -49,6 +65,7 @@ static bool is_choice(const hmoec_statement *option, const hmoec_literal *value)
 }
 
 static const char *literal_string(hmoec_evaluator *ev, const hmoec_literal *literal) {
+  if (literal->decimal) return hmoec_number_text(ev->arena, literal->number);
   return literal->word ? literal->word : hmoec_arena_printf(ev->arena, "%" PRId64, literal->integer);
 }
 
@@ -73,15 +90,20 @@ static bool report_choice(hmoec_evaluator *ev, const hmoec_statement *option, hm
 static bool option_value(hmoec_evaluator *ev, const hmoec_statement *option, const hmoec_define *define, hmoec_literal *out_value) {
   hmoec_location at = define_location(ev, define);
   *out_value = (hmoec_literal){.at = at};
-  bool integers = !option->literal.word;
-  for (size_t i = 0; i < option->choice_count; i++) integers = integers || !option->choices[i].word;
+  bool numbers = !option->literal.word, decimals = option->literal.decimal;
+  for (size_t i = 0; i < option->choice_count; i++) {
+    numbers = numbers || !option->choices[i].word;
+    decimals = decimals || option->choices[i].decimal;
+  }
   bool is_true = strcmp(define->value, "true") == 0;
-  if (integers && (is_true || strcmp(define->value, "false") == 0)) out_value->integer = is_true;
-  else if (!integers || !parse_integer(define->value, &out_value->integer)) out_value->word = define->value;
+  if (numbers && (is_true || strcmp(define->value, "false") == 0)) out_value->integer = is_true;
+  else if (decimals && parse_decimal(define->value, &out_value->number)) out_value->decimal = true;
+  else if (!numbers || !parse_integer(define->value, &out_value->integer)) out_value->word = define->value;
   if (!is_choice(option, out_value)) return report_choice(ev, option, at, define->value);
   if (option->choice_count) return true;
   if (!option->literal.word && out_value->word)
-    return hmoec_error(ev->diagnostics, at, "expected an integer for the option %s, found '%s'", option->name.text, define->value);
+    return hmoec_error(ev->diagnostics, at, "expected %s for the option %s, found '%s'", decimals ? "a number" : "an integer",
+                       option->name.text, define->value);
   if (option->literal.word && (!*define->value || strlen(define->value) > 100))
     return hmoec_error(ev->diagnostics, at, "expected a word of 1 to 100 characters for the option %s", option->name.text);
   return true;
@@ -140,11 +162,24 @@ void hmoec_eval_dim(hmoec_evaluator *ev, const hmoec_statement *dim) {
   hmoec_eval_bind(ev, &ev->globals, dim->name, value, NULL);
 }
 
+/* start_token, end_token and pad_token tell generation where to begin, where to stop and what to fill with. */
+static bool token_check(hmoec_evaluator *ev, const hmoec_statement *option, const hmoec_literal *value) {
+  if (!hmoec_is_token_name(option->name.text)) return true;
+  const hmoec_location at = value->at;
+  if (value->word || value->decimal || value->integer < -1 || value->integer > INT32_MAX)
+    return hmoec_error(ev->diagnostics, at, "expected %s to be a token, or -1 for none, found %s", option->name.text,
+                       literal_string(ev, value));
+  return hmoec_builder_token(ev->builder, at, option->name.text, value->integer);
+}
+
 void hmoec_eval_option(hmoec_evaluator *ev, const hmoec_statement *option) {
   hmoec_literal literal = option->literal;
   const hmoec_define *define = define_of(ev, option->name.text);
   bool ok = is_choice(option, &literal) || report_choice(ev, option, literal.at, literal_string(ev, &literal));
   if (ok && define) ok = option_value(ev, option, define, &literal);
-  hmoec_value value = literal.word ? hmoec_value_word(literal.word) : hmoec_value_integer(literal.integer);
+  ok = ok && token_check(ev, option, &literal);
+  hmoec_value value = literal.word      ? hmoec_value_word(literal.word)
+                      : literal.decimal ? hmoec_value_number(literal.number)
+                                        : hmoec_value_integer(literal.integer);
   hmoec_eval_bind(ev, &ev->globals, option->name, ok ? value : hmoec_value_error(), NULL);
 }

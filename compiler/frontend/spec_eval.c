@@ -82,18 +82,21 @@ bool hmoec_eval_bind(hmoec_evaluator *ev, hmoec_frame *frame, hmoec_spec_text na
 
 /* ---- inputs, params, outputs ---- */
 
-/* Sizes of at least 1; a dim known at run time only where `dynamic` says so. `stack`: 1 leaves room for the count of a stack. */
-static bool eval_shape(hmoec_evaluator *ev, const hmoec_statement *statement, bool dynamic, size_t stack, hmoec_shape *out_shape) {
+/* Sizes of at least 1; a dim known at run time only where out_names has room for its name. `stack`: 1 leaves room for the count of a stack. */
+static bool eval_shape(hmoec_evaluator *ev, const hmoec_statement *statement, size_t stack, hmoec_shape *out_shape,
+                       const char **out_names) {
   *out_shape = (hmoec_shape){.element = statement->element, .rank = (int64_t)(statement->shape.count + stack)};
   if (statement->shape.count + stack > HMOEC_MAX_RANK)
     return hmoec_error(ev->diagnostics, statement->name.at, "'%s' has more than %d dimensions", statement->name.text,
                        HMOEC_MAX_RANK);
   bool ok = true;
+  size_t dynamic_count = 0;
   for (size_t i = 0; i < statement->shape.count; i++) {
     const hmoec_expr *size = statement->shape.items[i];
     hmoec_value value = hmoec_eval_expr(ev, size);
     out_shape->dims[i + stack] = value.kind == HMOEC_VALUE_DYNAMIC ? HMOEC_DYNAMIC : value.integer;
-    if (value.kind == HMOEC_VALUE_DYNAMIC && !dynamic)
+    if (value.kind == HMOEC_VALUE_DYNAMIC && out_names) out_names[dynamic_count++] = value.word;
+    if (value.kind == HMOEC_VALUE_DYNAMIC && !out_names)
       ok = hmoec_error(ev->diagnostics, size->at, "the size of a param must be known, but '%s' is known at run time only",
                        value.word);
     else if (value.kind == HMOEC_VALUE_INTEGER && value.integer < 1)
@@ -108,12 +111,16 @@ static bool eval_shape(hmoec_evaluator *ev, const hmoec_statement *statement, bo
 static void eval_input(hmoec_evaluator *ev, hmoec_statement *input) {
   hmoec_shape shape;
   MlirValue tensor;
+  const char *dims[HMOEC_MAX_RANK];
+  int64_t given = 0;
   if (hmoec_eval_find(ev, input->name.text)) {
     hmoec_error(ev->diagnostics, input->name.at, "there is already a value named '%s'", input->name.text);
     return;
   }
-  bool ok =
-      eval_shape(ev, input, true, 0, &shape) && hmoec_builder_input(ev->builder, input->name.at, input->name.text, &shape, &tensor);
+  bool ok = eval_shape(ev, input, 0, &shape, dims);
+  if (input->value) ok = hmoec_eval_integer(ev, input->value, "the default of an input", &given) && ok;
+  ok = ok && hmoec_builder_input_named(ev->builder, input->name.at, input->name.text, &shape, dims, input->value ? &given : NULL,
+                                       &tensor);
   input->evaluated = true;
   hmoec_eval_bind(ev, ev->frame, input->name, ok ? hmoec_value_tensor(tensor) : hmoec_value_error(), input);
 }
@@ -130,6 +137,17 @@ static bool eval_stack_count(hmoec_evaluator *ev, const hmoec_statement *param, 
   return true;
 }
 
+/* The names of one tensor in the current scope, as the key attribute holds them. */
+static const char *eval_keys(hmoec_evaluator *ev, const hmoec_statement *param) {
+  const char *keys = NULL;
+  for (size_t i = 0; i < param->name_count; i++) {
+    const char *key = hmoec_eval_key(ev, param->names[i], param->index.text);
+    if (!key) return NULL;
+    keys = i ? hmoec_arena_printf(ev->arena, "%s\n%s", keys, key) : key;
+  }
+  return keys;
+}
+
 static hmoec_value eval_param_value(hmoec_evaluator *ev, hmoec_statement *param) {
   bool holds = true;
   if (param->condition && !hmoec_eval_condition(ev, param->condition, &holds)) return hmoec_value_error();
@@ -139,8 +157,10 @@ static hmoec_value eval_param_value(hmoec_evaluator *ev, hmoec_statement *param)
   hmoec_shape shape;
   MlirValue tensor;
   bool ok = !param->bound || eval_stack_count(ev, param, &count);
-  ok = eval_shape(ev, param, false, param->bound ? 1 : 0, &shape) && ok;
-  const char *key = hmoec_eval_key(ev, param->text, param->index.text);
+  ok = eval_shape(ev, param, param->bound ? 1 : 0, &shape, NULL) && ok;
+  const char *key = eval_keys(ev, param);
+  if (param->bound && param->name_count > 1)
+    ok = hmoec_error(ev->diagnostics, param->names[1].at, "a stack has one key, not several");
   if (!ok || !key) return hmoec_value_error();
   if (param->bound) shape.dims[0] = count;
   return hmoec_builder_parameter(ev->builder, param->name.at, key, count, &shape, &tensor) ? hmoec_value_tensor(tensor)

@@ -2,7 +2,7 @@
  *   spec_check.c   what is wrong whatever the values: statements out of place, things declared twice
  *   spec_define.c  dims, options and their overrides
  *   spec_eval.c    statements
- *   spec_expr.c    expressions of integers and words
+ *   spec_expr.c    expressions of integers, numbers and words
  *   spec_call.c    ops and blocks
  *   spec_text.c    checkpoint keys and messages: "expert_{e}"
  * A part that fails has reported why. A name whose value failed stands for HMOEC_VALUE_ERROR, which nothing complains about again. */
@@ -26,6 +26,7 @@ typedef enum hmoec_value_kind {
   HMOEC_VALUE_ABSENT,  /* a value or param whose condition did not hold: fills no operand */
   HMOEC_VALUE_NOTHING, /* what a block without return gives */
   HMOEC_VALUE_INTEGER, /* integer */
+  HMOEC_VALUE_NUMBER,  /* number: decimal, passed on as it is */
   HMOEC_VALUE_WORD,    /* word */
   HMOEC_VALUE_DYNAMIC, /* a dim known at run time; word: its name */
   HMOEC_VALUE_TENSOR,  /* tensor */
@@ -37,6 +38,7 @@ typedef enum hmoec_value_kind {
 typedef struct hmoec_value {
   hmoec_value_kind kind;
   int64_t integer;
+  double number;
   const char *word;
   MlirValue tensor;
   const struct hmoec_value *items;
@@ -115,6 +117,7 @@ bool hmoec_eval_condition(hmoec_evaluator *ev, const hmoec_expr *expr, bool *out
 const char *hmoec_value_string(const hmoec_evaluator *ev, const hmoec_value *value);
 hmoec_value hmoec_value_error(void);
 hmoec_value hmoec_value_integer(int64_t integer);
+hmoec_value hmoec_value_number(double number);
 hmoec_value hmoec_value_word(const char *word);
 hmoec_value hmoec_value_tensor(MlirValue tensor);
 
@@ -125,5 +128,7 @@ hmoec_value hmoec_eval_call(hmoec_evaluator *ev, const hmoec_expr *call);
 const char *hmoec_eval_text(hmoec_evaluator *ev, hmoec_spec_text text, const char *index);
 /* A checkpoint key in the current scope; a leading "/" leaves the scope out. */
 const char *hmoec_eval_key(hmoec_evaluator *ev, hmoec_spec_text text, const char *index);
+/* The shortest text that reads back as the number: 1e-06, 0.5. */
+const char *hmoec_number_text(hmoec_arena *arena, double number);
 
 #endif

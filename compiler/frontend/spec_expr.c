@@ -1,10 +1,12 @@
-/* Expressions of integers and words. Integers are 64 bits and never wrap; division is towards zero, as in C; 0 is false. */
+/* Expressions of integers, decimal numbers and words. Integers are 64 bits and never wrap; division is towards zero, as in C; 0 is false.
+ * Decimal numbers can be passed on and compared for equality, no more. */
 #include <string.h>
 
 #include "frontend/spec_eval.h"
 
 hmoec_value hmoec_value_error(void) { return (hmoec_value){.kind = HMOEC_VALUE_ERROR}; }
 hmoec_value hmoec_value_integer(int64_t integer) { return (hmoec_value){.kind = HMOEC_VALUE_INTEGER, .integer = integer}; }
+hmoec_value hmoec_value_number(double number) { return (hmoec_value){.kind = HMOEC_VALUE_NUMBER, .number = number}; }
 hmoec_value hmoec_value_word(const char *word) { return (hmoec_value){.kind = HMOEC_VALUE_WORD, .word = word}; }
 hmoec_value hmoec_value_tensor(MlirValue tensor) { return (hmoec_value){.kind = HMOEC_VALUE_TENSOR, .tensor = tensor}; }
 
@@ -21,6 +23,7 @@ const char *hmoec_value_string(const hmoec_evaluator *ev, const hmoec_value *val
   case HMOEC_VALUE_ABSENT: return "absent (its condition does not hold)";
   case HMOEC_VALUE_NOTHING: return "nothing";
   case HMOEC_VALUE_INTEGER: return hmoec_arena_printf(ev->arena, "the integer %lld", (long long)value->integer);
+  case HMOEC_VALUE_NUMBER: return hmoec_arena_printf(ev->arena, "the number %s", hmoec_number_text(ev->arena, value->number));
   case HMOEC_VALUE_WORD: return hmoec_arena_printf(ev->arena, "the word '%s'", value->word);
   case HMOEC_VALUE_DYNAMIC: return hmoec_arena_printf(ev->arena, "'%s', which is known at run time only", value->word);
   case HMOEC_VALUE_TENSOR: return "a tensor";
@@ -56,7 +59,8 @@ bool hmoec_eval_integer(hmoec_evaluator *ev, const hmoec_expr *expr, const char 
   *out_integer = value.integer;
   if (value.kind == HMOEC_VALUE_INTEGER) return true;
   if (value.kind != HMOEC_VALUE_ERROR)
-    hmoec_error(ev->diagnostics, expr->at, "expected an integer as %s, found %s", what, hmoec_value_string(ev, &value));
+    hmoec_error(ev->diagnostics, expr->at, "expected an integer as %s, found %s%s", what, hmoec_value_string(ev, &value),
+                value.kind == HMOEC_VALUE_NUMBER ? "; decimal numbers have no arithmetic" : "");
   return false;
 }
 
@@ -122,12 +126,18 @@ static bool words_check(hmoec_evaluator *ev, const hmoec_expr *binary, const hmo
          (b->kind != HMOEC_EXPR_NAME || hmoec_eval_check_choice(ev, b->text, left->word, a->at));
 }
 
+static bool is_number(const hmoec_value *value) { return value->kind == HMOEC_VALUE_INTEGER || value->kind == HMOEC_VALUE_NUMBER; }
+
 static hmoec_value eval_equal(hmoec_evaluator *ev, const hmoec_expr *binary) {
   hmoec_value left = hmoec_eval_expr(ev, binary->left), right = hmoec_eval_expr(ev, binary->right);
   bool equal;
   if (left.kind == HMOEC_VALUE_ERROR || right.kind == HMOEC_VALUE_ERROR) return hmoec_value_error();
   if (left.kind == HMOEC_VALUE_INTEGER && right.kind == HMOEC_VALUE_INTEGER) {
     equal = left.integer == right.integer;
+  } else if (is_number(&left) && is_number(&right)) {
+    double a = left.kind == HMOEC_VALUE_NUMBER ? left.number : (double)left.integer;
+    double b = right.kind == HMOEC_VALUE_NUMBER ? right.number : (double)right.integer;
+    equal = a >= b && a <= b;
   } else if (left.kind == HMOEC_VALUE_WORD && right.kind == HMOEC_VALUE_WORD) {
     if (!words_check(ev, binary, &left, &right)) return hmoec_value_error();
     equal = strcmp(left.word, right.word) == 0;
@@ -177,6 +187,7 @@ static hmoec_value eval_conditional(hmoec_evaluator *ev, const hmoec_expr *expr)
 static hmoec_value eval_kind(hmoec_evaluator *ev, const hmoec_expr *expr) {
   switch (expr->kind) {
   case HMOEC_EXPR_INTEGER: return hmoec_value_integer(expr->integer);
+  case HMOEC_EXPR_NUMBER: return hmoec_value_number(expr->number);
   case HMOEC_EXPR_STRING: return hmoec_value_word(expr->text);
   case HMOEC_EXPR_NAME: return hmoec_eval_name(ev, expr->text, expr->at);
   case HMOEC_EXPR_LIST: return eval_list(ev, expr);

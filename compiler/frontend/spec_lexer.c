@@ -1,6 +1,8 @@
 /* The lexer: one pass over the bytes, one growing array of tokens. */
 #include "frontend/spec_lexer.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const spellings[HMOEC_TOKEN_COUNT] = {
@@ -8,6 +10,7 @@ static const char *const spellings[HMOEC_TOKEN_COUNT] = {
     [HMOEC_TOKEN_NEWLINE] = "the end of the line",
     [HMOEC_TOKEN_NAME] = "a name",
     [HMOEC_TOKEN_INTEGER] = "an integer",
+    [HMOEC_TOKEN_NUMBER] = "a number",
     [HMOEC_TOKEN_STRING] = "a string",
     [HMOEC_TOKEN_MODEL] = "model",
     [HMOEC_TOKEN_DIM] = "dim",
@@ -157,19 +160,62 @@ static void lex_name(lexer *lx) {
   token_add(lx, HMOEC_TOKEN_NAME, start)->text = hmoec_arena_strndup(lx->arena, start, length);
 }
 
-static void lex_integer(lexer *lx) {
+static size_t digits(const char *text, const char *end) {
+  size_t length = 0;
+  while (text + length < end && is_digit(text[length])) length++;
+  return length;
+}
+
+/* digits [ "." digits ] [ ( "e" | "E" ) [ "+" | "-" ] digits ]; the point of 0..3 or of a field is not part of it. */
+size_t hmoec_number_length(const char *text, const char *end, bool *out_decimal) {
+  size_t length = digits(text, end);
+  *out_decimal = false;
+  if (!length) return 0;
+  if (text + length < end && text[length] == '.') {
+    size_t fraction = digits(text + length + 1, end);
+    *out_decimal = fraction != 0;
+    if (fraction) length += 1 + fraction;
+  }
+  if (text + length < end && (text[length] == 'e' || text[length] == 'E')) {
+    const char *exponent = text + length + 1;
+    if (exponent < end && (*exponent == '+' || *exponent == '-')) exponent++;
+    size_t count = digits(exponent, end);
+    *out_decimal = *out_decimal || count != 0;
+    if (count) length = (size_t)(exponent - text) + count;
+  }
+  return length;
+}
+
+bool hmoec_number_parse(const char *text, size_t length, double *out_number) {
+  char buffer[128];
+  if (length >= sizeof buffer) return false;
+  memcpy(buffer, text, length);
+  buffer[length] = 0;
+  *out_number = strtod(buffer, NULL);
+  return isfinite(*out_number);
+}
+
+static void lex_number(lexer *lx) {
   const char *start = lx->cursor;
-  int64_t value = 0;
-  bool overflow = false;
-  for (; lx->cursor < lx->end && is_digit(*lx->cursor); lx->cursor++)
-    overflow = overflow || __builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, *lx->cursor - '0', &value);
+  bool decimal, overflow = false;
+  size_t length = hmoec_number_length(start, lx->end, &decimal);
+  int64_t integer = 0;
+  double number = 0;
+  lx->cursor += length;
+  if (decimal && !hmoec_number_parse(start, length, &number))
+    hmoec_error(lx->diagnostics, location_at(lx, start), "the number is too large, or longer than 127 characters");
+  for (size_t i = 0; !decimal && i < length; i++)
+    overflow =
+        overflow || __builtin_mul_overflow(integer, 10, &integer) || __builtin_add_overflow(integer, start[i] - '0', &integer);
   if (overflow) hmoec_error(lx->diagnostics, location_at(lx, start), "the integer does not fit in 64 bits");
   if (lx->cursor < lx->end && is_letter(*lx->cursor)) {
-    hmoec_error(lx->diagnostics, location_at(lx, lx->cursor), "expected a space or an operator after the integer, found '%c'",
-                *lx->cursor);
+    hmoec_error(lx->diagnostics, location_at(lx, lx->cursor), "expected a space or an operator after the %s, found '%c'",
+                decimal ? "number" : "integer", *lx->cursor);
     while (lx->cursor < lx->end && (is_letter(*lx->cursor) || is_digit(*lx->cursor))) lx->cursor++;
   }
-  token_add(lx, HMOEC_TOKEN_INTEGER, start)->integer = overflow ? 1 : value;
+  hmoec_token *token = token_add(lx, decimal ? HMOEC_TOKEN_NUMBER : HMOEC_TOKEN_INTEGER, start);
+  token->integer = overflow ? 1 : integer;
+  token->number = isfinite(number) ? number : 1;
 }
 
 /* The longest punctuation at the cursor, or HMOEC_TOKEN_COUNT. */
@@ -252,7 +298,7 @@ hmoec_tokens hmoec_spec_lex(hmoec_arena *arena, hmoec_diagnostics *diagnostics, 
     else if (c == '#') lex_comment(&lx);
     else if (c == '"') lex_string(&lx);
     else if (is_letter(c)) lex_name(&lx);
-    else if (is_digit(c)) lex_integer(&lx);
+    else if (is_digit(c)) lex_number(&lx);
     else lex_punctuation(&lx);
   }
   token_add(&lx, HMOEC_TOKEN_NEWLINE, lx.cursor);

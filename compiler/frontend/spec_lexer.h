@@ -1,5 +1,6 @@
 /* Spec text to tokens. Line ends are tokens, except inside ( ) and [ ] and after a comma, where the line goes on; comments run from #
- * to the line end. Names are those of C; integers are decimal; strings stand on one line between double quotes, without escapes. */
+ * to the line end. Names are those of C; integers are decimal; a point or an exponent makes a decimal number; strings stand on one line
+ * between double quotes, without escapes. */
 #ifndef HMOEC_FRONTEND_SPEC_LEXER_H
 #define HMOEC_FRONTEND_SPEC_LEXER_H
 
@@ -15,6 +16,7 @@ typedef enum hmoec_token_kind {
   HMOEC_TOKEN_NEWLINE,
   HMOEC_TOKEN_NAME, /* text */
   HMOEC_TOKEN_INTEGER, /* integer */
+  HMOEC_TOKEN_NUMBER, /* number */
   HMOEC_TOKEN_STRING, /* text, without the quotes */
   /* Keywords; their spelling is in spec_lexer.c. */
   HMOEC_TOKEN_MODEL,
@@ -73,6 +75,7 @@ typedef struct hmoec_token {
   unsigned line, column; /* column in bytes */
   const char *text; /* arena */
   int64_t integer;
+  double number;
 } hmoec_token;
 
 typedef struct hmoec_tokens {
@@ -83,6 +86,11 @@ typedef struct hmoec_tokens {
 
 /* Never fails: what is not a token is reported, and skipped. */
 hmoec_tokens hmoec_spec_lex(hmoec_arena *arena, hmoec_diagnostics *diagnostics, const char *file, const char *text, size_t size);
+
+/* The characters of the unsigned number at `text`, 0 if there is none. *out_decimal: it has a point or an exponent. */
+size_t hmoec_number_length(const char *text, const char *end, bool *out_decimal);
+/* The value of such a number; false if no double holds it. */
+bool hmoec_number_parse(const char *text, size_t length, double *out_number);
 
 /* "for" or "=="; "a name", "an integer", "a string", "the end of the line" for kinds without a fixed spelling. */
 const char *hmoec_token_kind_string(hmoec_token_kind kind);

@@ -1,6 +1,6 @@
 /* Expressions, by precedence climbing, loosest first:
  *   a if c else b;  or;  and;  not;  == != < <= > >= (not chained);  + -;  * / %;  unary -;  .field
- *   primary: integer, "string", true, false, name, name(arguments), [list], (expression) */
+ *   primary: integer, number, "string", true, false, name, name(arguments), [list], (expression) */
 #include "frontend/spec_parser.h"
 
 static hmoec_expr *expr_new(hmoec_parser *parser, hmoec_expr_kind kind, hmoec_location at) {
@@ -47,7 +47,8 @@ static int operator_level(hmoec_token_kind kind) {
 
 static bool parse_argument(hmoec_parser *parser, hmoec_argument *argument, bool named_before) {
   const hmoec_token *token = hmoec_parser_peek(parser, 0);
-  if (hmoec_parser_peek(parser, 1)->kind == HMOEC_TOKEN_ASSIGN && token->kind != HMOEC_TOKEN_INTEGER) {
+  if (hmoec_parser_peek(parser, 1)->kind == HMOEC_TOKEN_ASSIGN && token->kind != HMOEC_TOKEN_INTEGER &&
+      token->kind != HMOEC_TOKEN_NUMBER) {
     if (!hmoec_parser_name(parser, "argument", &argument->name)) return false;
     parser->next++;
   } else if (named_before) {
@@ -96,6 +97,11 @@ static hmoec_expr *parse_primary(hmoec_parser *parser) {
   hmoec_location at = hmoec_parser_location(parser);
   switch (token->kind) {
   case HMOEC_TOKEN_INTEGER: return parse_literal(parser, HMOEC_EXPR_INTEGER, token->integer, NULL);
+  case HMOEC_TOKEN_NUMBER: {
+    hmoec_expr *number = parse_literal(parser, HMOEC_EXPR_NUMBER, 0, NULL);
+    number->number = token->number;
+    return number;
+  }
   case HMOEC_TOKEN_TRUE: return parse_literal(parser, HMOEC_EXPR_INTEGER, 1, NULL);
   case HMOEC_TOKEN_FALSE: return parse_literal(parser, HMOEC_EXPR_INTEGER, 0, NULL);
   case HMOEC_TOKEN_STRING: return parse_literal(parser, HMOEC_EXPR_STRING, 0, token->text);

@@ -30,6 +30,7 @@ static const char *token_string(hmoec_arena *arena, const hmoec_token *token) {
   switch (token->kind) {
   case HMOEC_TOKEN_NAME: return hmoec_arena_printf(arena, "'%s'", token->text);
   case HMOEC_TOKEN_INTEGER: return hmoec_arena_printf(arena, "%lld", (long long)token->integer);
+  case HMOEC_TOKEN_NUMBER: return hmoec_arena_printf(arena, "%g", token->number);
   case HMOEC_TOKEN_END:
   case HMOEC_TOKEN_NEWLINE:
   case HMOEC_TOKEN_STRING: return hmoec_token_kind_string(token->kind);
@@ -127,17 +128,21 @@ static bool parse_option_value(hmoec_parser *parser, hmoec_literal *out_literal)
   *out_literal = (hmoec_literal){.at = at};
   switch (token->kind) {
   case HMOEC_TOKEN_INTEGER: out_literal->integer = negative ? -token->integer : token->integer; break;
+  case HMOEC_TOKEN_NUMBER:
+    out_literal->decimal = true;
+    out_literal->number = negative ? -token->number : token->number;
+    break;
   case HMOEC_TOKEN_TRUE:
   case HMOEC_TOKEN_FALSE:
-    if (negative) return hmoec_parser_unexpected(parser, "an integer after '-'");
+    if (negative) return hmoec_parser_unexpected(parser, "a number after '-'");
     out_literal->integer = token->kind == HMOEC_TOKEN_TRUE;
     break;
   case HMOEC_TOKEN_NAME:
   case HMOEC_TOKEN_STRING:
-    if (negative) return hmoec_parser_unexpected(parser, "an integer after '-'");
+    if (negative) return hmoec_parser_unexpected(parser, "a number after '-'");
     out_literal->word = token->text;
     break;
-  default: return hmoec_parser_unexpected(parser, "a word or an integer");
+  default: return hmoec_parser_unexpected(parser, "a word or a number");
   }
   parser->next++;
   return true;
@@ -189,7 +194,8 @@ static bool parse_input(hmoec_parser *parser, hmoec_statements *out) {
   hmoec_statement *input = statement_add(parser, out, HMOEC_STATEMENT_INPUT);
   parser->next++;
   return hmoec_parser_name(parser, "input", &input->name) &&
-         hmoec_parser_expect(parser, HMOEC_TOKEN_COLON, "after the name of the input") && parse_type(parser, input, true);
+         hmoec_parser_expect(parser, HMOEC_TOKEN_COLON, "after the name of the input") && parse_type(parser, input, true) &&
+         (!hmoec_parser_accept(parser, HMOEC_TOKEN_ASSIGN) || (input->value = hmoec_parse_expr(parser)));
 }
 
 static bool parse_param(hmoec_parser *parser, hmoec_statements *out) {
@@ -206,7 +212,10 @@ static bool parse_param(hmoec_parser *parser, hmoec_statements *out) {
   if (!hmoec_parser_expect(parser, HMOEC_TOKEN_COLON, "after the name of the param") || !parse_type(parser, param, false))
     return false;
   if (!hmoec_parser_expect(parser, HMOEC_TOKEN_FROM, "after the shape of the param")) return false;
-  if (!hmoec_parser_string(parser, "the checkpoint key as a string", &param->text)) return false;
+  do {
+    hmoec_spec_text *key = HMOEC_APPEND(parser->arena, param->names, param->name_count);
+    if (!hmoec_parser_string(parser, "the checkpoint key as a string", key)) return false;
+  } while (hmoec_parser_accept(parser, HMOEC_TOKEN_OR));
   if (hmoec_parser_accept(parser, HMOEC_TOKEN_IF) && !(param->condition = hmoec_parse_plain_expr(parser))) return false;
   return true;
 }

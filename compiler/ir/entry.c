@@ -1,5 +1,6 @@
 #include "ir/entry.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include <mlir-c/BuiltinAttributes.h>
@@ -45,6 +46,68 @@ hmoec_shape hmoec_entry_output_shape(MlirOperation function, size_t index) {
   return shape_of(mlirFunctionTypeGetResult(type_of(function), (intptr_t)index));
 }
 
+/* An attribute of an argument, null if there is none. */
+static MlirAttribute argument_attribute(MlirOperation function, size_t index, const char *name) {
+  return mlirDictionaryAttrGetElementByName(mlirArrayAttrGetElement(get(function, "arg_attrs"), (intptr_t)index), ref(name));
+}
+
+const char *const *hmoec_default_dim_names(size_t count) {
+  static const char *const one[] = {"tokens"}, *const several[HMOEC_MAX_RANK] = {"batch", "length", "depth", "width"};
+  return count == 1 ? one : several;
+}
+
+MlirStringRef hmoec_entry_dim_name(MlirOperation function, size_t input, size_t dim) {
+  hmoec_shape shape = hmoec_entry_input_shape(function, input);
+  size_t count = 0, before = 0;
+  for (size_t i = 0; i < (size_t)shape.rank; i++) {
+    if (shape.dims[i] != HMOEC_DYNAMIC) continue;
+    count++;
+    before += i < dim;
+  }
+  MlirAttribute dims = argument_attribute(function, input, "hmoe.dims");
+  if (mlirAttributeIsNull(dims)) return ref(hmoec_default_dim_names(count)[before]);
+  return mlirStringAttrGetValue(mlirArrayAttrGetElement(dims, (intptr_t)before));
+}
+
+size_t hmoec_entry_dim_names(MlirOperation function, MlirStringRef *out_names) {
+  MlirStringRef names[HMOEC_MOST_DIM_NAMES];
+  size_t count = 0;
+  for (size_t i = 0; i < hmoec_entry_input_count(function); i++) {
+    hmoec_shape shape = hmoec_entry_input_shape(function, i);
+    for (size_t d = 0; d < (size_t)shape.rank && count < HMOEC_MOST_DIM_NAMES; d++) {
+      if (shape.dims[d] != HMOEC_DYNAMIC) continue;
+      MlirStringRef name = hmoec_entry_dim_name(function, i, d);
+      size_t known = 0;
+      while (known < count && !mlirStringRefEqual(names[known], name)) known++;
+      if (known == count) names[count++] = name;
+    }
+  }
+  for (size_t i = 0; out_names && i < count; i++) out_names[i] = names[i];
+  return count;
+}
+
+bool hmoec_entry_input_default(MlirOperation function, size_t index, int64_t *out_value) {
+  MlirAttribute given = argument_attribute(function, index, "hmoe.default");
+  if (mlirAttributeIsNull(given)) return false;
+  *out_value = mlirIntegerAttrGetValueInt(given);
+  return true;
+}
+
+const char *const hmoec_token_names[HMOEC_TOKEN_NAMES] = {"start_token", "end_token", "pad_token"};
+
+bool hmoec_is_token_name(const char *name) {
+  for (size_t i = 0; i < HMOEC_TOKEN_NAMES; i++)
+    if (strcmp(hmoec_token_names[i], name) == 0) return true;
+  return false;
+}
+
+int64_t hmoec_entry_token(MlirOperation function, const char *name) {
+  char full_name[32];
+  snprintf(full_name, sizeof full_name, "hmoe.%s", name);
+  MlirAttribute token = get(function, full_name);
+  return mlirAttributeIsNull(token) ? -1 : mlirIntegerAttrGetValueInt(token);
+}
+
 const char *hmoec_name_taken(MlirStringRef name, bool model) {
   static const char *const keywords[] = {
       "auto",   "break",    "case",     "char",     "const",     "continue",      "default",      "do",     "double",
@@ -56,5 +119,5 @@ const char *hmoec_name_taken(MlirStringRef name, bool model) {
   for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
     if (mlirStringRefEqual(name, ref(keywords[i]))) return "a keyword of C or C++";
   if (model) return name.length >= 5 && memcmp(name.data, "hmoe_", 5) == 0 ? "a name of the runtime's" : NULL;
-  return mlirStringRefEqual(name, ref("tokens")) ? "the name of the token count" : NULL;
+  return NULL;
 }

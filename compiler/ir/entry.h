@@ -1,4 +1,8 @@
-/* The entry functions of a verified module: their names, inputs and outputs. */
+/* The entry functions of a verified module: their names, inputs and outputs.
+ *
+ * Attributes of an argument: hmoe.name = "input_ids", hmoe.dims = ["batch", "length"] (the names of its dynamic dimensions, in order),
+ * hmoe.default = 1 : i64 (what every element of an i32 or i64 input is where the caller leaves it out). Of the function: hmoe.model,
+ * and hmoe.start_token, hmoe.end_token, hmoe.pad_token (i64, -1: none) for generation. */
 #ifndef HMOEC_IR_ENTRY_H
 #define HMOEC_IR_ENTRY_H
 
@@ -17,8 +21,26 @@ MlirStringRef hmoec_entry_output_name(MlirOperation function, size_t index);
 hmoec_shape hmoec_entry_input_shape(MlirOperation function, size_t index);
 hmoec_shape hmoec_entry_output_shape(MlirOperation function, size_t index);
 
+/* The name of dimension `dim` of an input, which is dynamic: that of hmoe.dims, and where there is none hmoec_default_dim_names'. */
+MlirStringRef hmoec_entry_dim_name(MlirOperation function, size_t input, size_t dim);
+/* The names of all dynamic dimensions of the inputs, each once, in order of appearance; returns how many. out_names: NULL, or room for
+ * HMOEC_MOST_DIM_NAMES. */
+size_t hmoec_entry_dim_names(MlirOperation function, MlirStringRef *out_names);
+#define HMOEC_MOST_DIM_NAMES 128
+/* {"tokens"} for one dynamic dimension, {"batch", "length"} for two, {"batch", "length", "depth", "width"} for more. */
+const char *const *hmoec_default_dim_names(size_t count);
+/* False: the caller must give the input. */
+bool hmoec_entry_input_default(MlirOperation function, size_t index, int64_t *out_value);
+
+/* What the attributes of generation are called, less "hmoe.". */
+#define HMOEC_TOKEN_NAMES 3
+extern const char *const hmoec_token_names[HMOEC_TOKEN_NAMES]; /* start_token, end_token, pad_token */
+bool hmoec_is_token_name(const char *name);
+/* -1: none, or the model does not say. */
+int64_t hmoec_entry_token(MlirOperation function, const char *name);
+
 /* Names become C names in the generated header. What a name already is there ("a keyword of C or C++"), NULL if it is free: of a model,
- * or of an input or output. */
+ * or of an input, output or dimension. */
 const char *hmoec_name_taken(MlirStringRef name, bool model);
 #define HMOEC_MOST_NAME 100 /* characters of a model, input or output name */
 

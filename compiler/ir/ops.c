@@ -441,12 +441,20 @@ bool hmoec_parameter_check(hmoec_diagnostics *diagnostics, hmoec_location locati
                            const hmoec_shape *result) {
   char text[HMOEC_SHAPE_CHARS];
   hmoec_shape_string(result, text, sizeof text);
-  int length = (int)key.length;
+  const char *newline = key.length ? memchr(key.data, '\n', key.length) : NULL;
+  int length = (int)(newline ? newline - key.data : (ptrdiff_t)key.length); /* messages show the first name */
   if (key.length == 0) return hmoec_error(diagnostics, location, "parameter: the key is empty");
   if (memchr(key.data, 0, key.length)) return hmoec_error(diagnostics, location, "parameter: the key holds a zero character");
   if (key.length > HMOEC_MOST_KEY)
     return hmoec_error(diagnostics, location, "parameter: expected a key of at most %d characters, found %zu", HMOEC_MOST_KEY,
                        key.length);
+  if (newline && count)
+    return hmoec_error(diagnostics, location, "parameter \"%.*s\": a stack has one key, not several", length, key.data);
+  for (size_t i = 0, begin = 0; newline && i <= key.length; i++) {
+    if (i < key.length && key.data[i] != '\n') continue;
+    if (i == begin) return hmoec_error(diagnostics, location, "parameter \"%.*s\": one of its keys is empty", length, key.data);
+    begin = i + 1;
+  }
   if (result->element != HMOEC_F32)
     return hmoec_error(diagnostics, location, "parameter \"%.*s\": expected f32 elements, found %s", length, key.data, text);
   for (int64_t i = 0; i < result->rank; i++)

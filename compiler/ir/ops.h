@@ -26,7 +26,7 @@
  * still have their bytes in 63 bits. */
 #define HMOEC_MOST_ELEMENTS (INT64_C(1) << 44)
 #define HMOEC_MOST_SLOTS (1 << 24) /* selection sets that a cache holds */
-#define HMOEC_MOST_KEY 255 /* characters of a checkpoint key: what the runtime takes */
+#define HMOEC_MOST_KEY 255 /* characters of a checkpoint key, alternatives included: what the runtime takes */
 
 /* A tensor type in plain form. */
 typedef enum hmoec_element { HMOEC_F32, HMOEC_I32, HMOEC_I1, HMOEC_I64 } hmoec_element;
@@ -119,8 +119,8 @@ MlirOperation hmoec_op_build(MlirContext context, hmoec_diagnostics *diagnostics
                              MlirLocation location, const char *name, const MlirValue *operands, size_t operand_count,
                              const hmoec_attribute *attributes, size_t attribute_count);
 
-/* The one op whose result type cannot be inferred: a tensor of the checkpoint. count = 0: `key` itself; count > 0: key holds one "{}" and
- * `result` is the stack [count, ...]. Checks and errors as for hmoec_op_build. */
+/* The one op whose result type cannot be inferred: a tensor of the checkpoint. count = 0: `key` itself, or the first of several, each on
+ * a line, that the checkpoint has; count > 0: key holds one "{}" and `result` is the stack [count, ...]. Checks and errors as for hmoec_op_build. */
 MlirOperation hmoec_parameter_build(MlirContext context, hmoec_diagnostics *diagnostics, MlirBlock block,
                                     MlirOperation insert_before, MlirLocation location, const char *key, int64_t count,
                                     const hmoec_shape *result);

@@ -2,7 +2,8 @@
  * into experts or selection sets comes from an op that keeps it in range (generated code does not check again).
  *
  * A model is a module of functions; a function has one block of hmoe ops that ends in func.return; every argument and result has a
- * name, the string attribute hmoe.name; a dimension that is known at run time is the first of its argument. */
+ * name, the string attribute hmoe.name; a dimension that is known at run time is the first of its argument, or one of batch and length.
+ * What else arguments and functions may carry is in ir/entry.h. */
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,6 +20,11 @@
 enum { MAX_NAMES = 64 };
 
 static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
+
+static bool is_i64(MlirAttribute attribute) {
+  MlirType type = mlirAttributeIsAInteger(attribute) ? mlirAttributeGetType(attribute) : (MlirType){NULL};
+  return !mlirTypeIsNull(type) && mlirTypeIsAInteger(type) && mlirIntegerTypeGetWidth(type) == 64;
+}
 
 static MlirStringRef op_name(MlirOperation op) { return mlirIdentifierStr(mlirOperationGetName(op)); }
 
@@ -55,9 +61,7 @@ static bool pass_attributes_check(const hmoec_inference *inference, MlirOperatio
     return hmoec_error(inference->diagnostics, inference->location, "%s: expected hmoe.strategy and hmoe.reason to be strings",
                        inference->info->name);
   if (!mlirAttributeIsNull(slots)) {
-    MlirType type = mlirAttributeIsAInteger(slots) ? mlirAttributeGetType(slots) : (MlirType){NULL};
-    bool integer = !mlirTypeIsNull(type) && mlirTypeIsAInteger(type) && mlirIntegerTypeGetWidth(type) == 64;
-    int64_t count = integer ? mlirIntegerAttrGetValueInt(slots) : 0;
+    int64_t count = is_i64(slots) ? mlirIntegerAttrGetValueInt(slots) : 0;
     if (count < 1 || count > HMOEC_MOST_SLOTS)
       return hmoec_error(inference->diagnostics, inference->location, "%s: expected hmoe.slots to be an i64 between 1 and %d",
                          inference->info->name, HMOEC_MOST_SLOTS);
@@ -221,12 +225,16 @@ static bool is_identifier(MlirStringRef name) {
   return true;
 }
 
-/* attributes: arg_attrs or res_attrs of the function, null when there are none. */
+/* One attribute of an argument or result; attributes: arg_attrs or res_attrs of the function, null when there are none. */
+static MlirAttribute port_attribute(MlirAttribute attributes, intptr_t index, const char *name) {
+  if (mlirAttributeIsNull(attributes) || !mlirAttributeIsAArray(attributes) || index >= mlirArrayAttrGetNumElements(attributes))
+    return mlirAttributeGetNull();
+  return mlirDictionaryAttrGetElementByName(mlirArrayAttrGetElement(attributes, index), ref(name));
+}
+
 static bool name_check(MlirAttribute attributes, intptr_t index, const char *what, name_set *seen, hmoec_diagnostics *diagnostics,
                        hmoec_location location) {
-  MlirAttribute name = mlirAttributeGetNull();
-  if (!mlirAttributeIsNull(attributes) && mlirAttributeIsAArray(attributes) && index < mlirArrayAttrGetNumElements(attributes))
-    name = mlirDictionaryAttrGetElementByName(mlirArrayAttrGetElement(attributes, index), ref("hmoe.name"));
+  MlirAttribute name = port_attribute(attributes, index, "hmoe.name");
   if (mlirAttributeIsNull(name) || !mlirAttributeIsAString(name))
     return hmoec_error(diagnostics, location, "%s %td has no name: expected the string attribute hmoe.name", what, index);
   MlirStringRef text = mlirStringAttrGetValue(name);
@@ -245,6 +253,68 @@ static bool name_check(MlirAttribute attributes, intptr_t index, const char *wha
       return hmoec_error(diagnostics, location, "the name \"%.*s\" is used twice", (int)text.length, text.data);
   seen->names[seen->count++] = text;
   return true;
+}
+
+/* The name of a dimension: an identifier, and no name of an input or output. */
+static bool dim_name_check(MlirStringRef name, intptr_t index, const name_set *ports, hmoec_diagnostics *diagnostics,
+                           hmoec_location location) {
+  int length = name.length < 200 ? (int)name.length : 200;
+  if (!is_identifier(name) || name.length > HMOEC_MOST_NAME)
+    return hmoec_error(diagnostics, location, "\"%.*s\" cannot name a dimension of argument %td: it is not an identifier", length,
+                       name.data, index);
+  const char *taken = hmoec_name_taken(name, false);
+  for (size_t i = 0; i < ports->count && !taken; i++)
+    if (mlirStringRefEqual(ports->names[i], name)) taken = "the name of an input or output";
+  return !taken || hmoec_error(diagnostics, location, "\"%.*s\" cannot name a dimension of argument %td: it is %s", length,
+                               name.data, index, taken);
+}
+
+static bool dims_check(MlirAttribute attributes, intptr_t index, const hmoec_shape *shape, const name_set *ports,
+                       hmoec_diagnostics *diagnostics, hmoec_location location) {
+  intptr_t count = 0;
+  for (int64_t i = 0; i < shape->rank; i++) count += shape->dims[i] == HMOEC_DYNAMIC;
+  MlirAttribute dims = port_attribute(attributes, index, "hmoe.dims");
+  bool ok = true;
+  if (mlirAttributeIsNull(dims)) {
+    const char *const *names = hmoec_default_dim_names((size_t)count);
+    for (intptr_t i = 0; i < count; i++) ok = dim_name_check(ref(names[i]), index, ports, diagnostics, location) && ok;
+    return ok;
+  }
+  if (!mlirAttributeIsAArray(dims) || mlirArrayAttrGetNumElements(dims) != count)
+    return hmoec_error(diagnostics, location,
+                       "argument %td: expected hmoe.dims to name the %td dimensions that are known at run time only", index, count);
+  for (intptr_t i = 0; i < count; i++) {
+    MlirAttribute name = mlirArrayAttrGetElement(dims, i);
+    if (!mlirAttributeIsAString(name))
+      return hmoec_error(diagnostics, location, "argument %td: expected the names in hmoe.dims to be strings", index);
+    ok = dim_name_check(mlirStringAttrGetValue(name), index, ports, diagnostics, location) && ok;
+  }
+  return ok;
+}
+
+static bool default_check(MlirAttribute attributes, intptr_t index, const hmoec_shape *shape, hmoec_diagnostics *diagnostics,
+                          hmoec_location location) {
+  MlirAttribute given = port_attribute(attributes, index, "hmoe.default");
+  if (mlirAttributeIsNull(given)) return true;
+  if (shape->element != HMOEC_I32 && shape->element != HMOEC_I64)
+    return hmoec_error(diagnostics, location, "argument %td: only i32 and i64 inputs have a default", index);
+  if (!is_i64(given)) return hmoec_error(diagnostics, location, "argument %td: expected hmoe.default to be an i64", index);
+  int64_t value = mlirIntegerAttrGetValueInt(given);
+  return shape->element == HMOEC_I64 || (value >= INT32_MIN && value <= INT32_MAX) ||
+         hmoec_error(diagnostics, location, "argument %td: the default %" PRId64 " does not fit in 32 bits", index, value);
+}
+
+static bool tokens_check(MlirOperation function, hmoec_diagnostics *diagnostics, hmoec_location location) {
+  bool ok = true;
+  for (size_t i = 0; i < HMOEC_TOKEN_NAMES; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "hmoe.%s", hmoec_token_names[i]);
+    MlirAttribute token = mlirOperationGetAttributeByName(function, ref(name));
+    if (mlirAttributeIsNull(token)) continue;
+    if (!is_i64(token) || mlirIntegerAttrGetValueInt(token) < -1 || mlirIntegerAttrGetValueInt(token) > INT32_MAX)
+      ok = hmoec_error(diagnostics, location, "expected %s to be an i64 of at least -1 that fits 31 bits", name);
+  }
+  return ok;
 }
 
 static bool tensor_check(MlirType type, intptr_t index, const char *what, hmoec_diagnostics *diagnostics, hmoec_location location) {
@@ -298,7 +368,13 @@ static bool signature_check(MlirOperation function, hmoec_diagnostics *diagnosti
     ok = tensor_check(mlirFunctionTypeGetResult(type, i), i, "result", diagnostics, location) && ok;
   }
   if (mlirFunctionTypeGetNumResults(type) == 0) ok = hmoec_error(diagnostics, location, "the function has no results");
-  return ok;
+  for (intptr_t i = 0; ok && i < mlirFunctionTypeGetNumInputs(type); i++) {
+    hmoec_shape shape;
+    hmoec_shape_from_type(mlirFunctionTypeGetInput(type, i), &shape); /* was checked */
+    ok = dims_check(argument_attributes, i, &shape, &seen, diagnostics, location) &&
+         default_check(argument_attributes, i, &shape, diagnostics, location);
+  }
+  return tokens_check(function, diagnostics, location) && ok;
 }
 
 static bool body_check(MlirOperation function, hmoec_diagnostics *diagnostics) {

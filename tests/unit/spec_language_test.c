@@ -15,10 +15,11 @@ typedef struct sound_spec {
 static const sound_spec sound_specs[] = {
     /* The entry function. */
     {HEAD "output y = x\n",
-     {"func.func @m(%arg0: tensor<?x8xf32> {hmoe.name = \"x\"}) -> (tensor<?x8xf32> {hmoe.name = \"y\"})", "hmoe.model = \"m\"",
-      "return %arg0"}},
+     {"func.func @m(%arg0: tensor<?x8xf32> {hmoe.dims = [\"n\"], hmoe.name = \"x\"}) -> (tensor<?x8xf32> {hmoe.name = \"y\"})",
+      "hmoe.model = \"m\"", "return %arg0"}},
     {HEAD "input ids: i64[n]\noutput y = x\noutput z = ids\n",
-     {"%arg1: tensor<?xi64> {hmoe.name = \"ids\"}", "hmoe.name = \"y\"", "hmoe.name = \"z\"", "return %arg0, %arg1"}},
+     {"%arg1: tensor<?xi64> {hmoe.dims = [\"n\"], hmoe.name = \"ids\"}", "hmoe.name = \"y\"", "hmoe.name = \"z\"",
+      "return %arg0, %arg1"}},
     /* Integers: precedence, division towards zero, conditions. */
     {HEAD "param w: [1 + 2 * 3, (1 + 2) * 3, -7 / 2 + 10, -7 % 4 + 10] from \"w\"\noutput y = add(w, w)\n",
      {"tensor<7x9x7x7xf32>"}},

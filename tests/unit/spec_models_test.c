@@ -20,7 +20,8 @@ typedef struct model_case {
 static const model_case cases[] = {
     {"moe-layer",
      {{0}},
-     {"func.func @moe_layer(%arg0: tensor<?x768xf32> {hmoe.name = \"x\"}) -> (tensor<?x768xf32> {hmoe.name = \"y\"})",
+     {"func.func @moe_layer(%arg0: tensor<?x768xf32> {hmoe.dims = [\"tokens\"], hmoe.name = \"x\"}) -> (tensor<?x768xf32> "
+      "{hmoe.name = \"y\"})",
       "count = 0 : i64, key = \"router.classifier.weight\"}", "tensor<8x768xf32>", "hmoe.route", "capacity = 0",
       "gate = \"softmax_then_topk\", top_k = 1", "count = 8 : i64, key = \"experts.expert_{}.wi.weight\"}",
       "tensor<8x3072x768xf32>", "key = \"experts.expert_{}.wo.weight\"}", "tensor<8x768x3072xf32>", "hmoe.experts",
