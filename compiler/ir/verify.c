@@ -354,7 +354,7 @@ static bool model_name_check(MlirOperation function, hmoec_diagnostics *diagnost
 
 static bool signature_check(MlirOperation function, hmoec_diagnostics *diagnostics) {
   hmoec_location location = hmoec_location_of_op(function);
-  bool ok = model_name_check(function, diagnostics, location);
+  bool named = model_name_check(function, diagnostics, location), ok = true;
   MlirType type = mlirTypeAttrGetValue(mlirOperationGetAttributeByName(function, ref("function_type")));
   MlirAttribute argument_attributes = mlirOperationGetAttributeByName(function, ref("arg_attrs"));
   MlirAttribute result_attributes = mlirOperationGetAttributeByName(function, ref("res_attrs"));
@@ -374,7 +374,7 @@ static bool signature_check(MlirOperation function, hmoec_diagnostics *diagnosti
     ok = dims_check(argument_attributes, i, &shape, &seen, diagnostics, location) &&
          default_check(argument_attributes, i, &shape, diagnostics, location);
   }
-  return tokens_check(function, diagnostics, location) && ok;
+  return tokens_check(function, diagnostics, location) && named && ok;
 }
 
 static bool body_check(MlirOperation function, hmoec_diagnostics *diagnostics) {

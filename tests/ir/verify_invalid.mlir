@@ -14,7 +14,7 @@ func.func @name_twice(%x: tensor<?x4xf32> {hmoe.name = "x"}) -> (tensor<?x4xf32>
 func.func @name_form(%x: tensor<?x4xf32> {hmoe.name = "x y"}) -> (tensor<?x4xf32> {hmoe.name = "y"}) {
   return %x : tensor<?x4xf32>
 }
-// CHECK: [[@LINE+1]]:1: error: argument 0 is f32[4, ?]: only the first dimension may be known at run time
+// CHECK: [[@LINE+1]]:1: error: argument 0 is f32[4, ?]: only the first dimension, or batch and length, may be known at run time
 func.func @inner_dynamic(%x: tensor<4x?xf32> {hmoe.name = "x"}) -> (tensor<4xf32> {hmoe.name = "y"}) {
   %y = "hmoe.parameter"() {key = "y", count = 0 : i64} : () -> tensor<4xf32>
   return %y : tensor<4xf32>

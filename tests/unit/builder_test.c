@@ -1,4 +1,5 @@
 /* The builder by hand, and the door that loads models from files. */
+#include "ir/entry.h"
 #include "spec_testing.h"
 
 #include <unistd.h>
@@ -25,6 +26,61 @@ static void test_build_by_hand(void **state) {
   assert_true(hmoec_verify(module, diagnostics));
   assert_int_equal(hmoec_diagnostics_errors(diagnostics), 0);
   mlirModuleDestroy(module);
+  hmoec_builder_destroy(builder);
+  hmoec_diagnostics_destroy(diagnostics);
+}
+
+static void test_named_dims(void **state) {
+  (void)state;
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
+  hmoec_builder *builder = hmoec_builder_create(test_context(), diagnostics, here, "dims");
+  const hmoec_shape ids = {.element = HMOEC_I64, .rank = 2, .dims = {HMOEC_DYNAMIC, HMOEC_DYNAMIC}},
+                    columns = {.element = HMOEC_F32, .rank = 2, .dims = {HMOEC_DYNAMIC, 8}},
+                    fixed = {.element = HMOEC_F32, .rank = 2, .dims = {4, 8}};
+  const int64_t one = 1, large = INT64_C(1) << 40;
+  MlirValue x, unused;
+  assert_true(hmoec_builder_input_named(builder, here, "ids", &ids, (const char *const[]){"rows", "length"}, &one, &x));
+  assert_true(hmoec_builder_input(builder, here, "mask", &ids, &unused));
+  assert_true(hmoec_builder_input(builder, here, "x", &columns, &unused));
+  assert_true(hmoec_builder_input(builder, here, "w", &fixed, &unused));
+  assert_true(hmoec_builder_token(builder, here, "end_token", 7));
+  assert_true(hmoec_builder_token(builder, here, "end_token", 9));
+  assert_true(hmoec_builder_output(builder, here, "y", x));
+  MlirModule module;
+  assert_true(hmoec_builder_finish(builder, &module));
+  assert_true(hmoec_verify(module, diagnostics));
+
+  MlirOperation entry = hmoec_entry_find(module, NULL);
+  MlirStringRef names[HMOEC_MOST_DIM_NAMES];
+  static const char *const expected[] = {"rows", "length", "batch", "tokens"};
+  assert_int_equal(hmoec_entry_dim_names(entry, NULL), 4);
+  assert_int_equal(hmoec_entry_dim_names(entry, names), 4);
+  for (size_t i = 0; i < 4; i++) assert_true(mlirStringRefEqual(names[i], mlirStringRefCreateFromCString(expected[i])));
+  assert_true(mlirStringRefEqual(hmoec_entry_dim_name(entry, 0, 1), mlirStringRefCreateFromCString("length")));
+  assert_true(mlirStringRefEqual(hmoec_entry_dim_name(entry, 2, 0), mlirStringRefCreateFromCString("tokens")));
+  int64_t given = 0;
+  assert_true(hmoec_entry_input_default(entry, 0, &given));
+  assert_int_equal(given, 1);
+  assert_false(hmoec_entry_input_default(entry, 1, &given));
+  assert_int_equal(hmoec_entry_token(entry, "end_token"), 9);
+  assert_int_equal(hmoec_entry_token(entry, "start_token"), -1);
+  mlirModuleDestroy(module);
+  hmoec_builder_destroy(builder);
+
+  builder = hmoec_builder_create(test_context(), diagnostics, here, "dims");
+  assert_int_equal(hmoec_diagnostics_errors(diagnostics), 0);
+  assert_true(hmoec_builder_input(builder, here, "x", &columns, &x));
+  assert_false(hmoec_builder_input(builder, here, "tokens", &fixed, &unused)); /* the name of a dimension */
+  assert_false(hmoec_builder_output(builder, here, "tokens", x));
+  assert_false(hmoec_builder_input_named(builder, here, "z", &columns, (const char *const[]){"x"}, NULL, &unused));
+  assert_false(hmoec_builder_input_named(builder, here, "u", &columns, (const char *const[]){"a b"}, NULL, &unused));
+  assert_false(hmoec_builder_input_named(builder, here, "v", &columns, (const char *const[]){"n"}, &one, &unused));
+  const hmoec_shape narrow = {.element = HMOEC_I32, .rank = 1, .dims = {3}};
+  assert_false(hmoec_builder_input_named(builder, here, "w", &narrow, NULL, &large, &unused));
+  assert_false(hmoec_builder_token(builder, here, "start_token", -2));
+  assert_false(hmoec_builder_token(builder, here, "other_token", 2));
+  assert_int_equal(hmoec_diagnostics_errors(diagnostics), 8);
+  assert_false(hmoec_builder_finish(builder, &module));
   hmoec_builder_destroy(builder);
   hmoec_diagnostics_destroy(diagnostics);
 }
@@ -98,6 +154,6 @@ static void test_load(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_build_by_hand), cmocka_unit_test(test_builder_errors),
-                                     cmocka_unit_test(test_load)};
+                                     cmocka_unit_test(test_named_dims), cmocka_unit_test(test_load)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -189,6 +189,14 @@ static void test_parameters(void **state) {
        {.rank = 2, .dims = {T, 3}},
        "parameter \"w\": expected every dimension to be known and at least 1, found f32[?, 3]"},
       {"", 0, {.rank = 1, .dims = {3}}, "parameter: the key is empty"},
+      {"a\nb", 0, {.rank = 1, .dims = {3}}, ""},
+      {"a\n", 0, {.rank = 1, .dims = {3}}, "parameter \"a\": one of its keys is empty"},
+      {"a\n\nb", 0, {.rank = 1, .dims = {3}}, "parameter \"a\": one of its keys is empty"},
+      {"a.{}\nb.{}", 2, {.rank = 2, .dims = {2, 3}}, "parameter \"a.{}\": a stack has one key, not several"},
+      {"a\nb",
+       0,
+       {.rank = 2, .dims = {T, 3}},
+       "parameter \"a\": expected every dimension to be known and at least 1, found f32[?, 3]"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     bench bench;

@@ -12,6 +12,8 @@ typedef struct sound_spec {
   "option act = relu in {relu, gelu}, flag = 0 in {0, 1}, size = -3\n"                                                             \
   "input x: f32[n, h]\n"
 
+#define ATTENTION "model m\ndim n = ?, l = ?\ninput q: f32[n, l, 8]\ninput mask: i64[n, l] = 1\nparam b: [2, 9] from \"b\"\n"
+
 static const sound_spec sound_specs[] = {
     /* The entry function. */
     {HEAD "output y = x\n",
@@ -83,6 +85,40 @@ static const sound_spec sound_specs[] = {
      {"\"hmoe.linear\"(%arg0, %0) :"}},
     {HEAD "param r: [e, h] from \"r\"\noutput y = reshape(slice(r, begin = 1, end = 1 + e), shape = [2, e * 2])\n",
      {"shape = array<i64: 2, 8>"}},
+    /* Decimal numbers: values of options and of arguments, attributes; an integer will do where a number is wanted. */
+    {HEAD "option eps = 1e-6, scale = 2.50\nparam g: [h] from \"g\"\noutput y = rms_norm(x, g, epsilon = eps)\n",
+     {"hmoe.rms_norm", "epsilon = 9.9999999999999995E-7 : f64"}},
+    {HEAD
+     "option eps = 0.5 in {0.5, 1E+1, 0}\nparam g: [h] from \"g\"\nblock b(p, w, epsilon = eps) { return rms_norm(p, w, epsilon = "
+     "epsilon) }\noutput y = b(b(x, g), g, epsilon = 1)\n",
+     {"epsilon = 5.000000e-01 : f64", "epsilon = 1.000000e+00 : f64"}},
+    {HEAD "option eps = 0.5\ncheck eps == 0.5 and eps != 1 and 1.0 == 1 and (2.5 if flag else 0.5) == eps, \"no\"\noutput y = x\n",
+     {"return"}},
+    /* Inputs that may be left out, and names of dimensions. */
+    {HEAD "dim m = ?\ninput ids: i64[n, m] = -1\ninput mask: i32[n] = 1 + 0\noutput y = x\noutput z = ids\noutput w = mask\n",
+     {"%arg0: tensor<?x8xf32> {hmoe.dims = [\"n\"], hmoe.name = \"x\"}",
+      "%arg1: tensor<?x?xi64> {hmoe.default = -1 : i64, hmoe.dims = [\"n\", \"m\"], hmoe.name = \"ids\"}",
+      "%arg2: tensor<?xi32> {hmoe.default = 1 : i64, hmoe.dims = [\"n\"], hmoe.name = \"mask\"}"}},
+    {"model m\ninput x: f32[3]\noutput y = x\n", {"%arg0: tensor<3xf32> {hmoe.name = \"x\"}"}},
+    {"model m\ndim n = ?\ninput tokens: f32[n]\noutput y = tokens\n", {"{hmoe.dims = [\"n\"], hmoe.name = \"tokens\"}"}},
+    /* A tensor with several names. */
+    {HEAD "scope \"a\" { param w: [h, h] from \"b.{h}\" or \"/c\" or \"d\" if 1 }\noutput y = linear(x, w)\n",
+     {"key = \"a.b.8\\0Ac\\0Aa.d\""}},
+    {HEAD "param a: [h, h] from \"p\" or \"q\"\nparam b: [h, h] from \"p\" or \"q\"\noutput y = linear(linear(x, a), b)\n",
+     {"hmoe.parameter", "%1 = \"hmoe.linear\"(%arg0, %0)", "\"hmoe.linear\"(%1, %0)"}},
+    /* Optional operands, each of its own. */
+    {ATTENTION "output y = attention(q, q, q, heads = 2)\n", {"(%arg0, %arg0, %arg0) {biased = 0", "array<i32: 1, 1, 1, 0, 0>"}},
+    {ATTENTION "output y = attention(q, q, q, b, heads = 2)\n",
+     {"(%arg0, %arg0, %arg0, %0) {biased = 1", "array<i32: 1, 1, 1, 1, 0>"}},
+    {ATTENTION "output y = attention(q, q, q, mask = mask, heads = 2)\n",
+     {"(%arg0, %arg0, %arg0, %arg1) {biased = 0", "array<i32: 1, 1, 1, 0, 1>"}},
+    {ATTENTION "output y = attention(q, q, q, b, mask, heads = 2, causal = 1)\n",
+     {"(%arg0, %arg0, %arg0, %0, %arg1) {biased = 1 : i64, causal = 1", "array<i32: 1, 1, 1, 1, 1>"}},
+    {ATTENTION "output y = attention(q, q, q, b if 0, mask if 1, heads = 2)\n", {"array<i32: 1, 1, 1, 0, 1>"}},
+    /* Tokens of generation. */
+    {HEAD "option start_token = 0, end_token = 1, pad_token = -1\noutput y = x\n",
+     {"hmoe.end_token = 1 : i64, hmoe.model = \"m\", hmoe.pad_token = -1 : i64, hmoe.start_token = 0 : i64"}},
+    {HEAD "option start_token = 0\noutput y = x\n", {"attributes {hmoe.model = \"m\", hmoe.start_token = 0 : i64}"}},
     /* Layout of the text. */
     {"\xEF\xBB\xBFmodel m\r\ndim n = ?,\r\n    h = 8 # comment \xc3\xa9\r\n\r\ninput x: f32[\r\n  n, h\r\n]\r\noutput y = "
      "add(x,\r\n  x)",
@@ -115,6 +151,16 @@ static void test_defines(void **state) {
   assert_true(result.built);
   test_expect_in_order(result.ir, (const char *const[]){"tensor<?x5xf32>", "key = \"1.-7.two words\"", "tensor<10x5xf32>",
                                                         "function = \"gelu\"", NULL});
+  test_result_deinit(&result);
+
+  /* A decimal option takes decimals and integers. */
+  static const char epsilon[] =
+      "model m\ninput x: f32[4]\noption e = 1e-6, c = 0.5 in {0.5, 2}\nparam g: [4] from \"g\"\n"
+      "z = reshape(x, shape = [1, 4])\noutput y = rms_norm(rms_norm(z, g, epsilon = e), g, epsilon = c)\n";
+  static const hmoec_define decimals[] = {{"e", "0.25"}, {"c", "2"}};
+  result = test_build(NULL, epsilon, strlen(epsilon), NULL, decimals, 2);
+  assert_true(result.built);
+  test_expect_in_order(result.ir, (const char *const[]){"epsilon = 2.500000e-01", "epsilon = 2.000000e+00", NULL});
   test_result_deinit(&result);
 
   /* A dim that follows from another may be set itself. */
