@@ -2,6 +2,8 @@
 #include "interpreter/evaluate.h"
 
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 static const struct {
@@ -11,12 +13,20 @@ static const struct {
     {"linear", hmoec_evaluate_linear},
     {"activate", hmoec_evaluate_activate},
     {"add", hmoec_evaluate_add},
+    {"multiply", hmoec_evaluate_multiply},
+    {"scale", hmoec_evaluate_scale},
     {"reshape", hmoec_evaluate_reshape},
+    {"flatten", hmoec_evaluate_reshape},
+    {"unflatten", hmoec_evaluate_reshape},
+    {"transpose", hmoec_evaluate_transpose},
+    {"rms_norm", hmoec_evaluate_rms_norm},
+    {"layer_norm", hmoec_evaluate_layer_norm},
     {"slice", hmoec_evaluate_slice},
     {"append_row", hmoec_evaluate_append_row},
     {"take_row", hmoec_evaluate_take_row},
     {"route", hmoec_evaluate_route},
     {"experts", hmoec_evaluate_experts},
+    {"gated_experts", hmoec_evaluate_gated_experts},
     {"combine", hmoec_evaluate_combine},
     {"fused_experts", hmoec_evaluate_fused_experts},
     {"selection_embedding", hmoec_evaluate_selection_embedding},
@@ -28,6 +38,10 @@ static const struct {
     {"indexed_hyper_expert", hmoec_evaluate_indexed_hyper_expert},
     {"factored_hyper_expert", hmoec_evaluate_factored_hyper_expert},
     {"weight_embedding", hmoec_evaluate_weight_embedding},
+    {"embedding", hmoec_evaluate_embedding},
+    {"position_embedding", hmoec_evaluate_position_embedding},
+    {"relative_bias", hmoec_evaluate_relative_bias},
+    {"attention", hmoec_evaluate_attention},
 };
 
 hmoec_evaluator hmoec_evaluator_find(const char *name) {
@@ -64,12 +78,39 @@ int64_t hmoec_evaluation_int(const hmoec_evaluation *evaluation, const char *att
   return attribute_find(evaluation, attribute)->integer;
 }
 
+double hmoec_evaluation_number(const hmoec_evaluation *evaluation, const char *attribute) {
+  return attribute_find(evaluation, attribute)->number;
+}
+
 const char *hmoec_evaluation_string(const hmoec_evaluation *evaluation, const char *attribute) {
   return attribute_find(evaluation, attribute)->string;
 }
 
 size_t hmoec_evaluation_dim(const hmoec_evaluation *evaluation, size_t operand, size_t axis) {
   return (size_t)evaluation->inference->operands[operand].dims[axis];
+}
+
+size_t hmoec_evaluation_rows(const hmoec_evaluation *evaluation, size_t operand) {
+  const hmoec_shape *shape = &evaluation->inference->operands[operand];
+  size_t rows = 1;
+  for (int64_t axis = 0; axis + 1 < shape->rank; axis++) rows *= (size_t)shape->dims[axis];
+  return rows;
+}
+
+size_t hmoec_evaluation_columns(const hmoec_evaluation *evaluation, size_t operand) {
+  const hmoec_shape *shape = &evaluation->inference->operands[operand];
+  return (size_t)shape->dims[shape->rank - 1];
+}
+
+bool hmoec_evaluation_refuse(hmoec_evaluation *evaluation, const char *format, ...) {
+  char text[256];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  evaluation->refused = true;
+  return hmoec_error(evaluation->inference->diagnostics, evaluation->inference->location, "%s: %s",
+                     evaluation->inference->info->name, text);
 }
 
 enum { TILE = 4 };

@@ -1,4 +1,4 @@
-/* Routing and experts: route, experts, combine, fused_experts. */
+/* Routing and experts: route, experts, gated_experts, combine, fused_experts. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,14 +35,17 @@ static void softmax_at(const double *logits, size_t n, const double *members, si
 }
 
 bool hmoec_evaluate_route(hmoec_evaluation *e) {
-  size_t tokens = hmoec_evaluation_dim(e, 0, 0), n = hmoec_evaluation_dim(e, 0, 1), k = (size_t)hmoec_evaluation_int(e, "top_k");
+  size_t tokens = hmoec_evaluation_rows(e, 0), n = hmoec_evaluation_columns(e, 0), k = (size_t)hmoec_evaluation_int(e, "top_k");
   size_t capacity = (size_t)hmoec_evaluation_int(e, "capacity");
+  size_t length =
+      e->inference->operands[0].rank == 3 ? hmoec_evaluation_dim(e, 0, 1) : tokens; /* a batch row's; capacity is one's */
   const char *gate = hmoec_evaluation_string(e, "gate");
   size_t *picks = calloc(n, sizeof *picks);
   if (!picks) return false;
   for (size_t t = 0; t < tokens; t++) {
     const double *logits = e->operands[0] + t * n;
     double *indices = e->results[0].data + t * k, *gates = e->results[1].data + t * k, *kept = e->results[2].data + t * k;
+    if (t % length == 0) memset(picks, 0, n * sizeof *picks);
     select_topk(logits, n, k, indices);
     softmax_at(logits, n, strcmp(gate, "topk_then_softmax") == 0 ? indices : NULL, k, indices, k, gates);
     if (strcmp(gate, "softmax_topk_renorm") == 0) {
@@ -56,10 +59,10 @@ bool hmoec_evaluate_route(hmoec_evaluation *e) {
   return true;
 }
 
-/* The experts' parameters; bi and bo may be NULL. */
+/* The experts' parameters; bi and bo may be NULL, and so may wi_1, by whose product the activation is multiplied. */
 typedef struct expert_weights {
   size_t n, f, h;
-  const double *wi, *wo, *bi, *bo;
+  const double *wi, *wo, *bi, *bo, *wi_1;
   hmoec_scalar_function activation;
 } expert_weights;
 
@@ -69,7 +72,8 @@ static bool experts_apply(const expert_weights *w, const double *x, const double
   size_t picks = tokens * k, f = w->f, h = w->h;
   size_t *list = malloc((picks ? picks : 1) * sizeof *list);
   double *in = malloc((picks ? picks : 1) * h * sizeof *in), *hidden = malloc((picks ? picks : 1) * f * sizeof *hidden);
-  bool ok = list && in && hidden;
+  double *factor = w->wi_1 ? malloc((picks ? picks : 1) * f * sizeof *factor) : NULL;
+  bool ok = list && in && hidden && (factor || !w->wi_1);
   for (size_t expert = 0; ok && expert < w->n; expert++) {
     size_t count = 0;
     for (size_t i = 0; i < picks; i++)
@@ -77,6 +81,10 @@ static bool experts_apply(const expert_weights *w, const double *x, const double
     for (size_t i = 0; i < count; i++) memcpy(in + i * h, x + list[i] / k * h, h * sizeof *in);
     hmoec_matmul_transposed(count, f, h, in, w->wi + expert * f * h, w->bi ? w->bi + expert * f : NULL, hidden);
     for (size_t i = 0; i < count * f; i++) hidden[i] = w->activation(hidden[i]);
+    if (factor) {
+      hmoec_matmul_transposed(count, f, h, in, w->wi_1 + expert * f * h, NULL, factor);
+      for (size_t i = 0; i < count * f; i++) hidden[i] *= factor[i];
+    }
     hmoec_matmul_transposed(count, h, f, hidden, w->wo + expert * h * f, w->bo ? w->bo + expert * h : NULL, in);
     for (size_t i = 0; i < count; i++) memcpy(out + list[i] * h, in + i * h, h * sizeof *in);
   }
@@ -85,6 +93,7 @@ static bool experts_apply(const expert_weights *w, const double *x, const double
   free(list);
   free(in);
   free(hidden);
+  free(factor);
   return ok;
 }
 
@@ -97,6 +106,18 @@ bool hmoec_evaluate_experts(hmoec_evaluation *e) {
                                   .wo = e->operands[4],
                                   .bi = biased ? e->operands[5] : NULL,
                                   .bo = biased ? e->operands[6] : NULL,
+                                  .activation = hmoec_scalar_function_find(hmoec_evaluation_string(e, "activation"))};
+  return experts_apply(&weights, e->operands[0], e->operands[1], e->operands[2], hmoec_evaluation_dim(e, 1, 0),
+                       hmoec_evaluation_dim(e, 1, 1), e->results[0].data);
+}
+
+bool hmoec_evaluate_gated_experts(hmoec_evaluation *e) {
+  const expert_weights weights = {.n = hmoec_evaluation_dim(e, 3, 0),
+                                  .f = hmoec_evaluation_dim(e, 3, 1),
+                                  .h = hmoec_evaluation_dim(e, 3, 2),
+                                  .wi = e->operands[3],
+                                  .wi_1 = e->operands[4],
+                                  .wo = e->operands[5],
                                   .activation = hmoec_scalar_function_find(hmoec_evaluation_string(e, "activation"))};
   return experts_apply(&weights, e->operands[0], e->operands[1], e->operands[2], hmoec_evaluation_dim(e, 1, 0),
                        hmoec_evaluation_dim(e, 1, 1), e->results[0].data);

@@ -127,7 +127,7 @@ static bool op_run(interpreter *self, MlirOperation op) {
     else ok = hmoec_tensor_init(&results[i], &inference->results[i]);
   }
   ok = ok && evaluate(&evaluation);
-  if (!ok) out_of_memory(self, op);
+  if (!ok && !evaluation.refused) out_of_memory(self, op);
   for (size_t i = 0; i < inference->operand_count; i++)
     binding_release(binding_find(self, mlirOperationGetOperand(op, (intptr_t)i)));
   for (size_t i = 0; i < inference->result_count; i++) {
