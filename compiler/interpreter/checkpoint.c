@@ -54,11 +54,27 @@ static bool same_dims(const hmoe_tensor *tensor, int64_t rank, const int64_t *di
   return same;
 }
 
+/* The first there is of the names in key, which are separated by line feeds. */
+static const hmoe_tensor *find(const hmoec_checkpoint *checkpoint, const char *key) {
+  const hmoe_tensor *tensor = NULL;
+  for (const char *name = key; !tensor && name; name = strchr(name, '\n')) {
+    char single[HMOEC_MOST_KEY + 1];
+    name += name > key; /* past the line feed */
+    size_t length = strcspn(name, "\n");
+    if (length < sizeof single) {
+      memcpy(single, name, length);
+      single[length] = 0;
+      tensor = hmoe_safetensors_find(&checkpoint->file, single);
+    }
+  }
+  return tensor;
+}
+
 static bool get(void *user, const char *key, int64_t rank, const int64_t *dims, double *out, hmoec_diagnostics *diagnostics,
                 hmoec_location location) {
   const hmoec_checkpoint *checkpoint = user;
   const char *file = checkpoint->path;
-  const hmoe_tensor *tensor = hmoe_safetensors_find(&checkpoint->file, key);
+  const hmoe_tensor *tensor = find(checkpoint, key);
   if (!tensor) return hmoec_error(diagnostics, location, "%s has no tensor \"%s\"", file, key);
   if (!same_dims(tensor, rank, dims)) {
     hmoec_shape expected = {.rank = rank}, found = {.rank = tensor->rank < HMOEC_MAX_RANK ? tensor->rank : HMOEC_MAX_RANK};

@@ -24,7 +24,8 @@ typedef struct hmoec_tensor {
 bool hmoec_tensor_init(hmoec_tensor *tensor, const hmoec_shape *shape);
 void hmoec_tensor_deinit(hmoec_tensor *tensor);
 
-/* Where parameters come from: fills out with the elements of the tensor named key (no "{}" in it), of exactly these dimensions.
+/* Where parameters come from: fills out with the elements of the tensor named key (no "{}" in it), of exactly these dimensions. A key
+ * of several lines is several names of one tensor.
  * Reports what is wrong at location and returns false. */
 typedef struct hmoec_parameter_source {
   bool (*get)(void *user, const char *key, int64_t rank, const int64_t *dims, double *out, hmoec_diagnostics *diagnostics,

@@ -11,8 +11,9 @@ void hmoec_checkpoint_close(hmoec_checkpoint *checkpoint); /* NULL is fine */
 hmoec_parameter_source hmoec_checkpoint_source(hmoec_checkpoint *checkpoint); /* valid until close */
 
 /* Random parameters of a verified module: a tensor depends on its key, the seed and its role alone. The scale follows the role, so that
- * activations stay about 1: matrices have variance 1 / fan-in, biases are small, embeddings have variance 1, and generators are scaled
- * so that a HyperExpert's output is as large as an expert's. Values are exact in f32 and the same on every machine. */
+ * activations stay about 1: matrices have variance 1 / fan-in, biases and position embeddings are small, embeddings have variance 1, weights
+ * of norms are about 1, and generators are scaled so that a HyperExpert's output is as large as an expert's. The role is that of the
+ * first use: a head that is tied to an embedding is one. Values are exact in f32 and the same on every machine. */
 typedef struct hmoec_random_parameters hmoec_random_parameters;
 hmoec_random_parameters *hmoec_random_parameters_create(MlirModule module,
                                                         uint64_t seed); /* NULL when memory is short; keeps no hold on module */

@@ -20,7 +20,10 @@ typedef enum role {
   ROLE_UP,
   ROLE_UP_BIAS,
   ROLE_DEPTHWISE,
-  ROLE_POINTWISE
+  ROLE_POINTWISE,
+  ROLE_NORM,
+  ROLE_POSITION,
+  ROLE_DISTANCE
 } role;
 
 #define ROLES_GENERATOR                                                                                                            \
@@ -32,6 +35,11 @@ static const struct {
   role roles[HMOEC_MAX_OPERANDS];
 } op_roles[] = {
     {"hmoe.linear", {ROLE_EMBEDDING, ROLE_MATRIX, ROLE_BIAS}},
+    {"hmoe.rms_norm", {ROLE_EMBEDDING, ROLE_NORM}},
+    {"hmoe.layer_norm", {ROLE_EMBEDDING, ROLE_NORM, ROLE_BIAS}},
+    {"hmoe.position_embedding", {ROLE_EMBEDDING, ROLE_POSITION}},
+    {"hmoe.relative_bias", {ROLE_DISTANCE}},
+    {"hmoe.gated_experts", {ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_MATRIX, ROLE_MATRIX, ROLE_WO}},
     {"hmoe.experts", {ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_MATRIX, ROLE_WO, ROLE_BIAS, ROLE_BIAS}},
     {"hmoe.hypernetwork", {ROLES_GENERATOR}},
     {"hmoe.factored_hyper_expert", {ROLE_EMBEDDING, ROLES_GENERATOR}},
@@ -47,26 +55,45 @@ static hmoec_shape shape_of(MlirValue value) {
   return shape;
 }
 
-/* 1, or what makes a computed matrix a matrix: HyperRouter's router is the reshaped output of a linear. */
+/* The use that comes first in the text; MLIR's list of uses has them in no such order. Null if there is none. */
+static MlirOpOperand first_use(MlirValue value) {
+  MlirOpOperand first = mlirValueGetFirstUse(value);
+  for (MlirOpOperand use = first; !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use))
+    if (mlirOperationIsBeforeInBlock(mlirOpOperandGetOwner(use), mlirOpOperandGetOwner(first))) first = use;
+  return first;
+}
+
+/* 1, or what makes a computed matrix a matrix: HyperRouter's router is the reshaped output of a linear. Queries that attention does not
+ * scale are made so small instead, as training does. */
 static double result_scale(MlirValue value) {
-  MlirOpOperand use = mlirValueGetFirstUse(value);
+  MlirOpOperand use = first_use(value);
   if (mlirOpOperandIsNull(use)) return 1;
   MlirOperation user = mlirOpOperandGetOwner(use);
   if (hmoec_op_is(user, "hmoe.reshape") || hmoec_op_is(user, "hmoe.slice")) return result_scale(mlirOperationGetResult(user, 0));
+  if (hmoec_op_is(user, "hmoe.attention") && mlirOpOperandGetOperandNumber(use) == 0 && !hmoec_op_int(user, "scaled")) {
+    hmoec_shape q = shape_of(value);
+    return sqrt((double)hmoec_op_int(user, "heads") / (double)q.dims[2]);
+  }
   if (!hmoec_op_is(user, "hmoe.linear") || mlirOpOperandGetOperandNumber(use) != 1) return 1;
   hmoec_shape shape = shape_of(value);
   return 1 / sqrt((double)shape.dims[1]);
 }
 
-/* The standard deviation of a parameter, by its first use. */
-static double scale_of(MlirValue parameter) {
-  MlirOpOperand use = mlirValueGetFirstUse(parameter);
+/* The mean of a parameter of a role. */
+static double mean_of(role played) { return played == ROLE_NORM ? 1 : 0; }
+
+/* The standard deviation of a parameter, by its first use, and the role it plays there. */
+static double scale_of(MlirValue parameter, role *out_role) {
+  MlirOpOperand use = first_use(parameter);
+  *out_role = ROLE_EMBEDDING;
   if (mlirOpOperandIsNull(use)) return 1;
   MlirOperation user = mlirOpOperandGetOwner(use);
+  if (hmoec_op_is(user, "hmoe.transpose")) return scale_of(mlirOperationGetResult(user, 0), out_role);
   unsigned operand = mlirOpOperandGetOperandNumber(use);
   role played = ROLE_EMBEDDING;
   for (size_t i = 0; i < sizeof op_roles / sizeof *op_roles; i++)
     if (hmoec_op_is(user, op_roles[i].op)) played = op_roles[i].roles[operand];
+  *out_role = played;
   hmoec_shape shape = shape_of(parameter);
   double rows = (double)shape.dims[0], fan_in = (double)(shape.rank ? shape.dims[shape.rank - 1] : 1), bottleneck = 1;
   if (played >= ROLE_DOWN && played <= ROLE_UP_BIAS) bottleneck = (double)hmoec_op_int(user, "bottleneck");
@@ -88,6 +115,9 @@ static double scale_of(MlirValue parameter) {
     return sqrt(sqrt((double)wi.dims[2] * 96.0) * 8 / 15);
   }
   case ROLE_POINTWISE: return 1 / sqrt((double)shape.dims[1]);
+  case ROLE_NORM:
+  case ROLE_POSITION: return 0.1;
+  case ROLE_DISTANCE: return 0.5;
   }
   return 1;
 }
@@ -96,7 +126,8 @@ static double scale_of(MlirValue parameter) {
 typedef struct entry {
   char *key;
   hmoec_shape shape;
-  double scale;
+  double mean, scale;
+  size_t order; /* in the module */
 } entry;
 
 struct hmoec_random_parameters {
@@ -105,7 +136,7 @@ struct hmoec_random_parameters {
   size_t count, capacity;
 };
 
-static bool entry_add(hmoec_random_parameters *self, char *key, const hmoec_shape *shape, double scale) {
+static bool entry_add(hmoec_random_parameters *self, char *key, const hmoec_shape *shape, double mean, double scale) {
   if (!key) return false;
   if (self->count == self->capacity) {
     size_t capacity = self->capacity ? 2 * self->capacity : 64;
@@ -117,7 +148,8 @@ static bool entry_add(hmoec_random_parameters *self, char *key, const hmoec_shap
     self->entries = larger;
     self->capacity = capacity;
   }
-  self->entries[self->count++] = (entry){.key = key, .shape = *shape, .scale = scale};
+  self->entries[self->count] = (entry){.key = key, .shape = *shape, .mean = mean, .scale = scale, .order = self->count};
+  self->count++;
   return true;
 }
 
@@ -126,28 +158,35 @@ static bool parameter_add(hmoec_random_parameters *self, MlirOperation op) {
   MlirStringRef key = hmoec_op_string(op, "key");
   int64_t count = hmoec_op_int(op, "count");
   hmoec_shape shape = shape_of(value);
-  double scale = scale_of(value);
-  if (!count) return entry_add(self, strndup(key.data, key.length), &shape, scale);
+  role played;
+  double scale = scale_of(value, &played), mean = mean_of(played);
+  if (!count) return entry_add(self, strndup(key.data, strcspn(key.data, "\n")), &shape, mean, scale);
   hmoec_shape member = {.element = shape.element, .rank = shape.rank - 1};
   memcpy(member.dims, shape.dims + 1, (size_t)member.rank * sizeof *member.dims);
   const char *place = strstr(key.data, "{}");
   for (int64_t i = 0; i < count; i++) {
     char *name = NULL;
     if (asprintf(&name, "%.*s%" PRId64 "%s", (int)(place - key.data), key.data, i, place + 2) < 0) return false;
-    if (!entry_add(self, name, &member, scale)) return false;
+    if (!entry_add(self, name, &member, mean, scale)) return false;
   }
   return true;
 }
 
 static int entry_compare(const void *a, const void *b) { return strcmp(((const entry *)a)->key, ((const entry *)b)->key); }
 
+static int entry_compare_order(const void *a, const void *b) {
+  const entry *x = a, *y = b;
+  int keys = entry_compare(x, y);
+  return keys ? keys : (x->order > y->order) - (x->order < y->order);
+}
+
 static void entries_sort(hmoec_random_parameters *self) {
   if (self->count == 0) return;
-  qsort(self->entries, self->count, sizeof *self->entries, entry_compare);
+  qsort(self->entries, self->count, sizeof *self->entries, entry_compare_order);
   size_t kept = 1;
   for (size_t i = 1; i < self->count; i++) {
     if (strcmp(self->entries[i].key, self->entries[kept - 1].key) != 0) self->entries[kept++] = self->entries[i];
-    else free(self->entries[i].key); /* one tensor under one key, however often it is used */
+    else free(self->entries[i].key); /* one tensor under one key, with the role of its first use */
   }
   self->count = kept;
 }
@@ -191,27 +230,29 @@ static uint64_t stream_of(uint64_t seed, const char *key) {
 }
 
 /* Nearly normal, and the same everywhere: the sum of the four 16-bit parts of a hash, with mean and variance taken out. */
-static float value_at(uint64_t stream, uint64_t index, double scale) {
+static float value_at(uint64_t stream, uint64_t index, double mean, double scale) {
   uint64_t bits = mix(stream + (index + 1) * UINT64_C(0x9e3779b97f4a7c15));
   double sum = (double)((bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48));
-  return (float)(scale * ((sum - 131070.0) / 37837.2274)); /* 37837.2274^2 = 4 (2^32 - 1) / 12 */
+  return (float)(mean + scale * ((sum - 131070.0) / 37837.2274)); /* 37837.2274^2 = 4 (2^32 - 1) / 12 */
 }
 
 void hmoec_random_fill(uint64_t seed, const char *key, double scale, size_t count, float *out) {
   uint64_t stream = stream_of(seed, key);
-  for (size_t i = 0; i < count; i++) out[i] = value_at(stream, i, scale);
+  for (size_t i = 0; i < count; i++) out[i] = value_at(stream, i, 0, scale);
 }
 
 static bool get(void *user, const char *key, int64_t rank, const int64_t *dims, double *out, hmoec_diagnostics *diagnostics,
                 hmoec_location location) {
   const hmoec_random_parameters *self = user;
-  const entry wanted = {.key = (char *)(uintptr_t)key};
+  char first[HMOEC_MOST_KEY + 1]; /* of the names of a tied tensor */
+  snprintf(first, sizeof first, "%.*s", (int)strcspn(key, "\n"), key);
+  const entry wanted = {.key = first};
   const entry *found = self->count ? bsearch(&wanted, self->entries, self->count, sizeof wanted, entry_compare) : NULL;
   bool same = found && found->shape.rank == rank && memcmp(found->shape.dims, dims, (size_t)rank * sizeof *dims) == 0;
   if (!same) return hmoec_error(diagnostics, location, "the random parameters have no \"%s\" of this shape", key);
-  uint64_t stream = stream_of(self->seed, key);
+  uint64_t stream = stream_of(self->seed, found->key);
   int64_t count = hmoec_shape_elements(&found->shape);
-  for (int64_t i = 0; i < count; i++) out[i] = (double)value_at(stream, (uint64_t)i, found->scale);
+  for (int64_t i = 0; i < count; i++) out[i] = (double)value_at(stream, (uint64_t)i, found->mean, found->scale);
   return true;
 }
 
@@ -268,7 +309,7 @@ static void data_write(const hmoec_random_parameters *self, FILE *stream) {
              stream_id = stream_of(self->seed, self->entries[e].key);
     for (uint64_t i = 0; i < count; i += CHUNK) {
       uint64_t part = count - i < CHUNK ? count - i : CHUNK;
-      for (uint64_t j = 0; j < part; j++) chunk[j] = value_at(stream_id, i + j, self->entries[e].scale);
+      for (uint64_t j = 0; j < part; j++) chunk[j] = value_at(stream_id, i + j, self->entries[e].mean, self->entries[e].scale);
       fwrite(chunk, sizeof *chunk, part, stream);
     }
   }
