@@ -1,54 +1,22 @@
-/* hmoec run: compiles in memory, opens weights, runs once on .npy files. */
+/* hmoec run: compiles in memory, opens weights, runs an entry once on .npy files. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "commands/commands.h"
-#include "ir/entry.h"
+#include "commands/signature.h"
 #include "support/npy.h"
 
-#define MAX_TENSORS 16
-
-/* The model's signature, read before the passes consume it. */
-typedef struct signature {
-  size_t input_count, output_count;
-  char inputs[MAX_TENSORS][128], outputs[MAX_TENSORS][128];
-  hmoec_shape input_shapes[MAX_TENSORS], output_shapes[MAX_TENSORS];
-} signature;
-
-static void copy_name(char *to, MlirStringRef name) {
-  size_t length = name.length < 127 ? name.length : 127;
-  memcpy(to, name.data, length);
-  to[length] = 0;
-}
-
-static bool read_signature(MlirModule module, const char *entry, signature *out, hmoec_diagnostics *diagnostics) {
-  MlirOperation function = hmoec_entry_find(module, NULL);
-  if (mlirOperationIsNull(function)) return hmoec_error(diagnostics, (hmoec_location){0}, "the model has no entry");
-  if (entry && strcmp(entry, "run") != 0)
-    return hmoec_usage_error(diagnostics, "there is no entry '%s'; the model has: run", entry);
-  *out = (signature){.input_count = hmoec_entry_input_count(function), .output_count = hmoec_entry_output_count(function)};
-  if (out->input_count > MAX_TENSORS || out->output_count > MAX_TENSORS)
-    return hmoec_error(diagnostics, (hmoec_location){0}, "the model has more than %d inputs or outputs", MAX_TENSORS);
-  for (size_t i = 0; i < out->input_count; i++) {
-    copy_name(out->inputs[i], hmoec_entry_input_name(function, i));
-    out->input_shapes[i] = hmoec_entry_input_shape(function, i);
-  }
-  for (size_t i = 0; i < out->output_count; i++) {
-    copy_name(out->outputs[i], hmoec_entry_output_name(function, i));
-    out->output_shapes[i] = hmoec_entry_output_shape(function, i);
-  }
-  return true;
-}
-
-/* Which of `names` each --input or --output means; an unknown name is an error. */
-static bool match_names(const char *option, const hmoec_binding_option *given, size_t given_count, char names[][128], size_t count,
-                        const char **out_files, hmoec_diagnostics *diagnostics) {
-  const char *list[MAX_TENSORS];
-  for (size_t i = 0; i < count; i++) list[i] = names[i];
+/* Which of the tensors each --input or --output means; an unknown name is an error. */
+static bool match_names(const char *option, const hmoec_binding_option *given, size_t given_count,
+                        const hmoec_signature_tensor *tensors, size_t count, const char **out_files,
+                        hmoec_diagnostics *diagnostics) {
+  const char *list[HMOEC_MAX_TENSORS];
+  for (size_t i = 0; i < count; i++) list[i] = tensors[i].name;
   for (size_t g = 0; g < given_count; g++) {
     bool known = false;
     for (size_t i = 0; i < count; i++) {
-      if (strcmp(given[g].name, names[i]) != 0) continue;
+      if (strcmp(given[g].name, list[i]) != 0) continue;
       out_files[i] = given[g].file;
       known = true;
     }
@@ -56,74 +24,142 @@ static bool match_names(const char *option, const hmoec_binding_option *given, s
     if (!known)
       return hmoec_usage_error(diagnostics, "the model has no %s '%s'; it has '%s'%s", option + 2, given[g].name,
                                close   ? close
-                               : count ? names[0]
+                               : count ? list[0]
                                        : "",
                                count > 1 ? " and others" : "");
   }
   return true;
 }
 
-static bool read_input(const char *file, const char *name, const hmoec_shape *shape, int64_t *tokens, hmoec_npy *out_array,
-                       hmoec_diagnostics *diagnostics) {
+/* The sizes of the run, and which input said so first; -1 and NULL while none has. */
+typedef struct run_sizes {
+  int64_t values[HMOEC_MAX_SIZES];
+  const char *inputs[HMOEC_MAX_SIZES];
+} run_sizes;
+
+/* Integers as the entry wants them: int32 and int64 stand for each other where the values allow it. */
+static bool convert_integers(const char *name, hmoec_element element, hmoec_location at, hmoec_npy *array,
+                             hmoec_diagnostics *diagnostics) {
+  hmoec_npy_type wanted = element == HMOEC_I64 ? HMOEC_NPY_I64 : HMOEC_NPY_I32;
+  if (array->type == wanted) return true;
+  size_t bytes = (size_t)array->elements * hmoec_element_bytes(element);
+  void *data = malloc(bytes + 1);
+  if (!data) return hmoec_machine_error(diagnostics, "out of memory for input %s", name);
+  for (int64_t i = 0; i < array->elements; i++) {
+    if (wanted == HMOEC_NPY_I64) {
+      ((int64_t *)data)[i] = ((const int32_t *)array->data)[i];
+      continue;
+    }
+    int64_t value = ((const int64_t *)array->data)[i];
+    if (value < INT32_MIN || value > INT32_MAX) {
+      free(data);
+      return hmoec_error(diagnostics, at, "input %s: %" PRId64 " at %" PRId64 " does not fit an int32", name, value, i);
+    }
+    ((int32_t *)data)[i] = (int32_t)value;
+  }
+  free(array->data);
+  array->data = data;
+  array->type = wanted;
+  array->size_bytes = bytes;
+  return true;
+}
+
+static bool read_input(const char *file, const hmoec_signature *signature, const hmoec_signature_tensor *tensor, run_sizes *sizes,
+                       hmoec_npy *out_array, hmoec_diagnostics *diagnostics) {
   if (!hmoec_npy_read(file, diagnostics, out_array)) return false;
-  hmoec_shape found = {.element = HMOEC_F32, .rank = out_array->rank <= HMOEC_MAX_RANK ? out_array->rank : 0};
+  const hmoec_shape *shape = &tensor->shape;
+  hmoec_shape found = {.element = shape->element, .rank = out_array->rank <= HMOEC_MAX_RANK ? out_array->rank : 0};
   for (int64_t i = 0; i < found.rank; i++) found.dims[i] = out_array->dims[i];
   char expected_text[HMOEC_SHAPE_CHARS], found_text[HMOEC_SHAPE_CHARS];
   hmoec_location at = {.file = file};
-  if (out_array->type != HMOEC_NPY_F32)
-    return hmoec_error(diagnostics, at, "input %s: expected float32, found an integer type", name);
+  if (shape->element == HMOEC_F32 && out_array->type != HMOEC_NPY_F32)
+    return hmoec_error(diagnostics, at, "input %s: expected float32, found an integer type", tensor->name);
+  if (shape->element != HMOEC_F32 && out_array->type == HMOEC_NPY_F32)
+    return hmoec_error(diagnostics, at, "input %s: expected int64 or int32, found floating point", tensor->name);
   if (out_array->rank != shape->rank || !hmoec_shape_compatible(shape, &found))
-    return hmoec_error(diagnostics, at, "input %s: expected %s, found %s", name,
+    return hmoec_error(diagnostics, at, "input %s: expected %s, found %s", tensor->name,
                        hmoec_shape_string(shape, expected_text, sizeof expected_text),
                        hmoec_shape_string(&found, found_text, sizeof found_text));
-  if (*tokens >= 0 && *tokens != out_array->dims[0])
-    return hmoec_error(diagnostics, at, "input %s: expected %lld rows as in the inputs before, found %lld", name,
-                       (long long)*tokens, (long long)out_array->dims[0]);
-  *tokens = out_array->dims[0];
+  for (int64_t d = 0; d < shape->rank; d++) {
+    if (shape->dims[d] != HMOEC_DYNAMIC) continue;
+    size_t size = tensor->sizes[d];
+    if (sizes->inputs[size] && sizes->values[size] != found.dims[d])
+      return hmoec_error(diagnostics, at, "input %s: expected %s to be %" PRId64 " as in input %s, found %" PRId64, tensor->name,
+                         signature->size_names[size], sizes->values[size], sizes->inputs[size], found.dims[d]);
+    sizes->values[size] = found.dims[d];
+    sizes->inputs[size] = tensor->name;
+  }
+  return shape->element == HMOEC_F32 || convert_integers(tensor->name, shape->element, at, out_array, diagnostics);
+}
+
+/* Reads the inputs; one that may be left out is NULL. */
+static bool read_inputs(const char *const *files, const hmoec_signature *signature, run_sizes *sizes, hmoec_npy *arrays,
+                        const void **out_data, hmoec_diagnostics *diagnostics) {
+  for (size_t i = 0; i < signature->input_count; i++) {
+    const hmoec_signature_tensor *tensor = &signature->inputs[i];
+    out_data[i] = NULL;
+    if (!files[i] && tensor->optional) continue;
+    if (!files[i]) return hmoec_usage_error(diagnostics, "expected --input %s=FILE.npy", tensor->name);
+    if (!read_input(files[i], signature, tensor, sizes, &arrays[i], diagnostics)) return false;
+    out_data[i] = arrays[i].data;
+  }
+  for (size_t i = 0; i < signature->size_count; i++)
+    if (!sizes->inputs[i]) return hmoec_usage_error(diagnostics, "no --input says what %s is", signature->size_names[i]);
   return true;
+}
+
+static bool outputs_allocate(const hmoec_signature *signature, const int64_t *sizes, void **out_data,
+                             hmoec_diagnostics *diagnostics) {
+  for (size_t i = 0; i < signature->output_count; i++) {
+    hmoec_shape shape = hmoec_signature_shape(&signature->outputs[i], sizes);
+    int64_t elements = hmoec_shape_elements(&shape);
+    if (elements <= HMOEC_MOST_ELEMENTS) out_data[i] = calloc((size_t)elements + 1, hmoec_element_bytes(shape.element));
+    if (!out_data[i]) return hmoec_machine_error(diagnostics, "out of memory for output %s", signature->outputs[i].name);
+  }
+  return true;
+}
+
+static bool output_write(const char *file, const hmoec_signature_tensor *tensor, const int64_t *sizes, const void *data,
+                         hmoec_diagnostics *diagnostics) {
+  static const hmoec_npy_type types[] = {[HMOEC_F32] = HMOEC_NPY_F32, [HMOEC_I32] = HMOEC_NPY_I32, [HMOEC_I64] = HMOEC_NPY_I64};
+  hmoec_shape shape = hmoec_signature_shape(tensor, sizes);
+  return hmoec_npy_write(file, types[shape.element], shape.rank, shape.dims, data, diagnostics);
 }
 
 static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   if (!options->weights) return hmoec_usage_error(diagnostics, "hmoec run needs --weights FILE");
   hmoec_session session;
-  signature names;
-  hmoec_npy inputs[MAX_TENSORS] = {0};
-  float *outputs[MAX_TENSORS] = {0};
-  const char *input_files[MAX_TENSORS] = {0}, *output_files[MAX_TENSORS] = {0};
-  const void *input_data[MAX_TENSORS];
-  void *output_data[MAX_TENSORS];
+  hmoec_signature signature = {0};
+  hmoec_npy inputs[HMOEC_MAX_TENSORS] = {0};
+  void *outputs[HMOEC_MAX_TENSORS] = {0};
+  const char *input_files[HMOEC_MAX_TENSORS] = {0}, *output_files[HMOEC_MAX_TENSORS] = {0};
+  const void *input_data[HMOEC_MAX_TENSORS];
+  run_sizes sizes = {0};
   hmoe_model *model = NULL;
-  int64_t tokens = -1;
-  bool ok =
-      hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
-      read_signature(session.module, options->entry, &names, diagnostics) &&
-      match_names("--input", options->inputs, options->input_count, names.inputs, names.input_count, input_files, diagnostics) &&
-      match_names("--output", options->outputs, options->output_count, names.outputs, names.output_count, output_files,
-                  diagnostics);
-  for (size_t i = 0; ok && i < names.input_count; i++) {
-    ok = input_files[i] ? read_input(input_files[i], names.inputs[i], &names.input_shapes[i], &tokens, &inputs[i], diagnostics)
-                        : hmoec_usage_error(diagnostics, "expected --input %s=FILE.npy", names.inputs[i]);
-    input_data[i] = inputs[i].data;
-  }
-  if (ok && options->output_count == 0 && names.output_count > 0)
-    ok = hmoec_usage_error(diagnostics, "expected --output %s=FILE.npy", names.outputs[0]);
-  for (size_t i = 0; ok && i < names.output_count; i++) {
-    outputs[i] = calloc((size_t)(tokens > 0 ? tokens : 1) * (size_t)names.output_shapes[i].dims[1], sizeof(float));
-    ok = outputs[i] ? true : hmoec_machine_error(diagnostics, "out of memory for output %s", names.outputs[i]);
-    output_data[i] = outputs[i];
-  }
-  ok = ok && hmoec_session_fold(&session, options) && hmoec_session_plan(&session, options) &&
-       hmoec_session_jit(&session, options, false) && hmoec_session_open(&session, options, options->weights, options->cpu, &model);
+  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
+            hmoec_session_fold(&session, options) && hmoec_session_plan(&session, options) &&
+            hmoec_signature_read(&session.unit, options->entry, &signature, diagnostics);
+  if (ok && signature.needs_state)
+    ok = hmoec_usage_error(diagnostics, "entry '%s' goes on from a state, which files do not have: use hmoec generate",
+                           signature.name);
+  ok = ok &&
+       match_names("--input", options->inputs, options->input_count, signature.inputs, signature.input_count, input_files,
+                   diagnostics) &&
+       match_names("--output", options->outputs, options->output_count, signature.outputs, signature.output_count, output_files,
+                   diagnostics) &&
+       read_inputs(input_files, &signature, &sizes, inputs, input_data, diagnostics);
+  if (ok && options->output_count == 0 && signature.output_count > 0)
+    ok = hmoec_usage_error(diagnostics, "expected --output %s=FILE.npy", signature.outputs[0].name);
+  ok = ok && outputs_allocate(&signature, sizes.values, outputs, diagnostics) && hmoec_session_jit(&session, options, false) &&
+       hmoec_session_open(&session, options, options->weights, options->cpu, &model);
   if (ok) {
-    hmoe_status status = hmoe_model_run(model, 1, &tokens, input_data, output_data);
+    hmoe_status status = hmoe_model_run(model, signature.entry, sizes.values, input_data, outputs);
     ok = status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);
   }
-  for (size_t i = 0; ok && i < names.output_count; i++)
-    if (output_files[i])
-      ok = hmoec_npy_write(output_files[i], HMOEC_NPY_F32, 2, (int64_t[]){tokens, names.output_shapes[i].dims[1]}, outputs[i],
-                           diagnostics);
+  for (size_t i = 0; ok && i < signature.output_count; i++)
+    if (output_files[i]) ok = output_write(output_files[i], &signature.outputs[i], sizes.values, outputs[i], diagnostics);
   hmoe_model_close(model);
-  for (size_t i = 0; i < MAX_TENSORS; i++) {
+  for (size_t i = 0; i < HMOEC_MAX_TENSORS; i++) {
     hmoec_npy_deinit(&inputs[i]);
     free(outputs[i]);
   }

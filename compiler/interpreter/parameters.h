@@ -22,6 +22,8 @@ hmoec_parameter_source hmoec_random_parameters_source(hmoec_random_parameters *p
 
 /* count values of variance scale^2 that depend on key and seed only: test inputs. */
 void hmoec_random_fill(uint64_t seed, const char *key, double scale, size_t count, float *out);
+/* 64 random bits that depend on key, seed and index only. */
+uint64_t hmoec_random_bits(uint64_t seed, const char *key, uint64_t index);
 
 /* Writes every parameter of a module, as hmoec_random_parameters gives them, to a .safetensors file (f32, keys in ascending order). */
 bool hmoec_random_weights_write(MlirModule module, uint64_t seed, const char *path, hmoec_diagnostics *diagnostics);

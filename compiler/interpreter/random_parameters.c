@@ -229,9 +229,13 @@ static uint64_t stream_of(uint64_t seed, const char *key) {
   return mix(hash ^ mix(seed + UINT64_C(0x9e3779b97f4a7c15)));
 }
 
+static uint64_t bits_at(uint64_t stream, uint64_t index) { return mix(stream + (index + 1) * UINT64_C(0x9e3779b97f4a7c15)); }
+
+uint64_t hmoec_random_bits(uint64_t seed, const char *key, uint64_t index) { return bits_at(stream_of(seed, key), index); }
+
 /* Nearly normal, and the same everywhere: the sum of the four 16-bit parts of a hash, with mean and variance taken out. */
 static float value_at(uint64_t stream, uint64_t index, double mean, double scale) {
-  uint64_t bits = mix(stream + (index + 1) * UINT64_C(0x9e3779b97f4a7c15));
+  uint64_t bits = bits_at(stream, index);
   double sum = (double)((bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48));
   return (float)(mean + scale * ((sum - 131070.0) / 37837.2274)); /* 37837.2274^2 = 4 (2^32 - 1) / 12 */
 }
