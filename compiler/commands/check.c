@@ -1,12 +1,11 @@
 /* hmoec check: compiled code against the reference interpreter, for every strategy that is possible and every CPU version of this machine. */
 #include <math.h>
-#include <mlir-c/BuiltinAttributes.h>
-#include <mlir-c/BuiltinTypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "commands/commands.h"
+#include "commands/signature.h"
 #include "hmoe/abi.h"
 #include "interpreter/interpreter.h"
 #include "interpreter/parameters.h"
@@ -15,66 +14,97 @@
 #include "passes/rewrite.h"
 
 /* How far compiled code may be from the interpreter, which computes in double with weights that are not rounded. */
-static const struct {
+typedef struct tolerance {
   double worst; /* of one value, relative to max |y| */
   double distance; /* ||y - ref|| / ||ref||, 2-norms */
-} tolerances[HMOEC_DTYPE_COUNT] = {
-    [HMOEC_DTYPE_F32] = {2e-5, INFINITY},
-    [HMOEC_DTYPE_BF16] = {5e-2, 1e-2},
+} tolerance;
+
+/* Of layers, and of whole models, where errors go through many of them. */
+static const tolerance tolerances[HMOEC_DTYPE_COUNT][2] = {
+    [HMOEC_DTYPE_F32] = {{2e-5, INFINITY}, {5e-5, INFINITY}},
+    [HMOEC_DTYPE_BF16] = {{5e-2, 1e-2}, {1e-1, 3e-2}},
 };
 
-#define TIE 1e-6 /* logits this close, relative to the largest, may order either way in f32 */
+/* Logits this close, relative to the largest, may order either way: in a layer, whose router is f32 and sees the input itself; and for
+ * each attention before it, which adds to the rounding that the router sees. */
+#define TIE 1e-6
+static const double tie_per_attention[HMOEC_DTYPE_COUNT] = {[HMOEC_DTYPE_F32] = 1e-6, [HMOEC_DTYPE_BF16] = 2e-3};
+
 #define DEFAULT_TOKENS 64
-#define MAX_TENSORS 16
+#define MOST_BATCH 3
+#define MOST_ROUTES 1024
 #define MOST_TABLE_BYTES (INT64_C(1) << 30)
 
+/* What the interpreter makes of random inputs, in the order of the function's signature and of the entry's, which are the same by name. */
 typedef struct reference {
-  int64_t tokens;
-  size_t input_count, output_count;
-  hmoec_tensor inputs[MAX_TENSORS], outputs[MAX_TENSORS]; /* double */
-  float *input_data[MAX_TENSORS];
-  bool *tied; /* per token: f32 rounding may pick other experts than double does */
-  int64_t tied_count;
-  char names[MAX_TENSORS][128];
+  hmoec_signature signature;
+  int64_t sizes[HMOEC_MAX_SIZES];
+  bool whole; /* a whole model: attention makes of a tie at one token a tie of its batch row */
+  int64_t groups, tied_count; /* what is left out as a whole: batch rows of a whole model, tokens of a layer */
+  bool *tied; /* per group: f32 rounding may pick other experts than double does */
+  hmoec_tensor inputs[HMOEC_MAX_TENSORS]; /* of the function */
+  void *input_data[HMOEC_MAX_TENSORS]; /* of the entry */
+  hmoec_tensor outputs[HMOEC_MAX_TENSORS]; /* of the entry; borrowed from `results` */
+  hmoec_tensor *results; /* of the function, and the logits of its routes */
+  size_t result_count;
 } reference;
 
 static void reference_deinit(reference *r) {
-  for (size_t i = 0; i < MAX_TENSORS; i++) {
+  for (size_t i = 0; i < HMOEC_MAX_TENSORS; i++) {
     hmoec_tensor_deinit(&r->inputs[i]);
-    hmoec_tensor_deinit(&r->outputs[i]);
     free(r->input_data[i]);
   }
+  for (size_t i = 0; r->results && i < r->result_count; i++) hmoec_tensor_deinit(&r->results[i]);
+  free(r->results);
   free(r->tied);
 }
 
-/* The logits of a route op, as the only result of a copy of the module; null when there is no memory for it. */
-static MlirModule logits_module(MlirModule module, MlirOperation *out_function, size_t which) {
-  MlirModule copy = mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(module)));
-  MlirOperation function = hmoec_entry_find(copy, NULL), route = {NULL};
-  MlirBlock body = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
-  for (MlirOperation op = mlirBlockGetFirstOperation(body); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
-    if (hmoec_op_is(op, "hmoe.route") && which-- == 0) route = op;
-  if (mlirOperationIsNull(route)) {
-    mlirModuleDestroy(copy);
-    return (MlirModule){NULL};
+/* The size of the run: `tokens` of a layer; of a whole model batch rows of a third, and targets of another odd length. */
+static void choose_sizes(reference *r, MlirOperation function, int64_t tokens) {
+  int64_t batch = tokens < MOST_BATCH ? tokens : MOST_BATCH, length = batch ? tokens / batch : 0,
+          most = hmoec_most_positions(function);
+  for (size_t i = 0; i < r->signature.size_count; i++) {
+    if (r->signature.size_count == 1) r->sizes[i] = r->whole && length < most ? length : r->whole ? most : tokens;
+    else if (i == 0) r->sizes[i] = batch;
+    else r->sizes[i] = i == 1 ? length : length * 2 / 3 / (int64_t)(i - 1) | (length > 0);
+    if (i > 0 && r->sizes[i] > most) r->sizes[i] = most;
   }
-  MlirContext context = mlirModuleGetContext(module);
-  MlirOperation old = mlirBlockGetTerminator(body);
-  MlirValue logits = mlirOperationGetOperand(route, 0);
-  MlirType result = mlirValueGetType(logits), inputs[MAX_TENSORS];
-  intptr_t input_count = mlirBlockGetNumArguments(body);
-  for (intptr_t i = 0; i < input_count; i++) inputs[i] = mlirValueGetType(mlirBlockGetArgument(body, i));
+}
+
+static bool has_attention(MlirOperation function) {
+  MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
+    if (hmoec_op_is(op, "hmoe.attention")) return true;
+  return false;
+}
+
+/* A route op of the function. */
+typedef struct route {
+  int64_t top_k, attentions; /* before it */
+} route;
+
+/* Makes a function return the logits of its routes too, after its own results. The interpreter takes results from the return, whatever the
+ * function's type says. */
+static size_t return_logits(MlirOperation function, route *out_routes) {
+  MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
+  MlirOperation old = mlirBlockGetTerminator(block);
   MlirOperationState state = mlirOperationStateGet(mlirStringRefCreateFromCString("func.return"), mlirOperationGetLocation(old));
-  mlirOperationStateAddOperands(&state, 1, &logits);
+  for (intptr_t i = 0; i < mlirOperationGetNumOperands(old); i++) {
+    MlirValue own = mlirOperationGetOperand(old, i);
+    mlirOperationStateAddOperands(&state, 1, &own);
+  }
+  size_t count = 0;
+  int64_t attentions = 0;
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
+    attentions += hmoec_op_is(op, "hmoe.attention");
+    if (!hmoec_op_is(op, "hmoe.route") || count == MOST_ROUTES) continue;
+    MlirValue logits = mlirOperationGetOperand(op, 0);
+    mlirOperationStateAddOperands(&state, 1, &logits);
+    out_routes[count++] = (route){.top_k = hmoec_op_int(op, "top_k"), .attentions = attentions};
+  }
   mlirOperationDestroy(old);
-  mlirBlockAppendOwnedOperation(body, mlirOperationCreate(&state));
-  MlirAttribute first_name =
-      mlirArrayAttrGetElement(mlirOperationGetAttributeByName(function, mlirStringRefCreateFromCString("res_attrs")), 0);
-  mlirOperationSetAttributeByName(function, mlirStringRefCreateFromCString("function_type"),
-                                  mlirTypeAttrGet(mlirFunctionTypeGet(context, input_count, inputs, 1, &result)));
-  mlirOperationSetAttributeByName(function, mlirStringRefCreateFromCString("res_attrs"), mlirArrayAttrGet(context, 1, &first_name));
-  *out_function = function;
-  return copy;
+  mlirBlockAppendOwnedOperation(block, mlirOperationCreate(&state));
+  return count;
 }
 
 static int descending(const void *a, const void *b) {
@@ -82,94 +112,101 @@ static int descending(const void *a, const void *b) {
   return (x < y) - (x > y);
 }
 
-/* Tokens whose last selected and first unselected logit lie within f32 rounding of each other: either choice is right. */
-static bool find_ties(reference *r, MlirModule module, const hmoec_parameter_source *source, hmoec_diagnostics *diagnostics) {
-  r->tied = calloc((size_t)r->tokens + 1, sizeof *r->tied);
-  if (!r->tied) return hmoec_machine_error(diagnostics, "out of memory");
-  MlirOperation function = hmoec_entry_find(module, NULL);
-  MlirBlock body = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
-  size_t which = 0;
-  bool ok = true;
-  for (MlirOperation op = mlirBlockGetFirstOperation(body); ok && !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
-    if (!hmoec_op_is(op, "hmoe.route")) continue;
-    int64_t top_k = hmoec_op_int(op, "top_k"), experts = hmoec_value_shape(mlirOperationGetOperand(op, 0)).dims[1];
-    MlirOperation copy_function;
-    MlirModule copy = logits_module(module, &copy_function, which++);
-    if (mlirModuleIsNull(copy)) return hmoec_machine_error(diagnostics, "out of memory");
-    hmoec_tensor logits = {0};
-    ok = hmoec_interpret(copy_function, source, r->inputs, r->input_count, &logits, 1, diagnostics);
-    for (int64_t t = 0; ok && top_k < experts && t < r->tokens; t++) {
-      double *row = logits.data + t * experts;
-      qsort(row, (size_t)experts, sizeof *row, descending);
-      double size = fmax(fabs(row[0]), fabs(row[experts - 1]));
-      if (!r->tied[t] && row[top_k - 1] - row[top_k] < TIE * (1 + size)) {
-        r->tied[t] = true;
-        r->tied_count++;
-      }
-    }
-    hmoec_tensor_deinit(&logits);
-    mlirModuleDestroy(copy);
+/* Tokens whose last selected and first unselected logit lie within rounding of each other: either choice is right. */
+static void find_ties(reference *r, hmoec_tensor *logits, const route *from, hmoec_dtype dtype) {
+  int64_t experts = logits->shape.dims[logits->shape.rank - 1], rows = hmoec_shape_elements(&logits->shape) / experts;
+  double threshold = TIE + (double)from->attentions * tie_per_attention[dtype];
+  for (int64_t t = 0; from->top_k < experts && t < rows; t++) {
+    double *row = logits->data + t * experts;
+    qsort(row, (size_t)experts, sizeof *row, descending);
+    double size = fmax(fabs(row[0]), fabs(row[experts - 1]));
+    int64_t group = t / (rows / r->groups);
+    if (row[from->top_k - 1] - row[from->top_k] >= threshold * (1 + size) || r->tied[group]) continue;
+    r->tied[group] = true;
+    r->tied_count++;
   }
-  return ok;
 }
 
-/* Random inputs, and what the interpreter makes of them. */
-static bool reference_init(reference *r, MlirModule module, const char *weights, uint64_t seed, int64_t tokens,
-                           hmoec_diagnostics *diagnostics) {
-  *r = (reference){.tokens = tokens};
-  MlirOperation function = hmoec_entry_find(module, NULL);
-  r->input_count = hmoec_entry_input_count(function);
-  r->output_count = hmoec_entry_output_count(function);
-  if (r->input_count > MAX_TENSORS || r->output_count > MAX_TENSORS)
-    return hmoec_error(diagnostics, (hmoec_location){0}, "the model has more than %d inputs or outputs", MAX_TENSORS);
-  for (size_t i = 0; i < r->input_count; i++) {
-    hmoec_shape shape = hmoec_entry_input_shape(function, i);
-    for (int64_t d = 0; d < shape.rank; d++)
-      if (shape.dims[d] == HMOEC_DYNAMIC) shape.dims[d] = tokens;
-    if (!hmoec_tensor_init(&r->inputs[i], &shape)) return hmoec_machine_error(diagnostics, "out of memory");
-    size_t count = 1;
-    for (int64_t d = 0; d < shape.rank; d++) count *= (size_t)shape.dims[d];
-    r->input_data[i] = calloc(count + 1, sizeof(float));
-    if (!r->input_data[i]) return hmoec_machine_error(diagnostics, "out of memory");
-    char key[160];
-    MlirStringRef name = hmoec_entry_input_name(function, i);
-    snprintf(key, sizeof key, "input %.*s", (int)name.length, name.data);
-    hmoec_random_fill(seed, key, 1.0, count, r->input_data[i]);
-    for (size_t e = 0; e < count; e++) r->inputs[i].data[e] = (double)r->input_data[i][e];
+/* A random input of the entry, and the same for the interpreter, whose function has it under the same name. */
+static bool make_input(reference *r, MlirOperation function, size_t index, uint64_t seed, hmoec_diagnostics *diagnostics) {
+  const hmoec_signature_tensor *tensor = &r->signature.inputs[index];
+  hmoec_shape shape = hmoec_signature_shape(tensor, r->sizes);
+  size_t count = (size_t)hmoec_shape_elements(&shape), place = 0;
+  while (place < hmoec_entry_input_count(function) && strcmp(hmoec_entry_input_name(function, place).data, tensor->name) != 0)
+    place++;
+  if (place == hmoec_entry_input_count(function))
+    return hmoec_error(diagnostics, (hmoec_location){0}, "entry %s has an input %s, which the model has not", r->signature.name,
+                       tensor->name);
+  r->input_data[index] = calloc(count + 1, hmoec_element_bytes(shape.element));
+  if (!r->input_data[index] || !hmoec_tensor_init(&r->inputs[place], &shape))
+    return hmoec_machine_error(diagnostics, "out of memory");
+  hmoec_random_input(function, tensor->name, &shape, seed, r->input_data[index]);
+  for (size_t e = 0; e < count; e++)
+    r->inputs[place].data[e] = shape.element == HMOEC_F32   ? (double)((const float *)r->input_data[index])[e]
+                               : shape.element == HMOEC_I64 ? (double)((const int64_t *)r->input_data[index])[e]
+                                                            : (double)((const int32_t *)r->input_data[index])[e];
+  return true;
+}
+
+/* Random inputs, and what the interpreter makes of them. `function` is changed. */
+static bool reference_init(reference *r, MlirOperation function, const char *weights, uint64_t seed, int64_t tokens,
+                           hmoec_dtype dtype, hmoec_diagnostics *diagnostics) {
+  size_t own = hmoec_entry_output_count(function), input_count = hmoec_entry_input_count(function);
+  if (input_count != r->signature.input_count || own != r->signature.output_count)
+    return hmoec_error(diagnostics, (hmoec_location){0}, "entry %s does not have the model's inputs and outputs",
+                       r->signature.name);
+  r->whole = has_attention(function) || r->signature.size_count > 1;
+  choose_sizes(r, function, tokens);
+  for (size_t i = 0; i < input_count; i++)
+    if (!make_input(r, function, i, seed, diagnostics)) return false;
+  route *routes = calloc(MOST_ROUTES, sizeof *routes);
+  size_t route_count = routes ? return_logits(function, routes) : 0;
+  r->results = calloc(own + route_count + 1, sizeof *r->results);
+  hmoec_checkpoint *checkpoint = NULL;
+  bool ok = routes && r->results ? true : hmoec_machine_error(diagnostics, "out of memory");
+  ok = ok && hmoec_checkpoint_open(weights, diagnostics, &checkpoint);
+  if (ok) {
+    hmoec_parameter_source source = hmoec_checkpoint_source(checkpoint);
+    r->result_count = own + route_count;
+    ok = hmoec_interpret(function, &source, r->inputs, input_count, r->results, r->result_count, diagnostics);
   }
-  for (size_t i = 0; i < r->output_count; i++) {
-    MlirStringRef name = hmoec_entry_output_name(function, i);
-    snprintf(r->names[i], sizeof r->names[i], "%.*s", (int)name.length, name.data);
+  for (size_t i = 0; ok && i < own; i++)
+    for (size_t o = 0; o < own; o++)
+      if (strcmp(hmoec_entry_output_name(function, o).data, r->signature.outputs[i].name) == 0) r->outputs[i] = r->results[o];
+  if (ok) {
+    r->groups = r->whole && own > 0 ? r->outputs[0].shape.dims[0] : tokens;
+    r->tied = calloc((size_t)r->groups + 1, sizeof *r->tied);
+    ok = r->tied ? true : hmoec_machine_error(diagnostics, "out of memory");
   }
-  hmoec_checkpoint *checkpoint;
-  if (!hmoec_checkpoint_open(weights, diagnostics, &checkpoint)) return false;
-  hmoec_parameter_source source = hmoec_checkpoint_source(checkpoint);
-  bool ok = hmoec_interpret(function, &source, r->inputs, r->input_count, r->outputs, r->output_count, diagnostics) &&
-            find_ties(r, module, &source, diagnostics);
+  for (size_t i = 0; ok && r->groups > 0 && i < route_count; i++) find_ties(r, &r->results[own + i], &routes[i], dtype);
   hmoec_checkpoint_close(checkpoint);
+  free(routes);
   return ok;
 }
 
 /* Runs an opened model and prints its error per output. */
 static bool compare(hmoe_model *model, const reference *r, hmoec_dtype dtype, const char *strategy, const char *cpu,
                     bool *out_within, hmoec_diagnostics *diagnostics) {
-  float *outputs[MAX_TENSORS] = {0};
+  float *outputs[HMOEC_MAX_TENSORS] = {0};
   bool ok = true;
-  size_t counts[MAX_TENSORS] = {0};
-  for (size_t i = 0; ok && i < r->output_count; i++) {
-    counts[i] = (size_t)r->tokens * (size_t)r->outputs[i].shape.dims[1];
-    outputs[i] = malloc((counts[i] + 1) * sizeof(float));
+  size_t output_count = r->signature.output_count;
+  for (size_t i = 0; ok && i < output_count; i++) {
+    size_t count = (size_t)hmoec_shape_elements(&r->outputs[i].shape);
+    outputs[i] = malloc((count + 1) * sizeof(float));
     ok = outputs[i] ? true : hmoec_machine_error(diagnostics, "out of memory");
-    if (ok) memset(outputs[i], 0xff, counts[i] * sizeof(float)); /* NaN: what a run forgets to write shows */
+    if (ok) memset(outputs[i], 0xff, count * sizeof(float)); /* NaN: what a run forgets to write shows */
   }
   if (ok) {
-    hmoe_status status = hmoe_model_run(model, 1, &r->tokens, (const void *const *)r->input_data, (void *const *)outputs);
+    hmoe_status status =
+        hmoe_model_run(model, r->signature.entry, r->sizes, (const void *const *)r->input_data, (void *const *)outputs);
     ok = status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);
   }
-  for (size_t i = 0; ok && i < r->output_count; i++) {
+  const tolerance *most = &tolerances[dtype][r->whole];
+  for (size_t i = 0; ok && i < output_count; i++) {
     double worst = 0, largest = 0, error_squares = 0, squares = 0;
-    for (size_t e = 0; e < counts[i]; e++) {
-      if (r->tied[(int64_t)e / r->outputs[i].shape.dims[1]]) continue;
+    int64_t count = hmoec_shape_elements(&r->outputs[i].shape), each = r->groups > 0 ? count / r->groups : 0;
+    for (int64_t e = 0; e < count; e++) {
+      if (each > 0 && r->tied[e / each]) continue;
       double error = fabs((double)outputs[i][e] - r->outputs[i].data[e]);
       if (!(error <= worst)) worst = isnan(error) ? INFINITY : error;
       largest = fmax(largest, fabs(r->outputs[i].data[e]));
@@ -178,14 +215,14 @@ static bool compare(hmoe_model *model, const reference *r, hmoec_dtype dtype, co
     }
     double relative = largest > 0 ? worst / largest : worst,
            distance = squares > 0 ? sqrt(error_squares / squares) : sqrt(error_squares);
-    bool within = relative <= tolerances[dtype].worst && !(distance > tolerances[dtype].distance);
-    printf("%-10s %-11s %-8s %10.3g %10.3g %10.2e", strategy, cpu, r->names[i], largest, worst, relative);
+    bool within = relative <= most->worst && !(distance > most->distance);
+    printf("%-10s %-11s %-8s %10.3g %10.3g %10.2e", strategy, cpu, r->signature.outputs[i].name, largest, worst, relative);
     if (dtype != HMOEC_DTYPE_F32) printf(" %10.2e", distance);
     printf("  %s\n", within ? "ok" : "WRONG");
     *out_within = *out_within && within;
   }
   fflush(stdout);
-  for (size_t i = 0; i < MAX_TENSORS; i++) free(outputs[i]);
+  for (size_t i = 0; i < HMOEC_MAX_TENSORS; i++) free(outputs[i]);
   return ok;
 }
 
@@ -243,6 +280,53 @@ static bool check_strategy(const hmoec_options *options, const char *strategy, c
   return ok;
 }
 
+/* What the entry takes and gives, from a plan of its own: the module is for the interpreter. */
+static bool read_signature(const hmoec_options *options, hmoec_signature *out_signature, hmoec_diagnostics *diagnostics) {
+  hmoec_session session;
+  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
+            hmoec_session_fold(&session, options) && hmoec_session_plan(&session, options) &&
+            hmoec_signature_read(&session.unit, NULL, out_signature, diagnostics);
+  hmoec_session_deinit(&session);
+  return ok;
+}
+
+static void print_head(const hmoec_options *options, const reference *r) {
+  hmoec_dtype dtype = options->pass.dtype;
+  for (size_t i = 0; i < r->signature.size_count && r->whole; i++)
+    printf("%s %lld, ", r->signature.size_names[i], (long long)r->sizes[i]);
+  if (!r->whole) printf("%lld tokens, ", (long long)r->groups);
+  printf("seed %llu, %s, %s\n%-10s %-11s %-8s %10s %10s %10s", (unsigned long long)options->seed,
+         options->weights ? options->weights : "random weights", hmoec_dtype_name(dtype), "strategy", "cpu", "output", "max |y|",
+         "max error", "relative");
+  puts(dtype == HMOEC_DTYPE_F32 ? "" : "     2-norm");
+  if (r->tied_count && r->whole)
+    printf("%lld of %lld batch rows left out: the routing of a token in them is a tie within rounding\n", (long long)r->tied_count,
+           (long long)r->groups);
+  else if (r->tied_count) printf("%lld tokens left out: their routing is a tie within f32 rounding\n", (long long)r->tied_count);
+  fflush(stdout);
+}
+
+/* With every strategy that is possible, or the one that is asked for. */
+static bool check_strategies(const hmoec_options *options, const reference *r, bool hyper, const char *weights, bool *out_within,
+                             hmoec_diagnostics *diagnostics) {
+  bool forced = options->pass.strategy != NULL, ok = true;
+  for (size_t i = 0; i < options->define_count; i++) forced = forced || strcmp(options->defines[i].name, "strategy") == 0;
+  if (!hyper || forced) return check_strategy(options, options->pass.strategy, r, weights, out_within, diagnostics);
+  int checked = 0;
+  for (int s = HMOEC_STRATEGY_TABLE; ok && s < HMOEC_STRATEGY_COUNT; s++) {
+    const char *name = hmoec_strategy_name((hmoec_strategy)s);
+    char reason[512];
+    if (left_out(options, name, reason, sizeof reason)) {
+      printf("%-10s left out: %s\n", name, reason);
+    } else {
+      ok = check_strategy(options, name, r, weights, out_within, diagnostics);
+      checked++;
+    }
+  }
+  if (ok && !checked) ok = check_strategy(options, NULL, r, weights, out_within, diagnostics); /* says where the model is wrong */
+  return ok;
+}
+
 static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   hmoec_session session;
   reference r = {0};
@@ -251,7 +335,9 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   bool made = false, hyper = false, within = true;
   int64_t tokens = options->token_count ? options->tokens[0] : DEFAULT_TOKENS;
   uint64_t seed = (uint64_t)options->seed;
-  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model);
+  hmoec_dtype dtype = options->pass.dtype;
+  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
+            read_signature(options, &r.signature, diagnostics);
   if (ok && !weights) {
     weights = options->save_weights;
     if (!weights) {
@@ -260,41 +346,22 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
     }
     ok = ok && hmoec_random_weights_write(session.module, seed, weights, diagnostics);
   }
-  ok = ok && reference_init(&r, session.module, weights, seed, tokens, diagnostics);
-  if (ok) {
-    hmoec_each_function(session.module, has_hyper_expert, &hyper);
-    hmoec_dtype dtype = options->pass.dtype;
-    printf("%lld tokens, seed %llu, %s, %s\n%-10s %-11s %-8s %10s %10s %10s", (long long)tokens, (unsigned long long)seed,
-           options->weights ? options->weights : "random weights", hmoec_dtype_name(dtype), "strategy", "cpu", "output", "max |y|",
-           "max error", "relative");
-    puts(dtype == HMOEC_DTYPE_F32 ? "" : "     2-norm");
-    if (r.tied_count) printf("%lld tokens left out: their routing is a tie within f32 rounding\n", (long long)r.tied_count);
-    bool forced = options->pass.strategy != NULL;
-    for (size_t i = 0; i < options->define_count; i++) forced = forced || strcmp(options->defines[i].name, "strategy") == 0;
-    if (!hyper || forced) {
-      ok = check_strategy(options, options->pass.strategy, &r, weights, &within, diagnostics);
-    } else {
-      int checked = 0;
-      for (int s = HMOEC_STRATEGY_TABLE; ok && s < HMOEC_STRATEGY_COUNT; s++) {
-        const char *name = hmoec_strategy_name((hmoec_strategy)s);
-        char reason[512];
-        if (left_out(options, name, reason, sizeof reason)) {
-          printf("%-10s left out: %s\n", name, reason);
-        } else {
-          ok = check_strategy(options, name, &r, weights, &within, diagnostics);
-          checked++;
-        }
-      }
-      if (ok && !checked) ok = check_strategy(options, NULL, &r, weights, &within, diagnostics); /* says where the model is wrong */
-    }
-  }
-  if (ok && !within && options->pass.dtype == HMOEC_DTYPE_F32)
+  if (ok) hmoec_each_function(session.module, has_hyper_expert, &hyper);
+  ok = ok && reference_init(&r, hmoec_entry_find(session.module, NULL), weights, seed, tokens, dtype, diagnostics);
+  if (ok) print_head(options, &r);
+  if (ok && r.whole && r.groups > 0 && r.tied_count == r.groups)
+    ok = hmoec_error(diagnostics, (hmoec_location){0},
+                     "nothing is left to compare: every batch row has a token whose routing is a tie within rounding; try another "
+                     "--seed or fewer --tokens");
+  ok = ok && check_strategies(options, &r, hyper, weights, &within, diagnostics);
+  const tolerance *most = &tolerances[dtype][r.whole];
+  if (ok && !within && dtype == HMOEC_DTYPE_F32)
     ok = hmoec_error(diagnostics, (hmoec_location){0}, "compiled code differs from the interpreter by more than %.0e of max |y|",
-                     tolerances[HMOEC_DTYPE_F32].worst);
+                     most->worst);
   else if (ok && !within)
     ok = hmoec_error(diagnostics, (hmoec_location){0},
-                     "compiled code differs from the interpreter by more than %.0e of max |y|, or %.0e in the 2-norm",
-                     tolerances[options->pass.dtype].worst, tolerances[options->pass.dtype].distance);
+                     "compiled code differs from the interpreter by more than %.0e of max |y|, or %.0e in the 2-norm", most->worst,
+                     most->distance);
   if (made) unlink(temporary);
   reference_deinit(&r);
   hmoec_session_deinit(&session);
