@@ -2,7 +2,7 @@
 """Writes a Hugging Face directory (config.json, model.safetensors) of a Switch Transformer or a GPT-2 with mixtures of experts, with
 or without HyperMoE, of any size and with random weights.
 
-  write_checkpoint.py switch DIR                         switch-base-8 with HyperMoE: 640 million parameters, 2.6 GB
+  write_checkpoint.py switch DIR                         switch-base-8 with HyperMoE: 645 million parameters, 2.6 GB
   write_checkpoint.py switch DIR --no-hypermoe           the same without
   write_checkpoint.py gpt2 DIR --top-k 2 --dtype bf16 --shard-bytes 500M
   write_checkpoint.py switch DIR --layers 2 --d-model 48 --d-ff 96 --heads 3 --d-kv 16 --vocab 211
@@ -11,8 +11,9 @@ Weights are drawn by key: a tensor depends on the seed, on its name and on its s
 checkpoints with and without HyperMoE have the same experts, and a sharded one holds what a whole one does.
 
 They are scaled so that all parts matter and activations stay near 1: attention scores have a deviation above 1, a router's logits too, and
-every sublayer adds about as much as the embeddings bring. The library's own initial values would not do: hypernetworks start so small
-that HyperExperts vanish behind the rounding errors. Needs numpy; memory stays below 100 MB, whatever the size."""
+every sublayer adds a visible part. What it adds differs from token to token (so the rows of some matrices are centered): where all tokens
+looked alike, they would go to the same experts. The library's own initial values would not do: hypernetworks start so small that
+HyperExperts vanish behind rounding errors. Needs numpy; memory stays below 100 MB, whatever the size."""
 
 import argparse
 import json
@@ -37,15 +38,16 @@ class Tensor:
     shape: tuple
     deviation: float = 0.0
     mean: float = 0.0
+    centered: bool = False  # every row sums to 0
 
     @property
     def values(self):
         return math.prod(self.shape)
 
 
-def linear(key, rows, columns, gain=1.0, bias=None):
+def linear(key, rows, columns, gain=1.0, bias=None, centered=False):
     """torch's: weight [rows, columns] that makes values of deviation `gain` from inputs of deviation 1; a bias if it has a deviation."""
-    yield Tensor(f"{key}.weight", (rows, columns), gain * columns**-0.5)
+    yield Tensor(f"{key}.weight", (rows, columns), gain * columns**-0.5, centered=centered)
     if bias is not None:
         yield Tensor(f"{key}.bias", (rows,), bias)
 
@@ -68,8 +70,8 @@ def norm(key, d_model, bias=False):
 def selection(prefix, o):
     """Of one layer. Sums of `experts - top_k` embeddings go in."""
     yield Tensor(f"{prefix}.n_experts_embedding.weight", (o.experts, o.expert_embedding), 1.0)
-    yield from linear(f"{prefix}.embedding_process.0", o.selection_hidden, o.expert_embedding, 2 * (o.experts - o.top_k) ** -0.5, bias=0.3)
-    yield from linear(f"{prefix}.embedding_process.2", o.selection_embedding, o.selection_hidden, 1.5, bias=0.3)
+    yield from linear(f"{prefix}.embedding_process.0", o.selection_hidden, o.expert_embedding, 1.5 * (o.experts - o.top_k) ** -0.5, bias=0.3)
+    yield from linear(f"{prefix}.embedding_process.2", o.selection_embedding, o.selection_hidden, 1.2, bias=0.3)
     if o.unused_adapter:
         yield from linear(f"{prefix}.adapter_layer.adapter_down_manual", o.bottleneck, o.d_model, bias=0.1)
         yield from linear(f"{prefix}.adapter_layer.adapter_up_manual", o.d_model, o.bottleneck, bias=0.1)
@@ -78,23 +80,23 @@ def selection(prefix, o):
 def generator(prefix, layers, o):
     """Of one stack. The matrices it generates are scaled by what they multiply: d_model and bottleneck values."""
     yield Tensor(f"{prefix}.layer_embed.weight", (layers, o.layer_embedding), 1.0)
-    yield from linear(f"{prefix}.decoder.linear1", o.hyper_hidden, o.selection_embedding + o.layer_embedding, 1.2, bias=0.3)
+    yield from linear(f"{prefix}.decoder.linear1", o.hyper_hidden, o.selection_embedding + o.layer_embedding, bias=0.3)
     values, down, up = o.d_model * o.bottleneck, o.d_model**-0.5, o.bottleneck**-0.5
-    yield from linear(f"{prefix}.decoder.weight_up", values, o.hyper_hidden, 1.2 * up, bias=0.5 * up)
-    yield from linear(f"{prefix}.decoder.weight_down", values, o.hyper_hidden, 1.2 * down, bias=0.5 * down)
-    yield from linear(f"{prefix}.decoder.bias_up", o.d_model, o.hyper_hidden, 0.3, bias=0.2)
+    yield from linear(f"{prefix}.decoder.weight_up", values, o.hyper_hidden, 0.5 * up, bias=0.15 * up)
+    yield from linear(f"{prefix}.decoder.weight_down", values, o.hyper_hidden, 1.2 * down, bias=0.3 * down)
+    yield from linear(f"{prefix}.decoder.bias_up", o.d_model, o.hyper_hidden, 0.1, bias=0.1)
     yield from linear(f"{prefix}.decoder.bias_down", o.bottleneck, o.hyper_hidden, 0.3, bias=0.2)
 
 
 # ---- Switch ----
 
 
-def attention(prefix, o):
+def attention(prefix, gain, o):
     inner = o.heads * o.d_kv
-    yield Tensor(f"{prefix}.q.weight", (inner, o.d_model), 1.5 * (o.d_model * o.d_kv) ** -0.5)  # scores are not divided by sqrt(d_kv)
+    yield Tensor(f"{prefix}.q.weight", (inner, o.d_model), 2.0 * (o.d_model * o.d_kv) ** -0.5)  # scores are not divided by sqrt(d_kv)
     yield from linear(f"{prefix}.k", inner, o.d_model)
     yield from linear(f"{prefix}.v", inner, o.d_model)
-    yield from linear(f"{prefix}.o", o.d_model, inner, 2.0)
+    yield from linear(f"{prefix}.o", o.d_model, inner, gain)
 
 
 def is_sparse(layer, o):
@@ -104,12 +106,12 @@ def is_sparse(layer, o):
 def switch_stack(side, layers, o):
     for i in range(layers):
         block = f"{side}.block.{i}.layer"
-        yield from attention(f"{block}.0.SelfAttention", o)
+        yield from attention(f"{block}.0.SelfAttention", 0.5, o)
         if i == 0:
             yield Tensor(f"{block}.0.SelfAttention.relative_attention_bias.weight", (o.buckets, o.heads), 0.5)
         yield from norm(f"{block}.0.layer_norm", o.d_model)
         if side == "decoder":
-            yield from attention(f"{block}.1.EncDecAttention", o)
+            yield from attention(f"{block}.1.EncDecAttention", 0.3, o)
             yield from norm(f"{block}.1.layer_norm", o.d_model)
         last = 1 if side == "encoder" else 2
         mlp = f"{block}.{last}.mlp"
@@ -117,12 +119,12 @@ def switch_stack(side, layers, o):
             yield from linear(f"{mlp}.router.classifier", o.experts, o.d_model, 1.5, bias=0.5 if o.router_bias else None)
             for e in range(o.experts):
                 yield from linear(f"{mlp}.experts.expert_{e}.wi", o.d_ff, o.d_model)
-                yield from linear(f"{mlp}.experts.expert_{e}.wo", o.d_model, o.d_ff, 3.0)  # what a gate below 1 takes back
+                yield from linear(f"{mlp}.experts.expert_{e}.wo", o.d_model, o.d_ff, 1.8, centered=True)  # gates are about a half
             if o.hypermoe:
                 yield from selection(mlp, o)
         else:
             yield from linear(f"{mlp}.wi", o.d_ff, o.d_model)
-            yield from linear(f"{mlp}.wo", o.d_model, o.d_ff, 1.5)
+            yield from linear(f"{mlp}.wo", o.d_model, o.d_ff, centered=True)
         yield from norm(f"{block}.{last}.layer_norm", o.d_model)
     yield from norm(f"{side}.final_layer_norm", o.d_model)
     if o.hypermoe:
@@ -130,7 +132,7 @@ def switch_stack(side, layers, o):
 
 
 def switch_tensors(o):
-    yield Tensor("shared.weight", (o.vocab, o.d_model), 1.0)
+    yield Tensor("shared.weight", (o.vocab, o.d_model), 0.2)
     yield from switch_stack("encoder", o.layers, o)
     yield from switch_stack("decoder", o.decoder_layers, o)
     if o.untied:
@@ -233,8 +235,13 @@ def to_bytes(values, dtype):
 def draw(tensor, seed):
     """The tensor's values, a chunk at a time."""
     random = np.random.Generator(np.random.SFC64([seed, zlib.crc32(tensor.key.encode())]))
-    for start in range(0, tensor.values, CHUNK_VALUES):
-        values = random.standard_normal(min(CHUNK_VALUES, tensor.values - start), np.float32)
+    columns = tensor.shape[-1]
+    chunk = max(CHUNK_VALUES // columns, 1) * columns
+    for start in range(0, tensor.values, chunk):
+        values = random.standard_normal(min(chunk, tensor.values - start), np.float32)
+        if tensor.centered:
+            rows = values.reshape(-1, columns)
+            rows -= rows.mean(axis=1, keepdims=True)
         values *= np.float32(tensor.deviation)
         values += np.float32(tensor.mean)
         yield values
