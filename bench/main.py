@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import machine
+import models
 import sweeps
 from ceilings import Ceilings
 from contenders import BY_NAME, QUICK, ROWS
@@ -161,7 +162,7 @@ def measure_sweeps(run, options, keep):
             gc.collect()
 
 
-PARTS = {"layers": measure_layers, "sweeps": measure_sweeps}
+PARTS = {"layers": measure_layers, "sweeps": measure_sweeps, "models": models.measure_models}
 
 
 def parse_arguments():

@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -24,11 +25,37 @@ class Built:
     manifest: dict
 
 
+@dataclass
+class BuiltWhole:
+    """A whole model: compiled from a Hugging Face directory and packed."""
+
+    name: str
+    library: Path
+    memory_program: Path
+    packed: Path
+    record: dict  # what went into it: seconds, bytes
+
+
 def command(*words):
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError((done.stderr or done.stdout).strip() or f"{words[0]}: exit status {done.returncode}")
     return done.stdout
+
+
+# Starts its arguments and prints, as the last line, how long they took and the most kilobytes they had resident. A process of its own: what
+# this one has resident would count, as a child starts as its copy.
+WATCH = """import os, sys, time
+start = time.perf_counter()
+status, usage = os.wait4(os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ), 0)[1:]
+print("\\n", time.perf_counter() - start, usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status) & 255)"""
+
+
+def watched_command(*words):
+    """(seconds, most bytes resident)"""
+    seconds, kilobytes = command(sys.executable, "-S", "-c", WATCH, *words).split()[-2:]
+    return float(seconds), int(kilobytes) << 10
 
 
 @cache
@@ -69,6 +96,31 @@ class Native:
         if name == "hypermoe_layer":
             dims += [("bottleneck", shape.bottleneck), ("layers", shape.layer_rows), ("layer", shape.layer)]
         return self.model(spec, name, dtype, [*dims, *definitions])
+
+    def whole_model(self, checkpoint, dtype, threads):
+        """Compiles and packs a Hugging Face directory, and links the model as a library and as the program that measures memory."""
+        folder = self.folder / f"{checkpoint.name}-{dtype}"
+        options = ["--dtype", dtype] if dtype != "f32" else []
+        compile_seconds, compile_bytes = watched_command(HMOEC, "compile", checkpoint, "-o", folder, *options)
+        (header,) = folder.glob("*.h")
+        name, packed = header.stem, folder / "weights.hmw"
+        words = ["pack", checkpoint, "--weights", checkpoint, "-o", packed, "--threads", threads, *options]
+        pack_seconds, pack_bytes = watched_command(HMOEC, *words)
+        sources = [f"-DMODEL={name}", f"-I{ROOT / 'include'}", f"-I{folder}", "-include", header, ROOT / "bench" / "whole_model.c"]
+        library = link(folder / f"lib{name}.so", *sources, header.with_suffix(".o"), *RUNTIME)
+        program = folder / "memory"
+        compiler = os.environ.get("CC", "cc")
+        command(compiler, "-std=gnu17", "-O2", "-Wall", "-Wextra", *sources, ROOT / "bench" / "whole_model_memory.c", header.with_suffix(".o"), *RUNTIME,
+                "-o", program)  # fmt: skip
+        record = {
+            "compile_seconds": compile_seconds,
+            "compile_peak_bytes": compile_bytes,
+            "object_bytes": header.with_suffix(".o").stat().st_size,
+            "pack_seconds": pack_seconds,
+            "pack_peak_bytes": pack_bytes,
+            "packed_bytes": packed.stat().st_size,
+        }
+        return BuiltWhole(name, library, program, packed, record)
 
     def openblas(self):
         return link(self.folder / "libopenblas_layer.so", ROOT / "bench" / "openblas_layer.c", "-lopenblas", "-lpthreadpool", "-lcjson", "-lm")

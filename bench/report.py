@@ -6,6 +6,7 @@ from pathlib import Path
 
 import figures
 from contenders import BEST_OF, BY_NAME, ROWS
+from models import CONTENDERS as MODEL_CONTENDERS
 from targets import Numbers, targets
 
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
@@ -169,6 +170,94 @@ def stack_tables(report):
     )
 
 
+def seconds(record):
+    return f"{record['median_seconds']:.3f} s" if record else "–"
+
+
+def model_run_tables(report):
+    cases, numbers = [c for c in report.get("models", []) if "task" in c], Numbers(report)
+    names = [name for name in MODEL_CONTENDERS if any(name in c["contenders"] for c in cases)]
+    yield from section(
+        "Whole models: time of a run",
+        ["dtype", "task", *(MODEL_CONTENDERS[name][0] for name in names), "ours is faster than the published by", "than MoE in PyTorch by",
+         "HyperMoE's throughput of MoE's"],
+        [[c["dtype"], c["task"], *(seconds(c["contenders"].get(name)) for name in names),
+          times(c["contenders"].get("published_hypermoe"), "ratio_to_ours_hypermoe"), times(c["contenders"].get("published_moe")),
+          percent(numbers.whole_hypermoe_throughput(c["dtype"], c["task"]))] for c in cases if c["contenders"]],
+    )  # fmt: skip
+    yield from section(
+        "Whole models: tokens a second",
+        ["dtype", "task", *(MODEL_CONTENDERS[name][0] for name in names)],
+        [[c["dtype"], c["task"], *(f"{c['tokens'] / c['contenders'][name]['median_seconds']:,.1f}" if name in c["contenders"] else "–" for name in names)]
+         for c in cases if c["contenders"]],
+    )  # fmt: skip
+
+    def apart(record):
+        if not record:
+            return "–"
+        if "equal_tokens" in record:
+            return f"{percent(record['equal_tokens'])} of the tokens are equal"
+        return f"{record['typical_difference']:.0e}; {percent(record['close_tokens'])} of the tokens close"
+
+    yield from section(
+        "Whole models: against the published algorithm in f32",
+        ["dtype", "task", *(MODEL_CONTENDERS[name][0] for name in names)],
+        [[c["dtype"], c["task"], *(apart(c["contenders"].get(name)) for name in names)] for c in cases if c["contenders"]],
+    )
+
+
+def model_build_tables(report):
+    builds, memory = [], []
+    for b in report.get("model_builds", []):
+        builds.append([b["dtype"], b["model"], f"{b['compile_seconds']:.1f} s", bytes_of(b["compile_peak_bytes"]), bytes_of(b["object_bytes"]),
+                       f"{b['pack_seconds']:.1f} s", bytes_of(b["pack_peak_bytes"]), bytes_of(b["checkpoint_bytes"]), bytes_of(b["packed_bytes"]),
+                       f"{1e3 * b['open_seconds']:.1f} ms", f"{1e3 * b['open_verifying_seconds']:.0f} ms"])  # fmt: skip
+        if "memory" in b:
+            m = b["memory"]
+            explained = [bytes_of(m["explained"][name]) if name in m["explained"] else "–" for name in ("weight_bytes", "workspace_bytes")]
+            held = bytes_of(m["peak_bytes"] - m["caller_bytes"])
+            memory.append([b["dtype"], b["model"], m["task"], bytes_of(m["weight_bytes"]), explained[0], bytes_of(m["workspace_bytes"]), explained[1], held])
+    yield from section(
+        "Whole models: compiling, packing and opening",
+        ["dtype", "model", "compile time", "memory", "object", "packing", "memory", "checkpoint", "packed", "opens in", "with the checksum verified"],
+        builds,
+    )
+    yield from section(
+        "Whole models: memory of a run",
+        ["dtype", "model", "task", "weights", "explain says", "workspace", "explain says", "resident at most, without inputs and outputs"],
+        memory,
+    )
+
+
+def model_failures(report):
+    for case in report.get("models", []):
+        if "failure" in case:
+            yield f"- whole models, {case['dtype']}: {case['failure']}\n"
+        for name, why in case.get("failures", {}).items():
+            yield f"- {MODEL_CONTENDERS[name][0]}, {case['dtype']}, {case['task']}: {why}\n"
+    for build in report.get("model_builds", []):
+        if "memory_failure" in build:
+            yield f"- memory of a run, {build['model']}, {build['dtype']}: {build['memory_failure']}\n"
+
+
+def model_sections(report):
+    """Nothing if whole models were not measured."""
+    if not report.get("models"):
+        return
+    yield f"### Whole models: {report['models'][0]['model']}\n\n"
+    for check in report.get("model_checks", []):
+        rows = [[name, f"{r['logits']:.0e}", f"{r['encoder_hidden']:.0e}", percent(r["greedy_equal"])] for name, r in check.items()]
+        yield "The published algorithm, as it is timed here, against outputs of its implementation (small models, f32):\n\n"
+        yield from table(["model", "logits differ by", "encoder's output by", "greedy tokens that are equal"], rows)
+    failed = list(model_failures(report))
+    if failed:
+        yield "Left out or failed:\n\n"
+        yield from failed
+        yield "\n"
+    yield from model_run_tables(report)
+    yield from model_build_tables(report)
+
+
 def sections(report):
     yield from head(report)
     if report.get("layers"):
@@ -200,6 +289,7 @@ def sections(report):
         lambda p: [f"{1e3 * p['median_seconds']:.2f} ms", f"{p['ratio_to_reference']:.2f}x", f"{p['gflops']:.0f}", *built(p)],
     )  # fmt: skip
     yield from stack_tables(report)
+    yield from model_sections(report)
 
 
 def main():

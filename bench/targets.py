@@ -10,6 +10,8 @@ PEERS = {
     "bf16": {1: (0.95, 1.05), 8: (0.95, 1.05), 64: (0.95, 1.05), 512: (1.15, 1.5), 4096: (1.3, 1.8)},
 }
 
+PUBLISHED_MODEL = {"f32": 2.0, "bf16": 5.0}  # whole models with HyperMoE against the published algorithm: at least
+
 
 @dataclass(frozen=True)
 class Target:
@@ -83,6 +85,30 @@ class Numbers:
         return 1e-9 * read / self.report["ceilings"]["read_gigabytes_per_second"] / max(seconds, 1e-9)
 
 
+    def whole_model(self, dtype, task):
+        """The contenders' records."""
+        cases = (c for c in self.report.get("models", []) if c["dtype"] == dtype and c.get("task") == task)
+        return next(cases, {"contenders": {}})["contenders"]
+
+    def whole_by_published(self, dtype, task):
+        """How many times faster our HyperMoE is than the published algorithm."""
+        return self.whole_model(dtype, task).get("published_hypermoe", {}).get("ratio_to_ours_hypermoe")
+
+    def whole_hypermoe_throughput(self, dtype, task):
+        ratio = self.whole_model(dtype, task).get("ours_hypermoe", {}).get("ratio_to_ours_moe")
+        return 1 / ratio if ratio else None
+
+
+def model_targets(n):
+    """Of whole models, if they were measured."""
+    cases = [(c["dtype"], c["task"]) for c in n.report.get("models", []) if "task" in c]
+    for dtype, task in cases:
+        yield Target(f"whole model, {dtype}, {task}: speed by the published algorithm", n.whole_by_published(dtype, task), PUBLISHED_MODEL[dtype])
+    for dtype, task in cases:
+        what = f"whole model, {dtype}, {task}: HyperMoE's throughput of MoE's"
+        yield Target(what, n.whole_hypermoe_throughput(dtype, task), 0.98, percent=True)
+
+
 def count(tokens):
     return f"{tokens} token{'s' if tokens > 1 else ''}"
 
@@ -108,3 +134,4 @@ def targets(report):
             yield Target(what, n.share_of_reads(dtype, tokens), 0.85, percent=True)
     for dtype in ("f32", "bf16"):
         yield Target(f"{dtype}, 8 to 128 experts: reading the added weights, over the added time", n.experts_growth(dtype), 1.0)
+    yield from model_targets(n)

@@ -1,5 +1,5 @@
 """Measures contenders by turns: the order alternates, a pause before each turn lets the threads of the last one go to sleep, and the
-first run of a turn is not counted. Times are medians over all runs; ratios are medians over the turns."""
+first run of a turn is not counted (uncounted_runs). Times are medians over all runs; ratios are medians over the turns."""
 
 import gc
 import os
@@ -16,6 +16,7 @@ class Pace:
     turns: int = 9
     turn_seconds: float = 0.25
     pause_seconds: float = 0.05
+    uncounted_runs: int = 1
 
 
 @dataclass
@@ -42,7 +43,8 @@ def take_turn(runner, first, layers, inputs, pace):
     if hasattr(runner, "begin_turn"):
         runner.begin_turn()
     time.sleep(pace.pause_seconds)
-    runner.run(sequence % layers, sequence // layers % inputs)
+    for _ in range(pace.uncounted_runs):
+        runner.run(sequence % layers, sequence // layers % inputs)
     start = clock()
     while len(seconds) < MAX_RUNS_A_TURN and (not seconds or clock() - start < pace.turn_seconds):
         sequence += 1

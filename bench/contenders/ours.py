@@ -18,6 +18,8 @@ class Options(ctypes.Structure):
         ("cpu", ctypes.c_char_p),
         ("note", ctypes.c_void_p),
         ("note_context", ctypes.c_void_p),
+        ("progress", ctypes.c_void_p),
+        ("progress_context", ctypes.c_void_p),
     ]
 
 

@@ -10,8 +10,8 @@ or without HyperMoE, of any size and with random weights.
 Weights are drawn by key: a tensor depends on the seed, on its name and on its shape, but not on what else is in the file. So the
 checkpoints with and without HyperMoE have the same experts, and a sharded one holds what a whole one does.
 
-They are scaled so that all parts matter and activations stay near 1: attention scores have a deviation above 1, a router's logits too, and
-every sublayer adds a visible part. What it adds differs from token to token (so the rows of some matrices are centered): where all tokens
+They are scaled so that all parts matter and activations stay near 1: attention scores and a router's logits have a deviation above 1, and every
+sublayer adds a visible part, but none so much that rounding to bf16 would change everything behind it. What it adds differs from token to token (so the rows of some matrices are centered): where all tokens
 looked alike, they would go to the same experts. The library's own initial values would not do: hypernetworks start so small that
 HyperExperts vanish behind rounding errors. Needs numpy; memory stays below 100 MB, whatever the size."""
 
@@ -93,7 +93,7 @@ def generator(prefix, layers, o):
 
 def attention(prefix, gain, o):
     inner = o.heads * o.d_kv
-    yield Tensor(f"{prefix}.q.weight", (inner, o.d_model), 2.0 * (o.d_model * o.d_kv) ** -0.5)  # scores are not divided by sqrt(d_kv)
+    yield Tensor(f"{prefix}.q.weight", (inner, o.d_model), 1.2 * (o.d_model * o.d_kv) ** -0.5)  # scores are not divided by sqrt(d_kv)
     yield from linear(f"{prefix}.k", inner, o.d_model)
     yield from linear(f"{prefix}.v", inner, o.d_model)
     yield from linear(f"{prefix}.o", o.d_model, inner, gain)
@@ -106,12 +106,12 @@ def is_sparse(layer, o):
 def switch_stack(side, layers, o):
     for i in range(layers):
         block = f"{side}.block.{i}.layer"
-        yield from attention(f"{block}.0.SelfAttention", 0.5, o)
+        yield from attention(f"{block}.0.SelfAttention", 0.4, o)
         if i == 0:
             yield Tensor(f"{block}.0.SelfAttention.relative_attention_bias.weight", (o.buckets, o.heads), 0.5)
         yield from norm(f"{block}.0.layer_norm", o.d_model)
         if side == "decoder":
-            yield from attention(f"{block}.1.EncDecAttention", 0.3, o)
+            yield from attention(f"{block}.1.EncDecAttention", 0.25, o)
             yield from norm(f"{block}.1.layer_norm", o.d_model)
         last = 1 if side == "encoder" else 2
         mlp = f"{block}.{last}.mlp"
