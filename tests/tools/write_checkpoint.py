@@ -10,10 +10,12 @@ or without HyperMoE, of any size and with random weights.
 Weights are drawn by key: a tensor depends on the seed, on its name and on its shape, but not on what else is in the file. So the
 checkpoints with and without HyperMoE have the same experts, and a sharded one holds what a whole one does.
 
-They are scaled so that all parts matter and activations stay near 1: attention scores and a router's logits have a deviation above 1, and every
-sublayer adds a visible part, but none so much that rounding to bf16 would change everything behind it. What it adds differs from token to token (so the rows of some matrices are centered): where all tokens
-looked alike, they would go to the same experts. The library's own initial values would not do: hypernetworks start so small that
-HyperExperts vanish behind rounding errors. Needs numpy; memory stays below 100 MB, whatever the size."""
+They are scaled so that all parts matter and activations stay near 1: attention scores and a router's logits have a deviation above 1, and
+every sublayer adds a visible part, but none so much that rounding to bf16 would change everything behind it. What it adds differs from
+token to token (so the rows of some matrices are centered): where all tokens looked alike, they would go to the same experts. The
+library's own initial values would not do: hypernetworks start so small that HyperExperts vanish behind rounding errors.
+
+Needs numpy; memory stays below 100 MB, whatever the size."""
 
 import argparse
 import json
