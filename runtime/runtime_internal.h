@@ -11,8 +11,9 @@
  *   state.c                               what decoding keeps between runs
  *   cache.c                               generated weights kept between runs
  *   model.c                               open, close, accessors
+ *   generate.c generate_search.c generate_logits.c   tokens out of models that decode; generate_internal.h
  *
- * Everything is private to the library except the functions of <hmoe/runtime.h>.
+ * Everything is private to the library except the functions of <hmoe/runtime.h> and <hmoe/generate.h>.
  */
 #ifndef HMOE_RUNTIME_INTERNAL_H
 #define HMOE_RUNTIME_INTERNAL_H

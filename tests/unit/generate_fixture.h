@@ -1,0 +1,114 @@
+/* Decoders that are tables: the logits of what follows are random numbers that depend on the whole prefix. */
+#ifndef GENERATE_FIXTURE_H
+#define GENERATE_FIXTURE_H
+
+#include "generate_internal.h"
+#include "runtime_fixture.h"
+
+#include <math.h>
+
+enum { ORACLE_ROWS = 64, ORACLE_WIDTH = 64 };
+
+typedef struct oracle {
+  int64_t vocab;
+  uint64_t seed;
+  float end_bias; /* on the logit of end_token */
+  int64_t end_token;
+  int levels; /* above 0: logits are small integers, of so many values, so that there are ties */
+} oracle;
+
+static inline void oracle_logits(const oracle *o, const int64_t *prefix, int64_t length, float *out_logits) {
+  uint64_t state = o->seed;
+  for (int64_t i = 0; i < length; i++) state = (state ^ (uint64_t)(prefix[i] + 1)) * 0x100000001b3u + (state >> 29);
+  for (int i = 0; i < 4; i++) fixture_random(&state);
+  for (int64_t i = 0; i < o->vocab; i++) {
+    uint32_t number = fixture_random(&state) >> 7; /* 24 bits */
+    out_logits[i] = o->levels ? (float)(number % (uint32_t)o->levels) : (float)number * 0x1p-21f - 4.0f;
+  }
+  if (o->end_token >= 0) out_logits[o->end_token] += o->end_bias;
+}
+
+/* A decoder that remembers what it was given. */
+typedef struct table_decoder {
+  oracle oracle;
+  int64_t rows, beams, capacity, length;
+  int64_t prefixes[ORACLE_ROWS][ORACLE_WIDTH];
+  int starts, steps, reorders;
+  int fail_at, calls; /* the call that fails; 0: none */
+  void (*edit)(struct table_decoder *decoder, float *logits); /* NULL: none */
+} table_decoder;
+
+static inline hmoe_status table_call(table_decoder *d) {
+  return ++d->calls == d->fail_at ? hmoe_fail(HMOE_UNSUPPORTED, "call %d fails", d->calls) : HMOE_OK;
+}
+
+static inline hmoe_status table_start(void *context, int64_t rows, int64_t beams, int64_t capacity) {
+  table_decoder *d = context;
+  HMOE_TRY(table_call(d));
+  assert_true(rows >= 1 && rows <= ORACLE_ROWS && rows % beams == 0 && capacity <= ORACLE_WIDTH);
+  assert_int_equal(d->starts++, 0);
+  d->rows = rows;
+  d->beams = beams;
+  d->capacity = capacity;
+  return HMOE_OK;
+}
+
+static inline hmoe_status table_step(void *context, const int64_t *tokens, int64_t width, float *logits) {
+  table_decoder *d = context;
+  HMOE_TRY(table_call(d));
+  assert_int_equal(d->starts, 1);
+  assert_true(d->length + width <= d->capacity);
+  for (int64_t row = 0; row < d->rows; row++) {
+    memcpy(d->prefixes[row] + d->length, tokens + row * width, (size_t)width * sizeof *tokens);
+    for (int64_t i = 0; i < width; i++) assert_true(tokens[row * width + i] >= 0 && tokens[row * width + i] < d->oracle.vocab);
+    oracle_logits(&d->oracle, d->prefixes[row], d->length + width, logits + row * d->oracle.vocab);
+  }
+  d->length += width;
+  d->steps++;
+  if (d->edit) d->edit(d, logits);
+  return HMOE_OK;
+}
+
+static inline hmoe_status table_reorder(void *context, const int32_t *rows) {
+  table_decoder *d = context;
+  HMOE_TRY(table_call(d));
+  static int64_t old[ORACLE_ROWS][ORACLE_WIDTH];
+  memcpy(old, d->prefixes, sizeof old);
+  for (int64_t row = 0; row < d->rows; row++) {
+    assert_int_equal(rows[row] / d->beams, row / d->beams); /* beams stay with their row of the prompt */
+    memcpy(d->prefixes[row], old[rows[row]], sizeof old[row]);
+  }
+  d->reorders++;
+  return HMOE_OK;
+}
+
+static inline hmoe_decoder table_decoder_of(table_decoder *d) {
+  return (hmoe_decoder){d, d->oracle.vocab, table_start, table_step, table_reorder};
+}
+
+/* An allocator that counts, and refuses once. */
+typedef struct counting {
+  int calls, live, fail_at;
+  size_t bytes;
+} counting;
+
+static inline void *count_allocate(void *context, size_t size, size_t alignment) {
+  counting *c = context;
+  if (++c->calls == c->fail_at) return NULL;
+  c->live++;
+  c->bytes += size;
+  void *memory = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  memset(memory, 0xa5, size); /* nothing may rely on zeros */
+  return memory;
+}
+
+static inline void count_release(void *context, void *memory, size_t size) {
+  counting *c = context;
+  c->live--;
+  c->bytes -= size;
+  free(memory);
+}
+
+static inline hmoe_allocator counting_allocator(counting *c) { return (hmoe_allocator){c, count_allocate, count_release}; }
+
+#endif
