@@ -1,0 +1,461 @@
+/* Generation of models: which entries are run with what, options and prompts refused, memory. The model's entries and states are
+ * stood in for: the functions of <hmoe/runtime.h> that generation calls are defined here, on tables. */
+#include "generate_fixture.h"
+
+enum { VOCAB = 23, START = 2, END = 1, PAD = 0, ROWS = 3, LENGTH = 4 };
+
+/* ---- the model: a plan with entries, and no steps ---- */
+
+struct hmoe_state {
+  hmoe_model *model;
+  hmoe_state_options options;
+  table_decoder table;
+  int64_t source_sum; /* of real tokens, so that the source matters */
+};
+
+typedef struct toy {
+  fixture_plan *plan;
+  fixture_entry *prepare, *decode;
+  hmoe_model model;
+  counting memory;
+} toy;
+
+/* What was asked of the stand-ins since the last toy_create. */
+static struct {
+  bool encodes;
+  hmoe_state_options state;
+  int prepares, decodes, reorders;
+  const int64_t *prompt_mask; /* expected of each row of the prompt; NULL: none */
+  int64_t beams;
+} seen;
+
+static const hmoe_plan_tensor *plan_tensor(const hmoe_model *model, hmoe_plan_span list, uint32_t index) {
+  return &HMOE_PLAN_ARRAY(model->plan, list, hmoe_plan_tensor)[index];
+}
+
+uint32_t hmoe_model_entry(const hmoe_model *model, const char *name) {
+  for (uint32_t i = 1; i < model->plan->entries.count; i++) {
+    hmoe_plan_span span = model->entries[i].name;
+    if (span.count == strlen(name) && !memcmp(HMOE_PLAN_ARRAY(model->plan, span, char), name, span.count)) return i;
+  }
+  return 0;
+}
+
+hmoe_status hmoe_state_create(hmoe_model *model, const hmoe_state_options *options, hmoe_state **out_state) {
+  *out_state = NULL;
+  void *memory = NULL;
+  HMOE_TRY(hmoe_allocate(&model->allocator, sizeof **out_state, "a state", &memory));
+  hmoe_state *state = memory;
+  memset(state, 0, sizeof *state);
+  state->model = model;
+  state->options = seen.state = *options;
+  state->table.oracle = (oracle){.vocab = VOCAB, .end_bias = -0.5f, .end_token = END};
+  int64_t beams = seen.beams > 1 ? seen.beams : 1;
+  assert_ok(table_start(&state->table, options->target_rows, beams, options->target_capacity));
+  *out_state = state;
+  return HMOE_OK;
+}
+
+void hmoe_state_destroy(hmoe_state *state) {
+  if (state) hmoe_release(&state->model->allocator, state, sizeof *state);
+}
+
+hmoe_status hmoe_state_reorder(hmoe_state *state, const int32_t *rows) {
+  seen.reorders++;
+  return table_reorder(&state->table, rows);
+}
+
+hmoe_status hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *state, const int64_t *dims,
+                                 const void *const *inputs, void *const *outputs) {
+  uint32_t ids_at = 0, mask_at = HMOE_NONE;
+  hmoe_plan_span list = model->entries[entry].inputs;
+  for (uint32_t i = 0; i < list.count; i++) {
+    const hmoe_plan_tensor *tensor = plan_tensor(model, list, i);
+    if (tensor->name.count == strlen("attention_mask")) mask_at = i;
+    else ids_at = i;
+  }
+  const int64_t *ids = inputs[ids_at], *mask = mask_at == HMOE_NONE ? NULL : inputs[mask_at];
+  if (entry == hmoe_model_entry(model, "prepare")) {
+    assert_int_equal(dims[0], state->options.source_capacity);
+    assert_ptr_equal(mask, seen.prompt_mask);
+    for (int64_t i = 0; i < state->options.source_rows * dims[0]; i++) state->source_sum += (mask ? mask[i] : 1) * (i + 1) * ids[i];
+    state->table.oracle.seed = (uint64_t)state->source_sum;
+    seen.prepares++;
+    return HMOE_OK;
+  }
+  assert_int_equal(entry, hmoe_model_entry(model, "decode"));
+  if (seen.encodes || seen.decodes || !seen.prompt_mask) {
+    assert_null(mask);
+  } else {
+    for (int64_t row = 0; row < state->options.target_rows; row++)
+      assert_memory_equal(mask + row * dims[0], seen.prompt_mask + row / state->table.beams * dims[0],
+                          (size_t)dims[0] * sizeof *mask);
+  }
+  seen.decodes++;
+  return table_step(&state->table, ids, dims[0], outputs[0]);
+}
+
+static void finish_toy(toy *t) {
+  t->plan->header.start_token = START;
+  t->plan->header.end_token = END;
+  t->plan->header.pad_token = PAD;
+  plan_finish(t->plan, NULL, 0);
+  t->model = (hmoe_model){.allocator = counting_allocator(&t->memory), .plan = (const hmoe_plan *)(const void *)t->plan->bytes};
+  t->model.entries = HMOE_PLAN_ARRAY(t->model.plan, t->model.plan->entries, hmoe_plan_entry);
+}
+
+/* `edit`, if any, breaks the plan before it is finished. */
+static toy *toy_create(bool encodes, bool masks, void (*edit)(toy *t)) {
+  toy *t = calloc(1, sizeof *t);
+  t->plan = plan_create("toy");
+  plan_entry(t->plan, "open");
+  const hmoe_plan_tensor mask = {.name = plan_text(t->plan, "attention_mask"), .dtype = 2, .rank = 2, .optional = 1, .fill = 1};
+  if (encodes) {
+    t->prepare = plan_entry(t->plan, "prepare");
+    plan_dim(t->prepare, HMOE_DIM_INPUT, 0, 0);
+    t->prepare->inputs[0] = (hmoe_plan_tensor){.name = plan_text(t->plan, "input_ids"), .dtype = 2, .rank = 2};
+    t->prepare->inputs[1] = mask;
+    t->prepare->entry.inputs.count = masks ? 2 : 1;
+  }
+  t->decode = plan_entry(t->plan, "decode");
+  plan_dim(t->decode, HMOE_DIM_INPUT, 0, 0);
+  plan_dim(t->decode, HMOE_DIM_STATE, 0, 0);
+  /* The mask first: inputs go by name. */
+  const char *ids = encodes ? "decoder_input_ids" : "input_ids";
+  uint32_t at = masks && !encodes ? 1 : 0;
+  t->decode->inputs[0] = mask;
+  t->decode->inputs[at] = (hmoe_plan_tensor){.name = plan_text(t->plan, ids), .dtype = 2, .rank = 2};
+  t->decode->entry.inputs.count = at + 1;
+  t->decode->outputs[0] = (hmoe_plan_tensor){.name = plan_text(t->plan, "logits"), .dtype = 0, .rank = 2, .shape = {-2, VOCAB}};
+  t->decode->entry.outputs.count = 1;
+  if (edit) edit(t);
+  finish_toy(t);
+  memset(&seen, 0, sizeof seen);
+  seen.encodes = encodes;
+  return t;
+}
+
+static void toy_destroy(toy *t) {
+  assert_int_equal(t->memory.live, 0);
+  assert_int_equal(t->memory.bytes, 0);
+  free(t->plan);
+  free(t);
+}
+
+static const int64_t prompt_ids[ROWS * LENGTH] = {5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+static const int64_t prompt_mask[ROWS * LENGTH] = {1, 1, 1, 1, 0, 0, 1, 1, 0, 1, 1, 1};
+
+static hmoe_prompt make_prompt(bool masked) {
+  return (hmoe_prompt){.rows = ROWS, .length = LENGTH, .input_ids = prompt_ids, .attention_mask = masked ? prompt_mask : NULL};
+}
+
+static hmoe_generation make_options(int64_t max_new_tokens) {
+  return (hmoe_generation){.struct_size = sizeof(hmoe_generation), .max_new_tokens = max_new_tokens};
+}
+
+/* The same search on a table alone. */
+static void expect(const hmoe_generation *o, bool encodes, bool masked, int64_t *tokens, int64_t *out_length) {
+  int64_t start = encodes ? 1 : LENGTH, width = start + o->max_new_tokens, sum = 0;
+  table_decoder *d = calloc(1, sizeof *d);
+  d->oracle = (oracle){.vocab = VOCAB, .end_bias = -0.5f, .end_token = END};
+  for (int64_t i = 0; i < ROWS * LENGTH; i++) sum += (masked ? prompt_mask[i] : 1) * (i + 1) * prompt_ids[i];
+  if (encodes) d->oracle.seed = (uint64_t)sum;
+  for (int64_t row = 0; row < ROWS; row++)
+    for (int64_t i = 0; i < start; i++) tokens[row * width + i] = encodes ? START : prompt_ids[row * LENGTH + i];
+  hmoe_allocator allocator = hmoe_allocator_default();
+  hmoe_search search = {.allocator = &allocator,
+                        .rows = ROWS,
+                        .start_length = start,
+                        .max_new_tokens = o->max_new_tokens,
+                        .beams = o->beams ? o->beams : 1,
+                        .length_penalty = 1,
+                        .sample = o->sample,
+                        .temperature = 1,
+                        .top_p = 1,
+                        .seed = o->seed,
+                        .end_token = END,
+                        .pad_token = PAD};
+  hmoe_decoder decoder = table_decoder_of(d);
+  assert_ok(hmoe_search_run(&search, &decoder, tokens, out_length));
+  free(d);
+}
+
+static void test_generate(void **state) {
+  (void)state;
+  for (int mode = 0; mode < 24; mode++) {
+    bool encodes = mode & 1, masks = mode & 2, masked = masks && mode & 4;
+    hmoe_generation options = make_options(9);
+    options.beams = mode / 8 == 1 ? 3 : 0;
+    options.sample = mode / 8 == 2;
+    options.seed = 3;
+    toy *t = toy_create(encodes, masks, NULL);
+    hmoe_prompt prompt = make_prompt(masked);
+    seen.prompt_mask = prompt.attention_mask;
+    seen.beams = options.beams;
+    int64_t width = hmoe_generation_width(&t->model, &prompt, &options), start = encodes ? 1 : LENGTH;
+    assert_int_equal(width, start + 9);
+    int64_t tokens[ROWS * (LENGTH + 9)], expected[ROWS * (LENGTH + 9)], length, expected_length;
+    assert_ok(hmoe_model_generate(&t->model, &prompt, &options, tokens, &length));
+    expect(&options, encodes, masked, expected, &expected_length);
+    assert_int_equal(length, expected_length);
+    assert_memory_equal(tokens, expected, (size_t)(ROWS * width) * sizeof *tokens);
+    int64_t beams = options.beams ? options.beams : 1;
+    assert_int_equal(seen.state.target_rows, ROWS * beams);
+    assert_int_equal(seen.state.target_capacity, start + 8);
+    assert_int_equal(seen.state.source_rows, encodes ? ROWS : 0);
+    assert_int_equal(seen.state.source_capacity, encodes ? LENGTH : 0);
+    assert_int_equal(seen.prepares, encodes);
+    assert_true(beams == 1 || seen.reorders > 0);
+    toy_destroy(t);
+  }
+}
+
+static void test_nothing_to_generate(void **state) {
+  (void)state;
+  for (int encodes = 0; encodes < 2; encodes++) {
+    toy *t = toy_create(encodes, true, NULL);
+    hmoe_prompt prompt = make_prompt(true);
+    hmoe_generation options = make_options(0);
+    int64_t tokens[ROWS * LENGTH], length;
+    assert_ok(hmoe_model_generate(&t->model, &prompt, &options, tokens, &length));
+    assert_int_equal(length, encodes ? 1 : LENGTH);
+    assert_int_equal(hmoe_generation_width(&t->model, &prompt, &options), length);
+    if (encodes)
+      for (int row = 0; row < ROWS; row++) assert_int_equal(tokens[row], START);
+    else assert_memory_equal(tokens, prompt_ids, sizeof tokens);
+    options.max_new_tokens = 5;
+    assert_ok(hmoe_model_generate(&t->model, &(hmoe_prompt){.length = encodes ? 0 : LENGTH}, &options, NULL, &length));
+    assert_int_equal(t->memory.calls, 0);
+    toy_destroy(t);
+  }
+}
+
+/* Tokens of the options in place of the model's, and a model without any. */
+static void test_tokens(void **state) {
+  (void)state;
+  toy *t = toy_create(true, true, NULL);
+  hmoe_prompt prompt = make_prompt(false);
+  hmoe_generation options = make_options(30);
+  options.set_tokens = 1;
+  options.start_token = 7;
+  options.end_token = HMOE_TOKEN_DEFAULT;
+  options.pad_token = 9;
+  int64_t tokens[ROWS * 31], length;
+  assert_ok(hmoe_model_generate(&t->model, &prompt, &options, tokens, &length));
+  for (int row = 0; row < ROWS; row++) {
+    const int64_t *one = tokens + row * 31;
+    assert_int_equal(one[0], 7);
+    bool ended = false;
+    for (int i = 1; i < 31; i++) {
+      if (ended) assert_int_equal(one[i], 9);
+      ended |= one[i] == END;
+    }
+  }
+  memset(&seen.state, 0, sizeof seen.state);
+  options.end_token = HMOE_TOKEN_NONE;
+  assert_ok(hmoe_model_generate(&t->model, &prompt, &options, tokens, &length));
+  assert_int_equal(length, 31);
+  options.end_token = END;
+  options.pad_token = HMOE_TOKEN_NONE;
+  assert_ok(hmoe_model_generate(&t->model, &prompt, &options, tokens, &length));
+  if (length < 31) assert_int_equal(tokens[30], 0);
+  toy_destroy(t);
+}
+
+/* Callers that were built against a shorter or a longer structure. */
+static void test_struct_size(void **state) {
+  (void)state;
+  toy *t = toy_create(false, true, NULL);
+  hmoe_prompt prompt = make_prompt(false);
+  struct {
+    hmoe_generation known;
+    uint64_t later;
+  } longer = {.known = make_options(3)};
+  longer.known.struct_size = sizeof longer;
+  assert_int_equal(hmoe_generation_width(&t->model, &prompt, &longer.known), LENGTH + 3);
+  longer.later = 1;
+  assert_int_equal(hmoe_generation_width(&t->model, &prompt, &longer.known), -1);
+  assert_non_null(strstr(hmoe_last_error(), "that hmoe " HMOE_VERSION " does not know"));
+  hmoe_generation shorter = make_options(3);
+  shorter.struct_size = offsetof(hmoe_generation, beams);
+  shorter.beams = 0xffffffff;
+  assert_int_equal(hmoe_generation_width(&t->model, &prompt, &shorter), LENGTH + 3);
+  toy_destroy(t);
+}
+
+/* ---- refused ---- */
+
+typedef struct arguments {
+  hmoe_prompt prompt;
+  hmoe_generation options;
+} arguments;
+
+#define BAD(name, statement)                                                                                                       \
+  static void name(arguments *a) { statement; }
+BAD(bad_size_zero, a->options.struct_size = 0)
+BAD(bad_size_large, a->options.struct_size = 1 << 20)
+BAD(bad_new_tokens, a->options.max_new_tokens = -1)
+BAD(bad_new_tokens_overflow, a->options.max_new_tokens = INT64_MAX)
+BAD(bad_sample_value, a->options.sample = 2)
+BAD(bad_set_tokens, a->options.set_tokens = 7)
+BAD(bad_sample_beams, (a->options.sample = 1, a->options.beams = 2))
+BAD(bad_beams, a->options.beams = UINT32_MAX)
+BAD(bad_penalty, a->options.length_penalty = NAN)
+BAD(bad_temperature, a->options.temperature = -0.5f)
+BAD(bad_temperature_nan, a->options.temperature = NAN)
+BAD(bad_top_p, a->options.top_p = 1.5f)
+BAD(bad_top_p_negative, a->options.top_p = -0.1f)
+BAD(bad_top_p_nan, a->options.top_p = NAN)
+BAD(bad_start_none, (a->options.set_tokens = 1, a->options.start_token = HMOE_TOKEN_NONE))
+BAD(bad_start, (a->options.set_tokens = 1, a->options.start_token = VOCAB))
+BAD(bad_end, (a->options.set_tokens = 1, a->options.end_token = VOCAB + 5))
+BAD(bad_pad, (a->options.set_tokens = 1, a->options.pad_token = -2))
+BAD(bad_rows, a->prompt.rows = -1)
+BAD(bad_many_rows, (a->prompt.rows = INT32_MAX, a->options.beams = 2))
+BAD(bad_length, a->prompt.length = 0)
+BAD(bad_length_overflow, a->prompt.length = INT64_MAX)
+BAD(bad_ids, a->prompt.input_ids = NULL)
+
+static void test_bad_arguments(void **state) {
+  (void)state;
+  static const struct {
+    void (*break_it)(arguments *a);
+    const char *message;
+  } cases[] = {
+      {bad_size_zero, "generation.struct_size: expected sizeof(hmoe_generation)"},
+      {bad_size_large, "generation.struct_size: expected sizeof(hmoe_generation)"},
+      {bad_new_tokens, "generation.max_new_tokens: expected at least 0, found -1"},
+      {bad_new_tokens_overflow, "are too many"},
+      {bad_sample_value, "generation.sample: expected 0 or 1, found 2"},
+      {bad_set_tokens, "generation.set_tokens: expected 0 or 1, found 7"},
+      {bad_sample_beams, "beams and sample do not go together"},
+      {bad_beams, "generation.beams: expected at most 93368854, found 4294967295"},
+      {bad_penalty, "generation.length_penalty: expected a number, found nan"},
+      {bad_temperature, "generation.temperature: expected more than 0, found -0.5"},
+      {bad_temperature_nan, "generation.temperature: expected more than 0, found nan"},
+      {bad_top_p, "generation.top_p: expected more than 0 and at most 1, found 1.5"},
+      {bad_top_p_negative, "generation.top_p: expected more than 0 and at most 1, found -0.1"},
+      {bad_top_p_nan, "generation.top_p: expected more than 0 and at most 1, found nan"},
+      {bad_start_none, "generation.start_token: the model has none, and needs one to begin with"},
+      {bad_start, "generation.start_token: expected a token below 23 or HMOE_TOKEN_NONE, found 23"},
+      {bad_end, "generation.end_token: expected a token below 23 or HMOE_TOKEN_NONE, found 28"},
+      {bad_pad, "generation.pad_token: expected a token below 23 or HMOE_TOKEN_NONE, found -2"},
+      {bad_rows, "prompt: expected at least 0 rows and tokens, found -1 and 4"},
+      {bad_many_rows, "prompt: 2147483647 rows with 2 beams each are too many"},
+      {bad_length, "prompt: expected at least one token a row, found none"},
+      {bad_length_overflow, "are too many"},
+      {bad_ids, "prompt.input_ids is NULL"},
+  };
+  toy *t = toy_create(true, true, NULL);
+  int64_t tokens[ROWS * 9], length;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    arguments a = {make_prompt(true), make_options(8)};
+    cases[i].break_it(&a);
+    length = -1;
+    assert_fails(hmoe_model_generate(&t->model, &a.prompt, &a.options, tokens, &length), HMOE_INVALID_ARGUMENT, cases[i].message);
+    assert_int_equal(length, 0);
+    assert_int_equal(hmoe_generation_width(&t->model, &a.prompt, &a.options), -1);
+  }
+  arguments a = {make_prompt(true), make_options(8)};
+  hmoe_status bad = HMOE_INVALID_ARGUMENT;
+  assert_fails(hmoe_model_generate(NULL, &a.prompt, &a.options, tokens, &length), bad, "model is NULL");
+  assert_fails(hmoe_model_generate(&t->model, NULL, &a.options, tokens, &length), bad, "prompt is NULL");
+  assert_fails(hmoe_model_generate(&t->model, &a.prompt, NULL, tokens, &length), bad, "options is NULL");
+  assert_fails(hmoe_model_generate(&t->model, &a.prompt, &a.options, NULL, &length), bad, "out_tokens is NULL");
+  assert_fails(hmoe_model_generate(&t->model, &a.prompt, &a.options, tokens, NULL), bad, "out_length is NULL");
+  assert_int_equal(t->memory.calls, 0);
+  toy_destroy(t);
+
+  t = toy_create(false, false, NULL);
+  assert_fails(hmoe_model_generate(&t->model, &a.prompt, &a.options, tokens, &length), bad,
+               "prompt.attention_mask is set, and the model takes none");
+  toy_destroy(t);
+}
+
+/* ---- models that do not generate as agreed ---- */
+
+static void rename_entry(fixture_entry *entry, toy *t) { entry->entry.name = plan_text(t->plan, "other"); }
+static void edit_no_decode(toy *t) { rename_entry(t->decode, t); }
+static void edit_two_dims(toy *t) { plan_dim(t->decode, HMOE_DIM_INPUT, 0, 0); }
+static void edit_inputs(toy *t) { t->decode->inputs[0].name = plan_text(t->plan, "tokens"); }
+static void edit_no_ids(toy *t) { t->decode->entry.inputs.count = 0; }
+static void edit_many_inputs(toy *t) { t->prepare->entry.inputs.count = 3; }
+static void edit_dtype(toy *t) { t->prepare->inputs[0].dtype = 1; }
+static void edit_mask(toy *t) { t->prepare->inputs[1].optional = 0; }
+static void edit_outputs(toy *t) { t->decode->entry.outputs.count = 0; }
+static void edit_vocab(toy *t) { t->decode->outputs[0].shape[1] = -1; }
+static void edit_huge_vocab(toy *t) { t->decode->outputs[0].shape[1] = INT64_MAX; }
+static void edit_small_vocab(toy *t) { t->decode->outputs[0].shape[1] = 2; }
+static void edit_prepare(toy *t) { t->prepare->entry.outputs.count = 1; }
+
+static void test_other_models(void **state) {
+  (void)state;
+  static const struct {
+    void (*edit)(toy *t);
+    hmoe_status status;
+    const char *message;
+  } cases[] = {
+      {edit_no_decode, HMOE_INVALID_ARGUMENT, "the model has no entry decode"},
+      {edit_two_dims, HMOE_INCOMPATIBLE, "entry decode: expected one dimension, the length, found 2"},
+      {edit_inputs, HMOE_INCOMPATIBLE, "entry decode: expected inputs decoder_input_ids and attention_mask, found tokens"},
+      {edit_no_ids, HMOE_INCOMPATIBLE, "entry decode has no input decoder_input_ids"},
+      {edit_many_inputs, HMOE_INCOMPATIBLE, "entry prepare: expected at most 2 inputs, found 3"},
+      {edit_dtype, HMOE_INCOMPATIBLE, "entry prepare: expected input_ids as i64"},
+      {edit_mask, HMOE_INCOMPATIBLE, "entry prepare: expected an optional attention_mask"},
+      {edit_outputs, HMOE_INCOMPATIBLE, "entry decode: expected one output, logits"},
+      {edit_vocab, HMOE_INCOMPATIBLE, "entry decode: expected one output, logits"},
+      {edit_huge_vocab, HMOE_INCOMPATIBLE, "a vocabulary of 9223372036854775807 is too large"},
+      {edit_small_vocab, HMOE_INCOMPATIBLE,
+       "generation.start_token: expected a token below 2 or HMOE_TOKEN_NONE, found the model's 2"},
+      {edit_prepare, HMOE_INCOMPATIBLE, "entry prepare: expected no outputs"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    toy *t = toy_create(true, true, cases[i].edit);
+    arguments a = {make_prompt(true), make_options(8)};
+    int64_t tokens[ROWS * 9], length;
+    assert_fails(hmoe_model_generate(&t->model, &a.prompt, &a.options, tokens, &length), cases[i].status, cases[i].message);
+    assert_int_equal(hmoe_generation_width(&t->model, &a.prompt, &a.options), -1);
+    toy_destroy(t);
+  }
+}
+
+/* ---- memory ---- */
+
+static void test_every_allocation_can_fail(void **state) {
+  (void)state;
+  for (int mode = 0; mode < 4; mode++) {
+    bool done = false;
+    int failures = 0;
+    for (int n = 1; !done; n++) {
+      toy *t = toy_create(mode & 1, true, NULL);
+      arguments a = {make_prompt(true), make_options(6)};
+      a.options.beams = mode & 2 ? 2 : 0;
+      seen.prompt_mask = prompt_mask;
+      seen.beams = a.options.beams;
+      t->memory.fail_at = n;
+      int64_t tokens[ROWS * (LENGTH + 6)], length = -1;
+      hmoe_status status = hmoe_model_generate(&t->model, &a.prompt, &a.options, tokens, &length);
+      done = status == HMOE_OK;
+      if (!done) {
+        assert_fails(status, HMOE_OUT_OF_MEMORY, "no memory for");
+        assert_int_equal(length, 0);
+        failures++;
+      }
+      toy_destroy(t);
+    }
+    assert_int_equal(failures, mode & 1 ? 2 : 3); /* the search's, the state's, and a decoder's for the mask of the prompt */
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_generate),
+      cmocka_unit_test(test_nothing_to_generate),
+      cmocka_unit_test(test_tokens),
+      cmocka_unit_test(test_struct_size),
+      cmocka_unit_test(test_bad_arguments),
+      cmocka_unit_test(test_other_models),
+      cmocka_unit_test(test_every_allocation_can_fail),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
