@@ -8,21 +8,34 @@
 /* Kernels stream the weights: in pages of 4 KiB they would wait for a translation every 64 cache lines. */
 enum { HUGE_PAGE = 2 << 20, HUGE_FROM = 4 << 20 };
 
+/* A mapping of its own, which the system gives zeroed, cut out of one that is a page longer. */
+static void *map_huge(uint64_t size_bytes) {
+  uint64_t padded = hmoe_round_up(size_bytes, HUGE_PAGE), longer = hmoe_add(padded, HUGE_PAGE);
+  void *mapped = longer > PTRDIFF_MAX ? MAP_FAILED : mmap(NULL, longer, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return NULL;
+  uint8_t *begin = mapped;
+  uint64_t before = hmoe_round_up((uintptr_t)begin, HUGE_PAGE) - (uintptr_t)begin;
+  if (before) munmap(begin, before);
+  if (HUGE_PAGE - before) munmap(begin + before + padded, HUGE_PAGE - before);
+  (void)madvise(begin + before, padded, MADV_HUGEPAGE); /* a wish */
+  return begin + before;
+}
+
 static void *default_allocate(void *context, size_t size_bytes, size_t alignment_bytes) {
   (void)context;
-  bool huge = size_bytes >= HUGE_FROM && alignment_bytes <= HUGE_PAGE;
-  if (huge) alignment_bytes = HUGE_PAGE;
+  if (size_bytes >= HUGE_FROM) return alignment_bytes <= HUGE_PAGE ? map_huge(size_bytes) : NULL;
   /* aligned_alloc wants a multiple of the alignment. */
-  uint64_t padded = hmoe_round_up(size_bytes, alignment_bytes);
-  void *memory = padded > PTRDIFF_MAX ? NULL : aligned_alloc(alignment_bytes, padded);
-  if (memory && huge) (void)madvise(memory, padded, MADV_HUGEPAGE); /* a wish */
-  return memory;
+  return aligned_alloc(alignment_bytes, hmoe_round_up(size_bytes, alignment_bytes));
 }
 
 static void default_release(void *context, void *memory, size_t size_bytes) {
   (void)context;
-  (void)size_bytes;
-  free(memory);
+  if (size_bytes >= HUGE_FROM) munmap(memory, hmoe_round_up(size_bytes, HUGE_PAGE));
+  else free(memory);
+}
+
+bool hmoe_allocator_gives_zeros(const hmoe_allocator *allocator, uint64_t size_bytes) {
+  return allocator->allocate == default_allocate && size_bytes >= HUGE_FROM;
 }
 
 hmoe_allocator hmoe_allocator_default(void) { return (hmoe_allocator){NULL, default_allocate, default_release}; }

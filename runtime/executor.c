@@ -42,28 +42,6 @@ void hmoe_workers_deinit(hmoe_workers *workers, const hmoe_allocator *allocator)
   workers->pool = NULL;
 }
 
-/* ---- memory ---- */
-
-enum { ZERO_CHUNK = 4 << 20 };
-
-typedef struct zero_job {
-  uint8_t *memory;
-  uint64_t size_bytes;
-} zero_job;
-
-static void zero_chunk(void *context, uint64_t task, void *scratch) {
-  (void)scratch;
-  const zero_job *job = context;
-  uint64_t begin = task * ZERO_CHUNK;
-  memset(job->memory + begin, 0, hmoe_min(ZERO_CHUNK, job->size_bytes - begin));
-}
-
-hmoe_status hmoe_workers_zero(const hmoe_workers *workers, void *memory, uint64_t size_bytes) {
-  zero_job job = {memory, size_bytes};
-  uint64_t count = size_bytes / ZERO_CHUNK + (size_bytes % ZERO_CHUNK != 0);
-  return hmoe_workers_run(workers, &(hmoe_job){.task = zero_chunk, .context = &job, .count = count});
-}
-
 hmoe_status hmoe_workers_run(const hmoe_workers *workers, const hmoe_job *job) {
   size_t count = (size_t)hmoe_min(workers->threads, job->count);
   if (count <= 1) {
@@ -80,4 +58,33 @@ hmoe_status hmoe_workers_run(const hmoe_workers *workers, const hmoe_job *job) {
   uint64_t finished = atomic_load_explicit(&running.finished, memory_order_acquire);
   if (finished == count) return HMOE_OK;
   return hmoe_fail(HMOE_INTERNAL, "the executor returned after %llu of %zu tasks", (unsigned long long)finished, count);
+}
+
+/* ---- memory ---- */
+
+enum { ZERO_CHUNK = 4 << 20 };
+
+typedef struct zero_job {
+  uint8_t *memory;
+  uint64_t size_bytes;
+} zero_job;
+
+static void zero_chunk(void *context, uint64_t task, void *scratch) {
+  (void)scratch;
+  const zero_job *job = context;
+  uint64_t begin = task * ZERO_CHUNK;
+  memset(job->memory + begin, 0, hmoe_min(ZERO_CHUNK, job->size_bytes - begin));
+}
+
+hmoe_status hmoe_workers_allocate(const hmoe_workers *workers, const hmoe_allocator *allocator, uint64_t size_bytes,
+                                  const char *what, void **out_memory) {
+  HMOE_TRY(hmoe_allocate(allocator, size_bytes, what, out_memory));
+  if (hmoe_allocator_gives_zeros(allocator, size_bytes)) return HMOE_OK;
+  zero_job job = {*out_memory, size_bytes};
+  uint64_t count = size_bytes / ZERO_CHUNK + (size_bytes % ZERO_CHUNK != 0);
+  hmoe_status status = hmoe_workers_run(workers, &(hmoe_job){.task = zero_chunk, .context = &job, .count = count});
+  if (status == HMOE_OK) return HMOE_OK;
+  hmoe_release(allocator, *out_memory, size_bytes);
+  *out_memory = NULL;
+  return status;
 }

@@ -4,13 +4,13 @@
 
 #include <string.h>
 
-/* The weight arena, zeroed by all threads: padding must be zero, and pages are spread by whoever touches them first. */
+/* The weight arena is zero: padding must be. */
 static hmoe_status create_arena(hmoe_model *model) {
-  void *memory = NULL;
-  HMOE_TRY(hmoe_allocate(&model->allocator, model->plan->weight_bytes, "the packed weights", &memory));
+  void *memory;
+  HMOE_TRY(hmoe_workers_allocate(&model->workers, &model->allocator, model->plan->weight_bytes, "the packed weights", &memory));
   model->owned_arena = memory;
   model->arena = memory;
-  return hmoe_workers_zero(&model->workers, memory, model->plan->weight_bytes);
+  return HMOE_OK;
 }
 
 static hmoe_status pack_checkpoint(hmoe_model *model, hmoe_checkpoint *checkpoint, const hmoe_options *options) {

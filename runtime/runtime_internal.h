@@ -42,8 +42,10 @@ __attribute__((format(printf, 2, 3))) hmoe_status hmoe_fail(hmoe_status status, 
 
 /* ---- allocator.c ---- */
 
-/* The default: aligned_alloc and free; large memory in huge pages where the system gives them. */
+/* The default: aligned_alloc and free; large memory is mapped, in huge pages where the system gives them. */
 hmoe_allocator hmoe_allocator_default(void);
+/* Is memory of this size zero when it comes? */
+bool hmoe_allocator_gives_zeros(const hmoe_allocator *allocator, uint64_t size_bytes);
 /* 64-byte aligned memory, not initialised. what: for the message. size_bytes 0 is taken as 1. */
 HMOE_MUST_USE hmoe_status hmoe_allocate(const hmoe_allocator *allocator, uint64_t size_bytes, const char *what, void **out_memory);
 /* memory may be NULL. */
@@ -141,8 +143,9 @@ HMOE_MUST_USE hmoe_status hmoe_workers_init(hmoe_workers *workers, const hmoe_op
 void hmoe_workers_deinit(hmoe_workers *workers, const hmoe_allocator *allocator);
 /* Runs every task and returns when all are done. */
 HMOE_MUST_USE hmoe_status hmoe_workers_run(const hmoe_workers *workers, const hmoe_job *job);
-/* By all workers: pages are spread by whoever touches them first. */
-HMOE_MUST_USE hmoe_status hmoe_workers_zero(const hmoe_workers *workers, void *memory, uint64_t size_bytes);
+/* hmoe_allocate of zeros, by all workers where they must be written: pages are spread by whoever touches them first. */
+HMOE_MUST_USE hmoe_status hmoe_workers_allocate(const hmoe_workers *workers, const hmoe_allocator *allocator, uint64_t size_bytes,
+                                                const char *what, void **out_memory);
 
 /* ---- mapping.c ---- */
 

@@ -105,12 +105,11 @@ static hmoe_status create(hmoe_model *model, const hmoe_state_scope *scopes, hmo
   state->readers = (int32_t *)(void *)(base + readers_at);
   state->ready = state->readers + rows;
   uint64_t data_bytes = lay_out(model, scopes, NULL, NULL);
-  hmoe_status status = hmoe_allocate(&model->allocator, data_bytes, "keys and values of a state", &memory);
+  hmoe_status status = hmoe_workers_allocate(&model->workers, &model->allocator, data_bytes, "keys and values of a state", &memory);
   if (status == HMOE_OK) {
     state->data = memory;
     state->data_bytes = data_bytes;
     lay_out(model, scopes, state->data, state->tensors);
-    status = hmoe_workers_zero(&model->workers, state->data, data_bytes);
   }
   if (status == HMOE_OK) *out_state = state;
   else hmoe_state_destroy(state);
