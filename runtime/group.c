@@ -55,20 +55,25 @@ static hmoe_status find_scope(const hmoe_run *run, const hmoe_plan_step *step, u
 
 /* A sort of rows by expert: each expert's counts, later where its next row goes, kept or dropped. */
 typedef struct expert_sort {
-  uint64_t experts, scope_rows;
-  int32_t capacity; /* of an expert in a scope */
+  uint64_t experts;
+  uint64_t capacity; /* of an expert in a scope; 0: none */
+  uint64_t scope_rows, next_scope; /* the row that the next scope begins with */
   int32_t *kept, *dropped, *in_scope; /* [experts] each */
 } expert_sort;
 
-/* Whether row i, of expert e, is within the capacity of its scope. Rows come in order. */
-static bool keeps(const expert_sort *sort, uint64_t i, uint32_t e) {
-  if (i % sort->scope_rows == 0) memset(sort->in_scope, 0, sort->experts * sizeof *sort->in_scope);
-  return sort->in_scope[e]++ < sort->capacity;
+/* Whether row i, of expert e, is within the capacity of its scope. Rows come in order; each pass over them starts with next_scope 0. */
+static bool keeps(expert_sort *sort, uint64_t i, uint32_t e) {
+  if (!sort->capacity) return true;
+  if (i == sort->next_scope) {
+    memset(sort->in_scope, 0, sort->experts * sizeof *sort->in_scope);
+    sort->next_scope += sort->scope_rows;
+  }
+  return (uint64_t)sort->in_scope[e]++ < sort->capacity;
 }
 
 hmoe_status hmoe_step_group(hmoe_run *run, const hmoe_plan_step *step) {
   const uint64_t *args = hmoe_step_args(run, step);
-  uint64_t experts = args[0], top_k = args[1], capacity = args[2];
+  uint64_t experts = args[0], top_k = args[1];
   uint64_t rows = (uint64_t)hmoe_run_rows(run, step), row_bytes = rows * sizeof(int32_t);
   if (rows > INT32_MAX)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu rows to group", (unsigned long long)rows);
@@ -77,7 +82,7 @@ hmoe_status hmoe_step_group(hmoe_run *run, const hmoe_plan_step *step) {
   int32_t *row_token, *row_slot, *counters;
   float *row_gate;
   block_writer writer;
-  expert_sort sort = {.experts = experts, .capacity = capacity ? (int32_t)hmoe_min(capacity, INT32_MAX) : INT32_MAX};
+  expert_sort sort = {.experts = experts, .capacity = args[2]};
   HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_READ, row_bytes, &indices));
   HMOE_TRY(hmoe_run_binding(run, step, 1, HMOE_READ | HMOE_OPTIONAL, row_bytes, &gates));
   HMOE_TRY(bind_blocks(run, step, 2, args[3], &writer));
@@ -104,6 +109,7 @@ hmoe_status hmoe_step_group(hmoe_run *run, const hmoe_plan_step *step) {
     sort.dropped[e] = (int32_t)(row + kept);
     row += kept + dropped;
   }
+  sort.next_scope = 0;
   for (uint64_t i = 0; i < rows; i++) {
     uint32_t e = clamp_expert(indices[i], experts);
     int32_t to = (keeps(&sort, i, e) ? sort.kept : sort.dropped)[e]++;

@@ -86,29 +86,6 @@ static inline hmoe_decoder table_decoder_of(table_decoder *d) {
   return (hmoe_decoder){d, d->oracle.vocab, table_start, table_step, table_reorder};
 }
 
-/* An allocator that counts, and refuses once. */
-typedef struct counting {
-  int calls, live, fail_at;
-  size_t bytes;
-} counting;
-
-static inline void *count_allocate(void *context, size_t size, size_t alignment) {
-  counting *c = context;
-  if (++c->calls == c->fail_at) return NULL;
-  c->live++;
-  c->bytes += size;
-  void *memory = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-  memset(memory, 0xa5, size); /* nothing may rely on zeros */
-  return memory;
-}
-
-static inline void count_release(void *context, void *memory, size_t size) {
-  counting *c = context;
-  c->live--;
-  c->bytes -= size;
-  free(memory);
-}
-
 static inline hmoe_allocator counting_allocator(counting *c) { return (hmoe_allocator){c, count_allocate, count_release}; }
 
 #endif

@@ -1,17 +1,17 @@
 /* Generation of models: which entries are run with what, options and prompts refused, memory. The model's entries and states are
- * stood in for: the functions of <hmoe/runtime.h> that generation calls are defined here, on tables. */
+ * stood in for: the linker gives generation's calls of these functions of <hmoe/runtime.h> to the __wrap_ ones here, which are on tables. */
 #include "generate_fixture.h"
 
 enum { VOCAB = 23, START = 2, END = 1, PAD = 0, ROWS = 3, LENGTH = 4 };
 
 /* ---- the model: a plan with entries, and no steps ---- */
 
-struct hmoe_state {
+typedef struct toy_state {
   hmoe_model *model;
   hmoe_state_options options;
   table_decoder table;
   int64_t source_sum; /* of real tokens, so that the source matters */
-};
+} toy_state;
 
 typedef struct toy {
   fixture_plan *plan;
@@ -33,7 +33,14 @@ static const hmoe_plan_tensor *plan_tensor(const hmoe_model *model, hmoe_plan_sp
   return &HMOE_PLAN_ARRAY(model->plan, list, hmoe_plan_tensor)[index];
 }
 
-uint32_t hmoe_model_entry(const hmoe_model *model, const char *name) {
+uint32_t __wrap_hmoe_model_entry(const hmoe_model *model, const char *name);
+hmoe_status __wrap_hmoe_state_create(hmoe_model *model, const hmoe_state_options *options, hmoe_state **out_state);
+void __wrap_hmoe_state_destroy(hmoe_state *state);
+hmoe_status __wrap_hmoe_state_reorder(hmoe_state *state, const int32_t *rows);
+hmoe_status __wrap_hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *state, const int64_t *dims,
+                                        const void *const *inputs, void *const *outputs);
+
+uint32_t __wrap_hmoe_model_entry(const hmoe_model *model, const char *name) {
   for (uint32_t i = 1; i < model->plan->entries.count; i++) {
     hmoe_plan_span span = model->entries[i].name;
     if (span.count == strlen(name) && !memcmp(HMOE_PLAN_ARRAY(model->plan, span, char), name, span.count)) return i;
@@ -41,32 +48,34 @@ uint32_t hmoe_model_entry(const hmoe_model *model, const char *name) {
   return 0;
 }
 
-hmoe_status hmoe_state_create(hmoe_model *model, const hmoe_state_options *options, hmoe_state **out_state) {
+hmoe_status __wrap_hmoe_state_create(hmoe_model *model, const hmoe_state_options *options, hmoe_state **out_state) {
   *out_state = NULL;
   void *memory = NULL;
-  HMOE_TRY(hmoe_allocate(&model->allocator, sizeof **out_state, "a state", &memory));
-  hmoe_state *state = memory;
+  HMOE_TRY(hmoe_allocate(&model->allocator, sizeof(toy_state), "a state", &memory));
+  toy_state *state = memory;
   memset(state, 0, sizeof *state);
   state->model = model;
   state->options = seen.state = *options;
   state->table.oracle = (oracle){.vocab = VOCAB, .end_bias = -0.5f, .end_token = END};
   int64_t beams = seen.beams > 1 ? seen.beams : 1;
   assert_ok(table_start(&state->table, options->target_rows, beams, options->target_capacity));
-  *out_state = state;
+  *out_state = (hmoe_state *)state;
   return HMOE_OK;
 }
 
-void hmoe_state_destroy(hmoe_state *state) {
-  if (state) hmoe_release(&state->model->allocator, state, sizeof *state);
+void __wrap_hmoe_state_destroy(hmoe_state *state) {
+  toy_state *toy = (toy_state *)state;
+  if (toy) hmoe_release(&toy->model->allocator, toy, sizeof *toy);
 }
 
-hmoe_status hmoe_state_reorder(hmoe_state *state, const int32_t *rows) {
+hmoe_status __wrap_hmoe_state_reorder(hmoe_state *state, const int32_t *rows) {
   seen.reorders++;
-  return table_reorder(&state->table, rows);
+  return table_reorder(&((toy_state *)state)->table, rows);
 }
 
-hmoe_status hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *state, const int64_t *dims,
+hmoe_status __wrap_hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *opaque, const int64_t *dims,
                                  const void *const *inputs, void *const *outputs) {
+  toy_state *state = (toy_state *)opaque;
   uint32_t ids_at = 0, mask_at = HMOE_NONE;
   hmoe_plan_span list = model->entries[entry].inputs;
   for (uint32_t i = 0; i < list.count; i++) {
