@@ -7,10 +7,11 @@
 #include "commands/commands.h"
 
 static const hmoec_command *const commands[] = {&hmoec_command_compile, &hmoec_command_pack,  &hmoec_command_run,
-                                                &hmoec_command_check,   &hmoec_command_bench, &hmoec_command_explain};
+                                                &hmoec_command_check,   &hmoec_command_bench, &hmoec_command_explain,
+                                                &hmoec_command_import};
 
 /* Named by the contract, built later: refused by name instead of as unknown. */
-static const char *const later[] = {"generate", "tune", "import"};
+static const char *const later[] = {"generate", "tune"};
 
 static void print_help(FILE *out) {
   fprintf(out,
@@ -19,7 +20,8 @@ static void print_help(FILE *out) {
           HMOE_VERSION);
   for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
     fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
-  fprintf(out, "\nMODEL is a .spec file (docs/spec.md) or a .mlir file in the hmoe dialect.\n`hmoec COMMAND --help` lists a "
+  fprintf(out, "\nMODEL is a .spec file (docs/spec.md), a .mlir file in the hmoe dialect, or a Hugging Face directory.\n`hmoec "
+               "COMMAND --help` lists a "
                "command's options.\n"
                "Exit status: 0 done, 1 the input is wrong, 2 wrong usage, 3 the machine lacks something.\n");
 }

@@ -1,5 +1,5 @@
 # Writes text files as C arrays: -DOUT=file -DSOURCES=a;b -DNAMES=x;y. ASCII only; each array ends with a zero.
-set(text "/* Generated from the dialect files. */\n")
+set(text "/* Generated from text files. */\n")
 foreach(source name IN ZIP_LISTS SOURCES NAMES)
   file(READ ${source} bytes HEX)
   if(bytes MATCHES "^(..)*[89a-f].(..)*$")

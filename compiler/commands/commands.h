@@ -23,6 +23,7 @@ typedef struct hmoec_binding_option {
   const char *file;
 } hmoec_binding_option;
 
+/* weights: --weights, else MODEL where that is a directory, which has its own. */
 typedef struct hmoec_options {
   const char *model, *output, *weights, *entry, *emit, *mcpu, *versus, *json, *save_weights, *cpu;
   hmoec_define defines[HMOEC_MAX_LIST];
@@ -46,7 +47,7 @@ typedef struct hmoec_command {
 } hmoec_command;
 
 extern const hmoec_command hmoec_command_compile, hmoec_command_pack, hmoec_command_run, hmoec_command_check, hmoec_command_bench,
-    hmoec_command_explain;
+    hmoec_command_explain, hmoec_command_import;
 
 /* Prints the help of one option list. */
 void hmoec_options_help(const hmoec_command *command, FILE *out);

@@ -5,6 +5,7 @@
 
 #include "commands/commands.h"
 #include "runtime_internal.h"
+#include "support/tensor_files.h"
 
 typedef bool (*option_reader)(hmoec_options *options, const char *value, const char *name, hmoec_diagnostics *diagnostics);
 
@@ -165,7 +166,9 @@ static bool read_cpu(hmoec_options *o, const char *value, const char *name, hmoe
 static const option_row rows[] = {
     {"-o", "PATH", "where the result goes", STRING(output)},
     {"-D", "NAME=VALUE", "override a dim or an option of the spec", READ(read_define)},
-    {"--weights", "FILE", "weights: .safetensors, or .hmw made by `hmoec pack`", STRING(weights)},
+    {"--weights", "FILE",
+     "weights: .safetensors, a directory or index of some, or .hmw made by `hmoec pack` (default: MODEL, if it is a directory)",
+     STRING(weights)},
     {"--input", "NAME=FILE.npy", "an input of the model", READ(read_input)},
     {"--output", "NAME=FILE.npy", "where an output goes", READ(read_output)},
     {"--entry", "NAME", "which entry to run", STRING(entry)},
@@ -266,6 +269,10 @@ bool hmoec_options_parse(const hmoec_command *command, int argc, char **argv, hm
       *field = value;
     }
   }
-  return out_options->model ? true
-                            : hmoec_usage_error(diagnostics, "expected a MODEL; usage: hmoec %s %s", command->name, command->usage);
+  if (!out_options->model)
+    return hmoec_usage_error(diagnostics, "expected a MODEL; usage: hmoec %s %s", command->name, command->usage);
+  if (!out_options->weights && !out_options->save_weights && !out_options->versus && accepts(command, "--weights") &&
+      hmoec_is_directory(out_options->model))
+    out_options->weights = out_options->model;
+  return true;
 }

@@ -2,54 +2,18 @@
 #include "frontend/load.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "frontend/import.h"
 #include "ir/context.h"
+#include "support/text_file.h"
 
 enum { MAX_SPEC_BYTES = 1 << 20, MAX_MLIR_BYTES = 64 << 20, MAX_MLIR_DEPTH = 100 };
 
-/* The text of a regular file, or NULL and the reason. */
-static char *file_read(hmoec_arena *arena, const char *path, size_t limit_bytes, size_t *out_size, const char **out_reason) {
-  char *text = NULL;
-  struct stat info;
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not make us wait */
-  if (fd < 0 || fstat(fd, &info) != 0) {
-    *out_reason = hmoec_arena_strdup(arena, strerror(errno));
-    goto done;
-  }
-  if (!S_ISREG(info.st_mode)) {
-    *out_reason = S_ISDIR(info.st_mode) ? "it is a directory" : "it is not a regular file";
-    goto done;
-  }
-  if ((uint64_t)info.st_size > limit_bytes) {
-    *out_reason = hmoec_arena_printf(arena, "it is larger than %zu KiB", limit_bytes >> 10);
-    goto done;
-  }
-  char *buffer = hmoec_arena_alloc(arena, (size_t)info.st_size + 1);
-  size_t size = 0;
-  while (size < (size_t)info.st_size) {
-    ssize_t count = read(fd, buffer + size, (size_t)info.st_size - size);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) {
-      *out_reason = hmoec_arena_strdup(arena, strerror(errno));
-      goto done;
-    }
-    if (count == 0) break; /* it was cut while we read it */
-    size += (size_t)count;
-  }
-  *out_size = size;
-  text = buffer;
-done:
-  if (fd >= 0) close(fd);
-  return text;
-}
-
 const char *hmoec_spec_read_file(void *user, hmoec_arena *arena, const char *path, size_t *out_size, const char **out_reason) {
   (void)user;
-  return file_read(arena, path, MAX_SPEC_BYTES, out_size, out_reason);
+  return hmoec_text_file_read(arena, path, MAX_SPEC_BYTES, out_size, out_reason);
 }
 
 static bool load_spec(MlirContext context, const char *path, const char *text, size_t size, const hmoec_define *defines,
@@ -117,25 +81,34 @@ static bool has_suffix(const char *path, const char *suffix) {
   return length > suffix_length && strcmp(path + length - suffix_length, suffix) == 0;
 }
 
+static const char *file_text(hmoec_arena *arena, const char *path, size_t limit_bytes, hmoec_diagnostics *diagnostics,
+                             size_t *out_size) {
+  const char *reason;
+  const char *text = hmoec_text_file_read(arena, path, limit_bytes, out_size, &reason);
+  if (!text) hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot open: %s", reason);
+  return text;
+}
+
 bool hmoec_load_model(MlirContext context, const char *path, const hmoec_define *defines, size_t define_count,
                       hmoec_diagnostics *diagnostics, MlirModule *out_module) {
   *out_module = (MlirModule){NULL};
   const hmoec_location at = {.file = path};
   struct stat info;
   if (stat(path, &info) != 0) return hmoec_error(diagnostics, at, "cannot open: %s", strerror(errno));
-  if (S_ISDIR(info.st_mode)) return hmoec_error(diagnostics, at, "Hugging Face directories are not supported in this version");
-  size_t kind = 0;
-  while (kind < sizeof kinds / sizeof *kinds && !has_suffix(path, kinds[kind].suffix)) kind++;
-  if (kind == sizeof kinds / sizeof *kinds) return hmoec_error(diagnostics, at, "expected a .spec or a .mlir file");
+  bool directory = S_ISDIR(info.st_mode);
+  size_t kind = 0; /* what import writes is a spec */
+  while (!directory && kind < sizeof kinds / sizeof *kinds && !has_suffix(path, kinds[kind].suffix)) kind++;
+  if (kind == sizeof kinds / sizeof *kinds)
+    return hmoec_error(diagnostics, at, "expected a .spec or a .mlir file, or a Hugging Face directory");
 
   hmoec_arena *arena = hmoec_arena_create();
   size_t size;
-  const char *reason;
-  const char *text = file_read(arena, path, kinds[kind].limit_bytes, &size, &reason);
+  const char *text = directory ? hmoec_import(arena, path, diagnostics, &size)
+                               : file_text(arena, path, kinds[kind].limit_bytes, diagnostics, &size);
   MlirDiagnosticHandlerID handler = hmoec_diagnostics_attach(diagnostics, context);
-  bool ok = text || hmoec_error(diagnostics, at, "cannot open: %s", reason);
-  ok = ok && kinds[kind].load(context, path, text, size, defines, define_count, diagnostics, out_module) &&
-       hmoec_verify(*out_module, diagnostics);
+  const char *name = directory ? hmoec_arena_printf(arena, "%s (imported)", path) : path;
+  bool ok = text && kinds[kind].load(context, name, text, size, defines, define_count, diagnostics, out_module) &&
+            hmoec_verify(*out_module, diagnostics);
   if (!ok && !mlirModuleIsNull(*out_module)) {
     mlirModuleDestroy(*out_module);
     *out_module = (MlirModule){NULL};

@@ -4,7 +4,7 @@
 
 #include "frontend/spec.h"
 
-/* Loads a .spec or .mlir file into a verified hmoe module, owned by the caller. The context is one of hmoec_context_create. -D of a model
+/* Loads a .spec or .mlir file, or a Hugging Face directory (frontend/import.h), into a verified hmoe module, owned by the caller. The context is one of hmoec_context_create. -D of a model
  * that is not a spec is wrong usage. False, with everything reported to the sink, on any error. */
 bool hmoec_load_model(MlirContext context, const char *path, const hmoec_define *defines, size_t define_count,
                       hmoec_diagnostics *diagnostics, MlirModule *out_module);

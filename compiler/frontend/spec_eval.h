@@ -128,7 +128,5 @@ hmoec_value hmoec_eval_call(hmoec_evaluator *ev, const hmoec_expr *call);
 const char *hmoec_eval_text(hmoec_evaluator *ev, hmoec_spec_text text, const char *index);
 /* A checkpoint key in the current scope; a leading "/" leaves the scope out. */
 const char *hmoec_eval_key(hmoec_evaluator *ev, hmoec_spec_text text, const char *index);
-/* The shortest text that reads back as the number: 1e-06, 0.5. */
-const char *hmoec_number_text(hmoec_arena *arena, double number);
 
 #endif

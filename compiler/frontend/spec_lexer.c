@@ -2,6 +2,7 @@
 #include "frontend/spec_lexer.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -193,6 +194,15 @@ bool hmoec_number_parse(const char *text, size_t length, double *out_number) {
   buffer[length] = 0;
   *out_number = strtod(buffer, NULL);
   return isfinite(*out_number);
+}
+
+const char *hmoec_number_text(hmoec_arena *arena, double number) {
+  char text[40];
+  for (int digits = 1; digits <= 17; digits++) {
+    snprintf(text, sizeof text, "%.*g", digits, number);
+    if (strtod(text, NULL) == number) break;
+  }
+  return hmoec_arena_strdup(arena, text);
 }
 
 static void lex_number(lexer *lx) {

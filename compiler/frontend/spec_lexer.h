@@ -91,6 +91,8 @@ hmoec_tokens hmoec_spec_lex(hmoec_arena *arena, hmoec_diagnostics *diagnostics, 
 size_t hmoec_number_length(const char *text, const char *end, bool *out_decimal);
 /* The value of such a number; false if no double holds it. */
 bool hmoec_number_parse(const char *text, size_t length, double *out_number);
+/* The shortest text that reads back as the number: 1e-06, 0.5. */
+const char *hmoec_number_text(hmoec_arena *arena, double number);
 
 /* "for" or "=="; "a name", "an integer", "a string", "the end of the line" for kinds without a fixed spelling. */
 const char *hmoec_token_kind_string(hmoec_token_kind kind);

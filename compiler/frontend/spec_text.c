@@ -1,6 +1,4 @@
 /* Text with values in it: "encoder.block.{l}.layer.1". Between braces stands one name, of an integer or a word. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "frontend/spec_eval.h"
@@ -75,13 +73,4 @@ const char *hmoec_eval_key(hmoec_evaluator *ev, hmoec_spec_text text, const char
     return NULL;
   }
   return key;
-}
-
-const char *hmoec_number_text(hmoec_arena *arena, double number) {
-  char text[40];
-  for (int digits = 1; digits <= 17; digits++) {
-    snprintf(text, sizeof text, "%.*g", digits, number);
-    if (strtod(text, NULL) == number) break;
-  }
-  return hmoec_arena_strdup(arena, text);
 }

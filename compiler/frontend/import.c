@@ -1,0 +1,96 @@
+#include "frontend/import.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "frontend/import_parts.h"
+#include "ir/entry.h"
+
+extern const char hmoec_hypermoe_common_spec[], hmoec_hyperrouter_common_spec[], hmoec_switch_common_spec[],
+    hmoec_gpt2_common_spec[];
+
+enum { MAX_CONFIG_BYTES = 4 << 20 };
+
+static const struct {
+  const char *model_type;
+  const char *key; /* the beginning of a tensor that only such models have */
+  bool (*import)(hmoec_import_state *import);
+  const char *common;
+} architectures[] = {
+    {"switch_transformers", "encoder.block.0.", hmoec_import_switch, hmoec_switch_common_spec},
+    {"gpt2", "transformer.h.0.", hmoec_import_gpt2, hmoec_gpt2_common_spec},
+    {"gpt2", "h.0.", hmoec_import_gpt2, hmoec_gpt2_common_spec},
+};
+enum { ARCHITECTURE_COUNT = sizeof architectures / sizeof *architectures };
+
+/* Index of the architecture; ARCHITECTURE_COUNT, reported, if it is none. */
+static size_t architecture_of(const hmoec_import_state *import) {
+  const char *type;
+  if (!hmoec_config_word(import, "model_type", NULL, &type)) return ARCHITECTURE_COUNT;
+  for (size_t i = 0; i < ARCHITECTURE_COUNT; i++)
+    if (type ? strcmp(architectures[i].model_type, type) == 0 : hmoec_import_has_prefix(import, architectures[i].key)) return i;
+  if (type)
+    hmoec_error(import->diagnostics, hmoec_json_key_location(&import->config, "model_type"),
+                "model_type \"%.60s\" is not supported; expected switch_transformers or gpt2", type);
+  else
+    hmoec_error(import->diagnostics, (hmoec_location){.file = import->config.path},
+                "there is no model_type, and the tensors are neither those of switch_transformers nor of gpt2");
+  return ARCHITECTURE_COUNT;
+}
+
+/* The directory's name as that of a model: "switch-hypermoe-tiny" is switch_hypermoe_tiny. */
+static const char *model_name(hmoec_arena *arena, const char *directory) {
+  char *resolved = realpath(directory, NULL);
+  const char *path = resolved ? resolved : directory, *slash = strrchr(path, '/');
+  char name[HMOEC_MOST_NAME + 1];
+  size_t length = 0;
+  for (const char *at = slash ? slash + 1 : path; *at && length < HMOEC_MOST_NAME - 6; at++)
+    name[length++] = isalnum((unsigned char)*at) && (unsigned char)*at < 0x80 ? *at : '_';
+  name[length] = 0;
+  free(resolved);
+  bool taken = hmoec_name_taken((MlirStringRef){name, length}, true) || !length || isdigit((unsigned char)*name);
+  return hmoec_arena_printf(arena, "%s%s", taken ? "model_" : "", name);
+}
+
+static bool write_spec(hmoec_import_state *import, const char *directory) {
+  size_t which = architecture_of(import);
+  if (which == ARCHITECTURE_COUNT) return false;
+  const char *name = model_name(import->arena, directory);
+  fprintf(import->out, "# The model of a Hugging Face directory, as hmoec import found it.\nmodel %s\n\n", name);
+  if (!architectures[which].import(import)) return false;
+  fprintf(import->out, "\n%s\n%s\n%s", hmoec_hypermoe_common_spec, hmoec_hyperrouter_common_spec, architectures[which].common);
+  hmoec_import_note_unused(import);
+  return true;
+}
+
+const char *hmoec_import(hmoec_arena *arena, const char *directory, hmoec_diagnostics *diagnostics, size_t *out_size) {
+  hmoec_import_state import = {.arena = arena, .diagnostics = diagnostics};
+  char *buffer = NULL;
+  const char *text = NULL;
+  size_t length = strlen(directory);
+  while (length > 1 && directory[length - 1] == '/') length--;
+  directory = hmoec_arena_strndup(arena, directory, length);
+  const char *config = hmoec_arena_printf(arena, "%s/config.json", directory);
+  if (access(config, F_OK) != 0) {
+    hmoec_error(diagnostics, (hmoec_location){.file = directory}, "it has no config.json");
+    return NULL;
+  }
+  bool ok = hmoec_json_read(arena, config, MAX_CONFIG_BYTES, diagnostics, &import.config) &&
+            hmoec_tensor_files_open(directory, diagnostics, &import.tensors);
+  if (!ok) goto done;
+  import.out = open_memstream(&buffer, out_size);
+  if (!import.out) {
+    hmoec_machine_error(diagnostics, "out of memory");
+    goto done;
+  }
+  ok = write_spec(&import, directory);
+  ok = fclose(import.out) == 0 && ok;
+  if (ok) text = hmoec_arena_strndup(arena, buffer, *out_size);
+done:
+  free(buffer);
+  hmoec_tensor_files_close(import.tensors);
+  hmoec_json_deinit(&import.config);
+  return text;
+}

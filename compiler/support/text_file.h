@@ -1,0 +1,13 @@
+/* Text files read whole. */
+#ifndef HMOEC_SUPPORT_TEXT_FILE_H
+#define HMOEC_SUPPORT_TEXT_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "support/arena.h"
+
+/* The text of a regular file, in the arena and with a zero after it, or NULL and the reason ("No such file or directory"). */
+char *hmoec_text_file_read(hmoec_arena *arena, const char *path, size_t limit_bytes, size_t *out_size, const char **out_reason);
+
+#endif
