@@ -2,7 +2,7 @@
 # Measures the compiled layers against their peers, writes the numbers as JSON, the tables of docs/performance.md and its figures.
 #   bench/run.sh [--quick] [--threads N] [--tokens "1 8 64"] [--dtypes "f32 bf16"] [--parts "layers sweeps models"]
 # Sets up a Python environment with the peers in build/bench/env (bench/requirements.txt); HMOE_BENCH_PYTHON=/path/to/python is used instead
-# if it is set. --quick takes a few minutes and writes to build/bench only. The machine should be idle; everything takes about an hour; the part "models" needs 20 GB of memory and 15 GB in build/bench.
+# if it is set. --quick takes a few minutes and writes to build/bench only. The machine should be idle; everything takes about an hour; the part "models" needs 14 GB of memory and 11 GB of disk.
 set -eu
 cd "$(dirname "$0")/.."
 
