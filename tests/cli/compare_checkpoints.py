@@ -1,7 +1,7 @@
 """Compares two Hugging Face directories:  compare_checkpoints.py keys|values GOT WANTED [--some]
 
 keys: config.json has the same dims, and tensors the same names and shapes. values: tensors have the same bytes; with --some WANTED may have
-more tensors. `transformer.h.*.attn.c_attn.bias` may be missing in golden files: they were left out there, with the mask buffers of that name."""
+more tensors. `transformer.h.*.attn.c_attn.bias` may be missing in WANTED: golden files lack them."""
 import json
 import re
 import sys
