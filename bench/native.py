@@ -110,8 +110,8 @@ class Native:
         library = link(folder / f"lib{name}.so", *sources, header.with_suffix(".o"), *RUNTIME)
         program = folder / "memory"
         compiler = os.environ.get("CC", "cc")
-        command(compiler, "-std=gnu17", "-O2", "-Wall", "-Wextra", *sources, ROOT / "bench" / "whole_model_memory.c", header.with_suffix(".o"), *RUNTIME,
-                "-o", program)  # fmt: skip
+        sources.append(ROOT / "bench" / "whole_model_memory.c")
+        command(compiler, "-std=gnu17", "-O2", "-Wall", "-Wextra", *sources, header.with_suffix(".o"), *RUNTIME, "-o", program)
         record = {
             "compile_seconds": compile_seconds,
             "compile_peak_bytes": compile_bytes,

@@ -177,6 +177,11 @@ def seconds(record):
 def model_run_tables(report):
     cases, numbers = [c for c in report.get("models", []) if "task" in c], Numbers(report)
     names = [name for name in MODEL_CONTENDERS if any(name in c["contenders"] for c in cases)]
+
+    def rate(case, name):
+        record = case["contenders"].get(name)
+        return f"{case['tokens'] / record['median_seconds']:,.1f}" if record else "–"
+
     yield from section(
         "Whole models: time of a run",
         ["dtype", "task", *(MODEL_CONTENDERS[name][0] for name in names), "ours is faster than the published by", "than MoE in PyTorch by",
@@ -188,9 +193,8 @@ def model_run_tables(report):
     yield from section(
         "Whole models: tokens a second",
         ["dtype", "task", *(MODEL_CONTENDERS[name][0] for name in names)],
-        [[c["dtype"], c["task"], *(f"{c['tokens'] / c['contenders'][name]['median_seconds']:,.1f}" if name in c["contenders"] else "–" for name in names)]
-         for c in cases if c["contenders"]],
-    )  # fmt: skip
+        [[c["dtype"], c["task"], *(rate(c, name) for name in names)] for c in cases if c["contenders"]],
+    )
 
     def apart(record):
         if not record:
@@ -216,7 +220,8 @@ def model_build_tables(report):
             m = b["memory"]
             explained = [bytes_of(m["explained"][name]) if name in m["explained"] else "–" for name in ("weight_bytes", "workspace_bytes")]
             held = bytes_of(m["peak_bytes"] - m["caller_bytes"])
-            memory.append([b["dtype"], b["model"], m["task"], bytes_of(m["weight_bytes"]), explained[0], bytes_of(m["workspace_bytes"]), explained[1], held])
+            memory.append([b["dtype"], b["model"], m["task"], bytes_of(m["weight_bytes"]), explained[0], bytes_of(m["workspace_bytes"]),
+                           explained[1], held])  # fmt: skip
     yield from section(
         "Whole models: compiling, packing and opening",
         ["dtype", "model", "compile time", "memory", "object", "packing", "memory", "checkpoint", "packed", "opens in", "with the checksum verified"],

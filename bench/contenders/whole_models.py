@@ -58,7 +58,8 @@ class OurRuns:
     def run(self, layer, index):
         library, batch = self.model.library, ctypes.byref(self.batches[index])
         if self.task.new_tokens:
-            status = library.bench_model_generate(self.model.handle, batch, ctypes.c_int64(self.task.new_tokens), ctypes.c_void_p(self.tokens.ctypes.data))
+            count, tokens = ctypes.c_int64(self.task.new_tokens), ctypes.c_void_p(self.tokens.ctypes.data)
+            status = library.bench_model_generate(self.model.handle, batch, count, tokens)
         else:
             pointers = (ctypes.c_void_p(array.ctypes.data) for array in (self.logits, self.hidden))
             status = library.bench_model_forward(self.model.handle, batch, *pointers)

@@ -321,7 +321,8 @@ class Model:
     dims: dict  # default values; None: see read_options
 
 
-HYPER_DIMS = {"bottleneck": 64, "hyper_hidden": 128, "expert_embedding": 128, "selection_hidden": 128, "selection_embedding": 128, "layer_embedding": 10}
+HYPER_DIMS = {"bottleneck": 64, "hyper_hidden": 128, "expert_embedding": 128, "selection_hidden": 128, "selection_embedding": 128,
+              "layer_embedding": 10}  # fmt: skip
 MODELS = {
     "switch": Model(
         "switch-hypermoe-tiny", switch_tensors, switch_config,
@@ -347,12 +348,14 @@ def read_options():
         p = models.add_parser(name)
         p.add_argument("folder", type=Path, metavar="DIR", help="written to; made if it does not exist")
         for dim, value in model.dims.items():
-            p.add_argument(f"--{dim.replace('_', '-')}", type=int, default=value, metavar="N", help=f"default {'as --layers' if value is None else value}")
+            text = f"default {'as --layers' if value is None else value}"
+            p.add_argument(f"--{dim.replace('_', '-')}", type=int, default=value, metavar="N", help=text)
         p.add_argument("--no-hypermoe", dest="hypermoe", action="store_false", help="no hypernetwork")
         p.add_argument("--untied", action="store_true", help="lm_head has weights of its own")
-        p.add_argument("--unused-adapter", action="store_true", help="the adapter_*_manual tensors too, which published checkpoints have and nothing uses")
+        p.add_argument("--unused-adapter", action="store_true", help="adapter_*_manual too, which published checkpoints have and nothing uses")
         p.add_argument("--dtype", choices=ELEMENT_BYTES, default="f32", help="default f32")
-        p.add_argument("--shard-bytes", type=byte_count, default=0, metavar="N[kMG]", help="several files of at most so many bytes each, and their index")
+        text = "several files of at most so many bytes each, and their index"
+        p.add_argument("--shard-bytes", type=byte_count, default=0, metavar="N[kMG]", help=text)
         p.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
         p.add_argument("--quiet", action="store_true", help="no progress")
         if name == "switch":
@@ -378,7 +381,8 @@ def main():
     total = write_tensors(o.folder, tensors, o)
     (o.folder / "config.json").write_text(config(o, model), encoding="utf-8")
     if not o.quiet:
-        print(f"{o.folder}: {len(tensors)} tensors, {1e-6 * sum(t.values for t in tensors):.1f} million parameters, {1e-6 * total:.0f} MB", file=sys.stderr)
+        values = sum(t.values for t in tensors)
+        print(f"{o.folder}: {len(tensors)} tensors, {1e-6 * values:.1f} million parameters, {1e-6 * total:.0f} MB", file=sys.stderr)
 
 
 main()
