@@ -1,4 +1,5 @@
-/* hmoec bench: medians and ratios of one or two models, run in turns, beside the machine's ceilings from the same run. */
+/* hmoec bench: medians and ratios of one or two models, run in turns, beside the machine's ceilings from the same run. Of whole models a
+ * size is one batch row of so many tokens, encoder and decoder alike. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,6 +10,7 @@
 #include "commands/ceilings.h"
 #include "commands/commands.h"
 #include "commands/model_cost.h"
+#include "commands/signature.h"
 #include "interpreter/parameters.h"
 #include "ir/entry.h"
 
@@ -26,8 +28,10 @@ typedef struct subject {
   const char *path;
   hmoec_session session;
   hmoe_model *model;
-  MlirModule folded;        /* a copy after the folding passes, for FLOPs */
-  int64_t input_columns, output_columns;
+  MlirModule folded; /* a copy after the folding passes, for FLOPs and inputs */
+  hmoec_signature signature;
+  int64_t sizes[HMOEC_MAX_SIZES];
+  void *inputs[HMOEC_MAX_TENSORS], *outputs[HMOEC_MAX_TENSORS];
   double seconds[MAX_RUNS];
   size_t runs;
 } subject;
@@ -37,11 +41,6 @@ static bool subject_open(subject *s, const char *path, const hmoec_options *opti
   const char *weights = options->weights;
   s->path = path;
   if (!hmoec_session_init(&s->session, diagnostics) || !hmoec_session_load(&s->session, options, path)) return false;
-  MlirOperation function = hmoec_entry_find(s->session.module, NULL);
-  if (hmoec_entry_input_count(function) != 1 || hmoec_entry_output_count(function) != 1)
-    return hmoec_error(diagnostics, (hmoec_location){.file = path}, "bench expects a model of one input and one output");
-  s->input_columns = hmoec_entry_input_shape(function, 0).dims[1];
-  s->output_columns = hmoec_entry_output_shape(function, 0).dims[1];
   bool made = false, ok = true;
   if (!weights) {
     made = hmoec_make_temporary("bench", temporary, diagnostics);
@@ -50,13 +49,46 @@ static bool subject_open(subject *s, const char *path, const hmoec_options *opti
   }
   ok = ok && hmoec_session_fold(&s->session, options);
   if (ok) s->folded = mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(s->session.module)));
-  ok = ok && hmoec_session_plan(&s->session, options) && hmoec_session_jit(&s->session, options, false) &&
-       hmoec_session_open(&s->session, options, weights, options->cpu, &s->model);
+  ok = ok && hmoec_session_plan(&s->session, options) && hmoec_signature_read(&s->session.unit, NULL, &s->signature, diagnostics) &&
+       hmoec_session_jit(&s->session, options, false) && hmoec_session_open(&s->session, options, weights, options->cpu, &s->model);
   if (made) unlink(temporary);
   return ok;
 }
 
+static void data_free(subject *s) {
+  for (size_t i = 0; i < HMOEC_MAX_TENSORS; i++) {
+    free(s->inputs[i]);
+    free(s->outputs[i]);
+    s->inputs[i] = s->outputs[i] = NULL;
+  }
+}
+
+/* Inputs and room for outputs of a size. */
+static bool data_make(subject *s, int64_t tokens, uint64_t seed, hmoec_diagnostics *diagnostics) {
+  data_free(s);
+  for (size_t i = 0; i < s->signature.size_count; i++) s->sizes[i] = i == 0 && s->signature.size_count > 1 ? 1 : tokens;
+  for (size_t i = 0; i < s->signature.input_count; i++) {
+    hmoec_shape shape = hmoec_signature_shape(&s->signature.inputs[i], s->sizes);
+    s->inputs[i] = calloc((size_t)hmoec_shape_elements(&shape) + 1, hmoec_element_bytes(shape.element));
+    if (!s->inputs[i]) return hmoec_machine_error(diagnostics, "out of memory");
+    hmoec_random_input(hmoec_entry_find(s->folded, NULL), s->signature.inputs[i].name, &shape, seed, s->inputs[i]);
+  }
+  for (size_t i = 0; i < s->signature.output_count; i++) {
+    hmoec_shape shape = hmoec_signature_shape(&s->signature.outputs[i], s->sizes);
+    s->outputs[i] = calloc((size_t)hmoec_shape_elements(&shape) + 1, hmoec_element_bytes(shape.element));
+    if (!s->outputs[i]) return hmoec_machine_error(diagnostics, "out of memory");
+  }
+  return true;
+}
+
+static bool same_tensors(const hmoec_signature_tensor *a, size_t a_count, const hmoec_signature_tensor *b, size_t b_count) {
+  bool same = a_count == b_count;
+  for (size_t i = 0; same && i < a_count; i++) same = hmoec_shape_compatible(&a[i].shape, &b[i].shape);
+  return same;
+}
+
 static void subject_close(subject *s) {
+  data_free(s);
   hmoe_model_close(s->model);
   if (!mlirModuleIsNull(s->folded)) mlirModuleDestroy(s->folded);
   hmoec_session_deinit(&s->session);
@@ -77,26 +109,26 @@ static double median(const double *values, size_t count) {
   return result;
 }
 
-static bool run_once(subject *s, int64_t tokens, const float *x, float *y, double *out_seconds, hmoec_diagnostics *diagnostics) {
-  const void *inputs[] = {x};
-  void *outputs[] = {y};
+static bool run_once(subject *s, double *out_seconds, hmoec_diagnostics *diagnostics) {
   double begin = now();
-  hmoe_status status = hmoe_model_run(s->model, 1, &tokens, inputs, outputs);
+  hmoe_status status =
+      hmoe_model_run(s->model, s->signature.entry, s->sizes, (const void *const *)s->inputs, (void *const *)s->outputs);
   *out_seconds = now() - begin;
   return status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);
 }
 
 /* Runs all subjects in turns until each had its second. */
-static bool measure(subject *subjects, size_t count, int64_t tokens, const float *x, float *y, hmoec_diagnostics *diagnostics) {
+static bool measure(subject *subjects, size_t count, int64_t tokens, uint64_t seed, hmoec_diagnostics *diagnostics) {
   double spent = 0, ignored;
   for (size_t i = 0; i < count; i++) {
     subjects[i].runs = 0;
+    if (!data_make(&subjects[i], tokens, seed, diagnostics)) return false;
     for (int warm = 0; warm < 2; warm++)
-      if (!run_once(&subjects[i], tokens, x, y, &ignored, diagnostics)) return false;
+      if (!run_once(&subjects[i], &ignored, diagnostics)) return false;
   }
   for (size_t round = 0; round < MAX_RUNS && (round < LEAST_RUNS || spent < SECONDS_A_SIZE * (double)count); round++)
     for (size_t i = 0; i < count; i++) {
-      if (!run_once(&subjects[i], tokens, x, y, &subjects[i].seconds[subjects[i].runs], diagnostics)) return false;
+      if (!run_once(&subjects[i], &subjects[i].seconds[subjects[i].runs], diagnostics)) return false;
       spent += subjects[i].seconds[subjects[i].runs++];
     }
   return true;
@@ -121,7 +153,7 @@ static void report(const subject *subjects, size_t count, int64_t tokens, const 
   cJSON *models = cJSON_AddArrayToObject(row, "models");
   for (size_t i = 0; i < count; i++) {
     double seconds = median(subjects[i].seconds, subjects[i].runs),
-           gflops = 1e-9 * hmoec_model_flops(subjects[i].folded, tokens) / seconds;
+           gflops = 1e-9 * hmoec_model_flops(subjects[i].folded, (hmoec_run_size){.tokens = tokens, .rows = 1}) / seconds;
     printf("%8lld  %-24s %10.3f ms %12.0f tokens/s %9.1f GFLOP/s %5.1f %% of the %s", (long long)tokens,
            subjects[i].session.unit.name, 1e3 * seconds, seconds > 0 ? (double)tokens / seconds : 0, gflops,
            ceiling->gflops > 0 ? 100 * gflops / ceiling->gflops : 0, ceiling->name);
@@ -148,27 +180,18 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   size_t token_count = options->token_count ? options->token_count : sizeof default_tokens / sizeof *default_tokens,
          count = options->versus ? 2 : 1;
   subject *subjects = calloc(2, sizeof *subjects);
-  float *x = NULL, *y = NULL;
   cJSON *root = cJSON_CreateObject();
   bool ok = subjects ? true : hmoec_machine_error(diagnostics, "out of memory");
   const char *paths[] = {options->model, options->versus};
   for (size_t i = 0; ok && i < count; i++) ok = subject_open(&subjects[i], paths[i], options, diagnostics);
+  const hmoec_signature *first = ok ? &subjects[0].signature : NULL, *other = ok ? &subjects[1].signature : NULL;
   if (ok && count == 2 &&
-      (subjects[0].input_columns != subjects[1].input_columns || subjects[0].output_columns != subjects[1].output_columns))
+      !(same_tensors(first->inputs, first->input_count, other->inputs, other->input_count) &&
+        same_tensors(first->outputs, first->output_count, other->outputs, other->output_count)))
     ok = hmoec_error(diagnostics, (hmoec_location){.file = options->versus}, "expected inputs and outputs of the same width as %s",
                      options->model);
   if (!ok) goto done;
 
-  int64_t most = 1;
-  for (size_t i = 0; i < token_count; i++) most = tokens[i] > most ? tokens[i] : most;
-  size_t values = (size_t)most * (size_t)subjects[0].input_columns;
-  x = malloc(values * sizeof *x);
-  y = malloc((size_t)most * (size_t)subjects[0].output_columns * sizeof *y);
-  if (!x || !y) {
-    ok = hmoec_machine_error(diagnostics, "out of memory");
-    goto done;
-  }
-  hmoec_random_fill((uint64_t)options->seed, "input x", 1.0, values, x);
   size_t threads = hmoe_model_threads(subjects[0].model);
   const char *cpu = hmoe_model_cpu(subjects[0].model);
   double fma_gflops = hmoec_ceiling_gflops(cpu, threads), read_gbytes = hmoec_ceiling_gigabytes_per_second(threads);
@@ -184,7 +207,7 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   cJSON_AddNumberToObject(root, "read_gbytes", read_gbytes);
   cJSON *list = cJSON_AddArrayToObject(root, "sizes");
   for (size_t i = 0; ok && i < token_count; i++) {
-    ok = measure(subjects, count, tokens[i], x, y, diagnostics);
+    ok = measure(subjects, count, tokens[i], (uint64_t)options->seed, diagnostics);
     if (ok) report(subjects, count, tokens[i], &ceiling, list);
   }
   if (ok && options->json) {
@@ -194,8 +217,6 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
     cJSON_free(text);
   }
 done:
-  free(x);
-  free(y);
   cJSON_Delete(root);
   if (subjects)
     for (size_t i = 0; i < 2; i++) subject_close(&subjects[i]);

@@ -1,10 +1,12 @@
 /* hmoec explain: what a model costs and what the compiler chose, op by op, with the numbers behind each choice. */
+#include <math.h>
 #include <mlir-c/BuiltinAttributes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "commands/commands.h"
 #include "commands/model_cost.h"
+#include "commands/signature.h"
 #include "hmoe/abi.h"
 #include "passes/rewrite.h"
 
@@ -25,10 +27,10 @@ static bool print_op(MlirOperation function, MlirBlock block, void *user) {
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
     const hmoec_op_info *info = hmoec_op_info_of(op);
     if (!info || hmoec_op_is(op, "hmoe.parameter") || hmoec_op_is(op, "hmoe.slice") || hmoec_op_is(op, "hmoe.reshape") ||
-        hmoec_op_is(op, "hmoe.take_row"))
+        hmoec_op_is(op, "hmoe.take_row") || hmoec_op_is(op, "hmoe.flatten") || hmoec_op_is(op, "hmoe.unflatten"))
       continue;
     phase when = hmoec_op_at_open(op) ? PHASE_OPEN : hmoec_op_per_set(op) ? PHASE_SET : PHASE_RUN;
-    hmoec_cost c = hmoec_op_cost(op, r->tokens, r->dtype), *total = &r->totals[when];
+    hmoec_cost c = hmoec_op_cost(op, (hmoec_run_size){.tokens = r->tokens, .rows = 1}, r->dtype), *total = &r->totals[when];
     total->flops += c.flops;
     total->weight_bytes += c.weight_bytes;
     total->moved_bytes += c.moved_bytes;
@@ -52,28 +54,43 @@ static bool print_op(MlirOperation function, MlirBlock block, void *user) {
   return true;
 }
 
-/* Bytes of workspace of an entry for this many tokens, as the runtime lays it out: slots rounded up to 64. */
+/* The value of a dimension of a plan, of those before it; `given` is that of the caller's. States are taken as empty, of one row. */
+static double dim_value(const hmoe_plan_dim *dim, uint32_t index, const double *values, double given) {
+  double factor = (double)dim->factor, source = dim->source < index ? values[dim->source] : 0,
+         other = dim->factor < index ? values[dim->factor] : 0;
+  switch (dim->kind) {
+  case HMOE_DIM_INPUT: return given;
+  case HMOE_DIM_SCALE: return factor * source;
+  case HMOE_DIM_MIN: return source < factor ? source : factor;
+  case HMOE_DIM_PRODUCT: return source * other;
+  case HMOE_DIM_SUM: return source + other;
+  case HMOE_DIM_ROUND_UP: return ceil(source / factor) * factor;
+  case HMOE_DIM_CEIL_DIV: return ceil(source / factor);
+  case HMOE_DIM_STATE: return dim->source % 3 == 0;
+  default: return factor; /* CHUNK, MISSING: at most; CONST */
+  }
+}
+
+/* Bytes of workspace of an entry for this many tokens, one batch row, as the runtime lays it out: slots rounded up to 64. */
 static double workspace_bytes(const hmoec_unit *unit, uint32_t entry_index, int64_t tokens) {
   const char *base = unit->plan;
   const hmoe_plan *plan = unit->plan;
   const hmoe_plan_entry *entry = (const hmoe_plan_entry *)(const void *)(base + plan->entries.offset) + entry_index;
   const hmoe_plan_dim *dims = (const void *)(base + entry->dims.offset);
   const hmoe_plan_buffer *buffers = (const void *)(base + entry->buffers.offset);
-  double values[64] = {0}, slots[1024] = {0}, total = 0;
-  for (uint32_t i = 0; i < entry->dims.count && i < 64; i++) {
-    double factor = (double)dims[i].factor, source = dims[i].source < i ? values[dims[i].source] : 0;
-    values[i] = dims[i].kind == HMOE_DIM_INPUT                    ? (double)tokens
-                : dims[i].kind == HMOE_DIM_SCALE                  ? factor * source
-                : dims[i].kind == HMOE_DIM_MIN && source < factor ? source
-                                                                  : factor;
-  }
-  for (uint32_t i = 0; i < entry->buffers.count; i++) {
-    if (buffers[i].kind != HMOE_BUFFER_WORKSPACE || buffers[i].index >= 1024) continue;
+  double *values = calloc(entry->dims.count + 1, sizeof *values), *slots = calloc(entry->slots + 1, sizeof *slots), total = 0;
+  bool batched = entry->dims.count > 1 && dims[1].kind == HMOE_DIM_INPUT; /* the first is the batch then */
+  for (uint32_t i = 0; values && i < entry->dims.count; i++)
+    values[i] = dim_value(&dims[i], i, values, batched && i == 0 ? 1 : (double)tokens);
+  for (uint32_t i = 0; values && slots && i < entry->buffers.count; i++) {
+    if (buffers[i].kind != HMOE_BUFFER_WORKSPACE || buffers[i].index >= entry->slots) continue;
     double bytes = (double)buffers[i].fixed_bytes +
                    (buffers[i].dim == HMOE_NONE ? 0 : values[buffers[i].dim] * (double)buffers[i].bytes_per_row);
     if (bytes > slots[buffers[i].index]) slots[buffers[i].index] = bytes;
   }
-  for (uint32_t i = 0; i < entry->slots && i < 1024; i++) total += slots[i];
+  for (uint32_t i = 0; slots && i < entry->slots; i++) total += slots[i];
+  free(values);
+  free(slots);
   return total;
 }
 
@@ -103,10 +120,13 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   }
   if (ok) {
     const hmoe_plan *plan = session.unit.plan;
-    printf("packed weights %.1f MB; workspace %.1f MB a concurrent run of %lld tokens, and %.1f MB a thread; %.1f MB while "
-           "opening; %zu kernels\n",
-           (double)plan->weight_bytes / 1e6, workspace_bytes(&session.unit, 1, r.tokens) / 1e6, (long long)r.tokens,
-           (double)plan->scratch_bytes / 1e6, workspace_bytes(&session.unit, 0, r.tokens) / 1e6, session.unit.kernel_count);
+    hmoec_signature signature;
+    ok = hmoec_signature_read(&session.unit, NULL, &signature, diagnostics);
+    if (ok)
+      printf("packed weights %.1f MB; workspace %.1f MB a concurrent run of %lld tokens, and %.1f MB a thread; %.1f MB while "
+             "opening; %zu kernels\n",
+             (double)plan->weight_bytes / 1e6, workspace_bytes(&session.unit, signature.entry, r.tokens) / 1e6, (long long)r.tokens,
+             (double)plan->scratch_bytes / 1e6, workspace_bytes(&session.unit, 0, r.tokens) / 1e6, session.unit.kernel_count);
   }
   hmoec_session_deinit(&session);
   return ok;

@@ -6,12 +6,22 @@ bool hmoec_op_at_open(MlirOperation op) {
   return !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("at_open")));
 }
 
+/* Dimensions known at run time are tokens; two of them, at the front, are batch rows of tokens. */
 static double elements(MlirValue value, int64_t tokens) {
   hmoec_shape shape = hmoec_value_shape(value);
   double count = 1;
-  for (int64_t d = 0; d < shape.rank; d++) count *= (double)(shape.dims[d] == HMOEC_DYNAMIC ? tokens : shape.dims[d]);
+  for (int64_t d = 0; d < shape.rank; d++) {
+    bool counted = d > 0 && shape.dims[d - 1] == HMOEC_DYNAMIC;
+    if (shape.dims[d] != HMOEC_DYNAMIC) count *= (double)shape.dims[d];
+    else if (!counted) count *= (double)tokens;
+  }
   return count;
 }
+
+static double bytes_of(MlirValue value) { return hmoec_value_shape(value).element == HMOEC_I64 ? 8 : 4; }
+
+/* The rows that a lookup takes of its table, which is not read as a whole. */
+static bool looks_up(MlirOperation op) { return hmoec_op_is(op, "hmoe.embedding") || hmoec_op_is(op, "hmoe.position_embedding"); }
 
 bool hmoec_op_per_set(MlirOperation op) {
   while (!hmoec_op_at_open(op) && mlirOperationGetNumOperands(op) > 0 && !hmoec_op_is(op, "hmoe.indexed_hyper_expert")) {
@@ -34,16 +44,36 @@ static void add_bytes(MlirOperation op, int64_t tokens, hmoec_dtype dtype, hmoec
     bool constant = !mlirOperationIsNull(source) && hmoec_op_at_open(source);
     bool weight = constant || (!mlirOperationIsNull(source) && hmoec_op_is(source, "hmoe.hypernetwork"));
     bool halved = bf16 && weight && hmoec_value_shape(operand).rank > 1;
-    *(constant ? &c->weight_bytes : &c->moved_bytes) += (halved ? 2 : 4) * elements(operand, tokens);
+    double count = elements(operand, tokens), read = looks_up(op) ? elements(mlirOperationGetResult(op, 0), tokens) : count;
+    *(constant ? &c->weight_bytes : &c->moved_bytes) +=
+        (halved ? 2 : bytes_of(operand)) * (constant && read < count ? read : count);
   }
   for (intptr_t i = 0; i < mlirOperationGetNumResults(op); i++)
     c->moved_bytes += (generates && dtype == HMOEC_DTYPE_BF16 ? 2 : 4) * elements(mlirOperationGetResult(op, i), tokens);
 }
 
-/* FLOPs of the products of an op; 2 a multiply-add. Elementwise work is not counted. */
-static double op_flops(MlirOperation op, int64_t tokens) {
-  hmoec_shape first = mlirOperationGetNumOperands(op) ? hmoec_value_shape(mlirOperationGetOperand(op, 0)) : (hmoec_shape){0};
-  double rows = first.rank && first.dims[0] != HMOEC_DYNAMIC ? (double)first.dims[0] : (double)tokens;
+/* Rows of an op's first operand: all dimensions but the last. */
+static double rows_of(MlirOperation op, int64_t tokens) {
+  if (!mlirOperationGetNumOperands(op)) return (double)tokens;
+  hmoec_shape first = hmoec_value_shape(mlirOperationGetOperand(op, 0));
+  if (first.rank == 3) return elements(mlirOperationGetOperand(op, 0), tokens) / (double)first.dims[2];
+  return first.rank && first.dims[0] != HMOEC_DYNAMIC ? (double)first.dims[0] : (double)tokens;
+}
+
+/* FLOPs of the products of an op; 2 a multiply-add. Elementwise work is not counted. Attention is counted as if no key were masked. */
+static double op_flops(MlirOperation op, hmoec_run_size size) {
+  int64_t tokens = size.tokens;
+  double rows = rows_of(op, tokens);
+  if (hmoec_op_is(op, "hmoe.attention")) {
+    hmoec_shape q = hmoec_value_shape(mlirOperationGetOperand(op, 0)), k = hmoec_value_shape(mlirOperationGetOperand(op, 1));
+    double batch = q.dims[0] == HMOEC_DYNAMIC ? (double)(size.rows > 0 ? size.rows : 1) : (double)q.dims[0];
+    double keys = k.dims[1] == HMOEC_DYNAMIC ? (double)tokens / batch : (double)k.dims[1];
+    return 4 * rows * keys * (double)q.dims[2];
+  }
+  if (hmoec_op_is(op, "hmoe.gated_experts")) {
+    hmoec_shape wi = hmoec_value_shape(mlirOperationGetOperand(op, 3)), indices = hmoec_value_shape(mlirOperationGetOperand(op, 1));
+    return 6 * rows * (double)indices.dims[1] * (double)wi.dims[1] * (double)wi.dims[2];
+  }
   if (hmoec_op_is(op, "hmoe.linear")) return 2 * rows * elements(mlirOperationGetOperand(op, 1), tokens);
   if (hmoec_op_is(op, "hmoe.experts")) {
     hmoec_shape wi = hmoec_value_shape(mlirOperationGetOperand(op, 3)), indices = hmoec_value_shape(mlirOperationGetOperand(op, 1));
@@ -68,15 +98,15 @@ static double op_flops(MlirOperation op, int64_t tokens) {
   return 0;
 }
 
-hmoec_cost hmoec_op_cost(MlirOperation op, int64_t tokens, hmoec_dtype dtype) {
-  int64_t rows = hmoec_op_per_set(op) ? 1 : tokens;
-  hmoec_cost cost = {.flops = op_flops(op, rows)};
-  add_bytes(op, rows, dtype, &cost);
+hmoec_cost hmoec_op_cost(MlirOperation op, hmoec_run_size size, hmoec_dtype dtype) {
+  if (hmoec_op_per_set(op)) size = (hmoec_run_size){1, 1};
+  hmoec_cost cost = {.flops = op_flops(op, size)};
+  add_bytes(op, size.tokens, dtype, &cost);
   return cost;
 }
 
 typedef struct total {
-  int64_t tokens;
+  hmoec_run_size size;
   double flops;
 } total;
 
@@ -84,12 +114,12 @@ static bool add_flops(MlirOperation function, MlirBlock block, void *user) {
   (void)function;
   total *t = user;
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
-    if (!hmoec_op_at_open(op) && !hmoec_op_per_set(op) && hmoec_op_info_of(op)) t->flops += op_flops(op, t->tokens);
+    if (!hmoec_op_at_open(op) && !hmoec_op_per_set(op) && hmoec_op_info_of(op)) t->flops += op_flops(op, t->size);
   return true;
 }
 
-double hmoec_model_flops(MlirModule module, int64_t tokens) {
-  total t = {.tokens = tokens};
+double hmoec_model_flops(MlirModule module, hmoec_run_size size) {
+  total t = {.size = size};
   hmoec_each_function(module, add_flops, &t);
   return t.flops;
 }
