@@ -244,7 +244,7 @@ static hmoec_attention_spec random_attention(const hmoec_cpu_schedule *schedule)
 /* `length` keys; as many queries, or a few after the others, or unrelated ones. */
 static shape random_shape(int64_t length) {
   shape h = {.kv_rows = 1 + harness_below(2), .kv_length = length};
-  h.batch = h.kv_rows * (1 + harness_below(2));
+  h.batch = h.kv_rows * (length < 200 ? 1 + harness_below(2) : 1);
   int64_t kind = harness_below(4);
   if (kind == 0) h.length = length;
   if (kind == 1) h.length = length > 0, h.past = length - h.length;
@@ -286,7 +286,7 @@ static void check_unit(hmoec_cpu_schedule schedule) {
 
 static void test_random_specs(void **state) {
   (void)state;
-  for (int unit = 0; unit < 5; unit++) {
+  for (int unit = 0; unit < 4; unit++) {
     hmoec_cpu_schedule schedule = hmoec_cpu_schedule_default(DEEPEST);
     schedule.row_block = unit % 2 ? 64 : 20;
     if (unit >= 2) random_tiles(&schedule);
@@ -311,7 +311,7 @@ static void compare_bits(const attention_problem *p, const char *want, int64_t r
 
 static void test_bits(void **state) {
   (void)state;
-  static const int64_t blocks[] = {64, 1, 2, 3, 5, 13, 14, 15, 33};
+  static const int64_t blocks[] = {64, 1, 3, 14, 33};
   enum { BLOCKS = sizeof blocks / sizeof blocks[0], LENGTH = 150, PAST = 21 };
   for (int kind = 0; kind < 4; kind++) {
     hmoec_kernel kernels[BLOCKS + 1];
