@@ -34,6 +34,10 @@ typedef struct hmoec_options {
   int64_t tokens[HMOEC_MAX_LIST];
   size_t token_count;
   int64_t seed, threads, seconds;
+  /* generate: see hmoe_generation. max_new_tokens -1: not given */
+  int64_t max_new_tokens, beams, no_repeat_ngram, sample_top_k, start_token, end_token, pad_token;
+  double length_penalty, temperature, top_p;
+  bool sample, has_length_penalty;
   hmoec_pass_options pass;
   hmoec_pass_trace trace;
 } hmoec_options;
@@ -47,7 +51,7 @@ typedef struct hmoec_command {
 } hmoec_command;
 
 extern const hmoec_command hmoec_command_compile, hmoec_command_pack, hmoec_command_run, hmoec_command_check, hmoec_command_bench,
-    hmoec_command_explain, hmoec_command_import;
+    hmoec_command_explain, hmoec_command_generate, hmoec_command_import;
 
 /* Prints the help of one option list. */
 void hmoec_options_help(const hmoec_command *command, FILE *out);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "commands/commands.h"
+#include "hmoe/generate.h"
 #include "runtime_internal.h"
 #include "support/tensor_files.h"
 
@@ -160,6 +161,66 @@ static bool read_cpu(hmoec_options *o, const char *value, const char *name, hmoe
   return hmoec_usage_error(diagnostics, "expected %s amx, avx512_bf16, avx512, avx2 or portable, found '%s'", name, value);
 }
 
+static bool read_count(const char *value, const char *name, int64_t *out, hmoec_diagnostics *d) {
+  if (!read_integer(value, 0, name, out, d)) return false;
+  return *out <= INT32_MAX ? true : hmoec_usage_error(d, "expected %s to fit 31 bits, found %s", name, value);
+}
+static bool read_max_new_tokens(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_count(value, name, &o->max_new_tokens, d);
+}
+static bool read_beams(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_count(value, name, &o->beams, d);
+}
+static bool read_ngram(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_count(value, name, &o->no_repeat_ngram, d);
+}
+static bool read_top_k(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_count(value, name, &o->sample_top_k, d);
+}
+
+/* A token, or none. */
+static bool read_token(const char *value, const char *name, int64_t *out, hmoec_diagnostics *d) {
+  if (strcmp(value, "none") != 0) return read_count(value, name, out, d);
+  *out = HMOE_TOKEN_NONE;
+  return true;
+}
+static bool read_start_token(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_token(value, name, &o->start_token, d);
+}
+static bool read_end_token(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_token(value, name, &o->end_token, d);
+}
+static bool read_pad_token(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_token(value, name, &o->pad_token, d);
+}
+
+static bool read_real(const char *value, const char *name, double least, double most, double *out, hmoec_diagnostics *d) {
+  char *end;
+  errno = 0;
+  double parsed = strtod(value, &end);
+  if (end == value || *end || errno == ERANGE || !(parsed >= least && parsed <= most))
+    return hmoec_usage_error(d, "expected %s to be a number from %g to %g, found '%s'", name, least, most, value);
+  *out = parsed;
+  return true;
+}
+static bool read_length_penalty(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  o->has_length_penalty = true;
+  return read_real(value, name, -100, 100, &o->length_penalty, d);
+}
+static bool read_temperature(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_real(value, name, 1e-6, 1e6, &o->temperature, d);
+}
+static bool read_top_p(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_real(value, name, 1e-6, 1, &o->top_p, d);
+}
+static bool read_sample(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  (void)value;
+  (void)name;
+  (void)d;
+  o->sample = true;
+  return true;
+}
+
 #define STRING(field) offsetof(hmoec_options, field), NULL
 #define READ(function) 0, function
 
@@ -172,9 +233,20 @@ static const option_row rows[] = {
     {"--input", "NAME=FILE.npy", "an input of the model", READ(read_input)},
     {"--output", "NAME=FILE.npy", "where an output goes", READ(read_output)},
     {"--entry", "NAME", "which entry to run", STRING(entry)},
+    {"--max-new-tokens", "N", "most tokens to generate for each row", READ(read_max_new_tokens)},
+    {"--beams", "N", "beam search with N hypotheses a row", READ(read_beams)},
+    {"--length-penalty", "P", "with --beams: scores are divided by length^P (default: 1)", READ(read_length_penalty)},
+    {"--no-repeat-ngram", "N", "no n-gram of N tokens comes twice", READ(read_ngram)},
+    {"--sample", NULL, "draw tokens instead of taking the likeliest", READ(read_sample)},
+    {"--temperature", "T", "with --sample: logits are divided by T", READ(read_temperature)},
+    {"--top-k", "K", "with --sample: only from the K likeliest", READ(read_top_k)},
+    {"--top-p", "P", "with --sample: only from the likeliest that together have probability P", READ(read_top_p)},
+    {"--start-token", "ID", "what an encoder-decoder begins with (default: the model's)", READ(read_start_token)},
+    {"--end-token", "ID|none", "what ends a row (default: the model's)", READ(read_end_token)},
+    {"--pad-token", "ID|none", "what fills up finished rows (default: the model's)", READ(read_pad_token)},
     {"--threads", "N", "threads to run on (default: the CPUs this process may use)", READ(read_threads)},
     {"--tokens", "N[,N...]", "token counts", READ(read_tokens)},
-    {"--seed", "S", "seed of random weights and inputs", READ(read_seed)},
+    {"--seed", "S", "seed of random weights and inputs, or of --sample", READ(read_seed)},
     {"--strategy", "S", "how HyperExperts are folded: auto, table, cache, factored, per_token", READ(read_strategy)},
     {"--table-budget", "BYTES", "most bytes of a HyperExpert table or cache, e.g. 64M (default: half of the layer's experts)",
      READ(read_budget)},
@@ -203,7 +275,7 @@ void hmoec_options_help(const hmoec_command *command, FILE *out) {
   fprintf(out, "usage: hmoec %s %s\n\n%s\n\noptions:\n", command->name, command->usage, command->summary);
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     if (!accepts(command, rows[i].name)) continue;
-    int width = fprintf(out, "  %s %s", rows[i].name, rows[i].argument);
+    int width = fprintf(out, "  %s %s", rows[i].name, rows[i].argument ? rows[i].argument : "");
     fprintf(out, "%*s%s\n", width < 30 ? 30 - width : 1, "", rows[i].help);
   }
   fprintf(out, "  --help%*s%s\n", 22, "", "this text");
@@ -240,7 +312,11 @@ static bool unknown_option(const hmoec_command *command, const char *argument, h
 
 bool hmoec_options_parse(const hmoec_command *command, int argc, char **argv, hmoec_options *out_options, bool *out_help,
                          hmoec_diagnostics *diagnostics) {
-  *out_options = (hmoec_options){.pass = hmoec_pass_options_default()};
+  *out_options = (hmoec_options){.pass = hmoec_pass_options_default(),
+                                 .max_new_tokens = -1,
+                                 .start_token = HMOE_TOKEN_DEFAULT,
+                                 .end_token = HMOE_TOKEN_DEFAULT,
+                                 .pad_token = HMOE_TOKEN_DEFAULT};
   *out_help = false;
   for (int i = 0; i < argc; i++) {
     if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -256,6 +332,10 @@ bool hmoec_options_parse(const hmoec_command *command, int argc, char **argv, hm
     const char *value;
     const option_row *row = match(argv[i], &value);
     if (!row || !accepts(command, row->name)) return unknown_option(command, argv[i], diagnostics);
+    if (!row->argument) {
+      if (value) return hmoec_usage_error(diagnostics, "%s takes no value, found '%s'", row->name, value);
+      value = "1";
+    }
     if (!value) {
       if (i + 1 == argc)
         return hmoec_usage_error(diagnostics, "expected %s %s, found the end of the line", row->name, row->argument);

@@ -1,0 +1,145 @@
+/* hmoec generate: tokens from a prompt, by the runtime's generation. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "commands/commands.h"
+#include "hmoe/generate.h"
+#include "support/npy.h"
+
+/* int32 or int64 [rows, length] as int64. */
+static bool read_integers(const char *file, const char *name, hmoec_npy *array, int64_t **out_values, hmoec_diagnostics *diagnostics) {
+  hmoec_location at = {.file = file};
+  if (!hmoec_npy_read(file, diagnostics, array)) return false;
+  if (array->type == HMOEC_NPY_F32) return hmoec_error(diagnostics, at, "input %s: expected int64 or int32, found floating point", name);
+  if (array->rank != 2)
+    return hmoec_error(diagnostics, at, "input %s: expected [rows, length], found rank %d", name, (int)array->rank);
+  size_t count = (size_t)array->dims[0] * (size_t)array->dims[1];
+  *out_values = malloc((count + 1) * sizeof **out_values);
+  if (!*out_values) return hmoec_machine_error(diagnostics, "out of memory");
+  for (size_t i = 0; i < count; i++)
+    (*out_values)[i] = array->type == HMOEC_NPY_I64 ? ((const int64_t *)array->data)[i] : ((const int32_t *)array->data)[i];
+  return true;
+}
+
+static bool read_prompt(const hmoec_options *options, hmoec_npy arrays[2], int64_t *values[2], hmoe_prompt *out_prompt,
+                        hmoec_diagnostics *diagnostics) {
+  static const char *const names[2] = {"input_ids", "attention_mask"};
+  for (size_t i = 0; i < options->input_count; i++) {
+    int which = strcmp(options->inputs[i].name, names[0]) == 0 ? 0 : strcmp(options->inputs[i].name, names[1]) == 0 ? 1 : -1;
+    if (which < 0)
+      return hmoec_usage_error(diagnostics, "hmoec generate has the inputs input_ids and attention_mask, not '%s'",
+                               options->inputs[i].name);
+    if (!read_integers(options->inputs[i].file, names[which], &arrays[which], &values[which], diagnostics)) return false;
+  }
+  if (!values[0]) return hmoec_usage_error(diagnostics, "expected --input input_ids=FILE.npy");
+  for (int d = 0; d < 2 && values[1]; d++)
+    if (arrays[1].dims[d] != arrays[0].dims[d])
+      return hmoec_error(diagnostics, (hmoec_location){0},
+                         "input attention_mask: expected [%" PRId64 ", %" PRId64 "] as input_ids, found [%" PRId64 ", %" PRId64 "]",
+                         arrays[0].dims[0], arrays[0].dims[1], arrays[1].dims[0], arrays[1].dims[1]);
+  *out_prompt = (hmoe_prompt){.rows = arrays[0].dims[0], .length = arrays[0].dims[1], .input_ids = values[0], .attention_mask = values[1]};
+  return true;
+}
+
+/* A line that is written over, on a terminal, from the second second on. */
+typedef struct progress {
+  int64_t steps;
+  double begun, shown;
+  bool drawn;
+} progress;
+
+static double seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static int show_progress(void *context, int64_t step, const int64_t *tokens, int64_t rows) {
+  (void)tokens;
+  progress *p = context;
+  double now = seconds();
+  if (now - p->begun > 2 && now - p->shown > 0.2) {
+    fprintf(stderr, "\rtoken %" PRId64 " of at most %" PRId64 ", %" PRId64 " rows, %.1f tokens/s ", step + 1, p->steps, rows,
+            (double)(rows * (step + 1)) / (now - p->begun));
+    p->shown = now;
+    p->drawn = true;
+  }
+  return 0;
+}
+
+static hmoe_generation generation_of(const hmoec_options *o, progress *p) {
+  hmoe_generation g = {.struct_size = sizeof g,
+                       .max_new_tokens = o->max_new_tokens,
+                       .beams = (uint32_t)o->beams,
+                       .no_repeat_ngram = (uint32_t)o->no_repeat_ngram,
+                       .length_penalty = o->has_length_penalty && o->length_penalty == 0 ? HMOE_NO_LENGTH_PENALTY : (float)o->length_penalty,
+                       .sample = o->sample,
+                       .temperature = (float)o->temperature,
+                       .top_k = (uint32_t)o->sample_top_k,
+                       .top_p = (float)o->top_p,
+                       .seed = (uint64_t)o->seed,
+                       .set_tokens = 1,
+                       .start_token = o->start_token,
+                       .end_token = o->end_token,
+                       .pad_token = o->pad_token};
+  if (isatty(STDERR_FILENO)) {
+    g.on_tokens = show_progress;
+    g.on_tokens_context = p;
+  }
+  return g;
+}
+
+static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
+  if (!options->weights) return hmoec_usage_error(diagnostics, "hmoec generate needs --weights FILE");
+  if (!options->output) return hmoec_usage_error(diagnostics, "hmoec generate needs -o FILE.npy");
+  if (options->max_new_tokens < 0) return hmoec_usage_error(diagnostics, "hmoec generate needs --max-new-tokens N");
+  if (options->sample && options->beams > 1) return hmoec_usage_error(diagnostics, "--sample and --beams exclude each other");
+  hmoec_session session;
+  hmoec_npy arrays[2] = {0};
+  int64_t *values[2] = {NULL, NULL}, *tokens = NULL, length = 0;
+  hmoe_prompt prompt;
+  hmoe_model *model = NULL;
+  progress p = {.steps = options->max_new_tokens};
+  hmoe_generation generation = generation_of(options, &p);
+  bool ok = hmoec_session_init(&session, diagnostics) && read_prompt(options, arrays, values, &prompt, diagnostics) &&
+            hmoec_session_load(&session, options, options->model) && hmoec_session_fold(&session, options) &&
+            hmoec_session_plan(&session, options) && hmoec_session_jit(&session, options, false) &&
+            hmoec_session_open(&session, options, options->weights, options->cpu, &model);
+  if (ok) {
+    int64_t width = hmoe_generation_width(model, &prompt, &generation);
+    size_t bytes;
+    if (width < 0) ok = hmoec_runtime_error(diagnostics, HMOE_INVALID_ARGUMENT);
+    else if (__builtin_mul_overflow((size_t)prompt.rows, (size_t)width * sizeof *tokens, &bytes) || !(tokens = calloc(1, bytes + 8)))
+      ok = hmoec_machine_error(diagnostics, "out of memory for the tokens");
+    p.begun = p.shown = seconds();
+    if (ok) {
+      hmoe_status status = hmoe_model_generate(model, &prompt, &generation, tokens, &length);
+      if (p.drawn) fputs("\r\033[K", stderr);
+      ok = status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);
+    }
+    for (int64_t row = 1; ok && row < prompt.rows; row++) /* the columns that were filled in, without gaps */
+      memmove(tokens + row * length, tokens + row * width, (size_t)length * sizeof *tokens);
+  }
+  ok = ok && hmoec_npy_write(options->output, HMOEC_NPY_I64, 2, (int64_t[]){prompt.rows, length}, tokens, diagnostics);
+  hmoe_model_close(model);
+  for (int i = 0; i < 2; i++) {
+    hmoec_npy_deinit(&arrays[i]);
+    free(values[i]);
+  }
+  free(tokens);
+  hmoec_session_deinit(&session);
+  return ok;
+}
+
+static const char *const accepted[] = {"--weights",     "--input",       "--max-new-tokens", "-o",          "--beams",    "--length-penalty",
+                                       "--no-repeat-ngram", "--sample",  "--temperature",    "--top-k",     "--top-p",    "--seed",
+                                       "--start-token", "--end-token",   "--pad-token",      "-D",          "--threads",  "--cpu",
+                                       "--target",      "--mcpu",        "--dtype",          "--tuning",    "--strategy", "--table-budget",
+                                       NULL};
+const hmoec_command hmoec_command_generate = {
+    "generate", "generate tokens from a prompt: greedily, with beams, or by sampling",
+    "MODEL --weights W --input input_ids=FILE.npy [--input attention_mask=FILE.npy] --max-new-tokens N -o TOKENS.npy [options]", accepted,
+    run};
