@@ -109,7 +109,8 @@ irdl.dialect @hmk {
     irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "ldl" = %ldl_a, "gate" = %gate_a, "row_block" = %row_block_a }
   }
 
-  // Counting sort of picks by expert, with capacity: step GROUP. scope: the entry dimension after whose tokens capacity counts anew, or -1. bind: indices, gates, blocks, row_token, row_slot, row_gate, counters.
+  // Counting sort of picks by expert, with capacity: step GROUP. scope: the entry dimension after whose tokens capacity counts anew, or -1. history: what decoding keeps of
+  // earlier tokens, with dims past and row stride (none without). bind: indices, gates, blocks, row_token, row_slot, row_gate, counters, history.
   irdl.operation @group_tokens {
     %bind_a = irdl.any
     %offsets_a = irdl.any
@@ -118,11 +119,12 @@ irdl.dialect @hmk {
     %experts_a = irdl.base "#builtin.integer"
     %top_k_a = irdl.base "#builtin.integer"
     %capacity_a = irdl.base "#builtin.integer"
+    %dims_a = irdl.any
     %scope_a = irdl.base "#builtin.integer"
     %row_block_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "capacity" = %capacity_a, "scope" = %scope_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "capacity" = %capacity_a, "dims" = %dims_a, "scope" = %scope_a, "row_block" = %row_block_a }
   }
 
   // Tokens grouped by selection set: step GROUP_SETS. bind: indices, blocks, row_token, sets, scratch. mode: rank, distinct, token.

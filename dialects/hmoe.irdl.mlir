@@ -73,7 +73,9 @@ irdl.dialect @hmoe {
   //   selection  the k largest logits, larger first, then the lower index; NaN counts as the lowest value.
   //   gate       softmax_then_topk: g = softmax_N(l)[e]; topk_then_softmax: g = softmax over the k selected;
   //              softmax_topk_renorm: g = softmax_N(l)[e] / sum over the selected.
-  //   kept       0 iff capacity > 0 and this is past the capacity-th pick of its expert, counted in token, then slot order.
+  //   kept       0 iff capacity > 0 and this is past the capacity-th pick of its expert, counted in token, then slot order; of logits
+  //              [B, S, N] (results are of B S tokens) in each batch row. A row that is decoded token by token counts on, unless the
+  //              optional attribute per_call is 1: then every call counts anew, as the published implementation does.
   irdl.operation @route {
     %logits_t = irdl.base "!builtin.tensor"
     %indices_t = irdl.base "!builtin.tensor"

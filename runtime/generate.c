@@ -117,14 +117,14 @@ static hmoe_status check_flag(const char *name, uint32_t value) {
   return HMOE_OK;
 }
 
-/* A token of the caller's, or the model's in its place. */
+/* A token of the caller's, or the model's in its place: one that the model can never give is none. */
 static hmoe_status choose_token(const char *name, bool set, int64_t given, int64_t of_model, int64_t vocab, int64_t *out_token) {
   bool from_model = !set || given == HMOE_TOKEN_DEFAULT;
   int64_t token = from_model ? of_model : given;
+  if (from_model && (token < 0 || token >= vocab)) token = HMOE_TOKEN_NONE;
   if (token != HMOE_TOKEN_NONE && (token < 0 || token >= vocab))
-    return hmoe_fail(from_model ? HMOE_INCOMPATIBLE : HMOE_INVALID_ARGUMENT,
-                     "generation.%s: expected a token below %lld or HMOE_TOKEN_NONE, found %s%lld", name, (long long)vocab,
-                     from_model ? "the model's " : "", (long long)token);
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "generation.%s: expected a token below %lld or HMOE_TOKEN_NONE, found %lld", name,
+                     (long long)vocab, (long long)token);
   *out_token = token;
   return HMOE_OK;
 }

@@ -1,7 +1,7 @@
 /* Sorts rows of work so that rows sharing weights are neighbours, and cuts them into blocks. Only indices move.
  *
  *   GROUP       rows (token, slot) by expert: a counting sort, stable, so a group's order is token, then slot; rows over the capacity
- *               of their scope (all tokens, or so many that follow each other) come after the others of their group
+ *               of their scope (all tokens, or so many that follow each other, and those of earlier runs) come after the others of their group
  *   GROUP_SETS  tokens by the set of their experts: distinct sets in order of first appearance, by a hash table in the given scratch
  *
  * A group's rows are cut into equal blocks. Indices out of range are taken as expert 0: nothing is ever written outside the buffers. */
@@ -59,6 +59,8 @@ typedef struct expert_sort {
   uint64_t capacity; /* of an expert in a scope; 0: none */
   uint64_t scope_rows, next_scope; /* the row that the next scope begins with */
   int32_t *kept, *dropped, *in_scope; /* [experts] each */
+  int32_t *history; /* of scope s: the experts of earlier rows at s * history_stride, past_rows of them; NULL: none */
+  uint64_t past_rows, history_stride;
 } expert_sort;
 
 /* Whether row i, of expert e, is within the capacity of its scope. Rows come in order; each pass over them starts with next_scope 0. */
@@ -66,9 +68,25 @@ static bool keeps(expert_sort *sort, uint64_t i, uint32_t e) {
   if (!sort->capacity) return true;
   if (i == sort->next_scope) {
     memset(sort->in_scope, 0, sort->experts * sizeof *sort->in_scope);
+    const int32_t *earlier = sort->history + i / sort->scope_rows * sort->history_stride;
+    for (uint64_t h = 0; sort->history && h < sort->past_rows; h++) sort->in_scope[clamp_expert(earlier[h], sort->experts)]++;
     sort->next_scope += sort->scope_rows;
   }
   return (uint64_t)sort->in_scope[e]++ < sort->capacity;
+}
+
+/* Where scopes keep the experts of their rows between runs. */
+static hmoe_status bind_history(const hmoe_run *run, const hmoe_plan_step *step, uint64_t rows, expert_sort *sort) {
+  const uint64_t *args = hmoe_step_args(run, step);
+  if (step->bindings.count <= 7 || step->args.count <= 6) return HMOE_OK;
+  uint64_t top_k = args[1], scopes = (rows + sort->scope_rows - 1) / sort->scope_rows;
+  sort->past_rows = hmoe_mul((uint64_t)run->workspace->dims[args[5]], top_k);
+  sort->history_stride = hmoe_mul((uint64_t)run->workspace->dims[args[6]], top_k);
+  if (hmoe_add(sort->past_rows, sort->scope_rows) > sort->history_stride)
+    return rows ? hmoe_step_fail(run, step, "%llu rows are more than the history holds", (unsigned long long)sort->scope_rows)
+                : HMOE_OK;
+  return hmoe_run_binding(run, step, 7, HMOE_WRITE | HMOE_OPTIONAL,
+                          hmoe_mul(hmoe_mul(scopes, sort->history_stride), sizeof(int32_t)), &sort->history);
 }
 
 hmoe_status hmoe_step_group(hmoe_run *run, const hmoe_plan_step *step) {
@@ -91,6 +109,7 @@ hmoe_status hmoe_step_group(hmoe_run *run, const hmoe_plan_step *step) {
   HMOE_TRY(hmoe_run_binding(run, step, 5, HMOE_WRITE | HMOE_OPTIONAL, row_bytes, &row_gate));
   HMOE_TRY(hmoe_run_binding(run, step, 6, HMOE_WRITE, experts * 4 * sizeof(int32_t), &counters));
   HMOE_TRY(find_scope(run, step, rows, &sort.scope_rows));
+  HMOE_TRY(bind_history(run, step, rows, &sort));
 
   sort.kept = counters;
   sort.dropped = counters + experts;
@@ -117,6 +136,9 @@ hmoe_status hmoe_step_group(hmoe_run *run, const hmoe_plan_step *step) {
     if (row_slot) row_slot[to] = (int32_t)i;
     if (row_gate) row_gate[to] = gates ? gates[i] : 1.0f;
   }
+  for (uint64_t begin = 0; sort.history && begin < rows; begin += sort.scope_rows)
+    memcpy(sort.history + begin / sort.scope_rows * sort.history_stride + sort.past_rows, indices + begin,
+           hmoe_min(sort.scope_rows, rows - begin) * sizeof *indices);
   writer.header->groups = (int32_t)experts;
   writer.header->rows = (int32_t)rows;
   return HMOE_OK;

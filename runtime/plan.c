@@ -20,7 +20,7 @@ typedef struct step_rule {
 
 static const step_rule step_rules[HMOE_STEP_COUNT] = {
     [HMOE_STEP_KERNEL] = {"kernel", 0, 3, false, 0, 0},
-    [HMOE_STEP_GROUP] = {"group", 7, 4, true, 0x10, 0x10},
+    [HMOE_STEP_GROUP] = {"group", 7, 4, true, 0x70, 0x10},
     [HMOE_STEP_GROUP_SETS] = {"group_sets", 5, 4, true, 0, 0},
     [HMOE_STEP_LOOP] = {"loop", 0, 3, false, 0, 0},
     [HMOE_STEP_PACK] = {"pack", 1, 21, false, 0, 0},

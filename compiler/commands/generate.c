@@ -10,10 +10,12 @@
 #include "support/npy.h"
 
 /* int32 or int64 [rows, length] as int64. */
-static bool read_integers(const char *file, const char *name, hmoec_npy *array, int64_t **out_values, hmoec_diagnostics *diagnostics) {
+static bool read_integers(const char *file, const char *name, hmoec_npy *array, int64_t **out_values,
+                          hmoec_diagnostics *diagnostics) {
   hmoec_location at = {.file = file};
   if (!hmoec_npy_read(file, diagnostics, array)) return false;
-  if (array->type == HMOEC_NPY_F32) return hmoec_error(diagnostics, at, "input %s: expected int64 or int32, found floating point", name);
+  if (array->type == HMOEC_NPY_F32)
+    return hmoec_error(diagnostics, at, "input %s: expected int64 or int32, found floating point", name);
   if (array->rank != 2)
     return hmoec_error(diagnostics, at, "input %s: expected [rows, length], found rank %d", name, (int)array->rank);
   size_t count = (size_t)array->dims[0] * (size_t)array->dims[1];
@@ -40,7 +42,8 @@ static bool read_prompt(const hmoec_options *options, hmoec_npy arrays[2], int64
       return hmoec_error(diagnostics, (hmoec_location){0},
                          "input attention_mask: expected [%" PRId64 ", %" PRId64 "] as input_ids, found [%" PRId64 ", %" PRId64 "]",
                          arrays[0].dims[0], arrays[0].dims[1], arrays[1].dims[0], arrays[1].dims[1]);
-  *out_prompt = (hmoe_prompt){.rows = arrays[0].dims[0], .length = arrays[0].dims[1], .input_ids = values[0], .attention_mask = values[1]};
+  *out_prompt =
+      (hmoe_prompt){.rows = arrays[0].dims[0], .length = arrays[0].dims[1], .input_ids = values[0], .attention_mask = values[1]};
   return true;
 }
 
@@ -75,7 +78,8 @@ static hmoe_generation generation_of(const hmoec_options *o, progress *p) {
                        .max_new_tokens = o->max_new_tokens,
                        .beams = (uint32_t)o->beams,
                        .no_repeat_ngram = (uint32_t)o->no_repeat_ngram,
-                       .length_penalty = o->has_length_penalty && o->length_penalty == 0 ? HMOE_NO_LENGTH_PENALTY : (float)o->length_penalty,
+                       .length_penalty =
+                           o->has_length_penalty && o->length_penalty == 0 ? HMOE_NO_LENGTH_PENALTY : (float)o->length_penalty,
                        .sample = o->sample,
                        .temperature = (float)o->temperature,
                        .top_k = (uint32_t)o->sample_top_k,
@@ -112,7 +116,8 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
     int64_t width = hmoe_generation_width(model, &prompt, &generation);
     size_t bytes;
     if (width < 0) ok = hmoec_runtime_error(diagnostics, HMOE_INVALID_ARGUMENT);
-    else if (__builtin_mul_overflow((size_t)prompt.rows, (size_t)width * sizeof *tokens, &bytes) || !(tokens = calloc(1, bytes + 8)))
+    else if (__builtin_mul_overflow((size_t)prompt.rows, (size_t)width * sizeof *tokens, &bytes) ||
+             !(tokens = calloc(1, bytes + 8)))
       ok = hmoec_machine_error(diagnostics, "out of memory for the tokens");
     p.begun = p.shown = seconds();
     if (ok) {
@@ -134,12 +139,32 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   return ok;
 }
 
-static const char *const accepted[] = {"--weights",     "--input",       "--max-new-tokens", "-o",          "--beams",    "--length-penalty",
-                                       "--no-repeat-ngram", "--sample",  "--temperature",    "--top-k",     "--top-p",    "--seed",
-                                       "--start-token", "--end-token",   "--pad-token",      "-D",          "--threads",  "--cpu",
-                                       "--target",      "--mcpu",        "--dtype",          "--tuning",    "--strategy", "--table-budget",
+static const char *const accepted[] = {"--weights",
+                                       "--input",
+                                       "--max-new-tokens",
+                                       "-o",
+                                       "--beams",
+                                       "--length-penalty",
+                                       "--no-repeat-ngram",
+                                       "--sample",
+                                       "--temperature",
+                                       "--top-k",
+                                       "--top-p",
+                                       "--seed",
+                                       "--start-token",
+                                       "--end-token",
+                                       "--pad-token",
+                                       "-D",
+                                       "--threads",
+                                       "--cpu",
+                                       "--target",
+                                       "--mcpu",
+                                       "--dtype",
+                                       "--tuning",
+                                       "--strategy",
+                                       "--table-budget",
                                        NULL};
 const hmoec_command hmoec_command_generate = {
     "generate", "generate tokens from a prompt: greedily, with beams, or by sampling",
-    "MODEL --weights W --input input_ids=FILE.npy [--input attention_mask=FILE.npy] --max-new-tokens N -o TOKENS.npy [options]", accepted,
-    run};
+    "MODEL --weights W --input input_ids=FILE.npy [--input attention_mask=FILE.npy] --max-new-tokens N -o TOKENS.npy [options]",
+    accepted, run};

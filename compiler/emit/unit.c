@@ -182,6 +182,7 @@ static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info,
     args[n++] = (uint64_t)hmoec_op_int(op, "capacity");
     args[n++] = (uint64_t)hmoec_op_int(op, "row_block");
     args[n++] = dim_arg(hmoec_op_int(op, "scope"));
+    n += read_dims(op, args + n);
     break;
   case HMOE_STEP_GROUP_SETS:
     args[n++] = (uint64_t)hmoec_op_int(op, "experts");

@@ -44,6 +44,10 @@ static bool attribute_read(hmoec_op_reader *reader, size_t index, MlirOperation 
   hmoec_attribute *out = &inference->attributes[index];
   *out = (hmoec_attribute){.name = row->name, .kind = row->kind};
   MlirAttribute attribute = mlirOperationGetAttributeByName(op, ref(row->name));
+  if (mlirAttributeIsNull(attribute) && row->omitted) {
+    out->integer = row->default_int;
+    return true;
+  }
   if (mlirAttributeIsNull(attribute))
     return hmoec_error(inference->diagnostics, inference->location, "%s: %s is missing", inference->info->name, row->name);
   const char *expected = NULL;

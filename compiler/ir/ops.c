@@ -62,7 +62,10 @@ static const hmoec_op_info ops[] = {
     {.name = "route",
      .operands = {"logits"},
      .required_operands = 1,
-     .attributes = {REQUIRED_INT("top_k", 1), CHOICE("gate", gates, "softmax_then_topk"), INT("capacity", 0, INT32_MAX, 0)},
+     .attributes = {REQUIRED_INT("top_k", 1),
+                    CHOICE("gate", gates, "softmax_then_topk"),
+                    INT("capacity", 0, INT32_MAX, 0),
+                    {.name = "per_call", .kind = HMOEC_ATTRIBUTE_INT, .maximum = 1, .omitted = true}},
      .infer = hmoec_infer_route,
      .from_spec = true},
     {.name = "experts",
@@ -211,7 +214,10 @@ static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCStri
 
 static MlirAttribute get(MlirOperation op, const char *name) { return mlirOperationGetAttributeByName(op, ref(name)); }
 
-int64_t hmoec_op_int(MlirOperation op, const char *name) { return mlirIntegerAttrGetValueInt(get(op, name)); }
+int64_t hmoec_op_int(MlirOperation op, const char *name) {
+  MlirAttribute attribute = get(op, name);
+  return mlirAttributeIsNull(attribute) ? 0 : mlirIntegerAttrGetValueInt(attribute); /* 0: the default of those that are omitted */
+}
 
 double hmoec_op_number(MlirOperation op, const char *name) { return mlirFloatAttrGetValueDouble(get(op, name)); }
 
@@ -375,10 +381,12 @@ static MlirOperation op_create(MlirContext context, const hmoec_inference *infer
   MlirOperationState state = mlirOperationStateGet(ref(full_name), location);
   MlirNamedAttribute attributes[HMOEC_MAX_ATTRIBUTES + 2];
   intptr_t attribute_count = 0;
-  for (; inference->info->attributes[attribute_count].name; attribute_count++) {
-    const hmoec_attribute *attribute = &inference->attributes[attribute_count];
-    attributes[attribute_count] = mlirNamedAttributeGet(
-        mlirIdentifierGet(context, ref(inference->info->attributes[attribute_count].name)), attribute_to_mlir(context, attribute));
+  for (size_t i = 0; inference->info->attributes[i].name; i++) {
+    const hmoec_attribute_info *row = &inference->info->attributes[i];
+    const hmoec_attribute *attribute = &inference->attributes[i];
+    if (row->omitted && attribute->integer == row->default_int) continue;
+    attributes[attribute_count++] =
+        mlirNamedAttributeGet(mlirIdentifierGet(context, ref(row->name)), attribute_to_mlir(context, attribute));
   }
   int32_t sizes[HMOEC_MAX_OPERANDS];
   intptr_t size_count = (intptr_t)hmoec_operand_segments(inference, sizes);

@@ -59,6 +59,7 @@ typedef struct plan_value {
   plan_place place;
   plan_memory *destination;
   int64_t capacity, scope; /* of `kept`: scope is the entry dimension after which capacity counts anew, or -1 */
+  plan_memory *history; /* of `kept`: what decoding keeps of earlier tokens' experts, or NULL */
   plan_memory *mask; /* of a mask input: where attention reads it, of row stride mask_dim */
   int64_t mask_dim;
   bool from_last; /* in DECODE: one row a batch row, the last */
@@ -161,7 +162,8 @@ enum { /* tags, with room for a function and a type */
        PLAN_MEMO_GENERATED = 48,
 };
 plan_memory **plan_memo_at(planner *p, const void *owner, int64_t tag, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e);
-/* The state tensor of an owner. */
+/* The state tensor of an owner, of which it has one for each of these. */
+enum { PLAN_KEYS, PLAN_VALUES, PLAN_MASK, PLAN_HISTORY };
 plan_memory *plan_state_memory(planner *p, const void *owner, int64_t tag, const char *element, int64_t scope, int64_t segments,
                                int64_t position_bytes);
 int64_t plan_dim_get(planner *p, int fn, int64_t kind, int64_t source, int64_t factor);

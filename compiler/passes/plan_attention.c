@@ -21,8 +21,6 @@
 #define EMBED_ROWS 8
 #define BIAS_PAD 32 /* as hmoec_attention_spec wants */
 
-enum { TAG_KEYS, TAG_VALUES, TAG_MASK };
-
 static int64_t dim(planner *p, int64_t kind, int64_t source, int64_t factor) {
   return plan_dim_get(p, PLAN_RUN, kind, source, factor);
 }
@@ -66,7 +64,7 @@ static void mask_dims(planner *p, plan_rows rows, int64_t scope, int64_t out_dim
 }
 
 static void append_mask(planner *p, MlirValue input, plan_memory *ids, plan_rows rows, int64_t scope) {
-  plan_memory *mask = plan_state_memory(p, input.ptr, TAG_MASK, "i32", scope, 1, 4);
+  plan_memory *mask = plan_state_memory(p, input.ptr, PLAN_MASK, "i32", scope, 1, 4);
   int64_t dims[4];
   mask_dims(p, rows, scope, dims);
   plan_step step = plan_step_begin(p, PLAN_RUN, "append_mask", -1);
@@ -273,8 +271,8 @@ typedef struct store {
 static store store_in_state(planner *p, MlirOperation op, int64_t scope) {
   int64_t heads = hmoec_op_int(op, "heads"), size = plan_columns(mlirOperationGetOperand(op, 1)) / heads;
   int64_t panels = plan_panels(size), past = state_dim(p, scope, LENGTH);
-  return (store){.keys = plan_state_memory(p, op.ptr, TAG_KEYS, "f32", scope, heads, 4 * heads * size),
-                 .values = plan_state_memory(p, op.ptr, TAG_VALUES, "f32", scope, heads * panels, 4 * heads * panels * HMOE_PANEL),
+  return (store){.keys = plan_state_memory(p, op.ptr, PLAN_KEYS, "f32", scope, heads, 4 * heads * size),
+                 .values = plan_state_memory(p, op.ptr, PLAN_VALUES, "f32", scope, heads * panels, 4 * heads * panels * HMOE_PANEL),
                  .past = past,
                  .length = past,
                  .capacity = state_dim(p, scope, CAPACITY),
@@ -333,7 +331,7 @@ bool plan_attention(planner *p, MlirOperation op) {
   plan_memory *mask_memory = NULL;
   int64_t mask_stride = s.capacity;
   if (!mlirValueIsNull(mask) && decode && cross) {
-    mask_memory = plan_state_memory(p, mask.ptr, TAG_MASK, "i32", HMOE_SCOPE_SOURCE, 1, 4);
+    mask_memory = plan_state_memory(p, mask.ptr, PLAN_MASK, "i32", HMOE_SCOPE_SOURCE, 1, 4);
   } else if (!mlirValueIsNull(mask)) {
     mask_memory = plan_value_get(p, mask)->mask;
     mask_stride = plan_value_get(p, mask)->mask_dim;

@@ -28,6 +28,8 @@ bool plan_route(planner *p, MlirOperation op) {
   plan_value *kept = plan_value_get(p, mlirOperationGetResult(op, 2));
   kept->capacity = hmoec_op_int(op, "capacity");
   kept->scope = kept->capacity > 0 ? p->rows.length : -1; /* a batch row has its own */
+  bool decode = p->entry->kind == PLAN_DECODE && kept->scope >= 0 && !hmoec_op_int(op, "per_call");
+  kept->history = decode ? plan_state_memory(p, op.ptr, PLAN_HISTORY, "i32", HMOE_SCOPE_TARGET, 1, 4 * top_k) : NULL;
   return true;
 }
 
@@ -63,6 +65,14 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
   plan_int(&step, "top_k", top_k);
   plan_int(&step, "capacity", capacity);
   plan_int(&step, "scope", scope);
+  plan_memory *history = plan_value_get(p, kept)->history;
+  int64_t dims[2] = {-1, -1};
+  if (history) { /* capacity counts on over the tokens that were decoded before */
+    dims[0] = plan_dim_get(p, PLAN_RUN, HMOE_DIM_STATE, 3 * HMOE_SCOPE_TARGET + 2, 0);
+    dims[1] = plan_dim_get(p, PLAN_RUN, HMOE_DIM_STATE, 3 * HMOE_SCOPE_TARGET + 1, 0);
+    plan_bind(&step, "history", plan_at(history));
+  }
+  plan_ints(&step, "dims", dims, history ? 2 : 0);
   plan_int(&step, "row_block", p->schedule.row_block);
   plan_step_end(&step);
   return grouping;

@@ -149,8 +149,10 @@ typedef struct hmoe_plan_binding {
  *          [1, panels] from the work and the threads; results do not depend on it.
  * GROUP    counting sort by expert. bindings: [0] indices i32 [rows/top_k, top_k], [1] gates f32 same shape, out: [2] blocks,
  *          [3] row_token i32 [rows]: source row, [4] row_slot i32 [rows]: token*top_k+slot, [5] row_gate f32 [rows],
- *          [6] counters i32 [4*groups]. args: [0] experts, [1] top_k, [2] capacity (0: none), [3] row_block, [4] a dimension or
- *          HMOE_NONE: capacity counts anew every value([4]) tokens (a row of the batch). rows_dim: tokens*top_k. Order inside a group: token, then slot. With capacity, a group's rows past it form blocks
+ *          [6] counters i32 [4*groups], [7] history i32 [scopes][value(args[6])][top_k] or HMOE_NONE. args: [0] experts, [1] top_k,
+ *          [2] capacity (0: none), [3] row_block, [4] a dimension or HMOE_NONE: capacity counts anew every value([4]) tokens (a row of the
+ *          batch), [5], [6] with a history: dimensions past and row stride: a scope's count begins with the experts of the past tokens
+ *          in its history, and its own are written behind them. rows_dim: tokens*top_k. Order inside a group: token, then slot. With capacity, a group's rows past it form blocks
  *          of their own with dropped=1, after the kept ones of that group. n rows are cut into ceil(n/row_block) blocks whose sizes
  *          differ by at most one; the same in GROUP_SETS.
  * GROUP_SETS  groups tokens by their selection set (sorted expert tuple). bindings: [0] indices i32 [tokens, top_k], out: [1] blocks,

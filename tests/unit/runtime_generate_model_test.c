@@ -74,7 +74,7 @@ hmoe_status __wrap_hmoe_state_reorder(hmoe_state *state, const int32_t *rows) {
 }
 
 hmoe_status __wrap_hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *opaque, const int64_t *dims,
-                                 const void *const *inputs, void *const *outputs) {
+                                        const void *const *inputs, void *const *outputs) {
   toy_state *state = (toy_state *)opaque;
   uint32_t ids_at = 0, mask_at = HMOE_NONE;
   hmoe_plan_span list = model->entries[entry].inputs;
