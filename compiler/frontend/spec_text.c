@@ -16,7 +16,11 @@ static const char *name_text(hmoec_evaluator *ev, const char *name, hmoec_locati
   switch (value.kind) {
   case HMOEC_VALUE_ERROR: return NULL;
   case HMOEC_VALUE_INTEGER: return hmoec_arena_printf(ev->arena, "%lld", (long long)value.integer);
-  case HMOEC_VALUE_WORD: return value.word;
+  case HMOEC_VALUE_WORD:
+    if (!strpbrk(value.word, "{}")) return value.word;
+    hmoec_error(ev->diagnostics, at, "the word \"%s\" holds braces: it is taken as it is, and nothing in it is replaced",
+                value.word);
+    return NULL;
   default:
     hmoec_error(ev->diagnostics, at, "expected an integer or a word between braces, but '%s' is %s", name,
                 hmoec_value_string(ev, &value));

@@ -152,6 +152,7 @@ static const broken_spec broken_specs[] = {
     {HEAD "option pad_token = relu\n" TAIL, 1, "m.spec:5:20: error: expected pad_token to be a token, or -1 for none, found relu"},
     {HEAD "option end_token = 0.5\n" TAIL, 1, "m.spec:5:20: error: expected end_token to be a token, or -1 for none, found 0.5"},
     {HEAD "param w: [h] from \"\"\n" TAIL, 1, "m.spec:5:19: error: the checkpoint key is empty"},
+    {HEAD "p = \"{h}\"\nparam w: [h] from \"w{p}\"\n" TAIL, 1, "m.spec:6:22: error: the word \"{h}\" holds braces"},
     {HEAD "param w: [h] from \"w{i}\"\n" TAIL, 1, "m.spec:5:22: error: there is nothing named 'i' here"},
     {HEAD "param w[i < e]: [h] from \"w\"\n" TAIL, 1,
      "m.spec:5:26: error: expected {i} once in the key of a stack, found it 0 times"},

@@ -7,8 +7,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MODELS HMOE_SOURCE_DIR "/models/"
 
-static const char *const models[] = {"moe-layer", "moe-share-layer", "hypermoe-layer", "hyperrouter-layer"};
-enum { MODEL_COUNT = 4, MAX_DEFINES = 4 };
+static const char *const models[] = {"moe-layer",   "moe-share-layer",      "hypermoe-layer",    "hyperrouter-layer",
+                                     "switch-tiny", "switch-hypermoe-tiny", "gpt2-hypermoe-tiny"};
+enum { LAYER_COUNT = 4, MODEL_COUNT = 7, MAX_DEFINES = 4 };
 
 typedef struct model_case {
   const char *model;
@@ -78,6 +79,58 @@ static const model_case cases[] = {
       "count = 0 : i64, key = \"experts.htoh4.weight\"}", "tensor<8x3072x768xf32>", "key = \"experts.htoh4.bias\"}",
       "key = \"experts.h4toh.weight\"}", "key = \"experts.h4toh.bias\"}", "hmoe.combine"},
      {0}},
+    /* Whole models. */
+    {"switch-tiny",
+     {{0}},
+     {"%arg0: tensor<?x?xi64> {hmoe.dims = [\"batch\", \"length\"], hmoe.name = \"input_ids\"}",
+      "%arg1: tensor<?x?xi64> {hmoe.default = 1 : i64, hmoe.dims = [\"batch\", \"length\"], hmoe.name = \"attention_mask\"}",
+      "%arg2: tensor<?x?xi64> {hmoe.dims = [\"batch\", \"target\"], hmoe.name = \"decoder_input_ids\"}", "hmoe.name = \"logits\"",
+      "hmoe.name = \"encoder_hidden\"",
+      "hmoe.end_token = 1 : i64, hmoe.model = \"switch_tiny\", hmoe.pad_token = 0 : i64, hmoe.start_token = 0 : i64",
+      "key = \"shared.weight\\0Aencoder.embed_tokens.weight\\0Adecoder.embed_tokens.weight\\0Alm_head.weight\"",
+      "bidirectional = 1", "hmoe.route", "capacity = 6", "hmoe.flatten", "hmoe.unflatten",
+      "key = \"decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight\"", "bidirectional = 0", "causal = 1",
+      "operandSegmentSizes = array<i32: 1, 1, 1, 1, 0>", "key = \"decoder.block.0.layer.1.EncDecAttention.q.weight\"",
+      "operandSegmentSizes = array<i32: 1, 1, 1, 0, 1>", "inverse_sqrt = 48"},
+     {"param_gen", "n_experts_embedding", "block.0.layer.1.mlp.router"}},
+    {"switch-hypermoe-tiny",
+     {{"tied_head", "0"}, {"epsilon", "0.5"}, {"router_bias", "1"}},
+     {"epsilon = 5.000000e-01", "key = \"encoder.block.1.layer.1.mlp.router.classifier.bias\"",
+      "aggregate = \"sum\", of = \"unselected\"", "key = \"encoder.param_gen.layer_embed.weight\"",
+      "key = \"encoder.param_gen.decoder.bias_up.weight\"", "row = 1", "row = 3", "key = \"decoder.param_gen.layer_embed.weight\"",
+      "key = \"decoder.lm_head.weight\\0Alm_head.weight\""},
+     {"hmoe.scale", "Alm_head.weight\\0A"}},
+    {"switch-hypermoe-tiny",
+     {{"router", "hypernetwork"}, {"gated", "1"}, {"activation", "gelu_new"}, {"condition", "selected"}},
+     {"key = \"encoder.block.0.layer.1.mlp.wi_0.weight\"", "hmoe.multiply",
+      "key = \"encoder.block.1.layer.1.mlp.gate.hypernet.2.weight\"", "squeeze = 1", "hmoe.gated_experts", "of = \"selected\""},
+     {"router.classifier", ".wi.weight"}},
+    {"switch-base-16",
+     {{"encoder_sparse_step", "1"}, {"decoder_sparse_step", "0"}},
+     {"func.func @switch_base_16(", "key = \"encoder.block.0.layer.1.mlp.router.classifier.weight\"} : () -> tensor<16x768xf32>",
+      "key = \"encoder.block.11.layer.1.mlp.router.classifier.weight\"", "key = \"decoder.block.1.layer.2.mlp.wo.weight\""},
+     {"decoder.block.1.layer.2.mlp.router", "hyper_expert"}},
+    {"switch-base-32-hypermoe",
+     {{0}},
+     {"func.func @switch_base_32_hypermoe(", "tensor<32x128xf32>", "capacity = 64", "row = 11"},
+     {0}},
+    {"switch-base-8",
+     {{"condition", "hidden_state"}},
+     {"func.func @switch_base_8(", "tensor<128x778xf32>", "hmoe.hyper_expert"},
+     {0}},
+    {"gpt2-hypermoe-tiny",
+     {{"top_k", "2"}},
+     {"hmoe.dims = [\"batch\", \"length\"], hmoe.name = \"input_ids\"}", "hmoe.default = 1 : i64", "hmoe.pad_token = -1",
+      "key = \"transformer.wte.weight\\0Awte.weight\\0Alm_head.weight\"", "hmoe.position_embedding", "hmoe.layer_norm",
+      "key = \"transformer.h.0.attn.c_attn.bias\"", "hmoe.transpose", "begin = 96 : i64, end = 144", "scaled = 1",
+      "key = \"transformer.h.0.mlp.experts.expert_{}.c_proj.bias\"", "key = \"transformer.h.0.mlp.w_gate\"",
+      "gate = \"softmax_topk_renorm\", top_k = 2", "activation = \"gelu_new\"",
+      "key = \"transformer.param_gen.layer_embed.weight\"", "row = 2", "key = \"transformer.ln_f.weight\""},
+     {"hmoe.scale"}},
+    {"gpt2-moe",
+     {{"sparse_step", "0"}, {"attention_bias", "0"}, {"tied_head", "0"}, {"scaled", "0"}},
+     {"func.func @gpt2_moe(", "scaled = 0", "key = \"transformer.h.11.mlp.c_fc.weight\"", "key = \"lm_head.weight\""},
+     {"w_gate", "c_attn.bias"}},
 };
 
 static size_t define_count(const hmoec_define *defines) {
@@ -141,6 +194,12 @@ static void test_refusals(void **state) {
       {"hypermoe-layer", {"top_k", "8"}, "needs unselected experts, but top_k = 8 selects all of experts = 8"},
       {"hypermoe-layer", {"layer", "12"}, "layer = 12 is not a row of the layer table, which has layers = 12 rows"},
       {"hypermoe-layer", {"d_model", "4000000000000000000"}, "error: "},
+      {"switch-tiny", {"top_k", "5"}, "top_k = 5 must be between 1 and experts = 4"},
+      {"switch-tiny", {"heads", "0"}, "heads = 0 and d_kv = 16 must be at least 1"},
+      {"switch-hypermoe-tiny", {"top_k", "4"}, "needs unselected experts, but top_k = 4 selects all of experts = 4"},
+      {"switch-tiny", {"epsilon", "small"}, "expected a number for the option epsilon, found 'small'"},
+      {"switch-tiny", {"router", "random"}, "expected router to be classifier or hypernetwork, found 'random'"},
+      {"gpt2-moe", {"heads", "7"}, "d_model = 768 is not heads = 7 equal heads"},
       {"hyperrouter-layer", {"generated_bias", "1"}, "-D generated_bias=1: error: the spec has no dim or option 'generated_bias'"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -184,7 +243,7 @@ static void run_exact(const char *text, size_t size) {
 
 static void test_cut_anywhere(void **state) {
   (void)state;
-  for (size_t m = 0; m < MODEL_COUNT; m++) {
+  for (size_t m = 0; m < LAYER_COUNT; m++) {
     size_t size;
     char *text = model_text(models[m], &size);
     for (size_t cut = 0; cut <= size; cut++) run_exact(text, cut);
@@ -241,7 +300,7 @@ static void test_mutate(void **state) {
   for (size_t m = 0; m < MODEL_COUNT; m++) {
     size_t size;
     char *text = model_text(models[m], &size);
-    for (int round = 0; round < 1500; round++) {
+    for (int round = 0; round < (m < LAYER_COUNT ? 1500 : 300); round++) {
       const char *piece = pieces[random_next(&seed) % (sizeof pieces / sizeof *pieces)];
       size_t length = strlen(piece), at = random_next(&seed) % size, removed = random_next(&seed) % 12;
       if (removed > size - at) removed = size - at;
