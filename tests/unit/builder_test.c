@@ -144,9 +144,10 @@ static void test_load(void **state) {
   expect_load("m.mlir", mlir_text, &define, 1, HMOEC_FAILURE_USAGE, "error: -D h=3: only a spec has dims and options");
   expect_load("m.mlir", "func.func @m(", NULL, 0, HMOEC_FAILURE_INPUT, "m.mlir:1:");
   expect_load("m.spec", NULL, NULL, 0, HMOEC_FAILURE_INPUT, "m.spec: error: cannot open: No such file or directory");
-  expect_load("m.txt", "", NULL, 0, HMOEC_FAILURE_INPUT, "m.txt: error: expected a .spec or a .mlir file");
+  expect_load("m.txt", "", NULL, 0, HMOEC_FAILURE_INPUT,
+              "m.txt: error: expected a .spec or a .mlir file, or a Hugging Face directory");
   expect_load(".spec", "", NULL, 0, HMOEC_FAILURE_INPUT, ".spec:1:1: error: the spec has no line `model NAME`");
-  expect_load("", NULL, NULL, 0, HMOEC_FAILURE_INPUT, "error: Hugging Face directories are not supported in this version");
+  expect_load("", NULL, NULL, 0, HMOEC_FAILURE_INPUT, "error: it has no config.json");
   expect_load("m.spec", "model m\ninclude \"/dev/null\"\n", NULL, 0, HMOEC_FAILURE_INPUT,
               "cannot include /dev/null: it is not a regular file");
   expect_load("m.spec", "model m\ninclude \"./m.spec\"\n", NULL, 0, HMOEC_FAILURE_INPUT, "includes itself");
