@@ -1,0 +1,148 @@
+/* The importer and what it stands on: JSON with places, tensors of a checkpoint under one of several names; and no config, cut or changed,
+ * that brings it down. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "frontend/import.h"
+#include "interpreter/parameters.h"
+#include "support/json.h"
+#include "support/text_file.h"
+
+#define GOLDEN HMOE_SOURCE_DIR "/tests/golden/"
+
+static char folder[] = "/tmp/hmoec-import-XXXXXX";
+
+static void write_file(const char *path, const char *text, size_t size) {
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  assert_int_equal(fwrite(text, 1, size, file), size);
+  fclose(file);
+}
+
+static void test_json(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *message;
+    unsigned line, column; /* of the key "k" */
+  } rows[] = {
+      {"{\"k\": 1}", "", 1, 2},
+      {"{\n \"a\": {\"k\": 2, \"s\": \"\\\"k\\\": }\"},\n  \"k\" : [1]\n}", "", 3, 3},
+      {"{\"a\": \"k\"}", "", 0, 0},
+      {"{\"k\": NaN}", "NaN is not a number of JSON", 0, 0},
+      {"{\"k\": [1, Infinity]}", "Infinity is not a number of JSON", 0, 0},
+      {"{\"k\": 1,}", "this is not JSON", 0, 0},
+      {"{\"k\": 1} x", "this is not JSON", 0, 0},
+      {"", "this is not JSON", 0, 0},
+      {"3", "expected an object", 0, 0},
+      {"{\"k\": 1, \"j\": 2, \"k\": 3}", "'k' is given twice", 0, 0},
+      {"{\"a\": [{\"k\": 1, \"k\": 1}]}", "'k' is given twice", 0, 0},
+  };
+  char path[128];
+  snprintf(path, sizeof path, "%s/x.json", folder);
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    hmoec_arena *arena = hmoec_arena_create();
+    hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
+    hmoec_json json;
+    write_file(path, rows[i].text, strlen(rows[i].text));
+    assert_int_equal(hmoec_json_read(arena, path, 1000, diagnostics, &json), !*rows[i].message);
+    assert_string_equal(hmoec_diagnostics_first(diagnostics), rows[i].message);
+    if (!*rows[i].message) {
+      hmoec_location at = hmoec_json_key_location(&json, "k");
+      assert_int_equal(at.line, rows[i].line);
+      assert_int_equal(at.column, rows[i].column);
+    }
+    hmoec_json_deinit(&json);
+    hmoec_diagnostics_destroy(diagnostics);
+    hmoec_arena_destroy(arena);
+  }
+  unlink(path);
+}
+
+static bool import_folder(void) {
+  hmoec_arena *arena = hmoec_arena_create();
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
+  size_t size;
+  const char *text = hmoec_import(arena, folder, diagnostics, &size);
+  bool imported = text != NULL;
+  assert_int_equal(hmoec_diagnostics_errors(diagnostics), imported ? 0 : 1); /* one thing at a time */
+  if (text) assert_int_equal(strlen(text), size);
+  hmoec_diagnostics_destroy(diagnostics);
+  hmoec_arena_destroy(arena);
+  return imported;
+}
+
+/* Every cut of a config, and values in place of others. */
+static void test_configs(void **state) {
+  (void)state;
+  static const char *const names[] = {"switch-hypermoe-tiny", "gpt2-hypermoe-tiny-k2"};
+  static const char *const values[] = {"null", "true", "-1", "0", "1e300", "1.5", "\"\"", "\"relu\"", "[]", "{}", "3", "NaN"};
+  char config[128], weights[128];
+  snprintf(config, sizeof config, "%s/config.json", folder);
+  snprintf(weights, sizeof weights, "%s/model.safetensors", folder);
+  for (size_t n = 0; n < 2; n++) {
+    char path[1024];
+    hmoec_arena *arena = hmoec_arena_create();
+    size_t size;
+    const char *reason;
+    snprintf(path, sizeof path, GOLDEN "%s/model.safetensors", names[n]);
+    assert_int_equal(symlink(path, weights), 0);
+    snprintf(path, sizeof path, GOLDEN "%s/config.json", names[n]);
+    char *text = hmoec_text_file_read(arena, path, 1 << 20, &size, &reason);
+    assert_non_null(text);
+    write_file(config, text, size);
+    assert_true(import_folder());
+    for (size_t cut = 0; cut < size; cut += 31) {
+      write_file(config, text, cut);
+      assert_false(import_folder());
+    }
+    size_t imported = 0, tried = 0;
+    for (char *at = text; (at = strstr(at, "\": ")); at++) { /* one value after the other */
+      size_t begin = (size_t)(at - text) + 3, end = begin + strcspn(text + begin, ",\n");
+      const char *value = values[tried++ % (sizeof values / sizeof *values)];
+      const char *changed = hmoec_arena_printf(arena, "%.*s%s%s", (int)begin, text, value, text + end);
+      write_file(config, changed, strlen(changed));
+      imported += import_folder();
+    }
+    assert_true(imported > 10 && imported < tried);
+    unlink(config);
+    unlink(weights);
+    hmoec_arena_destroy(arena);
+  }
+}
+
+static void test_checkpoint_names(void **state) {
+  (void)state;
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
+  hmoec_checkpoint *checkpoint;
+  assert_true(hmoec_checkpoint_open(GOLDEN "switch-moe-tiny", diagnostics, &checkpoint)); /* a directory */
+  hmoec_parameter_source source = hmoec_checkpoint_source(checkpoint);
+  const int64_t dims[] = {48};
+  double direct[48], other[48];
+  const hmoec_location at = {0};
+  assert_true(source.get(source.user, "encoder.final_layer_norm.weight", 1, dims, direct, diagnostics, at));
+  assert_true(source.get(source.user, "no.such\nencoder.final_layer_norm.weight\nshared.weight", 1, dims, other, diagnostics, at));
+  assert_memory_equal(direct, other, sizeof direct);
+  assert_int_equal(hmoec_diagnostics_errors(diagnostics), 0);
+  assert_false(source.get(source.user, "no.such\nnor.this", 1, dims, other, diagnostics, at));
+  assert_non_null(
+      strstr(hmoec_diagnostics_first(diagnostics), "model.safetensors has no tensor \"no.such\", nor one of its other names"));
+  hmoec_checkpoint_close(checkpoint);
+  hmoec_diagnostics_destroy(diagnostics);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_json), cmocka_unit_test(test_configs),
+                                     cmocka_unit_test(test_checkpoint_names)};
+  if (!mkdtemp(folder)) return 1;
+  int failures = cmocka_run_group_tests(tests, NULL, NULL);
+  rmdir(folder);
+  return failures;
+}
