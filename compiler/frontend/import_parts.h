@@ -15,7 +15,7 @@
 #include "support/json.h"
 #include "support/tensor_files.h"
 
-enum { HMOEC_IMPORT_MOST_LAYERS = 1000, HMOEC_IMPORT_MOST_EXPERTS = 1 << 16 };
+enum { HMOEC_IMPORT_MOST_LAYERS = 1000 };
 
 typedef struct hmoec_import_state {
   hmoec_arena *arena;
