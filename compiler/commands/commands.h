@@ -33,7 +33,7 @@ typedef struct hmoec_options {
   size_t input_count, output_count;
   int64_t tokens[HMOEC_MAX_LIST];
   size_t token_count;
-  int64_t seed, threads, seconds;
+  int64_t seed, threads, seconds, rows; /* rows: 0: not given */
   /* generate: see hmoe_generation. max_new_tokens -1: not given */
   int64_t max_new_tokens, beams, no_repeat_ngram, sample_top_k, start_token, end_token, pad_token;
   double length_penalty, temperature, top_p;

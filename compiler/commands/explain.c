@@ -16,7 +16,7 @@ typedef enum phase { PHASE_OPEN, PHASE_RUN, PHASE_SET, PHASE_COUNT } phase;
 static const char *const phase_names[PHASE_COUNT] = {"open", "run", "set"};
 
 typedef struct report {
-  int64_t tokens;
+  int64_t tokens, rows; /* of every batch row; batch rows */
   hmoec_dtype dtype;
   hmoec_cost totals[PHASE_COUNT];
 } report;
@@ -30,7 +30,8 @@ static bool print_op(MlirOperation function, MlirBlock block, void *user) {
         hmoec_op_is(op, "hmoe.take_row") || hmoec_op_is(op, "hmoe.flatten") || hmoec_op_is(op, "hmoe.unflatten"))
       continue;
     phase when = hmoec_op_at_open(op) ? PHASE_OPEN : hmoec_op_per_set(op) ? PHASE_SET : PHASE_RUN;
-    hmoec_cost c = hmoec_op_cost(op, (hmoec_run_size){.tokens = r->tokens, .rows = 1}, r->dtype), *total = &r->totals[when];
+    hmoec_cost c = hmoec_op_cost(op, (hmoec_run_size){.tokens = r->tokens * r->rows, .rows = r->rows}, r->dtype),
+               *total = &r->totals[when];
     total->flops += c.flops;
     total->weight_bytes += c.weight_bytes;
     total->moved_bytes += c.moved_bytes;
@@ -54,8 +55,8 @@ static bool print_op(MlirOperation function, MlirBlock block, void *user) {
   return true;
 }
 
-/* The value of a dimension of a plan, of those before it; `given` is that of the caller's. States are taken as empty, of one row. */
-static double dim_value(const hmoe_plan_dim *dim, uint32_t index, const double *values, double given) {
+/* The value of a dimension of a plan, of those before it; `given` is that of the caller's. States are taken as empty, of `rows` rows. */
+static double dim_value(const hmoe_plan_dim *dim, uint32_t index, const double *values, double given, double rows) {
   double factor = (double)dim->factor, source = dim->source < index ? values[dim->source] : 0,
          other = dim->factor < index ? values[dim->factor] : 0;
   switch (dim->kind) {
@@ -66,13 +67,13 @@ static double dim_value(const hmoe_plan_dim *dim, uint32_t index, const double *
   case HMOE_DIM_SUM: return source + other;
   case HMOE_DIM_ROUND_UP: return ceil(source / factor) * factor;
   case HMOE_DIM_CEIL_DIV: return ceil(source / factor);
-  case HMOE_DIM_STATE: return dim->source % 3 == 0;
+  case HMOE_DIM_STATE: return dim->source % 3 == 0 ? rows : 0;
   default: return factor; /* CHUNK, MISSING: at most; CONST */
   }
 }
 
-/* Bytes of workspace of an entry for this many tokens, one batch row, as the runtime lays it out: slots rounded up to 64. */
-static double workspace_bytes(const hmoec_unit *unit, uint32_t entry_index, int64_t tokens) {
+/* Bytes of workspace of an entry for so many batch rows of so many tokens, as the runtime lays it out. */
+static double workspace_bytes(const hmoec_unit *unit, uint32_t entry_index, int64_t rows, int64_t tokens) {
   const char *base = unit->plan;
   const hmoe_plan *plan = unit->plan;
   const hmoe_plan_entry *entry = (const hmoe_plan_entry *)(const void *)(base + plan->entries.offset) + entry_index;
@@ -81,7 +82,7 @@ static double workspace_bytes(const hmoec_unit *unit, uint32_t entry_index, int6
   double *values = calloc(entry->dims.count + 1, sizeof *values), *slots = calloc(entry->slots + 1, sizeof *slots), total = 0;
   bool batched = entry->dims.count > 1 && dims[1].kind == HMOE_DIM_INPUT; /* the first is the batch then */
   for (uint32_t i = 0; values && i < entry->dims.count; i++)
-    values[i] = dim_value(&dims[i], i, values, batched && i == 0 ? 1 : (double)tokens);
+    values[i] = dim_value(&dims[i], i, values, batched && i == 0 ? (double)rows : (double)tokens, (double)rows);
   for (uint32_t i = 0; values && slots && i < entry->buffers.count; i++) {
     if (buffers[i].kind != HMOE_BUFFER_WORKSPACE || buffers[i].index >= entry->slots) continue;
     double bytes = (double)buffers[i].fixed_bytes +
@@ -94,14 +95,37 @@ static double workspace_bytes(const hmoec_unit *unit, uint32_t entry_index, int6
   return total;
 }
 
+/* What the entries of a whole model need besides the first: workspace, and what their states keep of a token. */
+static void print_entries(const hmoec_unit *unit, const report *r) {
+  const char *base = unit->plan;
+  const hmoe_plan *plan = unit->plan;
+  const hmoe_plan_entry *entries = (const void *)(base + plan->entries.offset);
+  const hmoe_plan_state *states = (const void *)(base + plan->states.offset);
+  if (plan->entries.count < 3) return;
+  for (uint32_t i = 1; i < plan->entries.count; i++) {
+    int64_t tokens = entries[i].advance[HMOE_SCOPE_TARGET] == HMOE_NONE ? r->tokens : 1;
+    printf("entry %.*s, %lld x %lld tokens: workspace %.1f MB, %u steps\n", (int)entries[i].name.count,
+           base + entries[i].name.offset, (long long)r->rows, (long long)tokens, workspace_bytes(unit, i, r->rows, tokens) / 1e6,
+           entries[i].steps.count);
+  }
+  double bytes[HMOE_SCOPE_COUNT] = {0};
+  for (uint32_t i = 0; i < plan->states.count; i++) bytes[states[i].scope] += (double)states[i].position_bytes;
+  if (plan->states.count)
+    printf("a state keeps %.1f KB of every generated token, %.1f KB of every token of the source\n", bytes[HMOE_SCOPE_TARGET] / 1e3,
+           bytes[HMOE_SCOPE_SOURCE] / 1e3);
+}
+
 static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   hmoec_session session;
-  report r = {.tokens = options->token_count ? options->tokens[0] : DEFAULT_TOKENS, .dtype = options->pass.dtype};
+  report r = {.tokens = options->token_count ? options->tokens[0] : DEFAULT_TOKENS,
+              .rows = options->rows ? options->rows : 1,
+              .dtype = options->pass.dtype};
   hmoec_options weighed = *options;
-  if (r.tokens > 0) weighed.pass.tokens = r.tokens;
+  if (r.tokens > 0 && r.rows <= INT64_MAX / 4 / r.tokens) weighed.pass.tokens = r.rows * r.tokens;
   bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
             hmoec_session_fold(&session, &weighed) && hmoec_mark_f32(session.module);
   if (ok) {
+    if (r.rows > 1) printf("%lld rows of ", (long long)r.rows);
     printf("%lld tokens, products in %s. MFLOP counts products; MB weights: parameters and tables an op names; MB moved: its other "
            "operands and "
            "results.\n"
@@ -125,14 +149,16 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
     if (ok)
       printf("packed weights %.1f MB; workspace %.1f MB a concurrent run of %lld tokens, and %.1f MB a thread; %.1f MB while "
              "opening; %zu kernels\n",
-             (double)plan->weight_bytes / 1e6, workspace_bytes(&session.unit, signature.entry, r.tokens) / 1e6, (long long)r.tokens,
-             (double)plan->scratch_bytes / 1e6, workspace_bytes(&session.unit, 0, r.tokens) / 1e6, session.unit.kernel_count);
+             (double)plan->weight_bytes / 1e6, workspace_bytes(&session.unit, signature.entry, r.rows, r.tokens) / 1e6,
+             (long long)(r.rows * r.tokens), (double)plan->scratch_bytes / 1e6,
+             workspace_bytes(&session.unit, 0, 1, r.tokens) / 1e6, session.unit.kernel_count);
+    if (ok) print_entries(&session.unit, &r);
   }
   hmoec_session_deinit(&session);
   return ok;
 }
 
-static const char *const accepted[] = {"-D",      "--tokens", "--strategy", "--table-budget", "--target", "--mcpu",
-                                       "--dtype", "--tuning", NULL};
+static const char *const accepted[] = {"-D",       "--tokens", "--rows",  "--strategy", "--table-budget",
+                                       "--target", "--mcpu",   "--dtype", "--tuning",   NULL};
 const hmoec_command hmoec_command_explain = {"explain", "show FLOPs, bytes and the chosen strategy of every op",
-                                             "MODEL [--tokens N] [-D NAME=VALUE]... [options]", accepted, run};
+                                             "MODEL [--tokens N] [--rows N] [-D NAME=VALUE]... [options]", accepted, run};

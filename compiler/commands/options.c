@@ -165,6 +165,10 @@ static bool read_count(const char *value, const char *name, int64_t *out, hmoec_
   if (!read_integer(value, 0, name, out, d)) return false;
   return *out <= INT32_MAX ? true : hmoec_usage_error(d, "expected %s to fit 31 bits, found %s", name, value);
 }
+static bool read_rows(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_integer(value, 1, name, &o->rows, d) &&
+         (o->rows <= 1 << 26 || hmoec_usage_error(d, "expected %s to be at most 2^26, found %s", name, value));
+}
 static bool read_max_new_tokens(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
   return read_count(value, name, &o->max_new_tokens, d);
 }
@@ -246,6 +250,7 @@ static const option_row rows[] = {
     {"--pad-token", "ID|none", "what fills up finished rows (default: the model's)", READ(read_pad_token)},
     {"--threads", "N", "threads to run on (default: the CPUs this process may use)", READ(read_threads)},
     {"--tokens", "N[,N...]", "token counts", READ(read_tokens)},
+    {"--rows", "N", "batch rows, of --tokens tokens each (default: 1)", READ(read_rows)},
     {"--seed", "S", "seed of random weights and inputs, or of --sample", READ(read_seed)},
     {"--strategy", "S", "how HyperExperts are folded: auto, table, cache, factored, per_token", READ(read_strategy)},
     {"--table-budget", "BYTES", "most bytes of a HyperExpert table or cache, e.g. 64M (default: half of the layer's experts)",

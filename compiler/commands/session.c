@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <llvm-c/Core.h>
@@ -94,6 +95,26 @@ bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status) {
   return hmoec_error(diagnostics, (hmoec_location){0}, "%s", hmoe_last_error());
 }
 
+/* A line that is written over, on a terminal, once packing takes longer than a second. */
+typedef struct pack_progress {
+  struct timespec begun;
+  bool drawn;
+} pack_progress;
+
+static void show_packing(void *context, uint64_t done_bytes, uint64_t total_bytes) {
+  enum { WIDTH = 30 };
+  pack_progress *p = context;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  double seconds = (double)(now.tv_sec - p->begun.tv_sec) + 1e-9 * (double)(now.tv_nsec - p->begun.tv_nsec);
+  if (seconds < 1 || !total_bytes) return;
+  char bar[WIDTH + 1] = {0};
+  memset(bar, '.', WIDTH);
+  memset(bar, '#', (size_t)((double)WIDTH * (double)done_bytes / (double)total_bytes));
+  fprintf(stderr, "\rpacking [%s] %.1f of %.1f GB ", bar, (double)done_bytes / 1e9, (double)total_bytes / 1e9);
+  p->drawn = true;
+}
+
 static void print_note(void *context, const char *message) { hmoec_note(context, (hmoec_location){0}, "%s", message); }
 
 bool hmoec_session_open(hmoec_session *session, const hmoec_options *options, const char *weights, const char *cpu,
@@ -104,8 +125,15 @@ bool hmoec_session_open(hmoec_session *session, const hmoec_options *options, co
                                .cpu = cpu,
                                .note = print_note,
                                .note_context = session->diagnostics};
+  pack_progress progress = {0};
+  clock_gettime(CLOCK_MONOTONIC, &progress.begun);
+  if (isatty(STDERR_FILENO)) {
+    open_options.progress = show_packing;
+    open_options.progress_context = &progress;
+  }
   hmoe_weights source = {.kind = HMOE_WEIGHTS_PATH, .path = weights};
   hmoe_status status = hmoe_model_open(session->object, &source, &open_options, out_model);
+  if (progress.drawn) fputs("\r\033[K", stderr);
   return status == HMOE_OK ? true : hmoec_runtime_error(session->diagnostics, status);
 }
 
