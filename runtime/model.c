@@ -6,6 +6,7 @@
 
 /* The weight arena is zero: padding must be. */
 static hmoe_status create_arena(hmoe_model *model) {
+  if (model->packing) return HMOE_OK;
   void *memory;
   HMOE_TRY(hmoe_workers_allocate(&model->workers, &model->allocator, model->plan->weight_bytes, "the packed weights", &memory));
   model->owned_arena = memory;
@@ -31,7 +32,9 @@ static hmoe_status open_weights(hmoe_model *model, const hmoe_weights *weights, 
   hmoe_checkpoint checkpoint;
   HMOE_TRY(hmoe_checkpoint_open(&checkpoint, weights, &model->allocator));
   hmoe_status status;
-  if (hmoe_packed_detect(&checkpoint.mapping)) {
+  if (model->packing && hmoe_packed_detect(&checkpoint.mapping)) {
+    status = hmoe_fail(HMOE_INVALID_ARGUMENT, "%s: is packed already", checkpoint.mapping.name);
+  } else if (hmoe_packed_detect(&checkpoint.mapping)) {
     status = hmoe_packed_open(model, &checkpoint.mapping, options->flags, &model->arena);
     if (status == HMOE_OK) {
       model->packed = checkpoint.mapping;
@@ -64,20 +67,22 @@ static hmoe_status check_kernels(const hmoe_model *model) {
   return HMOE_OK;
 }
 
-static hmoe_status open_model(hmoe_model *model, const hmoe_weights *weights, const hmoe_options *options) {
+/* pack_path: pack into this file instead of opening; NULL: open. */
+static hmoe_status open_model(hmoe_model *model, const hmoe_weights *weights, const hmoe_options *options, const char *pack_path) {
   HMOE_TRY(hmoe_cpu_choose(model->object, options->cpu, &model->cpu));
   model->kernels = model->object->kernels[model->cpu];
   HMOE_TRY(check_kernels(model));
   HMOE_TRY(hmoe_workers_init(&model->workers, options, &model->allocator));
+  if (pack_path) {
+    HMOE_TRY(hmoe_packing_begin(model, pack_path));
+    return hmoe_packing_end(model, open_weights(model, weights, options));
+  }
   HMOE_TRY(create_caches(model));
   return open_weights(model, weights, options);
 }
 
-hmoe_status hmoe_model_open(const hmoe_model_object *object, const hmoe_weights *weights, const hmoe_options *options,
-                            hmoe_model **out_model) {
-  if (!out_model) return hmoe_fail(HMOE_INVALID_ARGUMENT, "open: out_model is NULL");
-  *out_model = NULL;
-  if (!object || !weights) return hmoe_fail(HMOE_INVALID_ARGUMENT, "open: %s is NULL", object ? "weights" : "object");
+static hmoe_status create_model(const hmoe_model_object *object, const hmoe_weights *weights, const hmoe_options *options,
+                                const char *pack_path, hmoe_model **out_model) {
   hmoe_options chosen;
   HMOE_TRY(hmoe_options_read(options, &chosen));
   hmoe_plan_limits limits;
@@ -92,10 +97,25 @@ hmoe_status hmoe_model_open(const hmoe_model_object *object, const hmoe_weights 
   model->entries = HMOE_PLAN_ARRAY(model->plan, model->plan->entries, hmoe_plan_entry);
   model->debug_run = hmoe_debug_enabled("run");
   pthread_mutex_init(&model->mutex, NULL);
-  hmoe_status status = open_model(model, weights, &chosen);
-  if (status == HMOE_OK) *out_model = model;
+  hmoe_status status = open_model(model, weights, &chosen, pack_path);
+  if (status == HMOE_OK && out_model) *out_model = model;
   else hmoe_model_close(model);
   return status;
+}
+
+hmoe_status hmoe_model_open(const hmoe_model_object *object, const hmoe_weights *weights, const hmoe_options *options,
+                            hmoe_model **out_model) {
+  if (!out_model) return hmoe_fail(HMOE_INVALID_ARGUMENT, "open: out_model is NULL");
+  *out_model = NULL;
+  if (!object || !weights) return hmoe_fail(HMOE_INVALID_ARGUMENT, "open: %s is NULL", object ? "weights" : "object");
+  return create_model(object, weights, options, NULL, out_model);
+}
+
+hmoe_status hmoe_model_pack(const hmoe_model_object *object, const hmoe_weights *weights, const hmoe_options *options,
+                            const char *path) {
+  if (!object || !weights || !path || !*path)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "pack: %s is not given", !object ? "the object" : !weights ? "weights" : "the path");
+  return create_model(object, weights, options, path, NULL);
 }
 
 void hmoe_model_close(hmoe_model *model) {

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -35,6 +36,7 @@ typedef struct packed_header {
 static uint64_t hash_of_header(const packed_header *header) { return XXH3_64bits(header, offsetof(packed_header, header_hash)); }
 
 typedef struct hash_job {
+  const hmoe_model *model;
   const uint8_t *data;
   uint64_t size_bytes;
   uint64_t *hashes;
@@ -44,14 +46,16 @@ static void hash_chunk(void *context, uint64_t task, void *scratch) {
   (void)scratch;
   const hash_job *job = context;
   uint64_t begin = task * HASH_CHUNK;
-  job->hashes[task] = XXH3_64bits(job->data + begin, hmoe_min(HASH_CHUNK, job->size_bytes - begin));
+  uint64_t bytes = hmoe_min(HASH_CHUNK, job->size_bytes - begin);
+  job->hashes[task] = XXH3_64bits(job->data + begin, bytes);
+  hmoe_packing_drop(job->model, job->data + begin, bytes);
 }
 
 static hmoe_status hash_of_data(const hmoe_model *model, const uint8_t *data, uint64_t *out_hash) {
   uint64_t size_bytes = model->plan->weight_bytes, chunks = (size_bytes + HASH_CHUNK - 1) / HASH_CHUNK;
   void *memory = NULL;
   HMOE_TRY(hmoe_allocate(&model->allocator, chunks * sizeof(uint64_t), "the checksums of packed weights", &memory));
-  hash_job job = {data, size_bytes, memory};
+  hash_job job = {model, data, size_bytes, memory};
   hmoe_status status = hmoe_workers_run(&model->workers, &(hmoe_job){.task = hash_chunk, .context = &job, .count = chunks});
   *out_hash = XXH3_64bits(memory, chunks * sizeof(uint64_t));
   hmoe_release(&model->allocator, memory, chunks * sizeof(uint64_t));
@@ -134,11 +138,50 @@ static void sync_directory(const char *path, char *directory) {
   close(fd);
 }
 
-hmoe_status hmoe_model_save(const hmoe_model *model, const char *path) {
-  static _Atomic unsigned saves;
-  if (!model || !path || !*path) return hmoe_fail(HMOE_INVALID_ARGUMENT, "save: model and path must be given");
+/* A file on its way: written beside its name, renamed when complete. */
+struct hmoe_packing {
+  const hmoe_allocator *allocator; /* borrowed */
+  const char *path; /* borrowed */
+  char *temporary;
+  uint64_t name_bytes, size_bytes;
+  int fd;
+  uint8_t *mapping; /* of the whole file, where it is packed in place */
+};
 
-  uint8_t head[DATA_OFFSET] = {0};
+static hmoe_status create_file(hmoe_packing *file, const char *path, const hmoe_allocator *allocator) {
+  static _Atomic unsigned files;
+  *file = (hmoe_packing){.allocator = allocator, .path = path, .name_bytes = strlen(path) + 64, .fd = -1};
+  struct stat info;
+  if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) /* renaming onto a device would replace it */
+    return hmoe_fail(HMOE_IO_ERROR, "%s: cannot write: not a regular file", path);
+  void *memory = NULL;
+  HMOE_TRY(hmoe_allocate(allocator, file->name_bytes, "a file name", &memory));
+  file->temporary = memory;
+  snprintf(file->temporary, file->name_bytes, "%s.%ld.%u.tmp", path, (long)getpid(), atomic_fetch_add(&files, 1));
+  file->fd = open(file->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (file->fd >= 0) return HMOE_OK;
+  hmoe_status status = hmoe_fail(HMOE_IO_ERROR, "%s: cannot create: %s", file->temporary, strerror(errno));
+  hmoe_release(allocator, file->temporary, file->name_bytes);
+  return status;
+}
+
+static hmoe_status cannot_write(const hmoe_packing *file, int reason) {
+  return hmoe_fail(HMOE_IO_ERROR, "%s: cannot write: %s", file->path, strerror(reason));
+}
+
+/* Renames the file if all went well, else removes it. */
+static hmoe_status finish_file(hmoe_packing *file, hmoe_status status) {
+  if (file->mapping) munmap(file->mapping, file->size_bytes);
+  if (status == HMOE_OK && fsync(file->fd) != 0) status = cannot_write(file, errno);
+  if (close(file->fd) != 0 && status == HMOE_OK) status = cannot_write(file, errno);
+  if (status == HMOE_OK && rename(file->temporary, file->path) != 0) status = cannot_write(file, errno);
+  if (status == HMOE_OK) sync_directory(file->path, file->temporary);
+  else unlink(file->temporary);
+  hmoe_release(file->allocator, file->temporary, file->name_bytes);
+  return status;
+}
+
+static hmoe_status make_head(const hmoe_model *model, uint8_t out_head[DATA_OFFSET]) {
   packed_header header = {.format_version = FORMAT_VERSION,
                           .header_bytes = sizeof header,
                           .layout = model->plan->layout,
@@ -148,41 +191,68 @@ hmoe_status hmoe_model_save(const hmoe_model *model, const char *path) {
   memcpy(header.magic, magic, sizeof magic);
   copy_name(model->plan, header.name);
   header.header_hash = hash_of_header(&header);
-  memcpy(head, &header, sizeof header);
+  memset(out_head, 0, DATA_OFFSET);
+  memcpy(out_head, &header, sizeof header);
+  return HMOE_OK;
+}
 
-  struct stat info;
-  if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) /* renaming onto a device would replace it */
-    return hmoe_fail(HMOE_IO_ERROR, "%s: cannot write: not a regular file", path);
+hmoe_status hmoe_model_save(const hmoe_model *model, const char *path) {
+  if (!model || !path || !*path) return hmoe_fail(HMOE_INVALID_ARGUMENT, "save: model and path must be given");
+  uint8_t head[DATA_OFFSET];
+  hmoe_packing file;
+  HMOE_TRY(make_head(model, head));
+  HMOE_TRY(create_file(&file, path, &model->allocator));
+  bool written = write_all(file.fd, head, sizeof head) && write_all(file.fd, model->arena, model->plan->weight_bytes);
+  return finish_file(&file, written ? HMOE_OK : cannot_write(&file, errno));
+}
 
-  uint64_t name_bytes = strlen(path) + 64;
+/* ---- packing in place: the arena is the file ---- */
+
+hmoe_status hmoe_packing_begin(hmoe_model *model, const char *path) {
   void *memory = NULL;
-  HMOE_TRY(hmoe_allocate(&model->allocator, name_bytes, "a file name", &memory));
-  char *temporary = memory;
-  snprintf(temporary, name_bytes, "%s.%ld.%u.tmp", path, (long)getpid(), atomic_fetch_add(&saves, 1));
+  HMOE_TRY(hmoe_allocate(&model->allocator, sizeof(hmoe_packing), "a file", &memory));
+  hmoe_packing *file = memory;
+  hmoe_status status = create_file(file, path, &model->allocator);
+  if (status != HMOE_OK) {
+    hmoe_release(&model->allocator, file, sizeof *file);
+    return status;
+  }
+  /* All of its room is taken now: on a full disk a write into a mapping would end the process. */
+  file->size_bytes = hmoe_add(DATA_OFFSET, model->plan->weight_bytes);
+  int reason = file->size_bytes > INT64_MAX ? EFBIG : posix_fallocate(file->fd, 0, (off_t)file->size_bytes);
+  void *mapping = MAP_FAILED;
+  if (!reason) {
+    mapping = mmap(NULL, file->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
+    reason = errno;
+  }
+  if (mapping == MAP_FAILED) {
+    status = finish_file(file, cannot_write(file, reason));
+    hmoe_release(&model->allocator, file, sizeof *file);
+    return status;
+  }
+  file->mapping = mapping;
+  model->packing = file;
+  model->arena = file->mapping + DATA_OFFSET;
+  return HMOE_OK;
+}
 
-  hmoe_status status = HMOE_OK;
-  int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (fd < 0) {
-    status = hmoe_fail(HMOE_IO_ERROR, "%s: cannot create: %s", temporary, strerror(errno));
-    goto done;
-  }
-  bool written = write_all(fd, head, sizeof head) && write_all(fd, model->arena, model->plan->weight_bytes) && fsync(fd) == 0;
-  int reason = errno;
-  if (close(fd) != 0 && written) {
-    written = false;
-    reason = errno;
-  }
-  if (written && rename(temporary, path) != 0) {
-    written = false;
-    reason = errno;
-  }
-  if (written) {
-    sync_directory(path, temporary);
-  } else {
-    unlink(temporary);
-    status = hmoe_fail(HMOE_IO_ERROR, "%s: cannot write: %s", path, strerror(reason));
-  }
-done:
-  hmoe_release(&model->allocator, temporary, name_bytes);
+void hmoe_packing_drop(const hmoe_model *model, const uint8_t *data, uint64_t size_bytes) {
+  if (!model->packing) return;
+  uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), begin = hmoe_round_up((uintptr_t)data, page), end = (uintptr_t)data + size_bytes;
+  if (end > begin + page)
+    (void)madvise((void *)(uintptr_t)begin, (end - begin) / page * page, MADV_DONTNEED); /* the file keeps them */
+}
+
+hmoe_status hmoe_packing_end(hmoe_model *model, hmoe_status status) {
+  hmoe_packing *file = model->packing;
+  if (!file) return status;
+  uint8_t head[DATA_OFFSET];
+  if (status == HMOE_OK) status = make_head(model, head);
+  if (status == HMOE_OK) memcpy(file->mapping, head, sizeof head);
+  if (status == HMOE_OK && msync(file->mapping, file->size_bytes, MS_SYNC) != 0) status = cannot_write(file, errno);
+  model->packing = NULL;
+  model->arena = NULL;
+  status = finish_file(file, status);
+  hmoe_release(&model->allocator, file, sizeof *file);
   return status;
 }

@@ -232,6 +232,7 @@ hmoe_status hmoe_run_open_entry(hmoe_model *model, const hmoe_params *params, hm
     if (status == HMOE_OK) status = hmoe_run_steps(&run, i, next);
     release_params(&run, next);
     drop_tensors(&run, &run.steps[i]);
+    hmoe_packing_drop(model, model->arena, model->plan->weight_bytes);
   }
   if (placed) release_params(&run, run.entry->steps.count);
   hmoe_workspace_destroy(model, run.workspace);

@@ -319,6 +319,15 @@ bool hmoe_packed_detect(const hmoe_mapping *mapping);
 HMOE_MUST_USE hmoe_status hmoe_packed_open(const struct hmoe_model *model, const hmoe_mapping *mapping, uint32_t flags,
                                            const uint8_t **out_arena);
 
+/* A .hmw file that is packed in place: the arena of a model is its mapping. */
+typedef struct hmoe_packing hmoe_packing;
+/* Creates it beside `path` and makes it the arena, which is zero. */
+HMOE_MUST_USE hmoe_status hmoe_packing_begin(struct hmoe_model *model, const char *path);
+/* Lets go of pages of the arena; read again, they come back from the file. Nothing for other arenas. */
+void hmoe_packing_drop(const struct hmoe_model *model, const uint8_t *data, uint64_t size_bytes);
+/* Completes and renames the file, or removes it when status is an error, which is returned then. The model has no arena afterwards. */
+HMOE_MUST_USE hmoe_status hmoe_packing_end(struct hmoe_model *model, hmoe_status status);
+
 /* ---- cache.c ---- */
 
 typedef struct hmoe_cache hmoe_cache;
@@ -471,6 +480,7 @@ struct hmoe_model {
   hmoe_workers workers;
   const uint8_t *arena; /* the weights: owned_arena, or inside packed */
   uint8_t *owned_arena;
+  hmoe_packing *packing; /* hmoe_model_pack: the file that the arena is of */
   hmoe_mapping packed;
   hmoe_cache **caches;
   pthread_mutex_t mutex; /* guards the two fields below */

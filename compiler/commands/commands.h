@@ -86,6 +86,8 @@ bool hmoec_session_jit(hmoec_session *session, const hmoec_options *options, boo
 /* Opens the loaded model; runtime errors become diagnostics. cpu NULL: the best. */
 bool hmoec_session_open(hmoec_session *session, const hmoec_options *options, const char *weights, const char *cpu,
                         hmoe_model **out_model);
+/* Packs weights for the loaded model into a .hmw file; errors likewise. */
+bool hmoec_session_pack(hmoec_session *session, const hmoec_options *options, const char *weights, const char *path);
 void hmoec_session_deinit(hmoec_session *session);
 
 /* Reports a runtime failure with its message; unsupported machines as such. */

@@ -5,19 +5,12 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   if (!options->weights) return hmoec_usage_error(diagnostics, "hmoec pack needs --weights FILE");
   if (!options->output) return hmoec_usage_error(diagnostics, "hmoec pack needs -o MODEL.hmw");
   hmoec_session session;
-  hmoe_model *model = NULL;
   bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
             hmoec_session_fold(&session, options) && hmoec_session_plan(&session, options) &&
-            hmoec_session_jit(&session, options, false) &&
-            hmoec_session_open(&session, options, options->weights, options->cpu, &model);
-  if (ok) {
-    hmoe_status status = hmoe_model_save(model, options->output);
-    ok = status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);
-    if (ok)
-      fprintf(stderr, "%s: %.1f MB packed from %s\n", options->output, (double)hmoe_model_weight_bytes(model) / 1e6,
-              options->weights);
-  }
-  hmoe_model_close(model);
+            hmoec_session_jit(&session, options, false) && hmoec_session_pack(&session, options, options->weights, options->output);
+  if (ok)
+    fprintf(stderr, "%s: %.1f MB packed from %s\n", options->output,
+            (double)((const hmoe_plan *)session.unit.plan)->weight_bytes / 1e6, options->weights);
   hmoec_session_deinit(&session);
   return ok;
 }

@@ -117,8 +117,9 @@ static void show_packing(void *context, uint64_t done_bytes, uint64_t total_byte
 
 static void print_note(void *context, const char *message) { hmoec_note(context, (hmoec_location){0}, "%s", message); }
 
-bool hmoec_session_open(hmoec_session *session, const hmoec_options *options, const char *weights, const char *cpu,
-                        hmoe_model **out_model) {
+/* Opens, or with a path packs. */
+static bool use_weights(hmoec_session *session, const hmoec_options *options, const char *weights, const char *cpu,
+                        const char *pack_path, hmoe_model **out_model) {
   hmoe_options open_options = {.struct_size = sizeof open_options,
                                .threads = (uint32_t)options->threads,
                                .flags = HMOE_VERIFY_WEIGHTS, /* a tool may take the time */
@@ -132,9 +133,19 @@ bool hmoec_session_open(hmoec_session *session, const hmoec_options *options, co
     open_options.progress_context = &progress;
   }
   hmoe_weights source = {.kind = HMOE_WEIGHTS_PATH, .path = weights};
-  hmoe_status status = hmoe_model_open(session->object, &source, &open_options, out_model);
+  hmoe_status status = pack_path ? hmoe_model_pack(session->object, &source, &open_options, pack_path)
+                                 : hmoe_model_open(session->object, &source, &open_options, out_model);
   if (progress.drawn) fputs("\r\033[K", stderr);
   return status == HMOE_OK ? true : hmoec_runtime_error(session->diagnostics, status);
+}
+
+bool hmoec_session_open(hmoec_session *session, const hmoec_options *options, const char *weights, const char *cpu,
+                        hmoe_model **out_model) {
+  return use_weights(session, options, weights, cpu, NULL, out_model);
+}
+
+bool hmoec_session_pack(hmoec_session *session, const hmoec_options *options, const char *weights, const char *path) {
+  return use_weights(session, options, weights, options->cpu, path, NULL);
 }
 
 void hmoec_session_deinit(hmoec_session *session) {

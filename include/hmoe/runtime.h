@@ -156,6 +156,11 @@ HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_run_state(hmoe_model *model, uint3
 /* Writes the packed, folded weights: to a temporary name beside `path`, renamed when complete. */
 HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_save(const hmoe_model *model, const char *path);
 
+/* Packs and folds a checkpoint straight into a .hmw file, as open and save would, but in little memory: what is packed goes to the file
+ * and is let go of. */
+HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_pack(const struct hmoe_model_object *object, const hmoe_weights *weights,
+                                                   const hmoe_options *options, const char *path);
+
 /* Releases everything. NULL is allowed. */
 HMOE_API void hmoe_model_close(hmoe_model *model);
 
