@@ -233,7 +233,8 @@ static bool has_hyper_expert(MlirOperation function, MlirBlock block, void *user
   return true;
 }
 
-/* Whether a strategy is left out here, and why: tables that would not fit, and strategies that the model excludes. */
+/* Whether a strategy is left out here, and why: tables that would not fit, and strategies that the model excludes. A failure that is no
+ * fault of the model's is not left out: check_strategy reports it. */
 static bool left_out(const hmoec_options *options, const char *strategy, char *out_reason, size_t size) {
   hmoec_diagnostics *quiet = hmoec_diagnostics_create(NULL);
   bool out = true;
@@ -242,9 +243,10 @@ static bool left_out(const hmoec_options *options, const char *strategy, char *o
   if (quiet && hmoec_session_init(&session, quiet)) {
     hmoec_options forced = *options;
     forced.pass.strategy = strategy;
-    if (!hmoec_session_load(&session, &forced, forced.model) || !hmoec_session_fold(&session, &forced) ||
-        !hmoec_session_plan(&session, &forced))
-      snprintf(out_reason, size, "not possible for this model: %s", hmoec_diagnostics_first(quiet));
+    bool planned = hmoec_session_load(&session, &forced, forced.model) && hmoec_session_fold(&session, &forced) &&
+                   hmoec_session_plan(&session, &forced);
+    if (!planned && hmoec_diagnostics_failure(quiet) == HMOEC_FAILURE_MACHINE) out = false;
+    else if (!planned) snprintf(out_reason, size, "not possible for this model: %s", hmoec_diagnostics_first(quiet));
     else if (hmoec_op_int(mlirModuleGetOperation(session.module), "hmk.weight_bytes") > MOST_TABLE_BYTES &&
              strcmp(strategy, "table") == 0)
       snprintf(out_reason, size, "its table is over 1 GiB");

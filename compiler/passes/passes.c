@@ -102,8 +102,8 @@ bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hm
     bool ran = passes[i].run(module, options, diagnostics);
     bool valid = ran && (passes[i].run == verify || verify(module, options, diagnostics));
     if (!ran && hmoec_diagnostics_errors(diagnostics) == errors)
-      hmoec_error(diagnostics, (hmoec_location){0}, "internal: pass %s failed", passes[i].name);
-    else if (ran && !valid) hmoec_note(diagnostics, (hmoec_location){0}, "internal: pass %s left invalid IR", passes[i].name);
+      hmoec_machine_error(diagnostics, "internal: pass %s failed", passes[i].name);
+    else if (ran && !valid) hmoec_machine_error(diagnostics, "internal: pass %s left invalid IR", passes[i].name);
     if ((!ran && hmoec_diagnostics_errors(diagnostics) == errors) || (ran && !valid))
       leave_repro(before, &passes[i], trace, diagnostics);
     mlirOperationDestroy(before);

@@ -31,6 +31,8 @@ typedef struct plan_memory {
   int64_t count;
   MlirValue value[2];         /* per function; null until used there */
   bool written;               /* destinations: whether a step wrote it, so that the next must accumulate */
+  bool shared;                /* destinations: others read it before it is complete, at op number shared_at */
+  size_t first_write, shared_at; /* destinations: the first op to write it, of what it was given to until now */
 } plan_memory;
 
 /* A bound operand of a step. */
@@ -58,6 +60,7 @@ typedef struct plan_value {
   plan_rows rows;
   plan_place place;
   plan_memory *destination;
+  size_t first_write; /* the number of the op that is the first to write its destination, if it is given one */
   int64_t capacity, scope; /* of `kept`: scope is the entry dimension after which capacity counts anew, or -1 */
   plan_memory *history; /* of `kept`: what decoding keeps of earlier tokens' experts, or NULL */
   plan_memory *mask; /* of a mask input: where attention reads it, of row stride mask_dim */
@@ -73,6 +76,7 @@ typedef struct plan_entry {
   plan_entry_kind kind;
   const char *name;
   bool *member; /* by number of op: planned here */
+  MlirOperation *pair; /* by number of op: the linear that is planned as one step with this one; null: none */
   int64_t dim[PLAN_MOST_DIMS]; /* entry dimension of each of the model's; -1: not there */
   int64_t output; /* DECODE: the only output */
 } plan_entry;
@@ -283,6 +287,8 @@ bool plan_only_bf16_products(const planner *p, MlirValue value);
 void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory **outputs);
 
 /* ---- plan_rows.c ---- */
+/* Which linears of the entry are pairs. Before destinations are given. */
+void plan_find_pairs(planner *p);
 int64_t plan_columns(MlirValue value); /* the last dimension */
 /* Fills in A of a dense product from the rows of x: a norm that its reader does, if there is one. */
 plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, bool bf16, int64_t k, int64_t n, MlirValue x);

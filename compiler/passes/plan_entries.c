@@ -192,9 +192,12 @@ static const char *decode_defect(const planner *p, MlirOperation op) {
 }
 
 static bool entry_init(planner *p, plan_entry *entry, plan_entry_kind kind, const char *name) {
-  *entry = (plan_entry){.kind = kind, .name = name, .member = calloc(p->op_count + 1, sizeof(bool))};
+  *entry = (plan_entry){.kind = kind,
+                        .name = name,
+                        .member = calloc(p->op_count + 1, sizeof(bool)),
+                        .pair = calloc(p->op_count + 1, sizeof(MlirOperation))};
   for (int i = 0; i < PLAN_MOST_DIMS; i++) entry->dim[i] = -1;
-  return entry->member || hmoec_machine_error(p->diagnostics, "out of memory");
+  return (entry->member && entry->pair) || hmoec_machine_error(p->diagnostics, "out of memory");
 }
 
 bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_entry out_entries[PLAN_MOST_ENTRIES],
@@ -211,14 +214,14 @@ bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_
   for (intptr_t i = 0; i < mlirBlockGetNumArguments(body); i++)
     ids = ids || hmoec_value_shape(mlirBlockGetArgument(body, i)).element != HMOEC_F32;
   plan_entry *all = &out_entries[(*out_count)++];
-  if (!entry_init(p, all, PLAN_ALL, ids ? "forward" : "run")) return false;
+  if (!entry_init(p, all, PLAN_ALL, ids ? "forward" : "run")) return false; /* the caller releases what is counted */
   for (size_t i = 0; i < p->op_count; i++) all->member[i] = !plan_at_open(p->ops[i]) && !hmoec_op_is(p->ops[i], "func.return");
   if (p->target_length < 0) return true;
 
   MlirOperation terminator = mlirBlockGetTerminator(body);
   plan_entry *encode = &out_entries[*out_count];
-  if (!entry_init(p, encode, PLAN_ENCODE, "encode")) return false;
   (*out_count)++;
+  if (!entry_init(p, encode, PLAN_ENCODE, "encode")) return false;
   bool encodes = false;
   int64_t generated = -1;
   for (intptr_t r = mlirOperationGetNumOperands(terminator); r-- > 0;) {
@@ -234,7 +237,10 @@ bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_
   if (generated < 0) return true;
 
   plan_entry decode = {0}, prepare = {0};
-  if (!entry_init(p, &decode, PLAN_DECODE, "decode")) return false;
+  if (!entry_init(p, &decode, PLAN_DECODE, "decode")) {
+    plan_entries_deinit(&decode, 1);
+    return false;
+  }
   decode.output = generated;
   add_slice(p, decode.member, mlirOperationGetOperand(terminator, generated));
   close_slice(p, decode.member, true);
@@ -247,6 +253,7 @@ bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_
     return true;
   }
   if (!entry_init(p, &prepare, PLAN_PREPARE, "prepare")) {
+    plan_entries_deinit(&prepare, 1);
     plan_entries_deinit(&decode, 1);
     return false;
   }
@@ -267,6 +274,8 @@ bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_
 void plan_entries_deinit(plan_entry *entries, size_t count) {
   for (size_t i = 0; i < count; i++) {
     free(entries[i].member);
+    free(entries[i].pair);
     entries[i].member = NULL;
+    entries[i].pair = NULL;
   }
 }

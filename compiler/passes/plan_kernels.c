@@ -326,6 +326,7 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
   }
   p->block[PLAN_RUN] = add_function(p, module, entry->name, attributes, attribute_count, &planned);
   p->location = mlirOperationGetLocation(function);
+  plan_find_pairs(p);
   plan_assign_destinations(p, terminator, output);
   if (!plan_integers(p, body) || !plan_members(p)) return false;
   if (entry->kind == PLAN_PREPARE && !plan_prepare_states(p)) return false;

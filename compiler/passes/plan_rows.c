@@ -107,15 +107,36 @@ static bool is_dense_linear(const planner *p, MlirOperation op) {
   return hmoec_op_is(op, "hmoe.linear") && plan_is_member(p, op) && !plan_is_per_set(op);
 }
 
-/* Whether the second of two linears reads what this one gives, activated, and nothing else does. */
-static MlirOperation second_linear(const planner *p, MlirOperation linear) {
-  MlirOperation none = {NULL}, user = only_user(p, mlirOperationGetResult(linear, 0));
+/* The linear that reads what this one gives, activated, where nothing else does. */
+static MlirOperation linear_after(const planner *p, MlirOperation linear) {
+  MlirOperation none = {NULL};
   if (!is_dense_linear(p, linear)) return none;
+  MlirOperation user = only_user(p, mlirOperationGetResult(linear, 0));
   if (!mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.activate")) user = only_user(p, mlirOperationGetResult(user, 0));
   if (mlirOperationIsNull(user) || !is_dense_linear(p, user) || plan_is_bf16(p, linear) != plan_is_bf16(p, user)) return none;
   MlirOperation merged[3];
   return plan_merged_linears(p, user, merged) == 1 && plan_merged_linears(p, linear, merged) == 1 ? user : none;
 }
+
+/* In a row of linears the first two are a pair, then the next two. */
+void plan_find_pairs(planner *p) {
+  for (size_t i = 0; i < p->op_count; i++) {
+    MlirOperation second = mlirOperationIsNull(p->entry->pair[i]) ? linear_after(p, p->ops[i]) : (MlirOperation){NULL};
+    if (mlirOperationIsNull(second)) continue;
+    p->entry->pair[i] = second;
+    p->entry->pair[plan_op_number(p, second)] = p->ops[i];
+  }
+}
+
+/* The first, or the second, of a pair that this linear is the other of. */
+static MlirOperation other_linear(const planner *p, MlirOperation linear, bool first) {
+  size_t number = plan_op_number(p, linear);
+  MlirOperation other = p->entry && number != HMOEC_NO_NUMBER ? p->entry->pair[number] : (MlirOperation){NULL};
+  bool before = !mlirOperationIsNull(other) && plan_op_number(p, other) < number;
+  return before == first ? other : (MlirOperation){NULL};
+}
+
+static MlirOperation second_linear(const planner *p, MlirOperation linear) { return other_linear(p, linear, false); }
 
 /* Whether a norm (or the scale behind it) is left to the one product that reads its rows: not if that adds to the very rows it reads, as
  * its tasks share them. A pair's tasks do not. */
@@ -280,16 +301,14 @@ static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, 
 }
 
 static bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
-  MlirValue result, x = mlirOperationGetOperand(op, 0);
+  MlirValue result;
   if (fn == PLAN_RUN && is_dense_linear(p, op)) {
     MlirOperation merged[3];
     size_t count = plan_merged_linears(p, op, merged);
     if (count > 1) return !mlirOperationEqual(merged[0], op) || plan_merged(p, merged, count, rows_dim);
     if (!mlirOperationIsNull(second_linear(p, op))) return true; /* with the second */
-    MlirOperation before = hmoec_defining_op(x);
-    if (!mlirOperationIsNull(before) && hmoec_op_is(before, "hmoe.activate"))
-      before = hmoec_defining_op(mlirOperationGetOperand(before, 0));
-    if (!mlirOperationIsNull(before) && is_dense_linear(p, before) && mlirOperationEqual(second_linear(p, before), op)) {
+    MlirOperation before = other_linear(p, op, true);
+    if (!mlirOperationIsNull(before)) {
       plan_matmul first = linear_product(p, before, fn, rows_dim, &result);
       int64_t ld = first.spec.bf16 ? p->schedule.lda_bf16 : p->schedule.lda;
       plan_memory *hidden = plan_workspace(p, plan_element(first.spec.bf16), rows_dim, 0, ld, PLAN_SLACK_ROWS);
