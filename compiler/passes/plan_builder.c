@@ -39,7 +39,7 @@ plan_memory *plan_memory_create(planner *p, const char *kind, const char *elemen
   }
   p->memories = grown;
   p->memories[p->memory_count++] = memory;
-  *memory = (plan_memory){.kind = kind, .element = element, .rank = rank, .dim = dim};
+  *memory = (plan_memory){.kind = kind, .element = element, .rank = rank, .dim = dim, .first_write = SIZE_MAX};
   int64_t bytes = 4;
   for (int64_t i = 0; i < rank; i++) {
     memory->shape[i] = shape[i];

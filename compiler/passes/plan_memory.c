@@ -82,8 +82,33 @@ static bool of_memory(MlirValue value) {
   return !mlirOperationIsNull(op) && writes_destination(op);
 }
 
+static bool takes_destination(MlirValue value) { return of_memory(value) && !mlirOperationIsNull(hmoec_single_user(value)); }
+
+static void set_destination(planner *p, MlirValue value, plan_memory *destination) {
+  plan_value *v = plan_value_get(p, value);
+  v->destination = destination;
+  if (v->first_write < destination->first_write) destination->first_write = v->first_write;
+}
+
 static void give_destination(planner *p, MlirValue value, plan_memory *destination) {
-  if (of_memory(value) && !mlirOperationIsNull(hmoec_single_user(value))) plan_value_get(p, value)->destination = destination;
+  if (takes_destination(value)) set_destination(p, value, destination);
+}
+
+/* When the destination of each value would first be written: what adds and views are given they pass on. */
+static void find_first_writes(planner *p) {
+  static const char *const passing[] = {"hmoe.add", "hmoe.multiply", "hmoe.unflatten", "hmoe.activate"};
+  for (size_t i = 0; i < p->op_count; i++) {
+    MlirOperation op = p->ops[i];
+    if (!plan_is_member(p, op) || !writes_destination(op)) continue;
+    size_t first = i;
+    for (size_t n = 0; n < sizeof passing / sizeof *passing; n++)
+      for (intptr_t o = 0; hmoec_op_is(op, passing[n]) && o < mlirOperationGetNumOperands(op); o++) {
+        MlirValue operand = mlirOperationGetOperand(op, o);
+        if (takes_destination(operand) && plan_value_get(p, operand)->first_write < first)
+          first = plan_value_get(p, operand)->first_write;
+      }
+    plan_value_get(p, mlirOperationGetResult(op, 0))->first_write = first;
+  }
 }
 
 /* The number of the op at which the rows that `op` reads are read for the last time: views and norms may leave it to what reads them, the
@@ -107,17 +132,35 @@ static size_t read_number(const planner *p, MlirOperation op) {
   return number;
 }
 
+/* Whether an op has read its rows when op number `before` writes to the same memory: earlier, or as a norm, which is not left to a product
+ * that writes what it reads, or as the first of two linears, whose tasks do not share rows. */
+static bool reads_before(const planner *p, MlirOperation op, size_t before) {
+  static const char *const through[] = {"hmoe.flatten", "hmoe.unflatten", "hmoe.slice", "hmoe.experts", "hmoe.gated_experts"};
+  if (hmoec_op_is(op, "hmoe.rms_norm") || hmoec_op_is(op, "hmoe.layer_norm")) return read_number(p, op) <= before;
+  if (hmoec_op_is(op, "hmoe.linear") && read_number(p, op) > before) return false;
+  for (size_t i = 0; i < sizeof through / sizeof *through; i++) {
+    if (!hmoec_op_is(op, through[i])) continue;
+    MlirValue result = mlirOperationGetResult(op, 0);
+    for (MlirOpOperand use = mlirValueGetFirstUse(result); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+      MlirOperation user = mlirOpOperandGetOwner(use);
+      if (hmoec_op_is(user, "func.return") || (plan_is_member(p, user) && !reads_before(p, user, before))) return false;
+    }
+  }
+  return plan_op_number(p, op) < before;
+}
+
 /* Whether everything of the entry that reads a value, but `sum`, has read it before op number `before` runs, and nobody returns it. */
 static bool read_before(const planner *p, MlirValue value, MlirOperation sum, size_t before) {
   for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
     if (hmoec_op_is(user, "func.return")) return false;
-    if (plan_is_member(p, user) && !mlirOperationEqual(user, sum) && read_number(p, user) > before) return false;
+    if (plan_is_member(p, user) && !mlirOperationEqual(user, sum) && !reads_before(p, user, before)) return false;
   }
   return true;
 }
 
-/* Of the operands of a sum, one may have been read by others before: it is the first to be written, and the other is added to it. */
+/* Of the operands of a sum, one may have been read by others before: it is the first to be written, and everything else that is given
+ * the memory is added to it after they have read it. */
 static void give_sum(planner *p, MlirOperation add, plan_memory *destination) {
   MlirValue operands[2] = {mlirOperationGetOperand(add, 0), mlirOperationGetOperand(add, 1)};
   for (int o = 0; o < 2; o++) give_destination(p, operands[o], destination);
@@ -125,8 +168,12 @@ static void give_sum(planner *p, MlirOperation add, plan_memory *destination) {
     MlirValue first = operands[o], other = operands[1 - o];
     if (mlirValueEqual(first, other) || plan_value_get(p, first)->destination || !of_memory(first) || !of_memory(other)) continue;
     if (plan_value_get(p, other)->destination != destination) continue; /* it is added afterwards, from memory of its own */
-    size_t begins = plan_op_number(p, hmoec_defining_op(first)), adds = plan_op_number(p, hmoec_defining_op(other));
-    if (begins < adds && read_before(p, first, add, adds)) plan_value_get(p, first)->destination = destination;
+    size_t begins = plan_op_number(p, hmoec_defining_op(first)), adds = destination->first_write;
+    if (destination->shared && plan_op_number(p, add) > destination->shared_at) continue; /* it is no part of what others read */
+    if (begins >= adds || !read_before(p, first, add, adds)) continue;
+    set_destination(p, first, destination);
+    destination->shared = true;
+    destination->shared_at = begins;
   }
 }
 
@@ -137,6 +184,7 @@ static plan_memory *product_memory(planner *p, MlirValue value, int64_t rows_dim
 }
 
 void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory **outputs) {
+  find_first_writes(p);
   for (intptr_t r = 0; r < mlirOperationGetNumOperands(terminator); r++)
     if (outputs[r]) give_destination(p, mlirOperationGetOperand(terminator, r), outputs[r]);
   for (size_t i = p->op_count; i-- > 0;) {
@@ -151,12 +199,12 @@ void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory 
         bool in_place = feeds_product(result);
         int64_t ld = in_place ? p->schedule.lda : plan_panels(plan_columns(result)) * HMOE_PANEL;
         destination = plan_workspace(p, "f32", plan_rows_of(p, result).count, 0, ld, in_place ? PLAN_SLACK_ROWS : 0);
-        plan_value_get(p, result)->destination = destination;
+        set_destination(p, result, destination);
       }
       give_sum(p, op, destination);
     } else if (hmoec_op_is(op, "hmoe.multiply")) {
       if (!destination) destination = product_memory(p, result, plan_rows_of(p, result).count);
-      plan_value_get(p, result)->destination = destination;
+      set_destination(p, result, destination);
       for (int o = 0; o < 2; o++) give_destination(p, mlirOperationGetOperand(op, o), destination);
     }
   }
