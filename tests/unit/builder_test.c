@@ -147,7 +147,7 @@ static void test_load(void **state) {
   expect_load("m.txt", "", NULL, 0, HMOEC_FAILURE_INPUT,
               "m.txt: error: expected a .spec or a .mlir file, or a Hugging Face directory");
   expect_load(".spec", "", NULL, 0, HMOEC_FAILURE_INPUT, ".spec:1:1: error: the spec has no line `model NAME`");
-  expect_load("", NULL, NULL, 0, HMOEC_FAILURE_INPUT, "error: it has no config.json");
+  expect_load("", NULL, NULL, 0, HMOEC_FAILURE_INPUT, ": error: it has no config.json");
   expect_load("m.spec", "model m\ninclude \"/dev/null\"\n", NULL, 0, HMOEC_FAILURE_INPUT,
               "cannot include /dev/null: it is not a regular file");
   expect_load("m.spec", "model m\ninclude \"./m.spec\"\n", NULL, 0, HMOEC_FAILURE_INPUT, "includes itself");

@@ -54,7 +54,7 @@ typedef struct golden {
 static golden golden_open(const char *spec, const char *folder, const hmoec_define *defines, size_t define_count) {
   golden model = {.folder = folder};
   char path[2][512];
-  snprintf(path[0], sizeof path[0], "%s/tests/golden/%s", HMOE_SOURCE_DIR, spec);
+  snprintf(path[0], sizeof path[0], "%s/models/%s", HMOE_SOURCE_DIR, spec);
   snprintf(path[1], sizeof path[1], "%s/tests/golden/%s/model.safetensors", HMOE_SOURCE_DIR, folder);
   fixture_init(&model.fixture, stderr);
   hmoec_diagnostics *diagnostics = model.fixture.diagnostics;
@@ -142,8 +142,8 @@ static void check_greedy(golden *model, size_t ids, int64_t given) {
 }
 
 /* input_ids, attention_mask, decoder_input_ids; the decoder begins with one token. */
-static void check_switch(const char *folder, const char *hyper) {
-  golden model = golden_open("switch.spec", folder, &(hmoec_define){"hyper", hyper}, 1);
+static void check_switch(const char *folder, const char *spec) {
+  golden model = golden_open(spec, folder, NULL, 0);
   check_outputs(&model, true);
   check_greedy(&model, 2, 1);
   golden_close(&model);
@@ -151,14 +151,14 @@ static void check_switch(const char *folder, const char *hyper) {
 
 static void check_gpt2(const char *folder, const char *top_k, const char *experts) {
   const hmoec_define defines[] = {{"top_k", top_k}, {"experts", experts}};
-  golden model = golden_open("gpt2.spec", folder, defines, 2);
+  golden model = golden_open("gpt2-hypermoe-tiny.spec", folder, defines, 2);
   check_outputs(&model, false);
   check_greedy(&model, 0, 5);
   golden_close(&model);
 }
 
-static void test_switch_hypermoe(void **state) { (void)state, check_switch("switch-hypermoe-tiny", "1"); }
-static void test_switch_moe(void **state) { (void)state, check_switch("switch-moe-tiny", "0"); }
+static void test_switch_hypermoe(void **state) { (void)state, check_switch("switch-hypermoe-tiny", "switch-hypermoe-tiny.spec"); }
+static void test_switch_moe(void **state) { (void)state, check_switch("switch-moe-tiny", "switch-tiny.spec"); }
 static void test_gpt2_top_1(void **state) { (void)state, check_gpt2("gpt2-hypermoe-tiny-k1", "1", "4"); }
 static void test_gpt2_top_2(void **state) { (void)state, check_gpt2("gpt2-hypermoe-tiny-k2", "2", "5"); }
 

@@ -309,14 +309,8 @@ static void test_attention_biased(void **state) {
   (void)state;
   for (int causal = 0; causal < 2; causal++) {
     inputs in = {0};
-    attention_case c = {.attributes = ", bias, biased = 1",
-                        .batch = 2,
-                        .queries = 6,
-                        .keys = 11,
-                        .heads = 3,
-                        .head_size = 2,
-                        .causal = causal != 0,
-                        .most = 3};
+    attention_case c = {
+        .attributes = ", bias", .batch = 2, .queries = 6, .keys = 11, .heads = 3, .head_size = 2, .causal = causal != 0, .most = 3};
     c.bias = RANDOM(&in, "bias", 3, 7);
     check_attention(c, &in);
   }
@@ -329,7 +323,7 @@ static void test_attention_masked(void **state) {
   for (int causal = 0; causal < 2; causal++)
     for (int biased = 0; biased < 2; biased++) {
       inputs in = {0};
-      attention_case c = {.attributes = biased ? ", bias, mask, biased = 1" : ", mask",
+      attention_case c = {.attributes = biased ? ", bias, mask" : ", mask = mask",
                           .batch = 3,
                           .queries = 5,
                           .keys = 5,
@@ -430,12 +424,13 @@ static double deviation(const hmoec_tensor *tensor) {
 /* The encoder-decoder of the golden cases, larger and with random parameters: what comes out is about 1. */
 static void test_random_models_are_tame(void **state) {
   (void)state;
-  const hmoec_define defines[] = {{"d_model", "96"}, {"d_kv", "32"}, {"d_ff", "192"}, {"layers", "6"}, {"hyper_hidden", "32"}};
+  const hmoec_define defines[] = {{"d_model", "96"},       {"d_kv", "32"},          {"d_ff", "192"},
+                                  {"encoder_layers", "6"}, {"decoder_layers", "6"}, {"hyper_hidden", "32"}};
   char path[512];
-  snprintf(path, sizeof path, "%s/tests/golden/switch.spec", HMOE_SOURCE_DIR);
+  snprintf(path, sizeof path, "%s/models/switch-hypermoe-tiny.spec", HMOE_SOURCE_DIR);
   module_fixture fixture;
   fixture_init(&fixture, stderr);
-  assert_true(hmoec_load_model(fixture.context, path, defines, 5, fixture.diagnostics, &fixture.module));
+  assert_true(hmoec_load_model(fixture.context, path, defines, 6, fixture.diagnostics, &fixture.module));
   hmoec_random_parameters *parameters = hmoec_random_parameters_create(fixture.module, 7);
   assert_non_null(parameters);
   hmoec_parameter_source source = hmoec_random_parameters_source(parameters);

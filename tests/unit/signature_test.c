@@ -64,8 +64,8 @@ static void test_random_inputs(void **state) {
   enum { BATCH = 3, LENGTH = 21 };
   module_fixture fixture;
   fixture_init(&fixture, stderr);
-  assert_true(
-      hmoec_load_model(fixture.context, HMOE_SOURCE_DIR "/tests/golden/gpt2.spec", NULL, 0, fixture.diagnostics, &fixture.module));
+  assert_true(hmoec_load_model(fixture.context, HMOE_SOURCE_DIR "/models/gpt2-hypermoe-tiny.spec", NULL, 0, fixture.diagnostics,
+                               &fixture.module));
   MlirOperation entry = hmoec_entry_find(fixture.module, NULL);
   assert_int_equal(hmoec_most_positions(entry), 64);
   int64_t ids[BATCH * LENGTH], largest = 0, padded = 0;
