@@ -99,7 +99,7 @@ def panels(count):
 
 def intensity(report, case):
     """Operations a byte of the weights that must be read and of the tokens in and out."""
-    s, tokens = report["shape"], case["tokens"]
+    s, tokens = report["runs"]["layers"]["shape"], case["tokens"]
     size = {"f32": 4, "bf16": 2}[case["dtype"]]
     operations = 4 * s["d_model"] * s["d_ff"] * tokens
     return operations, operations / (case["experts_read"] * 2 * s["d_model"] * s["d_ff"] * size + 2 * tokens * s["d_model"] * 4)
@@ -108,7 +108,7 @@ def intensity(report, case):
 def roofline(report):
     numbers, plots, rows = Numbers(report), [], shown(report, ("moe", "experts"))
     dtypes = dtypes_of(report)
-    read, top = report["ceilings"]["read_gigabytes_per_second"], max(numbers.ceiling(dtype) for dtype in dtypes)
+    read, top = numbers.run("layers")["ceilings"]["read_gigabytes_per_second"], max(numbers.ceiling(dtype) for dtype in dtypes)
     low_x, high_x, low_y, high_y = 0.25, 2048, 2, 10 ** math.ceil(math.log10(1.05 * top))
     for dtype, place in zip(dtypes, panels(len(dtypes))):
         peak = numbers.ceiling(dtype)

@@ -40,14 +40,23 @@ def version(package):
         return None
 
 
+def commit(root):
+    """With "-dirty" if something has changed, other than docs."""
+
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+
+    changed = git("diff", "--quiet", "HEAD", "--", ".", ":!docs").returncode
+    return git("describe", "--always").stdout.strip() + ("-dirty" if changed else "")
+
+
 def describe(root):
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=False)
     return {
         "processor": processor(),
         "caches": caches(),
         "cpus": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "load_before": os.getloadavg()[0],
-        "hmoec": commit.stdout.strip(),
+        "hmoec": commit(root),
         "packages": {package: version(package) for package in PACKAGES},
     }

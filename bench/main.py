@@ -1,10 +1,9 @@
 """Measures everything of docs/performance.md in one process and writes it as JSON. bench/run.sh sets up what this needs.
 
-main.py --json FILE [--threads N] [--tokens LIST] [--dtypes LIST] [--parts LIST] [--quick]"""
+main.py --json FILE [--threads N] [--tokens LIST] [--dtypes LIST] [--parts LIST] [--quick] [--short] [--model-dims LIST]"""
 
 import argparse
 import gc
-import json
 import logging
 import os
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import machine
 import models
+import results
 import sweeps
 from ceilings import Ceilings
 from contenders import BY_NAME, QUICK, ROWS
@@ -162,7 +162,7 @@ def measure_sweeps(run, options, keep):
             gc.collect()
 
 
-PARTS = {"layers": measure_layers, "sweeps": measure_sweeps, "models": models.measure_models}
+PARTS = dict(zip(results.PARTS, (measure_layers, measure_sweeps, models.measure_models)))
 
 
 def parse_arguments():
@@ -176,7 +176,9 @@ def parse_arguments():
     parser.add_argument("--tokens", type=lambda text: [int(word) for word in words(text)])
     parser.add_argument("--dtypes", type=words, default=["f32", "bf16"])
     parser.add_argument("--parts", type=words, default=list(PARTS))
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="small models, few sizes")
+    parser.add_argument("--short", action="store_true", help="whole models: fewer turns and tokens")
+    parser.add_argument("--model-dims", type=words, default=[], help="whole models: dims of write_checkpoint.py, as layers=2 d-model=64")
     options = parser.parse_args()
     if not options.tokens:
         options.tokens = [8, 512] if options.quick else [1, 8, 64, 512, 2048, 4096]
@@ -192,21 +194,26 @@ def main():
     options.folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(filename=options.folder / "failures.log", filemode="w", level=logging.WARNING)
     run = Run(Native(options.folder / "native"), options.folder / "weights", options.threads, pace)
-    report = {"machine": machine.describe(ROOT), "threads": options.threads, "pace": asdict(pace), "shape": asdict(Shape()), "quick": options.quick}
+    about = {"date": time.strftime("%Y-%m-%d"), "machine": machine.describe(ROOT), "threads": options.threads, "pace": asdict(pace),
+             "shape": asdict(Shape())}  # fmt: skip
+    numbers = {"finished": [], "parts": {}}
+    ceilings = Ceilings(run.native, options.threads)
 
     def write():
-        report["ceilings"] = ceilings.values
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        about["ceilings"] = ceilings.values
+        results.write(options.json, numbers)
 
-    def keep(name, value):
-        report.setdefault(name, []).append(value)
-        write()
-
-    ceilings = Ceilings(run.native, options.threads)
     ceilings.measure()
     for part in options.parts:
+        values = numbers["parts"][part] = {"run": about}
+
+        def keep(name, value, values=values):
+            values.setdefault(name, []).append(value)
+            write()
+
         PARTS[part](run, options, keep)
         ceilings.measure()
+        numbers["finished"].append(part)
         write()
 
 

@@ -1,14 +1,15 @@
 """Puts the numbers of main.py into a report, between its two markers, and draws the figures.   report.py NUMBERS.json REPORT.md FIGURES"""
 
-import json
 import sys
 from pathlib import Path
 
 import figures
+import results
 from contenders import BEST_OF, BY_NAME, ROWS
 from models import CONTENDERS as MODEL_CONTENDERS
 from targets import Numbers, targets
 
+PART_LABELS = {"layers": "layers", "sweeps": "tables of one changing dim, and the stack", "models": "whole models"}
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
 
@@ -43,19 +44,41 @@ def percent(share):
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
-def head(report):
-    m, c = report["machine"], report["ceilings"]
+def with_what(run):
+    """What a run was measured with, as lines."""
+    m, c, threads = run["machine"], run["ceilings"], run["threads"]
     caches = ", ".join(f"{name} {size >> 10} KiB" for name, size in m["caches"])
-    threads = report["threads"]
     yield f"- Machine: {m['processor']}, {threads} thread{'s' if threads != 1 else ''}, {caches}; {m['system']}.\n"
-    yield f"- Load of the machine before the run: {m['load_before']:.2f}.\n"
+    yield f"- Measured on {run['date']}; load of the machine before the run: {m['load_before']:.2f}.\n"
     versions = ", ".join(f"{package} {version or 'missing'}" for package, version in m["packages"].items())
     yield f"- hmoec {m['hmoec']}; peers: {versions}.\n"
     bf16 = f"{c['bf16_gflops']:.0f} GFLOP/s in bf16 ({c['bf16_instruction']})" if c["bf16_gflops"] else "no bf16 products"
     reads = f"{c['read_gigabytes_per_second']:.1f} GB/s of reads from memory"
     yield f"- Ceilings, measured in the same process: {c['f32_gflops']:.0f} GFLOP/s in f32, {bf16}, {reads}.\n"
-    s = report["shape"]
+
+
+def head(report):
+    """Of the first part and of those that were measured in the same run."""
+    first = next(iter(report["runs"].values()))
+    yield from with_what(first)
+    others = [f"{PART_LABELS[part]} ({run['date']}, hmoec {run['machine']['hmoec']})" for part, run in report["runs"].items() if run != first]
+    if others:
+        yield f"- Of other runs: {', '.join(others)}. What differs there stands with their tables.\n"
+    s = first["shape"]
+    if report["runs"].keys() == {"models"}:
+        yield "\n"
+        return
     yield f"- Layer: d_model {s['d_model']}, d_ff {s['d_ff']}, {s['experts']} experts, top-1, relu; HyperMoE with bottleneck {s['bottleneck']}.\n\n"
+
+
+def of_another_run(report, part):
+    """Where a part is of another run than the first: in what that differs."""
+    first, run = next(iter(report["runs"].values())), report["runs"][part]
+    if run != first:
+        known = set(with_what(first))
+        yield f"Another run ({PART_LABELS[part]}):\n\n"
+        yield from (line for line in with_what(run) if line not in known)
+        yield "\n"
 
 
 def target_rows(report):
@@ -90,7 +113,7 @@ def layer_tables(report, dtype):
         ["tokens", f"than the best of {' and '.join(BY_NAME[name].label for name in BEST_OF)}", *(BY_NAME[name].label for name in peers)],
         ([str(case["tokens"]), best(case), *(times(case["contenders"].get(name)) for name in peers)] for case in cases),
     )
-    shape, ceilings = report["shape"], report["ceilings"]
+    shape, ceilings = numbers.run("layers")["shape"], numbers.run("layers")["ceilings"]
     rows = []
     for case in cases:
         record = case["contenders"].get("ours_moe")
@@ -148,7 +171,7 @@ def built(p):
 
 
 def stack_tables(report):
-    peak, runs, opens = report["ceilings"]["read_gigabytes_per_second"], [], []
+    peak, runs, opens = report["runs"]["sweeps"]["ceilings"]["read_gigabytes_per_second"], [], []
     for s in report.get("stacks", []):
         if "points" not in s:
             continue
@@ -199,6 +222,8 @@ def model_run_tables(report):
     def apart(record):
         if not record:
             return "–"
+        if "equal_tokens" not in record and "typical_difference" not in record:
+            return "is the reference"
         if "equal_tokens" in record:
             return f"{percent(record['equal_tokens'])} of the tokens are equal"
         return f"{record['typical_difference']:.0e}; {percent(record['close_tokens'])} of the tokens close"
@@ -246,10 +271,12 @@ def model_failures(report):
 
 
 def model_sections(report):
-    """Nothing if whole models were not measured."""
-    if not report.get("models"):
-        return
     yield f"### Whole models: {report['models'][0]['model']}\n\n"
+    yield from of_another_run(report, "models")
+    for plan in report.get("model_plans", []):
+        pace, enough = plan["pace"], plan["published_seconds"]
+        fewer = f"; the models in PyTorch take no more turns after {enough} seconds of runs" if enough else ""
+        yield f"{pace['turns']} turns of {pace['turn_seconds']:g} seconds, at least one run each{fewer}.\n\n"
     for check in report.get("model_checks", []):
         rows = [[name, f"{r['logits']:.0e}", f"{r['encoder_hidden']:.0e}", percent(r["greedy_equal"])] for name, r in check.items()]
         yield "The published algorithm, as it is timed here, against outputs of its implementation (small models, f32):\n\n"
@@ -277,12 +304,20 @@ def sections(report):
         yield from failed
         yield "\n"
     yield from hypermoe_table(report)
+    if "sweeps" in report["runs"]:
+        yield from sweep_sections(report)
+    if report.get("models"):
+        yield from model_sections(report)
+
+
+def sweep_sections(report):
+    yield from of_another_run(report, "sweeps")
     yield from sweep_table(
         report, "Bottleneck of the HyperExpert, 512 tokens", "bottlenecks", "bottleneck",
         ["HyperMoE", "time of MoE's", "weights", "compile time", "object"],
         lambda p: [f"{1e3 * p['median_seconds']:.2f} ms", f"{p['ratio_to_reference']:.3f}x", bytes_of(p["weight_bytes"]), *built(p)],
     )  # fmt: skip
-    peak = report["ceilings"]["read_gigabytes_per_second"]
+    peak = report["runs"]["sweeps"]["ceilings"]["read_gigabytes_per_second"]
     yield from sweep_table(
         report, "Number of experts, 512 tokens", "experts", "experts",
         ["MoE", "time of 8 experts'", "bytes that must be read", "which takes at least", "compile time", "object"],
@@ -294,12 +329,11 @@ def sections(report):
         lambda p: [f"{1e3 * p['median_seconds']:.2f} ms", f"{p['ratio_to_reference']:.2f}x", f"{p['gflops']:.0f}", *built(p)],
     )  # fmt: skip
     yield from stack_tables(report)
-    yield from model_sections(report)
 
 
 def main():
     numbers_path, report_path, figures_path = map(Path, sys.argv[1:])
-    report = json.loads(numbers_path.read_text(encoding="utf-8"))
+    report = results.flat(results.read(numbers_path))
     before, rest = report_path.read_text(encoding="utf-8").split(BEGIN, 1)
     after = rest.split(END, 1)[1]
     report_path.write_text(before + BEGIN + "".join(sections(report)).rstrip("\n") + "\n" + END + after, encoding="utf-8")

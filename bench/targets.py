@@ -36,6 +36,10 @@ class Numbers:
     def __init__(self, report):
         self.report = report
 
+    def run(self, part):
+        """With what a part was measured."""
+        return self.report["runs"].get(part) or next(iter(self.report["runs"].values()))
+
     def case(self, dtype, tokens):
         return next((c for c in self.report.get("layers", []) if c["dtype"] == dtype and c["tokens"] == tokens), None)
 
@@ -48,7 +52,7 @@ class Numbers:
 
     def ceiling(self, dtype):
         """GFLOP/s; of f32 where the CPU has no bf16 products."""
-        ceilings = self.report["ceilings"]
+        ceilings = self.run("layers")["ceilings"]
         return ceilings[f"{dtype}_gflops"] or ceilings["f32_gflops"]
 
     def best_peer(self, dtype, tokens):
@@ -66,7 +70,7 @@ class Numbers:
         record = self.record(dtype, tokens, "ours_moe")
         if not record:
             return None
-        shape = self.report["shape"]
+        shape = self.run("layers")["shape"]
         return 1e-9 * 4 * shape["d_model"] * shape["d_ff"] * tokens / record["median_seconds"] / self.ceiling(dtype)
 
     def share_of_reads(self, dtype, tokens):
@@ -82,8 +86,7 @@ class Numbers:
             return None
         seconds = points[many]["median_seconds"] - points[few]["median_seconds"]
         read = points[many]["bytes_read"] - points[few]["bytes_read"]
-        return 1e-9 * read / self.report["ceilings"]["read_gigabytes_per_second"] / max(seconds, 1e-9)
-
+        return 1e-9 * read / self.run("sweeps")["ceilings"]["read_gigabytes_per_second"] / max(seconds, 1e-9)
 
     def whole_model(self, dtype, task):
         """The contenders' records."""
@@ -100,7 +103,6 @@ class Numbers:
 
 
 def model_targets(n):
-    """Of whole models, if they were measured."""
     cases = [(c["dtype"], c["task"]) for c in n.report.get("models", []) if "task" in c]
     for dtype, task in cases:
         yield Target(f"whole model, {dtype}, {task}: speed by the published algorithm", n.whole_by_published(dtype, task), PUBLISHED_MODEL[dtype])
@@ -113,8 +115,7 @@ def count(tokens):
     return f"{tokens} token{'s' if tokens > 1 else ''}"
 
 
-def targets(report):
-    n = Numbers(report)
+def layer_targets(n):
     for dtype in ("f32", "bf16"):
         for tokens in (1, 64, 2048):
             yield Target(f"{dtype}, {count(tokens)}: HyperMoE's throughput of MoE's", n.hypermoe_throughput(dtype, tokens), 0.97, percent=True)
@@ -122,16 +123,25 @@ def targets(report):
         for tokens, (least, aim) in rows.items():
             what = f"{dtype}, {count(tokens)}: speed by the best of torch.compile and OpenVINO"
             yield Target(what, n.best_peer(dtype, tokens)[1], least, aim)
-    instruction = report["ceilings"]["bf16_instruction"]
+    instruction = n.run("layers")["ceilings"]["bf16_instruction"]
     peak = {"amx": "the AMX peak", "avx512_bf16": "the AVX512-BF16 peak (this CPU has no AMX)"}.get(
         instruction, "the FMA peak (this CPU has no bf16)"
     )
     yield Target("f32, 4096 tokens: share of the FMA peak", n.share_of_peak("f32", 4096), 0.88, percent=True)
     yield Target(f"bf16, 4096 tokens: share of {peak}", n.share_of_peak("bf16", 4096), 0.40, percent=True)
+
+
+def sweep_targets(n):
     for dtype in ("f32", "bf16"):
         for tokens in (1, 8):
             what = f"{dtype}, {count(tokens)}, cold weights: share of the read bandwidth"
             yield Target(what, n.share_of_reads(dtype, tokens), 0.85, percent=True)
     for dtype in ("f32", "bf16"):
         yield Target(f"{dtype}, 8 to 128 experts: reading the added weights, over the added time", n.experts_growth(dtype), 1.0)
-    yield from model_targets(n)
+
+
+def targets(report):
+    """Of the parts that were measured."""
+    for part, of_part in (("layers", layer_targets), ("sweeps", sweep_targets), ("models", model_targets)):
+        if part in report["runs"]:
+            yield from of_part(Numbers(report))
