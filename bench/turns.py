@@ -2,13 +2,13 @@
 first run of a turn is not counted (uncounted_runs). Times are medians over all runs; ratios are medians over the turns."""
 
 import gc
+import math
 import os
 import statistics
 import time
 from dataclasses import dataclass, field
 
 MAX_RUNS_A_TURN = 64
-WARM_UP_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Pace:
     turn_seconds: float = 0.25
     pause_seconds: float = 0.05
     uncounted_runs: int = 1
+    warm_up_seconds: float = 1
 
 
 @dataclass
@@ -31,8 +32,12 @@ class Times:
     def fastest(self):
         return min(s for turn in self.turns for s in turn)
 
+    @property
+    def total(self):
+        return sum(s for turn in self.turns for s in turn)
+
     def ratio_to(self, other):
-        """Median over the turns of how much longer this takes than the other."""
+        """Median over the turns of how much longer this takes than the other. Only the first turns count, if one has fewer."""
         return statistics.median(statistics.median(a) / statistics.median(b) for a, b in zip(self.turns, other.turns))
 
 
@@ -58,17 +63,18 @@ def take_turn(runner, first, layers, inputs, pace):
 take_turn.cpus = os.sched_getaffinity(0)
 
 
-def warm_up(runner, layers, inputs):
-    """Once through everything that will be used, or as far as a second takes: packed weights are read from their file when first used."""
+def warm_up(runner, layers, inputs, seconds):
+    """Once through everything that will be used, or as far as the time allows: packed weights are read from their file when first used."""
     start = time.perf_counter()
     for sequence in range(layers * inputs):
-        if time.perf_counter() - start > WARM_UP_SECONDS:
+        if time.perf_counter() - start >= seconds:
             break
         runner.run(sequence % layers, sequence // layers % inputs)
 
 
-def measure(runners, layers, inputs, pace):
-    """runners: {name: has run(layer, index)}. Returns ({name: Times}, {name: reason of failure})."""
+def measure(runners, layers, inputs, pace, enough=None):
+    """runners: {name: has run(layer, index)}. enough: {name: seconds of runs, after which it takes no more turns}.
+    Returns ({name: Times}, {name: reason of failure})."""
     times, failures = {name: Times() for name in runners}, {}
     gc.collect()
     gc.disable()
@@ -76,11 +82,11 @@ def measure(runners, layers, inputs, pace):
         for turn in range(pace.turns):
             names = list(runners)
             for name in reversed(names) if turn % 2 else names:
-                if name in failures:
+                if name in failures or times[name].total >= (enough or {}).get(name, math.inf):
                     continue
                 try:
                     if turn == 0:
-                        warm_up(runners[name], layers, inputs)
+                        warm_up(runners[name], layers, inputs, pace.warm_up_seconds)
                     times[name].turns.append(take_turn(runners[name], turn, layers, inputs, pace))
                 except Exception as error:  # a contender's failure is a result
                     failures[name] = f"{type(error).__name__}: {error}"
