@@ -207,7 +207,8 @@ def make_broken():
     broken("gpt2_all", "k = 5, but HyperExperts need experts that are not selected, and there are 5", config | {"k": 5}, tensors)
     broken("gpt2_head", "n_head = 5, but d_model = 48 is not 5 equal heads", config | {"n_head": 5}, tensors)
     broken("gpt2_use_moe", 'use_moe = "no", but the checkpoint has experts', config | {"use_moe": "no"}, tensors)
-    broken("gpt2_bias", "there is no tensor 'transformer.h.0.attn.c_attn.bias'", config, tensors | {"transformer.h.1.attn.c_attn.bias": zeros(144)})
+    broken("gpt2_bias", "there is no tensor 'transformer.h.0.attn.c_attn.bias'", config,
+           {k: v for k, v in tensors.items() if k != "transformer.h.0.attn.c_attn.bias"})
     broken("gpt2_untied", "there is no tensor 'lm_head.weight'", config | {"tie_word_embeddings": False}, tensors)
     broken("gpt2_c_attn", "'transformer.h.2.attn.c_attn.weight': expected [d_model = 48, 3 * d_model = 144], found [144, 48]", config,
            tensors | {"transformer.h.2.attn.c_attn.weight": zeros(144, 48)})
