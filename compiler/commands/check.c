@@ -83,13 +83,13 @@ typedef struct route {
   int64_t top_k, attentions; /* before it */
 } route;
 
-/* Makes a function return the logits of its routes too, after its own results. The interpreter takes results from the return, whatever the
- * function's type says. */
-static size_t return_logits(MlirOperation function, route *out_routes) {
+/* Makes a function return the logits of its routes too, after its own results, in place of what it was made to return before. The
+ * interpreter takes results from the return, whatever the function's type says. */
+static size_t return_logits(MlirOperation function, size_t own_count, route *out_routes) {
   MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
   MlirOperation old = mlirBlockGetTerminator(block);
   MlirOperationState state = mlirOperationStateGet(mlirStringRefCreateFromCString("func.return"), mlirOperationGetLocation(old));
-  for (intptr_t i = 0; i < mlirOperationGetNumOperands(old); i++) {
+  for (intptr_t i = 0; i < (intptr_t)own_count; i++) {
     MlirValue own = mlirOperationGetOperand(old, i);
     mlirOperationStateAddOperands(&state, 1, &own);
   }
@@ -160,7 +160,7 @@ static bool reference_init(reference *r, MlirOperation function, const char *wei
   for (size_t i = 0; i < input_count; i++)
     if (!make_input(r, function, i, seed, diagnostics)) return false;
   route *routes = calloc(MOST_ROUTES, sizeof *routes);
-  size_t route_count = routes ? return_logits(function, routes) : 0;
+  size_t route_count = routes ? return_logits(function, own, routes) : 0;
   r->results = calloc(own + route_count + 1, sizeof *r->results);
   hmoec_checkpoint *checkpoint = NULL;
   bool ok = routes && r->results ? true : hmoec_machine_error(diagnostics, "out of memory");
@@ -182,6 +182,26 @@ static bool reference_init(reference *r, MlirOperation function, const char *wei
   hmoec_checkpoint_close(checkpoint);
   free(routes);
   return ok;
+}
+
+static bool all_tied(const reference *r) { return r->whole && r->groups > 0 && r->tied_count == r->groups; }
+
+/* The reference of as many tokens as asked for, or else of so few that not every batch row of a whole model has a tie. */
+static bool reference_find(reference *r, MlirOperation function, const char *weights, const hmoec_options *options,
+                           hmoec_diagnostics *diagnostics) {
+  const hmoec_signature signature = r->signature;
+  int64_t tokens = options->token_count ? options->tokens[0] : DEFAULT_TOKENS;
+  for (;; tokens /= 2) {
+    bool ok = reference_init(r, function, weights, (uint64_t)options->seed, tokens, options->pass.dtype, diagnostics);
+    if (!ok || !all_tied(r)) return ok;
+    if (options->token_count || tokens <= MOST_BATCH) break;
+    reference_deinit(r);
+    *r = (reference){.signature = signature};
+  }
+  return hmoec_error(diagnostics, (hmoec_location){0},
+                     "nothing is left to compare: every batch row has a token whose routing is a tie within rounding; try another "
+                     "--seed%s",
+                     options->token_count ? " or fewer --tokens" : "");
 }
 
 /* Runs an opened model and prints its error per output. */
@@ -335,8 +355,6 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   char temporary[HMOEC_TEMPORARY_CHARS];
   const char *weights = options->weights;
   bool made = false, hyper = false, within = true;
-  int64_t tokens = options->token_count ? options->tokens[0] : DEFAULT_TOKENS;
-  uint64_t seed = (uint64_t)options->seed;
   hmoec_dtype dtype = options->pass.dtype;
   bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
             read_signature(options, &r.signature, diagnostics);
@@ -346,15 +364,11 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
       ok = made = hmoec_make_temporary("check", temporary, diagnostics);
       weights = temporary;
     }
-    ok = ok && hmoec_random_weights_write(session.module, seed, weights, diagnostics);
+    ok = ok && hmoec_random_weights_write(session.module, (uint64_t)options->seed, weights, diagnostics);
   }
   if (ok) hmoec_each_function(session.module, has_hyper_expert, &hyper);
-  ok = ok && reference_init(&r, hmoec_entry_find(session.module, NULL), weights, seed, tokens, dtype, diagnostics);
+  ok = ok && reference_find(&r, hmoec_entry_find(session.module, NULL), weights, options, diagnostics);
   if (ok) print_head(options, &r);
-  if (ok && r.whole && r.groups > 0 && r.tied_count == r.groups)
-    ok = hmoec_error(diagnostics, (hmoec_location){0},
-                     "nothing is left to compare: every batch row has a token whose routing is a tie within rounding; try another "
-                     "--seed or fewer --tokens");
   ok = ok && check_strategies(options, &r, hyper, weights, &within, diagnostics);
   const tolerance *most = &tolerances[dtype][r.whole];
   if (ok && !within && dtype == HMOEC_DTYPE_F32)
