@@ -166,6 +166,9 @@ bool hmoec_import_gpt2(hmoec_import_state *import) {
   model.mixture.generated_bias = hmoec_import_mentions(import, "param_gen.decoder.bias_");
   model.mixture.hypernetwork = hmoec_import_mentions(import, ".gate.hypernet.");
   model.attention_bias = hmoec_import_mentions(import, ".attn.c_attn.bias");
+  if (!model.attention_bias)
+    hmoec_warning(import->diagnostics, (hmoec_location){.file = hmoec_tensor_files_path(import->tensors)},
+                  "no layer has attn.c_attn.bias, which GPT-2 has: queries, keys and values are computed without biases");
   return refusals(import) && embeddings(import, &model) && layers(import, &model) &&
          hmoec_import_mixture_agree(import, "n_experts", &model.mixture) && options(import, &model) && write_spec(import, &model);
 }

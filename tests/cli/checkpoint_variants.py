@@ -104,7 +104,7 @@ def make_sound():
     bare |= {"h.0.attn.bias": ("U8", [1, 1, 64, 64], bytes(64 * 64)), "h.0.attn.masked_bias": zeros(1)}
     sound("bare", config, bare)
     biases = {f"transformer.h.{l}.attn.c_attn.bias": zeros(144) for l in range(3)}
-    sound("gpt2_biases", config, tensors | biases)
+    sound("gpt2_no_biases", config, {k: v for k, v in tensors.items() if not k.endswith("c_attn.bias")})
     dense = {k: v for k, v in tensors.items() if ".mlp." not in k and "param_gen" not in k} | biases
     for l in range(3):
         dense |= {f"transformer.h.{l}.mlp.c_fc.weight": zeros(48, 100), f"transformer.h.{l}.mlp.c_fc.bias": zeros(100)}
