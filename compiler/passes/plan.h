@@ -297,7 +297,7 @@ void plan_matmul_into(plan_matmul *m, plan_place c);
 
 /* ---- plan_attention.c ---- */
 /* The integers among the entry's inputs: checked, masks where attention reads them. Before anything else in the entry. */
-bool plan_integers(planner *p, MlirBlock body);
+bool plan_integers(planner *p, MlirOperation function, MlirBlock body);
 bool plan_embedding(planner *p, MlirOperation op);
 bool plan_attention(planner *p, MlirOperation op);
 bool plan_relative_bias(planner *p, MlirOperation op);

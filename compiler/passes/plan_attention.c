@@ -84,7 +84,7 @@ static bool read_by_states(const planner *p, MlirValue mask) {
   return false;
 }
 
-bool plan_integers(planner *p, MlirBlock body) {
+bool plan_integers(planner *p, MlirOperation function, MlirBlock body) {
   for (intptr_t i = 0; i < mlirBlockGetNumArguments(body); i++) {
     MlirValue input = mlirBlockGetArgument(body, i);
     hmoec_shape shape = hmoec_value_shape(input);
@@ -99,7 +99,9 @@ bool plan_integers(planner *p, MlirBlock body) {
     plan_bind(&step, "source", plan_at(source));
     plan_bind(&step, "dst", plan_at(ids));
     plan_int(&step, "limit", use.limit);
-    plan_int(&step, "fill", use.mask ? 1 : 0);
+    int64_t fill = 0;
+    hmoec_entry_input_default(function, (size_t)i, &fill);
+    plan_int(&step, "fill", fill);
     plan_step_end(&step);
     plan_value *v = plan_value_get(p, input);
     v->place = (plan_place){ids, 0, 1, 1, false, false};

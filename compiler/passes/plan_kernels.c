@@ -328,7 +328,7 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
   p->location = mlirOperationGetLocation(function);
   plan_find_pairs(p);
   plan_assign_destinations(p, terminator, output);
-  if (!plan_integers(p, body) || !plan_members(p)) return false;
+  if (!plan_integers(p, function, body) || !plan_members(p)) return false;
   if (entry->kind == PLAN_PREPARE && !plan_prepare_states(p)) return false;
   p->location = mlirOperationGetLocation(terminator);
   for (intptr_t r = 0; r < outputs; r++) {
