@@ -15,7 +15,9 @@ static void text_copy(const char *base, hmoe_plan_span span, char *out, size_t s
 
 static const hmoec_element elements[] = {HMOEC_F32, HMOEC_I32, HMOEC_I64}; /* by hmoe_plan_tensor.dtype */
 
-static bool tensors_read(const char *base, hmoe_plan_span span, size_t size_count, hmoec_signature_tensor *out, size_t *out_count) {
+/* Sizes that are not the caller's are a state's, of which signatures say nothing. */
+static bool tensors_read(const char *base, hmoe_plan_span span, bool needs_state, size_t size_count, hmoec_signature_tensor *out,
+                         size_t *out_count) {
   const hmoe_plan_tensor *tensors = (const void *)(base + span.offset);
   if (span.count > HMOEC_MAX_TENSORS) return false;
   *out_count = span.count;
@@ -27,7 +29,9 @@ static bool tensors_read(const char *base, hmoe_plan_span span, size_t size_coun
       int64_t size = tensors[i].shape[d];
       out[i].shape.dims[d] = size < 0 ? HMOEC_DYNAMIC : size;
       if (size < 0) out[i].sizes[d] = (size_t)(-1 - size);
-      if (size < 0 && out[i].sizes[d] >= size_count) return false;
+      if (size >= 0 || out[i].sizes[d] < size_count) continue;
+      if (!needs_state) return false;
+      out[i].sizes[d] = HMOEC_SIZE_OF_STATE;
     }
   }
   return true;
@@ -44,8 +48,8 @@ static bool entry_read(const char *base, const hmoe_plan_entry *entry, hmoec_sig
     if (i < entry->dim_names.count) text_copy(base, names[i], out->size_names[i], sizeof out->size_names[i]);
     else snprintf(out->size_names[i], sizeof out->size_names[i], out->size_count == 1 ? "tokens" : "size %zu", i);
   }
-  return tensors_read(base, entry->inputs, out->size_count, out->inputs, &out->input_count) &&
-         tensors_read(base, entry->outputs, out->size_count, out->outputs, &out->output_count);
+  return tensors_read(base, entry->inputs, out->needs_state, out->size_count, out->inputs, &out->input_count) &&
+         tensors_read(base, entry->outputs, out->needs_state, out->size_count, out->outputs, &out->output_count);
 }
 
 bool hmoec_signature_read(const hmoec_unit *unit, const char *entry, hmoec_signature *out_signature,
@@ -74,7 +78,7 @@ bool hmoec_signature_read(const hmoec_unit *unit, const char *entry, hmoec_signa
 hmoec_shape hmoec_signature_shape(const hmoec_signature_tensor *tensor, const int64_t *sizes) {
   hmoec_shape shape = tensor->shape;
   for (int64_t d = 0; d < shape.rank; d++)
-    if (shape.dims[d] == HMOEC_DYNAMIC) shape.dims[d] = sizes[tensor->sizes[d]];
+    if (shape.dims[d] == HMOEC_DYNAMIC && tensor->sizes[d] != HMOEC_SIZE_OF_STATE) shape.dims[d] = sizes[tensor->sizes[d]];
   return shape;
 }
 

@@ -12,6 +12,7 @@
 
 #define HMOEC_MAX_TENSORS 16
 #define HMOEC_MAX_SIZES 8
+#define HMOEC_SIZE_OF_STATE SIZE_MAX /* in place of one of the entry's sizes: a state has it */
 
 typedef struct hmoec_signature_tensor {
   char name[128];
