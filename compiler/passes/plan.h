@@ -144,6 +144,8 @@ void plan_entries_deinit(plan_entry *entries, size_t count);
 size_t plan_op_number(const planner *p, MlirOperation op);
 /* Whether an op is planned in this entry; for others than ops of the graph (the return): no. */
 bool plan_is_member(const planner *p, MlirOperation op);
+/* Whether an op reads its operands in this entry: members, the return, and attention that PREPARE fills the state for. */
+bool plan_is_reader(const planner *p, MlirOperation op);
 /* Whether a value depends on what is generated. */
 bool plan_depends(const planner *p, MlirValue value);
 /* The value's rows, in dimensions of the entry. */
@@ -303,6 +305,10 @@ bool plan_attention(planner *p, MlirOperation op);
 bool plan_relative_bias(planner *p, MlirOperation op);
 /* PREPARE: keys and values that what is generated will read. */
 bool plan_prepare_states(planner *p);
+/* Whether rows of a value are taken apart: then it has memory of its own, in f32. */
+static inline bool plan_is_last_from(const planner *p, MlirValue value) {
+  return !mlirValueIsNull(p->last_from) && mlirValueEqual(value, p->last_from);
+}
 /* DECODE: the last rows of p->last_from take its place. */
 void plan_take_last(planner *p);
 /* The linears that are planned as one product with this one: those of the same rows that are q, k or v of one attention. The number of

@@ -31,6 +31,10 @@ bool plan_is_member(const planner *p, MlirOperation op) {
 
 static bool is_attention(MlirOperation op) { return hmoec_op_is(op, "hmoe.attention"); }
 
+bool plan_is_reader(const planner *p, MlirOperation op) {
+  return hmoec_op_is(op, "func.return") || plan_is_member(p, op) || (p->entry->kind == PLAN_PREPARE && plan_is_cross(p, op));
+}
+
 MlirValue plan_attention_bias(MlirOperation op) {
   return hmoec_op_int(op, "biased") ? mlirOperationGetOperand(op, 3) : (MlirValue){NULL};
 }
@@ -186,6 +190,9 @@ static const char *decode_defect(const planner *p, MlirOperation op) {
     if (!tokens || plan_depends(p, operand) || (plan_is_cross(p, op) && o > 0)) continue;
     return "it reads rows of the source other than by attention";
   }
+  if (hmoec_op_is(op, "hmoe.route") && hmoec_op_int(op, "capacity") > 0 && !hmoec_op_int(op, "per_call") &&
+      hmoec_value_shape(mlirOperationGetOperand(op, 0)).rank == 2)
+    return "the capacity of its experts counts over all rows of the batch";
   if (!is_attention(op)) return NULL;
   if (plan_depends(p, mlirOperationGetOperand(op, 1)) && !hmoec_op_int(op, "causal")) return "its attention is not causal";
   return NULL;

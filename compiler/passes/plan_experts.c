@@ -27,7 +27,8 @@ bool plan_route(planner *p, MlirOperation op) {
   plan_value_get(p, mlirOperationGetResult(op, 1))->place = (plan_place){gates, 0, top_k, 1, false, false};
   plan_value *kept = plan_value_get(p, mlirOperationGetResult(op, 2));
   kept->capacity = hmoec_op_int(op, "capacity");
-  kept->scope = kept->capacity > 0 ? p->rows.length : -1; /* a batch row has its own */
+  bool batched = hmoec_value_shape(logits).rank == 3; /* a batch row has its own; of flattened logits all rows are one */
+  kept->scope = kept->capacity > 0 && batched ? p->rows.length : -1;
   bool decode = p->entry->kind == PLAN_DECODE && kept->scope >= 0 && !hmoec_op_int(op, "per_call");
   kept->history = decode ? plan_state_memory(p, op.ptr, PLAN_HISTORY, "i32", HMOE_SCOPE_TARGET, 1, 4 * top_k) : NULL;
   return true;

@@ -61,9 +61,10 @@ plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool 
 
 bool plan_only_bf16_products(const planner *p, MlirValue value) {
   bool any = false;
+  if (plan_is_last_from(p, value)) return false;
   for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
-    if (!hmoec_op_is(user, "func.return") && !plan_is_member(p, user)) continue; /* of another entry */
+    if (!plan_is_reader(p, user)) continue; /* of another entry */
     if (!hmoec_op_is(user, "hmoe.linear") || mlirOpOperandGetOperandNumber(use) != 0 || !plan_is_bf16(p, user)) return false;
     any = true;
   }
@@ -77,12 +78,19 @@ plan_place plan_product_rows(planner *p, MlirValue result, int64_t rows_dim) {
   return plan_value_get(p, result)->place = (plan_place){memory, 0, ld, 1, true, bf16};
 }
 
-static bool of_memory(MlirValue value) {
+/* Whether a value can be written to memory that it is given, or added to it: a view if what it sees can. A product of two linears cannot
+ * be added: the second multiplies what is there. */
+static bool of_memory(MlirValue value, bool added) {
   MlirOperation op = hmoec_defining_op(value);
-  return !mlirOperationIsNull(op) && writes_destination(op);
+  if (mlirOperationIsNull(op) || !writes_destination(op) || (added && hmoec_op_is(op, "hmoe.multiply"))) return false;
+  if (!hmoec_op_is(op, "hmoe.unflatten")) return true;
+  MlirValue seen = mlirOperationGetOperand(op, 0);
+  return !mlirOperationIsNull(hmoec_single_user(seen)) && of_memory(seen, added);
 }
 
-static bool takes_destination(MlirValue value) { return of_memory(value) && !mlirOperationIsNull(hmoec_single_user(value)); }
+static bool takes_destination(MlirValue value, bool added) {
+  return of_memory(value, added) && !mlirOperationIsNull(hmoec_single_user(value));
+}
 
 static void set_destination(planner *p, MlirValue value, plan_memory *destination) {
   plan_value *v = plan_value_get(p, value);
@@ -90,8 +98,8 @@ static void set_destination(planner *p, MlirValue value, plan_memory *destinatio
   if (v->first_write < destination->first_write) destination->first_write = v->first_write;
 }
 
-static void give_destination(planner *p, MlirValue value, plan_memory *destination) {
-  if (takes_destination(value)) set_destination(p, value, destination);
+static void give_destination(planner *p, MlirValue value, plan_memory *destination, bool added) {
+  if (takes_destination(value, added)) set_destination(p, value, destination);
 }
 
 /* When the destination of each value would first be written: what adds and views are given they pass on. */
@@ -104,11 +112,15 @@ static void find_first_writes(planner *p) {
     for (size_t n = 0; n < sizeof passing / sizeof *passing; n++)
       for (intptr_t o = 0; hmoec_op_is(op, passing[n]) && o < mlirOperationGetNumOperands(op); o++) {
         MlirValue operand = mlirOperationGetOperand(op, o);
-        if (takes_destination(operand) && plan_value_get(p, operand)->first_write < first)
+        if (takes_destination(operand, false) && plan_value_get(p, operand)->first_write < first)
           first = plan_value_get(p, operand)->first_write;
       }
     plan_value_get(p, mlirOperationGetResult(op, 0))->first_write = first;
   }
+}
+
+static bool takes_shape_alone(MlirOpOperand use) {
+  return hmoec_op_is(mlirOpOperandGetOwner(use), "hmoe.unflatten") && mlirOpOperandGetOperandNumber(use) == 1;
 }
 
 /* The number of the op at which the rows that `op` reads are read for the last time: views and norms may leave it to what reads them, the
@@ -122,7 +134,7 @@ static size_t read_number(const planner *p, MlirOperation op) {
     MlirValue result = mlirOperationGetResult(op, 0);
     for (MlirOpOperand use = mlirValueGetFirstUse(result); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
       MlirOperation user = mlirOpOperandGetOwner(use);
-      if (!plan_is_member(p, user)) continue;
+      if (!plan_is_member(p, user) || takes_shape_alone(use)) continue;
       bool product = i >= 6; /* what reads a product reads other rows, but a product may wait for the next one */
       if (product && !hmoec_op_is(user, "hmoe.linear") && !hmoec_op_is(user, "hmoe.activate")) continue;
       size_t there = product && hmoec_op_is(user, "hmoe.linear") ? plan_op_number(p, user) : read_number(p, user);
@@ -134,17 +146,18 @@ static size_t read_number(const planner *p, MlirOperation op) {
 
 /* Whether an op has read its rows when op number `before` writes to the same memory: earlier, or as a norm, which is not left to a product
  * that writes what it reads, or as the first of two linears, whose tasks do not share rows. */
+static bool read_before(const planner *p, MlirValue value, MlirOperation sum, size_t before);
 static bool reads_before(const planner *p, MlirOperation op, size_t before) {
-  static const char *const through[] = {"hmoe.flatten", "hmoe.unflatten", "hmoe.slice", "hmoe.experts", "hmoe.gated_experts"};
+  const MlirOperation none = {NULL};
+  if (!plan_is_member(p, op)) return false; /* it returns the rows, or keeps them in a state, when all else is done */
+  static const char *const through[] = {"hmoe.flatten", "hmoe.unflatten",     "hmoe.slice",
+                                        "hmoe.experts", "hmoe.gated_experts", "hmoe.hypernetwork"};
   if (hmoec_op_is(op, "hmoe.rms_norm") || hmoec_op_is(op, "hmoe.layer_norm")) return read_number(p, op) <= before;
   if (hmoec_op_is(op, "hmoe.linear") && read_number(p, op) > before) return false;
   for (size_t i = 0; i < sizeof through / sizeof *through; i++) {
     if (!hmoec_op_is(op, through[i])) continue;
-    MlirValue result = mlirOperationGetResult(op, 0);
-    for (MlirOpOperand use = mlirValueGetFirstUse(result); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
-      MlirOperation user = mlirOpOperandGetOwner(use);
-      if (hmoec_op_is(user, "func.return") || (plan_is_member(p, user) && !reads_before(p, user, before))) return false;
-    }
+    for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++)
+      if (!read_before(p, mlirOperationGetResult(op, r), none, before)) return false;
   }
   return plan_op_number(p, op) < before;
 }
@@ -153,8 +166,8 @@ static bool reads_before(const planner *p, MlirOperation op, size_t before) {
 static bool read_before(const planner *p, MlirValue value, MlirOperation sum, size_t before) {
   for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
-    if (hmoec_op_is(user, "func.return")) return false;
-    if (plan_is_member(p, user) && !mlirOperationEqual(user, sum) && !reads_before(p, user, before)) return false;
+    if (takes_shape_alone(use) || !plan_is_reader(p, user) || mlirOperationEqual(user, sum)) continue;
+    if (!reads_before(p, user, before)) return false;
   }
   return true;
 }
@@ -163,10 +176,11 @@ static bool read_before(const planner *p, MlirValue value, MlirOperation sum, si
  * the memory is added to it after they have read it. */
 static void give_sum(planner *p, MlirOperation add, plan_memory *destination) {
   MlirValue operands[2] = {mlirOperationGetOperand(add, 0), mlirOperationGetOperand(add, 1)};
-  for (int o = 0; o < 2; o++) give_destination(p, operands[o], destination);
+  for (int o = 0; o < 2; o++) give_destination(p, operands[o], destination, true);
   for (int o = 0; o < 2; o++) {
     MlirValue first = operands[o], other = operands[1 - o];
-    if (mlirValueEqual(first, other) || plan_value_get(p, first)->destination || !of_memory(first) || !of_memory(other)) continue;
+    if (mlirValueEqual(first, other) || plan_value_get(p, first)->destination || !of_memory(first, true) || !of_memory(other, true))
+      continue;
     if (plan_value_get(p, other)->destination != destination) continue; /* it is added afterwards, from memory of its own */
     size_t begins = plan_op_number(p, hmoec_defining_op(first)), adds = destination->first_write;
     if (destination->shared && plan_op_number(p, add) > destination->shared_at) continue; /* it is no part of what others read */
@@ -186,14 +200,14 @@ static plan_memory *product_memory(planner *p, MlirValue value, int64_t rows_dim
 void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory **outputs) {
   find_first_writes(p);
   for (intptr_t r = 0; r < mlirOperationGetNumOperands(terminator); r++)
-    if (outputs[r]) give_destination(p, mlirOperationGetOperand(terminator, r), outputs[r]);
+    if (outputs[r]) give_destination(p, mlirOperationGetOperand(terminator, r), outputs[r], false);
   for (size_t i = p->op_count; i-- > 0;) {
     MlirOperation op = p->ops[i];
     if (!plan_is_member(p, op) || !writes_destination(op)) continue;
     MlirValue result = mlirOperationGetResult(op, 0);
     plan_memory *destination = plan_value_get(p, result)->destination;
     if (hmoec_op_is(op, "hmoe.unflatten")) {
-      if (destination) give_destination(p, mlirOperationGetOperand(op, 0), destination);
+      if (destination) give_destination(p, mlirOperationGetOperand(op, 0), destination, false);
     } else if (hmoec_op_is(op, "hmoe.add")) {
       if (!destination) {
         bool in_place = feeds_product(result);
@@ -205,7 +219,7 @@ void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory 
     } else if (hmoec_op_is(op, "hmoe.multiply")) {
       if (!destination) destination = product_memory(p, result, plan_rows_of(p, result).count);
       set_destination(p, result, destination);
-      for (int o = 0; o < 2; o++) give_destination(p, mlirOperationGetOperand(op, o), destination);
+      for (int o = 0; o < 2; o++) give_destination(p, mlirOperationGetOperand(op, o), destination, false);
     }
   }
 }

@@ -15,6 +15,7 @@
 #define SELECT_ROWS 8
 #define MAP_ROWS 16
 #define NORM_ROWS 16
+#define PAIR_MOST_COLUMNS 8192 /* of the second product: the sums of a block are in a worker's scratch */
 
 int64_t plan_columns(MlirValue value) {
   hmoec_shape shape = hmoec_value_shape(value);
@@ -85,7 +86,7 @@ static MlirOperation only_user(const planner *p, MlirValue value) {
   MlirOperation only = {NULL};
   for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
-    bool here = hmoec_op_is(user, "func.return") || plan_is_member(p, user);
+    bool here = plan_is_reader(p, user);
     if (here && !mlirOperationIsNull(only)) return (MlirOperation){NULL};
     if (here) only = user;
   }
@@ -107,13 +108,27 @@ static bool is_dense_linear(const planner *p, MlirOperation op) {
   return hmoec_op_is(op, "hmoe.linear") && plan_is_member(p, op) && !plan_is_per_set(op);
 }
 
+/* The activation that a linear's product does; null: none. */
+static MlirOperation activation_after(MlirOperation linear) {
+  MlirOperation user = hmoec_single_user(mlirOperationGetResult(linear, 0));
+  return !mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.activate") ? user : (MlirOperation){NULL};
+}
+
+/* What a linear's product gives: its result, or what the activation makes of it. */
+static MlirValue product_result(MlirOperation linear) {
+  MlirOperation activated = activation_after(linear);
+  return mlirOperationGetResult(mlirOperationIsNull(activated) ? linear : activated, 0);
+}
+
 /* The linear that reads what this one gives, activated, where nothing else does. */
 static MlirOperation linear_after(const planner *p, MlirOperation linear) {
   MlirOperation none = {NULL};
   if (!is_dense_linear(p, linear)) return none;
-  MlirOperation user = only_user(p, mlirOperationGetResult(linear, 0));
-  if (!mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.activate")) user = only_user(p, mlirOperationGetResult(user, 0));
+  MlirValue hidden = product_result(linear);
+  MlirOperation user = only_user(p, hidden);
+  if (plan_is_last_from(p, hidden)) return none;
   if (mlirOperationIsNull(user) || !is_dense_linear(p, user) || plan_is_bf16(p, linear) != plan_is_bf16(p, user)) return none;
+  if (plan_columns(mlirOperationGetResult(user, 0)) > PAIR_MOST_COLUMNS) return none;
   MlirOperation merged[3];
   return plan_merged_linears(p, user, merged) == 1 && plan_merged_linears(p, linear, merged) == 1 ? user : none;
 }
@@ -148,18 +163,15 @@ static bool left_to_reader(planner *p, MlirOperation norm) {
   size_t readers = 0;
   for (MlirOpOperand use = mlirValueGetFirstUse(rows); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation reader = mlirOpOperandGetOwner(use);
-    if (hmoec_op_is(reader, "func.return")) return false;
-    if (!plan_is_member(p, reader)) continue;
+    if (!plan_is_reader(p, reader)) continue;
     if (!is_dense_linear(p, reader) || mlirOpOperandGetOperandNumber(use) != 0) return false;
     first = reader;
     readers++;
   }
   if (readers == 0 || plan_merged_linears(p, first, merged) != readers) return false;
+  if (plan_is_last_from(p, rows)) return false;
   if (!mlirOperationIsNull(second_linear(p, first))) return true;
-  MlirValue result = mlirOperationGetResult(first, 0);
-  MlirOperation activated = only_user(p, result);
-  if (!mlirOperationIsNull(activated) && hmoec_op_is(activated, "hmoe.activate")) result = mlirOperationGetResult(activated, 0);
-  plan_memory *destination = plan_value_get(p, result)->destination;
+  plan_memory *destination = plan_value_get(p, product_result(first))->destination;
   return !destination || destination != plan_value_get(p, mlirOperationGetOperand(norm, 0))->place.memory;
 }
 
@@ -220,14 +232,10 @@ void plan_matmul_into(plan_matmul *m, plan_place c) {
 
 /* A linear as a product without C; *out_result: the value it gives, an activation behind it included. */
 static plan_matmul linear_product(planner *p, MlirOperation op, int fn, int64_t rows_dim, MlirValue *out_result) {
-  MlirValue result = mlirOperationGetResult(op, 0);
   hmoec_shape w = hmoec_value_shape(mlirOperationGetOperand(op, 1));
   hmoec_activation activation = HMOEC_ACTIVATION_NONE;
-  MlirOperation user = hmoec_single_user(result);
-  if (!mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.activate")) {
-    activation = plan_activation(hmoec_op_string(user, "function"));
-    result = mlirOperationGetResult(user, 0);
-  }
+  MlirOperation activated = activation_after(op);
+  if (!mlirOperationIsNull(activated)) activation = plan_activation(hmoec_op_string(activated, "function"));
   plan_place weight = plan_value_get(p, mlirOperationGetOperand(op, 1))->place;
   int64_t n = w.dims[0], k = w.dims[1];
   bool bf16 = fn == PLAN_RUN && plan_is_bf16(p, op);
@@ -235,7 +243,7 @@ static plan_matmul linear_product(planner *p, MlirOperation op, int fn, int64_t 
   m.b = plan_at(plan_linear_weight(p, fn, weight, bf16, n, k));
   if (mlirOperationGetNumOperands(op) > 2) m.bias = plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 2))->place, n);
   m.spec.segment[0].activation = activation;
-  *out_result = result;
+  *out_result = product_result(op);
   return m;
 }
 
@@ -348,7 +356,7 @@ void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_p
 static bool plan_activate(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue x = mlirOperationGetOperand(op, 0), y = mlirOperationGetResult(op, 0);
   MlirOperation source = hmoec_defining_op(x);
-  if (!mlirOperationIsNull(source) && hmoec_op_is(source, "hmoe.linear") && !mlirOperationIsNull(hmoec_single_user(x)))
+  if (!mlirOperationIsNull(source) && hmoec_op_is(source, "hmoe.linear") && !mlirOperationIsNull(activation_after(source)))
     return true; /* the linear's epilogue */
   bool accumulate;
   plan_place out = plan_destination(p, y, rows_dim, &accumulate);
