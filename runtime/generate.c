@@ -72,8 +72,8 @@ static hmoe_status find_entry(const hmoe_model *model, const char *name, const c
 static hmoe_status find_vocab(const hmoe_model *model, uint32_t number, int64_t *out_vocab) {
   const hmoe_plan_entry *entry = &model->entries[number];
   const hmoe_plan_tensor *logits = HMOE_PLAN_ARRAY(model->plan, entry->outputs, hmoe_plan_tensor);
-  if (entry->outputs.count != 1 || !named(model->plan, logits->name, "logits") || logits->dtype != DTYPE_F32 || logits->rank < 1 ||
-      logits->rank > 4 || logits->shape[logits->rank - 1] < 1)
+  if (entry->outputs.count != 1 || !named(model->plan, logits->name, "logits") || logits->dtype != DTYPE_F32 || logits->rank != 2 ||
+      logits->shape[logits->rank - 1] < 1)
     return hmoe_fail(HMOE_INCOMPATIBLE, "generate: entry decode: expected one output, logits f32 [rows, vocabulary]");
   *out_vocab = logits->shape[logits->rank - 1];
   if (*out_vocab > INT32_MAX)

@@ -174,7 +174,7 @@ static bool reference_init(reference *r, MlirOperation function, const char *wei
     for (size_t o = 0; o < own; o++)
       if (strcmp(hmoec_entry_output_name(function, o).data, r->signature.outputs[i].name) == 0) r->outputs[i] = r->results[o];
   if (ok) {
-    r->groups = r->whole && own > 0 ? r->outputs[0].shape.dims[0] : tokens;
+    r->groups = r->whole ? r->sizes[0] : tokens;
     r->tied = calloc((size_t)r->groups + 1, sizeof *r->tied);
     ok = r->tied ? true : hmoec_machine_error(diagnostics, "out of memory");
   }
@@ -226,7 +226,7 @@ static bool compare(hmoe_model *model, const reference *r, hmoec_dtype dtype, co
     double worst = 0, largest = 0, error_squares = 0, squares = 0;
     int64_t count = hmoec_shape_elements(&r->outputs[i].shape), each = r->groups > 0 ? count / r->groups : 0;
     for (int64_t e = 0; e < count; e++) {
-      if (each > 0 && r->tied[e / each]) continue;
+      if (each > 0 && e / each < r->groups && r->tied[e / each]) continue;
       double error = fabs((double)outputs[i][e] - r->outputs[i].data[e]);
       if (!(error <= worst)) worst = isnan(error) ? INFINITY : error;
       largest = fmax(largest, fabs(r->outputs[i].data[e]));

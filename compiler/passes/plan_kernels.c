@@ -164,12 +164,15 @@ static void add_tensor(planner *p, MlirAttribute *list, intptr_t *count, MlirStr
   hmoec_shape shape = hmoec_value_shape(value);
   int64_t dims[HMOEC_MAX_RANK];
   intptr_t rank = 0, dynamic = 0;
+  bool flat = shape.rank == 2 && shape.dims[1] != HMOEC_DYNAMIC && rows.batch >= 0 &&
+              rows.length >= 0; /* flattened rows of a batch are told as they lie there */
+  if (flat) dims[rank++] = -1 - rows.batch;
   for (int64_t d = 0; d < shape.rank; d++) {
     if (shape.dims[d] != HMOEC_DYNAMIC) {
       dims[rank++] = shape.dims[d];
       continue;
     }
-    int64_t of[2] = {rows.batch >= 0 ? rows.batch : rows.count, rows.length};
+    int64_t of[2] = {flat ? rows.length : rows.batch >= 0 ? rows.batch : rows.count, rows.length};
     int64_t which = dynamic < 2 ? of[dynamic] : -1;
     dynamic++;
     if (which >= 0) dims[rank++] = -1 - which; /* the last rows of a batch have no length */
@@ -310,6 +313,7 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
                          "expected output %ld to be f32[tokens, columns] or f32[batch, length, columns], with dynamic rows",
                          (long)r);
     plan_rows rows = plan_rows_of(p, value);
+    if (plan_is_last_from(p, value)) rows = (plan_rows){rows.batch, rows.batch, -1};
     output[r] = plan_memory_create(p, "output", "f32", rows.count, 2, (int64_t[]){0, shape.dims[shape.rank - 1]});
     output[r]->index = output_count++;
     add_tensor(p, list, &items, hmoec_entry_output_name(function, (size_t)r), value, rows, mlirAttributeGetNull());
@@ -329,6 +333,7 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
   plan_find_pairs(p);
   plan_assign_destinations(p, terminator, output);
   if (!plan_integers(p, function, body) || !plan_members(p)) return false;
+  if (entry->kind == PLAN_DECODE && plan_is_last_from(p, mlirOperationGetOperand(terminator, entry->output))) plan_take_last(p);
   if (entry->kind == PLAN_PREPARE && !plan_prepare_states(p)) return false;
   p->location = mlirOperationGetLocation(terminator);
   for (intptr_t r = 0; r < outputs; r++) {

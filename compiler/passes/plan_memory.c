@@ -200,7 +200,8 @@ static plan_memory *product_memory(planner *p, MlirValue value, int64_t rows_dim
 void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory **outputs) {
   find_first_writes(p);
   for (intptr_t r = 0; r < mlirOperationGetNumOperands(terminator); r++)
-    if (outputs[r]) give_destination(p, mlirOperationGetOperand(terminator, r), outputs[r], false);
+    if (outputs[r] && !plan_is_last_from(p, mlirOperationGetOperand(terminator, r)))
+      give_destination(p, mlirOperationGetOperand(terminator, r), outputs[r], false);
   for (size_t i = p->op_count; i-- > 0;) {
     MlirOperation op = p->ops[i];
     if (!plan_is_member(p, op) || !writes_destination(op)) continue;
