@@ -2,7 +2,6 @@
  * size is one batch row of so many tokens, encoder and decoder alike. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
@@ -17,12 +16,6 @@
 #define MAX_RUNS 2000
 #define SECONDS_A_SIZE 1.0 /* per model */
 #define LEAST_RUNS 7
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 typedef struct subject {
   const char *path;
@@ -110,10 +103,10 @@ static double median(const double *values, size_t count) {
 }
 
 static bool run_once(subject *s, double *out_seconds, hmoec_diagnostics *diagnostics) {
-  double begin = now();
+  double begin = hmoec_clock_seconds();
   hmoe_status status =
       hmoe_model_run(s->model, s->signature.entry, s->sizes, (const void *const *)s->inputs, (void *const *)s->outputs);
-  *out_seconds = now() - begin;
+  *out_seconds = hmoec_clock_seconds() - begin;
   return status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);
 }
 

@@ -6,15 +6,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "commands/commands.h"
 
 enum { ROUNDS = 7, CHAINS = 12, STEPS = 2000000, OPERATIONS = 2 * CHAINS * STEPS };
-
-static double seconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* ---- threads: one call of a loop on each ---- */
 
@@ -79,9 +74,9 @@ FMA_LOOP(fma_portable, , __m128, _mm_set1_ps, MULTIPLY_ADD)
 static double best_gflops(loop_fn loop, double operations, size_t threads) {
   double best = 0;
   for (int round = 0; round < ROUNDS; round++) {
-    double start = seconds();
+    double start = hmoec_clock_seconds();
     if (!run_on_threads(threads, loop, NULL)) return 0;
-    double rate = operations * (double)threads / (seconds() - start) * 1e-9;
+    double rate = operations * (double)threads / (hmoec_clock_seconds() - start) * 1e-9;
     best = rate > best ? rate : best;
   }
   return best;
@@ -185,9 +180,9 @@ double hmoec_ceiling_gigabytes_per_second(size_t threads) {
   double best = 0;
   for (int round = 0; round < ROUNDS; round++) {
     pieces all = {.memory = memory};
-    double start = seconds();
+    double start = hmoec_clock_seconds();
     if (!run_on_threads(threads, read_pieces, &all)) break;
-    double rate = (double)((size_t)PIECE_BYTES * PIECES) / (seconds() - start) * 1e-9;
+    double rate = (double)((size_t)PIECE_BYTES * PIECES) / (hmoec_clock_seconds() - start) * 1e-9;
     best = rate > best ? rate : best;
   }
   free(memory);

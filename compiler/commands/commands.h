@@ -53,6 +53,8 @@ typedef struct hmoec_command {
 extern const hmoec_command hmoec_command_compile, hmoec_command_pack, hmoec_command_run, hmoec_command_check, hmoec_command_bench,
     hmoec_command_explain, hmoec_command_generate, hmoec_command_import;
 
+/* A monotonic clock. */
+double hmoec_clock_seconds(void);
 /* Prints the help of one option list. */
 void hmoec_options_help(const hmoec_command *command, FILE *out);
 /* False with a usage error. *out_help: --help was asked for. */

@@ -2,7 +2,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "commands/commands.h"
@@ -54,16 +53,10 @@ typedef struct progress {
   bool drawn;
 } progress;
 
-static double seconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static int show_progress(void *context, int64_t step, const int64_t *tokens, int64_t rows) {
   (void)tokens;
   progress *p = context;
-  double now = seconds();
+  double now = hmoec_clock_seconds();
   if (now - p->begun > 2 && now - p->shown > 0.2) {
     fprintf(stderr, "\rtoken %" PRId64 " of at most %" PRId64 ", %" PRId64 " rows, %.1f tokens/s ", step + 1, p->steps, rows,
             (double)(rows * (step + 1)) / (now - p->begun));
@@ -119,7 +112,7 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
     else if (__builtin_mul_overflow((size_t)prompt.rows, (size_t)width * sizeof *tokens, &bytes) ||
              !(tokens = calloc(1, bytes + 8)))
       ok = hmoec_machine_error(diagnostics, "out of memory for the tokens");
-    p.begun = p.shown = seconds();
+    p.begun = p.shown = hmoec_clock_seconds();
     if (ok) {
       hmoe_status status = hmoe_model_generate(model, &prompt, &generation, tokens, &length);
       if (p.drawn) fputs("\r\033[K", stderr);

@@ -95,19 +95,22 @@ bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status) {
   return hmoec_error(diagnostics, (hmoec_location){0}, "%s", hmoe_last_error());
 }
 
+double hmoec_clock_seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 /* A line that is written over, on a terminal, once packing takes longer than a second. */
 typedef struct pack_progress {
-  struct timespec begun;
+  double begun;
   bool drawn;
 } pack_progress;
 
 static void show_packing(void *context, uint64_t done_bytes, uint64_t total_bytes) {
   enum { WIDTH = 30 };
   pack_progress *p = context;
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  double seconds = (double)(now.tv_sec - p->begun.tv_sec) + 1e-9 * (double)(now.tv_nsec - p->begun.tv_nsec);
-  if (seconds < 1 || !total_bytes) return;
+  if (hmoec_clock_seconds() - p->begun < 1 || !total_bytes) return;
   char bar[WIDTH + 1] = {0};
   memset(bar, '.', WIDTH);
   memset(bar, '#', (size_t)((double)WIDTH * (double)done_bytes / (double)total_bytes));
@@ -126,8 +129,7 @@ static bool use_weights(hmoec_session *session, const hmoec_options *options, co
                                .cpu = cpu,
                                .note = print_note,
                                .note_context = session->diagnostics};
-  pack_progress progress = {0};
-  clock_gettime(CLOCK_MONOTONIC, &progress.begun);
+  pack_progress progress = {.begun = hmoec_clock_seconds()};
   if (isatty(STDERR_FILENO)) {
     open_options.progress = show_packing;
     open_options.progress_context = &progress;

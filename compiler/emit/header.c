@@ -15,21 +15,6 @@ static const hmoe_plan_entry *entries_of(const hmoec_unit *unit) {
   return (const hmoe_plan_entry *)at(unit, ((const hmoe_plan *)unit->plan)->entries);
 }
 
-/* The name of dimension d of an entry, and its length: an INPUT one's, or what the state says. */
-static const char *dim_name(const hmoec_unit *unit, const hmoe_plan_entry *entry, int64_t d, int *out_length) {
-  static const char *const of_state[] = {"target_rows", "target_capacity", "target_length",
-                                         "source_rows", "source_capacity", "source_length"};
-  const hmoe_plan_dim *dims = at(unit, entry->dims);
-  if (d < (int64_t)entry->dim_names.count) {
-    const hmoe_plan_span *names = at(unit, entry->dim_names);
-    *out_length = (int)names[d].count;
-    return at(unit, names[d]);
-  }
-  const char *name = dims[d].kind == HMOE_DIM_STATE && dims[d].source < 6 ? of_state[dims[d].source] : "?";
-  *out_length = (int)strlen(name);
-  return name;
-}
-
 /* "[tokens, 768]" for the comment of a field. */
 static void print_shape(FILE *out, const hmoec_unit *unit, const hmoe_plan_entry *entry, const hmoe_plan_tensor *tensor) {
   fputc('[', out);
@@ -40,7 +25,7 @@ static void print_shape(FILE *out, const hmoec_unit *unit, const hmoe_plan_entry
       continue;
     }
     int length;
-    const char *name = dim_name(unit, entry, -1 - tensor->shape[i], &length);
+    const char *name = hmoec_unit_dim_name(unit, entry, -1 - tensor->shape[i], &length);
     fprintf(out, "%.*s", length, name);
   }
   fputc(']', out);
@@ -70,7 +55,7 @@ static void print_pointers(FILE *out, const hmoec_unit *unit, hmoe_plan_span spa
 static void print_dims(FILE *out, const hmoec_unit *unit, const hmoe_plan_entry *entry, const char *format) {
   for (uint32_t d = 0; d < entry->dim_names.count; d++) {
     int length;
-    const char *name = dim_name(unit, entry, d, &length);
+    const char *name = hmoec_unit_dim_name(unit, entry, d, &length);
     if (d && *format == 'a') fputs(", ", out);
     fprintf(out, *format == 'a' ? "args->%.*s" : "  int64_t %.*s;\n", length, name);
   }

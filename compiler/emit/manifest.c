@@ -18,16 +18,12 @@ static void add_text(cJSON *object, const char *name, const hmoec_unit *unit, hm
 }
 
 static cJSON *dim_name(const hmoec_unit *unit, const hmoe_plan_entry *from, int64_t d) {
-  static const char *const of_state[] = {"target_rows", "target_capacity", "target_length",
-                                         "source_rows", "source_capacity", "source_length"};
-  const hmoe_plan_dim *dims = at(unit, from->dims);
-  if (d >= (int64_t)from->dim_names.count)
-    return cJSON_CreateString(dims[d].kind == HMOE_DIM_STATE && dims[d].source < 6 ? of_state[dims[d].source] : "?");
-  hmoe_plan_span span = ((const hmoe_plan_span *)at(unit, from->dim_names))[d];
-  char *text = strndup(at(unit, span), span.count);
-  cJSON *name = cJSON_CreateString(text ? text : "?");
+  int length;
+  const char *name = hmoec_unit_dim_name(unit, from, d, &length);
+  char *text = strndup(name, (size_t)length);
+  cJSON *string = cJSON_CreateString(text ? text : "?");
   free(text);
-  return name;
+  return string;
 }
 
 static void add_tensors(cJSON *entry, const char *name, const hmoec_unit *unit, const hmoe_plan_entry *from, hmoe_plan_span span) {

@@ -455,3 +455,18 @@ void hmoec_unit_deinit(hmoec_unit *unit) {
   free(unit->plan);
   *unit = (hmoec_unit){0};
 }
+
+const char *hmoec_unit_dim_name(const hmoec_unit *unit, const hmoe_plan_entry *entry, int64_t d, int *out_length) {
+  static const char *const of_state[] = {"target_rows", "target_capacity", "target_length",
+                                         "source_rows", "source_capacity", "source_length"};
+  const char *plan = unit->plan;
+  if (d < (int64_t)entry->dim_names.count) {
+    hmoe_plan_span name = ((const hmoe_plan_span *)(plan + entry->dim_names.offset))[d];
+    *out_length = (int)name.count;
+    return plan + name.offset;
+  }
+  const hmoe_plan_dim *dim = (const hmoe_plan_dim *)(plan + entry->dims.offset) + d;
+  const char *name = dim->kind == HMOE_DIM_STATE && dim->source < 6 ? of_state[dim->source] : "?";
+  *out_length = (int)strlen(name);
+  return name;
+}

@@ -279,6 +279,8 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
                    plan_binding gather, plan_binding scatter, plan_binding c, int64_t ldc);
 
 /* ---- plan_memory.c ---- */
+/* All of a [rows, columns] memory. */
+plan_place plan_whole_place(const planner *p, plan_memory *memory);
 /* The destination of a value: what an enclosing add or the caller gave it, else workspace. *out_accumulate: whether to add to it. */
 plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool *out_accumulate);
 /* Rows of a value that products alone read: bf16 where bf16 products alone do. */
@@ -332,6 +334,9 @@ plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int6
 /* out (+)= function(in) */
 void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns,
               bool accumulate);
+/* The same, of the rows of `in` that index names; NULL: of all. */
+void plan_map_from(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_memory *index, plan_place out,
+                   int64_t columns, bool accumulate);
 hmoec_activation plan_activation(MlirStringRef name);
 
 #endif

@@ -198,19 +198,10 @@ void plan_take_last(planner *p) {
 
   int64_t n = plan_columns(value), ld = plan_panels(n) * HMOE_PANEL;
   plan_memory *taken = plan_workspace(p, "f32", rows.batch, 0, ld, 0);
-  plan_step step = plan_step_begin(p, PLAN_RUN, "map_rows", rows.batch);
-  plan_bind(&step, "in", (plan_binding){from.memory, 4 * from.offset, 0});
-  plan_bind(&step, "index", plan_at(index));
-  plan_bind(&step, "out", plan_at(taken));
-  plan_string(&step, "function", "none");
-  plan_int(&step, "n", n);
-  plan_int(&step, "ld_in", from.row_stride);
-  plan_int(&step, "ld_out", ld);
-  plan_int(&step, "accumulate", 0);
-  plan_int(&step, "row_block", EMBED_ROWS);
-  plan_step_end(&step);
+  plan_place rows_taken = {taken, 0, ld, 1, false, false};
+  plan_map_from(p, PLAN_RUN, rows.batch, "none", from, index, rows_taken, n, false);
   plan_value *v = plan_value_get(p, value);
-  v->place = (plan_place){taken, 0, ld, 1, false, false};
+  v->place = rows_taken;
   v->from_last = true;
 }
 

@@ -233,14 +233,11 @@ static void entry_begin(planner *p, plan_entry *entry) {
   }
 }
 
-static MlirOperation special_op(planner *p, MlirOperation op, bool *out_planned) {
-  *out_planned = false;
-  for (size_t h = 0; h < sizeof handlers / sizeof *handlers; h++) {
-    if (!hmoec_op_is(op, handlers[h].name)) continue;
-    *out_planned = true;
-    return handlers[h].plan(p, op) ? op : (MlirOperation){NULL};
-  }
-  return op;
+/* What plans ops of this name, or NULL: plan_op does. */
+static const handler *handler_of(MlirOperation op) {
+  for (size_t h = 0; h < sizeof handlers / sizeof *handlers; h++)
+    if (hmoec_op_is(op, handlers[h].name)) return &handlers[h];
+  return NULL;
 }
 
 /* Every member, in order. */
@@ -255,9 +252,8 @@ static bool plan_members(planner *p) {
       plan_take_last(p);
     p->rows = plan_rows_of(p, mlirOperationGetResult(op, 0));
     if (p->rows.count < 0 && !mlirValueIsNull(first)) p->rows = plan_rows_of(p, first);
-    bool planned;
-    if (mlirOperationIsNull(special_op(p, op, &planned))) return false;
-    if (!planned && !plan_is_per_set(op) && !plan_op(p, op, PLAN_RUN, p->rows.count)) return false;
+    const handler *special = handler_of(op);
+    if (special ? !special->plan(p, op) : !plan_is_per_set(op) && !plan_op(p, op, PLAN_RUN, p->rows.count)) return false;
   }
   return true;
 }
@@ -347,28 +343,25 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
   return true;
 }
 
-static void set_root(planner *p, MlirOperation root, const char *name, MlirAttribute value) {
-  (void)p;
-  mlirOperationSetAttributeByName(root, ref(name), value);
-}
-
 /* What belongs to the module: sizes, type, schedule, states, tokens. */
 static void finish_module(planner *p, MlirOperation root, MlirOperation function) {
   MlirType i64 = mlirIntegerTypeGet(p->context, 64);
-  set_root(p, root, "hmk.weight_bytes", mlirIntegerAttrGet(i64, p->weight_bytes));
-  set_root(p, root, "hmk.dtype", mlirStringAttrGet(p->context, ref(hmoec_dtype_name(p->options->dtype))));
+  mlirOperationSetAttributeByName(root, ref("hmk.weight_bytes"), mlirIntegerAttrGet(i64, p->weight_bytes));
+  mlirOperationSetAttributeByName(root, ref("hmk.dtype"), mlirStringAttrGet(p->context, ref(hmoec_dtype_name(p->options->dtype))));
   _Static_assert(sizeof p->schedule % sizeof(int64_t) == 0, "a schedule is integers");
   int64_t schedule[sizeof p->schedule / sizeof(int64_t)];
   memcpy(schedule, &p->schedule, sizeof schedule);
-  set_root(p, root, "hmk.schedule", mlirDenseI64ArrayGet(p->context, sizeof schedule / sizeof *schedule, schedule));
+  mlirOperationSetAttributeByName(root, ref("hmk.schedule"),
+                                  mlirDenseI64ArrayGet(p->context, sizeof schedule / sizeof *schedule, schedule));
   if (p->state_count) {
     _Static_assert(sizeof(plan_state) == 3 * sizeof(int64_t), "states are triples");
-    set_root(p, root, "hmk.states", mlirDenseI64ArrayGet(p->context, (intptr_t)(3 * p->state_count), &p->states[0].scope));
+    mlirOperationSetAttributeByName(root, ref("hmk.states"),
+                                    mlirDenseI64ArrayGet(p->context, (intptr_t)(3 * p->state_count), &p->states[0].scope));
   }
   for (size_t i = 0; i < HMOEC_TOKEN_NAMES; i++) {
     char name[32];
     snprintf(name, sizeof name, "hmk.%s", hmoec_token_names[i]);
-    set_root(p, root, name, mlirIntegerAttrGet(i64, hmoec_entry_token(function, hmoec_token_names[i])));
+    mlirOperationSetAttributeByName(root, ref(name), mlirIntegerAttrGet(i64, hmoec_entry_token(function, hmoec_token_names[i])));
   }
 }
 

@@ -38,11 +38,18 @@ static bool feeds_product(MlirValue value) {
   return false;
 }
 
-static plan_place whole_place(const planner *p, plan_memory *memory) {
+plan_place plan_whole_place(const planner *p, plan_memory *memory) {
   bool bf16 = strcmp(memory->element, "bf16") == 0;
   int64_t ld = memory->shape[1];
   bool in_place = memory->slack_rows >= PLAN_SLACK_ROWS && ld == (bf16 ? p->schedule.lda_bf16 : p->schedule.lda);
   return (plan_place){memory, 0, ld, 1, in_place, bf16};
+}
+
+/* Memory for the rows of a value that is given none: as products read it in place, if any does. */
+static plan_memory *own_memory(planner *p, MlirValue value, int64_t rows_dim) {
+  bool in_place = feeds_product(value);
+  int64_t ld = in_place ? p->schedule.lda : plan_panels(plan_columns(value)) * HMOE_PANEL;
+  return plan_workspace(p, "f32", rows_dim, 0, ld, in_place ? PLAN_SLACK_ROWS : 0);
 }
 
 plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool *out_accumulate) {
@@ -50,13 +57,11 @@ plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool 
   if (v->destination) {
     *out_accumulate = v->destination->written;
     v->destination->written = true;
-    return v->place = whole_place(p, v->destination);
+    return v->place = plan_whole_place(p, v->destination);
   }
   *out_accumulate = false;
-  bool in_place = feeds_product(value);
-  int64_t columns = plan_columns(value), ld = in_place ? p->schedule.lda : plan_panels(columns) * HMOE_PANEL;
-  plan_memory *memory = plan_workspace(p, "f32", rows_dim, 0, ld, in_place ? PLAN_SLACK_ROWS : 0);
-  return plan_value_get(p, value)->place = (plan_place){memory, 0, ld, 1, in_place, false};
+  plan_memory *memory = own_memory(p, value, rows_dim);
+  return plan_value_get(p, value)->place = plan_whole_place(p, memory);
 }
 
 bool plan_only_bf16_products(const planner *p, MlirValue value) {
@@ -191,12 +196,6 @@ static void give_sum(planner *p, MlirOperation add, plan_memory *destination) {
   }
 }
 
-/* A product of two linears: they share memory, the second to run multiplies. */
-static plan_memory *product_memory(planner *p, MlirValue value, int64_t rows_dim) {
-  plan_place place = plan_product_rows(p, value, rows_dim);
-  return place.memory;
-}
-
 void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory **outputs) {
   find_first_writes(p);
   for (intptr_t r = 0; r < mlirOperationGetNumOperands(terminator); r++)
@@ -211,14 +210,13 @@ void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory 
       if (destination) give_destination(p, mlirOperationGetOperand(op, 0), destination, false);
     } else if (hmoec_op_is(op, "hmoe.add")) {
       if (!destination) {
-        bool in_place = feeds_product(result);
-        int64_t ld = in_place ? p->schedule.lda : plan_panels(plan_columns(result)) * HMOE_PANEL;
-        destination = plan_workspace(p, "f32", plan_rows_of(p, result).count, 0, ld, in_place ? PLAN_SLACK_ROWS : 0);
+        destination = own_memory(p, result, plan_rows_of(p, result).count);
         set_destination(p, result, destination);
       }
       give_sum(p, op, destination);
     } else if (hmoec_op_is(op, "hmoe.multiply")) {
-      if (!destination) destination = product_memory(p, result, plan_rows_of(p, result).count);
+      /* the two linears share memory, the second to run multiplies */
+      if (!destination) destination = plan_product_rows(p, result, plan_rows_of(p, result).count).memory;
       set_destination(p, result, destination);
       for (int o = 0; o < 2; o++) give_destination(p, mlirOperationGetOperand(op, o), destination, false);
     }

@@ -341,8 +341,14 @@ static bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
 
 void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns,
               bool accumulate) {
+  plan_map_from(p, fn, rows_dim, function, in, NULL, out, columns, accumulate);
+}
+
+void plan_map_from(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_memory *index, plan_place out,
+                   int64_t columns, bool accumulate) {
   plan_step step = plan_step_begin(p, fn, "map_rows", rows_dim);
   plan_bind(&step, "in", (plan_binding){in.memory, 4 * in.offset, 0});
+  plan_bind(&step, "index", plan_at(index));
   plan_bind(&step, "out", (plan_binding){out.memory, 4 * out.offset, 0});
   plan_string(&step, "function", function);
   plan_int(&step, "n", columns);
@@ -384,24 +390,14 @@ static bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
       out.memory->written = true;
     }
   }
-  plan_memory *destination = plan_value_get(p, y)->destination;
-  plan_value_get(p, y)->place = (plan_place){destination,
-                                             0,
-                                             destination->shape[1],
-                                             1,
-                                             destination->slack_rows >= PLAN_SLACK_ROWS && destination->shape[1] == p->schedule.lda,
-                                             false};
+  plan_value_get(p, y)->place = plan_whole_place(p, plan_value_get(p, y)->destination);
   return true;
 }
 
 /* Both factors are products that write the result's memory; plan_check has seen to it. */
 static bool plan_multiply(planner *p, MlirOperation op) {
   MlirValue y = mlirOperationGetResult(op, 0);
-  plan_memory *memory = plan_value_get(p, y)->destination;
-  bool bf16 = strcmp(memory->element, "bf16") == 0;
-  int64_t ld = memory->shape[1];
-  plan_value_get(p, y)->place =
-      (plan_place){memory, 0, ld, 1, ld == (bf16 ? p->schedule.lda_bf16 : p->schedule.lda) && memory->slack_rows > 0, bf16};
+  plan_value_get(p, y)->place = plan_whole_place(p, plan_value_get(p, y)->destination);
   return true;
 }
 
