@@ -53,6 +53,7 @@ static bool generate(hmoec_session *session, const hmoec_options *options, uint3
   hmoec_cpu_unit unit = {.name = session->unit.name,
                          .kernels = session->unit.kernels,
                          .kernel_count = session->unit.kernel_count,
+                         .functions = &session->unit.functions,
                          .plan = session->unit.plan,
                          .plan_bytes = session->unit.plan_bytes,
                          .schedule = session->unit.schedule,

@@ -6,7 +6,9 @@
 
 #include "ir/hmk_ops.h"
 
-static hmoec_activation activation_of(MlirStringRef name) { return hmoec_activation_find(name.data, name.length); }
+static hmoec_activation activation_of(const hmoec_scalar_library *functions, MlirStringRef name) {
+  return hmoec_activation_find(functions, name.data, name.length);
+}
 
 static hmoec_norm norm_of(MlirOperation op, const char *name) {
   return hmoec_op_string_is(op, name, "rms")     ? HMOEC_NORM_RMS
@@ -39,7 +41,7 @@ static bool flag(MlirOperation op, const char *prefix, const char *name) {
 }
 
 /* What the attributes of a product say; its buffers are the caller's to read. */
-static void read_product(MlirOperation op, const char *prefix, hmoec_matmul_spec *spec) {
+static void read_product(MlirOperation op, const hmoec_scalar_library *functions, const char *prefix, hmoec_matmul_spec *spec) {
   char full[64];
   spec->k = product_int(op, prefix, "k");
   spec->n = product_int(op, prefix, "n");
@@ -57,7 +59,8 @@ static void read_product(MlirOperation op, const char *prefix, hmoec_matmul_spec
   spec->segments = mlirArrayAttrGetNumElements(segments) / 4;
   for (int64_t i = 0; i < spec->segments && i < 2; i++) {
     spec->segment[i].panel_end = mlirIntegerAttrGetValueInt(mlirArrayAttrGetElement(segments, (intptr_t)(4 * i)));
-    spec->segment[i].activation = activation_of(mlirStringAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(4 * i + 1))));
+    spec->segment[i].activation =
+        activation_of(functions, mlirStringAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(4 * i + 1))));
     spec->segment[i].gated = mlirBoolAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(4 * i + 2)));
     spec->segment[i].multiply = mlirBoolAttrGetValue(mlirArrayAttrGetElement(segments, (intptr_t)(4 * i + 3)));
   }
@@ -73,9 +76,9 @@ static void read_norm_prologue(MlirOperation op, hmoec_matmul_spec *spec) {
   spec->norm_scale = (float)hmoec_op_number(op, "norm_scale");
 }
 
-static void read_matmul(MlirOperation op, hmoec_matmul_spec *spec) {
+static void read_matmul(MlirOperation op, const hmoec_scalar_library *functions, hmoec_matmul_spec *spec) {
   const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
-  read_product(op, "", spec);
+  read_product(op, functions, "", spec);
   spec->pass_ld = hmoec_op_int(op, "pass_ld");
   bool *const has[] = {&spec->grouped,      &spec->has_gather,     &spec->has_scatter, &spec->has_bias,
                        &spec->has_row_gate, &spec->has_gated_bias, &spec->has_pass};
@@ -87,10 +90,10 @@ static bool any_gated(const hmoec_matmul_spec *spec) {
 }
 
 /* The buffers of a pair are shared: each product has those that it would have as a step of its own. */
-static void read_ffn(MlirOperation op, hmoec_ffn_spec *spec) {
+static void read_ffn(MlirOperation op, const hmoec_scalar_library *functions, hmoec_ffn_spec *spec) {
   enum { FIRST_BIAS = 12 };
-  read_matmul(op, &spec->second);
-  read_product(op, "first_", &spec->first);
+  read_matmul(op, functions, &spec->second);
+  read_product(op, functions, "first_", &spec->first);
   read_norm_prologue(op, &spec->first);
   bool row_gate = spec->second.has_row_gate;
   spec->first.grouped = spec->second.grouped;
@@ -142,13 +145,13 @@ static void read_contract(MlirOperation op, hmoec_contract_spec *spec) {
   spec->row_block = hmoec_op_int(op, "row_block");
 }
 
-static void read_rows(MlirOperation op, hmoec_rows_spec *spec) {
+static void read_rows(MlirOperation op, const hmoec_scalar_library *functions, hmoec_rows_spec *spec) {
   spec->n = hmoec_op_int(op, "n");
   spec->ld_in = hmoec_op_int(op, "ld_in");
   spec->ld_out = hmoec_op_int(op, "ld_out");
   spec->has_index = hmoec_hmk_operand(op, hmoec_hmk_info_of(op), 1) >= 0;
   spec->accumulate = hmoec_op_int(op, "accumulate") != 0;
-  spec->activation = activation_of(hmoec_op_string(op, "function"));
+  spec->activation = activation_of(functions, hmoec_op_string(op, "function"));
   spec->row_block = hmoec_op_int(op, "row_block");
 }
 
@@ -199,14 +202,14 @@ static void read_attention(MlirOperation op, hmoec_attention_spec *spec) {
   spec->query_block = hmoec_op_int(op, "query_block");
 }
 
-void hmoec_kernel_read(MlirOperation op, hmoec_kernel *out_kernel) {
+void hmoec_kernel_read(MlirOperation op, const hmoec_scalar_library *functions, hmoec_kernel *out_kernel) {
   if (hmoec_op_is(op, "hmk.grouped_matmul")) {
     out_kernel->family = HMOEC_KERNEL_MATMUL;
-    read_matmul(op, &out_kernel->spec.matmul);
+    read_matmul(op, functions, &out_kernel->spec.matmul);
     read_norm_prologue(op, &out_kernel->spec.matmul);
   } else if (hmoec_op_is(op, "hmk.grouped_ffn")) {
     out_kernel->family = HMOEC_KERNEL_FFN;
-    read_ffn(op, &out_kernel->spec.ffn);
+    read_ffn(op, functions, &out_kernel->spec.ffn);
   } else if (hmoec_op_is(op, "hmk.route_topk")) {
     out_kernel->family = HMOEC_KERNEL_ROUTE;
     read_route(op, &out_kernel->spec.route);
@@ -233,6 +236,6 @@ void hmoec_kernel_read(MlirOperation op, hmoec_kernel *out_kernel) {
     read_attention(op, &out_kernel->spec.attention);
   } else {
     out_kernel->family = HMOEC_KERNEL_ROWS;
-    read_rows(op, &out_kernel->spec.rows);
+    read_rows(op, functions, &out_kernel->spec.rows);
   }
 }

@@ -7,6 +7,6 @@
 #include "codegen/cpu/kernels.h"
 
 /* out_kernel must be zeroed: descriptions are compared byte by byte. */
-void hmoec_kernel_read(MlirOperation op, hmoec_kernel *out_kernel);
+void hmoec_kernel_read(MlirOperation op, const hmoec_scalar_library *functions, hmoec_kernel *out_kernel);
 
 #endif

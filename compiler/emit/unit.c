@@ -39,7 +39,7 @@ static void *grow(reader *r, void *array, size_t count, size_t size) {
 static uint32_t kernel_of(reader *r, MlirOperation op) {
   hmoec_kernel kernel;
   memset(&kernel, 0, sizeof kernel);
-  hmoec_kernel_read(op, &kernel);
+  hmoec_kernel_read(op, &r->unit->functions, &kernel);
   for (size_t i = 0; i < r->unit->kernel_count; i++)
     if (memcmp(&r->unit->kernels[i], &kernel, sizeof kernel) == 0) return (uint32_t)i;
   hmoec_kernel *grown = grow(r, r->unit->kernels, r->unit->kernel_count, sizeof *grown);
@@ -404,6 +404,7 @@ static hmoec_cpu_schedule read_schedule(MlirOperation root) {
 bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_unit *out_unit) {
   *out_unit = (hmoec_unit){0};
   reader r = {.diagnostics = diagnostics, .unit = out_unit};
+  if (!hmoec_scalar_library_init(module, diagnostics, &out_unit->functions)) return false;
   MlirOperation root = mlirModuleGetOperation(module);
   hmoe_plan plan = {.magic = HMOE_PLAN_MAGIC, .abi_version = HMOE_ABI_VERSION};
   hmoec_blob_append(&r.blob, &plan, sizeof plan, 1);
@@ -412,6 +413,7 @@ bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_un
   MlirBlock body = mlirModuleGetBody(module);
   for (MlirOperation function = mlirBlockGetFirstOperation(body); !mlirOperationIsNull(function) && entry_count < 8;
        function = mlirOperationGetNextInBlock(function)) {
+    if (hmoec_is_scalar_function(function)) continue;
     MlirAttribute model = mlirOperationGetAttributeByName(function, ref("hmk.model"));
     if (!mlirAttributeIsNull(model) && !out_unit->name) {
       MlirStringRef text = mlirStringAttrGetValue(model);
@@ -443,6 +445,7 @@ bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_un
   memcpy(r.blob.data, &plan, sizeof plan);
   plan.layout = XXH3_64bits_withSeed(out_unit->kernels, out_unit->kernel_count * sizeof *out_unit->kernels,
                                      XXH3_64bits(r.blob.data, r.blob.size));
+  plan.layout = hmoec_scalar_library_hash(&out_unit->functions, plan.layout);
   memcpy(r.blob.data, &plan, sizeof plan);
   out_unit->plan = r.blob.data;
   out_unit->plan_bytes = r.blob.size;
@@ -453,6 +456,7 @@ void hmoec_unit_deinit(hmoec_unit *unit) {
   free(unit->name);
   free(unit->kernels);
   free(unit->plan);
+  hmoec_scalar_library_deinit(&unit->functions);
   *unit = (hmoec_unit){0};
 }
 

@@ -9,6 +9,7 @@ typedef struct hmoec_unit {
   char *name; /* model name */
   hmoec_kernel *kernels; /* distinct, in order of first use */
   size_t kernel_count;
+  hmoec_scalar_library functions; /* scalar functions that kernels name */
   void *plan;
   size_t plan_bytes;
   hmoec_cpu_schedule schedule;

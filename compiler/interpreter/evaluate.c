@@ -59,13 +59,25 @@ static double identity(double x) { return x; }
 
 static const struct {
   const char *name;
-  hmoec_scalar_function function;
+  double (*function)(double x);
 } functions[] = {{"relu", relu}, {"gelu", gelu}, {"gelu_new", gelu_new}, {"silu", silu}, {"none", identity}};
 
-hmoec_scalar_function hmoec_scalar_function_find(const char *name) {
+hmoec_function hmoec_evaluation_function(const hmoec_evaluation *evaluation, const char *attribute) {
+  const char *name = hmoec_evaluation_string(evaluation, attribute);
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
-    if (strcmp(functions[i].name, name) == 0) return functions[i].function;
-  return NULL;
+    if (strcmp(functions[i].name, name) == 0) return (hmoec_function){.builtin = functions[i].function};
+  return (hmoec_function){.program = hmoec_scalar_library_find(evaluation->functions, name, strlen(name)),
+                          .values = evaluation->function_values};
+}
+
+double hmoec_function_apply(const hmoec_function *function, double x) {
+  if (function->builtin) return function->builtin(x);
+  return (double)hmoec_scalar_run(function->program, function->values, (float[]){(float)x});
+}
+
+double hmoec_function_apply_gated(const hmoec_function *function, double gate, double up) {
+  if (function->builtin || function->program->argument_count == 1) return hmoec_function_apply(function, gate) * up;
+  return (double)hmoec_scalar_run(function->program, function->values, (float[]){(float)gate, (float)up});
 }
 
 static const hmoec_attribute *attribute_find(const hmoec_evaluation *evaluation, const char *name) {

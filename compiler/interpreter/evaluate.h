@@ -7,11 +7,14 @@
 #include <stdint.h>
 
 #include "interpreter/interpreter.h"
+#include "interpreter/run_scalar.h"
 
 typedef struct hmoec_evaluation {
   const hmoec_inference *inference; /* shapes are those of the data: nothing is dynamic, but the result of distinct_selections */
   const double *operands[HMOEC_MAX_OPERANDS];
   hmoec_tensor *results; /* zeroed; a result with a dynamic dimension is for the evaluator to init */
+  const hmoec_scalar_library *functions; /* of the module */
+  hmoec_scalar_value *function_values;   /* room for the values of any of them */
   bool refused; /* what the evaluator failed at is reported: memory was not short */
 } hmoec_evaluation;
 
@@ -24,9 +27,17 @@ bool hmoec_evaluation_refuse(hmoec_evaluation *evaluation, const char *format, .
 /* NULL when the op has none, which is a bug of ours. */
 hmoec_evaluator hmoec_evaluator_find(const char *name);
 
-/* Elementwise functions by name: relu, gelu, gelu_new, silu, none. */
-typedef double (*hmoec_scalar_function)(double x);
-hmoec_scalar_function hmoec_scalar_function_find(const char *name);
+/* An elementwise function, by name: relu, gelu, gelu_new, silu, none, in double precision; or "@name", a scalar function of the module,
+ * which is f32 as C has it. Borrows from the evaluation. */
+typedef struct hmoec_function {
+  double (*builtin)(double x);
+  const hmoec_scalar_program *program; /* where builtin is NULL */
+  hmoec_scalar_value *values;
+} hmoec_function;
+hmoec_function hmoec_evaluation_function(const hmoec_evaluation *evaluation, const char *attribute);
+double hmoec_function_apply(const hmoec_function *function, double x);
+/* f(gate) * up, or f(gate, up) of a function of two arguments. */
+double hmoec_function_apply_gated(const hmoec_function *function, double gate, double up);
 
 int64_t hmoec_evaluation_int(const hmoec_evaluation *evaluation, const char *attribute);
 double hmoec_evaluation_number(const hmoec_evaluation *evaluation, const char *attribute);

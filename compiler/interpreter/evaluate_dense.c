@@ -12,9 +12,9 @@ bool hmoec_evaluate_linear(hmoec_evaluation *e) {
 }
 
 bool hmoec_evaluate_activate(hmoec_evaluation *e) {
-  hmoec_scalar_function function = hmoec_scalar_function_find(hmoec_evaluation_string(e, "function"));
+  hmoec_function function = hmoec_evaluation_function(e, "function");
   size_t count = (size_t)hmoec_shape_elements(&e->results[0].shape);
-  for (size_t i = 0; i < count; i++) e->results[0].data[i] = function(e->operands[0][i]);
+  for (size_t i = 0; i < count; i++) e->results[0].data[i] = hmoec_function_apply(&function, e->operands[0][i]);
   return true;
 }
 

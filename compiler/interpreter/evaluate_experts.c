@@ -63,7 +63,7 @@ bool hmoec_evaluate_route(hmoec_evaluation *e) {
 typedef struct expert_weights {
   size_t n, f, h;
   const double *wi, *wo, *bi, *bo, *wi_1;
-  hmoec_scalar_function activation;
+  hmoec_function activation;
 } expert_weights;
 
 /* out[i] = expert of pick i applied to x[i / k], for the picks kept; x[i / k] for the others. Works expert by expert. */
@@ -80,10 +80,11 @@ static bool experts_apply(const expert_weights *w, const double *x, const double
       if (kept[i] != 0 && (size_t)indices[i] == expert) list[count++] = i;
     for (size_t i = 0; i < count; i++) memcpy(in + i * h, x + list[i] / k * h, h * sizeof *in);
     hmoec_matmul_transposed(count, f, h, in, w->wi + expert * f * h, w->bi ? w->bi + expert * f : NULL, hidden);
-    for (size_t i = 0; i < count * f; i++) hidden[i] = w->activation(hidden[i]);
     if (factor) {
       hmoec_matmul_transposed(count, f, h, in, w->wi_1 + expert * f * h, NULL, factor);
-      for (size_t i = 0; i < count * f; i++) hidden[i] *= factor[i];
+      for (size_t i = 0; i < count * f; i++) hidden[i] = hmoec_function_apply_gated(&w->activation, hidden[i], factor[i]);
+    } else {
+      for (size_t i = 0; i < count * f; i++) hidden[i] = hmoec_function_apply(&w->activation, hidden[i]);
     }
     hmoec_matmul_transposed(count, h, f, hidden, w->wo + expert * h * f, w->bo ? w->bo + expert * h : NULL, in);
     for (size_t i = 0; i < count; i++) memcpy(out + list[i] * h, in + i * h, h * sizeof *in);
@@ -106,7 +107,7 @@ bool hmoec_evaluate_experts(hmoec_evaluation *e) {
                                   .wo = e->operands[4],
                                   .bi = biased ? e->operands[5] : NULL,
                                   .bo = biased ? e->operands[6] : NULL,
-                                  .activation = hmoec_scalar_function_find(hmoec_evaluation_string(e, "activation"))};
+                                  .activation = hmoec_evaluation_function(e, "activation")};
   return experts_apply(&weights, e->operands[0], e->operands[1], e->operands[2], hmoec_evaluation_dim(e, 1, 0),
                        hmoec_evaluation_dim(e, 1, 1), e->results[0].data);
 }
@@ -118,7 +119,7 @@ bool hmoec_evaluate_gated_experts(hmoec_evaluation *e) {
                                   .wi = e->operands[3],
                                   .wi_1 = e->operands[4],
                                   .wo = e->operands[5],
-                                  .activation = hmoec_scalar_function_find(hmoec_evaluation_string(e, "activation"))};
+                                  .activation = hmoec_evaluation_function(e, "activation")};
   return experts_apply(&weights, e->operands[0], e->operands[1], e->operands[2], hmoec_evaluation_dim(e, 1, 0),
                        hmoec_evaluation_dim(e, 1, 1), e->results[0].data);
 }
@@ -148,7 +149,7 @@ bool hmoec_evaluate_fused_experts(hmoec_evaluation *e) {
                                   .wo = e->operands[5],
                                   .bi = expert_biases ? e->operands[8] : NULL,
                                   .bo = expert_biases ? e->operands[9] : NULL,
-                                  .activation = hmoec_scalar_function_find(hmoec_evaluation_string(e, "activation"))};
+                                  .activation = hmoec_evaluation_function(e, "activation")};
   double *y = e->results[0].data;
   if (!experts_apply(&weights, x, indices, e->operands[3], tokens, 1, y)) return false;
   for (size_t t = 0; t < tokens; t++) {

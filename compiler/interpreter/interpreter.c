@@ -39,6 +39,8 @@ typedef struct interpreter {
   hmoec_diagnostics *diagnostics;
   binding *bindings;
   size_t count;
+  hmoec_scalar_library functions;
+  hmoec_scalar_value *function_values;
 } interpreter;
 
 static bool out_of_memory(interpreter *self, MlirOperation op) {
@@ -110,7 +112,7 @@ static bool op_run(interpreter *self, MlirOperation op) {
   hmoec_evaluator evaluate = hmoec_evaluator_find(inference->info->name);
   if (!evaluate)
     return hmoec_error(self->diagnostics, inference->location, "the interpreter does not know %s", inference->info->name);
-  hmoec_evaluation evaluation = {.inference = inference};
+  hmoec_evaluation evaluation = {.inference = inference, .functions = &self->functions, .function_values = self->function_values};
   for (size_t i = 0; i < inference->operand_count; i++) {
     binding *bound = binding_find(self, mlirOperationGetOperand(op, (intptr_t)i));
     if (!bound->tensor.data && !parameter_load(self, bound)) return false;
@@ -191,6 +193,17 @@ static bool block_run(interpreter *self, MlirBlock block, hmoec_tensor *outputs,
   return false; /* a verified function returns */
 }
 
+/* The scalar functions of the module that the function is in. */
+static bool functions_load(interpreter *self, MlirOperation function) {
+  MlirModule module = mlirModuleFromOperation(mlirOperationGetParentOperation(function));
+  if (!hmoec_scalar_library_init(module, self->diagnostics, &self->functions)) return false;
+  size_t most = 0;
+  for (size_t i = 0; i < self->functions.count; i++)
+    if (self->functions.programs[i].value_count > most) most = self->functions.programs[i].value_count;
+  self->function_values = calloc(most + 1, sizeof *self->function_values);
+  return self->function_values || out_of_memory(self, function);
+}
+
 bool hmoec_interpret(MlirOperation function, const hmoec_parameter_source *source, const hmoec_tensor *inputs, size_t input_count,
                      hmoec_tensor *outputs, size_t output_count, hmoec_diagnostics *diagnostics) {
   MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
@@ -198,10 +211,13 @@ bool hmoec_interpret(MlirOperation function, const hmoec_parameter_source *sourc
       .source = source, .diagnostics = diagnostics, .bindings = calloc(count_values(block) + 1, sizeof *self.bindings)};
   for (size_t i = 0; i < output_count; i++) outputs[i] = (hmoec_tensor){0};
   if (!self.bindings) return out_of_memory(&self, function);
-  bool ok = inputs_bind(&self, function, block, inputs, input_count) && block_run(&self, block, outputs, output_count);
+  bool ok = functions_load(&self, function) && inputs_bind(&self, function, block, inputs, input_count) &&
+            block_run(&self, block, outputs, output_count);
   for (size_t i = 0; i < self.count; i++)
     if (!self.bindings[i].borrowed) hmoec_tensor_deinit(&self.bindings[i].tensor);
   free(self.bindings);
+  free(self.function_values);
+  hmoec_scalar_library_deinit(&self.functions);
   for (size_t i = 0; !ok && i < output_count; i++) hmoec_tensor_deinit(&outputs[i]);
   return ok;
 }

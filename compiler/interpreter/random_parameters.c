@@ -8,6 +8,7 @@
 #include <mlir-c/BuiltinTypes.h>
 
 #include "interpreter/parameters.h"
+#include "ir/scalar.h"
 #include "support/output_file.h"
 
 typedef enum role {
@@ -204,6 +205,7 @@ hmoec_random_parameters *hmoec_random_parameters_create(MlirModule module, uint6
   if (ok) self->seed = seed;
   for (MlirOperation function = mlirBlockGetFirstOperation(mlirModuleGetBody(module)); ok && !mlirOperationIsNull(function);
        function = mlirOperationGetNextInBlock(function)) {
+    if (hmoec_is_scalar_function(function)) continue;
     MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
     for (MlirOperation op = mlirBlockGetFirstOperation(block); ok && !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
       if (hmoec_op_is(op, "hmoe.parameter")) ok = parameter_add(self, op);

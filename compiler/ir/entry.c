@@ -6,6 +6,8 @@
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 
+#include "ir/scalar.h"
+
 static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
 
 static MlirAttribute get(MlirOperation function, const char *name) { return mlirOperationGetAttributeByName(function, ref(name)); }
@@ -14,8 +16,8 @@ MlirStringRef hmoec_entry_name(MlirOperation function) { return mlirStringAttrGe
 
 MlirOperation hmoec_entry_find(MlirModule module, const char *name) {
   MlirOperation op = mlirBlockGetFirstOperation(mlirModuleGetBody(module));
-  while (!mlirOperationIsNull(op) &&
-         !(hmoec_op_is(op, "func.func") && (!name || mlirStringRefEqual(hmoec_entry_name(op), ref(name)))))
+  while (!mlirOperationIsNull(op) && !(hmoec_op_is(op, "func.func") && !hmoec_is_scalar_function(op) &&
+                                       (!name || mlirStringRefEqual(hmoec_entry_name(op), ref(name)))))
     op = mlirOperationGetNextInBlock(op);
   return op;
 }

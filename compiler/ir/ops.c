@@ -27,6 +27,8 @@ static const char *const strategies[] = {"auto", "table", "cache", "factored", "
   {.name = attribute, .kind = HMOEC_ATTRIBUTE_INT, .minimum = low, .maximum = high, .default_int = value}
 #define NUMBER(attribute, value) {.name = attribute, .kind = HMOEC_ATTRIBUTE_FLOAT, .default_number = value}
 #define CHOICE(attribute, list, value) {.name = attribute, .kind = HMOEC_ATTRIBUTE_STRING, .choices = list, .default_text = value}
+#define FUNCTION(attribute, list, value, counts)                                                                                   \
+  {.name = attribute, .kind = HMOEC_ATTRIBUTE_STRING, .choices = list, .default_text = value, .arities = counts}
 
 static const hmoec_op_info ops[] = {
     {.name = "parameter",
@@ -43,7 +45,8 @@ static const hmoec_op_info ops[] = {
     {.name = "activate",
      .operands = {"x"},
      .required_operands = 1,
-     .attributes = {{.name = "function", .kind = HMOEC_ATTRIBUTE_STRING, .required = true, .choices = functions}},
+     .attributes =
+         {{.name = "function", .kind = HMOEC_ATTRIBUTE_STRING, .required = true, .choices = functions, .arities = COUNTS_1(1)}},
      .infer = hmoec_infer_activate,
      .from_spec = true},
     {.name = "add", .operands = {"a", "b"}, .required_operands = 2, .infer = hmoec_infer_add, .from_spec = true},
@@ -63,7 +66,7 @@ static const hmoec_op_info ops[] = {
      .operands = {"logits"},
      .required_operands = 1,
      .attributes = {REQUIRED_INT("top_k", 1),
-                    CHOICE("gate", gates, "softmax_then_topk"),
+                    FUNCTION("gate", gates, "softmax_then_topk", COUNTS_1(1)),
                     INT("capacity", 0, INT32_MAX, 0),
                     {.name = "per_call", .kind = HMOEC_ATTRIBUTE_INT, .maximum = 1, .omitted = true}},
      .infer = hmoec_infer_route,
@@ -72,7 +75,7 @@ static const hmoec_op_info ops[] = {
      .operands = {"x", "indices", "kept", "wi", "wo", "bi", "bo"},
      .required_operands = 5,
      .legal_counts = COUNTS_2(5, 7),
-     .attributes = {CHOICE("activation", activations, "relu")},
+     .attributes = {FUNCTION("activation", activations, "relu", COUNTS_1(1))},
      .infer = hmoec_infer_experts,
      .operand_segments = true,
      .from_spec = true},
@@ -148,7 +151,8 @@ static const hmoec_op_info ops[] = {
      .operands = {"x", "indices", "gates", "kept", "wi", "wo", "down", "up", "bi", "bo", "beta", "gamma"},
      .required_operands = 8,
      .legal_counts = COUNTS_1(8) | COUNTS_2(10, 12),
-     .attributes = {CHOICE("activation", activations, "relu"), INT("expert_biases", 0, 1, 0), INT("generated_biases", 0, 1, 0)},
+     .attributes = {FUNCTION("activation", activations, "relu", COUNTS_1(1)), INT("expert_biases", 0, 1, 0),
+                    INT("generated_biases", 0, 1, 0)},
      .infer = hmoec_infer_fused_experts,
      .operand_segments = true},
     {.name = "embedding", .operands = {"ids", "table"}, .required_operands = 2, .infer = hmoec_infer_embedding, .from_spec = true},
@@ -197,7 +201,7 @@ static const hmoec_op_info ops[] = {
     {.name = "gated_experts",
      .operands = {"x", "indices", "kept", "wi_0", "wi_1", "wo"},
      .required_operands = 6,
-     .attributes = {CHOICE("activation", activations, "gelu_new")},
+     .attributes = {FUNCTION("activation", activations, "gelu_new", COUNTS_2(1, 2))},
      .infer = hmoec_infer_gated_experts,
      .from_spec = true},
 };
@@ -253,14 +257,16 @@ static bool choice_check(const hmoec_op_info *info, const hmoec_attribute_info *
                          hmoec_diagnostics *diagnostics, hmoec_location location) {
   char list[256] = "";
   size_t count = 0;
+  if (row->arities && value[0] == '@') return true; /* the verifier looks for the function */
   for (; row->choices[count]; count++) {
     if (strcmp(row->choices[count], value) == 0) return true;
     size_t used = strlen(list);
     snprintf(list + used, sizeof list - used, "%s%s", count ? ", " : "", row->choices[count]);
   }
   const char *close = hmoec_closest_name(value, row->choices, count);
-  return hmoec_error(diagnostics, location, "%s: expected %s to be one of %s, found \"%s\"%s%s%s", info->name, row->name, list,
-                     value, close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
+  return hmoec_error(diagnostics, location, "%s: expected %s to be one of %s%s, found \"%s\"%s%s%s", info->name, row->name, list,
+                     row->arities ? " or a C function" : "", value, close ? "; did you mean " : "", close ? close : "",
+                     close ? "?" : "");
 }
 
 static bool range_check(const hmoec_op_info *info, const hmoec_attribute_info *row, int64_t value, hmoec_diagnostics *diagnostics,

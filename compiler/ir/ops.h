@@ -64,6 +64,7 @@ typedef struct hmoec_attribute_info {
   const char *default_text;   /* STRING default, NULL: none */
   int64_t default_int;
   double default_number;      /* FLOAT */
+  unsigned arities;           /* STRING: bit i: beside the choices, a scalar function of i arguments (ir/scalar.h) may be named */
   bool omitted;               /* INT: not written where it has its default; not in the IRDL definition, which would ask for it */
 } hmoec_attribute_info;
 

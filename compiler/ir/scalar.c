@@ -30,8 +30,15 @@ static MlirAttribute get(MlirOperation op, const char *name) {
 
 bool hmoec_is_scalar_function(MlirOperation function) {
   MlirAttribute visibility = get(function, "sym_visibility");
-  return hmoec_op_is(function, "func.func") && mlirAttributeIsAString(visibility) &&
+  return hmoec_op_is(function, "func.func") && !mlirAttributeIsNull(visibility) && mlirAttributeIsAString(visibility) &&
          hmoec_op_string_is(function, "sym_visibility", "private");
+}
+
+bool hmoec_scalar_name_taken(MlirStringRef name) {
+  static const char *const entries[] = {"open", "run", "forward", "encode", "prepare", "decode"};
+  for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
+    if (mlirStringRefEqual(name, mlirStringRefCreateFromCString(entries[i]))) return true;
+  return false;
 }
 
 const char *hmoec_scalar_reference(const char *text) { return text[0] == '@' ? text + 1 : NULL; }
@@ -216,9 +223,18 @@ static bool signature_check(MlirOperation function, const char *name, hmoec_diag
                            "function %s: expected one or two arguments of f32, and one result of f32", name);
 }
 
+static char *reference_to(MlirStringRef name) {
+  char *text = malloc(name.length + 2);
+  if (!text) return NULL;
+  text[0] = '@';
+  memcpy(text + 1, name.data, name.length);
+  text[name.length + 1] = 0;
+  return text;
+}
+
 bool hmoec_scalar_read(MlirOperation function, hmoec_diagnostics *diagnostics, hmoec_scalar_program *out_program) {
   MlirStringRef name = hmoec_op_string(function, "sym_name");
-  *out_program = (hmoec_scalar_program){.name = strndup(name.data, name.length)};
+  *out_program = (hmoec_scalar_program){.name = reference_to(name)};
   reader r = {.diagnostics = diagnostics, .program = out_program};
   if (!out_program->name) return hmoec_machine_error(diagnostics, "out of memory");
   MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
@@ -270,9 +286,8 @@ void hmoec_scalar_library_deinit(hmoec_scalar_library *library) {
 }
 
 const hmoec_scalar_program *hmoec_scalar_library_find(const hmoec_scalar_library *library, const char *text, size_t length) {
-  if (length == 0 || text[0] != '@') return NULL;
   for (size_t i = 0; i < library->count; i++)
-    if (strlen(library->programs[i].name) == length - 1 && memcmp(library->programs[i].name, text + 1, length - 1) == 0)
+    if (strlen(library->programs[i].name) == length && memcmp(library->programs[i].name, text, length) == 0)
       return &library->programs[i];
   return NULL;
 }

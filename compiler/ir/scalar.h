@@ -114,7 +114,7 @@ typedef enum hmoec_scalar_code {
 /* The op's full name in MLIR. */
 const char *hmoec_scalar_name(hmoec_scalar_code code);
 
-enum { HMOEC_SCALAR_MAX_OPS = 1 << 16, HMOEC_SCALAR_MAX_DEPTH = 200, HMOEC_SCALAR_MAX_ARGUMENTS = 2 };
+enum { HMOEC_SCALAR_MAX_OPS = 1 << 16, HMOEC_SCALAR_MAX_DEPTH = 200, HMOEC_SCALAR_MAX_ARGUMENTS = 2, HMOEC_SCALAR_MAX_NAME = 60 };
 
 /* In the order of execution. An `if` is followed by the ops of its first arm, which end with a yield, and those of its second from
  * else_begin on, if it has any; the op after both is `next`. */
@@ -133,7 +133,7 @@ typedef struct hmoec_scalar_op {
 
 /* Value v < argument_count is argument v. */
 typedef struct hmoec_scalar_program {
-  char *name;
+  char *name; /* as attributes write it: "@squared_relu" */
   size_t argument_count, op_count, operand_count, value_count;
   hmoec_scalar_op *ops;
   uint32_t *operands; /* values */
@@ -148,6 +148,8 @@ typedef struct hmoec_scalar_library {
 
 /* Whether a func.func is a scalar function: it is private. Entries of a model are public. */
 bool hmoec_is_scalar_function(MlirOperation function);
+/* Whether planning makes a function of that name, so that no scalar function can have it. */
+bool hmoec_scalar_name_taken(MlirStringRef name);
 /* The function named by an attribute's text, "@name"; NULL if the text names no function. Borrowed. */
 const char *hmoec_scalar_reference(const char *text);
 /* The scalar function of that name ("squared_relu") in the module, or null. */

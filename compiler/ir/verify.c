@@ -16,6 +16,7 @@
 #include "ir/op_reader.h"
 #include "ir/ops.h"
 #include "ir/ops_infer.h"
+#include "ir/scalar.h"
 
 enum { MAX_NAMES = 64 };
 
@@ -195,6 +196,26 @@ static bool results_match(hmoec_op_reader *reader, MlirOperation op) {
   return true;
 }
 
+/* Attributes that name scalar functions: there is one, of so many arguments as the op gives it. */
+static bool functions_check(const hmoec_op_reader *reader, MlirOperation op) {
+  const hmoec_inference *inference = &reader->inference;
+  MlirOperation module = mlirOperationGetParentOperation(mlirOperationGetParentOperation(op));
+  for (size_t i = 0; inference->info->attributes[i].name; i++) {
+    const hmoec_attribute_info *row = &inference->info->attributes[i];
+    const char *name = row->arities ? hmoec_scalar_reference(inference->attributes[i].string) : NULL;
+    if (!name) continue;
+    MlirOperation function = hmoec_scalar_find(module, name, strlen(name));
+    if (mlirOperationIsNull(function))
+      return hmoec_error(inference->diagnostics, inference->location, "%s: %s names the function @%s, which is not there",
+                         inference->info->name, row->name, name);
+    size_t arity = hmoec_scalar_arity(function);
+    if (row->arities & 1u << arity) continue;
+    return hmoec_error(inference->diagnostics, inference->location, "%s: expected %s to be a function of %s, @%s has %zu",
+                       inference->info->name, row->name, row->arities & 4 ? "one or two arguments" : "one argument", name, arity);
+  }
+  return true;
+}
+
 /* trusted: every op so far is right, so that what made the operands can be looked into. */
 static bool verify_op(MlirOperation op, bool trusted, hmoec_diagnostics *diagnostics) {
   hmoec_op_reader reader;
@@ -203,7 +224,7 @@ static bool verify_op(MlirOperation op, bool trusted, hmoec_diagnostics *diagnos
   if (!other_attributes_check(&reader, op) || !at_open_check(&reader, op)) return false;
   if (inference->info->infer)
     return inference->info->infer(inference) && hmoec_results_check(inference) && results_match(&reader, op) &&
-           segments_check(inference, op) && (!trusted || indices_check(&reader, op));
+           segments_check(inference, op) && functions_check(&reader, op) && (!trusted || indices_check(&reader, op));
   inference->result_count = 1; /* a parameter is what its type says */
   if (!hmoec_shape_from_type(mlirValueGetType(mlirOperationGetResult(op, 0)), &inference->results[0]))
     return hmoec_error(diagnostics, inference->location, "parameter: the result is not a tensor of rank %d or less",
@@ -393,6 +414,20 @@ static bool body_check(MlirOperation function, hmoec_diagnostics *diagnostics) {
   return ok;
 }
 
+static bool scalar_check(MlirOperation function, hmoec_diagnostics *diagnostics) {
+  MlirStringRef name = hmoec_op_string(function, "sym_name");
+  hmoec_scalar_program program;
+  if (name.length > HMOEC_SCALAR_MAX_NAME)
+    return hmoec_error(diagnostics, hmoec_location_of_op(function), "the function's name is longer than %d characters",
+                       HMOEC_SCALAR_MAX_NAME);
+  if (hmoec_scalar_name_taken(name))
+    return hmoec_error(diagnostics, hmoec_location_of_op(function), "a function cannot be named %.*s: entries of models are",
+                       (int)name.length, name.data);
+  if (!hmoec_scalar_read(function, diagnostics, &program)) return false;
+  hmoec_scalar_deinit(&program);
+  return true;
+}
+
 bool hmoec_verify(MlirModule module, hmoec_diagnostics *diagnostics) {
   MlirOperation root = mlirModuleGetOperation(module);
   unsigned errors = hmoec_diagnostics_errors(diagnostics);
@@ -409,6 +444,10 @@ bool hmoec_verify(MlirModule module, hmoec_diagnostics *diagnostics) {
     if (!hmoec_op_is(op, "func.func")) {
       ok = hmoec_error(diagnostics, hmoec_location_of_op(op), "expected functions in a model, found %.*s", (int)name.length,
                        name.data);
+      continue;
+    }
+    if (hmoec_is_scalar_function(op)) {
+      ok = scalar_check(op, diagnostics) && ok;
       continue;
     }
     functions++;

@@ -7,12 +7,14 @@
 #include <string.h>
 
 #include "ir/ops.h"
+#include "ir/scalar.h"
 #include "ir/verify_hmk.h"
 
 /* A module is in one of the two dialects: planned functions carry hmk.dims. */
 static bool verify(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
   (void)options;
   MlirOperation first = mlirBlockGetFirstOperation(mlirModuleGetBody(module));
+  while (!mlirOperationIsNull(first) && hmoec_is_scalar_function(first)) first = mlirOperationGetNextInBlock(first);
   bool planned = !mlirOperationIsNull(first) &&
                  !mlirAttributeIsNull(mlirOperationGetAttributeByName(first, mlirStringRefCreateFromCString("hmk.dims")));
   return planned ? hmoec_verify_hmk(module, diagnostics) : hmoec_verify(module, diagnostics);

@@ -103,6 +103,7 @@ typedef struct planner {
   hmoec_diagnostics *diagnostics;
   const hmoec_pass_options *options;
   hmoec_cpu_schedule schedule;
+  hmoec_scalar_library functions; /* that activations name */
   MlirBlock block[2];
   MlirLocation location; /* of the hmoe op being planned */
   plan_dim dims[2][96];
@@ -337,6 +338,6 @@ void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_p
 /* The same, of the rows of `in` that index names; NULL: of all. */
 void plan_map_from(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_memory *index, plan_place out,
                    int64_t columns, bool accumulate);
-hmoec_activation plan_activation(MlirStringRef name);
+hmoec_activation plan_activation(const planner *p, MlirStringRef name);
 
 #endif

@@ -258,7 +258,7 @@ bool plan_combine(planner *p, MlirOperation op) {
              .wo = mlirOperationGetOperand(experts, gated ? 5 : 4),
              .biases = !gated && mlirOperationGetNumOperands(experts) > 5,
              .bf16 = plan_is_bf16(p, experts),
-             .activation = plan_activation(hmoec_op_string(experts, "activation"))};
+             .activation = plan_activation(p, hmoec_op_string(experts, "activation"))};
   if (l.biases) {
     l.bi = mlirOperationGetOperand(experts, 5);
     l.bo = mlirOperationGetOperand(experts, 6);
@@ -306,7 +306,7 @@ bool plan_fused_experts(planner *p, MlirOperation op) {
              .wo = mlirOperationGetOperand(op, 5),
              .biases = hmoec_op_int(op, "expert_biases") != 0,
              .bf16 = plan_is_bf16(p, op),
-             .activation = plan_activation(hmoec_op_string(op, "activation"))};
+             .activation = plan_activation(p, hmoec_op_string(op, "activation"))};
   if (l.biases) {
     l.bi = mlirOperationGetOperand(op, 8);
     l.bo = mlirOperationGetOperand(op, 9);

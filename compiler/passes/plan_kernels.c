@@ -19,7 +19,9 @@
 
 static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
 
-hmoec_activation plan_activation(MlirStringRef name) { return hmoec_activation_find(name.data, name.length); }
+hmoec_activation plan_activation(const planner *p, MlirStringRef name) {
+  return hmoec_activation_find(&p->functions, name.data, name.length);
+}
 
 bool plan_at_open(MlirOperation op) { return !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("at_open"))); }
 
@@ -417,13 +419,14 @@ bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_di
   bool ok = true;
   for (MlirOperation op = mlirBlockGetFirstOperation(module_body); ok && !mlirOperationIsNull(op);
        op = mlirOperationGetNextInBlock(op)) {
-    if (!hmoec_op_is(op, "func.func")) continue;
+    if (!hmoec_op_is(op, "func.func") || hmoec_is_scalar_function(op)) continue;
     if (!mlirOperationIsNull(entry))
       ok = hmoec_error(diagnostics, hmoec_location_of_op(op), "expected one entry function, found a second");
     entry = op;
   }
   if (ok && mlirOperationIsNull(entry))
     ok = hmoec_error(diagnostics, hmoec_location_of_op(mlirModuleGetOperation(module)), "expected an entry function, found none");
+  ok = ok && hmoec_scalar_library_init(module, diagnostics, &p.functions);
   if (ok) ok = plan_function(&p, module, entry, mlirRegionGetFirstBlock(mlirOperationGetRegion(entry, 0)));
   if (ok && p.too_many_dims)
     ok = hmoec_error(diagnostics, hmoec_location_of_op(entry),
@@ -442,6 +445,7 @@ bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_di
     p.memos = memo->next;
     free(memo);
   }
+  hmoec_scalar_library_deinit(&p.functions);
   free(p.states);
   free(p.values);
   free(p.depends);

@@ -60,8 +60,8 @@ static void set_product(plan_step *step, const char *prefix, const hmoec_matmul_
   MlirAttribute segments[8];
   for (int64_t i = 0; i < s->segments; i++) {
     segments[4 * i] = mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), s->segment[i].panel_end);
-    segments[4 * i + 1] =
-        mlirStringAttrGet(context, mlirStringRefCreateFromCString(hmoec_activation_name(s->segment[i].activation)));
+    segments[4 * i + 1] = mlirStringAttrGet(
+        context, mlirStringRefCreateFromCString(hmoec_activation_name(&step->p->functions, s->segment[i].activation)));
     segments[4 * i + 2] = mlirBoolAttrGet(context, s->segment[i].gated);
     segments[4 * i + 3] = mlirBoolAttrGet(context, s->segment[i].multiply);
   }

@@ -235,7 +235,7 @@ static plan_matmul linear_product(planner *p, MlirOperation op, int fn, int64_t 
   hmoec_shape w = hmoec_value_shape(mlirOperationGetOperand(op, 1));
   hmoec_activation activation = HMOEC_ACTIVATION_NONE;
   MlirOperation activated = activation_after(op);
-  if (!mlirOperationIsNull(activated)) activation = plan_activation(hmoec_op_string(activated, "function"));
+  if (!mlirOperationIsNull(activated)) activation = plan_activation(p, hmoec_op_string(activated, "function"));
   plan_place weight = plan_value_get(p, mlirOperationGetOperand(op, 1))->place;
   int64_t n = w.dims[0], k = w.dims[1];
   bool bf16 = fn == PLAN_RUN && plan_is_bf16(p, op);
@@ -367,8 +367,8 @@ static bool plan_activate(planner *p, MlirOperation op, int fn, int64_t rows_dim
   bool accumulate;
   plan_place out = plan_destination(p, y, rows_dim, &accumulate);
   hmoec_shape shape = hmoec_value_shape(y);
-  plan_map(p, fn, rows_dim, hmoec_activation_name(plan_activation(hmoec_op_string(op, "function"))), plan_value_get(p, x)->place,
-           out, shape.dims[shape.rank - 1], accumulate);
+  plan_map(p, fn, rows_dim, hmoec_activation_name(&p->functions, plan_activation(p, hmoec_op_string(op, "function"))),
+           plan_value_get(p, x)->place, out, shape.dims[shape.rank - 1], accumulate);
   return true;
 }
 

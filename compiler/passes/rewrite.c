@@ -6,6 +6,8 @@
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/IR.h>
 
+#include "ir/scalar.h"
+
 hmoec_rewriter hmoec_rewriter_before(MlirOperation op, hmoec_diagnostics *diagnostics) {
   return (hmoec_rewriter){mlirOperationGetContext(op), diagnostics, mlirOperationGetBlock(op), op};
 }
@@ -15,7 +17,7 @@ bool hmoec_each_function(MlirModule module, bool (*visit)(MlirOperation function
   bool ok = true;
   for (MlirOperation op = mlirBlockGetFirstOperation(body), next; !mlirOperationIsNull(op); op = next) {
     next = mlirOperationGetNextInBlock(op);
-    if (!hmoec_op_is(op, "func.func")) continue;
+    if (!hmoec_op_is(op, "func.func") || hmoec_is_scalar_function(op)) continue;
     MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(op, 0));
     if (!mlirBlockIsNull(block)) ok = visit(op, block, user) && ok;
   }

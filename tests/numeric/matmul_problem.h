@@ -314,7 +314,7 @@ static inline void print_spec(const hmoec_matmul_spec *s) {
   for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
     if (fields[i].value) print_error(" %s=%" PRId64, fields[i].name, fields[i].value);
   for (int64_t i = 0; i < s->segments; i++)
-    print_error(" segment(end=%" PRId64 " %s%s%s)", s->segment[i].panel_end, hmoec_activation_name(s->segment[i].activation),
+    print_error(" segment(end=%" PRId64 " %s%s%s)", s->segment[i].panel_end, hmoec_activation_name(NULL, s->segment[i].activation),
                 s->segment[i].gated ? " gated" : "", s->segment[i].multiply ? " multiplies" : "");
   print_error("\n");
 }

@@ -79,7 +79,15 @@ static bool internal(hmoec_diagnostics *diagnostics, const char *what) {
   return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CPU code generator: %s", what);
 }
 
-static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_schedule *schedule) {
+/* Arguments of an activation; 0: there is none of that number. */
+static size_t arity_of(const hmoec_scalar_library *functions, hmoec_activation activation) {
+  if (activation >= 0 && activation < HMOEC_ACTIVATION_COUNT) return 1;
+  const hmoec_scalar_program *function = hmoec_activation_function(functions, activation);
+  return function ? function->argument_count : 0;
+}
+
+static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_schedule *schedule,
+                                 const hmoec_scalar_library *functions) {
   int64_t panels = (s->n + HMOE_PANEL - 1) / HMOE_PANEL, lda = s->bf16 ? schedule->lda_bf16 : schedule->lda;
   if (s->k < 1 || s->n < 1 || s->lda < s->k || s->ldc < s->n) return "matmul: shape and strides disagree";
   if (s->c_padded && s->ldc < panels * HMOE_PANEL) return "matmul: no room for whole panels in C";
@@ -92,7 +100,9 @@ static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_sch
     return "matmul: segments do not end at the last panel";
   if (s->segments == 2 && (s->segment[0].panel_end < 1 || s->segment[0].panel_end >= panels)) return "matmul: empty segment";
   for (int64_t i = 0; i < s->segments; i++) {
-    if ((unsigned)s->segment[i].activation >= HMOEC_ACTIVATION_COUNT) return "matmul: unknown activation";
+    size_t arity = arity_of(functions, s->segment[i].activation);
+    if (arity == 0) return "matmul: unknown activation";
+    if (arity == 2 && !s->segment[i].multiply) return "matmul: a function of two arguments without the second";
     if (s->segment[i].gated && !s->has_row_gate) return "matmul: gated segment without gates";
     if (s->segment[i].multiply && s->accumulate) return "matmul: C is both added to and multiplied";
   }
@@ -113,10 +123,10 @@ static bool multiplies(const hmoec_matmul_spec *s) {
   return s->segment[0].multiply || (s->segments == 2 && s->segment[1].multiply);
 }
 
-static const char *ffn_defect(const hmoec_ffn_spec *s, const hmoec_cpu_schedule *schedule) {
+static const char *ffn_defect(const hmoec_ffn_spec *s, const hmoec_cpu_schedule *schedule, const hmoec_scalar_library *functions) {
   const hmoec_matmul_spec *first = &s->first, *second = &s->second;
-  const char *defect = matmul_defect(first, schedule);
-  if (!defect) defect = matmul_defect(second, schedule);
+  const char *defect = matmul_defect(first, schedule, functions);
+  if (!defect) defect = matmul_defect(second, schedule, functions);
   if (defect) return defect;
   int64_t hidden = first->segment[first->segments - 1].panel_end * HMOE_PANEL;
   if (s->chunk_panels < 1) return "ffn: empty chunks";
@@ -147,10 +157,11 @@ static const char *attention_defect(const hmoec_attention_spec *s, const hmoec_c
 }
 
 /* What is wrong with a kernel's description, or NULL. `scratch` in floats. */
-static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_schedule *schedule) {
+static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_schedule *schedule,
+                                 const hmoec_scalar_library *functions) {
   int64_t scratch = (int64_t)hmoec_cpu_scratch_bytes(schedule, kernel, 1) / 4;
   switch (kernel->family) {
-  case HMOEC_KERNEL_MATMUL: return matmul_defect(&kernel->spec.matmul, schedule);
+  case HMOEC_KERNEL_MATMUL: return matmul_defect(&kernel->spec.matmul, schedule, functions);
   case HMOEC_KERNEL_ROUTE: {
     const hmoec_route_spec *s = &kernel->spec.route;
     if (s->experts < 1 || s->top_k < 1 || s->top_k > s->experts || s->ldl < s->experts || s->row_block < 1) return "route: shape";
@@ -174,14 +185,14 @@ static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_sch
   }
   case HMOEC_KERNEL_ROWS: {
     const hmoec_rows_spec *s = &kernel->spec.rows;
-    if ((unsigned)s->activation >= HMOEC_ACTIVATION_COUNT) return "rows: unknown activation";
+    if (arity_of(functions, s->activation) != 1) return "rows: unknown activation";
     return s->n < 1 || s->ld_in < s->n || s->ld_out < s->n || s->row_block < 1 ? "rows: shape" : NULL;
   }
   case HMOEC_KERNEL_MAP: {
     const hmoec_map_spec *s = &kernel->spec.map;
     return (unsigned)s->function >= HMOEC_FUNCTION_COUNT || s->row_block < 1 ? "map: unknown function" : NULL;
   }
-  case HMOEC_KERNEL_FFN: return ffn_defect(&kernel->spec.ffn, schedule);
+  case HMOEC_KERNEL_FFN: return ffn_defect(&kernel->spec.ffn, schedule, functions);
   case HMOEC_KERNEL_NORM: {
     const hmoec_norm_spec *s = &kernel->spec.norm;
     if (s->kind != HMOEC_NORM_RMS && s->kind != HMOEC_NORM_LAYER) return "norm: unknown kind";
@@ -226,7 +237,7 @@ static bool check_unit(const hmoec_cpu_unit *unit, hmoec_diagnostics *diagnostic
   if (!unit->name || strlen(unit->name) > NAME_SIZE / 2) return internal(diagnostics, "model name missing or too long");
   if (unit->versions == 0 || unit->versions >> HMOE_CPU_COUNT) return internal(diagnostics, "no CPU version, or an unknown one");
   for (size_t i = 0; i < unit->kernel_count; i++) {
-    defect = kernel_defect(&unit->kernels[i], &unit->schedule);
+    defect = kernel_defect(&unit->kernels[i], &unit->schedule, unit->functions);
     if (defect) return internal(diagnostics, defect);
   }
   return true;
@@ -286,6 +297,7 @@ static bool emit_version(MlirModule module, const hmoec_cpu_unit *unit, unsigned
   if (mlirAttributeIsNull(e.attributes)) return internal(diagnostics, "function attributes");
   ir_init(&e.ir, context, hmoec_cpu_versions[version].lanes, hmoec_cpu_versions[version].has_fma,
           hmoec_cpu_versions[version].has_bf16);
+  e.ir.functions = unit->functions;
   bool used[HMOEC_TILE_KINDS] = {false};
   for (size_t i = 0; i < unit->kernel_count; i++) {
     const hmoec_kernel *kernel = &unit->kernels[i];

@@ -37,6 +37,7 @@ typedef struct hmoec_cpu_unit {
   const char *name; /* model name; symbols are NAME_object (exported) and NAME_* (local) */
   const hmoec_kernel *kernels; /* distinct */
   size_t kernel_count;
+  const hmoec_scalar_library *functions; /* that kernels name, or NULL */
   const void *plan; /* finished plan blob */
   size_t plan_bytes;
   hmoec_cpu_schedule schedule;

@@ -3,10 +3,13 @@
  *   v = act(sum + bias) ; v *= row_gate (gated segment) ; v += row_gate * (pass in a dropped block, else gated_bias)
  *   C = accumulate ? C + v : multiply ? C * v : v
  *
+ * and v = act(sum + bias, C), C = v, where act is a function of two arguments.
+ *
  * One instance for each segment, and one for a last panel that is not full: nothing past column n is read, and nothing written but
  * zeros where C has room for whole panels. */
 #include "codegen/cpu/emit.h"
 #include "codegen/cpu/math.h"
+#include "codegen/cpu/scalar.h"
 
 typedef struct row_values { /* what a row's columns share; null where the spec has no use for it */
   MlirValue tile, c, bias, gated_bias, pass, gate;
@@ -17,7 +20,12 @@ static MlirValue column_value(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spe
   ir_builder *ir = &e->ir;
   MlirValue v = ir_load(ir, ir->vf32, ir_at(ir, row->tile, ir->f32, lanes->index), 4 * ir->lanes);
   if (spec->has_bias) v = ir_add(ir, v, ir_lanes_load(ir, lanes, ir->vf32, row->bias));
-  v = ir_activation(ir, segment->activation, v);
+  const hmoec_scalar_program *function = hmoec_activation_function(ir->functions, segment->activation);
+  bool binary = function && function->argument_count == 2;
+  MlirValue c = {NULL};
+  if (segment->multiply) c = ir_lanes_load(ir, lanes, spec->c_bf16 ? ir->vi16 : ir->vf32, row->c);
+  if (segment->multiply && spec->c_bf16) c = ir_from_bf16(ir, c);
+  v = binary ? ir_scalar(ir, function, (MlirValue[]){v, c}) : ir_activation(ir, segment->activation, v);
   if (segment->gated) v = ir_mul(ir, v, row->gate);
   ir_branch branch;
   if (spec->has_pass) { /* a dropped row gets its input in place of the expert's output, bias included */
@@ -27,10 +35,7 @@ static MlirValue column_value(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spe
   if (spec->has_gated_bias) v = ir_fma(ir, row->gate, ir_lanes_load(ir, lanes, ir->vf32, row->gated_bias), v);
   if (spec->has_pass) v = ir_if_end(ir, &branch, v);
   if (spec->accumulate) v = ir_add(ir, ir_lanes_load(ir, lanes, ir->vf32, row->c), v);
-  if (segment->multiply) {
-    MlirValue c = ir_lanes_load(ir, lanes, spec->c_bf16 ? ir->vi16 : ir->vf32, row->c);
-    v = ir_mul(ir, spec->c_bf16 ? ir_from_bf16(ir, c) : c, v);
-  }
+  if (segment->multiply && !binary) v = ir_mul(ir, c, v);
   return v;
 }
 

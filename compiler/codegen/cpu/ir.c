@@ -11,7 +11,7 @@ enum { MAX_LANES = 16, MAX_OPERANDS = IR_LOOP_ARGS + 3 };
 
 static MlirStringRef text(const char *string) { return mlirStringRefCreateFromCString(string); }
 
-static MlirType vector_of(ir_builder *ir, MlirType element) { return mlirVectorTypeGet(1, &ir->lanes, element); }
+MlirType ir_vector_of(ir_builder *ir, MlirType element) { return mlirVectorTypeGet(1, &ir->lanes, element); }
 
 void ir_init(ir_builder *ir, MlirContext context, int64_t lanes, bool has_fma, bool has_bf16) {
   *ir = (ir_builder){
@@ -22,11 +22,12 @@ void ir_init(ir_builder *ir, MlirContext context, int64_t lanes, bool has_fma, b
   ir->i32 = mlirIntegerTypeGet(context, 32);
   ir->i64 = mlirIntegerTypeGet(context, 64);
   ir->f32 = mlirF32TypeGet(context);
+  ir->f64 = mlirF64TypeGet(context);
   ir->ptr = mlirLLVMPointerTypeGet(context, 0);
-  ir->vi1 = vector_of(ir, ir->i1);
-  ir->vi16 = vector_of(ir, ir->i16);
-  ir->vi32 = vector_of(ir, ir->i32);
-  ir->vf32 = vector_of(ir, ir->f32);
+  ir->vi1 = ir_vector_of(ir, ir->i1);
+  ir->vi16 = ir_vector_of(ir, ir->i16);
+  ir->vi32 = ir_vector_of(ir, ir->i32);
+  ir->vf32 = ir_vector_of(ir, ir->f32);
 }
 
 static MlirNamedAttribute named(ir_builder *ir, const char *name, MlirAttribute attribute) {
@@ -93,7 +94,18 @@ MlirValue ir_prefix_mask(ir_builder *ir, int64_t count) {
 }
 
 MlirValue ir_splat(ir_builder *ir, MlirValue scalar) {
-  return value_of(ir, "vector.broadcast", vector_of(ir, mlirValueGetType(scalar)), 1, &scalar, 0, NULL);
+  return value_of(ir, "vector.broadcast", ir_vector_of(ir, mlirValueGetType(scalar)), 1, &scalar, 0, NULL);
+}
+
+MlirValue ir_splat_of(ir_builder *ir, MlirAttribute value) {
+  return constant(ir, mlirDenseElementsAttrSplatGet(ir_vector_of(ir, mlirAttributeGetType(value)), value));
+}
+
+MlirValue ir_op(ir_builder *ir, const char *name, MlirType type, intptr_t count, const MlirValue *operands,
+                const char *attribute_name, MlirAttribute attribute) {
+  MlirNamedAttribute attributes[1];
+  if (attribute_name) attributes[0] = named(ir, attribute_name, attribute);
+  return value_of(ir, name, type, count, operands, attribute_name ? 1 : 0, attributes);
 }
 
 MlirValue ir_add_i(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.addi", a, b); }

@@ -12,6 +12,8 @@
 
 #include <mlir-c/IR.h>
 
+#include "ir/scalar.h"
+
 typedef struct ir_builder {
   MlirContext context;
   MlirLocation location;
@@ -20,7 +22,8 @@ typedef struct ir_builder {
   bool has_fma;       /* ir_fma is one rounding; otherwise a product and a sum */
   bool has_bf16;      /* AVX512_BF16; lanes is 16 then */
   bool failed;
-  MlirType i1, i8, i16, i32, i64, f32, ptr;
+  const hmoec_scalar_library *functions; /* what activations from HMOEC_ACTIVATION_COUNT on name */
+  MlirType i1, i8, i16, i32, i64, f32, f64, ptr;
   MlirType vi1, vi16, vi32, vf32; /* vectors of `lanes` */
 } ir_builder;
 
@@ -38,6 +41,11 @@ MlirValue ir_vector_f32(ir_builder *ir, float value);
 MlirValue ir_iota(ir_builder *ir);                       /* i32: 0, 1, ... */
 MlirValue ir_prefix_mask(ir_builder *ir, int64_t count); /* the first `count` lanes */
 MlirValue ir_splat(ir_builder *ir, MlirValue scalar);    /* of f32 or i32 */
+MlirValue ir_splat_of(ir_builder *ir, MlirAttribute value); /* a vector constant of the attribute's type */
+MlirType ir_vector_of(ir_builder *ir, MlirType element);
+/* An op of one result by its full name, with one attribute, or none if its name is NULL. */
+MlirValue ir_op(ir_builder *ir, const char *name, MlirType type, intptr_t count, const MlirValue *operands,
+                const char *attribute_name, MlirAttribute attribute);
 
 /* Arithmetic on equal types, scalars or vectors. Integers: the _i ones. */
 MlirValue ir_add_i(ir_builder *ir, MlirValue a, MlirValue b);

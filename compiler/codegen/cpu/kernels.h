@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ir/scalar.h"
+
+/* From COUNT on: the scalar functions of the model, in the order of its library. */
 typedef enum hmoec_activation {
   HMOEC_ACTIVATION_NONE = 0,
   HMOEC_ACTIVATION_RELU,
@@ -27,9 +30,12 @@ typedef enum hmoec_gate {
   HMOEC_GATE_COUNT
 } hmoec_gate;
 
-/* Names as in specs; a text that is no name gives the first. */
-const char *hmoec_activation_name(hmoec_activation activation);
-hmoec_activation hmoec_activation_find(const char *text, size_t length);
+/* Names as in specs, "@name" of functions; a text that is no name gives the first, or a number past the last function. functions may be
+ * NULL where there are none. */
+const char *hmoec_activation_name(const hmoec_scalar_library *functions, hmoec_activation activation);
+hmoec_activation hmoec_activation_find(const hmoec_scalar_library *functions, const char *text, size_t length);
+/* Its function, or NULL. */
+const hmoec_scalar_program *hmoec_activation_function(const hmoec_scalar_library *functions, hmoec_activation activation);
 hmoec_gate hmoec_gate_find(const char *text, size_t length);
 
 /* Rows are normalised by their own statistics (root mean square; mean and variance), in f32, then scaled and shifted by column:
@@ -56,7 +62,7 @@ typedef enum hmoec_norm { HMOEC_NORM_NONE = 0, HMOEC_NORM_RMS, HMOEC_NORM_LAYER,
  *     in FFN these are 13 and 14
  * Column n of panel p belongs to the segment that holds p; its value is
  *   v = act(acc + bias) ; v *= row_gate[r] if the segment is gated ; v += row_gate[r]*(dropped and has_pass ? pass : gated_bias)
- *   C = accumulate ? C + v : multiply ? C * v : v
+ *   C = accumulate ? C + v : multiply ? C * v : v; where multiply is set and act is a function of two arguments, v = act(acc + bias, C) and C = v
  * Dropped blocks compute panels from dropped_panel_begin and k from dropped_k_begin only (a multiple of 32 in bf16); the columns
  * before are not written.
  * Grid: DENSE rows [0, call.rows) in blocks of row_block, or BLOCKS. Columns are split over call.splits by whole panels.
@@ -69,9 +75,9 @@ typedef struct hmoec_matmul_segment {
 } hmoec_matmul_segment;
 
 typedef struct hmoec_matmul_spec {
-  int64_t k, n;          /* n: columns written; panels = ceil(n/32) */
+  int64_t k, n; /* n: columns written; panels = ceil(n/32) */
   int64_t lda, ldc;
-  bool bf16;   /* the product is bf16 */
+  bool bf16; /* the product is bf16 */
   bool a_bf16; /* A is bf16 in memory; bf16 products only, others have f32 rows and are rounded while they are copied */
   bool c_bf16; /* C is bf16, rounded after the epilogue; not with accumulate. pass stays f32 */
   /* A rows are consecutive, and readable 16 rows past the last: no copy into scratch. lda == the schedule's lda; of a bf16 product a_bf16

@@ -3,6 +3,8 @@
 
 #include <float.h>
 
+#include "codegen/cpu/scalar.h"
+
 /* c[0] + c[1] x + ... by Horner's rule. */
 static MlirValue polynomial(ir_builder *ir, MlirValue x, const float *c, int count) {
   MlirValue sum = ir_vector_f32(ir, c[count - 1]);
@@ -87,6 +89,8 @@ static MlirValue half_plus_half(ir_builder *ir, MlirValue t) {
 }
 
 MlirValue ir_activation(ir_builder *ir, hmoec_activation activation, MlirValue x) {
+  const hmoec_scalar_program *function = hmoec_activation_function(ir->functions, activation);
+  if (function) return ir_scalar(ir, function, &x);
   switch (activation) {
   case HMOEC_ACTIVATION_RELU: return at_least(ir, x, 0.0f);
   case HMOEC_ACTIVATION_GELU: {
@@ -107,4 +111,11 @@ MlirValue ir_activation(ir_builder *ir, hmoec_activation activation, MlirValue x
   case HMOEC_ACTIVATION_COUNT: break;
   }
   return x;
+}
+
+MlirValue ir_math(ir_builder *ir, const char *name, int count, const MlirValue *operands) {
+  (void)count;
+  if (name[0] == 'e' && name[1] == 'x') return ir_exp(ir, operands[0]);
+  if (name[0] == 't') return ir_tanh(ir, operands[0]);
+  return ir_erf(ir, operands[0]);
 }

@@ -20,10 +20,14 @@ MlirValue ir_exp(ir_builder *ir, MlirValue x);
 MlirValue ir_tanh(ir_builder *ir, MlirValue x);
 MlirValue ir_erf(ir_builder *ir, MlirValue x);
 
+/* f(operands); name as in the math dialect. */
+MlirValue ir_math(ir_builder *ir, const char *name, int count, const MlirValue *operands);
+
 /* relu      max(x, 0), NaN stays
  * gelu      x/2 (1 + erf(x / sqrt 2))
  * gelu_new  x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
- * silu      x / (1 + exp(-x)) */
+ * silu      x / (1 + exp(-x))
+ * or a function of the model of one argument */
 MlirValue ir_activation(ir_builder *ir, hmoec_activation activation, MlirValue x);
 
 #endif

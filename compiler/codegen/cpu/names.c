@@ -12,9 +12,20 @@ static int find(const char *const *names, int count, const char *text, size_t le
   return 0;
 }
 
-const char *hmoec_activation_name(hmoec_activation activation) { return activations[activation]; }
+const char *hmoec_activation_name(const hmoec_scalar_library *functions, hmoec_activation activation) {
+  const hmoec_scalar_program *function = hmoec_activation_function(functions, activation);
+  return function ? function->name : activations[activation];
+}
 
-hmoec_activation hmoec_activation_find(const char *text, size_t length) {
+const hmoec_scalar_program *hmoec_activation_function(const hmoec_scalar_library *functions, hmoec_activation activation) {
+  size_t index = (size_t)activation - HMOEC_ACTIVATION_COUNT;
+  return activation >= HMOEC_ACTIVATION_COUNT && functions && index < functions->count ? &functions->programs[index] : NULL;
+}
+
+hmoec_activation hmoec_activation_find(const hmoec_scalar_library *functions, const char *text, size_t length) {
+  const hmoec_scalar_program *function = functions ? hmoec_scalar_library_find(functions, text, length) : NULL;
+  if (function) return (hmoec_activation)(HMOEC_ACTIVATION_COUNT + (function - functions->programs));
+  if (length && text[0] == '@') return (hmoec_activation)(HMOEC_ACTIVATION_COUNT + (functions ? functions->count : 0));
   return (hmoec_activation)find(activations, HMOEC_ACTIVATION_COUNT, text, length);
 }
 
