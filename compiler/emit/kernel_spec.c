@@ -108,6 +108,8 @@ static void read_route(MlirOperation op, hmoec_route_spec *spec) {
   spec->ldl = hmoec_op_int(op, "ldl");
   MlirStringRef gate = hmoec_op_string(op, "gate");
   spec->gate = hmoec_gate_find(gate.data, gate.length);
+  if (spec->gate == HMOEC_GATE_SCORE) spec->score = activation_of(gate);
+  spec->renorm = hmoec_op_int(op, "renorm") != 0;
   spec->row_block = hmoec_op_int(op, "row_block");
 }
 

@@ -17,6 +17,7 @@ typedef enum hmoec_activation {
   HMOEC_ACTIVATION_GELU,
   HMOEC_ACTIVATION_GELU_NEW,
   HMOEC_ACTIVATION_SILU,
+  HMOEC_ACTIVATION_SIGMOID,
   HMOEC_ACTIVATION_COUNT
 } hmoec_activation;
 
@@ -24,6 +25,7 @@ typedef enum hmoec_gate {
   HMOEC_GATE_SOFTMAX_THEN_TOPK = 0,
   HMOEC_GATE_TOPK_THEN_SOFTMAX,
   HMOEC_GATE_SOFTMAX_TOPK_RENORM,
+  HMOEC_GATE_SCORE, /* a function of the expert's own logit; written as the function's name */
   HMOEC_GATE_COUNT
 } hmoec_gate;
 
@@ -110,10 +112,14 @@ typedef struct hmoec_ffn_spec {
  * bindings: 0 logits, 1 indices, 2 gates. Grid ROWS. Larger value first, then the lower index; NaN counts as the lowest value.
  *   softmax_then_topk   g = softmax over all experts at the selected ones
  *   topk_then_softmax   g = softmax over the selected logits
- *   softmax_topk_renorm g = softmax over all, divided by the sum of the selected */
+ *   softmax_topk_renorm g = softmax over all, divided by the sum of the selected
+ *   score               g = score(logit), NaN and infinities as they are; renorm: divided by the sum of the selected, 0 where that is 0.
+ *                       Selected are the largest scores; of sigmoid, which is increasing, the largest logits */
 typedef struct hmoec_route_spec {
   int64_t experts, top_k, ldl;
   hmoec_gate gate;
+  hmoec_activation score; /* of HMOEC_GATE_SCORE, else NONE */
+  bool renorm; /* of HMOEC_GATE_SCORE */
   int64_t row_block;
 } hmoec_route_spec;
 
@@ -211,6 +217,7 @@ typedef enum hmoec_function {
   HMOEC_FUNCTION_GELU,
   HMOEC_FUNCTION_GELU_NEW,
   HMOEC_FUNCTION_SILU,
+  HMOEC_FUNCTION_SIGMOID,
   HMOEC_FUNCTION_COUNT
 } hmoec_function;
 typedef struct hmoec_map_spec {

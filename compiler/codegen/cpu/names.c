@@ -3,8 +3,8 @@
 
 #include "codegen/cpu/kernels.h"
 
-static const char *const activations[HMOEC_ACTIVATION_COUNT] = {"none", "relu", "gelu", "gelu_new", "silu"};
-static const char *const gates[HMOEC_GATE_COUNT] = {"softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm"};
+static const char *const activations[HMOEC_ACTIVATION_COUNT] = {"none", "relu", "gelu", "gelu_new", "silu", "sigmoid"};
+static const char *const gates[HMOEC_GATE_COUNT] = {"softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm", "sigmoid"};
 
 static int find(const char *const *names, int count, const char *text, size_t length) {
   for (int i = 0; i < count; i++)
