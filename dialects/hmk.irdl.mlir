@@ -93,7 +93,8 @@ irdl.dialect @hmk {
     irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "first_k" = %first_k_a, "first_n" = %first_n_a, "first_lda" = %first_lda_a, "first_ldc" = %first_ldc_a, "first_flags" = %first_flags_a, "first_segments" = %first_segments_a, "first_dropped" = %first_dropped_a, "first_b_group_bytes" = %first_b_group_bytes_a, "first_bias_group_floats" = %first_bias_group_floats_a, "k" = %k_a, "n" = %n_a, "lda" = %lda_a, "ldc" = %ldc_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "row_block" = %row_block_a, "chunk_panels" = %chunk_panels_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a }
   }
 
-  // logits [rows, ldl] -> indices i32 [rows, top_k], gates f32 [rows, top_k]. bind: logits, indices, gates.
+  // logits [rows, ldl] -> indices i32 [rows, top_k], gates f32 [rows, top_k]. gate and renorm: as of hmoe.route.
+  // bind: logits, indices, gates.
   irdl.operation @route_topk {
     %bind_a = irdl.any
     %offsets_a = irdl.any
@@ -103,10 +104,11 @@ irdl.dialect @hmk {
     %top_k_a = irdl.base "#builtin.integer"
     %ldl_a = irdl.base "#builtin.integer"
     %gate_a = irdl.base "#builtin.string"
+    %renorm_a = irdl.base "#builtin.integer"
     %row_block_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "ldl" = %ldl_a, "gate" = %gate_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "ldl" = %ldl_a, "gate" = %gate_a, "renorm" = %renorm_a, "row_block" = %row_block_a }
   }
 
   // Counting sort of picks by expert, with capacity: step GROUP. scope: the entry dimension after whose tokens capacity counts anew, or -1. history: what decoding keeps of

@@ -28,7 +28,7 @@ irdl.dialect @hmoe {
     irdl.results(y: %y_t)
   }
 
-  // y = f(x) elementwise. function: relu, gelu (erf form), gelu_new (tanh form), silu, none.
+  // y = f(x) elementwise. function: relu, gelu (erf form), gelu_new (tanh form), silu, sigmoid, none.
   irdl.operation @activate {
     %x_t = irdl.base "!builtin.tensor"
     %y_t = irdl.base "!builtin.tensor"
@@ -72,7 +72,8 @@ irdl.dialect @hmoe {
   // logits [T, N] -> indices i32 [T, k], gates f32 [T, k], kept i1 [T, k]                                   eq. 1, 2
   //   selection  the k largest logits, larger first, then the lower index; NaN counts as the lowest value.
   //   gate       softmax_then_topk: g = softmax_N(l)[e]; topk_then_softmax: g = softmax over the k selected;
-  //              softmax_topk_renorm: g = softmax_N(l)[e] / sum over the selected.
+  //              softmax_topk_renorm: g = softmax_N(l)[e] / sum over the selected; sigmoid: g = 1 / (1 + exp(-l[e])), and with the
+  //              optional attribute renorm = 1, which is sigmoid's alone, that divided by the sum over the selected (0 where it is 0).
   //   kept       0 iff capacity > 0 and this is past the capacity-th pick of its expert, counted in token, then slot order; of logits
   //              [B, S, N] (results are of B S tokens) in each batch row. A row that is decoded token by token counts on, unless the
   //              optional attribute per_call is 1: then every call counts anew, as the published implementation does.
@@ -421,8 +422,9 @@ irdl.dialect @hmoe {
     irdl.attributes { "heads" = %heads, "causal" = %causal, "scaled" = %scaled, "biased" = %biased }
   }
 
-  // o[t, s] = (act(x[t] wi_0[e]^T) (x[t] wi_1[e]^T)) wo[e]^T with e = indices[t, s], x[t] where not kept.
-  // x [T, h], indices [T, k], kept [T, k], wi_0 [N, F, h], wi_1 [N, F, h], wo [N, h, F] -> [T, k, h]        Shazeer 2020
+  // o[t, s] = (act(x[t] wi_0[e]^T + bi_0[e]) (x[t] wi_1[e]^T + bi_1[e])) wo[e]^T + bo[e], e = indices[t, s]; x[t] where not kept.
+  // x [T, h], indices [T, k], kept [T, k], wi_0 [N, F, h], wi_1 [N, F, h], wo [N, h, F], (bi_0 [N, F], bi_1 [N, F], bo [N, h])
+  // -> [T, k, h]                                                                                           Shazeer 2020
   irdl.operation @gated_experts {
     %x_t = irdl.base "!builtin.tensor"
     %indices_t = irdl.base "!builtin.tensor"
@@ -430,9 +432,12 @@ irdl.dialect @hmoe {
     %wi_0_t = irdl.base "!builtin.tensor"
     %wi_1_t = irdl.base "!builtin.tensor"
     %wo_t = irdl.base "!builtin.tensor"
+    %bi_0_t = irdl.base "!builtin.tensor"
+    %bi_1_t = irdl.base "!builtin.tensor"
+    %bo_t = irdl.base "!builtin.tensor"
     %o_t = irdl.base "!builtin.tensor"
     %activation = irdl.base "#builtin.string"
-    irdl.operands(x: %x_t, indices: %indices_t, kept: %kept_t, wi_0: %wi_0_t, wi_1: %wi_1_t, wo: %wo_t)
+    irdl.operands(x: %x_t, indices: %indices_t, kept: %kept_t, wi_0: %wi_0_t, wi_1: %wi_1_t, wo: %wo_t, bi_0: optional %bi_0_t, bi_1: optional %bi_1_t, bo: optional %bo_t)
     irdl.results(o: %o_t)
     irdl.attributes { "activation" = %activation }
   }

@@ -105,12 +105,14 @@ static void read_ffn(MlirOperation op, const hmoec_scalar_library *functions, hm
   spec->chunk_panels = hmoec_op_int(op, "chunk_panels");
 }
 
-static void read_route(MlirOperation op, hmoec_route_spec *spec) {
+static void read_route(MlirOperation op, const hmoec_scalar_library *functions, hmoec_route_spec *spec) {
   spec->experts = hmoec_op_int(op, "experts");
   spec->top_k = hmoec_op_int(op, "top_k");
   spec->ldl = hmoec_op_int(op, "ldl");
   MlirStringRef gate = hmoec_op_string(op, "gate");
   spec->gate = hmoec_gate_find(gate.data, gate.length);
+  if (spec->gate == HMOEC_GATE_SCORE) spec->score = activation_of(functions, gate);
+  spec->renorm = hmoec_op_int(op, "renorm") != 0;
   spec->row_block = hmoec_op_int(op, "row_block");
 }
 
@@ -212,7 +214,7 @@ void hmoec_kernel_read(MlirOperation op, const hmoec_scalar_library *functions, 
     read_ffn(op, functions, &out_kernel->spec.ffn);
   } else if (hmoec_op_is(op, "hmk.route_topk")) {
     out_kernel->family = HMOEC_KERNEL_ROUTE;
-    read_route(op, &out_kernel->spec.route);
+    read_route(op, functions, &out_kernel->spec.route);
   } else if (hmoec_op_is(op, "hmk.combine")) {
     out_kernel->family = HMOEC_KERNEL_COMBINE;
     read_combine(op, &out_kernel->spec.combine);

@@ -55,12 +55,13 @@ static double relu(double x) { return x < 0 ? 0 : x; }
 static double gelu(double x) { return 0.5 * x * (1 + erf(x * sqrt(0.5))); }
 static double gelu_new(double x) { return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x))); }
 static double silu(double x) { return x / (1 + exp(-x)); }
+static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
 static double identity(double x) { return x; }
 
 static const struct {
   const char *name;
   double (*function)(double x);
-} functions[] = {{"relu", relu}, {"gelu", gelu}, {"gelu_new", gelu_new}, {"silu", silu}, {"none", identity}};
+} functions[] = {{"relu", relu}, {"gelu", gelu}, {"gelu_new", gelu_new}, {"silu", silu}, {"sigmoid", sigmoid}, {"none", identity}};
 
 hmoec_function hmoec_evaluation_function(const hmoec_evaluation *evaluation, const char *attribute) {
   const char *name = hmoec_evaluation_string(evaluation, attribute);

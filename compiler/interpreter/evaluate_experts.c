@@ -5,17 +5,17 @@
 
 #include "interpreter/evaluate.h"
 
-/* Is logit a to be picked before the one picked so far? NaN is below everything; on a tie the lower index, which was seen first, stays. */
+/* Is a to be picked before the one picked so far? NaN is below everything; on a tie the lower index, which was seen first, stays. */
 static bool comes_before(double a, double best) { return isnan(best) ? !isnan(a) : a > best; }
 
-/* The k largest of n logits, larger first, then the lower index. */
-static void select_topk(const double *logits, size_t n, size_t k, double *out_indices) {
+/* The k largest of n values, larger first, then the lower index. */
+static void select_topk(const double *values, size_t n, size_t k, double *out_indices) {
   for (size_t s = 0; s < k; s++) {
     size_t best = n;
     for (size_t e = 0; e < n; e++) {
       bool taken = false;
       for (size_t before = 0; before < s; before++) taken = taken || (size_t)out_indices[before] == e;
-      if (!taken && (best == n || comes_before(logits[e], logits[best]))) best = e;
+      if (!taken && (best == n || comes_before(values[e], values[best]))) best = e;
     }
     out_indices[s] = (double)best;
   }
@@ -34,35 +34,56 @@ static void softmax_at(const double *logits, size_t n, const double *members, si
   for (size_t s = 0; s < k; s++) out[s] = exp(logits[(size_t)indices[s]] - largest) / sum;
 }
 
+/* Is the gate a function of the expert's own logit? The others are softmaxes. */
+static bool is_score(const char *gate) { return strcmp(gate, "sigmoid") == 0 || hmoec_scalar_reference(gate); }
+
+/* gates[s] /= their sum; 0 where that is 0. */
+static void renormalise(double *gates, size_t k) {
+  double sum = 0;
+  for (size_t s = 0; s < k; s++) sum += gates[s];
+  for (size_t s = 0; s < k; s++) gates[s] = sum == 0 ? 0 : gates[s] / sum;
+}
+
+/* Who is selected, and with what gates. scores: room for n. Sigmoid is increasing: the largest logits are selected, which it may round to
+ * one value; of other scores, the largest scores. */
+static void route_token(const char *gate, const hmoec_function *score, bool renorm, const double *logits, size_t n, size_t k,
+                        double *scores, double *out_indices, double *out_gates) {
+  for (size_t e = 0; e < n && score; e++) scores[e] = hmoec_function_apply(score, logits[e]);
+  select_topk(score && strcmp(gate, "sigmoid") != 0 ? scores : logits, n, k, out_indices);
+  if (score)
+    for (size_t s = 0; s < k; s++) out_gates[s] = scores[(size_t)out_indices[s]];
+  else softmax_at(logits, n, strcmp(gate, "topk_then_softmax") == 0 ? out_indices : NULL, k, out_indices, k, out_gates);
+  if (renorm || strcmp(gate, "softmax_topk_renorm") == 0) renormalise(out_gates, k);
+}
+
 bool hmoec_evaluate_route(hmoec_evaluation *e) {
   size_t tokens = hmoec_evaluation_rows(e, 0), n = hmoec_evaluation_columns(e, 0), k = (size_t)hmoec_evaluation_int(e, "top_k");
   size_t capacity = (size_t)hmoec_evaluation_int(e, "capacity");
   size_t length =
       e->inference->operands[0].rank == 3 ? hmoec_evaluation_dim(e, 0, 1) : tokens; /* a batch row's; capacity is one's */
   const char *gate = hmoec_evaluation_string(e, "gate");
+  bool renorm = hmoec_evaluation_int(e, "renorm") != 0;
+  hmoec_function score = {.builtin = NULL};
+  if (is_score(gate)) score = hmoec_evaluation_function(e, "gate");
   size_t *picks = calloc(n, sizeof *picks);
-  if (!picks) return false;
-  for (size_t t = 0; t < tokens; t++) {
+  double *scores = calloc(n, sizeof *scores);
+  bool ok = picks && scores;
+  for (size_t t = 0; ok && t < tokens; t++) {
     const double *logits = e->operands[0] + t * n;
     double *indices = e->results[0].data + t * k, *gates = e->results[1].data + t * k, *kept = e->results[2].data + t * k;
     if (t % length == 0) memset(picks, 0, n * sizeof *picks);
-    select_topk(logits, n, k, indices);
-    softmax_at(logits, n, strcmp(gate, "topk_then_softmax") == 0 ? indices : NULL, k, indices, k, gates);
-    if (strcmp(gate, "softmax_topk_renorm") == 0) {
-      double sum = 0;
-      for (size_t s = 0; s < k; s++) sum += gates[s];
-      for (size_t s = 0; s < k; s++) gates[s] /= sum;
-    }
+    route_token(gate, is_score(gate) ? &score : NULL, renorm, logits, n, k, scores, indices, gates);
     for (size_t s = 0; s < k; s++) kept[s] = ++picks[(size_t)indices[s]] <= capacity || capacity == 0;
   }
   free(picks);
-  return true;
+  free(scores);
+  return ok;
 }
 
-/* The experts' parameters; bi and bo may be NULL, and so may wi_1, by whose product the activation is multiplied. */
+/* The experts' parameters; the biases may be NULL, and so may wi_1, by whose product the activation is multiplied. */
 typedef struct expert_weights {
   size_t n, f, h;
-  const double *wi, *wo, *bi, *bo, *wi_1;
+  const double *wi, *wo, *bi, *bo, *wi_1, *bi_1;
   hmoec_function activation;
 } expert_weights;
 
@@ -81,7 +102,7 @@ static bool experts_apply(const expert_weights *w, const double *x, const double
     for (size_t i = 0; i < count; i++) memcpy(in + i * h, x + list[i] / k * h, h * sizeof *in);
     hmoec_matmul_transposed(count, f, h, in, w->wi + expert * f * h, w->bi ? w->bi + expert * f : NULL, hidden);
     if (factor) {
-      hmoec_matmul_transposed(count, f, h, in, w->wi_1 + expert * f * h, NULL, factor);
+      hmoec_matmul_transposed(count, f, h, in, w->wi_1 + expert * f * h, w->bi_1 ? w->bi_1 + expert * f : NULL, factor);
       for (size_t i = 0; i < count * f; i++) hidden[i] = hmoec_function_apply_gated(&w->activation, hidden[i], factor[i]);
     } else {
       for (size_t i = 0; i < count * f; i++) hidden[i] = hmoec_function_apply(&w->activation, hidden[i]);
@@ -113,12 +134,16 @@ bool hmoec_evaluate_experts(hmoec_evaluation *e) {
 }
 
 bool hmoec_evaluate_gated_experts(hmoec_evaluation *e) {
+  bool biased = e->inference->operand_count > 6;
   const expert_weights weights = {.n = hmoec_evaluation_dim(e, 3, 0),
                                   .f = hmoec_evaluation_dim(e, 3, 1),
                                   .h = hmoec_evaluation_dim(e, 3, 2),
                                   .wi = e->operands[3],
                                   .wi_1 = e->operands[4],
                                   .wo = e->operands[5],
+                                  .bi = biased ? e->operands[6] : NULL,
+                                  .bi_1 = biased ? e->operands[7] : NULL,
+                                  .bo = biased ? e->operands[8] : NULL,
                                   .activation = hmoec_evaluation_function(e, "activation")};
   return experts_apply(&weights, e->operands[0], e->operands[1], e->operands[2], hmoec_evaluation_dim(e, 1, 0),
                        hmoec_evaluation_dim(e, 1, 1), e->results[0].data);

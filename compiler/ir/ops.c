@@ -12,9 +12,9 @@
 
 #include "ir/ops_infer.h"
 
-static const char *const gates[] = {"softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm", NULL};
-static const char *const activations[] = {"relu", "gelu", "gelu_new", "silu", NULL};
-static const char *const functions[] = {"relu", "gelu", "gelu_new", "silu", "none", NULL};
+static const char *const gates[] = {"softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm", "sigmoid", NULL};
+static const char *const activations[] = {"relu", "gelu", "gelu_new", "silu", "sigmoid", NULL};
+static const char *const functions[] = {"relu", "gelu", "gelu_new", "silu", "sigmoid", "none", NULL};
 static const char *const selections[] = {"selected", "unselected", NULL};
 static const char *const aggregates[] = {"sum", "mean", NULL};
 static const char *const strategies[] = {"auto", "table", "cache", "factored", "per_token", NULL};
@@ -68,7 +68,8 @@ static const hmoec_op_info ops[] = {
      .attributes = {REQUIRED_INT("top_k", 1),
                     FUNCTION("gate", gates, "softmax_then_topk", COUNTS_1(1)),
                     INT("capacity", 0, INT32_MAX, 0),
-                    {.name = "per_call", .kind = HMOEC_ATTRIBUTE_INT, .maximum = 1, .omitted = true}},
+                    {.name = "per_call", .kind = HMOEC_ATTRIBUTE_INT, .maximum = 1, .omitted = true},
+                    {.name = "renorm", .kind = HMOEC_ATTRIBUTE_INT, .maximum = 1, .omitted = true}},
      .infer = hmoec_infer_route,
      .from_spec = true},
     {.name = "experts",
@@ -199,10 +200,12 @@ static const hmoec_op_info ops[] = {
      .first_optional = "biased",
      .from_spec = true},
     {.name = "gated_experts",
-     .operands = {"x", "indices", "kept", "wi_0", "wi_1", "wo"},
+     .operands = {"x", "indices", "kept", "wi_0", "wi_1", "wo", "bi_0", "bi_1", "bo"},
      .required_operands = 6,
+     .legal_counts = COUNTS_2(6, 9),
      .attributes = {FUNCTION("activation", activations, "gelu_new", COUNTS_2(1, 2))},
      .infer = hmoec_infer_gated_experts,
+     .operand_segments = true,
      .from_spec = true},
 };
 

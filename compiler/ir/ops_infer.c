@@ -173,6 +173,12 @@ bool hmoec_infer_route(hmoec_inference *inference) {
   if (rows_rank(inference, 0) == 3) tokens.size = flat_rows(batch.size, tokens.size);
   if (top_k.size > experts.size)
     return REFUSE("route: top_k = %" PRId64 " is more than the %" PRId64 " experts there are", top_k.size, experts.size);
+  const char *gate = attribute(inference, "gate")->string;
+  if (integer(inference, "renorm") && strcmp(gate, "sigmoid") != 0 && gate[0] != '@')
+    return REFUSE(
+        "route: renorm = 1 divides the gates of gate = sigmoid by their sum; in place of gate = %s take softmax_topk_renorm, or "
+        "topk_then_softmax, whose gates sum to 1 as they are",
+        gate);
   return result(inference, HMOEC_I32, 2, DIMS(&tokens, &top_k)) && result(inference, HMOEC_F32, 2, DIMS(&tokens, &top_k)) &&
          result(inference, HMOEC_I1, 2, DIMS(&tokens, &top_k));
 }
@@ -460,5 +466,8 @@ bool hmoec_infer_gated_experts(hmoec_inference *inference) {
   return expect(inference, 0, HMOEC_F32, 2, DIMS(&tokens, &h)) && expect(inference, 1, HMOEC_I32, 2, DIMS(&tokens, &k)) &&
          expect(inference, 2, HMOEC_I1, 2, DIMS(&tokens, &k)) && expect(inference, 3, HMOEC_F32, 3, DIMS(&n, &f, &h)) &&
          expect(inference, 4, HMOEC_F32, 3, DIMS(&n, &f, &h)) && expect(inference, 5, HMOEC_F32, 3, DIMS(&n, &h, &f)) &&
+         (inference->operand_count == 6 ||
+          (expect(inference, 6, HMOEC_F32, 2, DIMS(&n, &f)) && expect(inference, 7, HMOEC_F32, 2, DIMS(&n, &f)) &&
+           expect(inference, 8, HMOEC_F32, 2, DIMS(&n, &h)))) &&
          result(inference, HMOEC_F32, 3, DIMS(&tokens, &k, &h));
 }

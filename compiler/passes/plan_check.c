@@ -97,7 +97,7 @@ static const struct {
     {"hmoe.rms_norm", 1, 0, 0},
     {"hmoe.layer_norm", 1, 0, 0},
     {"hmoe.relative_bias", 0, 0, 1},
-    {"hmoe.gated_experts", 3, 3, 6},
+    {"hmoe.gated_experts", 3, 3, 9},
     {"hmoe.selection_embedding", 1, 0, 0},
     {"hmoe.append_row", 1, 0, 0},
     {"hmoe.hypernetwork", 1, 0, 0},

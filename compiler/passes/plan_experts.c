@@ -21,6 +21,7 @@ bool plan_route(planner *p, MlirOperation op) {
   step.attributes[step.attribute_count++] =
       (MlirNamedAttribute){mlirIdentifierGet(p->context, mlirStringRefCreateFromCString("gate")),
                            mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("gate"))};
+  plan_int(&step, "renorm", hmoec_op_int(op, "renorm"));
   plan_int(&step, "row_block", ROUTE_ROWS);
   plan_step_end(&step);
   plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){indices, 0, top_k, 1, false, false};
@@ -83,13 +84,14 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
 typedef struct layer {
   const void *owner; /* the op: what is packed for it, every entry uses */
   MlirValue x, indices, gates, kept, wi, wo, bi, bo;
-  MlirValue wi_1; /* of gated experts, else null */
+  MlirValue wi_1, bi_1; /* of gated experts, else null */
   bool biases, bf16, packed; /* packed: for another entry */
   hmoec_activation activation;
   int64_t experts, d_ff, d_model, top_k;
   int64_t ff_panels; /* panels of the first product that are the expert's own */
   int64_t hyper_panels, bottleneck;
-  plan_memory *pack1, *pack2, *bias1, *gated_bias, *bias2, *pack_1; /* pack_1: of wi_1 */
+  plan_memory *pack1, *pack2, *bias1, *gated_bias, *bias2;
+  plan_memory *pack_1, *bias_1; /* of wi_1 and bi_1 */
   int64_t panels1, depth1, depth2, group1_bytes, group2_bytes;
 } layer;
 
@@ -113,6 +115,18 @@ static void pack_stack(planner *p, const layer *l, MlirValue w, plan_memory *des
   plan_pack_emit(p, destination, source.memory, &pack);
 }
 
+/* The experts' biases v [n], an expert's in `panels` panels. */
+static void pack_biases(planner *p, const layer *l, MlirValue v, plan_memory *destination, int64_t n, int64_t panels) {
+  plan_pack pack = {.columns = plan_panels(n) * HMOE_PANEL,
+                    .q = 1,
+                    .real_columns = n,
+                    .column_stride = 1,
+                    .groups = l->experts,
+                    .source_group_stride = n,
+                    .group_bytes = 4 * panels * HMOE_PANEL};
+  plan_pack_vector_emit(p, destination, plan_value_get(p, v)->place.memory, &pack);
+}
+
 /* Sizes of the packs, and the packing of the experts' own weights: [W1 | D] and [W2 ; U], with room for D and U. */
 static void pack_experts(planner *p, layer *l, bool generated_biases) {
   hmoec_shape wi = hmoec_value_shape(l->wi);
@@ -134,27 +148,15 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   if (l->biases) l->gated_bias = expert_memory(p, l, 3, "f32", out_panels * HMOE_PANEL);
   if (generated_biases) l->bias2 = expert_memory(p, l, 4, "f32", out_panels * HMOE_PANEL);
   if (!mlirValueIsNull(l->wi_1)) l->pack_1 = expert_memory(p, l, 5, plan_element(l->bf16), l->group1_bytes / element_bytes);
+  if (!mlirValueIsNull(l->bi_1)) l->bias_1 = expert_memory(p, l, 6, "f32", l->panels1 * HMOE_PANEL);
   if (l->packed) return;
   pack_stack(p, l, l->wi, l->pack1, l->d_ff, h, l->depth1, l->group1_bytes);
   pack_stack(p, l, l->wo, l->pack2, h, l->d_ff, l->depth2, l->group2_bytes);
   if (l->pack_1) pack_stack(p, l, l->wi_1, l->pack_1, l->d_ff, h, l->depth1, l->group1_bytes);
   if (!l->biases) return;
-  plan_pack bi = {.columns = l->ff_panels * HMOE_PANEL,
-                  .q = 1,
-                  .real_columns = l->d_ff,
-                  .column_stride = 1,
-                  .groups = l->experts,
-                  .source_group_stride = l->d_ff,
-                  .group_bytes = 4 * l->panels1 * HMOE_PANEL};
-  plan_pack_vector_emit(p, l->bias1, plan_value_get(p, l->bi)->place.memory, &bi);
-  plan_pack bo = {.columns = out_panels * HMOE_PANEL,
-                  .q = 1,
-                  .real_columns = h,
-                  .column_stride = 1,
-                  .groups = l->experts,
-                  .source_group_stride = h,
-                  .group_bytes = 4 * out_panels * HMOE_PANEL};
-  plan_pack_vector_emit(p, l->gated_bias, plan_value_get(p, l->bo)->place.memory, &bo);
+  pack_biases(p, l, l->bi, l->bias1, l->d_ff, l->panels1);
+  pack_biases(p, l, l->bo, l->gated_bias, h, out_panels);
+  if (l->bias_1) pack_biases(p, l, l->bi_1, l->bias_1, l->d_ff, l->panels1);
 }
 
 /* The two grouped products and, for top_k > 1, the sum over a token's picks. */
@@ -214,9 +216,10 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   second.spec.bias_group_floats = l->bias2 ? plan_panels(h) * HMOE_PANEL : 0;
   second.spec.dropped_panel_begin = 0;
   second.spec.dropped_k_begin = l->bottleneck ? l->ff_panels * HMOE_PANEL : l->depth2;
-  if (l->pack_1) { /* x wi_1 is there first; act(x wi_0) multiplies it */
+  if (l->pack_1) { /* x wi_1 + bi_1 is there first; act(x wi_0 + bi_0) multiplies it */
     plan_matmul gate = first;
     gate.b = plan_at(l->pack_1);
+    if (l->bias_1) gate.bias = plan_at(l->bias_1);
     gate.row_gate = (plan_binding){0};
     gate.spec.segment[0] = (hmoec_matmul_segment){l->ff_panels, HMOEC_ACTIVATION_NONE, false, false};
     plan_matmul_emit(p, &gate);
@@ -256,12 +259,13 @@ bool plan_combine(planner *p, MlirOperation op) {
              .wi = mlirOperationGetOperand(experts, 3),
              .wi_1 = gated ? mlirOperationGetOperand(experts, 4) : (MlirValue){NULL},
              .wo = mlirOperationGetOperand(experts, gated ? 5 : 4),
-             .biases = !gated && mlirOperationGetNumOperands(experts) > 5,
+             .biases = mlirOperationGetNumOperands(experts) > (gated ? 6 : 5),
              .bf16 = plan_is_bf16(p, experts),
              .activation = plan_activation(p, hmoec_op_string(experts, "activation"))};
   if (l.biases) {
-    l.bi = mlirOperationGetOperand(experts, 5);
-    l.bo = mlirOperationGetOperand(experts, 6);
+    l.bi = mlirOperationGetOperand(experts, gated ? 6 : 5);
+    if (gated) l.bi_1 = mlirOperationGetOperand(experts, 7);
+    l.bo = mlirOperationGetOperand(experts, gated ? 8 : 6);
   }
   pack_experts(p, &l, false);
   run_experts(p, &l, mlirOperationGetResult(op, 0));

@@ -53,3 +53,21 @@ func.func @folded(%x: tensor<?x6xf32> {hmoe.name = "x"}) -> (tensor<?x6xf32> {hm
   %h2 = "hmoe.indexed_hyper_expert"(%h, %whose, %down2, %up2) {memoize = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0>} : (tensor<?x6xf32>, tensor<?xi32>, tensor<?x6x3xf32>, tensor<?x3x6xf32>) -> tensor<?x6xf32>
   return %h2 : tensor<?x6xf32>
 }
+
+// CHECK-LABEL: func.func @gated
+func.func @gated(%x: tensor<?x6xf32> {hmoe.name = "x"}) -> (tensor<?x6xf32> {hmoe.name = "y"}) {
+  %router = "hmoe.parameter"() {key = "router.weight", count = 0 : i64} : () -> tensor<4x6xf32>
+  %wi = "hmoe.parameter"() {key = "expert.{}.wi", count = 4 : i64} : () -> tensor<4x8x6xf32>
+  %wo = "hmoe.parameter"() {key = "expert.{}.wo", count = 4 : i64} : () -> tensor<4x6x8xf32>
+  %bi = "hmoe.parameter"() {key = "expert.{}.bi", count = 4 : i64} : () -> tensor<4x8xf32>
+  %bo = "hmoe.parameter"() {key = "expert.{}.bo", count = 4 : i64} : () -> tensor<4x6xf32>
+  %logits = "hmoe.linear"(%x, %router) : (tensor<?x6xf32>, tensor<4x6xf32>) -> tensor<?x4xf32>
+  // CHECK: "hmoe.route"{{.*}} gate = "sigmoid", renorm = 1 : i64
+  %indices, %gates, %kept = "hmoe.route"(%logits) {top_k = 2 : i64, gate = "sigmoid", capacity = 3 : i64, renorm = 1 : i64} : (tensor<?x4xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>, tensor<?x2xi1>)
+  %o = "hmoe.gated_experts"(%x, %indices, %kept, %wi, %wi, %wo) {activation = "sigmoid", operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<?x6xf32>, tensor<?x2xi32>, tensor<?x2xi1>, tensor<4x8x6xf32>, tensor<4x8x6xf32>, tensor<4x6x8xf32>) -> tensor<?x2x6xf32>
+  %a = "hmoe.combine"(%o, %gates) : (tensor<?x2x6xf32>, tensor<?x2xf32>) -> tensor<?x6xf32>
+  %p = "hmoe.gated_experts"(%x, %indices, %kept, %wi, %wi, %wo, %bi, %bi, %bo) {activation = "silu", operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 1>} : (tensor<?x6xf32>, tensor<?x2xi32>, tensor<?x2xi1>, tensor<4x8x6xf32>, tensor<4x8x6xf32>, tensor<4x6x8xf32>, tensor<4x8xf32>, tensor<4x8xf32>, tensor<4x6xf32>) -> tensor<?x2x6xf32>
+  %b = "hmoe.combine"(%p, %gates) : (tensor<?x2x6xf32>, tensor<?x2xf32>) -> tensor<?x6xf32>
+  %y = "hmoe.add"(%a, %b) : (tensor<?x6xf32>, tensor<?x6xf32>) -> tensor<?x6xf32>
+  return %y : tensor<?x6xf32>
+}

@@ -47,7 +47,7 @@ func.func @key(%x: tensor<?x4xf32> {hmoe.name = "x"}) -> (tensor<3x4xf32> {hmoe.
   return %y : tensor<3x4xf32>
 }
 func.func @choice(%x: tensor<?x4xf32> {hmoe.name = "x"}) -> (tensor<?x4xf32> {hmoe.name = "y"}) {
-  // CHECK: [[@LINE+1]]:8: error: activate: expected function to be one of relu, gelu, gelu_new, silu, none, found "glu"; did you mean gelu?
+  // CHECK: [[@LINE+1]]:8: error: activate: expected function to be one of relu, gelu, gelu_new, silu, sigmoid, none, found "glu"; did you mean gelu?
   %y = "hmoe.activate"(%x) {function = "glu"} : (tensor<?x4xf32>) -> tensor<?x4xf32>
   return %y : tensor<?x4xf32>
 }
@@ -89,4 +89,23 @@ func.func @segments(%x: tensor<?x4xf32> {hmoe.name = "x"}) -> (tensor<?x4xf32> {
   // CHECK: [[@LINE+1]]:8: error: fused_experts: operandSegmentSizes does not say which operands there are
   %y = "hmoe.fused_experts"(%x, %indices, %gates, %kept, %wi, %wi, %down, %up, %w, %w) {activation = "relu", expert_biases = 1 : i64, generated_biases = 0 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 0>} : (tensor<?x4xf32>, tensor<?x1xi32>, tensor<?x1xf32>, tensor<?x1xi1>, tensor<3x4x4xf32>, tensor<3x4x4xf32>, tensor<3x4x2xf32>, tensor<3x2x4xf32>, tensor<3x4xf32>, tensor<3x4xf32>) -> tensor<?x4xf32>
   return %y : tensor<?x4xf32>
+}
+func.func @renorm(%logits: tensor<?x4xf32> {hmoe.name = "l"}) -> (tensor<?x2xf32> {hmoe.name = "y"}) {
+  // CHECK: [[@LINE+1]]:29: error: route: renorm = 1 divides the gates of gate = sigmoid by their sum; in place of gate = topk_then_softmax take softmax_topk_renorm
+  %indices, %gates, %kept = "hmoe.route"(%logits) {top_k = 2 : i64, gate = "topk_then_softmax", capacity = 0 : i64, renorm = 1 : i64} : (tensor<?x4xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>, tensor<?x2xi1>)
+  return %gates : tensor<?x2xf32>
+}
+func.func @gated_biases(%x: tensor<?x6xf32> {hmoe.name = "x"}) -> (tensor<?x6xf32> {hmoe.name = "y"}) {
+  %wi = "hmoe.parameter"() {key = "wi.{}", count = 4 : i64} : () -> tensor<4x8x6xf32>
+  %wo = "hmoe.parameter"() {key = "wo.{}", count = 4 : i64} : () -> tensor<4x6x8xf32>
+  %bi = "hmoe.parameter"() {key = "bi.{}", count = 4 : i64} : () -> tensor<4x8xf32>
+  %w = "hmoe.parameter"() {key = "w", count = 0 : i64} : () -> tensor<4x6xf32>
+  %logits = "hmoe.linear"(%x, %w) : (tensor<?x6xf32>, tensor<4x6xf32>) -> tensor<?x4xf32>
+  %indices, %gates, %kept = "hmoe.route"(%logits) {top_k = 2 : i64, gate = "sigmoid", capacity = 0 : i64} : (tensor<?x4xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>, tensor<?x2xi1>)
+  // CHECK: [[@LINE+1]]:8: error: gated_experts: expected 6 or 9 operands (x, indices, kept, wi_0, wi_1, wo, bi_0, bi_1, bo), found 8
+  %a = "hmoe.gated_experts"(%x, %indices, %kept, %wi, %wi, %wo, %bi, %bi) {activation = "silu", operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 0>} : (tensor<?x6xf32>, tensor<?x2xi32>, tensor<?x2xi1>, tensor<4x8x6xf32>, tensor<4x8x6xf32>, tensor<4x6x8xf32>, tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<?x2x6xf32>
+  // CHECK: [[@LINE+1]]:8: error: gated_experts: expected bo f32[4, 6], found f32[4, 8]
+  %o = "hmoe.gated_experts"(%x, %indices, %kept, %wi, %wi, %wo, %bi, %bi, %bi) {activation = "silu", operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 1>} : (tensor<?x6xf32>, tensor<?x2xi32>, tensor<?x2xi1>, tensor<4x8x6xf32>, tensor<4x8x6xf32>, tensor<4x6x8xf32>, tensor<4x8xf32>, tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<?x2x6xf32>
+  %y = "hmoe.combine"(%o, %gates) : (tensor<?x2x6xf32>, tensor<?x2xf32>) -> tensor<?x6xf32>
+  return %y : tensor<?x6xf32>
 }

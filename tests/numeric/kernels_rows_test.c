@@ -10,7 +10,7 @@ static int64_t blocks_of(int64_t rows, int64_t row_block) { return (rows + row_b
 
 static void check_near(const float *got, const double *want, int64_t count, double bound, const char *what, int version) {
   for (int64_t i = 0; i < count; i++)
-    if (!(fabs((double)got[i] - want[i]) <= bound * (1 + fabs(want[i]))))
+    if (isnan(want[i]) ? !isnan(got[i]) : !(fabs((double)got[i] - want[i]) <= bound * (1 + fabs(want[i]))))
       fail_msg("%s, version %d: element %" PRId64 " is %g, expected %g", what, version, i, (double)got[i], want[i]);
 }
 
@@ -18,7 +18,30 @@ static void check_near(const float *got, const double *want, int64_t count, doub
 
 static double lowered(float x) { return x > -FLT_MAX ? (double)x : (double)-FLT_MAX; } /* NaN counts as the lowest value */
 
+/* Gates that are relu or sigmoid of the logit. Of relu the scores decide, and NaN is below 0; no rounding is in the way. */
+static void reference_score(const hmoec_route_spec *s, const float *x, int32_t *indices, double *gates) {
+  bool taken[1024] = {false}, relu = s->score == HMOEC_ACTIVATION_RELU;
+  double sum = 0;
+  for (int64_t k = 0; k < s->top_k; k++) {
+    int64_t index = -1;
+    for (int64_t j = 0; j < s->experts; j++) {
+      double key = lowered(relu && x[j] < 0 ? 0 : x[j]);
+      if (!taken[j] && (index < 0 || key > lowered(relu && x[index] < 0 ? 0 : x[index]))) index = j;
+    }
+    taken[index] = true;
+    indices[k] = (int32_t)index;
+    double logit = (double)x[index];
+    gates[k] = !relu ? 1 / (1 + exp(-logit)) : logit < 0 ? 0 : logit;
+    sum += gates[k];
+  }
+  for (int64_t k = 0; s->renorm && k < s->top_k; k++) gates[k] = sum == 0 ? 0 : gates[k] / sum;
+}
+
 static void reference_route(const hmoec_route_spec *s, const float *x, int32_t *indices, double *gates) {
+  if (s->gate == HMOEC_GATE_SCORE) {
+    reference_score(s, x, indices, gates);
+    return;
+  }
   bool taken[1024] = {false};
   double all = 0, selected = 0, best = 0;
   for (int64_t k = 0; k < s->top_k; k++) {
@@ -38,12 +61,17 @@ static void reference_route(const hmoec_route_spec *s, const float *x, int32_t *
 static void test_route(void **state) {
   (void)state;
   static const int64_t experts[] = {1, 2, 3, 8, 15, 16, 17, 64, 101, 256}, ks[] = {1, 1, 2, 8, 3, 2, 17, 6, 4, 8};
-  enum { KERNELS = 10 };
+  enum { SIZES = 10, KERNELS = 2 * SIZES };
   hmoec_kernel kernels[KERNELS];
-  for (int i = 0; i < KERNELS; i++)
-    kernels[i] =
-        (hmoec_kernel){.family = HMOEC_KERNEL_ROUTE,
-                       .spec.route = {experts[i], ks[i], experts[i] + harness_below(4), (hmoec_gate)(i % HMOEC_GATE_COUNT), 16}};
+  for (int i = 0; i < SIZES; i++) {
+    hmoec_route_spec s = {.experts = experts[i], .top_k = ks[i], .ldl = experts[i] + harness_below(4), .row_block = 16};
+    s.gate = (hmoec_gate)(i % HMOEC_GATE_SCORE);
+    kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_ROUTE, .spec.route = s};
+    s.gate = HMOEC_GATE_SCORE;
+    s.score = harness_below(3) ? HMOEC_ACTIVATION_SIGMOID : HMOEC_ACTIVATION_RELU;
+    s.renorm = harness_below(2);
+    kernels[SIZES + i] = (hmoec_kernel){.family = HMOEC_KERNEL_ROUTE, .spec.route = s};
+  }
   harness_unit u = harness_compile(kernels, KERNELS, hmoec_cpu_schedule_default(64));
   for (size_t i = 0; i < KERNELS; i++)
     for (int r = 0; r < ROW_COUNTS; r++) {
@@ -241,15 +269,16 @@ static void test_rows(void **state) {
 
 static void test_equal_units_equal_bytes(void **state) {
   (void)state;
-  hmoec_kernel kernels[] = {{.family = HMOEC_KERNEL_ROUTE, .spec.route = {8, 2, 32, HMOEC_GATE_SOFTMAX_THEN_TOPK, 16}},
-                            {.family = HMOEC_KERNEL_MATMUL,
-                             .spec.matmul = {.k = 48,
-                                             .n = 70,
-                                             .lda = 48,
-                                             .ldc = 70,
-                                             .segments = 1,
-                                             .row_block = 64,
-                                             .segment = {{3, HMOEC_ACTIVATION_SILU, false}}}}};
+  hmoec_kernel kernels[] = {
+      {.family = HMOEC_KERNEL_ROUTE, .spec.route = {8, 2, 32, HMOEC_GATE_SOFTMAX_THEN_TOPK, HMOEC_ACTIVATION_NONE, false, 16}},
+      {.family = HMOEC_KERNEL_MATMUL,
+       .spec.matmul = {.k = 48,
+                       .n = 70,
+                       .lda = 48,
+                       .ldc = 70,
+                       .segments = 1,
+                       .row_block = 64,
+                       .segment = {{3, HMOEC_ACTIVATION_SILU, false}}}}};
   harness_unit u = harness_compile(kernels, 2, hmoec_cpu_schedule_default(48));
   hmoec_cpu_unit unit = {
       .name = "m", .kernels = kernels, .kernel_count = 2, .plan = "p", .plan_bytes = 1, .schedule = u.schedule, .versions = 7};
@@ -268,16 +297,17 @@ static void test_equal_units_equal_bytes(void **state) {
 /* Vector registers betray a version: portable code has xmm alone and no VEX instructions, AVX2 no zmm. Nothing calls out. */
 static void test_versions_keep_to_their_instructions(void **state) {
   (void)state;
-  hmoec_kernel kernels[] = {{.family = HMOEC_KERNEL_MAP, .spec.map = {HMOEC_FUNCTION_GELU, 16}},
-                            {.family = HMOEC_KERNEL_ROUTE, .spec.route = {20, 2, 32, HMOEC_GATE_SOFTMAX_THEN_TOPK, 16}},
-                            {.family = HMOEC_KERNEL_MATMUL,
-                             .spec.matmul = {.k = 48,
-                                             .n = 70,
-                                             .lda = 48,
-                                             .ldc = 70,
-                                             .segments = 1,
-                                             .row_block = 64,
-                                             .segment = {{3, HMOEC_ACTIVATION_SILU, false}}}}};
+  hmoec_kernel kernels[] = {
+      {.family = HMOEC_KERNEL_MAP, .spec.map = {HMOEC_FUNCTION_GELU, 16}},
+      {.family = HMOEC_KERNEL_ROUTE, .spec.route = {20, 2, 32, HMOEC_GATE_SOFTMAX_THEN_TOPK, HMOEC_ACTIVATION_NONE, false, 16}},
+      {.family = HMOEC_KERNEL_MATMUL,
+       .spec.matmul = {.k = 48,
+                       .n = 70,
+                       .lda = 48,
+                       .ldc = 70,
+                       .segments = 1,
+                       .row_block = 64,
+                       .segment = {{3, HMOEC_ACTIVATION_SILU, false}}}}};
   harness_unit u = harness_compile(kernels, 3, hmoec_cpu_schedule_default(48));
   hmoec_cpu_unit unit = {
       .name = "m", .kernels = kernels, .kernel_count = 3, .plan = "p", .plan_bytes = 1, .schedule = u.schedule, .versions = 7};
@@ -336,35 +366,38 @@ static void test_wrong_descriptions_are_refused(void **state) {
   (void)state;
   hmoec_kernel good = {.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 16, .ld_in = 16, .ld_out = 16, .row_block = 4}};
   harness_unit u = harness_compile(&good, 1, hmoec_cpu_schedule_default(16));
-  hmoec_kernel wrong[] = {{.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 16, .ld_in = 15, .ld_out = 16, .row_block = 4}},
-                          {.family = HMOEC_KERNEL_ROUTE, .spec.route = {4, 5, 4, HMOEC_GATE_SOFTMAX_THEN_TOPK, 16}},
-                          {.family = HMOEC_KERNEL_ROUTE, .spec.route = {1 << 20, 5, 1 << 20, HMOEC_GATE_SOFTMAX_THEN_TOPK, 16}},
-                          {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = {.k = 100000, .n = 1, .lda = 100000, .ldc = 1}},
-                          {.family = HMOEC_KERNEL_MATMUL,
-                           .spec.matmul = {.k = 1,
-                                           .n = 1,
-                                           .lda = 1,
-                                           .ldc = 1,
-                                           .row_block = 1,
-                                           .segments = 1,
-                                           .segment = {{.panel_end = 1, .multiply = true}},
-                                           .accumulate = true}},
-                          {.family = HMOEC_KERNEL_MATMUL,
-                           .spec.matmul = {.k = 1,
-                                           .n = 1,
-                                           .lda = 1,
-                                           .ldc = 1,
-                                           .row_block = 1,
-                                           .segments = 1,
-                                           .segment = {{.panel_end = 1}},
-                                           .norm = HMOEC_NORM_RMS,
-                                           .grouped = true}},
-                          {.family = HMOEC_KERNEL_NORM, .spec.norm = {.n = 16, .ld_x = 16, .ld_out = 16, .row_block = 4}},
-                          {.family = HMOEC_KERNEL_EMBED, .spec.embed = {16, 16, (hmoec_table_layout)3, false, 4}},
-                          {.family = HMOEC_KERNEL_STORE, .spec.store = {2, 16, 32, 31, 4}},
-                          {.family = HMOEC_KERNEL_ATTENTION, /* the schedule has no room for a row of weights */
-                           .spec.attention = {.heads = 1, .head_size = 16, .ld_q = 16, .ld_out = 32, .scale = 1, .query_block = 8}},
-                          {.family = HMOEC_KERNEL_FAMILY_COUNT}};
+  hmoec_kernel wrong[] = {
+      {.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 16, .ld_in = 15, .ld_out = 16, .row_block = 4}},
+      {.family = HMOEC_KERNEL_ROUTE, .spec.route = {4, 5, 4, HMOEC_GATE_SOFTMAX_THEN_TOPK, HMOEC_ACTIVATION_NONE, false, 16}},
+      {.family = HMOEC_KERNEL_ROUTE,
+       .spec.route = {1 << 20, 5, 1 << 20, HMOEC_GATE_SOFTMAX_THEN_TOPK, HMOEC_ACTIVATION_NONE, false, 16}},
+      {.family = HMOEC_KERNEL_ROUTE, .spec.route = {4, 2, 4, HMOEC_GATE_SOFTMAX_THEN_TOPK, HMOEC_ACTIVATION_NONE, true, 16}},
+      {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = {.k = 100000, .n = 1, .lda = 100000, .ldc = 1}},
+      {.family = HMOEC_KERNEL_MATMUL,
+       .spec.matmul = {.k = 1,
+                       .n = 1,
+                       .lda = 1,
+                       .ldc = 1,
+                       .row_block = 1,
+                       .segments = 1,
+                       .segment = {{.panel_end = 1, .multiply = true}},
+                       .accumulate = true}},
+      {.family = HMOEC_KERNEL_MATMUL,
+       .spec.matmul = {.k = 1,
+                       .n = 1,
+                       .lda = 1,
+                       .ldc = 1,
+                       .row_block = 1,
+                       .segments = 1,
+                       .segment = {{.panel_end = 1}},
+                       .norm = HMOEC_NORM_RMS,
+                       .grouped = true}},
+      {.family = HMOEC_KERNEL_NORM, .spec.norm = {.n = 16, .ld_x = 16, .ld_out = 16, .row_block = 4}},
+      {.family = HMOEC_KERNEL_EMBED, .spec.embed = {16, 16, (hmoec_table_layout)3, false, 4}},
+      {.family = HMOEC_KERNEL_STORE, .spec.store = {2, 16, 32, 31, 4}},
+      {.family = HMOEC_KERNEL_ATTENTION, /* the schedule has no room for a row of weights */
+       .spec.attention = {.heads = 1, .head_size = 16, .ld_q = 16, .ld_out = 32, .scale = 1, .query_block = 8}},
+      {.family = HMOEC_KERNEL_FAMILY_COUNT}};
   hmoec_diagnostics *quiet = hmoec_diagnostics_create(NULL);
   for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
     hmoec_cpu_unit unit = {.name = "m", .kernels = &wrong[i], .kernel_count = 1, .schedule = u.schedule, .versions = 7};

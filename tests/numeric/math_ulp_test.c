@@ -8,7 +8,7 @@ typedef struct function_row {
   const char *name;
   hmoec_function function;
   double (*reference)(double);
-  double bound[2]; /* with fma, without. exp, tanh, erf: in ulp of the result; activations: in 2^-24 (1 + |x|) */
+  double bound[2]; /* with fma, without. exp, tanh, erf, sigmoid: in ulp of the result; others: in 2^-24 (1 + |x|) */
   bool in_ulp;
   float at_minus_infinity, at_infinity;
 } function_row;
@@ -21,6 +21,8 @@ static double gelu_new(double x) {
 }
 static double silu(double x) { return x < -800 ? 0 : x / (1 + exp(-x)); }
 
+static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
+
 static const function_row functions[] = {
     {"exp", HMOEC_FUNCTION_EXP, exp, {1.1, 1.1}, true, 0, INFINITY},
     {"tanh", HMOEC_FUNCTION_TANH, tanh, {1.5, 1.5}, true, -1, 1},
@@ -29,6 +31,7 @@ static const function_row functions[] = {
     {"gelu", HMOEC_FUNCTION_GELU, gelu, {2.0, 2.0}, false, 0, INFINITY},
     {"gelu_new", HMOEC_FUNCTION_GELU_NEW, gelu_new, {2.0, 2.0}, false, 0, INFINITY},
     {"silu", HMOEC_FUNCTION_SILU, silu, {2.0, 2.0}, false, 0, INFINITY},
+    {"sigmoid", HMOEC_FUNCTION_SIGMOID, sigmoid, {2.5, 2.5}, true, 0, 1},
 };
 enum { FUNCTIONS = sizeof functions / sizeof functions[0], BATCH = 1 << 16 };
 

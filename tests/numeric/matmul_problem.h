@@ -23,6 +23,7 @@ static inline double reference_activation(hmoec_activation activation, double x)
   case HMOEC_ACTIVATION_GELU: return 0.5 * x * (1 + erf(x / sqrt(2.0)));
   case HMOEC_ACTIVATION_GELU_NEW: return 0.5 * x * (1 + tanh(sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
   case HMOEC_ACTIVATION_SILU: return x / (1 + exp(-x));
+  case HMOEC_ACTIVATION_SIGMOID: return 1 / (1 + exp(-x));
   default: return x;
   }
 }

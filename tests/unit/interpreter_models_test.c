@@ -414,6 +414,23 @@ static void test_gated_experts(void **state) {
   inputs_deinit(&in);
 }
 
+/* One expert of one hidden unit: relu(2 * 3 + 1) = 7 times 2 * 5 - 6 = 4, times wo 0.5, plus bo; gate sigmoid(log 3) = 3/4. */
+static void test_gated_experts_biases(void **state) {
+  (void)state;
+  inputs in = {0};
+  const double values[] = {2, log(3), 3, 5, 0.5, 1, -6, 10}; /* in the order of the inputs */
+  for (int i = 0; i < 8; i++) input_add(&in, HMOEC_F32, i < 2 || i > 4 ? 2 : 3, DIMS(1, 1, 1))->data[0] = values[i];
+  hmoec_tensor y;
+  run_spec("model m\ndim t = ?\ninput x: f32[t, 1]\ninput l: f32[t, 1]\ninput wi_0: f32[1, 1, 1]\ninput wi_1: f32[1, 1, 1]\n"
+           "input wo: f32[1, 1, 1]\ninput bi_0: f32[1, 1]\ninput bi_1: f32[1, 1]\ninput bo: f32[1, 1]\n"
+           "r = route(l, top_k = 1, gate = sigmoid)\n"
+           "output y = combine(gated_experts(x, r, wi_0, wi_1, wo, bi_0, bi_1, bo, activation = relu), r)",
+           &in, &y, 1, NULL);
+  expect_near(y.data[0], 0.75 * (7 * 4 * 0.5 + 10));
+  hmoec_tensor_deinit(&y);
+  inputs_deinit(&in);
+}
+
 static double deviation(const hmoec_tensor *tensor) {
   double squares = 0;
   int64_t count = hmoec_shape_elements(&tensor->shape);
@@ -480,6 +497,7 @@ int main(void) {
       cmocka_unit_test(test_attention_ignores_the_future),
       cmocka_unit_test(test_route_capacity_per_batch_row),
       cmocka_unit_test(test_gated_experts),
+      cmocka_unit_test(test_gated_experts_biases),
       cmocka_unit_test(test_random_models_are_tame),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

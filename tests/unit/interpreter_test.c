@@ -264,6 +264,19 @@ static void test_route_gates(void **state) {
   check_values(run_route(logits, 1, "gate = \"softmax_then_topk\", capacity = 0", "f32", "%g"), (double[]){0.4, 0.3}, 2);
   check_values(run_route(logits, 1, "gate = \"topk_then_softmax\", capacity = 0", "f32", "%g"), (double[]){4.0 / 7, 3.0 / 7}, 2);
   check_values(run_route(logits, 1, "gate = \"softmax_topk_renorm\", capacity = 0", "f32", "%g"), (double[]){4.0 / 7, 3.0 / 7}, 2);
+  /* 1 / (1 + 1/4) and 1 / (1 + 1/3), and those divided by their sum, 31/20 */
+  check_values(run_route(logits, 1, "gate = \"sigmoid\", capacity = 0", "f32", "%g"), (double[]){0.8, 0.75}, 2);
+  check_values(run_route(logits, 1, "gate = \"sigmoid\", capacity = 0, renorm = 1", "f32", "%g"), (double[]){16.0 / 31, 15.0 / 31},
+               2);
+}
+
+/* Logits decide, also where sigmoid rounds them to one value; limits are no NaN, and a sum of 0 gives gates of 0. */
+static void test_route_sigmoid_extremes(void **state) {
+  (void)state;
+  const double logits[] = {50, 60, INFINITY, 40, -INFINITY, -INFINITY, NAN, -INFINITY};
+  check_values(run_route(logits, 2, "gate = \"sigmoid\", capacity = 0", "i32", "%i"), (double[]){2, 1, 0, 1}, 4);
+  check_values(run_route(logits, 2, "gate = \"sigmoid\", capacity = 0", "f32", "%g"), (double[]){1, 1, 0, 0}, 4);
+  check_values(run_route(logits, 2, "gate = \"sigmoid\", capacity = 0, renorm = 1", "f32", "%g"), (double[]){0.5, 0.5, 0, 0}, 4);
 }
 
 static void test_route_capacity(void **state) {
@@ -367,12 +380,19 @@ static void test_weight_embedding(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_golden_moe),          cmocka_unit_test(test_golden_hypermoe),
-      cmocka_unit_test(test_golden_capacity),     cmocka_unit_test(test_strategies_agree),
-      cmocka_unit_test(test_fused_experts),       cmocka_unit_test(test_no_tokens),
-      cmocka_unit_test(test_route_order),         cmocka_unit_test(test_route_gates),
-      cmocka_unit_test(test_route_capacity),      cmocka_unit_test(test_sizes_of_a_run_are_checked),
-      cmocka_unit_test(test_random_weights_file), cmocka_unit_test(test_weight_embedding),
+      cmocka_unit_test(test_golden_moe),
+      cmocka_unit_test(test_golden_hypermoe),
+      cmocka_unit_test(test_golden_capacity),
+      cmocka_unit_test(test_strategies_agree),
+      cmocka_unit_test(test_fused_experts),
+      cmocka_unit_test(test_no_tokens),
+      cmocka_unit_test(test_route_order),
+      cmocka_unit_test(test_route_gates),
+      cmocka_unit_test(test_route_sigmoid_extremes),
+      cmocka_unit_test(test_route_capacity),
+      cmocka_unit_test(test_sizes_of_a_run_are_checked),
+      cmocka_unit_test(test_random_weights_file),
+      cmocka_unit_test(test_weight_embedding),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

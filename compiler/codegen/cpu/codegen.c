@@ -166,6 +166,8 @@ static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_sch
     const hmoec_route_spec *s = &kernel->spec.route;
     if (s->experts < 1 || s->top_k < 1 || s->top_k > s->experts || s->ldl < s->experts || s->row_block < 1) return "route: shape";
     if ((unsigned)s->gate >= HMOEC_GATE_COUNT) return "route: unknown gate";
+    if (arity_of(functions, s->score) != 1) return "route: unknown score";
+    if ((s->score != HMOEC_ACTIVATION_NONE || s->renorm) && s->gate != HMOEC_GATE_SCORE) return "route: a softmax of scores";
     return 2 * (s->experts + 16) > scratch ? "route: more experts than scratch holds" : NULL;
   }
   case HMOEC_KERNEL_COMBINE: {

@@ -20,6 +20,7 @@ typedef enum hmoec_activation {
   HMOEC_ACTIVATION_GELU,
   HMOEC_ACTIVATION_GELU_NEW,
   HMOEC_ACTIVATION_SILU,
+  HMOEC_ACTIVATION_SIGMOID,
   HMOEC_ACTIVATION_COUNT
 } hmoec_activation;
 
@@ -27,6 +28,7 @@ typedef enum hmoec_gate {
   HMOEC_GATE_SOFTMAX_THEN_TOPK = 0,
   HMOEC_GATE_TOPK_THEN_SOFTMAX,
   HMOEC_GATE_SOFTMAX_TOPK_RENORM,
+  HMOEC_GATE_SCORE, /* a function of the expert's own logit; written as the function's name */
   HMOEC_GATE_COUNT
 } hmoec_gate;
 
@@ -36,6 +38,7 @@ const char *hmoec_activation_name(const hmoec_scalar_library *functions, hmoec_a
 hmoec_activation hmoec_activation_find(const hmoec_scalar_library *functions, const char *text, size_t length);
 /* Its function, or NULL. */
 const hmoec_scalar_program *hmoec_activation_function(const hmoec_scalar_library *functions, hmoec_activation activation);
+/* "@name" is SCORE. */
 hmoec_gate hmoec_gate_find(const char *text, size_t length);
 
 /* Rows are normalised by their own statistics (root mean square; mean and variance), in f32, then scaled and shifted by column:
@@ -116,10 +119,14 @@ typedef struct hmoec_ffn_spec {
  * bindings: 0 logits, 1 indices, 2 gates. Grid ROWS. Larger value first, then the lower index; NaN counts as the lowest value.
  *   softmax_then_topk   g = softmax over all experts at the selected ones
  *   topk_then_softmax   g = softmax over the selected logits
- *   softmax_topk_renorm g = softmax over all, divided by the sum of the selected */
+ *   softmax_topk_renorm g = softmax over all, divided by the sum of the selected
+ *   score               g = score(logit), NaN and infinities as they are; renorm: divided by the sum of the selected, 0 where that is 0.
+ *                       Selected are the largest scores; of sigmoid, which is increasing, the largest logits */
 typedef struct hmoec_route_spec {
   int64_t experts, top_k, ldl;
   hmoec_gate gate;
+  hmoec_activation score; /* of HMOEC_GATE_SCORE, else NONE */
+  bool renorm; /* of HMOEC_GATE_SCORE */
   int64_t row_block;
 } hmoec_route_spec;
 
@@ -217,6 +224,7 @@ typedef enum hmoec_function {
   HMOEC_FUNCTION_GELU,
   HMOEC_FUNCTION_GELU_NEW,
   HMOEC_FUNCTION_SILU,
+  HMOEC_FUNCTION_SIGMOID,
   HMOEC_FUNCTION_COUNT
 } hmoec_function;
 typedef struct hmoec_map_spec {

@@ -107,6 +107,11 @@ MlirValue ir_activation(ir_builder *ir, hmoec_activation activation, MlirValue x
     MlirValue e = ir_exp(ir, ir_sub(ir, ir_vector_f32(ir, 0.0f), x));
     return ir_div(ir, at_least(ir, x, -FLT_MAX), ir_add(ir, one, e));
   }
+  case HMOEC_ACTIVATION_SIGMOID: { /* exp(-|x|) cannot overflow, and is what is left of the result far to the left */
+    MlirValue one = ir_vector_f32(ir, 1.0f), zero = ir_vector_f32(ir, 0.0f);
+    MlirValue e = ir_exp(ir, ir_sub(ir, zero, absolute(ir, x)));
+    return ir_div(ir, ir_select(ir, ir_compare_f(ir, IR_LT, x, zero), e, one), ir_add(ir, one, e));
+  }
   case HMOEC_ACTIVATION_NONE:
   case HMOEC_ACTIVATION_COUNT: break;
   }

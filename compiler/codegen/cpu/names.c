@@ -3,8 +3,8 @@
 
 #include "codegen/cpu/kernels.h"
 
-static const char *const activations[HMOEC_ACTIVATION_COUNT] = {"none", "relu", "gelu", "gelu_new", "silu"};
-static const char *const gates[HMOEC_GATE_COUNT] = {"softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm"};
+static const char *const activations[HMOEC_ACTIVATION_COUNT] = {"none", "relu", "gelu", "gelu_new", "silu", "sigmoid"};
+static const char *const gates[HMOEC_GATE_COUNT] = {"softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm", "sigmoid"};
 
 static int find(const char *const *names, int count, const char *text, size_t length) {
   for (int i = 0; i < count; i++)
@@ -29,4 +29,7 @@ hmoec_activation hmoec_activation_find(const hmoec_scalar_library *functions, co
   return (hmoec_activation)find(activations, HMOEC_ACTIVATION_COUNT, text, length);
 }
 
-hmoec_gate hmoec_gate_find(const char *text, size_t length) { return (hmoec_gate)find(gates, HMOEC_GATE_COUNT, text, length); }
+hmoec_gate hmoec_gate_find(const char *text, size_t length) {
+  if (length && text[0] == '@') return HMOEC_GATE_SCORE;
+  return (hmoec_gate)find(gates, HMOEC_GATE_COUNT, text, length);
+}

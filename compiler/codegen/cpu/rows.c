@@ -108,6 +108,7 @@ static MlirValue apply(ir_builder *ir, hmoec_function function, MlirValue x) {
   case HMOEC_FUNCTION_GELU: return ir_activation(ir, HMOEC_ACTIVATION_GELU, x);
   case HMOEC_FUNCTION_GELU_NEW: return ir_activation(ir, HMOEC_ACTIVATION_GELU_NEW, x);
   case HMOEC_FUNCTION_SILU: return ir_activation(ir, HMOEC_ACTIVATION_SILU, x);
+  case HMOEC_FUNCTION_SIGMOID: return ir_activation(ir, HMOEC_ACTIVATION_SIGMOID, x);
   case HMOEC_FUNCTION_COUNT: break;
   }
   return x;
