@@ -37,11 +37,11 @@ static bool unknown_command(const char *name, hmoec_diagnostics *diagnostics) {
 }
 
 static bool run_command(const hmoec_command *command, int argc, char **argv, hmoec_diagnostics *diagnostics) {
-  hmoec_options options;
+  hmoec_arguments options;
   bool help;
-  if (!hmoec_options_parse(command, argc, argv, &options, &help, diagnostics)) return false;
+  if (!hmoec_arguments_parse(command, argc, argv, &options, &help, diagnostics)) return false;
   if (help) {
-    hmoec_options_help(command, stdout);
+    hmoec_arguments_help(command, stdout);
     return true;
   }
   return command->run(&options, diagnostics);
@@ -60,7 +60,7 @@ int main(int argc, char **argv) {
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
   if (!diagnostics) {
     fputs("hmoec: out of memory\n", stderr);
-    return HMOEC_FAILURE_MACHINE;
+    return HMOEC_MACHINE_ERROR;
   }
   bool ok = true;
   if (argc < 2) {
@@ -78,7 +78,7 @@ int main(int argc, char **argv) {
   }
   if (ok && (fflush(stdout) != 0 || ferror(stdout)))
     ok = hmoec_error(diagnostics, (hmoec_location){0}, "cannot write to standard output");
-  int status = ok ? 0 : (int)hmoec_diagnostics_failure(diagnostics);
+  int status = ok ? 0 : (int)hmoec_diagnostics_status(diagnostics);
   hmoec_diagnostics_destroy(diagnostics);
-  return status || ok ? status : HMOEC_FAILURE_INPUT;
+  return status || ok ? status : HMOEC_INPUT_ERROR;
 }

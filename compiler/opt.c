@@ -90,7 +90,7 @@ int main(int argument_count, char **argument_values) {
   MlirContext context = {NULL};
   MlirModule module = {NULL};
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
-  if (!diagnostics) return HMOEC_FAILURE_MACHINE;
+  if (!diagnostics) return HMOEC_MACHINE_ERROR;
   if (!arguments_parse(argument_count, argument_values, &arguments, diagnostics)) goto done;
   if (!(text = file_read(arguments.file, &size))) {
     hmoec_usage_error(diagnostics, "cannot read %s", arguments.file);
@@ -108,7 +108,7 @@ int main(int argument_count, char **argument_values) {
   mlirOperationPrint(mlirModuleGetOperation(module), print_piece, stdout);
 
 done:;
-  int status = (int)hmoec_diagnostics_failure(diagnostics);
+  int status = (int)hmoec_diagnostics_status(diagnostics);
   if (!mlirModuleIsNull(module)) mlirModuleDestroy(module);
   hmoec_context_destroy(context);
   free(text);

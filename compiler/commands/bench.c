@@ -9,7 +9,8 @@
 #include "commands/ceilings.h"
 #include "commands/commands.h"
 #include "commands/model_cost.h"
-#include "commands/signature.h"
+#include "library/session.h"
+#include "library/signature.h"
 #include "interpreter/parameters.h"
 #include "ir/entry.h"
 
@@ -21,7 +22,6 @@ typedef struct subject {
   const char *path;
   hmoec_session session;
   hmoe_model *model;
-  MlirModule folded; /* a copy after the folding passes, for FLOPs and inputs */
   hmoec_signature signature;
   int64_t sizes[HMOEC_MAX_SIZES];
   void *inputs[HMOEC_MAX_TENSORS], *outputs[HMOEC_MAX_TENSORS];
@@ -29,21 +29,22 @@ typedef struct subject {
   size_t runs;
 } subject;
 
-static bool subject_open(subject *s, const char *path, const hmoec_options *options, hmoec_diagnostics *diagnostics) {
+static bool subject_open(subject *s, const char *path, const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
   char temporary[HMOEC_TEMPORARY_CHARS];
-  const char *weights = options->weights;
+  const char *weights = arguments->weights;
   s->path = path;
-  if (!hmoec_session_init(&s->session, diagnostics) || !hmoec_session_load(&s->session, options, path)) return false;
+  if (!hmoec_session_init(&s->session, &arguments->options, diagnostics) || !hmoec_session_load(&s->session, path)) return false;
   bool made = false, ok = true;
   if (!weights) {
     made = hmoec_make_temporary("bench", temporary, diagnostics);
     weights = temporary;
-    ok = made && hmoec_random_weights_write(s->session.module, (uint64_t)options->seed, weights, diagnostics);
+    ok = made && hmoec_random_weights_write(s->session.source, (uint64_t)arguments->seed, weights, diagnostics);
   }
-  ok = ok && hmoec_session_fold(&s->session, options);
-  if (ok) s->folded = mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(s->session.module)));
-  ok = ok && hmoec_session_plan(&s->session, options) && hmoec_signature_read(&s->session.unit, NULL, &s->signature, diagnostics) &&
-       hmoec_session_jit(&s->session, options, false) && hmoec_session_open(&s->session, options, weights, options->cpu, &s->model);
+  hmoec_open_progress progress;
+  hmoe_options open_options = hmoec_open_options(arguments, &progress);
+  ok = ok && hmoec_session_plan(&s->session) && hmoec_signature_read(&s->session.unit, NULL, &s->signature, diagnostics) &&
+       hmoec_session_open(&s->session, &(hmoe_weights){.path = weights}, &open_options, &s->model);
+  hmoec_open_finish(&progress);
   if (made) unlink(temporary);
   return ok;
 }
@@ -64,7 +65,7 @@ static bool data_make(subject *s, int64_t tokens, uint64_t seed, hmoec_diagnosti
     hmoec_shape shape = hmoec_signature_shape(&s->signature.inputs[i], s->sizes);
     s->inputs[i] = calloc((size_t)hmoec_shape_elements(&shape) + 1, hmoec_element_bytes(shape.element));
     if (!s->inputs[i]) return hmoec_machine_error(diagnostics, "out of memory");
-    hmoec_random_input(hmoec_entry_find(s->folded, NULL), s->signature.inputs[i].name, &shape, seed, s->inputs[i]);
+    hmoec_random_input(hmoec_entry_find(s->session.folded, NULL), s->signature.inputs[i].name, &shape, seed, s->inputs[i]);
   }
   for (size_t i = 0; i < s->signature.output_count; i++) {
     hmoec_shape shape = hmoec_signature_shape(&s->signature.outputs[i], s->sizes);
@@ -83,7 +84,6 @@ static bool same_tensors(const hmoec_signature_tensor *a, size_t a_count, const 
 static void subject_close(subject *s) {
   data_free(s);
   hmoe_model_close(s->model);
-  if (!mlirModuleIsNull(s->folded)) mlirModuleDestroy(s->folded);
   hmoec_session_deinit(&s->session);
 }
 
@@ -146,7 +146,7 @@ static void report(const subject *subjects, size_t count, int64_t tokens, const 
   cJSON *models = cJSON_AddArrayToObject(row, "models");
   for (size_t i = 0; i < count; i++) {
     double seconds = median(subjects[i].seconds, subjects[i].runs),
-           gflops = 1e-9 * hmoec_model_flops(subjects[i].folded, (hmoec_run_size){.tokens = tokens, .rows = 1}) / seconds;
+           gflops = 1e-9 * hmoec_model_flops(subjects[i].session.folded, (hmoec_run_size){.tokens = tokens, .rows = 1}) / seconds;
     printf("%8lld  %-24s %10.3f ms %12.0f tokens/s %9.1f GFLOP/s %5.1f %% of the %s", (long long)tokens,
            subjects[i].session.unit.name, 1e3 * seconds, seconds > 0 ? (double)tokens / seconds : 0, gflops,
            ceiling->gflops > 0 ? 100 * gflops / ceiling->gflops : 0, ceiling->name);
@@ -167,46 +167,46 @@ static void report(const subject *subjects, size_t count, int64_t tokens, const 
   cJSON_AddItemToArray(list, row);
 }
 
-static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
+static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
   static const int64_t default_tokens[] = {1, 8, 64, 512};
-  const int64_t *tokens = options->token_count ? options->tokens : default_tokens;
-  size_t token_count = options->token_count ? options->token_count : sizeof default_tokens / sizeof *default_tokens,
-         count = options->versus ? 2 : 1;
+  const int64_t *tokens = arguments->token_count ? arguments->tokens : default_tokens;
+  size_t token_count = arguments->token_count ? arguments->token_count : sizeof default_tokens / sizeof *default_tokens,
+         count = arguments->versus ? 2 : 1;
   subject *subjects = calloc(2, sizeof *subjects);
   cJSON *root = cJSON_CreateObject();
   bool ok = subjects ? true : hmoec_machine_error(diagnostics, "out of memory");
-  const char *paths[] = {options->model, options->versus};
-  for (size_t i = 0; ok && i < count; i++) ok = subject_open(&subjects[i], paths[i], options, diagnostics);
+  const char *paths[] = {arguments->model, arguments->versus};
+  for (size_t i = 0; ok && i < count; i++) ok = subject_open(&subjects[i], paths[i], arguments, diagnostics);
   const hmoec_signature *first = ok ? &subjects[0].signature : NULL, *other = ok ? &subjects[1].signature : NULL;
   if (ok && count == 2 &&
       !(same_tensors(first->inputs, first->input_count, other->inputs, other->input_count) &&
         same_tensors(first->outputs, first->output_count, other->outputs, other->output_count)))
-    ok = hmoec_error(diagnostics, (hmoec_location){.file = options->versus}, "expected inputs and outputs of the same width as %s",
-                     options->model);
+    ok = hmoec_error(diagnostics, (hmoec_location){.file = arguments->versus}, "expected inputs and outputs of the same width as %s",
+                     arguments->model);
   if (!ok) goto done;
 
   size_t threads = hmoe_model_threads(subjects[0].model);
   const char *cpu = hmoe_model_cpu(subjects[0].model);
   double fma_gflops = hmoec_ceiling_gflops(cpu, threads), read_gbytes = hmoec_ceiling_gigabytes_per_second(threads);
-  double bf16_gflops = options->pass.dtype == HMOEC_DTYPE_BF16 ? hmoec_ceiling_bf16_gflops(cpu, threads) : 0;
+  double bf16_gflops = hmoec_options_pass(&arguments->options).dtype == HMOEC_DTYPE_BF16 ? hmoec_ceiling_bf16_gflops(cpu, threads) : 0;
   peak ceiling = bf16_gflops > 0 ? (peak){"bf16 peak", bf16_gflops} : (peak){"FMA peak", fma_gflops};
   printf("%zu threads, %s code, products in %s; ceilings measured now: %.1f GFLOP/s %s, %.1f GB/s read from memory\n", threads, cpu,
-         hmoec_dtype_name(options->pass.dtype), ceiling.gflops, ceiling.name, read_gbytes);
+         hmoec_dtype_name(hmoec_options_pass(&arguments->options).dtype), ceiling.gflops, ceiling.name, read_gbytes);
   cJSON_AddNumberToObject(root, "threads", (double)threads);
   cJSON_AddStringToObject(root, "cpu", cpu);
-  cJSON_AddStringToObject(root, "dtype", hmoec_dtype_name(options->pass.dtype));
+  cJSON_AddStringToObject(root, "dtype", hmoec_dtype_name(hmoec_options_pass(&arguments->options).dtype));
   cJSON_AddNumberToObject(root, "fma_gflops", fma_gflops);
   if (bf16_gflops > 0) cJSON_AddNumberToObject(root, "bf16_gflops", bf16_gflops);
   cJSON_AddNumberToObject(root, "read_gbytes", read_gbytes);
   cJSON *list = cJSON_AddArrayToObject(root, "sizes");
   for (size_t i = 0; ok && i < token_count; i++) {
-    ok = measure(subjects, count, tokens[i], (uint64_t)options->seed, diagnostics);
+    ok = measure(subjects, count, tokens[i], (uint64_t)arguments->seed, diagnostics);
     if (ok) report(subjects, count, tokens[i], &ceiling, list);
   }
-  if (ok && options->json) {
+  if (ok && arguments->json) {
     char *text = cJSON_Print(root);
     ok =
-        text ? hmoec_write_file(options->json, text, strlen(text), diagnostics) : hmoec_machine_error(diagnostics, "out of memory");
+        text ? hmoec_write_file(arguments->json, text, strlen(text), diagnostics) : hmoec_machine_error(diagnostics, "out of memory");
     cJSON_free(text);
   }
 done:
@@ -217,7 +217,7 @@ done:
   return ok;
 }
 
-static const char *const accepted[] = {"-D",       "--weights", "--versus", "--tokens",   "--json",
+static const char *const accepted[] = {"-D", "--c-include", "--c-define",       "--weights", "--versus", "--tokens",   "--json",
                                        "--seed",   "--threads", "--cpu",    "--strategy", "--table-budget",
                                        "--target", "--mcpu",    "--dtype",  "--tuning",   NULL};
 const hmoec_command hmoec_command_bench = {"bench", "time a model, alone or against another",

@@ -5,7 +5,8 @@
 #include <unistd.h>
 
 #include "commands/commands.h"
-#include "commands/signature.h"
+#include "library/session.h"
+#include "library/signature.h"
 #include "hmoe/abi.h"
 #include "interpreter/interpreter.h"
 #include "interpreter/parameters.h"
@@ -187,21 +188,21 @@ static bool reference_init(reference *r, MlirOperation function, const char *wei
 static bool all_tied(const reference *r) { return r->whole && r->groups > 0 && r->tied_count == r->groups; }
 
 /* The reference of as many tokens as asked for, or else of so few that not every batch row of a whole model has a tie. */
-static bool reference_find(reference *r, MlirOperation function, const char *weights, const hmoec_options *options,
+static bool reference_find(reference *r, MlirOperation function, const char *weights, const hmoec_arguments *arguments,
                            hmoec_diagnostics *diagnostics) {
   const hmoec_signature signature = r->signature;
-  int64_t tokens = options->token_count ? options->tokens[0] : DEFAULT_TOKENS;
+  int64_t tokens = arguments->token_count ? arguments->tokens[0] : DEFAULT_TOKENS;
   for (;; tokens /= 2) {
-    bool ok = reference_init(r, function, weights, (uint64_t)options->seed, tokens, options->pass.dtype, diagnostics);
+    bool ok = reference_init(r, function, weights, (uint64_t)options->seed, tokens, hmoec_options_pass(&arguments->options).dtype, diagnostics);
     if (!ok || !all_tied(r)) return ok;
-    if (options->token_count || tokens <= MOST_BATCH) break;
+    if (arguments->token_count || tokens <= MOST_BATCH) break;
     reference_deinit(r);
     *r = (reference){.signature = signature};
   }
   return hmoec_error(diagnostics, (hmoec_location){0},
                      "nothing is left to compare: every batch row has a token whose routing is a tie within rounding; try another "
                      "--seed%s",
-                     options->token_count ? " or fewer --tokens" : "");
+                     arguments->token_count ? " or fewer --tokens" : "");
 }
 
 /* Runs an opened model and prints its error per output. */
@@ -255,19 +256,18 @@ static bool has_hyper_expert(MlirOperation function, MlirBlock block, void *user
 
 /* Whether a strategy is left out here, and why: tables that would not fit, and strategies that the model excludes. A failure that is no
  * fault of the model's is not left out: check_strategy reports it. */
-static bool left_out(const hmoec_options *options, const char *strategy, char *out_reason, size_t size) {
+static bool left_out(const hmoec_arguments *arguments, const char *strategy, char *out_reason, size_t size) {
   hmoec_diagnostics *quiet = hmoec_diagnostics_create(NULL);
   bool out = true;
   snprintf(out_reason, size, "out of memory");
   hmoec_session session;
-  if (quiet && hmoec_session_init(&session, quiet)) {
-    hmoec_options forced = *options;
-    forced.pass.strategy = strategy;
-    bool planned = hmoec_session_load(&session, &forced, forced.model) && hmoec_session_fold(&session, &forced) &&
-                   hmoec_session_plan(&session, &forced);
-    if (!planned && hmoec_diagnostics_failure(quiet) == HMOEC_FAILURE_MACHINE) out = false;
+  hmoec_options forced = arguments->options;
+  forced.strategy = strategy;
+  if (quiet && hmoec_session_init(&session, &forced, quiet)) {
+    bool planned = hmoec_session_load(&session, arguments->model) && hmoec_session_plan(&session);
+    if (!planned && hmoec_diagnostics_status(quiet) == HMOEC_MACHINE_ERROR) out = false;
     else if (!planned) snprintf(out_reason, size, "not possible for this model: %s", hmoec_diagnostics_first(quiet));
-    else if (hmoec_op_int(mlirModuleGetOperation(session.module), "hmk.weight_bytes") > MOST_TABLE_BYTES &&
+    else if (hmoec_op_int(mlirModuleGetOperation(session.planned), "hmk.weight_bytes") > MOST_TABLE_BYTES &&
              strcmp(strategy, "table") == 0)
       snprintf(out_reason, size, "its table is over 1 GiB");
     else out = false;
@@ -277,48 +277,42 @@ static bool left_out(const hmoec_options *options, const char *strategy, char *o
   return out;
 }
 
-static bool check_strategy(const hmoec_options *options, const char *strategy, const reference *r, const char *weights,
+static bool check_strategy(const hmoec_arguments *arguments, const char *strategy, const reference *r, const char *weights,
                            bool *out_within, hmoec_diagnostics *diagnostics) {
-  hmoec_options forced = *options;
-  forced.pass.strategy = strategy;
+  hmoec_options forced = arguments->options;
+  forced.strategy = strategy;
   hmoec_session session;
   const char *versions[HMOE_CPU_COUNT];
   size_t version_count = 0;
-  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, &forced, forced.model) &&
-            hmoec_session_fold(&session, &forced) && hmoec_session_plan(&session, &forced) &&
-            hmoec_session_jit(&session, &forced, true);
+  bool ok = hmoec_session_init(&session, &forced, diagnostics) && hmoec_session_load(&session, arguments->model) &&
+            hmoec_session_jit(&session, true);
   if (ok) version_count = hmoec_session_versions(&session, versions);
-  if (options->cpu) { /* one that the machine lacks is refused on opening */
-    versions[0] = options->cpu;
+  if (arguments->options.cpu) { /* one that the machine lacks is refused on opening */
+    versions[0] = arguments->options.cpu;
     version_count = 1;
   }
   for (size_t v = 0; ok && v < version_count; v++) {
     hmoe_model *model = NULL;
-    ok = hmoec_session_open(&session, &forced, weights, versions[v], &model) &&
-         compare(model, r, options->pass.dtype, strategy ? strategy : "-", versions[v], out_within, diagnostics);
+    hmoec_open_progress progress;
+    hmoe_options open_options = hmoec_open_options(arguments, &progress);
+    open_options.cpu = versions[v];
+    ok = hmoec_session_open(&session, &(hmoe_weights){.path = weights}, &open_options, &model);
+    hmoec_open_finish(&progress);
+    ok = ok &&
+         compare(model, r, hmoec_options_pass(&arguments->options).dtype, strategy ? strategy : "-", versions[v], out_within, diagnostics);
     hmoe_model_close(model);
   }
   hmoec_session_deinit(&session);
   return ok;
 }
 
-/* What the entry takes and gives, from a plan of its own: the module is for the interpreter. */
-static bool read_signature(const hmoec_options *options, hmoec_signature *out_signature, hmoec_diagnostics *diagnostics) {
-  hmoec_session session;
-  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
-            hmoec_session_fold(&session, options) && hmoec_session_plan(&session, options) &&
-            hmoec_signature_read(&session.unit, NULL, out_signature, diagnostics);
-  hmoec_session_deinit(&session);
-  return ok;
-}
-
-static void print_head(const hmoec_options *options, const reference *r) {
-  hmoec_dtype dtype = options->pass.dtype;
+static void print_head(const hmoec_arguments *arguments, const reference *r) {
+  hmoec_dtype dtype = hmoec_options_pass(&arguments->options).dtype;
   for (size_t i = 0; i < r->signature.size_count && r->whole; i++)
     printf("%s %lld, ", r->signature.size_names[i], (long long)r->sizes[i]);
   if (!r->whole) printf("%lld tokens, ", (long long)r->groups);
   printf("seed %llu, %s, %s\n%-10s %-11s %-8s %10s %10s %10s", (unsigned long long)options->seed,
-         options->weights ? options->weights : "random weights", hmoec_dtype_name(dtype), "strategy", "cpu", "output", "max |y|",
+         arguments->weights ? arguments->weights : "random weights", hmoec_dtype_name(dtype), "strategy", "cpu", "output", "max |y|",
          "max error", "relative");
   puts(dtype == HMOEC_DTYPE_F32 ? "" : "     2-norm");
   if (r->tied_count && r->whole)
@@ -329,47 +323,47 @@ static void print_head(const hmoec_options *options, const reference *r) {
 }
 
 /* With every strategy that is possible, or the one that is asked for. */
-static bool check_strategies(const hmoec_options *options, const reference *r, bool hyper, const char *weights, bool *out_within,
+static bool check_strategies(const hmoec_arguments *arguments, const reference *r, bool hyper, const char *weights, bool *out_within,
                              hmoec_diagnostics *diagnostics) {
-  bool forced = options->pass.strategy != NULL, ok = true;
-  for (size_t i = 0; i < options->define_count; i++) forced = forced || strcmp(options->defines[i].name, "strategy") == 0;
-  if (!hyper || forced) return check_strategy(options, options->pass.strategy, r, weights, out_within, diagnostics);
+  bool forced = hmoec_options_pass(&arguments->options).strategy != NULL, ok = true;
+  for (size_t i = 0; i < arguments->options.define_count; i++) forced = forced || strcmp(arguments->options.defines[i].name, "strategy") == 0;
+  if (!hyper || forced) return check_strategy(arguments, hmoec_options_pass(&arguments->options).strategy, r, weights, out_within, diagnostics);
   int checked = 0;
   for (int s = HMOEC_STRATEGY_TABLE; ok && s < HMOEC_STRATEGY_COUNT; s++) {
     const char *name = hmoec_strategy_name((hmoec_strategy)s);
     char reason[512];
-    if (left_out(options, name, reason, sizeof reason)) {
+    if (left_out(arguments, name, reason, sizeof reason)) {
       printf("%-10s left out: %s\n", name, reason);
     } else {
-      ok = check_strategy(options, name, r, weights, out_within, diagnostics);
+      ok = check_strategy(arguments, name, r, weights, out_within, diagnostics);
       checked++;
     }
   }
-  if (ok && !checked) ok = check_strategy(options, NULL, r, weights, out_within, diagnostics); /* says where the model is wrong */
+  if (ok && !checked) ok = check_strategy(arguments, NULL, r, weights, out_within, diagnostics); /* says where the model is wrong */
   return ok;
 }
 
-static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
+static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
   hmoec_session session;
   reference r = {0};
   char temporary[HMOEC_TEMPORARY_CHARS];
-  const char *weights = options->weights;
+  const char *weights = arguments->weights;
   bool made = false, hyper = false, within = true;
-  hmoec_dtype dtype = options->pass.dtype;
-  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
-            read_signature(options, &r.signature, diagnostics);
+  hmoec_dtype dtype = hmoec_options_pass(&arguments->options).dtype;
+  bool ok = hmoec_session_init(&session, &arguments->options, diagnostics) && hmoec_session_load(&session, arguments->model) &&
+            hmoec_session_plan(&session) && hmoec_signature_read(&session.unit, NULL, &r.signature, diagnostics);
   if (ok && !weights) {
-    weights = options->save_weights;
+    weights = arguments->save_weights;
     if (!weights) {
       ok = made = hmoec_make_temporary("check", temporary, diagnostics);
       weights = temporary;
     }
-    ok = ok && hmoec_random_weights_write(session.module, (uint64_t)options->seed, weights, diagnostics);
+    ok = ok && hmoec_random_weights_write(session.source, (uint64_t)options->seed, weights, diagnostics);
   }
-  if (ok) hmoec_each_function(session.module, has_hyper_expert, &hyper);
-  ok = ok && reference_find(&r, hmoec_entry_find(session.module, NULL), weights, options, diagnostics);
-  if (ok) print_head(options, &r);
-  ok = ok && check_strategies(options, &r, hyper, weights, &within, diagnostics);
+  if (ok) hmoec_each_function(session.source, has_hyper_expert, &hyper);
+  ok = ok && reference_find(&r, hmoec_entry_find(session.source, NULL), weights, arguments, diagnostics);
+  if (ok) print_head(arguments, &r);
+  ok = ok && check_strategies(arguments, &r, hyper, weights, &within, diagnostics);
   const tolerance *most = &tolerances[dtype][r.whole];
   if (ok && !within && dtype == HMOEC_DTYPE_F32)
     ok = hmoec_error(diagnostics, (hmoec_location){0}, "compiled code differs from the interpreter by more than %.0e of max |y|",
@@ -384,7 +378,7 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   return ok;
 }
 
-static const char *const accepted[] = {"-D",         "--weights",      "--tokens",       "--seed",  "--threads",
+static const char *const accepted[] = {"-D", "--c-include", "--c-define",         "--weights",      "--tokens",       "--seed",  "--threads",
                                        "--cpu",      "--target",       "--mcpu",         "--dtype", "--tuning",
                                        "--strategy", "--table-budget", "--save-weights", NULL};
 const hmoec_command hmoec_command_check = {"check", "compare compiled code with the reference interpreter",

@@ -6,7 +6,8 @@
 
 #include "commands/commands.h"
 #include "commands/model_cost.h"
-#include "commands/signature.h"
+#include "library/session.h"
+#include "library/signature.h"
 #include "hmoe/abi.h"
 #include "passes/rewrite.h"
 
@@ -115,15 +116,15 @@ static void print_entries(const hmoec_unit *unit, const report *r) {
            bytes[HMOE_SCOPE_SOURCE] / 1e3);
 }
 
-static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
+static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
   hmoec_session session;
-  report r = {.tokens = options->token_count ? options->tokens[0] : DEFAULT_TOKENS,
-              .rows = options->rows ? options->rows : 1,
-              .dtype = options->pass.dtype};
-  hmoec_options weighed = *options;
-  if (r.tokens > 0 && r.rows <= INT64_MAX / 4 / r.tokens) weighed.pass.tokens = r.rows * r.tokens;
-  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
-            hmoec_session_fold(&session, &weighed) && hmoec_mark_f32(session.module);
+  report r = {.tokens = arguments->token_count ? arguments->tokens[0] : DEFAULT_TOKENS,
+              .rows = arguments->rows ? arguments->rows : 1,
+              .dtype = hmoec_options_pass(&arguments->options).dtype};
+  hmoec_options weighed = arguments->options;
+  if (r.tokens > 0 && r.rows <= INT64_MAX / 4 / r.tokens) weighed.tokens = r.rows * r.tokens;
+  bool ok = hmoec_session_init(&session, &weighed, diagnostics) && hmoec_session_load(&session, arguments->model) &&
+            hmoec_session_fold(&session) && hmoec_mark_f32(session.folded);
   if (ok) {
     if (r.rows > 1) printf("%lld rows of ", (long long)r.rows);
     printf("%lld tokens, products in %s. MFLOP counts products; MB weights: parameters and tables an op names; MB moved: its other "
@@ -132,7 +133,7 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
            "open: once, when a model is opened; run: every run; set: once for a selection set that the cache lacks.\n\n",
            (long long)r.tokens, hmoec_dtype_name(r.dtype));
     printf("%-24s %5s  %-4s %11s %12s %12s  %s\n", "op", "line", "when", "MFLOP", "MB weights", "MB moved", "strategy and reason");
-    hmoec_each_function(session.module, print_op, &r);
+    hmoec_each_function(session.folded, print_op, &r);
     for (int when = 0; when < PHASE_COUNT; when++) {
       const hmoec_cost *total = &r.totals[when];
       if (total->moved_bytes > 0)
@@ -140,7 +141,7 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
                total->weight_bytes / 1e6, total->moved_bytes / 1e6);
     }
     putchar('\n');
-    ok = hmoec_session_plan(&session, &weighed);
+    ok = hmoec_session_plan(&session);
   }
   if (ok) {
     const hmoe_plan *plan = session.unit.plan;
@@ -158,7 +159,7 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   return ok;
 }
 
-static const char *const accepted[] = {"-D",       "--tokens", "--rows",  "--strategy", "--table-budget",
+static const char *const accepted[] = {"-D", "--c-include", "--c-define",       "--tokens", "--rows",  "--strategy", "--table-budget",
                                        "--target", "--mcpu",   "--dtype", "--tuning",   NULL};
 const hmoec_command hmoec_command_explain = {"explain", "show FLOPs, bytes and the chosen strategy of every op",
                                              "MODEL [--tokens N] [--rows N] [-D NAME=VALUE]... [options]", accepted, run};

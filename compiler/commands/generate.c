@@ -25,15 +25,15 @@ static bool read_integers(const char *file, const char *name, hmoec_npy *array, 
   return true;
 }
 
-static bool read_prompt(const hmoec_options *options, hmoec_npy arrays[2], int64_t *values[2], hmoe_prompt *out_prompt,
+static bool read_prompt(const hmoec_arguments *arguments, hmoec_npy arrays[2], int64_t *values[2], hmoe_prompt *out_prompt,
                         hmoec_diagnostics *diagnostics) {
   static const char *const names[2] = {"input_ids", "attention_mask"};
-  for (size_t i = 0; i < options->input_count; i++) {
-    int which = strcmp(options->inputs[i].name, names[0]) == 0 ? 0 : strcmp(options->inputs[i].name, names[1]) == 0 ? 1 : -1;
+  for (size_t i = 0; i < arguments->input_count; i++) {
+    int which = strcmp(arguments->inputs[i].name, names[0]) == 0 ? 0 : strcmp(arguments->inputs[i].name, names[1]) == 0 ? 1 : -1;
     if (which < 0)
       return hmoec_usage_error(diagnostics, "hmoec generate has the inputs input_ids and attention_mask, not '%s'",
-                               options->inputs[i].name);
-    if (!read_integers(options->inputs[i].file, names[which], &arrays[which], &values[which], diagnostics)) return false;
+                               arguments->inputs[i].name);
+    if (!read_integers(arguments->inputs[i].file, names[which], &arrays[which], &values[which], diagnostics)) return false;
   }
   if (!values[0]) return hmoec_usage_error(diagnostics, "expected --input input_ids=FILE.npy");
   for (int d = 0; d < 2 && values[1]; d++)
@@ -66,7 +66,7 @@ static int show_progress(void *context, int64_t step, const int64_t *tokens, int
   return 0;
 }
 
-static hmoe_generation generation_of(const hmoec_options *o, progress *p) {
+static hmoe_generation generation_of(const hmoec_arguments *o, progress *p) {
   hmoe_generation g = {.struct_size = sizeof g,
                        .max_new_tokens = o->max_new_tokens,
                        .beams = (uint32_t)o->beams,
@@ -89,26 +89,23 @@ static hmoe_generation generation_of(const hmoec_options *o, progress *p) {
   return g;
 }
 
-static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
-  if (!options->weights) return hmoec_usage_error(diagnostics, "hmoec generate needs --weights FILE");
-  if (!options->output) return hmoec_usage_error(diagnostics, "hmoec generate needs -o FILE.npy");
-  if (options->max_new_tokens < 0) return hmoec_usage_error(diagnostics, "hmoec generate needs --max-new-tokens N");
-  if (options->sample && options->beams > 1) return hmoec_usage_error(diagnostics, "--sample and --beams exclude each other");
-  hmoec_session session;
+static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
+  if (!arguments->weights) return hmoec_usage_error(diagnostics, "hmoec generate needs --weights FILE");
+  if (!arguments->output) return hmoec_usage_error(diagnostics, "hmoec generate needs -o FILE.npy");
+  if (arguments->max_new_tokens < 0) return hmoec_usage_error(diagnostics, "hmoec generate needs --max-new-tokens N");
+  if (arguments->sample && arguments->beams > 1) return hmoec_usage_error(diagnostics, "--sample and --beams exclude each other");
+  hmoec_compilation *compilation = NULL;
   hmoec_npy arrays[2] = {0};
   int64_t *values[2] = {NULL, NULL}, *tokens = NULL, length = 0;
   hmoe_prompt prompt;
   hmoe_model *model = NULL;
-  progress p = {.steps = options->max_new_tokens};
-  hmoe_generation generation = generation_of(options, &p);
-  bool ok = hmoec_session_init(&session, diagnostics) && read_prompt(options, arrays, values, &prompt, diagnostics) &&
-            hmoec_session_load(&session, options, options->model) && hmoec_session_fold(&session, options) &&
-            hmoec_session_plan(&session, options) && hmoec_session_jit(&session, options, false) &&
-            hmoec_session_open(&session, options, options->weights, options->cpu, &model);
+  progress p = {.steps = arguments->max_new_tokens};
+  hmoe_generation generation = generation_of(arguments, &p);
+  bool ok = read_prompt(arguments, arrays, values, &prompt, diagnostics) && hmoec_open_model(arguments, &compilation, &model);
   if (ok) {
     int64_t width = hmoe_generation_width(model, &prompt, &generation);
     size_t bytes;
-    if (width < 0) ok = hmoec_runtime_error(diagnostics, HMOE_INVALID_ARGUMENT);
+    if (width < 0) ok = hmoec_report_runtime(diagnostics, HMOE_INVALID_ARGUMENT);
     else if (__builtin_mul_overflow((size_t)prompt.rows, (size_t)width * sizeof *tokens, &bytes) ||
              !(tokens = calloc(1, bytes + 8)))
       ok = hmoec_machine_error(diagnostics, "out of memory for the tokens");
@@ -116,19 +113,19 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
     if (ok) {
       hmoe_status status = hmoe_model_generate(model, &prompt, &generation, tokens, &length);
       if (p.drawn) fputs("\r\033[K", stderr);
-      ok = status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);
+      ok = status == HMOE_OK ? true : hmoec_report_runtime(diagnostics, status);
     }
     for (int64_t row = 1; ok && row < prompt.rows; row++) /* the columns that were filled in, without gaps */
       memmove(tokens + row * length, tokens + row * width, (size_t)length * sizeof *tokens);
   }
-  ok = ok && hmoec_npy_write(options->output, HMOEC_NPY_I64, 2, (int64_t[]){prompt.rows, length}, tokens, diagnostics);
+  ok = ok && hmoec_npy_write(arguments->output, HMOEC_NPY_I64, 2, (int64_t[]){prompt.rows, length}, tokens, diagnostics);
   hmoe_model_close(model);
   for (int i = 0; i < 2; i++) {
     hmoec_npy_deinit(&arrays[i]);
     free(values[i]);
   }
   free(tokens);
-  hmoec_session_deinit(&session);
+  hmoec_compilation_destroy(compilation);
   return ok;
 }
 
@@ -147,7 +144,7 @@ static const char *const accepted[] = {"--weights",
                                        "--start-token",
                                        "--end-token",
                                        "--pad-token",
-                                       "-D",
+                                       "-D", "--c-include", "--c-define",
                                        "--threads",
                                        "--cpu",
                                        "--target",

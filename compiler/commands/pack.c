@@ -1,21 +1,25 @@
 /* hmoec pack: weights packed and folded ahead of time, to be mapped in place. */
+#include <sys/stat.h>
+
 #include "commands/commands.h"
 
-static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
-  if (!options->weights) return hmoec_usage_error(diagnostics, "hmoec pack needs --weights FILE");
-  if (!options->output) return hmoec_usage_error(diagnostics, "hmoec pack needs -o MODEL.hmw");
-  hmoec_session session;
-  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
-            hmoec_session_fold(&session, options) && hmoec_session_plan(&session, options) &&
-            hmoec_session_jit(&session, options, false) && hmoec_session_pack(&session, options, options->weights, options->output);
-  if (ok)
-    fprintf(stderr, "%s: %.1f MB packed from %s\n", options->output,
-            (double)((const hmoe_plan *)session.unit.plan)->weight_bytes / 1e6, options->weights);
-  hmoec_session_deinit(&session);
+static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
+  if (!arguments->weights) return hmoec_usage_error(diagnostics, "hmoec pack needs --weights FILE");
+  if (!arguments->output) return hmoec_usage_error(diagnostics, "hmoec pack needs -o MODEL.hmw");
+  hmoec_compilation *compilation = NULL;
+  hmoec_open_progress progress;
+  hmoe_options options = hmoec_open_options(arguments, &progress);
+  bool ok = hmoec_compile_file(arguments->model, &arguments->options, &compilation) == HMOEC_OK &&
+            hmoec_compilation_pack(compilation, &(hmoe_weights){.path = arguments->weights}, &options, arguments->output) == HMOEC_OK;
+  hmoec_open_finish(&progress);
+  struct stat info;
+  if (ok && stat(arguments->output, &info) == 0)
+    fprintf(stderr, "%s: %.1f MB packed from %s\n", arguments->output, (double)info.st_size / 1e6, arguments->weights);
+  hmoec_compilation_destroy(compilation);
   return ok;
 }
 
-static const char *const accepted[] = {"-o",    "-D",      "--weights", "--threads",  "--target",       "--mcpu",
+static const char *const accepted[] = {"-o",    "-D", "--c-include", "--c-define",      "--weights", "--threads",  "--target",       "--mcpu",
                                        "--cpu", "--dtype", "--tuning",  "--strategy", "--table-budget", NULL};
 const hmoec_command hmoec_command_pack = {"pack", "pack and fold weights ahead of time",
                                           "MODEL --weights W.safetensors -o MODEL.hmw [-D NAME=VALUE]... [options]", accepted, run};

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "commands/commands.h"
-#include "commands/signature.h"
+#include "library/signature.h"
 #include "support/npy.h"
 
 /* Which of the tensors each --input or --output means; an unknown name is an error. */
@@ -126,9 +126,9 @@ static bool output_write(const char *file, const hmoec_signature_tensor *tensor,
   return hmoec_npy_write(file, types[shape.element], shape.rank, shape.dims, data, diagnostics);
 }
 
-static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
-  if (!options->weights) return hmoec_usage_error(diagnostics, "hmoec run needs --weights FILE");
-  hmoec_session session;
+static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
+  if (!arguments->weights) return hmoec_usage_error(diagnostics, "hmoec run needs --weights FILE");
+  hmoec_compilation *compilation = NULL;
   hmoec_signature signature = {0};
   hmoec_npy inputs[HMOEC_MAX_TENSORS] = {0};
   void *outputs[HMOEC_MAX_TENSORS] = {0};
@@ -136,25 +136,23 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   const void *input_data[HMOEC_MAX_TENSORS];
   run_sizes sizes = {0};
   hmoe_model *model = NULL;
-  bool ok = hmoec_session_init(&session, diagnostics) && hmoec_session_load(&session, options, options->model) &&
-            hmoec_session_fold(&session, options) && hmoec_session_plan(&session, options) &&
-            hmoec_signature_read(&session.unit, options->entry, &signature, diagnostics);
+  bool ok = hmoec_compile_file(arguments->model, &arguments->options, &compilation) == HMOEC_OK &&
+            hmoec_compilation_signature(compilation, arguments->entry, &signature) == HMOEC_OK;
   if (ok && signature.needs_state)
     ok = hmoec_usage_error(diagnostics, "entry '%s' goes on from a state, which files do not have: use hmoec generate",
                            signature.name);
   ok = ok &&
-       match_names("--input", options->inputs, options->input_count, signature.inputs, signature.input_count, input_files,
+       match_names("--input", arguments->inputs, arguments->input_count, signature.inputs, signature.input_count, input_files,
                    diagnostics) &&
-       match_names("--output", options->outputs, options->output_count, signature.outputs, signature.output_count, output_files,
+       match_names("--output", arguments->outputs, arguments->output_count, signature.outputs, signature.output_count, output_files,
                    diagnostics) &&
        read_inputs(input_files, &signature, &sizes, inputs, input_data, diagnostics);
-  if (ok && options->output_count == 0 && signature.output_count > 0)
+  if (ok && arguments->output_count == 0 && signature.output_count > 0)
     ok = hmoec_usage_error(diagnostics, "expected --output %s=FILE.npy", signature.outputs[0].name);
-  ok = ok && outputs_allocate(&signature, sizes.values, outputs, diagnostics) && hmoec_session_jit(&session, options, false) &&
-       hmoec_session_open(&session, options, options->weights, options->cpu, &model);
+  ok = ok && outputs_allocate(&signature, sizes.values, outputs, diagnostics) && hmoec_open_model(arguments, &compilation, &model);
   if (ok) {
     hmoe_status status = hmoe_model_run(model, signature.entry, sizes.values, input_data, outputs);
-    ok = status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);
+    ok = status == HMOE_OK || hmoec_report_runtime(diagnostics, status);
   }
   for (size_t i = 0; ok && i < signature.output_count; i++)
     if (output_files[i]) ok = output_write(output_files[i], &signature.outputs[i], sizes.values, outputs[i], diagnostics);
@@ -163,11 +161,11 @@ static bool run(const hmoec_options *options, hmoec_diagnostics *diagnostics) {
     hmoec_npy_deinit(&inputs[i]);
     free(outputs[i]);
   }
-  hmoec_session_deinit(&session);
+  hmoec_compilation_destroy(compilation);
   return ok;
 }
 
-static const char *const accepted[] = {"-D",       "--weights", "--input", "--output", "--entry",    "--threads",      "--cpu",
+static const char *const accepted[] = {"-D", "--c-include", "--c-define",       "--weights", "--input", "--output", "--entry",    "--threads",      "--cpu",
                                        "--target", "--mcpu",    "--dtype", "--tuning", "--strategy", "--table-budget", NULL};
 const hmoec_command hmoec_command_run = {"run", "run a model once on .npy files",
                                          "MODEL --weights W --input NAME=FILE.npy... --output NAME=FILE.npy... [options]", accepted,

@@ -8,6 +8,7 @@
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 
+#include "frontend/function_set.h"
 #include "ir/entry.h"
 #include "support/arena.h"
 #include "support/name_map.h"
@@ -43,6 +44,7 @@ struct hmoec_builder {
   parameter *parameters; /* by index in keys */
   size_t parameter_capacity;
   size_t op_count;
+  hmoec_function_set *functions;
   bool failed;
 };
 
@@ -70,7 +72,8 @@ static bool name_check(hmoec_builder *builder, hmoec_location at, const char *wh
   return fail(builder);
 }
 
-hmoec_builder *hmoec_builder_create(MlirContext context, hmoec_diagnostics *diagnostics, hmoec_location at, const char *model) {
+hmoec_builder *hmoec_builder_create(MlirContext context, hmoec_diagnostics *diagnostics, hmoec_location at, const char *model,
+                                    const hmoec_c_flags *flags) {
   hmoec_arena *arena = hmoec_arena_create();
   hmoec_builder *builder = hmoec_arena_alloc(arena, sizeof *builder);
   builder->context = context;
@@ -80,6 +83,7 @@ hmoec_builder *hmoec_builder_create(MlirContext context, hmoec_diagnostics *diag
   builder->at = at;
   builder->ports.arena = builder->dims.arena = builder->keys.arena = arena;
   builder->block = mlirBlockCreate(0, NULL, NULL);
+  builder->functions = hmoec_function_set_create(context, diagnostics, model, flags);
   name_check(builder, at, "model", model);
   return builder;
 }
@@ -87,6 +91,7 @@ hmoec_builder *hmoec_builder_create(MlirContext context, hmoec_diagnostics *diag
 void hmoec_builder_destroy(hmoec_builder *builder) {
   if (!builder) return;
   if (!mlirBlockIsNull(builder->block)) mlirBlockDestroy(builder->block);
+  hmoec_function_set_destroy(builder->functions);
   hmoec_arena_destroy(builder->arena);
 }
 
@@ -232,12 +237,31 @@ bool hmoec_builder_parameter(hmoec_builder *builder, hmoec_location at, const ch
   return true;
 }
 
+/* C functions that attributes name become functions of the module. */
+static bool functions_resolve(hmoec_builder *builder, hmoec_location at, const char *op, hmoec_attribute *attributes,
+                              size_t attribute_count) {
+  const hmoec_op_info *info = hmoec_op_info_find(op);
+  for (size_t i = 0; info && i < attribute_count; i++) {
+    const hmoec_attribute_info *row = info->attributes;
+    while (row->name && strcmp(row->name, attributes[i].name) != 0) row++;
+    if (!row->name || !row->arities || attributes[i].kind != HMOEC_ATTRIBUTE_STRING || !hmoec_names_c_function(attributes[i].string))
+      continue;
+    const char *what = strcmp(row->name, "gate") == 0 ? "a gate score function" : "an activation";
+    attributes[i].string = hmoec_function_set_get(builder->functions, at, attributes[i].string, what, row->arities);
+    if (!attributes[i].string) return false;
+  }
+  return true;
+}
+
 bool hmoec_builder_op(hmoec_builder *builder, hmoec_location at, const char *name, const MlirValue *operands, size_t operand_count,
                       const hmoec_attribute *attributes, size_t attribute_count, MlirValue *out_results, size_t *out_result_count) {
   if (!op_count_check(builder, at)) return false;
-  MlirOperation op =
-      hmoec_op_build(builder->context, builder->diagnostics, builder->block, (MlirOperation){NULL},
-                     location_to_mlir(builder->context, at), name, operands, operand_count, attributes, attribute_count);
+  hmoec_attribute resolved[HMOEC_MAX_ATTRIBUTES];
+  size_t count = attribute_count < HMOEC_MAX_ATTRIBUTES ? attribute_count : HMOEC_MAX_ATTRIBUTES;
+  for (size_t i = 0; i < count; i++) resolved[i] = attributes[i];
+  if (!functions_resolve(builder, at, name, resolved, count)) return fail(builder);
+  MlirOperation op = hmoec_op_build(builder->context, builder->diagnostics, builder->block, (MlirOperation){NULL},
+                                    location_to_mlir(builder->context, at), name, operands, operand_count, resolved, count);
   if (mlirOperationIsNull(op)) return fail(builder);
   *out_result_count = (size_t)mlirOperationGetNumResults(op);
   for (size_t i = 0; i < *out_result_count; i++) out_results[i] = mlirOperationGetResult(op, (intptr_t)i);
@@ -324,6 +348,7 @@ bool hmoec_builder_finish(hmoec_builder *builder, MlirModule *out_module) {
   if (mlirOperationIsNull(function)) return hmoec_error(builder->diagnostics, builder->at, "the entry function could not be built");
   *out_module = mlirModuleCreateEmpty(location);
   mlirBlockAppendOwnedOperation(mlirModuleGetBody(*out_module), function);
+  hmoec_function_set_move(builder->functions, mlirModuleGetBody(*out_module));
   return true;
 }
 

@@ -4,7 +4,7 @@
  *   func.func @NAME(%x: tensor<?x..> {hmoe.dims = ["tokens"], hmoe.name = "x"}) -> (tensor<?x..> {hmoe.name = "y"})
  *       attributes {hmoe.model = "NAME"}
  *
- *   hmoec_builder *builder = hmoec_builder_create(context, diagnostics, at, "plain_layer");
+ *   hmoec_builder *builder = hmoec_builder_create(context, diagnostics, at, "plain_layer", NULL);
  *   hmoec_builder_input(builder, at, "x", &shape, &x);
  *   hmoec_builder_parameter(builder, at, "w", 0, &w_shape, &w);
  *   hmoec_builder_op(builder, at, "linear", (MlirValue[]){x, w}, 2, NULL, 0, results, &result_count);
@@ -16,6 +16,7 @@
 #ifndef HMOEC_FRONTEND_BUILDER_H
 #define HMOEC_FRONTEND_BUILDER_H
 
+#include "frontend/c_function.h"
 #include "ir/ops.h"
 
 typedef struct hmoec_builder hmoec_builder;
@@ -23,8 +24,9 @@ typedef struct hmoec_builder hmoec_builder;
 enum { HMOEC_BUILDER_MAX_OPS = 50000 };
 
 /* The context needs the hmoe and func dialects loaded; it and the sink are borrowed until destroy. Never NULL; a model name that
- * cannot be one is reported at once and makes finish fail. */
-hmoec_builder *hmoec_builder_create(MlirContext context, hmoec_diagnostics *diagnostics, hmoec_location at, const char *model);
+ * cannot be one is reported at once and makes finish fail. flags: of functions written in C, borrowed, or NULL. */
+hmoec_builder *hmoec_builder_create(MlirContext context, hmoec_diagnostics *diagnostics, hmoec_location at, const char *model,
+                                    const hmoec_c_flags *flags);
 /* Frees the builder and, unless finish gave it away, what was built. NULL is fine. */
 void hmoec_builder_destroy(hmoec_builder *builder);
 
@@ -42,7 +44,8 @@ bool hmoec_builder_token(hmoec_builder *builder, hmoec_location at, const char *
  * with another shape it is an error. */
 bool hmoec_builder_parameter(hmoec_builder *builder, hmoec_location at, const char *key, int64_t count, const hmoec_shape *shape,
                              MlirValue *out_value);
-/* out_results: room for HMOEC_MAX_RESULTS. */
+/* out_results: room for HMOEC_MAX_RESULTS. Where an attribute is an activation or a gate, "c:FILE:NAME" names a C function
+ * (frontend/function_set.h). */
 bool hmoec_builder_op(hmoec_builder *builder, hmoec_location at, const char *name, const MlirValue *operands, size_t operand_count,
                       const hmoec_attribute *attributes, size_t attribute_count, MlirValue *out_results, size_t *out_result_count);
 bool hmoec_builder_output(hmoec_builder *builder, hmoec_location at, const char *name, MlirValue value);

@@ -16,10 +16,10 @@ const char *hmoec_spec_read_file(void *user, hmoec_arena *arena, const char *pat
   return hmoec_text_file_read(arena, path, MAX_SPEC_BYTES, out_size, out_reason);
 }
 
-static bool load_spec(MlirContext context, const char *path, const char *text, size_t size, const hmoec_define *defines,
-                      size_t define_count, hmoec_diagnostics *diagnostics, MlirModule *out_module) {
+static bool load_spec(MlirContext context, const char *path, const char *text, size_t size, const hmoec_load_options *options,
+                      hmoec_diagnostics *diagnostics, MlirModule *out_module) {
   const hmoec_spec_reader reader = {.read = hmoec_spec_read_file};
-  return hmoec_spec_build(context, diagnostics, &reader, path, text, size, defines, define_count, out_module);
+  return hmoec_spec_build(context, diagnostics, &reader, path, text, size, options, out_module);
 }
 
 /* MLIR's parser recurses for every bracket: text that nests without end would exhaust the stack. */
@@ -51,11 +51,11 @@ static bool nesting_check(const char *path, const char *text, size_t size, hmoec
   return true;
 }
 
-static bool load_mlir(MlirContext context, const char *path, const char *text, size_t size, const hmoec_define *defines,
-                      size_t define_count, hmoec_diagnostics *diagnostics, MlirModule *out_module) {
-  if (define_count)
+static bool load_mlir(MlirContext context, const char *path, const char *text, size_t size, const hmoec_load_options *options,
+                      hmoec_diagnostics *diagnostics, MlirModule *out_module) {
+  if (options && options->define_count)
     return hmoec_usage_error(diagnostics, "-D %s=%s: only a spec has dims and options; in %s the shapes are written out",
-                             defines->name, defines->value, path);
+                             options->defines->name, options->defines->value, path);
   if (!nesting_check(path, text, size, diagnostics)) return false;
   unsigned errors = hmoec_diagnostics_errors(diagnostics);
   *out_module = hmoec_module_parse(context, path, text, size);
@@ -64,8 +64,8 @@ static bool load_mlir(MlirContext context, const char *path, const char *text, s
   return hmoec_error(diagnostics, (hmoec_location){.file = path}, "expected a module");
 }
 
-typedef bool (*model_loader)(MlirContext context, const char *path, const char *text, size_t size, const hmoec_define *defines,
-                             size_t define_count, hmoec_diagnostics *diagnostics, MlirModule *out_module);
+typedef bool (*model_loader)(MlirContext context, const char *path, const char *text, size_t size, const hmoec_load_options *options,
+                             hmoec_diagnostics *diagnostics, MlirModule *out_module);
 
 static const struct {
   const char *suffix;
@@ -89,7 +89,7 @@ static const char *file_text(hmoec_arena *arena, const char *path, size_t limit_
   return text;
 }
 
-bool hmoec_load_model(MlirContext context, const char *path, const hmoec_define *defines, size_t define_count,
+bool hmoec_load_model(MlirContext context, const char *path, const hmoec_load_options *options,
                       hmoec_diagnostics *diagnostics, MlirModule *out_module) {
   *out_module = (MlirModule){NULL};
   const hmoec_location at = {.file = path};
@@ -107,7 +107,7 @@ bool hmoec_load_model(MlirContext context, const char *path, const hmoec_define 
                                : file_text(arena, path, kinds[kind].limit_bytes, diagnostics, &size);
   MlirDiagnosticHandlerID handler = hmoec_diagnostics_attach(diagnostics, context);
   const char *name = directory ? hmoec_arena_printf(arena, "%s (imported)", path) : path;
-  bool ok = text && kinds[kind].load(context, name, text, size, defines, define_count, diagnostics, out_module) &&
+  bool ok = text && kinds[kind].load(context, name, text, size, options, diagnostics, out_module) &&
             hmoec_verify(*out_module, diagnostics);
   if (!ok && !mlirModuleIsNull(*out_module)) {
     mlirModuleDestroy(*out_module);

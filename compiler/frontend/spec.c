@@ -27,15 +27,15 @@ static bool evaluate(hmoec_evaluator *ev, const hmoec_statements *statements, Ml
 }
 
 bool hmoec_spec_build(MlirContext context, hmoec_diagnostics *diagnostics, const hmoec_spec_reader *reader, const char *file,
-                      const char *text, size_t size, const hmoec_define *defines, size_t define_count, MlirModule *out_module) {
+                      const char *text, size_t size, const hmoec_load_options *options, MlirModule *out_module) {
   hmoec_arena *arena = hmoec_arena_create();
   hmoec_evaluator ev = {.arena = arena,
                         .diagnostics = diagnostics,
                         .words = {.arena = arena},
                         .declared = {.arena = arena},
                         .block_names = {.arena = arena},
-                        .defines = defines,
-                        .define_count = define_count,
+                        .defines = options ? options->defines : NULL,
+                        .define_count = options ? options->define_count : 0,
                         .globals = {.names = {.arena = arena}},
                         .scope = ""};
   unsigned errors = hmoec_diagnostics_errors(diagnostics);
@@ -43,7 +43,7 @@ bool hmoec_spec_build(MlirContext context, hmoec_diagnostics *diagnostics, const
   bool ok = hmoec_diagnostics_errors(diagnostics) == errors && hmoec_spec_check(&ev, file, &statements);
   ok = ok && hmoec_spec_check_defines(&ev);
   if (ok) {
-    ev.builder = hmoec_builder_create(context, diagnostics, ev.model->name.at, ev.model->name.text);
+    ev.builder = hmoec_builder_create(context, diagnostics, ev.model->name.at, ev.model->name.text, options ? &options->c : NULL);
     ok = evaluate(&ev, &statements, out_module);
     unsigned warnings_left = 20;
     if (ok) warn_unused(diagnostics, &statements, &warnings_left);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "frontend/function_set.h"
 #include "frontend/spec_eval.h"
 #include "ir/entry.h"
 
@@ -59,6 +60,7 @@ static bool parse_decimal(const char *text, double *out_number) {
 }
 
 static bool is_choice(const hmoec_statement *option, const hmoec_literal *value) {
+  if (value->word && hmoec_names_c_function(value->word) && hmoec_option_takes_function(option)) return true;
   for (size_t i = 0; i < option->choice_count; i++)
     if (literal_equal(&option->choices[i], value)) return true;
   return option->choice_count == 0;
@@ -70,9 +72,6 @@ static const char *literal_string(hmoec_evaluator *ev, const hmoec_literal *lite
 }
 
 static bool report_choice(hmoec_evaluator *ev, const hmoec_statement *option, hmoec_location at, const char *found) {
-  if (strncmp(found, "c:", 2) == 0)
-    return hmoec_error(ev->diagnostics, at, "%s functions written in C (c:FILE:FUNCTION) are not supported in this version",
-                       option->name.text);
   const char *list = "";
   hmoec_name_map words = {.arena = ev->arena};
   for (size_t i = 0; i < option->choice_count; i++) {
@@ -82,7 +81,8 @@ static bool report_choice(hmoec_evaluator *ev, const hmoec_statement *option, hm
     hmoec_name_map_add(&words, choice);
   }
   const char *close = hmoec_closest_name(found, words.names, words.count);
-  return hmoec_error(ev->diagnostics, at, "expected %s to be %s, found '%s'%s%s%s", option->name.text, list, found,
+  return hmoec_error(ev->diagnostics, at, "expected %s to be %s%s, found '%s'%s%s%s", option->name.text, list,
+                     hmoec_option_takes_function(option) ? " or c:FILE:FUNCTION" : "", found,
                      close ? "; did you mean '" : "", close ? close : "", close ? "'?" : "");
 }
 
@@ -104,7 +104,7 @@ static bool option_value(hmoec_evaluator *ev, const hmoec_statement *option, con
   if (!option->literal.word && out_value->word)
     return hmoec_error(ev->diagnostics, at, "expected %s for the option %s, found '%s'", decimals ? "a number" : "an integer",
                        option->name.text, define->value);
-  if (option->literal.word && (!*define->value || strlen(define->value) > 100))
+  if (option->literal.word && !hmoec_names_c_function(define->value) && (!*define->value || strlen(define->value) > 100))
     return hmoec_error(ev->diagnostics, at, "expected a word of 1 to 100 characters for the option %s", option->name.text);
   return true;
 }
@@ -174,6 +174,7 @@ static bool token_check(hmoec_evaluator *ev, const hmoec_statement *option, cons
 
 void hmoec_eval_option(hmoec_evaluator *ev, const hmoec_statement *option) {
   hmoec_literal literal = option->literal;
+  if (literal.word) literal.word = hmoec_eval_function_word(ev, literal.word, literal.at);
   const hmoec_define *define = define_of(ev, option->name.text);
   bool ok = is_choice(option, &literal) || report_choice(ev, option, literal.at, literal_string(ev, &literal));
   if (ok && define) ok = option_value(ev, option, define, &literal);

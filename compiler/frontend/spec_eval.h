@@ -4,6 +4,7 @@
  *   spec_eval.c    statements
  *   spec_expr.c    expressions of integers, numbers and words
  *   spec_call.c    ops and blocks
+ *   spec_function.c  functions written in C
  *   spec_text.c    checkpoint keys and messages: "expert_{e}"
  * A part that fails has reported why. A name whose value failed stands for HMOEC_VALUE_ERROR, which nothing complains about again. */
 #ifndef HMOEC_FRONTEND_SPEC_EVAL_H
@@ -123,6 +124,13 @@ hmoec_value hmoec_value_tensor(MlirValue tensor);
 
 /* spec_call.c */
 hmoec_value hmoec_eval_call(hmoec_evaluator *ev, const hmoec_expr *call);
+
+/* spec_function.c: c("FILE", NAME), a word. */
+hmoec_value hmoec_eval_c_function(hmoec_evaluator *ev, const hmoec_expr *call);
+/* A word as it stands in a spec: the file of "c:FILE:NAME" is one beside the spec. */
+const char *hmoec_eval_function_word(hmoec_evaluator *ev, const char *word, hmoec_location at);
+/* Whether an option may be a C function: some of its choices are activations or gates. */
+bool hmoec_option_takes_function(const hmoec_statement *option);
 
 /* spec_text.c: replaces each {name}. `index`, where not NULL, becomes "{}" and must stand exactly once. NULL on error. */
 const char *hmoec_eval_text(hmoec_evaluator *ev, hmoec_spec_text text, const char *index);

@@ -188,7 +188,7 @@ static hmoec_value eval_kind(hmoec_evaluator *ev, const hmoec_expr *expr) {
   switch (expr->kind) {
   case HMOEC_EXPR_INTEGER: return hmoec_value_integer(expr->integer);
   case HMOEC_EXPR_NUMBER: return hmoec_value_number(expr->number);
-  case HMOEC_EXPR_STRING: return hmoec_value_word(expr->text);
+  case HMOEC_EXPR_STRING: return hmoec_value_word(hmoec_eval_function_word(ev, expr->text, expr->at));
   case HMOEC_EXPR_NAME: return hmoec_eval_name(ev, expr->text, expr->at);
   case HMOEC_EXPR_LIST: return eval_list(ev, expr);
   case HMOEC_EXPR_CALL: return hmoec_eval_call(ev, expr);

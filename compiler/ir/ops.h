@@ -17,24 +17,13 @@
 
 #include "support/diagnostics.h"
 
-#define HMOEC_MAX_RANK 4
 #define HMOEC_MAX_OPERANDS 16
 #define HMOEC_MAX_ATTRIBUTES 8
-#define HMOEC_MAX_RESULTS 4
-#define HMOEC_DYNAMIC INT64_MIN /* a dimension known at run time */
 /* Elements of one tensor, a dynamic dimension counted as 1. Far above what a machine holds; padded layouts of several such tensors
  * still have their bytes in 63 bits. */
 #define HMOEC_MOST_ELEMENTS (INT64_C(1) << 44)
 #define HMOEC_MOST_SLOTS (1 << 24) /* selection sets that a cache holds */
 #define HMOEC_MOST_KEY 255 /* characters of a checkpoint key, alternatives included: what the runtime takes */
-
-/* A tensor type in plain form. */
-typedef enum hmoec_element { HMOEC_F32, HMOEC_I32, HMOEC_I1, HMOEC_I64 } hmoec_element;
-typedef struct hmoec_shape {
-  hmoec_element element;
-  int64_t rank;
-  int64_t dims[HMOEC_MAX_RANK];
-} hmoec_shape;
 
 MlirType hmoec_shape_to_type(MlirContext context, const hmoec_shape *shape);
 /* False if the type is not a ranked tensor of a supported element and rank <= HMOEC_MAX_RANK. */
@@ -48,13 +37,6 @@ bool hmoec_shape_compatible(const hmoec_shape *a, const hmoec_shape *b);
 /* The number of elements, a dynamic dimension counted as 1; INT64_MAX when it does not fit. */
 int64_t hmoec_shape_elements(const hmoec_shape *shape);
 
-typedef enum hmoec_attribute_kind {
-  HMOEC_ATTRIBUTE_INT,
-  HMOEC_ATTRIBUTE_STRING,
-  HMOEC_ATTRIBUTE_INTS,
-  HMOEC_ATTRIBUTE_FLOAT, /* f64; at least 0, finite */
-} hmoec_attribute_kind;
-
 typedef struct hmoec_attribute_info {
   const char *name;
   hmoec_attribute_kind kind;
@@ -67,16 +49,6 @@ typedef struct hmoec_attribute_info {
   unsigned arities;           /* STRING: bit i: beside the choices, a scalar function of i arguments (ir/scalar.h) may be named */
   bool omitted;               /* INT: not written where it has its default; not in the IRDL definition, which would ask for it */
 } hmoec_attribute_info;
-
-typedef struct hmoec_attribute {
-  const char *name;
-  hmoec_attribute_kind kind;
-  int64_t integer;
-  const char *string;
-  const int64_t *ints;
-  size_t int_count;
-  double number;
-} hmoec_attribute;
 
 /* What a shape rule sees and fills. */
 typedef struct hmoec_inference {

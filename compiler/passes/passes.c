@@ -58,6 +58,11 @@ const hmoec_pass *hmoec_pass_find(const char *name) {
 
 static void print_to_file(MlirStringRef text, void *file) { fwrite(text.data, 1, text.length, file); }
 
+static void print_to_trace(MlirStringRef text, void *user) {
+  const hmoec_pass_trace *trace = user;
+  trace->print(trace->print_context, text.data, text.length);
+}
+
 static bool write_module(MlirOperation module, const char *path, const char *comment) {
   FILE *file = fopen(path, "w");
   if (!file) return false;
@@ -80,9 +85,11 @@ static void leave_repro(MlirOperation before, const hmoec_pass *pass, const hmoe
 static void trace_after(MlirOperation module, const hmoec_pass *pass, size_t index, const hmoec_pass_trace *trace,
                         hmoec_diagnostics *diagnostics) {
   if (!trace) return;
-  if (trace->print_after && (strcmp(trace->print_after, "all") == 0 || strcmp(trace->print_after, pass->name) == 0)) {
-    fprintf(stderr, "// IR after %s\n", pass->name);
-    mlirOperationPrint(module, print_to_file, stderr);
+  if (trace->print && trace->print_after && (strcmp(trace->print_after, "all") == 0 || strcmp(trace->print_after, pass->name) == 0)) {
+    char head[128];
+    int length = snprintf(head, sizeof head, "// IR after %s\n", pass->name);
+    trace->print(trace->print_context, head, (size_t)length);
+    mlirOperationPrint(module, print_to_trace, (void *)(uintptr_t)trace);
   }
   if (trace->dump_dir) {
     char path[4096];

@@ -40,7 +40,9 @@ const hmoec_pass *hmoec_pass_at(size_t index); /* NULL past the end; in pipeline
 
 /* What to print on the way. */
 typedef struct hmoec_pass_trace {
-  const char *print_after; /* a pass name or "all": IR goes to stderr */
+  const char *print_after; /* a pass name or "all" */
+  void (*print)(void *context, const char *text, size_t bytes); /* where that IR goes */
+  void *print_context;
   const char *dump_dir; /* one file a pass, NN-pass-name.mlir; NULL: none */
 } hmoec_pass_trace;
 

@@ -16,19 +16,24 @@ typedef struct source_text {
 } source_text;
 
 struct hmoec_diagnostics {
-  FILE *out; /* borrowed, may be NULL */
+  hmoec_message_fn message; /* may be NULL */
+  void *context;
   source_text *sources;
   char *first; /* text of the first error, or NULL */
   unsigned errors;
-  hmoec_failure failure;
+  hmoec_status status;
 };
 
 static const char *const severity_names[] = {[HMOEC_ERROR] = "error", [HMOEC_WARNING] = "warning", [HMOEC_NOTE] = "note"};
 
-hmoec_diagnostics *hmoec_diagnostics_create(FILE *out) {
+hmoec_diagnostics *hmoec_diagnostics_create_with(hmoec_message_fn message, void *context) {
   hmoec_diagnostics *diagnostics = calloc(1, sizeof *diagnostics);
-  if (diagnostics) diagnostics->out = out;
+  if (diagnostics) *diagnostics = (hmoec_diagnostics){.message = message, .context = context};
   return diagnostics;
+}
+
+hmoec_diagnostics *hmoec_diagnostics_create(FILE *out) {
+  return hmoec_diagnostics_create_with(out ? hmoec_message_print : NULL, out);
 }
 
 static void source_destroy(source_text *source) {
@@ -93,19 +98,26 @@ static const source_text *source_find(hmoec_diagnostics *diagnostics, const char
   return source_add(diagnostics, file, text, size);
 }
 
-static void print_caret_line(hmoec_diagnostics *diagnostics, hmoec_location location) {
-  const source_text *source = source_find(diagnostics, location.file);
-  if (!source || !source->text) return;
+/* The line at a place; NULL: not known. */
+static const char *source_line(hmoec_diagnostics *diagnostics, hmoec_location location, size_t *out_size) {
+  const source_text *source = location.file && location.line ? source_find(diagnostics, location.file) : NULL;
+  if (!source || !source->text) return NULL;
   const char *line = source->text, *end = source->text + source->size;
   for (unsigned i = 1; i < location.line; i++) {
     line = memchr(line, '\n', (size_t)(end - line));
-    if (!line) return;
+    if (!line) return NULL;
     line++;
   }
   const char *line_end = memchr(line, '\n', (size_t)(end - line));
   size_t length = (size_t)((line_end ? line_end : end) - line);
   if (length && line[length - 1] == '\r') length--;
-  size_t column = location.column ? location.column - 1 : 0;
+  *out_size = length;
+  return line;
+}
+
+static void print_caret_line(FILE *out, const hmoec_message *message) {
+  const char *line = message->source;
+  size_t length = message->source_bytes, column = message->at.column ? message->at.column - 1 : 0;
   if (column > length) column = length;
   if (length > MAX_SHOWN_CHARS) {
     size_t skipped = column > MAX_SHOWN_CHARS / 2 ? column - MAX_SHOWN_CHARS / 2 : 0;
@@ -113,42 +125,49 @@ static void print_caret_line(hmoec_diagnostics *diagnostics, hmoec_location loca
     column -= skipped;
     length = length - skipped < MAX_SHOWN_CHARS ? length - skipped : MAX_SHOWN_CHARS;
   }
-  fprintf(diagnostics->out, "%.*s\n", (int)length, line);
-  if (!location.column) return;
+  fprintf(out, "%.*s\n", (int)length, line);
+  if (!message->at.column) return;
   for (size_t i = 0; i < column; i++) {
     if (((unsigned char)line[i] & 0xC0) == 0x80) continue; /* inside a UTF-8 character */
-    fputc(line[i] == '\t' ? '\t' : ' ', diagnostics->out);
+    fputc(line[i] == '\t' ? '\t' : ' ', out);
   }
-  fputs("^\n", diagnostics->out);
+  fputs("^\n", out);
 }
 
-static void print_message(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoec_location location, const char *text) {
-  FILE *out = diagnostics->out;
+void hmoec_message_print(void *file, const hmoec_message *message) {
+  FILE *out = file;
+  hmoec_location at = message->at;
+  if (!at.file) fputs("hmoec: ", out);
+  else if (!at.line) fprintf(out, "%s: ", at.file);
+  else if (!at.column) fprintf(out, "%s:%u: ", at.file, at.line);
+  else fprintf(out, "%s:%u:%u: ", at.file, at.line, at.column);
+  fprintf(out, "%s: %s\n", severity_names[message->severity], message->text);
+  if (message->source) print_caret_line(out, message);
+}
+
+static void pass_on(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoec_status status, hmoec_location location,
+                    const char *text) {
+  hmoec_message message = {.severity = severity, .status = status, .at = location, .text = text};
   /* Notes belong to the error before them and vanish with it. */
   if (severity != HMOEC_WARNING && diagnostics->errors > MAX_PRINTED_ERRORS) {
-    if (severity == HMOEC_ERROR && diagnostics->errors == MAX_PRINTED_ERRORS + 1)
-      fputs("hmoec: too many errors, the rest is not shown\n", out);
-    return;
+    if (severity != HMOEC_ERROR || diagnostics->errors != MAX_PRINTED_ERRORS + 1) return;
+    message = (hmoec_message){.severity = HMOEC_NOTE, .text = "too many errors, the rest is not shown"};
   }
-  if (!location.file) fputs("hmoec: ", out);
-  else if (!location.line) fprintf(out, "%s: ", location.file);
-  else if (!location.column) fprintf(out, "%s:%u: ", location.file, location.line);
-  else fprintf(out, "%s:%u:%u: ", location.file, location.line, location.column);
-  fprintf(out, "%s: %s\n", severity_names[severity], text);
-  if (location.file && location.line) print_caret_line(diagnostics, location);
+  message.source = source_line(diagnostics, message.at, &message.source_bytes);
+  diagnostics->message(diagnostics->context, &message);
 }
 
-static void report_text(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoec_failure failure, hmoec_location location,
+static void report_text(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoec_status status, hmoec_location location,
                         const char *text) {
   if (severity == HMOEC_ERROR) {
     diagnostics->errors++;
-    if (failure > diagnostics->failure) diagnostics->failure = failure;
+    if (status > diagnostics->status) diagnostics->status = status;
     if (!diagnostics->first) diagnostics->first = strdup(text);
   }
-  if (diagnostics->out) print_message(diagnostics, severity, location, text);
+  if (diagnostics->message) pass_on(diagnostics, severity, status, location, text);
 }
 
-static void report(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoec_failure failure, hmoec_location location,
+static void report(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoec_status status, hmoec_location location,
                    const char *format, va_list arguments) {
   char small[512];
   va_list again;
@@ -157,14 +176,14 @@ static void report(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoe
   char *large = length >= (int)sizeof small ? malloc((size_t)length + 1) : NULL;
   if (large) vsnprintf(large, (size_t)length + 1, format, again);
   va_end(again);
-  report_text(diagnostics, severity, failure, location, large ? large : length < 0 ? format : small);
+  report_text(diagnostics, severity, status, location, large ? large : length < 0 ? format : small);
   free(large);
 }
 
 bool hmoec_error(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  report(diagnostics, HMOEC_ERROR, HMOEC_FAILURE_INPUT, location, format, arguments);
+  report(diagnostics, HMOEC_ERROR, HMOEC_INPUT_ERROR, location, format, arguments);
   va_end(arguments);
   return false;
 }
@@ -172,21 +191,21 @@ bool hmoec_error(hmoec_diagnostics *diagnostics, hmoec_location location, const 
 void hmoec_warning(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  report(diagnostics, HMOEC_WARNING, HMOEC_FAILURE_NONE, location, format, arguments);
+  report(diagnostics, HMOEC_WARNING, HMOEC_OK, location, format, arguments);
   va_end(arguments);
 }
 
 void hmoec_note(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  report(diagnostics, HMOEC_NOTE, HMOEC_FAILURE_NONE, location, format, arguments);
+  report(diagnostics, HMOEC_NOTE, HMOEC_OK, location, format, arguments);
   va_end(arguments);
 }
 
 bool hmoec_machine_error(hmoec_diagnostics *diagnostics, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  report(diagnostics, HMOEC_ERROR, HMOEC_FAILURE_MACHINE, (hmoec_location){0}, format, arguments);
+  report(diagnostics, HMOEC_ERROR, HMOEC_MACHINE_ERROR, (hmoec_location){0}, format, arguments);
   va_end(arguments);
   return false;
 }
@@ -194,13 +213,26 @@ bool hmoec_machine_error(hmoec_diagnostics *diagnostics, const char *format, ...
 bool hmoec_usage_error(hmoec_diagnostics *diagnostics, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  report(diagnostics, HMOEC_ERROR, HMOEC_FAILURE_USAGE, (hmoec_location){0}, format, arguments);
+  report(diagnostics, HMOEC_ERROR, HMOEC_USAGE_ERROR, (hmoec_location){0}, format, arguments);
   va_end(arguments);
   return false;
 }
 
 unsigned hmoec_diagnostics_errors(const hmoec_diagnostics *diagnostics) { return diagnostics->errors; }
-hmoec_failure hmoec_diagnostics_failure(const hmoec_diagnostics *diagnostics) { return diagnostics->failure; }
+hmoec_status hmoec_diagnostics_status(const hmoec_diagnostics *diagnostics) { return diagnostics->status; }
+
+void hmoec_diagnostics_forget(hmoec_diagnostics *diagnostics) {
+  free(diagnostics->first);
+  diagnostics->first = NULL;
+  diagnostics->errors = 0;
+  diagnostics->status = HMOEC_OK;
+}
+
+void hmoec_diagnostics_count(hmoec_diagnostics *diagnostics, hmoec_status status) {
+  diagnostics->errors++;
+  if (status > diagnostics->status) diagnostics->status = status;
+}
+
 const char *hmoec_diagnostics_first(const hmoec_diagnostics *diagnostics) { return diagnostics->first ? diagnostics->first : ""; }
 
 hmoec_location hmoec_location_of(MlirLocation location) {
@@ -245,7 +277,7 @@ static void text_append(MlirStringRef piece, void *user) {
 static void forward(hmoec_diagnostics *diagnostics, MlirDiagnostic diagnostic, hmoec_severity severity) {
   text_buffer buffer = {.size = 0};
   mlirDiagnosticPrint(diagnostic, text_append, &buffer);
-  report_text(diagnostics, severity, severity == HMOEC_ERROR ? HMOEC_FAILURE_INPUT : HMOEC_FAILURE_NONE,
+  report_text(diagnostics, severity, severity == HMOEC_ERROR ? HMOEC_INPUT_ERROR : HMOEC_OK,
               hmoec_location_of(mlirDiagnosticGetLocation(diagnostic)), buffer.text);
   for (intptr_t i = 0; i < mlirDiagnosticGetNumNotes(diagnostic); i++)
     forward(diagnostics, mlirDiagnosticGetNote(diagnostic, i), HMOEC_NOTE);

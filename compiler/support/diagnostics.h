@@ -12,32 +12,20 @@
 #include <mlir-c/Diagnostics.h>
 #include <mlir-c/IR.h>
 
-typedef enum hmoec_severity { HMOEC_ERROR, HMOEC_WARNING, HMOEC_NOTE } hmoec_severity;
-
-/* A place in a text file. line and column count from 1; 0 is unknown; file NULL: no place at all. */
-typedef struct hmoec_location {
-  const char *file;
-  unsigned line, column;
-} hmoec_location;
-
-/* Why the compilation failed, by the contract's exit codes. The worst kind reported wins in the order machine > input. */
-typedef enum hmoec_failure {
-  HMOEC_FAILURE_NONE = 0,
-  HMOEC_FAILURE_INPUT = 1,
-  HMOEC_FAILURE_USAGE = 2,
-  HMOEC_FAILURE_MACHINE = 3
-} hmoec_failure;
+#include "hmoe/compiler.h"
 
 typedef struct hmoec_diagnostics hmoec_diagnostics;
 
-/* out: where messages are printed at once, or NULL to only collect them. NULL when memory is short. */
+/* message gets every message at once; NULL: they are only counted. NULL when memory is short. */
+hmoec_diagnostics *hmoec_diagnostics_create_with(hmoec_message_fn message, void *context);
+/* The same, printing to a file, or with NULL only counting. */
 hmoec_diagnostics *hmoec_diagnostics_create(FILE *out);
 void hmoec_diagnostics_destroy(hmoec_diagnostics *diagnostics);
 
 /* Registers the text of a file so that carets can be shown (copied). A file that is not registered is read from disk when needed. */
 void hmoec_diagnostics_add_source(hmoec_diagnostics *diagnostics, const char *file, const char *text, size_t size);
 
-/* Reports one message. At most 20 errors are printed; the rest is counted. Always returns false, so that `return hmoec_error(...)` reads well. */
+/* Reports one message. At most 20 errors are passed on; the rest is counted. Always returns false, so that `return hmoec_error(...)` reads well. */
 bool hmoec_error(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void hmoec_warning(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...)
@@ -49,7 +37,12 @@ bool hmoec_machine_error(hmoec_diagnostics *diagnostics, const char *format, ...
 bool hmoec_usage_error(hmoec_diagnostics *diagnostics, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 unsigned hmoec_diagnostics_errors(const hmoec_diagnostics *diagnostics);
-hmoec_failure hmoec_diagnostics_failure(const hmoec_diagnostics *diagnostics);
+/* The worst class of error that was reported, in the order machine, usage, input. */
+hmoec_status hmoec_diagnostics_status(const hmoec_diagnostics *diagnostics);
+/* As if nothing had been reported so far. */
+void hmoec_diagnostics_forget(hmoec_diagnostics *diagnostics);
+/* Counts an error that was reported elsewhere. */
+void hmoec_diagnostics_count(hmoec_diagnostics *diagnostics, hmoec_status status);
 /* Text of the first error, "" if none; borrowed. */
 const char *hmoec_diagnostics_first(const hmoec_diagnostics *diagnostics);
 

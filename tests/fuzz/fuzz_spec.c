@@ -32,8 +32,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fuzz_text again = {.text = (const char *)data, .size = size};
   const hmoec_spec_reader reader = {.read = read_again, .user = &again};
   const hmoec_define define = {.name = "d_model", .value = "32"};
+  const hmoec_load_options options = {.defines = &define, .define_count = size % 2};
   MlirModule module = {NULL};
-  bool built = hmoec_spec_build(context, diagnostics, &reader, "fuzz.spec", again.text, size, &define, size % 2, &module);
+  bool built = hmoec_spec_build(context, diagnostics, &reader, "fuzz.spec", again.text, size, &options, &module);
   if (built != (hmoec_diagnostics_errors(diagnostics) == 0)) abort();
   if (built) {
     hmoec_verify(module, diagnostics);

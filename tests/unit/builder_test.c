@@ -9,7 +9,7 @@ static const hmoec_location here = {.file = "by hand", .line = 1, .column = 1};
 static void test_build_by_hand(void **state) {
   (void)state;
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
-  hmoec_builder *builder = hmoec_builder_create(test_context(), diagnostics, here, "plain");
+  hmoec_builder *builder = hmoec_builder_create(test_context(), diagnostics, here, "plain", NULL);
   const hmoec_shape x_shape = {.element = HMOEC_F32, .rank = 2, .dims = {HMOEC_DYNAMIC, 8}},
                     w_shape = {.element = HMOEC_F32, .rank = 2, .dims = {4, 8}};
   MlirValue x, w, again, results[HMOEC_MAX_RESULTS];
@@ -33,7 +33,7 @@ static void test_build_by_hand(void **state) {
 static void test_named_dims(void **state) {
   (void)state;
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
-  hmoec_builder *builder = hmoec_builder_create(test_context(), diagnostics, here, "dims");
+  hmoec_builder *builder = hmoec_builder_create(test_context(), diagnostics, here, "dims", NULL);
   const hmoec_shape ids = {.element = HMOEC_I64, .rank = 2, .dims = {HMOEC_DYNAMIC, HMOEC_DYNAMIC}},
                     columns = {.element = HMOEC_F32, .rank = 2, .dims = {HMOEC_DYNAMIC, 8}},
                     fixed = {.element = HMOEC_F32, .rank = 2, .dims = {4, 8}};
@@ -67,7 +67,7 @@ static void test_named_dims(void **state) {
   mlirModuleDestroy(module);
   hmoec_builder_destroy(builder);
 
-  builder = hmoec_builder_create(test_context(), diagnostics, here, "dims");
+  builder = hmoec_builder_create(test_context(), diagnostics, here, "dims", NULL);
   assert_int_equal(hmoec_diagnostics_errors(diagnostics), 0);
   assert_true(hmoec_builder_input(builder, here, "x", &columns, &x));
   assert_false(hmoec_builder_input(builder, here, "tokens", &fixed, &unused)); /* the name of a dimension */
@@ -90,7 +90,7 @@ static void test_builder_errors(void **state) {
   const hmoec_shape shape = {.element = HMOEC_F32, .rank = 1, .dims = {8}}, other = {.element = HMOEC_F32, .rank = 1, .dims = {9}},
                     empty = {.element = HMOEC_F32, .rank = 1, .dims = {0}};
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
-  hmoec_builder *builder = hmoec_builder_create(test_context(), diagnostics, here, "2bad");
+  hmoec_builder *builder = hmoec_builder_create(test_context(), diagnostics, here, "2bad", NULL);
   MlirValue x, unused, results[HMOEC_MAX_RESULTS];
   size_t result_count;
   assert_int_equal(hmoec_diagnostics_errors(diagnostics), 1);
@@ -112,7 +112,7 @@ static void test_builder_errors(void **state) {
 }
 
 /* Writes a file in a new folder, loads it, and expects a message. */
-static void expect_load(const char *name, const char *text, const hmoec_define *defines, size_t define_count, hmoec_failure failure,
+static void expect_load(const char *name, const char *text, const hmoec_define *defines, size_t define_count, hmoec_status failure,
                         const char *message) {
   char folder[] = "/tmp/hmoec-load-XXXXXX", path[128];
   assert_non_null(mkdtemp(folder));
@@ -126,7 +126,7 @@ static void expect_load(const char *name, const char *text, const hmoec_define *
   test_result result = test_build(path, NULL, 0, NULL, defines, define_count);
   unlink(path);
   rmdir(folder);
-  assert_int_equal(result.built, failure == HMOEC_FAILURE_NONE);
+  assert_int_equal(result.built, failure == HMOEC_OK);
   assert_int_equal(result.failure, failure);
   test_expect(*message ? result.messages : result.ir, message, name);
   test_result_deinit(&result);
@@ -140,17 +140,17 @@ static const char mlir_text[] = "func.func @m(%x: tensor<?x8xf32> {hmoe.name = \
 static void test_load(void **state) {
   (void)state;
   const hmoec_define define = {"h", "3"};
-  expect_load("m.mlir", mlir_text, NULL, 0, HMOEC_FAILURE_NONE, "");
-  expect_load("m.mlir", mlir_text, &define, 1, HMOEC_FAILURE_USAGE, "error: -D h=3: only a spec has dims and options");
-  expect_load("m.mlir", "func.func @m(", NULL, 0, HMOEC_FAILURE_INPUT, "m.mlir:1:");
-  expect_load("m.spec", NULL, NULL, 0, HMOEC_FAILURE_INPUT, "m.spec: error: cannot open: No such file or directory");
-  expect_load("m.txt", "", NULL, 0, HMOEC_FAILURE_INPUT,
+  expect_load("m.mlir", mlir_text, NULL, 0, HMOEC_OK, "");
+  expect_load("m.mlir", mlir_text, &define, 1, HMOEC_USAGE_ERROR, "error: -D h=3: only a spec has dims and options");
+  expect_load("m.mlir", "func.func @m(", NULL, 0, HMOEC_INPUT_ERROR, "m.mlir:1:");
+  expect_load("m.spec", NULL, NULL, 0, HMOEC_INPUT_ERROR, "m.spec: error: cannot open: No such file or directory");
+  expect_load("m.txt", "", NULL, 0, HMOEC_INPUT_ERROR,
               "m.txt: error: expected a .spec or a .mlir file, or a Hugging Face directory");
-  expect_load(".spec", "", NULL, 0, HMOEC_FAILURE_INPUT, ".spec:1:1: error: the spec has no line `model NAME`");
-  expect_load("", NULL, NULL, 0, HMOEC_FAILURE_INPUT, ": error: it has no config.json");
-  expect_load("m.spec", "model m\ninclude \"/dev/null\"\n", NULL, 0, HMOEC_FAILURE_INPUT,
+  expect_load(".spec", "", NULL, 0, HMOEC_INPUT_ERROR, ".spec:1:1: error: the spec has no line `model NAME`");
+  expect_load("", NULL, NULL, 0, HMOEC_INPUT_ERROR, ": error: it has no config.json");
+  expect_load("m.spec", "model m\ninclude \"/dev/null\"\n", NULL, 0, HMOEC_INPUT_ERROR,
               "cannot include /dev/null: it is not a regular file");
-  expect_load("m.spec", "model m\ninclude \"./m.spec\"\n", NULL, 0, HMOEC_FAILURE_INPUT, "includes itself");
+  expect_load("m.spec", "model m\ninclude \"./m.spec\"\n", NULL, 0, HMOEC_INPUT_ERROR, "includes itself");
 }
 
 int main(void) {

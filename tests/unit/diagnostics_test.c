@@ -46,14 +46,14 @@ static void test_caret(void **state) {
 static void test_failure_classes(void **state) {
   (void)state;
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
-  assert_int_equal(hmoec_diagnostics_failure(diagnostics), HMOEC_FAILURE_NONE);
+  assert_int_equal(hmoec_diagnostics_status(diagnostics), HMOEC_OK);
   hmoec_warning(diagnostics, (hmoec_location){0}, "only a warning");
-  assert_int_equal(hmoec_diagnostics_failure(diagnostics), HMOEC_FAILURE_NONE);
+  assert_int_equal(hmoec_diagnostics_status(diagnostics), HMOEC_OK);
   hmoec_error(diagnostics, (hmoec_location){0}, "input");
-  assert_int_equal(hmoec_diagnostics_failure(diagnostics), HMOEC_FAILURE_INPUT);
+  assert_int_equal(hmoec_diagnostics_status(diagnostics), HMOEC_INPUT_ERROR);
   hmoec_machine_error(diagnostics, "machine");
   hmoec_error(diagnostics, (hmoec_location){0}, "input");
-  assert_int_equal(hmoec_diagnostics_failure(diagnostics), HMOEC_FAILURE_MACHINE);
+  assert_int_equal(hmoec_diagnostics_status(diagnostics), HMOEC_MACHINE_ERROR);
   hmoec_diagnostics_destroy(diagnostics);
 }
 
@@ -67,7 +67,7 @@ static void test_many_errors(void **state) {
   }
   fflush(printed.stream);
   assert_int_equal(hmoec_diagnostics_errors(printed.diagnostics), 30);
-  assert_non_null(strstr(printed.text, "error 19\nhmoec: note: note 19\nhmoec: too many errors, the rest is not shown\n"));
+  assert_non_null(strstr(printed.text, "error 19\nhmoec: note: note 19\nhmoec: note: too many errors, the rest is not shown\n"));
   assert_null(strstr(printed.text, "error 20"));
   hmoec_diagnostics_destroy(printed.diagnostics);
   fclose(printed.stream);
@@ -85,7 +85,7 @@ static void test_mlir_errors_come_through(void **state) {
   assert_true(mlirModuleIsNull(hmoec_module_parse(context, "m.mlir", text, sizeof text - 1)));
   hmoec_context_destroy(context);
   fflush(printed.stream);
-  assert_int_equal(hmoec_diagnostics_failure(printed.diagnostics), HMOEC_FAILURE_INPUT);
+  assert_int_equal(hmoec_diagnostics_status(printed.diagnostics), HMOEC_INPUT_ERROR);
   assert_ptr_equal(strstr(printed.text, "m.mlir:2:"), printed.text);
   assert_non_null(strstr(printed.text, "\nfunc.func @f( {\n"));
   hmoec_diagnostics_destroy(printed.diagnostics);

@@ -144,7 +144,7 @@ static void test_no_place(void **state) {
   assert_false(hmoec_npy_write("/nowhere/a.npy", HMOEC_NPY_F32, 0, NULL, (float[]){1}, diagnostics));
   assert_string_equal(hmoec_diagnostics_first(diagnostics), "cannot write: No such file or directory");
   assert_false(hmoec_npy_read("/nowhere/a.npy", diagnostics, &array));
-  assert_int_equal(hmoec_diagnostics_failure(diagnostics), HMOEC_FAILURE_INPUT);
+  assert_int_equal(hmoec_diagnostics_status(diagnostics), HMOEC_INPUT_ERROR);
   hmoec_diagnostics_destroy(diagnostics);
 }
 

@@ -1,7 +1,7 @@
 /* What commands read of a plan, and the inputs they make up. */
 #include "module_fixture.h"
 
-#include "commands/signature.h"
+#include "library/signature.h"
 #include "emit/blob.h"
 #include "frontend/load.h"
 #include "hmoe/abi.h"
@@ -64,7 +64,7 @@ static void test_random_inputs(void **state) {
   enum { BATCH = 3, LENGTH = 21 };
   module_fixture fixture;
   fixture_init(&fixture, stderr);
-  assert_true(hmoec_load_model(fixture.context, HMOE_SOURCE_DIR "/models/gpt2-hypermoe-tiny.spec", NULL, 0, fixture.diagnostics,
+  assert_true(hmoec_load_model(fixture.context, HMOE_SOURCE_DIR "/models/gpt2-hypermoe-tiny.spec", NULL, fixture.diagnostics,
                                &fixture.module));
   MlirOperation entry = hmoec_entry_find(fixture.module, NULL);
   assert_int_equal(hmoec_most_positions(entry), 64);

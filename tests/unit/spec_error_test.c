@@ -233,7 +233,7 @@ static void test_broken_specs(void **state) {
   for (size_t i = 0; i < sizeof broken_specs / sizeof *broken_specs; i++) {
     const broken_spec *spec = &broken_specs[i];
     test_result result = test_build(NULL, spec->text, strlen(spec->text), files, NULL, 0);
-    bool as_expected = !result.built && result.errors == spec->errors && result.failure == HMOEC_FAILURE_INPUT &&
+    bool as_expected = !result.built && result.errors == spec->errors && result.failure == HMOEC_INPUT_ERROR &&
                        strstr(result.messages, spec->message);
     if (!as_expected) {
       print_error("expected %u errors and \"%s\", found %u:\n%s\n", spec->errors, spec->message, result.errors, result.messages);

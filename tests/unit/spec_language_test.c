@@ -204,7 +204,7 @@ static void test_locations(void **state) {
   static const char text[] = HEAD "z = add(x, x)\nblock b(p) {\n  return activate(add(p, p), function = act)\n}\noutput y = b(z)\n";
   MlirModule module;
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
-  assert_true(hmoec_spec_build(test_context(), diagnostics, NULL, "m.spec", text, strlen(text), NULL, 0, &module));
+  assert_true(hmoec_spec_build(test_context(), diagnostics, NULL, "m.spec", text, strlen(text), NULL, &module));
   MlirOperation function = mlirBlockGetFirstOperation(mlirModuleGetBody(module));
   MlirOperation op = mlirBlockGetFirstOperation(mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0)));
   static const unsigned places[][2] = {{5, 5}, {7, 19}, {7, 10}};

@@ -47,7 +47,7 @@ typedef struct test_result {
   bool built;
   char *messages, *ir; /* owned; ir is "" where nothing was built */
   unsigned errors;
-  hmoec_failure failure;
+  hmoec_status failure;
 } test_result;
 
 static inline void test_result_deinit(test_result *result) {
@@ -66,8 +66,9 @@ static inline test_result test_build(const char *path, const char *text, size_t 
   assert_non_null(diagnostics);
   MlirModule module = {NULL};
   const hmoec_spec_reader reader = {.read = test_files_read, .user = (void *)(uintptr_t)files};
-  if (path) result.built = hmoec_load_model(test_context(), path, defines, define_count, diagnostics, &module);
-  else result.built = hmoec_spec_build(test_context(), diagnostics, &reader, "m.spec", text, size, defines, define_count, &module);
+  const hmoec_load_options options = {.defines = defines, .define_count = define_count};
+  if (path) result.built = hmoec_load_model(test_context(), path, &options, diagnostics, &module);
+  else result.built = hmoec_spec_build(test_context(), diagnostics, &reader, "m.spec", text, size, &options, &module);
   if (result.built) {
     MlirOpPrintingFlags flags = mlirOpPrintingFlagsCreate();
     mlirOperationPrintWithFlags(mlirModuleGetOperation(module), flags, test_print, ir);
@@ -75,7 +76,7 @@ static inline test_result test_build(const char *path, const char *text, size_t 
     mlirModuleDestroy(module);
   }
   result.errors = hmoec_diagnostics_errors(diagnostics);
-  result.failure = hmoec_diagnostics_failure(diagnostics);
+  result.failure = hmoec_diagnostics_status(diagnostics);
   hmoec_diagnostics_destroy(diagnostics);
   fclose(messages);
   fclose(ir);

@@ -1,4 +1,4 @@
-#include "commands/signature.h"
+#include "library/signature.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

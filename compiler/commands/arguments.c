@@ -1,18 +1,18 @@
-/* Command-line options, as a table. */
+/* Command lines, by a table of options. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "commands/commands.h"
 #include "hmoe/generate.h"
-#include "runtime_internal.h"
+#include "library/session.h"
 #include "support/tensor_files.h"
 
-typedef bool (*option_reader)(hmoec_options *options, const char *value, const char *name, hmoec_diagnostics *diagnostics);
+typedef bool (*option_reader)(hmoec_arguments *options, const char *value, const char *name, hmoec_diagnostics *diagnostics);
 
 typedef struct option_row {
   const char *name, *argument, *help;
-  size_t field;              /* of a string option */
+  size_t field;              /* of a text */
   option_reader read;        /* of the others */
 } option_row;
 
@@ -38,13 +38,25 @@ static bool split(const char *text, const char *option, char *name, const char *
   return true;
 }
 
-static bool read_define(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
-  if (o->define_count == HMOEC_MAX_LIST) return hmoec_usage_error(diagnostics, "more than %d -D", HMOEC_MAX_LIST);
-  hmoec_define *define = &o->defines[o->define_count];
-  define->name = o->define_names[o->define_count];
-  if (!split(value, name, o->define_names[o->define_count], &define->value, diagnostics)) return false;
-  o->define_count++;
+static bool read_define(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
+  size_t count = o->options.define_count;
+  if (count == HMOEC_MAX_LIST) return hmoec_usage_error(diagnostics, "more than %d -D", HMOEC_MAX_LIST);
+  o->defines[count].name = o->define_names[count];
+  if (!split(value, name, o->define_names[count], &o->defines[count].value, diagnostics)) return false;
+  o->options.define_count++;
   return true;
+}
+
+static bool read_text(const char **list, size_t *count, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
+  if (*count == HMOEC_MAX_LIST) return hmoec_usage_error(diagnostics, "more than %d %s", HMOEC_MAX_LIST, name);
+  list[(*count)++] = value;
+  return true;
+}
+static bool read_c_include(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_text(o->c_includes, &o->options.c_include_count, value, name, d);
+}
+static bool read_c_define(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_text(o->c_defines, &o->options.c_define_count, value, name, d);
 }
 
 static bool read_binding(hmoec_binding_option *list, size_t *count, const char *value, const char *name,
@@ -58,23 +70,23 @@ static bool read_binding(hmoec_binding_option *list, size_t *count, const char *
   return true;
 }
 
-static bool read_input(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_input(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   return read_binding(o->inputs, &o->input_count, value, name, d);
 }
-static bool read_output(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_output(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   return read_binding(o->outputs, &o->output_count, value, name, d);
 }
-static bool read_seed(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_seed(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   return read_integer(value, 0, name, &o->seed, d);
 }
 
-static bool read_threads(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_threads(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   if (!read_integer(value, 1, name, &o->threads, d)) return false;
   return o->threads <= 4096 ? true
                             : hmoec_usage_error(d, "expected %s to be at most 4096, found %lld", name, (long long)o->threads);
 }
 
-static bool read_tokens(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
+static bool read_tokens(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
   char number[32];
   for (const char *at = value;; at++) {
     size_t length = strcspn(at, ",");
@@ -91,18 +103,8 @@ static bool read_tokens(hmoec_options *o, const char *value, const char *name, h
   }
 }
 
-static bool read_strategy(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
-  static const char *const names[] = {"auto", "table", "cache", "factored", "per_token"};
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if (strcmp(value, names[i]) == 0) {
-      o->pass.strategy = strcmp(value, "auto") == 0 ? NULL : value;
-      return true;
-    }
-  return hmoec_usage_error(diagnostics, "expected %s auto, table, cache, factored or per_token, found '%s'", name, value);
-}
-
 /* Bytes with an optional K, M or G (binary). */
-static bool read_budget(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
+static bool read_budget(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
   char *end;
   errno = 0;
   long long number = strtoll(value, &end, 10);
@@ -111,74 +113,40 @@ static bool read_budget(hmoec_options *o, const char *value, const char *name, h
   if (end == value || errno == ERANGE || number < 1 || number > (INT64_C(1) << (50 - shift)) || (*end && (!suffix || end[1])))
     return hmoec_usage_error(diagnostics, "expected %s to be bytes, such as 64M, found '%s'%s", name, value,
                              errno == ERANGE || number > (INT64_C(1) << (50 - shift)) ? ", over 2^50" : "");
-  o->pass.table_budget_bytes = (int64_t)number << shift;
+  o->options.table_budget_bytes = (int64_t)number << shift;
   return true;
 }
 
-static bool read_target(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
+static bool read_target(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
   (void)o;
   if (strcmp(value, "cpu") == 0) return true;
   return hmoec_usage_error(diagnostics, strcmp(value, "cuda") == 0 ? "%s %s is not in this version" : "expected %s cpu, found '%s'",
                            name, value);
 }
 
-static bool read_dtype(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
-  return hmoec_dtype_parse(value, &o->pass.dtype) ||
-         hmoec_usage_error(diagnostics, "expected %s f32 or bf16, found '%s'", name, value);
-}
-
-static bool read_tuning(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
+static bool read_tuning(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
   (void)o;
   return hmoec_usage_error(diagnostics, "%s %s: tuning files are not in this version", name, value);
-}
-
-/* x86-64 names of LLVM 22; its C API cannot be asked. */
-static const char *const cpus[] = {
-    "native",       "generic",     "x86-64",      "x86-64-v2",      "x86-64-v3",      "x86-64-v4",        "nehalem",
-    "westmere",     "sandybridge", "ivybridge",   "haswell",        "broadwell",      "skylake",          "skylake-avx512",
-    "cascadelake",  "cooperlake",  "cannonlake",  "icelake-client", "icelake-server", "rocketlake",       "tigerlake",
-    "alderlake",    "raptorlake",  "meteorlake",  "sapphirerapids", "emeraldrapids",  "graniterapids",    "graniterapids-d",
-    "sierraforest", "arrowlake",   "arrowlake-s", "lunarlake",      "pantherlake",    "clearwaterforest", "diamondrapids",
-    "btver2",       "bdver4",      "znver1",      "znver2",         "znver3",         "znver4",           "znver5"};
-
-static bool read_mcpu(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
-  for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++)
-    if (strcmp(value, cpus[i]) == 0) {
-      o->mcpu = value;
-      return true;
-    }
-  const char *close = hmoec_closest_name(value, cpus, sizeof cpus / sizeof *cpus);
-  return hmoec_usage_error(diagnostics, "expected %s native or a CPU that LLVM knows, found '%s'%s%s%s", name, value,
-                           close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
-}
-
-static bool read_cpu(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
-  for (int i = 0; i < HMOE_CPU_COUNT; i++)
-    if (strcmp(value, hmoe_cpu_name(i)) == 0) {
-      o->cpu = value;
-      return true;
-    }
-  return hmoec_usage_error(diagnostics, "expected %s amx, avx512_bf16, avx512, avx2 or portable, found '%s'", name, value);
 }
 
 static bool read_count(const char *value, const char *name, int64_t *out, hmoec_diagnostics *d) {
   if (!read_integer(value, 0, name, out, d)) return false;
   return *out <= INT32_MAX ? true : hmoec_usage_error(d, "expected %s to fit 31 bits, found %s", name, value);
 }
-static bool read_rows(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_rows(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   return read_integer(value, 1, name, &o->rows, d) &&
          (o->rows <= 1 << 26 || hmoec_usage_error(d, "expected %s to be at most 2^26, found %s", name, value));
 }
-static bool read_max_new_tokens(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_max_new_tokens(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   return read_count(value, name, &o->max_new_tokens, d);
 }
-static bool read_beams(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_beams(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   return read_count(value, name, &o->beams, d);
 }
-static bool read_ngram(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_ngram(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   return read_count(value, name, &o->no_repeat_ngram, d);
 }
-static bool read_top_k(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_top_k(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   return read_count(value, name, &o->sample_top_k, d);
 }
 
@@ -188,13 +156,13 @@ static bool read_token(const char *value, const char *name, int64_t *out, hmoec_
   *out = HMOE_TOKEN_NONE;
   return true;
 }
-static bool read_start_token(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_start_token(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   return read_token(value, name, &o->start_token, d);
 }
-static bool read_end_token(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_end_token(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   return read_token(value, name, &o->end_token, d);
 }
-static bool read_pad_token(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_pad_token(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   return read_token(value, name, &o->pad_token, d);
 }
 
@@ -207,17 +175,17 @@ static bool read_real(const char *value, const char *name, double least, double 
   *out = parsed;
   return true;
 }
-static bool read_length_penalty(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_length_penalty(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   o->has_length_penalty = true;
   return read_real(value, name, -100, 100, &o->length_penalty, d);
 }
-static bool read_temperature(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_temperature(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   return read_real(value, name, 1e-6, 1e6, &o->temperature, d);
 }
-static bool read_top_p(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_top_p(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   return read_real(value, name, 1e-6, 1, &o->top_p, d);
 }
-static bool read_sample(hmoec_options *o, const char *value, const char *name, hmoec_diagnostics *d) {
+static bool read_sample(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   (void)value;
   (void)name;
   (void)d;
@@ -225,12 +193,14 @@ static bool read_sample(hmoec_options *o, const char *value, const char *name, h
   return true;
 }
 
-#define STRING(field) offsetof(hmoec_options, field), NULL
+#define STRING(field) offsetof(hmoec_arguments, field), NULL
 #define READ(function) 0, function
 
 static const option_row rows[] = {
     {"-o", "PATH", "where the result goes", STRING(output)},
     {"-D", "NAME=VALUE", "override a dim or an option of the spec", READ(read_define)},
+    {"--c-include", "DIR", "a directory that functions written in C include from", READ(read_c_include)},
+    {"--c-define", "NAME[=VALUE]", "a macro of functions written in C", READ(read_c_define)},
     {"--weights", "FILE",
      "weights: .safetensors, a directory or index of some, or .hmw made by `hmoec pack` (default: MODEL, if it is a directory)",
      STRING(weights)},
@@ -252,22 +222,22 @@ static const option_row rows[] = {
     {"--tokens", "N[,N...]", "token counts", READ(read_tokens)},
     {"--rows", "N", "batch rows, of --tokens tokens each (default: 1)", READ(read_rows)},
     {"--seed", "S", "seed of random weights and inputs, or of --sample", READ(read_seed)},
-    {"--strategy", "S", "how HyperExperts are folded: auto, table, cache, factored, per_token", READ(read_strategy)},
+    {"--strategy", "S", "how HyperExperts are folded: auto, table, cache, factored, per_token", STRING(options.strategy)},
     {"--table-budget", "BYTES", "most bytes of a HyperExpert table or cache, e.g. 64M (default: half of the layer's experts)",
      READ(read_budget)},
     {"--target", "T", "cpu", READ(read_target)},
-    {"--mcpu", "CPU", "schedule code for this CPU: native, znver4, sapphirerapids, ...", READ(read_mcpu)},
+    {"--mcpu", "CPU", "schedule code for this CPU: native, znver4, sapphirerapids, ...", STRING(options.mcpu)},
     {"--cpu", "VERSION",
      "run this code version: amx, avx512_bf16, avx512, avx2, portable (default: the best); the first two need --dtype bf16",
-     READ(read_cpu)},
-    {"--dtype", "T", "what products are computed in: f32, bf16 (default: f32)", READ(read_dtype)},
+     STRING(options.cpu)},
+    {"--dtype", "T", "what products are computed in: f32, bf16 (default: f32)", STRING(options.dtype)},
     {"--tuning", "FILE", "a tuning file", READ(read_tuning)},
     {"--emit", "WHAT", "obj, or text to -o or standard output: hmoe, hmk, mlir, llvm, asm", STRING(emit)},
     {"--versus", "MODEL", "a second model, run in turns with the first", STRING(versus)},
     {"--json", "FILE", "write the numbers as JSON", STRING(json)},
     {"--save-weights", "FILE", "keep the random weights as .safetensors", STRING(save_weights)},
-    {"--print-ir-after", "PASS", "print the IR after a pass, or after all", STRING(trace.print_after)},
-    {"--dump-ir", "DIR", "write the IR after every pass to DIR", STRING(trace.dump_dir)},
+    {"--print-ir-after", "PASS", "print the IR after a pass, or after all", STRING(options.print_ir_after)},
+    {"--dump-ir", "DIR", "write the IR after every pass to DIR", STRING(options.dump_directory)},
 };
 
 static bool accepts(const hmoec_command *command, const char *name) {
@@ -276,7 +246,7 @@ static bool accepts(const hmoec_command *command, const char *name) {
   return false;
 }
 
-void hmoec_options_help(const hmoec_command *command, FILE *out) {
+void hmoec_arguments_help(const hmoec_command *command, FILE *out) {
   fprintf(out, "usage: hmoec %s %s\n\n%s\n\noptions:\n", command->name, command->usage, command->summary);
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     if (!accepts(command, rows[i].name)) continue;
@@ -315,9 +285,26 @@ static bool unknown_option(const hmoec_command *command, const char *argument, h
                            close ? "; did you mean " : "", close ? close : "", close ? "?" : "", command->name);
 }
 
-bool hmoec_options_parse(const hmoec_command *command, int argc, char **argv, hmoec_options *out_options, bool *out_help,
+/* Messages of the library go where the commands' own go, and set the exit status as these do. */
+static void print_and_count(void *context, const hmoec_message *message) {
+  hmoec_message_print(stderr, message);
+  if (message->severity == HMOEC_ERROR) hmoec_diagnostics_count(context, message->status);
+}
+
+static void print_ir(void *context, const char *text, size_t bytes) {
+  (void)context;
+  fwrite(text, 1, bytes, stderr);
+}
+
+bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, hmoec_arguments *out_arguments, bool *out_help,
                          hmoec_diagnostics *diagnostics) {
-  *out_options = (hmoec_options){.pass = hmoec_pass_options_default(),
+  *out_arguments = (hmoec_arguments){.options = {.struct_size = sizeof(hmoec_options),
+                                             .message = print_and_count,
+                                             .message_context = diagnostics,
+                                             .defines = out_arguments->defines,
+                                             .c_includes = out_arguments->c_includes,
+                                             .c_defines = out_arguments->c_defines,
+                                             .print = print_ir},
                                  .max_new_tokens = -1,
                                  .start_token = HMOE_TOKEN_DEFAULT,
                                  .end_token = HMOE_TOKEN_DEFAULT,
@@ -329,9 +316,9 @@ bool hmoec_options_parse(const hmoec_command *command, int argc, char **argv, hm
       return true;
     }
     if (argv[i][0] != '-' || !argv[i][1]) {
-      if (out_options->model)
-        return hmoec_usage_error(diagnostics, "expected one MODEL, found '%s' and '%s'", out_options->model, argv[i]);
-      out_options->model = argv[i];
+      if (out_arguments->model)
+        return hmoec_usage_error(diagnostics, "expected one MODEL, found '%s' and '%s'", out_arguments->model, argv[i]);
+      out_arguments->model = argv[i];
       continue;
     }
     const char *value;
@@ -347,17 +334,18 @@ bool hmoec_options_parse(const hmoec_command *command, int argc, char **argv, hm
       value = argv[++i];
     }
     if (!*value) return hmoec_usage_error(diagnostics, "expected %s %s, found an empty text", row->name, row->argument);
-    if (row->read ? !row->read(out_options, value, row->name, diagnostics) : false) return false;
+    if (row->read ? !row->read(out_arguments, value, row->name, diagnostics) : false) return false;
     if (!row->read) {
-      const char *empty = NULL, **field = (const char **)(void *)((char *)out_options + row->field);
+      const char *empty = NULL, **field = (const char **)(void *)((char *)out_arguments + row->field);
       if (*field != empty) return hmoec_usage_error(diagnostics, "%s is given twice", row->name);
       *field = value;
     }
   }
-  if (!out_options->model)
+  if (!out_arguments->model)
     return hmoec_usage_error(diagnostics, "expected a MODEL; usage: hmoec %s %s", command->name, command->usage);
-  if (!out_options->weights && !out_options->save_weights && !out_options->versus && accepts(command, "--weights") &&
-      hmoec_is_directory(out_options->model))
-    out_options->weights = out_options->model;
+  if (!hmoec_options_check(&out_arguments->options, "--", diagnostics)) return false;
+  if (!out_arguments->weights && !out_arguments->save_weights && !out_arguments->versus && accepts(command, "--weights") &&
+      hmoec_is_directory(out_arguments->model))
+    out_arguments->weights = out_arguments->model;
   return true;
 }

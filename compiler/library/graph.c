@@ -1,0 +1,352 @@
+/* Public graphs (include/hmoe/compiler.h) over the builder that the spec language uses too. A graph has a context of its own; compiling prints
+ * it, and each compilation reads the text into its own context, so that compilations share nothing. */
+#include "library/graph.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "frontend/builder.h"
+#include "ir/context.h"
+#include "library/session.h"
+#include "support/arena.h"
+
+struct hmoec_graph {
+  hmoec_diagnostics *diagnostics;
+  MlirContext context;
+  MlirDiagnosticHandlerID handler;
+  hmoec_arena *arena;
+  hmoec_builder *builder;
+  hmoec_c_flags flags;
+  hmoec_location at;
+  const char *name;
+  const char **scopes; /* prefixes with their dots, innermost last */
+  size_t scope_count;
+  char *text; /* once compiled */
+  size_t text_size;
+  bool finished;
+};
+
+static const char *const *copy_texts(hmoec_arena *arena, const char *const *texts, size_t count) {
+  const char **copies = hmoec_arena_alloc_array(arena, count, sizeof *copies);
+  for (size_t i = 0; i < count; i++) copies[i] = hmoec_arena_strdup(arena, texts[i]);
+  return copies;
+}
+
+hmoec_status hmoec_graph_create(const char *name, const hmoec_options *options, hmoec_graph **out_graph) {
+  *out_graph = NULL;
+  hmoec_graph *graph = calloc(1, sizeof *graph);
+  if (!graph) return HMOEC_MACHINE_ERROR;
+  graph->diagnostics = hmoec_diagnostics_create_with(options ? options->message : NULL, options ? options->message_context : NULL);
+  bool ok = graph->diagnostics && hmoec_options_check(options, "", graph->diagnostics);
+  if (ok) graph->context = hmoec_context_create();
+  if (ok && mlirContextIsNull(graph->context))
+    ok = hmoec_machine_error(graph->diagnostics, "internal: the dialects do not load");
+  if (ok) {
+    graph->handler = hmoec_diagnostics_attach(graph->diagnostics, graph->context);
+    graph->arena = hmoec_arena_create();
+    graph->name = hmoec_arena_strdup(graph->arena, name);
+    if (options)
+      graph->flags = (hmoec_c_flags){.includes = copy_texts(graph->arena, options->c_includes, options->c_include_count),
+                                     .include_count = options->c_include_count,
+                                     .defines = copy_texts(graph->arena, options->c_defines, options->c_define_count),
+                                     .define_count = options->c_define_count};
+    graph->builder = hmoec_builder_create(graph->context, graph->diagnostics, graph->at, name, &graph->flags);
+    ok = hmoec_diagnostics_errors(graph->diagnostics) == 0;
+  }
+  if (ok) {
+    *out_graph = graph;
+    return HMOEC_OK;
+  }
+  hmoec_status status = graph->diagnostics ? hmoec_diagnostics_status(graph->diagnostics) : HMOEC_MACHINE_ERROR;
+  hmoec_graph_destroy(graph);
+  return status;
+}
+
+void hmoec_graph_destroy(hmoec_graph *graph) {
+  if (!graph) return;
+  hmoec_builder_destroy(graph->builder);
+  if (graph->arena) hmoec_arena_destroy(graph->arena);
+  if (!mlirContextIsNull(graph->context)) {
+    mlirContextDetachDiagnosticHandler(graph->context, graph->handler);
+    hmoec_context_destroy(graph->context);
+  }
+  hmoec_diagnostics_destroy(graph->diagnostics);
+  free(graph->text);
+  free(graph);
+}
+
+hmoec_status hmoec_graph_status(const hmoec_graph *graph) { return hmoec_diagnostics_status(graph->diagnostics); }
+
+void hmoec_graph_at(hmoec_graph *graph, const char *file, unsigned line) {
+  if (!graph->at.file || strcmp(graph->at.file, file) != 0) graph->at.file = hmoec_arena_strdup(graph->arena, file);
+  graph->at.line = line;
+}
+
+/* May the graph still be changed? */
+static bool is_open(hmoec_graph *graph) {
+  return !graph->finished ||
+         hmoec_usage_error(graph->diagnostics, "graph %s was compiled and can no longer be changed", graph->name);
+}
+
+static hmoec_graph_value value_of(MlirValue value) { return (hmoec_graph_value){value.ptr}; }
+static MlirValue value_from(hmoec_graph_value value) { return (MlirValue){value.handle}; }
+
+/* ---- inputs, parameters, outputs ---- */
+
+hmoec_graph_value hmoec_graph_input(hmoec_graph *graph, const char *name, hmoec_shape shape) {
+  MlirValue value;
+  bool ok = is_open(graph) && hmoec_builder_input(graph->builder, graph->at, name, &shape, &value);
+  return ok ? value_of(value) : HMOEC_NONE;
+}
+
+hmoec_graph_value hmoec_graph_input_named(hmoec_graph *graph, const char *name, hmoec_shape shape, const char *const *dims,
+                                          const int64_t *given) {
+  MlirValue value;
+  bool ok = is_open(graph) && hmoec_builder_input_named(graph->builder, graph->at, name, &shape, dims, given, &value);
+  return ok ? value_of(value) : HMOEC_NONE;
+}
+
+/* A key, or several, a line each, in the current scope. */
+static const char *scoped(hmoec_graph *graph, const char *keys) {
+  const char *all = "";
+  for (const char *at = keys;; at++) {
+    int length = (int)strcspn(at, "\n");
+    bool rooted = *at == '/';
+    const char *scope = "";
+    for (size_t i = 0; i < graph->scope_count && !rooted; i++) scope = hmoec_arena_printf(graph->arena, "%s%s", scope, graph->scopes[i]);
+    all = hmoec_arena_printf(graph->arena, "%s%s%s%.*s", all, at == keys ? "" : "\n", scope, length - rooted, at + rooted);
+    at += length;
+    if (!*at) return all;
+  }
+}
+
+static hmoec_graph_value parameter(hmoec_graph *graph, const char *key, int64_t count, const hmoec_shape *shape) {
+  MlirValue value;
+  bool ok = is_open(graph) && hmoec_builder_parameter(graph->builder, graph->at, scoped(graph, key), count, shape, &value);
+  return ok ? value_of(value) : HMOEC_NONE;
+}
+
+hmoec_graph_value hmoec_graph_parameter(hmoec_graph *graph, const char *key, hmoec_shape shape) {
+  return parameter(graph, key, 0, &shape);
+}
+
+hmoec_graph_value hmoec_graph_stack(hmoec_graph *graph, const char *key, int64_t count, hmoec_shape shape) {
+  hmoec_shape stack = {.element = shape.element, .rank = shape.rank + 1, .dims = {count}};
+  if (count < 1 || shape.rank < 0 || shape.rank >= HMOEC_MAX_RANK) {
+    hmoec_error(graph->diagnostics, graph->at, "parameter \"%s\": expected a stack of 1 or more tensors of at most %d dimensions", key,
+                HMOEC_MAX_RANK - 1);
+    return HMOEC_NONE;
+  }
+  for (int64_t i = 0; i < shape.rank; i++) stack.dims[i + 1] = shape.dims[i];
+  return parameter(graph, key, count, &stack);
+}
+
+void hmoec_graph_scope_begin(hmoec_graph *graph, const char *prefix_format, ...) {
+  char prefix[HMOEC_MOST_KEY + 1];
+  va_list arguments;
+  va_start(arguments, prefix_format);
+  int length = vsnprintf(prefix, sizeof prefix, prefix_format, arguments);
+  va_end(arguments);
+  if (length < 0 || (size_t)length >= sizeof prefix)
+    hmoec_error(graph->diagnostics, graph->at, "a scope is longer than %d characters", HMOEC_MOST_KEY);
+  if ((graph->scope_count & (graph->scope_count - 1)) == 0)
+    graph->scopes = hmoec_arena_grow(graph->arena, graph->scopes, graph->scope_count, graph->scope_count ? 2 * graph->scope_count : 1,
+                                     sizeof *graph->scopes);
+  graph->scopes[graph->scope_count++] = *prefix ? hmoec_arena_printf(graph->arena, "%s.", prefix) : "";
+}
+
+void hmoec_graph_scope_end(hmoec_graph *graph) {
+  if (graph->scope_count > 0) graph->scope_count--;
+  else hmoec_usage_error(graph->diagnostics, "graph %s: a scope ends that did not begin", graph->name);
+}
+
+void hmoec_graph_output(hmoec_graph *graph, const char *name, hmoec_graph_value value) {
+  if (!is_open(graph)) return;
+  if (value.handle) hmoec_builder_output(graph->builder, graph->at, name, value_from(value));
+  else if (hmoec_diagnostics_errors(graph->diagnostics) == 0)
+    hmoec_error(graph->diagnostics, graph->at, "output '%s' is given no value", name);
+}
+
+void hmoec_graph_token(hmoec_graph *graph, const char *name, int64_t token) {
+  if (is_open(graph)) hmoec_builder_token(graph->builder, graph->at, name, token);
+}
+
+hmoec_shape hmoec_graph_shape(const hmoec_graph *graph, hmoec_graph_value value) {
+  (void)graph;
+  hmoec_shape shape = {.rank = 0};
+  if (value.handle) hmoec_shape_from_type(mlirValueGetType(value_from(value)), &shape);
+  return shape;
+}
+
+/* ---- ops ---- */
+
+/* Operands that are there, without gaps; of an op whose optional operands come one by one, the attribute that says which. False if one is
+ * missing, which is reported unless it is what an earlier error left. */
+static bool operands_close(hmoec_graph *graph, const hmoec_op_info *info, const hmoec_graph_value *operands, size_t count,
+                           MlirValue *out_operands, size_t *out_count, hmoec_attribute *attributes, size_t *attribute_count) {
+  size_t known = 0, last = 0;
+  while (info->operands[known]) known++;
+  *out_count = 0;
+  if (count > known)
+    return hmoec_error(graph->diagnostics, graph->at, "%s takes no more than %zu operands, found %zu", info->name, known, count);
+  for (size_t i = 0; i < count; i++)
+    if (operands[i].handle) last = i + 1;
+  for (size_t i = 0; i < known; i++) {
+    bool given = i < count && operands[i].handle, optional = i >= info->required_operands;
+    if (given) out_operands[(*out_count)++] = value_from(operands[i]);
+    else if (!optional || (i < last && !info->first_optional))
+      return hmoec_diagnostics_errors(graph->diagnostics) == 0 &&
+             hmoec_error(graph->diagnostics, graph->at, "%s: operand %s is missing%s", info->name, info->operands[i],
+                         optional ? ", because a later one is given" : "");
+  }
+  size_t first = info->required_operands;
+  if (info->first_optional)
+    attributes[(*attribute_count)++] = HMOEC_INT(info->first_optional, first < count && operands[first].handle);
+  return true;
+}
+
+hmoec_graph_value hmoec_graph_op(hmoec_graph *graph, const char *op, const hmoec_graph_value *operands, size_t operand_count,
+                                 const hmoec_attribute *attributes, size_t attribute_count, hmoec_graph_value *out_results) {
+  MlirValue values[HMOEC_MAX_OPERANDS], results[HMOEC_MAX_RESULTS];
+  hmoec_attribute all[HMOEC_MAX_ATTRIBUTES + 1];
+  size_t count, result_count = 0;
+  for (size_t i = 0; out_results && i < HMOEC_MAX_RESULTS; i++) out_results[i] = HMOEC_NONE;
+  const hmoec_op_info *info = hmoec_op_info_find(op);
+  if (!is_open(graph)) return HMOEC_NONE;
+  if (!info || !info->from_spec || !info->infer) {
+    hmoec_error(graph->diagnostics, graph->at, info ? "%s cannot be built like this" : "there is no op named '%s'", op);
+    return HMOEC_NONE;
+  }
+  if (attribute_count > HMOEC_MAX_ATTRIBUTES) {
+    hmoec_error(graph->diagnostics, graph->at, "%s: more than %d attributes", op, HMOEC_MAX_ATTRIBUTES);
+    return HMOEC_NONE;
+  }
+  for (size_t i = 0; i < attribute_count; i++) all[i] = attributes[i];
+  for (size_t i = 0; i < attribute_count; i++) {
+    if (all[i].name && (all[i].kind != HMOEC_ATTRIBUTE_STRING || all[i].string)) continue;
+    hmoec_error(graph->diagnostics, graph->at, "%s: an attribute has no %s", op, all[i].name ? "text" : "name");
+    return HMOEC_NONE;
+  }
+  if (!operands_close(graph, info, operands, operand_count, values, &count, all, &attribute_count) ||
+      !hmoec_builder_op(graph->builder, graph->at, op, values, count, all, attribute_count, results, &result_count))
+    return HMOEC_NONE;
+  for (size_t i = 0; out_results && i < result_count; i++) out_results[i] = value_of(results[i]);
+  return value_of(results[0]);
+}
+
+#define OPERANDS(...) (const hmoec_graph_value[]){__VA_ARGS__}, sizeof((hmoec_graph_value[]){__VA_ARGS__}) / sizeof(hmoec_graph_value)
+#define ATTRIBUTES(...) (const hmoec_attribute[]){__VA_ARGS__}, sizeof((hmoec_attribute[]){__VA_ARGS__}) / sizeof(hmoec_attribute)
+
+hmoec_graph_value hmoec_graph_linear(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_value w, hmoec_graph_value bias) {
+  return hmoec_graph_op(graph, "linear", OPERANDS(x, w, bias), NULL, 0, NULL);
+}
+
+hmoec_graph_value hmoec_graph_activate(hmoec_graph *graph, hmoec_graph_value x, const char *function) {
+  return hmoec_graph_op(graph, "activate", OPERANDS(x), ATTRIBUTES(HMOEC_TEXT("function", function)), NULL);
+}
+
+hmoec_graph_value hmoec_graph_add(hmoec_graph *graph, hmoec_graph_value a, hmoec_graph_value b) {
+  return hmoec_graph_op(graph, "add", OPERANDS(a, b), NULL, 0, NULL);
+}
+
+hmoec_graph_value hmoec_graph_multiply(hmoec_graph *graph, hmoec_graph_value a, hmoec_graph_value b) {
+  return hmoec_graph_op(graph, "multiply", OPERANDS(a, b), NULL, 0, NULL);
+}
+
+hmoec_graph_value hmoec_graph_rms_norm(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_value weight, double epsilon) {
+  return hmoec_graph_op(graph, "rms_norm", OPERANDS(x, weight), ATTRIBUTES(HMOEC_NUMBER("epsilon", epsilon)), NULL);
+}
+
+hmoec_graph_value hmoec_graph_layer_norm(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_value weight, hmoec_graph_value bias,
+                                         double epsilon) {
+  return hmoec_graph_op(graph, "layer_norm", OPERANDS(x, weight, bias), ATTRIBUTES(HMOEC_NUMBER("epsilon", epsilon)), NULL);
+}
+
+hmoec_graph_routing hmoec_graph_route(hmoec_graph *graph, hmoec_graph_value logits, int64_t top_k, const char *gate, int64_t capacity,
+                                      int renorm) {
+  hmoec_graph_value results[HMOEC_MAX_RESULTS];
+  hmoec_graph_op(graph, "route", OPERANDS(logits),
+                 ATTRIBUTES(HMOEC_INT("top_k", top_k), HMOEC_TEXT("gate", gate), HMOEC_INT("capacity", capacity),
+                            HMOEC_INT("renorm", renorm != 0)),
+                 results);
+  return (hmoec_graph_routing){.indices = results[0], .gates = results[1], .kept = results[2]};
+}
+
+hmoec_graph_value hmoec_graph_experts(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_routing routing, hmoec_graph_value wi,
+                                      hmoec_graph_value wo, hmoec_graph_value bi, hmoec_graph_value bo, const char *activation) {
+  return hmoec_graph_op(graph, "experts", OPERANDS(x, routing.indices, routing.kept, wi, wo, bi, bo),
+                        ATTRIBUTES(HMOEC_TEXT("activation", activation)), NULL);
+}
+
+hmoec_graph_value hmoec_graph_gated_experts(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_routing routing,
+                                            hmoec_graph_value wi_0, hmoec_graph_value wi_1, hmoec_graph_value wo,
+                                            hmoec_graph_value bi_0, hmoec_graph_value bi_1, hmoec_graph_value bo,
+                                            const char *activation) {
+  return hmoec_graph_op(graph, "gated_experts", OPERANDS(x, routing.indices, routing.kept, wi_0, wi_1, wo, bi_0, bi_1, bo),
+                        ATTRIBUTES(HMOEC_TEXT("activation", activation)), NULL);
+}
+
+hmoec_graph_value hmoec_graph_combine(hmoec_graph *graph, hmoec_graph_value experts, hmoec_graph_routing routing) {
+  return hmoec_graph_op(graph, "combine", OPERANDS(experts, routing.gates), NULL, 0, NULL);
+}
+
+hmoec_graph_value hmoec_graph_selection_embedding(hmoec_graph *graph, hmoec_graph_routing routing, hmoec_graph_value table,
+                                                  const char *of, const char *aggregate) {
+  return hmoec_graph_op(graph, "selection_embedding", OPERANDS(routing.indices, table),
+                        ATTRIBUTES(HMOEC_TEXT("of", of), HMOEC_TEXT("aggregate", aggregate)), NULL);
+}
+
+hmoec_graph_value hmoec_graph_append_row(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_value table, int64_t row) {
+  return hmoec_graph_op(graph, "append_row", OPERANDS(x, table), ATTRIBUTES(HMOEC_INT("row", row)), NULL);
+}
+
+hmoec_graph_generated hmoec_graph_hypernetwork(hmoec_graph *graph, hmoec_graph_value r, hmoec_graph_value wd, hmoec_graph_value bd,
+                                               hmoec_graph_value wu, hmoec_graph_value bu, hmoec_graph_value vd, hmoec_graph_value cd,
+                                               hmoec_graph_value vu, hmoec_graph_value cu, int64_t bottleneck) {
+  hmoec_graph_value results[HMOEC_MAX_RESULTS];
+  hmoec_graph_op(graph, "hypernetwork", OPERANDS(r, wd, bd, wu, bu, vd, cd, vu, cu), ATTRIBUTES(HMOEC_INT("bottleneck", bottleneck)),
+                 results);
+  return (hmoec_graph_generated){.down = results[0], .up = results[1], .beta = results[2], .gamma = results[3]};
+}
+
+hmoec_graph_value hmoec_graph_hyper_expert(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_generated generated,
+                                           const char *strategy) {
+  return hmoec_graph_op(graph, "hyper_expert", OPERANDS(x, generated.down, generated.up, generated.beta, generated.gamma),
+                        ATTRIBUTES(HMOEC_TEXT("strategy", strategy)), NULL);
+}
+
+/* ---- to text ---- */
+
+static void append(MlirStringRef text, void *stream) { fwrite(text.data, 1, text.length, stream); }
+
+static bool print(hmoec_graph *graph, MlirModule module) {
+  FILE *stream = open_memstream(&graph->text, &graph->text_size);
+  if (!stream) return hmoec_machine_error(graph->diagnostics, "out of memory");
+  MlirOpPrintingFlags flags = mlirOpPrintingFlagsCreate();
+  mlirOpPrintingFlagsEnableDebugInfo(flags, /*enable=*/true, /*prettyForm=*/false);
+  mlirOperationPrintWithFlags(mlirModuleGetOperation(module), flags, append, stream);
+  mlirOpPrintingFlagsDestroy(flags);
+  return fclose(stream) == 0 || hmoec_machine_error(graph->diagnostics, "out of memory");
+}
+
+hmoec_status hmoec_graph_text(hmoec_graph *graph, const char **out_name, const char **out_text, size_t *out_size) {
+  if (graph->scope_count > 0 && !graph->finished)
+    hmoec_usage_error(graph->diagnostics, "graph %s: a scope did not end", graph->name);
+  bool ok = hmoec_diagnostics_errors(graph->diagnostics) == 0;
+  if (ok && !graph->finished) {
+    MlirModule module;
+    graph->finished = true;
+    ok = hmoec_builder_finish(graph->builder, &module);
+    if (ok) {
+      ok = hmoec_verify(module, graph->diagnostics) && print(graph, module);
+      mlirModuleDestroy(module);
+    }
+  }
+  *out_name = graph->name;
+  *out_text = graph->text;
+  *out_size = graph->text_size;
+  return ok && graph->text ? HMOEC_OK : hmoec_diagnostics_status(graph->diagnostics);
+}

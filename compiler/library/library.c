@@ -1,0 +1,155 @@
+/* The public calls on compilations (include/hmoe/compiler.h), over a session. */
+#include "hmoe/compiler.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "frontend/import.h"
+#include "interpreter/parameters.h"
+#include "library/graph.h"
+#include "library/reference.h"
+#include "library/session.h"
+#include "library/signature.h"
+#include "support/tensor_files.h"
+
+struct hmoec_compilation {
+  hmoec_diagnostics *diagnostics;
+  hmoec_session session;
+};
+
+const char *hmoec_version(void) { return HMOE_VERSION; }
+int hmoec_api_version(void) { return HMOEC_API_VERSION; }
+void hmoec_free(void *memory) { free(memory); }
+
+/* The status of a call that failed: what its sink was told. */
+static hmoec_status failure(const hmoec_diagnostics *diagnostics) {
+  hmoec_status status = hmoec_diagnostics_status(diagnostics);
+  return status == HMOEC_OK ? HMOEC_MACHINE_ERROR : status;
+}
+
+/* A call on a compilation that went before may have failed: only this one's errors count. */
+static hmoec_status finish(hmoec_compilation *c, bool ok) {
+  hmoec_status status = ok ? HMOEC_OK : failure(c->diagnostics);
+  hmoec_diagnostics_forget(c->diagnostics);
+  return status;
+}
+
+/* A sink for one call; NULL when memory is short. */
+static hmoec_diagnostics *sink_create(const hmoec_options *options) {
+  bool usable = options && options->struct_size >= offsetof(hmoec_options, defines);
+  return hmoec_diagnostics_create_with(usable ? options->message : NULL, usable ? options->message_context : NULL);
+}
+
+static hmoec_compilation *compilation_create(const hmoec_options *options, bool *out_ok) {
+  hmoec_compilation *c = calloc(1, sizeof *c);
+  if (!c) return NULL;
+  c->diagnostics = sink_create(options);
+  *out_ok = c->diagnostics && hmoec_session_init(&c->session, options, c->diagnostics);
+  return c;
+}
+
+/* After the source was loaded, or not: folds and plans. */
+static hmoec_status compilation_finish(hmoec_compilation *c, bool ok, hmoec_compilation **out_compilation) {
+  ok = ok && hmoec_session_plan(&c->session);
+  hmoec_status status = c->diagnostics ? finish(c, ok) : HMOEC_MACHINE_ERROR;
+  if (ok) *out_compilation = c;
+  else hmoec_compilation_destroy(c);
+  return status;
+}
+
+hmoec_status hmoec_compile_file(const char *path, const hmoec_options *options, hmoec_compilation **out_compilation) {
+  bool ok;
+  *out_compilation = NULL;
+  hmoec_compilation *c = compilation_create(options, &ok);
+  if (!c) return HMOEC_MACHINE_ERROR;
+  return compilation_finish(c, ok && hmoec_session_load(&c->session, path), out_compilation);
+}
+
+hmoec_status hmoec_compile_text(const char *name, const char *text, size_t bytes, const hmoec_options *options,
+                                hmoec_compilation **out_compilation) {
+  bool ok;
+  *out_compilation = NULL;
+  hmoec_compilation *c = compilation_create(options, &ok);
+  if (!c) return HMOEC_MACHINE_ERROR;
+  return compilation_finish(c, ok && hmoec_session_load_spec(&c->session, name, text, bytes), out_compilation);
+}
+
+hmoec_status hmoec_compile_graph(hmoec_graph *graph, const hmoec_options *options, hmoec_compilation **out_compilation) {
+  bool ok;
+  const char *name, *text;
+  size_t size;
+  *out_compilation = NULL;
+  hmoec_status status = hmoec_graph_text(graph, &name, &text, &size);
+  if (status != HMOEC_OK) return status;
+  hmoec_compilation *c = compilation_create(options, &ok);
+  if (!c) return HMOEC_MACHINE_ERROR;
+  return compilation_finish(c, ok && hmoec_session_load_module(&c->session, name, text, size), out_compilation);
+}
+
+void hmoec_compilation_destroy(hmoec_compilation *c) {
+  if (!c) return;
+  hmoec_session_deinit(&c->session);
+  hmoec_diagnostics_destroy(c->diagnostics);
+  free(c);
+}
+
+const char *hmoec_compilation_name(const hmoec_compilation *c) { return c->session.unit.name; }
+
+hmoec_status hmoec_compilation_emit(hmoec_compilation *c, hmoec_output output, char **out_bytes, size_t *out_size) {
+  return finish(c, hmoec_session_emit(&c->session, output, out_bytes, out_size));
+}
+
+hmoec_status hmoec_compilation_write(hmoec_compilation *c, const char *directory) {
+  return finish(c, hmoec_session_write(&c->session, directory));
+}
+
+hmoec_status hmoec_compilation_load(hmoec_compilation *c, const struct hmoe_model_object **out_object) {
+  bool ok = hmoec_session_jit(&c->session, false);
+  *out_object = ok ? c->session.object : NULL;
+  return finish(c, ok);
+}
+
+hmoec_status hmoec_compilation_open(hmoec_compilation *c, const hmoe_weights *weights, const hmoe_options *options,
+                                    hmoe_model **out_model) {
+  return finish(c, hmoec_session_open(&c->session, weights, options, out_model));
+}
+
+hmoec_status hmoec_compilation_pack(hmoec_compilation *c, const hmoe_weights *weights, const hmoe_options *options,
+                                    const char *path) {
+  return finish(c, hmoec_session_pack(&c->session, weights, options, path));
+}
+
+hmoec_status hmoec_compilation_signature(hmoec_compilation *c, const char *entry, hmoec_signature *out_signature) {
+  return finish(c, hmoec_signature_read(&c->session.unit, entry, out_signature, c->diagnostics));
+}
+
+hmoec_status hmoec_compilation_interpret(hmoec_compilation *c, const hmoe_weights *weights, const int64_t *dims,
+                                         const void *const *inputs, void *const *outputs) {
+  return finish(c, hmoec_reference_run(&c->session, weights, dims, inputs, outputs));
+}
+
+hmoec_status hmoec_compilation_random_weights(hmoec_compilation *c, uint64_t seed, const char *path) {
+  return finish(c, hmoec_random_weights_write(c->session.source, seed, path, c->diagnostics));
+}
+
+hmoec_status hmoec_import_directory(const char *directory, const hmoec_options *options, char **out_text) {
+  *out_text = NULL;
+  bool ok;
+  hmoec_compilation *c = compilation_create(options, &ok);
+  if (!c) return HMOEC_MACHINE_ERROR;
+  hmoec_arena *arena = hmoec_arena_create();
+  size_t size = 0;
+  if (ok && !hmoec_is_directory(directory))
+    ok = hmoec_error(c->diagnostics, (hmoec_location){.file = directory}, "expected a directory with config.json and model.safetensors");
+  const char *text = ok ? hmoec_import(arena, directory, c->diagnostics, &size) : NULL;
+  const char *name = hmoec_arena_printf(arena, "%s (imported)", directory);
+  ok = text && hmoec_session_load_spec(&c->session, name, text, size); /* only a spec that works is given */
+  if (ok) {
+    *out_text = strdup(text);
+    ok = *out_text || hmoec_machine_error(c->diagnostics, "out of memory");
+  }
+  hmoec_status status = c->diagnostics ? finish(c, ok) : HMOEC_MACHINE_ERROR;
+  hmoec_arena_destroy(arena);
+  hmoec_compilation_destroy(c);
+  return status;
+}

@@ -1,0 +1,380 @@
+/* From a model to code: the pipeline, top to bottom. */
+#include "library/session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+
+#include "emit/header.h"
+#include "frontend/load.h"
+#include "ir/context.h"
+#include "passes/hyper_cost.h"
+#include "passes/rewrite.h"
+#include "runtime_internal.h"
+#include "support/output_file.h"
+
+/* ---- options ---- */
+
+/* x86-64 names of LLVM 22; its C API cannot be asked. */
+static const char *const cpus[] = {
+    "native",       "generic",     "x86-64",      "x86-64-v2",      "x86-64-v3",      "x86-64-v4",        "nehalem",
+    "westmere",     "sandybridge", "ivybridge",   "haswell",        "broadwell",      "skylake",          "skylake-avx512",
+    "cascadelake",  "cooperlake",  "cannonlake",  "icelake-client", "icelake-server", "rocketlake",       "tigerlake",
+    "alderlake",    "raptorlake",  "meteorlake",  "sapphirerapids", "emeraldrapids",  "graniterapids",    "graniterapids-d",
+    "sierraforest", "arrowlake",   "arrowlake-s", "lunarlake",      "pantherlake",    "clearwaterforest", "diamondrapids",
+    "btver2",       "bdver4",      "znver1",      "znver2",         "znver3",         "znver4",           "znver5"};
+
+static bool refuse(hmoec_diagnostics *diagnostics, const char *prefix, const char *name, const char *expected, const char *found,
+                   const char *close) {
+  return hmoec_usage_error(diagnostics, "expected %s%s %s, found '%s'%s%s%s", prefix, name, expected, found,
+                           close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
+}
+
+static bool is_strategy(const char *name) {
+  bool known = strcmp(name, "auto") == 0;
+  for (int s = HMOEC_STRATEGY_TABLE; !known && s < HMOEC_STRATEGY_COUNT; s++)
+    known = strcmp(name, hmoec_strategy_name((hmoec_strategy)s)) == 0;
+  return known;
+}
+
+static bool is_cpu_version(const char *name) {
+  for (int i = 0; i < HMOE_CPU_COUNT; i++)
+    if (strcmp(name, hmoe_cpu_name(i)) == 0) return true;
+  return false;
+}
+
+bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec_diagnostics *diagnostics) {
+  const hmoec_options *o = options;
+  size_t cpu = 0, cpu_count = sizeof cpus / sizeof *cpus;
+  hmoec_dtype dtype;
+  if (!o) return true;
+  if (o->struct_size != sizeof *o)
+    return hmoec_usage_error(diagnostics, "expected struct_size of the options to be %zu, found %zu", sizeof *o, o->struct_size);
+  if (o->dtype && !hmoec_dtype_parse(o->dtype, &dtype)) return refuse(diagnostics, prefix, "dtype", "f32 or bf16", o->dtype, NULL);
+  if (o->strategy && !is_strategy(o->strategy))
+    return refuse(diagnostics, prefix, "strategy", "auto, table, cache, factored or per_token", o->strategy, NULL);
+  if (o->cpu && !is_cpu_version(o->cpu))
+    return refuse(diagnostics, prefix, "cpu", "amx, avx512_bf16, avx512, avx2 or portable", o->cpu, NULL);
+  while (o->mcpu && cpu < cpu_count && strcmp(o->mcpu, cpus[cpu]) != 0) cpu++;
+  if (o->mcpu && cpu == cpu_count)
+    return refuse(diagnostics, prefix, "mcpu", "native or a CPU that LLVM knows", o->mcpu,
+                  hmoec_closest_name(o->mcpu, cpus, cpu_count));
+  if (o->table_budget_bytes < 0 || o->tokens < 0)
+    return hmoec_usage_error(diagnostics, "expected %stable-budget and %stokens to be at least 0", prefix, prefix);
+  if (o->print_ir_after && strcmp(o->print_ir_after, "all") != 0 && !hmoec_pass_find(o->print_ir_after))
+    return refuse(diagnostics, prefix, "print-ir-after", "a pass, or all", o->print_ir_after, NULL);
+  return true;
+}
+
+hmoec_pass_options hmoec_options_pass(const hmoec_options *options) {
+  hmoec_pass_options pass = hmoec_pass_options_default();
+  if (options->dtype) hmoec_dtype_parse(options->dtype, &pass.dtype);
+  if (options->strategy && strcmp(options->strategy, "auto") != 0) pass.strategy = options->strategy;
+  pass.table_budget_bytes = options->table_budget_bytes;
+  if (options->tokens) pass.tokens = options->tokens;
+  return pass;
+}
+
+/* ---- stages ---- */
+
+bool hmoec_session_init(hmoec_session *session, const hmoec_options *options, hmoec_diagnostics *diagnostics) {
+  *session = (hmoec_session){.diagnostics = diagnostics, .options = {.struct_size = sizeof *options}};
+  if (!hmoec_options_check(options, "", diagnostics)) return false;
+  if (options) session->options = *options;
+  session->pass = hmoec_options_pass(&session->options);
+  session->context = hmoec_context_create();
+  if (mlirContextIsNull(session->context)) return hmoec_machine_error(diagnostics, "internal: the dialects do not load");
+  session->handler = hmoec_diagnostics_attach(diagnostics, session->context);
+  return true;
+}
+
+static hmoec_load_options load_options(const hmoec_session *session) {
+  const hmoec_options *o = &session->options;
+  return (hmoec_load_options){.defines = o->defines,
+                              .define_count = o->define_count,
+                              .c = {.includes = o->c_includes,
+                                    .include_count = o->c_include_count,
+                                    .defines = o->c_defines,
+                                    .define_count = o->c_define_count}};
+}
+
+bool hmoec_session_load(hmoec_session *session, const char *path) {
+  hmoec_load_options options = load_options(session);
+  return hmoec_load_model(session->context, path, &options, session->diagnostics, &session->source);
+}
+
+bool hmoec_session_load_spec(hmoec_session *session, const char *name, const char *text, size_t size) {
+  const hmoec_spec_reader reader = {.read = hmoec_spec_read_file};
+  hmoec_load_options options = load_options(session);
+  hmoec_diagnostics_add_source(session->diagnostics, name, text, size);
+  return hmoec_spec_build(session->context, session->diagnostics, &reader, name, text, size, &options, &session->source) &&
+         hmoec_verify(session->source, session->diagnostics);
+}
+
+bool hmoec_session_load_module(hmoec_session *session, const char *name, const char *text, size_t size) {
+  if (session->options.define_count)
+    return hmoec_usage_error(session->diagnostics, "%s=%s: only a spec has dims and options", session->options.defines->name,
+                             session->options.defines->value);
+  session->source = hmoec_module_parse(session->context, name, text, size);
+  if (mlirModuleIsNull(session->source)) return hmoec_machine_error(session->diagnostics, "internal: %s cannot be read again", name);
+  return hmoec_verify(session->source, session->diagnostics);
+}
+
+static MlirModule clone(MlirModule module) { return mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(module))); }
+
+static bool run_passes(hmoec_session *session, MlirModule module, const char *first, const char *last) {
+  const hmoec_options *o = &session->options;
+  const hmoec_pass_trace trace = {
+      .print_after = o->print_ir_after, .print = o->print, .print_context = o->print_context, .dump_dir = o->dump_directory};
+  if (o->dump_directory && !hmoec_make_directory(o->dump_directory, session->diagnostics)) return false;
+  hmoec_pass_options pass = session->pass;
+  return hmoec_passes_run(module, first, last, &pass, &trace, session->diagnostics);
+}
+
+bool hmoec_session_fold(hmoec_session *session) {
+  if (!mlirModuleIsNull(session->folded)) return true;
+  session->folded = clone(session->source);
+  return run_passes(session, session->folded, NULL, "fold-duplicates");
+}
+
+bool hmoec_session_plan(hmoec_session *session) {
+  if (session->unit.plan) return true;
+  if (!hmoec_session_fold(session)) return false;
+  session->planned = clone(session->folded);
+  return run_passes(session, session->planned, "plan-kernels", NULL) &&
+         hmoec_unit_init(session->planned, session->diagnostics, &session->unit);
+}
+
+/* ---- code ---- */
+
+/* The versions of an object: two more where there are bf16 products. */
+static uint32_t all_versions(const hmoec_session *session) {
+  uint32_t versions = 1u << HMOE_CPU_PORTABLE | 1u << HMOE_CPU_AVX2 | 1u << HMOE_CPU_AVX512;
+  for (size_t i = 0; i < session->unit.kernel_count; i++)
+    if (hmoec_kernel_is_bf16(&session->unit.kernels[i])) versions |= 1u << HMOE_CPU_AVX512_BF16 | 1u << HMOE_CPU_AMX;
+  return versions;
+}
+
+static bool generate(hmoec_session *session, uint32_t versions, hmoec_cpu_output output, char **out_bytes, size_t *out_size) {
+  const char *mcpu = session->options.mcpu;
+  char *host = mcpu && strcmp(mcpu, "native") == 0 ? LLVMGetHostCPUName() : NULL;
+  hmoec_cpu_unit unit = {.name = session->unit.name,
+                         .kernels = session->unit.kernels,
+                         .kernel_count = session->unit.kernel_count,
+                         .functions = &session->unit.functions,
+                         .plan = session->unit.plan,
+                         .plan_bytes = session->unit.plan_bytes,
+                         .schedule = session->unit.schedule,
+                         .versions = versions,
+                         .mcpu = host ? host : mcpu};
+  bool ok = hmoec_cpu_generate(session->context, &unit, output, session->diagnostics, out_bytes, out_size);
+  LLVMDisposeMessage(host);
+  return ok;
+}
+
+static void append(MlirStringRef text, void *stream) { fwrite(text.data, 1, text.length, stream); }
+
+static bool print_module(hmoec_session *session, MlirModule module, char **out_text, size_t *out_size) {
+  FILE *stream = open_memstream(out_text, out_size);
+  if (!stream) return hmoec_machine_error(session->diagnostics, "out of memory");
+  mlirOperationPrint(mlirModuleGetOperation(module), append, stream);
+  return fclose(stream) == 0 || hmoec_machine_error(session->diagnostics, "out of memory");
+}
+
+enum { MAX_STRATEGIES = 64 };
+
+/* The strategy of every HyperExpert, "table: reason". */
+typedef struct strategies {
+  char *lines[MAX_STRATEGIES];
+  size_t count;
+} strategies;
+
+static bool collect_strategies(MlirOperation function, MlirBlock block, void *user) {
+  (void)function;
+  strategies *found = user;
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op) && found->count < MAX_STRATEGIES;
+       op = mlirOperationGetNextInBlock(op)) {
+    if (mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.reason")))) continue;
+    MlirStringRef reason = hmoec_op_string(op, "hmoe.reason"), strategy = {"table, fused with the experts", 29};
+    bool named = !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.strategy")));
+    if (!hmoec_op_is(op, "hmoe.fused_experts") && !named) continue;
+    if (named) strategy = hmoec_op_string(op, "hmoe.strategy");
+    size_t size = strategy.length + reason.length + 3;
+    char *line = malloc(size);
+    if (!line) return false;
+    snprintf(line, size, "%.*s: %.*s", (int)strategy.length, strategy.data, (int)reason.length, reason.data);
+    found->lines[found->count++] = line;
+  }
+  return true;
+}
+
+
+static bool print_manifest(hmoec_session *session, char **out_text, size_t *out_size) {
+  strategies found = {.count = 0};
+  hmoec_each_function(session->folded, collect_strategies, &found);
+  *out_text = hmoec_manifest_print(&session->unit, (const char *const *)found.lines, found.count, out_size);
+  for (size_t i = 0; i < found.count; i++) free(found.lines[i]);
+  return *out_text || hmoec_machine_error(session->diagnostics, "out of memory");
+}
+
+bool hmoec_session_emit(hmoec_session *session, hmoec_output output, char **out_bytes, size_t *out_size) {
+  static const hmoec_cpu_output outputs[] = {[HMOEC_OUTPUT_OBJECT] = HMOEC_CPU_OBJECT,
+                                             [HMOEC_OUTPUT_MLIR] = HMOEC_CPU_MLIR,
+                                             [HMOEC_OUTPUT_LLVM] = HMOEC_CPU_LLVM,
+                                             [HMOEC_OUTPUT_ASSEMBLY] = HMOEC_CPU_ASSEMBLY};
+  *out_bytes = NULL;
+  *out_size = 0;
+  if (output == HMOEC_OUTPUT_HMOE) return hmoec_session_fold(session) && print_module(session, session->folded, out_bytes, out_size);
+  if (!hmoec_session_plan(session)) return false;
+  switch (output) {
+  case HMOEC_OUTPUT_HMK: return print_module(session, session->planned, out_bytes, out_size);
+  case HMOEC_OUTPUT_MANIFEST: return print_manifest(session, out_bytes, out_size);
+  case HMOEC_OUTPUT_HEADER:
+    *out_bytes = hmoec_header_print(&session->unit, out_size);
+    return *out_bytes || hmoec_machine_error(session->diagnostics, "out of memory");
+  case HMOEC_OUTPUT_OBJECT:
+  case HMOEC_OUTPUT_MLIR:
+  case HMOEC_OUTPUT_LLVM:
+  case HMOEC_OUTPUT_ASSEMBLY: return generate(session, all_versions(session), outputs[output], out_bytes, out_size);
+  case HMOEC_OUTPUT_HMOE: break;
+  }
+  return hmoec_usage_error(session->diagnostics, "there is no output number %d", (int)output);
+}
+
+static bool write_named(hmoec_session *session, const char *directory, const char *suffix, const char *bytes, size_t size) {
+  char *path = NULL;
+  if (asprintf(&path, "%s/%s%s", directory, session->unit.name, suffix) < 0)
+    return hmoec_machine_error(session->diagnostics, "out of memory");
+  bool ok = hmoec_file_write(path, bytes, size, session->diagnostics);
+  free(path);
+  return ok;
+}
+
+/* Everything is made in memory first; the object, what a build waits for, is written last. */
+bool hmoec_session_write(hmoec_session *session, const char *directory) {
+  static const struct {
+    hmoec_output output;
+    const char *suffix;
+  } files[] = {{HMOEC_OUTPUT_HEADER, ".h"}, {HMOEC_OUTPUT_MANIFEST, ".json"}, {HMOEC_OUTPUT_OBJECT, ".o"}};
+  char *bytes[3] = {NULL, NULL, NULL};
+  size_t sizes[3];
+  bool ok = true;
+  for (int i = 0; ok && i < 3; i++) ok = hmoec_session_emit(session, files[i].output, &bytes[i], &sizes[i]);
+  ok = ok && hmoec_make_directory(directory, session->diagnostics);
+  for (int i = 0; ok && i < 3; i++) ok = write_named(session, directory, files[i].suffix, bytes[i], sizes[i]);
+  for (int i = 0; i < 3; i++) free(bytes[i]);
+  return ok;
+}
+
+/* ---- loaded code ---- */
+
+/* A forced version stays in, so that the runtime says what this machine lacks for it. */
+static uint32_t wanted_versions(const hmoec_session *session, const char *forced, bool every) {
+  uint32_t all = all_versions(session), wanted = 0;
+  for (int cpu = HMOE_CPU_COUNT - 1; cpu >= 0; cpu--) {
+    if (!(all & 1u << cpu)) continue;
+    bool is_forced = forced && strcmp(forced, hmoe_cpu_name(cpu)) == 0, runs = !hmoe_cpu_lacks(cpu);
+    if (is_forced || (runs && !forced && (every || !wanted))) wanted |= 1u << cpu;
+  }
+  return wanted ? wanted : 1u << HMOE_CPU_PORTABLE;
+}
+
+bool hmoec_session_jit(hmoec_session *session, bool every_version) {
+  if (session->object) return true;
+  if (!hmoec_session_plan(session)) return false;
+  const char *forced = session->options.cpu ? session->options.cpu : getenv("HMOE_CPU");
+  char *bytes = NULL;
+  size_t size = 0;
+  bool ok = generate(session, wanted_versions(session, forced && *forced ? forced : NULL, every_version), HMOEC_CPU_OBJECT, &bytes,
+                     &size) &&
+            hmoec_object_load(session->unit.name, bytes, size, session->diagnostics, &session->loaded, &session->object);
+  free(bytes);
+  return ok;
+}
+
+size_t hmoec_session_versions(const hmoec_session *session, const char *out_names[]) {
+  size_t count = 0;
+  for (int cpu = HMOE_CPU_COUNT - 1; cpu >= HMOE_CPU_PORTABLE; cpu--)
+    if (session->object->kernels[cpu] && !hmoe_cpu_lacks(cpu)) out_names[count++] = hmoe_cpu_name(cpu);
+  return count;
+}
+
+bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status) {
+  if (status == HMOE_UNSUPPORTED || status == HMOE_OUT_OF_MEMORY) return hmoec_machine_error(diagnostics, "%s", hmoe_last_error());
+  return hmoec_error(diagnostics, (hmoec_location){0}, "%s", hmoe_last_error());
+}
+
+static void pass_note(void *context, const char *message) { hmoec_note(context, (hmoec_location){0}, "%s", message); }
+
+/* The caller's options of open, with the session's where these say nothing. */
+static hmoe_options open_options(const hmoec_session *session, const hmoe_options *given) {
+  hmoe_options options = {.struct_size = sizeof options};
+  if (given) options = *given;
+  if (!options.cpu) options.cpu = session->options.cpu;
+  if (!options.note) {
+    options.note = pass_note;
+    options.note_context = session->diagnostics;
+  }
+  return options;
+}
+
+bool hmoec_session_open(hmoec_session *session, const hmoe_weights *weights, const hmoe_options *options, hmoe_model **out_model) {
+  *out_model = NULL;
+  if (!hmoec_session_jit(session, false)) return false;
+  hmoe_options full = open_options(session, options);
+  hmoe_status status = hmoe_model_open(session->object, weights, &full, out_model);
+  return status == HMOE_OK || hmoec_runtime_error(session->diagnostics, status);
+}
+
+bool hmoec_session_pack(hmoec_session *session, const hmoe_weights *weights, const hmoe_options *options, const char *path) {
+  if (!hmoec_session_jit(session, false)) return false;
+  hmoe_options full = open_options(session, options);
+  hmoe_status status = hmoe_model_pack(session->object, weights, &full, path);
+  return status == HMOE_OK || hmoec_runtime_error(session->diagnostics, status);
+}
+
+void hmoec_session_deinit(hmoec_session *session) {
+  hmoec_loaded_destroy(session->loaded);
+  hmoec_unit_deinit(&session->unit);
+  const MlirModule modules[] = {session->planned, session->folded, session->source};
+  for (size_t i = 0; i < 3; i++)
+    if (!mlirModuleIsNull(modules[i])) mlirModuleDestroy(modules[i]);
+  if (!mlirContextIsNull(session->context)) {
+    mlirContextDetachDiagnosticHandler(session->context, session->handler);
+    hmoec_context_destroy(session->context);
+  }
+  *session = (hmoec_session){0};
+}
+
+/* ---- files ---- */
+
+bool hmoec_make_directory(const char *path, hmoec_diagnostics *diagnostics) {
+  char *copy = strdup(path);
+  if (!copy) return hmoec_machine_error(diagnostics, "out of memory");
+  bool ok = true;
+  for (char *at = copy + 1; ok; at++) {
+    char end = *at;
+    if (end && end != '/') continue;
+    *at = 0;
+    struct stat info;
+    if (mkdir(copy, 0777) != 0 && !(errno == EEXIST && stat(copy, &info) == 0 && S_ISDIR(info.st_mode)))
+      ok = hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot make this directory: %s",
+                       strerror(errno == EEXIST ? ENOTDIR : errno));
+    *at = end;
+    if (!end) break;
+  }
+  free(copy);
+  return ok;
+}
+
+bool hmoec_file_write(const char *path, const char *bytes, size_t size, hmoec_diagnostics *diagnostics) {
+  hmoec_output_file file;
+  if (!hmoec_output_file_open(path, diagnostics, &file)) return false;
+  fwrite(bytes, 1, size, file.stream);
+  return hmoec_output_file_commit(&file);
+}

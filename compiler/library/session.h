@@ -1,0 +1,69 @@
+/* One model on its way to code, inside the library: source, what folding makes of it, the plan, and loaded code. Every stage keeps what the one
+ * before gave, so that the interpreter can run the source beside compiled code.
+ *
+ *   hmoec_session_init(&session, &options, diagnostics) && hmoec_session_load(&session, path) && hmoec_session_plan(&session) && ...
+ *   hmoec_session_deinit(&session);
+ *
+ * A call that fails has reported why, and returns false. Stages that are needed and missing are run. */
+#ifndef HMOEC_LIBRARY_SESSION_H
+#define HMOEC_LIBRARY_SESSION_H
+
+#include <stdbool.h>
+
+#include <mlir-c/IR.h>
+
+#include "codegen/cpu/codegen.h"
+#include "emit/unit.h"
+#include "hmoe/compiler.h"
+#include "passes/passes.h"
+
+typedef struct hmoec_session {
+  hmoec_diagnostics *diagnostics; /* borrowed */
+  hmoec_options options; /* a copy; its texts are borrowed */
+  hmoec_pass_options pass; /* made of them; a schedule may be set */
+  MlirContext context;
+  MlirDiagnosticHandlerID handler;
+  MlirModule source; /* hmoe, verified; null until load */
+  MlirModule folded; /* hmoe; null until fold */
+  MlirModule planned; /* hmk; null until plan */
+  hmoec_unit unit;
+  hmoec_loaded *loaded;
+  const struct hmoe_model_object *object;
+} hmoec_session;
+
+/* Checks options; name: how messages call one, "--" or "" and then its name with dashes. NULL options: defaults. */
+bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec_diagnostics *diagnostics);
+/* What the passes are told, of options that were checked. */
+hmoec_pass_options hmoec_options_pass(const hmoec_options *options);
+
+/* Zeroed first; deinit releases what is there, also after a failure. options may be NULL. */
+bool hmoec_session_init(hmoec_session *session, const hmoec_options *options, hmoec_diagnostics *diagnostics);
+void hmoec_session_deinit(hmoec_session *session);
+bool hmoec_session_load(hmoec_session *session, const char *path);
+/* The text of a spec; name: in messages, and what includes are relative to. */
+bool hmoec_session_load_spec(hmoec_session *session, const char *name, const char *text, size_t size);
+/* Text of the hmoe dialect that the compiler printed. */
+bool hmoec_session_load_module(hmoec_session *session, const char *name, const char *text, size_t size);
+bool hmoec_session_fold(hmoec_session *session);
+bool hmoec_session_plan(hmoec_session *session);
+
+/* *out_bytes malloc'd. */
+bool hmoec_session_emit(hmoec_session *session, hmoec_output output, char **out_bytes, size_t *out_size);
+bool hmoec_session_write(hmoec_session *session, const char *directory);
+/* Object code, loaded into this process: of every version that this machine runs, or of the one that it will take. */
+bool hmoec_session_jit(hmoec_session *session, bool every_version);
+/* CPU versions that the loaded object has and this machine runs, best first; returns how many of at most HMOE_CPU_COUNT. */
+size_t hmoec_session_versions(const hmoec_session *session, const char *out_names[]);
+/* Opens, or with a path packs, weights for the loaded object. options may be NULL; remarks of the runtime become notes. */
+bool hmoec_session_open(hmoec_session *session, const hmoe_weights *weights, const hmoe_options *options, hmoe_model **out_model);
+bool hmoec_session_pack(hmoec_session *session, const hmoe_weights *weights, const hmoe_options *options, const char *path);
+
+/* Reports a runtime failure with its message; unsupported machines as such. Always false. */
+bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status);
+
+/* Makes a directory and its parents. */
+bool hmoec_make_directory(const char *path, hmoec_diagnostics *diagnostics);
+/* Writes bytes whole or not at all. */
+bool hmoec_file_write(const char *path, const char *bytes, size_t size, hmoec_diagnostics *diagnostics);
+
+#endif

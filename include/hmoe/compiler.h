@@ -1,0 +1,332 @@
+/* libhmoec: the compiler as a library.
+ *
+ * A model comes from a file (.spec, .mlir, a Hugging Face directory), from the text of a spec, or from a graph that a program builds op by
+ * op; it becomes a compilation, which gives an object, its header and manifest, or code that is loaded into this process and run at once
+ * by the runtime (<hmoe/runtime.h>), whose calls are part of this library. `hmoec`, the command line, is a client of it.
+ *
+ *   hmoec_options options = {sizeof options, .message = hmoec_message_print, .message_context = stderr};
+ *   hmoec_graph *graph;
+ *   hmoec_compilation *compilation;
+ *   hmoe_model *model;
+ *   hmoec_graph_create("relu_layer", &options, &graph);
+ *   hmoec_graph_value x = hmoec_graph_input(graph, "x", HMOEC_SHAPE(HMOEC_F32, HMOEC_DYNAMIC, 64));
+ *   hmoec_graph_value w = hmoec_graph_parameter(graph, "w", HMOEC_SHAPE(HMOEC_F32, 32, 64));
+ *   hmoec_graph_output(graph, "y", hmoec_graph_activate(graph, hmoec_graph_linear(graph, x, w, HMOEC_NONE), "c:act.c:my_relu"));
+ *   if (hmoec_compile_graph(graph, &options, &compilation) == HMOEC_OK &&
+ *       hmoec_compilation_open(compilation, &(hmoe_weights){.path = "w.safetensors"}, NULL, &model) == HMOEC_OK) ...
+ *   hmoe_model_close(model); hmoec_compilation_destroy(compilation); hmoec_graph_destroy(graph);
+ *
+ * Errors: calls that can fail return hmoec_status; HMOEC_OK is 0. Every error, warning and note goes to the message callback of the options,
+ * with its place; nothing is printed, and without a callback nothing is said. On failure outputs named out_* are NULL.
+ * Ownership: what a call gives as out_* is the caller's, to be released by the function named with it; all arguments are borrowed
+ * during the call only, unless said otherwise. NULL can be destroyed.
+ * Threads: there is no state outside of the objects. Different graphs and compilations may be used on different threads at the same time;
+ * one of them by one thread at a time. Callbacks run on the thread that made the call.
+ * Versions: HMOEC_API_VERSION changes when programs have to. Structures begin with struct_size, so that fields may be added at the end.
+ */
+#ifndef HMOE_COMPILER_H
+#define HMOE_COMPILER_H
+
+#include <stdint.h>
+
+#include <hmoe/runtime.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HMOEC_API_VERSION 1
+
+/* Version of the library that is linked, e.g. "0.1.0". */
+HMOE_API const char *hmoec_version(void);
+/* The HMOEC_API_VERSION it was built with. */
+HMOE_API int hmoec_api_version(void);
+
+/* As the exit status of the command line. */
+typedef enum hmoec_status {
+  HMOEC_OK = 0,
+  HMOEC_INPUT_ERROR = 1,   /* the model, its weights or a function in C is wrong */
+  HMOEC_USAGE_ERROR = 2,   /* an argument or option is */
+  HMOEC_MACHINE_ERROR = 3, /* the machine lacks something: memory, a CPU feature */
+} hmoec_status;
+
+/* ---- messages ---- */
+
+typedef enum hmoec_severity { HMOEC_ERROR, HMOEC_WARNING, HMOEC_NOTE } hmoec_severity;
+
+/* A place in a text file. line and column count from 1; 0 is unknown; file NULL: no place at all. */
+typedef struct hmoec_location {
+  const char *file;
+  unsigned line, column;
+} hmoec_location;
+
+/* All of it is valid during the callback only. A note belongs to the message before it. */
+typedef struct hmoec_message {
+  hmoec_severity severity;
+  hmoec_status status; /* what an error makes of the call */
+  hmoec_location at;
+  const char *text;
+  const char *source; /* the line at the place, source_bytes long, not terminated; NULL: not known */
+  size_t source_bytes;
+} hmoec_message;
+
+typedef void (*hmoec_message_fn)(void *context, const hmoec_message *message);
+
+/* A message callback whose context is a FILE *: "FILE:LINE:COL: error: text", the line, and a caret under the column. */
+HMOE_API void hmoec_message_print(void *file, const hmoec_message *message);
+
+/* ---- options ---- */
+
+/* Replaces the value of a dim or an option of a spec. */
+typedef struct hmoec_define {
+  const char *name, *value;
+} hmoec_define;
+
+/* Zero-initialise, set struct_size = sizeof(hmoec_options); zero is the default of every other field. */
+typedef struct hmoec_options {
+  size_t struct_size;
+  hmoec_message_fn message;
+  void *message_context;
+  const hmoec_define *defines; /* of specs only */
+  size_t define_count;
+  const char *const *c_includes; /* directories that functions written in C include from */
+  size_t c_include_count;
+  const char *const *c_defines; /* NAME or NAME=VALUE: macros of theirs */
+  size_t c_define_count;
+  const char *dtype;          /* what products are computed in: "f32" (NULL) or "bf16" */
+  const char *strategy;       /* of every HyperExpert: "table", "cache", "factored", "per_token"; NULL or "auto": what the model says */
+  int64_t table_budget_bytes; /* most bytes of a HyperExpert's table or cache; 0: half of the layer's experts */
+  int64_t tokens;             /* the batch that costs are weighed for; 0: 512 */
+  const char *mcpu;           /* schedule code for this CPU ("native", "znver4", ...); NULL: none in particular */
+  const char *cpu;            /* the code version that is loaded and opened ("avx2", ...); NULL: the best */
+  const char *dump_directory; /* the IR after every pass is written there, a file each; NULL: not */
+  const char *print_ir_after; /* a pass, or "all": the IR after it goes to `print`; NULL: none */
+  void (*print)(void *context, const char *text, size_t bytes);
+  void *print_context;
+} hmoec_options;
+
+/* ---- graphs ----
+ *
+ * A graph is built op by op; every call corresponds to a line of a spec, and the same model gives the same IR either way (docs/spec.md has the
+ * ops). A call that is refused reports why, at the place set by hmoec_graph_at, and gives HMOEC_NONE; so do calls that are given what came
+ * of it, in silence. A program may therefore build the whole graph and look at the status of hmoec_compile_graph alone. */
+
+typedef enum hmoec_element { HMOEC_F32, HMOEC_I32, HMOEC_I1, HMOEC_I64 } hmoec_element; /* I1: results of route only */
+
+#define HMOEC_MAX_RANK 4
+#define HMOEC_DYNAMIC INT64_MIN /* a dimension known at run time */
+
+typedef struct hmoec_shape {
+  hmoec_element element;
+  int64_t rank;
+  int64_t dims[HMOEC_MAX_RANK];
+} hmoec_shape;
+
+/* HMOEC_SHAPE(HMOEC_F32, HMOEC_DYNAMIC, 768): f32[?, 768] */
+#define HMOEC_SHAPE(element, ...)                                                                                                  \
+  ((hmoec_shape){(element), (int64_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
+
+typedef struct hmoec_graph hmoec_graph;
+
+/* A tensor of a graph, valid until the graph is destroyed. */
+typedef struct hmoec_graph_value {
+  const void *handle;
+} hmoec_graph_value;
+/* An operand that is left out; what a refused call gives. */
+#define HMOEC_NONE ((hmoec_graph_value){NULL})
+
+/* name: a C identifier, which symbols and files of the model will carry. Of the options, the message callback and what is said of C functions
+ * count; their texts are copied. Destroyed by hmoec_graph_destroy. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_graph_create(const char *name, const hmoec_options *options, hmoec_graph **out_graph);
+HMOE_API void hmoec_graph_destroy(hmoec_graph *graph);
+/* The status of what was built so far: HMOEC_OK, or that of the first call that was refused. */
+HMOE_API hmoec_status hmoec_graph_status(const hmoec_graph *graph);
+
+/* Where messages about the calls that follow point: HMOEC_HERE(graph) is this line of the program. file is copied. */
+HMOE_API void hmoec_graph_at(hmoec_graph *graph, const char *file, unsigned line);
+#define HMOEC_HERE(graph) hmoec_graph_at((graph), __FILE__, __LINE__)
+
+/* An input: f32, i32 or i64. The first dimension may be HMOEC_DYNAMIC, "tokens", and of [batch, length] and [batch, length, columns] the first
+ * two, "batch" and "length". */
+HMOE_API hmoec_graph_value hmoec_graph_input(hmoec_graph *graph, const char *name, hmoec_shape shape);
+/* The same with names for the dynamic dimensions, in order; dimensions of one name are of one size. given: of integers, what every element is
+ * where the caller leaves the input out; NULL: the caller may not. */
+HMOE_API hmoec_graph_value hmoec_graph_input_named(hmoec_graph *graph, const char *name, hmoec_shape shape, const char *const *dims,
+                                                   const int64_t *given);
+/* A tensor of the checkpoint, f32, by its key in the current scope; "a\nb": the first of these that is there. Asking again gives the same. */
+HMOE_API hmoec_graph_value hmoec_graph_parameter(hmoec_graph *graph, const char *key, hmoec_shape shape);
+/* A stack [count, ...] of tensors; key holds "{}", which stands for 0 to count - 1; shape is that of one of them. */
+HMOE_API hmoec_graph_value hmoec_graph_stack(hmoec_graph *graph, const char *key, int64_t count, hmoec_shape shape);
+/* Keys that follow have this prefix, with a dot behind it, until the matching end; a key that begins with "/" has none. Scopes nest. */
+HMOE_API void hmoec_graph_scope_begin(hmoec_graph *graph, const char *prefix_format, ...) __attribute__((format(printf, 2, 3)));
+HMOE_API void hmoec_graph_scope_end(hmoec_graph *graph);
+HMOE_API void hmoec_graph_output(hmoec_graph *graph, const char *name, hmoec_graph_value value);
+/* For generation: "start_token", "end_token" or "pad_token"; -1: there is none. */
+HMOE_API void hmoec_graph_token(hmoec_graph *graph, const char *name, int64_t token);
+/* The shape of a value; rank 0 of HMOEC_NONE. */
+HMOE_API hmoec_shape hmoec_graph_shape(const hmoec_graph *graph, hmoec_graph_value value);
+
+typedef enum hmoec_attribute_kind {
+  HMOEC_ATTRIBUTE_INT,
+  HMOEC_ATTRIBUTE_STRING,
+  HMOEC_ATTRIBUTE_INTS,
+  HMOEC_ATTRIBUTE_FLOAT, /* at least 0, finite */
+} hmoec_attribute_kind;
+
+typedef struct hmoec_attribute {
+  const char *name;
+  hmoec_attribute_kind kind;
+  int64_t integer;
+  const char *string;
+  const int64_t *ints;
+  size_t int_count;
+  double number;
+} hmoec_attribute;
+#define HMOEC_INT(attribute, value) ((hmoec_attribute){.name = (attribute), .kind = HMOEC_ATTRIBUTE_INT, .integer = (value)})
+#define HMOEC_TEXT(attribute, value) ((hmoec_attribute){.name = (attribute), .kind = HMOEC_ATTRIBUTE_STRING, .string = (value)})
+#define HMOEC_NUMBER(attribute, value) ((hmoec_attribute){.name = (attribute), .kind = HMOEC_ATTRIBUTE_FLOAT, .number = (value)})
+
+#define HMOEC_MAX_RESULTS 4
+
+/* Any op by its name in specs: operands in order, HMOEC_NONE for those that are left out; attributes that are not given have their defaults.
+ * Where an activation or a gate is expected, "c:FILE:FUNCTION" names a function written in C (FILE relative to the working directory).
+ * Returns the first result; out_results: all of them, room for HMOEC_MAX_RESULTS, or NULL. */
+HMOE_API hmoec_graph_value hmoec_graph_op(hmoec_graph *graph, const char *op, const hmoec_graph_value *operands,
+                                          size_t operand_count, const hmoec_attribute *attributes, size_t attribute_count,
+                                          hmoec_graph_value *out_results);
+
+/* ---- the ops, one call each; operands marked ? may be HMOEC_NONE. docs/spec.md has their shapes, dialects/hmoe.irdl.mlir the equations ---- */
+
+HMOE_API hmoec_graph_value hmoec_graph_linear(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_value w, hmoec_graph_value bias /* ? */);
+/* function: "relu", "gelu", "gelu_new", "silu", "sigmoid", "none" or "c:FILE:FUNCTION" of one float; so are all activations */
+HMOE_API hmoec_graph_value hmoec_graph_activate(hmoec_graph *graph, hmoec_graph_value x, const char *function);
+HMOE_API hmoec_graph_value hmoec_graph_add(hmoec_graph *graph, hmoec_graph_value a, hmoec_graph_value b);
+HMOE_API hmoec_graph_value hmoec_graph_multiply(hmoec_graph *graph, hmoec_graph_value a, hmoec_graph_value b);
+HMOE_API hmoec_graph_value hmoec_graph_rms_norm(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_value weight, double epsilon);
+HMOE_API hmoec_graph_value hmoec_graph_layer_norm(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_value weight,
+                                                  hmoec_graph_value bias, double epsilon);
+
+typedef struct hmoec_graph_routing {
+  hmoec_graph_value indices, gates, kept;
+} hmoec_graph_routing;
+/* gate: "softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm", "sigmoid" or "c:FILE:FUNCTION" of a logit. capacity 0: none. renorm: of
+ * the last two, gates are divided by their sum. */
+HMOE_API hmoec_graph_routing hmoec_graph_route(hmoec_graph *graph, hmoec_graph_value logits, int64_t top_k, const char *gate,
+                                               int64_t capacity, int renorm);
+HMOE_API hmoec_graph_value hmoec_graph_experts(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_routing routing,
+                                               hmoec_graph_value wi, hmoec_graph_value wo, hmoec_graph_value bi /* ? */,
+                                               hmoec_graph_value bo /* ? */, const char *activation);
+/* activation: also "c:FILE:FUNCTION" of two floats, f(gate, up) */
+HMOE_API hmoec_graph_value hmoec_graph_gated_experts(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_routing routing,
+                                                     hmoec_graph_value wi_0, hmoec_graph_value wi_1, hmoec_graph_value wo,
+                                                     hmoec_graph_value bi_0 /* ? */, hmoec_graph_value bi_1 /* ? */,
+                                                     hmoec_graph_value bo /* ? */, const char *activation);
+/* The gated sum of what the selected experts give. */
+HMOE_API hmoec_graph_value hmoec_graph_combine(hmoec_graph *graph, hmoec_graph_value experts, hmoec_graph_routing routing);
+/* of: "unselected" or "selected"; aggregate: "mean" or "sum" */
+HMOE_API hmoec_graph_value hmoec_graph_selection_embedding(hmoec_graph *graph, hmoec_graph_routing routing, hmoec_graph_value table,
+                                                           const char *of, const char *aggregate);
+HMOE_API hmoec_graph_value hmoec_graph_append_row(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_value table, int64_t row);
+
+typedef struct hmoec_graph_generated {
+  hmoec_graph_value down, up, beta, gamma; /* beta and gamma: where there are generated biases */
+} hmoec_graph_generated;
+HMOE_API hmoec_graph_generated hmoec_graph_hypernetwork(hmoec_graph *graph, hmoec_graph_value r, hmoec_graph_value wd,
+                                                        hmoec_graph_value bd, hmoec_graph_value wu, hmoec_graph_value bu,
+                                                        hmoec_graph_value vd /* ? */, hmoec_graph_value cd /* ? */,
+                                                        hmoec_graph_value vu /* ? */, hmoec_graph_value cu /* ? */,
+                                                        int64_t bottleneck);
+HMOE_API hmoec_graph_value hmoec_graph_hyper_expert(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_generated generated,
+                                                    const char *strategy);
+
+/* ---- compilation ---- */
+
+typedef struct hmoec_compilation hmoec_compilation;
+
+/* From a .spec or .mlir file or a Hugging Face directory; from the text of a spec, which `name` stands for in messages and whose includes are
+ * found relative to it; from a graph, which can no longer be changed then, and may be
+ * compiled again, with other options (defines count for specs only). Checks, folds, fuses and
+ * plans; code is generated when it is asked for. options may be NULL; their texts must stay until the compilation is destroyed. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_compile_file(const char *path, const hmoec_options *options,
+                                                       hmoec_compilation **out_compilation);
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_compile_text(const char *name, const char *text, size_t bytes, const hmoec_options *options,
+                                                       hmoec_compilation **out_compilation);
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_compile_graph(hmoec_graph *graph, const hmoec_options *options,
+                                                        hmoec_compilation **out_compilation);
+/* Models that were opened from it must be closed before: their code goes with it. */
+HMOE_API void hmoec_compilation_destroy(hmoec_compilation *compilation);
+
+/* The model's name. Valid until destroy. */
+HMOE_API const char *hmoec_compilation_name(const hmoec_compilation *compilation);
+
+typedef enum hmoec_output {
+  HMOEC_OUTPUT_OBJECT,   /* ELF, every CPU version */
+  HMOEC_OUTPUT_HEADER,   /* C, for programs that link the object */
+  HMOEC_OUTPUT_MANIFEST, /* JSON: entries, shapes, parameters, strategies */
+  HMOEC_OUTPUT_HMOE,     /* IR: the model, folded and fused */
+  HMOEC_OUTPUT_HMK,      /* IR: kernels and buffers */
+  HMOEC_OUTPUT_MLIR,     /* IR: machine level */
+  HMOEC_OUTPUT_LLVM,
+  HMOEC_OUTPUT_ASSEMBLY,
+} hmoec_output;
+
+/* Bytes (not terminated), the caller's, to be released by hmoec_free. The same input gives the same bytes. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_emit(hmoec_compilation *compilation, hmoec_output output, char **out_bytes,
+                                                           size_t *out_size);
+HMOE_API void hmoec_free(void *memory);
+/* NAME.h, NAME.json and NAME.o in a directory, which is made if needed. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_write(hmoec_compilation *compilation, const char *directory);
+
+/* Code for this machine, in this process; generated once. Valid until destroy; for hmoe_model_open and hmoe_model_pack. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_load(hmoec_compilation *compilation,
+                                                           const struct hmoe_model_object **out_object);
+/* hmoec_compilation_load, then hmoe_model_open, whose errors become messages. *out_model: closed by hmoe_model_close, before destroy. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_open(hmoec_compilation *compilation, const hmoe_weights *weights,
+                                                           const hmoe_options *options, hmoe_model **out_model);
+/* The same, into a .hmw file. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_pack(hmoec_compilation *compilation, const hmoe_weights *weights,
+                                                           const hmoe_options *options, const char *path);
+
+#define HMOEC_MAX_TENSORS 16
+#define HMOEC_MAX_SIZES 8
+#define HMOEC_SIZE_OF_STATE SIZE_MAX /* in place of one of the entry's sizes: a state has it */
+
+typedef struct hmoec_signature_tensor {
+  char name[128];
+  hmoec_shape shape;            /* HMOEC_DYNAMIC where the caller gives the size */
+  size_t sizes[HMOEC_MAX_RANK]; /* of dimensions that are dynamic: which of the entry's sizes */
+  int optional;                 /* an input that may be NULL */
+} hmoec_signature_tensor;
+
+/* What an entry takes and gives, in the order of hmoe_model_run. */
+typedef struct hmoec_signature {
+  uint32_t entry; /* for hmoe_model_run */
+  char name[128];
+  int needs_state;
+  size_t size_count; /* of the dims of hmoe_model_run */
+  char size_names[HMOEC_MAX_SIZES][64];
+  size_t input_count, output_count;
+  hmoec_signature_tensor inputs[HMOEC_MAX_TENSORS], outputs[HMOEC_MAX_TENSORS];
+} hmoec_signature;
+
+/* entry: "run", "forward", "decode", ...; NULL: "forward" of a whole model, or else the first. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_signature(hmoec_compilation *compilation, const char *entry,
+                                                                hmoec_signature *out_signature);
+
+/* What the model means: the reference interpreter, in double precision, slow. The first of the model's entries, with dims, inputs and outputs as
+ * hmoe_model_run takes them; outputs are rounded to f32. weights: a path. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_interpret(hmoec_compilation *compilation, const hmoe_weights *weights,
+                                                                const int64_t *dims, const void *const *inputs,
+                                                                void *const *outputs);
+
+/* Writes a .safetensors file with random values for every parameter of the model, scaled so that activations stay about 1. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_random_weights(hmoec_compilation *compilation, uint64_t seed,
+                                                                     const char *path);
+
+/* The spec of a Hugging Face directory. *out_text: terminated, the caller's, released by hmoec_free. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_import_directory(const char *directory, const hmoec_options *options, char **out_text);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
