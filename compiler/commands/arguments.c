@@ -297,18 +297,18 @@ static void print_ir(void *context, const char *text, size_t bytes) {
 }
 
 bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, hmoec_arguments *out_arguments, bool *out_help,
-                         hmoec_diagnostics *diagnostics) {
+                           hmoec_diagnostics *diagnostics) {
   *out_arguments = (hmoec_arguments){.options = {.struct_size = sizeof(hmoec_options),
-                                             .message = print_and_count,
-                                             .message_context = diagnostics,
-                                             .defines = out_arguments->defines,
-                                             .c_includes = out_arguments->c_includes,
-                                             .c_defines = out_arguments->c_defines,
-                                             .print = print_ir},
-                                 .max_new_tokens = -1,
-                                 .start_token = HMOE_TOKEN_DEFAULT,
-                                 .end_token = HMOE_TOKEN_DEFAULT,
-                                 .pad_token = HMOE_TOKEN_DEFAULT};
+                                                 .message = print_and_count,
+                                                 .message_context = diagnostics,
+                                                 .defines = out_arguments->defines,
+                                                 .c_includes = out_arguments->c_includes,
+                                                 .c_defines = out_arguments->c_defines,
+                                                 .print = print_ir},
+                                     .max_new_tokens = -1,
+                                     .start_token = HMOE_TOKEN_DEFAULT,
+                                     .end_token = HMOE_TOKEN_DEFAULT,
+                                     .pad_token = HMOE_TOKEN_DEFAULT};
   *out_help = false;
   for (int i = 0; i < argc; i++) {
     if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {

@@ -9,10 +9,10 @@
 #include "commands/ceilings.h"
 #include "commands/commands.h"
 #include "commands/model_cost.h"
-#include "library/session.h"
-#include "library/signature.h"
 #include "interpreter/parameters.h"
 #include "ir/entry.h"
+#include "library/session.h"
+#include "library/signature.h"
 
 #define MAX_RUNS 2000
 #define SECONDS_A_SIZE 1.0 /* per model */
@@ -181,14 +181,15 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   if (ok && count == 2 &&
       !(same_tensors(first->inputs, first->input_count, other->inputs, other->input_count) &&
         same_tensors(first->outputs, first->output_count, other->outputs, other->output_count)))
-    ok = hmoec_error(diagnostics, (hmoec_location){.file = arguments->versus}, "expected inputs and outputs of the same width as %s",
-                     arguments->model);
+    ok = hmoec_error(diagnostics, (hmoec_location){.file = arguments->versus},
+                     "expected inputs and outputs of the same width as %s", arguments->model);
   if (!ok) goto done;
 
   size_t threads = hmoe_model_threads(subjects[0].model);
   const char *cpu = hmoe_model_cpu(subjects[0].model);
   double fma_gflops = hmoec_ceiling_gflops(cpu, threads), read_gbytes = hmoec_ceiling_gigabytes_per_second(threads);
-  double bf16_gflops = hmoec_options_pass(&arguments->options).dtype == HMOEC_DTYPE_BF16 ? hmoec_ceiling_bf16_gflops(cpu, threads) : 0;
+  double bf16_gflops =
+      hmoec_options_pass(&arguments->options).dtype == HMOEC_DTYPE_BF16 ? hmoec_ceiling_bf16_gflops(cpu, threads) : 0;
   peak ceiling = bf16_gflops > 0 ? (peak){"bf16 peak", bf16_gflops} : (peak){"FMA peak", fma_gflops};
   printf("%zu threads, %s code, products in %s; ceilings measured now: %.1f GFLOP/s %s, %.1f GB/s read from memory\n", threads, cpu,
          hmoec_dtype_name(hmoec_options_pass(&arguments->options).dtype), ceiling.gflops, ceiling.name, read_gbytes);
@@ -205,8 +206,8 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   }
   if (ok && arguments->json) {
     char *text = cJSON_Print(root);
-    ok =
-        text ? hmoec_write_file(arguments->json, text, strlen(text), diagnostics) : hmoec_machine_error(diagnostics, "out of memory");
+    ok = text ? hmoec_write_file(arguments->json, text, strlen(text), diagnostics)
+              : hmoec_machine_error(diagnostics, "out of memory");
     cJSON_free(text);
   }
 done:
@@ -217,8 +218,8 @@ done:
   return ok;
 }
 
-static const char *const accepted[] = {"-D", "--c-include", "--c-define",       "--weights", "--versus", "--tokens",   "--json",
-                                       "--seed",   "--threads", "--cpu",    "--strategy", "--table-budget",
-                                       "--target", "--mcpu",    "--dtype",  "--tuning",   NULL};
+static const char *const accepted[] = {"-D",       "--c-include", "--c-define", "--weights", "--versus",   "--tokens",
+                                       "--json",   "--seed",      "--threads",  "--cpu",     "--strategy", "--table-budget",
+                                       "--target", "--mcpu",      "--dtype",    "--tuning",  NULL};
 const hmoec_command hmoec_command_bench = {"bench", "time a model, alone or against another",
                                            "MODEL [--versus OTHER] [--tokens 1,8,64,512] [--json FILE] [options]", accepted, run};

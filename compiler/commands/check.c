@@ -5,12 +5,12 @@
 #include <unistd.h>
 
 #include "commands/commands.h"
-#include "library/session.h"
-#include "library/signature.h"
 #include "hmoe/abi.h"
 #include "interpreter/interpreter.h"
 #include "interpreter/parameters.h"
 #include "ir/entry.h"
+#include "library/session.h"
+#include "library/signature.h"
 #include "passes/hyper_cost.h"
 #include "passes/rewrite.h"
 
@@ -193,7 +193,8 @@ static bool reference_find(reference *r, MlirOperation function, const char *wei
   const hmoec_signature signature = r->signature;
   int64_t tokens = arguments->token_count ? arguments->tokens[0] : DEFAULT_TOKENS;
   for (;; tokens /= 2) {
-    bool ok = reference_init(r, function, weights, (uint64_t)options->seed, tokens, hmoec_options_pass(&arguments->options).dtype, diagnostics);
+    bool ok = reference_init(r, function, weights, (uint64_t)arguments->seed, tokens, hmoec_options_pass(&arguments->options).dtype,
+                             diagnostics);
     if (!ok || !all_tied(r)) return ok;
     if (arguments->token_count || tokens <= MOST_BATCH) break;
     reference_deinit(r);
@@ -298,8 +299,8 @@ static bool check_strategy(const hmoec_arguments *arguments, const char *strateg
     open_options.cpu = versions[v];
     ok = hmoec_session_open(&session, &(hmoe_weights){.path = weights}, &open_options, &model);
     hmoec_open_finish(&progress);
-    ok = ok &&
-         compare(model, r, hmoec_options_pass(&arguments->options).dtype, strategy ? strategy : "-", versions[v], out_within, diagnostics);
+    ok = ok && compare(model, r, hmoec_options_pass(&arguments->options).dtype, strategy ? strategy : "-", versions[v], out_within,
+                       diagnostics);
     hmoe_model_close(model);
   }
   hmoec_session_deinit(&session);
@@ -311,9 +312,9 @@ static void print_head(const hmoec_arguments *arguments, const reference *r) {
   for (size_t i = 0; i < r->signature.size_count && r->whole; i++)
     printf("%s %lld, ", r->signature.size_names[i], (long long)r->sizes[i]);
   if (!r->whole) printf("%lld tokens, ", (long long)r->groups);
-  printf("seed %llu, %s, %s\n%-10s %-11s %-8s %10s %10s %10s", (unsigned long long)options->seed,
-         arguments->weights ? arguments->weights : "random weights", hmoec_dtype_name(dtype), "strategy", "cpu", "output", "max |y|",
-         "max error", "relative");
+  printf("seed %llu, %s, %s\n%-10s %-11s %-8s %10s %10s %10s", (unsigned long long)arguments->seed,
+         arguments->weights ? arguments->weights : "random weights", hmoec_dtype_name(dtype), "strategy", "cpu", "output",
+         "max |y|", "max error", "relative");
   puts(dtype == HMOEC_DTYPE_F32 ? "" : "     2-norm");
   if (r->tied_count && r->whole)
     printf("%lld of %lld batch rows left out: the routing of a token in them is a tie within rounding\n", (long long)r->tied_count,
@@ -323,11 +324,13 @@ static void print_head(const hmoec_arguments *arguments, const reference *r) {
 }
 
 /* With every strategy that is possible, or the one that is asked for. */
-static bool check_strategies(const hmoec_arguments *arguments, const reference *r, bool hyper, const char *weights, bool *out_within,
-                             hmoec_diagnostics *diagnostics) {
+static bool check_strategies(const hmoec_arguments *arguments, const reference *r, bool hyper, const char *weights,
+                             bool *out_within, hmoec_diagnostics *diagnostics) {
   bool forced = hmoec_options_pass(&arguments->options).strategy != NULL, ok = true;
-  for (size_t i = 0; i < arguments->options.define_count; i++) forced = forced || strcmp(arguments->options.defines[i].name, "strategy") == 0;
-  if (!hyper || forced) return check_strategy(arguments, hmoec_options_pass(&arguments->options).strategy, r, weights, out_within, diagnostics);
+  for (size_t i = 0; i < arguments->options.define_count; i++)
+    forced = forced || strcmp(arguments->options.defines[i].name, "strategy") == 0;
+  if (!hyper || forced)
+    return check_strategy(arguments, hmoec_options_pass(&arguments->options).strategy, r, weights, out_within, diagnostics);
   int checked = 0;
   for (int s = HMOEC_STRATEGY_TABLE; ok && s < HMOEC_STRATEGY_COUNT; s++) {
     const char *name = hmoec_strategy_name((hmoec_strategy)s);
@@ -358,7 +361,7 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
       ok = made = hmoec_make_temporary("check", temporary, diagnostics);
       weights = temporary;
     }
-    ok = ok && hmoec_random_weights_write(session.source, (uint64_t)options->seed, weights, diagnostics);
+    ok = ok && hmoec_random_weights_write(session.source, (uint64_t)arguments->seed, weights, diagnostics);
   }
   if (ok) hmoec_each_function(session.source, has_hyper_expert, &hyper);
   ok = ok && reference_find(&r, hmoec_entry_find(session.source, NULL), weights, arguments, diagnostics);
@@ -378,8 +381,8 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   return ok;
 }
 
-static const char *const accepted[] = {"-D", "--c-include", "--c-define",         "--weights",      "--tokens",       "--seed",  "--threads",
-                                       "--cpu",      "--target",       "--mcpu",         "--dtype", "--tuning",
+static const char *const accepted[] = {"-D",         "--c-include",    "--c-define",     "--weights", "--tokens", "--seed",
+                                       "--threads",  "--cpu",          "--target",       "--mcpu",    "--dtype",  "--tuning",
                                        "--strategy", "--table-budget", "--save-weights", NULL};
 const hmoec_command hmoec_command_check = {"check", "compare compiled code with the reference interpreter",
                                            "MODEL [--weights W] [--tokens N] [--seed S] [options]", accepted, run};

@@ -38,7 +38,7 @@ typedef struct hmoec_arguments {
 typedef struct hmoec_command {
   const char *name;
   const char *summary;
-  const char *usage;          /* after "hmoec NAME" */
+  const char *usage; /* after "hmoec NAME" */
   const char *const *accepts; /* options it takes, NULL-terminated */
   bool (*run)(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics);
 } hmoec_command;

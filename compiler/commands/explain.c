@@ -6,9 +6,9 @@
 
 #include "commands/commands.h"
 #include "commands/model_cost.h"
+#include "hmoe/abi.h"
 #include "library/session.h"
 #include "library/signature.h"
-#include "hmoe/abi.h"
 #include "passes/rewrite.h"
 
 #define DEFAULT_TOKENS 512
@@ -159,7 +159,8 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   return ok;
 }
 
-static const char *const accepted[] = {"-D", "--c-include", "--c-define",       "--tokens", "--rows",  "--strategy", "--table-budget",
-                                       "--target", "--mcpu",   "--dtype", "--tuning",   NULL};
+static const char *const accepted[] = {"-D",     "--c-include", "--c-define",     "--tokens",
+                                       "--rows", "--strategy",  "--table-budget", "--target",
+                                       "--mcpu", "--dtype",     "--tuning",       NULL};
 const hmoec_command hmoec_command_explain = {"explain", "show FLOPs, bytes and the chosen strategy of every op",
                                              "MODEL [--tokens N] [--rows N] [-D NAME=VALUE]... [options]", accepted, run};

@@ -9,8 +9,9 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   hmoec_compilation *compilation = NULL;
   hmoec_open_progress progress;
   hmoe_options options = hmoec_open_options(arguments, &progress);
-  bool ok = hmoec_compile_file(arguments->model, &arguments->options, &compilation) == HMOEC_OK &&
-            hmoec_compilation_pack(compilation, &(hmoe_weights){.path = arguments->weights}, &options, arguments->output) == HMOEC_OK;
+  bool ok =
+      hmoec_compile_file(arguments->model, &arguments->options, &compilation) == HMOEC_OK &&
+      hmoec_compilation_pack(compilation, &(hmoe_weights){.path = arguments->weights}, &options, arguments->output) == HMOEC_OK;
   hmoec_open_finish(&progress);
   struct stat info;
   if (ok && stat(arguments->output, &info) == 0)
@@ -19,7 +20,7 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   return ok;
 }
 
-static const char *const accepted[] = {"-o",    "-D", "--c-include", "--c-define",      "--weights", "--threads",  "--target",       "--mcpu",
-                                       "--cpu", "--dtype", "--tuning",  "--strategy", "--table-budget", NULL};
+static const char *const accepted[] = {"-o",     "-D",    "--c-include", "--c-define", "--weights",  "--threads",      "--target",
+                                       "--mcpu", "--cpu", "--dtype",     "--tuning",   "--strategy", "--table-budget", NULL};
 const hmoec_command hmoec_command_pack = {"pack", "pack and fold weights ahead of time",
                                           "MODEL --weights W.safetensors -o MODEL.hmw [-D NAME=VALUE]... [options]", accepted, run};

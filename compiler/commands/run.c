@@ -165,8 +165,9 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   return ok;
 }
 
-static const char *const accepted[] = {"-D", "--c-include", "--c-define",       "--weights", "--input", "--output", "--entry",    "--threads",      "--cpu",
-                                       "--target", "--mcpu",    "--dtype", "--tuning", "--strategy", "--table-budget", NULL};
+static const char *const accepted[] = {"-D",       "--c-include", "--c-define",     "--weights", "--input", "--output",
+                                       "--entry",  "--threads",   "--cpu",          "--target",  "--mcpu",  "--dtype",
+                                       "--tuning", "--strategy",  "--table-budget", NULL};
 const hmoec_command hmoec_command_run = {"run", "run a model once on .npy files",
                                          "MODEL --weights W --input NAME=FILE.npy... --output NAME=FILE.npy... [options]", accepted,
                                          run};

@@ -95,8 +95,8 @@ static function_entry entry_read(hmoec_function_set *set, hmoec_location at, con
   function_text parts;
   if (!text_parse(set, at, text, &parts)) return entry;
   if (strlen(parts.name) > HMOEC_SCALAR_MAX_NAME - 4) {
-    hmoec_error(set->diagnostics, at, "the name of a C function has at most %d characters here, found '%s'", HMOEC_SCALAR_MAX_NAME - 4,
-                parts.name);
+    hmoec_error(set->diagnostics, at, "the name of a C function has at most %d characters here, found '%s'",
+                HMOEC_SCALAR_MAX_NAME - 4, parts.name);
     return entry;
   }
   MlirOperation op;
@@ -122,7 +122,8 @@ const char *hmoec_function_set_get(hmoec_function_set *set, hmoec_location at, c
   }
   const function_entry *entry = &set->entries[index];
   if (entry->reference && !(arities & 1u << entry->arity)) {
-    hmoec_error(set->diagnostics, at, "%s is a function of %zu arguments and cannot be %s", entry->reference + 1, entry->arity, what);
+    hmoec_error(set->diagnostics, at, "%s is a function of %zu arguments and cannot be %s", entry->reference + 1, entry->arity,
+                what);
     return NULL;
   }
   return entry->reference;

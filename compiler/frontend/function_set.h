@@ -21,7 +21,8 @@ hmoec_function_set *hmoec_function_set_create(MlirContext context, hmoec_diagnos
 void hmoec_function_set_destroy(hmoec_function_set *set);
 /* The function as attributes name it, "@squared_relu"; it has one of so many arguments (bit i of arities: i arguments are allowed). NULL
  * after an error, which is reported. Owned by the set. */
-const char *hmoec_function_set_get(hmoec_function_set *set, hmoec_location at, const char *text, const char *what, unsigned arities);
+const char *hmoec_function_set_get(hmoec_function_set *set, hmoec_location at, const char *text, const char *what,
+                                   unsigned arities);
 /* Moves the functions to the end of a module. */
 void hmoec_function_set_move(hmoec_function_set *set, MlirBlock module_body);
 

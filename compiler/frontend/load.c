@@ -64,8 +64,8 @@ static bool load_mlir(MlirContext context, const char *path, const char *text, s
   return hmoec_error(diagnostics, (hmoec_location){.file = path}, "expected a module");
 }
 
-typedef bool (*model_loader)(MlirContext context, const char *path, const char *text, size_t size, const hmoec_load_options *options,
-                             hmoec_diagnostics *diagnostics, MlirModule *out_module);
+typedef bool (*model_loader)(MlirContext context, const char *path, const char *text, size_t size,
+                             const hmoec_load_options *options, hmoec_diagnostics *diagnostics, MlirModule *out_module);
 
 static const struct {
   const char *suffix;
@@ -89,8 +89,8 @@ static const char *file_text(hmoec_arena *arena, const char *path, size_t limit_
   return text;
 }
 
-bool hmoec_load_model(MlirContext context, const char *path, const hmoec_load_options *options,
-                      hmoec_diagnostics *diagnostics, MlirModule *out_module) {
+bool hmoec_load_model(MlirContext context, const char *path, const hmoec_load_options *options, hmoec_diagnostics *diagnostics,
+                      MlirModule *out_module) {
   *out_module = (MlirModule){NULL};
   const hmoec_location at = {.file = path};
   struct stat info;

@@ -82,8 +82,8 @@ static bool report_choice(hmoec_evaluator *ev, const hmoec_statement *option, hm
   }
   const char *close = hmoec_closest_name(found, words.names, words.count);
   return hmoec_error(ev->diagnostics, at, "expected %s to be %s%s, found '%s'%s%s%s", option->name.text, list,
-                     hmoec_option_takes_function(option) ? " or c:FILE:FUNCTION" : "", found,
-                     close ? "; did you mean '" : "", close ? close : "", close ? "'?" : "");
+                     hmoec_option_takes_function(option) ? " or c:FILE:FUNCTION" : "", found, close ? "; did you mean '" : "",
+                     close ? close : "", close ? "'?" : "");
 }
 
 /* The value of an override as the option's own kind of value. */

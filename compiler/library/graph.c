@@ -42,8 +42,7 @@ hmoec_status hmoec_graph_create(const char *name, const hmoec_options *options, 
   graph->diagnostics = hmoec_diagnostics_create_with(options ? options->message : NULL, options ? options->message_context : NULL);
   bool ok = graph->diagnostics && hmoec_options_check(options, "", graph->diagnostics);
   if (ok) graph->context = hmoec_context_create();
-  if (ok && mlirContextIsNull(graph->context))
-    ok = hmoec_machine_error(graph->diagnostics, "internal: the dialects do not load");
+  if (ok && mlirContextIsNull(graph->context)) ok = hmoec_machine_error(graph->diagnostics, "internal: the dialects do not load");
   if (ok) {
     graph->handler = hmoec_diagnostics_attach(graph->diagnostics, graph->context);
     graph->arena = hmoec_arena_create();
@@ -116,7 +115,8 @@ static const char *scoped(hmoec_graph *graph, const char *keys) {
     int length = (int)strcspn(at, "\n");
     bool rooted = *at == '/';
     const char *scope = "";
-    for (size_t i = 0; i < graph->scope_count && !rooted; i++) scope = hmoec_arena_printf(graph->arena, "%s%s", scope, graph->scopes[i]);
+    for (size_t i = 0; i < graph->scope_count && !rooted; i++)
+      scope = hmoec_arena_printf(graph->arena, "%s%s", scope, graph->scopes[i]);
     all = hmoec_arena_printf(graph->arena, "%s%s%s%.*s", all, at == keys ? "" : "\n", scope, length - rooted, at + rooted);
     at += length;
     if (!*at) return all;
@@ -136,8 +136,8 @@ hmoec_graph_value hmoec_graph_parameter(hmoec_graph *graph, const char *key, hmo
 hmoec_graph_value hmoec_graph_stack(hmoec_graph *graph, const char *key, int64_t count, hmoec_shape shape) {
   hmoec_shape stack = {.element = shape.element, .rank = shape.rank + 1, .dims = {count}};
   if (count < 1 || shape.rank < 0 || shape.rank >= HMOEC_MAX_RANK) {
-    hmoec_error(graph->diagnostics, graph->at, "parameter \"%s\": expected a stack of 1 or more tensors of at most %d dimensions", key,
-                HMOEC_MAX_RANK - 1);
+    hmoec_error(graph->diagnostics, graph->at, "parameter \"%s\": expected a stack of 1 or more tensors of at most %d dimensions",
+                key, HMOEC_MAX_RANK - 1);
     return HMOEC_NONE;
   }
   for (int64_t i = 0; i < shape.rank; i++) stack.dims[i + 1] = shape.dims[i];
@@ -153,8 +153,8 @@ void hmoec_graph_scope_begin(hmoec_graph *graph, const char *prefix_format, ...)
   if (length < 0 || (size_t)length >= sizeof prefix)
     hmoec_error(graph->diagnostics, graph->at, "a scope is longer than %d characters", HMOEC_MOST_KEY);
   if ((graph->scope_count & (graph->scope_count - 1)) == 0)
-    graph->scopes = hmoec_arena_grow(graph->arena, graph->scopes, graph->scope_count, graph->scope_count ? 2 * graph->scope_count : 1,
-                                     sizeof *graph->scopes);
+    graph->scopes = hmoec_arena_grow(graph->arena, graph->scopes, graph->scope_count,
+                                     graph->scope_count ? 2 * graph->scope_count : 1, sizeof *graph->scopes);
   graph->scopes[graph->scope_count++] = *prefix ? hmoec_arena_printf(graph->arena, "%s.", prefix) : "";
 }
 
@@ -237,7 +237,8 @@ hmoec_graph_value hmoec_graph_op(hmoec_graph *graph, const char *op, const hmoec
   return value_of(results[0]);
 }
 
-#define OPERANDS(...) (const hmoec_graph_value[]){__VA_ARGS__}, sizeof((hmoec_graph_value[]){__VA_ARGS__}) / sizeof(hmoec_graph_value)
+#define OPERANDS(...)                                                                                                              \
+  (const hmoec_graph_value[]){__VA_ARGS__}, sizeof((hmoec_graph_value[]){__VA_ARGS__}) / sizeof(hmoec_graph_value)
 #define ATTRIBUTES(...) (const hmoec_attribute[]){__VA_ARGS__}, sizeof((hmoec_attribute[]){__VA_ARGS__}) / sizeof(hmoec_attribute)
 
 hmoec_graph_value hmoec_graph_linear(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_value w, hmoec_graph_value bias) {
@@ -265,8 +266,8 @@ hmoec_graph_value hmoec_graph_layer_norm(hmoec_graph *graph, hmoec_graph_value x
   return hmoec_graph_op(graph, "layer_norm", OPERANDS(x, weight, bias), ATTRIBUTES(HMOEC_NUMBER("epsilon", epsilon)), NULL);
 }
 
-hmoec_graph_routing hmoec_graph_route(hmoec_graph *graph, hmoec_graph_value logits, int64_t top_k, const char *gate, int64_t capacity,
-                                      int renorm) {
+hmoec_graph_routing hmoec_graph_route(hmoec_graph *graph, hmoec_graph_value logits, int64_t top_k, const char *gate,
+                                      int64_t capacity, int renorm) {
   hmoec_graph_value results[HMOEC_MAX_RESULTS];
   hmoec_graph_op(graph, "route", OPERANDS(logits),
                  ATTRIBUTES(HMOEC_INT("top_k", top_k), HMOEC_TEXT("gate", gate), HMOEC_INT("capacity", capacity),
@@ -304,11 +305,12 @@ hmoec_graph_value hmoec_graph_append_row(hmoec_graph *graph, hmoec_graph_value x
 }
 
 hmoec_graph_generated hmoec_graph_hypernetwork(hmoec_graph *graph, hmoec_graph_value r, hmoec_graph_value wd, hmoec_graph_value bd,
-                                               hmoec_graph_value wu, hmoec_graph_value bu, hmoec_graph_value vd, hmoec_graph_value cd,
-                                               hmoec_graph_value vu, hmoec_graph_value cu, int64_t bottleneck) {
+                                               hmoec_graph_value wu, hmoec_graph_value bu, hmoec_graph_value vd,
+                                               hmoec_graph_value cd, hmoec_graph_value vu, hmoec_graph_value cu,
+                                               int64_t bottleneck) {
   hmoec_graph_value results[HMOEC_MAX_RESULTS];
-  hmoec_graph_op(graph, "hypernetwork", OPERANDS(r, wd, bd, wu, bu, vd, cd, vu, cu), ATTRIBUTES(HMOEC_INT("bottleneck", bottleneck)),
-                 results);
+  hmoec_graph_op(graph, "hypernetwork", OPERANDS(r, wd, bd, wu, bu, vd, cd, vu, cu),
+                 ATTRIBUTES(HMOEC_INT("bottleneck", bottleneck)), results);
   return (hmoec_graph_generated){.down = results[0], .up = results[1], .beta = results[2], .gamma = results[3]};
 }
 

@@ -140,7 +140,8 @@ hmoec_status hmoec_import_directory(const char *directory, const hmoec_options *
   hmoec_arena *arena = hmoec_arena_create();
   size_t size = 0;
   if (ok && !hmoec_is_directory(directory))
-    ok = hmoec_error(c->diagnostics, (hmoec_location){.file = directory}, "expected a directory with config.json and model.safetensors");
+    ok = hmoec_error(c->diagnostics, (hmoec_location){.file = directory},
+                     "expected a directory with config.json and model.safetensors");
   const char *text = ok ? hmoec_import(arena, directory, c->diagnostics, &size) : NULL;
   const char *name = hmoec_arena_printf(arena, "%s (imported)", directory);
   ok = text && hmoec_session_load_spec(&c->session, name, text, size); /* only a spec that works is given */

@@ -26,11 +26,13 @@ static bool input_make(hmoec_session *session, MlirOperation function, const hmo
   size_t place = place_of(function, tensor->name, count, hmoec_entry_input_name);
   int64_t given = 0;
   if (place == count)
-    return hmoec_error(session->diagnostics, (hmoec_location){0}, "the entry has an input %s, which the model has not", tensor->name);
+    return hmoec_error(session->diagnostics, (hmoec_location){0}, "the entry has an input %s, which the model has not",
+                       tensor->name);
   if (!data && !hmoec_entry_input_default(function, place, &given))
     return hmoec_usage_error(session->diagnostics, "input %s is NULL, and has no default", tensor->name);
   hmoec_shape shape = hmoec_signature_shape(tensor, dims);
-  if (!hmoec_tensor_init(&inputs[place], &shape)) return hmoec_machine_error(session->diagnostics, "out of memory for input %s", tensor->name);
+  if (!hmoec_tensor_init(&inputs[place], &shape))
+    return hmoec_machine_error(session->diagnostics, "out of memory for input %s", tensor->name);
   size_t elements = (size_t)hmoec_shape_elements(&shape);
   for (size_t i = 0; i < elements; i++) inputs[place].data[i] = data ? element(data, shape.element, i) : (double)given;
   return true;
@@ -45,7 +47,8 @@ bool hmoec_reference_run(hmoec_session *session, const hmoe_weights *weights, co
   size_t input_count = hmoec_entry_input_count(function), output_count = hmoec_entry_output_count(function);
   if (!hmoec_signature_read(&session->unit, NULL, &signature, session->diagnostics)) return false;
   if (input_count != signature.input_count || output_count != signature.output_count)
-    return hmoec_error(session->diagnostics, (hmoec_location){0}, "entry %s does not have the model's inputs and outputs", signature.name);
+    return hmoec_error(session->diagnostics, (hmoec_location){0}, "entry %s does not have the model's inputs and outputs",
+                       signature.name);
   if (weights->kind != HMOE_WEIGHTS_PATH || !weights->path)
     return hmoec_usage_error(session->diagnostics, "the interpreter reads weights from a path");
   for (size_t i = 0; i < signature.size_count; i++)

@@ -121,11 +121,14 @@ bool hmoec_session_load_module(hmoec_session *session, const char *name, const c
     return hmoec_usage_error(session->diagnostics, "%s=%s: only a spec has dims and options", session->options.defines->name,
                              session->options.defines->value);
   session->source = hmoec_module_parse(session->context, name, text, size);
-  if (mlirModuleIsNull(session->source)) return hmoec_machine_error(session->diagnostics, "internal: %s cannot be read again", name);
+  if (mlirModuleIsNull(session->source))
+    return hmoec_machine_error(session->diagnostics, "internal: %s cannot be read again", name);
   return hmoec_verify(session->source, session->diagnostics);
 }
 
-static MlirModule clone(MlirModule module) { return mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(module))); }
+static MlirModule module_clone(MlirModule module) {
+  return mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(module)));
+}
 
 static bool run_passes(hmoec_session *session, MlirModule module, const char *first, const char *last) {
   const hmoec_options *o = &session->options;
@@ -138,14 +141,14 @@ static bool run_passes(hmoec_session *session, MlirModule module, const char *fi
 
 bool hmoec_session_fold(hmoec_session *session) {
   if (!mlirModuleIsNull(session->folded)) return true;
-  session->folded = clone(session->source);
+  session->folded = module_clone(session->source);
   return run_passes(session, session->folded, NULL, "fold-duplicates");
 }
 
 bool hmoec_session_plan(hmoec_session *session) {
   if (session->unit.plan) return true;
   if (!hmoec_session_fold(session)) return false;
-  session->planned = clone(session->folded);
+  session->planned = module_clone(session->folded);
   return run_passes(session, session->planned, "plan-kernels", NULL) &&
          hmoec_unit_init(session->planned, session->diagnostics, &session->unit);
 }
@@ -213,7 +216,6 @@ static bool collect_strategies(MlirOperation function, MlirBlock block, void *us
   return true;
 }
 
-
 static bool print_manifest(hmoec_session *session, char **out_text, size_t *out_size) {
   strategies found = {.count = 0};
   hmoec_each_function(session->folded, collect_strategies, &found);
@@ -229,7 +231,8 @@ bool hmoec_session_emit(hmoec_session *session, hmoec_output output, char **out_
                                              [HMOEC_OUTPUT_ASSEMBLY] = HMOEC_CPU_ASSEMBLY};
   *out_bytes = NULL;
   *out_size = 0;
-  if (output == HMOEC_OUTPUT_HMOE) return hmoec_session_fold(session) && print_module(session, session->folded, out_bytes, out_size);
+  if (output == HMOEC_OUTPUT_HMOE)
+    return hmoec_session_fold(session) && print_module(session, session->folded, out_bytes, out_size);
   if (!hmoec_session_plan(session)) return false;
   switch (output) {
   case HMOEC_OUTPUT_HMK: return print_module(session, session->planned, out_bytes, out_size);

@@ -85,7 +85,8 @@ static void leave_repro(MlirOperation before, const hmoec_pass *pass, const hmoe
 static void trace_after(MlirOperation module, const hmoec_pass *pass, size_t index, const hmoec_pass_trace *trace,
                         hmoec_diagnostics *diagnostics) {
   if (!trace) return;
-  if (trace->print && trace->print_after && (strcmp(trace->print_after, "all") == 0 || strcmp(trace->print_after, pass->name) == 0)) {
+  if (trace->print && trace->print_after &&
+      (strcmp(trace->print_after, "all") == 0 || strcmp(trace->print_after, pass->name) == 0)) {
     char head[128];
     int length = snprintf(head, sizeof head, "// IR after %s\n", pass->name);
     trace->print(trace->print_context, head, (size_t)length);

@@ -94,11 +94,11 @@ typedef struct hmoec_options {
   const char *const *c_defines; /* NAME or NAME=VALUE: macros of theirs */
   size_t c_define_count;
   const char *dtype;          /* what products are computed in: "f32" (NULL) or "bf16" */
-  const char *strategy;       /* of every HyperExpert: "table", "cache", "factored", "per_token"; NULL or "auto": what the model says */
+  const char *strategy; /* of every HyperExpert: "table", "cache", "factored", "per_token"; NULL or "auto": what the model says */
   int64_t table_budget_bytes; /* most bytes of a HyperExpert's table or cache; 0: half of the layer's experts */
-  int64_t tokens;             /* the batch that costs are weighed for; 0: 512 */
-  const char *mcpu;           /* schedule code for this CPU ("native", "znver4", ...); NULL: none in particular */
-  const char *cpu;            /* the code version that is loaded and opened ("avx2", ...); NULL: the best */
+  int64_t tokens; /* the batch that costs are weighed for; 0: 512 */
+  const char *mcpu; /* schedule code for this CPU ("native", "znver4", ...); NULL: none in particular */
+  const char *cpu; /* the code version that is loaded and opened ("avx2", ...); NULL: the best */
   const char *dump_directory; /* the IR after every pass is written there, a file each; NULL: not */
   const char *print_ir_after; /* a pass, or "all": the IR after it goes to `print`; NULL: none */
   void (*print)(void *context, const char *text, size_t bytes);
@@ -197,7 +197,8 @@ HMOE_API hmoec_graph_value hmoec_graph_op(hmoec_graph *graph, const char *op, co
 
 /* ---- the ops, one call each; operands marked ? may be HMOEC_NONE. docs/spec.md has their shapes, dialects/hmoe.irdl.mlir the equations ---- */
 
-HMOE_API hmoec_graph_value hmoec_graph_linear(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_value w, hmoec_graph_value bias /* ? */);
+HMOE_API hmoec_graph_value hmoec_graph_linear(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_value w,
+                                              hmoec_graph_value bias /* ? */);
 /* function: "relu", "gelu", "gelu_new", "silu", "sigmoid", "none" or "c:FILE:FUNCTION" of one float; so are all activations */
 HMOE_API hmoec_graph_value hmoec_graph_activate(hmoec_graph *graph, hmoec_graph_value x, const char *function);
 HMOE_API hmoec_graph_value hmoec_graph_add(hmoec_graph *graph, hmoec_graph_value a, hmoec_graph_value b);
@@ -249,8 +250,8 @@ typedef struct hmoec_compilation hmoec_compilation;
  * plans; code is generated when it is asked for. options may be NULL; their texts must stay until the compilation is destroyed. */
 HMOE_MUST_USE HMOE_API hmoec_status hmoec_compile_file(const char *path, const hmoec_options *options,
                                                        hmoec_compilation **out_compilation);
-HMOE_MUST_USE HMOE_API hmoec_status hmoec_compile_text(const char *name, const char *text, size_t bytes, const hmoec_options *options,
-                                                       hmoec_compilation **out_compilation);
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_compile_text(const char *name, const char *text, size_t bytes,
+                                                       const hmoec_options *options, hmoec_compilation **out_compilation);
 HMOE_MUST_USE HMOE_API hmoec_status hmoec_compile_graph(hmoec_graph *graph, const hmoec_options *options,
                                                         hmoec_compilation **out_compilation);
 /* Models that were opened from it must be closed before: their code goes with it. */
@@ -260,12 +261,12 @@ HMOE_API void hmoec_compilation_destroy(hmoec_compilation *compilation);
 HMOE_API const char *hmoec_compilation_name(const hmoec_compilation *compilation);
 
 typedef enum hmoec_output {
-  HMOEC_OUTPUT_OBJECT,   /* ELF, every CPU version */
-  HMOEC_OUTPUT_HEADER,   /* C, for programs that link the object */
+  HMOEC_OUTPUT_OBJECT, /* ELF, every CPU version */
+  HMOEC_OUTPUT_HEADER, /* C, for programs that link the object */
   HMOEC_OUTPUT_MANIFEST, /* JSON: entries, shapes, parameters, strategies */
-  HMOEC_OUTPUT_HMOE,     /* IR: the model, folded and fused */
-  HMOEC_OUTPUT_HMK,      /* IR: kernels and buffers */
-  HMOEC_OUTPUT_MLIR,     /* IR: machine level */
+  HMOEC_OUTPUT_HMOE, /* IR: the model, folded and fused */
+  HMOEC_OUTPUT_HMK, /* IR: kernels and buffers */
+  HMOEC_OUTPUT_MLIR, /* IR: machine level */
   HMOEC_OUTPUT_LLVM,
   HMOEC_OUTPUT_ASSEMBLY,
 } hmoec_output;
@@ -293,9 +294,9 @@ HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_pack(hmoec_compilation *co
 
 typedef struct hmoec_signature_tensor {
   char name[128];
-  hmoec_shape shape;            /* HMOEC_DYNAMIC where the caller gives the size */
+  hmoec_shape shape; /* HMOEC_DYNAMIC where the caller gives the size */
   size_t sizes[HMOEC_MAX_RANK]; /* of dimensions that are dynamic: which of the entry's sizes */
-  int optional;                 /* an input that may be NULL */
+  int optional; /* an input that may be NULL */
 } hmoec_signature_tensor;
 
 /* What an entry takes and gives, in the order of hmoe_model_run. */

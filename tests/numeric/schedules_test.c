@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include "codegen/cpu/codegen.h"
-#include "commands/commands.h"
 #include "interpreter/interpreter.h"
 #include "interpreter/parameters.h"
+#include "library/session.h"
 
 #define TOLERANCE 2e-5 /* f32: the largest error, of the largest value */
 #define TOLERANCE_BF16 1e-2 /* bf16: the 2-norm of the errors, of the values' */
@@ -43,25 +43,31 @@ static hmoec_cpu_schedule random_schedule(int64_t deepest) {
 
 typedef struct layer {
   hmoec_options options;
+  hmoec_define defines[12];
   char texts[12][32];
+  hmoec_dtype dtype;
+  hmoec_cpu_schedule schedule;
+  uint32_t threads;
   const char *weights;
   int64_t tokens;
   float *x;
   hmoec_tensor input, expected;
 } layer;
 
+static const char model[] = HMOE_SOURCE_DIR "/models/hypermoe-layer.spec";
+
 static void define(layer *l, const char *name, int64_t value) {
   snprintf(l->texts[l->options.define_count], sizeof l->texts[0], "%lld", (long long)value);
-  l->options.defines[l->options.define_count] = (hmoec_define){name, l->texts[l->options.define_count]};
+  l->defines[l->options.define_count] = (hmoec_define){name, l->texts[l->options.define_count]};
   l->options.define_count++;
 }
 
 static void random_layer(layer *l, hmoec_dtype dtype) {
   static const char *const strategies[] = {NULL, "table", "cache", "factored", "per_token"};
-  *l = (layer){.options = {.model = HMOE_SOURCE_DIR "/models/hypermoe-layer.spec", .pass = hmoec_pass_options_default()},
+  *l = (layer){.options = {.struct_size = sizeof l->options, .defines = l->defines, .dtype = hmoec_dtype_name(dtype)},
+               .dtype = dtype,
                .tokens = pick(1, MOST_TOKENS)};
-  l->options.pass.strategy = strategies[pick(0, 4)];
-  l->options.pass.dtype = dtype;
+  l->options.strategy = strategies[pick(0, 4)];
   int64_t experts = pick(2, 9);
   define(l, "d_model", pick(1, 90));
   define(l, "d_ff", pick(1, 150));
@@ -78,10 +84,10 @@ static void random_layer(layer *l, hmoec_dtype dtype) {
 /* What the interpreter makes of random weights and inputs; the weights stay in l->weights. */
 static void interpret(layer *l, hmoec_diagnostics *diagnostics, uint64_t seed) {
   hmoec_session session;
-  assert_true(hmoec_session_init(&session, diagnostics));
-  assert_true(hmoec_session_load(&session, &l->options, l->options.model));
-  assert_true(hmoec_random_weights_write(session.module, seed, l->weights, diagnostics));
-  MlirOperation function = hmoec_entry_find(session.module, NULL);
+  assert_true(hmoec_session_init(&session, &l->options, diagnostics));
+  assert_true(hmoec_session_load(&session, model));
+  assert_true(hmoec_random_weights_write(session.source, seed, l->weights, diagnostics));
+  MlirOperation function = hmoec_entry_find(session.source, NULL);
   hmoec_shape shape = hmoec_entry_input_shape(function, 0);
   shape.dims[0] = l->tokens;
   assert_true(hmoec_tensor_init(&l->input, &shape));
@@ -109,15 +115,14 @@ static double error_of(const layer *l, const float *y, size_t count) {
     values += want * want;
   }
   if (errors == 0) return 0;
-  return l->options.pass.dtype == HMOEC_DTYPE_BF16 ? sqrt(errors / values) : worst / largest;
+  return l->dtype == HMOEC_DTYPE_BF16 ? sqrt(errors / values) : worst / largest;
 }
 
 static void report(const layer *l, const char *version, double error) {
-  const hmoec_cpu_schedule *s = &l->options.pass.schedule;
+  const hmoec_cpu_schedule *s = &l->schedule;
   print_error("%s, %s, strategy %s, %lld tokens: error %g; row_block %lld, chunk_panels %lld, lda %lld and %lld, tiles", version,
-              hmoec_dtype_name(l->options.pass.dtype), l->options.pass.strategy ? l->options.pass.strategy : "of the model",
-              (long long)l->tokens, error, (long long)s->row_block, (long long)s->chunk_panels, (long long)s->lda,
-              (long long)s->lda_bf16);
+              hmoec_dtype_name(l->dtype), l->options.strategy ? l->options.strategy : "of the model", (long long)l->tokens, error,
+              (long long)s->row_block, (long long)s->chunk_panels, (long long)s->lda, (long long)s->lda_bf16);
   for (int v = 0; v < HMOE_CPU_COUNT; v++)
     print_error(" %lldx%lld/%lldx%lld", (long long)s->tile_rows[v], (long long)s->tile_vectors[v], (long long)s->tile_rows_bf16[v],
                 (long long)s->tile_vectors_bf16[v]);
@@ -131,23 +136,25 @@ static void compare(layer *l, hmoec_diagnostics *diagnostics) {
   float *y = malloc(count * sizeof *y);
   assert_non_null(y);
   hmoec_session session;
-  assert_true(hmoec_session_init(&session, diagnostics));
-  assert_true(hmoec_session_load(&session, &l->options, l->options.model) && hmoec_session_fold(&session, &l->options) &&
-              hmoec_session_plan(&session, &l->options) && hmoec_session_jit(&session, &l->options, true));
+  assert_true(hmoec_session_init(&session, &l->options, diagnostics));
+  assert_true(hmoec_session_load(&session, model));
+  session.pass.schedule = l->schedule;
+  assert_true(hmoec_session_jit(&session, true));
   const char *versions[HMOE_CPU_COUNT];
   size_t version_count = hmoec_session_versions(&session, versions);
   assert_true(version_count > 0);
   for (size_t v = 0; v < version_count; v++) {
-    hmoe_model *model;
-    assert_true(hmoec_session_open(&session, &l->options, l->weights, versions[v], &model));
+    hmoe_model *opened;
+    const hmoe_options options = {.struct_size = sizeof options, .threads = l->threads, .cpu = versions[v]};
+    assert_true(hmoec_session_open(&session, &(hmoe_weights){.path = l->weights}, &options, &opened));
     memset(y, 0xff, count * sizeof *y);
-    assert_int_equal(hmoe_model_run(model, 1, &l->tokens, (const void *const[]){l->x}, (void *const[]){y}), HMOE_OK);
+    assert_int_equal(hmoe_model_run(opened, 1, &l->tokens, (const void *const[]){l->x}, (void *const[]){y}), HMOE_OK);
     double error = error_of(l, y, count);
-    if (!(error <= (l->options.pass.dtype == HMOEC_DTYPE_BF16 ? TOLERANCE_BF16 : TOLERANCE))) {
+    if (!(error <= (l->dtype == HMOEC_DTYPE_BF16 ? TOLERANCE_BF16 : TOLERANCE))) {
       report(l, versions[v], error);
       fail();
     }
-    hmoe_model_close(model);
+    hmoe_model_close(opened);
   }
   hmoec_session_deinit(&session);
   free(y);
@@ -168,10 +175,10 @@ static void test_random_schedules(void **unused) {
     layer l;
     random_layer(&l, (hmoec_dtype)(i % HMOEC_DTYPE_COUNT));
     l.weights = path;
-    l.options.threads = pick(1, 4);
+    l.threads = (uint32_t)pick(1, 4);
     interpret(&l, diagnostics, seed + (uint64_t)i);
     for (int s = 0; s < SCHEDULES; s++) {
-      l.options.pass.schedule = random_schedule(1000);
+      l.schedule = random_schedule(1000);
       compare(&l, diagnostics);
     }
     hmoec_tensor_deinit(&l.input);

@@ -58,7 +58,9 @@ static golden golden_open(const char *spec, const char *folder, const hmoec_defi
   snprintf(path[1], sizeof path[1], "%s/tests/golden/%s/model.safetensors", HMOE_SOURCE_DIR, folder);
   fixture_init(&model.fixture, stderr);
   hmoec_diagnostics *diagnostics = model.fixture.diagnostics;
-  assert_true(hmoec_load_model(model.fixture.context, path[0], &(hmoec_load_options){.defines = defines, .define_count = define_count}, diagnostics, &model.fixture.module));
+  assert_true(hmoec_load_model(model.fixture.context, path[0],
+                               &(hmoec_load_options){.defines = defines, .define_count = define_count}, diagnostics,
+                               &model.fixture.module));
   assert_true(hmoec_checkpoint_open(path[1], diagnostics, &model.checkpoint));
   model.entry = hmoec_entry_find(model.fixture.module, NULL);
   model.input_count = hmoec_entry_input_count(model.entry);

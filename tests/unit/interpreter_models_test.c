@@ -55,8 +55,7 @@ static void run_spec(const char *text, inputs *in, hmoec_tensor *outputs, size_t
   module_fixture fixture;
   fixture_init(&fixture, error ? NULL : stderr);
   hmoec_diagnostics_add_source(fixture.diagnostics, "test.spec", text, strlen(text));
-  assert_true(
-      hmoec_spec_build(fixture.context, fixture.diagnostics, NULL, "test.spec", text, strlen(text), NULL, &fixture.module));
+  assert_true(hmoec_spec_build(fixture.context, fixture.diagnostics, NULL, "test.spec", text, strlen(text), NULL, &fixture.module));
   hmoec_random_parameters *parameters = hmoec_random_parameters_create(fixture.module, 7);
   assert_non_null(parameters);
   hmoec_parameter_source source = hmoec_random_parameters_source(parameters);
@@ -447,7 +446,8 @@ static void test_random_models_are_tame(void **state) {
   snprintf(path, sizeof path, "%s/models/switch-hypermoe-tiny.spec", HMOE_SOURCE_DIR);
   module_fixture fixture;
   fixture_init(&fixture, stderr);
-  assert_true(hmoec_load_model(fixture.context, path, &(hmoec_load_options){.defines = defines, .define_count = 6}, fixture.diagnostics, &fixture.module));
+  assert_true(hmoec_load_model(fixture.context, path, &(hmoec_load_options){.defines = defines, .define_count = 6},
+                               fixture.diagnostics, &fixture.module));
   hmoec_random_parameters *parameters = hmoec_random_parameters_create(fixture.module, 7);
   assert_non_null(parameters);
   hmoec_parameter_source source = hmoec_random_parameters_source(parameters);

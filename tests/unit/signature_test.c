@@ -1,10 +1,10 @@
 /* What commands read of a plan, and the inputs they make up. */
 #include "module_fixture.h"
 
-#include "library/signature.h"
 #include "emit/blob.h"
 #include "frontend/load.h"
 #include "hmoe/abi.h"
+#include "library/signature.h"
 
 static hmoe_plan_span text(hmoec_blob *blob, const char *name) { return hmoec_blob_append(blob, name, strlen(name), strlen(name)); }
 
