@@ -59,16 +59,16 @@ bool hmoec_config_refuse(const hmoec_import_state *import, const char *key) {
 }
 
 bool hmoec_config_activation(const hmoec_import_state *import, const char *key, const char *name, const char **out_function) {
-  static const char *const rows[][2] = {{"relu", "relu"},         {"gelu", "gelu"},
-                                        {"gelu_new", "gelu_new"}, {"gelu_pytorch_tanh", "gelu_new"},
-                                        {"silu", "silu"},         {"swish", "silu"}};
+  static const char *const rows[][2] = {
+      {"relu", "relu"}, {"gelu", "gelu"},  {"gelu_new", "gelu_new"}, {"gelu_pytorch_tanh", "gelu_new"},
+      {"silu", "silu"}, {"swish", "silu"}, {"sigmoid", "sigmoid"}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     if (strcmp(rows[i][0], name) != 0) continue;
     *out_function = rows[i][1];
     return true;
   }
   return hmoec_error(import->diagnostics, hmoec_json_key_location(&import->config, key),
-                     "%s: the activation \"%.60s\" is not supported; expected relu, gelu, gelu_new or silu", key, name);
+                     "%s: the activation \"%.60s\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid", key, name);
 }
 
 bool hmoec_config_contradiction(const hmoec_import_state *import, const char *key, const char *format, ...) {

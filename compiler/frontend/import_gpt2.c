@@ -139,8 +139,8 @@ static bool write_spec(const hmoec_import_state *import, const gpt2_model *model
           model->mixture.experts.size, model->top_k);
   hmoec_import_write_mixture(import, &model->mixture);
   fprintf(import->out,
-          "option activation = %s in {relu, gelu, gelu_new, silu}\n"
-          "option gate = %s in {softmax_then_topk, topk_then_softmax, softmax_topk_renorm}\n"
+          "option activation = %s in {relu, gelu, gelu_new, silu, sigmoid}\n"
+          "option gate = %s in {softmax_then_topk, topk_then_softmax, softmax_topk_renorm, sigmoid}\n"
           "option capacity = 0\n"
           "option attention_bias = %d in {0, 1}\n"
           "option scaled = %d in {0, 1}\n"

@@ -207,9 +207,9 @@ static bool write_spec(const hmoec_import_state *import, const switch_model *mod
           model->layers[0], model->layers[1], model->buckets.size, model->max_distance);
   hmoec_import_write_mixture(import, &model->mixture);
   fprintf(import->out,
-          "option activation = %s in {relu, gelu, gelu_new, silu}\n"
+          "option activation = %s in {relu, gelu, gelu_new, silu, sigmoid}\n"
           "option gated = %d in {0, 1}\n"
-          "option gate = %s in {softmax_then_topk, topk_then_softmax, softmax_topk_renorm}\n"
+          "option gate = %s in {softmax_then_topk, topk_then_softmax, softmax_topk_renorm, sigmoid}\n"
           "option capacity = %" PRId64 "\n"
           "option router_bias = %d in {0, 1}\n"
           "option tied_head = %d in {0, 1}\n",

@@ -90,7 +90,8 @@ static double scale_of(MlirValue parameter, role *out_role) {
   *out_role = ROLE_EMBEDDING;
   if (mlirOpOperandIsNull(use)) return 1;
   MlirOperation user = mlirOpOperandGetOwner(use);
-  if (hmoec_op_is(user, "hmoe.transpose")) return scale_of(mlirOperationGetResult(user, 0), out_role);
+  if (hmoec_op_is(user, "hmoe.transpose") || hmoec_op_is(user, "hmoe.reshape"))
+    return scale_of(mlirOperationGetResult(user, 0), out_role);
   unsigned operand = mlirOpOperandGetOperandNumber(use);
   role played = ROLE_EMBEDDING;
   for (size_t i = 0; i < sizeof op_roles / sizeof *op_roles; i++)

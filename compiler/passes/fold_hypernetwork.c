@@ -132,9 +132,10 @@ done:
 static int64_t expert_bytes(MlirBlock block, MlirValue x, bool bf16) {
   int64_t bytes = 0;
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
-    if (!hmoec_op_is(op, "hmoe.experts") || !mlirValueEqual(mlirOperationGetOperand(op, 0), x)) continue;
+    bool gated = hmoec_op_is(op, "hmoe.gated_experts");
+    if ((!gated && !hmoec_op_is(op, "hmoe.experts")) || !mlirValueEqual(mlirOperationGetOperand(op, 0), x)) continue;
     hmoec_shape wi = hmoec_value_shape(mlirOperationGetOperand(op, 3));
-    bytes = (bf16 ? 4 : 8) * wi.dims[0] * wi.dims[1] * wi.dims[2];
+    bytes = (bf16 ? 2 : 4) * (gated ? 3 : 2) * wi.dims[0] * wi.dims[1] * wi.dims[2];
   }
   return bytes;
 }

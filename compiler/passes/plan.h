@@ -319,7 +319,7 @@ void plan_take_last(planner *p);
 size_t plan_merged_linears(const planner *p, MlirOperation linear, MlirOperation out_linears[3]);
 
 bool plan_route(planner *p, MlirOperation op);
-bool plan_is_stack(MlirValue value); /* a parameter, or the transpose of one */
+bool plan_is_stack(MlirValue value); /* a parameter, or one transposed or reshaped */
 bool plan_combine(planner *p, MlirOperation op);
 bool plan_fused_experts(planner *p, MlirOperation op);
 bool plan_indexed_hyper_expert(planner *p, MlirOperation op);

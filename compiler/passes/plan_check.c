@@ -122,7 +122,8 @@ static bool operand_kinds_check(planner *p, MlirOperation op) {
     value_kind kind = kind_of(operand);
     bool stacks = hmoec_op_is(op, "hmoe.experts") || hmoec_op_is(op, "hmoe.fused_experts") || hmoec_op_is(op, "hmoe.gated_experts");
     if (i >= parameter_from && i < parameter_end && !(stacks ? plan_is_stack(operand) : made_by(operand, "hmoe.parameter")))
-      return REFUSE(op, "%s: expected %s to be a parameter%s", info->name, info->operands[i], stacks ? ", or its transpose" : "");
+      return REFUSE(op, "%s: expected %s to be a parameter%s", info->name, info->operands[i],
+                    stacks ? ", or one transposed or reshaped" : "");
     if (i >= open_from && kind != OF_OPEN)
       return REFUSE(op, "%s: expected %s to depend on parameters alone", info->name, info->operands[i]);
     if (kind == OF_OPEN || plan_at_open(op)) continue;
@@ -198,6 +199,7 @@ static bool route_check(planner *p, MlirOperation op) {
 
 bool plan_is_stack(MlirValue value) {
   if (made_by(value, "hmoe.transpose")) value = mlirOperationGetOperand(hmoec_defining_op(value), 0);
+  if (made_by(value, "hmoe.reshape")) value = mlirOperationGetOperand(hmoec_defining_op(value), 0);
   return made_by(value, "hmoe.parameter");
 }
 

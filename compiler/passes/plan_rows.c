@@ -46,7 +46,8 @@ plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int6
 static bool only_grouped(MlirValue stack) {
   for (MlirOpOperand use = mlirValueGetFirstUse(stack); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
-    if (!hmoec_op_is(user, "hmoe.experts") && !hmoec_op_is(user, "hmoe.fused_experts")) return false;
+    if (!hmoec_op_is(user, "hmoe.experts") && !hmoec_op_is(user, "hmoe.gated_experts") && !hmoec_op_is(user, "hmoe.fused_experts"))
+      return false;
   }
   return true;
 }
@@ -443,7 +444,8 @@ static bool plan_weight_embedding(planner *p, MlirOperation op) {
   plan_bind(&step, "dst", plan_at(memory));
   for (int i = 0; i < 6; i++) {
     plan_memory *source = plan_value_get(p, mlirOperationGetOperand(op, i))->place.memory;
-    if (!source || strcmp(source->kind, "param") != 0)
+    bool reshaped = hmoec_op_is(hmoec_defining_op(mlirOperationGetOperand(op, i)), "hmoe.reshape");
+    if (!source || strcmp(source->kind, "param") != 0 || reshaped)
       return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected operand %s of weight_embedding to be a parameter",
                          roles[i]);
     plan_bind(&step, roles[i], plan_at(source));
@@ -477,12 +479,13 @@ static bool plan_view(planner *p, MlirOperation op) {
     int64_t stride = place.row_stride;
     place.row_stride = place.col_stride;
     place.col_stride = stride;
-  } else {
+  } else { /* a matrix may become a stack of matrices, whose rows are the same */
     bool contiguous =
         from.rank == 1 ? place.row_stride == 1 : place.col_stride == 1 && (from.dims[0] == 1 || place.row_stride == from.dims[1]);
-    if (!contiguous || from.rank > 2 || to.rank > 2)
+    bool stack = to.rank == 3 && from.rank == 2 && to.dims[2] == from.dims[1];
+    if (!contiguous || from.rank > 2 || (to.rank > 2 && !stack))
       return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected reshape to be of a contiguous matrix");
-    place.row_stride = to.rank == 1 ? 1 : to.dims[1];
+    place.row_stride = to.rank == 1 ? 1 : to.dims[to.rank - 1];
     place.col_stride = 1;
   }
   plan_value_get(p, y)->place = place;

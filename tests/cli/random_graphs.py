@@ -14,7 +14,7 @@ import sys
 import numpy
 
 WIDTHS = [1, 5, 16, 31, 33, 48, 100]
-FUNCTIONS = ["relu", "gelu", "gelu_new", "silu"]
+FUNCTIONS = ["relu", "gelu", "gelu_new", "silu", "sigmoid"]
 # One value relative to the largest, and with bf16 the 2-norm: random graphs cancel and normalise more than models do.
 F32_WORST, BF16_WORST, BF16_DISTANCE = 1e-3, 0.5, 0.15
 
@@ -138,7 +138,7 @@ class Graph:
         """Routing, experts and perhaps a HyperExpert; the sum has the rows of x."""
         experts, h, f = self.random.choice([2, 3, 5, 8]), x.width, self.random.choice([5, 31, 48, 100])
         top_k = self.random.choice([1, 1, 2, 3]) if experts >= 3 else 1
-        gate = self.random.choice(["softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm"])
+        gate = self.random.choice(["softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm", "sigmoid", "sigmoid, renorm = 1"])
         capacity = self.random.choice([0, 0, 2, 7])
         logits = self.linear(x, experts)
         self.values.remove(logits)
@@ -147,7 +147,7 @@ class Graph:
         tokens = self.flatten(x) if x.rows == "batch" else x
         gated = self.chance(0.3)
         stacks = [self.param([f, h], experts) for _ in range(1 + gated)] + [self.param([h, f], experts)]
-        if not gated and self.chance(0.4): stacks += [self.param([f], experts), self.param([h], experts)]
+        if self.chance(0.4): stacks += [self.param([f], experts) for _ in range(1 + gated)] + [self.param([h], experts)]
         op = "gated_experts" if gated else "experts"
         e = self.name()
         self.lines.append(f"{e} = {op}({self.use(tokens)[0]}, {r}, {', '.join(stacks)}, activation = {self.random.choice(FUNCTIONS)})")

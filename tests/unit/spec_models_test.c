@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const models[] = {"moe-layer",   "moe-share-layer",      "hypermoe-layer",    "hyperrouter-layer",
                                      "switch-tiny", "switch-hypermoe-tiny", "gpt2-hypermoe-tiny"};
-enum { LAYER_COUNT = 4, MODEL_COUNT = 7, MAX_DEFINES = 4 };
+enum { LAYER_COUNT = 4, MODEL_COUNT = 7, MAX_DEFINES = 6 };
 
 typedef struct model_case {
   const char *model;
@@ -36,6 +36,24 @@ static const model_case cases[] = {
      {{"d_model", "16"}, {"d_ff", "32"}, {"experts", "4"}, {"gate", "topk_then_softmax"}},
      {"tensor<4x16xf32>", "gate = \"topk_then_softmax\"", "tensor<4x32x16xf32>"},
      {0}},
+    {"moe-layer",
+     {{"gated", "1"}, {"expert_bias", "1"}, {"gate", "sigmoid"}, {"renorm", "1"}},
+     {"key = \"experts.expert_{}.wo.weight\"}", "key = \"experts.expert_{}.wo.bias\"}", "tensor<8x768xf32>",
+      "key = \"experts.expert_{}.wi_0.weight\"}", "key = \"experts.expert_{}.wi_1.weight\"}",
+      "key = \"experts.expert_{}.wi_0.bias\"}", "tensor<8x3072xf32>", "key = \"experts.expert_{}.wi_1.bias\"}",
+      "hmoe.gated_experts"},
+     {"expert_{}.wi.", "share."}},
+    {"moe-layer",
+     {{"gate", "sigmoid"}, {"renorm", "1"}, {"shared_expert", "1"}, {"shared_d_ff", "48"}, {"expert_bias", "1"}},
+     {"gate = \"sigmoid\", renorm = 1", "key = \"experts.expert_{}.wi.bias\"}", "key = \"share.wi.weight\"}", "tensor<48x768xf32>",
+      "key = \"share.wi.bias\"}", "tensor<48xf32>", "key = \"share.wo.weight\"}", "key = \"share.wo.bias\"}", "hmoe.linear",
+      "hmoe.add"},
+     {"share.gate", "wi_0"}},
+    {"moe-share-layer",
+     {{"gated", "1"}, {"shared_gate", "1"}},
+     {"key = \"share.wi_0.weight\"}", "key = \"share.wi_1.weight\"}", "key = \"share.wo.weight\"}", "key = \"share.gate.weight\"}",
+      "tensor<1x768xf32>", "gate = \"sigmoid\"", "hmoe.gated_experts", "gate = \"softmax_then_topk\"", "hmoe.gated_experts"},
+     {"renorm", ".bias", "share.wi.weight"}},
     {"moe-share-layer",
      {{"activation", "gelu_new"}},
      {"@moe_share_layer", "key = \"share.wi.weight\"}", "tensor<3072x768xf32>", "key = \"share.wo.weight\"}",
@@ -190,7 +208,11 @@ static void test_refusals(void **state) {
       {"moe-layer",
        {"activation", "c:gelu.c:gelu"},
        "activation functions written in C (c:FILE:FUNCTION) are not supported in this version"},
-      {"moe-share-layer", {"activation", "tanh"}, "expected activation to be relu, gelu, gelu_new or silu, found 'tanh'"},
+      {"moe-share-layer", {"activation", "tanh"}, "expected activation to be relu, gelu, gelu_new, silu or sigmoid, found 'tanh'"},
+      {"moe-layer", {"renorm", "1"}, "in place of gate = softmax_then_topk take softmax_topk_renorm"},
+      {"moe-layer", {"shared_gate", "1"}, "shared_gate = 1 needs shared_expert = 1"},
+      {"hypermoe-layer", {"shared_gate", "1"}, "shared_gate = 1 needs shared_expert = 1"},
+      {"moe-layer", {"gated", "2"}, "expected gated to be 0 or 1, found '2'"},
       {"hypermoe-layer", {"top_k", "8"}, "needs unselected experts, but top_k = 8 selects all of experts = 8"},
       {"hypermoe-layer", {"layer", "12"}, "layer = 12 is not a row of the layer table, which has layers = 12 rows"},
       {"hypermoe-layer", {"d_model", "4000000000000000000"}, "error: "},
