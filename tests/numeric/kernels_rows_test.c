@@ -268,7 +268,7 @@ static void test_equal_units_equal_bytes(void **state) {
 /* Vector registers betray a version: portable code has xmm alone and no VEX instructions, AVX2 no zmm. Nothing calls out. */
 static void test_versions_keep_to_their_instructions(void **state) {
   (void)state;
-  hmoec_kernel kernels[] = {{.family = HMOEC_KERNEL_MAP, .spec.map = {HMOEC_FUNCTION_GELU, 16}},
+  hmoec_kernel kernels[] = {{.family = HMOEC_KERNEL_MAP, .spec.map = {.function = HMOEC_FUNCTION_GELU, .row_block = 16}},
                             {.family = HMOEC_KERNEL_ROUTE, .spec.route = {20, 2, 32, HMOEC_GATE_SOFTMAX_THEN_TOPK, 16}},
                             {.family = HMOEC_KERNEL_MATMUL,
                              .spec.matmul = {.k = 48,
