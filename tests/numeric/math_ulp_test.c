@@ -1,4 +1,4 @@
-/* Elementary functions against the C library in a wider type: activations over every 97th float, ir_math's over every 4099th
+/* Elementary functions against the C library in a wider type: activations over every 97th float, ir_math's over every 8191st
  * (HMOE_TEST_FLOAT_STEP=1: all of them), special values, pairs and doubles at random. The bounds are the ones compiler/codegen/cpu/math.h
  * states. */
 #include <float.h>
@@ -146,22 +146,22 @@ static const math_row rows[] = {
     {"cosh", 1, 0.51, .one = cosh},
     {"erf", 1, 1.5, .one = erf},
     {"erfc", 1, 0.51, .one = erfc},
-    {"exp", 1, 1.1, .one = exp, .precise = expl, .bound_f64 = 1.5},
+    {"exp", 1, 1.1, .one = exp, .precise = expl, .bound_f64 = 2},
     {"exp2", 1, 1.5, .one = exp2},
     {"expm1", 1, 1.5, .one = expm1, .precise = expm1l, .bound_f64 = 2},
     {"floor", 1, 0, .one = floor, .precise = floorl},
     {"fma", 3, 0.5, .three = fma},
-    {"log", 1, 1.5, .one = log, .precise = logl, .bound_f64 = 1.5},
-    {"log10", 1, 2, .one = log10, .precise = log10l, .bound_f64 = 2},
-    {"log1p", 1, 1.5, .one = log1p, .precise = log1pl, .bound_f64 = 1.5},
-    {"log2", 1, 2, .one = log2, .precise = log2l, .bound_f64 = 2},
+    {"log", 1, 1.5, .one = log, .precise = logl, .bound_f64 = 2},
+    {"log10", 1, 1.5, .one = log10, .precise = log10l, .bound_f64 = 2},
+    {"log1p", 1, 2, .one = log1p, .precise = log1pl, .bound_f64 = 2},
+    {"log2", 1, 1.5, .one = log2, .precise = log2l, .bound_f64 = 2},
     {"powf", 2, 0.51, .two = pow},
     {"round", 1, 0, .one = round, .precise = roundl},
     {"roundeven", 1, 0, .one = nearbyint, .precise = nearbyintl},
     {"sin", 1, 0.8, .one = sin},
     {"sinh", 1, 0.51, .one = sinh},
     {"sqrt", 1, 0.5, .one = sqrt, .precise = sqrtl, .bound_f64 = 0.5},
-    {"tan", 1, 1.0, .one = tan},
+    {"tan", 1, 1.5, .one = tan},
     {"tanh", 1, 1.5, .one = tanh, .precise = tanhl, .bound_f64 = 2},
     {"trunc", 1, 0, .one = trunc, .precise = truncl},
 };
@@ -273,7 +273,7 @@ static void test_math_f32(void **state) {
   float *x[3];
   for (int j = 0; j < 3; j++) in[j] = harness_alloc(POINTS * 4), x[j] = in[j].data;
   static double want[POINTS];
-  uint64_t step = step_or(4099);
+  uint64_t step = step_or(8191);
   bool failed = false;
   for (size_t k = 0; k < ROWS; k++) {
     const math_row *f = &rows[k];

@@ -56,7 +56,7 @@ static MlirValue times_power(ir_builder *ir, MlirValue x, MlirValue shifted) {
   return x;
 }
 
-/* exp(r) - 1 - r, or that plus low. */
+/* exp(r) - 1 - r */
 static MlirValue tail_of(ir_builder *ir, MlirValue r, MlirValue square) {
   static const double c[] = {0x1p-1, 0x1.555554p-3, 0x1.5554f8p-5, 0x1.1112dap-7, 0x1.6d3a38p-10, 0x1.9e6ee8p-13};
   if (!math_is_f64(ir, r)) return ir_mul(ir, square, math_polynomial(ir, r, c, 6));
@@ -98,13 +98,16 @@ MlirValue math_expm1(ir_builder *ir, const MlirValue *x) {
   return math_select(ir, IR_LT, math_absolute(ir, x[0]), is_f64 ? 0x1p-60 : 0x1p-30, x[0], sum);
 }
 
-/* e = exp(2|x|) - 1: e / (e + 2), and 1 - 2 / (e + 2) where that is above a half */
+/* |x| < 0.55: x + x^3 P(x^2); otherwise 1 - 2 / (exp(2|x|) + 1), with |x| cut at 20, where tanh rounds to 1. */
 MlirValue math_tanh_f64(ir_builder *ir, const MlirValue *x) {
-  MlirValue a = math_absolute(ir, x[0]), two = ir_vector_f64(ir, 2), twice = math_at_most(ir, ir_add(ir, a, a), 44);
-  MlirValue e = math_expm1(ir, &twice), above = ir_add(ir, e, two);
-  MlirValue is_near = ir_compare_f(ir, IR_LT, e, two);
-  MlirValue ratio = ir_div(ir, ir_select(ir, is_near, e, two), above);
-  return math_with_sign(ir, ir_select(ir, is_near, ratio, ir_sub(ir, ir_vector_f64(ir, 1), ratio)), x[0]);
+  static const double c[] = {-0x1.5555555555555p-2,  0x1.1111111111032p-3,  -0x1.ba1ba1b9feb3cp-5,  0x1.664f48770be76p-6,
+                             -0x1.226e32eebbb26p-7,  0x1.d6d338edc6017p-9,  -0x1.7d97cb7a94b76p-10, 0x1.34c57de48a611p-11,
+                             -0x1.ec0e9550d42c9p-13, 0x1.64f707d11ba4fp-14, -0x1.59962093e21d0p-16};
+  MlirValue a = math_absolute(ir, x[0]), square = ir_mul(ir, x[0], x[0]), one = ir_vector_f64(ir, 1);
+  MlirValue near = ir_fma(ir, ir_mul(ir, square, a), math_polynomial(ir, square, c, 11), a);
+  MlirValue e = math_exp_f64(ir, math_at_most(ir, ir_add(ir, a, a), 40));
+  MlirValue far = ir_sub(ir, one, ir_div(ir, ir_vector_f64(ir, 2), ir_add(ir, e, one)));
+  return math_with_sign(ir, math_select(ir, IR_LT, a, 0.55, near, far), x[0]);
 }
 
 /* exp(x) = 2^n (C + S), exp(-x) = 2^-n (C - S), C = cosh r, S = sinh r: half their sum, or half their difference, in f64 */

@@ -59,29 +59,36 @@ static MlirValue tail(ir_builder *ir, MlirValue f) {
   return ir_sub(ir, ir_mul(ir, s, rest), half);
 }
 
-/* (k ln 2 + f + tail) / ln(base). Constants are in two pieces; k times the first of `two` is exact. */
+/* Of a base: log(2) and 1 / ln(base), each in two pieces; k times the first is exact, and so is that of half of f's bits. */
 typedef struct base {
-  double two[2]; /* log(2) to this base */
-  double scale[2]; /* 1 / ln(base) */
+  double two[2], scale[2];
 } base;
 
-static MlirValue finish(ir_builder *ir, split s, const base *b) {
-  MlirValue rest = tail(ir, s.f), sum = rest;
-  if (b->scale[0] != 1.0) {
-    MlirValue scale = math_number(ir, s.f, b->scale[0]);
-    sum = ir_fma(ir, s.f, math_number(ir, s.f, b->scale[1]), ir_mul(ir, rest, scale));
-    if (b->two[1] != 0.0) sum = ir_fma(ir, s.k, math_number(ir, s.f, b->two[1]), sum);
-    sum = ir_fma(ir, s.f, scale, sum);
-  } else {
-    sum = ir_add(ir, s.f, ir_fma(ir, s.k, math_number(ir, s.f, b->two[1]), sum));
-  }
-  return ir_fma(ir, s.k, math_number(ir, s.f, b->two[0]), sum);
+static const base natural[2] = {{{0x1.62e4p-1, 0x1.7f7d1cp-20}, {1, 0}}, {{0x1.62e42feep-1, 0x1.a39ef35793c76p-33}, {1, 0}}};
+static const base binary[2] = {{{1, 0}, {0x1.714p+0, 0x1.47652cp-12}}, {{1, 0}, {0x1.715476p+0, 0x1.4ae0bf85ddf44p-26}}};
+static const base decimal[2] = {{{0x1.344p-2, 0x1.3509f8p-18}, {0x1.bc8p-2, 0x1.bd8a94p-13}},
+                                {{0x1.34413509p-2, 0x1.ef3fde623e256p-35}, {0x1.bcb7b1p-2, 0x1.49b9438ca9aaep-28}}};
+
+/* c x + sum, where c is one of those first pieces: one rounding, or a short product and the rest of x apart. */
+static MlirValue add_scaled(ir_builder *ir, double c, MlirValue x, MlirValue sum) {
+  MlirValue scale = math_number(ir, x, c);
+  if (ir->has_fma) return ir_fma(ir, x, scale, sum);
+  MlirValue kept = math_is_f64(ir, x) ? ir_vector_i64(ir, -(INT64_C(1) << 27)) : ir_vector_i32(ir, -(1 << 12));
+  MlirValue high = math_from_bits(ir, ir_and(ir, math_bits(ir, x), kept));
+  return ir_add(ir, ir_mul(ir, high, scale), ir_add(ir, ir_mul(ir, ir_sub(ir, x, high), scale), sum));
 }
 
-static const base natural[2] = {{{0x1.62e4p-1, 0x1.7f7d1cp-20}, {1, 0}}, {{0x1.62e42feep-1, 0x1.a39ef35793c76p-33}, {1, 0}}};
-static const base binary[2] = {{{1, 0}, {0x1.715476p+0, 0x1.4ae0cp-26}}, {{1, 0}, {0x1.71547652b82fep+0, 0x1.777d0ffda0d24p-56}}};
-static const base decimal[2] = {{{0x1.344p-2, 0x1.3509f8p-18}, {0x1.bcb7b2p-2, -0x1.5b235ep-27}},
-                                {{0x1.34413509p-2, 0x1.ef3fde623e256p-35}, {0x1.bcb7b1526e50ep-2, 0x1.95355baaafad3p-57}}};
+/* (k ln 2 + f + tail) / ln(base), from the smallest to the largest. */
+static MlirValue finish(ir_builder *ir, split s, const base *b) {
+  MlirValue sum = tail(ir, s.f);
+  if (b->scale[0] != 1.0) {
+    sum = ir_mul(ir, sum, math_number(ir, s.f, b->scale[0] + b->scale[1]));
+    sum = ir_fma(ir, s.f, math_number(ir, s.f, b->scale[1]), sum);
+  }
+  if (b->two[1] != 0.0) sum = ir_fma(ir, s.k, math_number(ir, s.f, b->two[1]), sum);
+  sum = b->scale[0] == 1.0 ? ir_add(ir, s.f, sum) : add_scaled(ir, b->scale[0], s.f, sum);
+  return ir_fma(ir, s.k, math_number(ir, s.f, b->two[0]), sum);
+}
 
 /* result for bound < x < infinity; x for infinity; -infinity at the bound; NaN for the others */
 static MlirValue with_limits(ir_builder *ir, MlirValue x, double bound, MlirValue result) {
