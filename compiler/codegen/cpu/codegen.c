@@ -8,6 +8,7 @@
 #include <mlir-c/BuiltinAttributes.h>
 
 #include "codegen/cpu/emit.h"
+#include "codegen/cpu/math.h"
 
 /* Only what the runtime tests for: a CPU may have AVX2 and FMA and lack, say, BMI. */
 const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT] = {
@@ -192,7 +193,8 @@ static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_sch
   }
   case HMOEC_KERNEL_MAP: {
     const hmoec_map_spec *s = &kernel->spec.map;
-    return (unsigned)s->function >= HMOEC_FUNCTION_COUNT || s->row_block < 1 ? "map: unknown function" : NULL;
+    if ((unsigned)s->function >= HMOEC_FUNCTION_COUNT || s->row_block < 1) return "map: unknown function";
+    return s->function == HMOEC_FUNCTION_MATH && !ir_math_known(s->math, s->operands) ? "map: unknown name" : NULL;
   }
   case HMOEC_KERNEL_FFN: return ffn_defect(&kernel->spec.ffn, schedule, functions);
   case HMOEC_KERNEL_NORM: {

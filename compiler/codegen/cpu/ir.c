@@ -1,6 +1,7 @@
 /* One operation a function; see ir.h. Result types are always given, never inferred. */
 #include "codegen/cpu/ir.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include <mlir-c/BuiltinAttributes.h>
@@ -27,7 +28,9 @@ void ir_init(ir_builder *ir, MlirContext context, int64_t lanes, bool has_fma, b
   ir->vi1 = ir_vector_of(ir, ir->i1);
   ir->vi16 = ir_vector_of(ir, ir->i16);
   ir->vi32 = ir_vector_of(ir, ir->i32);
+  ir->vi64 = ir_vector_of(ir, ir->i64);
   ir->vf32 = ir_vector_of(ir, ir->f32);
+  ir->vf64 = ir_vector_of(ir, ir->f64);
 }
 
 static MlirNamedAttribute named(ir_builder *ir, const char *name, MlirAttribute attribute) {
@@ -79,6 +82,8 @@ MlirValue ir_vector_i16(ir_builder *ir, int16_t value) {
   return constant(ir, mlirDenseElementsAttrSplatGet(ir->vi16, integer(ir, ir->i16, value)));
 }
 MlirValue ir_vector_i32(ir_builder *ir, int32_t value) { return constant(ir, mlirDenseElementsAttrInt32SplatGet(ir->vi32, value)); }
+MlirValue ir_vector_i64(ir_builder *ir, int64_t value) { return constant(ir, mlirDenseElementsAttrInt64SplatGet(ir->vi64, value)); }
+MlirValue ir_vector_f64(ir_builder *ir, double value) { return constant(ir, mlirDenseElementsAttrDoubleSplatGet(ir->vf64, value)); }
 MlirValue ir_vector_f32(ir_builder *ir, float value) { return constant(ir, mlirDenseElementsAttrFloatSplatGet(ir->vf32, value)); }
 
 MlirValue ir_iota(ir_builder *ir) {
@@ -108,6 +113,29 @@ MlirValue ir_op(ir_builder *ir, const char *name, MlirType type, intptr_t count,
   return value_of(ir, name, type, count, operands, attribute_name ? 1 : 0, attributes);
 }
 
+/* The `value` of an arith.constant, or null; of an operation of another name, its first operand in *out_from. */
+static MlirAttribute constant_value(MlirValue value, const char *other, MlirValue *out_from) {
+  *out_from = (MlirValue){NULL};
+  if (!mlirValueIsAOpResult(value)) return mlirAttributeGetNull();
+  MlirOperation op = mlirOpResultGetOwner(value);
+  MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
+  if (mlirStringRefEqual(name, text("arith.constant"))) return mlirOperationGetAttributeByName(op, text("value"));
+  if (other && mlirStringRefEqual(name, text(other))) *out_from = mlirOperationGetOperand(op, 0);
+  return mlirAttributeGetNull();
+}
+
+bool ir_is_splat_of(MlirValue vector, double *out_value) {
+  MlirValue scalar, none;
+  MlirAttribute value = constant_value(vector, "vector.broadcast", &scalar);
+  if (!mlirValueIsNull(scalar)) value = constant_value(scalar, NULL, &none);
+  if (mlirAttributeIsNull(value)) return false;
+  if (mlirAttributeIsADenseElements(value) && mlirDenseElementsAttrIsSplat(value))
+    value = mlirDenseElementsAttrGetSplatValue(value);
+  if (!mlirAttributeIsAFloat(value)) return false;
+  *out_value = mlirFloatAttrGetValueDouble(value);
+  return true;
+}
+
 MlirValue ir_add_i(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.addi", a, b); }
 MlirValue ir_sub_i(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.subi", a, b); }
 MlirValue ir_mul_i(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.muli", a, b); }
@@ -117,8 +145,10 @@ MlirValue ir_min_i(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir,
 MlirValue ir_max_i(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.maxsi", a, b); }
 MlirValue ir_and(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.andi", a, b); }
 MlirValue ir_or(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.ori", a, b); }
+MlirValue ir_xor(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.xori", a, b); }
 MlirValue ir_shift_left(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.shli", a, b); }
 MlirValue ir_shift_right(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.shrsi", a, b); }
+MlirValue ir_shift_right_unsigned(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.shrui", a, b); }
 MlirValue ir_add(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.addf", a, b); }
 MlirValue ir_sub(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.subf", a, b); }
 MlirValue ir_mul(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.mulf", a, b); }
@@ -155,6 +185,15 @@ MlirValue ir_bitcast(ir_builder *ir, MlirValue value, MlirType type) {
 
 MlirValue ir_extend(ir_builder *ir, MlirValue value) { return value_of(ir, "arith.extsi", ir->i64, 1, &value, 0, NULL); }
 MlirValue ir_truncate(ir_builder *ir, MlirValue value) { return value_of(ir, "arith.trunci", ir->i32, 1, &value, 0, NULL); }
+
+MlirValue ir_widen(ir_builder *ir, MlirValue value) { return value_of(ir, "arith.extf", ir->vf64, 1, &value, 0, NULL); }
+MlirValue ir_narrow(ir_builder *ir, MlirValue value) { return value_of(ir, "arith.truncf", ir->vf32, 1, &value, 0, NULL); }
+MlirValue ir_widen_i(ir_builder *ir, MlirValue value) { return value_of(ir, "arith.extsi", ir->vi64, 1, &value, 0, NULL); }
+MlirValue ir_narrow_i(ir_builder *ir, MlirValue value) { return value_of(ir, "arith.trunci", ir->vi32, 1, &value, 0, NULL); }
+MlirValue ir_from_i32(ir_builder *ir, MlirValue value, MlirType type) {
+  return value_of(ir, "arith.sitofp", type, 1, &value, 0, NULL);
+}
+MlirValue ir_to_i32(ir_builder *ir, MlirValue value) { return value_of(ir, "arith.fptosi", ir->vi32, 1, &value, 0, NULL); }
 
 MlirValue ir_reduce(ir_builder *ir, const char *kind, MlirValue vector) {
   char written[64] = "#vector.kind<";
@@ -254,12 +293,13 @@ void ir_store(ir_builder *ir, MlirValue value, MlirValue address, int64_t align_
 
 static int64_t element_bytes(MlirType vector) {
   MlirType element = mlirShapedTypeGetElementType(vector);
+  if (mlirTypeIsAF64(element)) return 8;
   return mlirTypeIsAInteger(element) && mlirIntegerTypeGetWidth(element) == 16 ? 2 : 4;
 }
 
 MlirValue ir_load_masked(ir_builder *ir, MlirType type, MlirValue address, MlirValue mask) {
   MlirType element = mlirShapedTypeGetElementType(type);
-  MlirAttribute zero = mlirTypeIsAF32(element) ? mlirFloatAttrDoubleGet(ir->context, element, 0.0) : integer(ir, element, 0);
+  MlirAttribute zero = mlirTypeIsAFloat(element) ? mlirFloatAttrDoubleGet(ir->context, element, 0.0) : integer(ir, element, 0);
   MlirNamedAttribute alignment = named(ir, "alignment", integer(ir, ir->i32, element_bytes(type)));
   return value_of(ir, "llvm.intr.masked.load", type, 3,
                   (MlirValue[]){address, mask, constant(ir, mlirDenseElementsAttrSplatGet(type, zero))}, 1, &alignment);
@@ -399,6 +439,7 @@ void ir_function_begin(ir_builder *ir, MlirBlock module_body, const char *name, 
                        MlirAttribute attributes, MlirValue *out_arguments) {
   enum { MAX_ARGUMENTS = 8 };
   MlirLocation locations[MAX_ARGUMENTS];
+  ir->module_body = module_body;
   ir->location = mlirLocationNameGet(ir->context, text(name), mlirLocationUnknownGet(ir->context));
   for (intptr_t i = 0; i < MAX_ARGUMENTS; i++) locations[i] = ir->location;
   MlirRegion region = mlirRegionCreate();
@@ -452,4 +493,47 @@ void ir_call(ir_builder *ir, MlirValue function, intptr_t count, const MlirValue
   MlirNamedAttribute list[] = {named(ir, "operandSegmentSizes", mlirDenseI32ArrayGet(ir->context, 2, segments)),
                                named(ir, "op_bundle_sizes", mlirDenseI32ArrayGet(ir->context, 0, NULL))};
   append(ir, "llvm.call", (MlirType){NULL}, count + 1, operands, 2, list);
+}
+
+/* llvm.func NAME, body elsewhere, unless the module has it. */
+static void declare(ir_builder *ir, const char *name, MlirType type) {
+  for (MlirOperation op = mlirBlockGetFirstOperation(ir->module_body); !mlirOperationIsNull(op);
+       op = mlirOperationGetNextInBlock(op)) {
+    MlirAttribute given = mlirOperationGetAttributeByName(op, text("sym_name"));
+    if (!mlirAttributeIsNull(given) && mlirStringRefEqual(mlirStringAttrGetValue(given), text(name))) return;
+  }
+  MlirRegion region = mlirRegionCreate();
+  MlirNamedAttribute list[] = {named(ir, "sym_name", mlirStringAttrGet(ir->context, text(name))),
+                               named(ir, "function_type", mlirTypeAttrGet(type)),
+                               named(ir, "linkage", mlirLLVMLinkageAttrGet(ir->context, MlirLLVMLinkageExternal))};
+  MlirOperationState state = mlirOperationStateGet(text("llvm.func"), mlirLocationUnknownGet(ir->context));
+  mlirOperationStateAddAttributes(&state, sizeof list / sizeof list[0], list);
+  mlirOperationStateAddOwnedRegions(&state, 1, &region);
+  mlirBlockAppendOwnedOperation(ir->module_body, mlirOperationCreate(&state));
+}
+
+MlirValue ir_call_library(ir_builder *ir, const char *name, int count, const MlirValue *vectors) {
+  enum { MOST = 3, NAME_SIZE = 32 };
+  MlirType type = mlirValueGetType(vectors[0]), element = mlirShapedTypeGetElementType(type),
+           types[MOST] = {element, element, element};
+  char symbol[NAME_SIZE];
+  int size = snprintf(symbol, sizeof symbol, "%s%s", name, mlirTypeIsAF64(element) ? "" : "f");
+  if (count < 1 || count > MOST || size < 0 || (size_t)size >= sizeof symbol) {
+    ir->failed = true;
+    return vectors[0];
+  }
+  declare(ir, symbol, mlirLLVMFunctionTypeGet(element, count, types, false));
+  int32_t segments[2] = {count, 0};
+  MlirNamedAttribute list[] = {named(ir, "callee", mlirFlatSymbolRefAttrGet(ir->context, text(symbol))),
+                               named(ir, "operandSegmentSizes", mlirDenseI32ArrayGet(ir->context, 2, segments)),
+                               named(ir, "op_bundle_sizes", mlirDenseI32ArrayGet(ir->context, 0, NULL))};
+  MlirValue result = vectors[0];
+  for (int64_t lane = 0; lane < ir->lanes; lane++) {
+    MlirValue at = ir_i64(ir, lane), arguments[MOST];
+    for (int i = 0; i < count; i++)
+      arguments[i] = value_of(ir, "llvm.extractelement", element, 2, (MlirValue[]){vectors[i], at}, 0, NULL);
+    MlirValue value = value_of(ir, "llvm.call", element, count, arguments, 3, list);
+    result = value_of(ir, "llvm.insertelement", type, 3, (MlirValue[]){result, value, at}, 0, NULL);
+  }
+  return result;
 }

@@ -18,16 +18,18 @@ typedef struct ir_builder {
   MlirContext context;
   MlirLocation location;
   MlirBlock block;    /* insertion point: its end */
+  MlirBlock module_body; /* of the function being written */
   int64_t lanes;      /* f32 elements of a vector */
   bool has_fma;       /* ir_fma is one rounding; otherwise a product and a sum */
   bool has_bf16;      /* AVX512_BF16; lanes is 16 then */
   bool failed;
   const hmoec_scalar_library *functions; /* what activations from HMOEC_ACTIVATION_COUNT on name */
   MlirType i1, i8, i16, i32, i64, f32, f64, ptr;
-  MlirType vi1, vi16, vi32, vf32; /* vectors of `lanes` */
+  MlirType vi1, vi16, vi32, vi64, vf32, vf64; /* vectors of `lanes` */
 } ir_builder;
 
-typedef enum ir_compare { IR_EQ, IR_NE, IR_LT, IR_LE, IR_GT, IR_GE } ir_compare; /* signed; ordered for floats (NaN: false) */
+/* Signed; ordered for floats (NaN: false). */
+typedef enum ir_compare { IR_EQ, IR_NE, IR_LT, IR_LE, IR_GT, IR_GE } ir_compare;
 
 void ir_init(ir_builder *ir, MlirContext context, int64_t lanes, bool has_fma, bool has_bf16);
 
@@ -37,15 +39,19 @@ MlirValue ir_i32(ir_builder *ir, int32_t value);
 MlirValue ir_f32(ir_builder *ir, float value);
 MlirValue ir_vector_i16(ir_builder *ir, int16_t value);
 MlirValue ir_vector_i32(ir_builder *ir, int32_t value);
+MlirValue ir_vector_i64(ir_builder *ir, int64_t value);
 MlirValue ir_vector_f32(ir_builder *ir, float value);
+MlirValue ir_vector_f64(ir_builder *ir, double value);
 MlirValue ir_iota(ir_builder *ir);                       /* i32: 0, 1, ... */
 MlirValue ir_prefix_mask(ir_builder *ir, int64_t count); /* the first `count` lanes */
-MlirValue ir_splat(ir_builder *ir, MlirValue scalar);    /* of f32 or i32 */
+MlirValue ir_splat(ir_builder *ir, MlirValue scalar);    /* of a number */
 MlirValue ir_splat_of(ir_builder *ir, MlirAttribute value); /* a vector constant of the attribute's type */
 MlirType ir_vector_of(ir_builder *ir, MlirType element);
 /* An op of one result by its full name, with one attribute, or none if its name is NULL. */
 MlirValue ir_op(ir_builder *ir, const char *name, MlirType type, intptr_t count, const MlirValue *operands,
                 const char *attribute_name, MlirAttribute attribute);
+/* Whether a vector of floats is one constant in all lanes, written as a dense constant or as the splat of a scalar one. */
+bool ir_is_splat_of(MlirValue vector, double *out_value);
 
 /* Arithmetic on equal types, scalars or vectors. Integers: the _i ones. */
 MlirValue ir_add_i(ir_builder *ir, MlirValue a, MlirValue b);
@@ -57,8 +63,10 @@ MlirValue ir_min_i(ir_builder *ir, MlirValue a, MlirValue b); /* signed */
 MlirValue ir_max_i(ir_builder *ir, MlirValue a, MlirValue b); /* signed */
 MlirValue ir_and(ir_builder *ir, MlirValue a, MlirValue b);
 MlirValue ir_or(ir_builder *ir, MlirValue a, MlirValue b);
+MlirValue ir_xor(ir_builder *ir, MlirValue a, MlirValue b);
 MlirValue ir_shift_left(ir_builder *ir, MlirValue a, MlirValue b);
 MlirValue ir_shift_right(ir_builder *ir, MlirValue a, MlirValue b); /* arithmetic */
+MlirValue ir_shift_right_unsigned(ir_builder *ir, MlirValue a, MlirValue b);
 MlirValue ir_add(ir_builder *ir, MlirValue a, MlirValue b);
 MlirValue ir_sub(ir_builder *ir, MlirValue a, MlirValue b);
 MlirValue ir_mul(ir_builder *ir, MlirValue a, MlirValue b);
@@ -71,6 +79,13 @@ MlirValue ir_select(ir_builder *ir, MlirValue condition, MlirValue yes, MlirValu
 MlirValue ir_bitcast(ir_builder *ir, MlirValue value, MlirType type);
 MlirValue ir_extend(ir_builder *ir, MlirValue i32_value);  /* to i64, signed */
 MlirValue ir_truncate(ir_builder *ir, MlirValue i64_value); /* to i32 */
+/* Between vectors of f32 and f64, of i32 and i64 (signed; the low half), and from integers. */
+MlirValue ir_widen(ir_builder *ir, MlirValue vf32);
+MlirValue ir_narrow(ir_builder *ir, MlirValue vf64);
+MlirValue ir_widen_i(ir_builder *ir, MlirValue vi32);
+MlirValue ir_narrow_i(ir_builder *ir, MlirValue vi64);
+MlirValue ir_from_i32(ir_builder *ir, MlirValue vi32, MlirType type); /* vf32 or vf64 */
+MlirValue ir_to_i32(ir_builder *ir, MlirValue vf32);                  /* towards 0; anything where that is no i32 */
 /* Of all lanes. `kind` is vector's combining kind: "add", "maxnumf", "minsi". */
 MlirValue ir_reduce(ir_builder *ir, const char *kind, MlirValue vector);
 MlirValue ir_exchange(ir_builder *ir, MlirValue vector, int64_t distance); /* lane i gets lane i ^ distance */
@@ -144,5 +159,8 @@ MlirValue ir_address_of(ir_builder *ir, const char *symbol);
 /* A constant of the module, 64-byte aligned. */
 void ir_constant_bytes(ir_builder *ir, MlirBlock module_body, const char *name, const int8_t *bytes, intptr_t size);
 void ir_call(ir_builder *ir, MlirValue function, intptr_t count, const MlirValue *arguments);
+/* f(vectors) lane by lane for a function of the C library, on vectors of f64 by that name ("fmod") and on vectors of f32 by that with an f.
+ * The module declares it once; the object then needs libm. At most 3 operands. */
+MlirValue ir_call_library(ir_builder *ir, const char *name, int count, const MlirValue *vectors);
 
 #endif

@@ -215,7 +215,9 @@ typedef struct hmoec_attention_spec {
   int64_t query_block; /* at most the schedule's row_block */
 } hmoec_attention_spec;
 
-/* out[i] = f(in[i]), i < call.rows; bindings: 0 in f32, 1 out f32. Grid ROWS over elements. */
+/* out[i] = f(in[i]), i < call.rows; bindings: 0 in f32, 1 out f32. Grid ROWS over elements.
+ * MATH: ir_math's function of that name and so many operands, the second and third in bindings 2 and 3; or the last one is a constant.
+ * is_f64: in and out are f64. */
 typedef enum hmoec_function {
   HMOEC_FUNCTION_EXP = 0,
   HMOEC_FUNCTION_TANH,
@@ -225,11 +227,16 @@ typedef enum hmoec_function {
   HMOEC_FUNCTION_GELU_NEW,
   HMOEC_FUNCTION_SILU,
   HMOEC_FUNCTION_SIGMOID,
+  HMOEC_FUNCTION_MATH,
   HMOEC_FUNCTION_COUNT
 } hmoec_function;
 typedef struct hmoec_map_spec {
   hmoec_function function;
   int64_t row_block;
+  const char *math; /* borrowed; of MATH only, as what follows */
+  int operands;
+  bool is_f64, has_constant;
+  double constant;
 } hmoec_map_spec;
 
 typedef enum hmoec_kernel_family {
