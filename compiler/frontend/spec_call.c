@@ -273,9 +273,9 @@ static hmoec_value unknown_call(hmoec_evaluator *ev, const hmoec_expr *call) {
 }
 
 hmoec_value hmoec_eval_call(hmoec_evaluator *ev, const hmoec_expr *call) {
-  if (strcmp(call->text, "c") == 0) return hmoec_eval_c_function(ev, call);
   size_t block = hmoec_name_map_find(&ev->block_names, call->text);
   if (block != HMOEC_NO_NAME) return eval_block(ev, block, call);
+  if (strcmp(call->text, "c") == 0) return hmoec_eval_c_function(ev, call);
   const hmoec_op_info *op = hmoec_op_info_find(call->text);
   if (op && op->from_spec && op->infer) return eval_op(ev, op, call);
   if (op && !op->from_spec) {

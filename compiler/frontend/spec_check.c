@@ -50,8 +50,6 @@ static bool declare_block(hmoec_evaluator *ev, hmoec_statement *block) {
   const hmoec_op_info *op = hmoec_op_info_find(name);
   if (op && op->from_spec)
     return hmoec_error(ev->diagnostics, block->name.at, "'%s' is the name of an op; choose another for the block", name);
-  if (strcmp(name, "c") == 0)
-    return hmoec_error(ev->diagnostics, block->name.at, "'c' names functions written in C; choose another name for the block");
   size_t before = ev->block_names.count;
   size_t index = hmoec_name_map_add(&ev->block_names, name);
   if (index != before) {

@@ -74,16 +74,15 @@ static const char *literal_string(hmoec_evaluator *ev, const hmoec_literal *lite
 static bool report_choice(hmoec_evaluator *ev, const hmoec_statement *option, hmoec_location at, const char *found) {
   const char *list = "";
   hmoec_name_map words = {.arena = ev->arena};
-  for (size_t i = 0; i < option->choice_count; i++) {
-    const char *choice = literal_string(ev, &option->choices[i]);
-    if (strlen(list) < 1000)
-      list = hmoec_arena_printf(ev->arena, "%s%s%s", list, i ? i + 1 == option->choice_count ? " or " : ", " : "", choice);
-    hmoec_name_map_add(&words, choice);
+  size_t count = option->choice_count + hmoec_option_takes_function(option);
+  for (size_t i = 0; i < count; i++) {
+    const char *choice = i < option->choice_count ? literal_string(ev, &option->choices[i]) : "c:FILE:FUNCTION";
+    if (strlen(list) < 1000) list = hmoec_arena_printf(ev->arena, "%s%s%s", list, i ? i + 1 == count ? " or " : ", " : "", choice);
+    if (i < option->choice_count) hmoec_name_map_add(&words, choice);
   }
   const char *close = hmoec_closest_name(found, words.names, words.count);
-  return hmoec_error(ev->diagnostics, at, "expected %s to be %s%s, found '%s'%s%s%s", option->name.text, list,
-                     hmoec_option_takes_function(option) ? " or c:FILE:FUNCTION" : "", found, close ? "; did you mean '" : "",
-                     close ? close : "", close ? "'?" : "");
+  return hmoec_error(ev->diagnostics, at, "expected %s to be %s, found '%s'%s%s%s", option->name.text, list, found,
+                     close ? "; did you mean '" : "", close ? close : "", close ? "'?" : "");
 }
 
 /* The value of an override as the option's own kind of value. */

@@ -146,9 +146,10 @@ static void test_attribute_errors(void **state) {
   (void)state;
   check("route", SHAPES(F32(T, 4)), NO_ATTRIBUTES, NULL, "route: top_k is missing");
   check("route", SHAPES(F32(T, 4)), ATTRIBUTES(int_attribute("top_k", 0)), NULL, "route: expected top_k to be at least 1, found 0");
-  check("route", SHAPES(F32(T, 4)), ATTRIBUTES(int_attribute("top_k", 1), string_attribute("gate", "softmax_then_top")), NULL,
-        "route: expected gate to be one of softmax_then_topk, topk_then_softmax, softmax_topk_renorm, sigmoid, found "
-        "\"softmax_then_top\"; did you mean softmax_then_topk?");
+  check(
+      "route", SHAPES(F32(T, 4)), ATTRIBUTES(int_attribute("top_k", 1), string_attribute("gate", "softmax_then_top")), NULL,
+      "route: expected gate to be one of softmax_then_topk, topk_then_softmax, softmax_topk_renorm, sigmoid or a C function, found "
+      "\"softmax_then_top\"; did you mean softmax_then_topk?");
   check("route", SHAPES(F32(T, 4)), ATTRIBUTES(int_attribute("top_k", 1), int_attribute("renorm", 2)), NULL,
         "route: expected renorm to be between 0 and 1, found 2");
   check("route", SHAPES(F32(T, 4)), ATTRIBUTES(int_attribute("top_k", 1), int_attribute("renorm", 1)), NULL,
