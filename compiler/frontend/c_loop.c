@@ -163,6 +163,23 @@ static bool is_label(CXCursor statement) {
   return clang_getCursorKind(statement) == CXCursor_CaseStmt || clang_getCursorKind(statement) == CXCursor_DefaultStmt;
 }
 
+/* Looks for a label of this switch that is not in its list of statements. */
+static enum CXChildVisitResult inner_label(CXCursor cursor, CXCursor parent, CXClientData user) {
+  (void)parent;
+  if (clang_getCursorKind(cursor) == CXCursor_SwitchStmt) return CXChildVisit_Continue;
+  if (!is_label(cursor)) return CXChildVisit_Recurse;
+  *(CXCursor *)user = cursor;
+  return CXChildVisit_Break;
+}
+
+static bool statement_has_no_label(hmoec_c_reader *reader, CXCursor statement) {
+  CXCursor found = clang_getNullCursor();
+  if (clang_getCursorKind(statement) != CXCursor_SwitchStmt) clang_visitChildren(statement, inner_label, &found);
+  if (clang_Cursor_isNull(found)) return true;
+  reader->place = found;
+  return hmoec_c_refuse(reader, "a case inside another statement of its switch is not supported");
+}
+
 static bool switch_read(hmoec_c_reader *reader, CXCursor body, hmoec_c_type type, switch_body *out) {
   hmoec_c_list statements = {.cursors = &body, .count = 1};
   if (clang_getCursorKind(body) == CXCursor_CompoundStmt) statements = hmoec_c_children(reader, body);
@@ -187,6 +204,7 @@ static bool switch_read(hmoec_c_reader *reader, CXCursor body, hmoec_c_type type
       out->labels[out->label_count++] = label;
       statement = parts.cursors[parts.count - 1];
     }
+    if (!statement_has_no_label(reader, statement)) return false;
     out->statements[out->count++] = statement;
   }
   return true;
