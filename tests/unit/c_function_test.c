@@ -385,18 +385,24 @@ static void test_nesting(void **state) {
       {"float f(float x) { return ", "- ", "x; }", "nested deeper than 256 levels"},
       {"float f(float x) { ", "if (x > 0) ", "return x; return x; }", "nested deeper than 256 levels"},
       {"float f(float x) { ", "if (x > 0) return 1; x += 1; ", "return x; }", "nested deeper than 256 levels"},
-      {"float f(float x) { switch ((int)x) { case -1: ", "case __COUNTER__: x++; ", "} return x; }", "error"},
-      {"float f(float x) { return ", "(", "x; }", "error"},
-      {"float f(float x) { ", "{", "return x; }", "error"},
+      {"float f(float x) { ", "if (x > 0) x = 1; else ", "x = 2; return x; }", "nested deeper than 256 levels"},
+      {"float f(float x) { ", "x = ", "2; return x; }", "nested deeper than 256 levels"},
+      {"float f(float x) { switch ((int)x) { case -1: ", "case __COUNTER__: x++; ", "} return x; }",
+       "needs more than 20000 operations"},
+      {"float f(float x) { return ", "(", "x; }", "error: expected ')'"},
+      {"float f(float x) { ", "{", "return x; }", "error: expected '}'"},
   };
-  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    char *text = repeated(rows[i].before, rows[i].piece, 500, rows[i].after);
-    import_result result = import_text(text, "f", ONE);
-    assert_false(result.ok);
-    expect(result.messages, rows[i].message, rows[i].piece);
-    result_deinit(&result);
-    free(text);
-  }
+  static const size_t counts[] = {400, 30000};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+      char *text = repeated(rows[i].before, rows[i].piece, counts[k], rows[i].after);
+      import_result result = import_text(text, "f", ONE);
+      assert_false(result.ok);
+      if (k == 0) expect(result.messages, rows[i].message, rows[i].piece);
+      else expect(result.messages, "error", rows[i].piece);
+      result_deinit(&result);
+      free(text);
+    }
 }
 
 /* Two calls a function make 2^40 calls. */

@@ -200,7 +200,7 @@ static float integers(float x) {
   unsigned u = n;
   short s = n * 1000;
   unsigned char c = u;
-  long l = (long)n << 3;
+  long l = (long)(n + 200) << 3;
   bool b = x;
   int sum = n / 7 + n % 5 + (n >> 1) + (int)(u >> 3) + s + c + b + (int)l;
   sum += (n & 6) | (n ^ 3);
