@@ -167,7 +167,7 @@ float several(float x) {
   }
   return a + b * c;
 }
-float fused(float x) { return fmaf(x, x, -1.0f / 3) + fmaf(0.1f, x, 0x1p-20f); }
+float fused(float x) { return fmaf(x, x, -1.0f / 3) + fmaf(0.1f, x, 0x1p-20f) - fmaf('a', 1e10f, x); }
 float selected(float x) { return fmaxf(x * 0.5f, fminf(x + 1, 2)) + copysignf(0.25f, x) + fdimf(x, 1); }
 float rounded(float x) {
   float y = CLAMP(x, -8e6f, 8e6f);
