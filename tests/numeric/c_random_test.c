@@ -13,14 +13,14 @@ enum { FUNCTIONS = 24, MAX_TEXT = 1 << 16, MAX_NAMES = 40 };
 typedef struct writer {
   char text[MAX_TEXT];
   size_t size;
-  unsigned names;      /* made so far in this function */
-  unsigned in_scope;   /* variables that may be used: scope[0 .. in_scope) */
+  unsigned names; /* made so far in this function */
+  unsigned in_scope; /* variables that may be used: scope[0 .. in_scope) */
   struct {
     unsigned name;
     bool is_floating;
   } scope[MAX_NAMES];
   unsigned helpers; /* h0(float, int) to h[helpers - 1], which may be called */
-  unsigned loops;   /* around */
+  unsigned loops; /* around */
   unsigned size_limit;
 } writer;
 
@@ -81,10 +81,11 @@ static void put_choice(writer *w, void (*value)(writer *, int), int depth) {
 }
 
 static void put_floating(writer *w, int depth) {
-  static const char *const literals[] = {"0.5f", "1.0f", "-2.0f", "0x1.8p-3f", "1e-3f", "3.0", "0.1", ".25f", "100.f", "1e10f", "-0.0f", "0.f"};
+  static const char *const literals[] = {"0.5f", "1.0f", "-2.0f", "0x1.8p-3f", "1e-3f", "3.0",
+                                         "0.1",  ".25f", "100.f", "1e10f",     "-0.0f", "0.f"};
   static const char *const operators[] = {"+", "-", "*", "/", "+", "*"};
-  static const char *const exact[] = {"fabsf", "floorf", "ceilf",  "truncf", "rintf", "roundf", "sqrtf",
-                                      "fabs",  "floor",  "rint",   "round",  "sqrt",  "nearbyintf"};
+  static const char *const exact[] = {"fabsf", "floorf", "ceilf", "truncf", "rintf", "roundf",    "sqrtf",
+                                      "fabs",  "floor",  "rint",  "round",  "sqrt",  "nearbyintf"};
   static const char *const casts[] = {"float", "double", "float", "const float"};
   if (depth <= 0) {
     if (below(3) == 0 || !put_variable(w, true)) put(w, "%s", PICK(literals));
@@ -101,7 +102,8 @@ static void put_floating(writer *w, int depth) {
   case 7:
   case 8: put(w, "%s(", PICK(exact)), put_any(w, depth - 1), put(w, ")"); return;
   case 9:
-    put(w, "fmaf("), put_any(w, depth - 1), put(w, ", "), put_floating(w, depth - 1), put(w, ", "), put_any(w, depth - 1), put(w, ")");
+    put(w, "fmaf("), put_any(w, depth - 1), put(w, ", "), put_floating(w, depth - 1), put(w, ", "), put_any(w, depth - 1),
+        put(w, ")");
     return;
   case 10: /* a choice whose arms differ in type: the other kind is converted */
     put(w, "("), put_truth(w, depth - 1), put(w, " ? "), put_integer(w, depth - 1), put(w, " : "), put_floating(w, depth - 1);
@@ -117,12 +119,29 @@ static void put_floating(writer *w, int depth) {
 }
 
 static void put_integer(writer *w, int depth) {
-  static const char *const literals[] = {"0", "1", "2", "-1", "7", "100", "0x55", "017", "'a'", "3u", "1000000007", "0xffffffffu", "5L",
-                                         "0x123456789abcLL", "sizeof(float)", "~0u", "E1", "E2"};
-  static const char *const operators[] = {"+", "-", "*", "&", "|", "^"}, *const divisions[] = {"/", "%"}, *const shifts[] = {"<<", ">>"};
+  static const char *const literals[] = {"0",
+                                         "1",
+                                         "2",
+                                         "-1",
+                                         "7",
+                                         "100",
+                                         "0x55",
+                                         "017",
+                                         "'a'",
+                                         "3u",
+                                         "1000000007",
+                                         "0xffffffffu",
+                                         "5L",
+                                         "0x123456789abcLL",
+                                         "sizeof(float)",
+                                         "~0u",
+                                         "E1",
+                                         "E2"};
+  static const char *const operators[] = {"+", "-", "*", "&", "|", "^"}, *const divisions[] = {"/", "%"},
+                           *const shifts[] = {"<<", ">>"};
   static const char *const divisors[] = {"3", "7", "-5", "10u", "255", "64", "-1", "1000000007L", "13ul", "(char)-3"};
-  static const char *const casts[] = {"int", "unsigned", "short", "unsigned short", "signed char", "unsigned char", "_Bool", "long",
-                                      "unsigned long", "char", "enum e"};
+  static const char *const casts[] = {"int",   "unsigned", "short",         "unsigned short", "signed char", "unsigned char",
+                                      "_Bool", "long",     "unsigned long", "char",           "enum e"};
   static const char *const conversions[] = {"to_int", "to_long", "to_char", "to_unsigned", "lround", "lrintf"};
   if (depth <= 0) {
     if (below(3) == 0 || !put_variable(w, false)) put(w, "%s", PICK(literals));
@@ -133,7 +152,10 @@ static void put_integer(writer *w, int depth) {
   case 1:
   case 2: put_binary(w, put_integer, PICK(operators), put_integer, depth); return;
   case 3: put(w, "("), put_integer(w, depth - 1), put(w, " %s %s)", PICK(divisions), PICK(divisors)); return;
-  case 4: put(w, "("), put_integer(w, depth - 1), put(w, " %s (", PICK(shifts)), put_integer(w, depth - 1), put(w, " & %d))", harness_coin() ? 7 : 31); return;
+  case 4:
+    put(w, "("), put_integer(w, depth - 1), put(w, " %s (", PICK(shifts)), put_integer(w, depth - 1),
+        put(w, " & %d))", harness_coin() ? 7 : 31);
+    return;
   case 5: put(w, "(%s ", harness_coin() ? "~" : "-"), put_integer(w, depth - 1), put(w, ")"); return;
   case 6: put(w, "((%s)", PICK(casts)), put_integer(w, depth - 1), put(w, ")"); return;
   case 7: put_choice(w, put_integer, depth); return;
@@ -164,7 +186,8 @@ static void put_block(writer *w, int depth) {
 
 static void put_declaration(writer *w) {
   static const char *const floating[] = {"float", "double", "float", "real"};
-  static const char *const integers[] = {"int", "unsigned", "short", "unsigned char", "signed char", "long", "_Bool", "unsigned short", "enum e"};
+  static const char *const integers[] = {"int",  "unsigned", "short",          "unsigned char", "signed char",
+                                         "long", "_Bool",    "unsigned short", "enum e"};
   if (w->in_scope == MAX_NAMES) return;
   bool is_floating = harness_coin();
   unsigned name = w->names++;
@@ -177,7 +200,8 @@ static void put_declaration(writer *w) {
 }
 
 static void put_assignment(writer *w) {
-  static const char *const of_floating[] = {"=", "+=", "-=", "*=", "="}, *const of_integer[] = {"=", "+=", "-=", "*=", "^=", "|=", "&="};
+  static const char *const of_floating[] = {"=", "+=", "-=", "*=", "="}, *const of_integer[] = {
+                                                                             "=", "+=", "-=", "*=", "^=", "|=", "&="};
   static const char *const steps[] = {"++", "--"};
   bool is_floating = harness_coin();
   size_t before = w->size;
@@ -200,11 +224,11 @@ static void put_loop(writer *w, int depth) {
   unsigned counter = w->names++, rounds = 1 + below(4), outside = w->in_scope;
   w->loops++;
   switch (below(3)) {
-  case 0:
-    put(w, "for (int v%u = %u; v%u %s 0; v%u--) ", counter, rounds, counter, harness_coin() ? ">" : "!=", counter);
-    break;
+  case 0: put(w, "for (int v%u = %u; v%u %s 0; v%u--) ", counter, rounds, counter, harness_coin() ? ">" : "!=", counter); break;
   case 1: put(w, "for (unsigned v%u = 0; v%u < %u; ++v%u) ", counter, counter, rounds, counter); break;
-  default: put(w, "for (long v%u = 0, w%u = %u; ; v%u += 2) { if (v%u >= w%u) break;\n", counter, counter, rounds, counter, counter, counter);
+  default:
+    put(w, "for (long v%u = 0, w%u = %u; ; v%u += 2) { if (v%u >= w%u) break;\n", counter, counter, rounds, counter, counter,
+        counter);
   }
   bool braced = w->text[w->size - 1] == '\n';
   put_block(w, depth - 1);
