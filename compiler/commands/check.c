@@ -8,6 +8,7 @@
 #include "hmoe/abi.h"
 #include "interpreter/interpreter.h"
 #include "interpreter/parameters.h"
+#include "interpreter/run_scalar.h"
 #include "ir/entry.h"
 #include "library/session.h"
 #include "library/signature.h"
@@ -82,6 +83,7 @@ static bool has_attention(MlirOperation function) {
 /* A route op of the function. */
 typedef struct route {
   int64_t top_k, attentions; /* before it */
+  MlirStringRef gate;
 } route;
 
 /* Makes a function return the logits of its routes too, after its own results, in place of what it was made to return before. The
@@ -101,31 +103,85 @@ static size_t return_logits(MlirOperation function, size_t own_count, route *out
     if (!hmoec_op_is(op, "hmoe.route") || count == MOST_ROUTES) continue;
     MlirValue logits = mlirOperationGetOperand(op, 0);
     mlirOperationStateAddOperands(&state, 1, &logits);
-    out_routes[count++] = (route){.top_k = hmoec_op_int(op, "top_k"), .attentions = attentions};
+    out_routes[count++] =
+        (route){.top_k = hmoec_op_int(op, "top_k"), .attentions = attentions, .gate = hmoec_op_string(op, "gate")};
   }
   mlirOperationDestroy(old);
   mlirBlockAppendOwnedOperation(block, mlirOperationCreate(&state));
   return count;
 }
 
-static int descending(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x < y) - (x > y);
+/* What selection goes by, for one expert: its value, and the least and the largest that rounding may make of it. NaN is the lowest. */
+typedef struct candidate {
+  double value, least, most;
+  int64_t expert;
+} candidate;
+
+static double nan_lowest(double x) { return isnan(x) ? -INFINITY : x; }
+
+/* The logit itself. */
+static candidate candidate_of_logit(double logit, double within) {
+  logit = nan_lowest(logit);
+  double half = isfinite(logit) ? within / 2 : 0;
+  return (candidate){.value = logit, .least = logit - half, .most = logit + half};
 }
 
-/* Tokens whose last selected and first unselected logit lie within rounding of each other: either choice is right. */
-static void find_ties(reference *r, hmoec_tensor *logits, const route *from, hmoec_dtype dtype) {
+/* The score, at the logit and at its neighbours. Where all are one number, as where a score saturates, kernels give it too. */
+static candidate candidate_of_score(const hmoec_scalar_program *score, hmoec_scalar_value *values, double logit, double within) {
+  candidate made = {.least = INFINITY, .most = -INFINITY};
+  for (int side = -1; side <= 1; side++) {
+    double y = nan_lowest((double)hmoec_scalar_run(score, values, (float[]){(float)(logit + side * within)}));
+    if (side == 0) made.value = y;
+    made.least = fmin(made.least, y);
+    made.most = fmax(made.most, y);
+  }
+  double rounding = made.least < made.most ? TIE * fabs(made.value) : 0;
+  if (isfinite(made.value)) made.least -= rounding, made.most += rounding;
+  return made;
+}
+
+static int by_rank(const void *a, const void *b) {
+  const candidate *x = a, *y = b;
+  return x->value != y->value ? (x->value < y->value) - (x->value > y->value) : (x->expert > y->expert) - (x->expert < y->expert);
+}
+
+/* Could one that is not selected come before one that is? Equal values that rounding leaves alone are no tie: the lower index is first. */
+static bool is_tied(candidate *all, size_t count, size_t top_k) {
+  double least = INFINITY, most = -INFINITY;
+  qsort(all, count, sizeof *all, by_rank);
+  for (size_t i = 0; i < count; i++) {
+    if (i < top_k) least = fmin(least, all[i].least);
+    else most = fmax(most, all[i].most);
+  }
+  return least < most;
+}
+
+/* Tokens of which rounding may select others: either choice is right. score: the gate's function where it is written in C, and the largest
+ * scores are selected; NULL: the largest logits are. */
+static bool find_ties(reference *r, const hmoec_tensor *logits, const route *from, const hmoec_scalar_program *score,
+                      hmoec_dtype dtype) {
   int64_t experts = logits->shape.dims[logits->shape.rank - 1], rows = hmoec_shape_elements(&logits->shape) / experts;
   double threshold = TIE + (double)from->attentions * tie_per_attention[dtype];
-  for (int64_t t = 0; from->top_k < experts && t < rows; t++) {
-    double *row = logits->data + t * experts;
-    qsort(row, (size_t)experts, sizeof *row, descending);
-    double size = fmax(fabs(row[0]), fabs(row[experts - 1]));
+  candidate *all = malloc((size_t)experts * sizeof *all);
+  hmoec_scalar_value *values = malloc((score ? score->value_count : 1) * sizeof *values);
+  for (int64_t t = 0; all && values && from->top_k < experts && t < rows; t++) {
+    const double *row = logits->data + t * experts;
     int64_t group = t / (rows / r->groups);
-    if (row[from->top_k - 1] - row[from->top_k] >= threshold * (1 + size) || r->tied[group]) continue;
+    double size = 0;
+    for (int64_t e = 0; e < experts; e++) size = fmax(size, fabs(row[e]));
+    for (int64_t e = 0; e < experts; e++) {
+      double within = threshold * (1 + size);
+      all[e] = score ? candidate_of_score(score, values, row[e], within) : candidate_of_logit(row[e], within);
+      all[e].expert = e;
+    }
+    if (r->tied[group] || !is_tied(all, (size_t)experts, (size_t)from->top_k)) continue;
     r->tied[group] = true;
     r->tied_count++;
   }
+  bool ok = all && values;
+  free(all);
+  free(values);
+  return ok;
 }
 
 /* A random input of the entry, and the same for the interpreter, whose function has it under the same name. */
@@ -179,7 +235,13 @@ static bool reference_init(reference *r, MlirOperation function, const char *wei
     r->tied = calloc((size_t)r->groups + 1, sizeof *r->tied);
     ok = r->tied ? true : hmoec_machine_error(diagnostics, "out of memory");
   }
-  for (size_t i = 0; ok && r->groups > 0 && i < route_count; i++) find_ties(r, &r->results[own + i], &routes[i], dtype);
+  hmoec_scalar_library functions = {0};
+  ok = ok && hmoec_scalar_library_init(mlirModuleFromOperation(mlirOperationGetParentOperation(function)), diagnostics, &functions);
+  for (size_t i = 0; ok && r->groups > 0 && i < route_count; i++) {
+    const hmoec_scalar_program *score = hmoec_scalar_library_find(&functions, routes[i].gate.data, routes[i].gate.length);
+    ok = find_ties(r, &r->results[own + i], &routes[i], score, dtype) || hmoec_machine_error(diagnostics, "out of memory");
+  }
+  hmoec_scalar_library_deinit(&functions);
   hmoec_checkpoint_close(checkpoint);
   free(routes);
   return ok;
@@ -229,11 +291,13 @@ static bool compare(hmoe_model *model, const reference *r, hmoec_dtype dtype, co
     int64_t count = hmoec_shape_elements(&r->outputs[i].shape), each = r->groups > 0 ? count / r->groups : 0;
     for (int64_t e = 0; e < count; e++) {
       if (each > 0 && e / each < r->groups && r->tied[e / each]) continue;
-      double error = fabs((double)outputs[i][e] - r->outputs[i].data[e]);
+      double y = (double)outputs[i][e], want = r->outputs[i].data[e];
+      if (y == want ? isinf(y) : isnan(y) && isnan(want)) continue;
+      double error = fabs(y - want);
       if (!(error <= worst)) worst = isnan(error) ? INFINITY : error;
-      largest = fmax(largest, fabs(r->outputs[i].data[e]));
+      largest = fmax(largest, fabs(want));
       error_squares += error * error;
-      squares += r->outputs[i].data[e] * r->outputs[i].data[e];
+      squares += want * want;
     }
     double relative = largest > 0 ? worst / largest : worst,
            distance = squares > 0 ? sqrt(error_squares / squares) : sqrt(error_squares);

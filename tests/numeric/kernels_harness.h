@@ -136,7 +136,9 @@ static inline bool harness_has_version(int version) {
   }
 }
 
-static inline harness_unit harness_compile(const hmoec_kernel *kernels, size_t count, hmoec_cpu_schedule schedule) {
+/* functions: that the kernels name, or NULL. */
+static inline harness_unit harness_compile_functions(const hmoec_kernel *kernels, size_t count, hmoec_cpu_schedule schedule,
+                                                     const hmoec_scalar_library *functions) {
   harness_unit u = {.kernels = kernels, .schedule = schedule};
   bool is_bf16 = false;
   for (size_t i = 0; i < count; i++) is_bf16 |= hmoec_kernel_is_bf16(&kernels[i]);
@@ -149,6 +151,7 @@ static inline harness_unit harness_compile(const hmoec_kernel *kernels, size_t c
   hmoec_cpu_unit unit = {.name = "test",
                          .kernels = kernels,
                          .kernel_count = count,
+                         .functions = functions,
                          .plan = "plan",
                          .plan_bytes = 4,
                          .schedule = schedule,
@@ -163,6 +166,10 @@ static inline harness_unit harness_compile(const hmoec_kernel *kernels, size_t c
   assert_memory_equal(u.object->plan, "plan", 4);
   for (int v = 0; v < HMOE_CPU_COUNT; v++) assert_int_equal(u.object->kernels[v] != NULL, unit.versions >> v & 1);
   return u;
+}
+
+static inline harness_unit harness_compile(const hmoec_kernel *kernels, size_t count, hmoec_cpu_schedule schedule) {
+  return harness_compile_functions(kernels, count, schedule, NULL);
 }
 
 static inline void harness_destroy(harness_unit *u) {

@@ -60,10 +60,10 @@ MlirValue math_abs(ir_builder *ir, const MlirValue *x) { return math_absolute(ir
 MlirValue math_copysign(ir_builder *ir, const MlirValue *x) { return math_with_sign(ir, math_absolute(ir, x[0]), x[1]); }
 MlirValue math_sqrt(ir_builder *ir, const MlirValue *x) { return ir_sqrt(ir, x[0]); }
 
-/* One rounding. Without the instruction, f32 goes through f64, where the product is exact and the sum is rounded to odd: then rounding
+/* One rounding, which ir_fma does not promise: LLVM may fold a product of constants. Without the instruction, f32 goes through f64, where the product is exact and the sum is rounded to odd: then rounding
  * it once more to f32 is right. */
 MlirValue math_fma(ir_builder *ir, const MlirValue *x) {
-  if (ir->has_fma) return ir_fma(ir, x[0], x[1], x[2]);
+  if (ir->has_fma) return ir_intrinsic(ir, "llvm.fma", mlirValueGetType(x[0]), 3, x);
   if (math_is_f64(ir, x[0])) return ir_call_library(ir, "fma", 3, x);
   MlirValue product = ir_mul(ir, ir_widen(ir, x[0]), ir_widen(ir, x[1])), c = ir_widen(ir, x[2]), zero = ir_vector_f64(ir, 0);
   MlirValue sum = ir_add(ir, product, c), added = ir_sub(ir, sum, product);
