@@ -109,7 +109,8 @@ bool hmoec_c_call(hmoec_c_reader *reader, CXCursor expression, hmoec_c_value *ou
     if (known) return true;
     math = hmoec_c_math_find(name, &bits);
     if (!math && (clang_Location_isInSystemHeader(clang_getCursorLocation(function)) || strncmp(name, "__builtin_", 10) == 0))
-      return hmoec_c_refuse(reader, "'%s' is not supported: only functions of math.h with one value are", name);
+      return hmoec_c_refuse(
+          reader, "'%s' is not supported: it has no body here and is not among the functions of math.h that are known", name);
     if (!math) return hmoec_c_refuse(reader, "'%s' has no body in this file", name);
   }
   int count = clang_Cursor_getNumArguments(expression);

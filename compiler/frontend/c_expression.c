@@ -73,6 +73,7 @@ bool hmoec_c_evaluate_constant(CXCursor expression, hmoec_c_type type, hmoec_c_v
 }
 
 static bool constant_of(hmoec_c_reader *reader, CXCursor expression, hmoec_c_type type, hmoec_c_value *out_value) {
+  reader->place = expression;
   return hmoec_c_evaluate_constant(expression, type, out_value) ||
          hmoec_c_refuse(reader, "this kind of expression is not supported");
 }

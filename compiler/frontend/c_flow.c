@@ -8,6 +8,8 @@
  *                                  scf.if c -> results {..} else {..}      otherwise
  *
  * A value that differs becomes a result. One that only one arm gives (the other has left) needs no choice. */
+#include <string.h>
+
 #include "frontend/c_parts.h"
 
 enum { MAX_CHEAP_OPS = 64 };
@@ -165,19 +167,24 @@ static void joining_add(joining *all, const hmoec_c_value *first, const hmoec_c_
   if (second) added->values[1] = *second;
 }
 
-/* Few ops that cost little and give some value for any operand: an out-of-range fptosi or shift gives none. */
-static bool is_cheap(MlirBlock block, unsigned *count) {
+/* Arithmetic, but what gives no value for some operands (an out-of-range fptosi or shift), and remainders, which are calls; and of
+ * math what is an instruction. */
+static bool is_cheap_op(MlirStringRef name) {
   static const char *const costly[] = {"arith.remf", "arith.fptosi", "arith.fptoui", "arith.shli", "arith.shrsi", "arith.shrui"};
-  static const char dialect[] = "arith.";
-  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
-    MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
-    if (++*count > MAX_CHEAP_OPS) return false;
-    if (!mlirStringRefEqual(mlirStringRefCreate(name.data, name.length < 6 ? name.length : 6),
-                            mlirStringRefCreateFromCString(dialect)))
-      return false;
-    for (size_t i = 0; i < sizeof costly / sizeof *costly; i++)
-      if (mlirStringRefEqual(name, mlirStringRefCreateFromCString(costly[i]))) return false;
-  }
+  static const char *const cheap[] = {"math.absf", "math.copysign", "math.fma",       "math.sqrt",
+                                      "math.ceil", "math.floor",    "math.roundeven", "math.trunc"};
+  static const char arith[] = "arith.";
+  bool is_arith = name.length >= sizeof arith - 1 && memcmp(name.data, arith, sizeof arith - 1) == 0;
+  const char *const *listed = is_arith ? costly : cheap;
+  size_t count = is_arith ? sizeof costly / sizeof *costly : sizeof cheap / sizeof *cheap;
+  for (size_t i = 0; i < count; i++)
+    if (mlirStringRefEqual(name, mlirStringRefCreateFromCString(listed[i]))) return !is_arith;
+  return is_arith;
+}
+
+static bool is_cheap(MlirBlock block, unsigned *count) {
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
+    if (++*count > MAX_CHEAP_OPS || !is_cheap_op(mlirIdentifierStr(mlirOperationGetName(op)))) return false;
   return true;
 }
 

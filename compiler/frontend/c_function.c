@@ -3,14 +3,16 @@
 #include "frontend/c_function.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 
 #include "frontend/c_parts.h"
+
+enum { MAX_FILE_BYTES = 16 << 20 };
 
 /* ---- Cursors, places, messages ---- */
 
@@ -128,10 +130,24 @@ static bool forward_all(const hmoec_c_reader *reader) {
 
 static bool file_check(const hmoec_c_reader *reader, const char *file) {
   struct stat status;
-  if (stat(file, &status) != 0 || access(file, R_OK) != 0)
-    return hmoec_error(reader->diagnostics, reader->at, "cannot read the C file %s: %s", file, strerror(errno));
-  if (!S_ISREG(status.st_mode)) return hmoec_error(reader->diagnostics, reader->at, "cannot read the C file %s: not a file", file);
-  return true;
+  FILE *stream = fopen(file, "rb");
+  if (!stream || fstat(fileno(stream), &status) != 0) {
+    hmoec_error(reader->diagnostics, reader->at, "cannot read the C file %s: %s", file, strerror(errno));
+    if (stream) fclose(stream);
+    return false;
+  }
+  bool ok = S_ISREG(status.st_mode);
+  if (!ok) hmoec_error(reader->diagnostics, reader->at, "cannot read the C file %s: not a file", file);
+  else if (status.st_size > MAX_FILE_BYTES)
+    ok = hmoec_error(reader->diagnostics, reader->at, "the C file %s is larger than %d MiB", file, MAX_FILE_BYTES >> 20);
+  if (ok) {
+    char *text = hmoec_arena_alloc(reader->arena, (size_t)status.st_size + 1);
+    size_t size = fread(text, 1, (size_t)status.st_size, stream);
+    ok = hmoec_c_scan(reader->diagnostics, file, text, size);
+    if (!ok) note_asker(reader, "needed here");
+  }
+  fclose(stream);
+  return ok;
 }
 
 static bool file_parse(hmoec_c_reader *reader, CXIndex index, const char *file, const hmoec_c_flags *flags) {

@@ -25,21 +25,27 @@ static bool for_parts(hmoec_c_reader *reader, CXCursor statement, const hmoec_c_
     for (int i = 0; i < 3; i++) *slots[i] = children->cursors[i];
     return true;
   }
-  unsigned semicolons[2], found = 0, depth = 0, count = 0;
+  /* What a macro holds is spelled elsewhere than where it is used: places cannot be compared then. */
+  CXFile written_in, used_in;
+  unsigned semicolons[2], found = 0, depth = 0, count = 0, written, used;
+  clang_getSpellingLocation(clang_getCursorLocation(statement), &written_in, NULL, NULL, &written);
+  clang_getExpansionLocation(clang_getCursorLocation(statement), &used_in, NULL, NULL, &used);
+  if (written != used || !clang_File_isEqual(written_in, used_in))
+    return hmoec_c_refuse(reader, "a 'for' from a macro needs all of its three parts");
   CXToken *tokens = NULL;
   clang_tokenize(reader->unit, clang_getCursorExtent(statement), &tokens, &count);
-  for (unsigned i = 0; i < count && found < 2; i++) {
+  bool closed = false;
+  for (unsigned i = 0; i < count && found < 2 && !closed; i++) {
     CXString spelling = clang_getTokenSpelling(reader->unit, tokens[i]);
     const char *text = clang_getCString(spelling);
-    if (i == 0 && strcmp(text, "for") != 0) count = 0; /* the loop comes from a macro */
     if (strcmp(text, "(") == 0) depth++;
-    if (strcmp(text, ")") == 0) depth--;
+    if (strcmp(text, ")") == 0) closed = --depth == 0;
     if (strcmp(text, ";") == 0 && depth == 1)
       clang_getExpansionLocation(clang_getTokenLocation(reader->unit, tokens[i]), NULL, NULL, NULL, &semicolons[found++]);
     clang_disposeString(spelling);
   }
   if (tokens) clang_disposeTokens(reader->unit, tokens, count);
-  if (found < 2) return hmoec_c_refuse(reader, "a 'for' from a macro needs all of its three parts");
+  if (found < 2) return hmoec_c_refuse(reader, "this 'for' is not understood: it needs all of its three parts");
   for (size_t i = 0; i + 1 < children->count; i++) {
     unsigned offset;
     clang_getExpansionLocation(clang_getCursorLocation(children->cursors[i]), NULL, NULL, NULL, &offset);
@@ -163,6 +169,23 @@ static bool is_label(CXCursor statement) {
   return clang_getCursorKind(statement) == CXCursor_CaseStmt || clang_getCursorKind(statement) == CXCursor_DefaultStmt;
 }
 
+/* Looks for a label of this switch that is not in its list of statements. */
+static enum CXChildVisitResult inner_label(CXCursor cursor, CXCursor parent, CXClientData user) {
+  (void)parent;
+  if (clang_getCursorKind(cursor) == CXCursor_SwitchStmt) return CXChildVisit_Continue;
+  if (!is_label(cursor)) return CXChildVisit_Recurse;
+  *(CXCursor *)user = cursor;
+  return CXChildVisit_Break;
+}
+
+static bool statement_has_no_label(hmoec_c_reader *reader, CXCursor statement) {
+  CXCursor found = clang_getNullCursor();
+  if (clang_getCursorKind(statement) != CXCursor_SwitchStmt) clang_visitChildren(statement, inner_label, &found);
+  if (clang_Cursor_isNull(found)) return true;
+  reader->place = found;
+  return hmoec_c_refuse(reader, "a case inside another statement of its switch is not supported");
+}
+
 static bool switch_read(hmoec_c_reader *reader, CXCursor body, hmoec_c_type type, switch_body *out) {
   hmoec_c_list statements = {.cursors = &body, .count = 1};
   if (clang_getCursorKind(body) == CXCursor_CompoundStmt) statements = hmoec_c_children(reader, body);
@@ -187,6 +210,7 @@ static bool switch_read(hmoec_c_reader *reader, CXCursor body, hmoec_c_type type
       out->labels[out->label_count++] = label;
       statement = parts.cursors[parts.count - 1];
     }
+    if (!statement_has_no_label(reader, statement)) return false;
     out->statements[out->count++] = statement;
   }
   return true;

@@ -1,6 +1,6 @@
 /* What the parts of the C reader share. It is a structured abstract execution of clang's syntax tree: an environment maps local
  * variables to values, and a value is a constant or an MLIR value.
- *   c_function.c     the file, clang's messages, the function and its signature
+ *   c_function.c     the file, clang's messages, the function and its signature      c_scan.c   text that clang could not read
  *   c_statement.c    statements      c_loop.c   loops, switch      c_flow.c   where control may be, branches and their merging
  *   c_expression.c   expressions     c_call.c   calls, inlining    c_math.c   the functions of math.h
  *   c_value.c        arithmetic on values, folded where constant   c_type.c   types
@@ -119,6 +119,11 @@ hmoec_c_list hmoec_c_children(const hmoec_c_reader *reader, CXCursor cursor);
 /* One step deeper into the tree, at a cursor; leave it again, whatever happened. */
 bool hmoec_c_enter(hmoec_c_reader *reader, CXCursor cursor);
 void hmoec_c_leave(hmoec_c_reader *reader);
+
+/* ---- c_scan.c ---- */
+
+/* Refuses text that is nested so deeply that clang could not read it. text: of `file`, with a NUL behind it. */
+bool hmoec_c_scan(hmoec_diagnostics *diagnostics, const char *file, const char *text, size_t size);
 
 /* ---- c_type.c ---- */
 

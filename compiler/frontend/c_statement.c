@@ -124,8 +124,6 @@ static bool dispatch(hmoec_c_reader *reader, CXCursor statement) {
   case CXCursor_DoStmt: return hmoec_c_loop(reader, statement);
   case CXCursor_SwitchStmt: return hmoec_c_switch(reader, statement);
   case CXCursor_UnexposedStmt: return attributed(reader, statement);
-  case CXCursor_CaseStmt:
-  case CXCursor_DefaultStmt: return hmoec_c_refuse(reader, "a case inside another statement of its switch is not supported");
   case CXCursor_LabelStmt: return hmoec_c_refuse(reader, "labels are not supported");
   case CXCursor_GotoStmt:
   case CXCursor_IndirectGotoStmt: return hmoec_c_refuse(reader, "goto is not supported");

@@ -288,6 +288,8 @@ static hmoec_c_value divide_by_minus_one(hmoec_c_reader *reader, enum CXBinaryOp
   return hmoec_c_runtime(a.type, hmoec_c_emit(reader, "arith.subi", hmoec_c_emit_type(reader, a.type), operands, 2));
 }
 
+static bool is_one(hmoec_c_value value) { return value.kind == HMOEC_C_CONSTANT && value.floating == 1; }
+
 bool hmoec_c_binary(hmoec_c_reader *reader, enum CXBinaryOperatorKind kind, hmoec_c_value a, hmoec_c_value b,
                     hmoec_c_value *out_value) {
   if (is_comparison(kind)) {
@@ -302,6 +304,14 @@ bool hmoec_c_binary(hmoec_c_reader *reader, enum CXBinaryOperatorKind kind, hmoe
     double result = type.bits == 32 ? float_operation(kind, (float)a.floating, (float)b.floating)
                                     : double_operation(kind, a.floating, b.floating);
     *out_value = hmoec_c_floating(type, result);
+    return true;
+  }
+  if (floating && is_one(b) && (kind == CXBinaryOperator_Mul || kind == CXBinaryOperator_Div)) {
+    *out_value = a;
+    return true;
+  }
+  if (floating && is_one(a) && kind == CXBinaryOperator_Mul) {
+    *out_value = b;
     return true;
   }
   if (kind == CXBinaryOperator_Shl || kind == CXBinaryOperator_Shr) {

@@ -1,0 +1,80 @@
+/* A look at the text before clang reads it. clang descends into what is nested, and where its stack ends the process ends; it limits
+ * brackets by itself, but neither operators nor statements. What is written out in the file is bounded here, a good deal below
+ * what fills 8 MiB; what macros make of it is not. Much longer text than any function needs: no one has to know these limits. */
+#include <ctype.h>
+#include <string.h>
+
+#include "frontend/c_parts.h"
+
+enum {
+  MAX_OPERATORS = 1000, /* of one expression: between two of ; , { } # */
+  MAX_STATEMENTS = 2000 /* that hold others, in one function */
+};
+
+typedef struct scanner {
+  const char *at, *end;
+  hmoec_location location;
+  unsigned operators, statements, braces;
+} scanner;
+
+static void advance(scanner *scan) {
+  scan->location.column++;
+  if (*scan->at == '\n') {
+    scan->location.line++;
+    scan->location.column = 1;
+  }
+  scan->at++;
+}
+
+static void skip_past(scanner *scan, const char *closing) {
+  size_t length = strlen(closing);
+  while (scan->at < scan->end && strncmp(scan->at, closing, length) != 0) advance(scan);
+  for (size_t i = 0; i < length && scan->at < scan->end; i++) advance(scan);
+}
+
+/* A string or a character, which ends on its line. */
+static void skip_quoted(scanner *scan) {
+  char quote = *scan->at;
+  advance(scan);
+  while (scan->at < scan->end && *scan->at != quote && *scan->at != '\n') {
+    if (*scan->at == '\\' && scan->at + 1 < scan->end) advance(scan);
+    advance(scan);
+  }
+  if (scan->at < scan->end) advance(scan);
+}
+
+static void scan_word(scanner *scan) {
+  static const char *const holders[] = {"if", "else", "for", "while", "do", "switch", "case", "default"};
+  const char *word = scan->at;
+  while (scan->at < scan->end && (isalnum((unsigned char)*scan->at) || *scan->at == '_')) advance(scan);
+  size_t length = (size_t)(scan->at - word);
+  for (size_t i = 0; i < sizeof holders / sizeof *holders; i++)
+    if (strlen(holders[i]) == length && memcmp(word, holders[i], length) == 0) scan->statements++;
+}
+
+static void scan_mark(scanner *scan) {
+  char mark = *scan->at;
+  if (mark == '{') scan->braces++;
+  if (mark == '}' && scan->braces && --scan->braces == 0) scan->statements = 0;
+  if (strchr(";,{}#", mark)) scan->operators = 0;
+  else if (!isspace((unsigned char)mark) && mark != ')' && mark != ']' && mark != '.') scan->operators++;
+  advance(scan);
+}
+
+bool hmoec_c_scan(hmoec_diagnostics *diagnostics, const char *file, const char *text, size_t size) {
+  scanner scan = {.at = text, .end = text + size, .location = {.file = file, .line = 1, .column = 1}};
+  while (scan.at < scan.end) {
+    if (strncmp(scan.at, "//", 2) == 0) skip_past(&scan, "\n");
+    else if (strncmp(scan.at, "/*", 2) == 0) skip_past(&scan, "*/");
+    else if (*scan.at == '"' || *scan.at == '\'') skip_quoted(&scan);
+    else if (isalnum((unsigned char)*scan.at) || *scan.at == '_') scan_word(&scan);
+    else if (*scan.at == '\0') advance(&scan);
+    else scan_mark(&scan);
+    if (scan.operators > MAX_OPERATORS)
+      return hmoec_error(diagnostics, scan.location, "an expression of more than %d operators is not supported", MAX_OPERATORS);
+    if (scan.statements > MAX_STATEMENTS)
+      return hmoec_error(diagnostics, scan.location, "a function of more than %d branches and loops is not supported",
+                         MAX_STATEMENTS);
+  }
+  return true;
+}

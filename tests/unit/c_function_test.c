@@ -1,0 +1,535 @@
+/* Functions in C: those of c_functions.h must give what they give natively; what cannot be read must be refused at its place. */
+#include "frontend/c_function.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ir/context.h"
+#include "unit/c_function_evaluator.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wfloat-conversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wimplicit-fallthrough"
+#pragma GCC diagnostic ignored "-Wparentheses"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#include "unit/c_functions.h"
+#pragma GCC diagnostic pop
+
+enum { ONE = 1 << 1, TWO = 1 << 2 };
+
+static const char functions_path[] = HMOE_SOURCE_DIR "/tests/unit/c_functions.h";
+static MlirContext context;
+static const char *start_folder;
+static char folder[] = "/tmp/hmoec-c-XXXXXX";
+
+static void print_piece(MlirStringRef piece, void *user) { fwrite(piece.data, 1, piece.length, user); }
+
+typedef struct import_result {
+  bool ok;
+  MlirOperation function;
+  char *messages, *ir; /* ir: NULL unless ok */
+  unsigned errors;
+} import_result;
+
+static import_result import_in(MlirContext in, const char *file, const char *name, const hmoec_c_flags *flags, unsigned arities) {
+  import_result result = {0};
+  size_t size;
+  FILE *out = open_memstream(&result.messages, &size);
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(out);
+  const hmoec_location at = {.file = "m.spec", .line = 7, .column = 5};
+  result.ok = hmoec_c_function_import(in, diagnostics, at, file, name, flags, "an activation", arities, &result.function);
+  result.errors = hmoec_diagnostics_errors(diagnostics);
+  hmoec_diagnostics_destroy(diagnostics);
+  fclose(out);
+  if (!result.ok) return result;
+  FILE *ir = open_memstream(&result.ir, &size);
+  mlirOperationPrint(result.function, print_piece, ir);
+  fclose(ir);
+  return result;
+}
+
+static import_result import(const char *file, const char *name, unsigned arities) {
+  return import_in(context, file, name, NULL, arities);
+}
+
+static void result_deinit(import_result *result) {
+  if (result->ok) mlirOperationDestroy(result->function);
+  free(result->messages);
+  free(result->ir);
+}
+
+static void file_write(const char *path, const char *text) {
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fputs(text, file);
+  fclose(file);
+}
+
+static import_result import_text(const char *text, const char *name, unsigned arities) {
+  file_write("f.c", text);
+  return import("f.c", name, arities);
+}
+
+static void expect(const char *text, const char *wanted, const char *shown) {
+  if (strstr(text, wanted)) return;
+  print_error("expected \"%s\" in\n%s\n%s\n", wanted, text, shown);
+  fail();
+}
+
+/* ---- What is accepted ---- */
+
+typedef struct accepted {
+  const char *name;
+  float (*one)(float);
+  float (*two)(float, float);
+  bool finite_only; /* what C leaves undefined for NaN and infinities: conversions to int */
+} accepted;
+
+#define F(name) {#name, name, NULL, false}
+#define FINITE(name) {#name, name, NULL, true}
+#define F2(name) {#name, NULL, name, false}
+static const accepted accepted_functions[] = {
+    F(relu),
+    F(relu_early),
+    F(relu_max),
+    F(leaky),
+    F(squared_relu),
+    F(gelu),
+    F(gelu_double),
+    F(gelu_new),
+    F(gelu_loop),
+    F(sigmoid),
+    F(silu),
+    F(mish),
+    F(softplus),
+    F(hard_swish),
+    F(elu),
+    F2(swiglu),
+    F2(clamped),
+    F(piecewise),
+    F(nested_returns),
+    F(taylor),
+    F(break_loop),
+    F(last_value),
+    F(return_in_loop),
+    F(newton),
+    F(for_parts),
+    F(constant_switch),
+    FINITE(run_time_switch),
+    F(switch_in_loop),
+    F(shadowed),
+    F(effects),
+    FINITE(integers),
+    F(int_constants),
+    FINITE(doubles),
+    F(truths),
+    FINITE(rounding),
+    F(transcendental),
+    F(folded),
+    F(classified),
+    F(from_macro),
+};
+
+static void check_value(const accepted *row, MlirOperation function, float a, float b) {
+  double wanted = (double)(row->one ? row->one(a) : row->two(a, b)), found = test_call(function, (double)a, (double)b);
+  if (isnan(wanted) ? isnan(found) : wanted == found || fabs(wanted - found) <= 2e-6 * fabs(wanted)) return;
+  print_error("%s(%.9g, %.9g) is %.9g, found %.9g\n", row->name, (double)a, (double)b, wanted, found);
+  fail();
+}
+
+static void test_accepted(void **state) {
+  (void)state;
+  static const float special[] = {0,  -0.0f, 1,  -1,   2,    3,    4,    5,     6,     7,       8,   9,
+                                  10, -2,    -3, 0.1f, 0.5f, 1.5f, 2.5f, -2.5f, 1e-3f, -1e-40f, 100, -200};
+  static const float extreme[] = {INFINITY, -INFINITY, NAN, 1e30f, -1e30f};
+  for (size_t i = 0; i < sizeof accepted_functions / sizeof *accepted_functions; i++) {
+    const accepted *row = &accepted_functions[i];
+    import_result result = import(functions_path, row->name, row->one ? ONE : TWO);
+    if (!result.ok || *result.messages) fail_msg("%s: %s", row->name, result.messages);
+    assert_true(mlirOperationVerify(result.function));
+    for (float x = -30; x < 30; x += 0.37f) check_value(row, result.function, x, 1 - x / 3);
+    for (size_t k = 0; k < sizeof special / sizeof *special; k++) check_value(row, result.function, special[k], special[k] + 1);
+    for (size_t k = 0; k < sizeof extreme / sizeof *extreme && !row->finite_only; k++)
+      check_value(row, result.function, extreme[k], -extreme[k]);
+    result_deinit(&result);
+  }
+}
+
+typedef struct printed {
+  const char *text, *ir;
+} printed;
+
+#define BODY(text) "func.func private @f(%arg0: f32) -> f32 {\n" text "}\n"
+static const printed printed_functions[] = {
+    {"float f(float x) { return x; }", BODY("  return %arg0 : f32\n")},
+    {"float f(float x) { return 1 + 2 * 3.5f; }", BODY("  %cst = arith.constant 8.000000e+00 : f32\n  return %cst : f32\n")},
+    {"float f(float x) { if (x > 2) return x; return 2; }", BODY("  %cst = arith.constant 2.000000e+00 : f32\n"
+                                                                 "  %0 = arith.cmpf ogt, %arg0, %cst : f32\n"
+                                                                 "  %1 = arith.select %0, %arg0, %cst : f32\n"
+                                                                 "  return %1 : f32\n")},
+    /* What is not used is not there, nor a loop that ends with the same. */
+    {"#include <math.h>\nfloat f(float x) { float y = expf(x); for (int i = 0; i < 9; i++) y = i; return x * (y == 8); }",
+     BODY("  return %arg0 : f32\n")},
+    {"#include <math.h>\nfloat f(float x) { float a, b; if (x < 0) { a = expf(x); b = sinf(x); } else { a = x; b = cosf(x); } "
+     "return a; }",
+     BODY("  %cst = arith.constant 0.000000e+00 : f32\n"
+          "  %0 = arith.cmpf olt, %arg0, %cst : f32\n"
+          "  %1 = scf.if %0 -> (f32) {\n"
+          "    %2 = math.exp %arg0 : f32\n"
+          "    scf.yield %2 : f32\n"
+          "  } else {\n"
+          "    scf.yield %arg0 : f32\n"
+          "  }\n"
+          "  return %1 : f32\n")},
+    {"#include <math.h>\nfloat f(float x) { return x > 0 && isinf(x) ? 1 : 0; }",
+     BODY("  %cst = arith.constant 0.000000e+00 : f32\n"
+          "  %cst_0 = arith.constant 0x7F800000 : f32\n"
+          "  %c-1_i32 = arith.constant -1 : i32\n"
+          "  %c1_i32 = arith.constant 1 : i32\n"
+          "  %c0_i32 = arith.constant 0 : i32\n"
+          "  %0 = arith.cmpf ogt, %arg0, %cst : f32\n"
+          "  %1 = math.absf %arg0 : f32\n"
+          "  %2 = arith.cmpf oeq, %1, %cst_0 : f32\n"
+          "  %3 = arith.cmpf olt, %arg0, %cst : f32\n"
+          "  %4 = arith.select %3, %c-1_i32, %c1_i32 : i32\n"
+          "  %5 = arith.select %2, %4, %c0_i32 : i32\n"
+          "  %6 = arith.cmpi ne, %5, %c0_i32 : i32\n"
+          "  %7 = arith.andi %0, %6 : i1\n"
+          "  %8 = arith.uitofp %7 : i1 to f32\n"
+          "  return %8 : f32\n")},
+};
+
+static void test_printed(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof printed_functions / sizeof *printed_functions; i++) {
+    import_result result = import_text(printed_functions[i].text, "f", ONE);
+    if (!result.ok) fail_msg("%s\n%s", printed_functions[i].text, result.messages);
+    assert_true(mlirOperationVerify(result.function));
+    assert_string_equal(result.ir, printed_functions[i].ir);
+    result_deinit(&result);
+  }
+}
+
+/* Ops have the place of their expression; of code from a macro, the macro's. */
+static void test_places(void **state) {
+  (void)state;
+  import_result result = import_text("#define TWICE(v) ((v) * 2)\nstatic float g(float v) {\n  return -v;\n}\n"
+                                     "float f(float x) {\n  return g(x) +\n    TWICE(x);\n}\n",
+                                     "f", ONE);
+  assert_true(result.ok);
+  static const struct {
+    const char *name;
+    unsigned line, column;
+  } places[] = {{"arith.negf", 3, 10}, {"arith.mulf", 7, 5}, {"arith.addf", 6, 10}, {"func.return", 5, 7}};
+  MlirBlock body = mlirRegionGetFirstBlock(mlirOperationGetRegion(result.function, 0));
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    bool found = false;
+    for (MlirOperation op = mlirBlockGetFirstOperation(body); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
+      MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
+      if (!mlirStringRefEqual(name, mlirStringRefCreateFromCString(places[i].name))) continue;
+      hmoec_location location = hmoec_location_of_op(op);
+      assert_string_equal(location.file, "f.c");
+      assert_int_equal(location.line, places[i].line);
+      assert_int_equal(location.column, places[i].column);
+      found = true;
+    }
+    assert_true(found);
+  }
+  result_deinit(&result);
+}
+
+/* ---- What is refused ---- */
+
+typedef struct refused {
+  const char *text, *message;
+} refused;
+
+#define FN(body) "float f(float x) { " body " }"
+static const refused refused_functions[] = {
+    /* Signatures. */
+    {"double f(double x) { return x; }",
+     "f.c:1:8: error: 'f' cannot be an activation: expected float (float), found double (double)"},
+    {"float f(void) { return 1; }", "f.c:1:7: error: 'f' cannot be an activation: expected float (float), found float (void)"},
+    {"float f(float a, float b) { return a; }", "f.c:1:7: error: 'f' cannot be an activation: expected float (float), found"},
+    {"float f(float *x) { return *x; }", "expected float (float), found float (float *)"},
+    {"float f(float x, ...) { return x; }", "expected float (float), found float (float, ...)"},
+    {"float f(int x) { return x; }", "expected float (float), found float (int)"},
+    {"long double f(float x) { return x; }", "expected float (float), found long double (float)"},
+    {"float f(volatile float x) { return x; }", "f.c:1:24: error: 'x' has the type 'volatile float': volatile is not supported"},
+    {"float f(float x);", "f.c:1:7: error: 'f' is only declared: it needs a body"},
+    {"float g(float x) { return x; }", "m.spec:7:5: error: there is no function 'f' in f.c; did you mean 'g'?"},
+    {"float gelu(float x) { return x; }", "m.spec:7:5: error: there is no function 'f' in f.c\n"},
+    /* Names. */
+    {"float k = 2;\n" FN("return k * x;"),
+     "f.c:2:27: error: 'k' is a global variable: globals are not supported, use an enum or a macro"},
+    {"const float k = 2;\n" FN("return k * x;"), "f.c:2:27: error: 'k' is a global variable"},
+    {"float k;\n" FN("k = x; return x;"), "f.c:2:20: error: 'k' is a global variable"},
+    {FN("extern float k; return k;"), "f.c:1:33: error: 'k' is a global variable"},
+    {FN("static int n; n++; return n;"), "f.c:1:31: error: static local variable 'n'"},
+    {FN("static const int n; return n;"), "f.c:1:37: error: static local variable 'n'"},
+    {FN("float y; return y;"), "f.c:1:36: error: 'y' is read before it is given a value"},
+    {FN("float y; if (x > 0) y = 1; return y;"), "f.c:1:54: error: 'y' may be read before it is given a value"},
+    {FN("int y; y++; return x;"), "f.c:1:27: error: 'y' is read before it is given a value"},
+    /* Types. */
+    {FN("float a[2] = {1, 2}; return a[0];"), "f.c:1:26: error: 'a' has the type 'float[2]': arrays are not supported"},
+    {FN("int n = 3; float a[n]; return x;"), "f.c:1:37: error: 'a' has the type 'float[n]': arrays of variable length"},
+    {FN("float *p = &x; return *p;"), "f.c:1:27: error: 'p' has the type 'float *': pointers are not supported"},
+    {FN("return *&x;"), "f.c:1:27: error: pointers are not supported"},
+    {FN("*&x = 1; return x;"), "f.c:1:20: error: pointers are not supported"},
+    {"struct s { float v; };\n" FN("struct s s = {x}; return s.v;"), "f.c:2:29: error: 's' has the type 'struct s': structures"},
+    {"struct s { float v; };\n" FN("return ((struct s){x}).v;"), "f.c:2:43: error: structures and unions are not supported"},
+    {FN("return (float){x};"), "f.c:1:27: error: compound literals are not supported"},
+    {FN("return \"abc\"[1];"), "f.c:1:27: error: arrays are not supported"},
+    {FN("long double y = x; return y;"), "f.c:1:32: error: 'y' has the type 'long double': no type wider than double"},
+    {FN("return x * 2.0L;"), "f.c:1:27: error: the expression has the type 'long double'"},
+    {FN("float _Complex c = x; return x;"),
+     "f.c:1:35: error: 'c' has the type '_Complex float': complex numbers are not supported"},
+    {FN("volatile float y = x; return y;"), "f.c:1:35: error: 'y' has the type 'volatile float': volatile is not supported"},
+    {FN("_Atomic int y = 1; return x + y;"), "f.c:1:32: error: 'y' has the type '_Atomic(int)': atomic types are not supported"},
+    {FN("__int128 y = 1; return x + y;"), "f.c:1:29: error: 'y' has the type '__int128': no integer wider than 64 bits"},
+    {FN("_Float16 y = x; return y;"), "f.c:1:29: error: 'y' has the type '_Float16': floats of 16 bits are not supported"},
+    {FN("typedef float v4 __attribute__((vector_size(16))); v4 v = {x}; return v[0];"), "error: 'v' has the type 'v4'"},
+    /* Expressions. */
+    {FN("return x ?: 2;"), "f.c:1:27: error: this kind of expression is not supported"},
+    {FN("return ({ x; });"), "f.c:1:27: error: statements in expressions are not supported"},
+    {FN("int n = x; return 7 / n;"), "f.c:1:38: error: an integer division by a value known only at run time"},
+    {FN("int n = x; n %= n; return n;"), "f.c:1:31: error: an integer remainder by a value known only at run time"},
+    {FN("int n = x, z = 0; return n / z;"), "f.c:1:45: error: division by zero"},
+    {FN("int z = 0; return 3 % z;"), "f.c:1:38: error: remainder by zero"},
+    {FN("int n = 2147483647; n = n + 1; return n;"), "f.c:1:44: error: the result of the constant '+' does not fit in 'int'"},
+    {FN("int n = -2147483647 - 1; return -n;"), "f.c:1:52: error: the result of the constant '-' does not fit in 'int'"},
+    {FN("int n = 40; return 1 << n;"), "f.c:1:39: error: a shift of 'int' by 40: the amount must be from 0 to 31"},
+    {FN("float big = 1e20f; int n = big; return n;"), "f.c:1:47: error: the value 1e+20 does not fit in 'int'"},
+    /* Statements. */
+    {FN("while (x > 1) x /= 2; return x;"), "f.c:1:27: error: the loop's condition depends on the argument 'x'"},
+    {FN("for (int i = 0; i < x; i++) ; return x;"), "f.c:1:36: error: the loop's condition depends on the argument 'x'"},
+    {FN("int n = 0; if (x > 0) n = 3; while (n--) ; return x;"),
+     "f.c:1:56: error: the loop's condition depends on the argument 'x'"},
+    {FN("for (;;) ; return x;"), "f.c:1:20: error: the loops of the function run more than 4096 times"},
+    {FN("for (int i = 0; i < 5000; i++) x += 1; return x;"), "f.c:1:20: error: the loops of the function run more than 4096 times"},
+    {FN("for (int i = 0; i < 4000; i++) x += x * x + x * x * x + x; return x;"),
+     "error: the function needs more than 20000 operations"},
+    {FN("again: x += 1; goto again;"), "f.c:1:20: error: labels are not supported"},
+    {FN("if (x > 1) goto end; x = 1; end: return x;"), "f.c:1:31: error: goto is not supported"},
+    {FN("__asm__(\"nop\"); return x;"), "f.c:1:20: error: inline assembly is not supported"},
+    {FN("switch (2) { case 1 ... 3: return x; } return 1;"), "f.c:1:33: error: ranges of cases are not supported"},
+    {FN("switch (2) { case 1: if (x > 1) { case 2: x = 1; } } return x;"), "f.c:1:54: error: a case inside another statement"},
+    {FN("if (x > 1) return x;"), "error: 'f' may end without returning a value"},
+    {FN("switch ((int)x) { float y = 2; case 0: return y; } return 1;"), "f.c:1:66: error: 'y' is read before"},
+    /* Calls. */
+    {"float g(float x);\n" FN("return g(x);"), "f.c:2:27: error: 'g' has no body in this file"},
+    {"#include <stdio.h>\n" FN("printf(\"%f\", x); return x;"), "f.c:2:20: error: 'printf' is not supported"},
+    {"#include <math.h>\n" FN("return tgammaf(x);"), "f.c:2:27: error: 'tgammaf' is not supported"},
+    {"#include <math.h>\n" FN("return ldexpf(1, x);"), "f.c:2:27: error: 'ldexp' is supported with a constant exponent"},
+    {"#include <math.h>\n" FN("int e; return frexpf(x, &e);"), "f.c:2:34: error: 'frexpf' is not supported"},
+    {FN("return __builtin_popcount(3) + x;"), "f.c:1:27: error: '__builtin_popcount' is not supported"},
+    {FN("float (*p)(float) = f; return p(x);"), "f.c:1:28: error: 'p' has the type 'float (*)(float)': pointers"},
+    {"float (*p)(float);\n" FN("return p(x);"), "f.c:2:27: error: calls through pointers are not supported"},
+    {FN("return x > 0 ? f(x - 1) : 0;"), "f.c:1:35: error: 'f' calls itself: recursion is not supported"},
+    {"float f(float);\nstatic float g(float x) { return f(x); }\n" FN("return g(x);"),
+     "f.c:2:34: error: 'f' is called by a function that it calls: recursion is not supported"},
+    {"static float g(float x, ...) { return x; }\n" FN("return g(x, 1);"),
+     "f.c:2:27: error: 'g' takes a variable number of arguments"},
+    {"static float g(float *p) { return *p; }\n" FN("return g(&x);"), "error: pointers are not supported: this takes an address"},
+    {"static float g(float a[2]) { return a[0]; }\n" FN("return g(0);"),
+     "f.c:2:29: error: the expression has the type 'float[2]': arrays"},
+    {"static float g(float x) { return x / (int)sizeof(int[(int)x]); }\n" FN("return g(x);"), "error: this kind of expression"},
+    {"#define LOOP for (int i = 0; i < 3;)\n" FN("LOOP i++; return x;"),
+     "f.c:2:20: error: a 'for' from a macro needs all of its three parts"},
+    /* What clang refuses. */
+    {FN("return y;"), "f.c:1:27: error: use of undeclared identifier 'y'"},
+    {FN("return sinf(x);"), "f.c:1:27: error: call to undeclared library function 'sinf'"},
+    {"float f(float x) { return x", "f.c:1:28: error: expected"},
+    {"#include \"none.h\"\n" FN("return x;"), "f.c:1:10: error: 'none.h' file not found"},
+    {"", "m.spec:7:5: error: there is no function 'f' in f.c"},
+    {"\x01\xff\xfe{", "error"},
+};
+
+static void test_refused(void **state) {
+  (void)state;
+  unsigned failures = 0;
+  for (size_t i = 0; i < sizeof refused_functions / sizeof *refused_functions; i++) {
+    const refused *row = &refused_functions[i];
+    import_result result = import_text(row->text, "f", ONE);
+    /* Who asked is where the error is, or in a note behind it. */
+    bool ok = !result.ok && result.errors >= 1 && strstr(result.messages, row->message) && strstr(result.messages, "m.spec:7:5: ");
+    if (!ok) print_error("%s\nexpected %s\nfound %s\n", row->text, row->message, result.ok ? result.ir : result.messages);
+    failures += !ok;
+    result_deinit(&result);
+  }
+  assert_int_equal(failures, 0);
+}
+
+/* `count` copies of `piece` between `before` and `after`. */
+static char *repeated(const char *before, const char *piece, size_t count, const char *after) {
+  size_t size;
+  char *text = NULL;
+  FILE *stream = open_memstream(&text, &size);
+  assert_non_null(stream);
+  fputs(before, stream);
+  for (size_t i = 0; i < count; i++) fputs(piece, stream);
+  fputs(after, stream);
+  fclose(stream);
+  return text;
+}
+
+/* What nests without end is refused, by clang or by us. */
+static void test_nesting(void **state) {
+  (void)state;
+  static const struct {
+    const char *before, *piece, *after, *message;
+  } rows[] = {
+      {"float f(float x) { return x", " + x", "; }", "nested deeper than 256 levels"},
+      {"float f(float x) { return ", "- ", "x; }", "nested deeper than 256 levels"},
+      {"float f(float x) { ", "if (x > 0) ", "return x; return x; }", "nested deeper than 256 levels"},
+      {"float f(float x) { ", "if (x > 0) return 1; x += 1; ", "return x; }", "nested deeper than 256 levels"},
+      {"float f(float x) { ", "if (x > 0) x = 1; else ", "x = 2; return x; }", "nested deeper than 256 levels"},
+      {"float f(float x) { ", "x = ", "2; return x; }", "nested deeper than 256 levels"},
+      {"float f(float x) { switch ((int)x) { case -1: ", "case __COUNTER__: x++; ", "} return x; }",
+       "needs more than 20000 operations"},
+      {"float f(float x) { return ", "(", "x; }", "error: expected ')'"},
+      {"float f(float x) { ", "{", "return x; }", "error: expected '}'"},
+  };
+  static const size_t counts[] = {400, 30000};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+      char *text = repeated(rows[i].before, rows[i].piece, counts[k], rows[i].after);
+      import_result result = import_text(text, "f", ONE);
+      assert_false(result.ok);
+      if (k == 0) expect(result.messages, rows[i].message, rows[i].piece);
+      else expect(result.messages, "error", rows[i].piece);
+      result_deinit(&result);
+      free(text);
+    }
+}
+
+/* Two calls a function make 2^40 calls. */
+static void test_call_count(void **state) {
+  (void)state;
+  size_t size;
+  char *text = NULL;
+  FILE *stream = open_memstream(&text, &size);
+  fputs("static int g0(int n) { return n; }\n", stream);
+  for (int i = 1; i < 20; i++) fprintf(stream, "static int g%d(int n) { return g%d(n) - g%d(n); }\n", i, i - 1, i - 1);
+  fputs("float f(float x) { return g19(1) + x; }\n", stream);
+  fclose(stream);
+  import_result result = import_text(text, "f", ONE);
+  assert_false(result.ok);
+  expect(result.messages, "the function takes more than 500000 steps to read", "");
+  result_deinit(&result);
+  free(text);
+}
+
+/* ---- Messages ---- */
+
+static void test_calls_are_noted(void **state) {
+  (void)state;
+  import_result result = import_text("static float h(float v) { int n = v; return 1 / n; }\n"
+                                     "static float g(float v) { return h(v) + 1; }\n"
+                                     "float f(float x) { return 2 * g(x); }\n",
+                                     "f", ONE);
+  assert_false(result.ok);
+  assert_int_equal(result.errors, 1);
+  expect(result.messages,
+         "f.c:1:45: error: an integer division by a value known only at run time is not supported: it could trap\n", "");
+  expect(result.messages, "f.c:2:34: note: 'h' is called here\n", "");
+  expect(result.messages, "f.c:3:31: note: 'g' is called here\n", "");
+  expect(result.messages, "m.spec:7:5: note: needed here\n", "");
+  result_deinit(&result);
+}
+
+static void test_clang_messages(void **state) {
+  (void)state;
+  /* A warning does not refuse; the notes of a message follow it. */
+  import_result result = import_text("float f(float x) {\n  if (x = 1) return x;\n  return 2;\n}\n", "f", ONE);
+  assert_true(result.ok);
+  assert_int_equal(result.errors, 0);
+  expect(result.messages, "f.c:2:9: warning: using the result of an assignment as a condition without parentheses\n  if (x = 1)",
+         "");
+  expect(result.messages, "f.c:2:9: note: place parentheses around the assignment", "");
+  result_deinit(&result);
+  result = import_text("float f(float x) {\n  return a + b;\n}\n", "f", ONE);
+  assert_false(result.ok);
+  assert_int_equal(result.errors, 2);
+  result_deinit(&result);
+}
+
+static void test_files(void **state) {
+  (void)state;
+  import_result result = import("none.c", "f", ONE);
+  assert_false(result.ok);
+  expect(result.messages, "m.spec:7:5: error: cannot read the C file none.c: No such file or directory", "");
+  result_deinit(&result);
+  result = import(".", "f", ONE);
+  assert_false(result.ok);
+  expect(result.messages, "m.spec:7:5: error: cannot read the C file .: not a file", "");
+  result_deinit(&result);
+  /* Names with spaces and dashes; includes and defines. */
+  assert_true(mkdir("in cludes", 0700) == 0);
+  file_write("in cludes/k h.h", "static inline float k(float x) { return K * x + L; }\n");
+  file_write("-a b.c", "#include \"k h.h\"\nfloat f(float x) { return k(x); }\n");
+  const char *includes[] = {"in cludes"}, *defines[] = {"K=2.5f", "L"};
+  const hmoec_c_flags flags = {includes, 1, defines, 2};
+  result = import_in(context, "-a b.c", "f", &flags, ONE | TWO);
+  if (!result.ok) fail_msg("%s", result.messages);
+  assert_true(test_call(result.function, 2, 0) == 6);
+  result_deinit(&result);
+  unlink("in cludes/k h.h");
+  unlink("-a b.c");
+  rmdir("in cludes");
+}
+
+/* ---- Threads ---- */
+
+static void *import_some(void *user) {
+  MlirContext own = hmoec_context_create();
+  size_t *accepted_count = user;
+  for (size_t i = 0; i < 4; i++) {
+    import_result result = import_in(own, functions_path, accepted_functions[i].name, NULL, ONE);
+    *accepted_count += result.ok;
+    result_deinit(&result);
+  }
+  hmoec_context_destroy(own);
+  return NULL;
+}
+
+static void test_threads(void **state) {
+  (void)state;
+  pthread_t threads[3];
+  size_t counts[3] = {0};
+  for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, import_some, &counts[i]), 0);
+  for (int i = 0; i < 3; i++) {
+    pthread_join(threads[i], NULL);
+    assert_int_equal(counts[i], 4);
+  }
+}
+
+static int setup(void **state) {
+  (void)state;
+  context = hmoec_context_create();
+  start_folder = getcwd(NULL, 0);
+  return mkdtemp(folder) && chdir(folder) == 0 && context.ptr ? 0 : -1;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  hmoec_context_destroy(context);
+  unlink("f.c");
+  int failed = chdir(start_folder) | rmdir(folder);
+  free((void *)(uintptr_t)start_folder);
+  return failed;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_accepted),        cmocka_unit_test(test_printed),        cmocka_unit_test(test_places),
+      cmocka_unit_test(test_refused),         cmocka_unit_test(test_nesting),        cmocka_unit_test(test_call_count),
+      cmocka_unit_test(test_calls_are_noted), cmocka_unit_test(test_clang_messages), cmocka_unit_test(test_files),
+      cmocka_unit_test(test_threads),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}

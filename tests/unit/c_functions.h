@@ -1,0 +1,266 @@
+/* Functions for c_function_test.c, which reads this file with the compiler and calls the same functions natively. */
+#include <float.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* ---- Activations ---- */
+
+static float relu(float x) { return x > 0 ? x : 0; }
+static float relu_early(const float x) {
+  if (x > 0) return x;
+  return 0;
+}
+static inline float relu_max(float x) { return fmaxf(x, 0); }
+static float leaky(float x) { return x >= 0 ? x : 0.01f * x; }
+static float squared_relu(float x) {
+  float r = relu(x);
+  return r * r;
+}
+static float gelu(float x) { return 0.5f * x * (1 + erff(x / sqrtf(2))); }
+static float gelu_double(float x) { return x * 0.5 * (1 + erf(x / sqrt(2))); }
+
+#define CUBIC 0.044715f
+#define SCALE ((float)(M_2_SQRTPI * M_SQRT1_2))
+static inline float power(float x, int n) {
+  float product = 1;
+  while (n-- > 0) product *= x;
+  return product;
+}
+static float gelu_new(float x) { return 0.5f * x * (1 + tanhf(SCALE * (x + CUBIC * powf(x, 3)))); }
+static float gelu_loop(float x) { return 0.5f * x * (1 + tanhf(SCALE * (x + CUBIC * power(x, 3)))); }
+static float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+static float silu(float x) { return x * sigmoid(x); }
+static float mish(float x) { return x * tanhf(x > 20 ? x : log1pf(expf(x))); }
+static float softplus(float x) {
+  if (x > 20) return x;
+  if (x < -20) return expf(x);
+  return log1pf(expf(x));
+}
+static float hard_swish(float x) { return x * fminf(fmaxf(x + 3, 0), 6) / 6; }
+static float elu(float x) {
+  if (x < 0) x = expm1f(x);
+  return x;
+}
+static float swiglu(float gate, float up) { return silu(gate) * up; }
+static float clamped(float a, float b) {
+  a = a > 7 ? 7 : a;
+  b = b > 7 ? 7 : b < -7 ? -7 : b;
+  return (b + 1) * (a * sigmoid(1.702f * a));
+}
+
+/* ---- Statements ---- */
+
+static float piecewise(float x) {
+  if (x < -3) return -1;
+  if (x < -1) return expf(x);
+  if (x < 1) return 2 * x;
+  if (x < 3) return sqrtf(x);
+  return 5;
+}
+static float nested_returns(float x) {
+  if (x > 0) {
+    if (x > 10) return expf(-x);
+    x = x + 1;
+  } else {
+    if (x < -10) return -1;
+    x = sinf(x);
+  }
+  if (x > 5) { x *= 2; }
+  return x;
+}
+static float taylor(float x) {
+  float term = 1, sum = 1;
+  for (int i = 1; i <= 8; i++) {
+    term *= x / i;
+    sum += term;
+  }
+  return sum;
+}
+static float break_loop(float x) {
+  float sum = 0;
+  for (int i = 0; i < 6; i++) {
+    if (x < i) break;
+    if (i % 2) continue;
+    if (x > 20) continue;
+    sum += expf(-x * i);
+  }
+  return sum;
+}
+static float last_value(float x) {
+  float r;
+  int i = 0;
+  while (true) {
+    if (x > 10 - i) {
+      r = i;
+      break;
+    }
+    if (++i == 5) {
+      r = -1;
+      break;
+    }
+  }
+  return r;
+}
+static float return_in_loop(float x) {
+  for (int i = 0; i < 4; i++)
+    for (int j = 0; j < 3; j++) {
+      if (j > i) break;
+      if (x < i * 3 + j) return cosf(x) + i;
+    }
+  return -1;
+}
+static float newton(float x) {
+  float y = x > 1 ? x : 1;
+  int rounds = 0;
+  do {
+    float next = 0.5f * (y + fabsf(x) / y);
+    if (fabsf(next - y) < 1e-6f) break;
+    y = next;
+  } while (++rounds < 12);
+  return y;
+}
+static float for_parts(float x) {
+  int i = 0;
+  for (;;) {
+    if (i == 3) break;
+    i++;
+  }
+  for (int k = 0; k < 2;) k++, x += 1;
+  for (; i < 5; i++) x *= 1.5f;
+  for (;; i--)
+    if (i == 0) break;
+  return x + i;
+}
+enum mode { SLOW, FAST = 3, FASTER };
+static float constant_switch(float x) {
+  enum mode mode = FAST;
+  switch (mode) {
+  case SLOW: x = 0; break;
+  case FAST: x += 1; /* fall through */
+  case FASTER: x *= 2; break;
+  default: x = -1;
+  }
+  return x;
+}
+static float run_time_switch(float x) {
+  int kind = x;
+  switch (kind) {
+  case -1:
+  case 1: return expf(x) + kind;
+  case 2: x += 1; /* fall through */
+  case 3: x *= 2; break;
+  default: x = -x; break;
+  case 4: {
+    float y = x;
+    x = y * y;
+  }
+  }
+  return x;
+}
+static float switch_in_loop(float x) {
+  float sum = 0;
+  for (int i = 0; i < 5; i++) {
+    switch (i) {
+    case 1: continue;
+    case 3:
+      if (x > 2) break;
+      sum += 100;
+    default: sum += x;
+    }
+    sum *= 1.25f;
+  }
+  return sum;
+}
+static float shadowed(float x) {
+  float y = x;
+  {
+    float y = 2;
+    x += y;
+  }
+  for (int y = 0; y < 2; y++) x += y;
+  return x - y;
+}
+static void nothing(void) {}
+static float effects(float x) {
+  int i = 0, j = 5;
+  static const float half = 0.5f;
+  nothing();
+  float y = (i++, j--, x > 0) ? (i += 2, x) : (j = i << 3, -x);
+  if (x > 1 && (i = 7, x < 4)) y += half;
+  if (x > 3 || (j += 10)) y += 0.25f;
+  (void)y;
+  return y + i * 100 + j;
+}
+
+/* ---- Types ---- */
+
+static float integers(float x) {
+  int n = x;
+  unsigned u = n;
+  short s = n * 1000;
+  unsigned char c = u;
+  long l = (long)(n + 200) << 3;
+  bool b = x;
+  int sum = n / 7 + n % 5 + (n >> 1) + (int)(u >> 3) + s + c + b + (int)l;
+  sum += (n & 6) | (n ^ 3);
+  sum -= ~n + -n + !n;
+  sum += (u > 5u) + (n < 5) + (n == 3) + (n != 4) + (n <= -2) + (u >= 7u);
+  sum += n / -1 + n % -1;
+  return sum;
+}
+static float int_constants(float x) {
+  enum { SIZE = sizeof(double) * 4 + sizeof(char) };
+  unsigned wrapped = 0u - 1;
+  uint8_t small = 250;
+  small += 10;
+  int8_t negative = (int8_t)200;
+  long big = 1L << 40;
+  int a = 'a', hex = 0x10, octal = 010, minus = -7;
+  return x * SIZE + (wrapped >> 28) + small + negative + (float)(big >> 38) + a + hex + octal + minus / 2 + minus % 4 +
+         (minus >> 1) + (wrapped == 4294967295u) + (5 & 3 | 8 ^ 1) + (0.1f + 0.2f == 0.3f) + (0.1 + 0.2 == 0.3) + (float)16777217;
+}
+static float doubles(float x) {
+  double y = x, z = 0.1;
+  y = y * z + 1e-3;
+  y /= 3;
+  float mixed = x;
+  mixed *= 1.1;
+  mixed -= z;
+  return y + mixed + (x < 0.1) + (int)(y * 4) + (float)z + 1.0 / 3;
+}
+static float truths(float x) {
+  bool positive = x > 0, small = fabsf(x) < 2;
+  int both = positive & small, either = positive | small, one = positive ^ small;
+  unsigned char narrow = positive;
+  if (!(positive && small) != (either == 0)) one += 4;
+  return both + 10 * either + 100 * one + narrow * 0.5f + (positive ? 1 : small) * 7 + (both ? !small : positive) * 3;
+}
+
+/* ---- math.h ---- */
+
+static float rounding(float x) {
+  return floorf(x) + 2 * ceilf(x) + 3 * truncf(x) + 5 * roundf(x) + 7 * rintf(x) + 11 * nearbyintf(x) + lroundf(x) + 2 * lrintf(x);
+}
+static float transcendental(float x) {
+  float a = fabsf(x) + 1, b = 1 / (1 + fabsf(x));
+  return sinf(x) + cosf(x) + tanf(b) + asinf(b) + acosf(b) + atanf(x) + sinhf(b) + coshf(b) + asinhf(x) + acoshf(a) +
+         atanhf(b / 2) + logf(a) + log2f(a) + log10f(a) + exp2f(b) + cbrtf(x) + erfcf(b) + atan2f(x, a) + powf(a, b) + fmodf(x, 3) +
+         fmaf(x, a, b) + copysignf(a, x) + fdimf(x, 1) + ldexpf(b, 3) + sqrt(a);
+}
+static float folded(float x) { return x * (expf(1) + powf(2, 0.5f) + fmodf(7, 4) + fmaf(2, 3, 4) + (float)sqrt(2) + roundf(2.5f)); }
+static float classified(float x) {
+  float y = x > 15 ? INFINITY : x < -15 ? NAN : x;
+  if (isnan(y)) return 1;
+  if (isinf(y)) return 2 + signbit(y);
+  if (!isfinite(-y)) return FLT_MAX;
+  if (signbit(y)) return isnormal(y) ? 3 : 4;
+  return (isless(y, 3)           ? 5
+          : isgreaterequal(y, 6) ? 6
+                                 : 7) +
+         (y < HUGE_VALF) + (y == -0.0f) + isunordered(y, NAN) + (__builtin_expect(y > 2, 1) ? 0.5f : 0) + __builtin_fabsf(-1.0f) +
+         isinf(-INFINITY);
+}
+
+#define CHOOSE(x, a, b) ((x) > 0 ? (a) : (b))
+static float from_macro(float x) { return CHOOSE(x, CHOOSE(x - 1, x, 2 * x), expf(x)); }

@@ -1,0 +1,57 @@
+/* A thousand compilations in one process, every tenth with code that is generated and loaded: memory in use stays where it was. */
+#include "library_fixture.h"
+
+#include <malloc.h>
+#include <unistd.h>
+
+enum { COMPILATIONS = 1000, WARM = 200, LOADED_EVERY = 10, MOST_GROWN_BYTES = 64 << 10, MOST_GROWN_PAGES = 512 };
+
+static void compile_once(int number) {
+  messages all;
+  hmoec_options options = options_to(&all);
+  hmoec_graph *graph;
+  hmoec_compilation *compilation;
+  const struct hmoe_model_object *object;
+  assert_int_equal(hmoec_graph_create("mixture", &options, &graph), HMOEC_OK);
+  build_mixture(graph, "c:" ACTIVATIONS ":quick_gelu");
+  assert_int_equal(hmoec_compile_graph(graph, &options, &compilation), HMOEC_OK);
+  if (number % LOADED_EVERY == 0) assert_int_equal(hmoec_compilation_load(compilation, &object), HMOEC_OK);
+  hmoec_compilation_destroy(compilation);
+  if (number % 3 == 0) { /* failures too leave nothing */
+    assert_int_equal(hmoec_compile_text("m.spec", "model m\noutput y = nothing\n", 27, &options, &compilation), HMOEC_INPUT_ERROR);
+    hmoec_graph_activate(graph, HMOEC_NONE, "c:nothing.c:f");
+  }
+  hmoec_graph_destroy(graph);
+}
+
+static long resident_pages(void) {
+  long all = 0, resident = 0;
+  FILE *file = fopen("/proc/self/statm", "r");
+  assert_non_null(file);
+  assert_int_equal(fscanf(file, "%ld %ld", &all, &resident), 2);
+  fclose(file);
+  return resident;
+}
+
+static void test_no_growth(void **state) {
+  (void)state;
+  for (int i = 0; i < WARM; i++) compile_once(i);
+  size_t used = mallinfo2().uordblks;
+  long pages = resident_pages();
+  for (int i = WARM; i < COMPILATIONS; i++) compile_once(i);
+  size_t used_after = mallinfo2().uordblks;
+  long pages_after = resident_pages();
+  printf("%d compilations: heap %zu -> %zu bytes, resident %ld -> %ld pages\n", COMPILATIONS - WARM, used, used_after, pages,
+         pages_after);
+  assert_true(used_after <= used + MOST_GROWN_BYTES);
+  assert_true(pages_after <= pages + MOST_GROWN_PAGES);
+}
+
+int main(void) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return 77; /* they keep freed memory; the address sanitizer looks for leaks by itself */
+#else
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_growth)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+#endif
+}

@@ -1,0 +1,345 @@
+/* The public library: graphs, compilations, what they give, and what is refused. */
+#include "library_fixture.h"
+
+#include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void expect_text(const messages *all, const char *expected) {
+  if (strstr(all->text, expected)) return;
+  print_error("expected \"%s\" in\n%s\n", expected, all->text);
+  fail();
+}
+
+static char *emit(hmoec_compilation *compilation, hmoec_output output, size_t *out_size) {
+  char *bytes;
+  assert_int_equal(hmoec_compilation_emit(compilation, output, &bytes, out_size), HMOEC_OK);
+  assert_non_null(bytes);
+  assert_true(*out_size > 0);
+  return bytes;
+}
+
+static void expect_same(hmoec_compilation *a, hmoec_compilation *b, hmoec_output output) {
+  size_t a_size, b_size;
+  char *a_bytes = emit(a, output, &a_size), *b_bytes = emit(b, output, &b_size);
+  assert_int_equal(a_size, b_size);
+  assert_memory_equal(a_bytes, b_bytes, a_size);
+  hmoec_free(a_bytes);
+  hmoec_free(b_bytes);
+}
+
+/* A graph and the spec of the same model: one IR, one object; with the activation built in, and in C. */
+static void test_graph_is_spec(void **state) {
+  (void)state;
+  static const char *const activations[] = {"relu", "c:" ACTIVATIONS ":quick_gelu"};
+  for (size_t i = 0; i < 2; i++) {
+    messages all;
+    hmoec_options options = options_to(&all);
+    const hmoec_define define = {"activation", activations[i]};
+    hmoec_options spec_options = options;
+    hmoec_graph *graph;
+    hmoec_compilation *built, *read;
+    spec_options.defines = &define;
+    spec_options.define_count = 1;
+    assert_int_equal(hmoec_graph_create("mixture", &options, &graph), HMOEC_OK);
+    build_mixture(graph, activations[i]);
+    assert_int_equal(hmoec_graph_status(graph), HMOEC_OK);
+    assert_int_equal(hmoec_compile_graph(graph, &options, &built), HMOEC_OK);
+    assert_int_equal(hmoec_compile_text("mixture.spec", mixture_spec, strlen(mixture_spec), &spec_options, &read), HMOEC_OK);
+    assert_string_equal(hmoec_compilation_name(built), "mixture");
+    for (int output = HMOEC_OUTPUT_OBJECT; output <= HMOEC_OUTPUT_ASSEMBLY; output++)
+      expect_same(built, read, (hmoec_output)output);
+    assert_string_equal(all.text, "");
+    hmoec_compilation_destroy(read);
+    hmoec_compilation_destroy(built);
+    hmoec_graph_destroy(graph);
+  }
+}
+
+/* One graph, compiled twice, with other options; and then it stays as it is. */
+static void test_graph_compiles_again(void **state) {
+  (void)state;
+  messages all;
+  hmoec_options options = options_to(&all), bf16 = options;
+  hmoec_graph *graph;
+  hmoec_compilation *first, *second, *third;
+  size_t size;
+  bf16.dtype = "bf16";
+  assert_int_equal(hmoec_graph_create("mixture", &options, &graph), HMOEC_OK);
+  build_mixture(graph, "silu");
+  assert_int_equal(hmoec_compile_graph(graph, &options, &first), HMOEC_OK);
+  assert_int_equal(hmoec_compile_graph(graph, &bf16, &second), HMOEC_OK);
+  assert_int_equal(hmoec_compile_graph(graph, NULL, &third), HMOEC_OK);
+  expect_same(first, third, HMOEC_OUTPUT_OBJECT);
+  char *hmk = emit(second, HMOEC_OUTPUT_HMK, &size);
+  assert_non_null(memmem(hmk, size, "bf16", 4));
+  hmoec_free(hmk);
+  assert_null(hmoec_graph_input(graph, "z", HMOEC_SHAPE(HMOEC_F32, 3)).handle);
+  expect_text(&all, "graph mixture was compiled and can no longer be changed");
+  hmoec_compilation_destroy(third);
+  hmoec_compilation_destroy(second);
+  hmoec_compilation_destroy(first);
+  hmoec_graph_destroy(graph);
+}
+
+/* Compiled code, run in this process, against the interpreter. */
+static void test_open_run_interpret(void **state) {
+  (void)state;
+  enum { TOKENS = 7 };
+  messages all;
+  hmoec_options options = options_to(&all);
+  hmoec_graph *graph;
+  hmoec_compilation *compilation;
+  hmoe_model *model;
+  hmoec_signature signature;
+  char path[] = "/tmp/hmoe-library-XXXXXX";
+  int fd = mkstemp(path);
+  assert_true(fd >= 0);
+  close(fd);
+  const hmoe_weights weights = {.path = path};
+  const int64_t tokens = TOKENS;
+  float x[TOKENS * D_MODEL], y[TOKENS * D_MODEL], expected[TOKENS * D_MODEL];
+  for (int i = 0; i < TOKENS * D_MODEL; i++) x[i] = sinf((float)i);
+  assert_int_equal(hmoec_graph_create("mixture", &options, &graph), HMOEC_OK);
+  build_mixture(graph, "c:" ACTIVATIONS ":quick_gelu");
+  assert_int_equal(hmoec_compile_graph(graph, &options, &compilation), HMOEC_OK);
+  assert_int_equal(hmoec_compilation_signature(compilation, NULL, &signature), HMOEC_OK);
+  assert_string_equal(signature.name, "run");
+  assert_string_equal(signature.size_names[0], "tokens");
+  assert_int_equal(signature.input_count, 1);
+  assert_string_equal(signature.inputs[0].name, "x");
+  assert_int_equal(signature.inputs[0].shape.dims[1], D_MODEL);
+  assert_int_equal(hmoec_compilation_signature(compilation, "decode", &signature), HMOEC_USAGE_ERROR);
+  expect_text(&all, "there is no entry 'decode'; the model has: run");
+  assert_int_equal(hmoec_compilation_random_weights(compilation, 3, path), HMOEC_OK);
+  assert_int_equal(hmoec_compilation_open(compilation, &weights, NULL, &model), HMOEC_OK);
+  assert_int_equal(hmoe_model_run(model, 1, &tokens, (const void *[]){x}, (void *[]){y}), HMOE_OK);
+  assert_int_equal(hmoec_compilation_interpret(compilation, &weights, &tokens, (const void *[]){x}, (void *[]){expected}),
+                   HMOEC_OK);
+  for (int i = 0; i < TOKENS * D_MODEL; i++) assert_true(fabsf(y[i] - expected[i]) < 1e-5F);
+  hmoe_model_close(model);
+
+  unlink(path); /* a failure says what the runtime says, and what went before does not count */
+  assert_int_equal(hmoec_compilation_open(compilation, &weights, NULL, &model), HMOEC_INPUT_ERROR);
+  assert_null(model);
+  expect_text(&all, path);
+  assert_int_equal(hmoec_compilation_interpret(compilation, &(hmoe_weights){.kind = HMOE_WEIGHTS_FD}, &tokens, (const void *[]){x},
+                                               (void *[]){y}),
+                   HMOEC_USAGE_ERROR);
+  hmoec_compilation_destroy(compilation);
+  hmoec_graph_destroy(graph);
+}
+
+static void test_write(void **state) {
+  (void)state;
+  messages all;
+  hmoec_options options = options_to(&all);
+  hmoec_compilation *compilation;
+  char directory[] = "/tmp/hmoe-library-XXXXXX", path[128];
+  static const char *const suffixes[] = {"h", "json", "o"};
+  assert_non_null(mkdtemp(directory));
+  assert_int_equal(hmoec_compile_text("mixture.spec", mixture_spec, strlen(mixture_spec), &options, &compilation), HMOEC_OK);
+  snprintf(path, sizeof path, "%s/deep/er", directory);
+  assert_int_equal(hmoec_compilation_write(compilation, path), HMOEC_OK);
+  for (size_t i = 0; i < 3; i++) {
+    struct stat info;
+    snprintf(path, sizeof path, "%s/deep/er/mixture.%s", directory, suffixes[i]);
+    assert_int_equal(stat(path, &info), 0);
+    assert_true(info.st_size > 100);
+    unlink(path);
+  }
+  snprintf(path, sizeof path, "%s/deep/er", directory);
+  rmdir(path);
+  snprintf(path, sizeof path, "%s/deep", directory);
+  rmdir(path);
+  rmdir(directory);
+  assert_int_equal(hmoec_compilation_write(compilation, "/dev/null/x"), HMOEC_INPUT_ERROR);
+  hmoec_compilation_destroy(compilation);
+}
+
+/* Every refused call says why at its place, and what comes of it is quiet. */
+static void test_graph_errors(void **state) {
+  (void)state;
+  messages all;
+  hmoec_options options = options_to(&all);
+  hmoec_graph *graph;
+  hmoec_compilation *compilation;
+  assert_int_equal(hmoec_graph_create("two words", &options, &graph), HMOEC_INPUT_ERROR);
+  assert_null(graph);
+  expect_text(&all, "the model name 'two words' is not a C identifier");
+  options = options_to(&all);
+  assert_int_equal(hmoec_graph_create("m", &options, &graph), HMOEC_OK);
+  hmoec_graph_value x = hmoec_graph_input(graph, "x", HMOEC_SHAPE(HMOEC_F32, HMOEC_DYNAMIC, 8));
+  hmoec_graph_value w = hmoec_graph_parameter(graph, "w", HMOEC_SHAPE(HMOEC_F32, 4, 9));
+  hmoec_graph_at(graph, "model.c", 12);
+  hmoec_graph_value y = hmoec_graph_linear(graph, x, w, HMOEC_NONE);
+  assert_null(y.handle);
+  expect_text(&all, "model.c:12: error: linear: expected w f32[out, 8], found f32[4, 9]");
+  hmoec_graph_at(graph, "model.c", 13);
+  y = hmoec_graph_activate(graph, y, "relu"); /* of what failed: nothing more is said */
+  hmoec_graph_output(graph, "y", y);
+  assert_int_equal(all.errors, 1);
+  assert_int_equal(hmoec_graph_status(graph), HMOEC_INPUT_ERROR);
+  assert_int_equal(hmoec_compile_graph(graph, &options, &compilation), HMOEC_INPUT_ERROR);
+  assert_null(compilation);
+  assert_int_equal(all.errors, 1);
+  hmoec_graph_activate(graph, x, "swish");
+  expect_text(&all, "model.c:13: error: activate: expected function to be one of relu");
+  hmoec_graph_activate(graph, x, "c:nothing.c:f");
+  expect_text(&all, "nothing.c");
+  hmoec_graph_activate(graph, x, NULL);
+  expect_text(&all, "activate: an attribute has no text");
+  hmoec_graph_op(graph, "liner", &x, 1, NULL, 0, NULL);
+  expect_text(&all, "there is no op named 'liner'");
+  hmoec_graph_op(graph, "add", (hmoec_graph_value[]){x, x, x}, 3, NULL, 0, NULL);
+  expect_text(&all, "add takes no more than 2 operands, found 3");
+  hmoec_graph_op(graph, "fused_experts", &x, 1, NULL, 0, NULL);
+  expect_text(&all, "fused_experts cannot be built like this");
+  hmoec_graph_stack(graph, "s{}", 0, HMOEC_SHAPE(HMOEC_F32, 3));
+  expect_text(&all, "expected a stack of 1 or more tensors");
+  assert_int_equal(hmoec_graph_shape(graph, HMOEC_NONE).rank, 0);
+  assert_int_equal(hmoec_graph_shape(graph, x).dims[0], HMOEC_DYNAMIC);
+  hmoec_graph_destroy(graph);
+
+  options = options_to(&all); /* an operand that was never made */
+  assert_int_equal(hmoec_graph_create("m", &options, &graph), HMOEC_OK);
+  x = hmoec_graph_input(graph, "x", HMOEC_SHAPE(HMOEC_F32, HMOEC_DYNAMIC, 8));
+  hmoec_graph_add(graph, x, HMOEC_NONE);
+  expect_text(&all, "add: operand b is missing");
+  hmoec_graph_destroy(graph);
+
+  options = options_to(&all);
+  assert_int_equal(hmoec_graph_create("m", &options, &graph), HMOEC_OK);
+  hmoec_graph_output(graph, "y", HMOEC_NONE);
+  expect_text(&all, "output 'y' is given no value");
+  hmoec_graph_scope_end(graph);
+  expect_text(&all, "a scope ends that did not begin");
+  hmoec_graph_destroy(graph);
+}
+
+static void test_scopes(void **state) {
+  (void)state;
+  messages all;
+  hmoec_options options = options_to(&all);
+  hmoec_graph *graph;
+  hmoec_compilation *compilation;
+  size_t size;
+  assert_int_equal(hmoec_graph_create("scopes", &options, &graph), HMOEC_OK);
+  hmoec_graph_value x = hmoec_graph_input(graph, "x", HMOEC_SHAPE(HMOEC_F32, HMOEC_DYNAMIC, 8));
+  hmoec_graph_scope_begin(graph, "block.%d", 3);
+  hmoec_graph_scope_begin(graph, "mlp");
+  hmoec_graph_value w = hmoec_graph_parameter(graph, "wi.weight", HMOEC_SHAPE(HMOEC_F32, 8, 8));
+  hmoec_graph_value b = hmoec_graph_parameter(graph, "/shared.bias\nwi.bias", HMOEC_SHAPE(HMOEC_F32, 8));
+  hmoec_graph_scope_end(graph);
+  hmoec_graph_output(graph, "y", hmoec_graph_linear(graph, x, w, b));
+  assert_int_equal(hmoec_compile_graph(graph, &options, &compilation), HMOEC_USAGE_ERROR);
+  expect_text(&all, "a scope did not end");
+  hmoec_graph_destroy(graph);
+
+  options = options_to(&all);
+  assert_int_equal(hmoec_graph_create("scopes", &options, &graph), HMOEC_OK);
+  x = hmoec_graph_input(graph, "x", HMOEC_SHAPE(HMOEC_F32, HMOEC_DYNAMIC, 8));
+  hmoec_graph_scope_begin(graph, "block.%d", 3);
+  hmoec_graph_scope_begin(graph, "mlp");
+  w = hmoec_graph_parameter(graph, "wi.weight", HMOEC_SHAPE(HMOEC_F32, 8, 8));
+  b = hmoec_graph_parameter(graph, "/shared.bias\nwi.bias", HMOEC_SHAPE(HMOEC_F32, 8));
+  hmoec_graph_scope_end(graph);
+  hmoec_graph_scope_end(graph);
+  hmoec_graph_output(graph, "y", hmoec_graph_linear(graph, x, w, b));
+  assert_int_equal(hmoec_compile_graph(graph, &options, &compilation), HMOEC_OK);
+  char *ir = emit(compilation, HMOEC_OUTPUT_HMOE, &size);
+  static const char weight_key[] = "\"block.3.mlp.wi.weight\"", bias_key[] = "\"shared.bias\\0Ablock.3.mlp.wi.bias\"";
+  assert_non_null(memmem(ir, size, weight_key, sizeof weight_key - 1));
+  assert_non_null(memmem(ir, size, bias_key, sizeof bias_key - 1));
+  hmoec_free(ir);
+  hmoec_compilation_destroy(compilation);
+  hmoec_graph_destroy(graph);
+}
+
+static void test_options(void **state) {
+  (void)state;
+  hmoec_compilation *compilation;
+  messages all;
+  const struct {
+    hmoec_options options;
+    const char *expected;
+  } rows[] = {
+      {{.dtype = "f16"}, "expected dtype f32 or bf16, found 'f16'"},
+      {{.strategy = "tables"}, "expected strategy auto, table, cache, factored or per_token, found 'tables'"},
+      {{.mcpu = "znver"}, "expected mcpu native or a CPU that LLVM knows, found 'znver'"},
+      {{.cpu = "sse"}, "expected cpu amx, avx512_bf16, avx512, avx2 or portable, found 'sse'"},
+      {{.table_budget_bytes = -1}, "to be at least 0"},
+      {{.print_ir_after = "parse"}, "expected print-ir-after a pass, or all, found 'parse'"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    hmoec_options options = rows[i].options, sink = options_to(&all);
+    options.struct_size = sizeof options;
+    options.message = sink.message;
+    options.message_context = sink.message_context;
+    assert_int_equal(hmoec_compile_text("m.spec", mixture_spec, strlen(mixture_spec), &options, &compilation), HMOEC_USAGE_ERROR);
+    assert_null(compilation);
+    expect_text(&all, rows[i].expected);
+  }
+  hmoec_options options = options_to(&all);
+  options.struct_size = sizeof options + 8;
+  assert_int_equal(hmoec_compile_text("m.spec", mixture_spec, strlen(mixture_spec), &options, &compilation), HMOEC_USAGE_ERROR);
+  options.struct_size = 8;
+  assert_int_equal(hmoec_compile_text("m.spec", mixture_spec, strlen(mixture_spec), &options, &compilation), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_api_version(), HMOEC_API_VERSION);
+  assert_string_equal(hmoec_version(), HMOE_VERSION);
+}
+
+/* Messages come with their place and line; without a callback nothing is said. */
+static void test_messages(void **state) {
+  (void)state;
+  static const char broken[] = "model m\ndim n = ?\ninput x: f32[n, 4]\noutput y = activte(x, function = relu)\n";
+  messages all;
+  hmoec_options options = options_to(&all);
+  hmoec_compilation *compilation;
+  char *text;
+  assert_int_equal(hmoec_compile_text("m.spec", broken, strlen(broken), &options, &compilation), HMOEC_INPUT_ERROR);
+  expect_text(&all, "m.spec:4:12: error: there is no op or block named 'activte'; did you mean 'activate'?\n"
+                    "output y = activte(x, function = relu)\n           ^\n");
+  assert_int_equal(hmoec_compile_text("m.spec", broken, strlen(broken), NULL, &compilation), HMOEC_INPUT_ERROR);
+  assert_int_equal(hmoec_compile_file("/nothing/m.spec", &options, &compilation), HMOEC_INPUT_ERROR);
+  expect_text(&all, "/nothing/m.spec: error: cannot open: No such file or directory");
+  assert_int_equal(hmoec_import_directory("/dev", &options, &text), HMOEC_INPUT_ERROR);
+  assert_null(text);
+  assert_int_equal(hmoec_import_directory(HMOE_SOURCE_DIR "/tests/golden/switch-moe-tiny", &options, &text), HMOEC_OK);
+  assert_int_equal(strncmp(text, "#", 1) && strncmp(text, "model", 5), 0);
+  hmoec_free(text);
+}
+
+static void collect(void *context, const char *text, size_t bytes) {
+  (void)text;
+  *(size_t *)context += bytes;
+}
+
+static void test_trace(void **state) {
+  (void)state;
+  messages all;
+  hmoec_options options = options_to(&all);
+  hmoec_compilation *compilation;
+  size_t bytes = 0;
+  options.print_ir_after = "fold-duplicates";
+  options.print = collect;
+  options.print_context = &bytes;
+  assert_int_equal(hmoec_compile_text("m.spec", mixture_spec, strlen(mixture_spec), &options, &compilation), HMOEC_OK);
+  assert_true(bytes > 500);
+  hmoec_compilation_destroy(compilation);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_graph_is_spec),
+      cmocka_unit_test(test_graph_compiles_again),
+      cmocka_unit_test(test_open_run_interpret),
+      cmocka_unit_test(test_write),
+      cmocka_unit_test(test_graph_errors),
+      cmocka_unit_test(test_scopes),
+      cmocka_unit_test(test_options),
+      cmocka_unit_test(test_messages),
+      cmocka_unit_test(test_trace),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
