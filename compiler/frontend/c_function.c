@@ -3,6 +3,7 @@
 #include "frontend/c_function.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -170,6 +171,26 @@ static bool file_parse(hmoec_c_reader *reader, CXIndex index, const char *file, 
   return forward_all(reader);
 }
 
+/* clang's library takes the process's handlers of crashes while an index is made, and keeps them. They are an application's own: they are
+ * given back when the last of those who read at the same time is done. */
+static pthread_mutex_t readers_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned readers;
+
+static CXIndex index_open(void) {
+  pthread_mutex_lock(&readers_lock);
+  readers++;
+  CXIndex index = clang_createIndex(0, 0);
+  pthread_mutex_unlock(&readers_lock);
+  return index;
+}
+
+static void index_close(CXIndex index) {
+  clang_disposeIndex(index);
+  pthread_mutex_lock(&readers_lock);
+  if (--readers == 0) clang_toggleCrashRecovery(0);
+  pthread_mutex_unlock(&readers_lock);
+}
+
 /* ---- The function ---- */
 
 /* Its definition, null if there is none; a message then. */
@@ -299,14 +320,14 @@ bool hmoec_c_function_import(MlirContext context, hmoec_diagnostics *diagnostics
   CXCursor function;
   bool ok = false;
   if (!file_check(&reader, file)) goto done;
-  index = clang_createIndex(0, 0);
+  index = index_open();
   if (!file_parse(&reader, index, file, flags)) goto done;
   function = function_find(&reader, file, name);
   ok = !clang_Cursor_isNull(function) && signature_check(&reader, function, name, what, arities) &&
        function_read(&reader, function, name, out_function);
 done:
   if (reader.unit) clang_disposeTranslationUnit(reader.unit);
-  if (index) clang_disposeIndex(index);
+  if (index) index_close(index);
   hmoec_arena_destroy(reader.arena);
   return ok;
 }

@@ -1,10 +1,13 @@
 #include "ir/context.h"
 
 #include <ctype.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <clang-c/Index.h>
+#include <llvm-c/Target.h>
 #include <mlir-c/Dialect/IRDL.h>
 #include <mlir-c/RegisterEverything.h>
 
@@ -19,7 +22,20 @@ static bool dialect_load(MlirContext context, const char *text) {
   return ok;
 }
 
+/* The list of targets is the process's, and adding to it is not safe from several threads. clang's library adds all of them when it is first
+ * used, so that is done here too; and it takes the process's handlers of crashes, which are given back. */
+static void initialise_process(void) {
+  LLVMInitializeX86TargetInfo();
+  LLVMInitializeX86Target();
+  LLVMInitializeX86TargetMC();
+  LLVMInitializeX86AsmPrinter();
+  clang_disposeIndex(clang_createIndex(0, 0));
+  clang_toggleCrashRecovery(0);
+}
+
 MlirContext hmoec_context_create(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, initialise_process);
   MlirDialectRegistry registry = mlirDialectRegistryCreate();
   mlirRegisterAllDialects(registry);
   MlirContext context = mlirContextCreateWithRegistry(registry, /*threadingEnabled=*/false);

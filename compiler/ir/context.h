@@ -6,7 +6,7 @@
 #include <mlir-c/IR.h>
 
 /* Null when a dialect does not load, which is our own bug; MLIR's message is then on stderr. Destroy with hmoec_context_destroy.
- * Multithreading is off: the same input gives the same output and the same order of messages. */
+ * The first call of a process makes x86-64 known to LLVM. Multithreading is off: the same input gives the same output and the same order of messages. */
 MlirContext hmoec_context_create(void);
 void hmoec_context_destroy(MlirContext context);
 

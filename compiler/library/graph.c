@@ -39,19 +39,20 @@ hmoec_status hmoec_graph_create(const char *name, const hmoec_options *options, 
   *out_graph = NULL;
   hmoec_graph *graph = calloc(1, sizeof *graph);
   if (!graph) return HMOEC_MACHINE_ERROR;
-  graph->diagnostics = hmoec_diagnostics_create_with(options ? options->message : NULL, options ? options->message_context : NULL);
-  bool ok = graph->diagnostics && hmoec_options_check(options, "", graph->diagnostics);
+  hmoec_options read;
+  graph->diagnostics = hmoec_sink_create(options);
+  bool ok = graph->diagnostics && hmoec_options_read(options, &read, graph->diagnostics) &&
+            hmoec_options_check(&read, "", graph->diagnostics);
   if (ok) graph->context = hmoec_context_create();
   if (ok && mlirContextIsNull(graph->context)) ok = hmoec_machine_error(graph->diagnostics, "internal: the dialects do not load");
   if (ok) {
     graph->handler = hmoec_diagnostics_attach(graph->diagnostics, graph->context);
     graph->arena = hmoec_arena_create();
     graph->name = hmoec_arena_strdup(graph->arena, name);
-    if (options)
-      graph->flags = (hmoec_c_flags){.includes = copy_texts(graph->arena, options->c_includes, options->c_include_count),
-                                     .include_count = options->c_include_count,
-                                     .defines = copy_texts(graph->arena, options->c_defines, options->c_define_count),
-                                     .define_count = options->c_define_count};
+    graph->flags = (hmoec_c_flags){.includes = copy_texts(graph->arena, read.c_includes, read.c_include_count),
+                                   .include_count = read.c_include_count,
+                                   .defines = copy_texts(graph->arena, read.c_defines, read.c_define_count),
+                                   .define_count = read.c_define_count};
     graph->builder = hmoec_builder_create(graph->context, graph->diagnostics, graph->at, name, &graph->flags);
     ok = hmoec_diagnostics_errors(graph->diagnostics) == 0;
   }

@@ -34,16 +34,10 @@ static hmoec_status finish(hmoec_compilation *c, bool ok) {
   return status;
 }
 
-/* A sink for one call; NULL when memory is short. */
-static hmoec_diagnostics *sink_create(const hmoec_options *options) {
-  bool usable = options && options->struct_size >= offsetof(hmoec_options, defines);
-  return hmoec_diagnostics_create_with(usable ? options->message : NULL, usable ? options->message_context : NULL);
-}
-
 static hmoec_compilation *compilation_create(const hmoec_options *options, bool *out_ok) {
   hmoec_compilation *c = calloc(1, sizeof *c);
   if (!c) return NULL;
-  c->diagnostics = sink_create(options);
+  c->diagnostics = hmoec_sink_create(options);
   *out_ok = c->diagnostics && hmoec_session_init(&c->session, options, c->diagnostics);
   return c;
 }

@@ -48,13 +48,22 @@ static bool is_cpu_version(const char *name) {
   return false;
 }
 
+bool hmoec_options_read(const hmoec_options *given, hmoec_options *out_options, hmoec_diagnostics *diagnostics) {
+  enum { LEAST = offsetof(hmoec_options, defines) }; /* version 1 ends later; what is needed to say so */
+  *out_options = (hmoec_options){.struct_size = sizeof *out_options};
+  if (!given) return true;
+  if (given->struct_size < LEAST || given->struct_size > sizeof *given)
+    return hmoec_usage_error(diagnostics, "expected struct_size of the options to be at most %zu, found %zu", sizeof *given,
+                             given->struct_size);
+  memcpy(out_options, given, given->struct_size);
+  out_options->struct_size = sizeof *out_options;
+  return true;
+}
+
 bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec_diagnostics *diagnostics) {
   const hmoec_options *o = options;
   size_t cpu = 0, cpu_count = sizeof cpus / sizeof *cpus;
   hmoec_dtype dtype;
-  if (!o) return true;
-  if (o->struct_size != sizeof *o)
-    return hmoec_usage_error(diagnostics, "expected struct_size of the options to be %zu, found %zu", sizeof *o, o->struct_size);
   if (o->dtype && !hmoec_dtype_parse(o->dtype, &dtype)) return refuse(diagnostics, prefix, "dtype", "f32 or bf16", o->dtype, NULL);
   if (o->strategy && !is_strategy(o->strategy))
     return refuse(diagnostics, prefix, "strategy", "auto, table, cache, factored or per_token", o->strategy, NULL);
@@ -71,6 +80,14 @@ bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec
   return true;
 }
 
+hmoec_diagnostics *hmoec_sink_create(const hmoec_options *options) {
+  hmoec_options read;
+  hmoec_diagnostics *silent = hmoec_diagnostics_create(NULL);
+  bool ok = silent && hmoec_options_read(options, &read, silent);
+  hmoec_diagnostics_destroy(silent);
+  return hmoec_diagnostics_create_with(ok ? read.message : NULL, ok ? read.message_context : NULL);
+}
+
 hmoec_pass_options hmoec_options_pass(const hmoec_options *options) {
   hmoec_pass_options pass = hmoec_pass_options_default();
   if (options->dtype) hmoec_dtype_parse(options->dtype, &pass.dtype);
@@ -83,9 +100,9 @@ hmoec_pass_options hmoec_options_pass(const hmoec_options *options) {
 /* ---- stages ---- */
 
 bool hmoec_session_init(hmoec_session *session, const hmoec_options *options, hmoec_diagnostics *diagnostics) {
-  *session = (hmoec_session){.diagnostics = diagnostics, .options = {.struct_size = sizeof *options}};
-  if (!hmoec_options_check(options, "", diagnostics)) return false;
-  if (options) session->options = *options;
+  *session = (hmoec_session){.diagnostics = diagnostics};
+  if (!hmoec_options_read(options, &session->options, diagnostics) || !hmoec_options_check(&session->options, "", diagnostics))
+    return false;
   session->pass = hmoec_options_pass(&session->options);
   session->context = hmoec_context_create();
   if (mlirContextIsNull(session->context)) return hmoec_machine_error(diagnostics, "internal: the dialects do not load");

@@ -31,8 +31,12 @@ typedef struct hmoec_session {
   const struct hmoe_model_object *object;
 } hmoec_session;
 
-/* Checks options; name: how messages call one, "--" or "" and then its name with dashes. NULL options: defaults. */
+/* Options as this version has them: what a shorter structure of an older program does not say is zero. NULL: defaults. Not checked. */
+bool hmoec_options_read(const hmoec_options *given, hmoec_options *out_options, hmoec_diagnostics *diagnostics);
+/* Checks them. prefix: how messages call one, "--" or "" and then its name with dashes. */
 bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec_diagnostics *diagnostics);
+/* A sink that passes messages on to the options' callback; NULL when memory is short. */
+hmoec_diagnostics *hmoec_sink_create(const hmoec_options *options);
 /* What the passes are told, of options that were checked. */
 hmoec_pass_options hmoec_options_pass(const hmoec_options *options);
 

@@ -6,7 +6,6 @@
 #include <llvm-c/Error.h>
 #include <llvm-c/LLJIT.h>
 #include <llvm-c/Orc.h>
-#include <llvm-c/Target.h>
 
 #include "codegen/cpu/codegen.h"
 #include "hmoe/abi.h"
@@ -41,11 +40,6 @@ bool hmoec_object_load(const char *name, const char *bytes, size_t size, hmoec_d
   char symbol[256];
   int written = snprintf(symbol, sizeof symbol, "%s_object", name);
   if (written < 0 || (size_t)written >= sizeof symbol) return hmoec_error(diagnostics, (hmoec_location){0}, "model name too long");
-  LLVMInitializeX86TargetInfo();
-  LLVMInitializeX86Target();
-  LLVMInitializeX86TargetMC();
-  LLVMInitializeX86AsmPrinter();
-
   hmoec_loaded *loaded = calloc(1, sizeof *loaded);
   if (!loaded) return hmoec_machine_error(diagnostics, "out of memory loading generated code");
   LLVMOrcDefinitionGeneratorRef process = NULL;

@@ -8,7 +8,6 @@
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Core.h>
 #include <llvm-c/Error.h>
-#include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 #include <mlir-c/Conversion.h>
@@ -96,10 +95,6 @@ static bool lower_to_llvm_dialect(MlirModule module, hmoec_diagnostics *diagnost
 }
 
 static LLVMTargetMachineRef create_machine(hmoec_diagnostics *diagnostics) {
-  LLVMInitializeX86TargetInfo();
-  LLVMInitializeX86Target();
-  LLVMInitializeX86TargetMC();
-  LLVMInitializeX86AsmPrinter();
   LLVMTargetRef target;
   char *message = NULL;
   if (LLVMGetTargetFromTriple(triple, &target, &message)) {
