@@ -15,6 +15,7 @@ float relu(float x) { return x > 0 ? x : 0; }
 
 /* Not finite where the rows that fill a block are. */
 float reciprocal(float x) { return 1 / x; }
+float hole(float x) { return x == 0 ? INFINITY : x > 0 ? x : 0; }
 
 /* Named as the model and as an entry of its object. */
 float moe_layer(float x) { return x > 0 ? x : 0.5f * x; }
