@@ -30,11 +30,20 @@ static MlirValue constant(ir_builder *ir, const hmoec_scalar_op *op) {
   return ir_splat_of(ir, mlirFloatAttrDoubleGet(ir->context, element, number));
 }
 
+/* A value of the program. A double is often one in name only: a float meets a constant or a function of C's default type. Then
+ *
+ *   exact     the float that it is, widened, or null: floor((double)x) is (double)floorf(x)
+ *   rounded   the float that it becomes when it is narrowed, or null: (float)sqrt((double)x) is sqrtf(x), as 53 bits are enough that
+ *             rounding twice is rounding once. LLVM knows the same of + - * / */
+typedef struct vector {
+  MlirValue value, exact, rounded;
+} vector;
+
 /* A program on its way into a function. */
 typedef struct writer {
   ir_builder *ir;
   const hmoec_scalar_program *program;
-  MlirValue *values;
+  vector *values;
   bool calls_math;
 } writer;
 
@@ -96,39 +105,86 @@ static MlirValue emit_op(writer *w, const hmoec_scalar_op *op, const MlirValue *
   return ir_op(ir, name, type, count, x, compares ? "predicate" : NULL, mlirIntegerAttrGet(ir->i64, op->predicate));
 }
 
+static vector number(ir_builder *ir, const hmoec_scalar_op *op) {
+  vector v = {.value = constant(ir, op)};
+  double number;
+  memcpy(&number, &op->bits, sizeof number);
+  if (op->type == HMOEC_SCALAR_F64 && (double)(float)number == number) v.exact = v.rounded = ir_vector_f32(ir, (float)number);
+  return v;
+}
+
+static vector choose(ir_builder *ir, MlirValue condition, const vector *yes, const vector *no) {
+  vector v = {.value = ir_select(ir, condition, yes->value, no->value)};
+  if (!mlirValueIsNull(yes->exact) && !mlirValueIsNull(no->exact)) v.exact = ir_select(ir, condition, yes->exact, no->exact);
+  if (!mlirValueIsNull(yes->rounded) && !mlirValueIsNull(no->rounded))
+    v.rounded = ir_select(ir, condition, yes->rounded, no->rounded);
+  return v;
+}
+
+/* Whether the op gives a float for floats, as it is. */
+static bool is_exact(uint32_t code) {
+  static const hmoec_scalar_code codes[] = {HMOEC_SCALAR_NEGF,  HMOEC_SCALAR_MINNUMF,   HMOEC_SCALAR_MAXNUMF, HMOEC_SCALAR_REMF,
+                                            HMOEC_SCALAR_ABSF,  HMOEC_SCALAR_COPYSIGN,  HMOEC_SCALAR_CEIL,    HMOEC_SCALAR_FLOOR,
+                                            HMOEC_SCALAR_ROUND, HMOEC_SCALAR_ROUNDEVEN, HMOEC_SCALAR_TRUNC};
+  for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+    if (codes[i] == code) return true;
+  return false;
+}
+
+static vector compute(writer *w, const hmoec_scalar_op *op) {
+  const vector *x[MAX_OPERANDS];
+  MlirValue values[MAX_OPERANDS], floats[MAX_OPERANDS];
+  bool narrow = op->type == HMOEC_SCALAR_F64;
+  for (uint32_t o = 0; o < op->operand_count; o++) {
+    x[o] = &w->values[w->program->operands[op->operands + o]];
+    values[o] = x[o]->value;
+    floats[o] = x[o]->exact;
+    narrow = narrow && !mlirValueIsNull(floats[o]);
+  }
+  if (op->code == HMOEC_SCALAR_SELECT) return choose(w->ir, values[0], x[1], x[2]);
+  if (op->code == HMOEC_SCALAR_TRUNCF && !mlirValueIsNull(x[0]->rounded)) return (vector){.value = x[0]->rounded};
+  vector v = {.value = {NULL}};
+  if (narrow && is_exact(op->code)) {
+    v.exact = v.rounded = emit_op(w, op, floats, HMOEC_SCALAR_F32);
+    v.value = ir_widen(w->ir, v.exact);
+    return v;
+  }
+  v.value = emit_op(w, op, values, w->program->types[op->results]);
+  if (op->code == HMOEC_SCALAR_EXTF) v.exact = v.rounded = values[0];
+  if (narrow && op->code == HMOEC_SCALAR_SQRT) v.rounded = emit_op(w, op, floats, HMOEC_SCALAR_F32);
+  return v;
+}
+
 /* Emits ops from `begin` to the terminator of their block, which is returned. */
 static const hmoec_scalar_op *emit_block(writer *w, size_t begin) {
   const hmoec_scalar_program *program = w->program;
-  MlirValue *values = w->values;
   for (size_t i = begin;; i = program->ops[i].next) {
     const hmoec_scalar_op *op = &program->ops[i];
-    const uint32_t *operands = program->operands + op->operands;
     if (op->code == HMOEC_SCALAR_RETURN || op->code == HMOEC_SCALAR_YIELD) return op;
     if (op->code == HMOEC_SCALAR_CONSTANT) {
-      values[op->results] = constant(w->ir, op);
+      w->values[op->results] = number(w->ir, op);
     } else if (op->code == HMOEC_SCALAR_IF) {
       const hmoec_scalar_op *yes = emit_block(w, i + 1), *no = emit_block(w, op->else_begin);
+      MlirValue condition = w->values[program->operands[op->operands]].value;
       for (uint32_t r = 0; r < op->result_count; r++)
-        values[op->results + r] = ir_select(w->ir, values[operands[0]], values[program->operands[yes->operands + r]],
-                                            values[program->operands[no->operands + r]]);
+        w->values[op->results + r] = choose(w->ir, condition, &w->values[program->operands[yes->operands + r]],
+                                            &w->values[program->operands[no->operands + r]]);
     } else {
-      MlirValue x[MAX_OPERANDS];
-      for (uint32_t o = 0; o < op->operand_count; o++) x[o] = values[operands[o]];
-      values[op->results] = emit_op(w, op, x, program->types[op->results]);
+      w->values[op->results] = compute(w, op);
     }
   }
 }
 
 static MlirValue emit_body(ir_builder *ir, const hmoec_scalar_program *program, const MlirValue *arguments, bool calls_math) {
   writer w = {.ir = ir, .program = program, .calls_math = calls_math};
-  w.values = malloc(program->value_count * sizeof *w.values);
+  w.values = calloc(program->value_count, sizeof *w.values);
   if (!w.values) {
     ir->failed = true;
     return arguments[0];
   }
-  memcpy(w.values, arguments, program->argument_count * sizeof *w.values);
+  for (size_t i = 0; i < program->argument_count; i++) w.values[i].value = arguments[i];
   const hmoec_scalar_op *end = emit_block(&w, 0);
-  MlirValue result = w.values[program->operands[end->operands]];
+  MlirValue result = w.values[program->operands[end->operands]].value;
   free(w.values);
   return result;
 }
