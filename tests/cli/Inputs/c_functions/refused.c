@@ -97,7 +97,12 @@ float volatile_local(float x) {
   volatile float y = x;
   return y;
 }
-float statement_expression(float x) { return ({ float y = x; y * y; }); }
+float statement_expression(float x) {
+  return ({
+    float y = x;
+    y *y;
+  });
+}
 float variable_count(int count, ...) { return (float)count; }
 float ranges(float x) {
   switch ((int)(x > 1)) {
