@@ -98,10 +98,17 @@ float volatile_local(float x) {
   return y;
 }
 float statement_expression(float x) {
-  return ({
-    float y = x;
-    y *y;
-  });
+  float y = ({ x + 1; });
+  return y;
+}
+float variable_length(float x) {
+  int n = 3;
+  typedef int list[n++];
+  return x + (float)n;
+}
+float many_calls(float x) {
+  for (int i = 0; i < 300; i++) x = expf(x) - 1;
+  return x;
 }
 float variable_count(int count, ...) { return (float)count; }
 float ranges(float x) {
