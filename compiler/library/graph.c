@@ -10,6 +10,7 @@
 
 #include "frontend/builder.h"
 #include "ir/context.h"
+#include "ir/location.h"
 #include "library/session.h"
 #include "support/arena.h"
 
