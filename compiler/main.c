@@ -17,7 +17,7 @@ static void print_help(FILE *out) {
   fprintf(out,
           "hmoec %s: an ahead-of-time compiler for HyperMoE and other mixture-of-experts models\n\nusage: hmoec COMMAND MODEL "
           "[options]\n\ncommands:\n",
-          HMOE_VERSION);
+          hmoec_version());
   for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
     fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
   fprintf(out, "\nMODEL is a .spec file (docs/spec.md), a .mlir file in the hmoe dialect, or a Hugging Face directory.\n`hmoec "
@@ -69,7 +69,7 @@ int main(int argc, char **argv) {
   } else if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
     print_help(stdout);
   } else if (strcmp(argv[1], "--version") == 0) {
-    printf("hmoec %s\n", HMOE_VERSION);
+    printf("hmoec %s\n", hmoec_version());
   } else {
     const hmoec_command *command = NULL;
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ir/context.h"
+#include "ir/location.h"
 #include "ir/ops.h"
 #include "passes/passes.h"
 

@@ -5,8 +5,7 @@
 
 #include "commands/commands.h"
 #include "hmoe/generate.h"
-#include "library/session.h"
-#include "support/tensor_files.h"
+#include "support/paths.h"
 
 typedef bool (*option_reader)(hmoec_arguments *options, const char *value, const char *name, hmoec_diagnostics *diagnostics);
 
@@ -343,7 +342,7 @@ bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, 
   }
   if (!out_arguments->model)
     return hmoec_usage_error(diagnostics, "expected a MODEL; usage: hmoec %s %s", command->name, command->usage);
-  if (!hmoec_options_check(&out_arguments->options, "--", diagnostics)) return false;
+  if (hmoec_options_validate(&out_arguments->options, "--") != HMOEC_OK) return false;
   if (!out_arguments->weights && !out_arguments->save_weights && !out_arguments->versus && accepts(command, "--weights") &&
       hmoec_is_directory(out_arguments->model))
     out_arguments->weights = out_arguments->model;

@@ -8,11 +8,7 @@
 
 #include "commands/ceilings.h"
 #include "commands/commands.h"
-#include "commands/model_cost.h"
-#include "interpreter/parameters.h"
-#include "ir/entry.h"
-#include "library/session.h"
-#include "library/signature.h"
+#include "support/paths.h"
 
 #define MAX_RUNS 2000
 #define SECONDS_A_SIZE 1.0 /* per model */
@@ -20,7 +16,7 @@
 
 typedef struct subject {
   const char *path;
-  hmoec_session session;
+  hmoec_compilation *compilation;
   hmoe_model *model;
   hmoec_signature signature;
   int64_t sizes[HMOEC_MAX_SIZES];
@@ -33,17 +29,17 @@ static bool subject_open(subject *s, const char *path, const hmoec_arguments *ar
   char temporary[HMOEC_TEMPORARY_CHARS];
   const char *weights = arguments->weights;
   s->path = path;
-  if (!hmoec_session_init(&s->session, &arguments->options, diagnostics) || !hmoec_session_load(&s->session, path)) return false;
+  if (hmoec_compile_file(path, &arguments->options, &s->compilation) != HMOEC_OK) return false;
   bool made = false, ok = true;
   if (!weights) {
     made = hmoec_make_temporary("bench", temporary, diagnostics);
     weights = temporary;
-    ok = made && hmoec_random_weights_write(s->session.source, (uint64_t)arguments->seed, weights, diagnostics);
+    ok = made && hmoec_compilation_random_weights(s->compilation, (uint64_t)arguments->seed, weights) == HMOEC_OK;
   }
   hmoec_open_progress progress;
   hmoe_options open_options = hmoec_open_options(arguments, &progress);
-  ok = ok && hmoec_session_plan(&s->session) && hmoec_signature_read(&s->session.unit, NULL, &s->signature, diagnostics) &&
-       hmoec_session_open(&s->session, &(hmoe_weights){.path = weights}, &open_options, &s->model);
+  ok = ok && hmoec_compilation_signature(s->compilation, NULL, &s->signature) == HMOEC_OK &&
+       hmoec_compilation_open(s->compilation, &(hmoe_weights){.path = weights}, &open_options, &s->model) == HMOEC_OK;
   hmoec_open_finish(&progress);
   if (made) unlink(temporary);
   return ok;
@@ -65,7 +61,7 @@ static bool data_make(subject *s, int64_t tokens, uint64_t seed, hmoec_diagnosti
     hmoec_shape shape = hmoec_signature_shape(&s->signature.inputs[i], s->sizes);
     s->inputs[i] = calloc((size_t)hmoec_shape_elements(&shape) + 1, hmoec_element_bytes(shape.element));
     if (!s->inputs[i]) return hmoec_machine_error(diagnostics, "out of memory");
-    hmoec_random_input(hmoec_entry_find(s->session.folded, NULL), s->signature.inputs[i].name, &shape, seed, s->inputs[i]);
+    hmoec_compilation_random_input(s->compilation, &s->signature.inputs[i], s->sizes, seed, s->inputs[i]);
   }
   for (size_t i = 0; i < s->signature.output_count; i++) {
     hmoec_shape shape = hmoec_signature_shape(&s->signature.outputs[i], s->sizes);
@@ -84,7 +80,7 @@ static bool same_tensors(const hmoec_signature_tensor *a, size_t a_count, const 
 static void subject_close(subject *s) {
   data_free(s);
   hmoe_model_close(s->model);
-  hmoec_session_deinit(&s->session);
+  hmoec_compilation_destroy(s->compilation);
 }
 
 static int compare_doubles(const void *a, const void *b) {
@@ -107,7 +103,7 @@ static bool run_once(subject *s, double *out_seconds, hmoec_diagnostics *diagnos
   hmoe_status status =
       hmoe_model_run(s->model, s->signature.entry, s->sizes, (const void *const *)s->inputs, (void *const *)s->outputs);
   *out_seconds = hmoec_clock_seconds() - begin;
-  return status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);
+  return status == HMOE_OK ? true : hmoec_report_runtime(diagnostics, status);
 }
 
 /* Runs all subjects in turns until each had its second. */
@@ -145,20 +141,21 @@ static void report(const subject *subjects, size_t count, int64_t tokens, const 
   cJSON_AddNumberToObject(row, "tokens", (double)tokens);
   cJSON *models = cJSON_AddArrayToObject(row, "models");
   for (size_t i = 0; i < count; i++) {
+    const char *name = hmoec_compilation_name(subjects[i].compilation);
     double seconds = median(subjects[i].seconds, subjects[i].runs),
-           gflops = 1e-9 * hmoec_model_flops(subjects[i].session.folded, (hmoec_run_size){.tokens = tokens, .rows = 1}) / seconds;
-    printf("%8lld  %-24s %10.3f ms %12.0f tokens/s %9.1f GFLOP/s %5.1f %% of the %s", (long long)tokens,
-           subjects[i].session.unit.name, 1e3 * seconds, seconds > 0 ? (double)tokens / seconds : 0, gflops,
-           ceiling->gflops > 0 ? 100 * gflops / ceiling->gflops : 0, ceiling->name);
+           gflops = 1e-9 * hmoec_compilation_flops(subjects[i].compilation, tokens, 1) / seconds;
+    printf("%8lld  %-24s %10.3f ms %12.0f tokens/s %9.1f GFLOP/s %5.1f %% of the %s", (long long)tokens, name, 1e3 * seconds,
+           seconds > 0 ? (double)tokens / seconds : 0, gflops, ceiling->gflops > 0 ? 100 * gflops / ceiling->gflops : 0,
+           ceiling->name);
     cJSON *model = cJSON_CreateObject();
-    cJSON_AddStringToObject(model, "model", subjects[i].session.unit.name);
+    cJSON_AddStringToObject(model, "model", name);
     cJSON_AddNumberToObject(model, "median_seconds", seconds);
     cJSON_AddNumberToObject(model, "runs", (double)subjects[i].runs);
     cJSON_AddNumberToObject(model, "gflops", gflops);
     cJSON_AddItemToArray(models, model);
     if (i == 0 && count == 2) {
       double ratio = paired_ratio(subjects);
-      printf("   %.3fx the speed of %s", ratio, subjects[1].session.unit.name);
+      printf("   %.3fx the speed of %s", ratio, hmoec_compilation_name(subjects[1].compilation));
       cJSON_AddNumberToObject(row, "speed_ratio", ratio);
     }
     putchar('\n');
@@ -188,14 +185,14 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   size_t threads = hmoe_model_threads(subjects[0].model);
   const char *cpu = hmoe_model_cpu(subjects[0].model);
   double fma_gflops = hmoec_ceiling_gflops(cpu, threads), read_gbytes = hmoec_ceiling_gigabytes_per_second(threads);
-  double bf16_gflops =
-      hmoec_options_pass(&arguments->options).dtype == HMOEC_DTYPE_BF16 ? hmoec_ceiling_bf16_gflops(cpu, threads) : 0;
+  const char *dtype = arguments->options.dtype ? arguments->options.dtype : "f32";
+  double bf16_gflops = strcmp(dtype, "bf16") == 0 ? hmoec_ceiling_bf16_gflops(cpu, threads) : 0;
   peak ceiling = bf16_gflops > 0 ? (peak){"bf16 peak", bf16_gflops} : (peak){"FMA peak", fma_gflops};
   printf("%zu threads, %s code, products in %s; ceilings measured now: %.1f GFLOP/s %s, %.1f GB/s read from memory\n", threads, cpu,
-         hmoec_dtype_name(hmoec_options_pass(&arguments->options).dtype), ceiling.gflops, ceiling.name, read_gbytes);
+         dtype, ceiling.gflops, ceiling.name, read_gbytes);
   cJSON_AddNumberToObject(root, "threads", (double)threads);
   cJSON_AddStringToObject(root, "cpu", cpu);
-  cJSON_AddStringToObject(root, "dtype", hmoec_dtype_name(hmoec_options_pass(&arguments->options).dtype));
+  cJSON_AddStringToObject(root, "dtype", dtype);
   cJSON_AddNumberToObject(root, "fma_gflops", fma_gflops);
   if (bf16_gflops > 0) cJSON_AddNumberToObject(root, "bf16_gflops", bf16_gflops);
   cJSON_AddNumberToObject(root, "read_gbytes", read_gbytes);

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "commands/commands.h"
-#include "library/session.h"
+#include "support/output_file.h"
 
 double hmoec_clock_seconds(void) {
   struct timespec now;
@@ -14,13 +14,20 @@ double hmoec_clock_seconds(void) {
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-bool hmoec_report_runtime(hmoec_diagnostics *diagnostics, hmoe_status status) { return hmoec_runtime_error(diagnostics, status); }
+bool hmoec_report_runtime(hmoec_diagnostics *diagnostics, hmoe_status status) {
+  if (status == HMOE_UNSUPPORTED || status == HMOE_OUT_OF_MEMORY) return hmoec_machine_error(diagnostics, "%s", hmoe_last_error());
+  return hmoec_error(diagnostics, (hmoec_location){0}, "%s", hmoe_last_error());
+}
 
 /* A line that is written over, on a terminal, once packing takes longer than a second. */
 static void show_packing(void *context, uint64_t done_bytes, uint64_t total_bytes) {
   enum { WIDTH = 30 };
   hmoec_open_progress *p = context;
-  if (hmoec_clock_seconds() - p->begun < 1 || !total_bytes) return;
+  double now = hmoec_clock_seconds();
+  if (!p->begun) p->begun = now;
+  bool soon = now - p->begun < 1;
+  if (done_bytes == total_bytes) p->begun = 0; /* what follows is of another opening */
+  if (soon || !total_bytes) return;
   char bar[WIDTH + 1] = {0};
   memset(bar, '.', WIDTH);
   memset(bar, '#', (size_t)((double)WIDTH * (double)done_bytes / (double)total_bytes));
@@ -32,7 +39,7 @@ hmoe_options hmoec_open_options(const hmoec_arguments *arguments, hmoec_open_pro
   hmoe_options options = {.struct_size = sizeof options,
                           .threads = (uint32_t)arguments->threads,
                           .flags = HMOE_VERIFY_WEIGHTS}; /* a tool may take the time */
-  *progress = (hmoec_open_progress){.begun = hmoec_clock_seconds()};
+  *progress = (hmoec_open_progress){0};
   if (isatty(STDERR_FILENO)) {
     options.progress = show_packing;
     options.progress_context = progress;
@@ -42,6 +49,7 @@ hmoe_options hmoec_open_options(const hmoec_arguments *arguments, hmoec_open_pro
 
 void hmoec_open_finish(hmoec_open_progress *progress) {
   if (progress->drawn) fputs("\r\033[K", stderr);
+  progress->drawn = false;
 }
 
 bool hmoec_open_model(const hmoec_arguments *arguments, hmoec_compilation **out_compilation, hmoe_model **out_model) {
@@ -52,17 +60,6 @@ bool hmoec_open_model(const hmoec_arguments *arguments, hmoec_compilation **out_
   hmoec_status status = hmoec_compilation_open(*out_compilation, &(hmoe_weights){.path = arguments->weights}, &options, out_model);
   hmoec_open_finish(&progress);
   return status == HMOEC_OK;
-}
-
-bool hmoec_make_temporary(const char *stem, char out_path[HMOEC_TEMPORARY_CHARS], hmoec_diagnostics *diagnostics) {
-  const char *directory = getenv("TMPDIR");
-  if (!directory || !*directory) directory = "/tmp";
-  int written = snprintf(out_path, HMOEC_TEMPORARY_CHARS, "%s/hmoec-%s-XXXXXX", directory, stem);
-  errno = ENAMETOOLONG;
-  int fd = written > 0 && written < HMOEC_TEMPORARY_CHARS ? mkstemp(out_path) : -1;
-  if (fd < 0) return hmoec_machine_error(diagnostics, "cannot make a temporary file in %s: %s", directory, strerror(errno));
-  close(fd);
-  return true;
 }
 
 bool hmoec_write_file(const char *path, const char *bytes, size_t size, hmoec_diagnostics *diagnostics) {

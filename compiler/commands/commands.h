@@ -1,5 +1,5 @@
-/* The commands of the CLI, which is a client of the library (hmoe/compiler.h), and what they share. check, explain and bench look into a
- * compilation (library/session.h); the others use public calls alone. */
+/* The commands of the CLI, which is a client of the library: of the compiler they include <hmoe/compiler.h> alone, and of support/ what
+ * knows nothing of models. They would work the same linked with libhmoec.so. */
 #ifndef HMOEC_COMMANDS_COMMANDS_H
 #define HMOEC_COMMANDS_COMMANDS_H
 
@@ -59,16 +59,13 @@ double hmoec_clock_seconds(void);
 bool hmoec_report_runtime(hmoec_diagnostics *diagnostics, hmoe_status status);
 /* How weights are opened by tools: checked, with threads as given and a line that shows progress on a terminal. */
 typedef struct hmoec_open_progress {
-  double begun;
+  double begun; /* 0: no opening has told of itself */
   bool drawn;
 } hmoec_open_progress;
 hmoe_options hmoec_open_options(const hmoec_arguments *arguments, hmoec_open_progress *progress);
 void hmoec_open_finish(hmoec_open_progress *progress);
 /* A compilation of MODEL, opened with --weights. */
 bool hmoec_open_model(const hmoec_arguments *arguments, hmoec_compilation **out_compilation, hmoe_model **out_model);
-/* An empty file in TMPDIR, or /tmp; the caller unlinks it. */
-#define HMOEC_TEMPORARY_CHARS 4096
-bool hmoec_make_temporary(const char *stem, char out_path[HMOEC_TEMPORARY_CHARS], hmoec_diagnostics *diagnostics);
 /* Writes bytes whole or not at all; path "-" is standard output. */
 bool hmoec_write_file(const char *path, const char *bytes, size_t size, hmoec_diagnostics *diagnostics);
 

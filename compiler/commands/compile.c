@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "commands/commands.h"
-#include "library/session.h"
+#include "support/paths.h"
 
 typedef struct emit_row {
   const char *name, *suffix;

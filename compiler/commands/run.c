@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "commands/commands.h"
-#include "library/signature.h"
 #include "support/npy.h"
 
 /* Which of the tensors each --input or --output means; an unknown name is an error. */
@@ -112,8 +111,7 @@ static bool outputs_allocate(const hmoec_signature *signature, const int64_t *si
                              hmoec_diagnostics *diagnostics) {
   for (size_t i = 0; i < signature->output_count; i++) {
     hmoec_shape shape = hmoec_signature_shape(&signature->outputs[i], sizes);
-    int64_t elements = hmoec_shape_elements(&shape);
-    if (elements <= HMOEC_MOST_ELEMENTS) out_data[i] = calloc((size_t)elements + 1, hmoec_element_bytes(shape.element));
+    out_data[i] = calloc((size_t)hmoec_shape_elements(&shape) + 1, hmoec_element_bytes(shape.element));
     if (!out_data[i]) return hmoec_machine_error(diagnostics, "out of memory for output %s", signature->outputs[i].name);
   }
   return true;

@@ -10,6 +10,7 @@
 
 #include "frontend/function_set.h"
 #include "ir/entry.h"
+#include "ir/location.h"
 #include "support/arena.h"
 #include "support/name_map.h"
 

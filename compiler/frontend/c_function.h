@@ -16,6 +16,8 @@
 #ifndef HMOEC_FRONTEND_C_FUNCTION_H
 #define HMOEC_FRONTEND_C_FUNCTION_H
 
+#include <mlir-c/IR.h>
+
 #include "support/diagnostics.h"
 
 /* What the C file is compiled with, besides -std=gnu17. Borrowed. */

@@ -7,6 +7,7 @@
 
 #include "frontend/import.h"
 #include "ir/context.h"
+#include "ir/location.h"
 #include "support/text_file.h"
 
 enum { MAX_SPEC_BYTES = 1 << 20, MAX_MLIR_BYTES = 64 << 20, MAX_MLIR_DEPTH = 100 };

@@ -8,6 +8,7 @@
 
 #include "interpreter/evaluate.h"
 #include "ir/entry.h"
+#include "ir/location.h"
 #include "ir/op_reader.h"
 
 bool hmoec_tensor_init(hmoec_tensor *tensor, const hmoec_shape *shape) {

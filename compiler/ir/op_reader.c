@@ -6,6 +6,7 @@
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 
+#include "ir/location.h"
 #include "ir/ops_infer.h"
 
 static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }

@@ -10,6 +10,7 @@
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 
+#include "ir/location.h"
 #include "ir/ops_infer.h"
 
 static const char *const gates[] = {"softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm", "sigmoid", NULL};

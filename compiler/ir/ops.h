@@ -28,14 +28,8 @@
 MlirType hmoec_shape_to_type(MlirContext context, const hmoec_shape *shape);
 /* False if the type is not a ranked tensor of a supported element and rank <= HMOEC_MAX_RANK. */
 bool hmoec_shape_from_type(MlirType type, hmoec_shape *out_shape);
-/* "f32[?, 768]"; returns buffer. */
-const char *hmoec_shape_string(const hmoec_shape *shape, char *buffer, size_t size);
-#define HMOEC_SHAPE_CHARS 128
 /* Equal, or differing only where one side is dynamic. */
 bool hmoec_dim_compatible(int64_t a, int64_t b);
-bool hmoec_shape_compatible(const hmoec_shape *a, const hmoec_shape *b);
-/* The number of elements, a dynamic dimension counted as 1; INT64_MAX when it does not fit. */
-int64_t hmoec_shape_elements(const hmoec_shape *shape);
 
 typedef struct hmoec_attribute_info {
   const char *name;

@@ -8,6 +8,7 @@
 #include <mlir-c/BuiltinTypes.h>
 #include <xxhash.h>
 
+#include "ir/location.h"
 #include "ir/ops.h"
 #include "support/pointer_map.h"
 

@@ -54,11 +54,11 @@ const char *hmoec_shape_string(const hmoec_shape *shape, char *buffer, size_t si
 
 bool hmoec_dim_compatible(int64_t a, int64_t b) { return a == b || a == HMOEC_DYNAMIC || b == HMOEC_DYNAMIC; }
 
-bool hmoec_shape_compatible(const hmoec_shape *a, const hmoec_shape *b) {
-  if (a->element != b->element || a->rank != b->rank) return false;
+int hmoec_shape_compatible(const hmoec_shape *a, const hmoec_shape *b) {
+  if (a->element != b->element || a->rank != b->rank) return 0;
   for (int64_t i = 0; i < a->rank; i++)
-    if (!hmoec_dim_compatible(a->dims[i], b->dims[i])) return false;
-  return true;
+    if (!hmoec_dim_compatible(a->dims[i], b->dims[i])) return 0;
+  return 1;
 }
 
 int64_t hmoec_shape_elements(const hmoec_shape *shape) {

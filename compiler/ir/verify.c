@@ -13,6 +13,7 @@
 #include <mlir-c/BuiltinTypes.h>
 
 #include "ir/entry.h"
+#include "ir/location.h"
 #include "ir/op_reader.h"
 #include "ir/ops.h"
 #include "ir/ops_infer.h"

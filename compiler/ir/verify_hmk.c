@@ -5,6 +5,7 @@
 #include <mlir-c/BuiltinAttributes.h>
 
 #include "ir/hmk_ops.h"
+#include "ir/location.h"
 #include "ir/scalar.h"
 
 /* How many integers the args of an op must have; 0: it has none. */

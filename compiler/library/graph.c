@@ -12,6 +12,7 @@
 #include "frontend/load.h"
 #include "frontend/spec_blocks.h"
 #include "ir/context.h"
+#include "ir/location.h"
 #include "library/session.h"
 #include "support/arena.h"
 

@@ -6,11 +6,13 @@
 
 #include "frontend/import.h"
 #include "interpreter/parameters.h"
+#include "ir/entry.h"
 #include "library/graph.h"
+#include "library/model_cost.h"
 #include "library/reference.h"
 #include "library/session.h"
 #include "library/signature.h"
-#include "support/tensor_files.h"
+#include "support/paths.h"
 
 struct hmoec_compilation {
   hmoec_diagnostics *diagnostics;
@@ -21,15 +23,19 @@ const char *hmoec_version(void) { return HMOE_VERSION; }
 int hmoec_api_version(void) { return HMOEC_API_VERSION; }
 void hmoec_free(void *memory) { free(memory); }
 
-/* The status of a call that failed: what its sink was told. */
-static hmoec_status failure(const hmoec_diagnostics *diagnostics) {
-  hmoec_status status = hmoec_diagnostics_status(diagnostics);
-  return status == HMOEC_OK ? HMOEC_MACHINE_ERROR : status;
+hmoec_status hmoec_options_validate(const hmoec_options *options, const char *prefix) {
+  hmoec_options read;
+  hmoec_diagnostics *diagnostics = hmoec_sink_create(options);
+  bool ok = diagnostics && hmoec_options_read(options, &read, diagnostics) &&
+            hmoec_options_check(&read, prefix ? prefix : "", diagnostics);
+  hmoec_status status = ok ? HMOEC_OK : hmoec_sink_failure(diagnostics);
+  hmoec_diagnostics_destroy(diagnostics);
+  return status;
 }
 
 /* A call on a compilation that went before may have failed: only this one's errors count. */
 static hmoec_status finish(hmoec_compilation *c, bool ok) {
-  hmoec_status status = ok ? HMOEC_OK : failure(c->diagnostics);
+  hmoec_status status = ok ? HMOEC_OK : hmoec_sink_failure(c->diagnostics);
   hmoec_diagnostics_forget(c->diagnostics);
   return status;
 }
@@ -115,6 +121,16 @@ hmoec_status hmoec_compilation_pack(hmoec_compilation *c, const hmoe_weights *we
 
 hmoec_status hmoec_compilation_signature(hmoec_compilation *c, const char *entry, hmoec_signature *out_signature) {
   return finish(c, hmoec_signature_read(&c->session.unit, entry, out_signature, c->diagnostics));
+}
+
+void hmoec_compilation_random_input(const hmoec_compilation *c, const hmoec_signature_tensor *input, const int64_t *sizes,
+                                    uint64_t seed, void *out) {
+  hmoec_shape shape = hmoec_signature_shape(input, sizes);
+  hmoec_random_input(hmoec_entry_find(c->session.folded, NULL), input->name, &shape, seed, out);
+}
+
+double hmoec_compilation_flops(const hmoec_compilation *c, int64_t tokens, int64_t rows) {
+  return hmoec_model_flops(c->session.folded, (hmoec_run_size){.tokens = tokens, .rows = rows});
 }
 
 hmoec_status hmoec_compilation_interpret(hmoec_compilation *c, const hmoe_weights *weights, const int64_t *dims,

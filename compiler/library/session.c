@@ -13,10 +13,12 @@
 #include "emit/header.h"
 #include "frontend/load.h"
 #include "ir/context.h"
+#include "ir/location.h"
 #include "passes/hyper_cost.h"
 #include "passes/rewrite.h"
 #include "runtime_internal.h"
 #include "support/output_file.h"
+#include "support/paths.h"
 
 /* ---- options ---- */
 
@@ -48,16 +50,21 @@ static bool is_cpu_version(const char *name) {
   return false;
 }
 
+bool hmoec_struct_read(const void *given, const char *what, size_t least_bytes, size_t size, void *out,
+                       hmoec_diagnostics *diagnostics) {
+  size_t given_bytes = size;
+  if (given) memcpy(&given_bytes, given, sizeof given_bytes);
+  if (given_bytes < least_bytes || given_bytes > size)
+    return hmoec_usage_error(diagnostics, "expected struct_size of %s to be at most %zu, found %zu", what, size, given_bytes);
+  memset(out, 0, size);
+  if (given) memcpy(out, given, given_bytes);
+  memcpy(out, &size, sizeof size);
+  return true;
+}
+
 bool hmoec_options_read(const hmoec_options *given, hmoec_options *out_options, hmoec_diagnostics *diagnostics) {
   enum { LEAST = offsetof(hmoec_options, defines) }; /* version 1 ends later; what is needed to say so */
-  *out_options = (hmoec_options){.struct_size = sizeof *out_options};
-  if (!given) return true;
-  if (given->struct_size < LEAST || given->struct_size > sizeof *given)
-    return hmoec_usage_error(diagnostics, "expected struct_size of the options to be at most %zu, found %zu", sizeof *given,
-                             given->struct_size);
-  memcpy(out_options, given, given->struct_size);
-  out_options->struct_size = sizeof *out_options;
-  return true;
+  return hmoec_struct_read(given, "the options", LEAST, sizeof *out_options, out_options, diagnostics);
 }
 
 bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec_diagnostics *diagnostics) {
@@ -81,11 +88,16 @@ bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec
 }
 
 hmoec_diagnostics *hmoec_sink_create(const hmoec_options *options) {
-  hmoec_options read;
+  hmoec_options read = {.struct_size = 0};
   hmoec_diagnostics *silent = hmoec_diagnostics_create(NULL);
   bool ok = silent && hmoec_options_read(options, &read, silent);
   hmoec_diagnostics_destroy(silent);
   return hmoec_diagnostics_create_with(ok ? read.message : NULL, ok ? read.message_context : NULL);
+}
+
+hmoec_status hmoec_sink_failure(const hmoec_diagnostics *diagnostics) {
+  hmoec_status status = diagnostics ? hmoec_diagnostics_status(diagnostics) : HMOEC_OK;
+  return status == HMOEC_OK ? HMOEC_MACHINE_ERROR : status;
 }
 
 hmoec_pass_options hmoec_options_pass(const hmoec_options *options) {
@@ -332,28 +344,28 @@ bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status) {
 static void pass_note(void *context, const char *message) { hmoec_note(context, (hmoec_location){0}, "%s", message); }
 
 /* The caller's options of open, with the session's where these say nothing. */
-static hmoe_options open_options(const hmoec_session *session, const hmoe_options *given) {
-  hmoe_options options = {.struct_size = sizeof options};
-  if (given) options = *given;
-  if (!options.cpu) options.cpu = session->options.cpu;
-  if (!options.note) {
-    options.note = pass_note;
-    options.note_context = session->diagnostics;
+static bool open_options(const hmoec_session *session, const hmoe_options *given, hmoe_options *out_options) {
+  hmoe_status status = hmoe_options_read(given, out_options);
+  if (status != HMOE_OK) return hmoec_runtime_error(session->diagnostics, status);
+  if (!out_options->cpu) out_options->cpu = session->options.cpu;
+  if (!out_options->note) {
+    out_options->note = pass_note;
+    out_options->note_context = session->diagnostics;
   }
-  return options;
+  return true;
 }
 
 bool hmoec_session_open(hmoec_session *session, const hmoe_weights *weights, const hmoe_options *options, hmoe_model **out_model) {
   *out_model = NULL;
-  if (!hmoec_session_jit(session, false)) return false;
-  hmoe_options full = open_options(session, options);
+  hmoe_options full;
+  if (!hmoec_session_jit(session, false) || !open_options(session, options, &full)) return false;
   hmoe_status status = hmoe_model_open(session->object, weights, &full, out_model);
   return status == HMOE_OK || hmoec_runtime_error(session->diagnostics, status);
 }
 
 bool hmoec_session_pack(hmoec_session *session, const hmoe_weights *weights, const hmoe_options *options, const char *path) {
-  if (!hmoec_session_jit(session, false)) return false;
-  hmoe_options full = open_options(session, options);
+  hmoe_options full;
+  if (!hmoec_session_jit(session, false) || !open_options(session, options, &full)) return false;
   hmoe_status status = hmoe_model_pack(session->object, weights, &full, path);
   return status == HMOE_OK || hmoec_runtime_error(session->diagnostics, status);
 }
@@ -369,32 +381,4 @@ void hmoec_session_deinit(hmoec_session *session) {
     hmoec_context_destroy(session->context);
   }
   *session = (hmoec_session){0};
-}
-
-/* ---- files ---- */
-
-bool hmoec_make_directory(const char *path, hmoec_diagnostics *diagnostics) {
-  char *copy = strdup(path);
-  if (!copy) return hmoec_machine_error(diagnostics, "out of memory");
-  bool ok = true;
-  for (char *at = copy + 1; ok; at++) {
-    char end = *at;
-    if (end && end != '/') continue;
-    *at = 0;
-    struct stat info;
-    if (mkdir(copy, 0777) != 0 && !(errno == EEXIST && stat(copy, &info) == 0 && S_ISDIR(info.st_mode)))
-      ok = hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot make this directory: %s",
-                       strerror(errno == EEXIST ? ENOTDIR : errno));
-    *at = end;
-    if (!end) break;
-  }
-  free(copy);
-  return ok;
-}
-
-bool hmoec_file_write(const char *path, const char *bytes, size_t size, hmoec_diagnostics *diagnostics) {
-  hmoec_output_file file;
-  if (!hmoec_output_file_open(path, diagnostics, &file)) return false;
-  fwrite(bytes, 1, size, file.stream);
-  return hmoec_output_file_commit(&file);
 }

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 
+#include <mlir-c/Diagnostics.h>
 #include <mlir-c/IR.h>
 
 #include "codegen/cpu/codegen.h"
@@ -31,12 +32,18 @@ typedef struct hmoec_session {
   const struct hmoe_model_object *object;
 } hmoec_session;
 
-/* Options as this version has them: what a shorter structure of an older program does not say is zero. NULL: defaults. Not checked. */
+/* A structure of a caller's, which begins with its struct_size, as this version has it: what a shorter one of an older program does not say is
+ * zero. given NULL: all of it is. what: "the options". least_bytes: of version 1. */
+bool hmoec_struct_read(const void *given, const char *what, size_t least_bytes, size_t size, void *out,
+                       hmoec_diagnostics *diagnostics);
+/* Options so read; not checked. */
 bool hmoec_options_read(const hmoec_options *given, hmoec_options *out_options, hmoec_diagnostics *diagnostics);
 /* Checks them. prefix: how messages call one, "--" or "" and then its name with dashes. */
 bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec_diagnostics *diagnostics);
 /* A sink that passes messages on to the options' callback; NULL when memory is short. */
 hmoec_diagnostics *hmoec_sink_create(const hmoec_options *options);
+/* The status of a call that failed, by what its sink was told. The sink may be NULL. */
+hmoec_status hmoec_sink_failure(const hmoec_diagnostics *diagnostics);
 /* What the passes are told, of options that were checked. */
 hmoec_pass_options hmoec_options_pass(const hmoec_options *options);
 
@@ -64,10 +71,5 @@ bool hmoec_session_pack(hmoec_session *session, const hmoe_weights *weights, con
 
 /* Reports a runtime failure with its message; unsupported machines as such. Always false. */
 bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status);
-
-/* Makes a directory and its parents. */
-bool hmoec_make_directory(const char *path, hmoec_diagnostics *diagnostics);
-/* Writes bytes whole or not at all. */
-bool hmoec_file_write(const char *path, const char *bytes, size_t size, hmoec_diagnostics *diagnostics);
 
 #endif

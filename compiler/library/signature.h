@@ -14,11 +14,6 @@
 bool hmoec_signature_read(const hmoec_unit *unit, const char *entry, hmoec_signature *out_signature,
                           hmoec_diagnostics *diagnostics);
 
-/* The shape of a tensor at these sizes. */
-hmoec_shape hmoec_signature_shape(const hmoec_signature_tensor *tensor, const int64_t *sizes);
-/* Bytes of an element of an input or output. */
-size_t hmoec_element_bytes(hmoec_element element);
-
 /* Fills an input of `function`, which is of the hmoe dialect, with seeded random values, as elements of its type: f32 of variance 1; ids below
  * the number of rows of every table that they index; masks of rows of a batch that are whole or end in padding, the first being whole. */
 void hmoec_random_input(MlirOperation function, const char *name, const hmoec_shape *shape, uint64_t seed, void *out);

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ir/location.h"
 #include "passes/hyper_cost.h"
 #include "passes/rewrite.h"
 

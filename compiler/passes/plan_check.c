@@ -3,6 +3,7 @@
  *
  * A value is of one of three kinds: known at open (of parameters alone), of distinct selection sets (one row a set, inside a cache loop), or
  * of tokens (one row a token, the dynamic dimension). Requires at_open marks and marks of per-set ops. Cost: linear in ops and uses. */
+#include "ir/location.h"
 #include "passes/plan.h"
 
 #include <mlir-c/BuiltinAttributes.h>

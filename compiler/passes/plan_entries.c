@@ -18,6 +18,7 @@
 #include <mlir-c/BuiltinTypes.h>
 
 #include "ir/entry.h"
+#include "ir/location.h"
 #include "passes/plan.h"
 
 size_t plan_op_number(const planner *p, MlirOperation op) {

@@ -1,6 +1,7 @@
 /* Routing, grouping and the experts: route -> route_topk ; combine(experts) -> group_tokens, two grouped products, combine. */
 #include <mlir-c/BuiltinAttributes.h>
 
+#include "ir/location.h"
 #include "passes/plan.h"
 
 #define ROUTE_ROWS 32

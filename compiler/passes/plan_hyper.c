@@ -4,6 +4,7 @@
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 
+#include "ir/location.h"
 #include "passes/plan.h"
 
 #define PER_TOKEN_CHUNK 32   /* tokens whose D and U exist at one time */

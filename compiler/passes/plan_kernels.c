@@ -14,6 +14,7 @@
 #include <mlir-c/BuiltinTypes.h>
 
 #include "ir/entry.h"
+#include "ir/location.h"
 
 #define MOST_TENSORS 16
 

@@ -4,6 +4,7 @@
  *   linear(x, wq), linear(x, wk), ...       one product, when they are q, k and v of one attention
  *   linear(activate(linear(x, w1)), w2)     a pair, fused where there are rows enough
  *   scale(norm(x))                          the norm scales */
+#include "ir/location.h"
 #include "passes/plan.h"
 
 #include <math.h>

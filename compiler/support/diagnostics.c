@@ -1,5 +1,5 @@
 /* The diagnostic sink: formats a message, shows the line it is about with a caret under the column, counts, and keeps the worst
- * failure class. MLIR's diagnostics come through the same door. */
+ * failure class. */
 #include "support/diagnostics.h"
 
 #include <stdint.h>
@@ -234,67 +234,6 @@ void hmoec_diagnostics_count(hmoec_diagnostics *diagnostics, hmoec_status status
 }
 
 const char *hmoec_diagnostics_first(const hmoec_diagnostics *diagnostics) { return diagnostics->first ? diagnostics->first : ""; }
-
-hmoec_location hmoec_location_of(MlirLocation location) {
-  if (mlirLocationIsNull(location)) return (hmoec_location){0};
-  if (mlirLocationIsAFileLineColRange(location)) {
-    /* Identifiers of a context are NUL-terminated. */
-    MlirStringRef file = mlirIdentifierStr(mlirLocationFileLineColRangeGetFilename(location));
-    return (hmoec_location){.file = file.data,
-                            .line = (unsigned)mlirLocationFileLineColRangeGetStartLine(location),
-                            .column = (unsigned)mlirLocationFileLineColRangeGetStartColumn(location)};
-  }
-  if (mlirLocationIsAName(location)) return hmoec_location_of(mlirLocationNameGetChildLoc(location));
-  if (mlirLocationIsACallSite(location)) return hmoec_location_of(mlirLocationCallSiteGetCallee(location));
-  if (!mlirLocationIsAFused(location)) return (hmoec_location){0};
-  hmoec_location found = {0};
-  unsigned count = mlirLocationFusedGetNumLocations(location);
-  MlirLocation *parts = calloc(count ? count : 1, sizeof *parts);
-  if (!parts) return found;
-  mlirLocationFusedGetLocations(location, parts);
-  for (unsigned i = 0; i < count && !found.file; i++) found = hmoec_location_of(parts[i]);
-  free(parts);
-  return found;
-}
-
-hmoec_location hmoec_location_of_op(MlirOperation op) { return hmoec_location_of(mlirOperationGetLocation(op)); }
-
-/* Text that MLIR prints in pieces; what does not fit is cut. */
-typedef struct text_buffer {
-  char text[1024];
-  size_t size;
-} text_buffer;
-
-static void text_append(MlirStringRef piece, void *user) {
-  text_buffer *buffer = user;
-  size_t room = sizeof buffer->text - 1 - buffer->size;
-  size_t count = piece.length < room ? piece.length : room;
-  memcpy(buffer->text + buffer->size, piece.data, count);
-  buffer->size += count;
-  buffer->text[buffer->size] = '\0';
-}
-
-static void forward(hmoec_diagnostics *diagnostics, MlirDiagnostic diagnostic, hmoec_severity severity) {
-  text_buffer buffer = {.size = 0};
-  mlirDiagnosticPrint(diagnostic, text_append, &buffer);
-  report_text(diagnostics, severity, severity == HMOEC_ERROR ? HMOEC_INPUT_ERROR : HMOEC_OK,
-              hmoec_location_of(mlirDiagnosticGetLocation(diagnostic)), buffer.text);
-  for (intptr_t i = 0; i < mlirDiagnosticGetNumNotes(diagnostic); i++)
-    forward(diagnostics, mlirDiagnosticGetNote(diagnostic, i), HMOEC_NOTE);
-}
-
-static MlirLogicalResult handle(MlirDiagnostic diagnostic, void *user) {
-  MlirDiagnosticSeverity severity = mlirDiagnosticGetSeverity(diagnostic);
-  forward(user, diagnostic,
-          severity == MlirDiagnosticError     ? HMOEC_ERROR
-          : severity == MlirDiagnosticWarning ? HMOEC_WARNING
-                                              : HMOEC_NOTE);
-  return mlirLogicalResultSuccess();
-}
-
-MlirDiagnosticHandlerID hmoec_diagnostics_attach(hmoec_diagnostics *diagnostics, MlirContext context) {
-  return mlirContextAttachDiagnosticHandler(context, handle, diagnostics, NULL);
-}
 
 /* Levenshtein distance by one row of the table; names longer than the row are never close. */
 static size_t edit_distance(const char *a, const char *b) {

@@ -1,6 +1,6 @@
 /* Where all errors of the compiler go: a sink of located messages, printed as `FILE:LINE:COL: error: text`, the line and a caret.
  * A stage reports as many errors as it can and then returns false; the CLI prints and picks the exit code. Not thread-safe; one
- * sink per compilation. MLIR's own diagnostics are forwarded here (hmoec_diagnostics_attach). */
+ * sink per compilation. MLIR's own diagnostics are forwarded here (ir/location.h). */
 #ifndef HMOEC_SUPPORT_DIAGNOSTICS_H
 #define HMOEC_SUPPORT_DIAGNOSTICS_H
 
@@ -8,9 +8,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
-
-#include <mlir-c/Diagnostics.h>
-#include <mlir-c/IR.h>
 
 #include "hmoe/compiler.h"
 
@@ -45,13 +42,6 @@ void hmoec_diagnostics_forget(hmoec_diagnostics *diagnostics);
 void hmoec_diagnostics_count(hmoec_diagnostics *diagnostics, hmoec_status status);
 /* Text of the first error, "" if none; borrowed. */
 const char *hmoec_diagnostics_first(const hmoec_diagnostics *diagnostics);
-
-/* The file, line and column of an MLIR location (the innermost FileLineCol; unknown otherwise). `file` is owned by the context. */
-hmoec_location hmoec_location_of(MlirLocation location);
-hmoec_location hmoec_location_of_op(MlirOperation op);
-
-/* Forwards a context's diagnostics to the sink until detached. */
-MlirDiagnosticHandlerID hmoec_diagnostics_attach(hmoec_diagnostics *diagnostics, MlirContext context);
 
 /* The closest of `names` to `name` (edit distance at most a third of its length, at least 1), or NULL: for "did you mean". */
 const char *hmoec_closest_name(const char *name, const char *const *names, size_t count);

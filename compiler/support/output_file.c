@@ -73,3 +73,10 @@ void hmoec_output_file_abandon(hmoec_output_file *file) {
   if (*file->temporary) unlink(file->temporary);
   deinit(file);
 }
+
+bool hmoec_file_write(const char *path, const char *bytes, size_t size, hmoec_diagnostics *diagnostics) {
+  hmoec_output_file file;
+  if (!hmoec_output_file_open(path, diagnostics, &file)) return false;
+  fwrite(bytes, 1, size, file.stream);
+  return hmoec_output_file_commit(&file);
+}

@@ -21,4 +21,7 @@ bool hmoec_output_file_open(const char *path, hmoec_diagnostics *diagnostics, hm
 bool hmoec_output_file_commit(hmoec_output_file *file);
 void hmoec_output_file_abandon(hmoec_output_file *file);
 
+/* All three for bytes in memory. */
+bool hmoec_file_write(const char *path, const char *bytes, size_t size, hmoec_diagnostics *diagnostics);
+
 #endif

@@ -9,6 +9,7 @@
 
 #include "support/json.h"
 #include "support/name_map.h"
+#include "support/paths.h"
 
 enum { MAX_SHARDS = 4096, MAX_INDEX_BYTES = 256 << 20 };
 
@@ -26,11 +27,6 @@ struct hmoec_tensor_files {
   shard *shards;
   size_t shard_count;
 };
-
-bool hmoec_is_directory(const char *path) {
-  struct stat info;
-  return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
 
 static bool shard_open(hmoec_tensor_files *files, const char *path, hmoec_diagnostics *diagnostics) {
   shard *added = &files->shards[files->shard_count++];

@@ -22,7 +22,4 @@ hmoe_tensor *hmoec_tensor_files_at(hmoec_tensor_files *files, size_t index);
 /* What messages call the checkpoint: the path of its one file, or of its index. */
 const char *hmoec_tensor_files_path(const hmoec_tensor_files *files);
 
-/* Is the path a directory? */
-bool hmoec_is_directory(const char *path);
-
 #endif

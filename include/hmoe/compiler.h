@@ -105,6 +105,10 @@ typedef struct hmoec_options {
   void *print_context;
 } hmoec_options;
 
+/* Whether the library takes these options, which it says of them on use too. prefix: what messages put before an option's name, such as "--";
+ * NULL: nothing. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_options_validate(const hmoec_options *options, const char *prefix);
+
 /* ---- graphs ----
  *
  * A graph is built op by op; every call corresponds to a line of a spec, and the same model gives the same IR either way (docs/spec.md has the
@@ -125,6 +129,16 @@ typedef struct hmoec_shape {
 /* HMOEC_SHAPE(HMOEC_F32, HMOEC_DYNAMIC, 768): f32[?, 768] */
 #define HMOEC_SHAPE(element, ...)                                                                                                  \
   ((hmoec_shape){(element), (int64_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
+
+/* The number of elements, a dynamic dimension counted as 1; INT64_MAX when it does not fit. */
+HMOE_API int64_t hmoec_shape_elements(const hmoec_shape *shape);
+/* Whether they are equal, or differ only where one of them is dynamic. */
+HMOE_API int hmoec_shape_compatible(const hmoec_shape *a, const hmoec_shape *b);
+/* "f32[?, 768]"; returns buffer. HMOEC_SHAPE_CHARS are enough for any. */
+#define HMOEC_SHAPE_CHARS 128
+HMOE_API const char *hmoec_shape_string(const hmoec_shape *shape, char *buffer, size_t size);
+/* Bytes of an element of an input or output. */
+HMOE_API size_t hmoec_element_bytes(hmoec_element element);
 
 typedef struct hmoec_graph hmoec_graph;
 
@@ -351,6 +365,17 @@ typedef struct hmoec_signature {
 HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_signature(hmoec_compilation *compilation, const char *entry,
                                                                 hmoec_signature *out_signature);
 
+/* The shape of one of its tensors at these sizes, the dims of hmoe_model_run. */
+HMOE_API hmoec_shape hmoec_signature_shape(const hmoec_signature_tensor *tensor, const int64_t *sizes);
+
+/* Values for an input that make sense, the same for the same seed: f32 of variance 1; ids that its tables have; masks of rows that are whole or
+ * end in padding. input and sizes: as for hmoec_signature_shape, whose elements `out` has room for. */
+HMOE_API void hmoec_compilation_random_input(const hmoec_compilation *compilation, const hmoec_signature_tensor *input,
+                                             const int64_t *sizes, uint64_t seed, void *out);
+/* Floating-point operations of the products of one run, 2 a multiply-add: of `tokens` in all, in batch rows of equal length; of layers rows is
+ * 1. */
+HMOE_API double hmoec_compilation_flops(const hmoec_compilation *compilation, int64_t tokens, int64_t rows);
+
 /* What the model means: the reference interpreter, in double precision, slow. The first of the model's entries, with dims, inputs and outputs as
  * hmoe_model_run takes them; outputs are rounded to f32. weights: a path. */
 HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_interpret(hmoec_compilation *compilation, const hmoe_weights *weights,
@@ -363,6 +388,40 @@ HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_random_weights(hmoec_compi
 
 /* The spec of a Hugging Face directory. *out_text: terminated, the caller's, released by hmoec_free. */
 HMOE_MUST_USE HMOE_API hmoec_status hmoec_import_directory(const char *directory, const hmoec_options *options, char **out_text);
+
+/* ---- reports on a model, as text for people ----
+ *
+ * Their text goes to `print`, in pieces, as it is made; what is wrong goes to the message callback of the options. Zero-initialise, set
+ * struct_size; zero is the default of every other field. */
+
+typedef struct hmoec_check_options {
+  size_t struct_size;
+  const char *weights; /* a path; NULL: random ones */
+  const char *save_weights; /* where random ones are written, to stay there; NULL: a temporary file */
+  const int64_t *tokens; /* how many to run; NULL: 64, or fewer where rounding leaves none of these to compare */
+  uint64_t seed; /* of random weights and of the inputs */
+  const hmoe_options *open; /* how weights are opened, every time; cpu does not count. NULL: as by default */
+  void (*print)(void *context, const char *text, size_t bytes);
+  void *print_context;
+} hmoec_check_options;
+
+/* Runs a model's compiled code and the reference interpreter on the same random inputs, and prints how far they are apart: with every strategy
+ * that is possible, or the one that is asked for, and on every code version that this machine runs, or the `cpu` of the options. HMOEC_INPUT_ERROR,
+ * after a message, when they differ by more than rounding. options and check may be NULL. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_check(const char *path, const hmoec_options *options, const hmoec_check_options *check);
+
+typedef struct hmoec_explain_options {
+  size_t struct_size;
+  const int64_t *tokens; /* of every batch row; NULL: 512 */
+  int64_t rows; /* batch rows; 0: 1 */
+  void (*print)(void *context, const char *text, size_t bytes);
+  void *print_context;
+} hmoec_explain_options;
+
+/* Prints what a run of a model costs and what the compiler chose, op by op, with the numbers behind each choice. options and explain may be
+ * NULL; tokens of the options does not count. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_explain(const char *path, const hmoec_options *options,
+                                                  const hmoec_explain_options *explain);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,7 @@
 
 #include "frontend/spec.h"
 #include "ir/context.h"
+#include "ir/location.h"
 #include "support/diagnostics.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

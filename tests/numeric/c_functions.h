@@ -7,6 +7,7 @@
 
 #include "frontend/function_set.h"
 #include "interpreter/run_scalar.h"
+#include "ir/location.h"
 #include "kernels_harness.h"
 
 enum { COLUMNS = 61, ROWS = 168, POINTS = COLUMNS * ROWS };

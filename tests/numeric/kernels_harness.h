@@ -18,6 +18,7 @@
 #include "amx_emulator.h"
 #include "codegen/cpu/codegen.h"
 #include "hmoe/abi.h"
+#include "ir/location.h"
 
 /* ---- random numbers; the seed is printed, and HMOE_TEST_SEED sets it ---- */
 

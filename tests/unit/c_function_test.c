@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "ir/context.h"
+#include "ir/location.h"
 #include "unit/c_function_evaluator.h"
 
 #pragma GCC diagnostic push

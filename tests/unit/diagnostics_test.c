@@ -1,4 +1,5 @@
 /* The diagnostic sink: what is printed, counted and remembered. */
+#include "ir/location.h"
 #include "module_fixture.h"
 
 #include <stdio.h>

@@ -412,6 +412,94 @@ static void test_trace(void **state) {
   hmoec_compilation_destroy(compilation);
 }
 
+/* Inputs, sizes and costs without running anything. */
+static void test_shapes_and_costs(void **state) {
+  (void)state;
+  enum { TOKENS = 7 };
+  messages all;
+  hmoec_options options = options_to(&all);
+  hmoec_compilation *compilation;
+  hmoec_signature signature;
+  const int64_t tokens = TOKENS;
+  char text[HMOEC_SHAPE_CHARS];
+  float first[TOKENS * D_MODEL], again[TOKENS * D_MODEL], other[TOKENS * D_MODEL];
+  assert_int_equal(hmoec_compile_text("m.spec", mixture_spec, strlen(mixture_spec), &options, &compilation), HMOEC_OK);
+  assert_int_equal(hmoec_compilation_signature(compilation, NULL, &signature), HMOEC_OK);
+  hmoec_shape shape = hmoec_signature_shape(&signature.inputs[0], &tokens);
+  assert_string_equal(hmoec_shape_string(&signature.inputs[0].shape, text, sizeof text), "f32[?, 24]");
+  assert_string_equal(hmoec_shape_string(&shape, text, sizeof text), "f32[7, 24]");
+  assert_int_equal(hmoec_shape_elements(&shape), TOKENS * D_MODEL);
+  assert_int_equal(hmoec_element_bytes(shape.element), sizeof(float));
+  assert_true(hmoec_shape_compatible(&shape, &signature.inputs[0].shape));
+  assert_false(hmoec_shape_compatible(&shape, &HMOEC_SHAPE(HMOEC_F32, TOKENS, D_FF)));
+  hmoec_compilation_random_input(compilation, &signature.inputs[0], &tokens, 1, first);
+  hmoec_compilation_random_input(compilation, &signature.inputs[0], &tokens, 1, again);
+  hmoec_compilation_random_input(compilation, &signature.inputs[0], &tokens, 2, other);
+  assert_memory_equal(first, again, sizeof first);
+  assert_memory_not_equal(first, other, sizeof first);
+  double router = 2.0 * TOKENS * EXPERTS * D_MODEL, experts = 2.0 * TOKENS * 2 * 2 * D_FF * D_MODEL;
+  assert_true(hmoec_compilation_flops(compilation, TOKENS, 1) == router + experts);
+  hmoec_compilation_destroy(compilation);
+}
+
+typedef struct printed {
+  char text[8192];
+  size_t size;
+} printed;
+
+static void print_into(void *context, const char *text, size_t bytes) {
+  printed *all = context;
+  assert_true(all->size + bytes < sizeof all->text);
+  memcpy(all->text + all->size, text, bytes);
+  all->size += bytes;
+}
+
+static void test_reports(void **state) {
+  (void)state;
+  messages all;
+  hmoec_options options = options_to(&all);
+  const int64_t tokens = 5, negative = -1;
+  printed out = {.size = 0};
+  char path[] = "/tmp/hmoe-library-XXXXXX.spec";
+  int fd = mkstemps(path, 5);
+  assert_true(fd >= 0);
+  assert_int_equal(write(fd, mixture_spec, strlen(mixture_spec)), strlen(mixture_spec));
+  close(fd);
+
+  hmoec_check_options check = {.struct_size = sizeof check, .tokens = &tokens, .print = print_into, .print_context = &out};
+  assert_int_equal(hmoec_check(path, &options, &check), HMOEC_OK);
+  assert_non_null(strstr(out.text, "5 tokens, seed 0, random weights, f32\n"));
+  assert_non_null(strstr(out.text, "portable    y "));
+  assert_null(strstr(out.text, "WRONG"));
+  assert_int_equal(hmoec_check(path, NULL, NULL), HMOEC_OK);
+  assert_string_equal(all.text, "");
+  check.weights = "/nowhere.safetensors";
+  assert_int_equal(hmoec_check(path, &options, &check), HMOEC_INPUT_ERROR);
+  expect_text(&all, "/nowhere.safetensors: No such file or directory");
+  check.tokens = &negative;
+  assert_int_equal(hmoec_check(path, &options, &check), HMOEC_USAGE_ERROR);
+  expect_text(&all, "expected tokens to be from 0 to 67108864, found -1");
+  check.struct_size = 0;
+  assert_int_equal(hmoec_check(path, &options, &check), HMOEC_USAGE_ERROR);
+  expect_text(&all, "expected struct_size of the check options to be at most");
+
+  options = options_to(&all);
+  out = (printed){.size = 0};
+  hmoec_explain_options explain = {.struct_size = sizeof explain, .rows = 2, .print = print_into, .print_context = &out};
+  assert_int_equal(hmoec_explain(path, &options, &explain), HMOEC_OK);
+  assert_non_null(strstr(out.text, "2 rows of 512 tokens, products in f32."));
+  assert_non_null(strstr(out.text, "\nexperts "));
+  assert_int_equal(hmoec_explain(path, NULL, NULL), HMOEC_OK);
+  assert_string_equal(all.text, "");
+  options.dtype = "f16";
+  assert_int_equal(hmoec_explain(path, &options, &explain), HMOEC_USAGE_ERROR);
+  expect_text(&all, "expected dtype f32 or bf16, found 'f16'");
+  assert_int_equal(hmoec_options_validate(&options, "--"), HMOEC_USAGE_ERROR);
+  expect_text(&all, "expected --dtype f32 or bf16, found 'f16'");
+  assert_int_equal(hmoec_options_validate(NULL, NULL), HMOEC_OK);
+  unlink(path);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_graph_is_spec),
@@ -424,6 +512,8 @@ int main(void) {
       cmocka_unit_test(test_options),
       cmocka_unit_test(test_messages),
       cmocka_unit_test(test_trace),
+      cmocka_unit_test(test_shapes_and_costs),
+      cmocka_unit_test(test_reports),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 
 #include "ir/context.h"
 #include "ir/entry.h"
+#include "ir/location.h"
 #include "ir/ops.h"
 #include "support/diagnostics.h"
 

@@ -1,4 +1,5 @@
 /* What the constructs of the spec language mean: each row is a spec and what its module must hold, in order. */
+#include "ir/location.h"
 #include "spec_testing.h"
 
 typedef struct sound_spec {

@@ -1,6 +1,6 @@
-/* FLOPs and bytes of hmoe ops, for explain and bench. */
-#ifndef HMOEC_COMMANDS_MODEL_COST_H
-#define HMOEC_COMMANDS_MODEL_COST_H
+/* FLOPs and bytes of hmoe ops. */
+#ifndef HMOEC_LIBRARY_MODEL_COST_H
+#define HMOEC_LIBRARY_MODEL_COST_H
 
 #include <stdbool.h>
 #include <stdint.h>

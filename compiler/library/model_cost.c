@@ -1,4 +1,4 @@
-#include "commands/model_cost.h"
+#include "library/model_cost.h"
 
 #include "passes/rewrite.h"
 

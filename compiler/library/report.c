@@ -1,0 +1,27 @@
+#include "library/report.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void hmoec_report_printf(const hmoec_report *report, const char *format, ...) {
+  char small[512], *text = small;
+  va_list arguments, again;
+  if (!report->print) return;
+  va_start(arguments, format);
+  va_copy(again, arguments);
+  int length = vsnprintf(small, sizeof small, format, arguments);
+  if (length >= (int)sizeof small) {
+    text = malloc((size_t)length + 1);
+    if (text) {
+      vsnprintf(text, (size_t)length + 1, format, again);
+    } else {
+      text = small;
+      length = (int)sizeof small - 1;
+    }
+  }
+  va_end(again);
+  va_end(arguments);
+  if (length > 0) report->print(report->context, text, (size_t)length);
+  if (text != small) free(text);
+}
