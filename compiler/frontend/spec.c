@@ -29,18 +29,15 @@ static bool evaluate(hmoec_evaluator *ev, const hmoec_statements *statements, Ml
 bool hmoec_spec_build(MlirContext context, hmoec_diagnostics *diagnostics, const hmoec_spec_reader *reader, const char *file,
                       const char *text, size_t size, const hmoec_load_options *options, MlirModule *out_module) {
   hmoec_arena *arena = hmoec_arena_create();
-  hmoec_evaluator ev = {.arena = arena,
-                        .diagnostics = diagnostics,
-                        .words = {.arena = arena},
-                        .declared = {.arena = arena},
-                        .block_names = {.arena = arena},
-                        .defines = options ? options->defines : NULL,
-                        .define_count = options ? options->define_count : 0,
-                        .globals = {.names = {.arena = arena}},
-                        .scope = ""};
+  hmoec_evaluator ev;
+  hmoec_evaluator_init(&ev, arena, diagnostics);
+  ev.defines = options ? options->defines : NULL;
+  ev.define_count = options ? options->define_count : 0;
   unsigned errors = hmoec_diagnostics_errors(diagnostics);
   hmoec_statements statements = hmoec_spec_parse(arena, diagnostics, reader, hmoec_arena_strdup(arena, file), text, size);
-  bool ok = hmoec_diagnostics_errors(diagnostics) == errors && hmoec_spec_check(&ev, file, &statements);
+  bool ok = hmoec_diagnostics_errors(diagnostics) == errors && hmoec_spec_check(&ev, &statements);
+  if (hmoec_diagnostics_errors(diagnostics) == errors && !ev.model)
+    ok = hmoec_error(diagnostics, (hmoec_location){.file = file, .line = 1, .column = 1}, "the spec has no line `model NAME`");
   ok = ok && hmoec_spec_check_defines(&ev);
   if (ok) {
     ev.builder = hmoec_builder_create(context, diagnostics, ev.model->name.at, ev.model->name.text, options ? &options->c : NULL);

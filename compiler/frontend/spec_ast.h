@@ -48,6 +48,7 @@ typedef enum hmoec_expr_kind {
   HMOEC_EXPR_UNARY,       /* op left: - or not */
   HMOEC_EXPR_BINARY,      /* left op right */
   HMOEC_EXPR_CONDITIONAL, /* left if condition else right; right NULL: absent */
+  HMOEC_EXPR_GIVEN,       /* given: a value that a program passes */
 } hmoec_expr_kind;
 
 typedef struct hmoec_argument {
@@ -67,6 +68,7 @@ struct hmoec_expr {
   hmoec_exprs items;
   hmoec_argument *arguments;
   size_t argument_count;
+  const struct hmoec_value *given;
 };
 
 /* The value of an option: a word, an integer or a decimal number. */

@@ -126,11 +126,19 @@ static void add_op_words(hmoec_evaluator *ev) {
   }
 }
 
-bool hmoec_spec_check(hmoec_evaluator *ev, const char *file, const hmoec_statements *statements) {
+void hmoec_evaluator_init(hmoec_evaluator *ev, hmoec_arena *arena, hmoec_diagnostics *diagnostics) {
+  *ev = (hmoec_evaluator){.arena = arena,
+                          .diagnostics = diagnostics,
+                          .words = {.arena = arena},
+                          .declared = {.arena = arena},
+                          .block_names = {.arena = arena},
+                          .globals = {.names = {.arena = arena}},
+                          .scope = ""};
   add_op_words(ev);
+}
+
+bool hmoec_spec_check(hmoec_evaluator *ev, const hmoec_statements *statements) {
   bool ok = check_statements(ev, statements, PLACE_TOP);
   ev->block_active = hmoec_arena_alloc_array(ev->arena, ev->block_names.count, sizeof *ev->block_active);
-  if (!ev->model)
-    ok = hmoec_error(ev->diagnostics, (hmoec_location){.file = file, .line = 1, .column = 1}, "the spec has no line `model NAME`");
   return ok;
 }

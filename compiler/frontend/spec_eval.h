@@ -86,8 +86,11 @@ typedef struct hmoec_evaluator {
   bool stopped;
 } hmoec_evaluator;
 
-/* spec_check.c: fills words, declared, blocks and model. */
-bool hmoec_spec_check(hmoec_evaluator *ev, const char *file, const hmoec_statements *statements);
+/* Everything that is made lives in the arena. The builder and the overrides are the caller's to set. */
+void hmoec_evaluator_init(hmoec_evaluator *ev, hmoec_arena *arena, hmoec_diagnostics *diagnostics);
+
+/* spec_check.c: adds to words, declared, blocks and model. */
+bool hmoec_spec_check(hmoec_evaluator *ev, const hmoec_statements *statements);
 
 /* spec_define.c */
 bool hmoec_spec_check_defines(hmoec_evaluator *ev);

@@ -196,6 +196,7 @@ static hmoec_value eval_kind(hmoec_evaluator *ev, const hmoec_expr *expr) {
   case HMOEC_EXPR_UNARY: return eval_unary(ev, expr);
   case HMOEC_EXPR_BINARY: return eval_binary(ev, expr);
   case HMOEC_EXPR_CONDITIONAL: return eval_conditional(ev, expr);
+  case HMOEC_EXPR_GIVEN: return *expr->given;
   }
   return hmoec_value_error();
 }

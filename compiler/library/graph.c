@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "frontend/builder.h"
+#include "frontend/load.h"
+#include "frontend/spec_blocks.h"
 #include "ir/context.h"
 #include "library/session.h"
 #include "support/arena.h"
@@ -24,6 +26,7 @@ struct hmoec_graph {
   const char *name;
   const char **scopes; /* prefixes with their dots, innermost last */
   size_t scope_count;
+  hmoec_spec_blocks *blocks; /* once a spec was included */
   char *text; /* once compiled */
   size_t text_size;
   bool finished;
@@ -67,6 +70,7 @@ hmoec_status hmoec_graph_create(const char *name, const hmoec_options *options, 
 
 void hmoec_graph_destroy(hmoec_graph *graph) {
   if (!graph) return;
+  hmoec_spec_blocks_destroy(graph->blocks);
   hmoec_builder_destroy(graph->builder);
   if (graph->arena) hmoec_arena_destroy(graph->arena);
   if (!mlirContextIsNull(graph->context)) {
@@ -109,16 +113,21 @@ hmoec_graph_value hmoec_graph_input_named(hmoec_graph *graph, const char *name, 
   return ok ? value_of(value) : HMOEC_NONE;
 }
 
+/* The prefix of keys, dots included. */
+static const char *current_scope(hmoec_graph *graph) {
+  const char *scope = "";
+  for (size_t i = 0; i < graph->scope_count; i++) scope = hmoec_arena_printf(graph->arena, "%s%s", scope, graph->scopes[i]);
+  return scope;
+}
+
 /* A key, or several, a line each, in the current scope. */
 static const char *scoped(hmoec_graph *graph, const char *keys) {
-  const char *all = "";
+  const char *all = "", *scope = current_scope(graph);
   for (const char *at = keys;; at++) {
     int length = (int)strcspn(at, "\n");
     bool rooted = *at == '/';
-    const char *scope = "";
-    for (size_t i = 0; i < graph->scope_count && !rooted; i++)
-      scope = hmoec_arena_printf(graph->arena, "%s%s", scope, graph->scopes[i]);
-    all = hmoec_arena_printf(graph->arena, "%s%s%s%.*s", all, at == keys ? "" : "\n", scope, length - rooted, at + rooted);
+    all = hmoec_arena_printf(graph->arena, "%s%s%s%.*s", all, at == keys ? "" : "\n", rooted ? "" : scope, length - rooted,
+                             at + rooted);
     at += length;
     if (!*at) return all;
   }
@@ -319,6 +328,66 @@ hmoec_graph_value hmoec_graph_hyper_expert(hmoec_graph *graph, hmoec_graph_value
                                            const char *strategy) {
   return hmoec_graph_op(graph, "hyper_expert", OPERANDS(x, generated.down, generated.up, generated.beta, generated.gamma),
                         ATTRIBUTES(HMOEC_TEXT("strategy", strategy)), NULL);
+}
+
+/* ---- blocks of specs ---- */
+
+void hmoec_graph_include(hmoec_graph *graph, const char *path, const hmoec_define *defines, size_t define_count) {
+  const hmoec_spec_reader reader = {.read = hmoec_spec_read_file};
+  const char *reason;
+  size_t size;
+  if (!is_open(graph)) return;
+  const char *text = hmoec_spec_read_file(NULL, graph->arena, path, &size, &reason);
+  if (!text) {
+    hmoec_error(graph->diagnostics, graph->at, "cannot open %s: %s", path, reason);
+    return;
+  }
+  if (!graph->blocks) graph->blocks = hmoec_spec_blocks_create(graph->diagnostics, graph->builder);
+  hmoec_spec_blocks_add(graph->blocks, &reader, path, text, size, defines, define_count);
+}
+
+/* False, in silence, for an argument that an earlier error left without its value. */
+static bool argument_read(hmoec_graph *graph, const hmoec_graph_argument *from, hmoec_spec_argument *out) {
+  static const hmoec_spec_argument_kind kinds[] = {[HMOEC_ARGUMENT_INT] = HMOEC_SPEC_INTEGER,
+                                                   [HMOEC_ARGUMENT_NUMBER] = HMOEC_SPEC_NUMBER,
+                                                   [HMOEC_ARGUMENT_TEXT] = HMOEC_SPEC_WORD};
+  *out = (hmoec_spec_argument){.name = from->name, .integer = from->integer, .number = from->number, .word = from->text};
+  if (from->kind > HMOEC_ARGUMENT_TEXT || (from->kind == HMOEC_ARGUMENT_TEXT && !from->text))
+    return hmoec_error(graph->diagnostics, graph->at, "an argument of a block has no value");
+  if (from->kind > HMOEC_ARGUMENT_GENERATED) {
+    out->kind = kinds[from->kind];
+    return true;
+  }
+  if (!from->values[0].handle && hmoec_diagnostics_errors(graph->diagnostics) > 0) return false;
+  MlirValue *tensors = hmoec_arena_alloc_array(graph->arena, HMOEC_MAX_RESULTS, sizeof *tensors);
+  for (size_t i = 0; i < HMOEC_MAX_RESULTS; i++) tensors[i] = value_from(from->values[i]);
+  out->kind = HMOEC_SPEC_TENSORS;
+  out->tensors = tensors;
+  out->tensor_count = HMOEC_MAX_RESULTS;
+  out->bundle = from->kind == HMOEC_ARGUMENT_ROUTING ? "route" : from->kind == HMOEC_ARGUMENT_GENERATED ? "hypernetwork" : NULL;
+  return true;
+}
+
+size_t hmoec_graph_block(hmoec_graph *graph, const char *name, const hmoec_graph_argument *arguments, size_t argument_count,
+                         hmoec_graph_value *out_results, size_t room) {
+  MlirValue tensors[HMOEC_MAX_BLOCK_RESULTS];
+  size_t count = 0;
+  for (size_t i = 0; i < room; i++) out_results[i] = HMOEC_NONE;
+  if (!is_open(graph)) return 0;
+  if (!graph->blocks) {
+    hmoec_error(graph->diagnostics, graph->at, "there is no block named '%s': no spec was included", name);
+    return 0;
+  }
+  hmoec_spec_argument *read = hmoec_arena_alloc_array(graph->arena, argument_count, sizeof *read);
+  for (size_t i = 0; i < argument_count; i++)
+    if (!argument_read(graph, &arguments[i], &read[i])) return 0;
+  const char *scope = current_scope(graph);
+  if (*scope) scope = hmoec_arena_strndup(graph->arena, scope, strlen(scope) - 1);
+  if (!hmoec_spec_blocks_call(graph->blocks, graph->at, scope, name, read, argument_count, tensors, HMOEC_MAX_BLOCK_RESULTS,
+                              &count))
+    return 0;
+  for (size_t i = 0; i < count && i < room; i++) out_results[i] = value_of(tensors[i]);
+  return count;
 }
 
 /* ---- to text ---- */

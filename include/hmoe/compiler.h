@@ -240,6 +240,43 @@ HMOE_API hmoec_graph_generated hmoec_graph_hypernetwork(hmoec_graph *graph, hmoe
 HMOE_API hmoec_graph_value hmoec_graph_hyper_expert(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_generated generated,
                                                     const char *strategy);
 
+/* ---- blocks of specs ----
+ *
+ *   hmoec_graph_include(graph, "models/layer-common.spec", (hmoec_define[]){{"d_model", "512"}}, 1);
+ *   hmoec_graph_block(graph, "switch_route", &HMOEC_VALUE_ARGUMENT(x), 1, results, 3);        -> indices, gates, kept
+ *   hmoec_graph_block(graph, "switch_experts", (hmoec_graph_argument[]){HMOEC_VALUE_ARGUMENT(x), HMOEC_ROUTING_ARGUMENT(routing)}, 2, &y, 1); */
+
+/* Adds what a spec declares at its top level: dims, options, checks and blocks, and those of what it includes; nothing else may stand there.
+ * defines replace dims and options, as -D does. A second spec may use what the first declared. */
+HMOE_API void hmoec_graph_include(hmoec_graph *graph, const char *path, const hmoec_define *defines, size_t define_count);
+
+typedef enum hmoec_argument_kind {
+  HMOEC_ARGUMENT_VALUE, /* values[0], or HMOEC_NONE: absent */
+  HMOEC_ARGUMENT_ROUTING, /* values: indices, gates, kept */
+  HMOEC_ARGUMENT_GENERATED, /* values: down, up, beta, gamma, or the first two */
+  HMOEC_ARGUMENT_INT,
+  HMOEC_ARGUMENT_NUMBER,
+  HMOEC_ARGUMENT_TEXT, /* a word or a text */
+} hmoec_argument_kind;
+
+typedef struct hmoec_graph_argument {
+  const char *name; /* of the block's argument; NULL: the next one */
+  hmoec_argument_kind kind;
+  hmoec_graph_value values[HMOEC_MAX_RESULTS];
+  int64_t integer;
+  double number;
+  const char *text;
+} hmoec_graph_argument;
+#define HMOEC_VALUE_ARGUMENT(value) ((hmoec_graph_argument){.kind = HMOEC_ARGUMENT_VALUE, .values = {(value)}})
+#define HMOEC_ROUTING_ARGUMENT(r)                                                                                                  \
+  ((hmoec_graph_argument){.kind = HMOEC_ARGUMENT_ROUTING, .values = {(r).indices, (r).gates, (r).kept}})
+
+#define HMOEC_MAX_BLOCK_RESULTS 32
+/* Calls a block in the current scope. Returns how many values it gave, 0 after an error; out_results: the first `room` of them, HMOEC_NONE for
+ * those that are absent and for what is missing. */
+HMOE_API size_t hmoec_graph_block(hmoec_graph *graph, const char *name, const hmoec_graph_argument *arguments,
+                                  size_t argument_count, hmoec_graph_value *out_results, size_t room);
+
 /* ---- compilation ---- */
 
 typedef struct hmoec_compilation hmoec_compilation;
@@ -263,7 +300,7 @@ HMOE_API const char *hmoec_compilation_name(const hmoec_compilation *compilation
 typedef enum hmoec_output {
   HMOEC_OUTPUT_OBJECT, /* ELF, every CPU version */
   HMOEC_OUTPUT_HEADER, /* C, for programs that link the object */
-  HMOEC_OUTPUT_MANIFEST, /* JSON: entries, shapes, parameters, strategies */
+  HMOEC_OUTPUT_MANIFEST, /* JSON: entries, shapes, parameters, strategies, functions */
   HMOEC_OUTPUT_HMOE, /* IR: the model, folded and fused */
   HMOEC_OUTPUT_HMK, /* IR: kernels and buffers */
   HMOEC_OUTPUT_MLIR, /* IR: machine level */

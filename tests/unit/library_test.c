@@ -256,6 +256,89 @@ static void test_scopes(void **state) {
   hmoec_graph_destroy(graph);
 }
 
+/* Blocks of a spec called from C give what the spec gives that calls them. */
+static void test_blocks(void **state) {
+  (void)state;
+  static const char declarations[] = "include \"" HMOE_SOURCE_DIR "/models/layer-common.spec\"\n"
+                                     "dim bottleneck = 64, hyper_hidden = 128\n"
+                                     "dim expert_embedding = 128, selection_hidden = 128, selection_embedding = 128\n"
+                                     "dim layer_embedding = 10, layers = 12, layer = 1\n"
+                                     "option condition = unselected in {unselected, selected, hidden_state, expert_weights, none}\n"
+                                     "option aggregate = mean in {mean, sum}\n"
+                                     "option generated_bias = 0 in {0, 1}\n"
+                                     "option strategy = auto in {auto, table, cache, factored, per_token}\n"
+                                     "include \"" HMOE_SOURCE_DIR "/models/hypermoe-common.spec\"\n";
+  messages all;
+  hmoec_options options = options_to(&all), spec_options;
+  const hmoec_define defines[] = {{"d_model", "48"}, {"d_ff", "80"}, {"bottleneck", "8"}, {"activation", "gelu"}};
+  hmoec_graph *graph;
+  hmoec_compilation *built, *read;
+  char path[] = "/tmp/hmoe-blocks-XXXXXX.spec";
+  int fd = mkstemps(path, 5);
+  assert_true(fd >= 0);
+  assert_int_equal(write(fd, declarations, sizeof declarations - 1), sizeof declarations - 1);
+  close(fd);
+
+  assert_int_equal(hmoec_graph_create("hypermoe_layer", &options, &graph), HMOEC_OK);
+  hmoec_graph_include(graph, path, defines, 4);
+  hmoec_graph_value x = hmoec_graph_input(graph, "x", HMOEC_SHAPE(HMOEC_F32, HMOEC_DYNAMIC, 48)), routing[3], mixture, weights[2],
+                    hyper;
+  assert_int_equal(hmoec_graph_block(graph, "switch_route", &HMOEC_VALUE_ARGUMENT(x), 1, routing, 3), 3);
+  const hmoec_graph_routing r = {routing[0], routing[1], routing[2]};
+  assert_int_equal(hmoec_graph_block(graph, "switch_experts",
+                                     (hmoec_graph_argument[]){HMOEC_VALUE_ARGUMENT(x), HMOEC_ROUTING_ARGUMENT(r)}, 2, &mixture, 1),
+                   1);
+  assert_int_equal(hmoec_graph_block(graph, "switch_weights", NULL, 0, weights, 2), 2);
+  const hmoec_graph_argument arguments[] = {
+      HMOEC_VALUE_ARGUMENT(x),
+      HMOEC_ROUTING_ARGUMENT(r),
+      HMOEC_VALUE_ARGUMENT(weights[0]),
+      HMOEC_VALUE_ARGUMENT(weights[1]),
+      {.name = "generator", .kind = HMOEC_ARGUMENT_TEXT, .text = "param_gen"},
+      {.name = "row", .kind = HMOEC_ARGUMENT_INT, .integer = 1},
+      {.name = "rows", .kind = HMOEC_ARGUMENT_INT, .integer = 12},
+  };
+  assert_int_equal(hmoec_graph_block(graph, "hyper", arguments, 7, &hyper, 1), 1);
+  hmoec_graph_output(graph, "y", hmoec_graph_add(graph, mixture, hyper));
+  assert_int_equal(hmoec_compile_graph(graph, &options, &built), HMOEC_OK);
+  spec_options = options;
+  spec_options.defines = defines;
+  spec_options.define_count = 4;
+  assert_int_equal(hmoec_compile_file(HMOE_SOURCE_DIR "/models/hypermoe-layer.spec", &spec_options, &read), HMOEC_OK);
+  expect_same(built, read, HMOEC_OUTPUT_HMOE);
+  expect_same(built, read, HMOEC_OUTPUT_OBJECT);
+  assert_string_equal(all.text, "");
+  hmoec_compilation_destroy(read);
+  hmoec_compilation_destroy(built);
+  hmoec_graph_destroy(graph);
+
+  options = options_to(&all); /* what is refused */
+  assert_int_equal(hmoec_graph_create("m", &options, &graph), HMOEC_OK);
+  hmoec_graph_at(graph, "model.c", 7);
+  assert_int_equal(hmoec_graph_block(graph, "hyper", NULL, 0, NULL, 0), 0);
+  expect_text(&all, "model.c:7: error: there is no block named 'hyper': no spec was included");
+  hmoec_graph_include(graph, "/nothing.spec", NULL, 0);
+  expect_text(&all, "model.c:7: error: cannot open /nothing.spec: No such file or directory");
+  hmoec_graph_include(graph, HMOE_SOURCE_DIR "/models/moe-layer.spec", NULL, 0);
+  expect_text(&all, "has dims, options, checks and blocks at its top level, nothing else");
+  hmoec_graph_destroy(graph);
+  options = options_to(&all);
+  assert_int_equal(hmoec_graph_create("m", &options, &graph), HMOEC_OK);
+  hmoec_graph_include(graph, HMOE_SOURCE_DIR "/models/layer-common.spec", &(hmoec_define){"topk", "2"}, 1);
+  expect_text(&all, "the spec has no dim or option 'topk'; did you mean 'top_k'?");
+  hmoec_graph_destroy(graph);
+  options = options_to(&all);
+  assert_int_equal(hmoec_graph_create("m", &options, &graph), HMOEC_OK);
+  hmoec_graph_include(graph, HMOE_SOURCE_DIR "/models/layer-common.spec", NULL, 0);
+  hmoec_graph_at(graph, "model.c", 9);
+  hmoec_graph_block(graph, "switch_rout", NULL, 0, NULL, 0);
+  expect_text(&all, "model.c:9: error: there is no block named 'switch_rout'; did you mean 'switch_route'?");
+  hmoec_graph_block(graph, "switch_route", NULL, 0, NULL, 0);
+  expect_text(&all, "model.c:9: error: block switch_route: argument 'x' is missing");
+  hmoec_graph_destroy(graph);
+  unlink(path);
+}
+
 static void test_options(void **state) {
   (void)state;
   hmoec_compilation *compilation;
@@ -337,6 +420,7 @@ int main(void) {
       cmocka_unit_test(test_write),
       cmocka_unit_test(test_graph_errors),
       cmocka_unit_test(test_scopes),
+      cmocka_unit_test(test_blocks),
       cmocka_unit_test(test_options),
       cmocka_unit_test(test_messages),
       cmocka_unit_test(test_trace),
