@@ -6,8 +6,8 @@
 
 #include "hmoe/abi.h"
 #include "ir/location.h"
-#include "library/model_cost.h"
 #include "ir/scalar.h"
+#include "library/model_cost.h"
 #include "library/report.h"
 #include "library/session.h"
 #include "library/signature.h"
