@@ -1,6 +1,5 @@
 /* What commands that open and run models share. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>

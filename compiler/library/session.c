@@ -1,11 +1,9 @@
 /* From a model to code: the pipeline, top to bottom. */
 #include "library/session.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
