@@ -52,11 +52,29 @@ bool hmoec_options_read(const hmoec_options *given, hmoec_options *out_options, 
   enum { LEAST = offsetof(hmoec_options, defines) }; /* version 1 ends later; what is needed to say so */
   *out_options = (hmoec_options){.struct_size = sizeof *out_options};
   if (!given) return true;
-  if (given->struct_size < LEAST || given->struct_size > sizeof *given)
-    return hmoec_usage_error(diagnostics, "expected struct_size of the options to be at most %zu, found %zu", sizeof *given,
-                             given->struct_size);
+  if (given->struct_size < LEAST || given->struct_size > sizeof *given || given->struct_size % sizeof(void *) != 0)
+    return hmoec_usage_error(diagnostics, "expected struct_size of the options to be sizeof(hmoec_options), at most %zu, found %zu",
+                             sizeof *given, given->struct_size);
   memcpy(out_options, given, given->struct_size);
   out_options->struct_size = sizeof *out_options;
+  return true;
+}
+
+bool hmoec_defines_check(const hmoec_define *defines, size_t count, hmoec_diagnostics *diagnostics) {
+  for (size_t i = 0; i < count; i++)
+    if (!defines || !defines[i].name || !defines[i].value)
+      return hmoec_usage_error(diagnostics, "expected %zu definitions, found NULL in place of %s %zu", count,
+                               !defines           ? "number"
+                               : !defines[i].name ? "the name of number"
+                                                  : "the value of number",
+                               i + 1);
+  return true;
+}
+
+static bool texts_check(const char *const *texts, size_t count, const char *what, hmoec_diagnostics *diagnostics) {
+  for (size_t i = 0; i < count; i++)
+    if (!texts || !texts[i])
+      return hmoec_usage_error(diagnostics, "expected %zu %s, found NULL in place of number %zu", count, what, i + 1);
   return true;
 }
 
@@ -64,6 +82,10 @@ bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec
   const hmoec_options *o = options;
   size_t cpu = 0, cpu_count = sizeof cpus / sizeof *cpus;
   hmoec_dtype dtype;
+  if (!hmoec_defines_check(o->defines, o->define_count, diagnostics) ||
+      !texts_check(o->c_includes, o->c_include_count, "directories of c_includes", diagnostics) ||
+      !texts_check(o->c_defines, o->c_define_count, "macros of c_defines", diagnostics))
+    return false;
   if (o->dtype && !hmoec_dtype_parse(o->dtype, &dtype)) return refuse(diagnostics, prefix, "dtype", "f32 or bf16", o->dtype, NULL);
   if (o->strategy && !is_strategy(o->strategy))
     return refuse(diagnostics, prefix, "strategy", "auto, table, cache, factored or per_token", o->strategy, NULL);
@@ -80,12 +102,12 @@ bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec
   return true;
 }
 
+/* Where struct_size was forgotten, or is a newer one, the callback is told so; other sizes say that the structure holds anything. */
 hmoec_diagnostics *hmoec_sink_create(const hmoec_options *options) {
-  hmoec_options read;
-  hmoec_diagnostics *silent = hmoec_diagnostics_create(NULL);
-  bool ok = silent && hmoec_options_read(options, &read, silent);
-  hmoec_diagnostics_destroy(silent);
-  return hmoec_diagnostics_create_with(ok ? read.message : NULL, ok ? read.message_context : NULL);
+  enum { MOST_BYTES = 4096 };
+  bool ok = options && (options->struct_size == 0 ||
+                        (options->struct_size >= offsetof(hmoec_options, defines) && options->struct_size <= MOST_BYTES));
+  return hmoec_diagnostics_create_with(ok ? options->message : NULL, ok ? options->message_context : NULL);
 }
 
 hmoec_pass_options hmoec_options_pass(const hmoec_options *options) {
@@ -332,29 +354,31 @@ bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status) {
 static void pass_note(void *context, const char *message) { hmoec_note(context, (hmoec_location){0}, "%s", message); }
 
 /* The caller's options of open, with the session's where these say nothing. */
-static hmoe_options open_options(const hmoec_session *session, const hmoe_options *given) {
-  hmoe_options options = {.struct_size = sizeof options};
-  if (given) options = *given;
-  if (!options.cpu) options.cpu = session->options.cpu;
-  if (!options.note) {
-    options.note = pass_note;
-    options.note_context = session->diagnostics;
+static hmoe_status open_options(const hmoec_session *session, const hmoe_options *given, hmoe_options *out_options) {
+  hmoe_status status = hmoe_options_read(given, out_options);
+  if (status != HMOE_OK) return status;
+  if (!out_options->cpu) out_options->cpu = session->options.cpu;
+  if (!out_options->note) {
+    out_options->note = pass_note;
+    out_options->note_context = session->diagnostics;
   }
-  return options;
+  return HMOE_OK;
 }
 
 bool hmoec_session_open(hmoec_session *session, const hmoe_weights *weights, const hmoe_options *options, hmoe_model **out_model) {
   *out_model = NULL;
   if (!hmoec_session_jit(session, false)) return false;
-  hmoe_options full = open_options(session, options);
-  hmoe_status status = hmoe_model_open(session->object, weights, &full, out_model);
+  hmoe_options full;
+  hmoe_status status = open_options(session, options, &full);
+  if (status == HMOE_OK) status = hmoe_model_open(session->object, weights, &full, out_model);
   return status == HMOE_OK || hmoec_runtime_error(session->diagnostics, status);
 }
 
 bool hmoec_session_pack(hmoec_session *session, const hmoe_weights *weights, const hmoe_options *options, const char *path) {
   if (!hmoec_session_jit(session, false)) return false;
-  hmoe_options full = open_options(session, options);
-  hmoe_status status = hmoe_model_pack(session->object, weights, &full, path);
+  hmoe_options full;
+  hmoe_status status = open_options(session, options, &full);
+  if (status == HMOE_OK) status = hmoe_model_pack(session->object, weights, &full, path);
   return status == HMOE_OK || hmoec_runtime_error(session->diagnostics, status);
 }
 
@@ -374,6 +398,7 @@ void hmoec_session_deinit(hmoec_session *session) {
 /* ---- files ---- */
 
 bool hmoec_make_directory(const char *path, hmoec_diagnostics *diagnostics) {
+  if (!path || !*path) return hmoec_usage_error(diagnostics, "expected a directory to write to, found %s", path ? "''" : "NULL");
   char *copy = strdup(path);
   if (!copy) return hmoec_machine_error(diagnostics, "out of memory");
   bool ok = true;
