@@ -7,6 +7,7 @@
 #include "commands/commands.h"
 #include "commands/model_cost.h"
 #include "hmoe/abi.h"
+#include "ir/scalar.h"
 #include "library/session.h"
 #include "library/signature.h"
 #include "passes/rewrite.h"
@@ -22,9 +23,23 @@ typedef struct report {
   hmoec_cost totals[PHASE_COUNT];
 } report;
 
+/* The scalar functions that an op names, each with its place: "activation @swish of swish.c:3". */
+static void print_functions(MlirOperation op, const hmoec_op_info *info, MlirOperation module) {
+  for (const hmoec_attribute_info *row = info->attributes; row->name; row++) {
+    if (!row->arities || mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(row->name))))
+      continue;
+    MlirStringRef text = hmoec_op_string(op, row->name);
+    if (text.length < 2 || text.data[0] != '@') continue;
+    MlirOperation function = hmoec_scalar_find(module, text.data + 1, text.length - 1);
+    hmoec_location location = mlirOperationIsNull(function) ? (hmoec_location){0} : hmoec_location_of_op(function);
+    printf("  %s %.*s", row->name, (int)text.length, text.data);
+    if (location.file) printf(" of %s:%u", location.file, location.line);
+  }
+}
+
 static bool print_op(MlirOperation function, MlirBlock block, void *user) {
-  (void)function;
   report *r = user;
+  MlirOperation module = mlirOperationGetParentOperation(function);
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
     const hmoec_op_info *info = hmoec_op_info_of(op);
     if (!info || hmoec_op_is(op, "hmoe.parameter") || hmoec_op_is(op, "hmoe.slice") || hmoec_op_is(op, "hmoe.reshape") ||
@@ -51,6 +66,7 @@ static bool print_op(MlirOperation function, MlirBlock block, void *user) {
     } else if (when == PHASE_OPEN) {
       printf("  folded: depends on parameters alone");
     }
+    print_functions(op, info, module);
     putchar('\n');
   }
   return true;

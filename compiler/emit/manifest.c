@@ -72,6 +72,13 @@ static void add_params(cJSON *root, const hmoec_unit *unit) {
   }
 }
 
+/* Scalar functions of the model, written in C or by hand. */
+static void add_functions(cJSON *root, const hmoec_scalar_library *functions) {
+  cJSON *list = cJSON_AddArrayToObject(root, "functions");
+  for (size_t i = 0; i < functions->count; i++)
+    cJSON_AddItemToArray(list, cJSON_CreateString(hmoec_scalar_reference(functions->programs[i].name)));
+}
+
 static void add_schedule(cJSON *root, const hmoec_unit *unit) {
   cJSON *schedule = cJSON_AddObjectToObject(root, "schedule");
   cJSON_AddNumberToObject(schedule, "lda", (double)unit->schedule.lda);
@@ -104,6 +111,7 @@ char *hmoec_manifest_print(const hmoec_unit *unit, const char *const *strategies
   add_params(root, unit);
   cJSON *list = cJSON_AddArrayToObject(root, "strategies");
   for (size_t i = 0; i < strategy_count; i++) cJSON_AddItemToArray(list, cJSON_CreateString(strategies[i]));
+  add_functions(root, &unit->functions);
   add_schedule(root, unit);
   char *printed = cJSON_Print(root);
   cJSON_Delete(root);

@@ -285,6 +285,8 @@ bool hmoec_c_math_call(hmoec_c_reader *reader, const hmoec_c_math *function, uns
     *out_value = hmoec_c_floating(type, result);
     return true;
   }
+  if (++reader->calls > HMOEC_C_MAX_CALLS)
+    return hmoec_c_refuse(reader, "the function calls functions of math.h more than %d times", HMOEC_C_MAX_CALLS);
   MlirValue operands[2];
   for (size_t i = 0; i < count; i++) operands[i] = hmoec_c_materialize(reader, values[i]);
   *out_value = hmoec_c_runtime(type, hmoec_c_emit(reader, function->op, hmoec_c_emit_type(reader, type), operands, count));

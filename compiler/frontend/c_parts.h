@@ -20,6 +20,7 @@
 
 enum {
   HMOEC_C_MAX_OPS = 20000,
+  HMOEC_C_MAX_CALLS = 256, /* of math.h: each becomes up to a hundred instructions */
   HMOEC_C_MAX_ITERATIONS = 4096, /* of all loops together */
   HMOEC_C_MAX_STEPS = 500000,    /* statements and expressions executed */
   HMOEC_C_MAX_DEPTH = 256,       /* of statements, expressions and calls in one another */
@@ -99,7 +100,7 @@ typedef struct hmoec_c_reader {
   struct hmoec_c_constant *constants;
   size_t constant_count, constant_capacity;
   const char *const *argument_names;
-  unsigned ops, iterations, steps, depth;
+  unsigned ops, calls, iterations, steps, depth;
 } hmoec_c_reader;
 
 typedef struct hmoec_c_list {

@@ -35,10 +35,17 @@ static bool declare_variable(hmoec_c_reader *reader, CXCursor variable, bool ini
 
 bool hmoec_c_declare(hmoec_c_reader *reader, CXCursor statement, bool initialise) {
   hmoec_c_list declarations = hmoec_c_children(reader, statement);
-  for (size_t i = 0; i < declarations.count; i++)
-    if (clang_getCursorKind(declarations.cursors[i]) == CXCursor_VarDecl &&
-        !declare_variable(reader, declarations.cursors[i], initialise))
-      return false;
+  for (size_t i = 0; i < declarations.count; i++) {
+    CXCursor declaration = declarations.cursors[i];
+    enum CXCursorKind kind = clang_getCursorKind(declaration);
+    if (kind == CXCursor_VarDecl && !declare_variable(reader, declaration, initialise)) return false;
+    /* The length of such a type is an expression, which is executed here. */
+    if (kind == CXCursor_TypedefDecl &&
+        clang_getCanonicalType(clang_getTypedefDeclUnderlyingType(declaration)).kind == CXType_VariableArray) {
+      reader->place = declaration;
+      return hmoec_c_refuse(reader, "arrays of variable length are not supported");
+    }
+  }
   return true;
 }
 

@@ -45,11 +45,20 @@ static int operator_level(hmoec_token_kind kind) {
   }
 }
 
+/* `include` begins a statement, but an argument may have that name: that of c() does. */
+static bool parse_argument_name(hmoec_parser *parser, hmoec_spec_text *out_name) {
+  const hmoec_token *token = hmoec_parser_peek(parser, 0);
+  if (token->kind != HMOEC_TOKEN_INCLUDE) return hmoec_parser_name(parser, "argument", out_name);
+  *out_name = (hmoec_spec_text){.text = token->text, .at = hmoec_parser_location(parser)};
+  parser->next++;
+  return true;
+}
+
 static bool parse_argument(hmoec_parser *parser, hmoec_argument *argument, bool named_before) {
   const hmoec_token *token = hmoec_parser_peek(parser, 0);
   if (hmoec_parser_peek(parser, 1)->kind == HMOEC_TOKEN_ASSIGN && token->kind != HMOEC_TOKEN_INTEGER &&
       token->kind != HMOEC_TOKEN_NUMBER) {
-    if (!hmoec_parser_name(parser, "argument", &argument->name)) return false;
+    if (!parse_argument_name(parser, &argument->name)) return false;
     parser->next++;
   } else if (named_before) {
     return hmoec_error(parser->diagnostics, hmoec_parser_location(parser), "a positional argument cannot follow a named one");

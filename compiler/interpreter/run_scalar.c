@@ -106,8 +106,9 @@ static int64_t integer_op(const hmoec_scalar_op *op, int64_t a, int64_t b) {
   X(COSH, cosh)                                                                                                                    \
   X(ERF, erf)                                                                                                                      \
   X(ERFC, erfc)                                                                                                                    \
-  X(EXP, exp) X(EXP2, exp2) X(EXPM1, expm1) X(FLOOR, floor) X(LOG, log) X(LOG10, log10) X(LOG1P, log1p) X(LOG2, log2)              \
-      X(ROUND, round) X(ROUNDEVEN, rint) X(SIN, sin) X(SINH, sinh) X(SQRT, sqrt) X(TAN, tan) X(TANH, tanh) X(TRUNC, trunc)
+  X(EXP, exp)                                                                                                                      \
+  X(EXP2, exp2) X(EXPM1, expm1) X(FLOOR, floor) X(LOG, log) X(LOG10, log10) X(LOG1P, log1p) X(LOG2, log2) X(ROUND, round)          \
+      X(ROUNDEVEN, rint) X(SIN, sin) X(SINH, sinh) X(SQRT, sqrt) X(TAN, tan) X(TANH, tanh) X(TRUNC, trunc)
 #define LIBRARY_2(X) X(ATAN2, atan2) X(COPYSIGN, copysign) X(POWF, pow) X(REMF, fmod) X(MINNUMF, fmin) X(MAXNUMF, fmax)
 
 static float f32_op(const hmoec_scalar_op *op, float a, float b, float c) {

@@ -33,9 +33,13 @@ static void initialise_process(void) {
   clang_toggleCrashRecovery(0);
 }
 
-MlirContext hmoec_context_create(void) {
+void hmoec_targets_initialise(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, initialise_process);
+}
+
+MlirContext hmoec_context_create(void) {
+  hmoec_targets_initialise();
   MlirDialectRegistry registry = mlirDialectRegistryCreate();
   mlirRegisterAllDialects(registry);
   MlirContext context = mlirContextCreateWithRegistry(registry, /*threadingEnabled=*/false);

@@ -301,7 +301,7 @@ HMOE_API const char *hmoec_compilation_name(const hmoec_compilation *compilation
 typedef enum hmoec_output {
   HMOEC_OUTPUT_OBJECT, /* ELF, every CPU version */
   HMOEC_OUTPUT_HEADER, /* C, for programs that link the object */
-  HMOEC_OUTPUT_MANIFEST, /* JSON: entries, shapes, parameters, strategies */
+  HMOEC_OUTPUT_MANIFEST, /* JSON: entries, shapes, parameters, strategies, functions */
   HMOEC_OUTPUT_HMOE, /* IR: the model, folded and fused */
   HMOEC_OUTPUT_HMK, /* IR: kernels and buffers */
   HMOEC_OUTPUT_MLIR, /* IR: machine level */

@@ -302,6 +302,7 @@ static bool emit_version(MlirModule module, const hmoec_cpu_unit *unit, unsigned
   ir_init(&e.ir, context, hmoec_cpu_versions[version].lanes, hmoec_cpu_versions[version].has_fma,
           hmoec_cpu_versions[version].has_bf16);
   e.ir.functions = unit->functions;
+  e.ir.version = hmoec_cpu_versions[version].name;
   bool used[HMOEC_TILE_KINDS] = {false};
   for (size_t i = 0; i < unit->kernel_count; i++) {
     const hmoec_kernel *kernel = &unit->kernels[i];

@@ -435,30 +435,50 @@ void ir_lanes_store(ir_builder *ir, const ir_lanes *lanes, MlirValue value, Mlir
   }
 }
 
-void ir_function_begin(ir_builder *ir, MlirBlock module_body, const char *name, intptr_t count, const MlirType *types,
-                       MlirAttribute attributes, MlirValue *out_arguments) {
+/* llvm.func with a body, which becomes ir->block; `result`: its type, or void. */
+static void define(ir_builder *ir, const char *name, MlirType result, intptr_t count, const MlirType *types,
+                   MlirValue *out_arguments) {
   enum { MAX_ARGUMENTS = 8 };
   MlirLocation locations[MAX_ARGUMENTS];
-  ir->module_body = module_body;
   ir->location = mlirLocationNameGet(ir->context, text(name), mlirLocationUnknownGet(ir->context));
   for (intptr_t i = 0; i < MAX_ARGUMENTS; i++) locations[i] = ir->location;
   MlirRegion region = mlirRegionCreate();
   MlirBlock body = mlirBlockCreate(count, types, locations);
   mlirRegionAppendOwnedBlock(region, body);
 
-  MlirType type = mlirLLVMFunctionTypeGet(mlirLLVMVoidTypeGet(ir->context), count, types, false);
+  MlirType type = mlirLLVMFunctionTypeGet(result, count, types, false);
   MlirNamedAttribute list[] = {
       named(ir, "sym_name", mlirStringAttrGet(ir->context, text(name))), named(ir, "function_type", mlirTypeAttrGet(type)),
-      named(ir, "linkage", mlirLLVMLinkageAttrGet(ir->context, MlirLLVMLinkageInternal)), named(ir, "passthrough", attributes)};
+      named(ir, "linkage", mlirLLVMLinkageAttrGet(ir->context, MlirLLVMLinkageInternal)), named(ir, "passthrough", ir->attributes)};
   MlirOperationState state = mlirOperationStateGet(text("llvm.func"), ir->location);
   mlirOperationStateAddAttributes(&state, sizeof list / sizeof list[0], list);
   mlirOperationStateAddOwnedRegions(&state, 1, &region);
-  mlirBlockAppendOwnedOperation(module_body, mlirOperationCreate(&state));
+  mlirBlockAppendOwnedOperation(ir->module_body, mlirOperationCreate(&state));
   for (intptr_t i = 0; i < count; i++) out_arguments[i] = mlirBlockGetArgument(body, i);
   ir->block = body;
 }
 
+void ir_function_begin(ir_builder *ir, MlirBlock module_body, const char *name, intptr_t count, const MlirType *types,
+                       MlirAttribute attributes, MlirValue *out_arguments) {
+  ir->module_body = module_body;
+  ir->attributes = attributes;
+  define(ir, name, mlirLLVMVoidTypeGet(ir->context), count, types, out_arguments);
+}
+
 void ir_function_end(ir_builder *ir) { append(ir, "llvm.return", (MlirType){NULL}, 0, NULL, 0, NULL); }
+
+void ir_inner_function_begin(ir_builder *ir, ir_inner_function *inner, const char *name, intptr_t count, MlirType type,
+                             MlirValue *out_arguments) {
+  MlirType types[] = {type, type, type};
+  *inner = (ir_inner_function){.outer = ir->block, .outer_location = ir->location};
+  define(ir, name, type, count, types, out_arguments);
+}
+
+void ir_inner_function_end(ir_builder *ir, const ir_inner_function *inner, MlirValue result) {
+  append(ir, "llvm.return", (MlirType){NULL}, 1, &result, 0, NULL);
+  ir->block = inner->outer;
+  ir->location = inner->outer_location;
+}
 
 MlirValue ir_address_of(ir_builder *ir, const char *symbol) {
   MlirNamedAttribute name = named(ir, "global_name", mlirFlatSymbolRefAttrGet(ir->context, text(symbol)));
@@ -495,13 +515,17 @@ void ir_call(ir_builder *ir, MlirValue function, intptr_t count, const MlirValue
   append(ir, "llvm.call", (MlirType){NULL}, count + 1, operands, 2, list);
 }
 
-/* llvm.func NAME, body elsewhere, unless the module has it. */
-static void declare(ir_builder *ir, const char *name, MlirType type) {
+bool ir_has_function(ir_builder *ir, const char *name) {
   for (MlirOperation op = mlirBlockGetFirstOperation(ir->module_body); !mlirOperationIsNull(op);
        op = mlirOperationGetNextInBlock(op)) {
     MlirAttribute given = mlirOperationGetAttributeByName(op, text("sym_name"));
-    if (!mlirAttributeIsNull(given) && mlirStringRefEqual(mlirStringAttrGetValue(given), text(name))) return;
+    if (!mlirAttributeIsNull(given) && mlirStringRefEqual(mlirStringAttrGetValue(given), text(name))) return true;
   }
+  return false;
+}
+
+/* llvm.func NAME, body elsewhere. */
+static void declare(ir_builder *ir, const char *name, MlirType type) {
   MlirRegion region = mlirRegionCreate();
   MlirNamedAttribute list[] = {named(ir, "sym_name", mlirStringAttrGet(ir->context, text(name))),
                                named(ir, "function_type", mlirTypeAttrGet(type)),
@@ -510,6 +534,14 @@ static void declare(ir_builder *ir, const char *name, MlirType type) {
   mlirOperationStateAddAttributes(&state, sizeof list / sizeof list[0], list);
   mlirOperationStateAddOwnedRegions(&state, 1, &region);
   mlirBlockAppendOwnedOperation(ir->module_body, mlirOperationCreate(&state));
+}
+
+MlirValue ir_call_function(ir_builder *ir, const char *name, int count, const MlirValue *arguments) {
+  int32_t segments[2] = {count, 0};
+  MlirNamedAttribute list[] = {named(ir, "callee", mlirFlatSymbolRefAttrGet(ir->context, text(name))),
+                               named(ir, "operandSegmentSizes", mlirDenseI32ArrayGet(ir->context, 2, segments)),
+                               named(ir, "op_bundle_sizes", mlirDenseI32ArrayGet(ir->context, 0, NULL))};
+  return value_of(ir, "llvm.call", mlirValueGetType(arguments[0]), count, arguments, 3, list);
 }
 
 MlirValue ir_call_library(ir_builder *ir, const char *name, int count, const MlirValue *vectors) {
@@ -522,17 +554,13 @@ MlirValue ir_call_library(ir_builder *ir, const char *name, int count, const Mli
     ir->failed = true;
     return vectors[0];
   }
-  declare(ir, symbol, mlirLLVMFunctionTypeGet(element, count, types, false));
-  int32_t segments[2] = {count, 0};
-  MlirNamedAttribute list[] = {named(ir, "callee", mlirFlatSymbolRefAttrGet(ir->context, text(symbol))),
-                               named(ir, "operandSegmentSizes", mlirDenseI32ArrayGet(ir->context, 2, segments)),
-                               named(ir, "op_bundle_sizes", mlirDenseI32ArrayGet(ir->context, 0, NULL))};
+  if (!ir_has_function(ir, symbol)) declare(ir, symbol, mlirLLVMFunctionTypeGet(element, count, types, false));
   MlirValue result = vectors[0];
   for (int64_t lane = 0; lane < ir->lanes; lane++) {
     MlirValue at = ir_i64(ir, lane), arguments[MOST];
     for (int i = 0; i < count; i++)
       arguments[i] = value_of(ir, "llvm.extractelement", element, 2, (MlirValue[]){vectors[i], at}, 0, NULL);
-    MlirValue value = value_of(ir, "llvm.call", element, count, arguments, 3, list);
+    MlirValue value = ir_call_function(ir, symbol, count, arguments);
     result = value_of(ir, "llvm.insertelement", type, 3, (MlirValue[]){result, value, at}, 0, NULL);
   }
   return result;

@@ -18,7 +18,9 @@ typedef struct ir_builder {
   MlirContext context;
   MlirLocation location;
   MlirBlock block;    /* insertion point: its end */
-  MlirBlock module_body; /* of the function being written */
+  MlirBlock module_body;    /* of the function being written */
+  MlirAttribute attributes; /* of it; null outside */
+  const char *version;      /* in the names of functions that a version has once */
   int64_t lanes;      /* f32 elements of a vector */
   bool has_fma;       /* ir_fma is one rounding; otherwise a product and a sum */
   bool has_bf16;      /* AVX512_BF16; lanes is 16 then */
@@ -155,6 +157,17 @@ void ir_lanes_store(ir_builder *ir, const ir_lanes *lanes, MlirValue value, Mlir
 void ir_function_begin(ir_builder *ir, MlirBlock module_body, const char *name, intptr_t count, const MlirType *types,
                        MlirAttribute attributes, MlirValue *out_arguments);
 void ir_function_end(ir_builder *ir);
+/* Another function, on vectors and with a vector as its result, while one is being written: it has that one's target attributes. */
+typedef struct ir_inner_function {
+  MlirBlock outer;
+  MlirLocation outer_location;
+} ir_inner_function;
+void ir_inner_function_begin(ir_builder *ir, ir_inner_function *inner, const char *name, intptr_t count, MlirType type,
+                             MlirValue *out_arguments);
+void ir_inner_function_end(ir_builder *ir, const ir_inner_function *inner, MlirValue result);
+bool ir_has_function(ir_builder *ir, const char *name); /* the module */
+/* Calls a function of the module with one result of its operands' type. */
+MlirValue ir_call_function(ir_builder *ir, const char *name, int count, const MlirValue *arguments);
 MlirValue ir_address_of(ir_builder *ir, const char *symbol);
 /* A constant of the module, 64-byte aligned. */
 void ir_constant_bytes(ir_builder *ir, MlirBlock module_body, const char *name, const int8_t *bytes, intptr_t size);

@@ -16,6 +16,7 @@
 #include <mlir-c/Target/LLVMIR.h>
 
 #include "codegen/cpu/emit.h"
+#include "ir/context.h"
 
 static const char triple[] = "x86_64-pc-linux-gnu";
 static const char llvm_passes[] = "function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),early-cse)";
@@ -95,6 +96,7 @@ static bool lower_to_llvm_dialect(MlirModule module, hmoec_diagnostics *diagnost
 }
 
 static LLVMTargetMachineRef create_machine(hmoec_diagnostics *diagnostics) {
+  hmoec_targets_initialise();
   LLVMTargetRef target;
   char *message = NULL;
   if (LLVMGetTargetFromTriple(triple, &target, &message)) {
