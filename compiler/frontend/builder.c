@@ -11,6 +11,7 @@
 #include "frontend/function_set.h"
 #include "ir/entry.h"
 #include "ir/location.h"
+#include "ir/scalar.h"
 #include "support/arena.h"
 #include "support/name_map.h"
 
@@ -245,9 +246,11 @@ static bool functions_resolve(hmoec_builder *builder, hmoec_location at, const c
   for (size_t i = 0; info && i < attribute_count; i++) {
     const hmoec_attribute_info *row = info->attributes;
     while (row->name && strcmp(row->name, attributes[i].name) != 0) row++;
-    if (!row->name || !row->arities || attributes[i].kind != HMOEC_ATTRIBUTE_STRING ||
-        !hmoec_names_c_function(attributes[i].string))
-      continue;
+    if (!row->name || !row->arities || attributes[i].kind != HMOEC_ATTRIBUTE_STRING) continue;
+    if (hmoec_scalar_reference(attributes[i].string))
+      return hmoec_error(builder->diagnostics, at, "%s: expected %s to be a name or c:FILE:FUNCTION, found \"%s\"", op, row->name,
+                         attributes[i].string);
+    if (!hmoec_names_c_function(attributes[i].string)) continue;
     const char *what = strcmp(row->name, "gate") == 0 ? "a gate score function" : "an activation";
     attributes[i].string = hmoec_function_set_get(builder->functions, at, attributes[i].string, what, row->arities);
     if (!attributes[i].string) return false;

@@ -195,6 +195,10 @@ static bool read_op(reader *r, MlirOperation op, unsigned depth) {
   if (compares) read.predicate = (uint32_t)mlirIntegerAttrGetValueInt(get(op, "predicate"));
   if (compares) read.type = p->types[p->operands[read.operands]];
   else if (read.result_count) read.type = p->types[read.results];
+  MlirAttribute rounding = get(op, "roundingmode"); /* 0: to the nearest, ties to even */
+  if (!mlirAttributeIsNull(rounding) && mlirIntegerAttrGetValueInt(rounding) != 0)
+    return hmoec_error(r->diagnostics, location, "function %s: expected %.*s to round to nearest even", p->name, (int)name.length,
+                       name.data);
   if (code == HMOEC_SCALAR_CONSTANT && !constant_read(op, &read))
     return hmoec_error(r->diagnostics, location, "function %s: expected a constant number", p->name);
   if (!grow((void **)&p->ops, &r->op_capacity, p->op_count, 1, sizeof *p->ops)) return out_of_memory(r);

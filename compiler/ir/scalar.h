@@ -2,7 +2,7 @@
  * or a gate's score function is named.
  *
  *   func.func private @squared_relu(%x: f32) -> f32 { ... arith, math, scf.if ... }
- *   %o = "hmoe.experts"(...) <{activation = "@squared_relu"}>
+ *   %o = "hmoe.experts"(...) {activation = "@squared_relu"}
  *
  * One or two f32 arguments (two: f(gate, up) of gated experts), one f32 result, no memory and nothing that can trap: every op may be
  * executed whether its value is needed or not. Operations mean what they mean in C: f32 ones round to f32, integers wrap.

@@ -421,6 +421,9 @@ static bool scalar_check(MlirOperation function, hmoec_diagnostics *diagnostics)
   if (name.length > HMOEC_SCALAR_MAX_NAME)
     return hmoec_error(diagnostics, hmoec_location_of_op(function), "the function's name is longer than %d characters",
                        HMOEC_SCALAR_MAX_NAME);
+  if (!is_identifier(name))
+    return hmoec_error(diagnostics, hmoec_location_of_op(function), "the function's name \"%.*s\" is not an identifier",
+                       (int)name.length, name.length ? name.data : "");
   if (hmoec_scalar_name_taken(name))
     return hmoec_error(diagnostics, hmoec_location_of_op(function), "a function cannot be named %.*s: entries of models are",
                        (int)name.length, name.data);

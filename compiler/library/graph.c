@@ -15,6 +15,7 @@
 #include "ir/location.h"
 #include "library/session.h"
 #include "support/arena.h"
+#include "support/pointer_map.h"
 
 struct hmoec_graph {
   hmoec_diagnostics *diagnostics;
@@ -28,6 +29,8 @@ struct hmoec_graph {
   const char **scopes; /* prefixes with their dots, innermost last */
   size_t scope_count;
   hmoec_spec_blocks *blocks; /* once a spec was included */
+  hmoec_pointer_map values; /* those that were given out */
+  MlirModule module; /* once compiled: what the values are in */
   char *text; /* once compiled */
   size_t text_size;
   bool finished;
@@ -52,12 +55,12 @@ hmoec_status hmoec_graph_create(const char *name, const hmoec_options *options, 
   if (ok) {
     graph->handler = hmoec_diagnostics_attach(graph->diagnostics, graph->context);
     graph->arena = hmoec_arena_create();
-    graph->name = hmoec_arena_strdup(graph->arena, name);
+    graph->name = hmoec_arena_strdup(graph->arena, name ? name : "");
     graph->flags = (hmoec_c_flags){.includes = copy_texts(graph->arena, read.c_includes, read.c_include_count),
                                    .include_count = read.c_include_count,
                                    .defines = copy_texts(graph->arena, read.c_defines, read.c_define_count),
                                    .define_count = read.c_define_count};
-    graph->builder = hmoec_builder_create(graph->context, graph->diagnostics, graph->at, name, &graph->flags);
+    graph->builder = hmoec_builder_create(graph->context, graph->diagnostics, graph->at, graph->name, &graph->flags);
     ok = hmoec_diagnostics_errors(graph->diagnostics) == 0;
   }
   if (ok) {
@@ -73,6 +76,8 @@ void hmoec_graph_destroy(hmoec_graph *graph) {
   if (!graph) return;
   hmoec_spec_blocks_destroy(graph->blocks);
   hmoec_builder_destroy(graph->builder);
+  if (!mlirModuleIsNull(graph->module)) mlirModuleDestroy(graph->module);
+  hmoec_pointer_map_deinit(&graph->values);
   if (graph->arena) hmoec_arena_destroy(graph->arena);
   if (!mlirContextIsNull(graph->context)) {
     mlirContextDetachDiagnosticHandler(graph->context, graph->handler);
@@ -83,35 +88,79 @@ void hmoec_graph_destroy(hmoec_graph *graph) {
   free(graph);
 }
 
-hmoec_status hmoec_graph_status(const hmoec_graph *graph) { return hmoec_diagnostics_status(graph->diagnostics); }
+hmoec_status hmoec_graph_status(const hmoec_graph *graph) {
+  return graph ? hmoec_diagnostics_status(graph->diagnostics) : HMOEC_USAGE_ERROR;
+}
 
 void hmoec_graph_at(hmoec_graph *graph, const char *file, unsigned line) {
-  if (!graph->at.file || strcmp(graph->at.file, file) != 0) graph->at.file = hmoec_arena_strdup(graph->arena, file);
+  if (!graph) return;
+  if (!file) graph->at.file = NULL;
+  else if (!graph->at.file || strcmp(graph->at.file, file) != 0) graph->at.file = hmoec_arena_strdup(graph->arena, file);
   graph->at.line = line;
 }
 
-/* May the graph still be changed? */
+/* May the graph still be changed? One that could not be made is refused in silence. */
 static bool is_open(hmoec_graph *graph) {
-  return !graph->finished ||
-         hmoec_usage_error(graph->diagnostics, "graph %s was compiled and can no longer be changed", graph->name);
+  return graph && (!graph->finished ||
+                   hmoec_usage_error(graph->diagnostics, "graph %s was compiled and can no longer be changed", graph->name));
 }
 
-static hmoec_graph_value value_of(MlirValue value) { return (hmoec_graph_value){value.ptr}; }
+/* A text or an array that must be there. */
+static bool is_given(hmoec_graph *graph, const char *what, const void *argument) {
+  return argument || hmoec_error(graph->diagnostics, graph->at, "expected %s, found NULL", what);
+}
+
+static bool shape_check(hmoec_graph *graph, const char *what, const char *name, const hmoec_shape *shape) {
+  if ((unsigned)shape->element > HMOEC_I64)
+    return hmoec_error(graph->diagnostics, graph->at, "%s '%s': expected an element of hmoec_element, found %d", what, name,
+                       (int)shape->element);
+  return (shape->rank >= 0 && shape->rank <= HMOEC_MAX_RANK) ||
+         hmoec_error(graph->diagnostics, graph->at, "%s '%s': expected 0 to %d dimensions, found %" PRId64, what, name,
+                     HMOEC_MAX_RANK, shape->rank);
+}
+
+static hmoec_graph_value value_of(hmoec_graph *graph, MlirValue value) {
+  if (mlirValueIsNull(value)) return HMOEC_NONE;
+  if (hmoec_pointer_map_set(&graph->values, value.ptr, 0)) return (hmoec_graph_value){value.ptr};
+  hmoec_machine_error(graph->diagnostics, "out of memory");
+  return HMOEC_NONE;
+}
+
 static MlirValue value_from(hmoec_graph_value value) { return (MlirValue){value.handle}; }
+
+/* Did this graph give it? HMOEC_NONE is no graph's. */
+static bool is_known(const hmoec_graph *graph, hmoec_graph_value value) {
+  return value.handle && hmoec_pointer_map_get(&graph->values, value.handle) != HMOEC_NO_NUMBER;
+}
 
 /* ---- inputs, parameters, outputs ---- */
 
 hmoec_graph_value hmoec_graph_input(hmoec_graph *graph, const char *name, hmoec_shape shape) {
   MlirValue value;
-  bool ok = is_open(graph) && hmoec_builder_input(graph->builder, graph->at, name, &shape, &value);
-  return ok ? value_of(value) : HMOEC_NONE;
+  bool ok = is_open(graph) && is_given(graph, "the name of an input", name) && shape_check(graph, "input", name, &shape) &&
+            hmoec_builder_input(graph->builder, graph->at, name, &shape, &value);
+  return ok ? value_of(graph, value) : HMOEC_NONE;
+}
+
+/* A name for each dynamic dimension. */
+static bool dims_check(hmoec_graph *graph, const char *name, const hmoec_shape *shape, const char *const *dims) {
+  size_t count = 0;
+  for (int64_t i = 0; i < shape->rank; i++) {
+    if (shape->dims[i] != HMOEC_DYNAMIC) continue;
+    if (!dims || !dims[count])
+      return hmoec_error(graph->diagnostics, graph->at, "input '%s': its dynamic dimension %zu has no name", name, count);
+    count++;
+  }
+  return true;
 }
 
 hmoec_graph_value hmoec_graph_input_named(hmoec_graph *graph, const char *name, hmoec_shape shape, const char *const *dims,
                                           const int64_t *given) {
   MlirValue value;
-  bool ok = is_open(graph) && hmoec_builder_input_named(graph->builder, graph->at, name, &shape, dims, given, &value);
-  return ok ? value_of(value) : HMOEC_NONE;
+  bool ok = is_open(graph) && is_given(graph, "the name of an input", name) && shape_check(graph, "input", name, &shape) &&
+            dims_check(graph, name, &shape, dims) &&
+            hmoec_builder_input_named(graph->builder, graph->at, name, &shape, dims, given, &value);
+  return ok ? value_of(graph, value) : HMOEC_NONE;
 }
 
 /* The prefix of keys, dots included. */
@@ -136,21 +185,24 @@ static const char *scoped(hmoec_graph *graph, const char *keys) {
 
 static hmoec_graph_value parameter(hmoec_graph *graph, const char *key, int64_t count, const hmoec_shape *shape) {
   MlirValue value;
-  bool ok = is_open(graph) && hmoec_builder_parameter(graph->builder, graph->at, scoped(graph, key), count, shape, &value);
-  return ok ? value_of(value) : HMOEC_NONE;
+  bool ok = shape_check(graph, "parameter", key, shape) &&
+            hmoec_builder_parameter(graph->builder, graph->at, scoped(graph, key), count, shape, &value);
+  return ok ? value_of(graph, value) : HMOEC_NONE;
 }
 
 hmoec_graph_value hmoec_graph_parameter(hmoec_graph *graph, const char *key, hmoec_shape shape) {
-  return parameter(graph, key, 0, &shape);
+  bool ok = is_open(graph) && is_given(graph, "the key of a parameter", key);
+  return ok ? parameter(graph, key, 0, &shape) : HMOEC_NONE;
 }
 
 hmoec_graph_value hmoec_graph_stack(hmoec_graph *graph, const char *key, int64_t count, hmoec_shape shape) {
-  hmoec_shape stack = {.element = shape.element, .rank = shape.rank + 1, .dims = {count}};
+  if (!is_open(graph) || !is_given(graph, "the key of a stack", key)) return HMOEC_NONE;
   if (count < 1 || shape.rank < 0 || shape.rank >= HMOEC_MAX_RANK) {
     hmoec_error(graph->diagnostics, graph->at, "parameter \"%s\": expected a stack of 1 or more tensors of at most %d dimensions",
                 key, HMOEC_MAX_RANK - 1);
     return HMOEC_NONE;
   }
+  hmoec_shape stack = {.element = shape.element, .rank = shape.rank + 1, .dims = {count}};
   for (int64_t i = 0; i < shape.rank; i++) stack.dims[i + 1] = shape.dims[i];
   return parameter(graph, key, count, &stack);
 }
@@ -158,6 +210,7 @@ hmoec_graph_value hmoec_graph_stack(hmoec_graph *graph, const char *key, int64_t
 void hmoec_graph_scope_begin(hmoec_graph *graph, const char *prefix_format, ...) {
   char prefix[HMOEC_MOST_KEY + 1];
   va_list arguments;
+  if (!is_open(graph) || !is_given(graph, "the prefix of a scope", prefix_format)) return;
   va_start(arguments, prefix_format);
   int length = vsnprintf(prefix, sizeof prefix, prefix_format, arguments);
   va_end(arguments);
@@ -170,25 +223,26 @@ void hmoec_graph_scope_begin(hmoec_graph *graph, const char *prefix_format, ...)
 }
 
 void hmoec_graph_scope_end(hmoec_graph *graph) {
+  if (!is_open(graph)) return;
   if (graph->scope_count > 0) graph->scope_count--;
   else hmoec_usage_error(graph->diagnostics, "graph %s: a scope ends that did not begin", graph->name);
 }
 
 void hmoec_graph_output(hmoec_graph *graph, const char *name, hmoec_graph_value value) {
-  if (!is_open(graph)) return;
-  if (value.handle) hmoec_builder_output(graph->builder, graph->at, name, value_from(value));
+  if (!is_open(graph) || !is_given(graph, "the name of an output", name)) return;
+  if (is_known(graph, value)) hmoec_builder_output(graph->builder, graph->at, name, value_from(value));
+  else if (value.handle) hmoec_error(graph->diagnostics, graph->at, "output '%s' is given a value of another graph", name);
   else if (hmoec_diagnostics_errors(graph->diagnostics) == 0)
     hmoec_error(graph->diagnostics, graph->at, "output '%s' is given no value", name);
 }
 
 void hmoec_graph_token(hmoec_graph *graph, const char *name, int64_t token) {
-  if (is_open(graph)) hmoec_builder_token(graph->builder, graph->at, name, token);
+  if (is_open(graph) && is_given(graph, "the name of a token", name)) hmoec_builder_token(graph->builder, graph->at, name, token);
 }
 
 hmoec_shape hmoec_graph_shape(const hmoec_graph *graph, hmoec_graph_value value) {
-  (void)graph;
   hmoec_shape shape = {.rank = 0};
-  if (value.handle) hmoec_shape_from_type(mlirValueGetType(value_from(value)), &shape);
+  if (graph && is_known(graph, value)) hmoec_shape_from_type(mlirValueGetType(value_from(value)), &shape);
   return shape;
 }
 
@@ -207,9 +261,12 @@ static bool operands_close(hmoec_graph *graph, const hmoec_op_info *info, const 
     if (operands[i].handle) last = i + 1;
   for (size_t i = 0; i < known; i++) {
     bool given = i < count && operands[i].handle, optional = i >= info->required_operands;
+    if (given && !is_known(graph, operands[i]))
+      return hmoec_error(graph->diagnostics, graph->at, "%s: operand %s is a value of another graph", info->name,
+                         info->operands[i]);
     if (given) out_operands[(*out_count)++] = value_from(operands[i]);
     else if (!optional || (i < last && !info->first_optional))
-      return hmoec_diagnostics_errors(graph->diagnostics) == 0 &&
+      return (i >= count || hmoec_diagnostics_errors(graph->diagnostics) == 0) &&
              hmoec_error(graph->diagnostics, graph->at, "%s: operand %s is missing%s", info->name, info->operands[i],
                          optional ? ", because a later one is given" : "");
   }
@@ -219,33 +276,52 @@ static bool operands_close(hmoec_graph *graph, const hmoec_op_info *info, const 
   return true;
 }
 
+/* Attributes that can be looked at: the op's table says which it takes. */
+static bool attributes_check(hmoec_graph *graph, const char *op, const hmoec_attribute *attributes, size_t count) {
+  hmoec_diagnostics *diagnostics = graph->diagnostics;
+  if (count > HMOEC_MAX_ATTRIBUTES)
+    return hmoec_error(diagnostics, graph->at, "%s: more than %d attributes", op, HMOEC_MAX_ATTRIBUTES);
+  if (count && !is_given(graph, "attributes", attributes)) return false;
+  for (size_t i = 0; i < count; i++) {
+    const hmoec_attribute *a = &attributes[i];
+    if (!a->name) return hmoec_error(diagnostics, graph->at, "%s: an attribute has no name", op);
+    if ((unsigned)a->kind > HMOEC_ATTRIBUTE_FLOAT)
+      return hmoec_error(diagnostics, graph->at, "%s: expected %s to be of a hmoec_attribute_kind, found %d", op, a->name,
+                         (int)a->kind);
+    if (a->kind == HMOEC_ATTRIBUTE_STRING && !a->string)
+      return hmoec_error(diagnostics, graph->at, "%s: attribute %s has no text", op, a->name);
+    if (a->kind == HMOEC_ATTRIBUTE_INTS && a->int_count && !a->ints)
+      return hmoec_error(diagnostics, graph->at, "%s: attribute %s has no integers", op, a->name);
+    for (size_t other = 0; other < i; other++)
+      if (strcmp(attributes[other].name, a->name) == 0)
+        return hmoec_error(diagnostics, graph->at, "%s: attribute %s is given twice", op, a->name);
+  }
+  return true;
+}
+
 hmoec_graph_value hmoec_graph_op(hmoec_graph *graph, const char *op, const hmoec_graph_value *operands, size_t operand_count,
                                  const hmoec_attribute *attributes, size_t attribute_count, hmoec_graph_value *out_results) {
   MlirValue values[HMOEC_MAX_OPERANDS], results[HMOEC_MAX_RESULTS];
   hmoec_attribute all[HMOEC_MAX_ATTRIBUTES + 1];
   size_t count, result_count = 0;
   for (size_t i = 0; out_results && i < HMOEC_MAX_RESULTS; i++) out_results[i] = HMOEC_NONE;
+  if (!is_open(graph) || !is_given(graph, "the name of an op", op)) return HMOEC_NONE;
   const hmoec_op_info *info = hmoec_op_info_find(op);
-  if (!is_open(graph)) return HMOEC_NONE;
   if (!info || !info->from_spec || !info->infer) {
     hmoec_error(graph->diagnostics, graph->at, info ? "%s cannot be built like this" : "there is no op named '%s'", op);
     return HMOEC_NONE;
   }
-  if (attribute_count > HMOEC_MAX_ATTRIBUTES) {
-    hmoec_error(graph->diagnostics, graph->at, "%s: more than %d attributes", op, HMOEC_MAX_ATTRIBUTES);
+  if ((operand_count && !is_given(graph, "operands", operands)) || !attributes_check(graph, op, attributes, attribute_count))
     return HMOEC_NONE;
-  }
   for (size_t i = 0; i < attribute_count; i++) all[i] = attributes[i];
-  for (size_t i = 0; i < attribute_count; i++) {
-    if (all[i].name && (all[i].kind != HMOEC_ATTRIBUTE_STRING || all[i].string)) continue;
-    hmoec_error(graph->diagnostics, graph->at, "%s: an attribute has no %s", op, all[i].name ? "text" : "name");
-    return HMOEC_NONE;
-  }
   if (!operands_close(graph, info, operands, operand_count, values, &count, all, &attribute_count) ||
       !hmoec_builder_op(graph->builder, graph->at, op, values, count, all, attribute_count, results, &result_count))
     return HMOEC_NONE;
-  for (size_t i = 0; out_results && i < result_count; i++) out_results[i] = value_of(results[i]);
-  return value_of(results[0]);
+  for (size_t i = 0; i < result_count; i++) {
+    hmoec_graph_value result = value_of(graph, results[i]);
+    if (out_results) out_results[i] = result;
+  }
+  return is_known(graph, (hmoec_graph_value){results[0].ptr}) ? (hmoec_graph_value){results[0].ptr} : HMOEC_NONE;
 }
 
 #define OPERANDS(...)                                                                                                              \
@@ -337,7 +413,9 @@ void hmoec_graph_include(hmoec_graph *graph, const char *path, const hmoec_defin
   const hmoec_spec_reader reader = {.read = hmoec_spec_read_file};
   const char *reason;
   size_t size;
-  if (!is_open(graph)) return;
+  if (!is_open(graph) || !is_given(graph, "the path of a spec", path) ||
+      !hmoec_defines_check(defines, define_count, graph->diagnostics))
+    return;
   const char *text = hmoec_spec_read_file(NULL, graph->arena, path, &size, &reason);
   if (!text) {
     hmoec_error(graph->diagnostics, graph->at, "cannot open %s: %s", path, reason);
@@ -353,7 +431,7 @@ static bool argument_read(hmoec_graph *graph, const hmoec_graph_argument *from, 
                                                    [HMOEC_ARGUMENT_NUMBER] = HMOEC_SPEC_NUMBER,
                                                    [HMOEC_ARGUMENT_TEXT] = HMOEC_SPEC_WORD};
   *out = (hmoec_spec_argument){.name = from->name, .integer = from->integer, .number = from->number, .word = from->text};
-  if (from->kind > HMOEC_ARGUMENT_TEXT || (from->kind == HMOEC_ARGUMENT_TEXT && !from->text))
+  if ((unsigned)from->kind > HMOEC_ARGUMENT_TEXT || (from->kind == HMOEC_ARGUMENT_TEXT && !from->text))
     return hmoec_error(graph->diagnostics, graph->at, "an argument of a block has no value");
   if (from->kind > HMOEC_ARGUMENT_GENERATED) {
     out->kind = kinds[from->kind];
@@ -361,7 +439,11 @@ static bool argument_read(hmoec_graph *graph, const hmoec_graph_argument *from, 
   }
   if (!from->values[0].handle && hmoec_diagnostics_errors(graph->diagnostics) > 0) return false;
   MlirValue *tensors = hmoec_arena_alloc_array(graph->arena, HMOEC_MAX_RESULTS, sizeof *tensors);
-  for (size_t i = 0; i < HMOEC_MAX_RESULTS; i++) tensors[i] = value_from(from->values[i]);
+  for (size_t i = 0; i < HMOEC_MAX_RESULTS; i++) {
+    tensors[i] = value_from(from->values[i]);
+    if (from->values[i].handle && !is_known(graph, from->values[i]))
+      return hmoec_error(graph->diagnostics, graph->at, "an argument of a block is a value of another graph");
+  }
   out->kind = HMOEC_SPEC_TENSORS;
   out->tensors = tensors;
   out->tensor_count = HMOEC_MAX_RESULTS;
@@ -373,8 +455,11 @@ size_t hmoec_graph_block(hmoec_graph *graph, const char *name, const hmoec_graph
                          hmoec_graph_value *out_results, size_t room) {
   MlirValue tensors[HMOEC_MAX_BLOCK_RESULTS];
   size_t count = 0;
+  if (!out_results) room = 0;
   for (size_t i = 0; i < room; i++) out_results[i] = HMOEC_NONE;
-  if (!is_open(graph)) return 0;
+  if (!is_open(graph) || !is_given(graph, "the name of a block", name) ||
+      (argument_count && !is_given(graph, "arguments", arguments)))
+    return 0;
   if (!graph->blocks) {
     hmoec_error(graph->diagnostics, graph->at, "there is no block named '%s': no spec was included", name);
     return 0;
@@ -387,7 +472,7 @@ size_t hmoec_graph_block(hmoec_graph *graph, const char *name, const hmoec_graph
   if (!hmoec_spec_blocks_call(graph->blocks, graph->at, scope, name, read, argument_count, tensors, HMOEC_MAX_BLOCK_RESULTS,
                               &count))
     return 0;
-  for (size_t i = 0; i < count && i < room; i++) out_results[i] = value_of(tensors[i]);
+  for (size_t i = 0; i < count && i < room; i++) out_results[i] = value_of(graph, tensors[i]);
   return count;
 }
 
@@ -395,12 +480,12 @@ size_t hmoec_graph_block(hmoec_graph *graph, const char *name, const hmoec_graph
 
 static void append(MlirStringRef text, void *stream) { fwrite(text.data, 1, text.length, stream); }
 
-static bool print(hmoec_graph *graph, MlirModule module) {
+static bool print(hmoec_graph *graph) {
   FILE *stream = open_memstream(&graph->text, &graph->text_size);
   if (!stream) return hmoec_machine_error(graph->diagnostics, "out of memory");
   MlirOpPrintingFlags flags = mlirOpPrintingFlagsCreate();
   mlirOpPrintingFlagsEnableDebugInfo(flags, /*enable=*/true, /*prettyForm=*/false);
-  mlirOperationPrintWithFlags(mlirModuleGetOperation(module), flags, append, stream);
+  mlirOperationPrintWithFlags(mlirModuleGetOperation(graph->module), flags, append, stream);
   mlirOpPrintingFlagsDestroy(flags);
   return fclose(stream) == 0 || hmoec_machine_error(graph->diagnostics, "out of memory");
 }
@@ -410,13 +495,8 @@ hmoec_status hmoec_graph_text(hmoec_graph *graph, const char **out_name, const c
     hmoec_usage_error(graph->diagnostics, "graph %s: a scope did not end", graph->name);
   bool ok = hmoec_diagnostics_errors(graph->diagnostics) == 0;
   if (ok && !graph->finished) {
-    MlirModule module;
     graph->finished = true;
-    ok = hmoec_builder_finish(graph->builder, &module);
-    if (ok) {
-      ok = hmoec_verify(module, graph->diagnostics) && print(graph, module);
-      mlirModuleDestroy(module);
-    }
+    ok = hmoec_builder_finish(graph->builder, &graph->module) && hmoec_verify(graph->module, graph->diagnostics) && print(graph);
   }
   *out_name = graph->name;
   *out_text = graph->text;

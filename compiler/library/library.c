@@ -40,6 +40,11 @@ static hmoec_status finish(hmoec_compilation *c, bool ok) {
   return status;
 }
 
+/* A path or a text that must be there. */
+static bool is_given(hmoec_compilation *c, const char *what, const void *argument) {
+  return argument || hmoec_usage_error(c->diagnostics, "expected %s, found NULL", what);
+}
+
 static hmoec_compilation *compilation_create(const hmoec_options *options, bool *out_ok) {
   hmoec_compilation *c = calloc(1, sizeof *c);
   if (!c) return NULL;
@@ -62,7 +67,8 @@ hmoec_status hmoec_compile_file(const char *path, const hmoec_options *options, 
   *out_compilation = NULL;
   hmoec_compilation *c = compilation_create(options, &ok);
   if (!c) return HMOEC_MACHINE_ERROR;
-  return compilation_finish(c, ok && hmoec_session_load(&c->session, path), out_compilation);
+  ok = ok && is_given(c, "the path of a model", path) && hmoec_session_load(&c->session, path);
+  return compilation_finish(c, ok, out_compilation);
 }
 
 hmoec_status hmoec_compile_text(const char *name, const char *text, size_t bytes, const hmoec_options *options,
@@ -71,7 +77,9 @@ hmoec_status hmoec_compile_text(const char *name, const char *text, size_t bytes
   *out_compilation = NULL;
   hmoec_compilation *c = compilation_create(options, &ok);
   if (!c) return HMOEC_MACHINE_ERROR;
-  return compilation_finish(c, ok && hmoec_session_load_spec(&c->session, name, text, bytes), out_compilation);
+  ok = ok && is_given(c, "a name for the text", name) && is_given(c, "the text of a spec", text) &&
+       hmoec_session_load_spec(&c->session, name, text, bytes);
+  return compilation_finish(c, ok, out_compilation);
 }
 
 hmoec_status hmoec_compile_graph(hmoec_graph *graph, const hmoec_options *options, hmoec_compilation **out_compilation) {
@@ -79,6 +87,7 @@ hmoec_status hmoec_compile_graph(hmoec_graph *graph, const hmoec_options *option
   const char *name, *text;
   size_t size;
   *out_compilation = NULL;
+  if (!graph) return HMOEC_USAGE_ERROR;
   hmoec_status status = hmoec_graph_text(graph, &name, &text, &size);
   if (status != HMOEC_OK) return status;
   hmoec_compilation *c = compilation_create(options, &ok);
@@ -93,17 +102,23 @@ void hmoec_compilation_destroy(hmoec_compilation *c) {
   free(c);
 }
 
-const char *hmoec_compilation_name(const hmoec_compilation *c) { return c->session.unit.name; }
+const char *hmoec_compilation_name(const hmoec_compilation *c) { return c ? c->session.unit.name : NULL; }
 
 hmoec_status hmoec_compilation_emit(hmoec_compilation *c, hmoec_output output, char **out_bytes, size_t *out_size) {
+  *out_bytes = NULL;
+  *out_size = 0;
+  if (!c) return HMOEC_USAGE_ERROR;
   return finish(c, hmoec_session_emit(&c->session, output, out_bytes, out_size));
 }
 
 hmoec_status hmoec_compilation_write(hmoec_compilation *c, const char *directory) {
+  if (!c) return HMOEC_USAGE_ERROR;
   return finish(c, hmoec_session_write(&c->session, directory));
 }
 
 hmoec_status hmoec_compilation_load(hmoec_compilation *c, const struct hmoe_model_object **out_object) {
+  *out_object = NULL;
+  if (!c) return HMOEC_USAGE_ERROR;
   bool ok = hmoec_session_jit(&c->session, false);
   *out_object = ok ? c->session.object : NULL;
   return finish(c, ok);
@@ -111,15 +126,19 @@ hmoec_status hmoec_compilation_load(hmoec_compilation *c, const struct hmoe_mode
 
 hmoec_status hmoec_compilation_open(hmoec_compilation *c, const hmoe_weights *weights, const hmoe_options *options,
                                     hmoe_model **out_model) {
+  *out_model = NULL;
+  if (!c) return HMOEC_USAGE_ERROR;
   return finish(c, hmoec_session_open(&c->session, weights, options, out_model));
 }
 
 hmoec_status hmoec_compilation_pack(hmoec_compilation *c, const hmoe_weights *weights, const hmoe_options *options,
                                     const char *path) {
+  if (!c) return HMOEC_USAGE_ERROR;
   return finish(c, hmoec_session_pack(&c->session, weights, options, path));
 }
 
 hmoec_status hmoec_compilation_signature(hmoec_compilation *c, const char *entry, hmoec_signature *out_signature) {
+  if (!c) return HMOEC_USAGE_ERROR;
   return finish(c, hmoec_signature_read(&c->session.unit, entry, out_signature, c->diagnostics));
 }
 
@@ -135,11 +154,14 @@ double hmoec_compilation_flops(const hmoec_compilation *c, int64_t tokens, int64
 
 hmoec_status hmoec_compilation_interpret(hmoec_compilation *c, const hmoe_weights *weights, const int64_t *dims,
                                          const void *const *inputs, void *const *outputs) {
+  if (!c) return HMOEC_USAGE_ERROR;
   return finish(c, hmoec_reference_run(&c->session, weights, dims, inputs, outputs));
 }
 
 hmoec_status hmoec_compilation_random_weights(hmoec_compilation *c, uint64_t seed, const char *path) {
-  return finish(c, hmoec_random_weights_write(c->session.source, seed, path, c->diagnostics));
+  if (!c) return HMOEC_USAGE_ERROR;
+  return finish(c, is_given(c, "the path of a file", path) &&
+                       hmoec_random_weights_write(c->session.source, seed, path, c->diagnostics));
 }
 
 hmoec_status hmoec_import_directory(const char *directory, const hmoec_options *options, char **out_text) {
@@ -149,12 +171,13 @@ hmoec_status hmoec_import_directory(const char *directory, const hmoec_options *
   if (!c) return HMOEC_MACHINE_ERROR;
   hmoec_arena *arena = hmoec_arena_create();
   size_t size = 0;
+  ok = ok && is_given(c, "a directory", directory);
   if (ok && !hmoec_is_directory(directory))
     ok = hmoec_error(c->diagnostics, (hmoec_location){.file = directory},
                      "expected a directory with config.json and model.safetensors");
   const char *text = ok ? hmoec_import(arena, directory, c->diagnostics, &size) : NULL;
-  const char *name = hmoec_arena_printf(arena, "%s (imported)", directory);
-  ok = text && hmoec_session_load_spec(&c->session, name, text, size); /* only a spec that works is given */
+  /* only a spec that works is given */
+  ok = text && hmoec_session_load_spec(&c->session, hmoec_arena_printf(arena, "%s (imported)", directory), text, size);
   if (ok) {
     *out_text = strdup(text);
     ok = *out_text || hmoec_machine_error(c->diagnostics, "out of memory");

@@ -49,8 +49,13 @@ bool hmoec_reference_run(hmoec_session *session, const hmoe_weights *weights, co
   if (input_count != signature.input_count || output_count != signature.output_count)
     return hmoec_error(session->diagnostics, (hmoec_location){0}, "entry %s does not have the model's inputs and outputs",
                        signature.name);
-  if (weights->kind != HMOE_WEIGHTS_PATH || !weights->path)
+  if (!weights || weights->kind != HMOE_WEIGHTS_PATH || !weights->path)
     return hmoec_usage_error(session->diagnostics, "the interpreter reads weights from a path");
+  if ((signature.size_count && !dims) || (input_count && !inputs) || !outputs)
+    return hmoec_usage_error(session->diagnostics, "expected %s, found NULL",
+                             signature.size_count && !dims ? "dims"
+                             : input_count && !inputs      ? "inputs"
+                                                           : "outputs");
   for (size_t i = 0; i < signature.size_count; i++)
     if (dims[i] < 0) return hmoec_usage_error(session->diagnostics, "expected %s to be at least 0", signature.size_names[i]);
   bool ok = hmoec_checkpoint_open(weights->path, session->diagnostics, &checkpoint);

@@ -52,8 +52,9 @@ bool hmoec_struct_read(const void *given, const char *what, size_t least_bytes, 
                        hmoec_diagnostics *diagnostics) {
   size_t given_bytes = size;
   if (given) memcpy(&given_bytes, given, sizeof given_bytes);
-  if (given_bytes < least_bytes || given_bytes > size)
-    return hmoec_usage_error(diagnostics, "expected struct_size of %s to be at most %zu, found %zu", what, size, given_bytes);
+  if (given_bytes < least_bytes || given_bytes > size || given_bytes % sizeof(void *) != 0)
+    return hmoec_usage_error(diagnostics, "expected struct_size of %s to be their sizeof, at most %zu, found %zu", what, size,
+                             given_bytes);
   memset(out, 0, size);
   if (given) memcpy(out, given, given_bytes);
   memcpy(out, &size, sizeof size);
@@ -65,10 +66,32 @@ bool hmoec_options_read(const hmoec_options *given, hmoec_options *out_options, 
   return hmoec_struct_read(given, "the options", LEAST, sizeof *out_options, out_options, diagnostics);
 }
 
+bool hmoec_defines_check(const hmoec_define *defines, size_t count, hmoec_diagnostics *diagnostics) {
+  for (size_t i = 0; i < count; i++)
+    if (!defines || !defines[i].name || !defines[i].value)
+      return hmoec_usage_error(diagnostics, "expected %zu definitions, found NULL in place of %s %zu", count,
+                               !defines           ? "number"
+                               : !defines[i].name ? "the name of number"
+                                                  : "the value of number",
+                               i + 1);
+  return true;
+}
+
+static bool texts_check(const char *const *texts, size_t count, const char *what, hmoec_diagnostics *diagnostics) {
+  for (size_t i = 0; i < count; i++)
+    if (!texts || !texts[i])
+      return hmoec_usage_error(diagnostics, "expected %zu %s, found NULL in place of number %zu", count, what, i + 1);
+  return true;
+}
+
 bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec_diagnostics *diagnostics) {
   const hmoec_options *o = options;
   size_t cpu = 0, cpu_count = sizeof cpus / sizeof *cpus;
   hmoec_dtype dtype;
+  if (!hmoec_defines_check(o->defines, o->define_count, diagnostics) ||
+      !texts_check(o->c_includes, o->c_include_count, "directories of c_includes", diagnostics) ||
+      !texts_check(o->c_defines, o->c_define_count, "macros of c_defines", diagnostics))
+    return false;
   if (o->dtype && !hmoec_dtype_parse(o->dtype, &dtype)) return refuse(diagnostics, prefix, "dtype", "f32 or bf16", o->dtype, NULL);
   if (o->strategy && !is_strategy(o->strategy))
     return refuse(diagnostics, prefix, "strategy", "auto, table, cache, factored or per_token", o->strategy, NULL);
@@ -85,12 +108,12 @@ bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec
   return true;
 }
 
+/* Where struct_size was forgotten, or is a newer one, the callback is told so; other sizes say that the structure holds anything. */
 hmoec_diagnostics *hmoec_sink_create(const hmoec_options *options) {
-  hmoec_options read = {.struct_size = 0};
-  hmoec_diagnostics *silent = hmoec_diagnostics_create(NULL);
-  bool ok = silent && hmoec_options_read(options, &read, silent);
-  hmoec_diagnostics_destroy(silent);
-  return hmoec_diagnostics_create_with(ok ? read.message : NULL, ok ? read.message_context : NULL);
+  enum { MOST_BYTES = 4096 };
+  bool ok = options && (options->struct_size == 0 ||
+                        (options->struct_size >= offsetof(hmoec_options, defines) && options->struct_size <= MOST_BYTES));
+  return hmoec_diagnostics_create_with(ok ? options->message : NULL, ok ? options->message_context : NULL);
 }
 
 hmoec_status hmoec_sink_failure(const hmoec_diagnostics *diagnostics) {

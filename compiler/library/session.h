@@ -40,6 +40,8 @@ bool hmoec_struct_read(const void *given, const char *what, size_t least_bytes, 
 bool hmoec_options_read(const hmoec_options *given, hmoec_options *out_options, hmoec_diagnostics *diagnostics);
 /* Checks them. prefix: how messages call one, "--" or "" and then its name with dashes. */
 bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec_diagnostics *diagnostics);
+/* Are the names and values there? */
+bool hmoec_defines_check(const hmoec_define *defines, size_t count, hmoec_diagnostics *diagnostics);
 /* A sink that passes messages on to the options' callback; NULL when memory is short. */
 hmoec_diagnostics *hmoec_sink_create(const hmoec_options *options);
 /* The status of a call that failed, by what its sink was told. The sink may be NULL. */

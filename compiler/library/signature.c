@@ -71,8 +71,8 @@ bool hmoec_signature_read(const hmoec_unit *unit, const char *entry, hmoec_signa
   *out_signature = (hmoec_signature){.entry = found};
   if (found >= plan->entries.count) return hmoec_error(diagnostics, (hmoec_location){0}, "the model has no entry");
   if (entry_read(base, &entries[found], out_signature)) return true;
-  return hmoec_error(diagnostics, (hmoec_location){0}, "entry %s has more than %d inputs, outputs or sizes", out_signature->name,
-                     HMOEC_MAX_SIZES);
+  return hmoec_error(diagnostics, (hmoec_location){0}, "entry %s has more than %d inputs or outputs, or %d sizes",
+                     out_signature->name, HMOEC_MAX_TENSORS, HMOEC_MAX_SIZES);
 }
 
 hmoec_shape hmoec_signature_shape(const hmoec_signature_tensor *tensor, const int64_t *sizes) {

@@ -12,6 +12,7 @@ bool hmoec_is_directory(const char *path) {
 }
 
 bool hmoec_make_directory(const char *path, hmoec_diagnostics *diagnostics) {
+  if (!path || !*path) return hmoec_usage_error(diagnostics, "expected a directory to write to, found %s", path ? "''" : "NULL");
   char *copy = strdup(path);
   if (!copy) return hmoec_machine_error(diagnostics, "out of memory");
   bool ok = true;

@@ -17,11 +17,12 @@
  *   hmoe_model_close(model); hmoec_compilation_destroy(compilation); hmoec_graph_destroy(graph);
  *
  * Errors: calls that can fail return hmoec_status; HMOEC_OK is 0. Every error, warning and note goes to the message callback of the options,
- * with its place; nothing is printed, and without a callback nothing is said. On failure outputs named out_* are NULL.
+ * with its place; nothing is printed, and without a callback nothing is said. On failure outputs named out_* are NULL. Of one call, and of all
+ * calls on one graph, at most 20 errors are said. A graph or compilation that is NULL, what a failed call gave, is refused in silence.
  * Ownership: what a call gives as out_* is the caller's, to be released by the function named with it; all arguments are borrowed
  * during the call only, unless said otherwise. NULL can be destroyed.
  * Threads: there is no state outside of the objects. Different graphs and compilations may be used on different threads at the same time;
- * one of them by one thread at a time. Callbacks run on the thread that made the call.
+ * one of them by one thread at a time. Callbacks run on the thread that made the call, and may use other objects, but not that one.
  * Versions: HMOEC_API_VERSION changes when programs have to. Structures begin with struct_size, so that fields may be added at the end.
  */
 #ifndef HMOE_COMPILER_H
@@ -356,7 +357,7 @@ typedef struct hmoec_signature {
   char name[128];
   int needs_state;
   size_t size_count; /* of the dims of hmoe_model_run */
-  char size_names[HMOEC_MAX_SIZES][64];
+  char size_names[HMOEC_MAX_SIZES][128];
   size_t input_count, output_count;
   hmoec_signature_tensor inputs[HMOEC_MAX_TENSORS], outputs[HMOEC_MAX_TENSORS];
 } hmoec_signature;

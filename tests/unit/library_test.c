@@ -188,7 +188,7 @@ static void test_graph_errors(void **state) {
   hmoec_graph_activate(graph, x, "c:nothing.c:f");
   expect_text(&all, "nothing.c");
   hmoec_graph_activate(graph, x, NULL);
-  expect_text(&all, "activate: an attribute has no text");
+  expect_text(&all, "activate: attribute function has no text");
   hmoec_graph_op(graph, "liner", &x, 1, NULL, 0, NULL);
   expect_text(&all, "there is no op named 'liner'");
   hmoec_graph_op(graph, "add", (hmoec_graph_value[]){x, x, x}, 3, NULL, 0, NULL);
@@ -215,6 +215,195 @@ static void test_graph_errors(void **state) {
   hmoec_graph_scope_end(graph);
   expect_text(&all, "a scope ends that did not begin");
   hmoec_graph_destroy(graph);
+}
+
+/* What a careless program passes: every call is refused with its reason. */
+static void test_careless_graph(void **state) {
+  (void)state;
+  enum { ROWS = 24 };
+  messages all;
+  hmoec_options options = options_to(&all);
+  hmoec_graph *g, *other;
+  const hmoec_shape good = HMOEC_SHAPE(HMOEC_F32, HMOEC_DYNAMIC, 8), deep = {.rank = 1000}, negative = {.rank = -1},
+                    strange = {.element = (hmoec_element)77, .rank = 1, .dims = {8}};
+  const hmoec_attribute twice[] = {HMOEC_TEXT("function", "relu"), HMOEC_TEXT("function", "gelu")};
+  const hmoec_attribute kind = {.name = "function", .kind = (hmoec_attribute_kind)77},
+                        ints = {.name = "shape", .kind = HMOEC_ATTRIBUTE_INTS, .int_count = 2};
+  assert_int_equal(hmoec_graph_create(NULL, &options, &g), HMOEC_INPUT_ERROR);
+  assert_null(g);
+  expect_text(&all, "the model name '' is not a C identifier");
+  assert_int_equal(hmoec_graph_create("other", &options, &other), HMOEC_OK);
+  hmoec_graph_value foreign = hmoec_graph_input(other, "x", good);
+  for (int row = 0; row < ROWS; row++) {
+    static const char *const expected[ROWS] = {
+        "expected the name of an input, found NULL",
+        "input 'a': expected 0 to 4 dimensions, found 1000",
+        "input 'a': expected 0 to 4 dimensions, found -1",
+        "input 'a': expected an element of hmoec_element, found 77",
+        "input 'a': its dynamic dimension 0 has no name",
+        "expected the key of a parameter, found NULL",
+        "parameter 'w': expected 0 to 4 dimensions, found 1000",
+        "expected the key of a stack, found NULL",
+        "expected the prefix of a scope, found NULL",
+        "expected the name of an output, found NULL",
+        "output 'y' is given a value of another graph",
+        "expected the name of a token, found NULL",
+        "expected the name of an op, found NULL",
+        "expected operands, found NULL",
+        "expected attributes, found NULL",
+        "activate: attribute function is given twice",
+        "activate: expected function to be of a hmoec_attribute_kind, found 77",
+        "reshape: attribute shape has no integers",
+        "add: operand b is a value of another graph",
+        "activate: expected function to be a name or c:FILE:FUNCTION, found \"@f\"",
+        "expected the path of a spec, found NULL",
+        "expected 2 definitions, found NULL in place of number 1",
+        "expected the name of a block, found NULL",
+        "expected arguments, found NULL",
+    };
+    options = options_to(&all);
+    assert_int_equal(hmoec_graph_create("m", &options, &g), HMOEC_OK);
+    hmoec_graph_value x = hmoec_graph_input(g, "x", good);
+    hmoec_graph_at(g, NULL, 0);
+    switch (row) {
+    case 0: hmoec_graph_input(g, NULL, good); break;
+    case 1: hmoec_graph_input(g, "a", deep); break;
+    case 2: hmoec_graph_input(g, "a", negative); break;
+    case 3: hmoec_graph_input(g, "a", strange); break;
+    case 4: hmoec_graph_input_named(g, "a", good, NULL, NULL); break;
+    case 5: hmoec_graph_parameter(g, NULL, good); break;
+    case 6: hmoec_graph_parameter(g, "w", deep); break;
+    case 7: hmoec_graph_stack(g, NULL, 2, good); break;
+    case 8: hmoec_graph_scope_begin(g, NULL); break;
+    case 9: hmoec_graph_output(g, NULL, x); break;
+    case 10: hmoec_graph_output(g, "y", foreign); break;
+    case 11: hmoec_graph_token(g, NULL, 1); break;
+    case 12: hmoec_graph_op(g, NULL, &x, 1, NULL, 0, NULL); break;
+    case 13: hmoec_graph_op(g, "add", NULL, 2, NULL, 0, NULL); break;
+    case 14: hmoec_graph_op(g, "activate", &x, 1, NULL, 1, NULL); break;
+    case 15: hmoec_graph_op(g, "activate", &x, 1, twice, 2, NULL); break;
+    case 16: hmoec_graph_op(g, "activate", &x, 1, &kind, 1, NULL); break;
+    case 17: hmoec_graph_op(g, "reshape", &x, 1, &ints, 1, NULL); break;
+    case 18: hmoec_graph_add(g, x, foreign); break;
+    case 19: hmoec_graph_activate(g, x, "@f"); break;
+    case 20: hmoec_graph_include(g, NULL, NULL, 0); break;
+    case 21: hmoec_graph_include(g, "a.spec", NULL, 2); break;
+    case 22: hmoec_graph_block(g, NULL, NULL, 0, NULL, 3); break;
+    default: hmoec_graph_block(g, "b", NULL, 1, NULL, 3);
+    }
+    expect_text(&all, expected[row]);
+    assert_int_equal(all.errors, 1);
+    assert_int_equal(hmoec_graph_shape(g, foreign).rank, 0);
+    hmoec_graph_add(g, x, HMOEC_NONE); /* might come of the error before */
+    hmoec_graph_op(g, "add", &x, 1, NULL, 0, NULL); /* cannot */
+    assert_int_equal(all.errors, 2);
+    hmoec_graph_destroy(g);
+  }
+  hmoec_graph_destroy(other);
+}
+
+/* Of a graph or compilation that could not be made, everything is refused, in silence. */
+static void test_nothing(void **state) {
+  (void)state;
+  hmoec_graph_value results[HMOEC_MAX_RESULTS];
+  hmoec_compilation *compilation;
+  hmoec_signature signature;
+  const struct hmoe_model_object *object;
+  hmoe_model *model;
+  char *bytes;
+  size_t size;
+  hmoec_graph_at(NULL, "a.c", 1);
+  hmoec_graph_scope_begin(NULL, "a");
+  hmoec_graph_scope_end(NULL);
+  build_mixture(NULL, "relu");
+  hmoec_graph_token(NULL, "pad_token", 1);
+  hmoec_graph_include(NULL, "a.spec", NULL, 0);
+  assert_int_equal(hmoec_graph_block(NULL, "b", NULL, 0, results, HMOEC_MAX_RESULTS), 0);
+  assert_null(results[0].handle);
+  assert_int_equal(hmoec_graph_shape(NULL, HMOEC_NONE).rank, 0);
+  assert_int_equal(hmoec_graph_status(NULL), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_compile_graph(NULL, NULL, &compilation), HMOEC_USAGE_ERROR);
+  assert_null(compilation);
+  assert_null(hmoec_compilation_name(NULL));
+  assert_int_equal(hmoec_compilation_emit(NULL, HMOEC_OUTPUT_OBJECT, &bytes, &size), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_compilation_write(NULL, "x"), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_compilation_load(NULL, &object), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_compilation_open(NULL, NULL, NULL, &model), HMOEC_USAGE_ERROR);
+  assert_null(model);
+  assert_int_equal(hmoec_compilation_pack(NULL, NULL, NULL, NULL), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_compilation_signature(NULL, NULL, &signature), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_compilation_interpret(NULL, NULL, NULL, NULL, NULL), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_compilation_random_weights(NULL, 0, "x"), HMOEC_USAGE_ERROR);
+  hmoec_compilation_destroy(NULL);
+  hmoec_graph_destroy(NULL);
+}
+
+static void test_careless_compilation(void **state) {
+  (void)state;
+  messages all;
+  hmoec_options options = options_to(&all);
+  hmoec_compilation *c;
+  hmoe_model *model;
+  char *text;
+  const int64_t tokens = 1;
+  const hmoe_weights weights = {.path = "/nothing.safetensors"};
+  assert_int_equal(hmoec_compile_file(NULL, &options, &c), HMOEC_USAGE_ERROR);
+  expect_text(&all, "expected the path of a model, found NULL");
+  assert_int_equal(hmoec_compile_text(NULL, "", 0, &options, &c), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_compile_text("m.spec", NULL, 0, &options, &c), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_import_directory(NULL, &options, &text), HMOEC_USAGE_ERROR);
+  assert_int_equal(all.errors, 4);
+  options.dump_directory = "";
+  assert_int_equal(hmoec_compile_text("m.spec", mixture_spec, strlen(mixture_spec), &options, &c), HMOEC_USAGE_ERROR);
+  expect_text(&all, "expected a directory to write to, found ''");
+  options = options_to(&all);
+  assert_int_equal(hmoec_compile_text("m.spec", mixture_spec, strlen(mixture_spec), &options, &c), HMOEC_OK);
+  assert_int_equal(hmoec_compilation_write(c, ""), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_compilation_write(c, NULL), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_compilation_random_weights(c, 0, NULL), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_compilation_interpret(c, NULL, &tokens, NULL, NULL), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_compilation_interpret(c, &weights, NULL, NULL, NULL), HMOEC_USAGE_ERROR);
+  expect_text(&all, "expected dims, found NULL");
+  assert_int_equal(hmoec_compilation_interpret(c, &weights, &tokens, NULL, NULL), HMOEC_USAGE_ERROR);
+  assert_int_equal(hmoec_compilation_open(c, NULL, NULL, &model), HMOEC_INPUT_ERROR);
+
+  /* Options of an older and of a newer header. */
+  size_t *older = calloc(1, 16);
+  struct {
+    hmoe_options options;
+    char more[64];
+  } newer = {.options = {.struct_size = sizeof newer}};
+  assert_non_null(older);
+  *older = 16;
+  options_to(&all);
+  assert_int_equal(hmoec_compilation_open(c, &weights, (const void *)older, &model), HMOEC_INPUT_ERROR);
+  expect_text(&all, "/nothing.safetensors");
+  options_to(&all);
+  assert_int_equal(hmoec_compilation_open(c, &weights, &newer.options, &model), HMOEC_INPUT_ERROR);
+  expect_text(&all, "/nothing.safetensors");
+  newer.more[3] = 1;
+  assert_int_equal(hmoec_compilation_pack(c, &weights, &newer.options, "x"), HMOEC_INPUT_ERROR);
+  expect_text(&all, "is set that hmoe");
+  free(older);
+  hmoec_compilation_destroy(c);
+}
+
+/* Values live as long as their graph, also after it was compiled. */
+static void test_values_after_compile(void **state) {
+  (void)state;
+  messages all;
+  hmoec_options options = options_to(&all);
+  hmoec_graph *g;
+  hmoec_compilation *c;
+  assert_int_equal(hmoec_graph_create("m", &options, &g), HMOEC_OK);
+  hmoec_graph_value x = hmoec_graph_input(g, "x", HMOEC_SHAPE(HMOEC_F32, HMOEC_DYNAMIC, 8));
+  hmoec_graph_value y = hmoec_graph_activate(g, x, "relu");
+  hmoec_graph_output(g, "y", y);
+  assert_int_equal(hmoec_compile_graph(g, &options, &c), HMOEC_OK);
+  assert_int_equal(hmoec_graph_shape(g, x).dims[1], 8);
+  assert_int_equal(hmoec_graph_shape(g, y).dims[1], 8);
+  hmoec_compilation_destroy(c);
+  hmoec_graph_destroy(g);
 }
 
 static void test_scopes(void **state) {
@@ -352,6 +541,10 @@ static void test_options(void **state) {
       {{.mcpu = "znver"}, "expected mcpu native or a CPU that LLVM knows, found 'znver'"},
       {{.cpu = "sse"}, "expected cpu amx, avx512_bf16, avx512, avx2 or portable, found 'sse'"},
       {{.table_budget_bytes = -1}, "to be at least 0"},
+      {{.define_count = 1}, "expected 1 definitions, found NULL in place of number 1"},
+      {{.defines = &(const hmoec_define){.name = "tokens"}, .define_count = 1}, "found NULL in place of the value of number 1"},
+      {{.c_include_count = 2}, "expected 2 directories of c_includes, found NULL in place of number 1"},
+      {{.c_defines = &(const char *const){NULL}, .c_define_count = 1}, "expected 1 macros of c_defines, found NULL in place of"},
       {{.print_ir_after = "parse"}, "expected print-ir-after a pass, or all, found 'parse'"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -366,8 +559,13 @@ static void test_options(void **state) {
   hmoec_options options = options_to(&all);
   options.struct_size = sizeof options + 8;
   assert_int_equal(hmoec_compile_text("m.spec", mixture_spec, strlen(mixture_spec), &options, &compilation), HMOEC_USAGE_ERROR);
+  expect_text(&all, "expected struct_size of the options to be their sizeof");
   options.struct_size = 8;
   assert_int_equal(hmoec_compile_text("m.spec", mixture_spec, strlen(mixture_spec), &options, &compilation), HMOEC_USAGE_ERROR);
+  options = options_to(&all);
+  options.struct_size = 0; /* forgotten */
+  assert_int_equal(hmoec_compile_text("m.spec", mixture_spec, strlen(mixture_spec), &options, &compilation), HMOEC_USAGE_ERROR);
+  expect_text(&all, "found 0");
   assert_int_equal(hmoec_api_version(), HMOEC_API_VERSION);
   assert_string_equal(hmoec_version(), HMOE_VERSION);
 }
@@ -481,7 +679,7 @@ static void test_reports(void **state) {
   expect_text(&all, "expected tokens to be from 0 to 67108864, found -1");
   check.struct_size = 0;
   assert_int_equal(hmoec_check(path, &options, &check), HMOEC_USAGE_ERROR);
-  expect_text(&all, "expected struct_size of the check options to be at most");
+  expect_text(&all, "expected struct_size of the check options to be their sizeof");
 
   options = options_to(&all);
   out = (printed){.size = 0};
@@ -507,6 +705,10 @@ int main(void) {
       cmocka_unit_test(test_open_run_interpret),
       cmocka_unit_test(test_write),
       cmocka_unit_test(test_graph_errors),
+      cmocka_unit_test(test_careless_graph),
+      cmocka_unit_test(test_nothing),
+      cmocka_unit_test(test_careless_compilation),
+      cmocka_unit_test(test_values_after_compile),
       cmocka_unit_test(test_scopes),
       cmocka_unit_test(test_blocks),
       cmocka_unit_test(test_options),
