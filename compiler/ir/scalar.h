@@ -114,7 +114,7 @@ typedef enum hmoec_scalar_code {
 /* The op's full name in MLIR. */
 const char *hmoec_scalar_name(hmoec_scalar_code code);
 
-enum { HMOEC_SCALAR_MAX_OPS = 1 << 16, HMOEC_SCALAR_MAX_DEPTH = 200, HMOEC_SCALAR_MAX_ARGUMENTS = 2, HMOEC_SCALAR_MAX_NAME = 60 };
+enum { HMOEC_SCALAR_MAX_OPS = 24000, HMOEC_SCALAR_MAX_DEPTH = 200, HMOEC_SCALAR_MAX_ARGUMENTS = 2, HMOEC_SCALAR_MAX_NAME = 60 };
 
 /* In the order of execution. An `if` is followed by the ops of its first arm, which end with a yield, and those of its second from
  * else_begin on, if it has any; the op after both is `next`. */

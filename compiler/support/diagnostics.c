@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { MAX_PRINTED_ERRORS = 20, MAX_SHOWN_CHARS = 160, MAX_SOURCE_BYTES = 64 << 20 };
 
@@ -77,6 +78,8 @@ void hmoec_diagnostics_add_source(hmoec_diagnostics *diagnostics, const char *fi
 }
 
 static char *file_read(const char *file, size_t *out_size) {
+  struct stat info;
+  if (stat(file, &info) != 0 || !S_ISREG(info.st_mode)) return NULL; /* a pipe would be waited for */
   FILE *stream = fopen(file, "rb");
   if (!stream) return NULL;
   char *text = NULL;

@@ -154,7 +154,7 @@ typedef struct hmoec_graph_value {
  * count; their texts are copied. Destroyed by hmoec_graph_destroy. */
 HMOE_MUST_USE HMOE_API hmoec_status hmoec_graph_create(const char *name, const hmoec_options *options, hmoec_graph **out_graph);
 HMOE_API void hmoec_graph_destroy(hmoec_graph *graph);
-/* The status of what was built so far: HMOEC_OK, or that of the first call that was refused. */
+/* The status of what was built so far: HMOEC_OK, or the worst of the calls that were refused. */
 HMOE_API hmoec_status hmoec_graph_status(const hmoec_graph *graph);
 
 /* Where messages about the calls that follow point: HMOEC_HERE(graph) is this line of the program. file is copied. */
