@@ -127,9 +127,24 @@ typedef struct hmoec_shape {
   int64_t dims[HMOEC_MAX_RANK];
 } hmoec_shape;
 
+/* A value of a structure, written out, in C and in C++. */
+#ifdef __cplusplus
+#define HMOEC_LITERAL(type) type
+#else
+#define HMOEC_LITERAL(type) (type)
+#endif
+
 /* HMOEC_SHAPE(HMOEC_F32, HMOEC_DYNAMIC, 768): f32[?, 768] */
+#ifdef __cplusplus
+extern "C++" {
+template <typename... Dims> inline hmoec_shape HMOEC_SHAPE(hmoec_element element, Dims... dims) {
+  return hmoec_shape{element, sizeof...(dims), {static_cast<int64_t>(dims)...}};
+}
+}
+#else
 #define HMOEC_SHAPE(element, ...)                                                                                                  \
   ((hmoec_shape){(element), (int64_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
+#endif
 
 /* The number of elements, a dynamic dimension counted as 1; INT64_MAX when it does not fit. */
 HMOE_API int64_t hmoec_shape_elements(const hmoec_shape *shape);
@@ -148,7 +163,7 @@ typedef struct hmoec_graph_value {
   const void *handle;
 } hmoec_graph_value;
 /* An operand that is left out; what a refused call gives. */
-#define HMOEC_NONE ((hmoec_graph_value){NULL})
+#define HMOEC_NONE (HMOEC_LITERAL(hmoec_graph_value){NULL})
 
 /* name: a C identifier, which symbols and files of the model will carry. Of the options, the message callback and what is said of C functions
  * count; their texts are copied. Destroyed by hmoec_graph_destroy. */
@@ -197,9 +212,10 @@ typedef struct hmoec_attribute {
   size_t int_count;
   double number;
 } hmoec_attribute;
-#define HMOEC_INT(attribute, value) ((hmoec_attribute){.name = (attribute), .kind = HMOEC_ATTRIBUTE_INT, .integer = (value)})
-#define HMOEC_TEXT(attribute, value) ((hmoec_attribute){.name = (attribute), .kind = HMOEC_ATTRIBUTE_STRING, .string = (value)})
-#define HMOEC_NUMBER(attribute, value) ((hmoec_attribute){.name = (attribute), .kind = HMOEC_ATTRIBUTE_FLOAT, .number = (value)})
+#define HMOEC_INT(attribute, value) (HMOEC_LITERAL(hmoec_attribute){(attribute), HMOEC_ATTRIBUTE_INT, (value), NULL, NULL, 0, 0})
+#define HMOEC_TEXT(attribute, value) (HMOEC_LITERAL(hmoec_attribute){(attribute), HMOEC_ATTRIBUTE_STRING, 0, (value), NULL, 0, 0})
+#define HMOEC_NUMBER(attribute, value)                                                                                             \
+  (HMOEC_LITERAL(hmoec_attribute){(attribute), HMOEC_ATTRIBUTE_FLOAT, 0, NULL, NULL, 0, (value)})
 
 #define HMOEC_MAX_RESULTS 4
 
@@ -282,9 +298,10 @@ typedef struct hmoec_graph_argument {
   double number;
   const char *text;
 } hmoec_graph_argument;
-#define HMOEC_VALUE_ARGUMENT(value) ((hmoec_graph_argument){.kind = HMOEC_ARGUMENT_VALUE, .values = {(value)}})
+#define HMOEC_VALUE_ARGUMENT(value)                                                                                                \
+  (HMOEC_LITERAL(hmoec_graph_argument){NULL, HMOEC_ARGUMENT_VALUE, {(value), HMOEC_NONE, HMOEC_NONE, HMOEC_NONE}, 0, 0, NULL})
 #define HMOEC_ROUTING_ARGUMENT(r)                                                                                                  \
-  ((hmoec_graph_argument){.kind = HMOEC_ARGUMENT_ROUTING, .values = {(r).indices, (r).gates, (r).kept}})
+  (HMOEC_LITERAL(hmoec_graph_argument){NULL, HMOEC_ARGUMENT_ROUTING, {(r).indices, (r).gates, (r).kept, HMOEC_NONE}, 0, 0, NULL})
 
 #define HMOEC_MAX_BLOCK_RESULTS 32
 /* Calls a block in the current scope. Returns how many values it gave, 0 after an error; out_results: the first `room` of them, HMOEC_NONE for
