@@ -47,7 +47,7 @@ func.func @key(%x: tensor<?x4xf32> {hmoe.name = "x"}) -> (tensor<3x4xf32> {hmoe.
   return %y : tensor<3x4xf32>
 }
 func.func @choice(%x: tensor<?x4xf32> {hmoe.name = "x"}) -> (tensor<?x4xf32> {hmoe.name = "y"}) {
-  // CHECK: [[@LINE+1]]:8: error: activate: expected function to be one of relu, gelu, gelu_new, silu, sigmoid, none, found "glu"; did you mean gelu?
+  // CHECK: [[@LINE+1]]:8: error: activate: expected function to be one of relu, gelu, gelu_new, silu, sigmoid, none or a C function, found "glu"; did you mean gelu?
   %y = "hmoe.activate"(%x) {function = "glu"} : (tensor<?x4xf32>) -> tensor<?x4xf32>
   return %y : tensor<?x4xf32>
 }
