@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Activations written in C (activations.c) against the built-in ones of the same formula, in one layer of experts.
 
-activations.py [--functions LIST] [--dtypes LIST] [--layers LIST] [--repeats N] [--no-instructions]
+activations.py [--functions F...] [--dtypes T...] [--layers L...] [--repeats N] [--no-instructions]
 
 The two layers are timed by `hmoec bench`, run by run in turns, and change places from one repeat to the next. Instructions are those of one
 run on one thread with the avx2 code, as valgrind counts them; they are the same every time. Needs build/bin/hmoec, and valgrind."""
@@ -141,15 +141,15 @@ def print_row(*words):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--functions", default=" ".join(FUNCTIONS))
-    parser.add_argument("--dtypes", default="f32 bf16")
-    parser.add_argument("--layers", default=" ".join(LAYERS))
+    parser.add_argument("--functions", nargs="+", default=list(FUNCTIONS), choices=list(FUNCTIONS), metavar="F")
+    parser.add_argument("--dtypes", nargs="+", default=["f32", "bf16"], choices=["f32", "bf16"], metavar="T")
+    parser.add_argument("--layers", nargs="+", default=list(LAYERS), choices=list(LAYERS), metavar="L")
     parser.add_argument("--repeats", type=int, default=5, help="of the times; 0: instructions only")
     parser.add_argument("--no-instructions", action="store_true")
     arguments = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    functions, layers = arguments.functions.split(), [LAYERS[name] for name in arguments.layers.split()]
-    cases = [(dtype, layer, function) for dtype in arguments.dtypes.split() for layer in layers for function in functions]
+    functions, layers = arguments.functions, [LAYERS[name] for name in arguments.layers]
+    cases = [(dtype, layer, function) for dtype in arguments.dtypes for layer in layers for function in functions]
 
     if not arguments.no_instructions:
         print_row("function", "dtype", "d_model", "instructions", "of the built-in's")
