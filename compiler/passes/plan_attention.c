@@ -310,7 +310,8 @@ bool plan_attention(planner *p, MlirOperation op) {
   int64_t past;
   if (decode && cross) {
     s = store_in_state(p, op, HMOE_SCOPE_SOURCE);
-    past = dim(p, HMOE_DIM_CONST, 0, 0);
+    bool counts = !mlirValueIsNull(bias) || hmoec_op_int(op, "causal"); /* where in the target a query is */
+    past = counts ? state_dim(p, HMOE_SCOPE_TARGET, LENGTH) : dim(p, HMOE_DIM_CONST, 0, 0);
   } else if (decode) {
     s = store_in_state(p, op, HMOE_SCOPE_TARGET);
     fill_store(p, op, &s, plan_rows_of(p, k));
