@@ -137,16 +137,12 @@ static bool constant_read(MlirOperation op, hmoec_scalar_op *read) {
 }
 
 /* Could executing it trap? Only a division by an integer that is not a constant, or is 0. */
-static bool may_trap(reader *r, const hmoec_scalar_op *read) {
-  if (read->code != HMOEC_SCALAR_DIVSI && read->code != HMOEC_SCALAR_DIVUI && read->code != HMOEC_SCALAR_REMSI &&
-      read->code != HMOEC_SCALAR_REMUI)
+static bool may_trap(MlirOperation op, int code) {
+  if (code != HMOEC_SCALAR_DIVSI && code != HMOEC_SCALAR_DIVUI && code != HMOEC_SCALAR_REMSI && code != HMOEC_SCALAR_REMUI)
     return false;
-  uint32_t divisor = r->program->operands[read->operands + 1];
-  for (size_t i = 0; i < r->program->op_count; i++) {
-    const hmoec_scalar_op *op = &r->program->ops[i];
-    if (op->code == HMOEC_SCALAR_CONSTANT && op->results == divisor) return op->bits == 0;
-  }
-  return true;
+  MlirValue divisor = mlirOperationGetOperand(op, 1);
+  MlirOperation maker = mlirValueIsAOpResult(divisor) ? mlirOpResultGetOwner(divisor) : (MlirOperation){NULL};
+  return mlirOperationIsNull(maker) || !hmoec_op_is(maker, rows[HMOEC_SCALAR_CONSTANT].name) || hmoec_op_int(maker, "value") == 0;
 }
 
 static int code_of(MlirOperation op) {
@@ -185,7 +181,7 @@ static bool read_op(reader *r, MlirOperation op, unsigned depth) {
   hmoec_scalar_op read = {
       .code = (uint32_t)code, .results = (uint32_t)p->value_count, .result_count = (uint32_t)mlirOperationGetNumResults(op)};
   if (!add_operands(r, op, &read)) return false;
-  if (may_trap(r, &read))
+  if (may_trap(op, code))
     return hmoec_error(r->diagnostics, location, "function %s: expected %.*s by a constant that is not 0", p->name,
                        (int)name.length, name.data);
   for (uint32_t i = 0; i < read.result_count; i++)

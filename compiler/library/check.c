@@ -457,7 +457,7 @@ hmoec_status hmoec_check(const char *path, const hmoec_options *options, const h
   hmoec_options read;
   hmoec_check_options how;
   request q = {.path = path, .options = &read, .check = &how, .diagnostics = hmoec_sink_create(options)};
-  bool ok = q.diagnostics && hmoec_options_read(options, &read, q.diagnostics) && hmoec_options_check(&read, "", q.diagnostics) &&
+  bool ok = q.diagnostics && hmoec_options_read(options, "", &read, q.diagnostics) &&
             hmoec_struct_read(check_options, "the check options", offsetof(hmoec_check_options, weights), sizeof how, &how,
                               q.diagnostics);
   if (ok) {

@@ -192,7 +192,7 @@ hmoec_status hmoec_explain(const char *path, const hmoec_options *options, const
   hmoec_diagnostics *diagnostics = hmoec_sink_create(options);
   hmoec_options read;
   hmoec_explain_options how;
-  bool ok = diagnostics && hmoec_options_read(options, &read, diagnostics) && hmoec_options_check(&read, "", diagnostics) &&
+  bool ok = diagnostics && hmoec_options_read(options, "", &read, diagnostics) &&
             hmoec_struct_read(explain_options, "the explain options", offsetof(hmoec_explain_options, tokens), sizeof how, &how,
                               diagnostics) &&
             explain(path, &read, &how, diagnostics);

@@ -48,8 +48,7 @@ hmoec_status hmoec_graph_create(const char *name, const hmoec_options *options, 
   if (!graph) return HMOEC_MACHINE_ERROR;
   hmoec_options read;
   graph->diagnostics = hmoec_sink_create(options);
-  bool ok = graph->diagnostics && hmoec_options_read(options, &read, graph->diagnostics) &&
-            hmoec_options_check(&read, "", graph->diagnostics);
+  bool ok = graph->diagnostics && hmoec_options_read(options, "", &read, graph->diagnostics);
   if (ok) graph->context = hmoec_context_create();
   if (ok && mlirContextIsNull(graph->context)) ok = hmoec_machine_error(graph->diagnostics, "internal: the dialects do not load");
   if (ok) {
@@ -67,7 +66,7 @@ hmoec_status hmoec_graph_create(const char *name, const hmoec_options *options, 
     *out_graph = graph;
     return HMOEC_OK;
   }
-  hmoec_status status = graph->diagnostics ? hmoec_diagnostics_status(graph->diagnostics) : HMOEC_MACHINE_ERROR;
+  hmoec_status status = hmoec_sink_failure(graph->diagnostics);
   hmoec_graph_destroy(graph);
   return status;
 }

@@ -26,8 +26,7 @@ void hmoec_free(void *memory) { free(memory); }
 hmoec_status hmoec_options_validate(const hmoec_options *options, const char *prefix) {
   hmoec_options read;
   hmoec_diagnostics *diagnostics = hmoec_sink_create(options);
-  bool ok = diagnostics && hmoec_options_read(options, &read, diagnostics) &&
-            hmoec_options_check(&read, prefix ? prefix : "", diagnostics);
+  bool ok = diagnostics && hmoec_options_read(options, prefix ? prefix : "", &read, diagnostics);
   hmoec_status status = ok ? HMOEC_OK : hmoec_sink_failure(diagnostics);
   hmoec_diagnostics_destroy(diagnostics);
   return status;

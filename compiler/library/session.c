@@ -61,11 +61,6 @@ bool hmoec_struct_read(const void *given, const char *what, size_t least_bytes, 
   return true;
 }
 
-bool hmoec_options_read(const hmoec_options *given, hmoec_options *out_options, hmoec_diagnostics *diagnostics) {
-  enum { LEAST = offsetof(hmoec_options, defines) }; /* version 1 ends later; what is needed to say so */
-  return hmoec_struct_read(given, "the options", LEAST, sizeof *out_options, out_options, diagnostics);
-}
-
 bool hmoec_defines_check(const hmoec_define *defines, size_t count, hmoec_diagnostics *diagnostics) {
   for (size_t i = 0; i < count; i++)
     if (!defines || !defines[i].name || !defines[i].value)
@@ -84,8 +79,7 @@ static bool texts_check(const char *const *texts, size_t count, const char *what
   return true;
 }
 
-bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec_diagnostics *diagnostics) {
-  const hmoec_options *o = options;
+static bool options_check(const hmoec_options *o, const char *prefix, hmoec_diagnostics *diagnostics) {
   size_t cpu = 0, cpu_count = sizeof cpus / sizeof *cpus;
   hmoec_dtype dtype;
   if (!hmoec_defines_check(o->defines, o->define_count, diagnostics) ||
@@ -106,6 +100,13 @@ bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec
   if (o->print_ir_after && strcmp(o->print_ir_after, "all") != 0 && !hmoec_pass_find(o->print_ir_after))
     return refuse(diagnostics, prefix, "print-ir-after", "a pass, or all", o->print_ir_after, NULL);
   return true;
+}
+
+bool hmoec_options_read(const hmoec_options *given, const char *prefix, hmoec_options *out_options,
+                        hmoec_diagnostics *diagnostics) {
+  enum { LEAST = offsetof(hmoec_options, defines) }; /* version 1 ends later; what is needed to say so */
+  return hmoec_struct_read(given, "the options", LEAST, sizeof *out_options, out_options, diagnostics) &&
+         options_check(out_options, prefix, diagnostics);
 }
 
 /* Where struct_size was forgotten, or is a newer one, the callback is told so; other sizes say that the structure holds anything. */
@@ -134,8 +135,7 @@ hmoec_pass_options hmoec_options_pass(const hmoec_options *options) {
 
 bool hmoec_session_init(hmoec_session *session, const hmoec_options *options, hmoec_diagnostics *diagnostics) {
   *session = (hmoec_session){.diagnostics = diagnostics};
-  if (!hmoec_options_read(options, &session->options, diagnostics) || !hmoec_options_check(&session->options, "", diagnostics))
-    return false;
+  if (!hmoec_options_read(options, "", &session->options, diagnostics)) return false;
   session->pass = hmoec_options_pass(&session->options);
   session->context = hmoec_context_create();
   if (mlirContextIsNull(session->context)) return hmoec_machine_error(diagnostics, "internal: the dialects do not load");

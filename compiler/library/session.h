@@ -36,10 +36,8 @@ typedef struct hmoec_session {
  * zero. given NULL: all of it is. what: "the options". least_bytes: of version 1. */
 bool hmoec_struct_read(const void *given, const char *what, size_t least_bytes, size_t size, void *out,
                        hmoec_diagnostics *diagnostics);
-/* Options so read; not checked. */
-bool hmoec_options_read(const hmoec_options *given, hmoec_options *out_options, hmoec_diagnostics *diagnostics);
-/* Checks them. prefix: how messages call one, "--" or "" and then its name with dashes. */
-bool hmoec_options_check(const hmoec_options *options, const char *prefix, hmoec_diagnostics *diagnostics);
+/* Options so read, and checked. prefix: how messages call one, "--" or "" and then its name with dashes. */
+bool hmoec_options_read(const hmoec_options *given, const char *prefix, hmoec_options *out_options, hmoec_diagnostics *diagnostics);
 /* Are the names and values there? */
 bool hmoec_defines_check(const hmoec_define *defines, size_t count, hmoec_diagnostics *diagnostics);
 /* A sink that passes messages on to the options' callback; NULL when memory is short. */
