@@ -23,7 +23,7 @@ static void show_packing(void *context, uint64_t done_bytes, uint64_t total_byte
   enum { WIDTH = 30 };
   hmoec_open_progress *p = context;
   double now = hmoec_clock_seconds();
-  if (!p->begun) p->begun = now;
+  if (p->begun == 0) p->begun = now;
   bool soon = now - p->begun < 1;
   if (done_bytes == total_bytes) p->begun = 0; /* what follows is of another opening */
   if (soon || !total_bytes) return;

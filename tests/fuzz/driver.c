@@ -1,5 +1,6 @@
 /* Runs a fuzz target without libFuzzer: every file of the corpus as it is, then mutations of them. Takes libFuzzer's options:
  *   fuzz_NAME [-runs=N] [-seed=N] [-max_total_time=SECONDS] FILE|FOLDER...
+ * A file or folder that is not there, and a folder without files, is an error.
  * The input of a crash is in crash-NAME in the working directory: it is written before each run, so that nothing is lost. */
 #include <dirent.h>
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+int LLVMFuzzerInitialize(int *argument_count, char ***arguments);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { MAX_INPUT_BYTES = 1 << 20, MAX_SEEDS = 4096 };
@@ -33,31 +35,31 @@ static uint64_t random_next(uint64_t *state) {
   return *state;
 }
 
-static void corpus_add_file(corpus *into, const char *path) {
+static int corpus_add_file(corpus *into, const char *path) {
   FILE *file = fopen(path, "rb");
-  if (!file || into->count == MAX_SEEDS) {
-    if (file) fclose(file);
-    return;
-  }
-  uint8_t *data = malloc(MAX_INPUT_BYTES);
+  uint8_t *data = file && into->count < MAX_SEEDS ? malloc(MAX_INPUT_BYTES) : NULL;
   size_t size = data ? fread(data, 1, MAX_INPUT_BYTES, file) : 0;
-  fclose(file);
-  if (data) into->inputs[into->count++] = (input){.data = data, .size = size};
+  int fine = data && !ferror(file);
+  if (file) fclose(file);
+  if (fine) into->inputs[into->count++] = (input){.data = data, .size = size};
+  else fprintf(stderr, "%s: cannot be read, or is one too many\n", path), free(data);
+  return fine;
 }
 
-static void corpus_add(corpus *into, const char *path) {
+static int corpus_add(corpus *into, const char *path) {
   DIR *folder = opendir(path);
-  if (!folder) {
-    corpus_add_file(into, path);
-    return;
-  }
+  if (!folder) return corpus_add_file(into, path);
+  size_t before = into->count;
+  int fine = 1;
   for (const struct dirent *entry; (entry = readdir(folder));) {
     char name[4096];
     int length = snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
     struct stat status;
-    if (length < (int)sizeof name && !stat(name, &status) && S_ISREG(status.st_mode)) corpus_add_file(into, name);
+    if (length < (int)sizeof name && !stat(name, &status) && S_ISREG(status.st_mode)) fine &= corpus_add_file(into, name);
   }
   closedir(folder);
+  if (fine && into->count == before) fine = 0, fprintf(stderr, "%s: no files\n", path);
+  return fine;
 }
 
 static int input_compare(const void *left, const void *right) {
@@ -137,22 +139,26 @@ int main(int argument_count, char **arguments) {
   static corpus seeds;
   static uint8_t buffer[MAX_INPUT_BYTES];
   unsigned long long runs = 2000, seed = 1, seconds = 60;
+  int fine = 1;
+  LLVMFuzzerInitialize(&argument_count, &arguments);
   for (int i = 1; i < argument_count; i++) {
     const char *argument = arguments[i];
     if (sscanf(argument, "-runs=%llu", &runs) == 1 || sscanf(argument, "-seed=%llu", &seed) == 1 ||
         sscanf(argument, "-max_total_time=%llu", &seconds) == 1 || argument[0] == '-')
       continue;
-    corpus_add(&seeds, argument);
+    fine &= corpus_add(&seeds, argument);
   }
   qsort(seeds.inputs, seeds.count, sizeof seeds.inputs[0], input_compare);
-  if (!seeds.count) seeds.inputs[seeds.count++] = (input){.data = NULL, .size = 0};
+  if (!fine || !seeds.count) {
+    fprintf(stderr, "%s: expected files or folders of seeds\n", arguments[0]);
+    return 1;
+  }
 
   record crash;
   if (!record_open(&crash, arguments[0])) {
     fprintf(stderr, "%s: %s\n", crash.path, strerror(errno));
     return 1;
   }
-  int fine = 1;
   for (size_t i = 0; i < seeds.count && fine; i++) fine = run_one(&crash, seeds.inputs[i].data, seeds.inputs[i].size);
   uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
   time_t end = time(NULL) + (time_t)seconds;

@@ -4,13 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz/target.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+bool fuzz_accepts(const uint8_t *data, size_t size) {
   hmoe_allocator allocator = hmoe_allocator_default();
   hmoe_mapping mapping = {.data = data, .size_bytes = size, .name = "fuzz"};
   hmoe_safetensors file;
-  if (hmoe_safetensors_init(&file, &mapping, &allocator) != HMOE_OK) return 0;
+  if (hmoe_safetensors_init(&file, &mapping, &allocator) != HMOE_OK) return false;
   for (size_t i = 0; i < file.count; i++) {
     const hmoe_tensor *tensor = &file.tensors[i];
     if (tensor->data < data || tensor->data + (tensor->end - tensor->begin) > data + size) abort();
@@ -20,5 +20,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       tensor->dtype->read(tensor->data + (tensor->elements - 1) * (tensor->dtype->bits / 8), 1, 1, &last, 1);
   }
   hmoe_safetensors_deinit(&file);
-  return 0;
+  return true;
 }

@@ -183,7 +183,7 @@ static void test_row_blocks_agree(void **state) {
   (void)state;
   hmoec_cpu_schedule schedule = hmoec_cpu_schedule_default(DEEPEST);
   hmoec_matmul_spec s = {
-      .bf16 = true, .k = 173, .n = 90, .lda = 173, .ldc = 90, .segments = 1, .segment = {{3, HMOEC_ACTIVATION_GELU, false}}};
+      .bf16 = true, .k = 173, .n = 90, .lda = 173, .ldc = 90, .segments = 1, .segment = {{3, HMOEC_ACTIVATION_GELU, false, false}}};
   check_row_blocks(s, schedule);
   s.a_in_place = s.a_bf16 = true;
   s.lda = schedule.lda_bf16;
@@ -208,7 +208,7 @@ static void test_wild_rows(void **state) {
                                                 .ldc = LDC,
                                                 .row_block = 40,
                                                 .segments = 1,
-                                                .segment = {{3, HMOEC_ACTIVATION_NONE, false}}}};
+                                                .segment = {{3, HMOEC_ACTIVATION_NONE, false, false}}}};
   harness_unit u = harness_compile(kernels, KERNELS, schedule);
   for (size_t i = 0; i < KERNELS; i++) {
     const hmoec_matmul_spec *s = &kernels[i].spec.matmul;

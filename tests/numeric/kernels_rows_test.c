@@ -278,7 +278,7 @@ static void test_equal_units_equal_bytes(void **state) {
                        .ldc = 70,
                        .segments = 1,
                        .row_block = 64,
-                       .segment = {{3, HMOEC_ACTIVATION_SILU, false}}}}};
+                       .segment = {{3, HMOEC_ACTIVATION_SILU, false, false}}}}};
   harness_unit u = harness_compile(kernels, 2, hmoec_cpu_schedule_default(48));
   hmoec_cpu_unit unit = {
       .name = "m", .kernels = kernels, .kernel_count = 2, .plan = "p", .plan_bytes = 1, .schedule = u.schedule, .versions = 7};
@@ -307,7 +307,7 @@ static void test_versions_keep_to_their_instructions(void **state) {
                        .ldc = 70,
                        .segments = 1,
                        .row_block = 64,
-                       .segment = {{3, HMOEC_ACTIVATION_SILU, false}}}}};
+                       .segment = {{3, HMOEC_ACTIVATION_SILU, false, false}}}}};
   harness_unit u = harness_compile(kernels, 3, hmoec_cpu_schedule_default(48));
   hmoec_cpu_unit unit = {
       .name = "m", .kernels = kernels, .kernel_count = 3, .plan = "p", .plan_bytes = 1, .schedule = u.schedule, .versions = 7};

@@ -107,16 +107,17 @@ static void test_ways(void **state) {
   fill_with(one, 0, TOKENS_MAX, 1);
   fill_with(twenty, 0, TOKENS_MAX, 20);
   /* 2 blocks of 4 rows a thread; blocks are half full at least. */
-  for (int shape = PLAIN; shape <= WITH_BLOCKS; shape += 2) {
-    check_run(shape, 2, 2, 1, 8, indices, one);
-    check_run(shape, 2, 2, 1, 5, indices, one);
-    check_run(shape, 2, 2, 1, 4, indices, twenty);
-    check_run(shape, 2, 2, 2, 16, indices, one);
-    check_run(shape, 2, 2, 2, 12, indices, twenty);
-    check_run(shape, 2, 2, 3, 21, indices, one);
-    check_run(shape, 2, 2, 3, 20, indices, twenty);
-    check_run(shape, 0, 3, 1, 10, indices, one);
-    check_run(shape, 0, 3, 1, 5, indices, twenty);
+  for (int i = PLAIN; i <= WITH_BLOCKS; i += 2) {
+    shape form = (shape)i;
+    check_run(form, 2, 2, 1, 8, indices, one);
+    check_run(form, 2, 2, 1, 5, indices, one);
+    check_run(form, 2, 2, 1, 4, indices, twenty);
+    check_run(form, 2, 2, 2, 16, indices, one);
+    check_run(form, 2, 2, 2, 12, indices, twenty);
+    check_run(form, 2, 2, 3, 21, indices, one);
+    check_run(form, 2, 2, 3, 20, indices, twenty);
+    check_run(form, 0, 3, 1, 10, indices, one);
+    check_run(form, 0, 3, 1, 5, indices, twenty);
   }
   /* Chunks of ten rows: the last, of five, is too small. */
   fill_with(mixed, 0, 20, 1);
