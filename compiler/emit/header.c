@@ -141,20 +141,23 @@ char *hmoec_header_print(const hmoec_unit *unit, size_t *out_size) {
       "typedef struct %s %s; /* an open model; an hmoe_model by another name */\n\nextern const struct hmoe_model_object "
       "%s_object;\n\n",
       name, HMOE_VERSION, name, guard, guard, decodes(unit) ? "generate" : "runtime", name, name, name);
-  fprintf(out,
-          "/* Opens weights from a .safetensors or .hmw file, or a checkpoint's directory. options may be NULL. On success "
-          "*out_model is "
-          "owned by the caller: %s_close. */\n"
-          "HMOE_MUST_USE static inline hmoe_status %s_open(const char *path, const hmoe_options *options, %s **out_model) {\n"
-          "  hmoe_weights weights = {HMOE_WEIGHTS_PATH, path, -1, 0, 0};\n"
-          "  return hmoe_model_open(&%s_object, &weights, options, (hmoe_model **)out_model);\n}\n\n",
-          name, name, name, name);
-  fprintf(out,
-          "/* The same from memory, or from an open file descriptor. */\n"
-          "HMOE_MUST_USE static inline hmoe_status %s_open_weights(const hmoe_weights *weights, const hmoe_options *options, %s "
-          "**out_model) {\n"
-          "  return hmoe_model_open(&%s_object, weights, options, (hmoe_model **)out_model);\n}\n\n",
-          name, name, name);
+  /* struct: a parameter before may have the model's name. */
+  fprintf(
+      out,
+      "/* Opens weights from a .safetensors or .hmw file, or a checkpoint's directory. options may be NULL. On success "
+      "*out_model is "
+      "owned by the caller: %s_close. */\n"
+      "HMOE_MUST_USE static inline hmoe_status %s_open(const char *path, const hmoe_options *options, struct %s **out_model) {\n"
+      "  hmoe_weights weights = {HMOE_WEIGHTS_PATH, path, -1, 0, 0};\n"
+      "  return hmoe_model_open(&%s_object, &weights, options, (hmoe_model **)out_model);\n}\n\n",
+      name, name, name, name);
+  fprintf(
+      out,
+      "/* The same from memory, or from an open file descriptor. */\n"
+      "HMOE_MUST_USE static inline hmoe_status %s_open_weights(const hmoe_weights *weights, const hmoe_options *options, struct %s "
+      "**out_model) {\n"
+      "  return hmoe_model_open(&%s_object, weights, options, (hmoe_model **)out_model);\n}\n\n",
+      name, name, name);
   for (uint32_t i = 1; i < plan->entries.count; i++) print_entry(out, unit, i);
   if (decodes(unit)) print_generation(out, name);
   fprintf(out,

@@ -6,7 +6,8 @@
 #include <unistd.h>
 
 #include "frontend/import_parts.h"
-#include "ir/entry.h"
+#include "frontend/spec_lexer.h"
+#include "ir/c_names.h"
 
 extern const char hmoec_hypermoe_common_spec[], hmoec_hyperrouter_common_spec[], hmoec_switch_common_spec[],
     hmoec_gpt2_common_spec[];
@@ -40,18 +41,47 @@ static size_t architecture_of(const hmoec_import_state *import) {
   return ARCHITECTURE_COUNT;
 }
 
-/* The directory's name as that of a model: "switch-hypermoe-tiny" is switch_hypermoe_tiny. */
+/* Cuts the last part off a path, in place, and returns it; "" for a root. */
+static const char *cut_last_part(char *path) {
+  size_t length = strlen(path);
+  while (length && path[length - 1] == '/') path[--length] = 0;
+  char *slash = strrchr(path, '/');
+  if (!slash) return path;
+  *slash = 0;
+  return slash + 1;
+}
+
+/* What a directory is called: as it was given, also where it is a link. A download of the Hub's own tools lies in
+ * models--OWNER--NAME/snapshots/REVISION, and is NAME. */
+static const char *directory_name(hmoec_arena *arena, const char *directory) {
+  char *resolved = realpath(directory, NULL), *real = hmoec_arena_strdup(arena, resolved ? resolved : directory);
+  free(resolved);
+  const char *name = cut_last_part(real), *given = cut_last_part(hmoec_arena_strdup(arena, directory));
+  if (strcmp(cut_last_part(real), "snapshots") == 0) {
+    const char *hub = cut_last_part(real), *owned = strncmp(hub, "models--", 8) == 0 ? hub + 8 : NULL;
+    for (const char *next; owned && (next = strstr(owned, "--"));) owned = next + 2;
+    if (owned) return owned;
+  }
+  return *given && strcmp(given, ".") != 0 && strcmp(given, "..") != 0 ? given : name;
+}
+
+static bool is_free(const char *name) {
+  return hmoec_word_kind(name, strlen(name)) == HMOEC_TOKEN_NAME && !hmoec_name_taken(mlirStringRefCreateFromCString(name), true);
+}
+
+/* The directory's name as that of a model: "switch-hypermoe-tiny" is switch_hypermoe_tiny. What is no letter or digit of C becomes one
+ * underscore between those that are; a name that could not be used is model_NAME. */
 static const char *model_name(hmoec_arena *arena, const char *directory) {
-  char *resolved = realpath(directory, NULL);
-  const char *path = resolved ? resolved : directory, *slash = strrchr(path, '/');
   char name[HMOEC_MOST_NAME + 1];
   size_t length = 0;
-  for (const char *at = slash ? slash + 1 : path; *at && length < HMOEC_MOST_NAME - 6; at++)
-    name[length++] = isalnum((unsigned char)*at) && (unsigned char)*at < 0x80 ? *at : '_';
+  for (const char *at = directory_name(arena, directory); *at && length < HMOEC_MOST_NAME - 6; at++) {
+    bool kept = isalnum((unsigned char)*at) && (unsigned char)*at < 0x80;
+    if (kept || (length && name[length - 1] != '_')) name[length++] = kept ? *at : '_';
+  }
+  if (length && name[length - 1] == '_') length--;
   name[length] = 0;
-  free(resolved);
-  bool taken = hmoec_name_taken((MlirStringRef){name, length}, true) || !length || isdigit((unsigned char)*name);
-  return hmoec_arena_printf(arena, "%s%s", taken ? "model_" : "", name);
+  if (!length) return "model_of_directory";
+  return hmoec_arena_printf(arena, "%s%s", isdigit((unsigned char)*name) || !is_free(name) ? "model_" : "", name);
 }
 
 static bool write_spec(hmoec_import_state *import, const char *directory) {

@@ -62,6 +62,12 @@ static const char *const spellings[HMOEC_TOKEN_COUNT] = {
 const char *hmoec_token_kind_string(hmoec_token_kind kind) { return spellings[kind]; }
 bool hmoec_token_is_keyword(hmoec_token_kind kind) { return kind >= HMOEC_TOKEN_MODEL && kind <= HMOEC_TOKEN_FALSE; }
 
+hmoec_token_kind hmoec_word_kind(const char *word, size_t length) {
+  for (hmoec_token_kind kind = HMOEC_TOKEN_MODEL; kind <= HMOEC_TOKEN_FALSE; kind++)
+    if (strlen(spellings[kind]) == length && memcmp(spellings[kind], word, length) == 0) return kind;
+  return HMOEC_TOKEN_NAME;
+}
+
 typedef struct lexer {
   hmoec_arena *arena;
   hmoec_diagnostics *diagnostics;
@@ -148,8 +154,8 @@ static void lex_name(lexer *lx) {
   const char *start = lx->cursor;
   while (lx->cursor < lx->end && (is_letter(*lx->cursor) || is_digit(*lx->cursor))) lx->cursor++;
   size_t length = (size_t)(lx->cursor - start);
-  for (hmoec_token_kind kind = HMOEC_TOKEN_MODEL; kind <= HMOEC_TOKEN_FALSE; kind++) {
-    if (strlen(spellings[kind]) != length || memcmp(spellings[kind], start, length) != 0) continue;
+  hmoec_token_kind kind = hmoec_word_kind(start, length);
+  if (kind != HMOEC_TOKEN_NAME) {
     token_add(lx, kind, start)->text = spellings[kind];
     return;
   }

@@ -97,5 +97,7 @@ const char *hmoec_number_text(hmoec_arena *arena, double number);
 /* "for" or "=="; "a name", "an integer", "a string", "the end of the line" for kinds without a fixed spelling. */
 const char *hmoec_token_kind_string(hmoec_token_kind kind);
 bool hmoec_token_is_keyword(hmoec_token_kind kind);
+/* The keyword that a word is, or HMOEC_TOKEN_NAME. */
+hmoec_token_kind hmoec_word_kind(const char *word, size_t length);
 
 #endif

@@ -109,17 +109,3 @@ int64_t hmoec_entry_token(MlirOperation function, const char *name) {
   MlirAttribute token = get(function, full_name);
   return mlirAttributeIsNull(token) ? -1 : mlirIntegerAttrGetValueInt(token);
 }
-
-const char *hmoec_name_taken(MlirStringRef name, bool model) {
-  static const char *const keywords[] = {
-      "auto",   "break",    "case",     "char",     "const",     "continue",      "default",      "do",     "double",
-      "else",   "enum",     "extern",   "float",    "for",       "goto",          "if",           "inline", "int",
-      "long",   "register", "restrict", "return",   "short",     "signed",        "sizeof",       "static", "struct",
-      "switch", "typedef",  "union",    "unsigned", "void",      "volatile",      "while",        "bool",   "true",
-      "false",  "nullptr",  "alignas",  "alignof",  "constexpr", "static_assert", "thread_local", "typeof", "class",
-      "delete", "new",      "this",     "template", "namespace", "operator",      "private",      "public"};
-  for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
-    if (mlirStringRefEqual(name, ref(keywords[i]))) return "a keyword of C or C++";
-  if (model) return name.length >= 5 && memcmp(name.data, "hmoe_", 5) == 0 ? "a name of the runtime's" : NULL;
-  return NULL;
-}

@@ -8,6 +8,7 @@
 
 #include <mlir-c/IR.h>
 
+#include "ir/c_names.h"
 #include "ir/ops.h"
 
 /* The function of that name, or the first one when name is NULL; null if there is none. */
@@ -38,10 +39,5 @@ extern const char *const hmoec_token_names[HMOEC_TOKEN_NAMES]; /* start_token, e
 bool hmoec_is_token_name(const char *name);
 /* -1: none, or the model does not say. */
 int64_t hmoec_entry_token(MlirOperation function, const char *name);
-
-/* Names become C names in the generated header. What a name already is there ("a keyword of C or C++"), NULL if it is free: of a model,
- * or of an input, output or dimension. */
-const char *hmoec_name_taken(MlirStringRef name, bool model);
-#define HMOEC_MOST_NAME 100 /* characters of a model, input or output name */
 
 #endif
