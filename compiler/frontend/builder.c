@@ -13,6 +13,7 @@
 #include "ir/location.h"
 #include "ir/scalar.h"
 #include "support/arena.h"
+#include "support/limits.h"
 #include "support/name_map.h"
 
 typedef struct port {
@@ -198,9 +199,9 @@ bool hmoec_builder_token(hmoec_builder *builder, hmoec_location at, const char *
 }
 
 static bool op_count_check(hmoec_builder *builder, hmoec_location at) {
-  if (builder->op_count++ < HMOEC_BUILDER_MAX_OPS) return true;
-  if (builder->op_count == HMOEC_BUILDER_MAX_OPS + 1)
-    hmoec_error(builder->diagnostics, at, "the model has more than %d ops", HMOEC_BUILDER_MAX_OPS);
+  if (builder->op_count++ < HMOEC_MODEL_MAX_OPS) return true;
+  if (builder->op_count == HMOEC_MODEL_MAX_OPS + 1)
+    hmoec_error(builder->diagnostics, at, "the model has more than %d ops", HMOEC_MODEL_MAX_OPS);
   return fail(builder);
 }
 

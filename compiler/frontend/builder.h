@@ -21,8 +21,6 @@
 
 typedef struct hmoec_builder hmoec_builder;
 
-enum { HMOEC_BUILDER_MAX_OPS = 50000 };
-
 /* The context needs the hmoe and func dialects loaded; it and the sink are borrowed until destroy. Never NULL; a model name that
  * cannot be one is reported at once and makes finish fail. flags: of functions written in C, borrowed, or NULL. */
 hmoec_builder *hmoec_builder_create(MlirContext context, hmoec_diagnostics *diagnostics, hmoec_location at, const char *model,

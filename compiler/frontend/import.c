@@ -8,11 +8,10 @@
 #include "frontend/import_parts.h"
 #include "frontend/spec_lexer.h"
 #include "ir/c_names.h"
+#include "support/limits.h"
 
 extern const char hmoec_hypermoe_common_spec[], hmoec_hyperrouter_common_spec[], hmoec_switch_common_spec[],
     hmoec_gpt2_common_spec[];
-
-enum { MAX_CONFIG_BYTES = 4 << 20 };
 
 static const struct {
   const char *model_type;
@@ -107,7 +106,7 @@ const char *hmoec_import(hmoec_arena *arena, const char *directory, hmoec_diagno
     hmoec_error(diagnostics, (hmoec_location){.file = directory}, "it has no config.json");
     return NULL;
   }
-  bool ok = hmoec_json_read(arena, config, MAX_CONFIG_BYTES, diagnostics, &import.config) &&
+  bool ok = hmoec_json_read(arena, config, HMOEC_CONFIG_MAX_BYTES, diagnostics, &import.config) &&
             hmoec_tensor_files_open(directory, diagnostics, &import.tensors);
   if (!ok) goto done;
   import.out = open_memstream(&buffer, out_size);

@@ -6,15 +6,15 @@
 #include <sys/stat.h>
 
 #include "frontend/import.h"
+#include "frontend/mlir_scan.h"
 #include "ir/context.h"
 #include "ir/location.h"
+#include "support/limits.h"
 #include "support/text_file.h"
-
-enum { MAX_SPEC_BYTES = 1 << 20, MAX_MLIR_BYTES = 64 << 20, MAX_MLIR_DEPTH = 100 };
 
 const char *hmoec_spec_read_file(void *user, hmoec_arena *arena, const char *path, size_t *out_size, const char **out_reason) {
   (void)user;
-  return hmoec_text_file_read(arena, path, MAX_SPEC_BYTES, out_size, out_reason);
+  return hmoec_text_file_read(arena, path, HMOEC_SPEC_MAX_BYTES, out_size, out_reason);
 }
 
 static bool load_spec(MlirContext context, const char *path, const char *text, size_t size, const hmoec_load_options *options,
@@ -23,31 +23,17 @@ static bool load_spec(MlirContext context, const char *path, const char *text, s
   return hmoec_spec_build(context, diagnostics, &reader, path, text, size, options, out_module);
 }
 
-/* MLIR's parser recurses for every bracket: text that nests without end would exhaust the stack. */
-static bool nesting_check(const char *path, const char *text, size_t size, hmoec_diagnostics *diagnostics) {
-  unsigned line = 1, depth = 0;
-  size_t line_begin = 0;
-  bool quoted = false;
-  for (size_t i = 0; i < size; i++) {
-    char c = text[i];
-    if (c == '\n') {
-      line++;
-      line_begin = i + 1;
-      quoted = false; /* strings end with their line */
-    } else if (quoted) {
-      if (c == '\\') i++;
-      else quoted = c != '"';
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '/' && i + 1 < size && text[i + 1] == '/') {
-      while (i + 1 < size && text[i + 1] != '\n') i++;
-    } else if (c == '(' || c == '[' || c == '{' || c == '<') {
-      if (++depth > MAX_MLIR_DEPTH)
-        return hmoec_error(diagnostics, (hmoec_location){.file = path, .line = line, .column = (unsigned)(i - line_begin) + 1},
-                           "brackets nest more than %d deep", MAX_MLIR_DEPTH);
-    } else if (depth > 0 && (c == ')' || c == ']' || c == '}' || (c == '>' && i > 0 && text[i - 1] != '-'))) {
-      depth--;
-    }
+/* As many as a spec may have. */
+static bool ops_check(MlirModule module, hmoec_diagnostics *diagnostics) {
+  size_t count = 0;
+  for (MlirOperation function = mlirBlockGetFirstOperation(mlirModuleGetBody(module)); !mlirOperationIsNull(function);
+       function = mlirOperationGetNextInBlock(function)) {
+    if (!mlirOperationGetNumRegions(function)) continue;
+    MlirBlock body = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
+    for (MlirOperation op = mlirBlockIsNull(body) ? (MlirOperation){NULL} : mlirBlockGetFirstOperation(body);
+         !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
+      if (++count > HMOEC_MODEL_MAX_OPS)
+        return hmoec_error(diagnostics, hmoec_location_of_op(op), "the model has more than %d ops", HMOEC_MODEL_MAX_OPS);
   }
   return true;
 }
@@ -57,10 +43,10 @@ static bool load_mlir(MlirContext context, const char *path, const char *text, s
   if (options && options->define_count)
     return hmoec_usage_error(diagnostics, "-D %s=%s: only a spec has dims and options; in %s the shapes are written out",
                              options->defines->name, options->defines->value, path);
-  if (!nesting_check(path, text, size, diagnostics)) return false;
+  if (!hmoec_mlir_scan(diagnostics, path, text, size)) return false;
   unsigned errors = hmoec_diagnostics_errors(diagnostics);
   *out_module = hmoec_module_parse(context, path, text, size);
-  if (!mlirModuleIsNull(*out_module)) return true;
+  if (!mlirModuleIsNull(*out_module)) return ops_check(*out_module, diagnostics);
   if (hmoec_diagnostics_errors(diagnostics) != errors) return false;
   return hmoec_error(diagnostics, (hmoec_location){.file = path}, "expected a module");
 }
@@ -73,8 +59,8 @@ static const struct {
   size_t limit_bytes;
   model_loader load;
 } kinds[] = {
-    {".spec", MAX_SPEC_BYTES, load_spec},
-    {".mlir", MAX_MLIR_BYTES, load_mlir},
+    {".spec", HMOEC_SPEC_MAX_BYTES, load_spec},
+    {".mlir", HMOEC_MLIR_MAX_BYTES, load_mlir},
 };
 
 static bool has_suffix(const char *path, const char *suffix) {

@@ -11,14 +11,7 @@
 
 #include "frontend/spec_lexer.h"
 #include "ir/ops.h"
-
-enum {
-  HMOEC_SPEC_MAX_DEPTH = 100,
-  HMOEC_SPEC_MAX_NESTING = 32,
-  HMOEC_SPEC_MAX_INCLUDES = 64,
-  HMOEC_SPEC_MAX_INCLUDE_DEPTH = 8,
-  HMOEC_SPEC_MAX_ARGUMENTS = 64
-};
+#include "support/limits.h"
 
 typedef struct hmoec_expr hmoec_expr;
 typedef struct hmoec_statement hmoec_statement;

@@ -12,15 +12,8 @@
 
 #include "frontend/builder.h"
 #include "frontend/spec.h"
+#include "support/limits.h"
 #include "support/name_map.h"
-
-enum {
-  HMOEC_SPEC_MAX_ITERATIONS = 100000, /* of one loop */
-  HMOEC_SPEC_MAX_STEPS = 1000000,     /* statements and expressions evaluated */
-  HMOEC_SPEC_MAX_STACK = 400,         /* nested evaluations, over blocks */
-  HMOEC_SPEC_MAX_ERRORS = 50,         /* then evaluation stops */
-  HMOEC_SPEC_MAX_KEY = 1000           /* characters of a checkpoint key */
-};
 
 typedef enum hmoec_value_kind {
   HMOEC_VALUE_ERROR,   /* was reported */

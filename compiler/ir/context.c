@@ -8,7 +8,11 @@
 
 #include <clang-c/Index.h>
 #include <llvm-c/Target.h>
+#include <mlir-c/Dialect/Arith.h>
+#include <mlir-c/Dialect/Func.h>
 #include <mlir-c/Dialect/IRDL.h>
+#include <mlir-c/Dialect/Math.h>
+#include <mlir-c/Dialect/SCF.h>
 #include <mlir-c/RegisterEverything.h>
 
 extern const char hmoec_hmoe_irdl[];
@@ -41,17 +45,28 @@ void hmoec_targets_initialise(void) {
 MlirContext hmoec_context_create(void) {
   hmoec_targets_initialise();
   MlirDialectRegistry registry = mlirDialectRegistryCreate();
-  mlirRegisterAllDialects(registry);
+  const MlirDialectHandle of_text[] = {mlirGetDialectHandle__irdl__(), mlirGetDialectHandle__func__(),
+                                       mlirGetDialectHandle__arith__(), mlirGetDialectHandle__math__(),
+                                       mlirGetDialectHandle__scf__()};
+  for (size_t i = 0; i < sizeof of_text / sizeof *of_text; i++) mlirDialectHandleInsertDialect(of_text[i], registry);
   MlirContext context = mlirContextCreateWithRegistry(registry, /*threadingEnabled=*/false);
   mlirDialectRegistryDestroy(registry);
   if (mlirContextIsNull(context)) return context;
   mlirContextSetAllowUnregisteredDialects(context, false);
-  mlirRegisterAllLLVMTranslations(context);
   /* func is what a builder needs without having parsed anything. */
   mlirContextGetOrLoadDialect(context, mlirStringRefCreateFromCString("func"));
   if (dialect_load(context, hmoec_hmoe_irdl) && dialect_load(context, hmoec_hmk_irdl)) return context;
   mlirContextDestroy(context);
   return (MlirContext){NULL};
+}
+
+void hmoec_context_add_upstream(MlirContext context) {
+  if (!mlirDialectIsNull(mlirContextGetOrLoadDialect(context, mlirStringRefCreateFromCString("llvm")))) return;
+  MlirDialectRegistry registry = mlirDialectRegistryCreate();
+  mlirRegisterAllDialects(registry);
+  mlirContextAppendDialectRegistry(context, registry);
+  mlirDialectRegistryDestroy(registry);
+  mlirRegisterAllLLVMTranslations(context);
 }
 
 void hmoec_context_destroy(MlirContext context) {

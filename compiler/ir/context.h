@@ -1,5 +1,5 @@
-/* An MLIR context with everything the compiler uses: all upstream dialects, the LLVM translations and our two dialects, which are
- * loaded from the text of dialects/ that the build embeds. */
+/* An MLIR context with the dialects that text may hold: our two, which are loaded from the text of dialects/ that the build embeds, func,
+ * and those of scalar functions. What code generation needs besides is added behind the last text: no other parser sees any. */
 #ifndef HMOEC_IR_CONTEXT_H
 #define HMOEC_IR_CONTEXT_H
 
@@ -13,7 +13,10 @@ void hmoec_targets_initialise(void);
 MlirContext hmoec_context_create(void);
 void hmoec_context_destroy(MlirContext context);
 
-/* Parses a text in our dialects or upstream ones; `file` names it in locations. Text that is not one module (functions at top level)
+/* All upstream dialects and the LLVM translations; may be called again. */
+void hmoec_context_add_upstream(MlirContext context);
+
+/* Parses a text in the context's dialects; `file` names it in locations. Text that is not one module (functions at top level)
  * becomes one. Null on error, which MLIR reports to the context's handler (hmoec_diagnostics_attach). Destroy with mlirModuleDestroy. */
 MlirModule hmoec_module_parse(MlirContext context, const char *file, const char *text, size_t size);
 

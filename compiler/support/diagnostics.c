@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { MAX_PRINTED_ERRORS = 20, MAX_SHOWN_CHARS = 160, MAX_SOURCE_BYTES = 64 << 20 };
+enum { MAX_PRINTED_ERRORS = 20, MAX_PRINTED_WARNINGS = 100, MAX_SHOWN_CHARS = 160, MAX_SOURCE_BYTES = 64 << 20 };
 
 typedef struct source_text {
   struct source_text *next;
@@ -21,7 +21,8 @@ struct hmoec_diagnostics {
   void *context;
   source_text *sources;
   char *first; /* text of the first error, or NULL */
-  unsigned errors;
+  unsigned errors, warnings;
+  bool hidden; /* the last error or warning was not passed on */
   hmoec_status status;
 };
 
@@ -151,10 +152,16 @@ void hmoec_message_print(void *file, const hmoec_message *message) {
 static void pass_on(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoec_status status, hmoec_location location,
                     const char *text) {
   hmoec_message message = {.severity = severity, .status = status, .at = location, .text = text};
-  /* Notes belong to the error before them and vanish with it. */
-  if (severity != HMOEC_WARNING && diagnostics->errors > MAX_PRINTED_ERRORS) {
-    if (severity != HMOEC_ERROR || diagnostics->errors != MAX_PRINTED_ERRORS + 1) return;
-    message = (hmoec_message){.severity = HMOEC_NOTE, .text = "too many errors, the rest is not shown"};
+  bool is_error = severity == HMOEC_ERROR;
+  unsigned count = is_error ? diagnostics->errors : diagnostics->warnings,
+           most = is_error ? MAX_PRINTED_ERRORS : MAX_PRINTED_WARNINGS;
+  /* Notes belong to what is before them and vanish with it. */
+  if (severity != HMOEC_NOTE) diagnostics->hidden = count > most;
+  if (diagnostics->hidden) {
+    if (severity == HMOEC_NOTE || count != most + 1) return;
+    message =
+        (hmoec_message){.severity = HMOEC_NOTE,
+                        .text = is_error ? "too many errors, the rest is not shown" : "too many warnings, the rest is not shown"};
   }
   message.source = source_line(diagnostics, message.at, &message.source_bytes);
   diagnostics->message(diagnostics->context, &message);
@@ -167,6 +174,7 @@ static void report_text(hmoec_diagnostics *diagnostics, hmoec_severity severity,
     if (status > diagnostics->status) diagnostics->status = status;
     if (!diagnostics->first) diagnostics->first = strdup(text);
   }
+  if (severity == HMOEC_WARNING) diagnostics->warnings++;
   if (diagnostics->message) pass_on(diagnostics, severity, status, location, text);
 }
 
@@ -227,7 +235,8 @@ hmoec_status hmoec_diagnostics_status(const hmoec_diagnostics *diagnostics) { re
 void hmoec_diagnostics_forget(hmoec_diagnostics *diagnostics) {
   free(diagnostics->first);
   diagnostics->first = NULL;
-  diagnostics->errors = 0;
+  diagnostics->errors = diagnostics->warnings = 0;
+  diagnostics->hidden = false;
   diagnostics->status = HMOEC_OK;
 }
 

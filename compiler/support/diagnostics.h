@@ -22,7 +22,7 @@ void hmoec_diagnostics_destroy(hmoec_diagnostics *diagnostics);
 /* Registers the text of a file so that carets can be shown (copied). A file that is not registered is read from disk when needed. */
 void hmoec_diagnostics_add_source(hmoec_diagnostics *diagnostics, const char *file, const char *text, size_t size);
 
-/* Reports one message. At most 20 errors are passed on; the rest is counted. Always returns false, so that `return hmoec_error(...)` reads well. */
+/* Reports one message. At most 20 errors and 100 warnings are passed on; the rest is counted. Always returns false, so that `return hmoec_error(...)` reads well. */
 bool hmoec_error(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void hmoec_warning(hmoec_diagnostics *diagnostics, hmoec_location location, const char *format, ...)

@@ -7,10 +7,11 @@
 #include <unistd.h>
 
 #include "support/json.h"
+#include "support/limits.h"
 #include "support/name_map.h"
 #include "support/paths.h"
 
-enum { MAX_SHARDS = 4096, MAX_INDEX_BYTES = 256 << 20 };
+enum { MAX_SHARDS = 4096 };
 
 typedef struct shard {
   const char *path; /* arena */
@@ -119,8 +120,8 @@ static bool files_open(hmoec_tensor_files *files, const char *path, hmoec_diagno
     return shard_open(files, files->path, diagnostics);
   }
   hmoec_json index;
-  bool ok =
-      hmoec_json_read(files->arena, files->path, MAX_INDEX_BYTES, diagnostics, &index) && index_open(files, &index, diagnostics);
+  bool ok = hmoec_json_read(files->arena, files->path, HMOEC_INDEX_MAX_BYTES, diagnostics, &index) &&
+            index_open(files, &index, diagnostics);
   hmoec_json_deinit(&index);
   return ok;
 }

@@ -9,6 +9,7 @@
 
 #include "codegen/cpu/emit.h"
 #include "codegen/cpu/math.h"
+#include "ir/context.h"
 
 /* Only what the runtime tests for: a CPU may have AVX2 and FMA and lack, say, BMI. */
 const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT] = {
@@ -322,6 +323,7 @@ static bool emit_version(MlirModule module, const hmoec_cpu_unit *unit, unsigned
 
 static bool load_dialects(MlirContext context, hmoec_diagnostics *diagnostics) {
   static const char *const names[] = {"llvm", "scf", "arith", "vector", "cf"};
+  hmoec_context_add_upstream(context);
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     if (mlirDialectIsNull(mlirContextGetOrLoadDialect(context, mlirStringRefCreateFromCString(names[i]))))
       return internal(diagnostics, "an upstream dialect is not registered");
