@@ -1,4 +1,5 @@
 /* hmoec: the command line. A table of commands; the process's exit status is the contract's. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -76,8 +77,9 @@ int main(int argc, char **argv) {
       if (strcmp(argv[1], commands[i]->name) == 0) command = commands[i];
     ok = command ? run_command(command, argc - 2, argv + 2, diagnostics) : unknown_command(argv[1], diagnostics);
   }
+  errno = 0;
   if (ok && (fflush(stdout) != 0 || ferror(stdout)))
-    ok = hmoec_error(diagnostics, (hmoec_location){0}, "cannot write to standard output");
+    ok = hmoec_error(diagnostics, (hmoec_location){0}, "cannot write to standard output: %s", strerror(errno ? errno : EIO));
   int status = ok ? 0 : (int)hmoec_diagnostics_status(diagnostics);
   hmoec_diagnostics_destroy(diagnostics);
   return status || ok ? status : HMOEC_INPUT_ERROR;

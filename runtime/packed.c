@@ -127,24 +127,30 @@ static bool write_all(int fd, const void *data, uint64_t size_bytes) {
   return true;
 }
 
+static void directory_of(const char *path, char *out_directory) {
+  const char *slash = strrchr(path, '/');
+  if (slash) snprintf(out_directory, (size_t)(slash - path) + 2, "%s", path);
+  else strcpy(out_directory, ".");
+}
+
 /* The name must survive a crash as well as the bytes do; not every file system offers it, so failure is no error. */
 static void sync_directory(const char *path, char *directory) {
-  const char *slash = strrchr(path, '/');
-  if (slash) snprintf(directory, (size_t)(slash - path) + 2, "%s", path);
-  else strcpy(directory, ".");
+  directory_of(path, directory);
   int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
   (void)fsync(fd);
   close(fd);
 }
 
-/* A file on its way: written beside its name, renamed when complete. */
+/* A file on its way, renamed when complete: without a name until then, so that a process that is ended leaves nothing, or where the file
+ * system does not offer that, under a temporary one beside its own. */
 struct hmoe_packing {
   const hmoe_allocator *allocator; /* borrowed */
   const char *path; /* borrowed */
   char *temporary;
   uint64_t name_bytes, size_bytes;
   int fd;
+  bool unnamed;
   uint8_t *mapping; /* of the whole file, where it is packed in place */
 };
 
@@ -157,10 +163,14 @@ static hmoe_status create_file(hmoe_packing *file, const char *path, const hmoe_
   void *memory = NULL;
   HMOE_TRY(hmoe_allocate(allocator, file->name_bytes, "a file name", &memory));
   file->temporary = memory;
+  directory_of(path, file->temporary);
+  if (access("/proc/self/fd", X_OK) == 0) file->fd = open(file->temporary, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+  file->unnamed = file->fd >= 0;
   snprintf(file->temporary, file->name_bytes, "%s.%ld.%u.tmp", path, (long)getpid(), atomic_fetch_add(&files, 1));
+  if (file->unnamed) return HMOE_OK;
   file->fd = open(file->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (file->fd >= 0) return HMOE_OK;
-  hmoe_status status = hmoe_fail(HMOE_IO_ERROR, "%s: cannot create: %s", file->temporary, strerror(errno));
+  hmoe_status status = hmoe_fail(HMOE_IO_ERROR, "%s: cannot create: %s", path, strerror(errno));
   hmoe_release(allocator, file->temporary, file->name_bytes);
   return status;
 }
@@ -173,10 +183,16 @@ static hmoe_status cannot_write(const hmoe_packing *file, int reason) {
 static hmoe_status finish_file(hmoe_packing *file, hmoe_status status) {
   if (file->mapping) munmap(file->mapping, file->size_bytes);
   if (status == HMOE_OK && fsync(file->fd) != 0) status = cannot_write(file, errno);
+  if (status == HMOE_OK && file->unnamed) {
+    char self[64];
+    snprintf(self, sizeof self, "/proc/self/fd/%d", file->fd);
+    if (linkat(AT_FDCWD, self, AT_FDCWD, file->temporary, AT_SYMLINK_FOLLOW) == 0) file->unnamed = false;
+    else status = cannot_write(file, errno);
+  }
   if (close(file->fd) != 0 && status == HMOE_OK) status = cannot_write(file, errno);
   if (status == HMOE_OK && rename(file->temporary, file->path) != 0) status = cannot_write(file, errno);
   if (status == HMOE_OK) sync_directory(file->path, file->temporary);
-  else unlink(file->temporary);
+  else if (!file->unnamed) unlink(file->temporary);
   hmoe_release(file->allocator, file->temporary, file->name_bytes);
   return status;
 }

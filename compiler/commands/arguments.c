@@ -295,6 +295,35 @@ static void print_ir(void *context, const char *text, size_t bytes) {
   fwrite(text, 1, bytes, stderr);
 }
 
+/* A file that is read, and what the command line calls it; NULL: no more. */
+static const char *input_at(const hmoec_arguments *o, size_t index, const char **out_option) {
+  const char *given[] = {o->model, o->weights, o->versus}, *options[] = {"MODEL", "--weights", "--versus"};
+  *out_option = index < 3 ? options[index] : "--input";
+  return index < 3 ? given[index] : index - 3 < o->input_count ? o->inputs[index - 3].file : NULL;
+}
+
+bool hmoec_output_check(const hmoec_arguments *o, const char *option, const char *output, hmoec_diagnostics *diagnostics) {
+  const char *input, *input_option;
+  for (size_t i = 0; i < 3 + o->input_count; i++)
+    if ((input = input_at(o, i, &input_option)) && hmoec_is_same_file(input, output))
+      return hmoec_usage_error(diagnostics, "%s would write over %s, which is %s too", option, output, input_option);
+  return true;
+}
+
+static bool outputs_check(const hmoec_arguments *o, hmoec_diagnostics *diagnostics) {
+  const char *given[] = {o->output, o->json, o->save_weights}, *options[] = {"-o", "--json", "--save-weights"};
+  for (size_t i = 0; i < 3; i++)
+    if (given[i] && !hmoec_output_check(o, options[i], given[i], diagnostics)) return false;
+  for (size_t i = 0; i < o->output_count; i++) {
+    if (!hmoec_output_check(o, "--output", o->outputs[i].file, diagnostics)) return false;
+    for (size_t j = 0; j < i; j++)
+      if (hmoec_is_same_file(o->outputs[i].file, o->outputs[j].file))
+        return hmoec_usage_error(diagnostics, "--output %s and --output %s are one file, %s", o->outputs[j].name,
+                                 o->outputs[i].name, o->outputs[i].file);
+  }
+  return true;
+}
+
 bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, hmoec_arguments *out_arguments, bool *out_help,
                            hmoec_diagnostics *diagnostics) {
   *out_arguments = (hmoec_arguments){.options = {.struct_size = sizeof(hmoec_options),
@@ -346,5 +375,6 @@ bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, 
   if (!out_arguments->weights && !out_arguments->save_weights && !out_arguments->versus && accepts(command, "--weights") &&
       hmoec_is_directory(out_arguments->model))
     out_arguments->weights = out_arguments->model;
-  return true;
+  if (!out_arguments->options.dump_directory) out_arguments->options.repro_file = "repro.mlir";
+  return outputs_check(out_arguments, diagnostics);
 }

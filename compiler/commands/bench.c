@@ -2,7 +2,6 @@
  * size is one batch row of so many tokens, encoder and decoder alike. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
@@ -26,22 +25,22 @@ typedef struct subject {
 } subject;
 
 static bool subject_open(subject *s, const char *path, const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
-  char temporary[HMOEC_TEMPORARY_CHARS];
+  hmoec_temporary temporary = {.path = ""};
   const char *weights = arguments->weights;
   s->path = path;
   if (hmoec_compile_file(path, &arguments->options, &s->compilation) != HMOEC_OK) return false;
-  bool made = false, ok = true;
+  bool ok = true;
   if (!weights) {
-    made = hmoec_make_temporary("bench", temporary, diagnostics);
-    weights = temporary;
-    ok = made && hmoec_compilation_random_weights(s->compilation, (uint64_t)arguments->seed, weights) == HMOEC_OK;
+    ok = hmoec_temporary_open("bench", &temporary, diagnostics);
+    weights = temporary.path;
+    ok = ok && hmoec_compilation_random_weights(s->compilation, (uint64_t)arguments->seed, weights) == HMOEC_OK;
   }
   hmoec_open_progress progress;
   hmoe_options open_options = hmoec_open_options(arguments, &progress);
   ok = ok && hmoec_compilation_signature(s->compilation, NULL, &s->signature) == HMOEC_OK &&
        hmoec_compilation_open(s->compilation, &(hmoe_weights){.path = weights}, &open_options, &s->model) == HMOEC_OK;
   hmoec_open_finish(&progress);
-  if (made) unlink(temporary);
+  hmoec_temporary_close(&temporary);
   return ok;
 }
 

@@ -1,5 +1,4 @@
 /* What commands that open and run models share. */
-#include <errno.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -62,7 +61,6 @@ bool hmoec_open_model(const hmoec_arguments *arguments, hmoec_compilation **out_
 }
 
 bool hmoec_write_file(const char *path, const char *bytes, size_t size, hmoec_diagnostics *diagnostics) {
-  if (strcmp(path, "-") != 0) return hmoec_file_write(path, bytes, size, diagnostics);
-  if (fwrite(bytes, 1, size, stdout) == size && fflush(stdout) == 0) return true;
-  return hmoec_error(diagnostics, (hmoec_location){0}, "cannot write to standard output: %s", strerror(errno));
+  fflush(stdout); /* what was printed goes first */
+  return hmoec_file_write(path, bytes, size, diagnostics);
 }

@@ -52,6 +52,9 @@ void hmoec_arguments_help(const hmoec_command *command, FILE *out);
 bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, hmoec_arguments *out_arguments, bool *out_help,
                            hmoec_diagnostics *diagnostics);
 
+/* Refuses, as wrong usage, an output that is one of the files that are read. */
+bool hmoec_output_check(const hmoec_arguments *arguments, const char *option, const char *output, hmoec_diagnostics *diagnostics);
+
 /* ---- client.c ---- */
 /* A monotonic clock. */
 double hmoec_clock_seconds(void);

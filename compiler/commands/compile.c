@@ -36,6 +36,7 @@ static bool write_text(const hmoec_arguments *arguments, hmoec_compilation *comp
     ok = hmoec_make_directory(arguments->output, diagnostics) &&
          (asprintf(&path, "%s/%s%s", arguments->output, hmoec_compilation_name(compilation), row->suffix) >= 0 ||
           hmoec_machine_error(diagnostics, "out of memory"));
+  ok = ok && (!to_file || hmoec_output_check(arguments, "-o", path, diagnostics));
   ok = ok && hmoec_write_file(to_file ? path : "-", text, size, diagnostics);
   free(path);
   hmoec_free(text);

@@ -1,4 +1,5 @@
 /* hmoec pack: weights packed and folded ahead of time, to be mapped in place. */
+#include <string.h>
 #include <sys/stat.h>
 
 #include "commands/commands.h"
@@ -6,6 +7,8 @@
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
   if (!arguments->weights) return hmoec_usage_error(diagnostics, "hmoec pack needs --weights FILE");
   if (!arguments->output) return hmoec_usage_error(diagnostics, "hmoec pack needs -o MODEL.hmw");
+  if (strcmp(arguments->output, "-") == 0)
+    return hmoec_usage_error(diagnostics, "packed weights are written in place: expected -o MODEL.hmw, found '-'");
   hmoec_compilation *compilation = NULL;
   hmoec_open_progress progress;
   hmoe_options options = hmoec_open_options(arguments, &progress);

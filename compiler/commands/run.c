@@ -117,11 +117,26 @@ static bool outputs_allocate(const hmoec_signature *signature, const int64_t *si
   return true;
 }
 
-static bool output_write(const char *file, const hmoec_signature_tensor *tensor, const int64_t *sizes, const void *data,
-                         hmoec_diagnostics *diagnostics) {
+static void output_print(hmoec_output_file *file, const hmoec_signature_tensor *tensor, const int64_t *sizes, const void *data) {
   static const hmoec_npy_type types[] = {[HMOEC_F32] = HMOEC_NPY_F32, [HMOEC_I32] = HMOEC_NPY_I32, [HMOEC_I64] = HMOEC_NPY_I64};
   hmoec_shape shape = hmoec_signature_shape(tensor, sizes);
-  return hmoec_npy_write(file, types[shape.element], shape.rank, shape.dims, data, diagnostics);
+  hmoec_npy_print(file, types[shape.element], shape.rank, shape.dims, data);
+}
+
+/* All outputs appear, or none. */
+static bool outputs_write(const char *const *files, const hmoec_signature *signature, const int64_t *sizes, void *const *data,
+                          hmoec_diagnostics *diagnostics) {
+  hmoec_output_file open[HMOEC_MAX_TENSORS];
+  size_t count = 0;
+  bool ok = true;
+  for (size_t i = 0; ok && i < signature->output_count; i++) {
+    if (!files[i]) continue;
+    ok = hmoec_output_file_open(files[i], diagnostics, &open[count]);
+    if (ok) output_print(&open[count++], &signature->outputs[i], sizes, data[i]);
+  }
+  if (ok) return hmoec_output_files_commit(open, count);
+  for (size_t i = 0; i < count; i++) hmoec_output_file_abandon(&open[i]);
+  return false;
 }
 
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
@@ -152,8 +167,7 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
     hmoe_status status = hmoe_model_run(model, signature.entry, sizes.values, input_data, outputs);
     ok = status == HMOE_OK || hmoec_report_runtime(diagnostics, status);
   }
-  for (size_t i = 0; ok && i < signature.output_count; i++)
-    if (output_files[i]) ok = output_write(output_files[i], &signature.outputs[i], sizes.values, outputs[i], diagnostics);
+  ok = ok && outputs_write(output_files, &signature, sizes.values, outputs, diagnostics);
   hmoe_model_close(model);
   for (size_t i = 0; i < HMOEC_MAX_TENSORS; i++) {
     hmoec_npy_deinit(&inputs[i]);

@@ -280,7 +280,7 @@ static void json_string_write(FILE *stream, const char *text) {
 }
 
 /* {"key":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}, ...}, padded with spaces to a multiple of 8 bytes. */
-static bool header_write(const hmoec_random_parameters *self, FILE *stream) {
+static bool header_write(const hmoec_random_parameters *self, hmoec_output_file *file) {
   char *text = NULL;
   size_t size = 0;
   FILE *header = open_memstream(&text, &size);
@@ -302,14 +302,15 @@ static bool header_write(const hmoec_random_parameters *self, FILE *stream) {
   unsigned char length[8];
   for (size_t i = 0; i < sizeof length; i++) length[i] = (unsigned char)(padded >> 8 * i);
   if (ok) {
-    fwrite(length, 1, sizeof length, stream);
-    fprintf(stream, "%-*s", (int)padded, text);
+    hmoec_output_file_write(file, length, sizeof length);
+    hmoec_output_file_write(file, text, size);
+    hmoec_output_file_write(file, "        ", padded - size);
   }
   free(text);
   return ok;
 }
 
-static void data_write(const hmoec_random_parameters *self, FILE *stream) {
+static void data_write(const hmoec_random_parameters *self, hmoec_output_file *file) {
   enum { CHUNK = 4096 };
   float chunk[CHUNK];
   for (size_t e = 0; e < self->count; e++) {
@@ -318,7 +319,7 @@ static void data_write(const hmoec_random_parameters *self, FILE *stream) {
     for (uint64_t i = 0; i < count; i += CHUNK) {
       uint64_t part = count - i < CHUNK ? count - i : CHUNK;
       for (uint64_t j = 0; j < part; j++) chunk[j] = value_at(stream_id, i + j, self->entries[e].mean, self->entries[e].scale);
-      fwrite(chunk, sizeof *chunk, part, stream);
+      hmoec_output_file_write(file, chunk, part * sizeof *chunk);
     }
   }
 }
@@ -329,11 +330,12 @@ static bool room_check(const hmoec_random_parameters *self, const hmoec_output_f
   double bytes = 0;
   for (size_t i = 0; i < self->count; i++) bytes += (double)hmoec_shape_elements(&self->entries[i].shape) * sizeof(float);
   struct statvfs disk;
-  if (fstatvfs(fileno(file->stream), &disk) != 0 || disk.f_blocks == 0) return true;
+  if (fstatvfs(file->fd, &disk) != 0 || disk.f_blocks == 0) return true;
   double room = (double)disk.f_bavail * (double)disk.f_frsize;
   if (bytes <= room) return true;
-  return hmoec_machine_error(diagnostics, "%s: random weights of %.1f GB do not fit into the %.1f GB that are free there", path,
-                             bytes / 1e9, room / 1e9);
+  double unit = bytes < 1e9 ? 1e6 : 1e9;
+  return hmoec_machine_error(diagnostics, "%s: random weights of %.1f %s do not fit into the %.3f that are free there", path,
+                             bytes / unit, bytes < 1e9 ? "MB" : "GB", room / unit);
 }
 
 bool hmoec_random_weights_write(MlirModule module, uint64_t seed, const char *path, hmoec_diagnostics *diagnostics) {
@@ -344,9 +346,9 @@ bool hmoec_random_weights_write(MlirModule module, uint64_t seed, const char *pa
   if (ok && !room_check(parameters, &file, path, diagnostics)) {
     hmoec_output_file_abandon(&file);
     ok = false;
-  } else if (ok && header_write(parameters, file.stream)) {
-    data_write(parameters, file.stream);
-    ok = hmoec_output_file_commit(&file);
+  } else if (ok && header_write(parameters, &file)) {
+    data_write(parameters, &file);
+    ok = hmoec_output_files_commit(&file, 1);
   } else if (ok) {
     hmoec_output_file_abandon(&file);
     ok = hmoec_machine_error(diagnostics, "out of memory for random parameters");

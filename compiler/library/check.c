@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "hmoe/abi.h"
 #include "interpreter/interpreter.h"
@@ -419,9 +418,9 @@ static bool check_strategies(const request *q, const reference *r, bool hyper, c
 static bool check(const request *q) {
   hmoec_session session;
   reference r = {0};
-  char temporary[HMOEC_TEMPORARY_CHARS];
+  hmoec_temporary temporary = {.path = ""};
   const char *weights = q->check->weights;
-  bool made = false, hyper = false, within = true;
+  bool hyper = false, within = true;
   if (q->check->tokens && (*q->check->tokens < 0 || *q->check->tokens > MOST_TOKENS))
     return hmoec_usage_error(q->diagnostics, "expected tokens to be from 0 to %d, found %lld", MOST_TOKENS,
                              (long long)*q->check->tokens);
@@ -430,8 +429,8 @@ static bool check(const request *q) {
   if (ok && !weights) {
     weights = q->check->save_weights;
     if (!weights) {
-      ok = made = hmoec_make_temporary("check", temporary, q->diagnostics);
-      weights = temporary;
+      ok = hmoec_temporary_open("check", &temporary, q->diagnostics);
+      weights = temporary.path;
     }
     ok = ok && hmoec_random_weights_write(session.source, q->check->seed, weights, q->diagnostics);
   }
@@ -447,7 +446,7 @@ static bool check(const request *q) {
     ok = hmoec_error(q->diagnostics, (hmoec_location){0},
                      "compiled code differs from the interpreter by more than %.0e of max |y|, or %.0e in the 2-norm", most->worst,
                      most->distance);
-  if (made) unlink(temporary);
+  hmoec_temporary_close(&temporary);
   reference_deinit(&r);
   hmoec_session_deinit(&session);
   return ok;

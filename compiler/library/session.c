@@ -182,8 +182,11 @@ static MlirModule module_clone(MlirModule module) {
 
 static bool run_passes(hmoec_session *session, MlirModule module, const char *first, const char *last) {
   const hmoec_options *o = &session->options;
-  const hmoec_pass_trace trace = {
-      .print_after = o->print_ir_after, .print = o->print, .print_context = o->print_context, .dump_dir = o->dump_directory};
+  const hmoec_pass_trace trace = {.print_after = o->print_ir_after,
+                                  .print = o->print,
+                                  .print_context = o->print_context,
+                                  .dump_dir = o->dump_directory,
+                                  .repro_file = o->repro_file};
   if (o->dump_directory && !hmoec_make_directory(o->dump_directory, session->diagnostics)) return false;
   hmoec_pass_options pass = session->pass;
   return hmoec_passes_run(module, first, last, &pass, &trace, session->diagnostics);
@@ -299,16 +302,18 @@ bool hmoec_session_emit(hmoec_session *session, hmoec_output output, char **out_
   return hmoec_usage_error(session->diagnostics, "there is no output number %d", (int)output);
 }
 
-static bool write_named(hmoec_session *session, const char *directory, const char *suffix, const char *bytes, size_t size) {
+static bool write_named(hmoec_session *session, const char *directory, const char *suffix, const char *bytes, size_t size,
+                        hmoec_output_file *out_file) {
   char *path = NULL;
   if (asprintf(&path, "%s/%s%s", directory, session->unit.name, suffix) < 0)
     return hmoec_machine_error(session->diagnostics, "out of memory");
-  bool ok = hmoec_file_write(path, bytes, size, session->diagnostics);
+  bool ok = hmoec_output_file_open(path, session->diagnostics, out_file);
+  if (ok) hmoec_output_file_write(out_file, bytes, size);
   free(path);
   return ok;
 }
 
-/* Everything is made in memory first; the object, what a build waits for, is written last. */
+/* All three or none; the object, what a build waits for, is the last to appear. */
 bool hmoec_session_write(hmoec_session *session, const char *directory) {
   static const struct {
     hmoec_output output;
@@ -319,8 +324,13 @@ bool hmoec_session_write(hmoec_session *session, const char *directory) {
   bool ok = true;
   for (int i = 0; ok && i < 3; i++) ok = hmoec_session_emit(session, files[i].output, &bytes[i], &sizes[i]);
   ok = ok && hmoec_make_directory(directory, session->diagnostics);
-  for (int i = 0; ok && i < 3; i++) ok = write_named(session, directory, files[i].suffix, bytes[i], sizes[i]);
-  for (int i = 0; i < 3; i++) free(bytes[i]);
+  hmoec_output_file written[3] = {{.path = NULL}, {.path = NULL}, {.path = NULL}};
+  for (int i = 0; ok && i < 3; i++) ok = write_named(session, directory, files[i].suffix, bytes[i], sizes[i], &written[i]);
+  ok = ok && hmoec_output_files_commit(written, 3);
+  for (int i = 0; i < 3; i++) {
+    hmoec_output_file_abandon(&written[i]);
+    free(bytes[i]);
+  }
   return ok;
 }
 

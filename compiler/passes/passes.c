@@ -1,7 +1,6 @@
-/* The pass table and the pipeline that runs it. A checker runs between passes: a pass that breaks the IR is our bug, and leaves repro.mlir. */
+/* The pass table and the pipeline that runs it. A checker runs between passes: a pass that breaks the IR is our bug, and leaves a file to repeat it with. */
 #include "passes/passes.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "ir/ops.h"
 #include "ir/scalar.h"
 #include "ir/verify_hmk.h"
+#include "support/output_file.h"
 
 /* A module is in one of the two dialects: planned functions carry hmk.dims. */
 static bool verify(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
@@ -56,35 +56,35 @@ const hmoec_pass *hmoec_pass_find(const char *name) {
   return NULL;
 }
 
-static void print_to_file(MlirStringRef text, void *file) { fwrite(text.data, 1, text.length, file); }
+static void print_to_file(MlirStringRef text, void *file) { hmoec_output_file_write(file, text.data, text.length); }
 
 static void print_to_trace(MlirStringRef text, void *user) {
   const hmoec_pass_trace *trace = user;
   trace->print(trace->print_context, text.data, text.length);
 }
 
-static bool write_module(MlirOperation module, const char *path, const char *comment) {
-  FILE *file = fopen(path, "w");
-  if (!file) return false;
-  if (comment) fprintf(file, "// %s\n", comment);
-  mlirOperationPrint(module, print_to_file, file);
-  bool written = !ferror(file);
-  return fclose(file) == 0 && written;
+static bool write_module(MlirOperation module, const char *path, const char *comment, hmoec_diagnostics *diagnostics) {
+  hmoec_output_file file;
+  if (!hmoec_output_file_open(path, diagnostics, &file)) return false;
+  hmoec_output_file_write(&file, comment, strlen(comment));
+  mlirOperationPrint(module, print_to_file, &file);
+  return hmoec_output_files_commit(&file, 1);
 }
 
 static void leave_repro(MlirOperation before, const hmoec_pass *pass, const hmoec_pass_trace *trace,
                         hmoec_diagnostics *diagnostics) {
+  if (!trace || (!trace->repro_file && !trace->dump_dir)) return;
   char path[4096], comment[128];
-  snprintf(path, sizeof path, "%s%srepro.mlir", trace && trace->dump_dir ? trace->dump_dir : "",
-           trace && trace->dump_dir ? "/" : "");
-  snprintf(comment, sizeof comment, "hmoec-opt --%s repro.mlir", pass->name);
-  if (write_module(before, path, comment))
+  if (trace->repro_file) snprintf(path, sizeof path, "%s", trace->repro_file);
+  else snprintf(path, sizeof path, "%s/repro.mlir", trace->dump_dir);
+  snprintf(comment, sizeof comment, "// hmoec-opt --%s repro.mlir\n", pass->name);
+  if (write_module(before, path, comment, diagnostics))
     hmoec_note(diagnostics, (hmoec_location){0}, "the module before pass %s is in %s", pass->name, path);
 }
 
-static void trace_after(MlirOperation module, const hmoec_pass *pass, size_t index, const hmoec_pass_trace *trace,
+static bool trace_after(MlirOperation module, const hmoec_pass *pass, size_t index, const hmoec_pass_trace *trace,
                         hmoec_diagnostics *diagnostics) {
-  if (!trace) return;
+  if (!trace) return true;
   if (trace->print && trace->print_after &&
       (strcmp(trace->print_after, "all") == 0 || strcmp(trace->print_after, pass->name) == 0)) {
     char head[128];
@@ -95,9 +95,9 @@ static void trace_after(MlirOperation module, const hmoec_pass *pass, size_t ind
   if (trace->dump_dir) {
     char path[4096];
     snprintf(path, sizeof path, "%s/%02zu-%s.mlir", trace->dump_dir, index, pass->name);
-    if (!write_module(module, path, NULL))
-      hmoec_warning(diagnostics, (hmoec_location){0}, "cannot write %s: %s", path, strerror(errno));
+    return write_module(module, path, "", diagnostics);
   }
+  return true;
 }
 
 bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hmoec_pass_options *options,
@@ -118,7 +118,7 @@ bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hm
       leave_repro(before, &passes[i], trace, diagnostics);
     mlirOperationDestroy(before);
     if (!valid) return false;
-    trace_after(root, &passes[i], i, trace, diagnostics);
+    if (!trace_after(root, &passes[i], i, trace, diagnostics)) return false;
     if (last && strcmp(passes[i].name, last) == 0) break;
   }
   return true;

@@ -44,10 +44,11 @@ typedef struct hmoec_pass_trace {
   void (*print)(void *context, const char *text, size_t bytes); /* where that IR goes */
   void *print_context;
   const char *dump_dir; /* one file a pass, NN-pass-name.mlir; NULL: none */
+  const char *repro_file; /* NULL: repro.mlir in dump_dir, if there is one */
 } hmoec_pass_trace;
 
 /* The pipeline from pass `first` to pass `last`, both included; NULL: from the start, to the end. A pass that fails by our own fault leaves
- * repro.mlir, the module as it was before that pass, in the current directory (or dump_dir). */
+ * the module as it was before that pass in repro_file. */
 bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hmoec_pass_options *options,
                       const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics);
 

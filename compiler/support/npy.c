@@ -188,8 +188,7 @@ void hmoec_npy_deinit(hmoec_npy *array) {
   *array = (hmoec_npy){0};
 }
 
-bool hmoec_npy_write(const char *path, hmoec_npy_type type, int64_t rank, const int64_t *dims, const void *data,
-                     hmoec_diagnostics *diagnostics) {
+void hmoec_npy_print(hmoec_output_file *file, hmoec_npy_type type, int64_t rank, const int64_t *dims, const void *data) {
   char header[512];
   size_t used = (size_t)snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': (", formats[type].descr);
   size_t size_bytes = formats[type].bytes;
@@ -202,11 +201,16 @@ bool hmoec_npy_write(const char *path, hmoec_npy_type type, int64_t rank, const 
   while ((MAGIC_BYTES + 4 + used + 1) % 64) header[used++] = ' ';
   header[used++] = '\n';
   const unsigned char start[] = {1, 0, (unsigned char)(used & 255), (unsigned char)(used >> 8)};
+  hmoec_output_file_write(file, magic, MAGIC_BYTES);
+  hmoec_output_file_write(file, start, sizeof start);
+  hmoec_output_file_write(file, header, used);
+  hmoec_output_file_write(file, data, size_bytes);
+}
+
+bool hmoec_npy_write(const char *path, hmoec_npy_type type, int64_t rank, const int64_t *dims, const void *data,
+                     hmoec_diagnostics *diagnostics) {
   hmoec_output_file file;
   if (!hmoec_output_file_open(path, diagnostics, &file)) return false;
-  fwrite(magic, 1, MAGIC_BYTES, file.stream);
-  fwrite(start, 1, sizeof start, file.stream);
-  fwrite(header, 1, used, file.stream);
-  if (size_bytes) fwrite(data, 1, size_bytes, file.stream);
-  return hmoec_output_file_commit(&file);
+  hmoec_npy_print(&file, type, rank, dims, data);
+  return hmoec_output_files_commit(&file, 1);
 }

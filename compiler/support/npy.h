@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "support/diagnostics.h"
+#include "support/output_file.h"
 
 #define HMOEC_NPY_MAX_RANK 8
 
@@ -25,7 +26,9 @@ typedef struct hmoec_npy {
 bool hmoec_npy_read(const char *path, hmoec_diagnostics *diagnostics, hmoec_npy *out_array);
 void hmoec_npy_deinit(hmoec_npy *array);
 
-/* Writes version 1.0 under a temporary name beside `path` and renames it: the file is there whole or not at all. */
+/* Version 1.0, to a file that is open. */
+void hmoec_npy_print(hmoec_output_file *file, hmoec_npy_type type, int64_t rank, const int64_t *dims, const void *data);
+/* The same as a file of its own, which is there whole or not at all. */
 bool hmoec_npy_write(const char *path, hmoec_npy_type type, int64_t rank, const int64_t *dims, const void *data,
                      hmoec_diagnostics *diagnostics);
 

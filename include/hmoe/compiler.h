@@ -104,6 +104,9 @@ typedef struct hmoec_options {
   const char *print_ir_after; /* a pass, or "all": the IR after it goes to `print`; NULL: none */
   void (*print)(void *context, const char *text, size_t bytes);
   void *print_context;
+  const char
+      *repro_file; /* a pass that fails by the compiler's own fault leaves the module before it there, for hmoec-opt; NULL: in
+                           * repro.mlir of dump_directory, and without one nowhere */
 } hmoec_options;
 
 /* Whether the library takes these options, which it says of them on use too. prefix: what messages put before an option's name, such as "--";

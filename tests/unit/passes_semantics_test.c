@@ -1,6 +1,8 @@
 /* The passes on models leave what a model computes as it is: the interpreter before and after each of them, for every strategy. */
 #include <math.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "module_fixture.h"
 
@@ -120,7 +122,44 @@ static void check_golden(const char *layer) {
 static void test_hypermoe(void **state) { (void)state, check_golden("layer-hypermoe"); }
 static void test_capacity(void **state) { (void)state, check_golden("layer-hypermoe-capacity"); }
 
+/* A module that is wrong before a pass stands for a pass that breaks it. The file to repeat it with is left where it was asked for, and only there:
+ * the library has written repro.mlir into an application's working directory. */
+static void test_reproducer(void **state) {
+  (void)state;
+  static const char wrong[] = "func.func @f(%x: tensor<?x6xf32> {hmoe.name = \"x\"}) -> (tensor<?x7xf32> {hmoe.name = \"y\"}) {\n"
+                              "%y = \"hmoe.activate\"(%x) {function = \"relu\"} : (tensor<?x6xf32>) -> tensor<?x7xf32>\n"
+                              "return %y : tensor<?x7xf32> }\n";
+  module_fixture fixture;
+  fixture_init(&fixture, NULL);
+  fixture.module = hmoec_module_parse(fixture.context, "test.mlir", wrong, strlen(wrong));
+  assert_false(mlirModuleIsNull(fixture.module));
+  char directory[] = "/tmp/hmoec-repro-XXXXXX", here[4096], path[64], again[64];
+  assert_non_null(mkdtemp(directory));
+  assert_non_null(getcwd(here, sizeof here));
+  assert_int_equal(chdir(directory), 0);
+  hmoec_pass_options options = hmoec_pass_options_default();
+  snprintf(path, sizeof path, "%s/a.mlir", directory);
+  snprintf(again, sizeof again, "%s/repro.mlir", directory);
+  const hmoec_pass_trace nowhere = {.print_after = NULL}, file = {.repro_file = path}, dumps = {.dump_dir = directory};
+  assert_false(hmoec_passes_run(fixture.module, "fold-layer-embedding", NULL, &options, NULL, fixture.diagnostics));
+  assert_false(hmoec_passes_run(fixture.module, "fold-layer-embedding", NULL, &options, &nowhere, fixture.diagnostics));
+  assert_int_equal(rmdir(directory), 0); /* empty */
+  assert_int_equal(mkdir(directory, 0700), 0);
+  assert_false(hmoec_passes_run(fixture.module, "fold-layer-embedding", NULL, &options, &file, fixture.diagnostics));
+  char *text = file_text(path);
+  assert_non_null(strstr(text, "// hmoec-opt --fold-layer-embedding"));
+  assert_non_null(strstr(text, "hmoe.activate"));
+  free(text);
+  assert_int_equal(unlink(path), 0);
+  assert_false(hmoec_passes_run(fixture.module, "fold-layer-embedding", NULL, &options, &dumps, fixture.diagnostics));
+  assert_int_equal(unlink(again), 0);
+  assert_int_equal(chdir(here), 0);
+  assert_int_equal(rmdir(directory), 0);
+  fixture_deinit(&fixture);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_top2), cmocka_unit_test(test_hypermoe), cmocka_unit_test(test_capacity)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_top2), cmocka_unit_test(test_hypermoe), cmocka_unit_test(test_capacity),
+                                     cmocka_unit_test(test_reproducer)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
