@@ -233,7 +233,8 @@ irdl.dialect @hmk {
     irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "hidden" = %hidden_a, "bottleneck" = %bottleneck_a, "ld1" = %ld1_a, "ldr" = %ldr_a, "ldb" = %ldb_a, "ldv" = %ldv_a, "row_block" = %row_block_a }
   }
 
-  // out[r, j] (+)= f(in[r, j]), j < n. bind: in [rows, ld_in], out [rows, ld_out].
+  // out[r, j] (+)= f(in[r, j]), j < n. bind: in [rows, ld_in], out [rows, ld_out]. ld_in 0: one row for all.
+  // Where they are given: multiply = 1, out *= f(in); inverse_sqrt = n, the value is f(in) / sqrt(n).
   irdl.operation @map_rows {
     %bind_a = irdl.any
     %offsets_a = irdl.any

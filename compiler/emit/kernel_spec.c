@@ -153,6 +153,8 @@ static void read_rows(MlirOperation op, const hmoec_scalar_library *functions, h
   spec->ld_out = hmoec_op_int(op, "ld_out");
   spec->has_index = hmoec_hmk_operand(op, hmoec_hmk_info_of(op), 1) >= 0;
   spec->accumulate = hmoec_op_int(op, "accumulate") != 0;
+  spec->multiply = hmoec_op_int(op, "multiply") != 0;
+  spec->inverse_sqrt = hmoec_op_int(op, "inverse_sqrt");
   spec->activation = activation_of(functions, hmoec_op_string(op, "function"));
   spec->row_block = hmoec_op_int(op, "row_block");
 }

@@ -14,8 +14,6 @@
 #include "ir/hmk_ops.h"
 #include "support/pointer_map.h"
 
-#define MAX_DIMS 64
-
 typedef struct reader {
   hmoec_blob blob;
   hmoec_diagnostics *diagnostics;
@@ -310,27 +308,49 @@ static hmoe_plan_span read_signature(reader *r, MlirOperation function, const ch
   return hmoec_blob_append(&r->blob, tensors, (size_t)count * sizeof *tensors, (size_t)count);
 }
 
+/* Zeroed room for `count` elements, to be freed; NULL where memory ran out, which is remembered. */
+static void *room_for(reader *r, intptr_t count, size_t size) {
+  void *room = calloc((size_t)count + 1, size);
+  if (!room) r->failed = true;
+  return room;
+}
+
 /* hmk.dim_names: of the INPUT dimensions. */
 static hmoe_plan_span read_dim_names(reader *r, MlirOperation function) {
   MlirAttribute names = mlirOperationGetAttributeByName(function, ref("hmk.dim_names"));
-  hmoe_plan_span spans[MAX_DIMS] = {0};
   intptr_t count = mlirAttributeIsNull(names) ? 0 : mlirArrayAttrGetNumElements(names);
-  for (intptr_t i = 0; i < count && i < MAX_DIMS; i++) {
+  hmoe_plan_span *spans = room_for(r, count, sizeof *spans);
+  if (!spans) return (hmoe_plan_span){0, 0};
+  for (intptr_t i = 0; i < count; i++) {
     MlirStringRef text = mlirStringAttrGetValue(mlirArrayAttrGetElement(names, i));
     spans[i] = hmoec_blob_append(&r->blob, text.data, text.length, text.length);
   }
-  return hmoec_blob_append(&r->blob, spans, (size_t)count * sizeof *spans, (size_t)count);
+  hmoe_plan_span all = hmoec_blob_append(&r->blob, spans, (size_t)count * sizeof *spans, (size_t)count);
+  free(spans);
+  return all;
+}
+
+/* hmk.dims: kind, source, factor. */
+static hmoe_plan_span read_entry_dims(reader *r, MlirOperation function) {
+  intptr_t count = hmoec_hmk_array_size(function, "hmk.dims") / 3;
+  if (count < 0) count = 0;
+  hmoe_plan_dim *dims = room_for(r, count, sizeof *dims);
+  if (!dims) return (hmoe_plan_span){0, 0};
+  for (intptr_t i = 0; i < count; i++)
+    dims[i] = (hmoe_plan_dim){.kind = (uint32_t)hmoec_hmk_array(function, "hmk.dims", 3 * i),
+                              .source = (uint32_t)hmoec_hmk_array(function, "hmk.dims", 3 * i + 1),
+                              .factor = (uint64_t)hmoec_hmk_array(function, "hmk.dims", 3 * i + 2)};
+  hmoe_plan_span span = hmoec_blob_append(&r->blob, dims, (size_t)count * sizeof *dims, (size_t)count);
+  free(dims);
+  return span;
 }
 
 /* hmk.states: scope, segments, bytes of a position. */
 static hmoe_plan_span read_states(reader *r, MlirOperation root) {
   intptr_t count = hmoec_hmk_array_size(root, "hmk.states") / 3;
   if (count <= 0) return (hmoe_plan_span){0, 0};
-  hmoe_plan_state *states = calloc((size_t)count, sizeof *states);
-  if (!states) {
-    r->failed = true;
-    return (hmoe_plan_span){0, 0};
-  }
+  hmoe_plan_state *states = room_for(r, count, sizeof *states);
+  if (!states) return (hmoe_plan_span){0, 0};
   for (intptr_t i = 0; i < count; i++)
     states[i] = (hmoe_plan_state){.scope = (uint32_t)hmoec_hmk_array(root, "hmk.states", 3 * i),
                                   .segments = (uint32_t)hmoec_hmk_array(root, "hmk.states", 3 * i + 1),
@@ -348,15 +368,7 @@ static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock b
   hmoe_plan_entry entry = {.advance = {HMOE_NONE, HMOE_NONE}};
   MlirStringRef name = hmoec_op_string(function, "sym_name");
   entry.name = hmoec_blob_append(&r->blob, name.data, name.length, name.length);
-  hmoe_plan_dim dims[MAX_DIMS];
-  size_t dim_count = (size_t)hmoec_hmk_array_size(function, "hmk.dims") / 3;
-  if (dim_count > MAX_DIMS) r->failed = true;
-  for (size_t i = 0; i < dim_count && i < MAX_DIMS; i++) {
-    dims[i].kind = (uint32_t)hmoec_hmk_array(function, "hmk.dims", (intptr_t)(3 * i));
-    dims[i].source = (uint32_t)hmoec_hmk_array(function, "hmk.dims", (intptr_t)(3 * i + 1));
-    dims[i].factor = (uint64_t)hmoec_hmk_array(function, "hmk.dims", (intptr_t)(3 * i + 2));
-  }
-  entry.dims = hmoec_blob_append(&r->blob, dims, dim_count * sizeof *dims, dim_count);
+  entry.dims = read_entry_dims(r, function);
   entry.dim_names = read_dim_names(r, function);
   if (hmoec_hmk_array_size(function, "hmk.advance") == HMOE_SCOPE_COUNT) {
     entry.needs_state = 1;
@@ -440,7 +452,7 @@ bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_un
   if (r.failed || r.blob.failed || !out_unit->name) {
     free(r.blob.data);
     hmoec_unit_deinit(out_unit);
-    return hmoec_error(diagnostics, (hmoec_location){0}, "internal: the plan could not be assembled");
+    return hmoec_machine_error(diagnostics, "out of memory");
   }
   memcpy(r.blob.data, &plan, sizeof plan);
   plan.layout = XXH3_64bits_withSeed(out_unit->kernels, out_unit->kernel_count * sizeof *out_unit->kernels,

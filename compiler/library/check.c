@@ -35,7 +35,6 @@ static const double tie_per_attention[HMOEC_DTYPE_COUNT] = {[HMOEC_DTYPE_F32] = 
 
 #define DEFAULT_TOKENS 64
 #define MOST_BATCH 3
-#define MOST_ROUTES 1024
 #define MOST_TOKENS (1 << 26)
 #define MOST_TABLE_BYTES (INT64_C(1) << 30)
 
@@ -86,11 +85,12 @@ static void choose_sizes(reference *r, MlirOperation function, int64_t tokens) {
   }
 }
 
-static bool has_attention(MlirOperation function) {
+static size_t count_ops(MlirOperation function, const char *name) {
   MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
+  size_t count = 0;
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
-    if (hmoec_op_is(op, "hmoe.attention")) return true;
-  return false;
+    count += hmoec_op_is(op, name);
+  return count;
 }
 
 /* A route op of the function. */
@@ -113,7 +113,7 @@ static size_t return_logits(MlirOperation function, size_t own_count, route *out
   int64_t attentions = 0;
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
     attentions += hmoec_op_is(op, "hmoe.attention");
-    if (!hmoec_op_is(op, "hmoe.route") || count == MOST_ROUTES) continue;
+    if (!hmoec_op_is(op, "hmoe.route")) continue;
     MlirValue logits = mlirOperationGetOperand(op, 0);
     mlirOperationStateAddOperands(&state, 1, &logits);
     out_routes[count++] =
@@ -225,11 +225,11 @@ static bool reference_init(reference *r, MlirOperation function, const char *wei
   if (input_count != r->signature.input_count || own != r->signature.output_count)
     return hmoec_error(diagnostics, (hmoec_location){0}, "entry %s does not have the model's inputs and outputs",
                        r->signature.name);
-  r->whole = has_attention(function) || r->signature.size_count > 1;
+  r->whole = count_ops(function, "hmoe.attention") > 0 || r->signature.size_count > 1;
   choose_sizes(r, function, tokens);
   for (size_t i = 0; i < input_count; i++)
     if (!make_input(r, function, i, seed, diagnostics)) return false;
-  route *routes = calloc(MOST_ROUTES, sizeof *routes);
+  route *routes = calloc(count_ops(function, "hmoe.route") + 1, sizeof *routes);
   size_t route_count = routes ? return_logits(function, own, routes) : 0;
   r->results = calloc(own + route_count + 1, sizeof *r->results);
   hmoec_checkpoint *checkpoint = NULL;

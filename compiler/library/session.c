@@ -242,19 +242,16 @@ static bool print_module(hmoec_session *session, MlirModule module, char **out_t
   return fclose(stream) == 0 || hmoec_machine_error(session->diagnostics, "out of memory");
 }
 
-enum { MAX_STRATEGIES = 64 };
-
 /* The strategy of every HyperExpert, "table: reason". */
 typedef struct strategies {
-  char *lines[MAX_STRATEGIES];
+  char **lines;
   size_t count;
 } strategies;
 
 static bool collect_strategies(MlirOperation function, MlirBlock block, void *user) {
   (void)function;
   strategies *found = user;
-  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op) && found->count < MAX_STRATEGIES;
-       op = mlirOperationGetNextInBlock(op)) {
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
     if (mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.reason")))) continue;
     MlirStringRef reason = hmoec_op_string(op, "hmoe.reason"), strategy = {"table, fused with the experts", 29};
     bool named = !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.strategy")));
@@ -262,7 +259,12 @@ static bool collect_strategies(MlirOperation function, MlirBlock block, void *us
     if (named) strategy = hmoec_op_string(op, "hmoe.strategy");
     size_t size = strategy.length + reason.length + 3;
     char *line = malloc(size);
-    if (!line) return false;
+    char **lines = line ? realloc(found->lines, (found->count + 1) * sizeof *lines) : NULL;
+    if (!lines) {
+      free(line);
+      return false;
+    }
+    found->lines = lines;
     snprintf(line, size, "%.*s: %.*s", (int)strategy.length, strategy.data, (int)reason.length, reason.data);
     found->lines[found->count++] = line;
   }
@@ -271,9 +273,10 @@ static bool collect_strategies(MlirOperation function, MlirBlock block, void *us
 
 static bool print_manifest(hmoec_session *session, char **out_text, size_t *out_size) {
   strategies found = {.count = 0};
-  hmoec_each_function(session->folded, collect_strategies, &found);
-  *out_text = hmoec_manifest_print(&session->unit, (const char *const *)found.lines, found.count, out_size);
+  bool collected = hmoec_each_function(session->folded, collect_strategies, &found);
+  *out_text = collected ? hmoec_manifest_print(&session->unit, (const char *const *)found.lines, found.count, out_size) : NULL;
   for (size_t i = 0; i < found.count; i++) free(found.lines[i]);
+  free(found.lines);
   return *out_text || hmoec_machine_error(session->diagnostics, "out of memory");
 }
 

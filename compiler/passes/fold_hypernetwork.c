@@ -23,7 +23,8 @@
 #include "passes/hyper_cost.h"
 #include "passes/rewrite.h"
 
-static const char *const row_wise[] = {"hmoe.linear", "hmoe.activate", "hmoe.append_row", "hmoe.add"};
+static const char *const row_wise[] = {"hmoe.linear", "hmoe.activate", "hmoe.append_row",
+                                       "hmoe.add",    "hmoe.multiply", "hmoe.scale"};
 
 /* The ops between a selection_embedding and r, in program order. */
 typedef struct chain {
@@ -238,7 +239,8 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
     if (!c.from_selection && (strategy == HMOEC_STRATEGY_TABLE || strategy == HMOEC_STRATEGY_CACHE)) {
       ok = hmoec_error(
           state->diagnostics, location,
-          "strategy %s needs generated weights that depend on the selection set alone; here the generator reads the token",
+          "strategy %s needs generated weights that depend on the selection set alone: made of one selection_embedding by linear, "
+          "activate, add, multiply, scale and append_row; here the generator reads something else",
           hmoec_strategy_name(strategy));
       goto done;
     }

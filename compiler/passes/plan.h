@@ -106,7 +106,7 @@ typedef struct planner {
   hmoec_scalar_library functions; /* that activations name */
   MlirBlock block[2];
   MlirLocation location; /* of the hmoe op being planned */
-  plan_dim dims[2][96];
+  plan_dim *dims[2]; /* of open, and of the entry */
   int64_t dim_count[2];
   plan_memory **memories;
   size_t memory_count;
@@ -129,7 +129,6 @@ typedef struct planner {
   int64_t input_numbers[16]; /* of the entry, by argument of the model; -1: no input of it */
   MlirType memory_type;
   bool failed; /* memory ran out or a size overflowed */
-  bool too_many_dims;
 } planner;
 
 /* ---- plan_check.c ---- */
@@ -292,6 +291,8 @@ bool plan_only_bf16_products(const planner *p, MlirValue value);
 void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory **outputs);
 
 /* ---- plan_rows.c ---- */
+/* Whether a product of two linears is done by their kernels, the second multiplying what the first wrote: nothing else reads the factors. */
+bool plan_is_product_of_linears(MlirOperation multiply);
 /* Which linears of the entry are pairs. Before destinations are given. */
 void plan_find_pairs(planner *p);
 int64_t plan_columns(MlirValue value); /* the last dimension */
@@ -319,7 +320,6 @@ void plan_take_last(planner *p);
 size_t plan_merged_linears(const planner *p, MlirOperation linear, MlirOperation out_linears[3]);
 
 bool plan_route(planner *p, MlirOperation op);
-bool plan_is_stack(MlirValue value); /* a parameter, or one transposed or reshaped */
 bool plan_combine(planner *p, MlirOperation op);
 bool plan_fused_experts(planner *p, MlirOperation op);
 bool plan_indexed_hyper_expert(planner *p, MlirOperation op);
@@ -332,12 +332,20 @@ bool plan_is_per_set(MlirOperation op);
 bool plan_at_open(MlirOperation op);
 /* A matrix of parameters that kernels of fn read in place, its rows without gaps; in RUN it is copied to the weight arena. */
 plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns);
+/* A step that maps rows: what its kernel is told (hmoec_rows_spec). index NULL: all rows of `in`; function NULL: none. */
+typedef struct plan_mapping {
+  const char *function;
+  plan_place in, out;
+  plan_memory *index;
+  int64_t columns, inverse_sqrt;
+  bool accumulate, multiply;
+} plan_mapping;
+void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map);
 /* out (+)= function(in) */
 void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns,
               bool accumulate);
-/* The same, of the rows of `in` that index names; NULL: of all. */
-void plan_map_from(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_memory *index, plan_place out,
-                   int64_t columns, bool accumulate);
+/* Where kernels of fn read the rows of a matrix: columns side by side. At open, one that lies otherwise (transposed) is copied first. */
+plan_place plan_rows_place(planner *p, int fn, MlirValue matrix);
 hmoec_activation plan_activation(const planner *p, MlirStringRef name);
 
 #endif

@@ -199,7 +199,7 @@ void plan_take_last(planner *p) {
   int64_t n = plan_columns(value), ld = plan_panels(n) * HMOE_PANEL;
   plan_memory *taken = plan_workspace(p, "f32", rows.batch, 0, ld, 0);
   plan_place rows_taken = {taken, 0, ld, 1, false, false};
-  plan_map_from(p, PLAN_RUN, rows.batch, "none", from, index, rows_taken, n, false);
+  plan_map_emit(p, PLAN_RUN, rows.batch, &(plan_mapping){.in = from, .index = index, .out = rows_taken, .columns = n});
   plan_value *v = plan_value_get(p, value);
   v->place = rows_taken;
   v->from_last = true;

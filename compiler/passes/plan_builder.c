@@ -18,10 +18,9 @@ static void *grow(planner *p, void *array, size_t count, size_t size) {
 int64_t plan_dim_get(planner *p, int fn, int64_t kind, int64_t source, int64_t factor) {
   for (int64_t i = 0; i < p->dim_count[fn]; i++)
     if (p->dims[fn][i].kind == kind && p->dims[fn][i].source == source && p->dims[fn][i].factor == factor) return i;
-  if (p->dim_count[fn] == (int64_t)(sizeof p->dims[fn] / sizeof *p->dims[fn])) {
-    p->failed = p->too_many_dims = true;
-    return 0;
-  }
+  plan_dim *grown = grow(p, p->dims[fn], (size_t)p->dim_count[fn], sizeof *grown);
+  if (!grown) return 0;
+  p->dims[fn] = grown;
   p->dims[fn][p->dim_count[fn]] = (plan_dim){kind, source, factor};
   return p->dim_count[fn]++;
 }

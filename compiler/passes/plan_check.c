@@ -43,6 +43,10 @@ static const char *const open_ops[] = {"hmoe.parameter",
                                        "hmoe.linear",
                                        "hmoe.activate",
                                        "hmoe.add",
+                                       "hmoe.multiply",
+                                       "hmoe.scale",
+                                       "hmoe.rms_norm",
+                                       "hmoe.layer_norm",
                                        "hmoe.slice",
                                        "hmoe.reshape",
                                        "hmoe.take_row",
@@ -54,9 +58,11 @@ static const char *const open_ops[] = {"hmoe.parameter",
                                        "hmoe.transpose",
                                        "hmoe.relative_bias",
                                        NULL};
-static const char *const set_ops[] = {"hmoe.linear",       "hmoe.activate",   "hmoe.add", "hmoe.selection_embedding",
-                                      "hmoe.hypernetwork", "hmoe.append_row", NULL};
-static const char *const matrix_ops[] = {"hmoe.linear", "hmoe.activate", "hmoe.add", NULL};
+static const char *const set_ops[] = {"hmoe.linear",     "hmoe.activate",     "hmoe.add",
+                                      "hmoe.multiply",   "hmoe.scale",        "hmoe.selection_embedding",
+                                      "hmoe.append_row", "hmoe.hypernetwork", NULL};
+static const char *const matrix_ops[] = {"hmoe.linear", "hmoe.activate", "hmoe.add",        "hmoe.multiply",
+                                         "hmoe.scale",  "hmoe.rms_norm", "hmoe.layer_norm", NULL};
 
 static bool place_check(planner *p, MlirOperation op) {
   const char *name = short_name(op);
@@ -93,23 +99,35 @@ static const struct {
   intptr_t open_from, parameter_from, parameter_end;
 } operand_rules[] = {
     {"hmoe.linear", 1, 0, 0},
+    {"hmoe.transpose", 0, 0, 0},
+    {"hmoe.reshape", 0, 0, 0},
+    {"hmoe.take_row", 0, 0, 0},
+    {"hmoe.weight_embedding", 0, 0, 6},
     {"hmoe.embedding", 1, 1, 2},
     {"hmoe.position_embedding", 1, 1, 2},
     {"hmoe.rms_norm", 1, 0, 0},
     {"hmoe.layer_norm", 1, 0, 0},
     {"hmoe.relative_bias", 0, 0, 1},
-    {"hmoe.gated_experts", 3, 3, 9},
+    {"hmoe.gated_experts", 3, 3, 6},
     {"hmoe.selection_embedding", 1, 0, 0},
     {"hmoe.append_row", 1, 0, 0},
     {"hmoe.hypernetwork", 1, 0, 0},
-    {"hmoe.experts", 3, 3, 7},
+    {"hmoe.experts", 3, 3, 5},
     {"hmoe.fused_experts", 4, 4, 6},
     {"hmoe.factored_hyper_expert", 2, 0, 0},
 };
 
+/* Matrices that lie one after the other. */
+static bool is_stack(MlirValue value) {
+  if (made_by(value, "hmoe.transpose")) value = mlirOperationGetOperand(hmoec_defining_op(value), 0);
+  return made_by(value, "hmoe.parameter") || made_by(value, "hmoe.reshape");
+}
+
 static bool operand_kinds_check(planner *p, MlirOperation op) {
   const hmoec_op_info *info = hmoec_op_info_of(op);
   bool sets = plan_is_per_set(op);
+  if (hmoec_op_is(op, "hmoe.slice") && !plan_at_open(op) && hmoec_op_int(op, "squeeze"))
+    return REFUSE(op, "slice: squeeze = 1 is compiled of what depends on parameters alone");
   intptr_t count = mlirOperationGetNumOperands(op), open_from = count, parameter_from = 0, parameter_end = 0;
   for (size_t i = 0; i < sizeof operand_rules / sizeof *operand_rules; i++) {
     if (!hmoec_op_is(op, operand_rules[i].op)) continue;
@@ -122,9 +140,9 @@ static bool operand_kinds_check(planner *p, MlirOperation op) {
     MlirValue operand = mlirOperationGetOperand(op, i);
     value_kind kind = kind_of(operand);
     bool stacks = hmoec_op_is(op, "hmoe.experts") || hmoec_op_is(op, "hmoe.fused_experts") || hmoec_op_is(op, "hmoe.gated_experts");
-    if (i >= parameter_from && i < parameter_end && !(stacks ? plan_is_stack(operand) : made_by(operand, "hmoe.parameter")))
+    if (i >= parameter_from && i < parameter_end && !(stacks ? is_stack(operand) : made_by(operand, "hmoe.parameter")))
       return REFUSE(op, "%s: expected %s to be a parameter%s", info->name, info->operands[i],
-                    stacks ? ", or one transposed or reshaped" : "");
+                    stacks ? ", or what is reshaped or transposed to a stack" : "");
     if (i >= open_from && kind != OF_OPEN)
       return REFUSE(op, "%s: expected %s to depend on parameters alone", info->name, info->operands[i]);
     if (kind == OF_OPEN || plan_at_open(op)) continue;
@@ -198,29 +216,8 @@ static bool route_check(planner *p, MlirOperation op) {
   return true;
 }
 
-bool plan_is_stack(MlirValue value) {
-  if (made_by(value, "hmoe.transpose")) value = mlirOperationGetOperand(hmoec_defining_op(value), 0);
-  if (made_by(value, "hmoe.reshape")) value = mlirOperationGetOperand(hmoec_defining_op(value), 0);
-  return made_by(value, "hmoe.parameter");
-}
-
-/* A factor of a product of two linears, activated or not, that nothing else reads. */
-static bool is_factor(MlirValue value) {
-  if (mlirOperationIsNull(hmoec_single_user(value))) return false;
-  if (made_by(value, "hmoe.activate")) value = mlirOperationGetOperand(hmoec_defining_op(value), 0);
-  return made_by(value, "hmoe.linear") && !mlirOperationIsNull(hmoec_single_user(value));
-}
-
 /* What the ops of whole models can be compiled as. */
 static bool model_op_check(planner *p, MlirOperation op) {
-  if (hmoec_op_is(op, "hmoe.multiply") &&
-      (!is_factor(mlirOperationGetOperand(op, 0)) || !is_factor(mlirOperationGetOperand(op, 1))))
-    return REFUSE(op, "multiply: expected the factors to be two linears, activated or not, that nothing else reads");
-  if (hmoec_op_is(op, "hmoe.scale")) {
-    MlirValue x = mlirOperationGetOperand(op, 0);
-    if ((!made_by(x, "hmoe.rms_norm") && !made_by(x, "hmoe.layer_norm")) || mlirOperationIsNull(hmoec_single_user(x)))
-      return REFUSE(op, "scale: expected what is scaled to be a norm that nothing else reads");
-  }
   if (hmoec_op_is(op, "hmoe.attention")) {
     MlirValue bias = plan_attention_bias(op), mask = plan_attention_mask(op);
     if (!mlirValueIsNull(bias) && !made_by(bias, "hmoe.relative_bias"))
@@ -233,23 +230,25 @@ static bool model_op_check(planner *p, MlirOperation op) {
   return true;
 }
 
-/* Two parameters with one key and different shapes: no checkpoint has both. Keys are unique attributes, compared by address. */
+/* Two parameters with one key and different shapes: no checkpoint has both. Keys are unique attributes, known by address. */
 static bool keys_check(planner *p, MlirOperation *ops, size_t count) {
-  const MlirStringRef key = mlirStringRefCreateFromCString("key");
-  for (size_t i = 0; i < count; i++) {
+  hmoec_pointer_map first_of = {0};
+  bool ok = true;
+  for (size_t i = 0; ok && i < count; i++) {
     if (!hmoec_op_is(ops[i], "hmoe.parameter")) continue;
-    MlirAttribute name = mlirOperationGetAttributeByName(ops[i], key);
-    MlirType type = mlirValueGetType(mlirOperationGetResult(ops[i], 0));
-    for (size_t j = 0; j < i; j++) {
-      if (!hmoec_op_is(ops[j], "hmoe.parameter") || !mlirAttributeEqual(mlirOperationGetAttributeByName(ops[j], key), name) ||
-          mlirTypeEqual(mlirValueGetType(mlirOperationGetResult(ops[j], 0)), type))
-        continue;
+    MlirAttribute name = mlirOperationGetAttributeByName(ops[i], mlirStringRefCreateFromCString("key"));
+    size_t first = hmoec_pointer_map_get(&first_of, name.ptr);
+    if (first == HMOEC_NO_NUMBER) {
+      ok = hmoec_pointer_map_set(&first_of, name.ptr, i) || hmoec_machine_error(p->diagnostics, "out of memory");
+    } else if (!mlirTypeEqual(mlirValueGetType(mlirOperationGetResult(ops[first], 0)),
+                              mlirValueGetType(mlirOperationGetResult(ops[i], 0)))) {
       MlirStringRef text = mlirStringAttrGetValue(name);
-      return REFUSE(ops[i], "parameter \"%.*s\" stands in line %u with another shape", (int)text.length, text.data,
-                    hmoec_location_of_op(ops[j]).line);
+      ok = REFUSE(ops[i], "parameter \"%.*s\" stands in line %u with another shape", (int)text.length, text.data,
+                  hmoec_location_of_op(ops[first]).line);
     }
   }
-  return true;
+  hmoec_pointer_map_deinit(&first_of);
+  return ok;
 }
 
 static bool op_check(planner *p, MlirOperation op) {

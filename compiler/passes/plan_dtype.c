@@ -16,7 +16,7 @@ static bool is_marked(MlirOperation op) {
 
 static bool is_row_wise(MlirOperation op) {
   return hmoec_op_is(op, "hmoe.linear") || hmoec_op_is(op, "hmoe.activate") || hmoec_op_is(op, "hmoe.add") ||
-         hmoec_op_is(op, "hmoe.append_row");
+         hmoec_op_is(op, "hmoe.multiply") || hmoec_op_is(op, "hmoe.scale") || hmoec_op_is(op, "hmoe.append_row");
 }
 
 /* Users come after an op, so that a walk backwards finds them marked. */

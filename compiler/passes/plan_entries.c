@@ -59,6 +59,15 @@ static MlirValue rows_source(planner *p, MlirOperation op) {
   return (MlirValue){NULL};
 }
 
+enum { ROWS_CHARS = 2 * HMOEC_MOST_NAME + 8 };
+/* "[batch, length]", as the model calls its dimensions. */
+static const char *rows_text(const planner *p, plan_rows rows, char text[ROWS_CHARS]) {
+  MlirStringRef length = p->dim_names[rows.length], batch = rows.batch < 0 ? length : p->dim_names[rows.batch];
+  if (rows.batch < 0) snprintf(text, ROWS_CHARS, "[%.*s]", (int)length.length, length.data);
+  else snprintf(text, ROWS_CHARS, "[%.*s, %.*s]", (int)batch.length, batch.data, (int)length.length, length.data);
+  return text;
+}
+
 /* Rows that must be the same: the operands of row-wise ops. Attention's keys have others, of the same batch. */
 static bool rows_check(planner *p, MlirOperation op, plan_rows rows) {
   bool attention = is_attention(op), unflatten = hmoec_op_is(op, "hmoe.unflatten");
@@ -67,10 +76,14 @@ static bool rows_check(planner *p, MlirOperation op, plan_rows rows) {
     if (other.count < 0 || (unflatten && other.count == rows.count)) continue;
     bool same = attention && i > 0 ? other.batch == rows.batch : other.count == rows.count;
     if (attention && i > 1) same = same && other.count == rows_of(p, mlirOperationGetOperand(op, 1)).count;
-    if (!same)
-      return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
-                         "the rows of operand %ld are counted by other dimensions than %s", (long)i,
-                         attention ? "attention needs" : "those of the first");
+    if (same) continue;
+    char expected[ROWS_CHARS], found[ROWS_CHARS];
+    const hmoec_op_info *info = hmoec_op_info_of(op);
+    intptr_t as = attention && i > 1 ? 1 : 0;
+    while (as < i && rows_of(p, mlirOperationGetOperand(op, as)).count < 0) as++;
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "%s: %s has rows %s, %s has %s%s", info->name, info->operands[as],
+                       rows_text(p, rows_of(p, mlirOperationGetOperand(op, as)), expected), info->operands[i],
+                       rows_text(p, other, found), attention && i == 1 ? ": expected the same batch" : "");
   }
   return true;
 }

@@ -118,14 +118,16 @@ static void pack_stack(planner *p, const layer *l, MlirValue w, plan_memory *des
 
 /* The experts' biases v [n], an expert's in `panels` panels. */
 static void pack_biases(planner *p, const layer *l, MlirValue v, plan_memory *destination, int64_t n, int64_t panels) {
+  plan_place source = plan_value_get(p, v)->place; /* [experts, n] */
   plan_pack pack = {.columns = plan_panels(n) * HMOE_PANEL,
                     .q = 1,
                     .real_columns = n,
-                    .column_stride = 1,
+                    .column_stride = source.col_stride,
+                    .source_offset = source.offset,
                     .groups = l->experts,
-                    .source_group_stride = n,
+                    .source_group_stride = source.row_stride,
                     .group_bytes = 4 * panels * HMOE_PANEL};
-  plan_pack_vector_emit(p, destination, plan_value_get(p, v)->place.memory, &pack);
+  plan_pack_vector_emit(p, destination, source.memory, &pack);
 }
 
 /* Sizes of the packs, and the packing of the experts' own weights: [W1 | D] and [W2 ; U], with room for D and U. */
@@ -248,10 +250,7 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
 bool plan_combine(planner *p, MlirOperation op) {
   MlirOperation experts = hmoec_defining_op(mlirOperationGetOperand(op, 0));
   MlirValue gates = mlirOperationGetOperand(op, 1);
-  bool gated = !mlirOperationIsNull(experts) && hmoec_op_is(experts, "hmoe.gated_experts");
-  if (mlirOperationIsNull(experts) || (!gated && !hmoec_op_is(experts, "hmoe.experts")) ||
-      mlirOperationIsNull(hmoec_single_user(mlirOperationGetOperand(op, 0))))
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "combine must be the only use of an experts op");
+  bool gated = hmoec_op_is(experts, "hmoe.gated_experts");
   layer l = {.owner = op.ptr,
              .x = mlirOperationGetOperand(experts, 0),
              .indices = mlirOperationGetOperand(experts, 1),
@@ -277,7 +276,7 @@ static void pack_hyper_experts(planner *p, const layer *l, const plan_generator 
   /* D goes straight into its columns of the first pack; U is generated apart and copied below W2's rows of every panel. */
   int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, l->experts), out_panels = plan_panels(g->d_model);
   int64_t element_bytes = plan_element_bytes(l->bf16);
-  plan_place r = plan_value_get(p, g->r)->place;
+  plan_place r = plan_rows_place(p, PLAN_OPEN, g->r);
   plan_binding none = {0};
   plan_generate(p, PLAN_OPEN, rows, g, PLAN_DOWN, r, none, none,
                 (plan_binding){l->pack1, element_bytes * l->ff_panels * HMOE_PANEL * l->depth1, 0},

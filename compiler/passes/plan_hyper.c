@@ -312,7 +312,7 @@ bool plan_indexed_hyper_expert(planner *p, MlirOperation op) {
     if (!packed) *made = plan_weight(p, plan_element(layout.bf16), sets, layout.elements);
     weights.part[part] = *made;
     if (packed) continue;
-    plan_generate(p, PLAN_OPEN, rows, &g, (plan_part)part, plan_value_get(p, g.r)->place, (plan_binding){0}, (plan_binding){0},
+    plan_generate(p, PLAN_OPEN, rows, &g, (plan_part)part, plan_rows_place(p, PLAN_OPEN, g.r), (plan_binding){0}, (plan_binding){0},
                   plan_at(weights.part[part]), layout.elements);
   }
   plan_grouping grouping = plan_group_selections(p, mlirOperationGetOperand(rank, 0), hmoec_op_int(rank, "experts"), "rank");

@@ -128,14 +128,10 @@ static MlirBlock add_function(planner *p, MlirModule module, const char *name, M
 }
 
 static void end_function(planner *p, int fn, MlirOperation function) {
-  int64_t flat[3 * sizeof p->dims[0] / sizeof *p->dims[0]];
-  for (int64_t i = 0; i < p->dim_count[fn]; i++) {
-    flat[3 * i] = p->dims[fn][i].kind;
-    flat[3 * i + 1] = p->dims[fn][i].source;
-    flat[3 * i + 2] = p->dims[fn][i].factor;
-  }
+  _Static_assert(sizeof(plan_dim) == 3 * sizeof(int64_t), "dimensions are triples");
+  const int64_t *triples = p->dim_count[fn] ? &p->dims[fn]->kind : NULL;
   mlirOperationSetAttributeByName(function, ref("hmk.dims"),
-                                  mlirDenseI64ArrayGet(p->context, (intptr_t)(3 * p->dim_count[fn]), flat));
+                                  mlirDenseI64ArrayGet(p->context, (intptr_t)(3 * p->dim_count[fn]), triples));
   MlirOperationState state = mlirOperationStateGet(ref("func.return"), p->location);
   mlirBlockAppendOwnedOperation(p->block[fn], mlirOperationCreate(&state));
 }
@@ -429,11 +425,7 @@ bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_di
     ok = hmoec_error(diagnostics, hmoec_location_of_op(mlirModuleGetOperation(module)), "expected an entry function, found none");
   ok = ok && hmoec_scalar_library_init(module, diagnostics, &p.functions);
   if (ok) ok = plan_function(&p, module, entry, mlirRegionGetFirstBlock(mlirOperationGetRegion(entry, 0)));
-  if (ok && p.too_many_dims)
-    ok = hmoec_error(diagnostics, hmoec_location_of_op(entry),
-                     "more than %d different row counts in one function cannot be compiled",
-                     (int)(sizeof p.dims[0] / sizeof *p.dims[0]));
-  else if (ok && p.failed)
+  if (ok && p.failed)
     ok = hmoec_error(diagnostics, hmoec_location_of_op(mlirModuleGetOperation(module)),
                      "the model is too large: a size does not fit 63 bits, or memory ran out");
   for (size_t i = 0; i < p.memory_count; i++) {
@@ -447,6 +439,8 @@ bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_di
     free(memo);
   }
   hmoec_scalar_library_deinit(&p.functions);
+  free(p.dims[PLAN_OPEN]);
+  free(p.dims[PLAN_RUN]);
   free(p.states);
   free(p.values);
   free(p.depends);

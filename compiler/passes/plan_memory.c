@@ -214,7 +214,7 @@ void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory 
         set_destination(p, result, destination);
       }
       give_sum(p, op, destination);
-    } else if (hmoec_op_is(op, "hmoe.multiply")) {
+    } else if (hmoec_op_is(op, "hmoe.multiply") && plan_is_product_of_linears(op)) {
       /* the two linears share memory, the second to run multiplies */
       if (!destination) destination = plan_product_rows(p, result, plan_rows_of(p, result).count).memory;
       set_destination(p, result, destination);

@@ -43,6 +43,14 @@ plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int6
   return plan_at(*made = packed);
 }
 
+plan_place plan_rows_place(planner *p, int fn, MlirValue matrix) {
+  plan_place place = plan_value_get(p, matrix)->place;
+  hmoec_shape shape = hmoec_value_shape(matrix);
+  if (fn == PLAN_RUN || shape.rank != 2 || (place.col_stride == 1 && place.row_stride >= shape.dims[1])) return place;
+  plan_binding rows = plan_table(p, fn, place, shape.dims[0], shape.dims[1]);
+  return (plan_place){rows.memory, 0, shape.dims[1], 1, false, false};
+}
+
 /* Whether a stack is read only where kernels take it group by group. */
 static bool only_grouped(MlirValue stack) {
   for (MlirOpOperand use = mlirValueGetFirstUse(stack); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
@@ -95,15 +103,34 @@ static MlirOperation only_user(const planner *p, MlirValue value) {
   return only;
 }
 
-/* The norm that makes a value, looked for behind a scale. */
-static MlirOperation norm_of(MlirValue value, double *out_scale) {
-  MlirOperation op = hmoec_defining_op(value);
-  *out_scale = 1;
+/* The scale that a norm does too: the only reader of its rows. Null: there is none. */
+static MlirOperation scale_after(const planner *p, MlirOperation norm) {
+  MlirValue rows = mlirOperationGetResult(norm, 0);
+  MlirOperation user = only_user(p, rows);
+  bool scales = !mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.scale") && !plan_is_last_from(p, rows);
+  return scales ? user : (MlirOperation){NULL};
+}
+
+/* The norm that does a scale, or null. */
+static MlirOperation scaled_norm(const planner *p, MlirOperation scale) {
+  MlirOperation norm = hmoec_defining_op(mlirOperationGetOperand(scale, 0));
+  if (mlirOperationIsNull(norm) || !is_norm(norm) || !plan_is_member(p, norm)) return (MlirOperation){NULL};
+  return mlirOperationEqual(scale_after(p, norm), scale) ? norm : (MlirOperation){NULL};
+}
+
+static double factor_of(MlirOperation scale) {
+  return mlirOperationIsNull(scale) ? 1 : 1 / sqrt((double)hmoec_op_int(scale, "inverse_sqrt"));
+}
+
+/* The norm that makes a value, looked for behind a scale that it does. */
+static MlirOperation norm_of(const planner *p, MlirValue value, double *out_scale) {
+  MlirOperation op = hmoec_defining_op(value), scale = {NULL};
   if (!mlirOperationIsNull(op) && hmoec_op_is(op, "hmoe.scale")) {
-    *out_scale = 1 / sqrt((double)hmoec_op_int(op, "inverse_sqrt"));
-    op = hmoec_defining_op(mlirOperationGetOperand(op, 0));
+    scale = op;
+    op = scaled_norm(p, scale);
   }
-  return !mlirOperationIsNull(op) && is_norm(op) ? op : (MlirOperation){NULL};
+  *out_scale = factor_of(scale);
+  return !mlirOperationIsNull(op) && is_norm(op) && plan_is_member(p, op) ? op : (MlirOperation){NULL};
 }
 
 static bool is_dense_linear(const planner *p, MlirOperation op) {
@@ -158,10 +185,8 @@ static MlirOperation second_linear(const planner *p, MlirOperation linear) { ret
 /* Whether a norm (or the scale behind it) is left to the one product that reads its rows: not if that adds to the very rows it reads, as
  * its tasks share them. A pair's tasks do not. */
 static bool left_to_reader(planner *p, MlirOperation norm) {
-  MlirValue rows = mlirOperationGetResult(norm, 0);
-  MlirOperation user = only_user(p, rows);
-  if (!mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.scale")) rows = mlirOperationGetResult(user, 0);
-  MlirOperation first = {NULL}, merged[3];
+  MlirOperation scale = scale_after(p, norm), first = {NULL}, merged[3];
+  MlirValue rows = mlirOperationGetResult(mlirOperationIsNull(scale) ? norm : scale, 0);
   size_t readers = 0;
   for (MlirOpOperand use = mlirValueGetFirstUse(rows); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation reader = mlirOpOperandGetOwner(use);
@@ -177,26 +202,24 @@ static bool left_to_reader(planner *p, MlirOperation norm) {
   return !destination || destination != plan_value_get(p, mlirOperationGetOperand(norm, 0))->place.memory;
 }
 
-static bool plan_norm(planner *p, MlirOperation op, int64_t rows_dim) {
-  if (left_to_reader(p, op)) return true;
+static bool plan_norm(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+  if (fn == PLAN_RUN && left_to_reader(p, op)) return true;
   MlirValue x = mlirOperationGetOperand(op, 0), y = mlirOperationGetResult(op, 0);
-  MlirOperation user = only_user(p, y);
-  double scale = 1;
-  if (!mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.scale")) {
-    y = mlirOperationGetResult(user, 0);
-    norm_of(y, &scale);
-  }
+  MlirOperation scale = fn == PLAN_RUN ? scale_after(p, op) : (MlirOperation){NULL};
+  if (!mlirOperationIsNull(scale)) y = mlirOperationGetResult(scale, 0);
   int64_t n = plan_columns(y);
-  plan_place from = plan_value_get(p, x)->place, to = plan_product_rows(p, y, rows_dim);
-  plan_step step = plan_step_begin(p, PLAN_RUN, "norm_rows", rows_dim);
+  bool accumulate;
+  plan_place from = plan_rows_place(p, fn, x),
+             to = fn == PLAN_RUN ? plan_product_rows(p, y, rows_dim) : plan_destination(p, y, rows_dim, &accumulate);
+  plan_step step = plan_step_begin(p, fn, "norm_rows", rows_dim);
   plan_bind(&step, "x", (plan_binding){from.memory, 4 * from.offset, 0});
-  plan_bind(&step, "weight", plan_vector(p, PLAN_RUN, plan_value_get(p, mlirOperationGetOperand(op, 1))->place, n));
+  plan_bind(&step, "weight", plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 1))->place, n));
   if (hmoec_op_is(op, "hmoe.layer_norm"))
-    plan_bind(&step, "bias", plan_vector(p, PLAN_RUN, plan_value_get(p, mlirOperationGetOperand(op, 2))->place, n));
+    plan_bind(&step, "bias", plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 2))->place, n));
   plan_bind(&step, "out", plan_at(to.memory));
   plan_string(&step, "kind", hmoec_op_is(op, "hmoe.rms_norm") ? "rms" : "layer");
   plan_number(&step, "epsilon", hmoec_op_number(op, "epsilon"));
-  plan_number(&step, "scale", scale);
+  plan_number(&step, "scale", factor_of(scale));
   plan_int(&step, "n", n);
   plan_int(&step, "ld_x", from.row_stride);
   plan_int(&step, "ld_out", to.row_stride);
@@ -210,9 +233,9 @@ static bool plan_norm(planner *p, MlirOperation op, int64_t rows_dim) {
 
 plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, bool bf16, int64_t k, int64_t n, MlirValue x) {
   double scale;
-  MlirOperation norm = fn == PLAN_RUN ? norm_of(x, &scale) : (MlirOperation){NULL};
-  if (mlirOperationIsNull(norm) || !plan_is_member(p, norm) || !left_to_reader(p, norm))
-    return plan_matmul_init(p, fn, rows_dim, bf16, k, n, plan_value_get(p, x)->place);
+  MlirOperation norm = fn == PLAN_RUN ? norm_of(p, x, &scale) : (MlirOperation){NULL};
+  if (mlirOperationIsNull(norm) || !left_to_reader(p, norm))
+    return plan_matmul_init(p, fn, rows_dim, bf16, k, n, plan_rows_place(p, fn, x));
   plan_place rows = plan_value_get(p, mlirOperationGetOperand(norm, 0))->place;
   rows.in_place = false;
   plan_matmul m = plan_matmul_init(p, fn, rows_dim, bf16, k, n, rows);
@@ -341,24 +364,26 @@ static bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
   return true;
 }
 
-void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns,
-              bool accumulate) {
-  plan_map_from(p, fn, rows_dim, function, in, NULL, out, columns, accumulate);
-}
-
-void plan_map_from(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_memory *index, plan_place out,
-                   int64_t columns, bool accumulate) {
+void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map) {
   plan_step step = plan_step_begin(p, fn, "map_rows", rows_dim);
-  plan_bind(&step, "in", (plan_binding){in.memory, 4 * in.offset, 0});
-  plan_bind(&step, "index", plan_at(index));
-  plan_bind(&step, "out", (plan_binding){out.memory, 4 * out.offset, 0});
-  plan_string(&step, "function", function);
-  plan_int(&step, "n", columns);
-  plan_int(&step, "ld_in", in.row_stride);
-  plan_int(&step, "ld_out", out.row_stride);
-  plan_int(&step, "accumulate", accumulate);
+  plan_bind(&step, "in", (plan_binding){map->in.memory, 4 * map->in.offset, 0});
+  plan_bind(&step, "index", plan_at(map->index));
+  plan_bind(&step, "out", (plan_binding){map->out.memory, 4 * map->out.offset, 0});
+  plan_string(&step, "function", map->function ? map->function : "none");
+  plan_int(&step, "n", map->columns);
+  plan_int(&step, "ld_in", map->in.row_stride);
+  plan_int(&step, "ld_out", map->out.row_stride);
+  plan_int(&step, "accumulate", map->accumulate);
+  if (map->multiply) plan_int(&step, "multiply", 1);
+  if (map->inverse_sqrt) plan_int(&step, "inverse_sqrt", map->inverse_sqrt);
   plan_int(&step, "row_block", MAP_ROWS);
   plan_step_end(&step);
+}
+
+void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns,
+              bool accumulate) {
+  plan_map_emit(p, fn, rows_dim,
+                &(plan_mapping){.function = function, .in = in, .out = out, .columns = columns, .accumulate = accumulate});
 }
 
 static bool plan_activate(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
@@ -370,7 +395,7 @@ static bool plan_activate(planner *p, MlirOperation op, int fn, int64_t rows_dim
   plan_place out = plan_destination(p, y, rows_dim, &accumulate);
   hmoec_shape shape = hmoec_value_shape(y);
   plan_map(p, fn, rows_dim, hmoec_activation_name(&p->functions, plan_activation(p, hmoec_op_string(op, "function"))),
-           plan_value_get(p, x)->place, out, shape.dims[shape.rank - 1], accumulate);
+           plan_rows_place(p, fn, x), out, shape.dims[shape.rank - 1], accumulate);
   return true;
 }
 
@@ -385,7 +410,7 @@ static bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
     bool accumulate;
     plan_place out = plan_destination(p, y, rows_dim, &accumulate);
     if (!destination) accumulate = i == 1;
-    plan_map(p, fn, rows_dim, "none", plan_value_get(p, operand)->place, plan_value_get(p, y)->place, shape.dims[shape.rank - 1],
+    plan_map(p, fn, rows_dim, "none", plan_rows_place(p, fn, operand), plan_value_get(p, y)->place, shape.dims[shape.rank - 1],
              accumulate);
     if (!destination) { /* a sum of its own memory: the second operand adds to what the first wrote */
       plan_value_get(p, y)->destination = out.memory;
@@ -396,10 +421,65 @@ static bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   return true;
 }
 
-/* Both factors are products that write the result's memory; plan_check has seen to it. */
-static bool plan_multiply(planner *p, MlirOperation op) {
+/* A factor of a product of two linears, activated or not, that nothing else reads. */
+static bool is_factor(MlirValue value) {
+  if (mlirOperationIsNull(hmoec_single_user(value))) return false;
+  MlirOperation op = hmoec_defining_op(value);
+  if (!mlirOperationIsNull(op) && hmoec_op_is(op, "hmoe.activate")) {
+    value = mlirOperationGetOperand(op, 0);
+    op = hmoec_defining_op(value);
+  }
+  return !mlirOperationIsNull(op) && hmoec_op_is(op, "hmoe.linear") && !mlirOperationIsNull(hmoec_single_user(value));
+}
+
+bool plan_is_product_of_linears(MlirOperation multiply) {
+  return is_factor(mlirOperationGetOperand(multiply, 0)) && is_factor(mlirOperationGetOperand(multiply, 1));
+}
+
+/* Two linears have written the product where it goes; other factors are copied there, the second multiplying. */
+static bool plan_multiply(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue y = mlirOperationGetResult(op, 0);
-  plan_value_get(p, y)->place = plan_whole_place(p, plan_value_get(p, y)->destination);
+  plan_memory *destination = plan_value_get(p, y)->destination;
+  if (fn == PLAN_RUN && !plan_is_per_set(op) && plan_is_product_of_linears(op)) {
+    plan_value_get(p, y)->place = plan_whole_place(p, destination);
+    return true;
+  }
+  bool accumulate;
+  plan_place out = plan_destination(p, y, rows_dim, &accumulate);
+  for (int i = 0; i < 2; i++) {
+    plan_place in = plan_rows_place(p, fn, mlirOperationGetOperand(op, i));
+    plan_map_emit(p, fn, rows_dim, &(plan_mapping){.in = in, .out = out, .columns = plan_columns(y), .multiply = i == 1});
+  }
+  return true;
+}
+
+static bool plan_scale(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+  if (fn == PLAN_RUN && !mlirOperationIsNull(scaled_norm(p, op))) return true; /* the norm scales */
+  MlirValue y = mlirOperationGetResult(op, 0);
+  bool accumulate;
+  plan_place in = plan_rows_place(p, fn, mlirOperationGetOperand(op, 0)), out = plan_destination(p, y, rows_dim, &accumulate);
+  plan_map_emit(p, fn, rows_dim,
+                &(plan_mapping){.in = in,
+                                .out = out,
+                                .columns = plan_columns(y),
+                                .inverse_sqrt = hmoec_op_int(op, "inverse_sqrt"),
+                                .accumulate = accumulate});
+  return true;
+}
+
+/* The rows of x, and behind each the row of the table. */
+static bool plan_append_row(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+  MlirValue x = mlirOperationGetOperand(op, 0), table = mlirOperationGetOperand(op, 1), y = mlirOperationGetResult(op, 0);
+  int64_t columns = plan_columns(x), appended = plan_columns(table);
+  plan_place row = plan_value_get(p, table)->place;
+  row.offset += hmoec_op_int(op, "row") * row.row_stride;
+  row.row_stride = row.col_stride;
+  plan_binding vector = plan_vector(p, fn, row, appended);
+  bool accumulate;
+  plan_place in = plan_rows_place(p, fn, x), out = plan_destination(p, y, rows_dim, &accumulate), behind = out;
+  plan_map(p, fn, rows_dim, "none", in, out, columns, false);
+  behind.offset += columns; /* zero by now */
+  plan_map(p, fn, rows_dim, "none", (plan_place){.memory = vector.memory, .col_stride = 1}, behind, appended, true);
   return true;
 }
 
@@ -443,17 +523,44 @@ static bool plan_weight_embedding(planner *p, MlirOperation op) {
   plan_memory *memory = plan_workspace(p, "f32", -1, shape.dims[0], shape.dims[1], 0);
   plan_step step = plan_step_begin(p, PLAN_OPEN, "weight_embedding", -1);
   plan_bind(&step, "dst", plan_at(memory));
-  for (int i = 0; i < 6; i++) {
-    plan_memory *source = plan_value_get(p, mlirOperationGetOperand(op, i))->place.memory;
-    bool reshaped = hmoec_op_is(hmoec_defining_op(mlirOperationGetOperand(op, i)), "hmoe.reshape");
-    if (!source || strcmp(source->kind, "param") != 0 || reshaped)
-      return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected operand %s of weight_embedding to be a parameter",
-                         roles[i]);
-    plan_bind(&step, roles[i], plan_at(source));
-  }
+  for (int i = 0; i < 6; i++) plan_bind(&step, roles[i], plan_at(plan_value_get(p, mlirOperationGetOperand(op, i))->place.memory));
   plan_int(&step, "ld_out", shape.dims[1]);
   plan_step_end(&step);
   plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){memory, 0, shape.dims[1], 1, false, false};
+  return true;
+}
+
+/* A parameter's stack, all of it in one memory, part after part. */
+static plan_memory *joined_stack(planner *p, plan_memory *stack, int64_t count, int64_t part) {
+  plan_memory **made = plan_memo_at(p, stack, PLAN_MEMO_TABLE + PLAN_OPEN, count, part, 0, 0, 0);
+  if (*made) return *made;
+  *made = plan_workspace(p, "f32", -1, count, part, 0);
+  plan_pack parts = {.columns = part,
+                     .q = 1,
+                     .real_columns = part,
+                     .column_stride = 1,
+                     .groups = count,
+                     .source_group_stride = part,
+                     .group_bytes = 4 * part};
+  plan_pack_vector_emit(p, *made, stack, &parts);
+  return *made;
+}
+
+/* All elements of a value at open in row-major order, one after the other: copied there unless they lie so. False: a stack of parts of
+ * rows, or of transposed matrices, which nothing copies. */
+static bool make_contiguous(planner *p, MlirValue value, plan_place *place) {
+  hmoec_shape shape = hmoec_value_shape(value);
+  int64_t rows = shape.dims[0], columns = shape.dims[shape.rank - 1];
+  bool lies_so = shape.rank == 1 ? place->row_stride == 1
+                                 : place->col_stride == 1 && (place->row_stride == columns || (shape.rank == 2 && rows == 1));
+  if (!lies_so && shape.rank > 2) return false;
+  if (!lies_so) {
+    plan_binding copy =
+        shape.rank == 1 ? plan_vector(p, PLAN_OPEN, *place, columns) : plan_table(p, PLAN_OPEN, *place, rows, columns);
+    *place = (plan_place){.memory = copy.memory};
+  } else if (place->memory->count > 1) {
+    place->memory = joined_stack(p, place->memory, rows, hmoec_shape_elements(&shape) / rows);
+  }
   return true;
 }
 
@@ -461,16 +568,12 @@ static bool plan_weight_embedding(planner *p, MlirOperation op) {
 static bool plan_view(planner *p, MlirOperation op) {
   MlirValue x = mlirOperationGetOperand(op, 0), y = mlirOperationGetResult(op, 0);
   plan_place place = plan_value_get(p, x)->place;
-  hmoec_shape from = hmoec_value_shape(x), to = hmoec_value_shape(y);
+  hmoec_shape to = hmoec_value_shape(y);
   if (hmoec_op_is(op, "hmoe.flatten") || hmoec_op_is(op, "hmoe.unflatten")) {
     plan_value_get(p, y)->place = place;
     return true;
   }
   place.in_place = false;
-  bool columns = hmoec_op_is(op, "hmoe.slice") && to.rank == from.rank;
-  if (!plan_at_open(op) && !columns)
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
-                       "expected reshape, take_row and transpose to be of parameters alone");
   if (hmoec_op_is(op, "hmoe.take_row")) {
     place.offset += hmoec_op_int(op, "row") * place.row_stride;
   } else if (hmoec_op_is(op, "hmoe.slice")) {
@@ -480,12 +583,10 @@ static bool plan_view(planner *p, MlirOperation op) {
     int64_t stride = place.row_stride;
     place.row_stride = place.col_stride;
     place.col_stride = stride;
-  } else { /* a matrix may become a stack of matrices, whose rows are the same */
-    bool contiguous =
-        from.rank == 1 ? place.row_stride == 1 : place.col_stride == 1 && (from.dims[0] == 1 || place.row_stride == from.dims[1]);
-    bool stack = to.rank == 3 && from.rank == 2 && to.dims[2] == from.dims[1];
-    if (!contiguous || from.rank > 2 || (to.rank > 2 && !stack))
-      return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected reshape to be of a contiguous matrix");
+  } else {
+    if (!make_contiguous(p, x, &place))
+      return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
+                         "reshape: a stack that is transposed or sliced cannot be compiled");
     place.row_stride = to.rank == 1 ? 1 : to.dims[to.rank - 1];
     place.col_stride = 1;
   }
@@ -507,9 +608,10 @@ bool plan_op(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
                                       "hmoe.transpose", "hmoe.flatten", "hmoe.unflatten"};
   for (size_t i = 0; i < sizeof views / sizeof *views; i++)
     if (hmoec_op_is(op, views[i])) return plan_view(p, op);
-  if (fn == PLAN_RUN && is_norm(op)) return plan_norm(p, op, rows_dim);
-  if (fn == PLAN_RUN && hmoec_op_is(op, "hmoe.scale")) return true; /* the norm before it */
-  if (fn == PLAN_RUN && hmoec_op_is(op, "hmoe.multiply")) return plan_multiply(p, op);
+  if (is_norm(op)) return plan_norm(p, op, fn, rows_dim);
+  if (hmoec_op_is(op, "hmoe.scale")) return plan_scale(p, op, fn, rows_dim);
+  if (hmoec_op_is(op, "hmoe.multiply")) return plan_multiply(p, op, fn, rows_dim);
+  if (hmoec_op_is(op, "hmoe.append_row")) return plan_append_row(p, op, fn, rows_dim);
   MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
   return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "%.*s cannot be compiled here", (int)name.length, name.data);
 }

@@ -233,7 +233,10 @@ static void test_rows(void **state) {
       {.n = 31, .ld_in = 33, .ld_out = 48, .has_index = true, .row_block = 16},
       {.n = 64, .ld_in = 64, .ld_out = 64, .has_index = true, .activation = HMOEC_ACTIVATION_RELU, .row_block = 16},
       {.n = 70, .ld_in = 80, .ld_out = 70, .accumulate = true, .row_block = 3},
-      {.n = 37, .ld_in = 37, .ld_out = 64, .accumulate = true, .activation = HMOEC_ACTIVATION_RELU, .row_block = 16}};
+      {.n = 37, .ld_in = 37, .ld_out = 64, .accumulate = true, .activation = HMOEC_ACTIVATION_RELU, .row_block = 16},
+      {.n = 45, .ld_in = 48, .ld_out = 64, .multiply = true, .activation = HMOEC_ACTIVATION_RELU, .row_block = 16},
+      {.n = 21, .ld_in = 32, .ld_out = 32, .inverse_sqrt = 64, .row_block = 16},
+      {.n = 19, .ld_in = 0, .ld_out = 32, .accumulate = true, .row_block = 16}};
   enum { KERNELS = sizeof specs / sizeof specs[0] };
   hmoec_kernel kernels[KERNELS];
   for (int i = 0; i < KERNELS; i++) kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_ROWS, .spec.rows = specs[i]};
@@ -242,7 +245,7 @@ static void test_rows(void **state) {
     for (int r = 0; r < ROW_COUNTS; r++) {
       const hmoec_rows_spec *s = &specs[i];
       int64_t rows = row_counts[r];
-      harness_buffer in = harness_floats((rows + 1) * s->ld_in), out = harness_floats(rows * s->ld_out),
+      harness_buffer in = harness_floats((rows + 1) * s->ld_in + s->n), out = harness_floats(rows * s->ld_out),
                      index = harness_alloc((size_t)rows * 4);
       for (int64_t t = 0; t < rows; t++) ((int32_t *)index.data)[t] = (int32_t)harness_below(rows + 1);
       float *before = malloc(out.bytes + 1), *want = malloc(out.bytes + 1);
@@ -251,7 +254,8 @@ static void test_rows(void **state) {
         int64_t t = j / s->ld_out, c = j % s->ld_out, from = s->has_index ? ((int32_t *)index.data)[t] : t;
         float x = c < s->n ? ((float *)in.data)[from * s->ld_in + c] : 0;
         if (s->activation == HMOEC_ACTIVATION_RELU && x < 0) x = 0;
-        want[j] = s->accumulate ? before[j] + x : x;
+        if (s->inverse_sqrt) x /= sqrtf((float)s->inverse_sqrt);
+        want[j] = s->accumulate ? before[j] + x : !s->multiply ? x : c < s->n ? before[j] * x : before[j];
       }
       HARNESS_EACH_VERSION(u, v) {
         memcpy(out.data, before, out.bytes);
@@ -368,6 +372,8 @@ static void test_wrong_descriptions_are_refused(void **state) {
   harness_unit u = harness_compile(&good, 1, hmoec_cpu_schedule_default(16));
   hmoec_kernel wrong[] = {
       {.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 16, .ld_in = 15, .ld_out = 16, .row_block = 4}},
+      {.family = HMOEC_KERNEL_ROWS,
+       .spec.rows = {.n = 16, .ld_in = 16, .ld_out = 16, .accumulate = true, .multiply = true, .row_block = 4}},
       {.family = HMOEC_KERNEL_ROUTE, .spec.route = {4, 5, 4, HMOEC_GATE_SOFTMAX_THEN_TOPK, HMOEC_ACTIVATION_NONE, false, 16}},
       {.family = HMOEC_KERNEL_ROUTE,
        .spec.route = {1 << 20, 5, 1 << 20, HMOEC_GATE_SOFTMAX_THEN_TOPK, HMOEC_ACTIVATION_NONE, false, 16}},

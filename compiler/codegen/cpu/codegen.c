@@ -190,7 +190,10 @@ static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_sch
   case HMOEC_KERNEL_ROWS: {
     const hmoec_rows_spec *s = &kernel->spec.rows;
     if (arity_of(functions, s->activation) != 1) return "rows: unknown activation";
-    return s->n < 1 || s->ld_in < s->n || s->ld_out < s->n || s->row_block < 1 ? "rows: shape" : NULL;
+    if (s->accumulate && s->multiply) return "rows: both added and multiplied";
+    bool shaped =
+        s->n >= 1 && (s->ld_in == 0 || s->ld_in >= s->n) && s->ld_out >= s->n && s->inverse_sqrt >= 0 && s->row_block >= 1;
+    return shaped ? NULL : "rows: shape";
   }
   case HMOEC_KERNEL_MAP: {
     const hmoec_map_spec *s = &kernel->spec.map;

@@ -156,11 +156,12 @@ typedef struct hmoec_contract_spec {
   int64_t row_block;
 } hmoec_contract_spec;
 
-/* Copies rows: out[r, 0:n) (+)= f(in[index(r), 0:n)), f the activation; bindings: 0 in [*, ld_in], 1 index i32 or NONE (index(r) = r),
- * 2 out [rows, ld_out]. Columns n..ld_out are zeroed unless accumulating. Grid ROWS. */
+/* Copies rows: out[r, 0:n) (+)= f(in[index(r), 0:n)), f the activation; with multiply out *= f(in), with inverse_sqrt > 0 the value is
+ * f(in) / sqrt(inverse_sqrt). bindings: 0 in [*, ld_in], 1 index i32 or NONE (index(r) = r), 2 out [rows, ld_out]. ld_in 0: one row for all.
+ * Columns n..ld_out are zeroed unless accumulating or multiplying, which exclude each other. Grid ROWS. */
 typedef struct hmoec_rows_spec {
-  int64_t n, ld_in, ld_out;
-  bool has_index, accumulate;
+  int64_t n, ld_in, ld_out, inverse_sqrt;
+  bool has_index, accumulate, multiply;
   hmoec_activation activation;
   int64_t row_block;
 } hmoec_rows_spec;

@@ -1,4 +1,6 @@
 /* COMBINE, ROWS, EMBED and MAP: families that walk rows and do little on the way. Memory bound. */
+#include <math.h>
+
 #include "codegen/cpu/emit.h"
 #include "codegen/cpu/math.h"
 
@@ -34,10 +36,12 @@ void hmoec_cpu_emit_rows(hmoec_cpu_emitter *e, const hmoec_rows_spec *spec, cons
   ir_lanes lanes;
   for (ir_lanes_begin(ir, &lanes, 0, spec->n); ir_lanes_next(ir, &lanes);) {
     MlirValue x = ir_activation(ir, spec->activation, ir_lanes_load(ir, &lanes, ir->vf32, from));
+    if (spec->inverse_sqrt) x = ir_mul(ir, x, ir_vector_f32(ir, (float)(1 / sqrt((double)spec->inverse_sqrt))));
     if (spec->accumulate) x = ir_add(ir, ir_lanes_load(ir, &lanes, ir->vf32, to), x);
+    if (spec->multiply) x = ir_mul(ir, ir_lanes_load(ir, &lanes, ir->vf32, to), x);
     ir_lanes_store(ir, &lanes, x, to);
   }
-  if (!spec->accumulate)
+  if (!spec->accumulate && !spec->multiply)
     for (ir_lanes_begin(ir, &lanes, spec->n, spec->ld_out); ir_lanes_next(ir, &lanes);)
       ir_lanes_store(ir, &lanes, ir_vector_f32(ir, 0.0f), to);
   ir_for_end(ir, &r, NULL);
