@@ -1,4 +1,5 @@
 /* JSON text from files that may come from anywhere. */
+#include "plain_text.h"
 #include "runtime_internal.h"
 
 #include <cjson/cJSON.h>
@@ -13,7 +14,7 @@ hmoe_status hmoe_json_read(const char *file, const char *what, const char *text,
   if (length == 0 || text[0] != '{')
     return BAD("%s: %s: expected a JSON object, found byte 0x%02x", file, what, length ? (unsigned)(uint8_t)text[0] : 0);
   const char *end = NULL;
-  cJSON *object = cJSON_ParseWithLengthOpts(text, length, &end, false);
+  cJSON *object = hmoe_plain_json_parse(text, length, &end, false);
   if (!object) {
     /* The parser reports no reason; it stops at `end` for a syntax error, and may also have run out of memory. */
     uint64_t at = end && end >= text && (uint64_t)(end - text) <= length ? (uint64_t)(end - text) : 0;

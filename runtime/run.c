@@ -1,5 +1,6 @@
 /* Runs an entry: its steps in order, a barrier between them. A run owns a workspace from begin to end and shares the rest of the
  * model, which nothing changes after open, with the other runs. */
+#include "plain_text.h"
 #include "runtime_internal.h"
 
 #include <stdarg.h>
@@ -15,7 +16,7 @@ hmoe_status hmoe_step_fail(const hmoe_run *run, const hmoe_plan_step *step, cons
   char text[512];
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(text, sizeof text, format, arguments);
+  hmoe_plain_vformat(text, sizeof text, format, arguments);
   va_end(arguments);
   return hmoe_fail(HMOE_INCOMPATIBLE, "plan: entry %u step %u (%s): %s", run->entry_index, (unsigned)(step - run->steps),
                    hmoe_step_name(step->kind), text);
@@ -111,7 +112,7 @@ static hmoe_status run_step(hmoe_run *run, const hmoe_plan_step *step) {
   fprintf(stderr, "hmoe: entry %u step %u %s", run->entry_index, (unsigned)(step - run->steps), hmoe_step_name(step->kind));
   if (step->kind == HMOE_STEP_KERNEL) fprintf(stderr, " %u", step->kernel);
   if (step->rows_dim != HMOE_NONE) fprintf(stderr, " rows=%lld", (long long)hmoe_run_rows(run, step));
-  fprintf(stderr, " %.3f ms%s\n", (seconds_now() - start) * 1e3, status == HMOE_OK ? "" : " FAILED");
+  hmoe_plain_print(stderr, " %.3f ms%s\n", (seconds_now() - start) * 1e3, status == HMOE_OK ? "" : " FAILED");
   return status;
 }
 

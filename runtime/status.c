@@ -1,4 +1,5 @@
 /* Statuses and the message of the last failure. The message lives in a fixed thread-local buffer: failing never allocates. */
+#include "plain_text.h"
 #include "runtime_internal.h"
 
 #include <stdarg.h>
@@ -29,7 +30,7 @@ const char *hmoe_version(void) { return HMOE_VERSION; }
 hmoe_status hmoe_fail(hmoe_status status, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(message, sizeof message, format, arguments);
+  hmoe_plain_vformat(message, sizeof message, format, arguments);
   va_end(arguments);
   return status;
 }

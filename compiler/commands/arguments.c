@@ -5,6 +5,7 @@
 
 #include "commands/commands.h"
 #include "hmoe/generate.h"
+#include "plain_text.h"
 #include "support/paths.h"
 
 typedef bool (*option_reader)(hmoec_arguments *options, const char *value, const char *name, hmoec_diagnostics *diagnostics);
@@ -168,7 +169,7 @@ static bool read_pad_token(hmoec_arguments *o, const char *value, const char *na
 static bool read_real(const char *value, const char *name, double least, double most, double *out, hmoec_diagnostics *d) {
   char *end;
   errno = 0;
-  double parsed = strtod(value, &end);
+  double parsed = hmoe_plain_number(value, &end);
   if (end == value || *end || errno == ERANGE || !(parsed >= least && parsed <= most))
     return hmoec_usage_error(d, "expected %s to be a number from %g to %g, found '%s'", name, least, most, value);
   *out = parsed;

@@ -7,6 +7,7 @@
 
 #include "commands/ceilings.h"
 #include "commands/commands.h"
+#include "plain_text.h"
 #include "support/paths.h"
 
 #define MAX_RUNS 2000
@@ -143,9 +144,9 @@ static void report(const subject *subjects, size_t count, int64_t tokens, const 
     const char *name = hmoec_compilation_name(subjects[i].compilation);
     double seconds = median(subjects[i].seconds, subjects[i].runs),
            gflops = 1e-9 * hmoec_compilation_flops(subjects[i].compilation, tokens, 1) / seconds;
-    printf("%8lld  %-24s %10.3f ms %12.0f tokens/s %9.1f GFLOP/s %5.1f %% of the %s", (long long)tokens, name, 1e3 * seconds,
-           seconds > 0 ? (double)tokens / seconds : 0, gflops, ceiling->gflops > 0 ? 100 * gflops / ceiling->gflops : 0,
-           ceiling->name);
+    hmoe_plain_print(stdout, "%8lld  %-24s %10.3f ms %12.0f tokens/s %9.1f GFLOP/s %5.1f %% of the %s", (long long)tokens, name,
+                     1e3 * seconds, seconds > 0 ? (double)tokens / seconds : 0, gflops,
+                     ceiling->gflops > 0 ? 100 * gflops / ceiling->gflops : 0, ceiling->name);
     cJSON *model = cJSON_CreateObject();
     cJSON_AddStringToObject(model, "model", name);
     cJSON_AddNumberToObject(model, "median_seconds", seconds);
@@ -154,7 +155,7 @@ static void report(const subject *subjects, size_t count, int64_t tokens, const 
     cJSON_AddItemToArray(models, model);
     if (i == 0 && count == 2) {
       double ratio = paired_ratio(subjects);
-      printf("   %.3fx the speed of %s", ratio, hmoec_compilation_name(subjects[1].compilation));
+      hmoe_plain_print(stdout, "   %.3fx the speed of %s", ratio, hmoec_compilation_name(subjects[1].compilation));
       cJSON_AddNumberToObject(row, "speed_ratio", ratio);
     }
     putchar('\n');
@@ -187,8 +188,9 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   const char *dtype = arguments->options.dtype ? arguments->options.dtype : "f32";
   double bf16_gflops = strcmp(dtype, "bf16") == 0 ? hmoec_ceiling_bf16_gflops(cpu, threads) : 0;
   peak ceiling = bf16_gflops > 0 ? (peak){"bf16 peak", bf16_gflops} : (peak){"FMA peak", fma_gflops};
-  printf("%zu threads, %s code, products in %s; ceilings measured now: %.1f GFLOP/s %s, %.1f GB/s read from memory\n", threads, cpu,
-         dtype, ceiling.gflops, ceiling.name, read_gbytes);
+  hmoe_plain_print(stdout,
+                   "%zu threads, %s code, products in %s; ceilings measured now: %.1f GFLOP/s %s, %.1f GB/s read from memory\n",
+                   threads, cpu, dtype, ceiling.gflops, ceiling.name, read_gbytes);
   cJSON_AddNumberToObject(root, "threads", (double)threads);
   cJSON_AddStringToObject(root, "cpu", cpu);
   cJSON_AddStringToObject(root, "dtype", dtype);
@@ -201,7 +203,7 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
     if (ok) report(subjects, count, tokens[i], &ceiling, list);
   }
   if (ok && arguments->json) {
-    char *text = cJSON_Print(root);
+    char *text = hmoe_plain_json_print(root, true);
     ok = text ? hmoec_write_file(arguments->json, text, strlen(text), diagnostics)
               : hmoec_machine_error(diagnostics, "out of memory");
     cJSON_free(text);

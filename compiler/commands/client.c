@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "commands/commands.h"
+#include "plain_text.h"
 #include "support/output_file.h"
 
 double hmoec_clock_seconds(void) {
@@ -29,7 +30,7 @@ static void show_packing(void *context, uint64_t done_bytes, uint64_t total_byte
   char bar[WIDTH + 1] = {0};
   memset(bar, '.', WIDTH);
   memset(bar, '#', (size_t)((double)WIDTH * (double)done_bytes / (double)total_bytes));
-  fprintf(stderr, "\rpacking [%s] %.1f of %.1f GB ", bar, (double)done_bytes / 1e9, (double)total_bytes / 1e9);
+  hmoe_plain_print(stderr, "\rpacking [%s] %.1f of %.1f GB ", bar, (double)done_bytes / 1e9, (double)total_bytes / 1e9);
   p->drawn = true;
 }
 

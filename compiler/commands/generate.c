@@ -6,6 +6,7 @@
 
 #include "commands/commands.h"
 #include "hmoe/generate.h"
+#include "plain_text.h"
 #include "support/npy.h"
 
 /* int32 or int64 [rows, length] as int64. */
@@ -58,8 +59,8 @@ static int show_progress(void *context, int64_t step, const int64_t *tokens, int
   progress *p = context;
   double now = hmoec_clock_seconds();
   if (now - p->begun > 2 && now - p->shown > 0.2) {
-    fprintf(stderr, "\rtoken %" PRId64 " of at most %" PRId64 ", %" PRId64 " rows, %.1f tokens/s ", step + 1, p->steps, rows,
-            (double)(rows * (step + 1)) / (now - p->begun));
+    hmoe_plain_print(stderr, "\rtoken %" PRId64 " of at most %" PRId64 ", %" PRId64 " rows, %.1f tokens/s ", step + 1, p->steps,
+                     rows, (double)(rows * (step + 1)) / (now - p->begun));
     p->shown = now;
     p->drawn = true;
   }

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "commands/commands.h"
+#include "plain_text.h"
 
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
   if (!arguments->weights) return hmoec_usage_error(diagnostics, "hmoec pack needs --weights FILE");
@@ -18,7 +19,7 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   hmoec_open_finish(&progress);
   struct stat info;
   if (ok && stat(arguments->output, &info) == 0)
-    fprintf(stderr, "%s: %.1f MB packed from %s\n", arguments->output, (double)info.st_size / 1e6, arguments->weights);
+    hmoe_plain_print(stderr, "%s: %.1f MB packed from %s\n", arguments->output, (double)info.st_size / 1e6, arguments->weights);
   hmoec_compilation_destroy(compilation);
   return ok;
 }

@@ -1,13 +1,13 @@
 /* The generated header: typed inline wrappers over <hmoe/runtime.h>, so that the object itself holds kernels and a plan only. */
 #include "emit/header.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "hmoe/abi.h"
 #include "hmoe/runtime.h"
+#include "plain_text.h"
 
 static const void *at(const hmoec_unit *unit, hmoe_plan_span span) { return (const char *)unit->plan + span.offset; }
 
@@ -131,7 +131,7 @@ char *hmoec_header_print(const hmoec_unit *unit, size_t *out_size) {
   const char *name = unit->name;
   char guard[256];
   size_t n = 0;
-  for (; name[n] && n + 3 < sizeof guard; n++) guard[n] = (char)toupper((unsigned char)name[n]);
+  for (; name[n] && n + 3 < sizeof guard; n++) guard[n] = hmoe_plain_upper(name[n]);
   memcpy(guard + n, "_H", 3);
 
   fprintf(

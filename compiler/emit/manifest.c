@@ -7,6 +7,7 @@
 #include "emit/header.h"
 #include "hmoe/abi.h"
 #include "hmoe/runtime.h"
+#include "plain_text.h"
 #include "runtime_internal.h"
 
 static const void *at(const hmoec_unit *unit, hmoe_plan_span span) { return (const char *)unit->plan + span.offset; }
@@ -113,7 +114,7 @@ char *hmoec_manifest_print(const hmoec_unit *unit, const char *const *strategies
   for (size_t i = 0; i < strategy_count; i++) cJSON_AddItemToArray(list, cJSON_CreateString(strategies[i]));
   add_functions(root, &unit->functions);
   add_schedule(root, unit);
-  char *printed = cJSON_Print(root);
+  char *printed = hmoe_plain_json_print(root, true);
   cJSON_Delete(root);
   if (!printed) return NULL;
   size_t size = strlen(printed);

@@ -12,6 +12,7 @@
 #include <mlir-c/BuiltinTypes.h>
 
 #include "frontend/c_parts.h"
+#include "plain_text.h"
 
 enum { MAX_FILE_BYTES = 16 << 20 };
 
@@ -45,10 +46,10 @@ bool hmoec_c_refuse(hmoec_c_reader *reader, const char *format, ...) {
   va_list arguments, again;
   va_start(arguments, format);
   va_copy(again, arguments);
-  int length = vsnprintf(NULL, 0, format, arguments);
+  int length = hmoe_plain_vformat(NULL, 0, format, arguments);
   va_end(arguments);
   char *text = hmoec_arena_alloc(reader->arena, (size_t)(length < 0 ? 0 : length) + 1);
-  vsnprintf(text, (size_t)(length < 0 ? 0 : length) + 1, format, again);
+  hmoe_plain_vformat(text, (size_t)(length < 0 ? 0 : length) + 1, format, again);
   va_end(again);
   hmoec_error(reader->diagnostics, hmoec_c_place(reader, reader->place), "%s", text);
   for (const hmoec_c_frame *frame = reader->frame; frame && frame->caller; frame = frame->caller)

@@ -1,10 +1,10 @@
 /* A look at the text before clang reads it. clang descends into what is nested, and where its stack ends the process ends; it limits
  * brackets by itself, but neither operators nor statements. What is written out in the file is bounded here, a good deal below
  * what fills 8 MiB; what macros make of it is not. Much longer text than any function needs: no one has to know these limits. */
-#include <ctype.h>
 #include <string.h>
 
 #include "frontend/c_parts.h"
+#include "plain_text.h"
 
 enum {
   MAX_OPERATORS = 1000, /* of one expression: between two of ; , { } # */
@@ -46,7 +46,7 @@ static void skip_quoted(scanner *scan) {
 static void scan_word(scanner *scan) {
   static const char *const holders[] = {"if", "else", "for", "while", "do", "switch", "case", "default"};
   const char *word = scan->at;
-  while (scan->at < scan->end && (isalnum((unsigned char)*scan->at) || *scan->at == '_')) advance(scan);
+  while (scan->at < scan->end && (hmoe_plain_is_alnum(*scan->at) || *scan->at == '_')) advance(scan);
   size_t length = (size_t)(scan->at - word);
   for (size_t i = 0; i < sizeof holders / sizeof *holders; i++)
     if (strlen(holders[i]) == length && memcmp(word, holders[i], length) == 0) scan->statements++;
@@ -57,7 +57,7 @@ static void scan_mark(scanner *scan) {
   if (mark == '{') scan->braces++;
   if (mark == '}' && scan->braces && --scan->braces == 0) scan->statements = 0;
   if (strchr(";,{}#", mark)) scan->operators = 0;
-  else if (!isspace((unsigned char)mark) && mark != ')' && mark != ']' && mark != '.') scan->operators++;
+  else if (!hmoe_plain_is_space(mark) && mark != ')' && mark != ']' && mark != '.') scan->operators++;
   advance(scan);
 }
 
@@ -67,7 +67,7 @@ bool hmoec_c_scan(hmoec_diagnostics *diagnostics, const char *file, const char *
     if (strncmp(scan.at, "//", 2) == 0) skip_past(&scan, "\n");
     else if (strncmp(scan.at, "/*", 2) == 0) skip_past(&scan, "*/");
     else if (*scan.at == '"' || *scan.at == '\'') skip_quoted(&scan);
-    else if (isalnum((unsigned char)*scan.at) || *scan.at == '_') scan_word(&scan);
+    else if (hmoe_plain_is_alnum(*scan.at) || *scan.at == '_') scan_word(&scan);
     else if (*scan.at == '\0') advance(&scan);
     else scan_mark(&scan);
     if (scan.operators > MAX_OPERATORS)

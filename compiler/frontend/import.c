@@ -1,6 +1,5 @@
 #include "frontend/import.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +7,7 @@
 #include "frontend/import_parts.h"
 #include "frontend/spec_lexer.h"
 #include "ir/c_names.h"
+#include "plain_text.h"
 #include "support/limits.h"
 
 extern const char hmoec_hypermoe_common_spec[], hmoec_hyperrouter_common_spec[], hmoec_switch_common_spec[],
@@ -74,13 +74,13 @@ static const char *model_name(hmoec_arena *arena, const char *directory) {
   char name[HMOEC_MOST_NAME + 1];
   size_t length = 0;
   for (const char *at = directory_name(arena, directory); *at && length < HMOEC_MOST_NAME - 6; at++) {
-    bool kept = isalnum((unsigned char)*at) && (unsigned char)*at < 0x80;
+    bool kept = hmoe_plain_is_alnum(*at);
     if (kept || (length && name[length - 1] != '_')) name[length++] = kept ? *at : '_';
   }
   if (length && name[length - 1] == '_') length--;
   name[length] = 0;
   if (!length) return "model_of_directory";
-  return hmoec_arena_printf(arena, "%s%s", isdigit((unsigned char)*name) || !is_free(name) ? "model_" : "", name);
+  return hmoec_arena_printf(arena, "%s%s", hmoe_plain_is_digit(*name) || !is_free(name) ? "model_" : "", name);
 }
 
 static bool write_spec(hmoec_import_state *import, const char *directory) {

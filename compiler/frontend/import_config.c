@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "frontend/import_parts.h"
+#include "plain_text.h"
 
 static const cJSON *value_of(const hmoec_import_state *import, const char *key) {
   const cJSON *value = cJSON_GetObjectItemCaseSensitive(import->config.root, key);
@@ -75,7 +76,7 @@ bool hmoec_config_contradiction(const hmoec_import_state *import, const char *ke
   char text[600];
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(text, sizeof text, format, arguments);
+  hmoe_plain_vformat(text, sizeof text, format, arguments);
   va_end(arguments);
   const cJSON *value = value_of(import, key);
   return hmoec_error(import->diagnostics, hmoec_json_key_location(&import->config, key), "%s = %s, but %s", key,

@@ -4,12 +4,13 @@
 #include <string.h>
 
 #include "frontend/import_parts.h"
+#include "plain_text.h"
 
 const char *hmoec_import_key(const hmoec_import_state *import, const char *format, ...) {
   char key[512];
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(key, sizeof key, format, arguments);
+  hmoe_plain_vformat(key, sizeof key, format, arguments);
   va_end(arguments);
   return hmoec_arena_strdup(import->arena, key);
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plain_text.h"
+
 static const char *const spellings[HMOEC_TOKEN_COUNT] = {
     [HMOEC_TOKEN_END] = "the end of the file",
     [HMOEC_TOKEN_NEWLINE] = "the end of the line",
@@ -79,7 +81,6 @@ typedef struct lexer {
 } lexer;
 
 static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 static hmoec_location location_at(const lexer *lx, const char *at) {
   return (hmoec_location){.file = lx->file, .line = lx->line, .column = (unsigned)(at - lx->line_start) + 1};
@@ -152,7 +153,7 @@ static void lex_string(lexer *lx) {
 
 static void lex_name(lexer *lx) {
   const char *start = lx->cursor;
-  while (lx->cursor < lx->end && (is_letter(*lx->cursor) || is_digit(*lx->cursor))) lx->cursor++;
+  while (lx->cursor < lx->end && (is_letter(*lx->cursor) || hmoe_plain_is_digit(*lx->cursor))) lx->cursor++;
   size_t length = (size_t)(lx->cursor - start);
   hmoec_token_kind kind = hmoec_word_kind(start, length);
   if (kind != HMOEC_TOKEN_NAME) {
@@ -169,7 +170,7 @@ static void lex_name(lexer *lx) {
 
 static size_t digits(const char *text, const char *end) {
   size_t length = 0;
-  while (text + length < end && is_digit(text[length])) length++;
+  while (text + length < end && hmoe_plain_is_digit(text[length])) length++;
   return length;
 }
 
@@ -198,15 +199,15 @@ bool hmoec_number_parse(const char *text, size_t length, double *out_number) {
   if (length >= sizeof buffer) return false;
   memcpy(buffer, text, length);
   buffer[length] = 0;
-  *out_number = strtod(buffer, NULL);
+  *out_number = hmoe_plain_number(buffer, NULL);
   return isfinite(*out_number);
 }
 
 const char *hmoec_number_text(hmoec_arena *arena, double number) {
   char text[40];
   for (int digits = 1; digits <= 17; digits++) {
-    snprintf(text, sizeof text, "%.*g", digits, number);
-    if (strtod(text, NULL) == number) break;
+    hmoe_plain_format(text, sizeof text, "%.*g", digits, number);
+    if (hmoe_plain_number(text, NULL) == number) break;
   }
   return hmoec_arena_strdup(arena, text);
 }
@@ -227,7 +228,7 @@ static void lex_number(lexer *lx) {
   if (lx->cursor < lx->end && is_letter(*lx->cursor)) {
     hmoec_error(lx->diagnostics, location_at(lx, lx->cursor), "expected a space or an operator after the %s, found '%c'",
                 decimal ? "number" : "integer", *lx->cursor);
-    while (lx->cursor < lx->end && (is_letter(*lx->cursor) || is_digit(*lx->cursor))) lx->cursor++;
+    while (lx->cursor < lx->end && (is_letter(*lx->cursor) || hmoe_plain_is_digit(*lx->cursor))) lx->cursor++;
   }
   hmoec_token *token = token_add(lx, decimal ? HMOEC_TOKEN_NUMBER : HMOEC_TOKEN_INTEGER, start);
   token->integer = overflow ? 1 : integer;
@@ -314,7 +315,7 @@ hmoec_tokens hmoec_spec_lex(hmoec_arena *arena, hmoec_diagnostics *diagnostics, 
     else if (c == '#') lex_comment(&lx);
     else if (c == '"') lex_string(&lx);
     else if (is_letter(c)) lex_name(&lx);
-    else if (is_digit(c)) lex_number(&lx);
+    else if (hmoe_plain_is_digit(c)) lex_number(&lx);
     else lex_punctuation(&lx);
   }
   token_add(&lx, HMOEC_TOKEN_NEWLINE, lx.cursor);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "plain_text.h"
+
 static const struct {
   const char *name;
   hmoec_evaluator evaluate;
@@ -119,7 +121,7 @@ bool hmoec_evaluation_refuse(hmoec_evaluation *evaluation, const char *format, .
   char text[256];
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(text, sizeof text, format, arguments);
+  hmoe_plain_vformat(text, sizeof text, format, arguments);
   va_end(arguments);
   evaluation->refused = true;
   return hmoec_error(evaluation->inference->diagnostics, evaluation->inference->location, "%s: %s",

@@ -1,6 +1,5 @@
 #include "ir/context.h"
 
-#include <ctype.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -14,6 +13,8 @@
 #include <mlir-c/Dialect/Math.h>
 #include <mlir-c/Dialect/SCF.h>
 #include <mlir-c/RegisterEverything.h>
+
+#include "plain_text.h"
 
 extern const char hmoec_hmoe_irdl[];
 extern const char hmoec_hmk_irdl[];
@@ -77,7 +78,7 @@ void hmoec_context_destroy(MlirContext context) {
 static bool is_module(const char *text, size_t size) {
   size_t i = 0;
   for (;;) {
-    while (i < size && isspace((unsigned char)text[i])) i++;
+    while (i < size && hmoe_plain_is_space(text[i])) i++;
     if (i + 1 >= size || text[i] != '/' || text[i + 1] != '/') break;
     while (i < size && text[i] != '\n') i++;
   }

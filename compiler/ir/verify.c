@@ -4,7 +4,6 @@
  * A model is a module of functions; a function has one block of hmoe ops that ends in func.return; every argument and result has a
  * name, the string attribute hmoe.name; a dimension that is known at run time is the first of its argument, or one of batch and length.
  * What else arguments and functions may carry is in ir/entry.h. */
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "ir/ops.h"
 #include "ir/ops_infer.h"
 #include "ir/scalar.h"
+#include "plain_text.h"
 
 enum { MAX_NAMES = 64 };
 
@@ -241,9 +241,9 @@ typedef struct name_set {
 } name_set;
 
 static bool is_identifier(MlirStringRef name) {
-  if (name.length == 0 || isdigit((unsigned char)name.data[0])) return false;
+  if (name.length == 0 || hmoe_plain_is_digit(name.data[0])) return false;
   for (size_t i = 0; i < name.length; i++)
-    if (!isalnum((unsigned char)name.data[i]) && name.data[i] != '_') return false;
+    if (!hmoe_plain_is_alnum(name.data[i]) && name.data[i] != '_') return false;
   return true;
 }
 

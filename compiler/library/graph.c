@@ -14,6 +14,7 @@
 #include "ir/context.h"
 #include "ir/location.h"
 #include "library/session.h"
+#include "plain_text.h"
 #include "support/arena.h"
 #include "support/pointer_map.h"
 
@@ -211,7 +212,7 @@ void hmoec_graph_scope_begin(hmoec_graph *graph, const char *prefix_format, ...)
   va_list arguments;
   if (!is_open(graph) || !is_given(graph, "the prefix of a scope", prefix_format)) return;
   va_start(arguments, prefix_format);
-  int length = vsnprintf(prefix, sizeof prefix, prefix_format, arguments);
+  int length = hmoe_plain_vformat(prefix, sizeof prefix, prefix_format, arguments);
   va_end(arguments);
   if (length < 0 || (size_t)length >= sizeof prefix)
     hmoec_error(graph->diagnostics, graph->at, "a scope is longer than %d characters", HMOEC_MOST_KEY);

@@ -4,17 +4,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "plain_text.h"
+
 void hmoec_report_printf(const hmoec_report *report, const char *format, ...) {
   char small[512], *text = small;
   va_list arguments, again;
   if (!report->print) return;
   va_start(arguments, format);
   va_copy(again, arguments);
-  int length = vsnprintf(small, sizeof small, format, arguments);
+  int length = hmoe_plain_vformat(small, sizeof small, format, arguments);
   if (length >= (int)sizeof small) {
     text = malloc((size_t)length + 1);
     if (text) {
-      vsnprintf(text, (size_t)length + 1, format, again);
+      hmoe_plain_vformat(text, (size_t)length + 1, format, again);
     } else {
       text = small;
       length = (int)sizeof small - 1;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "ir/ops.h"
+#include "plain_text.h"
 
 static const char *const strategy_names[HMOEC_STRATEGY_COUNT] = {"auto", "table", "cache", "factored", "per_token"};
 
@@ -62,32 +63,35 @@ hmoec_hyper_cost hmoec_hyper_cost_of(const hmoec_hyper_case *hyper) {
 hmoec_strategy hmoec_hyper_choose(const hmoec_hyper_case *hyper, const hmoec_hyper_cost *cost, char *reason, size_t size) {
   const double mib = 1 << 20;
   if (!hyper->from_selection) {
-    snprintf(reason, size, "the generator reads the token itself: factored moves %.1f KB per token, generating moves %.1f KB",
-             cost->factored_bytes / 1e3, 2.0 * (double)cost->set_bytes / 1e3);
+    hmoe_plain_format(reason, size,
+                      "the generator reads the token itself: factored moves %.1f KB per token, generating moves %.1f KB",
+                      cost->factored_bytes / 1e3, 2.0 * (double)cost->set_bytes / 1e3);
     return HMOEC_STRATEGY_FACTORED;
   }
   if (cost->table_bytes <= cost->budget_bytes) {
-    snprintf(reason, size,
-             "%lld selection sets of %.1f KB make a table of %.2f MiB, within %.2f MiB; per token %.3f MFLOP in place of %.3f",
-             (long long)cost->sets, (double)cost->set_bytes / 1e3, (double)cost->table_bytes / mib,
-             (double)cost->budget_bytes / mib, cost->apply_flops / 1e6, (cost->apply_flops + cost->generate_flops) / 1e6);
+    hmoe_plain_format(
+        reason, size,
+        "%lld selection sets of %.1f KB make a table of %.2f MiB, within %.2f MiB; per token %.3f MFLOP in place of %.3f",
+        (long long)cost->sets, (double)cost->set_bytes / 1e3, (double)cost->table_bytes / mib, (double)cost->budget_bytes / mib,
+        cost->apply_flops / 1e6, (cost->apply_flops + cost->generate_flops) / 1e6);
     return HMOEC_STRATEGY_TABLE;
   }
   if (cost->sets != INT64_MAX && cost->cache_slots >= cost->sets / 4) {
-    snprintf(reason, size,
-             "a table of %lld sets would take %.2f MiB, over %.2f MiB; a cache of %lld sets holds a quarter or more of them",
-             (long long)cost->sets, (double)cost->table_bytes / mib, (double)cost->budget_bytes / mib,
-             (long long)cost->cache_slots);
+    hmoe_plain_format(
+        reason, size,
+        "a table of %lld sets would take %.2f MiB, over %.2f MiB; a cache of %lld sets holds a quarter or more of them",
+        (long long)cost->sets, (double)cost->table_bytes / mib, (double)cost->budget_bytes / mib, (long long)cost->cache_slots);
     return HMOEC_STRATEGY_CACHE;
   }
   if (cost->sets == INT64_MAX)
-    snprintf(reason, size, "more selection sets than can be counted; factored takes %.3f MFLOP per token",
-             cost->factored_flops / 1e6);
+    hmoe_plain_format(reason, size, "more selection sets than can be counted; factored takes %.3f MFLOP per token",
+                      cost->factored_flops / 1e6);
   else
-    snprintf(reason, size,
-             "%lld selection sets would take %.2f MiB, over %.2f MiB, and a cache would hold %lld of them; factored takes %.3f "
-             "MFLOP per token",
-             (long long)cost->sets, (double)cost->table_bytes / mib, (double)cost->budget_bytes / mib, (long long)cost->cache_slots,
-             cost->factored_flops / 1e6);
+    hmoe_plain_format(
+        reason, size,
+        "%lld selection sets would take %.2f MiB, over %.2f MiB, and a cache would hold %lld of them; factored takes %.3f "
+        "MFLOP per token",
+        (long long)cost->sets, (double)cost->table_bytes / mib, (double)cost->budget_bytes / mib, (long long)cost->cache_slots,
+        cost->factored_flops / 1e6);
   return HMOEC_STRATEGY_FACTORED;
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plain_text.h"
+
 enum { BLOCK_BYTES = 64 << 10, ALIGNMENT = 16 };
 
 typedef struct arena_block {
@@ -79,11 +81,11 @@ char *hmoec_arena_printf(hmoec_arena *arena, const char *format, ...) {
   va_list arguments, again;
   va_start(arguments, format);
   va_copy(again, arguments);
-  int length = vsnprintf(NULL, 0, format, arguments);
+  int length = hmoe_plain_vformat(NULL, 0, format, arguments);
   va_end(arguments);
   if (length < 0) length = 0;
   char *text = hmoec_arena_alloc(arena, (size_t)length + 1);
-  vsnprintf(text, (size_t)length + 1, format, again);
+  hmoe_plain_vformat(text, (size_t)length + 1, format, again);
   va_end(again);
   return text;
 }

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "plain_text.h"
+
 enum { MAX_PRINTED_ERRORS = 20, MAX_PRINTED_WARNINGS = 100, MAX_SHOWN_CHARS = 160, MAX_SOURCE_BYTES = 64 << 20 };
 
 typedef struct source_text {
@@ -183,9 +185,9 @@ static void report(hmoec_diagnostics *diagnostics, hmoec_severity severity, hmoe
   char small[512];
   va_list again;
   va_copy(again, arguments);
-  int length = vsnprintf(small, sizeof small, format, arguments);
+  int length = hmoe_plain_vformat(small, sizeof small, format, arguments);
   char *large = length >= (int)sizeof small ? malloc((size_t)length + 1) : NULL;
-  if (large) vsnprintf(large, (size_t)length + 1, format, again);
+  if (large) hmoe_plain_vformat(large, (size_t)length + 1, format, again);
   va_end(again);
   report_text(diagnostics, severity, status, location, large ? large : length < 0 ? format : small);
   free(large);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plain_text.h"
 #include "support/name_map.h"
 #include "support/text_file.h"
 
@@ -69,7 +70,7 @@ bool hmoec_json_read(hmoec_arena *arena, const char *path, size_t limit_bytes, h
   out_json->text = hmoec_text_file_read(arena, path, limit_bytes, &out_json->size, &reason);
   if (!out_json->text) return hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot open: %s", reason);
   const char *end = NULL;
-  out_json->root = cJSON_ParseWithLengthOpts(out_json->text, out_json->size + 1, &end, true);
+  out_json->root = hmoe_plain_json_parse(out_json->text, out_json->size + 1, &end, true);
   if (!out_json->root) return parse_error(out_json, end, diagnostics);
   if (!cJSON_IsObject(out_json->root))
     return hmoec_error(diagnostics, (hmoec_location){.file = path, .line = 1, .column = 1}, "expected an object");
@@ -83,7 +84,7 @@ void hmoec_json_deinit(hmoec_json *json) {
 
 const char *hmoec_json_value_string(hmoec_arena *arena, const cJSON *value) {
   enum { MOST_CHARS = 60 };
-  char *text = cJSON_PrintUnformatted(value);
+  char *text = hmoe_plain_json_print(value, false);
   if (!text) return "something";
   bool cut = strlen(text) > MOST_CHARS;
   const char *copy = hmoec_arena_printf(arena, "%.*s%s", MOST_CHARS, text, cut ? "..." : "");

@@ -1,12 +1,12 @@
 #include "support/npy.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "plain_text.h"
 #include "support/output_file.h"
 
 /* The element types of files and what they become. */
@@ -29,7 +29,7 @@ typedef struct header_parser {
 } header_parser;
 
 static void skip_space(header_parser *parser) {
-  while (isspace((unsigned char)*parser->at)) parser->at++;
+  while (hmoe_plain_is_space(*parser->at)) parser->at++;
 }
 
 static bool accept(header_parser *parser, const char *text) {
@@ -58,7 +58,7 @@ static bool parse_shape(header_parser *parser) {
   if (!accept(parser, "(")) return false;
   while (!accept(parser, ")")) {
     skip_space(parser);
-    if (!isdigit((unsigned char)*parser->at) || parser->rank == HMOEC_NPY_MAX_RANK) return false;
+    if (!hmoe_plain_is_digit(*parser->at) || parser->rank == HMOEC_NPY_MAX_RANK) return false;
     char *end;
     errno = 0;
     parser->dims[parser->rank++] = strtoll(parser->at, &end, 10);
