@@ -69,8 +69,9 @@ static inline char *hmoe_plain_json_print(const cJSON *value, bool lines) {
 }
 
 static inline bool hmoe_plain_is_digit(char c) { return c >= '0' && c <= '9'; }
+static inline bool hmoe_plain_is_upper(char c) { return c >= 'A' && c <= 'Z'; }
 static inline bool hmoe_plain_is_alnum(char c) {
-  return hmoe_plain_is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  return hmoe_plain_is_digit(c) || (c >= 'a' && c <= 'z') || hmoe_plain_is_upper(c);
 }
 static inline bool hmoe_plain_is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 static inline char hmoe_plain_upper(char c) { return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c; }

@@ -5,10 +5,12 @@ it reports the test as unsupported. Substitutions, besides lit's own (%s, %S, %t
 
   %hmoec %hmoec-opt %FileCheck %not %python %cmake programs
   %cc, %compiler, %cflags                         the C compiler with the build's sanitizer flags; both apart
+  %comma_locale                                   tools/comma_locale.py, for the begin of a command; REQUIRES: comma_locale
   %source %models %golden %build %include         folders; %golden is tests/golden, %include the public headers
   %runtime                                        libhmoert.a and what it needs, for the end of a %cc line
 """
 import os
+import shutil
 import sys
 
 import lit.formats
@@ -32,6 +34,7 @@ for name, value in [
     ("compiler", config.hmoe_compiler),
     ("cflags", config.hmoe_cflags),
     ("cmake", config.hmoe_cmake),
+    ("comma_locale", f"{sys.executable} {source}/tests/tools/comma_locale.py {build}"),
     ("models", f"{source}/models"),
     ("golden", f"{source}/tests/golden"),
     ("include", f"{source}/include"),
@@ -68,6 +71,9 @@ if "avx512" in config.available_features and "avx512_bf16" in flags:
     config.available_features.add("avx512_bf16")
 if "avx512_bf16" in config.available_features and {"amx_tile", "amx_bf16"} <= flags:
     config.available_features.add("amx")
+# Not under sanitizers, which must be loaded before anything else.
+if not config.hmoe_sanitize and shutil.which("localedef") and os.path.exists("/usr/share/i18n/locales/de_DE"):
+    config.available_features.add("comma_locale")
 if os.geteuid() == 0:
     config.available_features.add("root")
 if config.hmoe_sanitize:

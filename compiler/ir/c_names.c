@@ -1,7 +1,8 @@
 #include "ir/c_names.h"
 
-#include <ctype.h>
 #include <string.h>
+
+#include "plain_text.h"
 
 /* Lists are words between single spaces. */
 static const char keywords[] =
@@ -73,15 +74,15 @@ static bool has_word(const char *list, MlirStringRef name) {
 /* An underscore and a capital or another underscore; C++ reserves two underscores anywhere. */
 static bool is_reserved(MlirStringRef name) {
   for (size_t i = 0; i + 1 < name.length; i++)
-    if (name.data[i] == '_' && (name.data[i + 1] == '_' || (i == 0 && isupper((unsigned char)name.data[1])))) return true;
+    if (name.data[i] == '_' && (name.data[i + 1] == '_' || (i == 0 && hmoe_plain_is_upper(name.data[1])))) return true;
   return false;
 }
 
 /* hmoe, hmoec and what begins so and with an underscore, in any case: include guards are in capitals. */
 static bool is_ours(MlirStringRef name) {
-  static const char stem[] = "hmoec";
+  static const char stem[] = "HMOEC";
   size_t same = 0;
-  while (same < sizeof stem - 1 && same < name.length && tolower((unsigned char)name.data[same]) == stem[same]) same++;
+  while (same < sizeof stem - 1 && same < name.length && hmoe_plain_upper(name.data[same]) == stem[same]) same++;
   return same >= 4 && (same == name.length || name.data[same] == '_');
 }
 
