@@ -2,7 +2,7 @@
  *
  * An application may call setlocale before us or while we work, and then strtod("0.5") is 0 and printf("%g") writes 0,5. So everything here
  * that asks the C library does so while the calling thread has the locale "C", and gives the thread its own back; no callback of a caller
- * runs in between. Compiler, command line and runtime read and write numbers through these functions alone: tests/cli/plain_text.test
+ * runs in between. Compiler, command line and runtime read and write numbers through these functions alone: tests/cli/plain_text.py
  * looks for others in their sources. */
 #ifndef HMOE_PLAIN_TEXT_H
 #define HMOE_PLAIN_TEXT_H
@@ -72,6 +72,9 @@ static inline bool hmoe_plain_is_digit(char c) { return c >= '0' && c <= '9'; }
 static inline bool hmoe_plain_is_upper(char c) { return c >= 'A' && c <= 'Z'; }
 static inline bool hmoe_plain_is_alnum(char c) {
   return hmoe_plain_is_digit(c) || (c >= 'a' && c <= 'z') || hmoe_plain_is_upper(c);
+}
+static inline bool hmoe_plain_is_hex_digit(char c) {
+  return hmoe_plain_is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 static inline bool hmoe_plain_is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 static inline char hmoe_plain_upper(char c) { return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c; }

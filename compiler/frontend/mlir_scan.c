@@ -1,9 +1,9 @@
 #include "frontend/mlir_scan.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "plain_text.h"
 #include "support/limits.h"
 #include "support/name_map.h"
 
@@ -61,17 +61,17 @@ static bool scan_string(scanner *scan) {
   return count(scan, begin, 1);
 }
 
-static bool is_word(char c) { return isalnum((unsigned char)c) || c == '_' || c == '.' || c == '$'; }
+static bool is_word(char c) { return hmoe_plain_is_alnum(c) || c == '_' || c == '.' || c == '$'; }
 
 /* i1234, si8, u16; also behind a dimension, as in 4xi32. */
 static bool check_width(scanner *scan, const char *word, size_t length, bool dimension) {
   if (dimension)
-    while (length && (*word == 'x' || isdigit((unsigned char)*word))) word++, length--;
+    while (length && (*word == 'x' || hmoe_plain_is_digit(*word))) word++, length--;
   if (length && (*word == 's' || *word == 'u')) word++, length--;
   if (length < 2 || *word != 'i') return true;
   unsigned long bits = 0;
   for (size_t i = 1; i < length; i++) {
-    if (!isdigit((unsigned char)word[i])) return true;
+    if (!hmoe_plain_is_digit(word[i])) return true;
     bits = bits > HMOEC_MLIR_MAX_BITS ? bits : 10 * bits + (unsigned long)(word[i] - '0');
   }
   return bits <= HMOEC_MLIR_MAX_BITS ||
@@ -82,7 +82,7 @@ static bool check_width(scanner *scan, const char *word, size_t length, bool dim
 static bool check_numbers(scanner *scan, const char *word, size_t length) {
   size_t digits = 0;
   for (size_t i = 0; i < length; i++) {
-    digits = isxdigit((unsigned char)word[i]) || word[i] == '.' ? digits + 1 : 0;
+    digits = hmoe_plain_is_hex_digit(word[i]) || word[i] == '.' ? digits + 1 : 0;
     if (digits > HMOEC_MLIR_MAX_NUMBER)
       return hmoec_error(scan->diagnostics, place(scan, word + i), "a number of more than %d digits is not supported",
                          HMOEC_MLIR_MAX_NUMBER);
@@ -101,7 +101,7 @@ static bool check_known(scanner *scan, const char *word, size_t length) {
 /* Behind a value's name, which of an op's results is meant: MLIR makes room for as many. */
 static bool check_result(scanner *scan, const char *word, size_t length) {
   unsigned long number = 0;
-  for (size_t i = 1; i < length && isdigit((unsigned char)word[i]) && number <= HMOEC_MLIR_MAX_RESULT; i++)
+  for (size_t i = 1; i < length && hmoe_plain_is_digit(word[i]) && number <= HMOEC_MLIR_MAX_RESULT; i++)
     number = 10 * number + (unsigned long)(word[i] - '0');
   return number <= HMOEC_MLIR_MAX_RESULT ||
          hmoec_error(scan->diagnostics, place(scan, word), "a result beyond number %d is not supported", HMOEC_MLIR_MAX_RESULT);
@@ -111,7 +111,7 @@ static bool check_result(scanner *scan, const char *word, size_t length) {
 static bool scan_alias(scanner *scan, const char *word, size_t length) {
   const char *name = hmoec_arena_strndup(scan->names.arena, word, length);
   const char *next = scan->at;
-  while (next < scan->end && isspace((unsigned char)*next)) next++;
+  while (next < scan->end && hmoe_plain_is_space(*next)) next++;
   if (scan->depth == 0 && next < scan->end && *next == '=') {
     size_t known = scan->names.count, index = hmoec_name_map_add(&scan->names, name);
     if (known == scan->alias_capacity) {
@@ -136,17 +136,17 @@ static bool scan_word(scanner *scan) {
   const char *word = scan->at;
   char mark = strchr("#!%@^", *word) ? *word : '\0';
   if (mark) scan->at++;
-  bool dashes = mark && !isdigit((unsigned char)peek(scan, 0)); /* such names may hold them */
+  bool dashes = mark && !hmoe_plain_is_digit(peek(scan, 0)); /* such names may hold them */
   while (scan->at < scan->end && (is_word(*scan->at) || (dashes && *scan->at == '-'))) scan->at++;
   size_t length = (size_t)(scan->at - word);
   if (!check_numbers(scan, word, length)) return false;
   if (length > HMOEC_MLIR_MAX_WORD)
     return hmoec_error(scan->diagnostics, place(scan, word), "a name of more than %d characters is not supported",
                        HMOEC_MLIR_MAX_WORD);
-  if (mark == '#' && length > 1 && isdigit((unsigned char)word[1])) return check_result(scan, word, length) && count(scan, word, 1);
+  if (mark == '#' && length > 1 && hmoe_plain_is_digit(word[1])) return check_result(scan, word, length) && count(scan, word, 1);
   if ((mark == '#' || mark == '!') && !memchr(word, '.', length)) return scan_alias(scan, word, length);
   if (!mark && !(check_known(scan, word, length) &&
-                 check_width(scan, word, length, isdigit((unsigned char)*word) || (*word == 'x' && strchr("?*]", scan->last)))))
+                 check_width(scan, word, length, hmoe_plain_is_digit(*word) || (*word == 'x' && strchr("?*]", scan->last)))))
     return false;
   return count(scan, word, 1);
 }
@@ -174,7 +174,7 @@ static void skip_space(scanner *scan) {
       scan->line_begin = scan->at + 1;
     } else if (*scan->at == '/' && peek(scan, 1) == '/') {
       while (scan->at + 1 < scan->end && scan->at[1] != '\n') scan->at++;
-    } else if (!isspace((unsigned char)*scan->at) && *scan->at != '\0') {
+    } else if (!hmoe_plain_is_space(*scan->at) && *scan->at != '\0') {
       return;
     }
   }

@@ -5,8 +5,7 @@
 void dependent(FILE *file, char *out, size_t size, const char *text, double value, int64_t whole) {
   value += strtod(text, NULL);
   snprintf(out, size, "%s: %.3f", text, value);
-  fprintf(file, "%" PRId64 " of "
-                "%+-8.*g\n", whole, 3, value);
+  fprintf(file, "%" PRId64 " of %+-8.*g\n", whole, 3, value);
   printf(text, value);
   if (isalpha(*text)) return;
   cJSON_ParseWithLength(text, size);
