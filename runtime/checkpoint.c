@@ -3,7 +3,7 @@
  *   DIRECTORY -> DIRECTORY/model.safetensors, or else DIRECTORY/model.safetensors.index.json
  *   index     -> the files beside it, each opened when the first of its tensors is asked for
  *
- * Files in which nothing is looked for need not exist. */
+ * Files in which nothing is looked for need not exist, nor tensors that an index names and nobody needs. Which tensor a key means: keys.c. */
 #include "runtime_internal.h"
 
 #include <stdio.h>
@@ -71,7 +71,8 @@ hmoe_status hmoe_checkpoint_open(hmoe_checkpoint *checkpoint, const hmoe_weights
 hmoe_status hmoe_checkpoint_read(hmoe_checkpoint *checkpoint) {
   if (!hmoe_index_detect(&checkpoint->mapping)) {
     hmoe_mapping_expect_reading(&checkpoint->mapping);
-    return hmoe_safetensors_init(&checkpoint->file, &checkpoint->mapping, checkpoint->allocator);
+    HMOE_TRY(hmoe_safetensors_init(&checkpoint->file, &checkpoint->mapping, checkpoint->allocator));
+    return hmoe_checkpoint_sort_cores(checkpoint);
   }
   HMOE_TRY(hmoe_index_init(&checkpoint->index, &checkpoint->mapping, checkpoint->allocator));
   uint64_t bytes = hmoe_mul(checkpoint->index.files, sizeof *checkpoint->shards);
@@ -79,11 +80,12 @@ hmoe_status hmoe_checkpoint_read(hmoe_checkpoint *checkpoint) {
   HMOE_TRY(hmoe_allocate(checkpoint->allocator, bytes, "the files of a checkpoint", &memory));
   memset(memory, 0, bytes);
   checkpoint->shards = memory;
-  return HMOE_OK;
+  return hmoe_checkpoint_sort_cores(checkpoint);
 }
 
 void hmoe_checkpoint_close(hmoe_checkpoint *checkpoint) {
   const hmoe_allocator *allocator = checkpoint->allocator;
+  hmoe_release(allocator, checkpoint->cores, hmoe_checkpoint_count(checkpoint) * sizeof *checkpoint->cores);
   for (size_t i = 0; checkpoint->shards && i < checkpoint->index.files; i++) {
     hmoe_shard *shard = &checkpoint->shards[i];
     hmoe_safetensors_deinit(&shard->file);
@@ -120,29 +122,44 @@ static hmoe_status open_shard(const hmoe_checkpoint *checkpoint, const hmoe_inde
   return hmoe_safetensors_init(&shard->file, &shard->mapping, checkpoint->allocator);
 }
 
-hmoe_status hmoe_checkpoint_find(const hmoe_checkpoint *checkpoint, const char *name, hmoe_tensor **out_tensor) {
-  *out_tensor = NULL;
-  if (!checkpoint->shards) {
-    *out_tensor = hmoe_safetensors_find(&checkpoint->file, name);
-    return HMOE_OK;
-  }
-  hmoe_index_entry *entry = hmoe_index_find(&checkpoint->index, name);
-  if (!entry) return HMOE_OK;
-  hmoe_shard *shard = &checkpoint->shards[entry->number];
-  if (!shard->file.allocator) HMOE_TRY(open_shard(checkpoint, entry, shard));
-  *out_tensor = hmoe_safetensors_find(&shard->file, name);
-  if (!*out_tensor)
-    return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: no tensor '%.200s' in '%.200s', where the index says it is",
-                     checkpoint->mapping.name, name, entry->file);
-  entry->used = true;
-  return HMOE_OK;
-}
-
 size_t hmoe_checkpoint_count(const hmoe_checkpoint *checkpoint) {
   return checkpoint->shards ? checkpoint->index.count : checkpoint->file.count;
 }
 
-const char *hmoe_checkpoint_unused(const hmoe_checkpoint *checkpoint, size_t index) {
-  if (!checkpoint->shards) return checkpoint->file.tensors[index].used ? NULL : checkpoint->file.tensors[index].name;
-  return checkpoint->index.entries[index].used ? NULL : checkpoint->index.entries[index].tensor;
+const char *hmoe_checkpoint_name(const hmoe_checkpoint *checkpoint, size_t number) {
+  return checkpoint->shards ? checkpoint->index.entries[number].tensor : checkpoint->file.tensors[number].name;
+}
+
+bool hmoe_checkpoint_number(const hmoe_checkpoint *checkpoint, const char *name, size_t *out_number) {
+  if (!checkpoint->shards) {
+    const hmoe_tensor *tensor = hmoe_safetensors_find(&checkpoint->file, name);
+    if (tensor) *out_number = (size_t)(tensor - checkpoint->file.tensors);
+    return tensor;
+  }
+  const hmoe_index_entry *entry = hmoe_index_find(&checkpoint->index, name);
+  if (entry) *out_number = (size_t)(entry - checkpoint->index.entries);
+  return entry;
+}
+
+hmoe_status hmoe_checkpoint_tensor(const hmoe_checkpoint *checkpoint, size_t number, hmoe_tensor **out_tensor) {
+  *out_tensor = NULL;
+  if (!checkpoint->shards) {
+    *out_tensor = &checkpoint->file.tensors[number];
+    return HMOE_OK;
+  }
+  const hmoe_index_entry *entry = &checkpoint->index.entries[number];
+  hmoe_shard *shard = &checkpoint->shards[entry->number];
+  if (!shard->file.allocator) HMOE_TRY(open_shard(checkpoint, entry, shard));
+  *out_tensor = hmoe_safetensors_find(&shard->file, entry->tensor);
+  return HMOE_OK;
+}
+
+void hmoe_checkpoint_use(const hmoe_checkpoint *checkpoint, size_t number) {
+  if (checkpoint->shards) checkpoint->index.entries[number].used = true;
+  else checkpoint->file.tensors[number].used = true;
+}
+
+const char *hmoe_checkpoint_unused(const hmoe_checkpoint *checkpoint, size_t number) {
+  bool used = checkpoint->shards ? checkpoint->index.entries[number].used : checkpoint->file.tensors[number].used;
+  return used ? NULL : hmoe_checkpoint_name(checkpoint, number);
 }

@@ -11,30 +11,25 @@ uint64_t hmoe_param_elements(const hmoe_plan_param *param) {
   return elements;
 }
 
-/* The key of tensor `index`: "{}" stands for it when there are several. Otherwise the alternative that starts at *at, which moves behind
- * it. plan_check bounds lengths and the number of braces. */
-static void format_key(const hmoe_plan *plan, const hmoe_plan_param *param, uint32_t index, int *at, char *out, size_t size) {
+/* The key of tensor `index`: "{}" stands for it when there are several. plan_check bounds lengths and the number of braces. */
+static void format_key(const hmoe_plan *plan, const hmoe_plan_param *param, uint32_t index, char *out, size_t size) {
   const char *key = HMOE_PLAN_ARRAY(plan, param->key, char);
-  int length = (int)param->key.count, hole = 0, begin = *at;
-  *at = length;
+  int length = (int)param->key.count, hole = 0;
   if (param->count > 1) {
     while (!(key[hole] == '{' && key[hole + 1] == '}')) hole++;
     snprintf(out, size, "%.*s%u%.*s", hole, key, index, length - hole - 2, key + hole + 2);
     return;
   }
-  const char *end = memchr(key + begin, '\n', (size_t)(length - begin));
-  if (end) *at = (int)(end - key) + 1;
-  snprintf(out, size, "%.*s", end ? (int)(end - key) - begin : length - begin, key + begin);
+  snprintf(out, size, "%.*s", length, key);
 }
 
-/* The names that tensor `index` may have: "'a' or 'b'". */
-static void format_names(const hmoe_plan *plan, const hmoe_plan_param *param, uint32_t index, char *out, size_t size) {
-  char key[HMOE_NAME_MAX + 16];
+/* The names of a key: "'a' or 'b'". */
+static void format_names(const char *key, char *out, size_t size) {
   size_t used = 0;
-  for (int at = 0; at < (int)param->key.count && used < size;) {
-    const char *joint = at ? " or " : "";
-    format_key(plan, param, index, &at, key, sizeof key);
-    used += (size_t)snprintf(out + used, size - used, "%s'%s'", joint, key);
+  for (const char *at = key; *at && used < size;) {
+    int length = (int)strcspn(at, "\n");
+    used += (size_t)snprintf(out + used, size - used, "%s'%.*s'", at > key ? " or " : "", length, at);
+    at += length + (at[length] == '\n');
   }
 }
 
@@ -61,29 +56,17 @@ static hmoe_status check_tensor(const hmoe_plan_param *param, const hmoe_tensor 
   return HMOE_OK;
 }
 
-/* The first of its names that the checkpoint has; *out_tensor is NULL when it has none of them. */
-static hmoe_status find_tensor(const hmoe_plan *plan, const hmoe_plan_param *param, uint32_t index,
-                               const hmoe_checkpoint *checkpoint, hmoe_tensor **out_tensor) {
-  char key[HMOE_NAME_MAX + 16];
-  *out_tensor = NULL;
-  for (int at = 0; !*out_tensor && at < (int)param->key.count;) {
-    format_key(plan, param, index, &at, key, sizeof key);
-    HMOE_TRY(hmoe_checkpoint_find(checkpoint, key, out_tensor));
-  }
-  return HMOE_OK;
-}
-
 static hmoe_status resolve(hmoe_params *params, const hmoe_plan *plan, const hmoe_checkpoint *checkpoint) {
   const char *file = checkpoint->mapping.name;
-  char first_missing[600] = "";
+  char key[HMOE_KEY_MAX + 16], first_missing[600] = "";
   uint64_t missing = 0;
   for (uint64_t p = 0; p < params->count; p++) {
     for (uint32_t i = 0; i < params->list[p].count; i++) {
       hmoe_tensor *tensor;
-      HMOE_TRY(find_tensor(plan, &params->list[p], i, checkpoint, &tensor));
+      format_key(plan, &params->list[p], i, key, sizeof key);
+      HMOE_TRY(hmoe_checkpoint_find(checkpoint, key, &tensor));
       params->tensors[params->first[p] + i] = tensor;
-      if (tensor) tensor->used = true;
-      else if (missing++ == 0) format_names(plan, &params->list[p], i, first_missing, sizeof first_missing);
+      if (!tensor && missing++ == 0) format_names(key, first_missing, sizeof first_missing);
     }
   }
   if (missing > 1)

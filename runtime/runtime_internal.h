@@ -2,7 +2,7 @@
  *
  *   status.c allocator.c convert.c        error text, the one door to memory, element types
  *   options.c cpu.c threads.c pool.c executor.c  what the caller and the machine give
- *   mapping.c json.c safetensors.c index.c checkpoint.c   weights: bytes, files of tensors, several files
+ *   mapping.c json.c safetensors.c index.c checkpoint.c keys.c   weights: bytes, files of tensors, several files, names
  *   params.c progress.c packed.c          a plan's tensors, how much of them was read, .hmw files
  *   plan.c                                validation of the plan blob
  *   workspace.c run.c kernel.c loop.c choose.c   one run: memory, steps, tasks, chunks, ways
@@ -183,6 +183,8 @@ typedef struct hmoe_tensor {
   uint64_t elements;
   uint32_t rank;
   bool used;
+  bool by_core; /* how the key that it was found for names it: keys.c */
+  uint64_t key; /* hash of that key; 0: none yet */
   uint64_t shape[HMOE_TENSOR_RANK_MAX]; /* the first ones, where rank is larger */
 } hmoe_tensor;
 
@@ -237,6 +239,12 @@ typedef struct hmoe_shard {
   hmoe_safetensors file; /* once a tensor of it was asked for */
 } hmoe_shard;
 
+/* A tensor's name without the words that wrapping programs put in front. */
+typedef struct hmoe_core {
+  const char *core; /* a part of the name */
+  size_t number;
+} hmoe_core;
+
 typedef struct hmoe_checkpoint {
   const hmoe_allocator *allocator; /* borrowed */
   hmoe_memory path; /* of the file, where the caller named its directory */
@@ -244,6 +252,7 @@ typedef struct hmoe_checkpoint {
   hmoe_safetensors file; /* of one file */
   hmoe_index index; /* of several, and these */
   hmoe_shard *shards;
+  hmoe_core *cores; /* sorted; one a tensor */
 } hmoe_checkpoint;
 
 /* Finds and maps the file that weights name; not moved afterwards, but the mapping may be taken out of it. */
@@ -252,11 +261,28 @@ HMOE_MUST_USE hmoe_status hmoe_checkpoint_open(hmoe_checkpoint *checkpoint, cons
 /* Reads what the file says; it is none of packed weights. */
 HMOE_MUST_USE hmoe_status hmoe_checkpoint_read(hmoe_checkpoint *checkpoint);
 void hmoe_checkpoint_close(hmoe_checkpoint *checkpoint);
-/* *out_tensor is NULL when there is none of that name; opens the file that it is in. */
-HMOE_MUST_USE hmoe_status hmoe_checkpoint_find(const hmoe_checkpoint *checkpoint, const char *name, hmoe_tensor **out_tensor);
-/* Tensors, and the name of number `index` if nobody has asked for it, else NULL. */
+/* Tensors, of the file or of the index, in ascending order of names; they are numbered from 0. */
 size_t hmoe_checkpoint_count(const hmoe_checkpoint *checkpoint);
-const char *hmoe_checkpoint_unused(const hmoe_checkpoint *checkpoint, size_t index);
+const char *hmoe_checkpoint_name(const hmoe_checkpoint *checkpoint, size_t number);
+/* False when there is none of exactly that name. */
+bool hmoe_checkpoint_number(const hmoe_checkpoint *checkpoint, const char *name, size_t *out_number);
+/* Opens the file that it is in; NULL when that one does not have it. */
+HMOE_MUST_USE hmoe_status hmoe_checkpoint_tensor(const hmoe_checkpoint *checkpoint, size_t number, hmoe_tensor **out_tensor);
+void hmoe_checkpoint_use(const hmoe_checkpoint *checkpoint, size_t number);
+/* The name of a tensor that nobody has used, else NULL. */
+const char *hmoe_checkpoint_unused(const hmoe_checkpoint *checkpoint, size_t number);
+
+/* ---- keys.c ---- */
+
+/* What is left of a name without "module.", "_orig_mod.", "model.", "transformer." in front: a part of it. */
+const char *hmoe_name_core(const char *name);
+HMOE_MUST_USE hmoe_status hmoe_checkpoint_sort_cores(hmoe_checkpoint *checkpoint);
+/* The tensor of a key, a name or several, a line each; NULL when there is none. Uses all that the key names. An error when they are not
+ * equal, when an index names it and its file does not have it, or when another key took it. */
+HMOE_MUST_USE hmoe_status hmoe_checkpoint_find(const hmoe_checkpoint *checkpoint, const char *key, hmoe_tensor **out_tensor);
+/* Is there a tensor of the key, and are all that it names equal? Uses none. */
+HMOE_MUST_USE hmoe_status hmoe_checkpoint_look(const hmoe_checkpoint *checkpoint, const char *key, bool *out_there,
+                                               bool *out_equal);
 
 /* ---- params.c ---- */
 

@@ -114,8 +114,9 @@ const char *hmoec_import(hmoec_arena *arena, const char *directory, hmoec_diagno
     hmoec_machine_error(diagnostics, "out of memory");
     goto done;
   }
+  unsigned errors = hmoec_diagnostics_errors(diagnostics);
   ok = write_spec(&import, directory);
-  ok = fclose(import.out) == 0 && ok;
+  ok = fclose(import.out) == 0 && ok && hmoec_diagnostics_errors(diagnostics) == errors;
   if (ok) text = hmoec_arena_strndup(arena, buffer, *out_size);
 done:
   free(buffer);

@@ -24,18 +24,14 @@ static bool refusals(const hmoec_import_state *import) {
 }
 
 static bool embeddings(const hmoec_import_state *import, gpt2_model *model) {
-  static const char *const names[] = {"transformer.wte.weight", "wte.weight", "lm_head.weight"};
+  const char *ids = hmoec_import_key(import, "%swte.weight", model->prefix);
   if (!hmoec_config_flag(import, "tie_word_embeddings", true, &model->tied)) return false;
-  size_t found = 0, embedding_names = model->tied ? 3 : 2;
-  for (size_t i = 0; i < 3; i++) {
-    if (!hmoec_import_has(import, names[i])) continue;
-    if (!HMOEC_TENSOR(import, names[i], &model->vocab, &model->d_model)) return false;
-    found += i < embedding_names;
-  }
-  if (!found || (!model->tied && !hmoec_import_has(import, "lm_head.weight")))
-    return HMOEC_TENSOR(import, found ? "lm_head.weight" : hmoec_import_key(import, "%swte.weight", model->prefix), &model->vocab,
-                        &model->d_model);
-  return HMOEC_TENSOR(import, hmoec_import_key(import, "%swpe.weight", model->prefix), &model->positions, &model->d_model) &&
+  bool found = model->tied
+                   ? hmoec_import_tied(import, hmoec_import_key(import, "%s\nlm_head.weight", ids), &model->vocab, &model->d_model)
+                   : HMOEC_TENSOR(import, ids, &model->vocab, &model->d_model) &&
+                         HMOEC_TENSOR(import, "lm_head.weight", &model->vocab, &model->d_model);
+  return found &&
+         HMOEC_TENSOR(import, hmoec_import_key(import, "%swpe.weight", model->prefix), &model->positions, &model->d_model) &&
          hmoec_import_agree(import, "vocab_size", 50257, &model->vocab) &&
          hmoec_import_agree(import, "n_embd", 768, &model->d_model) &&
          hmoec_import_agree(import, "n_positions", 1024, &model->positions);
@@ -160,7 +156,7 @@ bool hmoec_import_gpt2(hmoec_import_state *import) {
                       .positions = {.name = "positions"},
                       .d_model = {.name = "d_model"},
                       .d_ff = {.name = "d_ff"},
-                      .prefix = hmoec_import_has_prefix(import, "transformer.") ? "transformer." : "",
+                      .prefix = hmoec_import_mentions(import, "transformer.h.") ? "transformer." : "",
                       .mixture = hmoec_import_mixture_new()};
   model.mixture.hyper = hmoec_import_mentions(import, ".n_experts_embedding.") || hmoec_import_mentions(import, "param_gen.");
   model.mixture.generated_bias = hmoec_import_mentions(import, "param_gen.decoder.bias_");

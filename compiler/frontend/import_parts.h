@@ -52,15 +52,17 @@ typedef struct hmoec_import_dim {
 
 const char *hmoec_import_key(const hmoec_import_state *import, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool hmoec_import_has(const hmoec_import_state *import, const char *key);
-/* Is there a tensor whose name begins so? */
+/* Is there a tensor whose name begins so, "module." and the like aside? */
 bool hmoec_import_has_prefix(const hmoec_import_state *import, const char *prefix);
 /* Is there a tensor with this in its name? */
 bool hmoec_import_mentions(const hmoec_import_state *import, const char *text);
-/* The tensor is there, has elements that can be read, and these sizes; sizes that are not known yet are bound. */
+/* The tensor of a key (support/tensor_files.h) is there, has elements that can be read, and these sizes; sizes that are not known yet are bound. */
 bool hmoec_import_tensor(const hmoec_import_state *import, const char *key, hmoec_import_dim *const *dims, size_t rank);
 #define HMOEC_TENSOR(import, key, ...)                                                                                             \
   hmoec_import_tensor(import, key, (hmoec_import_dim *[]){__VA_ARGS__},                                                            \
                       sizeof((hmoec_import_dim *[]){__VA_ARGS__}) / sizeof(void *))
+/* The table of embeddings that is the head too, under the names of a key. */
+bool hmoec_import_tied(const hmoec_import_state *import, const char *key, hmoec_import_dim *vocab, hmoec_import_dim *d_model);
 /* Two sizes multiplied, as a size of its own. */
 hmoec_import_dim hmoec_import_product(const hmoec_import_state *import, const hmoec_import_dim *a, const hmoec_import_dim *b);
 /* A size that the config may state too: it must be the same; not known yet, it is the config's, or `missing`. */
@@ -76,9 +78,9 @@ void hmoec_import_note_unused(const hmoec_import_state *import);
 typedef struct hmoec_import_mixture {
   hmoec_import_dim experts, bottleneck, hyper_hidden, expert_embedding, selection_hidden, selection_embedding, layer_embedding,
       router_hidden;
-  bool hyper;          /* HyperExperts */
+  bool hyper; /* HyperExperts */
   bool generated_bias;
-  bool hypernetwork;   /* the router is a HyperRouter's */
+  bool hypernetwork; /* the router is a HyperRouter's */
 } hmoec_import_mixture;
 
 hmoec_import_mixture hmoec_import_mixture_new(void);

@@ -17,7 +17,7 @@ typedef struct switch_model {
   hmoec_import_dim vocab, d_model, d_ff, heads, attention, buckets;
   int64_t layers[2], d_kv, max_distance, capacity;
   bool *sparse[2];
-  bool tied, gated, router_bias;
+  bool tied, shared, gated, router_bias;
   const char *activation;
   hmoec_import_mixture mixture;
 } switch_model;
@@ -37,22 +37,21 @@ static bool refusals(const hmoec_import_state *import) {
                                         "is_encoder_decoder = false is not supported");
 }
 
+/* One table for ids on both sides and for the head, or for the ids alone, or one for each: what is tied has one content under all its names. */
 static bool embeddings(const hmoec_import_state *import, switch_model *model) {
-  static const char *const names[] = {"shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
-                                      "lm_head.weight", "decoder.lm_head.weight"};
-  bool head = hmoec_import_has(import, "decoder.lm_head.weight");
-  if (!hmoec_config_flag(import, "tie_word_embeddings", !head, &model->tied)) return false;
-  if (model->tied && head)
+  const char *ids = "shared.weight\nencoder.embed_tokens.weight\ndecoder.embed_tokens.weight";
+  const char *head = "decoder.lm_head.weight\nlm_head.weight", *all = hmoec_import_key(import, "%s\nlm_head.weight", ids);
+  bool own_head = hmoec_import_has(import, "decoder.lm_head.weight");
+  if (!hmoec_config_flag(import, "tie_word_embeddings", !own_head, &model->tied)) return false;
+  if (model->tied && own_head)
     return hmoec_config_contradiction(import, "tie_word_embeddings", "the checkpoint has 'decoder.lm_head.weight'");
-  size_t found = 0, embedding_names = model->tied ? 4 : 3;
-  for (size_t i = 0; i < 5; i++) {
-    if (!hmoec_import_has(import, names[i])) continue;
-    if (!HMOEC_TENSOR(import, names[i], &model->vocab, &model->d_model)) return false;
-    found += i < embedding_names;
-  }
-  if (!found) return HMOEC_TENSOR(import, "shared.weight", &model->vocab, &model->d_model);
-  if (!model->tied && !head && !HMOEC_TENSOR(import, "lm_head.weight", &model->vocab, &model->d_model)) return false;
-  return hmoec_import_agree(import, "vocab_size", 32128, &model->vocab) &&
+  model->shared = model->tied || hmoec_tensor_files_tied(import->tensors, ids);
+  bool found = model->tied     ? hmoec_import_tied(import, all, &model->vocab, &model->d_model)
+               : model->shared ? HMOEC_TENSOR(import, ids, &model->vocab, &model->d_model)
+                               : HMOEC_TENSOR(import, "encoder.embed_tokens.weight", &model->vocab, &model->d_model) &&
+                                     HMOEC_TENSOR(import, "decoder.embed_tokens.weight", &model->vocab, &model->d_model);
+  return found && (model->tied || HMOEC_TENSOR(import, head, &model->vocab, &model->d_model)) &&
+         hmoec_import_agree(import, "vocab_size", 32128, &model->vocab) &&
          hmoec_import_agree(import, "d_model", 768, &model->d_model);
 }
 
@@ -212,9 +211,10 @@ static bool write_spec(const hmoec_import_state *import, const switch_model *mod
           "option gate = %s in {softmax_then_topk, topk_then_softmax, softmax_topk_renorm, sigmoid}\n"
           "option capacity = %" PRId64 "\n"
           "option router_bias = %d in {0, 1}\n"
-          "option tied_head = %d in {0, 1}\n",
+          "option tied_head = %d in {0, 1}\n"
+          "option shared_embeddings = %d in {0, 1}\n",
           model->activation, model->gated, model->mixture.hypernetwork ? "topk_then_softmax" : "softmax_then_topk", model->capacity,
-          model->router_bias, model->tied);
+          model->router_bias, model->tied, model->shared);
   if (!hmoec_import_write_epsilon(import, 1e-6) || !hmoec_import_write_tokens(import, "decoder_start_token_id", pad, 1, 0))
     return false;
   fputc('\n', import->out);

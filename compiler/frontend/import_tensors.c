@@ -15,21 +15,19 @@ const char *hmoec_import_key(const hmoec_import_state *import, const char *forma
   return hmoec_arena_strdup(import->arena, key);
 }
 
-bool hmoec_import_has(const hmoec_import_state *import, const char *key) {
-  return hmoec_tensor_files_find(import->tensors, key, NULL) != NULL;
-}
+bool hmoec_import_has(const hmoec_import_state *import, const char *key) { return hmoec_tensor_files_have(import->tensors, key); }
 
 bool hmoec_import_has_prefix(const hmoec_import_state *import, const char *prefix) {
-  const hmoe_tensor *tensor;
-  for (size_t i = 0; (tensor = hmoec_tensor_files_at(import->tensors, i)); i++)
-    if (strncmp(tensor->name, prefix, strlen(prefix)) == 0) return true;
+  const char *name, *core = hmoe_name_core(prefix);
+  for (size_t i = 0; (name = hmoec_tensor_files_name(import->tensors, i)); i++)
+    if (strncmp(hmoe_name_core(name), core, strlen(core)) == 0) return true;
   return false;
 }
 
 bool hmoec_import_mentions(const hmoec_import_state *import, const char *text) {
-  const hmoe_tensor *tensor;
-  for (size_t i = 0; (tensor = hmoec_tensor_files_at(import->tensors, i)); i++)
-    if (strstr(tensor->name, text)) return true;
+  const char *name;
+  for (size_t i = 0; (name = hmoec_tensor_files_name(import->tensors, i)); i++)
+    if (strstr(name, text)) return true;
   return false;
 }
 
@@ -61,13 +59,16 @@ static bool shape_error(const hmoec_import_state *import, const char *file, cons
 }
 
 bool hmoec_import_tensor(const hmoec_import_state *import, const char *key, hmoec_import_dim *const *dims, size_t rank) {
-  const char *file = hmoec_tensor_files_path(import->tensors);
-  hmoe_tensor *tensor = hmoec_tensor_files_find(import->tensors, key, &file);
-  if (!tensor) return hmoec_error(import->diagnostics, (hmoec_location){.file = file}, "there is no tensor '%s'", key);
-  tensor->used = true;
+  const hmoe_tensor *tensor;
+  if (!hmoec_tensor_files_find(import->tensors, key, &tensor)) return false;
+  if (!tensor)
+    return hmoec_error(import->diagnostics, (hmoec_location){.file = hmoec_tensor_files_path(import->tensors)},
+                       "there is no tensor '%.*s'%s", (int)strcspn(key, "\n"), key,
+                       strchr(key, '\n') ? ", nor one of its other names" : "");
+  const char *file = tensor->mapping->name;
   if (!tensor->dtype->read)
-    return hmoec_error(import->diagnostics, (hmoec_location){.file = file}, "'%s': expected floating-point elements, found %s", key,
-                       tensor->dtype->name);
+    return hmoec_error(import->diagnostics, (hmoec_location){.file = file}, "'%s': expected floating-point elements, found %s",
+                       tensor->name, tensor->dtype->name);
   if (tensor->rank != rank) return shape_error(import, file, tensor, dims, rank, NULL);
   for (size_t i = 0; i < rank; i++) {
     uint64_t size = tensor->shape[i];
@@ -78,6 +79,15 @@ bool hmoec_import_tensor(const hmoec_import_state *import, const char *key, hmoe
     dims[i]->from = tensor->name;
   }
   return true;
+}
+
+bool hmoec_import_tied(const hmoec_import_state *import, const char *key, hmoec_import_dim *vocab, hmoec_import_dim *d_model) {
+  if (HMOEC_TENSOR(import, key, vocab, d_model)) return true;
+  if (!hmoec_tensor_files_tied(import->tensors, key))
+    hmoec_note(import->diagnostics, hmoec_json_key_location(&import->config, "tie_word_embeddings"),
+               "tie_word_embeddings is %s: with false each would be a tensor of its own",
+               hmoec_config_has(import, "tie_word_embeddings") ? "true" : "not given, which means true");
+  return false;
 }
 
 hmoec_import_dim hmoec_import_product(const hmoec_import_state *import, const hmoec_import_dim *a, const hmoec_import_dim *b) {
@@ -96,18 +106,18 @@ bool hmoec_import_agree(const hmoec_import_state *import, const char *key, int64
 }
 
 bool hmoec_import_layers(const hmoec_import_state *import, const char *prefix, const char *key, int64_t *out_count) {
-  const hmoe_tensor *tensor;
-  size_t length = strlen(prefix);
+  const char *name, *core = hmoe_name_core(prefix);
+  size_t length = strlen(core);
   *out_count = 0;
-  for (size_t i = 0; (tensor = hmoec_tensor_files_at(import->tensors, i)); i++) {
-    if (strncmp(tensor->name, prefix, length) != 0) continue;
-    const char *digits = tensor->name + length;
+  for (size_t i = 0; (name = hmoec_tensor_files_name(import->tensors, i)); i++) {
+    const char *digits = hmoe_name_core(name) + length;
+    if (strncmp(hmoe_name_core(name), core, length) != 0) continue;
     size_t count = strspn(digits, "0123456789");
     if (!count || digits[count] != '.') continue;
     int64_t layer = count < 10 ? atoi(digits) : INT32_MAX;
     if (layer >= HMOEC_IMPORT_MOST_LAYERS)
       return hmoec_error(import->diagnostics, (hmoec_location){.file = hmoec_tensor_files_path(import->tensors)},
-                         "'%.200s': more than %d layers", tensor->name, HMOEC_IMPORT_MOST_LAYERS);
+                         "'%.200s': more than %d layers", name, HMOEC_IMPORT_MOST_LAYERS);
     if (layer >= *out_count) *out_count = layer + 1;
   }
   if (*out_count == 0)
@@ -124,17 +134,17 @@ void hmoec_import_note_unused(const hmoec_import_state *import) {
   static const char *const known[] = {"shared.weight", "embed_tokens.weight", "lm_head.weight", "wte.weight", "attn.bias",
                                       "masked_bias",   "mlp.w_noise",         "mlp.mean",       "mlp.std",    "_manual.weight",
                                       "_manual.bias",  "gate.gate.weight",    "gate.gate.bias", "inv_freq"};
-  const hmoe_tensor *tensor;
-  const char *first = NULL;
+  const char *name, *first = NULL;
   size_t count = 0;
-  for (size_t i = 0; (tensor = hmoec_tensor_files_at(import->tensors, i)); i++) {
-    bool expected = tensor->used;
+  for (size_t i = 0; i < hmoec_tensor_files_count(import->tensors); i++) {
+    if (!(name = hmoec_tensor_files_unused(import->tensors, i))) continue;
+    bool expected = false;
     for (size_t k = 0; k < sizeof known / sizeof *known && !expected; k++) {
-      size_t length = strlen(tensor->name), suffix = strlen(known[k]);
-      expected = length >= suffix && strcmp(tensor->name + length - suffix, known[k]) == 0;
+      size_t length = strlen(name), suffix = strlen(known[k]);
+      expected = length >= suffix && strcmp(name + length - suffix, known[k]) == 0;
     }
     if (expected) continue;
-    if (!first) first = tensor->name;
+    if (!first) first = name;
     count++;
   }
   if (count)

@@ -16,32 +16,17 @@ static bool same_dims(const hmoe_tensor *tensor, int64_t rank, const int64_t *di
   return same;
 }
 
-/* The tensor of the first of the names in `key`, a line each, that the checkpoint has; *out_name: HMOEC_MOST_KEY + 1 characters. */
-static const hmoe_tensor *find(hmoec_checkpoint *checkpoint, const char *key, char *out_name, const char **out_file) {
-  for (const char *at = key;; at++) {
-    size_t length = strcspn(at, "\n");
-    if (length <= HMOEC_MOST_KEY) {
-      memcpy(out_name, at, length);
-      out_name[length] = 0;
-      const hmoe_tensor *tensor = hmoec_tensor_files_find(checkpoint, out_name, out_file);
-      if (tensor) return tensor;
-    }
-    at += length;
-    if (!*at) return NULL;
-  }
-}
-
 static bool get(void *user, const char *key, int64_t rank, const int64_t *dims, double *out, hmoec_diagnostics *diagnostics,
                 hmoec_location location) {
   hmoec_checkpoint *checkpoint = user;
-  const char *file = hmoec_tensor_files_path(checkpoint);
-  char name[HMOEC_MOST_KEY + 1] = "";
-  const hmoe_tensor *tensor = find(checkpoint, key, name, &file);
+  const hmoe_tensor *tensor;
+  if (!hmoec_tensor_files_find(checkpoint, key, &tensor)) return false;
   if (!tensor) {
     size_t first = strcspn(key, "\n");
-    return hmoec_error(diagnostics, location, "%s has no tensor \"%.*s\"%s", file, (int)first, key,
+    return hmoec_error(diagnostics, location, "%s has no tensor \"%.*s\"%s", hmoec_tensor_files_path(checkpoint), (int)first, key,
                        key[first] ? ", nor one of its other names" : "");
   }
+  const char *name = tensor->name, *file = tensor->mapping->name;
   if (!same_dims(tensor, rank, dims)) {
     hmoec_shape expected = {.rank = rank}, found = {.rank = tensor->rank < HMOEC_MAX_RANK ? tensor->rank : HMOEC_MAX_RANK};
     for (int64_t i = 0; i < rank; i++) expected.dims[i] = dims[i];

@@ -4,8 +4,8 @@
 
 #include "interpreter/interpreter.h"
 
-/* A .safetensors file, or a directory or index of some, mapped; f64, f32, f16 and bf16 elements become f32 as in the runtime. Of a key with
- * several names, a line each, the first that is there counts. */
+/* A .safetensors file, or a directory or index of some, mapped; f64, f32, f16 and bf16 elements become f32 as in the runtime. Keys are
+ * those of support/tensor_files.h. */
 typedef struct hmoec_tensor_files hmoec_checkpoint;
 bool hmoec_checkpoint_open(const char *path, hmoec_diagnostics *diagnostics, hmoec_checkpoint **out_checkpoint);
 void hmoec_checkpoint_close(hmoec_checkpoint *checkpoint); /* NULL is fine */

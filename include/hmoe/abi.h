@@ -83,7 +83,7 @@ typedef struct hmoe_blocks {
 /* ---- the plan ---- */
 
 /* A tensor of the checkpoint. With count > 1 the key holds one "{}" that stands for 0..count-1, and the parameter is their stack. A key may
- * be several, separated by a line feed: names of one tied tensor, of which the first that the checkpoint has is taken. */
+ * be several, separated by a line feed: names of one tied tensor; those that the checkpoint has must be equal. */
 typedef struct hmoe_plan_param {
   hmoe_plan_span key; /* characters, not terminated */
   uint32_t count;

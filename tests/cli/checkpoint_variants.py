@@ -64,9 +64,26 @@ def shards(path, config, tensors, count=3):
     return index
 
 
+def hyper_router(tensors):
+    """The routers of switch-moe-tiny as a HyperRouter generates them, and the mixtures that have one."""
+    generated = {k: v for k, v in tensors.items() if "classifier" not in k}
+    scopes = sorted((k[: -len("router.classifier.weight")] for k in tensors if "classifier" in k), reverse=True)
+    for k in scopes:
+        generated |= {k + "gate.embedding": zeros(1, 48), k + "gate.hypernet.0.weight": zeros(11, 48), k + "gate.hypernet.0.bias": zeros(11)}
+        generated |= {k + "gate.hypernet.2.weight": zeros(4 * 49, 11), k + "gate.hypernet.2.bias": zeros(4 * 49)}
+    return generated, scopes
+
+
 def make_sound():
     config, tensors = load("switch-hypermoe-tiny")
     shards(f"{folder}/sound/shards", config, tensors)
+    index = shards(f"{folder}/sound/lost", config, tensors)  # the index names tensors that no file has, one of them a name of the tied one
+    index["weight_map"] |= {"lm_head.weight": "model-00001-of-00003.safetensors", "decoder.embed_tokens.weight": "model-00002-of-00003.safetensors"}
+    json.dump(index, open(f"{folder}/sound/lost/model.safetensors.index.json", "w"))
+    sound("copies", config, tensors | {k: tensors["shared.weight"] for k in ("encoder.embed_tokens.weight", "lm_head.weight")})
+    for name, words in (("module", "module."), ("compiled", "_orig_mod.module."), ("inner", "model.transformer.")):
+        sound(name, config, rename(tensors, lambda k: words + k))
+    sound("no_type", {k: v for k, v in config.items() if k != "model_type"}, rename(tensors, lambda k: "module." + k))
     sound("alias", config, rename(tensors, lambda k: "decoder.embed_tokens.weight" if k == "shared.weight" else k))
     sound("head_only", config, rename(tensors, lambda k: "lm_head.weight" if k == "shared.weight" else k))
     halves = {k: ("BF16", s, b"".join(d[i + 2 : i + 4] for i in range(0, len(d), 4))) for k, (_, s, d) in tensors.items()}
@@ -87,16 +104,15 @@ def make_sound():
     for part, shape in (("wi", (96, 48)), ("wo", (48, 96))):
         moved.pop(f"decoder.block.0.layer.2.mlp.{part}.weight", None)
         moved[f"decoder.block.1.layer.2.mlp.{part}.weight"] = zeros(*shape)
+    ids = {f"{side}.embed_tokens.weight": ("F32", [211, 48], bytes(4 * i) + bytes.fromhex("0000803f") + bytes(4 * (211 * 48 - i - 1))) for i, side in enumerate(("encoder", "decoder"))}
+    sound("untied_ids", config | {"tie_word_embeddings": False}, tensors | ids | {"lm_head.weight": zeros(211, 48)})
     sound("pattern", {k: v for k, v in config.items() if "sparse" not in k}, moved)
     bias = {k.replace(".weight", ".bias"): zeros(4) for k in tensors if "classifier" in k}
     sound("router_bias", config | {"router_bias": True}, tensors | bias)
     gated = rename(tensors, lambda k: k.replace(".wi.weight", ".wi_0.weight"))
     gated |= {k.replace("wi_0", "wi_1"): v for k, v in gated.items() if "wi_0" in k}
     sound("gated", {k: v for k, v in config.items() if k not in ("dense_act_fn", "is_gated_act")} | {"feed_forward_proj": "gated-gelu"}, gated)
-    generated = {k: v for k, v in tensors.items() if "classifier" not in k}
-    for k in [k[: -len("router.classifier.weight")] for k in tensors if "classifier" in k]:
-        generated |= {k + "gate.embedding": zeros(1, 48), k + "gate.hypernet.0.weight": zeros(11, 48), k + "gate.hypernet.0.bias": zeros(11)}
-        generated |= {k + "gate.hypernet.2.weight": zeros(4 * 49, 11), k + "gate.hypernet.2.bias": zeros(4 * 49)}
+    generated, _ = hyper_router(tensors)
     sound("hyperrouter", config, generated)
 
     config, tensors = load("gpt2-hypermoe-tiny-k2")
@@ -123,8 +139,8 @@ def make_broken():
     text = json.dumps(config, indent=1)
 
     # config.json
-    broken("no_weights", "error: it has neither model.safetensors nor model.safetensors.index.json", config, None)
-    broken("pickled", "error: the weights are in pytorch_model.bin: convert them to safetensors", config, None)
+    broken("no_weights", "no_weights: error: expected model.safetensors or model.safetensors.index.json in the directory, found neither", config, None)
+    broken("pickled", "pickled: error: expected model.safetensors or model.safetensors.index.json, found pytorch_model.bin: convert to safetensors", config, None)
     open(f"{folder}/broken/pickled/pytorch_model.bin", "wb").write(b"PK")
     broken("no_config", "error: it has no config.json", config, tensors)
     os.unlink(f"{folder}/broken/no_config/config.json")
@@ -153,6 +169,13 @@ def make_broken():
     broken("proj_gated", 'feed_forward_proj = "gated-gelu", but the checkpoint', config | {"feed_forward_proj": "gated-gelu"}, tensors)
     broken("bias_flag", "router_bias = true, but the checkpoint has no tensor 'router.classifier.bias'", config | {"router_bias": True}, tensors)
     broken("tied", "tie_word_embeddings = true, but the checkpoint has 'decoder.lm_head.weight'", config, tensors | {"decoder.lm_head.weight": zeros(211, 48)})
+
+    zero = {"encoder.embed_tokens.weight": zeros(211, 48)}
+    broken("differ", "model.safetensors: error: 'shared.weight' and 'encoder.embed_tokens.weight' are names of one tied tensor in this model, but their contents differ", config, tensors | zero)
+    broken("differ_unsaid", "note: tie_word_embeddings is not given, which means true: with false each would be a tensor of its own",
+           {k: v for k, v in config.items() if k != "tie_word_embeddings"}, tensors | zero)
+    broken("differ_types", "'shared.weight' and 'lm_head.weight' are names of one tied tensor in this model, but their types differ", config,
+           tensors | {"lm_head.weight": ("F16", [211, 48], bytes(211 * 48 * 2))})
 
     # tensors
     for name in ("shared.weight", "decoder.block.2.layer.1.EncDecAttention.k.weight", "encoder.block.3.layer.1.mlp.experts.expert_2.wo.weight",
@@ -188,19 +211,33 @@ def make_broken():
             json.dump(index, open(f"{path}/model.safetensors.index.json", "w"), indent=1)
         open(f"{path}.txt", "w").write(message)
 
-    sharded("shard", "error: the shard model-00002-of-00003.safetensors that it names is missing", lambda p, i: os.unlink(f"{p}/model-00002-of-00003.safetensors"))
-    sharded("no_map", 'model.safetensors.index.json: error: expected an object "weight_map"', lambda p, i: i.pop("weight_map"))
-    sharded("cycle", "expected a .safetensors file beside the index for 'shared.weight', found 'model.safetensors.index.json'",
+    sharded("shard", "model.safetensors.index.json: error: tensor 'encoder.block.0.layer.0.SelfAttention.q.weight' is in ", lambda p, i: os.unlink(f"{p}/model-00002-of-00003.safetensors"))
+    sharded("no_map", "model.safetensors.index.json: error: expected an index, found an object without weight_map", lambda p, i: i.pop("weight_map"))
+    sharded("cycle", "weight_map: tensor 'shared.weight': the index is cyclic: it names itself",
             lambda p, i: i["weight_map"].update({"shared.weight": "model.safetensors.index.json"}))
-    sharded("outside", "expected a .safetensors file beside the index for 'shared.weight', found '../x.safetensors'",
+    sharded("outside", "weight_map: tensor 'shared.weight': expected the name of a file beside the index, found '../x.safetensors'",
             lambda p, i: i["weight_map"].update({"shared.weight": "../x.safetensors"}))
-    sharded("number", "weight_map: expected the file of 'shared.weight' as a string", lambda p, i: i["weight_map"].update({"shared.weight": 3}))
-    sharded("elsewhere", "'no.such' is said to be in model-00001-of-00003.safetensors, which does not have it",
-            lambda p, i: i["weight_map"].update({"no.such": "model-00001-of-00003.safetensors"}))
-    sharded("empty", "weight_map: no tensor is named", lambda p, i: i.update(weight_map={}))
+    sharded("number", "weight_map: expected a file name for tensor 'shared.weight'", lambda p, i: i["weight_map"].update({"shared.weight": 3}))
+    sharded("elsewhere", "index.json: error: no tensor 'shared.weight' in 'model-00001-of-00003.safetensors', where the index says it is",
+            lambda p, i: i["weight_map"].update({"shared.weight": "model-00001-of-00003.safetensors"}))
+    sharded("empty", "index.json: error: there is no tensor 'shared.weight', nor one of its other names", lambda p, i: i.update(weight_map={}))
+
+    # HyperRouter
+    config, tensors = load("switch-moe-tiny")
+    generated, scopes = hyper_router(tensors)
+    for key in ("embedding", "hypernet.0.weight", "hypernet.0.bias", "hypernet.2.weight", "hypernet.2.bias"):
+        name = f"{scopes[-1]}gate.{key}"
+        broken("router_" + key, f"there is no tensor '{name}'", config, {k: v for k, v in generated.items() if k != name})
+    broken("router_size", f"'{scopes[0]}gate.hypernet.2.bias': expected [experts * (d_model + 1) = 196], found [195]", config,
+           generated | {scopes[0] + "gate.hypernet.2.bias": zeros(195)})
+    first = min(scope for scope in scopes if scope.startswith("encoder."))
+    rows = {first + "gate.hypernet.2.weight": zeros(195, 11), first + "gate.hypernet.2.bias": zeros(195)}
+    broken("router_rows", f"'{first}gate.hypernet.2.weight': its 195 rows are not a multiple of d_model + 1 = 49", config, generated | rows)
 
     # GPT-2
     config, tensors = load("gpt2-hypermoe-tiny-k2")
+    broken("gpt2_differ", "'transformer.wte.weight' and 'lm_head.weight' are names of one tied tensor in this model, but their contents differ", config,
+           tensors | {"lm_head.weight": zeros(197, 48)})
     for key in ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"):
         broken("gpt2_" + key, f"error: {key} = true is not supported", config | {key: True}, tensors)
     broken("gpt2_k", "k = 6, but there are 5 experts, by 'transformer.h.0.mlp.w_gate'", config | {"k": 6}, tensors)

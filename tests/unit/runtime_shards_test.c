@@ -95,7 +95,7 @@ static void write_shard(const toy *t, const char *name, size_t count, const name
 
 static void write_all(const toy *t) {
   write_shard(t, "a.safetensors", TENSORS({"first", 1}, {"stack.1", 3}, {"unnamed", 9}));
-  write_shard(t, "b.safetensors", TENSORS({"stack.0", 2}, {"tied", 4}, {"head", 5}));
+  write_shard(t, "b.safetensors", TENSORS({"stack.0", 2}, {"tied", 4}));
   write_text(t, INDEX_NAME, INDEX(WHERE ", \"tied\": \"b.safetensors\", \"extra\": \"c.safetensors\""));
 }
 
@@ -258,16 +258,23 @@ static void test_aliases(void **state) {
     const char *message;
   } cases[] = {
       {"tied\nhead", 4, NULL},
-      {"head\ntied", 5, NULL}, /* both are there: the first name counts */
-      {"none\nhead\ntied", 5, NULL},
+      {"head\ntied", 4, NULL}, /* both are there, and equal */
+      {"none\nhead\ntied", 4, NULL},
+      {"tied\nother", 0, "'tied' and 'other' are names of one tied tensor in this model, but their contents differ"},
+      {"none\nhead\nother\ntied", 0, "'head' and 'other' are names of one tied tensor in this model, but their contents differ"},
+      {"lost\ntied", 4, NULL}, /* the index names it, no file has it: another name is there */
       {"none\nmore", 0, "no tensor 'none' or 'more'"},
       {"none\nmore\nleast", 0, "no tensor 'none' or 'more' or 'least'"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     toy *t = toy_create(cases[i].key);
     write_all(t);
-    write_text(t, INDEX_NAME, INDEX(WHERE ", \"tied\": \"b.safetensors\", \"head\": \"b.safetensors\""));
-    write_shard(t, "one.safetensors", TENSORS({"first", 1}, {"stack.0", 2}, {"stack.1", 3}, {"tied", 4}, {"head", 5}));
+    write_text(t, INDEX_NAME,
+               INDEX(WHERE ", \"tied\": \"b.safetensors\", \"head\": \"c.safetensors\", \"other\": \"c.safetensors\", "
+                           "\"lost\": \"a.safetensors\""));
+    write_shard(t, "c.safetensors", TENSORS({"head", 4}, {"other", 5}));
+    write_shard(t, "one.safetensors",
+                TENSORS({"first", 1}, {"stack.0", 2}, {"stack.1", 3}, {"tied", 4}, {"head", 4}, {"other", 5}));
     const char *names[] = {INDEX_NAME, "one.safetensors"};
     for (int k = 0; k < 2; k++) {
       hmoe_status status = open_and_check(t, path_of(t, names[k]), cases[i].last);
@@ -299,6 +306,59 @@ static void test_aliases(void **state) {
     assert_fails(hmoe_model_open(plan_finish(plan, NULL, 0), &(hmoe_weights){.path = "/dev/null"}, NULL, &model), HMOE_INCOMPATIBLE,
                  bad[i].message);
     free(plan);
+  }
+}
+
+/* "module." and the like in front of keys: of the checkpoint, of the model, of both. */
+static void test_wrapped(void **state) {
+  (void)state;
+  static const struct {
+    const char *key; /* of the last parameter; the others are first, stack.0 and stack.1 */
+    named_tensor tensors[5];
+    int last; /* 0: it fails */
+    const char *message;
+  } cases[] = {
+      {"tied", {{"module.first", 1}, {"module.stack.0", 2}, {"module.stack.1", 3}, {"module.tied", 4}}, 4, NULL},
+      {"tied",
+       {{"_orig_mod.module.first", 1}, {"_orig_mod.module.stack.0", 2}, {"model.stack.1", 3}, {"model.model.tied", 4}},
+       4,
+       NULL},
+      {"transformer.tied", {{"first", 1}, {"stack.0", 2}, {"stack.1", 3}, {"tied", 4}}, 4, NULL},
+      {"transformer.tied", {{"first", 1}, {"stack.0", 2}, {"stack.1", 3}, {"module.transformer.tied", 4}}, 4, NULL},
+      {"tied\nhead", {{"first", 1}, {"stack.0", 2}, {"stack.1", 3}, {"module.tied", 4}, {"module.head", 4}}, 4, NULL},
+      {"tied\nhead",
+       {{"first", 1}, {"stack.0", 2}, {"stack.1", 3}, {"module.tied", 4}, {"module.head", 5}},
+       0,
+       "'module.tied' and 'module.head' are names of one tied tensor"},
+      {"tied", {{"first", 1}, {"stack.0", 2}, {"stack.1", 3}, {"tied", 4}, {"model.tied", 5}}, 4, NULL}, /* its own name counts */
+      {"tied", {{"first", 1}, {"stack.0", 2}, {"stack.1", 3}, {"module.tied", 4}, {"model.tied", 4}}, 4, NULL},
+      {"tied",
+       {{"first", 1}, {"stack.0", 2}, {"stack.1", 3}, {"module.tied", 4}, {"model.tied", 5}},
+       0,
+       "'model.tied' and 'module.tied' are names of one tied tensor"},
+      {"tied", {{"first", 1}, {"stack.0", 2}, {"stack.1", 3}, {"ema.tied", 4}, {"modeltied", 5}}, 0, "no tensor 'tied'"},
+      /* A tensor is not two. */
+      {"model.first",
+       {{"first", 1}, {"stack.0", 2}, {"stack.1", 3}},
+       0,
+       "no tensor 'model.first': 'first' is that of another parameter"},
+      {"first", {{"first", 1}, {"stack.0", 2}, {"stack.1", 3}}, 1, NULL},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    toy *t = toy_create(cases[i].key);
+    size_t count = 0;
+    while (count < 5 && cases[i].tensors[count].name) count++;
+    write_shard(t, "model.safetensors", count, cases[i].tensors);
+    hmoe_status status = open_and_check(t, t->folder, cases[i].last);
+    if (cases[i].last) assert_ok(status);
+    else assert_fails(status, HMOE_INVALID_WEIGHTS, cases[i].message);
+    char index[1024] = "{\"weight_map\": {";
+    for (size_t k = 0; k < count; k++)
+      snprintf(index + strlen(index), sizeof index - strlen(index), "%s\"%s\": \"model.safetensors\"", k ? ", " : "",
+               cases[i].tensors[k].name);
+    write_text(t, "i.json", strcat(index, "}}"));
+    assert_int_equal(open_and_check(t, path_of(t, "i.json"), cases[i].last), status);
+    toy_destroy(t);
   }
 }
 
@@ -379,11 +439,8 @@ static void test_progress(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_paths),
-      cmocka_unit_test(test_directories),
-      cmocka_unit_test(test_indexes),
-      cmocka_unit_test(test_aliases),
-      cmocka_unit_test(test_every_allocation_can_fail),
+      cmocka_unit_test(test_paths),    cmocka_unit_test(test_directories), cmocka_unit_test(test_indexes),
+      cmocka_unit_test(test_aliases),  cmocka_unit_test(test_wrapped),     cmocka_unit_test(test_every_allocation_can_fail),
       cmocka_unit_test(test_progress),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
