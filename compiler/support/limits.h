@@ -8,8 +8,7 @@ enum {
   HMOEC_SPEC_MAX_BYTES = 1 << 20,
   HMOEC_MLIR_MAX_BYTES = 16 << 20,
   HMOEC_C_MAX_BYTES = 16 << 20,
-  HMOEC_CONFIG_MAX_BYTES = 4 << 20,
-  HMOEC_INDEX_MAX_BYTES = 256 << 20
+  HMOEC_CONFIG_MAX_BYTES = 4 << 20
 };
 
 /* Any model, however it is described. */
