@@ -2,7 +2,8 @@
  *
  * Two runs may want the cache at once. A run takes the slots of one whole chunk in one go, while it holds none, so runs never wait for
  * each other in a circle. Slots in use are pinned and not on the list of those that may be replaced. Generation happens under the
- * lock: a set is generated once, and nobody reads a slot before it is complete. */
+ * lock: a set is generated once, and nobody reads a slot before it is complete. As that may take long, and runs a caller's executor, a fork
+ * does not wait for the lock: a child begins with an empty cache where its parent was generating. */
 #include "runtime_internal.h"
 
 #include <string.h>
@@ -29,6 +30,9 @@ struct hmoe_cache {
   uint32_t unpinned;
   pthread_mutex_t mutex;
   pthread_cond_t unpinned_changed;
+  bool locked; /* between acquire and publish */
+  hmoe_fork_watch watch;
+  bool whole; /* while the process forks: nobody had the lock */
 };
 
 static void list_append(hmoe_cache *cache, int32_t slot) {
@@ -58,6 +62,37 @@ static void list_remove(hmoe_cache *cache, int32_t slot) {
   cache->unpinned--;
 }
 
+static void empty(hmoe_cache *cache) {
+  for (uint32_t i = 0; i < cache->bucket_count; i++) cache->buckets[i] = NO_SLOT;
+  cache->oldest = cache->newest = NO_SLOT;
+  cache->unpinned = 0;
+  for (uint32_t i = 0; i < cache->slot_count; i++) {
+    cache->slots[i].pins = 0;
+    cache->slots[i].filled = false;
+    list_append(cache, (int32_t)i);
+  }
+}
+
+static void before_fork(void *object) {
+  hmoe_cache *cache = object;
+  cache->whole = pthread_mutex_trylock(&cache->mutex) == 0;
+}
+
+static void after_fork(void *object, bool child) {
+  hmoe_cache *cache = object;
+  if (cache->whole) pthread_mutex_unlock(&cache->mutex);
+  if (!child) return;
+  pthread_mutex_init(&cache->mutex, NULL);
+  pthread_cond_init(&cache->unpinned_changed, NULL);
+  cache->locked = false;
+  if (!cache->whole) empty(cache);
+  for (uint32_t i = 0; i < cache->slot_count; i++) /* of runs in the parent */
+    if (cache->slots[i].pins) {
+      cache->slots[i].pins = 0;
+      list_append(cache, (int32_t)i);
+    }
+}
+
 hmoe_status hmoe_cache_create(const hmoe_plan_cache *plan, const hmoe_allocator *allocator, hmoe_cache **out_cache) {
   *out_cache = NULL;
   uint32_t slot_count = (uint32_t)plan->slots, bucket_count = 1;
@@ -84,17 +119,18 @@ hmoe_status hmoe_cache_create(const hmoe_plan_cache *plan, const hmoe_allocator 
   cache->slots = (cache_slot *)(void *)((uint8_t *)cache + slots_at);
   cache->keys = (int32_t *)(void *)((uint8_t *)cache + keys_at);
   cache->buckets = (int32_t *)(void *)((uint8_t *)cache + buckets_at);
-  for (uint32_t i = 0; i < bucket_count; i++) cache->buckets[i] = NO_SLOT;
-  cache->oldest = cache->newest = NO_SLOT;
-  for (uint32_t i = 0; i < slot_count; i++) list_append(cache, (int32_t)i);
+  empty(cache);
   pthread_mutex_init(&cache->mutex, NULL);
   pthread_cond_init(&cache->unpinned_changed, NULL);
+  cache->watch = (hmoe_fork_watch){cache, before_fork, after_fork, NULL, NULL};
+  hmoe_fork_watch_begin(&cache->watch);
   *out_cache = cache;
   return HMOE_OK;
 }
 
 void hmoe_cache_destroy(hmoe_cache *cache, const hmoe_allocator *allocator) {
   if (!cache) return;
+  hmoe_fork_watch_end(&cache->watch);
   pthread_cond_destroy(&cache->unpinned_changed);
   pthread_mutex_destroy(&cache->mutex);
   hmoe_release(allocator, cache->arena, cache->arena_bytes);
@@ -150,6 +186,7 @@ void hmoe_cache_acquire(hmoe_cache *cache, const int32_t *sets, uint64_t count, 
     if (wanted <= cache->unpinned) break;
     pthread_cond_wait(&cache->unpinned_changed, &cache->mutex);
   }
+  cache->locked = true;
   for (uint64_t i = 0; i < count; i++)
     if (slots[i] != NO_SLOT) pin(cache, slots[i]);
   *out_missing = 0;
@@ -164,8 +201,10 @@ void hmoe_cache_acquire(hmoe_cache *cache, const int32_t *sets, uint64_t count, 
 }
 
 void hmoe_cache_publish(hmoe_cache *cache, const int32_t *slots, const int32_t *missing, uint64_t missing_count, bool ok) {
+  if (!cache->locked) return; /* the child of a fork since acquire */
   if (!ok)
     for (uint64_t i = 0; i < missing_count; i++) forget(cache, slots[missing[i]]);
+  cache->locked = false;
   pthread_mutex_unlock(&cache->mutex);
 }
 
@@ -173,7 +212,7 @@ void hmoe_cache_release(hmoe_cache *cache, const int32_t *slots, uint64_t count)
   pthread_mutex_lock(&cache->mutex);
   for (uint64_t i = 0; i < count; i++) {
     cache_slot *slot = &cache->slots[slots[i]];
-    if (--slot->pins > 0) continue;
+    if (slot->pins == 0 || --slot->pins > 0) continue; /* 0: as above */
     if (slot->filled) list_append(cache, slots[i]);
     else list_prepend(cache, slots[i]); /* empty ones are taken first */
   }

@@ -51,8 +51,8 @@ hmoe_status hmoe_workers_run(const hmoe_workers *workers, const hmoe_job *job) {
   running_job running = {.job = job};
   atomic_store_explicit(&running.next, 0, memory_order_release);
   if (workers->pool) {
-    hmoe_pool_run(workers->pool, work, &running);
-    return HMOE_OK;
+    if (hmoe_pool_run(workers->pool, work, &running)) return HMOE_OK;
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "the process forked inside of this call: only the parent can go on with it");
   }
   workers->executor.parallel_for(workers->executor.context, count, work, &running);
   uint64_t finished = atomic_load_explicit(&running.finished, memory_order_acquire);

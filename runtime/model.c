@@ -87,6 +87,7 @@ static hmoe_status create_model(const hmoe_model_object *object, const hmoe_weig
   HMOE_TRY(hmoe_options_read(options, &chosen));
   hmoe_plan_limits limits;
   HMOE_TRY(hmoe_plan_check(object, &limits));
+  HMOE_TRY(hmoe_fork_prepare());
 
   hmoe_allocator allocator = chosen.allocator ? *chosen.allocator : hmoe_allocator_default();
   void *memory = NULL;
@@ -97,6 +98,8 @@ static hmoe_status create_model(const hmoe_model_object *object, const hmoe_weig
   model->entries = HMOE_PLAN_ARRAY(model->plan, model->plan->entries, hmoe_plan_entry);
   model->debug_run = hmoe_debug_enabled("run");
   pthread_mutex_init(&model->mutex, NULL);
+  model->watch = (hmoe_fork_watch){model, hmoe_workspaces_before_fork, hmoe_workspaces_after_fork, NULL, NULL};
+  hmoe_fork_watch_begin(&model->watch);
   hmoe_status status = open_model(model, weights, &chosen, pack_path);
   if (status == HMOE_OK && out_model) *out_model = model;
   else hmoe_model_close(model);
@@ -120,11 +123,8 @@ hmoe_status hmoe_model_pack(const hmoe_model_object *object, const hmoe_weights 
 
 void hmoe_model_close(hmoe_model *model) {
   if (!model) return;
-  while (model->free_workspaces) {
-    hmoe_workspace *workspace = model->free_workspaces;
-    model->free_workspaces = workspace->next;
-    hmoe_workspace_destroy(model, workspace);
-  }
+  hmoe_fork_watch_end(&model->watch);
+  while (model->workspaces) hmoe_workspace_destroy(model, model->workspaces);
   uint32_t caches = model->caches ? model->plan->caches.count : 0;
   for (uint32_t i = 0; i < caches; i++) hmoe_cache_destroy(model->caches[i], &model->allocator);
   hmoe_release(&model->allocator, model->caches, caches * sizeof *model->caches);

@@ -4,6 +4,8 @@
  * part in it, not for all to come by; threads that wait do so awake for some tens of microseconds, as long as waking one takes, and then
  * sleep; a caller that finds the threads taken by another works alone; and threads that the system refuses are an error.
  *
+ * A child process of a fork has none of the threads: it starts its own when it first runs something, or works alone where the system refuses.
+ *
  * The state is one word, [generation:32][open:1][active:31]. A call opens a new generation; a worker takes part by counting itself into
  * active while it is open; the caller closes it when its own share is done, and returns when active is 0. */
 #include "runtime_internal.h"
@@ -32,8 +34,11 @@ struct hmoe_pool {
   pthread_mutex_t mutex;
   pthread_cond_t wake, done;
   uint64_t self_bytes;
+  hmoe_fork_watch watch;
+  bool started; /* in this process; of the thread that has taken the workers, as is count */
+  size_t threads; /* the caller's among them */
   size_t count; /* workers that were started */
-  pool_worker workers[];
+  pool_worker workers[]; /* threads - 1 */
 };
 
 static inline void relax(void) {
@@ -92,15 +97,47 @@ static void open_generation(hmoe_pool *pool, uint64_t open) {
   pthread_mutex_unlock(&pool->mutex);
 }
 
-void hmoe_pool_run(hmoe_pool *pool, hmoe_pool_fn function, void *context) {
+/* As many workers as the system gives; returns why there are not more, or 0. */
+static int start_workers(hmoe_pool *pool) {
+  int reason = 0;
+  pool->started = true;
+  for (; pool->count < pool->threads - 1; pool->count++) {
+    pool_worker *worker = &pool->workers[pool->count];
+    *worker = (pool_worker){.pool = pool, .index = pool->count + 1};
+    reason = pthread_create(&worker->thread, NULL, worker_main, worker);
+    if (reason) break;
+  }
+  return reason;
+}
+
+/* What is not of the threads that are gone. */
+static void reset(hmoe_pool *pool) {
+  atomic_store(&pool->state, 0);
+  atomic_store(&pool->sleepers, 0);
+  atomic_flag_clear(&pool->taken);
+  pthread_mutex_init(&pool->mutex, NULL);
+  pthread_cond_init(&pool->wake, NULL);
+  pthread_cond_init(&pool->done, NULL);
+  pool->started = false;
+  pool->count = 0;
+}
+
+static void after_fork(void *object, bool child) {
+  if (child) reset(object);
+}
+
+bool hmoe_pool_run(hmoe_pool *pool, hmoe_pool_fn function, void *context) {
+  uint32_t forks = hmoe_fork_count();
   if (atomic_flag_test_and_set(&pool->taken)) {
     function(context, 0);
-    return;
+    return forks == hmoe_fork_count();
   }
+  if (!pool->started) start_workers(pool);
   pool->function = function;
   pool->context = context;
   open_generation(pool, OPEN);
   function(context, 0);
+  if (forks != hmoe_fork_count()) return false;
   uint64_t state = atomic_fetch_and(&pool->state, ~OPEN);
   for (int spin = 0; spin < SPINS && (state & ACTIVE); spin++) {
     relax();
@@ -112,27 +149,23 @@ void hmoe_pool_run(hmoe_pool *pool, hmoe_pool_fn function, void *context) {
     pthread_mutex_unlock(&pool->mutex);
   }
   atomic_flag_clear(&pool->taken);
+  return true;
 }
 
 hmoe_status hmoe_pool_create(size_t threads, const hmoe_allocator *allocator, hmoe_pool **out_pool) {
   uint64_t bytes = sizeof(hmoe_pool) + (threads - 1) * sizeof(pool_worker);
   void *memory = NULL;
+  HMOE_TRY(hmoe_fork_prepare());
   HMOE_TRY(hmoe_allocate(allocator, bytes, "a pool of threads", &memory));
   memset(memory, 0, bytes);
   hmoe_pool *pool = memory;
   pool->self_bytes = bytes;
-  atomic_flag_clear(&pool->taken);
-  pthread_mutex_init(&pool->mutex, NULL);
-  pthread_cond_init(&pool->wake, NULL);
-  pthread_cond_init(&pool->done, NULL);
-  int reason = 0;
-  for (; pool->count < threads - 1; pool->count++) {
-    pool_worker *worker = &pool->workers[pool->count];
-    *worker = (pool_worker){.pool = pool, .index = pool->count + 1};
-    reason = pthread_create(&worker->thread, NULL, worker_main, worker);
-    if (reason) break;
-  }
-  if (pool->count == threads - 1) {
+  pool->threads = threads;
+  reset(pool);
+  int reason = start_workers(pool);
+  if (!reason) {
+    pool->watch = (hmoe_fork_watch){.object = pool, .after = after_fork};
+    hmoe_fork_watch_begin(&pool->watch);
     *out_pool = pool;
     return HMOE_OK;
   }
@@ -144,6 +177,7 @@ hmoe_status hmoe_pool_create(size_t threads, const hmoe_allocator *allocator, hm
 
 void hmoe_pool_destroy(hmoe_pool *pool, const hmoe_allocator *allocator) {
   if (!pool) return;
+  hmoe_fork_watch_end(&pool->watch);
   atomic_store(&pool->stop, true);
   open_generation(pool, 0);
   for (size_t i = 0; i < pool->count; i++) pthread_join(pool->workers[i].thread, NULL);

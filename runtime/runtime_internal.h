@@ -2,6 +2,7 @@
  *
  *   status.c allocator.c convert.c        error text, the one door to memory, element types
  *   options.c cpu.c threads.c pool.c executor.c  what the caller and the machine give
+ *   fork.c                                what a child process needs
  *   mapping.c json.c safetensors.c index.c checkpoint.c keys.c   weights: bytes, files of tensors, several files, names
  *   params.c progress.c packed.c          a plan's tensors, how much of them was read, .hmw files
  *   plan.c                                validation of the plan blob
@@ -108,6 +109,24 @@ size_t hmoe_threads_quota(const char *membership, const char *root);
 /* requested, or with 0 HMOE_NUM_THREADS, or what affinity and quota leave. */
 HMOE_MUST_USE hmoe_status hmoe_threads_choose(uint32_t requested, size_t *out_threads);
 
+/* ---- fork.c ---- */
+
+/* An object that is told of forks. In the object; zero: not told. */
+typedef struct hmoe_fork_watch {
+  void *object;
+  void (*before)(void *object); /* may be NULL */
+  void (*after)(void *object, bool child);
+  struct hmoe_fork_watch *next, **link;
+} hmoe_fork_watch;
+
+/* Once in a process, before anything is watched. */
+HMOE_MUST_USE hmoe_status hmoe_fork_prepare(void);
+/* From when the object is whole until it no longer is. */
+void hmoe_fork_watch_begin(hmoe_fork_watch *watch);
+void hmoe_fork_watch_end(hmoe_fork_watch *watch);
+/* How many forks made this process since the library was loaded: what differs at the end of a call has left the call's other threads behind. */
+uint32_t hmoe_fork_count(void);
+
 /* ---- pool.c ---- */
 
 typedef struct hmoe_pool hmoe_pool;
@@ -117,8 +136,9 @@ typedef void (*hmoe_pool_fn)(void *context, size_t worker);
 HMOE_MUST_USE hmoe_status hmoe_pool_create(size_t threads, const hmoe_allocator *allocator, hmoe_pool **out_pool);
 void hmoe_pool_destroy(hmoe_pool *pool, const hmoe_allocator *allocator); /* NULL is allowed */
 /* Calls function(context, 0) here and function(context, i), 0 < i < threads, on those workers that come before that returns; returns when
- * all that took part have returned. From several threads at once: the others find the workers taken, and call it for 0 only. */
-void hmoe_pool_run(hmoe_pool *pool, hmoe_pool_fn function, void *context);
+ * all that took part have returned. From several threads at once: the others find the workers taken, and call it for 0 only. False: this
+ * is a child process of a fork inside of the call, and what other threads had begun is lost. */
+HMOE_MUST_USE bool hmoe_pool_run(hmoe_pool *pool, hmoe_pool_fn function, void *context);
 
 /* ---- executor.c ---- */
 
@@ -376,7 +396,9 @@ void hmoe_cache_release(hmoe_cache *cache, const int32_t *slots, uint64_t count)
 
 /* What one run needs for itself; kept in the model between runs and used by one run at a time. */
 typedef struct hmoe_workspace {
-  struct hmoe_workspace *next; /* in the model's free list */
+  struct hmoe_workspace *next; /* in the model's list of all */
+  bool taken;
+  pthread_t owner; /* of a workspace that is taken: the thread that runs */
   uint64_t self_bytes; /* of this structure with its tables */
   uint8_t *scratch; /* threads * scratch_stride */
   uint64_t scratch_stride, scratch_bytes;
@@ -408,7 +430,7 @@ typedef struct hmoe_run {
   int64_t chunk_first, chunk_count;
 } hmoe_run;
 
-/* A workspace from the model's free list, or a new one. */
+/* One of the model's workspaces that no run has, or a new one. */
 HMOE_MUST_USE hmoe_status hmoe_workspace_acquire(struct hmoe_model *model, hmoe_workspace **out_workspace);
 void hmoe_workspace_return(struct hmoe_model *model, hmoe_workspace *workspace);
 void hmoe_workspace_destroy(struct hmoe_model *model, hmoe_workspace *workspace);
@@ -417,6 +439,9 @@ HMOE_MUST_USE hmoe_status hmoe_run_derive_dims(hmoe_run *run);
 /* Dimensions, sizes of all buffers, and memory for the slots; afterwards only INPUT, OUTPUT and PARAM buffers lack an address. */
 HMOE_MUST_USE hmoe_status hmoe_run_begin(hmoe_run *run, const int64_t *dims);
 HMOE_MUST_USE hmoe_status hmoe_run_place_slots(hmoe_run *run);
+/* What a fork does to a model (an hmoe_fork_watch's): in the child no workspace is another thread's. */
+void hmoe_workspaces_before_fork(void *model);
+void hmoe_workspaces_after_fork(void *model, bool child);
 
 /* ---- run.c ---- */
 
@@ -509,9 +534,10 @@ struct hmoe_model {
   hmoe_packing *packing; /* hmoe_model_pack: the file that the arena is of */
   hmoe_mapping packed;
   hmoe_cache **caches;
-  pthread_mutex_t mutex; /* guards the two fields below */
-  hmoe_workspace *free_workspaces;
+  pthread_mutex_t mutex; /* guards the two fields below, and what they count: next, taken, slots and slots_bytes of workspaces */
+  hmoe_workspace *workspaces;
   uint64_t workspace_bytes;
+  hmoe_fork_watch watch;
 };
 
 static inline const uint64_t *hmoe_step_args(const hmoe_run *run, const hmoe_plan_step *step) {

@@ -1,4 +1,4 @@
-/* Memory of a run. Each run in progress owns one workspace; finished runs leave theirs in the model's free list, so that later runs of
+/* Memory of a run. Each run in progress has one of the model's workspaces to itself; finished runs leave theirs, so that later runs of
  * the same size allocate nothing. Slots are laid out for the sizes of the run at hand and the block behind them only grows. */
 #include "runtime_internal.h"
 
@@ -44,7 +44,11 @@ static hmoe_status create(hmoe_model *model, hmoe_workspace **out_workspace) {
   }
   workspace->scratch = memory;
   workspace->scratch_bytes = scratch_bytes;
+  workspace->taken = true;
+  workspace->owner = pthread_self();
   pthread_mutex_lock(&model->mutex);
+  workspace->next = model->workspaces;
+  model->workspaces = workspace;
   model->workspace_bytes += scratch_bytes;
   pthread_mutex_unlock(&model->mutex);
   *out_workspace = workspace;
@@ -53,8 +57,12 @@ static hmoe_status create(hmoe_model *model, hmoe_workspace **out_workspace) {
 
 hmoe_status hmoe_workspace_acquire(hmoe_model *model, hmoe_workspace **out_workspace) {
   pthread_mutex_lock(&model->mutex);
-  hmoe_workspace *workspace = model->free_workspaces;
-  if (workspace) model->free_workspaces = workspace->next;
+  hmoe_workspace *workspace = model->workspaces;
+  while (workspace && workspace->taken) workspace = workspace->next;
+  if (workspace) {
+    workspace->taken = true;
+    workspace->owner = pthread_self();
+  }
   pthread_mutex_unlock(&model->mutex);
   if (!workspace) return create(model, out_workspace);
   *out_workspace = workspace;
@@ -63,18 +71,35 @@ hmoe_status hmoe_workspace_acquire(hmoe_model *model, hmoe_workspace **out_works
 
 void hmoe_workspace_return(hmoe_model *model, hmoe_workspace *workspace) {
   pthread_mutex_lock(&model->mutex);
-  workspace->next = model->free_workspaces;
-  model->free_workspaces = workspace;
+  workspace->taken = false;
   pthread_mutex_unlock(&model->mutex);
 }
 
 void hmoe_workspace_destroy(hmoe_model *model, hmoe_workspace *workspace) {
   pthread_mutex_lock(&model->mutex);
-  model->workspace_bytes -= workspace->scratch_bytes + workspace->slots_bytes;
+  hmoe_workspace **link = &model->workspaces;
+  while (*link && *link != workspace) link = &(*link)->next;
+  if (*link) {
+    *link = workspace->next;
+    model->workspace_bytes -= workspace->scratch_bytes + workspace->slots_bytes;
+  }
   pthread_mutex_unlock(&model->mutex);
   hmoe_release(&model->allocator, workspace->scratch, workspace->scratch_bytes);
   hmoe_release(&model->allocator, workspace->slots, workspace->slots_bytes);
   hmoe_release(&model->allocator, workspace, workspace->self_bytes);
+}
+
+void hmoe_workspaces_before_fork(void *object) {
+  hmoe_model *model = object;
+  pthread_mutex_lock(&model->mutex);
+}
+
+void hmoe_workspaces_after_fork(void *object, bool child) {
+  hmoe_model *model = object;
+  pthread_mutex_unlock(&model->mutex);
+  if (!child) return;
+  for (hmoe_workspace *w = model->workspaces; w; w = w->next)
+    if (w->taken && !pthread_equal(w->owner, pthread_self())) w->taken = false;
 }
 
 static hmoe_status reserve_slots(hmoe_run *run, uint64_t bytes) {
@@ -84,12 +109,13 @@ static hmoe_status reserve_slots(hmoe_run *run, uint64_t bytes) {
   void *memory = NULL;
   HMOE_TRY(hmoe_allocate(&model->allocator, bytes, "the workspace of a run", &memory));
   uint64_t old_bytes = workspace->slots_bytes;
-  hmoe_release(&model->allocator, workspace->slots, old_bytes);
+  void *old = workspace->slots;
+  pthread_mutex_lock(&model->mutex);
   workspace->slots = memory;
   workspace->slots_bytes = bytes;
-  pthread_mutex_lock(&model->mutex);
   model->workspace_bytes += bytes - old_bytes;
   pthread_mutex_unlock(&model->mutex);
+  hmoe_release(&model->allocator, old, old_bytes);
   return HMOE_OK;
 }
 

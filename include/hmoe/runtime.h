@@ -6,6 +6,10 @@
  * Errors: every call that can fail returns hmoe_status; HMOE_OK is 0. hmoe_last_error() has the message of the last failure of the
  * calling thread. On failure outputs named out_* are NULL and nothing is leaked.
  * Threads: a model is immutable after open. hmoe_model_run may be called from several threads on one model; close needs them done.
+ * fork: the child may run and close the models that it inherits, whatever other threads of its parent were doing with them at that time; the
+ * pool starts threads of its own in the child, when the first run wants them. A call from inside of which the process forked (a callback, an
+ * executor) goes on in the parent only, and so does a state that another thread was using. An executor and an allocator have to bear forks
+ * themselves. vfork, and clone without the C library, may only be followed by exec.
  * Memory: all memory except the thread pool's own comes from the allocator in the options. Runs allocate nothing after the first
  * run at (or above) a size; each concurrent run keeps a workspace of its own.
  */

@@ -22,7 +22,7 @@ static void take_tasks(void *context, size_t worker) {
 
 static void check_call(hmoe_pool *pool, int tasks) {
   call c = {.tasks = tasks};
-  hmoe_pool_run(pool, take_tasks, &c);
+  assert_true(hmoe_pool_run(pool, take_tasks, &c));
   assert_int_equal(atomic_load(&c.inside), 0);
   assert_int_equal(atomic_load(&c.entered[0]), 1);
   for (int i = 1; i < THREADS; i++) assert_true(atomic_load(&c.entered[i]) <= 1);
@@ -65,7 +65,7 @@ static void test_all_workers_come(void **state) {
   for (int i = 0; i < 200; i++) {
     if (i % 2) nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
     atomic_int here = 0;
-    hmoe_pool_run(pool, meet, &here);
+    assert_true(hmoe_pool_run(pool, meet, &here));
     assert_int_equal(atomic_load(&here), THREADS);
   }
   destroy(pool);
@@ -85,9 +85,31 @@ static void test_several_callers(void **state) {
   destroy(pool);
 }
 
+/* What /proc says, as only the system knows whether a thread is gone. */
+static int count_threads(void) {
+  FILE *file = fopen("/proc/self/status", "r");
+  char line[256];
+  int threads = -1;
+  assert_non_null(file);
+  while (fgets(line, sizeof line, file))
+    if (sscanf(line, "Threads: %d", &threads) == 1) break;
+  fclose(file);
+  return threads;
+}
+
+/* A pool that nobody calls starts its threads and ends them. */
 static void test_unused(void **state) {
   (void)state;
-  for (int i = 0; i < 50; i++) destroy(create());
+  int before = count_threads();
+  assert_true(before >= 1);
+  for (int i = 0; i < 50; i++) {
+    hmoe_pool *pool = create();
+    assert_int_equal(count_threads(), before + THREADS - 1);
+    destroy(pool);
+    /* A thread that was joined leaves the list a moment later. */
+    for (int wait = 0; wait < 1000 && count_threads() != before; wait++) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    assert_int_equal(count_threads(), before);
+  }
 }
 
 int main(void) {
