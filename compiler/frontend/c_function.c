@@ -2,19 +2,15 @@
  * body executed into a func.func. */
 #include "frontend/c_function.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 
 #include "frontend/c_parts.h"
 #include "plain_text.h"
-
-enum { MAX_FILE_BYTES = 16 << 20 };
 
 /* ---- Cursors, places, messages ---- */
 
@@ -129,28 +125,6 @@ static bool forward_all(const hmoec_c_reader *reader) {
 }
 
 /* ---- The file ---- */
-
-static bool file_check(const hmoec_c_reader *reader, const char *file) {
-  struct stat status;
-  FILE *stream = fopen(file, "rb");
-  if (!stream || fstat(fileno(stream), &status) != 0) {
-    hmoec_error(reader->diagnostics, reader->at, "cannot read the C file %s: %s", file, strerror(errno));
-    if (stream) fclose(stream);
-    return false;
-  }
-  bool ok = S_ISREG(status.st_mode);
-  if (!ok) hmoec_error(reader->diagnostics, reader->at, "cannot read the C file %s: not a file", file);
-  else if (status.st_size > MAX_FILE_BYTES)
-    ok = hmoec_error(reader->diagnostics, reader->at, "the C file %s is larger than %d MiB", file, MAX_FILE_BYTES >> 20);
-  if (ok) {
-    char *text = hmoec_arena_alloc(reader->arena, (size_t)status.st_size + 1);
-    size_t size = fread(text, 1, (size_t)status.st_size, stream);
-    ok = hmoec_c_scan(reader->diagnostics, file, text, size);
-    if (!ok) note_asker(reader, "needed here");
-  }
-  fclose(stream);
-  return ok;
-}
 
 static bool file_parse(hmoec_c_reader *reader, CXIndex index, const char *file, const hmoec_c_flags *flags) {
   const hmoec_c_flags none = {0};
@@ -310,9 +284,9 @@ static bool function_read(hmoec_c_reader *reader, CXCursor function, const char 
   return ok;
 }
 
-bool hmoec_c_function_import(MlirContext context, hmoec_diagnostics *diagnostics, hmoec_location at, const char *file,
-                             const char *name, const hmoec_c_flags *flags, const char *what, unsigned arities,
-                             MlirOperation *out_function) {
+bool hmoec_c_function_read(MlirContext context, hmoec_diagnostics *diagnostics, hmoec_location at, const char *file,
+                           const char *name, const hmoec_c_flags *flags, const char *what, unsigned arities,
+                           MlirOperation *out_function) {
   static const char *const dialects[] = {"func", "arith", "math", "scf"};
   hmoec_c_reader reader = {.context = context, .diagnostics = diagnostics, .at = at, .arena = hmoec_arena_create()};
   reader.place = clang_getNullCursor();
@@ -320,7 +294,6 @@ bool hmoec_c_function_import(MlirContext context, hmoec_diagnostics *diagnostics
   CXIndex index = NULL;
   CXCursor function;
   bool ok = false;
-  if (!file_check(&reader, file)) goto done;
   index = index_open();
   if (!file_parse(&reader, index, file, flags)) goto done;
   function = function_find(&reader, file, name);

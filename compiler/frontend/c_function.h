@@ -40,4 +40,10 @@ bool hmoec_c_function_import(MlirContext context, hmoec_diagnostics *diagnostics
                              const char *name, const hmoec_c_flags *flags, const char *what, unsigned arities,
                              MlirOperation *out_function);
 
+/* The same in this process, for the program that import starts (compiler/c_reader.c) and for tests: a file can exhaust the stack, the memory
+ * or the time. The file is not looked at before. */
+bool hmoec_c_function_read(MlirContext context, hmoec_diagnostics *diagnostics, hmoec_location at, const char *file,
+                           const char *name, const hmoec_c_flags *flags, const char *what, unsigned arities,
+                           MlirOperation *out_function);
+
 #endif

@@ -1,6 +1,6 @@
 /* What the parts of the C reader share. It is a structured abstract execution of clang's syntax tree: an environment maps local
  * variables to values, and a value is a constant or an MLIR value.
- *   c_function.c     the file, clang's messages, the function and its signature      c_scan.c   text that clang could not read
+ *   c_function.c     the file, clang's messages, the function and its signature
  *   c_statement.c    statements      c_loop.c   loops, switch      c_flow.c   where control may be, branches and their merging
  *   c_expression.c   expressions     c_call.c   calls, inlining    c_math.c   the functions of math.h
  *   c_value.c        arithmetic on values, folded where constant   c_type.c   types
@@ -17,15 +17,7 @@
 
 #include "support/arena.h"
 #include "support/diagnostics.h"
-
-enum {
-  HMOEC_C_MAX_OPS = 20000,
-  HMOEC_C_MAX_CALLS = 256, /* of math.h: each becomes up to a hundred instructions */
-  HMOEC_C_MAX_ITERATIONS = 4096, /* of all loops together */
-  HMOEC_C_MAX_STEPS = 500000,    /* statements and expressions executed */
-  HMOEC_C_MAX_DEPTH = 256,       /* of statements, expressions and calls in one another */
-  HMOEC_C_MAX_ARGUMENTS = 16
-};
+#include "support/limits.h"
 
 /* ---- Types (c_type.c) ---- */
 
@@ -120,11 +112,6 @@ hmoec_c_list hmoec_c_children(const hmoec_c_reader *reader, CXCursor cursor);
 /* One step deeper into the tree, at a cursor; leave it again, whatever happened. */
 bool hmoec_c_enter(hmoec_c_reader *reader, CXCursor cursor);
 void hmoec_c_leave(hmoec_c_reader *reader);
-
-/* ---- c_scan.c ---- */
-
-/* Refuses text that is nested so deeply that clang could not read it. text: of `file`, with a NUL behind it. */
-bool hmoec_c_scan(hmoec_diagnostics *diagnostics, const char *file, const char *text, size_t size);
 
 /* ---- c_type.c ---- */
 

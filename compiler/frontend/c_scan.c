@@ -1,15 +1,11 @@
-/* A look at the text before clang reads it. clang descends into what is nested, and where its stack ends the process ends; it limits
- * brackets by itself, but neither operators nor statements. What is written out in the file is bounded here, a good deal below
- * what fills 8 MiB; what macros make of it is not. Much longer text than any function needs: no one has to know these limits. */
+/* clang limits brackets by itself, but neither operators nor statements. Those that are written out in the file are bounded here, which says where;
+ * what macros make of it exhausts at most the process that reads it (c_process.h). No one has to know these limits. */
+#include "frontend/c_scan.h"
+
 #include <string.h>
 
-#include "frontend/c_parts.h"
 #include "plain_text.h"
-
-enum {
-  MAX_OPERATORS = 1000, /* of one expression: between two of ; , { } # */
-  MAX_STATEMENTS = 2000 /* that hold others, in one function */
-};
+#include "support/limits.h"
 
 typedef struct scanner {
   const char *at, *end;
@@ -70,11 +66,12 @@ bool hmoec_c_scan(hmoec_diagnostics *diagnostics, const char *file, const char *
     else if (hmoe_plain_is_alnum(*scan.at) || *scan.at == '_') scan_word(&scan);
     else if (*scan.at == '\0') advance(&scan);
     else scan_mark(&scan);
-    if (scan.operators > MAX_OPERATORS)
-      return hmoec_error(diagnostics, scan.location, "an expression of more than %d operators is not supported", MAX_OPERATORS);
-    if (scan.statements > MAX_STATEMENTS)
+    if (scan.operators > HMOEC_C_MAX_OPERATORS)
+      return hmoec_error(diagnostics, scan.location, "an expression of more than %d operators is not supported",
+                         HMOEC_C_MAX_OPERATORS);
+    if (scan.statements > HMOEC_C_MAX_STATEMENTS)
       return hmoec_error(diagnostics, scan.location, "a function of more than %d branches and loops is not supported",
-                         MAX_STATEMENTS);
+                         HMOEC_C_MAX_STATEMENTS);
   }
   return true;
 }

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <clang-c/Index.h>
 #include <llvm-c/Target.h>
 #include <mlir-c/Dialect/Arith.h>
 #include <mlir-c/Dialect/Func.h>
@@ -27,15 +26,12 @@ static bool dialect_load(MlirContext context, const char *text) {
   return ok;
 }
 
-/* The list of targets is the process's, and adding to it is not safe from several threads. clang's library adds all of them when it is first
- * used, so that is done here too; and it takes the process's handlers of crashes, which are given back. */
+/* The list of targets is the process's, and adding to it is not safe from several threads. */
 static void initialise_process(void) {
   LLVMInitializeX86TargetInfo();
   LLVMInitializeX86Target();
   LLVMInitializeX86TargetMC();
   LLVMInitializeX86AsmPrinter();
-  clang_disposeIndex(clang_createIndex(0, 0));
-  clang_toggleCrashRecovery(0);
 }
 
 void hmoec_targets_initialise(void) {

@@ -26,6 +26,22 @@ enum {
   HMOEC_MLIR_MAX_ALIASED_WORDS = 1000000 /* that all uses of aliases stand for */
 };
 
+/* Functions written in C, which a process of their own reads: frontend/c_process.h. */
+enum {
+  HMOEC_C_MAX_SECONDS = 4, /* of processor time */
+  HMOEC_C_MAX_WAIT_SECONDS = 60, /* of any time, on a machine with much else to do */
+  HMOEC_C_STACK_BYTES = 256 << 20,
+  HMOEC_C_MAX_MEMORY_MIB = 2048,
+  HMOEC_C_MAX_OPERATORS = 1000, /* of one expression as it is written: between two of ; , { } # */
+  HMOEC_C_MAX_STATEMENTS = 2000, /* that hold others, in one function */
+  HMOEC_C_MAX_OPS = 20000,
+  HMOEC_C_MAX_CALLS = 256, /* of math.h: each becomes up to a hundred instructions */
+  HMOEC_C_MAX_ITERATIONS = 4096, /* of all loops together */
+  HMOEC_C_MAX_STEPS = 500000, /* statements and expressions executed */
+  HMOEC_C_MAX_DEPTH = 256, /* of statements, expressions and calls in one another */
+  HMOEC_C_MAX_ARGUMENTS = 16
+};
+
 /* Specs. */
 enum {
   HMOEC_SPEC_MAX_DEPTH = 100,

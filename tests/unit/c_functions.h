@@ -42,6 +42,8 @@ static float elu(float x) {
   if (x < 0) x = expm1f(x);
   return x;
 }
+static float generic_float(float x) { return _Generic((x), float: 1.5f, double: 2.5) * x; }
+static float generic_double(float x) { return (float)(_Generic((double)x, float: 1.5f, double: 2.5) * x); }
 static float swiglu(float gate, float up) { return silu(gate) * up; }
 static float clamped(float a, float b) {
   a = a > 7 ? 7 : a;

@@ -166,6 +166,8 @@ static const broken_spec broken_specs[] = {
     {HEAD "scope \"\" { }\n" TAIL, 1, "m.spec:5:7: error: the checkpoint key is empty"},
     /* Ops. */
     {HEAD "z = lineer(x, x)\n" TAIL, 1, "m.spec:5:5: error: there is no op or block named 'lineer'; did you mean 'linear'?"},
+    {HEAD "z = fused_expert(x)\n" TAIL, 1,
+     "m.spec:5:5: error: there is no op or block named 'fused_expert'; did you mean 'hyper_expert'?"},
     {HEAD "z = fused_experts(x)\n" TAIL, 1, "m.spec:5:5: error: fused_experts is made by passes and cannot be written in a spec"},
     {HEAD "z = parameter()\n" TAIL, 1, "m.spec:5:5: error: write `param NAME: [..] from \"KEY\"` for a parameter"},
     {HEAD "z = add(x)\n" TAIL, 1, "m.spec:5:5: error: add: operand b is missing"},
@@ -242,6 +244,20 @@ static void test_broken_specs(void **state) {
     test_result_deinit(&result);
   }
   assert_int_equal(failures, 0);
+}
+
+static void test_long_key(void **state) {
+  (void)state;
+  for (int length = 1000; length <= 1001; length++) {
+    char text[2048];
+    snprintf(text, sizeof text,
+             "model m\ndim n = ?, d = 8\ninput x: f32[n, d]\nparam w: [d, d] from \"%0*d\"\noutput y = linear(x, w)\n", length, 0);
+    test_result result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
+    assert_false(result.built); /* one of 1000 is still too long for a checkpoint */
+    assert_int_equal(result.errors, 1);
+    assert_int_equal(strstr(result.messages, "m.spec:4:22: error: the text is longer than 1000 characters") != NULL, length > 1000);
+    test_result_deinit(&result);
+  }
 }
 
 static void test_nul_byte(void **state) {
@@ -414,9 +430,11 @@ static void test_call_count(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_broken_specs), cmocka_unit_test(test_nul_byte),       cmocka_unit_test(test_errors_are_collected),
-      cmocka_unit_test(test_caret),        cmocka_unit_test(test_broken_defines), cmocka_unit_test(test_nesting),
-      cmocka_unit_test(test_call_depth),   cmocka_unit_test(test_call_count),
+      cmocka_unit_test(test_broken_specs), cmocka_unit_test(test_long_key),
+      cmocka_unit_test(test_nul_byte),     cmocka_unit_test(test_errors_are_collected),
+      cmocka_unit_test(test_caret),        cmocka_unit_test(test_broken_defines),
+      cmocka_unit_test(test_nesting),      cmocka_unit_test(test_call_depth),
+      cmocka_unit_test(test_call_count),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
