@@ -34,10 +34,7 @@ hmoe_status bench_model_generate(hmoe_model *model, const bench_batch *batch, in
   hmoe_generation options = {
       .struct_size = sizeof options,
       .max_new_tokens = new_tokens,
-      .set_tokens = 1,
-      .start_token = HMOE_TOKEN_DEFAULT,
-      .end_token = HMOE_TOKEN_NONE,
-      .pad_token = HMOE_TOKEN_DEFAULT,
+      .end_token = HMOE_NO_TOKENS,
   };
   int64_t length = 0;
   return JOIN(MODEL, generate)((MODEL *)model, &prompt, &options, tokens, &length);

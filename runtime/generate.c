@@ -1,4 +1,4 @@
-/* The public calls of generation: options checked, and an open model as the decoder of a search.
+/* The public calls of generation, and an open model as the decoder of a search.
  *
  * A model generates by its entries, found by name. Both have one dimension, the length; rows are the state's.
  *
@@ -9,7 +9,6 @@
  *            (input_ids i64 [source rows, length]; attention_mask i64 [source rows, length], optional) -> nothing */
 #include "generate_internal.h"
 
-#include <math.h>
 #include <string.h>
 
 enum { GENERATE_INPUTS = 2, DTYPE_F32 = 0, DTYPE_I64 = 2 }; /* dtypes of hmoe_plan_tensor */
@@ -112,88 +111,31 @@ static hmoe_status read_options(const hmoe_generation *options, hmoe_generation 
   return HMOE_OK;
 }
 
-static hmoe_status check_flag(const char *name, uint32_t value) {
-  if (value > 1) return hmoe_fail(HMOE_INVALID_ARGUMENT, "generation.%s: expected 0 or 1, found %u", name, value);
-  return HMOE_OK;
-}
-
-/* A token of the caller's, or the model's in its place: one that the model can never give is none. */
-static hmoe_status choose_token(const char *name, bool set, int64_t given, int64_t of_model, int64_t vocab, int64_t *out_token) {
-  bool from_model = !set || given == HMOE_TOKEN_DEFAULT;
-  int64_t token = from_model ? of_model : given;
-  if (from_model && (token < 0 || token >= vocab)) token = HMOE_TOKEN_NONE;
-  if (token != HMOE_TOKEN_NONE && (token < 0 || token >= vocab))
-    return hmoe_fail(HMOE_INVALID_ARGUMENT, "generation.%s: expected a token below %lld or HMOE_TOKEN_NONE, found %lld", name,
-                     (long long)vocab, (long long)token);
-  *out_token = token;
-  return HMOE_OK;
-}
-
-static hmoe_status check_search(const generator *g, const hmoe_generation *o, hmoe_search *out_search) {
-  hmoe_status bad = HMOE_INVALID_ARGUMENT;
-  if (o->max_new_tokens < 0)
-    return hmoe_fail(bad, "generation.max_new_tokens: expected at least 0, found %lld", (long long)o->max_new_tokens);
-  HMOE_TRY(check_flag("sample", o->sample));
-  HMOE_TRY(check_flag("set_tokens", o->set_tokens));
-  int64_t beams = o->beams ? o->beams : 1;
-  if (beams > 1 && o->sample) return hmoe_fail(bad, "generation: beams and sample do not go together");
-  if (beams > 1 && g->vocab < 2) return hmoe_fail(bad, "generation.beams: a vocabulary of one token has no beams");
-  if (beams > INT32_MAX / g->vocab)
-    return hmoe_fail(bad, "generation.beams: expected at most %lld, found %lld", (long long)(INT32_MAX / g->vocab),
+static hmoe_status check_beams(const generator *g) {
+  int64_t beams = g->search.beams, most = INT32_MAX / g->vocab;
+  if (beams > 1 && g->vocab < 2)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "generation.beams: a vocabulary of one token has no beams");
+  if (beams > most)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "generation.beams: expected at most %lld, found %lld", (long long)most,
                      (long long)beams);
-  if (!isfinite(o->length_penalty))
-    return hmoe_fail(bad, "generation.length_penalty: expected a number, found %g", (double)o->length_penalty);
-  if (!isfinite(o->temperature) || o->temperature < 0)
-    return hmoe_fail(bad, "generation.temperature: expected more than 0, found %g", (double)o->temperature);
-  if (!(o->top_p >= 0 && o->top_p <= 1))
-    return hmoe_fail(bad, "generation.top_p: expected more than 0 and at most 1, found %g", (double)o->top_p);
-
-  *out_search = (hmoe_search){
-      .allocator = &g->model->allocator,
-      .max_new_tokens = o->max_new_tokens,
-      .beams = beams,
-      .no_repeat_ngram = o->no_repeat_ngram,
-      .length_penalty = o->length_penalty == HMOE_NO_LENGTH_PENALTY ? 0.0
-                        : o->length_penalty == 0                    ? 1.0
-                                                                    : (double)o->length_penalty,
-      .sample = o->sample,
-      .temperature = o->temperature == 0 ? 1.0f : o->temperature,
-      .top_k = o->top_k,
-      .top_p = o->top_p == 0 ? 1.0f : o->top_p,
-      .seed = o->seed,
-      .on_tokens = o->on_tokens,
-      .on_tokens_context = o->on_tokens_context,
-  };
   return HMOE_OK;
 }
 
-static hmoe_status check_tokens(const generator *g, const hmoe_generation *o, hmoe_search *search, int64_t *out_start) {
-  const hmoe_plan *plan = g->model->plan;
-  int64_t pad = HMOE_TOKEN_NONE;
-  *out_start = HMOE_TOKEN_NONE;
-  if (g->encodes) {
-    HMOE_TRY(choose_token("start_token", o->set_tokens, o->start_token, plan->start_token, g->vocab, out_start));
-    if (*out_start == HMOE_TOKEN_NONE)
-      return hmoe_fail(HMOE_INVALID_ARGUMENT, "generation.start_token: the model has none, and needs one to begin with");
-  }
-  HMOE_TRY(choose_token("end_token", o->set_tokens, o->end_token, plan->end_token, g->vocab, &search->end_token));
-  HMOE_TRY(choose_token("pad_token", o->set_tokens, o->pad_token, plan->pad_token, g->vocab, &pad));
-  search->pad_token = pad == HMOE_TOKEN_NONE ? 0 : pad;
-  return HMOE_OK;
-}
-
-static hmoe_status check_prompt(const hmoe_prompt *prompt, hmoe_search *search, bool encodes) {
+static hmoe_status check_prompt(const hmoe_prompt *prompt) {
   hmoe_status bad = HMOE_INVALID_ARGUMENT;
   if (prompt->rows < 0 || prompt->length < 0)
     return hmoe_fail(bad, "generate: prompt: expected at least 0 rows and tokens, found %lld and %lld", (long long)prompt->rows,
                      (long long)prompt->length);
   if (prompt->rows && !prompt->length) return hmoe_fail(bad, "generate: prompt: expected at least one token a row, found none");
   if (prompt->rows && !prompt->input_ids) return hmoe_fail(bad, "generate: prompt.input_ids is NULL");
+  return HMOE_OK;
+}
+
+static hmoe_status check_sizes(const hmoe_prompt *prompt, const hmoe_search *search) {
+  hmoe_status bad = HMOE_INVALID_ARGUMENT;
   if (prompt->rows > INT32_MAX / search->beams)
     return hmoe_fail(bad, "generate: prompt: %lld rows with %lld beams each are too many", (long long)prompt->rows,
                      (long long)search->beams);
-  search->rows = prompt->rows;
-  search->start_length = encodes ? 1 : prompt->length;
   uint64_t columns = hmoe_add((uint64_t)search->start_length, (uint64_t)search->max_new_tokens);
   uint64_t targets = hmoe_max((uint64_t)(search->rows * search->beams), 1);
   if (hmoe_mul(hmoe_mul(targets, hmoe_max(columns, (uint64_t)prompt->length)), sizeof(int64_t)) > PTRDIFF_MAX)
@@ -211,9 +153,17 @@ static hmoe_status generator_init(generator *g, const hmoe_model *model, const h
   hmoe_generation read;
   HMOE_TRY(read_options(options, &read));
   HMOE_TRY(find_entries(g));
-  HMOE_TRY(check_search(g, &read, &g->search));
-  HMOE_TRY(check_tokens(g, &read, &g->search, out_start));
-  HMOE_TRY(check_prompt(prompt, &g->search, g->encodes));
+  HMOE_TRY(check_prompt(prompt));
+  g->search = (hmoe_search){.allocator = &g->model->allocator,
+                            .rows = prompt->rows,
+                            .start_length = g->encodes ? 1 : prompt->length,
+                            .on_tokens = read.on_tokens,
+                            .on_tokens_context = read.on_tokens_context};
+  HMOE_TRY(hmoe_settings_resolve(&read, model->plan, g->vocab, &g->search, out_start));
+  if (g->encodes && *out_start == HMOE_NO_TOKEN)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "generation.start_token: the model has none, and needs one to begin with");
+  HMOE_TRY(check_beams(g));
+  HMOE_TRY(check_sizes(prompt, &g->search));
   if (prompt->attention_mask && (g->encodes ? g->prepare.mask : g->decode.mask) == HMOE_NONE)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "generate: prompt.attention_mask is set, and the model takes none");
   return HMOE_OK;

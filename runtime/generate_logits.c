@@ -58,16 +58,6 @@ int64_t hmoe_logits_find(const float *logits, int64_t count, float largest) {
   return i;
 }
 
-void hmoe_logits_ban_ngrams(float *logits, int64_t vocab, const int64_t *row, int64_t length, int64_t ngram) {
-  if (ngram < 1) return;
-  int64_t known = ngram - 1; /* of the n-gram that the next token completes */
-  for (int64_t i = 0; i + known < length; i++) {
-    if (memcmp(row + i, row + length - known, (size_t)known * sizeof *row) != 0) continue;
-    int64_t token = row[i + known];
-    if (token >= 0 && token < vocab) logits[token] = -INFINITY; /* a prompt may have tokens that are never generated */
-  }
-}
-
 /* e^x for x <= 0, to 2 units in the last place; 0 below -87, where results would lose digits. x = n log 2 + r, |r| <= log(2) / 2.
  * */
 static inline float exp_negative(float x) {
@@ -127,13 +117,17 @@ static double sum_exp_block(const float *logits, int64_t count, float top) {
   return add_lanes(lanes);
 }
 
-void hmoe_logits_log_softmax(float *logits, int64_t count, float largest, float sum) {
+void hmoe_logits_log_softmax(float *logits, int64_t count, float largest) {
   float top = capped(largest);
   double total = 0;
   for (int64_t i = 0; i < count; i += SUM_BLOCK)
     total += sum_exp_block(logits + i, count - i < SUM_BLOCK ? count - i : SUM_BLOCK, top);
   float log_total = (float)log(total);
-  for (int64_t i = 0; i < count; i++) logits[i] = below(logits[i], top) - log_total + sum;
+  for (int64_t i = 0; i < count; i++) logits[i] = below(logits[i], top) - log_total;
+}
+
+void hmoe_logits_add(float *logits, int64_t count, float sum) {
+  for (int64_t i = 0; i < count; i++) logits[i] += sum;
 }
 
 /* ---- selection ----
@@ -299,6 +293,8 @@ int64_t hmoe_logits_sample(float *logits, int64_t count, float largest, const hm
     selection cut = {.values = s.values, .block_largest = s.block_largest, .blocks = (kept + BLOCK - 1) / BLOCK};
     cut_weights(logits, kept, search->top_p, &cut);
   }
+  for (int64_t i = 0; i < kept && search->min_p > 0; i++) /* the likeliest weighs 1 */
+    if (logits[i] < search->min_p) logits[i] = 0;
   int64_t drawn = draw(logits, kept, unit);
   return some ? s.indices[drawn] : drawn;
 }

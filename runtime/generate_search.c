@@ -1,9 +1,13 @@
 /* Which tokens follow. Greedy and sampling take a token a row and step; beams keep several hypotheses a row.
  *
- * Beams are those of Hugging Face transformers 4.30 (beam_search and BeamSearchScorer with early_stopping=False), so that results
- * agree: scores are sums of f32 log-probabilities; of the 2 * beams best continuations of a row, those that end with the end token
- * finish a hypothesis if they are among the first `beams`, and the first `beams` others go on. A row is done when it has `beams`
- * finished hypotheses and the best continuation, were it divided by its length now, would not be better than the worst of them.
+ * Beams are those of Hugging Face transformers 4.30 (beam_search and BeamSearchScorer), so that results
+ * agree: scores are sums of f32 log-probabilities; of the best continuations of a row, those that end with an end token
+ * finish a hypothesis if they are among the first `beams`, and the first `beams` others go on. So many are looked at that there are as many
+ * others, whatever ends: 2 * beams, and with n end tokens (1 + n) * beams, as in version 5, where 4.30 gives up. A finished hypothesis
+ * has the end token that finished it, as in version 5; 4.30 gives it the first of the list.
+ * A row is done when it has `beams`
+ * finished hypotheses and, by early_stopping, at once, or when the best continuation, were it divided by its length now (or the largest there
+ * can be), would not be better than the worst of them.
  * Where that version leaves the order to its sort, the lower beam, then the lower token comes first.
  *
  * Rows that are finished are still given to the decoder, as pad tokens: what they compute is not looked at. */
@@ -40,6 +44,7 @@ typedef struct greedy {
   int64_t *next; /* [rows] */
   float *logits; /* [rows, vocab] */
   void *scratch;
+  float *penalised; /* [width] */
   bool *finished; /* [rows] */
 } greedy;
 
@@ -48,6 +53,7 @@ static void place_greedy(arena *a, const hmoe_search *search, int64_t vocab, gre
   out_greedy->next = take(a, hmoe_mul(rows, (uint64_t)search->start_length), sizeof *out_greedy->next);
   out_greedy->logits = take(a, hmoe_mul(rows, (uint64_t)vocab), sizeof *out_greedy->logits);
   out_greedy->scratch = take(a, search->sample ? hmoe_logits_scratch_bytes(vocab) : 0, 1);
+  out_greedy->penalised = take(a, (uint64_t)search->rules.most_length, sizeof(float));
   out_greedy->finished = take(a, rows, sizeof *out_greedy->finished);
 }
 
@@ -55,10 +61,8 @@ static hmoe_status choose(const hmoe_search *search, greedy *g, int64_t vocab, i
   float *logits = g->logits + row * vocab;
   float largest = hmoe_logits_clean(logits, vocab);
   if (largest == -INFINITY) return no_choice(row, step);
-  if (search->no_repeat_ngram) {
-    hmoe_logits_ban_ngrams(logits, vocab, prefix, search->start_length + step, search->no_repeat_ngram);
+  if (hmoe_rules_apply(&search->rules, logits, vocab, prefix, search->start_length + step, g->penalised))
     largest = hmoe_logits_largest(logits, vocab);
-  }
   bool draw = search->sample && largest > -INFINITY; /* all are banned: the first, as in greedy generation */
   g->next[row] = draw ? hmoe_logits_sample(logits, vocab, largest, search, hmoe_random_unit(search->seed, row, step), g->scratch)
                       : hmoe_logits_find(logits, vocab, largest);
@@ -78,7 +82,7 @@ static hmoe_status run_greedy(const hmoe_search *search, const hmoe_decoder *dec
         g->next[row] = search->pad_token;
       } else {
         HMOE_TRY(choose(search, g, decoder->vocab, row, step, tokens + row * width));
-        g->finished[row] = g->next[row] == search->end_token;
+        g->finished[row] = hmoe_tokens_have(search->rules.end_token, g->next[row]);
         open -= g->finished[row];
       }
       tokens[row * width + start + step] = g->next[row];
@@ -95,7 +99,7 @@ typedef struct hypothesis {
   double score;
   int64_t length; /* of tokens, the end token not counted */
   int64_t *tokens; /* [width] */
-  bool ended; /* by the end token */
+  int64_t end_token; /* that ended it, or HMOE_NO_TOKEN */
 } hypothesis;
 
 /* The finished hypotheses of a row, in the order in which they came. */
@@ -116,8 +120,10 @@ typedef struct beam_search {
   float *scores, *other_scores; /* [targets] */
   int32_t *parents; /* [targets] */
   float *logits; /* [targets, vocab] */
-  hmoe_candidate *best; /* [2 * beams] */
+  hmoe_candidate *best; /* [candidates] */
+  int64_t candidates; /* continuations of a row that are looked at */
   void *scratch;
+  float *penalised; /* [width] */
   hypothesis_list *lists; /* [rows] */
   hypothesis *hypotheses; /* [rows, beams + 1] */
   int64_t *hypothesis_tokens; /* [rows, beams + 1, width] */
@@ -125,7 +131,9 @@ typedef struct beam_search {
 
 static void place_beams(arena *a, const hmoe_search *search, const hmoe_decoder *decoder, beam_search *out_beams) {
   uint64_t rows = (uint64_t)search->rows, beams = (uint64_t)search->beams, targets = rows * beams, vocab = (uint64_t)decoder->vocab;
-  uint64_t width = (uint64_t)(search->start_length + search->max_new_tokens), kept = rows * (beams + 1);
+  uint64_t width = (uint64_t)search->rules.most_length, kept = rows * (beams + 1);
+  uint64_t looked_at = hmoe_mul(hmoe_max(2, 1 + (uint64_t)search->rules.end_token.count), beams);
+  uint64_t candidates = hmoe_min(looked_at, hmoe_mul(beams, vocab));
   *out_beams = (beam_search){.search = search,
                              .decoder = decoder,
                              .targets = (int64_t)targets,
@@ -138,8 +146,10 @@ static void place_beams(arena *a, const hmoe_search *search, const hmoe_decoder 
                              .other_scores = take(a, targets, sizeof(float)),
                              .parents = take(a, targets, sizeof(int32_t)),
                              .logits = take(a, hmoe_mul(targets, vocab), sizeof(float)),
-                             .best = take(a, 2 * beams, sizeof(hmoe_candidate)),
+                             .best = take(a, candidates, sizeof(hmoe_candidate)),
+                             .candidates = (int64_t)candidates,
                              .scratch = take(a, hmoe_logits_scratch_bytes((int64_t)(beams * vocab)), 1),
+                             .penalised = take(a, width, sizeof(float)),
                              .lists = take(a, rows, sizeof(hypothesis_list)),
                              .hypotheses = take(a, kept, sizeof(hypothesis)),
                              .hypothesis_tokens = take(a, hmoe_mul(kept, width), sizeof(int64_t))};
@@ -165,11 +175,11 @@ static double score_by_length(const beam_search *b, double sum, int64_t length) 
 }
 
 /* Keeps the `beams` best; of equal ones those that came last. */
-static void add_hypothesis(const beam_search *b, hypothesis_list *list, int64_t target, float sum, bool ended) {
+static void add_hypothesis(const beam_search *b, hypothesis_list *list, int64_t target, float sum, int64_t end_token) {
   double score = score_by_length(b, (double)sum, b->length);
   if (list->count >= b->search->beams && !(score > list->worst)) return;
   hypothesis *added = &list->items[list->count++];
-  *added = (hypothesis){.score = score, .length = b->length, .tokens = added->tokens, .ended = ended};
+  *added = (hypothesis){.score = score, .length = b->length, .tokens = added->tokens, .end_token = end_token};
   memcpy(added->tokens, b->sequences + target * b->width, (size_t)b->length * sizeof *added->tokens);
   if (list->count <= b->search->beams) {
     list->worst = score < list->worst ? score : list->worst;
@@ -192,9 +202,19 @@ static hmoe_status score_beam(beam_search *b, int64_t target) {
   float *logits = b->logits + target * vocab;
   float largest = hmoe_logits_clean(logits, vocab);
   if (largest == -INFINITY) return no_choice(target / search->beams, b->length - search->start_length);
-  hmoe_logits_log_softmax(logits, vocab, largest, b->scores[target]);
-  hmoe_logits_ban_ngrams(logits, vocab, b->sequences + target * b->width, b->length, search->no_repeat_ngram);
+  hmoe_logits_log_softmax(logits, vocab, largest);
+  hmoe_rules_apply(&search->rules, logits, vocab, b->sequences + target * b->width, b->length, b->penalised);
+  hmoe_logits_add(logits, vocab, b->scores[target]);
   return HMOE_OK;
+}
+
+/* No continuation of a row can be expected to be better than what it has; best: the sum of the best one. */
+static bool is_done(const beam_search *b, const hypothesis_list *list, double best) {
+  const hmoe_search *search = b->search;
+  if (list->count < search->beams) return false;
+  if (search->early_stopping == HMOE_STOP_EARLY) return true;
+  bool longest = search->early_stopping == HMOE_STOP_NEVER && search->length_penalty > 0;
+  return list->worst >= score_by_length(b, best, longest ? b->width : b->length + 1);
 }
 
 /* What the beams of a row become: next, parents, other_scores. */
@@ -208,20 +228,20 @@ static hmoe_status advance_row(beam_search *b, int64_t row) {
   }
   if (list->done) return HMOE_OK;
   for (int64_t i = 0; i < beams; i++) HMOE_TRY(score_beam(b, first + i));
-  hmoe_logits_best(b->logits + first * vocab, beams * vocab, 2 * beams, b->scratch, b->best);
-  for (int64_t rank = 0, going = 0; rank < 2 * beams && going < beams; rank++) {
+  hmoe_logits_best(b->logits + first * vocab, beams * vocab, b->candidates, b->scratch, b->best);
+  int64_t going = 0;
+  for (int64_t rank = 0; rank < b->candidates && going < beams; rank++) {
     float score = b->best[rank].score;
     int64_t target = first + b->best[rank].index / vocab, token = b->best[rank].index % vocab;
-    if (token == b->search->end_token) {
-      if (rank < beams) add_hypothesis(b, list, target, score, true);
+    if (hmoe_tokens_have(b->search->rules.end_token, token)) {
+      if (rank < beams) add_hypothesis(b, list, target, score, token);
       continue;
     }
     b->next[first + going] = token;
     b->parents[first + going] = (int32_t)target;
     b->other_scores[first + going++] = score;
   }
-  double attainable = score_by_length(b, (double)b->best[0].score, b->length + 1);
-  list->done = list->count >= beams && list->worst >= attainable;
+  list->done = !going || is_done(b, list, (double)b->best[0].score); /* none goes on: every token is an end token */
   return HMOE_OK;
 }
 
@@ -247,14 +267,15 @@ static int64_t finish_row(beam_search *b, int64_t row, int64_t *tokens) {
   hypothesis_list *list = &b->lists[row];
   for (int64_t i = 0; i < b->search->beams && !list->done; i++) {
     int64_t target = row * b->search->beams + i;
-    add_hypothesis(b, list, target, b->scores[target], false);
+    add_hypothesis(b, list, target, b->scores[target], HMOE_NO_TOKEN);
   }
   const hypothesis *best = &list->items[0];
   for (int64_t i = 1; i < list->count; i++)
     if (list->items[i].score >= best->score) best = &list->items[i];
   memcpy(tokens, best->tokens, (size_t)best->length * sizeof *tokens);
-  if (best->ended) tokens[best->length] = b->search->end_token;
-  return best->length + best->ended;
+  bool ended = best->end_token != HMOE_NO_TOKEN;
+  if (ended) tokens[best->length] = best->end_token;
+  return best->length + ended;
 }
 
 static void report_beams(const beam_search *b, const int64_t *tokens, int64_t length) {
@@ -315,8 +336,12 @@ static hmoe_status run_search(const hmoe_search *search, const hmoe_decoder *dec
   return status;
 }
 
-hmoe_status hmoe_search_run(const hmoe_search *search, const hmoe_decoder *decoder, int64_t *tokens, int64_t *out_length) {
+hmoe_status hmoe_search_run(const hmoe_search *given, const hmoe_decoder *decoder, int64_t *tokens, int64_t *out_length) {
+  hmoe_search with_lengths = *given;
+  const hmoe_search *search = &with_lengths;
   int64_t width = search->start_length + search->max_new_tokens;
+  with_lengths.rules.start_length = search->start_length;
+  with_lengths.rules.most_length = width;
   *out_length = search->start_length;
   if (search->rows > 0 && search->max_new_tokens > 0) HMOE_TRY(run_search(search, decoder, tokens, out_length));
   for (int64_t row = 0; row < search->rows; row++)

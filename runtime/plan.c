@@ -1,7 +1,7 @@
 /* Validation of the plan blob. The blob comes with the object and is not hostile, but it may come from another compiler version or a
  * broken build: after this check no span leaves the blob, every index points at something, and what an entry may touch fits its kind.
  * What depends on sizes known only at run time (is a binding large enough?) is checked by the steps themselves. */
-#include "runtime_internal.h"
+#include "generate_internal.h"
 
 #include <string.h>
 
@@ -101,9 +101,23 @@ static hmoe_status check_states(const checker *check) {
       return BAD("state %u: %llu bytes a position in %u segments of scope %u", i, (unsigned long long)state->position_bytes,
                  state->segments, state->scope);
   }
-  const int64_t tokens[] = {plan->start_token, plan->end_token, plan->pad_token};
-  for (int i = 0; i < 3; i++)
-    if (tokens[i] < -1 || tokens[i] > INT32_MAX) return BAD("token %lld is none", (long long)tokens[i]);
+  return HMOE_OK;
+}
+
+static hmoe_status check_generation(const checker *check) {
+  const hmoe_plan *plan = check->plan;
+  HMOE_TRY(check_span(check, plan->generation, sizeof(hmoe_plan_setting), "generation"));
+  const hmoe_plan_setting *settings = HMOE_PLAN_ARRAY(plan, plan->generation, hmoe_plan_setting);
+  uint32_t seen = 0;
+  for (uint32_t i = 0; i < plan->generation.count; i++) {
+    const hmoe_plan_setting *setting = &settings[i];
+    if (setting->setting >= HMOE_SETTING_COUNT || seen & UINT32_C(1) << setting->setting)
+      return BAD("generation: setting %u is unknown, or there twice", setting->setting);
+    seen |= UINT32_C(1) << setting->setting;
+    HMOE_TRY(check_span(check, setting->values, sizeof(int64_t), hmoe_setting_name(setting->setting)));
+    if (!hmoe_setting_valid(setting->setting, HMOE_PLAN_ARRAY(plan, setting->values, int64_t), setting->values.count))
+      return BAD("generation: %s cannot have the %u values it has", hmoe_setting_name(setting->setting), setting->values.count);
+  }
   return HMOE_OK;
 }
 
@@ -468,6 +482,7 @@ hmoe_status hmoe_plan_check(const hmoe_model_object *object, hmoe_plan_limits *o
   HMOE_TRY(check_span(&check, plan->entries, sizeof(hmoe_plan_entry), "entries"));
   HMOE_TRY(check_span(&check, plan->caches, sizeof(hmoe_plan_cache), "caches"));
   HMOE_TRY(check_states(&check));
+  HMOE_TRY(check_generation(&check));
   const hmoe_plan_param *params = HMOE_PLAN_ARRAY(plan, plan->params, hmoe_plan_param);
   for (uint32_t i = 0; i < plan->params.count; i++) HMOE_TRY(check_param(&check, &params[i]));
   const hmoe_plan_cache *caches = HMOE_PLAN_ARRAY(plan, plan->caches, hmoe_plan_cache);

@@ -77,6 +77,7 @@ static bool read_output(hmoec_arguments *o, const char *value, const char *name,
   return read_binding(o->outputs, &o->output_count, value, name, d);
 }
 static bool read_seed(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  o->seed_given = true;
   return read_integer(value, 0, name, &o->seed, d);
 }
 
@@ -137,59 +138,135 @@ static bool read_rows(hmoec_arguments *o, const char *value, const char *name, h
   return read_integer(value, 1, name, &o->rows, d) &&
          (o->rows <= 1 << 26 || hmoec_usage_error(d, "expected %s to be at most 2^26, found %s", name, value));
 }
-static bool read_max_new_tokens(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
-  return read_count(value, name, &o->max_new_tokens, d);
-}
-static bool read_beams(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
-  return read_count(value, name, &o->beams, d);
-}
-static bool read_ngram(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
-  return read_count(value, name, &o->no_repeat_ngram, d);
-}
-static bool read_top_k(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
-  return read_count(value, name, &o->sample_top_k, d);
-}
-
-/* A token, or none. */
-static bool read_token(const char *value, const char *name, int64_t *out, hmoec_diagnostics *d) {
-  if (strcmp(value, "none") != 0) return read_count(value, name, out, d);
-  *out = HMOE_TOKEN_NONE;
-  return true;
-}
-static bool read_start_token(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
-  return read_token(value, name, &o->start_token, d);
-}
-static bool read_end_token(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
-  return read_token(value, name, &o->end_token, d);
-}
-static bool read_pad_token(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
-  return read_token(value, name, &o->pad_token, d);
-}
-
-static bool read_real(const char *value, const char *name, double least, double most, double *out, hmoec_diagnostics *d) {
+static bool read_real(const char *value, const char *name, const char *expected, double least, double most, double *out,
+                      hmoec_diagnostics *d) {
   char *end;
   errno = 0;
   double parsed = hmoe_plain_number(value, &end);
   if (end == value || *end || errno == ERANGE || !(parsed >= least && parsed <= most))
-    return hmoec_usage_error(d, "expected %s to be a number from %g to %g, found '%s'", name, least, most, value);
+    return hmoec_usage_error(d, "expected %s to be %s, found '%s'", name, expected, value);
   *out = parsed;
   return true;
 }
-static bool read_length_penalty(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
-  o->has_length_penalty = true;
-  return read_real(value, name, -100, 100, &o->length_penalty, d);
+/* ---- generation ---- */
+
+typedef enum generation_kind { TOKEN, TOKENS, WORD, INTEGER, STOPPING, NUMBER } generation_kind;
+
+/* What an option of generation may be, and where it goes. */
+typedef struct generation_row {
+  const char *name;
+  generation_kind kind;
+  size_t field;         /* of hmoe_generation */
+  size_t list;          /* of tokens: which of token_lists */
+  double least, most;   /* of an integer or a number */
+  const char *expected; /* of a number */
+} generation_row;
+
+#define FIELD(name) offsetof(hmoe_generation, name)
+
+static const generation_row generation_rows[] = {
+    {"--start-token", TOKEN, FIELD(start_token), 0, 0, 0, NULL},
+    {"--pad-token", TOKEN, FIELD(pad_token), 1, 0, 0, NULL},
+    {"--forced-bos-token", TOKEN, FIELD(forced_bos_token), 2, 0, 0, NULL},
+    {"--end-token", TOKENS, FIELD(end_token), 3, 0, 0, NULL},
+    {"--forced-eos-token", TOKENS, FIELD(forced_eos_token), 4, 0, 0, NULL},
+    {"--suppress-tokens", TOKENS, FIELD(suppress_tokens), 5, 0, 0, NULL},
+    {"--begin-suppress-tokens", TOKENS, FIELD(begin_suppress_tokens), 6, 0, 0, NULL},
+    {"--bad-word", WORD, FIELD(bad_words), 7, 0, 0, NULL},
+    {"--max-new-tokens", INTEGER, FIELD(max_new_tokens), 0, 0, INT32_MAX, NULL},
+    {"--max-length", INTEGER, FIELD(max_length), 0, 1, INT32_MAX, NULL},
+    {"--min-new-tokens", INTEGER, FIELD(min_new_tokens), 0, 0, INT32_MAX, NULL},
+    {"--min-length", INTEGER, FIELD(min_length), 0, 0, INT32_MAX, NULL},
+    {"--beams", INTEGER, FIELD(beams), 0, 1, INT32_MAX, NULL},
+    {"--early-stopping", STOPPING, FIELD(early_stopping), 0, 0, 0, NULL},
+    {"--no-repeat-ngram", INTEGER, FIELD(no_repeat_ngram), 0, 0, INT32_MAX, NULL},
+    {"--top-k", INTEGER, FIELD(top_k), 0, 0, INT32_MAX, NULL},
+    {"--length-penalty", NUMBER, FIELD(length_penalty), 0, -100, 100, "a number from -100 to 100"},
+    {"--repetition-penalty", NUMBER, FIELD(repetition_penalty), 0, 1e-6, 1e6, "a number from 1e-06 to 1e+06"},
+    {"--temperature", NUMBER, FIELD(temperature), 0, 1e-6, 1e6, "a number from 1e-06 to 1e+06"},
+    {"--top-p", NUMBER, FIELD(top_p), 0, 1e-6, 1, "a number from 1e-06 to 1"},
+    {"--min-p", NUMBER, FIELD(min_p), 0, 0, 1, "a number from 0 to 1"},
+};
+
+/* "1,2,3" behind what the list has. */
+static bool read_token_list(const char *value, const char *name, int64_t *list, size_t *count, hmoec_diagnostics *d) {
+  char number[32];
+  for (const char *at = value;; at++) {
+    size_t length = strcspn(at, ",");
+    if (length >= sizeof number)
+      return hmoec_usage_error(d, "expected %s to be tokens such as 1,64,512, or none, found '%s'", name, value);
+    if (*count + 1 >= HMOEC_MAX_TOKENS) return hmoec_usage_error(d, "more than %d tokens for %s", HMOEC_MAX_TOKENS - 2, name);
+    memcpy(number, at, length);
+    number[length] = 0;
+    if (!read_count(number, name, &list[*count], d)) return false;
+    ++*count;
+    at += length;
+    if (!*at) return true;
+  }
 }
-static bool read_temperature(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
-  return read_real(value, name, 1e-6, 1e6, &o->temperature, d);
+
+static bool read_generation_tokens(hmoec_arguments *o, const generation_row *row, const char *value, hmoec_diagnostics *d) {
+  hmoe_tokens tokens;
+  int64_t *list = o->token_lists[row->list];
+  memcpy(&tokens, (char *)&o->generation + row->field, sizeof tokens);
+  bool none = strcmp(value, "none") == 0;
+  if (tokens.tokens && (row->kind == TOKEN || none || !tokens.count))
+    return hmoec_usage_error(d, row->kind == TOKEN ? "%s is given twice" : "%s none goes with no other %s", row->name, row->name);
+  tokens.tokens = list;
+  if (!none && !read_token_list(value, row->name, list, &tokens.count, d)) return false;
+  if (row->kind == TOKEN && tokens.count > 1)
+    return hmoec_usage_error(d, "expected %s to be one token, found '%s'", row->name, value);
+  if (row->kind == WORD && !none) list[tokens.count++] = HMOE_WORD_END;
+  memcpy((char *)&o->generation + row->field, &tokens, sizeof tokens);
+  return true;
 }
-static bool read_top_p(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
-  return read_real(value, name, 1e-6, 1, &o->top_p, d);
+
+static bool read_generation_integer(hmoec_arguments *o, const generation_row *row, const char *value, hmoec_diagnostics *d) {
+  int64_t integer = 0;
+  bool none = row->least <= 0 && strcmp(value, "none") == 0;
+  if (row->kind == STOPPING) {
+    static const char *const names[] = {"false", "true", "never"};
+    while (integer < 3 && strcmp(names[integer], value) != 0) integer++;
+    if (integer == 3) return hmoec_usage_error(d, "expected %s to be true, false or never, found '%s'", row->name, value);
+  } else if (!none) {
+    if (!read_integer(value, (int64_t)row->least, row->name, &integer, d)) return false;
+    if (integer > (int64_t)row->most) return hmoec_usage_error(d, "expected %s to fit 31 bits, found %s", row->name, value);
+  }
+  if (integer == 0) integer = HMOE_OFF;
+  memcpy((char *)&o->generation + row->field, &integer, sizeof integer);
+  return true;
 }
+
+static bool read_generation_number(hmoec_arguments *o, const generation_row *row, const char *value, hmoec_diagnostics *d) {
+  double number = 0;
+  if (!read_real(value, row->name, row->expected, row->least, row->most, &number, d)) return false;
+  float narrow = (float)number;
+  bool zero = narrow >= 0 && narrow <= 0;
+  if (zero) narrow = row->field == FIELD(length_penalty) ? HMOE_NO_LENGTH_PENALTY : (float)HMOE_OFF;
+  memcpy((char *)&o->generation + row->field, &narrow, sizeof narrow);
+  return true;
+}
+
+static bool read_generation(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
+  const generation_row *row = generation_rows;
+  while (strcmp(row->name, name) != 0) row++; /* every option that is read so has a row */
+  switch (row->kind) {
+  case TOKEN:
+  case TOKENS:
+  case WORD: return read_generation_tokens(o, row, value, diagnostics);
+  case INTEGER:
+  case STOPPING: return read_generation_integer(o, row, value, diagnostics);
+  case NUMBER: return read_generation_number(o, row, value, diagnostics);
+  }
+  return false;
+}
+
 static bool read_sample(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   (void)value;
-  (void)name;
-  (void)d;
-  o->sample = true;
+  int64_t sample = strcmp(name, "--sample") == 0 ? 1 : HMOE_OFF;
+  if (o->generation.sample && o->generation.sample != sample)
+    return hmoec_usage_error(d, "--sample and --greedy exclude each other");
+  o->generation.sample = sample;
   return true;
 }
 
@@ -207,21 +284,33 @@ static const option_row rows[] = {
     {"--input", "NAME=FILE.npy", "an input of the model", READ(read_input)},
     {"--output", "NAME=FILE.npy", "where an output goes", READ(read_output)},
     {"--entry", "NAME", "which entry to run", STRING(entry)},
-    {"--max-new-tokens", "N", "most tokens to generate for each row", READ(read_max_new_tokens)},
-    {"--beams", "N", "beam search with N hypotheses a row", READ(read_beams)},
-    {"--length-penalty", "P", "with --beams: scores are divided by length^P (default: 1)", READ(read_length_penalty)},
-    {"--no-repeat-ngram", "N", "no n-gram of N tokens comes twice", READ(read_ngram)},
-    {"--sample", NULL, "draw tokens instead of taking the likeliest", READ(read_sample)},
-    {"--temperature", "T", "with --sample: logits are divided by T", READ(read_temperature)},
-    {"--top-k", "K", "with --sample: only from the K likeliest", READ(read_top_k)},
-    {"--top-p", "P", "with --sample: only from the likeliest that together have probability P", READ(read_top_p)},
-    {"--start-token", "ID", "what an encoder-decoder begins with (default: the model's)", READ(read_start_token)},
-    {"--end-token", "ID|none", "what ends a row (default: the model's)", READ(read_end_token)},
-    {"--pad-token", "ID|none", "what fills up finished rows (default: the model's)", READ(read_pad_token)},
+    {"--max-new-tokens", "N", "most tokens to generate for each row", READ(read_generation)},
+    {"--max-length", "N", "the same, start token or prompt counted", READ(read_generation)},
+    {"--min-new-tokens", "N|none", "no end token before N new ones", READ(read_generation)},
+    {"--min-length", "N|none", "the same, start token or prompt counted", READ(read_generation)},
+    {"--beams", "N", "beam search with N hypotheses a row; 1: none", READ(read_generation)},
+    {"--length-penalty", "P", "with beams: scores are divided by length^P", READ(read_generation)},
+    {"--early-stopping", "E", "with beams: when a row is done: true, false, never", READ(read_generation)},
+    {"--no-repeat-ngram", "N|none", "no n-gram of N tokens comes twice", READ(read_generation)},
+    {"--repetition-penalty", "P", "logits of tokens that a row has are divided by P, multiplied if below 0", READ(read_generation)},
+    {"--greedy", NULL, "take the likeliest token: neither beams nor sampling", READ(read_sample)},
+    {"--sample", NULL, "draw tokens; the next five say it too", READ(read_sample)},
+    {"--temperature", "T", "when sampling: logits are divided by T", READ(read_generation)},
+    {"--top-k", "K|none", "when sampling: only from the K likeliest", READ(read_generation)},
+    {"--top-p", "P", "when sampling: only from the likeliest that together have probability P", READ(read_generation)},
+    {"--min-p", "P", "when sampling: only what is at least P times as likely as the likeliest", READ(read_generation)},
+    {"--start-token", "ID", "what an encoder-decoder begins with", READ(read_generation)},
+    {"--pad-token", "ID|none", "what fills up finished rows; none: the first end token", READ(read_generation)},
+    {"--end-token", "ID[,ID...]|none", "what ends a row; may be repeated", READ(read_generation)},
+    {"--forced-bos-token", "ID|none", "the token behind a start of one token", READ(read_generation)},
+    {"--forced-eos-token", "ID[,ID...]|none", "the last token that may be generated is one of these", READ(read_generation)},
+    {"--suppress-tokens", "ID[,ID...]|none", "never generated", READ(read_generation)},
+    {"--begin-suppress-tokens", "ID[,ID...]|none", "not generated first", READ(read_generation)},
+    {"--bad-word", "ID[,ID...]|none", "tokens that never come one after the other; may be repeated", READ(read_generation)},
     {"--threads", "N", "threads to run on (default: the CPUs this process may use)", READ(read_threads)},
     {"--tokens", "N[,N...]", "token counts", READ(read_tokens)},
     {"--rows", "N", "batch rows, of --tokens tokens each (default: 1)", READ(read_rows)},
-    {"--seed", "S", "seed of random weights and inputs, or of --sample", READ(read_seed)},
+    {"--seed", "S", "seed of random weights and inputs, or of sampling", READ(read_seed)},
     {"--strategy", "S", "how HyperExperts are folded: auto, table, cache, factored, per_token", STRING(options.strategy)},
     {"--table-budget", "BYTES", "most bytes of a HyperExpert table or cache, e.g. 64M (default: half of the layer's experts)",
      READ(read_budget)},
@@ -334,10 +423,7 @@ bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, 
                                                  .c_includes = out_arguments->c_includes,
                                                  .c_defines = out_arguments->c_defines,
                                                  .print = print_ir},
-                                     .max_new_tokens = -1,
-                                     .start_token = HMOE_TOKEN_DEFAULT,
-                                     .end_token = HMOE_TOKEN_DEFAULT,
-                                     .pad_token = HMOE_TOKEN_DEFAULT};
+                                     .generation = {.struct_size = sizeof(hmoe_generation)}};
   *out_help = false;
   for (int i = 0; i < argc; i++) {
     if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {

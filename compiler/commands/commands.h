@@ -7,9 +7,12 @@
 #include <stdint.h>
 
 #include "hmoe/compiler.h"
+#include "hmoe/generate.h"
 #include "support/diagnostics.h"
 
 #define HMOEC_MAX_LIST 64
+#define HMOEC_TOKEN_LISTS 8 /* of generation */
+#define HMOEC_MAX_TOKENS 1024 /* of one */
 
 /* NAME=FILE of --input and --output. */
 typedef struct hmoec_binding_option {
@@ -29,10 +32,9 @@ typedef struct hmoec_arguments {
   int64_t tokens[HMOEC_MAX_LIST];
   size_t token_count;
   int64_t seed, threads, rows; /* rows: 0: not given */
-  /* generate: see hmoe_generation. max_new_tokens -1: not given */
-  int64_t max_new_tokens, beams, no_repeat_ngram, sample_top_k, start_token, end_token, pad_token;
-  double length_penalty, temperature, top_p;
-  bool sample, has_length_penalty;
+  bool seed_given;
+  hmoe_generation generation; /* what is not given is the model's */
+  int64_t token_lists[HMOEC_TOKEN_LISTS][HMOEC_MAX_TOKENS]; /* of generation */
 } hmoec_arguments;
 
 typedef struct hmoec_command {

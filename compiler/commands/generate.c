@@ -67,22 +67,38 @@ static int show_progress(void *context, int64_t step, const int64_t *tokens, int
   return 0;
 }
 
-static hmoe_generation generation_of(const hmoec_arguments *o, progress *p) {
-  hmoe_generation g = {.struct_size = sizeof g,
-                       .max_new_tokens = o->max_new_tokens,
-                       .beams = (uint32_t)o->beams,
-                       .no_repeat_ngram = (uint32_t)o->no_repeat_ngram,
-                       .length_penalty =
-                           o->has_length_penalty && o->length_penalty == 0 ? HMOE_NO_LENGTH_PENALTY : (float)o->length_penalty,
-                       .sample = o->sample,
-                       .temperature = (float)o->temperature,
-                       .top_k = (uint32_t)o->sample_top_k,
-                       .top_p = (float)o->top_p,
-                       .seed = (uint64_t)o->seed,
-                       .set_tokens = 1,
-                       .start_token = o->start_token,
-                       .end_token = o->end_token,
-                       .pad_token = o->pad_token};
+/* What contradicts itself on the command line, whatever the model says. */
+static bool check_options(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
+  const hmoe_generation *g = &arguments->generation;
+  const char *sampling = g->sample > 0 ? "--sample" : NULL;
+  const struct {
+    const char *name;
+    bool given;
+  } rows[] = {{"--temperature", g->temperature > 0},
+              {"--top-k", g->top_k != 0},
+              {"--top-p", g->top_p > 0},
+              {"--min-p", g->min_p > 0 || g->min_p < 0},
+              {"--seed", arguments->seed_given}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows && !sampling; i++)
+    if (rows[i].given) sampling = rows[i].name;
+  if (sampling && g->sample < 0) return hmoec_usage_error(diagnostics, "%s and --greedy exclude each other", sampling);
+  if (sampling && g->beams > 1) return hmoec_usage_error(diagnostics, "%s and --beams exclude each other", sampling);
+  if (g->sample < 0 && g->beams > 1) return hmoec_usage_error(diagnostics, "--greedy and --beams exclude each other");
+  int64_t most = g->max_new_tokens < 0 ? 0 : g->max_new_tokens;
+  if (g->max_new_tokens && g->min_new_tokens > most)
+    return hmoec_usage_error(diagnostics, "--min-new-tokens %" PRId64 " is more than --max-new-tokens %" PRId64, g->min_new_tokens,
+                             most);
+  if (!g->max_new_tokens && g->max_length && g->min_length > g->max_length)
+    return hmoec_usage_error(diagnostics, "--min-length %" PRId64 " is more than --max-length %" PRId64, g->min_length,
+                             g->max_length);
+  return true;
+}
+
+static hmoe_generation generation_of(const hmoec_arguments *arguments, progress *p) {
+  hmoe_generation g = arguments->generation;
+  g.seed = (uint64_t)arguments->seed;
+  if (arguments->seed_given) g.sample = 1;
+  if (g.sample < 0) g.beams = HMOE_OFF;
   if (isatty(STDERR_FILENO)) {
     g.on_tokens = show_progress;
     g.on_tokens_context = p;
@@ -93,14 +109,13 @@ static hmoe_generation generation_of(const hmoec_arguments *o, progress *p) {
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
   if (!arguments->weights) return hmoec_usage_error(diagnostics, "hmoec generate needs --weights FILE");
   if (!arguments->output) return hmoec_usage_error(diagnostics, "hmoec generate needs -o FILE.npy");
-  if (arguments->max_new_tokens < 0) return hmoec_usage_error(diagnostics, "hmoec generate needs --max-new-tokens N");
-  if (arguments->sample && arguments->beams > 1) return hmoec_usage_error(diagnostics, "--sample and --beams exclude each other");
+  if (!check_options(arguments, diagnostics)) return false;
   hmoec_compilation *compilation = NULL;
   hmoec_npy arrays[2] = {0};
   int64_t *values[2] = {NULL, NULL}, *tokens = NULL, length = 0;
   hmoe_prompt prompt;
   hmoe_model *model = NULL;
-  progress p = {.steps = arguments->max_new_tokens};
+  progress p = {0};
   hmoe_generation generation = generation_of(arguments, &p);
   bool ok = read_prompt(arguments, arrays, values, &prompt, diagnostics) && hmoec_open_model(arguments, &compilation, &model);
   if (ok) {
@@ -111,6 +126,7 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
              !(tokens = calloc(1, bytes + 8)))
       ok = hmoec_machine_error(diagnostics, "out of memory for the tokens");
     p.begun = p.shown = hmoec_clock_seconds();
+    p.steps = width - (hmoe_model_entry(model, "prepare") ? 1 : prompt.length);
     if (ok) {
       hmoe_status status = hmoe_model_generate(model, &prompt, &generation, tokens, &length);
       if (p.drawn) fputs("\r\033[K", stderr);
@@ -133,18 +149,30 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
 static const char *const accepted[] = {"--weights",
                                        "--input",
                                        "--max-new-tokens",
+                                       "--max-length",
+                                       "--min-new-tokens",
+                                       "--min-length",
                                        "-o",
                                        "--beams",
                                        "--length-penalty",
+                                       "--early-stopping",
                                        "--no-repeat-ngram",
+                                       "--repetition-penalty",
+                                       "--greedy",
                                        "--sample",
                                        "--temperature",
                                        "--top-k",
                                        "--top-p",
+                                       "--min-p",
                                        "--seed",
                                        "--start-token",
-                                       "--end-token",
                                        "--pad-token",
+                                       "--end-token",
+                                       "--forced-bos-token",
+                                       "--forced-eos-token",
+                                       "--suppress-tokens",
+                                       "--begin-suppress-tokens",
+                                       "--bad-word",
                                        "-D",
                                        "--c-include",
                                        "--c-define",
@@ -159,5 +187,4 @@ static const char *const accepted[] = {"--weights",
                                        NULL};
 const hmoec_command hmoec_command_generate = {
     "generate", "generate tokens from a prompt: greedily, with beams, or by sampling",
-    "MODEL --weights W --input input_ids=FILE.npy [--input attention_mask=FILE.npy] --max-new-tokens N -o TOKENS.npy [options]",
-    accepted, run};
+    "MODEL --weights W --input input_ids=FILE.npy [--input attention_mask=FILE.npy] -o TOKENS.npy [options]", accepted, run};

@@ -7,6 +7,7 @@
 #include "emit/header.h"
 #include "hmoe/abi.h"
 #include "hmoe/runtime.h"
+#include "ir/generation.h"
 #include "plain_text.h"
 #include "runtime_internal.h"
 
@@ -73,6 +74,46 @@ static void add_params(cJSON *root, const hmoec_unit *unit) {
   }
 }
 
+/* What the model says about generation: tokens and words as lists. */
+static void add_generation(cJSON *root, const hmoec_unit *unit) {
+  const hmoe_plan *plan = unit->plan;
+  const hmoe_plan_setting *settings = at(unit, plan->generation);
+  cJSON *object = cJSON_AddObjectToObject(root, "generation");
+  for (uint32_t i = 0; i < plan->generation.count; i++) {
+    const char *name = hmoec_setting_name(settings[i].setting);
+    const int64_t *values = at(unit, settings[i].values);
+    double number;
+    cJSON *list = NULL;
+    switch (hmoec_setting_kind_of(settings[i].setting)) {
+    case HMOEC_SETTING_NUMBER:
+      memcpy(&number, values, sizeof number);
+      cJSON_AddNumberToObject(object, name, number);
+      break;
+    case HMOEC_SETTING_FLAG: cJSON_AddBoolToObject(object, name, values[0] != 0); break;
+    case HMOEC_SETTING_STOPPING:
+      if (values[0] == 2) cJSON_AddStringToObject(object, name, "never");
+      else cJSON_AddBoolToObject(object, name, values[0] != 0);
+      break;
+    case HMOEC_SETTING_INTEGER: cJSON_AddNumberToObject(object, name, (double)values[0]); break;
+    case HMOEC_SETTING_TOKEN:
+    case HMOEC_SETTING_TOKENS:
+      list = cJSON_AddArrayToObject(object, name);
+      for (uint32_t v = 0; v < settings[i].values.count; v++) cJSON_AddItemToArray(list, cJSON_CreateNumber((double)values[v]));
+      break;
+    case HMOEC_SETTING_WORDS: {
+      list = cJSON_AddArrayToObject(object, name);
+      cJSON *word = NULL;
+      for (uint32_t v = 0; v < settings[i].values.count; v++) {
+        if (!word) cJSON_AddItemToArray(list, word = cJSON_CreateArray());
+        if (values[v] == HMOEC_WORD_END) word = NULL;
+        else cJSON_AddItemToArray(word, cJSON_CreateNumber((double)values[v]));
+      }
+      break;
+    }
+    }
+  }
+}
+
 /* Scalar functions of the model, written in C or by hand. */
 static void add_functions(cJSON *root, const hmoec_scalar_library *functions) {
   cJSON *list = cJSON_AddArrayToObject(root, "functions");
@@ -110,6 +151,7 @@ char *hmoec_manifest_print(const hmoec_unit *unit, const char *const *strategies
   cJSON_AddNumberToObject(root, "kernels", (double)unit->kernel_count);
   add_entries(root, unit);
   add_params(root, unit);
+  if (plan->generation.count) add_generation(root, unit);
   cJSON *list = cJSON_AddArrayToObject(root, "strategies");
   for (size_t i = 0; i < strategy_count; i++) cJSON_AddItemToArray(list, cJSON_CreateString(strategies[i]));
   add_functions(root, &unit->functions);

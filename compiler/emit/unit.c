@@ -11,6 +11,7 @@
 #include "emit/blob.h"
 #include "emit/kernel_spec.h"
 #include "hmoe/abi.h"
+#include "ir/generation.h"
 #include "ir/hmk_ops.h"
 #include "support/pointer_map.h"
 
@@ -360,8 +361,25 @@ static hmoe_plan_span read_states(reader *r, MlirOperation root) {
   return span;
 }
 
-static int64_t root_token(MlirOperation root, const char *name) {
-  return mlirAttributeIsNull(mlirOperationGetAttributeByName(root, ref(name))) ? -1 : hmoec_op_int(root, name);
+/* hmk.generation. */
+static hmoe_plan_span read_generation(reader *r, MlirOperation root) {
+  hmoec_arena *arena = hmoec_arena_create();
+  hmoec_generation generation;
+  hmoe_plan_setting settings[HMOE_SETTING_COUNT] = {0};
+  uint32_t count = 0;
+  MlirAttribute attribute = mlirOperationGetAttributeByName(root, ref("hmk.generation"));
+  if (!hmoec_generation_from_attribute(attribute, arena, r->diagnostics, (hmoec_location){0}, &generation)) r->failed = true;
+  for (uint32_t i = 0; i < HMOE_SETTING_COUNT; i++) {
+    const hmoec_setting_value *value = &generation.values[i];
+    if (!generation.given[i]) continue;
+    bool number = hmoec_setting_kind_of(i) == HMOEC_SETTING_NUMBER;
+    const void *data = number ? (const void *)&value->number : value->integers;
+    size_t values = number ? 1 : value->count;
+    settings[count++] =
+        (hmoe_plan_setting){.setting = i, .values = hmoec_blob_append(&r->blob, data, values * sizeof(int64_t), values)};
+  }
+  hmoec_arena_destroy(arena);
+  return hmoec_blob_append(&r->blob, settings, count * sizeof *settings, count);
 }
 
 static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock block) {
@@ -442,9 +460,7 @@ bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_un
   plan.params = hmoec_blob_append(&r.blob, r.params, r.param_count * sizeof *r.params, r.param_count);
   plan.caches = hmoec_blob_append(&r.blob, r.caches, r.cache_count * sizeof *r.caches, r.cache_count);
   plan.states = read_states(&r, root);
-  plan.start_token = root_token(root, "hmk.start_token");
-  plan.end_token = root_token(root, "hmk.end_token");
-  plan.pad_token = root_token(root, "hmk.pad_token");
+  plan.generation = read_generation(&r, root);
   plan.entries = hmoec_blob_append(&r.blob, entries, entry_count * sizeof *entries, entry_count);
   plan.bytes = r.blob.size;
   free(r.params);

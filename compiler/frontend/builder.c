@@ -39,8 +39,7 @@ struct hmoec_builder {
   MlirBlock block; /* null once finished */
   hmoec_name_map ports; /* names of inputs and outputs */
   hmoec_name_map dims; /* names of dynamic dimensions */
-  int64_t tokens[HMOEC_TOKEN_NAMES];
-  bool token_given[HMOEC_TOKEN_NAMES];
+  hmoec_generation generation;
   port *inputs, *outputs;
   size_t input_count, output_count;
   hmoec_name_map keys;
@@ -185,17 +184,22 @@ bool hmoec_builder_input(hmoec_builder *builder, hmoec_location at, const char *
   return hmoec_builder_input_named(builder, at, name, shape, dims, NULL, out_value);
 }
 
-bool hmoec_builder_token(hmoec_builder *builder, hmoec_location at, const char *name, int64_t token) {
-  for (size_t i = 0; i < HMOEC_TOKEN_NAMES; i++) {
-    if (strcmp(hmoec_token_names[i], name) != 0) continue;
-    builder->tokens[i] = token;
-    builder->token_given[i] = true;
-    if (token >= -1 && token <= INT32_MAX) return true;
-    hmoec_error(builder->diagnostics, at, "%s: expected a token of at least 0, or -1 for none, found %" PRId64, name, token);
+bool hmoec_builder_setting(hmoec_builder *builder, hmoec_location at, const char *name, const hmoec_setting_value *value) {
+  uint32_t setting = hmoec_setting_find(name);
+  if (setting == HMOE_SETTING_COUNT) {
+    const char *close = hmoec_closest_name(name, hmoec_setting_names(), HMOE_SETTING_COUNT);
+    hmoec_error(builder->diagnostics, at, "generation has no setting '%s'%s%s%s", name, close ? "; did you mean '" : "",
+                close ? close : "", close ? "'?" : "");
     return fail(builder);
   }
-  hmoec_error(builder->diagnostics, at, "there is no '%s': expected start_token, end_token or pad_token", name);
-  return fail(builder);
+  if (!hmoec_setting_check(setting, name, value, builder->diagnostics, at)) return fail(builder);
+  hmoec_setting_value copy = {.count = value->count, .number = value->number};
+  int64_t *integers = hmoec_arena_alloc_array(builder->arena, value->count, sizeof *integers);
+  if (value->count) memcpy(integers, value->integers, value->count * sizeof *integers);
+  copy.integers = integers;
+  builder->generation.values[setting] = copy;
+  builder->generation.given[setting] = true;
+  return true;
 }
 
 static bool op_count_check(hmoec_builder *builder, hmoec_location at) {
@@ -324,6 +328,7 @@ bool hmoec_builder_finish(hmoec_builder *builder, MlirModule *out_module) {
     return fail(builder);
   }
   if (builder->failed || mlirBlockIsNull(builder->block)) return false;
+  if (!hmoec_generation_check(&builder->generation, builder->diagnostics, builder->at)) return fail(builder);
   MlirContext context = builder->context;
   MlirLocation location = location_to_mlir(context, builder->at);
   return_append(builder, location);
@@ -334,7 +339,7 @@ bool hmoec_builder_finish(hmoec_builder *builder, MlirModule *out_module) {
   MlirType type =
       mlirFunctionTypeGet(context, (intptr_t)builder->input_count, port_types(builder, builder->inputs, builder->input_count),
                           (intptr_t)builder->output_count, port_types(builder, builder->outputs, builder->output_count));
-  MlirNamedAttribute attributes[5 + HMOEC_TOKEN_NAMES] = {
+  MlirNamedAttribute attributes[6] = {
       named(context, "sym_name", mlirStringAttrGet(context, ref(builder->model))),
       named(context, "function_type", mlirTypeAttrGet(type)),
       named(context, "arg_attrs", port_attributes(builder, builder->inputs, builder->input_count)),
@@ -342,11 +347,8 @@ bool hmoec_builder_finish(hmoec_builder *builder, MlirModule *out_module) {
       named(context, "hmoe.model", mlirStringAttrGet(context, ref(builder->model))),
   };
   intptr_t attribute_count = 5;
-  for (size_t i = 0; i < HMOEC_TOKEN_NAMES; i++) {
-    if (!builder->token_given[i]) continue;
-    const char *name = hmoec_arena_printf(builder->arena, "hmoe.%s", hmoec_token_names[i]);
-    attributes[attribute_count++] = named(context, name, mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), builder->tokens[i]));
-  }
+  MlirAttribute generation = hmoec_generation_to_attribute(context, &builder->generation);
+  if (!mlirAttributeIsNull(generation)) attributes[attribute_count++] = named(context, "hmoe.generation", generation);
   MlirOperationState state = mlirOperationStateGet(ref("func.func"), location);
   mlirOperationStateAddAttributes(&state, attribute_count, attributes);
   mlirOperationStateAddOwnedRegions(&state, 1, &region);

@@ -17,6 +17,7 @@
 #define HMOEC_FRONTEND_BUILDER_H
 
 #include "frontend/c_function.h"
+#include "ir/generation.h"
 #include "ir/ops.h"
 
 typedef struct hmoec_builder hmoec_builder;
@@ -36,8 +37,8 @@ bool hmoec_builder_input(hmoec_builder *builder, hmoec_location at, const char *
  * every element is where the caller leaves the input out; NULL: the caller may not. */
 bool hmoec_builder_input_named(hmoec_builder *builder, hmoec_location at, const char *name, const hmoec_shape *shape,
                                const char *const *dims, const int64_t *given, MlirValue *out_value);
-/* For generation: name is start_token, end_token or pad_token; -1: there is none. The last one of a name counts. */
-bool hmoec_builder_token(hmoec_builder *builder, hmoec_location at, const char *name, int64_t token);
+/* For generation: a setting by its name (ir/generation.h). The last one of a name counts. */
+bool hmoec_builder_setting(hmoec_builder *builder, hmoec_location at, const char *name, const hmoec_setting_value *value);
 /* A tensor of the checkpoint, or a stack of `count` (see hmoec_parameter_build). Asking again for the same key gives the same value;
  * with another shape it is an error. */
 bool hmoec_builder_parameter(hmoec_builder *builder, hmoec_location at, const char *key, int64_t count, const hmoec_shape *shape,

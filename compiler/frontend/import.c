@@ -102,12 +102,15 @@ const char *hmoec_import(hmoec_arena *arena, const char *directory, hmoec_diagno
   while (length > 1 && directory[length - 1] == '/') length--;
   directory = hmoec_arena_strndup(arena, directory, length);
   const char *config = hmoec_arena_printf(arena, "%s/config.json", directory);
+  const char *generation = hmoec_arena_printf(arena, "%s/generation_config.json", directory);
   if (access(config, F_OK) != 0) {
     hmoec_error(diagnostics, (hmoec_location){.file = directory}, "it has no config.json");
     return NULL;
   }
-  bool ok = hmoec_json_read(arena, config, HMOEC_CONFIG_MAX_BYTES, diagnostics, &import.config) &&
-            hmoec_tensor_files_open(directory, diagnostics, &import.tensors);
+  bool ok =
+      hmoec_json_read(arena, config, HMOEC_CONFIG_MAX_BYTES, diagnostics, &import.config) &&
+      (access(generation, F_OK) != 0 || hmoec_json_read(arena, generation, HMOEC_CONFIG_MAX_BYTES, diagnostics, &import.generation)) &&
+      hmoec_tensor_files_open(directory, diagnostics, &import.tensors);
   if (!ok) goto done;
   import.out = open_memstream(&buffer, out_size);
   if (!import.out) {
@@ -121,6 +124,7 @@ const char *hmoec_import(hmoec_arena *arena, const char *directory, hmoec_diagno
 done:
   free(buffer);
   hmoec_tensor_files_close(import.tensors);
+  hmoec_json_deinit(&import.generation);
   hmoec_json_deinit(&import.config);
   return text;
 }

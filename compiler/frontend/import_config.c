@@ -14,7 +14,7 @@ static const cJSON *value_of(const hmoec_import_state *import, const char *key) 
 
 bool hmoec_config_has(const hmoec_import_state *import, const char *key) { return value_of(import, key) != NULL; }
 
-static bool unexpected(const hmoec_import_state *import, const char *key, const char *expected, const cJSON *found) {
+bool hmoec_config_unexpected(const hmoec_import_state *import, const char *key, const char *expected, const cJSON *found) {
   return hmoec_error(import->diagnostics, hmoec_json_key_location(&import->config, key), "expected %s to be %s, found %s", key,
                      expected, hmoec_json_value_string(import->arena, found));
 }
@@ -30,26 +30,26 @@ bool hmoec_config_integer(const hmoec_import_state *import, const char *key, int
     if (rest <= 0 && rest >= 0) return true;
   }
   const char *expected = hmoec_arena_printf(import->arena, "an integer between %" PRId64 " and %d", minimum, INT32_MAX);
-  return unexpected(import, key, expected, value);
+  return hmoec_config_unexpected(import, key, expected, value);
 }
 
 bool hmoec_config_flag(const hmoec_import_state *import, const char *key, bool missing, bool *out_value) {
   const cJSON *value = value_of(import, key);
   *out_value = value ? cJSON_IsTrue(value) : missing;
-  return !value || cJSON_IsBool(value) || unexpected(import, key, "true or false", value);
+  return !value || cJSON_IsBool(value) || hmoec_config_unexpected(import, key, "true or false", value);
 }
 
 bool hmoec_config_word(const hmoec_import_state *import, const char *key, const char *missing, const char **out_value) {
   const cJSON *value = value_of(import, key);
   *out_value = cJSON_IsString(value) ? value->valuestring : missing;
-  return !value || cJSON_IsString(value) || unexpected(import, key, "a string", value);
+  return !value || cJSON_IsString(value) || hmoec_config_unexpected(import, key, "a string", value);
 }
 
 bool hmoec_config_number(const hmoec_import_state *import, const char *key, double missing, double *out_value) {
   const cJSON *value = value_of(import, key);
   *out_value = cJSON_IsNumber(value) ? value->valuedouble : missing;
   bool fits = *out_value > 0 && *out_value <= 1e30;
-  return (!value || cJSON_IsNumber(value)) && fits ? true : unexpected(import, key, "a number above 0", value);
+  return (!value || cJSON_IsNumber(value)) && fits ? true : hmoec_config_unexpected(import, key, "a number above 0", value);
 }
 
 bool hmoec_config_refuse(const hmoec_import_state *import, const char *key) {

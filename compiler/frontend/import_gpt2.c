@@ -144,7 +144,8 @@ static bool write_spec(const hmoec_import_state *import, const gpt2_model *model
           "option prefix = \"%s\" in {\"transformer.\", \"\"}\n",
           model->activation, model->mixture.hypernetwork ? "topk_then_softmax" : "softmax_topk_renorm", model->attention_bias,
           model->scaled, model->tied, model->prefix);
-  if (!hmoec_import_write_epsilon(import, 1e-5) || !hmoec_import_write_tokens(import, "bos_token_id", 50256, 50256, -1))
+  if (!hmoec_import_write_epsilon(import, 1e-5) ||
+      !hmoec_import_write_generation(import, &(hmoec_import_tokens){.bos = 50256, .eos = 50256, .pad = -1}))
     return false;
   fputc('\n', import->out);
   hmoec_import_write_sparse(import, "sparse_layer", model->sparse, model->layers);

@@ -157,11 +157,3 @@ bool hmoec_import_write_epsilon(const hmoec_import_state *import, double missing
   fprintf(import->out, "option epsilon = %s%s\n", text, strpbrk(text, ".e") ? "" : ".0");
   return true;
 }
-
-bool hmoec_import_write_tokens(const hmoec_import_state *import, const char *start_key, int64_t start, int64_t end, int64_t pad) {
-  if (!hmoec_config_integer(import, start_key, 0, start, &start) || !hmoec_config_integer(import, "eos_token_id", 0, end, &end) ||
-      !hmoec_config_integer(import, "pad_token_id", 0, pad, &pad))
-    return false;
-  fprintf(import->out, "option start_token = %" PRId64 ", end_token = %" PRId64 ", pad_token = %" PRId64 "\n", start, end, pad);
-  return true;
-}

@@ -2,6 +2,7 @@
  *   import.c          the directory, and the text around what an architecture says
  *   import_config.c   values of config.json
  *   import_tensors.c  tensors of the checkpoint, and sizes that follow from them
+ *   import_generation.c  what generation_config.json or config.json says about generation
  *   import_hyper.c    routers, HyperExperts: what both architectures have
  *   import_switch.c, import_gpt2.c   one architecture each
  * A part that fails has reported why. */
@@ -21,6 +22,8 @@ typedef struct hmoec_import_state {
   hmoec_arena *arena;
   hmoec_diagnostics *diagnostics;
   hmoec_json config;
+  hmoec_json generation; /* generation_config.json; root NULL: there is none */
+  bool encodes; /* an encoder-decoder */
   hmoec_tensor_files *tensors;
   FILE *out; /* the spec */
 } hmoec_import_state;
@@ -37,6 +40,9 @@ bool hmoec_config_number(const hmoec_import_state *import, const char *key, doub
 bool hmoec_config_refuse(const hmoec_import_state *import, const char *key);
 /* The library's name of an activation as ours. */
 bool hmoec_config_activation(const hmoec_import_state *import, const char *key, const char *name, const char **out_function);
+/* Expected KEY to be `expected`, found ...: reported where the key stands; false. */
+struct cJSON;
+bool hmoec_config_unexpected(const hmoec_import_state *import, const char *key, const char *expected, const struct cJSON *found);
 /* KEY = VALUE, but ...: a contradiction, reported where the key stands. */
 bool hmoec_config_contradiction(const hmoec_import_state *import, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -100,8 +106,15 @@ void hmoec_import_write_mixture(const hmoec_import_state *import, const hmoec_im
 void hmoec_import_write_sparse(const hmoec_import_state *import, const char *name, const bool *sparse, int64_t count);
 /* option epsilon = ..., from the config. */
 bool hmoec_import_write_epsilon(const hmoec_import_state *import, double missing);
-/* option start_token = ..., end_token, pad_token. */
-bool hmoec_import_write_tokens(const hmoec_import_state *import, const char *start_key, int64_t start, int64_t end, int64_t pad);
+
+/* ---- import_generation.c ---- */
+
+/* What the library's class says where config.json does not have the key; -1: none. */
+typedef struct hmoec_import_tokens {
+  int64_t bos, eos, pad;
+} hmoec_import_tokens;
+/* generation { ... }, from generation_config.json or else config.json. */
+bool hmoec_import_write_generation(const hmoec_import_state *import, const hmoec_import_tokens *absent);
 
 /* ---- architectures: dims, options and blocks to `out` ---- */
 bool hmoec_import_switch(hmoec_import_state *import);

@@ -195,8 +195,6 @@ static bool options(const hmoec_import_state *import, switch_model *model) {
 }
 
 static bool write_spec(const hmoec_import_state *import, const switch_model *model) {
-  int64_t pad;
-  if (!hmoec_config_integer(import, "pad_token_id", 0, 0, &pad)) return false;
   fprintf(import->out,
           "dim vocab = %" PRId64 ", d_model = %" PRId64 ", d_ff = %" PRId64 ", heads = %" PRId64 ", d_kv = %" PRId64
           ", experts = %" PRId64 ", top_k = 1\n"
@@ -215,7 +213,8 @@ static bool write_spec(const hmoec_import_state *import, const switch_model *mod
           "option shared_embeddings = %d in {0, 1}\n",
           model->activation, model->gated, model->mixture.hypernetwork ? "topk_then_softmax" : "softmax_then_topk", model->capacity,
           model->router_bias, model->tied, model->shared);
-  if (!hmoec_import_write_epsilon(import, 1e-6) || !hmoec_import_write_tokens(import, "decoder_start_token_id", pad, 1, 0))
+  if (!hmoec_import_write_epsilon(import, 1e-6) ||
+      !hmoec_import_write_generation(import, &(hmoec_import_tokens){.bos = -1, .eos = 1, .pad = 0}))
     return false;
   fputc('\n', import->out);
   hmoec_import_write_sparse(import, "encoder_sparse", model->sparse[0], model->layers[0]);
@@ -224,6 +223,7 @@ static bool write_spec(const hmoec_import_state *import, const switch_model *mod
 }
 
 bool hmoec_import_switch(hmoec_import_state *import) {
+  import->encodes = true;
   switch_model model = {.vocab = {.name = "vocab"},
                         .d_model = {.name = "d_model"},
                         .d_ff = {.name = "d_ff"},

@@ -22,6 +22,7 @@ static bool evaluate(hmoec_evaluator *ev, const hmoec_statements *statements, Ml
   hmoec_frame top = {.names = {.arena = ev->arena}};
   ev->frame = &top;
   hmoec_eval_statements(ev, statements);
+  hmoec_eval_generation_defines(ev);
   if (hmoec_diagnostics_errors(ev->diagnostics) != errors) return false;
   return hmoec_builder_finish(ev->builder, out_module);
 }

@@ -87,6 +87,7 @@ typedef enum hmoec_statement_kind {
   HMOEC_STATEMENT_IF,      /* arms */
   HMOEC_STATEMENT_SCOPE,   /* text body */
   HMOEC_STATEMENT_CHECK,   /* condition, text */
+  HMOEC_STATEMENT_GENERATION, /* body: assignments */
   HMOEC_STATEMENT_INCLUDE, /* body: what the file says */
 } hmoec_statement_kind;
 

@@ -59,6 +59,7 @@ bool hmoec_spec_blocks_add(hmoec_spec_blocks *blocks, const hmoec_spec_reader *r
   if (!ok) return false;
   ev->frame = &blocks->top;
   hmoec_eval_statements(ev, &statements);
+  hmoec_eval_generation_defines(ev);
   return hmoec_diagnostics_errors(ev->diagnostics) == errors;
 }
 

@@ -8,11 +8,11 @@
 typedef enum place { PLACE_TOP, PLACE_BODY, PLACE_BLOCK } place;
 
 static const char *const statement_names[] = {
-    [HMOEC_STATEMENT_MODEL] = "model", [HMOEC_STATEMENT_DIM] = "dim",        [HMOEC_STATEMENT_OPTION] = "option",
-    [HMOEC_STATEMENT_INPUT] = "input", [HMOEC_STATEMENT_PARAM] = "param",    [HMOEC_STATEMENT_OUTPUT] = "output",
-    [HMOEC_STATEMENT_ASSIGN] = "=",    [HMOEC_STATEMENT_BLOCK] = "block",    [HMOEC_STATEMENT_RETURN] = "return",
-    [HMOEC_STATEMENT_FOR] = "for",     [HMOEC_STATEMENT_IF] = "if",          [HMOEC_STATEMENT_SCOPE] = "scope",
-    [HMOEC_STATEMENT_CHECK] = "check", [HMOEC_STATEMENT_INCLUDE] = "include"};
+    [HMOEC_STATEMENT_MODEL] = "model", [HMOEC_STATEMENT_DIM] = "dim",         [HMOEC_STATEMENT_OPTION] = "option",
+    [HMOEC_STATEMENT_INPUT] = "input", [HMOEC_STATEMENT_PARAM] = "param",     [HMOEC_STATEMENT_OUTPUT] = "output",
+    [HMOEC_STATEMENT_ASSIGN] = "=",    [HMOEC_STATEMENT_BLOCK] = "block",     [HMOEC_STATEMENT_RETURN] = "return",
+    [HMOEC_STATEMENT_FOR] = "for",     [HMOEC_STATEMENT_IF] = "if",           [HMOEC_STATEMENT_SCOPE] = "scope",
+    [HMOEC_STATEMENT_CHECK] = "check", [HMOEC_STATEMENT_INCLUDE] = "include", [HMOEC_STATEMENT_GENERATION] = "generation"};
 
 static bool place_check(hmoec_evaluator *ev, const hmoec_statement *statement, place where) {
   const char *name = statement_names[statement->kind];
@@ -21,6 +21,7 @@ static bool place_check(hmoec_evaluator *ev, const hmoec_statement *statement, p
   case HMOEC_STATEMENT_DIM:
   case HMOEC_STATEMENT_OPTION:
   case HMOEC_STATEMENT_BLOCK:
+  case HMOEC_STATEMENT_GENERATION:
     return where == PLACE_TOP ||
            hmoec_error(ev->diagnostics, statement->at, "%s belongs at the top level, not inside braces", name);
   case HMOEC_STATEMENT_INPUT:
@@ -98,6 +99,7 @@ static bool check_statement(hmoec_evaluator *ev, hmoec_statement *statement, pla
   case HMOEC_STATEMENT_DIM: return declare(ev, statement);
   case HMOEC_STATEMENT_OPTION: add_words(ev, statement); return declare(ev, statement);
   case HMOEC_STATEMENT_INCLUDE: return check_statements(ev, &statement->body, where);
+  case HMOEC_STATEMENT_GENERATION: return hmoec_spec_check_generation(ev, statement);
   case HMOEC_STATEMENT_BLOCK: {
     bool declared = declare_block(ev, statement);
     return check_statements(ev, &statement->body, PLACE_BLOCK) && declared;
@@ -135,6 +137,7 @@ void hmoec_evaluator_init(hmoec_evaluator *ev, hmoec_arena *arena, hmoec_diagnos
                           .globals = {.names = {.arena = arena}},
                           .scope = ""};
   add_op_words(ev);
+  hmoec_name_map_add(&ev->words, "never"); /* of early_stopping */
 }
 
 bool hmoec_spec_check(hmoec_evaluator *ev, const hmoec_statements *statements) {

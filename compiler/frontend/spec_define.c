@@ -6,9 +6,8 @@
 
 #include "frontend/function_set.h"
 #include "frontend/spec_eval.h"
-#include "ir/entry.h"
 
-static hmoec_location define_location(hmoec_evaluator *ev, const hmoec_define *define) {
+hmoec_location hmoec_eval_define_location(hmoec_evaluator *ev, const hmoec_define *define) {
   return (hmoec_location){.file = hmoec_arena_printf(ev->arena, "-D %s=%s", define->name, define->value)};
 }
 
@@ -23,7 +22,8 @@ static const char *declared_names(hmoec_evaluator *ev, hmoec_statement_kind kind
 
 static bool report_unknown(hmoec_evaluator *ev, const hmoec_define *define) {
   const char *close = hmoec_closest_name(define->name, ev->declared.names, ev->declared.count);
-  hmoec_location at = define_location(ev, define);
+  if (hmoec_setting_find(define->name) < HMOE_SETTING_COUNT) close = hmoec_arena_printf(ev->arena, "generation.%s", define->name);
+  hmoec_location at = hmoec_eval_define_location(ev, define);
   hmoec_error(ev->diagnostics, at, "the spec has no dim or option '%s'%s%s%s", define->name, close ? "; did you mean '" : "",
               close ? close : "", close ? "'?" : "");
   hmoec_note(ev->diagnostics, at, "dims: %s", declared_names(ev, HMOEC_STATEMENT_DIM));
@@ -31,7 +31,7 @@ static bool report_unknown(hmoec_evaluator *ev, const hmoec_define *define) {
   return false;
 }
 
-static bool parse_integer(const char *text, int64_t *out_value) {
+bool hmoec_define_integer(const char *text, int64_t *out_value) {
   const char *digits = *text == '-' ? text + 1 : text;
   if (!*digits || digits[strspn(digits, "0123456789")]) return false;
   errno = 0;
@@ -87,7 +87,7 @@ static bool report_choice(hmoec_evaluator *ev, const hmoec_statement *option, hm
 
 /* The value of an override as the option's own kind of value. */
 static bool option_value(hmoec_evaluator *ev, const hmoec_statement *option, const hmoec_define *define, hmoec_literal *out_value) {
-  hmoec_location at = define_location(ev, define);
+  hmoec_location at = hmoec_eval_define_location(ev, define);
   *out_value = (hmoec_literal){.at = at};
   bool numbers = !option->literal.word, decimals = option->literal.decimal;
   for (size_t i = 0; i < option->choice_count; i++) {
@@ -97,7 +97,7 @@ static bool option_value(hmoec_evaluator *ev, const hmoec_statement *option, con
   bool is_true = strcmp(define->value, "true") == 0;
   if (numbers && (is_true || strcmp(define->value, "false") == 0)) out_value->integer = is_true;
   else if (decimals && parse_decimal(define->value, &out_value->number)) out_value->decimal = true;
-  else if (!numbers || !parse_integer(define->value, &out_value->integer)) out_value->word = define->value;
+  else if (!numbers || !hmoec_define_integer(define->value, &out_value->integer)) out_value->word = define->value;
   if (!is_choice(option, out_value)) return report_choice(ev, option, at, define->value);
   if (option->choice_count) return true;
   if (!option->literal.word && out_value->word)
@@ -109,11 +109,11 @@ static bool option_value(hmoec_evaluator *ev, const hmoec_statement *option, con
 }
 
 static bool dim_value(hmoec_evaluator *ev, const hmoec_statement *dim, const hmoec_define *define, int64_t *out_value) {
-  hmoec_location at = define_location(ev, define);
+  hmoec_location at = hmoec_eval_define_location(ev, define);
   if (!dim->value)
     return strcmp(define->value, "?") == 0 ||
            hmoec_error(ev->diagnostics, at, "%s is known at run time only and cannot be set", define->name);
-  if (!parse_integer(define->value, out_value))
+  if (!hmoec_define_integer(define->value, out_value))
     return hmoec_error(ev->diagnostics, at, "expected an integer for the dim %s, found '%s'", define->name, define->value);
   return *out_value >= 0 ||
          hmoec_error(ev->diagnostics, at, "expected %s to be at least 0, found %" PRId64, define->name, *out_value);
@@ -126,6 +126,7 @@ bool hmoec_spec_check_defines(hmoec_evaluator *ev) {
     size_t index = hmoec_name_map_find(&ev->declared, define->name);
     int64_t integer;
     hmoec_literal literal;
+    if (hmoec_names_setting(define->name)) continue;
     if (index == HMOEC_NO_NAME) ok = report_unknown(ev, define);
     else if (ev->declarations[index]->kind == HMOEC_STATEMENT_DIM)
       ok = dim_value(ev, ev->declarations[index], define, &integer) && ok;
@@ -141,8 +142,7 @@ bool hmoec_eval_check_choice(hmoec_evaluator *ev, const char *name, const char *
   return is_choice(option, &(hmoec_literal){.word = word}) || report_choice(ev, option, at, word);
 }
 
-/* The last override of a name, or NULL. */
-static const hmoec_define *define_of(const hmoec_evaluator *ev, const char *name) {
+const hmoec_define *hmoec_eval_define_of(const hmoec_evaluator *ev, const char *name) {
   for (size_t i = ev->define_count; i-- > 0;)
     if (strcmp(ev->defines[i].name, name) == 0) return &ev->defines[i];
   return NULL;
@@ -150,7 +150,7 @@ static const hmoec_define *define_of(const hmoec_evaluator *ev, const char *name
 
 void hmoec_eval_dim(hmoec_evaluator *ev, const hmoec_statement *dim) {
   hmoec_value value = {.kind = HMOEC_VALUE_DYNAMIC, .word = dim->name.text};
-  const hmoec_define *define = define_of(ev, dim->name.text);
+  const hmoec_define *define = hmoec_eval_define_of(ev, dim->name.text);
   int64_t integer = 0;
   if (dim->value) {
     bool ok = define ? dim_value(ev, dim, define, &integer) : hmoec_eval_integer(ev, dim->value, "the size of a dim", &integer);
@@ -161,23 +161,12 @@ void hmoec_eval_dim(hmoec_evaluator *ev, const hmoec_statement *dim) {
   hmoec_eval_bind(ev, &ev->globals, dim->name, value, NULL);
 }
 
-/* start_token, end_token and pad_token tell generation where to begin, where to stop and what to fill with. */
-static bool token_check(hmoec_evaluator *ev, const hmoec_statement *option, const hmoec_literal *value) {
-  if (!hmoec_is_token_name(option->name.text)) return true;
-  const hmoec_location at = value->at;
-  if (value->word || value->decimal || value->integer < -1 || value->integer > INT32_MAX)
-    return hmoec_error(ev->diagnostics, at, "expected %s to be a token, or -1 for none, found %s", option->name.text,
-                       literal_string(ev, value));
-  return hmoec_builder_token(ev->builder, at, option->name.text, value->integer);
-}
-
 void hmoec_eval_option(hmoec_evaluator *ev, const hmoec_statement *option) {
   hmoec_literal literal = option->literal;
   if (literal.word) literal.word = hmoec_eval_function_word(ev, literal.word, literal.at);
-  const hmoec_define *define = define_of(ev, option->name.text);
+  const hmoec_define *define = hmoec_eval_define_of(ev, option->name.text);
   bool ok = is_choice(option, &literal) || report_choice(ev, option, literal.at, literal_string(ev, &literal));
   if (ok && define) ok = option_value(ev, option, define, &literal);
-  ok = ok && token_check(ev, option, &literal);
   hmoec_value value = literal.word      ? hmoec_value_word(literal.word)
                       : literal.decimal ? hmoec_value_number(literal.number)
                                         : hmoec_value_integer(literal.integer);

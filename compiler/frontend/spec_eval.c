@@ -280,6 +280,7 @@ static void eval_statement(hmoec_evaluator *ev, hmoec_statement *statement) {
   case HMOEC_STATEMENT_SCOPE: eval_scope(ev, statement); break;
   case HMOEC_STATEMENT_CHECK: eval_check(ev, statement); break;
   case HMOEC_STATEMENT_INCLUDE: hmoec_eval_statements(ev, &statement->body); break;
+  case HMOEC_STATEMENT_GENERATION: hmoec_eval_generation(ev, statement); break;
   }
 }
 

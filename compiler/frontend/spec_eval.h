@@ -1,6 +1,7 @@
 /* What the parts of the evaluator share. It walks the tree once, keeps what names stand for, and makes each op as it comes to it:
  *   spec_check.c   what is wrong whatever the values: statements out of place, things declared twice
  *   spec_define.c  dims, options and their overrides
+ *   spec_generation.c  what generation does, and the overrides of it
  *   spec_eval.c    statements
  *   spec_expr.c    expressions of integers, numbers and words
  *   spec_call.c    ops and blocks
@@ -91,6 +92,18 @@ void hmoec_eval_dim(hmoec_evaluator *ev, const hmoec_statement *dim);
 void hmoec_eval_option(hmoec_evaluator *ev, const hmoec_statement *option);
 /* A word that `name`, if it is an option, is compared with: false, reported, where it can never be that. */
 bool hmoec_eval_check_choice(hmoec_evaluator *ev, const char *name, const char *word, hmoec_location at);
+
+const hmoec_define *hmoec_eval_define_of(const hmoec_evaluator *ev, const char *name); /* the last override of a name, or NULL */
+bool hmoec_define_integer(const char *text, int64_t *out_value); /* "-12": false where it is none of 64 bits */
+hmoec_location hmoec_eval_define_location(hmoec_evaluator *ev, const hmoec_define *define);
+
+/* spec_generation.c */
+bool hmoec_spec_check_generation(hmoec_evaluator *ev, const hmoec_statement *generation);
+void hmoec_eval_generation(hmoec_evaluator *ev, const hmoec_statement *generation);
+/* Is this "generation.NAME"? */
+bool hmoec_names_setting(const char *name);
+/* The overrides, after all statements. */
+void hmoec_eval_generation_defines(hmoec_evaluator *ev);
 
 /* spec_eval.c */
 void hmoec_eval_statements(hmoec_evaluator *ev, const hmoec_statements *statements);

@@ -27,6 +27,7 @@ static const char *const spellings[HMOEC_TOKEN_COUNT] = {
     [HMOEC_TOKEN_IF] = "if",
     [HMOEC_TOKEN_SCOPE] = "scope",
     [HMOEC_TOKEN_INCLUDE] = "include",
+    [HMOEC_TOKEN_GENERATION] = "generation",
     [HMOEC_TOKEN_CHECK] = "check",
     [HMOEC_TOKEN_ELSE] = "else",
     [HMOEC_TOKEN_IN] = "in",

@@ -298,6 +298,12 @@ static bool parse_check(hmoec_parser *parser, hmoec_statements *out) {
          hmoec_parser_string(parser, "the message as a string", &check->text);
 }
 
+static bool parse_generation(hmoec_parser *parser, hmoec_statements *out) {
+  hmoec_statement *generation = statement_add(parser, out, HMOEC_STATEMENT_GENERATION);
+  parser->next++;
+  return parse_body(parser, &generation->body);
+}
+
 static hmoec_statements parse_file(const hmoec_parser *including, const char *file, const char *path, const char *text,
                                    size_t size);
 
@@ -348,7 +354,7 @@ static const statement_parser parsers[HMOEC_TOKEN_COUNT] = {
     [HMOEC_TOKEN_INPUT] = parse_input, [HMOEC_TOKEN_PARAM] = parse_param,     [HMOEC_TOKEN_OUTPUT] = parse_output,
     [HMOEC_TOKEN_BLOCK] = parse_block, [HMOEC_TOKEN_RETURN] = parse_return,   [HMOEC_TOKEN_FOR] = parse_for,
     [HMOEC_TOKEN_IF] = parse_if,       [HMOEC_TOKEN_SCOPE] = parse_scope,     [HMOEC_TOKEN_INCLUDE] = parse_include,
-    [HMOEC_TOKEN_CHECK] = parse_check, [HMOEC_TOKEN_NAME] = parse_assignment,
+    [HMOEC_TOKEN_CHECK] = parse_check, [HMOEC_TOKEN_NAME] = parse_assignment, [HMOEC_TOKEN_GENERATION] = parse_generation,
 };
 
 /* `parm router: ...`: two names, or a name and a string, is a misspelt keyword. */

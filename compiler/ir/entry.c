@@ -1,6 +1,5 @@
 #include "ir/entry.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include <mlir-c/BuiltinAttributes.h>
@@ -95,17 +94,4 @@ bool hmoec_entry_input_default(MlirOperation function, size_t index, int64_t *ou
   return true;
 }
 
-const char *const hmoec_token_names[HMOEC_TOKEN_NAMES] = {"start_token", "end_token", "pad_token"};
-
-bool hmoec_is_token_name(const char *name) {
-  for (size_t i = 0; i < HMOEC_TOKEN_NAMES; i++)
-    if (strcmp(hmoec_token_names[i], name) == 0) return true;
-  return false;
-}
-
-int64_t hmoec_entry_token(MlirOperation function, const char *name) {
-  char full_name[32];
-  snprintf(full_name, sizeof full_name, "hmoe.%s", name);
-  MlirAttribute token = get(function, full_name);
-  return mlirAttributeIsNull(token) ? -1 : mlirIntegerAttrGetValueInt(token);
-}
+MlirAttribute hmoec_entry_generation(MlirOperation function) { return get(function, "hmoe.generation"); }

@@ -2,7 +2,7 @@
  *
  * Attributes of an argument: hmoe.name = "input_ids", hmoe.dims = ["batch", "length"] (the names of its dynamic dimensions, in order),
  * hmoe.default = 1 : i64 (what every element of an i32 or i64 input is where the caller leaves it out). Of the function: hmoe.model,
- * and hmoe.start_token, hmoe.end_token, hmoe.pad_token (i64, -1: none) for generation. */
+ * and hmoe.generation (ir/generation.h). */
 #ifndef HMOEC_IR_ENTRY_H
 #define HMOEC_IR_ENTRY_H
 
@@ -33,11 +33,7 @@ const char *const *hmoec_default_dim_names(size_t count);
 /* False: the caller must give the input. */
 bool hmoec_entry_input_default(MlirOperation function, size_t index, int64_t *out_value);
 
-/* What the attributes of generation are called, less "hmoe.". */
-#define HMOEC_TOKEN_NAMES 3
-extern const char *const hmoec_token_names[HMOEC_TOKEN_NAMES]; /* start_token, end_token, pad_token */
-bool hmoec_is_token_name(const char *name);
-/* -1: none, or the model does not say. */
-int64_t hmoec_entry_token(MlirOperation function, const char *name);
+/* hmoe.generation, or null. */
+MlirAttribute hmoec_entry_generation(MlirOperation function);
 
 #endif

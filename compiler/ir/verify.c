@@ -12,6 +12,7 @@
 #include <mlir-c/BuiltinTypes.h>
 
 #include "ir/entry.h"
+#include "ir/generation.h"
 #include "ir/location.h"
 #include "ir/op_reader.h"
 #include "ir/ops.h"
@@ -326,16 +327,11 @@ static bool default_check(MlirAttribute attributes, intptr_t index, const hmoec_
          hmoec_error(diagnostics, location, "argument %td: the default %" PRId64 " does not fit in 32 bits", index, value);
 }
 
-static bool tokens_check(MlirOperation function, hmoec_diagnostics *diagnostics, hmoec_location location) {
-  bool ok = true;
-  for (size_t i = 0; i < HMOEC_TOKEN_NAMES; i++) {
-    char name[32];
-    snprintf(name, sizeof name, "hmoe.%s", hmoec_token_names[i]);
-    MlirAttribute token = mlirOperationGetAttributeByName(function, ref(name));
-    if (mlirAttributeIsNull(token)) continue;
-    if (!is_i64(token) || mlirIntegerAttrGetValueInt(token) < -1 || mlirIntegerAttrGetValueInt(token) > INT32_MAX)
-      ok = hmoec_error(diagnostics, location, "expected %s to be an i64 of at least -1 that fits 31 bits", name);
-  }
+static bool generation_check(MlirOperation function, hmoec_diagnostics *diagnostics, hmoec_location location) {
+  hmoec_arena *arena = hmoec_arena_create();
+  hmoec_generation generation;
+  bool ok = hmoec_generation_from_attribute(hmoec_entry_generation(function), arena, diagnostics, location, &generation);
+  hmoec_arena_destroy(arena);
   return ok;
 }
 
@@ -396,7 +392,7 @@ static bool signature_check(MlirOperation function, hmoec_diagnostics *diagnosti
     ok = dims_check(argument_attributes, i, &shape, &seen, diagnostics, location) &&
          default_check(argument_attributes, i, &shape, diagnostics, location);
   }
-  return tokens_check(function, diagnostics, location) && named && ok;
+  return generation_check(function, diagnostics, location) && named && ok;
 }
 
 static bool body_check(MlirOperation function, hmoec_diagnostics *diagnostics) {

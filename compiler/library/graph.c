@@ -236,8 +236,21 @@ void hmoec_graph_output(hmoec_graph *graph, const char *name, hmoec_graph_value 
     hmoec_error(graph->diagnostics, graph->at, "output '%s' is given no value", name);
 }
 
-void hmoec_graph_token(hmoec_graph *graph, const char *name, int64_t token) {
-  if (is_open(graph) && is_given(graph, "the name of a token", name)) hmoec_builder_token(graph->builder, graph->at, name, token);
+void hmoec_graph_generation(hmoec_graph *graph, const char *setting, const int64_t *values, size_t count) {
+  if (!is_open(graph) || !is_given(graph, "the name of a setting", setting)) return;
+  uint32_t known = hmoec_setting_find(setting);
+  if (count && !values) hmoec_error(graph->diagnostics, graph->at, "%s: %zu values at NULL", setting, count);
+  else if (known < HMOE_SETTING_COUNT && hmoec_setting_kind_of(known) == HMOEC_SETTING_NUMBER)
+    hmoec_error(graph->diagnostics, graph->at, "%s is a number: hmoec_graph_generation_number", setting);
+  else hmoec_builder_setting(graph->builder, graph->at, setting, &(hmoec_setting_value){.integers = values, .count = count});
+}
+
+void hmoec_graph_generation_number(hmoec_graph *graph, const char *setting, double number) {
+  if (!is_open(graph) || !is_given(graph, "the name of a setting", setting)) return;
+  uint32_t known = hmoec_setting_find(setting);
+  if (known < HMOE_SETTING_COUNT && hmoec_setting_kind_of(known) != HMOEC_SETTING_NUMBER)
+    hmoec_error(graph->diagnostics, graph->at, "%s is not a number: hmoec_graph_generation", setting);
+  else hmoec_builder_setting(graph->builder, graph->at, setting, &(hmoec_setting_value){.number = number});
 }
 
 hmoec_shape hmoec_graph_shape(const hmoec_graph *graph, hmoec_graph_value value) {

@@ -357,11 +357,8 @@ static void finish_module(planner *p, MlirOperation root, MlirOperation function
     mlirOperationSetAttributeByName(root, ref("hmk.states"),
                                     mlirDenseI64ArrayGet(p->context, (intptr_t)(3 * p->state_count), &p->states[0].scope));
   }
-  for (size_t i = 0; i < HMOEC_TOKEN_NAMES; i++) {
-    char name[32];
-    snprintf(name, sizeof name, "hmk.%s", hmoec_token_names[i]);
-    mlirOperationSetAttributeByName(root, ref(name), mlirIntegerAttrGet(i64, hmoec_entry_token(function, hmoec_token_names[i])));
-  }
+  MlirAttribute generation = hmoec_entry_generation(function);
+  if (!mlirAttributeIsNull(generation)) mlirOperationSetAttributeByName(root, ref("hmk.generation"), generation);
 }
 
 static bool plan_function(planner *p, MlirModule module, MlirOperation function, MlirBlock body) {

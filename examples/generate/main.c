@@ -65,10 +65,10 @@ static int read_option(int letter, const char *text, hmoe_generation *options) {
   }
   if (!read_integer(text, 0, INT32_MAX, &value)) return 0;
   switch (letter) {
-  case 'n': options->max_new_tokens = value; return 1;
-  case 'b': options->beams = (uint32_t)value; return 1;
-  case 'g': options->no_repeat_ngram = (uint32_t)value; return 1;
-  case 'k': options->top_k = (uint32_t)value; return 1;
+  case 'n': options->max_new_tokens = value ? value : HMOE_OFF; return 1;
+  case 'b': options->beams = value ? value : HMOE_OFF; return 1;
+  case 'g': options->no_repeat_ngram = value ? value : HMOE_OFF; return 1;
+  case 'k': options->top_k = value ? value : HMOE_OFF; return 1;
   }
   return 0;
 }

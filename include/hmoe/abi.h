@@ -1,4 +1,4 @@
-/* The contract between generated objects and the runtime. Version 3.
+/* The contract between generated objects and the runtime. Version 4.
  *
  * An object exports one hmoe_model_object: kernels (one function table per CPU version) and a plan. The plan is one relocatable
  * blob of the plain structures below; hmoe_plan_span holds byte offsets from its start. It says which tensors to read, which
@@ -23,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HMOE_ABI_VERSION 3u
+#define HMOE_ABI_VERSION 4u
 #define HMOE_PLAN_MAGIC 0x4e4c5048u /* "HPLN" */
 #define HMOE_PANEL 32               /* columns of a panel, and what depths of pairs are rounded up to */
 #define HMOE_NONE 0xffffffffu
@@ -281,6 +281,39 @@ typedef struct hmoe_plan_cache {
   uint32_t top_k, reserved;
 } hmoe_plan_cache;
 
+/* What generation does where its caller says nothing: <hmoe/generate.h> has a field of each name. What the values of a setting are:
+ * tokens, of at least 0 (none: no token); words: the tokens of each, then -1; an integer of at least 0 (flags: 0 or 1; EARLY_STOPPING: 0 to
+ * 2, as there); a number, as the bits of a double. */
+enum {
+  HMOE_SETTING_START_TOKEN = 0, /* at most one token; so are the next two */
+  HMOE_SETTING_PAD_TOKEN = 1,
+  HMOE_SETTING_FORCED_BOS_TOKEN = 2,
+  HMOE_SETTING_END_TOKEN = 3, /* tokens */
+  HMOE_SETTING_FORCED_EOS_TOKEN = 4,
+  HMOE_SETTING_SUPPRESS_TOKENS = 5,
+  HMOE_SETTING_BEGIN_SUPPRESS_TOKENS = 6,
+  HMOE_SETTING_BAD_WORDS = 7, /* words */
+  HMOE_SETTING_MAX_NEW_TOKENS = 8, /* an integer */
+  HMOE_SETTING_MAX_LENGTH = 9,
+  HMOE_SETTING_MIN_NEW_TOKENS = 10,
+  HMOE_SETTING_MIN_LENGTH = 11,
+  HMOE_SETTING_BEAMS = 12,
+  HMOE_SETTING_EARLY_STOPPING = 13,
+  HMOE_SETTING_NO_REPEAT_NGRAM = 14,
+  HMOE_SETTING_SAMPLE = 15,
+  HMOE_SETTING_TOP_K = 16,
+  HMOE_SETTING_LENGTH_PENALTY = 17, /* a number */
+  HMOE_SETTING_REPETITION_PENALTY = 18,
+  HMOE_SETTING_TEMPERATURE = 19,
+  HMOE_SETTING_TOP_P = 20,
+  HMOE_SETTING_MIN_P = 21,
+  HMOE_SETTING_COUNT = 22,
+};
+typedef struct hmoe_plan_setting {
+  uint32_t setting, reserved;
+  hmoe_plan_span values; /* int64_t */
+} hmoe_plan_setting;
+
 typedef struct hmoe_plan {
   uint32_t magic, abi_version;
   uint64_t bytes; /* of the whole blob */
@@ -291,7 +324,7 @@ typedef struct hmoe_plan {
   hmoe_plan_span entries; /* hmoe_plan_entry; [0] runs at open */
   hmoe_plan_span caches; /* hmoe_plan_cache; cache arenas are allocated at open */
   hmoe_plan_span states; /* hmoe_plan_state */
-  int64_t start_token, end_token, pad_token; /* what generation begins with, ends at and fills up with; -1: none */
+  hmoe_plan_span generation; /* hmoe_plan_setting, each setting at most once */
   uint64_t layout; /* stamp of packed weights, over plan and kernels: .hmw files carry the one they were packed for */
 } hmoe_plan;
 

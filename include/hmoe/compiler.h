@@ -194,8 +194,12 @@ HMOE_API hmoec_graph_value hmoec_graph_stack(hmoec_graph *graph, const char *key
 HMOE_API void hmoec_graph_scope_begin(hmoec_graph *graph, const char *prefix_format, ...) __attribute__((format(printf, 2, 3)));
 HMOE_API void hmoec_graph_scope_end(hmoec_graph *graph);
 HMOE_API void hmoec_graph_output(hmoec_graph *graph, const char *name, hmoec_graph_value value);
-/* For generation: "start_token", "end_token" or "pad_token"; -1: there is none. */
-HMOE_API void hmoec_graph_token(hmoec_graph *graph, const char *name, int64_t token);
+/* What generation does where its caller says nothing: a setting by its name, which is that of hmoe_generation (<hmoe/generate.h>). values:
+ * tokens (count 0: none); of bad_words the tokens of each word and then -1; of others one integer, early_stopping's being 0, 1, or 2 for never.
+ * Copied. The last one of a setting counts. */
+HMOE_API void hmoec_graph_generation(hmoec_graph *graph, const char *setting, const int64_t *values, size_t count);
+/* The same of temperature, top_p, min_p, repetition_penalty and length_penalty. */
+HMOE_API void hmoec_graph_generation_number(hmoec_graph *graph, const char *setting, double number);
 /* The shape of a value; rank 0 of HMOEC_NONE. */
 HMOE_API hmoec_shape hmoec_graph_shape(const hmoec_graph *graph, hmoec_graph_value value);
 

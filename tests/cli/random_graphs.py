@@ -264,7 +264,7 @@ class Graph:
         self.width, self.widths = h, [h, h, 31]
         cross = self.chance(0.4)
         names = "batch = ?, length = ?" + (", target = ?" if cross else "")
-        self.lines += [f"dim {names}", "option start_token = 1, end_token = -1, pad_token = 0"]
+        self.lines += [f"dim {names}", "generation { start_token = 1\nend_token = none\npad_token = 0 }"]
         self.lines.append("input input_ids: i64[batch, length]")
         table = self.param([vocab, h])
         source = None

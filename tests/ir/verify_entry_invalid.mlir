@@ -38,7 +38,31 @@ func.func @default_form(%x: tensor<4xi32> {hmoe.name = "x", hmoe.default = 1 : i
 func.func @default_range(%x: tensor<4xi32> {hmoe.name = "x", hmoe.default = 4294967296 : i64}) -> (tensor<4xi32> {hmoe.name = "y"}) {
   return %x : tensor<4xi32>
 }
-// CHECK: [[@LINE+1]]:1: error: expected hmoe.pad_token to be an i64 of at least -1 that fits 31 bits
-func.func @token(%x: tensor<4xf32> {hmoe.name = "x"}) -> (tensor<4xf32> {hmoe.name = "y"}) attributes {hmoe.pad_token = -2 : i64} {
+// CHECK: [[@LINE+1]]:1: error: expected pad_token to be a token of at least 0, or none, found -2
+func.func @token(%x: tensor<4xf32> {hmoe.name = "x"}) -> (tensor<4xf32> {hmoe.name = "y"}) attributes {hmoe.generation = {pad_token = array<i64: -2>}} {
+  return %x : tensor<4xf32>
+}
+// CHECK: [[@LINE+1]]:1: error: expected pad_token of hmoe.generation to be array<i64: ...>
+func.func @token_type(%x: tensor<4xf32> {hmoe.name = "x"}) -> (tensor<4xf32> {hmoe.name = "y"}) attributes {hmoe.generation = {pad_token = 1 : i64}} {
+  return %x : tensor<4xf32>
+}
+// CHECK: [[@LINE+1]]:1: error: expected top_p of hmoe.generation to be an f64
+func.func @number_type(%x: tensor<4xf32> {hmoe.name = "x"}) -> (tensor<4xf32> {hmoe.name = "y"}) attributes {hmoe.generation = {top_p = 1.0 : f32}} {
+  return %x : tensor<4xf32>
+}
+// CHECK: [[@LINE+1]]:1: error: expected bad_words to be lists of tokens
+func.func @words(%x: tensor<4xf32> {hmoe.name = "x"}) -> (tensor<4xf32> {hmoe.name = "y"}) attributes {hmoe.generation = {bad_words = array<i64: 1, -1, 2>}} {
+  return %x : tensor<4xf32>
+}
+// CHECK: [[@LINE+1]]:1: error: hmoe.generation: there is no setting 'beam'
+func.func @setting(%x: tensor<4xf32> {hmoe.name = "x"}) -> (tensor<4xf32> {hmoe.name = "y"}) attributes {hmoe.generation = {beam = array<i64: 1>}} {
+  return %x : tensor<4xf32>
+}
+// CHECK: [[@LINE+1]]:1: error: expected hmoe.generation to be a dictionary
+func.func @dictionary(%x: tensor<4xf32> {hmoe.name = "x"}) -> (tensor<4xf32> {hmoe.name = "y"}) attributes {hmoe.generation = 1 : i64} {
+  return %x : tensor<4xf32>
+}
+// CHECK: [[@LINE+1]]:1: error: min_length = 3 is more than max_length = 2
+func.func @order(%x: tensor<4xf32> {hmoe.name = "x"}) -> (tensor<4xf32> {hmoe.name = "y"}) attributes {hmoe.generation = {min_length = array<i64: 3>, max_length = array<i64: 2>}} {
   return %x : tensor<4xf32>
 }

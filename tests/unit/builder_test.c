@@ -43,8 +43,10 @@ static void test_named_dims(void **state) {
   assert_true(hmoec_builder_input(builder, here, "mask", &ids, &unused));
   assert_true(hmoec_builder_input(builder, here, "x", &columns, &unused));
   assert_true(hmoec_builder_input(builder, here, "w", &fixed, &unused));
-  assert_true(hmoec_builder_token(builder, here, "end_token", 7));
-  assert_true(hmoec_builder_token(builder, here, "end_token", 9));
+  const int64_t seven = 7, ends[] = {9, 11}, negative[] = {3, -2};
+  assert_true(hmoec_builder_setting(builder, here, "end_token", &(hmoec_setting_value){.integers = &seven, .count = 1}));
+  assert_true(hmoec_builder_setting(builder, here, "end_token", &(hmoec_setting_value){.integers = ends, .count = 2}));
+  assert_true(hmoec_builder_setting(builder, here, "top_p", &(hmoec_setting_value){.number = 0.5}));
   assert_true(hmoec_builder_output(builder, here, "y", x));
   MlirModule module;
   assert_true(hmoec_builder_finish(builder, &module));
@@ -62,8 +64,15 @@ static void test_named_dims(void **state) {
   assert_true(hmoec_entry_input_default(entry, 0, &given));
   assert_int_equal(given, 1);
   assert_false(hmoec_entry_input_default(entry, 1, &given));
-  assert_int_equal(hmoec_entry_token(entry, "end_token"), 9);
-  assert_int_equal(hmoec_entry_token(entry, "start_token"), -1);
+  hmoec_arena *arena = hmoec_arena_create();
+  hmoec_generation generation;
+  assert_true(hmoec_generation_from_attribute(hmoec_entry_generation(entry), arena, diagnostics, here, &generation));
+  assert_int_equal(generation.values[HMOE_SETTING_END_TOKEN].count, 2);
+  assert_memory_equal(generation.values[HMOE_SETTING_END_TOKEN].integers, ends, sizeof ends);
+  assert_true(generation.values[HMOE_SETTING_TOP_P].number == 0.5);
+  for (uint32_t i = 0; i < HMOE_SETTING_COUNT; i++)
+    assert_int_equal(generation.given[i], i == HMOE_SETTING_END_TOKEN || i == HMOE_SETTING_TOP_P);
+  hmoec_arena_destroy(arena);
   mlirModuleDestroy(module);
   hmoec_builder_destroy(builder);
 
@@ -77,9 +86,12 @@ static void test_named_dims(void **state) {
   assert_false(hmoec_builder_input_named(builder, here, "v", &columns, (const char *const[]){"n"}, &one, &unused));
   const hmoec_shape narrow = {.element = HMOEC_I32, .rank = 1, .dims = {3}};
   assert_false(hmoec_builder_input_named(builder, here, "w", &narrow, NULL, &large, &unused));
-  assert_false(hmoec_builder_token(builder, here, "start_token", -2));
-  assert_false(hmoec_builder_token(builder, here, "other_token", 2));
-  assert_int_equal(hmoec_diagnostics_errors(diagnostics), 8);
+  assert_false(hmoec_builder_setting(builder, here, "end_token", &(hmoec_setting_value){.integers = negative, .count = 2}));
+  assert_false(hmoec_builder_setting(builder, here, "start_token", &(hmoec_setting_value){.integers = ends, .count = 2}));
+  assert_false(hmoec_builder_setting(builder, here, "beams", &(hmoec_setting_value){0}));
+  assert_false(hmoec_builder_setting(builder, here, "top_p", &(hmoec_setting_value){.number = 0}));
+  assert_false(hmoec_builder_setting(builder, here, "other_token", &(hmoec_setting_value){.integers = ends, .count = 1}));
+  assert_int_equal(hmoec_diagnostics_errors(diagnostics), 11);
   assert_false(hmoec_builder_finish(builder, &module));
   hmoec_builder_destroy(builder);
   hmoec_diagnostics_destroy(diagnostics);

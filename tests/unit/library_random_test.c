@@ -159,7 +159,12 @@ static void call(fuzzer *f) {
     break;
   case 4:
     gives = false;
-    hmoec_graph_token(f->graph, below(f, 2) ? "pad_token" : text(f), integer(f));
+    if (below(f, 2)) {
+      const int64_t values[] = {integer(f), integer(f)};
+      hmoec_graph_generation(f->graph, below(f, 2) ? "pad_token" : text(f), wild(f) ? NULL : values, below(f, 3));
+    } else {
+      hmoec_graph_generation_number(f->graph, below(f, 2) ? "top_p" : text(f), (double)integer(f) / 4);
+    }
     break;
   case 5:
     gives = false;

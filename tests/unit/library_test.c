@@ -247,7 +247,7 @@ static void test_careless_graph(void **state) {
         "expected the prefix of a scope, found NULL",
         "expected the name of an output, found NULL",
         "output 'y' is given a value of another graph",
-        "expected the name of a token, found NULL",
+        "expected the name of a setting, found NULL",
         "expected the name of an op, found NULL",
         "expected operands, found NULL",
         "expected attributes, found NULL",
@@ -277,7 +277,7 @@ static void test_careless_graph(void **state) {
     case 8: hmoec_graph_scope_begin(g, NULL); break;
     case 9: hmoec_graph_output(g, NULL, x); break;
     case 10: hmoec_graph_output(g, "y", foreign); break;
-    case 11: hmoec_graph_token(g, NULL, 1); break;
+    case 11: hmoec_graph_generation(g, NULL, NULL, 0); break;
     case 12: hmoec_graph_op(g, NULL, &x, 1, NULL, 0, NULL); break;
     case 13: hmoec_graph_op(g, "add", NULL, 2, NULL, 0, NULL); break;
     case 14: hmoec_graph_op(g, "activate", &x, 1, NULL, 1, NULL); break;
@@ -316,7 +316,8 @@ static void test_nothing(void **state) {
   hmoec_graph_scope_begin(NULL, "a");
   hmoec_graph_scope_end(NULL);
   build_mixture(NULL, "relu");
-  hmoec_graph_token(NULL, "pad_token", 1);
+  hmoec_graph_generation(NULL, "pad_token", NULL, 0);
+  hmoec_graph_generation_number(NULL, "top_p", 1);
   hmoec_graph_include(NULL, "a.spec", NULL, 0);
   assert_int_equal(hmoec_graph_block(NULL, "b", NULL, 0, results, HMOEC_MAX_RESULTS), 0);
   assert_null(results[0].handle);

@@ -33,6 +33,7 @@ typedef struct fixture_plan {
   hmoe_plan_param params[FIXTURE_ITEMS];
   hmoe_plan_cache caches[4];
   hmoe_plan_state states[8];
+  hmoe_plan_setting settings[HMOE_SETTING_COUNT];
   fixture_entry entries[4];
   hmoe_model_object object;
 } fixture_plan;
@@ -58,7 +59,6 @@ static inline fixture_plan *plan_create(const char *name) {
   plan->header.name = plan_text(plan, name);
   plan->header.layout = 0x1234;
   plan->header.scratch_bytes = 64;
-  plan->header.start_token = plan->header.end_token = plan->header.pad_token = -1;
   return plan;
 }
 
@@ -79,6 +79,17 @@ static inline uint32_t plan_cache(fixture_plan *plan, uint64_t slots, uint64_t b
 static inline uint32_t plan_state(fixture_plan *plan, uint32_t scope, uint32_t segments, uint64_t position_bytes) {
   plan->states[plan->header.states.count] = (hmoe_plan_state){scope, segments, position_bytes};
   return plan->header.states.count++;
+}
+
+static inline void plan_setting(fixture_plan *plan, uint32_t setting, const int64_t *values, uint32_t count) {
+  assert_true(plan->header.generation.count < HMOE_SETTING_COUNT);
+  plan->settings[plan->header.generation.count++] = (hmoe_plan_setting){setting, 0, plan_put(plan, values, sizeof *values, count)};
+}
+
+static inline void plan_setting_number(fixture_plan *plan, uint32_t setting, double number) {
+  int64_t bits;
+  memcpy(&bits, &number, sizeof bits);
+  plan_setting(plan, setting, &bits, 1);
 }
 
 static inline fixture_entry *plan_entry(fixture_plan *plan, const char *name) {
@@ -177,6 +188,7 @@ static inline const hmoe_model_object *plan_finish(fixture_plan *plan, const hmo
   plan->header.entries = plan_put(plan, entries, sizeof *entries, count);
   plan->header.params = plan_put(plan, plan->params, sizeof *plan->params, plan->header.params.count);
   plan->header.caches = plan_put(plan, plan->caches, sizeof *plan->caches, plan->header.caches.count);
+  plan->header.generation = plan_put(plan, plan->settings, sizeof *plan->settings, plan->header.generation.count);
   plan->header.states = plan_put(plan, plan->states, sizeof *plan->states, plan->header.states.count);
   plan->header.magic = HMOE_PLAN_MAGIC;
   plan->header.abi_version = HMOE_ABI_VERSION;

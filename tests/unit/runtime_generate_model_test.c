@@ -105,9 +105,9 @@ hmoe_status __wrap_hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_
 }
 
 static void finish_toy(toy *t) {
-  t->plan->header.start_token = START;
-  t->plan->header.end_token = END;
-  t->plan->header.pad_token = PAD;
+  plan_setting(t->plan, HMOE_SETTING_START_TOKEN, (const int64_t[]){START}, 1);
+  plan_setting(t->plan, HMOE_SETTING_END_TOKEN, (const int64_t[]){END}, 1);
+  plan_setting(t->plan, HMOE_SETTING_PAD_TOKEN, (const int64_t[]){PAD}, 1);
   plan_finish(t->plan, NULL, 0);
   t->model = (hmoe_model){.allocator = counting_allocator(&t->memory), .plan = (const hmoe_plan *)(const void *)t->plan->bytes};
   t->model.entries = HMOE_PLAN_ARRAY(t->model.plan, t->model.plan->entries, hmoe_plan_entry);
@@ -178,12 +178,12 @@ static void expect(const hmoe_generation *o, bool encodes, bool masked, int64_t 
                         .max_new_tokens = o->max_new_tokens,
                         .beams = o->beams ? o->beams : 1,
                         .length_penalty = 1,
-                        .sample = o->sample,
+                        .sample = o->sample == 1,
                         .temperature = 1,
                         .top_p = 1,
                         .seed = o->seed,
-                        .end_token = END,
-                        .pad_token = PAD};
+                        .pad_token = PAD,
+                        .rules = {.repetition_penalty = 1, .forced_bos_token = HMOE_NO_TOKEN, .end_token = HMOE_TOKENS(END)}};
   hmoe_decoder decoder = table_decoder_of(d);
   assert_ok(hmoe_search_run(&search, &decoder, tokens, out_length));
   free(d);
@@ -224,7 +224,7 @@ static void test_nothing_to_generate(void **state) {
   for (int encodes = 0; encodes < 2; encodes++) {
     toy *t = toy_create(encodes, true, NULL);
     hmoe_prompt prompt = make_prompt(true);
-    hmoe_generation options = make_options(0);
+    hmoe_generation options = make_options(HMOE_OFF);
     int64_t tokens[ROWS * LENGTH], length;
     assert_ok(hmoe_model_generate(&t->model, &prompt, &options, tokens, &length));
     assert_int_equal(length, encodes ? 1 : LENGTH);
@@ -245,10 +245,8 @@ static void test_tokens(void **state) {
   toy *t = toy_create(true, true, NULL);
   hmoe_prompt prompt = make_prompt(false);
   hmoe_generation options = make_options(30);
-  options.set_tokens = 1;
-  options.start_token = 7;
-  options.end_token = HMOE_TOKEN_DEFAULT;
-  options.pad_token = 9;
+  options.start_token = HMOE_TOKENS(7);
+  options.pad_token = HMOE_TOKENS(9);
   int64_t tokens[ROWS * 31], length;
   assert_ok(hmoe_model_generate(&t->model, &prompt, &options, tokens, &length));
   for (int row = 0; row < ROWS; row++) {
@@ -261,13 +259,14 @@ static void test_tokens(void **state) {
     }
   }
   memset(&seen.state, 0, sizeof seen.state);
-  options.end_token = HMOE_TOKEN_NONE;
+  options.end_token = HMOE_NO_TOKENS;
   assert_ok(hmoe_model_generate(&t->model, &prompt, &options, tokens, &length));
   assert_int_equal(length, 31);
-  options.end_token = END;
-  options.pad_token = HMOE_TOKEN_NONE;
+  options.end_token = HMOE_TOKENS(4, END);
+  options.pad_token = HMOE_NO_TOKENS;
   assert_ok(hmoe_model_generate(&t->model, &prompt, &options, tokens, &length));
-  if (length < 31) assert_int_equal(tokens[30], 0);
+  assert_true(length < 31);
+  assert_int_equal(tokens[30], 4); /* the first end token */
   toy_destroy(t);
 }
 
@@ -287,7 +286,7 @@ static void test_struct_size(void **state) {
   assert_non_null(strstr(hmoe_last_error(), "that hmoe " HMOE_VERSION " does not know"));
   hmoe_generation shorter = make_options(3);
   shorter.struct_size = offsetof(hmoe_generation, beams);
-  shorter.beams = 0xffffffff;
+  shorter.beams = INT64_MAX;
   assert_int_equal(hmoe_generation_width(&t->model, &prompt, &shorter), LENGTH + 3);
   toy_destroy(t);
 }
@@ -299,26 +298,51 @@ typedef struct arguments {
   hmoe_generation options;
 } arguments;
 
+/* HMOE_TOKENS in memory that outlives the statement. */
+static int64_t kept_tokens[4];
+#define TOKENS(...)                                                                                                                \
+  (hmoe_tokens) {                                                                                                                  \
+    memcpy(kept_tokens, (int64_t[]){__VA_ARGS__}, sizeof((int64_t[]){__VA_ARGS__})),                                               \
+        sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)                                                                         \
+  }
 #define BAD(name, statement)                                                                                                       \
   static void name(arguments *a) { statement; }
 BAD(bad_size_zero, a->options.struct_size = 0)
 BAD(bad_size_large, a->options.struct_size = 1 << 20)
-BAD(bad_new_tokens, a->options.max_new_tokens = -1)
+BAD(bad_new_tokens, a->options.max_new_tokens = -2)
+BAD(bad_new_tokens_unsaid, a->options.max_new_tokens = 0)
 BAD(bad_new_tokens_overflow, a->options.max_new_tokens = INT64_MAX)
+BAD(bad_max_length, (a->options.max_new_tokens = 0, a->options.max_length = 1))
+BAD(bad_min_new_tokens, a->options.min_new_tokens = 9)
+BAD(bad_min_length, a->options.min_length = 10)
+BAD(bad_min_overflow, a->options.min_new_tokens = INT64_MAX)
 BAD(bad_sample_value, a->options.sample = 2)
-BAD(bad_set_tokens, a->options.set_tokens = 7)
 BAD(bad_sample_beams, (a->options.sample = 1, a->options.beams = 2))
+BAD(bad_top_k_beams, (a->options.top_k = 3, a->options.beams = 2))
+BAD(bad_greedy_temperature, (a->options.temperature = 0.5f, a->options.sample = HMOE_OFF))
 BAD(bad_beams, a->options.beams = UINT32_MAX)
-BAD(bad_penalty, a->options.length_penalty = NAN)
+BAD(bad_beams_negative, a->options.beams = -2)
+BAD(bad_early_stopping, (a->options.beams = 2, a->options.early_stopping = 3))
+BAD(bad_early_stopping_alone, a->options.early_stopping = HMOE_STOP_NEVER)
+BAD(bad_penalty_alone, a->options.length_penalty = HMOE_NO_LENGTH_PENALTY)
+BAD(bad_penalty, (a->options.beams = 2, a->options.length_penalty = NAN))
+BAD(bad_repetition, a->options.repetition_penalty = -1)
 BAD(bad_temperature, a->options.temperature = -0.5f)
 BAD(bad_temperature_nan, a->options.temperature = NAN)
+BAD(bad_temperature_infinite, a->options.temperature = INFINITY)
 BAD(bad_top_p, a->options.top_p = 1.5f)
 BAD(bad_top_p_negative, a->options.top_p = -0.1f)
 BAD(bad_top_p_nan, a->options.top_p = NAN)
-BAD(bad_start_none, (a->options.set_tokens = 1, a->options.start_token = HMOE_TOKEN_NONE))
-BAD(bad_start, (a->options.set_tokens = 1, a->options.start_token = VOCAB))
-BAD(bad_end, (a->options.set_tokens = 1, a->options.end_token = VOCAB + 5))
-BAD(bad_pad, (a->options.set_tokens = 1, a->options.pad_token = -2))
+BAD(bad_min_p, a->options.min_p = -0.5f)
+BAD(bad_start_none, a->options.start_token = HMOE_NO_TOKENS)
+BAD(bad_start, a->options.start_token = TOKENS(VOCAB))
+BAD(bad_starts, a->options.start_token = TOKENS(1, 2))
+BAD(bad_end, a->options.end_token = TOKENS(0, VOCAB + 5))
+BAD(bad_pad, a->options.pad_token = TOKENS(-2))
+BAD(bad_null_tokens, a->options.suppress_tokens.count = 2)
+BAD(bad_word_open, a->options.bad_words = TOKENS(1, HMOE_WORD_END, 2))
+BAD(bad_word_empty, a->options.bad_words = TOKENS(HMOE_WORD_END))
+BAD(bad_word_token, a->options.bad_words = TOKENS(-3, HMOE_WORD_END))
 BAD(bad_rows, a->prompt.rows = -1)
 BAD(bad_many_rows, (a->prompt.rows = INT32_MAX, a->options.beams = 2))
 BAD(bad_length, a->prompt.length = 0)
@@ -333,22 +357,40 @@ static void test_bad_arguments(void **state) {
   } cases[] = {
       {bad_size_zero, "generation.struct_size: expected sizeof(hmoe_generation)"},
       {bad_size_large, "generation.struct_size: expected sizeof(hmoe_generation)"},
-      {bad_new_tokens, "generation.max_new_tokens: expected at least 0, found -1"},
+      {bad_new_tokens, "generation.max_new_tokens: expected at least 0, or HMOE_OFF, found -2"},
+      {bad_new_tokens_unsaid, "generation.max_new_tokens: expected how many tokens to generate at most; the model does not say"},
       {bad_new_tokens_overflow, "are too many"},
-      {bad_sample_value, "generation.sample: expected 0 or 1, found 2"},
-      {bad_set_tokens, "generation.set_tokens: expected 0 or 1, found 7"},
+      {bad_max_length, "generation.max_length: 1 leaves no token to generate: the row begins with 1"},
+      {bad_min_new_tokens, "generation.min_new_tokens: 9 is more than there may be: 8 new tokens, a length of 9"},
+      {bad_min_length, "generation.min_length: 10 is more than there may be: 8 new tokens, a length of 9"},
+      {bad_min_overflow, "generation.min_new_tokens: 9223372036854775807 is more than there may be"},
+      {bad_sample_value, "generation.sample: expected at most 1, found 2"},
       {bad_sample_beams, "beams and sample do not go together"},
+      {bad_top_k_beams, "beams and top_k, which is for sampling, do not go together"},
+      {bad_greedy_temperature, "generation.temperature: it is for sampling, and generation.sample says that there is none"},
       {bad_beams, "generation.beams: expected at most 93368854, found 4294967295"},
+      {bad_beams_negative, "generation.beams: expected at least 0, or HMOE_OFF, found -2"},
+      {bad_early_stopping, "generation.early_stopping: expected at most 2, found 3"},
+      {bad_early_stopping_alone, "generation.early_stopping: it is for beams, and there are none"},
+      {bad_penalty_alone, "generation.length_penalty: it is for beams, and there are none"},
       {bad_penalty, "generation.length_penalty: expected a number, found nan"},
+      {bad_repetition, "generation.repetition_penalty: expected more than 0, found -1"},
       {bad_temperature, "generation.temperature: expected more than 0, found -0.5"},
       {bad_temperature_nan, "generation.temperature: expected more than 0, found nan"},
+      {bad_temperature_infinite, "generation.temperature: expected more than 0, found inf"},
       {bad_top_p, "generation.top_p: expected more than 0 and at most 1, found 1.5"},
       {bad_top_p_negative, "generation.top_p: expected more than 0 and at most 1, found -0.1"},
       {bad_top_p_nan, "generation.top_p: expected more than 0 and at most 1, found nan"},
+      {bad_min_p, "generation.min_p: expected HMOE_OFF, or at least 0 and at most 1, found -0.5"},
       {bad_start_none, "generation.start_token: the model has none, and needs one to begin with"},
-      {bad_start, "generation.start_token: expected a token below 23 or HMOE_TOKEN_NONE, found 23"},
-      {bad_end, "generation.end_token: expected a token below 23 or HMOE_TOKEN_NONE, found 28"},
-      {bad_pad, "generation.pad_token: expected a token below 23 or HMOE_TOKEN_NONE, found -2"},
+      {bad_start, "generation.start_token: expected tokens below 23, found 23"},
+      {bad_starts, "generation.start_token: expected one token at most, found 2"},
+      {bad_end, "generation.end_token: expected tokens below 23, found 28"},
+      {bad_pad, "generation.pad_token: expected tokens below 23, found -2"},
+      {bad_null_tokens, "generation.suppress_tokens: 2 tokens at NULL"},
+      {bad_word_open, "generation.bad_words: expected HMOE_WORD_END behind the last word"},
+      {bad_word_empty, "generation.bad_words: a word has no tokens"},
+      {bad_word_token, "generation.bad_words: expected tokens below 23, found -3"},
       {bad_rows, "prompt: expected at least 0 rows and tokens, found -1 and 4"},
       {bad_many_rows, "prompt: 2147483647 rows with 2 beams each are too many"},
       {bad_length, "prompt: expected at least one token a row, found none"},

@@ -11,6 +11,12 @@ static void fill_prompts(int64_t *tokens, int64_t rows, int64_t start, int64_t w
     for (int64_t i = 0; i < start; i++) tokens[row * width + i] = 2 + fixture_random(&seed) % (uint32_t)(vocab - 2);
 }
 
+static const int64_t end_token = END;
+
+static hmoe_rules make_rules(void) {
+  return (hmoe_rules){.repetition_penalty = 1, .forced_bos_token = HMOE_NO_TOKEN, .end_token = {&end_token, 1}};
+}
+
 static hmoe_search make_search(const hmoe_allocator *allocator, int64_t rows, int64_t start, int64_t max_new_tokens) {
   return (hmoe_search){.allocator = allocator,
                        .rows = rows,
@@ -20,8 +26,8 @@ static hmoe_search make_search(const hmoe_allocator *allocator, int64_t rows, in
                        .length_penalty = 1,
                        .temperature = 1,
                        .top_p = 1,
-                       .end_token = END,
-                       .pad_token = PAD};
+                       .pad_token = PAD,
+                       .rules = make_rules()};
 }
 
 static table_decoder *decoder_create(int64_t vocab, uint64_t seed, float end_bias) {
@@ -79,11 +85,11 @@ static void test_greedy(void **state) {
     table_decoder *d = decoder_create(vocab, seed, 1.5f);
     d->oracle.levels = seed % 3 ? 0 : 4; /* ties */
     hmoe_search search = make_search(NULL, rows, start, max_new_tokens);
-    search.no_repeat_ngram = seed % 2 ? 0 : 1 + (int64_t)(seed / 2 % 4);
+    search.rules.no_repeat_ngram = seed % 2 ? 0 : 1 + (int64_t)(seed / 2 % 4);
     fill_prompts(tokens, rows, start, width, vocab, seed);
     memcpy(expected, tokens, sizeof tokens);
     for (int64_t row = 0; row < rows; row++) {
-      int64_t one = expect_greedy(&d->oracle, expected + row * width, start, width, search.no_repeat_ngram);
+      int64_t one = expect_greedy(&d->oracle, expected + row * width, start, width, search.rules.no_repeat_ngram);
       longest = one > longest ? one : longest;
     }
     assert_ok(run(search, d, tokens, &length));
@@ -121,7 +127,7 @@ static void test_no_end_token(void **state) {
   for (int64_t beams = 1; beams <= 2; beams++) {
     table_decoder *d = decoder_create(5, 1, 50.0f);
     hmoe_search search = make_search(NULL, 1, 1, 20);
-    search.end_token = HMOE_TOKEN_NONE;
+    search.rules.end_token = (hmoe_tokens){0};
     search.beams = beams;
     fill_prompts(tokens, 1, 1, 21, 5, 1);
     assert_ok(run(search, d, tokens, &length));
@@ -195,7 +201,7 @@ static void test_nonfinite(void **state) {
     hmoe_search search = make_search(NULL, 2, 1, 6);
     search.sample = mode == 1;
     search.beams = mode == 2 ? 3 : 1;
-    search.end_token = HMOE_TOKEN_NONE;
+    search.rules.end_token = (hmoe_tokens){0};
     fill_prompts(tokens, 2, 1, 7, 9, 1);
     table_decoder *d = decoder_create(37, 1, 0);
     d->edit = edit_nan;
@@ -313,7 +319,7 @@ static int64_t expect_beams(const oracle *o, const hmoe_search *s, int64_t *row)
       for (int64_t v = 0; v < o->vocab; v++) largest = fmaxf(largest, logits[v]);
       for (int64_t v = 0; v < o->vocab; v++) total += exp((double)logits[v] - (double)largest);
       for (int64_t v = 0; v < o->vocab; v++) {
-        bool banned = s->no_repeat_ngram && repeats_ngram(beams[i].tokens, length, v, s->no_repeat_ngram);
+        bool banned = s->rules.no_repeat_ngram && repeats_ngram(beams[i].tokens, length, v, s->rules.no_repeat_ngram);
         float logarithm = banned ? -INFINITY : logits[v] - largest - (float)log(total);
         candidates[i * o->vocab + v] = (plain_candidate){logarithm + beams[i].sum, i, v};
       }
@@ -322,7 +328,7 @@ static int64_t expect_beams(const oracle *o, const hmoe_search *s, int64_t *row)
     int64_t going = 0;
     for (int64_t rank = 0; rank < 2 * s->beams && going < s->beams; rank++) {
       const plain_candidate *c = &candidates[rank];
-      if (c->token == s->end_token) {
+      if (c->token == END) {
         if (rank < s->beams) plain_add(finished, &count, s->beams, &beams[c->beam], c->score, s->length_penalty, true);
         continue;
       }
@@ -343,7 +349,7 @@ static int64_t expect_beams(const oracle *o, const hmoe_search *s, int64_t *row)
     if (finished[i].score >= finished[best].score) best = i;
   int64_t length = finished[best].beam.length;
   memcpy(row, finished[best].beam.tokens, (size_t)length * sizeof *row);
-  if (finished[best].ended) row[length++] = s->end_token;
+  if (finished[best].ended) row[length++] = END;
   for (int64_t i = length; i < s->start_length + s->max_new_tokens; i++) row[i] = s->pad_token;
   return length;
 }
@@ -360,7 +366,7 @@ static void test_beams(void **state) {
     hmoe_search search = make_search(NULL, rows, start, max_new_tokens);
     search.beams = 2 + (int64_t)(seed % 5);
     search.length_penalty = penalties[seed % 5];
-    search.no_repeat_ngram = seed % 3 ? 0 : 2 + (int64_t)(seed / 3 % 2);
+    search.rules.no_repeat_ngram = seed % 3 ? 0 : 2 + (int64_t)(seed / 3 % 2);
     fill_prompts(tokens, rows, start, width, vocab, seed);
     memcpy(expected, tokens, sizeof tokens);
     for (int64_t row = 0; row < rows; row++) {
@@ -425,7 +431,7 @@ static void test_beams_across_batches(void **state) {
   int64_t all[ROWS * WIDTH], one[WIDTH], length;
   hmoe_search search = make_search(NULL, ROWS, 2, WIDTH - 2);
   search.beams = 4;
-  search.no_repeat_ngram = 3;
+  search.rules.no_repeat_ngram = 3;
   table_decoder *d = decoder_create(25, 7, 1.0f);
   fill_prompts(all, ROWS, 2, WIDTH, 25, 7);
   int64_t prompts[ROWS * WIDTH];
@@ -577,7 +583,7 @@ static void test_log_softmax(void **state) {
     for (int i = 0; i < COUNT; i++) logits[i] = (float)(fixture_random(&random) >> 7) * 0x1p-24f * (round < 2 ? 30.0f : 0.1f);
     memcpy(result, logits, sizeof logits);
     float largest = hmoe_logits_clean(result, COUNT);
-    hmoe_logits_log_softmax(result, COUNT, largest, 0);
+    hmoe_logits_log_softmax(result, COUNT, largest);
     for (int i = 0; i < COUNT; i++) total += exp((double)logits[i] - (double)largest);
     for (int i = 0; i < COUNT; i++)
       worst = fmax(worst, fabs((double)result[i] - ((double)logits[i] - (double)largest - log(total))));

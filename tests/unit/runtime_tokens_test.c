@@ -1,6 +1,8 @@
 /* What whole models need of a run: dimensions of batches, inputs that are integers or not there, masks, positions, relative biases. */
 #include "runtime_fixture.h"
 
+#include <math.h>
+
 enum { ROWS_MAX = 6, LENGTH_MAX = 9, TOKENS_MAX = ROWS_MAX * LENGTH_MAX, IDS_LIMIT = 100, POSITIONS_LIMIT = 8 };
 
 /* buffers: out i64 [8]: what call.dims has. */
@@ -311,7 +313,52 @@ static void damage_group(fixture_plan *plan, fixture_entry *run) {
 }
 static void damage_token(fixture_plan *plan, fixture_entry *run) {
   (void)run;
-  plan->header.end_token = -2;
+  plan_setting(plan, HMOE_SETTING_END_TOKEN, (const int64_t[]){1, -2}, 2);
+}
+static void damage_start_tokens(fixture_plan *plan, fixture_entry *run) {
+  (void)run;
+  plan_setting(plan, HMOE_SETTING_START_TOKEN, (const int64_t[]){1, 2}, 2);
+}
+static void damage_setting(fixture_plan *plan, fixture_entry *run) {
+  (void)run;
+  plan_setting(plan, HMOE_SETTING_COUNT, NULL, 0);
+}
+static void damage_setting_twice(fixture_plan *plan, fixture_entry *run) {
+  (void)run;
+  for (int i = 0; i < 2; i++) plan_setting(plan, HMOE_SETTING_BEAMS, (const int64_t[]){2}, 1);
+}
+static void damage_setting_span(fixture_plan *plan, fixture_entry *run) {
+  (void)run;
+  plan_setting(plan, HMOE_SETTING_SUPPRESS_TOKENS, (const int64_t[]){2}, 1);
+  plan->settings[0].values.count = UINT32_MAX;
+}
+static void damage_setting_empty(fixture_plan *plan, fixture_entry *run) {
+  (void)run;
+  plan_setting(plan, HMOE_SETTING_MAX_LENGTH, NULL, 0);
+}
+static void damage_sample(fixture_plan *plan, fixture_entry *run) {
+  (void)run;
+  plan_setting(plan, HMOE_SETTING_SAMPLE, (const int64_t[]){2}, 1);
+}
+static void damage_temperature(fixture_plan *plan, fixture_entry *run) {
+  (void)run;
+  plan_setting_number(plan, HMOE_SETTING_TEMPERATURE, 0);
+}
+static void damage_temperature_small(fixture_plan *plan, fixture_entry *run) { /* 0 as a float */
+  (void)run;
+  plan_setting_number(plan, HMOE_SETTING_TEMPERATURE, 1e-60);
+}
+static void damage_top_p(fixture_plan *plan, fixture_entry *run) {
+  (void)run;
+  plan_setting_number(plan, HMOE_SETTING_TOP_P, NAN);
+}
+static void damage_words_open(fixture_plan *plan, fixture_entry *run) {
+  (void)run;
+  plan_setting(plan, HMOE_SETTING_BAD_WORDS, (const int64_t[]){2, -1, 3}, 3);
+}
+static void damage_words_empty(fixture_plan *plan, fixture_entry *run) {
+  (void)run;
+  plan_setting(plan, HMOE_SETTING_BAD_WORDS, (const int64_t[]){2, -1, -1}, 3);
 }
 static void damage_scope(fixture_plan *plan, fixture_entry *run) {
   (void)run;
@@ -352,7 +399,18 @@ static void test_bad_plans(void **state) {
       {damage_advance, "scope 0 advances by dim 1 of 3, without a state"},
       {damage_state_buffer, "buffer 6 (kind 6, index 0"},
       {damage_group, "step 4 (group): arg 4: dim 9 of 3"},
-      {damage_token, "token -2 is none"},
+      {damage_token, "generation: end_token cannot have the 2 values it has"},
+      {damage_start_tokens, "generation: start_token cannot have the 2 values it has"},
+      {damage_setting, "generation: setting 22 is unknown, or there twice"},
+      {damage_setting_twice, "generation: setting 12 is unknown, or there twice"},
+      {damage_setting_span, "suppress_tokens: span"},
+      {damage_setting_empty, "generation: max_length cannot have the 0 values it has"},
+      {damage_sample, "generation: sample cannot have the 1 values it has"},
+      {damage_temperature, "generation: temperature cannot have the 1 values it has"},
+      {damage_temperature_small, "generation: temperature cannot have the 1 values it has"},
+      {damage_top_p, "generation: top_p cannot have the 1 values it has"},
+      {damage_words_open, "generation: bad_words cannot have the 3 values it has"},
+      {damage_words_empty, "generation: bad_words cannot have the 3 values it has"},
       {damage_scope, "state 0: 4 bytes a position in 1 segments of scope 2"},
       {damage_segments, "in 0 segments"},
       {damage_position_bytes, "16 bytes a position in 3 segments"},

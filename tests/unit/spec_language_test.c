@@ -116,10 +116,16 @@ static const sound_spec sound_specs[] = {
     {ATTENTION "output y = attention(q, q, q, b, mask, heads = 2, causal = 1)\n",
      {"(%arg0, %arg0, %arg0, %0, %arg1) {biased = 1 : i64, causal = 1", "array<i32: 1, 1, 1, 1, 1>"}},
     {ATTENTION "output y = attention(q, q, q, b if 0, mask if 1, heads = 2)\n", {"array<i32: 1, 1, 1, 0, 1>"}},
-    /* Tokens of generation. */
-    {HEAD "option start_token = 0, end_token = 1, pad_token = -1\noutput y = x\n",
-     {"hmoe.end_token = 1 : i64, hmoe.model = \"m\", hmoe.pad_token = -1 : i64, hmoe.start_token = 0 : i64"}},
-    {HEAD "option start_token = 0\noutput y = x\n", {"attributes {hmoe.model = \"m\", hmoe.start_token = 0 : i64}"}},
+    /* Generation. */
+    {HEAD "generation { start_token = 0\nend_token = [1, 2]\npad_token = none }\noutput y = x\n",
+     {"hmoe.generation = {end_token = array<i64: 1, 2>, pad_token = array<i64>, start_token = array<i64: 0>}, hmoe.model = \"m\""}},
+    {HEAD "option end = 3, heat = 0.5\ngeneration {\n  end_token = end + 1\n  temperature = heat\n  top_p = 1\n  sample = true\n"
+          "  early_stopping = never\n  bad_words = [[1, 2], [end]]\n}\ngeneration { end_token = 5 }\noutput y = x\n",
+     {"hmoe.generation = {bad_words = array<i64: 1, 2, -1, 3, -1>, early_stopping = array<i64: 2>, end_token = array<i64: 5>, "
+      "sample = array<i64: 1>, temperature = 5.000000e-01 : f64, top_p = 1.000000e+00 : f64}"}},
+    {HEAD "generation { bad_words = [1, 2]\nsuppress_tokens = 4 }\noutput y = x\n",
+     {"bad_words = array<i64: 1, 2, -1>, suppress_tokens = array<i64: 4>"}},
+    {HEAD "generation {\n}\noutput y = x\n", {"attributes {hmoe.model = \"m\"}"}},
     /* Layout of the text. */
     {"\xEF\xBB\xBFmodel m\r\ndim n = ?,\r\n    h = 8 # comment \xc3\xa9\r\n\r\ninput x: f32[\r\n  n, h\r\n]\r\noutput y = "
      "add(x,\r\n  x)",

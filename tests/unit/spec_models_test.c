@@ -103,7 +103,8 @@ static const model_case cases[] = {
       "%arg1: tensor<?x?xi64> {hmoe.default = 1 : i64, hmoe.dims = [\"batch\", \"length\"], hmoe.name = \"attention_mask\"}",
       "%arg2: tensor<?x?xi64> {hmoe.dims = [\"batch\", \"target\"], hmoe.name = \"decoder_input_ids\"}", "hmoe.name = \"logits\"",
       "hmoe.name = \"encoder_hidden\"",
-      "hmoe.end_token = 1 : i64, hmoe.model = \"switch_tiny\", hmoe.pad_token = 0 : i64, hmoe.start_token = 0 : i64",
+      "hmoe.generation = {end_token = array<i64: 1>, max_length = array<i64: 20>, pad_token = array<i64: 0>, "
+      "start_token = array<i64: 0>, top_k = array<i64: 50>}, hmoe.model = \"switch_tiny\"",
       "key = \"shared.weight\\0Aencoder.embed_tokens.weight\\0Adecoder.embed_tokens.weight\\0Alm_head.weight\"",
       "bidirectional = 1", "hmoe.route", "capacity = 6", "hmoe.flatten", "hmoe.unflatten",
       "key = \"decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight\"", "bidirectional = 0", "causal = 1",
@@ -137,7 +138,7 @@ static const model_case cases[] = {
      {0}},
     {"gpt2-hypermoe-tiny",
      {{"top_k", "2"}},
-     {"hmoe.dims = [\"batch\", \"length\"], hmoe.name = \"input_ids\"}", "hmoe.default = 1 : i64", "hmoe.pad_token = -1",
+     {"hmoe.dims = [\"batch\", \"length\"], hmoe.name = \"input_ids\"}", "hmoe.default = 1 : i64", "pad_token = array<i64>",
       "key = \"transformer.wte.weight\\0Awte.weight\\0Alm_head.weight\"", "hmoe.position_embedding", "hmoe.layer_norm",
       "key = \"transformer.h.0.attn.c_attn.bias\"", "hmoe.transpose", "begin = 96 : i64, end = 144", "scaled = 1",
       "key = \"transformer.h.0.mlp.experts.expert_{}.c_proj.bias\"", "key = \"transformer.h.0.mlp.w_gate\"",

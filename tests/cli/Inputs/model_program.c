@@ -46,12 +46,7 @@ static prompt make_prompt(int64_t seed) {
 
 static void generate(model *m, const prompt *p, int64_t *tokens) {
   hmoe_prompt given = {.rows = ROWS, .length = LENGTH, .input_ids = p->ids, .attention_mask = p->mask};
-  hmoe_generation options = {.struct_size = sizeof options,
-                             .max_new_tokens = NEW,
-                             .set_tokens = 1,
-                             .start_token = HMOE_TOKEN_DEFAULT,
-                             .end_token = HMOE_TOKEN_NONE,
-                             .pad_token = HMOE_TOKEN_DEFAULT};
+  hmoe_generation options = {.struct_size = sizeof options, .max_new_tokens = NEW, .end_token = HMOE_NO_TOKENS};
   expect(switch_hypermoe_tiny_generation_width(m, &given, &options) == WIDTH, "width");
   int64_t length;
   check(switch_hypermoe_tiny_generate(m, &given, &options, tokens, &length), "generate");
