@@ -107,10 +107,10 @@ const char *hmoec_import(hmoec_arena *arena, const char *directory, hmoec_diagno
     hmoec_error(diagnostics, (hmoec_location){.file = directory}, "it has no config.json");
     return NULL;
   }
-  bool ok =
-      hmoec_json_read(arena, config, HMOEC_CONFIG_MAX_BYTES, diagnostics, &import.config) &&
-      (access(generation, F_OK) != 0 || hmoec_json_read(arena, generation, HMOEC_CONFIG_MAX_BYTES, diagnostics, &import.generation)) &&
-      hmoec_tensor_files_open(directory, diagnostics, &import.tensors);
+  bool ok = hmoec_json_read(arena, config, HMOEC_CONFIG_MAX_BYTES, diagnostics, &import.config) &&
+            (access(generation, F_OK) != 0 ||
+             hmoec_json_read(arena, generation, HMOEC_CONFIG_MAX_BYTES, diagnostics, &import.generation)) &&
+            hmoec_tensor_files_open(directory, diagnostics, &import.tensors);
   if (!ok) goto done;
   import.out = open_memstream(&buffer, out_size);
   if (!import.out) {
