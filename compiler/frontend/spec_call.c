@@ -23,7 +23,7 @@ typedef struct op_call {
 
 static const char *operand_list(hmoec_evaluator *ev, const hmoec_op_info *info) {
   const char *list = "";
-  for (size_t i = 0; info->operands[i]; i++) list = hmoec_arena_printf(ev->arena, "%s%s%s", list, i ? ", " : "", info->operands[i]);
+  for (size_t i = 0; info->operands[i].name; i++) list = hmoec_arena_printf(ev->arena, "%s%s%s", list, i ? ", " : "", info->operands[i].name);
   return list;
 }
 
@@ -33,7 +33,7 @@ static bool is_implied(const hmoec_op_info *info, const hmoec_attribute_info *ro
 }
 
 static bool operand_set(hmoec_evaluator *ev, op_call *op, size_t index, const hmoec_value *value, hmoec_location at) {
-  const char *op_name = op->info->name, *operand = op->info->operands[index];
+  const char *op_name = op->info->name, *operand = op->info->operands[index].name;
   if (op->given[index]) return hmoec_error(ev->diagnostics, at, "%s: operand %s is given twice", op_name, operand);
   op->given[index] = true;
   if (value->kind == HMOEC_VALUE_ABSENT) return true;
@@ -46,7 +46,7 @@ static bool operand_set(hmoec_evaluator *ev, op_call *op, size_t index, const hm
 }
 
 static bool set_next(hmoec_evaluator *ev, op_call *op, const hmoec_value *value, hmoec_location at) {
-  if (!op->info->operands[op->next])
+  if (!op->info->operands[op->next].name)
     return hmoec_error(ev->diagnostics, at, "%s takes no more than %zu operands (%s)", op->info->name, op->next,
                        operand_list(ev, op->info));
   return operand_set(ev, op, op->next++, value, at);
@@ -55,14 +55,14 @@ static bool set_next(hmoec_evaluator *ev, op_call *op, const hmoec_value *value,
 /* Fills the operands from op->next on that are named as items of the bundle. */
 static bool set_from_bundle(hmoec_evaluator *ev, op_call *op, const hmoec_value *bundle, hmoec_location at) {
   bool any = false;
-  for (const char *name; (name = op->info->operands[op->next]); any = true) {
+  for (const char *name; (name = op->info->operands[op->next].name); any = true) {
     size_t i = 0;
     while (i < bundle->item_count && strcmp(bundle->item_names[i], name) != 0) i++;
     if (i == bundle->item_count) break;
     if (!operand_set(ev, op, op->next++, &bundle->items[i], at)) return false;
   }
   if (any) return true;
-  const char *name = op->info->operands[op->next];
+  const char *name = op->info->operands[op->next].name;
   return hmoec_error(ev->diagnostics, at, "%s: %s is not one of %s%s", op->info->name,
                      name ? hmoec_arena_printf(ev->arena, "operand %s", name) : "a further operand", hmoec_value_string(ev, bundle),
                      name ? "; pick one with a dot" : "");
@@ -121,9 +121,9 @@ static bool set_named(hmoec_evaluator *ev, op_call *op, const hmoec_value *value
   const hmoec_op_info *info = op->info;
   const char *names[HMOEC_MAX_OPERANDS + HMOEC_MAX_ATTRIBUTES];
   size_t count = 0;
-  for (size_t i = 0; info->operands[i]; i++) {
-    if (strcmp(info->operands[i], argument->name.text) == 0) return operand_set(ev, op, i, value, argument->value->at);
-    names[count++] = info->operands[i];
+  for (size_t i = 0; info->operands[i].name; i++) {
+    if (strcmp(info->operands[i].name, argument->name.text) == 0) return operand_set(ev, op, i, value, argument->value->at);
+    names[count++] = info->operands[i].name;
   }
   for (const hmoec_attribute_info *row = info->attributes; row->name; row++) {
     if (is_implied(info, row)) continue;
@@ -138,7 +138,7 @@ static bool set_named(hmoec_evaluator *ev, op_call *op, const hmoec_value *value
 /* Moves the operands that are there together, and says which they are. */
 static void close_gaps(op_call *op, size_t *out_count) {
   size_t first = op->info->required_operands, count = 0;
-  for (size_t i = 0; op->info->operands[i]; i++)
+  for (size_t i = 0; op->info->operands[i].name; i++)
     if (op->filled[i]) op->operands[count++] = op->operands[i];
   *out_count = count;
   op->attributes[op->attribute_count++] =
@@ -149,14 +149,14 @@ static void close_gaps(op_call *op, size_t *out_count) {
 static bool operands_check(hmoec_evaluator *ev, op_call *op, size_t *out_count) {
   size_t count = 0;
   bool ok = true;
-  for (size_t i = 0; op->info->operands[i]; i++)
+  for (size_t i = 0; op->info->operands[i].name; i++)
     if (op->filled[i]) count = i + 1;
-  for (size_t i = 0; op->info->operands[i]; i++) {
+  for (size_t i = 0; op->info->operands[i].name; i++) {
     bool optional = i >= op->info->required_operands;
     if (op->filled[i] || (optional && (i >= count || op->info->first_optional))) continue;
     bool absent = op->given[i];
     const char *reason = optional ? ", because a later one is given" : absent ? ", but its value is absent here" : "";
-    ok = hmoec_error(ev->diagnostics, op->call->at, "%s: operand %s is %s%s", op->info->name, op->info->operands[i],
+    ok = hmoec_error(ev->diagnostics, op->call->at, "%s: operand %s is %s%s", op->info->name, op->info->operands[i].name,
                      absent ? "needed" : "missing", reason);
   }
   *out_count = count;

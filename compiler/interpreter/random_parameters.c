@@ -11,46 +11,6 @@
 #include "ir/scalar.h"
 #include "support/output_file.h"
 
-typedef enum role {
-  ROLE_MATRIX,
-  ROLE_BIAS,
-  ROLE_EMBEDDING,
-  ROLE_WO,
-  ROLE_DOWN,
-  ROLE_DOWN_BIAS,
-  ROLE_UP,
-  ROLE_UP_BIAS,
-  ROLE_DEPTHWISE,
-  ROLE_POINTWISE,
-  ROLE_NORM,
-  ROLE_POSITION,
-  ROLE_DISTANCE
-} role;
-
-#define ROLES_GENERATOR                                                                                                            \
-  ROLE_EMBEDDING, ROLE_DOWN, ROLE_DOWN_BIAS, ROLE_UP, ROLE_UP_BIAS, ROLE_MATRIX, ROLE_BIAS, ROLE_MATRIX, ROLE_BIAS
-
-/* The role of operand i of an op is roles[i]. Ops that are not here take embeddings. */
-static const struct {
-  const char *op;
-  role roles[HMOEC_MAX_OPERANDS];
-} op_roles[] = {
-    {"hmoe.linear", {ROLE_EMBEDDING, ROLE_MATRIX, ROLE_BIAS}},
-    {"hmoe.rms_norm", {ROLE_EMBEDDING, ROLE_NORM}},
-    {"hmoe.layer_norm", {ROLE_EMBEDDING, ROLE_NORM, ROLE_BIAS}},
-    {"hmoe.position_embedding", {ROLE_EMBEDDING, ROLE_POSITION}},
-    {"hmoe.relative_bias", {ROLE_DISTANCE}},
-    {"hmoe.gated_experts",
-     {ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_MATRIX, ROLE_MATRIX, ROLE_WO, ROLE_BIAS, ROLE_BIAS, ROLE_BIAS}},
-    {"hmoe.experts", {ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_MATRIX, ROLE_WO, ROLE_BIAS, ROLE_BIAS}},
-    {"hmoe.hypernetwork", {ROLES_GENERATOR}},
-    {"hmoe.factored_hyper_expert", {ROLE_EMBEDDING, ROLES_GENERATOR}},
-    {"hmoe.weight_embedding", {ROLE_MATRIX, ROLE_WO, ROLE_DEPTHWISE, ROLE_POINTWISE, ROLE_DEPTHWISE, ROLE_POINTWISE}},
-    {"hmoe.fused_experts",
-     {ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_EMBEDDING, ROLE_MATRIX, ROLE_WO, ROLE_EMBEDDING, ROLE_EMBEDDING,
-      ROLE_BIAS, ROLE_BIAS, ROLE_BIAS, ROLE_BIAS}},
-};
-
 static hmoec_shape shape_of(MlirValue value) {
   hmoec_shape shape = {0};
   hmoec_shape_from_type(mlirValueGetType(value), &shape);
@@ -82,45 +42,44 @@ static double result_scale(MlirValue value) {
 }
 
 /* The mean of a parameter of a role. */
-static double mean_of(role played) { return played == ROLE_NORM ? 1 : 0; }
+static double mean_of(hmoec_operand_role played) { return played == HMOEC_ROLE_NORM ? 1 : 0; }
 
 /* The standard deviation of a parameter, by its first use, and the role it plays there. */
-static double scale_of(MlirValue parameter, role *out_role) {
+static double scale_of(MlirValue parameter, hmoec_operand_role *out_role) {
   MlirOpOperand use = first_use(parameter);
-  *out_role = ROLE_EMBEDDING;
+  *out_role = HMOEC_ROLE_EMBEDDING;
   if (mlirOpOperandIsNull(use)) return 1;
   MlirOperation user = mlirOpOperandGetOwner(use);
   if (hmoec_op_is(user, "hmoe.transpose") || hmoec_op_is(user, "hmoe.reshape"))
     return scale_of(mlirOperationGetResult(user, 0), out_role);
   unsigned operand = mlirOpOperandGetOperandNumber(use);
-  role played = ROLE_EMBEDDING;
-  for (size_t i = 0; i < sizeof op_roles / sizeof *op_roles; i++)
-    if (hmoec_op_is(user, op_roles[i].op)) played = op_roles[i].roles[operand];
+  const hmoec_op_info *info = hmoec_op_info_of(user); /* NULL: it is returned */
+  hmoec_operand_role played = info ? info->operands[operand].role : HMOEC_ROLE_EMBEDDING;
   *out_role = played;
   hmoec_shape shape = shape_of(parameter);
   double rows = (double)shape.dims[0], fan_in = (double)(shape.rank ? shape.dims[shape.rank - 1] : 1), bottleneck = 1;
-  if (played >= ROLE_DOWN && played <= ROLE_UP_BIAS) bottleneck = (double)hmoec_op_int(user, "bottleneck");
+  if (played >= HMOEC_ROLE_DOWN && played <= HMOEC_ROLE_UP_BIAS) bottleneck = (double)hmoec_op_int(user, "bottleneck");
   switch (played) {
-  case ROLE_EMBEDDING: return 1;
-  case ROLE_BIAS: return 0.1 * (hmoec_op_is(user, "hmoe.linear") ? result_scale(mlirOperationGetResult(user, 0)) : 1);
-  case ROLE_MATRIX:
+  case HMOEC_ROLE_EMBEDDING: return 1;
+  case HMOEC_ROLE_BIAS: return 0.1 * (hmoec_op_is(user, "hmoe.linear") ? result_scale(mlirOperationGetResult(user, 0)) : 1);
+  case HMOEC_ROLE_MATRIX:
     return 1 / sqrt(fan_in) * (hmoec_op_is(user, "hmoe.linear") ? result_scale(mlirOperationGetResult(user, 0)) : 1);
-  case ROLE_WO:
+  case HMOEC_ROLE_WO:
     return sqrt(2 / fan_in); /* about half of the hidden units are 0 */
     /* r of variance 1 is to give down of variance 1 / d_model and up of variance 2 / bottleneck; rows = d_model * bottleneck. */
-  case ROLE_DOWN: return 1 / sqrt(fan_in * (rows / bottleneck));
-  case ROLE_DOWN_BIAS: return 0.1 / sqrt(rows / bottleneck);
-  case ROLE_UP: return sqrt(2 / (fan_in * bottleneck));
-  case ROLE_UP_BIAS: return 0.1 * sqrt(2 / bottleneck);
+  case HMOEC_ROLE_DOWN: return 1 / sqrt(fan_in * (rows / bottleneck));
+  case HMOEC_ROLE_DOWN_BIAS: return 0.1 / sqrt(rows / bottleneck);
+  case HMOEC_ROLE_UP: return sqrt(2 / (fan_in * bottleneck));
+  case HMOEC_ROLE_UP_BIAS: return 0.1 * sqrt(2 / bottleneck);
   /* Along the chain the deviation is multiplied by 5, 1/sqrt(96), 3 and 1/8; two depthwise filters make up for it and for that of wi. */
-  case ROLE_DEPTHWISE: {
+  case HMOEC_ROLE_DEPTHWISE: {
     hmoec_shape wi = shape_of(mlirOperationGetOperand(user, 0));
     return sqrt(sqrt((double)wi.dims[2] * 96.0) * 8 / 15);
   }
-  case ROLE_POINTWISE: return 1 / sqrt((double)shape.dims[1]);
-  case ROLE_NORM:
-  case ROLE_POSITION: return 0.1;
-  case ROLE_DISTANCE: return 0.5;
+  case HMOEC_ROLE_POINTWISE: return 1 / sqrt((double)shape.dims[1]);
+  case HMOEC_ROLE_NORM:
+  case HMOEC_ROLE_POSITION: return 0.1;
+  case HMOEC_ROLE_DISTANCE: return 0.5;
   }
   return 1;
 }
@@ -161,7 +120,7 @@ static bool parameter_add(hmoec_random_parameters *self, MlirOperation op) {
   MlirStringRef key = hmoec_op_string(op, "key");
   int64_t count = hmoec_op_int(op, "count");
   hmoec_shape shape = shape_of(value);
-  role played;
+  hmoec_operand_role played;
   double scale = scale_of(value, &played), mean = mean_of(played);
   if (!count) return entry_add(self, strndup(key.data, strcspn(key.data, "\n")), &shape, mean, scale);
   hmoec_shape member = {.element = shape.element, .rank = shape.rank - 1};

@@ -90,7 +90,7 @@ bool hmoec_op_read(MlirOperation op, hmoec_diagnostics *diagnostics, hmoec_op_re
   for (size_t i = 0; i < inference->operand_count; i++)
     if (!hmoec_shape_from_type(mlirValueGetType(mlirOperationGetOperand(op, (intptr_t)i)), &inference->operands[i]))
       return hmoec_error(diagnostics, inference->location, "%s: %s is not a tensor of f32, i32, i64 or i1 of rank %d or less",
-                         inference->info->name, inference->info->operands[i], HMOEC_MAX_RANK);
+                         inference->info->name, inference->info->operands[i].name, HMOEC_MAX_RANK);
   bool ok = true;
   for (size_t i = 0; inference->info->attributes[i].name; i++) ok = attribute_read(out_reader, i, op) && ok;
   return ok;

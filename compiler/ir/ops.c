@@ -31,40 +31,77 @@ static const char *const strategies[] = {"auto", "table", "cache", "factored", "
 #define FUNCTION(attribute, list, value, counts)                                                                                   \
   {.name = attribute, .kind = HMOEC_ATTRIBUTE_STRING, .choices = list, .default_text = value, .arities = counts}
 
+/* The words of the table, without their prefixes. */
+#define CONDITION HMOEC_OPERAND_CONDITION
+#define INDICES HMOEC_OPERAND_INDICES
+#define KNOWN HMOEC_OPERAND_KNOWN
+#define PARAMETER HMOEC_OPERAND_PARAMETER
+#define STACK HMOEC_OPERAND_STACK
+#define MATRIX HMOEC_ROLE_MATRIX
+#define BIAS HMOEC_ROLE_BIAS
+#define WO HMOEC_ROLE_WO
+#define DOWN HMOEC_ROLE_DOWN
+#define DOWN_BIAS HMOEC_ROLE_DOWN_BIAS
+#define UP HMOEC_ROLE_UP
+#define UP_BIAS HMOEC_ROLE_UP_BIAS
+#define DEPTHWISE HMOEC_ROLE_DEPTHWISE
+#define POINTWISE HMOEC_ROLE_POINTWISE
+#define POSITION HMOEC_ROLE_POSITION
+#define DISTANCE HMOEC_ROLE_DISTANCE
+#define ROW_WISE HMOEC_OP_ROW_WISE
+#define VIEW HMOEC_OP_VIEW
+#define PRODUCT HMOEC_OP_PRODUCT
+#define GROUPED HMOEC_OP_GROUPED
+#define LOOKUP HMOEC_OP_LOOKUP
+#define AT_OPEN HMOEC_OP_AT_OPEN
+#define PER_SET HMOEC_OP_PER_SET
+#define WEIGHTED HMOEC_OP_WEIGHTED
+
 static const hmoec_op_info ops[] = {
     {.name = "parameter",
      .legal_counts = COUNTS_1(0),
      .attributes = {{.name = "key", .kind = HMOEC_ATTRIBUTE_STRING, .required = true}, INT("count", 0, INT32_MAX, 0)},
+     .facts = AT_OPEN,
      .infer = NULL,
      .from_spec = true},
     {.name = "linear",
-     .operands = {"x", "w", "bias"},
+     .operands = {{"x"}, {"w", KNOWN, MATRIX}, {"bias", KNOWN, BIAS}},
      .required_operands = 2,
      .legal_counts = COUNTS_2(2, 3),
+     .facts = ROW_WISE | PRODUCT | AT_OPEN | PER_SET,
+     .flops = {{2, 2, {{1, 0}, {1, 1}}}},
      .infer = hmoec_infer_linear,
      .from_spec = true},
     {.name = "activate",
-     .operands = {"x"},
+     .operands = {{"x"}},
      .required_operands = 1,
      .attributes =
          {{.name = "function", .kind = HMOEC_ATTRIBUTE_STRING, .required = true, .choices = functions, .arities = COUNTS_1(1)}},
+     .facts = ROW_WISE | AT_OPEN | PER_SET,
      .infer = hmoec_infer_activate,
      .from_spec = true},
-    {.name = "add", .operands = {"a", "b"}, .required_operands = 2, .infer = hmoec_infer_add, .from_spec = true},
+    {.name = "add",
+     .operands = {{"a"}, {"b"}},
+     .required_operands = 2,
+     .facts = ROW_WISE | AT_OPEN | PER_SET,
+     .infer = hmoec_infer_add,
+     .from_spec = true},
     {.name = "reshape",
-     .operands = {"x"},
+     .operands = {{"x", KNOWN}},
      .required_operands = 1,
      .attributes = {{.name = "shape", .kind = HMOEC_ATTRIBUTE_INTS, .required = true, .minimum = 1, .maximum = INT32_MAX}},
+     .facts = VIEW | AT_OPEN,
      .infer = hmoec_infer_reshape,
      .from_spec = true},
     {.name = "slice",
-     .operands = {"x"},
+     .operands = {{"x"}},
      .required_operands = 1,
      .attributes = {REQUIRED_INT("begin", 0), REQUIRED_INT("end", 1), INT("squeeze", 0, 1, 0)},
+     .facts = VIEW | AT_OPEN,
      .infer = hmoec_infer_slice,
      .from_spec = true},
     {.name = "route",
-     .operands = {"logits"},
+     .operands = {{"logits", CONDITION}},
      .required_operands = 1,
      .attributes = {REQUIRED_INT("top_k", 1),
                     FUNCTION("gate", gates, "softmax_then_topk", COUNTS_1(1)),
@@ -74,137 +111,233 @@ static const hmoec_op_info ops[] = {
      .infer = hmoec_infer_route,
      .from_spec = true},
     {.name = "experts",
-     .operands = {"x", "indices", "kept", "wi", "wo", "bi", "bo"},
+     .operands = {{"x"},
+                  {"indices", INDICES},
+                  {"kept"},
+                  {"wi", STACK, MATRIX},
+                  {"wo", STACK, WO},
+                  {"bi", KNOWN, BIAS},
+                  {"bo", KNOWN, BIAS}},
      .required_operands = 5,
      .legal_counts = COUNTS_2(5, 7),
      .attributes = {FUNCTION("activation", activations, "relu", COUNTS_1(1))},
+     .facts = GROUPED,
+     .flops = {{4, 3, {{1, 1}, {3, 1}, {3, 2}}}},
      .infer = hmoec_infer_experts,
      .operand_segments = true,
      .from_spec = true},
-    {.name = "combine", .operands = {"o", "gates"}, .required_operands = 2, .infer = hmoec_infer_combine, .from_spec = true},
+    {.name = "combine", .operands = {{"o"}, {"gates"}}, .required_operands = 2, .infer = hmoec_infer_combine, .from_spec = true},
     {.name = "selection_embedding",
-     .operands = {"indices", "table"},
+     .operands = {{"indices", INDICES}, {"table", KNOWN}},
      .required_operands = 2,
      .attributes = {CHOICE("of", selections, "unselected"), CHOICE("aggregate", aggregates, "mean")},
+     .facts = AT_OPEN | PER_SET,
      .infer = hmoec_infer_selection_embedding,
      .from_spec = true},
     {.name = "append_row",
-     .operands = {"x", "table"},
+     .operands = {{"x"}, {"table", KNOWN}},
      .required_operands = 2,
      .attributes = {REQUIRED_INT("row", 0)},
+     .facts = ROW_WISE | AT_OPEN | PER_SET,
      .infer = hmoec_infer_append_row,
      .from_spec = true},
     {.name = "take_row",
-     .operands = {"table"},
+     .operands = {{"table", KNOWN}},
      .required_operands = 1,
      .attributes = {REQUIRED_INT("row", 0)},
+     .facts = VIEW | AT_OPEN,
      .infer = hmoec_infer_take_row},
     {.name = "hypernetwork",
-     .operands = {"r", "wd", "bd", "wu", "bu", "vd", "cd", "vu", "cu"},
+     .operands = {{"r", CONDITION},
+                  {"wd", KNOWN, DOWN},
+                  {"bd", KNOWN, DOWN_BIAS},
+                  {"wu", KNOWN, UP},
+                  {"bu", KNOWN, UP_BIAS},
+                  {"vd", KNOWN, MATRIX},
+                  {"cd", KNOWN, BIAS},
+                  {"vu", KNOWN, MATRIX},
+                  {"cu", KNOWN, BIAS}},
      .required_operands = 5,
      .legal_counts = COUNTS_2(5, 9),
      .attributes = {REQUIRED_INT("bottleneck", 1)},
+     .facts = PRODUCT | AT_OPEN | PER_SET,
+     .flops = {{4, 2, {{1, 0}, {1, 1}}}},
      .infer = hmoec_infer_hypernetwork,
      .operand_segments = true,
      .result_segments = 4,
      .from_spec = true},
     {.name = "hyper_expert",
-     .operands = {"x", "down", "up", "beta", "gamma"},
+     .operands = {{"x"}, {"down"}, {"up"}, {"beta"}, {"gamma"}},
      .required_operands = 3,
      .legal_counts = COUNTS_2(3, 5),
      .attributes = {CHOICE("strategy", strategies, "auto")},
+     .facts = WEIGHTED,
+     .flops = {{4, 2, {{1, 1}, {1, 2}}}},
      .infer = hmoec_infer_hyper_expert,
      .operand_segments = true,
      .from_spec = true},
     {.name = "weight_embedding",
-     .operands = {"wi", "wo", "depthwise1", "pointwise1", "depthwise2", "pointwise2"},
+     .operands = {{"wi", PARAMETER, MATRIX},
+                  {"wo", PARAMETER, WO},
+                  {"depthwise1", PARAMETER, DEPTHWISE},
+                  {"pointwise1", PARAMETER, POINTWISE},
+                  {"depthwise2", PARAMETER, DEPTHWISE},
+                  {"pointwise2", PARAMETER, POINTWISE}},
      .required_operands = 6,
+     .facts = AT_OPEN,
      .infer = hmoec_infer_weight_embedding,
      .from_spec = true},
     {.name = "all_selections",
      .legal_counts = COUNTS_1(0),
      .attributes = {REQUIRED_INT("experts", 1), REQUIRED_INT("top_k", 1)},
+     .facts = AT_OPEN,
      .infer = hmoec_infer_all_selections},
     {.name = "selection_rank",
-     .operands = {"indices"},
+     .operands = {{"indices", INDICES}},
      .required_operands = 1,
      .attributes = {REQUIRED_INT("experts", 1)},
      .infer = hmoec_infer_selection_rank},
     {.name = "distinct_selections",
-     .operands = {"indices"},
+     .operands = {{"indices", INDICES}},
      .required_operands = 1,
      .attributes = {REQUIRED_INT("experts", 1)},
      .infer = hmoec_infer_distinct_selections},
     {.name = "indexed_hyper_expert",
-     .operands = {"x", "which", "down", "up", "beta", "gamma"},
+     .operands = {{"x"}, {"which"}, {"down"}, {"up"}, {"beta"}, {"gamma"}},
      .required_operands = 4,
      .legal_counts = COUNTS_2(4, 6),
      .attributes = {INT("memoize", 0, 1, 0)},
+     .facts = WEIGHTED,
+     .flops = {{4, 2, {{2, 1}, {2, 2}}}},
      .infer = hmoec_infer_indexed_hyper_expert,
      .operand_segments = true},
     {.name = "factored_hyper_expert",
-     .operands = {"x", "r", "wd", "bd", "wu", "bu", "vd", "cd", "vu", "cu"},
+     .operands = {{"x"},
+                  {"r", CONDITION},
+                  {"wd", KNOWN, DOWN},
+                  {"bd", KNOWN, DOWN_BIAS},
+                  {"wu", KNOWN, UP},
+                  {"bu", KNOWN, UP_BIAS},
+                  {"vd", KNOWN, MATRIX},
+                  {"cd", KNOWN, BIAS},
+                  {"vu", KNOWN, MATRIX},
+                  {"cu", KNOWN, BIAS}},
      .required_operands = 6,
      .legal_counts = COUNTS_2(6, 10),
      .attributes = {REQUIRED_INT("bottleneck", 1)},
+     .flops = {{4, 2, {{2, 0}, {2, 1}}}, {4, 1, {{2, 0}}}},
      .infer = hmoec_infer_factored_hyper_expert,
      .operand_segments = true},
     {.name = "fused_experts",
-     .operands = {"x", "indices", "gates", "kept", "wi", "wo", "down", "up", "bi", "bo", "beta", "gamma"},
+     .operands = {{"x"},
+                  {"indices", INDICES},
+                  {"gates"},
+                  {"kept"},
+                  {"wi", STACK, MATRIX},
+                  {"wo", STACK, WO},
+                  {"down", KNOWN},
+                  {"up", KNOWN},
+                  {"bi", KNOWN, BIAS},
+                  {"bo", KNOWN, BIAS},
+                  {"beta", KNOWN, BIAS},
+                  {"gamma", KNOWN, BIAS}},
      .required_operands = 8,
      .legal_counts = COUNTS_1(8) | COUNTS_2(10, 12),
      .attributes = {FUNCTION("activation", activations, "relu", COUNTS_1(1)), INT("expert_biases", 0, 1, 0),
                     INT("generated_biases", 0, 1, 0)},
+     .facts = GROUPED | WEIGHTED,
+     .flops = {{4, 2, {{4, 1}, {4, 2}}}, {4, 2, {{4, 2}, {6, 2}}}},
      .infer = hmoec_infer_fused_experts,
      .operand_segments = true},
-    {.name = "embedding", .operands = {"ids", "table"}, .required_operands = 2, .infer = hmoec_infer_embedding, .from_spec = true},
-    {.name = "position_embedding",
-     .operands = {"mask", "table"},
+    {.name = "embedding",
+     .operands = {{"ids"}, {"table", PARAMETER}},
      .required_operands = 2,
+     .facts = LOOKUP,
+     .infer = hmoec_infer_embedding,
+     .from_spec = true},
+    {.name = "position_embedding",
+     .operands = {{"mask"}, {"table", PARAMETER, POSITION}},
+     .required_operands = 2,
+     .facts = LOOKUP,
      .infer = hmoec_infer_embedding,
      .from_spec = true},
     {.name = "rms_norm",
-     .operands = {"x", "weight"},
+     .operands = {{"x"}, {"weight", KNOWN, HMOEC_ROLE_NORM}},
      .required_operands = 2,
      .attributes = {NUMBER("epsilon", 1e-6)},
+     .facts = ROW_WISE | HMOEC_OP_NORM | AT_OPEN,
      .infer = hmoec_infer_norm,
      .from_spec = true},
     {.name = "layer_norm",
-     .operands = {"x", "weight", "bias"},
+     .operands = {{"x"}, {"weight", KNOWN, HMOEC_ROLE_NORM}, {"bias", KNOWN, BIAS}},
      .required_operands = 3,
      .attributes = {NUMBER("epsilon", 1e-5)},
+     .facts = ROW_WISE | HMOEC_OP_NORM | AT_OPEN,
      .infer = hmoec_infer_norm,
      .from_spec = true},
     {.name = "scale",
-     .operands = {"x"},
+     .operands = {{"x"}},
      .required_operands = 1,
      .attributes = {REQUIRED_INT("inverse_sqrt", 1)},
+     .facts = ROW_WISE | AT_OPEN | PER_SET,
      .infer = hmoec_infer_activate,
      .from_spec = true},
-    {.name = "multiply", .operands = {"a", "b"}, .required_operands = 2, .infer = hmoec_infer_add, .from_spec = true},
-    {.name = "transpose", .operands = {"w"}, .required_operands = 1, .infer = hmoec_infer_transpose, .from_spec = true},
-    {.name = "flatten", .operands = {"x"}, .required_operands = 1, .infer = hmoec_infer_flatten, .from_spec = true},
-    {.name = "unflatten", .operands = {"x", "like"}, .required_operands = 2, .infer = hmoec_infer_unflatten, .from_spec = true},
+    {.name = "multiply",
+     .operands = {{"a"}, {"b"}},
+     .required_operands = 2,
+     .facts = ROW_WISE | AT_OPEN | PER_SET,
+     .infer = hmoec_infer_add,
+     .from_spec = true},
+    {.name = "transpose",
+     .operands = {{"w", KNOWN}},
+     .required_operands = 1,
+     .facts = VIEW | AT_OPEN,
+     .infer = hmoec_infer_transpose,
+     .from_spec = true},
+    {.name = "flatten",
+     .operands = {{"x"}},
+     .required_operands = 1,
+     .facts = VIEW,
+     .infer = hmoec_infer_flatten,
+     .from_spec = true},
+    {.name = "unflatten",
+     .operands = {{"x"}, {"like"}},
+     .required_operands = 2,
+     .facts = VIEW,
+     .infer = hmoec_infer_unflatten,
+     .from_spec = true},
     {.name = "relative_bias",
-     .operands = {"table"},
+     .operands = {{"table", PARAMETER, DISTANCE}},
      .required_operands = 1,
      .attributes = {INT("bidirectional", 0, 1, 0), INT("max_distance", 1, 1 << 20, 128)},
+     .facts = AT_OPEN,
      .infer = hmoec_infer_relative_bias,
      .from_spec = true},
     {.name = "attention",
-     .operands = {"q", "k", "v", "bias", "mask"},
+     .operands = {{"q"}, {"k"}, {"v"}, {"bias"}, {"mask"}},
      .required_operands = 3,
      .legal_counts = COUNTS_1(3) | COUNTS_2(4, 5),
      .attributes = {REQUIRED_INT("heads", 1), INT("causal", 0, 1, 0), INT("scaled", 0, 1, 0), INT("biased", 0, 1, 0)},
+     .flops = {{4, 2, {{1, 1}, {0, 2}}}},
      .infer = hmoec_infer_attention,
      .operand_segments = true,
      .first_optional = "biased",
      .from_spec = true},
     {.name = "gated_experts",
-     .operands = {"x", "indices", "kept", "wi_0", "wi_1", "wo", "bi_0", "bi_1", "bo"},
+     .operands = {{"x"},
+                  {"indices", INDICES},
+                  {"kept"},
+                  {"wi_0", STACK, MATRIX},
+                  {"wi_1", STACK, MATRIX},
+                  {"wo", STACK, WO},
+                  {"bi_0", KNOWN, BIAS},
+                  {"bi_1", KNOWN, BIAS},
+                  {"bo", KNOWN, BIAS}},
      .required_operands = 6,
      .legal_counts = COUNTS_2(6, 9),
      .attributes = {FUNCTION("activation", activations, "gelu_new", COUNTS_2(1, 2))},
+     .facts = GROUPED,
+     .flops = {{6, 3, {{1, 1}, {3, 1}, {3, 2}}}},
      .infer = hmoec_infer_gated_experts,
      .operand_segments = true,
      .from_spec = true},
@@ -218,9 +351,30 @@ const hmoec_op_info *hmoec_op_info_find(const char *name) {
   return NULL;
 }
 
+const hmoec_op_info *hmoec_op_info_of(MlirOperation op) {
+  static const char dialect[] = "hmoe.";
+  MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
+  size_t skip = sizeof dialect - 1;
+  if (name.length <= skip || memcmp(name.data, dialect, skip) != 0) return NULL;
+  for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+    if (strlen(ops[i].name) == name.length - skip && memcmp(ops[i].name, name.data + skip, name.length - skip) == 0) return &ops[i];
+  return NULL;
+}
+
+bool hmoec_op_has(MlirOperation op, unsigned fact) {
+  const hmoec_op_info *info = hmoec_op_info_of(op);
+  return info && (info->facts & fact) != 0;
+}
+
+hmoec_operand_kind hmoec_operand_kind_of(MlirOperation op, intptr_t operand) {
+  return hmoec_op_info_of(op)->operands[operand].kind;
+}
+
 static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
 
 static MlirAttribute get(MlirOperation op, const char *name) { return mlirOperationGetAttributeByName(op, ref(name)); }
+
+bool hmoec_op_at_open(MlirOperation op) { return !mlirAttributeIsNull(get(op, "at_open")); }
 
 int64_t hmoec_op_int(MlirOperation op, const char *name) {
   MlirAttribute attribute = get(op, name);
@@ -249,9 +403,9 @@ bool hmoec_operand_count_check(const hmoec_op_info *info, size_t count, hmoec_di
     snprintf(expected + used, sizeof expected - used, "%s%u", used ? " or " : "", i);
   }
   char names[256] = "";
-  for (size_t i = 0; info->operands[i]; i++) {
+  for (size_t i = 0; info->operands[i].name; i++) {
     size_t used = strlen(names);
-    snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", info->operands[i]);
+    snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", info->operands[i].name);
   }
   return hmoec_error(diagnostics, location, "%s: expected %s operands%s%s%s, found %zu", info->name, expected, *names ? " (" : "",
                      names, *names ? ")" : "", count);
@@ -349,7 +503,7 @@ size_t hmoec_operand_segments(const hmoec_inference *inference, int32_t *out_siz
   const hmoec_op_info *info = inference->info;
   if (!info->operand_segments) return 0;
   size_t total = 0;
-  while (info->operands[total]) total++;
+  while (info->operands[total].name) total++;
   bool all = inference->operand_count == total, none = inference->operand_count == info->required_operands;
   for (size_t i = 0; i < total; i++) out_sizes[i] = i < info->required_operands || all;
   if (all || none) return total;
@@ -447,7 +601,7 @@ MlirOperation hmoec_op_build(MlirContext context, hmoec_diagnostics *diagnostics
   for (size_t i = 0; i < operand_count; i++)
     if (!hmoec_shape_from_type(mlirValueGetType(operands[i]), &inference.operands[i]))
       return hmoec_error(diagnostics, inference.location, "%s: %s is not a tensor of f32, i32, i64 or i1 of rank 4 or less", name,
-                         inference.info->operands[i]),
+                         inference.info->operands[i].name),
              none;
   if (!attributes_fill(&inference, attributes, attribute_count) || !inference.info->infer(&inference) ||
       !hmoec_results_check(&inference))

@@ -56,13 +56,69 @@ typedef struct hmoec_inference {
   hmoec_shape results[HMOEC_MAX_RESULTS];
 } hmoec_inference;
 
+/* What kernels ask of an operand. */
+typedef enum hmoec_operand_kind {
+  HMOEC_OPERAND_ROWS = 0,  /* one row a token, or a selection set, or anything that is computed */
+  HMOEC_OPERAND_CONDITION, /* rows that decide or condition, instead of carrying the result: they are computed in f32 */
+  HMOEC_OPERAND_INDICES,   /* picks of experts: they index the first operand after them that is not of rows, or `experts` experts */
+  HMOEC_OPERAND_KNOWN,     /* depends on parameters alone */
+  HMOEC_OPERAND_PARAMETER, /* is a parameter */
+  HMOEC_OPERAND_STACK,     /* is a parameter, or one transposed or reshaped: a matrix an expert */
+} hmoec_operand_kind;
+
+/* What a parameter is to the op that reads it: how large random ones are. */
+typedef enum hmoec_operand_role {
+  HMOEC_ROLE_EMBEDDING = 0,
+  HMOEC_ROLE_MATRIX,
+  HMOEC_ROLE_BIAS,
+  HMOEC_ROLE_WO,
+  HMOEC_ROLE_DOWN,
+  HMOEC_ROLE_DOWN_BIAS,
+  HMOEC_ROLE_UP,
+  HMOEC_ROLE_UP_BIAS,
+  HMOEC_ROLE_DEPTHWISE,
+  HMOEC_ROLE_POINTWISE,
+  HMOEC_ROLE_NORM,
+  HMOEC_ROLE_POSITION,
+  HMOEC_ROLE_DISTANCE
+} hmoec_operand_role;
+
+typedef struct hmoec_operand_info {
+  const char *name; /* NULL: past the last */
+  hmoec_operand_kind kind;
+  hmoec_operand_role role;
+} hmoec_operand_info;
+
+/* Facts about an op, for those that would ask for its name. */
+enum {
+  HMOEC_OP_ROW_WISE = 1 << 0, /* row r of the result is made of row r of each operand of rows, whatever the other rows are */
+  HMOEC_OP_NORM = 1 << 1,     /* it normalises rows by their own statistics */
+  HMOEC_OP_VIEW = 1 << 2,     /* its result is its first operand, or a part of it, seen otherwise: nothing is computed */
+  HMOEC_OP_PRODUCT = 1 << 3,  /* rows of its first operand by a matrix that all rows share */
+  HMOEC_OP_GROUPED = 1 << 4,  /* rows of its first operand by matrices of the experts that were picked for them */
+  HMOEC_OP_LOOKUP = 1 << 5,   /* takes rows of its second operand, which is not read as a whole */
+  HMOEC_OP_AT_OPEN = 1 << 6,  /* kernels can run it when a model is opened */
+  HMOEC_OP_PER_SET = 1 << 7,  /* kernels can run it once a distinct selection set */
+  HMOEC_OP_WEIGHTED = 1 << 8, /* a HyperExpert: its weights are what a hypernetwork generates */
+};
+
+/* factor * the product of `count` sizes: each is a dimension of an operand. factor 0: no term. */
+typedef struct hmoec_flops_term {
+  int factor, count;
+  struct {
+    int operand, dim;
+  } sizes[3];
+} hmoec_flops_term;
+
 typedef struct hmoec_op_info {
-  const char *name;                 /* "linear"; the op is "hmoe.linear" */
-  const char *operands[HMOEC_MAX_OPERANDS + 1]; /* names; from `optional_from` on they come all, or as many as legal_counts says */
+  const char *name; /* "linear"; the op is "hmoe.linear" */
+  hmoec_operand_info operands[HMOEC_MAX_OPERANDS + 1]; /* after the required ones they come all, or as many as legal_counts says */
   size_t required_operands;
   unsigned legal_counts; /* bit i: i operands are legal; 0: exactly required_operands */
   hmoec_attribute_info attributes[HMOEC_MAX_ATTRIBUTES + 1];
+  unsigned facts; /* HMOEC_OP_... */
   bool (*infer)(hmoec_inference *inference);
+  hmoec_flops_term flops[2]; /* of its products, a row of its first operand: the sum of the terms */
   bool from_spec; /* may be written in a spec; the others are made by passes */
   const char *
       first_optional; /* the attribute that says whether the first of several optional operands is there, each of which may be; or NULL */
@@ -73,6 +129,14 @@ typedef struct hmoec_op_info {
 /* The row of an op by its short name ("linear"), or NULL. */
 const hmoec_op_info *hmoec_op_info_find(const char *name);
 const hmoec_op_info *hmoec_op_info_at(size_t index); /* NULL past the end */
+/* The row of an op of a module; NULL for ops that are not of the hmoe dialect. */
+const hmoec_op_info *hmoec_op_info_of(MlirOperation op);
+/* Whether an op has this fact, HMOEC_OP_...; others than hmoe ops have none. */
+bool hmoec_op_has(MlirOperation op, unsigned fact);
+/* Whether it runs once, when a model is opened: the mark of fold-parameters. */
+bool hmoec_op_at_open(MlirOperation op);
+/* Of an op of the table. */
+hmoec_operand_kind hmoec_operand_kind_of(MlirOperation op, intptr_t operand);
 
 /* Attribute accessors on ops that were verified. */
 int64_t hmoec_op_int(MlirOperation op, const char *name);

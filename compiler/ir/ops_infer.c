@@ -59,7 +59,7 @@ static bool expect_named(hmoec_inference *inference, size_t operand, const char 
 }
 
 static bool expect(hmoec_inference *inference, size_t operand, hmoec_element element, size_t rank, dim *const *dims) {
-  return expect_named(inference, operand, inference->info->operands[operand], element, rank, dims);
+  return expect_named(inference, operand, inference->info->operands[operand].name, element, rank, dims);
 }
 
 /* Always true, so that a rule can end in it. */
@@ -106,7 +106,7 @@ bool hmoec_infer_linear(hmoec_inference *inference) {
 static bool expect_f32(hmoec_inference *inference, size_t operand) {
   char text[HMOEC_SHAPE_CHARS];
   if (inference->operands[operand].element == HMOEC_F32) return true;
-  return REFUSE("%s: expected %s to be f32, found %s", inference->info->name, inference->info->operands[operand],
+  return REFUSE("%s: expected %s to be f32, found %s", inference->info->name, inference->info->operands[operand].name,
                 hmoec_shape_string(&inference->operands[operand], text, sizeof text));
 }
 

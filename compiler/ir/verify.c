@@ -114,7 +114,7 @@ static bool at_open_check(const hmoec_op_reader *reader, MlirOperation op) {
     MlirOperation maker = definition(mlirOperationGetOperand(op, i));
     if (mlirOperationIsNull(maker) || !is_at_open(maker))
       return hmoec_error(reader->inference.diagnostics, reader->inference.location, "%s is at_open, but %s depends on an input",
-                         reader->inference.info->name, reader->inference.info->operands[i]);
+                         reader->inference.info->name, reader->inference.info->operands[i].name);
   }
   return true;
 }
@@ -144,13 +144,6 @@ static int64_t sets_of(MlirValue which) {
                         mlirShapedTypeGetDimSize(mlirValueGetType(mlirOperationGetOperand(maker, 0)), 1));
 }
 
-/* Which operand holds indices, and which dimension of which operand they index; table 0: the attribute "experts". */
-static const struct {
-  const char *op;
-  intptr_t indices, table;
-} indexings[] = {{"experts", 1, 3},        {"fused_experts", 1, 4},      {"gated_experts", 1, 3}, {"selection_embedding", 0, 1},
-                 {"selection_rank", 0, 0}, {"distinct_selections", 0, 0}};
-
 static bool indices_check(const hmoec_op_reader *reader, MlirOperation op) {
   const hmoec_inference *inference = &reader->inference;
   if (strcmp(inference->info->name, "indexed_hyper_expert") == 0) {
@@ -163,17 +156,18 @@ static bool indices_check(const hmoec_op_reader *reader, MlirOperation op) {
                        "indexed_hyper_expert: which ranges over %s, down over other rows",
                        made == HMOEC_DYNAMIC ? "the distinct selections" : "all selections");
   }
-  for (size_t i = 0; i < sizeof indexings / sizeof *indexings; i++) {
-    if (strcmp(inference->info->name, indexings[i].op) != 0) continue;
-    int64_t made = experts_of(mlirOperationGetOperand(op, indexings[i].indices));
-    int64_t used = indexings[i].table ? inference->operands[indexings[i].table].dims[0] : hmoec_op_int(op, "experts");
-    if (made == 0)
-      return hmoec_error(inference->diagnostics, inference->location, "%s: indices must be made by route", inference->info->name);
-    if (made == used) return true;
-    return hmoec_error(inference->diagnostics, inference->location, "%s: indices range over %" PRId64 " experts, expected %" PRId64,
-                       inference->info->name, made, used);
-  }
-  return true;
+  const hmoec_operand_info *operands = inference->info->operands;
+  size_t indices = 0, table = 0;
+  while (operands[indices].name && operands[indices].kind != HMOEC_OPERAND_INDICES) indices++;
+  if (!operands[indices].name) return true;
+  for (table = indices + 1; operands[table].name && operands[table].kind == HMOEC_OPERAND_ROWS;) table++;
+  int64_t made = experts_of(mlirOperationGetOperand(op, (intptr_t)indices));
+  int64_t used = operands[table].name ? inference->operands[table].dims[0] : hmoec_op_int(op, "experts");
+  if (made == 0)
+    return hmoec_error(inference->diagnostics, inference->location, "%s: indices must be made by route", inference->info->name);
+  if (made == used) return true;
+  return hmoec_error(inference->diagnostics, inference->location, "%s: indices range over %" PRId64 " experts, expected %" PRId64,
+                     inference->info->name, made, used);
 }
 
 static bool results_match(hmoec_op_reader *reader, MlirOperation op) {

@@ -45,9 +45,7 @@ static bool print_op(MlirOperation function, MlirBlock block, void *user) {
   MlirOperation module = mlirOperationGetParentOperation(function);
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
     const hmoec_op_info *info = hmoec_op_info_of(op);
-    if (!info || hmoec_op_is(op, "hmoe.parameter") || hmoec_op_is(op, "hmoe.slice") || hmoec_op_is(op, "hmoe.reshape") ||
-        hmoec_op_is(op, "hmoe.take_row") || hmoec_op_is(op, "hmoe.flatten") || hmoec_op_is(op, "hmoe.unflatten"))
-      continue;
+    if (!info || hmoec_op_is(op, "hmoe.parameter") || hmoec_op_has(op, HMOEC_OP_VIEW)) continue;
     phase when = hmoec_op_at_open(op) ? PHASE_OPEN : hmoec_op_per_set(op) ? PHASE_SET : PHASE_RUN;
     hmoec_cost c = hmoec_op_cost(op, (hmoec_run_size){.tokens = r->tokens * r->rows, .rows = r->rows}, r->dtype),
                *total = &r->totals[when];

@@ -266,7 +266,7 @@ hmoec_shape hmoec_graph_shape(const hmoec_graph *graph, hmoec_graph_value value)
 static bool operands_close(hmoec_graph *graph, const hmoec_op_info *info, const hmoec_graph_value *operands, size_t count,
                            MlirValue *out_operands, size_t *out_count, hmoec_attribute *attributes, size_t *attribute_count) {
   size_t known = 0, last = 0;
-  while (info->operands[known]) known++;
+  while (info->operands[known].name) known++;
   *out_count = 0;
   if (count > known)
     return hmoec_error(graph->diagnostics, graph->at, "%s takes no more than %zu operands, found %zu", info->name, known, count);
@@ -276,11 +276,11 @@ static bool operands_close(hmoec_graph *graph, const hmoec_op_info *info, const 
     bool given = i < count && operands[i].handle, optional = i >= info->required_operands;
     if (given && !is_known(graph, operands[i]))
       return hmoec_error(graph->diagnostics, graph->at, "%s: operand %s is a value of another graph", info->name,
-                         info->operands[i]);
+                         info->operands[i].name);
     if (given) out_operands[(*out_count)++] = value_from(operands[i]);
     else if (!optional || (i < last && !info->first_optional))
       return (i >= count || hmoec_diagnostics_errors(graph->diagnostics) == 0) &&
-             hmoec_error(graph->diagnostics, graph->at, "%s: operand %s is missing%s", info->name, info->operands[i],
+             hmoec_error(graph->diagnostics, graph->at, "%s: operand %s is missing%s", info->name, info->operands[i].name,
                          optional ? ", because a later one is given" : "");
   }
   size_t first = info->required_operands;

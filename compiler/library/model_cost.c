@@ -2,10 +2,6 @@
 
 #include "passes/rewrite.h"
 
-bool hmoec_op_at_open(MlirOperation op) {
-  return !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("at_open")));
-}
-
 /* Dimensions known at run time are tokens; two of them, at the front, are batch rows of tokens. */
 static double elements(MlirValue value, int64_t tokens) {
   hmoec_shape shape = hmoec_value_shape(value);
@@ -19,9 +15,6 @@ static double elements(MlirValue value, int64_t tokens) {
 }
 
 static double bytes_of(MlirValue value) { return hmoec_value_shape(value).element == HMOEC_I64 ? 8 : 4; }
-
-/* The rows that a lookup takes of its table, which is not read as a whole. */
-static bool looks_up(MlirOperation op) { return hmoec_op_is(op, "hmoe.embedding") || hmoec_op_is(op, "hmoe.position_embedding"); }
 
 bool hmoec_op_per_set(MlirOperation op) {
   while (!hmoec_op_at_open(op) && mlirOperationGetNumOperands(op) > 0 && !hmoec_op_is(op, "hmoe.indexed_hyper_expert")) {
@@ -44,7 +37,7 @@ static void add_bytes(MlirOperation op, int64_t tokens, hmoec_dtype dtype, hmoec
     bool constant = !mlirOperationIsNull(source) && hmoec_op_at_open(source);
     bool weight = constant || (!mlirOperationIsNull(source) && hmoec_op_is(source, "hmoe.hypernetwork"));
     bool halved = bf16 && weight && hmoec_value_shape(operand).rank > 1;
-    double count = elements(operand, tokens), read = looks_up(op) ? elements(mlirOperationGetResult(op, 0), tokens) : count;
+    double count = elements(operand, tokens), read = hmoec_op_has(op, HMOEC_OP_LOOKUP) ? elements(mlirOperationGetResult(op, 0), tokens) : count;
     *(constant ? &c->weight_bytes : &c->moved_bytes) +=
         (halved ? 2 : bytes_of(operand)) * (constant && read < count ? read : count);
   }
@@ -60,42 +53,26 @@ static double rows_of(MlirOperation op, int64_t tokens) {
   return first.rank && first.dims[0] != HMOEC_DYNAMIC ? (double)first.dims[0] : (double)tokens;
 }
 
+/* A dimension of an operand; of one known at run time its mean, since batch rows are equally long. */
+static double size_of(MlirValue operand, int dim, hmoec_run_size size) {
+  int64_t known = hmoec_value_shape(operand).dims[dim];
+  if (known != HMOEC_DYNAMIC) return (double)known;
+  double rows = (double)(size.rows > 0 ? size.rows : 1);
+  return dim == 0 ? rows : (double)size.tokens / rows;
+}
+
 /* FLOPs of the products of an op; 2 a multiply-add. Elementwise work is not counted. Attention is counted as if no key were masked. */
 static double op_flops(MlirOperation op, hmoec_run_size size) {
-  int64_t tokens = size.tokens;
-  double rows = rows_of(op, tokens);
-  if (hmoec_op_is(op, "hmoe.attention")) {
-    hmoec_shape q = hmoec_value_shape(mlirOperationGetOperand(op, 0)), k = hmoec_value_shape(mlirOperationGetOperand(op, 1));
-    double batch = q.dims[0] == HMOEC_DYNAMIC ? (double)(size.rows > 0 ? size.rows : 1) : (double)q.dims[0];
-    double keys = k.dims[1] == HMOEC_DYNAMIC ? (double)tokens / batch : (double)k.dims[1];
-    return 4 * rows * keys * (double)q.dims[2];
+  const hmoec_op_info *info = hmoec_op_info_of(op);
+  double sum = 0;
+  for (size_t t = 0; t < sizeof info->flops / sizeof *info->flops; t++) {
+    const hmoec_flops_term *term = &info->flops[t];
+    double flops = term->factor;
+    for (int i = 0; i < term->count; i++)
+      flops *= size_of(mlirOperationGetOperand(op, term->sizes[i].operand), term->sizes[i].dim, size);
+    sum += flops;
   }
-  if (hmoec_op_is(op, "hmoe.gated_experts")) {
-    hmoec_shape wi = hmoec_value_shape(mlirOperationGetOperand(op, 3)), indices = hmoec_value_shape(mlirOperationGetOperand(op, 1));
-    return 6 * rows * (double)indices.dims[1] * (double)wi.dims[1] * (double)wi.dims[2];
-  }
-  if (hmoec_op_is(op, "hmoe.linear")) return 2 * rows * elements(mlirOperationGetOperand(op, 1), tokens);
-  if (hmoec_op_is(op, "hmoe.experts")) {
-    hmoec_shape wi = hmoec_value_shape(mlirOperationGetOperand(op, 3)), indices = hmoec_value_shape(mlirOperationGetOperand(op, 1));
-    return 4 * rows * (double)indices.dims[1] * (double)wi.dims[1] * (double)wi.dims[2];
-  }
-  if (hmoec_op_is(op, "hmoe.fused_experts")) {
-    hmoec_shape wi = hmoec_value_shape(mlirOperationGetOperand(op, 4)), down = hmoec_value_shape(mlirOperationGetOperand(op, 6));
-    return 4 * rows * (double)wi.dims[2] * (double)(wi.dims[1] + down.dims[2]);
-  }
-  if (hmoec_op_is(op, "hmoe.hypernetwork")) {
-    hmoec_shape wd = hmoec_value_shape(mlirOperationGetOperand(op, 1));
-    return 4 * rows * (double)wd.dims[0] * (double)wd.dims[1];
-  }
-  if (hmoec_op_is(op, "hmoe.hyper_expert") || hmoec_op_is(op, "hmoe.indexed_hyper_expert")) {
-    hmoec_shape down = hmoec_value_shape(mlirOperationGetOperand(op, hmoec_op_is(op, "hmoe.hyper_expert") ? 1 : 2));
-    return 4 * rows * (double)down.dims[1] * (double)down.dims[2];
-  }
-  if (hmoec_op_is(op, "hmoe.factored_hyper_expert")) {
-    hmoec_shape wd = hmoec_value_shape(mlirOperationGetOperand(op, 2));
-    return 4 * rows * (double)wd.dims[0] * (double)(wd.dims[1] + 1);
-  }
-  return 0;
+  return sum * rows_of(op, size.tokens);
 }
 
 hmoec_cost hmoec_op_cost(MlirOperation op, hmoec_run_size size, hmoec_dtype dtype) {

@@ -23,9 +23,6 @@
 #include "passes/hyper_cost.h"
 #include "passes/rewrite.h"
 
-static const char *const row_wise[] = {"hmoe.linear", "hmoe.activate", "hmoe.append_row",
-                                       "hmoe.add",    "hmoe.multiply", "hmoe.scale"};
-
 /* The ops between a selection_embedding and r, in program order. */
 typedef struct chain {
   MlirOperation *ops;
@@ -38,17 +35,6 @@ typedef struct pass_state {
   hmoec_pass_options *options;
   hmoec_diagnostics *diagnostics;
 } pass_state;
-
-/* Relies on the marks of fold-parameters, which this pass renews first. */
-static bool depends_on_input(MlirOperation op) {
-  return mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("at_open")));
-}
-
-static bool is_row_wise(MlirOperation op) {
-  for (size_t i = 0; i < sizeof row_wise / sizeof *row_wise; i++)
-    if (hmoec_op_is(op, row_wise[i])) return true;
-  return false;
-}
 
 /* The ops of a block, and which of them the chain has. */
 typedef struct block_marks {
@@ -65,11 +51,11 @@ static void want(chain *c, const block_marks *marks, size_t before, MlirValue va
   } else if (hmoec_op_is(op, "hmoe.selection_embedding")) {
     if (!mlirOperationIsNull(c->embedding) && !mlirOperationEqual(c->embedding, op)) c->from_selection = false;
     c->embedding = op;
-  } else if (depends_on_input(op)) {
-    if (!is_row_wise(op)) c->from_selection = false;
+  } else if (!hmoec_op_at_open(op)) {
+    if (!hmoec_op_is_link(op)) c->from_selection = false;
     size_t at = before;
     while (at > 0 && !mlirOperationEqual(marks->ops[at - 1], op)) at--;
-    if (at > 0) marks->needed[at - 1] = is_row_wise(op);
+    if (at > 0) marks->needed[at - 1] = hmoec_op_is_link(op);
   }
 }
 

@@ -15,8 +15,7 @@
 
 static bool constant_value(MlirValue value) {
   MlirOperation op = hmoec_defining_op(value);
-  return !mlirOperationIsNull(op) &&
-         !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("at_open")));
+  return !mlirOperationIsNull(op) && hmoec_op_at_open(op);
 }
 
 static bool mark_block(MlirOperation function, MlirBlock block, void *user) {

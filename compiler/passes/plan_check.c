@@ -25,11 +25,6 @@ static bool made_by(MlirValue value, const char *name) {
   return !mlirOperationIsNull(op) && hmoec_op_is(op, name);
 }
 
-static bool is_one_of(MlirOperation op, const char *const *names) {
-  while (*names && !hmoec_op_is(op, *names)) names++;
-  return *names != NULL;
-}
-
 static const char *short_name(MlirOperation op) {
   const hmoec_op_info *info = hmoec_op_info_of(op);
   return info ? info->name : "return";
@@ -39,38 +34,14 @@ static const char *short_name(MlirOperation op) {
 
 /* ---- where an op may stand ---- */
 
-static const char *const open_ops[] = {"hmoe.parameter",
-                                       "hmoe.linear",
-                                       "hmoe.activate",
-                                       "hmoe.add",
-                                       "hmoe.multiply",
-                                       "hmoe.scale",
-                                       "hmoe.rms_norm",
-                                       "hmoe.layer_norm",
-                                       "hmoe.slice",
-                                       "hmoe.reshape",
-                                       "hmoe.take_row",
-                                       "hmoe.hypernetwork",
-                                       "hmoe.all_selections",
-                                       "hmoe.selection_embedding",
-                                       "hmoe.weight_embedding",
-                                       "hmoe.append_row",
-                                       "hmoe.transpose",
-                                       "hmoe.relative_bias",
-                                       NULL};
-static const char *const set_ops[] = {"hmoe.linear",     "hmoe.activate",     "hmoe.add",
-                                      "hmoe.multiply",   "hmoe.scale",        "hmoe.selection_embedding",
-                                      "hmoe.append_row", "hmoe.hypernetwork", NULL};
-static const char *const matrix_ops[] = {"hmoe.linear", "hmoe.activate", "hmoe.add",        "hmoe.multiply",
-                                         "hmoe.scale",  "hmoe.rms_norm", "hmoe.layer_norm", NULL};
-
 static bool place_check(planner *p, MlirOperation op) {
   const char *name = short_name(op);
-  if (plan_at_open(op) && !is_one_of(op, open_ops)) return REFUSE(op, "%s of parameters alone cannot be compiled", name);
-  if (plan_is_per_set(op) && !is_one_of(op, set_ops)) return REFUSE(op, "%s of distinct selection sets cannot be compiled", name);
+  if (plan_at_open(op) && !hmoec_op_has(op, HMOEC_OP_AT_OPEN)) return REFUSE(op, "%s of parameters alone cannot be compiled", name);
+  if (plan_is_per_set(op) && !hmoec_op_has(op, HMOEC_OP_PER_SET))
+    return REFUSE(op, "%s of distinct selection sets cannot be compiled", name);
   for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++) {
     hmoec_shape shape = hmoec_value_shape(mlirOperationGetResult(op, r));
-    if (is_one_of(op, matrix_ops) && shape.rank != 2 && (shape.rank != 3 || plan_at_open(op)))
+    if (hmoec_op_has(op, HMOEC_OP_ROW_WISE) && shape.rank != 2 && (shape.rank != 3 || plan_at_open(op)))
       return REFUSE(op, "%s: expected a matrix, found rank %d", name, (int)shape.rank);
     if (plan_at_open(op) || (shape.rank > 0 && shape.dims[0] == HMOEC_DYNAMIC)) continue;
     char text[HMOEC_SHAPE_CHARS];
@@ -93,30 +64,6 @@ static MlirOperation sets_of(MlirValue value) {
 
 /* ---- which kinds of operands an op takes ---- */
 
-/* Operands from `first` on that must be known at open, and which of those must be parameters themselves. */
-static const struct {
-  const char *op;
-  intptr_t open_from, parameter_from, parameter_end;
-} operand_rules[] = {
-    {"hmoe.linear", 1, 0, 0},
-    {"hmoe.transpose", 0, 0, 0},
-    {"hmoe.reshape", 0, 0, 0},
-    {"hmoe.take_row", 0, 0, 0},
-    {"hmoe.weight_embedding", 0, 0, 6},
-    {"hmoe.embedding", 1, 1, 2},
-    {"hmoe.position_embedding", 1, 1, 2},
-    {"hmoe.rms_norm", 1, 0, 0},
-    {"hmoe.layer_norm", 1, 0, 0},
-    {"hmoe.relative_bias", 0, 0, 1},
-    {"hmoe.gated_experts", 3, 3, 6},
-    {"hmoe.selection_embedding", 1, 0, 0},
-    {"hmoe.append_row", 1, 0, 0},
-    {"hmoe.hypernetwork", 1, 0, 0},
-    {"hmoe.experts", 3, 3, 5},
-    {"hmoe.fused_experts", 4, 4, 6},
-    {"hmoe.factored_hyper_expert", 2, 0, 0},
-};
-
 /* Matrices that lie one after the other. */
 static bool is_stack(MlirValue value) {
   if (made_by(value, "hmoe.transpose")) value = mlirOperationGetOperand(hmoec_defining_op(value), 0);
@@ -128,27 +75,21 @@ static bool operand_kinds_check(planner *p, MlirOperation op) {
   bool sets = plan_is_per_set(op);
   if (hmoec_op_is(op, "hmoe.slice") && !plan_at_open(op) && hmoec_op_int(op, "squeeze"))
     return REFUSE(op, "slice: squeeze = 1 is compiled of what depends on parameters alone");
-  intptr_t count = mlirOperationGetNumOperands(op), open_from = count, parameter_from = 0, parameter_end = 0;
-  for (size_t i = 0; i < sizeof operand_rules / sizeof *operand_rules; i++) {
-    if (!hmoec_op_is(op, operand_rules[i].op)) continue;
-    open_from = operand_rules[i].open_from;
-    parameter_from = operand_rules[i].parameter_from;
-    parameter_end = operand_rules[i].parameter_end;
-  }
   MlirOperation source = {NULL};
-  for (intptr_t i = 0; i < count; i++) {
+  for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
     MlirValue operand = mlirOperationGetOperand(op, i);
     value_kind kind = kind_of(operand);
-    bool stacks = hmoec_op_is(op, "hmoe.experts") || hmoec_op_is(op, "hmoe.fused_experts") || hmoec_op_is(op, "hmoe.gated_experts");
-    if (i >= parameter_from && i < parameter_end && !(stacks ? is_stack(operand) : made_by(operand, "hmoe.parameter")))
-      return REFUSE(op, "%s: expected %s to be a parameter%s", info->name, info->operands[i],
-                    stacks ? ", or what is reshaped or transposed to a stack" : "");
-    if (i >= open_from && kind != OF_OPEN)
-      return REFUSE(op, "%s: expected %s to depend on parameters alone", info->name, info->operands[i]);
+    const hmoec_operand_info *asked = &info->operands[i];
+    if (asked->kind == HMOEC_OPERAND_PARAMETER && !made_by(operand, "hmoe.parameter"))
+      return REFUSE(op, "%s: expected %s to be a parameter", info->name, asked->name);
+    if (asked->kind == HMOEC_OPERAND_STACK && !is_stack(operand))
+      return REFUSE(op, "%s: expected %s to be a parameter, or what is reshaped or transposed to a stack", info->name, asked->name);
+    if (asked->kind >= HMOEC_OPERAND_KNOWN && kind != OF_OPEN)
+      return REFUSE(op, "%s: expected %s to depend on parameters alone", info->name, asked->name);
     if (kind == OF_OPEN || plan_at_open(op)) continue;
     if (hmoec_op_is(op, "hmoe.indexed_hyper_expert") && i > 1) continue; /* weights_check */
     if ((kind == OF_SETS) != sets)
-      return REFUSE(op, "%s: %s has one row a %s, other operands one a %s", info->name, info->operands[i],
+      return REFUSE(op, "%s: %s has one row a %s, other operands one a %s", info->name, asked->name,
                     kind == OF_SETS ? "selection set" : "token", sets ? "selection set" : "token");
     if (!sets) continue;
     MlirOperation other = sets_of(operand);
@@ -182,16 +123,15 @@ static bool weights_check(planner *p, MlirOperation op, intptr_t first) {
 }
 
 static bool results_check(planner *p, MlirOperation op) {
-  static const char *const hyper_experts[] = {"hmoe.hyper_expert", "hmoe.indexed_hyper_expert", "hmoe.fused_experts", NULL};
   bool generated = hmoec_op_is(op, "hmoe.hypernetwork");
-  bool experts = hmoec_op_is(op, "hmoe.experts") || hmoec_op_is(op, "hmoe.gated_experts");
+  bool experts = hmoec_op_has(op, HMOEC_OP_GROUPED) && !hmoec_op_has(op, HMOEC_OP_WEIGHTED);
   if (!generated && !experts) return true;
   for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++)
     for (MlirOpOperand use = mlirValueGetFirstUse(mlirOperationGetResult(op, r)); !mlirOpOperandIsNull(use);
          use = mlirOpOperandGetNextUse(use)) {
       MlirOperation user = mlirOpOperandGetOwner(use);
       unsigned operand = mlirOpOperandGetOperandNumber(use);
-      if (generated && !is_one_of(user, hyper_experts))
+      if (generated && !hmoec_op_has(user, HMOEC_OP_WEIGHTED))
         return REFUSE(user, "%s: what a hypernetwork generates can only be the weights of a HyperExpert", short_name(user));
       if (experts && (!hmoec_op_is(user, "hmoe.combine") || operand != 0))
         return REFUSE(user, "%s: what experts give can only be combined", short_name(user));

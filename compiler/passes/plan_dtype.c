@@ -14,21 +14,15 @@ static bool is_marked(MlirOperation op) {
   return !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(MARK)));
 }
 
-static bool is_row_wise(MlirOperation op) {
-  return hmoec_op_is(op, "hmoe.linear") || hmoec_op_is(op, "hmoe.activate") || hmoec_op_is(op, "hmoe.add") ||
-         hmoec_op_is(op, "hmoe.multiply") || hmoec_op_is(op, "hmoe.scale") || hmoec_op_is(op, "hmoe.append_row");
-}
-
 /* Users come after an op, so that a walk backwards finds them marked. */
 static bool leads_to_f32(MlirOperation op) {
   for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++)
     for (MlirOpOperand use = mlirValueGetFirstUse(mlirOperationGetResult(op, r)); !mlirOpOperandIsNull(use);
          use = mlirOpOperandGetNextUse(use)) {
       MlirOperation user = mlirOpOperandGetOwner(use);
-      unsigned operand = mlirOpOperandGetOperandNumber(use);
-      if (hmoec_op_is(user, "hmoe.route") || (hmoec_op_is(user, "hmoe.hypernetwork") && operand == 0) ||
-          (hmoec_op_is(user, "hmoe.factored_hyper_expert") && operand == 1) || (is_row_wise(user) && is_marked(user)))
-        return true;
+      if (!hmoec_op_info_of(user)) continue; /* it is returned */
+      bool conditions = hmoec_operand_kind_of(user, mlirOpOperandGetOperandNumber(use)) == HMOEC_OPERAND_CONDITION;
+      if (conditions || (hmoec_op_is_link(user) && is_marked(user))) return true;
     }
   return false;
 }
@@ -40,7 +34,7 @@ static bool mark_block(MlirOperation function, MlirBlock block, void *user) {
   if (!ops) return false;
   MlirAttribute mark = mlirUnitAttrGet(mlirOperationGetContext(function));
   for (size_t i = count; i-- > 0;)
-    if (is_row_wise(ops[i]) && (plan_at_open(ops[i]) || leads_to_f32(ops[i])))
+    if (hmoec_op_is_link(ops[i]) && (plan_at_open(ops[i]) || leads_to_f32(ops[i])))
       mlirOperationSetAttributeByName(ops[i], mlirStringRefCreateFromCString(MARK), mark);
   free(ops);
   return true;

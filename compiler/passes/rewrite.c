@@ -30,15 +30,6 @@ MlirOperation hmoec_rewriter_op(hmoec_rewriter *rewriter, const char *name, cons
                         mlirOperationGetLocation(rewriter->before), name, operands, operand_count, attributes, attribute_count);
 }
 
-const hmoec_op_info *hmoec_op_info_of(MlirOperation op) {
-  MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
-  char text[64];
-  if (name.length <= 5 || name.length >= sizeof text + 5 || memcmp(name.data, "hmoe.", 5) != 0) return NULL;
-  memcpy(text, name.data + 5, name.length - 5);
-  text[name.length - 5] = 0;
-  return hmoec_op_info_find(text);
-}
-
 MlirOperation hmoec_rewriter_clone(hmoec_rewriter *rewriter, MlirOperation op, const MlirValue *operands) {
   const hmoec_op_info *info = hmoec_op_info_of(op);
   hmoec_attribute attributes[HMOEC_MAX_ATTRIBUTES];

@@ -25,8 +25,11 @@ MlirOperation hmoec_rewriter_op(hmoec_rewriter *rewriter, const char *name, cons
 /* `op` again with other operands; its result types are inferred anew. */
 MlirOperation hmoec_rewriter_clone(hmoec_rewriter *rewriter, MlirOperation op, const MlirValue *operands);
 
-/* The table's short name of an hmoe op, NULL for other ops. */
-const hmoec_op_info *hmoec_op_info_of(MlirOperation op);
+/* Whether an op may stand in the chain from a selection to the generator that it conditions: what it gives for one selection set follows
+ * from that set alone, and kernels can run it so. Chains from tokens to a route are of the same ops. */
+static inline bool hmoec_op_is_link(MlirOperation op) {
+  return hmoec_op_has(op, HMOEC_OP_ROW_WISE) && hmoec_op_has(op, HMOEC_OP_PER_SET);
+}
 /* The op that makes a value; null for a block argument. */
 MlirOperation hmoec_defining_op(MlirValue value);
 /* The only user of a value; null if it has none or several (one op using it twice counts as several). */
