@@ -27,7 +27,7 @@ irdl.dialect @hmk {
   }
 
   // C[dst(r)] (+)= epilogue(A[src(r)] B[group(r)]): gather, product, bias, activation, gate, pass-through and scatter in one kernel.
-  // The equation and every binding: hmoec_matmul_spec in compiler/codegen/cpu/kernels.h. B is in panels
+  // The equation and every binding: hmoec_matmul_spec in compiler/kernel/kernels.h. B is in panels
   // [groups][ceil(n/32)][depth][32], or in pairs of a bf16 product. flags: names of what applies (bf16, a_bf16, c_bf16, a_in_place, c_padded,
   // accumulate). segments: (panel_end, activation, gated, multiply) quadruples. norm: none, rms, layer: how rows of A are
   // normalised first, with buffers norm_weight and norm_bias (of grouped_ffn: the first product's).
@@ -58,7 +58,7 @@ irdl.dialect @hmk {
 
   // Two products whose hidden block stays in the task's scratch: C[dst(r)] (+)= epilogue(act(A[src(r)] B1[group(r)]) B[group(r)]). Attributes and
   // buffers are those of the second grouped_matmul, but a and gather; attributes named first_ and the buffers first_b and first_bias are the first
-  // one's. hmoec_ffn_spec in compiler/codegen/cpu/kernels.h. chunk_panels: panels of the hidden block that exist at one time.
+  // one's. hmoec_ffn_spec in compiler/kernel/kernels.h. chunk_panels: panels of the hidden block that exist at one time.
   irdl.operation @grouped_ffn {
     %bind_a = irdl.any
     %offsets_a = irdl.any
@@ -234,7 +234,7 @@ irdl.dialect @hmk {
   }
 
   // out[r, j] (+)= f(in[r, j]), j < n. bind: in [rows, ld_in], out [rows, ld_out]. ld_in 0: one row for all.
-  // Where they are given: multiply = 1, out *= f(in); inverse_sqrt = n, the value is f(in) / sqrt(n).
+  // multiply = 1: out *= f(in). inverse_sqrt = n, above 0: the value is f(in) / sqrt(n).
   irdl.operation @map_rows {
     %bind_a = irdl.any
     %offsets_a = irdl.any
@@ -245,10 +245,12 @@ irdl.dialect @hmk {
     %ld_in_a = irdl.base "#builtin.integer"
     %ld_out_a = irdl.base "#builtin.integer"
     %accumulate_a = irdl.base "#builtin.integer"
+    %multiply_a = irdl.base "#builtin.integer"
+    %inverse_sqrt_a = irdl.base "#builtin.integer"
     %row_block_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "function" = %function_a, "n" = %n_a, "ld_in" = %ld_in_a, "ld_out" = %ld_out_a, "accumulate" = %accumulate_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "function" = %function_a, "n" = %n_a, "ld_in" = %ld_in_a, "ld_out" = %ld_out_a, "accumulate" = %accumulate_a, "multiply" = %multiply_a, "inverse_sqrt" = %inverse_sqrt_a, "row_block" = %row_block_a }
   }
 
   // A right operand into panels: step PACK. bind: dst, source (param buffers are read from the checkpoint). args: as the step's, from [1] on.

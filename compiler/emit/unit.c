@@ -9,10 +9,11 @@
 #include <xxhash.h>
 
 #include "emit/blob.h"
-#include "emit/kernel_spec.h"
 #include "hmoe/abi.h"
 #include "ir/generation.h"
 #include "ir/hmk_ops.h"
+#include "ir/location.h"
+#include "kernel/family.h"
 #include "support/pointer_map.h"
 
 typedef struct reader {
@@ -35,16 +36,13 @@ static void *grow(reader *r, void *array, size_t count, size_t size) {
 }
 
 /* The kernel of a step: found among the distinct ones or added. */
-static uint32_t kernel_of(reader *r, MlirOperation op) {
-  hmoec_kernel kernel;
-  memset(&kernel, 0, sizeof kernel);
-  hmoec_kernel_read(op, &r->unit->functions, &kernel);
+static uint32_t add_kernel(reader *r, const hmoec_kernel *kernel) {
   for (size_t i = 0; i < r->unit->kernel_count; i++)
-    if (memcmp(&r->unit->kernels[i], &kernel, sizeof kernel) == 0) return (uint32_t)i;
+    if (memcmp(&r->unit->kernels[i], kernel, sizeof *kernel) == 0) return (uint32_t)i;
   hmoec_kernel *grown = grow(r, r->unit->kernels, r->unit->kernel_count, sizeof *grown);
   if (!grown) return 0;
   r->unit->kernels = grown;
-  memcpy(&r->unit->kernels[r->unit->kernel_count], &kernel, sizeof kernel);
+  memcpy(&r->unit->kernels[r->unit->kernel_count], kernel, sizeof *kernel);
   return (uint32_t)r->unit->kernel_count++;
 }
 
@@ -126,30 +124,6 @@ static hmoe_plan_buffer read_buffer(reader *r, MlirOperation op, uint32_t *slots
   return buffer;
 }
 
-/* About how many FLOP a kernel takes for one row. */
-static uint64_t row_flops(MlirOperation op) {
-  static const struct {
-    const char *name, *width, *depth;
-  } sizes[] = {{"hmk.grouped_matmul", "n", "k"},
-               {"hmk.route_topk", "experts", "top_k"},
-               {"hmk.combine", "n", "top_k"},
-               {"hmk.select_embedding", "embedding", "experts"},
-               {"hmk.contract", "bottleneck", "hidden"},
-               {"hmk.map_rows", "n", NULL},
-               {"hmk.norm_rows", "n", NULL},
-               {"hmk.embed_rows", "n", NULL},
-               {"hmk.store_kv", "heads", "head_size"}};
-  if (hmoec_op_is(op, "hmk.grouped_ffn"))
-    return 2 * ((uint64_t)hmoec_op_int(op, "first_n") * (uint64_t)hmoec_op_int(op, "first_k") +
-                (uint64_t)hmoec_op_int(op, "n") * (uint64_t)hmoec_op_int(op, "k"));
-  if (hmoec_op_is(op, "hmk.attention")) /* a task is a block of queries, of some dozen keys at least */
-    return 4 * (uint64_t)hmoec_op_int(op, "query_block") * (uint64_t)hmoec_op_int(op, "head_size") * 64;
-  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-    if (hmoec_op_is(op, sizes[i].name))
-      return 2 * (uint64_t)hmoec_op_int(op, sizes[i].width) * (sizes[i].depth ? (uint64_t)hmoec_op_int(op, sizes[i].depth) : 1);
-  return 0;
-}
-
 static uint64_t dim_arg(int64_t dim) { return dim < 0 ? HMOE_NONE : (uint64_t)dim; }
 
 /* The entry dimensions that a step reads; returns their number. */
@@ -159,22 +133,26 @@ static size_t read_dims(MlirOperation op, uint64_t *out_dims) {
   return count > 0 ? (size_t)count : 0;
 }
 
-/* args of a step by kind; returns their number. */
-static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info, uint64_t *args) {
+/* How a kernel's rows are cut into blocks, and into how many panels its columns can be; returns the number of args. */
+static size_t grid_args(const hmoec_kernel *kernel, MlirOperation op, uint64_t *args) {
+  const hmoec_matmul_spec *product = kernel->family == HMOEC_KERNEL_MATMUL ? &kernel->spec.matmul
+                                     : kernel->family == HMOEC_KERNEL_FFN  ? &kernel->spec.ffn.second
+                                                                           : NULL;
+  size_t n = 0;
+  args[n++] = !product ? HMOE_GRID_ROWS : product->grouped ? HMOE_GRID_BLOCKS : HMOE_GRID_DENSE;
+  args[n++] = kernel->family == HMOEC_KERNEL_ATTENTION ? 1 : (uint64_t)hmoec_op_int(op, "row_block");
+  args[n++] = kernel->family == HMOEC_KERNEL_MATMUL ? (uint64_t)((product->n + HMOE_PANEL - 1) / HMOE_PANEL) : 1;
+  args[n++] = 3;
+  args[n++] = hmoec_kernel_row_flops(kernel);
+  return n + read_dims(op, args + n);
+}
+
+/* args of a step by kind; returns their number. kernel: of a kernel's step. */
+static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info, const hmoec_kernel *kernel, uint64_t *args) {
   static const char *const modes[] = {"rank", "distinct", "token"}, *const loops[] = {"rows", "groups", "cached"};
   size_t n = 0;
   switch (info->step) {
-  case HMOE_STEP_KERNEL: {
-    bool matmul = hmoec_op_is(op, "hmk.grouped_matmul"), product = matmul || hmoec_op_is(op, "hmk.grouped_ffn");
-    bool blocks = product && hmoec_hmk_operand(op, info, 3) >= 0, dense = product && !blocks;
-    args[n++] = blocks ? HMOE_GRID_BLOCKS : dense ? HMOE_GRID_DENSE : HMOE_GRID_ROWS;
-    args[n++] = hmoec_op_is(op, "hmk.attention") ? 1 : (uint64_t)hmoec_op_int(op, "row_block");
-    args[n++] = matmul ? (uint64_t)((hmoec_op_int(op, "n") + HMOE_PANEL - 1) / HMOE_PANEL) : 1;
-    args[n++] = 3;
-    args[n++] = row_flops(op);
-    n += read_dims(op, args + n);
-    break;
-  }
+  case HMOE_STEP_KERNEL: return grid_args(kernel, op, args);
   case HMOE_STEP_GROUP:
     args[n++] = (uint64_t)hmoec_op_int(op, "experts");
     args[n++] = (uint64_t)hmoec_op_int(op, "top_k");
@@ -281,9 +259,17 @@ static hmoe_plan_step read_step(reader *r, MlirOperation op, const hmoec_hmk_inf
   if (info->step == HMOE_STEP_WEIGHT_EMBEDDING) count = 1;
   step.bindings = hmoec_blob_append(&r->blob, bindings, count * sizeof *bindings, count);
   uint64_t args[24] = {0};
-  size_t arg_count = read_args(r, op, info, args);
+  hmoec_kernel kernel;
+  if (info->step == HMOE_STEP_KERNEL) {
+    if (!hmoec_kernel_read(op, &r->unit->functions, &kernel)) {
+      hmoec_error(r->diagnostics, hmoec_location_of_op(op), "internal: hmk.%s is of no kernel family", info->name);
+      r->failed = true;
+      return step;
+    }
+    step.kernel = add_kernel(r, &kernel);
+  }
+  size_t arg_count = read_args(r, op, info, &kernel, args);
   step.args = hmoec_blob_append(&r->blob, args, arg_count * sizeof *args, arg_count);
-  if (info->step == HMOE_STEP_KERNEL) step.kernel = kernel_of(r, op);
   if (info->step == HMOE_STEP_LOOP && args[1] == HMOE_LOOP_CACHED && args[5] < r->cache_count)
     r->caches[args[5]].top_k = (uint32_t)args[3];
   return step;

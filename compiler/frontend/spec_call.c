@@ -23,7 +23,8 @@ typedef struct op_call {
 
 static const char *operand_list(hmoec_evaluator *ev, const hmoec_op_info *info) {
   const char *list = "";
-  for (size_t i = 0; info->operands[i].name; i++) list = hmoec_arena_printf(ev->arena, "%s%s%s", list, i ? ", " : "", info->operands[i].name);
+  for (size_t i = 0; info->operands[i].name; i++)
+    list = hmoec_arena_printf(ev->arena, "%s%s%s", list, i ? ", " : "", info->operands[i].name);
   return list;
 }
 

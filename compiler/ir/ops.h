@@ -60,10 +60,10 @@ typedef struct hmoec_inference {
 typedef enum hmoec_operand_kind {
   HMOEC_OPERAND_ROWS = 0,  /* one row a token, or a selection set, or anything that is computed */
   HMOEC_OPERAND_CONDITION, /* rows that decide or condition, instead of carrying the result: they are computed in f32 */
-  HMOEC_OPERAND_INDICES,   /* picks of experts: they index the first operand after them that is not of rows, or `experts` experts */
-  HMOEC_OPERAND_KNOWN,     /* depends on parameters alone */
+  HMOEC_OPERAND_INDICES, /* picks of experts: they index the first operand after them that is not of rows, or `experts` experts */
+  HMOEC_OPERAND_KNOWN, /* depends on parameters alone */
   HMOEC_OPERAND_PARAMETER, /* is a parameter */
-  HMOEC_OPERAND_STACK,     /* is a parameter, or one transposed or reshaped: a matrix an expert */
+  HMOEC_OPERAND_STACK, /* is a parameter, or one transposed or reshaped: a matrix an expert */
 } hmoec_operand_kind;
 
 /* What a parameter is to the op that reads it: how large random ones are. */
@@ -92,13 +92,13 @@ typedef struct hmoec_operand_info {
 /* Facts about an op, for those that would ask for its name. */
 enum {
   HMOEC_OP_ROW_WISE = 1 << 0, /* row r of the result is made of row r of each operand of rows, whatever the other rows are */
-  HMOEC_OP_NORM = 1 << 1,     /* it normalises rows by their own statistics */
-  HMOEC_OP_VIEW = 1 << 2,     /* its result is its first operand, or a part of it, seen otherwise: nothing is computed */
-  HMOEC_OP_PRODUCT = 1 << 3,  /* rows of its first operand by a matrix that all rows share */
-  HMOEC_OP_GROUPED = 1 << 4,  /* rows of its first operand by matrices of the experts that were picked for them */
-  HMOEC_OP_LOOKUP = 1 << 5,   /* takes rows of its second operand, which is not read as a whole */
-  HMOEC_OP_AT_OPEN = 1 << 6,  /* kernels can run it when a model is opened */
-  HMOEC_OP_PER_SET = 1 << 7,  /* kernels can run it once a distinct selection set */
+  HMOEC_OP_NORM = 1 << 1, /* it normalises rows by their own statistics */
+  HMOEC_OP_VIEW = 1 << 2, /* its result is its first operand, or a part of it, seen otherwise: nothing is computed */
+  HMOEC_OP_PRODUCT = 1 << 3, /* rows of its first operand by a matrix that all rows share */
+  HMOEC_OP_GROUPED = 1 << 4, /* rows of its first operand by matrices of the experts that were picked for them */
+  HMOEC_OP_LOOKUP = 1 << 5, /* takes rows of its second operand, which is not read as a whole */
+  HMOEC_OP_AT_OPEN = 1 << 6, /* kernels can run it when a model is opened */
+  HMOEC_OP_PER_SET = 1 << 7, /* kernels can run it once a distinct selection set */
   HMOEC_OP_WEIGHTED = 1 << 8, /* a HyperExpert: its weights are what a hypernetwork generates */
 };
 

@@ -37,7 +37,8 @@ static void add_bytes(MlirOperation op, int64_t tokens, hmoec_dtype dtype, hmoec
     bool constant = !mlirOperationIsNull(source) && hmoec_op_at_open(source);
     bool weight = constant || (!mlirOperationIsNull(source) && hmoec_op_is(source, "hmoe.hypernetwork"));
     bool halved = bf16 && weight && hmoec_value_shape(operand).rank > 1;
-    double count = elements(operand, tokens), read = hmoec_op_has(op, HMOEC_OP_LOOKUP) ? elements(mlirOperationGetResult(op, 0), tokens) : count;
+    double count = elements(operand, tokens),
+           read = hmoec_op_has(op, HMOEC_OP_LOOKUP) ? elements(mlirOperationGetResult(op, 0), tokens) : count;
     *(constant ? &c->weight_bytes : &c->moved_bytes) +=
         (halved ? 2 : bytes_of(operand)) * (constant && read < count ? read : count);
   }

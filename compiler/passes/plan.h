@@ -14,8 +14,8 @@
 #ifndef HMOEC_PASSES_PLAN_H
 #define HMOEC_PASSES_PLAN_H
 
-#include "codegen/cpu/kernels.h"
 #include "hmoe/abi.h"
+#include "kernel/family.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 #include "support/pointer_map.h"
@@ -189,13 +189,14 @@ typedef struct plan_step {
   size_t binding_count, attribute_count;
   plan_binding bindings[16];
   const char *roles[16];
-  MlirNamedAttribute attributes[32];
+  MlirNamedAttribute attributes[HMOEC_KERNEL_MAX_ATTRIBUTES + 8];
 } plan_step;
 
 plan_step plan_step_begin(planner *p, int fn, const char *name, int64_t rows_dim);
+/* The step of a kernel: what is left to say are its buffers, which are what its has_ fields tell, and dims. */
+plan_step plan_kernel_begin(planner *p, int fn, const hmoec_kernel *kernel, int64_t rows_dim);
 void plan_bind(plan_step *step, const char *role, plan_binding binding); /* a binding without memory is left out */
 void plan_int(plan_step *step, const char *name, int64_t value);
-void plan_number(plan_step *step, const char *name, double value); /* f64 */
 void plan_string(plan_step *step, const char *name, const char *value);
 void plan_ints(plan_step *step, const char *name, const int64_t *values, size_t count);
 MlirOperation plan_step_end(plan_step *step);
@@ -221,7 +222,6 @@ typedef struct plan_matmul {
   int64_t rows_dim;
   hmoec_matmul_spec spec; /* row_block, lda and has_* are filled in */
   plan_binding a, b, c, blocks, gather, scatter, bias, row_gate, gated_bias, pass, pass_index, norm_weight, norm_bias;
-  double norm_epsilon, norm_scale; /* of spec.norm */
 } plan_matmul;
 
 /* A matmul of k, n with one segment, panels and the schedule filled in; A is `a`, copied unless in place and of the product's type. */
@@ -332,9 +332,9 @@ bool plan_is_per_set(MlirOperation op);
 bool plan_at_open(MlirOperation op);
 /* A matrix of parameters that kernels of fn read in place, its rows without gaps; in RUN it is copied to the weight arena. */
 plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns);
-/* A step that maps rows: what its kernel is told (hmoec_rows_spec). index NULL: all rows of `in`; function NULL: none. */
+/* A step that maps rows: what its kernel is told (hmoec_rows_spec). index NULL: all rows of `in`. */
 typedef struct plan_mapping {
-  const char *function;
+  hmoec_activation function;
   plan_place in, out;
   plan_memory *index;
   int64_t columns, inverse_sqrt;
@@ -342,7 +342,7 @@ typedef struct plan_mapping {
 } plan_mapping;
 void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map);
 /* out (+)= function(in) */
-void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns,
+void plan_map(planner *p, int fn, int64_t rows_dim, hmoec_activation function, plan_place in, plan_place out, int64_t columns,
               bool accumulate);
 /* Where kernels of fn read the rows of a matrix: columns side by side. At open, one that lies otherwise (transposed) is copied first. */
 plan_place plan_rows_place(planner *p, int fn, MlirValue matrix);

@@ -149,11 +149,11 @@ bool plan_embedding(planner *p, MlirOperation op) {
   plan_place place = plan_value_get(p, table)->place;
   bool positional = hmoec_op_is(op, "hmoe.position_embedding");
   MlirOperation tied = positional ? (MlirOperation){NULL} : tied_linear(table);
-  const char *layout = "rows";
+  hmoec_table_layout layout = HMOEC_TABLE_ROWS;
   plan_binding rows;
   if (!mlirOperationIsNull(tied)) {
     bool bf16 = plan_is_bf16(p, tied);
-    layout = bf16 ? "pairs" : "panels";
+    layout = bf16 ? HMOEC_TABLE_PAIRS : HMOEC_TABLE_PANELS;
     rows = plan_at(plan_linear_weight(p, PLAN_RUN, place, bf16, shape.dims[0], shape.dims[1]));
   } else {
     rows = plan_table(p, PLAN_RUN, place, shape.dims[0], shape.dims[1]);
@@ -162,15 +162,14 @@ bool plan_embedding(planner *p, MlirOperation op) {
   int64_t rows_dim = plan_rows_of(p, result).count;
   bool accumulate;
   plan_place out = plan_destination(p, result, rows_dim, &accumulate);
-  plan_step step = plan_step_begin(p, PLAN_RUN, "embed_rows", rows_dim);
+  hmoec_kernel kernel = {
+      .family = HMOEC_KERNEL_EMBED,
+      .spec.embed = {
+          .n = shape.dims[1], .ld_out = out.row_stride, .layout = layout, .accumulate = accumulate, .row_block = EMBED_ROWS}};
+  plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, rows_dim);
   plan_bind(&step, "ids", plan_at(index));
   plan_bind(&step, "table", rows);
   plan_bind(&step, "out", plan_at(out.memory));
-  plan_string(&step, "layout", layout);
-  plan_int(&step, "n", shape.dims[1]);
-  plan_int(&step, "ld_out", out.row_stride);
-  plan_int(&step, "accumulate", accumulate);
-  plan_int(&step, "row_block", EMBED_ROWS);
   plan_step_end(&step);
   return true;
 }
@@ -287,17 +286,18 @@ static void fill_store(planner *p, MlirOperation op, const store *s, plan_rows r
   plan_place k = plan_value_get(p, mlirOperationGetOperand(op, 1))->place,
              v = plan_value_get(p, mlirOperationGetOperand(op, 2))->place;
   int64_t heads = hmoec_op_int(op, "heads");
-  plan_step step = plan_step_begin(p, PLAN_RUN, "store_kv", rows.count);
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_STORE,
+                         .spec.store = {.heads = heads,
+                                        .head_size = plan_columns(mlirOperationGetOperand(op, 1)) / heads,
+                                        .ld_k = k.row_stride,
+                                        .ld_v = v.row_stride,
+                                        .row_block = STORE_ROWS}};
+  plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, rows.count);
   plan_bind(&step, "k", (plan_binding){k.memory, 4 * k.offset, 0});
   plan_bind(&step, "v", (plan_binding){v.memory, 4 * v.offset, 0});
   plan_bind(&step, "keys", plan_at(s->keys));
   plan_bind(&step, "values", plan_at(s->values));
   plan_ints(&step, "dims", (int64_t[]){rows.length, s->past, s->capacity}, 3);
-  plan_int(&step, "heads", heads);
-  plan_int(&step, "head_size", plan_columns(mlirOperationGetOperand(op, 1)) / heads);
-  plan_int(&step, "ld_k", k.row_stride);
-  plan_int(&step, "ld_v", v.row_stride);
-  plan_int(&step, "row_block", STORE_ROWS);
   plan_step_end(&step);
 }
 
@@ -336,25 +336,27 @@ bool plan_attention(planner *p, MlirOperation op) {
   int64_t blocks = dim(p, HMOE_DIM_CEIL_DIV, rows.length, block);
   int64_t tasks = dim(p, HMOE_DIM_PRODUCT, dim(p, HMOE_DIM_SCALE, rows.batch, heads), blocks);
   int64_t distance = mlirValueIsNull(bias) ? 0 : (plan_columns(bias) - 1) / 2;
-  plan_step step = plan_step_begin(p, PLAN_RUN, "attention", tasks);
+  bool biased = !mlirValueIsNull(bias);
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_ATTENTION,
+                         .spec.attention = {.heads = heads,
+                                            .head_size = size,
+                                            .ld_q = from.row_stride,
+                                            .ld_out = out.row_stride,
+                                            .scale = hmoec_op_int(op, "scaled") ? 1 / sqrt((double)size) : 1,
+                                            .causal = hmoec_op_int(op, "causal"),
+                                            .out_bf16 = out.bf16,
+                                            .bias_ld = biased ? plan_value_get(p, bias)->place.row_stride : 0,
+                                            .bias_zero = biased ? BIAS_PAD + distance : 0,
+                                            .max_distance = distance,
+                                            .query_block = block}};
+  plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, tasks);
   plan_bind(&step, "q", (plan_binding){from.memory, 4 * from.offset, 0});
   plan_bind(&step, "keys", plan_at(s.keys));
   plan_bind(&step, "values", plan_at(s.values));
-  if (!mlirValueIsNull(bias)) plan_bind(&step, "bias", plan_at(plan_value_get(p, bias)->place.memory));
+  if (biased) plan_bind(&step, "bias", plan_at(plan_value_get(p, bias)->place.memory));
   plan_bind(&step, "mask", plan_at(mask_memory));
   plan_bind(&step, "out", plan_at(out.memory));
   plan_ints(&step, "dims", (int64_t[]){rows.batch, rows.length, past, s.length, s.capacity, s.rows, mask_stride}, 7);
-  plan_number(&step, "scale", hmoec_op_int(op, "scaled") ? 1 / sqrt((double)size) : 1);
-  plan_int(&step, "heads", heads);
-  plan_int(&step, "head_size", size);
-  plan_int(&step, "ld_q", from.row_stride);
-  plan_int(&step, "ld_out", out.row_stride);
-  plan_int(&step, "causal", hmoec_op_int(op, "causal"));
-  plan_int(&step, "out_bf16", out.bf16);
-  plan_int(&step, "bias_ld", mlirValueIsNull(bias) ? 0 : plan_value_get(p, bias)->place.row_stride);
-  plan_int(&step, "bias_zero", mlirValueIsNull(bias) ? 0 : BIAS_PAD + distance);
-  plan_int(&step, "max_distance", distance);
-  plan_int(&step, "query_block", block);
   plan_step_end(&step);
   return true;
 }

@@ -149,6 +149,12 @@ plan_step plan_step_begin(planner *p, int fn, const char *name, int64_t rows_dim
   return (plan_step){.p = p, .fn = fn, .name = name, .rows_dim = rows_dim};
 }
 
+plan_step plan_kernel_begin(planner *p, int fn, const hmoec_kernel *kernel, int64_t rows_dim) {
+  plan_step step = plan_step_begin(p, fn, hmoec_family_op(kernel->family), rows_dim);
+  step.attribute_count = hmoec_kernel_write(kernel, p->context, &p->functions, step.attributes);
+  return step;
+}
+
 void plan_bind(plan_step *step, const char *role, plan_binding binding) {
   if (!binding.memory) return;
   step->roles[step->binding_count] = role;
@@ -160,10 +166,6 @@ static void add_attribute(plan_step *step, const char *name, MlirAttribute value
 }
 
 void plan_int(plan_step *step, const char *name, int64_t value) { add_attribute(step, name, int_attribute(step->p, value)); }
-
-void plan_number(plan_step *step, const char *name, double value) {
-  add_attribute(step, name, mlirFloatAttrDoubleGet(step->p->context, mlirF64TypeGet(step->p->context), value));
-}
 
 void plan_string(plan_step *step, const char *name, const char *value) {
   add_attribute(step, name, mlirStringAttrGet(step->p->context, ref(value)));

@@ -12,18 +12,19 @@ bool plan_route(planner *p, MlirOperation op) {
   plan_place place = plan_value_get(p, logits)->place;
   int64_t experts = plan_columns(logits), top_k = hmoec_op_int(op, "top_k"), rows = p->rows.count;
   plan_memory *indices = plan_workspace(p, "i32", rows, 0, top_k, 0), *gates = plan_workspace(p, "f32", rows, 0, top_k, 0);
-  plan_step step = plan_step_begin(p, PLAN_RUN, "route_topk", rows);
+  MlirStringRef gate = hmoec_op_string(op, "gate");
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROUTE,
+                         .spec.route = {.experts = experts,
+                                        .top_k = top_k,
+                                        .ldl = place.row_stride,
+                                        .gate = hmoec_gate_find(gate.data, gate.length),
+                                        .renorm = hmoec_op_int(op, "renorm"),
+                                        .row_block = ROUTE_ROWS}};
+  if (kernel.spec.route.gate == HMOEC_GATE_SCORE) kernel.spec.route.score = plan_activation(p, gate);
+  plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, rows);
   plan_bind(&step, "logits", (plan_binding){place.memory, 4 * place.offset, 0});
   plan_bind(&step, "indices", plan_at(indices));
   plan_bind(&step, "gates", plan_at(gates));
-  plan_int(&step, "experts", experts);
-  plan_int(&step, "top_k", top_k);
-  plan_int(&step, "ldl", place.row_stride);
-  step.attributes[step.attribute_count++] =
-      (MlirNamedAttribute){mlirIdentifierGet(p->context, mlirStringRefCreateFromCString("gate")),
-                           mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("gate"))};
-  plan_int(&step, "renorm", hmoec_op_int(op, "renorm"));
-  plan_int(&step, "row_block", ROUTE_ROWS);
   plan_step_end(&step);
   plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){indices, 0, top_k, 1, false, false};
   plan_value_get(p, mlirOperationGetResult(op, 1))->place = (plan_place){gates, 0, top_k, 1, false, false};
@@ -53,7 +54,7 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
   plan_place gate = plan_value_get(p, gates)->place;
   if (gate.row_stride != top_k) { /* computed, not route's: rows have gaps */
     plan_place dense = {plan_workspace(p, "f32", rows, 0, top_k, 0), 0, top_k, 1, false, false};
-    plan_map(p, PLAN_RUN, rows, "none", gate, dense, top_k, false);
+    plan_map(p, PLAN_RUN, rows, HMOEC_ACTIVATION_NONE, gate, dense, top_k, false);
     gate = dense;
   }
   plan_step step = plan_step_begin(p, PLAN_RUN, "group_tokens", picks);
@@ -234,15 +235,16 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
 
   if (l->top_k > 1) {
     plan_place y = plan_destination(p, result, rows, &accumulate);
-    plan_step step = plan_step_begin(p, PLAN_RUN, "combine", rows);
+    hmoec_kernel kernel = {.family = HMOEC_KERNEL_COMBINE,
+                           .spec.combine = {.n = h,
+                                            .top_k = l->top_k,
+                                            .ld_slots = c.row_stride,
+                                            .ld_y = y.row_stride,
+                                            .accumulate = accumulate,
+                                            .row_block = COMBINE_ROWS}};
+    plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, rows);
     plan_bind(&step, "slots", plan_at(c.memory));
     plan_bind(&step, "y", plan_at(y.memory));
-    plan_int(&step, "n", h);
-    plan_int(&step, "top_k", l->top_k);
-    plan_int(&step, "ld_slots", c.row_stride);
-    plan_int(&step, "ld_y", y.row_stride);
-    plan_int(&step, "accumulate", accumulate);
-    plan_int(&step, "row_block", COMBINE_ROWS);
     plan_step_end(&step);
   }
 }

@@ -479,18 +479,19 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   first.spec.ldc = columns;
   first.spec.c_padded = true;
   plan_matmul_emit(p, &first);
-  plan_step contract = plan_step_begin(p, PLAN_RUN, "contract", chunk);
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_CONTRACT,
+                         .spec.contract = {.hidden = H,
+                                           .bottleneck = b,
+                                           .ld1 = columns,
+                                           .ldr = r.row_stride,
+                                           .ldb = beta ? ldb : 0,
+                                           .ldv = lda,
+                                           .row_block = CONTRACT_ROWS}};
+  plan_step contract = plan_kernel_begin(p, PLAN_RUN, &kernel, chunk);
   plan_bind(&contract, "t1", plan_at(t1));
   plan_bind(&contract, "r", (plan_binding){r.memory, 4 * r.offset, 4 * r.row_stride});
   if (beta) plan_bind(&contract, "beta", (plan_binding){beta, 0, 4 * ldb});
   plan_bind(&contract, "v", plan_at(v));
-  plan_int(&contract, "hidden", H);
-  plan_int(&contract, "bottleneck", b);
-  plan_int(&contract, "ld1", columns);
-  plan_int(&contract, "ldr", r.row_stride);
-  plan_int(&contract, "ldb", beta ? ldb : 0);
-  plan_int(&contract, "ldv", lda);
-  plan_int(&contract, "row_block", CONTRACT_ROWS);
   plan_step_end(&contract);
   plan_matmul second = plan_matmul_init(p, PLAN_RUN, chunk, bf16, depth, h, (plan_place){v, 0, lda, 1, true, false});
   second.b = plan_at(second_pack);

@@ -335,7 +335,7 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
     MlirValue value = mlirOperationGetOperand(terminator, r);
     if (!output[r] || plan_value_get(p, value)->destination == output[r]) continue;
     int64_t columns = plan_columns(value);
-    plan_map(p, PLAN_RUN, plan_rows_of(p, value).count, "none", plan_value_get(p, value)->place,
+    plan_map(p, PLAN_RUN, plan_rows_of(p, value).count, HMOEC_ACTIVATION_NONE, plan_value_get(p, value)->place,
              (plan_place){output[r], 0, columns, 1, false, false}, columns, false);
   }
   end_function(p, PLAN_RUN, planned);

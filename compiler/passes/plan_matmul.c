@@ -29,62 +29,10 @@ plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, bool bf16, in
   return matmul;
 }
 
-static void set_attribute(plan_step *step, const char *prefix, const char *name, MlirAttribute value) {
-  char full[64];
-  snprintf(full, sizeof full, "%s%s", prefix, name);
-  step->attributes[step->attribute_count++] =
-      (MlirNamedAttribute){mlirIdentifierGet(step->p->context, mlirStringRefCreateFromCString(full)), value};
-}
-
-static void set_int(plan_step *step, const char *prefix, const char *name, int64_t value) {
-  set_attribute(step, prefix, name, mlirIntegerAttrGet(mlirIntegerTypeGet(step->p->context, 64), value));
-}
-
-/* The attributes of one product; prefix: "", or "first_" of the first of a fused pair. */
-static void set_product(plan_step *step, const char *prefix, const hmoec_matmul_spec *s) {
-  MlirContext context = step->p->context;
-  set_int(step, prefix, "k", s->k);
-  set_int(step, prefix, "n", s->n);
-  set_int(step, prefix, "lda", s->lda);
-  set_int(step, prefix, "ldc", s->ldc);
-  const struct {
-    const char *name;
-    bool set;
-  } flags[] = {{"bf16", s->bf16},         {"a_bf16", s->a_bf16},        {"c_bf16", s->c_bf16}, {"a_in_place", s->a_in_place},
-               {"c_padded", s->c_padded}, {"accumulate", s->accumulate}};
-  MlirAttribute names[sizeof flags / sizeof *flags];
-  intptr_t set = 0;
-  for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-    if (flags[i].set) names[set++] = mlirStringAttrGet(context, mlirStringRefCreateFromCString(flags[i].name));
-  set_attribute(step, prefix, "flags", mlirArrayAttrGet(context, set, names));
-  MlirAttribute segments[8];
-  for (int64_t i = 0; i < s->segments; i++) {
-    segments[4 * i] = mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), s->segment[i].panel_end);
-    segments[4 * i + 1] = mlirStringAttrGet(
-        context, mlirStringRefCreateFromCString(hmoec_activation_name(&step->p->functions, s->segment[i].activation)));
-    segments[4 * i + 2] = mlirBoolAttrGet(context, s->segment[i].gated);
-    segments[4 * i + 3] = mlirBoolAttrGet(context, s->segment[i].multiply);
-  }
-  set_attribute(step, prefix, "segments", mlirArrayAttrGet(context, (intptr_t)(4 * s->segments), segments));
-  set_attribute(step, prefix, "dropped", mlirDenseI64ArrayGet(context, 2, (int64_t[]){s->dropped_panel_begin, s->dropped_k_begin}));
-  set_int(step, prefix, "b_group_bytes", s->b_group_bytes);
-  set_int(step, prefix, "bias_group_floats", s->bias_group_floats);
-}
-
-/* How rows of A are normalised; after everything else is bound. */
-static void set_norm(plan_step *step, const plan_matmul *m) {
-  static const char *const names[HMOEC_NORM_COUNT] = {"none", "rms", "layer"};
-  plan_bind(step, "norm_weight", m->norm_weight);
-  plan_bind(step, "norm_bias", m->norm_bias);
-  plan_string(step, "norm", names[m->spec.norm]);
-  plan_number(step, "norm_epsilon", m->norm_epsilon);
-  plan_number(step, "norm_scale", m->norm_scale);
-}
-
-/* What a step has of a product beyond its attributes; a and gather, and row_gate, may be those of the first of a pair. */
-static plan_step product_begin(planner *p, const char *name, const plan_matmul *m, plan_binding a, plan_binding gather,
+/* The buffers of a product's step; a and gather, and row_gate, may be those of the first of a pair. */
+static plan_step product_begin(planner *p, const hmoec_kernel *kernel, const plan_matmul *m, plan_binding a, plan_binding gather,
                                plan_binding row_gate) {
-  plan_step step = plan_step_begin(p, m->fn, name, m->rows_dim);
+  plan_step step = plan_kernel_begin(p, m->fn, kernel, m->rows_dim);
   plan_bind(&step, "a", a);
   plan_bind(&step, "b", m->b);
   plan_bind(&step, "c", m->c);
@@ -96,29 +44,34 @@ static plan_step product_begin(planner *p, const char *name, const plan_matmul *
   plan_bind(&step, "gated_bias", m->gated_bias);
   plan_bind(&step, "pass", m->pass);
   plan_bind(&step, "pass_index", m->pass_index);
-  set_product(&step, "", &m->spec);
-  plan_int(&step, "pass_ld", m->spec.pass_ld);
-  plan_int(&step, "row_block", m->spec.row_block);
   return step;
 }
 
+/* After all other buffers. */
+static void bind_norm(plan_step *step, const plan_matmul *m) {
+  plan_bind(step, "norm_weight", m->norm_weight);
+  plan_bind(step, "norm_bias", m->norm_bias);
+}
+
 void plan_matmul_emit(planner *p, const plan_matmul *m) {
-  plan_step step = product_begin(p, "grouped_matmul", m, m->a, m->gather, m->row_gate);
-  set_norm(&step, m);
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = m->spec};
+  plan_step step = product_begin(p, &kernel, m, m->a, m->gather, m->row_gate);
+  bind_norm(&step, m);
   plan_step_end(&step);
 }
 
 /* Both in one step; second's A is first's C, which stays in scratch. */
 static void emit_ffn(planner *p, const plan_matmul *first, const plan_matmul *second) {
   plan_binding row_gate = first->row_gate.memory ? first->row_gate : second->row_gate;
-  plan_step step = product_begin(p, "grouped_ffn", second, first->a, first->gather, row_gate);
-  plan_bind(&step, "first_b", first->b);
-  plan_bind(&step, "first_bias", first->bias);
-  set_norm(&step, first);
-  set_product(&step, "first_", &first->spec);
   /* As many chunks as the schedule's size gives, but none that is a small rest. */
   int64_t chunk = p->schedule.chunk_panels * (4 / plan_element_bytes(first->spec.bf16)), panels = plan_panels(first->spec.n);
-  plan_int(&step, "chunk_panels", panels > chunk ? (panels + panels / chunk - 1) / (panels / chunk) : chunk);
+  if (panels > chunk) chunk = (panels + panels / chunk - 1) / (panels / chunk);
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_FFN,
+                         .spec.ffn = {.first = first->spec, .second = second->spec, .chunk_panels = chunk}};
+  plan_step step = product_begin(p, &kernel, second, first->a, first->gather, row_gate);
+  plan_bind(&step, "first_b", first->b);
+  plan_bind(&step, "first_bias", first->bias);
+  bind_norm(&step, first);
   plan_step_end(&step);
 }
 

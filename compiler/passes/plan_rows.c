@@ -211,20 +211,21 @@ static bool plan_norm(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   bool accumulate;
   plan_place from = plan_rows_place(p, fn, x),
              to = fn == PLAN_RUN ? plan_product_rows(p, y, rows_dim) : plan_destination(p, y, rows_dim, &accumulate);
-  plan_step step = plan_step_begin(p, fn, "norm_rows", rows_dim);
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_NORM,
+                         .spec.norm = {.kind = hmoec_op_is(op, "hmoe.rms_norm") ? HMOEC_NORM_RMS : HMOEC_NORM_LAYER,
+                                       .n = n,
+                                       .ld_x = from.row_stride,
+                                       .ld_out = to.row_stride,
+                                       .epsilon = hmoec_op_number(op, "epsilon"),
+                                       .scale = factor_of(scale),
+                                       .out_bf16 = to.bf16,
+                                       .row_block = NORM_ROWS}};
+  plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
   plan_bind(&step, "x", (plan_binding){from.memory, 4 * from.offset, 0});
   plan_bind(&step, "weight", plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 1))->place, n));
   if (hmoec_op_is(op, "hmoe.layer_norm"))
     plan_bind(&step, "bias", plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 2))->place, n));
   plan_bind(&step, "out", plan_at(to.memory));
-  plan_string(&step, "kind", hmoec_op_is(op, "hmoe.rms_norm") ? "rms" : "layer");
-  plan_number(&step, "epsilon", hmoec_op_number(op, "epsilon"));
-  plan_number(&step, "scale", factor_of(scale));
-  plan_int(&step, "n", n);
-  plan_int(&step, "ld_x", from.row_stride);
-  plan_int(&step, "ld_out", to.row_stride);
-  plan_int(&step, "out_bf16", to.bf16);
-  plan_int(&step, "row_block", NORM_ROWS);
   plan_step_end(&step);
   return true;
 }
@@ -241,8 +242,8 @@ plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, bool bf16, i
   plan_matmul m = plan_matmul_init(p, fn, rows_dim, bf16, k, n, rows);
   bool layer = hmoec_op_is(norm, "hmoe.layer_norm");
   m.spec.norm = layer ? HMOEC_NORM_LAYER : HMOEC_NORM_RMS;
-  m.norm_epsilon = hmoec_op_number(norm, "epsilon");
-  m.norm_scale = scale;
+  m.spec.norm_epsilon = hmoec_op_number(norm, "epsilon");
+  m.spec.norm_scale = scale;
   m.norm_weight = plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(norm, 1))->place, k);
   if (layer) m.norm_bias = plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(norm, 2))->place, k);
   return m;
@@ -365,22 +366,23 @@ static bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
 }
 
 void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map) {
-  plan_step step = plan_step_begin(p, fn, "map_rows", rows_dim);
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROWS,
+                         .spec.rows = {.n = map->columns,
+                                       .ld_in = map->in.row_stride,
+                                       .ld_out = map->out.row_stride,
+                                       .inverse_sqrt = map->inverse_sqrt,
+                                       .accumulate = map->accumulate,
+                                       .multiply = map->multiply,
+                                       .activation = map->function,
+                                       .row_block = MAP_ROWS}};
+  plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
   plan_bind(&step, "in", (plan_binding){map->in.memory, 4 * map->in.offset, 0});
   plan_bind(&step, "index", plan_at(map->index));
   plan_bind(&step, "out", (plan_binding){map->out.memory, 4 * map->out.offset, 0});
-  plan_string(&step, "function", map->function ? map->function : "none");
-  plan_int(&step, "n", map->columns);
-  plan_int(&step, "ld_in", map->in.row_stride);
-  plan_int(&step, "ld_out", map->out.row_stride);
-  plan_int(&step, "accumulate", map->accumulate);
-  if (map->multiply) plan_int(&step, "multiply", 1);
-  if (map->inverse_sqrt) plan_int(&step, "inverse_sqrt", map->inverse_sqrt);
-  plan_int(&step, "row_block", MAP_ROWS);
   plan_step_end(&step);
 }
 
-void plan_map(planner *p, int fn, int64_t rows_dim, const char *function, plan_place in, plan_place out, int64_t columns,
+void plan_map(planner *p, int fn, int64_t rows_dim, hmoec_activation function, plan_place in, plan_place out, int64_t columns,
               bool accumulate) {
   plan_map_emit(p, fn, rows_dim,
                 &(plan_mapping){.function = function, .in = in, .out = out, .columns = columns, .accumulate = accumulate});
@@ -394,8 +396,8 @@ static bool plan_activate(planner *p, MlirOperation op, int fn, int64_t rows_dim
   bool accumulate;
   plan_place out = plan_destination(p, y, rows_dim, &accumulate);
   hmoec_shape shape = hmoec_value_shape(y);
-  plan_map(p, fn, rows_dim, hmoec_activation_name(&p->functions, plan_activation(p, hmoec_op_string(op, "function"))),
-           plan_rows_place(p, fn, x), out, shape.dims[shape.rank - 1], accumulate);
+  plan_map(p, fn, rows_dim, plan_activation(p, hmoec_op_string(op, "function")), plan_rows_place(p, fn, x), out,
+           shape.dims[shape.rank - 1], accumulate);
   return true;
 }
 
@@ -410,8 +412,8 @@ static bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
     bool accumulate;
     plan_place out = plan_destination(p, y, rows_dim, &accumulate);
     if (!destination) accumulate = i == 1;
-    plan_map(p, fn, rows_dim, "none", plan_rows_place(p, fn, operand), plan_value_get(p, y)->place, shape.dims[shape.rank - 1],
-             accumulate);
+    plan_map(p, fn, rows_dim, HMOEC_ACTIVATION_NONE, plan_rows_place(p, fn, operand), plan_value_get(p, y)->place,
+             shape.dims[shape.rank - 1], accumulate);
     if (!destination) { /* a sum of its own memory: the second operand adds to what the first wrote */
       plan_value_get(p, y)->destination = out.memory;
       out.memory->written = true;
@@ -477,9 +479,9 @@ static bool plan_append_row(planner *p, MlirOperation op, int fn, int64_t rows_d
   plan_binding vector = plan_vector(p, fn, row, appended);
   bool accumulate;
   plan_place in = plan_rows_place(p, fn, x), out = plan_destination(p, y, rows_dim, &accumulate), behind = out;
-  plan_map(p, fn, rows_dim, "none", in, out, columns, false);
+  plan_map(p, fn, rows_dim, HMOEC_ACTIVATION_NONE, in, out, columns, false);
   behind.offset += columns; /* zero by now */
-  plan_map(p, fn, rows_dim, "none", (plan_place){.memory = vector.memory, .col_stride = 1}, behind, appended, true);
+  plan_map(p, fn, rows_dim, HMOEC_ACTIVATION_NONE, (plan_place){.memory = vector.memory, .col_stride = 1}, behind, appended, true);
   return true;
 }
 
@@ -488,18 +490,18 @@ static bool plan_selection_embedding(planner *p, MlirOperation op, int fn, int64
   bool accumulate;
   plan_binding rows = plan_table(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 1))->place, table.dims[0], table.dims[1]);
   plan_place out = plan_destination(p, mlirOperationGetResult(op, 0), rows_dim, &accumulate);
-  plan_step step = plan_step_begin(p, fn, "select_embedding", rows_dim);
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_SELECT,
+                         .spec.select = {.experts = table.dims[0],
+                                         .top_k = sets.dims[1],
+                                         .embedding = table.dims[1],
+                                         .ld_out = out.row_stride,
+                                         .of = hmoec_op_string_is(op, "of", "selected") ? HMOEC_SELECTED : HMOEC_UNSELECTED,
+                                         .mean = hmoec_op_string_is(op, "aggregate", "mean"),
+                                         .row_block = SELECT_ROWS}};
+  plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
   plan_bind(&step, "sets", plan_at(plan_value_get(p, mlirOperationGetOperand(op, 0))->place.memory));
   plan_bind(&step, "table", rows);
   plan_bind(&step, "out", plan_at(out.memory));
-  plan_int(&step, "experts", table.dims[0]);
-  plan_int(&step, "top_k", sets.dims[1]);
-  plan_int(&step, "embedding", table.dims[1]);
-  plan_int(&step, "ld_out", out.row_stride);
-  MlirStringRef of = hmoec_op_string(op, "of");
-  plan_string(&step, "of", of.length == strlen("selected") ? "selected" : "unselected");
-  plan_int(&step, "mean", hmoec_op_string_is(op, "aggregate", "mean"));
-  plan_int(&step, "row_block", SELECT_ROWS);
   plan_step_end(&step);
   return true;
 }

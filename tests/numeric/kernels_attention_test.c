@@ -62,7 +62,7 @@ static void reference_row(const attention_problem *p, int64_t row, int64_t posit
     double magnitude = 0;
     scores[j] = 0;
     for (int64_t i = 0; i < d; i++) {
-      double product = (double)s->scale * (double)q[i] * (double)k[j * p->store.ld_k + i];
+      double product = s->scale * (double)q[i] * (double)k[j * p->store.ld_k + i];
       scores[j] += product;
       magnitude += fabs(product);
     }
@@ -233,7 +233,7 @@ static hmoec_attention_spec random_attention(const hmoec_cpu_schedule *schedule)
                             .out_bf16 = harness_below(3) == 0,
                             .max_distance = harness_coin() ? 128 : 1 + harness_below(60),
                             .query_block = 1 + harness_below(schedule->row_block)};
-  s.scale = harness_coin() ? 1.0f : 1.0f / sqrtf((float)s.head_size);
+  s.scale = harness_coin() ? 1.0 : 1.0 / sqrt((double)s.head_size);
   s.ld_q = s.heads * s.head_size + harness_below(3);
   s.ld_out = harness_up(s.heads * s.head_size, HMOE_PANEL) + harness_below(3);
   s.bias_zero = s.max_distance + HMOE_PANEL + harness_below(3);
@@ -317,7 +317,7 @@ static void test_bits(void **state) {
     hmoec_kernel kernels[BLOCKS + 1];
     hmoec_attention_spec s = {
         .heads = 2, .head_size = kind % 2 ? 64 : 24, .causal = kind < 3, .has_bias = kind == 1, .has_mask = kind == 2};
-    s.scale = 0.25f;
+    s.scale = 0.25;
     s.ld_q = s.ld_out = harness_up(s.heads * s.head_size, HMOE_PANEL);
     s.max_distance = 128;
     s.bias_zero = 160;

@@ -16,8 +16,8 @@ static hmoec_ffn_spec random_ffn(const hmoec_cpu_schedule *schedule, bool bf16, 
   first->segment[0].multiply = first->segment[1].multiply = second->segment[0].multiply = second->segment[1].multiply = false;
   if (!grouped && !first->a_in_place && !first->a_bf16) {
     first->norm = (hmoec_norm)harness_below(HMOEC_NORM_COUNT);
-    first->norm_epsilon = 1e-5f;
-    first->norm_scale = harness_coin() ? 1.0f : 0.5f;
+    first->norm_epsilon = 1e-5;
+    first->norm_scale = harness_coin() ? 1.0 : 0.5;
   }
   if (harness_below(4) == 0) first->dropped_panel_begin = hidden / 32; /* a dropped row has no hidden values */
 

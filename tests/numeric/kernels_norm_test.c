@@ -14,15 +14,15 @@ static const hmoec_kernel bf16_product = {
 static int64_t blocks_of(int64_t rows, int64_t row_block) { return (rows + row_block - 1) / row_block; }
 
 /* out[0:n) */
-static void reference_norm(hmoec_norm kind, const float *x, const float *weight, const float *bias, int64_t n, float epsilon,
-                           float scale, double *out) {
+static void reference_norm(hmoec_norm kind, const float *x, const float *weight, const float *bias, int64_t n, double epsilon,
+                           double scale, double *out) {
   double mean = 0, squares = 0;
   for (int64_t i = 0; kind == HMOEC_NORM_LAYER && i < n; i++) mean += (double)x[i] / (double)n;
   for (int64_t i = 0; i < n; i++) squares += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
   for (int64_t i = 0; i < n; i++) {
-    out[i] = ((double)x[i] - mean) / sqrt(squares + (double)epsilon) * (double)weight[i];
+    out[i] = ((double)x[i] - mean) / sqrt(squares + epsilon) * (double)weight[i];
     if (kind == HMOEC_NORM_LAYER) out[i] += (double)bias[i];
-    out[i] *= (double)scale;
+    out[i] *= scale;
   }
 }
 
@@ -32,8 +32,8 @@ static hmoec_norm_spec random_norm(void) {
   static const int64_t widths[] = {1, 5, 16, 17, 31, 33, 64, 100, 131, 768};
   hmoec_norm_spec s = {.kind = harness_coin() ? HMOEC_NORM_RMS : HMOEC_NORM_LAYER,
                        .n = widths[harness_below(10)],
-                       .epsilon = harness_coin() ? 1e-6f : 1e-5f,
-                       .scale = harness_coin() ? 1.0f : 0.125f,
+                       .epsilon = harness_coin() ? 1e-6 : 1e-5,
+                       .scale = harness_coin() ? 1.0 : 0.125,
                        .out_bf16 = harness_coin(),
                        .has_index = harness_coin(),
                        .row_block = 1 + harness_below(20)};
@@ -134,15 +134,15 @@ static void test_products(void **state) {
     s.a_in_place = s.a_bf16 = false;
     s.lda = s.k + harness_below(5);
     s.norm = i % 4 < 2 ? HMOEC_NORM_RMS : HMOEC_NORM_LAYER;
-    s.norm_epsilon = 1e-5f;
-    s.norm_scale = harness_coin() ? 1.0f : 0.25f;
+    s.norm_epsilon = 1e-5;
+    s.norm_scale = harness_coin() ? 1.0 : 0.25;
     kernels[i * STEPS + NORMALISING] = (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL, .spec.matmul = s};
     kernels[i * STEPS + NORM_STEP] = (hmoec_kernel){.family = HMOEC_KERNEL_NORM,
                                                     .spec.norm = {.kind = s.norm,
                                                                   .n = s.k,
                                                                   .ld_x = s.lda,
                                                                   .ld_out = s.k,
-                                                                  .epsilon = 1e-5f,
+                                                                  .epsilon = 1e-5,
                                                                   .scale = s.norm_scale,
                                                                   .out_bf16 = bf16,
                                                                   .row_block = 7}};

@@ -139,11 +139,11 @@ static void test_combine(void **state) {
 
 static void test_select(void **state) {
   (void)state;
-  static const hmoec_select_spec specs[] = {{3, 1, 1, 4, true, 1.0f, 5},
-                                            {8, 2, 31, 48, true, 1.0f / 6, 16},
-                                            {8, 8, 64, 64, true, 2.0f, 16},
-                                            {16, 3, 100, 101, false, 1.0f / 3, 16},
-                                            {1, 1, 16, 16, true, 1.0f, 1}};
+  static const hmoec_select_spec specs[] = {{3, 1, 1, 4, HMOEC_UNSELECTED, false, 5},
+                                            {8, 2, 31, 48, HMOEC_UNSELECTED, true, 16},
+                                            {8, 8, 64, 64, HMOEC_UNSELECTED, true, 16}, /* of none: 0 */
+                                            {16, 3, 100, 101, HMOEC_SELECTED, true, 16},
+                                            {1, 1, 16, 16, HMOEC_SELECTED, false, 1}};
   enum { KERNELS = 5 };
   hmoec_kernel kernels[KERNELS];
   for (int i = 0; i < KERNELS; i++) kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_SELECT, .spec.select = specs[i]};
@@ -167,8 +167,10 @@ static void test_select(void **state) {
         }
         for (int64_t c = 0; c < s->embedding; c++) {
           for (int64_t j = 0; j < s->experts; j++)
-            if (member[j] != s->unselected) want[t * s->ld_out + c] += (double)((float *)table.data)[j * s->embedding + c];
-          want[t * s->ld_out + c] *= (double)s->scale;
+            if (member[j] == (s->of == HMOEC_SELECTED))
+              want[t * s->ld_out + c] += (double)((float *)table.data)[j * s->embedding + c];
+          int64_t summed = s->of == HMOEC_SELECTED ? s->top_k : s->experts - s->top_k;
+          if (s->mean && summed) want[t * s->ld_out + c] /= (double)summed;
         }
       }
       HARNESS_EACH_VERSION(u, v) {

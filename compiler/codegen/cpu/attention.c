@@ -75,7 +75,7 @@ typedef struct step {
 /* Queries, scaled, with the row stride of the micro-kernels; nothing known yet of any key. */
 static void emit_begin(hmoec_cpu_emitter *e, const attention *a, MlirValue from, MlirValue rows) {
   ir_builder *ir = &e->ir;
-  MlirValue scale = ir_vector_f32(ir, a->spec->scale);
+  MlirValue scale = ir_vector_f32(ir, (float)a->spec->scale);
   ir_loop r;
   ir_for_begin(ir, &r, ir_i64(ir, 0), rows, 1, 0, NULL);
   MlirValue q = hmoec_cpu_row(e, from, r.index, a->spec->ld_q);

@@ -22,9 +22,6 @@ const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT] = {
                       "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,+avx512bf16,+amx-tile,+amx-bf16"},
 };
 
-static const char *const family_names[HMOEC_KERNEL_FAMILY_COUNT] = {
-    "matmul", "route", "combine", "select", "contract", "rows", "map", "ffn", "norm", "embed", "store", "attention"};
-
 enum { SCRATCH_LEAST_BYTES = 64 * 1024, NAME_SIZE = 256 };
 
 /* What today's servers have at least, a core. `hmoec tune` measures instead. */
@@ -70,7 +67,7 @@ uint64_t hmoec_cpu_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec
 }
 
 bool hmoec_cpu_kernel_name(const hmoec_cpu_unit *unit, size_t kernel, unsigned version, char *out_name, size_t size) {
-  int written = snprintf(out_name, size, "%s_%s%zu_%s", unit->name, family_names[unit->kernels[kernel].family], kernel,
+  int written = snprintf(out_name, size, "%s_%s%zu_%s", unit->name, hmoec_family_name(unit->kernels[kernel].family), kernel,
                          hmoec_cpu_versions[version].name);
   return written > 0 && (size_t)written < size;
 }
@@ -91,32 +88,27 @@ static size_t arity_of(const hmoec_scalar_library *functions, hmoec_activation a
 static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_schedule *schedule,
                                  const hmoec_scalar_library *functions) {
   int64_t panels = (s->n + HMOE_PANEL - 1) / HMOE_PANEL, lda = s->bf16 ? schedule->lda_bf16 : schedule->lda;
-  if (s->k < 1 || s->n < 1 || s->lda < s->k || s->ldc < s->n) return "matmul: shape and strides disagree";
+  if (s->lda < s->k || s->ldc < s->n) return "matmul: shape and strides disagree";
   if (s->c_padded && s->ldc < panels * HMOE_PANEL) return "matmul: no room for whole panels in C";
   if (s->k > lda) return "matmul: product deeper than the schedule's row stride";
   if (s->a_in_place && (s->lda != lda || s->has_gather || s->a_bf16 != s->bf16))
     return "matmul: operand in place with another row stride or type, or gathered";
   if ((s->a_bf16 && !s->bf16) || (s->c_bf16 && s->accumulate)) return "matmul: bf16 rows where they cannot be";
-  if (s->row_block < 1 || s->row_block > schedule->row_block) return "matmul: row block out of range";
-  if (s->segments < 1 || s->segments > 2 || s->segment[s->segments - 1].panel_end != panels)
-    return "matmul: segments do not end at the last panel";
+  if (s->row_block > schedule->row_block) return "matmul: row block out of range";
+  if (s->segment[s->segments - 1].panel_end != panels) return "matmul: segments do not end at the last panel";
   if (s->segments == 2 && (s->segment[0].panel_end < 1 || s->segment[0].panel_end >= panels)) return "matmul: empty segment";
   for (int64_t i = 0; i < s->segments; i++) {
     size_t arity = arity_of(functions, s->segment[i].activation);
-    if (arity == 0) return "matmul: unknown activation";
     if (arity == 2 && !s->segment[i].multiply) return "matmul: a function of two arguments without the second";
     if (s->segment[i].gated && !s->has_row_gate) return "matmul: gated segment without gates";
     if (s->segment[i].multiply && s->accumulate) return "matmul: C is both added to and multiplied";
   }
   if ((s->has_gated_bias || s->has_pass) && !s->has_row_gate) return "matmul: gated bias or pass without gates";
   if (s->has_pass && !s->grouped) return "matmul: pass without groups";
-  if (s->grouped && (s->dropped_panel_begin < 0 || s->dropped_k_begin < 0 || s->dropped_k_begin > s->k))
-    return "matmul: dropped part out of range";
+  if (s->grouped && s->dropped_k_begin > s->k) return "matmul: dropped part out of range";
   if (s->grouped && s->bf16 && s->dropped_k_begin % HMOE_PANEL != 0 && s->dropped_k_begin != s->k)
     return "matmul: dropped part inside a word";
-  if ((unsigned)s->norm >= HMOEC_NORM_COUNT) return "matmul: unknown norm";
-  if (s->norm != HMOEC_NORM_NONE && (s->grouped || s->a_bf16 || s->a_in_place || !(s->norm_epsilon >= 0)))
-    return "matmul: rows that cannot be normalised";
+  if (s->norm != HMOEC_NORM_NONE && (s->grouped || s->a_bf16 || s->a_in_place)) return "matmul: rows that cannot be normalised";
   if (s->grouped && s->b_group_bytes % 4 != 0) return "matmul: group stride is not a multiple of 4";
   return NULL;
 }
@@ -131,7 +123,6 @@ static const char *ffn_defect(const hmoec_ffn_spec *s, const hmoec_cpu_schedule 
   if (!defect) defect = matmul_defect(second, schedule, functions);
   if (defect) return defect;
   int64_t hidden = first->segment[first->segments - 1].panel_end * HMOE_PANEL;
-  if (s->chunk_panels < 1) return "ffn: empty chunks";
   if (first->grouped != second->grouped || first->bf16 != second->bf16 || first->row_block != second->row_block)
     return "ffn: two products of different blocks";
   if (second->k > hidden || second->k <= hidden - HMOE_PANEL) return "ffn: the second product is not as deep as the first is wide";
@@ -148,12 +139,11 @@ static const char *ffn_defect(const hmoec_ffn_spec *s, const hmoec_cpu_schedule 
 
 static const char *attention_defect(const hmoec_attention_spec *s, const hmoec_cpu_schedule *schedule) {
   int64_t columns = s->heads * s->head_size, padded = (columns + HMOE_PANEL - 1) / HMOE_PANEL * HMOE_PANEL;
-  if (s->heads < 1 || s->head_size < 1 || s->ld_q < columns || s->ld_out < padded) return "attention: shape and strides disagree";
+  if (s->ld_q < columns || s->ld_out < padded) return "attention: shape and strides disagree";
   if (s->head_size > schedule->lda || schedule->lda < HMOEC_KEY_BLOCK)
     return "attention: product deeper than the schedule's row stride";
-  if (s->query_block < 1 || s->query_block > schedule->row_block) return "attention: query block out of range";
-  if (s->has_bias && (s->max_distance < 0 || s->bias_zero < s->max_distance + HMOE_PANEL ||
-                      s->bias_ld < s->bias_zero + s->max_distance + HMOE_PANEL + 1))
+  if (s->query_block > schedule->row_block) return "attention: query block out of range";
+  if (s->has_bias && (s->bias_zero < s->max_distance + HMOE_PANEL || s->bias_ld < s->bias_zero + s->max_distance + HMOE_PANEL + 1))
     return "attention: bias of too few differences";
   return NULL;
 }
@@ -166,54 +156,45 @@ static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_sch
   case HMOEC_KERNEL_MATMUL: return matmul_defect(&kernel->spec.matmul, schedule, functions);
   case HMOEC_KERNEL_ROUTE: {
     const hmoec_route_spec *s = &kernel->spec.route;
-    if (s->experts < 1 || s->top_k < 1 || s->top_k > s->experts || s->ldl < s->experts || s->row_block < 1) return "route: shape";
-    if ((unsigned)s->gate >= HMOEC_GATE_COUNT) return "route: unknown gate";
-    if (arity_of(functions, s->score) != 1) return "route: unknown score";
+    if (s->top_k > s->experts || s->ldl < s->experts) return "route: shape";
+    if (arity_of(functions, s->score) != 1) return "route: a score of two arguments";
     if ((s->score != HMOEC_ACTIVATION_NONE || s->renorm) && s->gate != HMOEC_GATE_SCORE) return "route: a softmax of scores";
     return 2 * (s->experts + 16) > scratch ? "route: more experts than scratch holds" : NULL;
   }
   case HMOEC_KERNEL_COMBINE: {
     const hmoec_combine_spec *s = &kernel->spec.combine;
-    return s->n < 1 || s->top_k < 1 || s->ld_slots < s->n || s->ld_y < s->n || s->row_block < 1 ? "combine: shape" : NULL;
+    return s->ld_slots < s->n || s->ld_y < s->n ? "combine: shape" : NULL;
   }
   case HMOEC_KERNEL_SELECT: {
     const hmoec_select_spec *s = &kernel->spec.select;
-    if (s->experts < 1 || s->top_k < 1 || s->embedding < 1 || s->ld_out < s->embedding || s->row_block < 1) return "select: shape";
+    if (s->ld_out < s->embedding) return "select: shape";
     return s->experts + 1 > scratch ? "select: more experts than scratch holds" : NULL;
   }
   case HMOEC_KERNEL_CONTRACT: {
     const hmoec_contract_spec *s = &kernel->spec.contract;
-    if (s->hidden < 1 || s->bottleneck < 1 || s->ldr < s->hidden || s->ldv < s->bottleneck * (s->hidden + 1) || s->row_block < 1)
-      return "contract: shape";
+    if (s->ldr < s->hidden || s->ldv < s->bottleneck * (s->hidden + 1)) return "contract: shape";
     return s->hidden + 1 + s->bottleneck > scratch ? "contract: scratch too small" : NULL;
   }
   case HMOEC_KERNEL_ROWS: {
     const hmoec_rows_spec *s = &kernel->spec.rows;
-    if (arity_of(functions, s->activation) != 1) return "rows: unknown activation";
+    if (arity_of(functions, s->activation) != 1) return "rows: an activation of two arguments";
     if (s->accumulate && s->multiply) return "rows: both added and multiplied";
-    bool shaped =
-        s->n >= 1 && (s->ld_in == 0 || s->ld_in >= s->n) && s->ld_out >= s->n && s->inverse_sqrt >= 0 && s->row_block >= 1;
-    return shaped ? NULL : "rows: shape";
+    return (s->ld_in > 0 && s->ld_in < s->n) || s->ld_out < s->n ? "rows: shape" : NULL;
   }
   case HMOEC_KERNEL_MAP: {
     const hmoec_map_spec *s = &kernel->spec.map;
-    if ((unsigned)s->function >= HMOEC_FUNCTION_COUNT || s->row_block < 1) return "map: unknown function";
+    if ((unsigned)s->function >= HMOEC_FUNCTION_COUNT) return "map: unknown function";
     return s->function == HMOEC_FUNCTION_MATH && !ir_math_known(s->math, s->operands) ? "map: unknown name" : NULL;
   }
   case HMOEC_KERNEL_FFN: return ffn_defect(&kernel->spec.ffn, schedule, functions);
   case HMOEC_KERNEL_NORM: {
     const hmoec_norm_spec *s = &kernel->spec.norm;
-    if (s->kind != HMOEC_NORM_RMS && s->kind != HMOEC_NORM_LAYER) return "norm: unknown kind";
-    return s->n < 1 || s->ld_x < s->n || s->ld_out < s->n || s->row_block < 1 || !(s->epsilon >= 0) ? "norm: shape" : NULL;
+    if (s->kind == HMOEC_NORM_NONE) return "norm: none";
+    return s->ld_x < s->n || s->ld_out < s->n ? "norm: shape" : NULL;
   }
-  case HMOEC_KERNEL_EMBED: {
-    const hmoec_embed_spec *s = &kernel->spec.embed;
-    if ((unsigned)s->layout > HMOEC_TABLE_PAIRS) return "embed: unknown layout";
-    return s->n < 1 || s->ld_out < s->n || s->row_block < 1 ? "embed: shape" : NULL;
-  }
+  case HMOEC_KERNEL_EMBED: return kernel->spec.embed.ld_out < kernel->spec.embed.n ? "embed: shape" : NULL;
   case HMOEC_KERNEL_STORE: {
     const hmoec_store_spec *s = &kernel->spec.store;
-    if (s->heads < 1 || s->head_size < 1 || s->row_block < 1) return "store: shape";
     return s->ld_k < s->heads * s->head_size || s->ld_v < s->heads * s->head_size ? "store: shape and strides disagree" : NULL;
   }
   case HMOEC_KERNEL_ATTENTION: return attention_defect(&kernel->spec.attention, schedule);
@@ -245,8 +226,12 @@ static bool check_unit(const hmoec_cpu_unit *unit, hmoec_diagnostics *diagnostic
   if (!unit->name || strlen(unit->name) > NAME_SIZE / 2) return internal(diagnostics, "model name missing or too long");
   if (unit->versions == 0 || unit->versions >> HMOE_CPU_COUNT) return internal(diagnostics, "no CPU version, or an unknown one");
   for (size_t i = 0; i < unit->kernel_count; i++) {
-    defect = kernel_defect(&unit->kernels[i], &unit->schedule, unit->functions);
-    if (defect) return internal(diagnostics, defect);
+    char field[HMOEC_KERNEL_CHARS], text[HMOEC_KERNEL_CHARS];
+    defect = hmoec_kernel_field_defect(&unit->kernels[i], unit->functions, field);
+    if (!defect) defect = kernel_defect(&unit->kernels[i], &unit->schedule, unit->functions);
+    if (defect)
+      return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CPU code generator: %s (%s)", defect,
+                         hmoec_kernel_print(&unit->kernels[i], unit->functions, text));
   }
   return true;
 }

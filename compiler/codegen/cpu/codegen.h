@@ -8,7 +8,7 @@
 
 #include <mlir-c/IR.h>
 
-#include "codegen/cpu/kernels.h"
+#include "kernel/family.h"
 #include "hmoe/abi.h"
 #include "support/diagnostics.h"
 

@@ -14,7 +14,7 @@ static MlirValue list_experts(hmoec_cpu_emitter *e, const hmoec_select_spec *spe
   }
   /* Written always, counted if wanted: the next one overwrites it. */
   ir_store(ir, expert, ir_at(ir, list, ir->i32, j.args[0]), 4);
-  MlirValue counted = spec->unselected ? ir_select(ir, is_member, zero, one) : ir_select(ir, is_member, one, zero);
+  MlirValue counted = spec->of == HMOEC_UNSELECTED ? ir_select(ir, is_member, zero, one) : ir_select(ir, is_member, one, zero);
   ir_for_end(ir, &j, (MlirValue[]){ir_add_i(ir, j.args[0], counted)});
   return j.args[0];
 }
@@ -22,7 +22,9 @@ static MlirValue list_experts(hmoec_cpu_emitter *e, const hmoec_select_spec *spe
 void hmoec_cpu_emit_select(hmoec_cpu_emitter *e, const hmoec_select_spec *spec, const hmoec_cpu_task *task) {
   ir_builder *ir = &e->ir;
   MlirValue sets = hmoec_cpu_binding(e, task, 0), table = hmoec_cpu_binding(e, task, 1), out = hmoec_cpu_binding(e, task, 2);
-  MlirValue list = task->scratch, begin, end, zero = ir_vector_f32(ir, 0.0f), scale = ir_vector_f32(ir, spec->scale);
+  int64_t summed = spec->of == HMOEC_UNSELECTED ? spec->experts - spec->top_k : spec->top_k;
+  MlirValue list = task->scratch, begin, end, zero = ir_vector_f32(ir, 0.0f);
+  MlirValue scale = ir_vector_f32(ir, spec->mean && summed > 0 ? 1.0f / (float)summed : 1.0f);
   hmoec_cpu_row_range(e, task, task->task, spec->row_block, &begin, &end);
   ir_loop r;
   ir_for_begin(ir, &r, begin, end, 1, 0, NULL);

@@ -29,7 +29,7 @@
 #define HMOEC_CODEGEN_CPU_MATH_H
 
 #include "codegen/cpu/ir.h"
-#include "codegen/cpu/kernels.h"
+#include "kernel/kernels.h"
 
 MlirValue ir_exp(ir_builder *ir, MlirValue x);
 MlirValue ir_tanh(ir_builder *ir, MlirValue x);

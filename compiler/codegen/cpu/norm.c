@@ -74,8 +74,8 @@ void hmoec_cpu_emit_norm(hmoec_cpu_emitter *e, const hmoec_norm_spec *spec, cons
   MlirValue index = spec->has_index ? hmoec_cpu_binding(e, task, 4) : (MlirValue){NULL};
   hmoec_cpu_norm norm = {.kind = spec->kind,
                          .n = spec->n,
-                         .epsilon = spec->epsilon,
-                         .scale = spec->scale,
+                         .epsilon = (float)spec->epsilon,
+                         .scale = (float)spec->scale,
                          .to_bf16 = spec->out_bf16,
                          .weight = hmoec_cpu_binding(e, task, 1)};
   if (spec->kind == HMOEC_NORM_LAYER) norm.bias = hmoec_cpu_binding(e, task, 2);

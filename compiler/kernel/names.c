@@ -1,7 +1,7 @@
 /* The names of activations and gates, as specs, both dialects and the manifest write them. */
 #include <string.h>
 
-#include "codegen/cpu/kernels.h"
+#include "kernel/kernels.h"
 
 static const char *const activations[HMOEC_ACTIVATION_COUNT] = {"none", "relu", "gelu", "gelu_new", "silu", "sigmoid"};
 static const char *const gates[HMOEC_GATE_COUNT] = {"softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm", "sigmoid"};
@@ -28,6 +28,8 @@ hmoec_activation hmoec_activation_find(const hmoec_scalar_library *functions, co
   if (length && text[0] == '@') return (hmoec_activation)(HMOEC_ACTIVATION_COUNT + (functions ? functions->count : 0));
   return (hmoec_activation)find(activations, HMOEC_ACTIVATION_COUNT, text, length);
 }
+
+const char *hmoec_gate_name(hmoec_gate gate) { return gates[gate]; }
 
 hmoec_gate hmoec_gate_find(const char *text, size_t length) {
   if (length && text[0] == '@') return HMOEC_GATE_SCORE;

@@ -1,11 +1,11 @@
-/* The CPU kernel families: what the planner asks of the code generator, as data.
+/* The kernel families: what the planner asks of the code generator, as data.
  *
  * A kernel is described by a plain structure; equal structures give one function. For every description and every CPU version the
  * generator emits a function of type hmoe_kernel_fn (include/hmoe/abi.h). Row-major buffers are f32 unless said otherwise; ld is a
  * row stride in elements. panels(K, N) is the layout of right operands (abi.h).
  */
-#ifndef HMOEC_CODEGEN_CPU_KERNELS_H
-#define HMOEC_CODEGEN_CPU_KERNELS_H
+#ifndef HMOEC_KERNEL_KERNELS_H
+#define HMOEC_KERNEL_KERNELS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,6 +38,7 @@ const char *hmoec_activation_name(const hmoec_scalar_library *functions, hmoec_a
 hmoec_activation hmoec_activation_find(const hmoec_scalar_library *functions, const char *text, size_t length);
 /* Its function, or NULL. */
 const hmoec_scalar_program *hmoec_activation_function(const hmoec_scalar_library *functions, hmoec_activation activation);
+const char *hmoec_gate_name(hmoec_gate gate);
 /* "@name" is SCORE. */
 hmoec_gate hmoec_gate_find(const char *text, size_t length);
 
@@ -95,7 +96,7 @@ typedef struct hmoec_matmul_spec {
   hmoec_matmul_segment segment[2];
   int64_t dropped_panel_begin, dropped_k_begin;
   hmoec_norm norm; /* of A's rows, which are then f32 and not in place; the product is dense */
-  float norm_epsilon, norm_scale;
+  double norm_epsilon, norm_scale;
   int64_t row_block;
 } hmoec_matmul_spec;
 
@@ -137,12 +138,14 @@ typedef struct hmoec_combine_spec {
   int64_t row_block;
 } hmoec_combine_spec;
 
-/* s[r] = scale * sum of table rows j in set(r) (selected) or not in it (unselected), j ascending; padding columns are zeroed.
+/* s[r] = scale * sum of table rows j in set(r) (selected) or not in it (unselected), j ascending; scale: 1, or of a mean 1 / the number of
+ * such rows, where there are any. Padding columns are zeroed.
  * bindings: 0 sets i32 [rows, top_k], 1 table [experts, embedding], 2 out [rows, ld_out]. Grid ROWS. */
+typedef enum hmoec_selection { HMOEC_SELECTED = 0, HMOEC_UNSELECTED } hmoec_selection;
 typedef struct hmoec_select_spec {
   int64_t experts, top_k, embedding, ld_out;
-  bool unselected;
-  float scale;
+  hmoec_selection of;
+  bool mean;
   int64_t row_block;
 } hmoec_select_spec;
 
@@ -171,7 +174,7 @@ typedef struct hmoec_rows_spec {
 typedef struct hmoec_norm_spec {
   hmoec_norm kind; /* not NONE */
   int64_t n, ld_x, ld_out;
-  float epsilon, scale;
+  double epsilon, scale;
   bool out_bf16, has_index;
   int64_t row_block;
 } hmoec_norm_spec;
@@ -210,7 +213,7 @@ typedef struct hmoec_store_spec {
  * Sums over keys run in ascending order in blocks of 128 keys: results do not depend on batch, threads or capacity. */
 typedef struct hmoec_attention_spec {
   int64_t heads, head_size, ld_q, ld_out;
-  float scale;
+  double scale;
   bool causal, has_bias, has_mask, out_bf16;
   int64_t bias_ld, bias_zero, max_distance;
   int64_t query_block; /* at most the schedule's row_block */

@@ -1,0 +1,509 @@
+#include "kernel/family.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+
+#include "ir/hmk_ops.h"
+
+typedef enum field_kind {
+  INT = 1,    /* int64_t */
+  INTS,       /* int64_t[2], an array */
+  FLAG,       /* bool, 0 or 1 */
+  LISTED,     /* bool: whether the list `flags` has its name */
+  NUMBER,     /* double, at least 0 */
+  NAME,       /* enum: the number of a name */
+  ACTIVATION, /* hmoec_activation */
+  GATE,       /* hmoec_gate, followed by the hmoec_activation that is its score */
+  SEGMENTS,   /* int64_t, followed by the segments */
+  BOUND,      /* bool: whether the op has a buffer of this role; not an attribute */
+} field_kind;
+
+typedef struct field {
+  const char *name;
+  field_kind kind;
+  size_t offset; /* in the description */
+  int64_t least; /* INT, INTS */
+  const char *const *names; /* NAME: NULL-terminated */
+} field;
+
+/* What INTS, SEGMENTS and GATE take to lie one behind the other. */
+_Static_assert(offsetof(hmoec_matmul_spec, dropped_k_begin) == offsetof(hmoec_matmul_spec, dropped_panel_begin) + sizeof(int64_t),
+               "");
+_Static_assert(offsetof(hmoec_matmul_spec, segment) == offsetof(hmoec_matmul_spec, segments) + sizeof(int64_t), "");
+_Static_assert(offsetof(hmoec_route_spec, score) == offsetof(hmoec_route_spec, gate) + sizeof(hmoec_gate), "");
+
+static const char *const norms[] = {"none", "rms", "layer", NULL};
+static const char *const layouts[] = {"rows", "panels", "pairs", NULL};
+static const char *const selections[] = {"selected", "unselected", NULL};
+
+#define FIELD(text, type, member, what) {.name = text, .kind = what, .offset = offsetof(type, member)}
+#define COUNT(text, type, member) {.name = text, .kind = INT, .offset = offsetof(type, member), .least = 1}
+#define CHOICE(text, type, member, list) {.name = text, .kind = NAME, .offset = offsetof(type, member), .names = list}
+#define END {.name = NULL}
+
+/* One product; the first of a fused pair has the same fields, their names behind "first_". */
+static const field product_fields[] = {COUNT("k", hmoec_matmul_spec, k),
+                                       COUNT("n", hmoec_matmul_spec, n),
+                                       COUNT("lda", hmoec_matmul_spec, lda),
+                                       COUNT("ldc", hmoec_matmul_spec, ldc),
+                                       FIELD("bf16", hmoec_matmul_spec, bf16, LISTED),
+                                       FIELD("a_bf16", hmoec_matmul_spec, a_bf16, LISTED),
+                                       FIELD("c_bf16", hmoec_matmul_spec, c_bf16, LISTED),
+                                       FIELD("a_in_place", hmoec_matmul_spec, a_in_place, LISTED),
+                                       FIELD("c_padded", hmoec_matmul_spec, c_padded, LISTED),
+                                       FIELD("accumulate", hmoec_matmul_spec, accumulate, LISTED),
+                                       FIELD("segments", hmoec_matmul_spec, segments, SEGMENTS),
+                                       FIELD("dropped", hmoec_matmul_spec, dropped_panel_begin, INTS),
+                                       FIELD("b_group_bytes", hmoec_matmul_spec, b_group_bytes, INT),
+                                       FIELD("bias_group_floats", hmoec_matmul_spec, bias_group_floats, INT),
+                                       END};
+static const field step_fields[] = {
+    FIELD("pass_ld", hmoec_matmul_spec, pass_ld, INT),         COUNT("row_block", hmoec_matmul_spec, row_block),
+    FIELD("blocks", hmoec_matmul_spec, grouped, BOUND),        FIELD("gather", hmoec_matmul_spec, has_gather, BOUND),
+    FIELD("scatter", hmoec_matmul_spec, has_scatter, BOUND),   FIELD("bias", hmoec_matmul_spec, has_bias, BOUND),
+    FIELD("row_gate", hmoec_matmul_spec, has_row_gate, BOUND), FIELD("gated_bias", hmoec_matmul_spec, has_gated_bias, BOUND),
+    FIELD("pass", hmoec_matmul_spec, has_pass, BOUND),         END};
+static const field prologue_fields[] = {CHOICE("norm", hmoec_matmul_spec, norm, norms),
+                                        FIELD("norm_epsilon", hmoec_matmul_spec, norm_epsilon, NUMBER),
+                                        FIELD("norm_scale", hmoec_matmul_spec, norm_scale, NUMBER), END};
+
+static const field ffn_fields[] = {COUNT("chunk_panels", hmoec_ffn_spec, chunk_panels),
+                                   FIELD("first_bias", hmoec_ffn_spec, first.has_bias, BOUND), END};
+
+static const field route_fields[] = {COUNT("experts", hmoec_route_spec, experts),
+                                     COUNT("top_k", hmoec_route_spec, top_k),
+                                     COUNT("ldl", hmoec_route_spec, ldl),
+                                     FIELD("gate", hmoec_route_spec, gate, GATE),
+                                     FIELD("renorm", hmoec_route_spec, renorm, FLAG),
+                                     COUNT("row_block", hmoec_route_spec, row_block),
+                                     END};
+
+static const field combine_fields[] = {COUNT("n", hmoec_combine_spec, n),
+                                       COUNT("top_k", hmoec_combine_spec, top_k),
+                                       COUNT("ld_slots", hmoec_combine_spec, ld_slots),
+                                       COUNT("ld_y", hmoec_combine_spec, ld_y),
+                                       FIELD("accumulate", hmoec_combine_spec, accumulate, FLAG),
+                                       COUNT("row_block", hmoec_combine_spec, row_block),
+                                       END};
+
+static const field select_fields[] = {
+    COUNT("experts", hmoec_select_spec, experts),     COUNT("top_k", hmoec_select_spec, top_k),
+    COUNT("embedding", hmoec_select_spec, embedding), COUNT("ld_out", hmoec_select_spec, ld_out),
+    CHOICE("of", hmoec_select_spec, of, selections),  FIELD("mean", hmoec_select_spec, mean, FLAG),
+    COUNT("row_block", hmoec_select_spec, row_block), END};
+
+static const field contract_fields[] = {COUNT("hidden", hmoec_contract_spec, hidden),
+                                        COUNT("bottleneck", hmoec_contract_spec, bottleneck),
+                                        COUNT("ld1", hmoec_contract_spec, ld1),
+                                        COUNT("ldr", hmoec_contract_spec, ldr),
+                                        FIELD("ldb", hmoec_contract_spec, ldb, INT),
+                                        COUNT("ldv", hmoec_contract_spec, ldv),
+                                        FIELD("beta", hmoec_contract_spec, has_beta, BOUND),
+                                        COUNT("row_block", hmoec_contract_spec, row_block),
+                                        END};
+
+static const field rows_fields[] = {COUNT("n", hmoec_rows_spec, n),
+                                    FIELD("ld_in", hmoec_rows_spec, ld_in, INT),
+                                    COUNT("ld_out", hmoec_rows_spec, ld_out),
+                                    FIELD("index", hmoec_rows_spec, has_index, BOUND),
+                                    FIELD("accumulate", hmoec_rows_spec, accumulate, FLAG),
+                                    FIELD("multiply", hmoec_rows_spec, multiply, FLAG),
+                                    FIELD("inverse_sqrt", hmoec_rows_spec, inverse_sqrt, INT),
+                                    FIELD("function", hmoec_rows_spec, activation, ACTIVATION),
+                                    COUNT("row_block", hmoec_rows_spec, row_block),
+                                    END};
+
+static const field map_fields[] = {COUNT("row_block", hmoec_map_spec, row_block), END};
+
+static const field norm_fields[] = {CHOICE("kind", hmoec_norm_spec, kind, norms),
+                                    COUNT("n", hmoec_norm_spec, n),
+                                    COUNT("ld_x", hmoec_norm_spec, ld_x),
+                                    COUNT("ld_out", hmoec_norm_spec, ld_out),
+                                    FIELD("epsilon", hmoec_norm_spec, epsilon, NUMBER),
+                                    FIELD("scale", hmoec_norm_spec, scale, NUMBER),
+                                    FIELD("out_bf16", hmoec_norm_spec, out_bf16, FLAG),
+                                    FIELD("index", hmoec_norm_spec, has_index, BOUND),
+                                    COUNT("row_block", hmoec_norm_spec, row_block),
+                                    END};
+
+static const field embed_fields[] = {COUNT("n", hmoec_embed_spec, n),
+                                     COUNT("ld_out", hmoec_embed_spec, ld_out),
+                                     CHOICE("layout", hmoec_embed_spec, layout, layouts),
+                                     FIELD("accumulate", hmoec_embed_spec, accumulate, FLAG),
+                                     COUNT("row_block", hmoec_embed_spec, row_block),
+                                     END};
+
+static const field store_fields[] = {
+    COUNT("heads", hmoec_store_spec, heads), COUNT("head_size", hmoec_store_spec, head_size), COUNT("ld_k", hmoec_store_spec, ld_k),
+    COUNT("ld_v", hmoec_store_spec, ld_v),   COUNT("row_block", hmoec_store_spec, row_block), END};
+
+static const field attention_fields[] = {COUNT("heads", hmoec_attention_spec, heads),
+                                         COUNT("head_size", hmoec_attention_spec, head_size),
+                                         COUNT("ld_q", hmoec_attention_spec, ld_q),
+                                         COUNT("ld_out", hmoec_attention_spec, ld_out),
+                                         FIELD("scale", hmoec_attention_spec, scale, NUMBER),
+                                         FIELD("causal", hmoec_attention_spec, causal, FLAG),
+                                         FIELD("bias", hmoec_attention_spec, has_bias, BOUND),
+                                         FIELD("mask", hmoec_attention_spec, has_mask, BOUND),
+                                         FIELD("out_bf16", hmoec_attention_spec, out_bf16, FLAG),
+                                         FIELD("bias_ld", hmoec_attention_spec, bias_ld, INT),
+                                         FIELD("bias_zero", hmoec_attention_spec, bias_zero, INT),
+                                         FIELD("max_distance", hmoec_attention_spec, max_distance, INT),
+                                         COUNT("query_block", hmoec_attention_spec, query_block),
+                                         END};
+
+/* A description's fields stand in parts: each of them a list, its place in hmoec_kernel, and what its names begin with. */
+typedef struct part {
+  const field *fields;
+  size_t offset;
+  const char *prefix;
+} part;
+
+enum { MOST_PARTS = 5, MOST_TERMS = 2, NAME_CHARS = 64 };
+
+typedef struct family_info {
+  const char *name, *op;
+  part parts[MOST_PARTS];
+  struct {
+    uint64_t factor; /* of the product of both fields; second may be NULL */
+    const char *first, *second;
+  } flops[MOST_TERMS];
+} family_info;
+
+#define PART(list, member, begins) {list, offsetof(hmoec_kernel, spec.member), begins}
+
+/* Attention: a task is a block of queries, each of some dozen keys at least. */
+static const family_info families[HMOEC_KERNEL_FAMILY_COUNT] = {
+    [HMOEC_KERNEL_MATMUL] = {"matmul",
+                             "grouped_matmul",
+                             {PART(product_fields, matmul, ""), PART(step_fields, matmul, ""), PART(prologue_fields, matmul, "")},
+                             {{2, "n", "k"}}},
+    [HMOEC_KERNEL_FFN] = {"ffn",
+                          "grouped_ffn",
+                          {PART(product_fields, ffn.second, ""), PART(step_fields, ffn.second, ""),
+                           PART(prologue_fields, ffn.first, ""), PART(product_fields, ffn.first, "first_"),
+                           PART(ffn_fields, ffn, "")},
+                          {{2, "n", "k"}, {2, "first_n", "first_k"}}},
+    [HMOEC_KERNEL_ROUTE] = {"route", "route_topk", {PART(route_fields, route, "")}, {{2, "experts", "top_k"}}},
+    [HMOEC_KERNEL_COMBINE] = {"combine", "combine", {PART(combine_fields, combine, "")}, {{2, "n", "top_k"}}},
+    [HMOEC_KERNEL_SELECT] = {"select", "select_embedding", {PART(select_fields, select, "")}, {{2, "embedding", "experts"}}},
+    [HMOEC_KERNEL_CONTRACT] = {"contract", "contract", {PART(contract_fields, contract, "")}, {{2, "bottleneck", "hidden"}}},
+    [HMOEC_KERNEL_ROWS] = {"rows", "map_rows", {PART(rows_fields, rows, "")}, {{2, "n", NULL}}},
+    [HMOEC_KERNEL_MAP] = {"map", NULL, {PART(map_fields, map, "")}, {{0}}},
+    [HMOEC_KERNEL_NORM] = {"norm", "norm_rows", {PART(norm_fields, norm, "")}, {{2, "n", NULL}}},
+    [HMOEC_KERNEL_EMBED] = {"embed", "embed_rows", {PART(embed_fields, embed, "")}, {{2, "n", NULL}}},
+    [HMOEC_KERNEL_STORE] = {"store", "store_kv", {PART(store_fields, store, "")}, {{2, "heads", "head_size"}}},
+    [HMOEC_KERNEL_ATTENTION] = {"attention",
+                                "attention",
+                                {PART(attention_fields, attention, "")},
+                                {{256, "query_block", "head_size"}}},
+};
+
+const char *hmoec_family_name(hmoec_kernel_family family) { return families[family].name; }
+
+const char *hmoec_family_op(hmoec_kernel_family family) { return families[family].op; }
+
+/* ---- the loop over a description's fields ---- */
+
+typedef struct cursor {
+  const part *part;
+  const field *field;
+  size_t parts_left;
+  char name[NAME_CHARS]; /* with its prefix */
+  size_t offset;         /* in hmoec_kernel */
+} cursor;
+
+static bool next(cursor *c) {
+  c->field++;
+  while (!c->field->name) {
+    if (--c->parts_left == 0 || !(++c->part)->fields) return false;
+    c->field = c->part->fields;
+  }
+  snprintf(c->name, sizeof c->name, "%s%s", c->part->prefix, c->field->name);
+  c->offset = c->part->offset + c->field->offset;
+  return true;
+}
+
+/* for (cursor c = each(family); next(&c);) */
+static cursor each(hmoec_kernel_family family) {
+  const part *first = families[family].parts;
+  return (cursor){.part = first, .field = first->fields - 1, .parts_left = MOST_PARTS};
+}
+
+static const void *at(const hmoec_kernel *kernel, const cursor *c) { return (const char *)kernel + c->offset; }
+
+/* ---- reading ---- */
+
+static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
+
+static bool is_listed(MlirOperation op, const char *prefix, const char *name) {
+  char list[NAME_CHARS];
+  snprintf(list, sizeof list, "%sflags", prefix);
+  MlirAttribute flags = mlirOperationGetAttributeByName(op, ref(list));
+  for (intptr_t i = 0; i < mlirArrayAttrGetNumElements(flags); i++)
+    if (mlirStringRefEqual(mlirStringAttrGetValue(mlirArrayAttrGetElement(flags, i)), ref(name))) return true;
+  return false;
+}
+
+static bool is_bound(MlirOperation op, const char *role) {
+  MlirAttribute bind = mlirOperationGetAttributeByName(op, ref("bind"));
+  for (intptr_t i = 0; i < mlirArrayAttrGetNumElements(bind); i++)
+    if (mlirStringRefEqual(mlirStringAttrGetValue(mlirArrayAttrGetElement(bind, i)), ref(role))) return true;
+  return false;
+}
+
+/* Past the last where it is none of them. */
+static int name_number(const char *const *names, MlirStringRef text) {
+  int i = 0;
+  while (names[i] && !mlirStringRefEqual(ref(names[i]), text)) i++;
+  return i;
+}
+
+static hmoec_activation read_activation(const hmoec_scalar_library *functions, MlirStringRef text) {
+  return hmoec_activation_find(functions, text.data, text.length);
+}
+
+/* segments: of each its panel_end, activation, gated and multiply. */
+static void read_segments(MlirAttribute list, const hmoec_scalar_library *functions, int64_t *count, hmoec_matmul_segment *out) {
+  *count = mlirArrayAttrGetNumElements(list) / 4;
+  for (intptr_t i = 0; i < *count && i < 2; i++) {
+    out[i].panel_end = mlirIntegerAttrGetValueInt(mlirArrayAttrGetElement(list, 4 * i));
+    out[i].activation = read_activation(functions, mlirStringAttrGetValue(mlirArrayAttrGetElement(list, 4 * i + 1)));
+    out[i].gated = mlirBoolAttrGetValue(mlirArrayAttrGetElement(list, 4 * i + 2));
+    out[i].multiply = mlirBoolAttrGetValue(mlirArrayAttrGetElement(list, 4 * i + 3));
+  }
+}
+
+static void read_field(MlirOperation op, const hmoec_scalar_library *functions, const cursor *c, void *to) {
+  switch (c->field->kind) {
+  case INT: *(int64_t *)to = hmoec_op_int(op, c->name); break;
+  case INTS:
+    for (intptr_t i = 0; i < 2; i++) ((int64_t *)to)[i] = hmoec_hmk_array(op, c->name, i);
+    break;
+  case FLAG: *(bool *)to = hmoec_op_int(op, c->name) != 0; break;
+  case LISTED: *(bool *)to = is_listed(op, c->part->prefix, c->field->name); break;
+  case NUMBER: *(double *)to = hmoec_op_number(op, c->name); break;
+  case NAME: *(int *)to = name_number(c->field->names, hmoec_op_string(op, c->name)); break;
+  case ACTIVATION: *(hmoec_activation *)to = read_activation(functions, hmoec_op_string(op, c->name)); break;
+  case GATE: {
+    MlirStringRef text = hmoec_op_string(op, c->name);
+    hmoec_gate gate = hmoec_gate_find(text.data, text.length);
+    *(hmoec_gate *)to = gate;
+    if (gate == HMOEC_GATE_SCORE) *(hmoec_activation *)((hmoec_gate *)to + 1) = read_activation(functions, text);
+    break;
+  }
+  case SEGMENTS:
+    read_segments(mlirOperationGetAttributeByName(op, ref(c->name)), functions, to, (hmoec_matmul_segment *)((int64_t *)to + 1));
+    break;
+  case BOUND: *(bool *)to = is_bound(op, c->name); break;
+  }
+}
+
+static bool any_gated(const hmoec_matmul_spec *spec) {
+  return spec->segment[0].gated || (spec->segments > 1 && spec->segment[1].gated);
+}
+
+/* The buffers of a pair are shared: each product has those that it would have as a step of its own. */
+static void share_buffers(hmoec_ffn_spec *spec) {
+  hmoec_matmul_spec *first = &spec->first, *second = &spec->second;
+  bool row_gate = second->has_row_gate;
+  first->grouped = second->grouped;
+  first->has_gather = second->has_gather;
+  second->has_gather = false;
+  first->has_row_gate = row_gate && any_gated(first);
+  second->has_row_gate = row_gate && (any_gated(second) || second->has_gated_bias || second->has_pass);
+  first->row_block = second->row_block;
+}
+
+bool hmoec_kernel_read(MlirOperation op, const hmoec_scalar_library *functions, hmoec_kernel *out_kernel) {
+  memset(out_kernel, 0, sizeof *out_kernel);
+  const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
+  int family = 0;
+  while (family < HMOEC_KERNEL_FAMILY_COUNT && !(info && families[family].op && strcmp(families[family].op, info->name) == 0))
+    family++;
+  if (family == HMOEC_KERNEL_FAMILY_COUNT) return false;
+  out_kernel->family = (hmoec_kernel_family)family;
+  for (cursor c = each(out_kernel->family); next(&c);) read_field(op, functions, &c, (char *)out_kernel + c.offset);
+  if (family == HMOEC_KERNEL_FFN) share_buffers(&out_kernel->spec.ffn);
+  return true;
+}
+
+/* ---- writing ---- */
+
+static MlirAttribute int_attribute(MlirContext context, int64_t value) {
+  return mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), value);
+}
+
+static MlirAttribute string_attribute(MlirContext context, const char *text) { return mlirStringAttrGet(context, ref(text)); }
+
+static MlirAttribute segments_attribute(MlirContext context, const hmoec_scalar_library *functions, int64_t count,
+                                        const hmoec_matmul_segment *segments) {
+  MlirAttribute list[8];
+  for (int64_t i = 0; i < count; i++) {
+    list[4 * i] = int_attribute(context, segments[i].panel_end);
+    list[4 * i + 1] = string_attribute(context, hmoec_activation_name(functions, segments[i].activation));
+    list[4 * i + 2] = mlirBoolAttrGet(context, segments[i].gated);
+    list[4 * i + 3] = mlirBoolAttrGet(context, segments[i].multiply);
+  }
+  return mlirArrayAttrGet(context, (intptr_t)(4 * count), list);
+}
+
+/* Null: the field has no attribute of its own. */
+static MlirAttribute field_attribute(MlirContext context, const hmoec_scalar_library *functions, field_kind kind,
+                                     const char *const *names, const void *from) {
+  switch (kind) {
+  case INT: return int_attribute(context, *(const int64_t *)from);
+  case INTS: return mlirDenseI64ArrayGet(context, 2, from);
+  case FLAG: return int_attribute(context, *(const bool *)from);
+  case NUMBER: return mlirFloatAttrDoubleGet(context, mlirF64TypeGet(context), *(const double *)from);
+  case NAME: return string_attribute(context, names[*(const int *)from]);
+  case ACTIVATION: return string_attribute(context, hmoec_activation_name(functions, *(const hmoec_activation *)from));
+  case GATE: {
+    const hmoec_gate *gate = from;
+    const hmoec_activation *score = (const hmoec_activation *)(gate + 1);
+    return string_attribute(context, *gate == HMOEC_GATE_SCORE ? hmoec_activation_name(functions, *score) : hmoec_gate_name(*gate));
+  }
+  case SEGMENTS: {
+    const int64_t *count = from;
+    return segments_attribute(context, functions, *count, (const hmoec_matmul_segment *)(count + 1));
+  }
+  case LISTED:
+  case BOUND: break;
+  }
+  return mlirAttributeGetNull();
+}
+
+size_t hmoec_kernel_write(const hmoec_kernel *kernel, MlirContext context, const hmoec_scalar_library *functions,
+                          MlirNamedAttribute *out_attributes) {
+  size_t count = 0;
+  for (cursor c = each(kernel->family); next(&c);) {
+    MlirAttribute value = field_attribute(context, functions, c.field->kind, c.field->names, at(kernel, &c));
+    if (!mlirAttributeIsNull(value)) out_attributes[count++] = (MlirNamedAttribute){mlirIdentifierGet(context, ref(c.name)), value};
+  }
+  for (size_t p = 0; p < MOST_PARTS && families[kernel->family].parts[p].fields; p++) {
+    const part *listing = &families[kernel->family].parts[p];
+    MlirAttribute names[16];
+    intptr_t listed = 0;
+    bool lists = false;
+    for (const field *f = listing->fields; f->name; f++) {
+      if (f->kind != LISTED) continue;
+      lists = true;
+      if (*(const bool *)((const char *)kernel + listing->offset + f->offset)) names[listed++] = string_attribute(context, f->name);
+    }
+    char name[NAME_CHARS];
+    snprintf(name, sizeof name, "%sflags", listing->prefix);
+    if (lists)
+      out_attributes[count++] =
+          (MlirNamedAttribute){mlirIdentifierGet(context, ref(name)), mlirArrayAttrGet(context, listed, names)};
+  }
+  return count;
+}
+
+/* ---- checking, printing, counting ---- */
+
+static bool is_activation(const hmoec_scalar_library *functions, hmoec_activation activation) {
+  return (activation >= 0 && activation < HMOEC_ACTIVATION_COUNT) || hmoec_activation_function(functions, activation);
+}
+
+static bool field_is_sound(const hmoec_scalar_library *functions, const field *f, const void *value) {
+  switch (f->kind) {
+  case INT: return *(const int64_t *)value >= f->least;
+  case INTS: return ((const int64_t *)value)[0] >= f->least && ((const int64_t *)value)[1] >= f->least;
+  case NUMBER: return *(const double *)value >= 0;
+  case NAME: {
+    int count = 0;
+    while (f->names[count]) count++;
+    return *(const int *)value >= 0 && *(const int *)value < count;
+  }
+  case ACTIVATION: return is_activation(functions, *(const hmoec_activation *)value);
+  case GATE: {
+    const hmoec_gate *gate = value;
+    return (unsigned)*gate < HMOEC_GATE_COUNT && is_activation(functions, *(const hmoec_activation *)(gate + 1));
+  }
+  case SEGMENTS: {
+    const int64_t *count = value;
+    const hmoec_matmul_segment *segments = (const hmoec_matmul_segment *)(count + 1);
+    if (*count < 1 || *count > 2) return false;
+    for (int64_t i = 0; i < *count; i++)
+      if (!is_activation(functions, segments[i].activation)) return false;
+    return true;
+  }
+  case FLAG:
+  case LISTED:
+  case BOUND: break;
+  }
+  return true;
+}
+
+const char *hmoec_kernel_field_defect(const hmoec_kernel *kernel, const hmoec_scalar_library *functions, char *buffer) {
+  if ((unsigned)kernel->family >= HMOEC_KERNEL_FAMILY_COUNT) return "unknown kernel family";
+  for (cursor c = each(kernel->family); next(&c);) {
+    if (field_is_sound(functions, c.field, at(kernel, &c))) continue;
+    snprintf(buffer, HMOEC_KERNEL_CHARS, "%s: %s out of range", families[kernel->family].name, c.name);
+    return buffer;
+  }
+  return NULL;
+}
+
+__attribute__((format(printf, 2, 3))) static void append(char *buffer, const char *format, ...) {
+  size_t used = strlen(buffer);
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(buffer + used, HMOEC_KERNEL_CHARS - used, format, arguments);
+  va_end(arguments);
+}
+
+static void print_field(char *buffer, const char *name, const hmoec_scalar_library *functions, const field *f, const void *value) {
+  switch (f->kind) {
+  case INT:
+    if (*(const int64_t *)value) append(buffer, " %s=%" PRId64, name, *(const int64_t *)value);
+    break;
+  case INTS: append(buffer, " %s=%" PRId64 ",%" PRId64, name, ((const int64_t *)value)[0], ((const int64_t *)value)[1]); break;
+  case NUMBER: append(buffer, " %s=%g", name, *(const double *)value); break;
+  case NAME: append(buffer, " %s=%s", name, f->names[*(const int *)value]); break;
+  case ACTIVATION: append(buffer, " %s=%s", name, hmoec_activation_name(functions, *(const hmoec_activation *)value)); break;
+  case GATE: append(buffer, " %s=%s", name, hmoec_gate_name(*(const hmoec_gate *)value)); break;
+  case SEGMENTS: {
+    const int64_t *count = value;
+    const hmoec_matmul_segment *segments = (const hmoec_matmul_segment *)(count + 1);
+    for (int64_t i = 0; i < *count; i++)
+      append(buffer, " %s=%s to %" PRId64 "%s%s", name, hmoec_activation_name(functions, segments[i].activation),
+             segments[i].panel_end, segments[i].gated ? " gated" : "", segments[i].multiply ? " multiply" : "");
+    break;
+  }
+  case FLAG:
+  case LISTED:
+  case BOUND:
+    if (*(const bool *)value) append(buffer, " %s", name);
+    break;
+  }
+}
+
+const char *hmoec_kernel_print(const hmoec_kernel *kernel, const hmoec_scalar_library *functions, char *buffer) {
+  if ((unsigned)kernel->family >= HMOEC_KERNEL_FAMILY_COUNT) return "unknown";
+  snprintf(buffer, HMOEC_KERNEL_CHARS, "%s", families[kernel->family].name);
+  for (cursor c = each(kernel->family); next(&c);) {
+    if (field_is_sound(functions, c.field, at(kernel, &c))) print_field(buffer, c.name, functions, c.field, at(kernel, &c));
+    else append(buffer, " %s=?", c.name);
+  }
+  return buffer;
+}
+
+static uint64_t int_field(const hmoec_kernel *kernel, const char *name) {
+  for (cursor c = each(kernel->family); name && next(&c);)
+    if (strcmp(c.name, name) == 0) return (uint64_t)*(const int64_t *)at(kernel, &c);
+  return 1;
+}
+
+uint64_t hmoec_kernel_row_flops(const hmoec_kernel *kernel) {
+  uint64_t flops = 0;
+  for (size_t t = 0; t < MOST_TERMS && families[kernel->family].flops[t].factor; t++)
+    flops += families[kernel->family].flops[t].factor * int_field(kernel, families[kernel->family].flops[t].first) *
+             int_field(kernel, families[kernel->family].flops[t].second);
+  return flops;
+}
