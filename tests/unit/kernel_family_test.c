@@ -1,0 +1,268 @@
+/* The table of kernel families: what is written is read again, the dialect declares the attributes that are written, fields out of range are
+ * refused by name, and ops of no family are no kernels. */
+#include "module_fixture.h"
+
+#include <stdio.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+
+#include "ir/hmk_ops.h"
+#include "kernel/family.h"
+
+extern const char hmoec_hmk_irdl[];
+
+static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
+
+/* One of each, every field another value than 0, buffers aside. */
+static const hmoec_matmul_spec product = {
+    .k = 33,
+    .n = 40,
+    .lda = 48,
+    .ldc = 64,
+    .bf16 = true,
+    .a_bf16 = true,
+    .c_bf16 = true,
+    .a_in_place = true,
+    .c_padded = true,
+    .accumulate = true,
+    .b_group_bytes = 4096,
+    .bias_group_floats = 64,
+    .pass_ld = 80,
+    .segments = 2,
+    .segment = {{1, HMOEC_ACTIVATION_RELU, true, false}, {2, HMOEC_ACTIVATION_SILU, false, true}},
+    .dropped_panel_begin = 1,
+    .dropped_k_begin = 32,
+    .norm = HMOEC_NORM_RMS,
+    .norm_epsilon = 1e-6,
+    .norm_scale = 0.5,
+    .row_block = 24};
+
+static hmoec_kernel kernel_of(hmoec_kernel_family family) {
+  hmoec_kernel kernel;
+  memset(&kernel, 0, sizeof kernel);
+  kernel.family = family;
+  switch (family) {
+  case HMOEC_KERNEL_MATMUL: kernel.spec.matmul = product; break;
+  case HMOEC_KERNEL_FFN:
+    kernel.spec.ffn = (hmoec_ffn_spec){.first = product, .second = product, .chunk_panels = 3};
+    kernel.spec.ffn.first.n = 96;
+    kernel.spec.ffn.first.pass_ld = 0; /* the second product's alone */
+    kernel.spec.ffn.second.norm = HMOEC_NORM_NONE; /* the first one's alone */
+    kernel.spec.ffn.second.norm_epsilon = kernel.spec.ffn.second.norm_scale = 0;
+    break;
+  case HMOEC_KERNEL_ROUTE:
+    kernel.spec.route = (hmoec_route_spec){8, 2, 32, HMOEC_GATE_SCORE, HMOEC_ACTIVATION_SIGMOID, true, 5};
+    break;
+  case HMOEC_KERNEL_COMBINE: kernel.spec.combine = (hmoec_combine_spec){7, 2, 32, 64, true, 5}; break;
+  case HMOEC_KERNEL_SELECT: kernel.spec.select = (hmoec_select_spec){8, 2, 31, 48, HMOEC_UNSELECTED, true, 16}; break;
+  case HMOEC_KERNEL_CONTRACT: kernel.spec.contract = (hmoec_contract_spec){9, 4, 320, 16, 32, 64, false, 8}; break;
+  case HMOEC_KERNEL_ROWS: kernel.spec.rows = (hmoec_rows_spec){7, 8, 9, false, true, HMOEC_ACTIVATION_GELU, 16}; break;
+  case HMOEC_KERNEL_MAP: break;
+  case HMOEC_KERNEL_NORM: kernel.spec.norm = (hmoec_norm_spec){HMOEC_NORM_LAYER, 7, 8, 32, 1e-5, 0.125, true, false, 16}; break;
+  case HMOEC_KERNEL_EMBED: kernel.spec.embed = (hmoec_embed_spec){7, 32, HMOEC_TABLE_PAIRS, true, 8}; break;
+  case HMOEC_KERNEL_STORE: kernel.spec.store = (hmoec_store_spec){2, 16, 32, 48, 32}; break;
+  case HMOEC_KERNEL_ATTENTION:
+    kernel.spec.attention = (hmoec_attention_spec){2, 16, 48, 64, 0.25, true, false, false, true, 200, 70, 32, 8};
+    break;
+  case HMOEC_KERNEL_FAMILY_COUNT: break;
+  }
+  return kernel;
+}
+
+/* The op that a kernel is written as, with buffers of these roles in name alone. */
+static MlirOperation op_of(MlirContext context, const hmoec_kernel *kernel, const char *const *roles, intptr_t role_count) {
+  MlirNamedAttribute attributes[HMOEC_KERNEL_MAX_ATTRIBUTES + 1];
+  size_t count = hmoec_kernel_write(kernel, context, NULL, attributes);
+  assert_in_range(count, 1, HMOEC_KERNEL_MAX_ATTRIBUTES);
+  MlirAttribute bind[HMOEC_MAX_ROLES];
+  for (intptr_t i = 0; i < role_count; i++) bind[i] = mlirStringAttrGet(context, ref(roles[i]));
+  attributes[count++] = (MlirNamedAttribute){mlirIdentifierGet(context, ref("bind")), mlirArrayAttrGet(context, role_count, bind)};
+  char name[64];
+  snprintf(name, sizeof name, "hmk.%s", hmoec_family_op(kernel->family));
+  MlirOperationState state = mlirOperationStateGet(ref(name), mlirLocationUnknownGet(context));
+  mlirOperationStateAddAttributes(&state, (intptr_t)count, attributes);
+  return mlirOperationCreate(&state);
+}
+
+static void test_read_what_was_written(void **state) {
+  (void)state;
+  module_fixture f;
+  fixture_init(&f, NULL);
+  for (int i = 0; i < HMOEC_KERNEL_FAMILY_COUNT; i++) {
+    hmoec_kernel kernel = kernel_of((hmoec_kernel_family)i), back;
+    if (!hmoec_family_op(kernel.family)) continue;
+    char buffer[HMOEC_KERNEL_CHARS];
+    assert_null(hmoec_kernel_field_defect(&kernel, NULL, buffer));
+    MlirOperation op = op_of(f.context, &kernel, NULL, 0);
+    assert_true(hmoec_kernel_read(op, NULL, &back));
+    char was[HMOEC_KERNEL_CHARS], is[HMOEC_KERNEL_CHARS];
+    assert_string_equal(hmoec_kernel_print(&back, NULL, is), hmoec_kernel_print(&kernel, NULL, was));
+    assert_memory_equal(&back, &kernel, sizeof kernel);
+    mlirOperationDestroy(op);
+  }
+  fixture_deinit(&f);
+}
+
+/* Buffers that are there or not, and who of a pair has them. */
+static void test_buffers(void **state) {
+  (void)state;
+  module_fixture f;
+  fixture_init(&f, NULL);
+  static const char *const all[] = {"a",        "b",          "c",    "blocks",     "gather",  "scatter",   "bias",
+                                    "row_gate", "gated_bias", "pass", "pass_index", "first_b", "first_bias"};
+  hmoec_kernel kernel = kernel_of(HMOEC_KERNEL_MATMUL), back;
+  MlirOperation op = op_of(f.context, &kernel, all, 11);
+  assert_true(hmoec_kernel_read(op, NULL, &back));
+  const hmoec_matmul_spec *m = &back.spec.matmul;
+  assert_true(m->grouped && m->has_gather && m->has_scatter && m->has_bias && m->has_row_gate && m->has_gated_bias && m->has_pass);
+  mlirOperationDestroy(op);
+
+  kernel = kernel_of(HMOEC_KERNEL_FFN);
+  op = op_of(f.context, &kernel, all, 13);
+  assert_true(hmoec_kernel_read(op, NULL, &back));
+  const hmoec_matmul_spec *first = &back.spec.ffn.first, *second = &back.spec.ffn.second;
+  assert_true(first->grouped && first->has_gather && first->has_bias && first->has_row_gate);
+  assert_false(first->has_scatter || first->has_gated_bias || first->has_pass);
+  assert_true(second->grouped && second->has_scatter && second->has_bias && second->has_row_gate && second->has_gated_bias &&
+              second->has_pass);
+  assert_false(second->has_gather);
+  assert_int_equal(first->row_block, 24);
+  mlirOperationDestroy(op);
+
+  kernel = kernel_of(HMOEC_KERNEL_ATTENTION);
+  op = op_of(f.context, &kernel, (const char *const[]){"q", "mask"}, 2);
+  assert_true(hmoec_kernel_read(op, NULL, &back));
+  assert_true(back.spec.attention.has_mask && !back.spec.attention.has_bias);
+  mlirOperationDestroy(op);
+  fixture_deinit(&f);
+}
+
+/* "name" = between the braces of the attributes of the dialect's op, in IRDL's text. */
+static bool declares(const char *op, const char *attribute) {
+  char head[96], entry[96];
+  snprintf(head, sizeof head, "irdl.operation @%s {", op);
+  snprintf(entry, sizeof entry, "\"%s\" = ", attribute);
+  const char *at = strstr(hmoec_hmk_irdl, head), *list = at ? strstr(at, "irdl.attributes {") : NULL;
+  const char *end = list ? strchr(list, '}') : NULL, *found = list ? strstr(list, entry) : NULL;
+  return found && end && found < end;
+}
+
+static size_t declared_count(const char *op) {
+  char head[96];
+  snprintf(head, sizeof head, "irdl.operation @%s {", op);
+  const char *list = strstr(strstr(hmoec_hmk_irdl, head), "irdl.attributes {"), *end = strchr(list, '}');
+  size_t count = 0;
+  for (; list < end; list++) count += *list == '=';
+  return count;
+}
+
+static void test_dialect_declares_what_is_written(void **state) {
+  (void)state;
+  static const char *const of_steps[] = {"bind", "offsets", "advances", "rows"};
+  module_fixture f;
+  fixture_init(&f, NULL);
+  for (int i = 0; i < HMOEC_KERNEL_FAMILY_COUNT; i++) {
+    hmoec_kernel kernel = kernel_of((hmoec_kernel_family)i);
+    const char *op = hmoec_family_op(kernel.family);
+    if (!op) continue;
+    MlirNamedAttribute attributes[HMOEC_KERNEL_MAX_ATTRIBUTES];
+    size_t count = hmoec_kernel_write(&kernel, f.context, NULL, attributes);
+    for (size_t a = 0; a < count; a++) {
+      MlirStringRef name = mlirIdentifierStr(attributes[a].name);
+      char text[64];
+      snprintf(text, sizeof text, "%.*s", (int)name.length, name.data);
+      if (!declares(op, text)) fail_msg("hmk.%s does not declare %s", op, text);
+    }
+    for (size_t a = 0; a < 4; a++) assert_true(declares(op, of_steps[a]));
+    assert_int_equal(declared_count(op), count + 4 + declares(op, "dims"));
+  }
+  fixture_deinit(&f);
+}
+
+static void test_fields_out_of_range(void **state) {
+  (void)state;
+  char buffer[HMOEC_KERNEL_CHARS], text[HMOEC_KERNEL_CHARS];
+  hmoec_kernel k = kernel_of(HMOEC_KERNEL_MATMUL);
+#define REFUSED(words) assert_string_equal(hmoec_kernel_field_defect(&k, NULL, buffer), words)
+  k.spec.matmul.n = 0;
+  REFUSED("matmul: n out of range");
+  k.spec.matmul.n = 1;
+  k.spec.matmul.dropped_k_begin = -1;
+  REFUSED("matmul: dropped out of range");
+  k.spec.matmul.dropped_k_begin = 0;
+  k.spec.matmul.segments = 3;
+  REFUSED("matmul: segments out of range");
+  k.spec.matmul.segments = 1;
+  k.spec.matmul.segment[0].activation = HMOEC_ACTIVATION_COUNT;
+  REFUSED("matmul: segments out of range");
+  assert_non_null(strstr(hmoec_kernel_print(&k, NULL, text), "segments=?"));
+  k.spec.matmul.segment[0].activation = HMOEC_ACTIVATION_NONE;
+  k.spec.matmul.norm = HMOEC_NORM_COUNT;
+  REFUSED("matmul: norm out of range");
+  k.spec.matmul.norm = HMOEC_NORM_NONE;
+  k.spec.matmul.norm_epsilon = -1;
+  REFUSED("matmul: norm_epsilon out of range");
+  k.spec.matmul.norm_epsilon = 0;
+  k.spec.matmul.row_block = 0;
+  REFUSED("matmul: row_block out of range");
+  k.spec.matmul.row_block = 1;
+  assert_null(hmoec_kernel_field_defect(&k, NULL, buffer));
+  k = kernel_of(HMOEC_KERNEL_FFN);
+  k.spec.ffn.first.k = 0;
+  REFUSED("ffn: first_k out of range");
+  k = kernel_of(HMOEC_KERNEL_ROUTE);
+  k.spec.route.gate = HMOEC_GATE_COUNT;
+  REFUSED("route: gate out of range");
+  k = kernel_of(HMOEC_KERNEL_EMBED);
+  k.spec.embed.layout = (hmoec_table_layout)3;
+  REFUSED("embed: layout out of range");
+  assert_non_null(strstr(hmoec_kernel_print(&k, NULL, text), "layout=?"));
+  k.family = HMOEC_KERNEL_FAMILY_COUNT;
+  REFUSED("unknown kernel family");
+  assert_string_equal(hmoec_kernel_print(&k, NULL, text), "unknown");
+}
+
+static void test_flops(void **state) {
+  (void)state;
+  static const uint64_t flops[HMOEC_KERNEL_FAMILY_COUNT] = {[HMOEC_KERNEL_MATMUL] = 2 * 33 * 40,
+                                                            [HMOEC_KERNEL_FFN] = 2 * 33 * 40 + 2 * 33 * 96,
+                                                            [HMOEC_KERNEL_ROUTE] = 32,
+                                                            [HMOEC_KERNEL_COMBINE] = 28,
+                                                            [HMOEC_KERNEL_SELECT] = 2 * 8 * 31,
+                                                            [HMOEC_KERNEL_CONTRACT] = 72,
+                                                            [HMOEC_KERNEL_ROWS] = 14,
+                                                            [HMOEC_KERNEL_NORM] = 14,
+                                                            [HMOEC_KERNEL_EMBED] = 14,
+                                                            [HMOEC_KERNEL_STORE] = 64,
+                                                            [HMOEC_KERNEL_ATTENTION] = 256 * 8 * 16};
+  for (int i = 0; i < HMOEC_KERNEL_FAMILY_COUNT; i++) {
+    hmoec_kernel kernel = kernel_of((hmoec_kernel_family)i);
+    assert_int_equal(hmoec_kernel_row_flops(&kernel), flops[i]);
+  }
+}
+
+static void test_no_kernel(void **state) {
+  (void)state;
+  module_fixture f;
+  fixture_init(&f, NULL);
+  static const char *const names[] = {"hmk.copy", "hmk.buffer", "hmk.nothing", "hmoe.combine", "combine"};
+  mlirContextSetAllowUnregisteredDialects(f.context, true);
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    MlirOperationState op_state = mlirOperationStateGet(ref(names[i]), mlirLocationUnknownGet(f.context));
+    MlirOperation op = mlirOperationCreate(&op_state);
+    hmoec_kernel kernel;
+    assert_false(hmoec_kernel_read(op, NULL, &kernel));
+    mlirOperationDestroy(op);
+  }
+  fixture_deinit(&f);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_read_what_was_written),
+                                     cmocka_unit_test(test_buffers),
+                                     cmocka_unit_test(test_dialect_declares_what_is_written),
+                                     cmocka_unit_test(test_fields_out_of_range),
+                                     cmocka_unit_test(test_flops),
+                                     cmocka_unit_test(test_no_kernel)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
