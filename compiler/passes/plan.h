@@ -304,9 +304,6 @@ void plan_matmul_into(plan_matmul *m, plan_place c);
 /* ---- plan_attention.c ---- */
 /* The integers among the entry's inputs: checked, masks where attention reads them. Before anything else in the entry. */
 bool plan_integers(planner *p, MlirOperation function, MlirBlock body);
-bool plan_embedding(planner *p, MlirOperation op);
-bool plan_attention(planner *p, MlirOperation op);
-bool plan_relative_bias(planner *p, MlirOperation op);
 /* PREPARE: keys and values that what is generated will read. */
 bool plan_prepare_states(planner *p);
 /* Whether rows of a value are taken apart: then it has memory of its own, in f32. */
@@ -319,14 +316,6 @@ void plan_take_last(planner *p);
  * them, itself included, in order of the columns; 1 if there are no others. */
 size_t plan_merged_linears(const planner *p, MlirOperation linear, MlirOperation out_linears[3]);
 
-bool plan_route(planner *p, MlirOperation op);
-bool plan_combine(planner *p, MlirOperation op);
-bool plan_fused_experts(planner *p, MlirOperation op);
-bool plan_indexed_hyper_expert(planner *p, MlirOperation op);
-bool plan_factored_hyper_expert(planner *p, MlirOperation op);
-bool plan_hyper_expert(planner *p, MlirOperation op);
-/* A plain op (linear, activate, ...) of function fn, whose rows are rows_dim. */
-bool plan_op(planner *p, MlirOperation op, int fn, int64_t rows_dim);
 /* Whether the rows of this op are distinct selection sets: planned inside its cache loop. */
 bool plan_is_per_set(MlirOperation op);
 bool plan_at_open(MlirOperation op);
@@ -347,5 +336,45 @@ void plan_map(planner *p, int fn, int64_t rows_dim, hmoec_activation function, p
 /* Where kernels of fn read the rows of a matrix: columns side by side. At open, one that lies otherwise (transposed) is copied first. */
 plan_place plan_rows_place(planner *p, int fn, MlirValue matrix);
 hmoec_activation plan_activation(const planner *p, MlirStringRef name);
+
+/* ---- plan_ops.c ---- */
+enum {
+  PLAN_GIVEN = 1 << 0, /* writes the memory it is given, or adds to it */
+  PLAN_PASSES = 1 << 1, /* passes that memory on to what makes its operands */
+  PLAN_DEFERRED = 1 << 2, /* may leave the reading of its rows to what reads its result: views, norms */
+  PLAN_WAITS = 1 << 3, /* may be computed together with a product that follows, as one step */
+};
+bool plan_has(MlirOperation op, unsigned fact);
+/* Whether an op has no steps of its own: what reads its results plans it. */
+bool plan_by_reader(MlirOperation op);
+/* An op of function fn, whose rows are rows_dim. */
+bool plan_op(planner *p, MlirOperation op, int fn, int64_t rows_dim);
+/* An op of the entry; its rows are p->rows. */
+bool plan_member(planner *p, MlirOperation op);
+
+/* The rules of single ops, of entries and of any function. */
+#define PLAN_ENTRY_OP(name) bool name(planner *p, MlirOperation op)
+#define PLAN_ROWS_OP(name) bool name(planner *p, MlirOperation op, int fn, int64_t rows_dim)
+PLAN_ENTRY_OP(plan_route);
+PLAN_ENTRY_OP(plan_combine);
+PLAN_ENTRY_OP(plan_fused_experts);
+PLAN_ENTRY_OP(plan_hyper_expert);
+PLAN_ENTRY_OP(plan_indexed_hyper_expert);
+PLAN_ENTRY_OP(plan_factored_hyper_expert);
+PLAN_ENTRY_OP(plan_embedding);
+PLAN_ENTRY_OP(plan_attention);
+PLAN_ROWS_OP(plan_parameter);
+PLAN_ROWS_OP(plan_linear);
+PLAN_ROWS_OP(plan_activate);
+PLAN_ROWS_OP(plan_add);
+PLAN_ROWS_OP(plan_multiply);
+PLAN_ROWS_OP(plan_scale);
+PLAN_ROWS_OP(plan_norm);
+PLAN_ROWS_OP(plan_append_row);
+PLAN_ROWS_OP(plan_view);
+PLAN_ROWS_OP(plan_selection_embedding);
+PLAN_ROWS_OP(plan_all_selections);
+PLAN_ROWS_OP(plan_weight_embedding);
+PLAN_ROWS_OP(plan_relative_bias);
 
 #endif

@@ -206,7 +206,9 @@ void plan_take_last(planner *p) {
 
 /* ---- attention ---- */
 
-bool plan_relative_bias(planner *p, MlirOperation op) {
+bool plan_relative_bias(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+  (void)fn;
+  (void)rows_dim;
   hmoec_shape table = hmoec_value_shape(mlirOperationGetOperand(op, 0));
   int64_t distance = hmoec_op_int(op, "max_distance"), ld = plan_panels(2 * distance + 1 + 2 * BIAS_PAD + 1) * HMOE_PANEL;
   plan_memory *bias = plan_weight(p, "f32", table.dims[1], ld);

@@ -81,9 +81,9 @@ static bool rows_check(planner *p, MlirOperation op, plan_rows rows) {
     const hmoec_op_info *info = hmoec_op_info_of(op);
     intptr_t as = attention && i > 1 ? 1 : 0;
     while (as < i && rows_of(p, mlirOperationGetOperand(op, as)).count < 0) as++;
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "%s: %s has rows %s, %s has %s%s", info->name, info->operands[as].name,
-                       rows_text(p, rows_of(p, mlirOperationGetOperand(op, as)), expected), info->operands[i].name,
-                       rows_text(p, other, found), attention && i == 1 ? ": expected the same batch" : "");
+    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "%s: %s has rows %s, %s has %s%s", info->name,
+                       info->operands[as].name, rows_text(p, rows_of(p, mlirOperationGetOperand(op, as)), expected),
+                       info->operands[i].name, rows_text(p, other, found), attention && i == 1 ? ": expected the same batch" : "");
   }
   return true;
 }

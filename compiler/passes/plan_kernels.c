@@ -42,35 +42,6 @@ static void mark_per_set(MlirOperation *ops, size_t count, MlirContext context) 
   }
 }
 
-typedef struct handler {
-  const char *name;
-  bool (*plan)(planner *p, MlirOperation op);
-} handler;
-
-static bool planned_by_user(planner *p, MlirOperation op) {
-  (void)p;
-  (void)op;
-  return true;
-}
-
-/* Ops of the entry that are more than one row-wise step. */
-static const handler handlers[] = {
-    {"hmoe.route", plan_route},
-    {"hmoe.experts", planned_by_user},
-    {"hmoe.gated_experts", planned_by_user},
-    {"hmoe.combine", plan_combine},
-    {"hmoe.fused_experts", plan_fused_experts},
-    {"hmoe.hypernetwork", planned_by_user},
-    {"hmoe.selection_rank", planned_by_user},
-    {"hmoe.distinct_selections", planned_by_user},
-    {"hmoe.indexed_hyper_expert", plan_indexed_hyper_expert},
-    {"hmoe.factored_hyper_expert", plan_factored_hyper_expert},
-    {"hmoe.hyper_expert", plan_hyper_expert},
-    {"hmoe.embedding", plan_embedding},
-    {"hmoe.position_embedding", plan_embedding},
-    {"hmoe.attention", plan_attention},
-};
-
 /* The deepest product: what lda must hold. */
 static int64_t deepest_product(MlirOperation *ops, size_t count) {
   int64_t deepest = 32;
@@ -203,16 +174,21 @@ static bool returns(const planner *p, const plan_entry *entry, MlirOperation ter
   return false;
 }
 
+/* Row-wise in its first operand, all others being known at open. */
+static bool is_row_wise_of_one(MlirOperation op) {
+  if (!hmoec_op_has(op, HMOEC_OP_ROW_WISE) || plan_at_open(op)) return false;
+  for (intptr_t i = 1; i < mlirOperationGetNumOperands(op); i++)
+    if (hmoec_operand_kind_of(op, i) < HMOEC_OPERAND_KNOWN) return false;
+  return true;
+}
+
 /* DECODE: where the chain of row-wise ops begins that leads to the output and nowhere else: it runs on last rows alone. Marks its values. */
 static void find_last(planner *p, MlirValue output) {
-  static const char *const row_wise[] = {"hmoe.linear", "hmoe.scale", "hmoe.rms_norm", "hmoe.layer_norm", "hmoe.activate"};
   MlirValue value = output;
   for (bool more = true; more;) {
     MlirOperation op = hmoec_defining_op(value);
     more = false;
-    bool only = !mlirOperationIsNull(hmoec_single_user(value));
-    for (size_t i = 0; only && !mlirOperationIsNull(op) && i < sizeof row_wise / sizeof *row_wise; i++)
-      more = more || hmoec_op_is(op, row_wise[i]);
+    more = !mlirOperationIsNull(op) && !mlirOperationIsNull(hmoec_single_user(value)) && is_row_wise_of_one(op);
     if (!more) break;
     plan_value_get(p, value)->from_last = true;
     value = mlirOperationGetOperand(op, 0);
@@ -232,13 +208,6 @@ static void entry_begin(planner *p, plan_entry *entry) {
   }
 }
 
-/* What plans ops of this name, or NULL: plan_op does. */
-static const handler *handler_of(MlirOperation op) {
-  for (size_t h = 0; h < sizeof handlers / sizeof *handlers; h++)
-    if (hmoec_op_is(op, handlers[h].name)) return &handlers[h];
-  return NULL;
-}
-
 /* Every member, in order. */
 static bool plan_members(planner *p) {
   for (size_t i = 0; i < p->op_count; i++) {
@@ -251,8 +220,7 @@ static bool plan_members(planner *p) {
       plan_take_last(p);
     p->rows = plan_rows_of(p, mlirOperationGetResult(op, 0));
     if (p->rows.count < 0 && !mlirValueIsNull(first)) p->rows = plan_rows_of(p, first);
-    const handler *special = handler_of(op);
-    if (special ? !special->plan(p, op) : !plan_is_per_set(op) && !plan_op(p, op, PLAN_RUN, p->rows.count)) return false;
+    if (!plan_member(p, op)) return false;
   }
   return true;
 }
@@ -388,7 +356,7 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
   MlirOperation open;
   p->block[PLAN_OPEN] = add_function(p, module, "open", NULL, 0, &open);
   for (size_t i = 0; i < p->op_count; i++) {
-    if (!plan_at_open(p->ops[i]) || hmoec_op_is(p->ops[i], "hmoe.hypernetwork")) continue;
+    if (!plan_at_open(p->ops[i]) || plan_by_reader(p->ops[i])) continue;
     p->location = mlirOperationGetLocation(p->ops[i]);
     int64_t rows = hmoec_value_shape(mlirOperationGetResult(p->ops[i], 0)).dims[0];
     if (!plan_op(p, p->ops[i], PLAN_OPEN, plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, rows))) goto done;

@@ -9,31 +9,14 @@
 
 #include <string.h>
 
-/* Ops that can add their result to memory they are given. */
-static bool writes_destination(MlirOperation op) {
-  static const char *const names[] = {"hmoe.linear",
-                                      "hmoe.activate",
-                                      "hmoe.add",
-                                      "hmoe.multiply",
-                                      "hmoe.combine",
-                                      "hmoe.fused_experts",
-                                      "hmoe.indexed_hyper_expert",
-                                      "hmoe.factored_hyper_expert",
-                                      "hmoe.hyper_expert",
-                                      "hmoe.embedding",
-                                      "hmoe.position_embedding",
-                                      "hmoe.unflatten"};
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if (hmoec_op_is(op, names[i])) return !plan_at_open(op) && !plan_is_per_set(op);
-  return false;
-}
+/* Whether an op adds its result to memory that it is given. */
+static bool writes_destination(MlirOperation op) { return plan_has(op, PLAN_GIVEN) && !plan_at_open(op) && !plan_is_per_set(op); }
 
 /* Whether a product of the entry reads the rows of this value. */
 static bool feeds_product(MlirValue value) {
   for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
-    if (mlirOpOperandGetOperandNumber(use) == 0 && (hmoec_op_is(user, "hmoe.linear") || hmoec_op_is(user, "hmoe.hypernetwork")))
-      return true;
+    if (mlirOpOperandGetOperandNumber(use) == 0 && hmoec_op_has(user, HMOEC_OP_PRODUCT)) return true;
   }
   return false;
 }
@@ -109,17 +92,15 @@ static void give_destination(planner *p, MlirValue value, plan_memory *destinati
 
 /* When the destination of each value would first be written: what adds and views are given they pass on. */
 static void find_first_writes(planner *p) {
-  static const char *const passing[] = {"hmoe.add", "hmoe.multiply", "hmoe.unflatten", "hmoe.activate"};
   for (size_t i = 0; i < p->op_count; i++) {
     MlirOperation op = p->ops[i];
     if (!plan_is_member(p, op) || !writes_destination(op)) continue;
     size_t first = i;
-    for (size_t n = 0; n < sizeof passing / sizeof *passing; n++)
-      for (intptr_t o = 0; hmoec_op_is(op, passing[n]) && o < mlirOperationGetNumOperands(op); o++) {
-        MlirValue operand = mlirOperationGetOperand(op, o);
-        if (takes_destination(operand, false) && plan_value_get(p, operand)->first_write < first)
-          first = plan_value_get(p, operand)->first_write;
-      }
+    for (intptr_t o = 0; plan_has(op, PLAN_PASSES) && o < mlirOperationGetNumOperands(op); o++) {
+      MlirValue operand = mlirOperationGetOperand(op, o);
+      if (takes_destination(operand, false) && plan_value_get(p, operand)->first_write < first)
+        first = plan_value_get(p, operand)->first_write;
+    }
     plan_value_get(p, mlirOperationGetResult(op, 0))->first_write = first;
   }
 }
@@ -131,20 +112,17 @@ static bool takes_shape_alone(MlirOpOperand use) {
 /* The number of the op at which the rows that `op` reads are read for the last time: views and norms may leave it to what reads them, the
  * first of two linears to the second. */
 static size_t read_number(const planner *p, MlirOperation op) {
-  static const char *const later[] = {"hmoe.rms_norm",  "hmoe.layer_norm", "hmoe.scale",  "hmoe.flatten",
-                                      "hmoe.unflatten", "hmoe.slice",      "hmoe.linear", "hmoe.activate"};
   size_t number = plan_op_number(p, op);
-  for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
-    if (!hmoec_op_is(op, later[i])) continue;
-    MlirValue result = mlirOperationGetResult(op, 0);
-    for (MlirOpOperand use = mlirValueGetFirstUse(result); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
-      MlirOperation user = mlirOpOperandGetOwner(use);
-      if (!plan_is_member(p, user) || takes_shape_alone(use)) continue;
-      bool product = i >= 6; /* what reads a product reads other rows, but a product may wait for the next one */
-      if (product && !hmoec_op_is(user, "hmoe.linear") && !hmoec_op_is(user, "hmoe.activate")) continue;
-      size_t there = product && hmoec_op_is(user, "hmoe.linear") ? plan_op_number(p, user) : read_number(p, user);
-      if (there > number) number = there;
-    }
+  bool waits = plan_has(op, PLAN_WAITS);
+  if (!waits && !plan_has(op, PLAN_DEFERRED)) return number;
+  MlirValue result = mlirOperationGetResult(op, 0);
+  for (MlirOpOperand use = mlirValueGetFirstUse(result); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    if (!plan_is_member(p, user) || takes_shape_alone(use)) continue;
+    if (waits && !plan_has(user, PLAN_WAITS))
+      continue; /* what reads a product reads other rows, but it may wait for the next one */
+    size_t there = waits && hmoec_op_has(user, HMOEC_OP_PRODUCT) ? plan_op_number(p, user) : read_number(p, user);
+    if (there > number) number = there;
   }
   return number;
 }
@@ -155,15 +133,11 @@ static bool read_before(const planner *p, MlirValue value, MlirOperation sum, si
 static bool reads_before(const planner *p, MlirOperation op, size_t before) {
   const MlirOperation none = {NULL};
   if (!plan_is_member(p, op)) return false; /* it returns the rows, or keeps them in a state, when all else is done */
-  static const char *const through[] = {"hmoe.flatten", "hmoe.unflatten",     "hmoe.slice",
-                                        "hmoe.experts", "hmoe.gated_experts", "hmoe.hypernetwork"};
-  if (hmoec_op_is(op, "hmoe.rms_norm") || hmoec_op_is(op, "hmoe.layer_norm")) return read_number(p, op) <= before;
+  if (hmoec_op_has(op, HMOEC_OP_NORM)) return read_number(p, op) <= before;
   if (hmoec_op_is(op, "hmoe.linear") && read_number(p, op) > before) return false;
-  for (size_t i = 0; i < sizeof through / sizeof *through; i++) {
-    if (!hmoec_op_is(op, through[i])) continue;
-    for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++)
-      if (!read_before(p, mlirOperationGetResult(op, r), none, before)) return false;
-  }
+  bool through = hmoec_op_has(op, HMOEC_OP_VIEW) || plan_by_reader(op);
+  for (intptr_t r = 0; through && r < mlirOperationGetNumResults(op); r++)
+    if (!read_before(p, mlirOperationGetResult(op, r), none, before)) return false;
   return plan_op_number(p, op) < before;
 }
 

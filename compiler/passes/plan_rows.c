@@ -55,13 +55,14 @@ plan_place plan_rows_place(planner *p, int fn, MlirValue matrix) {
 static bool only_grouped(MlirValue stack) {
   for (MlirOpOperand use = mlirValueGetFirstUse(stack); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
-    if (!hmoec_op_is(user, "hmoe.experts") && !hmoec_op_is(user, "hmoe.gated_experts") && !hmoec_op_is(user, "hmoe.fused_experts"))
-      return false;
+    if (!hmoec_op_has(user, HMOEC_OP_GROUPED)) return false;
   }
   return true;
 }
 
-static bool plan_parameter(planner *p, MlirOperation op) {
+bool plan_parameter(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+  (void)fn;
+  (void)rows_dim;
   MlirValue value = mlirOperationGetResult(op, 0);
   hmoec_shape shape = hmoec_value_shape(value);
   int64_t count = hmoec_op_int(op, "count"), first = count > 0 ? 1 : 0;
@@ -90,8 +91,6 @@ static bool plan_parameter(planner *p, MlirOperation op) {
 
 /* ---- norms ---- */
 
-static bool is_norm(MlirOperation op) { return hmoec_op_is(op, "hmoe.rms_norm") || hmoec_op_is(op, "hmoe.layer_norm"); }
-
 static MlirOperation only_user(const planner *p, MlirValue value) {
   MlirOperation only = {NULL};
   for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
@@ -114,7 +113,7 @@ static MlirOperation scale_after(const planner *p, MlirOperation norm) {
 /* The norm that does a scale, or null. */
 static MlirOperation scaled_norm(const planner *p, MlirOperation scale) {
   MlirOperation norm = hmoec_defining_op(mlirOperationGetOperand(scale, 0));
-  if (mlirOperationIsNull(norm) || !is_norm(norm) || !plan_is_member(p, norm)) return (MlirOperation){NULL};
+  if (mlirOperationIsNull(norm) || !hmoec_op_has(norm, HMOEC_OP_NORM) || !plan_is_member(p, norm)) return (MlirOperation){NULL};
   return mlirOperationEqual(scale_after(p, norm), scale) ? norm : (MlirOperation){NULL};
 }
 
@@ -130,7 +129,7 @@ static MlirOperation norm_of(const planner *p, MlirValue value, double *out_scal
     op = scaled_norm(p, scale);
   }
   *out_scale = factor_of(scale);
-  return !mlirOperationIsNull(op) && is_norm(op) && plan_is_member(p, op) ? op : (MlirOperation){NULL};
+  return !mlirOperationIsNull(op) && hmoec_op_has(op, HMOEC_OP_NORM) && plan_is_member(p, op) ? op : (MlirOperation){NULL};
 }
 
 static bool is_dense_linear(const planner *p, MlirOperation op) {
@@ -202,7 +201,7 @@ static bool left_to_reader(planner *p, MlirOperation norm) {
   return !destination || destination != plan_value_get(p, mlirOperationGetOperand(norm, 0))->place.memory;
 }
 
-static bool plan_norm(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+bool plan_norm(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   if (fn == PLAN_RUN && left_to_reader(p, op)) return true;
   MlirValue x = mlirOperationGetOperand(op, 0), y = mlirOperationGetResult(op, 0);
   MlirOperation scale = fn == PLAN_RUN ? scale_after(p, op) : (MlirOperation){NULL};
@@ -334,7 +333,7 @@ static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, 
   return true;
 }
 
-static bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue result;
   if (fn == PLAN_RUN && is_dense_linear(p, op)) {
     MlirOperation merged[3];
@@ -388,7 +387,7 @@ void plan_map(planner *p, int fn, int64_t rows_dim, hmoec_activation function, p
                 &(plan_mapping){.function = function, .in = in, .out = out, .columns = columns, .accumulate = accumulate});
 }
 
-static bool plan_activate(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+bool plan_activate(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue x = mlirOperationGetOperand(op, 0), y = mlirOperationGetResult(op, 0);
   MlirOperation source = hmoec_defining_op(x);
   if (!mlirOperationIsNull(source) && hmoec_op_is(source, "hmoe.linear") && !mlirOperationIsNull(activation_after(source)))
@@ -402,7 +401,7 @@ static bool plan_activate(planner *p, MlirOperation op, int fn, int64_t rows_dim
 }
 
 /* Operands that could not write the sum's memory themselves are added to it now. */
-static bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue y = mlirOperationGetResult(op, 0);
   hmoec_shape shape = hmoec_value_shape(y);
   for (int i = 0; i < 2; i++) {
@@ -439,7 +438,7 @@ bool plan_is_product_of_linears(MlirOperation multiply) {
 }
 
 /* Two linears have written the product where it goes; other factors are copied there, the second multiplying. */
-static bool plan_multiply(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+bool plan_multiply(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue y = mlirOperationGetResult(op, 0);
   plan_memory *destination = plan_value_get(p, y)->destination;
   if (fn == PLAN_RUN && !plan_is_per_set(op) && plan_is_product_of_linears(op)) {
@@ -455,7 +454,7 @@ static bool plan_multiply(planner *p, MlirOperation op, int fn, int64_t rows_dim
   return true;
 }
 
-static bool plan_scale(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+bool plan_scale(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   if (fn == PLAN_RUN && !mlirOperationIsNull(scaled_norm(p, op))) return true; /* the norm scales */
   MlirValue y = mlirOperationGetResult(op, 0);
   bool accumulate;
@@ -470,7 +469,7 @@ static bool plan_scale(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
 }
 
 /* The rows of x, and behind each the row of the table. */
-static bool plan_append_row(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+bool plan_append_row(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue x = mlirOperationGetOperand(op, 0), table = mlirOperationGetOperand(op, 1), y = mlirOperationGetResult(op, 0);
   int64_t columns = plan_columns(x), appended = plan_columns(table);
   plan_place row = plan_value_get(p, table)->place;
@@ -485,7 +484,7 @@ static bool plan_append_row(planner *p, MlirOperation op, int fn, int64_t rows_d
   return true;
 }
 
-static bool plan_selection_embedding(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+bool plan_selection_embedding(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   hmoec_shape sets = hmoec_value_shape(mlirOperationGetOperand(op, 0)), table = hmoec_value_shape(mlirOperationGetOperand(op, 1));
   bool accumulate;
   plan_binding rows = plan_table(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 1))->place, table.dims[0], table.dims[1]);
@@ -506,7 +505,9 @@ static bool plan_selection_embedding(planner *p, MlirOperation op, int fn, int64
   return true;
 }
 
-static bool plan_all_selections(planner *p, MlirOperation op) {
+bool plan_all_selections(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+  (void)fn;
+  (void)rows_dim;
   hmoec_shape sets = hmoec_value_shape(mlirOperationGetResult(op, 0));
   plan_memory *memory = plan_workspace(p, "i32", -1, sets.dims[0], sets.dims[1], 0);
   plan_step step = plan_step_begin(p, PLAN_OPEN, "all_selections", -1);
@@ -519,7 +520,9 @@ static bool plan_all_selections(planner *p, MlirOperation op) {
   return true;
 }
 
-static bool plan_weight_embedding(planner *p, MlirOperation op) {
+bool plan_weight_embedding(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+  (void)fn;
+  (void)rows_dim;
   static const char *const roles[] = {"wi", "wo", "depthwise1", "pointwise1", "depthwise2", "pointwise2"};
   hmoec_shape shape = hmoec_value_shape(mlirOperationGetResult(op, 0));
   plan_memory *memory = plan_workspace(p, "f32", -1, shape.dims[0], shape.dims[1], 0);
@@ -567,7 +570,9 @@ static bool make_contiguous(planner *p, MlirValue value, plan_place *place) {
 }
 
 /* The same memory seen otherwise. */
-static bool plan_view(planner *p, MlirOperation op) {
+bool plan_view(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
+  (void)fn;
+  (void)rows_dim;
   MlirValue x = mlirOperationGetOperand(op, 0), y = mlirOperationGetResult(op, 0);
   plan_place place = plan_value_get(p, x)->place;
   hmoec_shape to = hmoec_value_shape(y);
@@ -594,26 +599,4 @@ static bool plan_view(planner *p, MlirOperation op) {
   }
   plan_value_get(p, y)->place = place;
   return true;
-}
-
-bool plan_op(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
-  p->location = mlirOperationGetLocation(op);
-  if (hmoec_op_is(op, "hmoe.parameter")) return plan_parameter(p, op);
-  if (hmoec_op_is(op, "hmoe.linear")) return plan_linear(p, op, fn, rows_dim);
-  if (hmoec_op_is(op, "hmoe.activate")) return plan_activate(p, op, fn, rows_dim);
-  if (hmoec_op_is(op, "hmoe.add")) return plan_add(p, op, fn, rows_dim);
-  if (hmoec_op_is(op, "hmoe.selection_embedding")) return plan_selection_embedding(p, op, fn, rows_dim);
-  if (hmoec_op_is(op, "hmoe.all_selections")) return plan_all_selections(p, op);
-  if (hmoec_op_is(op, "hmoe.weight_embedding")) return plan_weight_embedding(p, op);
-  if (hmoec_op_is(op, "hmoe.relative_bias")) return plan_relative_bias(p, op);
-  static const char *const views[] = {"hmoe.take_row",  "hmoe.slice",   "hmoe.reshape",
-                                      "hmoe.transpose", "hmoe.flatten", "hmoe.unflatten"};
-  for (size_t i = 0; i < sizeof views / sizeof *views; i++)
-    if (hmoec_op_is(op, views[i])) return plan_view(p, op);
-  if (is_norm(op)) return plan_norm(p, op, fn, rows_dim);
-  if (hmoec_op_is(op, "hmoe.scale")) return plan_scale(p, op, fn, rows_dim);
-  if (hmoec_op_is(op, "hmoe.multiply")) return plan_multiply(p, op, fn, rows_dim);
-  if (hmoec_op_is(op, "hmoe.append_row")) return plan_append_row(p, op, fn, rows_dim);
-  MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
-  return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "%.*s cannot be compiled here", (int)name.length, name.data);
 }
