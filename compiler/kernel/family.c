@@ -9,6 +9,7 @@
 #include <mlir-c/BuiltinTypes.h>
 
 #include "ir/hmk_ops.h"
+#include "plain_text.h"
 
 typedef enum field_kind {
   INT = 1,    /* int64_t */
@@ -454,7 +455,7 @@ __attribute__((format(printf, 2, 3))) static void append(char *buffer, const cha
   size_t used = strlen(buffer);
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(buffer + used, HMOEC_KERNEL_CHARS - used, format, arguments);
+  hmoe_plain_vformat(buffer + used, HMOEC_KERNEL_CHARS - used, format, arguments);
   va_end(arguments);
 }
 
