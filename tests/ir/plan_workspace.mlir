@@ -11,12 +11,12 @@ func.func @run() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %x = "hmk.buffer"() {kind = "input", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   %a = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   %b = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 16>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
-  "hmk.map_rows"(%x, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
-  "hmk.map_rows"(%a, %b) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 8 : i64, ld_out = 16 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%x, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%a, %b) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 16 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   %c = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 24>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   %f = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 4, 8>, index = 0 : i64, offset = 0 : i64, dim = -1 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
-  "hmk.map_rows"(%b, %c) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 16 : i64, ld_out = 24 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
-  "hmk.map_rows"(%c, %f) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 24 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%b, %c) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 16 : i64, ld_out = 24 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%c, %f) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 24 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   return
 }
 
@@ -30,8 +30,8 @@ func.func @looped() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %b = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   %c = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   "hmk.loop"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, body = 2 : i64, kind = "rows", chunk = 16 : i64, top_k = 0 : i64, generate = 0 : i64, cache = -1 : i64} : () -> ()
-  "hmk.map_rows"(%a, %b) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
-  "hmk.map_rows"(%b, %c) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%a, %b) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%b, %c) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   return
 }
 
@@ -47,9 +47,9 @@ func.func @chosen() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %h = "hmk.buffer"() {kind = "workspace", element = "bf16", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   %b = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 1 : i64, second = 2 : i64, blocks_per_thread = 2 : i64, block_rows = 16 : i64, row_block = 112 : i64} : () -> ()
-  "hmk.map_rows"(%a, %y) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
-  "hmk.map_rows"(%a, %h) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
-  "hmk.map_rows"(%h, %y) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
-  "hmk.map_rows"(%y, %b) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%a, %y) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%a, %h) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%h, %y) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%y, %b) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   return
 }
