@@ -144,6 +144,11 @@ static const char *eval_keys(hmoec_evaluator *ev, const hmoec_statement *param) 
     const char *key = hmoec_eval_key(ev, param->names[i], param->index.text);
     if (!key) return NULL;
     keys = i ? hmoec_arena_printf(ev->arena, "%s\n%s", keys, key) : key;
+    if (strlen(keys) > HMOEC_SPEC_MAX_KEY) { /* what all may have together is the builder's to say, but this cannot go on */
+      hmoec_error(ev->diagnostics, param->names[i].at, "the keys of '%s' are longer than %d characters together", param->name.text,
+                  HMOEC_SPEC_MAX_KEY);
+      return NULL;
+    }
   }
   return keys;
 }

@@ -36,6 +36,11 @@ static const char *text_of(hmoec_evaluator *ev, const hmoec_expr *expr, const ch
 static const char *add_flags(hmoec_evaluator *ev, const char *word, const hmoec_argument *argument, bool include) {
   const hmoec_expr *value = argument->value;
   size_t count = value->kind == HMOEC_EXPR_LIST ? value->items.count : 1;
+  if (count > HMOEC_SPEC_MAX_ARGUMENTS) {
+    hmoec_error(ev->diagnostics, value->at, "expected at most %d %s, found %zu", HMOEC_SPEC_MAX_ARGUMENTS,
+                include ? "directories" : "macros", count);
+    return NULL;
+  }
   for (size_t i = 0; i < count; i++) {
     const hmoec_expr *item = value->kind == HMOEC_EXPR_LIST ? value->items.items[i] : value;
     const char *text = text_of(ev, item, include ? "a directory" : "a macro (\"NAME\" or \"NAME=VALUE\")");

@@ -1,11 +1,12 @@
 """hostile.py PROGRAM KIND: gives PROGRAM (hmoec) texts that are made to bring it down, of one kind, and prints how each ended:
 NAME: status S, and the first error of it. Each ends by itself with status 0 or 1 and an error at a place, in seconds and in 3 GiB; else
 this ends with status 1."""
-import os, resource, subprocess, sys, time
+import os, resource, shutil, struct, subprocess, sys, time
 
 PROGRAM, KIND = sys.argv[1:]
 SECONDS, BYTES = 60, 3 << 30
-SANITIZED = os.environ.get("HMOE_SANITIZED") == "1"  # reserves terabytes of addresses
+PROGRAM_TEXT = open(PROGRAM, "rb").read()
+SANITIZED = any(name in PROGRAM_TEXT for name in (b"__asan_init", b"__tsan_init"))  # reserves terabytes of addresses
 
 
 # What ends at the limit of time takes it all: two of these are enough for every day. ALL=1 runs the others too.
@@ -202,21 +203,177 @@ def c():
     return files
 
 
+def spec():
+    def whole(text, output="x"):
+        return f"model m\ndim n = ?, d = 8\ninput x: f32[n, d]\n{text}\noutput y = {output}\n"
+
+    loops = "".join(f"for i{k} in 0..100000 {{ " for k in range(20)) + "z = 1 " + "} " * 20
+    return {
+        "parentheses": whole("a = " + "(" * 100000 + "1" + ")" * 100000),
+        "minuses": whole("a = " + "-" * 100000 + "1"),
+        "nots": whole("a = " + "not " * 100000 + "1"),
+        "sums": whole("a = 1" + " + 1" * 200000),
+        "lists": whole("a = " + "[" * 100000),
+        "calls": whole("", "add(" * 50000 + "x" + ", x)" * 50000),
+        "braces": whole("if 1 { " * 100000),
+        "elses": whole("if 0 { }" + " else if 0 { }" * 50000),
+        "loops": whole(loops),
+        "loop": whole("for i in 0..9000000000000000000 {\n a = i\n}"),
+        "loop_of_ops": whole("for i in 0..100000 {\n z = add(x, x)\n}"),
+        "blocks": whole("".join(f"block b{i + 1}(v) {{\n return b{i}(b{i}(v))\n}}\n" for i in range(1, 40)) + "block b1(v) {\n return add(v, v)\n}", "b40(x)"),
+        "block_itself": whole("block b(v) {\n return b(v)\n}", "b(x)"),
+        "dims": whole("dim a = 9223372036854775807, b = a * a"),
+        "dims_many": whole("".join(f"dim a{i} = {i}\n" for i in range(50000))),
+        "integer": whole("a = " + "9" * 500000),
+        "number": whole("a = 1." + "9" * 500000),
+        "exponent": whole("a = 1e" + "9" * 1000),
+        "name": whole("a" * 500000 + " = 1"),
+        "string": whole('param w: [d] from "' + "w" * 500000 + '"'),
+        "key_braces": whole('param w: [d] from "' + "{" * 100000 + '"'),
+        "shape": whole('param w: [' + "d, " * 100000 + '] from "w"'),
+        "experts": whole('param w[i < 9000000000000000000]: [d] from "{i}"'),
+        "arguments": whole("", "add(" + "x, " * 100000 + "x)"),
+        "macros": whole('option f = relu\nz = activate(x, function = c("a.c", f, define = [' + '"a", ' * 100000 + '"a"]))'),
+        "alternatives": whole('param w: [d] from "w"' + ' or "w"' * 100000),
+        "include_itself": whole('include "include_itself.spec"'),
+        "include_fifo": whole('include "fifo"'),
+        "include_device": whole('include "/dev/zero"'),
+        "include_directory": whole('include "/"'),
+        "include_huge": whole('include "huge.h"'),
+        "include_often": whole('include "part.spec"\n' * 20000),
+        "errors": whole("zzz\n" * 100000),
+        "nul": whole("\0" * 100000),
+        "bytes": "".join(chr(i) for i in range(256)) * 1000,
+        "comments": whole("#" * 900000),
+        "splices": whole("\\\n" * 100000),
+        "huge": whole("# " + "a" * (1 << 20)),
+    }
+
+
+def config():
+    """config.json of a checkpoint that is sound but for it."""
+    return {
+        "nested": "[" * 1000000,
+        "nested_objects": '{"a":' * 1000000,
+        "number": '{"model_type": "gpt2", "n_head": ' + "9" * 1000000 + "}",
+        "exponent": '{"model_type": "gpt2", "n_head": 1e' + "9" * 100000 + "}",
+        "real": '{"model_type": "gpt2", "layer_norm_epsilon": 0.' + "1" * 1000000 + "}",
+        "string": '{"model_type": "' + "a" * 3000000 + '"}',
+        "escapes": '{"model_type": "' + "\\u0000" * 100000 + '"}',
+        "keys": "{" + ", ".join(f'"k{i}": {i}' for i in range(100000)) + "}",
+        "same_keys": "{" + ", ".join('"k": 1' for _ in range(100000)) + "}",
+        "large": '{"model_type": "gpt2", "n_head": 9223372036854775807, "n_positions": 9223372036854775807}',
+        "negative": '{"model_type": "gpt2", "n_head": -9223372036854775808}',
+        "huge": " " * (5 << 20) + "{}",
+        "bytes": "".join(chr(i) for i in range(256)) * 1000,
+        "nul": "\0" * 100000,
+        "empty": "",
+        "fifo": None,
+    }
+
+
+def header():
+    """The header of a safetensors file, with no data behind it."""
+    tensor = '"t": {{"dtype": "F32", "shape": [{}], "data_offsets": [0, {}]}}'
+    return {
+        "nested": "[" * 1000000,
+        "nested_shape": '{"t": {"dtype": "F32", "shape": ' + "[" * 1000000,
+        "nested_metadata": '{"__metadata__": ' + '{"a":' * 1000000,
+        "number": "{" + tensor.format("9" * 1000000, 0) + "}",
+        "product": "{" + tensor.format("4294967296, 4294967296", 0) + "}",
+        "dims": "{" + tensor.format(", ".join("1" for _ in range(100000)), 4) + "}",
+        "offset": "{" + tensor.format(1, "18446744073709551615") + "}",
+        "exponent": "{" + tensor.format("1e999999999", 0) + "}",
+        "name": '{"' + "a" * 5000000 + '": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}}',
+        "tensors": "{" + ", ".join(f'"t{i}": {{"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}' for i in range(100000)) + "}",
+        "bytes": "".join(chr(i) for i in range(256)) * 100,
+        "empty": "",
+    }
+
+
+def npy():
+    def text(shape, descr="'<f4'"):
+        return f"{{'descr': {descr}, 'fortran_order': False, 'shape': ({shape}), }}"
+
+    return {
+        "nested": "(" * 60000,
+        "nested_shape": text("(" * 50000),
+        "number": text("9" * 60000 + ","),
+        "product": text("4294967296, 4294967296, 4294967296,"),
+        "overflow": text("9223372036854775807, 8,"),
+        "negative": text("-1, 8,"),
+        "dims": text("1, " * 20000),
+        "descr": text("1, 8", "'" + "<" * 60000 + "'"),
+        "descr_list": text("1, 8", "[" * 60000),
+        "key": "{'" + "a" * 60000 + "': 1}",
+        "bytes": "".join(chr(i) for i in range(256)) * 100,
+        "empty": "",
+    }
+
+
+def odd_files():
+    os.mkfifo("fifo")
+    with open("huge.h", "w") as out:
+        out.write("int a;\n" * 10000000)
+    with open("part.spec", "w") as out:
+        out.write("")
+
+
+def write_config(name, text):
+    shutil.rmtree("directory", ignore_errors=True)
+    shutil.copytree(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../golden/gpt2-hypermoe-tiny-k1"), "directory")
+    os.chmod("directory", 0o755)
+    os.remove("directory/config.json")
+    if text is None:
+        os.mkfifo("directory/config.json")
+    else:
+        write("directory/config.json", text)
+    return ["import", "directory", "-o", "out.spec"]
+
+
+def write_header(name, text):
+    data = text.encode("latin-1")
+    with open("w.safetensors", "wb") as out:
+        out.write(struct.pack("<Q", len(data)) + data)
+    return ["pack", "model.spec", "--weights", "w.safetensors", "-o", "w.hmw"]
+
+
+def write_npy(name, text):
+    data = text.encode("latin-1")[:65535]
+    with open("x.npy", "wb") as out:
+        out.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(data)) + data)
+    return ["run", "model.spec", "--weights", "none.safetensors", "--input", "x=x.npy", "--output", "y=y.npy"]
+
+
+def write(path, text):
+    with open(path, "w", encoding="latin-1") as out:
+        out.write(text)
+
+
 def main():
     fine = True
-    make, suffix = {"mlir": (mlir, ".mlir"), "c": (c, ".c")}[KIND]
+    others = {"config": (config, write_config), "header": (header, write_header), "npy": (npy, write_npy)}
+    if KIND in ("spec", *others):
+        odd_files()
+    if KIND in others:
+        write("model.spec", 'model m\ndim n = ?, d = 8\ninput x: f32[n, d]\nparam t: [d, d] from "t"\noutput y = linear(x, t)\n')
+        make, prepare = others[KIND]
+        for name, text in make().items():
+            fine &= run(name, prepare(name, text))
+        return not fine
+    make, suffix = {"mlir": (mlir, ".mlir"), "c": (c, ".c"), "spec": (spec, ".spec")}[KIND]
     only = os.environ.get("ONLY")
     slow = () if os.environ.get("ALL") else SLOW
     if KIND == "c":
-        os.mkfifo("fifo")
-        with open("huge.h", "w") as out:
-            out.write("int a;\n" * 10000000)
+        odd_files()
         with open("model.spec", "w") as out:
             out.write("model m\noption activation = relu\ndim tokens = ?, d = 8\ninput x: f32[tokens, d]\noutput y = activate(x, function = activation)\n")
     for name, text in make().items():
         if name in slow or (only and name not in only.split(",")):
             continue
-        file = {"fifo": "fifo", "device": "/dev/zero", "directory": ".", "huge": "huge.h"}.get(name, f"{name}{suffix}")
+        file = f"{name}{suffix}"
+        if text is None:
+            file = {"fifo": "fifo", "device": "/dev/zero", "directory": ".", "huge": "huge.h"}[name]
         if text is not None:
             with open(file, "w", encoding="latin-1") as out:
                 out.write(text)

@@ -1,0 +1,1 @@
+func.func @f() { scf.if %c { [[<(!t#3:2^b@s 
