@@ -314,11 +314,15 @@ hmoe_status hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: entry '%.*s': the state belongs to another model", length, name);
   if (!dims && run.entry->dims.count && run.dims[0].kind == HMOE_DIM_INPUT)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: dims is NULL");
-  HMOE_TRY(hmoe_workspace_acquire(model, &run.workspace));
+  if (state) HMOE_TRY(hmoe_state_take(state, "run"));
   int64_t growth[HMOE_SCOPE_COUNT] = {0};
-  hmoe_status status = run_entry(&run, dims, inputs, outputs, growth);
-  hmoe_workspace_return(model, run.workspace);
+  hmoe_status status = hmoe_workspace_acquire(model, &run.workspace);
+  if (status == HMOE_OK) {
+    status = run_entry(&run, dims, inputs, outputs, growth);
+    hmoe_workspace_return(model, run.workspace);
+  }
   for (int scope = 0; status == HMOE_OK && state && scope < HMOE_SCOPE_COUNT; scope++) state->scopes[scope].length += growth[scope];
+  if (state) hmoe_state_give_back(state);
   return status;
 }
 

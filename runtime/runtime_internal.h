@@ -509,7 +509,12 @@ struct hmoe_state {
   uint64_t data_bytes;
   int32_t *readers, *ready; /* [target rows] each: of a reordering */
   int32_t (*moves)[2]; /* [2 * target rows]: to, from; -1: aside */
+  atomic_flag taken; /* by a call that reads or changes it */
 };
+
+/* One call at a time has a state; another is refused until the first gives it back. */
+HMOE_MUST_USE hmoe_status hmoe_state_take(hmoe_state *state, const char *call);
+void hmoe_state_give_back(hmoe_state *state);
 
 /* Before the steps of a run, its dimensions being known: the entry and the state belong together, and what the run adds has room. */
 HMOE_MUST_USE hmoe_status hmoe_state_check_run(const hmoe_run *run);

@@ -98,7 +98,7 @@ static hmoe_status create(hmoe_model *model, const hmoe_state_scope *scopes, hmo
   HMOE_TRY(hmoe_allocate(&model->allocator, bytes, "a state", &memory));
   uint8_t *base = memory;
   hmoe_state *state = memory;
-  *state = (hmoe_state){.model = model, .self_bytes = bytes};
+  *state = (hmoe_state){.model = model, .self_bytes = bytes, .taken = ATOMIC_FLAG_INIT};
   memcpy(state->scopes, scopes, sizeof state->scopes);
   state->tensors = (hmoe_memory *)(void *)(base + tensors_at);
   state->moves = (int32_t (*)[2])(void *)(base + moves_at);
@@ -132,6 +132,13 @@ void hmoe_state_destroy(hmoe_state *state) {
   hmoe_release(allocator, state->data, state->data_bytes);
   hmoe_release(allocator, state, state->self_bytes);
 }
+
+hmoe_status hmoe_state_take(hmoe_state *state, const char *call) {
+  if (!atomic_flag_test_and_set_explicit(&state->taken, memory_order_acquire)) return HMOE_OK;
+  return hmoe_fail(HMOE_INVALID_ARGUMENT, "%s: the state is in use by another call, which has not returned", call);
+}
+
+void hmoe_state_give_back(hmoe_state *state) { atomic_flag_clear_explicit(&state->taken, memory_order_release); }
 
 int64_t hmoe_state_length(const hmoe_state *state) { return state->scopes[HMOE_SCOPE_TARGET].length; }
 
@@ -173,8 +180,7 @@ hmoe_status hmoe_state_check_run(const hmoe_run *run) {
   return HMOE_OK;
 }
 
-hmoe_status hmoe_state_rewind(hmoe_state *state, int64_t length) {
-  if (!state) return hmoe_fail(HMOE_INVALID_ARGUMENT, "rewind: the state is NULL");
+static hmoe_status rewind_to(hmoe_state *state, int64_t length) {
   hmoe_state_scope *target = &state->scopes[HMOE_SCOPE_TARGET];
   if (length < 0 || length > target->length)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "rewind: expected 0 to %lld tokens, found %lld", (long long)target->length,
@@ -182,6 +188,14 @@ hmoe_status hmoe_state_rewind(hmoe_state *state, int64_t length) {
   target->length = length;
   if (length == 0) state->scopes[HMOE_SCOPE_SOURCE].length = 0;
   return HMOE_OK;
+}
+
+hmoe_status hmoe_state_rewind(hmoe_state *state, int64_t length) {
+  if (!state) return hmoe_fail(HMOE_INVALID_ARGUMENT, "rewind: the state is NULL");
+  HMOE_TRY(hmoe_state_take(state, "rewind"));
+  hmoe_status status = rewind_to(state, length);
+  hmoe_state_give_back(state);
+  return status;
 }
 
 /* ---- reorder ---- */
@@ -248,8 +262,7 @@ static void reorder_segment(void *context, uint64_t task, void *scratch) {
   }
 }
 
-hmoe_status hmoe_state_reorder(hmoe_state *state, const int32_t *rows) {
-  if (!state || !rows) return hmoe_fail(HMOE_INVALID_ARGUMENT, "reorder: %s is NULL", state ? "rows" : "the state");
+static hmoe_status reorder(hmoe_state *state, const int32_t *rows) {
   const hmoe_state_scope *target = &state->scopes[HMOE_SCOPE_TARGET];
   for (int64_t i = 0; i < target->rows; i++)
     if (rows[i] < 0 || rows[i] >= target->rows)
@@ -263,4 +276,12 @@ hmoe_status hmoe_state_reorder(hmoe_state *state, const int32_t *rows) {
   for (uint32_t i = 0; i < plan->states.count; i++) segments += states[i].scope == HMOE_SCOPE_TARGET ? states[i].segments : 0;
   if (!job.moves || !job.used_positions) return HMOE_OK;
   return hmoe_workers_run(&state->model->workers, &(hmoe_job){.task = reorder_segment, .context = &job, .count = segments});
+}
+
+hmoe_status hmoe_state_reorder(hmoe_state *state, const int32_t *rows) {
+  if (!state || !rows) return hmoe_fail(HMOE_INVALID_ARGUMENT, "reorder: %s is NULL", state ? "rows" : "the state");
+  HMOE_TRY(hmoe_state_take(state, "reorder"));
+  hmoe_status status = reorder(state, rows);
+  hmoe_state_give_back(state);
+  return status;
 }

@@ -111,11 +111,12 @@ bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hm
     unsigned errors = hmoec_diagnostics_errors(diagnostics);
     bool ran = passes[i].run(module, options, diagnostics);
     bool valid = ran && (passes[i].run == verify || verify(module, options, diagnostics));
-    if (!ran && hmoec_diagnostics_errors(diagnostics) == errors)
-      hmoec_machine_error(diagnostics, "internal: pass %s failed", passes[i].name);
-    else if (ran && !valid) hmoec_machine_error(diagnostics, "internal: pass %s left invalid IR", passes[i].name);
-    if ((!ran && hmoec_diagnostics_errors(diagnostics) == errors) || (ran && !valid))
+    if (!ran && hmoec_diagnostics_errors(diagnostics) == errors) /* it says all else itself */
+      hmoec_machine_error(diagnostics, "out of memory in pass %s", passes[i].name);
+    if (ran && !valid) {
+      hmoec_machine_error(diagnostics, "internal: pass %s left invalid IR", passes[i].name);
       leave_repro(before, &passes[i], trace, diagnostics);
+    }
     mlirOperationDestroy(before);
     if (!valid) return false;
     if (!trace_after(root, &passes[i], i, trace, diagnostics)) return false;

@@ -127,7 +127,8 @@ HMOE_API uint32_t hmoe_model_entry(const hmoe_model *model, const char *name);
  *   hmoe_state_create(model, &(hmoe_state_options){sizeof(hmoe_state_options), .target_rows = 2, .target_capacity = 64}, &state);
  *   decode 2 rows of 10 tokens -> logits of the 11th ; decode 2 rows of 1 token -> ... ; hmoe_state_destroy(state);
  *
- * A state belongs to one model and is used by one run at a time; different states run at the same time on different threads. */
+ * A state belongs to one model and is used by one call at a time: a run, a rewinding or a reordering that finds another at work on it fails with
+ * HMOE_INVALID_ARGUMENT and changes nothing. Different states run at the same time on different threads. */
 typedef struct hmoe_state hmoe_state;
 
 /* Zero-initialise, set struct_size. Sizes of at least 1; those of a scope that the model does not have are ignored. */

@@ -6,10 +6,32 @@ enum { PREPARE = 1, DECODE = 2, PLAIN = 3 };
 
 /* ---- kernels ---- */
 
+/* Calls that a kernel makes on the state of the run that it belongs to, and what they said. Of one thread. */
+static struct {
+  hmoe_model *model;
+  hmoe_state *state;
+  int calls;
+} meddler;
+
+static void meddle(void) {
+  const hmoe_status bad = HMOE_INVALID_ARGUMENT;
+  int64_t length = 1, before = hmoe_state_length(meddler.state);
+  float x[4 * WIDTH] = {0}, y[4];
+  assert_fails(
+      hmoe_model_run_state(meddler.model, DECODE, meddler.state, &length, (const void *const[]){x, NULL}, (void *const[]){y}), bad,
+      "run: the state is in use by another call");
+  assert_fails(hmoe_state_rewind(meddler.state, 0), bad, "rewind: the state is in use by another call");
+  assert_fails(hmoe_state_reorder(meddler.state, (const int32_t[]){0, 0, 0, 0}), bad,
+               "reorder: the state is in use by another call");
+  assert_int_equal(hmoe_state_length(meddler.state), before);
+  meddler.calls++;
+}
+
 /* buffers: x [rows*length][WIDTH], cells [rows][SEGMENTS][capacity][PART]; dims: length, past, capacity. Grid ROWS over tokens. */
 static void store_cells(const hmoe_kernel_call *call, int64_t task, void *scratch) {
   (void)scratch;
   int64_t length = call->dims[0], past = call->dims[1], capacity = call->dims[2], row = task / length;
+  if (meddler.state && task == 0) meddle();
   const float *x = (const float *)call->buffers[0] + task * WIDTH;
   float *cells = call->buffers[1];
   for (int i = 0; i < WIDTH; i++) cells[((row * SEGMENTS + i / PART) * capacity + past + task % length) * PART + i % PART] = x[i];
@@ -343,6 +365,33 @@ static void test_errors(void **state) {
   toy_destroy(t);
 }
 
+/* One call at a time has a state: others are refused meanwhile, and welcome afterwards. */
+static void test_state_in_use(void **state) {
+  (void)state;
+  toy *t = toy_create();
+  hmoe_model *model = open_toy(t, 1);
+  hmoe_state *s = make_state(model, 4, 10, 2, 5);
+  float x[4 * 2 * WIDTH] = {0}, y[4];
+  int32_t words[2] = {0};
+  int64_t length = 1;
+  assert_ok(hmoe_model_run_state(model, PREPARE, s, &length, (const void *const[]){words}, NULL));
+  length = 2;
+  meddler.model = model;
+  meddler.state = s;
+  assert_ok(hmoe_model_run_state(model, DECODE, s, &length, (const void *const[]){x, NULL}, (void *const[]){y}));
+  meddler.state = NULL;
+  assert_int_equal(meddler.calls, 1);
+  assert_int_equal(hmoe_state_length(s), 2);
+  length = 20;
+  assert_fails(hmoe_model_run_state(model, DECODE, s, &length, (const void *const[]){x, NULL}, (void *const[]){y}),
+               HMOE_INVALID_ARGUMENT, "target_capacity");
+  assert_ok(hmoe_state_reorder(s, (const int32_t[]){0, 0, 0, 0})); /* given back by a run that failed, too */
+  assert_ok(hmoe_state_rewind(s, 0));
+  hmoe_state_destroy(s);
+  hmoe_model_close(model);
+  toy_destroy(t);
+}
+
 /* A scope that the model does not have needs no sizes; a model without entries that decode has no states. */
 static void test_scopes(void **state) {
   (void)state;
@@ -561,6 +610,7 @@ int main(void) {
       cmocka_unit_test(test_decode),
       cmocka_unit_test(test_every_order),
       cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_state_in_use),
       cmocka_unit_test(test_scopes),
       cmocka_unit_test(test_every_allocation_can_fail),
       cmocka_unit_test(test_concurrent_states),
