@@ -283,7 +283,7 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
 plan_place plan_whole_place(const planner *p, plan_memory *memory);
 /* The destination of a value: what an enclosing add or the caller gave it, else workspace. *out_accumulate: whether to add to it. */
 plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool *out_accumulate);
-/* Rows of a value that products alone read: bf16 where bf16 products alone do. */
+/* Rows as what reads them wants them: bf16 where bf16 products alone do, as wide as products read in place where any does. */
 plan_place plan_product_rows(planner *p, MlirValue result, int64_t rows_dim);
 /* Whether bf16 products, and nothing else, read the rows of this value. */
 bool plan_only_bf16_products(const planner *p, MlirValue value);

@@ -158,6 +158,10 @@ static bool route_check(planner *p, MlirOperation op) {
 
 /* What the ops of whole models can be compiled as. */
 static bool model_op_check(planner *p, MlirOperation op) {
+  for (int i = 0; i < 2 && hmoec_op_is(op, "hmoe.weight_embedding"); i++)
+    if (hmoec_op_int(hmoec_defining_op(mlirOperationGetOperand(op, i)), "count") == 0)
+      return REFUSE(op, "weight_embedding: expected %s to be a stack of one tensor an expert, found one tensor of all",
+                    i == 0 ? "wi" : "wo");
   if (hmoec_op_is(op, "hmoe.attention")) {
     MlirValue bias = plan_attention_bias(op), mask = plan_attention_mask(op);
     if (!mlirValueIsNull(bias) && !made_by(bias, "hmoe.relative_bias"))

@@ -60,10 +60,10 @@ bool plan_only_bf16_products(const planner *p, MlirValue value) {
 }
 
 plan_place plan_product_rows(planner *p, MlirValue result, int64_t rows_dim) {
-  bool bf16 = plan_only_bf16_products(p, result);
-  int64_t ld = bf16 ? p->schedule.lda_bf16 : p->schedule.lda;
-  plan_memory *memory = plan_workspace(p, plan_element(bf16), rows_dim, 0, ld, PLAN_SLACK_ROWS);
-  return plan_value_get(p, result)->place = (plan_place){memory, 0, ld, 1, true, bf16};
+  plan_memory *memory = plan_only_bf16_products(p, result)
+                            ? plan_workspace(p, "bf16", rows_dim, 0, p->schedule.lda_bf16, PLAN_SLACK_ROWS)
+                            : own_memory(p, result, rows_dim);
+  return plan_value_get(p, result)->place = plan_whole_place(p, memory);
 }
 
 /* Whether a value can be written to memory that it is given, or added to it: a view if what it sees can. A product of two linears cannot

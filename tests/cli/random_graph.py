@@ -1,4 +1,4 @@
-"""What random_graphs.py draws: the text of a spec, legal by docs/spec.md.
+"""What random_graphs.py draws: the text of a spec, legal by docs/spec.md, of every op but weight_embedding, whose images are too large.
 
 Graph(seed, kind) with kind rows (f32[tokens, columns]), batch (f32[batch, length, columns], ids, masks) or decoder (ids, causal attention,
 logits). `wild` draws what the compiler may refuse too: outputs of parameters alone, fixed sizes, strategies that do not fit."""
@@ -21,7 +21,7 @@ class Value:
 class Graph:
     def __init__(self, seed, kind, wild=False):
         self.random = random.Random(seed)
-        self.wild, self.routes, self.stacks = wild, [], 0
+        self.wild, self.routes = wild, []
         self.kind, self.lines, self.values, self.counter, self.tables = kind, [], [], 0, {}
         self.widths = self.random.sample(WIDTHS, 3)
         self.width = self.random.choice([w for w in self.widths if w > 1])
