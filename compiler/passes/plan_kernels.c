@@ -42,7 +42,7 @@ static void mark_per_set(MlirOperation *ops, size_t count, MlirContext context) 
   }
 }
 
-/* The deepest product: what lda must hold. */
+/* The deepest product, and the widest rows that are made for one to read: what lda must hold. */
 static int64_t deepest_product(MlirOperation *ops, size_t count) {
   int64_t deepest = 32;
   for (size_t i = 0; i < count; i++) {
@@ -71,9 +71,11 @@ static int64_t deepest_product(MlirOperation *ops, size_t count) {
       hmoec_shape down = hmoec_value_shape(mlirOperationGetOperand(op, hmoec_op_is(op, "hmoe.hyper_expert") ? 1 : 2));
       depths[0] = down.dims[1];
       depths[1] = down.dims[2];
-    } else if (hmoec_op_is(op, "hmoe.attention")) { /* of scores, and of a block of them with the values */
-      depths[0] = plan_columns(mlirOperationGetOperand(op, 0)) / hmoec_op_int(op, "heads");
+    } else if (hmoec_op_is(op, "hmoe.attention")) { /* its rows; and a block of scores with the values */
+      depths[0] = plan_columns(mlirOperationGetOperand(op, 0));
       depths[1] = 128;
+    } else if (hmoec_op_is(op, "hmoe.rms_norm") || hmoec_op_is(op, "hmoe.layer_norm")) {
+      depths[0] = plan_columns(mlirOperationGetOperand(op, 0));
     }
     for (int d = 0; d < 2; d++)
       if (depths[d] > deepest) deepest = depths[d];
