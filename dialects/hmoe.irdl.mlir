@@ -1,6 +1,9 @@
 // The model dialect: what is computed, as pure SSA on tensors. Notation: T tokens (dynamic), h d_model, F d_ff, N experts, k top_k,
 // b bottleneck, E expert embedding, H hypernetwork hidden width, S selection sets, D distinct ones. Parameter matrices are [out, in].
 //
+// Arithmetic is that of IEEE 754, NaN and infinities included: 0 times infinity is NaN, a NaN operand makes a NaN of every element that
+// its value has a part in, and of no other. Where an equation leaves something open, the op says what holds.
+//
 // What IRDL cannot say (shape relations, attribute ranges, how many optional operands) is checked by `verify` (compiler/ir/verify.c)
 // from the table in compiler/ir/ops.c. "eq." numbers are those of HyperMoE (ACL 2024). The ops from all_selections on are made by
 // passes and cannot be written in a spec. Ops with several optional operands (or results) carry operandSegmentSizes (resultSegmentSizes),
@@ -28,7 +31,8 @@ irdl.dialect @hmoe {
     irdl.results(y: %y_t)
   }
 
-  // y = f(x) elementwise. function: relu, gelu (erf form), gelu_new (tanh form), silu, sigmoid, none.
+  // y = f(x) elementwise. function: relu, gelu (erf form), gelu_new (tanh form), silu, sigmoid, none. f(NaN) is NaN; at minus infinity
+  // gelu, gelu_new and silu are 0, their limit.
   irdl.operation @activate {
     %x_t = irdl.base "!builtin.tensor"
     %y_t = irdl.base "!builtin.tensor"
@@ -70,11 +74,14 @@ irdl.dialect @hmoe {
   }
 
   // logits [T, N] -> indices i32 [T, k], gates f32 [T, k], kept i1 [T, k]                                   eq. 1, 2
-  //   selection  the k largest logits, larger first, then the lower index; NaN counts as the lowest value.
+  //   selection  the k largest logits, larger first, then the lower index; NaN counts as the largest value, above infinity. So a row with a
+  //              NaN selects it, and its gate is NaN.
   //   gate       softmax_then_topk: g = softmax_N(l)[e]; topk_then_softmax: g = softmax over the k selected;
   //              softmax_topk_renorm: g = softmax_N(l)[e] / sum over the selected; sigmoid: g = 1 / (1 + exp(-l[e])), and with the
   //              optional attribute renorm = 1, which is sigmoid's alone, that divided by the sum over the selected (0 where it is 0).
-  //   kept       0 iff capacity > 0 and this is past the capacity-th pick of its expert, counted in token, then slot order; of logits
+  //              The softmaxes of a row with a NaN or plus infinity, and of one that is minus infinity throughout, are NaN throughout.
+  //              Of a gate written in C the scores decide: NaN among them counts as the largest.
+  //   kept       0 iff capacity > 0 and this is past the capacity-th pick of its expert, counted in token, then slot order, whatever a row holds; of logits
   //              [B, S, N] (results are of B S tokens) in each batch row. A row that is decoded token by token counts on, unless the
   //              optional attribute per_call is 1: then every call counts anew, as the published implementation does.
   irdl.operation @route {
@@ -404,7 +411,8 @@ irdl.dialect @hmoe {
   // With head size d = A / heads, positions t of q and j of k, v, per batch row and head:
   //   s[t, j] = q[t] . k[j] (/ sqrt(d) if scaled = 1) + bias[head, min(M, max(-M, j - t)) + M]
   //   y[t] = sum_j softmax_j(s[t, .])[j] v[j], over j <= t if causal = 1
-  // mask[b, j] = 0 sets s[t, j] to the lowest number: no weight, unless that is so of all. biased = 1: the operand after v is bias.
+  // mask[b, j] = 0 sets s[t, j] to the lowest number, NaN included: no weight, unless that is so of all. A value of weight 0 is a factor of the
+  // sum like others; one past a causal query is not looked at. Without a score above minus infinity, y is NaN. biased = 1: the operand after v is bias.
   // q [B, S, A], k [B, S', A], v [B, S', A], (bias [heads, 2 M + 1]), (mask i64 or i32 [B, S']) -> [B, S, A]
   irdl.operation @attention {
     %q_t = irdl.base "!builtin.tensor"

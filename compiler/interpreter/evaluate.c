@@ -52,11 +52,12 @@ hmoec_evaluator hmoec_evaluator_find(const char *name) {
   return NULL;
 }
 
-/* NaN passes through every function. */
+/* NaN passes through every function; at minus infinity they have their limits, where the formula may be infinity times 0. */
 static double relu(double x) { return x < 0 ? 0 : x; }
-static double gelu(double x) { return 0.5 * x * (1 + erf(x * sqrt(0.5))); }
-static double gelu_new(double x) { return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x))); }
-static double silu(double x) { return x / (1 + exp(-x)); }
+static double times_half_open(double x, double h) { return h == 0 ? 0 : x * h; }
+static double gelu(double x) { return times_half_open(x, 0.5 * (1 + erf(x * sqrt(0.5)))); }
+static double gelu_new(double x) { return times_half_open(x, 0.5 * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x)))); }
+static double silu(double x) { return x == -INFINITY ? 0 : x / (1 + exp(-x)); }
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
 static double identity(double x) { return x; }
 

@@ -5,8 +5,8 @@
 
 #include "interpreter/evaluate.h"
 
-/* Is a to be picked before the one picked so far? NaN is below everything; on a tie the lower index, which was seen first, stays. */
-static bool comes_before(double a, double best) { return isnan(best) ? !isnan(a) : a > best; }
+/* Is a to be picked before the one picked so far? NaN is above everything; on a tie the lower index, which was seen first, stays. */
+static bool comes_before(double a, double best) { return isnan(a) ? !isnan(best) : a > best; }
 
 /* The k largest of n values, larger first, then the lower index. */
 static void select_topk(const double *values, size_t n, size_t k, double *out_indices) {

@@ -269,11 +269,11 @@ static hmoec_activation read_activation(const hmoec_scalar_library *functions, M
   return hmoec_activation_find(functions, text.data, text.length);
 }
 
-/* segments: of each its panel_end, activation, gated and multiply. */
+/* segments: of each its end, activation, gated and multiply. */
 static void read_segments(MlirAttribute list, const hmoec_scalar_library *functions, int64_t *count, hmoec_matmul_segment *out) {
   *count = mlirArrayAttrGetNumElements(list) / 4;
   for (intptr_t i = 0; i < *count && i < 2; i++) {
-    out[i].panel_end = mlirIntegerAttrGetValueInt(mlirArrayAttrGetElement(list, 4 * i));
+    out[i].end = mlirIntegerAttrGetValueInt(mlirArrayAttrGetElement(list, 4 * i));
     out[i].activation = read_activation(functions, mlirStringAttrGetValue(mlirArrayAttrGetElement(list, 4 * i + 1)));
     out[i].gated = mlirBoolAttrGetValue(mlirArrayAttrGetElement(list, 4 * i + 2));
     out[i].multiply = mlirBoolAttrGetValue(mlirArrayAttrGetElement(list, 4 * i + 3));
@@ -346,7 +346,7 @@ static MlirAttribute segments_attribute(MlirContext context, const hmoec_scalar_
                                         const hmoec_matmul_segment *segments) {
   MlirAttribute list[8];
   for (int64_t i = 0; i < count; i++) {
-    list[4 * i] = int_attribute(context, segments[i].panel_end);
+    list[4 * i] = int_attribute(context, segments[i].end);
     list[4 * i + 1] = string_attribute(context, hmoec_activation_name(functions, segments[i].activation));
     list[4 * i + 2] = mlirBoolAttrGet(context, segments[i].gated);
     list[4 * i + 3] = mlirBoolAttrGet(context, segments[i].multiply);
@@ -474,7 +474,7 @@ static void print_field(char *buffer, const char *name, const hmoec_scalar_libra
     const hmoec_matmul_segment *segments = (const hmoec_matmul_segment *)(count + 1);
     for (int64_t i = 0; i < *count; i++)
       append(buffer, " %s=%s to %" PRId64 "%s%s", name, hmoec_activation_name(functions, segments[i].activation),
-             segments[i].panel_end, segments[i].gated ? " gated" : "", segments[i].multiply ? " multiply" : "");
+             segments[i].end, segments[i].gated ? " gated" : "", segments[i].multiply ? " multiply" : "");
     break;
   }
   case FLAG:

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hmoe/abi.h"
 #include "ir/scalar.h"
 
 /* From COUNT on: the scalar functions of the model, in the order of its library. */
@@ -64,15 +65,16 @@ typedef enum hmoec_norm { HMOEC_NORM_NONE = 0, HMOEC_NORM_RMS, HMOEC_NORM_LAYER,
  *  10 pass_index i32 [rows]
  *  11 norm_weight f32 [k rounded up to 32], 12 norm_bias the same (layer norms): A's rows are normalised while they are copied to scratch;
  *     in FFN these are 13 and 14
- * Column n of panel p belongs to the segment that holds p; its value is
- *   v = act(acc + bias) ; v *= row_gate[r] if the segment is gated ; v += row_gate[r]*(dropped and has_pass ? pass : gated_bias)
+ * Column n of panel p belongs to the segment that holds p, the first one whose end lies behind the panel's begin; its value is
+ *   v = act(acc + bias) ; v *= row_gate[r] if the segment is gated ; v += row_gate[r] * gated_bias
+ *   or, in a dropped block that has a pass,  v = row_gate[r] * pass, to which only a segment that is not gated adds act(acc + bias)
  *   C = accumulate ? C + v : multiply ? C * v : v; where multiply is set and act is a function of two arguments, v = act(acc + bias, C) and C = v
  * Dropped blocks compute panels from dropped_panel_begin and k from dropped_k_begin only (a multiple of 32 in bf16); the columns
  * before are not written.
  * Grid: DENSE rows [0, call.rows) in blocks of row_block, or BLOCKS. Columns are split over call.splits by whole panels.
  * Sums run over k in ascending order, one accumulator a value: results depend on neither rows per block nor threads nor splits. */
 typedef struct hmoec_matmul_segment {
-  int64_t panel_end;
+  int64_t end; /* column; those from there to the end of its panel pad C: 0, whatever A holds */
   hmoec_activation activation;
   bool gated;
   bool multiply; /* v multiplies what C holds; not with accumulate */
@@ -92,13 +94,16 @@ typedef struct hmoec_matmul_spec {
   bool has_gather, has_scatter, has_bias, has_row_gate, has_gated_bias, has_pass;
   bool accumulate;
   int64_t b_group_bytes, bias_group_floats, pass_ld;
-  int64_t segments; /* 1 or 2; the last one's panel_end is the panel count */
+  int64_t segments; /* 1 or 2; the last one's end is n; a first one that ends inside a panel needs c_padded */
   hmoec_matmul_segment segment[2];
   int64_t dropped_panel_begin, dropped_k_begin;
   hmoec_norm norm; /* of A's rows, which are then f32 and not in place; the product is dense */
   double norm_epsilon, norm_scale;
   int64_t row_block;
 } hmoec_matmul_spec;
+
+/* Panels of B and C. */
+static inline int64_t hmoec_matmul_panels(const hmoec_matmul_spec *spec) { return (spec->n + HMOE_PANEL - 1) / HMOE_PANEL; }
 
 /* Both products of a feed-forward network in one task, the hidden block never leaving the worker's scratch:
  *
@@ -117,11 +122,11 @@ typedef struct hmoec_ffn_spec {
 } hmoec_ffn_spec;
 
 /* Router epilogue: logits [tokens, ldl] (first `experts` columns real) -> indices i32 [tokens, top_k], gates f32 [tokens, top_k].
- * bindings: 0 logits, 1 indices, 2 gates. Grid ROWS. Larger value first, then the lower index; NaN counts as the lowest value.
+ * bindings: 0 logits, 1 indices, 2 gates. Grid ROWS. Larger value first, then the lower index; NaN counts as the largest value.
  *   softmax_then_topk   g = softmax over all experts at the selected ones
  *   topk_then_softmax   g = softmax over the selected logits
  *   softmax_topk_renorm g = softmax over all, divided by the sum of the selected
- *   score               g = score(logit), NaN and infinities as they are; renorm: divided by the sum of the selected, 0 where that is 0.
+ *   score               g = score(logit); renorm: divided by the sum of the selected, 0 where that is 0.
  *                       Selected are the largest scores; of sigmoid, which is increasing, the largest logits */
 typedef struct hmoec_route_spec {
   int64_t experts, top_k, ldl;

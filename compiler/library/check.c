@@ -1,4 +1,5 @@
 /* Compiled code against the reference interpreter, for every strategy that is possible and every CPU version of this machine. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,17 +125,17 @@ static size_t return_logits(MlirOperation function, size_t own_count, route *out
   return count;
 }
 
-/* What selection goes by, for one expert: its value, and the least and the largest that rounding may make of it. NaN is the lowest. */
+/* What selection goes by, for one expert: its value, and the least and the largest that rounding may make of it. NaN is the largest. */
 typedef struct candidate {
   double value, least, most;
   int64_t expert;
 } candidate;
 
-static double nan_lowest(double x) { return isnan(x) ? -INFINITY : x; }
+static double nan_largest(double x) { return isnan(x) ? INFINITY : x; }
 
 /* The logit itself. */
 static candidate candidate_of_logit(double logit, double within) {
-  logit = nan_lowest(logit);
+  logit = nan_largest(logit);
   double half = isfinite(logit) ? within / 2 : 0;
   return (candidate){.value = logit, .least = logit - half, .most = logit + half};
 }
@@ -143,7 +144,7 @@ static candidate candidate_of_logit(double logit, double within) {
 static candidate candidate_of_score(const hmoec_scalar_program *score, hmoec_scalar_value *values, double logit, double within) {
   candidate made = {.least = INFINITY, .most = -INFINITY};
   for (int side = -1; side <= 1; side++) {
-    double y = nan_lowest((double)hmoec_scalar_run(score, values, (float[]){(float)(logit + side * within)}));
+    double y = nan_largest((double)hmoec_scalar_run(score, values, (float[]){(float)(logit + side * within)}));
     if (side == 0) made.value = y;
     made.least = fmin(made.least, y);
     made.most = fmax(made.most, y);
@@ -181,7 +182,7 @@ static bool find_ties(reference *r, const hmoec_tensor *logits, const route *fro
     const double *row = logits->data + t * experts;
     int64_t group = t / (rows / r->groups);
     double size = 0;
-    for (int64_t e = 0; e < experts; e++) size = fmax(size, fabs(row[e]));
+    for (int64_t e = 0; e < experts; e++) size = fmax(size, isfinite(row[e]) ? fabs(row[e]) : 0);
     for (int64_t e = 0; e < experts; e++) {
       double within = threshold * (1 + size);
       all[e] = score ? candidate_of_score(score, values, row[e], within) : candidate_of_logit(row[e], within);
@@ -303,6 +304,7 @@ static bool compare(hmoe_model *model, const reference *r, const char *strategy,
     for (int64_t e = 0; e < count; e++) {
       if (each > 0 && e / each < r->groups && r->tied[e / each]) continue;
       double y = (double)outputs[i][e], want = r->outputs[i].data[e];
+      if (fabs(want) > (double)FLT_MAX) want = (double)(float)want; /* what f32 has for it */
       if (y == want ? isinf(y) : isnan(y) && isnan(want)) continue;
       double error = fabs(y - want);
       if (!(error <= worst)) worst = isnan(error) ? INFINITY : error;

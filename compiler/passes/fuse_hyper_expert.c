@@ -5,40 +5,18 @@
  *
  * Applies when top_k is 1, x and indices are the same values, the generated weights are a table (memoize = 0, one row an expert) and
  * every value in between has no other use. Does not apply to top_k > 1, where a set has several experts, nor to the strategies that
- * generate per batch; nor where the activation is a function that is not finite at 0 and d_ff fills no whole panels, because what pads them
- * passes through the activation. With an expert's `of` either way, the set of a top-1 selection is its expert, so rank = expert.
+ * generate per batch. With an expert's `of` either way, the set of a top-1 selection is its expert, so rank = expert.
  * Requires verified IR, keeps it verified. */
 #include "passes/passes.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "hmoe/abi.h"
-#include "interpreter/run_scalar.h"
 #include "passes/rewrite.h"
 
 typedef struct fusion {
   MlirOperation add, combine, experts, hyper, rank;
 } fusion;
-
-/* f(0) of a scalar function is finite. False after an error, too. */
-static bool is_finite_at_zero(MlirOperation function, hmoec_diagnostics *diagnostics) {
-  hmoec_scalar_program program;
-  if (!hmoec_scalar_read(function, diagnostics, &program)) return false;
-  hmoec_scalar_value *values = calloc(program.value_count, sizeof *values);
-  bool finite = values && isfinite(hmoec_scalar_run(&program, values, (float[HMOEC_SCALAR_MAX_ARGUMENTS]){0}));
-  free(values);
-  hmoec_scalar_deinit(&program);
-  return finite;
-}
-
-static bool may_pad(MlirOperation experts, hmoec_diagnostics *diagnostics) {
-  MlirStringRef activation = hmoec_op_string(experts, "activation");
-  if (activation.data[0] != '@' || hmoec_value_shape(mlirOperationGetOperand(experts, 3)).dims[1] % HMOE_PANEL == 0) return true;
-  MlirOperation module = mlirOperationGetParentOperation(mlirOperationGetParentOperation(experts));
-  return is_finite_at_zero(hmoec_scalar_find(module, activation.data + 1, activation.length - 1), diagnostics);
-}
 
 static bool match_sides(MlirOperation add, int first, fusion *out) {
   MlirOperation combine = hmoec_defining_op(mlirOperationGetOperand(add, first));
@@ -102,9 +80,7 @@ static bool visit(MlirOperation function, MlirBlock block, void *user) {
   for (MlirOperation op = mlirBlockGetFirstOperation(block), next; !mlirOperationIsNull(op); op = next) {
     next = mlirOperationGetNextInBlock(op);
     fusion f;
-    if (hmoec_op_is(op, "hmoe.add") && (match_sides(op, 0, &f) || match_sides(op, 1, &f)) && may_pad(f.experts, user) &&
-        !fuse(&f, user))
-      return false;
+    if (hmoec_op_is(op, "hmoe.add") && (match_sides(op, 0, &f) || match_sides(op, 1, &f)) && !fuse(&f, user)) return false;
   }
   return true;
 }

@@ -92,7 +92,7 @@ typedef struct layer {
   int64_t experts, d_ff, d_model, top_k;
   int64_t ff_panels; /* panels of the first product that are the expert's own */
   int64_t hyper_panels, bottleneck;
-  plan_memory *pack1, *pack2, *bias1, *gated_bias, *bias2;
+  plan_memory *pack1, *pack2, *bias1, *bias2, *out_bias; /* out_bias: bo, gated; bias2: what generated biases add */
   plan_memory *pack_1, *bias_1; /* of wi_1 and bi_1 */
   int64_t panels1, depth1, depth2, group1_bytes, group2_bytes;
 } layer;
@@ -149,7 +149,7 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   l->pack1 = expert_memory(p, l, 0, plan_element(l->bf16), l->group1_bytes / element_bytes);
   l->pack2 = expert_memory(p, l, 1, plan_element(l->bf16), l->group2_bytes / element_bytes);
   if (l->biases || generated_biases) l->bias1 = expert_memory(p, l, 2, "f32", l->panels1 * HMOE_PANEL);
-  if (l->biases) l->gated_bias = expert_memory(p, l, 3, "f32", out_panels * HMOE_PANEL);
+  if (l->biases) l->out_bias = expert_memory(p, l, 3, "f32", out_panels * HMOE_PANEL);
   if (generated_biases) l->bias2 = expert_memory(p, l, 4, "f32", out_panels * HMOE_PANEL);
   if (!mlirValueIsNull(l->wi_1)) l->pack_1 = expert_memory(p, l, 5, plan_element(l->bf16), l->group1_bytes / element_bytes);
   if (!mlirValueIsNull(l->bi_1)) l->bias_1 = expert_memory(p, l, 6, "f32", l->panels1 * HMOE_PANEL);
@@ -159,7 +159,7 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   if (l->pack_1) pack_stack(p, l, l->wi_1, l->pack_1, l->d_ff, h, l->depth1, l->group1_bytes);
   if (!l->biases) return;
   pack_biases(p, l, l->bi, l->bias1, l->d_ff, l->panels1);
-  pack_biases(p, l, l->bo, l->gated_bias, h, out_panels);
+  pack_biases(p, l, l->bo, l->out_bias, h, out_panels);
   if (l->bias_1) pack_biases(p, l, l->bi_1, l->bias_1, l->d_ff, l->panels1);
 }
 
@@ -168,26 +168,28 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   plan_grouping grouping = group_tokens(p, l->indices, l->gates, l->kept, l->experts);
   int64_t picks = picks_dim(p, l->top_k), rows = p->rows.count;
   int64_t lda = l->bf16 ? p->schedule.lda_bf16 : p->schedule.lda, h = l->d_model;
+  bool is_fused = l->bottleneck > 0;
   plan_place x = plan_value_get(p, l->x)->place;
   x.in_place = false;
 
   plan_memory *hidden = plan_workspace(p, plan_element(l->bf16), picks, 0, lda, PLAN_SLACK_ROWS);
-  plan_matmul first = plan_matmul_init(p, PLAN_RUN, picks, l->bf16, h, l->bottleneck ? l->panels1 * HMOE_PANEL : l->d_ff, x);
+  plan_matmul first =
+      plan_matmul_init(p, PLAN_RUN, picks, l->bf16, h, is_fused ? l->ff_panels * HMOE_PANEL + l->bottleneck : l->d_ff, x);
   first.b = plan_at(l->pack1);
   first.c = plan_at(hidden);
   first.blocks = plan_at(grouping.blocks);
   first.gather = plan_at(grouping.row_token);
-  first.row_gate = plan_at(grouping.row_gate);
   if (l->bias1) first.bias = plan_at(l->bias1);
   first.spec.ldc = lda;
   first.spec.c_bf16 = l->bf16;
   first.spec.c_padded = true;
   first.spec.b_group_bytes = l->group1_bytes;
   first.spec.bias_group_floats = l->bias1 ? l->panels1 * HMOE_PANEL : 0;
-  first.spec.segment[0] = (hmoec_matmul_segment){l->ff_panels, l->activation, true, l->pack_1 != NULL};
-  if (l->bottleneck) {
+  first.spec.segment[0] = (hmoec_matmul_segment){l->d_ff, l->activation, is_fused, l->pack_1 != NULL};
+  if (is_fused) { /* what the expert gives is gated, what the HyperExpert adds in the same sum is not */
+    first.row_gate = plan_at(grouping.row_gate);
     first.spec.segments = 2;
-    first.spec.segment[1] = (hmoec_matmul_segment){l->panels1, HMOEC_ACTIVATION_RELU, false, false};
+    first.spec.segment[1] = (hmoec_matmul_segment){first.spec.n, HMOEC_ACTIVATION_RELU, false, false};
   }
   first.spec.dropped_panel_begin = l->ff_panels;
   first.spec.dropped_k_begin = 0;
@@ -205,9 +207,15 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   second.c = plan_at(c.memory);
   second.blocks = plan_at(grouping.blocks);
   second.scatter = plan_at(grouping.row_slot);
-  if (l->gated_bias || grouping.capacity > 0) second.row_gate = plan_at(grouping.row_gate);
-  if (l->gated_bias) second.gated_bias = plan_at(l->gated_bias);
-  if (l->bias2) second.bias = plan_at(l->bias2);
+  if (is_fused) {
+    if (l->out_bias || grouping.capacity > 0) second.row_gate = plan_at(grouping.row_gate);
+    if (l->out_bias) second.gated_bias = plan_at(l->out_bias);
+    if (l->bias2) second.bias = plan_at(l->bias2);
+  } else {
+    second.row_gate = plan_at(grouping.row_gate);
+    if (l->out_bias) second.bias = plan_at(l->out_bias);
+    second.spec.segment[0].gated = true;
+  }
   if (grouping.capacity > 0) {
     second.pass = (plan_binding){x.memory, 4 * x.offset, 0};
     second.pass_index = plan_at(grouping.row_token);
@@ -217,15 +225,14 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   second.spec.c_padded = c.row_stride % HMOE_PANEL == 0 && c.row_stride >= plan_panels(h) * HMOE_PANEL;
   second.spec.accumulate = accumulate;
   second.spec.b_group_bytes = l->group2_bytes;
-  second.spec.bias_group_floats = l->bias2 ? plan_panels(h) * HMOE_PANEL : 0;
+  second.spec.bias_group_floats = second.bias.memory ? plan_panels(h) * HMOE_PANEL : 0;
   second.spec.dropped_panel_begin = 0;
   second.spec.dropped_k_begin = l->bottleneck ? l->ff_panels * HMOE_PANEL : l->depth2;
   if (l->pack_1) { /* x wi_1 + bi_1 is there first; act(x wi_0 + bi_0) multiplies it */
     plan_matmul gate = first;
     gate.b = plan_at(l->pack_1);
     if (l->bias_1) gate.bias = plan_at(l->bias_1);
-    gate.row_gate = (plan_binding){0};
-    gate.spec.segment[0] = (hmoec_matmul_segment){l->ff_panels, HMOEC_ACTIVATION_NONE, false, false};
+    gate.spec.segment[0] = (hmoec_matmul_segment){l->d_ff, HMOEC_ACTIVATION_NONE, false, false};
     plan_matmul_emit(p, &gate);
     plan_matmul_emit(p, &first);
     plan_matmul_emit(p, &second);

@@ -21,7 +21,7 @@ plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, bool bf16, in
   matmul.spec.n = n;
   matmul.spec.lda = a.row_stride;
   matmul.spec.segments = 1;
-  matmul.spec.segment[0] = (hmoec_matmul_segment){plan_panels(n), HMOEC_ACTIVATION_NONE, false, false};
+  matmul.spec.segment[0] = (hmoec_matmul_segment){n, HMOEC_ACTIVATION_NONE, false, false};
   matmul.spec.dropped_panel_begin = plan_panels(n);
   matmul.spec.dropped_k_begin = matmul.spec.k;
   matmul.spec.row_block = p->schedule.row_block;

@@ -1,7 +1,9 @@
-"""Inputs that are not finite.  nonfinite_npy.py make DIR TOKENS COLUMNS: good.npy, and bad.npy with every third row NaN or infinite.
+"""Inputs and weights that are not finite.  nonfinite_npy.py make DIR TOKENS COLUMNS: good.npy, and bad.npy with every third row NaN or infinite.
+nonfinite_npy.py weights W.safetensors OUT.safetensors [PART=VALUE...]: the first value of every tensor whose key has that part.
 nonfinite_npy.py same GOOD.npy BAD.npy: the rows between them are the same, bit for bit."""
 import array
 import ast
+import json
 import pathlib
 import random
 import struct
@@ -32,6 +34,17 @@ if sys.argv[1] == "make":
         for place in places:
             values[row * columns + place] = special[(row // 3 + place) % 4 if row % 2 else (row // 3) % 4]
     write(folder / "bad.npy", rows, columns, values)
+elif sys.argv[1] == "weights":
+    data = bytearray(pathlib.Path(sys.argv[2]).read_bytes())
+    begin = 8 + struct.unpack("<Q", data[:8])[0]
+    for word in sys.argv[4:]:
+        part, value = word.split("=")
+        places = [entry["data_offsets"][0] for key, entry in json.loads(data[8:begin]).items() if part in key]
+        if not places:
+            sys.exit(f"no tensor has {part} in its key")
+        for place in places:
+            struct.pack_into("<f", data, begin + place, float(value))
+    pathlib.Path(sys.argv[3]).write_bytes(data)
 else:
     (rows, columns, good), (_, _, bad) = read(sys.argv[2]), read(sys.argv[3])
     stride = 4 * columns

@@ -16,13 +16,13 @@
 // TOP1: "hmk.route_topk"{{.*}}top_k = 1
 // TOP1: "hmk.group_tokens"{{.*}}capacity = 3
 // TOP1: kind = "output"
-// TOP1: "hmk.grouped_matmul"{{.*}}bind = ["a", "b", "c", "blocks", "gather", "row_gate"]{{.*}}segments = [1, "relu", true, false]
-// TOP1: "hmk.grouped_matmul"{{.*}}bind = ["a", "b", "c", "blocks", "scatter", "row_gate", "pass", "pass_index"]{{.*}}flags = ["a_in_place"]
+// TOP1: "hmk.grouped_matmul"{{.*}}bind = ["a", "b", "c", "blocks", "gather"]{{.*}}segments = [8, "relu", false, false]
+// TOP1: "hmk.grouped_matmul"{{.*}}bind = ["a", "b", "c", "blocks", "scatter", "row_gate", "pass", "pass_index"]{{.*}}flags = ["a_in_place"]{{.*}}segments = [6, "none", true, false]
 // TOP1-NOT: "hmk.combine"
 
 // The same two products in one step, for blocks of many rows: buffers of the second, but the first's a and gather.
 // PAIR: "hmk.choose"(%[[BLOCKS:[0-9]+]]){{.*}}bind = ["blocks"], block_rows = 16 : i64, blocks_per_thread = 2 : i64, first = 1 : i64{{.*}}row_block = 64 : i64{{.*}}second = 2 : i64
-// PAIR: "hmk.grouped_ffn"(%[[X:[0-9]+]], %[[B2:[0-9]+]], %[[Y:[0-9]+]], %[[BLOCKS]], {{.*}}bind = ["a", "b", "c", "blocks", "gather", "scatter", "row_gate", "pass", "pass_index", "first_b"], chunk_panels = 8 : i64, dropped = array<i64: 0, 8>{{.*}}first_flags = ["c_padded"], first_k = 6 : i64, first_lda = 6 : i64, first_ldc = 48 : i64, first_n = 8 : i64, first_segments = [1, "relu", true, false], flags = ["a_in_place"], k = 8 : i64, lda = 48
+// PAIR: "hmk.grouped_ffn"(%[[X:[0-9]+]], %[[B2:[0-9]+]], %[[Y:[0-9]+]], %[[BLOCKS]], {{.*}}bind = ["a", "b", "c", "blocks", "gather", "scatter", "row_gate", "pass", "pass_index", "first_b"], chunk_panels = 8 : i64, dropped = array<i64: 0, 8>{{.*}}first_flags = ["c_padded"], first_k = 6 : i64, first_lda = 6 : i64, first_ldc = 48 : i64, first_n = 8 : i64, first_segments = [8, "relu", false, false], flags = ["a_in_place"], k = 8 : i64, lda = 48
 // PAIR: "hmk.grouped_matmul"(%[[X]], %{{[0-9]+}}, %[[HIDDEN:[0-9]+]], %[[BLOCKS]]
 // PAIR: "hmk.grouped_matmul"(%[[HIDDEN]], %[[B2]], %[[Y]], %[[BLOCKS]]
 
@@ -60,7 +60,7 @@
 // FUSED: "hmk.grouped_matmul"{{.*}}offsets = array<i64: 0, 0, 768, 0>
 // FUSED: "hmk.copy"
 // FUSED: func.func @run()
-// FUSED: segments = [1, "relu", true, false, 2, "relu", false, false]
+// FUSED: segments = [8, "relu", true, false, 35, "relu", false, false]
 // FUSED-NOT: "hmk.group_selections"
 
 //--- top1.mlir

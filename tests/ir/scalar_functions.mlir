@@ -28,7 +28,7 @@ func.func private @root(%x: f32) -> f32 {
 // PLAN-DAG: func.func private @clipped
 // PLAN-DAG: func.func private @root
 // PLAN-DAG: hmk.route_topk{{.*}}gate = "@root"
-// PLAN-DAG: hmk.grouped_matmul{{.*}}segments = [1, "@clipped", true, true]
+// PLAN-DAG: hmk.grouped_matmul{{.*}}segments = [16, "@clipped", false, true]
 
 // CHECK: "hmoe.route"{{.*}}gate = "@root"
 // CHECK: "hmoe.gated_experts"{{.*}}activation = "@clipped"

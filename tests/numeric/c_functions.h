@@ -120,7 +120,7 @@ static inline hmoec_kernel c_kernel(const hmoec_scalar_library *library, size_t 
                                         .ldc = COLUMNS,
                                         .row_block = 16,
                                         .segments = 1,
-                                        .segment = {{.panel_end = 2, .activation = activation, .multiply = true}}}};
+                                        .segment = {{.end = COLUMNS, .activation = activation, .multiply = true}}}};
 }
 
 /* points [POINTS] of one argument, [2][POINTS] of two. There the first argument is one a row, and not -0, which a sum of products is

@@ -9,8 +9,7 @@ enum { DIMS = 7, STORE_BLOCK = 16 };
 /* With it a unit has all versions, and none of its kernels is less for it. */
 static const hmoec_kernel bf16_product = {
     .family = HMOEC_KERNEL_MATMUL,
-    .spec.matmul = {
-        .bf16 = true, .k = 32, .n = 32, .lda = 32, .ldc = 32, .row_block = 8, .segments = 1, .segment = {{.panel_end = 1}}}};
+    .spec.matmul = {.bf16 = true, .k = 32, .n = 32, .lda = 32, .ldc = 32, .row_block = 8, .segments = 1, .segment = {{.end = 32}}}};
 
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

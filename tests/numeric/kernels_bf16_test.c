@@ -93,11 +93,11 @@ static float model_value(const hmoec_matmul_spec *s, void *const *buffers, const
   }
   int64_t bias_group = model == BIAS_OF_FIRST_GROUP ? 0 : block->group;
   if (s->has_bias && model != NO_BIAS) v += ((float *)buffers[6])[bias_group * s->bias_group_floats + n];
-  bool second = s->segments == 2 && n / 32 >= s->segment[0].panel_end;
+  bool second = problem_segment(s, n) == 1;
   v = (float)reference_activation(s->segment[second && model != FIRST_ACTIVATION_ONLY].activation, (double)v);
   float gate = s->has_row_gate ? ((float *)buffers[7])[r] : 0;
-  if (s->segment[second].gated && model != NO_GATES) v *= gate;
   bool passed = s->has_pass && block->dropped;
+  if (s->segment[second].gated && model != NO_GATES) v = passed && model != NO_PASS ? 0 : v * gate;
   if (s->has_gated_bias && (!passed || model == GATED_BIAS_WHEN_PASSED))
     v += gate * ((float *)buffers[8])[block->group * panels * 32 + n];
   if (passed && model != NO_PASS) v += gate * ((float *)buffers[9])[((int32_t *)buffers[10])[r] * s->pass_ld + n];
@@ -128,9 +128,9 @@ static void model_run(const problem *p, int64_t splits, int model) {
         int64_t at = to * s->ldc + n;
         uint32_t bits;
         if (s->accumulate && model != NOT_ACCUMULATED) v += ((float *)p->c.data)[at];
-        bool second = s->segments == 2 && n / 32 >= s->segment[0].panel_end;
+        bool second = problem_segment(s, n) == 1;
         if (s->segment[second].multiply && model != NOT_MULTIPLIED && n < s->n) v *= element(p->c.data, s->c_bf16, at);
-        if (n >= s->n && s->c_padded && model != COLUMN_PAST_N) v = 0;
+        if (problem_is_padding(s, n) && s->c_padded && model != COLUMN_PAST_N) v = 0;
         memcpy(&bits, &v, 4);
         if (s->c_bf16 && model == C_TRUNCATED) ((uint16_t *)p->c.data)[at] = (uint16_t)(bits >> 16);
         else element_set(p->c.data, s->c_bf16, at, v);
@@ -183,7 +183,7 @@ static void test_row_blocks_agree(void **state) {
   (void)state;
   hmoec_cpu_schedule schedule = hmoec_cpu_schedule_default(DEEPEST);
   hmoec_matmul_spec s = {
-      .bf16 = true, .k = 173, .n = 90, .lda = 173, .ldc = 90, .segments = 1, .segment = {{3, HMOEC_ACTIVATION_GELU, false, false}}};
+      .bf16 = true, .k = 173, .n = 90, .lda = 173, .ldc = 90, .segments = 1, .segment = {{90, HMOEC_ACTIVATION_GELU, false, false}}};
   check_row_blocks(s, schedule);
   s.a_in_place = s.a_bf16 = true;
   s.lda = schedule.lda_bf16;
@@ -208,7 +208,7 @@ static void test_wild_rows(void **state) {
                                                 .ldc = LDC,
                                                 .row_block = 40,
                                                 .segments = 1,
-                                                .segment = {{3, HMOEC_ACTIVATION_NONE, false, false}}}};
+                                                .segment = {{N, HMOEC_ACTIVATION_NONE, false, false}}}};
   harness_unit u = harness_compile(kernels, KERNELS, schedule);
   for (size_t i = 0; i < KERNELS; i++) {
     const hmoec_matmul_spec *s = &kernels[i].spec.matmul;

@@ -65,9 +65,10 @@ static inline hmoec_matmul_spec random_spec(const hmoec_cpu_schedule *schedule, 
   s.pass_ld = s.n + harness_below(3);
   s.segments = panels > 1 && harness_coin() ? 2 : 1;
   for (int64_t i = 0; i < s.segments; i++)
-    s.segment[i] = (hmoec_matmul_segment){panels, (hmoec_activation)harness_below(HMOEC_ACTIVATION_COUNT),
+    s.segment[i] = (hmoec_matmul_segment){s.n, (hmoec_activation)harness_below(HMOEC_ACTIVATION_COUNT),
                                           s.has_row_gate && harness_coin(), !s.accumulate && harness_below(4) == 0};
-  if (s.segments == 2) s.segment[0].panel_end = 1 + harness_below(panels - 1);
+  if (s.segments == 2) s.segment[0].end = 32 * (1 + harness_below(panels - 1));
+  if (s.segments == 2 && s.c_padded && harness_coin()) s.segment[0].end -= harness_below(32);
   if (s.grouped && harness_coin()) s.dropped_panel_begin = harness_below(panels + 1);
   if (s.grouped && harness_coin()) s.dropped_k_begin = bf16 ? 32 * harness_below((s.k + 31) / 32) : harness_below(s.k);
   if (s.grouped && harness_below(8) == 0) s.dropped_k_begin = s.k;
@@ -224,6 +225,12 @@ static inline void problem_bind(const problem *p, void *out_buffers[BINDINGS]) {
 
 /* ---- what C must be ---- */
 
+/* The segment of a column, and whether it lies between the segment's end and that of its panel. */
+static inline int problem_segment(const hmoec_matmul_spec *s, int64_t n) {
+  return s->segments == 2 && n >= harness_up(s->segment[0].end, 32);
+}
+static inline bool problem_is_padding(const hmoec_matmul_spec *s, int64_t n) { return n >= s->segment[problem_segment(s, n)].end; }
+
 /* want: C (zeros in the last panel's padding); bound: how far rounding may take it. */
 static inline void reference_rows(const problem *p, int64_t row, int64_t rows, int64_t group, bool dropped, double *want,
                                   double *bound) {
@@ -241,17 +248,17 @@ static inline void reference_rows(const problem *p, int64_t row, int64_t rows, i
         sum += product;
         size += fabs(product);
       }
-      const hmoec_matmul_segment *segment = &s->segment[s->segments == 2 && n / 32 >= s->segment[0].panel_end];
+      const hmoec_matmul_segment *segment = &s->segment[problem_segment(s, n)];
       double gate = s->has_row_gate ? (double)gates[r] : 0, v = sum;
       if (s->has_bias) v += (double)bias[group * s->bias_group_floats + n];
       v = reference_activation(segment->activation, v);
-      if (segment->gated) v *= gate;
       bool passed = s->has_pass && dropped;
+      if (segment->gated) v = passed ? 0 : v * gate;
       if (s->has_gated_bias && !passed) v += gate * (double)gated_bias[group * p->panels * 32 + n];
       if (passed) v += gate * (double)pass[((int32_t *)p->pass_index.data)[r] * s->pass_ld + n];
       if (s->accumulate) v += (double)element(p->c_before, false, to * s->ldc + n);
       if (segment->multiply) v *= (double)element(p->c_before, s->c_bf16, to * s->ldc + n);
-      want[to * s->ldc + n] = v;
+      want[to * s->ldc + n] = problem_is_padding(s, n) ? 0 : v;
       bound[to * s->ldc + n] = 1e-6 * (size + 4) + (s->c_bf16 ? fabs(v) * 0x1p-8 : 0);
     }
   }
@@ -315,7 +322,7 @@ static inline void print_spec(const hmoec_matmul_spec *s) {
   for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
     if (fields[i].value) print_error(" %s=%" PRId64, fields[i].name, fields[i].value);
   for (int64_t i = 0; i < s->segments; i++)
-    print_error(" segment(end=%" PRId64 " %s%s%s)", s->segment[i].panel_end, hmoec_activation_name(NULL, s->segment[i].activation),
+    print_error(" segment(end=%" PRId64 " %s%s%s)", s->segment[i].end, hmoec_activation_name(NULL, s->segment[i].activation),
                 s->segment[i].gated ? " gated" : "", s->segment[i].multiply ? " multiplies" : "");
   print_error("\n");
 }

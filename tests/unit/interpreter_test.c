@@ -247,15 +247,16 @@ static hmoec_tensor run_route(const double *logits, int64_t tokens, const char *
 }
 
 static void check_values(hmoec_tensor y, const double *expected, size_t count) {
-  for (size_t i = 0; i < count; i++) assert_true(fabs(y.data[i] - expected[i]) < 1e-12);
+  for (size_t i = 0; i < count; i++)
+    assert_true(isnan(expected[i]) ? isnan(y.data[i]) : y.data[i] == expected[i] || fabs(y.data[i] - expected[i]) < 1e-12);
   hmoec_tensor_deinit(&y);
 }
 
 static void test_route_order(void **state) {
   (void)state;
-  /* Ties go to the lower index; NaN is below minus infinity; among NaN the lower index again. */
-  const double logits[] = {1, 3, 3, 2, NAN, -INFINITY, NAN, 5, NAN, NAN, NAN, NAN};
-  check_values(run_route(logits, 3, "gate = \"topk_then_softmax\", capacity = 0", "i32", "%i"), (double[]){1, 2, 3, 1, 0, 1}, 6);
+  /* Ties go to the lower index; NaN is above all; among NaN the lower index again. */
+  const double logits[] = {1, 3, 3, 2, NAN, INFINITY, 7, NAN, NAN, NAN, NAN, NAN};
+  check_values(run_route(logits, 3, "gate = \"topk_then_softmax\", capacity = 0", "i32", "%i"), (double[]){1, 2, 0, 3, 0, 1}, 6);
 }
 
 static void test_route_gates(void **state) {
@@ -273,10 +274,34 @@ static void test_route_gates(void **state) {
 /* Logits decide, also where sigmoid rounds them to one value; limits are no NaN, and a sum of 0 gives gates of 0. */
 static void test_route_sigmoid_extremes(void **state) {
   (void)state;
-  const double logits[] = {50, 60, INFINITY, 40, -INFINITY, -INFINITY, NAN, -INFINITY};
+  const double logits[] = {50, 60, INFINITY, 40, -INFINITY, -INFINITY, -INFINITY, -INFINITY};
   check_values(run_route(logits, 2, "gate = \"sigmoid\", capacity = 0", "i32", "%i"), (double[]){2, 1, 0, 1}, 4);
   check_values(run_route(logits, 2, "gate = \"sigmoid\", capacity = 0", "f32", "%g"), (double[]){1, 1, 0, 0}, 4);
   check_values(run_route(logits, 2, "gate = \"sigmoid\", capacity = 0, renorm = 1", "f32", "%g"), (double[]){0.5, 0.5, 0, 0}, 4);
+}
+
+/* A NaN is selected, and every gate that its value has a part in is NaN; the row after it is not touched. Infinity, and a row that is minus
+ * infinity throughout, have no softmax. */
+static void test_route_not_finite(void **state) {
+  (void)state;
+  const double nan_logits[] = {1, NAN, 2, 3, 0, 0, -INFINITY, 0}, inf_logits[] = {1, INFINITY, 2, 3},
+               low_logits[] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+  const double s3 = 1 / (1 + exp(-3.0));
+  static const char *const softmaxes[] = {"gate = \"softmax_then_topk\", capacity = 0",
+                                          "gate = \"topk_then_softmax\", capacity = 0",
+                                          "gate = \"softmax_topk_renorm\", capacity = 0"};
+  for (size_t i = 0; i < 3; i++) {
+    double even = i == 0 ? 1.0 / 3 : 0.5;
+    check_values(run_route(nan_logits, 2, softmaxes[i], "i32", "%i"), (double[]){1, 3, 0, 1}, 4);
+    check_values(run_route(nan_logits, 2, softmaxes[i], "f32", "%g"), (double[]){NAN, NAN, even, even}, 4);
+    check_values(run_route(inf_logits, 1, softmaxes[i], "i32", "%i"), (double[]){1, 3}, 2);
+    check_values(run_route(inf_logits, 1, softmaxes[i], "f32", "%g"), (double[]){NAN, NAN}, 2);
+    check_values(run_route(low_logits, 1, softmaxes[i], "i32", "%i"), (double[]){0, 1}, 2);
+    check_values(run_route(low_logits, 1, softmaxes[i], "f32", "%g"), (double[]){NAN, NAN}, 2);
+  }
+  check_values(run_route(nan_logits, 2, "gate = \"sigmoid\", capacity = 0", "f32", "%g"), (double[]){NAN, s3, 0.5, 0.5}, 4);
+  check_values(run_route(nan_logits, 2, "gate = \"sigmoid\", capacity = 0, renorm = 1", "f32", "%g"),
+               (double[]){NAN, NAN, 0.5, 0.5}, 4);
 }
 
 static void test_route_capacity(void **state) {
@@ -389,6 +414,7 @@ int main(void) {
       cmocka_unit_test(test_route_order),
       cmocka_unit_test(test_route_gates),
       cmocka_unit_test(test_route_sigmoid_extremes),
+      cmocka_unit_test(test_route_not_finite),
       cmocka_unit_test(test_route_capacity),
       cmocka_unit_test(test_sizes_of_a_run_are_checked),
       cmocka_unit_test(test_random_weights_file),

@@ -11,9 +11,10 @@
  *     o += p * values                                           p: scratch, [tile, lda]; o: [tiles][panels][tile][HMOE_PANEL]
  *   out = o / sum of l
  *
- * m starts at -FLT_MAX, so that no difference is that of two infinities. Whole panels of keys are multiplied, and what comes of columns that
- * were never written is overwritten; values are read up to the last key that a tile sees. A row that meets keys of which it sees none, because
- * others of its tile do, keeps its bits: it is multiplied by exp(0) = 1, and zeros are added. */
+ * m starts at -FLT_MAX, so that a difference is that of two infinities only where a score is. Whole panels of keys are multiplied, and what comes
+ * of columns that were never written is overwritten. Values that all rows of a tile see are one product; those that only its later rows see
+ * are added row by row, because a weight of 0 would not keep out what is not finite. A row that meets keys of which it sees none keeps its
+ * bits: it is multiplied by exp(0) = 1. */
 #include <float.h>
 #include <math.h>
 
@@ -63,6 +64,7 @@ typedef struct attention {
   MlirValue bias; /* of the head, of difference 0 */
   MlirValue mask; /* the row's */
   MlirValue position; /* of the block's first query */
+  MlirValue has_keys; /* a query sees its own position at least, or all that there are */
   cpu_tiling by_keys, by_values; /* the same rows */
 } attention;
 
@@ -192,6 +194,34 @@ static void emit_row(hmoec_cpu_emitter *e, const attention *a, const step *s, Ml
   }
 }
 
+/* o += p * values for the keys of the block from `common` on, of which each row sees one more than the row before. */
+static void emit_triangle(hmoec_cpu_emitter *e, const attention *a, const step *s, MlirValue common) {
+  ir_builder *ir = &e->ir;
+  MlirValue values = hmoec_cpu_row(e, a->values, s->key, HMOE_PANEL),
+            panel_words = ir_mul_i(ir, a->capacity, ir_i64(ir, HMOE_PANEL));
+  MlirValue seen =
+      ir_sub_i(ir, ir_add_i(ir, a->position, ir_add_i(ir, s->row, ir_i64(ir, 1))), s->key); /* by the first row; may be < 0 */
+  ir_loop r, p, j;
+  ir_for_begin(ir, &r, ir_i64(ir, 1), s->rows, 1, 0, NULL);
+  MlirValue end = ir_min_i(ir, s->depth, ir_add_i(ir, seen, r.index)), sums = sums_row(e, a, s->number, r.index);
+  MlirValue weights = hmoec_cpu_row(e, a->weights, r.index, e->unit->schedule.lda);
+  MlirValue sums_words = ir_mul_i(ir, a->by_values.tile_rows, ir_i64(ir, HMOE_PANEL));
+  ir_for_begin(ir, &p, ir_i64(ir, 0), ir_i64(ir, panel_count(a->spec->head_size)), 1, 0, NULL);
+  MlirValue from = ir_at(ir, values, ir->f32, ir_mul_i(ir, p.index, panel_words));
+  MlirValue to = ir_at(ir, sums, ir->f32, ir_mul_i(ir, p.index, sums_words)), o[HMOE_PANEL];
+  int64_t vectors = HMOE_PANEL / ir->lanes;
+  for (int64_t v = 0; v < vectors; v++) o[v] = ir_load(ir, ir->vf32, ir_at_constant(ir, to, ir->f32, v * ir->lanes), 4 * ir->lanes);
+  ir_for_begin(ir, &j, common, end, 1, vectors, o);
+  MlirValue weight = ir_splat(ir, ir_load(ir, ir->f32, ir_at(ir, weights, ir->f32, j.index), 4));
+  MlirValue row = hmoec_cpu_row(e, from, j.index, HMOE_PANEL);
+  for (int64_t v = 0; v < vectors; v++)
+    o[v] = ir_fma(ir, weight, ir_load(ir, ir->vf32, ir_at_constant(ir, row, ir->f32, v * ir->lanes), 4 * ir->lanes), j.args[v]);
+  ir_for_end(ir, &j, o);
+  for (int64_t v = 0; v < vectors; v++) ir_store(ir, j.args[v], ir_at_constant(ir, to, ir->f32, v * ir->lanes), 4 * ir->lanes);
+  ir_for_end(ir, &p, NULL);
+  ir_for_end(ir, &r, NULL);
+}
+
 /* One tile of queries meets one block of keys. */
 static void emit_step(hmoec_cpu_emitter *e, const attention *a, const step *s) {
   ir_builder *ir = &e->ir;
@@ -209,16 +239,22 @@ static void emit_step(hmoec_cpu_emitter *e, const attention *a, const step *s) {
   ir_for_begin(ir, &r, zero, s->rows, 1, 0, NULL);
   emit_row(e, a, s, r.index);
   ir_for_end(ir, &r, NULL);
+  MlirValue common = s->depth; /* keys that all rows see */
+  if (a->spec->causal) {
+    common = ir_add_i(ir, ir_sub_i(ir, ir_add_i(ir, a->position, s->row), s->key), ir_i64(ir, 1));
+    common = ir_max_i(ir, ir_min_i(ir, common, s->depth), zero);
+  }
   cpu_tile_product by_values = {.left = a->weights,
                                 .right = hmoec_cpu_row(e, a->values, s->key, HMOE_PANEL),
                                 .right_stride = ir_mul_i(ir, a->capacity, width),
                                 .sums = sums_row(e, a, s->number, zero),
                                 .sums_stride = ir_mul_i(ir, a->by_values.tile_rows, width),
-                                .depth = s->depth};
+                                .depth = common};
   emit_product(e, &a->by_values, s->number, ir_i64(ir, panel_count(head_size)), KEY_BLOCK * HMOE_PANEL, by_values);
+  if (a->spec->causal) emit_triangle(e, a, s, common);
 }
 
-/* One row of o to out; 0 where there was no key. */
+/* One row of o to out; 0 where there was no key. Without a score above -inf the sums are 0, and o is 0 / 0. */
 static void emit_finish_row(hmoec_cpu_emitter *e, const attention *a, MlirValue sums, MlirValue totals, MlirValue out,
                             MlirValue is_last_head) {
   ir_builder *ir = &e->ir;
@@ -226,14 +262,13 @@ static void emit_finish_row(hmoec_cpu_emitter *e, const attention *a, MlirValue 
   MlirType element = spec->out_bf16 ? ir->i16 : ir->f32;
   MlirValue zero = ir_vector_f32(ir, 0.0f),
             total = ir_splat(ir, ir_reduce(ir, "add", ir_load(ir, ir->vf32, totals, 4 * ir->lanes)));
-  MlirValue has_keys = ir_compare_f(ir, IR_NE, total, zero);
   ir_lanes lanes;
   for (int64_t p = 0; p < panel_count(spec->head_size); p++) {
     int64_t left = spec->head_size - p * HMOE_PANEL;
     MlirValue to = ir_at_constant(ir, out, element, p * HMOE_PANEL);
     for (ir_lanes_begin(ir, &lanes, 0, left < HMOE_PANEL ? left : HMOE_PANEL); ir_lanes_next(ir, &lanes);) {
       MlirValue o = ir_load(ir, ir->vf32, ir_at(ir, sums, ir->f32, lanes.index), 4 * ir->lanes);
-      o = ir_select(ir, has_keys, ir_div(ir, o, total), zero);
+      o = ir_select(ir, a->has_keys, ir_div(ir, o, total), zero);
       ir_lanes_store(ir, &lanes, spec->out_bf16 ? ir_to_bf16(ir, o) : o, to);
     }
     sums = hmoec_cpu_row(e, sums, a->by_values.tile_rows, HMOE_PANEL);
@@ -290,6 +325,7 @@ void hmoec_cpu_emit_attention(hmoec_cpu_emitter *e, const hmoec_attention_spec *
                  .values = head_address(e, hmoec_cpu_binding(e, task, 2), kv_row, head, spec->heads, capacity, padded),
                  .capacity = capacity,
                  .position = ir_add_i(ir, past, first),
+                 .has_keys = ir_compare_i(ir, IR_GT, kv_length, zero),
                  .by_keys = cpu_tiling_choose(e, HMOEC_TILE_F32, rows, KEY_PANELS),
                  .by_values = cpu_tiling_choose(e, HMOEC_TILE_F32, rows, panel_count(spec->head_size))};
   if (spec->has_bias)

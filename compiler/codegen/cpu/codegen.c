@@ -87,7 +87,7 @@ static size_t arity_of(const hmoec_scalar_library *functions, hmoec_activation a
 
 static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_schedule *schedule,
                                  const hmoec_scalar_library *functions) {
-  int64_t panels = (s->n + HMOE_PANEL - 1) / HMOE_PANEL, lda = s->bf16 ? schedule->lda_bf16 : schedule->lda;
+  int64_t panels = hmoec_matmul_panels(s), lda = s->bf16 ? schedule->lda_bf16 : schedule->lda;
   if (s->lda < s->k || s->ldc < s->n) return "matmul: shape and strides disagree";
   if (s->c_padded && s->ldc < panels * HMOE_PANEL) return "matmul: no room for whole panels in C";
   if (s->k > lda) return "matmul: product deeper than the schedule's row stride";
@@ -95,8 +95,9 @@ static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_sch
     return "matmul: operand in place with another row stride or type, or gathered";
   if ((s->a_bf16 && !s->bf16) || (s->c_bf16 && s->accumulate)) return "matmul: bf16 rows where they cannot be";
   if (s->row_block > schedule->row_block) return "matmul: row block out of range";
-  if (s->segment[s->segments - 1].panel_end != panels) return "matmul: segments do not end at the last panel";
-  if (s->segments == 2 && (s->segment[0].panel_end < 1 || s->segment[0].panel_end >= panels)) return "matmul: empty segment";
+  if (s->segment[s->segments - 1].end != s->n) return "matmul: segments do not end at the last column";
+  if (s->segments == 2 && (s->segment[0].end < 1 || s->segment[0].end > (panels - 1) * HMOE_PANEL)) return "matmul: empty segment";
+  if (s->segments == 2 && s->segment[0].end % HMOE_PANEL != 0 && !s->c_padded) return "matmul: a segment inside a panel of C";
   for (int64_t i = 0; i < s->segments; i++) {
     size_t arity = arity_of(functions, s->segment[i].activation);
     if (arity == 2 && !s->segment[i].multiply) return "matmul: a function of two arguments without the second";
@@ -122,7 +123,7 @@ static const char *ffn_defect(const hmoec_ffn_spec *s, const hmoec_cpu_schedule 
   const char *defect = matmul_defect(first, schedule, functions);
   if (!defect) defect = matmul_defect(second, schedule, functions);
   if (defect) return defect;
-  int64_t hidden = first->segment[first->segments - 1].panel_end * HMOE_PANEL;
+  int64_t hidden = hmoec_matmul_panels(first) * HMOE_PANEL;
   if (first->grouped != second->grouped || first->bf16 != second->bf16 || first->row_block != second->row_block)
     return "ffn: two products of different blocks";
   if (second->k > hidden || second->k <= hidden - HMOE_PANEL) return "ffn: the second product is not as deep as the first is wide";

@@ -1,12 +1,13 @@
 /* From a tile of sums to rows of C. For each row and column
  *
- *   v = act(sum + bias) ; v *= row_gate (gated segment) ; v += row_gate * (pass in a dropped block, else gated_bias)
+ *   v = act(sum + bias) ; v *= row_gate (gated segment) ; v += row_gate * gated_bias
+ *   in a dropped block with a pass: v = row_gate * pass (gated segment), v += row_gate * pass (others)
  *   C = accumulate ? C + v : multiply ? C * v : v
  *
  * and v = act(sum + bias, C), C = v, where act is a function of two arguments.
  *
- * One instance for each segment, and one for a last panel that is not full: nothing past column n is read, and nothing written but
- * zeros where C has room for whole panels. */
+ * One instance for each segment, and one for its last panel where that is not full: nothing past the segment's end is read, and nothing
+ * written but zeros where C has room for whole panels. */
 #include "codegen/cpu/emit.h"
 #include "codegen/cpu/math.h"
 #include "codegen/cpu/scalar.h"
@@ -30,7 +31,8 @@ static MlirValue column_value(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spe
   ir_branch branch;
   if (spec->has_pass) { /* a dropped row gets its input in place of the expert's output, bias included */
     ir_if_begin(ir, &branch, dropped, ir->vf32);
-    ir_if_else(ir, &branch, ir_fma(ir, row->gate, ir_lanes_load(ir, lanes, ir->vf32, row->pass), v));
+    MlirValue pass = ir_lanes_load(ir, lanes, ir->vf32, row->pass);
+    ir_if_else(ir, &branch, segment->gated ? ir_mul(ir, row->gate, pass) : ir_fma(ir, row->gate, pass, v));
   }
   if (spec->has_gated_bias) v = ir_fma(ir, row->gate, ir_lanes_load(ir, lanes, ir->vf32, row->gated_bias), v);
   if (spec->has_pass) v = ir_if_end(ir, &branch, v);
@@ -75,29 +77,42 @@ static void emit_rows(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const
   ir_for_end(ir, &i, NULL);
 }
 
+/* Panels up to `end` (and from the instance before on) that one instance serves. */
+typedef struct instance {
+  const hmoec_matmul_segment *segment;
+  int64_t end, width;
+} instance;
+
+enum { MOST_INSTANCES = 4 };
+
+static int list_instances(const hmoec_matmul_spec *spec, instance *out) {
+  int count = 0;
+  int64_t begin = 0;
+  for (int64_t i = 0; i < spec->segments; i++) {
+    const hmoec_matmul_segment *segment = &spec->segment[i];
+    int64_t full = segment->end / HMOE_PANEL, rest = segment->end % HMOE_PANEL;
+    if (full > begin) out[count++] = (instance){segment, full, HMOE_PANEL};
+    if (rest > 0) out[count++] = (instance){segment, full + 1, rest};
+    begin = full + (rest > 0);
+  }
+  return count;
+}
+
 void hmoec_cpu_emit_epilogue(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_epilogue *buffers, MlirValue tile,
                              MlirValue row, MlirValue rows, MlirValue panel) {
   ir_builder *ir = &e->ir;
-  MlirValue first = ir_mul_i(ir, panel, ir_i64(ir, HMOE_PANEL));
+  MlirValue first = ir_mul_i(ir, panel, ir_i64(ir, HMOE_PANEL)), nothing = {NULL};
   MlirType none = {NULL};
-  MlirValue nothing = {NULL};
-  const hmoec_matmul_segment *last = &spec->segment[spec->segments - 1];
-  int64_t rest = spec->n % HMOE_PANEL;
-  int64_t full_end = rest ? last->panel_end - 1 : last->panel_end;
-  int64_t last_begin = spec->segments == 2 ? spec->segment[0].panel_end : 0;
+  instance instances[MOST_INSTANCES];
+  ir_branch branches[MOST_INSTANCES];
+  int count = list_instances(spec, instances);
 
-  /* if (panel < first segment's end) A else if (panel < full panels) B else C, without the arms that cannot be taken */
-  bool has_first = last_begin > 0, has_full = full_end > last_begin, has_rest = rest > 0;
-  ir_branch first_branch, full_branch;
-  if (has_first) {
-    ir_if_begin(ir, &first_branch, ir_compare_i(ir, IR_LT, panel, ir_i64(ir, last_begin)), none);
-    emit_rows(e, spec, &spec->segment[0], buffers, tile, row, rows, first, HMOE_PANEL);
-    ir_if_else(ir, &first_branch, nothing);
+  /* if (panel < first one's end) A else if (panel < second one's end) B else C */
+  for (int i = 0; i < count; i++) {
+    bool is_last = i == count - 1;
+    if (!is_last) ir_if_begin(ir, &branches[i], ir_compare_i(ir, IR_LT, panel, ir_i64(ir, instances[i].end)), none);
+    emit_rows(e, spec, instances[i].segment, buffers, tile, row, rows, first, instances[i].width);
+    if (!is_last) ir_if_else(ir, &branches[i], nothing);
   }
-  if (has_full && has_rest) ir_if_begin(ir, &full_branch, ir_compare_i(ir, IR_LT, panel, ir_i64(ir, full_end)), none);
-  if (has_full) emit_rows(e, spec, last, buffers, tile, row, rows, first, HMOE_PANEL);
-  if (has_full && has_rest) ir_if_else(ir, &full_branch, nothing);
-  if (has_rest) emit_rows(e, spec, last, buffers, tile, row, rows, first, rest);
-  if (has_full && has_rest) ir_if_end(ir, &full_branch, nothing);
-  if (has_first) ir_if_end(ir, &first_branch, nothing);
+  for (int i = count - 2; i >= 0; i--) ir_if_end(ir, &branches[i], nothing);
 }

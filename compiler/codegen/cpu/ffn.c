@@ -23,7 +23,7 @@ hmoec_cpu_tile_kind hmoec_cpu_ffn_tile_kind(const hmoec_ffn_spec *spec) {
 }
 
 uint64_t hmoec_cpu_ffn_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_ffn_spec *spec) {
-  int64_t panels = spec->second.segment[spec->second.segments - 1].panel_end;
+  int64_t panels = hmoec_matmul_panels(&spec->second);
   int64_t sums = panels * cpu_sums_rows(schedule, spec->second.bf16, spec->second.row_block) * HMOE_PANEL * 4;
   return (uint64_t)(HMOEC_TILE_BYTES + 2 * operand_bytes(schedule, spec) + sums);
 }
@@ -64,8 +64,8 @@ void hmoec_cpu_emit_ffn(hmoec_cpu_emitter *e, const hmoec_ffn_spec *spec, const 
   hmoec_cpu_tiles_begin(e, first->bf16);
   cpu_product_clear(e, &down, down_begin);
   MlirValue begin = cpu_dropped_begin(e, first, &block, first->dropped_panel_begin);
-  MlirValue panels = ir_i64(ir, first->segment[first->segments - 1].panel_end);
-  MlirValue all_k = ir_i64(ir, second->k), down_panels = ir_i64(ir, second->segment[second->segments - 1].panel_end);
+  MlirValue panels = ir_i64(ir, hmoec_matmul_panels(first));
+  MlirValue all_k = ir_i64(ir, second->k), down_panels = ir_i64(ir, hmoec_matmul_panels(second));
   ir_loop chunk;
   ir_for_begin(ir, &chunk, begin, panels, spec->chunk_panels, 0, NULL);
   MlirValue end = ir_min_i(ir, ir_add_i(ir, chunk.index, ir_i64(ir, spec->chunk_panels)), panels);

@@ -36,7 +36,7 @@ MlirValue ir_tanh(ir_builder *ir, MlirValue x) {
   MlirValue near = ir_fma(ir, ir_mul(ir, square, x), math_polynomial(ir, square, c, 5), x);
   MlirValue e = ir_exp(ir, ir_add(ir, a, a));
   MlirValue far = ir_sub(ir, one, ir_div(ir, ir_vector_f32(ir, 2.0f), ir_add(ir, e, one)));
-  return ir_select(ir, ir_compare_f(ir, IR_LT, a, ir_vector_f32(ir, 0.625f)), near, math_with_sign(ir, far, x));
+  return math_with_sign(ir, ir_select(ir, ir_compare_f(ir, IR_LT, a, ir_vector_f32(ir, 0.625f)), near, far), x); /* of -0 too */
 }
 
 /* |x| < 1: x + x P(x^2); otherwise 1 - exp(Q(|x|)), Q = log erfc, with |x| cut at 4, where erf rounds to 1. */

@@ -23,8 +23,8 @@
  *   call the C library for each lane.
  *   powf with a constant exponent of 1/2 or an integer up to 16 is a product: 2.0 for -2...4, 0.51 for others in f32, 1.0 in f64 (which
  *   leaves the others to the library).
- * Infinities, NaN, zeros and their signs, and what is undefined come out as in C (annex F), but tanh(-0) is +0 in f32. Exceptions and errno
- * mean nothing. gelu, gelu_new, silu and sigmoid of -infinity are 0. A lane's result does not depend on the other lanes. */
+ * Infinities, NaN, zeros and their signs, and what is undefined come out as in C (annex F). Exceptions and errno mean nothing. gelu,
+ * gelu_new, silu and sigmoid of -infinity are 0. A lane's result does not depend on the other lanes. */
 #ifndef HMOEC_CODEGEN_CPU_MATH_H
 #define HMOEC_CODEGEN_CPU_MATH_H
 

@@ -11,7 +11,7 @@ void hmoec_cpu_emit_matmul(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, 
 
   /* The share: panels [begin, end), whole groups of what the micro-kernel takes at once; a dropped block computes a corner only. */
   cpu_tiling tiling = cpu_tiling_choose(e, hmoec_cpu_tile_kind_of(spec), block.rows, INT64_MAX);
-  MlirValue panels = ir_i64(ir, spec->segment[spec->segments - 1].panel_end);
+  MlirValue panels = ir_i64(ir, hmoec_matmul_panels(spec));
   MlirValue groups = ir_div_i(ir, ir_add_i(ir, panels, ir_sub_i(ir, tiling.panels, one)), tiling.panels);
   MlirValue first = ir_div_i(ir, ir_mul_i(ir, split, groups), task->splits);
   MlirValue last = ir_div_i(ir, ir_mul_i(ir, ir_add_i(ir, split, one), groups), task->splits);

@@ -228,9 +228,7 @@ void cpu_product_emit(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue begi
   ir_for_end(ir, &g, NULL);
 }
 
-static MlirValue panel_count(hmoec_cpu_emitter *e, const cpu_product *p) {
-  return ir_i64(&e->ir, p->spec->segment[p->spec->segments - 1].panel_end);
-}
+static MlirValue panel_count(hmoec_cpu_emitter *e, const cpu_product *p) { return ir_i64(&e->ir, hmoec_matmul_panels(p->spec)); }
 
 MlirValue cpu_dropped_begin(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const cpu_block *block, int64_t begin) {
   ir_builder *ir = &e->ir;
