@@ -57,6 +57,10 @@ static const char elementwise[] = "model elementwise\n"
                                   "output t = activate(a, function = sigmoid)\n"
                                   "output c = activate(a, function = c(\"Inputs/activations.c\", mish))\n"
                                   "output d = activate(a, function = c(\"Inputs/activations.c\", tanh_shrink))\n"
+                                  "param row: [2, 3] from \"row\"\n"
+                                  "output m = multiply(a, b)\n"
+                                  "output q = scale(b, inverse_sqrt = 7)\n"
+                                  "output p = append_row(b, row, row = 1)\n"
                                   "output v = slice(add(b, a), begin = 3, end = 20)\n";
 
 static const char products[] = "model products\n"
