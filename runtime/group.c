@@ -68,8 +68,10 @@ static bool keeps(expert_sort *sort, uint64_t i, uint32_t e) {
   if (!sort->capacity) return true;
   if (i == sort->next_scope) {
     memset(sort->in_scope, 0, sort->experts * sizeof *sort->in_scope);
-    const int32_t *earlier = sort->history + i / sort->scope_rows * sort->history_stride;
-    for (uint64_t h = 0; sort->history && h < sort->past_rows; h++) sort->in_scope[clamp_expert(earlier[h], sort->experts)]++;
+    for (uint64_t h = 0; sort->history && h < sort->past_rows; h++) {
+      int32_t earlier = sort->history[i / sort->scope_rows * sort->history_stride + h];
+      sort->in_scope[clamp_expert(earlier, sort->experts)]++;
+    }
     sort->next_scope += sort->scope_rows;
   }
   return (uint64_t)sort->in_scope[e]++ < sort->capacity;

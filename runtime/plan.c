@@ -161,6 +161,8 @@ static hmoe_status check_tensors(const checker *check, hmoe_plan_span span, bool
       if (tensors[i].shape[d] < 0 && ~(uint64_t)tensors[i].shape[d] >= check->entry->dims.count)
         return BAD("entry %u: %s %u: shape %lld of %u dims", check->entry_index, what, i, (long long)tensors[i].shape[d],
                    check->entry->dims.count);
+    if (tensors[i].needed_by && (!inputs || tensors[i].optional))
+      return BAD("entry %u: %s %u: needed by outputs 0x%x", check->entry_index, what, i, tensors[i].needed_by);
     if (tensors[i].optional > inputs) return BAD("entry %u: %s %u: optional %u", check->entry_index, what, i, tensors[i].optional);
   }
   return HMOE_OK;

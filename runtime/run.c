@@ -29,6 +29,7 @@ static bool resolve(const hmoe_run *run, const hmoe_plan_step *step, uint32_t in
   if (binding->buffer == HMOE_NONE) return true;
   hmoe_memory memory = run->workspace->buffers[binding->buffer];
   uint64_t start = hmoe_add(binding->offset_bytes, hmoe_mul(binding->advance_bytes, run->items_done));
+  if (memory.size_bytes == 0) start = 0; /* of no rows: no column either */
   if (start > memory.size_bytes) return false;
   *out_memory = (hmoe_memory){memory.data ? memory.data + start : NULL, memory.size_bytes - start};
   return true;
@@ -254,6 +255,27 @@ static bool writes_nothing(const hmoe_run *run) {
   return outputs;
 }
 
+/* A run on nothing has nothing to give. */
+static hmoe_status check_empty(const hmoe_run *run) {
+  const hmoe_plan *plan = run->model->plan;
+  const hmoe_memory *memory = run->workspace->buffers;
+  const hmoe_plan_tensor *inputs = HMOE_PLAN_ARRAY(plan, run->entry->inputs, hmoe_plan_tensor);
+  const hmoe_plan_tensor *outputs = HMOE_PLAN_ARRAY(plan, run->entry->outputs, hmoe_plan_tensor);
+  for (uint32_t i = 0; i < run->entry->buffers.count; i++) {
+    if (run->buffers[i].kind != HMOE_BUFFER_INPUT || memory[i].size_bytes) continue;
+    const hmoe_plan_tensor *input = &inputs[run->buffers[i].index];
+    for (uint32_t o = 0; o < run->entry->buffers.count; o++) {
+      uint32_t index = run->buffers[o].index;
+      if (run->buffers[o].kind != HMOE_BUFFER_OUTPUT || !memory[o].size_bytes || index > 31 || !(input->needed_by >> index & 1))
+        continue;
+      return hmoe_fail(HMOE_INVALID_ARGUMENT, "input '%.*s' has no elements, and output '%.*s' is computed from it",
+                       (int)hmoe_min(input->name.count, 200), HMOE_PLAN_ARRAY(plan, input->name, char),
+                       (int)hmoe_min(outputs[index].name.count, 200), HMOE_PLAN_ARRAY(plan, outputs[index].name, char));
+    }
+  }
+  return HMOE_OK;
+}
+
 /* The caller's pointers: given, naturally aligned, and outputs apart from inputs. */
 static hmoe_status place_tensors(hmoe_run *run, const void *const *inputs, void *const *outputs) {
   const hmoe_plan *plan = run->model->plan;
@@ -292,6 +314,7 @@ static hmoe_status run_entry(hmoe_run *run, const int64_t *dims, const void *con
                              int64_t growth[HMOE_SCOPE_COUNT]) {
   HMOE_TRY(hmoe_run_begin(run, dims));
   if (writes_nothing(run)) return HMOE_OK;
+  HMOE_TRY(check_empty(run));
   if (run->state) HMOE_TRY(hmoe_state_check_run(run));
   for (int scope = 0; scope < HMOE_SCOPE_COUNT; scope++) growth[scope] = hmoe_state_growth(run, scope);
   HMOE_TRY(place_tensors(run, inputs, outputs));

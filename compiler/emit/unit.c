@@ -275,9 +275,11 @@ static hmoe_plan_step read_step(reader *r, MlirOperation op, const hmoec_hmk_inf
   return step;
 }
 
-/* hmk.inputs or hmk.outputs: for each tensor name, type, shape as in hmoe_plan_tensor, and the default of an input or unit. */
-static hmoe_plan_span read_signature(reader *r, MlirOperation function, const char *name) {
-  MlirAttribute list = mlirOperationGetAttributeByName(function, ref(name));
+/* hmk.inputs or hmk.outputs: for each tensor name, type, shape as in hmoe_plan_tensor, and the default of an input or unit. hmk.needed_by, if
+ * any input is needed so. */
+static hmoe_plan_span read_signature(reader *r, MlirOperation function, bool inputs) {
+  MlirAttribute list = mlirOperationGetAttributeByName(function, ref(inputs ? "hmk.inputs" : "hmk.outputs"));
+  intptr_t needed = hmoec_hmk_array_size(function, "hmk.needed_by");
   hmoe_plan_tensor tensors[16] = {0};
   intptr_t count = mlirAttributeIsNull(list) ? 0 : mlirArrayAttrGetNumElements(list) / 4;
   for (intptr_t i = 0; i < count && i < 16; i++) {
@@ -291,6 +293,7 @@ static hmoe_plan_span read_signature(reader *r, MlirOperation function, const ch
     for (uint32_t d = 0; d < tensors[i].rank; d++) tensors[i].shape[d] = mlirDenseI64ArrayGetElement(dims, (intptr_t)d);
     tensors[i].optional = mlirAttributeIsAInteger(fill);
     if (tensors[i].optional) tensors[i].fill = mlirIntegerAttrGetValueInt(fill);
+    if (inputs && i < needed) tensors[i].needed_by = (uint32_t)hmoec_hmk_array(function, "hmk.needed_by", i);
   }
   return hmoec_blob_append(&r->blob, tensors, (size_t)count * sizeof *tensors, (size_t)count);
 }
@@ -379,8 +382,8 @@ static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock b
     for (intptr_t i = 0; i < HMOE_SCOPE_COUNT; i++)
       entry.advance[i] = (uint32_t)dim_arg(hmoec_hmk_array(function, "hmk.advance", i));
   }
-  entry.inputs = read_signature(r, function, "hmk.inputs");
-  entry.outputs = read_signature(r, function, "hmk.outputs");
+  entry.inputs = read_signature(r, function, true);
+  entry.outputs = read_signature(r, function, false);
 
   size_t total = 0, buffer_count = 0, step_count = 0;
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))

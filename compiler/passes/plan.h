@@ -155,6 +155,7 @@ MlirValue plan_attention_bias(MlirOperation attention);
 MlirValue plan_attention_mask(MlirOperation attention);
 /* An attention whose keys are of the source, read by what is generated. */
 bool plan_is_cross(const planner *p, MlirOperation op);
+bool plan_is_needed(planner *p, MlirOperation function, intptr_t argument, MlirValue output, plan_rows rows);
 
 /* ---- plan_builder.c ---- */
 /* The place for what an owner (an op, a memory) makes at open under six numbers: *place is NULL the first time. */

@@ -196,6 +196,27 @@ static void close_slice(const planner *p, bool *member, bool stop_at_source) {
   }
 }
 
+/* Whether an output of this entry, of these rows, is computed from an argument and has elements also where the argument, which has no default, has
+ * none: attention pools its keys, and decode's logits are of the last token. Of no keys, and after no token, there is nothing to compute. */
+bool plan_is_needed(planner *p, MlirOperation function, intptr_t argument, MlirValue output, plan_rows rows) {
+  MlirValue value = mlirBlockGetArgument(mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0)), argument);
+  plan_rows own = plan_rows_of(p, value);
+  bool counted = (own.batch < 0 || own.batch == rows.batch || own.batch == rows.length) &&
+                 (own.length == rows.batch || own.length == rows.length);
+  int64_t fill;
+  if (counted || hmoec_entry_input_default(function, (size_t)argument, &fill)) return false;
+  bool *member = calloc(p->op_count + 1, sizeof *member), found = mlirValueEqual(output, value);
+  p->failed = p->failed || !member;
+  if (member) add_slice(p, member, output);
+  for (size_t i = p->op_count; member && !found && i-- > 0;)
+    for (intptr_t o = 0; member[i] && o < mlirOperationGetNumOperands(p->ops[i]); o++) {
+      found = found || mlirValueEqual(mlirOperationGetOperand(p->ops[i], o), value);
+      add_slice(p, member, mlirOperationGetOperand(p->ops[i], o));
+    }
+  free(member);
+  return found;
+}
+
 /* Why an op of decode cannot be run token by token, or NULL. */
 static const char *decode_defect(const planner *p, MlirOperation op) {
   for (intptr_t o = 0; o < mlirOperationGetNumOperands(op); o++) {

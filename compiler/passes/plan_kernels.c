@@ -248,7 +248,7 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
 
   MlirAttribute list[4 * MOST_TENSORS];
   MlirOperation planned;
-  MlirNamedAttribute attributes[6] = {{mlirIdentifierGet(p->context, ref("hmk.model")), model},
+  MlirNamedAttribute attributes[7] = {{mlirIdentifierGet(p->context, ref("hmk.model")), model},
                                       {mlirIdentifierGet(p->context, ref("hmk.dim_names")), dim_names}};
   intptr_t attribute_count = 2;
   for (intptr_t i = 0; i < inputs; i++) {
@@ -269,6 +269,7 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
   attributes[attribute_count++] =
       (MlirNamedAttribute){mlirIdentifierGet(p->context, ref("hmk.inputs")), mlirArrayAttrGet(p->context, items, list)};
   items = 0;
+  int64_t needed_by[MOST_TENSORS] = {0}, any_needed = 0;
   for (intptr_t r = 0; r < outputs; r++) {
     if (!returns(p, entry, terminator, r)) continue;
     MlirValue value = mlirOperationGetOperand(terminator, r);
@@ -282,7 +283,15 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
     output[r] = plan_memory_create(p, "output", "f32", rows.count, 2, (int64_t[]){0, shape.dims[shape.rank - 1]});
     output[r]->index = output_count++;
     add_tensor(p, list, &items, hmoec_entry_output_name(function, (size_t)r), value, rows, mlirAttributeGetNull());
+    for (intptr_t i = 0; i < inputs; i++) {
+      if (p->input_numbers[i] < 0 || !plan_is_needed(p, function, i, value, rows)) continue;
+      needed_by[p->input_numbers[i]] |= INT64_C(1) << output[r]->index;
+      any_needed = 1;
+    }
   }
+  if (any_needed)
+    attributes[attribute_count++] = (MlirNamedAttribute){mlirIdentifierGet(p->context, ref("hmk.needed_by")),
+                                                         mlirDenseI64ArrayGet(p->context, input_count, needed_by)};
   attributes[attribute_count++] =
       (MlirNamedAttribute){mlirIdentifierGet(p->context, ref("hmk.outputs")), mlirArrayAttrGet(p->context, items, list)};
   if (entry->kind == PLAN_DECODE || entry->kind == PLAN_PREPARE) {

@@ -248,7 +248,8 @@ typedef struct hmoe_plan_tensor {
   uint32_t dtype; /* 0 f32, 1 i32, 2 i64 */
   uint32_t rank;
   int64_t shape[4];
-  uint32_t optional, reserved; /* 1: an input that may be NULL: every element is `fill` then */
+  uint32_t optional; /* 1: an input that may be NULL: every element is `fill` then */
+  uint32_t needed_by; /* bit o: an input without elements is refused where output o has some, which are computed from it */
   int64_t fill;
 } hmoe_plan_tensor;
 
