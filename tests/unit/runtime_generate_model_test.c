@@ -393,7 +393,7 @@ static void test_bad_arguments(void **state) {
       {bad_word_token, "generation.bad_words: expected tokens below 23, found -3"},
       {bad_rows, "prompt: expected at least 0 rows and tokens, found -1 and 4"},
       {bad_many_rows, "prompt: 2147483647 rows with 2 beams each are too many"},
-      {bad_length, "prompt: expected at least one token a row, found none"},
+      {bad_length, "prompt.input_ids: expected at least one token a row, found none"},
       {bad_length_overflow, "are too many"},
       {bad_ids, "prompt.input_ids is NULL"},
   };
