@@ -190,7 +190,7 @@ hmoe_status hmoe_run_place_slots(hmoe_run *run) {
   }
   HMOE_TRY(reserve_slots(run, total));
   for (uint32_t i = 0; i < run->entry->buffers.count; i++)
-    if (run->buffers[i].kind == HMOE_BUFFER_WORKSPACE)
+    if (run->buffers[i].kind == HMOE_BUFFER_WORKSPACE && workspace->slots) /* NULL: nothing was ever needed */
       workspace->buffers[i].data = workspace->slots + workspace->slot_offsets[run->buffers[i].index];
   return HMOE_OK;
 }

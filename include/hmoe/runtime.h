@@ -10,6 +10,8 @@
  * pool starts threads of its own in the child, when the first run wants them. A call from inside of which the process forked (a callback, an
  * executor) goes on in the parent only, and so does a state that another thread was using. An executor and an allocator have to bear forks
  * themselves. vfork, and clone without the C library, may only be followed by exec.
+ * Nothing: a dimension may be 0. What has no elements is not touched, its pointer may be NULL; outputs that have some are computed unless they are of
+ * an input that has none (attention to no source, the logits behind no token): HMOE_INVALID_ARGUMENT, by the name of that input.
  * Memory: all memory except the thread pool's own comes from the allocator in the options. Runs allocate nothing after the first
  * run at (or above) a size; each concurrent run keeps a workspace of its own.
  */
