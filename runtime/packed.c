@@ -90,6 +90,8 @@ hmoe_status hmoe_packed_open(const hmoe_model *model, const hmoe_mapping *mappin
   copy_name(plan, name);
   if (strcmp(header.name, name) != 0)
     return hmoe_fail(HMOE_INCOMPATIBLE, "%s: packed for model '%s', this is '%s'", file, header.name, name);
+  if (memcmp(header.name, name, NAME_BYTES) != 0)
+    return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: the header is damaged (something follows the model's name)", file);
   if (header.layout != plan->layout)
     return hmoe_fail(HMOE_INCOMPATIBLE,
                      "%s: packed for another model, schedule or compiler (stamp %016llx, expected %016llx): pack it again", file,

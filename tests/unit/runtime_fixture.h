@@ -250,6 +250,39 @@ static inline void file_deinit(fixture_file *file) {
 
 /* ---- memory ---- */
 
+/* Blocks with guards before and behind: whoever writes outside of one is noticed when it is released. Nothing may rely on zeros. */
+enum { GUARD_BYTES = 64, GUARD = 0xc3, UNINITIALISED = 0xa5 };
+
+/* From any thread, where an assertion could not leave the test. */
+static inline void guard_check(const uint8_t *guard, size_t bytes, const char *where) {
+  for (size_t i = 0; i < bytes; i++)
+    if (guard[i] != GUARD) {
+      fprintf(stderr, "a byte %s a block was written: %zu of %zu\n", where, i, bytes);
+      abort();
+    }
+}
+
+static inline void *guard_allocate(void *context, size_t size, size_t alignment) {
+  (void)context;
+  size_t all = size + 2 * GUARD_BYTES;
+  if (alignment < 16 || alignment > GUARD_BYTES || (alignment & (alignment - 1)) != 0) abort();
+  uint8_t *memory = all < size ? NULL : aligned_alloc(GUARD_BYTES, (all + GUARD_BYTES - 1) / GUARD_BYTES * GUARD_BYTES);
+  if (!memory) return NULL;
+  memset(memory, GUARD, GUARD_BYTES);
+  memset(memory + GUARD_BYTES, UNINITIALISED, size);
+  memset(memory + GUARD_BYTES + size, GUARD, GUARD_BYTES);
+  return memory + GUARD_BYTES;
+}
+
+static inline void guard_release(void *context, void *memory, size_t size) {
+  (void)context;
+  uint8_t *begin = (uint8_t *)memory - GUARD_BYTES;
+  guard_check(begin, GUARD_BYTES, "before");
+  guard_check((uint8_t *)memory + size, GUARD_BYTES, "behind");
+  memset(begin, UNINITIALISED, GUARD_BYTES + size);
+  free(begin);
+}
+
 /* An allocator that counts, and fails once. */
 typedef struct counting {
   atomic_int calls, live;
@@ -262,35 +295,27 @@ static inline void *count_allocate(void *context, size_t size, size_t alignment)
   if (++c->calls == c->fail_at) return NULL;
   c->live++;
   c->bytes += (long)size;
-  assert_true(alignment >= 16 && (alignment & (alignment - 1)) == 0);
-  void *memory = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-  memset(memory, 0xa5, size); /* nothing may rely on zeros */
-  return memory;
+  return guard_allocate(NULL, size, alignment);
 }
 
 static inline void count_release(void *context, void *memory, size_t size) {
   counting *c = context;
   c->live--;
   c->bytes -= (long)size;
-  free(memory);
+  guard_release(NULL, memory, size);
 }
 
 /* What refuses large memory: a damaged size must not fill the machine. */
 static inline void *allocate_little(void *context, size_t size, size_t alignment) {
-  (void)context;
-  return size > 1 << 24 ? NULL : aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-}
-
-static inline void release_little(void *context, void *memory, size_t size) {
-  (void)context;
-  (void)size;
-  free(memory);
+  return size > 1 << 24 ? NULL : guard_allocate(context, size, alignment);
 }
 
 /* ---- the rest ---- */
 
+static const hmoe_allocator fixture_allocator = {NULL, guard_allocate, guard_release};
+
 static inline hmoe_options fixture_options(uint32_t threads) {
-  return (hmoe_options){.struct_size = sizeof(hmoe_options), .threads = threads};
+  return (hmoe_options){.struct_size = sizeof(hmoe_options), .threads = threads, .allocator = &fixture_allocator};
 }
 
 static inline void assert_ok(hmoe_status status) {

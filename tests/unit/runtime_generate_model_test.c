@@ -171,7 +171,7 @@ static void expect(const hmoe_generation *o, bool encodes, bool masked, int64_t 
   if (encodes) d->oracle.seed = (uint64_t)sum;
   for (int64_t row = 0; row < ROWS; row++)
     for (int64_t i = 0; i < start; i++) tokens[row * width + i] = encodes ? START : prompt_ids[row * LENGTH + i];
-  hmoe_allocator allocator = hmoe_allocator_default();
+  hmoe_allocator allocator = fixture_allocator;
   hmoe_search search = {.allocator = &allocator,
                         .rows = ROWS,
                         .start_length = start,

@@ -247,7 +247,7 @@ static void test_cache(void **state) {
 
 static void test_cache_replaces_the_oldest(void **state) {
   (void)state;
-  hmoe_allocator allocator = hmoe_allocator_default();
+  hmoe_allocator allocator = fixture_allocator;
   hmoe_cache *cache;
   assert_ok(hmoe_cache_create(&(hmoe_plan_cache){3, 64, 1, 0}, &allocator, &cache));
   int32_t slots[3], missing[3];
@@ -326,11 +326,48 @@ static void test_bad_chunks(void **state) {
   free(plan);
 }
 
+/* A block whose first row lies behind the rows: no token is read for it. row_token holds what its caller says, not more. */
+static void test_rows_of_blocks(void **state) {
+  (void)state;
+  enum { GROUPS = 2, KEPT = 77, BEHIND = 99 };
+  fixture_plan *plan = plan_create("blocks");
+  plan_entry(plan, "open");
+  fixture_entry *e = plan_entry(plan, "loop");
+  uint32_t tokens = plan_dim(e, HMOE_DIM_INPUT, 0, 0), missing = plan_dim(e, HMOE_DIM_MISSING, 0, GROUPS);
+  uint64_t bytes = sizeof(hmoe_blocks) + GROUPS * sizeof(hmoe_block);
+  uint32_t given = plan_input(plan, e, "blocks", 1, 0), row_token = plan_input(plan, e, "row_token", 1, 4);
+  e->buffers[given].fixed_bytes = bytes;
+  uint32_t todo_token = plan_output(plan, e, "todo_token", 1, 0);
+  e->buffers[todo_token].fixed_bytes = GROUPS * 4;
+  uint32_t blocks = plan_temporary(e, bytes, 0, HMOE_NONE), todo_slot = plan_temporary(e, GROUPS * 4, 0, HMOE_NONE);
+  uint32_t from = plan_temporary(e, 64, 0, HMOE_NONE), to = plan_temporary(e, 64, 0, HMOE_NONE);
+  plan_step(plan, e, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS(AT(blocks), AT(given)), ARGS(1, 0, 0, 1, 0, 0, bytes));
+  plan_step(plan, e, HMOE_STEP_LOOP, 0, HMOE_NONE,
+            BINDINGS(AT(blocks), AT(HMOE_NONE), AT(HMOE_NONE), AT(todo_slot), AT(todo_token), AT(row_token)),
+            ARGS(1, HMOE_LOOP_GROUPS, GROUPS, 0));
+  plan_step(plan, e, HMOE_STEP_KERNEL, NEGATE, missing, BINDINGS(AT(from), AT(to)), ARGS(HMOE_GRID_ROWS, 1, 0));
+  hmoe_model *model = open_plan(plan, 1);
+  const int32_t row_tokens[] = {10, 11, 12, BEHIND, BEHIND};
+  for (int32_t row = 0; row < 5; row++) {
+    struct {
+      hmoe_blocks header;
+      hmoe_block blocks[GROUPS];
+    } given_blocks = {{.count = GROUPS, .groups = GROUPS, .rows = 2}, {{0, 1, 1, 0}, {1, row, 1, 0}}};
+    int32_t todo[GROUPS] = {KEPT, KEPT};
+    assert_ok(hmoe_model_run(model, 1, (int64_t[]){3}, (const void *const[]){&given_blocks, row_tokens}, (void *const[]){todo}));
+    assert_int_equal(todo[0], 11);
+    assert_int_equal(todo[1], row < 3 ? 10 + row : KEPT);
+  }
+  (void)tokens;
+  hmoe_model_close(model);
+  free(plan);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_sets),         cmocka_unit_test(test_loop_groups), cmocka_unit_test(test_loop_rows),
-      cmocka_unit_test(test_cache),        cmocka_unit_test(test_bad_chunks),  cmocka_unit_test(test_cache_replaces_the_oldest),
-      cmocka_unit_test(test_cache_shared),
+      cmocka_unit_test(test_sets),         cmocka_unit_test(test_loop_groups),    cmocka_unit_test(test_loop_rows),
+      cmocka_unit_test(test_cache),        cmocka_unit_test(test_bad_chunks),     cmocka_unit_test(test_cache_replaces_the_oldest),
+      cmocka_unit_test(test_cache_shared), cmocka_unit_test(test_rows_of_blocks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

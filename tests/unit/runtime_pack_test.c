@@ -3,6 +3,7 @@
 #include "runtime_fixture.h"
 
 #include <math.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* Opens a plan that only has entry 0; the caller reads model->arena. */
@@ -441,7 +442,8 @@ static float *random_floats(size_t count, uint64_t *seed) {
   return values;
 }
 
-static void check_weight_embedding(bool stacked) {
+/* bytes: of the buffer that it is written to; too few are refused. */
+static void check_weight_embedding(bool stacked, uint64_t bytes, const char *refusal) {
   enum { ROWS = 1927, COLS = 733, C1 = 3, C2 = 5, EXPERTS = 2 };
   size_t elements = (size_t)ROWS * COLS;
   uint64_t seed = 7;
@@ -475,10 +477,17 @@ static void check_weight_embedding(bool stacked) {
   file_tensor(&file, "d2", "F32", FILE_SHAPE(C1, 1, 3, 3), d2, C1 * 36);
   file_tensor(&file, "p2", "F32", FILE_SHAPE(C2, C1, 1, 1), p2, C2 * C1 * 4);
   fixture_entry *entry = plan_entry(plan, "open");
-  uint32_t dst = plan_weight(plan, entry, EXPERTS * 8 * 4);
+  uint32_t dst = plan_weight(plan, entry, bytes);
   plan_step(plan, entry, HMOE_STEP_WEIGHT_EMBEDDING, 0, HMOE_NONE, BINDINGS(AT(dst)), ARGS(0, 1, 2, 3, 4, 5, 8));
-  hmoe_model *model = open_plan(plan, file_finish(&file), 2);
-  for (size_t e = 0; e < EXPERTS; e++) {
+  hmoe_model *model = NULL;
+  hmoe_weights weights = file_finish(&file);
+  if (refusal) {
+    hmoe_options options = fixture_options(2);
+    assert_fails(hmoe_model_open(plan_finish(plan, NULL, 0), &weights, &options, &model), HMOE_INCOMPATIBLE, refusal);
+  } else {
+    model = open_plan(plan, weights, 2);
+  }
+  for (size_t e = 0; model && e < EXPERTS; e++) {
     double expected[C2];
     embed_plainly(wi + e * elements, wo + e * elements, ROWS, COLS, d1, p1, d2, p2, C1, C2, expected);
     for (size_t o = 0; o < C2; o++) {
@@ -495,8 +504,52 @@ static void check_weight_embedding(bool stacked) {
 
 static void test_weight_embedding(void **state) {
   (void)state;
-  check_weight_embedding(true);
-  check_weight_embedding(false);
+  check_weight_embedding(true, 64, NULL);
+  check_weight_embedding(false, 64, NULL);
+  /* Two rows of 8 floats, of which 5 are written: 13 floats. */
+  check_weight_embedding(false, 52, NULL);
+  check_weight_embedding(true, 48, "plan: entry 0 step 0 (weight_embedding): binding 0 has 48 bytes, 52 are needed");
+}
+
+/* Opening reads the steps there are and not one more: behind the last one is memory that cannot be read. */
+static void test_last_step(void **state) {
+  (void)state;
+  enum { ROWS = 40, PAGE = 4096 };
+  fixture_plan *plan = plan_create("last step");
+  fixture_file file = {0};
+  float values[ROWS];
+  for (int i = 0; i < ROWS; i++) values[i] = (float)i;
+  fixture_entry *entry = plan_entry(plan, "open");
+  for (uint32_t i = 0; i < 2; i++) {
+    char name[8];
+    snprintf(name, sizeof name, "v%u", i);
+    plan_param(plan, name, 1, SHAPE(ROWS));
+    file_tensor(&file, name, "F32", FILE_SHAPE(ROWS), values, sizeof values);
+    uint32_t source = plan_buffer(entry, HMOE_BUFFER_PARAM, i, 0, ROWS * 4, 0, HMOE_NONE), dst = plan_weight(plan, entry, ROWS * 4);
+    plan_step(plan, entry, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS(AT(dst), AT(source)), ARGS(1, 0, 0, 1, 0, 0, ROWS * 4));
+  }
+  hmoe_model_object object = *plan_finish(plan, NULL, 0);
+  uint8_t *pages = mmap(NULL, FIXTURE_BYTES + 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  assert_true(pages != MAP_FAILED);
+  assert_int_equal(mprotect(pages + FIXTURE_BYTES + PAGE, PAGE, PROT_NONE), 0);
+  size_t step_bytes = 2 * sizeof(hmoe_plan_step), used = object.plan_bytes;
+  uint8_t *blob = pages + FIXTURE_BYTES + PAGE - used - step_bytes;
+  memcpy(blob, object.plan, used);
+  hmoe_plan *header = (hmoe_plan *)(void *)blob;
+  hmoe_plan_entry *open = (hmoe_plan_entry *)(void *)(blob + header->entries.offset);
+  memcpy(blob + used, blob + open->steps.offset, step_bytes);
+  open->steps.offset = (uint32_t)used;
+  header->bytes = object.plan_bytes = used + step_bytes;
+  object.plan = blob;
+  hmoe_weights weights = file_finish(&file);
+  hmoe_options options = fixture_options(1);
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(&object, &weights, &options, &model));
+  for (int i = 0; i < 2; i++) assert_memory_equal(arena_of(model) + i * 48, values, sizeof values);
+  hmoe_model_close(model);
+  munmap(pages, FIXTURE_BYTES + 2 * PAGE);
+  file_deinit(&file);
+  free(plan);
 }
 
 int main(void) {
@@ -509,6 +562,7 @@ int main(void) {
       cmocka_unit_test(test_pack_bounds),
       cmocka_unit_test(test_copy_and_selections),
       cmocka_unit_test(test_weight_embedding),
+      cmocka_unit_test(test_last_step),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 enum { VALUES = 3000 };
 
@@ -133,6 +134,56 @@ static void test_damage(void **state) {
   assert_ok(open_path(t, HMOE_VERIFY_WEIGHTS));
 }
 
+/* A header that means harm has the right checksum: nothing in it but the data's own may be other than what the model expects. */
+static void test_hostile_header(void **state) {
+  toy *t = *state;
+  enum { HASHED = 304, DATA_HASH = 40 };
+  uint8_t header[HASHED + 8];
+  FILE *file = fopen(t->path, "r+b");
+  assert_non_null(file);
+  assert_int_equal(fread(header, 1, sizeof header, file), sizeof header);
+  static const uint8_t values[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
+  for (size_t at = 0; at < HASHED; at++)
+    for (size_t v = 0; v < sizeof values; v++) {
+      uint8_t damaged[sizeof header];
+      memcpy(damaged, header, sizeof header);
+      damaged[at] = values[v];
+      if (at % 8 == 0 && v == 4) memset(damaged + at, 0xff, 8); /* the largest number of a field */
+      uint64_t hash = XXH3_64bits(damaged, HASHED);
+      memcpy(damaged + HASHED, &hash, sizeof hash);
+      rewind(file);
+      assert_int_equal(fwrite(damaged, 1, sizeof damaged, file), sizeof damaged);
+      fflush(file);
+      bool same = memcmp(damaged, header, sizeof header) == 0, data_hash = at >= DATA_HASH && at < DATA_HASH + 8;
+      hmoe_status status = open_path(t, 0);
+      if (same || data_hash) assert_ok(status);
+      else if (status != HMOE_INVALID_WEIGHTS && status != HMOE_INCOMPATIBLE) fail_msg("byte %zu = %u: %d", at, values[v], status);
+      if (!same && data_hash) assert_fails(open_path(t, HMOE_VERIFY_WEIGHTS), HMOE_INVALID_WEIGHTS, "the data is damaged");
+    }
+  fclose(file);
+}
+
+/* Large memory is the system's, and all of it goes back: what a mapping is longer for its alignment too. */
+static void test_large_memory_goes_back(void **state) {
+  (void)state;
+  enum { TIMES = 2000, BYTES = 5 << 20, MOST_PAGES = (16 << 20) / 4096 };
+  const hmoe_allocator allocator = hmoe_allocator_default();
+  long pages[2] = {0};
+  for (int i = 0; i <= TIMES; i++) {
+    if (i == 1 || i == TIMES) {
+      FILE *statm = fopen("/proc/self/statm", "r"); /* its first number: all pages that the process has an address for */
+      assert_non_null(statm);
+      assert_int_equal(fscanf(statm, "%ld", &pages[i == TIMES]), 1);
+      fclose(statm);
+    }
+    void *memory;
+    assert_ok(hmoe_allocate(&allocator, BYTES, "a test", &memory));
+    assert_int_equal((uintptr_t)memory % (2 << 20), 0);
+    hmoe_release(&allocator, memory, BYTES);
+  }
+  assert_true(pages[0] > 0 && pages[1] - pages[0] < MOST_PAGES);
+}
+
 /* More than a chunk of the checksum, and threads: any byte counts, any number of threads agrees. */
 static void test_large(void **state) {
   toy *t = *state;
@@ -143,6 +194,7 @@ static void test_large(void **state) {
   plan_weight(plan, plan_entry(plan, "open"), BYTES);
   const hmoe_model_object *object = plan_finish(plan, NULL, 0);
   hmoe_options options = fixture_options(1);
+  options.allocator = NULL; /* large memory is mapped */
   hmoe_model *model;
   assert_ok(hmoe_model_open(object, &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty, .size_bytes = sizeof empty},
                             &options, &model));
@@ -217,7 +269,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
       cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_hostile_header, setup, teardown),
       cmocka_unit_test_setup_teardown(test_large, setup, teardown),
+      cmocka_unit_test(test_large_memory_goes_back),
       cmocka_unit_test_setup_teardown(test_size, setup, teardown),
       cmocka_unit_test_setup_teardown(test_other_model, setup, teardown),
       cmocka_unit_test_setup_teardown(test_save_failures, setup, teardown),

@@ -30,14 +30,14 @@ static void check_call(hmoe_pool *pool, int tasks) {
 }
 
 static hmoe_pool *create(void) {
-  hmoe_allocator allocator = hmoe_allocator_default();
+  hmoe_allocator allocator = fixture_allocator;
   hmoe_pool *pool;
   assert_ok(hmoe_pool_create(THREADS, &allocator, &pool));
   return pool;
 }
 
 static void destroy(hmoe_pool *pool) {
-  hmoe_allocator allocator = hmoe_allocator_default();
+  hmoe_allocator allocator = fixture_allocator;
   hmoe_pool_destroy(pool, &allocator);
 }
 

@@ -482,6 +482,79 @@ static void test_executors(void **state) {
   toy_destroy(t);
 }
 
+/* Dimensions go up to 2^40, derived ones too. */
+static void test_largest_dimension(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t kind;
+    uint64_t factor;
+    int64_t input;
+    bool fine;
+  } cases[] = {
+      {HMOE_DIM_SCALE, UINT64_C(1) << 40, 1, true},           {HMOE_DIM_SCALE, (UINT64_C(1) << 40) + 1, 1, false},
+      {HMOE_DIM_CONST, UINT64_C(1) << 40, 1, true},           {HMOE_DIM_CONST, (UINT64_C(1) << 40) + 1, 1, false},
+      {HMOE_DIM_SCALE, UINT64_C(1) << 62, 4, false},          {HMOE_DIM_ROUND_UP, UINT64_C(1) << 40, 1, true},
+      {HMOE_DIM_ROUND_UP, (UINT64_C(1) << 40) + 1, 1, false},
+  };
+  static const char empty[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    fixture_plan *plan = plan_create("large");
+    plan_entry(plan, "open");
+    fixture_entry *e = plan_entry(plan, "run");
+    plan_dim(e, HMOE_DIM_INPUT, 0, 0);
+    plan_dim(e, HMOE_DIM_CONST, 0, 5);
+    plan_dim(e, cases[i].kind, 0, cases[i].factor);
+    uint32_t x = plan_input(plan, e, "x", 0, 4), y = plan_output(plan, e, "y", 0, 4);
+    plan_step(plan, e, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS(AT(y), AT(x)), ARGS(1, 0, 0, 1, 0, 0, 4));
+    hmoe_options options = fixture_options(1);
+    hmoe_model *model;
+    assert_ok(hmoe_model_open(plan_finish(plan, NULL, 0),
+                              &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty, .size_bytes = sizeof empty}, &options,
+                              &model));
+    float from[4] = {1, 2, 3, 4}, to[4] = {0};
+    hmoe_status status = hmoe_model_run(model, 1, &cases[i].input, (const void *const[]){from}, (void *const[]){to});
+    if (cases[i].fine) assert_ok(status);
+    else assert_fails(status, HMOE_INVALID_ARGUMENT, "the run is too large: dimension 2 of entry 1 exceeds 1099511627776");
+    assert_true(to[0] == (cases[i].fine ? 1 : 0));
+    hmoe_model_close(model);
+    free(plan);
+  }
+}
+
+/* Inputs without elements: no reason to refuse, unless an output with elements is computed from them. A binding of no rows has no columns. */
+static void test_nothing(void **state) {
+  (void)state;
+  fixture_plan *plan = plan_create("nothing");
+  plan_entry(plan, "open");
+  fixture_entry *e = plan_entry(plan, "run");
+  uint32_t a = plan_dim(e, HMOE_DIM_INPUT, 0, 0), b = plan_dim(e, HMOE_DIM_INPUT, 0, 0);
+  uint32_t x = plan_input(plan, e, "x", 0, 8), z = plan_input(plan, e, "z", 0, 8);
+  uint32_t y = plan_output(plan, e, "y", 0, 8), w = plan_output(plan, e, "w", 0, 8);
+  e->buffers[z].dim = e->buffers[w].dim = b;
+  plan_shape(&e->inputs[1], -2, 2);
+  plan_shape(&e->outputs[1], -2, 2);
+  e->inputs[1].needed_by = 1; /* y needs z */
+  uint32_t middle = plan_temporary(e, 0, 8, a);
+  plan_step(plan, e, HMOE_STEP_KERNEL, DOUBLE_ROWS, a, BINDINGS({x, 0, 4, 0}, {middle, 0, 4, 0}), ARGS(HMOE_GRID_ROWS, 1, 0));
+  (void)y;
+  plan_finish(plan, kernels, KERNELS);
+  static const char empty[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+  hmoe_options options = fixture_options(1);
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(&plan->object, &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty, .size_bytes = sizeof empty},
+                            &options, &model));
+  float from[8] = {0}, to[8] = {0};
+  const void *const inputs[] = {from, from}, *const no_inputs[] = {NULL, NULL};
+  void *const outputs[] = {to, to}, *const no_outputs[] = {NULL, NULL};
+  assert_ok(hmoe_model_run(model, 1, (int64_t[]){0, 1}, inputs, outputs)); /* x and y are empty */
+  assert_ok(hmoe_model_run(model, 1, (int64_t[]){0, 1}, (const void *const[]){NULL, from}, (void *const[]){NULL, to}));
+  assert_ok(hmoe_model_run(model, 1, (int64_t[]){0, 0}, no_inputs, no_outputs));
+  assert_fails(hmoe_model_run(model, 1, (int64_t[]){1, 0}, inputs, outputs), HMOE_INVALID_ARGUMENT,
+               "input 'z' has no elements, and output 'y' is computed from it");
+  hmoe_model_close(model);
+  free(plan);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_layer),
@@ -493,6 +566,8 @@ int main(void) {
       cmocka_unit_test(test_runs_allocate_nothing),
       cmocka_unit_test(test_concurrent_runs),
       cmocka_unit_test(test_executors),
+      cmocka_unit_test(test_largest_dimension),
+      cmocka_unit_test(test_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

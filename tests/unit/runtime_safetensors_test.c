@@ -72,7 +72,7 @@ static const file_case cases[] = {
 
 static hmoe_status read_case(uint64_t header_bytes, const char *header, size_t present, size_t data_bytes,
                              hmoe_safetensors *out_file) {
-  hmoe_allocator allocator = hmoe_allocator_default();
+  hmoe_allocator allocator = fixture_allocator;
   size_t size = 8 + present + data_bytes;
   uint8_t *bytes = calloc(size, 1); /* exactly as long as the file: reading past it is caught */
   memcpy(bytes, &header_bytes, 8);
@@ -124,7 +124,7 @@ static void test_deep_nesting(void **state) {
 
 static void test_find(void **state) {
   (void)state;
-  hmoe_allocator allocator = hmoe_allocator_default();
+  hmoe_allocator allocator = fixture_allocator;
   fixture_file file = {0};
   float values[3] = {1, 2, 3};
   const char *names[] = {"m", "b", "z", "a.very.long.name", "k"};
@@ -173,6 +173,38 @@ static void test_conversion(void **state) {
   f16->read((const uint8_t *)&nan, 1, 1, &value, 1);
   assert_true(value != value);
   uint16_t brain[4] = {0x3f80, 0, 0xc040, 0};
+  /* Every type, with strides on both sides: five values, and nothing beside them. */
+  static const struct {
+    const char *name;
+    size_t bytes;
+  } types[] = {{"F32", 4}, {"F64", 8}, {"F16", 2}, {"BF16", 2}};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+    enum { COUNT = 5, STRIDE = 3, OUT_STRIDE = 2, ROOM = COUNT * OUT_STRIDE + 2 };
+    uint8_t source[COUNT * STRIDE * 8];
+    memset(source, 0xff, sizeof source); /* NaN, where none is to be read */
+    for (size_t v = 0; v < COUNT; v++) {
+      double wide = 1 + (double)v;
+      float single = (float)wide;
+      uint32_t bits;
+      memcpy(&bits, &single, sizeof bits);
+      uint16_t high = (uint16_t)(bits >> 16), half = (uint16_t)(((bits >> 23) - 112) << 10 | (bits >> 13 & 0x3ff));
+      const void *value = types[i].bytes == 8 ? (void *)&wide : types[i].bytes == 4 ? (void *)&single : i == 2 ? &half : &high;
+      memcpy(source + v * STRIDE * types[i].bytes, value, types[i].bytes);
+    }
+    const hmoe_dtype *type = hmoe_dtype_find(types[i].name);
+    float out[ROOM];
+    for (size_t v = 0; v < ROOM; v++) out[v] = -7;
+    type->read(source, STRIDE, COUNT, out + 1, OUT_STRIDE);
+    for (size_t v = 0; v < ROOM; v++)
+      if (out[v] != (v % 2 && v <= 2 * COUNT ? (float)(v / 2 + 1) : -7))
+        fail_msg("%s: out[%zu] = %g", types[i].name, v, (double)out[v]);
+    uint16_t rounded[COUNT + 1], last = 0x7777;
+    rounded[COUNT] = last;
+    hmoe_dtype_read_bf16(type, source, STRIDE, COUNT, rounded);
+    static const uint16_t expected[COUNT] = {0x3f80, 0x4000, 0x4040, 0x4080, 0x40a0};
+    assert_memory_equal(rounded, expected, sizeof expected);
+    assert_int_equal(rounded[COUNT], last);
+  }
   float strided[4] = {9, 9, 9, 9};
   bf16->read((const uint8_t *)brain, 2, 2, strided, 3);
   assert_true(strided[0] == 1.0f && strided[1] == 9 && strided[3] == -3.0f);

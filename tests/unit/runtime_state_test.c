@@ -567,7 +567,7 @@ static toy *plain_create(void) {
 
 static hmoe_status run_plain(const toy *t, int64_t length) {
   hmoe_options options = fixture_options(1);
-  options.allocator = &(hmoe_allocator){NULL, allocate_little, release_little};
+  options.allocator = &(hmoe_allocator){NULL, allocate_little, guard_release};
   hmoe_model *model;
   HMOE_TRY(hmoe_model_open(t->object, &t->weights, &options, &model));
   hmoe_state_options sizes = {sizeof sizes, 2, 40, 1, 40};
