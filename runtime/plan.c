@@ -383,7 +383,8 @@ static hmoe_status check_step(const checker *check, const hmoe_plan_step *step, 
   const step_rule *rule = &step_rules[step->kind];
   HMOE_TRY(check_span(check, step->bindings, sizeof(hmoe_plan_binding), "bindings"));
   HMOE_TRY(check_span(check, step->args, sizeof(uint64_t), "args"));
-  if (step->bindings.count < rule->bindings || step->args.count < rule->args || (rule->rows && step->rows_dim == HMOE_NONE))
+  if (rule->rows && step->rows_dim == HMOE_NONE) return BAD("entry %u step %u (%s): rows are missing", entry, index, rule->name);
+  if (step->bindings.count < rule->bindings || step->args.count < rule->args)
     return BAD("entry %u step %u (%s): expected %u bindings and %u args at least, found %u and %u", entry, index, rule->name,
                rule->bindings, rule->args, step->bindings.count, step->args.count);
   if (step->rows_dim != HMOE_NONE && step->rows_dim >= check->entry->dims.count)

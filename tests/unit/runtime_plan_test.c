@@ -1,0 +1,362 @@
+/* What is refused of a plan, each with its whole text: entry, step and numbers included. One plan with every kind of step is right; a row of the
+ * table damages a place of it or two. */
+#include "runtime_fixture.h"
+
+enum { IDS_INPUT, X_INPUT, Y_OUTPUT, WORDS, ROWS, CACHED }; /* buffers of entry 1 */
+enum { MASK_INPUT, MASK_STATE, POSITIONS }; /* of entry 2 */
+
+static void do_nothing(const hmoe_kernel_call *call, int64_t task, void *scratch) { (void)call, (void)task, (void)scratch; }
+
+static const hmoe_kernel_fn kernels[] = {do_nothing, do_nothing};
+
+static void plan_opening(fixture_plan *plan) {
+  fixture_entry *e = plan_entry(plan, "open");
+  uint32_t weight = plan_weight(plan, e, 256), param = plan_buffer(e, HMOE_BUFFER_PARAM, 0, 0, 128, 0, HMOE_NONE);
+  plan_dim(e, HMOE_DIM_CONST, 0, 5);
+  uint64_t pack[21] = {0, 32, 1, 32, 1, 0, 1, 1, 0, 0, 0, 1}, vector[21] = {HMOE_NONE, 32, 1, 32, 1, 0, 1, 1, 0, 0, 0, 1};
+  plan_step(plan, e, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(weight)), 21, pack);
+  plan_step(plan, e, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(weight), AT(param)), 21, vector);
+  plan_step(plan, e, HMOE_STEP_SELECTIONS, 0, HMOE_NONE, BINDINGS(AT(weight)), ARGS(4, 2, 6));
+  plan_step(plan, e, HMOE_STEP_WEIGHT_EMBEDDING, 0, HMOE_NONE, BINDINGS(AT(weight)), ARGS(0, 0, 0, 0, 0, 0, 8));
+  plan_step(plan, e, HMOE_STEP_RELATIVE_BIAS, 0, HMOE_NONE, BINDINGS(AT(weight), AT(param)), ARGS(8, 2, 1, 16, 64, 8));
+}
+
+static void plan_forward(fixture_plan *plan) {
+  fixture_entry *e = plan_entry(plan, "forward");
+  uint32_t rows = plan_dim(e, HMOE_DIM_INPUT, 0, 0), length = plan_dim(e, HMOE_DIM_INPUT, 0, 0);
+  plan_dim(e, HMOE_DIM_SCALE, rows, 3);
+  plan_dim(e, HMOE_DIM_PRODUCT, rows, length);
+  plan_dim(e, HMOE_DIM_ROUND_UP, rows, 32);
+  plan_input(plan, e, "ids", 2, 8);
+  e->inputs[0].optional = 1;
+  plan_input(plan, e, "x", 0, 8);
+  plan_output(plan, e, "y", 0, 8);
+  plan_temporary(e, 256, 64, rows);
+  plan_temporary(e, 256, 64, rows);
+  plan_buffer(e, HMOE_BUFFER_CACHE, 0, 0, 32, 0, HMOE_NONE);
+  hmoe_plan_binding words[7] = {{.buffer = WORDS}, {.buffer = WORDS}, {.buffer = WORDS}, {.buffer = WORDS},
+                                {.buffer = WORDS}, {.buffer = WORDS}, {.buffer = WORDS}};
+  plan_step(plan, e, HMOE_STEP_IDS, 0, rows, BINDINGS(AT(IDS_INPUT), AT(WORDS)), ARGS(8, 100, 0)); /* 0 */
+  plan_step(plan, e, HMOE_STEP_KERNEL, 1, rows, BINDINGS(AT(X_INPUT), AT(Y_OUTPUT)), ARGS(HMOE_GRID_ROWS, 1, 0, 0, 0, length));
+  plan_step(plan, e, HMOE_STEP_GROUP, 0, rows, 7, words, ARGS(4, 2, 0, 8, length)); /* 2 */
+  plan_step(plan, e, HMOE_STEP_GROUP_SETS, 0, rows, 5, words, ARGS(4, 2, HMOE_SETS_DISTINCT, 8));
+  plan_step(plan, e, HMOE_STEP_LOOP, 0, HMOE_NONE, 6, words, ARGS(5, HMOE_LOOP_CACHED, 4, 2, 4, 0)); /* 4 */
+  plan_step(plan, e, HMOE_STEP_KERNEL, 0, rows, BINDINGS(AT(CACHED)), ARGS(HMOE_GRID_ROWS, 1, 0));
+  plan_step(plan, e, HMOE_STEP_CHOOSE, 0, rows, BINDINGS(AT(HMOE_NONE)), ARGS(1, 1, 1, 1, 8)); /* 6 */
+  plan_step(plan, e, HMOE_STEP_KERNEL, 0, rows, BINDINGS(AT(CACHED)), ARGS(HMOE_GRID_ROWS, 1, 0));
+  plan_step(plan, e, HMOE_STEP_KERNEL, 0, rows, BINDINGS(AT(CACHED)), ARGS(HMOE_GRID_ROWS, 1, 0));
+  plan_step(plan, e, HMOE_STEP_KERNEL, 0, HMOE_NONE, BINDINGS(AT(WORDS), AT(CACHED)), ARGS(HMOE_GRID_BLOCKS, 1, 1, 0)); /* 9 */
+  plan_step(plan, e, HMOE_STEP_LOOP, 0, rows, 0, NULL, ARGS(4, HMOE_LOOP_ROWS, 7)); /* 10 */
+  plan_step(plan, e, HMOE_STEP_GROUP_SETS, 0, rows, 5, words, ARGS(4, 2, HMOE_SETS_TOKEN, 8));
+  plan_step(plan, e, HMOE_STEP_LOOP, 0, HMOE_NONE, 6, words, ARGS(1, HMOE_LOOP_GROUPS, 4, 2)); /* 12 */
+  plan_step(plan, e, HMOE_STEP_KERNEL, 0, rows, BINDINGS(AT(ROWS)), ARGS(HMOE_GRID_ROWS, 1, 0));
+  plan_step(plan, e, HMOE_STEP_KERNEL, 0, rows, BINDINGS(AT(ROWS)), ARGS(HMOE_GRID_ROWS, 1, 0)); /* 14 */
+  plan_step(plan, e, HMOE_STEP_GROUP_SETS, 0, rows, 5, words, ARGS(4, 2, HMOE_SETS_RANK, 8)); /* 15 */
+  plan_step(plan, e, HMOE_STEP_CHOOSE, 0, HMOE_NONE, BINDINGS(AT(WORDS)), ARGS(1, 1, 1, 1, 8));
+  plan_step(plan, e, HMOE_STEP_KERNEL, 0, rows, BINDINGS(AT(ROWS)), ARGS(HMOE_GRID_ROWS, 1, 0));
+  plan_step(plan, e, HMOE_STEP_KERNEL, 0, rows, BINDINGS(AT(ROWS)), ARGS(HMOE_GRID_ROWS, 1, 0)); /* 18 */
+}
+
+static void plan_decode(fixture_plan *plan) {
+  fixture_entry *e = plan_entry(plan, "decode");
+  uint32_t length = plan_dim(e, HMOE_DIM_INPUT, 0, 0);
+  uint32_t rows = plan_dim(e, HMOE_DIM_STATE, 0, 0), capacity = plan_dim(e, HMOE_DIM_STATE, 1, 0);
+  uint32_t past = plan_dim(e, HMOE_DIM_STATE, 2, 0);
+  plan_dim(e, HMOE_DIM_SUM, past, length);
+  e->entry.needs_state = 1;
+  e->entry.advance[HMOE_SCOPE_TARGET] = length;
+  plan_input(plan, e, "mask", 1, 4);
+  plan_buffer(e, HMOE_BUFFER_STATE, 0, 0, 0, 0, HMOE_NONE);
+  plan_temporary(e, 0, 4, length);
+  plan_step(plan, e, HMOE_STEP_KERNEL, 0, length, BINDINGS(AT(POSITIONS)), ARGS(HMOE_GRID_ROWS, 1, 0));
+  plan_step(plan, e, HMOE_STEP_APPEND_MASK, 0, HMOE_NONE, BINDINGS(AT(MASK_INPUT), AT(MASK_STATE)),
+            ARGS(rows, length, past, capacity));
+  plan_step(plan, e, HMOE_STEP_POSITIONS, 0, HMOE_NONE, BINDINGS(AT(MASK_STATE), AT(POSITIONS)),
+            ARGS(rows, length, past, capacity, 64));
+  plan_step(plan, e, HMOE_STEP_LAST_ROWS, 0, HMOE_NONE, BINDINGS(AT(MASK_STATE), AT(POSITIONS)),
+            ARGS(rows, length, past, capacity));
+}
+
+static fixture_plan *make_plan(void) {
+  fixture_plan *plan = plan_create("whole");
+  plan_param(plan, "w", 1, SHAPE(32));
+  plan_param(plan, "e.{}.w", 2, SHAPE(4));
+  plan_param(plan, "a\nb", 1, SHAPE(4));
+  plan_cache(plan, 8, 64, 2);
+  plan_state(plan, HMOE_SCOPE_TARGET, 1, 4);
+  plan_state(plan, HMOE_SCOPE_TARGET, 2, 32);
+  plan_opening(plan);
+  plan_forward(plan);
+  plan_decode(plan);
+  plan_finish(plan, kernels, 2);
+  return plan;
+}
+
+/* ---- places ---- */
+
+typedef enum target {
+  NOWHERE,
+  OBJECT,
+  HEADER,
+  PARAM,
+  KEY,
+  STATE,
+  CACHE,
+  ENTRY,
+  DIM,
+  NAME,
+  INPUT,
+  OUTPUT,
+  BUFFER,
+  STEP,
+  BINDING,
+  ARG
+} target;
+
+/* Of entry `entry` and, of bindings and args, of step `step`. */
+typedef struct place {
+  target target;
+  uint32_t entry, step, index;
+  size_t offset, size;
+  uint64_t value;
+} place;
+#define FIELD(structure, field) offsetof(structure, field), sizeof(((structure *)0)->field)
+#define IN_OBJECT(field, value) {OBJECT, 0, 0, 0, FIELD(hmoe_model_object, field), value}
+#define IN_HEADER(field, value) {HEADER, 0, 0, 0, FIELD(hmoe_plan, field), value}
+#define IN_PARAM(index, field, value) {PARAM, 0, 0, index, FIELD(hmoe_plan_param, field), value}
+#define IN_KEY(param, at, value) {KEY, 0, param, at, 0, 1, value}
+#define IN_STATE(index, field, value) {STATE, 0, 0, index, FIELD(hmoe_plan_state, field), value}
+#define IN_CACHE(field, value) {CACHE, 0, 0, 0, FIELD(hmoe_plan_cache, field), value}
+#define IN_ENTRY(entry, field, value) {ENTRY, entry, 0, 0, FIELD(hmoe_plan_entry, field), value}
+#define IN_DIM(entry, index, field, value) {DIM, entry, 0, index, FIELD(hmoe_plan_dim, field), value}
+#define IN_NAME(entry, index, value) {NAME, entry, 0, index, 0, sizeof(hmoe_plan_span), value}
+#define IN_INPUT(entry, index, field, value) {INPUT, entry, 0, index, FIELD(hmoe_plan_tensor, field), value}
+#define IN_OUTPUT(entry, index, field, value) {OUTPUT, entry, 0, index, FIELD(hmoe_plan_tensor, field), value}
+#define IN_BUFFER(entry, index, field, value) {BUFFER, entry, 0, index, FIELD(hmoe_plan_buffer, field), value}
+#define IN_STEP(entry, step, field, value) {STEP, entry, 0, step, FIELD(hmoe_plan_step, field), value}
+#define IN_BINDING(entry, step, index, field, value) {BINDING, entry, step, index, FIELD(hmoe_plan_binding, field), value}
+#define IN_ARG(entry, step, index, value) {ARG, entry, step, index, 0, sizeof(uint64_t), value}
+
+static void damage(fixture_plan *plan, const place *place) {
+  if (place->target == NOWHERE) return;
+  const hmoe_plan *header = (const hmoe_plan *)(void *)plan->bytes;
+  const hmoe_plan_entry *e = &HMOE_PLAN_ARRAY(plan->bytes, header->entries, hmoe_plan_entry)[place->entry];
+  const hmoe_plan_step *step = &HMOE_PLAN_ARRAY(plan->bytes, e->steps, hmoe_plan_step)[place->step];
+  const struct {
+    hmoe_plan_span span;
+    size_t bytes;
+  } arrays[] = {[PARAM] = {header->params, sizeof(hmoe_plan_param)},
+                [STATE] = {header->states, sizeof(hmoe_plan_state)},
+                [CACHE] = {header->caches, sizeof(hmoe_plan_cache)},
+                [DIM] = {e->dims, sizeof(hmoe_plan_dim)},
+                [NAME] = {e->dim_names, sizeof(hmoe_plan_span)},
+                [INPUT] = {e->inputs, sizeof(hmoe_plan_tensor)},
+                [OUTPUT] = {e->outputs, sizeof(hmoe_plan_tensor)},
+                [BUFFER] = {e->buffers, sizeof(hmoe_plan_buffer)},
+                [STEP] = {e->steps, sizeof(hmoe_plan_step)},
+                [BINDING] = {step->bindings, sizeof(hmoe_plan_binding)},
+                [ARG] = {step->args, sizeof(uint64_t)}};
+  uint8_t *at = plan->bytes;
+  switch (place->target) {
+  case OBJECT: at = (uint8_t *)&plan->object; break;
+  case HEADER: break;
+  case KEY: at += HMOE_PLAN_ARRAY(plan->bytes, header->params, hmoe_plan_param)[place->step].key.offset + place->index; break;
+  case ENTRY: at = (uint8_t *)(uintptr_t)e; break;
+  default:
+    assert_true(place->index < arrays[place->target].span.count);
+    at += arrays[place->target].span.offset + place->index * arrays[place->target].bytes;
+  }
+  memcpy(at + place->offset, &place->value, place->size < 8 ? place->size : 8); /* of a span: its offset and count */
+}
+
+/* A span's words. */
+#define SPAN(offset, count) ((uint64_t)(count) << 32 | (offset))
+
+/* PLAN: the bytes of the plan. */
+static const struct {
+  place places[2];
+  const char *text;
+} rows[] = {
+    {{IN_OBJECT(abi_version, 2)}, "the object has ABI version 2, hmoe 0.1.0 runs version 3: compile the model again"},
+    {{IN_OBJECT(plan_bytes, 100)}, "plan: missing, too short or not aligned"},
+    {{IN_HEADER(magic, 1)}, "plan: expected magic 4e4c5048, version 3 and PLAN bytes, found 00000001, 3 and PLAN"},
+    {{IN_HEADER(weight_bytes, UINT64_MAX)}, "plan: sizes overflow"},
+    {{IN_HEADER(name, SPAN(1 << 16, 9))},
+     "plan: entry 0: name: span [65536, +9 x 1] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_HEADER(params, SPAN(12, 3))}, "plan: entry 0: params: span [12, +3 x 48] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_HEADER(entries, SPAN(64, 1000000))},
+     "plan: entry 0: entries: span [64, +1000000 x 72] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_HEADER(entries, SPAN(64, 0))}, "plan: no entries"},
+    {{IN_HEADER(caches, SPAN(64, 1 << 30))},
+     "plan: entry 0: caches: span [64, +1073741824 x 24] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_HEADER(states, SPAN(64, 1 << 30))},
+     "plan: entry 0: states: span [64, +1073741824 x 16] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_HEADER(start_token, (uint64_t)-2)}, "plan: token -2 is none"},
+    {{IN_HEADER(end_token, 1ull << 31)}, "plan: token 2147483648 is none"},
+    {{IN_PARAM(0, key, SPAN(0, 1 << 20))},
+     "plan: entry 0: key: span [0, +1048576 x 1] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_PARAM(0, key, SPAN(0, 1024))}, "plan: a key has 1024 characters, or a zero one"},
+    {{IN_KEY(1, 0, 0)}, "plan: a key has 6 characters, or a zero one"},
+    {{IN_KEY(2, 0, '\n')}, "plan: key '\n\nb': a name of 0 characters"},
+    {{IN_PARAM(0, count, 0)}, "plan: key 'w': 0 tensors need one \"{}\", found 0"},
+    {{IN_PARAM(0, count, 2)}, "plan: key 'w': 2 tensors need one \"{}\", found 0"},
+    {{IN_KEY(1, 2, 'x')}, "plan: key 'e.x}.w': 2 tensors need one \"{}\", found 0"},
+    {{IN_KEY(1, 1, '\n')}, "plan: key 'e\n{}.w': a stack of tensors has one name"},
+    {{IN_PARAM(1, rank, 0)}, "plan: key 'e.{}.w': expected rank 1 to 4, found 0"},
+    {{IN_PARAM(1, rank, 5)}, "plan: key 'e.{}.w': expected rank 1 to 4, found 5"},
+    {{IN_PARAM(0, shape[0], UINT64_MAX / 2)}, "plan: key 'w': the shape overflows"},
+    {{IN_STATE(1, scope, 2)}, "plan: state 1: 32 bytes a position in 2 segments of scope 2"},
+    {{IN_STATE(1, segments, 0)}, "plan: state 1: 32 bytes a position in 0 segments of scope 0"},
+    {{IN_STATE(1, position_bytes, 12)}, "plan: state 1: 12 bytes a position in 2 segments of scope 0"},
+    {{IN_CACHE(slots, 0)}, "plan: cache 0: 0 slots, top_k 2"},
+    {{IN_CACHE(top_k, 65)}, "plan: cache 0: 8 slots, top_k 65"},
+    {{IN_ENTRY(2, name, SPAN(0, 1 << 20))},
+     "plan: entry 2: name: span [0, +1048576 x 1] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_ENTRY(1, dims, SPAN(4, 2))}, "plan: entry 1: dims: span [4, +2 x 16] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_ENTRY(1, slots, 7)}, "plan: entry 1: 7 slots for 6 buffers"},
+    {{IN_DIM(1, 2, kind, 11)}, "plan: entry 1: dim 2 has unknown kind 11"},
+    {{IN_DIM(1, 3, kind, HMOE_DIM_INPUT)}, "plan: entry 1: dim 3: inputs come first, and entry 0 has none"},
+    {{IN_DIM(0, 0, kind, HMOE_DIM_INPUT)}, "plan: entry 0: dim 0: inputs come first, and entry 0 has none"},
+    {{IN_DIM(1, 2, source, 2)}, "plan: entry 1: dim 2: source 2 is not an earlier dim"},
+    {{IN_DIM(2, 4, factor, 4)}, "plan: entry 2: dim 4: factor 4 is not an earlier dim"},
+    {{IN_DIM(1, 4, factor, 0)}, "plan: entry 1: dim 4: multiples of 0"},
+    {{IN_DIM(2, 3, source, 6)}, "plan: entry 2: dim 3: value 6 of a state"},
+    {{IN_DIM(1, 2, kind, HMOE_DIM_STATE)}, "plan: entry 1: dim 2: value 0 of a state that the entry does not need"},
+    {{IN_DIM(1, 2, factor, 1ull << 63)}, "plan: entry 1: dim 2: the factor overflows"},
+    {{IN_INPUT(1, 1, name, SPAN(0, 1 << 20))},
+     "plan: entry 1: input: span [0, +1048576 x 1] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_INPUT(1, 1, dtype, 3)}, "plan: entry 1: input 1: unknown dtype 3 or rank 2"},
+    {{IN_OUTPUT(1, 0, rank, 5)}, "plan: entry 1: output 0: unknown dtype 0 or rank 5"},
+    {{IN_INPUT(2, 0, shape[0], (uint64_t)-6)}, "plan: entry 2: input 0: shape -6 of 5 dims"},
+    {{IN_INPUT(1, 0, optional, 2)}, "plan: entry 1: input 0: optional 2"},
+    {{IN_OUTPUT(1, 0, optional, 1)}, "plan: entry 1: output 0: optional 1"},
+    {{IN_INPUT(1, 0, needed_by, 1)}, "plan: entry 1: input 0: needed by outputs 0x1"},
+    {{IN_OUTPUT(1, 0, needed_by, 2)}, "plan: entry 1: output 0: needed by outputs 0x2"},
+    {{IN_ENTRY(1, dim_names.count, 1)}, "plan: entry 1: 1 names of 2 dims"},
+    {{IN_NAME(1, 1, SPAN(0, 1 << 20))},
+     "plan: entry 1: dim name: span [0, +1048576 x 1] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_ENTRY(0, needs_state, 1)}, "plan: entry 0: needs 1 states"},
+    {{IN_ENTRY(1, needs_state, 2)}, "plan: entry 1: needs 2 states"},
+    {{IN_ENTRY(2, advance[1], 5)}, "plan: entry 2: scope 1 advances by dim 5 of 5"},
+    {{IN_ENTRY(1, advance[0], 0)}, "plan: entry 1: scope 0 advances by dim 0 of 5, without a state"},
+    {{IN_BUFFER(1, 3, kind, 7)}, "plan: entry 1: buffer 3 (kind 7, index 0, dim 0) names something that is not there"},
+    {{IN_BUFFER(1, 0, index, 2)}, "plan: entry 1: buffer 0 (kind 0, index 2, dim 0) names something that is not there"},
+    {{IN_BUFFER(1, 2, index, 1)}, "plan: entry 1: buffer 2 (kind 1, index 1, dim 0) names something that is not there"},
+    {{IN_BUFFER(1, 3, index, 2)}, "plan: entry 1: buffer 3 (kind 3, index 2, dim 0) names something that is not there"},
+    {{IN_BUFFER(1, 5, index, 1)}, "plan: entry 1: buffer 5 (kind 4, index 1, dim 4294967295) names something that is not there"},
+    {{IN_BUFFER(0, 1, index, 3)}, "plan: entry 0: buffer 1 (kind 5, index 3, dim 4294967295) names something that is not there"},
+    {{IN_BUFFER(2, 1, index, 2)}, "plan: entry 2: buffer 1 (kind 6, index 2, dim 4294967295) names something that is not there"},
+    {{IN_BUFFER(2, 2, dim, 5)}, "plan: entry 2: buffer 2 (kind 3, index 0, dim 5) names something that is not there"},
+    {{IN_BUFFER(0, 0, offset, 4)}, "plan: entry 0: buffer 0 ends at 260 of 256 bytes"},
+    {{IN_BUFFER(1, 5, fixed_bytes, 65)}, "plan: entry 1: buffer 5 ends at 65 of 64 bytes"},
+    {{IN_BUFFER(0, 0, fixed_bytes, 255), IN_BUFFER(0, 0, offset, 1)}, "plan: entry 0: buffer 0 is not aligned"},
+    {{IN_BUFFER(1, 5, dim, 0)}, "plan: entry 1: buffer 5: weights and caches have fixed sizes"},
+    {{IN_STEP(1, 9, kind, 15)}, "plan: entry 1 step 9: unknown kind 15"},
+    {{IN_STEP(1, 7, bindings, SPAN(4, 1))},
+     "plan: entry 1: bindings: span [4, +1 x 24] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_STEP(1, 7, args, SPAN(0, 1 << 20))},
+     "plan: entry 1: args: span [0, +1048576 x 8] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_STEP(1, 2, bindings.count, 6)}, "plan: entry 1 step 2 (group): expected 7 bindings and 4 args at least, found 6 and 5"},
+    {{IN_STEP(1, 3, args.count, 3)}, "plan: entry 1 step 3 (group_sets): expected 5 bindings and 4 args at least, found 5 and 3"},
+    {{IN_STEP(1, 15, rows_dim, HMOE_NONE)}, "plan: entry 1 step 15 (group_sets): rows are missing"},
+    {{IN_STEP(2, 0, rows_dim, 5)}, "plan: entry 2 step 0 (kernel): dim 5 of 5"},
+    {{IN_BINDING(1, 9, 1, offset_bytes, 2)}, "plan: entry 1 step 9 (kernel): binding 1 is not aligned"},
+    {{IN_BINDING(1, 9, 1, advance_bytes, 1)}, "plan: entry 1 step 9 (kernel): binding 1 is not aligned"},
+    {{IN_BINDING(1, 9, 1, buffer, 6)}, "plan: entry 1 step 9 (kernel): binding 1 names buffer 6 of 6"},
+    {{IN_BINDING(1, 9, 1, buffer, IDS_INPUT)}, "plan: entry 1 step 9 (kernel): binding 1 is an input that may be missing"},
+    {{IN_BINDING(1, 0, 1, buffer, IDS_INPUT)}, "plan: entry 1 step 0 (ids): binding 1 is an input that may be missing"},
+    {{IN_ARG(1, 2, 4, 5)}, "plan: entry 1 step 2 (group): arg 4: dim 5 of 5"},
+    {{IN_ARG(2, 1, 0, HMOE_NONE)}, "plan: entry 2 step 1 (append_mask): arg 0: dim 4294967295 of 5"},
+    {{IN_ARG(2, 3, 2, 9)}, "plan: entry 2 step 3 (last_rows): arg 2: dim 9 of 5"},
+    {{IN_STEP(1, 13, kernel, 2)}, "plan: entry 1 step 13: kernel 2 of 2"},
+    {{IN_ARG(1, 1, 0, 3)}, "plan: entry 1 step 1: kernel: bad grid"},
+    {{IN_ARG(1, 8, 1, 0)}, "plan: entry 1 step 8: kernel: bad grid"},
+    {{IN_STEP(1, 14, rows_dim, HMOE_NONE)}, "plan: entry 1 step 14: kernel: bad grid"},
+    {{IN_ARG(1, 9, 3, 2)}, "plan: entry 1 step 9: kernel: bad grid"},
+    {{IN_STEP(1, 1, args.count, 14)}, "plan: entry 1 step 1: kernel: more than 8 dims"},
+    {{IN_ARG(1, 1, 5, 5)}, "plan: entry 1 step 1: kernel: dim 5 of 5"},
+    {{IN_BINDING(1, 0, 0, buffer, WORDS)}, "plan: entry 1 step 0 (ids): expected an input"},
+    {{IN_ARG(1, 0, 0, 2)}, "plan: entry 1 step 0 (ids): elements of 2 bytes below 100"},
+    {{IN_ARG(1, 0, 1, 0)}, "plan: entry 1 step 0 (ids): elements of 8 bytes below 0"},
+    {{IN_ARG(1, 0, 1, (1ull << 31) + 1)}, "plan: entry 1 step 0 (ids): elements of 8 bytes below 2147483649"},
+    {{IN_ARG(1, 0, 2, 3)}, "plan: entry 1 step 0 (ids): an input of 0 by default, filled with 3, below 100"},
+    {{IN_ARG(1, 0, 2, 200), IN_INPUT(1, 0, fill, 200)},
+     "plan: entry 1 step 0 (ids): an input of 200 by default, filled with 200, below 100"},
+    {{IN_BINDING(2, 1, 0, buffer, HMOE_NONE)}, "plan: entry 2 step 1 (append_mask): bad bindings or limit"},
+    {{IN_BINDING(2, 1, 1, buffer, POSITIONS)}, "plan: entry 2 step 1 (append_mask): bad bindings or limit"},
+    {{IN_ARG(2, 2, 3, HMOE_NONE)}, "plan: entry 2 step 2 (positions): bad bindings or limit"},
+    {{IN_ARG(2, 2, 4, 0)}, "plan: entry 2 step 2 (positions): bad bindings or limit"},
+    {{IN_BINDING(2, 3, 1, buffer, HMOE_NONE)}, "plan: entry 2 step 3 (last_rows): bad bindings or limit"},
+    {{IN_ARG(0, 4, 0, 7)}, "plan: entry 0 step 4 (relative_bias): 7 buckets to distance 16"},
+    {{IN_ARG(0, 4, 3, 2)}, "plan: entry 0 step 4 (relative_bias): 8 buckets to distance 2"},
+    {{IN_ARG(0, 4, 2, 2)}, "plan: entry 0 step 4 (relative_bias): 8 buckets to distance 16"},
+    {{IN_ARG(1, 4, 0, 15)}, "plan: entry 1 step 4: loop of kind 2 over 15 steps by 4"},
+    {{IN_ARG(1, 10, 1, 3)}, "plan: entry 1 step 10: loop of kind 3 over 4 steps by 7"},
+    {{IN_ARG(1, 12, 2, 0)}, "plan: entry 1 step 12: loop of kind 1 over 1 steps by 0"},
+    {{IN_STEP(1, 10, rows_dim, HMOE_NONE)}, "plan: entry 1 step 10: a loop over rows needs rows"},
+    {{IN_STEP(1, 12, bindings.count, 5)}, "plan: entry 1 step 12: loop: too few bindings or args"},
+    {{IN_STEP(1, 4, args.count, 5)}, "plan: entry 1 step 4: loop: too few bindings or args"},
+    {{IN_ARG(1, 12, 3, 65)}, "plan: entry 1 step 12: loop: top_k 65"},
+    {{IN_ARG(1, 4, 5, 1)}, "plan: entry 1 step 4: loop: cache 1, 4 generating steps"},
+    {{IN_ARG(1, 4, 4, 6)}, "plan: entry 1 step 4: loop: cache 0, 6 generating steps"},
+    {{IN_ARG(1, 4, 2, 9)}, "plan: entry 1 step 4: loop: chunks of 9 sets of 2, the cache has 8 slots for sets of 2"},
+    {{IN_ARG(1, 4, 3, 1)}, "plan: entry 1 step 4: loop: chunks of 4 sets of 1, the cache has 8 slots for sets of 2"},
+    {{IN_ARG(1, 4, 0, 3)}, "plan: entry 1 step 4: loop: cache 0, 4 generating steps"},
+    {{IN_ARG(1, 4, 4, 3)}, "plan: entry 1 step 6: a choose reaches past the generating steps"},
+    {{IN_ARG(1, 10, 0, 2), IN_ARG(1, 12, 0, 2)},
+     "plan: entry 1 step 12: only a loop over groups may stand, whole, inside a loop over rows"},
+    {{IN_ARG(1, 12, 1, HMOE_LOOP_ROWS)},
+     "plan: entry 1 step 12: only a loop over groups may stand, whole, inside a loop over rows"},
+    {{IN_STEP(1, 12, args, SPAN(0, 1 << 20))},
+     "plan: entry 1: args: span [0, +1048576 x 8] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_STEP(1, 4, kind, HMOE_STEP_COPY)}, "plan: entry 1 step 4 (copy): expected 2 bindings and 7 args at least, found 6 and 6"},
+    {{IN_ARG(1, 6, 1, 0)}, "plan: entry 1 step 6: choose between 1 and 0 steps from 1 blocks and 1 rows on"},
+    {{IN_ARG(1, 6, 4, 0)}, "plan: entry 1 step 6: a choose without blocks needs rows and a row block"},
+    {{IN_STEP(1, 8, kind, HMOE_STEP_CHOOSE)}, "plan: entry 1 step 8: a choose reaches past the generating steps"},
+    {{IN_ARG(1, 2, 1, 65)}, "plan: entry 1 step 2: 4 experts, top_k 65"},
+    {{IN_ARG(1, 3, 0, 0)}, "plan: entry 1 step 3: 0 experts, top_k 2"},
+    {{IN_ARG(1, 2, 3, 0)}, "plan: entry 1 step 2 (group): row block 0"},
+    {{IN_ARG(1, 11, 2, 3)}, "plan: entry 1 step 11 (group_sets): mode 3"},
+    {{IN_ARG(1, 15, 0, 1 << 20)}, "plan: entry 1 step 15 (group_sets): mode 0"},
+    {{IN_ARG(0, 2, 1, 0)}, "plan: entry 0 step 2: 4 experts, top_k 0"},
+    {{IN_ARG(0, 2, 2, 7)}, "plan: entry 0 step 2 (selections): 7 sets"},
+    {{IN_ARG(0, 0, 0, 3)}, "plan: entry 0 step 0 (pack): no source"},
+    {{IN_ARG(0, 0, 0, HMOE_NONE)}, "plan: entry 0 step 0 (pack): no source"},
+    {{IN_ARG(0, 3, 4, 3)}, "plan: entry 0 step 3 (weight_embedding): param 4"},
+    {{IN_ARG(1, 6, 1, 3)}, "plan: entry 1 step 6: a choose must stand whole inside a loop"},
+    {{IN_STEP(1, 18, kind, HMOE_STEP_CHOOSE)}, "plan: entry 1 step 18: no loop and no other choose may stand inside a choose"},
+    {{IN_STEP(1, 17, kind, HMOE_STEP_LOOP)}, "plan: entry 1 step 17: no loop and no other choose may stand inside a choose"},
+};
+
+static void expand(const char *text, uint64_t bytes, char *out, size_t size) {
+  const char *word = "PLAN";
+  for (const char *next; (next = strstr(text, word)); text = next + strlen(word)) {
+    int used = snprintf(out, size, "%.*s%llu", (int)(next - text), text, (unsigned long long)bytes);
+    assert_true(used > 0 && (size_t)used < size);
+    out += used;
+    size -= (size_t)used;
+  }
+  assert_true(strlen(text) < size);
+  strcpy(out, text);
+}
+
+static void test_rows(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    fixture_plan *plan = make_plan();
+    hmoe_plan_limits limits;
+    assert_ok(hmoe_plan_check(&plan->object, &limits));
+    for (int p = 0; p < 2; p++) damage(plan, &rows[i].places[p]);
+    hmoe_status status = hmoe_plan_check(&plan->object, &limits);
+    char text[512];
+    expand(rows[i].text, plan->used, text, sizeof text);
+    if (status != HMOE_INCOMPATIBLE || strcmp(hmoe_last_error(), text) != 0)
+      fail_msg("row %zu: expected\n%s\nfound %s\n%s", i, text, hmoe_status_string(status), status ? hmoe_last_error() : "");
+    free(plan);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
