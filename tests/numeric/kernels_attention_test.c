@@ -293,13 +293,28 @@ static void test_random_specs(void **state) {
   }
 }
 
-/* A unit of nothing else has the micro-kernels too. */
+/* A unit of nothing else has the micro-kernels too, and a unit that only stores what it needs: together they attend. */
 static void test_alone(void **state) {
   (void)state;
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_ATTENTION,
                          .spec.attention = {.heads = 1, .head_size = 16, .ld_q = 16, .ld_out = 32, .scale = 1, .query_block = 8}};
-  harness_unit u = harness_compile(&kernel, 1, hmoec_cpu_schedule_default(128));
-  harness_destroy(&u);
+  hmoec_kernel store = {.family = HMOEC_KERNEL_STORE, .spec.store = {1, 16, 16, 16, STORE_BLOCK}};
+  harness_unit attention = harness_compile(&kernel, 1, hmoec_cpu_schedule_default(128));
+  harness_unit storing = harness_compile(&store, 1, hmoec_cpu_schedule_default(128));
+  const shape h = {.batch = 2, .kv_rows = 2, .length = 5, .kv_length = 40, .capacity = 64, .mask_ld = 40};
+  attention_problem p = attention_create(&kernel.spec.attention, &store.spec.store, &h);
+  int versions = 0;
+  HARNESS_EACH_VERSION(attention, v) {
+    assert_non_null(attention.object->kernels[v][0]);
+    store_all(&storing, v, 0, &p);
+    attend(&attention, v, 0, &p);
+    attention_check(v, &p);
+    versions++;
+  }
+  assert_true(versions >= 1);
+  attention_destroy(&p);
+  harness_destroy(&storing);
+  harness_destroy(&attention);
 }
 
 /* ---- bits: a row of queries has the same result whatever it is computed with ---- */
