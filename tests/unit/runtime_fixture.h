@@ -266,7 +266,9 @@ static inline void *guard_allocate(void *context, size_t size, size_t alignment)
   (void)context;
   size_t all = size + 2 * GUARD_BYTES;
   if (alignment < 16 || alignment > GUARD_BYTES || (alignment & (alignment - 1)) != 0) abort();
-  uint8_t *memory = all < size ? NULL : aligned_alloc(GUARD_BYTES, (all + GUARD_BYTES - 1) / GUARD_BYTES * GUARD_BYTES);
+  uint8_t *memory = all < size || all > PTRDIFF_MAX / 1024
+                        ? NULL
+                        : aligned_alloc(GUARD_BYTES, (all + GUARD_BYTES - 1) / GUARD_BYTES * GUARD_BYTES);
   if (!memory) return NULL;
   memset(memory, GUARD, GUARD_BYTES);
   memset(memory + GUARD_BYTES, UNINITIALISED, size);

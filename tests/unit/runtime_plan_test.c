@@ -85,6 +85,8 @@ static fixture_plan *make_plan(void) {
   plan_cache(plan, 8, 64, 2);
   plan_state(plan, HMOE_SCOPE_TARGET, 1, 4);
   plan_state(plan, HMOE_SCOPE_TARGET, 2, 32);
+  plan_setting(plan, HMOE_SETTING_START_TOKEN, (int64_t[]){5}, 1);
+  plan_setting(plan, HMOE_SETTING_SAMPLE, (int64_t[]){1}, 1);
   plan_opening(plan);
   plan_forward(plan);
   plan_decode(plan);
@@ -102,6 +104,7 @@ typedef enum target {
   KEY,
   STATE,
   CACHE,
+  SETTING,
   ENTRY,
   DIM,
   NAME,
@@ -127,6 +130,7 @@ typedef struct place {
 #define IN_KEY(param, at, value) {KEY, 0, param, at, 0, 1, value}
 #define IN_STATE(index, field, value) {STATE, 0, 0, index, FIELD(hmoe_plan_state, field), value}
 #define IN_CACHE(field, value) {CACHE, 0, 0, 0, FIELD(hmoe_plan_cache, field), value}
+#define IN_SETTING(index, field, value) {SETTING, 0, 0, index, FIELD(hmoe_plan_setting, field), value}
 #define IN_ENTRY(entry, field, value) {ENTRY, entry, 0, 0, FIELD(hmoe_plan_entry, field), value}
 #define IN_DIM(entry, index, field, value) {DIM, entry, 0, index, FIELD(hmoe_plan_dim, field), value}
 #define IN_NAME(entry, index, value) {NAME, entry, 0, index, 0, sizeof(hmoe_plan_span), value}
@@ -148,6 +152,7 @@ static void damage(fixture_plan *plan, const place *place) {
   } arrays[] = {[PARAM] = {header->params, sizeof(hmoe_plan_param)},
                 [STATE] = {header->states, sizeof(hmoe_plan_state)},
                 [CACHE] = {header->caches, sizeof(hmoe_plan_cache)},
+                [SETTING] = {header->generation, sizeof(hmoe_plan_setting)},
                 [DIM] = {e->dims, sizeof(hmoe_plan_dim)},
                 [NAME] = {e->dim_names, sizeof(hmoe_plan_span)},
                 [INPUT] = {e->inputs, sizeof(hmoe_plan_tensor)},
@@ -172,14 +177,14 @@ static void damage(fixture_plan *plan, const place *place) {
 /* A span's words. */
 #define SPAN(offset, count) ((uint64_t)(count) << 32 | (offset))
 
-/* PLAN: the bytes of the plan. */
+/* PLAN: the bytes of the plan; VERSION: the ABI's. */
 static const struct {
   place places[2];
   const char *text;
 } rows[] = {
-    {{IN_OBJECT(abi_version, 2)}, "the object has ABI version 2, hmoe 0.1.0 runs version 3: compile the model again"},
-    {{IN_OBJECT(plan_bytes, 100)}, "plan: missing, too short or not aligned"},
-    {{IN_HEADER(magic, 1)}, "plan: expected magic 4e4c5048, version 3 and PLAN bytes, found 00000001, 3 and PLAN"},
+    {{IN_OBJECT(abi_version, 2)}, "the object has ABI version 2, hmoe 0.1.0 runs version VERSION: compile the model again"},
+    {{IN_OBJECT(plan_bytes, 8)}, "plan: missing, too short or not aligned"},
+    {{IN_HEADER(magic, 1)}, "plan: expected magic 4e4c5048, version VERSION and PLAN bytes, found 00000001, VERSION and PLAN"},
     {{IN_HEADER(weight_bytes, UINT64_MAX)}, "plan: sizes overflow"},
     {{IN_HEADER(name, SPAN(1 << 16, 9))},
      "plan: entry 0: name: span [65536, +9 x 1] leaves the plan of PLAN bytes or is not aligned"},
@@ -191,8 +196,14 @@ static const struct {
      "plan: entry 0: caches: span [64, +1073741824 x 24] leaves the plan of PLAN bytes or is not aligned"},
     {{IN_HEADER(states, SPAN(64, 1 << 30))},
      "plan: entry 0: states: span [64, +1073741824 x 16] leaves the plan of PLAN bytes or is not aligned"},
-    {{IN_HEADER(start_token, (uint64_t)-2)}, "plan: token -2 is none"},
-    {{IN_HEADER(end_token, 1ull << 31)}, "plan: token 2147483648 is none"},
+    {{IN_HEADER(generation, SPAN(64, 1 << 30))},
+     "plan: entry 0: generation: span [64, +1073741824 x 16] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_SETTING(1, setting, 22)}, "plan: generation: setting 22 is unknown, or there twice"},
+    {{IN_SETTING(1, setting, HMOE_SETTING_START_TOKEN)}, "plan: generation: setting 0 is unknown, or there twice"},
+    {{IN_SETTING(0, values, SPAN(0, 1 << 20))},
+     "plan: entry 0: start_token: span [0, +1048576 x 8] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_SETTING(0, values.count, 2)}, "plan: generation: start_token cannot have the 2 values it has"},
+    {{IN_SETTING(1, values.count, 0)}, "plan: generation: sample cannot have the 0 values it has"},
     {{IN_PARAM(0, key, SPAN(0, 1 << 20))},
      "plan: entry 0: key: span [0, +1048576 x 1] leaves the plan of PLAN bytes or is not aligned"},
     {{IN_PARAM(0, key, SPAN(0, 1024))}, "plan: a key has 1024 characters, or a zero one"},
@@ -328,16 +339,22 @@ static const struct {
     {{IN_STEP(1, 17, kind, HMOE_STEP_LOOP)}, "plan: entry 1 step 17: no loop and no other choose may stand inside a choose"},
 };
 
-static void expand(const char *text, uint64_t bytes, char *out, size_t size) {
-  const char *word = "PLAN";
-  for (const char *next; (next = strstr(text, word)); text = next + strlen(word)) {
-    int used = snprintf(out, size, "%.*s%llu", (int)(next - text), text, (unsigned long long)bytes);
-    assert_true(used > 0 && (size_t)used < size);
+static void expand(const char *text, uint64_t plan_bytes, char *out, size_t size) {
+  static const char *const words[] = {"PLAN", "VERSION"};
+  const uint64_t numbers[] = {plan_bytes, HMOE_ABI_VERSION};
+  while (*text) {
+    size_t w = 0, used = 1;
+    while (w < 2 && strncmp(text, words[w], strlen(words[w])) != 0) w++;
+    if (w == 2) *out = *text++;
+    else {
+      used = (size_t)snprintf(out, size, "%llu", (unsigned long long)numbers[w]);
+      text += strlen(words[w]);
+    }
+    assert_true(used < size);
     out += used;
-    size -= (size_t)used;
+    size -= used;
   }
-  assert_true(strlen(text) < size);
-  strcpy(out, text);
+  *out = '\0';
 }
 
 static void test_rows(void **state) {
