@@ -64,7 +64,7 @@ hmoec_strategy hmoec_hyper_choose(const hmoec_hyper_case *hyper, const hmoec_hyp
   const double mib = 1 << 20;
   if (!hyper->from_selection) {
     hmoe_plain_format(reason, size,
-                      "the generator reads the token itself: factored moves %.1f KB per token, generating moves %.1f KB",
+                      "no table of what this generator reads: factored moves %.1f KB per token, generating moves %.1f KB",
                       cost->factored_bytes / 1e3, 2.0 * (double)cost->set_bytes / 1e3);
     return HMOEC_STRATEGY_FACTORED;
   }

@@ -349,9 +349,10 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
   p->location = mlirOperationGetLocation(function);
   p->schedule = p->options->schedule;
   if (p->schedule.lda == 0) p->schedule = hmoec_cpu_schedule_default(deepest_product(p->ops, p->op_count));
-  if (mlirBlockGetNumArguments(body) > MOST_TENSORS || mlirOperationGetNumOperands(mlirBlockGetTerminator(body)) > MOST_TENSORS) {
-    hmoec_error(p->diagnostics, hmoec_location_of_op(function), "expected at most %d inputs and %d outputs", MOST_TENSORS,
-                MOST_TENSORS);
+  long inputs = (long)mlirBlockGetNumArguments(body), outputs = (long)mlirOperationGetNumOperands(mlirBlockGetTerminator(body));
+  if (inputs > MOST_TENSORS || outputs > MOST_TENSORS) {
+    hmoec_error(p->diagnostics, hmoec_location_of_op(function), "expected at most %d inputs and %d outputs, found %ld and %ld",
+                MOST_TENSORS, MOST_TENSORS, inputs, outputs);
     goto done;
   }
   MlirAttribute model = mlirOperationGetAttributeByName(function, ref("hmoe.model"));

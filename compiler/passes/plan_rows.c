@@ -3,7 +3,8 @@
  *   linear(norm(x), w)                      the product normalises the rows of x while it copies them, if no one else needs them
  *   linear(x, wq), linear(x, wk), ...       one product, when they are q, k and v of one attention
  *   linear(activate(linear(x, w1)), w2)     a pair, fused where there are rows enough
- *   scale(norm(x))                          the norm scales */
+ *   scale(norm(x))                          the norm scales
+ *   multiply(linear(x, a), linear(y, b))    the second product multiplies what the first wrote; other rows are mapped */
 #include "ir/location.h"
 #include "passes/plan.h"
 

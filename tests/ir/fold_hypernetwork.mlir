@@ -94,7 +94,7 @@ func.func @per_token(%x: tensor<?x6xf32> {hmoe.name = "x"}) -> (tensor<?x6xf32> 
 // CHECK-LABEL: func.func @token
 // CHECK-NOT: all_selections
 // CHECK-NOT: distinct_selections
-// CHECK: "hmoe.factored_hyper_expert"{{.*}}hmoe.reason = "the generator reads the token itself
+// CHECK: "hmoe.factored_hyper_expert"{{.*}}hmoe.reason = "no table of what this generator reads
 func.func @token(%x: tensor<?x6xf32> {hmoe.name = "x"}) -> (tensor<?x6xf32> {hmoe.name = "y"}) {
   %router = "hmoe.parameter"() {key = "router", count = 0 : i64} : () -> tensor<4x6xf32>
   %wi = "hmoe.parameter"() {key = "expert.{}.wi", count = 4 : i64} : () -> tensor<4x8x6xf32>

@@ -8,8 +8,8 @@
 
 #include <mlir-c/IR.h>
 
-#include "kernel/family.h"
 #include "hmoe/abi.h"
+#include "kernel/family.h"
 #include "support/diagnostics.h"
 
 /* The schedule: what may be tuned. Start from hmoec_cpu_schedule_default. Tiles are register tiles by CPU version (HMOE_CPU_*): rows x

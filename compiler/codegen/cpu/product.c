@@ -49,8 +49,11 @@ MlirValue cpu_place_a(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const
   MlirType element = spec->a_bf16 ? ir->i16 : ir->f32;
   if (spec->a_in_place) return hmoec_cpu_row_of(e, a, element, block->row, spec->lda);
   MlirValue gather = spec->has_gather ? hmoec_cpu_binding(e, task, 4) : (MlirValue){NULL};
-  hmoec_cpu_norm norm = {
-      .kind = spec->norm, .n = spec->k, .epsilon = (float)spec->norm_epsilon, .scale = (float)spec->norm_scale, .to_bf16 = spec->bf16};
+  hmoec_cpu_norm norm = {.kind = spec->norm,
+                         .n = spec->k,
+                         .epsilon = (float)spec->norm_epsilon,
+                         .scale = (float)spec->norm_scale,
+                         .to_bf16 = spec->bf16};
   if (spec->norm != HMOEC_NORM_NONE) norm.weight = hmoec_cpu_binding(e, task, norm_binding);
   if (spec->norm == HMOEC_NORM_LAYER) norm.bias = hmoec_cpu_binding(e, task, norm_binding + 1);
   ir_loop i;

@@ -1,1 +1,5 @@
-float f(float x) { float y; if (x > 0) y = 1; return y; }
+float f(float x) {
+  float y;
+  if (x > 0) y = 1;
+  return y;
+}
