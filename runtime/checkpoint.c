@@ -11,8 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const file_names[] = {"model.safetensors", "model.safetensors.index.json"};
-static const char *const foreign_names[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
+static const char *const file_names[] = {"model.safetensors", "model.safetensors.index.json", NULL};
+const char *const hmoe_foreign_weights[] = {
+    "pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack", "model.onnx", NULL};
 
 /* folder, of `length` characters, and name. */
 static hmoe_status join(const hmoe_allocator *allocator, const char *folder, size_t length, const char *name,
@@ -28,9 +29,9 @@ static hmoe_status join(const hmoe_allocator *allocator, const char *folder, siz
 }
 
 /* The first of `names` that is in the folder; NULL path: none. */
-static hmoe_status find_in_folder(const hmoe_checkpoint *checkpoint, const char *folder, const char *const names[2],
+static hmoe_status find_in_folder(const hmoe_checkpoint *checkpoint, const char *folder, const char *const *names,
                                   hmoe_memory *out_path) {
-  for (int i = 0; i < 2; i++) {
+  for (size_t i = 0; names[i]; i++) {
     HMOE_TRY(join(checkpoint->allocator, folder, strlen(folder), names[i], out_path));
     if (access((const char *)out_path->data, F_OK) == 0) return HMOE_OK;
     hmoe_release(checkpoint->allocator, out_path->data, out_path->size_bytes);
@@ -43,11 +44,13 @@ static hmoe_status find_file(hmoe_checkpoint *checkpoint, const char *folder) {
   HMOE_TRY(find_in_folder(checkpoint, folder, file_names, &checkpoint->path));
   if (checkpoint->path.data) return HMOE_OK;
   hmoe_memory foreign;
-  HMOE_TRY(find_in_folder(checkpoint, folder, foreign_names, &foreign));
-  hmoe_status status = foreign.data ? hmoe_fail(HMOE_IO_ERROR, "%s: expected %s or %s, found %s: convert to safetensors", folder,
-                                                file_names[0], file_names[1], strrchr((const char *)foreign.data, '/') + 1)
-                                    : hmoe_fail(HMOE_IO_ERROR, "%s: expected %s or %s in the directory, found neither", folder,
-                                                file_names[0], file_names[1]);
+  HMOE_TRY(find_in_folder(checkpoint, folder, hmoe_foreign_weights, &foreign));
+  hmoe_status status =
+      foreign.data
+          ? hmoe_fail(HMOE_IO_ERROR,
+                      "%s: expected %s or %s, found %s: convert it in Python with save_pretrained(DIR, safe_serialization=True)",
+                      folder, file_names[0], file_names[1], strrchr((const char *)foreign.data, '/') + 1)
+          : hmoe_fail(HMOE_IO_ERROR, "%s: expected %s or %s in the directory, found neither", folder, file_names[0], file_names[1]);
   hmoe_release(checkpoint->allocator, foreign.data, foreign.size_bytes);
   return status;
 }
@@ -107,7 +110,7 @@ static hmoe_status map_shard(const hmoe_checkpoint *checkpoint, const hmoe_index
   hmoe_weights weights = {.kind = HMOE_WEIGHTS_PATH, .path = (const char *)shard->path.data};
   hmoe_status status = hmoe_mapping_init(&shard->mapping, &weights);
   if (status != HMOE_OK) {
-    char reason[512];
+    char reason[HMOE_MESSAGE_BYTES];
     snprintf(reason, sizeof reason, "%s", hmoe_last_error());
     return hmoe_fail(status, "%s: tensor '%.200s' is in %s", index, entry->tensor, reason);
   }

@@ -55,14 +55,6 @@ static void number_files(hmoe_index *index) {
   }
 }
 
-static hmoe_status sort_tensors(hmoe_index *index) {
-  qsort(index->entries, index->count, sizeof *index->entries, by_tensor);
-  for (size_t i = 1; i < index->count; i++)
-    if (by_tensor(&index->entries[i - 1], &index->entries[i]) == 0)
-      return BAD("%s: weight_map: tensor '%.200s' is there twice", index->name, index->entries[i].tensor);
-  return HMOE_OK;
-}
-
 static hmoe_status read_index(hmoe_index *index, const hmoe_mapping *mapping) {
   if (mapping->size_bytes > index_max_bytes)
     return BAD("%s: an index of %llu bytes is not plausible", index->name, (unsigned long long)mapping->size_bytes);
@@ -70,12 +62,7 @@ static hmoe_status read_index(hmoe_index *index, const hmoe_mapping *mapping) {
   while (start < mapping->size_bytes && mapping->data[start] != '{') start++; /* blanks, when it was detected */
   HMOE_TRY(
       hmoe_json_read(index->name, "index", (const char *)mapping->data + start, mapping->size_bytes - start, start, &index->json));
-  const cJSON *map = NULL, *item;
-  cJSON_ArrayForEach(item, index->json) {
-    if (strcmp(item->string, "weight_map") != 0) continue;
-    if (map) return BAD("%s: weight_map is there twice", index->name);
-    map = item;
-  }
+  const cJSON *map = cJSON_GetObjectItemCaseSensitive(index->json, "weight_map"), *item;
   if (!map) return BAD("%s: expected an index, found an object without weight_map", index->name);
   if (!cJSON_IsObject(map)) return BAD("%s: weight_map: expected an object of file names", index->name);
   size_t items = 0;
@@ -89,7 +76,8 @@ static hmoe_status read_index(hmoe_index *index, const hmoe_mapping *mapping) {
     index->count++;
   }
   number_files(index);
-  return sort_tensors(index);
+  qsort(index->entries, index->count, sizeof *index->entries, by_tensor);
+  return HMOE_OK;
 }
 
 hmoe_status hmoe_index_init(hmoe_index *index, const hmoe_mapping *mapping, const hmoe_allocator *allocator) {

@@ -15,13 +15,17 @@ static hmoe_status map_descriptor(hmoe_mapping *mapping, int fd) {
   if (!S_ISREG(info.st_mode))
     return hmoe_fail(HMOE_IO_ERROR, "%s: expected a regular file, found a %s", mapping->name,
                      S_ISDIR(info.st_mode) ? "directory" : "device, pipe or socket");
-  if (info.st_size == 0) return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: the file is empty", mapping->name);
+  if (info.st_size == 0) return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: the file is empty: download or write it again", mapping->name);
   void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
   if (data == MAP_FAILED) return hmoe_fail(HMOE_IO_ERROR, "%s: cannot map: %s", mapping->name, strerror(errno));
   mapping->data = data;
   mapping->size_bytes = (uint64_t)info.st_size;
   mapping->mapped = true;
   return HMOE_OK;
+}
+
+static hmoe_status open_failure(const char *path, int error) {
+  return hmoe_fail(HMOE_IO_ERROR, "%s: %s%s", path, strerror(error), error == ENOENT ? hmoe_path_hint(path) : "");
 }
 
 hmoe_status hmoe_mapping_init(hmoe_mapping *mapping, const hmoe_weights *weights) {
@@ -32,7 +36,7 @@ hmoe_status hmoe_mapping_init(hmoe_mapping *mapping, const hmoe_weights *weights
     int fd;
     do fd = open(weights->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block the open */
     while (fd < 0 && errno == EINTR);
-    if (fd < 0) return hmoe_fail(HMOE_IO_ERROR, "%s: %s", weights->path, strerror(errno));
+    if (fd < 0) return open_failure(weights->path, errno);
     hmoe_status status = map_descriptor(mapping, fd);
     close(fd);
     return status;

@@ -3,6 +3,7 @@
  *   status.c allocator.c convert.c        error text, the one door to memory, element types
  *   options.c cpu.c threads.c pool.c executor.c  what the caller and the machine give
  *   fork.c                                what a child process needs
+ *   content.c                             what a file is that is not what was expected
  *   mapping.c json.c safetensors.c index.c checkpoint.c keys.c   weights: bytes, files of tensors, several files, names
  *   params.c progress.c packed.c          a plan's tensors, how much of them was read, .hmw files
  *   plan.c                                validation of the plan blob
@@ -38,6 +39,7 @@ enum { HMOE_ALIGNMENT = 64 };
 
 /* ---- status.c ---- */
 
+#define HMOE_MESSAGE_BYTES 5120 /* the longest path and what there is to say of it */
 /* Sets the calling thread's message and returns status. */
 __attribute__((format(printf, 2, 3))) hmoe_status hmoe_fail(hmoe_status status, const char *format, ...);
 
@@ -184,11 +186,37 @@ void hmoe_mapping_expect_reading(const hmoe_mapping *mapping);
 /* Lets go of the pages that lie whole in [data, data + size_bytes), unless the memory is the caller's; read again, they come back. */
 void hmoe_mapping_drop(const hmoe_mapping *mapping, const uint8_t *data, uint64_t size_bytes);
 
+/* ---- content.c ---- */
+
+typedef enum hmoe_content {
+  HMOE_CONTENT_OTHER, /* a known kind that nothing here reads */
+  HMOE_CONTENT_UNKNOWN,
+  HMOE_CONTENT_EMPTY,
+  HMOE_CONTENT_SAFETENSORS,
+  HMOE_CONTENT_PACKED,
+  HMOE_CONTENT_NPY,
+  HMOE_CONTENT_JSON,
+  HMOE_CONTENT_TEXT,
+} hmoe_content;
+
+#define HMOE_CONTENT_CHARS 256
+#define HMOE_CONTENT_BYTES 512
+/* What bytes are, by the first HMOE_CONTENT_BYTES. */
+hmoe_content hmoe_content_find(const uint8_t *data, uint64_t bytes);
+/* For "expected ..., found ": "a GGUF file: what to do about it", or how a text begins. Returns out. */
+const char *hmoe_content_string(const uint8_t *data, uint64_t bytes, char out[HMOE_CONTENT_CHARS]);
+/* "; what it may be" of a path that there is not, as the name of a model of the Hub; "" if nothing comes to mind. */
+const char *hmoe_path_hint(const char *path);
+
 /* ---- json.c ---- */
 
-/* The object that `text` is, and nothing after it; the caller deletes it. file, what, offset (of text in the file): for messages. */
+/* The object that `text` is, and nothing after it, without the same key twice in one object; the caller deletes it. file, what, offset (of text in the file): for messages. */
 HMOE_MUST_USE hmoe_status hmoe_json_read(const char *file, const char *what, const char *text, uint64_t length, uint64_t offset,
                                          struct cJSON **out_object);
+/* Where in the text that a tree was read from a key of it stands: key is the `string` of an item, not a copy. UINT64_MAX: it is none. */
+uint64_t hmoe_json_key_offset(const struct cJSON *tree, const char *key, const char *text, uint64_t length);
+/* Two equal keys of one object, as for hmoe_json_key_offset; NULL: there are none. */
+HMOE_MUST_USE hmoe_status hmoe_json_duplicate(const struct cJSON *tree, const char **out_key, const char **out_other);
 
 /* ---- safetensors.c ---- */
 
@@ -275,6 +303,8 @@ typedef struct hmoe_checkpoint {
   hmoe_core *cores; /* sorted; one a tensor */
 } hmoe_checkpoint;
 
+/* What other frameworks' checkpoints are called; NULL ends them. */
+extern const char *const hmoe_foreign_weights[];
 /* Finds and maps the file that weights name; not moved afterwards, but the mapping may be taken out of it. */
 HMOE_MUST_USE hmoe_status hmoe_checkpoint_open(hmoe_checkpoint *checkpoint, const hmoe_weights *weights,
                                                const hmoe_allocator *allocator);

@@ -65,7 +65,6 @@ static hmoe_status read_tensor(const char *file, const cJSON *item, const uint8_
     int which = 0;
     while (which < 3 && strcmp(field->string, field_names[which]) != 0) which++;
     if (which == 3) return BAD("%s: tensor '%.200s': unknown field '%.60s'", file, tensor->name, field->string);
-    if (fields[which]) return BAD("%s: tensor '%.200s': two fields '%s'", file, tensor->name, field_names[which]);
     fields[which] = field;
   }
   for (int which = 0; which < 3; which++)
@@ -82,10 +81,13 @@ static hmoe_status read_tensor(const char *file, const cJSON *item, const uint8_
   if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 || !read_count(offsets->child, &tensor->begin) ||
       !read_count(offsets->child->next, &tensor->end))
     return BAD("%s: tensor '%.200s': data_offsets: expected two integers >= 0", file, tensor->name);
-  if (tensor->begin > tensor->end || tensor->end > data_bytes)
-    return BAD("%s: tensor '%.200s': data_offsets: expected begin <= end <= %llu (bytes of data in the file), found [%llu, %llu]",
-               file, tensor->name, (unsigned long long)data_bytes, (unsigned long long)tensor->begin,
-               (unsigned long long)tensor->end);
+  if (tensor->begin <= tensor->end && tensor->end > data_bytes)
+    return BAD(
+        "%s: truncated: tensor '%.200s' ends at byte %llu of the data, the file has %llu of them; download or write it again", file,
+        tensor->name, (unsigned long long)tensor->end, (unsigned long long)data_bytes);
+  if (tensor->begin > tensor->end)
+    return BAD("%s: tensor '%.200s': data_offsets: expected begin <= end, found [%llu, %llu]", file, tensor->name,
+               (unsigned long long)tensor->begin, (unsigned long long)tensor->end);
   uint64_t bits = hmoe_mul(tensor->elements, tensor->dtype->bits);
   if (bits == UINT64_MAX || bits % 8 != 0 || bits / 8 != tensor->end - tensor->begin)
     return BAD("%s: tensor '%.200s': %s and shape make %llu bytes, data_offsets %llu", file, tensor->name, tensor->dtype->name,
@@ -122,25 +124,26 @@ static hmoe_status check_cover(hmoe_safetensors *file, uint64_t data_bytes) {
   return HMOE_OK;
 }
 
-static hmoe_status sort_names(hmoe_safetensors *file) {
-  qsort(file->tensors, file->count, sizeof *file->tensors, by_name);
-  for (size_t i = 1; i < file->count; i++)
-    if (!strcmp(file->tensors[i - 1].name, file->tensors[i].name))
-      return BAD("%s: tensor '%.200s' is there twice", file->name, file->tensors[i].name);
-  return HMOE_OK;
+static hmoe_status not_safetensors(const char *name, const hmoe_mapping *mapping) {
+  char found[HMOE_CONTENT_CHARS];
+  hmoe_content content = hmoe_content_find(mapping->data, mapping->size_bytes);
+  if (content == HMOE_CONTENT_SAFETENSORS || (content == HMOE_CONTENT_UNKNOWN && mapping->size_bytes >= 8))
+    return BAD("%s: expected a safetensors or .hmw file: a header of %llu bytes is not plausible", name,
+               (unsigned long long)load_u64(mapping->data));
+  return BAD("%s: expected a safetensors or .hmw file, found %s", name,
+             hmoe_content_string(mapping->data, mapping->size_bytes, found));
 }
 
 static hmoe_status read_file(hmoe_safetensors *file, const hmoe_mapping *mapping) {
   const char *name = file->name;
-  if (mapping->size_bytes < 8)
-    return BAD("%s: expected a safetensors or .hmw file, found %llu bytes", name, (unsigned long long)mapping->size_bytes);
+  if (mapping->size_bytes < 8) return not_safetensors(name, mapping);
   uint64_t length = load_u64(mapping->data);
-  if (length > header_max_bytes || length < 2)
-    return BAD("%s: expected a safetensors or .hmw file: a header of %llu bytes is not plausible", name,
-               (unsigned long long)length);
+  hmoe_content content = hmoe_content_find(mapping->data, mapping->size_bytes);
+  bool other = content != HMOE_CONTENT_SAFETENSORS && content != HMOE_CONTENT_UNKNOWN;
+  if (other || length > header_max_bytes || length < 2) return not_safetensors(name, mapping);
   if (length > mapping->size_bytes - 8)
-    return BAD("%s: truncated: the header is %llu bytes long, the file has %llu", name, (unsigned long long)length,
-               (unsigned long long)mapping->size_bytes - 8);
+    return BAD("%s: truncated: the header is %llu bytes long, the file has %llu; download or write it again", name,
+               (unsigned long long)length, (unsigned long long)mapping->size_bytes - 8);
   HMOE_TRY(hmoe_json_read(name, "header", (const char *)mapping->data + 8, length, 8, &file->json));
 
   const uint8_t *data = mapping->data + 8 + length;
@@ -152,11 +155,8 @@ static hmoe_status read_file(hmoe_safetensors *file, const hmoe_mapping *mapping
   HMOE_TRY(hmoe_allocate(file->allocator, hmoe_mul(items, sizeof *file->tensors), "the list of tensors", &memory));
   file->tensors = memory;
   file->capacity = items;
-  bool metadata = false;
   cJSON_ArrayForEach(item, file->json) {
     if (!strcmp(item->string, "__metadata__")) {
-      if (metadata) return BAD("%s: __metadata__ is there twice", name);
-      metadata = true;
       HMOE_TRY(check_metadata(name, item));
     } else {
       HMOE_TRY(read_tensor(name, item, data, data_bytes, &file->tensors[file->count]));
@@ -164,7 +164,8 @@ static hmoe_status read_file(hmoe_safetensors *file, const hmoe_mapping *mapping
     }
   }
   HMOE_TRY(check_cover(file, data_bytes));
-  return sort_names(file);
+  qsort(file->tensors, file->count, sizeof *file->tensors, by_name);
+  return HMOE_OK;
 }
 
 hmoe_status hmoe_safetensors_init(hmoe_safetensors *file, const hmoe_mapping *mapping, const hmoe_allocator *allocator) {

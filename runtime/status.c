@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { MESSAGE_BYTES = 1024 };
+enum { MESSAGE_BYTES = HMOE_MESSAGE_BYTES };
 
 static _Thread_local char message[MESSAGE_BYTES];
 

@@ -433,6 +433,7 @@ bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, 
     if (argv[i][0] != '-' || !argv[i][1]) {
       if (out_arguments->model)
         return hmoec_usage_error(diagnostics, "expected one MODEL, found '%s' and '%s'", out_arguments->model, argv[i]);
+      if (!*argv[i]) return hmoec_usage_error(diagnostics, "expected a MODEL, found an empty text");
       out_arguments->model = argv[i];
       continue;
     }

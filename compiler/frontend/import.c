@@ -104,7 +104,7 @@ const char *hmoec_import(hmoec_arena *arena, const char *directory, hmoec_diagno
   const char *config = hmoec_arena_printf(arena, "%s/config.json", directory);
   const char *generation = hmoec_arena_printf(arena, "%s/generation_config.json", directory);
   if (access(config, F_OK) != 0) {
-    hmoec_error(diagnostics, (hmoec_location){.file = directory}, "it has no config.json");
+    hmoec_error(diagnostics, (hmoec_location){.file = directory}, "it has no config.json, which a directory of Hugging Face has");
     return NULL;
   }
   bool ok = hmoec_json_read(arena, config, HMOEC_CONFIG_MAX_BYTES, diagnostics, &import.config) &&

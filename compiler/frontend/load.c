@@ -2,13 +2,17 @@
 #include "frontend/load.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "frontend/import.h"
 #include "frontend/mlir_scan.h"
+#include "frontend/spec_lexer.h"
 #include "ir/context.h"
 #include "ir/location.h"
+#include "runtime_internal.h"
 #include "support/limits.h"
 #include "support/text_file.h"
 
@@ -54,13 +58,15 @@ static bool load_mlir(MlirContext context, const char *path, const char *text, s
 typedef bool (*model_loader)(MlirContext context, const char *path, const char *text, size_t size,
                              const hmoec_load_options *options, hmoec_diagnostics *diagnostics, MlirModule *out_module);
 
+typedef enum model_kind { KIND_SPEC, KIND_MLIR, KIND_COUNT } model_kind;
+
 static const struct {
   const char *suffix;
   size_t limit_bytes;
   model_loader load;
-} kinds[] = {
-    {".spec", HMOEC_SPEC_MAX_BYTES, load_spec},
-    {".mlir", HMOEC_MLIR_MAX_BYTES, load_mlir},
+} kinds[KIND_COUNT] = {
+    [KIND_SPEC] = {".spec", HMOEC_SPEC_MAX_BYTES, load_spec},
+    [KIND_MLIR] = {".mlir", HMOEC_MLIR_MAX_BYTES, load_mlir},
 };
 
 static bool has_suffix(const char *path, const char *suffix) {
@@ -68,30 +74,86 @@ static bool has_suffix(const char *path, const char *suffix) {
   return length > suffix_length && strcmp(path + length - suffix_length, suffix) == 0;
 }
 
-static const char *file_text(hmoec_arena *arena, const char *path, size_t limit_bytes, hmoec_diagnostics *diagnostics,
-                             size_t *out_size) {
-  const char *reason;
-  const char *text = hmoec_text_file_read(arena, path, limit_bytes, out_size, &reason);
-  if (!text) hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot open: %s", reason);
-  return text;
+#define EXPECTED "expected a .spec or a .mlir file, or a Hugging Face directory"
+
+/* The kind that the first word of a text shows, behind comments; KIND_COUNT: none. */
+static model_kind kind_of_text(const char *text) {
+  static const char *const modules[] = {"module", "func.func", "builtin.module", "\"builtin.module\""};
+  static const char blanks[] = " \t\r\n", letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.\"";
+  if (strncmp(text, "\xef\xbb\xbf", 3) == 0) text += 3;
+  for (const char *at = text + strspn(text, blanks); *at; at += strcspn(at, "\n"), at += strspn(at, blanks)) {
+    if (at[0] == '/' && at[1] == '/') continue; /* of MLIR, and of C */
+    size_t word = strspn(at + (*at == '#'), letters);
+    bool aliased = (*at == '#' || *at == '!') && word && strncmp(at + 1 + word, " = ", 3) == 0;
+    if (aliased) return KIND_MLIR;
+    if (*at == '#') continue; /* of specs */
+    for (size_t i = 0; i < sizeof modules / sizeof *modules; i++)
+      if (strlen(modules[i]) == word && strncmp(at, modules[i], word) == 0) return KIND_MLIR;
+    hmoec_token_kind token = hmoec_word_kind(at, word);
+    return token >= HMOEC_FIRST_STATEMENT_KEYWORD && token <= HMOEC_LAST_STATEMENT_KEYWORD ? KIND_SPEC : KIND_COUNT;
+  }
+  return KIND_COUNT;
+}
+
+/* What else people hand over as MODEL. */
+static bool not_a_model(const char *path, const uint8_t *bytes, size_t size, hmoec_diagnostics *diagnostics) {
+  static const char *const advice[] = {
+      [HMOE_CONTENT_SAFETENSORS] = ": its directory, with config.json, is the MODEL; weights of a spec are given by --weights",
+      [HMOE_CONTENT_PACKED] = ": MODEL is the spec or the directory that they were packed for, and these are its --weights",
+      [HMOE_CONTENT_NPY] = ": arrays are given by --input NAME=FILE.npy",
+      [HMOE_CONTENT_JSON] = ": of a Hugging Face model, give the directory that config.json is in",
+      [HMOE_CONTENT_TEXT] = NULL, /* the last */
+  };
+  char found[HMOE_CONTENT_CHARS];
+  hmoe_content content = hmoe_content_find(bytes, size);
+  hmoe_content_string(bytes, size, found);
+  return hmoec_error(diagnostics, (hmoec_location){.file = path}, EXPECTED ", found %s%s", found,
+                     advice[content] ? advice[content] : "");
+}
+
+static bool cannot_open(const char *path, int error, hmoec_diagnostics *diagnostics) {
+  const char *hint = error == ENOENT ? hmoe_path_hint(path) : "";
+  char guess[512];
+  for (size_t i = 0; error == ENOENT && i < KIND_COUNT; i++) {
+    int written = snprintf(guess, sizeof guess, "%s%s", path, kinds[i].suffix);
+    if (written > 0 && written < (int)sizeof guess && access(guess, F_OK) == 0)
+      return hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot open: %s; did you mean %s?", strerror(error), guess);
+  }
+  return hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot open: %s%s", strerror(error), hint);
+}
+
+/* The text of a model's file and its kind: by what it holds, or, where that does not tell, by its name. */
+static const char *file_text(hmoec_arena *arena, const char *path, hmoec_diagnostics *diagnostics, size_t *out_size,
+                             model_kind *out_kind) {
+  model_kind named = KIND_SPEC;
+  while (named < KIND_COUNT && !has_suffix(path, kinds[named].suffix)) named++;
+  uint8_t start[HMOE_CONTENT_BYTES];
+  size_t begun = hmoec_file_begin(path, start);
+  hmoe_content content = hmoe_content_find(start, begun);
+  bool readable =
+      content == HMOE_CONTENT_TEXT || (content == HMOE_CONTENT_UNKNOWN && named == KIND_SPEC); /* which says where it is wrong */
+  if (begun && !readable) return not_a_model(path, start, begun, diagnostics), NULL;
+  const char *reason, *text = hmoec_text_file_read(arena, path, HMOEC_MLIR_MAX_BYTES, out_size, &reason);
+  if (!text) return hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot open: %s", reason), NULL;
+  *out_kind = kind_of_text(text);
+  if (*out_kind == KIND_COUNT) *out_kind = named;
+  if (*out_kind == KIND_COUNT) return not_a_model(path, (const uint8_t *)text, *out_size, diagnostics), NULL;
+  if (*out_size <= kinds[*out_kind].limit_bytes) return text;
+  hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot open: it is larger than %zu KiB",
+              kinds[*out_kind].limit_bytes >> 10);
+  return NULL;
 }
 
 bool hmoec_load_model(MlirContext context, const char *path, const hmoec_load_options *options, hmoec_diagnostics *diagnostics,
                       MlirModule *out_module) {
   *out_module = (MlirModule){NULL};
-  const hmoec_location at = {.file = path};
   struct stat info;
-  if (stat(path, &info) != 0) return hmoec_error(diagnostics, at, "cannot open: %s", strerror(errno));
+  if (stat(path, &info) != 0) return cannot_open(path, errno, diagnostics);
   bool directory = S_ISDIR(info.st_mode);
-  size_t kind = 0; /* what import writes is a spec */
-  while (!directory && kind < sizeof kinds / sizeof *kinds && !has_suffix(path, kinds[kind].suffix)) kind++;
-  if (kind == sizeof kinds / sizeof *kinds)
-    return hmoec_error(diagnostics, at, "expected a .spec or a .mlir file, or a Hugging Face directory");
-
+  model_kind kind = KIND_SPEC; /* what import writes is one */
   hmoec_arena *arena = hmoec_arena_create();
   size_t size;
-  const char *text = directory ? hmoec_import(arena, path, diagnostics, &size)
-                               : file_text(arena, path, kinds[kind].limit_bytes, diagnostics, &size);
+  const char *text = directory ? hmoec_import(arena, path, diagnostics, &size) : file_text(arena, path, diagnostics, &size, &kind);
   MlirDiagnosticHandlerID handler = hmoec_diagnostics_attach(diagnostics, context);
   const char *name = directory ? hmoec_arena_printf(arena, "%s (imported)", path) : path;
   bool ok = text && kinds[kind].load(context, name, text, size, options, diagnostics, out_module) &&

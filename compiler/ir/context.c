@@ -70,29 +70,35 @@ void hmoec_context_destroy(MlirContext context) {
   if (!mlirContextIsNull(context)) mlirContextDestroy(context);
 }
 
-/* Does the text, after white space and comments, open a module (or an alias, which only a whole file can hold)? */
-static bool is_module(const char *text, size_t size) {
+/* Where the operations of a file begin: behind white space, comments and aliases, which only a whole file can hold. */
+static size_t operations_begin(const char *text, size_t size) {
   size_t i = 0;
   for (;;) {
     while (i < size && hmoe_plain_is_space(text[i])) i++;
-    if (i + 1 >= size || text[i] != '/' || text[i + 1] != '/') break;
+    bool skipped = i + 1 < size && ((text[i] == '/' && text[i + 1] == '/') || text[i] == '#' || text[i] == '!');
+    if (!skipped) return i;
     while (i < size && text[i] != '\n') i++;
   }
-  static const char *const openings[] = {"module", "builtin.module", "\"builtin.module\"", "#", "!", "{-#"};
+}
+
+static bool is_module(const char *text, size_t size) {
+  static const char *const openings[] = {"module", "builtin.module", "\"builtin.module\"", "{-#"};
   for (size_t o = 0; o < sizeof openings / sizeof *openings; o++)
-    if (size - i >= strlen(openings[o]) && memcmp(text + i, openings[o], strlen(openings[o])) == 0) return true;
+    if (size >= strlen(openings[o]) && memcmp(text, openings[o], strlen(openings[o])) == 0) return true;
   return false;
 }
 
 MlirModule hmoec_module_parse(MlirContext context, const char *file, const char *text, size_t size) {
   static const char opening[] = "module {", closing[] = "\n}\n"; /* adds no line before the text */
   const MlirModule none = {NULL};
-  bool wrap = !is_module(text, size);
+  size_t begin = operations_begin(text, size);
+  bool wrap = !is_module(text + begin, size - begin);
   size_t before = wrap ? sizeof opening - 1 : 0, after = wrap ? sizeof closing - 1 : 0;
   char *copy = malloc(before + size + after + 1); /* the parser wants a NUL after the text */
   if (!copy) return none;
-  if (wrap) memcpy(copy, opening, before);
-  memcpy(copy + before, text, size);
+  memcpy(copy, text, begin);
+  if (wrap) memcpy(copy + begin, opening, before);
+  memcpy(copy + begin + before, text + begin, size - begin);
   if (wrap) memcpy(copy + before + size, closing, after);
   copy[before + size + after] = '\0';
   MlirOperation op =

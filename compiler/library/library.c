@@ -1,8 +1,10 @@
 /* The public calls on compilations (include/hmoe/compiler.h), over a session. */
 #include "hmoe/compiler.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "frontend/import.h"
 #include "interpreter/parameters.h"
@@ -12,6 +14,7 @@
 #include "library/reference.h"
 #include "library/session.h"
 #include "library/signature.h"
+#include "runtime_internal.h"
 #include "support/paths.h"
 
 struct hmoec_compilation {
@@ -171,7 +174,11 @@ hmoec_status hmoec_import_directory(const char *directory, const hmoec_options *
   hmoec_arena *arena = hmoec_arena_create();
   size_t size = 0;
   ok = ok && is_given(c, "a directory", directory);
-  if (ok && !hmoec_is_directory(directory))
+  struct stat info;
+  if (ok && stat(directory, &info) != 0)
+    ok = hmoec_error(c->diagnostics, (hmoec_location){.file = directory}, "cannot open: %s%s", strerror(errno),
+                     errno == ENOENT ? hmoe_path_hint(directory) : "");
+  else if (ok && !S_ISDIR(info.st_mode))
     ok = hmoec_error(c->diagnostics, (hmoec_location){.file = directory},
                      "expected a directory with config.json and model.safetensors");
   const char *text = ok ? hmoec_import(arena, directory, c->diagnostics, &size) : NULL;

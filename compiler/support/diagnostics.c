@@ -121,6 +121,29 @@ static const char *source_line(hmoec_diagnostics *diagnostics, hmoec_location lo
   return line;
 }
 
+static bool is_control(char c) { return (unsigned char)c < 0x20 || c == 0x7f; }
+
+/* Bytes of the UTF-8 character at `at`; 0: it is none. */
+static size_t character_length(const char *at, size_t left) {
+  unsigned char first = (unsigned char)*at;
+  size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+  if (length > left) return 0;
+  for (size_t i = 1; i < length; i++)
+    if (((unsigned char)at[i] & 0xc0) != 0x80) return 0;
+  return length;
+}
+
+/* A message is one line, whatever names and values are in it: control characters are written as C writes them. */
+static void print_escaped(FILE *out, const char *text) {
+  for (; *text; text++) {
+    if (*text == '\n') fputs("\\n", out);
+    else if (*text == '\t') fputs("\\t", out);
+    else if (is_control(*text)) fprintf(out, "\\x%02x", (unsigned)(unsigned char)*text);
+    else fputc(*text, out);
+  }
+}
+
+/* The line, with what a terminal would not show or would obey as question marks. */
 static void print_caret_line(FILE *out, const hmoec_message *message) {
   const char *line = message->source;
   size_t length = message->source_bytes, column = message->at.column ? message->at.column - 1 : 0;
@@ -131,11 +154,18 @@ static void print_caret_line(FILE *out, const hmoec_message *message) {
     column -= skipped;
     length = length - skipped < MAX_SHOWN_CHARS ? length - skipped : MAX_SHOWN_CHARS;
   }
-  fprintf(out, "%.*s\n", (int)length, line);
+  for (size_t i = 0, step; i < length; i += step) {
+    step = character_length(line + i, length - i);
+    if (!step || is_control(line[i])) fputc(line[i] == '\t' ? '\t' : '?', out);
+    else fwrite(line + i, 1, step, out);
+    if (!step) step = 1;
+  }
+  fputc('\n', out);
   if (!message->at.column) return;
-  for (size_t i = 0; i < column; i++) {
-    if (((unsigned char)line[i] & 0xC0) == 0x80) continue; /* inside a UTF-8 character */
+  for (size_t i = 0, step; i < column; i += step) {
+    step = character_length(line + i, length - i);
     fputc(line[i] == '\t' ? '\t' : ' ', out);
+    if (!step) step = 1;
   }
   fputs("^\n", out);
 }
@@ -143,11 +173,12 @@ static void print_caret_line(FILE *out, const hmoec_message *message) {
 void hmoec_message_print(void *file, const hmoec_message *message) {
   FILE *out = file;
   hmoec_location at = message->at;
-  if (!at.file) fputs("hmoec: ", out);
-  else if (!at.line) fprintf(out, "%s: ", at.file);
-  else if (!at.column) fprintf(out, "%s:%u: ", at.file, at.line);
-  else fprintf(out, "%s:%u:%u: ", at.file, at.line, at.column);
-  fprintf(out, "%s: %s\n", severity_names[message->severity], message->text);
+  print_escaped(out, at.file ? at.file : "hmoec");
+  if (at.file && at.line) fprintf(out, ":%u", at.line);
+  if (at.file && at.line && at.column) fprintf(out, ":%u", at.column);
+  fprintf(out, ": %s: ", severity_names[message->severity]);
+  print_escaped(out, message->text);
+  fputc('\n', out);
   if (message->source) print_caret_line(out, message);
 }
 

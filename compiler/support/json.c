@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "plain_text.h"
-#include "support/name_map.h"
+#include "runtime_internal.h"
 #include "support/text_file.h"
 
 static hmoec_location location_at(const hmoec_json *json, const char *at) {
@@ -19,39 +19,41 @@ static hmoec_location location_at(const hmoec_json *json, const char *at) {
   return location;
 }
 
-static const char *string_end(const char *at) { /* at: after the opening quote; valid JSON */
-  while (*at && *at != '"') at += *at == '\\' && at[1] ? 2 : 1;
-  return at;
+/* Of a key of any object: the item's own text. */
+static hmoec_location place_of(const hmoec_json *json, const char *key) {
+  uint64_t offset = hmoe_json_key_offset(json->root, key, json->text, json->size);
+  return offset < json->size ? location_at(json, json->text + offset) : (hmoec_location){.file = json->path};
 }
 
-/* Keys with escapes are not found: none that is looked for has any. */
 hmoec_location hmoec_json_key_location(const hmoec_json *json, const char *key) {
-  size_t length = strlen(key);
-  unsigned depth = 0;
-  for (const char *at = json->text; *at; at++) {
-    if (*at == '{' || *at == '[') depth++;
-    if (*at == '}' || *at == ']') depth--;
-    if (*at != '"') continue;
-    const char *end = string_end(at + 1);
-    const char *next = *end ? end + 1 + strspn(end + 1, " \t\r\n") : end;
-    if (depth == 1 && *next == ':' && (size_t)(end - at - 1) == length && memcmp(at + 1, key, length) == 0)
-      return location_at(json, at);
-    if (!*end) break;
-    at = end;
-  }
-  return (hmoec_location){.file = json->path};
+  const cJSON *item = cJSON_GetObjectItemCaseSensitive(json->root, key);
+  return item ? place_of(json, item->string) : (hmoec_location){.file = json->path};
 }
 
-static bool keys_check(hmoec_arena *arena, const hmoec_json *json, const cJSON *object, hmoec_diagnostics *diagnostics) {
-  hmoec_name_map keys = {.arena = arena};
-  const cJSON *item;
-  cJSON_ArrayForEach(item, object) {
-    size_t before = keys.count;
-    if (cJSON_IsObject(object) && hmoec_name_map_add(&keys, item->string) != before)
-      return hmoec_error(diagnostics, hmoec_json_key_location(json, item->string), "'%.200s' is given twice", item->string);
-    if ((cJSON_IsObject(item) || cJSON_IsArray(item)) && !keys_check(arena, json, item, diagnostics)) return false;
+static bool is_before(hmoec_location a, hmoec_location b) { return a.line < b.line || (a.line == b.line && a.column < b.column); }
+
+static bool keys_check(const hmoec_json *json, hmoec_diagnostics *diagnostics) {
+  const char *key, *other;
+  if (hmoe_json_duplicate(json->root, &key, &other) != HMOE_OK) return hmoec_machine_error(diagnostics, "%s", hmoe_last_error());
+  if (!key) return true;
+  hmoec_location a = place_of(json, key), b = place_of(json, other);
+  hmoec_error(diagnostics, is_before(a, b) ? b : a, "'%.200s' is given twice", key);
+  hmoec_note(diagnostics, is_before(a, b) ? a : b, "first given here");
+  return false;
+}
+
+/* Does the text end in a string, or before its brackets are closed? */
+static bool is_cut_short(const char *text) {
+  long depth = 0;
+  for (const char *at = text; *at; at++) {
+    if (*at == '"') {
+      for (at++; *at && *at != '"'; at++)
+        if (*at == '\\' && at[1]) at++;
+      if (!*at) return true;
+    }
+    depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
   }
-  return true;
+  return depth > 0;
 }
 
 static bool parse_error(const hmoec_json *json, const char *at, hmoec_diagnostics *diagnostics) {
@@ -60,6 +62,10 @@ static bool parse_error(const hmoec_json *json, const char *at, hmoec_diagnostic
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
     if (strncmp(at, numbers[i], strlen(numbers[i])) == 0)
       return hmoec_error(diagnostics, location_at(json, at), "%s is not a number of JSON", numbers[i]);
+  if (json->size == 0) return hmoec_error(diagnostics, (hmoec_location){.file = json->path}, "expected JSON, found an empty file");
+  if (is_cut_short(json->text))
+    return hmoec_error(diagnostics, location_at(json, json->text + json->size),
+                       "the file ends inside of its JSON: it is cut short");
   return hmoec_error(diagnostics, location_at(json, at), "this is not JSON");
 }
 
@@ -67,14 +73,22 @@ bool hmoec_json_read(hmoec_arena *arena, const char *path, size_t limit_bytes, h
                      hmoec_json *out_json) {
   const char *reason;
   *out_json = (hmoec_json){.path = hmoec_arena_strdup(arena, path)};
+  uint8_t start[HMOE_CONTENT_BYTES];
+  size_t begun = hmoec_file_begin(path, start);
+  hmoe_content content = hmoe_content_find(start, begun);
+  char found[HMOE_CONTENT_CHARS];
+  if (begun && content != HMOE_CONTENT_JSON && content != HMOE_CONTENT_TEXT)
+    return hmoec_error(diagnostics, (hmoec_location){.file = path}, "expected JSON, found %s",
+                       hmoe_content_string(start, begun, found));
   out_json->text = hmoec_text_file_read(arena, path, limit_bytes, &out_json->size, &reason);
   if (!out_json->text) return hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot open: %s", reason);
   const char *end = NULL;
   out_json->root = hmoe_plain_json_parse(out_json->text, out_json->size + 1, &end, true);
   if (!out_json->root) return parse_error(out_json, end, diagnostics);
   if (!cJSON_IsObject(out_json->root))
-    return hmoec_error(diagnostics, (hmoec_location){.file = path, .line = 1, .column = 1}, "expected an object");
-  return keys_check(arena, out_json, out_json->root, diagnostics);
+    return hmoec_error(diagnostics, (hmoec_location){.file = path, .line = 1, .column = 1}, "expected an object { ... }, found %s",
+                       cJSON_IsArray(out_json->root) ? "an array" : hmoec_json_value_string(arena, out_json->root));
+  return keys_check(out_json, diagnostics);
 }
 
 void hmoec_json_deinit(hmoec_json *json) {

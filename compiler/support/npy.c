@@ -1,12 +1,15 @@
 #include "support/npy.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "plain_text.h"
+#include "runtime_internal.h"
 #include "support/output_file.h"
 
 /* The element types of files and what they become. */
@@ -24,7 +27,7 @@ static const char magic[] = "\x93NUMPY";
 typedef struct header_parser {
   const char *at; /* NUL-terminated text */
   char descr[16];
-  bool has_descr, has_order, has_shape, fortran;
+  bool has_descr, has_order, has_shape, fortran, structured;
   int64_t rank, dims[HMOEC_NPY_MAX_RANK];
 } header_parser;
 
@@ -82,7 +85,10 @@ static bool parse_header(header_parser *parser) {
                                                      : NULL;
     if (!seen || *seen) return false;
     *seen = true;
-    if (seen == &parser->has_descr && !parse_string(parser, parser->descr, sizeof parser->descr)) return false;
+    if (seen == &parser->has_descr && !parse_string(parser, parser->descr, sizeof parser->descr)) {
+      parser->structured = *parser->at == '[';
+      return false;
+    }
     if (seen == &parser->has_order && !(parser->fortran = accept(parser, "True")) && !accept(parser, "False")) return false;
     if (seen == &parser->has_shape && !parse_shape(parser)) return false;
     if (accept(parser, ",")) continue;
@@ -99,12 +105,22 @@ static uint32_t load_u32(const unsigned char *bytes, size_t count) {
   return value;
 }
 
+static bool not_npy(FILE *stream, hmoec_diagnostics *diagnostics, hmoec_location location) {
+  uint8_t start[512];
+  char found[HMOE_CONTENT_CHARS];
+  errno = 0;
+  rewind(stream);
+  size_t bytes = fread(start, 1, sizeof start, stream);
+  if (errno) return hmoec_error(diagnostics, location, "cannot read: %s", strerror(errno));
+  return hmoec_error(diagnostics, location, "expected a .npy file, found %s", hmoe_content_string(start, bytes, found));
+}
+
 /* Reads everything before the data. text: MAX_HEADER_BYTES + 1. */
 static bool read_header(FILE *stream, header_parser *out_parser, char *text, hmoec_diagnostics *diagnostics,
                         hmoec_location location) {
   unsigned char start[MAGIC_BYTES + 2 + 4];
   if (fread(start, 1, MAGIC_BYTES + 2, stream) != MAGIC_BYTES + 2 || memcmp(start, magic, MAGIC_BYTES) != 0)
-    return hmoec_error(diagnostics, location, "not a .npy file");
+    return not_npy(stream, diagnostics, location);
   unsigned version = start[MAGIC_BYTES];
   if (version < 1 || version > 3) return hmoec_error(diagnostics, location, "expected .npy version 1, 2 or 3, found %u", version);
   size_t length_bytes = version == 1 ? 2 : 4;
@@ -118,15 +134,48 @@ static bool read_header(FILE *stream, header_parser *out_parser, char *text, hmo
   text[length] = '\0';
   *out_parser = (header_parser){.at = text};
   if (strlen(text) != length || !parse_header(out_parser))
-    return hmoec_error(diagnostics, location, "the header is not understood");
+    return hmoec_error(diagnostics, location,
+                       out_parser->structured ? "expected an array of numbers, found a structured one: write one of its fields"
+                                              : "the header is not understood");
   return true;
 }
 
+/* What the letter of an element type that is not read stands for, and what to write instead. */
+static const struct foreign_format {
+  char letter;
+  const char *name, *instead;
+} foreign[] = {{'f', "floating point", "<f4"},
+               {'i', "integers", "<i8"},
+               {'u', "unsigned integers", "<i8"},
+               {'b', "booleans", "<i8"},
+               {'c', "complex numbers", NULL},
+               {'O', "Python objects", NULL},
+               {'S', "text", NULL},
+               {'U', "text", NULL},
+               {'M', "dates", NULL},
+               {'m', "times", NULL},
+               {'V', "bytes of no type", NULL}};
+
 static const struct npy_format *format_find(const header_parser *parser, hmoec_diagnostics *diagnostics, hmoec_location location) {
-  if (parser->fortran) return hmoec_error(diagnostics, location, "expected a C-ordered array, found Fortran order"), NULL;
+  if (parser->fortran)
+    return hmoec_error(diagnostics, location,
+                       "expected a C-ordered array, found Fortran order: write numpy.ascontiguousarray(array)"),
+           NULL;
   for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
     if (strcmp(formats[i].descr, parser->descr) == 0) return &formats[i];
-  return hmoec_error(diagnostics, location, "expected elements <f4, <i4, <i8 or <f8, found %s", parser->descr), NULL;
+  const char *descr = parser->descr;
+  const struct foreign_format *kind = NULL;
+  for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+    if (*descr && descr[1] == foreign[i].letter) kind = &foreign[i];
+  bool big = *descr == '>';
+  hmoec_error(diagnostics, location, "expected elements <f4, <i4, <i8 or <f8, found %s%s%s%s%s%s%s", descr, kind || big ? ": " : "",
+              big ? "big-endian " : "",
+              kind  ? kind->name
+              : big ? "numbers"
+                    : "",
+              kind && kind->instead ? "; write array.astype('" : "", kind && kind->instead ? kind->instead : "",
+              kind && kind->instead ? "')" : "");
+  return NULL;
 }
 
 static void narrow(void *data, int64_t count) {
@@ -164,11 +213,26 @@ static bool read_data(FILE *stream, const header_parser *parser, const struct np
   return true;
 }
 
+/* A pipe would be waited for, and its size is not known. */
+static FILE *open_regular(const char *path, hmoec_diagnostics *diagnostics, hmoec_location location) {
+  struct stat info;
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  FILE *stream = NULL;
+  if (fd < 0 || fstat(fd, &info) != 0)
+    hmoec_error(diagnostics, location, "cannot open: %s%s", strerror(errno), errno == ENOENT ? hmoe_path_hint(path) : "");
+  else if (!S_ISREG(info.st_mode))
+    hmoec_error(diagnostics, location, "expected a .npy file, found a %s",
+                S_ISDIR(info.st_mode) ? "directory" : "device, pipe or socket");
+  else if (!(stream = fdopen(fd, "rb"))) hmoec_machine_error(diagnostics, "%s: %s", path, strerror(errno));
+  if (!stream && fd >= 0) close(fd);
+  return stream;
+}
+
 bool hmoec_npy_read(const char *path, hmoec_diagnostics *diagnostics, hmoec_npy *out_array) {
   hmoec_location location = {.file = path};
   *out_array = (hmoec_npy){0};
-  FILE *stream = fopen(path, "rb");
-  if (!stream) return hmoec_error(diagnostics, location, "cannot open: %s", strerror(errno));
+  FILE *stream = open_regular(path, diagnostics, location);
+  if (!stream) return false;
   bool ok = false;
   header_parser parser;
   char *text = malloc(MAX_HEADER_BYTES + 1);

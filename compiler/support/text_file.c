@@ -41,3 +41,11 @@ done:
   if (fd >= 0) close(fd);
   return text;
 }
+
+size_t hmoec_file_begin(const char *path, uint8_t out[HMOE_CONTENT_BYTES]) {
+  struct stat info;
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  ssize_t count = fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode) ? read(fd, out, HMOE_CONTENT_BYTES) : -1;
+  if (fd >= 0) close(fd);
+  return count > 0 ? (size_t)count : 0;
+}

@@ -157,7 +157,27 @@ static void test_load(void **state) {
   expect_load("m.mlir", "func.func @m(", NULL, 0, HMOEC_INPUT_ERROR, "m.mlir:1:");
   expect_load("m.spec", NULL, NULL, 0, HMOEC_INPUT_ERROR, "m.spec: error: cannot open: No such file or directory");
   expect_load("m.txt", "", NULL, 0, HMOEC_INPUT_ERROR,
-              "m.txt: error: expected a .spec or a .mlir file, or a Hugging Face directory");
+              "m.txt: error: expected a .spec or a .mlir file, or a Hugging Face directory, found an empty file");
+  /* What a file holds counts, its name only where that does not tell. */
+  static const char spec_text[] = "\xef\xbb\xbf# a comment\n\ndim n = ?\nmodel m\ninput x: f32[n, 8]\noutput y = add(x, x)\n";
+  char aliased[1024], module[1024];
+  snprintf(aliased, sizeof aliased, "// m\n#alias = loc(\"x\")\n%s", mlir_text);
+  snprintf(module, sizeof module, "module {\n%s}\n", mlir_text);
+  const char *const sound[] = {mlir_text, aliased, module, spec_text};
+  for (size_t i = 0; i < 4; i++) {
+    expect_load("m", sound[i], NULL, 0, HMOEC_OK, "");
+    expect_load("m.spec", sound[i], NULL, 0, HMOEC_OK, "");
+    expect_load("m.mlir", sound[i], NULL, 0, HMOEC_OK, "");
+    expect_load("m.safetensors", sound[i], NULL, 0, HMOEC_OK, "");
+  }
+  expect_load("m.txt", "// a module?\nwhatever\n", NULL, 0, HMOEC_INPUT_ERROR, "found text that begins \"// a module?\"");
+  expect_load("m.spec", "GGUF", NULL, 0, HMOEC_INPUT_ERROR,
+              "m.spec: error: expected a .spec or a .mlir file, or a Hugging Face directory, "
+              "found a GGUF file");
+  expect_load("m.h", "/* m */\n#ifndef M_H\n", NULL, 0, HMOEC_INPUT_ERROR, "found a C source or header");
+  expect_load("config.json", "{\"model_type\": \"gpt2\"}", NULL, 0, HMOEC_INPUT_ERROR,
+              "found JSON: of a Hugging Face model, give the directory that config.json is in");
+  expect_load("m.hmw", "HMOEWTS\n", NULL, 0, HMOEC_INPUT_ERROR, "found packed weights (.hmw): MODEL is the spec or the directory");
   expect_load(".spec", "", NULL, 0, HMOEC_INPUT_ERROR, ".spec:1:1: error: the spec has no line `model NAME`");
   expect_load("", NULL, NULL, 0, HMOEC_INPUT_ERROR, ": error: it has no config.json");
   expect_load("m.spec", "model m\ninclude \"/dev/null\"\n", NULL, 0, HMOEC_INPUT_ERROR,

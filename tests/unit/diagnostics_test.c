@@ -44,6 +44,17 @@ static void test_caret(void **state) {
                           "/nowhere/x.npy: error: cannot open\n");
 }
 
+/* Whatever is in names and files, a message is one line, and its line shows no byte that a terminal would obey. */
+static void test_odd_bytes(void **state) {
+  (void)state;
+  printed printed;
+  printed_init(&printed);
+  const char text[] = "a\x1b[31m \xff\xc3\xa4 b\n";
+  hmoec_diagnostics_add_source(printed.diagnostics, "x\ny.spec", text, sizeof text - 1);
+  hmoec_error(printed.diagnostics, (hmoec_location){"x\ny.spec", 1, 12}, "no '%s'", "\x1b[2J\t\xc3\xa4\r");
+  printed_check(&printed, "x\\ny.spec:1:12: error: no '\\x1b[2J\\t\xc3\xa4\\x0d'\na?[31m ?\xc3\xa4 b\n          ^\n");
+}
+
 static void test_failure_classes(void **state) {
   (void)state;
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
@@ -105,8 +116,11 @@ static void test_closest_name(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_caret), cmocka_unit_test(test_failure_classes),
-                                     cmocka_unit_test(test_many_errors), cmocka_unit_test(test_mlir_errors_come_through),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_caret),
+                                     cmocka_unit_test(test_odd_bytes),
+                                     cmocka_unit_test(test_failure_classes),
+                                     cmocka_unit_test(test_many_errors),
+                                     cmocka_unit_test(test_mlir_errors_come_through),
                                      cmocka_unit_test(test_closest_name)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -170,9 +170,10 @@ static void test_directories(void **state) {
   assert_fails(open_and_check(t, t->folder, 4), HMOE_IO_ERROR,
                "expected model.safetensors or model.safetensors.index.json in the directory, found neither");
   write_text(t, "pytorch_model.bin.index.json", "{}");
-  assert_fails(open_and_check(t, t->folder, 4), HMOE_IO_ERROR, "found pytorch_model.bin.index.json: convert to safetensors");
+  assert_fails(open_and_check(t, t->folder, 4), HMOE_IO_ERROR,
+               "found pytorch_model.bin.index.json: convert it in Python with save_pretrained(DIR, safe_serialization=True)");
   write_text(t, "pytorch_model.bin", "PK");
-  assert_fails(open_and_check(t, t->folder, 4), HMOE_IO_ERROR, "found pytorch_model.bin: convert to safetensors");
+  assert_fails(open_and_check(t, t->folder, 4), HMOE_IO_ERROR, "found pytorch_model.bin: convert it in Python");
   assert_int_equal(mkdir(path_of(t, "model.safetensors"), 0700), 0);
   assert_fails(open_and_check(t, t->folder, 4), HMOE_IO_ERROR, "model.safetensors: expected a regular file, found a directory");
   assert_fails(open_and_check(t, path_of(t, "none"), 4), HMOE_IO_ERROR, "No such file");
@@ -191,13 +192,14 @@ static void test_indexes(void **state) {
       {" \n{\"weight_map\": {" WHERE ", \"tied\": \"b.safetensors\"}, \"more\": [1]}\n ", HMOE_OK, NULL},
       {"{}", HMOE_INVALID_WEIGHTS, "expected an index, found an object without weight_map"},
       {"{\"weight_map\": []}", HMOE_INVALID_WEIGHTS, "weight_map: expected an object of file names"},
-      {"{\"weight_map\": {}, \"weight_map\": {}}", HMOE_INVALID_WEIGHTS, "weight_map is there twice"},
+      {"{\"weight_map\": {}, \"weight_map\": {}}", HMOE_INVALID_WEIGHTS, "the key 'weight_map' is there twice, at bytes 1 and 19"},
       {"{\"weight_map\": {}}", HMOE_INVALID_WEIGHTS, "no tensor 'first', and 3 more are missing"},
       {"{\"weight_map\": {\"first\": 3}}", HMOE_INVALID_WEIGHTS, "expected a file name for tensor 'first'"},
       {"{\"weight_map\": {\"first\": \"a\"", HMOE_INVALID_WEIGHTS, "index: not valid JSON at byte"},
       {"{\"weight_map\": {}} {}", HMOE_INVALID_WEIGHTS, "expected only blanks after the object"},
       {INDEX(WHERE), HMOE_INVALID_WEIGHTS, INDEX_NAME ": no tensor 'tied'"},
-      {INDEX(WHERE ", \"tied\": \"b.safetensors\", \"first\": \"b.safetensors\""), HMOE_INVALID_WEIGHTS, "'first' is there twice"},
+      {INDEX(WHERE ", \"tied\": \"b.safetensors\", \"first\": \"b.safetensors\""), HMOE_INVALID_WEIGHTS,
+       "the key 'first' is there twice, at bytes"},
       {INDEX("\"first\": \"../a.safetensors\""), HMOE_INVALID_WEIGHTS, "expected the name of a file beside the index, found '../a"},
       {INDEX("\"first\": \"/tmp/a.safetensors\""), HMOE_INVALID_WEIGHTS, "found '/tmp/a.safetensors'"},
       {INDEX("\"first\": \"..\""), HMOE_INVALID_WEIGHTS, "found '..'"},
