@@ -104,7 +104,9 @@ hmoe_status hmoe_cpu_choose(const hmoe_model_object *object, const char *forced,
     if (cpu == HMOE_CPU_COUNT)
       return hmoe_fail(HMOE_INVALID_ARGUMENT,
                        "%s: expected \"amx\", \"avx512_bf16\", \"avx512\", \"avx2\" or \"portable\", found \"%s\"", origin, forced);
-    if (!object->kernels[cpu]) return hmoe_fail(HMOE_UNSUPPORTED, "%s: the object holds no %s version", origin, forced);
+    if (!object->kernels[cpu])
+      return hmoe_fail(HMOE_UNSUPPORTED, "%s: the object holds no %s version%s", origin, forced,
+                       cpu >= HMOE_CPU_AVX512_BF16 ? ": it has no bf16 products (hmoec --dtype bf16)" : "");
     const char *lacks = hmoe_cpu_lacks(cpu);
     if (lacks) return hmoe_fail(HMOE_UNSUPPORTED, "%s: this machine lacks %s, which the %s version needs", origin, lacks, forced);
     *out_cpu = cpu;

@@ -97,6 +97,7 @@ static hmoe_status create_model(const hmoe_model_object *object, const hmoe_weig
       (hmoe_model){.self_bytes = sizeof *model, .allocator = allocator, .object = object, .plan = object->plan, .limits = limits};
   model->entries = HMOE_PLAN_ARRAY(model->plan, model->plan->entries, hmoe_plan_entry);
   model->debug_run = hmoe_debug_enabled("run");
+  hmoe_debug_note_unknown(&chosen);
   pthread_mutex_init(&model->mutex, NULL);
   model->watch = (hmoe_fork_watch){model, hmoe_workspaces_before_fork, hmoe_workspaces_after_fork, NULL, NULL};
   hmoe_fork_watch_begin(&model->watch);
@@ -145,13 +146,14 @@ uint32_t hmoe_model_entry(const hmoe_model *model, const char *name) {
   return 0;
 }
 
-const char *hmoe_model_cpu(const hmoe_model *model) { return hmoe_cpu_name(model->cpu); }
+const char *hmoe_model_cpu(const hmoe_model *model) { return model ? hmoe_cpu_name(model->cpu) : NULL; }
 
-size_t hmoe_model_threads(const hmoe_model *model) { return model->workers.threads; }
+size_t hmoe_model_threads(const hmoe_model *model) { return model ? model->workers.threads : 0; }
 
-size_t hmoe_model_weight_bytes(const hmoe_model *model) { return model->plan->weight_bytes; }
+size_t hmoe_model_weight_bytes(const hmoe_model *model) { return model ? model->plan->weight_bytes : 0; }
 
 size_t hmoe_model_workspace_bytes(hmoe_model *model) {
+  if (!model) return 0;
   pthread_mutex_lock(&model->mutex);
   size_t bytes = model->workspace_bytes;
   pthread_mutex_unlock(&model->mutex);

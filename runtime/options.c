@@ -2,6 +2,7 @@
  * one is taken as long as what this library does not know is zero. */
 #include "runtime_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +40,8 @@ hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_opt
   return HMOE_OK;
 }
 
+static const char *const debug_words[] = {"run"};
+
 bool hmoe_debug_enabled(const char *word) {
   const char *list = getenv("HMOE_DEBUG");
   size_t length = strlen(word);
@@ -48,4 +51,18 @@ bool hmoe_debug_enabled(const char *word) {
     list += item + (list[item] == ',');
   }
   return false;
+}
+
+void hmoe_debug_note_unknown(const hmoe_options *options) {
+  const char *list = getenv("HMOE_DEBUG");
+  for (size_t item; options->note && list && *list; list += item + (list[item] == ',')) {
+    item = strcspn(list, ",");
+    bool known = !item;
+    for (size_t i = 0; i < sizeof debug_words / sizeof *debug_words; i++)
+      known = known || (strlen(debug_words[i]) == item && !strncmp(list, debug_words[i], item));
+    if (known) continue;
+    char text[128];
+    snprintf(text, sizeof text, "HMOE_DEBUG: expected run, found \"%.*s\"", (int)hmoe_min(item, 60), list);
+    options->note(options->note_context, text);
+  }
 }

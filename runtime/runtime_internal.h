@@ -93,6 +93,8 @@ const hmoe_dtype *hmoe_dtype_find(const char *name);
 HMOE_MUST_USE hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_options);
 /* Is `word` in the comma-separated HMOE_DEBUG? */
 bool hmoe_debug_enabled(const char *word);
+/* Says of its words that nothing knows, where the options take notes. */
+void hmoe_debug_note_unknown(const hmoe_options *options);
 
 /* ---- cpu.c ---- */
 

@@ -140,11 +140,11 @@ hmoe_status hmoe_state_take(hmoe_state *state, const char *call) {
 
 void hmoe_state_give_back(hmoe_state *state) { atomic_flag_clear_explicit(&state->taken, memory_order_release); }
 
-int64_t hmoe_state_length(const hmoe_state *state) { return state->scopes[HMOE_SCOPE_TARGET].length; }
+int64_t hmoe_state_length(const hmoe_state *state) { return state ? state->scopes[HMOE_SCOPE_TARGET].length : 0; }
 
-int64_t hmoe_state_source_length(const hmoe_state *state) { return state->scopes[HMOE_SCOPE_SOURCE].length; }
+int64_t hmoe_state_source_length(const hmoe_state *state) { return state ? state->scopes[HMOE_SCOPE_SOURCE].length : 0; }
 
-size_t hmoe_state_bytes(const hmoe_state *state) { return state->self_bytes + state->data_bytes; }
+size_t hmoe_state_bytes(const hmoe_state *state) { return state ? state->self_bytes + state->data_bytes : 0; }
 
 /* ---- runs ---- */
 

@@ -14,24 +14,27 @@ typedef struct option_row {
   const char *name, *argument, *help;
   size_t field;              /* of a text */
   option_reader read;        /* of the others */
+  bool repeats;              /* may be given more than once */
 } option_row;
 
 static bool read_integer(const char *value, int64_t minimum, const char *name, int64_t *out, hmoec_diagnostics *diagnostics) {
   char *end;
   errno = 0;
   long long parsed = strtoll(value, &end, 10);
-  if (end == value || *end || errno == ERANGE || parsed < minimum)
+  bool plain = value[*value == '-'] >= '0' && value[*value == '-'] <= '9'; /* neither blanks nor a plus sign before */
+  if (!plain || *end || errno == ERANGE || parsed < minimum)
     return hmoec_usage_error(diagnostics, "expected %s to be an integer of at least %lld, found '%s'", name, (long long)minimum,
                              value);
   *out = parsed;
   return true;
 }
 
-/* NAME=VALUE into name (128 bytes) and a pointer to the value. */
-static bool split(const char *text, const char *option, char *name, const char **value, hmoec_diagnostics *diagnostics) {
+/* NAME=VALUE into name (128 bytes) and a pointer to the value; form: what the help calls it. */
+static bool split(const char *text, const char *option, const char *form, char *name, const char **value,
+                  hmoec_diagnostics *diagnostics) {
   const char *equals = strchr(text, '=');
   if (!equals || equals == text || equals - text >= 128 || !equals[1])
-    return hmoec_usage_error(diagnostics, "expected %s NAME=VALUE, found '%s'", option, text);
+    return hmoec_usage_error(diagnostics, "expected %s %s, found '%s'", option, form, text);
   memcpy(name, text, (size_t)(equals - text));
   name[equals - text] = 0;
   *value = equals + 1;
@@ -42,7 +45,7 @@ static bool read_define(hmoec_arguments *o, const char *value, const char *name,
   size_t count = o->options.define_count;
   if (count == HMOEC_MAX_LIST) return hmoec_usage_error(diagnostics, "more than %d -D", HMOEC_MAX_LIST);
   o->defines[count].name = o->define_names[count];
-  if (!split(value, name, o->define_names[count], &o->defines[count].value, diagnostics)) return false;
+  if (!split(value, name, "NAME=VALUE", o->define_names[count], &o->defines[count].value, diagnostics)) return false;
   o->options.define_count++;
   return true;
 }
@@ -53,16 +56,20 @@ static bool read_text(const char **list, size_t *count, const char *value, const
   return true;
 }
 static bool read_c_include(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  if (!hmoec_is_directory(value)) return hmoec_usage_error(d, "expected %s to be a directory, found '%s'", name, value);
   return read_text(o->c_includes, &o->options.c_include_count, value, name, d);
 }
 static bool read_c_define(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  size_t length = strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+  if (!length || (*value >= '0' && *value <= '9') || (value[length] && value[length] != '=' && value[length] != '('))
+    return hmoec_usage_error(d, "expected %s NAME[=VALUE], found '%s'", name, value);
   return read_text(o->c_defines, &o->options.c_define_count, value, name, d);
 }
 
 static bool read_binding(hmoec_binding_option *list, size_t *count, const char *value, const char *name,
                          hmoec_diagnostics *diagnostics) {
   if (*count == HMOEC_MAX_LIST) return hmoec_usage_error(diagnostics, "more than %d %s", HMOEC_MAX_LIST, name);
-  if (!split(value, name, list[*count].name, &list[*count].file, diagnostics)) return false;
+  if (!split(value, name, "NAME=FILE.npy", list[*count].name, &list[*count].file, diagnostics)) return false;
   for (size_t i = 0; i < *count; i++)
     if (strcmp(list[i].name, list[*count].name) == 0)
       return hmoec_usage_error(diagnostics, "%s %s is given twice", name, list[i].name);
@@ -91,7 +98,7 @@ static bool read_tokens(hmoec_arguments *o, const char *value, const char *name,
   char number[32];
   for (const char *at = value;; at++) {
     size_t length = strcspn(at, ",");
-    if (length >= sizeof number || o->token_count == HMOEC_MAX_LIST)
+    if (!length || length >= sizeof number || o->token_count == HMOEC_MAX_LIST)
       return hmoec_usage_error(diagnostics, "expected %s to be a list such as 1,64,512, found '%s'", name, value);
     memcpy(number, at, length);
     number[length] = 0;
@@ -120,9 +127,12 @@ static bool read_budget(hmoec_arguments *o, const char *value, const char *name,
 
 static bool read_target(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
   (void)o;
-  if (strcmp(value, "cpu") == 0) return true;
-  return hmoec_usage_error(diagnostics, strcmp(value, "cuda") == 0 ? "%s %s is not in this version" : "expected %s cpu, found '%s'",
-                           name, value);
+  static const char *const targets[] = {"cpu"};
+  if (strcmp(value, *targets) == 0) return true;
+  if (strcmp(value, "cuda") == 0) return hmoec_usage_error(diagnostics, "%s %s is not in this version", name, value);
+  const char *close = hmoec_closest_name(value, targets, 1);
+  return hmoec_usage_error(diagnostics, "expected %s cpu, found '%s'%s%s%s", name, value, close ? "; did you mean " : "",
+                           close ? close : "", close ? "?" : "");
 }
 
 static bool read_tuning(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
@@ -270,19 +280,20 @@ static bool read_sample(hmoec_arguments *o, const char *value, const char *name,
   return true;
 }
 
-#define STRING(field) offsetof(hmoec_arguments, field), NULL
-#define READ(function) 0, function
+#define STRING(field) offsetof(hmoec_arguments, field), NULL, false
+#define READ(function) 0, function, false
+#define EACH(function) 0, function, true
 
 static const option_row rows[] = {
     {"-o", "PATH", "where the result goes", STRING(output)},
-    {"-D", "NAME=VALUE", "override a dim or an option of the spec", READ(read_define)},
-    {"--c-include", "DIR", "a directory that functions written in C include from", READ(read_c_include)},
-    {"--c-define", "NAME[=VALUE]", "a macro of functions written in C", READ(read_c_define)},
+    {"-D", "NAME=VALUE", "override a dim or an option of the spec", EACH(read_define)},
+    {"--c-include", "DIR", "a directory that functions written in C include from", EACH(read_c_include)},
+    {"--c-define", "NAME[=VALUE]", "a macro of functions written in C", EACH(read_c_define)},
     {"--weights", "FILE",
      "weights: .safetensors, a directory or index of some, or .hmw made by `hmoec pack` (default: MODEL, if it is a directory)",
      STRING(weights)},
-    {"--input", "NAME=FILE.npy", "an input of the model", READ(read_input)},
-    {"--output", "NAME=FILE.npy", "where an output goes", READ(read_output)},
+    {"--input", "NAME=FILE.npy", "an input of the model", EACH(read_input)},
+    {"--output", "NAME=FILE.npy", "where an output goes", EACH(read_output)},
     {"--entry", "NAME", "which entry to run", STRING(entry)},
     {"--max-new-tokens", "N", "most tokens to generate for each row", READ(read_generation)},
     {"--max-length", "N", "the same, start token or prompt counted", READ(read_generation)},
@@ -369,9 +380,9 @@ static bool unknown_option(const hmoec_command *command, const char *argument, h
   size_t count = 0;
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     if (accepts(command, rows[i].name)) names[count++] = rows[i].name;
-  const char *close = hmoec_closest_name(argument, names, count);
-  return hmoec_usage_error(diagnostics, "hmoec %s has no option '%s'%s%s%s; see hmoec %s --help", command->name, argument,
-                           close ? "; did you mean " : "", close ? close : "", close ? "?" : "", command->name);
+  const char *value, *close = match(argument, &value) ? NULL : hmoec_closest_name(argument, names, count);
+  return hmoec_usage_error(diagnostics, "hmoec %s has no option '%s'%s%s%s hmoec %s --help", command->name, argument,
+                           close ? "; did you mean " : "", close ? close : "", close ? "? See" : "; see", command->name);
 }
 
 /* Messages of the library go where the commands' own go, and set the exit status as these do. */
@@ -425,12 +436,17 @@ bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, 
                                                  .print = print_ir},
                                      .generation = {.struct_size = sizeof(hmoe_generation)}};
   *out_help = false;
+  bool seen[sizeof rows / sizeof *rows] = {false}, options = true; /* options: no -- came yet, behind which all is MODEL */
   for (int i = 0; i < argc; i++) {
-    if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+    if (options && strcmp(argv[i], "--") == 0) {
+      options = false;
+      continue;
+    }
+    if (options && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
       *out_help = true;
       return true;
     }
-    if (argv[i][0] != '-' || !argv[i][1]) {
+    if (!options || argv[i][0] != '-' || !argv[i][1]) {
       if (out_arguments->model)
         return hmoec_usage_error(diagnostics, "expected one MODEL, found '%s' and '%s'", out_arguments->model, argv[i]);
       if (!*argv[i]) return hmoec_usage_error(diagnostics, "expected a MODEL, found an empty text");
@@ -450,12 +466,10 @@ bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, 
       value = argv[++i];
     }
     if (!*value) return hmoec_usage_error(diagnostics, "expected %s %s, found an empty text", row->name, row->argument);
+    if (seen[row - rows] && !row->repeats) return hmoec_usage_error(diagnostics, "%s is given twice", row->name);
+    seen[row - rows] = true;
     if (row->read ? !row->read(out_arguments, value, row->name, diagnostics) : false) return false;
-    if (!row->read) {
-      const char *empty = NULL, **field = (const char **)(void *)((char *)out_arguments + row->field);
-      if (*field != empty) return hmoec_usage_error(diagnostics, "%s is given twice", row->name);
-      *field = value;
-    }
+    if (!row->read) *(const char **)(void *)((char *)out_arguments + row->field) = value;
   }
   if (!out_arguments->model)
     return hmoec_usage_error(diagnostics, "expected a MODEL; usage: hmoec %s %s", command->name, command->usage);

@@ -169,6 +169,8 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   const int64_t *tokens = arguments->token_count ? arguments->tokens : default_tokens;
   size_t token_count = arguments->token_count ? arguments->token_count : sizeof default_tokens / sizeof *default_tokens,
          count = arguments->versus ? 2 : 1;
+  for (size_t i = 0; i < token_count; i++)
+    if (tokens[i] < 1) return hmoec_usage_error(diagnostics, "expected --tokens of hmoec bench to be at least 1, found 0");
   subject *subjects = calloc(2, sizeof *subjects);
   cJSON *root = cJSON_CreateObject();
   bool ok = subjects ? true : hmoec_machine_error(diagnostics, "out of memory");

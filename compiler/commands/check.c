@@ -9,7 +9,7 @@ static void print_report(void *context, const char *text, size_t bytes) {
 }
 
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
-  (void)diagnostics;
+  if (!hmoec_one_token_count(arguments, "check", diagnostics)) return false;
   hmoec_open_progress progress;
   hmoe_options open = hmoec_open_options(arguments, &progress);
   hmoec_check_options check = {.struct_size = sizeof check,

@@ -34,6 +34,11 @@ static void show_packing(void *context, uint64_t done_bytes, uint64_t total_byte
   p->drawn = true;
 }
 
+bool hmoec_one_token_count(const hmoec_arguments *arguments, const char *command, hmoec_diagnostics *diagnostics) {
+  return arguments->token_count <= 1 ||
+         hmoec_usage_error(diagnostics, "expected one number for --tokens of hmoec %s, found %zu", command, arguments->token_count);
+}
+
 hmoe_options hmoec_open_options(const hmoec_arguments *arguments, hmoec_open_progress *progress) {
   hmoe_options options = {.struct_size = sizeof options,
                           .threads = (uint32_t)arguments->threads,

@@ -16,12 +16,16 @@ static const emit_row emits[] = {
 };
 
 static const emit_row *find_emit(const char *name, hmoec_diagnostics *diagnostics) {
-  for (size_t i = 0; i < sizeof emits / sizeof *emits; i++)
+  const char *names[sizeof emits / sizeof *emits];
+  for (size_t i = 0; i < sizeof emits / sizeof *emits; i++) {
     if (!name || strcmp(emits[i].name, name) == 0) return &emits[i];
-  hmoec_usage_error(diagnostics,
-                    strcmp(name, "ptx") == 0 ? "--emit %s is not in this version"
-                                             : "expected --emit obj, hmoe, hmk, mlir, llvm or asm, found '%s'",
-                    name);
+    names[i] = emits[i].name;
+  }
+  const char *close = hmoec_closest_name(name, names, sizeof names / sizeof *names);
+  if (strcmp(name, "ptx") == 0) hmoec_usage_error(diagnostics, "--emit %s is not in this version", name);
+  else
+    hmoec_usage_error(diagnostics, "expected --emit obj, hmoe, hmk, mlir, llvm or asm, found '%s'%s%s%s", name,
+                      close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
   return NULL;
 }
 
@@ -46,6 +50,8 @@ static bool write_text(const hmoec_arguments *arguments, hmoec_compilation *comp
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
   const emit_row *row = find_emit(arguments->emit, diagnostics);
   hmoec_compilation *compilation = NULL;
+  if (row && row->output == HMOEC_OUTPUT_OBJECT && arguments->output && strcmp(arguments->output, "-") == 0)
+    return hmoec_usage_error(diagnostics, "expected -o DIR: an object, its header and manifest do not go to standard output");
   bool ok = row && hmoec_compile_file(arguments->model, &arguments->options, &compilation) == HMOEC_OK;
   if (ok && row->output != HMOEC_OUTPUT_OBJECT) ok = write_text(arguments, compilation, row, diagnostics);
   else if (ok) ok = hmoec_compilation_write(compilation, arguments->output ? arguments->output : ".") == HMOEC_OK;

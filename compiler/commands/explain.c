@@ -4,7 +4,7 @@
 static void print_report(void *context, const char *text, size_t bytes) { fwrite(text, 1, bytes, context); }
 
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
-  (void)diagnostics;
+  if (!hmoec_one_token_count(arguments, "explain", diagnostics)) return false;
   hmoec_explain_options explain = {.struct_size = sizeof explain,
                                    .tokens = arguments->token_count ? arguments->tokens : NULL,
                                    .rows = arguments->rows,

@@ -19,13 +19,13 @@ static bool match_names(const char *option, const hmoec_binding_option *given, s
       out_files[i] = given[g].file;
       known = true;
     }
-    const char *close = known ? NULL : hmoec_closest_name(given[g].name, list, count);
-    if (!known)
-      return hmoec_usage_error(diagnostics, "the model has no %s '%s'; it has '%s'%s", option + 2, given[g].name,
-                               close   ? close
-                               : count ? list[0]
-                                       : "",
-                               count > 1 ? " and others" : "");
+    if (known) continue;
+    char names[1024] = "";
+    for (size_t i = 0, used = 0; i < count && used < sizeof names; i++)
+      used += (size_t)snprintf(names + used, sizeof names - used, "%s'%s'", i == 0 ? "" : i + 1 == count ? " and " : ", ", list[i]);
+    const char *close = count > 1 ? hmoec_closest_name(given[g].name, list, count) : NULL;
+    return hmoec_usage_error(diagnostics, "the model has no %s '%s'; it has %s%s%s%s", option + 2, given[g].name, names,
+                             close ? "; did you mean '" : "", close ? close : "", close ? "'?" : "");
   }
   return true;
 }

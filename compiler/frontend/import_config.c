@@ -48,8 +48,9 @@ bool hmoec_config_word(const hmoec_import_state *import, const char *key, const 
 bool hmoec_config_number(const hmoec_import_state *import, const char *key, double missing, double *out_value) {
   const cJSON *value = value_of(import, key);
   *out_value = cJSON_IsNumber(value) ? value->valuedouble : missing;
-  bool fits = *out_value > 0 && *out_value <= 1e30;
-  return (!value || cJSON_IsNumber(value)) && fits ? true : hmoec_config_unexpected(import, key, "a number above 0", value);
+  bool fits = *out_value > 0 && *out_value <= 1;
+  return (!value || cJSON_IsNumber(value)) && fits ? true
+                                                   : hmoec_config_unexpected(import, key, "a number above 0 and at most 1", value);
 }
 
 bool hmoec_config_refuse(const hmoec_import_state *import, const char *key) {

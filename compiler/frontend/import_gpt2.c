@@ -123,7 +123,9 @@ static bool options(const hmoec_import_state *import, gpt2_model *model) {
     return hmoec_config_contradiction(import, "n_head", "d_model = %" PRId64 " is not %" PRId64 " equal heads", model->d_model.size,
                                       model->heads);
   /* Experts are four times as wide, whatever n_inner says. */
-  return (!model->any_dense || hmoec_import_agree(import, "n_inner", 4 * model->d_model.size, &model->d_ff)) &&
+  int64_t inner;
+  return hmoec_config_integer(import, "n_inner", 1, 1, &inner) &&
+         (!model->any_dense || hmoec_import_agree(import, "n_inner", 4 * model->d_model.size, &model->d_ff)) &&
          top_k(import, model);
 }
 

@@ -34,7 +34,7 @@ bool hmoec_config_has(const hmoec_import_state *import, const char *key);
 bool hmoec_config_integer(const hmoec_import_state *import, const char *key, int64_t minimum, int64_t missing, int64_t *out_value);
 bool hmoec_config_flag(const hmoec_import_state *import, const char *key, bool missing, bool *out_value);
 bool hmoec_config_word(const hmoec_import_state *import, const char *key, const char *missing, const char **out_value);
-/* A number above 0. */
+/* A number above 0 and at most 1. */
 bool hmoec_config_number(const hmoec_import_state *import, const char *key, double missing, double *out_value);
 /* A key that changes what the model computes in a way that specs do not have: false unless it is absent or false. */
 bool hmoec_config_refuse(const hmoec_import_state *import, const char *key);

@@ -41,7 +41,18 @@ bool hmoec_shape_from_type(MlirType type, hmoec_shape *out_shape) {
   return true;
 }
 
+/* Callers of the library may hand over any structure. */
+static bool is_shape(const hmoec_shape *shape) {
+  return shape && (unsigned)shape->element < sizeof element_names / sizeof *element_names && shape->rank >= 0 &&
+         shape->rank <= HMOEC_MAX_RANK;
+}
+
 const char *hmoec_shape_string(const hmoec_shape *shape, char *buffer, size_t size) {
+  if (!buffer || !size) return buffer;
+  if (!is_shape(shape)) {
+    snprintf(buffer, size, "no shape");
+    return buffer;
+  }
   int used = snprintf(buffer, size, "%s[", element_names[shape->element]);
   for (int64_t i = 0; i < shape->rank && used >= 0 && (size_t)used < size; i++) {
     const char *comma = i ? ", " : "";
@@ -55,7 +66,7 @@ const char *hmoec_shape_string(const hmoec_shape *shape, char *buffer, size_t si
 bool hmoec_dim_compatible(int64_t a, int64_t b) { return a == b || a == HMOEC_DYNAMIC || b == HMOEC_DYNAMIC; }
 
 int hmoec_shape_compatible(const hmoec_shape *a, const hmoec_shape *b) {
-  if (a->element != b->element || a->rank != b->rank) return 0;
+  if (!is_shape(a) || !is_shape(b) || a->element != b->element || a->rank != b->rank) return 0;
   for (int64_t i = 0; i < a->rank; i++)
     if (!hmoec_dim_compatible(a->dims[i], b->dims[i])) return 0;
   return 1;
@@ -63,6 +74,7 @@ int hmoec_shape_compatible(const hmoec_shape *a, const hmoec_shape *b) {
 
 int64_t hmoec_shape_elements(const hmoec_shape *shape) {
   int64_t count = 1;
+  if (!is_shape(shape)) return INT64_MAX;
   for (int64_t i = 0; i < shape->rank; i++) {
     int64_t dim = shape->dims[i] == HMOEC_DYNAMIC ? 1 : shape->dims[i];
     if (dim < 0 || __builtin_mul_overflow(count, dim, &count)) return INT64_MAX;

@@ -42,9 +42,22 @@ static hmoec_status finish(hmoec_compilation *c, bool ok) {
   return status;
 }
 
-/* A path or a text that must be there. */
+/* What must be there: text, memory, or a place for a result. */
 static bool is_given(hmoec_compilation *c, const char *what, const void *argument) {
   return argument || hmoec_usage_error(c->diagnostics, "expected %s, found NULL", what);
+}
+
+static bool is_path(hmoec_compilation *c, const char *what, const char *path) {
+  return is_given(c, what, path) && (*path || hmoec_usage_error(c->diagnostics, "expected %s, found ''", what));
+}
+
+/* Of calls that make something: where it goes is not given. */
+static hmoec_status no_place(const hmoec_options *options, const char *what) {
+  hmoec_diagnostics *diagnostics = hmoec_sink_create(options);
+  if (diagnostics) hmoec_usage_error(diagnostics, "expected a place for %s, found NULL", what);
+  hmoec_status status = hmoec_sink_failure(diagnostics);
+  hmoec_diagnostics_destroy(diagnostics);
+  return status;
 }
 
 static hmoec_compilation *compilation_create(const hmoec_options *options, bool *out_ok) {
@@ -65,16 +78,18 @@ static hmoec_status compilation_finish(hmoec_compilation *c, bool ok, hmoec_comp
 }
 
 hmoec_status hmoec_compile_file(const char *path, const hmoec_options *options, hmoec_compilation **out_compilation) {
+  if (!out_compilation) return no_place(options, "the compilation");
   bool ok;
   *out_compilation = NULL;
   hmoec_compilation *c = compilation_create(options, &ok);
   if (!c) return HMOEC_MACHINE_ERROR;
-  ok = ok && is_given(c, "the path of a model", path) && hmoec_session_load(&c->session, path);
+  ok = ok && hmoec_session_load(&c->session, path);
   return compilation_finish(c, ok, out_compilation);
 }
 
 hmoec_status hmoec_compile_text(const char *name, const char *text, size_t bytes, const hmoec_options *options,
                                 hmoec_compilation **out_compilation) {
+  if (!out_compilation) return no_place(options, "the compilation");
   bool ok;
   *out_compilation = NULL;
   hmoec_compilation *c = compilation_create(options, &ok);
@@ -85,6 +100,7 @@ hmoec_status hmoec_compile_text(const char *name, const char *text, size_t bytes
 }
 
 hmoec_status hmoec_compile_graph(hmoec_graph *graph, const hmoec_options *options, hmoec_compilation **out_compilation) {
+  if (!out_compilation) return no_place(options, "the compilation");
   bool ok;
   const char *name, *text;
   size_t size;
@@ -107,10 +123,11 @@ void hmoec_compilation_destroy(hmoec_compilation *c) {
 const char *hmoec_compilation_name(const hmoec_compilation *c) { return c ? c->session.unit.name : NULL; }
 
 hmoec_status hmoec_compilation_emit(hmoec_compilation *c, hmoec_output output, char **out_bytes, size_t *out_size) {
-  *out_bytes = NULL;
-  *out_size = 0;
+  if (out_bytes) *out_bytes = NULL;
+  if (out_size) *out_size = 0;
   if (!c) return HMOEC_USAGE_ERROR;
-  return finish(c, hmoec_session_emit(&c->session, output, out_bytes, out_size));
+  return finish(c, is_given(c, "a place for the bytes", out_bytes) && is_given(c, "a place for their number", out_size) &&
+                       hmoec_session_emit(&c->session, output, out_bytes, out_size));
 }
 
 hmoec_status hmoec_compilation_write(hmoec_compilation *c, const char *directory) {
@@ -119,38 +136,43 @@ hmoec_status hmoec_compilation_write(hmoec_compilation *c, const char *directory
 }
 
 hmoec_status hmoec_compilation_load(hmoec_compilation *c, const struct hmoe_model_object **out_object) {
-  *out_object = NULL;
+  if (out_object) *out_object = NULL;
   if (!c) return HMOEC_USAGE_ERROR;
-  bool ok = hmoec_session_jit(&c->session, false);
-  *out_object = ok ? c->session.object : NULL;
+  bool ok = is_given(c, "a place for the object", out_object) && hmoec_session_jit(&c->session, false);
+  if (ok) *out_object = c->session.object;
   return finish(c, ok);
 }
 
 hmoec_status hmoec_compilation_open(hmoec_compilation *c, const hmoe_weights *weights, const hmoe_options *options,
                                     hmoe_model **out_model) {
-  *out_model = NULL;
+  if (out_model) *out_model = NULL;
   if (!c) return HMOEC_USAGE_ERROR;
-  return finish(c, hmoec_session_open(&c->session, weights, options, out_model));
+  return finish(c, is_given(c, "a place for the model", out_model) && is_given(c, "weights", weights) &&
+                       hmoec_session_open(&c->session, weights, options, out_model));
 }
 
 hmoec_status hmoec_compilation_pack(hmoec_compilation *c, const hmoe_weights *weights, const hmoe_options *options,
                                     const char *path) {
   if (!c) return HMOEC_USAGE_ERROR;
-  return finish(c, hmoec_session_pack(&c->session, weights, options, path));
+  return finish(c, is_given(c, "weights", weights) && is_path(c, "the path of a file", path) &&
+                       hmoec_session_pack(&c->session, weights, options, path));
 }
 
 hmoec_status hmoec_compilation_signature(hmoec_compilation *c, const char *entry, hmoec_signature *out_signature) {
   if (!c) return HMOEC_USAGE_ERROR;
-  return finish(c, hmoec_signature_read(&c->session.unit, entry, out_signature, c->diagnostics));
+  return finish(c, is_given(c, "a place for the signature", out_signature) &&
+                       hmoec_signature_read(&c->session.unit, entry, out_signature, c->diagnostics));
 }
 
 void hmoec_compilation_random_input(const hmoec_compilation *c, const hmoec_signature_tensor *input, const int64_t *sizes,
                                     uint64_t seed, void *out) {
+  if (!c || !input || !sizes || !out) return;
   hmoec_shape shape = hmoec_signature_shape(input, sizes);
   hmoec_random_input(hmoec_entry_find(c->session.folded, NULL), input->name, &shape, seed, out);
 }
 
 double hmoec_compilation_flops(const hmoec_compilation *c, int64_t tokens, int64_t rows) {
+  if (!c || tokens < 0 || rows < 0) return 0;
   return hmoec_model_flops(c->session.folded, (hmoec_run_size){.tokens = tokens, .rows = rows});
 }
 
@@ -162,18 +184,19 @@ hmoec_status hmoec_compilation_interpret(hmoec_compilation *c, const hmoe_weight
 
 hmoec_status hmoec_compilation_random_weights(hmoec_compilation *c, uint64_t seed, const char *path) {
   if (!c) return HMOEC_USAGE_ERROR;
-  return finish(c, is_given(c, "the path of a file", path) &&
+  return finish(c, is_path(c, "the path of a file", path) &&
                        hmoec_random_weights_write(c->session.source, seed, path, c->diagnostics));
 }
 
 hmoec_status hmoec_import_directory(const char *directory, const hmoec_options *options, char **out_text) {
+  if (!out_text) return no_place(options, "the text");
   *out_text = NULL;
   bool ok;
   hmoec_compilation *c = compilation_create(options, &ok);
   if (!c) return HMOEC_MACHINE_ERROR;
   hmoec_arena *arena = hmoec_arena_create();
   size_t size = 0;
-  ok = ok && is_given(c, "a directory", directory);
+  ok = ok && is_path(c, "a directory", directory);
   struct stat info;
   if (ok && stat(directory, &info) != 0)
     ok = hmoec_error(c->diagnostics, (hmoec_location){.file = directory}, "cannot open: %s%s", strerror(errno),

@@ -30,22 +30,37 @@ static const char *const cpus[] = {
     "btver2",       "bdver4",      "znver1",      "znver2",         "znver3",         "znver4",           "znver5"};
 
 static bool refuse(hmoec_diagnostics *diagnostics, const char *prefix, const char *name, const char *expected, const char *found,
-                   const char *close) {
+                   const char *const *choices, size_t choice_count) {
+  const char *close = hmoec_closest_name(found, choices, choice_count);
   return hmoec_usage_error(diagnostics, "expected %s%s %s, found '%s'%s%s%s", prefix, name, expected, found,
                            close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
 }
 
-static bool is_strategy(const char *name) {
-  bool known = strcmp(name, "auto") == 0;
-  for (int s = HMOEC_STRATEGY_TABLE; !known && s < HMOEC_STRATEGY_COUNT; s++)
-    known = strcmp(name, hmoec_strategy_name((hmoec_strategy)s)) == 0;
-  return known;
+/* One of the names, which expected lists for people. */
+static bool choice_check(hmoec_diagnostics *diagnostics, const char *prefix, const char *name, const char *expected,
+                         const char *found, const char *const *choices, size_t choice_count) {
+  for (size_t i = 0; i < choice_count; i++)
+    if (!found || strcmp(found, choices[i]) == 0) return true;
+  return refuse(diagnostics, prefix, name, expected, found, choices, choice_count);
 }
 
-static bool is_cpu_version(const char *name) {
-  for (int i = 0; i < HMOE_CPU_COUNT; i++)
-    if (strcmp(name, hmoe_cpu_name(i)) == 0) return true;
+/* The same of a list that is too long for the error: it follows. */
+static bool listed_check(hmoec_diagnostics *diagnostics, const char *prefix, const char *name, const char *expected,
+                         const char *found, const char *const *choices, size_t choice_count) {
+  if (choice_check(diagnostics, prefix, name, expected, found, choices, choice_count)) return true;
+  char list[1024] = "";
+  for (size_t i = 0, used = 0; i < choice_count && used < sizeof list; i++)
+    used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", choices[i]);
+  hmoec_note(diagnostics, (hmoec_location){0}, "%s%s takes %s", prefix, name, list);
   return false;
+}
+
+static bool pass_check(hmoec_diagnostics *diagnostics, const char *prefix, const char *found) {
+  enum { MOST = 64 };
+  const char *names[MOST] = {"all"};
+  size_t count = 1;
+  for (const hmoec_pass *pass; count < MOST && (pass = hmoec_pass_at(count - 1)); count++) names[count] = pass->name;
+  return listed_check(diagnostics, prefix, "print-ir-after", "a pass, or all", found, names, count);
 }
 
 bool hmoec_struct_read(const void *given, const char *what, size_t least_bytes, size_t size, void *out,
@@ -80,25 +95,20 @@ static bool texts_check(const char *const *texts, size_t count, const char *what
 }
 
 static bool options_check(const hmoec_options *o, const char *prefix, hmoec_diagnostics *diagnostics) {
-  size_t cpu = 0, cpu_count = sizeof cpus / sizeof *cpus;
-  hmoec_dtype dtype;
+  static const char *const dtypes[] = {"f32", "bf16"}, *const strategies[] = {"auto", "table", "cache", "factored", "per_token"},
+                           *const versions[] = {"amx", "avx512_bf16", "avx512", "avx2", "portable"};
   if (!hmoec_defines_check(o->defines, o->define_count, diagnostics) ||
       !texts_check(o->c_includes, o->c_include_count, "directories of c_includes", diagnostics) ||
       !texts_check(o->c_defines, o->c_define_count, "macros of c_defines", diagnostics))
     return false;
-  if (o->dtype && !hmoec_dtype_parse(o->dtype, &dtype)) return refuse(diagnostics, prefix, "dtype", "f32 or bf16", o->dtype, NULL);
-  if (o->strategy && !is_strategy(o->strategy))
-    return refuse(diagnostics, prefix, "strategy", "auto, table, cache, factored or per_token", o->strategy, NULL);
-  if (o->cpu && !is_cpu_version(o->cpu))
-    return refuse(diagnostics, prefix, "cpu", "amx, avx512_bf16, avx512, avx2 or portable", o->cpu, NULL);
-  while (o->mcpu && cpu < cpu_count && strcmp(o->mcpu, cpus[cpu]) != 0) cpu++;
-  if (o->mcpu && cpu == cpu_count)
-    return refuse(diagnostics, prefix, "mcpu", "native or a CPU that LLVM knows", o->mcpu,
-                  hmoec_closest_name(o->mcpu, cpus, cpu_count));
+  if (!choice_check(diagnostics, prefix, "dtype", "f32 or bf16", o->dtype, dtypes, 2) ||
+      !choice_check(diagnostics, prefix, "strategy", "auto, table, cache, factored or per_token", o->strategy, strategies, 5) ||
+      !choice_check(diagnostics, prefix, "cpu", "amx, avx512_bf16, avx512, avx2 or portable", o->cpu, versions, 5) ||
+      !listed_check(diagnostics, prefix, "mcpu", "native or a CPU that LLVM knows", o->mcpu, cpus, sizeof cpus / sizeof *cpus) ||
+      !pass_check(diagnostics, prefix, o->print_ir_after))
+    return false;
   if (o->table_budget_bytes < 0 || o->tokens < 0)
     return hmoec_usage_error(diagnostics, "expected %stable-budget and %stokens to be at least 0", prefix, prefix);
-  if (o->print_ir_after && strcmp(o->print_ir_after, "all") != 0 && !hmoec_pass_find(o->print_ir_after))
-    return refuse(diagnostics, prefix, "print-ir-after", "a pass, or all", o->print_ir_after, NULL);
   return true;
 }
 
@@ -154,6 +164,8 @@ static hmoec_load_options load_options(const hmoec_session *session) {
 }
 
 bool hmoec_session_load(hmoec_session *session, const char *path) {
+  if (!path || !*path)
+    return hmoec_usage_error(session->diagnostics, "expected the path of a model, found %s", path ? "''" : "NULL");
   hmoec_load_options options = load_options(session);
   return hmoec_load_model(session->context, path, &options, session->diagnostics, &session->source);
 }

@@ -76,8 +76,9 @@ bool hmoec_signature_read(const hmoec_unit *unit, const char *entry, hmoec_signa
 }
 
 hmoec_shape hmoec_signature_shape(const hmoec_signature_tensor *tensor, const int64_t *sizes) {
+  if (!tensor) return (hmoec_shape){0};
   hmoec_shape shape = tensor->shape;
-  for (int64_t d = 0; d < shape.rank; d++)
+  for (int64_t d = 0; sizes && d < shape.rank && d < HMOEC_MAX_RANK; d++)
     if (shape.dims[d] == HMOEC_DYNAMIC && tensor->sizes[d] != HMOEC_SIZE_OF_STATE) shape.dims[d] = sizes[tensor->sizes[d]];
   return shape;
 }

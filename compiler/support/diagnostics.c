@@ -172,6 +172,7 @@ static void print_caret_line(FILE *out, const hmoec_message *message) {
 
 void hmoec_message_print(void *file, const hmoec_message *message) {
   FILE *out = file;
+  if (!out || !message || !message->text || (unsigned)message->severity >= sizeof severity_names / sizeof *severity_names) return;
   hmoec_location at = message->at;
   print_escaped(out, at.file ? at.file : "hmoec");
   if (at.file && at.line) fprintf(out, ":%u", at.line);
@@ -280,25 +281,30 @@ void hmoec_diagnostics_count(hmoec_diagnostics *diagnostics, hmoec_status status
 
 const char *hmoec_diagnostics_first(const hmoec_diagnostics *diagnostics) { return diagnostics->first ? diagnostics->first : ""; }
 
-/* Levenshtein distance by one row of the table; names longer than the row are never close. */
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
+
+/* Characters to change, leave out, add or swap with the next, whatever the case; by three rows of the table. Names longer than a row are
+ * never close. */
 static size_t edit_distance(const char *a, const char *b) {
   enum { MAX_NAME = 128 };
   size_t a_length = strlen(a), b_length = strlen(b);
   if (a_length >= MAX_NAME || b_length >= MAX_NAME) return SIZE_MAX;
-  size_t row[MAX_NAME];
-  for (size_t j = 0; j <= b_length; j++) row[j] = j;
+  size_t rows[3][MAX_NAME];
+  for (size_t j = 0; j <= b_length; j++) rows[0][j] = j;
   for (size_t i = 1; i <= a_length; i++) {
-    size_t diagonal = row[0];
+    size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *two_above = rows[(i + 1) % 3];
     row[0] = i;
     for (size_t j = 1; j <= b_length; j++) {
-      size_t best = diagonal + (a[i - 1] != b[j - 1]);
-      if (row[j] + 1 < best) best = row[j] + 1;
+      char x = lower(a[i - 1]), y = lower(b[j - 1]);
+      size_t best = above[j - 1] + (x != y);
+      if (above[j] + 1 < best) best = above[j] + 1;
       if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-      diagonal = row[j];
+      bool swapped = i > 1 && j > 1 && x == lower(b[j - 2]) && y == lower(a[i - 2]);
+      if (swapped && two_above[j - 2] + 1 < best) best = two_above[j - 2] + 1;
       row[j] = best;
     }
   }
-  return row[b_length];
+  return rows[a_length % 3][b_length];
 }
 
 const char *hmoec_closest_name(const char *name, const char *const *names, size_t count) {

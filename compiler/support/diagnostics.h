@@ -43,7 +43,7 @@ void hmoec_diagnostics_count(hmoec_diagnostics *diagnostics, hmoec_status status
 /* Text of the first error, "" if none; borrowed. */
 const char *hmoec_diagnostics_first(const hmoec_diagnostics *diagnostics);
 
-/* The closest of `names` to `name` (edit distance at most a third of its length, at least 1), or NULL: for "did you mean". */
+/* The closest of `names` to `name` (edit distance, whatever the case, at most a third of its length, at least 1), or NULL: for "did you mean". */
 const char *hmoec_closest_name(const char *name, const char *const *names, size_t count);
 
 #endif

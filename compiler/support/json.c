@@ -1,6 +1,7 @@
 #include "support/json.h"
 
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,6 +99,7 @@ void hmoec_json_deinit(hmoec_json *json) {
 
 const char *hmoec_json_value_string(hmoec_arena *arena, const cJSON *value) {
   enum { MOST_CHARS = 60 };
+  if (cJSON_IsNumber(value) && !isfinite(value->valuedouble)) return "a number that is too large"; /* printed as null */
   char *text = hmoe_plain_json_print(value, false);
   if (!text) return "something";
   bool cut = strlen(text) > MOST_CHARS;

@@ -149,7 +149,8 @@ template <typename... Dims> inline hmoec_shape HMOEC_SHAPE(hmoec_element element
   ((hmoec_shape){(element), (int64_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 #endif
 
-/* The number of elements, a dynamic dimension counted as 1; INT64_MAX when it does not fit. */
+/* The number of elements, a dynamic dimension counted as 1; INT64_MAX when it does not fit, and of what is no shape (NULL, a rank or an element
+ * that there is not), which is compatible with none either. */
 HMOE_API int64_t hmoec_shape_elements(const hmoec_shape *shape);
 /* Whether they are equal, or differ only where one of them is dynamic. */
 HMOE_API int hmoec_shape_compatible(const hmoec_shape *a, const hmoec_shape *b);

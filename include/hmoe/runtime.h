@@ -146,7 +146,7 @@ typedef struct hmoe_state_options {
 /* HMOE_INVALID_ARGUMENT for a model without such entries. *out_state is the caller's; the model must outlive it. */
 HMOE_MUST_USE HMOE_API hmoe_status hmoe_state_create(hmoe_model *model, const hmoe_state_options *options, hmoe_state **out_state);
 HMOE_API void hmoe_state_destroy(hmoe_state *state); /* NULL is allowed */
-/* Tokens run so far: target scope, source scope. */
+/* Tokens run so far: target scope, source scope; of NULL 0, as the bytes are. */
 HMOE_API int64_t hmoe_state_length(const hmoe_state *state);
 HMOE_API int64_t hmoe_state_source_length(const hmoe_state *state);
 HMOE_API size_t hmoe_state_bytes(const hmoe_state *state);
@@ -171,7 +171,7 @@ HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_pack(const struct hmoe_model_objec
 /* Releases everything. NULL is allowed. */
 HMOE_API void hmoe_model_close(hmoe_model *model);
 
-/* What was chosen: "amx", "avx512_bf16", "avx512", "avx2" or "portable", the best version that the object has and this machine runs;
+/* Of NULL, what follows is NULL and 0. What was chosen: "amx", "avx512_bf16", "avx512", "avx2" or "portable", the best version that the object has and this machine runs;
  * static storage. The first two are in objects with bf16 products only. Choosing "amx" has asked the system to let the process use
  * tiles. */
 HMOE_API const char *hmoe_model_cpu(const hmoe_model *model);

@@ -152,7 +152,7 @@ def make_broken():
         broken(name, f"config.json:{line}:13: error: {value} is not a number of JSON", text.replace('"d_model": 48', f'"d_model": {value}'), tensors)
     for name, value, found in (("negative", -48, "-48"), ("float", 48.5, "48.5"), ("huge", 1e300, "1e+300"), ("boolean", True, "true"), ("zero", 0, "0"), ("string", "48", '"48"')):
         broken(name, f"config.json:{line}:2: error: expected d_model to be an integer between 1 and 2147483647, found {found}", config | {"d_model": value}, tensors)
-    broken("epsilon", "expected layer_norm_epsilon to be a number above 0, found -1e-06", config | {"layer_norm_epsilon": -1e-6}, tensors)
+    broken("epsilon", "expected layer_norm_epsilon to be a number above 0 and at most 1, found -1e-06", config | {"layer_norm_epsilon": -1e-6}, tensors)
     broken("flag", "expected use_hypernet to be true or false, found 1", config | {"use_hypernet": 1}, tensors)
     broken("type", 'model_type "t5" is not supported; expected switch_transformers or gpt2', config | {"model_type": "t5"}, tensors)
     broken("fast_mode", "error: use_fast_mode = true is not supported", config | {"use_fast_mode": True}, tensors)

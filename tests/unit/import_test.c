@@ -132,6 +132,125 @@ static void test_configs(void **state) {
   }
 }
 
+/* Each key that is read, with a value of every other kind: one error, at its line, that says what was found. */
+static void test_config_types(void **state) {
+  (void)state;
+  enum { INTEGER = 1, NUMBER = 2, FLAG = 4, WORD = 8 }; /* a key's kind, and the kinds that a value is not */
+  static const struct {
+    const char *value, *found;
+    int wrong;
+  } values[] = {{"\"words\"", "\"words\"", INTEGER | NUMBER | FLAG | WORD}, /* no model has such a word */
+                {"1.5", "1.5", INTEGER | NUMBER | FLAG | WORD},
+                {"1e400", "a number that is too large", INTEGER | NUMBER | FLAG | WORD},
+                {"-1e400", "a number that is too large", INTEGER | NUMBER | FLAG | WORD},
+                {"4294967296", "4294967296", INTEGER | NUMBER | FLAG | WORD},
+                {"-1", "-1", INTEGER | NUMBER | FLAG | WORD},
+                {"3", "3", FLAG | WORD},
+                {"true", "true", INTEGER | NUMBER | WORD},
+                {"[1]", "[1]", INTEGER | NUMBER | FLAG | WORD},
+                {"{\"a\": 1}", "{\"a\":1}", INTEGER | NUMBER | FLAG | WORD}};
+  static const struct {
+    const char *golden, *key;
+    int kind;
+  } keys[] = {
+#define SWITCH(key, kind) {"switch-hypermoe-tiny", key, kind}
+#define GPT2(key, kind) {"gpt2-hypermoe-tiny-k2", key, kind}
+      SWITCH("model_type", WORD),
+      SWITCH("vocab_size", INTEGER),
+      SWITCH("d_model", INTEGER),
+      SWITCH("d_ff", INTEGER),
+      SWITCH("d_kv", INTEGER),
+      SWITCH("num_heads", INTEGER),
+      SWITCH("num_layers", INTEGER),
+      SWITCH("num_decoder_layers", INTEGER),
+      SWITCH("num_experts", INTEGER),
+      SWITCH("expert_capacity", INTEGER),
+      SWITCH("encoder_sparse_step", INTEGER),
+      SWITCH("decoder_sparse_step", INTEGER),
+      SWITCH("relative_attention_num_buckets", INTEGER),
+      SWITCH("relative_attention_max_distance", INTEGER),
+      SWITCH("adapter_dim", INTEGER),
+      SWITCH("hypernetwork_bottleneck", INTEGER),
+      SWITCH("experts_embedding_dim", INTEGER),
+      SWITCH("process_dim", INTEGER),
+      SWITCH("hypernet_input", INTEGER),
+      SWITCH("layer_emb_dim", INTEGER),
+      SWITCH("decoder_start_token_id", INTEGER),
+      SWITCH("pad_token_id", INTEGER),
+      SWITCH("layer_norm_epsilon", NUMBER),
+      SWITCH("use_fast_mode", FLAG),
+      SWITCH("tie_encoder_decoder", FLAG),
+      SWITCH("add_router_probs", FLAG),
+      SWITCH("is_encoder_decoder", FLAG),
+      SWITCH("is_gated_act", FLAG),
+      SWITCH("tie_word_embeddings", FLAG),
+      SWITCH("router_bias", FLAG),
+      SWITCH("experts_embedding", FLAG),
+      SWITCH("use_hypernet", FLAG),
+      SWITCH("feed_forward_proj", WORD),
+      SWITCH("dense_act_fn", WORD),
+      GPT2("model_type", WORD),
+      GPT2("vocab_size", INTEGER),
+      GPT2("n_embd", INTEGER),
+      GPT2("n_positions", INTEGER),
+      GPT2("n_layer", INTEGER),
+      GPT2("n_head", INTEGER),
+      GPT2("n_inner", INTEGER),
+      GPT2("n_experts", INTEGER),
+      GPT2("k", INTEGER),
+      GPT2("adapter_dim", INTEGER),
+      GPT2("bos_token_id", INTEGER),
+      GPT2("layer_norm_epsilon", NUMBER),
+      GPT2("scale_attn_weights", FLAG),
+      GPT2("scale_attn_by_inverse_layer_idx", FLAG),
+      GPT2("reorder_and_upcast_attn", FLAG),
+      GPT2("add_cross_attention", FLAG),
+      GPT2("tie_word_embeddings", FLAG),
+      GPT2("use_hypernet", FLAG),
+      GPT2("use_moe", WORD),
+      GPT2("activation_function", WORD),
+  };
+  char config[128], weights[128], path[1024];
+  snprintf(config, sizeof config, "%s/config.json", folder);
+  snprintf(weights, sizeof weights, "%s/model.safetensors", folder);
+  for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+    hmoec_arena *arena = hmoec_arena_create();
+    size_t size;
+    const char *reason;
+    snprintf(path, sizeof path, GOLDEN "%s/model.safetensors", keys[k].golden);
+    assert_int_equal(symlink(path, weights), 0);
+    snprintf(path, sizeof path, GOLDEN "%s/config.json", keys[k].golden);
+    char *text = hmoec_text_file_read(arena, path, 1 << 20, &size, &reason);
+    assert_non_null(text);
+    char *at = strstr(text, hmoec_arena_printf(arena, "\n \"%s\": ", keys[k].key));
+    if (at) memcpy(at + 3, "+", 1); /* another key's, then */
+    char *end = strrchr(text, '}');
+    unsigned line = 1;
+    for (const char *c = text; c < end; c++) line += *c == '\n';
+    for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
+      if (!(values[v].wrong & keys[k].kind)) continue;
+      const char *changed = hmoec_arena_printf(arena, "%.*s, \"%s\": %s}", (int)(end - text), text, keys[k].key, values[v].value);
+      char *printed = NULL;
+      size_t printed_size, imported_size;
+      FILE *out = open_memstream(&printed, &printed_size);
+      hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(out);
+      write_file(config, changed, strlen(changed));
+      bool imported = hmoec_import(arena, folder, diagnostics, &imported_size) != NULL;
+      unsigned errors = hmoec_diagnostics_errors(diagnostics);
+      hmoec_diagnostics_destroy(diagnostics);
+      fclose(out);
+      const char *place = hmoec_arena_printf(arena, "config.json:%u:3: error: ", line);
+      if (imported || errors != 1 || !strstr(printed, place) || !strstr(printed, keys[k].key) || !strstr(printed, values[v].found))
+        fail_msg("%s: %s = %s: expected \"%s\" and \"%s\", found %u errors: %s", keys[k].golden, keys[k].key, values[v].value,
+                 place, values[v].found, errors, printed);
+      free(printed);
+    }
+    unlink(config);
+    unlink(weights);
+    hmoec_arena_destroy(arena);
+  }
+}
+
 static void test_checkpoint_names(void **state) {
   (void)state;
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
@@ -167,7 +286,7 @@ static void test_checkpoint_names(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_json), cmocka_unit_test(test_configs),
-                                     cmocka_unit_test(test_checkpoint_names)};
+                                     cmocka_unit_test(test_config_types), cmocka_unit_test(test_checkpoint_names)};
   if (!mkdtemp(folder)) return 1;
   int failures = cmocka_run_group_tests(tests, NULL, NULL);
   rmdir(folder);
