@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 static const char *const file_names[] = {"model.safetensors", "model.safetensors.index.json", NULL};
 const char *const hmoe_foreign_weights[] = {
@@ -33,7 +32,7 @@ static hmoe_status find_in_folder(const hmoe_checkpoint *checkpoint, const char 
                                   hmoe_memory *out_path) {
   for (size_t i = 0; names[i]; i++) {
     HMOE_TRY(join(checkpoint->allocator, folder, strlen(folder), names[i], out_path));
-    if (access((const char *)out_path->data, F_OK) == 0) return HMOE_OK;
+    if (hmoe_path_exists((const char *)out_path->data)) return HMOE_OK;
     hmoe_release(checkpoint->allocator, out_path->data, out_path->size_bytes);
     *out_path = (hmoe_memory){0};
   }

@@ -4,8 +4,10 @@
 #include "plain_text.h"
 #include "runtime_internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define TO_SAFETENSORS "convert it in Python, where the model loads, with model.save_pretrained(DIR, safe_serialization=True)"
 
@@ -196,7 +198,14 @@ static bool is_hub_name(const char *path) {
   return length && (slashes == 1 || (slashes == 0 && !strchr(path, '.')));
 }
 
+bool hmoe_path_exists(const char *path) {
+  struct stat info;
+  return lstat(path, &info) == 0 || errno != ENOENT;
+}
+
 const char *hmoe_path_hint(const char *path) {
+  struct stat info;
+  if (lstat(path, &info) == 0 && S_ISLNK(info.st_mode)) return "; it is a link, and what it points to is not there";
   size_t scheme = strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
   if (scheme > 1 && strncmp(path + scheme, "://", 3) == 0) return "; this is an address, not a file: download it first";
   static const char *const suffixes[] = {".spec", ".mlir", ".safetensors", ".hmw", ".npy", ".json", ".bin"};

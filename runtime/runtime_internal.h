@@ -207,6 +207,8 @@ typedef enum hmoe_content {
 hmoe_content hmoe_content_find(const uint8_t *data, uint64_t bytes);
 /* For "expected ..., found ": "a GGUF file: what to do about it", or how a text begins. Returns out. */
 const char *hmoe_content_string(const uint8_t *data, uint64_t bytes, char out[HMOE_CONTENT_CHARS]);
+/* Is there anything by that name, if only a link to nothing, or something that is not to be looked at? What opens it then says why not. */
+bool hmoe_path_exists(const char *path);
 /* "; what it may be" of a path that there is not, as the name of a model of the Hub; "" if nothing comes to mind. */
 const char *hmoe_path_hint(const char *path);
 

@@ -39,7 +39,12 @@ static bool needed_here(const request *q) {
 }
 
 static bool file_check(const request *q) {
-  size_t size;
+  uint8_t start[HMOE_CONTENT_BYTES];
+  size_t size, begun = hmoec_file_begin(q->file, start);
+  hmoe_content content = hmoe_content_find(start, begun);
+  char found[HMOE_CONTENT_CHARS];
+  if (content != HMOE_CONTENT_TEXT && content != HMOE_CONTENT_EMPTY && content != HMOE_CONTENT_UNKNOWN)
+    return hmoec_error(q->diagnostics, q->at, "expected C in %s, found %s", q->file, hmoe_content_string(start, begun, found));
   const char *reason, *text = hmoec_text_file_read(q->arena, q->file, HMOEC_C_MAX_BYTES, &size, &reason);
   if (!text) return hmoec_error(q->diagnostics, q->at, "cannot read the C file %s: %s", q->file, reason);
   return hmoec_c_scan(q->diagnostics, q->file, text, size) || needed_here(q);

@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "frontend/import_parts.h"
 #include "frontend/spec_lexer.h"
@@ -103,12 +102,12 @@ const char *hmoec_import(hmoec_arena *arena, const char *directory, hmoec_diagno
   directory = hmoec_arena_strndup(arena, directory, length);
   const char *config = hmoec_arena_printf(arena, "%s/config.json", directory);
   const char *generation = hmoec_arena_printf(arena, "%s/generation_config.json", directory);
-  if (access(config, F_OK) != 0) {
+  if (!hmoe_path_exists(config)) {
     hmoec_error(diagnostics, (hmoec_location){.file = directory}, "it has no config.json, which a directory of Hugging Face has");
     return NULL;
   }
   bool ok = hmoec_json_read(arena, config, HMOEC_CONFIG_MAX_BYTES, diagnostics, &import.config) &&
-            (access(generation, F_OK) != 0 ||
+            (!hmoe_path_exists(generation) ||
              hmoec_json_read(arena, generation, HMOEC_CONFIG_MAX_BYTES, diagnostics, &import.generation)) &&
             hmoec_tensor_files_open(directory, diagnostics, &import.tensors);
   if (!ok) goto done;

@@ -18,7 +18,15 @@
 
 const char *hmoec_spec_read_file(void *user, hmoec_arena *arena, const char *path, size_t *out_size, const char **out_reason) {
   (void)user;
-  return hmoec_text_file_read(arena, path, HMOEC_SPEC_MAX_BYTES, out_size, out_reason);
+  uint8_t start[HMOE_CONTENT_BYTES];
+  size_t begun = hmoec_file_begin(path, start);
+  hmoe_content content = hmoe_content_find(start, begun);
+  if (content == HMOE_CONTENT_TEXT || content == HMOE_CONTENT_EMPTY ||
+      content == HMOE_CONTENT_UNKNOWN) /* the lexer says where it is wrong */
+    return hmoec_text_file_read(arena, path, HMOEC_SPEC_MAX_BYTES, out_size, out_reason);
+  char found[HMOE_CONTENT_CHARS];
+  *out_reason = hmoec_arena_printf(arena, "expected a spec, found %s", hmoe_content_string(start, begun, found));
+  return NULL;
 }
 
 static bool load_spec(MlirContext context, const char *path, const char *text, size_t size, const hmoec_load_options *options,

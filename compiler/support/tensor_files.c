@@ -1,7 +1,6 @@
 #include "support/tensor_files.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "support/arena.h"
 
@@ -18,7 +17,7 @@ static bool fail(const hmoec_tensor_files *files) {
   hmoec_location at = {0};
   if (colon) {
     const char *file = hmoec_arena_strndup(files->arena, text, (size_t)(colon - text));
-    if (access(file, F_OK) == 0) at.file = file;
+    if (hmoe_path_exists(file)) at.file = file;
   }
   return hmoec_error(files->diagnostics, at, "%s", at.file ? colon + 2 : text);
 }

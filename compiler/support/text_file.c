@@ -12,7 +12,9 @@ char *hmoec_text_file_read(hmoec_arena *arena, const char *path, size_t limit_by
   struct stat info;
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not make us wait */
   if (fd < 0 || fstat(fd, &info) != 0) {
-    *out_reason = hmoec_arena_strdup(arena, strerror(errno));
+    int error = errno;
+    bool link = error == ENOENT && hmoe_path_exists(path);
+    *out_reason = hmoec_arena_printf(arena, "%s%s", strerror(error), link ? hmoe_path_hint(path) : "");
     goto done;
   }
   if (!S_ISREG(info.st_mode)) {
