@@ -38,6 +38,7 @@ struct hmoec_builder {
   hmoec_location at;
   MlirBlock block; /* null once finished */
   hmoec_name_map ports; /* names of inputs and outputs */
+  hmoec_location *port_places; /* by index in ports */
   hmoec_name_map dims; /* names of dynamic dimensions */
   hmoec_generation generation;
   port *inputs, *outputs;
@@ -106,10 +107,16 @@ static bool port_add(hmoec_builder *builder, hmoec_location at, const char *what
   }
   size_t before = builder->ports.count;
   name = hmoec_arena_strdup(builder->arena, name);
-  if (hmoec_name_map_add(&builder->ports, name) != before) {
+  size_t index = hmoec_name_map_add(&builder->ports, name);
+  if (index != before) {
     hmoec_error(builder->diagnostics, at, "there is already an input or output named '%s'", name);
+    if (builder->port_places[index].file) hmoec_note(builder->diagnostics, builder->port_places[index], "it is declared here");
     return fail(builder);
   }
+  if ((before & (before - 1)) == 0)
+    builder->port_places =
+        hmoec_arena_grow(builder->arena, builder->port_places, before, before ? 2 * before : 1, sizeof *builder->port_places);
+  builder->port_places[before] = at;
   if ((*count & (*count - 1)) == 0)
     *ports = hmoec_arena_grow(builder->arena, *ports, *count, *count ? 2 * *count : 1, sizeof **ports);
   (*ports)[(*count)++] = (port){.name = name};

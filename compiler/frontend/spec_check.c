@@ -64,8 +64,14 @@ static bool declare_block(hmoec_evaluator *ev, hmoec_statement *block) {
   for (size_t i = 0; i < block->parameter_count; i++) {
     hmoec_spec_text parameter = block->parameters[i].name;
     size_t known = parameters.count;
-    if (hmoec_name_map_add(&parameters, parameter.text) != known)
+    if (hmoec_name_map_add(&parameters, parameter.text) != known) {
       ok = hmoec_error(ev->diagnostics, parameter.at, "block '%s' has two arguments named '%s'", name, parameter.text);
+      for (size_t j = 0; j < i; j++)
+        if (strcmp(block->parameters[j].name.text, parameter.text) == 0) {
+          hmoec_note(ev->diagnostics, block->parameters[j].name.at, "the first is here");
+          break;
+        }
+    }
     if (!block->parameters[i].value && i && block->parameters[i - 1].value)
       ok = hmoec_error(ev->diagnostics, parameter.at, "argument '%s' needs a default, because the one before it has one",
                        parameter.text);

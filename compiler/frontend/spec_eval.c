@@ -45,6 +45,19 @@ const char *hmoec_eval_suggestion(hmoec_evaluator *ev, const char *name) {
   return "";
 }
 
+/* Refuses a name that something has already, and shows where; of an index or an input. */
+static bool name_is_free(hmoec_evaluator *ev, hmoec_spec_text name, bool index) {
+  const hmoec_binding *before = hmoec_eval_find(ev, name.text);
+  size_t declared = hmoec_name_map_find(&ev->declared, name.text);
+  if (!before) return true;
+  hmoec_error(ev->diagnostics, name.at,
+              index ? "the index '%s' hides another name; choose a name that is free" : "there is already a value named '%s'",
+              name.text);
+  hmoec_location at = declared != HMOEC_NO_NAME ? ev->declarations[declared]->name.at : before->at;
+  if (at.file) hmoec_note(ev->diagnostics, at, "it is declared here");
+  return false;
+}
+
 static bool bindable(hmoec_evaluator *ev, hmoec_frame *frame, hmoec_spec_text name) {
   size_t declared = hmoec_name_map_find(&ev->declared, name.text);
   if (frame != &ev->globals && declared != HMOEC_NO_NAME) {
@@ -76,7 +89,8 @@ bool hmoec_eval_bind(hmoec_evaluator *ev, hmoec_frame *frame, hmoec_spec_text na
   hmoec_binding *before = frame_find(frame, name.text);
   bool ok = bindable(ev, frame, name);
   if (!ok) value = hmoec_value_error(); /* uses of the name do not complain again */
-  if (ok || !before) *frame_add(ev, frame, name.text) = (hmoec_binding){.value = value, .bound = true, .declared = declared};
+  if (ok || !before)
+    *frame_add(ev, frame, name.text) = (hmoec_binding){.value = value, .bound = true, .declared = declared, .at = name.at};
   return ok;
 }
 
@@ -113,10 +127,7 @@ static void eval_input(hmoec_evaluator *ev, hmoec_statement *input) {
   MlirValue tensor;
   const char *dims[HMOEC_MAX_RANK];
   int64_t given = 0;
-  if (hmoec_eval_find(ev, input->name.text)) {
-    hmoec_error(ev->diagnostics, input->name.at, "there is already a value named '%s'", input->name.text);
-    return;
-  }
+  if (!name_is_free(ev, input->name, false)) return;
   bool ok = eval_shape(ev, input, 0, &shape, dims);
   if (input->value) ok = hmoec_eval_integer(ev, input->value, "the default of an input", &given) && ok;
   ok = ok && hmoec_builder_input_named(ev->builder, input->name.at, input->name.text, &shape, dims, input->value ? &given : NULL,
@@ -131,10 +142,7 @@ static bool eval_stack_count(hmoec_evaluator *ev, const hmoec_statement *param, 
     return hmoec_error(ev->diagnostics, param->bound->at, "expected a stack of at least 1 tensor, found %" PRId64, *out_count);
   if (*out_count > INT32_MAX)
     return hmoec_error(ev->diagnostics, param->bound->at, "a stack of %" PRId64 " tensors is too large", *out_count);
-  if (hmoec_eval_find(ev, param->index.text))
-    return hmoec_error(ev->diagnostics, param->index.at, "the index '%s' hides another name; choose a name that is free",
-                       param->index.text);
-  return true;
+  return name_is_free(ev, param->index, true);
 }
 
 /* The names of one tensor in the current scope, as the key attribute holds them. */
@@ -237,10 +245,7 @@ static void eval_for(hmoec_evaluator *ev, const hmoec_statement *loop) {
     hmoec_error(ev->diagnostics, loop->value->at, "the loop runs more than %d times", HMOEC_SPEC_MAX_ITERATIONS);
     return;
   }
-  if (hmoec_eval_find(ev, loop->name.text)) {
-    hmoec_error(ev->diagnostics, loop->name.at, "the index '%s' hides another name; choose a name that is free", loop->name.text);
-    return;
-  }
+  if (!name_is_free(ev, loop->name, true)) return;
   unsigned errors = hmoec_diagnostics_errors(ev->diagnostics);
   if (!hmoec_eval_bind(ev, ev->frame, loop->name, hmoec_value_integer(from), NULL)) return;
   for (int64_t i = from; i < to && !ev->frame->returned && hmoec_eval_enter(ev, loop->at); i++) {

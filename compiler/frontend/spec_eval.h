@@ -46,6 +46,7 @@ typedef struct hmoec_binding {
   bool bound;                 /* false: the index of a loop that is over */
   bool index;                 /* of a running loop */
   hmoec_statement *declared;  /* the input or param; NULL for other values */
+  hmoec_location at;          /* where it was given its value; no file: not known */
 } hmoec_binding;
 
 /* The names a block, or the top level, has made. */

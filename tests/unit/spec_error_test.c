@@ -464,12 +464,40 @@ static void test_call_count(void **state) {
   free(text);
 }
 
+/* A name that is given twice: where the first is. */
+static void test_first_places(void **state) {
+  (void)state;
+  static const broken_spec rows[] = {
+      {HEAD "dim h = 3\n" TAIL, 1, "m.spec:2:12: note: first declared here"},
+      {HEAD "option act = 3\n" TAIL, 1, "m.spec:3:8: note: first declared here"},
+      {HEAD "input x: f32[n, h]\n" TAIL, 1, "m.spec:4:7: note: it is declared here"},
+      {HEAD "input e: f32[n, h]\n" TAIL, 1, "m.spec:2:19: note: it is declared here"},
+      {HEAD "s = add(x, x)\ninput s: f32[n, h]\n" TAIL, 1, "m.spec:5:1: note: it is declared here"},
+      {HEAD TAIL TAIL, 1, "m.spec:5:8: note: it is declared here"},
+      {HEAD "output x = x\n", 1, "m.spec:4:7: note: it is declared here"},
+      {HEAD "for x in 0..3 { }\n" TAIL, 1, "m.spec:4:7: note: it is declared here"},
+      {HEAD "block b(p, q, p) { return p }\n" TAIL, 1, "m.spec:5:9: note: the first is here"},
+      {HEAD "block b(p) { return p }\nblock b(p) { return p }\n" TAIL, 1, "m.spec:5:7: note: first declared here"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    test_result result = test_build(NULL, rows[i].text, strlen(rows[i].text), NULL, NULL, 0);
+    assert_int_equal(result.errors, rows[i].errors);
+    test_expect(result.messages, rows[i].message, rows[i].text);
+    test_result_deinit(&result);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_broken_specs), cmocka_unit_test(test_long_key),
-      cmocka_unit_test(test_nul_byte),     cmocka_unit_test(test_errors_are_collected),
-      cmocka_unit_test(test_caret),        cmocka_unit_test(test_broken_defines),
-      cmocka_unit_test(test_nesting),      cmocka_unit_test(test_call_depth),
+      cmocka_unit_test(test_first_places),
+      cmocka_unit_test(test_broken_specs),
+      cmocka_unit_test(test_long_key),
+      cmocka_unit_test(test_nul_byte),
+      cmocka_unit_test(test_errors_are_collected),
+      cmocka_unit_test(test_caret),
+      cmocka_unit_test(test_broken_defines),
+      cmocka_unit_test(test_nesting),
+      cmocka_unit_test(test_call_depth),
       cmocka_unit_test(test_call_count),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
