@@ -25,7 +25,7 @@ static hmoe_status map_descriptor(hmoe_mapping *mapping, int fd) {
 }
 
 static hmoe_status open_failure(const char *path, int error) {
-  return hmoe_fail(HMOE_IO_ERROR, "%s: cannot open: %s%s", path, strerror(error), error == ENOENT ? hmoe_path_hint(path) : "");
+  return hmoe_fail(HMOE_IO_ERROR, "%s: %s%s", path, strerror(error), error == ENOENT ? hmoe_path_hint(path) : "");
 }
 
 hmoe_status hmoe_mapping_init(hmoe_mapping *mapping, const hmoe_weights *weights) {

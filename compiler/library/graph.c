@@ -51,13 +51,12 @@ hmoec_status hmoec_graph_create(const char *name, const hmoec_options *options, 
   graph->diagnostics = hmoec_sink_create(options);
   bool ok = graph->diagnostics && hmoec_options_read(options, "", &read, graph->diagnostics);
   if (ok && !out_graph) ok = hmoec_usage_error(graph->diagnostics, "expected a place for the graph, found NULL");
-  if (ok && !name) ok = hmoec_usage_error(graph->diagnostics, "expected a name for the graph, found NULL");
   if (ok) graph->context = hmoec_context_create();
   if (ok && mlirContextIsNull(graph->context)) ok = hmoec_machine_error(graph->diagnostics, "internal: the dialects do not load");
   if (ok) {
     graph->handler = hmoec_diagnostics_attach(graph->diagnostics, graph->context);
     graph->arena = hmoec_arena_create();
-    graph->name = hmoec_arena_strdup(graph->arena, name);
+    graph->name = hmoec_arena_strdup(graph->arena, name ? name : "");
     graph->flags = (hmoec_c_flags){.includes = copy_texts(graph->arena, read.c_includes, read.c_include_count),
                                    .include_count = read.c_include_count,
                                    .defines = copy_texts(graph->arena, read.c_defines, read.c_define_count),

@@ -147,15 +147,13 @@ hmoec_status hmoec_compilation_open(hmoec_compilation *c, const hmoe_weights *we
                                     hmoe_model **out_model) {
   if (out_model) *out_model = NULL;
   if (!c) return HMOEC_USAGE_ERROR;
-  return finish(c, is_given(c, "a place for the model", out_model) && is_given(c, "weights", weights) &&
-                       hmoec_session_open(&c->session, weights, options, out_model));
+  return finish(c, is_given(c, "a place for the model", out_model) && hmoec_session_open(&c->session, weights, options, out_model));
 }
 
 hmoec_status hmoec_compilation_pack(hmoec_compilation *c, const hmoe_weights *weights, const hmoe_options *options,
                                     const char *path) {
   if (!c) return HMOEC_USAGE_ERROR;
-  return finish(c, is_given(c, "weights", weights) && is_path(c, "the path of a file", path) &&
-                       hmoec_session_pack(&c->session, weights, options, path));
+  return finish(c, is_path(c, "the path of a file", path) && hmoec_session_pack(&c->session, weights, options, path));
 }
 
 hmoec_status hmoec_compilation_signature(hmoec_compilation *c, const char *entry, hmoec_signature *out_signature) {

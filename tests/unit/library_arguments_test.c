@@ -133,14 +133,14 @@ static void test_opening(void **state) {
   USAGE(hmoec_compilation_load(NULL, &loaded), "");
   assert_null(loaded);
   USAGE(hmoec_compilation_open(compilation, &weights, NULL, NULL), "expected a place for the model, found NULL");
-  USAGE(hmoec_compilation_open(compilation, NULL, NULL, &opened), "expected weights, found NULL");
+  INPUT(hmoec_compilation_open(compilation, NULL, NULL, &opened), "open: weights is NULL");
   assert_null(opened);
   INPUT(hmoec_compilation_open(compilation, &(hmoe_weights){.kind = 7}, NULL, &opened), "weights.kind: expected a path");
   INPUT(hmoec_compilation_open(compilation, &(hmoe_weights){.path = NULL}, NULL, &opened), "weights.path is NULL");
   INPUT(hmoec_compilation_open(compilation, &(hmoe_weights){.kind = HMOE_WEIGHTS_FD, .fd = -1}, NULL, &opened),
         "Bad file descriptor");
   INPUT(hmoec_compilation_open(compilation, &weights, &(hmoe_options){.struct_size = 3}, &opened), "options.struct_size");
-  USAGE(hmoec_compilation_pack(compilation, NULL, NULL, "p.hmw"), "expected weights, found NULL");
+  INPUT(hmoec_compilation_pack(compilation, NULL, NULL, "p.hmw"), "pack: weights is not given");
   USAGE(hmoec_compilation_pack(compilation, &weights, NULL, NULL), "expected the path of a file, found NULL");
   USAGE(hmoec_compilation_pack(compilation, &weights, NULL, ""), "expected the path of a file, found ''");
 
@@ -220,7 +220,7 @@ static void test_graphs(void **state) {
   (void)state;
   hmoec_graph *graph = NULL;
   USAGE(hmoec_graph_create("g", &options, NULL), "expected a place for the graph, found NULL");
-  USAGE(hmoec_graph_create(NULL, &options, &graph), "expected a name for the graph, found NULL");
+  INPUT(hmoec_graph_create(NULL, &options, &graph), "the model name '' is not a C identifier");
   INPUT(hmoec_graph_create("", &options, &graph), "the model name '' is not a C identifier");
   INPUT(hmoec_graph_create("typename", &options, &graph), "'typename' cannot name the model: it is a keyword of C or C++");
   assert_null(graph);
