@@ -1,13 +1,14 @@
 /* What a file is, told by its bytes: people hand over downloads that are pointers, pages and archives, checkpoints of other frameworks,
  * and good files under other names. Here are the kinds that are met, what they are called, and what to do about each; readers ask when a
  * file is not what they read. The bytes may come from anywhere. */
-#include "plain_text.h"
-#include "runtime_internal.h"
+#include "content.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "plain_text.h"
 
 #define TO_SAFETENSORS "convert it in Python, where the model loads, with model.save_pretrained(DIR, safe_serialization=True)"
 
@@ -75,6 +76,8 @@ static const content_row empty = {.content = HMOE_CONTENT_EMPTY, .what = "an emp
                          onnx = {.what = "an ONNX model", .advice = "get the checkpoint that it was exported from, as safetensors"},
                          saved_model = {.what = "a SavedModel of TensorFlow", .advice = TO_SAFETENSORS};
 
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
 static bool begins(const uint8_t *data, uint64_t bytes, uint64_t at, const char *magic, size_t length) {
   return bytes >= at + length && memcmp(data + at, magic, length) == 0;
 }
@@ -92,7 +95,7 @@ static bool has(const uint8_t *data, size_t bytes, const char *word) { return me
 static const content_row *zip_kind(const uint8_t *data, uint64_t bytes) {
   enum { NAME = 30 };
   if (bytes < NAME) return &zip;
-  size_t length = hmoe_min(data[26] | (size_t)data[27] << 8, bytes - NAME);
+  size_t length = least(data[26] | (size_t)data[27] << 8, bytes - NAME);
   const uint8_t *name = data + NAME;
   if (length > 4 && memcmp(name + length - 4, ".npy", 4) == 0) return &npz;
   return has(name, length, "/data.pkl") || has(name, length, "/version") || has(name, length, "/byteorder") ||
@@ -104,7 +107,7 @@ static const content_row *zip_kind(const uint8_t *data, uint64_t bytes) {
 static const content_row *pickle_kind(const uint8_t *data, uint64_t bytes) {
   static const char torch_magic[] = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
   if (begins(data, bytes, 2, torch_magic, sizeof torch_magic - 1)) return &torch;
-  return has(data, hmoe_min(bytes, 256), "torch") ? &torch : &pickle;
+  return has(data, least(bytes, 256), "torch") ? &torch : &pickle;
 }
 
 /* ONNX: ir_version, then the producer's name; a SavedModel: schema 1, then a graph. */
@@ -127,7 +130,7 @@ static bool is_msgpack(const uint8_t *data, uint64_t bytes) {
 
 /* UTF-8 without control characters but those of lines and terminals. */
 static bool is_text(const uint8_t *data, uint64_t bytes) {
-  uint64_t end = hmoe_min(bytes, HMOE_CONTENT_BYTES);
+  uint64_t end = least(bytes, HMOE_CONTENT_BYTES);
   for (uint64_t i = 0; i < end; i++) {
     uint8_t c = data[i];
     if (c == 0x7f || (c < 0x20 && (!c || !strchr("\t\n\v\f\r\x1b", c)))) return false;

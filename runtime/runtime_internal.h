@@ -23,6 +23,8 @@
 #include <hmoe/abi.h>
 #include <hmoe/runtime.h>
 
+#include "content.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -187,30 +189,6 @@ void hmoe_mapping_deinit(hmoe_mapping *mapping);
 void hmoe_mapping_expect_reading(const hmoe_mapping *mapping);
 /* Lets go of the pages that lie whole in [data, data + size_bytes), unless the memory is the caller's; read again, they come back. */
 void hmoe_mapping_drop(const hmoe_mapping *mapping, const uint8_t *data, uint64_t size_bytes);
-
-/* ---- content.c ---- */
-
-typedef enum hmoe_content {
-  HMOE_CONTENT_OTHER, /* a known kind that nothing here reads */
-  HMOE_CONTENT_UNKNOWN,
-  HMOE_CONTENT_EMPTY,
-  HMOE_CONTENT_SAFETENSORS,
-  HMOE_CONTENT_PACKED,
-  HMOE_CONTENT_NPY,
-  HMOE_CONTENT_JSON,
-  HMOE_CONTENT_TEXT,
-} hmoe_content;
-
-#define HMOE_CONTENT_CHARS 256
-#define HMOE_CONTENT_BYTES 512
-/* What bytes are, by the first HMOE_CONTENT_BYTES. */
-hmoe_content hmoe_content_find(const uint8_t *data, uint64_t bytes);
-/* For "expected ..., found ": "a GGUF file: what to do about it", or how a text begins. Returns out. */
-const char *hmoe_content_string(const uint8_t *data, uint64_t bytes, char out[HMOE_CONTENT_CHARS]);
-/* Is there anything by that name, if only a link to nothing, or something that is not to be looked at? What opens it then says why not. */
-bool hmoe_path_exists(const char *path);
-/* "; what it may be" of a path that there is not, as the name of a model of the Hub; "" if nothing comes to mind. */
-const char *hmoe_path_hint(const char *path);
 
 /* ---- json.c ---- */
 

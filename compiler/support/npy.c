@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "content.h"
 #include "plain_text.h"
-#include "runtime_internal.h"
 #include "support/output_file.h"
 
 /* The element types of files and what they become. */

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "runtime_internal.h"
+#include "content.h"
 #include "support/arena.h"
 
 /* The text of a regular file, in the arena and with a zero after it, or NULL and the reason ("No such file or directory"). */

@@ -140,7 +140,7 @@ def make_broken():
 
     # config.json
     broken("no_weights", "no_weights: error: expected model.safetensors or model.safetensors.index.json in the directory, found neither", config, None)
-    broken("pickled", "pickled: error: expected model.safetensors or model.safetensors.index.json, found pytorch_model.bin: convert to safetensors", config, None)
+    broken("pickled", "pickled: error: expected model.safetensors or model.safetensors.index.json, found pytorch_model.bin: convert it in Python with save_pretrained", config, None)
     open(f"{folder}/broken/pickled/pytorch_model.bin", "wb").write(b"PK")
     broken("no_config", "error: it has no config.json", config, tensors)
     os.unlink(f"{folder}/broken/no_config/config.json")
