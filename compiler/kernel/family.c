@@ -473,8 +473,8 @@ static void print_field(char *buffer, const char *name, const hmoec_scalar_libra
     const int64_t *count = value;
     const hmoec_matmul_segment *segments = (const hmoec_matmul_segment *)(count + 1);
     for (int64_t i = 0; i < *count; i++)
-      append(buffer, " %s=%s to %" PRId64 "%s%s", name, hmoec_activation_name(functions, segments[i].activation),
-             segments[i].end, segments[i].gated ? " gated" : "", segments[i].multiply ? " multiply" : "");
+      append(buffer, " %s=%s to %" PRId64 "%s%s", name, hmoec_activation_name(functions, segments[i].activation), segments[i].end,
+             segments[i].gated ? " gated" : "", segments[i].multiply ? " multiply" : "");
     break;
   }
   case FLAG:

@@ -28,10 +28,11 @@ _Static_assert(sizeof(tile_config) == 64, "as the processor reads it");
 static _Thread_local struct {
   _Alignas(64) tile_config config;
   _Alignas(64) uint8_t data[TILES][ROWS][ROW_BYTES];
+  bool is_loaded[TILES]; /* and neither multiplied nor stored since */
 } tiles;
 
 static struct {
-  atomic_uint_fast64_t configs, releases, zeros, loads, stores, products;
+  atomic_uint_fast64_t configs, releases, zeros, loads, stores, products, idle_loads;
 } counts;
 
 static _Noreturn void fault(const char *instruction, const char *why) {
@@ -42,6 +43,12 @@ static _Noreturn void fault(const char *instruction, const char *why) {
 }
 
 /* ---- instructions ---- */
+
+/* What the tile held is gone, or no longer known to be of use. */
+static void forget(unsigned tile) {
+  counts.idle_loads += tiles.is_loaded[tile];
+  tiles.is_loaded[tile] = false;
+}
 
 static bool all_zero(const void *bytes, size_t count) {
   for (size_t i = 0; i < count; i++)
@@ -63,12 +70,14 @@ static void load_config(const void *from) {
     if (c.rows[t] > ROWS) fault("ldtilecfg", "more than 16 rows");
     if ((c.rows[t] == 0) != (c.row_bytes[t] == 0)) fault("ldtilecfg", "a tile with rows or columns, but not both");
   }
+  for (unsigned t = 0; t < TILES; t++) forget(t);
   tiles.config = c;
   memset(tiles.data, 0, sizeof tiles.data);
 }
 
 static void release(void) {
   counts.releases++;
+  for (unsigned t = 0; t < TILES; t++) forget(t);
   memset(&tiles, 0, sizeof tiles);
 }
 
@@ -81,6 +90,7 @@ static void need_tile(const char *instruction, unsigned tile) {
 static void zero_tile(unsigned tile) {
   counts.zeros++;
   need_tile("tilezero", tile);
+  forget(tile);
   memset(tiles.data[tile], 0, sizeof tiles.data[tile]);
   tiles.config.start_row = 0;
 }
@@ -96,6 +106,8 @@ static unsigned first_row(const char *instruction, unsigned tile) {
 static void load_tile(unsigned tile, const char *from, int64_t stride) {
   counts.loads++;
   unsigned row = first_row("tileloadd", tile), rows = tiles.config.rows[tile], bytes = tiles.config.row_bytes[tile];
+  forget(tile);
+  tiles.is_loaded[tile] = true;
   for (; row < rows; row++) {
     memcpy(tiles.data[tile][row], from + (int64_t)row * stride, bytes);
     memset(tiles.data[tile][row] + bytes, 0, ROW_BYTES - bytes);
@@ -108,6 +120,7 @@ static void store_tile(unsigned tile, char *to, int64_t stride) {
   counts.stores++;
   unsigned row = first_row("tilestored", tile), rows = tiles.config.rows[tile], bytes = tiles.config.row_bytes[tile];
   for (; row < rows; row++) memcpy(to + (int64_t)row * stride, tiles.data[tile][row], bytes);
+  tiles.is_loaded[tile] = false;
   tiles.config.start_row = 0;
 }
 
@@ -148,6 +161,7 @@ static void product(unsigned c, unsigned a, unsigned b) {
   _mm_setcsr(MXCSR_OF_TILES); /* the handler's: the end of the signal brings the program's back */
   atomic_signal_fence(memory_order_seq_cst);
   multiply(c, a, b);
+  tiles.is_loaded[a] = tiles.is_loaded[b] = tiles.is_loaded[c] = false;
   tiles.config.start_row = 0;
 }
 
@@ -227,6 +241,49 @@ static bool execute(const instruction *i) {
   return true;
 }
 
+/* ---- the machine ---- */
+
+/* The processor has tiles, and the system keeps them: configuring them works for every process, the rest for those that asked. */
+static bool machine_configures_tiles(void) {
+  enum { OSXSAVE = 1u << 27, AMX_BF16 = 1u << 22, AMX_TILE = 1u << 24, TILE_STATE = 3u << 17 };
+  unsigned a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & OSXSAVE)) return false;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & AMX_BF16) || !(d & AMX_TILE)) return false;
+  __asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+  return (a & TILE_STATE) == TILE_STATE;
+}
+
+static bool machine_has_tiles(void) {
+  enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* of arch_prctl */
+  return !getenv("HMOE_TEST_EMULATE_AMX") && machine_configures_tiles() &&
+         syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
+/* Where the machine itself configures and releases tiles, what it has is what counts: in a signal handler, what lies in the frame. */
+static void follow(tile_config now) {
+  now.start_row = tiles.config.start_row;
+  if (memcmp(&now, &tiles.config, sizeof now) != 0) load_config(&now);
+}
+
+static void follow_frame(const ucontext_t *context) {
+  enum { TILE_CONFIG = 17, HEADER = 512 };
+  unsigned size, offset, c, d;
+  if (!machine_configures_tiles() || !__get_cpuid_count(13, TILE_CONFIG, &size, &offset, &c, &d)) return;
+  const uint8_t *area = (const uint8_t *)context->uc_mcontext.fpregs;
+  uint64_t present;
+  tile_config now = {0};
+  memcpy(&present, area + HEADER, sizeof present);
+  if (present >> TILE_CONFIG & 1) memcpy(&now, area + offset, sizeof now);
+  follow(now);
+}
+
+__attribute__((target("amx-tile"))) static void follow_machine(void) {
+  _Alignas(64) tile_config now;
+  if (!machine_configures_tiles()) return;
+  _tile_storeconfig(&now);
+  follow(now);
+}
+
 /* ---- the handler ---- */
 
 static struct sigaction previous;
@@ -234,6 +291,7 @@ static struct sigaction previous;
 static void on_illegal(int number, siginfo_t *info, void *context) {
   greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
   instruction i;
+  follow_frame(context);
   if (decode((const uint8_t *)(uintptr_t)registers[REG_RIP], registers, &i) && execute(&i)) {
     registers[REG_RIP] = (greg_t)(uintptr_t)i.end;
     return;
@@ -241,16 +299,6 @@ static void on_illegal(int number, siginfo_t *info, void *context) {
   if (previous.sa_flags & SA_SIGINFO) previous.sa_sigaction(number, info, context);
   else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) previous.sa_handler(number);
   else sigaction(SIGILL, &(struct sigaction){.sa_handler = SIG_DFL}, NULL); /* it runs again, and ends the process */
-}
-
-static bool machine_has_tiles(void) {
-  enum { OSXSAVE = 1u << 27, AMX_BF16 = 1u << 22, AMX_TILE = 1u << 24, TILE_STATE = 3u << 17 };
-  enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* of arch_prctl */
-  unsigned a, b, c, d;
-  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & OSXSAVE)) return false;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & AMX_BF16) || !(d & AMX_TILE)) return false;
-  __asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
-  return (a & TILE_STATE) == TILE_STATE && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
 bool amx_emulator_needed(void) {
@@ -271,10 +319,14 @@ bool amx_emulator_install(void) {
 }
 
 amx_emulator_counts amx_emulator_read_counts(void) {
-  return (amx_emulator_counts){counts.configs, counts.releases, counts.zeros, counts.loads, counts.stores, counts.products};
+  return (amx_emulator_counts){counts.configs, counts.releases, counts.zeros,     counts.loads,
+                               counts.stores,  counts.products, counts.idle_loads};
 }
 
-bool amx_emulator_is_configured(void) { return tiles.config.palette != 0; }
+bool amx_emulator_is_configured(void) {
+  if (amx_emulator_needed()) follow_machine();
+  return tiles.config.palette != 0;
+}
 
 #else
 

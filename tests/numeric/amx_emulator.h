@@ -6,6 +6,8 @@
  * process with a message. Any other illegal instruction goes to the handler that was there before. Not known: segment and address-size
  * prefixes.
  *
+ * HMOE_TEST_EMULATE_AMX in the environment: also on a machine that has AMX, which configures and releases tiles itself all the same;
+ * for tests of code that uses tiles.
  * x86-64 Linux with AVX-512 only. All functions may be called from any thread; the handler is the process's, the tiles are the thread's. */
 #ifndef AMX_EMULATOR_H
 #define AMX_EMULATOR_H
@@ -20,9 +22,10 @@ bool amx_emulator_needed(void);
  * Call again whenever another handler may have taken SIGILL: cmocka does so for the length of each test. */
 bool amx_emulator_install(void);
 
-/* Instructions emulated since the process began, of all threads. On a machine with AMX they stay 0. */
+/* Instructions emulated since the process began, of all threads. On a machine with AMX they stay 0. idle_loads: loads of a tile that was
+ * neither multiplied nor stored before it was loaded again, zeroed or given up: of memory that the code had no use for, and may not own. */
 typedef struct amx_emulator_counts {
-  uint64_t configs, releases, zeros, loads, stores, products;
+  uint64_t configs, releases, zeros, loads, stores, products, idle_loads;
 } amx_emulator_counts;
 amx_emulator_counts amx_emulator_read_counts(void);
 

@@ -182,8 +182,13 @@ static void test_random_specs(void **state) {
 static void test_row_blocks_agree(void **state) {
   (void)state;
   hmoec_cpu_schedule schedule = hmoec_cpu_schedule_default(DEEPEST);
-  hmoec_matmul_spec s = {
-      .bf16 = true, .k = 173, .n = 90, .lda = 173, .ldc = 90, .segments = 1, .segment = {{90, HMOEC_ACTIVATION_GELU, false, false}}};
+  hmoec_matmul_spec s = {.bf16 = true,
+                         .k = 173,
+                         .n = 90,
+                         .lda = 173,
+                         .ldc = 90,
+                         .segments = 1,
+                         .segment = {{90, HMOEC_ACTIVATION_GELU, false, false}}};
   check_row_blocks(s, schedule);
   s.a_in_place = s.a_bf16 = true;
   s.lda = schedule.lda_bf16;

@@ -190,6 +190,7 @@ static inline void harness_run(const harness_unit *u, int version, size_t kernel
     memset(scratch.data, 0xff, scratch.bytes);
     u->object->kernels[version][kernel](&call, (i + start) % tasks, scratch.data);
     assert_false(amx_emulator_is_configured());
+    assert_int_equal(amx_emulator_read_counts().idle_loads, 0);
   }
   harness_free(&scratch);
 }
