@@ -126,7 +126,8 @@ static hmoe_status check_prompt(const hmoe_prompt *prompt) {
   if (prompt->rows < 0 || prompt->length < 0)
     return hmoe_fail(bad, "generate: prompt: expected at least 0 rows and tokens, found %lld and %lld", (long long)prompt->rows,
                      (long long)prompt->length);
-  if (prompt->rows && !prompt->length) return hmoe_fail(bad, "generate: prompt.input_ids: expected at least one token a row, found none");
+  if (prompt->rows && !prompt->length)
+    return hmoe_fail(bad, "generate: prompt.input_ids: expected at least one token a row, found none");
   if (prompt->rows && !prompt->input_ids) return hmoe_fail(bad, "generate: prompt.input_ids is NULL");
   return HMOE_OK;
 }
