@@ -280,6 +280,14 @@ static bool read_sample(hmoec_arguments *o, const char *value, const char *name,
   return true;
 }
 
+static bool read_complete(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  (void)value;
+  (void)name;
+  (void)d;
+  o->complete = true;
+  return true;
+}
+
 #define STRING(field) offsetof(hmoec_arguments, field), NULL, false
 #define READ(function) 0, function, false
 #define EACH(function) 0, function, true
@@ -336,6 +344,7 @@ static const option_row rows[] = {
     {"--versus", "MODEL", "a second model, run in turns with the first", STRING(versus)},
     {"--json", "FILE", "write the numbers as JSON", STRING(json)},
     {"--save-weights", "FILE", "keep the random weights as .safetensors", STRING(save_weights)},
+    {"--complete", NULL, "fail too where something is left out of the comparison, or has no value to compare", READ(read_complete)},
     {"--print-ir-after", "PASS", "print the IR after a pass, or after all", STRING(options.print_ir_after)},
     {"--dump-ir", "DIR", "write the IR after every pass to DIR", STRING(options.dump_directory)},
 };

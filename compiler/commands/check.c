@@ -19,14 +19,15 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
                                .seed = (uint64_t)arguments->seed,
                                .open = &open,
                                .print = print_report,
-                               .print_context = &progress};
+                               .print_context = &progress,
+                               .complete = arguments->complete};
   hmoec_status status = hmoec_check(arguments->model, &arguments->options, &check);
   hmoec_open_finish(&progress);
   return status == HMOEC_OK;
 }
 
-static const char *const accepted[] = {"-D",         "--c-include",    "--c-define",     "--weights", "--tokens", "--seed",
-                                       "--threads",  "--cpu",          "--target",       "--mcpu",    "--dtype",  "--tuning",
-                                       "--strategy", "--table-budget", "--save-weights", NULL};
+static const char *const accepted[] = {"-D",         "--c-include",    "--c-define",     "--weights",  "--tokens", "--seed",
+                                       "--threads",  "--cpu",          "--target",       "--mcpu",     "--dtype",  "--tuning",
+                                       "--strategy", "--table-budget", "--save-weights", "--complete", NULL};
 const hmoec_command hmoec_command_check = {"check", "compare compiled code with the reference interpreter",
-                                           "MODEL [--weights W] [--tokens N] [--seed S] [options]", accepted, run};
+                                           "MODEL [--weights W] [--tokens N] [--seed S] [--complete] [options]", accepted, run};

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "plain_text.h"
@@ -152,4 +153,29 @@ void hmoec_matmul_transposed(size_t m, size_t n, size_t k, const double *a, cons
       else dot_tile(rows, columns, n, k, a + i * k, b + j * k, tile_bias, c + i * n + j);
     }
   }
+}
+
+double hmoec_round_bf16(double x) {
+  float value = (float)x;
+  if (isnan(value)) return (double)value;
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  bits = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000u;
+  memcpy(&value, &bits, sizeof bits);
+  return (double)value;
+}
+
+double *hmoec_rounded_copy(const double *from, size_t count) {
+  double *rounded = malloc((count ? count : 1) * sizeof *rounded);
+  for (size_t i = 0; rounded && i < count; i++) rounded[i] = hmoec_round_bf16(from[i]);
+  return rounded;
+}
+
+bool hmoec_product(bool rounds, size_t m, size_t n, size_t k, const double *a, const double *b, const double *bias, double *c) {
+  double *rounded_a = rounds ? hmoec_rounded_copy(a, m * k) : NULL, *rounded_b = rounds ? hmoec_rounded_copy(b, n * k) : NULL;
+  bool ok = !rounds || (rounded_a && rounded_b);
+  if (ok) hmoec_matmul_transposed(m, n, k, rounds ? rounded_a : a, rounds ? rounded_b : b, bias, c);
+  free(rounded_a);
+  free(rounded_b);
+  return ok;
 }

@@ -16,6 +16,8 @@ typedef struct hmoec_evaluation {
   const hmoec_scalar_library *functions; /* of the module */
   hmoec_scalar_value *function_values;   /* room for the values of any of them */
   bool refused; /* what the evaluator failed at is reported: memory was not short */
+  bool rounds
+      [HMOEC_MAX_OPERANDS]; /* to bf16, see hmoec_interpret_rounded; of a product, that of its first operand stands for both */
 } hmoec_evaluation;
 
 /* False when memory is short, or after hmoec_evaluation_refuse. */
@@ -50,6 +52,12 @@ size_t hmoec_evaluation_columns(const hmoec_evaluation *evaluation, size_t opera
 
 /* c[i][j] = sum_p a[i][p] b[j][p] + bias[j]; a [m, k], b [n, k], c [m, n], bias [n] or NULL; p ascending. */
 void hmoec_matmul_transposed(size_t m, size_t n, size_t k, const double *a, const double *b, const double *bias, double *c);
+/* The bf16 next to x as f32, ties to even. */
+double hmoec_round_bf16(double x);
+/* Rounded elements, the caller's; NULL when memory is short. */
+double *hmoec_rounded_copy(const double *from, size_t count);
+/* hmoec_matmul_transposed of a and b, or of what they round to. False when memory is short. */
+bool hmoec_product(bool rounds, size_t m, size_t n, size_t k, const double *a, const double *b, const double *bias, double *c);
 
 bool hmoec_evaluate_linear(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_activate(hmoec_evaluation *evaluation);
@@ -82,8 +90,9 @@ bool hmoec_evaluate_position_embedding(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_relative_bias(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_attention(hmoec_evaluation *evaluation);
 
-/* y = relu(x down + beta) up + gamma for one row; x [h], down [h, b], up [b, h], beta [b] and gamma [h] or NULL, y [h]; added to y. */
-bool hmoec_hyper_expert_row(size_t h, size_t b, const double *x, const double *down, const double *up, const double *beta,
-                            const double *gamma, double *y);
+/* y = relu(x down + beta) up + gamma for one row; x [h], down [h, b], up [b, h], beta [b] and gamma [h] or NULL, y [h]; added to y.
+ * rounds: both products' operands. */
+bool hmoec_hyper_expert_row(bool rounds, size_t h, size_t b, const double *x, const double *down, const double *up,
+                            const double *beta, const double *gamma, double *y);
 
 #endif

@@ -12,7 +12,8 @@ static bool copy_row(hmoec_evaluation *e, const char *what, double row, size_t p
   if (!(row >= 0 && row < (double)rows))
     return hmoec_evaluation_refuse(e, "%s %.0f of token [%zu, %zu] is outside of a table of %zu rows", what, row, place / length,
                                    place % length, rows);
-  memcpy(e->results[0].data + place * h, e->operands[1] + (size_t)row * h, h * sizeof(double));
+  const double *from = e->operands[1] + (size_t)row * h;
+  for (size_t j = 0; j < h; j++) e->results[0].data[place * h + j] = e->rounds[1] ? hmoec_round_bf16(from[j]) : from[j];
   return true;
 }
 

@@ -6,9 +6,8 @@
 
 bool hmoec_evaluate_linear(hmoec_evaluation *e) {
   const double *bias = e->inference->operand_count > 2 ? e->operands[2] : NULL;
-  hmoec_matmul_transposed(hmoec_evaluation_rows(e, 0), hmoec_evaluation_dim(e, 1, 0), hmoec_evaluation_columns(e, 0),
-                          e->operands[0], e->operands[1], bias, e->results[0].data);
-  return true;
+  return hmoec_product(e->rounds[0], hmoec_evaluation_rows(e, 0), hmoec_evaluation_dim(e, 1, 0), hmoec_evaluation_columns(e, 0),
+                       e->operands[0], e->operands[1], bias, e->results[0].data);
 }
 
 bool hmoec_evaluate_activate(hmoec_evaluation *e) {
@@ -26,7 +25,10 @@ bool hmoec_evaluate_add(hmoec_evaluation *e) {
 
 bool hmoec_evaluate_multiply(hmoec_evaluation *e) {
   size_t count = (size_t)hmoec_shape_elements(&e->results[0].shape);
-  for (size_t i = 0; i < count; i++) e->results[0].data[i] = e->operands[0][i] * e->operands[1][i];
+  for (size_t i = 0; i < count; i++) {
+    double x = e->operands[0][i], y = e->operands[1][i];
+    e->results[0].data[i] = (e->rounds[0] ? hmoec_round_bf16(x) : x) * (e->rounds[1] ? hmoec_round_bf16(y) : y);
+  }
   return true;
 }
 

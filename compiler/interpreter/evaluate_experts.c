@@ -85,7 +85,13 @@ typedef struct expert_weights {
   size_t n, f, h;
   const double *wi, *wo, *bi, *bo, *wi_1, *bi_1;
   hmoec_function activation;
+  bool rounds;
+  const double *gates; /* of the picks, where they matter before rounding; or NULL */
 } expert_weights;
+
+/* A gate that compiled code multiplies the hidden row of fused experts by, before that is rounded. The result is divided by it here: it stays what
+ * the expert gives, and is multiplied again. */
+static double gate_before_rounding(const expert_weights *w, size_t pick) { return w->rounds && w->gates ? w->gates[pick] : 1; }
 
 /* out[i] = expert of pick i applied to x[i / k], for the picks kept; x[i / k] for the others. Works expert by expert. */
 static bool experts_apply(const expert_weights *w, const double *x, const double *indices, const double *kept, size_t tokens,
@@ -100,15 +106,21 @@ static bool experts_apply(const expert_weights *w, const double *x, const double
     for (size_t i = 0; i < picks; i++)
       if (kept[i] != 0 && (size_t)indices[i] == expert) list[count++] = i;
     for (size_t i = 0; i < count; i++) memcpy(in + i * h, x + list[i] / k * h, h * sizeof *in);
-    hmoec_matmul_transposed(count, f, h, in, w->wi + expert * f * h, w->bi ? w->bi + expert * f : NULL, hidden);
+    ok = hmoec_product(w->rounds, count, f, h, in, w->wi + expert * f * h, w->bi ? w->bi + expert * f : NULL, hidden);
     if (factor) {
-      hmoec_matmul_transposed(count, f, h, in, w->wi_1 + expert * f * h, w->bi_1 ? w->bi_1 + expert * f : NULL, factor);
+      ok = ok && hmoec_product(w->rounds, count, f, h, in, w->wi_1 + expert * f * h, w->bi_1 ? w->bi_1 + expert * f : NULL, factor);
+      for (size_t i = 0; w->rounds && i < count * f; i++) factor[i] = hmoec_round_bf16(factor[i]); /* it waits as rows of bf16 */
       for (size_t i = 0; i < count * f; i++) hidden[i] = hmoec_function_apply_gated(&w->activation, hidden[i], factor[i]);
     } else {
       for (size_t i = 0; i < count * f; i++) hidden[i] = hmoec_function_apply(&w->activation, hidden[i]);
     }
-    hmoec_matmul_transposed(count, h, f, hidden, w->wo + expert * h * f, w->bo ? w->bo + expert * h : NULL, in);
-    for (size_t i = 0; i < count; i++) memcpy(out + list[i] * h, in + i * h, h * sizeof *in);
+    for (size_t i = 0; i < count * f; i++) hidden[i] *= gate_before_rounding(w, list[i / f]);
+    ok = ok && hmoec_product(w->rounds, count, h, f, hidden, w->wo + expert * h * f, NULL, in);
+    for (size_t i = 0; i < count; i++)
+      for (size_t j = 0; j < h; j++) {
+        double gate = gate_before_rounding(w, list[i]), y = gate == 0 ? 0 : in[i * h + j] / gate;
+        out[list[i] * h + j] = y + (w->bo ? w->bo[expert * h + j] : 0);
+      }
   }
   for (size_t i = 0; ok && i < picks; i++)
     if (kept[i] == 0) memcpy(out + i * h, x + i / k * h, h * sizeof *out);
@@ -128,7 +140,8 @@ bool hmoec_evaluate_experts(hmoec_evaluation *e) {
                                   .wo = e->operands[4],
                                   .bi = biased ? e->operands[5] : NULL,
                                   .bo = biased ? e->operands[6] : NULL,
-                                  .activation = hmoec_evaluation_function(e, "activation")};
+                                  .activation = hmoec_evaluation_function(e, "activation"),
+                                  .rounds = e->rounds[0]};
   return experts_apply(&weights, e->operands[0], e->operands[1], e->operands[2], hmoec_evaluation_dim(e, 1, 0),
                        hmoec_evaluation_dim(e, 1, 1), e->results[0].data);
 }
@@ -144,7 +157,8 @@ bool hmoec_evaluate_gated_experts(hmoec_evaluation *e) {
                                   .bi = biased ? e->operands[6] : NULL,
                                   .bi_1 = biased ? e->operands[7] : NULL,
                                   .bo = biased ? e->operands[8] : NULL,
-                                  .activation = hmoec_evaluation_function(e, "activation")};
+                                  .activation = hmoec_evaluation_function(e, "activation"),
+                                  .rounds = e->rounds[0]};
   return experts_apply(&weights, e->operands[0], e->operands[1], e->operands[2], hmoec_evaluation_dim(e, 1, 0),
                        hmoec_evaluation_dim(e, 1, 1), e->results[0].data);
 }
@@ -174,14 +188,16 @@ bool hmoec_evaluate_fused_experts(hmoec_evaluation *e) {
                                   .wo = e->operands[5],
                                   .bi = expert_biases ? e->operands[8] : NULL,
                                   .bo = expert_biases ? e->operands[9] : NULL,
-                                  .activation = hmoec_evaluation_function(e, "activation")};
+                                  .activation = hmoec_evaluation_function(e, "activation"),
+                                  .rounds = e->rounds[0],
+                                  .gates = gates};
   double *y = e->results[0].data;
   if (!experts_apply(&weights, x, indices, e->operands[3], tokens, 1, y)) return false;
   for (size_t t = 0; t < tokens; t++) {
     size_t expert = (size_t)indices[t];
     for (size_t j = 0; j < h; j++) y[t * h + j] *= gates[t];
-    if (!hmoec_hyper_expert_row(h, b, x + t * h, down + expert * h * b, up + expert * b * h, beta ? beta + expert * b : NULL,
-                                gamma ? gamma + expert * h : NULL, y + t * h))
+    if (!hmoec_hyper_expert_row(e->rounds[0], h, b, x + t * h, down + expert * h * b, up + expert * b * h,
+                                beta ? beta + expert * b : NULL, gamma ? gamma + expert * h : NULL, y + t * h))
       return false;
   }
   return true;

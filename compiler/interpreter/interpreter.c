@@ -37,6 +37,7 @@ typedef struct binding {
 
 typedef struct interpreter {
   const hmoec_parameter_source *source;
+  hmoec_rounds rounds; /* may be NULL */
   hmoec_diagnostics *diagnostics;
   binding *bindings;
   size_t count;
@@ -124,6 +125,7 @@ static bool op_run(interpreter *self, MlirOperation op) {
   if (!inference->info->infer(inference)) return false;
   hmoec_tensor results[HMOEC_MAX_RESULTS] = {{.data = NULL}};
   evaluation.results = results;
+  for (size_t i = 0; self->rounds && i < inference->operand_count; i++) evaluation.rounds[i] = self->rounds(op, i);
   bool ok = true;
   for (size_t i = 0; ok && i < inference->result_count; i++) {
     if (is_dynamic(&inference->results[i])) results[i].shape = inference->results[i];
@@ -207,9 +209,17 @@ static bool functions_load(interpreter *self, MlirOperation function) {
 
 bool hmoec_interpret(MlirOperation function, const hmoec_parameter_source *source, const hmoec_tensor *inputs, size_t input_count,
                      hmoec_tensor *outputs, size_t output_count, hmoec_diagnostics *diagnostics) {
+  return hmoec_interpret_rounded(function, source, inputs, input_count, outputs, output_count, NULL, diagnostics);
+}
+
+bool hmoec_interpret_rounded(MlirOperation function, const hmoec_parameter_source *source, const hmoec_tensor *inputs,
+                             size_t input_count, hmoec_tensor *outputs, size_t output_count, hmoec_rounds rounds,
+                             hmoec_diagnostics *diagnostics) {
   MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
-  interpreter self = {
-      .source = source, .diagnostics = diagnostics, .bindings = calloc(count_values(block) + 1, sizeof *self.bindings)};
+  interpreter self = {.source = source,
+                      .rounds = rounds,
+                      .diagnostics = diagnostics,
+                      .bindings = calloc(count_values(block) + 1, sizeof *self.bindings)};
   for (size_t i = 0; i < output_count; i++) outputs[i] = (hmoec_tensor){0};
   if (!self.bindings) return out_of_memory(&self, function);
   bool ok = functions_load(&self, function) && inputs_bind(&self, function, block, inputs, input_count) &&

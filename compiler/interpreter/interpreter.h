@@ -38,4 +38,12 @@ typedef struct hmoec_parameter_source {
 bool hmoec_interpret(MlirOperation function, const hmoec_parameter_source *source, const hmoec_tensor *inputs, size_t input_count,
                      hmoec_tensor *outputs, size_t output_count, hmoec_diagnostics *diagnostics);
 
+/* The same as compiled code computes with --dtype bf16: where `rounds` says so of an operand, it is rounded to bf16. Of an op of products that
+ * is asked of its first operand, and holds for all operands of all its products. Everything else, sums included, stays double. rounds NULL: nothing
+ * is rounded. */
+typedef bool (*hmoec_rounds)(MlirOperation op, size_t operand);
+bool hmoec_interpret_rounded(MlirOperation function, const hmoec_parameter_source *source, const hmoec_tensor *inputs,
+                             size_t input_count, hmoec_tensor *outputs, size_t output_count, hmoec_rounds rounds,
+                             hmoec_diagnostics *diagnostics);
+
 #endif

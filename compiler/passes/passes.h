@@ -55,6 +55,9 @@ bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hm
 /* Marks the row-wise ops of a folded module that stay f32 in bf16 compilation (plan_dtype.c); hmoec_product_may_be_bf16 reads the marks. */
 bool hmoec_mark_f32(MlirModule module);
 bool hmoec_product_may_be_bf16(MlirOperation op);
+/* Whether compiled code with --dtype bf16 rounds an operand of an op: of products, of the table whose rows an embedding copies, of the factor that
+ * waits for the other one as rows of bf16. See hmoec_interpret_rounded. Of a folded module with marks. */
+bool hmoec_rounds_to_bf16(MlirOperation op, size_t operand);
 
 bool hmoec_fold_layer_embedding(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 bool hmoec_fold_hypernetwork(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);

@@ -303,6 +303,8 @@ plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, bool bf16, i
 void plan_matmul_into(plan_matmul *m, plan_place c);
 
 /* ---- plan_attention.c ---- */
+/* The linear of run time that has a table of embeddings as its weight, or null: the rows are read out of what is packed for it. */
+MlirOperation plan_tied_linear(MlirValue table);
 /* The integers among the entry's inputs: checked, masks where attention reads them. Before anything else in the entry. */
 bool plan_integers(planner *p, MlirOperation function, MlirBlock body);
 /* PREPARE: keys and values that what is generated will read. */

@@ -119,8 +119,7 @@ bool plan_integers(planner *p, MlirOperation function, MlirBlock body) {
 
 /* ---- embeddings ---- */
 
-/* The linear that has the table as its weight, if any. */
-static MlirOperation tied_linear(MlirValue table) {
+MlirOperation plan_tied_linear(MlirValue table) {
   for (MlirOpOperand use = mlirValueGetFirstUse(table); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
     if (hmoec_op_is(user, "hmoe.linear") && mlirOpOperandGetOperandNumber(use) == 1 && !plan_at_open(user)) return user;
@@ -148,7 +147,7 @@ bool plan_embedding(planner *p, MlirOperation op) {
   hmoec_shape shape = hmoec_value_shape(table);
   plan_place place = plan_value_get(p, table)->place;
   bool positional = hmoec_op_is(op, "hmoe.position_embedding");
-  MlirOperation tied = positional ? (MlirOperation){NULL} : tied_linear(table);
+  MlirOperation tied = positional ? (MlirOperation){NULL} : plan_tied_linear(table);
   hmoec_table_layout layout = HMOEC_TABLE_ROWS;
   plan_binding rows;
   if (!mlirOperationIsNull(tied)) {

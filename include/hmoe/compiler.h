@@ -429,11 +429,14 @@ typedef struct hmoec_check_options {
   const hmoe_options *open; /* how weights are opened, every time; cpu does not count. NULL: as by default */
   void (*print)(void *context, const char *text, size_t bytes);
   void *print_context;
+  int complete; /* not 0: an error too when something is left out, or an output has no value but zeros to compare */
 } hmoec_check_options;
 
 /* Runs a model's compiled code and the reference interpreter on the same random inputs, and prints how far they are apart: with every strategy
  * that is possible, or the one that is asked for, and on every code version that this machine runs, or the `cpu` of the options. HMOEC_INPUT_ERROR,
- * after a message, when they differ by more than rounding. options and check may be NULL. */
+ * after a message, when they differ by more than rounding, or when nothing is left to compare. What is left out, as ties of routing, is printed
+ * and counted; bf16 is compared with an interpreter that rounds as compiled code does, and with the one in double precision. options and check
+ * may be NULL. */
 HMOE_MUST_USE HMOE_API hmoec_status hmoec_check(const char *path, const hmoec_options *options, const hmoec_check_options *check);
 
 typedef struct hmoec_explain_options {

@@ -15,8 +15,9 @@ import numpy
 
 from random_graph import Graph
 
-# One value relative to the largest, and with bf16 the 2-norm: random graphs cancel and normalise more than models do.
-F32_WORST, BF16_WORST, BF16_DISTANCE = 1e-3, 0.5, 0.15
+# Random graphs cancel and normalise more than models do: one value relative to the largest in f32; in bf16, whose rounding is compared exactly,
+# how far that rounding takes the 2-norm from the result in double precision.
+F32_WORST, BF16_FROM_F64 = 1e-3, 0.15
 
 
 def run(command):
@@ -61,9 +62,9 @@ def check_defect(options, path, graph, seed, dtype):
         return check_defect(options, path, graph, seed, dtype)
     if "differs from the interpreter" not in result.stderr or result.returncode != 1: return text
     for line in result.stdout.splitlines():
-        found = re.search(r"(\S+)\s+(\S+)\s+WRONG$", line)
-        if found and dtype == "f32" and not float(found[2]) < F32_WORST: return text
-        if found and dtype == "bf16" and not (float(found[1]) < BF16_WORST and float(found[2]) < BF16_DISTANCE): return text
+        found = re.search(r"(\S+)\s+WRONG(: too far from f64)?$", line)
+        if found and dtype == "f32" and not float(found[1]) < F32_WORST: return text
+        if found and dtype == "bf16" and not (found[2] and float(found[1]) < BF16_FROM_F64): return text
     return None
 
 
