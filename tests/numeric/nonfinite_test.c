@@ -467,6 +467,6 @@ int main(void) {
         tests[count++] = (struct CMUnitTest){.name = r->name, .test_func = test_run, .initial_state = r};
       }
     }
-  if (getenv("NF_FILTER")) cmocka_set_test_filter(getenv("NF_FILTER"));
+  if (getenv("HMOE_TEST_FILTER")) cmocka_set_test_filter(getenv("HMOE_TEST_FILTER")); /* as "moe*bf16" */
   return _cmocka_run_group_tests("nonfinite", tests, count, NULL, NULL);
 }
