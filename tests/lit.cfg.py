@@ -19,7 +19,7 @@ config.name = "hmoec"
 config.test_format = lit.formats.ShTest(execute_external=True)
 config.suffixes = [".mlir", ".test"]
 # A test that hangs fails by name; lit needs psutil to end what it started. Sanitizers are slow, and so is a machine that does other work.
-lit_config.maxIndividualTestTime = 1200 if config.hmoe_sanitize else 400
+lit_config.maxIndividualTestTime = 1800 if config.hmoe_sanitize else 900
 config.excludes = ["Inputs", "fuzz", "golden", "numeric", "unit"]
 config.test_source_root = os.path.join(config.hmoe_source, "tests")
 config.test_exec_root = os.path.join(config.hmoe_build, "tests", "lit")
