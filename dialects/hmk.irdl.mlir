@@ -29,7 +29,7 @@ irdl.dialect @hmk {
   // C[dst(r)] (+)= epilogue(A[src(r)] B[group(r)]): gather, product, bias, activation, gate, pass-through and scatter in one kernel.
   // The equation and every binding: hmoec_matmul_spec in compiler/kernel/kernels.h. B is in panels
   // [groups][ceil(n/32)][depth][32], or in pairs of a bf16 product. flags: names of what applies (bf16, a_bf16, c_bf16, a_in_place, c_padded,
-  // accumulate). segments: (end, activation, gated, multiply) quadruples, end a column. norm: none, rms, layer: how rows of A are
+  // accumulate, dropped_bare). segments: (end, activation, gated, multiply) quadruples, end a column. norm: none, rms, layer: how rows of A are
   // normalised first, with buffers norm_weight and norm_bias (of grouped_ffn: the first product's).
   // dropped: first panel and first k that rows over capacity compute.
   irdl.operation @grouped_matmul {

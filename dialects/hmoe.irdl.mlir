@@ -97,7 +97,8 @@ irdl.dialect @hmoe {
     irdl.attributes { "top_k" = %top_k, "gate" = %gate, "capacity" = %capacity }
   }
 
-  // o[t, s] = act(x[t] wi[e]^T + bi[e]) wo[e]^T + bo[e], e = indices[t, s]; o[t, s] = x[t] where not kept.
+  // o[t, s] = act(x[t] wi[e]^T + bi[e]) wo[e]^T + bo[e], e = indices[t, s]; o[t, s] = x[t] where not kept, and 0
+  // with the attribute dropped = "zero" (absent: "pass").
   // x [T, h], indices [T, k], kept [T, k], wi [N, F, h], wo [N, h, F], (bi [N, F], bo [N, h]) -> [T, k, h]
   irdl.operation @experts {
     %x_t = irdl.base "!builtin.tensor"
@@ -282,7 +283,8 @@ irdl.dialect @hmoe {
   }
 
   // top-1 experts, combine and an indexed HyperExpert in one: with e = indices[t, 0], g = gates[t, 0]
-  //   y[t] = g (act(x wi[e]^T + bi[e]) wo[e]^T + bo[e]) + relu(x down[e] + beta[e]) up[e] + gamma[e],   g x[t] for the first part where not kept.
+  //   y[t] = g (act(x wi[e]^T + bi[e]) wo[e]^T + bo[e]) + relu(x down[e] + beta[e]) up[e] + gamma[e],   g x[t], or 0 with
+  //   the attribute dropped = "zero", for the first part where not kept.
   // x [T, h], indices [T, 1], gates [T, 1], kept [T, 1], wi [N, F, h], wo [N, h, F], down [N, h, b], up [N, b, h], then (bi, bo) if expert_biases,
   // then (beta [N, b], gamma [N, h]) if generated_biases -> [T, h]
   irdl.operation @fused_experts {
@@ -409,7 +411,7 @@ irdl.dialect @hmoe {
   }
 
   // With head size d = A / heads, positions t of q and j of k, v, per batch row and head:
-  //   s[t, j] = q[t] . k[j] (/ sqrt(d) if scaled = 1) + bias[head, min(M, max(-M, j - t)) + M]
+  //   s[t, j] = q[t] . k[j] (/ sqrt(d) if scaled = 1) (/ divisor, where that attribute is there) + bias[head, min(M, max(-M, j - t)) + M]
   //   y[t] = sum_j softmax_j(s[t, .])[j] v[j], over j <= t if causal = 1
   // mask[b, j] = 0 sets s[t, j] to the lowest number, NaN included: no weight, unless that is so of all. A value of weight 0 is a factor of the
   // sum like others; one past a causal query is not looked at. Without a score above minus infinity, y is NaN. biased = 1: the operand after v is bias.
@@ -430,7 +432,8 @@ irdl.dialect @hmoe {
     irdl.attributes { "heads" = %heads, "causal" = %causal, "scaled" = %scaled, "biased" = %biased }
   }
 
-  // o[t, s] = (act(x[t] wi_0[e]^T + bi_0[e]) (x[t] wi_1[e]^T + bi_1[e])) wo[e]^T + bo[e], e = indices[t, s]; x[t] where not kept.
+  // o[t, s] = (act(x[t] wi_0[e]^T + bi_0[e]) (x[t] wi_1[e]^T + bi_1[e])) wo[e]^T + bo[e], e = indices[t, s]; x[t] where not kept,
+  // and 0 with the attribute dropped = "zero".
   // x [T, h], indices [T, k], kept [T, k], wi_0 [N, F, h], wi_1 [N, F, h], wo [N, h, F], (bi_0 [N, F], bi_1 [N, F], bo [N, h])
   // -> [T, k, h]                                                                                           Shazeer 2020
   irdl.operation @gated_experts {

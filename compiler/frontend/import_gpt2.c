@@ -8,7 +8,7 @@ typedef struct gpt2_model {
   hmoec_import_dim vocab, positions, d_model, d_ff;
   int64_t layers, heads, top_k;
   bool *sparse;
-  bool any_sparse, any_dense, tied, attention_bias, scaled;
+  bool any_sparse, any_dense, tied, attention_bias, scaled, divided;
   const char *prefix, *activation;
   hmoec_import_mixture mixture;
 } gpt2_model;
@@ -16,8 +16,7 @@ typedef struct gpt2_model {
 #define KEY(name) hmoec_import_key(import, "%s%s", scope, name)
 
 static bool refusals(const hmoec_import_state *import) {
-  static const char *const keys[] = {"scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention",
-                                     "use_fast_mode"};
+  static const char *const keys[] = {"add_cross_attention", "use_fast_mode"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     if (!hmoec_config_refuse(import, keys[i])) return false;
   return true;
@@ -105,13 +104,15 @@ static bool top_k(const hmoec_import_state *import, gpt2_model *model) {
 }
 
 static bool options(const hmoec_import_state *import, gpt2_model *model) {
-  bool hyper = model->mixture.hyper, experts_embedding, use_hypernet;
+  bool hyper = model->mixture.hyper, experts_embedding, use_hypernet, upcast;
   const char *use_moe, *activation;
   if (!hmoec_config_flag(import, "experts_embedding", hyper, &experts_embedding) ||
       !hmoec_config_flag(import, "use_hypernet", hyper, &use_hypernet) || !hmoec_config_word(import, "use_moe", NULL, &use_moe) ||
       !hmoec_config_word(import, "activation_function", "gelu_new", &activation) ||
       !hmoec_config_activation(import, "activation_function", activation, &model->activation) ||
       !hmoec_config_flag(import, "scale_attn_weights", true, &model->scaled) ||
+      !hmoec_config_flag(import, "scale_attn_by_inverse_layer_idx", false, &model->divided) ||
+      !hmoec_config_flag(import, "reorder_and_upcast_attn", false, &upcast) || /* scores in f32, as they always are here */
       !hmoec_config_integer(import, "n_head", 1, 12, &model->heads))
     return false;
   const char *has = hyper ? "the checkpoint has the tensors of HyperExperts" : "the checkpoint has no tensors of HyperExperts";
@@ -140,12 +141,14 @@ static bool write_spec(const hmoec_import_state *import, const gpt2_model *model
           "option activation = %s in {relu, gelu, gelu_new, silu, sigmoid}\n"
           "option gate = %s in {softmax_then_topk, topk_then_softmax, softmax_topk_renorm, sigmoid}\n"
           "option capacity = 0\n"
+          "option dropped = pass in {pass, zero}\n"
           "option attention_bias = %d in {0, 1}\n"
           "option scaled = %d in {0, 1}\n"
+          "option divided = %d in {0, 1}\n"
           "option tied_head = %d in {0, 1}\n"
           "option prefix = \"%s\" in {\"transformer.\", \"\"}\n",
           model->activation, model->mixture.hypernetwork ? "topk_then_softmax" : "softmax_topk_renorm", model->attention_bias,
-          model->scaled, model->tied, model->prefix);
+          model->scaled, model->divided, model->tied, model->prefix);
   if (!hmoec_import_write_epsilon(import, 1e-5) ||
       !hmoec_import_write_generation(import, &(hmoec_import_tokens){.bos = 50256, .eos = 50256, .pad = -1}))
     return false;

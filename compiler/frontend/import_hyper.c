@@ -1,5 +1,6 @@
 /* Routers and HyperExperts, and the lines of a spec about them. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "frontend/import_parts.h"
@@ -155,5 +156,18 @@ bool hmoec_import_write_epsilon(const hmoec_import_state *import, double missing
   if (!hmoec_config_number(import, "layer_norm_epsilon", missing, &epsilon)) return false;
   const char *text = hmoec_number_text(import->arena, epsilon);
   fprintf(import->out, "option epsilon = %s%s\n", text, strpbrk(text, ".e") ? "" : ".0");
+  return true;
+}
+
+bool hmoec_import_write_dropped(const hmoec_import_state *import) {
+  const char *version;
+  char *end = NULL;
+  if (!hmoec_config_word(import, "transformers_version", NULL, &version)) return false;
+  unsigned long major = version ? strtoul(version, &end, 10) : 0;
+  if (version && (end == version || (*end && *end != '.')))
+    return hmoec_error(import->diagnostics, hmoec_json_key_location(&import->config, "transformers_version"),
+                       "expected transformers_version to be a version such as \"4.30.2\", found \"%.60s\"", version);
+  fprintf(import->out, "option dropped = %s in {pass, zero}%s\n", major >= 5 ? "zero" : "pass",
+          version ? "" : "  # as up to version 4 of the library: config.json has no transformers_version");
   return true;
 }

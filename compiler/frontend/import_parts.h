@@ -106,6 +106,8 @@ void hmoec_import_write_mixture(const hmoec_import_state *import, const hmoec_im
 void hmoec_import_write_sparse(const hmoec_import_state *import, const char *name, const bool *sparse, int64_t count);
 /* option epsilon = ..., from the config. */
 bool hmoec_import_write_epsilon(const hmoec_import_state *import, double missing);
+/* option dropped = pass, or zero from version 5 of the library on. */
+bool hmoec_import_write_dropped(const hmoec_import_state *import);
 
 /* ---- import_generation.c ---- */
 

@@ -151,30 +151,35 @@ static bool stack(const hmoec_import_state *import, switch_model *model, size_t 
          step_check(import, model, s);
 }
 
-/* "relu", "gated-gelu" and the like, which two keys may say. */
+/* "relu", "gated-gelu" and the like, which two keys may say. Layers of one matrix are not gated, and have dense_act_fn where there is one: so
+ * the library has it, whatever the other keys say. */
 static bool activation(const hmoec_import_state *import, switch_model *model) {
   const char *project, *function;
-  const char *matrices = model->gated ? "wi_0 and wi_1" : "one matrix wi";
   bool gated;
   if (!hmoec_config_word(import, "feed_forward_proj", NULL, &project) ||
       !hmoec_config_word(import, "dense_act_fn", NULL, &function) ||
       !hmoec_config_flag(import, "is_gated_act", model->gated, &gated))
     return false;
+  bool prefixed = project && strncmp(project, "gated-", 6) == 0;
   model->activation = model->gated ? "gelu_new" : "relu";
-  if (gated != model->gated)
-    return hmoec_config_contradiction(import, "is_gated_act", "the checkpoint's feed-forward layers have %s", matrices);
-  if (project) {
-    bool prefixed = strncmp(project, "gated-", 6) == 0;
+  if (model->gated && (!gated || (project && !prefixed)))
+    return hmoec_config_contradiction(import, gated ? "feed_forward_proj" : "is_gated_act",
+                                      "the checkpoint's feed-forward layers have wi_0 and wi_1");
+  const char *ignored = model->gated ? NULL : prefixed ? "feed_forward_proj" : gated ? "is_gated_act" : NULL;
+  if (project && prefixed == model->gated) {
     const char *name = prefixed ? strcmp(project + 6, "gelu") == 0 ? "gelu_new" : project + 6 : project;
-    if (prefixed != model->gated)
-      return hmoec_config_contradiction(import, "feed_forward_proj", "the checkpoint's feed-forward layers have %s", matrices);
     if (!hmoec_config_activation(import, "feed_forward_proj", name, &model->activation)) return false;
   }
-  if (!function) return true;
   const char *before = model->activation;
-  if (!hmoec_config_activation(import, "dense_act_fn", function, &model->activation)) return false;
-  return !project || strcmp(before, model->activation) == 0 ||
-         hmoec_config_contradiction(import, "dense_act_fn", "feed_forward_proj is \"%.60s\"", project);
+  if (function && !hmoec_config_activation(import, "dense_act_fn", function, &model->activation)) return false;
+  bool differs = function && project && prefixed == model->gated && strcmp(before, model->activation) != 0;
+  if (differs && model->gated) return hmoec_config_contradiction(import, "dense_act_fn", "feed_forward_proj is \"%.60s\"", project);
+  if (differs) ignored = "feed_forward_proj";
+  if (ignored)
+    hmoec_warning(import->diagnostics, hmoec_json_key_location(&import->config, ignored),
+                  "%s is ignored, as the library does: layers with one matrix wi are not gated and have dense_act_fn, \"%s\"",
+                  ignored, function ? function : "relu");
+  return true;
 }
 
 static bool options(const hmoec_import_state *import, switch_model *model) {
@@ -213,7 +218,7 @@ static bool write_spec(const hmoec_import_state *import, const switch_model *mod
           "option shared_embeddings = %d in {0, 1}\n",
           model->activation, model->gated, model->mixture.hypernetwork ? "topk_then_softmax" : "softmax_then_topk", model->capacity,
           model->router_bias, model->tied, model->shared);
-  if (!hmoec_import_write_epsilon(import, 1e-6) ||
+  if (!hmoec_import_write_dropped(import) || !hmoec_import_write_epsilon(import, 1e-6) ||
       !hmoec_import_write_generation(import, &(hmoec_import_tokens){.bos = -1, .eos = 1, .pad = 0}))
     return false;
   fputc('\n', import->out);

@@ -96,6 +96,8 @@ bool hmoec_evaluate_attention(hmoec_evaluation *e) {
                  .causal = hmoec_evaluation_int(e, "causal") != 0};
   size_t d = a.head_size = a.width / a.heads, operand = 3;
   a.scale = hmoec_evaluation_int(e, "scaled") ? 1 / sqrt((double)d) : 1;
+  int64_t divisor = hmoec_evaluation_int(e, "divisor");
+  if (divisor) a.scale /= (double)divisor;
   if (hmoec_evaluation_int(e, "biased")) {
     a.bias = e->operands[operand];
     a.distances = hmoec_evaluation_dim(e, operand++, 1);

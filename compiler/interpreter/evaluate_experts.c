@@ -85,7 +85,7 @@ typedef struct expert_weights {
   size_t n, f, h;
   const double *wi, *wo, *bi, *bo, *wi_1, *bi_1;
   hmoec_function activation;
-  bool rounds;
+  bool drops_to_zero, rounds;
   const double *gates; /* of the picks, where they matter before rounding; or NULL */
 } expert_weights;
 
@@ -93,7 +93,7 @@ typedef struct expert_weights {
  * the expert gives, and is multiplied again. */
 static double gate_before_rounding(const expert_weights *w, size_t pick) { return w->rounds && w->gates ? w->gates[pick] : 1; }
 
-/* out[i] = expert of pick i applied to x[i / k], for the picks kept; x[i / k] for the others. Works expert by expert. */
+/* out[i] = expert of pick i applied to x[i / k], for the picks kept; x[i / k] or 0 for the others. Works expert by expert. */
 static bool experts_apply(const expert_weights *w, const double *x, const double *indices, const double *kept, size_t tokens,
                           size_t k, double *out) {
   size_t picks = tokens * k, f = w->f, h = w->h;
@@ -123,7 +123,7 @@ static bool experts_apply(const expert_weights *w, const double *x, const double
       }
   }
   for (size_t i = 0; ok && i < picks; i++)
-    if (kept[i] == 0) memcpy(out + i * h, x + i / k * h, h * sizeof *out);
+    for (size_t j = 0; j < h && kept[i] == 0; j++) out[i * h + j] = w->drops_to_zero ? 0 : x[i / k * h + j];
   free(list);
   free(in);
   free(hidden);
@@ -141,6 +141,7 @@ bool hmoec_evaluate_experts(hmoec_evaluation *e) {
                                   .bi = biased ? e->operands[5] : NULL,
                                   .bo = biased ? e->operands[6] : NULL,
                                   .activation = hmoec_evaluation_function(e, "activation"),
+                                  .drops_to_zero = strcmp(hmoec_evaluation_string(e, "dropped"), "zero") == 0,
                                   .rounds = e->rounds[0]};
   return experts_apply(&weights, e->operands[0], e->operands[1], e->operands[2], hmoec_evaluation_dim(e, 1, 0),
                        hmoec_evaluation_dim(e, 1, 1), e->results[0].data);
@@ -158,6 +159,7 @@ bool hmoec_evaluate_gated_experts(hmoec_evaluation *e) {
                                   .bi_1 = biased ? e->operands[7] : NULL,
                                   .bo = biased ? e->operands[8] : NULL,
                                   .activation = hmoec_evaluation_function(e, "activation"),
+                                  .drops_to_zero = strcmp(hmoec_evaluation_string(e, "dropped"), "zero") == 0,
                                   .rounds = e->rounds[0]};
   return experts_apply(&weights, e->operands[0], e->operands[1], e->operands[2], hmoec_evaluation_dim(e, 1, 0),
                        hmoec_evaluation_dim(e, 1, 1), e->results[0].data);
@@ -189,6 +191,7 @@ bool hmoec_evaluate_fused_experts(hmoec_evaluation *e) {
                                   .bi = expert_biases ? e->operands[8] : NULL,
                                   .bo = expert_biases ? e->operands[9] : NULL,
                                   .activation = hmoec_evaluation_function(e, "activation"),
+                                  .drops_to_zero = strcmp(hmoec_evaluation_string(e, "dropped"), "zero") == 0,
                                   .rounds = e->rounds[0],
                                   .gates = gates};
   double *y = e->results[0].data;

@@ -47,6 +47,7 @@ static bool attribute_read(hmoec_op_reader *reader, size_t index, MlirOperation 
   MlirAttribute attribute = mlirOperationGetAttributeByName(op, ref(row->name));
   if (mlirAttributeIsNull(attribute) && row->omitted) {
     out->integer = row->default_int;
+    out->string = row->default_text;
     return true;
   }
   if (mlirAttributeIsNull(attribute))

@@ -17,6 +17,7 @@ static const char *const gates[] = {"softmax_then_topk", "topk_then_softmax", "s
 static const char *const activations[] = {"relu", "gelu", "gelu_new", "silu", "sigmoid", NULL};
 static const char *const functions[] = {"relu", "gelu", "gelu_new", "silu", "sigmoid", "none", NULL};
 static const char *const selections[] = {"selected", "unselected", NULL};
+static const char *const dropped[] = {"pass", "zero", NULL};
 static const char *const aggregates[] = {"sum", "mean", NULL};
 static const char *const strategies[] = {"auto", "table", "cache", "factored", "per_token", NULL};
 
@@ -30,6 +31,9 @@ static const char *const strategies[] = {"auto", "table", "cache", "factored", "
 #define CHOICE(attribute, list, value) {.name = attribute, .kind = HMOEC_ATTRIBUTE_STRING, .choices = list, .default_text = value}
 #define FUNCTION(attribute, list, value, counts)                                                                                   \
   {.name = attribute, .kind = HMOEC_ATTRIBUTE_STRING, .choices = list, .default_text = value, .arities = counts}
+
+/* What takes the place of an expert's output where capacity drops a token. */
+#define DROPPED {.name = "dropped", .kind = HMOEC_ATTRIBUTE_STRING, .choices = dropped, .default_text = "pass", .omitted = true}
 
 /* The words of the table, without their prefixes. */
 #define CONDITION HMOEC_OPERAND_CONDITION
@@ -119,7 +123,7 @@ static const hmoec_op_info ops[] = {
                   WEIGHT("bi", KNOWN, BIAS), WEIGHT("bo", KNOWN, BIAS)},
      .required_operands = 5,
      .legal_counts = COUNTS_2(5, 7),
-     .attributes = {FUNCTION("activation", activations, "relu", COUNTS_1(1))},
+     .attributes = {FUNCTION("activation", activations, "relu", COUNTS_1(1)), DROPPED},
      .facts = GROUPED,
      .flops = {{4, 3, {{1, 1}, {3, 1}, {3, 2}}}},
      .infer = hmoec_infer_experts,
@@ -222,7 +226,7 @@ static const hmoec_op_info ops[] = {
      .required_operands = 8,
      .legal_counts = COUNTS_1(8) | COUNTS_2(10, 12),
      .attributes = {FUNCTION("activation", activations, "relu", COUNTS_1(1)), INT("expert_biases", 0, 1, 0),
-                    INT("generated_biases", 0, 1, 0)},
+                    INT("generated_biases", 0, 1, 0), DROPPED},
      .facts = GROUPED | WEIGHTED,
      .flops = {{4, 2, {{4, 1}, {4, 2}}}, {4, 2, {{4, 2}, {6, 2}}}},
      .infer = hmoec_infer_fused_experts,
@@ -295,7 +299,11 @@ static const hmoec_op_info ops[] = {
      .operands = {ROWS("q"), ROWS("k"), ROWS("v"), ROWS("bias"), ROWS("mask")},
      .required_operands = 3,
      .legal_counts = COUNTS_1(3) | COUNTS_2(4, 5),
-     .attributes = {REQUIRED_INT("heads", 1), INT("causal", 0, 1, 0), INT("scaled", 0, 1, 0), INT("biased", 0, 1, 0)},
+     .attributes = {REQUIRED_INT("heads", 1),
+                    INT("causal", 0, 1, 0),
+                    INT("scaled", 0, 1, 0),
+                    INT("biased", 0, 1, 0),
+                    {.name = "divisor", .kind = HMOEC_ATTRIBUTE_INT, .maximum = 1 << 20, .omitted = true}},
      .flops = {{4, 2, {{1, 1}, {0, 2}}}},
      .infer = hmoec_infer_attention,
      .operand_segments = true,
@@ -307,7 +315,7 @@ static const hmoec_op_info ops[] = {
                   WEIGHT("bo", KNOWN, BIAS)},
      .required_operands = 6,
      .legal_counts = COUNTS_2(6, 9),
-     .attributes = {FUNCTION("activation", activations, "gelu_new", COUNTS_2(1, 2))},
+     .attributes = {FUNCTION("activation", activations, "gelu_new", COUNTS_2(1, 2)), DROPPED},
      .facts = GROUPED,
      .flops = {{6, 3, {{1, 1}, {3, 1}, {3, 2}}}},
      .infer = hmoec_infer_gated_experts,
@@ -362,7 +370,8 @@ bool hmoec_op_is(MlirOperation op, const char *full_name) {
 }
 
 bool hmoec_op_string_is(MlirOperation op, const char *name, const char *value) {
-  return mlirStringRefEqual(hmoec_op_string(op, name), ref(value));
+  MlirAttribute attribute = get(op, name);
+  return !mlirAttributeIsNull(attribute) && mlirStringRefEqual(mlirStringAttrGetValue(attribute), ref(value));
 }
 
 bool hmoec_operand_count_check(const hmoec_op_info *info, size_t count, hmoec_diagnostics *diagnostics, hmoec_location location) {
@@ -520,7 +529,9 @@ static MlirOperation op_create(MlirContext context, const hmoec_inference *infer
   for (size_t i = 0; inference->info->attributes[i].name; i++) {
     const hmoec_attribute_info *row = &inference->info->attributes[i];
     const hmoec_attribute *attribute = &inference->attributes[i];
-    if (row->omitted && attribute->integer == row->default_int) continue;
+    bool text = row->kind == HMOEC_ATTRIBUTE_STRING;
+    if (row->omitted && (text ? strcmp(attribute->string, row->default_text) == 0 : attribute->integer == row->default_int))
+      continue;
     attributes[attribute_count++] =
         mlirNamedAttributeGet(mlirIdentifierGet(context, ref(row->name)), attribute_to_mlir(context, attribute));
   }

@@ -41,7 +41,7 @@ typedef struct hmoec_attribute_info {
   int64_t default_int;
   double default_number;      /* FLOAT */
   unsigned arities;           /* STRING: bit i: beside the choices, a scalar function of i arguments (ir/scalar.h) may be named */
-  bool omitted;               /* INT: not written where it has its default; not in the IRDL definition, which would ask for it */
+  bool omitted; /* INT, STRING: not written where it has its default; not in the IRDL definition, which would ask for it */
 } hmoec_attribute_info;
 
 /* What a shape rule sees and fills. */

@@ -68,6 +68,7 @@ typedef enum hmoec_norm { HMOEC_NORM_NONE = 0, HMOEC_NORM_RMS, HMOEC_NORM_LAYER,
  * Column n of panel p belongs to the segment that holds p, the first one whose end lies behind the panel's begin; its value is
  *   v = act(acc + bias) ; v *= row_gate[r] if the segment is gated ; v += row_gate[r] * gated_bias
  *   or, in a dropped block that has a pass,  v = row_gate[r] * pass, to which only a segment that is not gated adds act(acc + bias)
+ *   or, in a dropped block with dropped_bare,  v = 0 in a gated segment, and act(acc + bias) in others
  *   C = accumulate ? C + v : multiply ? C * v : v; where multiply is set and act is a function of two arguments, v = act(acc + bias, C) and C = v
  * Dropped blocks compute panels from dropped_panel_begin and k from dropped_k_begin only (a multiple of 32 in bf16); the columns
  * before are not written.
@@ -92,6 +93,7 @@ typedef struct hmoec_matmul_spec {
   bool c_padded; /* C rows have room for whole panels: columns from n to the panel's end become 0 */
   bool grouped;
   bool has_gather, has_scatter, has_bias, has_row_gate, has_gated_bias, has_pass;
+  bool dropped_bare; /* a dropped row has nothing that is gated; not with has_pass, and only where something is */
   bool accumulate;
   int64_t b_group_bytes, bias_group_floats, pass_ld;
   int64_t segments; /* 1 or 2; the last one's end is n; a first one that ends inside a panel needs c_padded */

@@ -58,10 +58,11 @@ static bool fuse(const fusion *f, hmoec_diagnostics *diagnostics) {
   MlirStringRef activation = hmoec_op_string(f->experts, "activation");
   char *name = strndup(activation.data, activation.length);
   hmoec_rewriter rewriter = hmoec_rewriter_before(f->add, diagnostics);
-  hmoec_attribute attributes[3] = {hmoec_string_attribute("activation", name ? name : ""),
-                                   hmoec_int_attribute("expert_biases", expert_operands > 5),
-                                   hmoec_int_attribute("generated_biases", hyper_operands > 4)};
-  MlirOperation fused = hmoec_rewriter_op(&rewriter, "fused_experts", operands, n, attributes, 3);
+  hmoec_attribute attributes[4] = {
+      hmoec_string_attribute("activation", name ? name : ""), hmoec_int_attribute("expert_biases", expert_operands > 5),
+      hmoec_int_attribute("generated_biases", hyper_operands > 4),
+      hmoec_string_attribute("dropped", hmoec_op_string_is(f->experts, "dropped", "zero") ? "zero" : "pass")};
+  MlirOperation fused = hmoec_rewriter_op(&rewriter, "fused_experts", operands, n, attributes, 4);
   free(name);
   if (mlirOperationIsNull(fused)) return false;
   MlirAttribute reason = mlirOperationGetAttributeByName(f->hyper, mlirStringRefCreateFromCString("hmoe.reason"));

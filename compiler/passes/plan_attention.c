@@ -302,6 +302,13 @@ static void fill_store(planner *p, MlirOperation op, const store *s, plan_rows r
   plan_step_end(&step);
 }
 
+/* What scores are multiplied by. */
+static double attention_scale(MlirOperation op, int64_t head_size) {
+  double scale = hmoec_op_int(op, "scaled") ? 1 / sqrt((double)head_size) : 1;
+  int64_t divisor = hmoec_op_int(op, "divisor");
+  return divisor ? scale / (double)divisor : scale;
+}
+
 bool plan_attention(planner *p, MlirOperation op) {
   MlirValue q = mlirOperationGetOperand(op, 0), k = mlirOperationGetOperand(op, 1), result = mlirOperationGetResult(op, 0);
   MlirValue bias = plan_attention_bias(op), mask = plan_attention_mask(op);
@@ -343,7 +350,7 @@ bool plan_attention(planner *p, MlirOperation op) {
                                             .head_size = size,
                                             .ld_q = from.row_stride,
                                             .ld_out = out.row_stride,
-                                            .scale = hmoec_op_int(op, "scaled") ? 1 / sqrt((double)size) : 1,
+                                            .scale = attention_scale(op, size),
                                             .causal = hmoec_op_int(op, "causal"),
                                             .out_bf16 = out.bf16,
                                             .bias_ld = biased ? plan_value_get(p, bias)->place.row_stride : 0,

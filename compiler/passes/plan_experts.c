@@ -87,7 +87,7 @@ typedef struct layer {
   const void *owner; /* the op: what is packed for it, every entry uses */
   MlirValue x, indices, gates, kept, wi, wo, bi, bo;
   MlirValue wi_1, bi_1; /* of gated experts, else null */
-  bool biases, bf16, packed; /* packed: for another entry */
+  bool biases, bf16, drops_to_zero, packed; /* packed: for another entry */
   hmoec_activation activation;
   int64_t experts, d_ff, d_model, top_k;
   int64_t ff_panels; /* panels of the first product that are the expert's own */
@@ -208,7 +208,7 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   second.blocks = plan_at(grouping.blocks);
   second.scatter = plan_at(grouping.row_slot);
   if (is_fused) {
-    if (l->out_bias || grouping.capacity > 0) second.row_gate = plan_at(grouping.row_gate);
+    if (l->out_bias || (grouping.capacity > 0 && !l->drops_to_zero)) second.row_gate = plan_at(grouping.row_gate);
     if (l->out_bias) second.gated_bias = plan_at(l->out_bias);
     if (l->bias2) second.bias = plan_at(l->bias2);
   } else {
@@ -216,7 +216,9 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
     if (l->out_bias) second.bias = plan_at(l->out_bias);
     second.spec.segment[0].gated = true;
   }
-  if (grouping.capacity > 0) {
+  if (grouping.capacity > 0 && l->drops_to_zero) {
+    second.spec.dropped_bare = !is_fused || l->out_bias;
+  } else if (grouping.capacity > 0) {
     second.pass = (plan_binding){x.memory, 4 * x.offset, 0};
     second.pass_index = plan_at(grouping.row_token);
     second.spec.pass_ld = x.row_stride;
@@ -270,6 +272,7 @@ bool plan_combine(planner *p, MlirOperation op) {
              .wo = mlirOperationGetOperand(experts, gated ? 5 : 4),
              .biases = mlirOperationGetNumOperands(experts) > (gated ? 6 : 5),
              .bf16 = plan_is_bf16(p, experts),
+             .drops_to_zero = hmoec_op_string_is(experts, "dropped", "zero"),
              .activation = plan_activation(p, hmoec_op_string(experts, "activation"))};
   if (l.biases) {
     l.bi = mlirOperationGetOperand(experts, gated ? 6 : 5);
@@ -319,6 +322,7 @@ bool plan_fused_experts(planner *p, MlirOperation op) {
              .wo = mlirOperationGetOperand(op, 5),
              .biases = hmoec_op_int(op, "expert_biases") != 0,
              .bf16 = plan_is_bf16(p, op),
+             .drops_to_zero = hmoec_op_string_is(op, "dropped", "zero"),
              .activation = plan_activation(p, hmoec_op_string(op, "activation"))};
   if (l.biases) {
     l.bi = mlirOperationGetOperand(op, 8);

@@ -88,7 +88,7 @@ def make_sound():
     sound("head_only", config, rename(tensors, lambda k: "lm_head.weight" if k == "shared.weight" else k))
     halves = {k: ("BF16", s, b"".join(d[i + 2 : i + 4] for i in range(0, len(d), 4))) for k, (_, s, d) in tensors.items()}
     sound("bf16", config, halves)
-    few = {k: v for k, v in config.items() if k in ("model_type", "expert_capacity")}
+    few = {k: v for k, v in config.items() if k in ("model_type", "expert_capacity", "transformers_version")}
     sound("few-keys.2", few, tensors)
     manual = {"encoder.block.1.layer.1.mlp.adapter_layer.adapter_down_manual.weight": zeros(8, 48)}
     sound("manual", config, tensors | manual)
@@ -106,6 +106,13 @@ def make_sound():
         moved[f"decoder.block.1.layer.2.mlp.{part}.weight"] = zeros(*shape)
     ids = {f"{side}.embed_tokens.weight": ("F32", [211, 48], bytes(4 * i) + bytes.fromhex("0000803f") + bytes(4 * (211 * 48 - i - 1))) for i, side in enumerate(("encoder", "decoder"))}
     sound("untied_ids", config | {"tie_word_embeddings": False}, tensors | ids | {"lm_head.weight": zeros(211, 48)})
+    for version in ("4.57.1", "5.0.0.dev0", "15"):
+        sound("version_" + version, config | {"transformers_version": version}, tensors)
+    sound("version_none", {k: v for k, v in config.items() if k != "transformers_version"}, tensors)
+    named = {k: v for k, v in config.items() if k not in ("dense_act_fn", "is_gated_act", "feed_forward_proj")}
+    for i, keys in enumerate(({"feed_forward_proj": "gated-gelu"}, {"feed_forward_proj": "gated-gelu", "is_gated_act": True, "dense_act_fn": "gelu_new"},
+                              {"feed_forward_proj": "gelu", "dense_act_fn": "relu"}, {"is_gated_act": True}, {"feed_forward_proj": "gelu"}, {"dense_act_fn": "silu"})):
+        sound(f"function_{i}", named | keys, tensors)
     sound("pattern", {k: v for k, v in config.items() if "sparse" not in k}, moved)
     bias = {k.replace(".weight", ".bias"): zeros(4) for k in tensors if "classifier" in k}
     sound("router_bias", config | {"router_bias": True}, tensors | bias)
@@ -120,6 +127,8 @@ def make_sound():
     bare |= {"h.0.attn.bias": ("U8", [1, 1, 64, 64], bytes(64 * 64)), "h.0.attn.masked_bias": zeros(1)}
     sound("bare", config, bare)
     biases = {f"transformer.h.{l}.attn.c_attn.bias": zeros(144) for l in range(3)}
+    for i, keys in enumerate(({"scale_attn_by_inverse_layer_idx": True}, {"scale_attn_by_inverse_layer_idx": True, "scale_attn_weights": False}, {"scale_attn_weights": False, "reorder_and_upcast_attn": True})):
+        sound(f"gpt2_scores_{i}", config | keys, tensors)
     sound("gpt2_no_biases", config, {k: v for k, v in tensors.items() if not k.endswith("c_attn.bias")})
     dense = {k: v for k, v in tensors.items() if ".mlp." not in k and "param_gen" not in k} | biases
     for l in range(3):
@@ -159,14 +168,14 @@ def make_broken():
     broken("activation", 'dense_act_fn: the activation "tanh" is not supported', config | {"dense_act_fn": "tanh"}, tensors)
     broken("projection", 'feed_forward_proj: the activation "mish" is not supported', config | {"feed_forward_proj": "mish"}, tensors)
 
+    broken("version", 'expected transformers_version to be a version such as "4.30.2", found "new"', config | {"transformers_version": "new"}, tensors)
+
     # contradictions
     broken("d_model", "d_model = 64, but d_model is 48 in the checkpoint, by 'shared.weight'", config | {"d_model": 64}, tensors)
     broken("experts", "num_experts = 8, but experts is 4 in the checkpoint, by 'encoder.block.1.layer.1.mlp.router.classifier.weight'", config | {"num_experts": 8}, tensors)
     broken("adapter", "adapter_dim = 64, but bottleneck is 8 in the checkpoint", config | {"adapter_dim": 64}, tensors)
     broken("layers", "num_layers = 6, but the checkpoint has layers 0 to 3 of 'encoder.block.'", config | {"num_layers": 6}, tensors)
     broken("hypernet", "use_hypernet = false, but the checkpoint has the tensors of HyperExperts", config | {"use_hypernet": False}, tensors)
-    broken("is_gated", "is_gated_act = true, but the checkpoint's feed-forward layers have one matrix wi", config | {"is_gated_act": True}, tensors)
-    broken("proj_gated", 'feed_forward_proj = "gated-gelu", but the checkpoint', config | {"feed_forward_proj": "gated-gelu"}, tensors)
     broken("bias_flag", "router_bias = true, but the checkpoint has no tensor 'router.classifier.bias'", config | {"router_bias": True}, tensors)
     broken("tied", "tie_word_embeddings = true, but the checkpoint has 'decoder.lm_head.weight'", config, tensors | {"decoder.lm_head.weight": zeros(211, 48)})
 
@@ -222,6 +231,15 @@ def make_broken():
             lambda p, i: i["weight_map"].update({"shared.weight": "model-00001-of-00003.safetensors"}))
     sharded("empty", "index.json: error: there is no tensor 'shared.weight', nor one of its other names", lambda p, i: i.update(weight_map={}))
 
+    # gated layers
+    config, tensors = load("switch-moe-tiny")
+    gated = rename(tensors, lambda k: k.replace(".wi.weight", ".wi_0.weight"))
+    gated |= {k.replace("wi_0", "wi_1"): v for k, v in gated.items() if "wi_0" in k}
+    plain = {k: v for k, v in config.items() if k not in ("dense_act_fn", "is_gated_act", "feed_forward_proj")}
+    broken("is_gated", "is_gated_act = false, but the checkpoint's feed-forward layers have wi_0 and wi_1", plain | {"is_gated_act": False}, gated)
+    broken("proj_gated", 'feed_forward_proj = "relu", but the checkpoint\'s feed-forward layers have wi_0 and wi_1', plain | {"feed_forward_proj": "relu"}, gated)
+    broken("gated_function", 'dense_act_fn = "relu", but feed_forward_proj is "gated-gelu"', plain | {"feed_forward_proj": "gated-gelu", "dense_act_fn": "relu"}, gated)
+
     # HyperRouter
     config, tensors = load("switch-moe-tiny")
     generated, scopes = hyper_router(tensors)
@@ -238,8 +256,7 @@ def make_broken():
     config, tensors = load("gpt2-hypermoe-tiny-k2")
     broken("gpt2_differ", "'transformer.wte.weight' and 'lm_head.weight' are names of one tied tensor in this model, but their contents differ", config,
            tensors | {"lm_head.weight": zeros(197, 48)})
-    for key in ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"):
-        broken("gpt2_" + key, f"error: {key} = true is not supported", config | {key: True}, tensors)
+    broken("gpt2_cross", "error: add_cross_attention = true is not supported", config | {"add_cross_attention": True}, tensors)
     broken("gpt2_k", "k = 6, but there are 5 experts, by 'transformer.h.0.mlp.w_gate'", config | {"k": 6}, tensors)
     broken("gpt2_all", "k = 5, but HyperExperts need experts that are not selected, and there are 5", config | {"k": 5}, tensors)
     broken("gpt2_head", "n_head = 5, but d_model = 48 is not 5 equal heads", config | {"n_head": 5}, tensors)

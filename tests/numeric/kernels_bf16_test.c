@@ -97,8 +97,9 @@ static float model_value(const hmoec_matmul_spec *s, void *const *buffers, const
   v = (float)reference_activation(s->segment[second && model != FIRST_ACTIVATION_ONLY].activation, (double)v);
   float gate = s->has_row_gate ? ((float *)buffers[7])[r] : 0;
   bool passed = s->has_pass && block->dropped;
-  if (s->segment[second].gated && model != NO_GATES) v = passed && model != NO_PASS ? 0 : v * gate;
-  if (s->has_gated_bias && (!passed || model == GATED_BIAS_WHEN_PASSED))
+  bool bare = s->dropped_bare && block->dropped;
+  if (s->segment[second].gated && model != NO_GATES) v = (passed && model != NO_PASS) || bare ? 0 : v * gate;
+  if (s->has_gated_bias && ((!passed && !bare) || model == GATED_BIAS_WHEN_PASSED))
     v += gate * ((float *)buffers[8])[block->group * panels * 32 + n];
   if (passed && model != NO_PASS) v += gate * ((float *)buffers[9])[((int32_t *)buffers[10])[r] * s->pass_ld + n];
   return v;

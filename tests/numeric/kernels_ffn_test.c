@@ -8,7 +8,7 @@ static hmoec_ffn_spec random_ffn(const hmoec_cpu_schedule *schedule, bool bf16, 
   hmoec_ffn_spec ffn = {random_spec(schedule, bf16, grouped), random_spec(schedule, bf16, grouped), 1};
   hmoec_matmul_spec *first = &ffn.first, *second = &ffn.second;
   int64_t hidden = harness_up(first->n, 32), lda = bf16 ? schedule->lda_bf16 : schedule->lda;
-  first->has_scatter = first->has_pass = first->has_gated_bias = first->accumulate = false;
+  first->has_scatter = first->dropped_bare = first->has_pass = first->has_gated_bias = first->accumulate = false;
   first->c_padded = true;
   first->c_bf16 = bf16;
   first->ldc = lda;

@@ -57,6 +57,7 @@ static inline hmoec_matmul_spec random_spec(const hmoec_cpu_schedule *schedule, 
   s.has_row_gate = harness_coin();
   s.has_gated_bias = s.has_row_gate && harness_coin();
   s.has_pass = s.grouped && s.has_row_gate && harness_coin();
+  s.dropped_bare = s.grouped && s.has_gated_bias && !s.has_pass && harness_coin();
   s.c_bf16 = bf16 && harness_coin();
   s.accumulate = !s.c_bf16 && harness_coin();
   s.b_group_bytes = bf16 ? harness_pairs_bytes(s.k, s.n) : harness_panels_bytes(s.k, s.n);
@@ -253,8 +254,9 @@ static inline void reference_rows(const problem *p, int64_t row, int64_t rows, i
       if (s->has_bias) v += (double)bias[group * s->bias_group_floats + n];
       v = reference_activation(segment->activation, v);
       bool passed = s->has_pass && dropped;
-      if (segment->gated) v = passed ? 0 : v * gate;
-      if (s->has_gated_bias && !passed) v += gate * (double)gated_bias[group * p->panels * 32 + n];
+      bool bare = s->dropped_bare && dropped;
+      if (segment->gated) v = passed || bare ? 0 : v * gate;
+      if (s->has_gated_bias && !passed && !bare) v += gate * (double)gated_bias[group * p->panels * 32 + n];
       if (passed) v += gate * (double)pass[((int32_t *)p->pass_index.data)[r] * s->pass_ld + n];
       if (s->accumulate) v += (double)element(p->c_before, false, to * s->ldc + n);
       if (segment->multiply) v *= (double)element(p->c_before, s->c_bf16, to * s->ldc + n);
@@ -311,6 +313,7 @@ static inline void print_spec(const hmoec_matmul_spec *s) {
                 {"has_row_gate", s->has_row_gate},
                 {"has_gated_bias", s->has_gated_bias},
                 {"has_pass", s->has_pass},
+                {"dropped_bare", s->dropped_bare},
                 {"accumulate", s->accumulate},
                 {"b_group_bytes", s->b_group_bytes},
                 {"bias_group_floats", s->bias_group_floats},

@@ -2,6 +2,7 @@
  *
  *   v = act(sum + bias) ; v *= row_gate (gated segment) ; v += row_gate * gated_bias
  *   in a dropped block with a pass: v = row_gate * pass (gated segment), v += row_gate * pass (others)
+ *   in a dropped block with dropped_bare: v = 0 (gated segment), without gated_bias (others)
  *   C = accumulate ? C + v : multiply ? C * v : v
  *
  * and v = act(sum + bias, C), C = v, where act is a function of two arguments.
@@ -29,13 +30,18 @@ static MlirValue column_value(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spe
   v = binary ? ir_scalar(ir, function, (MlirValue[]){v, c}) : ir_activation(ir, segment->activation, v);
   if (segment->gated) v = ir_mul(ir, v, row->gate);
   ir_branch branch;
-  if (spec->has_pass) { /* a dropped row gets its input in place of the expert's output, bias included */
+  bool replaced = spec->has_pass || spec->dropped_bare;
+  if (replaced) { /* a dropped row gets its input, or nothing, in place of the expert's output, bias included */
     ir_if_begin(ir, &branch, dropped, ir->vf32);
-    MlirValue pass = ir_lanes_load(ir, lanes, ir->vf32, row->pass);
-    ir_if_else(ir, &branch, segment->gated ? ir_mul(ir, row->gate, pass) : ir_fma(ir, row->gate, pass, v));
+    if (spec->has_pass) {
+      MlirValue pass = ir_lanes_load(ir, lanes, ir->vf32, row->pass);
+      ir_if_else(ir, &branch, segment->gated ? ir_mul(ir, row->gate, pass) : ir_fma(ir, row->gate, pass, v));
+    } else {
+      ir_if_else(ir, &branch, segment->gated ? ir_vector_f32(ir, 0.0f) : v);
+    }
   }
   if (spec->has_gated_bias) v = ir_fma(ir, row->gate, ir_lanes_load(ir, lanes, ir->vf32, row->gated_bias), v);
-  if (spec->has_pass) v = ir_if_end(ir, &branch, v);
+  if (replaced) v = ir_if_end(ir, &branch, v);
   if (spec->accumulate) v = ir_add(ir, ir_lanes_load(ir, lanes, ir->vf32, row->c), v);
   if (segment->multiply && !binary) v = ir_mul(ir, c, v);
   return v;
