@@ -358,7 +358,7 @@ void hmoe_progress_end(hmoe_progress *progress);
 
 #define HMOE_PLAN_ARRAY(plan, span, type) ((const type *)(const void *)((const char *)(plan) + (span).offset))
 
-enum { HMOE_TOP_K_MAX = 64, HMOE_NAME_MAX = 255, HMOE_KEY_MAX = 1023, HMOE_KERNEL_DIMS_MAX = 8 };
+enum { HMOE_NAME_MAX = 255, HMOE_KEY_MAX = 1023, HMOE_KERNEL_DIMS_MAX = 8 };
 
 /* The largest of each over the entries: what a workspace must be able to hold. */
 typedef struct hmoe_plan_limits {

@@ -47,6 +47,26 @@ static bool read_prompt(const hmoec_arguments *arguments, hmoec_npy arrays[2], i
   return true;
 }
 
+/* A decoder's new tokens come behind the prompt with its padding. */
+static void warn_of_padding(const hmoec_arguments *arguments, const hmoe_prompt *prompt, const hmoe_model *model,
+                            hmoec_diagnostics *diagnostics) {
+  if (!prompt->attention_mask || prompt->length == 0 || hmoe_model_entry(model, "prepare")) return;
+  int64_t first = -1, count = 0;
+  for (int64_t row = 0; row < prompt->rows; row++) {
+    if (prompt->attention_mask[(row + 1) * prompt->length - 1] != 0) continue;
+    if (count++ == 0) first = row;
+  }
+  const char *file = NULL;
+  for (size_t i = 0; i < arguments->input_count; i++)
+    if (strcmp(arguments->inputs[i].name, "attention_mask") == 0) file = arguments->inputs[i].file;
+  if (count)
+    hmoec_warning(diagnostics, (hmoec_location){.file = file},
+                  "%" PRId64 " row%s end%s in padding, row %" PRId64
+                  " first: generation continues behind it; pad prompts of a decoder "
+                  "on the left",
+                  count, count > 1 ? "s" : "", count > 1 ? "" : "s", first);
+}
+
 /* A line that is written over, on a terminal, from the second second on. */
 typedef struct progress {
   int64_t steps;
@@ -119,6 +139,7 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   hmoe_generation generation = generation_of(arguments, &p);
   bool ok = read_prompt(arguments, arrays, values, &prompt, diagnostics) && hmoec_open_model(arguments, &compilation, &model);
   if (ok) {
+    warn_of_padding(arguments, &prompt, model, diagnostics);
     int64_t width = hmoe_generation_width(model, &prompt, &generation);
     size_t bytes;
     if (width < 0) ok = hmoec_report_runtime(diagnostics, HMOE_INVALID_ARGUMENT);

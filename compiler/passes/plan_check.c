@@ -8,7 +8,6 @@
 
 #include <mlir-c/BuiltinAttributes.h>
 
-#define MOST_TOP_K 64 /* HMOE_TOP_K_MAX of the runtime */
 #define MOST_EXPERTS (INT32_MAX / 8)
 
 typedef enum value_kind { OF_OPEN, OF_SETS, OF_TOKENS } value_kind;
@@ -151,7 +150,8 @@ static bool experts_check(planner *p, MlirOperation op, intptr_t kept_operand) {
 
 static bool route_check(planner *p, MlirOperation op) {
   int64_t experts = plan_columns(mlirOperationGetOperand(op, 0)), top_k = hmoec_op_int(op, "top_k");
-  if (top_k > MOST_TOP_K) return REFUSE(op, "route: expected top_k to be at most %d, found %lld", MOST_TOP_K, (long long)top_k);
+  if (top_k > HMOE_TOP_K_MAX)
+    return REFUSE(op, "route: expected top_k to be at most %d, found %lld", HMOE_TOP_K_MAX, (long long)top_k);
   if (experts > MOST_EXPERTS) return REFUSE(op, "route: expected at most %d experts, found %lld", MOST_EXPERTS, (long long)experts);
   return true;
 }

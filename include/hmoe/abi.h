@@ -27,6 +27,7 @@
 #define HMOE_PLAN_MAGIC 0x4e4c5048u /* "HPLN" */
 #define HMOE_PANEL 32               /* columns of a panel, and what depths of pairs are rounded up to */
 #define HMOE_NONE 0xffffffffu
+#define HMOE_TOP_K_MAX 4096         /* experts of a token: grouping sorts them on the stack */
 
 typedef struct hmoe_plan_span {
   uint32_t offset, count;

@@ -106,7 +106,8 @@ static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_sch
   }
   if ((s->has_gated_bias || s->has_pass) && !s->has_row_gate) return "matmul: gated bias or pass without gates";
   if (s->has_pass && !s->grouped) return "matmul: pass without groups";
-  if (s->dropped_bare && (!s->grouped || s->has_pass || (!s->has_gated_bias && !s->segment[0].gated && !s->segment[s->segments - 1].gated)))
+  if (s->dropped_bare &&
+      (!s->grouped || s->has_pass || (!s->has_gated_bias && !s->segment[0].gated && !s->segment[s->segments - 1].gated)))
     return "matmul: nothing that a dropped row could go without";
   if (s->grouped && s->dropped_k_begin > s->k) return "matmul: dropped part out of range";
   if (s->grouped && s->bf16 && s->dropped_k_begin % HMOE_PANEL != 0 && s->dropped_k_begin != s->k)
