@@ -103,7 +103,7 @@ static bool run_once(subject *s, double *out_seconds, hmoec_diagnostics *diagnos
   hmoe_status status =
       hmoe_model_run(s->model, s->signature.entry, s->sizes, (const void *const *)s->inputs, (void *const *)s->outputs);
   *out_seconds = hmoec_clock_seconds() - begin;
-  return status == HMOE_OK ? true : hmoec_report_runtime(diagnostics, status);
+  return status == HMOE_OK ? true : hmoec_runtime_error(diagnostics, status);
 }
 
 /* Runs all subjects in turns until each had its second. */

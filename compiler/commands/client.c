@@ -13,11 +13,6 @@ double hmoec_clock_seconds(void) {
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-bool hmoec_report_runtime(hmoec_diagnostics *diagnostics, hmoe_status status) {
-  if (status == HMOE_UNSUPPORTED || status == HMOE_OUT_OF_MEMORY) return hmoec_machine_error(diagnostics, "%s", hmoe_last_error());
-  return hmoec_error(diagnostics, (hmoec_location){0}, "%s", hmoe_last_error());
-}
-
 /* A line that is written over, on a terminal, once packing takes longer than a second. */
 static void show_packing(void *context, uint64_t done_bytes, uint64_t total_bytes) {
   enum { WIDTH = 30 };

@@ -60,8 +60,6 @@ bool hmoec_output_check(const hmoec_arguments *arguments, const char *option, co
 /* ---- client.c ---- */
 /* A monotonic clock. */
 double hmoec_clock_seconds(void);
-/* A runtime failure, with its message. Always false. */
-bool hmoec_report_runtime(hmoec_diagnostics *diagnostics, hmoe_status status);
 /* Of commands that run one size: --tokens is no list. */
 bool hmoec_one_token_count(const hmoec_arguments *arguments, const char *command, hmoec_diagnostics *diagnostics);
 /* How weights are opened by tools: checked, with threads as given and a line that shows progress on a terminal. */

@@ -114,6 +114,19 @@ static bool check_options(const hmoec_arguments *arguments, hmoec_diagnostics *d
   return true;
 }
 
+/* What the runtime refuses of the settings, which are options here. A max_length that the model says is none of them. */
+static bool report_generation(const hmoec_arguments *arguments, hmoe_status status, hmoec_diagnostics *diagnostics) {
+  static const char field[] = "generation.";
+  const char *text = hmoe_last_error(), *name = text + strlen(field), *colon = strchr(text, ':');
+  bool of_model = strncmp(name, "max_length:", strlen("max_length:")) == 0 && !arguments->generation.max_length;
+  if (status != HMOE_INVALID_ARGUMENT || strncmp(text, field, strlen(field)) != 0 || !colon || of_model)
+    return hmoec_runtime_error(diagnostics, status);
+  char option[64] = "--";
+  for (size_t i = 2; i + 1 < sizeof option && name < colon; i++, name++) option[i] = *name == '_' ? '-' : *name;
+  if (strcmp(option, "--bad-words") == 0) option[strlen("--bad-word")] = '\0'; /* one each time */
+  return hmoec_usage_error(diagnostics, "%s%s", option, colon);
+}
+
 static hmoe_generation generation_of(const hmoec_arguments *arguments, progress *p) {
   hmoe_generation g = arguments->generation;
   g.seed = (uint64_t)arguments->seed;
@@ -142,7 +155,7 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
     warn_of_padding(arguments, &prompt, model, diagnostics);
     int64_t width = hmoe_generation_width(model, &prompt, &generation);
     size_t bytes;
-    if (width < 0) ok = hmoec_report_runtime(diagnostics, HMOE_INVALID_ARGUMENT);
+    if (width < 0) ok = report_generation(arguments, HMOE_INVALID_ARGUMENT, diagnostics);
     else if (__builtin_mul_overflow((size_t)prompt.rows, (size_t)width * sizeof *tokens, &bytes) ||
              !(tokens = calloc(1, bytes + 8)))
       ok = hmoec_machine_error(diagnostics, "out of memory for the tokens");
@@ -151,7 +164,7 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
     if (ok) {
       hmoe_status status = hmoe_model_generate(model, &prompt, &generation, tokens, &length);
       if (p.drawn) fputs("\r\033[K", stderr);
-      ok = status == HMOE_OK ? true : hmoec_report_runtime(diagnostics, status);
+      ok = status == HMOE_OK || report_generation(arguments, status, diagnostics);
     }
     for (int64_t row = 1; ok && row < prompt.rows; row++) /* the columns that were filled in, without gaps */
       memmove(tokens + row * length, tokens + row * width, (size_t)length * sizeof *tokens);

@@ -165,7 +165,7 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   ok = ok && outputs_allocate(&signature, sizes.values, outputs, diagnostics) && hmoec_open_model(arguments, &compilation, &model);
   if (ok) {
     hmoe_status status = hmoe_model_run(model, signature.entry, sizes.values, input_data, outputs);
-    ok = status == HMOE_OK || hmoec_report_runtime(diagnostics, status);
+    ok = status == HMOE_OK || hmoec_runtime_error(diagnostics, status);
   }
   ok = ok && outputs_write(output_files, &signature, sizes.values, outputs, diagnostics);
   hmoe_model_close(model);

@@ -161,11 +161,24 @@ void hmoec_eval_dim(hmoec_evaluator *ev, const hmoec_statement *dim) {
   hmoec_eval_bind(ev, &ev->globals, dim->name, value, NULL);
 }
 
+static bool choices_check(hmoec_evaluator *ev, const hmoec_statement *option) {
+  for (size_t i = 1; i < option->choice_count; i++)
+    for (size_t first = 0; first < i; first++) {
+      if (!literal_equal(&option->choices[first], &option->choices[i])) continue;
+      hmoec_error(ev->diagnostics, option->choices[i].at, "%s: the choice '%s' is given twice", option->name.text,
+                  literal_string(ev, &option->choices[i]));
+      hmoec_note(ev->diagnostics, option->choices[first].at, "first given here");
+      return false;
+    }
+  return true;
+}
+
 void hmoec_eval_option(hmoec_evaluator *ev, const hmoec_statement *option) {
   hmoec_literal literal = option->literal;
   if (literal.word) literal.word = hmoec_eval_function_word(ev, literal.word, literal.at);
   const hmoec_define *define = hmoec_eval_define_of(ev, option->name.text);
-  bool ok = is_choice(option, &literal) || report_choice(ev, option, literal.at, literal_string(ev, &literal));
+  bool ok = choices_check(ev, option) &&
+            (is_choice(option, &literal) || report_choice(ev, option, literal.at, literal_string(ev, &literal)));
   if (ok && define) ok = option_value(ev, option, define, &literal);
   hmoec_value value = literal.word      ? hmoec_value_word(literal.word)
                       : literal.decimal ? hmoec_value_number(literal.number)

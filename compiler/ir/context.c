@@ -13,6 +13,7 @@
 #include <mlir-c/Dialect/SCF.h>
 #include <mlir-c/RegisterEverything.h>
 
+#include "ir/location.h"
 #include "plain_text.h"
 
 extern const char hmoec_hmoe_irdl[];
@@ -89,20 +90,26 @@ static bool is_module(const char *text, size_t size) {
 }
 
 MlirModule hmoec_module_parse(MlirContext context, const char *file, const char *text, size_t size) {
-  static const char opening[] = "module {", closing[] = "\n}\n"; /* adds no line before the text */
+  static const char opening[] = "module {\n", closing[] = "\n}\n";
   const MlirModule none = {NULL};
   size_t begin = operations_begin(text, size);
   bool wrap = !is_module(text + begin, size - begin);
   size_t before = wrap ? sizeof opening - 1 : 0, after = wrap ? sizeof closing - 1 : 0;
+  unsigned line = 1; /* of the opening, which takes one of its own: columns stay as they are */
+  while (begin > 0 && text[begin - 1] != '\n') begin--;
+  for (size_t i = 0; i < begin; i++) line += text[i] == '\n';
   char *copy = malloc(before + size + after + 1); /* the parser wants a NUL after the text */
-  if (!copy) return none;
-  memcpy(copy, text, begin);
-  if (wrap) memcpy(copy + begin, opening, before);
-  memcpy(copy + begin + before, text + begin, size - begin);
-  if (wrap) memcpy(copy + before + size, closing, after);
-  copy[before + size + after] = '\0';
-  MlirOperation op =
-      mlirOperationCreateParse(context, mlirStringRefCreate(copy, before + size + after), mlirStringRefCreateFromCString(file));
+  char *name = wrap ? hmoec_location_file_create(file, line) : strdup(file);
+  MlirOperation op = {NULL};
+  if (copy && name) {
+    memcpy(copy, text, begin);
+    if (wrap) memcpy(copy + begin, opening, before);
+    memcpy(copy + begin + before, text + begin, size - begin);
+    if (wrap) memcpy(copy + before + size, closing, after);
+    copy[before + size + after] = '\0';
+    op = mlirOperationCreateParse(context, mlirStringRefCreate(copy, before + size + after), mlirStringRefCreateFromCString(name));
+  }
+  free(name);
   free(copy);
   if (mlirOperationIsNull(op)) return none;
   MlirModule module = mlirModuleFromOperation(op);

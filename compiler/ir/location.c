@@ -1,16 +1,37 @@
 #include "ir/location.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Before a number, ':' and the name: the text that MLIR reads has one line more, of this number, than the file. */
+#define EXTRA_LINE '\1'
+
+char *hmoec_location_file_create(const char *file, unsigned extra_line) {
+  size_t size = strlen(file) + 16;
+  char *name = malloc(size);
+  if (name) snprintf(name, size, "%c%u:%s", EXTRA_LINE, extra_line, file);
+  return name;
+}
+
+static hmoec_location in_file(hmoec_location at) {
+  if (!at.file || at.file[0] != EXTRA_LINE) return at;
+  char *end;
+  unsigned long extra_line = strtoul(at.file + 1, &end, 10);
+  if (*end != ':') return at; /* a name that a file gives in a loc of its own */
+  at.file = end + 1;
+  at.line -= at.line > extra_line;
+  return at;
+}
 
 hmoec_location hmoec_location_of(MlirLocation location) {
   if (mlirLocationIsNull(location)) return (hmoec_location){0};
   if (mlirLocationIsAFileLineColRange(location)) {
     /* Identifiers of a context are NUL-terminated. */
     MlirStringRef file = mlirIdentifierStr(mlirLocationFileLineColRangeGetFilename(location));
-    return (hmoec_location){.file = file.data,
-                            .line = (unsigned)mlirLocationFileLineColRangeGetStartLine(location),
-                            .column = (unsigned)mlirLocationFileLineColRangeGetStartColumn(location)};
+    return in_file((hmoec_location){.file = file.data,
+                                    .line = (unsigned)mlirLocationFileLineColRangeGetStartLine(location),
+                                    .column = (unsigned)mlirLocationFileLineColRangeGetStartColumn(location)});
   }
   if (mlirLocationIsAName(location)) return hmoec_location_of(mlirLocationNameGetChildLoc(location));
   if (mlirLocationIsACallSite(location)) return hmoec_location_of(mlirLocationCallSiteGetCallee(location));

@@ -7,6 +7,9 @@
 
 #include "support/diagnostics.h"
 
+/* The name by which MLIR is to know a file whose text it gets with one line more: places behind that line are then found in the file. malloc'd. */
+char *hmoec_location_file_create(const char *file, unsigned extra_line);
+
 /* The file, line and column of an MLIR location (the innermost FileLineCol; unknown otherwise). `file` is owned by the context. */
 hmoec_location hmoec_location_of(MlirLocation location);
 hmoec_location hmoec_location_of_op(MlirOperation op);

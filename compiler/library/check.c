@@ -400,7 +400,7 @@ hmoec_status hmoec_check(const char *path, const hmoec_options *options, const h
                               q.diagnostics);
   if (ok) {
     hmoe_status status = hmoe_options_read(how.open, &q.open);
-    ok = status == HMOE_OK || hmoec_runtime_error(q.diagnostics, status);
+    ok = status == HMOE_OK ? hmoec_environment_check(&read, &q.open, q.diagnostics) : hmoec_runtime_error(q.diagnostics, status);
   }
   if (ok) {
     q.dtype = hmoec_options_pass(&read).dtype;

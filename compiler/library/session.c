@@ -94,16 +94,31 @@ static bool texts_check(const char *const *texts, size_t count, const char *what
   return true;
 }
 
+static const char *const versions[] = {"amx", "avx512_bf16", "avx512", "avx2", "portable"};
+#define VERSIONS "amx, avx512_bf16, avx512, avx2 or portable"
+
+/* The version that HMOE_CPU asks for, or NULL. */
+static const char *environment_cpu(void) {
+  const char *cpu = getenv("HMOE_CPU");
+  return cpu && *cpu ? cpu : NULL;
+}
+
+bool hmoec_environment_check(const hmoec_options *options, const hmoe_options *open, hmoec_diagnostics *diagnostics) {
+  size_t threads;
+  if (!options->cpu && !choice_check(diagnostics, "", "HMOE_CPU", VERSIONS, environment_cpu(), versions, 5)) return false;
+  return open->executor || hmoe_threads_choose(open->threads, &threads) == HMOE_OK ||
+         hmoec_usage_error(diagnostics, "%s", hmoe_last_error());
+}
+
 static bool options_check(const hmoec_options *o, const char *prefix, hmoec_diagnostics *diagnostics) {
-  static const char *const dtypes[] = {"f32", "bf16"}, *const strategies[] = {"auto", "table", "cache", "factored", "per_token"},
-                           *const versions[] = {"amx", "avx512_bf16", "avx512", "avx2", "portable"};
+  static const char *const dtypes[] = {"f32", "bf16"}, *const strategies[] = {"auto", "table", "cache", "factored", "per_token"};
   if (!hmoec_defines_check(o->defines, o->define_count, diagnostics) ||
       !texts_check(o->c_includes, o->c_include_count, "directories of c_includes", diagnostics) ||
       !texts_check(o->c_defines, o->c_define_count, "macros of c_defines", diagnostics))
     return false;
   if (!choice_check(diagnostics, prefix, "dtype", "f32 or bf16", o->dtype, dtypes, 2) ||
       !choice_check(diagnostics, prefix, "strategy", "auto, table, cache, factored or per_token", o->strategy, strategies, 5) ||
-      !choice_check(diagnostics, prefix, "cpu", "amx, avx512_bf16, avx512, avx2 or portable", o->cpu, versions, 5) ||
+      !choice_check(diagnostics, prefix, "cpu", VERSIONS, o->cpu, versions, 5) ||
       !listed_check(diagnostics, prefix, "mcpu", "native or a CPU that LLVM knows", o->mcpu, cpus, sizeof cpus / sizeof *cpus) ||
       !pass_check(diagnostics, prefix, o->print_ir_after))
     return false;
@@ -362,14 +377,23 @@ static uint32_t wanted_versions(const hmoec_session *session, const char *forced
   return wanted ? wanted : 1u << HMOE_CPU_PORTABLE;
 }
 
+/* A forced version that this model has no code of. */
+static bool version_check(const hmoec_session *session, const char *forced) {
+  for (int cpu = 0; forced && cpu < HMOE_CPU_COUNT; cpu++)
+    if (strcmp(forced, hmoe_cpu_name(cpu)) == 0 && !(all_versions(session) & 1u << cpu))
+      return hmoec_usage_error(session->diagnostics, "%s has no %s version: it has no bf16 products%s", session->unit.name, forced,
+                               session->unit.bf16 ? "" : ", as with dtype f32 no model has");
+  return true;
+}
+
 bool hmoec_session_jit(hmoec_session *session, bool every_version) {
   if (session->object) return true;
   if (!hmoec_session_plan(session)) return false;
-  const char *forced = session->options.cpu ? session->options.cpu : getenv("HMOE_CPU");
+  const char *forced = session->options.cpu ? session->options.cpu : environment_cpu();
+  if (!version_check(session, forced)) return false;
   char *bytes = NULL;
   size_t size = 0;
-  bool ok = generate(session, wanted_versions(session, forced && *forced ? forced : NULL, every_version), HMOEC_CPU_OBJECT, &bytes,
-                     &size) &&
+  bool ok = generate(session, wanted_versions(session, forced, every_version), HMOEC_CPU_OBJECT, &bytes, &size) &&
             hmoec_object_load(session->unit.name, bytes, size, session->diagnostics, &session->loaded, &session->object);
   free(bytes);
   return ok;
@@ -382,17 +406,13 @@ size_t hmoec_session_versions(const hmoec_session *session, const char *out_name
   return count;
 }
 
-bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status) {
-  if (status == HMOE_UNSUPPORTED || status == HMOE_OUT_OF_MEMORY) return hmoec_machine_error(diagnostics, "%s", hmoe_last_error());
-  return hmoec_error(diagnostics, (hmoec_location){0}, "%s", hmoe_last_error());
-}
-
 static void pass_note(void *context, const char *message) { hmoec_note(context, (hmoec_location){0}, "%s", message); }
 
 /* The caller's options of open, with the session's where these say nothing. */
 static bool open_options(const hmoec_session *session, const hmoe_options *given, hmoe_options *out_options) {
   hmoe_status status = hmoe_options_read(given, out_options);
   if (status != HMOE_OK) return hmoec_runtime_error(session->diagnostics, status);
+  if (!hmoec_environment_check(&session->options, out_options, session->diagnostics)) return false;
   if (!out_options->cpu) out_options->cpu = session->options.cpu;
   if (!out_options->note) {
     out_options->note = pass_note;
@@ -404,14 +424,14 @@ static bool open_options(const hmoec_session *session, const hmoe_options *given
 bool hmoec_session_open(hmoec_session *session, const hmoe_weights *weights, const hmoe_options *options, hmoe_model **out_model) {
   *out_model = NULL;
   hmoe_options full;
-  if (!hmoec_session_jit(session, false) || !open_options(session, options, &full)) return false;
+  if (!open_options(session, options, &full) || !hmoec_session_jit(session, false)) return false;
   hmoe_status status = hmoe_model_open(session->object, weights, &full, out_model);
   return status == HMOE_OK || hmoec_runtime_error(session->diagnostics, status);
 }
 
 bool hmoec_session_pack(hmoec_session *session, const hmoe_weights *weights, const hmoe_options *options, const char *path) {
   hmoe_options full;
-  if (!hmoec_session_jit(session, false) || !open_options(session, options, &full)) return false;
+  if (!open_options(session, options, &full) || !hmoec_session_jit(session, false)) return false;
   hmoe_status status = hmoe_model_pack(session->object, weights, &full, path);
   return status == HMOE_OK || hmoec_runtime_error(session->diagnostics, status);
 }

@@ -65,11 +65,10 @@ bool hmoec_session_write(hmoec_session *session, const char *directory);
 bool hmoec_session_jit(hmoec_session *session, bool every_version);
 /* CPU versions that the loaded object has and this machine runs, best first; returns how many of at most HMOE_CPU_COUNT. */
 size_t hmoec_session_versions(const hmoec_session *session, const char *out_names[]);
+/* What HMOE_CPU and HMOE_NUM_THREADS say where the options do not: wrong values are wrong usage, as those of options are. */
+bool hmoec_environment_check(const hmoec_options *options, const hmoe_options *open, hmoec_diagnostics *diagnostics);
 /* Opens, or with a path packs, weights for the loaded object. options may be NULL; remarks of the runtime become notes. */
 bool hmoec_session_open(hmoec_session *session, const hmoe_weights *weights, const hmoe_options *options, hmoe_model **out_model);
 bool hmoec_session_pack(hmoec_session *session, const hmoe_weights *weights, const hmoe_options *options, const char *path);
-
-/* Reports a runtime failure with its message; unsupported machines as such. Always false. */
-bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status);
 
 #endif

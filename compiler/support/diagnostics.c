@@ -263,6 +263,31 @@ bool hmoec_usage_error(hmoec_diagnostics *diagnostics, const char *format, ...) 
   return false;
 }
 
+/* The length of the path that a message of the runtime begins with, before ": "; 0: it begins with none. missing: there may be no such file. */
+static size_t path_length(const char *text, bool missing) {
+  const char *first = strstr(text, ": ");
+  size_t length = missing && first ? (size_t)(first - text) : 0;
+  for (const char *colon = first; colon; colon = strstr(colon + 1, ": ")) {
+    struct stat info;
+    char *path = strndup(text, (size_t)(colon - text));
+    bool there = path && lstat(path, &info) == 0;
+    free(path);
+    if (there) return (size_t)(colon - text);
+  }
+  return length;
+}
+
+bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status) {
+  const char *text = hmoe_last_error();
+  if (status == HMOE_UNSUPPORTED || status == HMOE_OUT_OF_MEMORY) return hmoec_machine_error(diagnostics, "%s", text);
+  bool of_file = status == HMOE_IO_ERROR || status == HMOE_INVALID_WEIGHTS || status == HMOE_INCOMPATIBLE;
+  size_t length = of_file ? path_length(text, status == HMOE_IO_ERROR) : 0;
+  char *file = length ? strndup(text, length) : NULL;
+  hmoec_error(diagnostics, (hmoec_location){.file = file}, "%s", file ? text + length + 2 : text);
+  free(file);
+  return false;
+}
+
 unsigned hmoec_diagnostics_errors(const hmoec_diagnostics *diagnostics) { return diagnostics->errors; }
 hmoec_status hmoec_diagnostics_status(const hmoec_diagnostics *diagnostics) { return diagnostics->status; }
 

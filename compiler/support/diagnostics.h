@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "hmoe/compiler.h"
+#include "hmoe/runtime.h"
 
 typedef struct hmoec_diagnostics hmoec_diagnostics;
 
@@ -32,6 +33,8 @@ void hmoec_note(hmoec_diagnostics *diagnostics, hmoec_location location, const c
 /* The machine lacks something (exit status 3), or a call was wrong (exit status 2): no location. */
 bool hmoec_machine_error(hmoec_diagnostics *diagnostics, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool hmoec_usage_error(hmoec_diagnostics *diagnostics, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What a call of the runtime failed with, at the file that its message begins with. */
+bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status);
 
 unsigned hmoec_diagnostics_errors(const hmoec_diagnostics *diagnostics);
 /* The worst class of error that was reported, in the order machine, usage, input. */

@@ -43,18 +43,20 @@ static bool keys_check(const hmoec_json *json, hmoec_diagnostics *diagnostics) {
   return false;
 }
 
-/* Does the text end in a string, or before its brackets are closed? */
-static bool is_cut_short(const char *text) {
+/* The brackets that are open at `end`, or the end of the text; *out_string: it is in a string. */
+static long open_brackets(const char *text, const char *end, bool *out_string) {
   long depth = 0;
-  for (const char *at = text; *at; at++) {
+  *out_string = false;
+  for (const char *at = text; *at && at < end; at++) {
     if (*at == '"') {
       for (at++; *at && *at != '"'; at++)
         if (*at == '\\' && at[1]) at++;
-      if (!*at) return true;
+      *out_string = !*at;
+      if (!*at) break;
     }
     depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
   }
-  return depth > 0;
+  return depth;
 }
 
 static bool parse_error(const hmoec_json *json, const char *at, hmoec_diagnostics *diagnostics) {
@@ -64,7 +66,10 @@ static bool parse_error(const hmoec_json *json, const char *at, hmoec_diagnostic
     if (strncmp(at, numbers[i], strlen(numbers[i])) == 0)
       return hmoec_error(diagnostics, location_at(json, at), "%s is not a number of JSON", numbers[i]);
   if (json->size == 0) return hmoec_error(diagnostics, (hmoec_location){.file = json->path}, "expected JSON, found an empty file");
-  if (is_cut_short(json->text))
+  bool in_string;
+  if (open_brackets(json->text, at, &in_string) >= CJSON_NESTING_LIMIT)
+    return hmoec_error(diagnostics, location_at(json, at), "brackets nest more than %d deep", CJSON_NESTING_LIMIT);
+  if (open_brackets(json->text, json->text + json->size, &in_string) > 0 || in_string)
     return hmoec_error(diagnostics, location_at(json, json->text + json->size),
                        "the file ends inside of its JSON: it is cut short");
   return hmoec_error(diagnostics, location_at(json, at), "this is not JSON");

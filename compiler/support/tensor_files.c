@@ -1,7 +1,5 @@
 #include "support/tensor_files.h"
 
-#include <string.h>
-
 #include "support/arena.h"
 
 struct hmoec_tensor_files {
@@ -11,24 +9,15 @@ struct hmoec_tensor_files {
   hmoe_checkpoint checkpoint;
 };
 
-/* The runtime's message, which begins with the file that it is about. */
-static bool fail(const hmoec_tensor_files *files) {
-  const char *text = hmoe_last_error(), *colon = strstr(text, ": ");
-  hmoec_location at = {0};
-  if (colon) {
-    const char *file = hmoec_arena_strndup(files->arena, text, (size_t)(colon - text));
-    if (hmoe_path_exists(file)) at.file = file;
-  }
-  return hmoec_error(files->diagnostics, at, "%s", at.file ? colon + 2 : text);
-}
-
 static bool files_open(hmoec_tensor_files *files, const char *path) {
   const hmoe_weights weights = {.kind = HMOE_WEIGHTS_PATH, .path = hmoec_arena_strdup(files->arena, path)};
-  if (hmoe_checkpoint_open(&files->checkpoint, &weights, &files->allocator) != HMOE_OK) return fail(files);
+  hmoe_status status = hmoe_checkpoint_open(&files->checkpoint, &weights, &files->allocator);
+  if (status != HMOE_OK) return hmoec_runtime_error(files->diagnostics, status);
   if (hmoe_packed_detect(&files->checkpoint.mapping))
     return hmoec_error(files->diagnostics, (hmoec_location){.file = files->checkpoint.mapping.name},
                        "these are packed weights; the .safetensors file that they were packed from is needed here");
-  return hmoe_checkpoint_read(&files->checkpoint) == HMOE_OK || fail(files);
+  status = hmoe_checkpoint_read(&files->checkpoint);
+  return status == HMOE_OK || hmoec_runtime_error(files->diagnostics, status);
 }
 
 bool hmoec_tensor_files_open(const char *path, hmoec_diagnostics *diagnostics, hmoec_tensor_files **out_files) {
@@ -50,9 +39,9 @@ void hmoec_tensor_files_close(hmoec_tensor_files *files) {
 
 bool hmoec_tensor_files_find(hmoec_tensor_files *files, const char *key, const hmoe_tensor **out_tensor) {
   hmoe_tensor *tensor;
-  bool ok = hmoe_checkpoint_find(&files->checkpoint, key, &tensor) == HMOE_OK;
+  hmoe_status status = hmoe_checkpoint_find(&files->checkpoint, key, &tensor);
   *out_tensor = tensor;
-  return ok || fail(files);
+  return status == HMOE_OK || hmoec_runtime_error(files->diagnostics, status);
 }
 
 bool hmoec_tensor_files_have(hmoec_tensor_files *files, const char *key) {

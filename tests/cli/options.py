@@ -1,4 +1,5 @@
 """options.py HMOEC FOLDER: command lines that are refused, with their status and what the one error says."""
+import shlex
 import struct
 import subprocess
 import sys
@@ -19,6 +20,11 @@ def npy(name, data, descr="<f4", order=False, shape=(2, 3), version=1):
 
 open(f"{folder}/p.spec", "w").write(SPEC)
 open(f"{folder}/-p.spec", "w").write(SPEC)
+open(f"{folder}/sum.spec", "w").write('model sum\ndim tokens = ?\ninput x: f32[tokens, 3]\noutput y = add(x, x)\n')
+for name, option in {"twice": "act = relu in {relu, relu}", "numbers": "n = 1 in {1, 2, 1.0}"}.items():
+    open(f"{folder}/{name}.spec", "w").write(SPEC.replace("act = relu in {relu, gelu}", option))
+for name in ("empty", "of: two"):
+    open(f"{folder}/{name}.safetensors", "wb").write(struct.pack("<Q", 2) + b"{}")
 npy("x.npy", bytes(24))
 npy("x2.npy", bytes(24), version=2)
 npy("x3.npy", bytes(48), "<f8", version=3)
@@ -53,7 +59,19 @@ REFUSED = [
     ("compile p.spec --print-ir-after fold-hypernet", 2, "note: --print-ir-after takes all, verify, fold-layer-embedding, "),
     ("compile p.spec --print-ir-after fuse-hyperexpert", 2, "found 'fuse-hyperexpert'; did you mean fuse-hyper-expert?"),
     (RUN + " --cpu AVX512", 2, "expected --cpu amx, avx512_bf16, avx512, avx2 or portable, found 'AVX512'; did you mean avx512?"),
-    (RUN + " --cpu amx", 3, "the object holds no amx version: it has no bf16 products (hmoec --dtype bf16)"),
+    (RUN + " --cpu amx", 2, "p has no amx version: it has no bf16 products, as with dtype f32 no model has"),
+    ("check p.spec --cpu avx512_bf16", 2, "p has no avx512_bf16 version: it has no bf16 products, as with dtype f32 no model has"),
+    ("check sum.spec --dtype bf16 --cpu amx", 2, "sum has no amx version: it has no bf16 products\n"),
+    ("compile twice.spec", 1, "twice.spec:3:29: error: act: the choice 'relu' is given twice"),
+    ("compile twice.spec", 1, "twice.spec:3:23: note: first given here"),
+    ("compile numbers.spec", 1, "numbers.spec:3:24: error: n: the choice '1' is given twice"),
+    # weights: the file, and what is wrong with it
+    *((f"{command} p.spec --weights '{file}' {rest}", 1, f"{file}: error: {text}") for command, rest in
+      (("run", "--input x=x.npy --input s=x.npy --output y=y.npy"), ("pack", "-o m.hmw"), ("check", "")) for file, text in
+      (("none.safetensors", "No such file or directory"), ("p.spec", "expected a safetensors or .hmw file, found text"), ("empty.safetensors", "no tensor 'w'"),
+       (".", "expected model.safetensors or"), ("of: two.safetensors", "no tensor 'w'"))
+      if command != "check" or "w" not in text.split("'")),
+    ("pack p.spec --weights w.safetensors -o nowhere/m.hmw", 1, "nowhere/m.hmw: error: cannot create: No such file or directory"),
     (RUN + " --entry runs", 2, "there is no entry 'runs'; the model has: run"),
     ("compile p.spec -D atc=gelu", 1, "-D atc=gelu: error: the spec has no dim or option 'atc'; did you mean 'act'?"),
     ("compile p.spec -D act=gelo", 1, "-D act=gelo: error: expected act to be relu, gelu or c:FILE:FUNCTION, found 'gelo'; did you mean 'gelu'?"),
@@ -104,7 +122,7 @@ REFUSED = [(a.replace("x=..npy", "x=."), s, t) for a, s, t in REFUSED]
 
 wrong = 0
 for arguments, status, text in REFUSED:
-    found = run(arguments.split())
+    found = run(shlex.split(arguments))
     if found.returncode != status or text not in found.stderr or found.stderr.count("error: ") != 1:
         wrong += 1
         print(f"{arguments}: expected status {status} and\n  {text}\nfound status {found.returncode} and\n  {found.stderr}")
@@ -119,10 +137,12 @@ for arguments in (RUN.replace("x=x.npy", "x=x2.npy"), RUN.replace("s=x.npy", "s=
         wrong += 1
         print(f"{arguments}: {found.stderr}")
 for variable, value, arguments, status, text in [
-    ("HMOE_CPU", "sse9", RUN, 1, 'HMOE_CPU: expected "amx", "avx512_bf16", "avx512", "avx2" or "portable", found "sse9"'),
-    ("HMOE_CPU", "amx", RUN, 3, "HMOE_CPU: the object holds no amx version"),
-    ("HMOE_NUM_THREADS", "many", RUN, 1, 'HMOE_NUM_THREADS: expected a number from 1 to 4096, found "many"'),
-    ("HMOE_NUM_THREADS", "0", RUN, 1, 'HMOE_NUM_THREADS: expected a number from 1 to 4096, found "0"'),
+    ("HMOE_CPU", "sse9", RUN, 2, "error: expected HMOE_CPU amx, avx512_bf16, avx512, avx2 or portable, found 'sse9'"),
+    ("HMOE_CPU", "AVX2", "check p.spec", 2, "found 'AVX2'; did you mean avx2?"), ("HMOE_CPU", "sse9", RUN + " --cpu portable", 0, ""),
+    ("HMOE_CPU", "amx", RUN, 2, "p has no amx version: it has no bf16 products"),
+    ("HMOE_NUM_THREADS", "many", RUN, 2, 'HMOE_NUM_THREADS: expected a number from 1 to 4096, found "many"'),
+    ("HMOE_NUM_THREADS", "0", "check p.spec", 2, 'HMOE_NUM_THREADS: expected a number from 1 to 4096, found "0"'),
+    ("HMOE_NUM_THREADS", "0", RUN + " --threads 1", 0, ""),
     ("HMOE_DEBUG", "rum", RUN, 0, 'HMOE_DEBUG: expected run, found "rum"'),
     ("TMPDIR", "/nowhere", "check p.spec --tokens 2", 3, "cannot make a temporary file in /nowhere: No such file or directory"),
 ]:
