@@ -14,6 +14,7 @@
 #include "library/signature.h"
 #include "passes/hyper_cost.h"
 #include "passes/rewrite.h"
+#include "plain_text.h"
 #include "runtime_internal.h"
 #include "support/paths.h"
 
@@ -83,7 +84,7 @@ static const char *fault_of(const request *q, const char *kind, double *out_fact
   size_t length = strlen(kind);
   if (!q->fault || strncmp(q->fault, kind, length) != 0 || (q->fault[length] && q->fault[length] != ':')) return NULL;
   const char *value = q->fault[length] ? q->fault + length + 1 : "";
-  if (out_factor) *out_factor = strtod(value, NULL);
+  if (out_factor) *out_factor = hmoe_plain_number(value, NULL);
   return value;
 }
 
@@ -127,10 +128,14 @@ static bool compare_with(const request *q, const char *prefix, const hmoec_check
   return true;
 }
 
-static void report_number(const request *q, const char *format, bool known, double number) {
-  char text[32] = "-";
-  if (known) snprintf(text, sizeof text, format, number);
-  hmoec_report_printf(&q->report, " %10s", text);
+static void report_value(const request *q, bool known, double value) {
+  if (known) hmoec_report_printf(&q->report, " %10.3g", value);
+  else hmoec_report_printf(&q->report, " %10s", "-");
+}
+
+static void report_error(const request *q, bool known, double error) {
+  if (known) hmoec_report_printf(&q->report, " %10.2e", error);
+  else hmoec_report_printf(&q->report, " %10s", "-");
 }
 
 /* Runs an opened model and prints its error per output. */
@@ -146,13 +151,13 @@ static bool compare(hmoe_model *model, const references *refs, const char *strat
       ok = compare_with(q, "exact-", refs->exact, i, hmoec_check_tolerance_exact(q->dtype, in->whole), outputs[i], &exact, &near);
     if (!ok) break;
     hmoec_report_printf(&q->report, "%-10s %-11s %-8s", strategy, cpu, in->signature.outputs[i].name);
-    report_number(q, "%10.3g", d.compared > 0, d.largest);
-    report_number(q, "%10.3g", d.compared > 0, d.worst);
-    report_number(q, "%10.2e", d.compared > 0, d.relative);
+    report_value(q, d.compared > 0, d.largest);
+    report_value(q, d.compared > 0, d.worst);
+    report_error(q, d.compared > 0, d.relative);
     if (refs->exact != refs->rounded) {
-      report_number(q, "%10.2e", d.compared > 0, d.distance);
-      report_number(q, "%10.2e", d.nearest >= 0, d.nearest);
-      report_number(q, "%10.2e", exact.compared > 0, exact.distance);
+      report_error(q, d.compared > 0, d.distance);
+      report_error(q, d.nearest >= 0, d.nearest);
+      report_error(q, exact.compared > 0, exact.distance);
     }
     bool nothing = within && near && !(d.largest > 0) && !(d.compared == 0 && d.nearest >= 0);
     hmoec_report_printf(&q->report, "  %s\n",
