@@ -83,16 +83,6 @@ void hmoec_check_inputs_deinit(hmoec_check_inputs *in) {
   *in = (hmoec_check_inputs){.groups = 0};
 }
 
-/* A route op of the function. */
-typedef struct route {
-  int64_t top_k;
-  int64_t attentions; /* before it */
-  bool blurred; /* by what bf16 rounds: something before it is more than the f32 rows that decide */
-  MlirStringRef gate;
-} route;
-
-/* Makes a function return the logits of its routes too, after its own results, in place of what it was made to return before. The
- * interpreter takes results from the return, whatever the function's type says. */
 static const char *const blurring[] = {"hmoe.experts",
                                        "hmoe.gated_experts",
                                        "hmoe.fused_experts",
@@ -103,7 +93,12 @@ static const char *const blurring[] = {"hmoe.experts",
                                        "hmoe.rms_norm",
                                        "hmoe.layer_norm",
                                        "hmoe.attention"};
-static size_t return_logits(MlirOperation function, size_t own_count, route *out_routes) {
+
+enum { ROUTE_LOGITS, ROUTE_INDICES, ROUTE_KEPT, ROUTE_VALUES };
+
+/* Makes a function return what its routes read and select too, after its own results, in place of what it was made to return before. The
+ * interpreter takes results from the return, whatever the function's type says. out_gates: the routes' gates. */
+static size_t return_routes(MlirOperation function, size_t own_count, hmoec_check_route *out_routes, MlirStringRef *out_gates) {
   MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
   MlirOperation old = mlirBlockGetTerminator(block);
   MlirOperationState state = mlirOperationStateGet(mlirStringRefCreateFromCString("func.return"), mlirOperationGetLocation(old));
@@ -118,10 +113,13 @@ static size_t return_logits(MlirOperation function, size_t own_count, route *out
     attentions += hmoec_op_is(op, "hmoe.attention");
     for (size_t i = 0; i < sizeof blurring / sizeof *blurring; i++) blurred = blurred || hmoec_op_is(op, blurring[i]);
     if (!hmoec_op_is(op, "hmoe.route")) continue;
-    MlirValue logits = mlirOperationGetOperand(op, 0);
-    mlirOperationStateAddOperands(&state, 1, &logits);
-    out_routes[count++] = (route){
-        .top_k = hmoec_op_int(op, "top_k"), .attentions = attentions, .blurred = blurred, .gate = hmoec_op_string(op, "gate")};
+    MlirValue values[ROUTE_VALUES] = {[ROUTE_LOGITS] = mlirOperationGetOperand(op, 0),
+                                      [ROUTE_INDICES] = mlirOperationGetResult(op, 0),
+                                      [ROUTE_KEPT] = mlirOperationGetResult(op, 2)};
+    mlirOperationStateAddOperands(&state, ROUTE_VALUES, values);
+    out_gates[count] = hmoec_op_string(op, "gate");
+    out_routes[count++] = (hmoec_check_route){
+        .top_k = hmoec_op_int(op, "top_k"), .capacity = hmoec_op_int(op, "capacity"), .attentions = attentions, .blurred = blurred};
   }
   mlirOperationDestroy(old);
   mlirBlockAppendOwnedOperation(block, mlirOperationCreate(&state));
@@ -173,33 +171,91 @@ static bool is_tied(candidate *all, size_t count, size_t top_k) {
   return least < most;
 }
 
+/* The group of element i of `count`; -1: of no one group, as with rows of another input's size. */
+static int64_t group_of(const hmoec_check_inputs *in, int64_t count, int64_t i) {
+  return in->groups > 0 && count % in->groups == 0 ? i / (count / in->groups) : -1;
+}
+
+/* -1: all groups. */
+static void leave_out(hmoec_check_reference *r, int64_t group) {
+  for (int64_t g = 0; g < r->inputs->groups; g++) {
+    if (group >= 0 && g != group) continue;
+    r->tied_count += !r->tied[g];
+    r->tied[g] = true;
+  }
+}
+
+static double largest_finite(const double *values, int64_t count) {
+  double largest = 0;
+  for (int64_t i = 0; i < count; i++) largest = fmax(largest, isfinite(values[i]) ? fabs(values[i]) : 0);
+  return largest;
+}
+
 /* Tokens of which rounding may select others: either choice is right. score: the gate's function where it is written in C, and the largest
- * scores are selected; NULL: the largest logits are. */
-static bool find_ties(hmoec_check_reference *r, const hmoec_tensor *logits, const route *from, const hmoec_scalar_program *score,
+ * scores are selected; NULL: the largest logits are. With a capacity, tokens after a tie may find the room taken that they have in the
+ * reference, or the other way round. */
+static bool find_ties(hmoec_check_reference *r, const hmoec_check_route *from, const hmoec_scalar_program *score,
                       double tie_per_attention) {
-  int64_t experts = logits->shape.dims[logits->shape.rank - 1], rows = hmoec_shape_elements(&logits->shape) / experts;
+  const hmoec_tensor *logits = from->logits;
+  int64_t experts = logits->shape.dims[logits->shape.rank - 1], rows = hmoec_shape_elements(&logits->shape) / experts, ties = 0;
+  bool flat = logits->shape.rank < 3; /* its capacity is one of all rows */
   bool once = from->blurred && tie_per_attention > BLURRED && from->attentions == 0;
   double threshold = TIE + (once ? tie_per_attention : (double)from->attentions * tie_per_attention);
   candidate *all = malloc((size_t)experts * sizeof *all);
   hmoec_scalar_value *values = malloc((score ? score->value_count : 1) * sizeof *values);
-  for (int64_t t = 0; all && values && from->top_k < experts && t < rows; t++) {
+  int64_t *picks = calloc((size_t)experts, sizeof *picks);
+  for (int64_t t = 0; all && values && picks && from->top_k < experts && t < rows; t++) {
     const double *row = logits->data + t * experts;
-    int64_t group = t / (rows / r->inputs->groups);
-    double size = 0;
-    for (int64_t e = 0; e < experts; e++) size = fmax(size, isfinite(row[e]) ? fabs(row[e]) : 0);
+    int64_t group = group_of(r->inputs, rows, t);
+    double size = largest_finite(row, experts);
     for (int64_t e = 0; e < experts; e++) {
       double within = threshold * (1 + size);
       all[e] = score ? candidate_of_score(score, values, row[e], within) : candidate_of_logit(row[e], within);
       all[e].expert = e;
     }
-    if (r->tied[group] || !is_tied(all, (size_t)experts, (size_t)from->top_k)) continue;
-    r->tied[group] = true;
-    r->tied_count++;
+    for (int64_t s = 0; s < from->top_k; s++) {
+      int64_t pick = ++picks[(int64_t)from->indices->data[t * from->top_k + s]];
+      if (flat && from->capacity && pick - ties <= from->capacity && pick + ties > from->capacity) leave_out(r, group);
+    }
+    if (!is_tied(all, (size_t)experts, (size_t)from->top_k)) continue;
+    leave_out(r, group);
+    ties++;
   }
-  bool ok = all && values;
+  bool ok = all && values && picks;
   free(all);
   free(values);
+  free(picks);
   return ok;
+}
+
+/* Whether two references select the same experts for a token, and have room for it there. */
+static bool same_picks(const hmoec_check_route *a, const hmoec_check_route *b, int64_t token) {
+  int64_t first = token * a->top_k, same = 0;
+  for (int64_t i = first; i < first + a->top_k; i++)
+    for (int64_t j = first; j < first + a->top_k; j++)
+      same += a->indices->data[i] == b->indices->data[j] && a->kept->data[i] == b->kept->data[j];
+  return same == a->top_k;
+}
+
+int64_t hmoec_check_reference_flips(const hmoec_check_reference *exact, const hmoec_check_reference *rounded, double most,
+                                    bool **out_tied) {
+  int64_t groups = exact->inputs->groups;
+  hmoec_check_reference with = *exact;
+  with.tied = *out_tied = malloc((size_t)groups + 1);
+  if (!with.tied) return -1;
+  memcpy(with.tied, exact->tied, (size_t)groups);
+  for (size_t i = 0; i < exact->route_count && exact->route_count == rounded->route_count; i++) {
+    const hmoec_check_route *a = &exact->routes[i], *b = &rounded->routes[i];
+    int64_t experts = a->logits->shape.dims[a->logits->shape.rank - 1], rows = hmoec_shape_elements(&a->logits->shape) / experts;
+    for (int64_t t = 0; a->blurred && t < rows; t++) {
+      const double *x = a->logits->data + t * experts, *y = b->logits->data + t * experts;
+      double moved = 0;
+      for (int64_t e = 0; e < experts; e++) moved = fmax(moved, fabs(x[e] - y[e]));
+      if (!same_picks(a, b, t) && moved <= most * (1 + largest_finite(x, experts)))
+        leave_out(&with, group_of(with.inputs, rows, t));
+    }
+  }
+  return with.tied_count - exact->tied_count;
 }
 
 /* The module is the reference's own. */
@@ -208,17 +264,18 @@ static bool interpret(hmoec_check_reference *r, MlirModule module, const char *w
   const hmoec_check_inputs *in = r->inputs;
   MlirOperation function = hmoec_entry_find(module, NULL);
   if (rounded && !hmoec_mark_f32(module)) return hmoec_machine_error(diagnostics, "out of memory");
-  size_t own = in->signature.output_count;
-  route *routes = calloc(count_ops(function, "hmoe.route") + 1, sizeof *routes);
-  size_t route_count = routes ? return_logits(function, own, routes) : 0;
-  r->results = calloc(own + route_count + 1, sizeof *r->results);
+  size_t own = in->signature.output_count, most_routes = count_ops(function, "hmoe.route") + 1;
+  MlirStringRef *gates = calloc(most_routes, sizeof *gates);
+  r->routes = calloc(most_routes, sizeof *r->routes);
+  r->route_count = r->routes && gates ? return_routes(function, own, r->routes, gates) : 0;
+  r->result_count = own + ROUTE_VALUES * r->route_count;
+  r->results = calloc(r->result_count + 1, sizeof *r->results);
   r->tied = calloc((size_t)in->groups + 1, sizeof *r->tied);
   hmoec_checkpoint *checkpoint = NULL;
-  bool ok = routes && r->results && r->tied ? true : hmoec_machine_error(diagnostics, "out of memory");
+  bool ok = gates && r->routes && r->results && r->tied ? true : hmoec_machine_error(diagnostics, "out of memory");
   ok = ok && hmoec_checkpoint_open(weights, diagnostics, &checkpoint);
   if (ok) {
     hmoec_parameter_source source = hmoec_checkpoint_source(checkpoint);
-    r->result_count = own + route_count;
     ok = hmoec_interpret_rounded(function, &source, in->tensors, in->signature.input_count, r->results, r->result_count,
                                  rounded ? hmoec_rounds_to_bf16 : NULL, diagnostics);
   }
@@ -227,14 +284,17 @@ static bool interpret(hmoec_check_reference *r, MlirModule module, const char *w
       if (strcmp(hmoec_entry_output_name(function, o).data, in->signature.outputs[i].name) == 0) r->outputs[i] = r->results[o];
   hmoec_scalar_library functions = {0};
   ok = ok && hmoec_scalar_library_init(module, diagnostics, &functions);
-  for (size_t i = 0; ok && in->groups > 0 && i < route_count; i++) {
-    const hmoec_scalar_program *score = hmoec_scalar_library_find(&functions, routes[i].gate.data, routes[i].gate.length);
-    ok = find_ties(r, &r->results[own + i], &routes[i], score, tie_per_attention) ||
-         hmoec_machine_error(diagnostics, "out of memory");
+  for (size_t i = 0; ok && in->groups > 0 && i < r->route_count; i++) {
+    const hmoec_scalar_program *score = hmoec_scalar_library_find(&functions, gates[i].data, gates[i].length);
+    const hmoec_tensor *values = &r->results[own + ROUTE_VALUES * i];
+    r->routes[i].logits = &values[ROUTE_LOGITS];
+    r->routes[i].indices = &values[ROUTE_INDICES];
+    r->routes[i].kept = &values[ROUTE_KEPT];
+    ok = find_ties(r, &r->routes[i], score, tie_per_attention) || hmoec_machine_error(diagnostics, "out of memory");
   }
   hmoec_scalar_library_deinit(&functions);
   hmoec_checkpoint_close(checkpoint);
-  free(routes);
+  free(gates);
   return ok;
 }
 
@@ -250,6 +310,7 @@ bool hmoec_check_reference_init(hmoec_check_reference *r, const hmoec_check_inpu
 void hmoec_check_reference_deinit(hmoec_check_reference *r) {
   for (size_t i = 0; r->results && i < r->result_count; i++) hmoec_tensor_deinit(&r->results[i]);
   free(r->results);
+  free(r->routes);
   free(r->tied);
   *r = (hmoec_check_reference){.inputs = NULL};
 }
@@ -257,8 +318,8 @@ void hmoec_check_reference_deinit(hmoec_check_reference *r) {
 bool hmoec_check_all_tied(const hmoec_check_reference *r) { return r->inputs->groups > 0 && r->tied_count == r->inputs->groups; }
 
 bool hmoec_check_is_left_out(const hmoec_check_reference *r, size_t output, int64_t index) {
-  int64_t groups = r->inputs->groups, each = groups > 0 ? hmoec_shape_elements(&r->outputs[output].shape) / groups : 0;
-  return each > 0 && index / each < groups && r->tied[index / each];
+  int64_t group = group_of(r->inputs, hmoec_shape_elements(&r->outputs[output].shape), index);
+  return group >= 0 ? r->tied[group] : r->tied_count > 0;
 }
 
 /* Sums over values of an output. */

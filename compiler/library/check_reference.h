@@ -22,12 +22,22 @@ bool hmoec_check_inputs_init(hmoec_check_inputs *in, MlirModule module, const hm
                              int64_t tokens, int64_t longest, hmoec_diagnostics *diagnostics);
 void hmoec_check_inputs_deinit(hmoec_check_inputs *in);
 
+/* What a route of a reference selected: tensors of its results. */
+typedef struct hmoec_check_route {
+  int64_t top_k, capacity;
+  int64_t attentions; /* before it */
+  bool blurred; /* by what bf16 rounds: something before it is more than the f32 rows that decide */
+  const hmoec_tensor *logits, *indices, *kept;
+} hmoec_check_route;
+
 typedef struct hmoec_check_reference {
   const hmoec_check_inputs *inputs; /* borrowed */
   int64_t tied_count;
   bool *tied; /* per group: rounding may pick other experts than the interpreter does, and either choice is right */
+  hmoec_check_route *routes; /* in the order of the module */
+  size_t route_count;
   hmoec_tensor outputs[HMOEC_MAX_TENSORS]; /* in the order of the signature; borrowed from `results` */
-  hmoec_tensor *results; /* of the function, and the logits of its routes */
+  hmoec_tensor *results; /* of the function, and what its routes read and give */
   size_t result_count;
 } hmoec_check_reference;
 
@@ -37,6 +47,10 @@ typedef struct hmoec_check_reference {
 bool hmoec_check_reference_init(hmoec_check_reference *r, const hmoec_check_inputs *inputs, MlirModule module, const char *weights,
                                 bool rounded, double tie_per_attention, hmoec_diagnostics *diagnostics);
 void hmoec_check_reference_deinit(hmoec_check_reference *r);
+/* Leaves out of `exact` the groups of which rounding did select others, in `rounded`, and moved the logits by less than `most` of the largest one.
+ * Returns how many these are, that were not ties before; -1: out of memory. tied: the groups of `exact` from now on; the caller's. */
+int64_t hmoec_check_reference_flips(const hmoec_check_reference *exact, const hmoec_check_reference *rounded, double most,
+                                    bool **out_tied);
 /* Nothing is left to compare. */
 bool hmoec_check_all_tied(const hmoec_check_reference *r);
 bool hmoec_check_is_left_out(const hmoec_check_reference *r, size_t output, int64_t index);

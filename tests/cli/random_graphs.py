@@ -16,8 +16,8 @@ import numpy
 from random_graph import Graph
 
 # Random graphs cancel and normalise more than models do: one value relative to the largest in f32; in bf16, whose rounding is compared exactly,
-# how far that rounding takes the 2-norm from the result in double precision.
-F32_WORST, BF16_FROM_F64 = 1e-3, 0.15
+# how far that rounding takes the 2-norm from the result in double precision, which is what `check` allows whole models.
+F32_WORST, BF16_FROM_F64 = 1e-3, 3e-2
 
 
 def run(command):
