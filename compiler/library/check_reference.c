@@ -284,13 +284,13 @@ static bool interpret(hmoec_check_reference *r, MlirModule module, const char *w
       if (strcmp(hmoec_entry_output_name(function, o).data, in->signature.outputs[i].name) == 0) r->outputs[i] = r->results[o];
   hmoec_scalar_library functions = {0};
   ok = ok && hmoec_scalar_library_init(module, diagnostics, &functions);
-  for (size_t i = 0; ok && in->groups > 0 && i < r->route_count; i++) {
+  for (size_t i = 0; ok && i < r->route_count; i++) {
     const hmoec_scalar_program *score = hmoec_scalar_library_find(&functions, gates[i].data, gates[i].length);
     const hmoec_tensor *values = &r->results[own + ROUTE_VALUES * i];
     r->routes[i].logits = &values[ROUTE_LOGITS];
     r->routes[i].indices = &values[ROUTE_INDICES];
     r->routes[i].kept = &values[ROUTE_KEPT];
-    ok = find_ties(r, &r->routes[i], score, tie_per_attention) || hmoec_machine_error(diagnostics, "out of memory");
+    ok = in->groups == 0 || find_ties(r, &r->routes[i], score, tie_per_attention) || hmoec_machine_error(diagnostics, "out of memory");
   }
   hmoec_scalar_library_deinit(&functions);
   hmoec_checkpoint_close(checkpoint);
