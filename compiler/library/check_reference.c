@@ -290,7 +290,8 @@ static bool interpret(hmoec_check_reference *r, MlirModule module, const char *w
     r->routes[i].logits = &values[ROUTE_LOGITS];
     r->routes[i].indices = &values[ROUTE_INDICES];
     r->routes[i].kept = &values[ROUTE_KEPT];
-    ok = in->groups == 0 || find_ties(r, &r->routes[i], score, tie_per_attention) || hmoec_machine_error(diagnostics, "out of memory");
+    ok = in->groups == 0 || find_ties(r, &r->routes[i], score, tie_per_attention) ||
+         hmoec_machine_error(diagnostics, "out of memory");
   }
   hmoec_scalar_library_deinit(&functions);
   hmoec_checkpoint_close(checkpoint);
