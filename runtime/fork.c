@@ -48,9 +48,8 @@ void hmoe_fork_watch_begin(hmoe_fork_watch *watch) {
 }
 
 void hmoe_fork_watch_end(hmoe_fork_watch *watch) {
-  if (!watch->link) return;
-  pthread_mutex_lock(&mutex);
-  *watch->link = watch->next;
+  pthread_mutex_lock(&mutex); /* link is also written by what is before it in the list */
+  if (watch->link) *watch->link = watch->next;
   if (watch->next) watch->next->link = watch->link;
   pthread_mutex_unlock(&mutex);
   *watch = (hmoe_fork_watch){0};
