@@ -125,7 +125,7 @@ static void *request_run(void *user) {
   _exit(0); /* what is left goes with the process */
 }
 
-static void limit(int resource, rlim_t most) {
+static void limit(__rlimit_resource_t resource, rlim_t most) {
   struct rlimit now;
   if (getrlimit(resource, &now) != 0) return;
   if (now.rlim_max != RLIM_INFINITY && now.rlim_max < most) most = now.rlim_max;
