@@ -104,12 +104,11 @@ static MlirOperation definition(MlirValue value) {
 }
 
 static bool is_at_open(MlirOperation op) {
-  return hmoec_op_is(op, "hmoe.parameter") || hmoec_op_is(op, "hmoe.all_selections") ||
-         !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("at_open")));
+  return hmoec_op_is(op, "hmoe.parameter") || hmoec_op_is(op, "hmoe.all_selections") || hmoec_op_at_open(op);
 }
 
 static bool at_open_check(const hmoec_op_reader *reader, MlirOperation op) {
-  if (mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("at_open")))) return true;
+  if (!hmoec_op_at_open(op)) return true;
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
     MlirOperation maker = definition(mlirOperationGetOperand(op, i));
     if (mlirOperationIsNull(maker) || !is_at_open(maker))

@@ -214,14 +214,14 @@ const char *hmoec_family_op(hmoec_kernel_family family) { return families[family
 
 typedef struct cursor {
   const part *part;
-  const field *field;
+  const field *field; /* NULL: before the first */
   size_t parts_left;
   char name[NAME_CHARS]; /* with its prefix */
   size_t offset;         /* in hmoec_kernel */
 } cursor;
 
 static bool next(cursor *c) {
-  c->field++;
+  c->field = c->field ? c->field + 1 : c->part->fields;
   while (!c->field->name) {
     if (--c->parts_left == 0 || !(++c->part)->fields) return false;
     c->field = c->part->fields;
@@ -232,10 +232,7 @@ static bool next(cursor *c) {
 }
 
 /* for (cursor c = each(family); next(&c);) */
-static cursor each(hmoec_kernel_family family) {
-  const part *first = families[family].parts;
-  return (cursor){.part = first, .field = first->fields - 1, .parts_left = MOST_PARTS};
-}
+static cursor each(hmoec_kernel_family family) { return (cursor){.part = families[family].parts, .parts_left = MOST_PARTS}; }
 
 static const void *at(const hmoec_kernel *kernel, const cursor *c) { return (const char *)kernel + c->offset; }
 

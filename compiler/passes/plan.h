@@ -321,7 +321,6 @@ size_t plan_merged_linears(const planner *p, MlirOperation linear, MlirOperation
 
 /* Whether the rows of this op are distinct selection sets: planned inside its cache loop. */
 bool plan_is_per_set(MlirOperation op);
-bool plan_at_open(MlirOperation op);
 /* A matrix of parameters that kernels of fn read in place, its rows without gaps; in RUN it is copied to the weight arena. */
 plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns);
 /* A step that maps rows: what its kernel is told (hmoec_rows_spec). index NULL: all rows of `in`. */

@@ -122,7 +122,7 @@ bool plan_integers(planner *p, MlirOperation function, MlirBlock body) {
 MlirOperation plan_tied_linear(MlirValue table) {
   for (MlirOpOperand use = mlirValueGetFirstUse(table); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
-    if (hmoec_op_is(user, "hmoe.linear") && mlirOpOperandGetOperandNumber(use) == 1 && !plan_at_open(user)) return user;
+    if (hmoec_op_is(user, "hmoe.linear") && mlirOpOperandGetOperandNumber(use) == 1 && !hmoec_op_at_open(user)) return user;
   }
   return (MlirOperation){NULL};
 }

@@ -16,7 +16,7 @@ static value_kind kind_of(MlirValue value) {
   MlirOperation op = hmoec_defining_op(value);
   if (mlirOperationIsNull(op)) return OF_TOKENS;
   if (hmoec_op_is(op, "hmoe.distinct_selections") && mlirOpResultGetResultNumber(value) == 0) return OF_SETS;
-  return plan_at_open(op) ? OF_OPEN : plan_is_per_set(op) ? OF_SETS : OF_TOKENS;
+  return hmoec_op_at_open(op) ? OF_OPEN : plan_is_per_set(op) ? OF_SETS : OF_TOKENS;
 }
 
 static bool made_by(MlirValue value, const char *name) {
@@ -35,14 +35,15 @@ static const char *short_name(MlirOperation op) {
 
 static bool place_check(planner *p, MlirOperation op) {
   const char *name = short_name(op);
-  if (plan_at_open(op) && !hmoec_op_has(op, HMOEC_OP_AT_OPEN)) return REFUSE(op, "%s of parameters alone cannot be compiled", name);
+  if (hmoec_op_at_open(op) && !hmoec_op_has(op, HMOEC_OP_AT_OPEN))
+    return REFUSE(op, "%s of parameters alone cannot be compiled", name);
   if (plan_is_per_set(op) && !hmoec_op_has(op, HMOEC_OP_PER_SET))
     return REFUSE(op, "%s of distinct selection sets cannot be compiled", name);
   for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++) {
     hmoec_shape shape = hmoec_value_shape(mlirOperationGetResult(op, r));
-    if (hmoec_op_has(op, HMOEC_OP_ROW_WISE) && shape.rank != 2 && (shape.rank != 3 || plan_at_open(op)))
+    if (hmoec_op_has(op, HMOEC_OP_ROW_WISE) && shape.rank != 2 && (shape.rank != 3 || hmoec_op_at_open(op)))
       return REFUSE(op, "%s: expected a matrix, found rank %d", name, (int)shape.rank);
-    if (plan_at_open(op) || (shape.rank > 0 && shape.dims[0] == HMOEC_DYNAMIC)) continue;
+    if (hmoec_op_at_open(op) || (shape.rank > 0 && shape.dims[0] == HMOEC_DYNAMIC)) continue;
     char text[HMOEC_SHAPE_CHARS];
     return REFUSE(op, "%s: expected one row a token, found %s: token counts cannot be fixed", name,
                   hmoec_shape_string(&shape, text, sizeof text));
@@ -72,7 +73,7 @@ static bool is_stack(MlirValue value) {
 static bool operand_kinds_check(planner *p, MlirOperation op) {
   const hmoec_op_info *info = hmoec_op_info_of(op);
   bool sets = plan_is_per_set(op);
-  if (hmoec_op_is(op, "hmoe.slice") && !plan_at_open(op) && hmoec_op_int(op, "squeeze"))
+  if (hmoec_op_is(op, "hmoe.slice") && !hmoec_op_at_open(op) && hmoec_op_int(op, "squeeze"))
     return REFUSE(op, "slice: squeeze = 1 is compiled of what depends on parameters alone");
   MlirOperation source = {NULL};
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
@@ -85,7 +86,7 @@ static bool operand_kinds_check(planner *p, MlirOperation op) {
       return REFUSE(op, "%s: expected %s to be a parameter, or what is reshaped or transposed to a stack", info->name, asked->name);
     if (asked->kind >= HMOEC_OPERAND_KNOWN && kind != OF_OPEN)
       return REFUSE(op, "%s: expected %s to depend on parameters alone", info->name, asked->name);
-    if (kind == OF_OPEN || plan_at_open(op)) continue;
+    if (kind == OF_OPEN || hmoec_op_at_open(op)) continue;
     if (hmoec_op_is(op, "hmoe.indexed_hyper_expert") && i > 1) continue; /* weights_check */
     if ((kind == OF_SETS) != sets)
       return REFUSE(op, "%s: %s has one row a %s, other operands one a %s", info->name, asked->name,

@@ -34,7 +34,7 @@ static bool mark_block(MlirOperation function, MlirBlock block, void *user) {
   if (!ops) return false;
   MlirAttribute mark = mlirUnitAttrGet(mlirOperationGetContext(function));
   for (size_t i = count; i-- > 0;)
-    if (hmoec_op_is_link(ops[i]) && (plan_at_open(ops[i]) || leads_to_f32(ops[i])))
+    if (hmoec_op_is_link(ops[i]) && (hmoec_op_at_open(ops[i]) || leads_to_f32(ops[i])))
       mlirOperationSetAttributeByName(ops[i], mlirStringRefCreateFromCString(MARK), mark);
   free(ops);
   return true;
@@ -77,7 +77,7 @@ bool hmoec_rounds_to_bf16(MlirOperation op, size_t operand) {
   return false;
 }
 
-bool hmoec_product_may_be_bf16(MlirOperation op) { return !plan_at_open(op) && !is_marked(op); }
+bool hmoec_product_may_be_bf16(MlirOperation op) { return !hmoec_op_at_open(op) && !is_marked(op); }
 
 bool plan_is_bf16(const planner *p, MlirOperation op) {
   return p->options->dtype == HMOEC_DTYPE_BF16 && hmoec_product_may_be_bf16(op);

@@ -126,7 +126,7 @@ static bool find_rows(planner *p, MlirOperation function, MlirBlock body) {
     plan_value_get(p, argument)->rows = rows;
   }
   for (size_t i = 0; i < p->op_count; i++) {
-    if (plan_at_open(p->ops[i]) || hmoec_op_is(p->ops[i], "func.return")) continue;
+    if (hmoec_op_at_open(p->ops[i]) || hmoec_op_is(p->ops[i], "func.return")) continue;
     MlirValue source = rows_source(p, p->ops[i]);
     if (mlirValueIsNull(source)) continue;
     plan_rows rows = rows_of(p, source);
@@ -180,7 +180,7 @@ static void find_target(planner *p) {
 
 static void add_slice(const planner *p, bool *member, MlirValue value) {
   size_t number = plan_op_number(p, hmoec_defining_op(value));
-  if (number != HMOEC_NO_NUMBER && !plan_at_open(p->ops[number])) member[number] = true;
+  if (number != HMOEC_NO_NUMBER && !hmoec_op_at_open(p->ops[number])) member[number] = true;
 }
 
 /* Closes a set of ops over what they need; `stop_at_source`: keys, values and masks of the source come from the state. */
@@ -257,7 +257,7 @@ bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_
     ids = ids || hmoec_value_shape(mlirBlockGetArgument(body, i)).element != HMOEC_F32;
   plan_entry *all = &out_entries[(*out_count)++];
   if (!entry_init(p, all, PLAN_ALL, ids ? "forward" : "run")) return false; /* the caller releases what is counted */
-  for (size_t i = 0; i < p->op_count; i++) all->member[i] = !plan_at_open(p->ops[i]) && !hmoec_op_is(p->ops[i], "func.return");
+  for (size_t i = 0; i < p->op_count; i++) all->member[i] = !hmoec_op_at_open(p->ops[i]) && !hmoec_op_is(p->ops[i], "func.return");
   if (p->target_length < 0) return true;
 
   MlirOperation terminator = mlirBlockGetTerminator(body);

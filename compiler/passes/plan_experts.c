@@ -329,7 +329,7 @@ bool plan_fused_experts(planner *p, MlirOperation op) {
     l.bo = mlirOperationGetOperand(op, 9);
   }
   MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, 6));
-  if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork") || !plan_at_open(hypernetwork))
+  if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork") || !hmoec_op_at_open(hypernetwork))
     return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
                        "expected the generated weights of fused_experts to come from a hypernetwork of parameters alone");
   plan_generator g = plan_generator_of(hypernetwork);

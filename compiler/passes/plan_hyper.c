@@ -299,7 +299,7 @@ bool plan_indexed_hyper_expert(planner *p, MlirOperation op) {
                        "expected the weights of indexed_hyper_expert to come from a hypernetwork");
   if (hmoec_op_int(op, "memoize")) return plan_cached(p, op, hypernetwork);
   MlirOperation rank = hmoec_defining_op(mlirOperationGetOperand(op, 1));
-  if (!plan_at_open(hypernetwork) || mlirOperationIsNull(rank) || !hmoec_op_is(rank, "hmoe.selection_rank"))
+  if (!hmoec_op_at_open(hypernetwork) || mlirOperationIsNull(rank) || !hmoec_op_is(rank, "hmoe.selection_rank"))
     return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected a table of parameters alone, indexed by selection_rank");
   plan_generator g = plan_generator_of(hypernetwork);
   int64_t sets = hmoec_value_shape(mlirOperationGetResult(hypernetwork, 0)).dims[0];

@@ -24,14 +24,12 @@ hmoec_activation plan_activation(const planner *p, MlirStringRef name) {
   return hmoec_activation_find(&p->functions, name.data, name.length);
 }
 
-bool plan_at_open(MlirOperation op) { return !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("at_open"))); }
-
 bool plan_is_per_set(MlirOperation op) { return !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("hmoe.per_set"))); }
 
 /* Marks what is computed per distinct selection set: everything from the sets to the generated weights. */
 static void mark_per_set(MlirOperation *ops, size_t count, MlirContext context) {
   for (size_t i = 0; i < count; i++) {
-    if (plan_at_open(ops[i]) || hmoec_op_is(ops[i], "hmoe.indexed_hyper_expert")) continue;
+    if (hmoec_op_at_open(ops[i]) || hmoec_op_is(ops[i], "hmoe.indexed_hyper_expert")) continue;
     for (intptr_t o = 0; o < mlirOperationGetNumOperands(ops[i]); o++) {
       MlirValue operand = mlirOperationGetOperand(ops[i], o);
       MlirOperation source = hmoec_defining_op(operand);
@@ -178,7 +176,7 @@ static bool returns(const planner *p, const plan_entry *entry, MlirOperation ter
 
 /* Row-wise in its first operand, all others being known at open. */
 static bool is_row_wise_of_one(MlirOperation op) {
-  if (!hmoec_op_has(op, HMOEC_OP_ROW_WISE) || plan_at_open(op)) return false;
+  if (!hmoec_op_has(op, HMOEC_OP_ROW_WISE) || hmoec_op_at_open(op)) return false;
   for (intptr_t i = 1; i < mlirOperationGetNumOperands(op); i++)
     if (hmoec_operand_kind_of(op, i) < HMOEC_OPERAND_KNOWN) return false;
   return true;
@@ -205,7 +203,7 @@ static void entry_begin(planner *p, plan_entry *entry) {
   for (size_t i = 0; i < p->memory_count; i++) p->memories[i]->value[PLAN_RUN] = (MlirValue){NULL};
   for (size_t i = 0; i < p->value_count; i++) {
     MlirOperation op = hmoec_defining_op(p->values[i].value);
-    if (mlirOperationIsNull(op) || !plan_at_open(op))
+    if (mlirOperationIsNull(op) || !hmoec_op_at_open(op))
       p->values[i] = (plan_value){.value = p->values[i].value, .rows = p->values[i].rows, .scope = -1, .mask_dim = -1};
   }
 }
@@ -368,7 +366,7 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
   MlirOperation open;
   p->block[PLAN_OPEN] = add_function(p, module, "open", NULL, 0, &open);
   for (size_t i = 0; i < p->op_count; i++) {
-    if (!plan_at_open(p->ops[i]) || plan_by_reader(p->ops[i])) continue;
+    if (!hmoec_op_at_open(p->ops[i]) || plan_by_reader(p->ops[i])) continue;
     p->location = mlirOperationGetLocation(p->ops[i]);
     int64_t rows = hmoec_value_shape(mlirOperationGetResult(p->ops[i], 0)).dims[0];
     if (!plan_op(p, p->ops[i], PLAN_OPEN, plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, rows))) goto done;

@@ -10,7 +10,9 @@
 #include <string.h>
 
 /* Whether an op adds its result to memory that it is given. */
-static bool writes_destination(MlirOperation op) { return plan_has(op, PLAN_GIVEN) && !plan_at_open(op) && !plan_is_per_set(op); }
+static bool writes_destination(MlirOperation op) {
+  return plan_has(op, PLAN_GIVEN) && !hmoec_op_at_open(op) && !plan_is_per_set(op);
+}
 
 /* Whether a product of the entry reads the rows of this value. */
 static bool feeds_product(MlirValue value) {

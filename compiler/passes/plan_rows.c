@@ -61,6 +61,22 @@ static bool only_grouped(MlirValue stack) {
   return true;
 }
 
+/* A parameter's stack, all of it in one memory, part after part. */
+static plan_memory *joined_stack(planner *p, plan_memory *stack, int64_t count, int64_t part) {
+  plan_memory **made = plan_memo_at(p, stack, PLAN_MEMO_TABLE + PLAN_OPEN, count, part, 0, 0, 0);
+  if (*made) return *made;
+  *made = plan_workspace(p, "f32", -1, count, part, 0);
+  plan_pack parts = {.columns = part,
+                     .q = 1,
+                     .real_columns = part,
+                     .column_stride = 1,
+                     .groups = count,
+                     .source_group_stride = part,
+                     .group_bytes = 4 * part};
+  plan_pack_vector_emit(p, *made, stack, &parts);
+  return *made;
+}
+
 bool plan_parameter(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   (void)fn;
   (void)rows_dim;
@@ -75,16 +91,7 @@ bool plan_parameter(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   memory->index = p->params++;
   int64_t last = shape.dims[shape.rank - 1];
   if (count > 1 && shape.rank == 2 && !only_grouped(value)) { /* a stack of vectors that is read as a matrix becomes one */
-    plan_memory *matrix = plan_workspace(p, "f32", -1, count, last, 0);
-    plan_pack rows = {.columns = last,
-                      .q = 1,
-                      .real_columns = last,
-                      .column_stride = 1,
-                      .groups = count,
-                      .source_group_stride = last,
-                      .group_bytes = 4 * last};
-    plan_pack_vector_emit(p, matrix, memory, &rows);
-    memory = matrix;
+    memory = joined_stack(p, memory, count, last);
   }
   plan_value_get(p, value)->place = (plan_place){memory, 0, shape.rank == 1 ? 1 : last, 1, false, false};
   return true;
@@ -534,22 +541,6 @@ bool plan_weight_embedding(planner *p, MlirOperation op, int fn, int64_t rows_di
   plan_step_end(&step);
   plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){memory, 0, shape.dims[1], 1, false, false};
   return true;
-}
-
-/* A parameter's stack, all of it in one memory, part after part. */
-static plan_memory *joined_stack(planner *p, plan_memory *stack, int64_t count, int64_t part) {
-  plan_memory **made = plan_memo_at(p, stack, PLAN_MEMO_TABLE + PLAN_OPEN, count, part, 0, 0, 0);
-  if (*made) return *made;
-  *made = plan_workspace(p, "f32", -1, count, part, 0);
-  plan_pack parts = {.columns = part,
-                     .q = 1,
-                     .real_columns = part,
-                     .column_stride = 1,
-                     .groups = count,
-                     .source_group_stride = part,
-                     .group_bytes = 4 * part};
-  plan_pack_vector_emit(p, *made, stack, &parts);
-  return *made;
 }
 
 /* All elements of a value at open in row-major order, one after the other: copied there unless they lie so. False: a stack of parts of
