@@ -128,6 +128,14 @@ static void test_buffers(void **state) {
   assert_int_equal(first->row_block, 24);
   mlirOperationDestroy(op);
 
+  /* gates are those of the second product alone where no segment of the first is gated */
+  kernel.spec.ffn.first.segment[0].gated = false;
+  op = op_of(f.context, &kernel, all, 13);
+  assert_true(hmoec_kernel_read(op, NULL, &back));
+  assert_false(first->has_row_gate);
+  assert_true(second->has_row_gate);
+  mlirOperationDestroy(op);
+
   kernel = kernel_of(HMOEC_KERNEL_ATTENTION);
   op = op_of(f.context, &kernel, (const char *const[]){"q", "mask"}, 2);
   assert_true(hmoec_kernel_read(op, NULL, &back));
