@@ -253,7 +253,8 @@ irdl.dialect @hmk {
     irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "function" = %function_a, "n" = %n_a, "ld_in" = %ld_in_a, "ld_out" = %ld_out_a, "accumulate" = %accumulate_a, "multiply" = %multiply_a, "inverse_sqrt" = %inverse_sqrt_a, "row_block" = %row_block_a }
   }
 
-  // A right operand into panels: step PACK. bind: dst, source (param buffers are read from the checkpoint). args: as the step's, from [1] on.
+  // A right operand into panels: step PACK. bind: dst, source (param buffers are read from the checkpoint). args: 20 numbers, in the
+  // order that pack_fields has them (compiler/emit/steps.c), which makes the fields of the step of them.
   irdl.operation @pack {
     %bind_a = irdl.any
     %offsets_a = irdl.any
@@ -265,7 +266,7 @@ irdl.dialect @hmk {
     irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "args" = %args_a }
   }
 
-  // A vector per group: step PACK_VECTOR. bind: dst, source.
+  // A vector per group: step PACK, too. bind: dst, source. args as of pack.
   irdl.operation @pack_vector {
     %bind_a = irdl.any
     %offsets_a = irdl.any
@@ -277,7 +278,8 @@ irdl.dialect @hmk {
     irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "args" = %args_a }
   }
 
-  // Strided copy of bytes: step COPY. bind: dst, src. args as the step's.
+  // Strided copy of bytes: step COPY. bind: dst, src. args: of the outer axis count, stride in dst, stride in src; the
+  // same of the inner one; bytes of a run.
   irdl.operation @copy {
     %bind_a = irdl.any
     %offsets_a = irdl.any

@@ -1,25 +1,20 @@
 /* CHOOSE: two ways to the same bits, one for many rows and one for few; which is taken depends on the run at hand and on the threads.
  *
- *   first way   when blocks >= args[2] * threads and rows >= args[3] * blocks: every thread has work and blocks are well filled
- *   second way  else
- *
- * Rows and blocks are those of the blocks buffer, inside a loop over groups the chunk's; without one, rows_dim in blocks of args[4]. */
+ *   first way   when blocks >= blocks_per_thread * threads and rows >= block_rows * blocks: every thread has work and blocks are well filled
+ *   second way  else */
 #include "runtime_internal.h"
 
-hmoe_status hmoe_step_choose(hmoe_run *run, const hmoe_plan_step *step) {
-  const uint64_t *args = hmoe_step_args(run, step);
+hmoe_status hmoe_cpu_step_choose(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_choose *choose = hmoe_run_fields(run, step);
   const hmoe_plan_binding *bindings = HMOE_PLAN_ARRAY(run->model->plan, step->bindings, hmoe_plan_binding);
-  uint64_t rows, blocks;
-  if (bindings[0].buffer == HMOE_NONE) {
-    rows = (uint64_t)hmoe_run_rows(run, step);
-    blocks = (rows + args[4] - 1) / args[4];
-  } else {
+  uint64_t rows = (uint64_t)hmoe_run_rows(run, step), blocks = hmoe_block_bound(rows, choose->row_block, choose->groups);
+  if (bindings[HMOE_BIND_CHOOSE_BLOCKS].buffer != HMOE_NONE) {
     hmoe_block_range range;
-    HMOE_TRY(hmoe_run_blocks(run, step, 0, &range));
+    HMOE_TRY(hmoe_run_blocks(run, step, HMOE_BIND_CHOOSE_BLOCKS, blocks, &range));
     blocks = (uint64_t)range.count;
     rows = (uint64_t)hmoe_block_range_rows(&range);
   }
-  bool first = blocks >= args[2] * run->model->workers.threads && rows >= args[3] * blocks;
-  uint32_t begin = (uint32_t)(step - run->steps) + 1, middle = begin + (uint32_t)args[0];
-  return first ? hmoe_run_steps(run, begin, middle) : hmoe_run_steps(run, middle, middle + (uint32_t)args[1]);
+  bool first = blocks >= (uint64_t)choose->blocks_per_thread * run->model->workers.threads && rows >= choose->block_rows * blocks;
+  uint32_t begin = (uint32_t)(step - run->steps) + 1, middle = begin + choose->first_steps;
+  return first ? hmoe_run_steps(run, begin, middle) : hmoe_run_steps(run, middle, middle + choose->second_steps);
 }

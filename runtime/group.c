@@ -44,12 +44,12 @@ static hmoe_status fail_capacity(const hmoe_run *run, const hmoe_plan_step *step
 
 static uint32_t clamp_expert(int32_t index, uint64_t experts) { return (uint64_t)(uint32_t)index < experts ? (uint32_t)index : 0; }
 
-/* Rows that one capacity is for: those of value(args[4]) tokens, or all. */
+/* Rows that one capacity is for: those of a scope's tokens, or all. */
 static hmoe_status find_scope(const hmoe_run *run, const hmoe_plan_step *step, uint64_t rows, uint64_t *out_rows) {
-  const uint64_t *args = hmoe_step_args(run, step);
+  const hmoe_step_group *group = hmoe_run_fields(run, step);
   *out_rows = hmoe_max(rows, 1);
-  if (step->args.count <= 4 || args[4] == HMOE_NONE) return HMOE_OK;
-  *out_rows = hmoe_mul((uint64_t)run->workspace->dims[args[4]], args[1]);
+  if (group->scope_dim == HMOE_NONE) return HMOE_OK;
+  *out_rows = hmoe_mul((uint64_t)run->workspace->dims[group->scope_dim], group->top_k);
   return *out_rows || !rows ? HMOE_OK : hmoe_step_fail(run, step, "capacity for every 0 tokens");
 }
 
@@ -79,21 +79,21 @@ static bool keeps(expert_sort *sort, uint64_t i, uint32_t e) {
 
 /* Where scopes keep the experts of their rows between runs. */
 static hmoe_status bind_history(const hmoe_run *run, const hmoe_plan_step *step, uint64_t rows, expert_sort *sort) {
-  const uint64_t *args = hmoe_step_args(run, step);
-  if (step->bindings.count <= 7 || step->args.count <= 6) return HMOE_OK;
-  uint64_t top_k = args[1], scopes = (rows + sort->scope_rows - 1) / sort->scope_rows;
-  sort->past_rows = hmoe_mul((uint64_t)run->workspace->dims[args[5]], top_k);
-  sort->history_stride = hmoe_mul((uint64_t)run->workspace->dims[args[6]], top_k);
+  const hmoe_step_group *group = hmoe_run_fields(run, step);
+  if (group->past_dim == HMOE_NONE || group->stride_dim == HMOE_NONE) return HMOE_OK;
+  uint64_t scopes = (rows + sort->scope_rows - 1) / sort->scope_rows;
+  sort->past_rows = hmoe_mul((uint64_t)run->workspace->dims[group->past_dim], group->top_k);
+  sort->history_stride = hmoe_mul((uint64_t)run->workspace->dims[group->stride_dim], group->top_k);
   if (hmoe_add(sort->past_rows, sort->scope_rows) > sort->history_stride)
     return rows ? hmoe_step_fail(run, step, "%llu rows are more than the history holds", (unsigned long long)sort->scope_rows)
                 : HMOE_OK;
-  return hmoe_run_binding(run, step, 7, HMOE_WRITE | HMOE_OPTIONAL,
+  return hmoe_run_binding(run, step, HMOE_BIND_GROUP_HISTORY, HMOE_WRITE | HMOE_OPTIONAL,
                           hmoe_mul(hmoe_mul(scopes, sort->history_stride), sizeof(int32_t)), &sort->history);
 }
 
-hmoe_status hmoe_step_group(hmoe_run *run, const hmoe_plan_step *step) {
-  const uint64_t *args = hmoe_step_args(run, step);
-  uint64_t experts = args[0], top_k = args[1];
+hmoe_status hmoe_cpu_step_group(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_group *group = hmoe_run_fields(run, step);
+  uint64_t experts = group->experts, top_k = group->top_k;
   uint64_t rows = (uint64_t)hmoe_run_rows(run, step), row_bytes = rows * sizeof(int32_t);
   if (rows > INT32_MAX)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu rows to group", (unsigned long long)rows);
@@ -102,14 +102,14 @@ hmoe_status hmoe_step_group(hmoe_run *run, const hmoe_plan_step *step) {
   int32_t *row_token, *row_slot, *counters;
   float *row_gate;
   block_writer writer;
-  expert_sort sort = {.experts = experts, .capacity = args[2]};
-  HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_READ, row_bytes, &indices));
-  HMOE_TRY(hmoe_run_binding(run, step, 1, HMOE_READ | HMOE_OPTIONAL, row_bytes, &gates));
-  HMOE_TRY(bind_blocks(run, step, 2, args[3], &writer));
-  HMOE_TRY(hmoe_run_binding(run, step, 3, HMOE_WRITE, row_bytes, &row_token));
-  HMOE_TRY(hmoe_run_binding(run, step, 4, HMOE_WRITE | HMOE_OPTIONAL, row_bytes, &row_slot));
-  HMOE_TRY(hmoe_run_binding(run, step, 5, HMOE_WRITE | HMOE_OPTIONAL, row_bytes, &row_gate));
-  HMOE_TRY(hmoe_run_binding(run, step, 6, HMOE_WRITE, experts * 4 * sizeof(int32_t), &counters));
+  expert_sort sort = {.experts = experts, .capacity = group->capacity};
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_INDICES, HMOE_READ, row_bytes, &indices));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_GATES, HMOE_READ | HMOE_OPTIONAL, row_bytes, &gates));
+  HMOE_TRY(bind_blocks(run, step, HMOE_BIND_GROUP_BLOCKS, group->row_block, &writer));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_ROW_TOKEN, HMOE_WRITE, row_bytes, &row_token));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_ROW_SLOT, HMOE_WRITE | HMOE_OPTIONAL, row_bytes, &row_slot));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_ROW_GATE, HMOE_WRITE | HMOE_OPTIONAL, row_bytes, &row_gate));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_COUNTERS, HMOE_WRITE, experts * 4 * sizeof(int32_t), &counters));
   HMOE_TRY(find_scope(run, step, rows, &sort.scope_rows));
   HMOE_TRY(bind_history(run, step, rows, &sort));
 
@@ -214,41 +214,42 @@ static int32_t find_groups(const set_table *table, const int32_t *indices, uint6
 
 static hmoe_status group_each_token(hmoe_run *run, const hmoe_plan_step *step, block_writer *writer, const int32_t *indices,
                                     int32_t *row_token, int32_t *sets) {
-  const uint64_t *args = hmoe_step_args(run, step);
-  uint64_t tokens = (uint64_t)hmoe_run_rows(run, step), top_k = args[1];
+  const hmoe_step_group_sets *group = hmoe_run_fields(run, step);
+  uint64_t tokens = (uint64_t)hmoe_run_rows(run, step), top_k = group->top_k;
   for (uint64_t t = 0; t < tokens; t++) {
     row_token[t] = (int32_t)t;
-    if (indices && sets) sort_set(indices + t * top_k, top_k, args[0], sets + t * top_k);
+    if (indices && sets) sort_set(indices + t * top_k, top_k, group->experts, sets + t * top_k);
     if (!add_blocks(writer, (int32_t)t, t, 1, false)) return fail_capacity(run, step, writer);
   }
   writer->header->groups = writer->header->rows = (int32_t)tokens;
   return HMOE_OK;
 }
 
-hmoe_status hmoe_step_group_sets(hmoe_run *run, const hmoe_plan_step *step) {
-  const uint64_t *args = hmoe_step_args(run, step);
-  uint64_t experts = args[0], top_k = args[1], mode = args[2];
+hmoe_status hmoe_cpu_step_group_sets(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_group_sets *group = hmoe_run_fields(run, step);
+  uint64_t experts = group->experts, top_k = group->top_k;
   uint64_t tokens = (uint64_t)hmoe_run_rows(run, step), word = sizeof(int32_t);
   if (tokens > INT32_MAX / 8)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu tokens to group", (unsigned long long)tokens);
-  bool each = mode == HMOE_SETS_TOKEN;
+  bool each = group->mode == HMOE_SETS_TOKEN, ranks = group->mode == HMOE_SETS_RANK;
   const int32_t *indices;
   int32_t *row_token, *sets, *scratch;
   block_writer writer;
-  HMOE_TRY(hmoe_run_binding(run, step, 0, each ? HMOE_OPTIONAL : HMOE_READ, tokens * top_k * word, &indices));
-  HMOE_TRY(bind_blocks(run, step, 1, args[3], &writer));
-  HMOE_TRY(hmoe_run_binding(run, step, 2, HMOE_WRITE, tokens * word, &row_token));
-  HMOE_TRY(hmoe_run_binding(run, step, 3, mode == HMOE_SETS_DISTINCT ? HMOE_WRITE : HMOE_WRITE | HMOE_OPTIONAL,
+  HMOE_TRY(
+      hmoe_run_binding(run, step, HMOE_BIND_GROUP_SETS_INDICES, each ? HMOE_OPTIONAL : HMOE_READ, tokens * top_k * word, &indices));
+  HMOE_TRY(bind_blocks(run, step, HMOE_BIND_GROUP_SETS_BLOCKS, group->row_block, &writer));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_SETS_ROW_TOKEN, HMOE_WRITE, tokens * word, &row_token));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_SETS_SETS, each || ranks ? HMOE_WRITE | HMOE_OPTIONAL : HMOE_WRITE,
                             tokens * top_k * word, &sets));
   if (each) return group_each_token(run, step, &writer, indices, row_token, sets);
-  HMOE_TRY(hmoe_run_binding(run, step, 4, HMOE_WRITE, (8 * tokens + 64) * word, &scratch));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_SETS_SCRATCH, HMOE_WRITE, (8 * tokens + 64) * word, &scratch));
 
   set_table table = lay_out_table(scratch, tokens);
-  uint64_t ranked_sets = mode == HMOE_SETS_RANK ? hmoe_binomial(experts, top_k) : 0;
+  uint64_t ranked_sets = ranks ? hmoe_binomial(experts, top_k) : 0;
   int32_t groups = find_groups(&table, indices, tokens, experts, top_k, sets, ranked_sets);
   int32_t row = 0;
   for (int32_t g = 0; g < groups; g++) {
-    int32_t name = mode == HMOE_SETS_RANK ? table.ranks[g] : g;
+    int32_t name = ranks ? table.ranks[g] : g;
     if (!add_blocks(&writer, name, (uint64_t)row, (uint64_t)table.counts[g], false)) return fail_capacity(run, step, &writer);
     table.next[g] = row;
     row += table.counts[g];

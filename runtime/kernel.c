@@ -13,31 +13,28 @@ static void run_task(void *context, uint64_t task, void *scratch) {
 }
 
 /* Blocks differ in size, so eight tasks a thread are wanted for the threads to end together. */
-enum { TASKS_A_THREAD = 8, ALONE_FLOPS = 400000, DIMS_AT = 5 };
+enum { TASKS_A_THREAD = 8, ALONE_FLOPS = 400000 };
 
-static uint64_t choose_splits(uint64_t blocks, uint64_t panels, uint64_t threads) {
-  if (threads == 1 || panels <= 1 || blocks == 0 || blocks >= TASKS_A_THREAD * threads) return 1;
-  return hmoe_min(panels, (TASKS_A_THREAD * threads + blocks - 1) / blocks);
+static uint64_t choose_splits(uint64_t blocks, uint64_t most, uint64_t threads) {
+  if (threads == 1 || most <= 1 || blocks == 0 || blocks >= TASKS_A_THREAD * threads) return 1;
+  return hmoe_min(most, (TASKS_A_THREAD * threads + blocks - 1) / blocks);
 }
 
 /* Waking a thread costs some microseconds; so does a step of this size. */
-static bool runs_alone(const hmoe_plan_step *step, const uint64_t *args, uint64_t rows) {
-  return step->args.count > 4 && args[4] < ALONE_FLOPS && rows < ALONE_FLOPS && rows * args[4] < ALONE_FLOPS;
+static bool runs_alone(uint64_t row_flops, uint64_t rows) {
+  return row_flops < ALONE_FLOPS && rows < ALONE_FLOPS && rows * row_flops < ALONE_FLOPS;
 }
 
-hmoe_status hmoe_run_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, hmoe_block_range *out_range) {
+hmoe_status hmoe_run_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, uint64_t most,
+                            hmoe_block_range *out_range) {
   const hmoe_blocks *blocks = NULL;
   HMOE_TRY(hmoe_run_binding(run, step, binding, HMOE_READ, sizeof *blocks, &blocks));
-  *out_range = (hmoe_block_range){.blocks = blocks};
-  if (blocks == run->chunk_blocks) {
-    out_range->first = run->chunk_first;
-    out_range->count = run->chunk_count;
-    return HMOE_OK;
-  }
-  uint64_t capacity = (hmoe_run_binding_bytes(run, step, binding) - sizeof *blocks) / sizeof(hmoe_block);
-  if (blocks->count < 0 || (uint64_t)blocks->count > capacity)
-    return hmoe_step_fail(run, step, "%d blocks in a buffer for %llu", blocks->count, (unsigned long long)capacity);
-  out_range->count = blocks->count;
+  bool chunk = blocks == run->chunk_blocks;
+  *out_range = (hmoe_block_range){blocks, chunk ? run->chunk_first : 0, chunk ? run->chunk_count : blocks->count};
+  if (!chunk) most = hmoe_min(most, (hmoe_run_binding_bytes(run, step, binding) - sizeof *blocks) / sizeof(hmoe_block));
+  if (out_range->count < 0 || (uint64_t)out_range->count > most)
+    return hmoe_step_fail(run, step, "%lld blocks, at most %llu are expected", (long long)out_range->count,
+                          (unsigned long long)most);
   return HMOE_OK;
 }
 
@@ -48,26 +45,27 @@ int64_t hmoe_block_range_rows(const hmoe_block_range *range) {
   return rows;
 }
 
-hmoe_status hmoe_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
-  const uint64_t *args = hmoe_step_args(run, step);
+hmoe_status hmoe_cpu_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_kernel *kernel = hmoe_run_fields(run, step);
   HMOE_TRY(hmoe_run_bind_all(run, step));
   kernel_job job = {.call = {.buffers = run->workspace->pointers, .rows = hmoe_run_rows(run, step), .splits = 1},
-                    .function = run->model->kernels[step->kernel]};
-  for (uint32_t i = DIMS_AT; i < step->args.count; i++) run->workspace->kernel_dims[i - DIMS_AT] = run->workspace->dims[args[i]];
-  if (step->args.count > DIMS_AT) job.call.dims = run->workspace->kernel_dims;
-  uint64_t blocks = ((uint64_t)job.call.rows + args[1] - 1) / args[1];
-  uint64_t rows = (uint64_t)job.call.rows;
-  if (args[0] == HMOE_GRID_BLOCKS) {
+                    .function = run->model->kernels[kernel->kernel]};
+  const uint32_t *dims = HMOE_PLAN_ARRAY(run->model->plan, kernel->dims, uint32_t);
+  for (uint32_t i = 0; i < kernel->dims.count; i++) run->workspace->kernel_dims[i] = run->workspace->dims[dims[i]];
+  if (kernel->dims.count) job.call.dims = run->workspace->kernel_dims;
+  uint64_t rows = (uint64_t)job.call.rows, blocks = hmoe_block_bound(rows, kernel->row_block, kernel->groups);
+  if (kernel->grid == HMOE_GRID_BLOCKS) {
     hmoe_block_range range;
-    HMOE_TRY(hmoe_run_blocks(run, step, (uint32_t)args[3], &range));
+    HMOE_TRY(hmoe_run_blocks(run, step, kernel->blocks_binding, blocks, &range));
     job.call.first_block = range.first;
     blocks = (uint64_t)range.count;
     rows = (uint64_t)hmoe_block_range_rows(&range);
   }
-  if (runs_alone(step, args, rows)) {
+  if (runs_alone(kernel->row_flops, rows)) {
     for (uint64_t task = 0; task < blocks; task++) job.function(&job.call, (int64_t)task, run->workspace->scratch);
     return HMOE_OK;
   }
-  if (args[0] != HMOE_GRID_ROWS) job.call.splits = (int64_t)choose_splits(blocks, args[2], run->model->workers.threads);
+  if (kernel->grid != HMOE_GRID_ROWS)
+    job.call.splits = (int64_t)choose_splits(blocks, kernel->column_splits, run->model->workers.threads);
   return hmoe_run_parallel(run, blocks * (uint64_t)job.call.splits, run_task, &job);
 }

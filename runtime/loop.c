@@ -19,14 +19,14 @@ static hmoe_status set_dims(hmoe_run *run, uint32_t kind, int64_t value) {
 }
 
 static hmoe_status loop_rows(hmoe_run *run, const hmoe_plan_step *step, uint32_t body) {
-  const uint64_t *args = hmoe_step_args(run, step);
-  int64_t rows = hmoe_run_rows(run, step), chunk = (int64_t)args[2];
+  const hmoe_step_loop *loop = hmoe_run_fields(run, step);
+  int64_t rows = hmoe_run_rows(run, step), chunk = loop->chunk;
   hmoe_status status = HMOE_OK;
   run->in_rows = true;
   for (int64_t done = 0; status == HMOE_OK && done < rows; done += chunk) {
     run->items_done = (uint64_t)done;
     status = set_dims(run, HMOE_DIM_CHUNK, rows - done < chunk ? rows - done : chunk);
-    if (status == HMOE_OK) status = hmoe_run_steps(run, body, body + (uint32_t)args[0]);
+    if (status == HMOE_OK) status = hmoe_run_steps(run, body, body + loop->steps);
   }
   run->in_rows = false;
   run->items_done = 0;
@@ -45,24 +45,29 @@ typedef struct group_loop {
 } group_loop;
 
 static hmoe_status bind_groups(const hmoe_run *run, const hmoe_plan_step *step, bool cached, group_loop *loop) {
-  const uint64_t *args = hmoe_step_args(run, step);
-  uint64_t chunk = args[2], word = sizeof(int32_t);
-  *loop = (group_loop){.top_k = args[3]};
-  HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_WRITE, sizeof *loop->blocks, &loop->blocks));
+  const hmoe_step_loop *fields = hmoe_run_fields(run, step);
+  uint64_t chunk = fields->chunk, word = sizeof(int32_t);
+  *loop = (group_loop){.top_k = fields->top_k};
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_LOOP_BLOCKS, HMOE_WRITE, sizeof *loop->blocks, &loop->blocks));
   loop->block = (hmoe_block *)(loop->blocks + 1);
-  loop->block_capacity = (hmoe_run_binding_bytes(run, step, 0) - sizeof *loop->blocks) / sizeof *loop->block;
+  loop->block_capacity = (hmoe_run_binding_bytes(run, step, HMOE_BIND_LOOP_BLOCKS) - sizeof *loop->blocks) / sizeof *loop->block;
   if (loop->blocks->count < 0 || (uint64_t)loop->blocks->count > loop->block_capacity || loop->blocks->groups < 0 ||
       loop->blocks->groups > loop->blocks->count)
     return hmoe_step_fail(run, step, "%d blocks of %d groups in a buffer for %llu blocks", loop->blocks->count,
                           loop->blocks->groups, (unsigned long long)loop->block_capacity);
+  uint64_t most = hmoe_min((uint64_t)hmoe_run_rows(run, step), fields->groups);
+  if ((uint64_t)loop->blocks->groups > most)
+    return hmoe_step_fail(run, step, "%d groups, at most %llu are expected", loop->blocks->groups, (unsigned long long)most);
   uint64_t set_bytes = hmoe_mul((uint64_t)loop->blocks->groups, hmoe_mul(loop->top_k, word));
-  HMOE_TRY(hmoe_run_binding(run, step, 1, cached ? HMOE_READ : HMOE_OPTIONAL, set_bytes, &loop->sets));
-  HMOE_TRY(hmoe_run_binding(run, step, 2, HMOE_WRITE | HMOE_OPTIONAL, hmoe_mul(chunk, loop->top_k * word), &loop->todo_sets));
-  HMOE_TRY(hmoe_run_binding(run, step, 3, HMOE_WRITE | HMOE_OPTIONAL, chunk * word, &loop->todo_slot));
-  HMOE_TRY(hmoe_run_binding(run, step, 4, HMOE_WRITE | HMOE_OPTIONAL, chunk * word, &loop->todo_token));
-  HMOE_TRY(hmoe_run_binding(run, step, 5, loop->todo_token ? HMOE_READ : HMOE_OPTIONAL, 0, &loop->row_token));
-  loop->row_count = hmoe_run_binding_bytes(run, step, 5) / word;
-  if (loop->todo_sets && !loop->sets) return hmoe_step_fail(run, step, "binding 1 is missing");
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_LOOP_SETS, cached ? HMOE_READ : HMOE_OPTIONAL, set_bytes, &loop->sets));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_LOOP_TODO_SETS, HMOE_WRITE | HMOE_OPTIONAL, hmoe_mul(chunk, loop->top_k * word),
+                            &loop->todo_sets));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_LOOP_TODO_SLOT, HMOE_WRITE | HMOE_OPTIONAL, chunk * word, &loop->todo_slot));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_LOOP_TODO_TOKEN, HMOE_WRITE | HMOE_OPTIONAL, chunk * word, &loop->todo_token));
+  HMOE_TRY(
+      hmoe_run_binding(run, step, HMOE_BIND_LOOP_ROW_TOKEN, loop->todo_token ? HMOE_READ : HMOE_OPTIONAL, 0, &loop->row_token));
+  loop->row_count = hmoe_run_binding_bytes(run, step, HMOE_BIND_LOOP_ROW_TOKEN) / word;
+  if (loop->todo_sets && !loop->sets) return hmoe_step_fail(run, step, "binding %d is missing", HMOE_BIND_LOOP_SETS);
   return HMOE_OK;
 }
 
@@ -101,15 +106,15 @@ static void prepare_chunk(const group_loop *loop, const int32_t *slots, const in
 }
 
 static hmoe_status loop_groups(hmoe_run *run, const hmoe_plan_step *step, uint32_t body, bool cached) {
-  const uint64_t *args = hmoe_step_args(run, step);
-  uint32_t end = body + (uint32_t)args[0], generated = cached ? body + (uint32_t)args[4] : end;
-  hmoe_cache *cache = cached ? run->model->caches[args[5]] : NULL;
+  const hmoe_step_loop *fields = hmoe_run_fields(run, step);
+  uint32_t end = body + fields->steps, generated = cached ? body + fields->generate_steps : end;
+  hmoe_cache *cache = cached ? run->model->caches[fields->cache] : NULL;
   int32_t *slots = run->workspace->loop_slots, *missing = run->workspace->loop_missing;
   group_loop loop;
   HMOE_TRY(bind_groups(run, step, cached, &loop));
 
   hmoe_status status = HMOE_OK;
-  int32_t groups = loop.blocks->groups, chunk = (int32_t)args[2], block = 0;
+  int32_t groups = loop.blocks->groups, chunk = (int32_t)fields->chunk, block = 0;
   run->chunk_blocks = loop.blocks;
   for (int32_t group = 0; status == HMOE_OK && group < groups; group += chunk) {
     int32_t count = groups - group < chunk ? groups - group : chunk;
@@ -142,9 +147,9 @@ static hmoe_status loop_groups(hmoe_run *run, const hmoe_plan_step *step, uint32
   return status;
 }
 
-hmoe_status hmoe_step_loop(hmoe_run *run, const hmoe_plan_step *step) {
-  uint64_t kind = hmoe_step_args(run, step)[1];
+hmoe_status hmoe_cpu_step_loop(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_loop *loop = hmoe_run_fields(run, step);
   uint32_t body = (uint32_t)(step - run->steps) + 1;
-  if (kind == HMOE_LOOP_ROWS) return loop_rows(run, step, body);
-  return loop_groups(run, step, body, kind == HMOE_LOOP_CACHED);
+  if (loop->kind == HMOE_LOOP_ROWS) return loop_rows(run, step, body);
+  return loop_groups(run, step, body, loop->kind == HMOE_LOOP_CACHED);
 }

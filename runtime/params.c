@@ -85,10 +85,8 @@ static void count_readers(const hmoe_plan *plan, uint64_t *readers) {
   const hmoe_plan_step *steps = HMOE_PLAN_ARRAY(plan, entry->steps, hmoe_plan_step);
   const hmoe_plan_buffer *buffers = HMOE_PLAN_ARRAY(plan, entry->buffers, hmoe_plan_buffer);
   for (uint32_t s = 0; s < entry->steps.count; s++) {
-    const uint64_t *args = HMOE_PLAN_ARRAY(plan, steps[s].args, uint64_t);
-    bool packs = steps[s].kind == HMOE_STEP_PACK || steps[s].kind == HMOE_STEP_PACK_VECTOR;
-    if (packs && args[0] != HMOE_NONE) readers[args[0]]++;
-    for (int i = 0; i < 6 && steps[s].kind == HMOE_STEP_WEIGHT_EMBEDDING; i++) readers[args[i]]++;
+    uint32_t read[HMOE_STEP_PARAMS_MAX], count = hmoe_step_params(plan, &steps[s], read);
+    for (uint32_t i = 0; i < count; i++) readers[read[i]]++;
   }
   for (uint32_t i = 0; i < entry->buffers.count; i++)
     if (buffers[i].kind == HMOE_BUFFER_PARAM) readers[buffers[i].index]++;

@@ -24,15 +24,17 @@ static uint64_t bucket_of(const bucket_rule *rule, int64_t difference) {
   return first + hmoe_min(rule->count - 1, exact + (uint64_t)(steps * (float)(rule->count - exact)));
 }
 
-hmoe_status hmoe_step_relative_bias(hmoe_run *run, const hmoe_plan_step *step) {
-  const uint64_t *args = hmoe_step_args(run, step);
-  uint64_t heads = args[1], stride = args[4];
-  int64_t max_distance = (int64_t)args[3], zero = (int64_t)args[5] + max_distance;
-  bucket_rule rule = {args[0] / (args[2] ? 2 : 1), args[2] == 1, max_distance};
+hmoe_status hmoe_cpu_step_relative_bias(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_relative_bias *bias = hmoe_run_fields(run, step);
+  uint64_t heads = bias->heads, stride = bias->row_floats;
+  int64_t max_distance = bias->max_distance, zero = bias->pad + max_distance;
+  bucket_rule rule = {bias->buckets / (bias->bidirectional ? 2 : 1), bias->bidirectional == 1, max_distance};
   float *dst;
   const float *source;
-  HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_WRITE, hmoe_mul(hmoe_mul(heads, stride), sizeof *dst), &dst));
-  HMOE_TRY(hmoe_run_binding(run, step, 1, HMOE_READ, hmoe_mul(hmoe_mul(args[0], heads), sizeof *source), &source));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_RELATIVE_BIAS_DESTINATION, HMOE_WRITE,
+                            hmoe_mul(hmoe_mul(heads, stride), sizeof *dst), &dst));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_RELATIVE_BIAS_SOURCE, HMOE_READ,
+                            hmoe_mul(hmoe_mul(bias->buckets, heads), sizeof *source), &source));
   for (uint64_t i = 0; i < stride; i++) {
     int64_t difference = (int64_t)i - zero;
     if (difference < -max_distance) difference = -max_distance;

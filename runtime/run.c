@@ -91,44 +91,36 @@ static double seconds_now(void) {
 
 static hmoe_status run_step(hmoe_run *run, const hmoe_plan_step *step) {
   static hmoe_status (*const functions[HMOE_STEP_COUNT])(hmoe_run *, const hmoe_plan_step *) = {
-      [HMOE_STEP_KERNEL] = hmoe_step_kernel,
-      [HMOE_STEP_GROUP] = hmoe_step_group,
-      [HMOE_STEP_GROUP_SETS] = hmoe_step_group_sets,
-      [HMOE_STEP_LOOP] = hmoe_step_loop,
-      [HMOE_STEP_PACK] = hmoe_step_pack,
-      [HMOE_STEP_PACK_VECTOR] = hmoe_step_pack_vector,
-      [HMOE_STEP_COPY] = hmoe_step_copy,
-      [HMOE_STEP_SELECTIONS] = hmoe_step_selections,
-      [HMOE_STEP_WEIGHT_EMBEDDING] = hmoe_step_weight_embedding,
-      [HMOE_STEP_CHOOSE] = hmoe_step_choose,
-      [HMOE_STEP_IDS] = hmoe_step_ids,
-      [HMOE_STEP_POSITIONS] = hmoe_step_positions,
-      [HMOE_STEP_LAST_ROWS] = hmoe_step_last_rows,
-      [HMOE_STEP_APPEND_MASK] = hmoe_step_append_mask,
-      [HMOE_STEP_RELATIVE_BIAS] = hmoe_step_relative_bias,
+      [HMOE_STEP_KERNEL] = hmoe_cpu_step_kernel,
+      [HMOE_STEP_GROUP] = hmoe_cpu_step_group,
+      [HMOE_STEP_GROUP_SETS] = hmoe_cpu_step_group_sets,
+      [HMOE_STEP_LOOP] = hmoe_cpu_step_loop,
+      [HMOE_STEP_PACK] = hmoe_cpu_step_pack,
+      [HMOE_STEP_COPY] = hmoe_cpu_step_copy,
+      [HMOE_STEP_SELECTIONS] = hmoe_cpu_step_selections,
+      [HMOE_STEP_WEIGHT_EMBEDDING] = hmoe_cpu_step_weight_embedding,
+      [HMOE_STEP_CHOOSE] = hmoe_cpu_step_choose,
+      [HMOE_STEP_IDS] = hmoe_cpu_step_ids,
+      [HMOE_STEP_POSITIONS] = hmoe_cpu_step_positions,
+      [HMOE_STEP_LAST_ROWS] = hmoe_cpu_step_last_rows,
+      [HMOE_STEP_APPEND_MASK] = hmoe_cpu_step_append_mask,
+      [HMOE_STEP_RELATIVE_BIAS] = hmoe_cpu_step_relative_bias,
   };
   if (!run->model->debug_run) return functions[step->kind](run, step);
   double start = seconds_now();
   hmoe_status status = functions[step->kind](run, step);
   fprintf(stderr, "hmoe: entry %u step %u %s", run->entry_index, (unsigned)(step - run->steps), hmoe_step_name(step->kind));
-  if (step->kind == HMOE_STEP_KERNEL) fprintf(stderr, " %u", step->kernel);
+  if (step->kind == HMOE_STEP_KERNEL) fprintf(stderr, " %u", ((const hmoe_step_kernel *)hmoe_run_fields(run, step))->kernel);
   if (step->rows_dim != HMOE_NONE) fprintf(stderr, " rows=%lld", (long long)hmoe_run_rows(run, step));
   hmoe_plain_print(stderr, " %.3f ms%s\n", (seconds_now() - start) * 1e3, status == HMOE_OK ? "" : " FAILED");
   return status;
-}
-
-/* How many of the steps after it belong to a LOOP or a CHOOSE. */
-static uint32_t steps_inside(const hmoe_run *run, const hmoe_plan_step *step) {
-  const uint64_t *args = hmoe_step_args(run, step);
-  if (step->kind == HMOE_STEP_LOOP) return (uint32_t)args[0];
-  return step->kind == HMOE_STEP_CHOOSE ? (uint32_t)(args[0] + args[1]) : 0;
 }
 
 hmoe_status hmoe_run_steps(hmoe_run *run, uint32_t first, uint32_t end) {
   for (uint32_t i = first; i < end; i++) {
     const hmoe_plan_step *step = &run->steps[i];
     HMOE_TRY(run_step(run, step));
-    i += steps_inside(run, step); /* the step ran them */
+    i += (uint32_t)hmoe_step_body(run->model->plan, step); /* the step ran them */
   }
   return HMOE_OK;
 }
@@ -211,12 +203,11 @@ static void release_params(hmoe_run *run, uint32_t next) {
 
 /* Pages of the checkpoint that a step has read. */
 static void drop_tensors(const hmoe_run *run, const hmoe_plan_step *step) {
-  const uint64_t *args = hmoe_step_args(run, step);
-  bool packs = step->kind == HMOE_STEP_PACK || step->kind == HMOE_STEP_PACK_VECTOR;
-  if (packs && args[0] != HMOE_NONE) hmoe_params_drop(run->params, args[0]);
-  for (int i = 0; i < 6 && step->kind == HMOE_STEP_WEIGHT_EMBEDDING; i++) {
-    hmoe_params_drop(run->params, args[i]);
-    hmoe_progress_add(run->progress, run->params->share_bytes[args[i]]);
+  uint32_t params[HMOE_STEP_PARAMS_MAX], count = hmoe_step_params(run->model->plan, step, params);
+  for (uint32_t i = 0; i < count; i++) {
+    hmoe_params_drop(run->params, params[i]);
+    if (step->kind != HMOE_STEP_PACK) /* which counts what it has read itself */
+      hmoe_progress_add(run->progress, run->params->share_bytes[params[i]]);
   }
 }
 
@@ -229,7 +220,7 @@ hmoe_status hmoe_run_open_entry(hmoe_model *model, const hmoe_params *params, hm
   if (status == HMOE_OK) status = hmoe_run_place_slots(&run);
   bool placed = status == HMOE_OK;
   for (uint32_t i = 0, next; status == HMOE_OK && i < run.entry->steps.count; i = next) {
-    next = i + 1 + steps_inside(&run, &run.steps[i]);
+    next = i + 1 + (uint32_t)hmoe_step_body(model->plan, &run.steps[i]);
     status = load_bound_params(&run, i, next);
     if (status == HMOE_OK) status = hmoe_run_steps(&run, i, next);
     release_params(&run, next);

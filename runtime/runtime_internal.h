@@ -6,7 +6,7 @@
  *   content.c                             what a file is that is not what was expected
  *   mapping.c json.c safetensors.c index.c checkpoint.c keys.c   weights: bytes, files of tensors, several files, names
  *   params.c progress.c packed.c          a plan's tensors, how much of them was read, .hmw files
- *   plan.c                                validation of the plan blob
+ *   plan.c plan_steps.c                   validation of the plan blob, and of the steps in it; plan_check.h
  *   workspace.c run.c kernel.c loop.c choose.c   one run: memory, steps, tasks, chunks, ways
  *   group.c pack.c copy.c selections.c weight_embedding.c   the steps that are not kernels,
  *   tokens.c relative_bias.c              those of whole models among them
@@ -368,7 +368,33 @@ typedef struct hmoe_plan_limits {
 
 /* Checks everything that does not depend on sizes at run time; afterwards spans and indices can be followed blindly. */
 HMOE_MUST_USE hmoe_status hmoe_plan_check(const hmoe_model_object *object, hmoe_plan_limits *out_limits);
+
+/* ---- plan_steps.c: what is known of steps without running them ---- */
+
+/* The structure of a step's kind. */
+#define HMOE_STEP_FIELDS(plan, step) ((const void *)((const char *)(plan) + (step)->fields.offset))
+
 const char *hmoe_step_name(uint32_t kind);
+/* How many bindings a step of the kind has; 0: as many as its kernel wants. */
+uint32_t hmoe_step_bindings(uint32_t kind);
+/* How many of the steps after it belong to a LOOP or a CHOOSE. */
+uint64_t hmoe_step_body(const hmoe_plan *plan, const hmoe_plan_step *step);
+/* The parameters that a step reads as they are in the checkpoint; returns how many. */
+enum { HMOE_STEP_PARAMS_MAX = 6 };
+uint32_t hmoe_step_params(const hmoe_plan *plan, const hmoe_plan_step *step, uint32_t out_params[HMOE_STEP_PARAMS_MAX]);
+/* The most blocks of so many rows: bound() of <hmoe/abi.h>. */
+static inline uint64_t hmoe_block_bound(uint64_t rows, uint32_t row_block, uint32_t groups) {
+  uint64_t most = groups == HMOE_NONE ? rows : hmoe_min(rows, groups);
+  return hmoe_add(rows, hmoe_mul(most, row_block - 1)) / row_block;
+}
+/* Where the last of an axis is; saturating, as are the next two. */
+uint64_t hmoe_axis_last(hmoe_pack_axis axis);
+/* Elements of a group's source from its first on, of which `columns` columns are wanted; 0: none is read. */
+uint64_t hmoe_pack_extent(const hmoe_pack_source *source, uint64_t columns);
+/* Depth rows of the destination from its first row on. */
+uint64_t hmoe_pack_depth_end(const hmoe_pack_source *source, const hmoe_pack_destination *to);
+/* Is there anything to write? */
+bool hmoe_pack_writes(const hmoe_step_pack *pack);
 
 /* ---- packed.c ---- */
 
@@ -463,7 +489,8 @@ HMOE_MUST_USE hmoe_status hmoe_run_open_entry(struct hmoe_model *model, const hm
 /* Runs tasks on the model's workers. */
 HMOE_MUST_USE hmoe_status hmoe_run_parallel(hmoe_run *run, uint64_t count, hmoe_task_fn task, void *context);
 
-static inline const uint64_t *hmoe_step_args(const hmoe_run *run, const hmoe_plan_step *step);
+/* The structure of a step's kind. */
+static inline const void *hmoe_run_fields(const hmoe_run *run, const hmoe_plan_step *step);
 /* Address of a binding of at least `bytes` bytes. A write to a buffer that this entry may not write is refused. */
 enum { HMOE_READ = 0, HMOE_WRITE = 1, HMOE_OPTIONAL = 2 };
 HMOE_MUST_USE hmoe_status hmoe_run_binding(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, int access,
@@ -474,12 +501,12 @@ uint64_t hmoe_run_binding_bytes(const hmoe_run *run, const hmoe_plan_step *step,
 HMOE_MUST_USE hmoe_status hmoe_run_bind_all(hmoe_run *run, const hmoe_plan_step *step);
 /* Value of rows_dim; 0 for HMOE_NONE. */
 int64_t hmoe_run_rows(const hmoe_run *run, const hmoe_plan_step *step);
-/* The blocks that a step sees: all of the binding's, or the chunk's of the loop over groups that the step stands in. */
+/* The blocks that a step sees: all of the binding's, or the chunk's of the loop over groups that the step stands in; at most `most` of them. */
 typedef struct hmoe_block_range {
   const hmoe_blocks *blocks;
   int64_t first, count;
 } hmoe_block_range;
-HMOE_MUST_USE hmoe_status hmoe_run_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding,
+HMOE_MUST_USE hmoe_status hmoe_run_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, uint64_t most,
                                           hmoe_block_range *out_range);
 int64_t hmoe_block_range_rows(const hmoe_block_range *range);
 /* HMOE_INCOMPATIBLE with entry and step named. */
@@ -487,21 +514,20 @@ __attribute__((format(printf, 3, 4))) hmoe_status hmoe_step_fail(const hmoe_run 
                                                                  const char *format, ...);
 
 /* Steps, one function each. */
-hmoe_status hmoe_step_kernel(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_step_group(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_step_group_sets(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_step_loop(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_step_pack(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_step_pack_vector(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_step_copy(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_step_selections(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_step_weight_embedding(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_step_choose(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_step_ids(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_step_positions(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_step_last_rows(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_step_append_mask(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_step_relative_bias(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_kernel(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_group(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_group_sets(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_loop(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_pack(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_copy(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_selections(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_weight_embedding(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_choose(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_ids(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_positions(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_last_rows(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_append_mask(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_relative_bias(hmoe_run *run, const hmoe_plan_step *step);
 
 /* ---- state.c ---- */
 
@@ -557,8 +583,8 @@ struct hmoe_model {
   hmoe_fork_watch watch;
 };
 
-static inline const uint64_t *hmoe_step_args(const hmoe_run *run, const hmoe_plan_step *step) {
-  return HMOE_PLAN_ARRAY(run->model->plan, step->args, uint64_t);
+static inline const void *hmoe_run_fields(const hmoe_run *run, const hmoe_plan_step *step) {
+  return HMOE_STEP_FIELDS(run->model->plan, step);
 }
 
 #endif

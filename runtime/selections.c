@@ -4,11 +4,11 @@
 
 #include <string.h>
 
-hmoe_status hmoe_step_selections(hmoe_run *run, const hmoe_plan_step *step) {
-  const uint64_t *args = hmoe_step_args(run, step);
-  uint64_t top_k = args[1], sets = args[2];
+hmoe_status hmoe_cpu_step_selections(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_selections *selections = hmoe_run_fields(run, step);
+  uint64_t top_k = selections->top_k, sets = selections->sets;
   int32_t *out, set[HMOE_TOP_K_MAX];
-  HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_WRITE, hmoe_mul(sets, top_k * sizeof *out), &out));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_SELECTIONS_DESTINATION, HMOE_WRITE, hmoe_mul(sets, top_k * sizeof *out), &out));
   for (uint64_t i = 0; i < top_k; i++) set[i] = (int32_t)i;
   for (uint64_t s = 0; s < sets; s++) {
     memcpy(out + s * top_k, set, top_k * sizeof *set);

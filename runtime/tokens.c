@@ -44,21 +44,21 @@ static int64_t load_integer(const uint8_t *source, uint64_t index, uint64_t elem
   return value;
 }
 
-hmoe_status hmoe_step_ids(hmoe_run *run, const hmoe_plan_step *step) {
-  const uint64_t *args = hmoe_step_args(run, step);
-  uint64_t count = (uint64_t)hmoe_run_rows(run, step), element_bytes = args[0], limit = args[1];
+hmoe_status hmoe_cpu_step_ids(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_ids *ids = hmoe_run_fields(run, step);
+  uint64_t count = (uint64_t)hmoe_run_rows(run, step), element_bytes = ids->element_bytes, limit = ids->limit;
   const uint8_t *source;
   int32_t *dst;
-  HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_READ, hmoe_mul(count, element_bytes), &source));
-  HMOE_TRY(hmoe_run_binding(run, step, 1, HMOE_WRITE, hmoe_mul(count, sizeof *dst), &dst));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_IDS_SOURCE, HMOE_READ, hmoe_mul(count, element_bytes), &source));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_IDS_DESTINATION, HMOE_WRITE, hmoe_mul(count, sizeof *dst), &dst));
   if (!source) {
-    for (uint64_t i = 0; i < count; i++) dst[i] = (int32_t)args[2];
+    for (uint64_t i = 0; i < count; i++) dst[i] = (int32_t)ids->fill;
     return HMOE_OK;
   }
   for (uint64_t i = 0; i < count; i++) {
     int64_t value = load_integer(source, i, element_bytes);
     if ((uint64_t)value >= limit) {
-      uint32_t buffer = HMOE_PLAN_ARRAY(run->model->plan, step->bindings, hmoe_plan_binding)[0].buffer;
+      uint32_t buffer = HMOE_PLAN_ARRAY(run->model->plan, step->bindings, hmoe_plan_binding)[HMOE_BIND_IDS_SOURCE].buffer;
       const hmoe_plan_tensor *inputs = HMOE_PLAN_ARRAY(run->model->plan, run->entry->inputs, hmoe_plan_tensor);
       uint64_t before = (uint64_t)(source - run->workspace->buffers[buffer].data) / element_bytes;
       char place[512];
@@ -78,11 +78,11 @@ typedef struct token_rows {
   uint64_t rows, length, past, stride;
 } token_rows;
 
-static uint64_t dim_of(const hmoe_run *run, uint64_t dim) { return dim == HMOE_NONE ? 0 : (uint64_t)run->workspace->dims[dim]; }
+static uint64_t dim_of(const hmoe_run *run, uint32_t dim) { return dim == HMOE_NONE ? 0 : (uint64_t)run->workspace->dims[dim]; }
 
-static token_rows read_rows(const hmoe_run *run, const hmoe_plan_step *step) {
-  const uint64_t *args = hmoe_step_args(run, step);
-  return (token_rows){dim_of(run, args[0]), dim_of(run, args[1]), dim_of(run, args[2]), dim_of(run, args[3])};
+static token_rows read_rows(const hmoe_run *run, const hmoe_plan_tokens *tokens) {
+  return (token_rows){dim_of(run, tokens->rows_dim), dim_of(run, tokens->length_dim), dim_of(run, tokens->past_dim),
+                      dim_of(run, tokens->stride_dim)};
 }
 
 /* A mask that holds at least what the rows reach. *out_mask is an int32_t pointer; NULL for HMOE_NONE. */
@@ -102,13 +102,14 @@ static hmoe_status bind_mask(const hmoe_run *run, const hmoe_plan_step *step, ui
 /* Bytes of [rows][length] i32. */
 static uint64_t dense_bytes(const token_rows *tokens) { return hmoe_mul(hmoe_mul(tokens->rows, tokens->length), sizeof(int32_t)); }
 
-hmoe_status hmoe_step_positions(hmoe_run *run, const hmoe_plan_step *step) {
-  uint64_t limit = hmoe_step_args(run, step)[4];
-  token_rows tokens = read_rows(run, step);
+hmoe_status hmoe_cpu_step_positions(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_positions *positions = hmoe_run_fields(run, step);
+  uint64_t limit = positions->limit;
+  token_rows tokens = read_rows(run, &positions->tokens);
   const int32_t *mask;
   int32_t *dst;
-  HMOE_TRY(bind_mask(run, step, 0, HMOE_READ | HMOE_OPTIONAL, &tokens, &mask));
-  HMOE_TRY(hmoe_run_binding(run, step, 1, HMOE_WRITE, dense_bytes(&tokens), &dst));
+  HMOE_TRY(bind_mask(run, step, HMOE_BIND_TOKENS_SOURCE, HMOE_READ | HMOE_OPTIONAL, &tokens, &mask));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_TOKENS_DESTINATION, HMOE_WRITE, dense_bytes(&tokens), &dst));
   for (uint64_t b = 0; b < tokens.rows; b++) {
     const int32_t *row = mask ? mask + b * tokens.stride : NULL;
     int64_t real = row ? 0 : (int64_t)tokens.past;
@@ -125,12 +126,13 @@ hmoe_status hmoe_step_positions(hmoe_run *run, const hmoe_plan_step *step) {
   return HMOE_OK;
 }
 
-hmoe_status hmoe_step_last_rows(hmoe_run *run, const hmoe_plan_step *step) {
-  token_rows tokens = read_rows(run, step);
+hmoe_status hmoe_cpu_step_last_rows(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_last_rows *last_rows = hmoe_run_fields(run, step);
+  token_rows tokens = read_rows(run, &last_rows->tokens);
   const int32_t *mask;
   int32_t *dst;
-  HMOE_TRY(bind_mask(run, step, 0, HMOE_READ | HMOE_OPTIONAL, &tokens, &mask));
-  HMOE_TRY(hmoe_run_binding(run, step, 1, HMOE_WRITE, hmoe_mul(tokens.rows, sizeof *dst), &dst));
+  HMOE_TRY(bind_mask(run, step, HMOE_BIND_TOKENS_SOURCE, HMOE_READ | HMOE_OPTIONAL, &tokens, &mask));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_TOKENS_DESTINATION, HMOE_WRITE, hmoe_mul(tokens.rows, sizeof *dst), &dst));
   if (tokens.rows && !tokens.length) return hmoe_fail(HMOE_INVALID_ARGUMENT, "rows of 0 tokens have no last one");
   if (hmoe_mul(tokens.rows, tokens.length) > INT32_MAX)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu rows of %llu tokens", (unsigned long long)tokens.rows,
@@ -144,12 +146,13 @@ hmoe_status hmoe_step_last_rows(hmoe_run *run, const hmoe_plan_step *step) {
   return HMOE_OK;
 }
 
-hmoe_status hmoe_step_append_mask(hmoe_run *run, const hmoe_plan_step *step) {
-  token_rows tokens = read_rows(run, step);
+hmoe_status hmoe_cpu_step_append_mask(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_append_mask *append = hmoe_run_fields(run, step);
+  token_rows tokens = read_rows(run, &append->tokens);
   const int32_t *source;
   int32_t *dst;
-  HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_READ, dense_bytes(&tokens), &source));
-  HMOE_TRY(bind_mask(run, step, 1, HMOE_WRITE, &tokens, &dst));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_TOKENS_SOURCE, HMOE_READ, dense_bytes(&tokens), &source));
+  HMOE_TRY(bind_mask(run, step, HMOE_BIND_TOKENS_DESTINATION, HMOE_WRITE, &tokens, &dst));
   for (uint64_t b = 0; b < tokens.rows && tokens.length; b++)
     memcpy(dst + b * tokens.stride + tokens.past, source + b * tokens.length, tokens.length * sizeof *dst);
   return HMOE_OK;

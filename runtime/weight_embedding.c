@@ -120,12 +120,13 @@ static uint64_t expert_count(const hmoe_plan_param *param) {
   return param->rank == 3 ? (param->count == 1 ? param->shape[0] : 0) : param->count;
 }
 
-hmoe_status hmoe_step_weight_embedding(hmoe_run *run, const hmoe_plan_step *step) {
-  const uint64_t *args = hmoe_step_args(run, step);
-  embedding_job job = {.row_stride = args[6]};
+hmoe_status hmoe_cpu_step_weight_embedding(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_weight_embedding *fields = hmoe_run_fields(run, step);
+  embedding_job job = {.row_stride = fields->row_floats};
+  uint32_t params[HMOE_STEP_PARAMS_MAX];
   weights_of *const all[] = {&job.wi, &job.wo, &job.depthwise1, &job.pointwise1, &job.depthwise2, &job.pointwise2};
-  for (int i = 0; i < 6; i++)
-    *all[i] = (weights_of){&run->params->list[args[i]], run->params->tensors + run->params->first[args[i]]};
+  for (uint32_t i = 0; i < hmoe_step_params(run->model->plan, step, params); i++)
+    *all[i] = (weights_of){&run->params->list[params[i]], run->params->tensors + run->params->first[params[i]]};
 
   const hmoe_plan_param *wi = job.wi.param, *wo = job.wo.param;
   if (wi->rank < 2 || wi->rank > 3 || wo->rank != wi->rank || expert_count(wi) == 0 || expert_count(wi) != expert_count(wo))
@@ -149,6 +150,6 @@ hmoe_status hmoe_step_weight_embedding(hmoe_run *run, const hmoe_plan_step *step
     return hmoe_step_fail(run, step, "rows of %llu floats overlap", (unsigned long long)job.row_stride);
   uint64_t experts = expert_count(wi);
   uint64_t needed = hmoe_mul(hmoe_add(hmoe_mul(experts - 1, job.row_stride), job.channels2), sizeof(float));
-  HMOE_TRY(hmoe_run_binding(run, step, 0, HMOE_WRITE, needed, &job.out));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_WEIGHT_EMBEDDING_DESTINATION, HMOE_WRITE, needed, &job.out));
   return hmoe_run_parallel(run, experts, embed_expert, &job);
 }

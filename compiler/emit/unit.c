@@ -8,24 +8,12 @@
 #include <mlir-c/BuiltinTypes.h>
 #include <xxhash.h>
 
-#include "emit/blob.h"
+#include "emit/steps.h"
 #include "hmoe/abi.h"
 #include "ir/generation.h"
-#include "ir/hmk_ops.h"
-#include "ir/location.h"
 #include "kernel/family.h"
-#include "support/pointer_map.h"
 
-typedef struct reader {
-  hmoec_blob blob;
-  hmoec_diagnostics *diagnostics;
-  hmoec_unit *unit;
-  hmoe_plan_param *params;
-  size_t param_count;
-  hmoe_plan_cache *caches;
-  size_t cache_count;
-  bool failed;
-} reader;
+typedef hmoec_plan_writer reader;
 
 static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
 
@@ -33,17 +21,6 @@ static void *grow(reader *r, void *array, size_t count, size_t size) {
   void *grown = realloc(array, (count + 1) * size);
   if (!grown) r->failed = true;
   return grown;
-}
-
-/* The kernel of a step: found among the distinct ones or added. */
-static uint32_t add_kernel(reader *r, const hmoec_kernel *kernel) {
-  for (size_t i = 0; i < r->unit->kernel_count; i++)
-    if (memcmp(&r->unit->kernels[i], kernel, sizeof *kernel) == 0) return (uint32_t)i;
-  hmoec_kernel *grown = grow(r, r->unit->kernels, r->unit->kernel_count, sizeof *grown);
-  if (!grown) return 0;
-  r->unit->kernels = grown;
-  memcpy(&r->unit->kernels[r->unit->kernel_count], kernel, sizeof *kernel);
-  return (uint32_t)r->unit->kernel_count++;
 }
 
 /* A stack of one tensor is that tensor: its key has the number filled in. */
@@ -122,157 +99,6 @@ static hmoe_plan_buffer read_buffer(reader *r, MlirOperation op, uint32_t *slots
   if (buffer.kind == HMOE_BUFFER_PARAM) add_param(r, op);
   if (buffer.kind == HMOE_BUFFER_CACHE) add_cache(r, op);
   return buffer;
-}
-
-static uint64_t dim_arg(int64_t dim) { return dim < 0 ? HMOE_NONE : (uint64_t)dim; }
-
-/* The entry dimensions that a step reads; returns their number. */
-static size_t read_dims(MlirOperation op, uint64_t *out_dims) {
-  intptr_t count = hmoec_hmk_array_size(op, "dims");
-  for (intptr_t i = 0; i < count; i++) out_dims[i] = dim_arg(hmoec_hmk_array(op, "dims", i));
-  return count > 0 ? (size_t)count : 0;
-}
-
-/* How a kernel's rows are cut into blocks, and into how many panels its columns can be; returns the number of args. */
-static size_t grid_args(const hmoec_kernel *kernel, MlirOperation op, uint64_t *args) {
-  const hmoec_matmul_spec *product = kernel->family == HMOEC_KERNEL_MATMUL ? &kernel->spec.matmul
-                                     : kernel->family == HMOEC_KERNEL_FFN  ? &kernel->spec.ffn.second
-                                                                           : NULL;
-  size_t n = 0;
-  args[n++] = !product ? HMOE_GRID_ROWS : product->grouped ? HMOE_GRID_BLOCKS : HMOE_GRID_DENSE;
-  args[n++] = kernel->family == HMOEC_KERNEL_ATTENTION ? 1 : (uint64_t)hmoec_op_int(op, "row_block");
-  args[n++] = kernel->family == HMOEC_KERNEL_MATMUL ? (uint64_t)((product->n + HMOE_PANEL - 1) / HMOE_PANEL) : 1;
-  args[n++] = 3;
-  args[n++] = hmoec_kernel_row_flops(kernel);
-  return n + read_dims(op, args + n);
-}
-
-/* args of a step by kind; returns their number. kernel: of a kernel's step. */
-static size_t read_args(reader *r, MlirOperation op, const hmoec_hmk_info *info, const hmoec_kernel *kernel, uint64_t *args) {
-  static const char *const modes[] = {"rank", "distinct", "token"}, *const loops[] = {"rows", "groups", "cached"};
-  size_t n = 0;
-  switch (info->step) {
-  case HMOE_STEP_KERNEL: return grid_args(kernel, op, args);
-  case HMOE_STEP_GROUP:
-    args[n++] = (uint64_t)hmoec_op_int(op, "experts");
-    args[n++] = (uint64_t)hmoec_op_int(op, "top_k");
-    args[n++] = (uint64_t)hmoec_op_int(op, "capacity");
-    args[n++] = (uint64_t)hmoec_op_int(op, "row_block");
-    args[n++] = dim_arg(hmoec_op_int(op, "scope"));
-    n += read_dims(op, args + n);
-    break;
-  case HMOE_STEP_GROUP_SETS:
-    args[n++] = (uint64_t)hmoec_op_int(op, "experts");
-    args[n++] = (uint64_t)hmoec_op_int(op, "top_k");
-    args[n] = 0;
-    for (uint32_t i = 0; i < 3; i++)
-      if (hmoec_op_string_is(op, "mode", modes[i])) args[n] = i;
-    n++;
-    args[n++] = (uint64_t)hmoec_op_int(op, "row_block");
-    break;
-  case HMOE_STEP_LOOP: {
-    int64_t cache = hmoec_op_int(op, "cache");
-    args[n++] = (uint64_t)hmoec_op_int(op, "body");
-    args[n] = 0;
-    for (uint32_t i = 0; i < 3; i++)
-      if (hmoec_op_string_is(op, "kind", loops[i])) args[n] = i;
-    n++;
-    args[n++] = (uint64_t)hmoec_op_int(op, "chunk");
-    args[n++] = (uint64_t)hmoec_op_int(op, "top_k");
-    args[n++] = (uint64_t)hmoec_op_int(op, "generate");
-    args[n++] = cache >= 0 ? (uint64_t)cache : 0;
-    break;
-  }
-  case HMOE_STEP_CHOOSE:
-    args[n++] = (uint64_t)hmoec_op_int(op, "first");
-    args[n++] = (uint64_t)hmoec_op_int(op, "second");
-    args[n++] = (uint64_t)hmoec_op_int(op, "blocks_per_thread");
-    args[n++] = (uint64_t)hmoec_op_int(op, "block_rows");
-    args[n++] = (uint64_t)hmoec_op_int(op, "row_block");
-    break;
-  case HMOE_STEP_PACK:
-  case HMOE_STEP_PACK_VECTOR: {
-    MlirOperation source = mlirOpResultGetOwner(mlirOperationGetOperand(op, hmoec_hmk_operand(op, info, 1)));
-    args[n++] = hmoec_op_string_is(source, "kind", "param") ? (uint64_t)hmoec_op_int(source, "index") : HMOE_NONE;
-    for (intptr_t i = 0; i < hmoec_hmk_array_size(op, "args"); i++) args[n++] = (uint64_t)hmoec_hmk_array(op, "args", i);
-    break;
-  }
-  case HMOE_STEP_COPY:
-    for (intptr_t i = 0; i < hmoec_hmk_array_size(op, "args"); i++) args[n++] = (uint64_t)hmoec_hmk_array(op, "args", i);
-    break;
-  case HMOE_STEP_SELECTIONS:
-    args[n++] = (uint64_t)hmoec_op_int(op, "experts");
-    args[n++] = (uint64_t)hmoec_op_int(op, "top_k");
-    args[n++] = (uint64_t)hmoec_op_int(op, "sets");
-    break;
-  case HMOE_STEP_WEIGHT_EMBEDDING:
-    for (size_t role = 1; role < 7; role++)
-      args[n++] =
-          (uint64_t)hmoec_op_int(mlirOpResultGetOwner(mlirOperationGetOperand(op, hmoec_hmk_operand(op, info, role))), "index");
-    args[n++] = (uint64_t)hmoec_op_int(op, "ld_out");
-    break;
-  case HMOE_STEP_IDS: {
-    MlirOperation source = mlirOpResultGetOwner(mlirOperationGetOperand(op, hmoec_hmk_operand(op, info, 0)));
-    args[n++] = (uint64_t)hmoec_hmk_element_bytes(source);
-    args[n++] = (uint64_t)hmoec_op_int(op, "limit");
-    args[n++] = (uint64_t)hmoec_op_int(op, "fill");
-    break;
-  }
-  case HMOE_STEP_POSITIONS:
-    n += read_dims(op, args);
-    args[n++] = (uint64_t)hmoec_op_int(op, "limit");
-    break;
-  case HMOE_STEP_LAST_ROWS:
-  case HMOE_STEP_APPEND_MASK: n += read_dims(op, args); break;
-  case HMOE_STEP_RELATIVE_BIAS: {
-    static const char *const names[] = {"buckets", "heads", "bidirectional", "max_distance", "ld", "pad"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) args[n++] = (uint64_t)hmoec_op_int(op, names[i]);
-    break;
-  }
-  default: r->failed = true;
-  }
-  return n;
-}
-
-/* Roles that the step reads through its args and not through a binding. */
-static bool bound_by_args(const hmoec_hmk_info *info, size_t role, MlirOperation buffer) {
-  if (info->step == HMOE_STEP_WEIGHT_EMBEDDING) return role > 0;
-  return (info->step == HMOE_STEP_PACK || info->step == HMOE_STEP_PACK_VECTOR) && role == 1 &&
-         hmoec_op_string_is(buffer, "kind", "param");
-}
-
-static hmoe_plan_step read_step(reader *r, MlirOperation op, const hmoec_hmk_info *info, const hmoec_pointer_map *buffers) {
-  hmoe_plan_step step = {.kind = info->step,
-                         .rows_dim = hmoec_op_int(op, "rows") < 0 ? HMOE_NONE : (uint32_t)hmoec_op_int(op, "rows")};
-  hmoe_plan_binding bindings[HMOEC_MAX_ROLES] = {0};
-  size_t count = 0;
-  for (; count < HMOEC_MAX_ROLES && info->roles[count]; count++) {
-    bindings[count].buffer = HMOE_NONE;
-    intptr_t operand = hmoec_hmk_operand(op, info, count);
-    if (operand < 0) continue;
-    MlirOperation buffer = mlirOpResultGetOwner(mlirOperationGetOperand(op, operand));
-    if (bound_by_args(info, count, buffer)) continue;
-    bindings[count].buffer = (uint32_t)hmoec_pointer_map_get(buffers, buffer.ptr);
-    bindings[count].offset_bytes = (uint64_t)hmoec_hmk_array(op, "offsets", operand);
-    bindings[count].advance_bytes = (uint64_t)hmoec_hmk_array(op, "advances", operand);
-  }
-  if (info->step == HMOE_STEP_WEIGHT_EMBEDDING) count = 1;
-  step.bindings = hmoec_blob_append(&r->blob, bindings, count * sizeof *bindings, count);
-  uint64_t args[24] = {0};
-  hmoec_kernel kernel;
-  if (info->step == HMOE_STEP_KERNEL) {
-    if (!hmoec_kernel_read(op, &r->unit->functions, &kernel)) {
-      hmoec_error(r->diagnostics, hmoec_location_of_op(op), "internal: hmk.%s is of no kernel family", info->name);
-      r->failed = true;
-      return step;
-    }
-    step.kernel = add_kernel(r, &kernel);
-  }
-  size_t arg_count = read_args(r, op, info, &kernel, args);
-  step.args = hmoec_blob_append(&r->blob, args, arg_count * sizeof *args, arg_count);
-  if (info->step == HMOE_STEP_LOOP && args[1] == HMOE_LOOP_CACHED && args[5] < r->cache_count)
-    r->caches[args[5]].top_k = (uint32_t)args[3];
-  return step;
 }
 
 /* hmk.inputs or hmk.outputs: for each tensor name, type, shape as in hmoe_plan_tensor, and the default of an input or unit. hmk.needed_by, if
@@ -357,7 +183,7 @@ static hmoe_plan_span read_generation(reader *r, MlirOperation root) {
   hmoe_plan_setting settings[HMOE_SETTING_COUNT] = {0};
   uint32_t count = 0;
   MlirAttribute attribute = mlirOperationGetAttributeByName(root, ref("hmk.generation"));
-  if (!hmoec_generation_from_attribute(attribute, arena, r->diagnostics, (hmoec_location){0}, &generation)) r->failed = true;
+  if (!hmoec_generation_from_attribute(attribute, arena, r->diagnostics, (hmoec_location){0}, &generation)) r->refused = true;
   for (uint32_t i = 0; i < HMOE_SETTING_COUNT; i++) {
     const hmoec_setting_value *value = &generation.values[i];
     if (!generation.given[i]) continue;
@@ -379,8 +205,10 @@ static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock b
   entry.dim_names = read_dim_names(r, function);
   if (hmoec_hmk_array_size(function, "hmk.advance") == HMOE_SCOPE_COUNT) {
     entry.needs_state = 1;
-    for (intptr_t i = 0; i < HMOE_SCOPE_COUNT; i++)
-      entry.advance[i] = (uint32_t)dim_arg(hmoec_hmk_array(function, "hmk.advance", i));
+    for (intptr_t i = 0; i < HMOE_SCOPE_COUNT; i++) {
+      int64_t dim = hmoec_hmk_array(function, "hmk.advance", i);
+      entry.advance[i] = dim < 0 ? HMOE_NONE : (uint32_t)dim;
+    }
   }
   entry.inputs = read_signature(r, function, true);
   entry.outputs = read_signature(r, function, false);
@@ -391,6 +219,7 @@ static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock b
   hmoec_pointer_map numbers = {0}; /* of hmk.buffer ops */
   hmoe_plan_buffer *buffers = calloc(total, sizeof *buffers);
   hmoe_plan_step *steps = calloc(total, sizeof *steps);
+  hmoec_step_reader step_reader = {.plan = r, .buffers = &numbers};
   if (buffers && steps) {
     for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
       if (!hmoec_op_is(op, "hmk.buffer")) continue;
@@ -399,7 +228,7 @@ static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock b
     }
     for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
       const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
-      if (info) steps[step_count++] = read_step(r, op, info, &numbers);
+      if (info) steps[step_count++] = hmoec_step_read(&step_reader, op, info);
     }
     entry.buffers = hmoec_blob_append(&r->blob, buffers, buffer_count * sizeof *buffers, buffer_count);
     entry.steps = hmoec_blob_append(&r->blob, steps, step_count * sizeof *steps, step_count);
@@ -408,6 +237,7 @@ static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock b
   }
   free(steps);
   free(buffers);
+  hmoec_step_reader_deinit(&step_reader);
   hmoec_pointer_map_deinit(&numbers);
   return entry;
 }
@@ -454,10 +284,10 @@ bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_un
   plan.bytes = r.blob.size;
   free(r.params);
   free(r.caches);
-  if (r.failed || r.blob.failed || !out_unit->name) {
+  if (r.refused || r.failed || r.blob.failed || !out_unit->name) {
     free(r.blob.data);
     hmoec_unit_deinit(out_unit);
-    return hmoec_machine_error(diagnostics, "out of memory");
+    return r.refused ? false : hmoec_machine_error(diagnostics, "out of memory");
   }
   memcpy(r.blob.data, &plan, sizeof plan);
   plan.layout = XXH3_64bits_withSeed(out_unit->kernels, out_unit->kernel_count * sizeof *out_unit->kernels,

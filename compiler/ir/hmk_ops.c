@@ -39,7 +39,7 @@ static const hmoec_hmk_info infos[] = {
     {"loop", {"blocks", "sets", "todo_sets", "todo_slot", "todo_token", "row_token"}, 0, HMOE_STEP_LOOP},
     {"choose", {"blocks"}, 0, HMOE_STEP_CHOOSE},
     {"pack", {"dst", "source"}, 0x3, HMOE_STEP_PACK},
-    {"pack_vector", {"dst", "source"}, 0x3, HMOE_STEP_PACK_VECTOR},
+    {"pack_vector", {"dst", "source"}, 0x3, HMOE_STEP_PACK},
     {"copy", {"dst", "src"}, 0x3, HMOE_STEP_COPY},
     {"all_selections", {"dst"}, 0x1, HMOE_STEP_SELECTIONS},
     {"weight_embedding",

@@ -1,4 +1,4 @@
-/* The contract between generated objects and the runtime. Version 4.
+/* The contract between generated objects and the runtime. Version 5.
  *
  * An object exports one hmoe_model_object: kernels (one function table per CPU version) and a plan. The plan is one relocatable
  * blob of the plain structures below; hmoe_plan_span holds byte offsets from its start. It says which tensors to read, which
@@ -23,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HMOE_ABI_VERSION 4u
+#define HMOE_ABI_VERSION 5u
 #define HMOE_PLAN_MAGIC 0x4e4c5048u /* "HPLN" */
 #define HMOE_PANEL 32               /* columns of a panel, and what depths of pairs are rounded up to */
 #define HMOE_NONE 0xffffffffu
@@ -41,7 +41,7 @@ typedef struct hmoe_kernel_call {
   int64_t rows;         /* value of the step's rows dimension */
   int64_t splits;       /* column splits: task = block * splits + split */
   int64_t first_block;  /* grid BLOCKS: blocks are counted from here */
-  const int64_t *dims;  /* values of the dimensions that the step's args name, in order; NULL: it names none */
+  const int64_t *dims;  /* values of the dimensions that the step names, in order; NULL: it names none */
 } hmoe_kernel_call;
 
 /* scratch: this worker's private memory, 64-byte aligned, plan.scratch_bytes long. */
@@ -135,113 +135,281 @@ typedef struct hmoe_plan_buffer {
   uint32_t dim, reserved;
 } hmoe_plan_buffer;
 
+/* ---- steps ---- */
+
 /* buffer: index into the entry's buffers, or HMOE_NONE. In a loop the pointer advances by advance_bytes for each item done. */
 typedef struct hmoe_plan_binding {
   uint32_t buffer, reserved;
   uint64_t offset_bytes, advance_bytes;
 } hmoe_plan_binding;
 
-/* Steps. bindings and args by kind:
- *
- * KERNEL   runs kernels[kernel]. bindings: as the kernel wants. args: [0] grid, [1] row_block, [2] panels (most column splits),
- *          [3] binding number of the blocks buffer (grid BLOCKS), [4] about how many FLOP one row takes: a step too small to share
- *          runs on the calling thread, [5].. dimensions whose values call.dims has. rows_dim: value for call.rows.
- *          tasks: ROWS ceil(rows/row_block); DENSE that * splits; BLOCKS blocks.count * splits. The runtime picks splits in
- *          [1, panels] from the work and the threads; results do not depend on it.
- * GROUP    counting sort by expert. bindings: [0] indices i32 [rows/top_k, top_k], [1] gates f32 same shape, out: [2] blocks,
- *          [3] row_token i32 [rows]: source row, [4] row_slot i32 [rows]: token*top_k+slot, [5] row_gate f32 [rows],
- *          [6] counters i32 [4*groups], [7] history i32 [scopes][value(args[6])][top_k] or HMOE_NONE. args: [0] experts, [1] top_k,
- *          [2] capacity (0: none), [3] row_block, [4] a dimension or HMOE_NONE: capacity counts anew every value([4]) tokens (a row of the
- *          batch), [5], [6] with a history: dimensions past and row stride: a scope's count begins with the experts of the past tokens
- *          in its history, and its own are written behind them. rows_dim: tokens*top_k. Order inside a group: token, then slot. With capacity, a group's rows past it form blocks
- *          of their own with dropped=1, after the kept ones of that group. n rows are cut into ceil(n/row_block) blocks whose sizes
- *          differ by at most one; the same in GROUP_SETS.
- * GROUP_SETS  groups tokens by their selection set (sorted expert tuple). bindings: [0] indices i32 [tokens, top_k], out: [1] blocks,
- *          [2] row_token i32 [tokens], [3] sets i32 [tokens][top_k] (ascending; one per distinct group, in order of first
- *          appearance), [4] scratch i32 [8*tokens + 64]. args: [0] experts, [1] top_k, [2] mode: 0: block.group = rank of the set in
- *          colexicographic order (table row); 1: block.group = distinct index; 2: every token its own group (sets filled too),
- *          [3] row_block. rows_dim: tokens. For mode 2 binding [0] may be HMOE_NONE (no sets then).
- * LOOP     runs the next args[0] steps once per chunk, then continues after them. args: [1] kind: 0 rows: chunks of rows of
- *          rows_dim, at most args[2] each; sets the CHUNK dim. 1 groups: chunks of at most args[2] distinct groups of a
- *          GROUP_SETS(mode 1 or 2) result; 2 cached groups: as 1, with the model's selection cache.
- *          bindings (kinds 1, 2): [0] blocks, [1] sets or NONE, out: [2] todo_sets i32 [args[2]][top_k] or NONE,
- *          [3] todo_slot i32 [args[2]], [4] todo_token i32 [args[2]] (first token of the group), [5] row_token i32.
- *          MISSING dim: groups of the chunk to generate (kind 1: all). block.group becomes the slot in [0, args[2]) (kind 1) or the
- *          cache slot (kind 2). KERNEL steps with grid BLOCKS see only the chunk's blocks. args[3]: top_k; args[4] (kind 2): how
- *          many of the args[0] steps generate: they run under the cache's lock; args[5] (kind 2): cache number.
- *          A rows loop sets every CHUNK dim, a groups loop every MISSING dim; groups loops may stand inside a rows loop, nothing else
- *          nests, and advance_bytes counts rows of the rows loop then. A GROUP_SETS result is looped over once: its blocks are rewritten.
- * PACK     a right operand into panels. bindings: [0] dst, [1] source buffer (f32) when args[0] is HMOE_NONE. args: [0] param or
- *          HMOE_NONE; columns: [1] N, a multiple of 32, [2] Q, [3] ncols, [4] col stride, [5] q stride; depth: [6] K outer, [7] K inner,
- *          [8] outer stride, [9] inner stride; [10] source offset, [11] groups, [12] source group stride (all of the source, in elements);
- *          dst: [13] group stride in bytes, [14] first panel, [15] first depth row, [16] outer pitch in depth rows, [17] depth rows of a panel.
- *          o in [0, N): o = (p*Q + q)*32 + c, col = p*32 + c; value 0 where col >= ncols.
- *          dst[g][args[14] + o/32][args[15] + ko*args[16] + ki][o%32] = src[g][args[10] + q*args[5] + col*args[4] + ko*args[8] + ki*args[9]].
- *          Q > 1 permutes a generator's rows so that what it generates is itself in panels.
- *          [18] format: 0 panels; 1 pairs: dst is bf16, args[15], [17] and, with K outer > 1, [16] are even, and row d of panel P is
- *          the half d%2 of words dst[g][P][d/2][o%32]; sources are rounded to nearest, ties to even; NaN becomes a quiet NaN, bf16
- *          sources keep their bits. A pack of pairs with K outer 1 and first depth row 0 also zeroes rows K inner .. min(K inner
- *          rounded up to 32, args[17]) of its panels; packs of other rows of them come later. Other rows that no pack writes are what
- *          they were: zero in the weight arena. [19] real Q, at most Q: value 0 where q >= real Q.
- *          [20] paired: 1: what the columns generate is itself in pairs: Q is a multiple of 32, and o in [0, N) means
- *          o = ((p*(Q/2) + q/2)*32 + c)*2 + q%2 instead. Of a stacked parameter (count > 1)
- *          src[g] is tensor g; otherwise src[g] = source + g*args[12]. Weights of any supported dtype are converted to f32.
- * PACK_VECTOR  the same for vectors: dst[g*args[13]/4 + args[14] + o] = src[g][args[10] + q*args[5] + col*args[4]]; args numbered as
- *          for PACK ([6]-[9], [15]-[18] unused; always f32); N need not be a multiple of 32 when Q = 1 (then col = o).
- * COPY     bindings: [0] dst, [1] src. args: [0] outer, [1] outer dst stride, [2] outer src stride, [3] middle, [4] middle dst stride,
- *          [5] middle src stride, [6] bytes. All in bytes but the counts.
- * SELECTIONS  bindings: [0] dst i32 [C(experts, top_k)][top_k], ascending tuples in colexicographic order. args: [0] experts,
- *          [1] top_k, [2] sets.
- * WEIGHT_EMBEDDING  the convolutional embedding of expert weights (Table 5 of the paper). bindings: [0] dst f32 [experts, embedding].
- *          args: params [0] wi, [1] wo, [2] depthwise 1, [3] pointwise 1, [4] depthwise 2, [5] pointwise 2; [6] dst row stride (floats).
- * CHOOSE   runs the next args[0] steps, or the args[1] steps after those, then continues after both. Both ways compute the same bits
- *          and have a step at least. bindings: [0] blocks, or HMOE_NONE. The first way is for enough rows: blocks >= args[2] * threads
- *          and rows >= args[3] * blocks. Blocks and rows are those of the blocks buffer, in a loop over groups the chunk's; without a
- *          blocks buffer rows is the value of rows_dim, blocks ceil(rows/args[4]). May stand whole inside loops (in a cached one: whole
- *          among the generating steps or after them); no loop, no other CHOOSE in it.
- * IDS      integers of the caller's, checked. bindings: [0] an INPUT buffer, [1] dst i32 [rows]. args: [0] bytes of a source element, 4 or 8;
- *          [1] limit: HMOE_INVALID_ARGUMENT, with the input's name and the place, for a value outside [0, limit); [2] what every element is
- *          when the caller gives no input. rows_dim: elements.
- * POSITIONS  how many real tokens a row had before: bindings: [0] mask i32 [rows][value(args[3])] or HMOE_NONE (all 1), [1] dst i32
- *          [rows][length]. args: dimensions [0] rows, [1] length, [2] past or HMOE_NONE (0), [3] the mask's row stride; [4] limit.
- *          dst[b][t] = max(0, (sum over u <= past + t of mask[b][u]) - 1); HMOE_INVALID_ARGUMENT where that is not below limit.
- * LAST_ROWS  the row of each batch row's last real token: bindings: [0] mask i32 or HMOE_NONE, [1] dst i32 [rows]. args: as of POSITIONS,
- *          [0] to [3]. dst[b] = b*length + the largest t < length with mask[b][past + t] != 0, or length - 1 if there is none.
- * APPEND_MASK  bindings: [0] src i32 [rows][length], [1] dst i32 [rows][value(args[3])], a STATE buffer. args: as of POSITIONS, [0] to
- *          [3]. dst[b][past + t] = src[b][t].
- * RELATIVE_BIAS  the bias of a relative position, out of its bucket's. bindings: [0] dst f32 [heads][args[4]], [1] source f32
- *          [buckets][heads]. args: [0] buckets, [1] heads, [2] 1: both directions, 0: backward only, [3] max_distance M,
- *          [4] row stride of dst, [5] pad P. dst[head][i] = source[bucket(r)][head], r = max(-M, min(M, i - P - M)) = key - query.
- *          bucket: T5's (Raffel et al. 2020). The logarithm is f32's.
- */
+/* Each kind has a structure of its fields, hmoe_step_KIND, and an enumeration of its bindings: a step has all of them, in that order, and
+ * HMOE_NONE for what is not there. POSITIONS, LAST_ROWS and APPEND_MASK share theirs. A KERNEL's bindings are what its kernel wants. */
 enum {
   HMOE_STEP_KERNEL = 0,
   HMOE_STEP_GROUP = 1,
   HMOE_STEP_GROUP_SETS = 2,
   HMOE_STEP_LOOP = 3,
-  HMOE_STEP_PACK = 4,
-  HMOE_STEP_PACK_VECTOR = 5,
+  HMOE_STEP_CHOOSE = 4,
+  HMOE_STEP_PACK = 5,
   HMOE_STEP_COPY = 6,
   HMOE_STEP_SELECTIONS = 7,
   HMOE_STEP_WEIGHT_EMBEDDING = 8,
-  HMOE_STEP_CHOOSE = 9,
+  HMOE_STEP_RELATIVE_BIAS = 9,
   HMOE_STEP_IDS = 10,
   HMOE_STEP_POSITIONS = 11,
   HMOE_STEP_LAST_ROWS = 12,
   HMOE_STEP_APPEND_MASK = 13,
-  HMOE_STEP_RELATIVE_BIAS = 14,
-  HMOE_STEP_COUNT = 15,
+  HMOE_STEP_COUNT = 14,
 };
-enum { HMOE_GRID_ROWS = 0, HMOE_GRID_DENSE = 1, HMOE_GRID_BLOCKS = 2 };
-enum { HMOE_LOOP_ROWS = 0, HMOE_LOOP_GROUPS = 1, HMOE_LOOP_CACHED = 2 };
-enum { HMOE_SETS_RANK = 0, HMOE_SETS_DISTINCT = 1, HMOE_SETS_TOKEN = 2 };
 
 typedef struct hmoe_plan_step {
-  uint32_t kind, kernel;
-  uint32_t rows_dim, reserved; /* index of the entry's dims or HMOE_NONE */
+  uint32_t kind;
+  uint32_t rows_dim; /* the dimension that counts its rows, or HMOE_NONE; GROUP, GROUP_SETS, IDS and grids need one */
   hmoe_plan_span bindings; /* hmoe_plan_binding */
-  hmoe_plan_span args; /* uint64_t */
+  hmoe_plan_span fields; /* one hmoe_step_KIND: its offset, its size in bytes */
 } hmoe_plan_step;
+
+/* How many blocks there are at most, as far as the plan tells: of rows in so many groups, a block being at most row_block rows of one group,
+ *   bound(rows, row_block, groups) = (rows + min(rows, groups) * (row_block - 1)) / row_block
+ * and of one group exactly so many. KERNEL and CHOOSE have row_block and groups, so that a device that does not read counts while it runs can
+ * size a grid and choose a way; what GROUP and GROUP_SETS count in a blocks buffer is never more. */
+
+/* KERNEL runs a kernel of the object.
+ * tasks: ROWS and DENSE: a block is row_block rows of value(rows_dim), groups is 1; BLOCKS: the blocks of a blocks buffer, in a loop over
+ * groups the chunk's. The columns of DENSE and BLOCKS are cut, too: splits tasks a block. The device picks splits in [1, column_splits] from
+ * the work and the threads; results do not depend on it. */
+enum { HMOE_GRID_ROWS = 0, HMOE_GRID_DENSE = 1, HMOE_GRID_BLOCKS = 2 };
+typedef struct hmoe_step_kernel {
+  uint32_t kernel;
+  uint32_t grid; /* HMOE_GRID_* */
+  uint32_t row_block; /* most rows of a block */
+  uint32_t groups; /* most groups that the blocks are of; HMOE_NONE: as many as there are rows */
+  uint32_t blocks_binding; /* BLOCKS: which of the bindings is the blocks buffer */
+  uint32_t column_splits; /* most parts that the columns can be cut into */
+  uint64_t row_flops; /* about how many FLOP a row takes: a step too small to share runs on the calling thread */
+  hmoe_plan_span dims; /* uint32_t: the dimensions whose values call.dims has, in order */
+} hmoe_step_kernel;
+
+/* GROUP sorts rows (token, slot) by expert: a counting sort, in a group by token, then slot. rows_dim: tokens * top_k.
+ * With a capacity a group's rows past it form blocks of their own with dropped = 1, after the kept ones of that group. n rows are cut into
+ * ceil(n/row_block) blocks whose sizes differ by at most one; the same in GROUP_SETS. */
+enum {
+  HMOE_BIND_GROUP_INDICES = 0, /* i32 [rows/top_k, top_k] */
+  HMOE_BIND_GROUP_GATES = 1, /* f32, the same shape; or none */
+  HMOE_BIND_GROUP_BLOCKS = 2, /* out */
+  HMOE_BIND_GROUP_ROW_TOKEN = 3, /* out: i32 [rows]: source row */
+  HMOE_BIND_GROUP_ROW_SLOT = 4, /* out: i32 [rows]: token * top_k + slot; or none */
+  HMOE_BIND_GROUP_ROW_GATE = 5, /* out: f32 [rows]; or none */
+  HMOE_BIND_GROUP_COUNTERS = 6, /* scratch: i32 [4 * experts] */
+  HMOE_BIND_GROUP_HISTORY =
+      7, /* i32 [scopes][value(stride_dim)][top_k], or none: a scope's count begins with the experts of the past
+                                    tokens in its history, and its own are written behind them */
+  HMOE_BIND_GROUP_COUNT = 8,
+};
+typedef struct hmoe_step_group {
+  uint32_t experts, top_k;
+  uint32_t row_block;
+  uint32_t scope_dim; /* capacity counts anew every value(scope_dim) tokens (a row of the batch); HMOE_NONE: never */
+  uint64_t capacity; /* of an expert in a scope; 0: none */
+  uint32_t past_dim, stride_dim; /* with a history: tokens in it, and room for so many in a scope's; else HMOE_NONE */
+} hmoe_step_group;
+
+/* GROUP_SETS groups tokens by their selection set (sorted expert tuple). rows_dim: tokens. */
+enum { HMOE_SETS_RANK = 0, HMOE_SETS_DISTINCT = 1, HMOE_SETS_TOKEN = 2 };
+enum {
+  HMOE_BIND_GROUP_SETS_INDICES = 0, /* i32 [tokens, top_k]; TOKEN: or none (no sets then) */
+  HMOE_BIND_GROUP_SETS_BLOCKS = 1, /* out */
+  HMOE_BIND_GROUP_SETS_ROW_TOKEN = 2, /* out: i32 [tokens] */
+  HMOE_BIND_GROUP_SETS_SETS = 3, /* out: i32 [tokens][top_k], ascending; one a distinct group, in order of first appearance */
+  HMOE_BIND_GROUP_SETS_SCRATCH = 4, /* i32 [8 * tokens + 64] */
+  HMOE_BIND_GROUP_SETS_COUNT = 5,
+};
+typedef struct hmoe_step_group_sets {
+  uint32_t experts, top_k;
+  uint32_t row_block;
+  uint32_t
+      mode; /* what block.group is. RANK: that of the set in colexicographic order (a row of a table); DISTINCT: its index; TOKEN: every
+                    token is a group (sets are filled, too) */
+} hmoe_step_group_sets;
+
+/* LOOP runs the next `steps` steps once a chunk, then continues after them.
+ * ROWS: chunks of the rows of rows_dim; sets every CHUNK dimension. GROUPS: chunks of the distinct groups of a GROUP_SETS result (DISTINCT or
+ * TOKEN), of which there are min(value(rows_dim), groups) at most; CACHED: the same with a selection cache of the model. Both set every MISSING
+ * dimension: groups of the chunk to generate (GROUPS: all). block.group becomes the slot in [0, chunk) (GROUPS) or the cache's (CACHED), and
+ * steps over blocks see only the chunk's.
+ * GROUPS and CACHED may stand inside ROWS, nothing else nests, and advance_bytes counts rows of the ROWS loop then. A GROUP_SETS result is
+ * looped over once: its blocks are rewritten. */
+enum { HMOE_LOOP_ROWS = 0, HMOE_LOOP_GROUPS = 1, HMOE_LOOP_CACHED = 2 };
+enum { /* of GROUPS and CACHED */
+       HMOE_BIND_LOOP_BLOCKS = 0,
+       HMOE_BIND_LOOP_SETS = 1, /* or none */
+       HMOE_BIND_LOOP_TODO_SETS = 2, /* out: i32 [chunk][top_k]; or none */
+       HMOE_BIND_LOOP_TODO_SLOT = 3, /* out: i32 [chunk]; or none */
+       HMOE_BIND_LOOP_TODO_TOKEN = 4, /* out: i32 [chunk]: the first token of the group; or none */
+       HMOE_BIND_LOOP_ROW_TOKEN = 5,
+       HMOE_BIND_LOOP_COUNT = 6,
+};
+typedef struct hmoe_step_loop {
+  uint32_t kind; /* HMOE_LOOP_* */
+  uint32_t steps;
+  uint32_t chunk; /* most rows, or groups, of a chunk */
+  uint32_t groups; /* GROUPS and CACHED: most groups that there can be */
+  uint32_t top_k; /* GROUPS and CACHED */
+  uint32_t generate_steps; /* CACHED: how many of the steps generate: they run under the cache's lock */
+  uint32_t cache; /* CACHED: the cache's number */
+  uint32_t reserved;
+} hmoe_step_loop;
+
+/* CHOOSE runs the next first_steps steps, or the second_steps ones after those, then continues after both. Both ways compute the same bits.
+ * The first way is for enough rows: blocks >= blocks_per_thread * threads and rows >= block_rows * blocks. Blocks and rows are those of the
+ * blocks buffer, in a loop over groups the chunk's; without one value(rows_dim) and its bound. May stand whole inside loops (in a cached one:
+ * whole among the generating steps or after them); no loop, no other CHOOSE in it. */
+enum {
+  HMOE_BIND_CHOOSE_BLOCKS = 0, /* or none */
+  HMOE_BIND_CHOOSE_COUNT = 1,
+};
+typedef struct hmoe_step_choose {
+  uint32_t first_steps, second_steps; /* at least 1 */
+  uint32_t blocks_per_thread, block_rows;
+  uint32_t row_block, groups; /* of the blocks, as for KERNEL */
+} hmoe_step_choose;
+
+/* PACK puts matrices, or vectors, into the layout that kernels read. The elements of a source are an array of five axes, in elements from the
+ * begin of the tensor, or of the binding:
+ *   (group g, generated row q, column c, outer ko, inner ki) stands at offset + g*groups.stride + q*generated.stride + c*columns.stride +
+ *   ko*outer.stride + ki*inner.stride
+ * `columns` by `outer` x `inner` is a group's matrix and its depth; of vectors there is one row of depth. A generator's matrix has one row more to
+ * each of its columns: what it makes of an input is a matrix again, of `generated` rows, and the order of its columns is such that this
+ * one comes out in the destination's layout. */
+typedef struct hmoe_pack_axis {
+  uint64_t count, stride;
+} hmoe_pack_axis;
+typedef struct hmoe_pack_source {
+  uint32_t param; /* a parameter, of any type that converts; HMOE_NONE: the binding, f32 */
+  uint32_t reserved;
+  uint64_t offset;
+  hmoe_pack_axis groups; /* of a parameter that is a stack (count > 1), tensor g is group g and the stride is not used */
+  hmoe_pack_axis columns, generated;
+  hmoe_pack_axis outer, inner;
+} hmoe_pack_source;
+
+/* VECTOR   element (g, o) at g*group_bytes + 4*(first_column + o); f32 alone.
+ * PANELS   the CPU images' own: panels(K, N) of f32, pairs(K, N) of bf16, with K = panel_rows: element (g, o, ko, ki) is column
+ *          first_column + o, a multiple of HMOE_PANEL on, of depth row first_row + ko*outer_rows + ki. BF16 rounds to nearest, ties to even;
+ *          NaN becomes a quiet NaN, bf16 sources keep their bits; first_row, panel_rows and, where outer.count > 1, outer_rows are even then, and
+ *          a pack with outer.count 1 and first_row 0 zeroes the rows from inner.count up to a multiple of HMOE_PANEL that the panel has;
+ *          packs of other rows of it come later. Other rows that no pack writes are what they were: zero in the weight arena.
+ * Column o in [0, columns) of the destination is generated row q of column c, with Q = generated_rows:
+ *          o = (p*Q + q)*HMOE_PANEL + c%HMOE_PANEL, p = c/HMOE_PANEL; so o = c where Q = 1
+ *          generated_format BF16: Q is a multiple of HMOE_PANEL and o = ((p*(Q/2) + q/2)*HMOE_PANEL + c%HMOE_PANEL)*2 + q%2
+ * and 0 where the source has no such column or row. columns is a multiple of HMOE_PANEL, but for a VECTOR with Q = 1. */
+enum { HMOE_LAYOUT_VECTOR = 0, HMOE_LAYOUT_PANELS = 1, HMOE_LAYOUT_COUNT = 2 };
+enum { HMOE_FORMAT_F32 = 0, HMOE_FORMAT_BF16 = 1, HMOE_FORMAT_COUNT = 2 };
+typedef struct hmoe_pack_destination {
+  uint32_t layout; /* HMOE_LAYOUT_* */
+  uint32_t format, generated_format; /* HMOE_FORMAT_*: of an element, and of what a generator's columns make */
+  uint32_t reserved;
+  uint64_t columns, generated_rows; /* padding among them */
+  uint64_t group_bytes; /* group g begins at g*group_bytes of the binding */
+  uint64_t first_column, first_row; /* where in a group the columns and the depth begin */
+  uint64_t outer_rows; /* depth rows from one ko to the next */
+  uint64_t panel_rows; /* depth rows of a panel */
+} hmoe_pack_destination;
+
+enum {
+  HMOE_BIND_PACK_DESTINATION = 0,
+  HMOE_BIND_PACK_SOURCE = 1, /* where there is no parameter */
+  HMOE_BIND_PACK_COUNT = 2,
+};
+typedef struct hmoe_step_pack {
+  hmoe_pack_source source;
+  hmoe_pack_destination destination;
+} hmoe_step_pack;
+
+/* COPY moves outer.count x inner.count runs of run_bytes bytes; strides are in bytes. */
+enum { HMOE_BIND_COPY_DESTINATION = 0, HMOE_BIND_COPY_SOURCE = 1, HMOE_BIND_COPY_COUNT = 2 };
+typedef struct hmoe_copy_axis {
+  uint64_t count, destination_stride, source_stride;
+} hmoe_copy_axis;
+typedef struct hmoe_step_copy {
+  hmoe_copy_axis outer, inner;
+  uint64_t run_bytes;
+} hmoe_step_copy;
+
+/* SELECTIONS lists all sets of top_k experts: i32 [sets][top_k], ascending tuples in colexicographic order. */
+enum { HMOE_BIND_SELECTIONS_DESTINATION = 0, HMOE_BIND_SELECTIONS_COUNT = 1 };
+typedef struct hmoe_step_selections {
+  uint32_t experts, top_k;
+  uint64_t sets; /* C(experts, top_k) */
+} hmoe_step_selections;
+
+/* WEIGHT_EMBEDDING is the convolutional embedding of expert weights (Table 5 of the paper): f32 [experts][row_floats]. All but the last field
+ * are parameters. */
+enum { HMOE_BIND_WEIGHT_EMBEDDING_DESTINATION = 0, HMOE_BIND_WEIGHT_EMBEDDING_COUNT = 1 };
+typedef struct hmoe_step_weight_embedding {
+  uint32_t wi, wo;
+  uint32_t depthwise1, pointwise1, depthwise2, pointwise2;
+  uint64_t row_floats; /* from row to row of the destination */
+} hmoe_step_weight_embedding;
+
+/* RELATIVE_BIAS is the bias of a relative position, out of its bucket's.
+ *   destination[head][i] = source[bucket(r)][head], r = max(-M, min(M, i - pad - M)) = key - query, M = max_distance
+ * bucket: T5's (Raffel et al. 2020). The logarithm is f32's. */
+enum {
+  HMOE_BIND_RELATIVE_BIAS_DESTINATION = 0, /* f32 [heads][row_floats] */
+  HMOE_BIND_RELATIVE_BIAS_SOURCE = 1, /* f32 [buckets][heads] */
+  HMOE_BIND_RELATIVE_BIAS_COUNT = 2,
+};
+typedef struct hmoe_step_relative_bias {
+  uint32_t buckets, heads;
+  uint32_t bidirectional; /* 1: both directions, 0: backward only */
+  uint32_t max_distance;
+  uint32_t row_floats;
+  uint32_t pad;
+} hmoe_step_relative_bias;
+
+/* IDS takes integers of the caller's and checks them: HMOE_INVALID_ARGUMENT, with the input's name and the place, for a value outside
+ * [0, limit). rows_dim: elements. */
+enum {
+  HMOE_BIND_IDS_SOURCE = 0, /* an INPUT buffer */
+  HMOE_BIND_IDS_DESTINATION = 1, /* i32 [rows] */
+  HMOE_BIND_IDS_COUNT = 2,
+};
+typedef struct hmoe_step_ids {
+  uint32_t element_bytes; /* of the source: 4 or 8 */
+  uint32_t reserved;
+  uint64_t limit; /* at most 2^31 */
+  int64_t fill; /* what every element is when the caller gives no input: the input's own default */
+} hmoe_step_ids;
+
+/* Rows of `length` tokens that come after `past` others, and a mask of them all; as dimensions. */
+typedef struct hmoe_plan_tokens {
+  uint32_t rows_dim, length_dim;
+  uint32_t past_dim; /* HMOE_NONE: none */
+  uint32_t stride_dim; /* of the mask: elements from row to row; HMOE_NONE: there is no mask */
+} hmoe_plan_tokens;
+
+/* POSITIONS: how many real tokens a row had before, i32 [rows][length]
+ *   destination[b][t] = max(0, (sum over u <= past + t of mask[b][u]) - 1); HMOE_INVALID_ARGUMENT where that is not below limit
+ * LAST_ROWS: the row of each batch row's last real token, i32 [rows]
+ *   destination[b] = b*length + the largest t < length with mask[b][past + t] != 0, or length - 1 if there is none
+ * APPEND_MASK: destination[b][past + t] = source[b][t], source i32 [rows][length], destination a mask, a STATE buffer */
+enum {
+  HMOE_BIND_TOKENS_SOURCE = 0, /* POSITIONS and LAST_ROWS: the mask i32 [rows][value(stride_dim)], or none (all 1) */
+  HMOE_BIND_TOKENS_DESTINATION = 1,
+  HMOE_BIND_TOKENS_COUNT = 2,
+};
+typedef struct hmoe_step_positions {
+  hmoe_plan_tokens tokens;
+  uint64_t limit; /* at most 2^31 */
+} hmoe_step_positions;
+typedef struct hmoe_step_last_rows {
+  hmoe_plan_tokens tokens;
+} hmoe_step_last_rows;
+typedef struct hmoe_step_append_mask {
+  hmoe_plan_tokens tokens;
+} hmoe_step_append_mask;
 
 /* A tensor of an entry's signature, for messages and for tools. shape -1-d means dimension d of the entry. */
 typedef struct hmoe_plan_tensor {

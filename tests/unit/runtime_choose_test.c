@@ -38,7 +38,7 @@ static const hmoe_kernel_fn kernels[KERNELS] = {add_one, add_ten, blocks_one, bl
 typedef enum shape { PLAIN, IN_ROWS, WITH_BLOCKS, IN_GROUPS } shape;
 
 /* y += 1 the first way; y += 10, twice, the second. */
-static fixture_plan *make_plan(shape shape, uint64_t fill, uint64_t rows_a_block) {
+static fixture_plan *make_plan(shape shape, uint32_t fill, uint32_t rows_a_block) {
   fixture_plan *plan = plan_create("choose");
   plan_entry(plan, "open");
   fixture_entry *e = plan_entry(plan, "run");
@@ -47,28 +47,36 @@ static fixture_plan *make_plan(shape shape, uint64_t fill, uint64_t rows_a_block
   uint32_t indices = plan_input(plan, e, "indices", 1, 4), y = plan_output(plan, e, "y", 0, 4);
   if (shape == PLAIN || shape == IN_ROWS) {
     uint32_t rows = shape == PLAIN ? tokens : chunk;
-    if (shape == IN_ROWS) plan_step(plan, e, HMOE_STEP_LOOP, 0, tokens, 0, NULL, ARGS(4, HMOE_LOOP_ROWS, 10));
-    plan_step(plan, e, HMOE_STEP_CHOOSE, 0, rows, BINDINGS(AT(HMOE_NONE)), ARGS(1, 2, fill, rows_a_block, ROW_BLOCK));
-    plan_step(plan, e, HMOE_STEP_KERNEL, ADD_ONE, rows, BINDINGS({y, 0, 0, 4}), ARGS(HMOE_GRID_ROWS, 1, 0));
-    for (int i = 0; i < 2; i++)
-      plan_step(plan, e, HMOE_STEP_KERNEL, ADD_TEN, rows, BINDINGS({y, 0, 0, 4}), ARGS(HMOE_GRID_ROWS, 1, 0));
+    if (shape == IN_ROWS)
+      plan_step(plan, e, HMOE_STEP_LOOP, tokens, BINDINGS(AT(HMOE_NONE)),
+                FIELDS(loop, .kind = HMOE_LOOP_ROWS, .steps = 4, .chunk = 10));
+    plan_step(plan, e, HMOE_STEP_CHOOSE, rows, BINDINGS(AT(HMOE_NONE)),
+              FIELDS(choose, .first_steps = 1, .second_steps = 2, .blocks_per_thread = fill, .block_rows = rows_a_block,
+                     .row_block = ROW_BLOCK, .groups = 1));
+    plan_kernel(plan, e, ADD_ONE, rows, BINDINGS({y, 0, 0, 4}));
+    for (int i = 0; i < 2; i++) plan_kernel(plan, e, ADD_TEN, rows, BINDINGS({y, 0, 0, 4}));
     return plan;
   }
   uint32_t blocks = plan_temporary(e, sizeof(hmoe_blocks), sizeof(hmoe_block), tokens);
   uint32_t row_token = plan_temporary(e, 0, 4, tokens), sets = plan_temporary(e, 0, 4, tokens);
+  uint32_t groups = shape == IN_GROUPS ? CHUNK : EXPERTS; /* of one expert each */
   uint32_t scratch = plan_temporary(e, 256, 32, tokens), todo_sets = plan_temporary(e, 0, 4, missing);
-  plan_step(plan, e, HMOE_STEP_GROUP_SETS, 0, tokens, BINDINGS(AT(indices), AT(blocks), AT(row_token), AT(sets), AT(scratch)),
-            ARGS(EXPERTS, 1, HMOE_SETS_DISTINCT, ROW_BLOCK));
+  plan_step(plan, e, HMOE_STEP_GROUP_SETS, tokens, BINDINGS(AT(indices), AT(blocks), AT(row_token), AT(sets), AT(scratch)),
+            FIELDS(group_sets, .experts = EXPERTS, .top_k = 1, .mode = HMOE_SETS_DISTINCT, .row_block = ROW_BLOCK));
   if (shape == IN_GROUPS)
-    plan_step(plan, e, HMOE_STEP_LOOP, 0, HMOE_NONE,
+    plan_step(plan, e, HMOE_STEP_LOOP, tokens,
               BINDINGS(AT(blocks), AT(sets), AT(todo_sets), AT(HMOE_NONE), AT(HMOE_NONE), AT(HMOE_NONE)),
-              ARGS(4, HMOE_LOOP_GROUPS, CHUNK, 1));
-  plan_step(plan, e, HMOE_STEP_CHOOSE, 0, HMOE_NONE, BINDINGS(AT(blocks)), ARGS(1, 2, fill, rows_a_block, 0));
-  plan_step(plan, e, HMOE_STEP_KERNEL, BLOCKS_ONE, HMOE_NONE, BINDINGS(AT(blocks), AT(row_token), AT(y)),
-            ARGS(HMOE_GRID_BLOCKS, ROW_BLOCK, 1, 0));
+              FIELDS(loop, .kind = HMOE_LOOP_GROUPS, .steps = 4, .chunk = CHUNK, .groups = EXPERTS, .top_k = 1));
+  plan_step(plan, e, HMOE_STEP_CHOOSE, tokens, BINDINGS(AT(blocks)),
+            FIELDS(choose, .first_steps = 1, .second_steps = 2, .blocks_per_thread = fill, .block_rows = rows_a_block,
+                   .row_block = ROW_BLOCK, .groups = groups));
+  plan_step(plan, e, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(blocks), AT(row_token), AT(y)),
+            FIELDS(kernel, .kernel = BLOCKS_ONE, .grid = HMOE_GRID_BLOCKS, .row_block = ROW_BLOCK, .groups = groups,
+                   .blocks_binding = 0, .column_splits = 1, .row_flops = SHARED));
   for (int i = 0; i < 2; i++)
-    plan_step(plan, e, HMOE_STEP_KERNEL, BLOCKS_TEN, HMOE_NONE, BINDINGS(AT(blocks), AT(row_token), AT(y)),
-              ARGS(HMOE_GRID_BLOCKS, ROW_BLOCK, 1, 0));
+    plan_step(plan, e, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(blocks), AT(row_token), AT(y)),
+              FIELDS(kernel, .kernel = BLOCKS_TEN, .grid = HMOE_GRID_BLOCKS, .row_block = ROW_BLOCK, .groups = groups,
+                     .blocks_binding = 0, .column_splits = 1, .row_flops = SHARED));
   return plan;
 }
 
@@ -76,7 +84,7 @@ static const char empty_file[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
 static const hmoe_weights no_weights = {.kind = HMOE_WEIGHTS_MEMORY, .data = empty_file, .size_bytes = sizeof empty_file};
 
 /* indices: expert of each token; y: 1 for the first way, 20 for the second. */
-static void check_run(shape shape, uint64_t fill, uint64_t rows_a_block, uint32_t threads, int64_t tokens, const int32_t *indices,
+static void check_run(shape shape, uint32_t fill, uint32_t rows_a_block, uint32_t threads, int64_t tokens, const int32_t *indices,
                       const float *expected) {
   static const hmoe_executor executor = {NULL, 3, fixture_parallel_for};
   fixture_plan *plan = make_plan(shape, fill, rows_a_block);
@@ -138,24 +146,25 @@ static void test_refused(void **state) {
   (void)state;
   static const struct {
     shape shape;
-    int step, arg;
-    uint64_t value;
+    int step;
+    size_t field;
+    uint32_t value;
     const char *message;
   } cases[] = {
-      {PLAIN, 0, 0, 0, "choose between 0 and 2 steps"},
-      {PLAIN, 0, 1, 0, "choose between 1 and 0 steps"},
-      {PLAIN, 0, 1, 3, "choose between 1 and 3 steps"},
-      {PLAIN, 0, 1, UINT64_MAX, "choose between"},
-      {PLAIN, 0, 2, 1ull << 31, "choose between"},
-      {PLAIN, 0, 4, 0, "needs rows and a row block"},
-      {IN_ROWS, 0, 0, 3, "whole inside a loop"},
-      {IN_GROUPS, 1, 0, 1, "whole inside a loop"},
-      {WITH_BLOCKS, 1, 1, 3, "choose between 1 and 3 steps"},
+      {PLAIN, 0, offsetof(hmoe_step_choose, first_steps), 0, "(choose): 0 or 2 steps"},
+      {PLAIN, 0, offsetof(hmoe_step_choose, second_steps), 0, "(choose): 1 or 0 steps"},
+      {PLAIN, 0, offsetof(hmoe_step_choose, second_steps), 3, "(choose): 1 or 3 steps"},
+      {PLAIN, 0, offsetof(hmoe_step_choose, second_steps), UINT32_MAX, "(choose): 1 or"},
+      {PLAIN, 0, offsetof(hmoe_step_choose, blocks_per_thread), 1u << 31, "(choose): 1 or"},
+      {PLAIN, 0, offsetof(hmoe_step_choose, row_block), 0, "(choose): blocks of 0 rows"},
+      {IN_ROWS, 0, offsetof(hmoe_step_loop, steps), 3, "must stand whole inside"},
+      {IN_GROUPS, 1, offsetof(hmoe_step_loop, steps), 1, "must stand whole inside"},
+      {WITH_BLOCKS, 1, offsetof(hmoe_step_choose, second_steps), 3, "(choose): 1 or 3 steps"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     fixture_plan *plan = make_plan(cases[i].shape, 1, 1);
-    uint64_t *args = (uint64_t *)(void *)(plan->bytes + plan->entries[1].steps[cases[i].step].args.offset);
-    args[cases[i].arg] = cases[i].value;
+    uint8_t *fields = plan->bytes + plan->entries[1].steps[cases[i].step].fields.offset;
+    memcpy(fields + cases[i].field, &cases[i].value, sizeof cases[i].value);
     hmoe_options options = fixture_options(1);
     hmoe_model *model;
     assert_fails(hmoe_model_open(plan_finish(plan, kernels, KERNELS), &no_weights, &options, &model), HMOE_INCOMPATIBLE,
@@ -163,14 +172,19 @@ static void test_refused(void **state) {
     free(plan);
   }
   /* A loop, or another choose, in one of the ways. */
-  for (uint32_t kind = HMOE_STEP_LOOP; kind <= HMOE_STEP_CHOOSE; kind += HMOE_STEP_CHOOSE - HMOE_STEP_LOOP) {
+  for (int loop = 0; loop < 2; loop++) {
     fixture_plan *plan = make_plan(PLAIN, 1, 1);
-    plan->entries[1].steps[2] = plan->entries[1].steps[0];
-    plan->entries[1].steps[2].kind = kind;
+    hmoe_plan_step *steps = plan->entries[1].steps;
+    steps[2] = steps[0];
+    if (loop) {
+      plan_step(plan, &plan->entries[1], HMOE_STEP_LOOP, 0, BINDINGS(AT(HMOE_NONE)),
+                FIELDS(loop, .kind = HMOE_LOOP_ROWS, .steps = 1, .chunk = 1));
+      steps[2] = steps[--plan->entries[1].entry.steps.count];
+    }
     hmoe_options options = fixture_options(1);
     hmoe_model *model;
     assert_fails(hmoe_model_open(plan_finish(plan, kernels, KERNELS), &no_weights, &options, &model), HMOE_INCOMPATIBLE,
-                 "no loop and no other choose");
+                 "may not stand inside");
     free(plan);
   }
 }

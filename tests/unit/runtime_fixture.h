@@ -149,20 +149,69 @@ static inline void plan_shape(hmoe_plan_tensor *tensor, int64_t first, int64_t s
   tensor->shape[1] = second;
 }
 
-static inline hmoe_plan_step *plan_step(fixture_plan *plan, fixture_entry *entry, uint32_t kind, uint32_t kernel, uint32_t rows_dim,
-                                        uint32_t binding_count, const hmoe_plan_binding *bindings, uint32_t arg_count,
-                                        const uint64_t *args) {
+/* Bindings that are not given are HMOE_NONE, fields that are not given zero. */
+static inline hmoe_plan_step *plan_step(fixture_plan *plan, fixture_entry *entry, uint32_t kind, uint32_t rows_dim,
+                                        uint32_t binding_count, const hmoe_plan_binding *bindings, size_t field_bytes,
+                                        const void *fields) {
+  hmoe_plan_binding all[16];
+  uint32_t count = hmoe_step_bindings(kind) > binding_count ? hmoe_step_bindings(kind) : binding_count;
+  assert_true(count <= 16);
+  for (uint32_t i = 0; i < count; i++) all[i] = i < binding_count ? bindings[i] : (hmoe_plan_binding){.buffer = HMOE_NONE};
   hmoe_plan_step *step = &entry->steps[entry->entry.steps.count++];
-  *step = (hmoe_plan_step){.kind = kind, .kernel = kernel, .rows_dim = rows_dim};
-  step->bindings = plan_put(plan, bindings, sizeof *bindings, binding_count);
-  step->args = plan_put(plan, args, sizeof *args, arg_count);
+  *step = (hmoe_plan_step){.kind = kind, .rows_dim = rows_dim};
+  step->bindings = plan_put(plan, all, sizeof *all, count);
+  step->fields = plan_put(plan, fields, 1, (uint32_t)field_bytes);
   return step;
 }
 #define AT(index) {.buffer = (index)}
 #define BINDINGS(...)                                                                                                              \
   (uint32_t)(sizeof((hmoe_plan_binding[]){__VA_ARGS__}) / sizeof(hmoe_plan_binding)), (const hmoe_plan_binding[]) { __VA_ARGS__ }
-#define ARGS(...)                                                                                                                  \
-  (uint32_t)(sizeof((uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t)), (const uint64_t[]) { __VA_ARGS__ }
+#define FIELDS(kind, ...)                                                                                                          \
+  sizeof(hmoe_step_##kind), &(const hmoe_step_##kind) { __VA_ARGS__ }
+
+static inline hmoe_plan_span plan_dims(fixture_plan *plan, uint32_t count, const uint32_t *dims) {
+  return plan_put(plan, dims, sizeof *dims, count);
+}
+#define DIMS(...)                                                                                                                  \
+  (uint32_t)(sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t)), (const uint32_t[]) { __VA_ARGS__ }
+
+/* FLOP of a row that no thread computes for itself. */
+enum { SHARED = 1 << 20 };
+
+/* A task a row. */
+static inline hmoe_plan_step *plan_kernel(fixture_plan *plan, fixture_entry *entry, uint32_t kernel, uint32_t rows_dim,
+                                          uint32_t binding_count, const hmoe_plan_binding *bindings) {
+  return plan_step(plan, entry, HMOE_STEP_KERNEL, rows_dim, binding_count, bindings,
+                   FIELDS(kernel, .kernel = kernel, .row_block = 1, .groups = 1, .column_splits = 1, .row_flops = SHARED));
+}
+
+/* One run of bytes: the destination's binding, the source's. */
+static inline hmoe_plan_step *plan_copy(fixture_plan *plan, fixture_entry *entry, uint32_t binding_count,
+                                        const hmoe_plan_binding *bindings, uint64_t bytes) {
+  return plan_step(plan, entry, HMOE_STEP_COPY, HMOE_NONE, binding_count, bindings,
+                   FIELDS(copy, .outer = {1, 0, 0}, .inner = {1, 0, 0}, .run_bytes = bytes));
+}
+
+/* A vector that is a parameter, as it is. */
+static inline hmoe_plan_step *plan_vector(fixture_plan *plan, fixture_entry *entry, uint32_t weight, uint32_t param,
+                                          uint64_t count) {
+  return plan_step(plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(weight)),
+                   FIELDS(pack, .source = {param, 0, 0, {1, 0}, {count, 1}, {1, 0}, {1, 0}, {1, 0}},
+                          .destination = {.layout = HMOE_LAYOUT_VECTOR, .columns = count, .generated_rows = 1}));
+}
+
+/* Panels of a parameter [columns, depth], or a stack of them; one row of 32 for each of the depth where columns are at most that. */
+static inline hmoe_plan_step *plan_panels(fixture_plan *plan, fixture_entry *entry, hmoe_plan_binding weight, uint32_t param,
+                                          uint64_t groups, uint64_t columns, uint64_t depth) {
+  uint64_t padded = (columns + HMOE_PANEL - 1) / HMOE_PANEL * HMOE_PANEL;
+  return plan_step(plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(weight),
+                   FIELDS(pack, .source = {param, 0, 0, {groups, 0}, {columns, depth}, {1, 0}, {1, 0}, {depth, 1}},
+                          .destination = {.layout = HMOE_LAYOUT_PANELS,
+                                          .columns = padded,
+                                          .generated_rows = 1,
+                                          .group_bytes = padded * depth * 4,
+                                          .panel_rows = depth}));
+}
 
 static inline const hmoe_model_object *plan_finish(fixture_plan *plan, const hmoe_kernel_fn *kernels, uint32_t kernel_count) {
   static const hmoe_kernel_fn no_kernels[1];

@@ -28,9 +28,10 @@ static toy *toy_create(void) {
   e->buffers[row_slot].dim = e->buffers[row_token].dim = picks;
   uint32_t row_gate = plan_temporary(e, 0, 4, picks), counters = plan_temporary(e, 4 * EXPERTS * 4, 0, HMOE_NONE);
   uint32_t kept = plan_buffer(e, HMOE_BUFFER_STATE, history, 0, 0, 0, HMOE_NONE);
-  plan_step(plan, e, HMOE_STEP_GROUP, 0, picks,
+  plan_step(plan, e, HMOE_STEP_GROUP, picks,
             BINDINGS(AT(indices), AT(gates), AT(blocks), AT(row_token), AT(row_slot), AT(row_gate), AT(counters), AT(kept)),
-            ARGS(EXPERTS, TOP_K, CAPACITY, ROW_BLOCK, length, past, stride));
+            FIELDS(group, .experts = EXPERTS, .top_k = TOP_K, .row_block = ROW_BLOCK, .scope_dim = length, .capacity = CAPACITY,
+                   .past_dim = past, .stride_dim = stride));
   e->entry.advance[HMOE_SCOPE_TARGET] = length;
   plan_finish(plan, NULL, 0);
   return t;

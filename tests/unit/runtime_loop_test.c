@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-enum { EXPERTS = 6, TOP_K = 2, TOKENS_MAX = 80, ROW_BLOCK = 3, CHUNK = 4, SLOTS = 6 };
+enum { EXPERTS = 6, TOP_K = 2, SETS = 15, TOKENS_MAX = 80, ROW_BLOCK = 3, CHUNK = 4, SLOTS = 6 };
 
 static atomic_long generated;
 
@@ -42,7 +42,7 @@ static const hmoe_kernel_fn kernels[KERNELS] = {generate, look_up, negate};
 enum { ENTRY_SETS = 1, ENTRY_LOOP = 2, ENTRY_ROWS = 3 };
 
 /* mode: of GROUP_SETS; kind: of the loop over its groups. */
-static fixture_plan *make_plan(uint64_t mode, uint64_t kind) {
+static fixture_plan *make_plan(uint32_t mode, uint32_t kind) {
   fixture_plan *plan = plan_create("loops");
   plan_entry(plan, "open");
   if (kind == HMOE_LOOP_CACHED) plan_cache(plan, SLOTS, SLOTS * sizeof(float), TOP_K);
@@ -55,8 +55,8 @@ static fixture_plan *make_plan(uint64_t mode, uint64_t kind) {
   e->buffers[blocks].fixed_bytes = sizeof(hmoe_blocks);
   uint32_t row_token = plan_output(plan, e, "row_token", 1, 4), sets = plan_output(plan, e, "sets", 1, set_bytes);
   uint32_t scratch = plan_temporary(e, 256, 32, tokens);
-  plan_step(plan, e, HMOE_STEP_GROUP_SETS, 0, tokens, BINDINGS(AT(indices), AT(blocks), AT(row_token), AT(sets), AT(scratch)),
-            ARGS(EXPERTS, TOP_K, mode, ROW_BLOCK));
+  plan_step(plan, e, HMOE_STEP_GROUP_SETS, tokens, BINDINGS(AT(indices), AT(blocks), AT(row_token), AT(sets), AT(scratch)),
+            FIELDS(group_sets, .experts = EXPERTS, .top_k = TOP_K, .mode = mode, .row_block = ROW_BLOCK));
 
   e = plan_entry(plan, "loop");
   tokens = plan_dim(e, HMOE_DIM_INPUT, 0, 0);
@@ -72,15 +72,16 @@ static fixture_plan *make_plan(uint64_t mode, uint64_t kind) {
   uint32_t table = kind == HMOE_LOOP_CACHED ? plan_buffer(e, HMOE_BUFFER_CACHE, 0, 0, SLOTS * sizeof(float), 0, HMOE_NONE)
                                             : plan_temporary(e, CHUNK * sizeof(float), 0, HMOE_NONE);
   if (token_only) indices = sets = todo_sets = HMOE_NONE;
-  plan_step(plan, e, HMOE_STEP_GROUP_SETS, 0, tokens, BINDINGS(AT(indices), AT(blocks), AT(row_token), AT(sets), AT(scratch)),
-            ARGS(EXPERTS, TOP_K, mode, ROW_BLOCK));
-  plan_step(plan, e, HMOE_STEP_LOOP, 0, HMOE_NONE,
+  plan_step(plan, e, HMOE_STEP_GROUP_SETS, tokens, BINDINGS(AT(indices), AT(blocks), AT(row_token), AT(sets), AT(scratch)),
+            FIELDS(group_sets, .experts = EXPERTS, .top_k = TOP_K, .mode = mode, .row_block = ROW_BLOCK));
+  plan_step(plan, e, HMOE_STEP_LOOP, tokens,
             BINDINGS(AT(blocks), AT(sets), AT(todo_sets), AT(todo_slot), AT(todo_token), AT(row_token)),
-            ARGS(2, kind, CHUNK, token_only ? 0 : TOP_K, 1, 0));
-  plan_step(plan, e, HMOE_STEP_KERNEL, GENERATE, missing, BINDINGS(AT(todo_sets), AT(todo_slot), AT(todo_token), AT(table)),
-            ARGS(HMOE_GRID_ROWS, 1, 0));
-  plan_step(plan, e, HMOE_STEP_KERNEL, LOOK_UP, HMOE_NONE, BINDINGS(AT(blocks), AT(row_token), AT(table), AT(y)),
-            ARGS(HMOE_GRID_BLOCKS, 1, 1, 0));
+            FIELDS(loop, .kind = kind, .steps = 2, .chunk = CHUNK, .groups = token_only ? HMOE_NONE : SETS,
+                   .top_k = token_only ? 0 : TOP_K, .generate_steps = 1));
+  plan_kernel(plan, e, GENERATE, missing, BINDINGS(AT(todo_sets), AT(todo_slot), AT(todo_token), AT(table)));
+  plan_step(plan, e, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(blocks), AT(row_token), AT(table), AT(y)),
+            FIELDS(kernel, .kernel = LOOK_UP, .grid = HMOE_GRID_BLOCKS, .row_block = ROW_BLOCK, .groups = CHUNK,
+                   .blocks_binding = 0, .column_splits = 1, .row_flops = SHARED));
 
   /* y = -x in chunks of 7 rows, and inside each chunk a loop over its tokens as groups, adding the token's number + 1. */
   e = plan_entry(plan, "rows");
@@ -94,18 +95,17 @@ static fixture_plan *make_plan(uint64_t mode, uint64_t kind) {
   todo_slot = plan_temporary(e, 0, 4, missing);
   todo_token = plan_temporary(e, 0, 4, missing);
   table = plan_temporary(e, CHUNK * sizeof(float), 0, HMOE_NONE);
-  plan_step(plan, e, HMOE_STEP_LOOP, 0, tokens, 0, NULL, ARGS(5, HMOE_LOOP_ROWS, 7));
-  plan_step(plan, e, HMOE_STEP_KERNEL, NEGATE, chunk, BINDINGS({x, 0, 0, 4}, {y, 0, 0, 4}), ARGS(HMOE_GRID_ROWS, 1, 0));
-  plan_step(plan, e, HMOE_STEP_GROUP_SETS, 0, chunk,
-            BINDINGS(AT(HMOE_NONE), AT(blocks), AT(row_token), AT(HMOE_NONE), AT(HMOE_NONE)),
-            ARGS(EXPERTS, TOP_K, HMOE_SETS_TOKEN, 1));
-  plan_step(plan, e, HMOE_STEP_LOOP, 0, HMOE_NONE,
+  plan_step(plan, e, HMOE_STEP_LOOP, tokens, BINDINGS(AT(HMOE_NONE)), FIELDS(loop, .kind = HMOE_LOOP_ROWS, .steps = 5, .chunk = 7));
+  plan_kernel(plan, e, NEGATE, chunk, BINDINGS({x, 0, 0, 4}, {y, 0, 0, 4}));
+  plan_step(plan, e, HMOE_STEP_GROUP_SETS, chunk, BINDINGS(AT(HMOE_NONE), AT(blocks), AT(row_token), AT(HMOE_NONE), AT(HMOE_NONE)),
+            FIELDS(group_sets, .experts = EXPERTS, .top_k = TOP_K, .mode = HMOE_SETS_TOKEN, .row_block = 1));
+  plan_step(plan, e, HMOE_STEP_LOOP, chunk,
             BINDINGS(AT(blocks), AT(HMOE_NONE), AT(HMOE_NONE), AT(todo_slot), AT(todo_token), AT(row_token)),
-            ARGS(2, HMOE_LOOP_GROUPS, CHUNK, 0));
-  plan_step(plan, e, HMOE_STEP_KERNEL, GENERATE, missing, BINDINGS(AT(HMOE_NONE), AT(todo_slot), AT(todo_token), AT(table)),
-            ARGS(HMOE_GRID_ROWS, 1, 0));
-  plan_step(plan, e, HMOE_STEP_KERNEL, LOOK_UP, HMOE_NONE, BINDINGS(AT(blocks), AT(row_token), AT(table), {y, 0, 0, 4}),
-            ARGS(HMOE_GRID_BLOCKS, 1, 1, 0));
+            FIELDS(loop, .kind = HMOE_LOOP_GROUPS, .steps = 2, .chunk = CHUNK, .groups = HMOE_NONE));
+  plan_kernel(plan, e, GENERATE, missing, BINDINGS(AT(HMOE_NONE), AT(todo_slot), AT(todo_token), AT(table)));
+  plan_step(plan, e, HMOE_STEP_KERNEL, chunk, BINDINGS(AT(blocks), AT(row_token), AT(table), {y, 0, 0, 4}),
+            FIELDS(kernel, .kernel = LOOK_UP, .grid = HMOE_GRID_BLOCKS, .row_block = 1, .groups = CHUNK, .blocks_binding = 0,
+                   .column_splits = 1, .row_flops = SHARED));
   return plan;
 }
 
@@ -136,7 +136,7 @@ static void sorted(const int32_t *pair, int32_t *out) {
   out[1] = pair[0] < pair[1] ? pair[1] : pair[0];
 }
 
-static void check_sets(uint64_t mode, int64_t tokens, uint64_t seed) {
+static void check_sets(uint32_t mode, int64_t tokens, uint64_t seed) {
   fixture_plan *plan = make_plan(mode == HMOE_SETS_RANK ? HMOE_SETS_RANK : mode, HMOE_LOOP_GROUPS);
   hmoe_model *model = open_plan(plan, 1);
   int32_t indices[TOKENS_MAX * TOP_K], row_token[TOKENS_MAX], sets[TOKENS_MAX * TOP_K];
@@ -181,7 +181,7 @@ static void check_sets(uint64_t mode, int64_t tokens, uint64_t seed) {
 
 static void test_sets(void **state) {
   (void)state;
-  for (uint64_t mode = 0; mode <= 2; mode++)
+  for (uint32_t mode = 0; mode <= 2; mode++)
     for (int64_t tokens = 1; tokens <= TOKENS_MAX; tokens = tokens * 2 + 1) check_sets(mode, tokens, (uint64_t)tokens);
 }
 
@@ -201,7 +201,7 @@ static bool run_loop(hmoe_model *model, int64_t tokens, uint32_t experts, bool b
 static void test_loop_groups(void **state) {
   (void)state;
   for (uint32_t threads = 1; threads <= 3; threads += 2)
-    for (uint64_t mode = HMOE_SETS_DISTINCT; mode <= HMOE_SETS_TOKEN; mode++) {
+    for (uint32_t mode = HMOE_SETS_DISTINCT; mode <= HMOE_SETS_TOKEN; mode++) {
       fixture_plan *plan = make_plan(mode, HMOE_LOOP_GROUPS);
       hmoe_model *model = open_plan(plan, threads);
       uint64_t seed = 4;
@@ -326,6 +326,55 @@ static void test_bad_chunks(void **state) {
   free(plan);
 }
 
+/* The most blocks of `rows` rows in at most `groups` groups, by trying. */
+static uint64_t most_blocks(uint64_t rows, uint64_t row_block, uint64_t groups) {
+  if (!rows || !groups) return 0;
+  uint64_t most = 0;
+  for (uint64_t first = 1; first <= rows; first++) {
+    if (groups == 1 && first < rows) continue; /* the last group has what is left */
+    uint64_t blocks = (first + row_block - 1) / row_block + most_blocks(rows - first, row_block, groups - 1);
+    if (blocks > most) most = blocks;
+  }
+  return most;
+}
+
+static void test_block_bound(void **state) {
+  (void)state;
+  for (uint64_t rows = 0; rows <= 9; rows++)
+    for (uint32_t row_block = 1; row_block <= 5; row_block++) {
+      for (uint32_t groups = 1; groups <= 5; groups++)
+        assert_int_equal(hmoe_block_bound(rows, row_block, groups), most_blocks(rows, row_block, groups));
+      assert_int_equal(hmoe_block_bound(rows, row_block, HMOE_NONE), rows);
+    }
+  assert_int_equal(hmoe_block_bound((uint64_t)1 << 40, INT32_MAX, HMOE_NONE - 1), ((uint64_t)1 << 32) + 508);
+}
+
+/* More groups, or more blocks, than the plan says there can be: a device that goes by the plan would leave them out. */
+static void test_bounds_are_kept(void **state) {
+  (void)state;
+  static const int32_t indices[] = {0, 1, 2, 3, 4, 5};
+  static const struct {
+    int step;
+    size_t field;
+    uint32_t value;
+    const char *message;
+  } cases[] = {{1, offsetof(hmoe_step_loop, groups), 3, NULL},
+               {1, offsetof(hmoe_step_loop, groups), 2, "step 1 (loop): 3 groups, at most 2 are expected"},
+               {3, offsetof(hmoe_step_kernel, groups), 2, "step 3 (kernel): 3 blocks, at most 2 are expected"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    fixture_plan *plan = make_plan(HMOE_SETS_DISTINCT, HMOE_LOOP_GROUPS);
+    memcpy(plan->bytes + plan->entries[ENTRY_LOOP].steps[cases[i].step].fields.offset + cases[i].field, &cases[i].value,
+           sizeof cases[i].value);
+    hmoe_model *model = open_plan(plan, 2);
+    float y[3];
+    hmoe_status status = hmoe_model_run(model, ENTRY_LOOP, (int64_t[]){3}, (const void *const[]){indices}, (void *const[]){y});
+    if (cases[i].message) assert_fails(status, HMOE_INCOMPATIBLE, cases[i].message);
+    else assert_ok(status);
+    hmoe_model_close(model);
+    free(plan);
+  }
+}
+
 /* A block whose first row lies behind the rows: no token is read for it. row_token holds what its caller says, not more. */
 static void test_rows_of_blocks(void **state) {
   (void)state;
@@ -341,11 +390,11 @@ static void test_rows_of_blocks(void **state) {
   e->buffers[todo_token].fixed_bytes = GROUPS * 4;
   uint32_t blocks = plan_temporary(e, bytes, 0, HMOE_NONE), todo_slot = plan_temporary(e, GROUPS * 4, 0, HMOE_NONE);
   uint32_t from = plan_temporary(e, 64, 0, HMOE_NONE), to = plan_temporary(e, 64, 0, HMOE_NONE);
-  plan_step(plan, e, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS(AT(blocks), AT(given)), ARGS(1, 0, 0, 1, 0, 0, bytes));
-  plan_step(plan, e, HMOE_STEP_LOOP, 0, HMOE_NONE,
+  plan_copy(plan, e, BINDINGS(AT(blocks), AT(given)), bytes);
+  plan_step(plan, e, HMOE_STEP_LOOP, tokens,
             BINDINGS(AT(blocks), AT(HMOE_NONE), AT(HMOE_NONE), AT(todo_slot), AT(todo_token), AT(row_token)),
-            ARGS(1, HMOE_LOOP_GROUPS, GROUPS, 0));
-  plan_step(plan, e, HMOE_STEP_KERNEL, NEGATE, missing, BINDINGS(AT(from), AT(to)), ARGS(HMOE_GRID_ROWS, 1, 0));
+            FIELDS(loop, .kind = HMOE_LOOP_GROUPS, .steps = 1, .chunk = GROUPS, .groups = GROUPS));
+  plan_kernel(plan, e, NEGATE, missing, BINDINGS(AT(from), AT(to)));
   hmoe_model *model = open_plan(plan, 1);
   const int32_t row_tokens[] = {10, 11, 12, BEHIND, BEHIND};
   for (int32_t row = 0; row < 5; row++) {
@@ -365,9 +414,16 @@ static void test_rows_of_blocks(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_sets),         cmocka_unit_test(test_loop_groups),    cmocka_unit_test(test_loop_rows),
-      cmocka_unit_test(test_cache),        cmocka_unit_test(test_bad_chunks),     cmocka_unit_test(test_cache_replaces_the_oldest),
-      cmocka_unit_test(test_cache_shared), cmocka_unit_test(test_rows_of_blocks),
+      cmocka_unit_test(test_sets),
+      cmocka_unit_test(test_loop_groups),
+      cmocka_unit_test(test_loop_rows),
+      cmocka_unit_test(test_cache),
+      cmocka_unit_test(test_bad_chunks),
+      cmocka_unit_test(test_block_bound),
+      cmocka_unit_test(test_bounds_are_kept),
+      cmocka_unit_test(test_cache_replaces_the_oldest),
+      cmocka_unit_test(test_cache_shared),
+      cmocka_unit_test(test_rows_of_blocks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

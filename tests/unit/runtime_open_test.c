@@ -26,17 +26,16 @@ static fixture_plan *make_plan(void) {
   plan_cache(plan, 2, 64, 1);
   fixture_entry *open = plan_entry(plan, "open");
   uint32_t packed = plan_weight(plan, open, 16), panels = plan_weight(plan, open, 2 * 256);
-  plan_step(plan, open, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(packed)),
-            ARGS(bias, 3, 1, 3, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0));
-  plan_step(plan, open, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(panels)),
-            ARGS(experts, 32, 1, 4, 2, 0, 1, 2, 0, 1, 0, 2, 0, 256, 0, 0, 0, 2, 0, 1, 0));
+  plan_vector(plan, open, packed, bias, 3);
+  plan_panels(plan, open, (hmoe_plan_binding)AT(panels), experts, 2, 4, 2);
   fixture_entry *run = plan_entry(plan, "run");
   uint32_t tokens = plan_dim(run, HMOE_DIM_INPUT, 0, 0);
   uint32_t x = plan_input(plan, run, "x", 0, 4), y = plan_output(plan, run, "y", 0, 4), weights = plan_share(run, open, packed);
   uint32_t copy = plan_temporary(run, 0, 4, tokens);
-  plan_step(plan, run, HMOE_STEP_KERNEL, 0, tokens, BINDINGS(AT(x), AT(copy), AT(weights)), ARGS(HMOE_GRID_ROWS, 1, 0));
-  plan_step(plan, run, HMOE_STEP_LOOP, 0, tokens, 0, NULL, ARGS(1, HMOE_LOOP_ROWS, 5));
-  plan_step(plan, run, HMOE_STEP_KERNEL, 0, tokens, BINDINGS(AT(x), AT(y), AT(weights)), ARGS(HMOE_GRID_ROWS, 1, 0));
+  plan_kernel(plan, run, 0, tokens, BINDINGS(AT(x), AT(copy), AT(weights)));
+  plan_step(plan, run, HMOE_STEP_LOOP, tokens, BINDINGS(AT(HMOE_NONE)),
+            FIELDS(loop, .kind = HMOE_LOOP_ROWS, .steps = 1, .chunk = 5));
+  plan_kernel(plan, run, 0, tokens, BINDINGS(AT(x), AT(y), AT(weights)));
   return plan;
 }
 
@@ -391,7 +390,7 @@ static void test_bad_plans(void **state) {
   assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "expected magic");
   object->plan_bytes += 8;
   object->kernel_count = 0;
-  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "entry 1 step 0: kernel 0 of 0");
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "entry 1 step 0 (kernel): kernel 0 of 0");
   object->kernel_count = 1;
   ((hmoe_plan *)(void *)t->plan->bytes)->weight_bytes = 64;
   assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "buffer 1 ends at");

@@ -1,4 +1,4 @@
-/* The steps that run at open, each against its formula in <hmoe/abi.h>: PACK, PACK_VECTOR, COPY, SELECTIONS, WEIGHT_EMBEDDING, and the
+/* The steps that run at open, each against its formula in <hmoe/abi.h>: PACK, COPY, SELECTIONS, WEIGHT_EMBEDDING, and the
  * PARAM buffers that kernels read. */
 #include "runtime_fixture.h"
 
@@ -23,7 +23,9 @@ typedef struct pack_case {
   uint64_t columns, q_count, col_count, col_stride, q_stride, outer, inner, outer_stride, inner_stride, offset, groups,
       group_stride;
   uint64_t dst_group_bytes, first_panel, first_depth, outer_pitch, panel_depth;
-  uint64_t format, real_q, paired; /* real_q 0: q_count */
+  uint32_t format;
+  uint64_t real_q; /* 0: q_count */
+  uint32_t paired;
 } pack_case;
 
 static const pack_case pack_cases[] = {
@@ -116,11 +118,25 @@ static void check_pack(const pack_case *c, bool from_buffer, bool mapped, uint32
   uint64_t dst_bytes = c->dst_group_bytes * c->groups;
   uint32_t dst = plan_weight(plan, entry, dst_bytes);
   uint32_t source = plan_buffer(entry, HMOE_BUFFER_PARAM, param, 0, 0, 0, HMOE_NONE);
-  plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst), AT(from_buffer ? source : HMOE_NONE)),
-            ARGS(from_buffer ? HMOE_NONE : param, c->columns, c->q_count, c->col_count, c->col_stride, c->q_stride, c->outer,
-                 c->inner, c->outer_stride, c->inner_stride, c->offset, c->groups, c->group_stride, c->dst_group_bytes,
-                 c->first_panel, c->first_depth, c->outer_pitch, c->panel_depth, c->format, c->real_q ? c->real_q : c->q_count,
-                 c->paired));
+  plan_step(plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(dst), AT(from_buffer ? source : HMOE_NONE)),
+            FIELDS(pack,
+                   .source = {.param = from_buffer ? HMOE_NONE : param,
+                              .offset = c->offset,
+                              .groups = {c->groups, c->group_stride},
+                              .columns = {c->col_count, c->col_stride},
+                              .generated = {c->real_q ? c->real_q : c->q_count, c->q_stride},
+                              .outer = {c->outer, c->outer_stride},
+                              .inner = {c->inner, c->inner_stride}},
+                   .destination = {.layout = HMOE_LAYOUT_PANELS,
+                                   .format = c->format,
+                                   .generated_format = c->paired,
+                                   .columns = c->columns,
+                                   .generated_rows = c->q_count,
+                                   .group_bytes = c->dst_group_bytes,
+                                   .first_column = c->first_panel * HMOE_PANEL,
+                                   .first_row = c->first_depth,
+                                   .outer_rows = c->outer_pitch,
+                                   .panel_rows = c->panel_depth}));
 
   fixture_file file = {0};
   float *values = make_values(c);
@@ -165,8 +181,12 @@ static void test_pack_types(void **state) {
   uint32_t param = plan_param(plan, "w.{}", 3, SHAPE(32));
   fixture_entry *entry = plan_entry(plan, "open");
   uint32_t dst = plan_weight(plan, entry, 3 * 128);
-  plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst)),
-            ARGS(param, 32, 1, 32, 1, 0, 1, 1, 0, 0, 0, 3, 0, 128, 0, 0, 0, 1, 0, 1, 0));
+  plan_step(
+      plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(dst)),
+      FIELDS(
+          pack,
+          .source = {.param = param, .groups = {3, 0}, .columns = {32, 1}, .generated = {1, 0}, .outer = {1, 0}, .inner = {1, 0}},
+          .destination = {.layout = HMOE_LAYOUT_PANELS, .columns = 32, .generated_rows = 1, .group_bytes = 128, .panel_rows = 1}));
   fixture_file file = {0};
   uint16_t brain[32];
   double precise[32];
@@ -216,9 +236,20 @@ static void test_pair_values(void **state) {
     fixture_entry *entry = plan_entry(plan, "open");
     uint32_t dst = plan_weight(plan, entry, 3 * 2048);
     /* CASES columns of one row, or one column of CASES rows. */
-    plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst)),
-              ARGS(param, 32, 1, by_row ? CASES : 1, by_row ? 1 : CASES, 0, 1, by_row ? 1 : CASES, 0, 1, 0, 3, 0, 2048, 0, 0, 0, 32,
-                   1, 1, 0));
+    plan_step(plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(dst)),
+              FIELDS(pack,
+                     .source = {.param = param,
+                                .groups = {3, 0},
+                                .columns = {by_row ? CASES : 1, by_row ? 1 : CASES},
+                                .generated = {1, 0},
+                                .outer = {1, 0},
+                                .inner = {by_row ? 1 : CASES, 1}},
+                     .destination = {.layout = HMOE_LAYOUT_PANELS,
+                                     .format = HMOE_FORMAT_BF16,
+                                     .columns = 32,
+                                     .generated_rows = 1,
+                                     .group_bytes = 2048,
+                                     .panel_rows = 32}));
     fixture_file file = {0};
     file_tensor(&file, "w.0", "F32", FILE_SHAPE(CASES), plain, sizeof plain);
     file_tensor(&file, "w.1", "BF16", FILE_SHAPE(CASES), brain, sizeof brain);
@@ -258,9 +289,20 @@ static void test_pairs_in_workspace(void **state) {
     fixture_entry *entry = plan_entry(plan, "open");
     uint64_t bytes = 2 * 64 * 64;
     uint32_t dst = plan_weight(plan, entry, bytes), between = plan_temporary(entry, bytes, 0, HMOE_NONE);
-    plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(between)),
-              ARGS(param, 64, 1, 40, 64, 0, 1, depth, 0, 1, 0, 1, 0, bytes, 0, 0, depth, 64, 1, 1, 0));
-    plan_step(plan, entry, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS(AT(dst), AT(between)), ARGS(1, 0, 0, 1, 0, 0, bytes));
+    plan_step(
+        plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(between)),
+        FIELDS(
+            pack,
+            .source =
+                {.param = param, .groups = {1, 0}, .columns = {40, 64}, .generated = {1, 0}, .outer = {1, 0}, .inner = {depth, 1}},
+            .destination = {.layout = HMOE_LAYOUT_PANELS,
+                            .format = HMOE_FORMAT_BF16,
+                            .columns = 64,
+                            .generated_rows = 1,
+                            .group_bytes = bytes,
+                            .outer_rows = depth,
+                            .panel_rows = 64}));
+    plan_copy(plan, entry, BINDINGS(AT(dst), AT(between)), bytes);
     fixture_file file = {0};
     float values[40 * 64];
     for (int i = 0; i < 40 * 64; i++) values[i] = 1;
@@ -290,12 +332,25 @@ static void test_pack_vector(void **state) {
   uint32_t generated = plan_param(plan, "g", 1, SHAPE(192));
   fixture_entry *entry = plan_entry(plan, "open");
   uint32_t a = plan_weight(plan, entry, 2 * 64), b = plan_weight(plan, entry, 192 * 4), c = plan_weight(plan, entry, 2048 * 4);
-  plan_step(plan, entry, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(a)),
-            ARGS(stacked, 7, 1, 5, 1, 0, 0, 0, 0, 0, 0, 2, 0, 64, 3, 0, 0, 0, 0, 1, 0));
-  plan_step(plan, entry, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(b)),
-            ARGS(generated, 192, 3, 60, 3, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0));
-  plan_step(plan, entry, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(c)),
-            ARGS(generated, 2048, 32, 38, 5, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5, 1));
+  plan_step(
+      plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(a)),
+      FIELDS(
+          pack,
+          .source = {.param = stacked, .groups = {2, 0}, .columns = {5, 1}, .generated = {1, 0}, .outer = {1, 0}, .inner = {1, 0}},
+          .destination = {.layout = HMOE_LAYOUT_VECTOR, .columns = 7, .generated_rows = 1, .group_bytes = 64, .first_column = 3}));
+  plan_step(
+      plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(b)),
+      FIELDS(pack,
+             .source =
+                 {.param = generated, .groups = {1, 0}, .columns = {60, 3}, .generated = {3, 1}, .outer = {1, 0}, .inner = {1, 0}},
+             .destination = {.layout = HMOE_LAYOUT_VECTOR, .columns = 192, .generated_rows = 3}));
+  plan_step(
+      plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(c)),
+      FIELDS(pack,
+             .source =
+                 {.param = generated, .groups = {1, 0}, .columns = {38, 5}, .generated = {5, 1}, .outer = {1, 0}, .inner = {1, 0}},
+             .destination = {
+                 .layout = HMOE_LAYOUT_VECTOR, .generated_format = HMOE_FORMAT_BF16, .columns = 2048, .generated_rows = 32}));
   fixture_file file = {0};
   float values[192];
   for (int i = 0; i < 192; i++) values[i] = (float)(i + 1);
@@ -320,44 +375,62 @@ static void test_pack_vector(void **state) {
 
 static void test_pack_bounds(void **state) {
   (void)state;
+#define SOURCE(field) offsetof(hmoe_step_pack, source.field), sizeof(((hmoe_step_pack *)0)->source.field)
+#define DESTINATION(field) offsetof(hmoe_step_pack, destination.field), sizeof(((hmoe_step_pack *)0)->destination.field)
   static const struct {
-    int arg;
+    size_t offset, size;
     uint64_t value;
     const char *message;
   } cases[] = {
-      {1, 33, "33 columns"},
-      {1, 128, "binding 0 has 128 bytes"},
-      {3, 33, NULL},
-      {4, 2, "reads element 62"},
-      {10, 1, "reads element 32"},
-      {11, 2, "reads element"},
-      {13, 3, "32 columns"},
-      {14, 1, "binding 0"},
-      {15, 1, "depth row 1 of 1"},
-      {17, UINT64_MAX, "binding 0"},
-      {5, 1, NULL},
-      {10, UINT64_MAX, "reads element"},
-      {11, UINT64_MAX, "reads"},
-      {2, 0, "0 permutations"},
-      {7, UINT64_MAX, "depth row"},
-      {6, 2, "depth row 1 of 1"},
-      {13, 0, NULL},
-      {0, 1, "no source"},
-      {18, 1, "format 1 at depth row 0 of 1"},
-      {18, 2, "format 2"},
-      {19, 2, "2 of 1 permutations"},
-      {19, 0, NULL},
-      {20, 1, "1 of 1 permutations in pairs"},
-      {20, 2, "1 of 1 permutations"},
+      {DESTINATION(columns), 33, "33 columns of 1 generated rows"},
+      {DESTINATION(columns), 128, "binding 0 has 128 bytes"},
+      {SOURCE(columns.count), 33, NULL},
+      {SOURCE(columns.stride), 2, "reads element 62 of parameter 0, which has 32"},
+      {SOURCE(offset), 1, "reads element 32"},
+      {SOURCE(groups.count), 2, "reads element 63"},
+      {DESTINATION(group_bytes), 3, "groups of 3 bytes"},
+      {DESTINATION(first_column), 32, "binding 0 has 128 bytes, 256 are needed"},
+      {DESTINATION(first_column), 1, "panels from column 1 on"},
+      {DESTINATION(first_row), 1, "depth row 1 of 1"},
+      {DESTINATION(panel_rows), UINT64_MAX, "binding 0"},
+      {DESTINATION(panel_rows), 0, "depth row 0 of 0"},
+      {SOURCE(generated.stride), 1, NULL},
+      {SOURCE(offset), UINT64_MAX, "reads element"},
+      {SOURCE(groups.count), UINT64_MAX, "reads"},
+      {SOURCE(groups.count), 0, NULL},
+      {SOURCE(groups.stride), 1, NULL},
+      {DESTINATION(generated_rows), 0, "32 columns of 0 generated rows"},
+      {DESTINATION(generated_rows), 2, "32 columns of 2 generated rows"},
+      {SOURCE(inner.count), UINT64_MAX, "depth row"},
+      {SOURCE(inner.count), 0, NULL},
+      {SOURCE(outer.count), 2, "depth row 1 of 1"},
+      {SOURCE(outer.count), 0, NULL},
+      {DESTINATION(group_bytes), 0, NULL},
+      {SOURCE(param), 1, "source: param 1 of 1, in entry 0"},
+      {SOURCE(param), HMOE_NONE, "neither a parameter nor a buffer to read"},
+      {DESTINATION(format), HMOE_FORMAT_BF16, "bf16 from depth row 0 on of 1"},
+      {DESTINATION(format), 2, "format 2 of layout 1"},
+      {DESTINATION(layout), 2, "format 0 of layout 2"},
+      {DESTINATION(layout), HMOE_LAYOUT_VECTOR, NULL},
+      {SOURCE(generated.count), 2, "2 of 1 generated rows of format 0"},
+      {SOURCE(generated.count), 0, NULL},
+      {DESTINATION(generated_format), HMOE_FORMAT_BF16, "1 of 1 generated rows of format 1"},
+      {DESTINATION(generated_format), 2, "1 of 1 generated rows of format 2"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     fixture_plan *plan = plan_create("bounds");
     uint32_t param = plan_param(plan, "w", 1, SHAPE(32));
     fixture_entry *entry = plan_entry(plan, "open");
     uint32_t dst = plan_weight(plan, entry, 128);
-    uint64_t args[21] = {param, 32, 1, 32, 1, 0, 1, 1, 0, 0, 0, 1, 32, 128, 0, 0, 1, 1, 0, 1, 0};
-    args[cases[i].arg] = cases[i].value;
-    plan_step(plan, entry, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(dst)), 21, args);
+    hmoe_step_pack pack = {.source = {param, 0, 0, {1, 32}, {32, 1}, {1, 0}, {1, 0}, {1, 0}},
+                           .destination = {.layout = HMOE_LAYOUT_PANELS,
+                                           .columns = 32,
+                                           .generated_rows = 1,
+                                           .group_bytes = 128,
+                                           .outer_rows = 1,
+                                           .panel_rows = 1}};
+    memcpy((uint8_t *)&pack + cases[i].offset, &cases[i].value, cases[i].size);
+    plan_step(plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(dst)), sizeof pack, &pack);
     fixture_file file = {0};
     float values[32] = {0};
     file_tensor(&file, "w", "F32", FILE_SHAPE(32), values, sizeof values);
@@ -381,8 +454,10 @@ static void test_copy_and_selections(void **state) {
   uint32_t copy = plan_weight(plan, entry, 128), sets = plan_weight(plan, entry, 35 * 3 * 4);
   uint32_t source = plan_buffer(entry, HMOE_BUFFER_PARAM, param, 0, 96, 0, HMOE_NONE);
   /* The middle columns of [2][3][4], side by side. */
-  plan_step(plan, entry, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS({copy, 0, 4, 0}, {source, 0, 4, 0}), ARGS(2, 32, 48, 3, 8, 16, 8));
-  plan_step(plan, entry, HMOE_STEP_SELECTIONS, 0, HMOE_NONE, BINDINGS(AT(sets)), ARGS(7, 3, 35));
+  plan_step(plan, entry, HMOE_STEP_COPY, HMOE_NONE, BINDINGS({copy, 0, 4, 0}, {source, 0, 4, 0}),
+            FIELDS(copy, .outer = {2, 32, 48}, .inner = {3, 8, 16}, .run_bytes = 8));
+  plan_step(plan, entry, HMOE_STEP_SELECTIONS, HMOE_NONE, BINDINGS(AT(sets)),
+            FIELDS(selections, .experts = 7, .top_k = 3, .sets = 35));
   fixture_file file = {0};
   float values[24];
   for (int i = 0; i < 24; i++) values[i] = (float)(i + 1);
@@ -478,7 +553,8 @@ static void check_weight_embedding(bool stacked, uint64_t bytes, const char *ref
   file_tensor(&file, "p2", "F32", FILE_SHAPE(C2, C1, 1, 1), p2, C2 * C1 * 4);
   fixture_entry *entry = plan_entry(plan, "open");
   uint32_t dst = plan_weight(plan, entry, bytes);
-  plan_step(plan, entry, HMOE_STEP_WEIGHT_EMBEDDING, 0, HMOE_NONE, BINDINGS(AT(dst)), ARGS(0, 1, 2, 3, 4, 5, 8));
+  plan_step(plan, entry, HMOE_STEP_WEIGHT_EMBEDDING, HMOE_NONE, BINDINGS(AT(dst)),
+            FIELDS(weight_embedding, 0, 1, 2, 3, 4, 5, .row_floats = 8));
   hmoe_model *model = NULL;
   hmoe_weights weights = file_finish(&file);
   if (refusal) {
@@ -526,7 +602,7 @@ static void test_last_step(void **state) {
     plan_param(plan, name, 1, SHAPE(ROWS));
     file_tensor(&file, name, "F32", FILE_SHAPE(ROWS), values, sizeof values);
     uint32_t source = plan_buffer(entry, HMOE_BUFFER_PARAM, i, 0, ROWS * 4, 0, HMOE_NONE), dst = plan_weight(plan, entry, ROWS * 4);
-    plan_step(plan, entry, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS(AT(dst), AT(source)), ARGS(1, 0, 0, 1, 0, 0, ROWS * 4));
+    plan_copy(plan, entry, BINDINGS(AT(dst), AT(source)), ROWS * 4);
   }
   hmoe_model_object object = *plan_finish(plan, NULL, 0);
   uint8_t *pages = mmap(NULL, FIXTURE_BYTES + 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -23,13 +23,12 @@ static fixture_plan *make_plan(const char *name, uint64_t layout) {
   uint32_t param = plan_param(plan, "v", 1, SHAPE(VALUES));
   fixture_entry *open = plan_entry(plan, "open");
   uint32_t packed = plan_weight(plan, open, VALUES * 4);
-  plan_step(plan, open, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(packed)),
-            ARGS(param, VALUES, 1, VALUES, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0));
+  plan_vector(plan, open, packed, param, VALUES);
   fixture_entry *run = plan_entry(plan, "run");
   uint32_t weights = plan_share(run, open, packed);
   plan_dim(run, HMOE_DIM_INPUT, 0, 0);
   uint32_t y = plan_output(plan, run, "y", 0, 4);
-  plan_step(plan, run, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS(AT(y), AT(weights)), ARGS(1, 0, 0, 1, 0, 0, VALUES * 4));
+  plan_copy(plan, run, BINDINGS(AT(y), AT(weights)), VALUES * 4);
   plan->header.layout = layout;
   return plan;
 }

@@ -13,12 +13,32 @@ static void plan_opening(fixture_plan *plan) {
   fixture_entry *e = plan_entry(plan, "open");
   uint32_t weight = plan_weight(plan, e, 256), param = plan_buffer(e, HMOE_BUFFER_PARAM, 0, 0, 128, 0, HMOE_NONE);
   plan_dim(e, HMOE_DIM_CONST, 0, 5);
-  uint64_t pack[21] = {0, 32, 1, 32, 1, 0, 1, 1, 0, 0, 0, 1}, vector[21] = {HMOE_NONE, 32, 1, 32, 1, 0, 1, 1, 0, 0, 0, 1};
-  plan_step(plan, e, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(weight)), 21, pack);
-  plan_step(plan, e, HMOE_STEP_PACK_VECTOR, 0, HMOE_NONE, BINDINGS(AT(weight), AT(param)), 21, vector);
-  plan_step(plan, e, HMOE_STEP_SELECTIONS, 0, HMOE_NONE, BINDINGS(AT(weight)), ARGS(4, 2, 6));
-  plan_step(plan, e, HMOE_STEP_WEIGHT_EMBEDDING, 0, HMOE_NONE, BINDINGS(AT(weight)), ARGS(0, 0, 0, 0, 0, 0, 8));
-  plan_step(plan, e, HMOE_STEP_RELATIVE_BIAS, 0, HMOE_NONE, BINDINGS(AT(weight), AT(param)), ARGS(8, 2, 1, 16, 64, 8));
+  plan_panels(plan, e, (hmoe_plan_binding)AT(weight), 0, 1, 32, 1);
+  plan_vector(plan, e, weight, 0, 32);
+  plan_step(plan, e, HMOE_STEP_SELECTIONS, HMOE_NONE, BINDINGS(AT(weight)),
+            FIELDS(selections, .experts = 4, .top_k = 2, .sets = 6)); /* 2 */
+  plan_step(plan, e, HMOE_STEP_WEIGHT_EMBEDDING, HMOE_NONE, BINDINGS(AT(weight)), FIELDS(weight_embedding, .row_floats = 8));
+  plan_step(plan, e, HMOE_STEP_RELATIVE_BIAS, HMOE_NONE, BINDINGS(AT(weight), AT(param)), /* 4 */
+            FIELDS(relative_bias, .buckets = 8, .heads = 2, .bidirectional = 1, .max_distance = 16, .row_floats = 64, .pad = 8));
+  plan_step(plan, e, HMOE_STEP_COPY, HMOE_NONE, BINDINGS(AT(weight), AT(param)),
+            FIELDS(copy, .outer = {2, 8, 8}, .inner = {2, 4, 4}, .run_bytes = 4));
+}
+
+static void plan_loop(fixture_plan *plan, fixture_entry *e, uint32_t rows_dim, const hmoe_step_loop *loop) {
+  bool groups = loop->kind != HMOE_LOOP_ROWS;
+  plan_step(plan, e, HMOE_STEP_LOOP, rows_dim,
+            BINDINGS(AT(groups ? WORDS : HMOE_NONE), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS)), sizeof *loop, loop);
+}
+
+static void plan_sets(fixture_plan *plan, fixture_entry *e, uint32_t rows_dim, uint32_t mode) {
+  plan_step(plan, e, HMOE_STEP_GROUP_SETS, rows_dim, BINDINGS(AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS)),
+            FIELDS(group_sets, .experts = 4, .top_k = 2, .row_block = 8, .mode = mode));
+}
+
+static void plan_ways(fixture_plan *plan, fixture_entry *e, uint32_t rows_dim, uint32_t blocks, uint32_t groups) {
+  plan_step(plan, e, HMOE_STEP_CHOOSE, rows_dim, BINDINGS(AT(blocks)),
+            FIELDS(choose, .first_steps = 1, .second_steps = 1, .blocks_per_thread = 1, .block_rows = 1, .row_block = 8,
+                   .groups = groups));
 }
 
 static void plan_forward(fixture_plan *plan) {
@@ -34,27 +54,33 @@ static void plan_forward(fixture_plan *plan) {
   plan_temporary(e, 256, 64, rows);
   plan_temporary(e, 256, 64, rows);
   plan_buffer(e, HMOE_BUFFER_CACHE, 0, 0, 32, 0, HMOE_NONE);
-  hmoe_plan_binding words[7] = {{.buffer = WORDS}, {.buffer = WORDS}, {.buffer = WORDS}, {.buffer = WORDS},
-                                {.buffer = WORDS}, {.buffer = WORDS}, {.buffer = WORDS}};
-  plan_step(plan, e, HMOE_STEP_IDS, 0, rows, BINDINGS(AT(IDS_INPUT), AT(WORDS)), ARGS(8, 100, 0)); /* 0 */
-  plan_step(plan, e, HMOE_STEP_KERNEL, 1, rows, BINDINGS(AT(X_INPUT), AT(Y_OUTPUT)), ARGS(HMOE_GRID_ROWS, 1, 0, 0, 0, length));
-  plan_step(plan, e, HMOE_STEP_GROUP, 0, rows, 7, words, ARGS(4, 2, 0, 8, length)); /* 2 */
-  plan_step(plan, e, HMOE_STEP_GROUP_SETS, 0, rows, 5, words, ARGS(4, 2, HMOE_SETS_DISTINCT, 8));
-  plan_step(plan, e, HMOE_STEP_LOOP, 0, HMOE_NONE, 6, words, ARGS(5, HMOE_LOOP_CACHED, 4, 2, 4, 0)); /* 4 */
-  plan_step(plan, e, HMOE_STEP_KERNEL, 0, rows, BINDINGS(AT(CACHED)), ARGS(HMOE_GRID_ROWS, 1, 0));
-  plan_step(plan, e, HMOE_STEP_CHOOSE, 0, rows, BINDINGS(AT(HMOE_NONE)), ARGS(1, 1, 1, 1, 8)); /* 6 */
-  plan_step(plan, e, HMOE_STEP_KERNEL, 0, rows, BINDINGS(AT(CACHED)), ARGS(HMOE_GRID_ROWS, 1, 0));
-  plan_step(plan, e, HMOE_STEP_KERNEL, 0, rows, BINDINGS(AT(CACHED)), ARGS(HMOE_GRID_ROWS, 1, 0));
-  plan_step(plan, e, HMOE_STEP_KERNEL, 0, HMOE_NONE, BINDINGS(AT(WORDS), AT(CACHED)), ARGS(HMOE_GRID_BLOCKS, 1, 1, 0)); /* 9 */
-  plan_step(plan, e, HMOE_STEP_LOOP, 0, rows, 0, NULL, ARGS(4, HMOE_LOOP_ROWS, 7)); /* 10 */
-  plan_step(plan, e, HMOE_STEP_GROUP_SETS, 0, rows, 5, words, ARGS(4, 2, HMOE_SETS_TOKEN, 8));
-  plan_step(plan, e, HMOE_STEP_LOOP, 0, HMOE_NONE, 6, words, ARGS(1, HMOE_LOOP_GROUPS, 4, 2)); /* 12 */
-  plan_step(plan, e, HMOE_STEP_KERNEL, 0, rows, BINDINGS(AT(ROWS)), ARGS(HMOE_GRID_ROWS, 1, 0));
-  plan_step(plan, e, HMOE_STEP_KERNEL, 0, rows, BINDINGS(AT(ROWS)), ARGS(HMOE_GRID_ROWS, 1, 0)); /* 14 */
-  plan_step(plan, e, HMOE_STEP_GROUP_SETS, 0, rows, 5, words, ARGS(4, 2, HMOE_SETS_RANK, 8)); /* 15 */
-  plan_step(plan, e, HMOE_STEP_CHOOSE, 0, HMOE_NONE, BINDINGS(AT(WORDS)), ARGS(1, 1, 1, 1, 8));
-  plan_step(plan, e, HMOE_STEP_KERNEL, 0, rows, BINDINGS(AT(ROWS)), ARGS(HMOE_GRID_ROWS, 1, 0));
-  plan_step(plan, e, HMOE_STEP_KERNEL, 0, rows, BINDINGS(AT(ROWS)), ARGS(HMOE_GRID_ROWS, 1, 0)); /* 18 */
+  plan_step(plan, e, HMOE_STEP_IDS, rows, BINDINGS(AT(IDS_INPUT), AT(WORDS)),
+            FIELDS(ids, .element_bytes = 8, .limit = 100)); /* 0 */
+  plan_step(plan, e, HMOE_STEP_KERNEL, rows, BINDINGS(AT(X_INPUT), AT(Y_OUTPUT)),
+            FIELDS(kernel, .kernel = 1, .row_block = 1, .groups = 1, .column_splits = 1, .dims = plan_dims(plan, DIMS(length))));
+  plan_step(plan, e, HMOE_STEP_GROUP, rows, /* 2 */
+            BINDINGS(AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS)),
+            FIELDS(group, .experts = 4, .top_k = 2, .row_block = 8, .scope_dim = length, .past_dim = HMOE_NONE, .stride_dim = HMOE_NONE));
+  plan_sets(plan, e, rows, HMOE_SETS_DISTINCT);
+  plan_loop(plan, e, rows, /* 4 */
+            &(hmoe_step_loop){
+                .kind = HMOE_LOOP_CACHED, .steps = 5, .chunk = 4, .groups = 6, .top_k = 2, .generate_steps = 4, .cache = 0});
+  plan_kernel(plan, e, 0, rows, BINDINGS(AT(CACHED)));
+  plan_ways(plan, e, rows, HMOE_NONE, 1); /* 6 */
+  plan_kernel(plan, e, 0, rows, BINDINGS(AT(CACHED)));
+  plan_kernel(plan, e, 0, rows, BINDINGS(AT(CACHED))); /* 8 */
+  plan_step(plan, e, HMOE_STEP_KERNEL, rows, BINDINGS(AT(WORDS), AT(CACHED)),
+            FIELDS(kernel, .grid = HMOE_GRID_BLOCKS, .row_block = 8, .groups = 4, .column_splits = 1));
+  plan_loop(plan, e, rows, &(hmoe_step_loop){.kind = HMOE_LOOP_ROWS, .steps = 4, .chunk = 7}); /* 10 */
+  plan_sets(plan, e, rows, HMOE_SETS_TOKEN);
+  plan_loop(plan, e, rows, /* 12 */
+            &(hmoe_step_loop){.kind = HMOE_LOOP_GROUPS, .steps = 1, .chunk = 4, .groups = HMOE_NONE, .top_k = 2});
+  plan_kernel(plan, e, 0, rows, BINDINGS(AT(ROWS)));
+  plan_kernel(plan, e, 0, rows, BINDINGS(AT(ROWS))); /* 14 */
+  plan_sets(plan, e, rows, HMOE_SETS_RANK);
+  plan_ways(plan, e, rows, WORDS, 6); /* 16 */
+  plan_kernel(plan, e, 0, rows, BINDINGS(AT(ROWS)));
+  plan_kernel(plan, e, 0, rows, BINDINGS(AT(ROWS))); /* 18 */
 }
 
 static void plan_decode(fixture_plan *plan) {
@@ -68,13 +94,13 @@ static void plan_decode(fixture_plan *plan) {
   plan_input(plan, e, "mask", 1, 4);
   plan_buffer(e, HMOE_BUFFER_STATE, 0, 0, 0, 0, HMOE_NONE);
   plan_temporary(e, 0, 4, length);
-  plan_step(plan, e, HMOE_STEP_KERNEL, 0, length, BINDINGS(AT(POSITIONS)), ARGS(HMOE_GRID_ROWS, 1, 0));
-  plan_step(plan, e, HMOE_STEP_APPEND_MASK, 0, HMOE_NONE, BINDINGS(AT(MASK_INPUT), AT(MASK_STATE)),
-            ARGS(rows, length, past, capacity));
-  plan_step(plan, e, HMOE_STEP_POSITIONS, 0, HMOE_NONE, BINDINGS(AT(MASK_STATE), AT(POSITIONS)),
-            ARGS(rows, length, past, capacity, 64));
-  plan_step(plan, e, HMOE_STEP_LAST_ROWS, 0, HMOE_NONE, BINDINGS(AT(MASK_STATE), AT(POSITIONS)),
-            ARGS(rows, length, past, capacity));
+  plan_kernel(plan, e, 0, length, BINDINGS(AT(POSITIONS)));
+  plan_step(plan, e, HMOE_STEP_APPEND_MASK, HMOE_NONE, BINDINGS(AT(MASK_INPUT), AT(MASK_STATE)),
+            FIELDS(append_mask, .tokens = {rows, length, past, capacity}));
+  plan_step(plan, e, HMOE_STEP_POSITIONS, HMOE_NONE, BINDINGS(AT(MASK_STATE), AT(POSITIONS)),
+            FIELDS(positions, .tokens = {rows, length, past, capacity}, .limit = 64));
+  plan_step(plan, e, HMOE_STEP_LAST_ROWS, HMOE_NONE, BINDINGS(AT(MASK_STATE), AT(POSITIONS)),
+            FIELDS(last_rows, .tokens = {rows, length, past, capacity}));
 }
 
 static fixture_plan *make_plan(void) {
@@ -113,10 +139,11 @@ typedef enum target {
   BUFFER,
   STEP,
   BINDING,
-  ARG
+  STEP_FIELDS,
+  KERNEL_DIM
 } target;
 
-/* Of entry `entry` and, of bindings and args, of step `step`. */
+/* Of entry `entry` and, of bindings and fields, of step `step`. */
 typedef struct place {
   target target;
   uint32_t entry, step, index;
@@ -139,13 +166,15 @@ typedef struct place {
 #define IN_BUFFER(entry, index, field, value) {BUFFER, entry, 0, index, FIELD(hmoe_plan_buffer, field), value}
 #define IN_STEP(entry, step, field, value) {STEP, entry, 0, step, FIELD(hmoe_plan_step, field), value}
 #define IN_BINDING(entry, step, index, field, value) {BINDING, entry, step, index, FIELD(hmoe_plan_binding, field), value}
-#define IN_ARG(entry, step, index, value) {ARG, entry, step, index, 0, sizeof(uint64_t), value}
+#define IN_FIELD(entry, step, kind, field, value) {STEP_FIELDS, entry, step, 0, FIELD(hmoe_step_##kind, field), value}
+#define IN_KERNEL_DIM(entry, step, index, value) {KERNEL_DIM, entry, step, index, 0, sizeof(uint32_t), value}
 
 static void damage(fixture_plan *plan, const place *place) {
   if (place->target == NOWHERE) return;
   const hmoe_plan *header = (const hmoe_plan *)(void *)plan->bytes;
   const hmoe_plan_entry *e = &HMOE_PLAN_ARRAY(plan->bytes, header->entries, hmoe_plan_entry)[place->entry];
   const hmoe_plan_step *step = &HMOE_PLAN_ARRAY(plan->bytes, e->steps, hmoe_plan_step)[place->step];
+  const hmoe_step_kernel *kernel = HMOE_STEP_FIELDS(plan->bytes, step);
   const struct {
     hmoe_plan_span span;
     size_t bytes;
@@ -160,7 +189,8 @@ static void damage(fixture_plan *plan, const place *place) {
                 [BUFFER] = {e->buffers, sizeof(hmoe_plan_buffer)},
                 [STEP] = {e->steps, sizeof(hmoe_plan_step)},
                 [BINDING] = {step->bindings, sizeof(hmoe_plan_binding)},
-                [ARG] = {step->args, sizeof(uint64_t)}};
+                [STEP_FIELDS] = {step->fields, 0},
+                [KERNEL_DIM] = {kernel->dims, sizeof(uint32_t)}};
   uint8_t *at = plan->bytes;
   switch (place->target) {
   case OBJECT: at = (uint8_t *)&plan->object; break;
@@ -177,7 +207,7 @@ static void damage(fixture_plan *plan, const place *place) {
 /* A span's words. */
 #define SPAN(offset, count) ((uint64_t)(count) << 32 | (offset))
 
-/* PLAN: the bytes of the plan; VERSION: the ABI's. */
+/* PLAN: the bytes of the plan; VERSION: the ABI's; a last * stands for any text. */
 static const struct {
   place places[2];
   const char *text;
@@ -262,81 +292,155 @@ static const struct {
     {{IN_BUFFER(1, 5, fixed_bytes, 65)}, "plan: entry 1: buffer 5 ends at 65 of 64 bytes"},
     {{IN_BUFFER(0, 0, fixed_bytes, 255), IN_BUFFER(0, 0, offset, 1)}, "plan: entry 0: buffer 0 is not aligned"},
     {{IN_BUFFER(1, 5, dim, 0)}, "plan: entry 1: buffer 5: weights and caches have fixed sizes"},
-    {{IN_STEP(1, 9, kind, 15)}, "plan: entry 1 step 9: unknown kind 15"},
+    {{IN_STEP(1, 9, kind, 14)}, "plan: entry 1 step 9: unknown kind 14"},
     {{IN_STEP(1, 7, bindings, SPAN(4, 1))},
      "plan: entry 1: bindings: span [4, +1 x 24] leaves the plan of PLAN bytes or is not aligned"},
-    {{IN_STEP(1, 7, args, SPAN(0, 1 << 20))},
-     "plan: entry 1: args: span [0, +1048576 x 8] leaves the plan of PLAN bytes or is not aligned"},
-    {{IN_STEP(1, 2, bindings.count, 6)}, "plan: entry 1 step 2 (group): expected 7 bindings and 4 args at least, found 6 and 5"},
-    {{IN_STEP(1, 3, args.count, 3)}, "plan: entry 1 step 3 (group_sets): expected 5 bindings and 4 args at least, found 5 and 3"},
+    {{IN_STEP(1, 7, fields, SPAN(1 << 20, 40))},
+     "plan: entry 1: fields: span [1048576, +40 x 1] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_STEP(1, 7, fields, SPAN(44, 40))}, "plan: entry 1 step 7 (kernel): expected fields of 40 bytes, found 40 at 44"},
+    {{IN_STEP(1, 7, fields.count, 39)}, "plan: entry 1 step 7 (kernel): expected fields of 40 bytes, found 39 at *"},
+    {{IN_STEP(1, 3, fields.count, 24)}, "plan: entry 1 step 3 (group_sets): expected fields of 16 bytes, found 24 at *"},
+    {{IN_STEP(1, 4, kind, HMOE_STEP_COPY)}, "plan: entry 1 step 4 (copy): expected fields of 56 bytes, found 32 at *"},
+    {{IN_STEP(1, 2, bindings.count, 7)}, "plan: entry 1 step 2 (group): expected 8 bindings, found 7"},
+    {{IN_STEP(1, 12, bindings.count, 5)}, "plan: entry 1 step 12 (loop): expected 6 bindings, found 5"},
+    {{IN_STEP(0, 0, bindings.count, 1)}, "plan: entry 0 step 0 (pack): expected 2 bindings, found 1"},
     {{IN_STEP(1, 15, rows_dim, HMOE_NONE)}, "plan: entry 1 step 15 (group_sets): rows are missing"},
+    {{IN_STEP(1, 14, rows_dim, HMOE_NONE)}, "plan: entry 1 step 14 (kernel): rows are missing"},
+    {{IN_STEP(1, 10, rows_dim, HMOE_NONE)}, "plan: entry 1 step 10 (loop): rows are missing"},
+    {{IN_STEP(1, 6, rows_dim, HMOE_NONE)}, "plan: entry 1 step 6 (choose): rows are missing"},
     {{IN_STEP(2, 0, rows_dim, 5)}, "plan: entry 2 step 0 (kernel): dim 5 of 5"},
     {{IN_BINDING(1, 9, 1, offset_bytes, 2)}, "plan: entry 1 step 9 (kernel): binding 1 is not aligned"},
     {{IN_BINDING(1, 9, 1, advance_bytes, 1)}, "plan: entry 1 step 9 (kernel): binding 1 is not aligned"},
     {{IN_BINDING(1, 9, 1, buffer, 6)}, "plan: entry 1 step 9 (kernel): binding 1 names buffer 6 of 6"},
     {{IN_BINDING(1, 9, 1, buffer, IDS_INPUT)}, "plan: entry 1 step 9 (kernel): binding 1 is an input that may be missing"},
     {{IN_BINDING(1, 0, 1, buffer, IDS_INPUT)}, "plan: entry 1 step 0 (ids): binding 1 is an input that may be missing"},
-    {{IN_ARG(1, 2, 4, 5)}, "plan: entry 1 step 2 (group): arg 4: dim 5 of 5"},
-    {{IN_ARG(2, 1, 0, HMOE_NONE)}, "plan: entry 2 step 1 (append_mask): arg 0: dim 4294967295 of 5"},
-    {{IN_ARG(2, 3, 2, 9)}, "plan: entry 2 step 3 (last_rows): arg 2: dim 9 of 5"},
-    {{IN_STEP(1, 13, kernel, 2)}, "plan: entry 1 step 13: kernel 2 of 2"},
-    {{IN_ARG(1, 1, 0, 3)}, "plan: entry 1 step 1: kernel: bad grid"},
-    {{IN_ARG(1, 8, 1, 0)}, "plan: entry 1 step 8: kernel: bad grid"},
-    {{IN_STEP(1, 14, rows_dim, HMOE_NONE)}, "plan: entry 1 step 14: kernel: bad grid"},
-    {{IN_ARG(1, 9, 3, 2)}, "plan: entry 1 step 9: kernel: bad grid"},
-    {{IN_STEP(1, 1, args.count, 14)}, "plan: entry 1 step 1: kernel: more than 8 dims"},
-    {{IN_ARG(1, 1, 5, 5)}, "plan: entry 1 step 1: kernel: dim 5 of 5"},
+    {{IN_FIELD(1, 13, kernel, kernel, 2)}, "plan: entry 1 step 13 (kernel): kernel 2 of 2"},
+    {{IN_FIELD(1, 1, kernel, grid, 3)}, "plan: entry 1 step 1 (kernel): unknown grid 3"},
+    {{IN_FIELD(1, 8, kernel, row_block, 0)}, "plan: entry 1 step 8 (kernel): blocks of 0 rows in 1 groups"},
+    {{IN_FIELD(1, 8, kernel, row_block, 1u << 31)}, "plan: entry 1 step 8 (kernel): blocks of 2147483648 rows in 1 groups"},
+    {{IN_FIELD(1, 9, kernel, groups, 0)}, "plan: entry 1 step 9 (kernel): blocks of 8 rows in 0 groups"},
+    {{IN_FIELD(1, 8, kernel, groups, 2)}, "plan: entry 1 step 8 (kernel): 2 groups without blocks"},
+    {{IN_FIELD(1, 9, kernel, blocks_binding, 2)}, "plan: entry 1 step 9 (kernel): binding 2 of 2 has no blocks"},
+    {{IN_BINDING(1, 9, 0, buffer, HMOE_NONE)}, "plan: entry 1 step 9 (kernel): binding 0 of 2 has no blocks"},
+    {{IN_FIELD(1, 9, kernel, column_splits, 0)}, "plan: entry 1 step 9 (kernel): columns in 0 parts"},
+    {{IN_FIELD(1, 9, kernel, column_splits, 1u << 31)}, "plan: entry 1 step 9 (kernel): columns in 2147483648 parts"},
+    {{IN_FIELD(1, 1, kernel, dims, SPAN(0, 1 << 20))},
+     "plan: entry 1: kernel dims: span [0, +1048576 x 4] leaves the plan of PLAN bytes or is not aligned"},
+    {{IN_FIELD(1, 1, kernel, dims.count, 9)}, "plan: entry 1 step 1 (kernel): 9 dims, at most 8"},
+    {{IN_KERNEL_DIM(1, 1, 0, 5)}, "plan: entry 1 step 1 (kernel): dims: dim 5 of 5"},
+    {{IN_FIELD(1, 2, group, experts, 0)}, "plan: entry 1 step 2 (group): 0 experts, top_k 2"},
+    {{IN_FIELD(1, 2, group, experts, 1u << 28)}, "plan: entry 1 step 2 (group): 268435456 experts, top_k 2"},
+    {{IN_FIELD(1, 2, group, top_k, HMOE_TOP_K_MAX + 1)}, "plan: entry 1 step 2 (group): 4 experts, top_k 4097"},
+    {{IN_FIELD(1, 2, group, row_block, 0)}, "plan: entry 1 step 2 (group): blocks of 0 rows in 4 groups"},
+    {{IN_FIELD(1, 2, group, scope_dim, 5)}, "plan: entry 1 step 2 (group): scope_dim: dim 5 of 5"},
+    {{IN_FIELD(1, 2, group, past_dim, 5)}, "plan: entry 1 step 2 (group): past_dim: dim 5 of 5"},
+    {{IN_FIELD(1, 2, group, stride_dim, 5)}, "plan: entry 1 step 2 (group): stride_dim: dim 5 of 5"},
+    {{IN_BINDING(1, 2, 7, buffer, WORDS)}, "plan: entry 1 step 2 (group): past_dim: dim 4294967295 of 5"},
+    {{IN_BINDING(1, 2, 7, buffer, WORDS), IN_FIELD(1, 2, group, past_dim, 0)},
+     "plan: entry 1 step 2 (group): stride_dim: dim 4294967295 of 5"},
+    {{IN_FIELD(1, 3, group_sets, experts, 0)}, "plan: entry 1 step 3 (group_sets): 0 experts, top_k 2"},
+    {{IN_FIELD(1, 3, group_sets, top_k, 0)}, "plan: entry 1 step 3 (group_sets): 4 experts, top_k 0"},
+    {{IN_FIELD(1, 3, group_sets, row_block, 0)}, "plan: entry 1 step 3 (group_sets): blocks of 0 rows in 1 groups"},
+    {{IN_FIELD(1, 11, group_sets, mode, 3)}, "plan: entry 1 step 11 (group_sets): unknown mode 3"},
+    {{IN_FIELD(1, 15, group_sets, experts, 1 << 20)},
+     "plan: entry 1 step 15 (group_sets): the sets of 2 of 1048576 experts cannot be numbered"},
+    {{IN_FIELD(1, 10, loop, kind, 3)}, "plan: entry 1 step 10 (loop): kind 3 over 4 steps by 7"},
+    {{IN_FIELD(1, 4, loop, steps, 0)}, "plan: entry 1 step 4 (loop): kind 2 over 0 steps by 4"},
+    {{IN_FIELD(1, 4, loop, steps, 15)}, "plan: entry 1 step 4 (loop): kind 2 over 15 steps by 4"},
+    {{IN_FIELD(1, 12, loop, chunk, 0)}, "plan: entry 1 step 12 (loop): kind 1 over 1 steps by 0"},
+    {{IN_FIELD(1, 12, loop, chunk, 1u << 31)}, "plan: entry 1 step 12 (loop): kind 1 over 1 steps by 2147483648"},
+    {{IN_FIELD(1, 12, loop, groups, 0)}, "plan: entry 1 step 12 (loop): 0 groups, top_k 2"},
+    {{IN_FIELD(1, 12, loop, top_k, HMOE_TOP_K_MAX + 1)}, "plan: entry 1 step 12 (loop): 4294967295 groups, top_k 4097"},
+    {{IN_BINDING(1, 12, 0, buffer, HMOE_NONE)}, "plan: entry 1 step 12 (loop): no blocks"},
+    {{IN_FIELD(1, 4, loop, cache, 1)}, "plan: entry 1 step 4 (loop): cache 1 of 1, 4 generating steps of 5"},
+    {{IN_FIELD(1, 4, loop, generate_steps, 6)}, "plan: entry 1 step 4 (loop): cache 0 of 1, 6 generating steps of 5"},
+    {{IN_FIELD(1, 4, loop, chunk, 9)}, "plan: entry 1 step 4 (loop): chunks of 9 sets of 2, the cache has 8 slots for sets of 2"},
+    {{IN_FIELD(1, 4, loop, top_k, 1)}, "plan: entry 1 step 4 (loop): chunks of 4 sets of 1, the cache has 8 slots for sets of 2"},
+    {{IN_FIELD(1, 4, loop, generate_steps, 3)},
+     "plan: entry 1 step 4 (loop): the choose at step 6 reaches past the generating steps"},
+    {{IN_FIELD(1, 4, loop, steps, 3)}, "plan: entry 1 step 4 (loop): the choose at step 6 must stand whole inside"},
+    {{IN_FIELD(1, 6, choose, second_steps, 3)}, "plan: entry 1 step 4 (loop): the choose at step 6 must stand whole inside"},
+    {{IN_FIELD(1, 10, loop, steps, 2), IN_FIELD(1, 12, loop, steps, 2)},
+     "plan: entry 1 step 10 (loop): the loop at step 12 must stand whole inside"},
+    {{IN_FIELD(1, 12, loop, kind, HMOE_LOOP_ROWS)},
+     "plan: entry 1 step 10 (loop): the loop at step 12: only one over groups may stand inside one over rows"},
+    {{IN_FIELD(1, 10, loop, kind, HMOE_LOOP_GROUPS)},
+     "plan: entry 1 step 10 (loop): the loop at step 12: only one over groups may stand inside one over rows"},
+    {{IN_FIELD(1, 6, choose, first_steps, 0)}, "plan: entry 1 step 6 (choose): 0 or 1 steps from 1 blocks and 1 rows on"},
+    {{IN_FIELD(1, 6, choose, second_steps, 0)}, "plan: entry 1 step 6 (choose): 1 or 0 steps from 1 blocks and 1 rows on"},
+    {{IN_FIELD(1, 16, choose, second_steps, 2)}, "plan: entry 1 step 16 (choose): 1 or 2 steps from 1 blocks and 1 rows on"},
+    {{IN_FIELD(1, 16, choose, blocks_per_thread, 1u << 31)},
+     "plan: entry 1 step 16 (choose): 1 or 1 steps from 2147483648 blocks and 1 rows on"},
+    {{IN_FIELD(1, 16, choose, block_rows, 1u << 31)},
+     "plan: entry 1 step 16 (choose): 1 or 1 steps from 1 blocks and 2147483648 rows on"},
+    {{IN_FIELD(1, 6, choose, row_block, 0)}, "plan: entry 1 step 6 (choose): blocks of 0 rows in 1 groups"},
+    {{IN_FIELD(1, 16, choose, groups, 0)}, "plan: entry 1 step 16 (choose): blocks of 8 rows in 0 groups"},
+    {{IN_FIELD(1, 6, choose, groups, 2)}, "plan: entry 1 step 6 (choose): 2 groups without blocks"},
+    {{IN_STEP(1, 18, kind, HMOE_STEP_CHOOSE), IN_STEP(1, 18, fields.count, 24)},
+     "plan: entry 1 step 16 (choose): the choose at step 18 may not stand inside"},
+    {{IN_STEP(1, 17, kind, HMOE_STEP_CHOOSE), IN_STEP(1, 17, fields.count, 24)},
+     "plan: entry 1 step 16 (choose): the choose at step 17 may not stand inside"},
+    {{IN_FIELD(0, 2, selections, experts, 0)}, "plan: entry 0 step 2 (selections): 0 experts, top_k 2"},
+    {{IN_FIELD(0, 2, selections, top_k, 0)}, "plan: entry 0 step 2 (selections): 4 experts, top_k 0"},
+    {{IN_FIELD(0, 2, selections, sets, 7)}, "plan: entry 0 step 2 (selections): 7 sets"},
+    {{IN_FIELD(0, 1, pack, source.outer.count, 2)}, "plan: entry 0 step 1 (pack): a vector of depth 2 x 1"},
+    {{IN_FIELD(0, 1, pack, source.inner.count, 0)}, "plan: entry 0 step 1 (pack): a vector of depth 1 x 0"},
+    {{IN_FIELD(0, 1, pack, destination.format, HMOE_FORMAT_BF16)}, "plan: entry 0 step 1 (pack): format 1 of layout 0"},
+    {{IN_FIELD(0, 1, pack, destination.layout, 2)}, "plan: entry 0 step 1 (pack): format 0 of layout 2"},
+    {{IN_FIELD(0, 1, pack, destination.generated_rows, 2)}, "plan: entry 0 step 1 (pack): 32 columns of 2 generated rows"},
+    {{IN_FIELD(0, 0, pack, source.param, 3)}, "plan: entry 0 step 0 (pack): source: param 3 of 3, in entry 0"},
+    {{IN_FIELD(0, 0, pack, source.param, HMOE_NONE)}, "plan: entry 0 step 0 (pack): neither a parameter nor a buffer to read"},
+    {{IN_FIELD(0, 0, pack, source.param, 1), IN_FIELD(0, 0, pack, source.groups.count, 3)},
+     "plan: entry 0 step 0 (pack): 3 groups of 2 tensors"},
+    {{IN_FIELD(0, 0, pack, source.groups.count, 2), IN_FIELD(0, 0, pack, destination.group_bytes, 0)},
+     "plan: entry 0 step 0 (pack): groups would overwrite each other"},
+    {{IN_FIELD(0, 3, weight_embedding, wi, 3)}, "plan: entry 0 step 3 (weight_embedding): wi: param 3 of 3, in entry 0"},
+    {{IN_FIELD(0, 3, weight_embedding, wo, 3)}, "plan: entry 0 step 3 (weight_embedding): wo: param 3 of 3, in entry 0"},
+    {{IN_FIELD(0, 3, weight_embedding, depthwise1, 3)},
+     "plan: entry 0 step 3 (weight_embedding): depthwise1: param 3 of 3, in entry 0"},
+    {{IN_FIELD(0, 3, weight_embedding, pointwise1, 3)},
+     "plan: entry 0 step 3 (weight_embedding): pointwise1: param 3 of 3, in entry 0"},
+    {{IN_FIELD(0, 3, weight_embedding, depthwise2, 3)},
+     "plan: entry 0 step 3 (weight_embedding): depthwise2: param 3 of 3, in entry 0"},
+    {{IN_FIELD(0, 3, weight_embedding, pointwise2, HMOE_NONE)},
+     "plan: entry 0 step 3 (weight_embedding): pointwise2: param 4294967295 of 3, in entry 0"},
+    {{IN_FIELD(0, 4, relative_bias, buckets, 7)},
+     "plan: entry 0 step 4 (relative_bias): 7 buckets to distance 16, 2 heads in rows of 64 after 8"},
+    {{IN_FIELD(0, 4, relative_bias, max_distance, 2)},
+     "plan: entry 0 step 4 (relative_bias): 8 buckets to distance 2, 2 heads in rows of 64 after 8"},
+    {{IN_FIELD(0, 4, relative_bias, bidirectional, 2)},
+     "plan: entry 0 step 4 (relative_bias): 8 buckets to distance 16, 2 heads in rows of 64 after 8"},
+    {{IN_FIELD(0, 4, relative_bias, heads, 0)},
+     "plan: entry 0 step 4 (relative_bias): 8 buckets to distance 16, 0 heads in rows of 64 after 8"},
+    {{IN_FIELD(0, 4, relative_bias, heads, 1u << 31)},
+     "plan: entry 0 step 4 (relative_bias): 8 buckets to distance 16, 2147483648 heads in rows of 64 after 8"},
+    {{IN_FIELD(0, 4, relative_bias, row_floats, 1u << 31)},
+     "plan: entry 0 step 4 (relative_bias): 8 buckets to distance 16, 2 heads in rows of 2147483648 after 8"},
+    {{IN_FIELD(0, 4, relative_bias, pad, 1u << 31)},
+     "plan: entry 0 step 4 (relative_bias): 8 buckets to distance 16, 2 heads in rows of 64 after 2147483648"},
+    {{IN_FIELD(0, 5, copy, outer.destination_stride, 0)}, "plan: entry 0 step 5 (copy): copies would overwrite each other"},
+    {{IN_FIELD(0, 5, copy, inner.destination_stride, 0)}, "plan: entry 0 step 5 (copy): copies would overwrite each other"},
     {{IN_BINDING(1, 0, 0, buffer, WORDS)}, "plan: entry 1 step 0 (ids): expected an input"},
-    {{IN_ARG(1, 0, 0, 2)}, "plan: entry 1 step 0 (ids): elements of 2 bytes below 100"},
-    {{IN_ARG(1, 0, 1, 0)}, "plan: entry 1 step 0 (ids): elements of 8 bytes below 0"},
-    {{IN_ARG(1, 0, 1, (1ull << 31) + 1)}, "plan: entry 1 step 0 (ids): elements of 8 bytes below 2147483649"},
-    {{IN_ARG(1, 0, 2, 3)}, "plan: entry 1 step 0 (ids): an input of 0 by default, filled with 3, below 100"},
-    {{IN_ARG(1, 0, 2, 200), IN_INPUT(1, 0, fill, 200)},
+    {{IN_FIELD(1, 0, ids, element_bytes, 2)}, "plan: entry 1 step 0 (ids): elements of 2 bytes"},
+    {{IN_FIELD(1, 0, ids, limit, 0)}, "plan: entry 1 step 0 (ids): limit 0"},
+    {{IN_FIELD(1, 0, ids, limit, (1ull << 31) + 1)}, "plan: entry 1 step 0 (ids): limit 2147483649"},
+    {{IN_FIELD(1, 0, ids, fill, 3)}, "plan: entry 1 step 0 (ids): an input of 0 by default, filled with 3, below 100"},
+    {{IN_FIELD(1, 0, ids, fill, 200), IN_INPUT(1, 0, fill, 200)},
      "plan: entry 1 step 0 (ids): an input of 200 by default, filled with 200, below 100"},
-    {{IN_BINDING(2, 1, 0, buffer, HMOE_NONE)}, "plan: entry 2 step 1 (append_mask): bad bindings or limit"},
-    {{IN_BINDING(2, 1, 1, buffer, POSITIONS)}, "plan: entry 2 step 1 (append_mask): bad bindings or limit"},
-    {{IN_ARG(2, 2, 3, HMOE_NONE)}, "plan: entry 2 step 2 (positions): bad bindings or limit"},
-    {{IN_ARG(2, 2, 4, 0)}, "plan: entry 2 step 2 (positions): bad bindings or limit"},
-    {{IN_BINDING(2, 3, 1, buffer, HMOE_NONE)}, "plan: entry 2 step 3 (last_rows): bad bindings or limit"},
-    {{IN_ARG(0, 4, 0, 7)}, "plan: entry 0 step 4 (relative_bias): 7 buckets to distance 16"},
-    {{IN_ARG(0, 4, 3, 2)}, "plan: entry 0 step 4 (relative_bias): 8 buckets to distance 2"},
-    {{IN_ARG(0, 4, 2, 2)}, "plan: entry 0 step 4 (relative_bias): 8 buckets to distance 16"},
-    {{IN_ARG(1, 4, 0, 15)}, "plan: entry 1 step 4: loop of kind 2 over 15 steps by 4"},
-    {{IN_ARG(1, 10, 1, 3)}, "plan: entry 1 step 10: loop of kind 3 over 4 steps by 7"},
-    {{IN_ARG(1, 12, 2, 0)}, "plan: entry 1 step 12: loop of kind 1 over 1 steps by 0"},
-    {{IN_STEP(1, 10, rows_dim, HMOE_NONE)}, "plan: entry 1 step 10: a loop over rows needs rows"},
-    {{IN_STEP(1, 12, bindings.count, 5)}, "plan: entry 1 step 12: loop: too few bindings or args"},
-    {{IN_STEP(1, 4, args.count, 5)}, "plan: entry 1 step 4: loop: too few bindings or args"},
-    {{IN_ARG(1, 12, 3, HMOE_TOP_K_MAX + 1)}, "plan: entry 1 step 12: loop: top_k 4097"},
-    {{IN_ARG(1, 4, 5, 1)}, "plan: entry 1 step 4: loop: cache 1, 4 generating steps"},
-    {{IN_ARG(1, 4, 4, 6)}, "plan: entry 1 step 4: loop: cache 0, 6 generating steps"},
-    {{IN_ARG(1, 4, 2, 9)}, "plan: entry 1 step 4: loop: chunks of 9 sets of 2, the cache has 8 slots for sets of 2"},
-    {{IN_ARG(1, 4, 3, 1)}, "plan: entry 1 step 4: loop: chunks of 4 sets of 1, the cache has 8 slots for sets of 2"},
-    {{IN_ARG(1, 4, 0, 3)}, "plan: entry 1 step 4: loop: cache 0, 4 generating steps"},
-    {{IN_ARG(1, 4, 4, 3)}, "plan: entry 1 step 6: a choose reaches past the generating steps"},
-    {{IN_ARG(1, 10, 0, 2), IN_ARG(1, 12, 0, 2)},
-     "plan: entry 1 step 12: only a loop over groups may stand, whole, inside a loop over rows"},
-    {{IN_ARG(1, 12, 1, HMOE_LOOP_ROWS)},
-     "plan: entry 1 step 12: only a loop over groups may stand, whole, inside a loop over rows"},
-    {{IN_STEP(1, 12, args, SPAN(0, 1 << 20))},
-     "plan: entry 1: args: span [0, +1048576 x 8] leaves the plan of PLAN bytes or is not aligned"},
-    {{IN_STEP(1, 4, kind, HMOE_STEP_COPY)}, "plan: entry 1 step 4 (copy): expected 2 bindings and 7 args at least, found 6 and 6"},
-    {{IN_ARG(1, 6, 1, 0)}, "plan: entry 1 step 6: choose between 1 and 0 steps from 1 blocks and 1 rows on"},
-    {{IN_ARG(1, 6, 4, 0)}, "plan: entry 1 step 6: a choose without blocks needs rows and a row block"},
-    {{IN_STEP(1, 8, kind, HMOE_STEP_CHOOSE)}, "plan: entry 1 step 8: a choose reaches past the generating steps"},
-    {{IN_ARG(1, 2, 1, HMOE_TOP_K_MAX + 1)}, "plan: entry 1 step 2: 4 experts, top_k 4097"},
-    {{IN_ARG(1, 3, 0, 0)}, "plan: entry 1 step 3: 0 experts, top_k 2"},
-    {{IN_ARG(1, 2, 3, 0)}, "plan: entry 1 step 2 (group): row block 0"},
-    {{IN_ARG(1, 11, 2, 3)}, "plan: entry 1 step 11 (group_sets): mode 3"},
-    {{IN_ARG(1, 15, 0, 1 << 20)}, "plan: entry 1 step 15 (group_sets): mode 0"},
-    {{IN_ARG(0, 2, 1, 0)}, "plan: entry 0 step 2: 4 experts, top_k 0"},
-    {{IN_ARG(0, 2, 2, 7)}, "plan: entry 0 step 2 (selections): 7 sets"},
-    {{IN_ARG(0, 0, 0, 3)}, "plan: entry 0 step 0 (pack): no source"},
-    {{IN_ARG(0, 0, 0, HMOE_NONE)}, "plan: entry 0 step 0 (pack): no source"},
-    {{IN_ARG(0, 3, 4, 3)}, "plan: entry 0 step 3 (weight_embedding): param 4"},
-    {{IN_ARG(1, 6, 1, 3)}, "plan: entry 1 step 6: a choose must stand whole inside a loop"},
-    {{IN_STEP(1, 18, kind, HMOE_STEP_CHOOSE)}, "plan: entry 1 step 18: no loop and no other choose may stand inside a choose"},
-    {{IN_STEP(1, 17, kind, HMOE_STEP_LOOP)}, "plan: entry 1 step 17: no loop and no other choose may stand inside a choose"},
+    {{IN_FIELD(2, 1, append_mask, tokens.rows_dim, HMOE_NONE)},
+     "plan: entry 2 step 1 (append_mask): rows_dim: dim 4294967295 of 5"},
+    {{IN_FIELD(2, 1, append_mask, tokens.stride_dim, HMOE_NONE)},
+     "plan: entry 2 step 1 (append_mask): stride_dim: dim 4294967295 of 5"},
+    {{IN_BINDING(2, 1, 0, buffer, HMOE_NONE)}, "plan: entry 2 step 1 (append_mask): no source"},
+    {{IN_BINDING(2, 1, 1, buffer, HMOE_NONE)}, "plan: entry 2 step 1 (append_mask): no destination"},
+    {{IN_BINDING(2, 1, 1, buffer, POSITIONS)}, "plan: entry 2 step 1 (append_mask): expected a mask of a state"},
+    {{IN_FIELD(2, 2, positions, tokens.length_dim, 5)}, "plan: entry 2 step 2 (positions): length_dim: dim 5 of 5"},
+    {{IN_FIELD(2, 2, positions, tokens.stride_dim, HMOE_NONE)},
+     "plan: entry 2 step 2 (positions): stride_dim: dim 4294967295 of 5"},
+    {{IN_FIELD(2, 2, positions, limit, 0)}, "plan: entry 2 step 2 (positions): limit 0"},
+    {{IN_FIELD(2, 2, positions, limit, (1ull << 31) + 1)}, "plan: entry 2 step 2 (positions): limit 2147483649"},
+    {{IN_FIELD(2, 3, last_rows, tokens.past_dim, 9)}, "plan: entry 2 step 3 (last_rows): past_dim: dim 9 of 5"},
+    {{IN_BINDING(2, 3, 1, buffer, HMOE_NONE)}, "plan: entry 2 step 3 (last_rows): no destination"},
 };
 
 static void expand(const char *text, uint64_t plan_bytes, char *out, size_t size) {
@@ -367,7 +471,10 @@ static void test_rows(void **state) {
     hmoe_status status = hmoe_plan_check(&plan->object, &limits);
     char text[512];
     expand(rows[i].text, plan->used, text, sizeof text);
-    if (status != HMOE_INCOMPATIBLE || strcmp(hmoe_last_error(), text) != 0)
+    char *rest = strchr(text, '*');
+    if (rest) *rest = '\0';
+    if (status != HMOE_INCOMPATIBLE ||
+        (rest ? strncmp(hmoe_last_error(), text, strlen(text)) : strcmp(hmoe_last_error(), text)) != 0)
       fail_msg("row %zu: expected\n%s\nfound %s\n%s", i, text, hmoe_status_string(status), status ? hmoe_last_error() : "");
     free(plan);
   }

@@ -67,16 +67,14 @@ static uint64_t blocks_bytes(uint64_t rows, uint64_t experts) {
 }
 
 /* scope: tokens that one capacity is for; 0: all. */
-static toy *toy_create_scoped(uint64_t top_k, uint64_t capacity, uint64_t scope) {
+static toy *toy_create_scoped(uint32_t top_k, uint64_t capacity, uint64_t scope) {
   toy *t = calloc(1, sizeof *t);
   fixture_plan *plan = t->plan = plan_create("toy");
   uint32_t param = plan_param(plan, "experts.{}.w", EXPERTS, SHAPE(COLUMNS, DEPTH));
-  uint64_t group_bytes = COLUMNS * DEPTH * 4;
 
   fixture_entry *open = plan_entry(plan, "open");
-  uint32_t packed = plan_weight(plan, open, EXPERTS * group_bytes);
-  plan_step(plan, open, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS(AT(packed)),
-            ARGS(param, COLUMNS, 1, COLUMNS, DEPTH, 0, 1, DEPTH, 0, 1, 0, EXPERTS, 0, group_bytes, 0, 0, 0, DEPTH, 0, 1, 0));
+  uint32_t packed = plan_weight(plan, open, EXPERTS * COLUMNS * DEPTH * 4);
+  plan_panels(plan, open, (hmoe_plan_binding)AT(packed), param, EXPERTS, COLUMNS, DEPTH);
 
   fixture_entry *layer = plan_entry(plan, "layer");
   uint32_t tokens = plan_dim(layer, HMOE_DIM_INPUT, 0, 0), rows = plan_dim(layer, HMOE_DIM_SCALE, tokens, top_k);
@@ -87,13 +85,16 @@ static toy *toy_create_scoped(uint64_t top_k, uint64_t capacity, uint64_t scope)
   uint32_t row_token = plan_temporary(layer, 0, 4, rows), row_slot = plan_temporary(layer, 0, 4, rows);
   uint32_t row_gate = plan_temporary(layer, 0, 4, rows), counters = plan_temporary(layer, EXPERTS * 16, 0, HMOE_NONE);
   uint32_t weights = plan_share(layer, open, packed);
-  plan_step(plan, layer, HMOE_STEP_KERNEL, DOUBLE_ROWS, tokens, BINDINGS(AT(x), AT(doubled)), ARGS(HMOE_GRID_ROWS, ROW_BLOCK, 0));
-  plan_step(plan, layer, HMOE_STEP_GROUP, 0, rows,
+  plan_step(plan, layer, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(x), AT(doubled)),
+            FIELDS(kernel, .kernel = DOUBLE_ROWS, .row_block = ROW_BLOCK, .groups = 1, .column_splits = 1, .row_flops = SHARED));
+  plan_step(plan, layer, HMOE_STEP_GROUP, rows,
             BINDINGS(AT(indices), AT(gates), AT(blocks), AT(row_token), AT(row_slot), AT(row_gate), AT(counters)),
-            ARGS(EXPERTS, top_k, capacity, ROW_BLOCK, HMOE_NONE));
-  plan_step(plan, layer, HMOE_STEP_KERNEL, EXPERT_BLOCKS, rows,
+            FIELDS(group, .experts = EXPERTS, .top_k = top_k, .row_block = ROW_BLOCK, .scope_dim = HMOE_NONE, .capacity = capacity,
+                   .past_dim = HMOE_NONE, .stride_dim = HMOE_NONE));
+  plan_step(plan, layer, HMOE_STEP_KERNEL, rows,
             BINDINGS(AT(doubled), AT(weights), AT(blocks), AT(row_token), AT(row_slot), AT(row_gate), AT(y)),
-            ARGS(HMOE_GRID_BLOCKS, ROW_BLOCK, COLUMNS / HMOE_PANEL, 2));
+            FIELDS(kernel, .kernel = EXPERT_BLOCKS, .grid = HMOE_GRID_BLOCKS, .row_block = ROW_BLOCK, .groups = 2 * EXPERTS,
+                   .blocks_binding = 2, .column_splits = COLUMNS / HMOE_PANEL, .row_flops = SHARED));
 
   fixture_entry *group = plan_entry(plan, "group");
   tokens = plan_dim(group, HMOE_DIM_INPUT, 0, 0);
@@ -106,15 +107,18 @@ static toy *toy_create_scoped(uint64_t top_k, uint64_t capacity, uint64_t scope)
   row_slot = plan_output(plan, group, "row_slot", 1, top_k * 4);
   row_gate = plan_output(plan, group, "row_gate", 0, top_k * 4);
   counters = plan_temporary(group, EXPERTS * 16, 0, HMOE_NONE);
-  plan_step(plan, group, HMOE_STEP_GROUP, 0, rows,
+  plan_step(plan, group, HMOE_STEP_GROUP, rows,
             BINDINGS(AT(indices), AT(gates), AT(blocks), AT(row_token), AT(row_slot), AT(row_gate), AT(counters)),
-            ARGS(EXPERTS, top_k, capacity, ROW_BLOCK, scope ? plan_dim(group, HMOE_DIM_CONST, 0, scope) : HMOE_NONE));
+            FIELDS(group, .experts = EXPERTS, .top_k = top_k, .row_block = ROW_BLOCK,
+                   .scope_dim = scope ? plan_dim(group, HMOE_DIM_CONST, 0, scope) : HMOE_NONE, .capacity = capacity,
+                   .past_dim = HMOE_NONE, .stride_dim = HMOE_NONE));
 
   fixture_entry *dense = plan_entry(plan, "dense");
   tokens = plan_dim(dense, HMOE_DIM_INPUT, 0, 0);
   y = plan_output(plan, dense, "y", 0, COLUMNS * 4);
-  plan_step(plan, dense, HMOE_STEP_KERNEL, MARK_DENSE, tokens, BINDINGS(AT(y)),
-            ARGS(HMOE_GRID_DENSE, ROW_BLOCK, COLUMNS / HMOE_PANEL));
+  plan_step(plan, dense, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(y)),
+            FIELDS(kernel, .kernel = MARK_DENSE, .grid = HMOE_GRID_DENSE, .row_block = ROW_BLOCK, .groups = 1,
+                   .column_splits = COLUMNS / HMOE_PANEL, .row_flops = SHARED));
   t->object = plan_finish(plan, kernels, KERNELS);
 
   uint64_t seed = 3;
@@ -128,7 +132,7 @@ static toy *toy_create_scoped(uint64_t top_k, uint64_t capacity, uint64_t scope)
   return t;
 }
 
-static toy *toy_create(uint64_t top_k, uint64_t capacity) { return toy_create_scoped(top_k, capacity, 0); }
+static toy *toy_create(uint32_t top_k, uint64_t capacity) { return toy_create_scoped(top_k, capacity, 0); }
 
 static void toy_destroy(toy *t) {
   file_deinit(&t->file);
@@ -193,7 +197,7 @@ static void test_layer(void **state) {
   (void)state;
   for (int64_t top_k = 1; top_k <= 2; top_k++) {
     for (int64_t capacity = 0; capacity < 4; capacity++) {
-      toy *t = toy_create((uint64_t)top_k, (uint64_t)capacity);
+      toy *t = toy_create((uint32_t)top_k, (uint64_t)capacity);
       for (uint32_t threads = 1; threads <= 4; threads++) {
         hmoe_model *model = open_toy(t, threads);
         for (int64_t tokens = 0; tokens <= TOKENS_MAX; tokens += tokens < 6 ? 1 : 29)
@@ -505,7 +509,7 @@ static void test_largest_dimension(void **state) {
     plan_dim(e, HMOE_DIM_CONST, 0, 5);
     plan_dim(e, cases[i].kind, 0, cases[i].factor);
     uint32_t x = plan_input(plan, e, "x", 0, 4), y = plan_output(plan, e, "y", 0, 4);
-    plan_step(plan, e, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS(AT(y), AT(x)), ARGS(1, 0, 0, 1, 0, 0, 4));
+    plan_copy(plan, e, BINDINGS(AT(y), AT(x)), 4);
     hmoe_options options = fixture_options(1);
     hmoe_model *model;
     assert_ok(hmoe_model_open(plan_finish(plan, NULL, 0),
@@ -535,7 +539,7 @@ static void test_nothing(void **state) {
   plan_shape(&e->outputs[1], -2, 2);
   e->inputs[1].needed_by = 1; /* y needs z */
   uint32_t middle = plan_temporary(e, 0, 8, a);
-  plan_step(plan, e, HMOE_STEP_KERNEL, DOUBLE_ROWS, a, BINDINGS({x, 0, 4, 0}, {middle, 0, 4, 0}), ARGS(HMOE_GRID_ROWS, 1, 0));
+  plan_kernel(plan, e, DOUBLE_ROWS, a, BINDINGS({x, 0, 4, 0}, {middle, 0, 4, 0}));
   (void)y;
   plan_finish(plan, kernels, KERNELS);
   static const char empty[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};

@@ -16,8 +16,7 @@ typedef struct toy {
 } toy;
 
 static void pack(fixture_plan *plan, fixture_entry *open, uint32_t weights, uint64_t offset, uint32_t param, uint64_t groups) {
-  plan_step(plan, open, HMOE_STEP_PACK, 0, HMOE_NONE, BINDINGS({.buffer = weights, .offset_bytes = offset}),
-            ARGS(param, 32, 1, 4, 1, 0, 1, 1, 0, 1, 0, groups, 0, 128, 0, 0, 0, 1, 0, 1, 0));
+  plan_panels(plan, open, (hmoe_plan_binding){.buffer = weights, .offset_bytes = offset}, param, groups, 4, 1);
 }
 
 /* weights: "first" [4, 1], "stack.0", "stack.1" [4, 1], and the tied one [4, 1], by rows of 32; copied to the output. */
@@ -31,13 +30,12 @@ static toy *toy_create(const char *tied) {
            copy = plan_buffer(open, HMOE_BUFFER_PARAM, last, 0, 16, 0, HMOE_NONE);
   pack(plan, open, weights, 0, first, 1);
   pack(plan, open, weights, 128, stack, 2);
-  plan_step(plan, open, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS({.buffer = weights, .offset_bytes = 384}, AT(copy)),
-            ARGS(1, 0, 0, 1, 0, 0, 16));
+  plan_copy(plan, open, BINDINGS({.buffer = weights, .offset_bytes = 384}, AT(copy)), 16);
   uint32_t out = plan_output(plan, run, "out", 0, 0), all = plan_share(run, open, weights);
   run->outputs[0].shape[0] = OUT_FLOATS;
   run->buffers[out].dim = HMOE_NONE;
   run->buffers[out].fixed_bytes = OUT_FLOATS * 4;
-  plan_step(plan, run, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS(AT(out), AT(all)), ARGS(1, 0, 0, 1, 0, 0, OUT_FLOATS * 4));
+  plan_copy(plan, run, BINDINGS(AT(out), AT(all)), OUT_FLOATS * 4);
   t->object = plan_finish(plan, NULL, 0);
   strcpy(t->folder, "/tmp/hmoe-shards-XXXXXX");
   assert_non_null(mkdtemp(t->folder));

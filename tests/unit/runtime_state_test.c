@@ -105,7 +105,8 @@ static toy *toy_create(void) {
   uint32_t capacity = state_dim(prepare, HMOE_SCOPE_SOURCE, 1), past = state_dim(prepare, HMOE_SCOPE_SOURCE, 2);
   uint32_t tokens = plan_dim(prepare, HMOE_DIM_PRODUCT, rows, length);
   uint32_t words = token_input(plan, prepare, "words", 1, 4, tokens), kept = state_buffer(prepare, source);
-  plan_step(plan, prepare, HMOE_STEP_APPEND_MASK, 0, HMOE_NONE, BINDINGS(AT(words), AT(kept)), ARGS(rows, length, past, capacity));
+  plan_step(plan, prepare, HMOE_STEP_APPEND_MASK, HMOE_NONE, BINDINGS(AT(words), AT(kept)),
+            FIELDS(append_mask, .tokens = {rows, length, past, capacity}));
   prepare->entry.advance[HMOE_SCOPE_SOURCE] = length;
 
   fixture_entry *decode = plan_entry(plan, "decode");
@@ -124,13 +125,16 @@ static toy *toy_create(void) {
   decode->buffers[y].dim = rows;
   uint32_t all_cells = state_buffer(decode, cells), all_masks = state_buffer(decode, mask),
            all_source = state_buffer(decode, source);
-  plan_step(plan, decode, HMOE_STEP_IDS, 0, tokens, BINDINGS(AT(shown), AT(mask32)), ARGS(8, 2, 1));
-  plan_step(plan, decode, HMOE_STEP_APPEND_MASK, 0, HMOE_NONE, BINDINGS(AT(mask32), AT(all_masks)),
-            ARGS(rows, length, past, capacity));
-  plan_step(plan, decode, HMOE_STEP_KERNEL, STORE_CELLS, tokens, BINDINGS(AT(x), AT(all_cells)),
-            ARGS(HMOE_GRID_ROWS, 1, 0, 0, 0, length, past, capacity));
-  plan_step(plan, decode, HMOE_STEP_KERNEL, SUM_ROW, rows, BINDINGS(AT(all_cells), AT(all_masks), AT(all_source), AT(y)),
-            ARGS(HMOE_GRID_ROWS, 1, 0, 0, 0, rows, past, length, capacity, source_rows, source_length, source_capacity));
+  plan_step(plan, decode, HMOE_STEP_IDS, tokens, BINDINGS(AT(shown), AT(mask32)),
+            FIELDS(ids, .element_bytes = 8, .limit = 2, .fill = 1));
+  plan_step(plan, decode, HMOE_STEP_APPEND_MASK, HMOE_NONE, BINDINGS(AT(mask32), AT(all_masks)),
+            FIELDS(append_mask, .tokens = {rows, length, past, capacity}));
+  plan_step(plan, decode, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(x), AT(all_cells)),
+            FIELDS(kernel, .kernel = STORE_CELLS, .row_block = 1, .groups = 1, .column_splits = 1,
+                   .dims = plan_dims(plan, DIMS(length, past, capacity))));
+  plan_step(plan, decode, HMOE_STEP_KERNEL, rows, BINDINGS(AT(all_cells), AT(all_masks), AT(all_source), AT(y)),
+            FIELDS(kernel, .kernel = SUM_ROW, .row_block = 1, .groups = 1, .column_splits = 1,
+                   .dims = plan_dims(plan, DIMS(rows, past, length, capacity, source_rows, source_length, source_capacity))));
   decode->entry.advance[HMOE_SCOPE_TARGET] = length;
 
   fixture_entry *plain = plan_entry(plan, "plain");
@@ -549,17 +553,21 @@ static toy *plain_create(void) {
   uint32_t all_masks = state_buffer(decode, mask), all_others = state_buffer(decode, other);
   uint32_t group = plan_temporary(decode, sizeof(hmoe_blocks) + 8 * sizeof(hmoe_block), sizeof(hmoe_block), tokens);
   uint32_t row_token = plan_temporary(decode, 0, 4, tokens), counters = plan_temporary(decode, 4 * 16, 0, HMOE_NONE);
-  plan_step(plan, decode, HMOE_STEP_IDS, 0, tokens, BINDINGS(AT(shown), AT(mask32)), ARGS(4, 2, 1));
-  plan_step(plan, decode, HMOE_STEP_APPEND_MASK, 0, HMOE_NONE, BINDINGS(AT(mask32), AT(all_masks)),
-            ARGS(rows, length, past, capacity));
-  plan_step(plan, decode, HMOE_STEP_POSITIONS, 0, HMOE_NONE, BINDINGS(AT(all_masks), AT(positions)),
-            ARGS(rows, length, past, capacity, 100));
-  plan_step(plan, decode, HMOE_STEP_LAST_ROWS, 0, HMOE_NONE, BINDINGS(AT(all_masks), AT(last)), ARGS(rows, length, past, capacity));
-  plan_step(plan, decode, HMOE_STEP_RELATIVE_BIAS, 0, HMOE_NONE, BINDINGS(AT(bias), AT(table)), ARGS(8, 2, 1, 16, 40, 3));
-  plan_step(plan, decode, HMOE_STEP_GROUP, 0, tokens,
+  plan_step(plan, decode, HMOE_STEP_IDS, tokens, BINDINGS(AT(shown), AT(mask32)),
+            FIELDS(ids, .element_bytes = 4, .limit = 2, .fill = 1));
+  plan_step(plan, decode, HMOE_STEP_APPEND_MASK, HMOE_NONE, BINDINGS(AT(mask32), AT(all_masks)),
+            FIELDS(append_mask, .tokens = {rows, length, past, capacity}));
+  plan_step(plan, decode, HMOE_STEP_POSITIONS, HMOE_NONE, BINDINGS(AT(all_masks), AT(positions)),
+            FIELDS(positions, .tokens = {rows, length, past, capacity}, .limit = 100));
+  plan_step(plan, decode, HMOE_STEP_LAST_ROWS, HMOE_NONE, BINDINGS(AT(all_masks), AT(last)),
+            FIELDS(last_rows, .tokens = {rows, length, past, capacity}));
+  plan_step(plan, decode, HMOE_STEP_RELATIVE_BIAS, HMOE_NONE, BINDINGS(AT(bias), AT(table)),
+            FIELDS(relative_bias, .buckets = 8, .heads = 2, .bidirectional = 1, .max_distance = 16, .row_floats = 40, .pad = 3));
+  plan_step(plan, decode, HMOE_STEP_GROUP, tokens,
             BINDINGS(AT(positions), AT(HMOE_NONE), AT(group), AT(row_token), AT(HMOE_NONE), AT(HMOE_NONE), AT(counters)),
-            ARGS(4, 1, 1, 2, length));
-  plan_step(plan, decode, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS(AT(all_others), AT(table)), ARGS(1, 0, 0, 1, 0, 0, 8));
+            FIELDS(group, .experts = 4, .top_k = 1, .row_block = 2, .scope_dim = length, .capacity = 1, .past_dim = HMOE_NONE,
+                   .stride_dim = HMOE_NONE));
+  plan_copy(plan, decode, BINDINGS(AT(all_others), AT(table)), 8);
   decode->entry.advance[HMOE_SCOPE_TARGET] = length;
   toy_init(t);
   return t;

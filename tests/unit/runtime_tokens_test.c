@@ -58,8 +58,9 @@ static void test_dims(void **state) {
   uint32_t one = plan_dim(run, HMOE_DIM_CONST, 0, 1);
   uint32_t out = plan_output(t.plan, run, "out", 2, 0);
   run->buffers[out].fixed_bytes = 64;
-  plan_step(t.plan, run, HMOE_STEP_KERNEL, 0, one, BINDINGS(AT(out)),
-            ARGS(HMOE_GRID_ROWS, 1, 0, 0, 0, a, b, product, sum, up, blocks, one, a));
+  plan_step(t.plan, run, HMOE_STEP_KERNEL, one, BINDINGS(AT(out)),
+            FIELDS(kernel, .kernel = 0, .row_block = 1, .groups = 1, .column_splits = 1,
+                   .dims = plan_dims(t.plan, DIMS(a, b, product, sum, up, blocks, one, a))));
   toy_init(&t);
   hmoe_model *model = open_toy(&t);
   int64_t values[8];
@@ -116,16 +117,17 @@ static void test_bad_dims(void **state) {
 static void test_kernel_dims(void **state) {
   (void)state;
   for (uint32_t count = 8; count <= 9; count++) {
-    for (uint64_t last = 0; last < 2; last++) {
+    for (uint32_t last = 0; last < 2; last++) {
       toy t = {.plan = plan_create("dims")};
       plan_entry(t.plan, "open");
       fixture_entry *run = plan_entry(t.plan, "run");
       uint32_t tokens = plan_dim(run, HMOE_DIM_INPUT, 0, 0);
-      uint64_t args[14] = {HMOE_GRID_ROWS, 1};
-      args[4 + count] = last;
-      plan_step(t.plan, run, HMOE_STEP_KERNEL, 0, tokens, 0, NULL, 5 + count, args);
+      uint32_t dims[9] = {0};
+      dims[count - 1] = last;
+      plan_step(t.plan, run, HMOE_STEP_KERNEL, tokens, 0, NULL,
+                FIELDS(kernel, .row_block = 1, .groups = 1, .column_splits = 1, .dims = plan_dims(t.plan, count, dims)));
       toy_init(&t);
-      if (count > 8) assert_fails(try_open(&t), HMOE_INCOMPATIBLE, "more than 8 dims");
+      if (count > 8) assert_fails(try_open(&t), HMOE_INCOMPATIBLE, "9 dims, at most 8");
       else if (last) assert_fails(try_open(&t), HMOE_INCOMPATIBLE, "dim 1 of 1");
       else assert_ok(try_open(&t));
       toy_deinit(&t);
@@ -154,12 +156,14 @@ static toy *forward_create(bool masked) {
   run->inputs[1].optional = 1;
   run->inputs[1].fill = 1;
   uint32_t used = masked ? mask32 : HMOE_NONE;
-  plan_step(plan, run, HMOE_STEP_IDS, 0, tokens, BINDINGS(AT(ids), AT(words)), ARGS(8, IDS_LIMIT, 0));
-  plan_step(plan, run, HMOE_STEP_IDS, 0, tokens, BINDINGS(AT(mask), AT(mask32)), ARGS(4, 2, 1));
-  plan_step(plan, run, HMOE_STEP_POSITIONS, 0, HMOE_NONE, BINDINGS(AT(used), AT(positions)),
-            ARGS(batch, length, HMOE_NONE, masked ? length : HMOE_NONE, POSITIONS_LIMIT));
-  plan_step(plan, run, HMOE_STEP_LAST_ROWS, 0, HMOE_NONE, BINDINGS(AT(used), AT(last)),
-            ARGS(batch, length, HMOE_NONE, masked ? length : HMOE_NONE));
+  plan_step(plan, run, HMOE_STEP_IDS, tokens, BINDINGS(AT(ids), AT(words)),
+            FIELDS(ids, .element_bytes = 8, .limit = IDS_LIMIT, .fill = 0));
+  plan_step(plan, run, HMOE_STEP_IDS, tokens, BINDINGS(AT(mask), AT(mask32)),
+            FIELDS(ids, .element_bytes = 4, .limit = 2, .fill = 1));
+  plan_step(plan, run, HMOE_STEP_POSITIONS, HMOE_NONE, BINDINGS(AT(used), AT(positions)),
+            FIELDS(positions, .tokens = {batch, length, HMOE_NONE, masked ? length : HMOE_NONE}, .limit = POSITIONS_LIMIT));
+  plan_step(plan, run, HMOE_STEP_LAST_ROWS, HMOE_NONE, BINDINGS(AT(used), AT(last)),
+            FIELDS(last_rows, .tokens = {batch, length, HMOE_NONE, masked ? length : HMOE_NONE}));
   return t;
 }
 
@@ -266,39 +270,46 @@ static void damage_optional(fixture_plan *plan, fixture_entry *run) {
   run->inputs[0].optional = 2;
 }
 
-static void damage_reader(fixture_plan *plan, fixture_entry *run) {
-  plan_step(plan, run, HMOE_STEP_COPY, 0, HMOE_NONE, BINDINGS(AT(2), AT(1)), ARGS(1, 0, 0, 1, 0, 0, 4));
-}
+static void damage_reader(fixture_plan *plan, fixture_entry *run) { plan_copy(plan, run, BINDINGS(AT(2), AT(1)), 4); }
 
 static void damage_fill(fixture_plan *plan, fixture_entry *run) {
   (void)plan;
   run->inputs[1].fill = 0;
 }
 
-static void damage_arg(fixture_plan *plan, fixture_entry *run, int step, int arg, uint64_t value) {
-  memcpy(plan->bytes + run->steps[step].args.offset + 8 * arg, &value, sizeof value);
+/* The fields of a step, to be damaged. */
+static void *fields_of(fixture_plan *plan, const fixture_entry *run, int step) {
+  return plan->bytes + run->steps[step].fields.offset;
+}
+static hmoe_step_ids *ids_of(fixture_plan *plan, const fixture_entry *run, int step) { return fields_of(plan, run, step); }
+static hmoe_step_positions *positions_of(fixture_plan *plan, const fixture_entry *run) {
+  return fields_of(plan, run, STEP_POSITIONS);
 }
 
-static void damage_element(fixture_plan *plan, fixture_entry *run) { damage_arg(plan, run, STEP_IDS_WORDS, 0, 2); }
-static void damage_limit(fixture_plan *plan, fixture_entry *run) { damage_arg(plan, run, STEP_IDS_WORDS, 1, 0); }
+static void damage_element(fixture_plan *plan, fixture_entry *run) { ids_of(plan, run, STEP_IDS_WORDS)->element_bytes = 2; }
+static void damage_limit(fixture_plan *plan, fixture_entry *run) { ids_of(plan, run, STEP_IDS_WORDS)->limit = 0; }
 static void damage_large_limit(fixture_plan *plan, fixture_entry *run) {
-  damage_arg(plan, run, STEP_IDS_WORDS, 1, ((uint64_t)1 << 31) + 1);
+  ids_of(plan, run, STEP_IDS_WORDS)->limit = ((uint64_t)1 << 31) + 1;
 }
 static void damage_default(fixture_plan *plan, fixture_entry *run) {
   run->inputs[1].fill = 2;
-  damage_arg(plan, run, STEP_IDS_MASK, 2, 2);
+  ids_of(plan, run, STEP_IDS_MASK)->fill = 2;
 }
-static void damage_rows(fixture_plan *plan, fixture_entry *run) { damage_arg(plan, run, STEP_POSITIONS, 0, HMOE_NONE); }
-static void damage_length(fixture_plan *plan, fixture_entry *run) { damage_arg(plan, run, STEP_LAST_ROWS, 1, 3); }
-static void damage_past(fixture_plan *plan, fixture_entry *run) { damage_arg(plan, run, STEP_POSITIONS, 2, 3); }
-static void damage_stride(fixture_plan *plan, fixture_entry *run) { damage_arg(plan, run, STEP_POSITIONS, 3, HMOE_NONE); }
-static void damage_positions(fixture_plan *plan, fixture_entry *run) { damage_arg(plan, run, STEP_POSITIONS, 4, 0); }
+static void damage_rows(fixture_plan *plan, fixture_entry *run) { positions_of(plan, run)->tokens.rows_dim = HMOE_NONE; }
+static void damage_length(fixture_plan *plan, fixture_entry *run) {
+  hmoe_step_last_rows *last_rows = fields_of(plan, run, STEP_LAST_ROWS);
+  last_rows->tokens.length_dim = 3;
+}
+static void damage_past(fixture_plan *plan, fixture_entry *run) { positions_of(plan, run)->tokens.past_dim = 3; }
+static void damage_stride(fixture_plan *plan, fixture_entry *run) { positions_of(plan, run)->tokens.stride_dim = HMOE_NONE; }
+static void damage_positions(fixture_plan *plan, fixture_entry *run) { positions_of(plan, run)->limit = 0; }
 static void damage_source(fixture_plan *plan, fixture_entry *run) {
   hmoe_plan_binding binding = AT(2);
   memcpy(plan->bytes + run->steps[STEP_IDS_WORDS].bindings.offset, &binding, sizeof binding);
 }
 static void damage_append(fixture_plan *plan, fixture_entry *run) {
-  plan_step(plan, run, HMOE_STEP_APPEND_MASK, 0, HMOE_NONE, BINDINGS(AT(2), AT(5)), ARGS(0, 1, HMOE_NONE, 1));
+  plan_step(plan, run, HMOE_STEP_APPEND_MASK, HMOE_NONE, BINDINGS(AT(2), AT(5)),
+            FIELDS(append_mask, .tokens = {0, 1, HMOE_NONE, 1}));
 }
 static void damage_advance(fixture_plan *plan, fixture_entry *run) {
   (void)plan;
@@ -309,7 +320,9 @@ static void damage_state_buffer(fixture_plan *plan, fixture_entry *run) {
   plan_buffer(run, HMOE_BUFFER_STATE, 0, 0, 0, 0, HMOE_NONE);
 }
 static void damage_group(fixture_plan *plan, fixture_entry *run) {
-  plan_step(plan, run, HMOE_STEP_GROUP, 0, 0, BINDINGS(AT(2), AT(2), AT(2), AT(2), AT(2), AT(2), AT(2)), ARGS(4, 1, 0, 1, 9));
+  plan_step(plan, run, HMOE_STEP_GROUP, 0, BINDINGS(AT(2), AT(2), AT(2), AT(2), AT(2), AT(2), AT(2)),
+            FIELDS(group, .experts = 4, .top_k = 1, .row_block = 1, .scope_dim = 9, .capacity = 0, .past_dim = HMOE_NONE,
+                   .stride_dim = HMOE_NONE));
 }
 static void damage_token(fixture_plan *plan, fixture_entry *run) {
   (void)run;
@@ -387,18 +400,18 @@ static void test_bad_plans(void **state) {
       {damage_fill, "step 1 (ids): an input of 0 by default, filled with 1"},
       {damage_default, "step 1 (ids): an input of 2 by default, filled with 2, below 2"},
       {damage_element, "step 0 (ids): elements of 2 bytes"},
-      {damage_limit, "step 0 (ids): elements of 8 bytes below 0"},
-      {damage_large_limit, "step 0 (ids): elements of 8 bytes below 2147483649"},
+      {damage_limit, "step 0 (ids): limit 0"},
+      {damage_large_limit, "step 0 (ids): limit 2147483649"},
       {damage_source, "step 0 (ids): expected an input"},
-      {damage_rows, "step 2 (positions): arg 0: dim 4294967295 of 3"},
-      {damage_length, "step 3 (last_rows): arg 1: dim 3 of 3"},
-      {damage_past, "step 2 (positions): arg 2: dim 3 of 3"},
-      {damage_stride, "step 2 (positions): bad bindings"},
-      {damage_positions, "step 2 (positions): bad bindings or limit"},
-      {damage_append, "step 4 (append_mask): bad bindings"},
+      {damage_rows, "step 2 (positions): rows_dim: dim 4294967295 of 3"},
+      {damage_length, "step 3 (last_rows): length_dim: dim 3 of 3"},
+      {damage_past, "step 2 (positions): past_dim: dim 3 of 3"},
+      {damage_stride, "step 2 (positions): stride_dim: dim 4294967295 of 3"},
+      {damage_positions, "step 2 (positions): limit 0"},
+      {damage_append, "step 4 (append_mask): expected a mask of a state"},
       {damage_advance, "scope 0 advances by dim 1 of 3, without a state"},
       {damage_state_buffer, "buffer 6 (kind 6, index 0"},
-      {damage_group, "step 4 (group): arg 4: dim 9 of 3"},
+      {damage_group, "step 4 (group): scope_dim: dim 9 of 3"},
       {damage_token, "generation: end_token cannot have the 2 values it has"},
       {damage_start_tokens, "generation: start_token cannot have the 2 values it has"},
       {damage_setting, "generation: setting 22 is unknown, or there twice"},
@@ -429,7 +442,7 @@ static void test_bad_plans(void **state) {
 
 enum { HEADS = 3 };
 
-static toy *bias_create(uint64_t buckets, uint64_t both, uint64_t distance, uint64_t stride, uint64_t pad) {
+static toy *bias_create(uint32_t buckets, uint32_t both, uint32_t distance, uint32_t stride, uint32_t pad) {
   toy *t = calloc(1, sizeof *t);
   fixture_plan *plan = t->plan = plan_create("bias");
   plan_entry(plan, "open");
@@ -438,10 +451,11 @@ static toy *bias_create(uint64_t buckets, uint64_t both, uint64_t distance, uint
   plan_shape(&run->inputs[0], 1, 1);
   plan_shape(&run->outputs[0], 1, 1);
   for (int i = 0; i < 2; i++) run->buffers[i].dim = HMOE_NONE;
-  run->buffers[table].fixed_bytes = buckets * HEADS * 4;
-  run->buffers[bias].fixed_bytes = HEADS * stride * 4;
-  plan_step(plan, run, HMOE_STEP_RELATIVE_BIAS, 0, HMOE_NONE, BINDINGS(AT(bias), AT(table)),
-            ARGS(buckets, HEADS, both, distance, stride, pad));
+  run->buffers[table].fixed_bytes = (uint64_t)buckets * HEADS * 4;
+  run->buffers[bias].fixed_bytes = HEADS * (uint64_t)stride * 4;
+  plan_step(plan, run, HMOE_STEP_RELATIVE_BIAS, HMOE_NONE, BINDINGS(AT(bias), AT(table)),
+            FIELDS(relative_bias, .buckets = buckets, .heads = HEADS, .bidirectional = both, .max_distance = distance,
+                   .row_floats = stride, .pad = pad));
   toy_init(t);
   return t;
 }
@@ -465,7 +479,7 @@ static void test_relative_bias(void **state) {
   (void)state;
   enum { BUCKETS = 32, DISTANCE = 128, PAD = 7, STRIDE = 2 * DISTANCE + 20 };
   for (int both = 0; both < 2; both++) {
-    toy *t = bias_create(BUCKETS, (uint64_t)both, DISTANCE, STRIDE, PAD);
+    toy *t = bias_create(BUCKETS, (uint32_t)both, DISTANCE, STRIDE, PAD);
     hmoe_model *model = open_toy(t);
     float table[BUCKETS][HEADS], bias[HEADS][STRIDE];
     for (int i = 0; i < BUCKETS * HEADS; i++) table[i / HEADS][i % HEADS] = (float)i;
@@ -487,16 +501,12 @@ static void test_relative_bias(void **state) {
 static void test_bad_biases(void **state) {
   (void)state;
   static const struct {
-    uint64_t buckets, both, distance;
+    uint32_t buckets, both, distance;
     bool good;
   } cases[] = {
-      {32, 1, 128, true},  {32, 2, 128, false},
-      {31, 1, 128, false}, {31, 0, 128, true},
-      {2, 1, 128, false},  {4, 1, 2, true},
-      {2, 0, 2, true},     {1, 0, 2, false},
-      {0, 0, 2, false},    {32, 1, 8, false},
-      {32, 0, 16, false},  {32, 0, 17, true},
-      {32, 1, 0, false},   {32, 1, (uint64_t)1 << 31, false},
+      {32, 1, 128, true}, {32, 2, 128, false}, {31, 1, 128, false}, {31, 0, 128, true},       {2, 1, 128, false},
+      {4, 1, 2, true},    {2, 0, 2, true},     {1, 0, 2, false},    {0, 0, 2, false},         {32, 1, 8, false},
+      {32, 0, 16, false}, {32, 0, 17, true},   {32, 1, 0, false},   {32, 1, 1u << 31, false},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     toy *t = bias_create(cases[i].buckets, cases[i].both, cases[i].distance, 40, 0);

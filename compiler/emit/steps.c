@@ -1,0 +1,337 @@
+#include "emit/steps.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/location.h"
+#include "kernel/family.h"
+
+/* The step at hand. */
+typedef struct step_source {
+  hmoec_step_reader *reader;
+  MlirOperation op;
+  const hmoec_hmk_info *info;
+} step_source;
+
+/* ---- attributes ---- */
+
+static uint32_t int_of(const step_source *s, const char *name) {
+  int64_t value = hmoec_op_int(s->op, name);
+  if (value < 0 || value >= HMOE_NONE)
+    s->reader->plan->refused |= !hmoec_error(s->reader->plan->diagnostics, hmoec_location_of_op(s->op),
+                                             "expected %s of %s to fit 32 bits, found %lld", name, s->info->name, (long long)value);
+  return (uint32_t)value;
+}
+
+static uint64_t long_of(const step_source *s, const char *name) { return (uint64_t)hmoec_op_int(s->op, name); }
+
+static uint32_t dim_of(int64_t dim) { return dim < 0 ? HMOE_NONE : (uint32_t)dim; }
+
+/* Dimension i that the op names, HMOE_NONE for what it does not. */
+static uint32_t listed_dim(const step_source *s, intptr_t i) {
+  return i < hmoec_hmk_array_size(s->op, "dims") ? dim_of(hmoec_hmk_array(s->op, "dims", i)) : HMOE_NONE;
+}
+
+static uint64_t arg(const step_source *s, intptr_t i) { return (uint64_t)hmoec_hmk_array(s->op, "args", i); }
+
+/* The number of a word, 0 where it is none of them. */
+static uint32_t word_of(const step_source *s, const char *name, const char *const *words, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++)
+    if (hmoec_op_string_is(s->op, name, words[i])) return i;
+  return 0;
+}
+
+/* The hmk.buffer of a role; null where it is not bound. */
+static MlirOperation buffer_of(const step_source *s, size_t role) {
+  intptr_t operand = hmoec_hmk_operand(s->op, s->info, role);
+  return operand < 0 ? (MlirOperation){NULL} : mlirOpResultGetOwner(mlirOperationGetOperand(s->op, operand));
+}
+
+static hmoe_plan_span append(const step_source *s, const void *fields, size_t bytes) {
+  return hmoec_blob_append(&s->reader->plan->blob, fields, bytes, bytes);
+}
+
+/* ---- blocks ---- */
+
+/* Rows of a block and most groups, of the blocks in a buffer: as the op that grouped them says, in a loop over them no more than a chunk. */
+typedef struct block_bound {
+  uint32_t row_block, groups;
+} block_bound;
+
+static uint32_t sets_of(int64_t experts, int64_t top_k) {
+  int64_t sets = hmoec_binomial(experts, top_k);
+  return sets < 0 || sets >= HMOE_NONE ? HMOE_NONE : (uint32_t)sets;
+}
+
+static block_bound bound_of(const step_source *s, MlirOperation blocks) {
+  size_t found = hmoec_pointer_map_get(&s->reader->groupings, blocks.ptr);
+  if (found == HMOEC_NO_NUMBER) {
+    s->reader->plan->refused |= !hmoec_error(s->reader->plan->diagnostics, hmoec_location_of_op(s->op),
+                                             "internal: nothing has grouped the rows of hmk.%s", s->info->name);
+    return (block_bound){1, 1};
+  }
+  MlirOperation grouping = {(void *)found};
+  int64_t experts = hmoec_op_int(grouping, "experts"), top_k = hmoec_op_int(grouping, "top_k");
+  block_bound bound = {.row_block = (uint32_t)hmoec_op_int(grouping, "row_block")};
+  if (hmoec_op_is(grouping, "hmk.group_tokens")) /* dropped rows are a group of their own */
+    bound.groups = (uint32_t)experts * (hmoec_op_int(grouping, "capacity") ? 2 : 1);
+  else bound.groups = hmoec_op_string_is(grouping, "mode", "token") ? HMOE_NONE : sets_of(experts, top_k);
+  if (s->reader->loop_left > 0) {
+    const step_source loop = {s->reader, s->reader->loop, hmoec_hmk_info_of(s->reader->loop)};
+    uint32_t chunk = int_of(&loop, "chunk");
+    if (mlirOperationEqual(buffer_of(&loop, HMOE_BIND_LOOP_BLOCKS), blocks) && chunk < bound.groups) bound.groups = chunk;
+  }
+  return bound;
+}
+
+/* Remembers what a step does to blocks. */
+static void follow_blocks(const step_source *s) {
+  hmoec_step_reader *r = s->reader;
+  r->loop_left -= r->loop_left > 0;
+  size_t role = s->info->step == HMOE_STEP_GROUP ? HMOE_BIND_GROUP_BLOCKS : HMOE_BIND_GROUP_SETS_BLOCKS;
+  if (s->info->step == HMOE_STEP_GROUP || s->info->step == HMOE_STEP_GROUP_SETS)
+    if (!hmoec_pointer_map_set(&r->groupings, buffer_of(s, role).ptr, (size_t)s->op.ptr)) r->plan->failed = true;
+  if (s->info->step == HMOE_STEP_LOOP && !hmoec_op_string_is(s->op, "kind", "rows")) {
+    r->loop = s->op;
+    r->loop_left = hmoec_op_int(s->op, "body");
+  }
+}
+
+/* ---- the kinds ---- */
+
+/* The kernel's number: found among the distinct ones or added. */
+static uint32_t add_kernel(hmoec_plan_writer *plan, const hmoec_kernel *kernel) {
+  hmoec_unit *unit = plan->unit;
+  for (size_t i = 0; i < unit->kernel_count; i++)
+    if (memcmp(&unit->kernels[i], kernel, sizeof *kernel) == 0) return (uint32_t)i;
+  hmoec_kernel *grown = realloc(unit->kernels, (unit->kernel_count + 1) * sizeof *grown);
+  if (!grown) {
+    plan->failed = true;
+    return 0;
+  }
+  unit->kernels = grown;
+  memcpy(&unit->kernels[unit->kernel_count], kernel, sizeof *kernel);
+  return (uint32_t)unit->kernel_count++;
+}
+
+static hmoe_plan_span kernel_fields(const step_source *s) {
+  hmoec_plan_writer *plan = s->reader->plan;
+  hmoec_kernel kernel;
+  if (!hmoec_kernel_read(s->op, &plan->unit->functions, &kernel)) {
+    plan->refused |=
+        !hmoec_error(plan->diagnostics, hmoec_location_of_op(s->op), "internal: hmk.%s is of no kernel family", s->info->name);
+    return (hmoe_plan_span){0, 0};
+  }
+  const hmoec_matmul_spec *product = kernel.family == HMOEC_KERNEL_MATMUL ? &kernel.spec.matmul
+                                     : kernel.family == HMOEC_KERNEL_FFN  ? &kernel.spec.ffn.second
+                                                                          : NULL;
+  hmoe_step_kernel fields = {.kernel = add_kernel(plan, &kernel),
+                             .grid = !product           ? HMOE_GRID_ROWS
+                                     : product->grouped ? HMOE_GRID_BLOCKS
+                                                        : HMOE_GRID_DENSE,
+                             .row_block = kernel.family == HMOEC_KERNEL_ATTENTION ? 1 : int_of(s, "row_block"),
+                             .groups = 1,
+                             .column_splits = kernel.family == HMOEC_KERNEL_MATMUL ? (uint32_t)hmoec_matmul_panels(product) : 1,
+                             .row_flops = hmoec_kernel_row_flops(&kernel)};
+  if (fields.grid == HMOE_GRID_BLOCKS) {
+    while (strcmp(s->info->roles[fields.blocks_binding], "blocks") != 0) fields.blocks_binding++;
+    block_bound bound = bound_of(s, buffer_of(s, fields.blocks_binding));
+    fields.row_block = bound.row_block;
+    fields.groups = bound.groups;
+  }
+  uint32_t dims[HMOEC_MAX_STEP_DIMS];
+  intptr_t count = hmoec_hmk_array_size(s->op, "dims");
+  for (intptr_t i = 0; i < count; i++) dims[i] = listed_dim(s, i);
+  if (count > 0) fields.dims = hmoec_blob_append(&plan->blob, dims, (size_t)count * sizeof *dims, (size_t)count);
+  return append(s, &fields, sizeof fields);
+}
+
+static hmoe_plan_span group_fields(const step_source *s) {
+  hmoe_step_group fields = {.experts = int_of(s, "experts"),
+                            .top_k = int_of(s, "top_k"),
+                            .row_block = int_of(s, "row_block"),
+                            .scope_dim = dim_of(hmoec_op_int(s->op, "scope")),
+                            .capacity = long_of(s, "capacity"),
+                            .past_dim = listed_dim(s, 0),
+                            .stride_dim = listed_dim(s, 1)};
+  return append(s, &fields, sizeof fields);
+}
+
+static hmoe_plan_span group_sets_fields(const step_source *s) {
+  static const char *const modes[] = {"rank", "distinct", "token"};
+  hmoe_step_group_sets fields = {.experts = int_of(s, "experts"),
+                                 .top_k = int_of(s, "top_k"),
+                                 .row_block = int_of(s, "row_block"),
+                                 .mode = word_of(s, "mode", modes, 3)};
+  return append(s, &fields, sizeof fields);
+}
+
+static hmoe_plan_span loop_fields(const step_source *s) {
+  static const char *const kinds[] = {"rows", "groups", "cached"};
+  hmoec_plan_writer *plan = s->reader->plan;
+  hmoe_step_loop fields = {.kind = word_of(s, "kind", kinds, 3), .steps = int_of(s, "body"), .chunk = int_of(s, "chunk")};
+  if (fields.kind != HMOE_LOOP_ROWS) {
+    fields.groups = bound_of(s, buffer_of(s, HMOE_BIND_LOOP_BLOCKS)).groups;
+    fields.top_k = int_of(s, "top_k");
+  }
+  if (fields.kind == HMOE_LOOP_CACHED) {
+    fields.generate_steps = int_of(s, "generate");
+    fields.cache = int_of(s, "cache");
+    if (fields.cache < plan->cache_count) plan->caches[fields.cache].top_k = fields.top_k;
+  }
+  return append(s, &fields, sizeof fields);
+}
+
+static hmoe_plan_span choose_fields(const step_source *s) {
+  MlirOperation blocks = buffer_of(s, HMOE_BIND_CHOOSE_BLOCKS);
+  block_bound bound = mlirOperationIsNull(blocks) ? (block_bound){int_of(s, "row_block"), 1} : bound_of(s, blocks);
+  hmoe_step_choose fields = {.first_steps = int_of(s, "first"),
+                             .second_steps = int_of(s, "second"),
+                             .blocks_per_thread = int_of(s, "blocks_per_thread"),
+                             .block_rows = int_of(s, "block_rows"),
+                             .row_block = bound.row_block,
+                             .groups = bound.groups};
+  return append(s, &fields, sizeof fields);
+}
+
+/* The source of a pack that is a parameter is read from the checkpoint, and not through a binding. */
+static bool reads_param(const step_source *s) { return hmoec_op_string_is(buffer_of(s, HMOE_BIND_PACK_SOURCE), "kind", "param"); }
+
+/* What the numbers of hmk.pack and hmk.pack_vector are: plan_pack. */
+static hmoe_plan_span pack_fields(const step_source *s) {
+  enum { COLUMNS, Q, REAL_COLUMNS, COLUMN_STRIDE, Q_STRIDE, OUTER, INNER, OUTER_STRIDE, INNER_STRIDE, SOURCE_OFFSET, GROUPS };
+  enum { GROUP_STRIDE = GROUPS + 1, GROUP_BYTES, FIRST, FIRST_ROW, OUTER_ROWS, PANEL_ROWS, BF16, REAL_Q, MAKES_BF16 };
+  bool vector = hmoec_op_is(s->op, "hmk.pack_vector");
+  hmoe_step_pack fields = {
+      .source = {.param = reads_param(s) ? (uint32_t)hmoec_op_int(buffer_of(s, HMOE_BIND_PACK_SOURCE), "index") : HMOE_NONE,
+                 .offset = arg(s, SOURCE_OFFSET),
+                 .groups = {arg(s, GROUPS), arg(s, GROUP_STRIDE)},
+                 .columns = {arg(s, REAL_COLUMNS), arg(s, COLUMN_STRIDE)},
+                 .generated = {arg(s, REAL_Q), arg(s, Q_STRIDE)},
+                 .outer = {1, 0},
+                 .inner = {1, 0}},
+      .destination = {.layout = vector ? HMOE_LAYOUT_VECTOR : HMOE_LAYOUT_PANELS,
+                      .generated_format = arg(s, MAKES_BF16) ? HMOE_FORMAT_BF16 : HMOE_FORMAT_F32,
+                      .columns = arg(s, COLUMNS),
+                      .generated_rows = arg(s, Q),
+                      .group_bytes = arg(s, GROUP_BYTES),
+                      .first_column = arg(s, FIRST)}};
+  if (!vector) {
+    fields.source.outer = (hmoe_pack_axis){arg(s, OUTER), arg(s, OUTER_STRIDE)};
+    fields.source.inner = (hmoe_pack_axis){arg(s, INNER), arg(s, INNER_STRIDE)};
+    fields.destination.format = arg(s, BF16) ? HMOE_FORMAT_BF16 : HMOE_FORMAT_F32;
+    fields.destination.first_column *= HMOE_PANEL; /* of a matrix it is a panel */
+    fields.destination.first_row = arg(s, FIRST_ROW);
+    fields.destination.outer_rows = arg(s, OUTER_ROWS);
+    fields.destination.panel_rows = arg(s, PANEL_ROWS);
+  }
+  return append(s, &fields, sizeof fields);
+}
+
+static hmoe_plan_span copy_fields(const step_source *s) {
+  hmoe_step_copy fields = {
+      .outer = {arg(s, 0), arg(s, 1), arg(s, 2)}, .inner = {arg(s, 3), arg(s, 4), arg(s, 5)}, .run_bytes = arg(s, 6)};
+  return append(s, &fields, sizeof fields);
+}
+
+static hmoe_plan_span selections_fields(const step_source *s) {
+  hmoe_step_selections fields = {.experts = int_of(s, "experts"), .top_k = int_of(s, "top_k"), .sets = long_of(s, "sets")};
+  return append(s, &fields, sizeof fields);
+}
+
+static hmoe_plan_span weight_embedding_fields(const step_source *s) {
+  uint32_t params[6];
+  for (size_t i = 0; i < 6; i++) params[i] = (uint32_t)hmoec_op_int(buffer_of(s, i + 1), "index");
+  hmoe_step_weight_embedding fields = {.wi = params[0],
+                                       .wo = params[1],
+                                       .depthwise1 = params[2],
+                                       .pointwise1 = params[3],
+                                       .depthwise2 = params[4],
+                                       .pointwise2 = params[5],
+                                       .row_floats = long_of(s, "ld_out")};
+  return append(s, &fields, sizeof fields);
+}
+
+static hmoe_plan_span relative_bias_fields(const step_source *s) {
+  hmoe_step_relative_bias fields = {.buckets = int_of(s, "buckets"),
+                                    .heads = int_of(s, "heads"),
+                                    .bidirectional = int_of(s, "bidirectional"),
+                                    .max_distance = int_of(s, "max_distance"),
+                                    .row_floats = int_of(s, "ld"),
+                                    .pad = int_of(s, "pad")};
+  return append(s, &fields, sizeof fields);
+}
+
+static hmoe_plan_span ids_fields(const step_source *s) {
+  hmoe_step_ids fields = {.element_bytes = (uint32_t)hmoec_hmk_element_bytes(buffer_of(s, HMOE_BIND_IDS_SOURCE)),
+                          .limit = long_of(s, "limit"),
+                          .fill = hmoec_op_int(s->op, "fill")};
+  return append(s, &fields, sizeof fields);
+}
+
+static hmoe_plan_tokens tokens_of(const step_source *s) {
+  return (hmoe_plan_tokens){listed_dim(s, 0), listed_dim(s, 1), listed_dim(s, 2), listed_dim(s, 3)};
+}
+
+static hmoe_plan_span positions_fields(const step_source *s) {
+  hmoe_step_positions fields = {.tokens = tokens_of(s), .limit = long_of(s, "limit")};
+  return append(s, &fields, sizeof fields);
+}
+
+static hmoe_plan_span last_rows_fields(const step_source *s) {
+  hmoe_step_last_rows fields = {.tokens = tokens_of(s)};
+  return append(s, &fields, sizeof fields);
+}
+
+static hmoe_plan_span append_mask_fields(const step_source *s) {
+  hmoe_step_append_mask fields = {.tokens = tokens_of(s)};
+  return append(s, &fields, sizeof fields);
+}
+
+static hmoe_plan_span (*const kinds[HMOE_STEP_COUNT])(const step_source *) = {
+    [HMOE_STEP_KERNEL] = kernel_fields,
+    [HMOE_STEP_GROUP] = group_fields,
+    [HMOE_STEP_GROUP_SETS] = group_sets_fields,
+    [HMOE_STEP_LOOP] = loop_fields,
+    [HMOE_STEP_CHOOSE] = choose_fields,
+    [HMOE_STEP_PACK] = pack_fields,
+    [HMOE_STEP_COPY] = copy_fields,
+    [HMOE_STEP_SELECTIONS] = selections_fields,
+    [HMOE_STEP_WEIGHT_EMBEDDING] = weight_embedding_fields,
+    [HMOE_STEP_RELATIVE_BIAS] = relative_bias_fields,
+    [HMOE_STEP_IDS] = ids_fields,
+    [HMOE_STEP_POSITIONS] = positions_fields,
+    [HMOE_STEP_LAST_ROWS] = last_rows_fields,
+    [HMOE_STEP_APPEND_MASK] = append_mask_fields,
+};
+
+/* Roles that the step reads through its fields and not through a binding. */
+static bool in_fields(const step_source *s, size_t role) {
+  if (s->info->step == HMOE_STEP_WEIGHT_EMBEDDING) return role > 0;
+  return s->info->step == HMOE_STEP_PACK && role == HMOE_BIND_PACK_SOURCE && reads_param(s);
+}
+
+static hmoe_plan_span read_bindings(const step_source *s) {
+  hmoe_plan_binding bindings[HMOEC_MAX_ROLES] = {0};
+  size_t count = 0;
+  for (; count < HMOEC_MAX_ROLES && s->info->roles[count]; count++) {
+    bindings[count].buffer = HMOE_NONE;
+    intptr_t operand = hmoec_hmk_operand(s->op, s->info, count);
+    if (operand < 0 || in_fields(s, count)) continue;
+    bindings[count].buffer = (uint32_t)hmoec_pointer_map_get(s->reader->buffers, buffer_of(s, count).ptr);
+    bindings[count].offset_bytes = (uint64_t)hmoec_hmk_array(s->op, "offsets", operand);
+    bindings[count].advance_bytes = (uint64_t)hmoec_hmk_array(s->op, "advances", operand);
+  }
+  if (s->info->step == HMOE_STEP_WEIGHT_EMBEDDING) count = HMOE_BIND_WEIGHT_EMBEDDING_COUNT;
+  return hmoec_blob_append(&s->reader->plan->blob, bindings, count * sizeof *bindings, count);
+}
+
+hmoe_plan_step hmoec_step_read(hmoec_step_reader *reader, MlirOperation op, const hmoec_hmk_info *info) {
+  step_source s = {reader, op, info};
+  hmoe_plan_step step = {.kind = info->step, .rows_dim = dim_of(hmoec_op_int(op, "rows")), .bindings = read_bindings(&s)};
+  step.fields = kinds[info->step](&s);
+  follow_blocks(&s);
+  return step;
+}
+
+void hmoec_step_reader_deinit(hmoec_step_reader *reader) { hmoec_pointer_map_deinit(&reader->groupings); }
