@@ -11,7 +11,7 @@
 
 static hmoe_status map_descriptor(hmoe_mapping *mapping, int fd) {
   struct stat info;
-  if (fstat(fd, &info) != 0) return hmoe_fail(HMOE_IO_ERROR, "%s: %s", mapping->name, strerror(errno));
+  if (fstat(fd, &info) != 0) return hmoe_fail(HMOE_IO_ERROR, "%s: cannot read: %s", mapping->name, strerror(errno));
   if (!S_ISREG(info.st_mode))
     return hmoe_fail(HMOE_IO_ERROR, "%s: expected a regular file, found a %s", mapping->name,
                      S_ISDIR(info.st_mode) ? "directory" : "device, pipe or socket");
@@ -25,7 +25,7 @@ static hmoe_status map_descriptor(hmoe_mapping *mapping, int fd) {
 }
 
 static hmoe_status open_failure(const char *path, int error) {
-  return hmoe_fail(HMOE_IO_ERROR, "%s: %s%s", path, strerror(error), error == ENOENT ? hmoe_path_hint(path) : "");
+  return hmoe_fail(HMOE_IO_ERROR, "%s: cannot open: %s%s", path, strerror(error), error == ENOENT ? hmoe_path_hint(path) : "");
 }
 
 hmoe_status hmoe_mapping_init(hmoe_mapping *mapping, const hmoe_weights *weights) {

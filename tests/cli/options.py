@@ -68,7 +68,7 @@ REFUSED = [
     # weights: the file, and what is wrong with it
     *((f"{command} p.spec --weights '{file}' {rest}", 1, f"{file}: error: {text}") for command, rest in
       (("run", "--input x=x.npy --input s=x.npy --output y=y.npy"), ("pack", "-o m.hmw"), ("check", "")) for file, text in
-      (("none.safetensors", "No such file or directory"), ("p.spec", "expected a safetensors or .hmw file, found text"), ("empty.safetensors", "no tensor 'w'"),
+      (("none.safetensors", "cannot open: No such file or directory"), ("p.spec", "expected a safetensors or .hmw file, found text"), ("empty.safetensors", "no tensor 'w'"),
        (".", "expected model.safetensors or"), ("of: two.safetensors", "no tensor 'w'"))
       if command != "check" or "w" not in text.split("'")),
     ("pack p.spec --weights w.safetensors -o nowhere/m.hmw", 1, "nowhere/m.hmw: error: cannot create: No such file or directory"),

@@ -674,7 +674,7 @@ static void test_reports(void **state) {
   assert_string_equal(all.text, "");
   check.weights = "/nowhere.safetensors";
   assert_int_equal(hmoec_check(path, &options, &check), HMOEC_INPUT_ERROR);
-  expect_text(&all, "/nowhere.safetensors: error: No such file or directory");
+  expect_text(&all, "/nowhere.safetensors: error: cannot open: No such file or directory");
   check.tokens = &negative;
   assert_int_equal(hmoec_check(path, &options, &check), HMOEC_USAGE_ERROR);
   expect_text(&all, "expected tokens to be from 0 to 67108864, found -1");

@@ -224,11 +224,11 @@ static void test_mapping(void **state) {
   (void)state;
   hmoe_mapping mapping;
   assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.path = "/nonexistent/w"}), HMOE_IO_ERROR,
-               "/nonexistent/w: No such file");
+               "/nonexistent/w: cannot open: No such file");
   assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.path = "/tmp"}), HMOE_IO_ERROR, "found a directory");
   assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.path = "/dev/null"}), HMOE_IO_ERROR, "found a device");
   assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.kind = HMOE_WEIGHTS_FD, .fd = -1}), HMOE_IO_ERROR,
-               "Bad file descriptor");
+               "weights: cannot read: Bad file descriptor");
   assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){0}), HMOE_INVALID_ARGUMENT, "path is NULL");
   assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY}), HMOE_INVALID_ARGUMENT, "data is NULL");
   assert_fails(hmoe_mapping_init(&mapping, &(hmoe_weights){.kind = (hmoe_weights_kind)7}), HMOE_INVALID_ARGUMENT, "found 7");

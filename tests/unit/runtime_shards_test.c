@@ -174,8 +174,8 @@ static void test_directories(void **state) {
   assert_fails(open_and_check(t, t->folder, 4), HMOE_IO_ERROR, "found pytorch_model.bin: convert it in Python");
   assert_int_equal(mkdir(path_of(t, "model.safetensors"), 0700), 0);
   assert_fails(open_and_check(t, t->folder, 4), HMOE_IO_ERROR, "model.safetensors: expected a regular file, found a directory");
-  assert_fails(open_and_check(t, path_of(t, "none"), 4), HMOE_IO_ERROR, "No such file");
-  assert_fails(open_and_check(t, "", 4), HMOE_IO_ERROR, "No such file");
+  assert_fails(open_and_check(t, path_of(t, "none"), 4), HMOE_IO_ERROR, "cannot open: No such file");
+  assert_fails(open_and_check(t, "", 4), HMOE_IO_ERROR, "cannot open: No such file");
   toy_destroy(t);
 }
 
@@ -208,7 +208,7 @@ static void test_indexes(void **state) {
       {INDEX(WHERE ", \"tied\": \"second.json\""), HMOE_INVALID_WEIGHTS,
        "tensor 'tied' is in 'second.json', which is an index itself: cyclic"},
       {INDEX(WHERE ", \"tied\": \"c.safetensors\""), HMOE_IO_ERROR, "tensor 'tied' is in /tmp/hmoe-shards-"},
-      {INDEX(WHERE ", \"tied\": \"c.safetensors\""), HMOE_IO_ERROR, "c.safetensors: No such file or directory"},
+      {INDEX(WHERE ", \"tied\": \"c.safetensors\""), HMOE_IO_ERROR, "c.safetensors: cannot open: No such file or directory"},
       {INDEX(WHERE ", \"tied\": \"a.safetensors\""), HMOE_INVALID_WEIGHTS,
        INDEX_NAME ": no tensor 'tied' in 'a.safetensors', where the index says it is"},
       {INDEX(WHERE ", \"tied\": \"broken.safetensors\""), HMOE_INVALID_WEIGHTS, "/broken.safetensors: expected a safetensors"},
