@@ -267,7 +267,7 @@ static bool check_strategy(const request *q, const char *strategy, const hmoec_c
       hmoec_report_printf(&q->report, "%-10s %lld of %lld %s not compared with f64: rounding to bf16 changes their routing\n", name,
                           (long long)flips, (long long)exact->inputs->groups, exact->inputs->whole ? "batch rows" : "tokens");
     less.tied_count += flips;
-    if (flips > q->tally->groups_left_out) q->tally->groups_left_out = flips;
+    if (less.tied_count > q->tally->groups_left_out) q->tally->groups_left_out = less.tied_count;
     refs.exact = &less;
     if (ok && hmoec_check_all_tied(&rounded) && !compares_nearest(q, exact->inputs))
       ok = hmoec_error(q->diagnostics, (hmoec_location){0}, "nothing is left to compare of strategy %s: try another --seed", name);
