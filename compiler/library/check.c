@@ -20,6 +20,7 @@
 
 #define DEFAULT_TOKENS 64
 #define FEWEST_TOKENS 3 /* of a whole model: one a batch row */
+#define SHORTER 3 /* batch rows of a default size, which are more of them: see hmoec_check_tolerance_rounded */
 #define MOST_TOKENS (1 << 26)
 #define MOST_TABLE_BYTES (INT64_C(1) << 30)
 #define MOST_MOVED                                                                                                                 \
@@ -35,8 +36,8 @@ hmoec_check_tolerance hmoec_check_tolerance_exact(hmoec_dtype dtype, bool whole)
 }
 
 /* Compiled code and the interpreter agree to about 1e-7, until one of them sums to the other side of a number where rounding changes. From
- * there on attention spreads what is left of such a difference over the tokens behind it, up to half of the error of bf16. A batch row is
- * short enough for one to stay without. */
+ * there on attention spreads what is left of such a difference over the tokens behind it, up to half of the error of bf16. Batch rows are
+ * short enough for one to stay without, the likelier the more they are. */
 hmoec_check_tolerance hmoec_check_tolerance_rounded(hmoec_dtype dtype, bool whole) {
   static const hmoec_check_tolerance bf16[2] = {{4e-3, 1e-3, INFINITY}, {2e-2, 8e-3, 1e-3}};
   return dtype == HMOEC_DTYPE_BF16 ? bf16[whole] : hmoec_check_tolerance_exact(dtype, whole);
@@ -316,9 +317,9 @@ static bool check_strategies(const request *q, const hmoec_check_reference *exac
 static bool find_inputs(const request *q, const hmoec_session *session, const hmoec_signature *signature, const char *weights,
                         hmoec_check_inputs *in, hmoec_check_reference *exact) {
   int64_t tokens = q->check->tokens ? *q->check->tokens : DEFAULT_TOKENS;
+  int64_t longest = hmoec_check_longest(q->dtype) / (q->check->tokens ? 1 : SHORTER);
   for (;; tokens /= 2) {
-    bool ok = hmoec_check_inputs_init(in, session->source, signature, q->check->seed, tokens, hmoec_check_longest(q->dtype),
-                                      q->diagnostics) &&
+    bool ok = hmoec_check_inputs_init(in, session->source, signature, q->check->seed, tokens, longest, q->diagnostics) &&
               hmoec_check_reference_init(exact, in, session->source, weights, false, hmoec_check_tie(q->dtype), q->diagnostics);
     if (!ok || !hmoec_check_all_tied(exact) || compares_nearest(q, in)) return ok;
     if (q->check->tokens || !in->whole || tokens <= FEWEST_TOKENS) break;
