@@ -6,6 +6,7 @@
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/IR.h>
 
+#include "ir/op_reader.h"
 #include "ir/scalar.h"
 
 hmoec_rewriter hmoec_rewriter_before(MlirOperation op, hmoec_diagnostics *diagnostics) {
@@ -31,31 +32,27 @@ MlirOperation hmoec_rewriter_op(hmoec_rewriter *rewriter, const char *name, cons
 }
 
 MlirOperation hmoec_rewriter_clone(hmoec_rewriter *rewriter, MlirOperation op, const MlirValue *operands) {
-  const hmoec_op_info *info = hmoec_op_info_of(op);
-  hmoec_attribute attributes[HMOEC_MAX_ATTRIBUTES];
+  hmoec_op_reader reader;
+  if (!hmoec_op_read(op, rewriter->diagnostics, &reader)) return (MlirOperation){NULL};
+  const hmoec_op_info *info = reader.inference.info;
+  hmoec_attribute *attributes = reader.inference.attributes;
   char *strings[HMOEC_MAX_ATTRIBUTES] = {0};
-  int64_t ints[HMOEC_MAX_ATTRIBUTES][HMOEC_MAX_RANK];
+  MlirOperation clone = {NULL};
   size_t count = 0;
-  for (; info->attributes[count].name; count++) {
-    const hmoec_attribute_info *row = &info->attributes[count];
-    attributes[count] = (hmoec_attribute){.name = row->name, .kind = row->kind};
-    if (row->kind == HMOEC_ATTRIBUTE_INT) {
-      attributes[count].integer = hmoec_op_int(op, row->name);
-    } else if (row->kind == HMOEC_ATTRIBUTE_STRING) {
-      MlirStringRef text = hmoec_op_string(op, row->name);
-      attributes[count].string = strings[count] = strndup(text.data, text.length);
-    } else {
-      MlirAttribute array = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(row->name));
-      intptr_t elements = mlirDenseArrayGetNumElements(array);
-      for (intptr_t i = 0; i < elements && i < HMOEC_MAX_RANK; i++) ints[count][i] = mlirDenseI64ArrayGetElement(array, i);
-      attributes[count].ints = ints[count];
-      attributes[count].int_count = (size_t)elements;
+  for (; info->attributes[count].name; count++) { /* the reader cuts long texts */
+    bool text = info->attributes[count].kind == HMOEC_ATTRIBUTE_STRING;
+    MlirAttribute whole = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(info->attributes[count].name));
+    if (!text || mlirAttributeIsNull(whole)) continue;
+    MlirStringRef value = mlirStringAttrGetValue(whole);
+    attributes[count].string = strings[count] = strndup(value.data, value.length);
+    if (!strings[count]) {
+      hmoec_machine_error(rewriter->diagnostics, "out of memory");
+      goto done;
     }
   }
-  MlirOperation before = rewriter->before;
-  MlirOperation clone =
-      hmoec_op_build(rewriter->context, rewriter->diagnostics, rewriter->block, before, mlirOperationGetLocation(op), info->name,
-                     operands, (size_t)mlirOperationGetNumOperands(op), attributes, count);
+  clone = hmoec_op_build(rewriter->context, rewriter->diagnostics, rewriter->block, rewriter->before, mlirOperationGetLocation(op),
+                         info->name, operands, (size_t)mlirOperationGetNumOperands(op), attributes, count);
+done:
   for (size_t i = 0; i < HMOEC_MAX_ATTRIBUTES; i++) free(strings[i]);
   return clone;
 }

@@ -5,6 +5,9 @@
 
 #include <mlir-c/BuiltinTypes.h>
 
+#include "ir/op_reader.h"
+#include "passes/rewrite.h"
+
 static hmoec_attribute int_attribute(const char *name, int64_t value) {
   return (hmoec_attribute){.name = name, .kind = HMOEC_ATTRIBUTE_INT, .integer = value};
 }
@@ -214,6 +217,58 @@ static void test_parameters(void **state) {
   }
 }
 
+/* A clone has all attributes of its op: numbers, lists however they are written, names of any length, and defaults that are not written. */
+static void test_clones(void **state) {
+  (void)state;
+  static const char text[] =
+      "func.func private @a_function_whose_name_is_longer_than_any_of_the_names_that_the_language_of_models_has(%x: f32) -> f32 {\n"
+      "return %x : f32 }\n"
+      "func.func @f(%x: tensor<?x6xf32>, %i: tensor<?x1xi32>, %k: tensor<?x1xi1>) -> tensor<?x6xf32> {\n"
+      "%w = \"hmoe.parameter\"() {key = \"w\", count = 0 : i64} : () -> tensor<6xf32>\n"
+      "%m = \"hmoe.parameter\"() {key = \"m\", count = 0 : i64} : () -> tensor<4x6xf32>\n"
+      "%s = \"hmoe.parameter\"() {key = \"s.{}\", count = 4 : i64} : () -> tensor<4x6x6xf32>\n"
+      "%0 = \"hmoe.rms_norm\"(%x, %w) {epsilon = 2.5e-1 : f64} : (tensor<?x6xf32>, tensor<6xf32>) -> tensor<?x6xf32>\n"
+      "%1 = \"hmoe.reshape\"(%m) {shape = [2, 12]} : (tensor<4x6xf32>) -> tensor<2x12xf32>\n"
+      "%2 = \"hmoe.reshape\"(%m) {shape = array<i64: 8, 3>} : (tensor<4x6xf32>) -> tensor<8x3xf32>\n"
+      "%3 = \"hmoe.activate\"(%0) {function = "
+      "\"@a_function_whose_name_is_longer_than_any_of_the_names_that_the_language_of_models_has\"} : "
+      "(tensor<?x6xf32>) -> tensor<?x6xf32>\n"
+      "%4 = \"hmoe.experts\"(%3, %i, %k, %s, %s) {activation = \"relu\", operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 0>} : "
+      "(tensor<?x6xf32>, tensor<?x1xi32>, tensor<?x1xi1>, tensor<4x6x6xf32>, tensor<4x6x6xf32>) -> tensor<?x1x6xf32>\n"
+      "return %0 : tensor<?x6xf32> }\n";
+  module_fixture fixture;
+  fixture_init(&fixture, NULL);
+  fixture.module = hmoec_module_parse(fixture.context, "test.mlir", text, strlen(text));
+  assert_false(mlirModuleIsNull(fixture.module));
+  MlirOperation function = mlirOperationGetNextInBlock(mlirBlockGetFirstOperation(mlirModuleGetBody(fixture.module)));
+  size_t count, compared = 0;
+  MlirOperation *ops = hmoec_block_ops(mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0)), &count);
+  assert_non_null(ops);
+  for (size_t i = 0; i < count; i++) {
+    if (hmoec_op_is(ops[i], "func.return") || hmoec_op_is(ops[i], "hmoe.parameter")) continue;
+    MlirValue operands[HMOEC_MAX_OPERANDS];
+    for (intptr_t o = 0; o < mlirOperationGetNumOperands(ops[i]); o++) operands[o] = mlirOperationGetOperand(ops[i], o);
+    hmoec_rewriter rewriter = hmoec_rewriter_before(ops[i], fixture.diagnostics);
+    MlirOperation clone = hmoec_rewriter_clone(&rewriter, ops[i], operands);
+    assert_string_equal(hmoec_diagnostics_first(fixture.diagnostics), "");
+    assert_false(mlirOperationIsNull(clone));
+    hmoec_op_reader original, again;
+    assert_true(hmoec_op_read(ops[i], fixture.diagnostics, &original) && hmoec_op_read(clone, fixture.diagnostics, &again));
+    for (size_t a = 0; original.inference.info->attributes[a].name; a++) {
+      const hmoec_attribute *want = &original.inference.attributes[a], *found = &again.inference.attributes[a];
+      assert_true(want->number == found->number && want->integer == found->integer && want->int_count == found->int_count);
+      if (want->int_count) assert_memory_equal(want->ints, found->ints, want->int_count * sizeof *want->ints);
+      if (want->kind == HMOEC_ATTRIBUTE_STRING) assert_string_equal(want->string, found->string);
+      compared++;
+    }
+    if (hmoec_op_is(ops[i], "hmoe.activate"))
+      assert_true(mlirStringRefEqual(hmoec_op_string(clone, "function"), hmoec_op_string(ops[i], "function")));
+  }
+  assert_int_equal(compared, 6);
+  free(ops);
+  fixture_deinit(&fixture);
+}
+
 /* Every row of the table has an op in the dialect file, and its operands are named. */
 static void test_table_is_complete(void **state) {
   (void)state;
@@ -233,9 +288,14 @@ static void test_table_is_complete(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_results),           cmocka_unit_test(test_shape_errors),          cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_attribute_errors),  cmocka_unit_test(test_sizes_do_not_overflow), cmocka_unit_test(test_parameters),
+      cmocka_unit_test(test_results),
+      cmocka_unit_test(test_shape_errors),
+      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_attribute_errors),
+      cmocka_unit_test(test_sizes_do_not_overflow),
+      cmocka_unit_test(test_parameters),
       cmocka_unit_test(test_table_is_complete),
+      cmocka_unit_test(test_clones),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
