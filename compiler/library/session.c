@@ -207,16 +207,19 @@ static MlirModule module_clone(MlirModule module) {
   return mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(module)));
 }
 
+/* The IR of all passes is dumped with that of the last one; where a pass refuses the model, that of the passes before it. */
 static bool run_passes(hmoec_session *session, MlirModule module, const char *first, const char *last) {
   const hmoec_options *o = &session->options;
   const hmoec_pass_trace trace = {.print_after = o->print_ir_after,
                                   .print = o->print,
                                   .print_context = o->print_context,
+                                  .dump = o->dump_directory ? &session->dump : NULL,
                                   .dump_dir = o->dump_directory,
                                   .repro_file = o->repro_file};
   if (o->dump_directory && !hmoec_make_directory(o->dump_directory, session->diagnostics)) return false;
   hmoec_pass_options pass = session->pass;
-  return hmoec_passes_run(module, first, last, &pass, &trace, session->diagnostics);
+  bool ok = hmoec_passes_run(module, first, last, &pass, &trace, session->diagnostics);
+  return (ok && last) || (hmoec_pass_dump_commit(&session->dump) && ok);
 }
 
 bool hmoec_session_fold(hmoec_session *session) {
@@ -439,6 +442,7 @@ bool hmoec_session_pack(hmoec_session *session, const hmoe_weights *weights, con
 void hmoec_session_deinit(hmoec_session *session) {
   hmoec_loaded_destroy(session->loaded);
   hmoec_unit_deinit(&session->unit);
+  hmoec_pass_dump_abandon(&session->dump);
   const MlirModule modules[] = {session->planned, session->folded, session->source};
   for (size_t i = 0; i < 3; i++)
     if (!mlirModuleIsNull(modules[i])) mlirModuleDestroy(modules[i]);

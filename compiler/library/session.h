@@ -22,6 +22,7 @@ typedef struct hmoec_session {
   hmoec_diagnostics *diagnostics; /* borrowed */
   hmoec_options options; /* a copy; its texts are borrowed */
   hmoec_pass_options pass; /* made of them; a schedule may be set */
+  hmoec_pass_dump dump; /* until the plan is made */
   MlirContext context;
   MlirDiagnosticHandlerID handler;
   MlirModule source; /* hmoe, verified; null until load */

@@ -33,6 +33,8 @@ static const hmoec_pass passes[] = {
     {"plan-workspace", "assign workspace slots by liveness", hmoec_plan_workspace},
 };
 
+_Static_assert(sizeof passes / sizeof *passes <= HMOEC_MOST_PASSES, "a dump has a file for each pass");
+
 static const char *const dtype_names[HMOEC_DTYPE_COUNT] = {"f32", "bf16"};
 
 const char *hmoec_dtype_name(hmoec_dtype dtype) { return dtype_names[dtype]; }
@@ -92,12 +94,29 @@ static bool trace_after(MlirOperation module, const hmoec_pass *pass, size_t ind
     trace->print(trace->print_context, head, (size_t)length);
     mlirOperationPrint(module, print_to_trace, (void *)(uintptr_t)trace);
   }
-  if (trace->dump_dir) {
+  if (trace->dump) {
     char path[4096];
+    hmoec_output_file *file = &trace->dump->files[trace->dump->count];
     snprintf(path, sizeof path, "%s/%02zu-%s.mlir", trace->dump_dir, index, pass->name);
-    return write_module(module, path, "", diagnostics);
+    if (!hmoec_output_file_open(path, diagnostics, file)) {
+      hmoec_pass_dump_abandon(trace->dump);
+      return false;
+    }
+    trace->dump->count++;
+    mlirOperationPrint(module, print_to_file, file);
   }
   return true;
+}
+
+bool hmoec_pass_dump_commit(hmoec_pass_dump *dump) {
+  bool ok = hmoec_output_files_commit(dump->files, dump->count);
+  dump->count = 0;
+  return ok;
+}
+
+void hmoec_pass_dump_abandon(hmoec_pass_dump *dump) {
+  for (size_t i = 0; i < dump->count; i++) hmoec_output_file_abandon(&dump->files[i]);
+  dump->count = 0;
 }
 
 bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hmoec_pass_options *options,

@@ -10,6 +10,7 @@
 
 #include "codegen/cpu/codegen.h"
 #include "support/diagnostics.h"
+#include "support/output_file.h"
 
 /* What products of run time are computed in. Sums, routing and what is between the products stay f32. */
 typedef enum hmoec_dtype { HMOEC_DTYPE_F32, HMOEC_DTYPE_BF16, HMOEC_DTYPE_COUNT } hmoec_dtype;
@@ -38,12 +39,24 @@ typedef struct hmoec_pass {
 const hmoec_pass *hmoec_pass_find(const char *name);
 const hmoec_pass *hmoec_pass_at(size_t index); /* NULL past the end; in pipeline order */
 
+/* The IR after every pass, on its way to files that appear together: NN-pass-name.mlir. Zero-initialise. */
+enum { HMOEC_MOST_PASSES = 16 };
+typedef struct hmoec_pass_dump {
+  hmoec_output_file files[HMOEC_MOST_PASSES];
+  size_t count;
+} hmoec_pass_dump;
+
+/* Puts the files in their places, or drops them; what is dumped then begins anew. */
+bool hmoec_pass_dump_commit(hmoec_pass_dump *dump);
+void hmoec_pass_dump_abandon(hmoec_pass_dump *dump);
+
 /* What to print on the way. */
 typedef struct hmoec_pass_trace {
   const char *print_after; /* a pass name or "all" */
   void (*print)(void *context, const char *text, size_t bytes); /* where that IR goes */
   void *print_context;
-  const char *dump_dir; /* one file a pass, NN-pass-name.mlir; NULL: none */
+  hmoec_pass_dump *dump; /* NULL: none. One whose file cannot be made is abandoned */
+  const char *dump_dir; /* where its files go */
   const char *repro_file; /* NULL: repro.mlir in dump_dir, if there is one */
 } hmoec_pass_trace;
 

@@ -100,7 +100,7 @@ typedef struct hmoec_options {
   int64_t tokens; /* the batch that costs are weighed for; 0: 512 */
   const char *mcpu; /* schedule code for this CPU ("native", "znver4", ...); NULL: none in particular */
   const char *cpu; /* the code version that is loaded and opened ("avx2", ...); NULL: the best */
-  const char *dump_directory; /* the IR after every pass is written there, a file each; NULL: not */
+  const char *dump_directory; /* the IR after every pass is written there, a file each, all together; NULL: not */
   const char *print_ir_after; /* a pass, or "all": the IR after it goes to `print`; NULL: none */
   void (*print)(void *context, const char *text, size_t bytes);
   void *print_context;

@@ -3,7 +3,7 @@ Each ends with status 1 and one error that has the system's reason, and leaves n
 import os, resource, shutil, signal, subprocess, sys
 
 HMOEC, MODEL, ARGUMENTS = sys.argv[1], sys.argv[2], sys.argv[3:]
-MOUNT = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=8k tmpfs full && "$@"; status=$?; ls -A full; exit $status', "sh"]
+MOUNT = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=8k tmpfs full && "$@"; status=$?; find full -type f; exit $status', "sh"]
 mounts = subprocess.run(["unshare", "-rm", "sh", "-c", "mkdir -p full && mount -t tmpfs -o size=8k tmpfs full"], capture_output=True).returncode == 0
 
 
@@ -22,9 +22,9 @@ def attempt(name, arguments, limited=True):
         done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, restore_signals=False)
     else:
         return True
-    left = done.stdout.split("\n") if mounts else os.listdir("full")
+    left = done.stdout.split("\n") if mounts else [os.path.join(folder, file) for folder, _, files in os.walk("full") for file in files]
     errors = [line for line in done.stderr.split("\n") if "error: " in line]
-    fine = done.returncode in (1, 3) and len(errors) == 1 and not [f for f in left if f and ("moe" in f or "out" in f)]
+    fine = done.returncode in (1, 3) and len(errors) == 1 and not [f for f in left if f]
     fine &= any(reason in errors[0] for reason in ("No space left on device", "File too large", "do not fit")) if errors else False
     print(f"{name}: status {done.returncode}, {'nothing left' if fine else left}, {errors}", flush=True)
     return fine
