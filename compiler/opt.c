@@ -2,7 +2,7 @@
  *
  *   hmoec-opt [--PASS]... [--verify] [--strategy=S] [--table-budget=BYTES] [--tokens=N] [--dtype=T] FILE.mlir
  *
- * With --verify alone the module is only checked. FILE "-" is standard input. */
+ * With --verify alone the module is only checked. FILE "-" is standard input. --help lists the passes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +50,13 @@ static bool arguments_parse(int count, char **values, arguments *out, hmoec_diag
   return out->file ? true : hmoec_usage_error(diagnostics, "expected a file");
 }
 
+static void help_print(void) {
+  printf("usage: hmoec-opt [--PASS]... [--verify] [--strategy=S] [--table-budget=BYTES] [--tokens=N] [--dtype=T] FILE.mlir\n\n"
+         "run passes in the order given and print the module\n\npasses:\n");
+  const hmoec_pass *pass;
+  for (size_t i = 0; (pass = hmoec_pass_at(i)); i++) printf("  --%-20s %s\n", pass->name, pass->summary);
+}
+
 /* Owned by the caller; NULL when the file cannot be read. */
 static char *stream_read(FILE *stream, size_t *out_size) {
   size_t capacity = 1 << 16, size = 0;
@@ -92,6 +99,11 @@ int main(int argument_count, char **argument_values) {
   MlirModule module = {NULL};
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
   if (!diagnostics) return HMOEC_MACHINE_ERROR;
+  for (int i = 1; i < argument_count; i++) {
+    if (strcmp(argument_values[i], "--help") != 0) continue;
+    help_print();
+    goto done;
+  }
   if (!arguments_parse(argument_count, argument_values, &arguments, diagnostics)) goto done;
   if (!(text = file_read(arguments.file, &size))) {
     hmoec_usage_error(diagnostics, "cannot read %s", arguments.file);

@@ -34,6 +34,15 @@ bool hmoec_one_token_count(const hmoec_arguments *arguments, const char *command
          hmoec_usage_error(diagnostics, "expected one number for --tokens of hmoec %s, found %zu", command, arguments->token_count);
 }
 
+bool hmoec_weights_given(const hmoec_arguments *arguments, const char *command, hmoec_diagnostics *diagnostics) {
+  if (arguments->weights) return true;
+  hmoec_compilation *compilation = NULL;
+  bool refused =
+      access(arguments->model, F_OK) != 0 && hmoec_compile_file(arguments->model, &arguments->options, &compilation) != HMOEC_OK;
+  hmoec_compilation_destroy(compilation);
+  return refused ? false : hmoec_usage_error(diagnostics, "hmoec %s needs --weights FILE", command);
+}
+
 hmoe_options hmoec_open_options(const hmoec_arguments *arguments, hmoec_open_progress *progress) {
   hmoe_options options = {.struct_size = sizeof options,
                           .threads = (uint32_t)arguments->threads,

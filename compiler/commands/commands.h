@@ -62,6 +62,8 @@ bool hmoec_output_check(const hmoec_arguments *arguments, const char *option, co
 double hmoec_clock_seconds(void);
 /* Of commands that run one size: --tokens is no list. */
 bool hmoec_one_token_count(const hmoec_arguments *arguments, const char *command, hmoec_diagnostics *diagnostics);
+/* Of commands that cannot do without weights. A MODEL that is not there could have had its own, and is refused for that. */
+bool hmoec_weights_given(const hmoec_arguments *arguments, const char *command, hmoec_diagnostics *diagnostics);
 /* How weights are opened by tools: checked, with threads as given and a line that shows progress on a terminal. */
 typedef struct hmoec_open_progress {
   double begun; /* 0: no opening has told of itself */

@@ -140,7 +140,7 @@ static hmoe_generation generation_of(const hmoec_arguments *arguments, progress 
 }
 
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
-  if (!arguments->weights) return hmoec_usage_error(diagnostics, "hmoec generate needs --weights FILE");
+  if (!hmoec_weights_given(arguments, "generate", diagnostics)) return false;
   if (!arguments->output) return hmoec_usage_error(diagnostics, "hmoec generate needs -o FILE.npy");
   if (!check_options(arguments, diagnostics)) return false;
   hmoec_compilation *compilation = NULL;

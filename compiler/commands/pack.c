@@ -6,7 +6,7 @@
 #include "plain_text.h"
 
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
-  if (!arguments->weights) return hmoec_usage_error(diagnostics, "hmoec pack needs --weights FILE");
+  if (!hmoec_weights_given(arguments, "pack", diagnostics)) return false;
   if (!arguments->output) return hmoec_usage_error(diagnostics, "hmoec pack needs -o MODEL.hmw");
   if (strcmp(arguments->output, "-") == 0)
     return hmoec_usage_error(diagnostics, "packed weights are written in place: expected -o MODEL.hmw, found '-'");

@@ -140,7 +140,7 @@ static bool outputs_write(const char *const *files, const hmoec_signature *signa
 }
 
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
-  if (!arguments->weights) return hmoec_usage_error(diagnostics, "hmoec run needs --weights FILE");
+  if (!hmoec_weights_given(arguments, "run", diagnostics)) return false;
   hmoec_compilation *compilation = NULL;
   hmoec_signature signature = {0};
   hmoec_npy inputs[HMOEC_MAX_TENSORS] = {0};

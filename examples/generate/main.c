@@ -1,7 +1,7 @@
-/* Generates tokens with any compiled model that decodes, and prints each as soon as it is there. MODEL is the model's name:
+/* Generates tokens with any compiled model that decodes, and prints each as soon as it is there. MODEL is the model's name. From the root of the project:
  *
- *   hmoec compile models/switch-model.spec -o out
- *   cc -DMODEL=switch_model -Iout main.c out/switch_model.o $(pkg-config --cflags --libs hmoert) -o generate
+ *   hmoec compile models/switch-base-8.spec -o out
+ *   cc -DMODEL=switch_base_8 -Iout examples/generate/main.c out/switch_base_8.o $(pkg-config --cflags --libs hmoert) -o generate
  *   ./generate weights.safetensors -n 20 8774 19 3 9 1
  *
  * Token ids go in and come out: text is a tokenizer's matter. A decoder continues them, an encoder-decoder answers them. */

@@ -1,6 +1,6 @@
-/* The least an application needs:
+/* The least an application needs, from the root of the project:
  *   hmoec compile models/hypermoe-layer.spec -o out
- *   cc -Iout main.c out/hypermoe_layer.o $(pkg-config --cflags --libs hmoert) -o app && ./app weights.safetensors */
+ *   cc -Iout examples/minimal/main.c out/hypermoe_layer.o $(pkg-config --cflags --libs hmoert) -o app && ./app weights.safetensors */
 #include "hypermoe_layer.h"
 #include <stdio.h>
 

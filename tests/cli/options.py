@@ -65,6 +65,10 @@ REFUSED = [
     ("compile twice.spec", 1, "twice.spec:3:29: error: act: the choice 'relu' is given twice"),
     ("compile twice.spec", 1, "twice.spec:3:23: note: first given here"),
     ("compile numbers.spec", 1, "numbers.spec:3:24: error: n: the choice '1' is given twice"),
+    # a MODEL that is not there lacks no weights
+    *((f"{command} nowhere/model {rest}", 1, "nowhere/model: error: cannot open: No such file or directory") for command, rest in
+      (("run", "--input x=x.npy --output y=y.npy"), ("pack", "-o m.hmw"), ("generate", "--input input_ids=x.npy -o y.npy"))),
+    ("pack p.spec -o m.hmw", 2, "hmoec pack needs --weights FILE"),
     # weights: the file, and what is wrong with it
     *((f"{command} p.spec --weights '{file}' {rest}", 1, f"{file}: error: {text}") for command, rest in
       (("run", "--input x=x.npy --input s=x.npy --output y=y.npy"), ("pack", "-o m.hmw"), ("check", "")) for file, text in
