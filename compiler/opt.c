@@ -37,7 +37,7 @@ static bool arguments_parse(int count, char **values, arguments *out, hmoec_diag
     else if ((value = value_of(argument, "--table-budget"))) out->options.table_budget_bytes = strtoll(value, NULL, 10);
     else if ((value = value_of(argument, "--tokens"))) out->options.tokens = strtoll(value, NULL, 10);
     else if ((value = value_of(argument, "--dtype"))) {
-      if (!hmoec_dtype_parse(value, &out->options.dtype))
+      if (!hmoec_format_find(value, &out->options.dtype))
         return hmoec_usage_error(diagnostics, "expected --dtype f32 or bf16, found '%s'", value);
     } else {
       const hmoec_pass *pass = hmoec_pass_find(argument + 2);

@@ -28,7 +28,7 @@ irdl.dialect @hmk {
 
   // C[dst(r)] (+)= epilogue(A[src(r)] B[group(r)]): gather, product, bias, activation, gate, pass-through and scatter in one kernel.
   // The equation and every binding: hmoec_matmul_spec in compiler/kernel/kernels.h. B is in panels
-  // [groups][ceil(n/32)][depth][32], or in pairs of a bf16 product. flags: names of what applies (bf16, a_bf16, c_bf16, a_in_place, c_padded,
+  // [groups][ceil(n/32)][depth][32], or in pairs of a bf16 product. format, a_format, c_format: f32 or bf16. flags: names of what applies (a_in_place, c_padded,
   // accumulate, dropped_bare). segments: (end, activation, gated, multiply) quadruples, end a column. norm: none, rms, layer: how rows of A are
   // normalised first, with buffers norm_weight and norm_bias (of grouped_ffn: the first product's).
   // dropped: first panel and first k that rows over capacity compute.
@@ -51,9 +51,12 @@ irdl.dialect @hmk {
     %norm_a = irdl.base "#builtin.string"
     %norm_epsilon_a = irdl.base "#builtin.float"
     %norm_scale_a = irdl.base "#builtin.float"
+    %format_a = irdl.base "#builtin.string"
+    %a_format_a = irdl.base "#builtin.string"
+    %c_format_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "k" = %k_a, "n" = %n_a, "lda" = %lda_a, "ldc" = %ldc_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "row_block" = %row_block_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "k" = %k_a, "n" = %n_a, "lda" = %lda_a, "ldc" = %ldc_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "row_block" = %row_block_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a, "format" = %format_a, "a_format" = %a_format_a, "c_format" = %c_format_a }
   }
 
   // Two products whose hidden block stays in the task's scratch: C[dst(r)] (+)= epilogue(act(A[src(r)] B1[group(r)]) B[group(r)]). Attributes and
@@ -88,9 +91,15 @@ irdl.dialect @hmk {
     %norm_a = irdl.base "#builtin.string"
     %norm_epsilon_a = irdl.base "#builtin.float"
     %norm_scale_a = irdl.base "#builtin.float"
+    %format_a = irdl.base "#builtin.string"
+    %a_format_a = irdl.base "#builtin.string"
+    %c_format_a = irdl.base "#builtin.string"
+    %first_format_a = irdl.base "#builtin.string"
+    %first_a_format_a = irdl.base "#builtin.string"
+    %first_c_format_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "first_k" = %first_k_a, "first_n" = %first_n_a, "first_lda" = %first_lda_a, "first_ldc" = %first_ldc_a, "first_flags" = %first_flags_a, "first_segments" = %first_segments_a, "first_dropped" = %first_dropped_a, "first_b_group_bytes" = %first_b_group_bytes_a, "first_bias_group_floats" = %first_bias_group_floats_a, "k" = %k_a, "n" = %n_a, "lda" = %lda_a, "ldc" = %ldc_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "row_block" = %row_block_a, "chunk_panels" = %chunk_panels_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "first_k" = %first_k_a, "first_n" = %first_n_a, "first_lda" = %first_lda_a, "first_ldc" = %first_ldc_a, "first_flags" = %first_flags_a, "first_segments" = %first_segments_a, "first_dropped" = %first_dropped_a, "first_b_group_bytes" = %first_b_group_bytes_a, "first_bias_group_floats" = %first_bias_group_floats_a, "k" = %k_a, "n" = %n_a, "lda" = %lda_a, "ldc" = %ldc_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "row_block" = %row_block_a, "chunk_panels" = %chunk_panels_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a, "format" = %format_a, "a_format" = %a_format_a, "c_format" = %c_format_a, "first_format" = %first_format_a, "first_a_format" = %first_a_format_a, "first_c_format" = %first_c_format_a }
   }
 
   // logits [rows, ldl] -> indices i32 [rows, top_k], gates f32 [rows, top_k]. gate and renorm: as of hmoe.route.
@@ -329,11 +338,11 @@ irdl.dialect @hmk {
     %n_a = irdl.base "#builtin.integer"
     %ld_x_a = irdl.base "#builtin.integer"
     %ld_out_a = irdl.base "#builtin.integer"
-    %out_bf16_a = irdl.base "#builtin.integer"
     %row_block_a = irdl.base "#builtin.integer"
+    %out_format_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "kind" = %kind_a, "epsilon" = %epsilon_a, "scale" = %scale_a, "n" = %n_a, "ld_x" = %ld_x_a, "ld_out" = %ld_out_a, "out_bf16" = %out_bf16_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "kind" = %kind_a, "epsilon" = %epsilon_a, "scale" = %scale_a, "n" = %n_a, "ld_x" = %ld_x_a, "ld_out" = %ld_out_a, "row_block" = %row_block_a, "out_format" = %out_format_a }
   }
 
   // out[r] (+)= row ids[r] of a table: hmoec_embed_spec. layout: rows, panels, pairs. bind: ids, table, out.
@@ -382,14 +391,14 @@ irdl.dialect @hmk {
     %ld_q_a = irdl.base "#builtin.integer"
     %ld_out_a = irdl.base "#builtin.integer"
     %causal_a = irdl.base "#builtin.integer"
-    %out_bf16_a = irdl.base "#builtin.integer"
     %bias_ld_a = irdl.base "#builtin.integer"
     %bias_zero_a = irdl.base "#builtin.integer"
     %max_distance_a = irdl.base "#builtin.integer"
     %query_block_a = irdl.base "#builtin.integer"
+    %out_format_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a, "scale" = %scale_a, "heads" = %heads_a, "head_size" = %head_size_a, "ld_q" = %ld_q_a, "ld_out" = %ld_out_a, "causal" = %causal_a, "out_bf16" = %out_bf16_a, "bias_ld" = %bias_ld_a, "bias_zero" = %bias_zero_a, "max_distance" = %max_distance_a, "query_block" = %query_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a, "scale" = %scale_a, "heads" = %heads_a, "head_size" = %head_size_a, "ld_q" = %ld_q_a, "ld_out" = %ld_out_a, "causal" = %causal_a, "bias_ld" = %bias_ld_a, "bias_zero" = %bias_zero_a, "max_distance" = %max_distance_a, "query_block" = %query_block_a, "out_format" = %out_format_a }
   }
 
   // Integers of the caller's, checked: step IDS. limit: what they are below; fill: what they are when there are none. bind: source, dst.

@@ -2,7 +2,7 @@
 #ifndef HMOEC_EMIT_UNIT_H
 #define HMOEC_EMIT_UNIT_H
 
-#include "codegen/cpu/codegen.h"
+#include "target/cpu/codegen.h"
 #include "support/diagnostics.h"
 
 typedef struct hmoec_unit {

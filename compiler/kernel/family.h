@@ -11,7 +11,7 @@
 
 #include "kernel/kernels.h"
 
-enum { HMOEC_KERNEL_MAX_ATTRIBUTES = 32, HMOEC_KERNEL_CHARS = 1024 };
+enum { HMOEC_KERNEL_MAX_ATTRIBUTES = 48, HMOEC_KERNEL_CHARS = 1024 };
 
 /* "matmul": in the names of functions. */
 const char *hmoec_family_name(hmoec_kernel_family family);

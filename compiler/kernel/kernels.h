@@ -13,6 +13,7 @@
 
 #include "hmoe/abi.h"
 #include "ir/scalar.h"
+#include "kernel/format.h"
 
 /* From COUNT on: the scalar functions of the model, in the order of its library. */
 typedef enum hmoec_activation {
@@ -84,11 +85,11 @@ typedef struct hmoec_matmul_segment {
 typedef struct hmoec_matmul_spec {
   int64_t k, n; /* n: columns written; panels = ceil(n/32) */
   int64_t lda, ldc;
-  bool bf16; /* the product is bf16 */
-  bool a_bf16; /* A is bf16 in memory; bf16 products only, others have f32 rows and are rounded while they are copied */
-  bool c_bf16; /* C is bf16, rounded after the epilogue; not with accumulate. pass stays f32 */
-  /* A rows are consecutive, and readable 16 rows past the last: no copy into scratch. lda == the schedule's lda; of a bf16 product a_bf16
-   * is set, lda == the schedule's lda_bf16, and columns from k to a multiple of 32 are 0. */
+  hmoec_format format; /* of the product: what both sides are rounded to before they are multiplied */
+  hmoec_format a_format; /* of A in memory: f32, which a product of another format rounds while it copies, or `format` */
+  hmoec_format c_format; /* of C: f32, or `format`, rounded after the epilogue and not with accumulate. pass stays f32 */
+  /* A rows are consecutive, and readable 16 rows past the last: no copy into scratch. lda == the schedule's lda; of a bf16 product A is bf16,
+   * lda == the schedule's lda_bf16, and columns from k to a multiple of 32 are 0. */
   bool a_in_place;
   bool c_padded; /* C rows have room for whole panels: columns from n to the panel's end become 0 */
   bool grouped;
@@ -113,7 +114,7 @@ static inline int64_t hmoec_matmul_panels(const hmoec_matmul_spec *spec) { retur
  *
  * first and second are the two products as if they were steps of their own, and the bits are the same. first: gather, bias, row_gate of
  * a gated segment; no scatter, pass, gated_bias or accumulate; c_padded, ldc >= whole panels. second: k = first.n rounded to what its
- * A needs; a_in_place; no gather, no norm, no multiply. Both have the same row_block and are both grouped or not, both bf16 or not.
+ * A needs; a_in_place; no gather, no norm, no multiply. Both have the same row_block and are both grouped or not, of one format.
  * bindings: those of second, but a and gather are first's; bias is second's; 11 b of first, 12 bias of first; 13 norm_weight, 14 norm_bias
  * of first.
  * chunk_panels: columns of the hidden block that exist at one time, in panels; the sums of C wait in scratch.
@@ -182,7 +183,8 @@ typedef struct hmoec_norm_spec {
   hmoec_norm kind; /* not NONE */
   int64_t n, ld_x, ld_out;
   double epsilon, scale;
-  bool out_bf16, has_index;
+  hmoec_format out_format;
+  bool has_index;
   int64_t row_block;
 } hmoec_norm_spec;
 
@@ -221,7 +223,8 @@ typedef struct hmoec_store_spec {
 typedef struct hmoec_attention_spec {
   int64_t heads, head_size, ld_q, ld_out;
   double scale;
-  bool causal, has_bias, has_mask, out_bf16;
+  bool causal, has_bias, has_mask;
+  hmoec_format out_format;
   int64_t bias_ld, bias_zero, max_distance;
   int64_t query_block; /* at most the schedule's row_block */
 } hmoec_attention_spec;

@@ -27,10 +27,10 @@
   5e-2 /* of the largest logit: as far as rounding to bf16 takes a value of a layer, see hmoec_check_tolerance_exact */
 
 /* Of layers, and of whole models, where errors go through many of them. */
-hmoec_check_tolerance hmoec_check_tolerance_exact(hmoec_dtype dtype, bool whole) {
-  static const hmoec_check_tolerance tolerances[HMOEC_DTYPE_COUNT][2] = {
-      [HMOEC_DTYPE_F32] = {{2e-5, INFINITY, INFINITY}, {5e-5, INFINITY, INFINITY}},
-      [HMOEC_DTYPE_BF16] = {{5e-2, 1e-2, INFINITY}, {1e-1, 3e-2, INFINITY}},
+hmoec_check_tolerance hmoec_check_tolerance_exact(hmoec_format dtype, bool whole) {
+  static const hmoec_check_tolerance tolerances[HMOEC_FORMAT_COUNT][2] = {
+      [HMOEC_FORMAT_F32] = {{2e-5, INFINITY, INFINITY}, {5e-5, INFINITY, INFINITY}},
+      [HMOEC_FORMAT_BF16] = {{5e-2, 1e-2, INFINITY}, {1e-1, 3e-2, INFINITY}},
   };
   return tolerances[dtype][whole];
 }
@@ -38,13 +38,13 @@ hmoec_check_tolerance hmoec_check_tolerance_exact(hmoec_dtype dtype, bool whole)
 /* Compiled code and the interpreter agree to about 1e-7, until one of them sums to the other side of a number where rounding changes. From
  * there on attention spreads what is left of such a difference over the tokens behind it, up to half of the error of bf16. Batch rows are
  * short enough for one to stay without, the likelier the more they are. */
-hmoec_check_tolerance hmoec_check_tolerance_rounded(hmoec_dtype dtype, bool whole) {
+hmoec_check_tolerance hmoec_check_tolerance_rounded(hmoec_format dtype, bool whole) {
   static const hmoec_check_tolerance bf16[2] = {{4e-3, 1e-3, INFINITY}, {2e-2, 8e-3, 1e-3}};
-  return dtype == HMOEC_DTYPE_BF16 ? bf16[whole] : hmoec_check_tolerance_exact(dtype, whole);
+  return dtype == HMOEC_FORMAT_BF16 ? bf16[whole] : hmoec_check_tolerance_exact(dtype, whole);
 }
 
-int64_t hmoec_check_longest(hmoec_dtype dtype) { return dtype == HMOEC_DTYPE_BF16 ? 24 : 0; }
-double hmoec_check_tie(hmoec_dtype dtype) { return dtype == HMOEC_DTYPE_BF16 ? 2e-3 : 1e-6; }
+int64_t hmoec_check_longest(hmoec_format dtype) { return dtype == HMOEC_FORMAT_BF16 ? 24 : 0; }
+double hmoec_check_tie(hmoec_format dtype) { return dtype == HMOEC_FORMAT_BF16 ? 2e-3 : 1e-6; }
 
 /* What became of the outputs that were compared. */
 typedef struct tally {
@@ -61,7 +61,7 @@ typedef struct request {
   const hmoec_options *options;
   const hmoec_check_options *check;
   hmoe_options open; /* its cpu is set for each */
-  hmoec_dtype dtype;
+  hmoec_format dtype;
   hmoec_report report;
   hmoec_diagnostics *diagnostics;
   const char *fault; /* HMOE_CHECK_FAULT */
@@ -257,7 +257,7 @@ static bool check_strategy(const request *q, const char *strategy, const hmoec_c
   const char *name = strategy ? strategy : "-";
   bool ok = hmoec_session_init(&session, &forced, q->diagnostics) && hmoec_session_load(&session, q->path) &&
             hmoec_session_jit(&session, true);
-  if (ok && q->dtype == HMOEC_DTYPE_BF16) {
+  if (ok && q->dtype == HMOEC_FORMAT_BF16) {
     ok = hmoec_check_reference_init(&rounded, exact->inputs, session.folded, weights, true, hmoec_check_tie(q->dtype),
                                     q->diagnostics);
     refs.rounded = &rounded;
@@ -286,9 +286,9 @@ static void print_head(const request *q, const hmoec_check_inputs *in) {
     hmoec_report_printf(report, "%s %lld, ", in->signature.size_names[i], (long long)in->sizes[i]);
   if (!in->whole) hmoec_report_printf(report, "%lld tokens, ", (long long)in->groups);
   hmoec_report_printf(report, "seed %llu, %s, %s\n%-10s %-11s %-8s %10s %10s %10s", (unsigned long long)q->check->seed,
-                      q->check->weights ? q->check->weights : "random weights", hmoec_dtype_name(q->dtype), "strategy", "cpu",
+                      q->check->weights ? q->check->weights : "random weights", hmoec_format_name(q->dtype), "strategy", "cpu",
                       "output", "max |y|", "max error", "relative");
-  hmoec_report_printf(report, q->dtype == HMOEC_DTYPE_F32 ? "\n" : "     2-norm    nearest   from f64\n");
+  hmoec_report_printf(report, q->dtype == HMOEC_FORMAT_F32 ? "\n" : "     2-norm    nearest   from f64\n");
 }
 
 /* With every strategy that is possible, or the one that is asked for. */
@@ -351,7 +351,7 @@ static bool conclude(const request *q, const hmoec_check_inputs *in) {
 
   hmoec_check_tolerance rounded = hmoec_check_tolerance_rounded(q->dtype, in->whole),
                         exact = hmoec_check_tolerance_exact(q->dtype, in->whole);
-  if (t->wrong && q->dtype == HMOEC_DTYPE_F32)
+  if (t->wrong && q->dtype == HMOEC_FORMAT_F32)
     return hmoec_error(q->diagnostics, (hmoec_location){0},
                        "compiled code differs from the interpreter by more than %.0e of max |y|", exact.worst);
   if (t->wrong)
@@ -390,7 +390,7 @@ static bool check(const request *q) {
   if (ok) hmoec_each_function(session.source, has_hyper_expert, &hyper);
   ok = ok && find_inputs(q, &session, &signature, weights, &in, &exact);
   if (ok) print_head(q, &in);
-  if (ok && q->dtype == HMOEC_DTYPE_F32) report_ties(q, &exact, NULL);
+  if (ok && q->dtype == HMOEC_FORMAT_F32) report_ties(q, &exact, NULL);
   else if (ok && exact.tied_count)
     hmoec_report_printf(&q->report, "%lld of %lld %s not compared with f64: rounding to bf16 may change their routing\n",
                         (long long)exact.tied_count, (long long)in.groups, in.whole ? "batch rows" : "tokens");

@@ -77,11 +77,11 @@ typedef struct hmoec_check_tolerance {
 } hmoec_check_tolerance;
 bool hmoec_check_within(const hmoec_check_difference *d, const hmoec_check_tolerance *most);
 /* How far code of a dtype may be from the interpreter that rounds as it does, and from the one in double precision. */
-hmoec_check_tolerance hmoec_check_tolerance_rounded(hmoec_dtype dtype, bool whole);
-hmoec_check_tolerance hmoec_check_tolerance_exact(hmoec_dtype dtype, bool whole);
+hmoec_check_tolerance hmoec_check_tolerance_rounded(hmoec_format dtype, bool whole);
+hmoec_check_tolerance hmoec_check_tolerance_exact(hmoec_format dtype, bool whole);
 /* What rounding makes a tie for routers behind attention, for hmoec_check_reference_init. */
-double hmoec_check_tie(hmoec_dtype dtype);
+double hmoec_check_tie(hmoec_format dtype);
 /* How long batch rows are at most, so that some of them stay without; for hmoec_check_inputs_init. */
-int64_t hmoec_check_longest(hmoec_dtype dtype);
+int64_t hmoec_check_longest(hmoec_format dtype);
 
 #endif

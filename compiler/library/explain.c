@@ -22,7 +22,7 @@ static const char *const phase_names[PHASE_COUNT] = {"open", "run", "set"};
 typedef struct explanation {
   const hmoec_report *report;
   int64_t tokens, rows; /* of every batch row; batch rows */
-  hmoec_dtype dtype;
+  hmoec_format dtype;
   hmoec_cost totals[PHASE_COUNT];
 } explanation;
 
@@ -155,7 +155,7 @@ static bool explain(const char *path, const hmoec_options *options, const hmoec_
         "operands and "
         "results.\n"
         "open: once, when a model is opened; run: every run; set: once for a selection set that the cache lacks.\n\n",
-        (long long)r.tokens, hmoec_dtype_name(r.dtype));
+        (long long)r.tokens, hmoec_format_name(r.dtype));
     hmoec_report_printf(r.report, "%-24s %5s  %-4s %11s %12s %12s  %s\n", "op", "line", "when", "MFLOP", "MB weights", "MB moved",
                         "strategy and reason");
     hmoec_each_function(session.folded, print_op, &r);

@@ -29,8 +29,8 @@ bool hmoec_op_per_set(MlirOperation op) {
 
 /* Bytes of all operands that are parameters or computed at open, and of those that are per run. What is generated per run is stored as the
  * product that reads it wants it. */
-static void add_bytes(MlirOperation op, int64_t tokens, hmoec_dtype dtype, hmoec_cost *c) {
-  bool bf16 = dtype == HMOEC_DTYPE_BF16 && hmoec_product_may_be_bf16(op), generates = hmoec_op_is(op, "hmoe.hypernetwork");
+static void add_bytes(MlirOperation op, int64_t tokens, hmoec_format dtype, hmoec_cost *c) {
+  bool bf16 = dtype == HMOEC_FORMAT_BF16 && hmoec_product_may_be_bf16(op), generates = hmoec_op_is(op, "hmoe.hypernetwork");
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
     MlirValue operand = mlirOperationGetOperand(op, i);
     MlirOperation source = hmoec_defining_op(operand);
@@ -43,7 +43,7 @@ static void add_bytes(MlirOperation op, int64_t tokens, hmoec_dtype dtype, hmoec
         (halved ? 2 : bytes_of(operand)) * (constant && read < count ? read : count);
   }
   for (intptr_t i = 0; i < mlirOperationGetNumResults(op); i++)
-    c->moved_bytes += (generates && dtype == HMOEC_DTYPE_BF16 ? 2 : 4) * elements(mlirOperationGetResult(op, i), tokens);
+    c->moved_bytes += (generates && dtype == HMOEC_FORMAT_BF16 ? 2 : 4) * elements(mlirOperationGetResult(op, i), tokens);
 }
 
 /* Rows of an op's first operand: all dimensions but the last. */
@@ -76,7 +76,7 @@ static double op_flops(MlirOperation op, hmoec_run_size size) {
   return sum * rows_of(op, size.tokens);
 }
 
-hmoec_cost hmoec_op_cost(MlirOperation op, hmoec_run_size size, hmoec_dtype dtype) {
+hmoec_cost hmoec_op_cost(MlirOperation op, hmoec_run_size size, hmoec_format dtype) {
   if (hmoec_op_per_set(op)) size = (hmoec_run_size){1, 1};
   hmoec_cost cost = {.flops = op_flops(op, size)};
   add_bytes(op, size.tokens, dtype, &cost);

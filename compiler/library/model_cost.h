@@ -21,7 +21,7 @@ typedef struct hmoec_run_size {
 } hmoec_run_size;
 
 /* Ops that run once per selection set (a cache fills) are costed for one set. bf16 needs the marks of hmoec_mark_f32. */
-hmoec_cost hmoec_op_cost(MlirOperation op, hmoec_run_size size, hmoec_dtype dtype);
+hmoec_cost hmoec_op_cost(MlirOperation op, hmoec_run_size size, hmoec_format dtype);
 /* Whether an op runs per distinct selection set, when the cache lacks it. */
 bool hmoec_op_per_set(MlirOperation op);
 /* Of one run of a folded module, with every selection set in the cache. */

@@ -149,7 +149,7 @@ hmoec_status hmoec_sink_failure(const hmoec_diagnostics *diagnostics) {
 
 hmoec_pass_options hmoec_options_pass(const hmoec_options *options) {
   hmoec_pass_options pass = hmoec_pass_options_default();
-  if (options->dtype) hmoec_dtype_parse(options->dtype, &pass.dtype);
+  if (options->dtype) hmoec_format_find(options->dtype, &pass.dtype);
   if (options->strategy && strcmp(options->strategy, "auto") != 0) pass.strategy = options->strategy;
   pass.table_budget_bytes = options->table_budget_bytes;
   if (options->tokens) pass.tokens = options->tokens;

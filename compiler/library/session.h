@@ -13,7 +13,7 @@
 #include <mlir-c/Diagnostics.h>
 #include <mlir-c/IR.h>
 
-#include "codegen/cpu/codegen.h"
+#include "target/cpu/codegen.h"
 #include "emit/unit.h"
 #include "hmoe/compiler.h"
 #include "passes/passes.h"

@@ -189,7 +189,7 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
                          "expected all weights of hyper_expert to come from one hypernetwork, in its order");
 
   chain c = {.from_selection = true};
-  bool ok = false, bf16 = state->options->dtype == HMOEC_DTYPE_BF16;
+  bool ok = false, bf16 = state->options->dtype == HMOEC_FORMAT_BF16;
   MlirValue r = mlirOperationGetOperand(hypernetwork, 0);
   if (!collect(&c, mlirOperationGetBlock(hyper), r)) goto done;
   if (mlirOperationIsNull(c.embedding)) c.from_selection = false;

@@ -35,19 +35,6 @@ static const hmoec_pass passes[] = {
 
 _Static_assert(sizeof passes / sizeof *passes <= HMOEC_MOST_PASSES, "a dump has a file for each pass");
 
-static const char *const dtype_names[HMOEC_DTYPE_COUNT] = {"f32", "bf16"};
-
-const char *hmoec_dtype_name(hmoec_dtype dtype) { return dtype_names[dtype]; }
-
-bool hmoec_dtype_parse(const char *name, hmoec_dtype *out_dtype) {
-  for (int i = 0; i < HMOEC_DTYPE_COUNT; i++)
-    if (strcmp(dtype_names[i], name) == 0) {
-      *out_dtype = (hmoec_dtype)i;
-      return true;
-    }
-  return false;
-}
-
 hmoec_pass_options hmoec_pass_options_default(void) { return (hmoec_pass_options){.tokens = 512}; }
 
 const hmoec_pass *hmoec_pass_at(size_t index) { return index < sizeof passes / sizeof *passes ? &passes[index] : NULL; }

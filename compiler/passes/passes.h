@@ -8,15 +8,9 @@
 
 #include <mlir-c/IR.h>
 
-#include "codegen/cpu/codegen.h"
+#include "target/cpu/codegen.h"
 #include "support/diagnostics.h"
 #include "support/output_file.h"
-
-/* What products of run time are computed in. Sums, routing and what is between the products stay f32. */
-typedef enum hmoec_dtype { HMOEC_DTYPE_F32, HMOEC_DTYPE_BF16, HMOEC_DTYPE_COUNT } hmoec_dtype;
-const char *hmoec_dtype_name(hmoec_dtype dtype);
-/* False if `name` is none. */
-bool hmoec_dtype_parse(const char *name, hmoec_dtype *out_dtype);
 
 /* What passes may be told. Zero-initialise with hmoec_pass_options_default. */
 typedef struct hmoec_pass_options {
@@ -24,7 +18,7 @@ typedef struct hmoec_pass_options {
   int64_t
       table_budget_bytes; /* most bytes a table, or the cache, of one HyperExpert may take; 0: half of the layer's experts, at least 16 MiB */
   int64_t tokens; /* the token count that costs are weighed for */
-  hmoec_dtype dtype;
+  hmoec_format dtype; /* of products of run time; sums, routing and what is between the products stay f32 */
   hmoec_cpu_schedule schedule; /* tile sizes; lda 0: chosen for the model */
 } hmoec_pass_options;
 

@@ -46,7 +46,7 @@ typedef struct plan_place {
   plan_memory *memory;
   int64_t offset, row_stride, col_stride;
   bool in_place;              /* row_stride is the schedule's lda, or lda_bf16, and slack rows follow */
-  bool bf16;
+  hmoec_format format;
 } plan_place;
 
 /* Which dimensions count the rows of a value: count = batch * length, or all there is, and batch and length are -1. Of the model where they
@@ -206,16 +206,14 @@ static inline plan_binding plan_at(plan_memory *memory) { return (plan_binding){
 static inline int64_t plan_panels(int64_t columns) { return (columns + HMOE_PANEL - 1) / HMOE_PANEL; }
 
 /* Right operands [k, n] are panels of f32, or pairs of bf16 (include/hmoe/abi.h). */
-static inline const char *plan_element(bool bf16) { return bf16 ? "bf16" : "f32"; }
-static inline int64_t plan_element_bytes(bool bf16) { return bf16 ? 2 : 4; }
-static inline int64_t plan_depth(bool bf16, int64_t k) { return bf16 ? plan_panels(k) * HMOE_PANEL : k; }
-static inline int64_t plan_operand_bytes(bool bf16, int64_t k, int64_t n) {
-  return plan_element_bytes(bf16) * plan_panels(n) * HMOE_PANEL * plan_depth(bf16, k);
+static inline int64_t plan_depth(hmoec_format format, int64_t k) { return hmoec_is_bf16(format) ? plan_panels(k) * HMOE_PANEL : k; }
+static inline int64_t plan_operand_bytes(hmoec_format format, int64_t k, int64_t n) {
+  return hmoec_format_bytes(format, plan_panels(n) * HMOE_PANEL * plan_depth(format, k));
 }
 
 /* ---- plan_dtype.c ---- */
-/* Whether the products of an op of run time are bf16; the marks of hmoec_mark_f32 say which are not. */
-bool plan_is_bf16(const planner *p, MlirOperation op);
+/* What the products of an op of run time are computed in; the marks of hmoec_mark_f32 say which are f32. */
+hmoec_format plan_format(const planner *p, MlirOperation op);
 
 /* ---- plan_matmul.c ---- */
 typedef struct plan_matmul {
@@ -226,7 +224,7 @@ typedef struct plan_matmul {
 } plan_matmul;
 
 /* A matmul of k, n with one segment, panels and the schedule filled in; A is `a`, copied unless in place and of the product's type. */
-plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, bool bf16, int64_t k, int64_t n, plan_place a);
+plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, hmoec_format format, int64_t k, int64_t n, plan_place a);
 void plan_matmul_emit(planner *p, const plan_matmul *matmul);
 /* The two grouped products of a feed-forward network, where second's A is first's C: in one step where there are rows enough, else one
  * after the other. */
@@ -241,11 +239,11 @@ typedef struct plan_pack {
 } plan_pack;
 
 /* B of x w^T from w viewed as [n, k]. */
-plan_pack plan_pack_linear(plan_place w, bool bf16, int64_t n, int64_t k);
+plan_pack plan_pack_linear(plan_place w, hmoec_format format, int64_t n, int64_t k);
 void plan_pack_emit(planner *p, plan_memory *destination, plan_memory *source, const plan_pack *pack);
 void plan_pack_vector_emit(planner *p, plan_memory *destination, plan_memory *source, const plan_pack *pack);
 /* Packs w [n, k] for use in `fn`. */
-plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, bool bf16, int64_t n, int64_t k);
+plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, hmoec_format format, int64_t n, int64_t k);
 /* A vector [n] that kernels of `fn` can read; packed when it is a parameter. */
 plan_binding plan_vector(planner *p, int fn, plan_place v, int64_t n);
 
@@ -270,7 +268,7 @@ plan_generator plan_generator_of(MlirOperation hypernetwork);
 typedef enum plan_part { PLAN_DOWN, PLAN_UP, PLAN_BETA, PLAN_GAMMA } plan_part;
 /* One generated row of a part: [real_q, columns] as panels, or as pairs of a bf16 product; vectors are f32 with q = 1, padded. */
 typedef struct plan_part_layout {
-  bool bf16;
+  hmoec_format format;
   int64_t q, real_q, columns; /* q: depth of the panels */
   int64_t elements, bytes;
 } plan_part_layout;
@@ -298,7 +296,7 @@ bool plan_is_product_of_linears(MlirOperation multiply);
 void plan_find_pairs(planner *p);
 int64_t plan_columns(MlirValue value); /* the last dimension */
 /* Fills in A of a dense product from the rows of x: a norm that its reader does, if there is one. */
-plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, bool bf16, int64_t k, int64_t n, MlirValue x);
+plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, hmoec_format format, int64_t k, int64_t n, MlirValue x);
 /* C of a product: the place, and what follows from it. */
 void plan_matmul_into(plan_matmul *m, plan_place c);
 

@@ -104,7 +104,7 @@ bool plan_integers(planner *p, MlirOperation function, MlirBlock body) {
     plan_int(&step, "fill", fill);
     plan_step_end(&step);
     plan_value *v = plan_value_get(p, input);
-    v->place = (plan_place){ids, 0, 1, 1, false, false};
+    v->place = (plan_place){ids, 0, 1, 1, false, HMOEC_FORMAT_F32};
     v->mask = ids;
     v->mask_dim = rows.length;
     if (use.mask && p->entry->kind == PLAN_DECODE) append_mask(p, input, ids, rows, HMOE_SCOPE_TARGET);
@@ -151,9 +151,9 @@ bool plan_embedding(planner *p, MlirOperation op) {
   hmoec_table_layout layout = HMOEC_TABLE_ROWS;
   plan_binding rows;
   if (!mlirOperationIsNull(tied)) {
-    bool bf16 = plan_is_bf16(p, tied);
-    layout = bf16 ? HMOEC_TABLE_PAIRS : HMOEC_TABLE_PANELS;
-    rows = plan_at(plan_linear_weight(p, PLAN_RUN, place, bf16, shape.dims[0], shape.dims[1]));
+    hmoec_format format = plan_format(p, tied);
+    layout = hmoec_is_bf16(format) ? HMOEC_TABLE_PAIRS : HMOEC_TABLE_PANELS;
+    rows = plan_at(plan_linear_weight(p, PLAN_RUN, place, format, shape.dims[0], shape.dims[1]));
   } else {
     rows = plan_table(p, PLAN_RUN, place, shape.dims[0], shape.dims[1]);
   }
@@ -196,7 +196,7 @@ void plan_take_last(planner *p) {
 
   int64_t n = plan_columns(value), ld = plan_panels(n) * HMOE_PANEL;
   plan_memory *taken = plan_workspace(p, "f32", rows.batch, 0, ld, 0);
-  plan_place rows_taken = {taken, 0, ld, 1, false, false};
+  plan_place rows_taken = {taken, 0, ld, 1, false, HMOEC_FORMAT_F32};
   plan_map_emit(p, PLAN_RUN, rows.batch, &(plan_mapping){.in = from, .index = index, .out = rows_taken, .columns = n});
   plan_value *v = plan_value_get(p, value);
   v->place = rows_taken;
@@ -221,7 +221,7 @@ bool plan_relative_bias(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
   plan_int(&step, "ld", ld);
   plan_int(&step, "pad", BIAS_PAD);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){bias, 0, ld, 1, false, false};
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){bias, 0, ld, 1, false, HMOEC_FORMAT_F32};
   return true;
 }
 
@@ -239,7 +239,7 @@ size_t plan_merged_linears(const planner *p, MlirOperation linear, MlirOperation
                 !mlirOperationIsNull(hmoec_single_user(mlirOperationGetResult(op, 0))) &&
                 mlirValueEqual(mlirOperationGetOperand(op, 0), x) &&
                 mlirOperationGetNumOperands(op) == mlirOperationGetNumOperands(linear) &&
-                plan_is_bf16(p, op) == plan_is_bf16(p, linear);
+                plan_format(p, op) == plan_format(p, linear);
     if (!same) continue;
     found[count++] = op;
     mine = mine || mlirOperationEqual(op, linear);
@@ -352,7 +352,7 @@ bool plan_attention(planner *p, MlirOperation op) {
                                             .ld_out = out.row_stride,
                                             .scale = attention_scale(op, size),
                                             .causal = hmoec_op_int(op, "causal"),
-                                            .out_bf16 = out.bf16,
+                                            .out_format = out.format,
                                             .bias_ld = biased ? plan_value_get(p, bias)->place.row_stride : 0,
                                             .bias_zero = biased ? BIAS_PAD + distance : 0,
                                             .max_distance = distance,

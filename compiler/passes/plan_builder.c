@@ -50,7 +50,8 @@ plan_memory *plan_memory_create(planner *p, const char *kind, const char *elemen
 plan_memory *plan_weight(planner *p, const char *element, int64_t groups, int64_t elements) {
   plan_memory *memory = plan_memory_create(p, "weight", element, -1, 2, (int64_t[]){groups, elements});
   memory->offset = p->weight_bytes;
-  int64_t count, size = plan_element_bytes(strcmp(element, "bf16") == 0);
+  hmoec_format format;
+  int64_t count, size = hmoec_format_find(element, &format) ? hmoec_format_bytes(format, 1) : 4;
   if (__builtin_mul_overflow(groups, elements, &count) || count > (INT64_MAX / 8) ||
       __builtin_add_overflow(p->weight_bytes, (count * size + 63) / 64 * 64, &p->weight_bytes))
     p->failed = true;

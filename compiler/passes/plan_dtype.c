@@ -79,6 +79,6 @@ bool hmoec_rounds_to_bf16(MlirOperation op, size_t operand) {
 
 bool hmoec_product_may_be_bf16(MlirOperation op) { return !hmoec_op_at_open(op) && !is_marked(op); }
 
-bool plan_is_bf16(const planner *p, MlirOperation op) {
-  return p->options->dtype == HMOEC_DTYPE_BF16 && hmoec_product_may_be_bf16(op);
+hmoec_format plan_format(const planner *p, MlirOperation op) {
+  return hmoec_product_may_be_bf16(op) ? p->options->dtype : HMOEC_FORMAT_F32;
 }

@@ -26,8 +26,8 @@ bool plan_route(planner *p, MlirOperation op) {
   plan_bind(&step, "indices", plan_at(indices));
   plan_bind(&step, "gates", plan_at(gates));
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){indices, 0, top_k, 1, false, false};
-  plan_value_get(p, mlirOperationGetResult(op, 1))->place = (plan_place){gates, 0, top_k, 1, false, false};
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){indices, 0, top_k, 1, false, HMOEC_FORMAT_F32};
+  plan_value_get(p, mlirOperationGetResult(op, 1))->place = (plan_place){gates, 0, top_k, 1, false, HMOEC_FORMAT_F32};
   plan_value *kept = plan_value_get(p, mlirOperationGetResult(op, 2));
   kept->capacity = hmoec_op_int(op, "capacity");
   bool batched = hmoec_value_shape(logits).rank == 3; /* a batch row has its own; of flattened logits all rows are one */
@@ -53,7 +53,7 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
   plan_memory *counters = plan_workspace(p, "i32", -1, 4, experts, 0);
   plan_place gate = plan_value_get(p, gates)->place;
   if (gate.row_stride != top_k) { /* computed, not route's: rows have gaps */
-    plan_place dense = {plan_workspace(p, "f32", rows, 0, top_k, 0), 0, top_k, 1, false, false};
+    plan_place dense = {plan_workspace(p, "f32", rows, 0, top_k, 0), 0, top_k, 1, false, HMOEC_FORMAT_F32};
     plan_map(p, PLAN_RUN, rows, HMOEC_ACTIVATION_NONE, gate, dense, top_k, false);
     gate = dense;
   }
@@ -87,7 +87,8 @@ typedef struct layer {
   const void *owner; /* the op: what is packed for it, every entry uses */
   MlirValue x, indices, gates, kept, wi, wo, bi, bo;
   MlirValue wi_1, bi_1; /* of gated experts, else null */
-  bool biases, bf16, drops_to_zero, packed; /* packed: for another entry */
+  bool biases, drops_to_zero, packed; /* packed: for another entry */
+  hmoec_format format; /* of the products */
   hmoec_activation activation;
   int64_t experts, d_ff, d_model, top_k;
   int64_t ff_panels; /* panels of the first product that are the expert's own */
@@ -109,7 +110,7 @@ static plan_memory *expert_memory(planner *p, layer *l, int64_t which, const cha
 static void pack_stack(planner *p, const layer *l, MlirValue w, plan_memory *destination, int64_t n, int64_t k, int64_t depth,
                        int64_t group_bytes) {
   plan_place source = plan_value_get(p, w)->place;
-  plan_pack pack = plan_pack_linear(source, l->bf16, n, k);
+  plan_pack pack = plan_pack_linear(source, l->format, n, k);
   pack.groups = l->experts;
   pack.source_group_stride = n * k;
   pack.group_bytes = group_bytes;
@@ -141,17 +142,17 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   l->ff_panels = plan_panels(l->d_ff);
   l->hyper_panels = plan_panels(l->bottleneck);
   l->panels1 = l->ff_panels + l->hyper_panels;
-  l->depth1 = plan_depth(l->bf16, l->d_model);
-  l->depth2 = l->bottleneck ? l->ff_panels * HMOE_PANEL + plan_depth(l->bf16, l->bottleneck) : plan_depth(l->bf16, l->d_ff);
-  int64_t h = l->d_model, out_panels = plan_panels(h), element_bytes = plan_element_bytes(l->bf16);
+  l->depth1 = plan_depth(l->format, l->d_model);
+  l->depth2 = l->bottleneck ? l->ff_panels * HMOE_PANEL + plan_depth(l->format, l->bottleneck) : plan_depth(l->format, l->d_ff);
+  int64_t h = l->d_model, out_panels = plan_panels(h), element_bytes = hmoec_format_bytes(l->format, 1);
   l->group1_bytes = element_bytes * l->panels1 * HMOE_PANEL * l->depth1;
-  l->group2_bytes = plan_operand_bytes(l->bf16, l->depth2, h);
-  l->pack1 = expert_memory(p, l, 0, plan_element(l->bf16), l->group1_bytes / element_bytes);
-  l->pack2 = expert_memory(p, l, 1, plan_element(l->bf16), l->group2_bytes / element_bytes);
+  l->group2_bytes = plan_operand_bytes(l->format, l->depth2, h);
+  l->pack1 = expert_memory(p, l, 0, hmoec_format_name(l->format), l->group1_bytes / element_bytes);
+  l->pack2 = expert_memory(p, l, 1, hmoec_format_name(l->format), l->group2_bytes / element_bytes);
   if (l->biases || generated_biases) l->bias1 = expert_memory(p, l, 2, "f32", l->panels1 * HMOE_PANEL);
   if (l->biases) l->out_bias = expert_memory(p, l, 3, "f32", out_panels * HMOE_PANEL);
   if (generated_biases) l->bias2 = expert_memory(p, l, 4, "f32", out_panels * HMOE_PANEL);
-  if (!mlirValueIsNull(l->wi_1)) l->pack_1 = expert_memory(p, l, 5, plan_element(l->bf16), l->group1_bytes / element_bytes);
+  if (!mlirValueIsNull(l->wi_1)) l->pack_1 = expert_memory(p, l, 5, hmoec_format_name(l->format), l->group1_bytes / element_bytes);
   if (!mlirValueIsNull(l->bi_1)) l->bias_1 = expert_memory(p, l, 6, "f32", l->panels1 * HMOE_PANEL);
   if (l->packed) return;
   pack_stack(p, l, l->wi, l->pack1, l->d_ff, h, l->depth1, l->group1_bytes);
@@ -167,21 +168,21 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
 static void run_experts(planner *p, const layer *l, MlirValue result) {
   plan_grouping grouping = group_tokens(p, l->indices, l->gates, l->kept, l->experts);
   int64_t picks = picks_dim(p, l->top_k), rows = p->rows.count;
-  int64_t lda = l->bf16 ? p->schedule.lda_bf16 : p->schedule.lda, h = l->d_model;
+  int64_t lda = hmoec_is_bf16(l->format) ? p->schedule.lda_bf16 : p->schedule.lda, h = l->d_model;
   bool is_fused = l->bottleneck > 0;
   plan_place x = plan_value_get(p, l->x)->place;
   x.in_place = false;
 
-  plan_memory *hidden = plan_workspace(p, plan_element(l->bf16), picks, 0, lda, PLAN_SLACK_ROWS);
+  plan_memory *hidden = plan_workspace(p, hmoec_format_name(l->format), picks, 0, lda, PLAN_SLACK_ROWS);
   plan_matmul first =
-      plan_matmul_init(p, PLAN_RUN, picks, l->bf16, h, is_fused ? l->ff_panels * HMOE_PANEL + l->bottleneck : l->d_ff, x);
+      plan_matmul_init(p, PLAN_RUN, picks, l->format, h, is_fused ? l->ff_panels * HMOE_PANEL + l->bottleneck : l->d_ff, x);
   first.b = plan_at(l->pack1);
   first.c = plan_at(hidden);
   first.blocks = plan_at(grouping.blocks);
   first.gather = plan_at(grouping.row_token);
   if (l->bias1) first.bias = plan_at(l->bias1);
   first.spec.ldc = lda;
-  first.spec.c_bf16 = l->bf16;
+  first.spec.c_format = l->format;
   first.spec.c_padded = true;
   first.spec.b_group_bytes = l->group1_bytes;
   first.spec.bias_group_floats = l->bias1 ? l->panels1 * HMOE_PANEL : 0;
@@ -200,9 +201,9 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
     c = plan_destination(p, result, rows, &accumulate);
   } else {
     int64_t ld = plan_panels(h) * HMOE_PANEL;
-    c = (plan_place){plan_workspace(p, "f32", picks, 0, ld, 0), 0, ld, 1, false, false};
+    c = (plan_place){plan_workspace(p, "f32", picks, 0, ld, 0), 0, ld, 1, false, HMOEC_FORMAT_F32};
   }
-  plan_matmul second = plan_matmul_init(p, PLAN_RUN, picks, l->bf16, l->depth2, h, (plan_place){hidden, 0, lda, 1, true, l->bf16});
+  plan_matmul second = plan_matmul_init(p, PLAN_RUN, picks, l->format, l->depth2, h, (plan_place){hidden, 0, lda, 1, true, l->format});
   second.b = plan_at(l->pack2);
   second.c = plan_at(c.memory);
   second.blocks = plan_at(grouping.blocks);
@@ -271,7 +272,7 @@ bool plan_combine(planner *p, MlirOperation op) {
              .wi_1 = gated ? mlirOperationGetOperand(experts, 4) : (MlirValue){NULL},
              .wo = mlirOperationGetOperand(experts, gated ? 5 : 4),
              .biases = mlirOperationGetNumOperands(experts) > (gated ? 6 : 5),
-             .bf16 = plan_is_bf16(p, experts),
+             .format = plan_format(p, experts),
              .drops_to_zero = hmoec_op_string_is(experts, "dropped", "zero"),
              .activation = plan_activation(p, hmoec_op_string(experts, "activation"))};
   if (l.biases) {
@@ -287,14 +288,14 @@ bool plan_combine(planner *p, MlirOperation op) {
 static void pack_hyper_experts(planner *p, const layer *l, const plan_generator *g) {
   /* D goes straight into its columns of the first pack; U is generated apart and copied below W2's rows of every panel. */
   int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, l->experts), out_panels = plan_panels(g->d_model);
-  int64_t element_bytes = plan_element_bytes(l->bf16);
+  int64_t element_bytes = hmoec_format_bytes(l->format, 1);
   plan_place r = plan_rows_place(p, PLAN_OPEN, g->r);
   plan_binding none = {0};
   plan_generate(p, PLAN_OPEN, rows, g, PLAN_DOWN, r, none, none,
                 (plan_binding){l->pack1, element_bytes * l->ff_panels * HMOE_PANEL * l->depth1, 0},
                 l->group1_bytes / element_bytes);
   plan_part_layout u = plan_part_of(p, g, PLAN_UP);
-  plan_memory *up = plan_workspace(p, plan_element(u.bf16), rows, 0, u.elements, 0);
+  plan_memory *up = plan_workspace(p, hmoec_format_name(u.format), rows, 0, u.elements, 0);
   plan_generate(p, PLAN_OPEN, rows, g, PLAN_UP, r, none, none, plan_at(up), u.elements);
   plan_step copy = plan_step_begin(p, PLAN_OPEN, "copy", -1);
   plan_bind(&copy, "dst", (plan_binding){l->pack2, element_bytes * l->ff_panels * HMOE_PANEL * HMOE_PANEL, 0});
@@ -321,7 +322,7 @@ bool plan_fused_experts(planner *p, MlirOperation op) {
              .wi = mlirOperationGetOperand(op, 4),
              .wo = mlirOperationGetOperand(op, 5),
              .biases = hmoec_op_int(op, "expert_biases") != 0,
-             .bf16 = plan_is_bf16(p, op),
+             .format = plan_format(p, op),
              .drops_to_zero = hmoec_op_string_is(op, "dropped", "zero"),
              .activation = plan_activation(p, hmoec_op_string(op, "activation"))};
   if (l.biases) {

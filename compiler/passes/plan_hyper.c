@@ -27,22 +27,22 @@ plan_generator plan_generator_of(MlirOperation hypernetwork) {
 /* The columns of a generator: index (q, column), q outermost. */
 plan_part_layout plan_part_of(const planner *p, const plan_generator *g, plan_part part) {
   bool matrix = part == PLAN_DOWN || part == PLAN_UP;
-  plan_part_layout layout = {.bf16 = matrix && p->options->dtype == HMOEC_DTYPE_BF16,
+  plan_part_layout layout = {.format = matrix ? p->options->dtype : HMOEC_FORMAT_F32,
                              .real_q = part == PLAN_DOWN ? g->d_model
                                        : part == PLAN_UP ? g->bottleneck
                                                          : 1,
                              .columns = part == PLAN_DOWN || part == PLAN_BETA ? g->bottleneck : g->d_model};
-  layout.q = plan_depth(layout.bf16, layout.real_q);
+  layout.q = plan_depth(layout.format, layout.real_q);
   layout.elements = plan_panels(layout.columns) * layout.q * HMOE_PANEL;
-  layout.bytes = plan_element_bytes(layout.bf16) * layout.elements;
+  layout.bytes = hmoec_format_bytes(layout.format, layout.elements);
   return layout;
 }
 
 void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g, plan_part part, plan_place r, plan_binding gather,
                    plan_binding scatter, plan_binding c, int64_t ldc) {
   plan_part_layout layout = plan_part_of(p, g, part);
-  bool bf16 = fn == PLAN_RUN && layout.bf16;
-  int64_t n = layout.elements, depth = plan_depth(bf16, g->hidden), bytes = plan_operand_bytes(bf16, g->hidden, n);
+  hmoec_format format = fn == PLAN_RUN ? layout.format : HMOEC_FORMAT_F32;
+  int64_t n = layout.elements, depth = plan_depth(format, g->hidden), bytes = plan_operand_bytes(format, g->hidden, n);
   plan_place w = plan_value_get(p, g->operands[2 * part])->place, bias = plan_value_get(p, g->operands[2 * part + 1])->place;
   plan_pack pack = {.columns = n,
                     .q = layout.q,
@@ -57,17 +57,17 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
                     .group_bytes = bytes,
                     .outer_pitch = depth,
                     .panel_depth = depth,
-                    .format = bf16,
+                    .format = format,
                     .real_q = layout.real_q,
-                    .paired = layout.bf16};
-  int64_t elements = bytes / plan_element_bytes(bf16);
+                    .paired = layout.format};
+  int64_t elements = bytes / hmoec_format_bytes(format, 1);
   /* Of a run, all entries and layers that generate alike use one; at open they come and go. */
-  plan_memory **made = plan_memo_at(p, w.memory, PLAN_MEMO_GENERATED + (int64_t)part, w.offset, w.row_stride, layout.bf16, 0, 0);
+  plan_memory **made = plan_memo_at(p, w.memory, PLAN_MEMO_GENERATED + (int64_t)part, w.offset, w.row_stride, layout.format, 0, 0);
   plan_memory **made_bias =
-      plan_memo_at(p, w.memory, PLAN_MEMO_GENERATED + (int64_t)part, w.offset, w.row_stride, layout.bf16, 1, 0);
+      plan_memo_at(p, w.memory, PLAN_MEMO_GENERATED + (int64_t)part, w.offset, w.row_stride, layout.format, 1, 0);
   bool first_time = fn == PLAN_OPEN || !*made;
   plan_memory *panels = fn == PLAN_OPEN ? plan_workspace(p, "f32", -1, 1, elements, 0)
-                        : first_time    ? plan_weight(p, plan_element(bf16), 1, elements)
+                        : first_time    ? plan_weight(p, hmoec_format_name(format), 1, elements)
                                         : *made;
   if (first_time) plan_pack_emit(p, panels, w.memory, &pack);
   plan_pack vector = {.columns = n,
@@ -79,7 +79,7 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
                       .groups = 1,
                       .group_bytes = 4 * n,
                       .real_q = layout.real_q,
-                      .paired = layout.bf16};
+                      .paired = layout.format};
   plan_memory *added = fn == PLAN_OPEN ? plan_workspace(p, "f32", -1, 1, n, 0)
                        : first_time    ? plan_weight(p, "f32", 1, n)
                                        : *made_bias;
@@ -90,14 +90,14 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
   }
 
   if (gather.memory) r.in_place = false;
-  plan_matmul m = plan_matmul_init(p, fn, rows_dim, bf16, g->hidden, n, r);
+  plan_matmul m = plan_matmul_init(p, fn, rows_dim, format, g->hidden, n, r);
   m.b = plan_at(panels);
   m.bias = plan_at(added);
   m.c = c;
   m.gather = gather;
   m.scatter = scatter;
   m.spec.ldc = ldc;
-  m.spec.c_bf16 = layout.bf16;
+  m.spec.c_format = layout.format;
   m.spec.c_padded = true;
   plan_matmul_emit(p, &m);
 }
@@ -135,16 +135,16 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
                   MlirValue result) {
   plan_place x = plan_value_get(p, x_value)->place;
   x.in_place = false;
-  bool bf16 = p->options->dtype == HMOEC_DTYPE_BF16;
-  int64_t lda = bf16 ? p->schedule.lda_bf16 : p->schedule.lda, h = g->d_model, b = g->bottleneck, rows = p->rows.count;
-  plan_memory *z = plan_workspace(p, plan_element(bf16), rows, 0, lda, PLAN_SLACK_ROWS);
-  plan_matmul down = plan_matmul_init(p, PLAN_RUN, rows, bf16, h, b, x);
+  hmoec_format format = p->options->dtype;
+  int64_t lda = hmoec_is_bf16(format) ? p->schedule.lda_bf16 : p->schedule.lda, h = g->d_model, b = g->bottleneck, rows = p->rows.count;
+  plan_memory *z = plan_workspace(p, hmoec_format_name(format), rows, 0, lda, PLAN_SLACK_ROWS);
+  plan_matmul down = plan_matmul_init(p, PLAN_RUN, rows, format, h, b, x);
   down.b = plan_at(weights->part[PLAN_DOWN]);
   down.c = plan_at(z);
   down.blocks = plan_at(grouping->blocks);
   down.gather = plan_at(grouping->row_token);
   down.spec.ldc = lda;
-  down.spec.c_bf16 = bf16;
+  down.spec.c_format = format;
   down.spec.c_padded = true;
   down.spec.b_group_bytes = plan_part_of(p, g, PLAN_DOWN).bytes;
   down.spec.segment[0].activation = HMOEC_ACTIVATION_RELU;
@@ -154,7 +154,7 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
   }
   bool accumulate;
   plan_place y = plan_destination(p, result, rows, &accumulate);
-  plan_matmul up = plan_matmul_init(p, PLAN_RUN, rows, bf16, b, h, (plan_place){z, 0, lda, 1, true, bf16});
+  plan_matmul up = plan_matmul_init(p, PLAN_RUN, rows, format, b, h, (plan_place){z, 0, lda, 1, true, format});
   up.b = plan_at(weights->part[PLAN_UP]);
   up.c = plan_at(y.memory);
   up.blocks = plan_at(grouping->blocks);
@@ -261,7 +261,7 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   chunk_loop loop = loop_begin(p, &grouping, slots, top_k, cache);
 
   /* The chain from the selection sets to r runs on the sets that are missing from the cache. */
-  plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = (plan_place){loop.todo_sets, 0, top_k, 1, false, false};
+  plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = (plan_place){loop.todo_sets, 0, top_k, 1, false, HMOEC_FORMAT_F32};
   if (!mark_loop(p, hypernetwork, loop.cache)) return hmoec_machine_error(p->diagnostics, "out of memory");
   for (MlirOperation each = mlirBlockGetFirstOperation(mlirOperationGetBlock(op)); !mlirOperationIsNull(each);
        each = mlirOperationGetNextInBlock(each)) {
@@ -277,7 +277,7 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
     plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
     made = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED + part, 0, 0, 0, 0, 0);
     if (!*made) {
-      *made = plan_memory_create(p, "cache", plan_element(layout.bf16), -1, 2, (int64_t[]){slots, layout.elements});
+      *made = plan_memory_create(p, "cache", hmoec_format_name(layout.format), -1, 2, (int64_t[]){slots, layout.elements});
       (*made)->index = loop.cache;
       (*made)->offset = offset;
     }
@@ -309,7 +309,7 @@ bool plan_indexed_hyper_expert(planner *p, MlirOperation op) {
     plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
     plan_memory **made = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED + part, 0, 0, 0, 0, 0);
     bool packed = *made != NULL; /* for another entry */
-    if (!packed) *made = plan_weight(p, plan_element(layout.bf16), sets, layout.elements);
+    if (!packed) *made = plan_weight(p, hmoec_format_name(layout.format), sets, layout.elements);
     weights.part[part] = *made;
     if (packed) continue;
     plan_generate(p, PLAN_OPEN, rows, &g, (plan_part)part, plan_rows_place(p, PLAN_OPEN, g.r), (plan_binding){0}, (plan_binding){0},
@@ -332,7 +332,7 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
   generated weights = {0};
   for (int part = 0; part < parts_of(&g); part++) {
     plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
-    weights.part[part] = plan_workspace(p, plan_element(layout.bf16), -1, PER_TOKEN_CHUNK, layout.elements, 0);
+    weights.part[part] = plan_workspace(p, hmoec_format_name(layout.format), -1, PER_TOKEN_CHUNK, layout.elements, 0);
     plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, plan_value_get(p, g.r)->place, plan_at(loop.todo_token),
                   plan_at(loop.todo_slot), plan_at(weights.part[part]), layout.elements);
   }
@@ -343,8 +343,8 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
 }
 
 /* One panel of the bottleneck in the first factored pack: q groups of columns from w, or from the bias (q = 1), from group `at` on. */
-static plan_pack factored_panel(const plan_generator *g, bool bf16, plan_place w, int64_t panel, int64_t q, int64_t at) {
-  int64_t first = panel * HMOE_PANEL, rest = g->bottleneck - first, depth = plan_depth(bf16, g->d_model);
+static plan_pack factored_panel(const plan_generator *g, hmoec_format format, plan_place w, int64_t panel, int64_t q, int64_t at) {
+  int64_t first = panel * HMOE_PANEL, rest = g->bottleneck - first, depth = plan_depth(format, g->d_model);
   return (plan_pack){.columns = q * HMOE_PANEL,
                      .q = q,
                      .real_columns = rest < HMOE_PANEL ? rest : HMOE_PANEL,
@@ -358,22 +358,22 @@ static plan_pack factored_panel(const plan_generator *g, bool bf16, plan_place w
                      .panel = panel * (g->hidden + 1) + at,
                      .outer_pitch = depth,
                      .panel_depth = depth,
-                     .format = bf16};
+                     .format = format};
 }
 
 /* Packs of the two factored products; layouts as in hmoec_contract_spec, column (m, k) of the first, depth row (k, m) of the second. */
-static void pack_factored(planner *p, const plan_generator *g, bool bf16, plan_memory *first, plan_memory *second) {
+static void pack_factored(planner *p, const plan_generator *g, hmoec_format format, plan_memory *first, plan_memory *second) {
   int64_t h = g->d_model, b = g->bottleneck, H = g->hidden;
   plan_place wd = plan_value_get(p, g->operands[0])->place, bd = plan_value_get(p, g->operands[1])->place;
   plan_place wu = plan_value_get(p, g->operands[2])->place, bu = plan_value_get(p, g->operands[3])->place;
   for (int64_t panel = 0; panel < plan_panels(b); panel++) {
-    plan_pack generated = factored_panel(g, bf16, wd, panel, H, 0), constant = factored_panel(g, bf16, bd, panel, 1, H);
+    plan_pack generated = factored_panel(g, format, wd, panel, H, 0), constant = factored_panel(g, format, bd, panel, 1, H);
     plan_pack_emit(p, first, wd.memory, &generated);
     plan_pack_emit(p, first, bd.memory, &constant);
   }
   /* Depth rows of both halves alternate, at odd ones too: pairs are made of finished panels. */
   int64_t columns = plan_panels(h) * HMOE_PANEL, depth = b * (H + 1);
-  plan_memory *panels = bf16 ? plan_workspace(p, "f32", -1, plan_panels(h), HMOE_PANEL * depth, 0) : second;
+  plan_memory *panels = hmoec_is_bf16(format) ? plan_workspace(p, "f32", -1, plan_panels(h), HMOE_PANEL * depth, 0) : second;
   plan_pack generated = {.columns = columns,
                          .q = 1,
                          .real_columns = h,
@@ -400,7 +400,7 @@ static void pack_factored(planner *p, const plan_generator *g, bool bf16, plan_m
                         .outer_pitch = H + 1,
                         .panel_depth = depth};
   plan_pack_emit(p, panels, bu.memory, &constant);
-  if (!bf16) return;
+  if (!hmoec_is_bf16(format)) return;
   plan_pack pairs = {.columns = HMOE_PANEL,
                      .q = 1,
                      .real_columns = HMOE_PANEL,
@@ -410,10 +410,10 @@ static void pack_factored(planner *p, const plan_generator *g, bool bf16, plan_m
                      .k_inner_stride = HMOE_PANEL,
                      .groups = plan_panels(h),
                      .source_group_stride = HMOE_PANEL * depth,
-                     .group_bytes = plan_operand_bytes(bf16, depth, HMOE_PANEL),
-                     .outer_pitch = plan_depth(bf16, depth),
-                     .panel_depth = plan_depth(bf16, depth),
-                     .format = bf16};
+                     .group_bytes = plan_operand_bytes(format, depth, HMOE_PANEL),
+                     .outer_pitch = plan_depth(format, depth),
+                     .panel_depth = plan_depth(format, depth),
+                     .format = format};
   plan_pack_emit(p, second, panels, &pairs);
 }
 
@@ -430,14 +430,14 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
     return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "factored: expected a bottleneck of at most %d, found %lld",
                        MOST_FACTORED, (long long)b);
   int64_t columns = plan_panels(b) * (H + 1) * HMOE_PANEL, depth = b * (H + 1);
-  bool bf16 = plan_is_bf16(p, op);
+  hmoec_format format = plan_format(p, op);
   int64_t rows = p->rows.count;
   plan_memory **made = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED, 0, 0, 0, 0, 0);
   plan_memory **made_second = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED, 1, 0, 0, 0, 0);
   if (!*made) {
-    *made = plan_weight(p, plan_element(bf16), 1, columns * plan_depth(bf16, h));
-    *made_second = plan_weight(p, plan_element(bf16), 1, plan_panels(h) * HMOE_PANEL * plan_depth(bf16, depth));
-    pack_factored(p, &g, bf16, *made, *made_second);
+    *made = plan_weight(p, hmoec_format_name(format), 1, columns * plan_depth(format, h));
+    *made_second = plan_weight(p, hmoec_format_name(format), 1, plan_panels(h) * HMOE_PANEL * plan_depth(format, depth));
+    pack_factored(p, &g, format, *made, *made_second);
   }
   plan_memory *first_pack = *made, *second_pack = *made_second;
   plan_place x = plan_value_get(p, mlirOperationGetOperand(op, 0))->place, r = plan_value_get(p, g.r)->place;
@@ -451,8 +451,8 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
     beta = plan_workspace(p, "f32", rows, 0, ldb, 0);
     plan_generate(p, PLAN_RUN, rows, &g, PLAN_BETA, r, (plan_binding){0}, (plan_binding){0}, plan_at(beta), ldb);
     plan_place vu = plan_value_get(p, g.operands[6])->place;
-    plan_matmul gamma = plan_matmul_init(p, PLAN_RUN, rows, false, H, h, r);
-    gamma.b = plan_at(plan_linear_weight(p, PLAN_RUN, vu, false, h, H));
+    plan_matmul gamma = plan_matmul_init(p, PLAN_RUN, rows, HMOEC_FORMAT_F32, H, h, r);
+    gamma.b = plan_at(plan_linear_weight(p, PLAN_RUN, vu, HMOEC_FORMAT_F32, h, H));
     gamma.bias = plan_vector(p, PLAN_RUN, plan_value_get(p, g.operands[7])->place, h);
     gamma.c = plan_at(y.memory);
     gamma.spec.ldc = y.row_stride;
@@ -471,7 +471,7 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   MlirOperation loop = plan_step_end(&loop_step);
 
   plan_memory *t1 = plan_workspace(p, "f32", chunk, 0, columns, 0), *v = plan_workspace(p, "f32", chunk, 0, lda, PLAN_SLACK_ROWS);
-  plan_matmul first = plan_matmul_init(p, PLAN_RUN, chunk, bf16, h, columns, x);
+  plan_matmul first = plan_matmul_init(p, PLAN_RUN, chunk, format, h, columns, x);
   first.spec.a_in_place = false;
   first.a.advance_bytes = 4 * x.row_stride;
   first.b = plan_at(first_pack);
@@ -493,7 +493,7 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   if (beta) plan_bind(&contract, "beta", (plan_binding){beta, 0, 4 * ldb});
   plan_bind(&contract, "v", plan_at(v));
   plan_step_end(&contract);
-  plan_matmul second = plan_matmul_init(p, PLAN_RUN, chunk, bf16, depth, h, (plan_place){v, 0, lda, 1, true, false});
+  plan_matmul second = plan_matmul_init(p, PLAN_RUN, chunk, format, depth, h, (plan_place){v, 0, lda, 1, true, HMOEC_FORMAT_F32});
   second.b = plan_at(second_pack);
   second.c = (plan_binding){y.memory, 0, 4 * y.row_stride};
   second.spec.ldc = y.row_stride;

@@ -262,7 +262,7 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
     int64_t columns = shape.dims[shape.rank - 1];
     plan_memory *memory = plan_memory_create(p, "input", "f32", rows.count, 2, (int64_t[]){0, columns});
     memory->index = p->input_numbers[i];
-    plan_value_get(p, input)->place = (plan_place){memory, 0, columns, 1, false, false};
+    plan_value_get(p, input)->place = (plan_place){memory, 0, columns, 1, false, HMOEC_FORMAT_F32};
   }
   attributes[attribute_count++] =
       (MlirNamedAttribute){mlirIdentifierGet(p->context, ref("hmk.inputs")), mlirArrayAttrGet(p->context, items, list)};
@@ -313,7 +313,7 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
     if (!output[r] || plan_value_get(p, value)->destination == output[r]) continue;
     int64_t columns = plan_columns(value);
     plan_map(p, PLAN_RUN, plan_rows_of(p, value).count, HMOEC_ACTIVATION_NONE, plan_value_get(p, value)->place,
-             (plan_place){output[r], 0, columns, 1, false, false}, columns, false);
+             (plan_place){output[r], 0, columns, 1, false, HMOEC_FORMAT_F32}, columns, false);
   }
   end_function(p, PLAN_RUN, planned);
   return true;
@@ -323,7 +323,7 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
 static void finish_module(planner *p, MlirOperation root, MlirOperation function) {
   MlirType i64 = mlirIntegerTypeGet(p->context, 64);
   mlirOperationSetAttributeByName(root, ref("hmk.weight_bytes"), mlirIntegerAttrGet(i64, p->weight_bytes));
-  mlirOperationSetAttributeByName(root, ref("hmk.dtype"), mlirStringAttrGet(p->context, ref(hmoec_dtype_name(p->options->dtype))));
+  mlirOperationSetAttributeByName(root, ref("hmk.dtype"), mlirStringAttrGet(p->context, ref(hmoec_format_name(p->options->dtype))));
   _Static_assert(sizeof p->schedule % sizeof(int64_t) == 0, "a schedule is integers");
   int64_t schedule[sizeof p->schedule / sizeof(int64_t)];
   memcpy(schedule, &p->schedule, sizeof schedule);

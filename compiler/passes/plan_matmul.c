@@ -12,12 +12,12 @@
 #define PAIR_BLOCKS_PER_THREAD 2
 #define PAIR_BLOCK_ROWS 16
 
-plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, bool bf16, int64_t k, int64_t n, plan_place a) {
+plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, hmoec_format format, int64_t k, int64_t n, plan_place a) {
   plan_matmul matmul = {.fn = fn, .rows_dim = rows_dim};
-  matmul.spec.bf16 = bf16;
-  matmul.spec.a_bf16 = a.bf16;
-  matmul.spec.a_in_place = a.in_place && a.bf16 == bf16;
-  matmul.spec.k = matmul.spec.a_in_place ? plan_depth(bf16, k) : k; /* rows in place are zero from k on */
+  matmul.spec.format = format;
+  matmul.spec.a_format = a.format;
+  matmul.spec.a_in_place = a.in_place && a.format == format;
+  matmul.spec.k = matmul.spec.a_in_place ? plan_depth(format, k) : k; /* rows in place are zero from k on */
   matmul.spec.n = n;
   matmul.spec.lda = a.row_stride;
   matmul.spec.segments = 1;
@@ -25,7 +25,7 @@ plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, bool bf16, in
   matmul.spec.dropped_panel_begin = plan_panels(n);
   matmul.spec.dropped_k_begin = matmul.spec.k;
   matmul.spec.row_block = p->schedule.row_block;
-  matmul.a = (plan_binding){a.memory, plan_element_bytes(a.bf16) * a.offset, 0};
+  matmul.a = (plan_binding){a.memory, hmoec_format_bytes(a.format, a.offset), 0};
   return matmul;
 }
 
@@ -64,7 +64,7 @@ void plan_matmul_emit(planner *p, const plan_matmul *m) {
 static void emit_ffn(planner *p, const plan_matmul *first, const plan_matmul *second) {
   plan_binding row_gate = first->row_gate.memory ? first->row_gate : second->row_gate;
   /* As many chunks as the schedule's size gives, but none that is a small rest. */
-  int64_t chunk = p->schedule.chunk_panels * (4 / plan_element_bytes(first->spec.bf16)), panels = plan_panels(first->spec.n);
+  int64_t chunk = p->schedule.chunk_panels * (4 / hmoec_format_bytes(first->spec.format, 1)), panels = plan_panels(first->spec.n);
   if (panels > chunk) chunk = (panels + panels / chunk - 1) / (panels / chunk);
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_FFN,
                          .spec.ffn = {.first = first->spec, .second = second->spec, .chunk_panels = chunk}};
@@ -89,7 +89,7 @@ void plan_pair(planner *p, const plan_matmul *first, const plan_matmul *second) 
   plan_matmul_emit(p, second);
 }
 
-plan_pack plan_pack_linear(plan_place w, bool bf16, int64_t n, int64_t k) {
+plan_pack plan_pack_linear(plan_place w, hmoec_format format, int64_t n, int64_t k) {
   return (plan_pack){.columns = plan_panels(n) * HMOE_PANEL,
                      .q = 1,
                      .real_columns = n,
@@ -99,10 +99,10 @@ plan_pack plan_pack_linear(plan_place w, bool bf16, int64_t n, int64_t k) {
                      .k_inner_stride = w.col_stride,
                      .source_offset = w.offset,
                      .groups = 1,
-                     .group_bytes = plan_operand_bytes(bf16, k, n),
-                     .outer_pitch = plan_depth(bf16, k),
-                     .panel_depth = plan_depth(bf16, k),
-                     .format = bf16};
+                     .group_bytes = plan_operand_bytes(format, k, n),
+                     .outer_pitch = plan_depth(format, k),
+                     .panel_depth = plan_depth(format, k),
+                     .format = format};
 }
 
 static void emit_pack(planner *p, const char *name, plan_memory *destination, plan_memory *source, const plan_pack *k) {
@@ -142,13 +142,13 @@ void plan_pack_vector_emit(planner *p, plan_memory *destination, plan_memory *so
   emit_pack(p, "pack_vector", destination, source, pack);
 }
 
-plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, bool bf16, int64_t n, int64_t k) {
-  plan_memory **made = plan_memo_at(p, w.memory, PLAN_MEMO_WEIGHT + 2 * fn + bf16, w.offset, w.row_stride, w.col_stride, n, k);
+plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, hmoec_format format, int64_t n, int64_t k) {
+  plan_memory **made = plan_memo_at(p, w.memory, PLAN_MEMO_WEIGHT + 2 * fn + (int64_t)format, w.offset, w.row_stride, w.col_stride, n, k);
   if (*made) return *made;
-  plan_pack pack = plan_pack_linear(w, bf16, n, k);
-  int64_t elements = pack.group_bytes / plan_element_bytes(bf16);
+  plan_pack pack = plan_pack_linear(w, format, n, k);
+  int64_t elements = pack.group_bytes / hmoec_format_bytes(format, 1);
   plan_memory *panels =
-      fn == PLAN_RUN ? plan_weight(p, plan_element(bf16), 1, elements) : plan_workspace(p, "f32", -1, 1, elements, 0);
+      fn == PLAN_RUN ? plan_weight(p, hmoec_format_name(format), 1, elements) : plan_workspace(p, "f32", -1, 1, elements, 0);
   plan_pack_emit(p, panels, w.memory, &pack);
   return *made = panels;
 }

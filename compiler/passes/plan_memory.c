@@ -24,10 +24,11 @@ static bool feeds_product(MlirValue value) {
 }
 
 plan_place plan_whole_place(const planner *p, plan_memory *memory) {
-  bool bf16 = strcmp(memory->element, "bf16") == 0;
+  hmoec_format format = HMOEC_FORMAT_F32; /* of integers, too: nothing multiplies them */
+  hmoec_format_find(memory->element, &format);
   int64_t ld = memory->shape[1];
-  bool in_place = memory->slack_rows >= PLAN_SLACK_ROWS && ld == (bf16 ? p->schedule.lda_bf16 : p->schedule.lda);
-  return (plan_place){memory, 0, ld, 1, in_place, bf16};
+  bool in_place = memory->slack_rows >= PLAN_SLACK_ROWS && ld == (hmoec_is_bf16(format) ? p->schedule.lda_bf16 : p->schedule.lda);
+  return (plan_place){memory, 0, ld, 1, in_place, format};
 }
 
 /* Memory for the rows of a value that is given none: as products read it in place, if any does. */
@@ -55,7 +56,7 @@ bool plan_only_bf16_products(const planner *p, MlirValue value) {
   for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
     if (!plan_is_reader(p, user)) continue; /* of another entry */
-    if (!hmoec_op_is(user, "hmoe.linear") || mlirOpOperandGetOperandNumber(use) != 0 || !plan_is_bf16(p, user)) return false;
+    if (!hmoec_op_is(user, "hmoe.linear") || mlirOpOperandGetOperandNumber(use) != 0 || !hmoec_is_bf16(plan_format(p, user))) return false;
     any = true;
   }
   return any;

@@ -26,7 +26,7 @@ int64_t plan_columns(MlirValue value) {
 
 plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns) {
   if (table.row_stride == columns && table.col_stride == 1)
-    return plan_vector(p, fn, (plan_place){table.memory, table.offset, 1, 1, false, false}, rows * columns);
+    return plan_vector(p, fn, (plan_place){table.memory, table.offset, 1, 1, false, HMOEC_FORMAT_F32}, rows * columns);
   int64_t padded = plan_panels(rows * columns) * HMOE_PANEL;
   plan_memory **made =
       plan_memo_at(p, table.memory, PLAN_MEMO_TABLE + fn, table.offset, table.row_stride, table.col_stride, rows, columns);
@@ -49,7 +49,7 @@ plan_place plan_rows_place(planner *p, int fn, MlirValue matrix) {
   hmoec_shape shape = hmoec_value_shape(matrix);
   if (fn == PLAN_RUN || shape.rank != 2 || (place.col_stride == 1 && place.row_stride >= shape.dims[1])) return place;
   plan_binding rows = plan_table(p, fn, place, shape.dims[0], shape.dims[1]);
-  return (plan_place){rows.memory, 0, shape.dims[1], 1, false, false};
+  return (plan_place){rows.memory, 0, shape.dims[1], 1, false, HMOEC_FORMAT_F32};
 }
 
 /* Whether a stack is read only where kernels take it group by group. */
@@ -93,7 +93,7 @@ bool plan_parameter(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   if (count > 1 && shape.rank == 2 && !only_grouped(value)) { /* a stack of vectors that is read as a matrix becomes one */
     memory = joined_stack(p, memory, count, last);
   }
-  plan_value_get(p, value)->place = (plan_place){memory, 0, shape.rank == 1 ? 1 : last, 1, false, false};
+  plan_value_get(p, value)->place = (plan_place){memory, 0, shape.rank == 1 ? 1 : last, 1, false, HMOEC_FORMAT_F32};
   return true;
 }
 
@@ -163,7 +163,7 @@ static MlirOperation linear_after(const planner *p, MlirOperation linear) {
   MlirValue hidden = product_result(linear);
   MlirOperation user = only_user(p, hidden);
   if (plan_is_last_from(p, hidden)) return none;
-  if (mlirOperationIsNull(user) || !is_dense_linear(p, user) || plan_is_bf16(p, linear) != plan_is_bf16(p, user)) return none;
+  if (mlirOperationIsNull(user) || !is_dense_linear(p, user) || plan_format(p, linear) != plan_format(p, user)) return none;
   if (plan_columns(mlirOperationGetResult(user, 0)) > PAIR_MOST_COLUMNS) return none;
   MlirOperation merged[3];
   return plan_merged_linears(p, user, merged) == 1 && plan_merged_linears(p, linear, merged) == 1 ? user : none;
@@ -225,7 +225,7 @@ bool plan_norm(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
                                        .ld_out = to.row_stride,
                                        .epsilon = hmoec_op_number(op, "epsilon"),
                                        .scale = factor_of(scale),
-                                       .out_bf16 = to.bf16,
+                                       .out_format = to.format,
                                        .row_block = NORM_ROWS}};
   plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
   plan_bind(&step, "x", (plan_binding){from.memory, 4 * from.offset, 0});
@@ -239,14 +239,14 @@ bool plan_norm(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
 
 /* ---- linear ---- */
 
-plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, bool bf16, int64_t k, int64_t n, MlirValue x) {
+plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, hmoec_format format, int64_t k, int64_t n, MlirValue x) {
   double scale;
   MlirOperation norm = fn == PLAN_RUN ? norm_of(p, x, &scale) : (MlirOperation){NULL};
   if (mlirOperationIsNull(norm) || !left_to_reader(p, norm))
-    return plan_matmul_init(p, fn, rows_dim, bf16, k, n, plan_rows_place(p, fn, x));
+    return plan_matmul_init(p, fn, rows_dim, format, k, n, plan_rows_place(p, fn, x));
   plan_place rows = plan_value_get(p, mlirOperationGetOperand(norm, 0))->place;
   rows.in_place = false;
-  plan_matmul m = plan_matmul_init(p, fn, rows_dim, bf16, k, n, rows);
+  plan_matmul m = plan_matmul_init(p, fn, rows_dim, format, k, n, rows);
   bool layer = hmoec_op_is(norm, "hmoe.layer_norm");
   m.spec.norm = layer ? HMOEC_NORM_LAYER : HMOEC_NORM_RMS;
   m.spec.norm_epsilon = hmoec_op_number(norm, "epsilon");
@@ -257,8 +257,8 @@ plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, bool bf16, i
 }
 
 void plan_matmul_into(plan_matmul *m, plan_place c) {
-  m->c = (plan_binding){c.memory, plan_element_bytes(c.bf16) * c.offset, 0};
-  m->spec.c_bf16 = c.bf16;
+  m->c = (plan_binding){c.memory, hmoec_format_bytes(c.format, c.offset), 0};
+  m->spec.c_format = c.format;
   m->spec.ldc = c.row_stride;
   m->spec.c_padded = c.offset == 0 && c.row_stride % 16 == 0 && c.row_stride >= plan_panels(m->spec.n) * HMOE_PANEL;
 }
@@ -271,9 +271,9 @@ static plan_matmul linear_product(planner *p, MlirOperation op, int fn, int64_t 
   if (!mlirOperationIsNull(activated)) activation = plan_activation(p, hmoec_op_string(activated, "function"));
   plan_place weight = plan_value_get(p, mlirOperationGetOperand(op, 1))->place;
   int64_t n = w.dims[0], k = w.dims[1];
-  bool bf16 = fn == PLAN_RUN && plan_is_bf16(p, op);
-  plan_matmul m = plan_dense_matmul(p, fn, rows_dim, bf16, k, n, mlirOperationGetOperand(op, 0));
-  m.b = plan_at(plan_linear_weight(p, fn, weight, bf16, n, k));
+  hmoec_format format = fn == PLAN_RUN ? plan_format(p, op) : HMOEC_FORMAT_F32;
+  plan_matmul m = plan_dense_matmul(p, fn, rows_dim, format, k, n, mlirOperationGetOperand(op, 0));
+  m.b = plan_at(plan_linear_weight(p, fn, weight, format, n, k));
   if (mlirOperationGetNumOperands(op) > 2) m.bias = plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 2))->place, n);
   m.spec.segment[0].activation = activation;
   *out_result = product_result(op);
@@ -283,7 +283,7 @@ static plan_matmul linear_product(planner *p, MlirOperation op, int fn, int64_t 
 /* Where a linear writes: rows that the next product reads as they are, else any destination. */
 static void linear_into_destination(planner *p, plan_matmul *m, MlirValue result, int fn, int64_t rows_dim) {
   bool accumulate = false,
-       rows = fn == PLAN_RUN && m->spec.bf16 && !plan_value_get(p, result)->destination && plan_only_bf16_products(p, result);
+       rows = fn == PLAN_RUN && m->spec.format && !plan_value_get(p, result)->destination && plan_only_bf16_products(p, result);
   plan_place c = rows ? plan_product_rows(p, result, rows_dim) : plan_destination(p, result, rows_dim, &accumulate);
   plan_matmul_into(m, c);
   MlirOperation user = hmoec_single_user(result);
@@ -294,15 +294,15 @@ static void linear_into_destination(planner *p, plan_matmul *m, MlirValue result
 
 /* Several linears of the same rows: their columns side by side, each from a panel's begin on. */
 static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, int64_t rows_dim) {
-  bool bf16 = plan_is_bf16(p, linears[0]), biased = mlirOperationGetNumOperands(linears[0]) > 2;
+  hmoec_format format = plan_format(p, linears[0]), biased = mlirOperationGetNumOperands(linears[0]) > 2;
   int64_t k = plan_columns(mlirOperationGetOperand(linears[0], 1)), panels = 0, at = 0;
   for (size_t i = 0; i < count; i++) panels += plan_panels(plan_columns(mlirOperationGetResult(linears[i], 0)));
-  int64_t bytes = plan_operand_bytes(bf16, k, panels * HMOE_PANEL);
+  int64_t bytes = plan_operand_bytes(format, k, panels * HMOE_PANEL);
   plan_memory **made = plan_memo_at(p, linears[0].ptr, PLAN_MEMO_MERGED, (int64_t)count, 0, 0, 0, 0);
   plan_memory **made_bias = plan_memo_at(p, linears[0].ptr, PLAN_MEMO_MERGED, (int64_t)count, 1, 0, 0, 0);
   bool first_time = !*made;
   if (first_time) {
-    *made = plan_weight(p, plan_element(bf16), 1, bytes / plan_element_bytes(bf16));
+    *made = plan_weight(p, hmoec_format_name(format), 1, bytes / hmoec_format_bytes(format, 1));
     if (biased) *made_bias = plan_weight(p, "f32", 1, panels * HMOE_PANEL);
   }
   plan_memory *weights = *made, *bias = *made_bias;
@@ -313,7 +313,7 @@ static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, 
     int64_t n = plan_columns(result);
     if (first_time) {
       plan_place w = plan_value_get(p, mlirOperationGetOperand(linears[i], 1))->place;
-      plan_pack pack = plan_pack_linear(w, bf16, n, k);
+      plan_pack pack = plan_pack_linear(w, format, n, k);
       pack.group_bytes = bytes;
       pack.panel = at;
       plan_pack_emit(p, weights, w.memory, &pack);
@@ -330,13 +330,13 @@ static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, 
                         .panel = at * HMOE_PANEL};
       plan_pack_vector_emit(p, bias, v.memory, &pack);
     }
-    plan_value_get(p, result)->place = (plan_place){c, at * HMOE_PANEL, ld, 1, false, false};
+    plan_value_get(p, result)->place = (plan_place){c, at * HMOE_PANEL, ld, 1, false, HMOEC_FORMAT_F32};
     at += plan_panels(n);
   }
-  plan_matmul m = plan_dense_matmul(p, PLAN_RUN, rows_dim, bf16, k, ld, mlirOperationGetOperand(linears[0], 0));
+  plan_matmul m = plan_dense_matmul(p, PLAN_RUN, rows_dim, format, k, ld, mlirOperationGetOperand(linears[0], 0));
   m.b = plan_at(weights);
   if (biased) m.bias = plan_at(bias);
-  plan_matmul_into(&m, (plan_place){c, 0, ld, 1, false, false});
+  plan_matmul_into(&m, (plan_place){c, 0, ld, 1, false, HMOEC_FORMAT_F32});
   plan_matmul_emit(p, &m);
   return true;
 }
@@ -351,9 +351,9 @@ bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
     MlirOperation before = other_linear(p, op, true);
     if (!mlirOperationIsNull(before)) {
       plan_matmul first = linear_product(p, before, fn, rows_dim, &result);
-      int64_t ld = first.spec.bf16 ? p->schedule.lda_bf16 : p->schedule.lda;
-      plan_memory *hidden = plan_workspace(p, plan_element(first.spec.bf16), rows_dim, 0, ld, PLAN_SLACK_ROWS);
-      plan_value_get(p, result)->place = (plan_place){hidden, 0, ld, 1, true, first.spec.bf16};
+      int64_t ld = hmoec_is_bf16(first.spec.format) ? p->schedule.lda_bf16 : p->schedule.lda;
+      plan_memory *hidden = plan_workspace(p, hmoec_format_name(first.spec.format), rows_dim, 0, ld, PLAN_SLACK_ROWS);
+      plan_value_get(p, result)->place = (plan_place){hidden, 0, ld, 1, true, first.spec.format};
       plan_matmul_into(&first, plan_value_get(p, result)->place);
       plan_matmul second = linear_product(p, op, fn, rows_dim, &result);
       linear_into_destination(p, &second, result, fn, rows_dim);
@@ -524,7 +524,7 @@ bool plan_all_selections(planner *p, MlirOperation op, int fn, int64_t rows_dim)
   plan_int(&step, "top_k", sets.dims[1]);
   plan_int(&step, "sets", sets.dims[0]);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){memory, 0, sets.dims[1], 1, false, false};
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){memory, 0, sets.dims[1], 1, false, HMOEC_FORMAT_F32};
   return true;
 }
 
@@ -539,7 +539,7 @@ bool plan_weight_embedding(planner *p, MlirOperation op, int fn, int64_t rows_di
   for (int i = 0; i < 6; i++) plan_bind(&step, roles[i], plan_at(plan_value_get(p, mlirOperationGetOperand(op, i))->place.memory));
   plan_int(&step, "ld_out", shape.dims[1]);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){memory, 0, shape.dims[1], 1, false, false};
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){memory, 0, shape.dims[1], 1, false, HMOEC_FORMAT_F32};
   return true;
 }
 

@@ -9,7 +9,7 @@ enum { DIMS = 7, STORE_BLOCK = 16 };
 /* With it a unit has all versions, and none of its kernels is less for it. */
 static const hmoec_kernel bf16_product = {
     .family = HMOEC_KERNEL_MATMUL,
-    .spec.matmul = {.bf16 = true, .k = 32, .n = 32, .lda = 32, .ldc = 32, .row_block = 8, .segments = 1, .segment = {{.end = 32}}}};
+    .spec.matmul = {.format = HMOEC_FORMAT_BF16, .k = 32, .n = 32, .lda = 32, .ldc = 32, .row_block = 8, .segments = 1, .segment = {{.end = 32}}}};
 
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -82,7 +82,7 @@ static void reference_row(const attention_problem *p, int64_t row, int64_t posit
     }
     int64_t at = (row * h->length + position) * s->ld_out + head * d + i;
     p->want[at] = sum;
-    p->bound[at] = end == 0 ? 0 : (2e-6 + 4e-7 * largest) * size + 1e-6 + (s->out_bf16 ? fabs(sum) * 0x1p-8 : 0);
+    p->bound[at] = end == 0 ? 0 : (2e-6 + 4e-7 * largest) * size + 1e-6 + (hmoec_is_bf16(s->out_format) ? fabs(sum) * 0x1p-8 : 0);
   }
 }
 
@@ -128,7 +128,7 @@ static attention_problem attention_create(const hmoec_attention_spec *spec, cons
     if (i % store->ld_v >= d) ((float *)p.v.data)[i] = NAN;
   fill_bias(&p);
   fill_mask(&p);
-  p.out = harness_alloc((size_t)elements * (spec->out_bf16 ? 2 : 4));
+  p.out = harness_alloc((size_t)elements * (hmoec_is_bf16(spec->out_format) ? 2 : 4));
   p.keys = harness_alloc((size_t)(h->kv_rows * spec->heads * h->capacity * spec->head_size) * 4);
   p.values = harness_alloc((size_t)(h->kv_rows * spec->heads * h->capacity * harness_up(spec->head_size, HMOE_PANEL)) * 4);
   p.want = malloc((size_t)(elements + 1) * 8);
@@ -195,7 +195,7 @@ static void store_all(const harness_unit *u, int version, size_t kernel, attenti
 static void attend(const harness_unit *u, int version, size_t kernel, attention_problem *p) {
   const shape *h = &p->shape;
   const hmoec_attention_spec *s = &u->kernels[kernel].spec.attention;
-  for (int64_t i = 0; i < h->batch * h->length * s->ld_out; i++) element_set(p->out.data, s->out_bf16, i, untouched);
+  for (int64_t i = 0; i < h->batch * h->length * s->ld_out; i++) element_set(p->out.data, hmoec_is_bf16(s->out_format), i, untouched);
   void *buffers[] = {p->q.data,  p->keys.data, p->values.data, s->has_bias ? p->bias.data : NULL, s->has_mask ? p->mask.data : NULL,
                      p->out.data};
   int64_t dims[DIMS] = {h->batch, h->length, h->past, h->kv_length, h->capacity, h->kv_rows, h->mask_ld};
@@ -209,14 +209,14 @@ static void attention_fail(const attention_problem *p, const char *what, int ver
   print_error("heads %" PRId64 " of %" PRId64 "%s%s%s%s, query block %" PRId64 "; batch %" PRId64 " of %" PRId64
               " rows, length %" PRId64 ", past %" PRId64 ", keys %" PRId64 ", capacity %" PRId64 "\n",
               s->heads, s->head_size, s->causal ? " causal" : "", s->has_bias ? " bias" : "", s->has_mask ? " mask" : "",
-              s->out_bf16 ? " bf16" : "", s->query_block, h->batch, h->kv_rows, h->length, h->past, h->kv_length, h->capacity);
+              hmoec_is_bf16(s->out_format) ? " bf16" : "", s->query_block, h->batch, h->kv_rows, h->length, h->past, h->kv_length, h->capacity);
   fail_msg("%s, version %d: out[%" PRId64 "][%" PRId64 "] is %.9g, expected %.9g", what, version, at / s->ld_out, at % s->ld_out,
-           (double)element(p->out.data, s->out_bf16, at), want);
+           (double)element(p->out.data, hmoec_is_bf16(s->out_format), at), want);
 }
 
 static void attention_check(int version, const attention_problem *p) {
   for (int64_t i = 0; i < p->shape.batch * p->shape.length * p->spec.ld_out; i++)
-    if (!(fabs((double)element(p->out.data, p->spec.out_bf16, i) - p->want[i]) <= p->bound[i]))
+    if (!(fabs((double)element(p->out.data, hmoec_is_bf16(p->spec.out_format), i) - p->want[i]) <= p->bound[i]))
       attention_fail(p, "attention", version, i, p->want[i]);
 }
 
@@ -229,7 +229,7 @@ static hmoec_attention_spec random_attention(const hmoec_cpu_schedule *schedule)
                             .causal = harness_coin(),
                             .has_bias = harness_coin(),
                             .has_mask = harness_coin(),
-                            .out_bf16 = harness_below(3) == 0,
+                            .out_format = harness_format(harness_below(3) == 0),
                             .max_distance = harness_coin() ? 128 : 1 + harness_below(60),
                             .query_block = 1 + harness_below(schedule->row_block)};
   s.scale = harness_coin() ? 1.0 : 1.0 / sqrt((double)s.head_size);

@@ -71,7 +71,7 @@ enum {
 };
 
 static float model_left(const hmoec_matmul_spec *s, const void *a, int64_t i, int model) {
-  float value = element(a, s->a_bf16, i);
+  float value = element(a, hmoec_is_bf16(s->a_format), i);
   uint32_t bits;
   memcpy(&bits, &value, 4);
   bits &= 0xffff0000;
@@ -130,11 +130,11 @@ static void model_run(const problem *p, int64_t splits, int model) {
         uint32_t bits;
         if (s->accumulate && model != NOT_ACCUMULATED) v += ((float *)p->c.data)[at];
         bool second = problem_segment(s, n) == 1;
-        if (s->segment[second].multiply && model != NOT_MULTIPLIED && n < s->n) v *= element(p->c.data, s->c_bf16, at);
+        if (s->segment[second].multiply && model != NOT_MULTIPLIED && n < s->n) v *= element(p->c.data, hmoec_is_bf16(s->c_format), at);
         if (problem_is_padding(s, n) && s->c_padded && model != COLUMN_PAST_N) v = 0;
         memcpy(&bits, &v, 4);
-        if (s->c_bf16 && model == C_TRUNCATED) ((uint16_t *)p->c.data)[at] = (uint16_t)(bits >> 16);
-        else element_set(p->c.data, s->c_bf16, at, v);
+        if (hmoec_is_bf16(s->c_format) && model == C_TRUNCATED) ((uint16_t *)p->c.data)[at] = (uint16_t)(bits >> 16);
+        else element_set(p->c.data, hmoec_is_bf16(s->c_format), at, v);
       }
     }
   }
@@ -183,7 +183,7 @@ static void test_random_specs(void **state) {
 static void test_row_blocks_agree(void **state) {
   (void)state;
   hmoec_cpu_schedule schedule = hmoec_cpu_schedule_default(DEEPEST);
-  hmoec_matmul_spec s = {.bf16 = true,
+  hmoec_matmul_spec s = {.format = HMOEC_FORMAT_BF16,
                          .k = 173,
                          .n = 90,
                          .lda = 173,
@@ -191,7 +191,8 @@ static void test_row_blocks_agree(void **state) {
                          .segments = 1,
                          .segment = {{90, HMOEC_ACTIVATION_GELU, false, false}}};
   check_row_blocks(s, schedule);
-  s.a_in_place = s.a_bf16 = true;
+  s.a_in_place = true;
+  s.a_format = HMOEC_FORMAT_BF16;
   s.lda = schedule.lda_bf16;
   check_row_blocks(s, schedule);
 }
@@ -205,8 +206,8 @@ static void test_wild_rows(void **state) {
   hmoec_kernel kernels[KERNELS];
   for (int i = 0; i < KERNELS; i++) /* f32, bf16, bf16 in place */
     kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL,
-                                .spec.matmul = {.bf16 = true,
-                                                .a_bf16 = i > 0,
+                                .spec.matmul = {.format = HMOEC_FORMAT_BF16,
+                                                .a_format = harness_format(i > 0),
                                                 .a_in_place = i == 2,
                                                 .k = K,
                                                 .n = N,
@@ -226,7 +227,7 @@ static void test_wild_rows(void **state) {
       if (r % 7 == 3) {
         uint32_t bits = wild[r / 7 % 5];
         int64_t at = r * s->lda + r % K;
-        if (s->a_bf16) ((uint16_t *)p.a.data)[at] = (uint16_t)(bits >> 16 | 0x40);
+        if (hmoec_is_bf16(s->a_format)) ((uint16_t *)p.a.data)[at] = (uint16_t)(bits >> 16 | 0x40);
         else memcpy((float *)p.a.data + at, &bits, 4);
       }
     HARNESS_EACH_VERSION(u, v) {

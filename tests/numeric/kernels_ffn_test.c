@@ -10,11 +10,11 @@ static hmoec_ffn_spec random_ffn(const hmoec_cpu_schedule *schedule, bool bf16, 
   int64_t hidden = harness_up(first->n, 32), lda = bf16 ? schedule->lda_bf16 : schedule->lda;
   first->has_scatter = first->dropped_bare = first->has_pass = first->has_gated_bias = first->accumulate = false;
   first->c_padded = true;
-  first->c_bf16 = bf16;
+  first->c_format = harness_format(bf16);
   first->ldc = lda;
   first->dropped_k_begin = 0;
   first->segment[0].multiply = first->segment[1].multiply = second->segment[0].multiply = second->segment[1].multiply = false;
-  if (!grouped && !first->a_in_place && !first->a_bf16) {
+  if (!grouped && !first->a_in_place && !hmoec_is_bf16(first->a_format)) {
     first->norm = (hmoec_norm)harness_below(HMOEC_NORM_COUNT);
     first->norm_epsilon = 1e-5;
     first->norm_scale = harness_coin() ? 1.0 : 0.5;
@@ -25,7 +25,7 @@ static hmoec_ffn_spec random_ffn(const hmoec_cpu_schedule *schedule, bool bf16, 
   second->b_group_bytes = bf16 ? harness_pairs_bytes(second->k, second->n) : harness_panels_bytes(second->k, second->n);
   second->b_group_bytes = grouped ? second->b_group_bytes + 64 * harness_below(2) : 0;
   second->a_in_place = true;
-  second->a_bf16 = bf16;
+  second->a_format = harness_format(bf16);
   second->lda = lda;
   second->has_gather = false;
   second->row_block = first->row_block;
@@ -74,7 +74,7 @@ static int64_t check_ffn(const harness_unit *u, int64_t number, int64_t rows) {
       memcpy(second.c.data, second.c_before, second.c.bytes);
       harness_run(u, v, kernel, buffers, rows, first.blocks, 1);
       for (int64_t i = 0; i < problem_c_count(&second); i++) {
-        float is = element(second.c.data, second.spec.c_bf16, i), was = element(want, second.spec.c_bf16, i);
+        float is = element(second.c.data, hmoec_is_bf16(second.spec.c_format), i), was = element(want, hmoec_is_bf16(second.spec.c_format), i);
         if (memcmp(&is, &was, 4) == 0) continue;
         print_error("chunks of %" PRId64 " panels, first:", u->kernels[kernel].spec.ffn.chunk_panels);
         print_spec(&first.spec);

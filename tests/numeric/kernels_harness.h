@@ -16,7 +16,7 @@
 #include <mlir-c/RegisterEverything.h>
 
 #include "amx_emulator.h"
-#include "codegen/cpu/codegen.h"
+#include "target/cpu/codegen.h"
 #include "hmoe/abi.h"
 #include "ir/location.h"
 
@@ -77,6 +77,8 @@ static inline harness_buffer harness_floats(int64_t count) {
 }
 
 /* ---- bf16, and the layouts of right operands (abi.h) ---- */
+
+static inline hmoec_format harness_format(bool bf16) { return bf16 ? HMOEC_FORMAT_BF16 : HMOEC_FORMAT_F32; }
 
 /* To nearest, ties to even; a NaN stays one. */
 static inline uint16_t harness_bf16(float value) {

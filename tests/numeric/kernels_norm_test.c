@@ -8,7 +8,7 @@ enum { SOME_ROWS = sizeof some_rows / sizeof some_rows[0] };
 /* With it a unit has all versions, and none of its kernels is less for it. */
 static const hmoec_kernel bf16_product = {
     .family = HMOEC_KERNEL_MATMUL,
-    .spec.matmul = {.bf16 = true, .k = 32, .n = 32, .lda = 32, .ldc = 32, .row_block = 8, .segments = 1, .segment = {{.end = 32}}}};
+    .spec.matmul = {.format = HMOEC_FORMAT_BF16, .k = 32, .n = 32, .lda = 32, .ldc = 32, .row_block = 8, .segments = 1, .segment = {{.end = 32}}}};
 
 static int64_t blocks_of(int64_t rows, int64_t row_block) { return (rows + row_block - 1) / row_block; }
 
@@ -33,7 +33,7 @@ static hmoec_norm_spec random_norm(void) {
                        .n = widths[harness_below(10)],
                        .epsilon = harness_coin() ? 1e-6 : 1e-5,
                        .scale = harness_coin() ? 1.0 : 0.125,
-                       .out_bf16 = harness_coin(),
+                       .out_format = harness_format(harness_coin()),
                        .has_index = harness_coin(),
                        .row_block = 1 + harness_below(20)};
   s.ld_x = s.n + harness_below(4);
@@ -44,7 +44,7 @@ static hmoec_norm_spec random_norm(void) {
 static void check_norm(const harness_unit *u, size_t kernel, int64_t rows) {
   const hmoec_norm_spec *s = &u->kernels[kernel].spec.norm;
   harness_buffer x = harness_floats((rows + 1) * s->ld_x), weight = harness_floats(s->n), bias = harness_floats(s->n);
-  harness_buffer index = harness_alloc((size_t)rows * 4), out = harness_alloc((size_t)(rows * s->ld_out) * (s->out_bf16 ? 2 : 4));
+  harness_buffer index = harness_alloc((size_t)rows * 4), out = harness_alloc((size_t)(rows * s->ld_out) * (hmoec_is_bf16(s->out_format) ? 2 : 4));
   for (int64_t r = 0; r < rows; r++) ((int32_t *)index.data)[r] = (int32_t)harness_below(rows + 1);
   float *from = x.data, away = harness_coin() ? 0.0f : 3.0f;
   for (int64_t i = 0; i < (rows + 1) * s->ld_x; i++) {
@@ -58,13 +58,13 @@ static void check_norm(const harness_unit *u, size_t kernel, int64_t rows) {
     reference_norm(s->kind, from + (s->has_index ? ((int32_t *)index.data)[r] : r) * s->ld_x, weight.data, bias.data, s->n,
                    s->epsilon, s->scale, want + r * s->ld_out);
   HARNESS_EACH_VERSION(*u, v) {
-    for (int64_t i = 0; i < rows * s->ld_out; i++) element_set(out.data, s->out_bf16, i, harness_from_bf16(0x4049));
+    for (int64_t i = 0; i < rows * s->ld_out; i++) element_set(out.data, hmoec_is_bf16(s->out_format), i, harness_from_bf16(0x4049));
     void *buffers[] = {from, weight.data, s->kind == HMOEC_NORM_LAYER ? bias.data : NULL, out.data,
                        s->has_index ? index.data : NULL};
     harness_run(u, v, kernel, buffers, rows, blocks_of(rows, s->row_block), 1);
     for (int64_t i = 0; i < rows * s->ld_out; i++) {
-      double got = (double)element(out.data, s->out_bf16, i), bound = 2e-6 * (1 + fabs(want[i]) + (double)away);
-      if (s->out_bf16) bound += fabs(want[i]) * 0x1p-8;
+      double got = (double)element(out.data, hmoec_is_bf16(s->out_format), i), bound = 2e-6 * (1 + fabs(want[i]) + (double)away);
+      if (hmoec_is_bf16(s->out_format)) bound += fabs(want[i]) * 0x1p-8;
       if (s->n < 3) bound *= 300; /* what is left of x - mean(x) is rounding */
       if (i % s->ld_out >= s->n) bound = 0;
       if (!(fabs(got - want[i]) <= bound))
@@ -98,7 +98,7 @@ static void check_normalising(const harness_unit *u, size_t first, int64_t rows)
   problem p = problem_create(s, rows, NULL);
   void *buffers[BINDINGS], *want = malloc(p.c.bytes + 1);
   problem_bind(&p, buffers);
-  harness_buffer normalised = harness_alloc((size_t)(p.a_rows * n->ld_out) * (s->bf16 ? 2 : 4));
+  harness_buffer normalised = harness_alloc((size_t)(p.a_rows * n->ld_out) * (hmoec_is_bf16(s->format) ? 2 : 4));
   HARNESS_EACH_VERSION(*u, v) {
     harness_run(u, v, first + NORM_STEP, (void *[]){buffers[0], buffers[11], buffers[12], normalised.data, NULL}, p.a_rows,
                 blocks_of(p.a_rows, n->row_block), 1);
@@ -112,7 +112,7 @@ static void check_normalising(const harness_unit *u, size_t first, int64_t rows)
       memcpy(p.c.data, p.c_before, p.c.bytes);
       harness_run(u, v, first + NORMALISING, buffers, rows, p.blocks, splits);
       for (int64_t i = 0; i < problem_c_count(&p); i++)
-        if (isnan(element(want, s->c_bf16, i))) problem_fail(&p, "NaN", v, splits, i, 0);
+        if (isnan(element(want, hmoec_is_bf16(s->c_format), i))) problem_fail(&p, "NaN", v, splits, i, 0);
       if (memcmp(want, p.c.data, p.c.bytes) != 0) problem_fail(&p, "normalised before and within", v, splits, 0, NAN);
     }
   }
@@ -130,7 +130,8 @@ static void test_products(void **state) {
   for (int i = 0; i < SPECS; i++) {
     bool bf16 = i % 2;
     hmoec_matmul_spec s = random_spec(&schedule, bf16, false);
-    s.a_in_place = s.a_bf16 = false;
+    s.a_in_place = false;
+    s.a_format = HMOEC_FORMAT_F32;
     s.lda = s.k + harness_below(5);
     s.norm = i % 4 < 2 ? HMOEC_NORM_RMS : HMOEC_NORM_LAYER;
     s.norm_epsilon = 1e-5;
@@ -143,10 +144,10 @@ static void test_products(void **state) {
                                                                   .ld_out = s.k,
                                                                   .epsilon = 1e-5,
                                                                   .scale = s.norm_scale,
-                                                                  .out_bf16 = bf16,
+                                                                  .out_format = harness_format(bf16),
                                                                   .row_block = 7}};
     s.norm = HMOEC_NORM_NONE;
-    s.a_bf16 = bf16;
+    s.a_format = harness_format(bf16);
     s.lda = s.k;
     kernels[i * STEPS + PRODUCT_STEP] = (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL, .spec.matmul = s};
   }

@@ -44,9 +44,9 @@ static inline hmoec_matmul_spec random_spec(const hmoec_cpu_schedule *schedule, 
                          .n = widths[harness_below(sizeof widths / sizeof widths[0])],
                          .row_block = 1 + harness_below(schedule->row_block)};
   int64_t panels = (s.n + 31) / 32;
-  s.bf16 = bf16;
+  s.format = harness_format(bf16);
   s.a_in_place = harness_coin();
-  s.a_bf16 = bf16 && (s.a_in_place || harness_coin());
+  s.a_format = harness_format(bf16 && (s.a_in_place || harness_coin()));
   s.lda = s.a_in_place ? bf16 ? schedule->lda_bf16 : schedule->lda : s.k + harness_below(5);
   s.c_padded = harness_coin();
   s.ldc = s.c_padded ? panels * 32 + 16 * harness_below(2) : s.n + harness_below(4);
@@ -58,8 +58,8 @@ static inline hmoec_matmul_spec random_spec(const hmoec_cpu_schedule *schedule, 
   s.has_gated_bias = s.has_row_gate && harness_coin();
   s.has_pass = s.grouped && s.has_row_gate && harness_coin();
   s.dropped_bare = s.grouped && s.has_gated_bias && !s.has_pass && harness_coin();
-  s.c_bf16 = bf16 && harness_coin();
-  s.accumulate = !s.c_bf16 && harness_coin();
+  s.c_format = harness_format(bf16 && harness_coin());
+  s.accumulate = !hmoec_is_bf16(s.c_format) && harness_coin();
   s.b_group_bytes = bf16 ? harness_pairs_bytes(s.k, s.n) : harness_panels_bytes(s.k, s.n);
   s.b_group_bytes = s.grouped ? s.b_group_bytes + 64 * harness_below(2) : 0;
   s.bias_group_floats = s.n + harness_below(3);
@@ -125,32 +125,32 @@ static inline float random_left(void) {
 
 static inline void problem_fill_a(problem *p) {
   const hmoec_matmul_spec *s = &p->spec;
-  int64_t rows = p->a_rows + (s->a_in_place ? 16 : 0), zero_end = s->a_in_place && s->bf16 ? harness_up(s->k, 32) : s->k;
-  p->a = harness_alloc((size_t)(rows * s->lda) * (s->a_bf16 ? 2 : 4));
+  int64_t rows = p->a_rows + (s->a_in_place ? 16 : 0), zero_end = s->a_in_place && hmoec_is_bf16(s->format) ? harness_up(s->k, 32) : s->k;
+  p->a = harness_alloc((size_t)(rows * s->lda) * (hmoec_is_bf16(s->a_format) ? 2 : 4));
   for (int64_t i = 0; i < rows * s->lda; i++) {
     int64_t row = i / s->lda, k = i % s->lda;
-    element_set(p->a.data, s->a_bf16, i, row >= p->a_rows || k >= zero_end ? NAN : k >= s->k ? 0 : random_left());
+    element_set(p->a.data, hmoec_is_bf16(s->a_format), i, row >= p->a_rows || k >= zero_end ? NAN : k >= s->k ? 0 : random_left());
   }
   for (int64_t i = 0; s->grouped && i < p->blocks; i++)
     for (int64_t r = problem_block(p, i)->row;
          problem_block(p, i)->dropped && r < problem_block(p, i)->row + problem_block(p, i)->rows; r++)
-      for (int64_t k = 0; k < s->dropped_k_begin; k++) element_set(p->a.data, s->a_bf16, problem_source(p, r) * s->lda + k, NAN);
+      for (int64_t k = 0; k < s->dropped_k_begin; k++) element_set(p->a.data, hmoec_is_bf16(s->a_format), problem_source(p, r) * s->lda + k, NAN);
 }
 
 static inline void problem_fill_b(problem *p) {
   const hmoec_matmul_spec *s = &p->spec;
-  int64_t one = s->bf16 ? harness_pairs_bytes(s->k, s->n) : harness_panels_bytes(s->k, s->n), groups = s->grouped ? GROUPS : 1;
+  int64_t one = hmoec_is_bf16(s->format) ? harness_pairs_bytes(s->k, s->n) : harness_panels_bytes(s->k, s->n), groups = s->grouped ? GROUPS : 1;
   p->weights = malloc((size_t)(GROUPS * s->k * s->n) * sizeof(float));
   assert_non_null(p->weights);
   for (int64_t i = 0; i < GROUPS * s->k * s->n; i++) {
     p->weights[i] = harness_float();
-    if (s->bf16) p->weights[i] = harness_from_bf16(harness_bf16(p->weights[i]));
+    if (hmoec_is_bf16(s->format)) p->weights[i] = harness_from_bf16(harness_bf16(p->weights[i]));
   }
   p->b = harness_alloc((size_t)((groups - 1) * s->b_group_bytes + one));
   memset(p->b.data, 0xff, p->b.bytes);
   for (int64_t g = 0; g < groups; g++) {
     char *to = (char *)p->b.data + g * s->b_group_bytes;
-    if (s->bf16) harness_pack_pairs(p->weights + g * s->k * s->n, s->k, s->n, (uint16_t *)(void *)to);
+    if (hmoec_is_bf16(s->format)) harness_pack_pairs(p->weights + g * s->k * s->n, s->k, s->n, (uint16_t *)(void *)to);
     else harness_pack_panels(p->weights + g * s->k * s->n, s->k, s->n, (float *)(void *)to);
   }
 }
@@ -193,8 +193,8 @@ static inline problem problem_create(const hmoec_matmul_spec *s, int64_t rows, c
   }
   problem_fill_a(&p);
   problem_fill_b(&p);
-  p.c = harness_alloc((size_t)problem_c_count(&p) * (s->c_bf16 ? 2 : 4));
-  for (int64_t i = 0; i < problem_c_count(&p); i++) element_set(p.c.data, s->c_bf16, i, harness_float());
+  p.c = harness_alloc((size_t)problem_c_count(&p) * (hmoec_is_bf16(s->c_format) ? 2 : 4));
+  for (int64_t i = 0; i < problem_c_count(&p); i++) element_set(p.c.data, hmoec_is_bf16(s->c_format), i, harness_float());
   p.c_before = malloc(p.c.bytes + 1);
   assert_non_null(p.c_before);
   memcpy(p.c_before, p.c.data, p.c.bytes);
@@ -243,8 +243,8 @@ static inline void reference_rows(const problem *p, int64_t row, int64_t rows, i
     for (int64_t n = first; n < s->n; n++) {
       double sum = 0, size = 0;
       for (int64_t k = dropped ? s->dropped_k_begin : 0; k < s->k; k++) {
-        float a = element(p->a.data, s->a_bf16, from * s->lda + k);
-        if (s->bf16) a = harness_from_bf16(harness_bf16(a));
+        float a = element(p->a.data, hmoec_is_bf16(s->a_format), from * s->lda + k);
+        if (hmoec_is_bf16(s->format)) a = harness_from_bf16(harness_bf16(a));
         double product = (double)a * (double)p->weights[(group * s->k + k) * s->n + n];
         sum += product;
         size += fabs(product);
@@ -259,9 +259,9 @@ static inline void reference_rows(const problem *p, int64_t row, int64_t rows, i
       if (s->has_gated_bias && !passed && !bare) v += gate * (double)gated_bias[group * p->panels * 32 + n];
       if (passed) v += gate * (double)pass[((int32_t *)p->pass_index.data)[r] * s->pass_ld + n];
       if (s->accumulate) v += (double)element(p->c_before, false, to * s->ldc + n);
-      if (segment->multiply) v *= (double)element(p->c_before, s->c_bf16, to * s->ldc + n);
+      if (segment->multiply) v *= (double)element(p->c_before, hmoec_is_bf16(s->c_format), to * s->ldc + n);
       want[to * s->ldc + n] = problem_is_padding(s, n) ? 0 : v;
-      bound[to * s->ldc + n] = 1e-6 * (size + 4) + (s->c_bf16 ? fabs(v) * 0x1p-8 : 0);
+      bound[to * s->ldc + n] = 1e-6 * (size + 4) + (hmoec_is_bf16(s->c_format) ? fabs(v) * 0x1p-8 : 0);
     }
   }
 }
@@ -274,7 +274,7 @@ static inline expectation problem_expect(const problem *p) {
   size_t count = (size_t)problem_c_count(p);
   expectation e = {malloc((count + 1) * 8), calloc(count + 1, 8)};
   assert_true(e.want && e.bound);
-  for (size_t i = 0; i < count; i++) e.want[i] = (double)element(p->c_before, p->spec.c_bf16, (int64_t)i);
+  for (size_t i = 0; i < count; i++) e.want[i] = (double)element(p->c_before, hmoec_is_bf16(p->spec.c_format), (int64_t)i);
   if (!p->spec.grouped) reference_rows(p, 0, p->rows, 0, false, e.want, e.bound);
   for (int64_t i = 0; p->spec.grouped && i < p->blocks; i++) {
     const hmoe_block *block = problem_block(p, i);
@@ -288,7 +288,7 @@ static inline void expectation_destroy(expectation *e) { free(e->want), free(e->
 /* The first element of C that is wrong, or -1. */
 static inline int64_t problem_wrong(const problem *p, const expectation *e) {
   for (int64_t i = 0; i < problem_c_count(p); i++)
-    if (!(fabs((double)element(p->c.data, p->spec.c_bf16, i) - e->want[i]) <= e->bound[i])) return i;
+    if (!(fabs((double)element(p->c.data, hmoec_is_bf16(p->spec.c_format), i) - e->want[i]) <= e->bound[i])) return i;
   return -1;
 }
 
@@ -301,9 +301,9 @@ static inline void print_spec(const hmoec_matmul_spec *s) {
                 {"n", s->n},
                 {"lda", s->lda},
                 {"ldc", s->ldc},
-                {"bf16", s->bf16},
-                {"a_bf16", s->a_bf16},
-                {"c_bf16", s->c_bf16},
+                {"bf16", hmoec_is_bf16(s->format)},
+                {"a_bf16", hmoec_is_bf16(s->a_format)},
+                {"c_bf16", hmoec_is_bf16(s->c_format)},
                 {"a_in_place", s->a_in_place},
                 {"c_padded", s->c_padded},
                 {"grouped", s->grouped},
@@ -335,7 +335,7 @@ static inline void print_spec(const hmoec_matmul_spec *s) {
 static inline void problem_fail(const problem *p, const char *what, int version, int64_t splits, int64_t wrong, double want) {
   print_spec(&p->spec);
   fail_msg("%s, version %d, rows %" PRId64 ", splits %" PRId64 ": C[%" PRId64 "][%" PRId64 "] is %.9g, expected %.9g", what,
-           version, p->rows, splits, wrong / p->spec.ldc, wrong % p->spec.ldc, (double)element(p->c.data, p->spec.c_bf16, wrong),
+           version, p->rows, splits, wrong / p->spec.ldc, wrong % p->spec.ldc, (double)element(p->c.data, hmoec_is_bf16(p->spec.c_format), wrong),
            want);
 }
 
@@ -377,10 +377,10 @@ static inline void check_random_unit(hmoec_cpu_schedule schedule, bool bf16, int
   int64_t twins[32], total = count;
   for (int64_t i = 0; i < count; i++) {
     kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL, .spec.matmul = random_spec(&schedule, bf16, i % 2)};
-    twins[i] = kernels[i].spec.matmul.c_bf16 ? total : -1;
+    twins[i] = hmoec_is_bf16(kernels[i].spec.matmul.c_format) ? total : -1;
     if (twins[i] < 0) continue;
     kernels[total] = kernels[i];
-    kernels[total++].spec.matmul.c_bf16 = false;
+    kernels[total++].spec.matmul.c_format = HMOEC_FORMAT_F32;
   }
   harness_unit u = harness_compile(kernels, (size_t)total, schedule);
   for (int64_t i = 0; i < count; i++)

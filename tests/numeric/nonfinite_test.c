@@ -21,7 +21,7 @@
 
 #include <cJSON.h>
 
-#include "codegen/cpu/codegen.h"
+#include "target/cpu/codegen.h"
 #include "hmoe/compiler.h"
 
 #define FOLDER HMOE_SOURCE_DIR "/tests/numeric/"

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "codegen/cpu/codegen.h"
+#include "target/cpu/codegen.h"
 #include "interpreter/interpreter.h"
 #include "interpreter/parameters.h"
 #include "library/session.h"
@@ -45,7 +45,7 @@ typedef struct layer {
   hmoec_options options;
   hmoec_define defines[12];
   char texts[12][32];
-  hmoec_dtype dtype;
+  hmoec_format dtype;
   hmoec_cpu_schedule schedule;
   uint32_t threads;
   const char *weights;
@@ -62,9 +62,9 @@ static void define(layer *l, const char *name, int64_t value) {
   l->options.define_count++;
 }
 
-static void random_layer(layer *l, hmoec_dtype dtype) {
+static void random_layer(layer *l, hmoec_format dtype) {
   static const char *const strategies[] = {NULL, "table", "cache", "factored", "per_token"};
-  *l = (layer){.options = {.struct_size = sizeof l->options, .defines = l->defines, .dtype = hmoec_dtype_name(dtype)},
+  *l = (layer){.options = {.struct_size = sizeof l->options, .defines = l->defines, .dtype = hmoec_format_name(dtype)},
                .dtype = dtype,
                .tokens = pick(1, MOST_TOKENS)};
   l->options.strategy = strategies[pick(0, 4)];
@@ -115,13 +115,13 @@ static double error_of(const layer *l, const float *y, size_t count) {
     values += want * want;
   }
   if (errors == 0) return 0;
-  return l->dtype == HMOEC_DTYPE_BF16 ? sqrt(errors / values) : worst / largest;
+  return l->dtype == HMOEC_FORMAT_BF16 ? sqrt(errors / values) : worst / largest;
 }
 
 static void report(const layer *l, const char *version, double error) {
   const hmoec_cpu_schedule *s = &l->schedule;
   print_error("%s, %s, strategy %s, %lld tokens: error %g; row_block %lld, chunk_panels %lld, lda %lld and %lld, tiles", version,
-              hmoec_dtype_name(l->dtype), l->options.strategy ? l->options.strategy : "of the model", (long long)l->tokens, error,
+              hmoec_format_name(l->dtype), l->options.strategy ? l->options.strategy : "of the model", (long long)l->tokens, error,
               (long long)s->row_block, (long long)s->chunk_panels, (long long)s->lda, (long long)s->lda_bf16);
   for (int v = 0; v < HMOE_CPU_COUNT; v++)
     print_error(" %lldx%lld/%lldx%lld", (long long)s->tile_rows[v], (long long)s->tile_vectors[v], (long long)s->tile_rows_bf16[v],
@@ -150,7 +150,7 @@ static void compare(layer *l, hmoec_diagnostics *diagnostics) {
     memset(y, 0xff, count * sizeof *y);
     assert_int_equal(hmoe_model_run(opened, 1, &l->tokens, (const void *const[]){l->x}, (void *const[]){y}), HMOE_OK);
     double error = error_of(l, y, count);
-    if (!(error <= (l->dtype == HMOEC_DTYPE_BF16 ? TOLERANCE_BF16 : TOLERANCE))) {
+    if (!(error <= (l->dtype == HMOEC_FORMAT_BF16 ? TOLERANCE_BF16 : TOLERANCE))) {
       report(l, versions[v], error);
       fail();
     }
@@ -173,7 +173,7 @@ static void test_random_schedules(void **unused) {
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
   for (int i = 0; i < LAYERS; i++) {
     layer l;
-    random_layer(&l, (hmoec_dtype)(i % HMOEC_DTYPE_COUNT));
+    random_layer(&l, (hmoec_format)(i % HMOEC_FORMAT_COUNT));
     l.weights = path;
     l.threads = (uint32_t)pick(1, 4);
     interpret(&l, diagnostics, seed + (uint64_t)i);

@@ -21,8 +21,8 @@ static bool has_no_effect(const char *folder, const char *name, int tenths) {
 
 /* A tenth of a bias, or that of an expert, may be less than what rounding does to the rows behind it; and the encoder-decoders have experts that hardly a token selects,
  * or only tokens of batch rows that are left out. */
-static bool may_be_unseen(const char *folder, hmoec_dtype dtype, const char *name, int tenths) {
-  bool biased = dtype == HMOEC_DTYPE_BF16 && strstr(name, ".bias") && (tenths == 11 || strstr(name, ".experts."));
+static bool may_be_unseen(const char *folder, hmoec_format dtype, const char *name, int tenths) {
+  bool biased = dtype == HMOEC_FORMAT_BF16 && strstr(name, ".bias") && (tenths == 11 || strstr(name, ".experts."));
   return biased || (strncmp(folder, "switch", 6) == 0 && (strstr(name, ".experts.") || strstr(name, "embedding_process.2.bias")));
 }
 
@@ -34,14 +34,14 @@ typedef struct model {
   hmoec_check_tolerance most;
 } model;
 
-static void model_init(model *m, const char *path, const char *weights, hmoec_dtype dtype, int64_t tokens,
+static void model_init(model *m, const char *path, const char *weights, hmoec_format dtype, int64_t tokens,
                        hmoec_diagnostics *diagnostics) {
   *m = (model){.in = {{.groups = 0}}};
-  const hmoec_options options = {.struct_size = sizeof options, .dtype = hmoec_dtype_name(dtype)};
+  const hmoec_options options = {.struct_size = sizeof options, .dtype = hmoec_format_name(dtype)};
   hmoec_signature signature;
   assert_true(hmoec_session_init(&m->session, &options, diagnostics) && hmoec_session_load(&m->session, path) &&
               hmoec_session_jit(&m->session, false) && hmoec_signature_read(&m->session.unit, NULL, &signature, diagnostics));
-  bool rounded = dtype == HMOEC_DTYPE_BF16;
+  bool rounded = dtype == HMOEC_FORMAT_BF16;
   for (uint64_t seed = 0; seed < SEEDS; seed++) {
     assert_true(hmoec_check_inputs_init(&m->in[seed], m->session.source, &signature, seed, tokens, hmoec_check_longest(dtype),
                                         diagnostics));
@@ -104,7 +104,7 @@ static void check_model(const char *folder, const char *file, int64_t tokens) {
   uint8_t *changed = malloc(mapping.size_bytes);
   assert_non_null(changed);
   memcpy(changed, mapping.data, mapping.size_bytes);
-  for (hmoec_dtype dtype = HMOEC_DTYPE_F32; dtype < HMOEC_DTYPE_COUNT; dtype++) {
+  for (hmoec_format dtype = HMOEC_FORMAT_F32; dtype < HMOEC_FORMAT_COUNT; dtype++) {
     model m;
     size_t unseen = 0;
     model_init(&m, path, weights, dtype, tokens, diagnostics);
@@ -118,12 +118,12 @@ static void check_model(const char *folder, const char *file, int64_t tokens) {
              expected = !has_no_effect(folder, tensor->name, tenths);
         memcpy(changed + at, mapping.data + at, bytes);
         if (seen == expected || may_be_unseen(folder, dtype, tensor->name, tenths)) continue;
-        print_error("%s, %s: %s times %.1f is %s\n", folder, hmoec_dtype_name(dtype), tensor->name, tenths / 10.0,
+        print_error("%s, %s: %s times %.1f is %s\n", folder, hmoec_format_name(dtype), tensor->name, tenths / 10.0,
                     seen ? "seen, though nothing depends on it" : "not seen");
         unseen++;
       }
     }
-    print_message("%s, %s: %zu of %zu changes of %zu tensors are as expected\n", folder, hmoec_dtype_name(dtype),
+    print_message("%s, %s: %zu of %zu changes of %zu tensors are as expected\n", folder, hmoec_format_name(dtype),
                   2 * tensors.count - unseen, 2 * tensors.count, tensors.count);
     assert_int_equal(unseen, 0);
     model_deinit(&m);

@@ -1,0 +1,340 @@
+/* The whole generator, top to bottom: check the unit, build one MLIR module, lower it. */
+#include "target/cpu/codegen.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+
+#include "target/cpu/emit.h"
+#include "target/cpu/math.h"
+#include "ir/context.h"
+
+/* Only what the runtime tests for: a CPU may have AVX2 and FMA and lack, say, BMI. */
+const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT] = {
+    [HMOE_CPU_PORTABLE] = {"portable", 4, false, false, ""},
+    [HMOE_CPU_AVX2] = {"avx2", 8, true, false, "+avx2,+fma"},
+    [HMOE_CPU_AVX512] = {"avx512", 16, true, false, "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd"},
+    [HMOE_CPU_AVX512_BF16] = {"avx512_bf16", 16, true, true,
+                              "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,+avx512bf16"},
+    [HMOE_CPU_AMX] = {"amx", 16, true, true,
+                      "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,+avx512bf16,+amx-tile,+amx-bf16"},
+};
+
+enum { SCRATCH_LEAST_BYTES = 64 * 1024, NAME_SIZE = 256 };
+
+/* What today's servers have at least, a core. `hmoec tune` measures instead. */
+enum { L1_BYTES = 32 << 10, L2_BYTES = 1 << 20, USUAL_WIDTH = 1024 };
+
+/* The model: rows of A and their sums, of a layer of the usual width, take a quarter of the second-level cache each; the other half is for
+ * panels that come and go. Of a fused pair, the part of a panel that a chunk of the hidden block meets fits the first-level cache. */
+hmoec_cpu_schedule hmoec_cpu_schedule_default(int64_t deepest) {
+  int64_t lines = (deepest + 15) / 16, lines_bf16 = (deepest + 31) / 32;
+  return (hmoec_cpu_schedule){.lda = (lines | 1) * 16,
+                              .lda_bf16 = (lines_bf16 | 1) * 32,
+                              .row_block = L2_BYTES / 4 / (USUAL_WIDTH * 4), /* whole tiles of AMX */
+                              .chunk_panels = L1_BYTES / (HMOE_PANEL * HMOE_PANEL * 4),
+                              .tile_rows = {4, 6, 14, 14, 14},
+                              .tile_vectors = {2, 2, 2, 2, 2},
+                              .tile_rows_bf16 = {4, 4, 12, 14, 14},
+                              .tile_vectors_bf16 = {2, 2, 2, 2, 2}};
+}
+
+bool hmoec_kernel_is_bf16(const hmoec_kernel *kernel) {
+  return (kernel->family == HMOEC_KERNEL_MATMUL && hmoec_is_bf16(kernel->spec.matmul.format)) ||
+         (kernel->family == HMOEC_KERNEL_FFN && hmoec_is_bf16(kernel->spec.ffn.first.format));
+}
+
+static uint64_t kernel_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_kernel *kernel) {
+  uint64_t rows = (uint64_t)(schedule->row_block + HMOEC_SLACK_ROWS);
+  switch (kernel->family) {
+  case HMOEC_KERNEL_MATMUL:
+    return HMOEC_TILE_BYTES + rows * (hmoec_is_bf16(kernel->spec.matmul.format) ? 2 * (uint64_t)schedule->lda_bf16 : 4 * (uint64_t)schedule->lda);
+  case HMOEC_KERNEL_FFN: return hmoec_cpu_ffn_scratch_bytes(schedule, &kernel->spec.ffn);
+  case HMOEC_KERNEL_ATTENTION: return hmoec_cpu_attention_scratch_bytes(schedule, &kernel->spec.attention);
+  default: return rows * (uint64_t)schedule->lda * 4;
+  }
+}
+
+uint64_t hmoec_cpu_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_kernel *kernels, size_t kernel_count) {
+  uint64_t most = SCRATCH_LEAST_BYTES;
+  for (size_t i = 0; i < kernel_count; i++) {
+    uint64_t bytes = kernel_scratch_bytes(schedule, &kernels[i]);
+    if (bytes > most) most = bytes;
+  }
+  return most;
+}
+
+bool hmoec_cpu_kernel_name(const hmoec_cpu_unit *unit, size_t kernel, unsigned version, char *out_name, size_t size) {
+  int written = snprintf(out_name, size, "%s_%s%zu_%s", unit->name, hmoec_family_name(unit->kernels[kernel].family), kernel,
+                         hmoec_cpu_versions[version].name);
+  return written > 0 && (size_t)written < size;
+}
+
+/* ---- checks: descriptions come from the planner, so a violation is our own bug, but must not become a wrong kernel ---- */
+
+static bool internal(hmoec_diagnostics *diagnostics, const char *what) {
+  return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CPU code generator: %s", what);
+}
+
+/* Arguments of an activation; 0: there is none of that number. */
+static size_t arity_of(const hmoec_scalar_library *functions, hmoec_activation activation) {
+  if (activation >= 0 && activation < HMOEC_ACTIVATION_COUNT) return 1;
+  const hmoec_scalar_program *function = hmoec_activation_function(functions, activation);
+  return function ? function->argument_count : 0;
+}
+
+static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_schedule *schedule,
+                                 const hmoec_scalar_library *functions) {
+  int64_t panels = hmoec_matmul_panels(s), lda = hmoec_is_bf16(s->format) ? schedule->lda_bf16 : schedule->lda;
+  if (s->lda < s->k || s->ldc < s->n) return "matmul: shape and strides disagree";
+  if (s->c_padded && s->ldc < panels * HMOE_PANEL) return "matmul: no room for whole panels in C";
+  if (s->k > lda) return "matmul: product deeper than the schedule's row stride";
+  if (s->a_in_place && (s->lda != lda || s->has_gather || hmoec_is_bf16(s->a_format) != hmoec_is_bf16(s->format)))
+    return "matmul: operand in place with another row stride or type, or gathered";
+  if ((hmoec_is_bf16(s->a_format) && !hmoec_is_bf16(s->format)) || (hmoec_is_bf16(s->c_format) && s->accumulate)) return "matmul: bf16 rows where they cannot be";
+  if (s->row_block > schedule->row_block) return "matmul: row block out of range";
+  if (s->segment[s->segments - 1].end != s->n) return "matmul: segments do not end at the last column";
+  if (s->segments == 2 && (s->segment[0].end < 1 || s->segment[0].end > (panels - 1) * HMOE_PANEL)) return "matmul: empty segment";
+  if (s->segments == 2 && s->segment[0].end % HMOE_PANEL != 0 && !s->c_padded) return "matmul: a segment inside a panel of C";
+  for (int64_t i = 0; i < s->segments; i++) {
+    size_t arity = arity_of(functions, s->segment[i].activation);
+    if (arity == 2 && !s->segment[i].multiply) return "matmul: a function of two arguments without the second";
+    if (s->segment[i].gated && !s->has_row_gate) return "matmul: gated segment without gates";
+    if (s->segment[i].multiply && s->accumulate) return "matmul: C is both added to and multiplied";
+  }
+  if ((s->has_gated_bias || s->has_pass) && !s->has_row_gate) return "matmul: gated bias or pass without gates";
+  if (s->has_pass && !s->grouped) return "matmul: pass without groups";
+  if (s->dropped_bare &&
+      (!s->grouped || s->has_pass || (!s->has_gated_bias && !s->segment[0].gated && !s->segment[s->segments - 1].gated)))
+    return "matmul: nothing that a dropped row could go without";
+  if (s->grouped && s->dropped_k_begin > s->k) return "matmul: dropped part out of range";
+  if (s->grouped && hmoec_is_bf16(s->format) && s->dropped_k_begin % HMOE_PANEL != 0 && s->dropped_k_begin != s->k)
+    return "matmul: dropped part inside a word";
+  if (s->norm != HMOEC_NORM_NONE && (s->grouped || hmoec_is_bf16(s->a_format) || s->a_in_place)) return "matmul: rows that cannot be normalised";
+  if (s->grouped && s->b_group_bytes % 4 != 0) return "matmul: group stride is not a multiple of 4";
+  return NULL;
+}
+
+static bool multiplies(const hmoec_matmul_spec *s) {
+  return s->segment[0].multiply || (s->segments == 2 && s->segment[1].multiply);
+}
+
+static const char *ffn_defect(const hmoec_ffn_spec *s, const hmoec_cpu_schedule *schedule, const hmoec_scalar_library *functions) {
+  const hmoec_matmul_spec *first = &s->first, *second = &s->second;
+  const char *defect = matmul_defect(first, schedule, functions);
+  if (!defect) defect = matmul_defect(second, schedule, functions);
+  if (defect) return defect;
+  int64_t hidden = hmoec_matmul_panels(first) * HMOE_PANEL;
+  if (first->grouped != second->grouped || hmoec_is_bf16(first->format) != hmoec_is_bf16(second->format) || first->row_block != second->row_block)
+    return "ffn: two products of different blocks";
+  if (second->k > hidden || second->k <= hidden - HMOE_PANEL) return "ffn: the second product is not as deep as the first is wide";
+  if (hmoec_is_bf16(first->c_format) != hmoec_is_bf16(first->format) || !first->c_padded || !second->a_in_place || second->has_gather)
+    return "ffn: the hidden block is not in place";
+  if (first->has_scatter || first->has_pass || first->has_gated_bias || first->accumulate)
+    return "ffn: the first product writes more than the hidden block";
+  if (multiplies(first) || multiplies(second)) return "ffn: a product multiplies what C holds";
+  bool nothing = first->dropped_panel_begin * HMOE_PANEL == hidden && second->dropped_k_begin == second->k;
+  if (first->grouped && !nothing && first->dropped_panel_begin * HMOE_PANEL != second->dropped_k_begin)
+    return "ffn: dropped parts of the two products disagree";
+  return NULL;
+}
+
+static const char *attention_defect(const hmoec_attention_spec *s, const hmoec_cpu_schedule *schedule) {
+  int64_t columns = s->heads * s->head_size, padded = (columns + HMOE_PANEL - 1) / HMOE_PANEL * HMOE_PANEL;
+  if (s->ld_q < columns || s->ld_out < padded) return "attention: shape and strides disagree";
+  if (s->head_size > schedule->lda || schedule->lda < HMOEC_KEY_BLOCK)
+    return "attention: product deeper than the schedule's row stride";
+  if (s->query_block > schedule->row_block) return "attention: query block out of range";
+  if (s->has_bias && (s->bias_zero < s->max_distance + HMOE_PANEL || s->bias_ld < s->bias_zero + s->max_distance + HMOE_PANEL + 1))
+    return "attention: bias of too few differences";
+  return NULL;
+}
+
+/* What is wrong with a kernel's description, or NULL. `scratch` in floats. */
+static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_schedule *schedule,
+                                 const hmoec_scalar_library *functions) {
+  int64_t scratch = (int64_t)hmoec_cpu_scratch_bytes(schedule, kernel, 1) / 4;
+  switch (kernel->family) {
+  case HMOEC_KERNEL_MATMUL: return matmul_defect(&kernel->spec.matmul, schedule, functions);
+  case HMOEC_KERNEL_ROUTE: {
+    const hmoec_route_spec *s = &kernel->spec.route;
+    if (s->top_k > s->experts || s->ldl < s->experts) return "route: shape";
+    if (arity_of(functions, s->score) != 1) return "route: a score of two arguments";
+    if ((s->score != HMOEC_ACTIVATION_NONE || s->renorm) && s->gate != HMOEC_GATE_SCORE) return "route: a softmax of scores";
+    return 2 * (s->experts + 16) > scratch ? "route: more experts than scratch holds" : NULL;
+  }
+  case HMOEC_KERNEL_COMBINE: {
+    const hmoec_combine_spec *s = &kernel->spec.combine;
+    return s->ld_slots < s->n || s->ld_y < s->n ? "combine: shape" : NULL;
+  }
+  case HMOEC_KERNEL_SELECT: {
+    const hmoec_select_spec *s = &kernel->spec.select;
+    if (s->ld_out < s->embedding) return "select: shape";
+    return s->experts + 1 > scratch ? "select: more experts than scratch holds" : NULL;
+  }
+  case HMOEC_KERNEL_CONTRACT: {
+    const hmoec_contract_spec *s = &kernel->spec.contract;
+    if (s->ldr < s->hidden || s->ldv < s->bottleneck * (s->hidden + 1)) return "contract: shape";
+    return s->hidden + 1 + s->bottleneck > scratch ? "contract: scratch too small" : NULL;
+  }
+  case HMOEC_KERNEL_ROWS: {
+    const hmoec_rows_spec *s = &kernel->spec.rows;
+    if (arity_of(functions, s->activation) != 1) return "rows: an activation of two arguments";
+    if (s->accumulate && s->multiply) return "rows: both added and multiplied";
+    return (s->ld_in > 0 && s->ld_in < s->n) || s->ld_out < s->n ? "rows: shape" : NULL;
+  }
+  case HMOEC_KERNEL_MAP: {
+    const hmoec_map_spec *s = &kernel->spec.map;
+    if ((unsigned)s->function >= HMOEC_FUNCTION_COUNT) return "map: unknown function";
+    return s->function == HMOEC_FUNCTION_MATH && !ir_math_known(s->math, s->operands) ? "map: unknown name" : NULL;
+  }
+  case HMOEC_KERNEL_FFN: return ffn_defect(&kernel->spec.ffn, schedule, functions);
+  case HMOEC_KERNEL_NORM: {
+    const hmoec_norm_spec *s = &kernel->spec.norm;
+    if (s->kind == HMOEC_NORM_NONE) return "norm: none";
+    return s->ld_x < s->n || s->ld_out < s->n ? "norm: shape" : NULL;
+  }
+  case HMOEC_KERNEL_EMBED: return kernel->spec.embed.ld_out < kernel->spec.embed.n ? "embed: shape" : NULL;
+  case HMOEC_KERNEL_STORE: {
+    const hmoec_store_spec *s = &kernel->spec.store;
+    return s->ld_k < s->heads * s->head_size || s->ld_v < s->heads * s->head_size ? "store: shape and strides disagree" : NULL;
+  }
+  case HMOEC_KERNEL_ATTENTION: return attention_defect(&kernel->spec.attention, schedule);
+  case HMOEC_KERNEL_FAMILY_COUNT: break;
+  }
+  return "unknown kernel family";
+}
+
+static bool tile_fits(unsigned version, int64_t rows, int64_t vectors) {
+  int64_t columns = vectors * hmoec_cpu_versions[version].lanes;
+  return rows >= 1 && rows <= HMOEC_TILE_ROWS && vectors >= 1 && columns <= HMOE_PANEL && HMOE_PANEL % columns == 0 &&
+         rows * vectors >= 8 && rows * vectors <= IR_LOOP_ARGS;
+}
+
+static const char *schedule_defect(const hmoec_cpu_schedule *schedule, uint32_t versions) {
+  if (schedule->lda < 16 || schedule->lda % 16 != 0 || schedule->lda_bf16 < 32 || schedule->lda_bf16 % 32 != 0)
+    return "schedule: row stride";
+  if (schedule->row_block < 1 || schedule->chunk_panels < 1) return "schedule: row block or chunk";
+  for (unsigned v = 0; v < HMOE_CPU_COUNT; v++)
+    if (versions & (1u << v) && (!tile_fits(v, schedule->tile_rows[v], schedule->tile_vectors[v]) ||
+                                 !tile_fits(v, schedule->tile_rows_bf16[v], schedule->tile_vectors_bf16[v])))
+      return "schedule: register tile";
+  return NULL;
+}
+
+static bool check_unit(const hmoec_cpu_unit *unit, hmoec_diagnostics *diagnostics) {
+  const char *defect = schedule_defect(&unit->schedule, unit->versions);
+  if (defect) return internal(diagnostics, defect);
+  if (!unit->name || strlen(unit->name) > NAME_SIZE / 2) return internal(diagnostics, "model name missing or too long");
+  if (unit->versions == 0 || unit->versions >> HMOE_CPU_COUNT) return internal(diagnostics, "no CPU version, or an unknown one");
+  for (size_t i = 0; i < unit->kernel_count; i++) {
+    char field[HMOEC_KERNEL_CHARS], text[HMOEC_KERNEL_CHARS];
+    defect = hmoec_kernel_field_defect(&unit->kernels[i], unit->functions, field);
+    if (!defect) defect = kernel_defect(&unit->kernels[i], &unit->schedule, unit->functions);
+    if (defect)
+      return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CPU code generator: %s (%s)", defect,
+                         hmoec_kernel_print(&unit->kernels[i], unit->functions, text));
+  }
+  return true;
+}
+
+/* ---- the module ---- */
+
+static void emit_kernel(hmoec_cpu_emitter *e, const hmoec_kernel *kernel, const char *name) {
+  ir_builder *ir = &e->ir;
+  MlirType types[3] = {ir->ptr, ir->i64, ir->ptr};
+  MlirValue arguments[3];
+  ir_function_begin(ir, e->module_body, name, 3, types, e->attributes, arguments);
+  MlirValue call = arguments[0];
+  hmoec_cpu_task task = {
+      .buffers = ir_load(ir, ir->ptr, call, 8),
+      .rows = ir_load(ir, ir->i64, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_kernel_call, rows) / 8), 8),
+      .splits = ir_load(ir, ir->i64, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_kernel_call, splits) / 8), 8),
+      .first_block = ir_load(ir, ir->i64, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_kernel_call, first_block) / 8), 8),
+      .dims = ir_load(ir, ir->ptr, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_kernel_call, dims) / 8), 8),
+      .task = arguments[1],
+      .scratch = arguments[2],
+  };
+  switch (kernel->family) {
+  case HMOEC_KERNEL_MATMUL: hmoec_cpu_emit_matmul(e, &kernel->spec.matmul, &task); break;
+  case HMOEC_KERNEL_ROUTE: hmoec_cpu_emit_route(e, &kernel->spec.route, &task); break;
+  case HMOEC_KERNEL_COMBINE: hmoec_cpu_emit_combine(e, &kernel->spec.combine, &task); break;
+  case HMOEC_KERNEL_SELECT: hmoec_cpu_emit_select(e, &kernel->spec.select, &task); break;
+  case HMOEC_KERNEL_CONTRACT: hmoec_cpu_emit_contract(e, &kernel->spec.contract, &task); break;
+  case HMOEC_KERNEL_ROWS: hmoec_cpu_emit_rows(e, &kernel->spec.rows, &task); break;
+  case HMOEC_KERNEL_MAP: hmoec_cpu_emit_map(e, &kernel->spec.map, &task); break;
+  case HMOEC_KERNEL_FFN: hmoec_cpu_emit_ffn(e, &kernel->spec.ffn, &task); break;
+  case HMOEC_KERNEL_NORM: hmoec_cpu_emit_norm(e, &kernel->spec.norm, &task); break;
+  case HMOEC_KERNEL_EMBED: hmoec_cpu_emit_embed(e, &kernel->spec.embed, &task); break;
+  case HMOEC_KERNEL_STORE: hmoec_cpu_emit_store(e, &kernel->spec.store, &task); break;
+  case HMOEC_KERNEL_ATTENTION: hmoec_cpu_emit_attention(e, &kernel->spec.attention, &task); break;
+  case HMOEC_KERNEL_FAMILY_COUNT: ir->failed = true; break;
+  }
+  ir_function_end(ir);
+}
+
+/* Function attributes of a version. -mcpu chooses how code is scheduled, never which instructions a version may use. */
+static MlirAttribute version_attributes(MlirContext context, unsigned version, const char *mcpu) {
+  char written[512];
+  const hmoec_cpu_version *v = &hmoec_cpu_versions[version];
+  int size = snprintf(written, sizeof written,
+                      "[\"nounwind\", [\"target-cpu\", \"x86-64\"], [\"target-features\", \"%s\"], [\"tune-cpu\", \"%s\"], "
+                      "[\"prefer-vector-width\", \"%d\"]]",
+                      v->features, mcpu ? mcpu : "generic", (int)v->lanes * 32);
+  if (size < 0 || (size_t)size >= sizeof written) return mlirAttributeGetNull();
+  return mlirAttributeParseGet(context, mlirStringRefCreateFromCString(written));
+}
+
+static bool emit_version(MlirModule module, const hmoec_cpu_unit *unit, unsigned version, hmoec_diagnostics *diagnostics) {
+  MlirContext context = mlirModuleGetContext(module);
+  hmoec_cpu_emitter e = {.unit = unit, .version = version, .module_body = mlirModuleGetBody(module)};
+  e.attributes = version_attributes(context, version, unit->mcpu);
+  if (mlirAttributeIsNull(e.attributes)) return internal(diagnostics, "function attributes");
+  ir_init(&e.ir, context, hmoec_cpu_versions[version].lanes, hmoec_cpu_versions[version].has_fma,
+          hmoec_cpu_versions[version].has_bf16);
+  e.ir.functions = unit->functions;
+  e.ir.version = hmoec_cpu_versions[version].name;
+  bool used[HMOEC_TILE_KINDS] = {false};
+  for (size_t i = 0; i < unit->kernel_count; i++) {
+    const hmoec_kernel *kernel = &unit->kernels[i];
+    if (kernel->family == HMOEC_KERNEL_MATMUL) used[hmoec_cpu_tile_kind_of(&kernel->spec.matmul)] = true;
+    if (kernel->family == HMOEC_KERNEL_ATTENTION) used[HMOEC_TILE_F32] = true;
+    if (kernel->family == HMOEC_KERNEL_FFN) used[hmoec_cpu_ffn_tile_kind(&kernel->spec.ffn)] = true;
+  }
+  for (int kind = 0; kind < HMOEC_TILE_KINDS; kind++)
+    if (used[kind]) hmoec_cpu_emit_microkernels(&e, (hmoec_cpu_tile_kind)kind);
+  for (size_t i = 0; i < unit->kernel_count; i++) {
+    char name[NAME_SIZE];
+    if (!hmoec_cpu_kernel_name(unit, i, version, name, sizeof name)) return internal(diagnostics, "kernel name too long");
+    emit_kernel(&e, &unit->kernels[i], name);
+  }
+  return e.ir.failed ? internal(diagnostics, "an operation could not be built") : true;
+}
+
+static bool load_dialects(MlirContext context, hmoec_diagnostics *diagnostics) {
+  static const char *const names[] = {"llvm", "scf", "arith", "vector", "cf"};
+  hmoec_context_add_upstream(context);
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (mlirDialectIsNull(mlirContextGetOrLoadDialect(context, mlirStringRefCreateFromCString(names[i]))))
+      return internal(diagnostics, "an upstream dialect is not registered");
+  return true;
+}
+
+bool hmoec_cpu_generate(MlirContext context, const hmoec_cpu_unit *unit, hmoec_cpu_output output, hmoec_diagnostics *diagnostics,
+                        char **out_bytes, size_t *out_size) {
+  *out_bytes = NULL;
+  *out_size = 0;
+  if (!check_unit(unit, diagnostics) || !load_dialects(context, diagnostics)) return false;
+  MlirModule module = mlirModuleCreateEmpty(mlirLocationUnknownGet(context));
+  if (mlirModuleIsNull(module)) return internal(diagnostics, "no module");
+  bool ok = true;
+  for (unsigned v = 0; ok && v < HMOE_CPU_COUNT; v++)
+    if (unit->versions & (1u << v)) ok = emit_version(module, unit, v, diagnostics);
+  if (ok && !mlirOperationVerify(mlirModuleGetOperation(module)))
+    ok = internal(diagnostics, "the generated module does not verify");
+  if (ok) ok = hmoec_cpu_lower(module, unit, output, diagnostics, out_bytes, out_size);
+  mlirModuleDestroy(module);
+  return ok;
+}

@@ -1,0 +1,142 @@
+/* COMBINE, ROWS, EMBED and MAP: families that walk rows and do little on the way. Memory bound. */
+#include <math.h>
+
+#include "target/cpu/emit.h"
+#include "target/cpu/math.h"
+
+/* y[t] (+)= sum of the token's slots, in order */
+void hmoec_cpu_emit_combine(hmoec_cpu_emitter *e, const hmoec_combine_spec *spec, const hmoec_cpu_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue slots = hmoec_cpu_binding(e, task, 0), y = hmoec_cpu_binding(e, task, 1), begin, end;
+  hmoec_cpu_row_range(e, task, task->task, spec->row_block, &begin, &end);
+  ir_loop t;
+  ir_for_begin(ir, &t, begin, end, 1, 0, NULL);
+  MlirValue to = hmoec_cpu_row(e, y, t.index, spec->ld_y), from = hmoec_cpu_row(e, slots, t.index, spec->top_k * spec->ld_slots);
+  ir_lanes lanes;
+  for (ir_lanes_begin(ir, &lanes, 0, spec->n); ir_lanes_next(ir, &lanes);) {
+    MlirValue sum = ir_lanes_load(ir, &lanes, ir->vf32, from);
+    for (int64_t s = 1; s < spec->top_k; s++)
+      sum = ir_add(ir, sum, ir_lanes_load(ir, &lanes, ir->vf32, ir_at_constant(ir, from, ir->f32, s * spec->ld_slots)));
+    if (spec->accumulate) sum = ir_add(ir, ir_lanes_load(ir, &lanes, ir->vf32, to), sum);
+    ir_lanes_store(ir, &lanes, sum, to);
+  }
+  ir_for_end(ir, &t, NULL);
+}
+
+/* out[r] (+)= f(in[index(r)]), zeros in the padding */
+void hmoec_cpu_emit_rows(hmoec_cpu_emitter *e, const hmoec_rows_spec *spec, const hmoec_cpu_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue in = hmoec_cpu_binding(e, task, 0), out = hmoec_cpu_binding(e, task, 2), begin, end;
+  MlirValue index = spec->has_index ? hmoec_cpu_binding(e, task, 1) : (MlirValue){NULL};
+  hmoec_cpu_row_range(e, task, task->task, spec->row_block, &begin, &end);
+  ir_loop r;
+  ir_for_begin(ir, &r, begin, end, 1, 0, NULL);
+  MlirValue from = hmoec_cpu_row(e, in, spec->has_index ? hmoec_cpu_index(e, index, r.index) : r.index, spec->ld_in);
+  MlirValue to = hmoec_cpu_row(e, out, r.index, spec->ld_out);
+  ir_lanes lanes;
+  for (ir_lanes_begin(ir, &lanes, 0, spec->n); ir_lanes_next(ir, &lanes);) {
+    MlirValue x = ir_activation(ir, spec->activation, ir_lanes_load(ir, &lanes, ir->vf32, from));
+    if (spec->inverse_sqrt) x = ir_mul(ir, x, ir_vector_f32(ir, (float)(1 / sqrt((double)spec->inverse_sqrt))));
+    if (spec->accumulate) x = ir_add(ir, ir_lanes_load(ir, &lanes, ir->vf32, to), x);
+    if (spec->multiply) x = ir_mul(ir, ir_lanes_load(ir, &lanes, ir->vf32, to), x);
+    ir_lanes_store(ir, &lanes, x, to);
+  }
+  if (!spec->accumulate && !spec->multiply)
+    for (ir_lanes_begin(ir, &lanes, spec->n, spec->ld_out); ir_lanes_next(ir, &lanes);)
+      ir_lanes_store(ir, &lanes, ir_vector_f32(ir, 0.0f), to);
+  ir_for_end(ir, &r, NULL);
+}
+
+/* out[r][i] (+)= column `id` of a right operand: every element lies on a cache line of its own */
+static void emit_column(hmoec_cpu_emitter *e, const hmoec_embed_spec *spec, MlirValue table, MlirValue id, MlirValue to) {
+  ir_builder *ir = &e->ir;
+  bool is_pairs = spec->layout == HMOEC_TABLE_PAIRS;
+  int64_t padded = (spec->n + HMOE_PANEL - 1) / HMOE_PANEL * HMOE_PANEL, words = is_pairs ? padded / 2 : spec->n;
+  MlirValue width = ir_i64(ir, HMOE_PANEL), high = ir_i32(ir, (int32_t)0xffff0000);
+  MlirValue column =
+      ir_at(ir, hmoec_cpu_row(e, table, ir_div_i(ir, id, width), words * HMOE_PANEL), ir->f32, ir_rem_i(ir, id, width));
+  ir_loop i;
+  ir_for_begin(ir, &i, ir_i64(ir, 0), ir_i64(ir, is_pairs ? spec->n / 2 : spec->n), 1, 0, NULL);
+  MlirValue from = hmoec_cpu_row(e, column, i.index, HMOE_PANEL);
+  MlirValue values[2], out = ir_at(ir, to, ir->f32, is_pairs ? ir_add_i(ir, i.index, i.index) : i.index);
+  if (is_pairs) {
+    MlirValue word = ir_load(ir, ir->i32, from, 4);
+    values[0] = ir_bitcast(ir, ir_shift_left(ir, word, ir_i32(ir, 16)), ir->f32);
+    values[1] = ir_bitcast(ir, ir_and(ir, word, high), ir->f32);
+  } else {
+    values[0] = ir_load(ir, ir->f32, from, 4);
+  }
+  for (int64_t half = 0; half < (is_pairs ? 2 : 1); half++) {
+    MlirValue at = ir_at_constant(ir, out, ir->f32, half);
+    if (spec->accumulate) values[half] = ir_add(ir, ir_load(ir, ir->f32, at, 4), values[half]);
+    ir_store(ir, values[half], at, 4);
+  }
+  ir_for_end(ir, &i, NULL);
+  if (!is_pairs || spec->n % 2 == 0) return;
+  MlirValue word = ir_load(ir, ir->i32, ir_at_constant(ir, column, ir->f32, spec->n / 2 * HMOE_PANEL), 4);
+  MlirValue last = ir_bitcast(ir, ir_shift_left(ir, word, ir_i32(ir, 16)), ir->f32),
+            at = ir_at_constant(ir, to, ir->f32, spec->n - 1);
+  if (spec->accumulate) last = ir_add(ir, ir_load(ir, ir->f32, at, 4), last);
+  ir_store(ir, last, at, 4);
+}
+
+/* out[r] (+)= row ids[r] of the table */
+void hmoec_cpu_emit_embed(hmoec_cpu_emitter *e, const hmoec_embed_spec *spec, const hmoec_cpu_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue ids = hmoec_cpu_binding(e, task, 0), table = hmoec_cpu_binding(e, task, 1), out = hmoec_cpu_binding(e, task, 2);
+  MlirValue begin, end;
+  hmoec_cpu_row_range(e, task, task->task, spec->row_block, &begin, &end);
+  ir_loop r;
+  ir_for_begin(ir, &r, begin, end, 1, 0, NULL);
+  MlirValue id = hmoec_cpu_index(e, ids, r.index), to = hmoec_cpu_row(e, out, r.index, spec->ld_out);
+  if (spec->layout == HMOEC_TABLE_ROWS) {
+    MlirValue from = hmoec_cpu_row(e, table, id, spec->n);
+    ir_lanes lanes;
+    for (ir_lanes_begin(ir, &lanes, 0, spec->n); ir_lanes_next(ir, &lanes);) {
+      MlirValue x = ir_lanes_load(ir, &lanes, ir->vf32, from);
+      if (spec->accumulate) x = ir_add(ir, ir_lanes_load(ir, &lanes, ir->vf32, to), x);
+      ir_lanes_store(ir, &lanes, x, to);
+    }
+  } else {
+    emit_column(e, spec, table, id, to);
+  }
+  ir_for_end(ir, &r, NULL);
+}
+
+static MlirValue apply(ir_builder *ir, const hmoec_map_spec *spec, const MlirValue *x) {
+  switch (spec->function) {
+  case HMOEC_FUNCTION_EXP: return ir_exp(ir, x[0]);
+  case HMOEC_FUNCTION_TANH: return ir_tanh(ir, x[0]);
+  case HMOEC_FUNCTION_ERF: return ir_erf(ir, x[0]);
+  case HMOEC_FUNCTION_RELU: return ir_activation(ir, HMOEC_ACTIVATION_RELU, x[0]);
+  case HMOEC_FUNCTION_GELU: return ir_activation(ir, HMOEC_ACTIVATION_GELU, x[0]);
+  case HMOEC_FUNCTION_GELU_NEW: return ir_activation(ir, HMOEC_ACTIVATION_GELU_NEW, x[0]);
+  case HMOEC_FUNCTION_SILU: return ir_activation(ir, HMOEC_ACTIVATION_SILU, x[0]);
+  case HMOEC_FUNCTION_MATH: return ir_math(ir, spec->math, spec->operands, x);
+  case HMOEC_FUNCTION_SIGMOID: return ir_activation(ir, HMOEC_ACTIVATION_SIGMOID, x[0]);
+  case HMOEC_FUNCTION_COUNT: break;
+  }
+  return x[0];
+}
+
+/* out[i] = f(in[i]); the last vector of a task is masked */
+void hmoec_cpu_emit_map(hmoec_cpu_emitter *e, const hmoec_map_spec *spec, const hmoec_cpu_task *task) {
+  enum { MOST = 3 };
+  static const int64_t numbers[MOST] = {0, 2, 3};
+  ir_builder *ir = &e->ir;
+  MlirType type = spec->is_f64 ? ir->vf64 : ir->vf32, element = spec->is_f64 ? ir->f64 : ir->f32;
+  MlirValue in[MOST], x[MOST], out = hmoec_cpu_binding(e, task, 1), begin, end;
+  int operands = spec->function == HMOEC_FUNCTION_MATH ? spec->operands : 1, loaded = operands - spec->has_constant;
+  for (int i = 0; i < loaded; i++) in[i] = hmoec_cpu_binding(e, task, numbers[i]);
+  hmoec_cpu_row_range(e, task, task->task, spec->row_block, &begin, &end);
+  MlirValue iota = ir_iota(ir);
+  ir_loop i;
+  ir_for_begin(ir, &i, begin, end, ir->lanes, 0, NULL);
+  MlirValue left = ir_min_i(ir, ir_sub_i(ir, end, i.index), ir_i64(ir, ir->lanes));
+  MlirValue mask = ir_compare_i(ir, IR_LT, iota, ir_splat(ir, ir_truncate(ir, left)));
+  for (int j = 0; j < loaded; j++) x[j] = ir_load_masked(ir, type, ir_at(ir, in[j], element, i.index), mask);
+  if (spec->has_constant)
+    x[loaded] = spec->is_f64 ? ir_vector_f64(ir, spec->constant) : ir_splat(ir, ir_f32(ir, (float)spec->constant));
+  ir_store_masked(ir, apply(ir, spec, x), ir_at(ir, out, element, i.index), mask);
+  ir_for_end(ir, &i, NULL);
+}

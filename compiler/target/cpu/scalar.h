@@ -1,0 +1,12 @@
+/* Scalar functions of a model (ir/scalar.h) as vector code. */
+#ifndef HMOEC_CODEGEN_CPU_SCALAR_H
+#define HMOEC_CODEGEN_CPU_SCALAR_H
+
+#include "target/cpu/ir.h"
+#include "ir/scalar.h"
+
+/* f(arguments) lane by lane; arguments and result are vectors of f32. Both arms of a condition are computed and the lanes chosen: nothing in
+ * a scalar function can trap. */
+MlirValue ir_scalar(ir_builder *ir, const hmoec_scalar_program *program, const MlirValue *arguments);
+
+#endif
