@@ -39,15 +39,14 @@ irdl.dialect @hmk {
     %rows_a = irdl.base "#builtin.integer"
     %k_a = irdl.base "#builtin.integer"
     %n_a = irdl.base "#builtin.integer"
-    %lda_a = irdl.base "#builtin.integer"
-    %ldc_a = irdl.base "#builtin.integer"
+    %a_stride_a = irdl.base "#builtin.integer"
+    %c_stride_a = irdl.base "#builtin.integer"
     %flags_a = irdl.any
     %segments_a = irdl.any
     %dropped_a = irdl.any
     %b_group_bytes_a = irdl.base "#builtin.integer"
     %bias_group_floats_a = irdl.base "#builtin.integer"
     %pass_ld_a = irdl.base "#builtin.integer"
-    %row_block_a = irdl.base "#builtin.integer"
     %norm_a = irdl.base "#builtin.string"
     %norm_epsilon_a = irdl.base "#builtin.float"
     %norm_scale_a = irdl.base "#builtin.float"
@@ -56,7 +55,7 @@ irdl.dialect @hmk {
     %c_format_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "k" = %k_a, "n" = %n_a, "lda" = %lda_a, "ldc" = %ldc_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "row_block" = %row_block_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a, "format" = %format_a, "a_format" = %a_format_a, "c_format" = %c_format_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "k" = %k_a, "n" = %n_a, "a_stride" = %a_stride_a, "c_stride" = %c_stride_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a, "format" = %format_a, "a_format" = %a_format_a, "c_format" = %c_format_a }
   }
 
   // Two products whose hidden block stays in the task's scratch: C[dst(r)] (+)= epilogue(act(A[src(r)] B1[group(r)]) B[group(r)]). Attributes and
@@ -69,8 +68,8 @@ irdl.dialect @hmk {
     %rows_a = irdl.base "#builtin.integer"
     %first_k_a = irdl.base "#builtin.integer"
     %first_n_a = irdl.base "#builtin.integer"
-    %first_lda_a = irdl.base "#builtin.integer"
-    %first_ldc_a = irdl.base "#builtin.integer"
+    %first_a_stride_a = irdl.base "#builtin.integer"
+    %first_c_stride_a = irdl.base "#builtin.integer"
     %first_flags_a = irdl.any
     %first_segments_a = irdl.any
     %first_dropped_a = irdl.any
@@ -78,16 +77,14 @@ irdl.dialect @hmk {
     %first_bias_group_floats_a = irdl.base "#builtin.integer"
     %k_a = irdl.base "#builtin.integer"
     %n_a = irdl.base "#builtin.integer"
-    %lda_a = irdl.base "#builtin.integer"
-    %ldc_a = irdl.base "#builtin.integer"
+    %a_stride_a = irdl.base "#builtin.integer"
+    %c_stride_a = irdl.base "#builtin.integer"
     %flags_a = irdl.any
     %segments_a = irdl.any
     %dropped_a = irdl.any
     %b_group_bytes_a = irdl.base "#builtin.integer"
     %bias_group_floats_a = irdl.base "#builtin.integer"
     %pass_ld_a = irdl.base "#builtin.integer"
-    %row_block_a = irdl.base "#builtin.integer"
-    %chunk_panels_a = irdl.base "#builtin.integer"
     %norm_a = irdl.base "#builtin.string"
     %norm_epsilon_a = irdl.base "#builtin.float"
     %norm_scale_a = irdl.base "#builtin.float"
@@ -99,7 +96,7 @@ irdl.dialect @hmk {
     %first_c_format_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "first_k" = %first_k_a, "first_n" = %first_n_a, "first_lda" = %first_lda_a, "first_ldc" = %first_ldc_a, "first_flags" = %first_flags_a, "first_segments" = %first_segments_a, "first_dropped" = %first_dropped_a, "first_b_group_bytes" = %first_b_group_bytes_a, "first_bias_group_floats" = %first_bias_group_floats_a, "k" = %k_a, "n" = %n_a, "lda" = %lda_a, "ldc" = %ldc_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "row_block" = %row_block_a, "chunk_panels" = %chunk_panels_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a, "format" = %format_a, "a_format" = %a_format_a, "c_format" = %c_format_a, "first_format" = %first_format_a, "first_a_format" = %first_a_format_a, "first_c_format" = %first_c_format_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "first_k" = %first_k_a, "first_n" = %first_n_a, "first_a_stride" = %first_a_stride_a, "first_c_stride" = %first_c_stride_a, "first_flags" = %first_flags_a, "first_segments" = %first_segments_a, "first_dropped" = %first_dropped_a, "first_b_group_bytes" = %first_b_group_bytes_a, "first_bias_group_floats" = %first_bias_group_floats_a, "k" = %k_a, "n" = %n_a, "a_stride" = %a_stride_a, "c_stride" = %c_stride_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a, "format" = %format_a, "a_format" = %a_format_a, "c_format" = %c_format_a, "first_format" = %first_format_a, "first_a_format" = %first_a_format_a, "first_c_format" = %first_c_format_a }
   }
 
   // logits [rows, ldl] -> indices i32 [rows, top_k], gates f32 [rows, top_k]. gate and renorm: as of hmoe.route.
@@ -114,10 +111,9 @@ irdl.dialect @hmk {
     %ldl_a = irdl.base "#builtin.integer"
     %gate_a = irdl.base "#builtin.string"
     %renorm_a = irdl.base "#builtin.integer"
-    %row_block_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "ldl" = %ldl_a, "gate" = %gate_a, "renorm" = %renorm_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "ldl" = %ldl_a, "gate" = %gate_a, "renorm" = %renorm_a }
   }
 
   // Counting sort of picks by expert, with capacity: step GROUP. scope: the entry dimension after whose tokens capacity counts anew, or -1. history: what decoding keeps of
@@ -132,10 +128,9 @@ irdl.dialect @hmk {
     %capacity_a = irdl.base "#builtin.integer"
     %dims_a = irdl.any
     %scope_a = irdl.base "#builtin.integer"
-    %row_block_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "capacity" = %capacity_a, "dims" = %dims_a, "scope" = %scope_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "capacity" = %capacity_a, "dims" = %dims_a, "scope" = %scope_a }
   }
 
   // Tokens grouped by selection set: step GROUP_SETS. bind: indices, blocks, row_token, sets, scratch. mode: rank, distinct, token.
@@ -147,10 +142,9 @@ irdl.dialect @hmk {
     %experts_a = irdl.base "#builtin.integer"
     %top_k_a = irdl.base "#builtin.integer"
     %mode_a = irdl.base "#builtin.string"
-    %row_block_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "mode" = %mode_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "mode" = %mode_a }
   }
 
   // The next `body` steps run once per chunk: step LOOP. kind: rows, groups, cached. bind: blocks, sets, todo_sets, todo_slot,
@@ -180,12 +174,9 @@ irdl.dialect @hmk {
     %rows_a = irdl.base "#builtin.integer"
     %first_a = irdl.base "#builtin.integer"
     %second_a = irdl.base "#builtin.integer"
-    %blocks_per_thread_a = irdl.base "#builtin.integer"
-    %block_rows_a = irdl.base "#builtin.integer"
-    %row_block_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "first" = %first_a, "second" = %second_a, "blocks_per_thread" = %blocks_per_thread_a, "block_rows" = %block_rows_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "first" = %first_a, "second" = %second_a }
   }
 
   // y[t] (+)= sum_s slots[t*top_k + s]. bind: slots [rows*top_k, ld_slots], y [rows, ld_y].
@@ -199,10 +190,9 @@ irdl.dialect @hmk {
     %ld_slots_a = irdl.base "#builtin.integer"
     %ld_y_a = irdl.base "#builtin.integer"
     %accumulate_a = irdl.base "#builtin.integer"
-    %row_block_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "n" = %n_a, "top_k" = %top_k_a, "ld_slots" = %ld_slots_a, "ld_y" = %ld_y_a, "accumulate" = %accumulate_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "n" = %n_a, "top_k" = %top_k_a, "ld_slots" = %ld_slots_a, "ld_y" = %ld_y_a, "accumulate" = %accumulate_a }
   }
 
   // s[r] = scale * sum of table rows in (selected) or outside (unselected) sets[r]. bind: sets i32 [rows, top_k], table [experts, embedding],
@@ -218,10 +208,9 @@ irdl.dialect @hmk {
     %ld_out_a = irdl.base "#builtin.integer"
     %of_a = irdl.base "#builtin.string"
     %mean_a = irdl.base "#builtin.integer"
-    %row_block_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "embedding" = %embedding_a, "ld_out" = %ld_out_a, "of" = %of_a, "mean" = %mean_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "embedding" = %embedding_a, "ld_out" = %ld_out_a, "of" = %of_a, "mean" = %mean_a }
   }
 
   // The middle of the factored HyperExpert: z = relu(beta + rho t1), v = rho (x) z. bind: t1, r, beta, v. hmoec_contract_spec has the layouts.
@@ -236,10 +225,10 @@ irdl.dialect @hmk {
     %ldr_a = irdl.base "#builtin.integer"
     %ldb_a = irdl.base "#builtin.integer"
     %ldv_a = irdl.base "#builtin.integer"
-    %row_block_a = irdl.base "#builtin.integer"
+    %step_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "hidden" = %hidden_a, "bottleneck" = %bottleneck_a, "ld1" = %ld1_a, "ldr" = %ldr_a, "ldb" = %ldb_a, "ldv" = %ldv_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "hidden" = %hidden_a, "bottleneck" = %bottleneck_a, "ld1" = %ld1_a, "ldr" = %ldr_a, "ldb" = %ldb_a, "ldv" = %ldv_a, "step" = %step_a }
   }
 
   // out[r, j] (+)= f(in[r, j]), j < n. bind: in [rows, ld_in], out [rows, ld_out]. ld_in 0: one row for all.
@@ -256,10 +245,9 @@ irdl.dialect @hmk {
     %accumulate_a = irdl.base "#builtin.integer"
     %multiply_a = irdl.base "#builtin.integer"
     %inverse_sqrt_a = irdl.base "#builtin.integer"
-    %row_block_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "function" = %function_a, "n" = %n_a, "ld_in" = %ld_in_a, "ld_out" = %ld_out_a, "accumulate" = %accumulate_a, "multiply" = %multiply_a, "inverse_sqrt" = %inverse_sqrt_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "function" = %function_a, "n" = %n_a, "ld_in" = %ld_in_a, "ld_out" = %ld_out_a, "accumulate" = %accumulate_a, "multiply" = %multiply_a, "inverse_sqrt" = %inverse_sqrt_a }
   }
 
   // A right operand into panels: step PACK. bind: dst, source (param buffers are read from the checkpoint). args: 20 numbers, in the
@@ -338,11 +326,10 @@ irdl.dialect @hmk {
     %n_a = irdl.base "#builtin.integer"
     %ld_x_a = irdl.base "#builtin.integer"
     %ld_out_a = irdl.base "#builtin.integer"
-    %row_block_a = irdl.base "#builtin.integer"
     %out_format_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "kind" = %kind_a, "epsilon" = %epsilon_a, "scale" = %scale_a, "n" = %n_a, "ld_x" = %ld_x_a, "ld_out" = %ld_out_a, "row_block" = %row_block_a, "out_format" = %out_format_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "kind" = %kind_a, "epsilon" = %epsilon_a, "scale" = %scale_a, "n" = %n_a, "ld_x" = %ld_x_a, "ld_out" = %ld_out_a, "out_format" = %out_format_a }
   }
 
   // out[r] (+)= row ids[r] of a table: hmoec_embed_spec. layout: rows, panels, pairs. bind: ids, table, out.
@@ -355,10 +342,10 @@ irdl.dialect @hmk {
     %n_a = irdl.base "#builtin.integer"
     %ld_out_a = irdl.base "#builtin.integer"
     %accumulate_a = irdl.base "#builtin.integer"
-    %row_block_a = irdl.base "#builtin.integer"
+    %format_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "layout" = %layout_a, "n" = %n_a, "ld_out" = %ld_out_a, "accumulate" = %accumulate_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "layout" = %layout_a, "n" = %n_a, "ld_out" = %ld_out_a, "accumulate" = %accumulate_a, "format" = %format_a }
   }
 
   // Rows of k and v into keys and values: hmoec_store_spec. dims: entry dimensions, as of the spec. bind: k, v, keys, values.
@@ -372,10 +359,9 @@ irdl.dialect @hmk {
     %head_size_a = irdl.base "#builtin.integer"
     %ld_k_a = irdl.base "#builtin.integer"
     %ld_v_a = irdl.base "#builtin.integer"
-    %row_block_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a, "heads" = %heads_a, "head_size" = %head_size_a, "ld_k" = %ld_k_a, "ld_v" = %ld_v_a, "row_block" = %row_block_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a, "heads" = %heads_a, "head_size" = %head_size_a, "ld_k" = %ld_k_a, "ld_v" = %ld_v_a }
   }
 
   // Attention of blocks of queries: hmoec_attention_spec. dims: entry dimensions, as of the spec. bind: q, keys, values, bias, mask, out.
@@ -394,11 +380,10 @@ irdl.dialect @hmk {
     %bias_ld_a = irdl.base "#builtin.integer"
     %bias_zero_a = irdl.base "#builtin.integer"
     %max_distance_a = irdl.base "#builtin.integer"
-    %query_block_a = irdl.base "#builtin.integer"
     %out_format_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a, "scale" = %scale_a, "heads" = %heads_a, "head_size" = %head_size_a, "ld_q" = %ld_q_a, "ld_out" = %ld_out_a, "causal" = %causal_a, "bias_ld" = %bias_ld_a, "bias_zero" = %bias_zero_a, "max_distance" = %max_distance_a, "query_block" = %query_block_a, "out_format" = %out_format_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a, "scale" = %scale_a, "heads" = %heads_a, "head_size" = %head_size_a, "ld_q" = %ld_q_a, "ld_out" = %ld_out_a, "causal" = %causal_a, "bias_ld" = %bias_ld_a, "bias_zero" = %bias_zero_a, "max_distance" = %max_distance_a, "out_format" = %out_format_a }
   }
 
   // Integers of the caller's, checked: step IDS. limit: what they are below; fill: what they are when there are none. bind: source, dst.

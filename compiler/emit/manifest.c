@@ -121,18 +121,14 @@ static void add_functions(cJSON *root, const hmoec_scalar_library *functions) {
     cJSON_AddItemToArray(list, cJSON_CreateString(hmoec_scalar_reference(functions->programs[i].name)));
 }
 
+/* Of each family its knobs, and their values. */
 static void add_schedule(cJSON *root, const hmoec_unit *unit) {
   cJSON *schedule = cJSON_AddObjectToObject(root, "schedule");
-  cJSON_AddNumberToObject(schedule, "lda", (double)unit->schedule.lda);
-  if (unit->bf16) cJSON_AddNumberToObject(schedule, "lda_bf16", (double)unit->schedule.lda_bf16);
-  cJSON_AddNumberToObject(schedule, "row_block", (double)unit->schedule.row_block);
-  for (int i = 0; i < (unit->bf16 ? HMOE_CPU_COUNT : HMOE_CPU_AVX512_BF16); i++) {
-    cJSON *tile = cJSON_AddObjectToObject(schedule, hmoe_cpu_name(i));
-    cJSON_AddNumberToObject(tile, "tile_rows", (double)unit->schedule.tile_rows[i]);
-    cJSON_AddNumberToObject(tile, "tile_vectors", (double)unit->schedule.tile_vectors[i]);
-    if (!unit->bf16) continue;
-    cJSON_AddNumberToObject(tile, "tile_rows_bf16", (double)unit->schedule.tile_rows_bf16[i]);
-    cJSON_AddNumberToObject(tile, "tile_vectors_bf16", (double)unit->schedule.tile_vectors_bf16[i]);
+  for (size_t i = 0; i < unit->target->knob_count; i++) {
+    const hmoec_knob *knob = &unit->target->knobs[i];
+    cJSON *of = cJSON_GetObjectItem(schedule, knob->of);
+    if (!of) of = cJSON_AddObjectToObject(schedule, knob->of);
+    cJSON_AddNumberToObject(of, knob->name, (double)hmoec_knob_value(unit->target, &unit->schedule, knob->of, knob->name));
   }
 }
 
@@ -142,8 +138,8 @@ char *hmoec_manifest_print(const hmoec_unit *unit, const char *const *strategies
   cJSON_AddStringToObject(root, "model", unit->name);
   cJSON_AddStringToObject(root, "hmoec", HMOE_VERSION);
   cJSON_AddNumberToObject(root, "abi", HMOE_ABI_VERSION);
-  cJSON_AddStringToObject(root, "target", "cpu");
-  cJSON_AddStringToObject(root, "dtype", unit->bf16 ? "bf16" : "f32");
+  cJSON_AddStringToObject(root, "target", unit->target->name);
+  cJSON_AddStringToObject(root, "dtype", hmoec_format_name(unit->dtype));
   char layout[17];
   snprintf(layout, sizeof layout, "%016llx", (unsigned long long)plan->layout);
   cJSON_AddStringToObject(root, "layout", layout);

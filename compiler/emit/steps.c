@@ -23,6 +23,9 @@ static uint32_t int_of(const step_source *s, const char *name) {
   return (uint32_t)value;
 }
 
+/* Of the op's schedule. */
+static uint32_t scheduled(const step_source *s, const char *name) { return (uint32_t)hmoec_hmk_schedule(s->op, name); }
+
 static uint64_t long_of(const step_source *s, const char *name) { return (uint64_t)hmoec_op_int(s->op, name); }
 
 static uint32_t dim_of(int64_t dim) { return dim < 0 ? HMOE_NONE : (uint32_t)dim; }
@@ -72,7 +75,7 @@ static block_bound bound_of(const step_source *s, MlirOperation blocks) {
   }
   MlirOperation grouping = {(void *)found};
   int64_t experts = hmoec_op_int(grouping, "experts"), top_k = hmoec_op_int(grouping, "top_k");
-  block_bound bound = {.row_block = (uint32_t)hmoec_op_int(grouping, "row_block")};
+  block_bound bound = {.row_block = (uint32_t)hmoec_hmk_schedule(grouping, "row_block")};
   if (hmoec_op_is(grouping, "hmk.group_tokens")) /* dropped rows are a group of their own */
     bound.groups = (uint32_t)experts * (hmoec_op_int(grouping, "capacity") ? 2 : 1);
   else bound.groups = hmoec_op_string_is(grouping, "mode", "token") ? HMOE_NONE : sets_of(experts, top_k);
@@ -114,6 +117,10 @@ static uint32_t add_kernel(hmoec_plan_writer *plan, const hmoec_kernel *kernel) 
   return (uint32_t)unit->kernel_count++;
 }
 
+static uint32_t column_splits(const hmoec_target *target, const hmoec_matmul_spec *product) {
+  return (uint32_t)(hmoec_round_columns(target, product->n) / target->column_step);
+}
+
 static hmoe_plan_span kernel_fields(const step_source *s) {
   hmoec_plan_writer *plan = s->reader->plan;
   hmoec_kernel kernel;
@@ -129,9 +136,9 @@ static hmoe_plan_span kernel_fields(const step_source *s) {
                              .grid = !product           ? HMOE_GRID_ROWS
                                      : product->grouped ? HMOE_GRID_BLOCKS
                                                         : HMOE_GRID_DENSE,
-                             .row_block = kernel.family == HMOEC_KERNEL_ATTENTION ? 1 : int_of(s, "row_block"),
+                             .row_block = kernel.family == HMOEC_KERNEL_ATTENTION ? 1 : scheduled(s, "row_block"),
                              .groups = 1,
-                             .column_splits = kernel.family == HMOEC_KERNEL_MATMUL ? (uint32_t)hmoec_matmul_panels(product) : 1,
+                             .column_splits = kernel.family == HMOEC_KERNEL_MATMUL ? column_splits(plan->unit->target, product) : 1,
                              .row_flops = hmoec_kernel_row_flops(&kernel)};
   if (fields.grid == HMOE_GRID_BLOCKS) {
     while (strcmp(s->info->roles[fields.blocks_binding], "blocks") != 0) fields.blocks_binding++;
@@ -149,7 +156,7 @@ static hmoe_plan_span kernel_fields(const step_source *s) {
 static hmoe_plan_span group_fields(const step_source *s) {
   hmoe_step_group fields = {.experts = int_of(s, "experts"),
                             .top_k = int_of(s, "top_k"),
-                            .row_block = int_of(s, "row_block"),
+                            .row_block = scheduled(s, "row_block"),
                             .scope_dim = dim_of(hmoec_op_int(s->op, "scope")),
                             .capacity = long_of(s, "capacity"),
                             .past_dim = listed_dim(s, 0),
@@ -161,7 +168,7 @@ static hmoe_plan_span group_sets_fields(const step_source *s) {
   static const char *const modes[] = {"rank", "distinct", "token"};
   hmoe_step_group_sets fields = {.experts = int_of(s, "experts"),
                                  .top_k = int_of(s, "top_k"),
-                                 .row_block = int_of(s, "row_block"),
+                                 .row_block = scheduled(s, "row_block"),
                                  .mode = word_of(s, "mode", modes, 3)};
   return append(s, &fields, sizeof fields);
 }
@@ -184,11 +191,11 @@ static hmoe_plan_span loop_fields(const step_source *s) {
 
 static hmoe_plan_span choose_fields(const step_source *s) {
   MlirOperation blocks = buffer_of(s, HMOE_BIND_CHOOSE_BLOCKS);
-  block_bound bound = mlirOperationIsNull(blocks) ? (block_bound){int_of(s, "row_block"), 1} : bound_of(s, blocks);
+  block_bound bound = mlirOperationIsNull(blocks) ? (block_bound){scheduled(s, "row_block"), 1} : bound_of(s, blocks);
   hmoe_step_choose fields = {.first_steps = int_of(s, "first"),
                              .second_steps = int_of(s, "second"),
-                             .blocks_per_thread = int_of(s, "blocks_per_thread"),
-                             .block_rows = int_of(s, "block_rows"),
+                             .blocks_per_thread = scheduled(s, "blocks_per_thread"),
+                             .block_rows = scheduled(s, "block_rows"),
                              .row_block = bound.row_block,
                              .groups = bound.groups};
   return append(s, &fields, sizeof fields);

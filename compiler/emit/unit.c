@@ -242,19 +242,12 @@ static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock b
   return entry;
 }
 
-static hmoec_cpu_schedule read_schedule(MlirOperation root) {
-  hmoec_cpu_schedule schedule;
-  int64_t numbers[sizeof schedule / sizeof(int64_t)];
-  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) numbers[i] = hmoec_hmk_array(root, "hmk.schedule", (intptr_t)i);
-  memcpy(&schedule, numbers, sizeof schedule);
-  return schedule;
-}
-
 bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_unit *out_unit) {
   *out_unit = (hmoec_unit){0};
   reader r = {.diagnostics = diagnostics, .unit = out_unit};
-  if (!hmoec_scalar_library_init(module, diagnostics, &out_unit->functions)) return false;
   MlirOperation root = mlirModuleGetOperation(module);
+  if (!hmoec_schedule_read(root, diagnostics, &out_unit->target, &out_unit->schedule)) return false;
+  if (!hmoec_scalar_library_init(module, diagnostics, &out_unit->functions)) return false;
   hmoe_plan plan = {.magic = HMOE_PLAN_MAGIC, .abi_version = HMOE_ABI_VERSION};
   hmoec_blob_append(&r.blob, &plan, sizeof plan, 1);
   hmoe_plan_entry entries[8] = {0};
@@ -270,11 +263,12 @@ bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_un
     }
     entries[entry_count++] = read_entry(&r, function, mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0)));
   }
-  out_unit->schedule = read_schedule(root);
-  out_unit->bf16 = !mlirAttributeIsNull(mlirOperationGetAttributeByName(root, ref("hmk.dtype"))) &&
-                   hmoec_op_string_is(root, "hmk.dtype", "bf16");
+  char dtype[16] = "";
+  MlirStringRef text = hmoec_op_string(root, "hmk.dtype");
+  if (text.length < sizeof dtype) memcpy(dtype, text.data, text.length);
+  hmoec_format_find(dtype, &out_unit->dtype);
   plan.weight_bytes = (uint64_t)hmoec_op_int(root, "hmk.weight_bytes");
-  plan.scratch_bytes = hmoec_cpu_scratch_bytes(&out_unit->schedule, out_unit->kernels, out_unit->kernel_count);
+  plan.scratch_bytes = out_unit->target->scratch_bytes(&out_unit->schedule, out_unit->kernels, out_unit->kernel_count);
   if (out_unit->name) plan.name = hmoec_blob_append(&r.blob, out_unit->name, strlen(out_unit->name), strlen(out_unit->name));
   plan.params = hmoec_blob_append(&r.blob, r.params, r.param_count * sizeof *r.params, r.param_count);
   plan.caches = hmoec_blob_append(&r.blob, r.caches, r.cache_count * sizeof *r.caches, r.cache_count);

@@ -2,8 +2,8 @@
 #ifndef HMOEC_EMIT_UNIT_H
 #define HMOEC_EMIT_UNIT_H
 
-#include "target/cpu/codegen.h"
 #include "support/diagnostics.h"
+#include "target/target.h"
 
 typedef struct hmoec_unit {
   char *name; /* model name */
@@ -12,11 +12,12 @@ typedef struct hmoec_unit {
   hmoec_scalar_library functions; /* scalar functions that kernels name */
   void *plan;
   size_t plan_bytes;
-  hmoec_cpu_schedule schedule;
-  bool bf16; /* compiled with --dtype bf16 */
+  const hmoec_target *target; /* of the code, with this schedule */
+  hmoec_schedule schedule;
+  hmoec_format dtype; /* of products: --dtype */
 } hmoec_unit;
 
-/* Requires verified hmk after plan-workspace. Owned by the caller; deinit releases. */
+/* Requires verified hmk after place and plan-workspace. Owned by the caller; deinit releases. */
 bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_unit *out_unit);
 void hmoec_unit_deinit(hmoec_unit *unit);
 /* The name of dimension d of an entry, and its length: an INPUT one's, or what the state says. Owned by the unit. */

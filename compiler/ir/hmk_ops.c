@@ -1,8 +1,10 @@
 #include "ir/hmk_ops.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
 
 #include "hmoe/abi.h"
 
@@ -76,4 +78,51 @@ int64_t hmoec_hmk_array(MlirOperation op, const char *name, intptr_t index) {
 intptr_t hmoec_hmk_array_size(MlirOperation op, const char *name) {
   MlirAttribute array = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(name));
   return mlirAttributeIsNull(array) || !mlirAttributeIsADenseI64Array(array) ? -1 : mlirDenseArrayGetNumElements(array);
+}
+
+static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
+
+static MlirAttribute integer(MlirContext context, int64_t value) {
+  return mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), value);
+}
+
+int64_t hmoec_hmk_dim(MlirOperation function, int64_t kind, int64_t source, int64_t factor) {
+  intptr_t count = hmoec_hmk_array_size(function, "hmk.dims");
+  for (intptr_t i = 0; i + 2 < count; i += 3)
+    if (hmoec_hmk_array(function, "hmk.dims", i) == kind && hmoec_hmk_array(function, "hmk.dims", i + 1) == source &&
+        hmoec_hmk_array(function, "hmk.dims", i + 2) == factor)
+      return i / 3;
+  int64_t *dims = malloc((size_t)(count + 3) * sizeof *dims);
+  if (!dims) return -1;
+  for (intptr_t i = 0; i < count; i++) dims[i] = hmoec_hmk_array(function, "hmk.dims", i);
+  dims[count] = kind;
+  dims[count + 1] = source;
+  dims[count + 2] = factor;
+  mlirOperationSetAttributeByName(function, ref("hmk.dims"),
+                                  mlirDenseI64ArrayGet(mlirOperationGetContext(function), count + 3, dims));
+  free(dims);
+  return count / 3;
+}
+
+void hmoec_hmk_set_int(MlirOperation op, const char *name, int64_t value) {
+  mlirOperationSetAttributeByName(op, ref(name), integer(mlirOperationGetContext(op), value));
+}
+
+enum { MOST_SCHEDULED = 8 };
+
+void hmoec_hmk_schedule_set(MlirOperation op, const char *const *names, const int64_t *values, size_t count) {
+  MlirContext context = mlirOperationGetContext(op);
+  MlirNamedAttribute entries[MOST_SCHEDULED];
+  if (count > MOST_SCHEDULED) count = MOST_SCHEDULED;
+  for (size_t i = 0; i < count; i++)
+    entries[i] = (MlirNamedAttribute){mlirIdentifierGet(context, ref(names[i])), integer(context, values[i])};
+  mlirOperationSetAttributeByName(op, ref("schedule"), mlirDictionaryAttrGet(context, (intptr_t)count, entries));
+}
+
+int64_t hmoec_hmk_schedule(MlirOperation op, const char *name) {
+  MlirAttribute schedule = mlirOperationGetAttributeByName(op, ref("schedule"));
+  MlirAttribute value = mlirAttributeIsNull(schedule) || !mlirAttributeIsADictionary(schedule)
+                            ? mlirAttributeGetNull()
+                            : mlirDictionaryAttrGetElementByName(schedule, ref(name));
+  return !mlirAttributeIsNull(value) && mlirAttributeIsAInteger(value) ? mlirIntegerAttrGetValueInt(value) : 0;
 }

@@ -27,4 +27,13 @@ intptr_t hmoec_hmk_array_size(MlirOperation op, const char *name); /* -1: not an
 /* Bytes of one element of an hmk.buffer, of elements f32, i32, i64 and bf16. */
 int64_t hmoec_hmk_element_bytes(MlirOperation buffer);
 
+/* ---- what `place` sets ---- */
+
+/* The number of an entry dimension of a function: found in hmk.dims, or added. */
+int64_t hmoec_hmk_dim(MlirOperation function, int64_t kind, int64_t source, int64_t factor);
+void hmoec_hmk_set_int(MlirOperation op, const char *name, int64_t value);
+/* The op's schedule: named integers, {row_block = 64}. One that it does not have is 0. */
+void hmoec_hmk_schedule_set(MlirOperation op, const char *const *names, const int64_t *values, size_t count);
+int64_t hmoec_hmk_schedule(MlirOperation op, const char *name);
+
 #endif

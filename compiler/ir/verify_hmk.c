@@ -108,9 +108,8 @@ static bool verify_choose(MlirOperation op, nesting *n, hmoec_diagnostics *diagn
   hmoec_location location = hmoec_location_of_op(op);
   int64_t first = hmoec_op_int(op, "first"), second = hmoec_op_int(op, "second"), total;
   if (n->choose_left > 0) return hmoec_error(diagnostics, location, "a choose cannot stand in a choose");
-  if (first < 1 || second < 1 || hmoec_op_int(op, "blocks_per_thread") < 0 || hmoec_op_int(op, "block_rows") < 0 ||
-      hmoec_op_int(op, "row_block") < 1 || __builtin_add_overflow(first, second, &total))
-    return hmoec_error(diagnostics, location, "expected a choose of two ways of 1 step or more, with row_block >= 1");
+  if (first < 1 || second < 1 || __builtin_add_overflow(first, second, &total))
+    return hmoec_error(diagnostics, location, "expected a choose of two ways of 1 step or more");
   if (n->loop_left > 0 && total > n->loop_left - 1)
     return hmoec_error(diagnostics, location, "the ways of a choose reach past the end of its loop");
   n->choose_left = total + 1;

@@ -30,28 +30,30 @@ typedef struct field {
   size_t offset; /* in the description */
   int64_t least; /* INT, INTS */
   const char *const *names; /* NAME: NULL-terminated */
+  bool scheduled; /* in the op's schedule, not an attribute of its own */
 } field;
 
 /* What INTS, SEGMENTS and GATE take to lie one behind the other. */
-_Static_assert(offsetof(hmoec_matmul_spec, dropped_k_begin) == offsetof(hmoec_matmul_spec, dropped_panel_begin) + sizeof(int64_t),
+_Static_assert(offsetof(hmoec_matmul_spec, dropped_k_begin) == offsetof(hmoec_matmul_spec, dropped_column) + sizeof(int64_t),
                "");
 _Static_assert(offsetof(hmoec_matmul_spec, segment) == offsetof(hmoec_matmul_spec, segments) + sizeof(int64_t), "");
 _Static_assert(offsetof(hmoec_route_spec, score) == offsetof(hmoec_route_spec, gate) + sizeof(hmoec_gate), "");
 
 static const char *const norms[] = {"none", "rms", "layer", NULL};
-static const char *const layouts[] = {"rows", "panels", "pairs", NULL};
+static const char *const layouts[] = {"rows", "right", NULL};
 static const char *const selections[] = {"selected", "unselected", NULL};
 
 #define FIELD(text, type, member, what) {.name = text, .kind = what, .offset = offsetof(type, member)}
 #define COUNT(text, type, member) {.name = text, .kind = INT, .offset = offsetof(type, member), .least = 1}
+#define KNOB(text, type, member) {.name = text, .kind = INT, .offset = offsetof(type, member), .least = 1, .scheduled = true}
 #define CHOICE(text, type, member, list) {.name = text, .kind = NAME, .offset = offsetof(type, member), .names = list}
 #define END {.name = NULL}
 
 /* One product; the first of a fused pair has the same fields, their names behind "first_". */
 static const field product_fields[] = {COUNT("k", hmoec_matmul_spec, k),
                                        COUNT("n", hmoec_matmul_spec, n),
-                                       COUNT("lda", hmoec_matmul_spec, lda),
-                                       COUNT("ldc", hmoec_matmul_spec, ldc),
+                                       COUNT("a_stride", hmoec_matmul_spec, a_stride),
+                                       COUNT("c_stride", hmoec_matmul_spec, c_stride),
                                        CHOICE("format", hmoec_matmul_spec, format, hmoec_format_names),
                                        CHOICE("a_format", hmoec_matmul_spec, a_format, hmoec_format_names),
                                        CHOICE("c_format", hmoec_matmul_spec, c_format, hmoec_format_names),
@@ -60,12 +62,12 @@ static const field product_fields[] = {COUNT("k", hmoec_matmul_spec, k),
                                        FIELD("accumulate", hmoec_matmul_spec, accumulate, LISTED),
                                        FIELD("dropped_bare", hmoec_matmul_spec, dropped_bare, LISTED),
                                        FIELD("segments", hmoec_matmul_spec, segments, SEGMENTS),
-                                       FIELD("dropped", hmoec_matmul_spec, dropped_panel_begin, INTS),
+                                       FIELD("dropped", hmoec_matmul_spec, dropped_column, INTS),
                                        FIELD("b_group_bytes", hmoec_matmul_spec, b_group_bytes, INT),
                                        FIELD("bias_group_floats", hmoec_matmul_spec, bias_group_floats, INT),
                                        END};
 static const field step_fields[] = {
-    FIELD("pass_ld", hmoec_matmul_spec, pass_ld, INT),         COUNT("row_block", hmoec_matmul_spec, row_block),
+    FIELD("pass_ld", hmoec_matmul_spec, pass_ld, INT),         KNOB("row_block", hmoec_matmul_spec, row_block),
     FIELD("blocks", hmoec_matmul_spec, grouped, BOUND),        FIELD("gather", hmoec_matmul_spec, has_gather, BOUND),
     FIELD("scatter", hmoec_matmul_spec, has_scatter, BOUND),   FIELD("bias", hmoec_matmul_spec, has_bias, BOUND),
     FIELD("row_gate", hmoec_matmul_spec, has_row_gate, BOUND), FIELD("gated_bias", hmoec_matmul_spec, has_gated_bias, BOUND),
@@ -74,7 +76,7 @@ static const field prologue_fields[] = {CHOICE("norm", hmoec_matmul_spec, norm, 
                                         FIELD("norm_epsilon", hmoec_matmul_spec, norm_epsilon, NUMBER),
                                         FIELD("norm_scale", hmoec_matmul_spec, norm_scale, NUMBER), END};
 
-static const field ffn_fields[] = {COUNT("chunk_panels", hmoec_ffn_spec, chunk_panels),
+static const field ffn_fields[] = {KNOB("chunk_columns", hmoec_ffn_spec, chunk_columns),
                                    FIELD("first_bias", hmoec_ffn_spec, first.has_bias, BOUND), END};
 
 static const field route_fields[] = {COUNT("experts", hmoec_route_spec, experts),
@@ -82,7 +84,7 @@ static const field route_fields[] = {COUNT("experts", hmoec_route_spec, experts)
                                      COUNT("ldl", hmoec_route_spec, ldl),
                                      FIELD("gate", hmoec_route_spec, gate, GATE),
                                      FIELD("renorm", hmoec_route_spec, renorm, FLAG),
-                                     COUNT("row_block", hmoec_route_spec, row_block),
+                                     KNOB("row_block", hmoec_route_spec, row_block),
                                      END};
 
 static const field combine_fields[] = {COUNT("n", hmoec_combine_spec, n),
@@ -90,14 +92,14 @@ static const field combine_fields[] = {COUNT("n", hmoec_combine_spec, n),
                                        COUNT("ld_slots", hmoec_combine_spec, ld_slots),
                                        COUNT("ld_y", hmoec_combine_spec, ld_y),
                                        FIELD("accumulate", hmoec_combine_spec, accumulate, FLAG),
-                                       COUNT("row_block", hmoec_combine_spec, row_block),
+                                       KNOB("row_block", hmoec_combine_spec, row_block),
                                        END};
 
 static const field select_fields[] = {
     COUNT("experts", hmoec_select_spec, experts),     COUNT("top_k", hmoec_select_spec, top_k),
     COUNT("embedding", hmoec_select_spec, embedding), COUNT("ld_out", hmoec_select_spec, ld_out),
     CHOICE("of", hmoec_select_spec, of, selections),  FIELD("mean", hmoec_select_spec, mean, FLAG),
-    COUNT("row_block", hmoec_select_spec, row_block), END};
+    KNOB("row_block", hmoec_select_spec, row_block), END};
 
 static const field contract_fields[] = {COUNT("hidden", hmoec_contract_spec, hidden),
                                         COUNT("bottleneck", hmoec_contract_spec, bottleneck),
@@ -105,8 +107,9 @@ static const field contract_fields[] = {COUNT("hidden", hmoec_contract_spec, hid
                                         COUNT("ldr", hmoec_contract_spec, ldr),
                                         FIELD("ldb", hmoec_contract_spec, ldb, INT),
                                         COUNT("ldv", hmoec_contract_spec, ldv),
+                                        COUNT("step", hmoec_contract_spec, step),
                                         FIELD("beta", hmoec_contract_spec, has_beta, BOUND),
-                                        COUNT("row_block", hmoec_contract_spec, row_block),
+                                        KNOB("row_block", hmoec_contract_spec, row_block),
                                         END};
 
 static const field rows_fields[] = {COUNT("n", hmoec_rows_spec, n),
@@ -117,10 +120,10 @@ static const field rows_fields[] = {COUNT("n", hmoec_rows_spec, n),
                                     FIELD("multiply", hmoec_rows_spec, multiply, FLAG),
                                     FIELD("inverse_sqrt", hmoec_rows_spec, inverse_sqrt, INT),
                                     FIELD("function", hmoec_rows_spec, activation, ACTIVATION),
-                                    COUNT("row_block", hmoec_rows_spec, row_block),
+                                    KNOB("row_block", hmoec_rows_spec, row_block),
                                     END};
 
-static const field map_fields[] = {COUNT("row_block", hmoec_map_spec, row_block), END};
+static const field map_fields[] = {KNOB("row_block", hmoec_map_spec, row_block), END};
 
 static const field norm_fields[] = {CHOICE("kind", hmoec_norm_spec, kind, norms),
                                     COUNT("n", hmoec_norm_spec, n),
@@ -130,19 +133,20 @@ static const field norm_fields[] = {CHOICE("kind", hmoec_norm_spec, kind, norms)
                                     FIELD("scale", hmoec_norm_spec, scale, NUMBER),
                                     CHOICE("out_format", hmoec_norm_spec, out_format, hmoec_format_names),
                                     FIELD("index", hmoec_norm_spec, has_index, BOUND),
-                                    COUNT("row_block", hmoec_norm_spec, row_block),
+                                    KNOB("row_block", hmoec_norm_spec, row_block),
                                     END};
 
 static const field embed_fields[] = {COUNT("n", hmoec_embed_spec, n),
                                      COUNT("ld_out", hmoec_embed_spec, ld_out),
                                      CHOICE("layout", hmoec_embed_spec, layout, layouts),
+                                     CHOICE("format", hmoec_embed_spec, format, hmoec_format_names),
                                      FIELD("accumulate", hmoec_embed_spec, accumulate, FLAG),
-                                     COUNT("row_block", hmoec_embed_spec, row_block),
+                                     KNOB("row_block", hmoec_embed_spec, row_block),
                                      END};
 
 static const field store_fields[] = {
     COUNT("heads", hmoec_store_spec, heads), COUNT("head_size", hmoec_store_spec, head_size), COUNT("ld_k", hmoec_store_spec, ld_k),
-    COUNT("ld_v", hmoec_store_spec, ld_v),   COUNT("row_block", hmoec_store_spec, row_block), END};
+    COUNT("ld_v", hmoec_store_spec, ld_v),   KNOB("row_block", hmoec_store_spec, row_block), END};
 
 static const field attention_fields[] = {COUNT("heads", hmoec_attention_spec, heads),
                                          COUNT("head_size", hmoec_attention_spec, head_size),
@@ -156,7 +160,7 @@ static const field attention_fields[] = {COUNT("heads", hmoec_attention_spec, he
                                          FIELD("bias_ld", hmoec_attention_spec, bias_ld, INT),
                                          FIELD("bias_zero", hmoec_attention_spec, bias_zero, INT),
                                          FIELD("max_distance", hmoec_attention_spec, max_distance, INT),
-                                         COUNT("query_block", hmoec_attention_spec, query_block),
+                                         KNOB("query_block", hmoec_attention_spec, query_block),
                                          END};
 
 /* A description's fields stand in parts: each of them a list, its place in hmoec_kernel, and what its names begin with. */
@@ -280,7 +284,7 @@ static void read_segments(MlirAttribute list, const hmoec_scalar_library *functi
 
 static void read_field(MlirOperation op, const hmoec_scalar_library *functions, const cursor *c, void *to) {
   switch (c->field->kind) {
-  case INT: *(int64_t *)to = hmoec_op_int(op, c->name); break;
+  case INT: *(int64_t *)to = c->field->scheduled ? hmoec_hmk_schedule(op, c->name) : hmoec_op_int(op, c->name); break;
   case INTS:
     for (intptr_t i = 0; i < 2; i++) ((int64_t *)to)[i] = hmoec_hmk_array(op, c->name, i);
     break;
@@ -381,6 +385,7 @@ size_t hmoec_kernel_write(const hmoec_kernel *kernel, MlirContext context, const
                           MlirNamedAttribute *out_attributes) {
   size_t count = 0;
   for (cursor c = each(kernel->family); next(&c);) {
+    if (c.field->scheduled) continue; /* the target's */
     MlirAttribute value = field_attribute(context, functions, c.field->kind, c.field->names, at(kernel, &c));
     if (!mlirAttributeIsNull(value)) out_attributes[count++] = (MlirNamedAttribute){mlirIdentifierGet(context, ref(c.name)), value};
   }

@@ -53,9 +53,9 @@ typedef enum hmoec_norm { HMOEC_NORM_NONE = 0, HMOEC_NORM_RMS, HMOEC_NORM_LAYER,
 /* C[dst(r)] (+)= epilogue(norm(A[src(r)]) * B[group(r)])
  *
  * bindings, always all of them, HMOE_NONE where the spec has no use for one:
- *   0 a          [*, lda]
+ *   0 a          [*, a_stride]
  *   1 b          panels(k, N), or pairs(k, N) of a bf16 product, per group, b_group_bytes apart
- *   2 c          [*, ldc]
+ *   2 c          [*, c_stride]
  *   3 blocks     hmoe_blocks (grouped)
  *   4 gather     i32: src(r) = gather[r]; absent: src(r) = r
  *   5 scatter    i32: dst(r) = scatter[r]; absent: dst(r) = r
@@ -71,7 +71,7 @@ typedef enum hmoec_norm { HMOEC_NORM_NONE = 0, HMOEC_NORM_RMS, HMOEC_NORM_LAYER,
  *   or, in a dropped block that has a pass,  v = row_gate[r] * pass, to which only a segment that is not gated adds act(acc + bias)
  *   or, in a dropped block with dropped_bare,  v = 0 in a gated segment, and act(acc + bias) in others
  *   C = accumulate ? C + v : multiply ? C * v : v; where multiply is set and act is a function of two arguments, v = act(acc + bias, C) and C = v
- * Dropped blocks compute panels from dropped_panel_begin and k from dropped_k_begin only (a multiple of 32 in bf16); the columns
+ * Dropped blocks compute columns from dropped_column, where a part of C begins, and k from dropped_k_begin only; the columns
  * before are not written.
  * Grid: DENSE rows [0, call.rows) in blocks of row_block, or BLOCKS. Columns are split over call.splits by whole panels.
  * Sums run over k in ascending order, one accumulator a value: results depend on neither rows per block nor threads nor splits. */
@@ -84,7 +84,7 @@ typedef struct hmoec_matmul_segment {
 
 typedef struct hmoec_matmul_spec {
   int64_t k, n; /* n: columns written; panels = ceil(n/32) */
-  int64_t lda, ldc;
+  int64_t a_stride, c_stride;
   hmoec_format format; /* of the product: what both sides are rounded to before they are multiplied */
   hmoec_format a_format; /* of A in memory: f32, which a product of another format rounds while it copies, or `format` */
   hmoec_format c_format; /* of C: f32, or `format`, rounded after the epilogue and not with accumulate. pass stays f32 */
@@ -99,29 +99,26 @@ typedef struct hmoec_matmul_spec {
   int64_t b_group_bytes, bias_group_floats, pass_ld;
   int64_t segments; /* 1 or 2; the last one's end is n; a first one that ends inside a panel needs c_padded */
   hmoec_matmul_segment segment[2];
-  int64_t dropped_panel_begin, dropped_k_begin;
+  int64_t dropped_column, dropped_k_begin;
   hmoec_norm norm; /* of A's rows, which are then f32 and not in place; the product is dense */
   double norm_epsilon, norm_scale;
   int64_t row_block;
 } hmoec_matmul_spec;
-
-/* Panels of B and C. */
-static inline int64_t hmoec_matmul_panels(const hmoec_matmul_spec *spec) { return (spec->n + HMOE_PANEL - 1) / HMOE_PANEL; }
 
 /* Both products of a feed-forward network in one task, the hidden block never leaving the worker's scratch:
  *
  *   C[dst(r)] (+)= epilogue2(hidden * B2[group(r)]),  hidden[r] = epilogue1(A[src(r)] * B1[group(r)])
  *
  * first and second are the two products as if they were steps of their own, and the bits are the same. first: gather, bias, row_gate of
- * a gated segment; no scatter, pass, gated_bias or accumulate; c_padded, ldc >= whole panels. second: k = first.n rounded to what its
+ * a gated segment; no scatter, pass, gated_bias or accumulate; c_padded, c_stride >= whole panels. second: k = first.n rounded to what its
  * A needs; a_in_place; no gather, no norm, no multiply. Both have the same row_block and are both grouped or not, of one format.
  * bindings: those of second, but a and gather are first's; bias is second's; 11 b of first, 12 bias of first; 13 norm_weight, 14 norm_bias
  * of first.
- * chunk_panels: columns of the hidden block that exist at one time, in panels; the sums of C wait in scratch.
+ * chunk_columns: columns of the hidden block that exist at one time; the sums of C wait in scratch.
  * Grid: as of matmul, but never split. */
 typedef struct hmoec_ffn_spec {
   hmoec_matmul_spec first, second;
-  int64_t chunk_panels;
+  int64_t chunk_columns;
 } hmoec_ffn_spec;
 
 /* Router epilogue: logits [tokens, ldl] (first `experts` columns real) -> indices i32 [tokens, top_k], gates f32 [tokens, top_k].
@@ -158,11 +155,12 @@ typedef struct hmoec_select_spec {
 } hmoec_select_spec;
 
 /* Between the two products of the factored HyperExpert; H = hidden, b = bottleneck, rho[t] = [r[t], 1] has H + 1 entries.
- *   z[t][k] = relu(beta[t][k] + sum_{m <= H} rho[t][m] * t1[t][((k/32)*(H+1) + m)*32 + k%32])     m ascending, beta added last
+ *   z[t][k] = relu(beta[t][k] + sum_{m <= H} rho[t][m] * t1[t][((k/step)*(H+1) + m)*step + k%step])     m ascending, beta added last
  *   v[t][k*(H+1) + m] = rho[t][m] * z[t][k]                                                         k < b; columns past b*(H+1) untouched
  * bindings: 0 t1 [rows, ld1], 1 r [rows, ldr], 2 beta [rows, ldb] or NONE, 3 v [rows, ldv]. Grid ROWS. v is not t1. */
 typedef struct hmoec_contract_spec {
   int64_t hidden, bottleneck, ld1, ldr, ldb, ldv;
+  int64_t step; /* columns of z side by side in t1: the target's column_step */
   bool has_beta;
   int64_t row_block;
 } hmoec_contract_spec;
@@ -189,12 +187,13 @@ typedef struct hmoec_norm_spec {
 } hmoec_norm_spec;
 
 /* out[r] (+)= row ids[r] of a table. bindings: 0 ids i32 [rows], 1 table, 2 out f32 [rows, ld_out]. Grid ROWS.
- * layout ROWS: the table is f32 [*, n]. PANELS, PAIRS: it is the right operand panels(n, *) or pairs(n, *) of the product with its transpose
- * (a tied head), and row v is column v of that. */
-typedef enum hmoec_table_layout { HMOEC_TABLE_ROWS = 0, HMOEC_TABLE_PANELS, HMOEC_TABLE_PAIRS } hmoec_table_layout;
+ * layout ROWS: the table is f32 [*, n]. RIGHT: it is the right operand [n, *] of `format` that a product with its transpose has (a tied head), and
+ * row v is column v of that. */
+typedef enum hmoec_table_layout { HMOEC_TABLE_ROWS = 0, HMOEC_TABLE_RIGHT } hmoec_table_layout;
 typedef struct hmoec_embed_spec {
   int64_t n, ld_out;
   hmoec_table_layout layout;
+  hmoec_format format; /* of RIGHT */
   bool accumulate;
   int64_t row_block;
 } hmoec_embed_spec;

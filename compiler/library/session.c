@@ -255,7 +255,7 @@ static bool generate(hmoec_session *session, uint32_t versions, hmoec_cpu_output
                          .functions = &session->unit.functions,
                          .plan = session->unit.plan,
                          .plan_bytes = session->unit.plan_bytes,
-                         .schedule = session->unit.schedule,
+                         .schedule = hmoec_cpu_schedule_of(&session->unit.schedule),
                          .versions = versions,
                          .mcpu = host ? host : mcpu};
   bool ok = hmoec_cpu_generate(session->context, &unit, output, session->diagnostics, out_bytes, out_size);
@@ -385,7 +385,7 @@ static bool version_check(const hmoec_session *session, const char *forced) {
   for (int cpu = 0; forced && cpu < HMOE_CPU_COUNT; cpu++)
     if (strcmp(forced, hmoe_cpu_name(cpu)) == 0 && !(all_versions(session) & 1u << cpu))
       return hmoec_usage_error(session->diagnostics, "%s has no %s version: it has no bf16 products%s", session->unit.name, forced,
-                               session->unit.bf16 ? "" : ", as with dtype f32 no model has");
+                               hmoec_is_bf16(session->unit.dtype) ? "" : ", as with dtype f32 no model has");
   return true;
 }
 

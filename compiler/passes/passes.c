@@ -29,13 +29,23 @@ static const hmoec_pass passes[] = {
     {"fold-parameters", "mark what depends on parameters alone (a HyperRouter's router, tables) to run at open",
      hmoec_fold_parameters},
     {"fold-duplicates", "merge equal ops, drop unused ones", hmoec_fold_duplicates},
-    {"plan-kernels", "hmoe to hmk: kernels, packed layouts, groupings", hmoec_plan_kernels},
+    {"plan-kernels", "hmoe to hmk: kernels, buffers, groupings", hmoec_plan_kernels},
+    {"place", "layouts and schedules: the target's", hmoec_place},
     {"plan-workspace", "assign workspace slots by liveness", hmoec_plan_workspace},
 };
 
 _Static_assert(sizeof passes / sizeof *passes <= HMOEC_MOST_PASSES, "a dump has a file for each pass");
 
-hmoec_pass_options hmoec_pass_options_default(void) { return (hmoec_pass_options){.tokens = 512}; }
+hmoec_pass_options hmoec_pass_options_default(void) { return (hmoec_pass_options){.tokens = 512, .target = &hmoec_target_cpu}; }
+
+/* What the target does with a planned module. */
+bool hmoec_place(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
+  (void)options;
+  const hmoec_target *target;
+  hmoec_schedule schedule;
+  return hmoec_schedule_read(mlirModuleGetOperation(module), diagnostics, &target, &schedule) &&
+         target->place(module, &schedule, diagnostics);
+}
 
 const hmoec_pass *hmoec_pass_at(size_t index) { return index < sizeof passes / sizeof *passes ? &passes[index] : NULL; }
 

@@ -8,7 +8,7 @@
 
 #include <mlir-c/IR.h>
 
-#include "target/cpu/codegen.h"
+#include "target/target.h"
 #include "support/diagnostics.h"
 #include "support/output_file.h"
 
@@ -19,7 +19,8 @@ typedef struct hmoec_pass_options {
       table_budget_bytes; /* most bytes a table, or the cache, of one HyperExpert may take; 0: half of the layer's experts, at least 16 MiB */
   int64_t tokens; /* the token count that costs are weighed for */
   hmoec_format dtype; /* of products of run time; sums, routing and what is between the products stay f32 */
-  hmoec_cpu_schedule schedule; /* tile sizes; lda 0: chosen for the model */
+  const hmoec_target *target;
+  hmoec_schedule schedule; /* what the target is to choose is 0 */
 } hmoec_pass_options;
 
 hmoec_pass_options hmoec_pass_options_default(void);
@@ -72,6 +73,7 @@ bool hmoec_fuse_hyper_expert(MlirModule module, hmoec_pass_options *options, hmo
 bool hmoec_fold_duplicates(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 bool hmoec_fold_parameters(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
+bool hmoec_place(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 bool hmoec_plan_workspace(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 
 #endif

@@ -21,12 +21,12 @@
 #include "support/pointer_map.h"
 
 enum { PLAN_OPEN = 0, PLAN_RUN = 1 };
-#define PLAN_SLACK_ROWS 16 /* a micro-kernel may read this many rows past an operand that it reads in place */
 
 typedef struct plan_memory {
   const char *kind, *element; /* as on hmk.buffer */
   int64_t shape[4], rank;
   int64_t index, offset, dim, slack_rows;
+  bool in_place;              /* rows that products of the format read without a copy */
   char *key;                  /* param */
   int64_t count;
   MlirValue value[2];         /* per function; null until used there */
@@ -45,7 +45,7 @@ typedef struct plan_binding {
 typedef struct plan_place {
   plan_memory *memory;
   int64_t offset, row_stride, col_stride;
-  bool in_place;              /* row_stride is the schedule's lda, or lda_bf16, and slack rows follow */
+  bool in_place;              /* products of the format read these rows without a copy */
   hmoec_format format;
 } plan_place;
 
@@ -102,7 +102,8 @@ typedef struct planner {
   MlirContext context;
   hmoec_diagnostics *diagnostics;
   const hmoec_pass_options *options;
-  hmoec_cpu_schedule schedule;
+  const hmoec_target *target;
+  hmoec_schedule schedule;
   hmoec_scalar_library functions; /* that activations name */
   MlirBlock block[2];
   MlirLocation location; /* of the hmoe op being planned */
@@ -179,6 +180,8 @@ plan_memory *plan_memory_create(planner *p, const char *kind, const char *elemen
 plan_memory *plan_weight(planner *p, const char *element, int64_t groups, int64_t elements);
 /* [dim rows, columns] per run (or per open), readable slack rows after it. dim HMOE_NONE-like -1: `rows` rows. */
 plan_memory *plan_workspace(planner *p, const char *element, int64_t dim, int64_t rows, int64_t columns, int64_t slack_rows);
+/* Rows of a format, as wide as the target wants them. */
+plan_memory *plan_rows_memory(planner *p, hmoec_format format, int64_t dim, int64_t columns, bool in_place);
 plan_value *plan_value_get(planner *p, MlirValue value); /* made on first use */
 
 /* One step under construction. */
@@ -203,12 +206,15 @@ void plan_ints(plan_step *step, const char *name, const int64_t *values, size_t 
 MlirOperation plan_step_end(plan_step *step);
 
 static inline plan_binding plan_at(plan_memory *memory) { return (plan_binding){memory, 0, 0}; }
-static inline int64_t plan_panels(int64_t columns) { return (columns + HMOE_PANEL - 1) / HMOE_PANEL; }
 
-/* Right operands [k, n] are panels of f32, or pairs of bf16 (include/hmoe/abi.h). */
-static inline int64_t plan_depth(hmoec_format format, int64_t k) { return hmoec_is_bf16(format) ? plan_panels(k) * HMOE_PANEL : k; }
-static inline int64_t plan_operand_bytes(hmoec_format format, int64_t k, int64_t n) {
-  return hmoec_format_bytes(format, plan_panels(n) * HMOE_PANEL * plan_depth(format, k));
+/* What the target says: of columns, of right operands [k, n], of a knob. */
+static inline int64_t plan_round(const planner *p, int64_t columns) { return hmoec_round_columns(p->target, columns); }
+static inline int64_t plan_depth(const planner *p, hmoec_format format, int64_t k) { return p->target->right_depth(format, k); }
+static inline int64_t plan_elements(const planner *p, hmoec_format format, int64_t k, int64_t n) {
+  return p->target->right_elements(format, k, n);
+}
+static inline int64_t plan_knob(const planner *p, const char *of, const char *name) {
+  return hmoec_knob_value(p->target, &p->schedule, of, name);
 }
 
 /* ---- plan_dtype.c ---- */
@@ -219,29 +225,24 @@ hmoec_format plan_format(const planner *p, MlirOperation op);
 typedef struct plan_matmul {
   int fn;
   int64_t rows_dim;
-  hmoec_matmul_spec spec; /* row_block, lda and has_* are filled in */
+  hmoec_matmul_spec spec; /* a_stride is filled in; what tells buffers and the schedule is not */
   plan_binding a, b, c, blocks, gather, scatter, bias, row_gate, gated_bias, pass, pass_index, norm_weight, norm_bias;
 } plan_matmul;
 
 /* A matmul of k, n with one segment, panels and the schedule filled in; A is `a`, copied unless in place and of the product's type. */
 plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, hmoec_format format, int64_t k, int64_t n, plan_place a);
+/* C of a product: the place, and what follows from it. */
+void plan_matmul_into(const planner *p, plan_matmul *m, plan_place c);
 void plan_matmul_emit(planner *p, const plan_matmul *matmul);
 /* The two grouped products of a feed-forward network, where second's A is first's C: in one step where there are rows enough, else one
  * after the other. */
 void plan_pair(planner *p, const plan_matmul *first, const plan_matmul *second);
 
-/* How the columns of a right operand are found in its source (PACK in include/hmoe/abi.h); zero k_outer means k_inner rows alone. */
-typedef struct plan_pack {
-  int64_t columns, q, real_columns, column_stride, q_stride;
-  int64_t k_outer, k_inner, k_outer_stride, k_inner_stride, source_offset, groups, source_group_stride;
-  int64_t group_bytes, panel, depth, outer_pitch, panel_depth;
-  int64_t format, real_q, paired; /* real_q 0: q */
-} plan_pack;
-
 /* B of x w^T from w viewed as [n, k]. */
-plan_pack plan_pack_linear(plan_place w, hmoec_format format, int64_t n, int64_t k);
-void plan_pack_emit(planner *p, plan_memory *destination, plan_memory *source, const plan_pack *pack);
-void plan_pack_vector_emit(planner *p, plan_memory *destination, plan_memory *source, const plan_pack *pack);
+hmoec_packing plan_packing(plan_place w, hmoec_format format, int64_t n, int64_t k);
+void plan_pack_emit(planner *p, plan_memory *destination, plan_memory *source, const hmoec_packing *packing);
+/* The right operand [k, n] of a format, out of a finished one in f32. */
+void plan_repack_emit(planner *p, plan_memory *destination, plan_memory *source, hmoec_format format, int64_t k, int64_t n);
 /* Packs w [n, k] for use in `fn`. */
 plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, hmoec_format format, int64_t n, int64_t k);
 /* A vector [n] that kernels of `fn` can read; packed when it is a parameter. */
@@ -266,20 +267,20 @@ typedef struct plan_generator {
 } plan_generator;
 plan_generator plan_generator_of(MlirOperation hypernetwork);
 typedef enum plan_part { PLAN_DOWN, PLAN_UP, PLAN_BETA, PLAN_GAMMA } plan_part;
-/* One generated row of a part: [real_q, columns] as panels, or as pairs of a bf16 product; vectors are f32 with q = 1, padded. */
+/* One generated row of a part: a right operand [rows, columns]; of vectors in f32, one row. */
 typedef struct plan_part_layout {
   hmoec_format format;
-  int64_t q, real_q, columns; /* q: depth of the panels */
+  int64_t rows, columns;
   int64_t elements, bytes;
 } plan_part_layout;
 plan_part_layout plan_part_of(const planner *p, const plan_generator *generator, plan_part part);
-/* c[scatter(row)] = the part generated from r[gather(row)]; a destination row has ldc elements. */
+/* c[scatter(row)] = the part generated from r[gather(row)]; a destination row has c_stride elements. */
 void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *generator, plan_part part, plan_place r,
-                   plan_binding gather, plan_binding scatter, plan_binding c, int64_t ldc);
+                   plan_binding gather, plan_binding scatter, plan_binding c, int64_t c_stride);
 
 /* ---- plan_memory.c ---- */
 /* All of a [rows, columns] memory. */
-plan_place plan_whole_place(const planner *p, plan_memory *memory);
+plan_place plan_whole_place(plan_memory *memory);
 /* The destination of a value: what an enclosing add or the caller gave it, else workspace. *out_accumulate: whether to add to it. */
 plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool *out_accumulate);
 /* Rows as what reads them wants them: bf16 where bf16 products alone do, as wide as products read in place where any does. */
@@ -297,8 +298,6 @@ void plan_find_pairs(planner *p);
 int64_t plan_columns(MlirValue value); /* the last dimension */
 /* Fills in A of a dense product from the rows of x: a norm that its reader does, if there is one. */
 plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, hmoec_format format, int64_t k, int64_t n, MlirValue x);
-/* C of a product: the place, and what follows from it. */
-void plan_matmul_into(plan_matmul *m, plan_place c);
 
 /* ---- plan_attention.c ---- */
 /* The linear of run time that has a table of embeddings as its weight, or null: the rows are read out of what is packed for it. */
@@ -345,6 +344,8 @@ enum {
   PLAN_WAITS = 1 << 3, /* may be computed together with a product that follows, as one step */
 };
 bool plan_has(MlirOperation op, unsigned fact);
+/* The deepest product of the graph, and the widest rows that are made for one to read. */
+int64_t plan_widest(const planner *p);
 /* Whether an op has no steps of its own: what reads its results plans it. */
 bool plan_by_reader(MlirOperation op);
 /* An op of function fn, whose rows are rows_dim. */

@@ -16,11 +16,6 @@
 #include "ir/entry.h"
 #include "passes/plan.h"
 
-#define QUERY_ROWS 64 /* most queries of a task */
-#define STORE_ROWS 32
-#define EMBED_ROWS 8
-#define BIAS_PAD 32 /* as hmoec_attention_spec wants */
-
 static int64_t dim(planner *p, int64_t kind, int64_t source, int64_t factor) {
   return plan_dim_get(p, PLAN_RUN, kind, source, factor);
 }
@@ -148,11 +143,10 @@ bool plan_embedding(planner *p, MlirOperation op) {
   plan_place place = plan_value_get(p, table)->place;
   bool positional = hmoec_op_is(op, "hmoe.position_embedding");
   MlirOperation tied = positional ? (MlirOperation){NULL} : plan_tied_linear(table);
-  hmoec_table_layout layout = HMOEC_TABLE_ROWS;
+  hmoec_format format = HMOEC_FORMAT_F32;
   plan_binding rows;
   if (!mlirOperationIsNull(tied)) {
-    hmoec_format format = plan_format(p, tied);
-    layout = hmoec_is_bf16(format) ? HMOEC_TABLE_PAIRS : HMOEC_TABLE_PANELS;
+    format = plan_format(p, tied);
     rows = plan_at(plan_linear_weight(p, PLAN_RUN, place, format, shape.dims[0], shape.dims[1]));
   } else {
     rows = plan_table(p, PLAN_RUN, place, shape.dims[0], shape.dims[1]);
@@ -164,7 +158,7 @@ bool plan_embedding(planner *p, MlirOperation op) {
   hmoec_kernel kernel = {
       .family = HMOEC_KERNEL_EMBED,
       .spec.embed = {
-          .n = shape.dims[1], .ld_out = out.row_stride, .layout = layout, .accumulate = accumulate, .row_block = EMBED_ROWS}};
+          .n = shape.dims[1], .ld_out = out.row_stride, .layout = mlirOperationIsNull(tied) ? HMOEC_TABLE_ROWS : HMOEC_TABLE_RIGHT, .format = format, .accumulate = accumulate}};
   plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, rows_dim);
   plan_bind(&step, "ids", plan_at(index));
   plan_bind(&step, "table", rows);
@@ -194,9 +188,8 @@ void plan_take_last(planner *p) {
   plan_ints(&last, "dims", dims, 4);
   plan_step_end(&last);
 
-  int64_t n = plan_columns(value), ld = plan_panels(n) * HMOE_PANEL;
-  plan_memory *taken = plan_workspace(p, "f32", rows.batch, 0, ld, 0);
-  plan_place rows_taken = {taken, 0, ld, 1, false, HMOEC_FORMAT_F32};
+  int64_t n = plan_columns(value);
+  plan_place rows_taken = plan_whole_place(plan_rows_memory(p, HMOEC_FORMAT_F32, rows.batch, n, false));
   plan_map_emit(p, PLAN_RUN, rows.batch, &(plan_mapping){.in = from, .index = index, .out = rows_taken, .columns = n});
   plan_value *v = plan_value_get(p, value);
   v->place = rows_taken;
@@ -209,7 +202,7 @@ bool plan_relative_bias(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
   (void)fn;
   (void)rows_dim;
   hmoec_shape table = hmoec_value_shape(mlirOperationGetOperand(op, 0));
-  int64_t distance = hmoec_op_int(op, "max_distance"), ld = plan_panels(2 * distance + 1 + 2 * BIAS_PAD + 1) * HMOE_PANEL;
+  int64_t distance = hmoec_op_int(op, "max_distance"), pad = p->target->position_pad, ld = plan_round(p, 2 * distance + 1 + 2 * pad + 1);
   plan_memory *bias = plan_weight(p, "f32", table.dims[1], ld);
   plan_step step = plan_step_begin(p, PLAN_OPEN, "relative_bias", -1);
   plan_bind(&step, "dst", plan_at(bias));
@@ -219,7 +212,7 @@ bool plan_relative_bias(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
   plan_int(&step, "bidirectional", hmoec_op_int(op, "bidirectional"));
   plan_int(&step, "max_distance", distance);
   plan_int(&step, "ld", ld);
-  plan_int(&step, "pad", BIAS_PAD);
+  plan_int(&step, "pad", pad);
   plan_step_end(&step);
   plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){bias, 0, ld, 1, false, HMOEC_FORMAT_F32};
   return true;
@@ -261,11 +254,16 @@ typedef struct store {
   int64_t past, length, capacity, rows; /* length: of keys, old and new */
 } store;
 
+static hmoec_store_layout store_layout(const planner *p, MlirOperation op) {
+  int64_t heads = hmoec_op_int(op, "heads");
+  return p->target->store(heads, plan_columns(mlirOperationGetOperand(op, 1)) / heads);
+}
+
 static store store_in_state(planner *p, MlirOperation op, int64_t scope) {
-  int64_t heads = hmoec_op_int(op, "heads"), size = plan_columns(mlirOperationGetOperand(op, 1)) / heads;
-  int64_t panels = plan_panels(size), past = state_dim(p, scope, LENGTH);
-  return (store){.keys = plan_state_memory(p, op.ptr, PLAN_KEYS, "f32", scope, heads, 4 * heads * size),
-                 .values = plan_state_memory(p, op.ptr, PLAN_VALUES, "f32", scope, heads * panels, 4 * heads * panels * HMOE_PANEL),
+  hmoec_store_layout layout = store_layout(p, op);
+  int64_t past = state_dim(p, scope, LENGTH);
+  return (store){.keys = plan_state_memory(p, op.ptr, PLAN_KEYS, "f32", scope, layout.key_parts, 4 * layout.key_elements),
+                 .values = plan_state_memory(p, op.ptr, PLAN_VALUES, "f32", scope, layout.value_parts, 4 * layout.value_elements),
                  .past = past,
                  .length = past,
                  .capacity = state_dim(p, scope, CAPACITY),
@@ -273,10 +271,11 @@ static store store_in_state(planner *p, MlirOperation op, int64_t scope) {
 }
 
 static store store_in_workspace(planner *p, MlirOperation op, plan_rows rows) {
-  int64_t heads = hmoec_op_int(op, "heads"), size = plan_columns(mlirOperationGetOperand(op, 1)) / heads;
-  int64_t capacity = dim(p, HMOE_DIM_ROUND_UP, rows.length, HMOE_PANEL), positions = dim(p, HMOE_DIM_PRODUCT, rows.batch, capacity);
-  return (store){.keys = plan_workspace(p, "f32", positions, 0, heads * size, 0),
-                 .values = plan_workspace(p, "f32", positions, 0, heads * plan_panels(size) * HMOE_PANEL, 0),
+  hmoec_store_layout layout = store_layout(p, op);
+  int64_t capacity = dim(p, HMOE_DIM_ROUND_UP, rows.length, layout.position_step);
+  int64_t positions = dim(p, HMOE_DIM_PRODUCT, rows.batch, capacity);
+  return (store){.keys = plan_workspace(p, "f32", positions, 0, layout.key_elements, 0),
+                 .values = plan_workspace(p, "f32", positions, 0, layout.value_elements, 0),
                  .past = dim(p, HMOE_DIM_CONST, 0, 0),
                  .length = rows.length,
                  .capacity = capacity,
@@ -291,8 +290,7 @@ static void fill_store(planner *p, MlirOperation op, const store *s, plan_rows r
                          .spec.store = {.heads = heads,
                                         .head_size = plan_columns(mlirOperationGetOperand(op, 1)) / heads,
                                         .ld_k = k.row_stride,
-                                        .ld_v = v.row_stride,
-                                        .row_block = STORE_ROWS}};
+                                        .ld_v = v.row_stride}};
   plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, rows.count);
   plan_bind(&step, "k", (plan_binding){k.memory, 4 * k.offset, 0});
   plan_bind(&step, "v", (plan_binding){v.memory, 4 * v.offset, 0});
@@ -340,9 +338,6 @@ bool plan_attention(planner *p, MlirOperation op) {
   }
   plan_place from = plan_value_get(p, q)->place, out = plan_product_rows(p, result, rows.count);
   int64_t heads = hmoec_op_int(op, "heads"), size = plan_columns(q) / heads;
-  int64_t block = p->schedule.row_block < QUERY_ROWS ? p->schedule.row_block : QUERY_ROWS;
-  int64_t blocks = dim(p, HMOE_DIM_CEIL_DIV, rows.length, block);
-  int64_t tasks = dim(p, HMOE_DIM_PRODUCT, dim(p, HMOE_DIM_SCALE, rows.batch, heads), blocks);
   int64_t distance = mlirValueIsNull(bias) ? 0 : (plan_columns(bias) - 1) / 2;
   bool biased = !mlirValueIsNull(bias);
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_ATTENTION,
@@ -354,10 +349,9 @@ bool plan_attention(planner *p, MlirOperation op) {
                                             .causal = hmoec_op_int(op, "causal"),
                                             .out_format = out.format,
                                             .bias_ld = biased ? plan_value_get(p, bias)->place.row_stride : 0,
-                                            .bias_zero = biased ? BIAS_PAD + distance : 0,
-                                            .max_distance = distance,
-                                            .query_block = block}};
-  plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, tasks);
+                                            .bias_zero = biased ? p->target->position_pad + distance : 0,
+                                            .max_distance = distance}};
+  plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, dim(p, HMOE_DIM_SCALE, rows.batch, heads));
   plan_bind(&step, "q", (plan_binding){from.memory, 4 * from.offset, 0});
   plan_bind(&step, "keys", plan_at(s.keys));
   plan_bind(&step, "values", plan_at(s.values));

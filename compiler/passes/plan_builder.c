@@ -64,6 +64,13 @@ plan_memory *plan_workspace(planner *p, const char *element, int64_t dim, int64_
   return memory;
 }
 
+plan_memory *plan_rows_memory(planner *p, hmoec_format format, int64_t dim, int64_t columns, bool in_place) {
+  hmoec_rows_layout layout = p->target->rows(&p->schedule, format, columns, in_place);
+  plan_memory *memory = plan_workspace(p, hmoec_format_name(format), dim, 0, layout.stride, layout.slack_rows);
+  memory->in_place = in_place;
+  return memory;
+}
+
 plan_value *plan_value_get(planner *p, MlirValue value) {
   static plan_value spare; /* lets planning finish; the failure is reported at its end */
   size_t at = hmoec_pointer_map_get(&p->value_at, value.ptr);

@@ -4,9 +4,6 @@
 #include "ir/location.h"
 #include "passes/plan.h"
 
-#define ROUTE_ROWS 32
-#define COMBINE_ROWS 16
-
 bool plan_route(planner *p, MlirOperation op) {
   MlirValue logits = mlirOperationGetOperand(op, 0);
   plan_place place = plan_value_get(p, logits)->place;
@@ -18,8 +15,7 @@ bool plan_route(planner *p, MlirOperation op) {
                                         .top_k = top_k,
                                         .ldl = place.row_stride,
                                         .gate = hmoec_gate_find(gate.data, gate.length),
-                                        .renorm = hmoec_op_int(op, "renorm"),
-                                        .row_block = ROUTE_ROWS}};
+                                        .renorm = hmoec_op_int(op, "renorm")}};
   if (kernel.spec.route.gate == HMOEC_GATE_SCORE) kernel.spec.route.score = plan_activation(p, gate);
   plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, rows);
   plan_bind(&step, "logits", (plan_binding){place.memory, 4 * place.offset, 0});
@@ -77,7 +73,6 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
     plan_bind(&step, "history", plan_at(history));
   }
   plan_ints(&step, "dims", dims, history ? 2 : 0);
-  plan_int(&step, "row_block", p->schedule.row_block);
   plan_step_end(&step);
   return grouping;
 }
@@ -91,11 +86,12 @@ typedef struct layer {
   hmoec_format format; /* of the products */
   hmoec_activation activation;
   int64_t experts, d_ff, d_model, top_k;
-  int64_t ff_panels; /* panels of the first product that are the expert's own */
-  int64_t hyper_panels, bottleneck;
+  int64_t ff_columns; /* of the hidden block, that are the expert's own; where generated ones begin */
+  int64_t bottleneck;
   plan_memory *pack1, *pack2, *bias1, *bias2, *out_bias; /* out_bias: bo, gated; bias2: what generated biases add */
   plan_memory *pack_1, *bias_1; /* of wi_1 and bi_1 */
-  int64_t panels1, depth1, depth2, group1_bytes, group2_bytes;
+  int64_t columns1, depth2; /* of the hidden block: all of them, and as the second product reads them */
+  int64_t group1, group2; /* elements of an expert in a pack */
 } layer;
 
 /* Memory of all experts in the weight arena, made once for all entries. */
@@ -106,30 +102,30 @@ static plan_memory *expert_memory(planner *p, layer *l, int64_t which, const cha
   return *made;
 }
 
-/* The experts' weights w [n, k], or the transposes of [k, n], as right operands. */
-static void pack_stack(planner *p, const layer *l, MlirValue w, plan_memory *destination, int64_t n, int64_t k, int64_t depth,
-                       int64_t group_bytes) {
+/* The experts' weights w [n, k], or the transposes of [k, n], as parts of right operands [operand_k, operand_n]. */
+static void pack_stack(planner *p, const layer *l, MlirValue w, plan_memory *destination, int64_t n, int64_t k, int64_t operand_n,
+                       int64_t operand_k) {
   plan_place source = plan_value_get(p, w)->place;
-  plan_pack pack = plan_pack_linear(source, l->format, n, k);
-  pack.groups = l->experts;
-  pack.source_group_stride = n * k;
-  pack.group_bytes = group_bytes;
-  pack.outer_pitch = pack.panel_depth = depth;
-  plan_pack_emit(p, destination, source.memory, &pack);
+  hmoec_packing packing = plan_packing(source, l->format, n, k);
+  packing.groups = l->experts;
+  packing.source_group_stride = n * k;
+  packing.operand_n = operand_n;
+  packing.operand_k = operand_k;
+  plan_pack_emit(p, destination, source.memory, &packing);
 }
 
-/* The experts' biases v [n], an expert's in `panels` panels. */
-static void pack_biases(planner *p, const layer *l, MlirValue v, plan_memory *destination, int64_t n, int64_t panels) {
+/* The experts' biases v [n], an expert's in `columns` columns. */
+static void pack_biases(planner *p, const layer *l, MlirValue v, plan_memory *destination, int64_t n, int64_t columns) {
   plan_place source = plan_value_get(p, v)->place; /* [experts, n] */
-  plan_pack pack = {.columns = plan_panels(n) * HMOE_PANEL,
-                    .q = 1,
-                    .real_columns = n,
-                    .column_stride = source.col_stride,
-                    .source_offset = source.offset,
-                    .groups = l->experts,
-                    .source_group_stride = source.row_stride,
-                    .group_bytes = 4 * panels * HMOE_PANEL};
-  plan_pack_vector_emit(p, destination, source.memory, &pack);
+  hmoec_packing packing = {.columns = n,
+                           .column_stride = source.col_stride,
+                           .q = 1,
+                           .source_offset = source.offset,
+                           .groups = l->experts,
+                           .source_group_stride = source.row_stride,
+                           .operand_n = columns,
+                           .padded = true};
+  plan_pack_emit(p, destination, source.memory, &packing);
 }
 
 /* Sizes of the packs, and the packing of the experts' own weights: [W1 | D] and [W2 ; U], with room for D and U. */
@@ -139,60 +135,55 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   l->d_ff = wi.dims[1];
   l->d_model = wi.dims[2];
   l->top_k = hmoec_value_shape(l->indices).dims[1];
-  l->ff_panels = plan_panels(l->d_ff);
-  l->hyper_panels = plan_panels(l->bottleneck);
-  l->panels1 = l->ff_panels + l->hyper_panels;
-  l->depth1 = plan_depth(l->format, l->d_model);
-  l->depth2 = l->bottleneck ? l->ff_panels * HMOE_PANEL + plan_depth(l->format, l->bottleneck) : plan_depth(l->format, l->d_ff);
-  int64_t h = l->d_model, out_panels = plan_panels(h), element_bytes = hmoec_format_bytes(l->format, 1);
-  l->group1_bytes = element_bytes * l->panels1 * HMOE_PANEL * l->depth1;
-  l->group2_bytes = plan_operand_bytes(l->format, l->depth2, h);
-  l->pack1 = expert_memory(p, l, 0, hmoec_format_name(l->format), l->group1_bytes / element_bytes);
-  l->pack2 = expert_memory(p, l, 1, hmoec_format_name(l->format), l->group2_bytes / element_bytes);
-  if (l->biases || generated_biases) l->bias1 = expert_memory(p, l, 2, "f32", l->panels1 * HMOE_PANEL);
-  if (l->biases) l->out_bias = expert_memory(p, l, 3, "f32", out_panels * HMOE_PANEL);
-  if (generated_biases) l->bias2 = expert_memory(p, l, 4, "f32", out_panels * HMOE_PANEL);
-  if (!mlirValueIsNull(l->wi_1)) l->pack_1 = expert_memory(p, l, 5, hmoec_format_name(l->format), l->group1_bytes / element_bytes);
-  if (!mlirValueIsNull(l->bi_1)) l->bias_1 = expert_memory(p, l, 6, "f32", l->panels1 * HMOE_PANEL);
+  l->ff_columns = plan_round(p, l->d_ff);
+  l->columns1 = l->ff_columns + plan_round(p, l->bottleneck);
+  l->depth2 = l->bottleneck ? l->ff_columns + plan_depth(p, l->format, l->bottleneck) : plan_depth(p, l->format, l->d_ff);
+  int64_t h = l->d_model, out_columns = plan_round(p, h);
+  const char *element = hmoec_format_name(l->format);
+  l->group1 = plan_elements(p, l->format, h, l->columns1);
+  l->group2 = plan_elements(p, l->format, l->depth2, h);
+  l->pack1 = expert_memory(p, l, 0, element, l->group1);
+  l->pack2 = expert_memory(p, l, 1, element, l->group2);
+  if (l->biases || generated_biases) l->bias1 = expert_memory(p, l, 2, "f32", l->columns1);
+  if (l->biases) l->out_bias = expert_memory(p, l, 3, "f32", out_columns);
+  if (generated_biases) l->bias2 = expert_memory(p, l, 4, "f32", out_columns);
+  if (!mlirValueIsNull(l->wi_1)) l->pack_1 = expert_memory(p, l, 5, element, l->group1);
+  if (!mlirValueIsNull(l->bi_1)) l->bias_1 = expert_memory(p, l, 6, "f32", l->columns1);
   if (l->packed) return;
-  pack_stack(p, l, l->wi, l->pack1, l->d_ff, h, l->depth1, l->group1_bytes);
-  pack_stack(p, l, l->wo, l->pack2, h, l->d_ff, l->depth2, l->group2_bytes);
-  if (l->pack_1) pack_stack(p, l, l->wi_1, l->pack_1, l->d_ff, h, l->depth1, l->group1_bytes);
+  pack_stack(p, l, l->wi, l->pack1, l->d_ff, h, l->columns1, h);
+  pack_stack(p, l, l->wo, l->pack2, h, l->d_ff, h, l->depth2);
+  if (l->pack_1) pack_stack(p, l, l->wi_1, l->pack_1, l->d_ff, h, l->columns1, h);
   if (!l->biases) return;
-  pack_biases(p, l, l->bi, l->bias1, l->d_ff, l->panels1);
-  pack_biases(p, l, l->bo, l->out_bias, h, out_panels);
-  if (l->bias_1) pack_biases(p, l, l->bi_1, l->bias_1, l->d_ff, l->panels1);
+  pack_biases(p, l, l->bi, l->bias1, l->d_ff, l->columns1);
+  pack_biases(p, l, l->bo, l->out_bias, h, out_columns);
+  if (l->bias_1) pack_biases(p, l, l->bi_1, l->bias_1, l->d_ff, l->columns1);
 }
 
 /* The two grouped products and, for top_k > 1, the sum over a token's picks. */
 static void run_experts(planner *p, const layer *l, MlirValue result) {
   plan_grouping grouping = group_tokens(p, l->indices, l->gates, l->kept, l->experts);
-  int64_t picks = picks_dim(p, l->top_k), rows = p->rows.count;
-  int64_t lda = hmoec_is_bf16(l->format) ? p->schedule.lda_bf16 : p->schedule.lda, h = l->d_model;
+  int64_t picks = picks_dim(p, l->top_k), rows = p->rows.count, h = l->d_model;
   bool is_fused = l->bottleneck > 0;
   plan_place x = plan_value_get(p, l->x)->place;
   x.in_place = false;
 
-  plan_memory *hidden = plan_workspace(p, hmoec_format_name(l->format), picks, 0, lda, PLAN_SLACK_ROWS);
-  plan_matmul first =
-      plan_matmul_init(p, PLAN_RUN, picks, l->format, h, is_fused ? l->ff_panels * HMOE_PANEL + l->bottleneck : l->d_ff, x);
+  int64_t hidden_columns = is_fused ? l->ff_columns + l->bottleneck : l->d_ff;
+  plan_place hidden = plan_whole_place(plan_rows_memory(p, l->format, picks, hidden_columns, true));
+  plan_matmul first = plan_matmul_init(p, PLAN_RUN, picks, l->format, h, hidden_columns, x);
+  plan_matmul_into(p, &first, hidden);
   first.b = plan_at(l->pack1);
-  first.c = plan_at(hidden);
   first.blocks = plan_at(grouping.blocks);
   first.gather = plan_at(grouping.row_token);
   if (l->bias1) first.bias = plan_at(l->bias1);
-  first.spec.ldc = lda;
-  first.spec.c_format = l->format;
-  first.spec.c_padded = true;
-  first.spec.b_group_bytes = l->group1_bytes;
-  first.spec.bias_group_floats = l->bias1 ? l->panels1 * HMOE_PANEL : 0;
+  first.spec.b_group_bytes = hmoec_format_bytes(l->format, l->group1);
+  first.spec.bias_group_floats = l->bias1 ? l->columns1 : 0;
   first.spec.segment[0] = (hmoec_matmul_segment){l->d_ff, l->activation, is_fused, l->pack_1 != NULL};
   if (is_fused) { /* what the expert gives is gated, what the HyperExpert adds in the same sum is not */
     first.row_gate = plan_at(grouping.row_gate);
     first.spec.segments = 2;
     first.spec.segment[1] = (hmoec_matmul_segment){first.spec.n, HMOEC_ACTIVATION_RELU, false, false};
   }
-  first.spec.dropped_panel_begin = l->ff_panels;
+  first.spec.dropped_column = l->ff_columns;
   first.spec.dropped_k_begin = 0;
 
   bool accumulate = false;
@@ -200,12 +191,11 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   if (l->top_k == 1) {
     c = plan_destination(p, result, rows, &accumulate);
   } else {
-    int64_t ld = plan_panels(h) * HMOE_PANEL;
-    c = (plan_place){plan_workspace(p, "f32", picks, 0, ld, 0), 0, ld, 1, false, HMOEC_FORMAT_F32};
+    c = plan_whole_place(plan_rows_memory(p, HMOEC_FORMAT_F32, picks, h, false));
   }
-  plan_matmul second = plan_matmul_init(p, PLAN_RUN, picks, l->format, l->depth2, h, (plan_place){hidden, 0, lda, 1, true, l->format});
+  plan_matmul second = plan_matmul_init(p, PLAN_RUN, picks, l->format, l->depth2, h, hidden);
+  plan_matmul_into(p, &second, c);
   second.b = plan_at(l->pack2);
-  second.c = plan_at(c.memory);
   second.blocks = plan_at(grouping.blocks);
   second.scatter = plan_at(grouping.row_slot);
   if (is_fused) {
@@ -224,13 +214,11 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
     second.pass_index = plan_at(grouping.row_token);
     second.spec.pass_ld = x.row_stride;
   }
-  second.spec.ldc = c.row_stride;
-  second.spec.c_padded = c.row_stride % HMOE_PANEL == 0 && c.row_stride >= plan_panels(h) * HMOE_PANEL;
   second.spec.accumulate = accumulate;
-  second.spec.b_group_bytes = l->group2_bytes;
-  second.spec.bias_group_floats = second.bias.memory ? plan_panels(h) * HMOE_PANEL : 0;
-  second.spec.dropped_panel_begin = 0;
-  second.spec.dropped_k_begin = l->bottleneck ? l->ff_panels * HMOE_PANEL : l->depth2;
+  second.spec.b_group_bytes = hmoec_format_bytes(l->format, l->group2);
+  second.spec.bias_group_floats = second.bias.memory ? plan_round(p, h) : 0;
+  second.spec.dropped_column = 0;
+  second.spec.dropped_k_begin = l->bottleneck ? l->ff_columns : l->depth2;
   if (l->pack_1) { /* x wi_1 + bi_1 is there first; act(x wi_0 + bi_0) multiplies it */
     plan_matmul gate = first;
     gate.b = plan_at(l->pack_1);
@@ -250,8 +238,7 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
                                             .top_k = l->top_k,
                                             .ld_slots = c.row_stride,
                                             .ld_y = y.row_stride,
-                                            .accumulate = accumulate,
-                                            .row_block = COMBINE_ROWS}};
+                                            .accumulate = accumulate}};
     plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, rows);
     plan_bind(&step, "slots", plan_at(c.memory));
     plan_bind(&step, "y", plan_at(y.memory));
@@ -286,30 +273,25 @@ bool plan_combine(planner *p, MlirOperation op) {
 }
 
 static void pack_hyper_experts(planner *p, const layer *l, const plan_generator *g) {
-  /* D goes straight into its columns of the first pack; U is generated apart and copied below W2's rows of every panel. */
-  int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, l->experts), out_panels = plan_panels(g->d_model);
-  int64_t element_bytes = hmoec_format_bytes(l->format, 1);
+  /* D goes straight into its columns of the first pack; U is generated apart and copied below W2's rows. */
+  int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, l->experts), offset, args[HMOEC_COPY_ARGS];
   plan_place r = plan_rows_place(p, PLAN_OPEN, g->r);
   plan_binding none = {0};
+  int64_t first_column = p->target->right_column(l->format, g->d_model, l->ff_columns);
   plan_generate(p, PLAN_OPEN, rows, g, PLAN_DOWN, r, none, none,
-                (plan_binding){l->pack1, element_bytes * l->ff_panels * HMOE_PANEL * l->depth1, 0},
-                l->group1_bytes / element_bytes);
+                (plan_binding){l->pack1, hmoec_format_bytes(l->format, first_column), 0}, l->group1);
   plan_part_layout u = plan_part_of(p, g, PLAN_UP);
   plan_memory *up = plan_workspace(p, hmoec_format_name(u.format), rows, 0, u.elements, 0);
   plan_generate(p, PLAN_OPEN, rows, g, PLAN_UP, r, none, none, plan_at(up), u.elements);
+  p->target->insert(l->format, l->experts, l->depth2, g->d_model, l->ff_columns, g->bottleneck, &offset, args);
   plan_step copy = plan_step_begin(p, PLAN_OPEN, "copy", -1);
-  plan_bind(&copy, "dst", (plan_binding){l->pack2, element_bytes * l->ff_panels * HMOE_PANEL * HMOE_PANEL, 0});
+  plan_bind(&copy, "dst", (plan_binding){l->pack2, hmoec_format_bytes(l->format, offset), 0});
   plan_bind(&copy, "src", plan_at(up));
-  int64_t panel_bytes = element_bytes * u.q * HMOE_PANEL;
-  plan_ints(&copy, "args",
-            (int64_t[]){l->experts, l->group2_bytes, u.bytes, out_panels, element_bytes * l->depth2 * HMOE_PANEL, panel_bytes,
-                        panel_bytes},
-            7);
+  plan_ints(&copy, "args", args, HMOEC_COPY_ARGS);
   plan_step_end(&copy);
   if (g->biases) {
-    plan_generate(p, PLAN_OPEN, rows, g, PLAN_BETA, r, none, none, (plan_binding){l->bias1, 4 * l->ff_panels * HMOE_PANEL, 0},
-                  l->panels1 * HMOE_PANEL);
-    plan_generate(p, PLAN_OPEN, rows, g, PLAN_GAMMA, r, none, none, plan_at(l->bias2), out_panels * HMOE_PANEL);
+    plan_generate(p, PLAN_OPEN, rows, g, PLAN_BETA, r, none, none, (plan_binding){l->bias1, 4 * l->ff_columns, 0}, l->columns1);
+    plan_generate(p, PLAN_OPEN, rows, g, PLAN_GAMMA, r, none, none, plan_at(l->bias2), plan_round(p, g->d_model));
   }
 }
 

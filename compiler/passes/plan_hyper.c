@@ -7,10 +7,7 @@
 #include "ir/location.h"
 #include "passes/plan.h"
 
-#define PER_TOKEN_CHUNK 32   /* tokens whose D and U exist at one time */
-#define FACTORED_CHUNK 256   /* tokens whose factored intermediates exist at one time */
-#define CONTRACT_ROWS 8
-#define MOST_FACTORED (1 << 20) /* opening takes two steps for every panel of the bottleneck */
+#define MOST_FACTORED (1 << 20) /* opening takes two steps for every column_step columns of the bottleneck */
 
 plan_generator plan_generator_of(MlirOperation hypernetwork) {
   plan_generator g = {.bottleneck = hmoec_op_int(hypernetwork, "bottleneck"),
@@ -24,79 +21,68 @@ plan_generator plan_generator_of(MlirOperation hypernetwork) {
   return g;
 }
 
-/* The columns of a generator: index (q, column), q outermost. */
+/* The columns of a generator are the elements of a right operand [rows, columns]. */
 plan_part_layout plan_part_of(const planner *p, const plan_generator *g, plan_part part) {
   bool matrix = part == PLAN_DOWN || part == PLAN_UP;
   plan_part_layout layout = {.format = matrix ? p->options->dtype : HMOEC_FORMAT_F32,
-                             .real_q = part == PLAN_DOWN ? g->d_model
-                                       : part == PLAN_UP ? g->bottleneck
-                                                         : 1,
+                             .rows = part == PLAN_DOWN ? g->d_model
+                                     : part == PLAN_UP ? g->bottleneck
+                                                       : 1,
                              .columns = part == PLAN_DOWN || part == PLAN_BETA ? g->bottleneck : g->d_model};
-  layout.q = plan_depth(layout.format, layout.real_q);
-  layout.elements = plan_panels(layout.columns) * layout.q * HMOE_PANEL;
+  layout.elements = plan_elements(p, layout.format, layout.rows, layout.columns);
   layout.bytes = hmoec_format_bytes(layout.format, layout.elements);
   return layout;
 }
 
+/* From a generator's weights, or bias (hidden 0), in memory: rows of them are (row, column) of the part, row outermost. */
+static hmoec_packing generator_packing(const plan_part_layout *part, plan_place from, int64_t hidden) {
+  return (hmoec_packing){.columns = part->columns,
+                         .column_stride = from.row_stride,
+                         .q = part->rows,
+                         .q_stride = part->columns * from.row_stride,
+                         .k_outer = hidden ? 1 : 0,
+                         .k_inner = hidden,
+                         .k_inner_stride = hidden ? from.col_stride : 0,
+                         .source_offset = from.offset,
+                         .groups = 1,
+                         .generates = part->format,
+                         .padded = true};
+}
+
 void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g, plan_part part, plan_place r, plan_binding gather,
-                   plan_binding scatter, plan_binding c, int64_t ldc) {
+                   plan_binding scatter, plan_binding c, int64_t c_stride) {
   plan_part_layout layout = plan_part_of(p, g, part);
   hmoec_format format = fn == PLAN_RUN ? layout.format : HMOEC_FORMAT_F32;
-  int64_t n = layout.elements, depth = plan_depth(format, g->hidden), bytes = plan_operand_bytes(format, g->hidden, n);
+  int64_t n = layout.elements, elements = plan_elements(p, format, g->hidden, n);
   plan_place w = plan_value_get(p, g->operands[2 * part])->place, bias = plan_value_get(p, g->operands[2 * part + 1])->place;
-  plan_pack pack = {.columns = n,
-                    .q = layout.q,
-                    .real_columns = layout.columns,
-                    .column_stride = w.row_stride,
-                    .q_stride = layout.columns * w.row_stride,
-                    .k_outer = 1,
-                    .k_inner = g->hidden,
-                    .k_inner_stride = w.col_stride,
-                    .source_offset = w.offset,
-                    .groups = 1,
-                    .group_bytes = bytes,
-                    .outer_pitch = depth,
-                    .panel_depth = depth,
-                    .format = format,
-                    .real_q = layout.real_q,
-                    .paired = layout.format};
-  int64_t elements = bytes / hmoec_format_bytes(format, 1);
+  hmoec_packing packing = generator_packing(&layout, w, g->hidden), vector = generator_packing(&layout, bias, 0);
+  packing.format = format;
   /* Of a run, all entries and layers that generate alike use one; at open they come and go. */
-  plan_memory **made = plan_memo_at(p, w.memory, PLAN_MEMO_GENERATED + (int64_t)part, w.offset, w.row_stride, layout.format, 0, 0);
-  plan_memory **made_bias =
-      plan_memo_at(p, w.memory, PLAN_MEMO_GENERATED + (int64_t)part, w.offset, w.row_stride, layout.format, 1, 0);
+  int64_t tag = PLAN_MEMO_GENERATED + (int64_t)part;
+  plan_memory **made = plan_memo_at(p, w.memory, tag, w.offset, w.row_stride, layout.format, 0, 0);
+  plan_memory **made_bias = plan_memo_at(p, w.memory, tag, w.offset, w.row_stride, layout.format, 1, 0);
   bool first_time = fn == PLAN_OPEN || !*made;
-  plan_memory *panels = fn == PLAN_OPEN ? plan_workspace(p, "f32", -1, 1, elements, 0)
-                        : first_time    ? plan_weight(p, hmoec_format_name(format), 1, elements)
-                                        : *made;
-  if (first_time) plan_pack_emit(p, panels, w.memory, &pack);
-  plan_pack vector = {.columns = n,
-                      .q = layout.q,
-                      .real_columns = layout.columns,
-                      .column_stride = bias.row_stride,
-                      .q_stride = layout.columns * bias.row_stride,
-                      .source_offset = bias.offset,
-                      .groups = 1,
-                      .group_bytes = 4 * n,
-                      .real_q = layout.real_q,
-                      .paired = layout.format};
+  plan_memory *operand = fn == PLAN_OPEN ? plan_workspace(p, "f32", -1, 1, elements, 0)
+                         : first_time    ? plan_weight(p, hmoec_format_name(format), 1, elements)
+                                         : *made;
+  if (first_time) plan_pack_emit(p, operand, w.memory, &packing);
   plan_memory *added = fn == PLAN_OPEN ? plan_workspace(p, "f32", -1, 1, n, 0)
                        : first_time    ? plan_weight(p, "f32", 1, n)
                                        : *made_bias;
-  if (first_time) plan_pack_vector_emit(p, added, bias.memory, &vector);
+  if (first_time) plan_pack_emit(p, added, bias.memory, &vector);
   if (fn == PLAN_RUN) {
-    *made = panels;
+    *made = operand;
     *made_bias = added;
   }
 
   if (gather.memory) r.in_place = false;
   plan_matmul m = plan_matmul_init(p, fn, rows_dim, format, g->hidden, n, r);
-  m.b = plan_at(panels);
+  m.b = plan_at(operand);
   m.bias = plan_at(added);
   m.c = c;
   m.gather = gather;
   m.scatter = scatter;
-  m.spec.ldc = ldc;
+  m.spec.c_stride = c_stride;
   m.spec.c_format = layout.format;
   m.spec.c_padded = true;
   plan_matmul_emit(p, &m);
@@ -120,7 +106,6 @@ plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t exper
   plan_int(&step, "experts", experts);
   plan_int(&step, "top_k", top_k);
   plan_string(&step, "mode", mode);
-  plan_int(&step, "row_block", p->schedule.row_block);
   plan_step_end(&step);
   return grouping;
 }
@@ -136,16 +121,13 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
   plan_place x = plan_value_get(p, x_value)->place;
   x.in_place = false;
   hmoec_format format = p->options->dtype;
-  int64_t lda = hmoec_is_bf16(format) ? p->schedule.lda_bf16 : p->schedule.lda, h = g->d_model, b = g->bottleneck, rows = p->rows.count;
-  plan_memory *z = plan_workspace(p, hmoec_format_name(format), rows, 0, lda, PLAN_SLACK_ROWS);
+  int64_t h = g->d_model, b = g->bottleneck, rows = p->rows.count;
+  plan_place z = plan_whole_place(plan_rows_memory(p, format, rows, b, true));
   plan_matmul down = plan_matmul_init(p, PLAN_RUN, rows, format, h, b, x);
+  plan_matmul_into(p, &down, z);
   down.b = plan_at(weights->part[PLAN_DOWN]);
-  down.c = plan_at(z);
   down.blocks = plan_at(grouping->blocks);
   down.gather = plan_at(grouping->row_token);
-  down.spec.ldc = lda;
-  down.spec.c_format = format;
-  down.spec.c_padded = true;
   down.spec.b_group_bytes = plan_part_of(p, g, PLAN_DOWN).bytes;
   down.spec.segment[0].activation = HMOEC_ACTIVATION_RELU;
   if (g->biases) {
@@ -154,13 +136,11 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
   }
   bool accumulate;
   plan_place y = plan_destination(p, result, rows, &accumulate);
-  plan_matmul up = plan_matmul_init(p, PLAN_RUN, rows, format, b, h, (plan_place){z, 0, lda, 1, true, format});
+  plan_matmul up = plan_matmul_init(p, PLAN_RUN, rows, format, b, h, z);
+  plan_matmul_into(p, &up, y);
   up.b = plan_at(weights->part[PLAN_UP]);
-  up.c = plan_at(y.memory);
   up.blocks = plan_at(grouping->blocks);
   up.scatter = plan_at(grouping->row_token);
-  up.spec.ldc = y.row_stride;
-  up.spec.c_padded = y.row_stride % HMOE_PANEL == 0 && y.row_stride >= plan_panels(h) * HMOE_PANEL;
   up.spec.accumulate = accumulate;
   up.spec.b_group_bytes = plan_part_of(p, g, PLAN_UP).bytes;
   if (g->biases) {
@@ -328,11 +308,12 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
                        "expected the weights of hyper_expert to come from a hypernetwork");
   plan_generator g = plan_generator_of(hypernetwork);
   plan_grouping grouping = plan_group_selections(p, (MlirValue){NULL}, 1, "token");
-  chunk_loop loop = loop_begin(p, &grouping, PER_TOKEN_CHUNK, 1, -1);
+  int64_t chunk = plan_knob(p, "loop", "per_token_chunk");
+  chunk_loop loop = loop_begin(p, &grouping, chunk, 1, -1);
   generated weights = {0};
   for (int part = 0; part < parts_of(&g); part++) {
     plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
-    weights.part[part] = plan_workspace(p, hmoec_format_name(layout.format), -1, PER_TOKEN_CHUNK, layout.elements, 0);
+    weights.part[part] = plan_workspace(p, hmoec_format_name(layout.format), -1, chunk, layout.elements, 0);
     plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, plan_value_get(p, g.r)->place, plan_at(loop.todo_token),
                   plan_at(loop.todo_slot), plan_at(weights.part[part]), layout.elements);
   }
@@ -342,79 +323,65 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
   return true;
 }
 
-/* One panel of the bottleneck in the first factored pack: q groups of columns from w, or from the bias (q = 1), from group `at` on. */
-static plan_pack factored_panel(const plan_generator *g, hmoec_format format, plan_place w, int64_t panel, int64_t q, int64_t at) {
-  int64_t first = panel * HMOE_PANEL, rest = g->bottleneck - first, depth = plan_depth(format, g->d_model);
-  return (plan_pack){.columns = q * HMOE_PANEL,
-                     .q = q,
-                     .real_columns = rest < HMOE_PANEL ? rest : HMOE_PANEL,
-                     .column_stride = w.row_stride,
-                     .q_stride = q > 1 ? w.col_stride : 0,
-                     .k_outer = 1,
-                     .k_inner = g->d_model,
-                     .k_inner_stride = g->bottleneck * w.row_stride,
-                     .source_offset = w.offset + first * w.row_stride,
-                     .groups = 1,
-                     .panel = panel * (g->hidden + 1) + at,
-                     .outer_pitch = depth,
-                     .panel_depth = depth,
-                     .format = format};
+/* column_step columns of the bottleneck in the first factored operand: q groups of columns from w, or from the bias (q = 1), from group `at` on. */
+static hmoec_packing factored_columns(const planner *p, const plan_generator *g, hmoec_format format, plan_place w, int64_t number, int64_t q,
+                                      int64_t at) {
+  int64_t step = p->target->column_step, first = number * step, rest = g->bottleneck - first;
+  return (hmoec_packing){.columns = rest < step ? rest : step,
+                         .column_stride = w.row_stride,
+                         .q = q,
+                         .q_stride = q > 1 ? w.col_stride : 0,
+                         .k_outer = 1,
+                         .k_inner = g->d_model,
+                         .k_inner_stride = g->bottleneck * w.row_stride,
+                         .source_offset = w.offset + first * w.row_stride,
+                         .groups = 1,
+                         .format = format,
+                         .operand_n = plan_round(p, g->bottleneck) * (g->hidden + 1),
+                         .first_column = (number * (g->hidden + 1) + at) * step};
 }
 
-/* Packs of the two factored products; layouts as in hmoec_contract_spec, column (m, k) of the first, depth row (k, m) of the second. */
+/* Operands of the two factored products; as in hmoec_contract_spec, column (m, k) of the first, depth (k, m) of the second. */
 static void pack_factored(planner *p, const plan_generator *g, hmoec_format format, plan_memory *first, plan_memory *second) {
-  int64_t h = g->d_model, b = g->bottleneck, H = g->hidden;
+  int64_t h = g->d_model, b = g->bottleneck, H = g->hidden, depth = b * (H + 1);
   plan_place wd = plan_value_get(p, g->operands[0])->place, bd = plan_value_get(p, g->operands[1])->place;
   plan_place wu = plan_value_get(p, g->operands[2])->place, bu = plan_value_get(p, g->operands[3])->place;
-  for (int64_t panel = 0; panel < plan_panels(b); panel++) {
-    plan_pack generated = factored_panel(g, format, wd, panel, H, 0), constant = factored_panel(g, format, bd, panel, 1, H);
+  for (int64_t i = 0; i * p->target->column_step < b; i++) {
+    hmoec_packing generated = factored_columns(p, g, format, wd, i, H, 0), constant = factored_columns(p, g, format, bd, i, 1, H);
     plan_pack_emit(p, first, wd.memory, &generated);
     plan_pack_emit(p, first, bd.memory, &constant);
   }
-  /* Depth rows of both halves alternate, at odd ones too: pairs are made of finished panels. */
-  int64_t columns = plan_panels(h) * HMOE_PANEL, depth = b * (H + 1);
-  plan_memory *panels = hmoec_is_bf16(format) ? plan_workspace(p, "f32", -1, plan_panels(h), HMOE_PANEL * depth, 0) : second;
-  plan_pack generated = {.columns = columns,
-                         .q = 1,
-                         .real_columns = h,
-                         .column_stride = wu.row_stride,
-                         .k_outer = b,
-                         .k_inner = H,
-                         .k_outer_stride = h * wu.row_stride,
-                         .k_inner_stride = wu.col_stride,
-                         .source_offset = wu.offset,
-                         .groups = 1,
-                         .outer_pitch = H + 1,
-                         .panel_depth = depth};
-  plan_pack_emit(p, panels, wu.memory, &generated);
-  plan_pack constant = {.columns = columns,
-                        .q = 1,
-                        .real_columns = h,
-                        .column_stride = bu.row_stride,
-                        .k_outer = b,
-                        .k_inner = 1,
-                        .k_outer_stride = h * bu.row_stride,
-                        .source_offset = bu.offset,
-                        .groups = 1,
-                        .depth = H,
-                        .outer_pitch = H + 1,
-                        .panel_depth = depth};
-  plan_pack_emit(p, panels, bu.memory, &constant);
-  if (!hmoec_is_bf16(format)) return;
-  plan_pack pairs = {.columns = HMOE_PANEL,
-                     .q = 1,
-                     .real_columns = HMOE_PANEL,
-                     .column_stride = 1,
-                     .k_outer = 1,
-                     .k_inner = depth,
-                     .k_inner_stride = HMOE_PANEL,
-                     .groups = plan_panels(h),
-                     .source_group_stride = HMOE_PANEL * depth,
-                     .group_bytes = plan_operand_bytes(format, depth, HMOE_PANEL),
-                     .outer_pitch = plan_depth(format, depth),
-                     .panel_depth = plan_depth(format, depth),
-                     .format = format};
-  plan_pack_emit(p, second, panels, &pairs);
+  /* Depth rows of both parts alternate. */
+  bool at_once = p->target->packs_any_depth(format);
+  hmoec_format packed = at_once ? format : HMOEC_FORMAT_F32;
+  plan_memory *operand = at_once ? second : plan_workspace(p, "f32", -1, 1, plan_elements(p, packed, depth, h), 0);
+  hmoec_packing generated = {.columns = h,
+                             .column_stride = wu.row_stride,
+                             .q = 1,
+                             .k_outer = b,
+                             .k_inner = H,
+                             .k_outer_stride = h * wu.row_stride,
+                             .k_inner_stride = wu.col_stride,
+                             .source_offset = wu.offset,
+                             .groups = 1,
+                             .format = packed,
+                             .operand_k = depth,
+                             .outer_pitch = H + 1};
+  plan_pack_emit(p, operand, wu.memory, &generated);
+  hmoec_packing constant = {.columns = h,
+                            .column_stride = bu.row_stride,
+                            .q = 1,
+                            .k_outer = b,
+                            .k_inner = 1,
+                            .k_outer_stride = h * bu.row_stride,
+                            .source_offset = bu.offset,
+                            .groups = 1,
+                            .format = packed,
+                            .operand_k = depth,
+                            .first_k = H,
+                            .outer_pitch = H + 1};
+  plan_pack_emit(p, operand, bu.memory, &constant);
+  if (!at_once) plan_repack_emit(p, second, operand, format, depth, h);
 }
 
 bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
@@ -425,58 +392,57 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   hmoec_shape wd = hmoec_value_shape(g.operands[0]);
   g.d_model = wd.dims[0] / g.bottleneck;
   g.hidden = wd.dims[1];
-  int64_t h = g.d_model, b = g.bottleneck, H = g.hidden, lda = p->schedule.lda;
+  int64_t h = g.d_model, b = g.bottleneck, H = g.hidden;
   if (b > MOST_FACTORED)
     return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "factored: expected a bottleneck of at most %d, found %lld",
                        MOST_FACTORED, (long long)b);
-  int64_t columns = plan_panels(b) * (H + 1) * HMOE_PANEL, depth = b * (H + 1);
+  int64_t columns = plan_round(p, b) * (H + 1), depth = b * (H + 1);
   hmoec_format format = plan_format(p, op);
   int64_t rows = p->rows.count;
   plan_memory **made = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED, 0, 0, 0, 0, 0);
   plan_memory **made_second = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED, 1, 0, 0, 0, 0);
   if (!*made) {
-    *made = plan_weight(p, hmoec_format_name(format), 1, columns * plan_depth(format, h));
-    *made_second = plan_weight(p, hmoec_format_name(format), 1, plan_panels(h) * HMOE_PANEL * plan_depth(format, depth));
+    *made = plan_weight(p, hmoec_format_name(format), 1, plan_elements(p, format, h, columns));
+    *made_second = plan_weight(p, hmoec_format_name(format), 1, plan_elements(p, format, depth, h));
     pack_factored(p, &g, format, *made, *made_second);
   }
   plan_memory *first_pack = *made, *second_pack = *made_second;
   plan_place x = plan_value_get(p, mlirOperationGetOperand(op, 0))->place, r = plan_value_get(p, g.r)->place;
   bool accumulate;
   plan_place y = plan_destination(p, mlirOperationGetResult(op, 0), rows, &accumulate);
-  bool padded = y.row_stride % HMOE_PANEL == 0 && y.row_stride >= plan_panels(h) * HMOE_PANEL;
 
   plan_memory *beta = NULL;
-  int64_t ldb = plan_panels(b) * HMOE_PANEL;
+  int64_t ldb = 0;
   if (g.biases) {
-    beta = plan_workspace(p, "f32", rows, 0, ldb, 0);
+    beta = plan_rows_memory(p, HMOEC_FORMAT_F32, rows, b, false);
+    ldb = plan_whole_place(beta).row_stride;
     plan_generate(p, PLAN_RUN, rows, &g, PLAN_BETA, r, (plan_binding){0}, (plan_binding){0}, plan_at(beta), ldb);
     plan_place vu = plan_value_get(p, g.operands[6])->place;
     plan_matmul gamma = plan_matmul_init(p, PLAN_RUN, rows, HMOEC_FORMAT_F32, H, h, r);
     gamma.b = plan_at(plan_linear_weight(p, PLAN_RUN, vu, HMOEC_FORMAT_F32, h, H));
     gamma.bias = plan_vector(p, PLAN_RUN, plan_value_get(p, g.operands[7])->place, h);
-    gamma.c = plan_at(y.memory);
-    gamma.spec.ldc = y.row_stride;
-    gamma.spec.c_padded = padded;
+    plan_matmul_into(p, &gamma, y);
     gamma.spec.accumulate = accumulate;
     plan_matmul_emit(p, &gamma);
     accumulate = true;
   }
-  int64_t chunk = plan_dim_get(p, PLAN_RUN, HMOE_DIM_CHUNK, 0, FACTORED_CHUNK);
+  int64_t chunk_rows = plan_knob(p, "loop", "factored_chunk"), chunk = plan_dim_get(p, PLAN_RUN, HMOE_DIM_CHUNK, 0, chunk_rows);
   plan_step loop_step = plan_step_begin(p, PLAN_RUN, "loop", rows);
   plan_string(&loop_step, "kind", "rows");
-  plan_int(&loop_step, "chunk", FACTORED_CHUNK);
+  plan_int(&loop_step, "chunk", chunk_rows);
   plan_int(&loop_step, "top_k", 0);
   plan_int(&loop_step, "generate", 0);
   plan_int(&loop_step, "cache", -1);
   MlirOperation loop = plan_step_end(&loop_step);
 
-  plan_memory *t1 = plan_workspace(p, "f32", chunk, 0, columns, 0), *v = plan_workspace(p, "f32", chunk, 0, lda, PLAN_SLACK_ROWS);
+  plan_memory *t1 = plan_workspace(p, "f32", chunk, 0, columns, 0);
+  plan_place v = plan_whole_place(plan_rows_memory(p, HMOEC_FORMAT_F32, chunk, depth, true));
   plan_matmul first = plan_matmul_init(p, PLAN_RUN, chunk, format, h, columns, x);
   first.spec.a_in_place = false;
   first.a.advance_bytes = 4 * x.row_stride;
   first.b = plan_at(first_pack);
   first.c = plan_at(t1);
-  first.spec.ldc = columns;
+  first.spec.c_stride = columns;
   first.spec.c_padded = true;
   plan_matmul_emit(p, &first);
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_CONTRACT,
@@ -484,20 +450,19 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
                                            .bottleneck = b,
                                            .ld1 = columns,
                                            .ldr = r.row_stride,
-                                           .ldb = beta ? ldb : 0,
-                                           .ldv = lda,
-                                           .row_block = CONTRACT_ROWS}};
+                                           .ldb = ldb,
+                                           .ldv = v.row_stride,
+                                           .step = p->target->column_step}};
   plan_step contract = plan_kernel_begin(p, PLAN_RUN, &kernel, chunk);
   plan_bind(&contract, "t1", plan_at(t1));
   plan_bind(&contract, "r", (plan_binding){r.memory, 4 * r.offset, 4 * r.row_stride});
   if (beta) plan_bind(&contract, "beta", (plan_binding){beta, 0, 4 * ldb});
-  plan_bind(&contract, "v", plan_at(v));
+  plan_bind(&contract, "v", plan_at(v.memory));
   plan_step_end(&contract);
-  plan_matmul second = plan_matmul_init(p, PLAN_RUN, chunk, format, depth, h, (plan_place){v, 0, lda, 1, true, HMOEC_FORMAT_F32});
+  plan_matmul second = plan_matmul_init(p, PLAN_RUN, chunk, format, depth, h, v);
+  plan_matmul_into(p, &second, y);
   second.b = plan_at(second_pack);
-  second.c = (plan_binding){y.memory, 0, 4 * y.row_stride};
-  second.spec.ldc = y.row_stride;
-  second.spec.c_padded = padded;
+  second.c.advance_bytes = 4 * y.row_stride;
   second.spec.accumulate = accumulate;
   plan_matmul_emit(p, &second);
   loop_set(p, loop, "body", steps_after(loop));

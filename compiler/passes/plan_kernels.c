@@ -40,47 +40,6 @@ static void mark_per_set(MlirOperation *ops, size_t count, MlirContext context) 
   }
 }
 
-/* The deepest product, and the widest rows that are made for one to read: what lda must hold. */
-static int64_t deepest_product(MlirOperation *ops, size_t count) {
-  int64_t deepest = 32;
-  for (size_t i = 0; i < count; i++) {
-    MlirOperation op = ops[i];
-    int64_t depths[2] = {0, 0};
-    if (hmoec_op_is(op, "hmoe.linear")) {
-      depths[0] = hmoec_value_shape(mlirOperationGetOperand(op, 1)).dims[1];
-    } else if (hmoec_op_is(op, "hmoe.experts") || hmoec_op_is(op, "hmoe.gated_experts")) {
-      hmoec_shape wi = hmoec_value_shape(mlirOperationGetOperand(op, 3));
-      depths[0] = wi.dims[1];
-      depths[1] = wi.dims[2];
-    } else if (hmoec_op_is(op, "hmoe.fused_experts")) {
-      hmoec_shape wi = hmoec_value_shape(mlirOperationGetOperand(op, 4));
-      depths[0] = (plan_panels(wi.dims[1]) + plan_panels(hmoec_value_shape(mlirOperationGetOperand(op, 6)).dims[2])) * HMOE_PANEL;
-      depths[1] = wi.dims[2];
-    } else if (hmoec_op_is(op, "hmoe.selection_embedding")) { /* marks every expert in the kernel's scratch */
-      depths[0] = hmoec_value_shape(mlirOperationGetOperand(op, 1)).dims[0];
-    } else if (hmoec_op_is(op, "hmoe.route")) { /* holds a row of logits there */
-      depths[0] = plan_columns(mlirOperationGetOperand(op, 0));
-    } else if (hmoec_op_is(op, "hmoe.hypernetwork")) {
-      depths[0] = hmoec_value_shape(mlirOperationGetOperand(op, 0)).dims[1];
-    } else if (hmoec_op_is(op, "hmoe.factored_hyper_expert")) {
-      depths[0] = hmoec_op_int(op, "bottleneck") * (hmoec_value_shape(mlirOperationGetOperand(op, 1)).dims[1] + 1);
-      depths[1] = hmoec_value_shape(mlirOperationGetOperand(op, 0)).dims[1];
-    } else if (hmoec_op_is(op, "hmoe.hyper_expert") || hmoec_op_is(op, "hmoe.indexed_hyper_expert")) {
-      hmoec_shape down = hmoec_value_shape(mlirOperationGetOperand(op, hmoec_op_is(op, "hmoe.hyper_expert") ? 1 : 2));
-      depths[0] = down.dims[1];
-      depths[1] = down.dims[2];
-    } else if (hmoec_op_is(op, "hmoe.attention")) { /* its rows; and a block of scores with the values */
-      depths[0] = plan_columns(mlirOperationGetOperand(op, 0));
-      depths[1] = 128;
-    } else if (hmoec_op_is(op, "hmoe.rms_norm") || hmoec_op_is(op, "hmoe.layer_norm")) {
-      depths[0] = plan_columns(mlirOperationGetOperand(op, 0));
-    }
-    for (int d = 0; d < 2; d++)
-      if (depths[d] > deepest) deepest = depths[d];
-  }
-  return plan_panels(deepest) * HMOE_PANEL;
-}
-
 static MlirBlock add_function(planner *p, MlirModule module, const char *name, MlirNamedAttribute *attributes, intptr_t count,
                               MlirOperation *out_function) {
   MlirType type = mlirFunctionTypeGet(p->context, 0, NULL, 0, NULL);
@@ -324,11 +283,7 @@ static void finish_module(planner *p, MlirOperation root, MlirOperation function
   MlirType i64 = mlirIntegerTypeGet(p->context, 64);
   mlirOperationSetAttributeByName(root, ref("hmk.weight_bytes"), mlirIntegerAttrGet(i64, p->weight_bytes));
   mlirOperationSetAttributeByName(root, ref("hmk.dtype"), mlirStringAttrGet(p->context, ref(hmoec_format_name(p->options->dtype))));
-  _Static_assert(sizeof p->schedule % sizeof(int64_t) == 0, "a schedule is integers");
-  int64_t schedule[sizeof p->schedule / sizeof(int64_t)];
-  memcpy(schedule, &p->schedule, sizeof schedule);
-  mlirOperationSetAttributeByName(root, ref("hmk.schedule"),
-                                  mlirDenseI64ArrayGet(p->context, sizeof schedule / sizeof *schedule, schedule));
+  hmoec_schedule_write(root, p->target, &p->schedule);
   if (p->state_count) {
     _Static_assert(sizeof(plan_state) == 3 * sizeof(int64_t), "states are triples");
     mlirOperationSetAttributeByName(root, ref("hmk.states"),
@@ -346,7 +301,7 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
   bool ok = false;
   p->location = mlirOperationGetLocation(function);
   p->schedule = p->options->schedule;
-  if (p->schedule.lda == 0) p->schedule = hmoec_cpu_schedule_default(deepest_product(p->ops, p->op_count));
+  p->target->prepare(&p->schedule, plan_widest(p));
   long inputs = (long)mlirBlockGetNumArguments(body), outputs = (long)mlirOperationGetNumOperands(mlirBlockGetTerminator(body));
   if (inputs > MOST_TENSORS || outputs > MOST_TENSORS) {
     hmoec_error(p->diagnostics, hmoec_location_of_op(function), "expected at most %d inputs and %d outputs, found %ld and %ld",
@@ -384,7 +339,7 @@ done:
 }
 
 bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
-  planner p = {.context = mlirModuleGetContext(module), .diagnostics = diagnostics, .options = options};
+  planner p = {.context = mlirModuleGetContext(module), .diagnostics = diagnostics, .options = options, .target = options->target};
   p.memory_type = mlirTypeParseGet(p.context, ref("!hmk.memory"));
   MlirOperation entry = {NULL};
   MlirBlock module_body = mlirModuleGetBody(module);

@@ -4,7 +4,7 @@
  *                           memory, from the embedding to the last norm
  *   return add(a, b)    ->  a writes the caller's memory, b adds to it
  *
- * Row strides are the schedule's lda where a product will read the rows in place, else the columns rounded up to a panel. */
+ * Rows are laid out as products read them in place where one will. */
 #include "passes/plan.h"
 
 #include <string.h>
@@ -23,19 +23,15 @@ static bool feeds_product(MlirValue value) {
   return false;
 }
 
-plan_place plan_whole_place(const planner *p, plan_memory *memory) {
+plan_place plan_whole_place(plan_memory *memory) {
   hmoec_format format = HMOEC_FORMAT_F32; /* of integers, too: nothing multiplies them */
   hmoec_format_find(memory->element, &format);
-  int64_t ld = memory->shape[1];
-  bool in_place = memory->slack_rows >= PLAN_SLACK_ROWS && ld == (hmoec_is_bf16(format) ? p->schedule.lda_bf16 : p->schedule.lda);
-  return (plan_place){memory, 0, ld, 1, in_place, format};
+  return (plan_place){memory, 0, memory->shape[1], 1, memory->in_place, format};
 }
 
 /* Memory for the rows of a value that is given none: as products read it in place, if any does. */
 static plan_memory *own_memory(planner *p, MlirValue value, int64_t rows_dim) {
-  bool in_place = feeds_product(value);
-  int64_t ld = in_place ? p->schedule.lda : plan_panels(plan_columns(value)) * HMOE_PANEL;
-  return plan_workspace(p, "f32", rows_dim, 0, ld, in_place ? PLAN_SLACK_ROWS : 0);
+  return plan_rows_memory(p, HMOEC_FORMAT_F32, rows_dim, plan_columns(value), feeds_product(value));
 }
 
 plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool *out_accumulate) {
@@ -43,11 +39,11 @@ plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool 
   if (v->destination) {
     *out_accumulate = v->destination->written;
     v->destination->written = true;
-    return v->place = plan_whole_place(p, v->destination);
+    return v->place = plan_whole_place(v->destination);
   }
   *out_accumulate = false;
   plan_memory *memory = own_memory(p, value, rows_dim);
-  return plan_value_get(p, value)->place = plan_whole_place(p, memory);
+  return plan_value_get(p, value)->place = plan_whole_place(memory);
 }
 
 bool plan_only_bf16_products(const planner *p, MlirValue value) {
@@ -64,9 +60,9 @@ bool plan_only_bf16_products(const planner *p, MlirValue value) {
 
 plan_place plan_product_rows(planner *p, MlirValue result, int64_t rows_dim) {
   plan_memory *memory = plan_only_bf16_products(p, result)
-                            ? plan_workspace(p, "bf16", rows_dim, 0, p->schedule.lda_bf16, PLAN_SLACK_ROWS)
+                            ? plan_rows_memory(p, HMOEC_FORMAT_BF16, rows_dim, plan_columns(result), true)
                             : own_memory(p, result, rows_dim);
-  return plan_value_get(p, result)->place = plan_whole_place(p, memory);
+  return plan_value_get(p, result)->place = plan_whole_place(memory);
 }
 
 /* Whether a value can be written to memory that it is given, or added to it: a view if what it sees can. A product of two linears cannot

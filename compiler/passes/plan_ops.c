@@ -10,17 +10,39 @@ typedef struct rule {
   bool (*rows)(planner *p, MlirOperation op, int fn, int64_t rows_dim);
   bool (*entry)(planner *p, MlirOperation op);
   unsigned facts;
+  int deep; /* WIDTHS_OF the operand whose last dimensions say how deep the op's products are, or 0 */
+  int64_t (*width)(const planner *p, MlirOperation op); /* where no operand says it */
 } rule;
+#define WIDTHS_OF(operand) ((operand) + 1)
+
+/* A hidden block of the experts' own columns and the generated ones. */
+static int64_t fused_width(const planner *p, MlirOperation op) {
+  hmoec_shape wi = hmoec_value_shape(mlirOperationGetOperand(op, 4));
+  int64_t hidden = plan_round(p, wi.dims[1]) + plan_round(p, hmoec_value_shape(mlirOperationGetOperand(op, 6)).dims[2]);
+  return hidden > wi.dims[2] ? hidden : wi.dims[2];
+}
+
+static int64_t factored_width(const planner *p, MlirOperation op) {
+  (void)p;
+  int64_t depth = hmoec_op_int(op, "bottleneck") * (hmoec_value_shape(mlirOperationGetOperand(op, 1)).dims[1] + 1);
+  int64_t columns = hmoec_value_shape(mlirOperationGetOperand(op, 0)).dims[1];
+  return depth > columns ? depth : columns;
+}
+
+static int64_t attention_width(const planner *p, MlirOperation op) {
+  int64_t columns = plan_columns(mlirOperationGetOperand(op, 0));
+  return columns > p->target->attention_width ? columns : p->target->attention_width;
+}
 
 static const rule rules[] = {
     {"parameter", .rows = plan_parameter},
-    {"linear", .rows = plan_linear, .facts = PLAN_GIVEN | PLAN_WAITS},
+    {"linear", .rows = plan_linear, .facts = PLAN_GIVEN | PLAN_WAITS, .deep = WIDTHS_OF(1)},
     {"activate", .rows = plan_activate, .facts = PLAN_GIVEN | PLAN_PASSES | PLAN_WAITS},
     {"add", .rows = plan_add, .facts = PLAN_GIVEN | PLAN_PASSES},
     {"multiply", .rows = plan_multiply, .facts = PLAN_GIVEN | PLAN_PASSES},
     {"scale", .rows = plan_scale, .facts = PLAN_DEFERRED},
-    {"rms_norm", .rows = plan_norm, .facts = PLAN_DEFERRED},
-    {"layer_norm", .rows = plan_norm, .facts = PLAN_DEFERRED},
+    {"rms_norm", .rows = plan_norm, .facts = PLAN_DEFERRED, .deep = WIDTHS_OF(0)},
+    {"layer_norm", .rows = plan_norm, .facts = PLAN_DEFERRED, .deep = WIDTHS_OF(0)},
     {"append_row", .rows = plan_append_row},
     {"reshape", .rows = plan_view},
     {"take_row", .rows = plan_view},
@@ -33,19 +55,19 @@ static const rule rules[] = {
     {"weight_embedding", .rows = plan_weight_embedding},
     {"relative_bias", .rows = plan_relative_bias},
     {"route", .entry = plan_route},
-    {.op = "experts"},
-    {.op = "gated_experts"},
+    {.op = "experts", .deep = WIDTHS_OF(3)},
+    {.op = "gated_experts", .deep = WIDTHS_OF(3)},
     {"combine", .entry = plan_combine, .facts = PLAN_GIVEN},
-    {"fused_experts", .entry = plan_fused_experts, .facts = PLAN_GIVEN},
-    {.op = "hypernetwork"},
+    {"fused_experts", .entry = plan_fused_experts, .facts = PLAN_GIVEN, .width = fused_width},
+    {.op = "hypernetwork", .deep = WIDTHS_OF(0)},
     {.op = "selection_rank"},
     {.op = "distinct_selections"},
-    {"hyper_expert", .entry = plan_hyper_expert, .facts = PLAN_GIVEN},
-    {"indexed_hyper_expert", .entry = plan_indexed_hyper_expert, .facts = PLAN_GIVEN},
-    {"factored_hyper_expert", .entry = plan_factored_hyper_expert, .facts = PLAN_GIVEN},
+    {"hyper_expert", .entry = plan_hyper_expert, .facts = PLAN_GIVEN, .deep = WIDTHS_OF(1)},
+    {"indexed_hyper_expert", .entry = plan_indexed_hyper_expert, .facts = PLAN_GIVEN, .deep = WIDTHS_OF(2)},
+    {"factored_hyper_expert", .entry = plan_factored_hyper_expert, .facts = PLAN_GIVEN, .width = factored_width},
     {"embedding", .entry = plan_embedding, .facts = PLAN_GIVEN},
     {"position_embedding", .entry = plan_embedding, .facts = PLAN_GIVEN},
-    {"attention", .entry = plan_attention},
+    {"attention", .entry = plan_attention, .width = attention_width},
 };
 
 /* NULL: the planner does not know it. */
@@ -59,6 +81,21 @@ static const rule *rule_of(MlirOperation op) {
 bool plan_has(MlirOperation op, unsigned fact) {
   const rule *found = rule_of(op);
   return found && (found->facts & fact) != 0;
+}
+
+int64_t plan_widest(const planner *p) {
+  int64_t widest = 1;
+  for (size_t i = 0; i < p->op_count; i++) {
+    const rule *found = rule_of(p->ops[i]);
+    int64_t width = found && found->width ? found->width(p, p->ops[i]) : 0;
+    if (found && found->deep) {
+      hmoec_shape shape = hmoec_value_shape(mlirOperationGetOperand(p->ops[i], found->deep - 1));
+      for (int64_t d = 1; d < shape.rank; d++)
+        if (shape.dims[d] > width) width = shape.dims[d];
+    }
+    if (width > widest) widest = width;
+  }
+  return plan_round(p, widest);
 }
 
 bool plan_by_reader(MlirOperation op) {

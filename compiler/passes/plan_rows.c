@@ -14,10 +14,6 @@
 
 #include <mlir-c/BuiltinAttributes.h>
 
-#define SELECT_ROWS 8
-#define MAP_ROWS 16
-#define NORM_ROWS 16
-#define PAIR_MOST_COLUMNS 8192 /* of the second product: the sums of a block are in a worker's scratch */
 
 int64_t plan_columns(MlirValue value) {
   hmoec_shape shape = hmoec_value_shape(value);
@@ -27,20 +23,18 @@ int64_t plan_columns(MlirValue value) {
 plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns) {
   if (table.row_stride == columns && table.col_stride == 1)
     return plan_vector(p, fn, (plan_place){table.memory, table.offset, 1, 1, false, HMOEC_FORMAT_F32}, rows * columns);
-  int64_t padded = plan_panels(rows * columns) * HMOE_PANEL;
+  int64_t padded = plan_round(p, rows * columns);
   plan_memory **made =
       plan_memo_at(p, table.memory, PLAN_MEMO_TABLE + fn, table.offset, table.row_stride, table.col_stride, rows, columns);
   if (*made) return plan_at(*made);
-  plan_pack pack = {.columns = columns,
-                    .q = 1,
-                    .real_columns = columns,
-                    .column_stride = table.col_stride,
-                    .source_offset = table.offset,
-                    .groups = rows,
-                    .source_group_stride = table.row_stride,
-                    .group_bytes = 4 * columns};
+  hmoec_packing packing = {.columns = columns,
+                           .column_stride = table.col_stride,
+                           .q = 1,
+                           .source_offset = table.offset,
+                           .groups = rows,
+                           .source_group_stride = table.row_stride};
   plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, "f32", 1, padded) : plan_workspace(p, "f32", -1, 1, padded, 0);
-  plan_pack_vector_emit(p, packed, table.memory, &pack);
+  plan_pack_emit(p, packed, table.memory, &packing);
   return plan_at(*made = packed);
 }
 
@@ -66,14 +60,8 @@ static plan_memory *joined_stack(planner *p, plan_memory *stack, int64_t count, 
   plan_memory **made = plan_memo_at(p, stack, PLAN_MEMO_TABLE + PLAN_OPEN, count, part, 0, 0, 0);
   if (*made) return *made;
   *made = plan_workspace(p, "f32", -1, count, part, 0);
-  plan_pack parts = {.columns = part,
-                     .q = 1,
-                     .real_columns = part,
-                     .column_stride = 1,
-                     .groups = count,
-                     .source_group_stride = part,
-                     .group_bytes = 4 * part};
-  plan_pack_vector_emit(p, *made, stack, &parts);
+  hmoec_packing parts = {.columns = part, .column_stride = 1, .q = 1, .groups = count, .source_group_stride = part};
+  plan_pack_emit(p, *made, stack, &parts);
   return *made;
 }
 
@@ -164,7 +152,7 @@ static MlirOperation linear_after(const planner *p, MlirOperation linear) {
   MlirOperation user = only_user(p, hidden);
   if (plan_is_last_from(p, hidden)) return none;
   if (mlirOperationIsNull(user) || !is_dense_linear(p, user) || plan_format(p, linear) != plan_format(p, user)) return none;
-  if (plan_columns(mlirOperationGetResult(user, 0)) > PAIR_MOST_COLUMNS) return none;
+  if (plan_columns(mlirOperationGetResult(user, 0)) > plan_knob(p, "choose", "most_columns")) return none;
   MlirOperation merged[3];
   return plan_merged_linears(p, user, merged) == 1 && plan_merged_linears(p, linear, merged) == 1 ? user : none;
 }
@@ -225,8 +213,7 @@ bool plan_norm(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
                                        .ld_out = to.row_stride,
                                        .epsilon = hmoec_op_number(op, "epsilon"),
                                        .scale = factor_of(scale),
-                                       .out_format = to.format,
-                                       .row_block = NORM_ROWS}};
+                                       .out_format = to.format}};
   plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
   plan_bind(&step, "x", (plan_binding){from.memory, 4 * from.offset, 0});
   plan_bind(&step, "weight", plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 1))->place, n));
@@ -256,13 +243,6 @@ plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, hmoec_format
   return m;
 }
 
-void plan_matmul_into(plan_matmul *m, plan_place c) {
-  m->c = (plan_binding){c.memory, hmoec_format_bytes(c.format, c.offset), 0};
-  m->spec.c_format = c.format;
-  m->spec.ldc = c.row_stride;
-  m->spec.c_padded = c.offset == 0 && c.row_stride % 16 == 0 && c.row_stride >= plan_panels(m->spec.n) * HMOE_PANEL;
-}
-
 /* A linear as a product without C; *out_result: the value it gives, an activation behind it included. */
 static plan_matmul linear_product(planner *p, MlirOperation op, int fn, int64_t rows_dim, MlirValue *out_result) {
   hmoec_shape w = hmoec_value_shape(mlirOperationGetOperand(op, 1));
@@ -285,58 +265,58 @@ static void linear_into_destination(planner *p, plan_matmul *m, MlirValue result
   bool accumulate = false,
        rows = fn == PLAN_RUN && m->spec.format && !plan_value_get(p, result)->destination && plan_only_bf16_products(p, result);
   plan_place c = rows ? plan_product_rows(p, result, rows_dim) : plan_destination(p, result, rows_dim, &accumulate);
-  plan_matmul_into(m, c);
+  plan_matmul_into(p, m, c);
   MlirOperation user = hmoec_single_user(result);
   bool multiply = accumulate && !mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.multiply");
   m->spec.accumulate = accumulate && !multiply;
   m->spec.segment[0].multiply = multiply;
 }
 
-/* Several linears of the same rows: their columns side by side, each from a panel's begin on. */
+/* Several linears of the same rows: their columns side by side, each from a multiple of the target's step on. */
 static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, int64_t rows_dim) {
-  hmoec_format format = plan_format(p, linears[0]), biased = mlirOperationGetNumOperands(linears[0]) > 2;
-  int64_t k = plan_columns(mlirOperationGetOperand(linears[0], 1)), panels = 0, at = 0;
-  for (size_t i = 0; i < count; i++) panels += plan_panels(plan_columns(mlirOperationGetResult(linears[i], 0)));
-  int64_t bytes = plan_operand_bytes(format, k, panels * HMOE_PANEL);
+  hmoec_format format = plan_format(p, linears[0]);
+  bool biased = mlirOperationGetNumOperands(linears[0]) > 2;
+  int64_t k = plan_columns(mlirOperationGetOperand(linears[0], 1)), ld = 0, at = 0;
+  for (size_t i = 0; i < count; i++) ld += plan_round(p, plan_columns(mlirOperationGetResult(linears[i], 0)));
   plan_memory **made = plan_memo_at(p, linears[0].ptr, PLAN_MEMO_MERGED, (int64_t)count, 0, 0, 0, 0);
   plan_memory **made_bias = plan_memo_at(p, linears[0].ptr, PLAN_MEMO_MERGED, (int64_t)count, 1, 0, 0, 0);
   bool first_time = !*made;
   if (first_time) {
-    *made = plan_weight(p, hmoec_format_name(format), 1, bytes / hmoec_format_bytes(format, 1));
-    if (biased) *made_bias = plan_weight(p, "f32", 1, panels * HMOE_PANEL);
+    *made = plan_weight(p, hmoec_format_name(format), 1, plan_elements(p, format, k, ld));
+    if (biased) *made_bias = plan_weight(p, "f32", 1, ld);
   }
   plan_memory *weights = *made, *bias = *made_bias;
-  int64_t ld = panels * HMOE_PANEL;
-  plan_memory *c = plan_workspace(p, "f32", rows_dim, 0, ld, 0);
+  plan_memory *c = plan_rows_memory(p, HMOEC_FORMAT_F32, rows_dim, ld, false);
   for (size_t i = 0; i < count; i++) {
     MlirValue result = mlirOperationGetResult(linears[i], 0);
     int64_t n = plan_columns(result);
     if (first_time) {
       plan_place w = plan_value_get(p, mlirOperationGetOperand(linears[i], 1))->place;
-      plan_pack pack = plan_pack_linear(w, format, n, k);
-      pack.group_bytes = bytes;
-      pack.panel = at;
-      plan_pack_emit(p, weights, w.memory, &pack);
+      hmoec_packing packing = plan_packing(w, format, n, k);
+      packing.operand_n = ld;
+      packing.first_column = at;
+      plan_pack_emit(p, weights, w.memory, &packing);
     }
     if (first_time && biased) {
       plan_place v = plan_value_get(p, mlirOperationGetOperand(linears[i], 2))->place;
-      plan_pack pack = {.columns = plan_panels(n) * HMOE_PANEL,
-                        .q = 1,
-                        .real_columns = n,
-                        .column_stride = v.row_stride,
-                        .source_offset = v.offset,
-                        .groups = 1,
-                        .group_bytes = 4 * ld,
-                        .panel = at * HMOE_PANEL};
-      plan_pack_vector_emit(p, bias, v.memory, &pack);
+      hmoec_packing packing = {.columns = n,
+                               .column_stride = v.row_stride,
+                               .q = 1,
+                               .source_offset = v.offset,
+                               .groups = 1,
+                               .operand_n = ld,
+                               .first_column = at,
+                               .padded = true};
+      plan_pack_emit(p, bias, v.memory, &packing);
     }
-    plan_value_get(p, result)->place = (plan_place){c, at * HMOE_PANEL, ld, 1, false, HMOEC_FORMAT_F32};
-    at += plan_panels(n);
+    plan_value_get(p, result)->place = plan_whole_place(c);
+    plan_value_get(p, result)->place.offset = at;
+    at += plan_round(p, n);
   }
   plan_matmul m = plan_dense_matmul(p, PLAN_RUN, rows_dim, format, k, ld, mlirOperationGetOperand(linears[0], 0));
   m.b = plan_at(weights);
   if (biased) m.bias = plan_at(bias);
-  plan_matmul_into(&m, (plan_place){c, 0, ld, 1, false, HMOEC_FORMAT_F32});
+  plan_matmul_into(p, &m, plan_whole_place(c));
   plan_matmul_emit(p, &m);
   return true;
 }
@@ -351,10 +331,9 @@ bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
     MlirOperation before = other_linear(p, op, true);
     if (!mlirOperationIsNull(before)) {
       plan_matmul first = linear_product(p, before, fn, rows_dim, &result);
-      int64_t ld = hmoec_is_bf16(first.spec.format) ? p->schedule.lda_bf16 : p->schedule.lda;
-      plan_memory *hidden = plan_workspace(p, hmoec_format_name(first.spec.format), rows_dim, 0, ld, PLAN_SLACK_ROWS);
-      plan_value_get(p, result)->place = (plan_place){hidden, 0, ld, 1, true, first.spec.format};
-      plan_matmul_into(&first, plan_value_get(p, result)->place);
+      plan_memory *hidden = plan_rows_memory(p, first.spec.format, rows_dim, plan_columns(result), true);
+      plan_value_get(p, result)->place = plan_whole_place(hidden);
+      plan_matmul_into(p, &first, plan_value_get(p, result)->place);
       plan_matmul second = linear_product(p, op, fn, rows_dim, &result);
       linear_into_destination(p, &second, result, fn, rows_dim);
       if (second.spec.segment[0].multiply) {
@@ -380,8 +359,7 @@ void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map
                                        .inverse_sqrt = map->inverse_sqrt,
                                        .accumulate = map->accumulate,
                                        .multiply = map->multiply,
-                                       .activation = map->function,
-                                       .row_block = MAP_ROWS}};
+                                       .activation = map->function}};
   plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
   plan_bind(&step, "in", (plan_binding){map->in.memory, 4 * map->in.offset, 0});
   plan_bind(&step, "index", plan_at(map->index));
@@ -426,7 +404,7 @@ bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
       out.memory->written = true;
     }
   }
-  plan_value_get(p, y)->place = plan_whole_place(p, plan_value_get(p, y)->destination);
+  plan_value_get(p, y)->place = plan_whole_place(plan_value_get(p, y)->destination);
   return true;
 }
 
@@ -450,7 +428,7 @@ bool plan_multiply(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue y = mlirOperationGetResult(op, 0);
   plan_memory *destination = plan_value_get(p, y)->destination;
   if (fn == PLAN_RUN && !plan_is_per_set(op) && plan_is_product_of_linears(op)) {
-    plan_value_get(p, y)->place = plan_whole_place(p, destination);
+    plan_value_get(p, y)->place = plan_whole_place(destination);
     return true;
   }
   bool accumulate;
@@ -503,8 +481,7 @@ bool plan_selection_embedding(planner *p, MlirOperation op, int fn, int64_t rows
                                          .embedding = table.dims[1],
                                          .ld_out = out.row_stride,
                                          .of = hmoec_op_string_is(op, "of", "selected") ? HMOEC_SELECTED : HMOEC_UNSELECTED,
-                                         .mean = hmoec_op_string_is(op, "aggregate", "mean"),
-                                         .row_block = SELECT_ROWS}};
+                                         .mean = hmoec_op_string_is(op, "aggregate", "mean")}};
   plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
   plan_bind(&step, "sets", plan_at(plan_value_get(p, mlirOperationGetOperand(op, 0))->place.memory));
   plan_bind(&step, "table", rows);

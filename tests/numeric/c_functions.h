@@ -116,8 +116,8 @@ static inline hmoec_kernel c_kernel(const hmoec_scalar_library *library, size_t 
   return (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL,
                         .spec.matmul = {.k = 1,
                                         .n = COLUMNS,
-                                        .lda = 1,
-                                        .ldc = COLUMNS,
+                                        .a_stride = 1,
+                                        .c_stride = COLUMNS,
                                         .row_block = 16,
                                         .segments = 1,
                                         .segment = {{.end = COLUMNS, .activation = activation, .multiply = true}}}};

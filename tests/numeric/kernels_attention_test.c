@@ -9,7 +9,7 @@ enum { DIMS = 7, STORE_BLOCK = 16 };
 /* With it a unit has all versions, and none of its kernels is less for it. */
 static const hmoec_kernel bf16_product = {
     .family = HMOEC_KERNEL_MATMUL,
-    .spec.matmul = {.format = HMOEC_FORMAT_BF16, .k = 32, .n = 32, .lda = 32, .ldc = 32, .row_block = 8, .segments = 1, .segment = {{.end = 32}}}};
+    .spec.matmul = {.format = HMOEC_FORMAT_BF16, .k = 32, .n = 32, .a_stride = 32, .c_stride = 32, .row_block = 8, .segments = 1, .segment = {{.end = 32}}}};
 
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

@@ -88,7 +88,7 @@ static float model_value(const hmoec_matmul_spec *s, void *const *buffers, const
   for (int64_t k = block->dropped && model != DROPPED_FROM_K_ZERO ? s->dropped_k_begin : 0; k < s->k - (model == LAST_K_LEFT_OUT);
        k++) {
     int64_t half = k % 2 != (model == HALVES_SWAPPED);
-    v += model_left(s, buffers[0], row * s->lda + k, model) *
+    v += model_left(s, buffers[0], row * s->a_stride + k, model) *
          harness_from_bf16(b[(((n / 32) * (depth / 2) + k / 2) * 32 + n % 32) * 2 + half]);
   }
   int64_t bias_group = model == BIAS_OF_FIRST_GROUP ? 0 : block->group;
@@ -117,16 +117,16 @@ static void model_run(const problem *p, int64_t splits, int model) {
     if (model == DROPPED_AS_KEPT) block.dropped = 0;
     int64_t begin = split * p->panels / splits, end = (split + 1) * p->panels / splits;
     if (model == LAST_PANEL_LEFT_OUT && end == p->panels) end--;
-    if (block.dropped && begin < s->dropped_panel_begin) begin = s->dropped_panel_begin;
+    if (block.dropped && begin < s->dropped_column / 32) begin = s->dropped_column / 32;
     int64_t last = block.row + block.rows - (model == LAST_ROW_LEFT_OUT);
     if (model == ROW_TOO_MANY && last < p->rows) last++;
     for (int64_t r = block.row; r < last; r++) {
       int64_t to = s->has_scatter && model != NO_SCATTER ? ((int32_t *)p->scatter.data)[r] : r;
       for (int64_t n = begin * 32; n < end * 32; n++) {
         if (n >= s->n + (model == COLUMN_PAST_N) && !s->c_padded) break;
-        if (n >= s->ldc || (n >= s->n && model == PADDING_NOT_ZERO)) break;
+        if (n >= s->c_stride || (n >= s->n && model == PADDING_NOT_ZERO)) break;
         float v = n < s->n ? model_value(s, buffers, &block, r, n, model) : model == COLUMN_PAST_N;
-        int64_t at = to * s->ldc + n;
+        int64_t at = to * s->c_stride + n;
         uint32_t bits;
         if (s->accumulate && model != NOT_ACCUMULATED) v += ((float *)p->c.data)[at];
         bool second = problem_segment(s, n) == 1;
@@ -186,14 +186,14 @@ static void test_row_blocks_agree(void **state) {
   hmoec_matmul_spec s = {.format = HMOEC_FORMAT_BF16,
                          .k = 173,
                          .n = 90,
-                         .lda = 173,
-                         .ldc = 90,
+                         .a_stride = 173,
+                         .c_stride = 90,
                          .segments = 1,
                          .segment = {{90, HMOEC_ACTIVATION_GELU, false, false}}};
   check_row_blocks(s, schedule);
   s.a_in_place = true;
   s.a_format = HMOEC_FORMAT_BF16;
-  s.lda = schedule.lda_bf16;
+  s.a_stride = schedule.lda_bf16;
   check_row_blocks(s, schedule);
 }
 
@@ -211,8 +211,8 @@ static void test_wild_rows(void **state) {
                                                 .a_in_place = i == 2,
                                                 .k = K,
                                                 .n = N,
-                                                .lda = i == 2 ? schedule.lda_bf16 : K,
-                                                .ldc = LDC,
+                                                .a_stride = i == 2 ? schedule.lda_bf16 : K,
+                                                .c_stride = LDC,
                                                 .row_block = 40,
                                                 .segments = 1,
                                                 .segment = {{N, HMOEC_ACTIVATION_NONE, false, false}}}};
@@ -226,7 +226,7 @@ static void test_wild_rows(void **state) {
     for (int64_t r = 0; r < ROWS; r++)
       if (r % 7 == 3) {
         uint32_t bits = wild[r / 7 % 5];
-        int64_t at = r * s->lda + r % K;
+        int64_t at = r * s->a_stride + r % K;
         if (hmoec_is_bf16(s->a_format)) ((uint16_t *)p.a.data)[at] = (uint16_t)(bits >> 16 | 0x40);
         else memcpy((float *)p.a.data + at, &bits, 4);
       }

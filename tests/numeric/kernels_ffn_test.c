@@ -11,7 +11,7 @@ static hmoec_ffn_spec random_ffn(const hmoec_cpu_schedule *schedule, bool bf16, 
   first->has_scatter = first->dropped_bare = first->has_pass = first->has_gated_bias = first->accumulate = false;
   first->c_padded = true;
   first->c_format = harness_format(bf16);
-  first->ldc = lda;
+  first->c_stride = lda;
   first->dropped_k_begin = 0;
   first->segment[0].multiply = first->segment[1].multiply = second->segment[0].multiply = second->segment[1].multiply = false;
   if (!grouped && !first->a_in_place && !hmoec_is_bf16(first->a_format)) {
@@ -19,18 +19,18 @@ static hmoec_ffn_spec random_ffn(const hmoec_cpu_schedule *schedule, bool bf16, 
     first->norm_epsilon = 1e-5;
     first->norm_scale = harness_coin() ? 1.0 : 0.5;
   }
-  if (harness_below(4) == 0) first->dropped_panel_begin = hidden / 32; /* a dropped row has no hidden values */
+  if (harness_below(4) == 0) first->dropped_column = hidden; /* a dropped row has no hidden values */
 
   second->k = harness_coin() ? first->n : hidden;
   second->b_group_bytes = bf16 ? harness_pairs_bytes(second->k, second->n) : harness_panels_bytes(second->k, second->n);
   second->b_group_bytes = grouped ? second->b_group_bytes + 64 * harness_below(2) : 0;
   second->a_in_place = true;
   second->a_format = harness_format(bf16);
-  second->lda = lda;
+  second->a_stride = lda;
   second->has_gather = false;
   second->row_block = first->row_block;
-  second->dropped_panel_begin = 0;
-  second->dropped_k_begin = first->dropped_panel_begin * 32 < second->k ? first->dropped_panel_begin * 32 : second->k;
+  second->dropped_column = 0;
+  second->dropped_k_begin = first->dropped_column < second->k ? first->dropped_column : second->k;
   return ffn;
 }
 
@@ -76,7 +76,7 @@ static int64_t check_ffn(const harness_unit *u, int64_t number, int64_t rows) {
       for (int64_t i = 0; i < problem_c_count(&second); i++) {
         float is = element(second.c.data, hmoec_is_bf16(second.spec.c_format), i), was = element(want, hmoec_is_bf16(second.spec.c_format), i);
         if (memcmp(&is, &was, 4) == 0) continue;
-        print_error("chunks of %" PRId64 " panels, first:", u->kernels[kernel].spec.ffn.chunk_panels);
+        print_error("chunks of %" PRId64 " columns, first:", u->kernels[kernel].spec.ffn.chunk_columns);
         print_spec(&first.spec);
         problem_fail(&second, "fused and in two steps", v, 1, i, (double)was);
       }
@@ -96,9 +96,9 @@ static void check_unit(hmoec_cpu_schedule schedule, bool bf16) {
     int64_t hidden_panels = (ffn.first.n + 31) / 32, chunks[CHUNKS] = {1, harness_coin() ? 2 : 8, hidden_panels};
     kernels[FIRST + i] = (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL, .spec.matmul = ffn.first};
     kernels[SECOND + i] = (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL, .spec.matmul = ffn.second};
-    ffn.first.ldc = hidden_panels * 32; /* there is no buffer */
+    ffn.first.c_stride = hidden_panels * 32; /* there is no buffer */
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
-      ffn.chunk_panels = chunks[chunk];
+      ffn.chunk_columns = 32 * chunks[chunk];
       kernels[FUSED + i * CHUNKS + chunk] = (hmoec_kernel){.family = HMOEC_KERNEL_FFN, .spec.ffn = ffn};
     }
   }

@@ -15,7 +15,7 @@ static void test_random_specs(void **state) {
 static void test_row_blocks_agree(void **state) {
   (void)state;
   hmoec_matmul_spec s = {
-      .k = 173, .n = 90, .lda = 173, .ldc = 90, .segments = 1, .segment = {{90, HMOEC_ACTIVATION_GELU, false, false}}};
+      .k = 173, .n = 90, .a_stride = 173, .c_stride = 90, .segments = 1, .segment = {{90, HMOEC_ACTIVATION_GELU, false, false}}};
   check_row_blocks(s, hmoec_cpu_schedule_default(DEEPEST));
 }
 

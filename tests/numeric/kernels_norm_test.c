@@ -8,7 +8,7 @@ enum { SOME_ROWS = sizeof some_rows / sizeof some_rows[0] };
 /* With it a unit has all versions, and none of its kernels is less for it. */
 static const hmoec_kernel bf16_product = {
     .family = HMOEC_KERNEL_MATMUL,
-    .spec.matmul = {.format = HMOEC_FORMAT_BF16, .k = 32, .n = 32, .lda = 32, .ldc = 32, .row_block = 8, .segments = 1, .segment = {{.end = 32}}}};
+    .spec.matmul = {.format = HMOEC_FORMAT_BF16, .k = 32, .n = 32, .a_stride = 32, .c_stride = 32, .row_block = 8, .segments = 1, .segment = {{.end = 32}}}};
 
 static int64_t blocks_of(int64_t rows, int64_t row_block) { return (rows + row_block - 1) / row_block; }
 
@@ -132,7 +132,7 @@ static void test_products(void **state) {
     hmoec_matmul_spec s = random_spec(&schedule, bf16, false);
     s.a_in_place = false;
     s.a_format = HMOEC_FORMAT_F32;
-    s.lda = s.k + harness_below(5);
+    s.a_stride = s.k + harness_below(5);
     s.norm = i % 4 < 2 ? HMOEC_NORM_RMS : HMOEC_NORM_LAYER;
     s.norm_epsilon = 1e-5;
     s.norm_scale = harness_coin() ? 1.0 : 0.25;
@@ -140,7 +140,7 @@ static void test_products(void **state) {
     kernels[i * STEPS + NORM_STEP] = (hmoec_kernel){.family = HMOEC_KERNEL_NORM,
                                                     .spec.norm = {.kind = s.norm,
                                                                   .n = s.k,
-                                                                  .ld_x = s.lda,
+                                                                  .ld_x = s.a_stride,
                                                                   .ld_out = s.k,
                                                                   .epsilon = 1e-5,
                                                                   .scale = s.norm_scale,
@@ -148,7 +148,7 @@ static void test_products(void **state) {
                                                                   .row_block = 7}};
     s.norm = HMOEC_NORM_NONE;
     s.a_format = harness_format(bf16);
-    s.lda = s.k;
+    s.a_stride = s.k;
     kernels[i * STEPS + PRODUCT_STEP] = (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL, .spec.matmul = s};
   }
   harness_unit u = harness_compile(kernels, SPECS * STEPS, schedule);
@@ -164,11 +164,12 @@ static void check_embed(const harness_unit *u, size_t kernel, int64_t rows) {
   const hmoec_embed_spec *s = &u->kernels[kernel].spec.embed;
   float *transposed = malloc((size_t)(s->n * VOCABULARY) * 4); /* [n, VOCABULARY] */
   for (int64_t i = 0; i < s->n * VOCABULARY; i++) transposed[i] = harness_float();
-  harness_buffer table = harness_alloc((size_t)(s->layout == HMOEC_TABLE_ROWS     ? s->n * VOCABULARY * 4
-                                                : s->layout == HMOEC_TABLE_PANELS ? harness_panels_bytes(s->n, VOCABULARY)
-                                                                                  : harness_pairs_bytes(s->n, VOCABULARY)));
-  if (s->layout == HMOEC_TABLE_PANELS) harness_pack_panels(transposed, s->n, VOCABULARY, table.data);
-  if (s->layout == HMOEC_TABLE_PAIRS) harness_pack_pairs(transposed, s->n, VOCABULARY, table.data);
+  bool pairs = s->layout == HMOEC_TABLE_RIGHT && hmoec_is_bf16(s->format);
+  harness_buffer table = harness_alloc((size_t)(s->layout == HMOEC_TABLE_ROWS ? s->n * VOCABULARY * 4
+                                                : pairs                       ? harness_pairs_bytes(s->n, VOCABULARY)
+                                                                              : harness_panels_bytes(s->n, VOCABULARY)));
+  if (pairs) harness_pack_pairs(transposed, s->n, VOCABULARY, table.data);
+  else if (s->layout == HMOEC_TABLE_RIGHT) harness_pack_panels(transposed, s->n, VOCABULARY, table.data);
   for (int64_t i = 0; s->layout == HMOEC_TABLE_ROWS && i < s->n * VOCABULARY; i++)
     ((float *)table.data)[i] = transposed[i % s->n * VOCABULARY + i / s->n];
   harness_buffer ids = harness_alloc((size_t)rows * 4), out = harness_floats(rows * s->ld_out);
@@ -182,7 +183,7 @@ static void check_embed(const harness_unit *u, size_t kernel, int64_t rows) {
       float want = before[i], x;
       if (i % s->ld_out < s->n) {
         x = transposed[i % s->ld_out * VOCABULARY + ((int32_t *)ids.data)[i / s->ld_out]];
-        if (s->layout == HMOEC_TABLE_PAIRS) x = harness_from_bf16(harness_bf16(x));
+        if (pairs) x = harness_from_bf16(harness_bf16(x));
         want = s->accumulate ? want + x : x;
       }
       if (got[i] != want)
@@ -202,7 +203,7 @@ static void test_embed(void **state) {
     int64_t n = widths[i / 3];
     kernels[i] =
         (hmoec_kernel){.family = HMOEC_KERNEL_EMBED,
-                       .spec.embed = {n, n + harness_below(3), (hmoec_table_layout)(i % 3), harness_coin(), 1 + harness_below(20)}};
+                       .spec.embed = {n, n + harness_below(3), i % 3 ? HMOEC_TABLE_RIGHT : HMOEC_TABLE_ROWS, harness_format(i % 3 == 2), harness_coin(), 1 + harness_below(20)}};
   }
   harness_unit u = harness_compile(kernels, KERNELS, hmoec_cpu_schedule_default(64));
   for (size_t i = 0; i < KERNELS; i++)

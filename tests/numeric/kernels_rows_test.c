@@ -196,7 +196,7 @@ static void test_contract(void **state) {
   for (int i = 0; i < KERNELS; i++) {
     int64_t h = hiddens[i], b = bottlenecks[i];
     kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_CONTRACT,
-                                .spec.contract = {h, b, harness_up(b, 32) * (h + 1), h + 1, b + i, b * (h + 1) + i, i % 2 == 1, 8}};
+                                .spec.contract = {h, b, harness_up(b, 32) * (h + 1), h + 1, b + i, b * (h + 1) + i, 32, i % 2 == 1, 8}};
   }
   harness_unit u = harness_compile(kernels, KERNELS, hmoec_cpu_schedule_default(64));
   for (size_t i = 0; i < KERNELS; i++)
@@ -283,8 +283,8 @@ static void test_equal_units_equal_bytes(void **state) {
       {.family = HMOEC_KERNEL_MATMUL,
        .spec.matmul = {.k = 48,
                        .n = 70,
-                       .lda = 48,
-                       .ldc = 70,
+                       .a_stride = 48,
+                       .c_stride = 70,
                        .segments = 1,
                        .row_block = 64,
                        .segment = {{70, HMOEC_ACTIVATION_SILU, false, false}}}}};
@@ -312,8 +312,8 @@ static void test_versions_keep_to_their_instructions(void **state) {
       {.family = HMOEC_KERNEL_MATMUL,
        .spec.matmul = {.k = 48,
                        .n = 70,
-                       .lda = 48,
-                       .ldc = 70,
+                       .a_stride = 48,
+                       .c_stride = 70,
                        .segments = 1,
                        .row_block = 64,
                        .segment = {{70, HMOEC_ACTIVATION_SILU, false, false}}}}};
@@ -383,12 +383,12 @@ static void test_wrong_descriptions_are_refused(void **state) {
       {.family = HMOEC_KERNEL_ROUTE,
        .spec.route = {1 << 20, 5, 1 << 20, HMOEC_GATE_SOFTMAX_THEN_TOPK, HMOEC_ACTIVATION_NONE, false, 16}},
       {.family = HMOEC_KERNEL_ROUTE, .spec.route = {4, 2, 4, HMOEC_GATE_SOFTMAX_THEN_TOPK, HMOEC_ACTIVATION_NONE, true, 16}},
-      {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = {.k = 100000, .n = 1, .lda = 100000, .ldc = 1}},
+      {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = {.k = 100000, .n = 1, .a_stride = 100000, .c_stride = 1}},
       {.family = HMOEC_KERNEL_MATMUL,
        .spec.matmul = {.k = 1,
                        .n = 1,
-                       .lda = 1,
-                       .ldc = 1,
+                       .a_stride = 1,
+                       .c_stride = 1,
                        .row_block = 1,
                        .segments = 1,
                        .segment = {{.end = 1, .multiply = true}},
@@ -396,15 +396,15 @@ static void test_wrong_descriptions_are_refused(void **state) {
       {.family = HMOEC_KERNEL_MATMUL,
        .spec.matmul = {.k = 1,
                        .n = 1,
-                       .lda = 1,
-                       .ldc = 1,
+                       .a_stride = 1,
+                       .c_stride = 1,
                        .row_block = 1,
                        .segments = 1,
                        .segment = {{.end = 1}},
                        .norm = HMOEC_NORM_RMS,
                        .grouped = true}},
       {.family = HMOEC_KERNEL_NORM, .spec.norm = {.n = 16, .ld_x = 16, .ld_out = 16, .row_block = 4}},
-      {.family = HMOEC_KERNEL_EMBED, .spec.embed = {16, 16, (hmoec_table_layout)3, false, 4}},
+      {.family = HMOEC_KERNEL_EMBED, .spec.embed = {16, 16, (hmoec_table_layout)2, HMOEC_FORMAT_F32, false, 4}},
       {.family = HMOEC_KERNEL_STORE, .spec.store = {2, 16, 32, 31, 4}},
       {.family = HMOEC_KERNEL_ATTENTION, /* the schedule has no room for a row of weights */
        .spec.attention = {.heads = 1, .head_size = 16, .ld_q = 16, .ld_out = 32, .scale = 1, .query_block = 8}},

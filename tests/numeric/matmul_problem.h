@@ -47,9 +47,9 @@ static inline hmoec_matmul_spec random_spec(const hmoec_cpu_schedule *schedule, 
   s.format = harness_format(bf16);
   s.a_in_place = harness_coin();
   s.a_format = harness_format(bf16 && (s.a_in_place || harness_coin()));
-  s.lda = s.a_in_place ? bf16 ? schedule->lda_bf16 : schedule->lda : s.k + harness_below(5);
+  s.a_stride = s.a_in_place ? bf16 ? schedule->lda_bf16 : schedule->lda : s.k + harness_below(5);
   s.c_padded = harness_coin();
-  s.ldc = s.c_padded ? panels * 32 + 16 * harness_below(2) : s.n + harness_below(4);
+  s.c_stride = s.c_padded ? panels * 32 + 16 * harness_below(2) : s.n + harness_below(4);
   s.grouped = grouped;
   s.has_gather = !s.a_in_place && harness_coin();
   s.has_scatter = harness_coin();
@@ -70,7 +70,7 @@ static inline hmoec_matmul_spec random_spec(const hmoec_cpu_schedule *schedule, 
                                           s.has_row_gate && harness_coin(), !s.accumulate && harness_below(4) == 0};
   if (s.segments == 2) s.segment[0].end = 32 * (1 + harness_below(panels - 1));
   if (s.segments == 2 && s.c_padded && harness_coin()) s.segment[0].end -= harness_below(32);
-  if (s.grouped && harness_coin()) s.dropped_panel_begin = harness_below(panels + 1);
+  if (s.grouped && harness_coin()) s.dropped_column = 32 * harness_below(panels + 1);
   if (s.grouped && harness_coin()) s.dropped_k_begin = bf16 ? 32 * harness_below((s.k + 31) / 32) : harness_below(s.k);
   if (s.grouped && harness_below(8) == 0) s.dropped_k_begin = s.k;
   return s;
@@ -111,7 +111,7 @@ static inline int64_t problem_source(const problem *p, int64_t r) {
 static inline int64_t problem_destination(const problem *p, int64_t r) {
   return p->spec.has_scatter ? ((const int32_t *)p->scatter.data)[r] : r;
 }
-static inline int64_t problem_c_count(const problem *p) { return p->c_rows * p->spec.ldc; }
+static inline int64_t problem_c_count(const problem *p) { return p->c_rows * p->spec.c_stride; }
 
 /* Some rows lie exactly between two bf16 numbers. */
 static inline float random_left(void) {
@@ -126,15 +126,15 @@ static inline float random_left(void) {
 static inline void problem_fill_a(problem *p) {
   const hmoec_matmul_spec *s = &p->spec;
   int64_t rows = p->a_rows + (s->a_in_place ? 16 : 0), zero_end = s->a_in_place && hmoec_is_bf16(s->format) ? harness_up(s->k, 32) : s->k;
-  p->a = harness_alloc((size_t)(rows * s->lda) * (hmoec_is_bf16(s->a_format) ? 2 : 4));
-  for (int64_t i = 0; i < rows * s->lda; i++) {
-    int64_t row = i / s->lda, k = i % s->lda;
+  p->a = harness_alloc((size_t)(rows * s->a_stride) * (hmoec_is_bf16(s->a_format) ? 2 : 4));
+  for (int64_t i = 0; i < rows * s->a_stride; i++) {
+    int64_t row = i / s->a_stride, k = i % s->a_stride;
     element_set(p->a.data, hmoec_is_bf16(s->a_format), i, row >= p->a_rows || k >= zero_end ? NAN : k >= s->k ? 0 : random_left());
   }
   for (int64_t i = 0; s->grouped && i < p->blocks; i++)
     for (int64_t r = problem_block(p, i)->row;
          problem_block(p, i)->dropped && r < problem_block(p, i)->row + problem_block(p, i)->rows; r++)
-      for (int64_t k = 0; k < s->dropped_k_begin; k++) element_set(p->a.data, hmoec_is_bf16(s->a_format), problem_source(p, r) * s->lda + k, NAN);
+      for (int64_t k = 0; k < s->dropped_k_begin; k++) element_set(p->a.data, hmoec_is_bf16(s->a_format), problem_source(p, r) * s->a_stride + k, NAN);
 }
 
 static inline void problem_fill_b(problem *p) {
@@ -238,12 +238,12 @@ static inline void reference_rows(const problem *p, int64_t row, int64_t rows, i
   const hmoec_matmul_spec *s = &p->spec;
   const float *bias = p->bias.data, *gates = p->row_gate.data, *gated_bias = p->gated_bias.data, *pass = p->pass.data;
   for (int64_t r = row; r < row + rows; r++) {
-    int64_t from = problem_source(p, r), to = problem_destination(p, r), first = dropped ? s->dropped_panel_begin * 32 : 0;
-    for (int64_t n = s->n; s->c_padded && first < s->n && n < p->panels * 32; n++) want[to * s->ldc + n] = 0;
+    int64_t from = problem_source(p, r), to = problem_destination(p, r), first = dropped ? s->dropped_column : 0;
+    for (int64_t n = s->n; s->c_padded && first < s->n && n < p->panels * 32; n++) want[to * s->c_stride + n] = 0;
     for (int64_t n = first; n < s->n; n++) {
       double sum = 0, size = 0;
       for (int64_t k = dropped ? s->dropped_k_begin : 0; k < s->k; k++) {
-        float a = element(p->a.data, hmoec_is_bf16(s->a_format), from * s->lda + k);
+        float a = element(p->a.data, hmoec_is_bf16(s->a_format), from * s->a_stride + k);
         if (hmoec_is_bf16(s->format)) a = harness_from_bf16(harness_bf16(a));
         double product = (double)a * (double)p->weights[(group * s->k + k) * s->n + n];
         sum += product;
@@ -258,10 +258,10 @@ static inline void reference_rows(const problem *p, int64_t row, int64_t rows, i
       if (segment->gated) v = passed || bare ? 0 : v * gate;
       if (s->has_gated_bias && !passed && !bare) v += gate * (double)gated_bias[group * p->panels * 32 + n];
       if (passed) v += gate * (double)pass[((int32_t *)p->pass_index.data)[r] * s->pass_ld + n];
-      if (s->accumulate) v += (double)element(p->c_before, false, to * s->ldc + n);
-      if (segment->multiply) v *= (double)element(p->c_before, hmoec_is_bf16(s->c_format), to * s->ldc + n);
-      want[to * s->ldc + n] = problem_is_padding(s, n) ? 0 : v;
-      bound[to * s->ldc + n] = 1e-6 * (size + 4) + (hmoec_is_bf16(s->c_format) ? fabs(v) * 0x1p-8 : 0);
+      if (s->accumulate) v += (double)element(p->c_before, false, to * s->c_stride + n);
+      if (segment->multiply) v *= (double)element(p->c_before, hmoec_is_bf16(s->c_format), to * s->c_stride + n);
+      want[to * s->c_stride + n] = problem_is_padding(s, n) ? 0 : v;
+      bound[to * s->c_stride + n] = 1e-6 * (size + 4) + (hmoec_is_bf16(s->c_format) ? fabs(v) * 0x1p-8 : 0);
     }
   }
 }
@@ -299,8 +299,8 @@ static inline void print_spec(const hmoec_matmul_spec *s) {
     int64_t value;
   } fields[] = {{"k", s->k},
                 {"n", s->n},
-                {"lda", s->lda},
-                {"ldc", s->ldc},
+                {"lda", s->a_stride},
+                {"ldc", s->c_stride},
                 {"bf16", hmoec_is_bf16(s->format)},
                 {"a_bf16", hmoec_is_bf16(s->a_format)},
                 {"c_bf16", hmoec_is_bf16(s->c_format)},
@@ -318,7 +318,7 @@ static inline void print_spec(const hmoec_matmul_spec *s) {
                 {"b_group_bytes", s->b_group_bytes},
                 {"bias_group_floats", s->bias_group_floats},
                 {"pass_ld", s->pass_ld},
-                {"dropped_panel_begin", s->dropped_panel_begin},
+                {"dropped_column", s->dropped_column},
                 {"dropped_k_begin", s->dropped_k_begin},
                 {"norm", (int64_t)s->norm},
                 {"row_block", s->row_block}};
@@ -335,7 +335,7 @@ static inline void print_spec(const hmoec_matmul_spec *s) {
 static inline void problem_fail(const problem *p, const char *what, int version, int64_t splits, int64_t wrong, double want) {
   print_spec(&p->spec);
   fail_msg("%s, version %d, rows %" PRId64 ", splits %" PRId64 ": C[%" PRId64 "][%" PRId64 "] is %.9g, expected %.9g", what,
-           version, p->rows, splits, wrong / p->spec.ldc, wrong % p->spec.ldc, (double)element(p->c.data, hmoec_is_bf16(p->spec.c_format), wrong),
+           version, p->rows, splits, wrong / p->spec.c_stride, wrong % p->spec.c_stride, (double)element(p->c.data, hmoec_is_bf16(p->spec.c_format), wrong),
            want);
 }
 

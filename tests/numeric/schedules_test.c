@@ -5,7 +5,7 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "target/cpu/codegen.h"
+#include "target/cpu/knobs.h"
 #include "interpreter/interpreter.h"
 #include "interpreter/parameters.h"
 #include "library/session.h"
@@ -30,14 +30,20 @@ static void random_tile(int version, int64_t *out_rows, int64_t *out_vectors) {
   } while (*out_vectors * lanes[version] > 32 || *out_rows * *out_vectors < 8 || *out_rows * *out_vectors > 28);
 }
 
-static hmoec_cpu_schedule random_schedule(int64_t deepest) {
-  hmoec_cpu_schedule schedule = hmoec_cpu_schedule_default(deepest + 32 * pick(0, 3));
-  schedule.row_block = pick(1, 4) == 1 ? pick(1, 5) : pick(6, 130);
-  schedule.chunk_panels = pick(1, 2) == 1 ? pick(1, 3) : pick(4, 20);
-  for (int v = 0; v < HMOE_CPU_COUNT; v++) {
-    random_tile(v, &schedule.tile_rows[v], &schedule.tile_vectors[v]);
-    random_tile(v, &schedule.tile_rows_bf16[v], &schedule.tile_vectors_bf16[v]);
+/* Another value for every knob, within what it may be. */
+static hmoec_schedule random_schedule(int64_t widest) {
+  const hmoec_target *target = &hmoec_target_cpu;
+  hmoec_schedule schedule = {{0}};
+  for (size_t k = 0; k < target->knob_count; k++) {
+    const hmoec_knob *knob = &target->knobs[k];
+    int64_t least = knob->least > 1 ? knob->least : 1, most = 2 * knob->value + 2;
+    if (knob->value) schedule.value[k] = pick(least, most < knob->most ? most : knob->most);
   }
+  for (size_t v = 0; v < HMOE_CPU_COUNT; v++) {
+    random_tile((int)v, &schedule.value[CPU_TILE_ROWS + v], &schedule.value[CPU_TILE_VECTORS + v]);
+    random_tile((int)v, &schedule.value[CPU_TILE_ROWS_BF16 + v], &schedule.value[CPU_TILE_VECTORS_BF16 + v]);
+  }
+  target->prepare(&schedule, widest + 32 * pick(0, 3));
   return schedule;
 }
 
@@ -46,7 +52,7 @@ typedef struct layer {
   hmoec_define defines[12];
   char texts[12][32];
   hmoec_format dtype;
-  hmoec_cpu_schedule schedule;
+  hmoec_schedule schedule;
   uint32_t threads;
   const char *weights;
   int64_t tokens;
@@ -119,13 +125,10 @@ static double error_of(const layer *l, const float *y, size_t count) {
 }
 
 static void report(const layer *l, const char *version, double error) {
-  const hmoec_cpu_schedule *s = &l->schedule;
-  print_error("%s, %s, strategy %s, %lld tokens: error %g; row_block %lld, chunk_panels %lld, lda %lld and %lld, tiles", version,
-              hmoec_format_name(l->dtype), l->options.strategy ? l->options.strategy : "of the model", (long long)l->tokens, error,
-              (long long)s->row_block, (long long)s->chunk_panels, (long long)s->lda, (long long)s->lda_bf16);
-  for (int v = 0; v < HMOE_CPU_COUNT; v++)
-    print_error(" %lldx%lld/%lldx%lld", (long long)s->tile_rows[v], (long long)s->tile_vectors[v], (long long)s->tile_rows_bf16[v],
-                (long long)s->tile_vectors_bf16[v]);
+  print_error("%s, %s, strategy %s, %lld tokens: error %g; schedule", version, hmoec_format_name(l->dtype),
+              l->options.strategy ? l->options.strategy : "of the model", (long long)l->tokens, error);
+  for (size_t k = 0; k < hmoec_target_cpu.knob_count; k++)
+    print_error(" %s.%s=%lld", hmoec_target_cpu.knobs[k].of, hmoec_target_cpu.knobs[k].name, (long long)l->schedule.value[k]);
   print_error("\n");
   for (size_t d = 0; d < l->options.define_count; d++)
     print_error("  -D %s=%s\n", l->options.defines[d].name, l->options.defines[d].value);

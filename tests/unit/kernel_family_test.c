@@ -17,8 +17,8 @@ static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCStri
 static const hmoec_matmul_spec product = {
     .k = 33,
     .n = 40,
-    .lda = 48,
-    .ldc = 64,
+    .a_stride = 48,
+    .c_stride = 64,
     .format = HMOEC_FORMAT_BF16,
     .a_format = HMOEC_FORMAT_BF16,
     .c_format = HMOEC_FORMAT_BF16,
@@ -30,7 +30,7 @@ static const hmoec_matmul_spec product = {
     .pass_ld = 80,
     .segments = 2,
     .segment = {{1, HMOEC_ACTIVATION_RELU, true, false}, {2, HMOEC_ACTIVATION_SILU, false, true}},
-    .dropped_panel_begin = 1,
+    .dropped_column = 32,
     .dropped_k_begin = 32,
     .norm = HMOEC_NORM_RMS,
     .norm_epsilon = 1e-6,
@@ -44,7 +44,7 @@ static hmoec_kernel kernel_of(hmoec_kernel_family family) {
   switch (family) {
   case HMOEC_KERNEL_MATMUL: kernel.spec.matmul = product; break;
   case HMOEC_KERNEL_FFN:
-    kernel.spec.ffn = (hmoec_ffn_spec){.first = product, .second = product, .chunk_panels = 3};
+    kernel.spec.ffn = (hmoec_ffn_spec){.first = product, .second = product, .chunk_columns = 96};
     kernel.spec.ffn.first.n = 96;
     kernel.spec.ffn.first.pass_ld = 0; /* the second product's alone */
     kernel.spec.ffn.second.norm = HMOEC_NORM_NONE; /* the first one's alone */
@@ -55,14 +55,14 @@ static hmoec_kernel kernel_of(hmoec_kernel_family family) {
     break;
   case HMOEC_KERNEL_COMBINE: kernel.spec.combine = (hmoec_combine_spec){7, 2, 32, 64, true, 5}; break;
   case HMOEC_KERNEL_SELECT: kernel.spec.select = (hmoec_select_spec){8, 2, 31, 48, HMOEC_UNSELECTED, true, 16}; break;
-  case HMOEC_KERNEL_CONTRACT: kernel.spec.contract = (hmoec_contract_spec){9, 4, 320, 16, 32, 64, false, 8}; break;
+  case HMOEC_KERNEL_CONTRACT: kernel.spec.contract = (hmoec_contract_spec){9, 4, 320, 16, 32, 64, 32, false, 8}; break;
   case HMOEC_KERNEL_ROWS: kernel.spec.rows = (hmoec_rows_spec){7, 8, 9, 4, false, true, true, HMOEC_ACTIVATION_GELU, 16}; break;
   case HMOEC_KERNEL_MAP: break;
-  case HMOEC_KERNEL_NORM: kernel.spec.norm = (hmoec_norm_spec){HMOEC_NORM_LAYER, 7, 8, 32, 1e-5, 0.125, true, false, 16}; break;
-  case HMOEC_KERNEL_EMBED: kernel.spec.embed = (hmoec_embed_spec){7, 32, HMOEC_TABLE_PAIRS, true, 8}; break;
+  case HMOEC_KERNEL_NORM: kernel.spec.norm = (hmoec_norm_spec){HMOEC_NORM_LAYER, 7, 8, 32, 1e-5, 0.125, HMOEC_FORMAT_BF16, false, 16}; break;
+  case HMOEC_KERNEL_EMBED: kernel.spec.embed = (hmoec_embed_spec){7, 32, HMOEC_TABLE_RIGHT, HMOEC_FORMAT_BF16, true, 8}; break;
   case HMOEC_KERNEL_STORE: kernel.spec.store = (hmoec_store_spec){2, 16, 32, 48, 32}; break;
   case HMOEC_KERNEL_ATTENTION:
-    kernel.spec.attention = (hmoec_attention_spec){2, 16, 48, 64, 0.25, true, false, false, true, 200, 70, 32, 8};
+    kernel.spec.attention = (hmoec_attention_spec){2, 16, 48, 64, 0.25, true, false, false, HMOEC_FORMAT_BF16, 200, 70, 32, 8};
     break;
   case HMOEC_KERNEL_FAMILY_COUNT: break;
   }

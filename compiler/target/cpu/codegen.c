@@ -24,27 +24,12 @@ const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT] = {
 
 enum { SCRATCH_LEAST_BYTES = 64 * 1024, NAME_SIZE = 256 };
 
-/* What today's servers have at least, a core. `hmoec tune` measures instead. */
-enum { L1_BYTES = 32 << 10, L2_BYTES = 1 << 20, USUAL_WIDTH = 1024 };
-
-/* The model: rows of A and their sums, of a layer of the usual width, take a quarter of the second-level cache each; the other half is for
- * panels that come and go. Of a fused pair, the part of a panel that a chunk of the hidden block meets fits the first-level cache. */
-hmoec_cpu_schedule hmoec_cpu_schedule_default(int64_t deepest) {
-  int64_t lines = (deepest + 15) / 16, lines_bf16 = (deepest + 31) / 32;
-  return (hmoec_cpu_schedule){.lda = (lines | 1) * 16,
-                              .lda_bf16 = (lines_bf16 | 1) * 32,
-                              .row_block = L2_BYTES / 4 / (USUAL_WIDTH * 4), /* whole tiles of AMX */
-                              .chunk_panels = L1_BYTES / (HMOE_PANEL * HMOE_PANEL * 4),
-                              .tile_rows = {4, 6, 14, 14, 14},
-                              .tile_vectors = {2, 2, 2, 2, 2},
-                              .tile_rows_bf16 = {4, 4, 12, 14, 14},
-                              .tile_vectors_bf16 = {2, 2, 2, 2, 2}};
-}
-
 bool hmoec_kernel_is_bf16(const hmoec_kernel *kernel) {
   return (kernel->family == HMOEC_KERNEL_MATMUL && hmoec_is_bf16(kernel->spec.matmul.format)) ||
          (kernel->family == HMOEC_KERNEL_FFN && hmoec_is_bf16(kernel->spec.ffn.first.format));
 }
+
+static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 static uint64_t kernel_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_kernel *kernel) {
   uint64_t rows = (uint64_t)(schedule->row_block + HMOEC_SLACK_ROWS);
@@ -53,6 +38,9 @@ static uint64_t kernel_scratch_bytes(const hmoec_cpu_schedule *schedule, const h
     return HMOEC_TILE_BYTES + rows * (hmoec_is_bf16(kernel->spec.matmul.format) ? 2 * (uint64_t)schedule->lda_bf16 : 4 * (uint64_t)schedule->lda);
   case HMOEC_KERNEL_FFN: return hmoec_cpu_ffn_scratch_bytes(schedule, &kernel->spec.ffn);
   case HMOEC_KERNEL_ATTENTION: return hmoec_cpu_attention_scratch_bytes(schedule, &kernel->spec.attention);
+  /* Besides copied rows: a row of logits and what is made of it, a mark for every expert. */
+  case HMOEC_KERNEL_ROUTE: return larger(rows * (uint64_t)schedule->lda, 2 * ((uint64_t)kernel->spec.route.experts + 16)) * 4;
+  case HMOEC_KERNEL_SELECT: return larger(rows * (uint64_t)schedule->lda, (uint64_t)kernel->spec.select.experts + 1) * 4;
   default: return rows * (uint64_t)schedule->lda * 4;
   }
 }
@@ -87,11 +75,11 @@ static size_t arity_of(const hmoec_scalar_library *functions, hmoec_activation a
 
 static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_schedule *schedule,
                                  const hmoec_scalar_library *functions) {
-  int64_t panels = hmoec_matmul_panels(s), lda = hmoec_is_bf16(s->format) ? schedule->lda_bf16 : schedule->lda;
-  if (s->lda < s->k || s->ldc < s->n) return "matmul: shape and strides disagree";
-  if (s->c_padded && s->ldc < panels * HMOE_PANEL) return "matmul: no room for whole panels in C";
+  int64_t panels = hmoec_cpu_panels(s), lda = hmoec_is_bf16(s->format) ? schedule->lda_bf16 : schedule->lda;
+  if (s->a_stride < s->k || s->c_stride < s->n) return "matmul: shape and strides disagree";
+  if (s->c_padded && s->c_stride < panels * HMOE_PANEL) return "matmul: no room for whole panels in C";
   if (s->k > lda) return "matmul: product deeper than the schedule's row stride";
-  if (s->a_in_place && (s->lda != lda || s->has_gather || hmoec_is_bf16(s->a_format) != hmoec_is_bf16(s->format)))
+  if (s->a_in_place && (s->a_stride != lda || s->has_gather || hmoec_is_bf16(s->a_format) != hmoec_is_bf16(s->format)))
     return "matmul: operand in place with another row stride or type, or gathered";
   if ((hmoec_is_bf16(s->a_format) && !hmoec_is_bf16(s->format)) || (hmoec_is_bf16(s->c_format) && s->accumulate)) return "matmul: bf16 rows where they cannot be";
   if (s->row_block > schedule->row_block) return "matmul: row block out of range";
@@ -126,7 +114,7 @@ static const char *ffn_defect(const hmoec_ffn_spec *s, const hmoec_cpu_schedule 
   const char *defect = matmul_defect(first, schedule, functions);
   if (!defect) defect = matmul_defect(second, schedule, functions);
   if (defect) return defect;
-  int64_t hidden = hmoec_matmul_panels(first) * HMOE_PANEL;
+  int64_t hidden = hmoec_cpu_panels(first) * HMOE_PANEL;
   if (first->grouped != second->grouped || hmoec_is_bf16(first->format) != hmoec_is_bf16(second->format) || first->row_block != second->row_block)
     return "ffn: two products of different blocks";
   if (second->k > hidden || second->k <= hidden - HMOE_PANEL) return "ffn: the second product is not as deep as the first is wide";
@@ -135,8 +123,8 @@ static const char *ffn_defect(const hmoec_ffn_spec *s, const hmoec_cpu_schedule 
   if (first->has_scatter || first->has_pass || first->has_gated_bias || first->accumulate)
     return "ffn: the first product writes more than the hidden block";
   if (multiplies(first) || multiplies(second)) return "ffn: a product multiplies what C holds";
-  bool nothing = first->dropped_panel_begin * HMOE_PANEL == hidden && second->dropped_k_begin == second->k;
-  if (first->grouped && !nothing && first->dropped_panel_begin * HMOE_PANEL != second->dropped_k_begin)
+  bool nothing = first->dropped_column == hidden && second->dropped_k_begin == second->k;
+  if (first->grouped && !nothing && first->dropped_column != second->dropped_k_begin)
     return "ffn: dropped parts of the two products disagree";
   return NULL;
 }
@@ -176,6 +164,7 @@ static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_sch
   }
   case HMOEC_KERNEL_CONTRACT: {
     const hmoec_contract_spec *s = &kernel->spec.contract;
+    if (s->step != HMOE_PANEL) return "contract: columns of another layout";
     if (s->ldr < s->hidden || s->ldv < s->bottleneck * (s->hidden + 1)) return "contract: shape";
     return s->hidden + 1 + s->bottleneck > scratch ? "contract: scratch too small" : NULL;
   }
@@ -216,7 +205,7 @@ static bool tile_fits(unsigned version, int64_t rows, int64_t vectors) {
 static const char *schedule_defect(const hmoec_cpu_schedule *schedule, uint32_t versions) {
   if (schedule->lda < 16 || schedule->lda % 16 != 0 || schedule->lda_bf16 < 32 || schedule->lda_bf16 % 32 != 0)
     return "schedule: row stride";
-  if (schedule->row_block < 1 || schedule->chunk_panels < 1) return "schedule: row block or chunk";
+  if (schedule->row_block < 1) return "schedule: row block";
   for (unsigned v = 0; v < HMOE_CPU_COUNT; v++)
     if (versions & (1u << v) && (!tile_fits(v, schedule->tile_rows[v], schedule->tile_vectors[v]) ||
                                  !tile_fits(v, schedule->tile_rows_bf16[v], schedule->tile_vectors_bf16[v])))

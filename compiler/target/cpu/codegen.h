@@ -11,19 +11,20 @@
 #include "hmoe/abi.h"
 #include "kernel/family.h"
 #include "support/diagnostics.h"
+#include "target/target.h"
 
-/* The schedule: what may be tuned. Start from hmoec_cpu_schedule_default. Tiles are register tiles by CPU version (HMOE_CPU_*): rows x
+/* What all kernels of an object share of a schedule. Tiles are register tiles by CPU version (HMOE_CPU_*): rows x
  * vectors of the version's width. */
 typedef struct hmoec_cpu_schedule {
   int64_t lda; /* row stride of every f32 A operand the micro-kernels see: >= the deepest product, an odd multiple of 16 */
   int64_t lda_bf16; /* of every bf16 A operand: >= the deepest product rounded up to 32, an odd multiple of 32 */
   int64_t row_block; /* most rows of one block */
-  int64_t
-      chunk_panels; /* panels of the hidden block that one task of a fused pair holds at one time, in f32; twice as many in bf16 */
   int64_t tile_rows[HMOE_CPU_COUNT], tile_vectors[HMOE_CPU_COUNT]; /* f32 products */
   int64_t tile_rows_bf16[HMOE_CPU_COUNT], tile_vectors_bf16[HMOE_CPU_COUNT]; /* bf16 products; AMX has its own */
+  int64_t ahead_words, hide_latency, part_steps, fetch_rows; /* see the knobs of these names (target.c) */
 } hmoec_cpu_schedule;
 
+hmoec_cpu_schedule hmoec_cpu_schedule_of(const hmoec_schedule *schedule);
 /* The default schedule for products at most `deepest` deep. */
 hmoec_cpu_schedule hmoec_cpu_schedule_default(int64_t deepest);
 

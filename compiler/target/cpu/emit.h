@@ -64,6 +64,9 @@ void hmoec_cpu_emit_attention(hmoec_cpu_emitter *e, const hmoec_attention_spec *
 uint64_t hmoec_cpu_attention_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_attention_spec *spec);
 void hmoec_cpu_emit_store(hmoec_cpu_emitter *e, const hmoec_store_spec *spec, const hmoec_cpu_task *task);
 
+/* Panels of B and C. */
+static inline int64_t hmoec_cpu_panels(const hmoec_matmul_spec *spec) { return (spec->n + HMOE_PANEL - 1) / HMOE_PANEL; }
+
 /* ---- norms of rows (norm.c) ---- */
 
 typedef struct hmoec_cpu_norm {

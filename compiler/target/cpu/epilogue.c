@@ -62,7 +62,7 @@ static void emit_rows(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const
   values.tile = hmoec_cpu_row(e, tile, i.index, HMOE_PANEL);
   MlirValue to = spec->has_scatter ? hmoec_cpu_index(e, buffers->scatter, r) : r;
   MlirType element = hmoec_is_bf16(spec->c_format) ? ir->i16 : ir->f32;
-  values.c = ir_at(ir, hmoec_cpu_row_of(e, buffers->c, element, to, spec->ldc), element, first);
+  values.c = ir_at(ir, hmoec_cpu_row_of(e, buffers->c, element, to, spec->c_stride), element, first);
   if (spec->has_row_gate) values.gate = ir_splat(ir, ir_load(ir, ir->f32, ir_at(ir, buffers->row_gate, ir->f32, r), 4));
   if (spec->has_pass) {
     ir_branch branch; /* the index means nothing in other blocks */

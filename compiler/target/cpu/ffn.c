@@ -23,7 +23,7 @@ hmoec_cpu_tile_kind hmoec_cpu_ffn_tile_kind(const hmoec_ffn_spec *spec) {
 }
 
 uint64_t hmoec_cpu_ffn_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_ffn_spec *spec) {
-  int64_t panels = hmoec_matmul_panels(&spec->second);
+  int64_t panels = hmoec_cpu_panels(&spec->second);
   int64_t sums = panels * cpu_sums_rows(schedule, hmoec_is_bf16(spec->second.format), spec->second.row_block) * HMOE_PANEL * 4;
   return (uint64_t)(HMOEC_TILE_BYTES + 2 * operand_bytes(schedule, spec) + sums);
 }
@@ -42,7 +42,7 @@ void hmoec_cpu_emit_ffn(hmoec_cpu_emitter *e, const hmoec_ffn_spec *spec, const 
   MlirValue a = cpu_place_a(e, first, task, &block, copy, CPU_FFN_NORM), b1 = hmoec_cpu_binding(e, task, 11),
             b2 = hmoec_cpu_binding(e, task, 1);
   MlirValue first_k = cpu_dropped_begin(e, first, &block, first->dropped_k_begin);
-  MlirValue down_begin = cpu_dropped_begin(e, second, &block, second->dropped_panel_begin);
+  MlirValue down_begin = cpu_dropped_begin(e, second, &block, second->dropped_column / HMOE_PANEL);
   cpu_product down = {.spec = second,
                       .block = &block,
                       .tiling = &tiling,
@@ -63,12 +63,13 @@ void hmoec_cpu_emit_ffn(hmoec_cpu_emitter *e, const hmoec_ffn_spec *spec, const 
 
   hmoec_cpu_tiles_begin(e, hmoec_is_bf16(first->format));
   cpu_product_clear(e, &down, down_begin);
-  MlirValue begin = cpu_dropped_begin(e, first, &block, first->dropped_panel_begin);
-  MlirValue panels = ir_i64(ir, hmoec_matmul_panels(first));
-  MlirValue all_k = ir_i64(ir, second->k), down_panels = ir_i64(ir, hmoec_matmul_panels(second));
+  MlirValue begin = cpu_dropped_begin(e, first, &block, first->dropped_column / HMOE_PANEL);
+  MlirValue panels = ir_i64(ir, hmoec_cpu_panels(first));
+  MlirValue all_k = ir_i64(ir, second->k), down_panels = ir_i64(ir, hmoec_cpu_panels(second));
+  int64_t chunk_panels = spec->chunk_columns / HMOE_PANEL;
   ir_loop chunk;
-  ir_for_begin(ir, &chunk, begin, panels, spec->chunk_panels, 0, NULL);
-  MlirValue end = ir_min_i(ir, ir_add_i(ir, chunk.index, ir_i64(ir, spec->chunk_panels)), panels);
+  ir_for_begin(ir, &chunk, begin, panels, chunk_panels, 0, NULL);
+  MlirValue end = ir_min_i(ir, ir_add_i(ir, chunk.index, ir_i64(ir, chunk_panels)), panels);
   MlirValue k = ir_mul_i(ir, chunk.index, ir_i64(ir, HMOE_PANEL));
   down.weights = cpu_weights(e, second, b2, block.group, k);
   down.depth = ir_sub_i(ir, ir_min_i(ir, ir_mul_i(ir, end, ir_i64(ir, HMOE_PANEL)), all_k), k);
@@ -78,7 +79,7 @@ void hmoec_cpu_emit_ffn(hmoec_cpu_emitter *e, const hmoec_ffn_spec *spec, const 
   MlirValue before = ir_add_i(ir, ir_mul_i(ir, block.row, ir_i64(ir, lda)), k);
   up.epilogue.c = ir_at(ir, hidden, element, ir_sub_i(ir, zero, before));
   hmoec_matmul_spec to_scratch = *first;
-  to_scratch.ldc = lda;
+  to_scratch.c_stride = lda;
   up.spec = &to_scratch;
   cpu_product_emit(e, &up, chunk.index, end);
   cpu_product_emit(e, &down, down_begin, down_panels);

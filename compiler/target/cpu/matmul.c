@@ -11,12 +11,12 @@ void hmoec_cpu_emit_matmul(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, 
 
   /* The share: panels [begin, end), whole groups of what the micro-kernel takes at once; a dropped block computes a corner only. */
   cpu_tiling tiling = cpu_tiling_choose(e, hmoec_cpu_tile_kind_of(spec), block.rows, INT64_MAX);
-  MlirValue panels = ir_i64(ir, hmoec_matmul_panels(spec));
+  MlirValue panels = ir_i64(ir, hmoec_cpu_panels(spec));
   MlirValue groups = ir_div_i(ir, ir_add_i(ir, panels, ir_sub_i(ir, tiling.panels, one)), tiling.panels);
   MlirValue first = ir_div_i(ir, ir_mul_i(ir, split, groups), task->splits);
   MlirValue last = ir_div_i(ir, ir_mul_i(ir, ir_add_i(ir, split, one), groups), task->splits);
   MlirValue begin = ir_mul_i(ir, first, tiling.panels), end = ir_min_i(ir, ir_mul_i(ir, last, tiling.panels), panels);
-  begin = ir_max_i(ir, begin, cpu_dropped_begin(e, spec, &block, spec->dropped_panel_begin));
+  begin = ir_max_i(ir, begin, cpu_dropped_begin(e, spec, &block, spec->dropped_column / HMOE_PANEL));
   MlirValue depth_begin = cpu_dropped_begin(e, spec, &block, spec->dropped_k_begin);
   a = ir_at(ir, a, hmoec_is_bf16(spec->format) ? ir->i16 : ir->f32, depth_begin);
   cpu_product product = {.spec = spec,

@@ -15,8 +15,8 @@
 
 #include "target/cpu/emit.h"
 
-enum { MAX_COLUMNS = 4 * HMOE_PANEL, HIDE_LATENCY = 8 /* accumulators */, CHUNK = 64 /* steps */ };
-enum { MAX_PANELS = MAX_COLUMNS / HMOE_PANEL, LINE_WORDS = 16, FETCH_LEAST_ROWS = 5 };
+enum { MAX_COLUMNS = 4 * HMOE_PANEL };
+enum { MAX_PANELS = MAX_COLUMNS / HMOE_PANEL, LINE_WORDS = 16 };
 enum { AMX_ROWS = 16, AMX_STEPS = 16, AMX_A = 4, AMX_B = 6 }; /* tile registers: 0-3 sums, then A, then B */
 
 static bool has_tiles(const hmoec_cpu_emitter *e, bool bf16) { return bf16 && e->version == HMOE_CPU_AMX; }
@@ -43,7 +43,7 @@ static int64_t tile_columns(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind
   int64_t vectors = bf16 ? schedule->tile_vectors_bf16[e->version] : schedule->tile_vectors[e->version];
   if (has_tiles(e, bf16)) return HMOE_PANEL;
   if (kind == HMOEC_TILE_NARROW) return vectors * lanes < HMOEC_NARROW_COLUMNS ? vectors * lanes : HMOEC_NARROW_COLUMNS;
-  while (rows * vectors < HIDE_LATENCY && vectors * lanes < MAX_COLUMNS) vectors *= 2;
+  while (rows * vectors < schedule->hide_latency && vectors * lanes < MAX_COLUMNS) vectors *= 2;
   return vectors * lanes;
 }
 
@@ -111,13 +111,13 @@ static void emit_pass(hmoec_cpu_emitter *e, const tile *t, MlirValue column, Mli
   for (int64_t p = 0; p < panels; p++) b_k[p] = ir_at(ir, panel_base[p], ir->f32, b_offset);
   if (t->in_parts) { /* the next chunk, in the order it lies in memory: each part's pass fetches its share */
     MlirValue ahead =
-        ir_at(ir, ir_at_constant(ir, t->b, ir->f32, CHUNK * HMOE_PANEL), ir->f32, ir_mul_i(ir, low, ir_i64(ir, HMOE_PANEL)));
-    ahead = ir_at(ir, ahead, ir->f32, ir_mul_i(ir, column, ir_i64(ir, CHUNK)));
+        ir_at(ir, ir_at_constant(ir, t->b, ir->f32, e->unit->schedule.part_steps * HMOE_PANEL), ir->f32, ir_mul_i(ir, low, ir_i64(ir, HMOE_PANEL)));
+    ahead = ir_at(ir, ahead, ir->f32, ir_mul_i(ir, column, ir_i64(ir, e->unit->schedule.part_steps)));
     MlirValue done = ir_sub_i(ir, k.index, low);
     ir_prefetch(ir, ir_at(ir, ahead, ir->f32, ir_mul_i(ir, done, ir_i64(ir, vectors * lanes))), 1);
   } else {
     MlirValue next = ir_at(ir, t->next, ir->f32, b_offset);
-    for (int64_t line = 0; rows >= FETCH_LEAST_ROWS && line < HMOE_PANEL; line += LINE_WORDS)
+    for (int64_t line = 0; rows >= e->unit->schedule.fetch_rows && line < HMOE_PANEL; line += LINE_WORDS)
       ir_prefetch(ir, ir_at_constant(ir, next, ir->f32, line), 2);
   }
   /* The shorter side stays in registers while the longer passes by, one register at a time. */
@@ -145,8 +145,8 @@ static void emit_pass(hmoec_cpu_emitter *e, const tile *t, MlirValue column, Mli
 static void emit_parts(hmoec_cpu_emitter *e, const tile *t) {
   ir_builder *ir = &e->ir;
   ir_loop chunk, part;
-  ir_for_begin(ir, &chunk, ir_i64(ir, 0), t->steps, CHUNK, 0, NULL);
-  MlirValue high = ir_min_i(ir, ir_add_i(ir, chunk.index, ir_i64(ir, CHUNK)), t->steps);
+  ir_for_begin(ir, &chunk, ir_i64(ir, 0), t->steps, e->unit->schedule.part_steps, 0, NULL);
+  MlirValue high = ir_min_i(ir, ir_add_i(ir, chunk.index, ir_i64(ir, e->unit->schedule.part_steps)), t->steps);
   ir_for_begin(ir, &part, ir_i64(ir, 0), ir_i64(ir, t->columns), t->vectors * ir->lanes, 0, NULL);
   emit_pass(e, t, part.index, chunk.index, high);
   ir_for_end(ir, &part, NULL);

@@ -2,8 +2,6 @@
  * second-level cache meanwhile. The first of several tiles fetches the next panel, an only one what it will read itself a little later. */
 #include "target/cpu/product.h"
 
-enum { AHEAD_WORDS = 4096 }; /* 16 KiB */
-
 cpu_block cpu_block_load(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task, MlirValue number) {
   ir_builder *ir = &e->ir;
   cpu_block b = {0};
@@ -47,7 +45,7 @@ MlirValue cpu_place_a(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const
   ir_builder *ir = &e->ir;
   MlirValue a = hmoec_cpu_binding(e, task, 0);
   MlirType element = hmoec_is_bf16(spec->a_format) ? ir->i16 : ir->f32;
-  if (spec->a_in_place) return hmoec_cpu_row_of(e, a, element, block->row, spec->lda);
+  if (spec->a_in_place) return hmoec_cpu_row_of(e, a, element, block->row, spec->a_stride);
   MlirValue gather = spec->has_gather ? hmoec_cpu_binding(e, task, 4) : (MlirValue){NULL};
   hmoec_cpu_norm norm = {.kind = spec->norm,
                          .n = spec->k,
@@ -59,7 +57,7 @@ MlirValue cpu_place_a(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const
   ir_loop i;
   ir_for_begin(ir, &i, ir_i64(ir, 0), block->rows, 1, 0, NULL);
   MlirValue r = ir_add_i(ir, block->row, i.index);
-  MlirValue from = hmoec_cpu_row_of(e, a, element, spec->has_gather ? hmoec_cpu_index(e, gather, r) : r, spec->lda);
+  MlirValue from = hmoec_cpu_row_of(e, a, element, spec->has_gather ? hmoec_cpu_index(e, gather, r) : r, spec->a_stride);
   MlirValue to = hmoec_is_bf16(spec->format) ? hmoec_cpu_row_of(e, copy, ir->i16, i.index, e->unit->schedule.lda_bf16)
                             : hmoec_cpu_row(e, copy, i.index, e->unit->schedule.lda);
   copy_row(e, spec, &norm, from, to);
@@ -194,7 +192,7 @@ static void emit_panels(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue pa
   MlirValue left = hmoec_is_bf16(p->spec->format) ? hmoec_cpu_row_of(e, p->a, ir->i16, tile_row, e->unit->schedule.lda_bf16)
                                  : hmoec_cpu_row(e, p->a, tile_row, e->unit->schedule.lda);
   MlirValue fetched = ir_select(ir, ir_compare_i(ir, IR_EQ, t.index, zero), next, right);
-  fetched = ir_select(ir, is_only, ir_at_constant(ir, right, ir->f32, AHEAD_WORDS), fetched);
+  fetched = ir_select(ir, is_only, ir_at_constant(ir, right, ir->f32, e->unit->schedule.ahead_words), fetched);
 
   if (!p->sums_rows) cpu_sums_clear(e, sums, ir_mul_i(ir, tiling->tile_rows, tiling->panels));
   cpu_tile_product product = {.left = left,
@@ -231,7 +229,7 @@ void cpu_product_emit(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue begi
   ir_for_end(ir, &g, NULL);
 }
 
-static MlirValue panel_count(hmoec_cpu_emitter *e, const cpu_product *p) { return ir_i64(&e->ir, hmoec_matmul_panels(p->spec)); }
+static MlirValue panel_count(hmoec_cpu_emitter *e, const cpu_product *p) { return ir_i64(&e->ir, hmoec_cpu_panels(p->spec)); }
 
 MlirValue cpu_dropped_begin(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const cpu_block *block, int64_t begin) {
   ir_builder *ir = &e->ir;

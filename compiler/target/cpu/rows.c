@@ -50,7 +50,7 @@ void hmoec_cpu_emit_rows(hmoec_cpu_emitter *e, const hmoec_rows_spec *spec, cons
 /* out[r][i] (+)= column `id` of a right operand: every element lies on a cache line of its own */
 static void emit_column(hmoec_cpu_emitter *e, const hmoec_embed_spec *spec, MlirValue table, MlirValue id, MlirValue to) {
   ir_builder *ir = &e->ir;
-  bool is_pairs = spec->layout == HMOEC_TABLE_PAIRS;
+  bool is_pairs = hmoec_is_bf16(spec->format);
   int64_t padded = (spec->n + HMOE_PANEL - 1) / HMOE_PANEL * HMOE_PANEL, words = is_pairs ? padded / 2 : spec->n;
   MlirValue width = ir_i64(ir, HMOE_PANEL), high = ir_i32(ir, (int32_t)0xffff0000);
   MlirValue column =

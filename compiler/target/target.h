@@ -1,0 +1,115 @@
+/* What a target is: a table that planning asks and code generation follows. Passes know this header alone; target/cpu fills the first table, and
+ * tests/target one of plain layouts.
+ *
+ * Rows of values are row-major: [rows, stride], a stride of elements that the target chooses. Right operands (weights of products), keys, values and the
+ * bias of relative positions are laid out as the target likes: planning asks for sizes and for where a part begins, and writes neither. */
+#ifndef HMOEC_TARGET_TARGET_H
+#define HMOEC_TARGET_TARGET_H
+
+#include <mlir-c/IR.h>
+
+#include "kernel/kernels.h"
+#include "support/diagnostics.h"
+
+/* ---- schedules: named values that may be tuned; results depend on none of them ---- */
+
+typedef struct hmoec_knob {
+  const char *of;             /* a kernel family ("matmul"), a step ("choose"), or "target": what all kernels of an object share */
+  const char *name;           /* "row_block" */
+  int64_t least, most, value; /* value: the default; 0: the target chooses, see prepare */
+  bool changes_layout;        /* packed weights, or buffers between kernels, depend on it */
+} hmoec_knob;
+
+enum { HMOEC_MOST_KNOBS = 64 };
+/* A value for every knob of a target, in the order of its table; 0: the default. */
+typedef struct hmoec_schedule {
+  int64_t value[HMOEC_MOST_KNOBS];
+} hmoec_schedule;
+
+/* ---- layouts ---- */
+
+typedef struct hmoec_rows_layout {
+  int64_t stride;     /* elements */
+  int64_t slack_rows; /* readable behind the last */
+} hmoec_rows_layout;
+
+/* Keys and values of `heads` heads: a position of a row of tokens takes so many elements of f32, in so many equal parts. Positions are counted in
+ * multiples of `position_step`. */
+typedef struct hmoec_store_layout {
+  int64_t key_parts, key_elements, value_parts, value_elements, position_step;
+} hmoec_store_layout;
+
+/* A matrix [k, n] in memory that becomes a right operand, or a part of one: element (ko * k_inner + ki, column) of source group g is at
+ *   source_offset + g * source_group_stride + ko * k_outer_stride + ki * k_inner_stride + column * column_stride
+ * and becomes depth first_k + ko * outer_pitch + ki, column first_column + column, of the operand's group g. With q > 1 the columns are those of a generator
+ * whose rows are right operands [q, columns] themselves, of format `generates`: (r, column) is in the source q_stride * r further on. */
+typedef struct hmoec_packing {
+  int64_t columns, column_stride;
+  int64_t q, q_stride;
+  int64_t k_outer, k_inner, k_outer_stride, k_inner_stride, source_offset, groups, source_group_stride;
+  hmoec_format format;             /* of the operand */
+  int64_t operand_k, operand_n;    /* all of it, as for right_elements; of vectors operand_n is the elements of a group; 0: this matrix alone */
+  int64_t first_column;            /* a multiple of column_step */
+  int64_t first_k, outer_pitch;    /* pitch 0: k_inner */
+  hmoec_format generates;
+  bool padded; /* of vectors (k_inner 0): zeros up to a multiple of column_step */
+} hmoec_packing;
+
+enum { HMOEC_PACK_ARGS = 20, HMOEC_COPY_ARGS = 7 }; /* of hmk.pack and hmk.pack_vector, of hmk.copy */
+
+/* ---- the table ---- */
+
+typedef struct hmoec_target {
+  const char *name; /* "cpu" */
+  bool formats[HMOEC_FORMAT_COUNT];
+  const hmoec_knob *knobs;
+  size_t knob_count;
+  /* Values that lie side by side in rows, or in a right operand, begin at multiples of so many columns. */
+  int64_t column_step;
+  int64_t position_pad; /* differences of positions that a relative bias has room for on either side */
+  int64_t attention_width; /* rows that products read in place are no narrower where a model has attention */
+
+  /* Chooses what the schedule leaves open. widest: the deepest product, and the widest rows that one reads. */
+  void (*prepare)(hmoec_schedule *schedule, int64_t widest);
+  /* in_place: as products read them without a copy. */
+  hmoec_rows_layout (*rows)(const hmoec_schedule *schedule, hmoec_format format, int64_t columns, bool in_place);
+  /* Depth with the zeros behind it. */
+  int64_t (*right_depth)(hmoec_format format, int64_t k);
+  /* Of one group; n of several parts: the sum: each but the last rounded up to column_step. */
+  int64_t (*right_elements)(hmoec_format format, int64_t k, int64_t n);
+  /* Where a column that is a multiple of column_step begins. */
+  int64_t (*right_column)(hmoec_format format, int64_t k, int64_t column);
+  void (*pack)(const hmoec_packing *packing, int64_t out_args[HMOEC_PACK_ARGS]);
+  /* Whether operands of a format are packed row of depth by row, in any order; others are made of a finished one in f32, by repack. */
+  bool (*packs_any_depth)(hmoec_format format);
+  void (*repack)(hmoec_format format, int64_t k, int64_t n, int64_t out_args[HMOEC_PACK_ARGS]);
+  /* Copies right operands [part_k, n] into depth first_k of those of [k, n]. *out_offset: elements. */
+  void (*insert)(hmoec_format format, int64_t groups, int64_t k, int64_t n, int64_t first_k, int64_t part_k, int64_t *out_offset,
+                 int64_t out_args[HMOEC_COPY_ARGS]);
+  hmoec_store_layout (*store)(int64_t heads, int64_t head_size);
+
+  /* A worker's scratch for these kernels, in bytes. */
+  uint64_t (*scratch_bytes)(const hmoec_schedule *schedule, const hmoec_kernel *kernels, size_t count);
+
+  /* The pass `place`: gives every kernel and every step of a planned module its schedule. */
+  bool (*place)(MlirModule module, const hmoec_schedule *schedule, hmoec_diagnostics *diagnostics);
+} hmoec_target;
+
+extern const hmoec_target hmoec_target_cpu;
+/* NULL: there is none of that name. */
+const hmoec_target *hmoec_target_find(const char *name);
+
+/* The number of a knob; there is one. */
+size_t hmoec_knob_number(const hmoec_target *target, const char *of, const char *name);
+int64_t hmoec_knob_value(const hmoec_target *target, const hmoec_schedule *schedule, const char *of, const char *name);
+
+/* A planned module says for which target it is, and what of its schedule differs from the defaults: hmk.target and hmk.schedule. */
+void hmoec_schedule_write(MlirOperation module, const hmoec_target *target, const hmoec_schedule *schedule);
+/* False, with an error: of no target that there is, or with a knob that it does not have, or out of range. */
+bool hmoec_schedule_read(MlirOperation module, hmoec_diagnostics *diagnostics, const hmoec_target **out_target, hmoec_schedule *out_schedule);
+
+static inline int64_t hmoec_round_columns(const hmoec_target *target, int64_t columns) {
+  return (columns + target->column_step - 1) / target->column_step * target->column_step;
+}
+
+#endif

@@ -1,0 +1,88 @@
+/* The targets there are, and what is the same for the knobs of all of them. */
+#include <stdio.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+
+#include "ir/location.h"
+
+#include "target/target.h"
+
+static const hmoec_target *const targets[] = {&hmoec_target_cpu};
+
+const hmoec_target *hmoec_target_find(const char *name) {
+  for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
+    if (strcmp(targets[i]->name, name) == 0) return targets[i];
+  return NULL;
+}
+
+size_t hmoec_knob_number(const hmoec_target *target, const char *of, const char *name) {
+  size_t i = 0;
+  while (i < target->knob_count && (strcmp(target->knobs[i].of, of) != 0 || strcmp(target->knobs[i].name, name) != 0)) i++;
+  return i;
+}
+
+int64_t hmoec_knob_value(const hmoec_target *target, const hmoec_schedule *schedule, const char *of, const char *name) {
+  size_t i = hmoec_knob_number(target, of, name);
+  if (i == target->knob_count) return 0;
+  return schedule->value[i] ? schedule->value[i] : target->knobs[i].value;
+}
+
+/* ---- in modules ---- */
+
+enum { NAME_CHARS = 96 };
+
+static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
+
+void hmoec_schedule_write(MlirOperation module, const hmoec_target *target, const hmoec_schedule *schedule) {
+  MlirContext context = mlirOperationGetContext(module);
+  MlirNamedAttribute entries[HMOEC_MOST_KNOBS];
+  intptr_t count = 0;
+  for (size_t i = 0; i < target->knob_count; i++) {
+    const hmoec_knob *knob = &target->knobs[i];
+    if (!schedule->value[i] || schedule->value[i] == knob->value) continue;
+    char name[NAME_CHARS];
+    snprintf(name, sizeof name, "%s.%s", knob->of, knob->name);
+    entries[count++] = (MlirNamedAttribute){mlirIdentifierGet(context, ref(name)),
+                                            mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), schedule->value[i])};
+  }
+  mlirOperationSetAttributeByName(module, ref("hmk.target"), mlirStringAttrGet(context, ref(target->name)));
+  mlirOperationSetAttributeByName(module, ref("hmk.schedule"), mlirDictionaryAttrGet(context, count, entries));
+}
+
+static bool read_knob(const hmoec_target *target, MlirNamedAttribute entry, hmoec_location location, hmoec_diagnostics *diagnostics,
+                      hmoec_schedule *schedule) {
+  MlirStringRef name = mlirIdentifierStr(entry.name);
+  for (size_t i = 0; i < target->knob_count; i++) {
+    const hmoec_knob *knob = &target->knobs[i];
+    char known[NAME_CHARS];
+    snprintf(known, sizeof known, "%s.%s", knob->of, knob->name);
+    if (!mlirStringRefEqual(ref(known), name)) continue;
+    int64_t value = mlirAttributeIsAInteger(entry.attribute) ? mlirIntegerAttrGetValueInt(entry.attribute) : -1;
+    if (value < knob->least || value > knob->most)
+      return hmoec_error(diagnostics, location, "hmk.schedule: expected %s to be an integer from %lld to %lld", known,
+                         (long long)knob->least, (long long)knob->most);
+    schedule->value[i] = value;
+    return true;
+  }
+  return hmoec_error(diagnostics, location, "hmk.schedule: target %s has no knob %.*s", target->name, (int)name.length, name.data);
+}
+
+bool hmoec_schedule_read(MlirOperation module, hmoec_diagnostics *diagnostics, const hmoec_target **out_target,
+                         hmoec_schedule *out_schedule) {
+  hmoec_location location = hmoec_location_of_op(module);
+  MlirAttribute name = mlirOperationGetAttributeByName(module, ref("hmk.target")),
+                entries = mlirOperationGetAttributeByName(module, ref("hmk.schedule"));
+  if (mlirAttributeIsNull(name) || !mlirAttributeIsAString(name) || mlirAttributeIsNull(entries) || !mlirAttributeIsADictionary(entries))
+    return hmoec_error(diagnostics, location, "expected a planned module with hmk.target and hmk.schedule");
+  MlirStringRef text = mlirStringAttrGetValue(name);
+  *out_target = NULL;
+  for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
+    if (mlirStringRefEqual(ref(targets[i]->name), text)) *out_target = targets[i];
+  if (!*out_target) return hmoec_error(diagnostics, location, "hmk.target: there is no target %.*s", (int)text.length, text.data);
+  memset(out_schedule, 0, sizeof *out_schedule);
+  for (intptr_t i = 0; i < mlirDictionaryAttrGetNumElements(entries); i++)
+    if (!read_knob(*out_target, mlirDictionaryAttrGetElement(entries, i), location, diagnostics, out_schedule)) return false;
+  return true;
+}
