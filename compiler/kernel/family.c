@@ -34,8 +34,7 @@ typedef struct field {
 } field;
 
 /* What INTS, SEGMENTS and GATE take to lie one behind the other. */
-_Static_assert(offsetof(hmoec_matmul_spec, dropped_k_begin) == offsetof(hmoec_matmul_spec, dropped_column) + sizeof(int64_t),
-               "");
+_Static_assert(offsetof(hmoec_matmul_spec, dropped_k_begin) == offsetof(hmoec_matmul_spec, dropped_column) + sizeof(int64_t), "");
 _Static_assert(offsetof(hmoec_matmul_spec, segment) == offsetof(hmoec_matmul_spec, segments) + sizeof(int64_t), "");
 _Static_assert(offsetof(hmoec_route_spec, score) == offsetof(hmoec_route_spec, gate) + sizeof(hmoec_gate), "");
 
@@ -99,7 +98,7 @@ static const field select_fields[] = {
     COUNT("experts", hmoec_select_spec, experts),     COUNT("top_k", hmoec_select_spec, top_k),
     COUNT("embedding", hmoec_select_spec, embedding), COUNT("ld_out", hmoec_select_spec, ld_out),
     CHOICE("of", hmoec_select_spec, of, selections),  FIELD("mean", hmoec_select_spec, mean, FLAG),
-    KNOB("row_block", hmoec_select_spec, row_block), END};
+    KNOB("row_block", hmoec_select_spec, row_block),  END};
 
 static const field contract_fields[] = {COUNT("hidden", hmoec_contract_spec, hidden),
                                         COUNT("bottleneck", hmoec_contract_spec, bottleneck),
@@ -146,7 +145,7 @@ static const field embed_fields[] = {COUNT("n", hmoec_embed_spec, n),
 
 static const field store_fields[] = {
     COUNT("heads", hmoec_store_spec, heads), COUNT("head_size", hmoec_store_spec, head_size), COUNT("ld_k", hmoec_store_spec, ld_k),
-    COUNT("ld_v", hmoec_store_spec, ld_v),   KNOB("row_block", hmoec_store_spec, row_block), END};
+    COUNT("ld_v", hmoec_store_spec, ld_v),   KNOB("row_block", hmoec_store_spec, row_block),  END};
 
 static const field attention_fields[] = {COUNT("heads", hmoec_attention_spec, heads),
                                          COUNT("head_size", hmoec_attention_spec, head_size),

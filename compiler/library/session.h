@@ -13,10 +13,10 @@
 #include <mlir-c/Diagnostics.h>
 #include <mlir-c/IR.h>
 
-#include "target/cpu/codegen.h"
 #include "emit/unit.h"
 #include "hmoe/compiler.h"
 #include "passes/passes.h"
+#include "target/cpu/codegen.h"
 
 typedef struct hmoec_session {
   hmoec_diagnostics *diagnostics; /* borrowed */

@@ -8,9 +8,9 @@
 
 #include <mlir-c/IR.h>
 
-#include "target/target.h"
 #include "support/diagnostics.h"
 #include "support/output_file.h"
+#include "target/target.h"
 
 /* What passes may be told. Zero-initialise with hmoec_pass_options_default. */
 typedef struct hmoec_pass_options {

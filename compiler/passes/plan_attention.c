@@ -155,10 +155,12 @@ bool plan_embedding(planner *p, MlirOperation op) {
   int64_t rows_dim = plan_rows_of(p, result).count;
   bool accumulate;
   plan_place out = plan_destination(p, result, rows_dim, &accumulate);
-  hmoec_kernel kernel = {
-      .family = HMOEC_KERNEL_EMBED,
-      .spec.embed = {
-          .n = shape.dims[1], .ld_out = out.row_stride, .layout = mlirOperationIsNull(tied) ? HMOEC_TABLE_ROWS : HMOEC_TABLE_RIGHT, .format = format, .accumulate = accumulate}};
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_EMBED,
+                         .spec.embed = {.n = shape.dims[1],
+                                        .ld_out = out.row_stride,
+                                        .layout = mlirOperationIsNull(tied) ? HMOEC_TABLE_ROWS : HMOEC_TABLE_RIGHT,
+                                        .format = format,
+                                        .accumulate = accumulate}};
   plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, rows_dim);
   plan_bind(&step, "ids", plan_at(index));
   plan_bind(&step, "table", rows);
@@ -202,7 +204,8 @@ bool plan_relative_bias(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
   (void)fn;
   (void)rows_dim;
   hmoec_shape table = hmoec_value_shape(mlirOperationGetOperand(op, 0));
-  int64_t distance = hmoec_op_int(op, "max_distance"), pad = p->target->position_pad, ld = plan_round(p, 2 * distance + 1 + 2 * pad + 1);
+  int64_t distance = hmoec_op_int(op, "max_distance"), pad = p->target->position_pad,
+          ld = plan_round(p, 2 * distance + 1 + 2 * pad + 1);
   plan_memory *bias = plan_weight(p, "f32", table.dims[1], ld);
   plan_step step = plan_step_begin(p, PLAN_OPEN, "relative_bias", -1);
   plan_bind(&step, "dst", plan_at(bias));

@@ -233,12 +233,9 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
 
   if (l->top_k > 1) {
     plan_place y = plan_destination(p, result, rows, &accumulate);
-    hmoec_kernel kernel = {.family = HMOEC_KERNEL_COMBINE,
-                           .spec.combine = {.n = h,
-                                            .top_k = l->top_k,
-                                            .ld_slots = c.row_stride,
-                                            .ld_y = y.row_stride,
-                                            .accumulate = accumulate}};
+    hmoec_kernel kernel = {
+        .family = HMOEC_KERNEL_COMBINE,
+        .spec.combine = {.n = h, .top_k = l->top_k, .ld_slots = c.row_stride, .ld_y = y.row_stride, .accumulate = accumulate}};
     plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, rows);
     plan_bind(&step, "slots", plan_at(c.memory));
     plan_bind(&step, "y", plan_at(y.memory));

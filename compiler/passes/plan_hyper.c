@@ -241,7 +241,8 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   chunk_loop loop = loop_begin(p, &grouping, slots, top_k, cache);
 
   /* The chain from the selection sets to r runs on the sets that are missing from the cache. */
-  plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = (plan_place){loop.todo_sets, 0, top_k, 1, false, HMOEC_FORMAT_F32};
+  plan_value_get(p, mlirOperationGetResult(distinct, 0))->place =
+      (plan_place){loop.todo_sets, 0, top_k, 1, false, HMOEC_FORMAT_F32};
   if (!mark_loop(p, hypernetwork, loop.cache)) return hmoec_machine_error(p->diagnostics, "out of memory");
   for (MlirOperation each = mlirBlockGetFirstOperation(mlirOperationGetBlock(op)); !mlirOperationIsNull(each);
        each = mlirOperationGetNextInBlock(each)) {
@@ -324,8 +325,8 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
 }
 
 /* column_step columns of the bottleneck in the first factored operand: q groups of columns from w, or from the bias (q = 1), from group `at` on. */
-static hmoec_packing factored_columns(const planner *p, const plan_generator *g, hmoec_format format, plan_place w, int64_t number, int64_t q,
-                                      int64_t at) {
+static hmoec_packing factored_columns(const planner *p, const plan_generator *g, hmoec_format format, plan_place w, int64_t number,
+                                      int64_t q, int64_t at) {
   int64_t step = p->target->column_step, first = number * step, rest = g->bottleneck - first;
   return (hmoec_packing){.columns = rest < step ? rest : step,
                          .column_stride = w.row_stride,

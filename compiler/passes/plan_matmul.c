@@ -116,7 +116,8 @@ void plan_repack_emit(planner *p, plan_memory *destination, plan_memory *source,
 }
 
 plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, hmoec_format format, int64_t n, int64_t k) {
-  plan_memory **made = plan_memo_at(p, w.memory, PLAN_MEMO_WEIGHT + 2 * fn + (int64_t)format, w.offset, w.row_stride, w.col_stride, n, k);
+  plan_memory **made =
+      plan_memo_at(p, w.memory, PLAN_MEMO_WEIGHT + 2 * fn + (int64_t)format, w.offset, w.row_stride, w.col_stride, n, k);
   if (*made) return *made;
   hmoec_packing packing = plan_packing(w, format, n, k);
   int64_t elements = plan_elements(p, format, k, n);
@@ -131,7 +132,8 @@ plan_binding plan_vector(planner *p, int fn, plan_place v, int64_t n) {
   if (readable && v.row_stride == 1 && v.offset == 0) return plan_at(v.memory);
   plan_memory **made = plan_memo_at(p, v.memory, PLAN_MEMO_VECTOR + fn, v.offset, v.row_stride, n, 0, 0);
   if (*made) return plan_at(*made);
-  hmoec_packing packing = {.columns = n, .column_stride = v.row_stride, .q = 1, .source_offset = v.offset, .groups = 1, .padded = true};
+  hmoec_packing packing = {
+      .columns = n, .column_stride = v.row_stride, .q = 1, .source_offset = v.offset, .groups = 1, .padded = true};
   int64_t padded = plan_round(p, n); /* epilogues read whole vectors */
   plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, "f32", 1, padded) : plan_workspace(p, "f32", -1, 1, padded, 0);
   plan_pack_emit(p, packed, v.memory, &packing);

@@ -52,7 +52,8 @@ bool plan_only_bf16_products(const planner *p, MlirValue value) {
   for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
     if (!plan_is_reader(p, user)) continue; /* of another entry */
-    if (!hmoec_op_is(user, "hmoe.linear") || mlirOpOperandGetOperandNumber(use) != 0 || !hmoec_is_bf16(plan_format(p, user))) return false;
+    if (!hmoec_op_is(user, "hmoe.linear") || mlirOpOperandGetOperandNumber(use) != 0 || !hmoec_is_bf16(plan_format(p, user)))
+      return false;
     any = true;
   }
   return any;

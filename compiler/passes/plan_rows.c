@@ -14,7 +14,6 @@
 
 #include <mlir-c/BuiltinAttributes.h>
 
-
 int64_t plan_columns(MlirValue value) {
   hmoec_shape shape = hmoec_value_shape(value);
   return shape.dims[shape.rank - 1];

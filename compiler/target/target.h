@@ -14,10 +14,10 @@
 /* ---- schedules: named values that may be tuned; results depend on none of them ---- */
 
 typedef struct hmoec_knob {
-  const char *of;             /* a kernel family ("matmul"), a step ("choose"), or "target": what all kernels of an object share */
-  const char *name;           /* "row_block" */
+  const char *of; /* a kernel family ("matmul"), a step ("choose"), or "target": what all kernels of an object share */
+  const char *name; /* "row_block" */
   int64_t least, most, value; /* value: the default; 0: the target chooses, see prepare */
-  bool changes_layout;        /* packed weights, or buffers between kernels, depend on it */
+  bool changes_layout; /* packed weights, or buffers between kernels, depend on it */
 } hmoec_knob;
 
 enum { HMOEC_MOST_KNOBS = 64 };
@@ -29,7 +29,7 @@ typedef struct hmoec_schedule {
 /* ---- layouts ---- */
 
 typedef struct hmoec_rows_layout {
-  int64_t stride;     /* elements */
+  int64_t stride; /* elements */
   int64_t slack_rows; /* readable behind the last */
 } hmoec_rows_layout;
 
@@ -47,10 +47,11 @@ typedef struct hmoec_packing {
   int64_t columns, column_stride;
   int64_t q, q_stride;
   int64_t k_outer, k_inner, k_outer_stride, k_inner_stride, source_offset, groups, source_group_stride;
-  hmoec_format format;             /* of the operand */
-  int64_t operand_k, operand_n;    /* all of it, as for right_elements; of vectors operand_n is the elements of a group; 0: this matrix alone */
-  int64_t first_column;            /* a multiple of column_step */
-  int64_t first_k, outer_pitch;    /* pitch 0: k_inner */
+  hmoec_format format; /* of the operand */
+  int64_t operand_k,
+      operand_n; /* all of it, as for right_elements; of vectors operand_n is the elements of a group; 0: this matrix alone */
+  int64_t first_column; /* a multiple of column_step */
+  int64_t first_k, outer_pitch; /* pitch 0: k_inner */
   hmoec_format generates;
   bool padded; /* of vectors (k_inner 0): zeros up to a multiple of column_step */
 } hmoec_packing;
@@ -106,7 +107,8 @@ int64_t hmoec_knob_value(const hmoec_target *target, const hmoec_schedule *sched
 /* A planned module says for which target it is, and what of its schedule differs from the defaults: hmk.target and hmk.schedule. */
 void hmoec_schedule_write(MlirOperation module, const hmoec_target *target, const hmoec_schedule *schedule);
 /* False, with an error: of no target that there is, or with a knob that it does not have, or out of range. */
-bool hmoec_schedule_read(MlirOperation module, hmoec_diagnostics *diagnostics, const hmoec_target **out_target, hmoec_schedule *out_schedule);
+bool hmoec_schedule_read(MlirOperation module, hmoec_diagnostics *diagnostics, const hmoec_target **out_target,
+                         hmoec_schedule *out_schedule);
 
 static inline int64_t hmoec_round_columns(const hmoec_target *target, int64_t columns) {
   return (columns + target->column_step - 1) / target->column_step * target->column_step;

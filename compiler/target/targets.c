@@ -74,7 +74,8 @@ bool hmoec_schedule_read(MlirOperation module, hmoec_diagnostics *diagnostics, c
   hmoec_location location = hmoec_location_of_op(module);
   MlirAttribute name = mlirOperationGetAttributeByName(module, ref("hmk.target")),
                 entries = mlirOperationGetAttributeByName(module, ref("hmk.schedule"));
-  if (mlirAttributeIsNull(name) || !mlirAttributeIsAString(name) || mlirAttributeIsNull(entries) || !mlirAttributeIsADictionary(entries))
+  if (mlirAttributeIsNull(name) || !mlirAttributeIsAString(name) || mlirAttributeIsNull(entries) ||
+      !mlirAttributeIsADictionary(entries))
     return hmoec_error(diagnostics, location, "expected a planned module with hmk.target and hmk.schedule");
   MlirStringRef text = mlirStringAttrGetValue(name);
   *out_target = NULL;

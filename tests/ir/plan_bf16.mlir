@@ -14,41 +14,41 @@
 // FUSED: "hmk.pack"{{.*}}args = array<i64: 32, 1, 6, 8, 0, 1, 8, 0, 1, 0, 4, 48, 4096, 0, 0, 64, 64, 1, 1, 0>
 // FUSED: "hmk.pack"{{.*}}args = array<i64: 1024, 32, 3, 7, 21, 1, 7, 0, 1, 0, 1, 0, 28672, 0, 0, 7, 7, 0, 6, 1>
 // FUSED: "hmk.pack_vector"{{.*}}args = array<i64: 1024, 32, 3, 1, 3, {{.*}}, 6, 1>
-// FUSED: "hmk.grouped_matmul"{{.*}}flags = ["c_bf16", "a_in_place", "c_padded"]{{.*}}ldc = 2048{{.*}}offsets = array<i64: 0, 0, 2048, 0>
+// FUSED: "hmk.grouped_matmul"{{.*}}c_format = "bf16", c_stride = 2048{{.*}}flags = ["a_in_place", "c_padded"], format = "f32"{{.*}}offsets = array<i64: 0, 0, 2048, 0>
 // FUSED: "hmk.pack"{{.*}}, 3, 1>
 // FUSED: "hmk.copy"{{.*}}args = array<i64: 4, 4096, 2048, 1, 4096, 2048, 2048>
 // FUSED: func.func @run()
-// FUSED: "hmk.grouped_matmul"{{.*}}flags = ["c_padded"]{{.*}}n = 4
+// FUSED: "hmk.grouped_matmul"{{.*}}flags = ["c_padded"], format = "f32"{{.*}}n = 4
 // FUSED: "hmk.route_topk"
-// FUSED: "hmk.grouped_matmul"{{.*}}b_group_bytes = 4096{{.*}}flags = ["bf16", "c_bf16", "c_padded"], k = 6 : i64, lda = 6 : i64, ldc = 96
-// FUSED: "hmk.grouped_matmul"{{.*}}dropped = array<i64: 0, 32>, flags = ["bf16", "a_bf16", "a_in_place"], k = 64 : i64, lda = 96
+// FUSED: "hmk.grouped_matmul"{{.*}}a_format = "f32", a_stride = 6 : i64{{.*}}b_group_bytes = 4096{{.*}}c_format = "bf16", c_stride = 96{{.*}}flags = ["c_padded"], format = "bf16", k = 6 : i64
+// FUSED: "hmk.grouped_matmul"{{.*}}a_format = "bf16", a_stride = 96{{.*}}dropped = array<i64: 0, 32>, flags = ["a_in_place"], format = "bf16", k = 64 : i64
 
 // The chain per selection set stays f32; what it generates is bf16, in slots of the cache.
 // CACHE: "hmk.select_embedding"
-// CACHE: "hmk.grouped_matmul"{{.*}}flags = [{{("a_in_place", )?}}"c_padded"]
+// CACHE: "hmk.grouped_matmul"{{.*}}flags = [{{("a_in_place", )?}}"c_padded"], format = "f32"
 // CACHE: element = "bf16"{{.*}}kind = "cache"{{.*}}shape = array<i64: 4, 1024>
-// CACHE: "hmk.grouped_matmul"{{.*}}"scatter"{{.*}}flags = ["bf16", "c_bf16", "c_padded"]
+// CACHE: "hmk.grouped_matmul"{{.*}}"scatter"{{.*}}c_format = "bf16"{{.*}}flags = ["c_padded"], format = "bf16"
 // CACHE: element = "bf16"{{.*}}kind = "cache"{{.*}}offset = 8192
-// CACHE: "hmk.grouped_matmul"{{.*}}flags = ["bf16", "c_bf16", "c_padded"], k = 6{{.*}}n = 3
-// CACHE: "hmk.grouped_matmul"{{.*}}flags = ["bf16", "a_bf16", "a_in_place", "accumulate"], k = 32{{.*}}n = 6
+// CACHE: "hmk.grouped_matmul"{{.*}}c_format = "bf16"{{.*}}flags = ["c_padded"], format = "bf16", k = 6{{.*}}n = 3
+// CACHE: "hmk.grouped_matmul"{{.*}}a_format = "bf16"{{.*}}flags = ["a_in_place", "accumulate"], format = "bf16", k = 32{{.*}}n = 6
 
 // Depth rows of the second factored operand alternate between two sources: they become panels first, and pairs of those.
 // FACTORED: "hmk.pack"(%[[PAIRS:[0-9]+]], %{{[0-9]+}}){{.*}}args = array<i64: 32, 1, 32, 1, 0, 1, 24, 0, 32, 0, 1, 768, 2048, 0, 0, 32, 32, 1, 1, 0>
 // FACTORED: "hmk.loop"
-// FACTORED: "hmk.grouped_matmul"{{.*}}flags = ["bf16", "c_padded"], k = 6
+// FACTORED: "hmk.grouped_matmul"{{.*}}flags = ["c_padded"], format = "bf16", k = 6
 // FACTORED: "hmk.contract"
-// FACTORED: "hmk.grouped_matmul"{{.*}}flags = ["bf16", "accumulate"], k = 24
+// FACTORED: "hmk.grouped_matmul"{{.*}}flags = ["accumulate"], format = "bf16", k = 24
 
 // TOKEN: "hmk.loop"{{.*}}kind = "groups"
 // TOKEN: element = "bf16"{{.*}}kind = "workspace"{{.*}}shape = array<i64: 32, 1024>
-// TOKEN: "hmk.grouped_matmul"{{.*}}"gather", "scatter", "bias"{{.*}}flags = ["bf16", "c_bf16", "c_padded"]
-// TOKEN: "hmk.grouped_matmul"{{.*}}flags = ["bf16", "a_bf16", "a_in_place", "accumulate"]
+// TOKEN: "hmk.grouped_matmul"{{.*}}"gather", "scatter", "bias"{{.*}}c_format = "bf16"{{.*}}flags = ["c_padded"], format = "bf16"
+// TOKEN: "hmk.grouped_matmul"{{.*}}a_format = "bf16"{{.*}}flags = ["a_in_place", {{.*}}"accumulate"], format = "bf16"
 
 // Dense products of run time: bf16 rows where bf16 products alone read them. What ends in a route is f32, across activations and sums.
 // DENSE: element = "bf16"{{.*}}kind = "workspace"{{.*}}shape = array<i64: 0, 96>, slack_rows = 16
-// DENSE: "hmk.grouped_matmul"{{.*}}flags = ["bf16", "c_bf16", "c_padded"]{{.*}}n = 53
-// DENSE: "hmk.grouped_matmul"{{.*}}flags = ["bf16", "a_bf16", "a_in_place"], k = 64{{.*}}n = 6
-// DENSE-COUNT-3: "hmk.grouped_matmul"{{.*}}flags = [{{("a_in_place", )?}}{{.*}}"c_padded"{{.*}}n = 4
+// DENSE: "hmk.grouped_matmul"{{.*}}c_format = "bf16"{{.*}}flags = ["c_padded"], format = "bf16"{{.*}}n = 53
+// DENSE: "hmk.grouped_matmul"{{.*}}a_format = "bf16"{{.*}}flags = ["a_in_place"], format = "bf16", k = 64{{.*}}n = 6
+// DENSE-COUNT-3: "hmk.grouped_matmul"{{.*}}flags = [{{.*}}"c_padded"{{.*}}], format = "f32"{{.*}}n = 4
 // DENSE: "hmk.route_topk"
 // F32: module attributes {hmk.dtype = "f32"
 // F32-NOT: bf16

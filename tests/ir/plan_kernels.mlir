@@ -1,6 +1,6 @@
 // RUN: split-file %s %t
 // RUN: %hmoec-opt --fold-parameters --plan-kernels %t/top1.mlir | %FileCheck %s --check-prefix=TOP1
-// RUN: %hmoec-opt --fold-parameters --plan-kernels %t/top1.mlir | %FileCheck %s --check-prefix=PAIR
+// RUN: %hmoec-opt --fold-parameters --plan-kernels --place %t/top1.mlir | %FileCheck %s --check-prefix=PAIR
 // RUN: %hmoec-opt --fold-parameters --plan-kernels %t/top2.mlir | %FileCheck %s --check-prefix=TOP2
 // RUN: %hmoec-opt --fold-parameters --plan-kernels %t/sum.mlir | %FileCheck %s --check-prefix=SUM
 // RUN: %hmoec-opt --fold-hypernetwork --strategy=cache --fold-parameters --fold-duplicates --plan-kernels %t/hyper.mlir | %FileCheck %s --check-prefix=CACHE
@@ -21,8 +21,8 @@
 // TOP1-NOT: "hmk.combine"
 
 // The same two products in one step, for blocks of many rows: buffers of the second, but the first's a and gather.
-// PAIR: "hmk.choose"(%[[BLOCKS:[0-9]+]]){{.*}}bind = ["blocks"], block_rows = 16 : i64, blocks_per_thread = 2 : i64, first = 1 : i64{{.*}}row_block = 64 : i64{{.*}}second = 2 : i64
-// PAIR: "hmk.grouped_ffn"(%[[X:[0-9]+]], %[[B2:[0-9]+]], %[[Y:[0-9]+]], %[[BLOCKS]], {{.*}}bind = ["a", "b", "c", "blocks", "gather", "scatter", "row_gate", "pass", "pass_index", "first_b"], chunk_panels = 8 : i64, dropped = array<i64: 0, 8>{{.*}}first_flags = ["c_padded"], first_k = 6 : i64, first_lda = 6 : i64, first_ldc = 48 : i64, first_n = 8 : i64, first_segments = [8, "relu", false, false], flags = ["a_in_place"], k = 8 : i64, lda = 48
+// PAIR: "hmk.choose"(%[[BLOCKS:[0-9]+]]){{.*}}bind = ["blocks"], first = 1 : i64{{.*}}schedule = {block_rows = 16 : i64, blocks_per_thread = 2 : i64, row_block = 64 : i64}, second = 2 : i64
+// PAIR: "hmk.grouped_ffn"(%[[X:[0-9]+]], %[[B2:[0-9]+]], %[[Y:[0-9]+]], %[[BLOCKS]], {{.*}}a_stride = 48{{.*}}bind = ["a", "b", "c", "blocks", "gather", "scatter", "row_gate", "pass", "pass_index", "first_b"]{{.*}}dropped = array<i64: 0, 8>{{.*}}first_a_stride = 6 : i64{{.*}}first_c_stride = 48 : i64{{.*}}first_flags = ["c_padded"]{{.*}}first_k = 6 : i64, first_n = 8 : i64, first_segments = [8, "relu", false, false], flags = ["a_in_place"], format = "f32", k = 8 : i64{{.*}}schedule = {chunk_columns = 256 : i64, row_block = 64 : i64}
 // PAIR: "hmk.grouped_matmul"(%[[X]], %{{[0-9]+}}, %[[HIDDEN:[0-9]+]], %[[BLOCKS]]
 // PAIR: "hmk.grouped_matmul"(%[[HIDDEN]], %[[B2]], %[[Y]], %[[BLOCKS]]
 

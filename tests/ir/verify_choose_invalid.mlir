@@ -4,11 +4,11 @@
 // CHECK-NOT: error
 func.func @legal() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %a = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
-  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 1 : i64, second = 1 : i64, blocks_per_thread = 2 : i64, block_rows = 16 : i64, row_block = 112 : i64} : () -> ()
+  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 1 : i64, second = 1 : i64} : () -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   "hmk.loop"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, body = 4 : i64, kind = "rows", chunk = 16 : i64, top_k = 0 : i64, generate = 0 : i64, cache = -1 : i64} : () -> ()
-  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 1 : i64, second = 2 : i64, blocks_per_thread = 2 : i64, block_rows = 16 : i64, row_block = 112 : i64} : () -> ()
+  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 1 : i64, second = 2 : i64} : () -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
@@ -17,8 +17,8 @@ func.func @legal() attributes {hmk.dims = array<i64: 0, 0, 0>} {
 // CHECK: error: a choose cannot stand in a choose
 func.func @nested() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %a = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
-  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 2 : i64, second = 1 : i64, blocks_per_thread = 2 : i64, block_rows = 16 : i64, row_block = 112 : i64} : () -> ()
-  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 1 : i64, second = 1 : i64, blocks_per_thread = 2 : i64, block_rows = 16 : i64, row_block = 112 : i64} : () -> ()
+  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 2 : i64, second = 1 : i64} : () -> ()
+  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 1 : i64, second = 1 : i64} : () -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   return
@@ -26,7 +26,7 @@ func.func @nested() attributes {hmk.dims = array<i64: 0, 0, 0>} {
 // CHECK: error: a loop cannot stand in a choose
 func.func @loop_inside() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %a = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
-  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 2 : i64, second = 1 : i64, blocks_per_thread = 2 : i64, block_rows = 16 : i64, row_block = 112 : i64} : () -> ()
+  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 2 : i64, second = 1 : i64} : () -> ()
   "hmk.loop"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, body = 1 : i64, kind = "rows", chunk = 16 : i64, top_k = 0 : i64, generate = 0 : i64, cache = -1 : i64} : () -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
@@ -35,7 +35,7 @@ func.func @loop_inside() attributes {hmk.dims = array<i64: 0, 0, 0>} {
 // CHECK: error: expected a choose of two ways of 1 step or more
 func.func @one_way() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %a = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
-  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 1 : i64, second = 0 : i64, blocks_per_thread = 2 : i64, block_rows = 16 : i64, row_block = 112 : i64} : () -> ()
+  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 1 : i64, second = 0 : i64} : () -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   return
 }
@@ -43,7 +43,7 @@ func.func @one_way() attributes {hmk.dims = array<i64: 0, 0, 0>} {
 func.func @out_of_loop() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %a = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   "hmk.loop"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, body = 2 : i64, kind = "rows", chunk = 16 : i64, top_k = 0 : i64, generate = 0 : i64, cache = -1 : i64} : () -> ()
-  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 1 : i64, second = 1 : i64, blocks_per_thread = 2 : i64, block_rows = 16 : i64, row_block = 112 : i64} : () -> ()
+  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 1 : i64, second = 1 : i64} : () -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   return
@@ -51,7 +51,7 @@ func.func @out_of_loop() attributes {hmk.dims = array<i64: 0, 0, 0>} {
 // CHECK: error: the ways of a choose reach past the end of the function
 func.func @out_of_function() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %a = "hmk.buffer"() {kind = "workspace", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, offset = 0 : i64, dim = 0 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
-  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 2 : i64, second = 2 : i64, blocks_per_thread = 2 : i64, block_rows = 16 : i64, row_block = 112 : i64} : () -> ()
+  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 2 : i64, second = 2 : i64} : () -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
   "hmk.map_rows"(%a, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", inverse_sqrt = 0 : i64, multiply = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()

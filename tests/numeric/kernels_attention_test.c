@@ -7,9 +7,15 @@
 enum { DIMS = 7, STORE_BLOCK = 16 };
 
 /* With it a unit has all versions, and none of its kernels is less for it. */
-static const hmoec_kernel bf16_product = {
-    .family = HMOEC_KERNEL_MATMUL,
-    .spec.matmul = {.format = HMOEC_FORMAT_BF16, .k = 32, .n = 32, .a_stride = 32, .c_stride = 32, .row_block = 8, .segments = 1, .segment = {{.end = 32}}}};
+static const hmoec_kernel bf16_product = {.family = HMOEC_KERNEL_MATMUL,
+                                          .spec.matmul = {.format = HMOEC_FORMAT_BF16,
+                                                          .k = 32,
+                                                          .n = 32,
+                                                          .a_stride = 32,
+                                                          .c_stride = 32,
+                                                          .row_block = 8,
+                                                          .segments = 1,
+                                                          .segment = {{.end = 32}}}};
 
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -195,7 +201,8 @@ static void store_all(const harness_unit *u, int version, size_t kernel, attenti
 static void attend(const harness_unit *u, int version, size_t kernel, attention_problem *p) {
   const shape *h = &p->shape;
   const hmoec_attention_spec *s = &u->kernels[kernel].spec.attention;
-  for (int64_t i = 0; i < h->batch * h->length * s->ld_out; i++) element_set(p->out.data, hmoec_is_bf16(s->out_format), i, untouched);
+  for (int64_t i = 0; i < h->batch * h->length * s->ld_out; i++)
+    element_set(p->out.data, hmoec_is_bf16(s->out_format), i, untouched);
   void *buffers[] = {p->q.data,  p->keys.data, p->values.data, s->has_bias ? p->bias.data : NULL, s->has_mask ? p->mask.data : NULL,
                      p->out.data};
   int64_t dims[DIMS] = {h->batch, h->length, h->past, h->kv_length, h->capacity, h->kv_rows, h->mask_ld};
@@ -209,7 +216,8 @@ static void attention_fail(const attention_problem *p, const char *what, int ver
   print_error("heads %" PRId64 " of %" PRId64 "%s%s%s%s, query block %" PRId64 "; batch %" PRId64 " of %" PRId64
               " rows, length %" PRId64 ", past %" PRId64 ", keys %" PRId64 ", capacity %" PRId64 "\n",
               s->heads, s->head_size, s->causal ? " causal" : "", s->has_bias ? " bias" : "", s->has_mask ? " mask" : "",
-              hmoec_is_bf16(s->out_format) ? " bf16" : "", s->query_block, h->batch, h->kv_rows, h->length, h->past, h->kv_length, h->capacity);
+              hmoec_is_bf16(s->out_format) ? " bf16" : "", s->query_block, h->batch, h->kv_rows, h->length, h->past, h->kv_length,
+              h->capacity);
   fail_msg("%s, version %d: out[%" PRId64 "][%" PRId64 "] is %.9g, expected %.9g", what, version, at / s->ld_out, at % s->ld_out,
            (double)element(p->out.data, hmoec_is_bf16(s->out_format), at), want);
 }

@@ -130,7 +130,8 @@ static void model_run(const problem *p, int64_t splits, int model) {
         uint32_t bits;
         if (s->accumulate && model != NOT_ACCUMULATED) v += ((float *)p->c.data)[at];
         bool second = problem_segment(s, n) == 1;
-        if (s->segment[second].multiply && model != NOT_MULTIPLIED && n < s->n) v *= element(p->c.data, hmoec_is_bf16(s->c_format), at);
+        if (s->segment[second].multiply && model != NOT_MULTIPLIED && n < s->n)
+          v *= element(p->c.data, hmoec_is_bf16(s->c_format), at);
         if (problem_is_padding(s, n) && s->c_padded && model != COLUMN_PAST_N) v = 0;
         memcpy(&bits, &v, 4);
         if (hmoec_is_bf16(s->c_format) && model == C_TRUNCATED) ((uint16_t *)p->c.data)[at] = (uint16_t)(bits >> 16);

@@ -74,7 +74,8 @@ static int64_t check_ffn(const harness_unit *u, int64_t number, int64_t rows) {
       memcpy(second.c.data, second.c_before, second.c.bytes);
       harness_run(u, v, kernel, buffers, rows, first.blocks, 1);
       for (int64_t i = 0; i < problem_c_count(&second); i++) {
-        float is = element(second.c.data, hmoec_is_bf16(second.spec.c_format), i), was = element(want, hmoec_is_bf16(second.spec.c_format), i);
+        float is = element(second.c.data, hmoec_is_bf16(second.spec.c_format), i),
+              was = element(want, hmoec_is_bf16(second.spec.c_format), i);
         if (memcmp(&is, &was, 4) == 0) continue;
         print_error("chunks of %" PRId64 " columns, first:", u->kernels[kernel].spec.ffn.chunk_columns);
         print_spec(&first.spec);

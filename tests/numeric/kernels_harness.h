@@ -16,9 +16,9 @@
 #include <mlir-c/RegisterEverything.h>
 
 #include "amx_emulator.h"
-#include "target/cpu/codegen.h"
 #include "hmoe/abi.h"
 #include "ir/location.h"
+#include "target/cpu/codegen.h"
 
 /* ---- random numbers; the seed is printed, and HMOE_TEST_SEED sets it ---- */
 

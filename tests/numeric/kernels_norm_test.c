@@ -6,9 +6,15 @@ static const int64_t some_rows[] = {0, 1, 2, 13, 33, 130};
 enum { SOME_ROWS = sizeof some_rows / sizeof some_rows[0] };
 
 /* With it a unit has all versions, and none of its kernels is less for it. */
-static const hmoec_kernel bf16_product = {
-    .family = HMOEC_KERNEL_MATMUL,
-    .spec.matmul = {.format = HMOEC_FORMAT_BF16, .k = 32, .n = 32, .a_stride = 32, .c_stride = 32, .row_block = 8, .segments = 1, .segment = {{.end = 32}}}};
+static const hmoec_kernel bf16_product = {.family = HMOEC_KERNEL_MATMUL,
+                                          .spec.matmul = {.format = HMOEC_FORMAT_BF16,
+                                                          .k = 32,
+                                                          .n = 32,
+                                                          .a_stride = 32,
+                                                          .c_stride = 32,
+                                                          .row_block = 8,
+                                                          .segments = 1,
+                                                          .segment = {{.end = 32}}}};
 
 static int64_t blocks_of(int64_t rows, int64_t row_block) { return (rows + row_block - 1) / row_block; }
 
@@ -44,7 +50,8 @@ static hmoec_norm_spec random_norm(void) {
 static void check_norm(const harness_unit *u, size_t kernel, int64_t rows) {
   const hmoec_norm_spec *s = &u->kernels[kernel].spec.norm;
   harness_buffer x = harness_floats((rows + 1) * s->ld_x), weight = harness_floats(s->n), bias = harness_floats(s->n);
-  harness_buffer index = harness_alloc((size_t)rows * 4), out = harness_alloc((size_t)(rows * s->ld_out) * (hmoec_is_bf16(s->out_format) ? 2 : 4));
+  harness_buffer index = harness_alloc((size_t)rows * 4),
+                 out = harness_alloc((size_t)(rows * s->ld_out) * (hmoec_is_bf16(s->out_format) ? 2 : 4));
   for (int64_t r = 0; r < rows; r++) ((int32_t *)index.data)[r] = (int32_t)harness_below(rows + 1);
   float *from = x.data, away = harness_coin() ? 0.0f : 3.0f;
   for (int64_t i = 0; i < (rows + 1) * s->ld_x; i++) {
@@ -58,7 +65,8 @@ static void check_norm(const harness_unit *u, size_t kernel, int64_t rows) {
     reference_norm(s->kind, from + (s->has_index ? ((int32_t *)index.data)[r] : r) * s->ld_x, weight.data, bias.data, s->n,
                    s->epsilon, s->scale, want + r * s->ld_out);
   HARNESS_EACH_VERSION(*u, v) {
-    for (int64_t i = 0; i < rows * s->ld_out; i++) element_set(out.data, hmoec_is_bf16(s->out_format), i, harness_from_bf16(0x4049));
+    for (int64_t i = 0; i < rows * s->ld_out; i++)
+      element_set(out.data, hmoec_is_bf16(s->out_format), i, harness_from_bf16(0x4049));
     void *buffers[] = {from, weight.data, s->kind == HMOEC_NORM_LAYER ? bias.data : NULL, out.data,
                        s->has_index ? index.data : NULL};
     harness_run(u, v, kernel, buffers, rows, blocks_of(rows, s->row_block), 1);
@@ -201,9 +209,9 @@ static void test_embed(void **state) {
   hmoec_kernel kernels[KERNELS];
   for (int i = 0; i < KERNELS; i++) {
     int64_t n = widths[i / 3];
-    kernels[i] =
-        (hmoec_kernel){.family = HMOEC_KERNEL_EMBED,
-                       .spec.embed = {n, n + harness_below(3), i % 3 ? HMOEC_TABLE_RIGHT : HMOEC_TABLE_ROWS, harness_format(i % 3 == 2), harness_coin(), 1 + harness_below(20)}};
+    kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_EMBED,
+                                .spec.embed = {n, n + harness_below(3), i % 3 ? HMOEC_TABLE_RIGHT : HMOEC_TABLE_ROWS,
+                                               harness_format(i % 3 == 2), harness_coin(), 1 + harness_below(20)}};
   }
   harness_unit u = harness_compile(kernels, KERNELS, hmoec_cpu_schedule_default(64));
   for (size_t i = 0; i < KERNELS; i++)

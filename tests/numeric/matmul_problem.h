@@ -125,7 +125,8 @@ static inline float random_left(void) {
 
 static inline void problem_fill_a(problem *p) {
   const hmoec_matmul_spec *s = &p->spec;
-  int64_t rows = p->a_rows + (s->a_in_place ? 16 : 0), zero_end = s->a_in_place && hmoec_is_bf16(s->format) ? harness_up(s->k, 32) : s->k;
+  int64_t rows = p->a_rows + (s->a_in_place ? 16 : 0),
+          zero_end = s->a_in_place && hmoec_is_bf16(s->format) ? harness_up(s->k, 32) : s->k;
   p->a = harness_alloc((size_t)(rows * s->a_stride) * (hmoec_is_bf16(s->a_format) ? 2 : 4));
   for (int64_t i = 0; i < rows * s->a_stride; i++) {
     int64_t row = i / s->a_stride, k = i % s->a_stride;
@@ -134,12 +135,14 @@ static inline void problem_fill_a(problem *p) {
   for (int64_t i = 0; s->grouped && i < p->blocks; i++)
     for (int64_t r = problem_block(p, i)->row;
          problem_block(p, i)->dropped && r < problem_block(p, i)->row + problem_block(p, i)->rows; r++)
-      for (int64_t k = 0; k < s->dropped_k_begin; k++) element_set(p->a.data, hmoec_is_bf16(s->a_format), problem_source(p, r) * s->a_stride + k, NAN);
+      for (int64_t k = 0; k < s->dropped_k_begin; k++)
+        element_set(p->a.data, hmoec_is_bf16(s->a_format), problem_source(p, r) * s->a_stride + k, NAN);
 }
 
 static inline void problem_fill_b(problem *p) {
   const hmoec_matmul_spec *s = &p->spec;
-  int64_t one = hmoec_is_bf16(s->format) ? harness_pairs_bytes(s->k, s->n) : harness_panels_bytes(s->k, s->n), groups = s->grouped ? GROUPS : 1;
+  int64_t one = hmoec_is_bf16(s->format) ? harness_pairs_bytes(s->k, s->n) : harness_panels_bytes(s->k, s->n),
+          groups = s->grouped ? GROUPS : 1;
   p->weights = malloc((size_t)(GROUPS * s->k * s->n) * sizeof(float));
   assert_non_null(p->weights);
   for (int64_t i = 0; i < GROUPS * s->k * s->n; i++) {
@@ -335,8 +338,8 @@ static inline void print_spec(const hmoec_matmul_spec *s) {
 static inline void problem_fail(const problem *p, const char *what, int version, int64_t splits, int64_t wrong, double want) {
   print_spec(&p->spec);
   fail_msg("%s, version %d, rows %" PRId64 ", splits %" PRId64 ": C[%" PRId64 "][%" PRId64 "] is %.9g, expected %.9g", what,
-           version, p->rows, splits, wrong / p->spec.c_stride, wrong % p->spec.c_stride, (double)element(p->c.data, hmoec_is_bf16(p->spec.c_format), wrong),
-           want);
+           version, p->rows, splits, wrong / p->spec.c_stride, wrong % p->spec.c_stride,
+           (double)element(p->c.data, hmoec_is_bf16(p->spec.c_format), wrong), want);
 }
 
 /* Runs a kernel in every version: right, and bit for bit the same for any number of splits. `twin`: a kernel that differs in that its C is

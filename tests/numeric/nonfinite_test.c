@@ -21,8 +21,8 @@
 
 #include <cJSON.h>
 
-#include "target/cpu/codegen.h"
 #include "hmoe/compiler.h"
+#include "target/cpu/codegen.h"
 
 #define FOLDER HMOE_SOURCE_DIR "/tests/numeric/"
 #define MODELS HMOE_SOURCE_DIR "/models/"

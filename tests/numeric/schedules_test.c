@@ -5,10 +5,10 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "target/cpu/knobs.h"
 #include "interpreter/interpreter.h"
 #include "interpreter/parameters.h"
 #include "library/session.h"
+#include "target/cpu/knobs.h"
 
 #define TOLERANCE 2e-5 /* f32: the largest error, of the largest value */
 #define TOLERANCE_BF16 1e-2 /* bf16: the 2-norm of the errors, of the values' */

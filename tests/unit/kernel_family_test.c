@@ -58,7 +58,9 @@ static hmoec_kernel kernel_of(hmoec_kernel_family family) {
   case HMOEC_KERNEL_CONTRACT: kernel.spec.contract = (hmoec_contract_spec){9, 4, 320, 16, 32, 64, 32, false, 8}; break;
   case HMOEC_KERNEL_ROWS: kernel.spec.rows = (hmoec_rows_spec){7, 8, 9, 4, false, true, true, HMOEC_ACTIVATION_GELU, 16}; break;
   case HMOEC_KERNEL_MAP: break;
-  case HMOEC_KERNEL_NORM: kernel.spec.norm = (hmoec_norm_spec){HMOEC_NORM_LAYER, 7, 8, 32, 1e-5, 0.125, HMOEC_FORMAT_BF16, false, 16}; break;
+  case HMOEC_KERNEL_NORM:
+    kernel.spec.norm = (hmoec_norm_spec){HMOEC_NORM_LAYER, 7, 8, 32, 1e-5, 0.125, HMOEC_FORMAT_BF16, false, 16};
+    break;
   case HMOEC_KERNEL_EMBED: kernel.spec.embed = (hmoec_embed_spec){7, 32, HMOEC_TABLE_RIGHT, HMOEC_FORMAT_BF16, true, 8}; break;
   case HMOEC_KERNEL_STORE: kernel.spec.store = (hmoec_store_spec){2, 16, 32, 48, 32}; break;
   case HMOEC_KERNEL_ATTENTION:
@@ -67,6 +69,20 @@ static hmoec_kernel kernel_of(hmoec_kernel_family family) {
   case HMOEC_KERNEL_FAMILY_COUNT: break;
   }
   return kernel;
+}
+
+/* What the target gives, of the kernels above. */
+static int64_t row_block_of(const hmoec_kernel *kernel) {
+  switch (kernel->family) {
+  case HMOEC_KERNEL_MATMUL:
+  case HMOEC_KERNEL_FFN: return product.row_block;
+  case HMOEC_KERNEL_ROUTE:
+  case HMOEC_KERNEL_COMBINE: return 5;
+  case HMOEC_KERNEL_CONTRACT:
+  case HMOEC_KERNEL_EMBED: return 8;
+  case HMOEC_KERNEL_STORE: return 32;
+  default: return 16;
+  }
 }
 
 /* The op that a kernel is written as, with buffers of these roles in name alone. */
@@ -81,7 +97,10 @@ static MlirOperation op_of(MlirContext context, const hmoec_kernel *kernel, cons
   snprintf(name, sizeof name, "hmk.%s", hmoec_family_op(kernel->family));
   MlirOperationState state = mlirOperationStateGet(ref(name), mlirLocationUnknownGet(context));
   mlirOperationStateAddAttributes(&state, (intptr_t)count, attributes);
-  return mlirOperationCreate(&state);
+  MlirOperation op = mlirOperationCreate(&state);
+  static const char *const scheduled[] = {"row_block", "chunk_columns", "query_block"};
+  hmoec_hmk_schedule_set(op, scheduled, (const int64_t[]){row_block_of(kernel), 96, 8}, 3);
+  return op;
 }
 
 static void test_read_what_was_written(void **state) {

@@ -7,9 +7,9 @@
 
 #include <mlir-c/BuiltinAttributes.h>
 
+#include "ir/context.h"
 #include "target/cpu/emit.h"
 #include "target/cpu/math.h"
-#include "ir/context.h"
 
 /* Only what the runtime tests for: a CPU may have AVX2 and FMA and lack, say, BMI. */
 const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT] = {
@@ -35,7 +35,8 @@ static uint64_t kernel_scratch_bytes(const hmoec_cpu_schedule *schedule, const h
   uint64_t rows = (uint64_t)(schedule->row_block + HMOEC_SLACK_ROWS);
   switch (kernel->family) {
   case HMOEC_KERNEL_MATMUL:
-    return HMOEC_TILE_BYTES + rows * (hmoec_is_bf16(kernel->spec.matmul.format) ? 2 * (uint64_t)schedule->lda_bf16 : 4 * (uint64_t)schedule->lda);
+    return HMOEC_TILE_BYTES +
+           rows * (hmoec_is_bf16(kernel->spec.matmul.format) ? 2 * (uint64_t)schedule->lda_bf16 : 4 * (uint64_t)schedule->lda);
   case HMOEC_KERNEL_FFN: return hmoec_cpu_ffn_scratch_bytes(schedule, &kernel->spec.ffn);
   case HMOEC_KERNEL_ATTENTION: return hmoec_cpu_attention_scratch_bytes(schedule, &kernel->spec.attention);
   /* Besides copied rows: a row of logits and what is made of it, a mark for every expert. */
@@ -81,7 +82,8 @@ static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_sch
   if (s->k > lda) return "matmul: product deeper than the schedule's row stride";
   if (s->a_in_place && (s->a_stride != lda || s->has_gather || hmoec_is_bf16(s->a_format) != hmoec_is_bf16(s->format)))
     return "matmul: operand in place with another row stride or type, or gathered";
-  if ((hmoec_is_bf16(s->a_format) && !hmoec_is_bf16(s->format)) || (hmoec_is_bf16(s->c_format) && s->accumulate)) return "matmul: bf16 rows where they cannot be";
+  if ((hmoec_is_bf16(s->a_format) && !hmoec_is_bf16(s->format)) || (hmoec_is_bf16(s->c_format) && s->accumulate))
+    return "matmul: bf16 rows where they cannot be";
   if (s->row_block > schedule->row_block) return "matmul: row block out of range";
   if (s->segment[s->segments - 1].end != s->n) return "matmul: segments do not end at the last column";
   if (s->segments == 2 && (s->segment[0].end < 1 || s->segment[0].end > (panels - 1) * HMOE_PANEL)) return "matmul: empty segment";
@@ -100,7 +102,8 @@ static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_sch
   if (s->grouped && s->dropped_k_begin > s->k) return "matmul: dropped part out of range";
   if (s->grouped && hmoec_is_bf16(s->format) && s->dropped_k_begin % HMOE_PANEL != 0 && s->dropped_k_begin != s->k)
     return "matmul: dropped part inside a word";
-  if (s->norm != HMOEC_NORM_NONE && (s->grouped || hmoec_is_bf16(s->a_format) || s->a_in_place)) return "matmul: rows that cannot be normalised";
+  if (s->norm != HMOEC_NORM_NONE && (s->grouped || hmoec_is_bf16(s->a_format) || s->a_in_place))
+    return "matmul: rows that cannot be normalised";
   if (s->grouped && s->b_group_bytes % 4 != 0) return "matmul: group stride is not a multiple of 4";
   return NULL;
 }
@@ -115,10 +118,12 @@ static const char *ffn_defect(const hmoec_ffn_spec *s, const hmoec_cpu_schedule 
   if (!defect) defect = matmul_defect(second, schedule, functions);
   if (defect) return defect;
   int64_t hidden = hmoec_cpu_panels(first) * HMOE_PANEL;
-  if (first->grouped != second->grouped || hmoec_is_bf16(first->format) != hmoec_is_bf16(second->format) || first->row_block != second->row_block)
+  if (first->grouped != second->grouped || hmoec_is_bf16(first->format) != hmoec_is_bf16(second->format) ||
+      first->row_block != second->row_block)
     return "ffn: two products of different blocks";
   if (second->k > hidden || second->k <= hidden - HMOE_PANEL) return "ffn: the second product is not as deep as the first is wide";
-  if (hmoec_is_bf16(first->c_format) != hmoec_is_bf16(first->format) || !first->c_padded || !second->a_in_place || second->has_gather)
+  if (hmoec_is_bf16(first->c_format) != hmoec_is_bf16(first->format) || !first->c_padded || !second->a_in_place ||
+      second->has_gather)
     return "ffn: the hidden block is not in place";
   if (first->has_scatter || first->has_pass || first->has_gated_bias || first->accumulate)
     return "ffn: the first product writes more than the hidden block";

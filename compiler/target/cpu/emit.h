@@ -10,9 +10,9 @@
 
 #include <llvm-c/Types.h>
 
+#include "hmoe/abi.h"
 #include "target/cpu/codegen.h"
 #include "target/cpu/ir.h"
-#include "hmoe/abi.h"
 
 typedef struct hmoec_cpu_version {
   const char *name;     /* in symbols */

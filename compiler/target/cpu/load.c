@@ -7,8 +7,8 @@
 #include <llvm-c/LLJIT.h>
 #include <llvm-c/Orc.h>
 
-#include "target/cpu/codegen.h"
 #include "hmoe/abi.h"
+#include "target/cpu/codegen.h"
 
 struct hmoec_loaded {
   LLVMOrcLLJITRef jit;

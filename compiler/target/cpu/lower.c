@@ -15,8 +15,8 @@
 #include <mlir-c/RegisterEverything.h>
 #include <mlir-c/Target/LLVMIR.h>
 
-#include "target/cpu/emit.h"
 #include "ir/context.h"
+#include "target/cpu/emit.h"
 
 static const char triple[] = "x86_64-pc-linux-gnu";
 static const char llvm_passes[] = "function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),early-cse)";

@@ -28,8 +28,8 @@
 #ifndef HMOEC_CODEGEN_CPU_MATH_H
 #define HMOEC_CODEGEN_CPU_MATH_H
 
-#include "target/cpu/ir.h"
 #include "kernel/kernels.h"
+#include "target/cpu/ir.h"
 
 MlirValue ir_exp(ir_builder *ir, MlirValue x);
 MlirValue ir_tanh(ir_builder *ir, MlirValue x);

@@ -110,8 +110,8 @@ static void emit_pass(hmoec_cpu_emitter *e, const tile *t, MlirValue column, Mli
   MlirValue b_offset = ir_mul_i(ir, k.index, ir_i64(ir, HMOE_PANEL)), b_k[MAX_PANELS];
   for (int64_t p = 0; p < panels; p++) b_k[p] = ir_at(ir, panel_base[p], ir->f32, b_offset);
   if (t->in_parts) { /* the next chunk, in the order it lies in memory: each part's pass fetches its share */
-    MlirValue ahead =
-        ir_at(ir, ir_at_constant(ir, t->b, ir->f32, e->unit->schedule.part_steps * HMOE_PANEL), ir->f32, ir_mul_i(ir, low, ir_i64(ir, HMOE_PANEL)));
+    MlirValue ahead = ir_at(ir, ir_at_constant(ir, t->b, ir->f32, e->unit->schedule.part_steps * HMOE_PANEL), ir->f32,
+                            ir_mul_i(ir, low, ir_i64(ir, HMOE_PANEL)));
     ahead = ir_at(ir, ahead, ir->f32, ir_mul_i(ir, column, ir_i64(ir, e->unit->schedule.part_steps)));
     MlirValue done = ir_sub_i(ir, k.index, low);
     ir_prefetch(ir, ir_at(ir, ahead, ir->f32, ir_mul_i(ir, done, ir_i64(ir, vectors * lanes))), 1);

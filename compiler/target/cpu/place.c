@@ -29,10 +29,11 @@ static void place_step(MlirOperation function, MlirOperation op, const hmoec_sch
   static const struct {
     const char *op;
     size_t knob;
-  } blocks[] = {{"hmk.grouped_matmul", CPU_ROW_BLOCK},   {"hmk.group_tokens", CPU_ROW_BLOCK}, {"hmk.group_selections", CPU_ROW_BLOCK},
-                {"hmk.route_topk", CPU_ROUTE_ROWS},      {"hmk.combine", CPU_COMBINE_ROWS},   {"hmk.select_embedding", CPU_SELECT_ROWS},
-                {"hmk.contract", CPU_CONTRACT_ROWS},     {"hmk.map_rows", CPU_MAP_ROWS},      {"hmk.norm_rows", CPU_NORM_ROWS},
-                {"hmk.embed_rows", CPU_EMBED_ROWS},      {"hmk.store_kv", CPU_STORE_ROWS}};
+  } blocks[] = {
+      {"hmk.grouped_matmul", CPU_ROW_BLOCK}, {"hmk.group_tokens", CPU_ROW_BLOCK}, {"hmk.group_selections", CPU_ROW_BLOCK},
+      {"hmk.route_topk", CPU_ROUTE_ROWS},    {"hmk.combine", CPU_COMBINE_ROWS},   {"hmk.select_embedding", CPU_SELECT_ROWS},
+      {"hmk.contract", CPU_CONTRACT_ROWS},   {"hmk.map_rows", CPU_MAP_ROWS},      {"hmk.norm_rows", CPU_NORM_ROWS},
+      {"hmk.embed_rows", CPU_EMBED_ROWS},    {"hmk.store_kv", CPU_STORE_ROWS}};
   int64_t row_block = hmoec_cpu_knob(schedule, CPU_ROW_BLOCK), queries = hmoec_cpu_knob(schedule, CPU_QUERY_ROWS);
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
     int64_t rows = hmoec_cpu_knob(schedule, blocks[i].knob);
@@ -42,10 +43,9 @@ static void place_step(MlirOperation function, MlirOperation op, const hmoec_sch
     hmoec_hmk_schedule_set(op, (const char *const[]){"row_block", "chunk_columns"},
                            (const int64_t[]){row_block, chunk_columns(op, schedule)}, 2);
   if (hmoec_op_is(op, "hmk.choose"))
-    hmoec_hmk_schedule_set(op, (const char *const[]){"row_block", "blocks_per_thread", "block_rows"},
-                           (const int64_t[]){row_block, hmoec_cpu_knob(schedule, CPU_BLOCKS_PER_THREAD),
-                                             hmoec_cpu_knob(schedule, CPU_BLOCK_ROWS)},
-                           3);
+    hmoec_hmk_schedule_set(
+        op, (const char *const[]){"row_block", "blocks_per_thread", "block_rows"},
+        (const int64_t[]){row_block, hmoec_cpu_knob(schedule, CPU_BLOCKS_PER_THREAD), hmoec_cpu_knob(schedule, CPU_BLOCK_ROWS)}, 3);
   if (hmoec_op_is(op, "hmk.attention")) place_attention(function, op, queries < row_block ? queries : row_block);
 }
 

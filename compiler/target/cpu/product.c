@@ -59,7 +59,7 @@ MlirValue cpu_place_a(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const
   MlirValue r = ir_add_i(ir, block->row, i.index);
   MlirValue from = hmoec_cpu_row_of(e, a, element, spec->has_gather ? hmoec_cpu_index(e, gather, r) : r, spec->a_stride);
   MlirValue to = hmoec_is_bf16(spec->format) ? hmoec_cpu_row_of(e, copy, ir->i16, i.index, e->unit->schedule.lda_bf16)
-                            : hmoec_cpu_row(e, copy, i.index, e->unit->schedule.lda);
+                                             : hmoec_cpu_row(e, copy, i.index, e->unit->schedule.lda);
   copy_row(e, spec, &norm, from, to);
   ir_for_end(ir, &i, NULL);
   return copy;
@@ -190,7 +190,7 @@ static void emit_panels(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue pa
   MlirValue tile_row, rows, stride, sums = sums_of(e, p, t.index, panel, &stride);
   cpu_tile_range(e, tiling, t.index, &tile_row, &rows);
   MlirValue left = hmoec_is_bf16(p->spec->format) ? hmoec_cpu_row_of(e, p->a, ir->i16, tile_row, e->unit->schedule.lda_bf16)
-                                 : hmoec_cpu_row(e, p->a, tile_row, e->unit->schedule.lda);
+                                                  : hmoec_cpu_row(e, p->a, tile_row, e->unit->schedule.lda);
   MlirValue fetched = ir_select(ir, ir_compare_i(ir, IR_EQ, t.index, zero), next, right);
   fetched = ir_select(ir, is_only, ir_at_constant(ir, right, ir->f32, e->unit->schedule.ahead_words), fetched);
 

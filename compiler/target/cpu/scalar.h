@@ -2,8 +2,8 @@
 #ifndef HMOEC_CODEGEN_CPU_SCALAR_H
 #define HMOEC_CODEGEN_CPU_SCALAR_H
 
-#include "target/cpu/ir.h"
 #include "ir/scalar.h"
+#include "target/cpu/ir.h"
 
 /* f(arguments) lane by lane; arguments and result are vectors of f32. Both arms of a condition are computed and the lanes chosen: nothing in
  * a scalar function can trap. */

@@ -8,14 +8,15 @@
 
 /* What today's servers have at least, a core. */
 enum { L1_BYTES = 32 << 10, L2_BYTES = 1 << 20, USUAL_WIDTH = 1024 };
-enum { MOST = 1 << 20, MOST_STRIDE = 1 << 30 };
+enum { MOST = 1 << 20 };
+#define MOST_STRIDE (INT64_C(1) << 56)
 
 #define VERSIONS(first, knob, most, a, b, c, d, e)                                                                                 \
   [(first) + HMOE_CPU_PORTABLE] = {"target", knob ".portable", 1, most, a, false},                                                 \
-  [(first) + HMOE_CPU_AVX2] = {"target", knob ".avx2", 1, most, b, false},                                                         \
-  [(first) + HMOE_CPU_AVX512] = {"target", knob ".avx512", 1, most, c, false},                                                     \
-  [(first) + HMOE_CPU_AVX512_BF16] = {"target", knob ".avx512_bf16", 1, most, d, false},                                           \
-  [(first) + HMOE_CPU_AMX] = { "target", knob ".amx", 1, most, e, false }
+             [(first) + HMOE_CPU_AVX2] = {"target", knob ".avx2", 1, most, b, false},                                              \
+             [(first) + HMOE_CPU_AVX512] = {"target", knob ".avx512", 1, most, c, false},                                          \
+             [(first) + HMOE_CPU_AVX512_BF16] = {"target", knob ".avx512_bf16", 1, most, d, false},                                \
+             [(first) + HMOE_CPU_AMX] = {"target", knob ".amx", 1, most, e, false}
 
 /* The model behind row_block and chunk_panels: rows of A and their sums, of a layer of the usual width, take a quarter of the second-level cache
  * each; the other half is for panels that come and go. Of a fused pair, the part of a panel that a chunk of the hidden block meets fits the
@@ -24,7 +25,8 @@ enum { MOST = 1 << 20, MOST_STRIDE = 1 << 30 };
 static const hmoec_knob knobs[CPU_KNOB_COUNT] = {
     [CPU_ROW_STRIDE] = {"target", "row_stride", 16, MOST_STRIDE, 0, true}, /* of rows that products read in place */
     [CPU_ROW_STRIDE_BF16] = {"target", "row_stride_bf16", 32, MOST_STRIDE, 0, true},
-    [CPU_AHEAD_WORDS] = {"target", "ahead_words", 0, MOST, 4096, false}, /* how far behind what it reads an only row tile prefetches */
+    [CPU_AHEAD_WORDS] = {"target", "ahead_words", 0, MOST, 4096,
+                         false}, /* how far behind what it reads an only row tile prefetches */
     [CPU_HIDE_LATENCY] = {"target", "hide_latency", 1, 14, 8, false}, /* accumulators that few rows have at least */
     [CPU_PART_STEPS] = {"target", "part_steps", 1, MOST, 64, false}, /* steps of k of a panel that is walked in parts */
     [CPU_FETCH_ROWS] = {"target", "fetch_rows", 1, 32, 5, false}, /* fewer leave prefetching to the processor */
@@ -33,12 +35,14 @@ static const hmoec_knob knobs[CPU_KNOB_COUNT] = {
     VERSIONS(CPU_TILE_ROWS_BF16, "tile_rows_bf16", 32, 4, 4, 12, 14, 14), /* AMX has its own */
     VERSIONS(CPU_TILE_VECTORS_BF16, "tile_vectors_bf16", 8, 2, 2, 2, 2, 2),
     [CPU_ROW_BLOCK] = {"matmul", "row_block", 1, MOST, L2_BYTES / 4 / (USUAL_WIDTH * 4), false}, /* whole tiles of AMX */
-    [CPU_CHUNK_PANELS] = {"ffn", "chunk_panels", 1, MOST, L1_BYTES / (HMOE_PANEL * HMOE_PANEL * 4), false}, /* f32; of bf16 twice as many */
+    [CPU_CHUNK_PANELS] = {"ffn", "chunk_panels", 1, MOST, L1_BYTES / (HMOE_PANEL * HMOE_PANEL * 4),
+                          false}, /* f32; of bf16 twice as many */
     [CPU_BLOCKS_PER_THREAD] = {"choose", "blocks_per_thread", 0, MOST, 2, false},
     [CPU_BLOCK_ROWS] = {"choose", "block_rows", 0, MOST, 16, false},
     [CPU_MOST_COLUMNS] = {"choose", "most_columns", 1, MOST_STRIDE, 8192, false},
     [CPU_PER_TOKEN_CHUNK] = {"loop", "per_token_chunk", 1, MOST, 32, false}, /* tokens whose D and U exist at one time */
-    [CPU_FACTORED_CHUNK] = {"loop", "factored_chunk", 1, MOST, 256, false}, /* tokens whose factored intermediates exist at one time */
+    [CPU_FACTORED_CHUNK] = {"loop", "factored_chunk", 1, MOST, 256,
+                            false}, /* tokens whose factored intermediates exist at one time */
     [CPU_ROUTE_ROWS] = {"route", "row_block", 1, MOST, 32, false},
     [CPU_COMBINE_ROWS] = {"combine", "row_block", 1, MOST, 16, false},
     [CPU_SELECT_ROWS] = {"select", "row_block", 1, MOST, 8, false},
