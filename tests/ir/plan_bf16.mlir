@@ -51,7 +51,7 @@
 // DENSE-COUNT-3: "hmk.grouped_matmul"{{.*}}flags = [{{.*}}"c_padded"{{.*}}], format = "f32"{{.*}}n = 4
 // DENSE: "hmk.route_topk"
 // F32: module attributes {hmk.dtype = "f32"
-// F32-NOT: bf16
+// F32-NOT: "bf16"
 
 //--- dense.mlir
 func.func @dense(%x: tensor<?x6xf32> {hmoe.name = "x"}) -> (tensor<?x6xf32> {hmoe.name = "y"}) {
