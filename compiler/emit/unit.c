@@ -242,11 +242,12 @@ static hmoe_plan_entry read_entry(reader *r, MlirOperation function, MlirBlock b
   return entry;
 }
 
-bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_unit *out_unit) {
+bool hmoec_unit_init(MlirModule module, const hmoec_target *target, hmoec_diagnostics *diagnostics, hmoec_unit *out_unit) {
   *out_unit = (hmoec_unit){0};
   reader r = {.diagnostics = diagnostics, .unit = out_unit};
   MlirOperation root = mlirModuleGetOperation(module);
-  if (!hmoec_schedule_read(root, diagnostics, &out_unit->target, &out_unit->schedule)) return false;
+  out_unit->target = target;
+  if (!hmoec_schedule_read(root, target, diagnostics, &out_unit->schedule)) return false;
   if (!hmoec_scalar_library_init(module, diagnostics, &out_unit->functions)) return false;
   hmoe_plan plan = {.magic = HMOE_PLAN_MAGIC, .abi_version = HMOE_ABI_VERSION};
   hmoec_blob_append(&r.blob, &plan, sizeof plan, 1);

@@ -17,8 +17,8 @@ typedef struct hmoec_unit {
   hmoec_format dtype; /* of products: --dtype */
 } hmoec_unit;
 
-/* Requires verified hmk after place and plan-workspace. Owned by the caller; deinit releases. */
-bool hmoec_unit_init(MlirModule module, hmoec_diagnostics *diagnostics, hmoec_unit *out_unit);
+/* Requires verified hmk after place and plan-workspace, for this target. Owned by the caller; deinit releases. */
+bool hmoec_unit_init(MlirModule module, const hmoec_target *target, hmoec_diagnostics *diagnostics, hmoec_unit *out_unit);
 void hmoec_unit_deinit(hmoec_unit *unit);
 /* The name of dimension d of an entry, and its length: an INPUT one's, or what the state says. Owned by the unit. */
 const char *hmoec_unit_dim_name(const hmoec_unit *unit, const hmoe_plan_entry *entry, int64_t d, int *out_length);

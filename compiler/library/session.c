@@ -233,7 +233,7 @@ bool hmoec_session_plan(hmoec_session *session) {
   if (!hmoec_session_fold(session)) return false;
   session->planned = module_clone(session->folded);
   return run_passes(session, session->planned, "plan-kernels", NULL) &&
-         hmoec_unit_init(session->planned, session->diagnostics, &session->unit);
+         hmoec_unit_init(session->planned, session->pass.target, session->diagnostics, &session->unit);
 }
 
 /* ---- code ---- */

@@ -40,11 +40,9 @@ hmoec_pass_options hmoec_pass_options_default(void) { return (hmoec_pass_options
 
 /* What the target does with a planned module. */
 bool hmoec_place(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
-  (void)options;
-  const hmoec_target *target;
   hmoec_schedule schedule;
-  return hmoec_schedule_read(mlirModuleGetOperation(module), diagnostics, &target, &schedule) &&
-         target->place(module, &schedule, diagnostics);
+  return hmoec_schedule_read(mlirModuleGetOperation(module), options->target, diagnostics, &schedule) &&
+         options->target->place(module, &schedule, diagnostics);
 }
 
 const hmoec_pass *hmoec_pass_at(size_t index) { return index < sizeof passes / sizeof *passes ? &passes[index] : NULL; }

@@ -106,8 +106,8 @@ int64_t hmoec_knob_value(const hmoec_target *target, const hmoec_schedule *sched
 
 /* A planned module says for which target it is, and what of its schedule differs from the defaults: hmk.target and hmk.schedule. */
 void hmoec_schedule_write(MlirOperation module, const hmoec_target *target, const hmoec_schedule *schedule);
-/* False, with an error: of no target that there is, or with a knob that it does not have, or out of range. */
-bool hmoec_schedule_read(MlirOperation module, hmoec_diagnostics *diagnostics, const hmoec_target **out_target,
+/* False, with an error: planned for another target, or with a knob that it does not have, or out of range. */
+bool hmoec_schedule_read(MlirOperation module, const hmoec_target *target, hmoec_diagnostics *diagnostics,
                          hmoec_schedule *out_schedule);
 
 static inline int64_t hmoec_round_columns(const hmoec_target *target, int64_t columns) {

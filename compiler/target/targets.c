@@ -69,7 +69,7 @@ static bool read_knob(const hmoec_target *target, MlirNamedAttribute entry, hmoe
   return hmoec_error(diagnostics, location, "hmk.schedule: target %s has no knob %.*s", target->name, (int)name.length, name.data);
 }
 
-bool hmoec_schedule_read(MlirOperation module, hmoec_diagnostics *diagnostics, const hmoec_target **out_target,
+bool hmoec_schedule_read(MlirOperation module, const hmoec_target *target, hmoec_diagnostics *diagnostics,
                          hmoec_schedule *out_schedule) {
   hmoec_location location = hmoec_location_of_op(module);
   MlirAttribute name = mlirOperationGetAttributeByName(module, ref("hmk.target")),
@@ -78,12 +78,11 @@ bool hmoec_schedule_read(MlirOperation module, hmoec_diagnostics *diagnostics, c
       !mlirAttributeIsADictionary(entries))
     return hmoec_error(diagnostics, location, "expected a planned module with hmk.target and hmk.schedule");
   MlirStringRef text = mlirStringAttrGetValue(name);
-  *out_target = NULL;
-  for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
-    if (mlirStringRefEqual(ref(targets[i]->name), text)) *out_target = targets[i];
-  if (!*out_target) return hmoec_error(diagnostics, location, "hmk.target: there is no target %.*s", (int)text.length, text.data);
+  if (!mlirStringRefEqual(ref(target->name), text))
+    return hmoec_error(diagnostics, location, "expected a module planned for target %s, found %.*s", target->name, (int)text.length,
+                       text.data);
   memset(out_schedule, 0, sizeof *out_schedule);
   for (intptr_t i = 0; i < mlirDictionaryAttrGetNumElements(entries); i++)
-    if (!read_knob(*out_target, mlirDictionaryAttrGetElement(entries, i), location, diagnostics, out_schedule)) return false;
+    if (!read_knob(target, mlirDictionaryAttrGetElement(entries, i), location, diagnostics, out_schedule)) return false;
   return true;
 }

@@ -58,9 +58,10 @@ static void plan_forward(fixture_plan *plan) {
             FIELDS(ids, .element_bytes = 8, .limit = 100)); /* 0 */
   plan_step(plan, e, HMOE_STEP_KERNEL, rows, BINDINGS(AT(X_INPUT), AT(Y_OUTPUT)),
             FIELDS(kernel, .kernel = 1, .row_block = 1, .groups = 1, .column_splits = 1, .dims = plan_dims(plan, DIMS(length))));
-  plan_step(plan, e, HMOE_STEP_GROUP, rows, /* 2 */
-            BINDINGS(AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS)),
-            FIELDS(group, .experts = 4, .top_k = 2, .row_block = 8, .scope_dim = length, .past_dim = HMOE_NONE, .stride_dim = HMOE_NONE));
+  plan_step(
+      plan, e, HMOE_STEP_GROUP, rows, /* 2 */
+      BINDINGS(AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS)),
+      FIELDS(group, .experts = 4, .top_k = 2, .row_block = 8, .scope_dim = length, .past_dim = HMOE_NONE, .stride_dim = HMOE_NONE));
   plan_sets(plan, e, rows, HMOE_SETS_DISTINCT);
   plan_loop(plan, e, rows, /* 4 */
             &(hmoe_step_loop){
