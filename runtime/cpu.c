@@ -91,6 +91,13 @@ const char *hmoe_cpu_lacks(int cpu) { return cpu == HMOE_CPU_PORTABLE ? NULL : "
 
 #endif
 
+const hmoe_image *hmoe_cpu_image(const hmoe_model_object *object, int cpu) {
+  for (uint32_t i = 0; i < object->image_count; i++)
+    if (strcmp(object->images[i].target, "cpu") == 0 && strcmp(object->images[i].version, cpu_names[cpu]) == 0)
+      return &object->images[i];
+  return NULL;
+}
+
 hmoe_status hmoe_cpu_choose(const hmoe_model_object *object, const char *forced, int *out_cpu) {
   const char *origin = "options.cpu";
   if (!forced) {
@@ -104,7 +111,7 @@ hmoe_status hmoe_cpu_choose(const hmoe_model_object *object, const char *forced,
     if (cpu == HMOE_CPU_COUNT)
       return hmoe_fail(HMOE_INVALID_ARGUMENT,
                        "%s: expected \"amx\", \"avx512_bf16\", \"avx512\", \"avx2\" or \"portable\", found \"%s\"", origin, forced);
-    if (!object->kernels[cpu])
+    if (!hmoe_cpu_image(object, cpu))
       return hmoe_fail(HMOE_UNSUPPORTED, "%s: the object holds no %s version%s", origin, forced,
                        cpu >= HMOE_CPU_AVX512_BF16 ? ": it has no bf16 products (hmoec --dtype bf16)" : "");
     const char *lacks = hmoe_cpu_lacks(cpu);
@@ -115,7 +122,7 @@ hmoe_status hmoe_cpu_choose(const hmoe_model_object *object, const char *forced,
   const char *lacks = NULL;
   int least = HMOE_CPU_COUNT;
   for (int cpu = HMOE_CPU_COUNT - 1; cpu >= 0; cpu--) {
-    if (!object->kernels[cpu]) continue;
+    if (!hmoe_cpu_image(object, cpu)) continue;
     lacks = hmoe_cpu_lacks(cpu);
     least = cpu;
     if (!lacks) {

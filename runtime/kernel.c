@@ -49,7 +49,7 @@ hmoe_status hmoe_cpu_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_kernel *kernel = hmoe_run_fields(run, step);
   HMOE_TRY(hmoe_run_bind_all(run, step));
   kernel_job job = {.call = {.buffers = run->workspace->pointers, .rows = hmoe_run_rows(run, step), .splits = 1},
-                    .function = run->model->kernels[kernel->kernel]};
+                    .function = run->model->image->functions[kernel->kernel].call};
   const uint32_t *dims = HMOE_PLAN_ARRAY(run->model->plan, kernel->dims, uint32_t);
   for (uint32_t i = 0; i < kernel->dims.count; i++) run->workspace->kernel_dims[i] = run->workspace->dims[dims[i]];
   if (kernel->dims.count) job.call.dims = run->workspace->kernel_dims;

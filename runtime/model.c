@@ -60,18 +60,23 @@ static hmoe_status create_caches(hmoe_model *model) {
   return HMOE_OK;
 }
 
-static hmoe_status check_kernels(const hmoe_model *model) {
-  for (uint32_t i = 0; i < model->object->kernel_count; i++)
-    if (!model->kernels[i])
-      return hmoe_fail(HMOE_INCOMPATIBLE, "the object's kernel %u has no %s version", i, hmoe_cpu_name(model->cpu));
+static hmoe_status choose_image(hmoe_model *model, const char *forced) {
+  HMOE_TRY(hmoe_cpu_choose(model->object, forced, &model->cpu));
+  model->image = hmoe_cpu_image(model->object, model->cpu);
+  for (uint32_t i = 0; i < model->object->kernel_count; i++) {
+    const hmoe_function *function = &model->image->functions[i];
+    if (!function->call) return hmoe_fail(HMOE_INCOMPATIBLE, "the object's kernel %u has no %s version", i, model->image->version);
+    if (function->scratch_bytes > PTRDIFF_MAX)
+      return hmoe_fail(HMOE_INCOMPATIBLE, "the object's kernel %u needs %llu bytes a worker", i,
+                       (unsigned long long)function->scratch_bytes);
+    model->scratch_bytes = hmoe_max(model->scratch_bytes, function->scratch_bytes);
+  }
   return HMOE_OK;
 }
 
 /* pack_path: pack into this file instead of opening; NULL: open. */
 static hmoe_status open_model(hmoe_model *model, const hmoe_weights *weights, const hmoe_options *options, const char *pack_path) {
-  HMOE_TRY(hmoe_cpu_choose(model->object, options->cpu, &model->cpu));
-  model->kernels = model->object->kernels[model->cpu];
-  HMOE_TRY(check_kernels(model));
+  HMOE_TRY(choose_image(model, options->cpu));
   HMOE_TRY(hmoe_workers_init(&model->workers, options, &model->allocator));
   if (pack_path) {
     HMOE_TRY(hmoe_packing_begin(model, pack_path));

@@ -7,6 +7,7 @@
 #include <string.h>
 
 typedef hmoe_plan_checker checker;
+enum { STATE_POSITIONS_MAX = 1 << 16 };
 #define BAD HMOE_BAD_PLAN
 #define check_span hmoe_plan_check_span
 
@@ -215,7 +216,9 @@ hmoe_status hmoe_plan_check(const hmoe_model_object *object, hmoe_plan_limits *o
   if (plan->magic != HMOE_PLAN_MAGIC || plan->abi_version != HMOE_ABI_VERSION || plan->bytes != object->plan_bytes)
     return BAD("expected magic %08x, version %u and %llu bytes, found %08x, %u and %llu", HMOE_PLAN_MAGIC, HMOE_ABI_VERSION,
                (unsigned long long)object->plan_bytes, plan->magic, plan->abi_version, (unsigned long long)plan->bytes);
-  if (plan->weight_bytes > PTRDIFF_MAX || plan->scratch_bytes > PTRDIFF_MAX) return BAD("sizes overflow");
+  if (plan->weight_bytes > PTRDIFF_MAX) return BAD("sizes overflow");
+  if (plan->state_positions < 1 || plan->state_positions > STATE_POSITIONS_MAX)
+    return BAD("positions of states in multiples of %llu", (unsigned long long)plan->state_positions);
 
   checker check = {.object = object, .plan = plan};
   HMOE_TRY(check_span(&check, plan->name, 1, "name"));

@@ -105,6 +105,8 @@ const char *hmoe_cpu_name(int cpu);
 /* NULL when this machine runs the version, else the first thing it lacks. Asked about AMX, and the processor has it, it asks the system
  * to let this process use tiles. */
 const char *hmoe_cpu_lacks(int cpu);
+/* NULL: the object does not have the version. */
+const hmoe_image *hmoe_cpu_image(const hmoe_model_object *object, int cpu);
 /* The best version that object has and the machine runs, or the forced one. */
 HMOE_MUST_USE hmoe_status hmoe_cpu_choose(const hmoe_model_object *object, const char *forced, int *out_cpu);
 
@@ -534,7 +536,7 @@ hmoe_status hmoe_cpu_step_relative_bias(hmoe_run *run, const hmoe_plan_step *ste
 typedef struct hmoe_state_scope {
   int64_t rows;
   int64_t limit; /* tokens of a row: what the caller asked for */
-  int64_t capacity; /* limit, up to a multiple of HMOE_PANEL */
+  int64_t capacity; /* limit, up to a multiple of the plan's state_positions */
   int64_t length;
 } hmoe_state_scope;
 
@@ -568,7 +570,8 @@ struct hmoe_model {
   const hmoe_plan *plan;
   const hmoe_plan_entry *entries;
   hmoe_plan_limits limits;
-  const hmoe_kernel_fn *kernels;
+  const hmoe_image *image;
+  uint64_t scratch_bytes; /* of a worker: the most that a function of the image needs */
   int cpu;
   bool debug_run;
   hmoe_workers workers;

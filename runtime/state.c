@@ -39,18 +39,18 @@ static bool needs_states(const hmoe_model *model) {
 
 /* ---- create ---- */
 
-enum { COUNT_MAX = INT32_MAX - HMOE_PANEL };
-
 static hmoe_status read_scope(const hmoe_model *model, uint32_t scope, int64_t rows, int64_t tokens, hmoe_state_scope *out) {
   *out = (hmoe_state_scope){0};
   if (!model_uses(model, scope)) return HMOE_OK;
   const int64_t given[] = {rows, tokens};
   static const char *const what[] = {"rows", "capacity"};
+  int64_t most = INT32_MAX - (int64_t)model->plan->state_positions; /* rounded up, it still fits */
   for (int i = 0; i < 2; i++)
-    if (given[i] < 1 || given[i] > COUNT_MAX)
-      return hmoe_fail(HMOE_INVALID_ARGUMENT, "state: %s_%s: expected 1 to %d, found %lld", scope_names[scope], what[i], COUNT_MAX,
-                       (long long)given[i]);
-  *out = (hmoe_state_scope){.rows = rows, .limit = tokens, .capacity = (int64_t)hmoe_round_up((uint64_t)tokens, HMOE_PANEL)};
+    if (given[i] < 1 || given[i] > most)
+      return hmoe_fail(HMOE_INVALID_ARGUMENT, "state: %s_%s: expected 1 to %lld, found %lld", scope_names[scope], what[i],
+                       (long long)most, (long long)given[i]);
+  *out = (hmoe_state_scope){
+      .rows = rows, .limit = tokens, .capacity = (int64_t)hmoe_round_up((uint64_t)tokens, model->plan->state_positions)};
   return HMOE_OK;
 }
 
@@ -268,7 +268,8 @@ static hmoe_status reorder(hmoe_state *state, const int32_t *rows) {
     if (rows[i] < 0 || rows[i] >= target->rows)
       return hmoe_fail(HMOE_INVALID_ARGUMENT, "reorder: rows[%lld]: expected 0 to %lld, found %d", (long long)i,
                        (long long)target->rows - 1, rows[i]);
-  reorder_job job = {.state = state, .used_positions = hmoe_round_up((uint64_t)target->length, HMOE_PANEL)};
+  reorder_job job = {.state = state,
+                     .used_positions = hmoe_round_up((uint64_t)target->length, state->model->plan->state_positions)};
   job.moves = plan_moves(state, rows);
   const hmoe_plan *plan = state->model->plan;
   const hmoe_plan_state *states = HMOE_PLAN_ARRAY(plan, plan->states, hmoe_plan_state);

@@ -35,7 +35,7 @@ static hmoe_status create(hmoe_model *model, hmoe_workspace **out_workspace) {
   workspace->loop_slots = (int32_t *)(void *)(base + loop_at);
   workspace->loop_missing = workspace->loop_slots + limits->loop_groups;
 
-  workspace->scratch_stride = hmoe_round_up(hmoe_max(model->plan->scratch_bytes, 1), HMOE_ALIGNMENT);
+  workspace->scratch_stride = hmoe_round_up(hmoe_max(model->scratch_bytes, 1), HMOE_ALIGNMENT);
   uint64_t scratch_bytes = hmoe_mul(workspace->scratch_stride, model->workers.threads);
   hmoe_status status = hmoe_allocate(&model->allocator, scratch_bytes, "the scratch of kernels", &memory);
   if (status != HMOE_OK) {

@@ -269,7 +269,8 @@ bool hmoec_unit_init(MlirModule module, const hmoec_target *target, hmoec_diagno
   if (text.length < sizeof dtype) memcpy(dtype, text.data, text.length);
   hmoec_format_find(dtype, &out_unit->dtype);
   plan.weight_bytes = (uint64_t)hmoec_op_int(root, "hmk.weight_bytes");
-  plan.scratch_bytes = out_unit->target->scratch_bytes(&out_unit->schedule, out_unit->kernels, out_unit->kernel_count);
+  out_unit->scratch_bytes = out_unit->target->scratch_bytes(&out_unit->schedule, out_unit->kernels, out_unit->kernel_count);
+  plan.state_positions = (uint64_t)out_unit->target->store(1, 1).position_step;
   if (out_unit->name) plan.name = hmoec_blob_append(&r.blob, out_unit->name, strlen(out_unit->name), strlen(out_unit->name));
   plan.params = hmoec_blob_append(&r.blob, r.params, r.param_count * sizeof *r.params, r.param_count);
   plan.caches = hmoec_blob_append(&r.blob, r.caches, r.cache_count * sizeof *r.caches, r.cache_count);

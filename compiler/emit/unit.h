@@ -12,6 +12,7 @@ typedef struct hmoec_unit {
   hmoec_scalar_library functions; /* scalar functions that kernels name */
   void *plan;
   size_t plan_bytes;
+  uint64_t scratch_bytes; /* of a worker: the most that a kernel needs */
   const hmoec_target *target; /* of the code, with this schedule */
   hmoec_schedule schedule;
   hmoec_format dtype; /* of products: --dtype */

@@ -405,7 +405,7 @@ bool hmoec_session_jit(hmoec_session *session, bool every_version) {
 size_t hmoec_session_versions(const hmoec_session *session, const char *out_names[]) {
   size_t count = 0;
   for (int cpu = HMOE_CPU_COUNT - 1; cpu >= HMOE_CPU_PORTABLE; cpu--)
-    if (session->object->kernels[cpu] && !hmoe_cpu_lacks(cpu)) out_names[count++] = hmoe_cpu_name(cpu);
+    if (hmoe_cpu_image(session->object, cpu) && !hmoe_cpu_lacks(cpu)) out_names[count++] = hmoe_cpu_name(cpu);
   return count;
 }
 

@@ -1,12 +1,13 @@
 /* The contract between generated objects and the runtime. Version 5.
  *
- * An object exports one hmoe_model_object: kernels (one function table per CPU version) and a plan. The plan is one relocatable
- * blob of the plain structures below; hmoe_plan_span holds byte offsets from its start. It says which tensors to read, which
+ * An object exports one hmoe_model_object: a plan, and the kernels that it runs, in an image for each kind of machine. The plan is one
+ * relocatable blob of the plain structures below; hmoe_plan_span holds byte offsets from its start. It says which tensors to read, which
  * buffers exist, and which steps run at open (entry 0) and per run (entries 1..). Entries that decode keep keys and values in a
  * state (hmoe_state) that the caller owns. The runtime executes steps in order with a barrier
  * between them; a step's tasks run in parallel. Little endian; every offset is a multiple of 8; all fields are written.
  *
- * Layout names used below:
+ * How weights, keys and values are laid out is a matter of those who read them, the kernels; the plan says it where it packs them, and the runtime
+ * follows. Layouts of the CPU images, and theirs alone:
  *   panels(K, N)  the right operand of a product, [ceil(N/32)][K][32] f32: element (k, n) at ((n/32)*K + k)*32 + n%32, zero-padded.
  *   pairs(K, N)   the same for bf16 products, [ceil(N/32)][D/2][32][2] bf16 with D = K rounded up to 32: element (k, n) at
  *                 (((n/32)*(D/2) + k/2)*32 + n%32)*2 + k%2, zero-padded. Two neighbours in k share a 32-bit word.
@@ -14,8 +15,8 @@
  *   keys, values  what attention reads, of R rows of at most C positions (C a multiple of 32), heads of D: right operands of its two
  *                 products, as they are. keys: [R][heads][C/32][D][32] f32, element (row, head, position t, i) at
  *                 (((row*heads + head)*(C/32) + t/32)*D + i)*32 + t%32. values: [R][heads][ceil(D/32)][C][32] f32, element
- *                 at (((row*heads + head)*ceil(D/32) + i/32)*C + t)*32 + i%32, zero for i >= D. Positions that were not written
- *                 are whatever they are.
+ *                 at (((row*heads + head)*ceil(D/32) + i/32)*C + t)*32 + i%32, zero for i >= D. Positions that no run has reached have
+ *                 no meaning.
  */
 #ifndef HMOE_ABI_H
 #define HMOE_ABI_H
@@ -25,7 +26,7 @@
 
 #define HMOE_ABI_VERSION 5u
 #define HMOE_PLAN_MAGIC 0x4e4c5048u /* "HPLN" */
-#define HMOE_PANEL 32               /* columns of a panel, and what depths of pairs are rounded up to */
+#define HMOE_PANEL 32               /* the CPU images': columns of a panel, and what depths of pairs are rounded up to */
 #define HMOE_NONE 0xffffffffu
 #define HMOE_TOP_K_MAX 4096         /* experts of a token: grouping sorts them on the stack */
 
@@ -44,10 +45,38 @@ typedef struct hmoe_kernel_call {
   const int64_t *dims;  /* values of the dimensions that the step names, in order; NULL: it names none */
 } hmoe_kernel_call;
 
-/* scratch: this worker's private memory, 64-byte aligned, plan.scratch_bytes long. */
+/* scratch: this worker's private memory, 64-byte aligned, scratch_bytes of the function long. */
 typedef void (*hmoe_kernel_fn)(const hmoe_kernel_call *call, int64_t task, void *scratch);
 
-/* The last two are in objects with bf16 products only. */
+/* A kernel in an image. Neither call nor name: no entry that the image's target runs has a step of it. */
+typedef struct hmoe_function {
+  hmoe_kernel_fn call;    /* of images that are linked; else NULL */
+  const char *name;       /* of images that are loaded: its name in the code; else NULL */
+  uint64_t scratch_bytes; /* what a task has to itself: a worker's memory, or what threads that run one together share */
+  uint32_t threads;       /* that run a task together: 1 in images that are linked */
+  uint32_t reserved;
+} hmoe_function;
+
+/* The kernels for one kind of machine. Code is linked into the object, as for CPUs, or bytes that a device's driver loads. */
+typedef struct hmoe_image {
+  const char *target;             /* "cpu" */
+  const char *version;            /* of the target's: "avx2" */
+  const hmoe_function *functions; /* kernel_count of the object */
+  const void *code;               /* code_bytes long; NULL: linked */
+  uint64_t code_bytes;
+} hmoe_image;
+
+typedef struct hmoe_model_object {
+  uint32_t abi_version;
+  uint32_t kernel_count;
+  const void *plan; /* hmoe_plan, plan_bytes long, 8-byte aligned */
+  uint64_t plan_bytes;
+  const hmoe_image *images;
+  uint32_t image_count, reserved;
+} hmoe_model_object;
+
+/* The versions of "cpu" images, by the instructions that they take, the best last: "portable", "avx2", "avx512", "avx512_bf16", "amx". The last
+ * two are in objects with bf16 products only. */
 enum {
   HMOE_CPU_PORTABLE = 0,
   HMOE_CPU_AVX2 = 1,
@@ -57,27 +86,19 @@ enum {
   HMOE_CPU_COUNT = 5,
 };
 
-typedef struct hmoe_model_object {
-  uint32_t abi_version;
-  uint32_t kernel_count;
-  const void *plan;                                /* hmoe_plan, plan_bytes long, 8-byte aligned */
-  uint64_t plan_bytes;
-  const hmoe_kernel_fn *kernels[HMOE_CPU_COUNT];   /* kernel_count each; NULL: this version is not in the object */
-} hmoe_model_object;
-
 /* One unit of grouped work: rows [row, row + rows) of the sorted order, all of one group. */
 typedef struct hmoe_block {
-  int32_t group;   /* which row of weights */
+  int32_t group; /* which row of weights */
   int32_t row;
-  int32_t rows;    /* 1..row_block */
+  int32_t rows; /* 1..row_block */
   int32_t dropped; /* 1: over capacity; only the part of the product that capacity does not cut is computed */
 } hmoe_block;
 
 /* Header of a blocks buffer; hmoe_block[] follows it. */
 typedef struct hmoe_blocks {
-  int32_t count;       /* blocks */
-  int32_t groups;      /* distinct groups (grouping by selection set); experts otherwise */
-  int32_t rows;        /* rows in all blocks */
+  int32_t count; /* blocks */
+  int32_t groups; /* distinct groups (grouping by selection set); experts otherwise */
+  int32_t rows; /* rows in all blocks */
   int32_t reserved[13];
 } hmoe_blocks;
 
@@ -95,7 +116,8 @@ typedef struct hmoe_plan_param {
 /* A dimension of an entry. value(i): INPUT: given by the caller; SCALE: factor * value(source); MIN: min(factor, value(source));
  * CHUNK, MISSING: set by the enclosing loop step, at most `factor`; CONST: factor; PRODUCT: value(source) * value(factor); SUM:
  * value(source) + value(factor); ROUND_UP: value(source) rounded up to a multiple of factor; CEIL_DIV: value(source) / factor, rounded
- * up; STATE: of the state's scope source / 3, source % 3 being 0: rows, 1: capacity (a multiple of 32), 2: length before the run.
+ * up; STATE: of the state's scope source / 3, source % 3 being 0: rows, 1: capacity (a multiple of the plan's state_positions), 2: length
+ * before the run.
  * A source, and a factor that is one, is always an earlier dimension. */
 enum {
   HMOE_DIM_INPUT = 0,
@@ -427,7 +449,7 @@ typedef struct hmoe_plan_tensor {
 enum { HMOE_SCOPE_TARGET = 0, HMOE_SCOPE_SOURCE = 1, HMOE_SCOPE_COUNT = 2 };
 
 /* One tensor of a state: rows * capacity * position_bytes, row after row. A row is `segments` equal parts, of each of which the first
- * round_up(length, 32) / capacity part is in use: heads of keys, panels of values. */
+ * round_up(length, state_positions) / capacity part is in use: heads of keys, panels of values. */
 typedef struct hmoe_plan_state {
   uint32_t scope, segments;
   uint64_t position_bytes;
@@ -488,12 +510,12 @@ typedef struct hmoe_plan {
   uint32_t magic, abi_version;
   uint64_t bytes; /* of the whole blob */
   uint64_t weight_bytes; /* weight arena */
-  uint64_t scratch_bytes; /* per worker, the largest over the kernels */
   hmoe_plan_span name; /* model */
   hmoe_plan_span params; /* hmoe_plan_param */
   hmoe_plan_span entries; /* hmoe_plan_entry; [0] runs at open */
   hmoe_plan_span caches; /* hmoe_plan_cache; cache arenas are allocated at open */
   hmoe_plan_span states; /* hmoe_plan_state */
+  uint64_t state_positions; /* a state's capacity is a multiple of it, at most 65536: HMOE_PANEL for CPU images */
   hmoe_plan_span generation; /* hmoe_plan_setting, each setting at most once */
   uint64_t layout; /* stamp of packed weights, over plan and kernels: .hmw files carry the one they were packed for */
 } hmoe_plan;

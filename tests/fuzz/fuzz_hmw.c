@@ -20,6 +20,7 @@ static struct {
              .weight_bytes = 64,
              .name = {sizeof(hmoe_plan) + sizeof(hmoe_plan_entry), 4},
              .entries = {sizeof(hmoe_plan), 1},
+             .state_positions = 1,
              .layout = 7},
     .entries = {{.advance = {HMOE_NONE, HMOE_NONE}}},
     .name = "fuzz",
@@ -29,9 +30,9 @@ static struct {
 enum { HASHED_BYTES = 304 };
 
 static bool opens(const uint8_t *data, size_t size, uint32_t flags) {
-  static const hmoe_kernel_fn none[1];
+  static const hmoe_image image = {.target = "cpu", .version = "portable"};
   const hmoe_model_object object = {
-      .abi_version = HMOE_ABI_VERSION, .plan = &blob, .plan_bytes = sizeof blob, .kernels = {[HMOE_CPU_PORTABLE] = none}};
+      .abi_version = HMOE_ABI_VERSION, .plan = &blob, .plan_bytes = sizeof blob, .images = &image, .image_count = 1};
   hmoe_options options = {.struct_size = sizeof options, .threads = 1, .flags = flags};
   hmoe_weights weights = {.kind = HMOE_WEIGHTS_MEMORY, .data = data, .size_bytes = size};
   hmoe_model *model;

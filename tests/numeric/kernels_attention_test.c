@@ -23,11 +23,12 @@ static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static void run_with_dims(const harness_unit *u, int version, size_t kernel, void *const *buffers, const int64_t *dims,
                           int64_t rows, int64_t tasks) {
   hmoe_kernel_call call = {.buffers = buffers, .rows = rows, .splits = 1, .dims = dims};
-  harness_buffer scratch = harness_alloc(hmoec_cpu_scratch_bytes(&u->schedule, &u->kernels[kernel], 1));
+  const hmoe_function *function = harness_function(u->object, version, kernel);
+  harness_buffer scratch = harness_alloc(function->scratch_bytes);
   int64_t start = tasks ? harness_below(tasks) : 0;
   for (int64_t i = 0; i < tasks; i++) {
     memset(scratch.data, 0xff, scratch.bytes);
-    u->object->kernels[version][kernel](&call, (i + start) % tasks, scratch.data);
+    function->call(&call, (i + start) % tasks, scratch.data);
   }
   harness_free(&scratch);
 }
@@ -313,7 +314,7 @@ static void test_alone(void **state) {
   attention_problem p = attention_create(&kernel.spec.attention, &store.spec.store, &h);
   int versions = 0;
   HARNESS_EACH_VERSION(attention, v) {
-    assert_non_null(attention.object->kernels[v][0]);
+    assert_non_null(harness_function(attention.object, v, 0)->call);
     store_all(&storing, v, 0, &p);
     attend(&attention, v, 0, &p);
     attention_check(v, &p);

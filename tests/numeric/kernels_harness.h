@@ -139,6 +139,19 @@ static inline bool harness_has_version(int version) {
   }
 }
 
+/* NULL: the object does not have the version. */
+static inline const hmoe_image *harness_image(const hmoe_model_object *object, int version) {
+  static const char *const names[HMOE_CPU_COUNT] = {"portable", "avx2", "avx512", "avx512_bf16", "amx"};
+  for (uint32_t i = 0; i < object->image_count; i++)
+    if (strcmp(object->images[i].target, "cpu") == 0 && strcmp(object->images[i].version, names[version]) == 0)
+      return &object->images[i];
+  return NULL;
+}
+
+static inline const hmoe_function *harness_function(const hmoe_model_object *object, int version, size_t kernel) {
+  return &harness_image(object, version)->functions[kernel];
+}
+
 /* functions: that the kernels name, or NULL. */
 static inline harness_unit harness_compile_functions(const hmoec_kernel *kernels, size_t count, hmoec_cpu_schedule schedule,
                                                      const hmoec_scalar_library *functions) {
@@ -167,7 +180,7 @@ static inline harness_unit harness_compile_functions(const hmoec_kernel *kernels
   assert_int_equal(u.object->abi_version, HMOE_ABI_VERSION);
   assert_int_equal(u.object->kernel_count, count);
   assert_memory_equal(u.object->plan, "plan", 4);
-  for (int v = 0; v < HMOE_CPU_COUNT; v++) assert_int_equal(u.object->kernels[v] != NULL, unit.versions >> v & 1);
+  for (int v = 0; v < HMOE_CPU_COUNT; v++) assert_int_equal(harness_image(u.object, v) != NULL, unit.versions >> v & 1);
   return u;
 }
 
@@ -185,12 +198,13 @@ static inline void harness_destroy(harness_unit *u) {
 static inline void harness_run(const harness_unit *u, int version, size_t kernel, void *const *buffers, int64_t rows,
                                int64_t blocks, int64_t splits) {
   hmoe_kernel_call call = {.buffers = buffers, .rows = rows, .splits = splits};
-  harness_buffer scratch = harness_alloc(hmoec_cpu_scratch_bytes(&u->schedule, &u->kernels[kernel], 1));
+  const hmoe_function *function = harness_function(u->object, version, kernel);
+  harness_buffer scratch = harness_alloc(function->scratch_bytes);
   assert_true(((uintptr_t)scratch.data & 63) == 0);
   int64_t tasks = blocks * splits, start = tasks ? harness_below(tasks) : 0;
   for (int64_t i = 0; i < tasks; i++) {
     memset(scratch.data, 0xff, scratch.bytes);
-    u->object->kernels[version][kernel](&call, (i + start) % tasks, scratch.data);
+    function->call(&call, (i + start) % tasks, scratch.data);
     assert_false(amx_emulator_is_configured());
     assert_int_equal(amx_emulator_read_counts().idle_loads, 0);
   }
@@ -200,6 +214,6 @@ static inline void harness_run(const harness_unit *u, int version, size_t kernel
 /* The versions in the object that this machine can run. */
 #define HARNESS_EACH_VERSION(u, v)                                                                                                 \
   for (int v = 0; v < HMOE_CPU_COUNT; v++)                                                                                         \
-    if ((u).object->kernels[v] && harness_has_version(v))
+    if (harness_image((u).object, v) && harness_has_version(v))
 
 #endif

@@ -364,9 +364,14 @@ static void test_versions_left_out(void **state) {
   const hmoe_model_object *object;
   assert_true(hmoec_cpu_generate(u.context, &unit, HMOEC_CPU_OBJECT, u.diagnostics, &bytes, &size));
   assert_true(hmoec_object_load("m", bytes, size, u.diagnostics, &loaded, &object));
-  assert_non_null(object->kernels[HMOE_CPU_PORTABLE]);
-  assert_null(object->kernels[HMOE_CPU_AVX2]);
-  assert_null(object->kernels[HMOE_CPU_AVX512]);
+  assert_int_equal(object->image_count, 1);
+  assert_string_equal(object->images[0].target, "cpu");
+  assert_string_equal(object->images[0].version, "portable");
+  assert_null(object->images[0].code);
+  assert_non_null(object->images[0].functions[0].call);
+  assert_null(object->images[0].functions[0].name);
+  assert_int_equal(object->images[0].functions[0].scratch_bytes, hmoec_cpu_scratch_bytes(&u.schedule, &kernel, 1));
+  assert_int_equal(object->images[0].functions[0].threads, 1);
   hmoec_loaded_destroy(loaded);
   free(bytes);
   harness_destroy(&u);

@@ -62,7 +62,7 @@ static void sweep(const harness_unit *u, int version, size_t kernel, uint64_t st
       memcpy(&x[count], &pattern, 4);
     }
     hmoe_kernel_call call = {.buffers = (void *[]){x, y}, .rows = count, .splits = 1};
-    u->object->kernels[version][kernel](&call, 0, NULL);
+    harness_function(u->object, version, kernel)->call(&call, 0, NULL);
     for (int64_t i = 0; i < count; i++) {
       if (isnan(x[i])) {
         if (!isnan(y[i])) fail_msg("%s(NaN) is %g", f->name, (double)y[i]);
@@ -219,7 +219,7 @@ static void check_worst(const char *name, const char *type, int version, const w
 /* Runs POINTS elements of `bytes` each. */
 static void run_points(const harness_unit *u, int version, size_t kernel, harness_buffer *in, harness_buffer *out) {
   hmoe_kernel_call call = {.buffers = (void *[]){in[0].data, out->data, in[1].data, in[2].data}, .rows = POINTS, .splits = 1};
-  u->object->kernels[version][kernel](&call, 0, NULL);
+  harness_function(u->object, version, kernel)->call(&call, 0, NULL);
 }
 
 static float random_float(void) {

@@ -36,6 +36,8 @@ typedef struct fixture_plan {
   hmoe_plan_setting settings[HMOE_SETTING_COUNT];
   fixture_entry entries[4];
   hmoe_model_object object;
+  hmoe_image images[2];
+  hmoe_function functions[FIXTURE_ITEMS];
 } fixture_plan;
 
 static inline hmoe_plan_span plan_put(fixture_plan *plan, const void *data, size_t element_bytes, uint32_t count) {
@@ -58,7 +60,7 @@ static inline fixture_plan *plan_create(const char *name) {
   plan->used = sizeof(hmoe_plan);
   plan->header.name = plan_text(plan, name);
   plan->header.layout = 0x1234;
-  plan->header.scratch_bytes = 64;
+  plan->header.state_positions = HMOE_PANEL;
   return plan;
 }
 
@@ -214,7 +216,6 @@ static inline hmoe_plan_step *plan_panels(fixture_plan *plan, fixture_entry *ent
 }
 
 static inline const hmoe_model_object *plan_finish(fixture_plan *plan, const hmoe_kernel_fn *kernels, uint32_t kernel_count) {
-  static const hmoe_kernel_fn no_kernels[1];
   hmoe_plan_entry entries[4];
   uint32_t count = plan->header.entries.count;
   hmoe_plan_span names[FIXTURE_ITEMS];
@@ -243,11 +244,15 @@ static inline const hmoe_model_object *plan_finish(fixture_plan *plan, const hmo
   plan->header.abi_version = HMOE_ABI_VERSION;
   plan->header.bytes = plan->used;
   memcpy(plan->bytes, &plan->header, sizeof plan->header);
+  for (uint32_t i = 0; i < kernel_count; i++)
+    plan->functions[i] = (hmoe_function){.call = kernels[i], .scratch_bytes = 64, .threads = 1};
+  plan->images[0] = (hmoe_image){.target = "cpu", .version = "portable", .functions = plan->functions};
   plan->object = (hmoe_model_object){.abi_version = HMOE_ABI_VERSION,
                                      .kernel_count = kernel_count,
                                      .plan = plan->bytes,
                                      .plan_bytes = plan->used,
-                                     .kernels = {[HMOE_CPU_PORTABLE] = kernels ? kernels : no_kernels}};
+                                     .images = plan->images,
+                                     .image_count = 1};
   return &plan->object;
 }
 

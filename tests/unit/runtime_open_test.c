@@ -159,21 +159,23 @@ static void test_cpu(void **state) {
   assert_null(hmoe_cpu_lacks(HMOE_CPU_PORTABLE));
   for (int cpu = HMOE_CPU_PORTABLE; cpu < HMOE_CPU_COUNT; cpu++) {
     setenv("HMOE_CPU", hmoe_cpu_name(cpu), 1);
-    t->plan->object.kernels[HMOE_CPU_PORTABLE] = NULL;
-    t->plan->object.kernels[cpu] = kernels;
+    t->plan->images[0].version = hmoe_cpu_name(cpu);
     const char *missing = hmoe_cpu_lacks(cpu);
     if (missing) assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, missing);
     else assert_ok(open_with(t, &options));
     if (cpu > HMOE_CPU_PORTABLE && !missing) assert_null(hmoe_cpu_lacks(cpu - 1));
     assert_true(missing == hmoe_cpu_lacks(cpu)); /* asked again: the same */
-    t->plan->object.kernels[cpu] = NULL;
-    t->plan->object.kernels[HMOE_CPU_PORTABLE] = kernels;
   }
   unsetenv("HMOE_CPU");
 
-  t->plan->object.kernels[HMOE_CPU_PORTABLE] = NULL;
+  t->plan->object.image_count = 0;
   assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "no code version");
-  t->plan->object.kernels[HMOE_CPU_AVX512] = kernels;
+  t->plan->object.image_count = 1;
+  t->plan->images[0].version = "avx1024";
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "no code version");
+  t->plan->images[0] = (hmoe_image){.target = "gpu", .version = "portable", .functions = t->plan->functions};
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "no code version");
+  t->plan->images[0] = (hmoe_image){.target = "cpu", .version = "avx512", .functions = t->plan->functions};
   const char *lacks = hmoe_cpu_lacks(HMOE_CPU_AVX512);
   if (lacks) {
     assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, lacks);
@@ -182,9 +184,18 @@ static void test_cpu(void **state) {
     assert_ok(open_with(t, &options));
     assert_null(hmoe_cpu_lacks(HMOE_CPU_AVX2));
   }
-  static const hmoe_kernel_fn none[] = {NULL};
-  t->plan->object.kernels[HMOE_CPU_AVX512] = NULL;
-  t->plan->object.kernels[HMOE_CPU_PORTABLE] = none;
+  /* The best of the two that the machine runs. */
+  t->plan->images[0].version = "portable";
+  t->plan->images[1] = (hmoe_image){.target = "cpu", .version = "avx2", .functions = t->plan->functions};
+  t->plan->object.image_count = 2;
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(t->object, &t->weights, &options, &model));
+  assert_string_equal(hmoe_model_cpu(model), hmoe_cpu_lacks(HMOE_CPU_AVX2) ? "portable" : "avx2");
+  hmoe_model_close(model);
+  t->plan->object.image_count = 1;
+  t->plan->functions[0].scratch_bytes = UINT64_MAX;
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "kernel 0 needs 18446744073709551615 bytes a worker");
+  t->plan->functions[0] = (hmoe_function){.name = "loaded", .threads = 128};
   assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "kernel 0 has no portable version");
   toy_destroy(t);
 }

@@ -217,6 +217,8 @@ static const struct {
     {{IN_OBJECT(plan_bytes, 8)}, "plan: missing, too short or not aligned"},
     {{IN_HEADER(magic, 1)}, "plan: expected magic 4e4c5048, version VERSION and PLAN bytes, found 00000001, VERSION and PLAN"},
     {{IN_HEADER(weight_bytes, UINT64_MAX)}, "plan: sizes overflow"},
+    {{IN_HEADER(state_positions, 0)}, "plan: positions of states in multiples of 0"},
+    {{IN_HEADER(state_positions, 65537)}, "plan: positions of states in multiples of 65537"},
     {{IN_HEADER(name, SPAN(1 << 16, 9))},
      "plan: entry 0: name: span [65536, +9 x 1] leaves the plan of PLAN bytes or is not aligned"},
     {{IN_HEADER(params, SPAN(12, 3))}, "plan: entry 0: params: span [12, +3 x 48] leaves the plan of PLAN bytes or is not aligned"},

@@ -1,22 +1,30 @@
 /* What the runtime finds in an object: NAME_object, the one exported symbol, and what it points at.
  *
  *   NAME_plan         the plan's bytes, constant
- *   NAME_VERSION      [kernel_count] functions, constant after relocation
- *   NAME_object       struct hmoe_model_object of include/hmoe/abi.h */
+ *   NAME_VERSION      [kernel_count] hmoe_function, constant after relocation
+ *   NAME_images       [versions] hmoe_image, the least version first
+ *   NAME_object       the hmoe_model_object of include/hmoe/abi.h */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <llvm-c/Core.h>
 
 #include "target/cpu/emit.h"
 
-/* The structure is built field by field below; these are what it assumes. */
-_Static_assert(offsetof(hmoe_model_object, abi_version) == 0, "layout of hmoe_model_object");
-_Static_assert(offsetof(hmoe_model_object, kernel_count) == 4, "layout of hmoe_model_object");
-_Static_assert(offsetof(hmoe_model_object, plan) == 8, "layout of hmoe_model_object");
-_Static_assert(offsetof(hmoe_model_object, plan_bytes) == 16, "layout of hmoe_model_object");
-_Static_assert(offsetof(hmoe_model_object, kernels) == 24, "layout of hmoe_model_object");
-_Static_assert(sizeof(hmoe_model_object) == 24 + 8 * HMOE_CPU_COUNT, "layout of hmoe_model_object");
+/* Structures are built field by field below; these are what that assumes. */
+_Static_assert(offsetof(hmoe_model_object, abi_version) == 0 && offsetof(hmoe_model_object, kernel_count) == 4 &&
+                   offsetof(hmoe_model_object, plan) == 8 && offsetof(hmoe_model_object, plan_bytes) == 16 &&
+                   offsetof(hmoe_model_object, images) == 24 && offsetof(hmoe_model_object, image_count) == 32 &&
+                   sizeof(hmoe_model_object) == 40,
+               "layout of hmoe_model_object");
+_Static_assert(offsetof(hmoe_image, target) == 0 && offsetof(hmoe_image, version) == 8 && offsetof(hmoe_image, functions) == 16 &&
+                   offsetof(hmoe_image, code) == 24 && offsetof(hmoe_image, code_bytes) == 32 && sizeof(hmoe_image) == 40,
+               "layout of hmoe_image");
+_Static_assert(offsetof(hmoe_function, call) == 0 && offsetof(hmoe_function, name) == 8 &&
+                   offsetof(hmoe_function, scratch_bytes) == 16 && offsetof(hmoe_function, threads) == 24 &&
+                   sizeof(hmoe_function) == 32,
+               "layout of hmoe_function");
 _Static_assert(offsetof(hmoe_kernel_call, rows) == 8 && offsetof(hmoe_kernel_call, splits) == 16 &&
                    offsetof(hmoe_kernel_call, first_block) == 24,
                "layout of hmoe_kernel_call");
@@ -36,18 +44,42 @@ static LLVMValueRef add_constant(LLVMModuleRef module, const char *unit, const c
   return global;
 }
 
-static LLVMValueRef function_table(LLVMModuleRef module, const hmoec_cpu_unit *unit, unsigned version, LLVMTypeRef pointer) {
-  LLVMValueRef *functions = calloc(unit->kernel_count + 1, sizeof *functions);
-  LLVMValueRef table = NULL;
+/* What the constants below are made of. */
+typedef struct table_builder {
+  LLVMContextRef context;
+  LLVMModuleRef module;
+  const hmoec_cpu_unit *unit;
+  LLVMTypeRef i32, i64, pointer;
+} table_builder;
+
+static LLVMValueRef structure(const table_builder *b, LLVMValueRef *fields, unsigned count) {
+  return LLVMConstStructInContext(b->context, fields, count, false);
+}
+
+static LLVMValueRef text(const table_builder *b, const char *suffix, const char *value) {
+  return add_constant(b->module, b->unit->name, suffix, LLVMConstStringInContext2(b->context, value, strlen(value), false),
+                      LLVMInternalLinkage, 1);
+}
+
+/* NAME_VERSION; NULL: a function is missing, or memory. */
+static LLVMValueRef function_table(const table_builder *b, unsigned version) {
+  const hmoec_cpu_unit *unit = b->unit;
+  LLVMValueRef *functions = calloc(unit->kernel_count + 1, sizeof *functions), table = NULL;
+  LLVMTypeRef types[] = {b->pointer, b->pointer, b->i64, b->i32, b->i32};
   if (!functions) return NULL;
   for (size_t i = 0; i < unit->kernel_count; i++) {
     char name[NAME_SIZE];
     if (!hmoec_cpu_kernel_name(unit, i, version, name, sizeof name)) goto done;
-    functions[i] = LLVMGetNamedFunction(module, name);
-    if (!functions[i]) goto done;
+    LLVMValueRef call = LLVMGetNamedFunction(b->module, name);
+    if (!call) goto done;
+    LLVMValueRef fields[] = {call, LLVMConstNull(b->pointer),
+                             LLVMConstInt(b->i64, hmoec_cpu_scratch_bytes(&unit->schedule, &unit->kernels[i], 1), false),
+                             LLVMConstInt(b->i32, 1, false), LLVMConstInt(b->i32, 0, false)};
+    functions[i] = structure(b, fields, sizeof fields / sizeof *fields);
   }
-  table = add_constant(module, unit->name, hmoec_cpu_versions[version].name,
-                       LLVMConstArray2(pointer, functions, unit->kernel_count), LLVMInternalLinkage, 8);
+  LLVMTypeRef type = LLVMStructTypeInContext(b->context, types, sizeof types / sizeof *types, false);
+  table = add_constant(b->module, unit->name, hmoec_cpu_versions[version].name,
+                       LLVMConstArray2(type, functions, unit->kernel_count), LLVMInternalLinkage, 8);
 done:
   free(functions);
   return table;
@@ -55,20 +87,38 @@ done:
 
 bool hmoec_cpu_add_object(LLVMModuleRef module, const hmoec_cpu_unit *unit, hmoec_diagnostics *diagnostics) {
   LLVMContextRef context = LLVMGetModuleContext(module);
-  LLVMTypeRef pointer = LLVMPointerTypeInContext(context, 0), i32 = LLVMInt32TypeInContext(context),
-              i64 = LLVMInt64TypeInContext(context);
+  table_builder b = {context,
+                     module,
+                     unit,
+                     LLVMInt32TypeInContext(context),
+                     LLVMInt64TypeInContext(context),
+                     LLVMPointerTypeInContext(context, 0)};
   LLVMValueRef plan_bytes =
       LLVMConstStringInContext2(context, unit->plan ? unit->plan : "", unit->plan ? unit->plan_bytes : 0, true);
   LLVMValueRef plan = add_constant(module, unit->name, "plan", plan_bytes, LLVMInternalLinkage, PLAN_ALIGN);
-  LLVMValueRef tables[HMOE_CPU_COUNT];
+  LLVMValueRef target = text(&b, "target", "cpu"), images[HMOE_CPU_COUNT];
+  unsigned count = 0;
   for (unsigned v = 0; v < HMOE_CPU_COUNT; v++) {
-    tables[v] = unit->versions & (1u << v) ? function_table(module, unit, v, pointer) : LLVMConstNull(pointer);
-    if (!tables[v])
+    if (!(unit->versions & (1u << v))) continue;
+    const char *version = hmoec_cpu_versions[v].name;
+    char suffix[64];
+    snprintf(suffix, sizeof suffix, "%s_version", version);
+    LLVMValueRef table = function_table(&b, v);
+    if (!table)
       return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CPU code generator: a kernel is missing");
+    LLVMValueRef fields[] = {target, text(&b, suffix, version), table, LLVMConstNull(b.pointer), LLVMConstInt(b.i64, 0, false)};
+    images[count++] = structure(&b, fields, sizeof fields / sizeof *fields);
   }
-  LLVMValueRef fields[] = {LLVMConstInt(i32, HMOE_ABI_VERSION, false), LLVMConstInt(i32, unit->kernel_count, false), plan,
-                           LLVMConstInt(i64, unit->plan_bytes, false), LLVMConstArray2(pointer, tables, HMOE_CPU_COUNT)};
-  LLVMValueRef object = LLVMConstStructInContext(context, fields, sizeof fields / sizeof fields[0], false);
+  LLVMValueRef list =
+      add_constant(module, unit->name, "images", LLVMConstArray2(LLVMTypeOf(images[0]), images, count), LLVMInternalLinkage, 8);
+  LLVMValueRef fields[] = {LLVMConstInt(b.i32, HMOE_ABI_VERSION, false),
+                           LLVMConstInt(b.i32, unit->kernel_count, false),
+                           plan,
+                           LLVMConstInt(b.i64, unit->plan_bytes, false),
+                           list,
+                           LLVMConstInt(b.i32, count, false),
+                           LLVMConstInt(b.i32, 0, false)};
+  LLVMValueRef object = structure(&b, fields, sizeof fields / sizeof *fields);
   add_constant(module, unit->name, "object", object, LLVMExternalLinkage, 8);
   return true;
 }
