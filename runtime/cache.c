@@ -20,8 +20,7 @@ typedef struct cache_slot {
 } cache_slot;
 
 struct hmoe_cache {
-  uint64_t self_bytes, arena_bytes;
-  uint8_t *arena;
+  uint64_t self_bytes;
   uint32_t slot_count, bucket_count, top_k;
   cache_slot *slots;
   int32_t *keys;    /* [slot_count][top_k] */
@@ -105,13 +104,6 @@ hmoe_status hmoe_cache_create(const hmoe_plan_cache *plan, const hmoe_allocator 
   HMOE_TRY(hmoe_allocate(allocator, self_bytes, "the selection cache", &memory));
   memset(memory, 0, self_bytes);
   hmoe_cache *cache = memory;
-  hmoe_status status = hmoe_allocate(allocator, plan->bytes, "the selection cache", &memory);
-  if (status != HMOE_OK) {
-    hmoe_release(allocator, cache, self_bytes);
-    return status;
-  }
-  cache->arena = memory;
-  cache->arena_bytes = plan->bytes;
   cache->self_bytes = self_bytes;
   cache->slot_count = slot_count;
   cache->bucket_count = bucket_count;
@@ -133,11 +125,8 @@ void hmoe_cache_destroy(hmoe_cache *cache, const hmoe_allocator *allocator) {
   hmoe_fork_watch_end(&cache->watch);
   pthread_cond_destroy(&cache->unpinned_changed);
   pthread_mutex_destroy(&cache->mutex);
-  hmoe_release(allocator, cache->arena, cache->arena_bytes);
   hmoe_release(allocator, cache, cache->self_bytes);
 }
-
-uint8_t *hmoe_cache_arena(hmoe_cache *cache) { return cache->arena; }
 
 static int32_t *key_of(const hmoe_cache *cache, int32_t slot) { return cache->keys + (uint64_t)slot * cache->top_k; }
 

@@ -1,6 +1,7 @@
 /* Opens and closes models. Open, read top to bottom: check the object, choose code and threads, find the weights, and either map
- * packed ones or pack the checkpoint's by running entry 0; what the checkpoint held is unmapped before open returns. */
-#include "runtime_internal.h"
+ * packed ones or pack the checkpoint's by running entry 0 on the host; what the checkpoint held is unmapped before open returns. A device with memory of
+ * its own is given a copy. */
+#include "device.h"
 
 #include <string.h>
 
@@ -56,40 +57,54 @@ static hmoe_status create_caches(hmoe_model *model) {
   memset(memory, 0, count * sizeof *model->caches);
   model->caches = memory;
   const hmoe_plan_cache *caches = HMOE_PLAN_ARRAY(model->plan, model->plan->caches, hmoe_plan_cache);
-  for (uint32_t i = 0; i < count; i++) HMOE_TRY(hmoe_cache_create(&caches[i], &model->allocator, &model->caches[i]));
+  for (uint32_t i = 0; i < count; i++) {
+    HMOE_TRY(hmoe_cache_create(&caches[i], &model->allocator, &model->caches[i].cache));
+    HMOE_TRY(model->device->allocate(model, caches[i].bytes, false, "the selection cache", &memory));
+    model->caches[i].arena = memory;
+  }
   return HMOE_OK;
 }
 
-static hmoe_status choose_image(hmoe_model *model, const char *forced) {
-  HMOE_TRY(hmoe_cpu_choose(model->object, forced, &model->cpu));
-  model->image = hmoe_cpu_image(model->object, model->cpu);
-  for (uint32_t i = 0; i < model->object->kernel_count; i++) {
-    const hmoe_function *function = &model->image->functions[i];
-    if (!function->call) return hmoe_fail(HMOE_INCOMPATIBLE, "the object's kernel %u has no %s version", i, model->image->version);
-    if (function->scratch_bytes > PTRDIFF_MAX)
-      return hmoe_fail(HMOE_INCOMPATIBLE, "the object's kernel %u needs %llu bytes a worker", i,
-                       (unsigned long long)function->scratch_bytes);
-    model->scratch_bytes = hmoe_max(model->scratch_bytes, function->scratch_bytes);
+/* Weights where the steps of the device read them; then the host needs no copy of its own. */
+static hmoe_status upload_weights(hmoe_model *model) {
+  const hmoe_device *device = model->device;
+  uint64_t bytes = model->plan->weight_bytes;
+  if (device->host_memory) {
+    model->weights = (uint8_t *)(uintptr_t)model->arena;
+    return HMOE_OK;
   }
+  void *memory = NULL;
+  HMOE_TRY(device->allocate(model, bytes, false, "the packed weights", &memory));
+  model->weights = memory;
+  HMOE_TRY(device->upload(model, NULL, memory, model->arena, bytes));
+  HMOE_TRY(device->fence(model, NULL));
+  if (!model->owned_arena) return HMOE_OK; /* a file's, which takes no memory */
+  hmoe_release(&model->allocator, model->owned_arena, bytes);
+  model->owned_arena = NULL;
+  model->arena = NULL;
   return HMOE_OK;
 }
 
 /* pack_path: pack into this file instead of opening; NULL: open. */
 static hmoe_status open_model(hmoe_model *model, const hmoe_weights *weights, const hmoe_options *options, const char *pack_path) {
-  HMOE_TRY(choose_image(model, options->cpu));
+  HMOE_TRY(hmoe_cpu_device.open(model, options));
   HMOE_TRY(hmoe_workers_init(&model->workers, options, &model->allocator));
   if (pack_path) {
     HMOE_TRY(hmoe_packing_begin(model, pack_path));
     return hmoe_packing_end(model, open_weights(model, weights, options));
   }
+  if (model->device != &hmoe_cpu_device) HMOE_TRY(model->device->open(model, options));
   HMOE_TRY(create_caches(model));
-  return open_weights(model, weights, options);
+  HMOE_TRY(open_weights(model, weights, options));
+  return upload_weights(model);
 }
 
-static hmoe_status create_model(const hmoe_model_object *object, const hmoe_weights *weights, const hmoe_options *options,
-                                const char *pack_path, hmoe_model **out_model) {
+/* device: NULL: the one that the options name. */
+static hmoe_status create_model(const hmoe_device *device, const hmoe_model_object *object, const hmoe_weights *weights,
+                                const hmoe_options *options, const char *pack_path, hmoe_model **out_model) {
   hmoe_options chosen;
   HMOE_TRY(hmoe_options_read(options, &chosen));
+  if (!device) device = hmoe_device_find(chosen.device);
   hmoe_plan_limits limits;
   HMOE_TRY(hmoe_plan_check(object, &limits));
   HMOE_TRY(hmoe_fork_prepare());
@@ -98,8 +113,12 @@ static hmoe_status create_model(const hmoe_model_object *object, const hmoe_weig
   void *memory = NULL;
   HMOE_TRY(hmoe_allocate(&allocator, sizeof(hmoe_model), "a model", &memory));
   hmoe_model *model = memory;
-  *model =
-      (hmoe_model){.self_bytes = sizeof *model, .allocator = allocator, .object = object, .plan = object->plan, .limits = limits};
+  *model = (hmoe_model){.self_bytes = sizeof *model,
+                        .allocator = allocator,
+                        .device = device,
+                        .object = object,
+                        .plan = object->plan,
+                        .limits = limits};
   model->entries = HMOE_PLAN_ARRAY(model->plan, model->plan->entries, hmoe_plan_entry);
   model->debug_run = hmoe_debug_enabled("run");
   hmoe_debug_note_unknown(&chosen);
@@ -112,19 +131,24 @@ static hmoe_status create_model(const hmoe_model_object *object, const hmoe_weig
   return status;
 }
 
-hmoe_status hmoe_model_open(const hmoe_model_object *object, const hmoe_weights *weights, const hmoe_options *options,
-                            hmoe_model **out_model) {
+hmoe_status hmoe_model_open_on(const hmoe_device *device, const hmoe_model_object *object, const hmoe_weights *weights,
+                               const hmoe_options *options, hmoe_model **out_model) {
   if (!out_model) return hmoe_fail(HMOE_INVALID_ARGUMENT, "open: out_model is NULL");
   *out_model = NULL;
   if (!object || !weights) return hmoe_fail(HMOE_INVALID_ARGUMENT, "open: %s is NULL", object ? "weights" : "object");
-  return create_model(object, weights, options, NULL, out_model);
+  return create_model(device, object, weights, options, NULL, out_model);
+}
+
+hmoe_status hmoe_model_open(const hmoe_model_object *object, const hmoe_weights *weights, const hmoe_options *options,
+                            hmoe_model **out_model) {
+  return hmoe_model_open_on(NULL, object, weights, options, out_model);
 }
 
 hmoe_status hmoe_model_pack(const hmoe_model_object *object, const hmoe_weights *weights, const hmoe_options *options,
                             const char *path) {
   if (!object || !weights || !path || !*path)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "pack: %s is not given", !object ? "the object" : !weights ? "weights" : "the path");
-  return create_model(object, weights, options, path, NULL);
+  return create_model(NULL, object, weights, options, path, NULL);
 }
 
 void hmoe_model_close(hmoe_model *model) {
@@ -132,8 +156,14 @@ void hmoe_model_close(hmoe_model *model) {
   hmoe_fork_watch_end(&model->watch);
   while (model->workspaces) hmoe_workspace_destroy(model, model->workspaces);
   uint32_t caches = model->caches ? model->plan->caches.count : 0;
-  for (uint32_t i = 0; i < caches; i++) hmoe_cache_destroy(model->caches[i], &model->allocator);
+  const hmoe_plan_cache *plans = HMOE_PLAN_ARRAY(model->plan, model->plan->caches, hmoe_plan_cache);
+  for (uint32_t i = 0; i < caches; i++) {
+    hmoe_cache_destroy(model->caches[i].cache, &model->allocator);
+    model->device->release(model, model->caches[i].arena, plans[i].bytes);
+  }
   hmoe_release(&model->allocator, model->caches, caches * sizeof *model->caches);
+  if (!model->device->host_memory) model->device->release(model, model->weights, model->plan->weight_bytes);
+  if (model->device != &hmoe_cpu_device) model->device->close(model);
   hmoe_workers_deinit(&model->workers, &model->allocator);
   hmoe_release(&model->allocator, model->owned_arena, model->plan->weight_bytes);
   hmoe_mapping_deinit(&model->packed);

@@ -1,6 +1,6 @@
 /* Options of open, from callers built against older or newer headers: a shorter structure leaves the rest at its defaults, a longer
  * one is taken as long as what this library does not know is zero. */
-#include "runtime_internal.h"
+#include "device.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_opt
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.flags: unknown bits in 0x%x", out_options->flags);
   if (out_options->threads > THREADS_MAX)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.threads: expected at most %d, found %u", THREADS_MAX, out_options->threads);
-  if (out_options->device && strcmp(out_options->device, "cpu") != 0)
+  if (!hmoe_device_find(out_options->device))
     return hmoe_fail(HMOE_UNSUPPORTED, "options.device: expected \"cpu\", found \"%s\"", out_options->device);
   const hmoe_executor *executor = out_options->executor;
   if (executor && (!executor->parallel_for || executor->threads < 1 || executor->threads > THREADS_MAX))

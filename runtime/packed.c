@@ -6,7 +6,7 @@
  * all threads can compute it.
  *
  * The stamp says for which model, schedule and compiler the data was laid out; nothing else makes two files interchangeable. */
-#include "runtime_internal.h"
+#include "device.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -199,13 +199,13 @@ static hmoe_status finish_file(hmoe_packing *file, hmoe_status status) {
   return status;
 }
 
-static hmoe_status make_head(const hmoe_model *model, uint8_t out_head[DATA_OFFSET]) {
+static hmoe_status make_head(const hmoe_model *model, const uint8_t *data, uint8_t out_head[DATA_OFFSET]) {
   packed_header header = {.format_version = FORMAT_VERSION,
                           .header_bytes = sizeof header,
                           .layout = model->plan->layout,
                           .weight_bytes = model->plan->weight_bytes,
                           .data_offset = DATA_OFFSET};
-  HMOE_TRY(hash_of_data(model, model->arena, &header.data_hash));
+  HMOE_TRY(hash_of_data(model, data, &header.data_hash));
   memcpy(header.magic, magic, sizeof magic);
   copy_name(model->plan, header.name);
   header.header_hash = hash_of_header(&header);
@@ -214,14 +214,28 @@ static hmoe_status make_head(const hmoe_model *model, uint8_t out_head[DATA_OFFS
   return HMOE_OK;
 }
 
-hmoe_status hmoe_model_save(const hmoe_model *model, const char *path) {
-  if (!model || !path || !*path) return hmoe_fail(HMOE_INVALID_ARGUMENT, "save: model and path must be given");
+static hmoe_status save(const hmoe_model *model, const uint8_t *data, const char *path) {
   uint8_t head[DATA_OFFSET];
   hmoe_packing file;
-  HMOE_TRY(make_head(model, head));
+  HMOE_TRY(make_head(model, data, head));
   HMOE_TRY(create_file(&file, path, &model->allocator));
-  bool written = write_all(file.fd, head, sizeof head) && write_all(file.fd, model->arena, model->plan->weight_bytes);
+  bool written = write_all(file.fd, head, sizeof head) && write_all(file.fd, data, model->plan->weight_bytes);
   return finish_file(&file, written ? HMOE_OK : cannot_write(&file, errno));
+}
+
+hmoe_status hmoe_model_save(const hmoe_model *model, const char *path) {
+  if (!model || !path || !*path) return hmoe_fail(HMOE_INVALID_ARGUMENT, "save: model and path must be given");
+  if (model->arena) return save(model, model->arena, path);
+  /* The device has them alone. */
+  hmoe_model *owner = (hmoe_model *)(uintptr_t)model; /* downloading changes nothing of it */
+  uint64_t bytes = model->plan->weight_bytes;
+  void *data = NULL;
+  HMOE_TRY(hmoe_allocate(&model->allocator, bytes, "the packed weights", &data));
+  hmoe_status status = model->device->download(owner, NULL, data, model->weights, bytes);
+  if (status == HMOE_OK) status = model->device->fence(owner, NULL);
+  if (status == HMOE_OK) status = save(model, data, path);
+  hmoe_release(&model->allocator, data, bytes);
+  return status;
 }
 
 /* ---- packing in place: the arena is the file ---- */
@@ -265,7 +279,7 @@ hmoe_status hmoe_packing_end(hmoe_model *model, hmoe_status status) {
   hmoe_packing *file = model->packing;
   if (!file) return status;
   uint8_t head[DATA_OFFSET];
-  if (status == HMOE_OK) status = make_head(model, head);
+  if (status == HMOE_OK) status = make_head(model, model->arena, head);
   if (status == HMOE_OK) memcpy(file->mapping, head, sizeof head);
   if (status == HMOE_OK && msync(file->mapping, file->size_bytes, MS_SYNC) != 0) status = cannot_write(file, errno);
   model->packing = NULL;

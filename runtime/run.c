@@ -1,7 +1,8 @@
-/* Runs an entry: its steps in order, a barrier between them. A run owns a workspace from begin to end and shares the rest of the
+/* Runs an entry: its steps in order, a barrier between them, on the model's device. A run owns a workspace from begin to end and shares the rest of the
  * model, which nothing changes after open, with the other runs. */
+#include "device.h"
+
 #include "plain_text.h"
-#include "runtime_internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -65,22 +66,13 @@ hmoe_status hmoe_run_binding(const hmoe_run *run, const hmoe_plan_step *step, ui
   return HMOE_OK;
 }
 
-hmoe_status hmoe_run_bind_all(hmoe_run *run, const hmoe_plan_step *step) {
+hmoe_status hmoe_run_bind_all(hmoe_run *run, const hmoe_plan_step *step, void **out_pointers) {
   for (uint32_t i = 0; i < step->bindings.count; i++) {
     hmoe_memory memory;
     if (!resolve(run, step, i, &memory)) return fail_start(run, step, i);
-    run->workspace->pointers[i] = memory.data;
+    out_pointers[i] = memory.data;
   }
   return HMOE_OK;
-}
-
-hmoe_status hmoe_run_parallel(hmoe_run *run, uint64_t count, hmoe_task_fn task, void *context) {
-  hmoe_job job = {.task = task,
-                  .context = context,
-                  .count = count,
-                  .scratch = run->workspace->scratch,
-                  .scratch_stride = run->workspace->scratch_stride};
-  return hmoe_workers_run(&run->model->workers, &job);
 }
 
 static double seconds_now(void) {
@@ -90,25 +82,10 @@ static double seconds_now(void) {
 }
 
 static hmoe_status run_step(hmoe_run *run, const hmoe_plan_step *step) {
-  static hmoe_status (*const functions[HMOE_STEP_COUNT])(hmoe_run *, const hmoe_plan_step *) = {
-      [HMOE_STEP_KERNEL] = hmoe_cpu_step_kernel,
-      [HMOE_STEP_GROUP] = hmoe_cpu_step_group,
-      [HMOE_STEP_GROUP_SETS] = hmoe_cpu_step_group_sets,
-      [HMOE_STEP_LOOP] = hmoe_cpu_step_loop,
-      [HMOE_STEP_PACK] = hmoe_cpu_step_pack,
-      [HMOE_STEP_COPY] = hmoe_cpu_step_copy,
-      [HMOE_STEP_SELECTIONS] = hmoe_cpu_step_selections,
-      [HMOE_STEP_WEIGHT_EMBEDDING] = hmoe_cpu_step_weight_embedding,
-      [HMOE_STEP_CHOOSE] = hmoe_cpu_step_choose,
-      [HMOE_STEP_IDS] = hmoe_cpu_step_ids,
-      [HMOE_STEP_POSITIONS] = hmoe_cpu_step_positions,
-      [HMOE_STEP_LAST_ROWS] = hmoe_cpu_step_last_rows,
-      [HMOE_STEP_APPEND_MASK] = hmoe_cpu_step_append_mask,
-      [HMOE_STEP_RELATIVE_BIAS] = hmoe_cpu_step_relative_bias,
-  };
-  if (!run->model->debug_run) return functions[step->kind](run, step);
+  hmoe_status (*const function)(hmoe_run *, const hmoe_plan_step *) = run->device->steps[step->kind];
+  if (!run->model->debug_run) return function(run, step);
   double start = seconds_now();
-  hmoe_status status = functions[step->kind](run, step);
+  hmoe_status status = function(run, step);
   fprintf(stderr, "hmoe: entry %u step %u %s", run->entry_index, (unsigned)(step - run->steps), hmoe_step_name(step->kind));
   if (step->kind == HMOE_STEP_KERNEL) fprintf(stderr, " %u", ((const hmoe_step_kernel *)hmoe_run_fields(run, step))->kernel);
   if (step->rows_dim != HMOE_NONE) fprintf(stderr, " rows=%lld", (long long)hmoe_run_rows(run, step));
@@ -127,6 +104,7 @@ hmoe_status hmoe_run_steps(hmoe_run *run, uint32_t first, uint32_t end) {
 
 static hmoe_run make_run(hmoe_model *model, uint32_t entry) {
   hmoe_run run = {.model = model, .entry = &model->entries[entry], .entry_index = entry};
+  run.device = entry ? model->device : &hmoe_cpu_device;
   run.dims = HMOE_PLAN_ARRAY(model->plan, run.entry->dims, hmoe_plan_dim);
   run.buffers = HMOE_PLAN_ARRAY(model->plan, run.entry->buffers, hmoe_plan_buffer);
   run.steps = HMOE_PLAN_ARRAY(model->plan, run.entry->steps, hmoe_plan_step);
@@ -168,7 +146,8 @@ static hmoe_status load_param(hmoe_run *run, const hmoe_plan_buffer *buffer, hmo
   memory->data = data;
   memory->size_bytes = bytes;
   load_job job = {run->params, buffer->index, elements, (elements + LOAD_CHUNK - 1) / LOAD_CHUNK, data, run->progress};
-  hmoe_status status = hmoe_run_parallel(run, hmoe_mul(job.chunks, param->count), load_chunk, &job);
+  hmoe_status status = hmoe_workers_run(
+      &run->model->workers, &(hmoe_job){.task = load_chunk, .context = &job, .count = hmoe_mul(job.chunks, param->count)});
   hmoe_params_drop(run->params, buffer->index);
   return status;
 }
@@ -215,7 +194,7 @@ hmoe_status hmoe_run_open_entry(hmoe_model *model, const hmoe_params *params, hm
   hmoe_run run = make_run(model, 0);
   run.params = params;
   run.progress = progress;
-  HMOE_TRY(hmoe_workspace_acquire(model, &run.workspace));
+  HMOE_TRY(hmoe_workspace_acquire(model, run.device, &run.workspace));
   hmoe_status status = hmoe_run_begin(&run, NULL);
   if (status == HMOE_OK) status = hmoe_run_place_slots(&run);
   bool placed = status == HMOE_OK;
@@ -301,6 +280,68 @@ static hmoe_status place_tensors(hmoe_run *run, const void *const *inputs, void 
   return HMOE_OK;
 }
 
+static bool is_tensor(const hmoe_run *run, uint32_t buffer) {
+  uint32_t kind = run->buffers[buffer].kind;
+  return kind == HMOE_BUFFER_INPUT || kind == HMOE_BUFFER_OUTPUT;
+}
+
+static bool same_tensor(const hmoe_run *run, uint32_t a, uint32_t b) {
+  return run->buffers[a].kind == run->buffers[b].kind && run->buffers[a].index == run->buffers[b].index;
+}
+
+/* Bytes of the caller's tensor that a buffer is, by the first of the buffers that are the same one; 0 by others, or if the caller gave none. */
+static uint64_t tensor_bytes(const hmoe_run *run, uint32_t buffer) {
+  const hmoe_memory *buffers = run->workspace->buffers;
+  if (!is_tensor(run, buffer) || !buffers[buffer].data) return 0;
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < run->entry->buffers.count; i++) {
+    if (!same_tensor(run, i, buffer)) continue;
+    if (i < buffer) return 0;
+    bytes = hmoe_max(bytes, buffers[i].size_bytes);
+  }
+  return bytes;
+}
+
+/* Room in the device's memory for the caller's tensors, behind each other. */
+static hmoe_status place_copies(hmoe_run *run) {
+  hmoe_memory *buffers = run->workspace->buffers;
+  uint32_t count = run->entry->buffers.count;
+  uint64_t total = 0, bytes;
+  for (uint32_t i = 0; i < count; i++) total = hmoe_add(total, hmoe_round_up(tensor_bytes(run, i), HMOE_ALIGNMENT));
+  HMOE_TRY(hmoe_run_reserve_tensors(run, total));
+  uint8_t *next = run->workspace->tensors;
+  for (uint32_t i = 0; i < count; i++) {
+    if (!(bytes = tensor_bytes(run, i))) continue;
+    for (uint32_t j = i; j < count; j++)
+      if (same_tensor(run, i, j)) buffers[j].data = next;
+    next += hmoe_round_up(bytes, HMOE_ALIGNMENT);
+  }
+  return HMOE_OK;
+}
+
+/* Between the caller's tensors of a kind and the device's: inputs there, outputs back. */
+static hmoe_status copy_tensors(hmoe_run *run, uint32_t kind, const void *const *inputs, void *const *outputs) {
+  for (uint32_t i = 0; i < run->entry->buffers.count; i++) {
+    uint64_t bytes = run->buffers[i].kind == kind ? tensor_bytes(run, i) : 0;
+    void *memory = run->workspace->buffers[i].data;
+    uint32_t index = run->buffers[i].index;
+    if (!bytes) continue;
+    if (kind == HMOE_BUFFER_INPUT) HMOE_TRY(run->device->upload(run->model, run->workspace, memory, inputs[index], bytes));
+    else HMOE_TRY(run->device->download(run->model, run->workspace, outputs[index], memory, bytes));
+  }
+  return HMOE_OK;
+}
+
+/* Everything that a device does of a run: it is all done, or has failed, when this returns. */
+static hmoe_status run_on_device(hmoe_run *run, const void *const *inputs, void *const *outputs) {
+  bool copies = !run->device->host_memory;
+  hmoe_status status = copies ? copy_tensors(run, HMOE_BUFFER_INPUT, inputs, outputs) : HMOE_OK;
+  if (status == HMOE_OK) status = hmoe_run_steps(run, 0, run->entry->steps.count);
+  if (status == HMOE_OK && copies) status = copy_tensors(run, HMOE_BUFFER_OUTPUT, inputs, outputs);
+  hmoe_status ended = run->device->fence(run->model, run->workspace);
+  return status == HMOE_OK ? ended : status;
+}
+
 static hmoe_status run_entry(hmoe_run *run, const int64_t *dims, const void *const *inputs, void *const *outputs,
                              int64_t growth[HMOE_SCOPE_COUNT]) {
   HMOE_TRY(hmoe_run_begin(run, dims));
@@ -309,8 +350,9 @@ static hmoe_status run_entry(hmoe_run *run, const int64_t *dims, const void *con
   if (run->state) HMOE_TRY(hmoe_state_check_run(run));
   for (int scope = 0; scope < HMOE_SCOPE_COUNT; scope++) growth[scope] = hmoe_state_growth(run, scope);
   HMOE_TRY(place_tensors(run, inputs, outputs));
+  if (!run->device->host_memory) HMOE_TRY(place_copies(run));
   HMOE_TRY(hmoe_run_place_slots(run));
-  return hmoe_run_steps(run, 0, run->entry->steps.count);
+  return run_on_device(run, inputs, outputs);
 }
 
 hmoe_status hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *state, const int64_t *dims,
@@ -330,7 +372,7 @@ hmoe_status hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: dims is NULL");
   if (state) HMOE_TRY(hmoe_state_take(state, "run"));
   int64_t growth[HMOE_SCOPE_COUNT] = {0};
-  hmoe_status status = hmoe_workspace_acquire(model, &run.workspace);
+  hmoe_status status = hmoe_workspace_acquire(model, run.device, &run.workspace);
   if (status == HMOE_OK) {
     status = run_entry(&run, dims, inputs, outputs, growth);
     hmoe_workspace_return(model, run.workspace);

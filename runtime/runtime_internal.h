@@ -1,15 +1,14 @@
 /* The map of the runtime: what its files share, in the order a model meets them.
  *
  *   status.c allocator.c convert.c        error text, the one door to memory, element types
- *   options.c cpu.c threads.c pool.c executor.c  what the caller and the machine give
+ *   options.c threads.c pool.c executor.c what the caller and the machine give
  *   fork.c                                what a child process needs
  *   content.c                             what a file is that is not what was expected
  *   mapping.c json.c safetensors.c index.c checkpoint.c keys.c   weights: bytes, files of tensors, several files, names
  *   params.c progress.c packed.c          a plan's tensors, how much of them was read, .hmw files
  *   plan.c plan_steps.c                   validation of the plan blob, and of the steps in it; plan_check.h
- *   workspace.c run.c kernel.c loop.c choose.c   one run: memory, steps, tasks, chunks, ways
- *   group.c pack.c copy.c selections.c weight_embedding.c   the steps that are not kernels,
- *   tokens.c relative_bias.c              those of whole models among them
+ *   workspace.c run.c                     one run: memory, steps in order
+ *   device.h cpu/                         what runs the steps: the seam, and the one device there is; cpu/cpu.h has the map of it
  *   state.c                               what decoding keeps between runs
  *   cache.c                               generated weights kept between runs
  *   model.c                               open, close, accessors
@@ -98,7 +97,7 @@ bool hmoe_debug_enabled(const char *word);
 /* Says of its words that nothing knows, where the options take notes. */
 void hmoe_debug_note_unknown(const hmoe_options *options);
 
-/* ---- cpu.c ---- */
+/* ---- cpu/version.c ---- */
 
 /* "portable", "avx2", "avx512", "avx512_bf16", "amx". */
 const char *hmoe_cpu_name(int cpu);
@@ -420,7 +419,6 @@ typedef struct hmoe_cache hmoe_cache;
 
 HMOE_MUST_USE hmoe_status hmoe_cache_create(const hmoe_plan_cache *plan, const hmoe_allocator *allocator, hmoe_cache **out_cache);
 void hmoe_cache_destroy(hmoe_cache *cache, const hmoe_allocator *allocator); /* NULL is allowed */
-uint8_t *hmoe_cache_arena(hmoe_cache *cache);
 
 /* Pins a slot for each of `count` distinct sets ([count][top_k]), waiting until that is possible; returns with the cache locked.
  * slots[i] is the slot of set i; missing[0..*out_missing) are the sets whose slot the caller must now fill. The caller holds no
@@ -440,21 +438,22 @@ typedef struct hmoe_workspace {
   bool taken;
   pthread_t owner; /* of a workspace that is taken: the thread that runs */
   uint64_t self_bytes; /* of this structure with its tables */
-  uint8_t *scratch; /* threads * scratch_stride */
-  uint64_t scratch_stride, scratch_bytes;
+  const struct hmoe_device *device; /* whose it is */
+  void *own; /* the device's */
+  uint64_t own_bytes; /* of device memory in it */
   uint8_t *slots; /* all workspace slots */
   uint64_t slots_bytes;
+  uint8_t *tensors; /* inputs and outputs, where the device cannot read the caller's */
+  uint64_t tensors_bytes;
   int64_t *dims; /* values of the entry's dimensions */
-  hmoe_memory *buffers; /* the entry's buffers */
+  hmoe_memory *buffers; /* the entry's buffers: addresses are the device's */
   uint64_t *slot_offsets;
-  void **pointers; /* bindings of the step that runs */
-  int64_t kernel_dims[HMOE_KERNEL_DIMS_MAX]; /* dimensions of the kernel that runs */
-  int32_t *loop_slots, *loop_missing; /* of the loop over groups that runs */
 } hmoe_workspace;
 
 /* One run in progress. */
 typedef struct hmoe_run {
   struct hmoe_model *model;
+  const struct hmoe_device *device;
   hmoe_workspace *workspace;
   const hmoe_plan_entry *entry;
   const hmoe_plan_dim *dims;
@@ -470,8 +469,9 @@ typedef struct hmoe_run {
   int64_t chunk_first, chunk_count;
 } hmoe_run;
 
-/* One of the model's workspaces that no run has, or a new one. */
-HMOE_MUST_USE hmoe_status hmoe_workspace_acquire(struct hmoe_model *model, hmoe_workspace **out_workspace);
+/* One of the model's workspaces that no run has, or a new one, of the device. */
+HMOE_MUST_USE hmoe_status hmoe_workspace_acquire(struct hmoe_model *model, const struct hmoe_device *device,
+                                                 hmoe_workspace **out_workspace);
 void hmoe_workspace_return(struct hmoe_model *model, hmoe_workspace *workspace);
 void hmoe_workspace_destroy(struct hmoe_model *model, hmoe_workspace *workspace);
 /* Values of the dimensions that follow from INPUT, CHUNK, MISSING and STATE ones. */
@@ -479,6 +479,8 @@ HMOE_MUST_USE hmoe_status hmoe_run_derive_dims(hmoe_run *run);
 /* Dimensions, sizes of all buffers, and memory for the slots; afterwards only INPUT, OUTPUT and PARAM buffers lack an address. */
 HMOE_MUST_USE hmoe_status hmoe_run_begin(hmoe_run *run, const int64_t *dims);
 HMOE_MUST_USE hmoe_status hmoe_run_place_slots(hmoe_run *run);
+/* Memory of the workspace's, at least so many bytes, for the run's tensors. */
+HMOE_MUST_USE hmoe_status hmoe_run_reserve_tensors(hmoe_run *run, uint64_t size_bytes);
 /* What a fork does to a model (an hmoe_fork_watch's): in the child no workspace is another thread's. */
 void hmoe_workspaces_before_fork(void *model);
 void hmoe_workspaces_after_fork(void *model, bool child);
@@ -488,9 +490,6 @@ void hmoe_workspaces_after_fork(void *model, bool child);
 HMOE_MUST_USE hmoe_status hmoe_run_steps(hmoe_run *run, uint32_t first, uint32_t end);
 /* Runs entry 0. */
 HMOE_MUST_USE hmoe_status hmoe_run_open_entry(struct hmoe_model *model, const hmoe_params *params, hmoe_progress *progress);
-/* Runs tasks on the model's workers. */
-HMOE_MUST_USE hmoe_status hmoe_run_parallel(hmoe_run *run, uint64_t count, hmoe_task_fn task, void *context);
-
 /* The structure of a step's kind. */
 static inline const void *hmoe_run_fields(const hmoe_run *run, const hmoe_plan_step *step);
 /* Address of a binding of at least `bytes` bytes. A write to a buffer that this entry may not write is refused. */
@@ -499,37 +498,13 @@ HMOE_MUST_USE hmoe_status hmoe_run_binding(const hmoe_run *run, const hmoe_plan_
                                            uint64_t bytes, void *out_pointer);
 /* Bytes of a binding from its address on; 0 for HMOE_NONE. */
 uint64_t hmoe_run_binding_bytes(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding);
-/* Addresses of all bindings, in workspace->pointers. */
-HMOE_MUST_USE hmoe_status hmoe_run_bind_all(hmoe_run *run, const hmoe_plan_step *step);
+/* Addresses of all bindings. */
+HMOE_MUST_USE hmoe_status hmoe_run_bind_all(hmoe_run *run, const hmoe_plan_step *step, void **out_pointers);
 /* Value of rows_dim; 0 for HMOE_NONE. */
 int64_t hmoe_run_rows(const hmoe_run *run, const hmoe_plan_step *step);
-/* The blocks that a step sees: all of the binding's, or the chunk's of the loop over groups that the step stands in; at most `most` of them. */
-typedef struct hmoe_block_range {
-  const hmoe_blocks *blocks;
-  int64_t first, count;
-} hmoe_block_range;
-HMOE_MUST_USE hmoe_status hmoe_run_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, uint64_t most,
-                                          hmoe_block_range *out_range);
-int64_t hmoe_block_range_rows(const hmoe_block_range *range);
 /* HMOE_INCOMPATIBLE with entry and step named. */
 __attribute__((format(printf, 3, 4))) hmoe_status hmoe_step_fail(const hmoe_run *run, const hmoe_plan_step *step,
                                                                  const char *format, ...);
-
-/* Steps, one function each. */
-hmoe_status hmoe_cpu_step_kernel(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_cpu_step_group(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_cpu_step_group_sets(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_cpu_step_loop(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_cpu_step_pack(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_cpu_step_copy(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_cpu_step_selections(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_cpu_step_weight_embedding(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_cpu_step_choose(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_cpu_step_ids(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_cpu_step_positions(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_cpu_step_last_rows(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_cpu_step_append_mask(hmoe_run *run, const hmoe_plan_step *step);
-hmoe_status hmoe_cpu_step_relative_bias(hmoe_run *run, const hmoe_plan_step *step);
 
 /* ---- state.c ---- */
 
@@ -548,10 +523,11 @@ struct hmoe_state {
   uint8_t *data; /* of all tensors */
   uint64_t data_bytes;
   int32_t *readers, *ready; /* [target rows] each: of a reordering */
-  int32_t (*moves)[2]; /* [2 * target rows]: to, from; -1: aside */
+  int32_t (*moves)[2]; /* [2 * target rows]: to, from */
   atomic_flag taken; /* by a call that reads or changes it */
 };
 
+enum { HMOE_ASIDE = -1 }; /* in a move: a place beside all rows */
 /* One call at a time has a state; another is refused until the first gives it back. */
 HMOE_MUST_USE hmoe_status hmoe_state_take(hmoe_state *state, const char *call);
 void hmoe_state_give_back(hmoe_state *state);
@@ -563,6 +539,15 @@ int64_t hmoe_state_growth(const hmoe_run *run, int scope);
 
 /* ---- model.c ---- */
 
+typedef struct hmoe_model_cache {
+  hmoe_cache *cache;
+  uint8_t *arena; /* slots, in the device's memory */
+} hmoe_model_cache;
+
+/* hmoe_model_open on a device that is given. */
+HMOE_MUST_USE hmoe_status hmoe_model_open_on(const struct hmoe_device *device, const hmoe_model_object *object,
+                                             const hmoe_weights *weights, const hmoe_options *options, hmoe_model **out_model);
+
 struct hmoe_model {
   uint64_t self_bytes;
   hmoe_allocator allocator;
@@ -570,16 +555,19 @@ struct hmoe_model {
   const hmoe_plan *plan;
   const hmoe_plan_entry *entries;
   hmoe_plan_limits limits;
-  const hmoe_image *image;
+  const struct hmoe_device *device; /* of the entries from 1 on; entry 0 runs on the host */
+  void *device_own; /* the device's, if it is not the host */
+  const hmoe_image *image; /* the host's */
   uint64_t scratch_bytes; /* of a worker: the most that a function of the image needs */
   int cpu;
   bool debug_run;
   hmoe_workers workers;
-  const uint8_t *arena; /* the weights: owned_arena, or inside packed */
+  const uint8_t *arena; /* the weights: owned_arena, or inside packed; NULL: in the device's memory alone */
   uint8_t *owned_arena;
+  uint8_t *weights; /* where steps of the device read them: the arena, or a copy of it */
   hmoe_packing *packing; /* hmoe_model_pack: the file that the arena is of */
   hmoe_mapping packed;
-  hmoe_cache **caches;
+  hmoe_model_cache *caches;
   pthread_mutex_t mutex; /* guards the two fields below, and what they count: next, taken, slots and slots_bytes of workspaces */
   hmoe_workspace *workspaces;
   uint64_t workspace_bytes;

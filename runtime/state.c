@@ -7,7 +7,7 @@
  *   reorder  target row i becomes what row rows[i] was: copies the rows that change, of them what is in use
  *
  * A state is used by one call at a time; nothing here is shared between states. */
-#include "runtime_internal.h"
+#include "device.h"
 
 #include <string.h>
 
@@ -105,7 +105,7 @@ static hmoe_status create(hmoe_model *model, const hmoe_state_scope *scopes, hmo
   state->readers = (int32_t *)(void *)(base + readers_at);
   state->ready = state->readers + rows;
   uint64_t data_bytes = lay_out(model, scopes, NULL, NULL);
-  hmoe_status status = hmoe_workers_allocate(&model->workers, &model->allocator, data_bytes, "keys and values of a state", &memory);
+  hmoe_status status = model->device->allocate(model, data_bytes, true, "keys and values of a state", &memory);
   if (status == HMOE_OK) {
     state->data = memory;
     state->data_bytes = data_bytes;
@@ -128,9 +128,9 @@ hmoe_status hmoe_state_create(hmoe_model *model, const hmoe_state_options *optio
 
 void hmoe_state_destroy(hmoe_state *state) {
   if (!state) return;
-  const hmoe_allocator *allocator = &state->model->allocator;
-  hmoe_release(allocator, state->data, state->data_bytes);
-  hmoe_release(allocator, state, state->self_bytes);
+  hmoe_model *model = state->model;
+  model->device->release(model, state->data, state->data_bytes);
+  hmoe_release(&model->allocator, state, state->self_bytes);
 }
 
 hmoe_status hmoe_state_take(hmoe_state *state, const char *call) {
@@ -200,8 +200,6 @@ hmoe_status hmoe_state_rewind(hmoe_state *state, int64_t length) {
 
 /* ---- reorder ---- */
 
-enum { PIECE_BYTES = 4096, ASIDE = -1 };
-
 /* The copies that make row i what row rows[i] was, in an order in which none overwrites what a later one reads: first rows that no
  * other becomes; what is left then are circles, and one row of each is put aside. */
 static size_t plan_moves(hmoe_state *state, const int32_t *rows) {
@@ -221,45 +219,15 @@ static size_t plan_moves(hmoe_state *state, const int32_t *rows) {
   }
   for (int32_t i = 0; i < count; i++) {
     if (rows[i] == i || state->readers[i] <= 0) continue;
-    state->moves[moves][0] = ASIDE;
+    state->moves[moves][0] = HMOE_ASIDE;
     state->moves[moves++][1] = i;
     for (int32_t to = i; state->readers[to] > 0; to = rows[to]) {
       state->readers[to] = -1;
       state->moves[moves][0] = to;
-      state->moves[moves++][1] = rows[to] == i ? ASIDE : rows[to];
+      state->moves[moves++][1] = rows[to] == i ? HMOE_ASIDE : rows[to];
     }
   }
   return moves;
-}
-
-/* Segments of all tensors of the target, one task each. */
-typedef struct reorder_job {
-  const hmoe_state *state;
-  size_t moves;
-  uint64_t used_positions;
-} reorder_job;
-
-static void reorder_segment(void *context, uint64_t task, void *scratch) {
-  (void)scratch;
-  const reorder_job *job = context;
-  const hmoe_state *state = job->state;
-  const hmoe_plan_state *plan = HMOE_PLAN_ARRAY(state->model->plan, state->model->plan->states, hmoe_plan_state);
-  uint32_t tensor = 0;
-  for (; plan[tensor].scope != HMOE_SCOPE_TARGET || task >= plan[tensor].segments; tensor++)
-    if (plan[tensor].scope == HMOE_SCOPE_TARGET) task -= plan[tensor].segments;
-  uint64_t part_bytes = plan[tensor].position_bytes / plan[tensor].segments; /* of a position, in a segment */
-  uint64_t capacity = (uint64_t)state->scopes[HMOE_SCOPE_TARGET].capacity, used_bytes = job->used_positions * part_bytes;
-  uint64_t row_bytes = capacity * plan[tensor].position_bytes;
-  uint8_t *first = state->tensors[tensor].data + task * capacity * part_bytes;
-  uint8_t aside[PIECE_BYTES];
-  for (uint64_t done = 0; done < used_bytes; done += PIECE_BYTES) {
-    uint64_t bytes = hmoe_min(PIECE_BYTES, used_bytes - done);
-    for (size_t m = 0; m < job->moves; m++) {
-      int32_t to = state->moves[m][0], from = state->moves[m][1];
-      memcpy(to == ASIDE ? aside : first + done + (uint64_t)to * row_bytes,
-             from == ASIDE ? aside : first + done + (uint64_t)from * row_bytes, bytes);
-    }
-  }
 }
 
 static hmoe_status reorder(hmoe_state *state, const int32_t *rows) {
@@ -268,15 +236,9 @@ static hmoe_status reorder(hmoe_state *state, const int32_t *rows) {
     if (rows[i] < 0 || rows[i] >= target->rows)
       return hmoe_fail(HMOE_INVALID_ARGUMENT, "reorder: rows[%lld]: expected 0 to %lld, found %d", (long long)i,
                        (long long)target->rows - 1, rows[i]);
-  reorder_job job = {.state = state,
-                     .used_positions = hmoe_round_up((uint64_t)target->length, state->model->plan->state_positions)};
-  job.moves = plan_moves(state, rows);
-  const hmoe_plan *plan = state->model->plan;
-  const hmoe_plan_state *states = HMOE_PLAN_ARRAY(plan, plan->states, hmoe_plan_state);
-  uint64_t segments = 0;
-  for (uint32_t i = 0; i < plan->states.count; i++) segments += states[i].scope == HMOE_SCOPE_TARGET ? states[i].segments : 0;
-  if (!job.moves || !job.used_positions) return HMOE_OK;
-  return hmoe_workers_run(&state->model->workers, &(hmoe_job){.task = reorder_segment, .context = &job, .count = segments});
+  size_t moves = plan_moves(state, rows);
+  uint64_t positions = hmoe_round_up((uint64_t)target->length, state->model->plan->state_positions);
+  return moves && positions ? state->model->device->reorder(state, moves, positions) : HMOE_OK;
 }
 
 hmoe_status hmoe_state_reorder(hmoe_state *state, const int32_t *rows) {

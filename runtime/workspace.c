@@ -1,13 +1,13 @@
 /* Memory of a run. Each run in progress has one of the model's workspaces to itself; finished runs leave theirs, so that later runs of
  * the same size allocate nothing. Slots are laid out for the sizes of the run at hand and the block behind them only grows. */
-#include "runtime_internal.h"
+#include "device.h"
 
 #include <string.h>
 
 /* No buffer is larger, and products of two stay below 2^63. */
 static const int64_t dim_max = (int64_t)1 << 40;
 
-static hmoe_status create(hmoe_model *model, hmoe_workspace **out_workspace) {
+static hmoe_status create(hmoe_model *model, const hmoe_device *device, hmoe_workspace **out_workspace) {
   const hmoe_plan_limits *limits = &model->limits;
   /* One block: the structure, then its tables from the widest element down. */
   uint64_t bytes = sizeof(hmoe_workspace);
@@ -17,10 +17,6 @@ static hmoe_status create(hmoe_model *model, hmoe_workspace **out_workspace) {
   bytes = hmoe_add(bytes, limits->buffers * sizeof(hmoe_memory));
   uint64_t slots_at = bytes;
   bytes = hmoe_add(bytes, limits->slots * sizeof(uint64_t));
-  uint64_t pointers_at = bytes;
-  bytes = hmoe_add(bytes, limits->bindings * sizeof(void *));
-  uint64_t loop_at = bytes;
-  bytes = hmoe_add(bytes, limits->loop_groups * 2 * sizeof(int32_t));
 
   void *memory = NULL;
   HMOE_TRY(hmoe_allocate(&model->allocator, bytes, "a workspace", &memory));
@@ -31,40 +27,34 @@ static hmoe_status create(hmoe_model *model, hmoe_workspace **out_workspace) {
   workspace->dims = (int64_t *)(void *)(base + dims_at);
   workspace->buffers = (hmoe_memory *)(void *)(base + buffers_at);
   workspace->slot_offsets = (uint64_t *)(void *)(base + slots_at);
-  workspace->pointers = (void **)(void *)(base + pointers_at);
-  workspace->loop_slots = (int32_t *)(void *)(base + loop_at);
-  workspace->loop_missing = workspace->loop_slots + limits->loop_groups;
-
-  workspace->scratch_stride = hmoe_round_up(hmoe_max(model->scratch_bytes, 1), HMOE_ALIGNMENT);
-  uint64_t scratch_bytes = hmoe_mul(workspace->scratch_stride, model->workers.threads);
-  hmoe_status status = hmoe_allocate(&model->allocator, scratch_bytes, "the scratch of kernels", &memory);
+  workspace->device = device;
+  hmoe_status status = device->workspace_begin(model, workspace);
   if (status != HMOE_OK) {
-    hmoe_workspace_destroy(model, workspace);
+    device->workspace_end(model, workspace);
+    hmoe_release(&model->allocator, workspace, workspace->self_bytes);
     return status;
   }
-  workspace->scratch = memory;
-  workspace->scratch_bytes = scratch_bytes;
   workspace->taken = true;
   workspace->owner = pthread_self();
   pthread_mutex_lock(&model->mutex);
   workspace->next = model->workspaces;
   model->workspaces = workspace;
-  model->workspace_bytes += scratch_bytes;
+  model->workspace_bytes += workspace->own_bytes;
   pthread_mutex_unlock(&model->mutex);
   *out_workspace = workspace;
   return HMOE_OK;
 }
 
-hmoe_status hmoe_workspace_acquire(hmoe_model *model, hmoe_workspace **out_workspace) {
+hmoe_status hmoe_workspace_acquire(hmoe_model *model, const hmoe_device *device, hmoe_workspace **out_workspace) {
   pthread_mutex_lock(&model->mutex);
   hmoe_workspace *workspace = model->workspaces;
-  while (workspace && workspace->taken) workspace = workspace->next;
+  while (workspace && (workspace->taken || workspace->device != device)) workspace = workspace->next;
   if (workspace) {
     workspace->taken = true;
     workspace->owner = pthread_self();
   }
   pthread_mutex_unlock(&model->mutex);
-  if (!workspace) return create(model, out_workspace);
+  if (!workspace) return create(model, device, out_workspace);
   *out_workspace = workspace;
   return HMOE_OK;
 }
@@ -81,11 +71,13 @@ void hmoe_workspace_destroy(hmoe_model *model, hmoe_workspace *workspace) {
   while (*link && *link != workspace) link = &(*link)->next;
   if (*link) {
     *link = workspace->next;
-    model->workspace_bytes -= workspace->scratch_bytes + workspace->slots_bytes;
+    model->workspace_bytes -= workspace->own_bytes + workspace->slots_bytes + workspace->tensors_bytes;
   }
   pthread_mutex_unlock(&model->mutex);
-  hmoe_release(&model->allocator, workspace->scratch, workspace->scratch_bytes);
-  hmoe_release(&model->allocator, workspace->slots, workspace->slots_bytes);
+  const hmoe_device *device = workspace->device;
+  device->release(model, workspace->slots, workspace->slots_bytes);
+  device->release(model, workspace->tensors, workspace->tensors_bytes);
+  device->workspace_end(model, workspace);
   hmoe_release(&model->allocator, workspace, workspace->self_bytes);
 }
 
@@ -102,21 +94,25 @@ void hmoe_workspaces_after_fork(void *object, bool child) {
     if (w->taken && !pthread_equal(w->owner, pthread_self())) w->taken = false;
 }
 
-static hmoe_status reserve_slots(hmoe_run *run, uint64_t bytes) {
+/* A block of the workspace's that only grows; what was in it is lost. */
+static hmoe_status reserve(hmoe_run *run, uint64_t bytes, const char *what, uint8_t **block, uint64_t *block_bytes) {
   hmoe_model *model = run->model;
-  hmoe_workspace *workspace = run->workspace;
-  if (bytes <= workspace->slots_bytes) return HMOE_OK;
+  if (bytes <= *block_bytes) return HMOE_OK;
   void *memory = NULL;
-  HMOE_TRY(hmoe_allocate(&model->allocator, bytes, "the workspace of a run", &memory));
-  uint64_t old_bytes = workspace->slots_bytes;
-  void *old = workspace->slots;
+  HMOE_TRY(run->device->allocate(model, bytes, false, what, &memory));
+  uint64_t old_bytes = *block_bytes;
+  void *old = *block;
   pthread_mutex_lock(&model->mutex);
-  workspace->slots = memory;
-  workspace->slots_bytes = bytes;
+  *block = memory;
+  *block_bytes = bytes;
   model->workspace_bytes += bytes - old_bytes;
   pthread_mutex_unlock(&model->mutex);
-  hmoe_release(&model->allocator, old, old_bytes);
+  run->device->release(model, old, old_bytes);
   return HMOE_OK;
+}
+
+hmoe_status hmoe_run_reserve_tensors(hmoe_run *run, uint64_t size_bytes) {
+  return reserve(run, size_bytes, "the inputs and outputs of a run", &run->workspace->tensors, &run->workspace->tensors_bytes);
 }
 
 hmoe_status hmoe_run_derive_dims(hmoe_run *run) {
@@ -161,13 +157,14 @@ hmoe_status hmoe_run_begin(hmoe_run *run, const int64_t *dims) {
   HMOE_TRY(hmoe_run_derive_dims(run));
 
   hmoe_model *model = run->model;
+  uint8_t *weights = run->entry_index ? model->weights : (uint8_t *)(uintptr_t)model->arena; /* entry 0 writes the host's */
   for (uint32_t i = 0; i < run->entry->buffers.count; i++) {
     const hmoe_plan_buffer *buffer = &run->buffers[i];
     uint64_t bytes = buffer->fixed_bytes;
     if (buffer->dim != HMOE_NONE) bytes = hmoe_add(bytes, hmoe_mul((uint64_t)workspace->dims[buffer->dim], buffer->bytes_per_row));
     uint8_t *data = NULL;
-    if (buffer->kind == HMOE_BUFFER_WEIGHT) data = (uint8_t *)(uintptr_t)model->arena + buffer->offset;
-    if (buffer->kind == HMOE_BUFFER_CACHE) data = hmoe_cache_arena(model->caches[buffer->index]) + buffer->offset;
+    if (buffer->kind == HMOE_BUFFER_WEIGHT) data = weights + buffer->offset;
+    if (buffer->kind == HMOE_BUFFER_CACHE) data = model->caches[buffer->index].arena + buffer->offset;
     workspace->buffers[i] = (hmoe_memory){data, bytes};
     if (buffer->kind == HMOE_BUFFER_STATE) workspace->buffers[i] = run->state->tensors[buffer->index];
   }
@@ -188,7 +185,7 @@ hmoe_status hmoe_run_place_slots(hmoe_run *run) {
     workspace->slot_offsets[i] = total;
     total = hmoe_add(total, hmoe_round_up(size, HMOE_ALIGNMENT));
   }
-  HMOE_TRY(reserve_slots(run, total));
+  HMOE_TRY(reserve(run, total, "the workspace of a run", &workspace->slots, &workspace->slots_bytes));
   for (uint32_t i = 0; i < run->entry->buffers.count; i++)
     if (run->buffers[i].kind == HMOE_BUFFER_WORKSPACE && workspace->slots) /* NULL: nothing was ever needed */
       workspace->buffers[i].data = workspace->slots + workspace->slot_offsets[run->buffers[i].index];

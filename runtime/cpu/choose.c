@@ -2,7 +2,7 @@
  *
  *   first way   when blocks >= blocks_per_thread * threads and rows >= block_rows * blocks: every thread has work and blocks are well filled
  *   second way  else */
-#include "runtime_internal.h"
+#include "cpu/cpu.h"
 
 hmoe_status hmoe_cpu_step_choose(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_choose *choose = hmoe_run_fields(run, step);
@@ -10,7 +10,7 @@ hmoe_status hmoe_cpu_step_choose(hmoe_run *run, const hmoe_plan_step *step) {
   uint64_t rows = (uint64_t)hmoe_run_rows(run, step), blocks = hmoe_block_bound(rows, choose->row_block, choose->groups);
   if (bindings[HMOE_BIND_CHOOSE_BLOCKS].buffer != HMOE_NONE) {
     hmoe_block_range range;
-    HMOE_TRY(hmoe_run_blocks(run, step, HMOE_BIND_CHOOSE_BLOCKS, blocks, &range));
+    HMOE_TRY(hmoe_cpu_blocks(run, step, HMOE_BIND_CHOOSE_BLOCKS, blocks, &range));
     blocks = (uint64_t)range.count;
     rows = (uint64_t)hmoe_block_range_rows(&range);
   }

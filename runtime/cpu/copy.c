@@ -1,5 +1,5 @@
 /* COPY: a strided copy, [outer][inner] runs of bytes. One task an outer item when there is much to move. */
-#include "runtime_internal.h"
+#include "cpu/cpu.h"
 
 #include <string.h>
 
@@ -36,7 +36,7 @@ hmoe_status hmoe_cpu_step_copy(hmoe_run *run, const hmoe_plan_step *step) {
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_COPY_SOURCE, HMOE_READ, extent(copy, outer->source_stride, inner->source_stride),
                             &job.src));
   if (hmoe_mul(hmoe_mul(outer->count, inner->count), copy->run_bytes) >= PARALLEL_BYTES)
-    return hmoe_run_parallel(run, outer->count, copy_outer, &job);
+    return hmoe_cpu_parallel(run, outer->count, copy_outer, &job);
   for (uint64_t i = 0; i < outer->count; i++) copy_outer(&job, i, NULL);
   return HMOE_OK;
 }

@@ -6,7 +6,7 @@
  *
  * The quotient is f32's, as in the published implementations: where buckets begin depends on its rounding. The logarithm is rounded once,
  * from double, so that it does not depend on the C library. */
-#include "runtime_internal.h"
+#include "cpu/cpu.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /* SELECTIONS: all sets of top_k out of `experts`, ascending tuples in colexicographic order, so that set number r is the one that
  * GROUP_SETS ranks r. {0,1} {0,2} {1,2} {0,3} ... */
-#include "runtime_internal.h"
+#include "cpu/cpu.h"
 
 #include <string.h>
 

@@ -8,7 +8,7 @@
  *   mean[ch][i][j] = 1/96 sum_{u,v<5} d1[ch][u][v] sum_{a<16,b<6} in[ch][80 i + 5 a + u][30 j + 5 b + v]
  *
  * Cost: one pass over the experts' weights. Accumulated in double. */
-#include "runtime_internal.h"
+#include "cpu/cpu.h"
 
 #include <string.h>
 
@@ -151,5 +151,5 @@ hmoe_status hmoe_cpu_step_weight_embedding(hmoe_run *run, const hmoe_plan_step *
   uint64_t experts = expert_count(wi);
   uint64_t needed = hmoe_mul(hmoe_add(hmoe_mul(experts - 1, job.row_stride), job.channels2), sizeof(float));
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_WEIGHT_EMBEDDING_DESTINATION, HMOE_WRITE, needed, &job.out));
-  return hmoe_run_parallel(run, experts, embed_expert, &job);
+  return hmoe_cpu_parallel(run, experts, embed_expert, &job);
 }

@@ -6,7 +6,7 @@
  *
  * One task a panel (or a group, for vectors). All ranges are checked before the first task. Pages of the checkpoint are let go
  * of as soon as a group is packed, so that a model's weights are not resident twice. */
-#include "runtime_internal.h"
+#include "cpu/cpu.h"
 
 #include <string.h>
 
@@ -195,7 +195,7 @@ static hmoe_status pack_panels(hmoe_run *run, const hmoe_plan_step *step, pack_j
   uint64_t end_row = hmoe_max(job->words ? last_row / 2 * 2 + 2 : last_row + 1, padded_depth(job));
   needed = needed == UINT64_MAX ? needed : needed - (to->panel_rows - end_row) * row_bytes;
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_PACK_DESTINATION, HMOE_WRITE, needed, &job->dst));
-  return hmoe_run_parallel(run, hmoe_mul(job->source->groups.count, panels), pack_panel, job);
+  return hmoe_cpu_parallel(run, hmoe_mul(job->source->groups.count, panels), pack_panel, job);
 }
 
 static void pack_vector_group(void *context, uint64_t group, void *scratch) {
@@ -227,7 +227,7 @@ static hmoe_status pack_vector(hmoe_run *run, const hmoe_plan_step *step, pack_j
   uint64_t groups = job->source->groups.count, needed = hmoe_mul(hmoe_add(to->first_column, to->columns), sizeof(float));
   needed = hmoe_add(needed, hmoe_axis_last((hmoe_pack_axis){groups, to->group_bytes}));
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_PACK_DESTINATION, HMOE_WRITE, needed, &job->dst));
-  return hmoe_run_parallel(run, groups, pack_vector_group, job);
+  return hmoe_cpu_parallel(run, groups, pack_vector_group, job);
 }
 
 hmoe_status hmoe_cpu_step_pack(hmoe_run *run, const hmoe_plan_step *step) {

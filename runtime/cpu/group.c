@@ -5,7 +5,7 @@
  *   GROUP_SETS  tokens by the set of their experts: distinct sets in order of first appearance, by a hash table in the given scratch
  *
  * A group's rows are cut into equal blocks. Indices out of range are taken as expert 0: nothing is ever written outside the buffers. */
-#include "runtime_internal.h"
+#include "cpu/cpu.h"
 
 #include <string.h>
 

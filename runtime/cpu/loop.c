@@ -5,7 +5,7 @@
  *   cached:  the same, but slots belong to the model's cache and only groups that it lacks are generated
  *
  * A groups loop may stand inside a rows loop. Bindings advance by the rows loop's items, or by groups outside one. */
-#include "runtime_internal.h"
+#include "cpu/cpu.h"
 
 #include <string.h>
 
@@ -108,8 +108,8 @@ static void prepare_chunk(const group_loop *loop, const int32_t *slots, const in
 static hmoe_status loop_groups(hmoe_run *run, const hmoe_plan_step *step, uint32_t body, bool cached) {
   const hmoe_step_loop *fields = hmoe_run_fields(run, step);
   uint32_t end = body + fields->steps, generated = cached ? body + fields->generate_steps : end;
-  hmoe_cache *cache = cached ? run->model->caches[fields->cache] : NULL;
-  int32_t *slots = run->workspace->loop_slots, *missing = run->workspace->loop_missing;
+  hmoe_cache *cache = cached ? run->model->caches[fields->cache].cache : NULL;
+  int32_t *slots = hmoe_cpu_own(run)->loop_slots, *missing = hmoe_cpu_own(run)->loop_missing;
   group_loop loop;
   HMOE_TRY(bind_groups(run, step, cached, &loop));
 

@@ -1,6 +1,6 @@
 /* KERNEL steps: cuts the grid into tasks. Many blocks are tasks as they are; few blocks (few tokens) are cut into columns as well, so
  * that every thread streams a part of the weights. What a task computes does not depend on the cut. */
-#include "runtime_internal.h"
+#include "cpu/cpu.h"
 
 typedef struct kernel_job {
   hmoe_kernel_call call;
@@ -25,7 +25,7 @@ static bool runs_alone(uint64_t row_flops, uint64_t rows) {
   return row_flops < ALONE_FLOPS && rows < ALONE_FLOPS && rows * row_flops < ALONE_FLOPS;
 }
 
-hmoe_status hmoe_run_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, uint64_t most,
+hmoe_status hmoe_cpu_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, uint64_t most,
                             hmoe_block_range *out_range) {
   const hmoe_blocks *blocks = NULL;
   HMOE_TRY(hmoe_run_binding(run, step, binding, HMOE_READ, sizeof *blocks, &blocks));
@@ -47,25 +47,26 @@ int64_t hmoe_block_range_rows(const hmoe_block_range *range) {
 
 hmoe_status hmoe_cpu_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_kernel *kernel = hmoe_run_fields(run, step);
-  HMOE_TRY(hmoe_run_bind_all(run, step));
-  kernel_job job = {.call = {.buffers = run->workspace->pointers, .rows = hmoe_run_rows(run, step), .splits = 1},
+  hmoe_cpu_workspace *own = hmoe_cpu_own(run);
+  HMOE_TRY(hmoe_run_bind_all(run, step, own->pointers));
+  kernel_job job = {.call = {.buffers = own->pointers, .rows = hmoe_run_rows(run, step), .splits = 1},
                     .function = run->model->image->functions[kernel->kernel].call};
   const uint32_t *dims = HMOE_PLAN_ARRAY(run->model->plan, kernel->dims, uint32_t);
-  for (uint32_t i = 0; i < kernel->dims.count; i++) run->workspace->kernel_dims[i] = run->workspace->dims[dims[i]];
-  if (kernel->dims.count) job.call.dims = run->workspace->kernel_dims;
+  for (uint32_t i = 0; i < kernel->dims.count; i++) own->kernel_dims[i] = run->workspace->dims[dims[i]];
+  if (kernel->dims.count) job.call.dims = own->kernel_dims;
   uint64_t rows = (uint64_t)job.call.rows, blocks = hmoe_block_bound(rows, kernel->row_block, kernel->groups);
   if (kernel->grid == HMOE_GRID_BLOCKS) {
     hmoe_block_range range;
-    HMOE_TRY(hmoe_run_blocks(run, step, kernel->blocks_binding, blocks, &range));
+    HMOE_TRY(hmoe_cpu_blocks(run, step, kernel->blocks_binding, blocks, &range));
     job.call.first_block = range.first;
     blocks = (uint64_t)range.count;
     rows = (uint64_t)hmoe_block_range_rows(&range);
   }
   if (runs_alone(kernel->row_flops, rows)) {
-    for (uint64_t task = 0; task < blocks; task++) job.function(&job.call, (int64_t)task, run->workspace->scratch);
+    for (uint64_t task = 0; task < blocks; task++) job.function(&job.call, (int64_t)task, own->scratch);
     return HMOE_OK;
   }
   if (kernel->grid != HMOE_GRID_ROWS)
     job.call.splits = (int64_t)choose_splits(blocks, kernel->column_splits, run->model->workers.threads);
-  return hmoe_run_parallel(run, blocks * (uint64_t)job.call.splits, run_task, &job);
+  return hmoe_cpu_parallel(run, blocks * (uint64_t)job.call.splits, run_task, &job);
 }

@@ -6,7 +6,7 @@
  *   APPEND_MASK  dst[b][past + t] = src[b][t]
  *
  * A token takes some words and a few instructions: on the calling thread. */
-#include "runtime_internal.h"
+#include "cpu/cpu.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,0 +1,58 @@
+/* What the files of the CPU device share. It is the one device that reads what steps have written: counts of blocks, groups and sets, and the one
+ * that packs, for checkpoints are in its memory.
+ *
+ *   device.c                     the table: images, memory, workspaces
+ *   version.c                    which code this machine runs
+ *   kernel.c loop.c choose.c     a kernel's grid cut into tasks; steps once a chunk; one of two ways
+ *   group.c                      rows by expert and by selection set
+ *   pack.c copy.c selections.c weight_embedding.c relative_bias.c   the steps that run at open
+ *   tokens.c                     those over rows of tokens
+ *   reorder.c                    rows of states */
+#ifndef HMOE_CPU_H
+#define HMOE_CPU_H
+
+#include "device.h"
+
+/* What a run has for itself: one block with its tables, and scratch. */
+typedef struct hmoe_cpu_workspace {
+  uint64_t self_bytes;
+  uint8_t *scratch; /* threads * scratch_stride */
+  uint64_t scratch_stride, scratch_bytes;
+  void **pointers; /* bindings of the step that runs */
+  int64_t kernel_dims[HMOE_KERNEL_DIMS_MAX]; /* dimensions of the kernel that runs */
+  int32_t *loop_slots, *loop_missing; /* of the loop over groups that runs */
+} hmoe_cpu_workspace;
+
+static inline hmoe_cpu_workspace *hmoe_cpu_own(const hmoe_run *run) { return run->workspace->own; }
+
+/* Runs tasks on the model's workers, each with scratch. */
+HMOE_MUST_USE hmoe_status hmoe_cpu_parallel(hmoe_run *run, uint64_t count, hmoe_task_fn task, void *context);
+
+/* The blocks that a step sees: all of the binding's, or the chunk's of the loop over groups that the step stands in; at most `most` of them. */
+typedef struct hmoe_block_range {
+  const hmoe_blocks *blocks;
+  int64_t first, count;
+} hmoe_block_range;
+HMOE_MUST_USE hmoe_status hmoe_cpu_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, uint64_t most,
+                                          hmoe_block_range *out_range);
+int64_t hmoe_block_range_rows(const hmoe_block_range *range);
+
+/* Steps, one function each. */
+hmoe_status hmoe_cpu_step_kernel(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_group(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_group_sets(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_loop(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_choose(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_pack(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_copy(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_selections(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_weight_embedding(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_relative_bias(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_ids(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_positions(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_last_rows(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cpu_step_append_mask(hmoe_run *run, const hmoe_plan_step *step);
+
+hmoe_status hmoe_cpu_reorder(hmoe_state *state, size_t moves, uint64_t positions);
+
+#endif

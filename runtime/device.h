@@ -1,0 +1,50 @@
+/* The seam between a model and what runs the steps of its plan.
+ *
+ * Above it: the plan and its checks, parameters, packing, states, sessions, generation. They know dimensions, buffers and steps, but neither how a
+ * step runs nor whose memory it reads. Below it: a device, which is memory, copies to and from it, and a function for each kind of step.
+ *
+ *   open   Entry 0 runs on the host (hmoe_cpu_device), where checkpoints are, into an arena of the host's; then the arena is uploaded, once.
+ *   run    Inputs are uploaded, steps begun in order, outputs downloaded, and one fence waits for all of it. Nothing above the seam reads what a
+ *          step has written, so that a device need not have finished a step when its function returns. How many blocks there are it may
+ *          count, as CPUs do, or take from the bounds that steps over blocks have.
+ *
+ * Steps of a device with host_memory take the host's addresses: it gets the caller's own, and nothing is copied. */
+#ifndef HMOE_DEVICE_H
+#define HMOE_DEVICE_H
+
+#include "runtime_internal.h"
+
+typedef struct hmoe_device {
+  const char *name; /* in options.device, and the target of the images that it runs */
+  bool host_memory; /* upload and download are not called */
+
+  /* Once a model, before all else: which image it runs, and what it needs for itself. close: also where open failed, or was never called. */
+  hmoe_status (*open)(hmoe_model *model, const hmoe_options *options);
+  void (*close)(hmoe_model *model);
+
+  /* Memory that steps read and write, HMOE_ALIGNMENT-aligned. zeros: else it is not initialised. what: for the message. memory may be NULL. */
+  hmoe_status (*allocate)(hmoe_model *model, uint64_t size_bytes, bool zeros, const char *what, void **out_memory);
+  void (*release)(hmoe_model *model, void *memory, uint64_t size_bytes);
+
+  /* What one run at a time needs for itself besides its slots: workspace->own, of workspace->own_bytes. end: also after a begin that failed. */
+  hmoe_status (*workspace_begin)(hmoe_model *model, hmoe_workspace *workspace);
+  void (*workspace_end)(hmoe_model *model, hmoe_workspace *workspace);
+
+  /* Copies, in order with the steps of the workspace's run; without a workspace (NULL), among themselves. The host's bytes are left alone until
+   * fence, which waits for all that was begun and says what went wrong since the last. */
+  hmoe_status (*upload)(hmoe_model *model, hmoe_workspace *workspace, void *to, const void *from, uint64_t size_bytes);
+  hmoe_status (*download)(hmoe_model *model, hmoe_workspace *workspace, void *to, const void *from, uint64_t size_bytes);
+  hmoe_status (*fence)(hmoe_model *model, hmoe_workspace *workspace);
+
+  /* A step, by kind: a KERNEL is launched; LOOP and CHOOSE run those inside them by hmoe_run_steps. */
+  hmoe_status (*steps[HMOE_STEP_COUNT])(hmoe_run *run, const hmoe_plan_step *step);
+  /* The first `moves` of state->moves, one after the other, of the first `positions` positions of each target row; done when it returns. */
+  hmoe_status (*reorder)(hmoe_state *state, size_t moves, uint64_t positions);
+} hmoe_device;
+
+/* The host itself. */
+extern const hmoe_device hmoe_cpu_device;
+/* By name, NULL: the host; NULL when there is none of that name. */
+const hmoe_device *hmoe_device_find(const char *name);
+
+#endif
