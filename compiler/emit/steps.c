@@ -227,7 +227,7 @@ static hmoe_plan_span pack_fields(const step_source *s) {
     fields.source.outer = (hmoe_pack_axis){arg(s, OUTER), arg(s, OUTER_STRIDE)};
     fields.source.inner = (hmoe_pack_axis){arg(s, INNER), arg(s, INNER_STRIDE)};
     fields.destination.format = arg(s, BF16) ? HMOE_FORMAT_BF16 : HMOE_FORMAT_F32;
-    fields.destination.first_column *= HMOE_PANEL; /* of a matrix it is a panel */
+    fields.destination.first_column *= (uint64_t)s->reader->plan->unit->target->column_step; /* of a matrix it is a panel */
     fields.destination.first_row = arg(s, FIRST_ROW);
     fields.destination.outer_rows = arg(s, OUTER_ROWS);
     fields.destination.panel_rows = arg(s, PANEL_ROWS);
