@@ -301,6 +301,11 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
   bool ok = false;
   p->location = mlirOperationGetLocation(function);
   p->schedule = p->options->schedule;
+  if (!p->target->formats[p->options->dtype]) {
+    hmoec_error(p->diagnostics, hmoec_location_of_op(function), "target %s has no products in %s", p->target->name,
+                hmoec_format_name(p->options->dtype));
+    goto done;
+  }
   p->target->prepare(&p->schedule, plan_widest(p));
   long inputs = (long)mlirBlockGetNumArguments(body), outputs = (long)mlirOperationGetNumOperands(mlirBlockGetTerminator(body));
   if (inputs > MOST_TENSORS || outputs > MOST_TENSORS) {

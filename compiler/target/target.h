@@ -56,7 +56,7 @@ typedef struct hmoec_packing {
   bool padded; /* of vectors (k_inner 0): zeros up to a multiple of column_step */
 } hmoec_packing;
 
-enum { HMOEC_PACK_ARGS = 20, HMOEC_COPY_ARGS = 7 }; /* of hmk.pack and hmk.pack_vector, of hmk.copy */
+enum { HMOEC_PACK_ARGS = 21, HMOEC_COPY_ARGS = 7 }; /* of hmk.pack and hmk.pack_vector, of hmk.copy */
 
 /* ---- the table ---- */
 

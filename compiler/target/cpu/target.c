@@ -108,7 +108,8 @@ static void pack(const hmoec_packing *p, int64_t out_args[HMOEC_PACK_ARGS]) {
   bool vector = p->k_inner == 0;
   int64_t q = right_depth(p->generates, p->q), columns = vector && !p->padded ? p->columns : q * whole_panels(p->columns);
   int64_t depth = right_depth(p->format, p->operand_k ? p->operand_k : p->k_inner), n = p->operand_n ? p->operand_n : columns;
-  const int64_t args[HMOEC_PACK_ARGS] = {columns,
+  const int64_t args[HMOEC_PACK_ARGS] = {vector ? HMOE_LAYOUT_VECTOR : HMOE_LAYOUT_PANELS,
+                                         columns,
                                          q,
                                          p->columns,
                                          p->column_stride,
@@ -121,7 +122,7 @@ static void pack(const hmoec_packing *p, int64_t out_args[HMOEC_PACK_ARGS]) {
                                          p->groups,
                                          p->source_group_stride,
                                          vector ? 4 * n : hmoec_format_bytes(p->format, whole_panels(n) * depth),
-                                         vector ? p->first_column : p->first_column / HMOE_PANEL,
+                                         p->first_column,
                                          p->first_k,
                                          p->outer_pitch ? p->outer_pitch : depth,
                                          depth,

@@ -1,0 +1,203 @@
+#include "target/plain.h"
+
+#include <string.h>
+
+#include "ir/hmk_ops.h"
+
+enum { MOST = 1 << 20 };
+
+/* Small and odd, so that small models are cut into several of everything. */
+static const hmoec_knob knobs[] = {
+    {"matmul", "row_block", 1, MOST, 5, false},        {"ffn", "chunk_columns", PLAIN_STEP, MOST, 8, false},
+    {"choose", "blocks_per_thread", 0, MOST, 1, false}, {"choose", "block_rows", 0, MOST, 2, false},
+    {"choose", "most_columns", 1, MOST, MOST, false},   {"loop", "per_token_chunk", 1, MOST, 3, false},
+    {"loop", "factored_chunk", 1, MOST, 7, false},      {"route", "row_block", 1, MOST, 3, false},
+    {"combine", "row_block", 1, MOST, 2, false},        {"select", "row_block", 1, MOST, 3, false},
+    {"contract", "row_block", 1, MOST, 2, false},       {"rows", "row_block", 1, MOST, 3, false},
+    {"norm", "row_block", 1, MOST, 2, false},           {"embed", "row_block", 1, MOST, 3, false},
+    {"store", "row_block", 1, MOST, 3, false},          {"attention", "query_block", 1, MOST, 3, false},
+};
+
+static void prepare(hmoec_schedule *schedule, int64_t widest) {
+  (void)schedule;
+  (void)widest;
+}
+
+static int64_t whole(int64_t columns) { return (columns + PLAIN_STEP - 1) / PLAIN_STEP * PLAIN_STEP; }
+
+static hmoec_rows_layout rows(const hmoec_schedule *schedule, hmoec_format format, int64_t columns, bool in_place) {
+  (void)schedule;
+  (void)format;
+  return (hmoec_rows_layout){.stride = whole(columns) + (in_place ? PLAIN_STEP : 0), .slack_rows = 0};
+}
+
+static int64_t right_depth(hmoec_format format, int64_t k) {
+  (void)format;
+  return k;
+}
+
+static int64_t right_elements(hmoec_format format, int64_t k, int64_t n) {
+  (void)format;
+  return whole(n) * k;
+}
+
+static int64_t right_column(hmoec_format format, int64_t k, int64_t column) {
+  (void)format;
+  return column * k;
+}
+
+static void pack(const hmoec_packing *p, int64_t out_args[HMOEC_PACK_ARGS]) {
+  bool vector = p->k_inner == 0;
+  int64_t columns = (vector && !p->padded ? p->columns : whole(p->columns)) * p->q, depth = p->operand_k ? p->operand_k : p->k_inner;
+  int64_t n = p->operand_n ? p->operand_n : columns;
+  const int64_t args[HMOEC_PACK_ARGS] = {vector ? HMOE_LAYOUT_VECTOR : HMOE_LAYOUT_COLUMNS,
+                                         columns,
+                                         p->q,
+                                         p->columns,
+                                         p->column_stride,
+                                         p->q_stride,
+                                         p->k_outer,
+                                         p->k_inner,
+                                         p->k_outer_stride,
+                                         p->k_inner_stride,
+                                         p->source_offset,
+                                         p->groups,
+                                         p->source_group_stride,
+                                         4 * (vector ? n : whole(n) * depth),
+                                         p->first_column,
+                                         p->first_k,
+                                         p->outer_pitch ? p->outer_pitch : depth,
+                                         depth,
+                                         0,
+                                         p->q,
+                                         0};
+  memcpy(out_args, args, sizeof args);
+}
+
+static bool packs_any_depth(hmoec_format format) {
+  (void)format;
+  return true;
+}
+
+static void insert(hmoec_format format, int64_t groups, int64_t k, int64_t n, int64_t first_k, int64_t part_k, int64_t *out_offset,
+                   int64_t out_args[HMOEC_COPY_ARGS]) {
+  const int64_t args[HMOEC_COPY_ARGS] = {groups,
+                                         4 * right_elements(format, k, n),
+                                         4 * right_elements(format, part_k, n),
+                                         whole(n),
+                                         4 * k,
+                                         4 * part_k,
+                                         4 * part_k};
+  memcpy(out_args, args, sizeof args);
+  *out_offset = first_k;
+}
+
+static hmoec_store_layout store(int64_t heads, int64_t head_size) {
+  return (hmoec_store_layout){.key_parts = heads,
+                              .key_elements = heads * head_size,
+                              .value_parts = heads,
+                              .value_elements = heads * head_size,
+                              .position_step = 1};
+}
+
+static uint64_t scratch_bytes(const hmoec_schedule *schedule, const hmoec_kernel *kernels, size_t count) {
+  (void)schedule;
+  (void)kernels;
+  (void)count;
+  return 64;
+}
+
+/* ---- place ---- */
+
+/* The family, or step, whose knobs an op has; NULL: none. */
+static const char *knobs_of(MlirOperation op) {
+  const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
+  for (int f = 0; info && f < HMOEC_KERNEL_FAMILY_COUNT; f++) {
+    const char *name = hmoec_family_op((hmoec_kernel_family)f);
+    if (name && strcmp(name, info->name) == 0) return hmoec_family_name((hmoec_kernel_family)f);
+  }
+  return info ? info->name : NULL;
+}
+
+static void place_step(MlirOperation function, MlirOperation op, const hmoec_schedule *schedule) {
+  const char *of = knobs_of(op), *names[4];
+  int64_t values[4];
+  size_t count = 0;
+  if (!of) return;
+  /* Blocks of rows are made by one step and read by others. */
+  static const char *const blocks[] = {"ffn", "choose", "group_tokens", "group_selections"};
+  for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+    if (strcmp(of, blocks[i]) != 0) continue;
+    names[count] = "row_block";
+    values[count++] = hmoec_knob_value(&plain_target, schedule, "matmul", "row_block");
+  }
+  for (size_t i = 0; i < plain_target.knob_count; i++) {
+    if (strcmp(plain_target.knobs[i].of, of) != 0) continue;
+    names[count] = plain_target.knobs[i].name;
+    values[count++] = hmoec_knob_value(&plain_target, schedule, of, names[count]);
+  }
+  if (strcmp(of, "attention") == 0) { /* a task is a block of the queries of a head */
+    int64_t tasks = hmoec_hmk_dim(function, HMOE_DIM_CEIL_DIV, hmoec_hmk_array(op, "dims", 1), values[0]);
+    hmoec_hmk_set_int(op, "rows", hmoec_hmk_dim(function, HMOE_DIM_PRODUCT, hmoec_op_int(op, "rows"), tasks));
+  }
+  if (count) hmoec_hmk_schedule_set(op, names, values, count);
+}
+
+static bool place(MlirModule module, const hmoec_schedule *schedule, hmoec_diagnostics *diagnostics) {
+  (void)diagnostics;
+  MlirBlock body = mlirModuleGetBody(module);
+  for (MlirOperation function = mlirBlockGetFirstOperation(body); !mlirOperationIsNull(function);
+       function = mlirOperationGetNextInBlock(function)) {
+    if (hmoec_hmk_array_size(function, "hmk.dims") < 0) continue;
+    MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
+    for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
+      place_step(function, op, schedule);
+  }
+  return true;
+}
+
+const hmoec_target plain_target = {
+    .name = "plain",
+    .formats = {[HMOEC_FORMAT_F32] = true},
+    .knobs = knobs,
+    .knob_count = sizeof knobs / sizeof *knobs,
+    .column_step = PLAIN_STEP,
+    .position_pad = 1,
+    .attention_width = 1,
+    .prepare = prepare,
+    .rows = rows,
+    .right_depth = right_depth,
+    .right_elements = right_elements,
+    .right_column = right_column,
+    .pack = pack,
+    .packs_any_depth = packs_any_depth,
+    .insert = insert,
+    .store = store,
+    .scratch_bytes = scratch_bytes,
+    .place = place,
+};
+
+/* ---- functions of the ABI: one for each number, of the unit at hand ---- */
+
+static const hmoec_unit *current;
+
+#define FUNCTION(number)                                                                                                           \
+  static void kernel_##number(const hmoe_kernel_call *call, int64_t task, void *scratch) {                                         \
+    (void)scratch;                                                                                                                 \
+    plain_run(&current->kernels[number - 1000], call, task);                                                                       \
+  }
+#define TEN(action, tens)                                                                                                        \
+  action(tens##0) action(tens##1) action(tens##2) action(tens##3) action(tens##4) action(tens##5) action(tens##6) action(tens##7)  \
+      action(tens##8) action(tens##9)
+#define ALL(action)                                                                                                                \
+  TEN(action, 100) TEN(action, 101) TEN(action, 102) TEN(action, 103) TEN(action, 104) TEN(action, 105)                \
+  TEN(action, 106) TEN(action, 107) TEN(action, 108) TEN(action, 109)
+ALL(FUNCTION)
+#define NAME(number) kernel_##number,
+static const hmoe_kernel_fn functions[] = {ALL(NAME)};
+
+bool plain_kernels(const hmoec_unit *unit, const hmoe_kernel_fn **out_functions) {
+  current = unit;
+  *out_functions = functions;
+  return unit->kernel_count <= sizeof functions / sizeof *functions;
+}
