@@ -242,23 +242,25 @@ static hmoe_status check_pack_source(const checker *check, const hmoe_plan_step 
 /* Columns come in panels, and what they generate does, too. */
 static hmoe_status check_pack_columns(const checker *check, const hmoe_pack_source *source, const hmoe_pack_destination *to) {
   bool plain = to->layout == HMOE_LAYOUT_VECTOR && to->generated_rows == 1;
-  if (to->generated_rows < 1 || (!plain && to->columns % HMOE_PANEL) || to->columns / HMOE_PANEL % to->generated_rows)
+  uint64_t step = to->layout == HMOE_LAYOUT_COLUMNS ? 1 : HMOE_PANEL;
+  if (to->generated_rows < 1 || (!plain && to->columns % step) || to->columns / step % to->generated_rows)
     return bad(check, "%llu columns of %llu generated rows", (unsigned long long)to->columns,
                (unsigned long long)to->generated_rows);
   bool pairs = to->generated_format == HMOE_FORMAT_BF16;
   if (to->generated_format >= HMOE_FORMAT_COUNT || source->generated.count > to->generated_rows ||
-      (pairs && to->generated_rows % HMOE_PANEL))
+      (pairs && (to->generated_rows % HMOE_PANEL || to->layout == HMOE_LAYOUT_COLUMNS)))
     return bad(check, "%llu of %llu generated rows of format %u", (unsigned long long)source->generated.count,
                (unsigned long long)to->generated_rows, to->generated_format);
   return HMOE_OK;
 }
 
-static hmoe_status check_panels(const checker *check, const hmoe_pack_source *source, const hmoe_pack_destination *to) {
+static hmoe_status check_depth(const checker *check, const hmoe_pack_source *source, const hmoe_pack_destination *to) {
   uint64_t last = hmoe_add(to->first_row, hmoe_pack_depth_end(source, to) - 1);
   bool words = to->format == HMOE_FORMAT_BF16; /* two depth rows share one */
   if (words && (to->first_row | (source->outer.count > 1 ? to->outer_rows : 0) | to->panel_rows) % 2)
     return bad(check, "bf16 from depth row %llu on of %llu", (unsigned long long)to->first_row, (unsigned long long)to->panel_rows);
-  if (to->first_column % HMOE_PANEL) return bad(check, "panels from column %llu on", (unsigned long long)to->first_column);
+  if (to->layout == HMOE_LAYOUT_PANELS && to->first_column % HMOE_PANEL)
+    return bad(check, "panels from column %llu on", (unsigned long long)to->first_column);
   if (source->outer.count > 1 && to->outer_rows < source->inner.count) return bad(check, "depths would overwrite each other");
   if (last >= to->panel_rows)
     return bad(check, "depth row %llu of %llu", (unsigned long long)last, (unsigned long long)to->panel_rows);
@@ -270,7 +272,7 @@ static hmoe_status check_pack(const checker *check, const hmoe_plan_step *step, 
   const hmoe_pack_source *source = &pack->source;
   const hmoe_pack_destination *to = &pack->destination;
   if (to->layout >= HMOE_LAYOUT_COUNT || to->format >= HMOE_FORMAT_COUNT ||
-      (to->layout == HMOE_LAYOUT_VECTOR && to->format != HMOE_FORMAT_F32))
+      (to->layout != HMOE_LAYOUT_PANELS && to->format != HMOE_FORMAT_F32))
     return bad(check, "format %u of layout %u", to->format, to->layout);
   if (to->layout == HMOE_LAYOUT_VECTOR && (source->outer.count != 1 || source->inner.count != 1))
     return bad(check, "a vector of depth %llu x %llu", (unsigned long long)source->outer.count,
@@ -280,7 +282,7 @@ static hmoe_status check_pack(const checker *check, const hmoe_plan_step *step, 
   if (to->group_bytes % sizeof(float)) return bad(check, "groups of %llu bytes", (unsigned long long)to->group_bytes);
   if (!hmoe_pack_writes(pack)) return HMOE_OK;
   if (source->groups.count > 1 && !to->group_bytes) return bad(check, "groups would overwrite each other");
-  return to->layout == HMOE_LAYOUT_PANELS ? check_panels(check, source, to) : HMOE_OK;
+  return to->layout == HMOE_LAYOUT_VECTOR ? HMOE_OK : check_depth(check, source, to);
 }
 
 static hmoe_status check_copy(const checker *check, const hmoe_plan_step *step, const void *fields) {

@@ -206,9 +206,22 @@ static bool reads_param(const step_source *s) { return hmoec_op_string_is(buffer
 
 /* What the numbers of hmk.pack and hmk.pack_vector are: plan_pack. */
 static hmoe_plan_span pack_fields(const step_source *s) {
-  enum { COLUMNS, Q, REAL_COLUMNS, COLUMN_STRIDE, Q_STRIDE, OUTER, INNER, OUTER_STRIDE, INNER_STRIDE, SOURCE_OFFSET, GROUPS };
+  enum {
+    LAYOUT,
+    COLUMNS,
+    Q,
+    REAL_COLUMNS,
+    COLUMN_STRIDE,
+    Q_STRIDE,
+    OUTER,
+    INNER,
+    OUTER_STRIDE,
+    INNER_STRIDE,
+    SOURCE_OFFSET,
+    GROUPS
+  };
   enum { GROUP_STRIDE = GROUPS + 1, GROUP_BYTES, FIRST, FIRST_ROW, OUTER_ROWS, PANEL_ROWS, BF16, REAL_Q, MAKES_BF16 };
-  bool vector = hmoec_op_is(s->op, "hmk.pack_vector");
+  bool vector = arg(s, LAYOUT) == HMOE_LAYOUT_VECTOR;
   hmoe_step_pack fields = {
       .source = {.param = reads_param(s) ? (uint32_t)hmoec_op_int(buffer_of(s, HMOE_BIND_PACK_SOURCE), "index") : HMOE_NONE,
                  .offset = arg(s, SOURCE_OFFSET),
@@ -217,7 +230,7 @@ static hmoe_plan_span pack_fields(const step_source *s) {
                  .generated = {arg(s, REAL_Q), arg(s, Q_STRIDE)},
                  .outer = {1, 0},
                  .inner = {1, 0}},
-      .destination = {.layout = vector ? HMOE_LAYOUT_VECTOR : HMOE_LAYOUT_PANELS,
+      .destination = {.layout = (uint32_t)arg(s, LAYOUT),
                       .generated_format = arg(s, MAKES_BF16) ? HMOE_FORMAT_BF16 : HMOE_FORMAT_F32,
                       .columns = arg(s, COLUMNS),
                       .generated_rows = arg(s, Q),
@@ -227,7 +240,6 @@ static hmoe_plan_span pack_fields(const step_source *s) {
     fields.source.outer = (hmoe_pack_axis){arg(s, OUTER), arg(s, OUTER_STRIDE)};
     fields.source.inner = (hmoe_pack_axis){arg(s, INNER), arg(s, INNER_STRIDE)};
     fields.destination.format = arg(s, BF16) ? HMOE_FORMAT_BF16 : HMOE_FORMAT_F32;
-    fields.destination.first_column *= (uint64_t)s->reader->plan->unit->target->column_step; /* of a matrix it is a panel */
     fields.destination.first_row = arg(s, FIRST_ROW);
     fields.destination.outer_rows = arg(s, OUTER_ROWS);
     fields.destination.panel_rows = arg(s, PANEL_ROWS);

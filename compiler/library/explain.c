@@ -178,8 +178,8 @@ static bool explain(const char *path, const hmoec_options *options, const hmoec_
           "packed weights %.1f MB; workspace %.1f MB a concurrent run of %lld tokens, and %.1f MB a thread; %.1f MB while "
           "opening; %zu kernels\n",
           (double)plan->weight_bytes / 1e6, workspace_bytes(&session.unit, signature.entry, r.rows, r.tokens) / 1e6,
-          (long long)(r.rows * r.tokens), (double)session.unit.scratch_bytes / 1e6, workspace_bytes(&session.unit, 0, 1, r.tokens) / 1e6,
-          session.unit.kernel_count);
+          (long long)(r.rows * r.tokens), (double)session.unit.scratch_bytes / 1e6,
+          workspace_bytes(&session.unit, 0, 1, r.tokens) / 1e6, session.unit.kernel_count);
     if (ok) print_entries(&session.unit, &r);
   }
   hmoec_session_deinit(&session);

@@ -53,6 +53,7 @@ typedef struct hmoec_packing {
   int64_t first_column; /* a multiple of column_step */
   int64_t first_k, outer_pitch; /* pitch 0: k_inner */
   hmoec_format generates;
+  bool side_by_side; /* the q are no rows of what is generated, but column_step columns each, one behind the other; of one group */
   bool padded; /* of vectors (k_inner 0): zeros up to a multiple of column_step */
 } hmoec_packing;
 

@@ -322,11 +322,14 @@ typedef struct hmoe_pack_source {
  *          NaN becomes a quiet NaN, bf16 sources keep their bits; first_row, panel_rows and, where outer.count > 1, outer_rows are even then, and
  *          a pack with outer.count 1 and first_row 0 zeroes the rows from inner.count up to a multiple of HMOE_PANEL that the panel has;
  *          packs of other rows of it come later. Other rows that no pack writes are what they were: zero in the weight arena.
- * Column o in [0, columns) of the destination is generated row q of column c, with Q = generated_rows:
+ * COLUMNS  the transpose, f32 alone: element (g, o, ko, ki) at g*group_bytes + 4*((first_column + o)*panel_rows + first_row + ko*outer_rows + ki);
+ *          generated row q of column c is o = c*Q + q.
+ * Of the others, column o in [0, columns) of the destination is generated row q of column c, with Q = generated_rows:
  *          o = (p*Q + q)*HMOE_PANEL + c%HMOE_PANEL, p = c/HMOE_PANEL; so o = c where Q = 1
  *          generated_format BF16: Q is a multiple of HMOE_PANEL and o = ((p*(Q/2) + q/2)*HMOE_PANEL + c%HMOE_PANEL)*2 + q%2
- * and 0 where the source has no such column or row. columns is a multiple of HMOE_PANEL, but for a VECTOR with Q = 1. */
-enum { HMOE_LAYOUT_VECTOR = 0, HMOE_LAYOUT_PANELS = 1, HMOE_LAYOUT_COUNT = 2 };
+ * and 0 where the source has no such column or row. columns is a multiple of HMOE_PANEL, but for COLUMNS, where it is one of Q,
+ * and a VECTOR with Q = 1. */
+enum { HMOE_LAYOUT_VECTOR = 0, HMOE_LAYOUT_PANELS = 1, HMOE_LAYOUT_COLUMNS = 2, HMOE_LAYOUT_COUNT = 3 };
 enum { HMOE_FORMAT_F32 = 0, HMOE_FORMAT_BF16 = 1, HMOE_FORMAT_COUNT = 2 };
 typedef struct hmoe_pack_destination {
   uint32_t layout; /* HMOE_LAYOUT_* */
@@ -336,7 +339,7 @@ typedef struct hmoe_pack_destination {
   uint64_t group_bytes; /* group g begins at g*group_bytes of the binding */
   uint64_t first_column, first_row; /* where in a group the columns and the depth begin */
   uint64_t outer_rows; /* depth rows from one ko to the next */
-  uint64_t panel_rows; /* depth rows of a panel */
+  uint64_t panel_rows; /* depth rows of a panel, or of a column */
 } hmoe_pack_destination;
 
 enum {

@@ -1,5 +1,6 @@
 /* PACK: weights into the layout that kernels read, straight from the mapped checkpoint or from a buffer.
  *
+ *   COLUMNS of f32  dst[g][column][depth]                    <- src[g][q][column][outer][inner]
  *   VECTOR          dst[g][o]                                <- src[g][q][column]
  *   PANELS of f32   dst[g][panel][depth][lane]               <- src[g][q][column][outer][inner]
  *   PANELS of bf16  dst[g][panel][depth/2][lane][depth%2]    <- the same, rounded to bf16
@@ -230,9 +231,43 @@ static hmoe_status pack_vector(hmoe_run *run, const hmoe_plan_step *step, pack_j
   return hmoe_cpu_parallel(run, groups, pack_vector_group, job);
 }
 
+static void pack_column(void *context, uint64_t task, void *scratch) {
+  (void)scratch;
+  const pack_job *job = context;
+  const hmoe_pack_source *from = job->source;
+  const hmoe_pack_destination *to = job->to;
+  uint64_t group = task / to->columns, column = task % to->columns, c = column / to->generated_rows,
+           q = column % to->generated_rows;
+  const hmoe_dtype *dtype;
+  const uint8_t *source = source_of(job, group, &dtype);
+  float *out = (float *)(void *)(job->dst + group * to->group_bytes) + (to->first_column + column) * to->panel_rows + to->first_row;
+  bool real = c < from->columns.count && q < from->generated.count;
+  uint64_t start = real ? q * from->generated.stride + c * from->columns.stride : 0;
+  for (uint64_t ko = 0; ko < from->outer.count; ko++, out += to->outer_rows) {
+    uint64_t at = start + ko * from->outer.stride;
+    if (real) dtype->read(source + at * (dtype->bits / 8), from->inner.stride, from->inner.count, out, 1);
+    else memset(out, 0, from->inner.count * sizeof *out);
+  }
+  hmoe_progress_add(job->progress, job->share_bytes / (to->columns * from->groups.count));
+}
+
+static hmoe_status pack_columns(hmoe_run *run, const hmoe_plan_step *step, pack_job *job) {
+  const hmoe_pack_destination *to = job->to;
+  uint64_t last_row = hmoe_add(to->first_row, hmoe_pack_depth_end(job->source, to)) - 1;
+  uint64_t last = hmoe_add(hmoe_mul(hmoe_add(to->first_column, to->columns) - 1, to->panel_rows), last_row);
+  uint64_t needed = hmoe_mul(hmoe_add(last, 1), sizeof(float));
+  needed = hmoe_add(needed, hmoe_axis_last((hmoe_pack_axis){job->source->groups.count, to->group_bytes}));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_PACK_DESTINATION, HMOE_WRITE, needed, &job->dst));
+  return hmoe_cpu_parallel(run, hmoe_mul(job->source->groups.count, to->columns), pack_column, job);
+}
+
 hmoe_status hmoe_cpu_step_pack(hmoe_run *run, const hmoe_plan_step *step) {
   if (!hmoe_pack_writes(hmoe_run_fields(run, step))) return HMOE_OK;
   pack_job job;
   HMOE_TRY(job_init(run, step, &job));
-  return job.to->layout == HMOE_LAYOUT_VECTOR ? pack_vector(run, step, &job) : pack_panels(run, step, &job);
+  switch (job.to->layout) {
+  case HMOE_LAYOUT_VECTOR: return pack_vector(run, step, &job);
+  case HMOE_LAYOUT_COLUMNS: return pack_columns(run, step, &job);
+  default: return pack_panels(run, step, &job);
+  }
 }

@@ -3,12 +3,13 @@
 #include <string.h>
 
 #include "ir/hmk_ops.h"
+#include "kernel/family.h"
 
 enum { MOST = 1 << 20 };
 
 /* Small and odd, so that small models are cut into several of everything. */
 static const hmoec_knob knobs[] = {
-    {"matmul", "row_block", 1, MOST, 5, false},        {"ffn", "chunk_columns", PLAIN_STEP, MOST, 8, false},
+    {"matmul", "row_block", 1, MOST, 5, false},         {"ffn", "chunk_columns", PLAIN_STEP, MOST, 8, false},
     {"choose", "blocks_per_thread", 0, MOST, 1, false}, {"choose", "block_rows", 0, MOST, 2, false},
     {"choose", "most_columns", 1, MOST, MOST, false},   {"loop", "per_token_chunk", 1, MOST, 3, false},
     {"loop", "factored_chunk", 1, MOST, 7, false},      {"route", "row_block", 1, MOST, 3, false},
@@ -47,29 +48,36 @@ static int64_t right_column(hmoec_format format, int64_t k, int64_t column) {
 }
 
 static void pack(const hmoec_packing *p, int64_t out_args[HMOEC_PACK_ARGS]) {
-  bool vector = p->k_inner == 0;
-  int64_t columns = (vector && !p->padded ? p->columns : whole(p->columns)) * p->q, depth = p->operand_k ? p->operand_k : p->k_inner;
+  /* A generator's vector is a matrix of depth 1: its elements are in the order of the generated operand's. Columns that are to lie side by side, in
+   * one piece each, are groups. */
+  bool vector = p->k_inner == 0 && p->q == 1, apart = p->side_by_side && p->q > 1;
+  int64_t q = apart ? 1 : p->q, columns = (vector && !p->padded ? p->columns : whole(p->columns)) * q;
+  int64_t k_inner = p->k_inner == 0 && !vector ? 1 : p->k_inner, depth = p->operand_k ? p->operand_k : k_inner;
   int64_t n = p->operand_n ? p->operand_n : columns;
   const int64_t args[HMOEC_PACK_ARGS] = {vector ? HMOE_LAYOUT_VECTOR : HMOE_LAYOUT_COLUMNS,
                                          columns,
-                                         p->q,
+                                         q,
                                          p->columns,
                                          p->column_stride,
-                                         p->q_stride,
-                                         p->k_outer,
-                                         p->k_inner,
+                                         apart ? 0 : p->q_stride,
+                                         vector       ? 0
+                                         : p->k_outer ? p->k_outer
+                                                      : 1,
+                                         k_inner,
                                          p->k_outer_stride,
                                          p->k_inner_stride,
                                          p->source_offset,
-                                         p->groups,
-                                         p->source_group_stride,
-                                         4 * (vector ? n : whole(n) * depth),
+                                         apart ? p->q : p->groups,
+                                         apart ? p->q_stride : p->source_group_stride,
+                                         4 * (apart    ? columns * depth
+                                              : vector ? n
+                                                       : whole(n) * depth),
                                          p->first_column,
                                          p->first_k,
                                          p->outer_pitch ? p->outer_pitch : depth,
                                          depth,
                                          0,
-                                         p->q,
+                                         q,
                                          0};
   memcpy(out_args, args, sizeof args);
 }
@@ -81,13 +89,8 @@ static bool packs_any_depth(hmoec_format format) {
 
 static void insert(hmoec_format format, int64_t groups, int64_t k, int64_t n, int64_t first_k, int64_t part_k, int64_t *out_offset,
                    int64_t out_args[HMOEC_COPY_ARGS]) {
-  const int64_t args[HMOEC_COPY_ARGS] = {groups,
-                                         4 * right_elements(format, k, n),
-                                         4 * right_elements(format, part_k, n),
-                                         whole(n),
-                                         4 * k,
-                                         4 * part_k,
-                                         4 * part_k};
+  const int64_t args[HMOEC_COPY_ARGS] = {
+      groups, 4 * right_elements(format, k, n), 4 * right_elements(format, part_k, n), whole(n), 4 * k, 4 * part_k, 4 * part_k};
   memcpy(out_args, args, sizeof args);
   *out_offset = first_k;
 }
@@ -134,7 +137,8 @@ static void place_step(MlirOperation function, MlirOperation op, const hmoec_sch
   for (size_t i = 0; i < plain_target.knob_count; i++) {
     if (strcmp(plain_target.knobs[i].of, of) != 0) continue;
     names[count] = plain_target.knobs[i].name;
-    values[count++] = hmoec_knob_value(&plain_target, schedule, of, names[count]);
+    values[count] = hmoec_knob_value(&plain_target, schedule, of, names[count]);
+    count++;
   }
   if (strcmp(of, "attention") == 0) { /* a task is a block of the queries of a head */
     int64_t tasks = hmoec_hmk_dim(function, HMOE_DIM_CEIL_DIV, hmoec_hmk_array(op, "dims", 1), values[0]);
@@ -186,12 +190,14 @@ static const hmoec_unit *current;
     (void)scratch;                                                                                                                 \
     plain_run(&current->kernels[number - 1000], call, task);                                                                       \
   }
-#define TEN(action, tens)                                                                                                        \
+#define TEN(action, tens)                                                                                                          \
   action(tens##0) action(tens##1) action(tens##2) action(tens##3) action(tens##4) action(tens##5) action(tens##6) action(tens##7)  \
       action(tens##8) action(tens##9)
 #define ALL(action)                                                                                                                \
-  TEN(action, 100) TEN(action, 101) TEN(action, 102) TEN(action, 103) TEN(action, 104) TEN(action, 105)                \
-  TEN(action, 106) TEN(action, 107) TEN(action, 108) TEN(action, 109)
+  TEN(action, 100)                                                                                                                 \
+  TEN(action, 101)                                                                                                                 \
+  TEN(action, 102) TEN(action, 103) TEN(action, 104) TEN(action, 105) TEN(action, 106) TEN(action, 107) TEN(action, 108)           \
+      TEN(action, 109)
 ALL(FUNCTION)
 #define NAME(number) kernel_##number,
 static const hmoe_kernel_fn functions[] = {ALL(NAME)};

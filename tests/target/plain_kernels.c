@@ -20,8 +20,8 @@ static double activate(hmoec_activation activation, double x) {
   }
 }
 
-static void normalise(hmoec_norm kind, int64_t n, double epsilon, double scale, const float *x, const float *weight, const float *bias,
-                      float *out) {
+static void normalise(hmoec_norm kind, int64_t n, double epsilon, double scale, const float *x, const float *weight,
+                      const float *bias, float *out) {
   double mean = 0, square = 0;
   for (int64_t i = 0; i < n && kind == HMOEC_NORM_LAYER; i++) mean += (double)x[i] / (double)n;
   for (int64_t i = 0; i < n; i++) square += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
@@ -68,7 +68,8 @@ static void multiply(const hmoec_matmul_spec *s, const operands *o, const hmoe_b
     const float *a = o->a + (s->has_gather ? o->gather[r] : r) * s->a_stride;
     float *c = o->c + (s->has_scatter ? o->scatter[r] : r) * s->c_stride;
     if (s->norm != HMOEC_NORM_NONE) {
-      normalise(s->norm, s->k, s->norm_epsilon, s->norm_scale, a, o->norm_weight, s->norm == HMOEC_NORM_LAYER ? o->norm_bias : NULL, row);
+      normalise(s->norm, s->k, s->norm_epsilon, s->norm_scale, a, o->norm_weight, s->norm == HMOEC_NORM_LAYER ? o->norm_bias : NULL,
+                row);
       a = row;
     }
     for (int64_t column = begin; column < end; column++) {
@@ -89,7 +90,7 @@ static hmoe_block block_of(const hmoec_matmul_spec *s, const hmoe_kernel_call *c
 }
 
 static operands operands_of(void *const *buffers, size_t norm) {
-  return (operands){buffers[0], buffers[1], buffers[2], buffers[4], buffers[5],  buffers[6],
+  return (operands){buffers[0], buffers[1], buffers[2], buffers[4],  buffers[5],    buffers[6],
                     buffers[7], buffers[8], buffers[9], buffers[10], buffers[norm], buffers[norm + 1]};
 }
 
@@ -217,7 +218,8 @@ static void run_embed(const hmoec_embed_spec *s, void *const *buffers, int64_t r
 }
 
 static void run_store(const hmoec_store_spec *s, const hmoe_kernel_call *call, int64_t r) {
-  int64_t length = call->dims[0], position = call->dims[1] + r % length, capacity = call->dims[2], row = r / length, d = s->head_size;
+  int64_t length = call->dims[0], position = call->dims[1] + r % length, capacity = call->dims[2], row = r / length,
+          d = s->head_size;
   for (int64_t head = 0; head < s->heads; head++) {
     int64_t at = ((row * s->heads + head) * capacity + position) * d;
     memcpy((float *)call->buffers[2] + at, (const float *)call->buffers[0] + r * s->ld_k + head * d, (size_t)d * sizeof(float));

@@ -33,7 +33,8 @@ static void planned_init(planned *p, const char *path, const hmoec_define *defin
   const hmoec_unit *unit = &p->session.unit;
   const hmoe_kernel_fn *calls;
   assert_true(plain_kernels(unit, &calls));
-  for (size_t i = 0; i < unit->kernel_count; i++) p->functions[i] = (hmoe_function){.call = calls[i], .scratch_bytes = 64, .threads = 1};
+  for (size_t i = 0; i < unit->kernel_count; i++)
+    p->functions[i] = (hmoe_function){.call = calls[i], .scratch_bytes = 64, .threads = 1};
   p->image = (hmoe_image){.target = "cpu", .version = "portable", .functions = p->functions};
   p->object = (hmoe_model_object){.abi_version = HMOE_ABI_VERSION,
                                   .kernel_count = (uint32_t)unit->kernel_count,
@@ -55,7 +56,8 @@ static void planned_deinit(planned *p) {
 }
 
 /* Its outputs on random inputs, against the interpreter's. */
-static void compare(planned *p, const char *weights, int64_t tokens, uint64_t seed, const char *what, hmoec_diagnostics *diagnostics) {
+static void compare(planned *p, const char *weights, int64_t tokens, uint64_t seed, const char *what,
+                    hmoec_diagnostics *diagnostics) {
   hmoec_signature signature;
   hmoec_check_inputs in;
   hmoec_check_reference reference;
@@ -83,7 +85,9 @@ typedef struct layer_case {
 } layer_case;
 
 #define SIZES {"d_model", "7"}, {"d_ff", "9"}, {"experts", "5"}
-#define HYPER SIZES, {"bottleneck", "3"}, {"hyper_hidden", "6"}, {"expert_embedding", "5"}, {"selection_hidden", "4"}, {"selection_embedding", "6"}
+#define HYPER                                                                                                                      \
+  SIZES, {"bottleneck", "3"}, {"hyper_hidden", "6"}, {"expert_embedding", "5"}, {"selection_hidden", "4"},                         \
+      {"selection_embedding", "6"}
 
 static const layer_case layers[] = {
     {"moe-layer", NULL, {SIZES}},
@@ -103,8 +107,18 @@ static const layer_case layers[] = {
     {"hypermoe-layer", "factored", {HYPER, {"top_k", "2"}}},
     {"hypermoe-layer", "factored", {HYPER, {"generated_bias", "1"}}},
     {"hypermoe-layer", "per_token", {HYPER, {"top_k", "2"}, {"generated_bias", "1"}}},
-    {"hypermoe-layer", "table", {HYPER, {"condition", "expert_weights"}}},
-    {"hypermoe-layer", "factored", {SIZES, {"bottleneck", "3"}, {"hyper_hidden", "6"}, {"condition", "hidden_state"}, {"selection_embedding", "7"}}},
+    {"hypermoe-layer",
+     "table",
+     {{"d_model", "768"},
+      {"d_ff", "3072"},
+      {"experts", "2"},
+      {"bottleneck", "3"},
+      {"hyper_hidden", "6"},
+      {"selection_hidden", "4"},
+      {"condition", "expert_weights"}}},
+    {"hypermoe-layer",
+     "factored",
+     {SIZES, {"bottleneck", "3"}, {"hyper_hidden", "6"}, {"condition", "hidden_state"}, {"selection_embedding", "7"}}},
     {"hyperrouter-layer", NULL, {SIZES, {"router_hidden", "6"}, {"top_k", "2"}}},
 };
 
@@ -171,7 +185,8 @@ static void generate(planned *p, const char *folder, hmoec_diagnostics *diagnost
 
 static void test_whole_models(void **state) {
   (void)state;
-  static const char *const folders[] = {"switch-moe-tiny", "switch-hypermoe-tiny", "gpt2-hypermoe-tiny-k1", "gpt2-hypermoe-tiny-k2"};
+  static const char *const folders[] = {"switch-moe-tiny", "switch-hypermoe-tiny", "gpt2-hypermoe-tiny-k1",
+                                        "gpt2-hypermoe-tiny-k2"};
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
   for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
     char path[512], weights[600];
@@ -194,7 +209,8 @@ static void test_format_that_it_lacks(void **state) {
   hmoec_diagnostics *quiet = hmoec_diagnostics_create(NULL);
   const hmoec_options options = {.struct_size = sizeof options, .dtype = "bf16"};
   hmoec_session session;
-  assert_true(hmoec_session_init(&session, &options, quiet) && hmoec_session_load(&session, HMOE_SOURCE_DIR "/models/moe-layer.spec"));
+  assert_true(hmoec_session_init(&session, &options, quiet) &&
+              hmoec_session_load(&session, HMOE_SOURCE_DIR "/models/moe-layer.spec"));
   session.pass.target = &plain_target;
   assert_false(hmoec_session_plan(&session));
   assert_int_equal(hmoec_diagnostics_errors(quiet), 1);
