@@ -196,8 +196,8 @@ static const hmoec_unit *current;
 #define ALL(action)                                                                                                                \
   TEN(action, 100)                                                                                                                 \
   TEN(action, 101)                                                                                                                 \
-  TEN(action, 102) TEN(action, 103) TEN(action, 104) TEN(action, 105) TEN(action, 106) TEN(action, 107) TEN(action, 108)           \
-      TEN(action, 109)
+  TEN(action, 102)                                                                                                                 \
+  TEN(action, 103) TEN(action, 104) TEN(action, 105) TEN(action, 106) TEN(action, 107) TEN(action, 108) TEN(action, 109)
 ALL(FUNCTION)
 #define NAME(number) kernel_##number,
 static const hmoe_kernel_fn functions[] = {ALL(NAME)};

@@ -77,7 +77,7 @@ static float *make_values(const pack_case *c) {
 }
 
 /* What the formula of <hmoe/abi.h> makes of it, in elements of the destination. */
-static float *expected_pack(const pack_case *c, const float *values) {
+static float *expected_pack(const pack_case *c, uint32_t layout, const float *values) {
   uint64_t element_bytes = c->format ? 2 : 4, row = c->format ? 64 : 32, real_q = c->real_q ? c->real_q : c->q_count;
   float *expected = calloc(c->dst_group_bytes / element_bytes * c->groups, sizeof *expected);
   for (uint64_t g = 0; g < c->groups; g++)
@@ -90,9 +90,14 @@ static float *expected_pack(const pack_case *c, const float *values) {
             q = o / 64 % (c->q_count / 2) * 2 + o % 2;
             col = p * 32 + o / 2 % 32;
           }
+          if (layout == HMOE_LAYOUT_COLUMNS) {
+            q = o % c->q_count;
+            col = o / c->q_count;
+          }
           uint64_t d = c->first_depth + ko * c->outer_pitch + ki, panel = c->first_panel + o / 32;
           uint64_t at = g * c->dst_group_bytes / element_bytes + panel * c->panel_depth * 32;
           at += c->format ? d / 2 * row + o % 32 * 2 + d % 2 : d * row + o % 32;
+          if (layout == HMOE_LAYOUT_COLUMNS) at = (g * c->dst_group_bytes / 4) + (c->first_panel * 32 + o) * c->panel_depth + d;
           uint64_t from = c->offset + q * c->q_stride + col * c->col_stride + ko * c->outer_stride + ki * c->inner_stride;
           uint64_t group_start = c->count > 1 ? g * c->elements : g * c->group_stride;
           float value = col >= c->col_count || q >= real_q ? 0 : values[group_start + from];
@@ -111,7 +116,7 @@ static hmoe_weights write_file(hmoe_weights weights, char path[32]) {
   return (hmoe_weights){.path = path};
 }
 
-static void check_pack(const pack_case *c, bool from_buffer, bool mapped, uint32_t threads) {
+static void check_pack(const pack_case *c, uint32_t layout, bool from_buffer, bool mapped, uint32_t threads) {
   fixture_plan *plan = plan_create("pack");
   uint32_t param = plan_param(plan, c->count > 1 ? "w.{}" : "w", c->count, SHAPE(c->elements));
   fixture_entry *entry = plan_entry(plan, "open");
@@ -127,7 +132,7 @@ static void check_pack(const pack_case *c, bool from_buffer, bool mapped, uint32
                               .generated = {c->real_q ? c->real_q : c->q_count, c->q_stride},
                               .outer = {c->outer, c->outer_stride},
                               .inner = {c->inner, c->inner_stride}},
-                   .destination = {.layout = HMOE_LAYOUT_PANELS,
+                   .destination = {.layout = layout,
                                    .format = c->format,
                                    .generated_format = c->paired,
                                    .columns = c->columns,
@@ -150,7 +155,7 @@ static void check_pack(const pack_case *c, bool from_buffer, bool mapped, uint32
   if (mapped) weights = write_file(weights, path);
   hmoe_model *model = open_plan(plan, weights, threads);
   if (mapped) unlink(path);
-  float *expected = expected_pack(c, values);
+  float *expected = expected_pack(c, layout, values);
   for (uint64_t i = 0; i < dst_bytes / (c->format ? 2 : 4); i++) {
     float found = c->format ? bf16_value(((const uint16_t *)(const void *)model->arena)[i]) : arena_of(model)[i];
     if (expected[i] != found)
@@ -166,12 +171,16 @@ static void check_pack(const pack_case *c, bool from_buffer, bool mapped, uint32
 static void test_pack(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof pack_cases / sizeof *pack_cases; i++) {
-    check_pack(&pack_cases[i], false, false, 1);
-    check_pack(&pack_cases[i], false, false, 2);
-    check_pack(&pack_cases[i], false, true, 2);
-    if (pack_cases[i].count > 1) continue;
-    check_pack(&pack_cases[i], true, false, 1);
-    check_pack(&pack_cases[i], true, true, 2);
+    const pack_case *c = &pack_cases[i];
+    uint32_t layouts = c->format || c->paired ? HMOE_LAYOUT_PANELS : HMOE_LAYOUT_COLUMNS;
+    for (uint32_t layout = HMOE_LAYOUT_PANELS; layout <= layouts; layout++) {
+      check_pack(c, layout, false, false, 1);
+      check_pack(c, layout, false, false, 2);
+      check_pack(c, layout, false, true, 2);
+      if (c->count > 1) continue;
+      check_pack(c, layout, true, false, 1);
+      check_pack(c, layout, true, true, 2);
+    }
   }
 }
 
@@ -410,7 +419,8 @@ static void test_pack_bounds(void **state) {
       {SOURCE(param), HMOE_NONE, "neither a parameter nor a buffer to read"},
       {DESTINATION(format), HMOE_FORMAT_BF16, "bf16 from depth row 0 on of 1"},
       {DESTINATION(format), 2, "format 2 of layout 1"},
-      {DESTINATION(layout), 2, "format 0 of layout 2"},
+      {DESTINATION(layout), 3, "format 0 of layout 3"},
+      {DESTINATION(layout), HMOE_LAYOUT_COLUMNS, NULL},
       {DESTINATION(layout), HMOE_LAYOUT_VECTOR, NULL},
       {SOURCE(generated.count), 2, "2 of 1 generated rows of format 0"},
       {SOURCE(generated.count), 0, NULL},

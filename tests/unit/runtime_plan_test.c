@@ -389,7 +389,7 @@ static const struct {
     {{IN_FIELD(0, 1, pack, source.outer.count, 2)}, "plan: entry 0 step 1 (pack): a vector of depth 2 x 1"},
     {{IN_FIELD(0, 1, pack, source.inner.count, 0)}, "plan: entry 0 step 1 (pack): a vector of depth 1 x 0"},
     {{IN_FIELD(0, 1, pack, destination.format, HMOE_FORMAT_BF16)}, "plan: entry 0 step 1 (pack): format 1 of layout 0"},
-    {{IN_FIELD(0, 1, pack, destination.layout, 2)}, "plan: entry 0 step 1 (pack): format 0 of layout 2"},
+    {{IN_FIELD(0, 1, pack, destination.layout, 3)}, "plan: entry 0 step 1 (pack): format 0 of layout 3"},
     {{IN_FIELD(0, 1, pack, destination.generated_rows, 2)}, "plan: entry 0 step 1 (pack): 32 columns of 2 generated rows"},
     {{IN_FIELD(0, 0, pack, source.param, 3)}, "plan: entry 0 step 0 (pack): source: param 3 of 3, in entry 0"},
     {{IN_FIELD(0, 0, pack, source.param, HMOE_NONE)}, "plan: entry 0 step 0 (pack): neither a parameter nor a buffer to read"},
