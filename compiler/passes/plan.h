@@ -86,11 +86,34 @@ typedef struct plan_state {
   int64_t scope, segments, position_bytes;
 } plan_state;
 
-/* What was made at open for several entries to use, by whom and for what. */
+/* What is made once, at open or as a state, for several ops or entries to use: by what it is and by what it is made of. What does not tell two
+ * apart is 0. */
+typedef enum plan_making {
+  PLAN_WEIGHT, /* a right operand of a place */
+  PLAN_VECTOR, /* a vector of one */
+  PLAN_TABLE, /* rows of one, without gaps */
+  PLAN_STACK, /* a parameter's stack in one piece */
+  PLAN_MERGED, /* the right operand of several linears, by the first */
+  PLAN_MERGED_BIAS, /* their bias */
+  PLAN_STATE, /* a tensor of the states; part: which */
+  PLAN_EXPERTS, /* what the experts of an op are packed to; part: which */
+  PLAN_GENERATOR, /* the right operand of a generator, by its weights; part: what it generates */
+  PLAN_GENERATOR_BIAS, /* its bias */
+  PLAN_GENERATED, /* what is generated for an op; part: which */
+  PLAN_FACTORED /* the two right operands of a factored HyperExpert; part: which */
+} plan_making;
+typedef struct plan_key {
+  const void *owner; /* an op, a memory */
+  plan_making making;
+  int fn;
+  hmoec_format format;
+  int64_t part, scope;
+  int64_t offset, row_stride, col_stride; /* of the place that it is made of, and how much of it */
+  int64_t rows, columns;
+} plan_key;
 typedef struct plan_memo {
   struct plan_memo *next;
-  const void *owner;
-  int64_t key[6];
+  plan_key key;
   plan_memory *made;
 } plan_memo;
 
@@ -111,10 +134,14 @@ typedef struct planner {
   int64_t dim_count[2];
   plan_memory **memories;
   size_t memory_count;
-  plan_value *values;
+  plan_value **values; /* each stays where it is */
   size_t value_count;
   hmoec_pointer_map value_at; /* number in values */
   plan_memo *memos; /* a list */
+  struct { /* let planning go on to its end where memory ran out, which is reported there */
+    plan_memory memory, *made;
+    plan_value value;
+  } spare;
   plan_state *states;
   size_t state_count;
   int64_t weight_bytes, params, caches;
@@ -159,17 +186,8 @@ bool plan_is_cross(const planner *p, MlirOperation op);
 bool plan_is_needed(planner *p, MlirOperation function, intptr_t argument, MlirValue output, plan_rows rows);
 
 /* ---- plan_builder.c ---- */
-/* The place for what an owner (an op, a memory) makes at open under six numbers: *place is NULL the first time. */
-enum { /* tags, with room for a function and a type */
-       PLAN_MEMO_WEIGHT = 0,
-       PLAN_MEMO_VECTOR = 8,
-       PLAN_MEMO_TABLE = 16,
-       PLAN_MEMO_MERGED = 24,
-       PLAN_MEMO_STATE = 32,
-       PLAN_MEMO_EXPERTS = 40,
-       PLAN_MEMO_GENERATED = 48,
-};
-plan_memory **plan_memo_at(planner *p, const void *owner, int64_t tag, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e);
+/* Where what a key stands for is remembered: NULL there until it is made. */
+plan_memory **plan_made(planner *p, plan_key key);
 /* The state tensor of an owner, of which it has one for each of these. */
 enum { PLAN_KEYS, PLAN_VALUES, PLAN_MASK, PLAN_HISTORY };
 plan_memory *plan_state_memory(planner *p, const void *owner, int64_t tag, const char *element, int64_t scope, int64_t segments,
@@ -182,7 +200,9 @@ plan_memory *plan_weight(planner *p, const char *element, int64_t groups, int64_
 plan_memory *plan_workspace(planner *p, const char *element, int64_t dim, int64_t rows, int64_t columns, int64_t slack_rows);
 /* Rows of a format, as wide as the target wants them. */
 plan_memory *plan_rows_memory(planner *p, hmoec_format format, int64_t dim, int64_t columns, bool in_place);
-plan_value *plan_value_get(planner *p, MlirValue value); /* made on first use */
+plan_value *plan_value_get(planner *p, MlirValue value); /* made on first use; stays where it is */
+/* NULL: nothing is known of it yet. */
+const plan_value *plan_value_find(const planner *p, MlirValue value);
 
 /* One step under construction. */
 typedef struct plan_step {

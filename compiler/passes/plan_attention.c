@@ -175,7 +175,8 @@ void plan_take_last(planner *p) {
   plan_place from = plan_value_get(p, value)->place;
   MlirValue mask = {NULL}; /* of the generated tokens: every one of them is real, unless a mask says otherwise */
   for (size_t i = 0; i < p->value_count; i++)
-    if (p->values[i].mask && p->values[i].mask_dim >= 0 && strcmp(p->values[i].mask->kind, "state") == 0) mask = p->values[i].value;
+    if (p->values[i]->mask && p->values[i]->mask_dim >= 0 && strcmp(p->values[i]->mask->kind, "state") == 0)
+      mask = p->values[i]->value;
   plan_memory *index = plan_workspace(p, "i32", rows.batch, 0, 1, 0);
   int64_t dims[4] = {rows.batch, rows.length, -1, -1};
   plan_step last = plan_step_begin(p, PLAN_RUN, "last_rows", -1);

@@ -33,8 +33,7 @@ plan_memory *plan_memory_create(planner *p, const char *kind, const char *elemen
     p->failed = true;
     free(memory);
     if (grown) p->memories = grown;
-    static plan_memory spare; /* lets planning finish; the failure is reported at its end */
-    return &spare;
+    return &p->spare.memory;
   }
   p->memories = grown;
   p->memories[p->memory_count++] = memory;
@@ -71,45 +70,49 @@ plan_memory *plan_rows_memory(planner *p, hmoec_format format, int64_t dim, int6
   return memory;
 }
 
-plan_value *plan_value_get(planner *p, MlirValue value) {
-  static plan_value spare; /* lets planning finish; the failure is reported at its end */
+const plan_value *plan_value_find(const planner *p, MlirValue value) {
   size_t at = hmoec_pointer_map_get(&p->value_at, value.ptr);
-  if (at != HMOEC_NO_NUMBER) return &p->values[at];
-  if ((p->value_count & (p->value_count - 1)) == 0) {
-    plan_value *values = realloc(p->values, (p->value_count ? 2 * p->value_count : 1) * sizeof *values);
-    if (!values) {
-      p->failed = true;
-      return &spare;
-    }
-    p->values = values;
-  }
-  if (!hmoec_pointer_map_set(&p->value_at, value.ptr, p->value_count)) {
-    p->failed = true;
-    return &spare;
-  }
-  p->values[p->value_count] = (plan_value){.value = value, .rows = {-1, -1, -1}};
-  return &p->values[p->value_count++];
+  return at == HMOEC_NO_NUMBER ? NULL : p->values[at];
 }
 
-plan_memory **plan_memo_at(planner *p, const void *owner, int64_t tag, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e) {
-  const int64_t key[6] = {tag, a, b, c, d, e};
+plan_value *plan_value_get(planner *p, MlirValue value) {
+  size_t at = hmoec_pointer_map_get(&p->value_at, value.ptr);
+  if (at != HMOEC_NO_NUMBER) return p->values[at];
+  bool full = (p->value_count & (p->value_count - 1)) == 0;
+  plan_value **values = full ? realloc(p->values, (p->value_count ? 2 * p->value_count : 1) * sizeof *values) : p->values;
+  plan_value *made = calloc(1, sizeof *made);
+  if (values) p->values = values;
+  if (!values || !made || !hmoec_pointer_map_set(&p->value_at, value.ptr, p->value_count)) {
+    p->failed = true;
+    free(made);
+    return &p->spare.value;
+  }
+  *made = (plan_value){.value = value, .rows = {-1, -1, -1}};
+  return p->values[p->value_count++] = made;
+}
+
+static bool same_key(const plan_key *a, const plan_key *b) {
+  return a->owner == b->owner && a->making == b->making && a->fn == b->fn && a->format == b->format && a->part == b->part &&
+         a->scope == b->scope && a->offset == b->offset && a->row_stride == b->row_stride && a->col_stride == b->col_stride &&
+         a->rows == b->rows && a->columns == b->columns;
+}
+
+plan_memory **plan_made(planner *p, plan_key key) {
   for (plan_memo *memo = p->memos; memo; memo = memo->next)
-    if (memo->owner == owner && memcmp(memo->key, key, sizeof key) == 0) return &memo->made;
+    if (same_key(&memo->key, &key)) return &memo->made;
   plan_memo *memo = calloc(1, sizeof *memo);
   if (!memo) {
     p->failed = true;
-    static plan_memory *spare;
-    return &spare;
+    return &p->spare.made;
   }
-  *memo = (plan_memo){.next = p->memos, .owner = owner};
-  memcpy(memo->key, key, sizeof key);
+  *memo = (plan_memo){.next = p->memos, .key = key};
   p->memos = memo;
   return &memo->made;
 }
 
 plan_memory *plan_state_memory(planner *p, const void *owner, int64_t tag, const char *element, int64_t scope, int64_t segments,
                                int64_t position_bytes) {
-  plan_memory **made = plan_memo_at(p, owner, PLAN_MEMO_STATE, tag, scope, 0, 0, 0);
+  plan_memory **made = plan_made(p, (plan_key){.owner = owner, .making = PLAN_STATE, .part = tag, .scope = scope});
   if (*made) return *made;
   plan_state *states = grow(p, p->states, p->state_count, sizeof *states);
   plan_memory *memory = plan_memory_create(p, "state", element, -1, 1, (int64_t[]){1});

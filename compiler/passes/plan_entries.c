@@ -47,7 +47,10 @@ MlirValue plan_attention_mask(MlirOperation op) {
 
 /* ---- rows ---- */
 
-static plan_rows rows_of(planner *p, MlirValue value) { return plan_value_get(p, value)->rows; }
+static plan_rows rows_of(const planner *p, MlirValue value) {
+  const plan_value *v = plan_value_find(p, value);
+  return v ? v->rows : (plan_rows){-1, -1, -1};
+}
 
 /* The operand whose rows an op's results have. */
 static MlirValue rows_source(planner *p, MlirOperation op) {
@@ -154,7 +157,7 @@ bool plan_depends(const planner *p, MlirValue value) {
     size_t number = plan_op_number(p, op);
     return number != HMOEC_NO_NUMBER && p->depends[number];
   }
-  plan_rows rows = rows_of((planner *)(uintptr_t)p, value); /* an argument: known since find_rows */
+  plan_rows rows = rows_of(p, value); /* an argument: known since find_rows */
   return p->target_length >= 0 && rows.batch == p->target_batch && rows.length == p->target_length;
 }
 
@@ -190,7 +193,7 @@ static void close_slice(const planner *p, bool *member, bool stop_at_source) {
     intptr_t first_state = stop_at_source && plan_is_cross(p, p->ops[i]) ? 1 : INTPTR_MAX;
     for (intptr_t o = 0; o < mlirOperationGetNumOperands(p->ops[i]); o++) {
       MlirValue operand = mlirOperationGetOperand(p->ops[i], o);
-      if (o >= first_state && rows_of((planner *)(uintptr_t)p, operand).count >= 0) continue;
+      if (o >= first_state && rows_of(p, operand).count >= 0) continue;
       add_slice(p, member, operand);
     }
   }
@@ -221,7 +224,7 @@ bool plan_is_needed(planner *p, MlirOperation function, intptr_t argument, MlirV
 static const char *decode_defect(const planner *p, MlirOperation op) {
   for (intptr_t o = 0; o < mlirOperationGetNumOperands(op); o++) {
     MlirValue operand = mlirOperationGetOperand(op, o);
-    bool tokens = rows_of((planner *)(uintptr_t)p, operand).count >= 0;
+    bool tokens = rows_of(p, operand).count >= 0;
     if (!tokens || plan_depends(p, operand) || (plan_is_cross(p, op) && o > 0)) continue;
     return "it reads rows of the source other than by attention";
   }

@@ -96,7 +96,7 @@ typedef struct layer {
 
 /* Memory of all experts in the weight arena, made once for all entries. */
 static plan_memory *expert_memory(planner *p, layer *l, int64_t which, const char *element, int64_t elements) {
-  plan_memory **made = plan_memo_at(p, l->owner, PLAN_MEMO_EXPERTS, which, 0, 0, 0, 0);
+  plan_memory **made = plan_made(p, (plan_key){.owner = l->owner, .making = PLAN_EXPERTS, .part = which});
   if (*made) l->packed = true;
   else *made = plan_weight(p, element, l->experts, elements);
   return *made;

@@ -58,9 +58,15 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
   hmoec_packing packing = generator_packing(&layout, w, g->hidden), vector = generator_packing(&layout, bias, 0);
   packing.format = format;
   /* Of a run, all entries and layers that generate alike use one; at open they come and go. */
-  int64_t tag = PLAN_MEMO_GENERATED + (int64_t)part;
-  plan_memory **made = plan_memo_at(p, w.memory, tag, w.offset, w.row_stride, layout.format, 0, 0);
-  plan_memory **made_bias = plan_memo_at(p, w.memory, tag, w.offset, w.row_stride, layout.format, 1, 0);
+  plan_key key = {.owner = w.memory,
+                  .making = PLAN_GENERATOR,
+                  .part = (int64_t)part,
+                  .format = layout.format,
+                  .offset = w.offset,
+                  .row_stride = w.row_stride};
+  plan_memory **made = plan_made(p, key);
+  key.making = PLAN_GENERATOR_BIAS;
+  plan_memory **made_bias = plan_made(p, key);
   bool first_time = fn == PLAN_OPEN || !*made;
   plan_memory *operand = fn == PLAN_OPEN ? plan_workspace(p, "f32", -1, 1, elements, 0)
                          : first_time    ? plan_weight(p, hmoec_format_name(format), 1, elements)
@@ -236,7 +242,7 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   MlirAttribute slots_attribute = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.slots"));
   int64_t slots = mlirAttributeIsNull(slots_attribute) ? 64 : mlirIntegerAttrGetValueInt(slots_attribute);
   plan_grouping grouping = plan_group_selections(p, indices, hmoec_op_int(distinct, "experts"), "distinct");
-  plan_memory **made = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED + PLAN_DOWN, 0, 0, 0, 0, 0);
+  plan_memory **made = plan_made(p, (plan_key){.owner = op.ptr, .making = PLAN_GENERATED, .part = PLAN_DOWN});
   int64_t cache = *made ? (*made)->index : p->caches++; /* all entries share it */
   chunk_loop loop = loop_begin(p, &grouping, slots, top_k, cache);
 
@@ -256,7 +262,7 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   int64_t offset = 0;
   for (int part = 0; part < parts_of(&g); part++) {
     plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
-    made = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED + part, 0, 0, 0, 0, 0);
+    made = plan_made(p, (plan_key){.owner = op.ptr, .making = PLAN_GENERATED, .part = part});
     if (!*made) {
       *made = plan_memory_create(p, "cache", hmoec_format_name(layout.format), -1, 2, (int64_t[]){slots, layout.elements});
       (*made)->index = loop.cache;
@@ -288,7 +294,7 @@ bool plan_indexed_hyper_expert(planner *p, MlirOperation op) {
   generated weights = {0};
   for (int part = 0; part < parts_of(&g); part++) {
     plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
-    plan_memory **made = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED + part, 0, 0, 0, 0, 0);
+    plan_memory **made = plan_made(p, (plan_key){.owner = op.ptr, .making = PLAN_GENERATED, .part = part});
     bool packed = *made != NULL; /* for another entry */
     if (!packed) *made = plan_weight(p, hmoec_format_name(layout.format), sets, layout.elements);
     weights.part[part] = *made;
@@ -401,8 +407,8 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   int64_t columns = plan_round(p, b) * (H + 1), depth = b * (H + 1);
   hmoec_format format = plan_format(p, op);
   int64_t rows = p->rows.count;
-  plan_memory **made = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED, 0, 0, 0, 0, 0);
-  plan_memory **made_second = plan_memo_at(p, op.ptr, PLAN_MEMO_GENERATED, 1, 0, 0, 0, 0);
+  plan_memory **made = plan_made(p, (plan_key){.owner = op.ptr, .making = PLAN_FACTORED, .part = 0});
+  plan_memory **made_second = plan_made(p, (plan_key){.owner = op.ptr, .making = PLAN_FACTORED, .part = 1});
   if (!*made) {
     *made = plan_weight(p, hmoec_format_name(format), 1, plan_elements(p, format, h, columns));
     *made_second = plan_weight(p, hmoec_format_name(format), 1, plan_elements(p, format, depth, h));

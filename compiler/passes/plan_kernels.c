@@ -161,9 +161,10 @@ static void entry_begin(planner *p, plan_entry *entry) {
   p->last_from = (MlirValue){NULL};
   for (size_t i = 0; i < p->memory_count; i++) p->memories[i]->value[PLAN_RUN] = (MlirValue){NULL};
   for (size_t i = 0; i < p->value_count; i++) {
-    MlirOperation op = hmoec_defining_op(p->values[i].value);
+    plan_value *v = p->values[i];
+    MlirOperation op = hmoec_defining_op(v->value);
     if (mlirOperationIsNull(op) || !hmoec_op_at_open(op))
-      p->values[i] = (plan_value){.value = p->values[i].value, .rows = p->values[i].rows, .scope = -1, .mask_dim = -1};
+      *v = (plan_value){.value = v->value, .rows = v->rows, .scope = -1, .mask_dim = -1};
   }
 }
 
@@ -377,6 +378,7 @@ bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_di
   free(p.dims[PLAN_OPEN]);
   free(p.dims[PLAN_RUN]);
   free(p.states);
+  for (size_t i = 0; i < p.value_count; i++) free(p.values[i]);
   free(p.values);
   free(p.depends);
   hmoec_pointer_map_deinit(&p.value_at);

@@ -116,8 +116,15 @@ void plan_repack_emit(planner *p, plan_memory *destination, plan_memory *source,
 }
 
 plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, hmoec_format format, int64_t n, int64_t k) {
-  plan_memory **made =
-      plan_memo_at(p, w.memory, PLAN_MEMO_WEIGHT + 2 * fn + (int64_t)format, w.offset, w.row_stride, w.col_stride, n, k);
+  plan_memory **made = plan_made(p, (plan_key){.owner = w.memory,
+                                               .making = PLAN_WEIGHT,
+                                               .fn = fn,
+                                               .format = format,
+                                               .offset = w.offset,
+                                               .row_stride = w.row_stride,
+                                               .col_stride = w.col_stride,
+                                               .rows = n,
+                                               .columns = k});
   if (*made) return *made;
   hmoec_packing packing = plan_packing(w, format, n, k);
   int64_t elements = plan_elements(p, format, k, n);
@@ -130,7 +137,9 @@ plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, hmoec_format f
 plan_binding plan_vector(planner *p, int fn, plan_place v, int64_t n) {
   bool readable = strcmp(v.memory->kind, "weight") == 0 || (fn == PLAN_OPEN && strcmp(v.memory->kind, "param") != 0);
   if (readable && v.row_stride == 1 && v.offset == 0) return plan_at(v.memory);
-  plan_memory **made = plan_memo_at(p, v.memory, PLAN_MEMO_VECTOR + fn, v.offset, v.row_stride, n, 0, 0);
+  plan_memory **made = plan_made(
+      p,
+      (plan_key){.owner = v.memory, .making = PLAN_VECTOR, .fn = fn, .offset = v.offset, .row_stride = v.row_stride, .columns = n});
   if (*made) return plan_at(*made);
   hmoec_packing packing = {
       .columns = n, .column_stride = v.row_stride, .q = 1, .source_offset = v.offset, .groups = 1, .padded = true};

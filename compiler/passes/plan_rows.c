@@ -23,8 +23,14 @@ plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int6
   if (table.row_stride == columns && table.col_stride == 1)
     return plan_vector(p, fn, (plan_place){table.memory, table.offset, 1, 1, false, HMOEC_FORMAT_F32}, rows * columns);
   int64_t padded = plan_round(p, rows * columns);
-  plan_memory **made =
-      plan_memo_at(p, table.memory, PLAN_MEMO_TABLE + fn, table.offset, table.row_stride, table.col_stride, rows, columns);
+  plan_memory **made = plan_made(p, (plan_key){.owner = table.memory,
+                                               .making = PLAN_TABLE,
+                                               .fn = fn,
+                                               .offset = table.offset,
+                                               .row_stride = table.row_stride,
+                                               .col_stride = table.col_stride,
+                                               .rows = rows,
+                                               .columns = columns});
   if (*made) return plan_at(*made);
   hmoec_packing packing = {.columns = columns,
                            .column_stride = table.col_stride,
@@ -56,7 +62,7 @@ static bool only_grouped(MlirValue stack) {
 
 /* A parameter's stack, all of it in one memory, part after part. */
 static plan_memory *joined_stack(planner *p, plan_memory *stack, int64_t count, int64_t part) {
-  plan_memory **made = plan_memo_at(p, stack, PLAN_MEMO_TABLE + PLAN_OPEN, count, part, 0, 0, 0);
+  plan_memory **made = plan_made(p, (plan_key){.owner = stack, .making = PLAN_STACK, .rows = count, .columns = part});
   if (*made) return *made;
   *made = plan_workspace(p, "f32", -1, count, part, 0);
   hmoec_packing parts = {.columns = part, .column_stride = 1, .q = 1, .groups = count, .source_group_stride = part};
@@ -277,8 +283,8 @@ static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, 
   bool biased = mlirOperationGetNumOperands(linears[0]) > 2;
   int64_t k = plan_columns(mlirOperationGetOperand(linears[0], 1)), ld = 0, at = 0;
   for (size_t i = 0; i < count; i++) ld += plan_round(p, plan_columns(mlirOperationGetResult(linears[i], 0)));
-  plan_memory **made = plan_memo_at(p, linears[0].ptr, PLAN_MEMO_MERGED, (int64_t)count, 0, 0, 0, 0);
-  plan_memory **made_bias = plan_memo_at(p, linears[0].ptr, PLAN_MEMO_MERGED, (int64_t)count, 1, 0, 0, 0);
+  plan_memory **made = plan_made(p, (plan_key){.owner = linears[0].ptr, .making = PLAN_MERGED, .rows = (int64_t)count});
+  plan_memory **made_bias = plan_made(p, (plan_key){.owner = linears[0].ptr, .making = PLAN_MERGED_BIAS, .rows = (int64_t)count});
   bool first_time = !*made;
   if (first_time) {
     *made = plan_weight(p, hmoec_format_name(format), 1, plan_elements(p, format, k, ld));
