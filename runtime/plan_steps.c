@@ -254,35 +254,62 @@ static hmoe_status check_pack_columns(const checker *check, const hmoe_pack_sour
   return HMOE_OK;
 }
 
-static hmoe_status check_depth(const checker *check, const hmoe_pack_source *source, const hmoe_pack_destination *to) {
+/* ---- layouts ---- */
+
+static hmoe_status check_vector(const checker *check, const hmoe_step_pack *pack) {
+  const hmoe_pack_source *source = &pack->source;
+  if (source->parts.count == 1 && source->depth.count == 1) return HMOE_OK;
+  return bad(check, "a vector in %llu parts of depth %llu", (unsigned long long)source->parts.count,
+             (unsigned long long)source->depth.count);
+}
+
+/* Parts of the depth beside each other, and within the panel's, or the column's. */
+static hmoe_status check_depth(const checker *check, const hmoe_step_pack *pack) {
+  const hmoe_pack_source *source = &pack->source;
+  const hmoe_pack_destination *to = &pack->destination;
+  if (!hmoe_pack_writes(pack)) return HMOE_OK;
+  if (source->parts.count > 1 && to->part_rows < source->depth.count)
+    return bad(check, "parts of the depth would overwrite each other");
   uint64_t last = hmoe_add(to->first_row, hmoe_pack_depth_end(source, to) - 1);
-  bool words = to->format == HMOE_FORMAT_BF16; /* two depth rows share one */
-  if (words && (to->first_row | (source->outer.count > 1 ? to->outer_rows : 0) | to->panel_rows) % 2)
-    return bad(check, "bf16 from depth row %llu on of %llu", (unsigned long long)to->first_row, (unsigned long long)to->panel_rows);
-  if (to->layout == HMOE_LAYOUT_PANELS && to->first_column % HMOE_PANEL)
-    return bad(check, "panels from column %llu on", (unsigned long long)to->first_column);
-  if (source->outer.count > 1 && to->outer_rows < source->inner.count) return bad(check, "depths would overwrite each other");
   if (last >= to->panel_rows)
     return bad(check, "depth row %llu of %llu", (unsigned long long)last, (unsigned long long)to->panel_rows);
   return HMOE_OK;
 }
 
+static hmoe_status check_panels(const checker *check, const hmoe_step_pack *pack) {
+  const hmoe_pack_source *source = &pack->source;
+  const hmoe_pack_destination *to = &pack->destination;
+  bool words = to->format == HMOE_FORMAT_BF16; /* two depth rows share one */
+  if (!hmoe_pack_writes(pack)) return HMOE_OK;
+  if (words && (to->first_row | (source->parts.count > 1 ? to->part_rows : 0) | to->panel_rows) % 2)
+    return bad(check, "bf16 from depth row %llu on of %llu", (unsigned long long)to->first_row, (unsigned long long)to->panel_rows);
+  if (to->first_column % HMOE_PANEL) return bad(check, "panels from column %llu on", (unsigned long long)to->first_column);
+  return check_depth(check, pack);
+}
+
+typedef struct layout_rule {
+  bool formats[HMOE_FORMAT_COUNT];
+  hmoe_status (*check)(const checker *check, const hmoe_step_pack *pack);
+} layout_rule;
+
+static const layout_rule layouts[HMOE_LAYOUT_COUNT] = {
+    [HMOE_LAYOUT_VECTOR] = {{[HMOE_FORMAT_F32] = true}, check_vector},
+    [HMOE_LAYOUT_PANELS] = {{[HMOE_FORMAT_F32] = true, [HMOE_FORMAT_BF16] = true}, check_panels},
+    [HMOE_LAYOUT_COLUMNS] = {{[HMOE_FORMAT_F32] = true}, check_depth},
+};
+
 static hmoe_status check_pack(const checker *check, const hmoe_plan_step *step, const void *fields) {
   const hmoe_step_pack *pack = fields;
   const hmoe_pack_source *source = &pack->source;
   const hmoe_pack_destination *to = &pack->destination;
-  if (to->layout >= HMOE_LAYOUT_COUNT || to->format >= HMOE_FORMAT_COUNT ||
-      (to->layout != HMOE_LAYOUT_PANELS && to->format != HMOE_FORMAT_F32))
+  if (to->layout >= HMOE_LAYOUT_COUNT || to->format >= HMOE_FORMAT_COUNT || !layouts[to->layout].formats[to->format])
     return bad(check, "format %u of layout %u", to->format, to->layout);
-  if (to->layout == HMOE_LAYOUT_VECTOR && (source->outer.count != 1 || source->inner.count != 1))
-    return bad(check, "a vector of depth %llu x %llu", (unsigned long long)source->outer.count,
-               (unsigned long long)source->inner.count);
   HMOE_TRY(check_pack_columns(check, source, to));
   HMOE_TRY(check_pack_source(check, step, source, to->columns / to->generated_rows));
   if (to->group_bytes % sizeof(float)) return bad(check, "groups of %llu bytes", (unsigned long long)to->group_bytes);
-  if (!hmoe_pack_writes(pack)) return HMOE_OK;
-  if (source->groups.count > 1 && !to->group_bytes) return bad(check, "groups would overwrite each other");
-  return to->layout == HMOE_LAYOUT_VECTOR ? HMOE_OK : check_depth(check, source, to);
+  if (hmoe_pack_writes(pack) && source->groups.count > 1 && !to->group_bytes)
+    return bad(check, "groups would overwrite each other");
+  return layouts[to->layout].check(check, pack);
 }
 
 static hmoe_status check_copy(const checker *check, const hmoe_plan_step *step, const void *fields) {
@@ -439,16 +466,16 @@ uint64_t hmoe_axis_last(hmoe_pack_axis axis) { return axis.count ? hmoe_mul(axis
 
 uint64_t hmoe_pack_extent(const hmoe_pack_source *source, uint64_t columns) {
   hmoe_pack_axis read = {hmoe_min(source->columns.count, columns), source->columns.stride};
-  if (!read.count || !source->generated.count || !source->outer.count || !source->inner.count) return 0;
+  if (!read.count || !source->generated.count || !source->parts.count || !source->depth.count) return 0;
   uint64_t last = hmoe_add(hmoe_axis_last(read), hmoe_axis_last(source->generated));
-  return hmoe_add(hmoe_add(last, hmoe_add(hmoe_axis_last(source->outer), hmoe_axis_last(source->inner))), 1);
+  return hmoe_add(hmoe_add(last, hmoe_add(hmoe_axis_last(source->parts), hmoe_axis_last(source->depth))), 1);
 }
 
 uint64_t hmoe_pack_depth_end(const hmoe_pack_source *source, const hmoe_pack_destination *to) {
-  return hmoe_add(hmoe_axis_last((hmoe_pack_axis){source->outer.count, to->outer_rows}), source->inner.count);
+  return hmoe_add(hmoe_axis_last((hmoe_pack_axis){source->parts.count, to->part_rows}), source->depth.count);
 }
 
 bool hmoe_pack_writes(const hmoe_step_pack *pack) {
   const hmoe_pack_source *source = &pack->source;
-  return pack->destination.columns && source->groups.count && source->outer.count && source->inner.count;
+  return pack->destination.columns && source->groups.count && source->parts.count && source->depth.count;
 }

@@ -228,8 +228,8 @@ static hmoe_plan_span pack_fields(const step_source *s) {
                  .groups = {arg(s, GROUPS), arg(s, GROUP_STRIDE)},
                  .columns = {arg(s, REAL_COLUMNS), arg(s, COLUMN_STRIDE)},
                  .generated = {arg(s, REAL_Q), arg(s, Q_STRIDE)},
-                 .outer = {1, 0},
-                 .inner = {1, 0}},
+                 .parts = {1, 0},
+                 .depth = {1, 0}},
       .destination = {.layout = (uint32_t)arg(s, LAYOUT),
                       .generated_format = arg(s, MAKES_BF16) ? HMOE_FORMAT_BF16 : HMOE_FORMAT_F32,
                       .columns = arg(s, COLUMNS),
@@ -237,11 +237,11 @@ static hmoe_plan_span pack_fields(const step_source *s) {
                       .group_bytes = arg(s, GROUP_BYTES),
                       .first_column = arg(s, FIRST)}};
   if (!vector) {
-    fields.source.outer = (hmoe_pack_axis){arg(s, OUTER), arg(s, OUTER_STRIDE)};
-    fields.source.inner = (hmoe_pack_axis){arg(s, INNER), arg(s, INNER_STRIDE)};
+    fields.source.parts = (hmoe_pack_axis){arg(s, OUTER), arg(s, OUTER_STRIDE)};
+    fields.source.depth = (hmoe_pack_axis){arg(s, INNER), arg(s, INNER_STRIDE)};
     fields.destination.format = arg(s, BF16) ? HMOE_FORMAT_BF16 : HMOE_FORMAT_F32;
     fields.destination.first_row = arg(s, FIRST_ROW);
-    fields.destination.outer_rows = arg(s, OUTER_ROWS);
+    fields.destination.part_rows = arg(s, OUTER_ROWS);
     fields.destination.panel_rows = arg(s, PANEL_ROWS);
   }
   return append(s, &fields, sizeof fields);

@@ -215,7 +215,8 @@ typedef struct hmoe_step_kernel {
 
 /* GROUP sorts rows (token, slot) by expert: a counting sort, in a group by token, then slot. rows_dim: tokens * top_k.
  * With a capacity a group's rows past it form blocks of their own with dropped = 1, after the kept ones of that group. n rows are cut into
- * ceil(n/row_block) blocks whose sizes differ by at most one; the same in GROUP_SETS. */
+ * ceil(n/row_block) blocks whose sizes differ by at most one; the same in GROUP_SETS. With a history a scope's count begins with the experts of the
+ * past tokens in it, and its own are written behind them. */
 enum {
   HMOE_BIND_GROUP_INDICES = 0, /* i32 [rows/top_k, top_k] */
   HMOE_BIND_GROUP_GATES = 1, /* f32, the same shape; or none */
@@ -224,9 +225,7 @@ enum {
   HMOE_BIND_GROUP_ROW_SLOT = 4, /* out: i32 [rows]: token * top_k + slot; or none */
   HMOE_BIND_GROUP_ROW_GATE = 5, /* out: f32 [rows]; or none */
   HMOE_BIND_GROUP_COUNTERS = 6, /* scratch: i32 [4 * experts] */
-  HMOE_BIND_GROUP_HISTORY =
-      7, /* i32 [scopes][value(stride_dim)][top_k], or none: a scope's count begins with the experts of the past
-                                    tokens in its history, and its own are written behind them */
+  HMOE_BIND_GROUP_HISTORY = 7, /* i32 [scopes][value(stride_dim)][top_k], or none */
   HMOE_BIND_GROUP_COUNT = 8,
 };
 typedef struct hmoe_step_group {
@@ -237,7 +236,8 @@ typedef struct hmoe_step_group {
   uint32_t past_dim, stride_dim; /* with a history: tokens in it, and room for so many in a scope's; else HMOE_NONE */
 } hmoe_step_group;
 
-/* GROUP_SETS groups tokens by their selection set (sorted expert tuple). rows_dim: tokens. */
+/* GROUP_SETS groups tokens by their selection set (sorted expert tuple). rows_dim: tokens. block.group is, by mode: RANK: the set's place in
+ * colexicographic order (a row of a table); DISTINCT: its number among those that appear; TOKEN: the token, each a group of its own. */
 enum { HMOE_SETS_RANK = 0, HMOE_SETS_DISTINCT = 1, HMOE_SETS_TOKEN = 2 };
 enum {
   HMOE_BIND_GROUP_SETS_INDICES = 0, /* i32 [tokens, top_k]; TOKEN: or none (no sets then) */
@@ -250,9 +250,7 @@ enum {
 typedef struct hmoe_step_group_sets {
   uint32_t experts, top_k;
   uint32_t row_block;
-  uint32_t
-      mode; /* what block.group is. RANK: that of the set in colexicographic order (a row of a table); DISTINCT: its index; TOKEN: every
-                    token is a group (sets are filled, too) */
+  uint32_t mode; /* HMOE_SETS_* */
 } hmoe_step_group_sets;
 
 /* LOOP runs the next `steps` steps once a chunk, then continues after them.
@@ -260,17 +258,17 @@ typedef struct hmoe_step_group_sets {
  * TOKEN), of which there are min(value(rows_dim), groups) at most; CACHED: the same with a selection cache of the model. Both set every MISSING
  * dimension: groups of the chunk to generate (GROUPS: all). block.group becomes the slot in [0, chunk) (GROUPS) or the cache's (CACHED), and
  * steps over blocks see only the chunk's.
- * GROUPS and CACHED may stand inside ROWS, nothing else nests, and advance_bytes counts rows of the ROWS loop then. A GROUP_SETS result is
+ * ROWS binds nothing. GROUPS and CACHED may stand inside ROWS, nothing else nests, and advance_bytes counts rows of the ROWS loop then. A GROUP_SETS result is
  * looped over once: its blocks are rewritten. */
 enum { HMOE_LOOP_ROWS = 0, HMOE_LOOP_GROUPS = 1, HMOE_LOOP_CACHED = 2 };
-enum { /* of GROUPS and CACHED */
-       HMOE_BIND_LOOP_BLOCKS = 0,
-       HMOE_BIND_LOOP_SETS = 1, /* or none */
-       HMOE_BIND_LOOP_TODO_SETS = 2, /* out: i32 [chunk][top_k]; or none */
-       HMOE_BIND_LOOP_TODO_SLOT = 3, /* out: i32 [chunk]; or none */
-       HMOE_BIND_LOOP_TODO_TOKEN = 4, /* out: i32 [chunk]: the first token of the group; or none */
-       HMOE_BIND_LOOP_ROW_TOKEN = 5,
-       HMOE_BIND_LOOP_COUNT = 6,
+enum {
+  HMOE_BIND_LOOP_BLOCKS = 0,
+  HMOE_BIND_LOOP_SETS = 1, /* or none */
+  HMOE_BIND_LOOP_TODO_SETS = 2, /* out: i32 [chunk][top_k]; or none */
+  HMOE_BIND_LOOP_TODO_SLOT = 3, /* out: i32 [chunk]; or none */
+  HMOE_BIND_LOOP_TODO_TOKEN = 4, /* out: i32 [chunk]: the first token of the group; or none */
+  HMOE_BIND_LOOP_ROW_TOKEN = 5,
+  HMOE_BIND_LOOP_COUNT = 6,
 };
 typedef struct hmoe_step_loop {
   uint32_t kind; /* HMOE_LOOP_* */
@@ -297,50 +295,51 @@ typedef struct hmoe_step_choose {
   uint32_t row_block, groups; /* of the blocks, as for KERNEL */
 } hmoe_step_choose;
 
-/* PACK puts matrices, or vectors, into the layout that kernels read. The elements of a source are an array of five axes, in elements from the
- * begin of the tensor, or of the binding:
- *   (group g, generated row q, column c, outer ko, inner ki) stands at offset + g*groups.stride + q*generated.stride + c*columns.stride +
- *   ko*outer.stride + ki*inner.stride
- * `columns` by `outer` x `inner` is a group's matrix and its depth; of vectors there is one row of depth. A generator's matrix has one row more to
- * each of its columns: what it makes of an input is a matrix again, of `generated` rows, and the order of its columns is such that this
- * one comes out in the destination's layout. */
+/* PACK puts matrices, or vectors, into the layout that kernels read. */
+
+/* Things that are a stride of elements apart. */
 typedef struct hmoe_pack_axis {
   uint64_t count, stride;
 } hmoe_pack_axis;
+
+/* Where the elements are: an array of five axes. The depth of a matrix, its k, is in parts of so many rows; one part, mostly. A generator's matrix
+ * makes matrices: it has `generated` columns for each column of what it makes, one a row of that. Others have one. */
 typedef struct hmoe_pack_source {
   uint32_t param; /* a parameter, of any type that converts; HMOE_NONE: the binding, f32 */
   uint32_t reserved;
-  uint64_t offset;
-  hmoe_pack_axis groups; /* of a parameter that is a stack (count > 1), tensor g is group g and the stride is not used */
+  uint64_t offset; /* of the first element: in the tensor, or from the binding on */
+  hmoe_pack_axis groups; /* of a parameter that is a stack (count > 1) a group is a tensor, and the stride is not used */
   hmoe_pack_axis columns, generated;
-  hmoe_pack_axis outer, inner;
+  hmoe_pack_axis parts, depth; /* of a vector: one of one */
 } hmoe_pack_source;
 
-/* VECTOR   element (g, o) at g*group_bytes + 4*(first_column + o); f32 alone.
- * PANELS   the CPU images' own: panels(K, N) of f32, pairs(K, N) of bf16, with K = panel_rows: element (g, o, ko, ki) is column
- *          first_column + o, a multiple of HMOE_PANEL on, of depth row first_row + ko*outer_rows + ki. BF16 rounds to nearest, ties to even;
- *          NaN becomes a quiet NaN, bf16 sources keep their bits; first_row, panel_rows and, where outer.count > 1, outer_rows are even then, and
- *          a pack with outer.count 1 and first_row 0 zeroes the rows from inner.count up to a multiple of HMOE_PANEL that the panel has;
- *          packs of other rows of it come later. Other rows that no pack writes are what they were: zero in the weight arena.
- * COLUMNS  the transpose, f32 alone: element (g, o, ko, ki) at g*group_bytes + 4*((first_column + o)*panel_rows + first_row + ko*outer_rows + ki);
- *          generated row q of column c is o = c*Q + q.
- * Of the others, column o in [0, columns) of the destination is generated row q of column c, with Q = generated_rows:
- *          o = (p*Q + q)*HMOE_PANEL + c%HMOE_PANEL, p = c/HMOE_PANEL; so o = c where Q = 1
- *          generated_format BF16: Q is a multiple of HMOE_PANEL and o = ((p*(Q/2) + q/2)*HMOE_PANEL + c%HMOE_PANEL)*2 + q%2
- * and 0 where the source has no such column or row. columns is a multiple of HMOE_PANEL, but for COLUMNS, where it is one of Q,
- * and a VECTOR with Q = 1. */
-enum { HMOE_LAYOUT_VECTOR = 0, HMOE_LAYOUT_PANELS = 1, HMOE_LAYOUT_COLUMNS = 2, HMOE_LAYOUT_COUNT = 3 };
-enum { HMOE_FORMAT_F32 = 0, HMOE_FORMAT_BF16 = 1, HMOE_FORMAT_COUNT = 2 };
+/* Where they go, and as what. Column o in [0, columns) is generated row q of column c, with Q = generated_rows: o = c where Q = 1, else
+ *   generated_format F32    o = (p*Q + q)*HMOE_PANEL + c%HMOE_PANEL with p = c/HMOE_PANEL; of COLUMNS o = c*Q + q
+ *   generated_format BF16   o = ((p*(Q/2) + q/2)*HMOE_PANEL + c%HMOE_PANEL)*2 + q%2; Q is a multiple of HMOE_PANEL; not of COLUMNS
+ * which is the order in which what the columns make comes out in the layout. 0 where the source has no such row or column. */
 typedef struct hmoe_pack_destination {
   uint32_t layout; /* HMOE_LAYOUT_* */
-  uint32_t format, generated_format; /* HMOE_FORMAT_*: of an element, and of what a generator's columns make */
+  uint32_t format; /* HMOE_FORMAT_*: of its elements */
+  uint32_t generated_format; /* HMOE_FORMAT_*: of what a generator's columns make */
   uint32_t reserved;
   uint64_t columns, generated_rows; /* padding among them */
   uint64_t group_bytes; /* group g begins at g*group_bytes of the binding */
   uint64_t first_column, first_row; /* where in a group the columns and the depth begin */
-  uint64_t outer_rows; /* depth rows from one ko to the next */
-  uint64_t panel_rows; /* depth rows of a panel, or of a column */
+  uint64_t part_rows; /* from one part of the depth to the next */
+  uint64_t panel_rows; /* depth of all that is packed side by side with this: rows of a panel, or of a column */
 } hmoe_pack_destination;
+
+/* VECTOR   f32 alone: column o at element first_column + o of the group. columns is a multiple of HMOE_PANEL where Q > 1.
+ * PANELS   the CPU images' own: panels(K, N) of f32, pairs(K, N) of bf16, K being panel_rows. Row i of part j of column o is column
+ *          first_column + o, which begins at a multiple of HMOE_PANEL, of depth row first_row + j*part_rows + i. columns is a multiple of HMOE_PANEL.
+ *          BF16 rounds to nearest, ties to even; NaN becomes a quiet NaN; bf16 sources keep their bits. first_row, panel_rows and, with
+ *          several parts, part_rows are even then, and a pack of one part with first_row 0 zeroes the rows behind its own up to a multiple of
+ *          HMOE_PANEL; packs of other rows of the panels come later.
+ * COLUMNS  the transpose, f32 alone: row i of part j of column o at element (first_column + o)*panel_rows + first_row + j*part_rows + i of the group.
+ *          columns is a multiple of Q.
+ * Other rows that no pack writes are what they were: zero in the weight arena. */
+enum { HMOE_LAYOUT_VECTOR = 0, HMOE_LAYOUT_PANELS = 1, HMOE_LAYOUT_COLUMNS = 2, HMOE_LAYOUT_COUNT = 3 };
+enum { HMOE_FORMAT_F32 = 0, HMOE_FORMAT_BF16 = 1, HMOE_FORMAT_COUNT = 2 };
 
 enum {
   HMOE_BIND_PACK_DESTINATION = 0,

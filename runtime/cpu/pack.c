@@ -1,8 +1,8 @@
 /* PACK: weights into the layout that kernels read, straight from the mapped checkpoint or from a buffer.
  *
- *   COLUMNS of f32  dst[g][column][depth]                    <- src[g][q][column][outer][inner]
  *   VECTOR          dst[g][o]                                <- src[g][q][column]
- *   PANELS of f32   dst[g][panel][depth][lane]               <- src[g][q][column][outer][inner]
+ *   COLUMNS         dst[g][column][depth]                    <- src[g][q][column][part][depth]
+ *   PANELS of f32   dst[g][panel][depth][lane]               <- src[g][q][column][part][depth]
  *   PANELS of bf16  dst[g][panel][depth/2][lane][depth%2]    <- the same, rounded to bf16
  *
  * One task a panel (or a group, for vectors). All ranges are checked before the first task. Pages of the checkpoint are let go
@@ -88,25 +88,26 @@ static pack_lanes find_lanes(const pack_job *job, uint64_t panel) {
   return lanes;
 }
 
-/* Depth rows [0, inner.count) of one piece, from element `start` of the group. */
+/* Depth rows [0, depth.count) of one piece, from element `start` of the group. */
 static void write_panels(const pack_job *job, const pack_lanes *lanes, const hmoe_dtype *dtype, const uint8_t *source,
                          uint64_t start, float *rows) {
   uint64_t element_bytes = dtype->bits / 8;
-  hmoe_pack_axis inner = job->source->inner;
+  hmoe_pack_axis depth_rows = job->source->depth;
   if (lanes->row_lanes) {
-    for (uint64_t ki = 0; ki < inner.count; ki++) {
-      dtype->read(source + (start + lanes->start[0] + ki * inner.stride) * element_bytes, 1, lanes->row_lanes,
+    for (uint64_t ki = 0; ki < depth_rows.count; ki++) {
+      dtype->read(source + (start + lanes->start[0] + ki * depth_rows.stride) * element_bytes, 1, lanes->row_lanes,
                   rows + ki * HMOE_PANEL, 1);
       memset(rows + ki * HMOE_PANEL + lanes->row_lanes, 0, (HMOE_PANEL - lanes->row_lanes) * sizeof *rows);
     }
     return;
   }
-  for (uint64_t ki = 0; ki < inner.count; ki += DEPTH_TILE) {
-    uint64_t depth = hmoe_min(DEPTH_TILE, inner.count - ki);
+  for (uint64_t ki = 0; ki < depth_rows.count; ki += DEPTH_TILE) {
+    uint64_t depth = hmoe_min(DEPTH_TILE, depth_rows.count - ki);
     for (uint64_t c = 0; c < HMOE_PANEL; c++) {
       float *lane = rows + ki * HMOE_PANEL + c;
       if (lanes->real[c])
-        dtype->read(source + (start + lanes->start[c] + ki * inner.stride) * element_bytes, inner.stride, depth, lane, HMOE_PANEL);
+        dtype->read(source + (start + lanes->start[c] + ki * depth_rows.stride) * element_bytes, depth_rows.stride, depth, lane,
+                    HMOE_PANEL);
       else
         for (uint64_t d = 0; d < depth; d++) lane[d * HMOE_PANEL] = 0;
     }
@@ -128,25 +129,25 @@ static void write_two_rows(const uint16_t first[HMOE_PANEL], const uint16_t seco
 static void write_pairs(const pack_job *job, const pack_lanes *lanes, const hmoe_dtype *dtype, const uint8_t *source,
                         uint64_t start, uint16_t *rows) {
   uint64_t element_bytes = dtype->bits / 8;
-  hmoe_pack_axis inner = job->source->inner;
+  hmoe_pack_axis depth_rows = job->source->depth;
   if (lanes->row_lanes) {
     uint16_t two[2][HMOE_PANEL] = {{0}};
-    for (uint64_t ki = 0; ki < inner.count; ki += 2) {
-      bool both = ki + 1 < inner.count;
+    for (uint64_t ki = 0; ki < depth_rows.count; ki += 2) {
+      bool both = ki + 1 < depth_rows.count;
       for (uint64_t half = 0; half < (both ? 2 : 1); half++)
-        hmoe_dtype_read_bf16(dtype, source + (start + lanes->start[0] + (ki + half) * inner.stride) * element_bytes, 1,
+        hmoe_dtype_read_bf16(dtype, source + (start + lanes->start[0] + (ki + half) * depth_rows.stride) * element_bytes, 1,
                              lanes->row_lanes, two[half]);
       write_two_rows(two[0], two[1], both, rows + ki * HMOE_PANEL);
     }
     return;
   }
   _Alignas(64) uint16_t tile[HMOE_PANEL][DEPTH_TILE] = {{0}};
-  for (uint64_t ki = 0; ki < inner.count; ki += DEPTH_TILE) {
-    uint64_t depth = hmoe_min(DEPTH_TILE, inner.count - ki);
+  for (uint64_t ki = 0; ki < depth_rows.count; ki += DEPTH_TILE) {
+    uint64_t depth = hmoe_min(DEPTH_TILE, depth_rows.count - ki);
     for (uint64_t c = 0; c < HMOE_PANEL; c++)
       if (lanes->real[c])
-        hmoe_dtype_read_bf16(dtype, source + (start + lanes->start[c] + ki * inner.stride) * element_bytes, inner.stride, depth,
-                             tile[c]);
+        hmoe_dtype_read_bf16(dtype, source + (start + lanes->start[c] + ki * depth_rows.stride) * element_bytes, depth_rows.stride,
+                             depth, tile[c]);
     for (uint64_t d = 0; d + 1 < depth; d += 2) /* a word is a word on both sides */
       for (uint64_t c = 0; c < HMOE_PANEL; c++) memcpy(rows + ((ki + d) / 2 * HMOE_PANEL + c) * 2, &tile[c][d], sizeof(uint32_t));
     if (depth % 2)
@@ -156,8 +157,8 @@ static void write_pairs(const pack_job *job, const pack_lanes *lanes, const hmoe
 
 /* Depth rows that a pack of pairs from row 0 on zeroes behind its own, up to this one: kernels read whole multiples of 32. */
 static uint64_t padded_depth(const pack_job *job) {
-  bool from_start = job->words && job->source->outer.count == 1 && job->to->first_row == 0;
-  return from_start ? hmoe_min(hmoe_round_up(job->source->inner.count, HMOE_PANEL), job->to->panel_rows) : 0;
+  bool from_start = job->words && job->source->parts.count == 1 && job->to->first_row == 0;
+  return from_start ? hmoe_min(hmoe_round_up(job->source->depth.count, HMOE_PANEL), job->to->panel_rows) : 0;
 }
 
 static uint64_t row_bytes_of(const pack_job *job) { return HMOE_PANEL * (job->words ? sizeof(uint16_t) : sizeof(float)); }
@@ -173,12 +174,12 @@ static void pack_panel(void *context, uint64_t task, void *scratch) {
   uint64_t row_bytes = row_bytes_of(job);
   uint8_t *out = job->dst + group * to->group_bytes + (to->first_column / HMOE_PANEL + panel) * to->panel_rows * row_bytes;
 
-  uint64_t padded = padded_depth(job), even = job->source->inner.count / 2 * 2;
+  uint64_t padded = padded_depth(job), even = job->source->depth.count / 2 * 2;
   if (padded > even) memset(out + even * row_bytes, 0, (padded - even) * row_bytes);
-  for (uint64_t ko = 0; ko < job->source->outer.count; ko++) {
-    void *rows = out + (to->first_row + ko * to->outer_rows) * row_bytes;
-    if (job->words) write_pairs(job, &lanes, dtype, source, ko * job->source->outer.stride, rows);
-    else write_panels(job, &lanes, dtype, source, ko * job->source->outer.stride, rows);
+  for (uint64_t ko = 0; ko < job->source->parts.count; ko++) {
+    void *rows = out + (to->first_row + ko * to->part_rows) * row_bytes;
+    if (job->words) write_pairs(job, &lanes, dtype, source, ko * job->source->parts.stride, rows);
+    else write_panels(job, &lanes, dtype, source, ko * job->source->parts.stride, rows);
   }
   /* Other panels of the group may still be read: their pages come back. */
   if (panel == panels - 1 && job->tensors)
@@ -243,10 +244,10 @@ static void pack_column(void *context, uint64_t task, void *scratch) {
   float *out = (float *)(void *)(job->dst + group * to->group_bytes) + (to->first_column + column) * to->panel_rows + to->first_row;
   bool real = c < from->columns.count && q < from->generated.count;
   uint64_t start = real ? q * from->generated.stride + c * from->columns.stride : 0;
-  for (uint64_t ko = 0; ko < from->outer.count; ko++, out += to->outer_rows) {
-    uint64_t at = start + ko * from->outer.stride;
-    if (real) dtype->read(source + at * (dtype->bits / 8), from->inner.stride, from->inner.count, out, 1);
-    else memset(out, 0, from->inner.count * sizeof *out);
+  for (uint64_t ko = 0; ko < from->parts.count; ko++, out += to->part_rows) {
+    uint64_t at = start + ko * from->parts.stride;
+    if (real) dtype->read(source + at * (dtype->bits / 8), from->depth.stride, from->depth.count, out, 1);
+    else memset(out, 0, from->depth.count * sizeof *out);
   }
   hmoe_progress_add(job->progress, job->share_bytes / (to->columns * from->groups.count));
 }
@@ -262,12 +263,10 @@ static hmoe_status pack_columns(hmoe_run *run, const hmoe_plan_step *step, pack_
 }
 
 hmoe_status hmoe_cpu_step_pack(hmoe_run *run, const hmoe_plan_step *step) {
+  static hmoe_status (*const layouts[HMOE_LAYOUT_COUNT])(hmoe_run *, const hmoe_plan_step *, pack_job *) = {
+      [HMOE_LAYOUT_VECTOR] = pack_vector, [HMOE_LAYOUT_PANELS] = pack_panels, [HMOE_LAYOUT_COLUMNS] = pack_columns};
   if (!hmoe_pack_writes(hmoe_run_fields(run, step))) return HMOE_OK;
   pack_job job;
   HMOE_TRY(job_init(run, step, &job));
-  switch (job.to->layout) {
-  case HMOE_LAYOUT_VECTOR: return pack_vector(run, step, &job);
-  case HMOE_LAYOUT_COLUMNS: return pack_columns(run, step, &job);
-  default: return pack_panels(run, step, &job);
-  }
+  return layouts[job.to->layout](run, step, &job);
 }

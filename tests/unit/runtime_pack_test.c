@@ -130,8 +130,8 @@ static void check_pack(const pack_case *c, uint32_t layout, bool from_buffer, bo
                               .groups = {c->groups, c->group_stride},
                               .columns = {c->col_count, c->col_stride},
                               .generated = {c->real_q ? c->real_q : c->q_count, c->q_stride},
-                              .outer = {c->outer, c->outer_stride},
-                              .inner = {c->inner, c->inner_stride}},
+                              .parts = {c->outer, c->outer_stride},
+                              .depth = {c->inner, c->inner_stride}},
                    .destination = {.layout = layout,
                                    .format = c->format,
                                    .generated_format = c->paired,
@@ -140,7 +140,7 @@ static void check_pack(const pack_case *c, uint32_t layout, bool from_buffer, bo
                                    .group_bytes = c->dst_group_bytes,
                                    .first_column = c->first_panel * HMOE_PANEL,
                                    .first_row = c->first_depth,
-                                   .outer_rows = c->outer_pitch,
+                                   .part_rows = c->outer_pitch,
                                    .panel_rows = c->panel_depth}));
 
   fixture_file file = {0};
@@ -194,7 +194,7 @@ static void test_pack_types(void **state) {
       plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(dst)),
       FIELDS(
           pack,
-          .source = {.param = param, .groups = {3, 0}, .columns = {32, 1}, .generated = {1, 0}, .outer = {1, 0}, .inner = {1, 0}},
+          .source = {.param = param, .groups = {3, 0}, .columns = {32, 1}, .generated = {1, 0}, .parts = {1, 0}, .depth = {1, 0}},
           .destination = {.layout = HMOE_LAYOUT_PANELS, .columns = 32, .generated_rows = 1, .group_bytes = 128, .panel_rows = 1}));
   fixture_file file = {0};
   uint16_t brain[32];
@@ -251,8 +251,8 @@ static void test_pair_values(void **state) {
                                 .groups = {3, 0},
                                 .columns = {by_row ? CASES : 1, by_row ? 1 : CASES},
                                 .generated = {1, 0},
-                                .outer = {1, 0},
-                                .inner = {by_row ? 1 : CASES, 1}},
+                                .parts = {1, 0},
+                                .depth = {by_row ? 1 : CASES, 1}},
                      .destination = {.layout = HMOE_LAYOUT_PANELS,
                                      .format = HMOE_FORMAT_BF16,
                                      .columns = 32,
@@ -303,13 +303,13 @@ static void test_pairs_in_workspace(void **state) {
         FIELDS(
             pack,
             .source =
-                {.param = param, .groups = {1, 0}, .columns = {40, 64}, .generated = {1, 0}, .outer = {1, 0}, .inner = {depth, 1}},
+                {.param = param, .groups = {1, 0}, .columns = {40, 64}, .generated = {1, 0}, .parts = {1, 0}, .depth = {depth, 1}},
             .destination = {.layout = HMOE_LAYOUT_PANELS,
                             .format = HMOE_FORMAT_BF16,
                             .columns = 64,
                             .generated_rows = 1,
                             .group_bytes = bytes,
-                            .outer_rows = depth,
+                            .part_rows = depth,
                             .panel_rows = 64}));
     plan_copy(plan, entry, BINDINGS(AT(dst), AT(between)), bytes);
     fixture_file file = {0};
@@ -345,19 +345,19 @@ static void test_pack_vector(void **state) {
       plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(a)),
       FIELDS(
           pack,
-          .source = {.param = stacked, .groups = {2, 0}, .columns = {5, 1}, .generated = {1, 0}, .outer = {1, 0}, .inner = {1, 0}},
+          .source = {.param = stacked, .groups = {2, 0}, .columns = {5, 1}, .generated = {1, 0}, .parts = {1, 0}, .depth = {1, 0}},
           .destination = {.layout = HMOE_LAYOUT_VECTOR, .columns = 7, .generated_rows = 1, .group_bytes = 64, .first_column = 3}));
   plan_step(
       plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(b)),
       FIELDS(pack,
              .source =
-                 {.param = generated, .groups = {1, 0}, .columns = {60, 3}, .generated = {3, 1}, .outer = {1, 0}, .inner = {1, 0}},
+                 {.param = generated, .groups = {1, 0}, .columns = {60, 3}, .generated = {3, 1}, .parts = {1, 0}, .depth = {1, 0}},
              .destination = {.layout = HMOE_LAYOUT_VECTOR, .columns = 192, .generated_rows = 3}));
   plan_step(
       plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(c)),
       FIELDS(pack,
              .source =
-                 {.param = generated, .groups = {1, 0}, .columns = {38, 5}, .generated = {5, 1}, .outer = {1, 0}, .inner = {1, 0}},
+                 {.param = generated, .groups = {1, 0}, .columns = {38, 5}, .generated = {5, 1}, .parts = {1, 0}, .depth = {1, 0}},
              .destination = {
                  .layout = HMOE_LAYOUT_VECTOR, .generated_format = HMOE_FORMAT_BF16, .columns = 2048, .generated_rows = 32}));
   fixture_file file = {0};
@@ -410,10 +410,10 @@ static void test_pack_bounds(void **state) {
       {SOURCE(groups.stride), 1, NULL},
       {DESTINATION(generated_rows), 0, "32 columns of 0 generated rows"},
       {DESTINATION(generated_rows), 2, "32 columns of 2 generated rows"},
-      {SOURCE(inner.count), UINT64_MAX, "depth row"},
-      {SOURCE(inner.count), 0, NULL},
-      {SOURCE(outer.count), 2, "depth row 1 of 1"},
-      {SOURCE(outer.count), 0, NULL},
+      {SOURCE(depth.count), UINT64_MAX, "depth row"},
+      {SOURCE(depth.count), 0, NULL},
+      {SOURCE(parts.count), 2, "depth row 1 of 1"},
+      {SOURCE(parts.count), 0, NULL},
       {DESTINATION(group_bytes), 0, NULL},
       {SOURCE(param), 1, "source: param 1 of 1, in entry 0"},
       {SOURCE(param), HMOE_NONE, "neither a parameter nor a buffer to read"},
@@ -432,13 +432,10 @@ static void test_pack_bounds(void **state) {
     uint32_t param = plan_param(plan, "w", 1, SHAPE(32));
     fixture_entry *entry = plan_entry(plan, "open");
     uint32_t dst = plan_weight(plan, entry, 128);
-    hmoe_step_pack pack = {.source = {param, 0, 0, {1, 32}, {32, 1}, {1, 0}, {1, 0}, {1, 0}},
-                           .destination = {.layout = HMOE_LAYOUT_PANELS,
-                                           .columns = 32,
-                                           .generated_rows = 1,
-                                           .group_bytes = 128,
-                                           .outer_rows = 1,
-                                           .panel_rows = 1}};
+    hmoe_step_pack pack = {
+        .source = {param, 0, 0, {1, 32}, {32, 1}, {1, 0}, {1, 0}, {1, 0}},
+        .destination = {
+            .layout = HMOE_LAYOUT_PANELS, .columns = 32, .generated_rows = 1, .group_bytes = 128, .part_rows = 1, .panel_rows = 1}};
     memcpy((uint8_t *)&pack + cases[i].offset, &cases[i].value, cases[i].size);
     plan_step(plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(dst)), sizeof pack, &pack);
     fixture_file file = {0};
