@@ -418,8 +418,8 @@ static void test_pack_bounds(void **state) {
       {SOURCE(param), 1, "source: param 1 of 1, in entry 0"},
       {SOURCE(param), HMOE_NONE, "neither a parameter nor a buffer to read"},
       {DESTINATION(format), HMOE_FORMAT_BF16, "bf16 from depth row 0 on of 1"},
-      {DESTINATION(format), 2, "format 2 of layout 1"},
-      {DESTINATION(layout), 3, "format 0 of layout 3"},
+      {DESTINATION(format), UINT32_MAX, "format 4294967295 of layout 1"},
+      {DESTINATION(layout), UINT32_MAX, "format 0 of layout 4294967295"},
       {DESTINATION(layout), HMOE_LAYOUT_COLUMNS, NULL},
       {DESTINATION(layout), HMOE_LAYOUT_VECTOR, NULL},
       {SOURCE(generated.count), 2, "2 of 1 generated rows of format 0"},
@@ -451,6 +451,20 @@ static void test_pack_bounds(void **state) {
     file_deinit(&file);
     free(plan);
   }
+}
+
+/* Parameters are there while entry 0 runs, and no longer. */
+static void test_pack_elsewhere(void **state) {
+  (void)state;
+  fixture_plan *plan = plan_create("elsewhere");
+  uint32_t param = plan_param(plan, "w", 1, SHAPE(32));
+  plan_entry(plan, "open");
+  fixture_entry *entry = plan_entry(plan, "run");
+  plan_vector(plan, entry, plan_temporary(entry, 128, 0, HMOE_NONE), param, 32);
+  hmoe_plan_limits limits;
+  assert_fails(hmoe_plan_check(plan_finish(plan, NULL, 0), &limits), HMOE_INCOMPATIBLE,
+               "entry 1 step 0 (pack): source: param 0 of 1, in entry 1");
+  free(plan);
 }
 
 static void test_copy_and_selections(void **state) {
@@ -637,14 +651,9 @@ static void test_last_step(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_pack),
-      cmocka_unit_test(test_pair_values),
-      cmocka_unit_test(test_pairs_in_workspace),
-      cmocka_unit_test(test_pack_types),
-      cmocka_unit_test(test_pack_vector),
-      cmocka_unit_test(test_pack_bounds),
-      cmocka_unit_test(test_copy_and_selections),
-      cmocka_unit_test(test_weight_embedding),
+      cmocka_unit_test(test_pack),           cmocka_unit_test(test_pair_values),         cmocka_unit_test(test_pairs_in_workspace),
+      cmocka_unit_test(test_pack_types),     cmocka_unit_test(test_pack_vector),         cmocka_unit_test(test_pack_bounds),
+      cmocka_unit_test(test_pack_elsewhere), cmocka_unit_test(test_copy_and_selections), cmocka_unit_test(test_weight_embedding),
       cmocka_unit_test(test_last_step),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
