@@ -78,7 +78,6 @@ static hmoe_status upload_weights(hmoe_model *model) {
   model->weights = memory;
   HMOE_TRY(device->upload(model, NULL, memory, model->arena, bytes));
   HMOE_TRY(device->fence(model, NULL));
-  if (!model->owned_arena) return HMOE_OK; /* a file's, which takes no memory */
   hmoe_release(&model->allocator, model->owned_arena, bytes);
   model->owned_arena = NULL;
   model->arena = NULL;

@@ -29,8 +29,8 @@ static struct far {
   far_command queue[QUEUE];
   size_t queued;
   bool working; /* on the queue: steps inside others run at once */
-  int allocations, fail_at, fences, uploads, downloads, steps;
-  hmoe_status fence_status;
+  int opened, allocations, fail_at, fences, uploads, downloads, steps;
+  hmoe_status step_status, fence_status;
 } far;
 
 static bool is_far(const void *data, uint64_t size_bytes) {
@@ -45,10 +45,14 @@ static bool is_far(const void *data, uint64_t size_bytes) {
 static hmoe_status far_open(hmoe_model *model, const hmoe_options *options) {
   (void)options;
   model->device_own = &far;
+  far.opened++;
   return HMOE_OK;
 }
 
-static void far_close(hmoe_model *model) { model->device_own = NULL; }
+static void far_close(hmoe_model *model) {
+  assert_ptr_equal(model->device_own, &far);
+  far.opened--;
+}
 
 static hmoe_status far_allocate(hmoe_model *model, uint64_t size_bytes, bool zeros, const char *what, void **out_memory) {
   (void)model;
@@ -95,6 +99,7 @@ static hmoe_status far_download(hmoe_model *model, hmoe_workspace *workspace, vo
 
 static hmoe_status far_step(hmoe_run *run, const hmoe_plan_step *step) {
   if (far.working) return hmoe_cpu_device.steps[step->kind](run, step);
+  if (far.step_status != HMOE_OK) return hmoe_fail(far.step_status, "far: cannot begin");
   enqueue((far_command){.run = run, .step = step});
   return HMOE_OK;
 }
@@ -285,6 +290,7 @@ static hmoe_status run_layer(hmoe_model *model, int64_t tokens, float *y) {
 static void expect_none_left(void) {
   for (int i = 0; i < REGIONS; i++) assert_null(far.regions[i].data);
   assert_int_equal(far.queued, 0);
+  assert_int_equal(far.opened, 0);
   memset(&far, 0, sizeof far);
 }
 
@@ -330,6 +336,13 @@ static void test_failures(void **state) {
   far.fence_status = HMOE_INTERNAL;
   assert_fails(run_layer(model, 3, y), HMOE_INTERNAL, "far: lost");
   far.fence_status = HMOE_OK;
+  /* A step that cannot begin: what was begun before it is waited for, and nothing is downloaded. */
+  int downloads = far.downloads, fences = far.fences;
+  far.step_status = HMOE_UNSUPPORTED;
+  assert_fails(run_layer(model, 3, y), HMOE_UNSUPPORTED, "far: cannot begin");
+  assert_int_equal(far.downloads, downloads);
+  assert_int_equal(far.fences, fences + 1);
+  far.step_status = HMOE_OK;
   hmoe_state *s;
   assert_ok(hmoe_state_create(model, &(hmoe_state_options){sizeof(hmoe_state_options), 1, 10, 0, 0}, &s));
   int64_t length = 2;
