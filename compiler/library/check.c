@@ -184,6 +184,13 @@ static bool has_hyper_expert(MlirOperation function, MlirBlock block, void *user
   return true;
 }
 
+/* A session for a strategy; NULL: the one the model would have. */
+static bool begin_session(const request *q, const char *strategy, hmoec_diagnostics *diagnostics, hmoec_session *out_session) {
+  hmoec_options forced = *q->options;
+  forced.strategy = strategy;
+  return hmoec_session_init(out_session, &forced, diagnostics);
+}
+
 /* Whether a strategy is left out here, and why: tables that would not fit, and strategies that the model excludes. A failure that is no
  * fault of the model's is not left out: check_strategy reports it. */
 static bool left_out(const request *q, const char *strategy, char *out_reason, size_t size) {
@@ -191,9 +198,7 @@ static bool left_out(const request *q, const char *strategy, char *out_reason, s
   bool out = true;
   snprintf(out_reason, size, "out of memory");
   hmoec_session session;
-  hmoec_options forced = *q->options;
-  forced.strategy = strategy;
-  if (quiet && hmoec_session_init(&session, &forced, quiet)) {
+  if (quiet && begin_session(q, strategy, quiet, &session)) {
     bool planned = hmoec_session_load(&session, q->path) && hmoec_session_plan(&session);
     if (!planned && hmoec_diagnostics_status(quiet) == HMOEC_MACHINE_ERROR) out = false;
     else if (!planned) snprintf(out_reason, size, "not possible for this model: %s", hmoec_diagnostics_first(quiet));
@@ -248,14 +253,12 @@ static bool check_versions(const request *q, hmoec_session *session, const char 
 }
 
 static bool check_strategy(const request *q, const char *strategy, const hmoec_check_reference *exact, const char *weights) {
-  hmoec_options forced = *q->options;
-  forced.strategy = strategy;
   hmoec_session session;
   hmoec_check_reference rounded = {.inputs = exact->inputs}, less = *exact; /* it has other ties, and owns these only */
   references refs = {.exact = exact, .rounded = exact};
   less.tied = NULL;
   const char *name = strategy ? strategy : "-";
-  bool ok = hmoec_session_init(&session, &forced, q->diagnostics) && hmoec_session_load(&session, q->path) &&
+  bool ok = begin_session(q, strategy, q->diagnostics, &session) && hmoec_session_load(&session, q->path) &&
             hmoec_session_jit(&session, true);
   if (ok && q->dtype == HMOEC_FORMAT_BF16) {
     ok = hmoec_check_reference_init(&rounded, exact->inputs, session.folded, weights, true, hmoec_check_tie(q->dtype),

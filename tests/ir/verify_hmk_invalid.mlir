@@ -4,6 +4,8 @@
 func.func @run() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %a = "hmk.buffer"() {kind = "weight", element = "f32", shape = array<i64: 8, 3>, index = 0 : i64, offset = 0 : i64, dim = -1 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   "hmk.copy"(%a) {bind = ["dst"], offsets = array<i64: 0>, advances = array<i64: 0>, rows = -1 : i64, args = array<i64: 0, 0, 0, 0, 0, 0, 0>} : (!hmk.memory) -> ()
+  // CHECK: error: expected copy to bind dst
+  "hmk.copy"(%a) {bind = ["src"], offsets = array<i64: 0>, advances = array<i64: 0>, rows = -1 : i64, args = array<i64: 0, 0, 0, 0, 0, 0, 0>} : (!hmk.memory) -> ()
   // CHECK: error: buffer 1 of copy has no role that the op knows
   "hmk.copy"(%a, %a) {bind = ["dst", "source"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = -1 : i64, args = array<i64: 0, 0, 0, 0, 0, 0, 0>} : (!hmk.memory, !hmk.memory) -> ()
   // CHECK: error: expected 7 integers in args of copy, found 1

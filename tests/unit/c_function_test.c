@@ -184,10 +184,28 @@ typedef struct printed {
 static const printed printed_functions[] = {
     {"float f(float x) { return x; }", BODY("  return %arg0 : f32\n")},
     {"float f(float x) { return 1 + 2 * 3.5f; }", BODY("  %cst = arith.constant 8.000000e+00 : f32\n  return %cst : f32\n")},
+    {"float f(float x) { float a = 1.5f, b = 2; return a - 1 / b * 0.5f + +x * 0; }",
+     BODY("  %cst = arith.constant 0.000000e+00 : f32\n  %cst_0 = arith.constant 1.250000e+00 : f32\n"
+          "  %0 = arith.mulf %arg0, %cst : f32\n  %1 = arith.addf %cst_0, %0 : f32\n  return %1 : f32\n")},
+    {"float f(float x) { double a = 1.5, b = 2; return a * b - 1 / b + 0.25; }",
+     BODY("  %cst = arith.constant 2.750000e+00 : f32\n  return %cst : f32\n")},
+    {"float f(float x) { unsigned a = 2, b = 3; return ((a - b) >> 28) + a * b; }",
+     BODY("  %cst = arith.constant 2.100000e+01 : f32\n  return %cst : f32\n")},
     {"float f(float x) { if (x > 2) return x; return 2; }", BODY("  %cst = arith.constant 2.000000e+00 : f32\n"
                                                                  "  %0 = arith.cmpf ogt, %arg0, %cst : f32\n"
                                                                  "  %1 = arith.select %0, %arg0, %cst : f32\n"
                                                                  "  return %1 : f32\n")},
+    {"#include <math.h>\nfloat f(float x) { float y = x; if (x > 2) y = expf(x); else return x; return expf(y); }",
+     BODY("  %cst = arith.constant 2.000000e+00 : f32\n"
+          "  %0 = arith.cmpf ogt, %arg0, %cst : f32\n"
+          "  %1 = scf.if %0 -> (f32) {\n"
+          "    %2 = math.exp %arg0 : f32\n"
+          "    %3 = math.exp %2 : f32\n"
+          "    scf.yield %3 : f32\n"
+          "  } else {\n"
+          "    scf.yield %arg0 : f32\n"
+          "  }\n"
+          "  return %1 : f32\n")},
     /* What is not used is not there, nor a loop that ends with the same. */
     {"#include <math.h>\nfloat f(float x) { float y = expf(x); for (int i = 0; i < 9; i++) y = i; return x * (y == 8); }",
      BODY("  return %arg0 : f32\n")},

@@ -162,6 +162,9 @@ static void test_attribute_errors(void **state) {
         "route has no attribute \"topk\"; did you mean top_k?");
   check("route", SHAPES(F32(T, 4)), ATTRIBUTES(string_attribute("top_k", "two")), NULL,
         "route: expected top_k to be an integer, found a name");
+  check("append_row", SHAPES(F32(T, 8), F32(4, 8)), ATTRIBUTES(int_attribute("row", 4)), NULL,
+        "append_row: row 4 of a table of 4 rows");
+  check("take_row", SHAPES(F32(4, 8)), ATTRIBUTES(int_attribute("row", 4)), NULL, "take_row: row 4 of a table of 4 rows");
   check("rout", 0, NULL, NO_ATTRIBUTES, NULL, "there is no op named \"rout\"");
 }
 

@@ -318,9 +318,11 @@ static void test_bad_chunks(void **state) {
   /* Groups named by rank are not in line: a loop over them is a broken plan, not a crash. */
   fixture_plan *plan = make_plan(HMOE_SETS_RANK, HMOE_LOOP_GROUPS);
   hmoe_model *model = open_plan(plan, 1);
-  int32_t indices[] = {4, 5, 1, 3};
+  int32_t indices[] = {4, 5, 1, 3}, second[] = {0, 2};
   float y[2];
   assert_fails(hmoe_model_run(model, ENTRY_LOOP, (int64_t[]){2}, (const void *const[]){indices}, (void *const[]){y}),
+               HMOE_INCOMPATIBLE, "blocks are not in the order of their groups");
+  assert_fails(hmoe_model_run(model, ENTRY_LOOP, (int64_t[]){1}, (const void *const[]){second}, (void *const[]){y}),
                HMOE_INCOMPATIBLE, "blocks are not in the order of their groups");
   hmoe_model_close(model);
   free(plan);

@@ -1,6 +1,7 @@
 /* What open checks before it runs anything: options of any age, CPU and thread choice, the plan, the checkpoint against the plan. */
 #include "runtime_fixture.h"
 
+#include <limits.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -292,6 +293,13 @@ static void test_quota(void **state) {
   assert_int_equal(hmoe_threads_quota("4:cpuset:/c\n", root), 0);
   assert_int_equal(hmoe_threads_quota("nonsense\n\n::\n", root), 2);
   assert_int_equal(hmoe_threads_quota("", root), 0);
+  /* A path of all the bytes there are, with its end, and one of another. */
+  char longest[PATH_MAX + 5] = "0::/";
+  size_t most = strlen("0::") + PATH_MAX - 1 - strlen(root);
+  memset(longest + 4, 'x', most - 3);
+  assert_int_equal(hmoe_threads_quota(longest, root), 0);
+  longest[most] = 0;
+  assert_int_equal(hmoe_threads_quota(longest, root), 2);
   char command[256];
   snprintf(command, sizeof command, "rm -r %s", root);
   assert_int_equal(system(command), 0);

@@ -14,6 +14,8 @@ typedef struct broken_spec {
   "option act = relu in {relu, gelu}, flag = 0 in {0, 1}, size = 3\n"                                                              \
   "input x: f32[n, h]\n"
 #define TAIL "output y = x\n"
+#define NAME_25 "abcdefghijklmnopqrstuvwxy"
+#define NAME_100 NAME_25 NAME_25 NAME_25 NAME_25
 #define ROUTED "param r: [e, h] from \"r\"\nt = route(linear(x, r), top_k = k)\n"
 
 static const broken_spec broken_specs[] = {
@@ -30,6 +32,7 @@ static const broken_spec broken_specs[] = {
     {HEAD "d = 3.5x\n" TAIL, 1, "m.spec:5:8: error: expected a space or an operator after the number, found 'x'"},
     {HEAD "d = 1e\n" TAIL, 1, "m.spec:5:6: error: expected a space or an operator after the integer, found 'e'"},
     {HEAD "d = 1e999\n" TAIL, 1, "m.spec:5:5: error: the number is too large, or longer than 127 characters"},
+    {HEAD NAME_100 " = x\n" NAME_100 "a = x\n" TAIL, 1, "m.spec:6:1: error: the name is longer than 100 characters"},
     {HEAD "d = .5\n" TAIL, 1, "m.spec:5:5: error: expected an expression, found '.'"},
     /* Statements. */
     {HEAD "parm w: [h] from \"w\"\n" TAIL, 1, "m.spec:5:1: error: 'parm' does not begin a statement; did you mean 'param'?"},

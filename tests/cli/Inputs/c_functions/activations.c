@@ -24,6 +24,13 @@ float run(float x) { return fabsf(x); }
 /* What the C library computes, in double. */
 float library(float x) { return (float)(sinh(x > 3 ? 3 : x < -3 ? -3 : x) * 0.25 + atan(x) + cbrt(x) * 0.1); }
 
+/* What is an instruction on some CPUs, and on others several. */
+float rounding(float x) {
+  double y = x;
+  return truncf(x) + floorf(x) * 0.5f + ceilf(x) * 0.25f + roundf(x) * 0.125f + rintf(x) * 0.0625f + fmaf(x, x, 1) +
+         (float)(trunc(y) + floor(y) + ceil(y) + round(y) + rint(y));
+}
+
 float swiglu(float gate, float up) {
   const float alpha = 1.702f, limit = 1.0f;
   gate = fminf(gate, limit);
