@@ -10,6 +10,7 @@
 
 typedef bool (*option_reader)(hmoec_arguments *options, const char *value, const char *name, hmoec_diagnostics *diagnostics);
 
+/* A help that ends in ": " goes on with the values that the library lists. */
 typedef struct option_row {
   const char *name, *argument, *help;
   size_t field;              /* of a text */
@@ -123,16 +124,6 @@ static bool read_budget(hmoec_arguments *o, const char *value, const char *name,
                              errno == ERANGE || number > (INT64_C(1) << (50 - shift)) ? ", over 2^50" : "");
   o->options.table_budget_bytes = (int64_t)number << shift;
   return true;
-}
-
-static bool read_target(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
-  (void)o;
-  static const char *const targets[] = {"cpu"};
-  if (strcmp(value, *targets) == 0) return true;
-  if (strcmp(value, "cuda") == 0) return hmoec_usage_error(diagnostics, "%s %s is not in this version", name, value);
-  const char *close = hmoec_closest_name(value, targets, 1);
-  return hmoec_usage_error(diagnostics, "expected %s cpu, found '%s'%s%s%s", name, value, close ? "; did you mean " : "",
-                           close ? close : "", close ? "?" : "");
 }
 
 static bool read_tuning(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
@@ -330,15 +321,13 @@ static const option_row rows[] = {
     {"--tokens", "N[,N...]", "token counts", READ(read_tokens)},
     {"--rows", "N", "batch rows, of --tokens tokens each (default: 1)", READ(read_rows)},
     {"--seed", "S", "seed of random weights and inputs, or of sampling", READ(read_seed)},
-    {"--strategy", "S", "how HyperExperts are folded: auto, table, cache, factored, per_token", STRING(options.strategy)},
+    {"--strategy", "S", "how HyperExperts are folded: ", STRING(options.strategy)},
     {"--table-budget", "BYTES", "most bytes of a HyperExpert table or cache, e.g. 64M (default: half of the layer's experts)",
      READ(read_budget)},
-    {"--target", "T", "cpu", READ(read_target)},
-    {"--mcpu", "CPU", "schedule code for this CPU: native, znver4, sapphirerapids, ...", STRING(options.mcpu)},
-    {"--cpu", "VERSION",
-     "run this code version: amx, avx512_bf16, avx512, avx2, portable (default: the best); the first two need --dtype bf16",
-     STRING(options.cpu)},
-    {"--dtype", "T", "what products are computed in: f32, bf16 (default: f32)", STRING(options.dtype)},
+    {"--target", "T", "what code is for: ", STRING(options.target)},
+    {"--mcpu", "CPU", "schedule code for this CPU: native, or a name that LLVM has", STRING(options.mcpu)},
+    {"--cpu", "VERSION", "run this code version, if there is one for the --dtype (default: the best): ", STRING(options.cpu)},
+    {"--dtype", "T", "what products are computed in (default: f32): ", STRING(options.dtype)},
     {"--tuning", "FILE", "a tuning file", READ(read_tuning)},
     {"--emit", "WHAT", "obj, or text to -o or standard output: hmoe, hmk, mlir, llvm, asm", STRING(emit)},
     {"--versus", "MODEL", "a second model, run in turns with the first", STRING(versus)},
@@ -360,7 +349,11 @@ void hmoec_arguments_help(const hmoec_command *command, FILE *out) {
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     if (!accepts(command, rows[i].name)) continue;
     int width = fprintf(out, "  %s %s", rows[i].name, rows[i].argument ? rows[i].argument : "");
-    fprintf(out, "%*s%s\n", width < 30 ? 30 - width : 1, "", rows[i].help);
+    fprintf(out, "%*s%s", width < 30 ? 30 - width : 1, "", rows[i].help);
+    bool listed = rows[i].help[strlen(rows[i].help) - 1] == ' ';
+    const char *value;
+    for (size_t v = 0; listed && (value = hmoec_option_value(rows[i].name + 2, v)); v++) fprintf(out, "%s%s", v ? ", " : "", value);
+    fputc('\n', out);
   }
   fprintf(out, "  --help%*s%s\n", 22, "", "this text");
 }

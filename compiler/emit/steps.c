@@ -204,45 +204,29 @@ static hmoe_plan_span choose_fields(const step_source *s) {
 /* The source of a pack that is a parameter is read from the checkpoint, and not through a binding. */
 static bool reads_param(const step_source *s) { return hmoec_op_string_is(buffer_of(s, HMOE_BIND_PACK_SOURCE), "kind", "param"); }
 
-/* What the numbers of hmk.pack and hmk.pack_vector are: plan_pack. */
 static hmoe_plan_span pack_fields(const step_source *s) {
-  enum {
-    LAYOUT,
-    COLUMNS,
-    Q,
-    REAL_COLUMNS,
-    COLUMN_STRIDE,
-    Q_STRIDE,
-    OUTER,
-    INNER,
-    OUTER_STRIDE,
-    INNER_STRIDE,
-    SOURCE_OFFSET,
-    GROUPS
-  };
-  enum { GROUP_STRIDE = GROUPS + 1, GROUP_BYTES, FIRST, FIRST_ROW, OUTER_ROWS, PANEL_ROWS, BF16, REAL_Q, MAKES_BF16 };
-  bool vector = arg(s, LAYOUT) == HMOE_LAYOUT_VECTOR;
+  bool vector = arg(s, HMOEC_PACK_LAYOUT) == HMOE_LAYOUT_VECTOR;
   hmoe_step_pack fields = {
       .source = {.param = reads_param(s) ? (uint32_t)hmoec_op_int(buffer_of(s, HMOE_BIND_PACK_SOURCE), "index") : HMOE_NONE,
-                 .offset = arg(s, SOURCE_OFFSET),
-                 .groups = {arg(s, GROUPS), arg(s, GROUP_STRIDE)},
-                 .columns = {arg(s, REAL_COLUMNS), arg(s, COLUMN_STRIDE)},
-                 .generated = {arg(s, REAL_Q), arg(s, Q_STRIDE)},
+                 .offset = arg(s, HMOEC_PACK_SOURCE_OFFSET),
+                 .groups = {arg(s, HMOEC_PACK_GROUPS), arg(s, HMOEC_PACK_GROUP_STRIDE)},
+                 .columns = {arg(s, HMOEC_PACK_SOURCE_COLUMNS), arg(s, HMOEC_PACK_COLUMN_STRIDE)},
+                 .generated = {arg(s, HMOEC_PACK_SOURCE_GENERATED), arg(s, HMOEC_PACK_GENERATED_STRIDE)},
                  .parts = {1, 0},
                  .depth = {1, 0}},
-      .destination = {.layout = (uint32_t)arg(s, LAYOUT),
-                      .generated_format = arg(s, MAKES_BF16) ? HMOE_FORMAT_BF16 : HMOE_FORMAT_F32,
-                      .columns = arg(s, COLUMNS),
-                      .generated_rows = arg(s, Q),
-                      .group_bytes = arg(s, GROUP_BYTES),
-                      .first_column = arg(s, FIRST)}};
+      .destination = {.layout = (uint32_t)arg(s, HMOEC_PACK_LAYOUT),
+                      .generated_format = (uint32_t)arg(s, HMOEC_PACK_GENERATED_FORMAT),
+                      .columns = arg(s, HMOEC_PACK_COLUMNS),
+                      .generated_rows = arg(s, HMOEC_PACK_GENERATED_ROWS),
+                      .group_bytes = arg(s, HMOEC_PACK_GROUP_BYTES),
+                      .first_column = arg(s, HMOEC_PACK_FIRST_COLUMN)}};
   if (!vector) {
-    fields.source.parts = (hmoe_pack_axis){arg(s, OUTER), arg(s, OUTER_STRIDE)};
-    fields.source.depth = (hmoe_pack_axis){arg(s, INNER), arg(s, INNER_STRIDE)};
-    fields.destination.format = arg(s, BF16) ? HMOE_FORMAT_BF16 : HMOE_FORMAT_F32;
-    fields.destination.first_row = arg(s, FIRST_ROW);
-    fields.destination.part_rows = arg(s, OUTER_ROWS);
-    fields.destination.panel_rows = arg(s, PANEL_ROWS);
+    fields.source.parts = (hmoe_pack_axis){arg(s, HMOEC_PACK_PARTS), arg(s, HMOEC_PACK_PART_STRIDE)};
+    fields.source.depth = (hmoe_pack_axis){arg(s, HMOEC_PACK_DEPTH), arg(s, HMOEC_PACK_DEPTH_STRIDE)};
+    fields.destination.format = (uint32_t)arg(s, HMOEC_PACK_FORMAT);
+    fields.destination.first_row = arg(s, HMOEC_PACK_FIRST_ROW);
+    fields.destination.part_rows = arg(s, HMOEC_PACK_PART_ROWS);
+    fields.destination.panel_rows = arg(s, HMOEC_PACK_OPERAND_DEPTH);
   }
   return append(s, &fields, sizeof fields);
 }

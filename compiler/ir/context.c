@@ -1,11 +1,9 @@
 #include "ir/context.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <llvm-c/Target.h>
 #include <mlir-c/Dialect/Arith.h>
 #include <mlir-c/Dialect/Func.h>
 #include <mlir-c/Dialect/IRDL.h>
@@ -27,21 +25,7 @@ static bool dialect_load(MlirContext context, const char *text) {
   return ok;
 }
 
-/* The list of targets is the process's, and adding to it is not safe from several threads. */
-static void initialise_process(void) {
-  LLVMInitializeX86TargetInfo();
-  LLVMInitializeX86Target();
-  LLVMInitializeX86TargetMC();
-  LLVMInitializeX86AsmPrinter();
-}
-
-void hmoec_targets_initialise(void) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, initialise_process);
-}
-
 MlirContext hmoec_context_create(void) {
-  hmoec_targets_initialise();
   MlirDialectRegistry registry = mlirDialectRegistryCreate();
   const MlirDialectHandle of_text[] = {mlirGetDialectHandle__irdl__(), mlirGetDialectHandle__func__(),
                                        mlirGetDialectHandle__arith__(), mlirGetDialectHandle__math__(),

@@ -5,9 +5,6 @@
 
 #include <mlir-c/IR.h>
 
-/* Makes x86-64 known to LLVM, once a process; from any thread. hmoec_context_create does it too. */
-void hmoec_targets_initialise(void);
-
 /* Null when a dialect does not load, which is our own bug; MLIR's message is then on stderr. Destroy with hmoec_context_destroy.
  * Multithreading is off: the same input gives the same output and the same order of messages. */
 MlirContext hmoec_context_create(void);

@@ -497,6 +497,14 @@ const char *hmoec_kernel_print(const hmoec_kernel *kernel, const hmoec_scalar_li
   return buffer;
 }
 
+hmoec_format hmoec_kernel_format(const hmoec_kernel *kernel) {
+  switch (kernel->family) {
+  case HMOEC_KERNEL_MATMUL: return kernel->spec.matmul.format;
+  case HMOEC_KERNEL_FFN: return kernel->spec.ffn.first.format;
+  default: return HMOEC_FORMAT_F32;
+  }
+}
+
 static uint64_t int_field(const hmoec_kernel *kernel, const char *name) {
   for (cursor c = each(kernel->family); name && next(&c);)
     if (strcmp(c.name, name) == 0) return (uint64_t)*(const int64_t *)at(kernel, &c);

@@ -28,6 +28,8 @@ size_t hmoec_kernel_write(const hmoec_kernel *kernel, MlirContext context, const
 const char *hmoec_kernel_field_defect(const hmoec_kernel *kernel, const hmoec_scalar_library *functions, char *buffer);
 /* "matmul k=96 n=160 bf16": fields that are 0 are left out. */
 const char *hmoec_kernel_print(const hmoec_kernel *kernel, const hmoec_scalar_library *functions, char *buffer);
+/* What its products are computed in; f32 where it has none. */
+hmoec_format hmoec_kernel_format(const hmoec_kernel *kernel);
 /* About how many FLOP one row takes. */
 uint64_t hmoec_kernel_row_flops(const hmoec_kernel *kernel);
 

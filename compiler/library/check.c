@@ -233,7 +233,7 @@ static void report_ties(const request *q, const hmoec_check_reference *r, const 
 /* Code of one strategy on every CPU version. weights: for compiled code. */
 static bool check_versions(const request *q, hmoec_session *session, const char *strategy, const references *refs,
                            const char *weights) {
-  const char *versions[HMOE_CPU_COUNT];
+  const char *versions[HMOEC_MOST_VERSIONS];
   size_t version_count = hmoec_session_versions(session, versions);
   bool ok = true;
   if (q->options->cpu) { /* one that the machine lacks is refused on opening */

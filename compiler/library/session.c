@@ -5,156 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <llvm-c/Core.h>
-#include <llvm-c/TargetMachine.h>
-
 #include "emit/header.h"
 #include "frontend/load.h"
 #include "ir/context.h"
 #include "ir/location.h"
-#include "passes/hyper_cost.h"
 #include "passes/rewrite.h"
 #include "runtime_internal.h"
 #include "support/output_file.h"
 #include "support/paths.h"
-
-/* ---- options ---- */
-
-/* x86-64 names of LLVM 22; its C API cannot be asked. */
-static const char *const cpus[] = {
-    "native",       "generic",     "x86-64",      "x86-64-v2",      "x86-64-v3",      "x86-64-v4",        "nehalem",
-    "westmere",     "sandybridge", "ivybridge",   "haswell",        "broadwell",      "skylake",          "skylake-avx512",
-    "cascadelake",  "cooperlake",  "cannonlake",  "icelake-client", "icelake-server", "rocketlake",       "tigerlake",
-    "alderlake",    "raptorlake",  "meteorlake",  "sapphirerapids", "emeraldrapids",  "graniterapids",    "graniterapids-d",
-    "sierraforest", "arrowlake",   "arrowlake-s", "lunarlake",      "pantherlake",    "clearwaterforest", "diamondrapids",
-    "btver2",       "bdver4",      "znver1",      "znver2",         "znver3",         "znver4",           "znver5"};
-
-static bool refuse(hmoec_diagnostics *diagnostics, const char *prefix, const char *name, const char *expected, const char *found,
-                   const char *const *choices, size_t choice_count) {
-  const char *close = hmoec_closest_name(found, choices, choice_count);
-  return hmoec_usage_error(diagnostics, "expected %s%s %s, found '%s'%s%s%s", prefix, name, expected, found,
-                           close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
-}
-
-/* One of the names, which expected lists for people. */
-static bool choice_check(hmoec_diagnostics *diagnostics, const char *prefix, const char *name, const char *expected,
-                         const char *found, const char *const *choices, size_t choice_count) {
-  for (size_t i = 0; i < choice_count; i++)
-    if (!found || strcmp(found, choices[i]) == 0) return true;
-  return refuse(diagnostics, prefix, name, expected, found, choices, choice_count);
-}
-
-/* The same of a list that is too long for the error: it follows. */
-static bool listed_check(hmoec_diagnostics *diagnostics, const char *prefix, const char *name, const char *expected,
-                         const char *found, const char *const *choices, size_t choice_count) {
-  if (choice_check(diagnostics, prefix, name, expected, found, choices, choice_count)) return true;
-  char list[1024] = "";
-  for (size_t i = 0, used = 0; i < choice_count && used < sizeof list; i++)
-    used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", choices[i]);
-  hmoec_note(diagnostics, (hmoec_location){0}, "%s%s takes %s", prefix, name, list);
-  return false;
-}
-
-static bool pass_check(hmoec_diagnostics *diagnostics, const char *prefix, const char *found) {
-  enum { MOST = 64 };
-  const char *names[MOST] = {"all"};
-  size_t count = 1;
-  for (const hmoec_pass *pass; count < MOST && (pass = hmoec_pass_at(count - 1)); count++) names[count] = pass->name;
-  return listed_check(diagnostics, prefix, "print-ir-after", "a pass, or all", found, names, count);
-}
-
-bool hmoec_struct_read(const void *given, const char *what, size_t least_bytes, size_t size, void *out,
-                       hmoec_diagnostics *diagnostics) {
-  size_t given_bytes = size;
-  if (given) memcpy(&given_bytes, given, sizeof given_bytes);
-  if (given_bytes < least_bytes || given_bytes > size || given_bytes % sizeof(void *) != 0)
-    return hmoec_usage_error(diagnostics, "expected struct_size of %s to be their sizeof, at most %zu, found %zu", what, size,
-                             given_bytes);
-  memset(out, 0, size);
-  if (given) memcpy(out, given, given_bytes);
-  memcpy(out, &size, sizeof size);
-  return true;
-}
-
-bool hmoec_defines_check(const hmoec_define *defines, size_t count, hmoec_diagnostics *diagnostics) {
-  for (size_t i = 0; i < count; i++)
-    if (!defines || !defines[i].name || !defines[i].value)
-      return hmoec_usage_error(diagnostics, "expected %zu definitions, found NULL in place of %s %zu", count,
-                               !defines           ? "number"
-                               : !defines[i].name ? "the name of number"
-                                                  : "the value of number",
-                               i + 1);
-  return true;
-}
-
-static bool texts_check(const char *const *texts, size_t count, const char *what, hmoec_diagnostics *diagnostics) {
-  for (size_t i = 0; i < count; i++)
-    if (!texts || !texts[i])
-      return hmoec_usage_error(diagnostics, "expected %zu %s, found NULL in place of number %zu", count, what, i + 1);
-  return true;
-}
-
-static const char *const versions[] = {"amx", "avx512_bf16", "avx512", "avx2", "portable"};
-#define VERSIONS "amx, avx512_bf16, avx512, avx2 or portable"
-
-/* The version that HMOE_CPU asks for, or NULL. */
-static const char *environment_cpu(void) {
-  const char *cpu = getenv("HMOE_CPU");
-  return cpu && *cpu ? cpu : NULL;
-}
-
-bool hmoec_environment_check(const hmoec_options *options, const hmoe_options *open, hmoec_diagnostics *diagnostics) {
-  size_t threads;
-  if (!options->cpu && !choice_check(diagnostics, "", "HMOE_CPU", VERSIONS, environment_cpu(), versions, 5)) return false;
-  return open->executor || hmoe_threads_choose(open->threads, &threads) == HMOE_OK ||
-         hmoec_usage_error(diagnostics, "%s", hmoe_last_error());
-}
-
-static bool options_check(const hmoec_options *o, const char *prefix, hmoec_diagnostics *diagnostics) {
-  static const char *const dtypes[] = {"f32", "bf16"}, *const strategies[] = {"auto", "table", "cache", "factored", "per_token"};
-  if (!hmoec_defines_check(o->defines, o->define_count, diagnostics) ||
-      !texts_check(o->c_includes, o->c_include_count, "directories of c_includes", diagnostics) ||
-      !texts_check(o->c_defines, o->c_define_count, "macros of c_defines", diagnostics))
-    return false;
-  if (!choice_check(diagnostics, prefix, "dtype", "f32 or bf16", o->dtype, dtypes, 2) ||
-      !choice_check(diagnostics, prefix, "strategy", "auto, table, cache, factored or per_token", o->strategy, strategies, 5) ||
-      !choice_check(diagnostics, prefix, "cpu", VERSIONS, o->cpu, versions, 5) ||
-      !listed_check(diagnostics, prefix, "mcpu", "native or a CPU that LLVM knows", o->mcpu, cpus, sizeof cpus / sizeof *cpus) ||
-      !pass_check(diagnostics, prefix, o->print_ir_after))
-    return false;
-  if (o->table_budget_bytes < 0 || o->tokens < 0)
-    return hmoec_usage_error(diagnostics, "expected %stable-budget and %stokens to be at least 0", prefix, prefix);
-  return true;
-}
-
-bool hmoec_options_read(const hmoec_options *given, const char *prefix, hmoec_options *out_options,
-                        hmoec_diagnostics *diagnostics) {
-  enum { LEAST = offsetof(hmoec_options, defines) }; /* version 1 ends later; what is needed to say so */
-  return hmoec_struct_read(given, "the options", LEAST, sizeof *out_options, out_options, diagnostics) &&
-         options_check(out_options, prefix, diagnostics);
-}
-
-/* Where struct_size was forgotten, or is a newer one, the callback is told so; other sizes say that the structure holds anything. */
-hmoec_diagnostics *hmoec_sink_create(const hmoec_options *options) {
-  enum { MOST_BYTES = 4096 };
-  bool ok = options && (options->struct_size == 0 ||
-                        (options->struct_size >= offsetof(hmoec_options, defines) && options->struct_size <= MOST_BYTES));
-  return hmoec_diagnostics_create_with(ok ? options->message : NULL, ok ? options->message_context : NULL);
-}
-
-hmoec_status hmoec_sink_failure(const hmoec_diagnostics *diagnostics) {
-  hmoec_status status = diagnostics ? hmoec_diagnostics_status(diagnostics) : HMOEC_OK;
-  return status == HMOEC_OK ? HMOEC_MACHINE_ERROR : status;
-}
-
-hmoec_pass_options hmoec_options_pass(const hmoec_options *options) {
-  hmoec_pass_options pass = hmoec_pass_options_default();
-  if (options->dtype) hmoec_format_find(options->dtype, &pass.dtype);
-  if (options->strategy && strcmp(options->strategy, "auto") != 0) pass.strategy = options->strategy;
-  pass.table_budget_bytes = options->table_budget_bytes;
-  if (options->tokens) pass.tokens = options->tokens;
-  return pass;
-}
 
 /* ---- stages ---- */
 
@@ -238,29 +96,13 @@ bool hmoec_session_plan(hmoec_session *session) {
 
 /* ---- code ---- */
 
-/* The versions of an object: two more where there are bf16 products. */
 static uint32_t all_versions(const hmoec_session *session) {
-  uint32_t versions = 1u << HMOE_CPU_PORTABLE | 1u << HMOE_CPU_AVX2 | 1u << HMOE_CPU_AVX512;
-  for (size_t i = 0; i < session->unit.kernel_count; i++)
-    if (hmoec_kernel_is_bf16(&session->unit.kernels[i])) versions |= 1u << HMOE_CPU_AVX512_BF16 | 1u << HMOE_CPU_AMX;
-  return versions;
+  return hmoec_code_versions_of(session->unit.target, session->unit.kernels, session->unit.kernel_count);
 }
 
-static bool generate(hmoec_session *session, uint32_t versions, hmoec_cpu_output output, char **out_bytes, size_t *out_size) {
-  const char *mcpu = session->options.mcpu;
-  char *host = mcpu && strcmp(mcpu, "native") == 0 ? LLVMGetHostCPUName() : NULL;
-  hmoec_cpu_unit unit = {.name = session->unit.name,
-                         .kernels = session->unit.kernels,
-                         .kernel_count = session->unit.kernel_count,
-                         .functions = &session->unit.functions,
-                         .plan = session->unit.plan,
-                         .plan_bytes = session->unit.plan_bytes,
-                         .schedule = hmoec_cpu_schedule_of(&session->unit.schedule),
-                         .versions = versions,
-                         .mcpu = host ? host : mcpu};
-  bool ok = hmoec_cpu_generate(session->context, &unit, output, session->diagnostics, out_bytes, out_size);
-  LLVMDisposeMessage(host);
-  return ok;
+static bool generate(hmoec_session *session, uint32_t versions, hmoec_output form, char **out_bytes, size_t *out_size) {
+  return session->unit.target->generate(session->context, &session->unit, versions, session->options.mcpu, form,
+                                        session->diagnostics, out_bytes, out_size);
 }
 
 static void append(MlirStringRef text, void *stream) { fwrite(text.data, 1, text.length, stream); }
@@ -311,10 +153,6 @@ static bool print_manifest(hmoec_session *session, char **out_text, size_t *out_
 }
 
 bool hmoec_session_emit(hmoec_session *session, hmoec_output output, char **out_bytes, size_t *out_size) {
-  static const hmoec_cpu_output outputs[] = {[HMOEC_OUTPUT_OBJECT] = HMOEC_CPU_OBJECT,
-                                             [HMOEC_OUTPUT_MLIR] = HMOEC_CPU_MLIR,
-                                             [HMOEC_OUTPUT_LLVM] = HMOEC_CPU_LLVM,
-                                             [HMOEC_OUTPUT_ASSEMBLY] = HMOEC_CPU_ASSEMBLY};
   *out_bytes = NULL;
   *out_size = 0;
   if (output == HMOEC_OUTPUT_HMOE)
@@ -329,7 +167,7 @@ bool hmoec_session_emit(hmoec_session *session, hmoec_output output, char **out_
   case HMOEC_OUTPUT_OBJECT:
   case HMOEC_OUTPUT_MLIR:
   case HMOEC_OUTPUT_LLVM:
-  case HMOEC_OUTPUT_ASSEMBLY: return generate(session, all_versions(session), outputs[output], out_bytes, out_size);
+  case HMOEC_OUTPUT_ASSEMBLY: return generate(session, all_versions(session), output, out_bytes, out_size);
   case HMOEC_OUTPUT_HMOE: break;
   }
   return hmoec_usage_error(session->diagnostics, "there is no output number %d", (int)output);
@@ -371,41 +209,48 @@ bool hmoec_session_write(hmoec_session *session, const char *directory) {
 
 /* A forced version stays in, so that the runtime says what this machine lacks for it. */
 static uint32_t wanted_versions(const hmoec_session *session, const char *forced, bool every) {
+  const hmoec_target *target = session->unit.target;
   uint32_t all = all_versions(session), wanted = 0;
-  for (int cpu = HMOE_CPU_COUNT - 1; cpu >= 0; cpu--) {
-    if (!(all & 1u << cpu)) continue;
-    bool is_forced = forced && strcmp(forced, hmoe_cpu_name(cpu)) == 0, runs = !hmoe_cpu_lacks(cpu);
-    if (is_forced || (runs && !forced && (every || !wanted))) wanted |= 1u << cpu;
+  for (size_t v = hmoec_code_version_count(target); v-- > 0;) {
+    if (!(all & 1u << v)) continue;
+    bool is_forced = forced && strcmp(forced, target->version(v).name) == 0, runs = !target->lacks(v);
+    if (is_forced || (runs && !forced && (every || !wanted))) wanted |= 1u << v;
   }
-  return wanted ? wanted : 1u << HMOE_CPU_PORTABLE;
+  return wanted ? wanted : 1;
 }
 
 /* A forced version that this model has no code of. */
 static bool version_check(const hmoec_session *session, const char *forced) {
-  for (int cpu = 0; forced && cpu < HMOE_CPU_COUNT; cpu++)
-    if (strcmp(forced, hmoe_cpu_name(cpu)) == 0 && !(all_versions(session) & 1u << cpu))
-      return hmoec_usage_error(session->diagnostics, "%s has no %s version: it has no bf16 products%s", session->unit.name, forced,
-                               hmoec_is_bf16(session->unit.dtype) ? "" : ", as with dtype f32 no model has");
+  const hmoec_target *target = session->unit.target;
+  for (size_t v = 0; forced && v < hmoec_code_version_count(target); v++) {
+    hmoec_code_version version = target->version(v);
+    if (strcmp(forced, version.name) == 0 && !(all_versions(session) & 1u << v))
+      return hmoec_usage_error(session->diagnostics, "%s has no %s version: it has no %s products%s", session->unit.name, forced,
+                               hmoec_format_name(version.products),
+                               session->unit.dtype != HMOEC_FORMAT_F32 ? "" : ", as with dtype f32 no model has");
+  }
   return true;
 }
 
 bool hmoec_session_jit(hmoec_session *session, bool every_version) {
   if (session->object) return true;
   if (!hmoec_session_plan(session)) return false;
-  const char *forced = session->options.cpu ? session->options.cpu : environment_cpu();
+  const char *forced = hmoec_options_version(&session->options);
   if (!version_check(session, forced)) return false;
+  session->versions = wanted_versions(session, forced, every_version);
   char *bytes = NULL;
   size_t size = 0;
-  bool ok = generate(session, wanted_versions(session, forced, every_version), HMOEC_CPU_OBJECT, &bytes, &size) &&
+  bool ok = generate(session, session->versions, HMOEC_OUTPUT_OBJECT, &bytes, &size) &&
             hmoec_object_load(session->unit.name, bytes, size, session->diagnostics, &session->loaded, &session->object);
   free(bytes);
   return ok;
 }
 
-size_t hmoec_session_versions(const hmoec_session *session, const char *out_names[]) {
+size_t hmoec_session_versions(const hmoec_session *session, const char *out_names[HMOEC_MOST_VERSIONS]) {
+  const hmoec_target *target = session->unit.target;
   size_t count = 0;
-  for (int cpu = HMOE_CPU_COUNT - 1; cpu >= HMOE_CPU_PORTABLE; cpu--)
-    if (hmoe_cpu_image(session->object, cpu) && !hmoe_cpu_lacks(cpu)) out_names[count++] = hmoe_cpu_name(cpu);
+  for (size_t v = hmoec_code_version_count(target); v-- > 0;)
+    if (session->versions & 1u << v && !target->lacks(v)) out_names[count++] = target->version(v).name;
   return count;
 }
 

@@ -15,8 +15,8 @@
 
 #include "emit/unit.h"
 #include "hmoe/compiler.h"
-#include "passes/passes.h"
-#include "target/cpu/codegen.h"
+#include "library/load.h"
+#include "library/options.h"
 
 typedef struct hmoec_session {
   hmoec_diagnostics *diagnostics; /* borrowed */
@@ -29,24 +29,10 @@ typedef struct hmoec_session {
   MlirModule folded; /* hmoe; null until fold */
   MlirModule planned; /* hmk; null until plan */
   hmoec_unit unit;
+  uint32_t versions; /* of the loaded code, by number */
   hmoec_loaded *loaded;
   const struct hmoe_model_object *object;
 } hmoec_session;
-
-/* A structure of a caller's, which begins with its struct_size, as this version has it: what a shorter one of an older program does not say is
- * zero. given NULL: all of it is. what: "the options". least_bytes: of version 1. */
-bool hmoec_struct_read(const void *given, const char *what, size_t least_bytes, size_t size, void *out,
-                       hmoec_diagnostics *diagnostics);
-/* Options so read, and checked. prefix: how messages call one, "--" or "" and then its name with dashes. */
-bool hmoec_options_read(const hmoec_options *given, const char *prefix, hmoec_options *out_options, hmoec_diagnostics *diagnostics);
-/* Are the names and values there? */
-bool hmoec_defines_check(const hmoec_define *defines, size_t count, hmoec_diagnostics *diagnostics);
-/* A sink that passes messages on to the options' callback; NULL when memory is short. */
-hmoec_diagnostics *hmoec_sink_create(const hmoec_options *options);
-/* The status of a call that failed, by what its sink was told. The sink may be NULL. */
-hmoec_status hmoec_sink_failure(const hmoec_diagnostics *diagnostics);
-/* What the passes are told, of options that were checked. */
-hmoec_pass_options hmoec_options_pass(const hmoec_options *options);
 
 /* Zeroed first; deinit releases what is there, also after a failure. options may be NULL. */
 bool hmoec_session_init(hmoec_session *session, const hmoec_options *options, hmoec_diagnostics *diagnostics);
@@ -64,10 +50,8 @@ bool hmoec_session_emit(hmoec_session *session, hmoec_output output, char **out_
 bool hmoec_session_write(hmoec_session *session, const char *directory);
 /* Object code, loaded into this process: of every version that this machine runs, or of the one that it will take. */
 bool hmoec_session_jit(hmoec_session *session, bool every_version);
-/* CPU versions that the loaded object has and this machine runs, best first; returns how many of at most HMOE_CPU_COUNT. */
-size_t hmoec_session_versions(const hmoec_session *session, const char *out_names[]);
-/* What HMOE_CPU and HMOE_NUM_THREADS say where the options do not: wrong values are wrong usage, as those of options are. */
-bool hmoec_environment_check(const hmoec_options *options, const hmoe_options *open, hmoec_diagnostics *diagnostics);
+/* Versions that the loaded object has and this machine runs, best first; returns how many. */
+size_t hmoec_session_versions(const hmoec_session *session, const char *out_names[HMOEC_MOST_VERSIONS]);
 /* Opens, or with a path packs, weights for the loaded object. options may be NULL; remarks of the runtime become notes. */
 bool hmoec_session_open(hmoec_session *session, const hmoe_weights *weights, const hmoe_options *options, hmoe_model **out_model);
 bool hmoec_session_pack(hmoec_session *session, const hmoe_weights *weights, const hmoe_options *options, const char *path);

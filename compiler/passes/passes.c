@@ -36,7 +36,7 @@ static const hmoec_pass passes[] = {
 
 _Static_assert(sizeof passes / sizeof *passes <= HMOEC_MOST_PASSES, "a dump has a file for each pass");
 
-hmoec_pass_options hmoec_pass_options_default(void) { return (hmoec_pass_options){.tokens = 512, .target = &hmoec_target_cpu}; }
+hmoec_pass_options hmoec_pass_options_default(void) { return (hmoec_pass_options){.tokens = 512, .target = hmoec_targets[0]}; }
 
 /* What the target does with a planned module. */
 bool hmoec_place(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {

@@ -1,5 +1,5 @@
-/* What a target is: a table that planning asks and code generation follows. Passes know this header alone; target/cpu fills the first table, and
- * tests/target one of plain layouts.
+/* What a target is: a table that all other rooms ask and none looks behind. Passes plan by its layouts and knobs, the library has it make code;
+ * target/cpu fills the first table. docs/design.md says in which order the entries are called.
  *
  * Rows of values are row-major: [rows, stride], a stride of elements that the target chooses. Right operands (weights of products), keys, values and the
  * bias of relative positions are laid out as the target likes: planning asks for sizes and for where a part begins, and writes neither. */
@@ -57,7 +57,43 @@ typedef struct hmoec_packing {
   bool padded; /* of vectors (k_inner 0): zeros up to a multiple of column_step */
 } hmoec_packing;
 
-enum { HMOEC_PACK_ARGS = 21, HMOEC_COPY_ARGS = 7 }; /* of hmk.pack and hmk.pack_vector, of hmk.copy */
+/* The numbers of hmk.pack and hmk.pack_vector: the fields of the step that they become (hmoe_step_pack). */
+typedef enum hmoec_pack_arg {
+  HMOEC_PACK_LAYOUT,
+  HMOEC_PACK_COLUMNS,
+  HMOEC_PACK_GENERATED_ROWS,
+  HMOEC_PACK_SOURCE_COLUMNS,
+  HMOEC_PACK_COLUMN_STRIDE,
+  HMOEC_PACK_GENERATED_STRIDE,
+  HMOEC_PACK_PARTS,
+  HMOEC_PACK_DEPTH,
+  HMOEC_PACK_PART_STRIDE,
+  HMOEC_PACK_DEPTH_STRIDE,
+  HMOEC_PACK_SOURCE_OFFSET,
+  HMOEC_PACK_GROUPS,
+  HMOEC_PACK_GROUP_STRIDE,
+  HMOEC_PACK_GROUP_BYTES,
+  HMOEC_PACK_FIRST_COLUMN,
+  HMOEC_PACK_FIRST_ROW,
+  HMOEC_PACK_PART_ROWS,
+  HMOEC_PACK_OPERAND_DEPTH,
+  HMOEC_PACK_FORMAT,
+  HMOEC_PACK_SOURCE_GENERATED,
+  HMOEC_PACK_GENERATED_FORMAT,
+  HMOEC_PACK_ARGS
+} hmoec_pack_arg;
+enum { HMOEC_COPY_ARGS = 7 }; /* of hmk.copy */
+
+/* ---- code ---- */
+
+/* Code exists in versions, one for each set of instructions that machines may have. Their numbers begin at 0, the least demanding one. */
+typedef struct hmoec_code_version {
+  const char *name; /* "portable"; NULL: there is none of that number */
+  hmoec_format products; /* f32: any kernels are worth it; another one: kernels with products of that format are, and no others */
+} hmoec_code_version;
+enum { HMOEC_MOST_VERSIONS = 16 };
+
+struct hmoec_unit; /* emit/unit.h: kernels, their functions and their schedule, and the plan */
 
 /* ---- the table ---- */
 
@@ -81,6 +117,7 @@ typedef struct hmoec_target {
   int64_t (*right_elements)(hmoec_format format, int64_t k, int64_t n);
   /* Where a column that is a multiple of column_step begins. */
   int64_t (*right_column)(hmoec_format format, int64_t k, int64_t column);
+  /* The numbers of hmk.pack, or of hmk.pack_vector where k_inner is 0. */
   void (*pack)(const hmoec_packing *packing, int64_t out_args[HMOEC_PACK_ARGS]);
   /* Whether operands of a format are packed row of depth by row, in any order; others are made of a finished one in f32, by repack. */
   bool (*packs_any_depth)(hmoec_format format);
@@ -95,11 +132,31 @@ typedef struct hmoec_target {
 
   /* The pass `place`: gives every kernel and every step of a planned module its schedule. */
   bool (*place)(MlirModule module, const hmoec_schedule *schedule, hmoec_diagnostics *diagnostics);
+
+  /* Makes the target known to LLVM. Once a process, by hmoec_targets_initialise. */
+  void (*initialise)(void);
+  hmoec_code_version (*version)(size_t number);
+  /* NULL where this machine runs a version, else the first thing that it lacks. */
+  const char *(*lacks)(size_t version);
+  /* Processors that code can be tuned for, which changes no result and no need; then NULL. "native" is the one of this machine. */
+  const char *const *processors;
+  /* Code of some versions, a bit set of 1u << number, as OBJECT, ASSEMBLY, LLVM or MLIR. processor: NULL, or one of processors. *out_bytes is malloc'd, owned by the caller, *out_size
+   * long (not terminated). Equal units give equal bytes. False with an error. */
+  bool (*generate)(MlirContext context, const struct hmoec_unit *unit, uint32_t versions, const char *processor, hmoec_output form,
+                   hmoec_diagnostics *diagnostics, char **out_bytes, size_t *out_size);
 } hmoec_target;
 
 extern const hmoec_target hmoec_target_cpu;
+/* Those there are, then NULL; the first is the default. */
+extern const hmoec_target *const hmoec_targets[];
 /* NULL: there is none of that name. */
 const hmoec_target *hmoec_target_find(const char *name);
+/* Once a process, from any thread: before LLVM makes code, or loads it. */
+void hmoec_targets_initialise(void);
+
+size_t hmoec_code_version_count(const hmoec_target *target);
+/* The versions that kernels are worth, as a bit set. */
+uint32_t hmoec_code_versions_of(const hmoec_target *target, const hmoec_kernel *kernels, size_t count);
 
 /* The number of a knob; there is one. */
 size_t hmoec_knob_number(const hmoec_target *target, const char *of, const char *name);

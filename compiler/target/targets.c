@@ -1,4 +1,5 @@
-/* The targets there are, and what is the same for the knobs of all of them. */
+/* The targets there are, and what is the same for the versions and the knobs of all of them. */
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -6,15 +7,40 @@
 #include <mlir-c/BuiltinTypes.h>
 
 #include "ir/location.h"
-
+#include "kernel/family.h"
 #include "target/target.h"
 
-static const hmoec_target *const targets[] = {&hmoec_target_cpu};
+const hmoec_target *const hmoec_targets[] = {&hmoec_target_cpu, NULL};
 
 const hmoec_target *hmoec_target_find(const char *name) {
-  for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
-    if (strcmp(targets[i]->name, name) == 0) return targets[i];
+  for (size_t i = 0; hmoec_targets[i]; i++)
+    if (strcmp(hmoec_targets[i]->name, name) == 0) return hmoec_targets[i];
   return NULL;
+}
+
+/* LLVM's list of targets is the process's, and adding to it is not safe from several threads. */
+static void initialise_process(void) {
+  for (size_t i = 0; hmoec_targets[i]; i++) hmoec_targets[i]->initialise();
+}
+
+void hmoec_targets_initialise(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, initialise_process);
+}
+
+size_t hmoec_code_version_count(const hmoec_target *target) {
+  size_t count = 0;
+  while (count < HMOEC_MOST_VERSIONS && target->version(count).name) count++;
+  return count;
+}
+
+uint32_t hmoec_code_versions_of(const hmoec_target *target, const hmoec_kernel *kernels, size_t count) {
+  bool has[HMOEC_FORMAT_COUNT] = {[HMOEC_FORMAT_F32] = true};
+  uint32_t versions = 0;
+  for (size_t i = 0; i < count; i++) has[hmoec_kernel_format(&kernels[i])] = true;
+  for (size_t v = 0; v < hmoec_code_version_count(target); v++)
+    if (has[target->version(v).products]) versions |= 1u << v;
+  return versions;
 }
 
 size_t hmoec_knob_number(const hmoec_target *target, const char *of, const char *name) {

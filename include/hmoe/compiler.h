@@ -98,8 +98,8 @@ typedef struct hmoec_options {
   const char *strategy; /* of every HyperExpert: "table", "cache", "factored", "per_token"; NULL or "auto": what the model says */
   int64_t table_budget_bytes; /* most bytes of a HyperExpert's table or cache; 0: half of the layer's experts */
   int64_t tokens; /* the batch that costs are weighed for; 0: 512 */
-  const char *mcpu; /* schedule code for this CPU ("native", "znver4", ...); NULL: none in particular */
-  const char *cpu; /* the code version that is loaded and opened ("avx2", ...); NULL: the best */
+  const char *mcpu; /* schedule code for this processor, "native": this machine's; NULL: none in particular */
+  const char *cpu; /* the code version that is loaded and opened ("portable", ...); NULL: the best */
   const char *dump_directory; /* the IR after every pass is written there, a file each, all together; NULL: not */
   const char *print_ir_after; /* a pass, or "all": the IR after it goes to `print`; NULL: none */
   void (*print)(void *context, const char *text, size_t bytes);
@@ -107,7 +107,12 @@ typedef struct hmoec_options {
   const char
       *repro_file; /* a pass that fails by the compiler's own fault leaves the module before it there, for hmoec-opt; NULL: in
                            * repro.mlir of dump_directory, and without one nowhere */
+  const char *target; /* what code is for; NULL: "cpu" */
 } hmoec_options;
+
+/* What texts of the options may be: value number `index` of "target", "dtype", "strategy", or of "cpu", "mcpu" for the target that is taken by default,
+ * as they are listed to people. NULL behind the last one, and of other names. Static storage. */
+HMOE_API const char *hmoec_option_value(const char *option, size_t index);
 
 /* Whether the library takes these options, which it says of them on use too. prefix: what messages put before an option's name, such as "--";
  * NULL: nothing. */

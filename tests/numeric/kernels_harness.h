@@ -18,6 +18,7 @@
 #include "amx_emulator.h"
 #include "hmoe/abi.h"
 #include "ir/location.h"
+#include "library/load.h"
 #include "target/cpu/codegen.h"
 
 /* ---- random numbers; the seed is printed, and HMOE_TEST_SEED sets it ---- */
@@ -157,7 +158,7 @@ static inline harness_unit harness_compile_functions(const hmoec_kernel *kernels
                                                      const hmoec_scalar_library *functions) {
   harness_unit u = {.kernels = kernels, .schedule = schedule};
   bool is_bf16 = false;
-  for (size_t i = 0; i < count; i++) is_bf16 |= hmoec_kernel_is_bf16(&kernels[i]);
+  for (size_t i = 0; i < count; i++) is_bf16 |= hmoec_is_bf16(hmoec_kernel_format(&kernels[i]));
   MlirDialectRegistry registry = mlirDialectRegistryCreate();
   mlirRegisterAllDialects(registry);
   u.context = mlirContextCreateWithRegistry(registry, false);
@@ -174,7 +175,7 @@ static inline harness_unit harness_compile_functions(const hmoec_kernel *kernels
                          .versions = is_bf16 ? HARNESS_VERSIONS_BF16 : HARNESS_VERSIONS};
   char *bytes;
   size_t size;
-  assert_true(hmoec_cpu_generate(u.context, &unit, HMOEC_CPU_OBJECT, u.diagnostics, &bytes, &size));
+  assert_true(hmoec_cpu_generate(u.context, &unit, HMOEC_OUTPUT_OBJECT, u.diagnostics, &bytes, &size));
   assert_true(hmoec_object_load("test", bytes, size, u.diagnostics, &u.loaded, &u.object));
   free(bytes);
   assert_int_equal(u.object->abi_version, HMOE_ABI_VERSION);

@@ -292,11 +292,12 @@ static void test_equal_units_equal_bytes(void **state) {
   harness_unit u = harness_compile(kernels, 2, hmoec_cpu_schedule_default(48));
   hmoec_cpu_unit unit = {
       .name = "m", .kernels = kernels, .kernel_count = 2, .plan = "p", .plan_bytes = 1, .schedule = u.schedule, .versions = 7};
-  for (int output = HMOEC_CPU_OBJECT; output <= HMOEC_CPU_MLIR; output++) {
+  const hmoec_output forms[] = {HMOEC_OUTPUT_OBJECT, HMOEC_OUTPUT_ASSEMBLY, HMOEC_OUTPUT_LLVM, HMOEC_OUTPUT_MLIR};
+  for (size_t f = 0; f < 4; f++) {
     char *first, *second;
     size_t first_size, second_size;
-    assert_true(hmoec_cpu_generate(u.context, &unit, (hmoec_cpu_output)output, u.diagnostics, &first, &first_size));
-    assert_true(hmoec_cpu_generate(u.context, &unit, (hmoec_cpu_output)output, u.diagnostics, &second, &second_size));
+    assert_true(hmoec_cpu_generate(u.context, &unit, forms[f], u.diagnostics, &first, &first_size));
+    assert_true(hmoec_cpu_generate(u.context, &unit, forms[f], u.diagnostics, &second, &second_size));
     assert_int_equal(first_size, second_size);
     assert_memory_equal(first, second, first_size);
     free(first), free(second);
@@ -325,7 +326,7 @@ static void test_versions_keep_to_their_instructions(void **state) {
     unit.mcpu = with_mcpu ? "znver4" : NULL;
     char *text;
     size_t size;
-    assert_true(hmoec_cpu_generate(u.context, &unit, HMOEC_CPU_ASSEMBLY, u.diagnostics, &text, &size));
+    assert_true(hmoec_cpu_generate(u.context, &unit, HMOEC_OUTPUT_ASSEMBLY, u.diagnostics, &text, &size));
     int version = -1, seen[HMOE_CPU_COUNT] = {0};
     for (char *line = text, *end; line < text + size; line = end + 1) {
       end = memchr(line, '\n', (size_t)(text + size - line));
@@ -362,7 +363,7 @@ static void test_versions_left_out(void **state) {
   size_t size;
   hmoec_loaded *loaded;
   const hmoe_model_object *object;
-  assert_true(hmoec_cpu_generate(u.context, &unit, HMOEC_CPU_OBJECT, u.diagnostics, &bytes, &size));
+  assert_true(hmoec_cpu_generate(u.context, &unit, HMOEC_OUTPUT_OBJECT, u.diagnostics, &bytes, &size));
   assert_true(hmoec_object_load("m", bytes, size, u.diagnostics, &loaded, &object));
   assert_int_equal(object->image_count, 1);
   assert_string_equal(object->images[0].target, "cpu");
@@ -418,7 +419,7 @@ static void test_wrong_descriptions_are_refused(void **state) {
     hmoec_cpu_unit unit = {.name = "m", .kernels = &wrong[i], .kernel_count = 1, .schedule = u.schedule, .versions = 7};
     char *bytes;
     size_t size;
-    assert_false(hmoec_cpu_generate(u.context, &unit, HMOEC_CPU_OBJECT, quiet, &bytes, &size));
+    assert_false(hmoec_cpu_generate(u.context, &unit, HMOEC_OUTPUT_OBJECT, quiet, &bytes, &size));
     assert_null(bytes);
     assert_int_equal(hmoec_diagnostics_errors(quiet), i + 1);
   }

@@ -22,7 +22,7 @@
 #include <cJSON.h>
 
 #include "hmoe/compiler.h"
-#include "target/cpu/codegen.h"
+#include "library/load.h"
 
 #define FOLDER HMOE_SOURCE_DIR "/tests/numeric/"
 #define MODELS HMOE_SOURCE_DIR "/models/"

@@ -143,7 +143,7 @@ static void compare(layer *l, hmoec_diagnostics *diagnostics) {
   assert_true(hmoec_session_load(&session, model));
   session.pass.schedule = l->schedule;
   assert_true(hmoec_session_jit(&session, true));
-  const char *versions[HMOE_CPU_COUNT];
+  const char *versions[HMOEC_MOST_VERSIONS];
   size_t version_count = hmoec_session_versions(&session, versions);
   assert_true(version_count > 0);
   for (size_t v = 0; v < version_count; v++) {

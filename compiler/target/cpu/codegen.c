@@ -11,23 +11,7 @@
 #include "target/cpu/emit.h"
 #include "target/cpu/math.h"
 
-/* Only what the runtime tests for: a CPU may have AVX2 and FMA and lack, say, BMI. */
-const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT] = {
-    [HMOE_CPU_PORTABLE] = {"portable", 4, false, false, ""},
-    [HMOE_CPU_AVX2] = {"avx2", 8, true, false, "+avx2,+fma"},
-    [HMOE_CPU_AVX512] = {"avx512", 16, true, false, "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd"},
-    [HMOE_CPU_AVX512_BF16] = {"avx512_bf16", 16, true, true,
-                              "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,+avx512bf16"},
-    [HMOE_CPU_AMX] = {"amx", 16, true, true,
-                      "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,+avx512bf16,+amx-tile,+amx-bf16"},
-};
-
 enum { SCRATCH_LEAST_BYTES = 64 * 1024, NAME_SIZE = 256 };
-
-bool hmoec_kernel_is_bf16(const hmoec_kernel *kernel) {
-  return (kernel->family == HMOEC_KERNEL_MATMUL && hmoec_is_bf16(kernel->spec.matmul.format)) ||
-         (kernel->family == HMOEC_KERNEL_FFN && hmoec_is_bf16(kernel->spec.ffn.first.format));
-}
 
 static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
@@ -316,7 +300,7 @@ static bool load_dialects(MlirContext context, hmoec_diagnostics *diagnostics) {
   return true;
 }
 
-bool hmoec_cpu_generate(MlirContext context, const hmoec_cpu_unit *unit, hmoec_cpu_output output, hmoec_diagnostics *diagnostics,
+bool hmoec_cpu_generate(MlirContext context, const hmoec_cpu_unit *unit, hmoec_output form, hmoec_diagnostics *diagnostics,
                         char **out_bytes, size_t *out_size) {
   *out_bytes = NULL;
   *out_size = 0;
@@ -328,7 +312,7 @@ bool hmoec_cpu_generate(MlirContext context, const hmoec_cpu_unit *unit, hmoec_c
     if (unit->versions & (1u << v)) ok = emit_version(module, unit, v, diagnostics);
   if (ok && !mlirOperationVerify(mlirModuleGetOperation(module)))
     ok = internal(diagnostics, "the generated module does not verify");
-  if (ok) ok = hmoec_cpu_lower(module, unit, output, diagnostics, out_bytes, out_size);
+  if (ok) ok = hmoec_cpu_lower(module, unit, form, diagnostics, out_bytes, out_size);
   mlirModuleDestroy(module);
   return ok;
 }

@@ -31,9 +31,6 @@ hmoec_cpu_schedule hmoec_cpu_schedule_default(int64_t deepest);
 /* Per-worker scratch that these kernels need with this schedule, in bytes. */
 uint64_t hmoec_cpu_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_kernel *kernels, size_t kernel_count);
 
-/* Whether a kernel has bf16 products: the versions that differ in nothing else are worth their bytes then. */
-bool hmoec_kernel_is_bf16(const hmoec_kernel *kernel);
-
 typedef struct hmoec_cpu_unit {
   const char *name; /* model name; symbols are NAME_object (exported) and NAME_* (local) */
   const hmoec_kernel *kernels; /* distinct */
@@ -46,18 +43,9 @@ typedef struct hmoec_cpu_unit {
   const char *mcpu; /* NULL, or a CPU name for -mcpu tuning of the matching version */
 } hmoec_cpu_unit;
 
-typedef enum hmoec_cpu_output { HMOEC_CPU_OBJECT, HMOEC_CPU_ASSEMBLY, HMOEC_CPU_LLVM, HMOEC_CPU_MLIR } hmoec_cpu_output;
-
 /* Generates the unit. *out_bytes is malloc'd, owned by the caller, *out_size long (not terminated). False with a diagnostic on
  * failure. `context` must have every upstream dialect registered. Deterministic: equal units give equal bytes. */
-bool hmoec_cpu_generate(MlirContext context, const hmoec_cpu_unit *unit, hmoec_cpu_output output, hmoec_diagnostics *diagnostics,
+bool hmoec_cpu_generate(MlirContext context, const hmoec_cpu_unit *unit, hmoec_output form, hmoec_diagnostics *diagnostics,
                         char **out_bytes, size_t *out_size);
-
-/* Loads an object into this process (LLVM ORC); *out_object points at NAME_object, valid until hmoec_loaded_destroy. */
-typedef struct hmoec_loaded hmoec_loaded;
-struct hmoe_model_object;
-bool hmoec_object_load(const char *name, const char *bytes, size_t size, hmoec_diagnostics *diagnostics, hmoec_loaded **out_loaded,
-                       const struct hmoe_model_object **out_object);
-void hmoec_loaded_destroy(hmoec_loaded *loaded);
 
 #endif

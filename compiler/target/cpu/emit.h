@@ -4,7 +4,8 @@
  *   matmul.c  ffn.c      on product.c, microkernel.c and epilogue.c
  *   attention.c (ATTENTION, STORE)      on product.c, microkernel.c and math.c
  *   route.c  rows.c (COMBINE, ROWS, EMBED, MAP)  norm.c  hyper.c (SELECT, CONTRACT)      on math.c
- *   lower.c   MLIR -> LLVM IR -> machine code      object.c  function tables, the plan, NAME_object */
+ *   lower.c   MLIR -> LLVM IR -> machine code      object.c  function tables, the plan, NAME_object      versions.c  names, features
+ * The target's table is in target.c, with its layouts and knobs; place.c gives kernels their schedules. */
 #ifndef HMOEC_CODEGEN_CPU_EMIT_H
 #define HMOEC_CODEGEN_CPU_EMIT_H
 
@@ -21,6 +22,14 @@ typedef struct hmoec_cpu_version {
   const char *features; /* beyond plain x86-64; what the runtime tests before it picks the version */
 } hmoec_cpu_version;
 extern const hmoec_cpu_version hmoec_cpu_versions[HMOE_CPU_COUNT];
+
+/* Entries of the target's table (versions.c). */
+extern const char *const hmoec_cpu_processors[];
+hmoec_code_version hmoec_cpu_version_at(size_t number);
+const char *hmoec_cpu_version_lacks(size_t number);
+void hmoec_cpu_initialise(void);
+bool hmoec_cpu_generate_unit(MlirContext context, const struct hmoec_unit *unit, uint32_t versions, const char *processor,
+                             hmoec_output form, hmoec_diagnostics *diagnostics, char **out_bytes, size_t *out_size);
 
 typedef struct hmoec_cpu_emitter {
   ir_builder ir;
@@ -114,7 +123,7 @@ void hmoec_cpu_emit_epilogue(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec
 /* ---- lowering (lower.c) and the object (object.c) ---- */
 
 /* Lowers `module` in place and emits it; see hmoec_cpu_generate. */
-bool hmoec_cpu_lower(MlirModule module, const hmoec_cpu_unit *unit, hmoec_cpu_output output, hmoec_diagnostics *diagnostics,
+bool hmoec_cpu_lower(MlirModule module, const hmoec_cpu_unit *unit, hmoec_output form, hmoec_diagnostics *diagnostics,
                      char **out_bytes, size_t *out_size);
 /* Adds tables, plan and NAME_object to the translated module. */
 bool hmoec_cpu_add_object(LLVMModuleRef module, const hmoec_cpu_unit *unit, hmoec_diagnostics *diagnostics);

@@ -122,10 +122,10 @@ static bool optimise(LLVMModuleRef module, LLVMTargetMachineRef machine, hmoec_d
   return false;
 }
 
-static bool emit(LLVMModuleRef module, LLVMTargetMachineRef machine, hmoec_cpu_output output, hmoec_diagnostics *diagnostics,
+static bool emit(LLVMModuleRef module, LLVMTargetMachineRef machine, hmoec_output form, hmoec_diagnostics *diagnostics,
                  char **out_bytes, size_t *out_size) {
   char *message = NULL;
-  if (output == HMOEC_CPU_LLVM) {
+  if (form == HMOEC_OUTPUT_LLVM) {
     message = LLVMPrintModuleToString(module);
     if (!message) return internal(diagnostics, "printing LLVM IR", NULL);
     bool ok = copy_out(message, strlen(message), diagnostics, out_bytes, out_size);
@@ -133,7 +133,7 @@ static bool emit(LLVMModuleRef module, LLVMTargetMachineRef machine, hmoec_cpu_o
     return ok;
   }
   LLVMMemoryBufferRef buffer = NULL;
-  LLVMCodeGenFileType type = output == HMOEC_CPU_ASSEMBLY ? LLVMAssemblyFile : LLVMObjectFile;
+  LLVMCodeGenFileType type = form == HMOEC_OUTPUT_ASSEMBLY ? LLVMAssemblyFile : LLVMObjectFile;
   if (LLVMTargetMachineEmitToMemoryBuffer(machine, module, type, &message, &buffer) || !buffer) {
     internal(diagnostics, "emitting machine code", message);
     if (message) LLVMDisposeMessage(message);
@@ -144,7 +144,7 @@ static bool emit(LLVMModuleRef module, LLVMTargetMachineRef machine, hmoec_cpu_o
   return ok;
 }
 
-bool hmoec_cpu_lower(MlirModule module, const hmoec_cpu_unit *unit, hmoec_cpu_output output, hmoec_diagnostics *diagnostics,
+bool hmoec_cpu_lower(MlirModule module, const hmoec_cpu_unit *unit, hmoec_output form, hmoec_diagnostics *diagnostics,
                      char **out_bytes, size_t *out_size) {
   bool ok = false;
   LLVMContextRef context = NULL;
@@ -153,7 +153,7 @@ bool hmoec_cpu_lower(MlirModule module, const hmoec_cpu_unit *unit, hmoec_cpu_ou
   LLVMTargetDataRef layout = NULL;
   char *message = NULL;
 
-  if (output == HMOEC_CPU_MLIR) return print_mlir(module, diagnostics, out_bytes, out_size);
+  if (form == HMOEC_OUTPUT_MLIR) return print_mlir(module, diagnostics, out_bytes, out_size);
   if (!lower_to_llvm_dialect(module, diagnostics)) return false;
   mlirRegisterAllLLVMTranslations(mlirModuleGetContext(module));
   context = LLVMContextCreate();
@@ -174,7 +174,7 @@ bool hmoec_cpu_lower(MlirModule module, const hmoec_cpu_unit *unit, hmoec_cpu_ou
     internal(diagnostics, "verifying LLVM IR", message);
     goto done;
   }
-  ok = optimise(llvm, machine, diagnostics) && emit(llvm, machine, output, diagnostics, out_bytes, out_size);
+  ok = optimise(llvm, machine, diagnostics) && emit(llvm, machine, form, diagnostics, out_bytes, out_size);
 done:
   if (message) LLVMDisposeMessage(message);
   if (layout) LLVMDisposeTargetData(layout);

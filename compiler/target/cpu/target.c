@@ -54,6 +54,7 @@ static const hmoec_knob knobs[CPU_KNOB_COUNT] = {
     [CPU_QUERY_ROWS] = {"attention", "query_block", 1, MOST, 64, false},
 };
 _Static_assert((int)CPU_KNOB_COUNT <= (int)HMOEC_MOST_KNOBS, "a schedule has room for all knobs");
+_Static_assert((int)HMOE_CPU_COUNT <= (int)HMOEC_MOST_VERSIONS, "a set has room for all versions");
 
 int64_t hmoec_cpu_knob(const hmoec_schedule *schedule, size_t number) {
   return schedule->value[number] ? schedule->value[number] : knobs[number].value;
@@ -104,31 +105,35 @@ static int64_t right_elements(hmoec_format format, int64_t k, int64_t n) { retur
 
 static int64_t right_column(hmoec_format format, int64_t k, int64_t column) { return column * right_depth(format, k); }
 
+static int64_t abi_format(hmoec_format format) { return hmoec_is_bf16(format) ? HMOE_FORMAT_BF16 : HMOE_FORMAT_F32; }
+
 static void pack(const hmoec_packing *p, int64_t out_args[HMOEC_PACK_ARGS]) {
   bool vector = p->k_inner == 0;
   int64_t q = right_depth(p->generates, p->q), columns = vector && !p->padded ? p->columns : q * whole_panels(p->columns);
   int64_t depth = right_depth(p->format, p->operand_k ? p->operand_k : p->k_inner), n = p->operand_n ? p->operand_n : columns;
-  const int64_t args[HMOEC_PACK_ARGS] = {vector ? HMOE_LAYOUT_VECTOR : HMOE_LAYOUT_PANELS,
-                                         columns,
-                                         q,
-                                         p->columns,
-                                         p->column_stride,
-                                         p->q_stride,
-                                         p->k_outer,
-                                         p->k_inner,
-                                         p->k_outer_stride,
-                                         p->k_inner_stride,
-                                         p->source_offset,
-                                         p->groups,
-                                         p->source_group_stride,
-                                         vector ? 4 * n : hmoec_format_bytes(p->format, whole_panels(n) * depth),
-                                         p->first_column,
-                                         p->first_k,
-                                         p->outer_pitch ? p->outer_pitch : depth,
-                                         depth,
-                                         hmoec_is_bf16(p->format),
-                                         p->q,
-                                         hmoec_is_bf16(p->generates)};
+  const int64_t args[HMOEC_PACK_ARGS] = {
+      [HMOEC_PACK_LAYOUT] = vector ? HMOE_LAYOUT_VECTOR : HMOE_LAYOUT_PANELS,
+      [HMOEC_PACK_COLUMNS] = columns,
+      [HMOEC_PACK_GENERATED_ROWS] = q,
+      [HMOEC_PACK_SOURCE_COLUMNS] = p->columns,
+      [HMOEC_PACK_COLUMN_STRIDE] = p->column_stride,
+      [HMOEC_PACK_GENERATED_STRIDE] = p->q_stride,
+      [HMOEC_PACK_PARTS] = p->k_outer,
+      [HMOEC_PACK_DEPTH] = p->k_inner,
+      [HMOEC_PACK_PART_STRIDE] = p->k_outer_stride,
+      [HMOEC_PACK_DEPTH_STRIDE] = p->k_inner_stride,
+      [HMOEC_PACK_SOURCE_OFFSET] = p->source_offset,
+      [HMOEC_PACK_GROUPS] = p->groups,
+      [HMOEC_PACK_GROUP_STRIDE] = p->source_group_stride,
+      [HMOEC_PACK_GROUP_BYTES] = vector ? 4 * n : hmoec_format_bytes(p->format, whole_panels(n) * depth),
+      [HMOEC_PACK_FIRST_COLUMN] = p->first_column,
+      [HMOEC_PACK_FIRST_ROW] = p->first_k,
+      [HMOEC_PACK_PART_ROWS] = p->outer_pitch ? p->outer_pitch : depth,
+      [HMOEC_PACK_OPERAND_DEPTH] = depth,
+      [HMOEC_PACK_FORMAT] = abi_format(p->format),
+      [HMOEC_PACK_SOURCE_GENERATED] = p->q,
+      [HMOEC_PACK_GENERATED_FORMAT] = abi_format(p->generates),
+  };
   for (int i = 0; i < HMOEC_PACK_ARGS; i++) out_args[i] = args[i];
 }
 
@@ -198,4 +203,9 @@ const hmoec_target hmoec_target_cpu = {
     .store = store,
     .scratch_bytes = scratch_bytes,
     .place = hmoec_cpu_place,
+    .initialise = hmoec_cpu_initialise,
+    .version = hmoec_cpu_version_at,
+    .lacks = hmoec_cpu_version_lacks,
+    .processors = hmoec_cpu_processors,
+    .generate = hmoec_cpu_generate_unit,
 };

@@ -1,4 +1,5 @@
-/* Loads generated objects into this process by LLVM's JIT linker: for tests, tuning and `hmoec check`. */
+#include "library/load.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,7 +9,7 @@
 #include <llvm-c/Orc.h>
 
 #include "hmoe/abi.h"
-#include "target/cpu/codegen.h"
+#include "target/target.h"
 
 struct hmoec_loaded {
   LLVMOrcLLJITRef jit;
@@ -40,6 +41,7 @@ bool hmoec_object_load(const char *name, const char *bytes, size_t size, hmoec_d
   char symbol[256];
   int written = snprintf(symbol, sizeof symbol, "%s_object", name);
   if (written < 0 || (size_t)written >= sizeof symbol) return hmoec_error(diagnostics, (hmoec_location){0}, "model name too long");
+  hmoec_targets_initialise();
   hmoec_loaded *loaded = calloc(1, sizeof *loaded);
   if (!loaded) return hmoec_machine_error(diagnostics, "out of memory loading generated code");
   LLVMOrcDefinitionGeneratorRef process = NULL;
