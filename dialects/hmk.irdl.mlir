@@ -1,7 +1,8 @@
-// The kernel dialect: how work is cut. One func.func per entry: @open (runs once, fills the weight arena) and one per entry point; ops run in
+// The kernel dialect (hmk, hmoe's kernels): how work is cut. One func.func per entry: @open (runs once, fills the weight arena) and one per entry point; ops run in
 // order with a barrier between them. Every op but `buffer` is one step of the plan (include/hmoe/abi.h). Operands are buffers; `bind` names
 // the role of each, `offsets` and `advances` hold a byte offset and a byte advance per loop item for each, `rows` the entry dimension
-// that counts its rows (-1: none). All integers are i64. The functions carry hmk.dims (kind, source, factor triples) and the signature.
+// that counts its rows (-1: none). All integers are i64. The functions carry hmk.dims (kind, source, factor triples) and the signature;
+// after the pass `place` kernels, and steps that cut rows into blocks, carry `schedule`, named values of the target's.
 // Semantics of the fields are checked by compiler/ir/verify_hmk.c.
 
 irdl.dialect @hmk {
@@ -27,11 +28,11 @@ irdl.dialect @hmk {
   }
 
   // C[dst(r)] (+)= epilogue(A[src(r)] B[group(r)]): gather, product, bias, activation, gate, pass-through and scatter in one kernel.
-  // The equation and every binding: hmoec_matmul_spec in compiler/kernel/kernels.h. B is in panels
-  // [groups][ceil(n/32)][depth][32], or in pairs of a bf16 product. format, a_format, c_format: f32 or bf16. flags: names of what applies (a_in_place, c_padded,
+  // The equation and every binding: hmoec_matmul_spec in compiler/kernel/kernels.h. B is a right operand [k, n] for each
+  // group, as the target lays it out. format, a_format, c_format: names of formats (f32, bf16). flags: names of what applies (a_in_place, c_padded,
   // accumulate, dropped_bare). segments: (end, activation, gated, multiply) quadruples, end a column. norm: none, rms, layer: how rows of A are
   // normalised first, with buffers norm_weight and norm_bias (of grouped_ffn: the first product's).
-  // dropped: first panel and first k that rows over capacity compute.
+  // dropped: first column and first k that rows over capacity compute.
   irdl.operation @grouped_matmul {
     %bind_a = irdl.any
     %offsets_a = irdl.any
@@ -60,7 +61,7 @@ irdl.dialect @hmk {
 
   // Two products whose hidden block stays in the task's scratch: C[dst(r)] (+)= epilogue(act(A[src(r)] B1[group(r)]) B[group(r)]). Attributes and
   // buffers are those of the second grouped_matmul, but a and gather; attributes named first_ and the buffers first_b and first_bias are the first
-  // one's. hmoec_ffn_spec in compiler/kernel/kernels.h. chunk_panels: panels of the hidden block that exist at one time.
+  // one's. hmoec_ffn_spec in compiler/kernel/kernels.h. Its schedule says chunk_columns, those of the hidden block that exist at one time.
   irdl.operation @grouped_ffn {
     %bind_a = irdl.any
     %offsets_a = irdl.any
@@ -166,7 +167,8 @@ irdl.dialect @hmk {
   }
 
   // The next `first` steps run, or the `second` ones after those; both compute the same bits: step CHOOSE. bind: blocks. The first way is taken with
-  // at least blocks_per_thread blocks a thread and block_rows rows a block. row_block: what rows are cut into where there are no blocks.
+  // at least blocks_per_thread blocks a thread and block_rows rows a block; row_block, what rows are cut into where there are no blocks. All three are
+  // of its schedule.
   irdl.operation @choose {
     %bind_a = irdl.any
     %offsets_a = irdl.any
@@ -250,8 +252,8 @@ irdl.dialect @hmk {
     irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "function" = %function_a, "n" = %n_a, "ld_in" = %ld_in_a, "ld_out" = %ld_out_a, "accumulate" = %accumulate_a, "multiply" = %multiply_a, "inverse_sqrt" = %inverse_sqrt_a }
   }
 
-  // A right operand into panels: step PACK. bind: dst, source (param buffers are read from the checkpoint). args: 20 numbers, in the
-  // order that pack_fields has them (compiler/emit/steps.c), which makes the fields of the step of them.
+  // A matrix into a right operand, or a part of one: step PACK. bind: dst, source (param buffers are read from the checkpoint). args: the target's
+  // numbers, hmoec_pack_arg in compiler/target/target.h has their order.
   irdl.operation @pack {
     %bind_a = irdl.any
     %offsets_a = irdl.any
@@ -332,7 +334,7 @@ irdl.dialect @hmk {
     irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "kind" = %kind_a, "epsilon" = %epsilon_a, "scale" = %scale_a, "n" = %n_a, "ld_x" = %ld_x_a, "ld_out" = %ld_out_a, "out_format" = %out_format_a }
   }
 
-  // out[r] (+)= row ids[r] of a table: hmoec_embed_spec. layout: rows, panels, pairs. bind: ids, table, out.
+  // out[r] (+)= row ids[r] of a table: hmoec_embed_spec. layout: rows, or right, of the format. bind: ids, table, out.
   irdl.operation @embed_rows {
     %bind_a = irdl.any
     %offsets_a = irdl.any

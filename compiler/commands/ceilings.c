@@ -1,3 +1,5 @@
+/* What this machine does at most, measured by instructions of the processor that hmoec runs on: the one file outside of compiler/target/cpu that
+ * names some. Commands are clients of the library, which measures no machine. */
 #include "commands/ceilings.h"
 
 #include <immintrin.h>

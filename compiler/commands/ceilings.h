@@ -7,7 +7,7 @@
 
 /* f32, on the version's vectors. */
 double hmoec_ceiling_gflops(const char *cpu, size_t threads);
-/* bf16, by its tiles or dot products; 0: the version has neither. amx: the system has granted the tiles (a model was opened). */
+/* bf16, by its tiles or dot products; 0: the version has neither. Tiles: the system has granted them to this process (a model was opened). */
 double hmoec_ceiling_bf16_gflops(const char *cpu, size_t threads);
 /* Reads 512 MiB several times. */
 double hmoec_ceiling_gigabytes_per_second(size_t threads);

@@ -277,7 +277,7 @@ static bool interpret(hmoec_check_reference *r, MlirModule module, const char *w
   if (ok) {
     hmoec_parameter_source source = hmoec_checkpoint_source(checkpoint);
     ok = hmoec_interpret_rounded(function, &source, in->tensors, in->signature.input_count, r->results, r->result_count,
-                                 rounded ? hmoec_rounds_to_bf16 : NULL, diagnostics);
+                                 rounded ? hmoec_rounds_to_dtype : NULL, diagnostics);
   }
   for (size_t i = 0; ok && i < own; i++)
     for (size_t o = 0; o < own; o++)

@@ -14,7 +14,12 @@ static double elements(MlirValue value, int64_t tokens) {
   return count;
 }
 
-static double bytes_of(MlirValue value) { return hmoec_value_shape(value).element == HMOEC_I64 ? 8 : 4; }
+/* Matrices of weights are of the product's format, all else is as the model has it. */
+static double bytes_of(MlirValue value, bool weight, hmoec_format format) {
+  hmoec_shape shape = hmoec_value_shape(value);
+  if (shape.element == HMOEC_F32 && weight && shape.rank > 1) return (double)hmoec_format_bytes(format, 1);
+  return shape.element == HMOEC_I64 ? 8 : 4;
+}
 
 bool hmoec_op_per_set(MlirOperation op) {
   while (!hmoec_op_at_open(op) && mlirOperationGetNumOperands(op) > 0 && !hmoec_op_is(op, "hmoe.indexed_hyper_expert")) {
@@ -30,20 +35,21 @@ bool hmoec_op_per_set(MlirOperation op) {
 /* Bytes of all operands that are parameters or computed at open, and of those that are per run. What is generated per run is stored as the
  * product that reads it wants it. */
 static void add_bytes(MlirOperation op, int64_t tokens, hmoec_format dtype, hmoec_cost *c) {
-  bool bf16 = dtype == HMOEC_FORMAT_BF16 && hmoec_product_may_be_bf16(op), generates = hmoec_op_is(op, "hmoe.hypernetwork");
+  hmoec_format format = hmoec_product_has_dtype(op) ? dtype : HMOEC_FORMAT_F32;
+  bool generates = hmoec_op_is(op, "hmoe.hypernetwork");
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
     MlirValue operand = mlirOperationGetOperand(op, i);
     MlirOperation source = hmoec_defining_op(operand);
     bool constant = !mlirOperationIsNull(source) && hmoec_op_at_open(source);
     bool weight = constant || (!mlirOperationIsNull(source) && hmoec_op_is(source, "hmoe.hypernetwork"));
-    bool halved = bf16 && weight && hmoec_value_shape(operand).rank > 1;
     double count = elements(operand, tokens),
            read = hmoec_op_has(op, HMOEC_OP_LOOKUP) ? elements(mlirOperationGetResult(op, 0), tokens) : count;
     *(constant ? &c->weight_bytes : &c->moved_bytes) +=
-        (halved ? 2 : bytes_of(operand)) * (constant && read < count ? read : count);
+        bytes_of(operand, weight, format) * (constant && read < count ? read : count);
   }
   for (intptr_t i = 0; i < mlirOperationGetNumResults(op); i++)
-    c->moved_bytes += (generates && dtype == HMOEC_FORMAT_BF16 ? 2 : 4) * elements(mlirOperationGetResult(op, i), tokens);
+    c->moved_bytes +=
+        (double)hmoec_format_bytes(generates ? dtype : HMOEC_FORMAT_F32, 1) * elements(mlirOperationGetResult(op, i), tokens);
 }
 
 /* Rows of an op's first operand: all dimensions but the last. */

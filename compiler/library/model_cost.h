@@ -10,7 +10,7 @@
 #include "passes/passes.h"
 
 /* flops: products only, 2 a multiply-add. weight_bytes: operands known at open; moved_bytes: other operands and results. Weights of
- * bf16 products are 2 bytes each, all else is f32. */
+ * products are of the product's format, all else is f32. */
 typedef struct hmoec_cost {
   double flops, weight_bytes, moved_bytes;
 } hmoec_cost;
@@ -20,7 +20,7 @@ typedef struct hmoec_run_size {
   int64_t tokens, rows;
 } hmoec_run_size;
 
-/* Ops that run once per selection set (a cache fills) are costed for one set. bf16 needs the marks of hmoec_mark_f32. */
+/* Ops that run once per selection set (a cache fills) are costed for one set. dtype other than f32 needs the marks of hmoec_mark_f32. */
 hmoec_cost hmoec_op_cost(MlirOperation op, hmoec_run_size size, hmoec_format dtype);
 /* Whether an op runs per distinct selection set, when the cache lacks it. */
 bool hmoec_op_per_set(MlirOperation op);

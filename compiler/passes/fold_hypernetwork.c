@@ -117,13 +117,13 @@ done:
 }
 
 /* Bytes of the experts that this HyperExpert accompanies: the experts op of its selection, or of its input. */
-static int64_t expert_bytes(MlirBlock block, MlirValue x, bool bf16) {
+static int64_t expert_bytes(MlirBlock block, MlirValue x, hmoec_format format) {
   int64_t bytes = 0;
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
     bool gated = hmoec_op_is(op, "hmoe.gated_experts");
     if ((!gated && !hmoec_op_is(op, "hmoe.experts")) || !mlirValueEqual(mlirOperationGetOperand(op, 0), x)) continue;
     hmoec_shape wi = hmoec_value_shape(mlirOperationGetOperand(op, 3));
-    bytes = (bf16 ? 2 : 4) * (gated ? 3 : 2) * wi.dims[0] * wi.dims[1] * wi.dims[2];
+    bytes = hmoec_format_bytes(format, (gated ? 3 : 2) * wi.dims[0] * wi.dims[1] * wi.dims[2]);
   }
   return bytes;
 }
@@ -189,7 +189,8 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
                          "expected all weights of hyper_expert to come from one hypernetwork, in its order");
 
   chain c = {.from_selection = true};
-  bool ok = false, bf16 = state->options->dtype == HMOEC_FORMAT_BF16;
+  bool ok = false;
+  hmoec_format format = state->options->dtype;
   MlirValue r = mlirOperationGetOperand(hypernetwork, 0);
   if (!collect(&c, mlirOperationGetBlock(hyper), r)) goto done;
   if (mlirOperationIsNull(c.embedding)) c.from_selection = false;
@@ -201,8 +202,9 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
                         .tokens = state->options->tokens,
                         .generated_biases = mlirOperationGetNumOperands(hyper) > 3,
                         .from_selection = c.from_selection,
-                        .bf16 = bf16,
-                        .expert_bytes = expert_bytes(mlirOperationGetBlock(hyper), mlirOperationGetOperand(hyper, 0), bf16),
+                        .target = state->options->target,
+                        .format = format,
+                        .expert_bytes = expert_bytes(mlirOperationGetBlock(hyper), mlirOperationGetOperand(hyper, 0), format),
                         .budget_bytes = state->options->table_budget_bytes};
   if (c.from_selection) {
     h.experts = hmoec_value_shape(mlirOperationGetOperand(c.embedding, 1)).dims[0];

@@ -28,8 +28,6 @@ bool hmoec_strategy_parse(const char *name, size_t length, hmoec_strategy *out_s
   return false;
 }
 
-static int64_t round_up_32(int64_t n) { return (n + 31) / 32 * 32; }
-
 static int64_t saturating_multiply(int64_t a, int64_t b) {
   int64_t product;
   return __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product;
@@ -37,10 +35,13 @@ static int64_t saturating_multiply(int64_t a, int64_t b) {
 
 hmoec_hyper_cost hmoec_hyper_cost_of(const hmoec_hyper_case *hyper) {
   const int64_t h = hyper->d_model, b = hyper->bottleneck, H = hyper->hidden;
+  const hmoec_target *target = hyper->target;
   hmoec_hyper_cost cost = {0};
   cost.sets = hmoec_binomial(hyper->experts, hyper->top_k);
-  cost.set_bytes = hyper->bf16 ? 2 * 2 * round_up_32(h) * round_up_32(b) : 4 * (h * round_up_32(b) + b * round_up_32(h));
-  if (hyper->generated_biases) cost.set_bytes += 4 * (round_up_32(b) + round_up_32(h));
+  int64_t set_elements = target->right_elements(hyper->format, h, b) + target->right_elements(hyper->format, b, h);
+  cost.set_bytes = hmoec_format_bytes(hyper->format, set_elements);
+  if (hyper->generated_biases)
+    cost.set_bytes += hmoec_format_bytes(HMOEC_FORMAT_F32, hmoec_round_columns(target, b) + hmoec_round_columns(target, h));
   cost.table_bytes = saturating_multiply(cost.sets, cost.set_bytes);
   cost.budget_bytes = hyper->budget_bytes;
   if (cost.budget_bytes == 0) {
@@ -56,7 +57,7 @@ hmoec_hyper_cost hmoec_hyper_cost_of(const hmoec_hyper_case *hyper) {
   cost.generate_flops = 2.0 * (double)H * outputs;
   cost.apply_flops = 4.0 * (double)h * (double)b;
   cost.factored_flops = 4.0 * (double)h * (double)b * (double)(H + 1) + 4.0 * (double)b * (double)(H + 1);
-  cost.factored_bytes = 4.0 * 4.0 * (double)round_up_32(b) * (double)(H + 1);
+  cost.factored_bytes = 4.0 * 4.0 * (double)hmoec_round_columns(target, b) * (double)(H + 1);
   return cost;
 }
 

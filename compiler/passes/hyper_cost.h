@@ -1,10 +1,12 @@
-/* What the strategies of a HyperExpert cost, and which one to take. Sizes are of the packed layouts. */
+/* What the strategies of a HyperExpert cost, and which one to take. Sizes are those of the target's layouts. */
 #ifndef HMOEC_PASSES_HYPER_COST_H
 #define HMOEC_PASSES_HYPER_COST_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "target/target.h"
 
 typedef enum hmoec_strategy {
   HMOEC_STRATEGY_AUTO,
@@ -23,7 +25,8 @@ bool hmoec_strategy_parse(const char *name, size_t length, hmoec_strategy *out_s
 typedef struct hmoec_hyper_case {
   int64_t d_model, bottleneck, hidden, experts, top_k, tokens;
   bool generated_biases;
-  bool bf16;               /* weights of the products are; biases and intermediates are not */
+  const hmoec_target *target;
+  hmoec_format format;     /* of the products; biases and intermediates are f32 */
   bool from_selection;     /* the generator sees the selection set alone, not the token */
   int64_t expert_bytes;    /* of the layer's own experts */
   int64_t budget_bytes;    /* 0: the default, max(expert_bytes / 2, 1 MiB), and always enough for one row an expert */

@@ -16,7 +16,7 @@
 typedef struct hmoec_pass_options {
   const char *strategy;       /* forces the strategy of every HyperExpert, NULL: what the model says */
   int64_t
-      table_budget_bytes; /* most bytes a table, or the cache, of one HyperExpert may take; 0: half of the layer's experts, at least 16 MiB */
+      table_budget_bytes; /* most bytes a table, or the cache, of one HyperExpert may take; 0: half of the layer's experts, at least 1 MiB */
   int64_t tokens; /* the token count that costs are weighed for */
   hmoec_format dtype; /* of products of run time; sums, routing and what is between the products stay f32 */
   const hmoec_target *target;
@@ -60,12 +60,13 @@ typedef struct hmoec_pass_trace {
 bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hmoec_pass_options *options,
                       const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics);
 
-/* Marks the row-wise ops of a folded module that stay f32 in bf16 compilation (plan_dtype.c); hmoec_product_may_be_bf16 reads the marks. */
+/* Marks the row-wise ops of a folded module that stay f32 whatever --dtype says (plan_dtype.c). */
 bool hmoec_mark_f32(MlirModule module);
-bool hmoec_product_may_be_bf16(MlirOperation op);
-/* Whether compiled code with --dtype bf16 rounds an operand of an op: of products, of the table whose rows an embedding copies, of the factor that
- * waits for the other one as rows of bf16. See hmoec_interpret_rounded. Of a folded module with marks. */
-bool hmoec_rounds_to_bf16(MlirOperation op, size_t operand);
+/* Whether products of an op are computed in the dtype; others are f32. Of a folded module with marks, as what follows. */
+bool hmoec_product_has_dtype(MlirOperation op);
+/* Whether compiled code rounds an operand of an op to the dtype: of products, of the table whose rows an embedding copies, of the factor that
+ * waits for the other one as rows of the dtype. See hmoec_interpret_rounded. */
+bool hmoec_rounds_to_dtype(MlirOperation op, size_t operand);
 
 bool hmoec_fold_layer_embedding(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 bool hmoec_fold_hypernetwork(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);

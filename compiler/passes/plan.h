@@ -10,7 +10,7 @@
  *   plan_rows.c      row-wise ops: linear, norms, activate, add, views; plan_memory.c: where results go
  *   plan_attention.c ids, embeddings, attention and its states
  *   plan_matmul.c plan_experts.c plan_hyper.c   products, experts, HyperExperts
- *   plan_builder.c   memory, dimensions, steps; plan_dtype.c: what is bf16 */
+ *   plan_builder.c   memory, dimensions, steps; plan_dtype.c: what is f32 whatever the dtype */
 #ifndef HMOEC_PASSES_PLAN_H
 #define HMOEC_PASSES_PLAN_H
 
@@ -41,7 +41,7 @@ typedef struct plan_binding {
   int64_t offset_bytes, advance_bytes;
 } plan_binding;
 
-/* A [rows, cols] view of memory, in elements; f32, or bf16 rows that bf16 products alone read. */
+/* A [rows, cols] view of memory, in elements; f32, or rows of a format that products of that format alone read. */
 typedef struct plan_place {
   plan_memory *memory;
   int64_t offset, row_stride, col_stride;
@@ -249,7 +249,7 @@ typedef struct plan_matmul {
   plan_binding a, b, c, blocks, gather, scatter, bias, row_gate, gated_bias, pass, pass_index, norm_weight, norm_bias;
 } plan_matmul;
 
-/* A matmul of k, n with one segment, panels and the schedule filled in; A is `a`, copied unless in place and of the product's type. */
+/* A matmul of k, n with one segment; A is `a`, copied unless in place and of the product's type. */
 plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, hmoec_format format, int64_t k, int64_t n, plan_place a);
 /* C of a product: the place, and what follows from it. */
 void plan_matmul_into(const planner *p, plan_matmul *m, plan_place c);
@@ -303,10 +303,10 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
 plan_place plan_whole_place(plan_memory *memory);
 /* The destination of a value: what an enclosing add or the caller gave it, else workspace. *out_accumulate: whether to add to it. */
 plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool *out_accumulate);
-/* Rows as what reads them wants them: bf16 where bf16 products alone do, as wide as products read in place where any does. */
+/* Rows as what reads them wants them: of that format, as wide as products read in place where any does. */
 plan_place plan_product_rows(planner *p, MlirValue result, int64_t rows_dim);
-/* Whether bf16 products, and nothing else, read the rows of this value. */
-bool plan_only_bf16_products(const planner *p, MlirValue value);
+/* The format of the rows of a value: the dtype where products in it read them and nothing else does, else f32. */
+hmoec_format plan_rows_format(const planner *p, MlirValue value);
 /* Backwards over the entry: what it returns goes to the caller's memory, what an add sums to the add's. outputs: by result, or NULL. */
 void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory **outputs);
 

@@ -1,4 +1,4 @@
-/* Which products are bf16 with --dtype bf16: those over tokens, whose weights are most of the bytes.
+/* Which products are computed in --dtype: those over tokens, whose weights are most of the bytes.
  *
  * f32 stay what decides or conditions instead of carrying the result: everything at open and per selection set, and every chain of row-wise
  * ops that ends in a route or in a generator. Rounding there would pick other experts, or be multiplied by all of what is generated. */
@@ -42,12 +42,12 @@ static bool mark_block(MlirOperation function, MlirBlock block, void *user) {
 
 bool hmoec_mark_f32(MlirModule module) { return hmoec_each_function(module, mark_block, NULL); }
 
-static bool only_bf16_products_read(MlirValue value) {
+static bool only_products_of_dtype_read(MlirValue value) {
   MlirOpOperand use = mlirValueGetFirstUse(value);
   bool any = !mlirOpOperandIsNull(use);
   for (; any && !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
-    any = hmoec_op_is(user, "hmoe.linear") && mlirOpOperandGetOperandNumber(use) == 0 && hmoec_product_may_be_bf16(user);
+    any = hmoec_op_is(user, "hmoe.linear") && mlirOpOperandGetOperandNumber(use) == 0 && hmoec_product_has_dtype(user);
   }
   return any;
 }
@@ -57,28 +57,28 @@ static MlirOperation linear_of(MlirValue factor) {
   return hmoec_op_is(op, "hmoe.activate") ? hmoec_defining_op(mlirOperationGetOperand(op, 0)) : op;
 }
 
-/* Of two linears that multiply the first to run waits in the rows that the second multiplies, which are bf16 if only such products read them. */
-static bool waits_as_bf16(MlirOperation multiply, size_t factor) {
-  if (!plan_is_product_of_linears(multiply) || !only_bf16_products_read(mlirOperationGetResult(multiply, 0))) return false;
+/* Of two linears that multiply the first to run waits in the rows that the second multiplies, which are of the dtype if only products in it read them. */
+static bool waits_in_dtype(MlirOperation multiply, size_t factor) {
+  if (!plan_is_product_of_linears(multiply) || !only_products_of_dtype_read(mlirOperationGetResult(multiply, 0))) return false;
   MlirOperation linear = linear_of(mlirOperationGetOperand(multiply, (intptr_t)factor)),
                 other = linear_of(mlirOperationGetOperand(multiply, 1 - (intptr_t)factor));
   while (!mlirOperationIsNull(linear) && !mlirOperationEqual(linear, other)) linear = mlirOperationGetNextInBlock(linear);
   return !mlirOperationIsNull(linear);
 }
 
-bool hmoec_rounds_to_bf16(MlirOperation op, size_t operand) {
+bool hmoec_rounds_to_dtype(MlirOperation op, size_t operand) {
   static const char *const products[] = {"hmoe.linear",        "hmoe.experts",      "hmoe.gated_experts",
                                          "hmoe.fused_experts", "hmoe.hypernetwork", "hmoe.factored_hyper_expert"};
-  if (hmoec_op_is(op, "hmoe.multiply")) return waits_as_bf16(op, operand);
+  if (hmoec_op_is(op, "hmoe.multiply")) return waits_in_dtype(op, operand);
   if (hmoec_op_is(op, "hmoe.hyper_expert") || hmoec_op_is(op, "hmoe.indexed_hyper_expert")) return true;
   if (hmoec_op_is(op, "hmoe.embedding")) op = plan_tied_linear(mlirOperationGetOperand(op, 1));
   for (size_t i = 0; !mlirOperationIsNull(op) && i < sizeof products / sizeof *products; i++)
-    if (hmoec_op_is(op, products[i])) return hmoec_product_may_be_bf16(op);
+    if (hmoec_op_is(op, products[i])) return hmoec_product_has_dtype(op);
   return false;
 }
 
-bool hmoec_product_may_be_bf16(MlirOperation op) { return !hmoec_op_at_open(op) && !is_marked(op); }
+bool hmoec_product_has_dtype(MlirOperation op) { return !hmoec_op_at_open(op) && !is_marked(op); }
 
 hmoec_format plan_format(const planner *p, MlirOperation op) {
-  return hmoec_product_may_be_bf16(op) ? p->options->dtype : HMOEC_FORMAT_F32;
+  return hmoec_product_has_dtype(op) ? p->options->dtype : HMOEC_FORMAT_F32;
 }

@@ -46,23 +46,23 @@ plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool 
   return plan_value_get(p, value)->place = plan_whole_place(memory);
 }
 
-bool plan_only_bf16_products(const planner *p, MlirValue value) {
+hmoec_format plan_rows_format(const planner *p, MlirValue value) {
   bool any = false;
-  if (plan_is_last_from(p, value)) return false;
+  if (plan_is_last_from(p, value)) return HMOEC_FORMAT_F32;
   for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
     if (!plan_is_reader(p, user)) continue; /* of another entry */
-    if (!hmoec_op_is(user, "hmoe.linear") || mlirOpOperandGetOperandNumber(use) != 0 || !hmoec_is_bf16(plan_format(p, user)))
-      return false;
+    if (!hmoec_op_is(user, "hmoe.linear") || mlirOpOperandGetOperandNumber(use) != 0 || plan_format(p, user) == HMOEC_FORMAT_F32)
+      return HMOEC_FORMAT_F32;
     any = true;
   }
-  return any;
+  return any ? p->options->dtype : HMOEC_FORMAT_F32;
 }
 
 plan_place plan_product_rows(planner *p, MlirValue result, int64_t rows_dim) {
-  plan_memory *memory = plan_only_bf16_products(p, result)
-                            ? plan_rows_memory(p, HMOEC_FORMAT_BF16, rows_dim, plan_columns(result), true)
-                            : own_memory(p, result, rows_dim);
+  hmoec_format format = plan_rows_format(p, result);
+  plan_memory *memory = format != HMOEC_FORMAT_F32 ? plan_rows_memory(p, format, rows_dim, plan_columns(result), true)
+                                                   : own_memory(p, result, rows_dim);
   return plan_value_get(p, result)->place = plan_whole_place(memory);
 }
 

@@ -267,8 +267,8 @@ static plan_matmul linear_product(planner *p, MlirOperation op, int fn, int64_t 
 
 /* Where a linear writes: rows that the next product reads as they are, else any destination. */
 static void linear_into_destination(planner *p, plan_matmul *m, MlirValue result, int fn, int64_t rows_dim) {
-  bool accumulate = false,
-       rows = fn == PLAN_RUN && m->spec.format && !plan_value_get(p, result)->destination && plan_only_bf16_products(p, result);
+  bool accumulate = false, rows = fn == PLAN_RUN && m->spec.format != HMOEC_FORMAT_F32 && !plan_value_get(p, result)->destination &&
+                                  plan_rows_format(p, result) != HMOEC_FORMAT_F32;
   plan_place c = rows ? plan_product_rows(p, result, rows_dim) : plan_destination(p, result, rows_dim, &accumulate);
   plan_matmul_into(p, m, c);
   MlirOperation user = hmoec_single_user(result);

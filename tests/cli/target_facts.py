@@ -1,0 +1,63 @@
+"""target_facts.py ROOT: what compiler sources know of a target without asking it, a line each; status 1 if there is any.
+
+Outside of a target's own folder that is: the CPU's names for its layouts, its instructions and the processors that LLVM has, a header of it,
+and its sizes where they stand as numbers. A line that is fine all the same has its reason here, in ALLOWED."""
+
+import re
+import sys
+from pathlib import Path
+
+# The machine's own peaks, which hmoec bench measures by what its processor has; and what the ABI calls a field of a step.
+ALLOWED = {("compiler/commands/ceilings.c", None), ("compiler/emit/steps.c", "panel_rows")}
+
+SEARCHED = ["compiler", "dialects", "include/hmoe/compiler.h"]
+TARGETS = Path("compiler/target")  # a folder of it is a target's
+SIZED = ("commands", "emit", "kernel", "library", "passes", "target")  # rooms where these numbers would be the CPU's
+SIZES = "1[56]|3[12]|12[78]"
+RULES = [
+    (re.compile(r"\w*panel\w*", re.I), "a layout of the CPU"),
+    (re.compile(r"\blda(?:_\w+)?\b|\bpairs\(", re.I), "a layout of the CPU"),
+    (re.compile(r"\b(?:\w+_)?(?:avx|amx)(?:\d\w*|_\w+)?\b", re.I), "an instruction set"),
+    (re.compile(r"\bHMOE_CPU_\w+|\bhmoe_cpu_\w+|\bhmoec_cpu_\w+"), "a version, or a function, of the CPU"),
+    (re.compile(r"#include \"target/\w+/.*"), "a header of one target"),
+]
+SIZE_RULES = [
+    (re.compile(rf"[-+*/%&~]\s*\(?\b(?:{SIZES})\b(?![.\w]| \*/)|(?<![.\w])(?:{SIZES})\s*[*/%](?!/)"), "a size of the CPU's"),
+    (re.compile(rf"\b(?:multiple of|rounded up to|every|blocks of) (?:{SIZES})\b|\b(?:{SIZES}) (?:columns|keys|rows)\b"), "a size of the CPU's"),
+]
+
+
+def processors(root):
+    """Those that code can be tuned for, but for names that are words."""
+    found = set()
+    for path in sorted((root / TARGETS).glob("*/*.c")):
+        for names in re.findall(r"_processors\[\] = \{(.*?)\};", path.read_text(), re.S):
+            found |= set(re.findall(r'"([^"]+)"', names))
+    return found - {"native", "generic"}
+
+
+def faults_of(path, text, rules):
+    for number, line in enumerate(text.split("\n"), 1):
+        for rule, what in rules:
+            for match in rule.finditer(line):
+                if not {(path, None), (path, match[0])} & ALLOWED:
+                    yield f"{path}:{number}: {match[0]}: {what}"
+
+
+root = Path(sys.argv[1])
+names = processors(root)
+if not names:
+    sys.exit("no list of processors was found")
+rules = RULES + [(re.compile(r"\b(?:" + "|".join(sorted(map(re.escape, names), key=len, reverse=True)) + r")\b"), "a processor")]
+bad = 0
+for searched in SEARCHED:
+    files = [root / searched] if (root / searched).is_file() else sorted((root / searched).rglob("*"))
+    for file in files:
+        path = file.relative_to(root)
+        if file.suffix not in (".c", ".h", ".mlir") or (path.is_relative_to(TARGETS) and path.parent != TARGETS):
+            continue
+        sized = file.suffix == ".mlir" or any(part in SIZED for part in path.parts)
+        for fault in faults_of(str(path), file.read_text(), rules + SIZE_RULES * sized):
+            print(fault)
+            bad += 1
+sys.exit(bad != 0)
