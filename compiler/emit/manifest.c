@@ -9,7 +9,6 @@
 #include "hmoe/runtime.h"
 #include "ir/generation.h"
 #include "plain_text.h"
-#include "runtime_internal.h"
 
 static const void *at(const hmoec_unit *unit, hmoe_plan_span span) { return (const char *)unit->plan + span.offset; }
 

@@ -2,8 +2,8 @@
  *
  * A kernel is described by a plain structure; equal structures give one function. For every description and every version of its code the
  * generator emits a function of type hmoe_kernel_fn (include/hmoe/abi.h). Row-major buffers are f32 unless said otherwise; ld is a
- * row stride in elements. right(K, N) is a right operand: a matrix [K, N] that rows are multiplied by, laid out as the target likes. A step is
- * column_step columns that begin at a multiple of it (target/target.h). */
+ * row stride in elements. right(K, N) is a right operand: a matrix [K, N] that rows are multiplied by, laid out as the target likes. A column
+ * step is column_step columns that begin at a multiple of it (target/target.h). */
 #ifndef HMOEC_KERNEL_KERNELS_H
 #define HMOEC_KERNEL_KERNELS_H
 
@@ -61,22 +61,22 @@ typedef enum hmoec_norm { HMOEC_NORM_NONE = 0, HMOEC_NORM_RMS, HMOEC_NORM_LAYER,
  *   5 scatter    i32: dst(r) = scatter[r]; absent: dst(r) = r
  *   6 bias       f32 [groups][bias_group_floats]: added before the activation
  *   7 row_gate   f32 [rows]
- *   8 gated_bias f32 [groups][N up to a whole step]: row_gate[r] * gated_bias is added
+ *   8 gated_bias f32 [groups][N up to a whole column step]: row_gate[r] * gated_bias is added
  *   9 pass       f32 [*, ld = pass_ld]: a dropped row adds row_gate[r] * pass[pass_index(r)], pass_index = binding 10
  *  10 pass_index i32 [rows]
- *  11 norm_weight f32 [k up to a whole step], 12 norm_bias the same (layer norms): A's rows are normalised while they are copied to scratch;
+ *  11 norm_weight f32 [k up to a whole column step], 12 norm_bias the same (layer norms): A's rows are normalised while they are copied to scratch;
  *     in FFN these are 13 and 14
- * The columns of a step belong to one segment, the first whose end lies behind the step's begin; the value of a column is
+ * A column step belongs to one segment, the first whose end lies behind its begin; the value of a column is
  *   v = act(acc + bias) ; v *= row_gate[r] if the segment is gated ; v += row_gate[r] * gated_bias
  *   or, in a dropped block that has a pass,  v = row_gate[r] * pass, to which only a segment that is not gated adds act(acc + bias)
  *   or, in a dropped block with dropped_bare,  v = 0 in a gated segment, and act(acc + bias) in others
  *   C = accumulate ? C + v : multiply ? C * v : v; where multiply is set and act is a function of two arguments, v = act(acc + bias, C) and C = v
  * Dropped blocks compute columns from dropped_column, where a part of C begins, and k from dropped_k_begin only; the columns
  * before are not written.
- * Grid: DENSE rows [0, call.rows) in blocks of row_block, or BLOCKS. Columns are split over call.splits by whole steps.
+ * Grid: DENSE rows [0, call.rows) in blocks of row_block, or BLOCKS. Columns are split over call.splits by whole column steps.
  * Sums run over k in ascending order, one accumulator a value: results depend on neither rows per block nor threads nor splits. */
 typedef struct hmoec_matmul_segment {
-  int64_t end; /* column; those from there to the end of its step pad C: 0, whatever A holds */
+  int64_t end; /* column; those from there to the end of its column step pad C: 0, whatever A holds */
   hmoec_activation activation;
   bool gated;
   bool multiply; /* v multiplies what C holds; not with accumulate */
@@ -91,13 +91,13 @@ typedef struct hmoec_matmul_spec {
   /* A's rows are consecutive and lie as the target's rows in place of `format` do, slack rows and all: no copy into scratch. a_format == format, and
    * columns from k to the depth of a right operand (right_depth) are 0. */
   bool a_in_place;
-  bool c_padded; /* C rows have room for whole steps: columns from n to the step's end become 0 */
+  bool c_padded; /* C rows have room for whole column steps: columns from n to the last one's end become 0 */
   bool grouped;
   bool has_gather, has_scatter, has_bias, has_row_gate, has_gated_bias, has_pass;
   bool dropped_bare; /* a dropped row has nothing that is gated; not with has_pass, and only where something is */
   bool accumulate;
   int64_t b_group_bytes, bias_group_floats, pass_ld;
-  int64_t segments; /* 1 or 2; the last one's end is n; a first one that ends inside a step needs c_padded */
+  int64_t segments; /* 1 or 2; the last one's end is n; a first one that ends inside a column step needs c_padded */
   hmoec_matmul_segment segment[2];
   int64_t dropped_column, dropped_k_begin;
   hmoec_norm norm; /* of A's rows, which are then f32 and not in place; the product is dense */
@@ -110,7 +110,7 @@ typedef struct hmoec_matmul_spec {
  *   C[dst(r)] (+)= epilogue2(hidden * B2[group(r)]),  hidden[r] = epilogue1(A[src(r)] * B1[group(r)])
  *
  * first and second are the two products as if they were steps of their own, and the bits are the same. first: gather, bias, row_gate of
- * a gated segment; no scatter, pass, gated_bias or accumulate; c_padded, c_stride >= whole steps. second: k = first.n rounded to what its
+ * a gated segment; no scatter, pass, gated_bias or accumulate; c_padded, c_stride >= whole column steps. second: k = first.n rounded to what its
  * A needs; a_in_place; no gather, no norm, no multiply. Both have the same row_block and are both grouped or not, of one format.
  * bindings: those of second, but a and gather are first's; bias is second's; 11 b of first, 12 bias of first; 13 norm_weight, 14 norm_bias
  * of first.
@@ -176,7 +176,7 @@ typedef struct hmoec_rows_spec {
 } hmoec_rows_spec;
 
 /* out[r] = norm(x[index(r)]), see hmoec_norm. bindings: 0 x [*, ld_x], 1 weight f32 [n], 2 bias f32 [n] (layer) or NONE, 3 out [rows, ld_out],
- * 4 index i32 or NONE (index(r) = r). Columns n..ld_out become 0 up to a whole step. Grid ROWS. */
+ * 4 index i32 or NONE (index(r) = r). Columns n..ld_out become 0 up to a whole column step. Grid ROWS. */
 typedef struct hmoec_norm_spec {
   hmoec_norm kind; /* not NONE */
   int64_t n, ld_x, ld_out;
@@ -214,7 +214,7 @@ typedef struct hmoec_store_spec {
  * bindings: 0 q f32 [batch*length, ld_q], 1 keys, 2 values, 3 bias f32 [heads][bias_ld] or NONE: of difference j - t at bias_zero + j - t,
  * where differences are first cut to [-max_distance - P, max_distance + 1] for the first of every P keys, so that all P can be read at once, P the
  * target's position_pad: bias_zero >= max_distance + P and bias_ld >= bias_zero + max_distance + P + 1; 4 mask i32
- * [kv_rows][value(dims[6])] or NONE, 5 out, of out_format, [batch*length, ld_out], columns head*head_size + i; columns from heads*head_size to a whole step become 0.
+ * [kv_rows][value(dims[6])] or NONE, 5 out, of out_format, [batch*length, ld_out], columns head*head_size + i; columns from heads*head_size to a whole column step become 0.
  * dims: 0 batch, 1 length (of q), 2 past, 3 kv_length, 4 capacity of keys and values, 5 kv_rows: batch is a multiple, row b reads row
  * b / (batch / kv_rows); 6 the mask's row stride.
  * Grid ROWS, row_block 1, rows = batch * heads * ceil(length / query_block): task ((b*heads + head)*blocks + block).

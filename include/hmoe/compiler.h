@@ -110,8 +110,8 @@ typedef struct hmoec_options {
   const char *target; /* what code is for; NULL: "cpu" */
 } hmoec_options;
 
-/* What texts of the options may be: value number `index` of "target", "dtype", "strategy", or of "cpu", "mcpu" for the target that is taken by default,
- * as they are listed to people. NULL behind the last one, and of other names. Static storage. */
+/* What a text of the options may be: value number `index` of "target", "dtype", "strategy", "cpu", "mcpu" or "print-ir-after", as they are listed to
+ * people; of the target that is taken by default, where it depends on that. NULL behind the last one, and of other names. Static storage. */
 HMOE_API const char *hmoec_option_value(const char *option, size_t index);
 
 /* Whether the library takes these options, which it says of them on use too. prefix: what messages put before an option's name, such as "--";

@@ -97,6 +97,11 @@ static void test_compilations(void **state) {
   wrong = options;
   wrong.mcpu = wrong.cpu = wrong.dtype = "";
   USAGE(hmoec_options_validate(&wrong, NULL), "expected dtype f32 or bf16, found ''");
+  wrong = options;
+  wrong.target = "gpu";
+  USAGE(hmoec_options_validate(&wrong, "--"), "expected --target cpu, found 'gpu'");
+  wrong.struct_size = offsetof(hmoec_options, target); /* of a program that knows no target */
+  assert_int_equal(hmoec_options_validate(&wrong, "--"), HMOEC_OK);
 
   char *bytes = NULL;
   size_t size;
@@ -122,6 +127,36 @@ static void test_compilations(void **state) {
   assert_null(hmoec_compilation_name(NULL));
   hmoec_compilation_destroy(NULL);
   hmoec_free(NULL);
+}
+
+/* What is listed is taken, and nothing else. */
+static void test_option_values(void **state) {
+  (void)state;
+  static const struct {
+    const char *name, *first;
+    size_t field, least;
+  } texts[] = {{"target", "cpu", offsetof(hmoec_options, target), 1},
+               {"dtype", "f32", offsetof(hmoec_options, dtype), 2},
+               {"strategy", "auto", offsetof(hmoec_options, strategy), 5},
+               {"cpu", "amx", offsetof(hmoec_options, cpu), 5},
+               {"mcpu", "native", offsetof(hmoec_options, mcpu), 20},
+               {"print-ir-after", "all", offsetof(hmoec_options, print_ir_after), 8}};
+  for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
+    size_t count = 0;
+    const char *value;
+    assert_string_equal(hmoec_option_value(texts[t].name, 0), texts[t].first);
+    for (; (value = hmoec_option_value(texts[t].name, count)); count++) {
+      hmoec_options with = options;
+      *(const char **)(void *)((char *)&with + texts[t].field) = value;
+      assert_int_equal(hmoec_options_validate(&with, "--"), HMOEC_OK);
+      *(const char **)(void *)((char *)&with + texts[t].field) = "none of them";
+      USAGE(hmoec_options_validate(&with, "--"), "found 'none of them'");
+    }
+    assert_true(count >= texts[t].least);
+    assert_null(hmoec_option_value(texts[t].name, count + 1));
+  }
+  assert_null(hmoec_option_value("tokens", 0));
+  assert_null(hmoec_option_value(NULL, 0));
 }
 
 static void test_opening(void **state) {
@@ -229,7 +264,8 @@ static void test_graphs(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_compilations), cmocka_unit_test(test_opening),
-                                     cmocka_unit_test(test_signatures), cmocka_unit_test(test_runs), cmocka_unit_test(test_graphs)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_compilations), cmocka_unit_test(test_option_values),
+                                     cmocka_unit_test(test_opening),      cmocka_unit_test(test_signatures),
+                                     cmocka_unit_test(test_runs),         cmocka_unit_test(test_graphs)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
