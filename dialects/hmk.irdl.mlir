@@ -30,7 +30,7 @@ irdl.dialect @hmk {
   // C[dst(r)] (+)= epilogue(A[src(r)] B[group(r)]): gather, product, bias, activation, gate, pass-through and scatter in one kernel.
   // The equation and every binding: hmoec_matmul_spec in compiler/kernel/kernels.h. B is a right operand [k, n] for each
   // group, as the target lays it out. format, a_format, c_format: names of formats (f32, bf16). flags: names of what applies (a_in_place, c_padded,
-  // accumulate, dropped_bare). segments: (end, activation, gated, multiply) quadruples, end a column. norm: none, rms, layer: how rows of A are
+  // accumulate, paired, dropped_bare). segments: (end, activation, gated, multiply) quadruples, end a column. norm: none, rms, layer: how rows of A are
   // normalised first, with buffers norm_weight and norm_bias (of grouped_ffn: the first product's).
   // dropped: first column and first k that rows over capacity compute.
   irdl.operation @grouped_matmul {

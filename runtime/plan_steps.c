@@ -241,11 +241,13 @@ static hmoe_status check_pack_source(const checker *check, const hmoe_plan_step 
 
 /* Columns come in panels, and what they generate does, too. */
 static hmoe_status check_pack_columns(const checker *check, const hmoe_pack_source *source, const hmoe_pack_destination *to) {
-  bool plain = to->layout == HMOE_LAYOUT_VECTOR && to->generated_rows == 1;
+  bool plain = to->layout == HMOE_LAYOUT_VECTOR && to->generated_rows == 1 && !to->between;
   uint64_t step = to->layout == HMOE_LAYOUT_COLUMNS ? 1 : HMOE_PANEL;
   if (to->generated_rows < 1 || (!plain && to->columns % step) || to->columns / step % to->generated_rows)
     return bad(check, "%llu columns of %llu generated rows", (unsigned long long)to->columns,
                (unsigned long long)to->generated_rows);
+  if (to->between && to->layout == HMOE_LAYOUT_COLUMNS)
+    return bad(check, "%u panels between those of a layout without panels", to->between);
   bool pairs = to->generated_format == HMOE_FORMAT_BF16;
   if (to->generated_format >= HMOE_FORMAT_COUNT || source->generated.count > to->generated_rows ||
       (pairs && (to->generated_rows % HMOE_PANEL || to->layout == HMOE_LAYOUT_COLUMNS)))
@@ -473,6 +475,12 @@ uint64_t hmoe_pack_extent(const hmoe_pack_source *source, uint64_t columns) {
 
 uint64_t hmoe_pack_depth_end(const hmoe_pack_source *source, const hmoe_pack_destination *to) {
   return hmoe_add(hmoe_axis_last((hmoe_pack_axis){source->parts.count, to->part_rows}), source->depth.count);
+}
+
+uint64_t hmoe_pack_columns_end(const hmoe_pack_destination *to) {
+  if (!to->between || !to->columns) return to->columns;
+  uint64_t before = hmoe_mul(to->columns / HMOE_PANEL - 1, 1 + (uint64_t)to->between);
+  return hmoe_mul(hmoe_add(before, 1), HMOE_PANEL);
 }
 
 bool hmoe_pack_writes(const hmoe_step_pack *pack) {

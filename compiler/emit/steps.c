@@ -216,6 +216,7 @@ static hmoe_plan_span pack_fields(const step_source *s) {
                  .depth = {1, 0}},
       .destination = {.layout = (uint32_t)arg(s, HMOEC_PACK_LAYOUT),
                       .generated_format = (uint32_t)arg(s, HMOEC_PACK_GENERATED_FORMAT),
+                      .between = (uint32_t)arg(s, HMOEC_PACK_BETWEEN),
                       .columns = arg(s, HMOEC_PACK_COLUMNS),
                       .generated_rows = arg(s, HMOEC_PACK_GENERATED_ROWS),
                       .group_bytes = arg(s, HMOEC_PACK_GROUP_BYTES),

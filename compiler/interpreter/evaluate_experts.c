@@ -109,7 +109,6 @@ static bool experts_apply(const expert_weights *w, const double *x, const double
     ok = hmoec_product(w->rounds, count, f, h, in, w->wi + expert * f * h, w->bi ? w->bi + expert * f : NULL, hidden);
     if (factor) {
       ok = ok && hmoec_product(w->rounds, count, f, h, in, w->wi_1 + expert * f * h, w->bi_1 ? w->bi_1 + expert * f : NULL, factor);
-      for (size_t i = 0; w->rounds && i < count * f; i++) factor[i] = hmoec_round_bf16(factor[i]); /* it waits as rows of bf16 */
       for (size_t i = 0; i < count * f; i++) hidden[i] = hmoec_function_apply_gated(&w->activation, hidden[i], factor[i]);
     } else {
       for (size_t i = 0; i < count * f; i++) hidden[i] = hmoec_function_apply(&w->activation, hidden[i]);

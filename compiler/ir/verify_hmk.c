@@ -10,7 +10,7 @@
 
 /* How many integers the args of an op must have; 0: it has none. */
 static intptr_t args_of(const char *name) {
-  return strcmp(name, "copy") == 0 ? 7 : strcmp(name, "pack") == 0 || strcmp(name, "pack_vector") == 0 ? 21 : 0;
+  return strcmp(name, "copy") == 0 ? 7 : strcmp(name, "pack") == 0 || strcmp(name, "pack_vector") == 0 ? 22 : 0;
 }
 
 static bool known_role(const hmoec_hmk_info *info, MlirStringRef role) {

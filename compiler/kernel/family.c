@@ -59,6 +59,7 @@ static const field product_fields[] = {COUNT("k", hmoec_matmul_spec, k),
                                        FIELD("a_in_place", hmoec_matmul_spec, a_in_place, LISTED),
                                        FIELD("c_padded", hmoec_matmul_spec, c_padded, LISTED),
                                        FIELD("accumulate", hmoec_matmul_spec, accumulate, LISTED),
+                                       FIELD("paired", hmoec_matmul_spec, paired, LISTED),
                                        FIELD("dropped_bare", hmoec_matmul_spec, dropped_bare, LISTED),
                                        FIELD("segments", hmoec_matmul_spec, segments, SEGMENTS),
                                        FIELD("dropped", hmoec_matmul_spec, dropped_column, INTS),
@@ -511,8 +512,15 @@ static uint64_t int_field(const hmoec_kernel *kernel, const char *name) {
   return 1;
 }
 
+/* What the columns that a paired product has twice add to n * k. */
+static uint64_t paired_flops(const hmoec_matmul_spec *product) {
+  return product->paired ? 2 * (uint64_t)product->segment[0].end * (uint64_t)product->k : 0;
+}
+
 uint64_t hmoec_kernel_row_flops(const hmoec_kernel *kernel) {
   uint64_t flops = 0;
+  if (kernel->family == HMOEC_KERNEL_MATMUL) flops = paired_flops(&kernel->spec.matmul);
+  if (kernel->family == HMOEC_KERNEL_FFN) flops = paired_flops(&kernel->spec.ffn.first) + paired_flops(&kernel->spec.ffn.second);
   for (size_t t = 0; t < MOST_TERMS && families[kernel->family].flops[t].factor; t++)
     flops += families[kernel->family].flops[t].factor * int_field(kernel, families[kernel->family].flops[t].first) *
              int_field(kernel, families[kernel->family].flops[t].second);

@@ -54,12 +54,12 @@ typedef enum hmoec_norm { HMOEC_NORM_NONE = 0, HMOEC_NORM_RMS, HMOEC_NORM_LAYER,
  *
  * bindings, always all of them, HMOE_NONE where the spec has no use for one:
  *   0 a          [*, a_stride]
- *   1 b          right(k, N) of `format`, per group, b_group_bytes apart
+ *   1 b          right(k, columns of B) of `format`, per group, b_group_bytes apart
  *   2 c          [*, c_stride]
  *   3 blocks     hmoe_blocks (grouped)
  *   4 gather     i32: src(r) = gather[r]; absent: src(r) = r
  *   5 scatter    i32: dst(r) = scatter[r]; absent: dst(r) = r
- *   6 bias       f32 [groups][bias_group_floats]: added before the activation
+ *   6 bias       f32 [groups][bias_group_floats], a value for each column of B: added before the activation
  *   7 row_gate   f32 [rows]
  *   8 gated_bias f32 [groups][N up to a whole column step]: row_gate[r] * gated_bias is added
  *   9 pass       f32 [*, ld = pass_ld]: a dropped row adds row_gate[r] * pass[pass_index(r)], pass_index = binding 10
@@ -71,6 +71,10 @@ typedef enum hmoec_norm { HMOEC_NORM_NONE = 0, HMOEC_NORM_RMS, HMOEC_NORM_LAYER,
  *   or, in a dropped block that has a pass,  v = row_gate[r] * pass, to which only a segment that is not gated adds act(acc + bias)
  *   or, in a dropped block with dropped_bare,  v = 0 in a gated segment, and act(acc + bias) in others
  *   C = accumulate ? C + v : multiply ? C * v : v; where multiply is set and act is a function of two arguments, v = act(acc + bias, C) and C = v
+ * The columns of B are those of C. Of a paired product the first segment has two of B for each of C, its gate and its up, and
+ *   v = act(gate + its bias) * (up + its bias), or act(gate + its bias, up + its bias) of a function of two arguments
+ * in the place of act(acc + bias). There are as many of both, up to a whole step, and how they lie is the target's: by turns (of the CPU a panel of
+ * gates, the panel of their ups), so that a task reads one piece of B for its columns of C and has both sums at hand.
  * Dropped blocks compute columns from dropped_column, where a part of C begins, and k from dropped_k_begin only; the columns
  * before are not written.
  * Grid: DENSE rows [0, call.rows) in blocks of row_block, or BLOCKS. Columns are split over call.splits by whole column steps.
@@ -79,11 +83,12 @@ typedef struct hmoec_matmul_segment {
   int64_t end; /* column; those from there to the end of its column step pad C: 0, whatever A holds */
   hmoec_activation activation;
   bool gated;
-  bool multiply; /* v multiplies what C holds; not with accumulate */
+  bool multiply; /* v multiplies what C holds; not with accumulate, nor in the first segment of a paired product */
 } hmoec_matmul_segment;
 
 typedef struct hmoec_matmul_spec {
   int64_t k, n; /* n: columns written */
+  bool paired;  /* the columns of the first segment are products themselves: act(gate) * up */
   int64_t a_stride, c_stride;
   hmoec_format format; /* of the product: what both sides are rounded to before they are multiplied */
   hmoec_format a_format; /* of A in memory: f32, which a product of another format rounds while it copies, or `format` */

@@ -89,8 +89,8 @@ typedef struct layer {
   int64_t ff_columns; /* of the hidden block, that are the expert's own; where generated ones begin */
   int64_t bottleneck;
   plan_memory *pack1, *pack2, *bias1, *bias2, *out_bias; /* out_bias: bo, gated; bias2: what generated biases add */
-  plan_memory *pack_1, *bias_1; /* of wi_1 and bi_1 */
-  int64_t columns1, depth2; /* of the hidden block: all of them, and as the second product reads them */
+  int64_t own1, columns1; /* of the first pack: those that are the expert's own (of gated experts twice ff_columns), and all */
+  int64_t depth2; /* of the hidden block as the second product reads it */
   int64_t group1, group2; /* elements of an expert in a pack */
 } layer;
 
@@ -103,19 +103,21 @@ static plan_memory *expert_memory(planner *p, layer *l, int64_t which, const cha
 }
 
 /* The experts' weights w [n, k], or the transposes of [k, n], as parts of right operands [operand_k, operand_n]. */
-static void pack_stack(planner *p, const layer *l, MlirValue w, plan_memory *destination, int64_t n, int64_t k, int64_t operand_n,
-                       int64_t operand_k) {
+static void pack_stack(planner *p, const layer *l, MlirValue w, hmoec_pair pair, plan_memory *destination, int64_t n, int64_t k,
+                       int64_t operand_n, int64_t operand_k) {
   plan_place source = plan_value_get(p, w)->place;
   hmoec_packing packing = plan_packing(source, l->format, n, k);
   packing.groups = l->experts;
   packing.source_group_stride = n * k;
   packing.operand_n = operand_n;
   packing.operand_k = operand_k;
+  packing.pair = pair;
   plan_pack_emit(p, destination, source.memory, &packing);
 }
 
 /* The experts' biases v [n], an expert's in `columns` columns. */
-static void pack_biases(planner *p, const layer *l, MlirValue v, plan_memory *destination, int64_t n, int64_t columns) {
+static void pack_biases(planner *p, const layer *l, MlirValue v, hmoec_pair pair, plan_memory *destination, int64_t n,
+                        int64_t columns) {
   plan_place source = plan_value_get(p, v)->place; /* [experts, n] */
   hmoec_packing packing = {.columns = n,
                            .column_stride = source.col_stride,
@@ -124,11 +126,12 @@ static void pack_biases(planner *p, const layer *l, MlirValue v, plan_memory *de
                            .groups = l->experts,
                            .source_group_stride = source.row_stride,
                            .operand_n = columns,
+                           .pair = pair,
                            .padded = true};
   plan_pack_emit(p, destination, source.memory, &packing);
 }
 
-/* Sizes of the packs, and the packing of the experts' own weights: [W1 | D] and [W2 ; U], with room for D and U. */
+/* Sizes of the packs, and the packing of the experts' own weights: [W1 | D] and [W2 ; U], with room for D and U. Of gated experts W1 is pairs. */
 static void pack_experts(planner *p, layer *l, bool generated_biases) {
   hmoec_shape wi = hmoec_value_shape(l->wi);
   l->experts = wi.dims[0];
@@ -136,7 +139,8 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   l->d_model = wi.dims[2];
   l->top_k = hmoec_value_shape(l->indices).dims[1];
   l->ff_columns = plan_round(p, l->d_ff);
-  l->columns1 = l->ff_columns + plan_round(p, l->bottleneck);
+  l->own1 = mlirValueIsNull(l->wi_1) ? l->ff_columns : 2 * l->ff_columns;
+  l->columns1 = l->own1 + plan_round(p, l->bottleneck);
   l->depth2 = l->bottleneck ? l->ff_columns + plan_depth(p, l->format, l->bottleneck) : plan_depth(p, l->format, l->d_ff);
   int64_t h = l->d_model, out_columns = plan_round(p, h);
   const char *element = hmoec_format_name(l->format);
@@ -147,16 +151,16 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   if (l->biases || generated_biases) l->bias1 = expert_memory(p, l, 2, "f32", l->columns1);
   if (l->biases) l->out_bias = expert_memory(p, l, 3, "f32", out_columns);
   if (generated_biases) l->bias2 = expert_memory(p, l, 4, "f32", out_columns);
-  if (!mlirValueIsNull(l->wi_1)) l->pack_1 = expert_memory(p, l, 5, element, l->group1);
-  if (!mlirValueIsNull(l->bi_1)) l->bias_1 = expert_memory(p, l, 6, "f32", l->columns1);
   if (l->packed) return;
-  pack_stack(p, l, l->wi, l->pack1, l->d_ff, h, l->columns1, h);
-  pack_stack(p, l, l->wo, l->pack2, h, l->d_ff, h, l->depth2);
-  if (l->pack_1) pack_stack(p, l, l->wi_1, l->pack_1, l->d_ff, h, l->columns1, h);
+  bool paired = !mlirValueIsNull(l->wi_1);
+  hmoec_pair first = paired ? HMOEC_PAIR_GATES : HMOEC_PAIR_NONE;
+  pack_stack(p, l, l->wi, first, l->pack1, l->d_ff, h, l->columns1, h);
+  if (paired) pack_stack(p, l, l->wi_1, HMOEC_PAIR_UPS, l->pack1, l->d_ff, h, l->columns1, h);
+  pack_stack(p, l, l->wo, HMOEC_PAIR_NONE, l->pack2, h, l->d_ff, h, l->depth2);
   if (!l->biases) return;
-  pack_biases(p, l, l->bi, l->bias1, l->d_ff, l->columns1);
-  pack_biases(p, l, l->bo, l->out_bias, h, out_columns);
-  if (l->bias_1) pack_biases(p, l, l->bi_1, l->bias_1, l->d_ff, l->columns1);
+  pack_biases(p, l, l->bi, first, l->bias1, l->d_ff, l->columns1);
+  if (paired) pack_biases(p, l, l->bi_1, HMOEC_PAIR_UPS, l->bias1, l->d_ff, l->columns1);
+  pack_biases(p, l, l->bo, HMOEC_PAIR_NONE, l->out_bias, h, out_columns);
 }
 
 /* The two grouped products and, for top_k > 1, the sum over a token's picks. */
@@ -177,7 +181,8 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   if (l->bias1) first.bias = plan_at(l->bias1);
   first.spec.b_group_bytes = hmoec_format_bytes(l->format, l->group1);
   first.spec.bias_group_floats = l->bias1 ? l->columns1 : 0;
-  first.spec.segment[0] = (hmoec_matmul_segment){l->d_ff, l->activation, is_fused, l->pack_1 != NULL};
+  first.spec.paired = !mlirValueIsNull(l->wi_1);
+  first.spec.segment[0] = (hmoec_matmul_segment){l->d_ff, l->activation, is_fused, false};
   if (is_fused) { /* what the expert gives is gated, what the HyperExpert adds in the same sum is not */
     first.row_gate = plan_at(grouping.row_gate);
     first.spec.segments = 2;
@@ -219,17 +224,7 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   second.spec.bias_group_floats = second.bias.memory ? plan_round(p, h) : 0;
   second.spec.dropped_column = 0;
   second.spec.dropped_k_begin = l->bottleneck ? l->ff_columns : l->depth2;
-  if (l->pack_1) { /* x wi_1 + bi_1 is there first; act(x wi_0 + bi_0) multiplies it */
-    plan_matmul gate = first;
-    gate.b = plan_at(l->pack_1);
-    if (l->bias_1) gate.bias = plan_at(l->bias_1);
-    gate.spec.segment[0] = (hmoec_matmul_segment){l->d_ff, HMOEC_ACTIVATION_NONE, false, false};
-    plan_matmul_emit(p, &gate);
-    plan_matmul_emit(p, &first);
-    plan_matmul_emit(p, &second);
-  } else {
-    plan_pair(p, &first, &second);
-  }
+  plan_pair(p, &first, &second);
 
   if (l->top_k > 1) {
     plan_place y = plan_destination(p, result, rows, &accumulate);
@@ -274,7 +269,7 @@ static void pack_hyper_experts(planner *p, const layer *l, const plan_generator 
   int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, l->experts), offset, args[HMOEC_COPY_ARGS];
   plan_place r = plan_rows_place(p, PLAN_OPEN, g->r);
   plan_binding none = {0};
-  int64_t first_column = p->target->right_column(l->format, g->d_model, l->ff_columns);
+  int64_t first_column = p->target->right_column(l->format, g->d_model, l->own1);
   plan_generate(p, PLAN_OPEN, rows, g, PLAN_DOWN, r, none, none,
                 (plan_binding){l->pack1, hmoec_format_bytes(l->format, first_column), 0}, l->group1);
   plan_part_layout u = plan_part_of(p, g, PLAN_UP);
@@ -287,7 +282,7 @@ static void pack_hyper_experts(planner *p, const layer *l, const plan_generator 
   plan_ints(&copy, "args", args, HMOEC_COPY_ARGS);
   plan_step_end(&copy);
   if (g->biases) {
-    plan_generate(p, PLAN_OPEN, rows, g, PLAN_BETA, r, none, none, (plan_binding){l->bias1, 4 * l->ff_columns, 0}, l->columns1);
+    plan_generate(p, PLAN_OPEN, rows, g, PLAN_BETA, r, none, none, (plan_binding){l->bias1, 4 * l->own1, 0}, l->columns1);
     plan_generate(p, PLAN_OPEN, rows, g, PLAN_GAMMA, r, none, none, plan_at(l->bias2), plan_round(p, g->d_model));
   }
 }

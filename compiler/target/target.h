@@ -39,6 +39,10 @@ typedef struct hmoec_store_layout {
   int64_t key_parts, key_elements, value_parts, value_elements, position_step;
 } hmoec_store_layout;
 
+/* Two matrices whose columns are the gates and the ups of a paired product (kernels.h) lie together in a right operand, and take twice the columns of
+ * one, rounded up to column_step; in which order is the target's. */
+typedef enum hmoec_pair { HMOEC_PAIR_NONE = 0, HMOEC_PAIR_GATES, HMOEC_PAIR_UPS } hmoec_pair;
+
 /* A matrix [k, n] in memory that becomes a right operand, or a part of one: element (ko * k_inner + ki, column) of source group g is at
  *   source_offset + g * source_group_stride + ko * k_outer_stride + ki * k_inner_stride + column * column_stride
  * and becomes depth first_k + ko * outer_pitch + ki, column first_column + column, of the operand's group g. With q > 1 the columns are those of a generator
@@ -51,6 +55,7 @@ typedef struct hmoec_packing {
   int64_t operand_k,
       operand_n; /* all of it, as for right_elements; of vectors operand_n is the elements of a group; 0: this matrix alone */
   int64_t first_column; /* a multiple of column_step */
+  hmoec_pair pair; /* of matrices and vectors alike; first_column is where the pair's columns begin */
   int64_t first_k, outer_pitch; /* pitch 0: k_inner */
   hmoec_format generates;
   bool side_by_side; /* the q are no rows of what is generated, but column_step columns each, one behind the other; of one group */
@@ -80,6 +85,7 @@ typedef enum hmoec_pack_arg {
   HMOEC_PACK_FORMAT,
   HMOEC_PACK_SOURCE_GENERATED,
   HMOEC_PACK_GENERATED_FORMAT,
+  HMOEC_PACK_BETWEEN,
   HMOEC_PACK_ARGS
 } hmoec_pack_arg;
 enum { HMOEC_COPY_ARGS = 7 }; /* of hmk.copy */

@@ -321,7 +321,7 @@ typedef struct hmoe_pack_destination {
   uint32_t layout; /* HMOE_LAYOUT_* */
   uint32_t format; /* HMOE_FORMAT_*: of its elements */
   uint32_t generated_format; /* HMOE_FORMAT_*: of what a generator's columns make */
-  uint32_t reserved;
+  uint32_t between; /* of PANELS and VECTOR: panels of other matrices, or vectors, between two panels of its own */
   uint64_t columns, generated_rows; /* padding among them */
   uint64_t group_bytes; /* group g begins at g*group_bytes of the binding */
   uint64_t first_column, first_row; /* where in a group the columns and the depth begin */
@@ -337,6 +337,8 @@ typedef struct hmoe_pack_destination {
  *          HMOE_PANEL; packs of other rows of the panels come later.
  * COLUMNS  the transpose, f32 alone: row i of part j of column o at element (first_column + o)*panel_rows + first_row + j*part_rows + i of the group.
  *          columns is a multiple of Q.
+ * With `between`, column o is moved on to column o/HMOE_PANEL*(1 + between)*HMOE_PANEL + o%HMOE_PANEL, behind first_column, and columns is a multiple of
+ * HMOE_PANEL: two matrices whose panels alternate have 1 each, and the second begins HMOE_PANEL columns behind the first.
  * Other rows that no pack writes are what they were: zero in the weight arena. */
 enum { HMOE_LAYOUT_VECTOR = 0, HMOE_LAYOUT_PANELS = 1, HMOE_LAYOUT_COLUMNS = 2, HMOE_LAYOUT_COUNT = 3 };
 enum { HMOE_FORMAT_F32 = 0, HMOE_FORMAT_BF16 = 1, HMOE_FORMAT_COUNT = 2 };

@@ -172,7 +172,8 @@ static void pack_panel(void *context, uint64_t task, void *scratch) {
   const uint8_t *source = source_of(job, group, &dtype);
   pack_lanes lanes = find_lanes(job, panel);
   uint64_t row_bytes = row_bytes_of(job);
-  uint8_t *out = job->dst + group * to->group_bytes + (to->first_column / HMOE_PANEL + panel) * to->panel_rows * row_bytes;
+  uint64_t first = to->first_column / HMOE_PANEL + panel * (1 + (uint64_t)to->between);
+  uint8_t *out = job->dst + group * to->group_bytes + first * to->panel_rows * row_bytes;
 
   uint64_t padded = padded_depth(job), even = job->source->depth.count / 2 * 2;
   if (padded > even) memset(out + even * row_bytes, 0, (padded - even) * row_bytes);
@@ -191,7 +192,8 @@ static hmoe_status pack_panels(hmoe_run *run, const hmoe_plan_step *step, pack_j
   const hmoe_pack_destination *to = job->to;
   uint64_t panels = to->columns / HMOE_PANEL, row_bytes = row_bytes_of(job);
   uint64_t last_row = to->first_row + hmoe_pack_depth_end(job->source, to) - 1;
-  uint64_t needed = hmoe_mul(hmoe_mul(hmoe_add(to->first_column / HMOE_PANEL, panels), to->panel_rows), row_bytes);
+  uint64_t end = hmoe_add(to->first_column, hmoe_pack_columns_end(to)) / HMOE_PANEL;
+  uint64_t needed = hmoe_mul(hmoe_mul(end, to->panel_rows), row_bytes);
   needed = hmoe_add(needed, hmoe_axis_last((hmoe_pack_axis){job->source->groups.count, to->group_bytes}));
   /* The last panel need not be there to its full depth, but in whole words. */
   uint64_t end_row = hmoe_max(job->words ? last_row / 2 * 2 + 2 : last_row + 1, padded_depth(job));
@@ -209,13 +211,13 @@ static void pack_vector_group(void *context, uint64_t group, void *scratch) {
   hmoe_progress_add(job->progress, job->share_bytes / job->source->groups.count);
   uint64_t element_bytes = dtype->bits / 8;
   float *out = (float *)(void *)(job->dst + group * to->group_bytes) + to->first_column;
-  if (to->generated_rows == 1) {
+  if (to->generated_rows == 1 && !to->between) {
     uint64_t valid = job->source->generated.count ? hmoe_min(to->columns, job->source->columns.count) : 0;
     if (valid) dtype->read(source, job->source->columns.stride, valid, out, 1);
     memset(out + valid, 0, (to->columns - valid) * sizeof *out);
     return;
   }
-  for (uint64_t panel = 0; panel < to->columns / HMOE_PANEL; panel++, out += HMOE_PANEL) {
+  for (uint64_t panel = 0; panel < to->columns / HMOE_PANEL; panel++, out += (1 + to->between) * HMOE_PANEL) {
     pack_lanes lanes = find_lanes(job, panel);
     for (uint64_t c = 0; c < HMOE_PANEL; c++) {
       if (lanes.real[c]) dtype->read(source + lanes.start[c] * element_bytes, 1, 1, out + c, 1);
@@ -226,7 +228,8 @@ static void pack_vector_group(void *context, uint64_t group, void *scratch) {
 
 static hmoe_status pack_vector(hmoe_run *run, const hmoe_plan_step *step, pack_job *job) {
   const hmoe_pack_destination *to = job->to;
-  uint64_t groups = job->source->groups.count, needed = hmoe_mul(hmoe_add(to->first_column, to->columns), sizeof(float));
+  uint64_t groups = job->source->groups.count,
+           needed = hmoe_mul(hmoe_add(to->first_column, hmoe_pack_columns_end(to)), sizeof(float));
   needed = hmoe_add(needed, hmoe_axis_last((hmoe_pack_axis){groups, to->group_bytes}));
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_PACK_DESTINATION, HMOE_WRITE, needed, &job->dst));
   return hmoe_cpu_parallel(run, groups, pack_vector_group, job);

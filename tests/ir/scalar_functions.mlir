@@ -28,7 +28,8 @@ func.func private @root(%x: f32) -> f32 {
 // PLAN-DAG: func.func private @clipped
 // PLAN-DAG: func.func private @root
 // PLAN-DAG: hmk.route_topk{{.*}}gate = "@root"
-// PLAN-DAG: hmk.grouped_matmul{{.*}}segments = [16, "@clipped", false, true]
+// PLAN-DAG: hmk.grouped_ffn{{.*}}first_segments = [16, "@clipped", false, false]
+// PLAN-DAG: hmk.grouped_matmul{{.*}}"paired"{{.*}}segments = [16, "@clipped", false, false]
 
 // CHECK: "hmoe.route"{{.*}}gate = "@root"
 // CHECK: "hmoe.gated_experts"{{.*}}activation = "@clipped"

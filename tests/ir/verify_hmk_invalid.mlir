@@ -16,7 +16,7 @@ func.func @run() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %b = "hmk.buffer"() {kind = "pocket", element = "f32", shape = array<i64: 8, 3>, index = 0 : i64, offset = 0 : i64, dim = -1 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   // CHECK: error: expected a buffer element of f32, i32, i64 or bf16
   %c = "hmk.buffer"() {kind = "weight", element = "f16", shape = array<i64: 8, 3>, index = 0 : i64, offset = 0 : i64, dim = -1 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
-  // CHECK: error: expected 21 integers in args of pack, found 1
+  // CHECK: error: expected 22 integers in args of pack, found 1
   "hmk.pack"(%a, %a) {bind = ["dst", "source"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = -1 : i64, args = array<i64: 0>} : (!hmk.memory, !hmk.memory) -> ()
   // CHECK: error: expected grouped_ffn to bind first_b
   "hmk.grouped_ffn"(%a, %a, %a) {bind = ["a", "b", "c"], offsets = array<i64: 0, 0, 0>, advances = array<i64: 0, 0, 0>, rows = 0 : i64, k = 32 : i64, n = 32 : i64, a_stride = 48 : i64, c_stride = 32 : i64, format = "f32", a_format = "f32", c_format = "f32", first_format = "f32", first_a_format = "f32", first_c_format = "f32", flags = ["a_in_place"], segments = [1, "none", false, false], dropped = array<i64: 0, 0>, b_group_bytes = 0 : i64, bias_group_floats = 0 : i64, pass_ld = 0 : i64, norm = "none", norm_epsilon = 0.0 : f64, norm_scale = 1.0 : f64, first_k = 32 : i64, first_n = 32 : i64, first_a_stride = 32 : i64, first_c_stride = 48 : i64, first_flags = ["c_padded"], first_segments = [1, "relu", false, false], first_dropped = array<i64: 0, 0>, first_b_group_bytes = 0 : i64, first_bias_group_floats = 0 : i64} : (!hmk.memory, !hmk.memory, !hmk.memory) -> ()

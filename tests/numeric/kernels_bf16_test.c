@@ -67,6 +67,10 @@ enum {
   ROW_TOO_MANY,
   LAST_ROW_LEFT_OUT,
   LAST_PANEL_LEFT_OUT,
+  PAIRS_SWAPPED,
+  PAIRS_WITHOUT_UPS,
+  PAIRS_ONE_BIAS,
+  PAIRS_ALL_OVER,
   MODELS
 };
 
@@ -79,9 +83,10 @@ static float model_left(const hmoec_matmul_spec *s, const void *a, int64_t i, in
   return model == A_NOT_ROUNDED ? value : harness_from_bf16(harness_bf16(value));
 }
 
-static float model_value(const hmoec_matmul_spec *s, void *const *buffers, const hmoe_block *block, int64_t r, int64_t n,
-                         int model) {
-  int64_t depth = harness_up(s->k, 32), panels = (s->n + 31) / 32, group = model == FIRST_GROUP_ONLY ? 0 : block->group;
+/* A sum of column n of B, with the bias of column bias_n. */
+static float model_sum(const hmoec_matmul_spec *s, void *const *buffers, const hmoe_block *block, int64_t r, int64_t n,
+                       int64_t bias_n, int model) {
+  int64_t depth = harness_up(s->k, 32), group = model == FIRST_GROUP_ONLY ? 0 : block->group;
   int64_t row = s->has_gather && model != NO_GATHER ? ((int32_t *)buffers[4])[r] : r;
   const uint16_t *b = (const uint16_t *)((const char *)buffers[1] + group * s->b_group_bytes);
   float v = 0;
@@ -92,9 +97,20 @@ static float model_value(const hmoec_matmul_spec *s, void *const *buffers, const
          harness_from_bf16(b[(((n / 32) * (depth / 2) + k / 2) * 32 + n % 32) * 2 + half]);
   }
   int64_t bias_group = model == BIAS_OF_FIRST_GROUP ? 0 : block->group;
-  if (s->has_bias && model != NO_BIAS) v += ((float *)buffers[6])[bias_group * s->bias_group_floats + n];
+  if (s->has_bias && model != NO_BIAS) v += ((float *)buffers[6])[bias_group * s->bias_group_floats + bias_n];
+  return v;
+}
+
+static float model_value(const hmoec_matmul_spec *s, void *const *buffers, const hmoe_block *block, int64_t r, int64_t n,
+                         int model) {
+  int64_t panels = (s->n + 31) / 32, column = right_column(s, n), up = column + 32;
+  if (model == PAIRS_ALL_OVER && s->paired && !is_pair(s, n)) column = n < 32 * panels / 2 ? 2 * n : n;
+  if (model == PAIRS_SWAPPED && is_pair(s, n)) column += 32, up -= 32;
+  float v = model_sum(s, buffers, block, r, column, column, model);
   bool second = problem_segment(s, n) == 1;
   v = (float)reference_activation(s->segment[second && model != FIRST_ACTIVATION_ONLY].activation, (double)v);
+  if (is_pair(s, n) && model != PAIRS_WITHOUT_UPS)
+    v *= model_sum(s, buffers, block, r, up, model == PAIRS_ONE_BIAS ? column : up, model);
   float gate = s->has_row_gate ? ((float *)buffers[7])[r] : 0;
   bool passed = s->has_pass && block->dropped;
   bool bare = s->dropped_bare && block->dropped;
@@ -191,6 +207,8 @@ static void test_row_blocks_agree(void **state) {
                          .c_stride = 90,
                          .segments = 1,
                          .segment = {{90, HMOEC_ACTIVATION_GELU, false, false}}};
+  check_row_blocks(s, schedule);
+  s.paired = true;
   check_row_blocks(s, schedule);
   s.a_in_place = true;
   s.a_format = HMOEC_FORMAT_BF16;

@@ -13,6 +13,7 @@ static hmoec_ffn_spec random_ffn(const hmoec_cpu_schedule *schedule, bool bf16, 
   first->c_format = harness_format(bf16);
   first->c_stride = lda;
   first->dropped_k_begin = 0;
+  second->paired = false;
   first->segment[0].multiply = first->segment[1].multiply = second->segment[0].multiply = second->segment[1].multiply = false;
   if (!grouped && !first->a_in_place && !hmoec_is_bf16(first->a_format)) {
     first->norm = (hmoec_norm)harness_below(HMOEC_NORM_COUNT);

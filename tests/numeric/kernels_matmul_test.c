@@ -17,6 +17,8 @@ static void test_row_blocks_agree(void **state) {
   hmoec_matmul_spec s = {
       .k = 173, .n = 90, .a_stride = 173, .c_stride = 90, .segments = 1, .segment = {{90, HMOEC_ACTIVATION_GELU, false, false}}};
   check_row_blocks(s, hmoec_cpu_schedule_default(DEEPEST));
+  s.paired = true;
+  check_row_blocks(s, hmoec_cpu_schedule_default(DEEPEST));
 }
 
 int main(void) {

@@ -13,7 +13,7 @@ typedef struct problem {
   hmoec_matmul_spec spec;
   int64_t rows, a_rows, c_rows, blocks, panels;
   harness_buffer a, b, c, blocks_buffer, gather, scatter, bias, row_gate, gated_bias, pass, pass_index, norm_weight, norm_bias;
-  float *weights; /* what b is: [GROUPS][k][n], rounded if the product is bf16 */
+  float *weights; /* what b is: [GROUPS][k][right_columns], rounded if the product is bf16 */
   void *c_before;
 } problem;
 
@@ -35,6 +35,21 @@ static inline float element(const void *data, bool is_bf16, int64_t i) {
 static inline void element_set(void *data, bool is_bf16, int64_t i, float value) {
   if (is_bf16) ((uint16_t *)data)[i] = harness_bf16(value);
   else ((float *)data)[i] = value;
+}
+
+/* Of a paired product a panel of gates and one of ups alternate, as far as the first segment goes. */
+static inline int64_t paired_panels(const hmoec_matmul_spec *s) { return s->paired ? harness_up(s->segment[0].end, 32) / 32 : 0; }
+static inline bool is_pair(const hmoec_matmul_spec *s, int64_t n) { return n / 32 < paired_panels(s); }
+/* The column of B, and of bias, behind column n of C, or behind its gate; its up is a panel further on. */
+static inline int64_t right_column(const hmoec_matmul_spec *s, int64_t n) {
+  return is_pair(s, n) ? n / 32 * 64 + n % 32 : n + 32 * paired_panels(s);
+}
+/* Columns of B up to the last that is used. */
+static inline int64_t right_columns(const hmoec_matmul_spec *s) {
+  return right_column(s, s->n - 1) + (is_pair(s, s->n - 1) ? 32 : 0) + 1;
+}
+static inline int64_t right_bytes(const hmoec_matmul_spec *s) {
+  return hmoec_is_bf16(s->format) ? harness_pairs_bytes(s->k, right_columns(s)) : harness_panels_bytes(s->k, right_columns(s));
 }
 
 static inline hmoec_matmul_spec random_spec(const hmoec_cpu_schedule *schedule, bool bf16, bool grouped) {
@@ -60,9 +75,6 @@ static inline hmoec_matmul_spec random_spec(const hmoec_cpu_schedule *schedule, 
   s.dropped_bare = s.grouped && s.has_gated_bias && !s.has_pass && harness_coin();
   s.c_format = harness_format(bf16 && harness_coin());
   s.accumulate = !hmoec_is_bf16(s.c_format) && harness_coin();
-  s.b_group_bytes = bf16 ? harness_pairs_bytes(s.k, s.n) : harness_panels_bytes(s.k, s.n);
-  s.b_group_bytes = s.grouped ? s.b_group_bytes + 64 * harness_below(2) : 0;
-  s.bias_group_floats = s.n + harness_below(3);
   s.pass_ld = s.n + harness_below(3);
   s.segments = panels > 1 && harness_coin() ? 2 : 1;
   for (int64_t i = 0; i < s.segments; i++)
@@ -70,6 +82,10 @@ static inline hmoec_matmul_spec random_spec(const hmoec_cpu_schedule *schedule, 
                                           s.has_row_gate && harness_coin(), !s.accumulate && harness_below(4) == 0};
   if (s.segments == 2) s.segment[0].end = 32 * (1 + harness_below(panels - 1));
   if (s.segments == 2 && s.c_padded && harness_coin()) s.segment[0].end -= harness_below(32);
+  s.paired = harness_below(3) == 0;
+  if (s.paired) s.segment[0].multiply = false;
+  s.b_group_bytes = s.grouped ? right_bytes(&s) + 64 * harness_below(2) : 0;
+  s.bias_group_floats = right_columns(&s) + harness_below(3);
   if (s.grouped && harness_coin()) s.dropped_column = 32 * harness_below(panels + 1);
   if (s.grouped && harness_coin()) s.dropped_k_begin = bf16 ? 32 * harness_below((s.k + 31) / 32) : harness_below(s.k);
   if (s.grouped && harness_below(8) == 0) s.dropped_k_begin = s.k;
@@ -141,20 +157,19 @@ static inline void problem_fill_a(problem *p) {
 
 static inline void problem_fill_b(problem *p) {
   const hmoec_matmul_spec *s = &p->spec;
-  int64_t one = hmoec_is_bf16(s->format) ? harness_pairs_bytes(s->k, s->n) : harness_panels_bytes(s->k, s->n),
-          groups = s->grouped ? GROUPS : 1;
-  p->weights = malloc((size_t)(GROUPS * s->k * s->n) * sizeof(float));
+  int64_t groups = s->grouped ? GROUPS : 1, columns = right_columns(s);
+  p->weights = malloc((size_t)(GROUPS * s->k * columns) * sizeof(float));
   assert_non_null(p->weights);
-  for (int64_t i = 0; i < GROUPS * s->k * s->n; i++) {
+  for (int64_t i = 0; i < GROUPS * s->k * columns; i++) {
     p->weights[i] = harness_float();
     if (hmoec_is_bf16(s->format)) p->weights[i] = harness_from_bf16(harness_bf16(p->weights[i]));
   }
-  p->b = harness_alloc((size_t)((groups - 1) * s->b_group_bytes + one));
+  p->b = harness_alloc((size_t)((groups - 1) * s->b_group_bytes + right_bytes(s)));
   memset(p->b.data, 0xff, p->b.bytes);
   for (int64_t g = 0; g < groups; g++) {
     char *to = (char *)p->b.data + g * s->b_group_bytes;
-    if (hmoec_is_bf16(s->format)) harness_pack_pairs(p->weights + g * s->k * s->n, s->k, s->n, (uint16_t *)(void *)to);
-    else harness_pack_panels(p->weights + g * s->k * s->n, s->k, s->n, (float *)(void *)to);
+    if (hmoec_is_bf16(s->format)) harness_pack_pairs(p->weights + g * s->k * columns, s->k, columns, (uint16_t *)(void *)to);
+    else harness_pack_panels(p->weights + g * s->k * columns, s->k, columns, (float *)(void *)to);
   }
 }
 
@@ -173,7 +188,7 @@ static inline problem problem_create(const hmoec_matmul_spec *s, int64_t rows, c
   p.gather = random_permutation(rows, p.a_rows);
   p.scatter = random_permutation(rows, p.c_rows);
   p.pass_index = random_permutation(rows, rows + 1);
-  p.bias = harness_floats((GROUPS - 1) * s->bias_group_floats + s->n);
+  p.bias = harness_floats((GROUPS - 1) * s->bias_group_floats + right_columns(s));
   p.row_gate = harness_floats(rows);
   p.gated_bias = harness_floats(GROUPS * p.panels * 32);
   p.pass = harness_floats((rows + 1) * s->pass_ld);
@@ -236,26 +251,39 @@ static inline int problem_segment(const hmoec_matmul_spec *s, int64_t n) {
 static inline bool problem_is_padding(const hmoec_matmul_spec *s, int64_t n) { return n >= s->segment[problem_segment(s, n)].end; }
 
 /* want: C (zeros in the last panel's padding); bound: how far rounding may take it. */
+/* A sum of column n of B with its bias; *out_size: of what is summed. */
+static inline double reference_sum(const problem *p, int64_t from, int64_t group, int64_t first_k, int64_t n, double *out_size) {
+  const hmoec_matmul_spec *s = &p->spec;
+  double sum = 0;
+  *out_size = 0;
+  for (int64_t k = first_k; k < s->k; k++) {
+    float a = element(p->a.data, hmoec_is_bf16(s->a_format), from * s->a_stride + k);
+    if (hmoec_is_bf16(s->format)) a = harness_from_bf16(harness_bf16(a));
+    double product = (double)a * (double)p->weights[(group * s->k + k) * right_columns(s) + n];
+    sum += product;
+    *out_size += fabs(product);
+  }
+  return s->has_bias ? sum + (double)((const float *)p->bias.data)[group * s->bias_group_floats + n] : sum;
+}
+
 static inline void reference_rows(const problem *p, int64_t row, int64_t rows, int64_t group, bool dropped, double *want,
                                   double *bound) {
   const hmoec_matmul_spec *s = &p->spec;
-  const float *bias = p->bias.data, *gates = p->row_gate.data, *gated_bias = p->gated_bias.data, *pass = p->pass.data;
+  const float *gates = p->row_gate.data, *gated_bias = p->gated_bias.data, *pass = p->pass.data;
   for (int64_t r = row; r < row + rows; r++) {
     int64_t from = problem_source(p, r), to = problem_destination(p, r), first = dropped ? s->dropped_column : 0;
     for (int64_t n = s->n; s->c_padded && first < s->n && n < p->panels * 32; n++) want[to * s->c_stride + n] = 0;
     for (int64_t n = first; n < s->n; n++) {
-      double sum = 0, size = 0;
-      for (int64_t k = dropped ? s->dropped_k_begin : 0; k < s->k; k++) {
-        float a = element(p->a.data, hmoec_is_bf16(s->a_format), from * s->a_stride + k);
-        if (hmoec_is_bf16(s->format)) a = harness_from_bf16(harness_bf16(a));
-        double product = (double)a * (double)p->weights[(group * s->k + k) * s->n + n];
-        sum += product;
-        size += fabs(product);
-      }
+      int64_t first_k = dropped ? s->dropped_k_begin : 0, column = right_column(s, n);
+      double size;
       const hmoec_matmul_segment *segment = &s->segment[problem_segment(s, n)];
-      double gate = s->has_row_gate ? (double)gates[r] : 0, v = sum;
-      if (s->has_bias) v += (double)bias[group * s->bias_group_floats + n];
+      double gate = s->has_row_gate ? (double)gates[r] : 0, v = reference_sum(p, from, group, first_k, column, &size);
       v = reference_activation(segment->activation, v);
+      if (is_pair(s, n)) { /* an error of either is multiplied by the other */
+        double up_size, up = reference_sum(p, from, group, first_k, column + 32, &up_size);
+        size = (size + 4) * (fabs(up) + 1) * 1.2 + (up_size + 4) * (fabs(v) + 1);
+        v *= up;
+      }
       bool passed = s->has_pass && dropped;
       bool bare = s->dropped_bare && dropped;
       if (segment->gated) v = passed || bare ? 0 : v * gate;
@@ -318,6 +346,7 @@ static inline void print_spec(const hmoec_matmul_spec *s) {
                 {"has_pass", s->has_pass},
                 {"dropped_bare", s->dropped_bare},
                 {"accumulate", s->accumulate},
+                {"paired", s->paired},
                 {"b_group_bytes", s->b_group_bytes},
                 {"bias_group_floats", s->bias_group_floats},
                 {"pass_ld", s->pass_ld},

@@ -54,6 +54,7 @@ static void pack(const hmoec_packing *p, int64_t out_args[HMOEC_PACK_ARGS]) {
   int64_t q = apart ? 1 : p->q, columns = (vector && !p->padded ? p->columns : whole(p->columns)) * q;
   int64_t k_inner = p->k_inner == 0 && !vector ? 1 : p->k_inner, depth = p->operand_k ? p->operand_k : k_inner;
   int64_t n = p->operand_n ? p->operand_n : columns;
+  int64_t behind = p->pair == HMOEC_PAIR_UPS ? whole(p->columns) : 0; /* of pairs: all gates, then all ups */
   const int64_t args[HMOEC_PACK_ARGS] = {vector ? HMOE_LAYOUT_VECTOR : HMOE_LAYOUT_COLUMNS,
                                          columns,
                                          q,
@@ -72,12 +73,13 @@ static void pack(const hmoec_packing *p, int64_t out_args[HMOEC_PACK_ARGS]) {
                                          4 * (apart    ? columns * depth
                                               : vector ? n
                                                        : whole(n) * depth),
-                                         p->first_column,
+                                         p->first_column + behind,
                                          p->first_k,
                                          p->outer_pitch ? p->outer_pitch : depth,
                                          depth,
                                          0,
                                          q,
+                                         0,
                                          0};
   memcpy(out_args, args, sizeof args);
 }

@@ -42,14 +42,23 @@ typedef struct operands {
   const float *norm_weight, *norm_bias;
 } operands;
 
-static float value_of(const hmoec_matmul_spec *s, const operands *o, const hmoe_block *block, int64_t r, int64_t column, double sum,
-                      float before) {
+/* A row of A times a column of B, and the bias of that. */
+static double sum_of(const hmoec_matmul_spec *s, const operands *o, const hmoe_block *block, const float *a, int64_t column) {
+  const float *b = o->b + (s->grouped ? block->group * (s->b_group_bytes / 4) : 0) + column * s->k;
+  double sum = 0;
+  for (int64_t k = block->dropped ? s->dropped_k_begin : 0; k < s->k; k++) sum += (double)a[k] * (double)b[k];
+  return s->has_bias ? sum + (double)o->bias[block->group * s->bias_group_floats + column] : sum;
+}
+
+static float value_of(const hmoec_matmul_spec *s, const operands *o, const hmoe_block *block, const float *a, int64_t r,
+                      int64_t column, float before) {
   int64_t second = s->segments == 2 && column >= whole(s->segment[0].end);
   const hmoec_matmul_segment *segment = &s->segment[second];
   if (column >= segment->end) return 0; /* padding */
   double gate = s->has_row_gate ? (double)o->row_gate[r] : 0;
-  if (s->has_bias) sum += (double)o->bias[block->group * s->bias_group_floats + column];
-  double v = activate(segment->activation, sum);
+  int64_t paired = s->paired ? whole(s->segment[0].end) : 0;
+  double v = activate(segment->activation, sum_of(s, o, block, a, second ? column + paired : column));
+  if (s->paired && !second) v *= sum_of(s, o, block, a, column + paired);
   bool passed = block->dropped && s->has_pass, bare = block->dropped && s->dropped_bare;
   if (segment->gated) v = passed || bare ? 0 : v * gate;
   if (s->has_gated_bias && !passed && !bare) v += gate * (double)o->gated_bias[block->group * whole(s->n) + column];
@@ -60,10 +69,8 @@ static float value_of(const hmoec_matmul_spec *s, const operands *o, const hmoe_
 
 /* Columns [begin, end) of a block's rows; c is indexed by the row of the batch. */
 static void multiply(const hmoec_matmul_spec *s, const operands *o, const hmoe_block *block, int64_t begin, int64_t end) {
-  const float *b = o->b + (s->grouped ? block->group * (s->b_group_bytes / 4) : 0);
   float *row = malloc((size_t)(s->k + 1) * sizeof *row);
   if (block->dropped && begin < s->dropped_column) begin = s->dropped_column;
-  int64_t first_k = block->dropped ? s->dropped_k_begin : 0;
   for (int64_t r = block->row; r < block->row + block->rows; r++) {
     const float *a = o->a + (s->has_gather ? o->gather[r] : r) * s->a_stride;
     float *c = o->c + (s->has_scatter ? o->scatter[r] : r) * s->c_stride;
@@ -74,9 +81,7 @@ static void multiply(const hmoec_matmul_spec *s, const operands *o, const hmoe_b
     }
     for (int64_t column = begin; column < end; column++) {
       if (column >= s->n && !s->c_padded) break;
-      double sum = 0;
-      for (int64_t k = first_k; k < s->k; k++) sum += (double)a[k] * (double)b[column * s->k + k];
-      c[column] = value_of(s, o, block, r, column, sum, c[column]);
+      c[column] = value_of(s, o, block, a, r, column, c[column]);
     }
   }
   free(row);

@@ -25,6 +25,7 @@ static const hmoec_matmul_spec product = {
     .a_in_place = true,
     .c_padded = true,
     .accumulate = true,
+    .paired = true,
     .b_group_bytes = 4096,
     .bias_group_floats = 64,
     .pass_ld = 80,
@@ -250,8 +251,9 @@ static void test_fields_out_of_range(void **state) {
 
 static void test_flops(void **state) {
   (void)state;
-  static const uint64_t flops[HMOEC_KERNEL_FAMILY_COUNT] = {[HMOEC_KERNEL_MATMUL] = 2 * 33 * 40,
-                                                            [HMOEC_KERNEL_FFN] = 2 * 33 * 40 + 2 * 33 * 96,
+  static const uint64_t flops[HMOEC_KERNEL_FAMILY_COUNT] = {[HMOEC_KERNEL_MATMUL] =
+                                                                2 * 33 * (40 + 1), /* the first segment, a column, is paired */
+                                                            [HMOEC_KERNEL_FFN] = 2 * 33 * (40 + 1) + 2 * 33 * (96 + 1),
                                                             [HMOEC_KERNEL_ROUTE] = 32,
                                                             [HMOEC_KERNEL_COMBINE] = 28,
                                                             [HMOEC_KERNEL_SELECT] = 2 * 8 * 31,

@@ -26,26 +26,29 @@ typedef struct pack_case {
   uint32_t format;
   uint64_t real_q; /* 0: q_count */
   uint32_t paired;
+  uint32_t between;
 } pack_case;
 
 static const pack_case pack_cases[] = {
-    {"torch [out, in]", 1, 40 * 70, 64, 1, 40, 70, 0, 1, 70, 0, 1, 0, 1, 0, 2 * 70 * 128, 0, 0, 0, 70, 0, 0, 0},
-    {"[in, out]", 1, 40 * 70, 96, 1, 70, 1, 0, 1, 40, 0, 70, 0, 1, 0, 3 * 40 * 128, 0, 0, 0, 40, 0, 0, 0},
-    {"stack of tensors", 3, 33 * 5, 64, 1, 33, 5, 0, 1, 5, 0, 1, 0, 3, 0, 2 * 5 * 128, 0, 0, 0, 5, 0, 0, 0},
-    {"groups of one tensor", 1, 4 * 33 * 5, 64, 1, 33, 5, 0, 1, 5, 0, 1, 0, 4, 33 * 5, 3 * 7 * 128, 1, 2, 0, 7, 0, 0, 0},
-    {"a generator's rows", 1, 64 * 3 * 10, 192, 3, 64, 10, 640, 1, 10, 0, 1, 0, 1, 0, 6 * 10 * 128, 0, 0, 0, 10, 0, 0, 0},
-    {"two depths", 1, 40 * 100, 64, 1, 40, 100, 0, 3, 20, 33, 1, 7, 1, 0, 2 * 80 * 128, 0, 4, 25, 80, 0, 0, 0},
-    {"all padding", 1, 8, 32, 1, 0, 1, 0, 1, 4, 0, 1, 0, 1, 0, 4 * 128, 0, 0, 0, 4, 0, 0, 0},
-    {"real permutations", 1, 64 * 3 * 10, 256, 4, 60, 10, 640, 1, 10, 0, 1, 0, 1, 0, 8 * 10 * 128, 0, 0, 0, 10, 0, 3, 0},
-    {"a generator of pairs", 1, 40 * 33 * 3, 2048, 32, 40, 99, 3, 1, 3, 0, 1, 0, 1, 0, 64 * 3 * 128, 0, 0, 0, 3, 0, 31, 1},
-    {"tensors of many pages", 3, 96 * 100, 96, 1, 96, 100, 0, 1, 100, 0, 1, 0, 3, 0, 3 * 100 * 128, 0, 0, 0, 100, 0, 0, 0},
-    {"groups of many pages", 1, 5 * 6400, 64, 1, 64, 1, 0, 1, 100, 0, 64, 0, 5, 6400, 2 * 100 * 128, 0, 0, 0, 100, 0, 0, 0},
-    {"pairs of [out, in]", 1, 40 * 70, 64, 1, 40, 70, 0, 1, 70, 0, 1, 0, 1, 0, 2 * 96 * 64, 0, 0, 0, 96, 1, 0, 0},
-    {"pairs of [in, out]", 1, 41 * 70, 96, 1, 70, 1, 0, 1, 41, 0, 70, 0, 1, 0, 3 * 64 * 64, 0, 0, 0, 64, 1, 0, 0},
-    {"pairs, odd depth, strided", 1, 40 * 67 * 2, 64, 1, 40, 134, 0, 1, 67, 0, 2, 1, 1, 0, 2 * 96 * 64, 0, 0, 0, 96, 1, 0, 0},
-    {"pairs, stack", 3, 33 * 5, 64, 1, 33, 5, 0, 1, 5, 0, 1, 0, 3, 0, 3 * 32 * 64, 1, 0, 0, 32, 1, 0, 0},
-    {"pairs, two depths", 1, 40 * 100, 64, 1, 40, 100, 0, 3, 19, 33, 1, 7, 1, 0, 2 * 96 * 64, 0, 4, 26, 96, 1, 0, 0},
-    {"pairs that make pairs", 1, 64 * 70 * 9, 4096, 64, 50, 9, 450, 1, 9, 0, 1, 0, 1, 0, 128 * 32 * 64, 0, 0, 0, 32, 1, 63, 1},
+    {"torch [out, in]", 1, 40 * 70, 64, 1, 40, 70, 0, 1, 70, 0, 1, 0, 1, 0, 2 * 70 * 128, 0, 0, 0, 70, 0, 0, 0, 0},
+    {"[in, out]", 1, 40 * 70, 96, 1, 70, 1, 0, 1, 40, 0, 70, 0, 1, 0, 3 * 40 * 128, 0, 0, 0, 40, 0, 0, 0, 0},
+    {"stack of tensors", 3, 33 * 5, 64, 1, 33, 5, 0, 1, 5, 0, 1, 0, 3, 0, 2 * 5 * 128, 0, 0, 0, 5, 0, 0, 0, 0},
+    {"groups of one tensor", 1, 4 * 33 * 5, 64, 1, 33, 5, 0, 1, 5, 0, 1, 0, 4, 33 * 5, 3 * 7 * 128, 1, 2, 0, 7, 0, 0, 0, 0},
+    {"a generator's rows", 1, 64 * 3 * 10, 192, 3, 64, 10, 640, 1, 10, 0, 1, 0, 1, 0, 6 * 10 * 128, 0, 0, 0, 10, 0, 0, 0, 0},
+    {"two depths", 1, 40 * 100, 64, 1, 40, 100, 0, 3, 20, 33, 1, 7, 1, 0, 2 * 80 * 128, 0, 4, 25, 80, 0, 0, 0, 0},
+    {"all padding", 1, 8, 32, 1, 0, 1, 0, 1, 4, 0, 1, 0, 1, 0, 4 * 128, 0, 0, 0, 4, 0, 0, 0, 0},
+    {"real permutations", 1, 64 * 3 * 10, 256, 4, 60, 10, 640, 1, 10, 0, 1, 0, 1, 0, 8 * 10 * 128, 0, 0, 0, 10, 0, 3, 0, 0},
+    {"a generator of pairs", 1, 40 * 33 * 3, 2048, 32, 40, 99, 3, 1, 3, 0, 1, 0, 1, 0, 64 * 3 * 128, 0, 0, 0, 3, 0, 31, 1, 0},
+    {"tensors of many pages", 3, 96 * 100, 96, 1, 96, 100, 0, 1, 100, 0, 1, 0, 3, 0, 3 * 100 * 128, 0, 0, 0, 100, 0, 0, 0, 0},
+    {"groups of many pages", 1, 5 * 6400, 64, 1, 64, 1, 0, 1, 100, 0, 64, 0, 5, 6400, 2 * 100 * 128, 0, 0, 0, 100, 0, 0, 0, 0},
+    {"pairs of [out, in]", 1, 40 * 70, 64, 1, 40, 70, 0, 1, 70, 0, 1, 0, 1, 0, 2 * 96 * 64, 0, 0, 0, 96, 1, 0, 0, 0},
+    {"pairs of [in, out]", 1, 41 * 70, 96, 1, 70, 1, 0, 1, 41, 0, 70, 0, 1, 0, 3 * 64 * 64, 0, 0, 0, 64, 1, 0, 0, 0},
+    {"pairs, odd depth, strided", 1, 40 * 67 * 2, 64, 1, 40, 134, 0, 1, 67, 0, 2, 1, 1, 0, 2 * 96 * 64, 0, 0, 0, 96, 1, 0, 0, 0},
+    {"pairs, stack", 3, 33 * 5, 64, 1, 33, 5, 0, 1, 5, 0, 1, 0, 3, 0, 3 * 32 * 64, 1, 0, 0, 32, 1, 0, 0, 0},
+    {"pairs, two depths", 1, 40 * 100, 64, 1, 40, 100, 0, 3, 19, 33, 1, 7, 1, 0, 2 * 96 * 64, 0, 4, 26, 96, 1, 0, 0, 0},
+    {"pairs that make pairs", 1, 64 * 70 * 9, 4096, 64, 50, 9, 450, 1, 9, 0, 1, 0, 1, 0, 128 * 32 * 64, 0, 0, 0, 32, 1, 63, 1, 0},
+    {"every other panel", 3, 70 * 5, 96, 1, 70, 5, 0, 1, 5, 0, 1, 0, 3, 0, 7 * 5 * 128, 1, 0, 0, 5, 0, 0, 0, 1},
+    {"every third panel of pairs", 1, 40 * 70, 64, 1, 40, 70, 0, 1, 70, 0, 1, 0, 1, 0, 4 * 96 * 64, 0, 0, 0, 96, 1, 0, 0, 2},
 };
 
 static uint32_t bits_of(float value) {
@@ -94,7 +97,7 @@ static float *expected_pack(const pack_case *c, uint32_t layout, const float *va
             q = o % c->q_count;
             col = o / c->q_count;
           }
-          uint64_t d = c->first_depth + ko * c->outer_pitch + ki, panel = c->first_panel + o / 32;
+          uint64_t d = c->first_depth + ko * c->outer_pitch + ki, panel = c->first_panel + o / 32 * (1 + c->between);
           uint64_t at = g * c->dst_group_bytes / element_bytes + panel * c->panel_depth * 32;
           at += c->format ? d / 2 * row + o % 32 * 2 + d % 2 : d * row + o % 32;
           if (layout == HMOE_LAYOUT_COLUMNS) at = (g * c->dst_group_bytes / 4) + (c->first_panel * 32 + o) * c->panel_depth + d;
@@ -135,6 +138,7 @@ static void check_pack(const pack_case *c, uint32_t layout, bool from_buffer, bo
                    .destination = {.layout = layout,
                                    .format = c->format,
                                    .generated_format = c->paired,
+                                   .between = c->between,
                                    .columns = c->columns,
                                    .generated_rows = c->q_count,
                                    .group_bytes = c->dst_group_bytes,
@@ -172,7 +176,7 @@ static void test_pack(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof pack_cases / sizeof *pack_cases; i++) {
     const pack_case *c = &pack_cases[i];
-    uint32_t layouts = c->format || c->paired ? HMOE_LAYOUT_PANELS : HMOE_LAYOUT_COLUMNS;
+    uint32_t layouts = c->format || c->paired || c->between ? HMOE_LAYOUT_PANELS : HMOE_LAYOUT_COLUMNS;
     for (uint32_t layout = HMOE_LAYOUT_PANELS; layout <= layouts; layout++) {
       check_pack(c, layout, false, false, 1);
       check_pack(c, layout, false, false, 2);
@@ -340,7 +344,8 @@ static void test_pack_vector(void **state) {
   uint32_t stacked = plan_param(plan, "b.{}", 2, SHAPE(5));
   uint32_t generated = plan_param(plan, "g", 1, SHAPE(192));
   fixture_entry *entry = plan_entry(plan, "open");
-  uint32_t a = plan_weight(plan, entry, 2 * 64), b = plan_weight(plan, entry, 192 * 4), c = plan_weight(plan, entry, 2048 * 4);
+  uint32_t a = plan_weight(plan, entry, 2 * 64), b = plan_weight(plan, entry, 192 * 4), c = plan_weight(plan, entry, 2048 * 4),
+           d = plan_weight(plan, entry, 3 * 160 * 4);
   plan_step(
       plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(a)),
       FIELDS(
@@ -360,6 +365,23 @@ static void test_pack_vector(void **state) {
                  {.param = generated, .groups = {1, 0}, .columns = {38, 5}, .generated = {5, 1}, .parts = {1, 0}, .depth = {1, 0}},
              .destination = {
                  .layout = HMOE_LAYOUT_VECTOR, .generated_format = HMOE_FORMAT_BF16, .columns = 2048, .generated_rows = 32}));
+  /* Vectors of two sources that alternate. */
+  for (uint64_t half = 0; half < 2; half++)
+    plan_step(plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(d)),
+              FIELDS(pack,
+                     .source = {.param = generated,
+                                .offset = half * 7,
+                                .groups = {3, 50},
+                                .columns = {40, 1},
+                                .generated = {1, 0},
+                                .parts = {1, 0},
+                                .depth = {1, 0}},
+                     .destination = {.layout = HMOE_LAYOUT_VECTOR,
+                                     .between = 1,
+                                     .columns = 64,
+                                     .generated_rows = 1,
+                                     .group_bytes = 160 * 4,
+                                     .first_column = 32 * half}));
   fixture_file file = {0};
   float values[192];
   for (int i = 0; i < 192; i++) values[i] = (float)(i + 1);
@@ -376,6 +398,10 @@ static void test_pack_vector(void **state) {
   for (int o = 0; o < 2048; o++) {
     int q = o / 64 % 16 * 2 + o % 2, col = o / 1024 * 32 + o / 2 % 32;
     assert_true(arena_of(model)[224 + o] == (col < 38 && q < 5 ? values[q + col * 5] : 0));
+  }
+  for (int o = 0; o < 3 * 160; o++) {
+    int g = o / 160, panel = o % 160 / 32, half = panel % 2, col = panel / 2 * 32 + o % 32;
+    assert_true(arena_of(model)[2272 + o] == (panel < 4 && col < 40 ? values[g * 50 + half * 7 + col] : 0));
   }
   hmoe_model_close(model);
   file_deinit(&file);
@@ -426,6 +452,7 @@ static void test_pack_bounds(void **state) {
       {SOURCE(generated.count), 0, NULL},
       {DESTINATION(generated_format), HMOE_FORMAT_BF16, "1 of 1 generated rows of format 1"},
       {DESTINATION(generated_format), 2, "1 of 1 generated rows of format 2"},
+      {DESTINATION(between), UINT32_MAX, NULL},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     fixture_plan *plan = plan_create("bounds");

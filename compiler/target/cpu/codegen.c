@@ -19,7 +19,7 @@ static uint64_t kernel_scratch_bytes(const hmoec_cpu_schedule *schedule, const h
   uint64_t rows = (uint64_t)(schedule->row_block + HMOEC_SLACK_ROWS);
   switch (kernel->family) {
   case HMOEC_KERNEL_MATMUL:
-    return HMOEC_TILE_BYTES +
+    return (uint64_t)hmoec_cpu_tile_bytes(&kernel->spec.matmul) +
            rows * (hmoec_is_bf16(kernel->spec.matmul.format) ? 2 * (uint64_t)schedule->lda_bf16 : 4 * (uint64_t)schedule->lda);
   case HMOEC_KERNEL_FFN: return hmoec_cpu_ffn_scratch_bytes(schedule, &kernel->spec.ffn);
   case HMOEC_KERNEL_ATTENTION: return hmoec_cpu_attention_scratch_bytes(schedule, &kernel->spec.attention);
@@ -74,7 +74,9 @@ static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_sch
   if (s->segments == 2 && s->segment[0].end % HMOE_PANEL != 0 && !s->c_padded) return "matmul: a segment inside a panel of C";
   for (int64_t i = 0; i < s->segments; i++) {
     size_t arity = arity_of(functions, s->segment[i].activation);
-    if (arity == 2 && !s->segment[i].multiply) return "matmul: a function of two arguments without the second";
+    bool is_pair = s->paired && i == 0;
+    if (is_pair && s->segment[i].multiply) return "matmul: a pair multiplies what C holds";
+    if (arity == 2 && !s->segment[i].multiply && !is_pair) return "matmul: a function of two arguments without the second";
     if (s->segment[i].gated && !s->has_row_gate) return "matmul: gated segment without gates";
     if (s->segment[i].multiply && s->accumulate) return "matmul: C is both added to and multiplied";
   }
@@ -112,6 +114,7 @@ static const char *ffn_defect(const hmoec_ffn_spec *s, const hmoec_cpu_schedule 
   if (first->has_scatter || first->has_pass || first->has_gated_bias || first->accumulate)
     return "ffn: the first product writes more than the hidden block";
   if (multiplies(first) || multiplies(second)) return "ffn: a product multiplies what C holds";
+  if (second->paired) return "ffn: the second product is paired";
   bool nothing = first->dropped_column == hidden && second->dropped_k_begin == second->k;
   if (first->grouped && !nothing && first->dropped_column != second->dropped_k_begin)
     return "ffn: dropped parts of the two products disagree";

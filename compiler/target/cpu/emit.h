@@ -73,8 +73,11 @@ void hmoec_cpu_emit_attention(hmoec_cpu_emitter *e, const hmoec_attention_spec *
 uint64_t hmoec_cpu_attention_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_attention_spec *spec);
 void hmoec_cpu_emit_store(hmoec_cpu_emitter *e, const hmoec_store_spec *spec, const hmoec_cpu_task *task);
 
-/* Panels of B and C. */
+/* Panels of C, and of those the first ones that a paired product has two of B for: one of gates, then one of ups. */
 static inline int64_t hmoec_cpu_panels(const hmoec_matmul_spec *spec) { return (spec->n + HMOE_PANEL - 1) / HMOE_PANEL; }
+static inline int64_t hmoec_cpu_paired_panels(const hmoec_matmul_spec *spec) {
+  return spec->paired ? (spec->segment[0].end + HMOE_PANEL - 1) / HMOE_PANEL : 0;
+}
 
 /* ---- norms of rows (norm.c) ---- */
 
@@ -90,6 +93,8 @@ void hmoec_cpu_emit_normalised(hmoec_cpu_emitter *e, const hmoec_cpu_norm *norm,
 
 /* ---- scratch: a product tile, then the copied rows of A; other families use it as they like, up to hmoec_cpu_scratch_bytes ---- */
 enum { HMOEC_TILE_ROWS = 32, HMOEC_TILE_BYTES = HMOEC_TILE_ROWS * HMOE_PANEL * 4, HMOEC_SLACK_ROWS = 16 };
+/* Of a product: a paired one has a tile of gates and one of ups. */
+static inline int64_t hmoec_cpu_tile_bytes(const hmoec_matmul_spec *spec) { return (spec->paired ? 2 : 1) * HMOEC_TILE_BYTES; }
 
 /* ---- micro-kernels (microkernel.c) ---- */
 
@@ -116,9 +121,10 @@ typedef struct hmoec_cpu_epilogue {
   MlirValue c, scatter, bias, row_gate, gated_bias, pass, pass_index; /* buffers; bias and gated_bias at the group's row */
   MlirValue dropped; /* i1 */
 } hmoec_cpu_epilogue;
-/* Writes rows [row, row + rows) of one panel from a tile of row stride HMOE_PANEL. */
+/* Writes rows [row, row + rows) of one panel from a tile of row stride HMOE_PANEL; of a paired product's first segment from two, one of gates and
+ * one of ups, which is null for other panels. */
 void hmoec_cpu_emit_epilogue(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_epilogue *buffers, MlirValue tile,
-                             MlirValue row, MlirValue rows, MlirValue panel);
+                             MlirValue ups, MlirValue row, MlirValue rows, MlirValue panel);
 
 /* ---- lowering (lower.c) and the object (object.c) ---- */
 

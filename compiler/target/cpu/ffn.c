@@ -25,7 +25,7 @@ hmoec_cpu_tile_kind hmoec_cpu_ffn_tile_kind(const hmoec_ffn_spec *spec) {
 uint64_t hmoec_cpu_ffn_scratch_bytes(const hmoec_cpu_schedule *schedule, const hmoec_ffn_spec *spec) {
   int64_t panels = hmoec_cpu_panels(&spec->second);
   int64_t sums = panels * cpu_sums_rows(schedule, hmoec_is_bf16(spec->second.format), spec->second.row_block) * HMOE_PANEL * 4;
-  return (uint64_t)(HMOEC_TILE_BYTES + 2 * operand_bytes(schedule, spec) + sums);
+  return (uint64_t)(hmoec_cpu_tile_bytes(&spec->first) + 2 * operand_bytes(schedule, spec) + sums);
 }
 
 void hmoec_cpu_emit_ffn(hmoec_cpu_emitter *e, const hmoec_ffn_spec *spec, const hmoec_cpu_task *task) {
@@ -34,7 +34,7 @@ void hmoec_cpu_emit_ffn(hmoec_cpu_emitter *e, const hmoec_ffn_spec *spec, const 
   const hmoec_cpu_schedule *schedule = &e->unit->schedule;
   MlirType element = hmoec_is_bf16(second->format) ? ir->i16 : ir->f32;
   int64_t lda = hmoec_is_bf16(second->format) ? schedule->lda_bf16 : schedule->lda;
-  MlirValue zero = ir_i64(ir, 0), copy = ir_at_constant(ir, task->scratch, ir->f32, HMOEC_TILE_BYTES / 4);
+  MlirValue zero = ir_i64(ir, 0), copy = ir_at_constant(ir, task->scratch, ir->f32, hmoec_cpu_tile_bytes(first) / 4);
   MlirValue hidden = ir_at_constant(ir, copy, ir->f32, operand_bytes(schedule, spec) / 4);
 
   cpu_block block = cpu_block_load(e, first, task, task->task);
@@ -73,7 +73,7 @@ void hmoec_cpu_emit_ffn(hmoec_cpu_emitter *e, const hmoec_ffn_spec *spec, const 
   MlirValue k = ir_mul_i(ir, chunk.index, ir_i64(ir, HMOE_PANEL));
   down.weights = cpu_weights(e, second, b2, block.group, k);
   down.depth = ir_sub_i(ir, ir_min_i(ir, ir_mul_i(ir, end, ir_i64(ir, HMOE_PANEL)), all_k), k);
-  down.after = hmoec_cpu_row(e, up.weights, end, cpu_panel_words(first));
+  down.after = hmoec_cpu_row(e, up.weights, cpu_right_panel(e, first, end), cpu_panel_words(first));
   up.after = down.weights;
   /* Rows of the block and columns of the chunk start at the hidden scratch. */
   MlirValue before = ir_add_i(ir, ir_mul_i(ir, block.row, ir_i64(ir, lda)), k);

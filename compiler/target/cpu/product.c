@@ -176,13 +176,43 @@ void cpu_tile_emit(hmoec_cpu_emitter *e, const cpu_tiling *tiling, MlirValue num
   ir_if_end(ir, &whole, nothing);
 }
 
-/* All row tiles of the `here` panels from `panel` on. */
-static void emit_panels(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue panel, MlirValue here, MlirValue next) {
+MlirValue cpu_right_panel(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, MlirValue panel) {
+  ir_builder *ir = &e->ir;
+  return spec->paired ? ir_add_i(ir, panel, ir_min_i(ir, panel, ir_i64(ir, hmoec_cpu_paired_panels(spec)))) : panel;
+}
+
+MlirValue cpu_panels_at_once(hmoec_cpu_emitter *e, const cpu_tiling *tiling, bool pairs) {
+  ir_builder *ir = &e->ir;
+  if (!pairs) return tiling->panels;
+  return ir_div_i(ir, ir_add_i(ir, tiling->panels, ir_i64(ir, 1)), ir_i64(ir, 2));
+}
+
+/* Micro-kernels for the `here` pairs: those that take a panel at a time compute gates first, then ups. next_stride: from what is fetched with
+ * the gates to what is fetched with the ups. */
+static void emit_pair_tile(hmoec_cpu_emitter *e, const cpu_tiling *tiling, MlirValue number, const cpu_tile_product *gates,
+                           MlirValue here, MlirValue next_stride) {
+  ir_builder *ir = &e->ir;
+  MlirValue one = ir_i64(ir, 1), two = ir_i64(ir, 2), is_single = ir_compare_i(ir, IR_EQ, tiling->panels, one);
+  cpu_tile_product product = *gates;
+  product.panels = ir_select(ir, is_single, one, ir_mul_i(ir, here, two));
+  ir_loop turn;
+  ir_for_begin(ir, &turn, ir_i64(ir, 0), ir_select(ir, is_single, two, one), 1, 0, NULL);
+  product.right = ir_at(ir, gates->right, ir->f32, ir_mul_i(ir, turn.index, gates->right_stride));
+  product.sums = ir_at(ir, gates->sums, ir->f32, ir_mul_i(ir, turn.index, gates->sums_stride));
+  product.next = ir_at(ir, gates->next, ir->f32, ir_mul_i(ir, turn.index, next_stride));
+  cpu_tile_emit(e, tiling, number, &product);
+  ir_for_end(ir, &turn, NULL);
+}
+
+/* All row tiles of the `here` panels of C from `panel` on, which are pairs or not. `next` is what is read after them; of pairs next_stride is from
+ * its gates to its ups. */
+static void emit_panels(hmoec_cpu_emitter *e, const cpu_product *p, bool pairs, MlirValue panel, MlirValue here, MlirValue next,
+                        MlirValue next_stride) {
   ir_builder *ir = &e->ir;
   const cpu_tiling *tiling = p->tiling;
   MlirValue zero = ir_i64(ir, 0);
   int64_t panel_words = cpu_panel_words(p->spec);
-  MlirValue right = hmoec_cpu_row(e, p->weights, panel, panel_words);
+  MlirValue right = hmoec_cpu_row(e, p->weights, cpu_right_panel(e, p->spec, panel), panel_words);
   MlirValue is_only = ir_compare_i(ir, IR_EQ, tiling->count, ir_i64(ir, 1));
 
   ir_loop t;
@@ -194,7 +224,8 @@ static void emit_panels(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue pa
   MlirValue fetched = ir_select(ir, ir_compare_i(ir, IR_EQ, t.index, zero), next, right);
   fetched = ir_select(ir, is_only, ir_at_constant(ir, right, ir->f32, e->unit->schedule.ahead_words), fetched);
 
-  if (!p->sums_rows) cpu_sums_clear(e, sums, ir_mul_i(ir, tiling->tile_rows, tiling->panels));
+  if (!p->sums_rows)
+    cpu_sums_clear(e, sums, ir_mul_i(ir, tiling->tile_rows, pairs ? ir_mul_i(ir, here, ir_i64(ir, 2)) : tiling->panels));
   cpu_tile_product product = {.left = left,
                               .right = right,
                               .right_stride = ir_i64(ir, panel_words),
@@ -203,30 +234,51 @@ static void emit_panels(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue pa
                               .panels = here,
                               .depth = p->depth,
                               .next = fetched};
-  cpu_tile_emit(e, tiling, t.index, &product);
+  if (pairs) {
+    MlirValue own = ir_or(ir, is_only, ir_compare_i(ir, IR_NE, t.index, zero));
+    emit_pair_tile(e, tiling, t.index, &product, here, ir_select(ir, own, product.right_stride, next_stride));
+  } else {
+    cpu_tile_emit(e, tiling, t.index, &product);
+  }
 
   if (!p->sums_rows) {
     ir_loop w;
     ir_for_begin(ir, &w, zero, here, 1, 0, NULL);
-    MlirValue w_sums = ir_at(ir, sums, ir->f32, ir_mul_i(ir, w.index, stride));
-    hmoec_cpu_emit_epilogue(e, p->spec, &p->epilogue, w_sums, ir_add_i(ir, p->block->row, tile_row), rows,
+    MlirValue w_sums = ir_at(ir, sums, ir->f32, ir_mul_i(ir, pairs ? ir_add_i(ir, w.index, w.index) : w.index, stride));
+    MlirValue ups = pairs ? ir_at(ir, w_sums, ir->f32, stride) : (MlirValue){NULL};
+    hmoec_cpu_emit_epilogue(e, p->spec, &p->epilogue, w_sums, ups, ir_add_i(ir, p->block->row, tile_row), rows,
                             ir_add_i(ir, panel, w.index));
     ir_for_end(ir, &w, NULL);
   }
   ir_for_end(ir, &t, NULL);
 }
 
-void cpu_product_emit(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue begin, MlirValue end) {
+/* Panels [begin, end), all pairs or none; those of the product end at `all_end`. */
+static void emit_range(hmoec_cpu_emitter *e, const cpu_product *p, bool pairs, MlirValue begin, MlirValue end, MlirValue all_end) {
   ir_builder *ir = &e->ir;
-  MlirValue zero = ir_i64(ir, 0), at_once = p->tiling->panels;
+  MlirValue zero = ir_i64(ir, 0), at_once = cpu_panels_at_once(e, p->tiling, pairs);
   MlirValue rounded = ir_add_i(ir, ir_sub_i(ir, ir_max_i(ir, end, begin), begin), ir_sub_i(ir, at_once, ir_i64(ir, 1)));
   ir_loop g;
   ir_for_begin(ir, &g, zero, ir_div_i(ir, rounded, at_once), 1, 0, NULL);
   MlirValue panel = ir_add_i(ir, begin, ir_mul_i(ir, g.index, at_once)), following = ir_add_i(ir, panel, at_once);
-  MlirValue next = hmoec_cpu_row(e, p->weights, following, cpu_panel_words(p->spec));
-  if (!mlirValueIsNull(p->after)) next = ir_select(ir, ir_compare_i(ir, IR_LT, following, end), next, p->after);
-  emit_panels(e, p, panel, ir_min_i(ir, at_once, ir_sub_i(ir, end, panel)), next);
+  MlirValue next = hmoec_cpu_row(e, p->weights, cpu_right_panel(e, p->spec, following), cpu_panel_words(p->spec));
+  MlirValue next_stride = pairs ? ir_i64(ir, cpu_panel_words(p->spec)) : zero;
+  if (!mlirValueIsNull(p->after)) {
+    MlirValue goes_on = ir_compare_i(ir, IR_LT, following, all_end);
+    next = ir_select(ir, goes_on, next, p->after);
+    if (pairs) next_stride = ir_select(ir, goes_on, next_stride, zero);
+  }
+  emit_panels(e, p, pairs, panel, ir_min_i(ir, at_once, ir_sub_i(ir, end, panel)), next, next_stride);
   ir_for_end(ir, &g, NULL);
+}
+
+void cpu_product_emit(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue begin, MlirValue end) {
+  ir_builder *ir = &e->ir;
+  int64_t paired = hmoec_cpu_paired_panels(p->spec);
+  MlirValue border = ir_i64(ir, paired);
+  if (paired > 0) emit_range(e, p, true, begin, ir_min_i(ir, end, border), end);
+  if (paired > 0) begin = ir_max_i(ir, begin, border);
+  if (paired < hmoec_cpu_panels(p->spec)) emit_range(e, p, false, begin, end, end);
 }
 
 static MlirValue panel_count(hmoec_cpu_emitter *e, const cpu_product *p) { return ir_i64(&e->ir, hmoec_cpu_panels(p->spec)); }
@@ -253,7 +305,7 @@ void cpu_product_finish(hmoec_cpu_emitter *e, const cpu_product *p, MlirValue be
   ir_for_begin(ir, &t, ir_i64(ir, 0), p->tiling->count, 1, 0, NULL);
   MlirValue row, rows, stride, sums = sums_of(e, p, t.index, panel.index, &stride);
   cpu_tile_range(e, p->tiling, t.index, &row, &rows);
-  hmoec_cpu_emit_epilogue(e, p->spec, &p->epilogue, sums, ir_add_i(ir, p->block->row, row), rows, panel.index);
+  hmoec_cpu_emit_epilogue(e, p->spec, &p->epilogue, sums, (MlirValue){NULL}, ir_add_i(ir, p->block->row, row), rows, panel.index);
   ir_for_end(ir, &t, NULL);
   ir_for_end(ir, &panel, NULL);
 }

@@ -51,7 +51,7 @@ typedef struct cpu_product {
   MlirValue weights; /* panel 0, first k */
   MlirValue depth; /* of k */
   MlirValue sums; /* [panels][sums_rows][HMOE_PANEL], kept between calls; or one tile, for every tile in turn */
-  int64_t sums_rows; /* 0: one tile: it is cleared first, and written by the epilogue at once */
+  int64_t sums_rows; /* 0: one tile (of a paired product two): it is cleared first, and written by the epilogue at once */
   MlirValue after; /* what is read after the last panel, to be prefetched; null: nothing known */
 } cpu_product;
 
@@ -61,7 +61,11 @@ int64_t cpu_panel_words(const hmoec_matmul_spec *spec);
 MlirValue cpu_weights(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, MlirValue b, MlirValue group, MlirValue k);
 hmoec_cpu_epilogue cpu_epilogue_load(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task,
                                      const cpu_block *block);
-/* Panels [begin, end) of the product. */
+/* The panel of B that panel `panel` of C, or the pair of them, begins at. */
+MlirValue cpu_right_panel(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, MlirValue panel);
+/* Panels of C that the tiling's micro-kernels take at once, 1 where that is one of a pair. */
+MlirValue cpu_panels_at_once(hmoec_cpu_emitter *e, const cpu_tiling *tiling, bool pairs);
+/* Panels [begin, end) of C. */
 void cpu_product_emit(hmoec_cpu_emitter *e, const cpu_product *product, MlirValue begin, MlirValue end);
 /* Where a dropped block begins, and 0 for others. */
 MlirValue cpu_dropped_begin(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const cpu_block *block, int64_t begin);

@@ -111,6 +111,7 @@ static void pack(const hmoec_packing *p, int64_t out_args[HMOEC_PACK_ARGS]) {
   bool vector = p->k_inner == 0;
   int64_t q = right_depth(p->generates, p->q), columns = vector && !p->padded ? p->columns : q * whole_panels(p->columns);
   int64_t depth = right_depth(p->format, p->operand_k ? p->operand_k : p->k_inner), n = p->operand_n ? p->operand_n : columns;
+  int64_t first_column = p->first_column + (p->pair == HMOEC_PAIR_UPS ? HMOE_PANEL : 0); /* of pairs every other panel */
   const int64_t args[HMOEC_PACK_ARGS] = {
       [HMOEC_PACK_LAYOUT] = vector ? HMOE_LAYOUT_VECTOR : HMOE_LAYOUT_PANELS,
       [HMOEC_PACK_COLUMNS] = columns,
@@ -126,13 +127,14 @@ static void pack(const hmoec_packing *p, int64_t out_args[HMOEC_PACK_ARGS]) {
       [HMOEC_PACK_GROUPS] = p->groups,
       [HMOEC_PACK_GROUP_STRIDE] = p->source_group_stride,
       [HMOEC_PACK_GROUP_BYTES] = vector ? 4 * n : hmoec_format_bytes(p->format, whole_panels(n) * depth),
-      [HMOEC_PACK_FIRST_COLUMN] = p->first_column,
+      [HMOEC_PACK_FIRST_COLUMN] = first_column,
       [HMOEC_PACK_FIRST_ROW] = p->first_k,
       [HMOEC_PACK_PART_ROWS] = p->outer_pitch ? p->outer_pitch : depth,
       [HMOEC_PACK_OPERAND_DEPTH] = depth,
       [HMOEC_PACK_FORMAT] = abi_format(p->format),
       [HMOEC_PACK_SOURCE_GENERATED] = p->q,
       [HMOEC_PACK_GENERATED_FORMAT] = abi_format(p->generates),
+      [HMOEC_PACK_BETWEEN] = p->pair != HMOEC_PAIR_NONE,
   };
   for (int i = 0; i < HMOEC_PACK_ARGS; i++) out_args[i] = args[i];
 }
