@@ -200,6 +200,9 @@ def make_broken():
     broken("rank", "'encoder.final_layer_norm.weight': expected [d_model = 48], found [48, 1]", config, tensors | {"encoder.final_layer_norm.weight": zeros(48, 1)})
     broken("swapped", "'encoder.param_gen.decoder.weight_down.weight': expected [d_model * bottleneck = 384, hyper_hidden = 5], found [5, 384]",
            config, tensors | {"encoder.param_gen.decoder.weight_down.weight": zeros(5, 384)})
+    unbiased = {k: v for k, v in tensors.items() if ".param_gen.decoder.bias_" not in k}
+    broken("down_rows", "param_gen.decoder.weight_down.weight': its 385 rows are not a multiple of d_model = 48", config,
+           unbiased | {k: zeros(385, 5) for k in unbiased if k.endswith("decoder.weight_down.weight")})
     broken("heads", "relative_attention_bias.weight': expected [buckets = 32, heads = 3], found [32, 4]", config,
            tensors | {"decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight": zeros(32, 4)})
     broken("integers", "'encoder.final_layer_norm.weight': expected floating-point elements, found I32", config,
