@@ -146,8 +146,8 @@ typedef struct hmoec_target {
   const char *(*lacks)(size_t version);
   /* Processors that code can be tuned for, which changes no result and no need; then NULL. "native" is the one of this machine. */
   const char *const *processors;
-  /* Code of some versions, a bit set of 1u << number, as OBJECT, ASSEMBLY, LLVM or MLIR. processor: NULL, or one of processors. *out_bytes is malloc'd, owned by the caller, *out_size
-   * long (not terminated). Equal units give equal bytes. False with an error. */
+  /* Code of some versions, a bit set of 1u << number, as OBJECT, ASSEMBLY, LLVM or MLIR. processor: NULL, or one of processors. *out_bytes is
+   * malloc'd, owned by the caller, *out_size long (not terminated). Equal units give equal bytes. False with an error. */
   bool (*generate)(MlirContext context, const struct hmoec_unit *unit, uint32_t versions, const char *processor, hmoec_output form,
                    hmoec_diagnostics *diagnostics, char **out_bytes, size_t *out_size);
 } hmoec_target;

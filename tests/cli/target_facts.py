@@ -19,6 +19,7 @@ RULES = [
     (re.compile(r"\blda(?:_\w+)?\b|\bpairs\(", re.I), "a layout of the CPU"),
     (re.compile(r"\b(?:\w+_)?(?:avx|amx)(?:\d\w*|_\w+)?\b", re.I), "an instruction set"),
     (re.compile(r"\bHMOE_CPU_\w+|\bhmoe_cpu_\w+|\bhmoec_cpu_\w+"), "a version, or a function, of the CPU"),
+    (re.compile(r"\bLLVM(?:Initialize|GetHostCPU|Create\w*TargetMachine|Get\w*TargetFrom)\w*"), "what LLVM knows of a target"),
     (re.compile(r"#include \"target/\w+/.*"), "a header of one target"),
 ]
 SIZE_RULES = [
