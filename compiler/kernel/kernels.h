@@ -73,8 +73,8 @@ typedef enum hmoec_norm { HMOEC_NORM_NONE = 0, HMOEC_NORM_RMS, HMOEC_NORM_LAYER,
  *   C = accumulate ? C + v : multiply ? C * v : v; where multiply is set and act is a function of two arguments, v = act(acc + bias, C) and C = v
  * The columns of B are those of C. Of a paired product the first segment has two of B for each of C, its gate and its up, and
  *   v = act(gate + its bias) * (up + its bias), or act(gate + its bias, up + its bias) of a function of two arguments
- * in the place of act(acc + bias). There are as many of both, up to a whole step, and how they lie is the target's: by turns (of the CPU a panel of
- * gates, the panel of their ups), so that a task reads one piece of B for its columns of C and has both sums at hand.
+ * in the place of act(acc + bias). There are as many of both, up to a whole column step, and how they lie is the target's: near each
+ * other, so that a task reads one piece of B for its columns of C and has both sums at hand.
  * Dropped blocks compute columns from dropped_column, where a part of C begins, and k from dropped_k_begin only; the columns
  * before are not written.
  * Grid: DENSE rows [0, call.rows) in blocks of row_block, or BLOCKS. Columns are split over call.splits by whole column steps.
