@@ -309,6 +309,33 @@ irdl.dialect @hmoe {
     irdl.attributes { "activation" = %activation, "expert_biases" = %expert_biases, "generated_biases" = %generated_biases }
   }
 
+  // The same of gated experts: the first part is g ((act(x wi_0[e]^T + bi_0[e]) (x wi_1[e]^T + bi_1[e])) wo[e]^T + bo[e]).
+  // x, indices, gates, kept as above, wi_0 [N, F, h], wi_1 [N, F, h], wo [N, h, F], down, up, then (bi_0 [N, F], bi_1 [N, F], bo [N, h]) if expert_biases,
+  // then (beta, gamma) if generated_biases -> [T, h]
+  irdl.operation @fused_gated_experts {
+    %x_t = irdl.base "!builtin.tensor"
+    %indices_t = irdl.base "!builtin.tensor"
+    %gates_t = irdl.base "!builtin.tensor"
+    %kept_t = irdl.base "!builtin.tensor"
+    %wi_0_t = irdl.base "!builtin.tensor"
+    %wi_1_t = irdl.base "!builtin.tensor"
+    %wo_t = irdl.base "!builtin.tensor"
+    %down_t = irdl.base "!builtin.tensor"
+    %up_t = irdl.base "!builtin.tensor"
+    %bi_0_t = irdl.base "!builtin.tensor"
+    %bi_1_t = irdl.base "!builtin.tensor"
+    %bo_t = irdl.base "!builtin.tensor"
+    %beta_t = irdl.base "!builtin.tensor"
+    %gamma_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    %activation = irdl.base "#builtin.string"
+    %expert_biases = irdl.base "#builtin.integer"
+    %generated_biases = irdl.base "#builtin.integer"
+    irdl.operands(x: %x_t, indices: %indices_t, gates: %gates_t, kept: %kept_t, wi_0: %wi_0_t, wi_1: %wi_1_t, wo: %wo_t, down: %down_t, up: %up_t, bi_0: optional %bi_0_t, bi_1: optional %bi_1_t, bo: optional %bo_t, beta: optional %beta_t, gamma: optional %gamma_t)
+    irdl.results(y: %y_t)
+    irdl.attributes { "activation" = %activation, "expert_biases" = %expert_biases, "generated_biases" = %generated_biases }
+  }
+
   // ---- whole models. Rows of tokens are [T, c], or [B, S, c]: batch rows of S positions. linear, activate, add, multiply, scale, the norms and
   // slice work on the last dimension of either. ----
 

@@ -32,6 +32,7 @@ static const struct {
     {"gated_experts", hmoec_evaluate_gated_experts},
     {"combine", hmoec_evaluate_combine},
     {"fused_experts", hmoec_evaluate_fused_experts},
+    {"fused_gated_experts", hmoec_evaluate_fused_gated_experts},
     {"selection_embedding", hmoec_evaluate_selection_embedding},
     {"all_selections", hmoec_evaluate_all_selections},
     {"selection_rank", hmoec_evaluate_selection_rank},

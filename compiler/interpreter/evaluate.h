@@ -76,6 +76,7 @@ bool hmoec_evaluate_experts(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_gated_experts(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_combine(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_fused_experts(hmoec_evaluation *evaluation);
+bool hmoec_evaluate_fused_gated_experts(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_selection_embedding(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_all_selections(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_selection_rank(hmoec_evaluation *evaluation);

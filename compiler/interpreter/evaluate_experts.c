@@ -1,4 +1,4 @@
-/* Routing and experts: route, experts, gated_experts, combine, fused_experts. */
+/* Routing and experts: route, experts, gated_experts, combine, fused_experts, fused_gated_experts. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,22 +173,26 @@ bool hmoec_evaluate_combine(hmoec_evaluation *e) {
   return true;
 }
 
-bool hmoec_evaluate_fused_experts(hmoec_evaluation *e) {
-  size_t tokens = hmoec_evaluation_dim(e, 0, 0), h = hmoec_evaluation_dim(e, 0, 1), b = hmoec_evaluation_dim(e, 6, 2);
+/* more: operands that gated experts have more in front of wo. */
+static bool evaluate_fused(hmoec_evaluation *e, size_t more) {
+  size_t wo = 5 + more, made = wo + 1, bias = made + 2; /* operands; made: down, up */
+  size_t tokens = hmoec_evaluation_dim(e, 0, 0), h = hmoec_evaluation_dim(e, 0, 1), b = hmoec_evaluation_dim(e, made, 2);
   bool expert_biases = hmoec_evaluation_int(e, "expert_biases") != 0,
        generated_biases = hmoec_evaluation_int(e, "generated_biases") != 0;
-  size_t generated = expert_biases ? 10 : 8;
-  const double *x = e->operands[0], *indices = e->operands[1], *gates = e->operands[2], *down = e->operands[6],
-               *up = e->operands[7];
+  size_t generated = expert_biases ? bias + 2 + more : bias;
+  const double *x = e->operands[0], *indices = e->operands[1], *gates = e->operands[2], *down = e->operands[made],
+               *up = e->operands[made + 1];
   const double *beta = generated_biases ? e->operands[generated] : NULL,
                *gamma = generated_biases ? e->operands[generated + 1] : NULL;
   const expert_weights weights = {.n = hmoec_evaluation_dim(e, 4, 0),
                                   .f = hmoec_evaluation_dim(e, 4, 1),
                                   .h = h,
                                   .wi = e->operands[4],
-                                  .wo = e->operands[5],
-                                  .bi = expert_biases ? e->operands[8] : NULL,
-                                  .bo = expert_biases ? e->operands[9] : NULL,
+                                  .wi_1 = more ? e->operands[5] : NULL,
+                                  .wo = e->operands[wo],
+                                  .bi = expert_biases ? e->operands[bias] : NULL,
+                                  .bi_1 = expert_biases && more ? e->operands[bias + 1] : NULL,
+                                  .bo = expert_biases ? e->operands[bias + 1 + more] : NULL,
                                   .activation = hmoec_evaluation_function(e, "activation"),
                                   .drops_to_zero = strcmp(hmoec_evaluation_string(e, "dropped"), "zero") == 0,
                                   .rounds = e->rounds[0],
@@ -204,3 +208,6 @@ bool hmoec_evaluate_fused_experts(hmoec_evaluation *e) {
   }
   return true;
 }
+
+bool hmoec_evaluate_fused_experts(hmoec_evaluation *e) { return evaluate_fused(e, 0); }
+bool hmoec_evaluate_fused_gated_experts(hmoec_evaluation *e) { return evaluate_fused(e, 1); }

@@ -231,6 +231,19 @@ static const hmoec_op_info ops[] = {
      .flops = {{4, 2, {{4, 1}, {4, 2}}}, {4, 2, {{4, 2}, {6, 2}}}},
      .infer = hmoec_infer_fused_experts,
      .operand_segments = true},
+    {.name = "fused_gated_experts",
+     .operands = {ROWS("x"), OPERAND("indices", INDICES), ROWS("gates"), ROWS("kept"), WEIGHT("wi_0", STACK, MATRIX),
+                  WEIGHT("wi_1", STACK, MATRIX), WEIGHT("wo", STACK, WO), OPERAND("down", KNOWN), OPERAND("up", KNOWN),
+                  WEIGHT("bi_0", KNOWN, BIAS), WEIGHT("bi_1", KNOWN, BIAS), WEIGHT("bo", KNOWN, BIAS), WEIGHT("beta", KNOWN, BIAS),
+                  WEIGHT("gamma", KNOWN, BIAS)},
+     .required_operands = 9,
+     .legal_counts = COUNTS_2(9, 11) | COUNTS_2(12, 14),
+     .attributes = {FUNCTION("activation", activations, "gelu_new", COUNTS_2(1, 2)), INT("expert_biases", 0, 1, 0),
+                    INT("generated_biases", 0, 1, 0), DROPPED},
+     .facts = GROUPED | WEIGHTED,
+     .flops = {{6, 2, {{4, 1}, {4, 2}}}, {4, 2, {{4, 2}, {7, 2}}}},
+     .infer = hmoec_infer_fused_gated_experts,
+     .operand_segments = true},
     {.name = "embedding",
      .operands = {ROWS("ids"), OPERAND("table", PARAMETER)},
      .required_operands = 2,
@@ -345,6 +358,8 @@ bool hmoec_op_has(MlirOperation op, unsigned fact) {
   const hmoec_op_info *info = hmoec_op_info_of(op);
   return info && (info->facts & fact) != 0;
 }
+
+bool hmoec_op_is_fused(MlirOperation op) { return hmoec_op_has(op, HMOEC_OP_GROUPED) && hmoec_op_has(op, HMOEC_OP_WEIGHTED); }
 
 hmoec_operand_kind hmoec_operand_kind_of(MlirOperation op, intptr_t operand) {
   return hmoec_op_info_of(op)->operands[operand].kind;
@@ -495,11 +510,12 @@ size_t hmoec_operand_segments(const hmoec_inference *inference, int32_t *out_siz
     out_sizes[first ? info->required_operands : total - 1] = 1;
     return total;
   }
-  /* fused_experts with one pair of biases: expert_biases says which. */
+  /* fused experts with some of the biases: expert_biases says which. */
   bool first = false;
   for (size_t i = 0; info->attributes[i].name; i++)
     if (strcmp(info->attributes[i].name, "expert_biases") == 0) first = inference->attributes[i].integer != 0;
-  for (size_t i = 0; i < 2; i++) out_sizes[first ? info->required_operands + i : total - 1 - i] = 1;
+  size_t some = inference->operand_count - info->required_operands;
+  for (size_t i = 0; i < some; i++) out_sizes[first ? info->required_operands + i : total - 1 - i] = 1;
   return total;
 }
 

@@ -4,7 +4,7 @@
  * and tools that list ops. The equations are in dialects/hmoe.irdl.mlir.
  *
  * Ops with several optional operands carry operandSegmentSizes (hypernetwork: resultSegmentSizes too): an IRDL variadic would force all
- * of them to one type. hmoec_op_build derives both from the operand count (fused_experts: and its two flags), so callers just pass the
+ * of them to one type. hmoec_op_build derives both from the operand count (fused experts: and their two flags), so callers just pass the
  * operands that are there, in order. take_row (made by passes) is part of the table. */
 #ifndef HMOEC_IR_OPS_H
 #define HMOEC_IR_OPS_H
@@ -133,6 +133,8 @@ const hmoec_op_info *hmoec_op_info_at(size_t index); /* NULL past the end */
 const hmoec_op_info *hmoec_op_info_of(MlirOperation op);
 /* Whether an op has this fact, HMOEC_OP_...; others than hmoe ops have none. */
 bool hmoec_op_has(MlirOperation op, unsigned fact);
+/* Whether it is experts and their HyperExpert in one. */
+bool hmoec_op_is_fused(MlirOperation op);
 /* Whether it runs once, when a model is opened: the mark of fold-parameters. */
 bool hmoec_op_at_open(MlirOperation op);
 /* Of an op of the table. */

@@ -343,29 +343,39 @@ bool hmoec_infer_factored_hyper_expert(hmoec_inference *inference) {
          result(inference, HMOEC_F32, 2, DIMS(&tokens, &h));
 }
 
-bool hmoec_infer_fused_experts(hmoec_inference *inference) {
+/* projections: matrices from the rows to the hidden ones, with a bias each; 2 where experts are gated. */
+static bool infer_fused(hmoec_inference *inference, size_t projections) {
   dim tokens = ROWS("tokens"), h = FREE("d_model"), one = FIXED(1), n = FREE("experts"), f = FREE("d_ff"), b = FREE("bottleneck");
   if (!expect(inference, 0, HMOEC_F32, 2, DIMS(&tokens, &h)) || !expect(inference, 1, HMOEC_I32, 2, DIMS(&tokens, &one)) ||
       !expect(inference, 2, HMOEC_F32, 2, DIMS(&tokens, &one)) || !expect(inference, 3, HMOEC_I1, 2, DIMS(&tokens, &one)) ||
-      !expect(inference, 4, HMOEC_F32, 3, DIMS(&n, &f, &h)) || !expect(inference, 5, HMOEC_F32, 3, DIMS(&n, &h, &f)) ||
-      !expect(inference, 6, HMOEC_F32, 3, DIMS(&n, &h, &b)) || !expect(inference, 7, HMOEC_F32, 3, DIMS(&n, &b, &h)))
+      !expect(inference, 4, HMOEC_F32, 3, DIMS(&n, &f, &h)))
     return false;
+  size_t operand = 4 + projections;
+  if ((projections == 2 && !expect(inference, 5, HMOEC_F32, 3, DIMS(&n, &f, &h))) ||
+      !expect(inference, operand, HMOEC_F32, 3, DIMS(&n, &h, &f)) ||
+      !expect(inference, operand + 1, HMOEC_F32, 3, DIMS(&n, &h, &b)) ||
+      !expect(inference, operand + 2, HMOEC_F32, 3, DIMS(&n, &b, &h)))
+    return false;
+  operand += 3;
   bool expert_biases = integer(inference, "expert_biases") != 0, generated_biases = integer(inference, "generated_biases") != 0;
-  size_t operand = 8, count = operand + 2 * expert_biases + 2 * generated_biases;
+  size_t count = operand + (projections + 1) * expert_biases + 2 * generated_biases;
   if (inference->operand_count != count)
-    return REFUSE("fused_experts: expert_biases = %d and generated_biases = %d need %zu operands, found %zu", expert_biases,
-                  generated_biases, count, inference->operand_count);
+    return REFUSE("%s: expert_biases = %d and generated_biases = %d need %zu operands, found %zu", inference->info->name,
+                  expert_biases, generated_biases, count, inference->operand_count);
   if (expert_biases) {
-    if (!expect_named(inference, operand, "bi", HMOEC_F32, 2, DIMS(&n, &f)) ||
-        !expect_named(inference, operand + 1, "bo", HMOEC_F32, 2, DIMS(&n, &h)))
-      return false;
-    operand += 2;
+    static const char *const names[2][2] = {{"bi"}, {"bi_0", "bi_1"}};
+    for (size_t i = 0; i < projections; i++)
+      if (!expect_named(inference, operand++, names[projections - 1][i], HMOEC_F32, 2, DIMS(&n, &f))) return false;
+    if (!expect_named(inference, operand++, "bo", HMOEC_F32, 2, DIMS(&n, &h))) return false;
   }
   if (generated_biases && (!expect_named(inference, operand, "beta", HMOEC_F32, 2, DIMS(&n, &b)) ||
                            !expect_named(inference, operand + 1, "gamma", HMOEC_F32, 2, DIMS(&n, &h))))
     return false;
   return result(inference, HMOEC_F32, 2, DIMS(&tokens, &h));
 }
+
+bool hmoec_infer_fused_experts(hmoec_inference *inference) { return infer_fused(inference, 1); }
+bool hmoec_infer_fused_gated_experts(hmoec_inference *inference) { return infer_fused(inference, 2); }
 
 /* ---- whole models ---- */
 

@@ -24,6 +24,7 @@ bool hmoec_infer_distinct_selections(hmoec_inference *inference);
 bool hmoec_infer_indexed_hyper_expert(hmoec_inference *inference);
 bool hmoec_infer_factored_hyper_expert(hmoec_inference *inference);
 bool hmoec_infer_fused_experts(hmoec_inference *inference);
+bool hmoec_infer_fused_gated_experts(hmoec_inference *inference);
 bool hmoec_infer_embedding(hmoec_inference *inference); /* position_embedding too */
 bool hmoec_infer_norm(hmoec_inference *inference); /* rms_norm, layer_norm */
 bool hmoec_infer_transpose(hmoec_inference *inference);

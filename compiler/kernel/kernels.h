@@ -88,7 +88,7 @@ typedef struct hmoec_matmul_segment {
 
 typedef struct hmoec_matmul_spec {
   int64_t k, n; /* n: columns written */
-  bool paired;  /* the columns of the first segment are products themselves: act(gate) * up */
+  bool paired; /* the columns of the first segment are products themselves: act(gate) * up */
   int64_t a_stride, c_stride;
   hmoec_format format; /* of the product: what both sides are rounded to before they are multiplied */
   hmoec_format a_format; /* of A in memory: f32, which a product of another format rounds while it copies, or `format` */

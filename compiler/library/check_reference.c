@@ -86,6 +86,7 @@ void hmoec_check_inputs_deinit(hmoec_check_inputs *in) {
 static const char *const blurring[] = {"hmoe.experts",
                                        "hmoe.gated_experts",
                                        "hmoe.fused_experts",
+                                       "hmoe.fused_gated_experts",
                                        "hmoe.hyper_expert",
                                        "hmoe.indexed_hyper_expert",
                                        "hmoe.factored_hyper_expert",

@@ -58,7 +58,7 @@ static bool print_op(MlirOperation function, MlirBlock block, void *user) {
     bool reasoned = !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.reason")));
     if (reasoned) {
       MlirStringRef reason = hmoec_op_string(op, "hmoe.reason");
-      if (hmoec_op_is(op, "hmoe.fused_experts")) {
+      if (hmoec_op_is_fused(op)) {
         hmoec_report_printf(r->report, "  table, fused: %.*s", (int)reason.length, reason.data);
       } else if (!mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.strategy")))) {
         MlirStringRef strategy = hmoec_op_string(op, "hmoe.strategy");

@@ -127,7 +127,7 @@ static bool collect_strategies(MlirOperation function, MlirBlock block, void *us
     if (mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.reason")))) continue;
     MlirStringRef reason = hmoec_op_string(op, "hmoe.reason"), strategy = {"table, fused with the experts", 29};
     bool named = !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.strategy")));
-    if (!hmoec_op_is(op, "hmoe.fused_experts") && !named) continue;
+    if (!hmoec_op_is_fused(op) && !named) continue;
     if (named) strategy = hmoec_op_string(op, "hmoe.strategy");
     size_t size = strategy.length + reason.length + 3;
     char *line = malloc(size);

@@ -1,7 +1,7 @@
 /* fuse-hyper-expert: with top-1 routing HyperExpert e rides along with expert e, as b more hidden columns.
  *
  *   add(combine(experts(x, indices, kept, ...), gates), indexed_hyper_expert(x, selection_rank(indices), down, up, ...))
- *     ->  fused_experts(x, indices, gates, kept, ..., down, up, ...)
+ *     ->  fused_experts(x, indices, gates, kept, ..., down, up, ...), and of gated_experts fused_gated_experts
  *
  * Applies when top_k is 1, x and indices are the same values, the generated weights are a table (memoize = 0, one row an expert) and
  * every value in between has no other use. Does not apply to top_k > 1, where a set has several experts, nor to the strategies that
@@ -26,7 +26,8 @@ static bool match_sides(MlirOperation add, int first, fusion *out) {
     return false;
   MlirOperation experts = hmoec_defining_op(mlirOperationGetOperand(combine, 0));
   MlirOperation rank = hmoec_defining_op(mlirOperationGetOperand(hyper, 1));
-  if (mlirOperationIsNull(experts) || mlirOperationIsNull(rank) || !hmoec_op_is(experts, "hmoe.experts") ||
+  if (mlirOperationIsNull(experts) || mlirOperationIsNull(rank) ||
+      !(hmoec_op_is(experts, "hmoe.experts") || hmoec_op_is(experts, "hmoe.gated_experts")) ||
       !hmoec_op_is(rank, "hmoe.selection_rank"))
     return false;
   *out = (fusion){add, combine, experts, hyper, rank};
@@ -48,21 +49,22 @@ static bool fuse(const fusion *f, hmoec_diagnostics *diagnostics) {
   operands[n++] = mlirOperationGetOperand(f->experts, 1);
   operands[n++] = mlirOperationGetOperand(f->combine, 1);
   operands[n++] = mlirOperationGetOperand(f->experts, 2);
-  operands[n++] = mlirOperationGetOperand(f->experts, 3);
-  operands[n++] = mlirOperationGetOperand(f->experts, 4);
+  bool gated = hmoec_op_is(f->experts, "hmoe.gated_experts");
+  intptr_t matrices = gated ? 6 : 5; /* where the experts' end */
+  for (intptr_t i = 3; i < matrices; i++) operands[n++] = mlirOperationGetOperand(f->experts, i);
   operands[n++] = mlirOperationGetOperand(f->hyper, 2);
   operands[n++] = mlirOperationGetOperand(f->hyper, 3);
-  for (intptr_t i = 5; i < expert_operands; i++) operands[n++] = mlirOperationGetOperand(f->experts, i);
+  for (intptr_t i = matrices; i < expert_operands; i++) operands[n++] = mlirOperationGetOperand(f->experts, i);
   for (intptr_t i = 4; i < hyper_operands; i++) operands[n++] = mlirOperationGetOperand(f->hyper, i);
 
   MlirStringRef activation = hmoec_op_string(f->experts, "activation");
   char *name = strndup(activation.data, activation.length);
   hmoec_rewriter rewriter = hmoec_rewriter_before(f->add, diagnostics);
   hmoec_attribute attributes[4] = {
-      hmoec_string_attribute("activation", name ? name : ""), hmoec_int_attribute("expert_biases", expert_operands > 5),
+      hmoec_string_attribute("activation", name ? name : ""), hmoec_int_attribute("expert_biases", expert_operands > matrices),
       hmoec_int_attribute("generated_biases", hyper_operands > 4),
       hmoec_string_attribute("dropped", hmoec_op_string_is(f->experts, "dropped", "zero") ? "zero" : "pass")};
-  MlirOperation fused = hmoec_rewriter_op(&rewriter, "fused_experts", operands, n, attributes, 4);
+  MlirOperation fused = hmoec_rewriter_op(&rewriter, gated ? "fused_gated_experts" : "fused_experts", operands, n, attributes, 4);
   free(name);
   if (mlirOperationIsNull(fused)) return false;
   MlirAttribute reason = mlirOperationGetAttributeByName(f->hyper, mlirStringRefCreateFromCString("hmoe.reason"));

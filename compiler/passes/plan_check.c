@@ -105,13 +105,14 @@ static bool operand_kinds_check(planner *p, MlirOperation op) {
 /* The weights of a HyperExpert from operand `first` on: all results of one hypernetwork, in order. */
 static bool weights_check(planner *p, MlirOperation op, intptr_t first) {
   MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, first));
-  intptr_t count = mlirOperationGetNumOperands(op);
+  intptr_t count = mlirOperationGetNumOperands(op), own = 0; /* biases of the experts, between */
+  if (hmoec_op_is_fused(op) && hmoec_op_int(op, "expert_biases")) own = hmoec_op_is(op, "hmoe.fused_gated_experts") ? 3 : 2;
   bool same = !mlirOperationIsNull(hypernetwork) && hmoec_op_is(hypernetwork, "hmoe.hypernetwork");
   for (intptr_t i = first, r = 0; same && r < mlirOperationGetNumResults(hypernetwork); i++, r++) {
-    if (hmoec_op_is(op, "hmoe.fused_experts") && r == 2 && hmoec_op_int(op, "expert_biases")) i += 2;
+    if (r == 2) i += own;
     same = i < count && mlirValueEqual(mlirOperationGetOperand(op, i), mlirOperationGetResult(hypernetwork, r));
   }
-  intptr_t taken = count - first - (hmoec_op_is(op, "hmoe.fused_experts") && hmoec_op_int(op, "expert_biases") ? 2 : 0);
+  intptr_t taken = count - first - own;
   if (!same || taken != mlirOperationGetNumResults(hypernetwork))
     return REFUSE(op, "%s: expected all weights, and no others, to be what one hypernetwork generates, in its order",
                   short_name(op));
@@ -202,6 +203,7 @@ static bool op_check(planner *p, MlirOperation op) {
   if (hmoec_op_is(op, "hmoe.experts")) return experts_check(p, op, 2);
   if (hmoec_op_is(op, "hmoe.gated_experts")) return experts_check(p, op, 2);
   if (hmoec_op_is(op, "hmoe.fused_experts")) return experts_check(p, op, 3) && weights_check(p, op, 6);
+  if (hmoec_op_is(op, "hmoe.fused_gated_experts")) return experts_check(p, op, 3) && weights_check(p, op, 7);
   if (hmoec_op_is(op, "hmoe.hyper_expert")) return weights_check(p, op, 1);
   if (hmoec_op_is(op, "hmoe.indexed_hyper_expert")) return weights_check(p, op, 2);
   return model_op_check(p, op);

@@ -67,8 +67,13 @@ static bool waits_in_dtype(MlirOperation multiply, size_t factor) {
 }
 
 bool hmoec_rounds_to_dtype(MlirOperation op, size_t operand) {
-  static const char *const products[] = {"hmoe.linear",        "hmoe.experts",      "hmoe.gated_experts",
-                                         "hmoe.fused_experts", "hmoe.hypernetwork", "hmoe.factored_hyper_expert"};
+  static const char *const products[] = {"hmoe.linear",
+                                         "hmoe.experts",
+                                         "hmoe.gated_experts",
+                                         "hmoe.fused_experts",
+                                         "hmoe.fused_gated_experts",
+                                         "hmoe.hypernetwork",
+                                         "hmoe.factored_hyper_expert"};
   if (hmoec_op_is(op, "hmoe.multiply")) return waits_in_dtype(op, operand);
   if (hmoec_op_is(op, "hmoe.hyper_expert") || hmoec_op_is(op, "hmoe.indexed_hyper_expert")) return true;
   if (hmoec_op_is(op, "hmoe.embedding")) op = plan_tied_linear(mlirOperationGetOperand(op, 1));

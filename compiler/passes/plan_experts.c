@@ -288,25 +288,28 @@ static void pack_hyper_experts(planner *p, const layer *l, const plan_generator 
 }
 
 bool plan_fused_experts(planner *p, MlirOperation op) {
+  intptr_t more = hmoec_op_is(op, "hmoe.fused_gated_experts"), wo = 5 + more, bias = wo + 3;
   layer l = {.owner = op.ptr,
              .x = mlirOperationGetOperand(op, 0),
              .indices = mlirOperationGetOperand(op, 1),
              .gates = mlirOperationGetOperand(op, 2),
              .kept = mlirOperationGetOperand(op, 3),
              .wi = mlirOperationGetOperand(op, 4),
-             .wo = mlirOperationGetOperand(op, 5),
+             .wi_1 = more ? mlirOperationGetOperand(op, 5) : (MlirValue){NULL},
+             .wo = mlirOperationGetOperand(op, wo),
              .biases = hmoec_op_int(op, "expert_biases") != 0,
              .format = plan_format(p, op),
              .drops_to_zero = hmoec_op_string_is(op, "dropped", "zero"),
              .activation = plan_activation(p, hmoec_op_string(op, "activation"))};
   if (l.biases) {
-    l.bi = mlirOperationGetOperand(op, 8);
-    l.bo = mlirOperationGetOperand(op, 9);
+    l.bi = mlirOperationGetOperand(op, bias);
+    if (more) l.bi_1 = mlirOperationGetOperand(op, bias + 1);
+    l.bo = mlirOperationGetOperand(op, bias + 1 + more);
   }
-  MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, 6));
+  MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, wo + 1));
   if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork") || !hmoec_op_at_open(hypernetwork))
     return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
-                       "expected the generated weights of fused_experts to come from a hypernetwork of parameters alone");
+                       "expected the generated weights of fused experts to come from a hypernetwork of parameters alone");
   plan_generator g = plan_generator_of(hypernetwork);
   l.bottleneck = g.bottleneck;
   pack_experts(p, &l, g.biases);

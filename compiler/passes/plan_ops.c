@@ -18,7 +18,8 @@ typedef struct rule {
 /* A hidden block of the experts' own columns and the generated ones. */
 static int64_t fused_width(const planner *p, MlirOperation op) {
   hmoec_shape wi = hmoec_value_shape(mlirOperationGetOperand(op, 4));
-  int64_t hidden = plan_round(p, wi.dims[1]) + plan_round(p, hmoec_value_shape(mlirOperationGetOperand(op, 6)).dims[2]);
+  intptr_t down = hmoec_op_is(op, "hmoe.fused_gated_experts") ? 7 : 6;
+  int64_t hidden = plan_round(p, wi.dims[1]) + plan_round(p, hmoec_value_shape(mlirOperationGetOperand(op, down)).dims[2]);
   return hidden > wi.dims[2] ? hidden : wi.dims[2];
 }
 
@@ -59,6 +60,7 @@ static const rule rules[] = {
     {.op = "gated_experts", .deep = WIDTHS_OF(3)},
     {"combine", .entry = plan_combine, .facts = PLAN_GIVEN},
     {"fused_experts", .entry = plan_fused_experts, .facts = PLAN_GIVEN, .width = fused_width},
+    {"fused_gated_experts", .entry = plan_fused_experts, .facts = PLAN_GIVEN, .width = fused_width},
     {.op = "hypernetwork", .deep = WIDTHS_OF(0)},
     {.op = "selection_rank"},
     {.op = "distinct_selections"},

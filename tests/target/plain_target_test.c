@@ -102,6 +102,7 @@ static const layer_case layers[] = {
     {"hypermoe-layer", "table", {HYPER}},
     {"hypermoe-layer", "table", {HYPER, {"capacity", "2"}, {"expert_bias", "1"}, {"generated_bias", "1"}}},
     {"hypermoe-layer", "table", {HYPER, {"top_k", "2"}, {"generated_bias", "1"}}},
+    {"hypermoe-layer", "table", {HYPER, {"gated", "1"}, {"expert_bias", "1"}, {"generated_bias", "1"}, {"capacity", "2"}}},
     {"hypermoe-layer", "cache", {HYPER, {"top_k", "2"}}},
     {"hypermoe-layer", "cache", {HYPER, {"generated_bias", "1"}, {"aggregate", "sum"}}},
     {"hypermoe-layer", "factored", {HYPER, {"top_k", "2"}}},

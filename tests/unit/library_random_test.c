@@ -114,6 +114,7 @@ static bool call_op(fuzzer *f, hmoec_graph_value *out_made) {
                                     "gated_experts",
                                     "parameter",
                                     "fused_experts",
+                                    "fused_gated_experts",
                                     "nothing",
                                     "",
                                     NULL,

@@ -104,6 +104,18 @@ static void test_results(void **state) {
   check("fused_experts",
         SHAPES(F32(T, 8), indices, F32(T, 1), kept, F32(4, 16, 8), F32(4, 8, 16), F32(4, 8, 2), F32(4, 2, 8), F32(4, 2), F32(4, 8)),
         ATTRIBUTES(int_attribute("generated_biases", 1)), "f32[?, 8]", NULL);
+  check("fused_gated_experts",
+        SHAPES(F32(T, 8), indices, F32(T, 1), kept, F32(4, 16, 8), F32(4, 16, 8), F32(4, 8, 16), F32(4, 8, 2), F32(4, 2, 8),
+               F32(4, 16), F32(4, 16), F32(4, 8)),
+        ATTRIBUTES(int_attribute("expert_biases", 1)), "f32[?, 8]", NULL);
+  check("fused_gated_experts",
+        SHAPES(F32(T, 8), indices, F32(T, 1), kept, F32(4, 16, 8), F32(4, 16, 8), F32(4, 8, 16), F32(4, 8, 2), F32(4, 2, 8),
+               F32(4, 2), F32(4, 8)),
+        ATTRIBUTES(int_attribute("expert_biases", 1)), NULL,
+        "fused_gated_experts: expert_biases = 1 and generated_biases = 0 need 12 operands, found 11");
+  check("fused_gated_experts",
+        SHAPES(F32(T, 8), indices, F32(T, 1), kept, F32(4, 16, 8), F32(4, 15, 8), F32(4, 8, 16), F32(4, 8, 2), F32(4, 2, 8)),
+        NO_ATTRIBUTES, NULL, "fused_gated_experts: expected wi_1 f32[4, 16, 8], found f32[4, 15, 8]");
   check("weight_embedding",
         SHAPES(F32(8, 3072, 768), F32(8, 768, 3072), F32(2, 1, 5, 5), F32(32, 2, 1, 1), F32(32, 1, 3, 3), F32(128, 32, 1, 1)),
         NO_ATTRIBUTES, "f32[8, 128]", NULL);

@@ -49,6 +49,41 @@ static const char top2[] =
     "%y = \"hmoe.add\"(%m, %h) : (tensor<?x6xf32>, tensor<?x6xf32>) -> tensor<?x6xf32>\n"
     "return %y : tensor<?x6xf32> }\n";
 
+/* Four gated experts, top-1, with all biases; generated from the selected. */
+static const char gated[] =
+    "func.func @f(%x: tensor<?x6xf32> {hmoe.name = \"x\"}) -> (tensor<?x6xf32> {hmoe.name = \"y\"}) {\n"
+    "%router = \"hmoe.parameter\"() {key = \"router\", count = 0} : () -> tensor<4x6xf32>\n"
+    "%wi_0 = \"hmoe.parameter\"() {key = \"wi_0.{}\", count = 4} : () -> tensor<4x8x6xf32>\n"
+    "%wi_1 = \"hmoe.parameter\"() {key = \"wi_1.{}\", count = 4} : () -> tensor<4x8x6xf32>\n"
+    "%wo = \"hmoe.parameter\"() {key = \"wo.{}\", count = 4} : () -> tensor<4x6x8xf32>\n"
+    "%bi_0 = \"hmoe.parameter\"() {key = \"bi_0.{}\", count = 4} : () -> tensor<4x8xf32>\n"
+    "%bi_1 = \"hmoe.parameter\"() {key = \"bi_1.{}\", count = 4} : () -> tensor<4x8xf32>\n"
+    "%bo = \"hmoe.parameter\"() {key = \"bo.{}\", count = 4} : () -> tensor<4x6xf32>\n"
+    "%table = \"hmoe.parameter\"() {key = \"table\", count = 0} : () -> tensor<4x5xf32>\n"
+    "%wd = \"hmoe.parameter\"() {key = \"wd\", count = 0} : () -> tensor<18x5xf32>\n"
+    "%bd = \"hmoe.parameter\"() {key = \"bd\", count = 0} : () -> tensor<18xf32>\n"
+    "%vd = \"hmoe.parameter\"() {key = \"vd\", count = 0} : () -> tensor<3x5xf32>\n"
+    "%cd = \"hmoe.parameter\"() {key = \"cd\", count = 0} : () -> tensor<3xf32>\n"
+    "%vu = \"hmoe.parameter\"() {key = \"vu\", count = 0} : () -> tensor<6x5xf32>\n"
+    "%cu = \"hmoe.parameter\"() {key = \"cu\", count = 0} : () -> tensor<6xf32>\n"
+    "%l = \"hmoe.linear\"(%x, %router) : (tensor<?x6xf32>, tensor<4x6xf32>) -> tensor<?x4xf32>\n"
+    "%i, %g, %k = \"hmoe.route\"(%l) {top_k = 1, gate = \"softmax_then_topk\", capacity = 9} : (tensor<?x4xf32>) -> "
+    "(tensor<?x1xi32>, tensor<?x1xf32>, tensor<?x1xi1>)\n"
+    "%o = \"hmoe.gated_experts\"(%x, %i, %k, %wi_0, %wi_1, %wo, %bi_0, %bi_1, %bo) {activation = \"silu\", operandSegmentSizes = "
+    "array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 1>} : (tensor<?x6xf32>, tensor<?x1xi32>, tensor<?x1xi1>, tensor<4x8x6xf32>, "
+    "tensor<4x8x6xf32>, tensor<4x6x8xf32>, tensor<4x8xf32>, tensor<4x8xf32>, tensor<4x6xf32>) -> tensor<?x1x6xf32>\n"
+    "%m = \"hmoe.combine\"(%o, %g) : (tensor<?x1x6xf32>, tensor<?x1xf32>) -> tensor<?x6xf32>\n"
+    "%r = \"hmoe.selection_embedding\"(%i, %table) {of = \"selected\", aggregate = \"mean\"} : (tensor<?x1xi32>, "
+    "tensor<4x5xf32>) -> tensor<?x5xf32>\n"
+    "%d, %u, %b, %c = \"hmoe.hypernetwork\"(%r, %wd, %bd, %wd, %bd, %vd, %cd, %vu, %cu) {bottleneck = 3, operandSegmentSizes = "
+    "array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 1>, resultSegmentSizes = array<i32: 1, 1, 1, 1>} : (tensor<?x5xf32>, tensor<18x5xf32>, "
+    "tensor<18xf32>, tensor<18x5xf32>, tensor<18xf32>, tensor<3x5xf32>, tensor<3xf32>, tensor<6x5xf32>, tensor<6xf32>) -> "
+    "(tensor<?x6x3xf32>, tensor<?x3x6xf32>, tensor<?x3xf32>, tensor<?x6xf32>)\n"
+    "%h = \"hmoe.hyper_expert\"(%x, %d, %u, %b, %c) {strategy = \"auto\", operandSegmentSizes = array<i32: 1, 1, 1, 1, 1>} : "
+    "(tensor<?x6xf32>, tensor<?x6x3xf32>, tensor<?x3x6xf32>, tensor<?x3xf32>, tensor<?x6xf32>) -> tensor<?x6xf32>\n"
+    "%y = \"hmoe.add\"(%m, %h) : (tensor<?x6xf32>, tensor<?x6xf32>) -> tensor<?x6xf32>\n"
+    "return %y : tensor<?x6xf32> }\n";
+
 static hmoec_tensor interpret(module_fixture *fixture, hmoec_random_parameters *parameters) {
   MlirOperation entry = hmoec_entry_find(fixture->module, NULL);
   hmoec_shape shape = hmoec_entry_input_shape(entry, 0);
@@ -119,6 +154,12 @@ static void check_golden(const char *layer) {
   free(text);
 }
 
+static void test_gated(void **state) {
+  (void)state;
+  check_passes(gated, "table", "hmoe.fused_gated_experts");
+  check_passes(gated, "factored", "hmoe.factored_hyper_expert");
+}
+
 static void test_hypermoe(void **state) { (void)state, check_golden("layer-hypermoe"); }
 static void test_capacity(void **state) { (void)state, check_golden("layer-hypermoe-capacity"); }
 
@@ -159,7 +200,7 @@ static void test_reproducer(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_top2), cmocka_unit_test(test_hypermoe), cmocka_unit_test(test_capacity),
-                                     cmocka_unit_test(test_reproducer)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_top2), cmocka_unit_test(test_gated), cmocka_unit_test(test_hypermoe),
+                                     cmocka_unit_test(test_capacity), cmocka_unit_test(test_reproducer)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
