@@ -127,7 +127,7 @@ static void add_schedule(cJSON *root, const hmoec_unit *unit) {
     const hmoec_knob *knob = &unit->target->knobs[i];
     cJSON *of = cJSON_GetObjectItem(schedule, knob->of);
     if (!of) of = cJSON_AddObjectToObject(schedule, knob->of);
-    cJSON_AddNumberToObject(of, knob->name, (double)hmoec_knob_value(unit->target, &unit->schedule, knob->of, knob->name));
+    cJSON_AddNumberToObject(of, knob->name, (double)hmoec_knob_at(unit->target, &unit->schedule, i));
   }
 }
 

@@ -27,9 +27,37 @@ intptr_t hmoec_hmk_array_size(MlirOperation op, const char *name); /* -1: not an
 /* Bytes of one element of an hmk.buffer, of elements f32, i32, i64 and bf16. */
 int64_t hmoec_hmk_element_bytes(MlirOperation buffer);
 
+/* The numbers of hmk.pack and hmk.pack_vector: the fields of the step that they become (hmoe_step_pack). */
+typedef enum hmoec_pack_arg {
+  HMOEC_PACK_LAYOUT,
+  HMOEC_PACK_COLUMNS,
+  HMOEC_PACK_GENERATED_ROWS,
+  HMOEC_PACK_SOURCE_COLUMNS,
+  HMOEC_PACK_COLUMN_STRIDE,
+  HMOEC_PACK_GENERATED_STRIDE,
+  HMOEC_PACK_PARTS,
+  HMOEC_PACK_DEPTH,
+  HMOEC_PACK_PART_STRIDE,
+  HMOEC_PACK_DEPTH_STRIDE,
+  HMOEC_PACK_SOURCE_OFFSET,
+  HMOEC_PACK_GROUPS,
+  HMOEC_PACK_GROUP_STRIDE,
+  HMOEC_PACK_GROUP_BYTES,
+  HMOEC_PACK_FIRST_COLUMN,
+  HMOEC_PACK_FIRST_ROW,
+  HMOEC_PACK_PART_ROWS,
+  HMOEC_PACK_OPERAND_DEPTH,
+  HMOEC_PACK_FORMAT,
+  HMOEC_PACK_SOURCE_GENERATED,
+  HMOEC_PACK_GENERATED_FORMAT,
+  HMOEC_PACK_BETWEEN,
+  HMOEC_PACK_ARGS
+} hmoec_pack_arg;
+enum { HMOEC_COPY_ARGS = 7 }; /* of hmk.copy */
+
 /* ---- what `place` sets ---- */
 
-/* The number of an entry dimension of a function: found in hmk.dims, or added. */
+/* The number of an entry dimension of a function: found in hmk.dims, or added; -1: no memory. */
 int64_t hmoec_hmk_dim(MlirOperation function, int64_t kind, int64_t source, int64_t factor);
 void hmoec_hmk_set_int(MlirOperation op, const char *name, int64_t value);
 /* The op's schedule: named integers, {row_block = 64}. One that it does not have is 0. */

@@ -10,7 +10,8 @@
 
 /* How many integers the args of an op must have; 0: it has none. */
 static intptr_t args_of(const char *name) {
-  return strcmp(name, "copy") == 0 ? 7 : strcmp(name, "pack") == 0 || strcmp(name, "pack_vector") == 0 ? 22 : 0;
+  if (strcmp(name, "copy") == 0) return HMOEC_COPY_ARGS;
+  return strcmp(name, "pack") == 0 || strcmp(name, "pack_vector") == 0 ? HMOEC_PACK_ARGS : 0;
 }
 
 static bool known_role(const hmoec_hmk_info *info, MlirStringRef role) {

@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ir/hmk_ops.h"
 #include "ir/ops.h"
 #include "ir/scalar.h"
 #include "ir/verify_hmk.h"
+#include "passes/rewrite.h"
 #include "support/output_file.h"
 
 /* A module is in one of the two dialects: planned functions carry hmk.dims. */
@@ -38,11 +40,22 @@ _Static_assert(sizeof passes / sizeof *passes <= HMOEC_MOST_PASSES, "a dump has 
 
 hmoec_pass_options hmoec_pass_options_default(void) { return (hmoec_pass_options){.tokens = 512, .target = hmoec_targets[0]}; }
 
-/* What the target does with a planned module. */
-bool hmoec_place(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
+typedef struct placing {
+  const hmoec_target *target;
   hmoec_schedule schedule;
-  return hmoec_schedule_read(mlirModuleGetOperation(module), options->target, diagnostics, &schedule) &&
-         options->target->place(module, &schedule, diagnostics);
+} placing;
+
+static bool place_function(MlirOperation function, MlirBlock block, void *user) {
+  const placing *p = user;
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
+    if (hmoec_hmk_info_of(op) && !p->target->place(function, op, &p->schedule)) return false;
+  return true;
+}
+
+bool hmoec_place(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
+  placing p = {.target = options->target};
+  return hmoec_schedule_read(mlirModuleGetOperation(module), p.target, diagnostics, &p.schedule) &&
+         (hmoec_each_function(module, place_function, &p) || hmoec_machine_error(diagnostics, "out of memory"));
 }
 
 const hmoec_pass *hmoec_pass_at(size_t index) { return index < sizeof passes / sizeof *passes ? &passes[index] : NULL; }

@@ -99,7 +99,7 @@ bool plan_integers(planner *p, MlirOperation function, MlirBlock body) {
     plan_int(&step, "fill", fill);
     plan_step_end(&step);
     plan_value *v = plan_value_get(p, input);
-    v->place = (plan_place){ids, 0, 1, 1, false, HMOEC_FORMAT_F32};
+    v->place = plan_whole_place(ids);
     v->mask = ids;
     v->mask_dim = rows.length;
     if (use.mask && p->entry->kind == PLAN_DECODE) append_mask(p, input, ids, rows, HMOE_SCOPE_TARGET);
@@ -218,7 +218,7 @@ bool plan_relative_bias(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
   plan_int(&step, "ld", ld);
   plan_int(&step, "pad", pad);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){bias, 0, ld, 1, false, HMOEC_FORMAT_F32};
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(bias);
   return true;
 }
 

@@ -22,8 +22,8 @@ bool plan_route(planner *p, MlirOperation op) {
   plan_bind(&step, "indices", plan_at(indices));
   plan_bind(&step, "gates", plan_at(gates));
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){indices, 0, top_k, 1, false, HMOEC_FORMAT_F32};
-  plan_value_get(p, mlirOperationGetResult(op, 1))->place = (plan_place){gates, 0, top_k, 1, false, HMOEC_FORMAT_F32};
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(indices);
+  plan_value_get(p, mlirOperationGetResult(op, 1))->place = plan_whole_place(gates);
   plan_value *kept = plan_value_get(p, mlirOperationGetResult(op, 2));
   kept->capacity = hmoec_op_int(op, "capacity");
   bool batched = hmoec_value_shape(logits).rank == 3; /* a batch row has its own; of flattened logits all rows are one */
@@ -49,7 +49,7 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
   plan_memory *counters = plan_workspace(p, "i32", -1, 4, experts, 0);
   plan_place gate = plan_value_get(p, gates)->place;
   if (gate.row_stride != top_k) { /* computed, not route's: rows have gaps */
-    plan_place dense = {plan_workspace(p, "f32", rows, 0, top_k, 0), 0, top_k, 1, false, HMOEC_FORMAT_F32};
+    plan_place dense = plan_whole_place(plan_workspace(p, "f32", rows, 0, top_k, 0));
     plan_map(p, PLAN_RUN, rows, HMOEC_ACTIVATION_NONE, gate, dense, top_k, false);
     gate = dense;
   }
@@ -238,6 +238,17 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   }
 }
 
+/* The experts' own weights and, where they have some, biases: operands of an op from these on, of gated experts one more of either. */
+static void take_weights(layer *l, MlirOperation op, bool gated, intptr_t weights, intptr_t biases) {
+  l->wi = mlirOperationGetOperand(op, weights);
+  if (gated) l->wi_1 = mlirOperationGetOperand(op, weights + 1);
+  l->wo = mlirOperationGetOperand(op, weights + 1 + gated);
+  if (!l->biases) return;
+  l->bi = mlirOperationGetOperand(op, biases);
+  if (gated) l->bi_1 = mlirOperationGetOperand(op, biases + 1);
+  l->bo = mlirOperationGetOperand(op, biases + 1 + gated);
+}
+
 bool plan_combine(planner *p, MlirOperation op) {
   MlirOperation experts = hmoec_defining_op(mlirOperationGetOperand(op, 0));
   MlirValue gates = mlirOperationGetOperand(op, 1);
@@ -247,18 +258,11 @@ bool plan_combine(planner *p, MlirOperation op) {
              .indices = mlirOperationGetOperand(experts, 1),
              .kept = mlirOperationGetOperand(experts, 2),
              .gates = gates,
-             .wi = mlirOperationGetOperand(experts, 3),
-             .wi_1 = gated ? mlirOperationGetOperand(experts, 4) : (MlirValue){NULL},
-             .wo = mlirOperationGetOperand(experts, gated ? 5 : 4),
              .biases = mlirOperationGetNumOperands(experts) > (gated ? 6 : 5),
              .format = plan_format(p, experts),
              .drops_to_zero = hmoec_op_string_is(experts, "dropped", "zero"),
              .activation = plan_activation(p, hmoec_op_string(experts, "activation"))};
-  if (l.biases) {
-    l.bi = mlirOperationGetOperand(experts, gated ? 6 : 5);
-    if (gated) l.bi_1 = mlirOperationGetOperand(experts, 7);
-    l.bo = mlirOperationGetOperand(experts, gated ? 8 : 6);
-  }
+  take_weights(&l, experts, gated, 3, gated ? 6 : 5);
   pack_experts(p, &l, false);
   run_experts(p, &l, mlirOperationGetResult(op, 0));
   return true;
@@ -288,25 +292,19 @@ static void pack_hyper_experts(planner *p, const layer *l, const plan_generator 
 }
 
 bool plan_fused_experts(planner *p, MlirOperation op) {
-  intptr_t more = hmoec_op_is(op, "hmoe.fused_gated_experts"), wo = 5 + more, bias = wo + 3;
+  bool gated = hmoec_op_is(op, "hmoe.fused_gated_experts");
+  intptr_t down = gated ? 7 : 6; /* what is generated: down, up */
   layer l = {.owner = op.ptr,
              .x = mlirOperationGetOperand(op, 0),
              .indices = mlirOperationGetOperand(op, 1),
              .gates = mlirOperationGetOperand(op, 2),
              .kept = mlirOperationGetOperand(op, 3),
-             .wi = mlirOperationGetOperand(op, 4),
-             .wi_1 = more ? mlirOperationGetOperand(op, 5) : (MlirValue){NULL},
-             .wo = mlirOperationGetOperand(op, wo),
              .biases = hmoec_op_int(op, "expert_biases") != 0,
              .format = plan_format(p, op),
              .drops_to_zero = hmoec_op_string_is(op, "dropped", "zero"),
              .activation = plan_activation(p, hmoec_op_string(op, "activation"))};
-  if (l.biases) {
-    l.bi = mlirOperationGetOperand(op, bias);
-    if (more) l.bi_1 = mlirOperationGetOperand(op, bias + 1);
-    l.bo = mlirOperationGetOperand(op, bias + 1 + more);
-  }
-  MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, wo + 1));
+  take_weights(&l, op, gated, 4, down + 2);
+  MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, down));
   if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork") || !hmoec_op_at_open(hypernetwork))
     return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
                        "expected the generated weights of fused experts to come from a hypernetwork of parameters alone");

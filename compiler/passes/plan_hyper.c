@@ -247,8 +247,7 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   chunk_loop loop = loop_begin(p, &grouping, slots, top_k, cache);
 
   /* The chain from the selection sets to r runs on the sets that are missing from the cache. */
-  plan_value_get(p, mlirOperationGetResult(distinct, 0))->place =
-      (plan_place){loop.todo_sets, 0, top_k, 1, false, HMOEC_FORMAT_F32};
+  plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = plan_whole_place(loop.todo_sets);
   if (!mark_loop(p, hypernetwork, loop.cache)) return hmoec_machine_error(p->diagnostics, "out of memory");
   for (MlirOperation each = mlirBlockGetFirstOperation(mlirOperationGetBlock(op)); !mlirOperationIsNull(each);
        each = mlirOperationGetNextInBlock(each)) {

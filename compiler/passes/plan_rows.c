@@ -506,7 +506,7 @@ bool plan_all_selections(planner *p, MlirOperation op, int fn, int64_t rows_dim)
   plan_int(&step, "top_k", sets.dims[1]);
   plan_int(&step, "sets", sets.dims[0]);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){memory, 0, sets.dims[1], 1, false, HMOEC_FORMAT_F32};
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(memory);
   return true;
 }
 
@@ -521,7 +521,7 @@ bool plan_weight_embedding(planner *p, MlirOperation op, int fn, int64_t rows_di
   for (int i = 0; i < 6; i++) plan_bind(&step, roles[i], plan_at(plan_value_get(p, mlirOperationGetOperand(op, i))->place.memory));
   plan_int(&step, "ld_out", shape.dims[1]);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = (plan_place){memory, 0, shape.dims[1], 1, false, HMOEC_FORMAT_F32};
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(memory);
   return true;
 }
 

@@ -8,6 +8,7 @@
 
 #include <mlir-c/IR.h>
 
+#include "ir/hmk_ops.h"
 #include "kernel/kernels.h"
 #include "support/diagnostics.h"
 
@@ -62,34 +63,6 @@ typedef struct hmoec_packing {
   bool padded; /* of vectors (k_inner 0): zeros up to a multiple of column_step */
 } hmoec_packing;
 
-/* The numbers of hmk.pack and hmk.pack_vector: the fields of the step that they become (hmoe_step_pack). */
-typedef enum hmoec_pack_arg {
-  HMOEC_PACK_LAYOUT,
-  HMOEC_PACK_COLUMNS,
-  HMOEC_PACK_GENERATED_ROWS,
-  HMOEC_PACK_SOURCE_COLUMNS,
-  HMOEC_PACK_COLUMN_STRIDE,
-  HMOEC_PACK_GENERATED_STRIDE,
-  HMOEC_PACK_PARTS,
-  HMOEC_PACK_DEPTH,
-  HMOEC_PACK_PART_STRIDE,
-  HMOEC_PACK_DEPTH_STRIDE,
-  HMOEC_PACK_SOURCE_OFFSET,
-  HMOEC_PACK_GROUPS,
-  HMOEC_PACK_GROUP_STRIDE,
-  HMOEC_PACK_GROUP_BYTES,
-  HMOEC_PACK_FIRST_COLUMN,
-  HMOEC_PACK_FIRST_ROW,
-  HMOEC_PACK_PART_ROWS,
-  HMOEC_PACK_OPERAND_DEPTH,
-  HMOEC_PACK_FORMAT,
-  HMOEC_PACK_SOURCE_GENERATED,
-  HMOEC_PACK_GENERATED_FORMAT,
-  HMOEC_PACK_BETWEEN,
-  HMOEC_PACK_ARGS
-} hmoec_pack_arg;
-enum { HMOEC_COPY_ARGS = 7 }; /* of hmk.copy */
-
 /* ---- code ---- */
 
 /* Code exists in versions, one for each set of instructions that machines may have. Their numbers begin at 0, the least demanding one. */
@@ -119,7 +92,7 @@ typedef struct hmoec_target {
   hmoec_rows_layout (*rows)(const hmoec_schedule *schedule, hmoec_format format, int64_t columns, bool in_place);
   /* Depth with the zeros behind it. */
   int64_t (*right_depth)(hmoec_format format, int64_t k);
-  /* Of one group; n of several parts: the sum: each but the last rounded up to column_step. */
+  /* Of one group; n of several parts is their sum, each but the last rounded up to column_step. */
   int64_t (*right_elements)(hmoec_format format, int64_t k, int64_t n);
   /* Where a column that is a multiple of column_step begins. */
   int64_t (*right_column)(hmoec_format format, int64_t k, int64_t column);
@@ -136,8 +109,8 @@ typedef struct hmoec_target {
   /* A worker's scratch for these kernels, in bytes. */
   uint64_t (*scratch_bytes)(const hmoec_schedule *schedule, const hmoec_kernel *kernels, size_t count);
 
-  /* The pass `place`: gives every kernel and every step of a planned module its schedule. */
-  bool (*place)(MlirModule module, const hmoec_schedule *schedule, hmoec_diagnostics *diagnostics);
+  /* Gives a step of a planned function its schedule, by the pass `place`. False: no memory. */
+  bool (*place)(MlirOperation function, MlirOperation step, const hmoec_schedule *schedule);
 
   /* Makes the target known to LLVM. Once a process, by hmoec_targets_initialise. */
   void (*initialise)(void);
@@ -164,8 +137,8 @@ size_t hmoec_code_version_count(const hmoec_target *target);
 /* The versions that kernels are worth, as a bit set. */
 uint32_t hmoec_code_versions_of(const hmoec_target *target, const hmoec_kernel *kernels, size_t count);
 
-/* The number of a knob; there is one. */
-size_t hmoec_knob_number(const hmoec_target *target, const char *of, const char *name);
+/* Of knob `number`; of the knob of that name, 0 where the target has none. */
+int64_t hmoec_knob_at(const hmoec_target *target, const hmoec_schedule *schedule, size_t number);
 int64_t hmoec_knob_value(const hmoec_target *target, const hmoec_schedule *schedule, const char *of, const char *name);
 
 /* A planned module says for which target it is, and what of its schedule differs from the defaults: hmk.target and hmk.schedule. */
@@ -173,6 +146,9 @@ void hmoec_schedule_write(MlirOperation module, const hmoec_target *target, cons
 /* False, with an error: planned for another target, or with a knob that it does not have, or out of range. */
 bool hmoec_schedule_read(MlirOperation module, const hmoec_target *target, hmoec_diagnostics *diagnostics,
                          hmoec_schedule *out_schedule);
+
+/* For place: tasks of an attention are blocks of so many queries of a head, and its rows such tasks. False: no memory. */
+bool hmoec_place_attention(MlirOperation function, MlirOperation attention, int64_t query_block);
 
 static inline int64_t hmoec_round_columns(const hmoec_target *target, int64_t columns) {
   return (columns + target->column_step - 1) / target->column_step * target->column_step;

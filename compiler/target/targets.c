@@ -43,16 +43,23 @@ uint32_t hmoec_code_versions_of(const hmoec_target *target, const hmoec_kernel *
   return versions;
 }
 
-size_t hmoec_knob_number(const hmoec_target *target, const char *of, const char *name) {
-  size_t i = 0;
-  while (i < target->knob_count && (strcmp(target->knobs[i].of, of) != 0 || strcmp(target->knobs[i].name, name) != 0)) i++;
-  return i;
+int64_t hmoec_knob_at(const hmoec_target *target, const hmoec_schedule *schedule, size_t number) {
+  return schedule->value[number] ? schedule->value[number] : target->knobs[number].value;
 }
 
 int64_t hmoec_knob_value(const hmoec_target *target, const hmoec_schedule *schedule, const char *of, const char *name) {
-  size_t i = hmoec_knob_number(target, of, name);
-  if (i == target->knob_count) return 0;
-  return schedule->value[i] ? schedule->value[i] : target->knobs[i].value;
+  for (size_t i = 0; i < target->knob_count; i++)
+    if (strcmp(target->knobs[i].of, of) == 0 && strcmp(target->knobs[i].name, name) == 0) return hmoec_knob_at(target, schedule, i);
+  return 0;
+}
+
+bool hmoec_place_attention(MlirOperation function, MlirOperation attention, int64_t query_block) {
+  int64_t length = hmoec_hmk_array(attention, "dims", 1), heads = hmoec_op_int(attention, "rows");
+  int64_t blocks = hmoec_hmk_dim(function, HMOE_DIM_CEIL_DIV, length, query_block);
+  int64_t tasks = blocks < 0 ? -1 : hmoec_hmk_dim(function, HMOE_DIM_PRODUCT, heads, blocks);
+  hmoec_hmk_set_int(attention, "rows", tasks);
+  hmoec_hmk_schedule_set(attention, (const char *const[]){"query_block"}, &query_block, 1);
+  return tasks >= 0;
 }
 
 /* ---- in modules ---- */

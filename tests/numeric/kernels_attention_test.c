@@ -6,17 +6,6 @@
 
 enum { DIMS = 7, STORE_BLOCK = 16 };
 
-/* With it a unit has all versions, and none of its kernels is less for it. */
-static const hmoec_kernel bf16_product = {.family = HMOEC_KERNEL_MATMUL,
-                                          .spec.matmul = {.format = HMOEC_FORMAT_BF16,
-                                                          .k = 32,
-                                                          .n = 32,
-                                                          .a_stride = 32,
-                                                          .c_stride = 32,
-                                                          .row_block = 8,
-                                                          .segments = 1,
-                                                          .segment = {{.end = 32}}}};
-
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* harness_run, of a call that has dimensions. */
@@ -276,7 +265,7 @@ static void check_unit(hmoec_cpu_schedule schedule) {
         .family = HMOEC_KERNEL_STORE,
         .spec.store = {s.heads, s.head_size, d + harness_below(3), d + harness_below(3), 1 + harness_below(STORE_BLOCK)}};
   }
-  kernels[2 * SPECS] = bf16_product;
+  kernels[2 * SPECS] = problem_bf16_product();
   harness_unit u = harness_compile(kernels, 2 * SPECS + 1, schedule);
   for (size_t i = 0; i < SPECS; i++)
     for (size_t l = 0; l < sizeof lengths / sizeof lengths[0]; l++) {

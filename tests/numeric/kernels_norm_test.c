@@ -5,17 +5,6 @@
 static const int64_t some_rows[] = {0, 1, 2, 13, 33, 130};
 enum { SOME_ROWS = sizeof some_rows / sizeof some_rows[0] };
 
-/* With it a unit has all versions, and none of its kernels is less for it. */
-static const hmoec_kernel bf16_product = {.family = HMOEC_KERNEL_MATMUL,
-                                          .spec.matmul = {.format = HMOEC_FORMAT_BF16,
-                                                          .k = 32,
-                                                          .n = 32,
-                                                          .a_stride = 32,
-                                                          .c_stride = 32,
-                                                          .row_block = 8,
-                                                          .segments = 1,
-                                                          .segment = {{.end = 32}}}};
-
 static int64_t blocks_of(int64_t rows, int64_t row_block) { return (rows + row_block - 1) / row_block; }
 
 /* out[0:n) */
@@ -89,7 +78,7 @@ static void test_norm(void **state) {
   enum { KERNELS = 16 };
   hmoec_kernel kernels[KERNELS + 1];
   for (int i = 0; i < KERNELS; i++) kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_NORM, .spec.norm = random_norm()};
-  kernels[KERNELS] = bf16_product;
+  kernels[KERNELS] = problem_bf16_product();
   harness_unit u = harness_compile(kernels, KERNELS + 1, hmoec_cpu_schedule_default(64));
   for (size_t i = 0; i < KERNELS; i++)
     for (int r = 0; r < SOME_ROWS; r++) check_norm(&u, i, some_rows[r]);

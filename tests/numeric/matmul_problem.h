@@ -92,6 +92,19 @@ static inline hmoec_matmul_spec random_spec(const hmoec_cpu_schedule *schedule, 
   return s;
 }
 
+/* With it a unit has all versions, and none of its kernels is less for it. */
+static inline hmoec_kernel problem_bf16_product(void) {
+  return (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL,
+                        .spec.matmul = {.format = HMOEC_FORMAT_BF16,
+                                        .k = 32,
+                                        .n = 32,
+                                        .a_stride = 32,
+                                        .c_stride = 32,
+                                        .row_block = 8,
+                                        .segments = 1,
+                                        .segment = {{.end = 32}}}};
+}
+
 /* Another register tile for every version, as far as a schedule may choose. */
 static inline void random_tiles(hmoec_cpu_schedule *schedule) {
   static const int64_t lanes[HMOE_CPU_COUNT] = {4, 8, 16, 16, 16};

@@ -114,21 +114,22 @@ static uint64_t scratch_bytes(const hmoec_schedule *schedule, const hmoec_kernel
 
 /* ---- place ---- */
 
-/* The family, or step, whose knobs an op has; NULL: none. */
+/* The family, or step, whose knobs a step has. */
 static const char *knobs_of(MlirOperation op) {
   const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
-  for (int f = 0; info && f < HMOEC_KERNEL_FAMILY_COUNT; f++) {
+  for (int f = 0; f < HMOEC_KERNEL_FAMILY_COUNT; f++) {
     const char *name = hmoec_family_op((hmoec_kernel_family)f);
     if (name && strcmp(name, info->name) == 0) return hmoec_family_name((hmoec_kernel_family)f);
   }
-  return info ? info->name : NULL;
+  return info->name;
 }
 
-static void place_step(MlirOperation function, MlirOperation op, const hmoec_schedule *schedule) {
+static bool place(MlirOperation function, MlirOperation op, const hmoec_schedule *schedule) {
   const char *of = knobs_of(op), *names[4];
   int64_t values[4];
   size_t count = 0;
-  if (!of) return;
+  if (strcmp(of, "attention") == 0)
+    return hmoec_place_attention(function, op, hmoec_knob_value(&plain_target, schedule, of, "query_block"));
   /* Blocks of rows are made by one step and read by others. */
   static const char *const blocks[] = {"ffn", "choose", "group_tokens", "group_selections"};
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
@@ -139,26 +140,9 @@ static void place_step(MlirOperation function, MlirOperation op, const hmoec_sch
   for (size_t i = 0; i < plain_target.knob_count; i++) {
     if (strcmp(plain_target.knobs[i].of, of) != 0) continue;
     names[count] = plain_target.knobs[i].name;
-    values[count] = hmoec_knob_value(&plain_target, schedule, of, names[count]);
-    count++;
-  }
-  if (strcmp(of, "attention") == 0) { /* a task is a block of the queries of a head */
-    int64_t tasks = hmoec_hmk_dim(function, HMOE_DIM_CEIL_DIV, hmoec_hmk_array(op, "dims", 1), values[0]);
-    hmoec_hmk_set_int(op, "rows", hmoec_hmk_dim(function, HMOE_DIM_PRODUCT, hmoec_op_int(op, "rows"), tasks));
+    values[count++] = hmoec_knob_at(&plain_target, schedule, i);
   }
   if (count) hmoec_hmk_schedule_set(op, names, values, count);
-}
-
-static bool place(MlirModule module, const hmoec_schedule *schedule, hmoec_diagnostics *diagnostics) {
-  (void)diagnostics;
-  MlirBlock body = mlirModuleGetBody(module);
-  for (MlirOperation function = mlirBlockGetFirstOperation(body); !mlirOperationIsNull(function);
-       function = mlirOperationGetNextInBlock(function)) {
-    if (hmoec_hmk_array_size(function, "hmk.dims") < 0) continue;
-    MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
-    for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
-      place_step(function, op, schedule);
-  }
   return true;
 }
 

@@ -36,6 +36,6 @@ enum {
 
 /* As the target's default where the schedule says nothing. */
 int64_t hmoec_cpu_knob(const hmoec_schedule *schedule, size_t number);
-bool hmoec_cpu_place(MlirModule module, const hmoec_schedule *schedule, hmoec_diagnostics *diagnostics);
+bool hmoec_cpu_place(MlirOperation function, MlirOperation step, const hmoec_schedule *schedule);
 
 #endif

@@ -1,31 +1,18 @@
-/* place: every kernel of a planned module gets its schedule, and so do the steps that cut rows into blocks for kernels. */
-#include <string.h>
-
-#include <mlir-c/BuiltinAttributes.h>
-
+/* place: every kernel gets its schedule, and so do the steps that cut rows into blocks for kernels. */
 #include "ir/hmk_ops.h"
 #include "target/cpu/emit.h"
 #include "target/cpu/knobs.h"
 
 /* Columns of the hidden block that exist at one time: as many chunks as the knob gives, but none that is a small rest. */
 static int64_t chunk_columns(MlirOperation ffn, const hmoec_schedule *schedule) {
-  MlirStringRef name = hmoec_op_string(ffn, "first_format");
-  bool bf16 = name.length == 4 && memcmp(name.data, hmoec_format_name(HMOEC_FORMAT_BF16), 4) == 0;
+  bool bf16 = hmoec_op_string_is(ffn, "first_format", hmoec_format_name(HMOEC_FORMAT_BF16));
   int64_t chunk = hmoec_cpu_knob(schedule, CPU_CHUNK_PANELS) * (bf16 ? 2 : 1);
   int64_t panels = (hmoec_op_int(ffn, "first_n") + HMOE_PANEL - 1) / HMOE_PANEL;
   if (panels > chunk) chunk = (panels + panels / chunk - 1) / (panels / chunk);
   return chunk * HMOE_PANEL;
 }
 
-/* A task is a block of the queries of a head: rows become such tasks. */
-static void place_attention(MlirOperation function, MlirOperation op, int64_t block) {
-  int64_t length = hmoec_hmk_array(op, "dims", 1), heads = hmoec_op_int(op, "rows");
-  int64_t blocks = hmoec_hmk_dim(function, HMOE_DIM_CEIL_DIV, length, block);
-  hmoec_hmk_set_int(op, "rows", hmoec_hmk_dim(function, HMOE_DIM_PRODUCT, heads, blocks));
-  hmoec_hmk_schedule_set(op, (const char *const[]){"query_block"}, &block, 1);
-}
-
-static void place_step(MlirOperation function, MlirOperation op, const hmoec_schedule *schedule) {
+bool hmoec_cpu_place(MlirOperation function, MlirOperation op, const hmoec_schedule *schedule) {
   static const struct {
     const char *op;
     size_t knob;
@@ -46,18 +33,6 @@ static void place_step(MlirOperation function, MlirOperation op, const hmoec_sch
     hmoec_hmk_schedule_set(
         op, (const char *const[]){"row_block", "blocks_per_thread", "block_rows"},
         (const int64_t[]){row_block, hmoec_cpu_knob(schedule, CPU_BLOCKS_PER_THREAD), hmoec_cpu_knob(schedule, CPU_BLOCK_ROWS)}, 3);
-  if (hmoec_op_is(op, "hmk.attention")) place_attention(function, op, queries < row_block ? queries : row_block);
-}
-
-bool hmoec_cpu_place(MlirModule module, const hmoec_schedule *schedule, hmoec_diagnostics *diagnostics) {
-  (void)diagnostics;
-  MlirBlock body = mlirModuleGetBody(module);
-  for (MlirOperation function = mlirBlockGetFirstOperation(body); !mlirOperationIsNull(function);
-       function = mlirOperationGetNextInBlock(function)) {
-    if (hmoec_hmk_array_size(function, "hmk.dims") < 0) continue;
-    MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
-    for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
-      place_step(function, op, schedule);
-  }
-  return true;
+  if (!hmoec_op_is(op, "hmk.attention")) return true;
+  return hmoec_place_attention(function, op, queries < row_block ? queries : row_block);
 }

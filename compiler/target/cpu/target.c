@@ -56,9 +56,7 @@ static const hmoec_knob knobs[CPU_KNOB_COUNT] = {
 _Static_assert((int)CPU_KNOB_COUNT <= (int)HMOEC_MOST_KNOBS, "a schedule has room for all knobs");
 _Static_assert((int)HMOE_CPU_COUNT <= (int)HMOEC_MOST_VERSIONS, "a set has room for all versions");
 
-int64_t hmoec_cpu_knob(const hmoec_schedule *schedule, size_t number) {
-  return schedule->value[number] ? schedule->value[number] : knobs[number].value;
-}
+int64_t hmoec_cpu_knob(const hmoec_schedule *schedule, size_t number) { return hmoec_knob_at(&hmoec_target_cpu, schedule, number); }
 
 static void prepare(hmoec_schedule *schedule, int64_t widest) {
   int64_t lines = (widest + 15) / 16, lines_bf16 = (widest + 31) / 32;
