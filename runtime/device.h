@@ -12,7 +12,7 @@
 #ifndef HMOE_DEVICE_H
 #define HMOE_DEVICE_H
 
-#include "runtime_internal.h"
+#include "plan_check.h"
 
 typedef struct hmoe_device {
   const char *name; /* in options.device, and the target of the images that it runs */
@@ -36,6 +36,8 @@ typedef struct hmoe_device {
   hmoe_status (*download)(hmoe_model *model, hmoe_workspace *workspace, void *to, const void *from, uint64_t size_bytes);
   hmoe_status (*fence)(hmoe_model *model, hmoe_workspace *workspace);
 
+  /* Whether a PACK can be followed as far as its destination goes; while a plan is checked. The host's alone, which packs for all devices. */
+  hmoe_status (*check_pack)(const hmoe_plan_checker *check, const hmoe_step_pack *pack);
   /* A step, by kind: a KERNEL is launched; LOOP and CHOOSE run those inside them by hmoe_run_steps. */
   hmoe_status (*steps[HMOE_STEP_COUNT])(hmoe_run *run, const hmoe_plan_step *step);
   /* The first `moves` of state->moves, one after the other, of the first `positions` positions of each target row; done when it returns. */

@@ -18,6 +18,9 @@ typedef struct hmoe_plan_checker {
 /* Inside the plan and aligned. */
 HMOE_MUST_USE hmoe_status hmoe_plan_check_span(const hmoe_plan_checker *check, hmoe_plan_span span, size_t element_bytes,
                                                const char *what);
+/* What is wrong with the step at hand. */
+__attribute__((format(printf, 2, 3))) HMOE_MUST_USE hmoe_status hmoe_step_bad(const hmoe_plan_checker *check, const char *format,
+                                                                              ...);
 /* The entry's steps; its dimensions, tensors and buffers are right. */
 HMOE_MUST_USE hmoe_status hmoe_plan_check_steps(hmoe_plan_checker *check, hmoe_plan_limits *limits);
 

@@ -1,5 +1,6 @@
 /* Validation of an entry's steps, first what all have in common, then the structure of each kind: what runs a step afterwards reads fields. And
  * what is asked of steps from above: which of them belong to a loop, which parameters they read. */
+#include "device.h"
 #include "plan_check.h"
 
 #include "plain_text.h"
@@ -9,6 +10,7 @@
 static const uint64_t ids_limit_max = (uint64_t)1 << 31; /* what is below it fits an i32 */
 
 typedef hmoe_plan_checker checker;
+#define bad hmoe_step_bad
 
 enum { ANY = 0 };
 typedef struct step_rule {
@@ -23,7 +25,7 @@ const char *hmoe_step_name(uint32_t kind) { return kind < HMOE_STEP_COUNT ? rule
 
 uint32_t hmoe_step_bindings(uint32_t kind) { return kind < HMOE_STEP_COUNT ? rules[kind].bindings : ANY; }
 
-__attribute__((format(printf, 2, 3))) static hmoe_status bad(const checker *check, const char *format, ...) {
+hmoe_status hmoe_step_bad(const checker *check, const char *format, ...) {
   char text[512];
   va_list arguments;
   va_start(arguments, format);
@@ -239,79 +241,15 @@ static hmoe_status check_pack_source(const checker *check, const hmoe_plan_step 
   return HMOE_OK;
 }
 
-/* Columns come in panels, and what they generate does, too. */
-static hmoe_status check_pack_columns(const checker *check, const hmoe_pack_source *source, const hmoe_pack_destination *to) {
-  bool plain = to->layout == HMOE_LAYOUT_VECTOR && to->generated_rows == 1 && !to->between;
-  uint64_t step = to->layout == HMOE_LAYOUT_COLUMNS ? 1 : HMOE_PANEL;
-  if (to->generated_rows < 1 || (!plain && to->columns % step) || to->columns / step % to->generated_rows)
-    return bad(check, "%llu columns of %llu generated rows", (unsigned long long)to->columns,
-               (unsigned long long)to->generated_rows);
-  if (to->between && to->layout == HMOE_LAYOUT_COLUMNS)
-    return bad(check, "%u panels between those of a layout without panels", to->between);
-  bool pairs = to->generated_format == HMOE_FORMAT_BF16;
-  if (to->generated_format >= HMOE_FORMAT_COUNT || source->generated.count > to->generated_rows ||
-      (pairs && (to->generated_rows % HMOE_PANEL || to->layout == HMOE_LAYOUT_COLUMNS)))
-    return bad(check, "%llu of %llu generated rows of format %u", (unsigned long long)source->generated.count,
-               (unsigned long long)to->generated_rows, to->generated_format);
-  return HMOE_OK;
-}
-
-/* ---- layouts ---- */
-
-static hmoe_status check_vector(const checker *check, const hmoe_step_pack *pack) {
-  const hmoe_pack_source *source = &pack->source;
-  if (source->parts.count == 1 && source->depth.count == 1) return HMOE_OK;
-  return bad(check, "a vector in %llu parts of depth %llu", (unsigned long long)source->parts.count,
-             (unsigned long long)source->depth.count);
-}
-
-/* Parts of the depth beside each other, and within the panel's, or the column's. */
-static hmoe_status check_depth(const checker *check, const hmoe_step_pack *pack) {
-  const hmoe_pack_source *source = &pack->source;
-  const hmoe_pack_destination *to = &pack->destination;
-  if (!hmoe_pack_writes(pack)) return HMOE_OK;
-  if (source->parts.count > 1 && to->part_rows < source->depth.count)
-    return bad(check, "parts of the depth would overwrite each other");
-  uint64_t last = hmoe_add(to->first_row, hmoe_pack_depth_end(source, to) - 1);
-  if (last >= to->panel_rows)
-    return bad(check, "depth row %llu of %llu", (unsigned long long)last, (unsigned long long)to->panel_rows);
-  return HMOE_OK;
-}
-
-static hmoe_status check_panels(const checker *check, const hmoe_step_pack *pack) {
-  const hmoe_pack_source *source = &pack->source;
-  const hmoe_pack_destination *to = &pack->destination;
-  bool words = to->format == HMOE_FORMAT_BF16; /* two depth rows share one */
-  if (!hmoe_pack_writes(pack)) return HMOE_OK;
-  if (words && (to->first_row | (source->parts.count > 1 ? to->part_rows : 0) | to->panel_rows) % 2)
-    return bad(check, "bf16 from depth row %llu on of %llu", (unsigned long long)to->first_row, (unsigned long long)to->panel_rows);
-  if (to->first_column % HMOE_PANEL) return bad(check, "panels from column %llu on", (unsigned long long)to->first_column);
-  return check_depth(check, pack);
-}
-
-typedef struct layout_rule {
-  bool formats[HMOE_FORMAT_COUNT];
-  hmoe_status (*check)(const checker *check, const hmoe_step_pack *pack);
-} layout_rule;
-
-static const layout_rule layouts[HMOE_LAYOUT_COUNT] = {
-    [HMOE_LAYOUT_VECTOR] = {{[HMOE_FORMAT_F32] = true}, check_vector},
-    [HMOE_LAYOUT_PANELS] = {{[HMOE_FORMAT_F32] = true, [HMOE_FORMAT_BF16] = true}, check_panels},
-    [HMOE_LAYOUT_COLUMNS] = {{[HMOE_FORMAT_F32] = true}, check_depth},
-};
-
 static hmoe_status check_pack(const checker *check, const hmoe_plan_step *step, const void *fields) {
   const hmoe_step_pack *pack = fields;
-  const hmoe_pack_source *source = &pack->source;
   const hmoe_pack_destination *to = &pack->destination;
-  if (to->layout >= HMOE_LAYOUT_COUNT || to->format >= HMOE_FORMAT_COUNT || !layouts[to->layout].formats[to->format])
-    return bad(check, "format %u of layout %u", to->format, to->layout);
-  HMOE_TRY(check_pack_columns(check, source, to));
-  HMOE_TRY(check_pack_source(check, step, source, to->columns / to->generated_rows));
+  HMOE_TRY(hmoe_cpu_device.check_pack(check, pack));
+  HMOE_TRY(check_pack_source(check, step, &pack->source, to->columns / to->generated_rows));
   if (to->group_bytes % sizeof(float)) return bad(check, "groups of %llu bytes", (unsigned long long)to->group_bytes);
-  if (hmoe_pack_writes(pack) && source->groups.count > 1 && !to->group_bytes)
+  if (hmoe_pack_writes(pack) && pack->source.groups.count > 1 && !to->group_bytes)
     return bad(check, "groups would overwrite each other");
-  return layouts[to->layout].check(check, pack);
+  return HMOE_OK;
 }
 
 static hmoe_status check_copy(const checker *check, const hmoe_plan_step *step, const void *fields) {
@@ -475,12 +413,6 @@ uint64_t hmoe_pack_extent(const hmoe_pack_source *source, uint64_t columns) {
 
 uint64_t hmoe_pack_depth_end(const hmoe_pack_source *source, const hmoe_pack_destination *to) {
   return hmoe_add(hmoe_axis_last((hmoe_pack_axis){source->parts.count, to->part_rows}), source->depth.count);
-}
-
-uint64_t hmoe_pack_columns_end(const hmoe_pack_destination *to) {
-  if (!to->between || !to->columns) return to->columns;
-  uint64_t before = hmoe_mul(to->columns / HMOE_PANEL - 1, 1 + (uint64_t)to->between);
-  return hmoe_mul(hmoe_add(before, 1), HMOE_PANEL);
 }
 
 bool hmoe_pack_writes(const hmoe_step_pack *pack) {

@@ -388,14 +388,12 @@ static inline uint64_t hmoe_block_bound(uint64_t rows, uint32_t row_block, uint3
   uint64_t most = groups == HMOE_NONE ? rows : hmoe_min(rows, groups);
   return hmoe_add(rows, hmoe_mul(most, row_block - 1)) / row_block;
 }
-/* Where the last of an axis is; saturating, as are the next three. */
+/* Where the last of an axis is; saturating, as are the next two. */
 uint64_t hmoe_axis_last(hmoe_pack_axis axis);
 /* Elements of a group's source from its first on, of which `columns` columns are wanted; 0: none is read. */
 uint64_t hmoe_pack_extent(const hmoe_pack_source *source, uint64_t columns);
 /* Depth rows of the destination from its first row on. */
 uint64_t hmoe_pack_depth_end(const hmoe_pack_source *source, const hmoe_pack_destination *to);
-/* Columns of the destination from its first column on, those of others between them included. */
-uint64_t hmoe_pack_columns_end(const hmoe_pack_destination *to);
 /* Is there anything to write? */
 bool hmoe_pack_writes(const hmoe_step_pack *pack);
 

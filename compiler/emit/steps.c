@@ -227,7 +227,7 @@ static hmoe_plan_span pack_fields(const step_source *s) {
     fields.destination.format = (uint32_t)arg(s, HMOEC_PACK_FORMAT);
     fields.destination.first_row = arg(s, HMOEC_PACK_FIRST_ROW);
     fields.destination.part_rows = arg(s, HMOEC_PACK_PART_ROWS);
-    fields.destination.panel_rows = arg(s, HMOEC_PACK_OPERAND_DEPTH);
+    fields.destination.operand_rows = arg(s, HMOEC_PACK_OPERAND_DEPTH);
   }
   return append(s, &fields, sizeof fields);
 }

@@ -7,16 +7,7 @@
  * between them; a step's tasks run in parallel. Little endian; every offset is a multiple of 8; all fields are written.
  *
  * How weights, keys and values are laid out is a matter of those who read them, the kernels; the plan says it where it packs them, and the runtime
- * follows. Layouts of the CPU images, and theirs alone:
- *   panels(K, N)  the right operand of a product, [ceil(N/32)][K][32] f32: element (k, n) at ((n/32)*K + k)*32 + n%32, zero-padded.
- *   pairs(K, N)   the same for bf16 products, [ceil(N/32)][D/2][32][2] bf16 with D = K rounded up to 32: element (k, n) at
- *                 (((n/32)*(D/2) + k/2)*32 + n%32)*2 + k%2, zero-padded. Two neighbours in k share a 32-bit word.
- *   A row of weights is one group's operand; group g starts at g * group_stride_bytes.
- *   keys, values  what attention reads, of R rows of at most C positions (C a multiple of 32), heads of D: right operands of its two
- *                 products, as they are. keys: [R][heads][C/32][D][32] f32, element (row, head, position t, i) at
- *                 (((row*heads + head)*(C/32) + t/32)*D + i)*32 + t%32. values: [R][heads][ceil(D/32)][C][32] f32, element
- *                 at (((row*heads + head)*ceil(D/32) + i/32)*C + t)*32 + i%32, zero for i >= D. Positions that no run has reached have
- *                 no meaning.
+ * follows. What CPU images read: abi_cpu.h. A row of weights is one group's operand; group g starts at g * group_stride_bytes.
  */
 #ifndef HMOE_ABI_H
 #define HMOE_ABI_H
@@ -26,7 +17,6 @@
 
 #define HMOE_ABI_VERSION 5u
 #define HMOE_PLAN_MAGIC 0x4e4c5048u /* "HPLN" */
-#define HMOE_PANEL 32               /* the CPU images': columns of a panel, and what depths of pairs are rounded up to */
 #define HMOE_NONE 0xffffffffu
 #define HMOE_TOP_K_MAX 4096         /* experts of a token: grouping sorts them on the stack */
 
@@ -60,7 +50,7 @@ typedef struct hmoe_function {
 /* The kernels for one kind of machine. Code is linked into the object, as for CPUs, or bytes that a device's driver loads. */
 typedef struct hmoe_image {
   const char *target;             /* "cpu" */
-  const char *version;            /* of the target's: "avx2" */
+  const char *version;            /* of the target's: "portable" */
   const hmoe_function *functions; /* kernel_count of the object */
   const void *code;               /* code_bytes long; NULL: linked */
   uint64_t code_bytes;
@@ -74,17 +64,6 @@ typedef struct hmoe_model_object {
   const hmoe_image *images;
   uint32_t image_count, reserved;
 } hmoe_model_object;
-
-/* The versions of "cpu" images, by the instructions that they take, the best last: "portable", "avx2", "avx512", "avx512_bf16", "amx". The last
- * two are in objects with bf16 products only. */
-enum {
-  HMOE_CPU_PORTABLE = 0,
-  HMOE_CPU_AVX2 = 1,
-  HMOE_CPU_AVX512 = 2,
-  HMOE_CPU_AVX512_BF16 = 3,
-  HMOE_CPU_AMX = 4, /* AVX512_BF16 and tiles; the system must have granted them to the process */
-  HMOE_CPU_COUNT = 5,
-};
 
 /* One unit of grouped work: rows [row, row + rows) of the sorted order, all of one group. */
 typedef struct hmoe_block {
@@ -313,32 +292,25 @@ typedef struct hmoe_pack_source {
   hmoe_pack_axis parts, depth; /* of a vector: one of one */
 } hmoe_pack_source;
 
-/* Where they go, and as what. Column o in [0, columns) is generated row q of column c, with Q = generated_rows: o = c where Q = 1, else
- *   generated_format F32    o = (p*Q + q)*HMOE_PANEL + c%HMOE_PANEL with p = c/HMOE_PANEL; of COLUMNS o = c*Q + q
- *   generated_format BF16   o = ((p*(Q/2) + q/2)*HMOE_PANEL + c%HMOE_PANEL)*2 + q%2; Q is a multiple of HMOE_PANEL; not of COLUMNS
- * which is the order in which what the columns make comes out in the layout. 0 where the source has no such row or column. */
+/* Where they go, and as what. A group of the destination is an operand, or a part of one: `columns` columns from first_column on, of the depth rows
+ * from first_row on. Column o in [0, columns) is generated row q of column c of the source, 0 where that has no such row or column; with one generated
+ * row o is c, else the order is that in which what the columns make comes out in the layout. */
 typedef struct hmoe_pack_destination {
   uint32_t layout; /* HMOE_LAYOUT_* */
   uint32_t format; /* HMOE_FORMAT_*: of its elements */
   uint32_t generated_format; /* HMOE_FORMAT_*: of what a generator's columns make */
-  uint32_t between; /* of PANELS and VECTOR: panels of other matrices, or vectors, between two panels of its own */
+  uint32_t between; /* column steps of the layout that belong to other matrices, between two of its own */
   uint64_t columns, generated_rows; /* padding among them */
   uint64_t group_bytes; /* group g begins at g*group_bytes of the binding */
   uint64_t first_column, first_row; /* where in a group the columns and the depth begin */
   uint64_t part_rows; /* from one part of the depth to the next */
-  uint64_t panel_rows; /* depth of all that is packed side by side with this: rows of a panel, or of a column */
+  uint64_t operand_rows; /* depth of all that is packed side by side with this */
 } hmoe_pack_destination;
 
-/* VECTOR   f32 alone: column o at element first_column + o of the group. columns is a multiple of HMOE_PANEL where Q > 1.
- * PANELS   the CPU images' own: panels(K, N) of f32, pairs(K, N) of bf16, K being panel_rows. Row i of part j of column o is column
- *          first_column + o, which begins at a multiple of HMOE_PANEL, of depth row first_row + j*part_rows + i. columns is a multiple of HMOE_PANEL.
- *          BF16 rounds to nearest, ties to even; NaN becomes a quiet NaN; bf16 sources keep their bits. first_row, panel_rows and, with
- *          several parts, part_rows are even then, and a pack of one part with first_row 0 zeroes the rows behind its own up to a multiple of
- *          HMOE_PANEL; packs of other rows of the panels come later.
- * COLUMNS  the transpose, f32 alone: row i of part j of column o at element (first_column + o)*panel_rows + first_row + j*part_rows + i of the group.
- *          columns is a multiple of Q.
- * With `between`, column o is moved on to column o/HMOE_PANEL*(1 + between)*HMOE_PANEL + o%HMOE_PANEL, behind first_column, and columns is a multiple of
- * HMOE_PANEL: two matrices whose panels alternate have 1 each, and the second begins HMOE_PANEL columns behind the first.
+/* VECTOR   f32 alone: column o at element first_column + o of the group.
+ * COLUMNS  the transpose, f32 alone: row i of part j of column o at element (first_column + o)*operand_rows + first_row + j*part_rows + i of the
+ *          group; o = c*generated_rows + q, and columns is a multiple of generated_rows.
+ * PANELS   CPU images' own, as is the order of VECTOR with several generated rows, and `between` of both: abi_cpu.h.
  * Other rows that no pack writes are what they were: zero in the weight arena. */
 enum { HMOE_LAYOUT_VECTOR = 0, HMOE_LAYOUT_PANELS = 1, HMOE_LAYOUT_COLUMNS = 2, HMOE_LAYOUT_COUNT = 3 };
 enum { HMOE_FORMAT_F32 = 0, HMOE_FORMAT_BF16 = 1, HMOE_FORMAT_COUNT = 2 };
@@ -453,7 +425,7 @@ typedef struct hmoe_plan_tensor {
 enum { HMOE_SCOPE_TARGET = 0, HMOE_SCOPE_SOURCE = 1, HMOE_SCOPE_COUNT = 2 };
 
 /* One tensor of a state: rows * capacity * position_bytes, row after row. A row is `segments` equal parts, of each of which the first
- * round_up(length, state_positions) / capacity part is in use: heads of keys, panels of values. */
+ * round_up(length, state_positions) / capacity part is in use: what a part is, the kernels know. */
 typedef struct hmoe_plan_state {
   uint32_t scope, segments;
   uint64_t position_bytes;
@@ -519,7 +491,7 @@ typedef struct hmoe_plan {
   hmoe_plan_span entries; /* hmoe_plan_entry; [0] runs at open */
   hmoe_plan_span caches; /* hmoe_plan_cache; cache arenas are allocated at open */
   hmoe_plan_span states; /* hmoe_plan_state */
-  uint64_t state_positions; /* a state's capacity is a multiple of it, at most 65536: HMOE_PANEL for CPU images */
+  uint64_t state_positions; /* a state's capacity is a multiple of it, at most 65536: what its kernels read at once */
   hmoe_plan_span generation; /* hmoe_plan_setting, each setting at most once */
   uint64_t layout; /* stamp of packed weights, over plan and kernels: .hmw files carry the one they were packed for */
 } hmoe_plan;

@@ -5,6 +5,7 @@
  *   version.c                    which code this machine runs
  *   kernel.c loop.c choose.c     a kernel's grid cut into tasks; steps once a chunk; one of two ways
  *   group.c                      rows by expert and by selection set
+ *   pack_check.c                 which packs it can follow
  *   pack.c copy.c selections.c weight_embedding.c relative_bias.c   the steps that run at open
  *   tokens.c                     those over rows of tokens
  *   reorder.c                    rows of states */
@@ -12,6 +13,7 @@
 #define HMOE_CPU_H
 
 #include "device.h"
+#include "hmoe/abi_cpu.h"
 
 /* What a run has for itself: one block with its tables, and scratch. */
 typedef struct hmoe_cpu_workspace {
@@ -52,6 +54,11 @@ hmoe_status hmoe_cpu_step_ids(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cpu_step_positions(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cpu_step_last_rows(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cpu_step_append_mask(hmoe_run *run, const hmoe_plan_step *step);
+
+/* See hmoe_device. */
+hmoe_status hmoe_cpu_check_pack(const hmoe_plan_checker *check, const hmoe_step_pack *pack);
+/* Where the columns of a pack end, behind first_column, with those between them; saturating. */
+uint64_t hmoe_cpu_pack_columns_end(const hmoe_pack_destination *to);
 
 hmoe_status hmoe_cpu_reorder(hmoe_state *state, size_t moves, uint64_t positions);
 

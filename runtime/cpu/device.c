@@ -78,6 +78,7 @@ const hmoe_device hmoe_cpu_device = {
     .workspace_begin = cpu_workspace_begin,
     .workspace_end = cpu_workspace_end,
     .fence = cpu_fence,
+    .check_pack = hmoe_cpu_check_pack,
     .steps = {[HMOE_STEP_KERNEL] = hmoe_cpu_step_kernel,
               [HMOE_STEP_GROUP] = hmoe_cpu_step_group,
               [HMOE_STEP_GROUP_SETS] = hmoe_cpu_step_group_sets,

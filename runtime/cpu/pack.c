@@ -158,7 +158,7 @@ static void write_pairs(const pack_job *job, const pack_lanes *lanes, const hmoe
 /* Depth rows that a pack of pairs from row 0 on zeroes behind its own, up to this one: kernels read whole multiples of 32. */
 static uint64_t padded_depth(const pack_job *job) {
   bool from_start = job->words && job->source->parts.count == 1 && job->to->first_row == 0;
-  return from_start ? hmoe_min(hmoe_round_up(job->source->depth.count, HMOE_PANEL), job->to->panel_rows) : 0;
+  return from_start ? hmoe_min(hmoe_round_up(job->source->depth.count, HMOE_PANEL), job->to->operand_rows) : 0;
 }
 
 static uint64_t row_bytes_of(const pack_job *job) { return HMOE_PANEL * (job->words ? sizeof(uint16_t) : sizeof(float)); }
@@ -173,7 +173,7 @@ static void pack_panel(void *context, uint64_t task, void *scratch) {
   pack_lanes lanes = find_lanes(job, panel);
   uint64_t row_bytes = row_bytes_of(job);
   uint64_t first = to->first_column / HMOE_PANEL + panel * (1 + (uint64_t)to->between);
-  uint8_t *out = job->dst + group * to->group_bytes + first * to->panel_rows * row_bytes;
+  uint8_t *out = job->dst + group * to->group_bytes + first * to->operand_rows * row_bytes;
 
   uint64_t padded = padded_depth(job), even = job->source->depth.count / 2 * 2;
   if (padded > even) memset(out + even * row_bytes, 0, (padded - even) * row_bytes);
@@ -192,12 +192,12 @@ static hmoe_status pack_panels(hmoe_run *run, const hmoe_plan_step *step, pack_j
   const hmoe_pack_destination *to = job->to;
   uint64_t panels = to->columns / HMOE_PANEL, row_bytes = row_bytes_of(job);
   uint64_t last_row = to->first_row + hmoe_pack_depth_end(job->source, to) - 1;
-  uint64_t end = hmoe_add(to->first_column, hmoe_pack_columns_end(to)) / HMOE_PANEL;
-  uint64_t needed = hmoe_mul(hmoe_mul(end, to->panel_rows), row_bytes);
+  uint64_t end = hmoe_add(to->first_column, hmoe_cpu_pack_columns_end(to)) / HMOE_PANEL;
+  uint64_t needed = hmoe_mul(hmoe_mul(end, to->operand_rows), row_bytes);
   needed = hmoe_add(needed, hmoe_axis_last((hmoe_pack_axis){job->source->groups.count, to->group_bytes}));
   /* The last panel need not be there to its full depth, but in whole words. */
   uint64_t end_row = hmoe_max(job->words ? last_row / 2 * 2 + 2 : last_row + 1, padded_depth(job));
-  needed = needed == UINT64_MAX ? needed : needed - (to->panel_rows - end_row) * row_bytes;
+  needed = needed == UINT64_MAX ? needed : needed - (to->operand_rows - end_row) * row_bytes;
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_PACK_DESTINATION, HMOE_WRITE, needed, &job->dst));
   return hmoe_cpu_parallel(run, hmoe_mul(job->source->groups.count, panels), pack_panel, job);
 }
@@ -229,7 +229,7 @@ static void pack_vector_group(void *context, uint64_t group, void *scratch) {
 static hmoe_status pack_vector(hmoe_run *run, const hmoe_plan_step *step, pack_job *job) {
   const hmoe_pack_destination *to = job->to;
   uint64_t groups = job->source->groups.count,
-           needed = hmoe_mul(hmoe_add(to->first_column, hmoe_pack_columns_end(to)), sizeof(float));
+           needed = hmoe_mul(hmoe_add(to->first_column, hmoe_cpu_pack_columns_end(to)), sizeof(float));
   needed = hmoe_add(needed, hmoe_axis_last((hmoe_pack_axis){groups, to->group_bytes}));
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_PACK_DESTINATION, HMOE_WRITE, needed, &job->dst));
   return hmoe_cpu_parallel(run, groups, pack_vector_group, job);
@@ -244,7 +244,8 @@ static void pack_column(void *context, uint64_t task, void *scratch) {
            q = column % to->generated_rows;
   const hmoe_dtype *dtype;
   const uint8_t *source = source_of(job, group, &dtype);
-  float *out = (float *)(void *)(job->dst + group * to->group_bytes) + (to->first_column + column) * to->panel_rows + to->first_row;
+  float *out =
+      (float *)(void *)(job->dst + group * to->group_bytes) + (to->first_column + column) * to->operand_rows + to->first_row;
   bool real = c < from->columns.count && q < from->generated.count;
   uint64_t start = real ? q * from->generated.stride + c * from->columns.stride : 0;
   for (uint64_t ko = 0; ko < from->parts.count; ko++, out += to->part_rows) {
@@ -258,7 +259,7 @@ static void pack_column(void *context, uint64_t task, void *scratch) {
 static hmoe_status pack_columns(hmoe_run *run, const hmoe_plan_step *step, pack_job *job) {
   const hmoe_pack_destination *to = job->to;
   uint64_t last_row = hmoe_add(to->first_row, hmoe_pack_depth_end(job->source, to)) - 1;
-  uint64_t last = hmoe_add(hmoe_mul(hmoe_add(to->first_column, to->columns) - 1, to->panel_rows), last_row);
+  uint64_t last = hmoe_add(hmoe_mul(hmoe_add(to->first_column, to->columns) - 1, to->operand_rows), last_row);
   uint64_t needed = hmoe_mul(hmoe_add(last, 1), sizeof(float));
   needed = hmoe_add(needed, hmoe_axis_last((hmoe_pack_axis){job->source->groups.count, to->group_bytes}));
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_PACK_DESTINATION, HMOE_WRITE, needed, &job->dst));

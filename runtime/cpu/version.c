@@ -1,6 +1,7 @@
 /* Which code version this machine runs: the instruction sets by CPUID, and by XCR0 whether the system saves their registers. Tiles
  * must also be granted by the system, which a process asks for once, for all its threads. Checked before any code of that version is
  * called, so that a machine without it gets a message and not an illegal instruction. */
+#include "hmoe/abi_cpu.h"
 #include "runtime_internal.h"
 
 #include <stdlib.h>

@@ -1,22 +1,26 @@
-"""target_facts.py ROOT: what compiler sources know of a target without asking it, a line each; status 1 if there is any.
+"""target_facts.py ROOT: what sources know of a target without asking it, a line each; status 1 if there is any.
 
-Outside of a target's own folder that is: the CPU's names for its layouts, its instructions and the processors that LLVM has, a header of it,
+Outside of a target's own folder, and the runtime's of its device, that is: the CPU's names for its layouts, its instructions and the processors that LLVM has, a header of it,
 and its sizes where they stand as numbers. A line that is fine all the same has its reason here, in ALLOWED."""
 
 import re
 import sys
 from pathlib import Path
 
-# The machine's own peaks, which hmoec bench measures by what its processor has; and what the ABI calls a field of a step.
-ALLOWED = {("compiler/commands/ceilings.c", None), ("compiler/emit/steps.c", "panel_rows")}
+# The machine's own peaks, which hmoec bench measures by what its processor has; and the list of all layouts that the host packs.
+ALLOWED = {("compiler/commands/ceilings.c", None), ("include/hmoe/abi.h", "PANELS"), ("include/hmoe/abi.h", "HMOE_LAYOUT_PANELS")}
 
-SEARCHED = ["compiler", "dialects", "include/hmoe/compiler.h"]
+SEARCHED = ["compiler", "dialects", "runtime", "include/hmoe"]
+OWN = [Path("runtime/cpu"), Path("include/hmoe/abi_cpu.h")]  # besides the folders of compiler/target
+NAMED = [Path("runtime"), Path("include/hmoe/runtime.h")]  # choose among versions and devices that they name, but know no layout
 TARGETS = Path("compiler/target")  # a folder of it is a target's
 SIZED = ("commands", "emit", "kernel", "library", "passes", "target")  # rooms where these numbers would be the CPU's
 SIZES = "1[56]|3[12]|12[78]"
-RULES = [
+LAYOUT_RULES = [
     (re.compile(r"\w*panel\w*", re.I), "a layout of the CPU"),
     (re.compile(r"\blda(?:_\w+)?\b|\bpairs\(", re.I), "a layout of the CPU"),
+]
+RULES = LAYOUT_RULES + [
     (re.compile(r"\b(?:\w+_)?(?:avx|amx)(?:\d\w*|_\w+)?\b", re.I), "an instruction set"),
     (re.compile(r"\bHMOE_CPU_\w+|\bhmoe_cpu_\w+|\bhmoec_cpu_\w+"), "a version, or a function, of the CPU"),
     (re.compile(r"\bLLVM(?:Initialize|GetHostCPU|Create\w*TargetMachine|Get\w*TargetFrom)\w*"), "what LLVM knows of a target"),
@@ -57,8 +61,11 @@ for searched in SEARCHED:
         path = file.relative_to(root)
         if file.suffix not in (".c", ".h", ".mlir") or (path.is_relative_to(TARGETS) and path.parent != TARGETS):
             continue
+        if any(path.is_relative_to(own) for own in OWN):
+            continue
         sized = file.suffix == ".mlir" or any(part in SIZED for part in path.parts)
-        for fault in faults_of(str(path), file.read_text(), rules + SIZE_RULES * sized):
+        known = LAYOUT_RULES if any(path.is_relative_to(named) for named in NAMED) else rules + SIZE_RULES * sized
+        for fault in faults_of(str(path), file.read_text(), known):
             print(fault)
             bad += 1
 sys.exit(bad != 0)

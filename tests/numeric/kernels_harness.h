@@ -16,7 +16,7 @@
 #include <mlir-c/RegisterEverything.h>
 
 #include "amx_emulator.h"
-#include "hmoe/abi.h"
+#include "hmoe/abi_cpu.h"
 #include "ir/location.h"
 #include "library/load.h"
 #include "target/cpu/codegen.h"

@@ -2,6 +2,7 @@
 #ifndef RUNTIME_FIXTURE_H
 #define RUNTIME_FIXTURE_H
 
+#include "hmoe/abi_cpu.h"
 #include "runtime_internal.h"
 
 #include <setjmp.h>
@@ -212,7 +213,7 @@ static inline hmoe_plan_step *plan_panels(fixture_plan *plan, fixture_entry *ent
                                           .columns = padded,
                                           .generated_rows = 1,
                                           .group_bytes = padded * depth * 4,
-                                          .panel_rows = depth}));
+                                          .operand_rows = depth}));
 }
 
 static inline const hmoe_model_object *plan_finish(fixture_plan *plan, const hmoe_kernel_fn *kernels, uint32_t kernel_count) {

@@ -145,7 +145,7 @@ static void check_pack(const pack_case *c, uint32_t layout, bool from_buffer, bo
                                    .first_column = c->first_panel * HMOE_PANEL,
                                    .first_row = c->first_depth,
                                    .part_rows = c->outer_pitch,
-                                   .panel_rows = c->panel_depth}));
+                                   .operand_rows = c->panel_depth}));
 
   fixture_file file = {0};
   float *values = make_values(c);
@@ -199,7 +199,8 @@ static void test_pack_types(void **state) {
       FIELDS(
           pack,
           .source = {.param = param, .groups = {3, 0}, .columns = {32, 1}, .generated = {1, 0}, .parts = {1, 0}, .depth = {1, 0}},
-          .destination = {.layout = HMOE_LAYOUT_PANELS, .columns = 32, .generated_rows = 1, .group_bytes = 128, .panel_rows = 1}));
+          .destination = {
+              .layout = HMOE_LAYOUT_PANELS, .columns = 32, .generated_rows = 1, .group_bytes = 128, .operand_rows = 1}));
   fixture_file file = {0};
   uint16_t brain[32];
   double precise[32];
@@ -262,7 +263,7 @@ static void test_pair_values(void **state) {
                                      .columns = 32,
                                      .generated_rows = 1,
                                      .group_bytes = 2048,
-                                     .panel_rows = 32}));
+                                     .operand_rows = 32}));
     fixture_file file = {0};
     file_tensor(&file, "w.0", "F32", FILE_SHAPE(CASES), plain, sizeof plain);
     file_tensor(&file, "w.1", "BF16", FILE_SHAPE(CASES), brain, sizeof brain);
@@ -314,7 +315,7 @@ static void test_pairs_in_workspace(void **state) {
                             .generated_rows = 1,
                             .group_bytes = bytes,
                             .part_rows = depth,
-                            .panel_rows = 64}));
+                            .operand_rows = 64}));
     plan_copy(plan, entry, BINDINGS(AT(dst), AT(between)), bytes);
     fixture_file file = {0};
     float values[40 * 64];
@@ -427,8 +428,8 @@ static void test_pack_bounds(void **state) {
       {DESTINATION(first_column), 32, "binding 0 has 128 bytes, 256 are needed"},
       {DESTINATION(first_column), 1, "panels from column 1 on"},
       {DESTINATION(first_row), 1, "depth row 1 of 1"},
-      {DESTINATION(panel_rows), UINT64_MAX, "binding 0"},
-      {DESTINATION(panel_rows), 0, "depth row 0 of 0"},
+      {DESTINATION(operand_rows), UINT64_MAX, "binding 0"},
+      {DESTINATION(operand_rows), 0, "depth row 0 of 0"},
       {SOURCE(generated.stride), 1, NULL},
       {SOURCE(offset), UINT64_MAX, "reads element"},
       {SOURCE(groups.count), UINT64_MAX, "reads"},
@@ -459,10 +460,13 @@ static void test_pack_bounds(void **state) {
     uint32_t param = plan_param(plan, "w", 1, SHAPE(32));
     fixture_entry *entry = plan_entry(plan, "open");
     uint32_t dst = plan_weight(plan, entry, 128);
-    hmoe_step_pack pack = {
-        .source = {param, 0, 0, {1, 32}, {32, 1}, {1, 0}, {1, 0}, {1, 0}},
-        .destination = {
-            .layout = HMOE_LAYOUT_PANELS, .columns = 32, .generated_rows = 1, .group_bytes = 128, .part_rows = 1, .panel_rows = 1}};
+    hmoe_step_pack pack = {.source = {param, 0, 0, {1, 32}, {32, 1}, {1, 0}, {1, 0}, {1, 0}},
+                           .destination = {.layout = HMOE_LAYOUT_PANELS,
+                                           .columns = 32,
+                                           .generated_rows = 1,
+                                           .group_bytes = 128,
+                                           .part_rows = 1,
+                                           .operand_rows = 1}};
     memcpy((uint8_t *)&pack + cases[i].offset, &cases[i].value, cases[i].size);
     plan_step(plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(dst)), sizeof pack, &pack);
     fixture_file file = {0};

@@ -8,7 +8,7 @@
 
 #include <mlir-c/IR.h>
 
-#include "hmoe/abi.h"
+#include "hmoe/abi_cpu.h"
 #include "kernel/family.h"
 #include "support/diagnostics.h"
 #include "target/target.h"

@@ -11,7 +11,6 @@
 
 #include <llvm-c/Types.h>
 
-#include "hmoe/abi.h"
 #include "target/cpu/codegen.h"
 #include "target/cpu/ir.h"
 
