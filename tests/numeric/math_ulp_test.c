@@ -1,5 +1,5 @@
 /* Elementary functions against the C library in a wider type: activations over every 97th float, ir_math's over every 8191st
- * (HMOE_TEST_FLOAT_STEP=1: all of them), special values, pairs and doubles at random. The bounds are the ones compiler/target/cpu/math.h
+ * (HMOE_TEST_FLOAT_STEP=1: all of them), special values, pairs and doubles at random. The bounds are the ones compiler/target/code/math.h
  * states. */
 #include <float.h>
 

@@ -18,7 +18,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "target/cpu/math.h"
+#include "target/code/math.h"
 #include "target/cpu/product.h"
 
 enum { KEY_BLOCK = HMOEC_KEY_BLOCK, KEY_PANELS = KEY_BLOCK / HMOE_PANEL, VECTOR = 16 /* floats that the widest version has */ };

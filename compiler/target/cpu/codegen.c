@@ -8,8 +8,8 @@
 #include <mlir-c/BuiltinAttributes.h>
 
 #include "ir/context.h"
+#include "target/code/math.h"
 #include "target/cpu/emit.h"
-#include "target/cpu/math.h"
 
 enum { SCRATCH_LEAST_BYTES = 64 * 1024, NAME_SIZE = 256 };
 

@@ -11,8 +11,8 @@
 
 #include <llvm-c/Types.h>
 
+#include "target/code/ir.h"
 #include "target/cpu/codegen.h"
-#include "target/cpu/ir.h"
 
 typedef struct hmoec_cpu_version {
   const char *name;     /* in symbols */

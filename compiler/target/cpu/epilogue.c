@@ -9,9 +9,9 @@
  *
  * One instance for each segment, and one for its last panel where that is not full: nothing past the segment's end is read, and nothing
  * written but zeros where C has room for whole panels. */
+#include "target/code/math.h"
+#include "target/code/scalar.h"
 #include "target/cpu/emit.h"
-#include "target/cpu/math.h"
-#include "target/cpu/scalar.h"
 
 typedef struct row_values { /* what a row's columns share; null where the spec has no use for it */
   MlirValue tile, ups, c, bias, ups_bias, gated_bias, pass, gate;

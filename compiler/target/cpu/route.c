@@ -11,8 +11,8 @@
  * softmax_topk_renorm divides out the sum over all experts, so it is topk_then_softmax. */
 #include <math.h>
 
+#include "target/code/math.h"
 #include "target/cpu/emit.h"
-#include "target/cpu/math.h"
 
 enum { TAKEN = INT32_MIN /* a key below that of any number */ };
 

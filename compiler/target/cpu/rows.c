@@ -1,8 +1,8 @@
 /* COMBINE, ROWS, EMBED and MAP: families that walk rows and do little on the way. Memory bound. */
 #include <math.h>
 
+#include "target/code/math.h"
 #include "target/cpu/emit.h"
-#include "target/cpu/math.h"
 
 /* y[t] (+)= sum of the token's slots, in order */
 void hmoec_cpu_emit_combine(hmoec_cpu_emitter *e, const hmoec_combine_spec *spec, const hmoec_cpu_task *task) {

@@ -1,8 +1,8 @@
 /* Elementary functions by their names in the math dialect. What has no code of its own is called in the C library. */
 #include <string.h>
 
-#include "target/cpu/math.h"
-#include "target/cpu/math_parts.h"
+#include "target/code/math.h"
+#include "target/code/math_parts.h"
 
 static MlirValue exp_f32(ir_builder *ir, const MlirValue *x) { return ir_exp(ir, x[0]); }
 static MlirValue tanh_f32(ir_builder *ir, const MlirValue *x) { return ir_tanh(ir, x[0]); }

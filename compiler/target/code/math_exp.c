@@ -2,7 +2,7 @@
  * into the exponent, also are 2^n.
  *
  * Polynomials in f32 were fitted as those of math.c; those in f64 interpolate at Chebyshev's nodes. */
-#include "target/cpu/math_parts.h"
+#include "target/code/math_parts.h"
 
 /* (cosh r - 1) / r^2 and (sinh r - r) / r^3 in r^2. */
 static const double cosh_c[] = {0x1.0000000000001p-1, 0x1.5555555553d63p-5, 0x1.6c16c1788bd90p-10, 0x1.a019b90d2ae7ap-16,

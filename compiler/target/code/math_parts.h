@@ -3,10 +3,10 @@
  *
  * math.c (exp, tanh, erf in f32; activations)   math_exp.c   math_log.c   math_trig.c   math_power.c   math_round.c
  * math_table.c   names and the library */
-#ifndef HMOEC_CODEGEN_CPU_MATH_PARTS_H
-#define HMOEC_CODEGEN_CPU_MATH_PARTS_H
+#ifndef HMOEC_TARGET_CODE_MATH_PARTS_H
+#define HMOEC_TARGET_CODE_MATH_PARTS_H
 
-#include "target/cpu/ir.h"
+#include "target/code/ir.h"
 
 bool math_is_f64(ir_builder *ir, MlirValue x);
 MlirValue math_number(ir_builder *ir, MlirValue like, double value);

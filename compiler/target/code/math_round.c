@@ -2,7 +2,7 @@
  *
  * Plain x86-64 has no instruction for rounding and LLVM would call the library for every lane: there, adding and taking away 2^23 (2^52)
  * rounds a magnitude below that to an integer, and what is above is one. */
-#include "target/cpu/math_parts.h"
+#include "target/code/math_parts.h"
 
 static MlirValue instruction(ir_builder *ir, const char *name, MlirValue x) {
   return ir_intrinsic(ir, name, mlirValueGetType(x), 1, &x);

@@ -1,10 +1,10 @@
-/* A thin typed layer over the MLIR C API in which kernels are written: one function an operation, built at the end of ir->block.
+/* A thin typed layer over the MLIR C API in which kernels of all targets are written: one function an operation, built at the end of ir->block.
  *
  * Kernels use scf, arith and vector operations and the loads, stores and pointer arithmetic of the llvm dialect; no memref. Vectors
  * have ir->lanes elements. The prefix is short because kernels are written in it. Failures set ir->failed and yield a placeholder of
  * the right type, so that a kernel needs no checks of its own; the caller looks at ir->failed once, at the end. */
-#ifndef HMOEC_CODEGEN_CPU_IR_H
-#define HMOEC_CODEGEN_CPU_IR_H
+#ifndef HMOEC_TARGET_CODE_IR_H
+#define HMOEC_TARGET_CODE_IR_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,13 +17,13 @@
 typedef struct ir_builder {
   MlirContext context;
   MlirLocation location;
-  MlirBlock block;    /* insertion point: its end */
-  MlirBlock module_body;    /* of the function being written */
+  MlirBlock block; /* insertion point: its end */
+  MlirBlock module_body; /* of the function being written */
   MlirAttribute attributes; /* of it; null outside */
-  const char *version;      /* in the names of functions that a version has once */
-  int64_t lanes;      /* f32 elements of a vector */
-  bool has_fma;       /* ir_fma is one rounding; otherwise a product and a sum */
-  bool has_bf16;      /* AVX512_BF16; lanes is 16 then */
+  const char *version; /* in the names of functions that a version has once */
+  int64_t lanes; /* f32 elements of a vector */
+  bool has_fma; /* ir_fma is one rounding; otherwise a product and a sum */
+  bool has_bf16; /* AVX512_BF16; lanes is 16 then */
   bool failed;
   const hmoec_scalar_library *functions; /* what activations from HMOEC_ACTIVATION_COUNT on name */
   MlirType i1, i8, i16, i32, i64, f32, f64, ptr;
@@ -44,9 +44,9 @@ MlirValue ir_vector_i32(ir_builder *ir, int32_t value);
 MlirValue ir_vector_i64(ir_builder *ir, int64_t value);
 MlirValue ir_vector_f32(ir_builder *ir, float value);
 MlirValue ir_vector_f64(ir_builder *ir, double value);
-MlirValue ir_iota(ir_builder *ir);                       /* i32: 0, 1, ... */
+MlirValue ir_iota(ir_builder *ir); /* i32: 0, 1, ... */
 MlirValue ir_prefix_mask(ir_builder *ir, int64_t count); /* the first `count` lanes */
-MlirValue ir_splat(ir_builder *ir, MlirValue scalar);    /* of a number */
+MlirValue ir_splat(ir_builder *ir, MlirValue scalar); /* of a number */
 MlirValue ir_splat_of(ir_builder *ir, MlirAttribute value); /* a vector constant of the attribute's type */
 MlirType ir_vector_of(ir_builder *ir, MlirType element);
 /* An op of one result by its full name, with one attribute, or none if its name is NULL. */
@@ -79,7 +79,7 @@ MlirValue ir_compare_i(ir_builder *ir, ir_compare how, MlirValue a, MlirValue b)
 MlirValue ir_compare_f(ir_builder *ir, ir_compare how, MlirValue a, MlirValue b);
 MlirValue ir_select(ir_builder *ir, MlirValue condition, MlirValue yes, MlirValue no);
 MlirValue ir_bitcast(ir_builder *ir, MlirValue value, MlirType type);
-MlirValue ir_extend(ir_builder *ir, MlirValue i32_value);  /* to i64, signed */
+MlirValue ir_extend(ir_builder *ir, MlirValue i32_value); /* to i64, signed */
 MlirValue ir_truncate(ir_builder *ir, MlirValue i64_value); /* to i32 */
 /* Between vectors of f32 and f64, of i32 and i64 (signed; the low half), and from integers. */
 MlirValue ir_widen(ir_builder *ir, MlirValue vf32);
@@ -87,15 +87,15 @@ MlirValue ir_narrow(ir_builder *ir, MlirValue vf64);
 MlirValue ir_widen_i(ir_builder *ir, MlirValue vi32);
 MlirValue ir_narrow_i(ir_builder *ir, MlirValue vi64);
 MlirValue ir_from_i32(ir_builder *ir, MlirValue vi32, MlirType type); /* vf32 or vf64 */
-MlirValue ir_to_i32(ir_builder *ir, MlirValue vf32);                  /* towards 0; anything where that is no i32 */
+MlirValue ir_to_i32(ir_builder *ir, MlirValue vf32); /* towards 0; anything where that is no i32 */
 /* Of all lanes. `kind` is vector's combining kind: "add", "maxnumf", "minsi". */
 MlirValue ir_reduce(ir_builder *ir, const char *kind, MlirValue vector);
 MlirValue ir_exchange(ir_builder *ir, MlirValue vector, int64_t distance); /* lane i gets lane i ^ distance */
 
 /* bf16. A word is two neighbouring bf16 values, the first in its low half. */
-MlirValue ir_to_bf16(ir_builder *ir, MlirValue vf32);  /* vi16: to nearest, ties to even; NaN stays NaN */
+MlirValue ir_to_bf16(ir_builder *ir, MlirValue vf32); /* vi16: to nearest, ties to even; NaN stays NaN */
 MlirValue ir_from_bf16(ir_builder *ir, MlirValue vi16); /* vf32, exact */
-MlirValue ir_low_bf16(ir_builder *ir, MlirValue words);  /* vi32 -> vf32, exact */
+MlirValue ir_low_bf16(ir_builder *ir, MlirValue words); /* vi32 -> vf32, exact */
 MlirValue ir_high_bf16(ir_builder *ir, MlirValue words);
 MlirValue ir_dot_bf16(ir_builder *ir, MlirValue sum, MlirValue a,
                       MlirValue b); /* sum + a.low*b.low + a.high*b.high; has_bf16 only */
@@ -134,8 +134,8 @@ typedef struct ir_branch {
   bool has_result, has_else;
 } ir_branch;
 void ir_if_begin(ir_builder *ir, ir_branch *branch, MlirValue condition, MlirType type);
-void ir_if_else(ir_builder *ir, ir_branch *branch, MlirValue result);          /* result of the first arm */
-MlirValue ir_if_end(ir_builder *ir, ir_branch *branch, MlirValue result);      /* result of the last arm; the value of the if */
+void ir_if_else(ir_builder *ir, ir_branch *branch, MlirValue result); /* result of the first arm */
+MlirValue ir_if_end(ir_builder *ir, ir_branch *branch, MlirValue result); /* result of the last arm; the value of the if */
 
 /* Columns [begin, end), a vector at a time: whole vectors in a loop, then the rest under a constant mask.
  *   for (ir_lanes_begin(ir, &lanes, begin, end); ir_lanes_next(ir, &lanes);) ... lanes.index ... */

@@ -1,6 +1,6 @@
 /* Circular functions and their inverses, of f32 by way of f64, where polynomials (interpolated at Chebyshev's nodes) need not be exact to
  * the last place. Arguments of sin, cos and tan beyond 2^19 go to the library; which lanes those are does not change the others. */
-#include "target/cpu/math_parts.h"
+#include "target/code/math_parts.h"
 
 static const double largest = 0x1p19;
 

@@ -1,5 +1,5 @@
 /* Powers and the cube root of f32, by way of f64. */
-#include "target/cpu/math_parts.h"
+#include "target/code/math_parts.h"
 
 #include <math.h>
 #include <stdlib.h>

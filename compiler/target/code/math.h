@@ -25,11 +25,11 @@
  *   leaves the others to the library).
  * Infinities, NaN, zeros and their signs, and what is undefined come out as in C (annex F). Exceptions and errno mean nothing. gelu,
  * gelu_new, silu and sigmoid of -infinity are 0. A lane's result does not depend on the other lanes. */
-#ifndef HMOEC_CODEGEN_CPU_MATH_H
-#define HMOEC_CODEGEN_CPU_MATH_H
+#ifndef HMOEC_TARGET_CODE_MATH_H
+#define HMOEC_TARGET_CODE_MATH_H
 
 #include "kernel/kernels.h"
-#include "target/cpu/ir.h"
+#include "target/code/ir.h"
 
 MlirValue ir_exp(ir_builder *ir, MlirValue x);
 MlirValue ir_tanh(ir_builder *ir, MlirValue x);

@@ -3,7 +3,7 @@
  * A small function is written out wherever it is used, which is several times in a kernel. A large one is a function NAME.NUMBER.VERSION of
  * the object, on vectors in registers, which all kernels of a CPU version call, and where it has many math ops, these are functions
  * too, math.NAME.TYPE.VERSION: code grows with the function, not with its uses. */
-#include "target/cpu/scalar.h"
+#include "target/code/scalar.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 
-#include "target/cpu/math.h"
+#include "target/code/math.h"
 
 static MlirType element_of(const ir_builder *ir, uint32_t type) {
   const MlirType elements[HMOEC_SCALAR_TYPES] = {

@@ -1,5 +1,5 @@
 /* One operation a function; see ir.h. Result types are always given, never inferred. */
-#include "target/cpu/ir.h"
+#include "target/code/ir.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,10 +1,10 @@
 /* Polynomials were fitted by weighted least squares with reweighting (Lawson), lowest coefficients rounded first. */
-#include "target/cpu/math.h"
+#include "target/code/math.h"
 
 #include <float.h>
 
-#include "target/cpu/math_parts.h"
-#include "target/cpu/scalar.h"
+#include "target/code/math_parts.h"
+#include "target/code/scalar.h"
 
 /* 2^n for integers n in [-126, 127]. */
 static MlirValue power_of_two(ir_builder *ir, MlirValue n) {

@@ -1,5 +1,5 @@
 /* Small parts of elementary functions; see math_parts.h. */
-#include "target/cpu/math_parts.h"
+#include "target/code/math_parts.h"
 
 bool math_is_f64(ir_builder *ir, MlirValue x) { return mlirTypeEqual(mlirValueGetType(x), ir->vf64); }
 

@@ -1,7 +1,7 @@
 /* Logarithms, and inverse hyperbolic functions by them: x = 2^k (1 + f), 1 + f in [sqrt(1/2), sqrt 2), log(x) = k ln 2 + f + tail(f).
  *
  * Polynomials in f32 were fitted as those of math.c; those in f64 interpolate at Chebyshev's nodes. */
-#include "target/cpu/math_parts.h"
+#include "target/code/math_parts.h"
 
 #include <math.h>
 
