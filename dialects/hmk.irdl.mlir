@@ -2,29 +2,31 @@
 // order with a barrier between them. Every op but `buffer` is one step of the plan (include/hmoe/abi.h). Operands are buffers; `bind` names
 // the role of each, `offsets` and `advances` hold a byte offset and a byte advance per loop item for each, `rows` the entry dimension
 // that counts its rows (-1: none). All integers are i64. The functions carry hmk.dims (kind, source, factor triples) and the signature;
-// after the pass `place` kernels, and steps that cut rows into blocks, carry `schedule`, named values of the target's.
+// after the pass `place` buffers carry `layout`, and kernels and steps that cut rows into blocks `schedule`: named values of the target's.
 // Semantics of the fields are checked by compiler/ir/verify_hmk.c.
 
 irdl.dialect @hmk {
   // A place in memory; its shape is on the `buffer` op that names it.
   irdl.type @memory
 
-  // Memory that steps name. kind, index, offset, dim as in hmoe_plan_buffer (include/hmoe/abi.h): input, output, weight, workspace, cache,
-  // param, state. element: f32, i32, i64, bf16. shape: static dims, rows first; with dim >= 0 the first is replaced by that entry dimension.
-  // slack_rows: readable rows past the last. slot: workspace slot,
-  // assigned by plan-workspace (-1 before).
+  // Memory that steps name. kind, index, dim as in hmoe_plan_buffer (include/hmoe/abi.h): input, output, weight, workspace, cache, param, state; index
+  // of a weight: its number, in the order of the arena. role: what it is for (hmoec_role in compiler/target/target.h): plain, rows, right, vector, table, keys,
+  // values, distances. element: f32, i32, i64, bf16. shape: the axes of the role, items first; with dim >= 0 the first is replaced by that entry
+  // dimension. slot: workspace slot, assigned by plan-workspace (-1 before). Where it applies: in_place, of rows that products read without a copy;
+  // generated_rows and generates, of what makes right operands of that many rows and that format; extra_rows, behind the last, which the step that
+  // writes them wants; part, in a cache; scope, of a state; key and count, of a param. `place` adds layout: row_bytes from an item to the next,
+  // slack_rows readable behind the last, and the offset of a weight in the arena, or of what is in a cache.
   irdl.operation @buffer {
     %kind_a = irdl.base "#builtin.string"
+    %role_a = irdl.base "#builtin.string"
     %element_a = irdl.base "#builtin.string"
     %shape_a = irdl.any
     %index_a = irdl.base "#builtin.integer"
-    %offset_a = irdl.base "#builtin.integer"
     %dim_a = irdl.base "#builtin.integer"
-    %slack_rows_a = irdl.base "#builtin.integer"
     %slot_a = irdl.base "#builtin.integer"
     %memory_t = irdl.parametric @hmk::@memory<>
     irdl.results(memory: %memory_t)
-    irdl.attributes { "kind" = %kind_a, "element" = %element_a, "shape" = %shape_a, "index" = %index_a, "offset" = %offset_a, "dim" = %dim_a, "slack_rows" = %slack_rows_a, "slot" = %slot_a }
+    irdl.attributes { "kind" = %kind_a, "role" = %role_a, "element" = %element_a, "shape" = %shape_a, "index" = %index_a, "dim" = %dim_a, "slot" = %slot_a }
   }
 
   // C[dst(r)] (+)= epilogue(A[src(r)] B[group(r)]): gather, product, bias, activation, gate, pass-through and scatter in one kernel.

@@ -67,9 +67,8 @@ static void add_cache(reader *r, MlirOperation buffer) {
     r->caches = grown;
     r->caches[r->cache_count++] = (hmoe_plan_cache){0};
   }
-  uint64_t end = (uint64_t)hmoec_op_int(buffer, "offset") + (uint64_t)hmoec_hmk_element_bytes(buffer) *
-                                                                (uint64_t)hmoec_hmk_array(buffer, "shape", 0) *
-                                                                (uint64_t)hmoec_hmk_array(buffer, "shape", 1);
+  uint64_t end = (uint64_t)hmoec_hmk_layout(buffer, "offset") +
+                 (uint64_t)hmoec_hmk_layout(buffer, "row_bytes") * (uint64_t)hmoec_hmk_array(buffer, "shape", 0);
   r->caches[index].slots = (uint64_t)hmoec_hmk_array(buffer, "shape", 0);
   if (end > r->caches[index].bytes) r->caches[index].bytes = end;
 }
@@ -77,13 +76,12 @@ static void add_cache(reader *r, MlirOperation buffer) {
 static hmoe_plan_buffer read_buffer(reader *r, MlirOperation op, uint32_t *slots) {
   static const char *const kinds[] = {"input", "output", "weight", "workspace", "cache", "param", "state"};
   hmoe_plan_buffer buffer = {
-      .dim = HMOE_NONE, .index = (uint32_t)hmoec_op_int(op, "index"), .offset = (uint64_t)hmoec_op_int(op, "offset")};
+      .dim = HMOE_NONE, .index = (uint32_t)hmoec_op_int(op, "index"), .offset = (uint64_t)hmoec_hmk_layout(op, "offset")};
   for (uint32_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
     if (hmoec_op_string_is(op, "kind", kinds[i])) buffer.kind = i;
   int64_t dim = hmoec_op_int(op, "dim");
-  uint64_t row_bytes = (uint64_t)hmoec_hmk_element_bytes(op);
-  for (intptr_t i = 1; i < hmoec_hmk_array_size(op, "shape"); i++) row_bytes *= (uint64_t)hmoec_hmk_array(op, "shape", i);
-  uint64_t slack_bytes = row_bytes * (uint64_t)hmoec_op_int(op, "slack_rows");
+  uint64_t row_bytes = (uint64_t)hmoec_hmk_layout(op, "row_bytes");
+  uint64_t slack_bytes = row_bytes * (uint64_t)hmoec_hmk_layout(op, "slack_rows");
   if (buffer.kind == HMOE_BUFFER_STATE) return buffer; /* its size is the state's */
   if (dim >= 0) {
     buffer.dim = (uint32_t)dim;
@@ -96,6 +94,7 @@ static hmoe_plan_buffer read_buffer(reader *r, MlirOperation op, uint32_t *slots
     buffer.index = (uint32_t)hmoec_op_int(op, "slot");
     if (buffer.index >= *slots) *slots = buffer.index + 1;
   }
+  if (buffer.kind == HMOE_BUFFER_WEIGHT) buffer.index = 0; /* known by its offset */
   if (buffer.kind == HMOE_BUFFER_PARAM) add_param(r, op);
   if (buffer.kind == HMOE_BUFFER_CACHE) add_cache(r, op);
   return buffer;
@@ -270,7 +269,7 @@ bool hmoec_unit_init(MlirModule module, const hmoec_target *target, hmoec_diagno
   hmoec_format_find(dtype, &out_unit->dtype);
   plan.weight_bytes = (uint64_t)hmoec_op_int(root, "hmk.weight_bytes");
   out_unit->scratch_bytes = out_unit->target->scratch_bytes(&out_unit->schedule, out_unit->kernels, out_unit->kernel_count);
-  plan.state_positions = (uint64_t)out_unit->target->store(1, 1).position_step;
+  plan.state_positions = (uint64_t)out_unit->target->position_step;
   if (out_unit->name) plan.name = hmoec_blob_append(&r.blob, out_unit->name, strlen(out_unit->name), strlen(out_unit->name));
   plan.params = hmoec_blob_append(&r.blob, r.params, r.param_count * sizeof *r.params, r.param_count);
   plan.caches = hmoec_blob_append(&r.blob, r.caches, r.cache_count * sizeof *r.caches, r.cache_count);

@@ -67,6 +67,20 @@ intptr_t hmoec_hmk_operand(MlirOperation op, const hmoec_hmk_info *info, size_t 
   return -1;
 }
 
+const char *const hmoec_role_names[] = {"plain", "rows", "right", "vector", "table", "keys", "values", "distances", NULL};
+_Static_assert(sizeof hmoec_role_names / sizeof *hmoec_role_names == HMOEC_ROLE_COUNT + 1, "a name for each role");
+
+int64_t hmoec_role_rank(hmoec_role role) {
+  switch (role) {
+  case HMOEC_ROLE_PLAIN: return 0;
+  case HMOEC_ROLE_RIGHT:
+  case HMOEC_ROLE_TABLE:
+  case HMOEC_ROLE_KEYS:
+  case HMOEC_ROLE_VALUES: return 3;
+  default: return 2;
+  }
+}
+
 int64_t hmoec_hmk_element_bytes(MlirOperation buffer) {
   return hmoec_op_string_is(buffer, "element", "bf16") ? 2 : hmoec_op_string_is(buffer, "element", "i64") ? 8 : 4;
 }
@@ -108,21 +122,33 @@ void hmoec_hmk_set_int(MlirOperation op, const char *name, int64_t value) {
   mlirOperationSetAttributeByName(op, ref(name), integer(mlirOperationGetContext(op), value));
 }
 
-enum { MOST_SCHEDULED = 8 };
+enum { MOST_NAMED = 16 };
 
-void hmoec_hmk_schedule_set(MlirOperation op, const char *const *names, const int64_t *values, size_t count) {
+static void named_set(MlirOperation op, const char *list, const char *const *names, const int64_t *values, size_t count) {
   MlirContext context = mlirOperationGetContext(op);
-  MlirNamedAttribute entries[MOST_SCHEDULED];
-  if (count > MOST_SCHEDULED) count = MOST_SCHEDULED;
+  MlirNamedAttribute entries[MOST_NAMED];
+  if (count > MOST_NAMED) count = MOST_NAMED;
   for (size_t i = 0; i < count; i++)
     entries[i] = (MlirNamedAttribute){mlirIdentifierGet(context, ref(names[i])), integer(context, values[i])};
-  mlirOperationSetAttributeByName(op, ref("schedule"), mlirDictionaryAttrGet(context, (intptr_t)count, entries));
+  mlirOperationSetAttributeByName(op, ref(list), mlirDictionaryAttrGet(context, (intptr_t)count, entries));
 }
 
-int64_t hmoec_hmk_schedule(MlirOperation op, const char *name) {
-  MlirAttribute schedule = mlirOperationGetAttributeByName(op, ref("schedule"));
-  MlirAttribute value = mlirAttributeIsNull(schedule) || !mlirAttributeIsADictionary(schedule)
+static int64_t named(MlirOperation op, const char *list, const char *name) {
+  MlirAttribute all = mlirOperationGetAttributeByName(op, ref(list));
+  MlirAttribute value = mlirAttributeIsNull(all) || !mlirAttributeIsADictionary(all)
                             ? mlirAttributeGetNull()
-                            : mlirDictionaryAttrGetElementByName(schedule, ref(name));
+                            : mlirDictionaryAttrGetElementByName(all, ref(name));
   return !mlirAttributeIsNull(value) && mlirAttributeIsAInteger(value) ? mlirIntegerAttrGetValueInt(value) : 0;
 }
+
+void hmoec_hmk_schedule_set(MlirOperation op, const char *const *names, const int64_t *values, size_t count) {
+  named_set(op, "schedule", names, values, count);
+}
+
+int64_t hmoec_hmk_schedule(MlirOperation op, const char *name) { return named(op, "schedule", name); }
+
+void hmoec_hmk_layout_set(MlirOperation op, const char *const *names, const int64_t *values, size_t count) {
+  named_set(op, "layout", names, values, count);
+}
+
+int64_t hmoec_hmk_layout(MlirOperation op, const char *name) { return named(op, "layout", name); }

@@ -55,6 +55,26 @@ typedef enum hmoec_pack_arg {
 } hmoec_pack_arg;
 enum { HMOEC_COPY_ARGS = 7 }; /* of hmk.copy */
 
+/* ---- buffers ---- */
+
+/* What a buffer is for, which is all that planning says of it. Items are its first axis, counted by a dimension or not. */
+typedef enum hmoec_role {
+  HMOEC_ROLE_PLAIN = 0, /* [items, ...]: as what is outside of the plan has it, without gaps: inputs, outputs, parameters, ids */
+  HMOEC_ROLE_ROWS, /* [rows, columns]: values that steps write and read */
+  HMOEC_ROLE_RIGHT, /* [groups, depth, columns]: right operands of products */
+  HMOEC_ROLE_VECTOR, /* [groups, columns] of f32: a number for each column of a product, or of rows */
+  HMOEC_ROLE_TABLE, /* [1, rows, columns] of f32: rows that are looked up, without gaps */
+  HMOEC_ROLE_KEYS, /* [positions, heads, head size] of f32 */
+  HMOEC_ROLE_VALUES, /* the same */
+  HMOEC_ROLE_DISTANCES, /* [heads, most distance] of f32: the bias of every relative position */
+  HMOEC_ROLE_COUNT
+} hmoec_role;
+
+/* Names by role, then NULL: "plain". */
+extern const char *const hmoec_role_names[];
+/* How many axes a role has; 0: any number. */
+int64_t hmoec_role_rank(hmoec_role role);
+
 /* ---- what `place` sets ---- */
 
 /* The number of an entry dimension of a function: found in hmk.dims, or added; -1: no memory. */
@@ -63,5 +83,9 @@ void hmoec_hmk_set_int(MlirOperation op, const char *name, int64_t value);
 /* The op's schedule: named integers, {row_block = 64}. One that it does not have is 0. */
 void hmoec_hmk_schedule_set(MlirOperation op, const char *const *names, const int64_t *values, size_t count);
 int64_t hmoec_hmk_schedule(MlirOperation op, const char *name);
+/* What its layout is, in the same form. Of buffers: row_bytes, from an item to the next; slack_rows, readable behind the last, if any; offset, of a weight in
+ * the arena and of what is in a cache. */
+void hmoec_hmk_layout_set(MlirOperation op, const char *const *names, const int64_t *values, size_t count);
+int64_t hmoec_hmk_layout(MlirOperation op, const char *name);
 
 #endif

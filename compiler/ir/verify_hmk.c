@@ -76,6 +76,11 @@ static bool verify_buffer(MlirOperation op, intptr_t dims, hmoec_diagnostics *di
   for (size_t i = 0; i < sizeof elements / sizeof *elements; i++)
     element = element || hmoec_op_string_is(op, "element", elements[i]);
   if (!element) return hmoec_error(diagnostics, location, "expected a buffer element of f32, i32, i64 or bf16");
+  int role = 0;
+  while (hmoec_role_names[role] && !hmoec_op_string_is(op, "role", hmoec_role_names[role])) role++;
+  if (role == HMOEC_ROLE_COUNT)
+    return hmoec_error(diagnostics, location,
+                       "expected a buffer role of plain, rows, right, vector, table, keys, values or distances");
   int64_t dim = hmoec_op_int(op, "dim"), bytes = hmoec_hmk_element_bytes(op);
   if (dim < -1 || dim >= dims)
     return hmoec_error(diagnostics, location, "expected the buffer's dim to be a dimension below %ld, found %lld", (long)dims,
@@ -83,9 +88,16 @@ static bool verify_buffer(MlirOperation op, intptr_t dims, hmoec_diagnostics *di
   intptr_t rank = hmoec_hmk_array_size(op, "shape");
   if (rank < 1 || rank > 4)
     return hmoec_error(diagnostics, location, "expected a buffer shape of 1 to 4 dimensions, found %ld", (long)rank);
+  int64_t axes = hmoec_role_rank((hmoec_role)role), generated = hmoec_op_int(op, "generated_rows");
+  if (axes && rank != axes)
+    return hmoec_error(diagnostics, location, "expected a buffer shape of %ld dimensions for role %s, found %ld", (long)axes,
+                       hmoec_role_names[role], (long)rank);
   for (intptr_t i = dim >= 0 ? 1 : 0; i < rank; i++)
     if (hmoec_hmk_array(op, "shape", i) < 0 || __builtin_mul_overflow(bytes, hmoec_hmk_array(op, "shape", i), &bytes))
       return hmoec_error(diagnostics, location, "the size of this buffer is negative or does not fit 63 bits");
+  if (generated < 0 || (generated && hmoec_hmk_array(op, "shape", rank - 1) % generated != 0))
+    return hmoec_error(diagnostics, location, "expected the columns of this buffer to be those of %lld generated rows",
+                       (long long)generated);
   return true;
 }
 

@@ -38,7 +38,7 @@ hmoec_hyper_cost hmoec_hyper_cost_of(const hmoec_hyper_case *hyper) {
   const hmoec_target *target = hyper->target;
   hmoec_hyper_cost cost = {0};
   cost.sets = hmoec_binomial(hyper->experts, hyper->top_k);
-  int64_t set_elements = target->right_elements(hyper->format, h, b) + target->right_elements(hyper->format, b, h);
+  int64_t set_elements = hmoec_right_elements(target, hyper->format, h, b) + hmoec_right_elements(target, hyper->format, b, h);
   cost.set_bytes = hmoec_format_bytes(hyper->format, set_elements);
   if (hyper->generated_biases)
     cost.set_bytes += hmoec_format_bytes(HMOEC_FORMAT_F32, hmoec_round_columns(target, b) + hmoec_round_columns(target, h));

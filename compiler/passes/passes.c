@@ -40,24 +40,6 @@ _Static_assert(sizeof passes / sizeof *passes <= HMOEC_MOST_PASSES, "a dump has 
 
 hmoec_pass_options hmoec_pass_options_default(void) { return (hmoec_pass_options){.tokens = 512, .target = hmoec_targets[0]}; }
 
-typedef struct placing {
-  const hmoec_target *target;
-  hmoec_schedule schedule;
-} placing;
-
-static bool place_function(MlirOperation function, MlirBlock block, void *user) {
-  const placing *p = user;
-  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
-    if (hmoec_hmk_info_of(op) && !p->target->place(function, op, &p->schedule)) return false;
-  return true;
-}
-
-bool hmoec_place(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
-  placing p = {.target = options->target};
-  return hmoec_schedule_read(mlirModuleGetOperation(module), p.target, diagnostics, &p.schedule) &&
-         (hmoec_each_function(module, place_function, &p) || hmoec_machine_error(diagnostics, "out of memory"));
-}
-
 const hmoec_pass *hmoec_pass_at(size_t index) { return index < sizeof passes / sizeof *passes ? &passes[index] : NULL; }
 
 const hmoec_pass *hmoec_pass_find(const char *name) {

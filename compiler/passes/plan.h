@@ -24,9 +24,9 @@ enum { PLAN_OPEN = 0, PLAN_RUN = 1 };
 
 typedef struct plan_memory {
   const char *kind, *element; /* as on hmk.buffer */
+  hmoec_operand operand; /* what an item of it is */
   int64_t shape[4], rank;
-  int64_t index, offset, dim, slack_rows;
-  bool in_place;              /* rows that products of the format read without a copy */
+  int64_t index, part, scope, dim, extra_rows;
   char *key;                  /* param */
   int64_t count;
   MlirValue value[2];         /* per function; null until used there */
@@ -80,11 +80,6 @@ typedef struct plan_entry {
   int64_t dim[PLAN_MOST_DIMS]; /* entry dimension of each of the model's; -1: not there */
   int64_t output; /* DECODE: the only output */
 } plan_entry;
-
-/* A tensor of the states, see hmoe_plan_state. */
-typedef struct plan_state {
-  int64_t scope, segments, position_bytes;
-} plan_state;
 
 /* What is made once, at open or as a state, for several ops or entries to use: by what it is and by what it is made of. What does not tell two
  * apart is 0. */
@@ -142,9 +137,7 @@ typedef struct planner {
     plan_memory memory, *made;
     plan_value value;
   } spare;
-  plan_state *states;
-  size_t state_count;
-  int64_t weight_bytes, params, caches;
+  int64_t weights, states, params, caches; /* how many there are */
   MlirOperation *ops; /* the graph, in order */
   size_t op_count;
   hmoec_pointer_map op_at; /* number in ops */
@@ -190,16 +183,26 @@ bool plan_is_needed(planner *p, MlirOperation function, intptr_t argument, MlirV
 plan_memory **plan_made(planner *p, plan_key key);
 /* The state tensor of an owner, of which it has one for each of these. */
 enum { PLAN_KEYS, PLAN_VALUES, PLAN_MASK, PLAN_HISTORY };
-plan_memory *plan_state_memory(planner *p, const void *owner, int64_t tag, const char *element, int64_t scope, int64_t segments,
-                               int64_t position_bytes);
+/* operand: of a position. */
+plan_memory *plan_state_memory(planner *p, const void *owner, int64_t tag, const char *element, int64_t scope,
+                               hmoec_operand operand);
 int64_t plan_dim_get(planner *p, int fn, int64_t kind, int64_t source, int64_t factor);
+/* Memory of the caller's, or a parameter, as it lies there. */
 plan_memory *plan_memory_create(planner *p, const char *kind, const char *element, int64_t dim, int64_t rank, const int64_t *shape);
-/* [groups, elements] in the weight arena. */
-plan_memory *plan_weight(planner *p, const char *element, int64_t groups, int64_t elements);
-/* [dim rows, columns] per run (or per open), readable slack rows after it. dim HMOE_NONE-like -1: `rows` rows. */
-plan_memory *plan_workspace(planner *p, const char *element, int64_t dim, int64_t rows, int64_t columns, int64_t slack_rows);
-/* Rows of a format, as wide as the target wants them. */
+/* `items` such operands, for good: in the weight arena, in a cache. */
+plan_memory *plan_weight(planner *p, int64_t items, hmoec_operand operand);
+plan_memory *plan_cache(planner *p, int64_t cache, int64_t part, int64_t items, hmoec_operand operand);
+/* `dim` of them per run (or per open); dim HMOE_NONE-like -1: `items`. */
+plan_memory *plan_workspace(planner *p, int64_t dim, int64_t items, hmoec_operand operand);
+/* [dim rows, columns] per run without gaps. dim -1: `rows` rows. */
+plan_memory *plan_plain(planner *p, const char *element, int64_t dim, int64_t rows, int64_t columns);
+/* Rows of a format. in_place: products of the format read them without a copy. */
 plan_memory *plan_rows_memory(planner *p, hmoec_format format, int64_t dim, int64_t columns, bool in_place);
+/* A right operand [k, n]; a vector [n] of f32. */
+static inline hmoec_operand plan_right(hmoec_format format, int64_t k, int64_t n) {
+  return (hmoec_operand){.role = HMOEC_ROLE_RIGHT, .format = format, .depth = k, .columns = n};
+}
+static inline hmoec_operand plan_vector_of(int64_t n) { return (hmoec_operand){.role = HMOEC_ROLE_VECTOR, .columns = n}; }
 plan_value *plan_value_get(planner *p, MlirValue value); /* made on first use; stays where it is */
 /* NULL: nothing is known of it yet. */
 const plan_value *plan_value_find(const planner *p, MlirValue value);
@@ -229,9 +232,12 @@ static inline plan_binding plan_at(plan_memory *memory) { return (plan_binding){
 
 /* What the target says: of columns, of right operands [k, n], of a knob. */
 static inline int64_t plan_round(const planner *p, int64_t columns) { return hmoec_round_columns(p->target, columns); }
-static inline int64_t plan_depth(const planner *p, hmoec_format format, int64_t k) { return p->target->right_depth(format, k); }
+static inline int64_t plan_depth(const planner *p, hmoec_format format, int64_t k) {
+  const hmoec_operand right = plan_right(format, k, 1);
+  return hmoec_layout_of(p->target, &p->schedule, &right).depth;
+}
 static inline int64_t plan_elements(const planner *p, hmoec_format format, int64_t k, int64_t n) {
-  return p->target->right_elements(format, k, n);
+  return hmoec_right_elements(p->target, format, k, n);
 }
 static inline int64_t plan_knob(const planner *p, const char *of, const char *name) {
   return hmoec_knob_value(p->target, &p->schedule, of, name);
@@ -276,6 +282,8 @@ typedef struct plan_grouping {
   plan_memory *blocks, *row_token, *row_slot, *row_gate, *sets;
 } plan_grouping;
 
+/* The blocks that `dim` rows are cut into. */
+plan_memory *plan_blocks(planner *p, int64_t dim);
 /* mode: rank, distinct or token (indices null). Tokens are the rows of the op being planned. */
 plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t experts, const char *mode);
 
@@ -289,18 +297,20 @@ plan_generator plan_generator_of(MlirOperation hypernetwork);
 typedef enum plan_part { PLAN_DOWN, PLAN_UP, PLAN_BETA, PLAN_GAMMA } plan_part;
 /* One generated row of a part: a right operand [rows, columns]; of vectors in f32, one row. */
 typedef struct plan_part_layout {
+  bool matrix;
   hmoec_format format;
   int64_t rows, columns;
   int64_t elements, bytes;
 } plan_part_layout;
 plan_part_layout plan_part_of(const planner *p, const plan_generator *generator, plan_part part);
+hmoec_operand plan_part_operand(const plan_part_layout *part);
 /* c[scatter(row)] = the part generated from r[gather(row)]; a destination row has c_stride elements. */
 void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *generator, plan_part part, plan_place r,
                    plan_binding gather, plan_binding scatter, plan_binding c, int64_t c_stride);
 
 /* ---- plan_memory.c ---- */
 /* All of a [rows, columns] memory. */
-plan_place plan_whole_place(plan_memory *memory);
+plan_place plan_whole_place(const planner *p, plan_memory *memory);
 /* The destination of a value: what an enclosing add or the caller gave it, else workspace. *out_accumulate: whether to add to it. */
 plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool *out_accumulate);
 /* Rows as what reads them wants them: of that format, as wide as products read in place where any does. */

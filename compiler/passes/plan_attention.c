@@ -59,7 +59,7 @@ static void mask_dims(planner *p, plan_rows rows, int64_t scope, int64_t out_dim
 }
 
 static void append_mask(planner *p, MlirValue input, plan_memory *ids, plan_rows rows, int64_t scope) {
-  plan_memory *mask = plan_state_memory(p, input.ptr, PLAN_MASK, "i32", scope, 1, 4);
+  plan_memory *mask = plan_state_memory(p, input.ptr, PLAN_MASK, "i32", scope, (hmoec_operand){.columns = 1});
   int64_t dims[4];
   mask_dims(p, rows, scope, dims);
   plan_step step = plan_step_begin(p, PLAN_RUN, "append_mask", -1);
@@ -89,7 +89,7 @@ bool plan_integers(planner *p, MlirOperation function, MlirBlock body) {
     plan_rows rows = plan_rows_of(p, input);
     plan_memory *source = plan_memory_create(p, "input", shape.element == HMOEC_I64 ? "i64" : "i32", rows.count, 1, (int64_t[]){0});
     source->index = p->input_numbers[i];
-    plan_memory *ids = plan_workspace(p, "i32", rows.count, 0, 1, 0);
+    plan_memory *ids = plan_plain(p, "i32", rows.count, 0, 1);
     plan_step step = plan_step_begin(p, PLAN_RUN, "check_ids", rows.count);
     plan_bind(&step, "source", plan_at(source));
     plan_bind(&step, "dst", plan_at(ids));
@@ -99,7 +99,7 @@ bool plan_integers(planner *p, MlirOperation function, MlirBlock body) {
     plan_int(&step, "fill", fill);
     plan_step_end(&step);
     plan_value *v = plan_value_get(p, input);
-    v->place = plan_whole_place(ids);
+    v->place = plan_whole_place(p, ids);
     v->mask = ids;
     v->mask_dim = rows.length;
     if (use.mask && p->entry->kind == PLAN_DECODE) append_mask(p, input, ids, rows, HMOE_SCOPE_TARGET);
@@ -125,7 +125,7 @@ MlirOperation plan_tied_linear(MlirValue table) {
 static plan_memory *positions(planner *p, MlirValue mask, int64_t limit) {
   plan_rows rows = plan_rows_of(p, mask);
   const plan_value *v = plan_value_get(p, mask);
-  plan_memory *out = plan_workspace(p, "i32", rows.count, 0, 1, 0);
+  plan_memory *out = plan_plain(p, "i32", rows.count, 0, 1);
   bool decode = p->entry->kind == PLAN_DECODE;
   int64_t dims[4] = {rows.batch, rows.length, decode ? state_dim(p, HMOE_SCOPE_TARGET, LENGTH) : -1, v->mask_dim};
   plan_step step = plan_step_begin(p, PLAN_RUN, "positions", -1);
@@ -177,7 +177,7 @@ void plan_take_last(planner *p) {
   for (size_t i = 0; i < p->value_count; i++)
     if (p->values[i]->mask && p->values[i]->mask_dim >= 0 && strcmp(p->values[i]->mask->kind, "state") == 0)
       mask = p->values[i]->value;
-  plan_memory *index = plan_workspace(p, "i32", rows.batch, 0, 1, 0);
+  plan_memory *index = plan_plain(p, "i32", rows.batch, 0, 1);
   int64_t dims[4] = {rows.batch, rows.length, -1, -1};
   plan_step last = plan_step_begin(p, PLAN_RUN, "last_rows", -1);
   if (!mlirValueIsNull(mask)) {
@@ -192,7 +192,7 @@ void plan_take_last(planner *p) {
   plan_step_end(&last);
 
   int64_t n = plan_columns(value);
-  plan_place rows_taken = plan_whole_place(plan_rows_memory(p, HMOEC_FORMAT_F32, rows.batch, n, false));
+  plan_place rows_taken = plan_whole_place(p, plan_rows_memory(p, HMOEC_FORMAT_F32, rows.batch, n, false));
   plan_map_emit(p, PLAN_RUN, rows.batch, &(plan_mapping){.in = from, .index = index, .out = rows_taken, .columns = n});
   plan_value *v = plan_value_get(p, value);
   v->place = rows_taken;
@@ -205,9 +205,9 @@ bool plan_relative_bias(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
   (void)fn;
   (void)rows_dim;
   hmoec_shape table = hmoec_value_shape(mlirOperationGetOperand(op, 0));
-  int64_t distance = hmoec_op_int(op, "max_distance"), pad = p->target->position_pad,
-          ld = plan_round(p, 2 * distance + 1 + 2 * pad + 1);
-  plan_memory *bias = plan_weight(p, "f32", table.dims[1], ld);
+  int64_t distance = hmoec_op_int(op, "max_distance"), pad = p->target->position_pad;
+  plan_memory *bias = plan_weight(p, table.dims[1], (hmoec_operand){.role = HMOEC_ROLE_DISTANCES, .columns = distance});
+  int64_t ld = plan_whole_place(p, bias).row_stride;
   plan_step step = plan_step_begin(p, PLAN_OPEN, "relative_bias", -1);
   plan_bind(&step, "dst", plan_at(bias));
   plan_bind(&step, "source", plan_at(plan_value_get(p, mlirOperationGetOperand(op, 0))->place.memory));
@@ -218,7 +218,7 @@ bool plan_relative_bias(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
   plan_int(&step, "ld", ld);
   plan_int(&step, "pad", pad);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(bias);
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(p, bias);
   return true;
 }
 
@@ -258,16 +258,15 @@ typedef struct store {
   int64_t past, length, capacity, rows; /* length: of keys, old and new */
 } store;
 
-static hmoec_store_layout store_layout(const planner *p, MlirOperation op) {
+static hmoec_operand store_operand(MlirOperation op, hmoec_role role) {
   int64_t heads = hmoec_op_int(op, "heads");
-  return p->target->store(heads, plan_columns(mlirOperationGetOperand(op, 1)) / heads);
+  return (hmoec_operand){.role = role, .depth = heads, .columns = plan_columns(mlirOperationGetOperand(op, 1)) / heads};
 }
 
 static store store_in_state(planner *p, MlirOperation op, int64_t scope) {
-  hmoec_store_layout layout = store_layout(p, op);
   int64_t past = state_dim(p, scope, LENGTH);
-  return (store){.keys = plan_state_memory(p, op.ptr, PLAN_KEYS, "f32", scope, layout.key_parts, 4 * layout.key_elements),
-                 .values = plan_state_memory(p, op.ptr, PLAN_VALUES, "f32", scope, layout.value_parts, 4 * layout.value_elements),
+  return (store){.keys = plan_state_memory(p, op.ptr, PLAN_KEYS, "f32", scope, store_operand(op, HMOEC_ROLE_KEYS)),
+                 .values = plan_state_memory(p, op.ptr, PLAN_VALUES, "f32", scope, store_operand(op, HMOEC_ROLE_VALUES)),
                  .past = past,
                  .length = past,
                  .capacity = state_dim(p, scope, CAPACITY),
@@ -275,11 +274,10 @@ static store store_in_state(planner *p, MlirOperation op, int64_t scope) {
 }
 
 static store store_in_workspace(planner *p, MlirOperation op, plan_rows rows) {
-  hmoec_store_layout layout = store_layout(p, op);
-  int64_t capacity = dim(p, HMOE_DIM_ROUND_UP, rows.length, layout.position_step);
+  int64_t capacity = dim(p, HMOE_DIM_ROUND_UP, rows.length, p->target->position_step);
   int64_t positions = dim(p, HMOE_DIM_PRODUCT, rows.batch, capacity);
-  return (store){.keys = plan_workspace(p, "f32", positions, 0, layout.key_elements, 0),
-                 .values = plan_workspace(p, "f32", positions, 0, layout.value_elements, 0),
+  return (store){.keys = plan_workspace(p, positions, 0, store_operand(op, HMOEC_ROLE_KEYS)),
+                 .values = plan_workspace(p, positions, 0, store_operand(op, HMOEC_ROLE_VALUES)),
                  .past = dim(p, HMOE_DIM_CONST, 0, 0),
                  .length = rows.length,
                  .capacity = capacity,
@@ -335,7 +333,7 @@ bool plan_attention(planner *p, MlirOperation op) {
   plan_memory *mask_memory = NULL;
   int64_t mask_stride = s.capacity;
   if (!mlirValueIsNull(mask) && decode && cross) {
-    mask_memory = plan_state_memory(p, mask.ptr, PLAN_MASK, "i32", HMOE_SCOPE_SOURCE, 1, 4);
+    mask_memory = plan_state_memory(p, mask.ptr, PLAN_MASK, "i32", HMOE_SCOPE_SOURCE, (hmoec_operand){.columns = 1});
   } else if (!mlirValueIsNull(mask)) {
     mask_memory = plan_value_get(p, mask)->mask;
     mask_stride = plan_value_get(p, mask)->mask_dim;

@@ -25,49 +25,72 @@ int64_t plan_dim_get(planner *p, int fn, int64_t kind, int64_t source, int64_t f
   return p->dim_count[fn]++;
 }
 
-plan_memory *plan_memory_create(planner *p, const char *kind, const char *element, int64_t dim, int64_t rank,
-                                const int64_t *shape) {
+/* The axes of a memory of items. */
+static void set_shape(planner *p, plan_memory *memory, int64_t items, hmoec_operand operand) {
+  memory->operand = operand;
+  memory->shape[memory->rank++] = items;
+  if (hmoec_role_rank(operand.role) == 3) memory->shape[memory->rank++] = operand.depth;
+  memory->shape[memory->rank++] = operand.columns;
+  int64_t elements = 1;
+  for (int64_t i = 0; i < memory->rank; i++)
+    if (__builtin_mul_overflow(elements, memory->shape[i], &elements)) p->failed = true;
+}
+
+static plan_memory *memory_create(planner *p, const char *kind, const char *element, int64_t dim) {
   plan_memory **grown = grow(p, p->memories, p->memory_count, sizeof *grown);
   plan_memory *memory = calloc(1, sizeof *memory);
+  if (grown) p->memories = grown;
   if (!grown || !memory) {
     p->failed = true;
     free(memory);
-    if (grown) p->memories = grown;
-    return &p->spare.memory;
+    memory = &p->spare.memory;
+  } else {
+    p->memories[p->memory_count++] = memory;
   }
-  p->memories = grown;
-  p->memories[p->memory_count++] = memory;
-  *memory = (plan_memory){.kind = kind, .element = element, .rank = rank, .dim = dim, .first_write = SIZE_MAX};
+  *memory = (plan_memory){.kind = kind, .element = element, .dim = dim, .first_write = SIZE_MAX};
+  return memory;
+}
+
+plan_memory *plan_memory_create(planner *p, const char *kind, const char *element, int64_t dim, int64_t rank,
+                                const int64_t *shape) {
+  plan_memory *memory = memory_create(p, kind, element, dim);
   int64_t bytes = 4;
-  for (int64_t i = 0; i < rank; i++) {
-    memory->shape[i] = shape[i];
-    if (__builtin_mul_overflow(bytes, shape[i], &bytes)) p->failed = true;
+  memory->operand.columns = rank > 1 ? shape[rank - 1] : 1;
+  for (memory->rank = 0; memory->rank < rank; memory->rank++) {
+    memory->shape[memory->rank] = shape[memory->rank];
+    if (__builtin_mul_overflow(bytes, shape[memory->rank], &bytes)) p->failed = true;
   }
   return memory;
 }
 
-plan_memory *plan_weight(planner *p, const char *element, int64_t groups, int64_t elements) {
-  plan_memory *memory = plan_memory_create(p, "weight", element, -1, 2, (int64_t[]){groups, elements});
-  memory->offset = p->weight_bytes;
-  hmoec_format format;
-  int64_t count, size = hmoec_format_find(element, &format) ? hmoec_format_bytes(format, 1) : 4;
-  if (__builtin_mul_overflow(groups, elements, &count) || count > (INT64_MAX / 8) ||
-      __builtin_add_overflow(p->weight_bytes, (count * size + 63) / 64 * 64, &p->weight_bytes))
-    p->failed = true;
+plan_memory *plan_weight(planner *p, int64_t items, hmoec_operand operand) {
+  plan_memory *memory = memory_create(p, "weight", hmoec_format_name(operand.format), -1);
+  set_shape(p, memory, items, operand);
+  memory->index = p->weights++;
   return memory;
 }
 
-plan_memory *plan_workspace(planner *p, const char *element, int64_t dim, int64_t rows, int64_t columns, int64_t slack_rows) {
-  plan_memory *memory = plan_memory_create(p, "workspace", element, dim, 2, (int64_t[]){dim < 0 ? rows : 0, columns});
-  memory->slack_rows = slack_rows;
+plan_memory *plan_cache(planner *p, int64_t cache, int64_t part, int64_t items, hmoec_operand operand) {
+  plan_memory *memory = memory_create(p, "cache", hmoec_format_name(operand.format), -1);
+  set_shape(p, memory, items, operand);
+  memory->index = cache;
+  memory->part = part;
   return memory;
+}
+
+plan_memory *plan_workspace(planner *p, int64_t dim, int64_t items, hmoec_operand operand) {
+  plan_memory *memory = memory_create(p, "workspace", hmoec_format_name(operand.format), dim);
+  set_shape(p, memory, dim < 0 ? items : 0, operand);
+  return memory;
+}
+
+plan_memory *plan_plain(planner *p, const char *element, int64_t dim, int64_t rows, int64_t columns) {
+  return plan_memory_create(p, "workspace", element, dim, 2, (int64_t[]){dim < 0 ? rows : 0, columns});
 }
 
 plan_memory *plan_rows_memory(planner *p, hmoec_format format, int64_t dim, int64_t columns, bool in_place) {
-  hmoec_rows_layout layout = p->target->rows(&p->schedule, format, columns, in_place);
-  plan_memory *memory = plan_workspace(p, hmoec_format_name(format), dim, 0, layout.stride, layout.slack_rows);
-  memory->in_place = in_place;
-  return memory;
+  return plan_workspace(p, dim, 0,
+                        (hmoec_operand){.role = HMOEC_ROLE_ROWS, .format = format, .columns = columns, .in_place = in_place});
 }
 
 const plan_value *plan_value_find(const planner *p, MlirValue value) {
@@ -110,16 +133,14 @@ plan_memory **plan_made(planner *p, plan_key key) {
   return &memo->made;
 }
 
-plan_memory *plan_state_memory(planner *p, const void *owner, int64_t tag, const char *element, int64_t scope, int64_t segments,
-                               int64_t position_bytes) {
+plan_memory *plan_state_memory(planner *p, const void *owner, int64_t tag, const char *element, int64_t scope,
+                               hmoec_operand operand) {
   plan_memory **made = plan_made(p, (plan_key){.owner = owner, .making = PLAN_STATE, .part = tag, .scope = scope});
   if (*made) return *made;
-  plan_state *states = grow(p, p->states, p->state_count, sizeof *states);
-  plan_memory *memory = plan_memory_create(p, "state", element, -1, 1, (int64_t[]){1});
-  if (!states) return memory;
-  p->states = states;
-  memory->index = (int64_t)p->state_count;
-  p->states[p->state_count++] = (plan_state){scope, segments, position_bytes};
+  plan_memory *memory = memory_create(p, "state", element, -1);
+  set_shape(p, memory, 0, operand);
+  memory->index = p->states++;
+  memory->scope = scope;
   return *made = memory;
 }
 
@@ -134,16 +155,24 @@ static MlirNamedAttribute named(planner *p, const char *name, MlirAttribute valu
 /* The hmk.buffer of a memory in a function. */
 static MlirValue memory_value(planner *p, int fn, plan_memory *memory) {
   if (!mlirValueIsNull(memory->value[fn])) return memory->value[fn];
-  MlirNamedAttribute attributes[10];
+  const hmoec_operand *operand = &memory->operand;
+  MlirNamedAttribute attributes[16];
   intptr_t count = 0;
   attributes[count++] = named(p, "kind", mlirStringAttrGet(p->context, ref(memory->kind)));
+  attributes[count++] = named(p, "role", mlirStringAttrGet(p->context, ref(hmoec_role_names[operand->role])));
   attributes[count++] = named(p, "element", mlirStringAttrGet(p->context, ref(memory->element)));
   attributes[count++] = named(p, "shape", mlirDenseI64ArrayGet(p->context, (intptr_t)memory->rank, memory->shape));
   attributes[count++] = named(p, "index", int_attribute(p, memory->index));
-  attributes[count++] = named(p, "offset", int_attribute(p, memory->offset));
   attributes[count++] = named(p, "dim", int_attribute(p, memory->dim));
-  attributes[count++] = named(p, "slack_rows", int_attribute(p, memory->slack_rows));
   attributes[count++] = named(p, "slot", int_attribute(p, -1));
+  if (operand->in_place) attributes[count++] = named(p, "in_place", mlirUnitAttrGet(p->context));
+  if (operand->generated_rows) {
+    attributes[count++] = named(p, "generated_rows", int_attribute(p, operand->generated_rows));
+    attributes[count++] = named(p, "generates", mlirStringAttrGet(p->context, ref(hmoec_format_name(operand->generates))));
+  }
+  if (memory->extra_rows) attributes[count++] = named(p, "extra_rows", int_attribute(p, memory->extra_rows));
+  if (strcmp(memory->kind, "cache") == 0) attributes[count++] = named(p, "part", int_attribute(p, memory->part));
+  if (strcmp(memory->kind, "state") == 0) attributes[count++] = named(p, "scope", int_attribute(p, memory->scope));
   if (memory->key) {
     attributes[count++] = named(p, "key", mlirStringAttrGet(p->context, ref(memory->key)));
     attributes[count++] = named(p, "count", int_attribute(p, memory->count));

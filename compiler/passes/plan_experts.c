@@ -8,7 +8,7 @@ bool plan_route(planner *p, MlirOperation op) {
   MlirValue logits = mlirOperationGetOperand(op, 0);
   plan_place place = plan_value_get(p, logits)->place;
   int64_t experts = plan_columns(logits), top_k = hmoec_op_int(op, "top_k"), rows = p->rows.count;
-  plan_memory *indices = plan_workspace(p, "i32", rows, 0, top_k, 0), *gates = plan_workspace(p, "f32", rows, 0, top_k, 0);
+  plan_memory *indices = plan_plain(p, "i32", rows, 0, top_k), *gates = plan_plain(p, "f32", rows, 0, top_k);
   MlirStringRef gate = hmoec_op_string(op, "gate");
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROUTE,
                          .spec.route = {.experts = experts,
@@ -22,14 +22,15 @@ bool plan_route(planner *p, MlirOperation op) {
   plan_bind(&step, "indices", plan_at(indices));
   plan_bind(&step, "gates", plan_at(gates));
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(indices);
-  plan_value_get(p, mlirOperationGetResult(op, 1))->place = plan_whole_place(gates);
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(p, indices);
+  plan_value_get(p, mlirOperationGetResult(op, 1))->place = plan_whole_place(p, gates);
   plan_value *kept = plan_value_get(p, mlirOperationGetResult(op, 2));
   kept->capacity = hmoec_op_int(op, "capacity");
   bool batched = hmoec_value_shape(logits).rank == 3; /* a batch row has its own; of flattened logits all rows are one */
   kept->scope = kept->capacity > 0 && batched ? p->rows.length : -1;
   bool decode = p->entry->kind == PLAN_DECODE && kept->scope >= 0 && !hmoec_op_int(op, "per_call");
-  kept->history = decode ? plan_state_memory(p, op.ptr, PLAN_HISTORY, "i32", HMOE_SCOPE_TARGET, 1, 4 * top_k) : NULL;
+  kept->history =
+      decode ? plan_state_memory(p, op.ptr, PLAN_HISTORY, "i32", HMOE_SCOPE_TARGET, (hmoec_operand){.columns = top_k}) : NULL;
   return true;
 }
 
@@ -42,14 +43,14 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
   int64_t top_k = hmoec_value_shape(indices).dims[1], capacity = plan_value_get(p, kept)->capacity, rows = p->rows.count;
   int64_t scope = plan_value_get(p, kept)->scope, picks = picks_dim(p, top_k);
   plan_grouping grouping = {.indices = indices, .capacity = capacity};
-  grouping.blocks = plan_workspace(p, "i32", picks, 0, 4, 4); /* the header is four blocks long */
-  grouping.row_token = plan_workspace(p, "i32", picks, 0, 1, 0);
-  grouping.row_slot = plan_workspace(p, "i32", picks, 0, 1, 0);
-  grouping.row_gate = plan_workspace(p, "f32", picks, 0, 1, 0);
-  plan_memory *counters = plan_workspace(p, "i32", -1, 4, experts, 0);
+  grouping.blocks = plan_blocks(p, picks);
+  grouping.row_token = plan_plain(p, "i32", picks, 0, 1);
+  grouping.row_slot = plan_plain(p, "i32", picks, 0, 1);
+  grouping.row_gate = plan_plain(p, "f32", picks, 0, 1);
+  plan_memory *counters = plan_plain(p, "i32", -1, 4, experts);
   plan_place gate = plan_value_get(p, gates)->place;
   if (gate.row_stride != top_k) { /* computed, not route's: rows have gaps */
-    plan_place dense = plan_whole_place(plan_workspace(p, "f32", rows, 0, top_k, 0));
+    plan_place dense = plan_whole_place(p, plan_plain(p, "f32", rows, 0, top_k));
     plan_map(p, PLAN_RUN, rows, HMOEC_ACTIVATION_NONE, gate, dense, top_k, false);
     gate = dense;
   }
@@ -95,10 +96,10 @@ typedef struct layer {
 } layer;
 
 /* Memory of all experts in the weight arena, made once for all entries. */
-static plan_memory *expert_memory(planner *p, layer *l, int64_t which, const char *element, int64_t elements) {
+static plan_memory *expert_memory(planner *p, layer *l, int64_t which, hmoec_operand operand) {
   plan_memory **made = plan_made(p, (plan_key){.owner = l->owner, .making = PLAN_EXPERTS, .part = which});
   if (*made) l->packed = true;
-  else *made = plan_weight(p, element, l->experts, elements);
+  else *made = plan_weight(p, l->experts, operand);
   return *made;
 }
 
@@ -143,14 +144,13 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   l->columns1 = l->own1 + plan_round(p, l->bottleneck);
   l->depth2 = l->bottleneck ? l->ff_columns + plan_depth(p, l->format, l->bottleneck) : plan_depth(p, l->format, l->d_ff);
   int64_t h = l->d_model, out_columns = plan_round(p, h);
-  const char *element = hmoec_format_name(l->format);
   l->group1 = plan_elements(p, l->format, h, l->columns1);
   l->group2 = plan_elements(p, l->format, l->depth2, h);
-  l->pack1 = expert_memory(p, l, 0, element, l->group1);
-  l->pack2 = expert_memory(p, l, 1, element, l->group2);
-  if (l->biases || generated_biases) l->bias1 = expert_memory(p, l, 2, "f32", l->columns1);
-  if (l->biases) l->out_bias = expert_memory(p, l, 3, "f32", out_columns);
-  if (generated_biases) l->bias2 = expert_memory(p, l, 4, "f32", out_columns);
+  l->pack1 = expert_memory(p, l, 0, plan_right(l->format, h, l->columns1));
+  l->pack2 = expert_memory(p, l, 1, plan_right(l->format, l->bottleneck ? l->ff_columns + l->bottleneck : l->d_ff, h));
+  if (l->biases || generated_biases) l->bias1 = expert_memory(p, l, 2, plan_vector_of(l->columns1));
+  if (l->biases) l->out_bias = expert_memory(p, l, 3, plan_vector_of(h));
+  if (generated_biases) l->bias2 = expert_memory(p, l, 4, plan_vector_of(h));
   if (l->packed) return;
   bool paired = !mlirValueIsNull(l->wi_1);
   hmoec_pair first = paired ? HMOEC_PAIR_GATES : HMOEC_PAIR_NONE;
@@ -172,7 +172,7 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   x.in_place = false;
 
   int64_t hidden_columns = is_fused ? l->ff_columns + l->bottleneck : l->d_ff;
-  plan_place hidden = plan_whole_place(plan_rows_memory(p, l->format, picks, hidden_columns, true));
+  plan_place hidden = plan_whole_place(p, plan_rows_memory(p, l->format, picks, hidden_columns, true));
   plan_matmul first = plan_matmul_init(p, PLAN_RUN, picks, l->format, h, hidden_columns, x);
   plan_matmul_into(p, &first, hidden);
   first.b = plan_at(l->pack1);
@@ -196,7 +196,7 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   if (l->top_k == 1) {
     c = plan_destination(p, result, rows, &accumulate);
   } else {
-    c = plan_whole_place(plan_rows_memory(p, HMOEC_FORMAT_F32, picks, h, false));
+    c = plan_whole_place(p, plan_rows_memory(p, HMOEC_FORMAT_F32, picks, h, false));
   }
   plan_matmul second = plan_matmul_init(p, PLAN_RUN, picks, l->format, l->depth2, h, hidden);
   plan_matmul_into(p, &second, c);
@@ -277,7 +277,7 @@ static void pack_hyper_experts(planner *p, const layer *l, const plan_generator 
   plan_generate(p, PLAN_OPEN, rows, g, PLAN_DOWN, r, none, none,
                 (plan_binding){l->pack1, hmoec_format_bytes(l->format, first_column), 0}, l->group1);
   plan_part_layout u = plan_part_of(p, g, PLAN_UP);
-  plan_memory *up = plan_workspace(p, hmoec_format_name(u.format), rows, 0, u.elements, 0);
+  plan_memory *up = plan_workspace(p, rows, 0, plan_part_operand(&u));
   plan_generate(p, PLAN_OPEN, rows, g, PLAN_UP, r, none, none, plan_at(up), u.elements);
   p->target->insert(l->format, l->experts, l->depth2, g->d_model, l->ff_columns, g->bottleneck, &offset, args);
   plan_step copy = plan_step_begin(p, PLAN_OPEN, "copy", -1);

@@ -24,7 +24,8 @@ plan_generator plan_generator_of(MlirOperation hypernetwork) {
 /* The columns of a generator are the elements of a right operand [rows, columns]. */
 plan_part_layout plan_part_of(const planner *p, const plan_generator *g, plan_part part) {
   bool matrix = part == PLAN_DOWN || part == PLAN_UP;
-  plan_part_layout layout = {.format = matrix ? p->options->dtype : HMOEC_FORMAT_F32,
+  plan_part_layout layout = {.matrix = matrix,
+                             .format = matrix ? p->options->dtype : HMOEC_FORMAT_F32,
                              .rows = part == PLAN_DOWN ? g->d_model
                                      : part == PLAN_UP ? g->bottleneck
                                                        : 1,
@@ -32,6 +33,10 @@ plan_part_layout plan_part_of(const planner *p, const plan_generator *g, plan_pa
   layout.elements = plan_elements(p, layout.format, layout.rows, layout.columns);
   layout.bytes = hmoec_format_bytes(layout.format, layout.elements);
   return layout;
+}
+
+hmoec_operand plan_part_operand(const plan_part_layout *part) {
+  return part->matrix ? plan_right(part->format, part->rows, part->columns) : plan_vector_of(part->columns);
 }
 
 /* From a generator's weights, or bias (hidden 0), in memory: rows of them are (row, column) of the part, row outermost. */
@@ -53,7 +58,7 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
                    plan_binding scatter, plan_binding c, int64_t c_stride) {
   plan_part_layout layout = plan_part_of(p, g, part);
   hmoec_format format = fn == PLAN_RUN ? layout.format : HMOEC_FORMAT_F32;
-  int64_t n = layout.elements, elements = plan_elements(p, format, g->hidden, n);
+  int64_t n = layout.elements;
   plan_place w = plan_value_get(p, g->operands[2 * part])->place, bias = plan_value_get(p, g->operands[2 * part + 1])->place;
   hmoec_packing packing = generator_packing(&layout, w, g->hidden), vector = generator_packing(&layout, bias, 0);
   packing.format = format;
@@ -68,12 +73,16 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
   key.making = PLAN_GENERATOR_BIAS;
   plan_memory **made_bias = plan_made(p, key);
   bool first_time = fn == PLAN_OPEN || !*made;
-  plan_memory *operand = fn == PLAN_OPEN ? plan_workspace(p, "f32", -1, 1, elements, 0)
-                         : first_time    ? plan_weight(p, hmoec_format_name(format), 1, elements)
-                                         : *made;
+  hmoec_operand generator = plan_right(format, g->hidden, layout.rows * layout.columns);
+  generator.generated_rows = layout.rows;
+  generator.generates = layout.format;
+  hmoec_operand generator_bias = plan_vector_of(generator.columns);
+  generator_bias.generated_rows = layout.rows;
+  generator_bias.generates = layout.format;
+  plan_memory *operand = fn == PLAN_OPEN ? plan_workspace(p, -1, 1, generator) : first_time ? plan_weight(p, 1, generator) : *made;
   if (first_time) plan_pack_emit(p, operand, w.memory, &packing);
-  plan_memory *added = fn == PLAN_OPEN ? plan_workspace(p, "f32", -1, 1, n, 0)
-                       : first_time    ? plan_weight(p, "f32", 1, n)
+  plan_memory *added = fn == PLAN_OPEN ? plan_workspace(p, -1, 1, generator_bias)
+                       : first_time    ? plan_weight(p, 1, generator_bias)
                                        : *made_bias;
   if (first_time) plan_pack_emit(p, added, bias.memory, &vector);
   if (fn == PLAN_RUN) {
@@ -94,15 +103,22 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
   plan_matmul_emit(p, &m);
 }
 
+plan_memory *plan_blocks(planner *p, int64_t dim) {
+  plan_memory *blocks = plan_plain(p, "i32", dim, 0, 4);
+  blocks->extra_rows = 4; /* the header is four blocks long */
+  return blocks;
+}
+
 plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t experts, const char *mode) {
   bool sets = !mlirValueIsNull(indices);
   int64_t top_k = sets ? hmoec_value_shape(indices).dims[1] : 1;
   plan_grouping grouping = {.indices = indices};
   int64_t rows = p->rows.count;
-  grouping.blocks = plan_workspace(p, "i32", rows, 0, 4, 4);
-  grouping.row_token = plan_workspace(p, "i32", rows, 0, 1, 0);
-  if (sets) grouping.sets = plan_workspace(p, "i32", rows, 0, top_k, 0);
-  plan_memory *scratch = plan_workspace(p, "i32", rows, 0, 8, 8);
+  grouping.blocks = plan_blocks(p, rows);
+  grouping.row_token = plan_plain(p, "i32", rows, 0, 1);
+  if (sets) grouping.sets = plan_plain(p, "i32", rows, 0, top_k);
+  plan_memory *scratch = plan_plain(p, "i32", rows, 0, 8);
+  scratch->extra_rows = 8;
   plan_step step = plan_step_begin(p, PLAN_RUN, "group_selections", rows);
   if (sets) plan_bind(&step, "indices", plan_at(plan_value_get(p, indices)->place.memory));
   plan_bind(&step, "blocks", plan_at(grouping.blocks));
@@ -128,7 +144,7 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
   x.in_place = false;
   hmoec_format format = p->options->dtype;
   int64_t h = g->d_model, b = g->bottleneck, rows = p->rows.count;
-  plan_place z = plan_whole_place(plan_rows_memory(p, format, rows, b, true));
+  plan_place z = plan_whole_place(p, plan_rows_memory(p, format, rows, b, true));
   plan_matmul down = plan_matmul_init(p, PLAN_RUN, rows, format, h, b, x);
   plan_matmul_into(p, &down, z);
   down.b = plan_at(weights->part[PLAN_DOWN]);
@@ -173,9 +189,9 @@ typedef struct chunk_loop {
 
 static chunk_loop loop_begin(planner *p, const plan_grouping *grouping, int64_t chunk, int64_t top_k, int64_t cache) {
   chunk_loop loop = {.cached = cache >= 0, .cache = cache};
-  if (grouping->sets) loop.todo_sets = plan_workspace(p, "i32", -1, chunk, top_k, 0);
-  loop.todo_slot = plan_workspace(p, "i32", -1, chunk, 1, 0);
-  loop.todo_token = plan_workspace(p, "i32", -1, chunk, 1, 0);
+  if (grouping->sets) loop.todo_sets = plan_plain(p, "i32", -1, chunk, top_k);
+  loop.todo_slot = plan_plain(p, "i32", -1, chunk, 1);
+  loop.todo_token = plan_plain(p, "i32", -1, chunk, 1);
   loop.missing_dim = plan_dim_get(p, PLAN_RUN, HMOE_DIM_MISSING, 0, chunk);
   plan_step step = plan_step_begin(p, PLAN_RUN, "loop", p->rows.count);
   plan_bind(&step, "blocks", plan_at(grouping->blocks));
@@ -247,7 +263,7 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   chunk_loop loop = loop_begin(p, &grouping, slots, top_k, cache);
 
   /* The chain from the selection sets to r runs on the sets that are missing from the cache. */
-  plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = plan_whole_place(loop.todo_sets);
+  plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = plan_whole_place(p, loop.todo_sets);
   if (!mark_loop(p, hypernetwork, loop.cache)) return hmoec_machine_error(p->diagnostics, "out of memory");
   for (MlirOperation each = mlirBlockGetFirstOperation(mlirOperationGetBlock(op)); !mlirOperationIsNull(each);
        each = mlirOperationGetNextInBlock(each)) {
@@ -258,17 +274,11 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   plan_generator g = plan_generator_of(hypernetwork);
   plan_place r = plan_value_get(p, g.r)->place;
   generated weights = {0};
-  int64_t offset = 0;
   for (int part = 0; part < parts_of(&g); part++) {
     plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
     made = plan_made(p, (plan_key){.owner = op.ptr, .making = PLAN_GENERATED, .part = part});
-    if (!*made) {
-      *made = plan_memory_create(p, "cache", hmoec_format_name(layout.format), -1, 2, (int64_t[]){slots, layout.elements});
-      (*made)->index = loop.cache;
-      (*made)->offset = offset;
-    }
+    if (!*made) *made = plan_cache(p, loop.cache, part, slots, plan_part_operand(&layout));
     weights.part[part] = *made;
-    offset += (slots * layout.bytes + 63) / 64 * 64;
     plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, r, (plan_binding){0}, plan_at(loop.todo_slot),
                   plan_at(weights.part[part]), layout.elements);
   }
@@ -295,7 +305,7 @@ bool plan_indexed_hyper_expert(planner *p, MlirOperation op) {
     plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
     plan_memory **made = plan_made(p, (plan_key){.owner = op.ptr, .making = PLAN_GENERATED, .part = part});
     bool packed = *made != NULL; /* for another entry */
-    if (!packed) *made = plan_weight(p, hmoec_format_name(layout.format), sets, layout.elements);
+    if (!packed) *made = plan_weight(p, sets, plan_part_operand(&layout));
     weights.part[part] = *made;
     if (packed) continue;
     plan_generate(p, PLAN_OPEN, rows, &g, (plan_part)part, plan_rows_place(p, PLAN_OPEN, g.r), (plan_binding){0}, (plan_binding){0},
@@ -319,7 +329,7 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
   generated weights = {0};
   for (int part = 0; part < parts_of(&g); part++) {
     plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
-    weights.part[part] = plan_workspace(p, hmoec_format_name(layout.format), -1, chunk, layout.elements, 0);
+    weights.part[part] = plan_workspace(p, -1, chunk, plan_part_operand(&layout));
     plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, plan_value_get(p, g.r)->place, plan_at(loop.todo_token),
                   plan_at(loop.todo_slot), plan_at(weights.part[part]), layout.elements);
   }
@@ -361,7 +371,7 @@ static void pack_factored(planner *p, const plan_generator *g, hmoec_format form
   /* Depth rows of both parts alternate. */
   bool at_once = p->target->packs_any_depth(format);
   hmoec_format packed = at_once ? format : HMOEC_FORMAT_F32;
-  plan_memory *operand = at_once ? second : plan_workspace(p, "f32", -1, 1, plan_elements(p, packed, depth, h), 0);
+  plan_memory *operand = at_once ? second : plan_workspace(p, -1, 1, plan_right(packed, depth, h));
   hmoec_packing generated = {.columns = h,
                              .column_stride = wu.row_stride,
                              .q = 1,
@@ -409,8 +419,8 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   plan_memory **made = plan_made(p, (plan_key){.owner = op.ptr, .making = PLAN_FACTORED, .part = 0});
   plan_memory **made_second = plan_made(p, (plan_key){.owner = op.ptr, .making = PLAN_FACTORED, .part = 1});
   if (!*made) {
-    *made = plan_weight(p, hmoec_format_name(format), 1, plan_elements(p, format, h, columns));
-    *made_second = plan_weight(p, hmoec_format_name(format), 1, plan_elements(p, format, depth, h));
+    *made = plan_weight(p, 1, plan_right(format, h, columns));
+    *made_second = plan_weight(p, 1, plan_right(format, depth, h));
     pack_factored(p, &g, format, *made, *made_second);
   }
   plan_memory *first_pack = *made, *second_pack = *made_second;
@@ -421,8 +431,8 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   plan_memory *beta = NULL;
   int64_t ldb = 0;
   if (g.biases) {
-    beta = plan_rows_memory(p, HMOEC_FORMAT_F32, rows, b, false);
-    ldb = plan_whole_place(beta).row_stride;
+    beta = plan_workspace(p, rows, 0, plan_vector_of(b));
+    ldb = plan_whole_place(p, beta).row_stride;
     plan_generate(p, PLAN_RUN, rows, &g, PLAN_BETA, r, (plan_binding){0}, (plan_binding){0}, plan_at(beta), ldb);
     plan_place vu = plan_value_get(p, g.operands[6])->place;
     plan_matmul gamma = plan_matmul_init(p, PLAN_RUN, rows, HMOEC_FORMAT_F32, H, h, r);
@@ -442,8 +452,8 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   plan_int(&loop_step, "cache", -1);
   MlirOperation loop = plan_step_end(&loop_step);
 
-  plan_memory *t1 = plan_workspace(p, "f32", chunk, 0, columns, 0);
-  plan_place v = plan_whole_place(plan_rows_memory(p, HMOEC_FORMAT_F32, chunk, depth, true));
+  plan_memory *t1 = plan_rows_memory(p, HMOEC_FORMAT_F32, chunk, columns, false);
+  plan_place v = plan_whole_place(p, plan_rows_memory(p, HMOEC_FORMAT_F32, chunk, depth, true));
   plan_matmul first = plan_matmul_init(p, PLAN_RUN, chunk, format, h, columns, x);
   first.spec.a_in_place = false;
   first.a.advance_bytes = 4 * x.row_stride;

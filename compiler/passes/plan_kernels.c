@@ -222,7 +222,7 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
     int64_t columns = shape.dims[shape.rank - 1];
     plan_memory *memory = plan_memory_create(p, "input", "f32", rows.count, 2, (int64_t[]){0, columns});
     memory->index = p->input_numbers[i];
-    plan_value_get(p, input)->place = plan_whole_place(memory);
+    plan_value_get(p, input)->place = plan_whole_place(p, memory);
   }
   attributes[attribute_count++] =
       (MlirNamedAttribute){mlirIdentifierGet(p->context, ref("hmk.inputs")), mlirArrayAttrGet(p->context, items, list)};
@@ -273,23 +273,16 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
     if (!output[r] || plan_value_get(p, value)->destination == output[r]) continue;
     int64_t columns = plan_columns(value);
     plan_map(p, PLAN_RUN, plan_rows_of(p, value).count, HMOEC_ACTIVATION_NONE, plan_value_get(p, value)->place,
-             plan_whole_place(output[r]), columns, false);
+             plan_whole_place(p, output[r]), columns, false);
   }
   end_function(p, PLAN_RUN, planned);
   return true;
 }
 
-/* What belongs to the module: sizes, type, schedule, states, tokens. */
+/* What belongs to the module: dtype, schedule, how tokens are generated. */
 static void finish_module(planner *p, MlirOperation root, MlirOperation function) {
-  MlirType i64 = mlirIntegerTypeGet(p->context, 64);
-  mlirOperationSetAttributeByName(root, ref("hmk.weight_bytes"), mlirIntegerAttrGet(i64, p->weight_bytes));
   mlirOperationSetAttributeByName(root, ref("hmk.dtype"), mlirStringAttrGet(p->context, ref(hmoec_format_name(p->options->dtype))));
   hmoec_schedule_write(root, p->target, &p->schedule);
-  if (p->state_count) {
-    _Static_assert(sizeof(plan_state) == 3 * sizeof(int64_t), "states are triples");
-    mlirOperationSetAttributeByName(root, ref("hmk.states"),
-                                    mlirDenseI64ArrayGet(p->context, (intptr_t)(3 * p->state_count), &p->states[0].scope));
-  }
   MlirAttribute generation = hmoec_entry_generation(function);
   if (!mlirAttributeIsNull(generation)) mlirOperationSetAttributeByName(root, ref("hmk.generation"), generation);
 }
@@ -377,7 +370,6 @@ bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_di
   hmoec_scalar_library_deinit(&p.functions);
   free(p.dims[PLAN_OPEN]);
   free(p.dims[PLAN_RUN]);
-  free(p.states);
   for (size_t i = 0; i < p.value_count; i++) free(p.values[i]);
   free(p.values);
   free(p.depends);

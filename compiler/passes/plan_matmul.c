@@ -127,9 +127,8 @@ plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, hmoec_format f
                                                .columns = k});
   if (*made) return *made;
   hmoec_packing packing = plan_packing(w, format, n, k);
-  int64_t elements = plan_elements(p, format, k, n);
-  plan_memory *operand =
-      fn == PLAN_RUN ? plan_weight(p, hmoec_format_name(format), 1, elements) : plan_workspace(p, "f32", -1, 1, elements, 0);
+  hmoec_operand right = plan_right(format, k, n);
+  plan_memory *operand = fn == PLAN_RUN ? plan_weight(p, 1, right) : plan_workspace(p, -1, 1, right);
   plan_pack_emit(p, operand, w.memory, &packing);
   return *made = operand;
 }
@@ -143,8 +142,7 @@ plan_binding plan_vector(planner *p, int fn, plan_place v, int64_t n) {
   if (*made) return plan_at(*made);
   hmoec_packing packing = {
       .columns = n, .column_stride = v.row_stride, .q = 1, .source_offset = v.offset, .groups = 1, .padded = true};
-  int64_t padded = plan_round(p, n); /* epilogues read whole vectors */
-  plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, "f32", 1, padded) : plan_workspace(p, "f32", -1, 1, padded, 0);
+  plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, 1, plan_vector_of(n)) : plan_workspace(p, -1, 1, plan_vector_of(n));
   plan_pack_emit(p, packed, v.memory, &packing);
   return plan_at(*made = packed);
 }

@@ -23,10 +23,11 @@ static bool feeds_product(MlirValue value) {
   return false;
 }
 
-plan_place plan_whole_place(plan_memory *memory) {
+plan_place plan_whole_place(const planner *p, plan_memory *memory) {
   hmoec_format format = HMOEC_FORMAT_F32; /* of integers, too: nothing multiplies them */
   hmoec_format_find(memory->element, &format);
-  return (plan_place){memory, 0, memory->shape[1], 1, memory->in_place, format};
+  int64_t stride = hmoec_layout_of(p->target, &p->schedule, &memory->operand).stride;
+  return (plan_place){memory, 0, stride, 1, memory->operand.in_place, format};
 }
 
 /* Memory for the rows of a value that is given none: as products read it in place, if any does. */
@@ -39,11 +40,11 @@ plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool 
   if (v->destination) {
     *out_accumulate = v->destination->written;
     v->destination->written = true;
-    return v->place = plan_whole_place(v->destination);
+    return v->place = plan_whole_place(p, v->destination);
   }
   *out_accumulate = false;
   plan_memory *memory = own_memory(p, value, rows_dim);
-  return plan_value_get(p, value)->place = plan_whole_place(memory);
+  return plan_value_get(p, value)->place = plan_whole_place(p, memory);
 }
 
 hmoec_format plan_rows_format(const planner *p, MlirValue value) {
@@ -63,7 +64,7 @@ plan_place plan_product_rows(planner *p, MlirValue result, int64_t rows_dim) {
   hmoec_format format = plan_rows_format(p, result);
   plan_memory *memory = format != HMOEC_FORMAT_F32 ? plan_rows_memory(p, format, rows_dim, plan_columns(result), true)
                                                    : own_memory(p, result, rows_dim);
-  return plan_value_get(p, result)->place = plan_whole_place(memory);
+  return plan_value_get(p, result)->place = plan_whole_place(p, memory);
 }
 
 /* Whether a value can be written to memory that it is given, or added to it: a view if what it sees can. A product of two linears cannot

@@ -22,7 +22,6 @@ int64_t plan_columns(MlirValue value) {
 plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns) {
   if (table.row_stride == columns && table.col_stride == 1)
     return plan_vector(p, fn, (plan_place){table.memory, table.offset, 1, 1, false, HMOEC_FORMAT_F32}, rows * columns);
-  int64_t padded = plan_round(p, rows * columns);
   plan_memory **made = plan_made(p, (plan_key){.owner = table.memory,
                                                .making = PLAN_TABLE,
                                                .fn = fn,
@@ -38,7 +37,8 @@ plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int6
                            .source_offset = table.offset,
                            .groups = rows,
                            .source_group_stride = table.row_stride};
-  plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, "f32", 1, padded) : plan_workspace(p, "f32", -1, 1, padded, 0);
+  hmoec_operand operand = {.role = HMOEC_ROLE_TABLE, .depth = rows, .columns = columns};
+  plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, 1, operand) : plan_workspace(p, -1, 1, operand);
   plan_pack_emit(p, packed, table.memory, &packing);
   return plan_at(*made = packed);
 }
@@ -64,7 +64,7 @@ static bool only_grouped(MlirValue stack) {
 static plan_memory *joined_stack(planner *p, plan_memory *stack, int64_t count, int64_t part) {
   plan_memory **made = plan_made(p, (plan_key){.owner = stack, .making = PLAN_STACK, .rows = count, .columns = part});
   if (*made) return *made;
-  *made = plan_workspace(p, "f32", -1, count, part, 0);
+  *made = plan_plain(p, "f32", -1, count, part);
   hmoec_packing parts = {.columns = part, .column_stride = 1, .q = 1, .groups = count, .source_group_stride = part};
   plan_pack_emit(p, *made, stack, &parts);
   return *made;
@@ -287,8 +287,8 @@ static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, 
   plan_memory **made_bias = plan_made(p, (plan_key){.owner = linears[0].ptr, .making = PLAN_MERGED_BIAS, .rows = (int64_t)count});
   bool first_time = !*made;
   if (first_time) {
-    *made = plan_weight(p, hmoec_format_name(format), 1, plan_elements(p, format, k, ld));
-    if (biased) *made_bias = plan_weight(p, "f32", 1, ld);
+    *made = plan_weight(p, 1, plan_right(format, k, ld));
+    if (biased) *made_bias = plan_weight(p, 1, plan_vector_of(ld));
   }
   plan_memory *weights = *made, *bias = *made_bias;
   plan_memory *c = plan_rows_memory(p, HMOEC_FORMAT_F32, rows_dim, ld, false);
@@ -314,14 +314,14 @@ static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, 
                                .padded = true};
       plan_pack_emit(p, bias, v.memory, &packing);
     }
-    plan_value_get(p, result)->place = plan_whole_place(c);
+    plan_value_get(p, result)->place = plan_whole_place(p, c);
     plan_value_get(p, result)->place.offset = at;
     at += plan_round(p, n);
   }
   plan_matmul m = plan_dense_matmul(p, PLAN_RUN, rows_dim, format, k, ld, mlirOperationGetOperand(linears[0], 0));
   m.b = plan_at(weights);
   if (biased) m.bias = plan_at(bias);
-  plan_matmul_into(p, &m, plan_whole_place(c));
+  plan_matmul_into(p, &m, plan_whole_place(p, c));
   plan_matmul_emit(p, &m);
   return true;
 }
@@ -337,7 +337,7 @@ bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
     if (!mlirOperationIsNull(before)) {
       plan_matmul first = linear_product(p, before, fn, rows_dim, &result);
       plan_memory *hidden = plan_rows_memory(p, first.spec.format, rows_dim, plan_columns(result), true);
-      plan_value_get(p, result)->place = plan_whole_place(hidden);
+      plan_value_get(p, result)->place = plan_whole_place(p, hidden);
       plan_matmul_into(p, &first, plan_value_get(p, result)->place);
       plan_matmul second = linear_product(p, op, fn, rows_dim, &result);
       linear_into_destination(p, &second, result, fn, rows_dim);
@@ -409,7 +409,7 @@ bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
       out.memory->written = true;
     }
   }
-  plan_value_get(p, y)->place = plan_whole_place(plan_value_get(p, y)->destination);
+  plan_value_get(p, y)->place = plan_whole_place(p, plan_value_get(p, y)->destination);
   return true;
 }
 
@@ -433,7 +433,7 @@ bool plan_multiply(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue y = mlirOperationGetResult(op, 0);
   plan_memory *destination = plan_value_get(p, y)->destination;
   if (fn == PLAN_RUN && !plan_is_per_set(op) && plan_is_product_of_linears(op)) {
-    plan_value_get(p, y)->place = plan_whole_place(destination);
+    plan_value_get(p, y)->place = plan_whole_place(p, destination);
     return true;
   }
   bool accumulate;
@@ -499,14 +499,14 @@ bool plan_all_selections(planner *p, MlirOperation op, int fn, int64_t rows_dim)
   (void)fn;
   (void)rows_dim;
   hmoec_shape sets = hmoec_value_shape(mlirOperationGetResult(op, 0));
-  plan_memory *memory = plan_workspace(p, "i32", -1, sets.dims[0], sets.dims[1], 0);
+  plan_memory *memory = plan_plain(p, "i32", -1, sets.dims[0], sets.dims[1]);
   plan_step step = plan_step_begin(p, PLAN_OPEN, "all_selections", -1);
   plan_bind(&step, "dst", plan_at(memory));
   plan_int(&step, "experts", hmoec_op_int(op, "experts"));
   plan_int(&step, "top_k", sets.dims[1]);
   plan_int(&step, "sets", sets.dims[0]);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(memory);
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(p, memory);
   return true;
 }
 
@@ -515,13 +515,13 @@ bool plan_weight_embedding(planner *p, MlirOperation op, int fn, int64_t rows_di
   (void)rows_dim;
   static const char *const roles[] = {"wi", "wo", "depthwise1", "pointwise1", "depthwise2", "pointwise2"};
   hmoec_shape shape = hmoec_value_shape(mlirOperationGetResult(op, 0));
-  plan_memory *memory = plan_workspace(p, "f32", -1, shape.dims[0], shape.dims[1], 0);
+  plan_memory *memory = plan_plain(p, "f32", -1, shape.dims[0], shape.dims[1]);
   plan_step step = plan_step_begin(p, PLAN_OPEN, "weight_embedding", -1);
   plan_bind(&step, "dst", plan_at(memory));
   for (int i = 0; i < 6; i++) plan_bind(&step, roles[i], plan_at(plan_value_get(p, mlirOperationGetOperand(op, i))->place.memory));
   plan_int(&step, "ld_out", shape.dims[1]);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(memory);
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(p, memory);
   return true;
 }
 

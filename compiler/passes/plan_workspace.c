@@ -4,7 +4,7 @@
  *
  * A buffer is alive from its first to its last step; a loop keeps alive, from its own step to its last, whatever its body uses. Buffers of
  * one slot have the same row dimension, so that the slot's size is a maximum of sizes that grow together; the free slot of the closest
- * size is taken. The runtime sizes slots for the dimensions of a run. Requires hmk from plan-kernels. Cost: buffers times slots. */
+ * size is taken. The runtime sizes slots for the dimensions of a run. Requires hmk with layouts, from place. Cost: buffers times slots. */
 #include "passes/passes.h"
 
 #include <stdlib.h>
@@ -24,10 +24,8 @@ typedef struct slot {
 } slot;
 
 static int64_t buffer_row_bytes(MlirOperation buffer) {
-  MlirAttribute shape = mlirOperationGetAttributeByName(buffer, mlirStringRefCreateFromCString("shape"));
-  int64_t bytes = hmoec_hmk_element_bytes(buffer), dim = hmoec_op_int(buffer, "dim");
-  for (intptr_t i = dim >= 0 ? 1 : 0; i < mlirDenseArrayGetNumElements(shape); i++) bytes *= mlirDenseI64ArrayGetElement(shape, i);
-  return bytes;
+  int64_t bytes = hmoec_hmk_layout(buffer, "row_bytes");
+  return hmoec_op_int(buffer, "dim") >= 0 ? bytes : bytes * hmoec_hmk_array(buffer, "shape", 0);
 }
 
 static int compare_first(const void *a, const void *b) {

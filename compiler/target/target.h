@@ -29,16 +29,26 @@ typedef struct hmoec_schedule {
 
 /* ---- layouts ---- */
 
-typedef struct hmoec_rows_layout {
-  int64_t stride; /* elements */
-  int64_t slack_rows; /* readable behind the last */
-} hmoec_rows_layout;
+/* An item of a buffer: the axes of its role but for the first. */
+typedef struct hmoec_operand {
+  hmoec_role role;
+  hmoec_format format; /* of its elements */
+  int64_t depth; /* the second of three axes: RIGHT, TABLE, KEYS, VALUES */
+  int64_t columns; /* the last axis; of PLAIN all but the first in one */
+  bool in_place; /* ROWS: products of the format read them without a copy */
+  /* RIGHT and VECTOR of a generator, whose columns are the elements of what it generates: right operands [generated_rows, columns / generated_rows] of
+   * another format; 0: of no generator. */
+  int64_t generated_rows;
+  hmoec_format generates;
+} hmoec_operand;
 
-/* Keys and values of `heads` heads: a position of a row of tokens takes so many elements of f32, in so many equal parts. Positions are counted in
- * multiples of `position_step`. */
-typedef struct hmoec_store_layout {
-  int64_t key_parts, key_elements, value_parts, value_elements, position_step;
-} hmoec_store_layout;
+typedef struct hmoec_layout {
+  int64_t stride; /* elements from an item to the next */
+  int64_t slack; /* items readable behind the last */
+  int64_t depth, columns; /* with the padding: RIGHT both, VECTOR and DISTANCES columns */
+  int64_t parts; /* KEYS, VALUES: equal parts of a position, each of which lies with the same part of other positions */
+  int64_t zero; /* DISTANCES: the column of distance 0 */
+} hmoec_layout;
 
 /* Two matrices whose columns are the gates and the ups of a paired product (kernels.h) lie together in a right operand, and take twice the columns of
  * one, rounded up to column_step; in which order is the target's. */
@@ -53,8 +63,7 @@ typedef struct hmoec_packing {
   int64_t q, q_stride;
   int64_t k_outer, k_inner, k_outer_stride, k_inner_stride, source_offset, groups, source_group_stride;
   hmoec_format format; /* of the operand */
-  int64_t operand_k,
-      operand_n; /* all of it, as for right_elements; of vectors operand_n is the elements of a group; 0: this matrix alone */
+  int64_t operand_k, operand_n; /* all of it; of vectors operand_n is the elements of a group; 0: this matrix alone */
   int64_t first_column; /* a multiple of column_step */
   hmoec_pair pair; /* of matrices and vectors alike; first_column is where the pair's columns begin */
   int64_t first_k, outer_pitch; /* pitch 0: k_inner */
@@ -83,17 +92,14 @@ typedef struct hmoec_target {
   size_t knob_count;
   /* Values that lie side by side in rows, or in a right operand, begin at multiples of so many columns. */
   int64_t column_step;
+  int64_t position_step; /* keys and values have room for multiples of so many positions */
   int64_t position_pad; /* differences of positions that a relative bias has room for on either side */
   int64_t attention_width; /* rows that products read in place are no narrower where a model has attention */
 
   /* Chooses what the schedule leaves open. widest: the deepest product, and the widest rows that one reads. */
   void (*prepare)(hmoec_schedule *schedule, int64_t widest);
-  /* in_place: as products read them without a copy. */
-  hmoec_rows_layout (*rows)(const hmoec_schedule *schedule, hmoec_format format, int64_t columns, bool in_place);
-  /* Depth with the zeros behind it. */
-  int64_t (*right_depth)(hmoec_format format, int64_t k);
-  /* Of one group; n of several parts is their sum, each but the last rounded up to column_step. */
-  int64_t (*right_elements)(hmoec_format format, int64_t k, int64_t n);
+  /* Of ROWS, RIGHT, KEYS and VALUES that no generator has; others follow from the constants. Ask hmoec_layout_of. */
+  hmoec_layout (*layout)(const hmoec_schedule *schedule, const hmoec_operand *operand);
   /* Where a column that is a multiple of column_step begins. */
   int64_t (*right_column)(hmoec_format format, int64_t k, int64_t column);
   /* The numbers of hmk.pack, or of hmk.pack_vector where k_inner is 0. */
@@ -104,7 +110,6 @@ typedef struct hmoec_target {
   /* Copies right operands [part_k, n] into depth first_k of those of [k, n]. *out_offset: elements. */
   void (*insert)(hmoec_format format, int64_t groups, int64_t k, int64_t n, int64_t first_k, int64_t part_k, int64_t *out_offset,
                  int64_t out_args[HMOEC_COPY_ARGS]);
-  hmoec_store_layout (*store)(int64_t heads, int64_t head_size);
 
   /* A worker's scratch for these kernels, in bytes. */
   uint64_t (*scratch_bytes)(const hmoec_schedule *schedule, const hmoec_kernel *kernels, size_t count);
@@ -132,6 +137,10 @@ extern const hmoec_target *const hmoec_targets[];
 const hmoec_target *hmoec_target_find(const char *name);
 /* Once a process, from any thread: before LLVM makes code, or loads it. */
 void hmoec_targets_initialise(void);
+
+hmoec_layout hmoec_layout_of(const hmoec_target *target, const hmoec_schedule *schedule, const hmoec_operand *operand);
+/* Elements of a right operand [k, n], which no knob changes. */
+int64_t hmoec_right_elements(const hmoec_target *target, hmoec_format format, int64_t k, int64_t n);
 
 size_t hmoec_code_version_count(const hmoec_target *target);
 /* The versions that kernels are worth, as a bit set. */

@@ -28,6 +28,40 @@ void hmoec_targets_initialise(void) {
   pthread_once(&once, initialise_process);
 }
 
+/* ---- layouts ---- */
+
+/* Columns of a generator: the elements of a right operand, or of a vector, that it generates. */
+static int64_t generated_columns(const hmoec_target *target, const hmoec_schedule *schedule, const hmoec_operand *generator) {
+  const hmoec_operand generated = {.role = HMOEC_ROLE_RIGHT,
+                                   .format = generator->generates,
+                                   .depth = generator->generated_rows,
+                                   .columns = generator->columns / generator->generated_rows};
+  return hmoec_layout_of(target, schedule, &generated).stride;
+}
+
+hmoec_layout hmoec_layout_of(const hmoec_target *target, const hmoec_schedule *schedule, const hmoec_operand *operand) {
+  hmoec_operand item = *operand;
+  if (item.generated_rows) item.columns = generated_columns(target, schedule, operand);
+  item.generated_rows = 0;
+  int64_t whole = hmoec_round_columns(target, item.columns);
+  switch (item.role) {
+  case HMOEC_ROLE_PLAIN: return (hmoec_layout){.stride = item.columns, .columns = item.columns};
+  case HMOEC_ROLE_TABLE: return (hmoec_layout){.stride = hmoec_round_columns(target, item.depth * item.columns)};
+  case HMOEC_ROLE_VECTOR: return (hmoec_layout){.stride = whole, .columns = whole};
+  case HMOEC_ROLE_DISTANCES: {
+    int64_t zero = item.columns + target->position_pad, columns = hmoec_round_columns(target, 2 * zero + 2);
+    return (hmoec_layout){.stride = columns, .columns = columns, .zero = zero};
+  }
+  default: return target->layout(schedule, &item);
+  }
+}
+
+int64_t hmoec_right_elements(const hmoec_target *target, hmoec_format format, int64_t k, int64_t n) {
+  const hmoec_schedule defaults = {{0}};
+  return hmoec_layout_of(target, &defaults, &(hmoec_operand){.role = HMOEC_ROLE_RIGHT, .format = format, .depth = k, .columns = n})
+      .stride;
+}
+
 size_t hmoec_code_version_count(const hmoec_target *target) {
   size_t count = 0;
   while (count < HMOEC_MOST_VERSIONS && target->version(count).name) count++;

@@ -2,7 +2,7 @@
 
 // CHECK: error: expected copy to bind src
 func.func @run() attributes {hmk.dims = array<i64: 0, 0, 0>} {
-  %a = "hmk.buffer"() {kind = "weight", element = "f32", shape = array<i64: 8, 3>, index = 0 : i64, offset = 0 : i64, dim = -1 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
+  %a = "hmk.buffer"() {kind = "weight", role = "plain", element = "f32", shape = array<i64: 8, 3>, index = 0 : i64, dim = -1 : i64, slot = -1 : i64} : () -> !hmk.memory
   "hmk.copy"(%a) {bind = ["dst"], offsets = array<i64: 0>, advances = array<i64: 0>, rows = -1 : i64, args = array<i64: 0, 0, 0, 0, 0, 0, 0>} : (!hmk.memory) -> ()
   // CHECK: error: expected copy to bind dst
   "hmk.copy"(%a) {bind = ["src"], offsets = array<i64: 0>, advances = array<i64: 0>, rows = -1 : i64, args = array<i64: 0, 0, 0, 0, 0, 0, 0>} : (!hmk.memory) -> ()
@@ -13,9 +13,9 @@ func.func @run() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   // CHECK: error: expected rows of copy to be a dimension below 1, found 3
   "hmk.copy"(%a, %a) {bind = ["dst", "src"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 3 : i64, args = array<i64: 0, 0, 0, 0, 0, 0, 0>} : (!hmk.memory, !hmk.memory) -> ()
   // CHECK: error: expected a buffer kind
-  %b = "hmk.buffer"() {kind = "pocket", element = "f32", shape = array<i64: 8, 3>, index = 0 : i64, offset = 0 : i64, dim = -1 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
+  %b = "hmk.buffer"() {kind = "pocket", role = "plain", element = "f32", shape = array<i64: 8, 3>, index = 0 : i64, dim = -1 : i64, slot = -1 : i64} : () -> !hmk.memory
   // CHECK: error: expected a buffer element of f32, i32, i64 or bf16
-  %c = "hmk.buffer"() {kind = "weight", element = "f16", shape = array<i64: 8, 3>, index = 0 : i64, offset = 0 : i64, dim = -1 : i64, slack_rows = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
+  %c = "hmk.buffer"() {kind = "weight", role = "plain", element = "f16", shape = array<i64: 8, 3>, index = 0 : i64, dim = -1 : i64, slot = -1 : i64} : () -> !hmk.memory
   // CHECK: error: expected 22 integers in args of pack, found 1
   "hmk.pack"(%a, %a) {bind = ["dst", "source"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = -1 : i64, args = array<i64: 0>} : (!hmk.memory, !hmk.memory) -> ()
   // CHECK: error: expected grouped_ffn to bind first_b

@@ -26,20 +26,14 @@ static void prepare(hmoec_schedule *schedule, int64_t widest) {
 
 static int64_t whole(int64_t columns) { return (columns + PLAIN_STEP - 1) / PLAIN_STEP * PLAIN_STEP; }
 
-static hmoec_rows_layout rows(const hmoec_schedule *schedule, hmoec_format format, int64_t columns, bool in_place) {
+static hmoec_layout layout(const hmoec_schedule *schedule, const hmoec_operand *o) {
   (void)schedule;
-  (void)format;
-  return (hmoec_rows_layout){.stride = whole(columns) + (in_place ? PLAIN_STEP : 0), .slack_rows = 0};
-}
-
-static int64_t right_depth(hmoec_format format, int64_t k) {
-  (void)format;
-  return k;
-}
-
-static int64_t right_elements(hmoec_format format, int64_t k, int64_t n) {
-  (void)format;
-  return whole(n) * k;
+  int64_t columns = whole(o->columns);
+  switch (o->role) {
+  case HMOEC_ROLE_ROWS: return (hmoec_layout){.stride = columns + (o->in_place ? PLAIN_STEP : 0)};
+  case HMOEC_ROLE_RIGHT: return (hmoec_layout){.stride = columns * o->depth, .depth = o->depth, .columns = columns};
+  default: return (hmoec_layout){.stride = o->depth * o->columns, .parts = o->depth}; /* KEYS, VALUES: a part a head */
+  }
 }
 
 static int64_t right_column(hmoec_format format, int64_t k, int64_t column) {
@@ -91,18 +85,10 @@ static bool packs_any_depth(hmoec_format format) {
 
 static void insert(hmoec_format format, int64_t groups, int64_t k, int64_t n, int64_t first_k, int64_t part_k, int64_t *out_offset,
                    int64_t out_args[HMOEC_COPY_ARGS]) {
-  const int64_t args[HMOEC_COPY_ARGS] = {
-      groups, 4 * right_elements(format, k, n), 4 * right_elements(format, part_k, n), whole(n), 4 * k, 4 * part_k, 4 * part_k};
+  (void)format;
+  const int64_t args[HMOEC_COPY_ARGS] = {groups, 4 * whole(n) * k, 4 * whole(n) * part_k, whole(n), 4 * k, 4 * part_k, 4 * part_k};
   memcpy(out_args, args, sizeof args);
   *out_offset = first_k;
-}
-
-static hmoec_store_layout store(int64_t heads, int64_t head_size) {
-  return (hmoec_store_layout){.key_parts = heads,
-                              .key_elements = heads * head_size,
-                              .value_parts = heads,
-                              .value_elements = heads * head_size,
-                              .position_step = 1};
 }
 
 static uint64_t scratch_bytes(const hmoec_schedule *schedule, const hmoec_kernel *kernels, size_t count) {
@@ -152,17 +138,15 @@ const hmoec_target plain_target = {
     .knobs = knobs,
     .knob_count = sizeof knobs / sizeof *knobs,
     .column_step = PLAIN_STEP,
+    .position_step = 1,
     .position_pad = 1,
     .attention_width = 1,
     .prepare = prepare,
-    .rows = rows,
-    .right_depth = right_depth,
-    .right_elements = right_elements,
+    .layout = layout,
     .right_column = right_column,
     .pack = pack,
     .packs_any_depth = packs_any_depth,
     .insert = insert,
-    .store = store,
     .scratch_bytes = scratch_bytes,
     .place = place,
 };

@@ -91,15 +91,24 @@ hmoec_cpu_schedule hmoec_cpu_schedule_default(int64_t deepest) {
 
 static int64_t whole_panels(int64_t columns) { return (columns + HMOE_PANEL - 1) / HMOE_PANEL * HMOE_PANEL; }
 
-static hmoec_rows_layout rows(const hmoec_schedule *schedule, hmoec_format format, int64_t columns, bool in_place) {
-  if (!in_place) return (hmoec_rows_layout){.stride = whole_panels(columns)};
-  size_t knob = hmoec_is_bf16(format) ? CPU_ROW_STRIDE_BF16 : CPU_ROW_STRIDE;
-  return (hmoec_rows_layout){.stride = hmoec_cpu_knob(schedule, knob), .slack_rows = HMOEC_SLACK_ROWS};
-}
-
 static int64_t right_depth(hmoec_format format, int64_t k) { return hmoec_is_bf16(format) ? whole_panels(k) : k; }
 
 static int64_t right_elements(hmoec_format format, int64_t k, int64_t n) { return whole_panels(n) * right_depth(format, k); }
+
+/* Keys [head][position][size], values [head][panel][position][32]: right operands of attention's two products. */
+static hmoec_layout layout(const hmoec_schedule *schedule, const hmoec_operand *o) {
+  int64_t columns = whole_panels(o->columns), depth = right_depth(o->format, o->depth);
+  switch (o->role) {
+  case HMOEC_ROLE_ROWS:
+    if (!o->in_place) return (hmoec_layout){.stride = columns};
+    return (hmoec_layout){.stride = hmoec_cpu_knob(schedule, hmoec_is_bf16(o->format) ? CPU_ROW_STRIDE_BF16 : CPU_ROW_STRIDE),
+                          .slack = HMOEC_SLACK_ROWS};
+  case HMOEC_ROLE_RIGHT: return (hmoec_layout){.stride = columns * depth, .depth = depth, .columns = columns};
+  case HMOEC_ROLE_KEYS: return (hmoec_layout){.stride = o->depth * o->columns, .parts = o->depth};
+  case HMOEC_ROLE_VALUES: return (hmoec_layout){.stride = o->depth * columns, .parts = o->depth * columns / HMOE_PANEL};
+  default: return (hmoec_layout){0};
+  }
+}
 
 static int64_t right_column(hmoec_format format, int64_t k, int64_t column) { return column * right_depth(format, k); }
 
@@ -168,16 +177,6 @@ static void insert(hmoec_format format, int64_t groups, int64_t k, int64_t n, in
   *out_offset = first_k * HMOE_PANEL;
 }
 
-/* Keys [head][position][size], values [head][panel][position][32]: right operands of attention's two products. */
-static hmoec_store_layout store(int64_t heads, int64_t head_size) {
-  int64_t columns = whole_panels(head_size);
-  return (hmoec_store_layout){.key_parts = heads,
-                              .key_elements = heads * head_size,
-                              .value_parts = heads * columns / HMOE_PANEL,
-                              .value_elements = heads * columns,
-                              .position_step = HMOE_PANEL};
-}
-
 static uint64_t scratch_bytes(const hmoec_schedule *schedule, const hmoec_kernel *kernels, size_t count) {
   hmoec_cpu_schedule cpu = hmoec_cpu_schedule_of(schedule);
   return hmoec_cpu_scratch_bytes(&cpu, kernels, count);
@@ -189,18 +188,16 @@ const hmoec_target hmoec_target_cpu = {
     .knobs = knobs,
     .knob_count = CPU_KNOB_COUNT,
     .column_step = HMOE_PANEL,
+    .position_step = HMOE_PANEL,
     .position_pad = HMOE_PANEL,
     .attention_width = HMOEC_KEY_BLOCK,
     .prepare = prepare,
-    .rows = rows,
-    .right_depth = right_depth,
-    .right_elements = right_elements,
+    .layout = layout,
     .right_column = right_column,
     .pack = pack,
     .packs_any_depth = packs_any_depth,
     .repack = repack,
     .insert = insert,
-    .store = store,
     .scratch_bytes = scratch_bytes,
     .place = hmoec_cpu_place,
     .initialise = hmoec_cpu_initialise,
