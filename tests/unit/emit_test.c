@@ -363,6 +363,14 @@ static void test_run_steps(void **state) {
     assert_memory_equal(found->shape, tensors[i].shape, sizeof tensors[i].shape);
   }
 
+  size_t header_size;
+  char *header = hmoec_header_print(&unit, &header_size);
+  assert_non_null(header);
+  assert_non_null(strstr(header, "  float *y; /* output, borrowed during the call: f32 [?, 3, 2], row-major */\n"));
+  assert_non_null(strstr(
+      header, "const int32_t *mask; /* input, borrowed during the call: i32 [source_capacity], row-major; NULL: all 5 */\n"));
+  free(header);
+
   static const hmoe_plan_buffer expected[] = {
       {.kind = HMOE_BUFFER_INPUT, .index = 2, .bytes_per_row = 24, .dim = 1},
       {.kind = HMOE_BUFFER_OUTPUT, .index = 1, .fixed_bytes = 40, .bytes_per_row = 20, .dim = 0},
