@@ -29,11 +29,12 @@ static void add(text *t, const char *format, ...) {
 
 /* %name: an hmk.buffer; more: attributes that kinds have of their own. */
 static void add_buffer(text *t, const char *name, const char *kind, const char *element, const char *shape, int index, int offset,
-                       int dim, int slack, int slot, const char *more) {
+                       int dim, int row_bytes, int slack, int slot, const char *more) {
   add(t,
-      "%%%s = \"hmk.buffer\"() {kind = \"%s\", element = \"%s\", shape = array<i64: %s>, index = %d : i64, offset = %d : i64, "
-      "dim = %d : i64, slack_rows = %d : i64, slot = %d : i64%s} : () -> !hmk.memory\n",
-      name, kind, element, shape, index, offset, dim, slack, slot, more);
+      "%%%s = \"hmk.buffer\"() {kind = \"%s\", role = \"plain\", element = \"%s\", shape = array<i64: %s>, index = %d : i64, dim = "
+      "%d : i64, "
+      "slot = %d : i64, layout = {row_bytes = %d : i64, slack_rows = %d : i64, offset = %d : i64}%s} : () -> !hmk.memory\n",
+      name, kind, element, shape, index, dim, slot, row_bytes, slack, offset, more);
 }
 
 /* A step. bound: "role:buffer role:buffer"; operand i has offset 100*rows + 4*i and advance 1000*rows + 4*i, where rows is at least 0. */
@@ -130,14 +131,14 @@ static void test_open_steps(void **state) {
   add(&t,
       "module attributes {hmk.dtype = \"bf16\", hmk.schedule = {}, hmk.target = \"cpu\", hmk.weight_bytes = 123456789012 : i64}{\n"
       "func.func @open() attributes {hmk.dims = array<i64>} {\n");
-  add_buffer(&t, "w", "weight", "f32", "3, 5, 7", 0, 48, -1, 2, -1, "");
-  add_buffer(&t, "p", "param", "f32", "11, 13", 1, 0, -1, 0, -1, ", key = \"a.{}.{x}\", count = 1 : i64");
-  add_buffer(&t, "q", "param", "f32", "17, 19, 23, 29", 0, 0, -1, 0, -1, ", key = \"b.{}.c{}\", count = 6 : i64");
-  add_buffer(&t, "k", "workspace", "i32", "31", 0, 0, -1, 0, 4, "");
-  add_buffer(&t, "e", "param", "f32", "2", 2, 0, -1, 0, -1, ", key = \"e\", count = 0 : i64");
-  add_buffer(&t, "f", "param", "f32", "2", 3, 0, -1, 0, -1, ", key = \"f\", count = 0 : i64");
-  add_buffer(&t, "g", "param", "f32", "2", 4, 0, -1, 0, -1, ", key = \"g\", count = 0 : i64");
-  add_buffer(&t, "h", "param", "f32", "2", 5, 0, -1, 0, -1, ", key = \"h\", count = 0 : i64");
+  add_buffer(&t, "w", "weight", "f32", "3, 5, 7", 5, 48, -1, 140, 2, -1, "");
+  add_buffer(&t, "p", "param", "f32", "11, 13", 1, 0, -1, 52, 0, -1, ", key = \"a.{}.{x}\", count = 1 : i64");
+  add_buffer(&t, "q", "param", "f32", "17, 19, 23, 29", 0, 0, -1, 9000, 0, -1, ", key = \"b.{}.c{}\", count = 6 : i64");
+  add_buffer(&t, "k", "workspace", "i32", "31", 0, 0, -1, 4, 0, 4, "");
+  add_buffer(&t, "e", "param", "f32", "2", 2, 0, -1, 4, 0, -1, ", key = \"e\", count = 0 : i64");
+  add_buffer(&t, "f", "param", "f32", "2", 3, 0, -1, 4, 0, -1, ", key = \"f\", count = 0 : i64");
+  add_buffer(&t, "g", "param", "f32", "2", 4, 0, -1, 4, 0, -1, ", key = \"g\", count = 0 : i64");
+  add_buffer(&t, "h", "param", "f32", "2", 5, 0, -1, 4, 0, -1, ", key = \"h\", count = 0 : i64");
   add_pack(&t, "pack", "dst:w source:q", 40);
   add_pack(&t, "pack", "dst:w source:k", 70);
   add_pack(&t, "pack_vector", "dst:w source:p", 100);
@@ -157,7 +158,7 @@ static void test_open_steps(void **state) {
   assert_int_equal(plan->magic, HMOE_PLAN_MAGIC);
   assert_int_equal(plan->abi_version, HMOE_ABI_VERSION);
   assert_true(plan->bytes == unit.plan_bytes && plan->weight_bytes == 123456789012);
-  assert_int_equal(plan->state_positions, hmoec_target_cpu.store(1, 1).position_step);
+  assert_int_equal(plan->state_positions, hmoec_target_cpu.position_step);
   expect_name(&unit, plan->name, "m");
   assert_int_equal(plan->entries.count, 2);
 
@@ -177,9 +178,9 @@ static void test_open_steps(void **state) {
   expect_name(&unit, entry->name, "open");
   assert_true(entry->buffers.count == 8 && entry->steps.count == 7 && entry->slots == 5 && !entry->needs_state);
   const hmoe_plan_buffer *buffers = at(&unit, entry->buffers);
-  assert_true(buffers[0].kind == HMOE_BUFFER_WEIGHT && buffers[0].offset == 48 && buffers[0].dim == HMOE_NONE &&
-              !buffers[0].bytes_per_row);
-  assert_int_equal(buffers[0].fixed_bytes, 4 * (3 + 2) * 5 * 7);
+  assert_true(buffers[0].kind == HMOE_BUFFER_WEIGHT && buffers[0].index == 0 && buffers[0].offset == 48 &&
+              buffers[0].dim == HMOE_NONE && !buffers[0].bytes_per_row);
+  assert_int_equal(buffers[0].fixed_bytes, (3 + 2) * 140);
   assert_true(buffers[1].kind == HMOE_BUFFER_PARAM && buffers[1].index == 1 && buffers[2].index == 0);
   assert_true(buffers[3].kind == HMOE_BUFFER_WORKSPACE && buffers[3].index == 4 && buffers[3].fixed_bytes == 4 * 31);
 
@@ -243,16 +244,16 @@ static void test_run_steps(void **state) {
       "hmk.inputs = [\"x\", tensor<?x4xf32>, array<i64: -1, 4>, unit, \"ids\", tensor<?x?xi64>, array<i64: -4, -2>, unit, "
       "\"mask\", tensor<?xi32>, array<i64: -3>, 5],\n"
       "hmk.outputs = [\"y\", tensor<?x3x2xf32>, array<i64: -5, 3, 2>, unit]} {\n");
-  add_buffer(&t, "i", "input", "i64", "0, 3", 2, 0, 1, 0, -1, "");
-  add_buffer(&t, "o", "output", "f32", "0, 5", 1, 0, 0, 2, -1, "");
-  add_buffer(&t, "w", "workspace", "bf16", "0, 7, 3", 0, 0, 5, 4, 2, "");
-  add_buffer(&t, "v", "workspace", "i32", "11", 0, 0, -1, 0, 6, "");
-  add_buffer(&t, "s", "state", "f32", "0, 9", 1, 0, 2, 3, -1, "");
-  add_buffer(&t, "c", "cache", "f32", "13, 6", 1, 20, -1, 0, -1, "");
-  add_buffer(&t, "d", "cache", "bf16", "13, 4", 1, 4, -1, 0, -1, "");
-  add_buffer(&t, "b", "workspace", "i32", "0, 4", 0, 0, 1, 4, 3, "");
-  add_buffer(&t, "u", "workspace", "i32", "0, 4", 0, 0, 1, 4, 1, "");
-  add_buffer(&t, "j", "input", "i32", "0", 0, 0, 1, 0, -1, "");
+  add_buffer(&t, "i", "input", "i64", "0, 3", 2, 0, 1, 24, 0, -1, "");
+  add_buffer(&t, "o", "output", "f32", "0, 5", 1, 0, 0, 20, 2, -1, "");
+  add_buffer(&t, "w", "workspace", "bf16", "0, 7, 3", 0, 0, 5, 42, 4, 2, "");
+  add_buffer(&t, "v", "workspace", "i32", "11", 0, 0, -1, 4, 0, 6, "");
+  add_buffer(&t, "s", "state", "f32", "0, 9", 1, 0, 2, 36, 3, -1, "");
+  add_buffer(&t, "c", "cache", "f32", "13, 6", 1, 20, -1, 24, 0, -1, "");
+  add_buffer(&t, "d", "cache", "bf16", "13, 4", 1, 4, -1, 8, 0, -1, "");
+  add_buffer(&t, "b", "workspace", "i32", "0, 4", 0, 0, 1, 16, 4, 3, "");
+  add_buffer(&t, "u", "workspace", "i32", "0, 4", 0, 0, 1, 16, 4, 1, "");
+  add_buffer(&t, "j", "input", "i32", "0", 0, 0, 1, 4, 0, -1, "");
   enum { I, O, W, V, S, C, D, B, U, J };
   add_step(&t, "check_ids", "source:i dst:v", 2, "limit = 81 : i64, fill = -82 : i64");
   add_step(&t, "check_ids", "source:j dst:v", 1, "limit = 83 : i64, fill = 84 : i64");
@@ -447,7 +448,7 @@ static void test_refused_steps(void **state) {
     t.used = 0;
     add(&t, "module attributes {hmk.dtype = \"f32\", hmk.schedule = {}, hmk.target = \"cpu\", hmk.weight_bytes = 0 : i64}{\n"
             "func.func @run() attributes {hmk.dims = array<i64>, hmk.model = \"m\"} {\n");
-    add_buffer(&t, "v", "workspace", "i32", "11", 0, 0, -1, 0, 6, "");
+    add_buffer(&t, "v", "workspace", "i32", "11", 0, 0, -1, 4, 0, 6, "");
     add_step(&t, rows[i].name, rows[i].bound, -1, rows[i].attributes);
     add(&t, "return\n}\n}\n");
     fixture_init(&fixture, NULL);
