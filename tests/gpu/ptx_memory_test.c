@@ -1,0 +1,335 @@
+/* Memory and order: each rule broken by a few lines of PTX, and the same lines unbroken. */
+#include "ptx_testing.h"
+
+typedef struct memory_case {
+  const char *name;
+  ptx_kind kind;
+  const char *body;
+  uint32_t blocks, threads;
+  const char *says; /* in the report */
+} memory_case;
+
+static const memory_case cases[] = {
+    {"read", PTX_OK, "ld.global.u32 %r10, [%d0+4]; st.global.u32 [%d1], %r10;", 1, 32, NULL},
+    {"past the end", PTX_BOUNDS, "ld.global.u32 %r10, [%d0+8192];", 1, 32, "byte 8192 of x, which has 8192"},
+    {"a vector past the end", PTX_BOUNDS, "ld.global.v4.u32 {%r10,%r11,%r12,%r13}, [%d0+8192];", 1, 32, NULL},
+    {"before the beginning", PTX_BOUNDS, "ld.global.u32 %r10, [%d0+-4];", 1, 32, "in no allocation"},
+    {"null", PTX_BOUNDS, "mov.u64 %d10, 0; ld.global.u32 %r10, [%d10];", 1, 32, NULL},
+    {"a lane alone", PTX_BOUNDS,
+     "mul.wide.u32 %d10, %r0, 300; and.b64 %d10, %d10, -4; add.s64 %d10, %d10, %d0; ld.global.u32 %r10, [%d10];", 1, 32, NULL},
+    {"never written", PTX_UNINITIALISED, "ld.global.u32 %r10, [%d1+8];", 1, 32, "y: byte 8 was never written"},
+    {"half written", PTX_UNINITIALISED, "mov.b16 %h0, 1; st.global.u16 [%d1], %h0; ld.global.u32 %r10, [%d1];", 1, 1, "byte 2"},
+    {"misaligned", PTX_MISALIGNED, "ld.global.u32 %r10, [%d0+2];", 1, 32, NULL},
+    {"misaligned vector", PTX_MISALIGNED, "ld.global.v2.u32 {%r10,%r11}, [%d0+4];", 1, 32, NULL},
+    {"predicated off", PTX_OK, "setp.gt.u32 %p0, %r0, 99; @%p0 ld.global.u32 %r10, [%d0+8192];", 1, 32, NULL},
+    {"shared never written", PTX_UNINITIALISED, "ld.shared.u32 %r10, [smem+8];", 1, 32, NULL},
+    {"shared half written", PTX_UNINITIALISED, "mov.b32 %r10, 1; st.shared.u8 [smem], %r10; ld.shared.u16 %h0, [smem];", 1, 1,
+     "byte 0x1"},
+    {"shared past the end", PTX_BOUNDS, "st.shared.u32 [smem+16384], %r0;", 1, 1, "past the 16384 bytes"},
+    {"shared misaligned", PTX_MISALIGNED, "st.shared.u32 [smem+2], %r0;", 1, 1, NULL},
+    {"shared, generic address", PTX_OK,
+     "mov.u64 %d10, smem; cvta.shared.u64 %d10, %d10; shl.b64 %d11, %d2, 2; add.s64 %d10, %d10, %d11; st.u32 [%d10], %r0; ld.u32 "
+     "%r10, [%d10]; add.s64 %d12, %d1, %d11; st.u32 [%d12], %r10;",
+     1, 64, NULL},
+    {"local", PTX_OK,
+     ".local .align 8 .b8 depot[64]; mov.u64 %d10, depot; cvta.local.u64 %d10, %d10; st.u32 [%d10+8], %r0; ld.local.u32 %r10, "
+     "[depot+8]; setp.ne.u32 %p0, %r10, %r0; @%p0 trap;",
+     1, 64, NULL},
+    {"local never written", PTX_UNINITIALISED,
+     ".local .align 8 .b8 depot[64]; st.local.u32 [depot], %r0; ld.local.u32 %r10, [depot+4];", 1, 32, NULL},
+    {"local past the end", PTX_BOUNDS, ".local .align 8 .b8 depot[64]; st.local.u32 [depot+64], %r0;", 1, 32, NULL},
+    {"a parameter past the end", PTX_BOUNDS, "ld.param.u64 %d10, [k_y+8];", 1, 32, NULL},
+    {"register never written", PTX_REGISTER, "add.s32 %r10, %r11, 1;", 1, 32, "lane 0"},
+    {"register of some lanes", PTX_REGISTER, "setp.lt.u32 %p0, %r0, 5; @%p0 mov.b32 %r11, 1; add.s32 %r10, %r11, 1;", 1, 32,
+     "lane 5"},
+    {"predicate never written", PTX_REGISTER, "@%p3 add.s32 %r10, %r0, 1;", 1, 32, NULL},
+    {"a copy of nothing that nobody uses", PTX_OK, "mov.b32 %r10, %r11; mov.b64 %d10, {%r10, %r0};", 1, 32, NULL},
+    {"what is not chosen may be nothing", PTX_OK, "setp.ge.u32 %p0, %r0, 0; selp.b32 %r10, %r0, %r11, %p0;", 1, 32, NULL},
+    {"two blocks write", PTX_BLOCKS, "st.global.u32 [%d1], %r1;", 2, 1, "written by two blocks"},
+    {"one writes, one reads", PTX_BLOCKS,
+     "setp.eq.u32 %p0, %r1, 0; @%p0 st.global.u32 [%d0], %r1; @!%p0 ld.global.u32 %r10, [%d0];", 2, 1, NULL},
+    {"both read", PTX_OK, "ld.global.u32 %r10, [%d0];", 2, 1, NULL},
+    {"halves of a word", PTX_OK,
+     "cvt.u16.u32 %h0, %r1; mul.wide.u32 %d10, %r1, 2; add.s64 %d10, %d10, %d1; st.global.u16 [%d10], %h0;", 2, 1, NULL},
+    {"bytes of a word, then the word", PTX_BLOCKS,
+     "cvt.u64.u32 %d10, %r1; add.s64 %d10, %d10, %d1; st.global.u8 [%d10], %r1; setp.eq.u32 %p0, %r1, 0; mov.b16 %h1, 0; @%p0 "
+     "st.global.u16 [%d1], %h1;",
+     2, 1, NULL},
+    {"atomics of both", PTX_OK, "atom.global.add.u32 %r10, [%d0], 1; red.global.add.f32 [%d0+4], 0f3F800000;", 2, 64, NULL},
+    {"atomic on nothing", PTX_UNINITIALISED, "atom.global.add.u32 %r10, [%d1], 1;", 1, 1, NULL},
+    {"neighbours with a barrier", PTX_OK,
+     "shl.b32 %r10, %r0, 2; mov.u32 %r11, smem; add.s32 %r12, %r11, %r10; st.shared.u32 [%r12], %r0; bar.sync 0; xor.b32 %r10, "
+     "%r10, 128; add.s32 %r12, %r11, %r10; ld.shared.u32 %r13, [%r12];",
+     1, 64, NULL},
+    {"neighbours without", PTX_RACE,
+     "shl.b32 %r10, %r0, 2; mov.u32 %r11, smem; add.s32 %r12, %r11, %r10; st.shared.u32 [%r12], %r0; bar.sync 0; st.shared.u32 "
+     "[%r12], %r0; xor.b32 %r10, %r10, 128; "
+     "add.s32 %r12, %r11, %r10; ld.shared.u32 %r13, [%r12];",
+     1, 64, NULL},
+    {"read, then another warp writes", PTX_RACE,
+     "setp.lt.u32 %p0, %r0, 32; @%p0 st.shared.u32 [smem], 7; bar.sync 0; @%p0 ld.shared.u32 %r10, [smem]; @!%p0 st.shared.u32 "
+     "[smem], 8;",
+     1, 64, "with no synchronisation between"},
+    {"two warps write", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 32; or.pred %p0, %p0, %p1; @%p0 st.shared.u32 [smem], %r0;", 1, 64,
+     "was written by warp"},
+    {"two warps write bytes of a word", PTX_OK,
+     "shr.u32 %r10, %r0, 5; mov.u32 %r11, smem; add.s32 %r11, %r11, %r10; and.b32 %r12, %r0, 31; setp.eq.u32 %p0, %r12, 0; @%p0 "
+     "st.shared.u8 [%r11], %r0; bar.sync 0; mov.u32 %r11, smem; ld.shared.u16 %h0, [%r11];",
+     1, 64, NULL},
+    {"a byte and the word", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 32; @%p0 st.shared.u8 [smem+1], %r0; @%p1 st.shared.u32 [smem], %r0;", 1, 64,
+     NULL},
+    {"a word is read, then a byte of it written", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 32; @%p0 st.shared.u32 [smem], %r0; bar.sync 0; @%p0 ld.shared.u32 %r10, "
+     "[smem]; @%p1 st.shared.u8 [smem+1], %r0;",
+     1, 64, NULL},
+    {"lanes of a warp without bar.warp", PTX_RACE,
+     "shl.b32 %r10, %r0, 2; mov.u32 %r11, smem; add.s32 %r12, %r11, %r10; st.shared.u32 [%r12], %r0; xor.b32 %r10, %r10, 4; "
+     "add.s32 %r12, %r11, %r10; ld.shared.u32 %r13, [%r12];",
+     1, 32, "of its warp wrote"},
+    {"lanes of a warp with bar.warp", PTX_OK,
+     "shl.b32 %r10, %r0, 2; mov.u32 %r11, smem; add.s32 %r12, %r11, %r10; st.shared.u32 [%r12], %r0; bar.warp.sync -1; xor.b32 "
+     "%r10, %r10, 4; add.s32 %r12, %r11, %r10; ld.shared.u32 %r13, [%r12];",
+     1, 32, NULL},
+    {"lanes write different values to one place", PTX_RACE, "st.shared.u32 [smem], %r0;", 1, 32, NULL},
+    {"lanes write one value to one place", PTX_OK, "st.shared.u32 [smem], 5;", 1, 32, NULL},
+    {"a lane reads, another of its warp writes", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 st.shared.u32 [smem], 1; bar.warp.sync -1; @%p0 ld.shared.u32 %r10, "
+     "[smem]; @%p1 st.shared.u32 [smem], 2;",
+     1, 32, "of its warp read"},
+    {"named barriers of half the block", PTX_OK,
+     "shr.u32 %r10, %r0, 6; add.s32 %r10, %r10, 1; mov.u32 %r11, 64; bar.sync %r10, %r11;", 1, 128, NULL},
+    {"too many at a barrier", PTX_BARRIER, "bar.sync 1, 32;  bar.sync 1, 64; ", 1, 96, NULL},
+    {"a barrier of no whole warps", PTX_BARRIER, "bar.sync 1, 40;", 1, 64, "multiple of 32"},
+    {"arrive and sync", PTX_OK, "setp.lt.u32 %p0, %r0, 32; @%p0 bra first; bar.sync 2, 64; ret; first: bar.arrive 2, 64;", 1, 64,
+     NULL},
+    {"a barrier that some don't reach", PTX_DEADLOCK, "setp.lt.u32 %p0, %r0, 32; @%p0 bra out; bar.sync 0; out:", 1, 96,
+     "warp 2 at line"},
+    {"lanes part at a barrier and end", PTX_OK, "setp.lt.u32 %p0, %r0, 7; @%p0 bra out; out: bar.sync 0;", 1, 64, NULL},
+    {"lanes wait for each other at two places", PTX_DIVERGENCE,
+     "setp.lt.u32 %p0, %r0, 7; @%p0 bra there; bar.sync 0; bra out; there: bar.sync 1, 32; out:", 1, 32, "wait for them at line"},
+    {"shfl with lanes that are elsewhere", PTX_DIVERGENCE,
+     "setp.lt.u32 %p0, %r0, 7; @%p0 bra there; shfl.sync.idx.b32 %r10, %r0, 0, 31, -1; bra out; there: bar.warp.sync -1; out:", 1,
+     32, NULL},
+    {"shfl from a lane that is not in the mask", PTX_DIVERGENCE,
+     "setp.lt.u32 %p0, %r0, 7; @%p0 shfl.sync.idx.b32 %r10, %r0, 9, 31, 0x7f;", 1, 32, "not in the mask"},
+    {"shfl with a mask that leaves itself out", PTX_DIVERGENCE, "shfl.sync.idx.b32 %r10, %r0, 0, 31, 0xff;", 1, 32, "lane 8"},
+    {"shfl of those in the mask", PTX_OK,
+     "setp.lt.u32 %p0, %r0, 8; @%p0 bra here; bra out; here: shfl.sync.idx.b32 %r10, %r0, 3, 31, 0xff; out:", 1, 32, NULL},
+    {"no end", PTX_ENDLESS, "again: add.s32 %r10, %r0, 1; bra again;", 1, 64, "still running"},
+    {"trap", PTX_TRAP, "setp.eq.u32 %p0, %r0, 40; @%p0 trap;", 1, 64, "warp 1"},
+    {"a function", PTX_TRAP, "call.uni f, (%r0);", 1, 32, NULL},
+};
+
+static void cases_test(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    for (uint64_t seed = 0; seed < 6; seed++) {
+      frame frame = {.blocks = cases[i].blocks, .threads = cases[i].threads, .seed = seed};
+      expect_kind(frame_run(&frame, cases[i].body), cases[i].kind, &frame, cases[i].name);
+      if (cases[i].says && !strstr(frame.report.text, cases[i].says))
+        fail_msg("%s: expected '%s' in\n%s", cases[i].name, cases[i].says, frame.report.text);
+      if (cases[i].kind != PTX_OK && cases[i].kind != PTX_DEADLOCK && cases[i].kind != PTX_ENDLESS)
+        assert_true(frame.report.line > 5 && frame.report.column >= 1);
+    }
+}
+
+/* Atomics: what 64 lanes of two warps leave. */
+typedef struct atom_case {
+  const char *text;
+  uint32_t before, after;
+} atom_case;
+static const atom_case atoms[] = {
+    {"atom.global.add.u32 %r10, [%d1], 2;", 5, 133},
+    {"red.global.min.s32 [%d1], %r0;", (uint32_t)-3, (uint32_t)-3},
+    {"red.global.max.u32 [%d1], %r0;", 7, 63},
+    {"red.global.and.b32 [%d1], %r0;", 0xff, 0},
+    {"red.global.or.b32 [%d1], %r0;", 0x100, 0x13f},
+    {"red.global.xor.b32 [%d1], 1;", 1, 1},
+    {"atom.global.exch.b32 %r10, [%d1], 9;", 1, 9},
+    {"atom.global.cas.b32 %r10, [%d1], 1, 77;", 1, 77},
+    {"atom.global.cas.b32 %r10, [%d1], 2, 77;", 1, 1},
+    {"atom.global.inc.u32 %r10, [%d1], 9;", 0, 4},
+    {"atom.global.dec.u32 %r10, [%d1], 9;", 0, 6},
+    {"red.global.add.f32 [%d1], 0f3F800000;", 0x3f800000, 0x42820000},
+    {"red.global.add.noftz.bf16x2 [%d1], 0x3f803f80;", 0, 0x42804280},
+};
+static void atoms_test(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof atoms / sizeof *atoms; i++)
+    for (int shared = 0; shared < 2; shared++) {
+      char body[512], changed[128];
+      const char *global = strstr(atoms[i].text, "global"), *place = strstr(atoms[i].text, "[%d1]");
+      if (shared)
+        snprintf(changed, sizeof changed, "%.*sshared%.*s[smem]%s", (int)(global - atoms[i].text), atoms[i].text,
+                 (int)(place - global - 6), global + 6, place + 5);
+      else snprintf(changed, sizeof changed, "%s", atoms[i].text);
+      snprintf(body, sizeof body,
+               "setp.eq.u32 %%p0, %%r0, 0; mov.b32 %%r20, %u; @%%p0 st.global.u32 [%%d1], %%r20; @%%p0 st.shared.u32 [smem], "
+               "%%r20; bar.sync 0; %s bar.sync 0; "
+               "@%%p0 %s",
+               atoms[i].before, changed,
+               shared ? "ld.shared.u32 %r21, [smem]; @%p0 st.global.u32 [%d1], %r21;" : "ld.global.u32 %r21, [%d1];");
+      frame frame = {.threads = 64, .seed = i};
+      expect_kind(frame_run(&frame, body), PTX_OK, &frame, changed);
+      if (frame.y[0] != atoms[i].after) fail_msg("%s: leaves %#x, expected %#x", changed, frame.y[0], atoms[i].after);
+    }
+}
+
+/* Old values are each given once. */
+static void tickets_test(void **state) {
+  (void)state;
+  frame frame = {.threads = 256};
+  expect_kind(frame_run(&frame, "setp.eq.u32 %p0, %r0, 0; @%p0 st.shared.u32 [smem], 0; bar.sync 0; atom.shared.add.u32 %r10, "
+                                "[smem], 1; mul.wide.u32 %d10, %r10, 4; add.s64 %d10, %d10, %d1; st.global.u32 [%d10], %r0;"),
+              PTX_OK, &frame, "tickets");
+  uint32_t seen[8] = {0};
+  for (int i = 0; i < 256; i++) {
+    assert_true(frame.y[i] < 256);
+    seen[frame.y[i] / 32] |= 1u << frame.y[i] % 32;
+  }
+  for (int i = 0; i < 8; i++) assert_int_equal(seen[i], 0xffffffff);
+}
+
+static void counters_test(void **state) {
+  (void)state;
+  frame frame = {.threads = 32};
+  /* 4 bytes a lane side by side; then every lane 128 bytes further: 32 in one bank; then all the same word */
+  expect_kind(frame_run(&frame,
+                        "shl.b32 %r10, %r0, 2; mov.u32 %r11, smem; add.s32 %r12, %r11, %r10; st.shared.u32 [%r12], %r0; bar.sync "
+                        "0; shl.b32 %r10, %r0, 7; add.s32 %r12, %r11, %r10; st.shared.u32 [%r12], %r0; bar.sync 0;"
+                        "ld.shared.u32 %r13, [%r11]; shl.b32 %r10, %r0, 4; add.s32 %r12, %r11, %r10; st.shared.v4.u32 [%r12], "
+                        "{%r0, %r0, %r0, %r0}; shl.b64 %d10, %d2, 2; add.s64 %d10, %d10, %d0; ld.global.u32 %r14, [%d10];"),
+              PTX_OK, &frame, "counters");
+  assert_int_equal(frame.counters.store_wavefronts, 1 + 1 + 4);
+  assert_int_equal(frame.counters.store_conflicts, 31);
+  assert_int_equal(frame.counters.load_wavefronts, 1);
+  assert_int_equal(frame.counters.load_conflicts, 0);
+  assert_int_equal(frame.counters.global_read_bytes, 128);
+  assert_int_equal(frame.counters.blocks, 1);
+  assert_true(frame.counters.instructions > 20);
+}
+
+/* The same seed gives the same run, another one another order. */
+static void seeds_test(void **state) {
+  (void)state;
+  static const char body[] = "setp.eq.u32 %p0, %r0, 0; @%p0 st.shared.u32 [smem], 0; bar.sync 0; atom.shared.add.u32 %r10, [smem], "
+                             "1; shl.b64 %d10, %d2, 2; add.s64 %d10, %d10, %d1; st.global.u32 [%d10], %r10;";
+  frame a = {.threads = 512, .seed = 3}, b = {.threads = 512, .seed = 3}, c = {.threads = 512, .seed = 4};
+  expect_kind(frame_run(&a, body), PTX_OK, &a, "a");
+  expect_kind(frame_run(&b, body), PTX_OK, &b, "b");
+  expect_kind(frame_run(&c, body), PTX_OK, &c, "c");
+  assert_memory_equal(a.y, b.y, 2048);
+  assert_memory_not_equal(a.y, c.y, 2048);
+}
+
+static void device_test(void **state) {
+  (void)state;
+  ptx_device *device = ptx_device_create(1000);
+  uint64_t a = ptx_device_allocate(device, 600, 256, "a"), base, bytes;
+  assert_true(a && a % 256 == 0);
+  assert_int_equal(ptx_device_allocate(device, 600, 256, "b"), 0);
+  assert_int_equal(ptx_device_used_bytes(device), 600);
+  assert_false(ptx_device_free(device, a + 1));
+  assert_true(ptx_device_find(device, a + 599, &base, &bytes) && base == a && bytes == 600);
+  assert_false(ptx_device_find(device, a + 600, &base, &bytes));
+  uint8_t data[600];
+  ptx_report report;
+  assert_true(ptx_device_read(device, a, data, 600, &report));
+  assert_int_equal(report.kind, PTX_UNINITIALISED);
+  assert_int_equal(data[599], 0xcd);
+  assert_true(ptx_device_fill(device, a, 0x0201, 2, 600));
+  assert_true(ptx_device_read(device, a, data, 600, &report) && data[599] == 2 && data[0] == 1 && report.kind == PTX_OK);
+  assert_false(ptx_device_read(device, a + 1, data, 600, &report));
+  assert_int_equal(report.kind, PTX_BOUNDS);
+  assert_true(ptx_device_free(device, a));
+  assert_false(ptx_device_free(device, a));
+  assert_false(ptx_device_write(device, a, data, 1));
+  uint64_t b = ptx_device_allocate(device, 1000, 256, "b");
+  assert_true(b > a);
+  ptx_device_destroy(device);
+}
+
+/* Memory that was freed is known as that. */
+static void freed_test(void **state) {
+  (void)state;
+  static const char text[] = ".version 8.6\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 p) { .reg .b64 %d; .reg "
+                             ".b32 %r; ld.param.u64 %d, [p]; ld.global.u32 %r, [%d]; ret; }";
+  ptx_device *device = ptx_device_create(0);
+  uint64_t a = ptx_device_allocate(device, 64, 64, "gone"), zero = 0;
+  ptx_device_write(device, a, &zero, 8);
+  ptx_report report;
+  ptx_module *module = ptx_module_create(device, text, strlen(text), &report);
+  assert_non_null(module);
+  ptx_launch launch = {.kernel = "k", .grid = {1, 1, 1}, .block = {1, 1, 1}, .arguments = &a, .argument_bytes = 8};
+  assert_true(ptx_launch_run(module, &launch, &report));
+  ptx_device_free(device, a);
+  assert_false(ptx_launch_run(module, &launch, &report));
+  assert_int_equal(report.kind, PTX_BOUNDS);
+  assert_non_null(strstr(report.text, "gone: byte 0 of memory that was freed"));
+  assert_int_equal(ptx_module_count(module, "ld"), 3);
+  assert_int_equal(ptx_module_count(module, "ld.global"), 1);
+  ptx_module_reset(module);
+  assert_int_equal(ptx_module_count(module, "ld"), 0);
+  ptx_module_destroy(module);
+  ptx_device_destroy(device);
+}
+
+/* Launches that no device takes. */
+static void launches_test(void **state) {
+  (void)state;
+  static const char text[] = ".version 8.6\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 p) .reqntid 64, 1, 1 { "
+                             ".shared .align 16 .b8 s[1000]; ret; } .entry free() .maxntid 128 { ret; }\n"
+                             ".entry pair() .reqnctapercluster 2, 1, 1 { ret; }";
+  ptx_device *device = ptx_device_create(0);
+  ptx_report report;
+  ptx_module *module = ptx_module_create(device, text, strlen(text), &report);
+  if (!module) fail_msg("%s", report.text);
+  uint64_t a = 0;
+  static const struct {
+    const char *kernel, *says;
+    uint32_t grid[3], block[3], cluster, shared;
+    size_t arguments;
+  } cases[] = {
+      {"k", NULL, {1, 1, 1}, {64, 1, 1}, 0, 0, 8},
+      {"none", "no kernel", {1, 1, 1}, {64, 1, 1}, 0, 0, 8},
+      {"k", "is 0", {0, 1, 1}, {64, 1, 1}, 0, 0, 8},
+      {"k", "too large", {1, 65536, 1}, {64, 1, 1}, 0, 0, 8},
+      {"k", "reqntid", {1, 1, 1}, {32, 1, 1}, 0, 0, 8},
+      {"k", "arguments", {1, 1, 1}, {64, 1, 1}, 0, 0, 4},
+      {"k", "shared memory", {1, 1, 1}, {64, 1, 1}, 0, 240000, 8},
+      {"free", "maxntid", {1, 1, 1}, {129, 1, 1}, 0, 0, 0},
+      {"free", "1024", {1, 1, 1}, {64, 64, 1}, 0, 0, 0},
+      {"free", "multiple of the cluster", {3, 1, 1}, {64, 1, 1}, 2, 0, 0},
+      {"pair", "reqnctapercluster", {4, 1, 1}, {64, 1, 1}, 4, 0, 0},
+      {"pair", NULL, {4, 1, 1}, {64, 1, 1}, 0, 0, 0},
+      {"free", "16 blocks", {32, 1, 1}, {64, 1, 1}, 32, 0, 0},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    ptx_launch launch = {.kernel = cases[i].kernel,
+                         .arguments = &a,
+                         .argument_bytes = cases[i].arguments,
+                         .shared_bytes = cases[i].shared,
+                         .cluster = {cases[i].cluster, 0, 0}};
+    memcpy(launch.grid, cases[i].grid, 12);
+    memcpy(launch.block, cases[i].block, 12);
+    bool ok = ptx_launch_run(module, &launch, &report);
+    if (ok != !cases[i].says || (!ok && (report.kind != PTX_LAUNCH || !strstr(report.text, cases[i].says))))
+      fail_msg("case %zu: %s", i, report.text);
+  }
+  ptx_kernel_info info;
+  assert_true(ptx_module_kernel(module, "k", 0, &info) && info.shared_bytes == 1000 && info.block[0] == 64 &&
+              info.parameter_bytes == 8 && info.parameters == 1);
+  assert_true(ptx_module_kernel(module, NULL, 2, &info) && !strcmp(info.name, "pair") && info.cluster[0] == 2);
+  assert_false(ptx_module_kernel(module, NULL, 3, &info));
+  ptx_module_destroy(module);
+  ptx_device_destroy(device);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(cases_test), cmocka_unit_test(atoms_test),  cmocka_unit_test(tickets_test), cmocka_unit_test(counters_test),
+      cmocka_unit_test(seeds_test), cmocka_unit_test(device_test), cmocka_unit_test(freed_test),   cmocka_unit_test(launches_test)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,74 @@
+/* What tests of the emulator share: small kernels in a frame that declares registers and has two buffers and shared memory. */
+#ifndef HMOE_TESTS_GPU_PTX_TESTING_H
+#define HMOE_TESTS_GPU_PTX_TESTING_H
+
+#include "ptx.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { FRAME_BYTES = 8192, FRAME_SHARED = 16384 };
+
+/* %d0: `x`, FRAME_BYTES initialised as words 0, 1, 2, ..; %d1: `y`, as large, never written; %r0: thread, %r1: block, %d2: the thread, of 64 bits.
+ * smem: FRAME_SHARED bytes. Free for use: %p, %h (b16), %r from 10, %d from 10. */
+static const char frame_head[] =
+    ".version 8.6\n.target sm_90a\n.address_size 64\n.extern .shared .align 1024 .b8 smem[];\n"
+    ".visible .entry k(.param .u64 k_x, .param .u64 k_y)\n{\n"
+    ".reg .pred %p<16>; .reg .b16 %h<32>; .reg .b32 %r<320>; .reg .b64 %d<64>;\n"
+    "ld.param.u64 %d0, [k_x]; ld.param.u64 %d1, [k_y]; mov.u32 %r0, %tid.x; mov.u32 %r1, %ctaid.x; cvt.u64.u32 %d2, %r0;\n";
+
+typedef struct frame {
+  uint32_t blocks, threads, cluster;
+  uint64_t seed, limit;
+  uint32_t y[FRAME_BYTES / 4]; /* out: 0xcdcdcdcd where nobody wrote */
+  ptx_report report;
+  ptx_counters counters;
+} frame;
+
+/* What came of the body, in `frame`. */
+static inline ptx_kind frame_run(frame *frame, const char *body) {
+  size_t size = sizeof frame_head + strlen(body) + 16;
+  char *text = malloc(size);
+  assert_non_null(text);
+  snprintf(text, size, "%s%s\nret;\n}\n", frame_head, body);
+  ptx_device *device = ptx_device_create(0);
+  assert_non_null(device);
+  uint64_t arguments[2] = {ptx_device_allocate(device, FRAME_BYTES, 256, "x"), ptx_device_allocate(device, FRAME_BYTES, 256, "y")};
+  uint32_t words[FRAME_BYTES / 4];
+  for (uint32_t i = 0; i < FRAME_BYTES / 4; i++) words[i] = i;
+  assert_true(ptx_device_write(device, arguments[0], words, sizeof words));
+  ptx_module *module = ptx_module_create(device, text, strlen(text), &frame->report);
+  if (module) {
+    ptx_launch launch = {.kernel = "k",
+                         .grid = {frame->blocks ? frame->blocks : 1, 1, 1},
+                         .block = {frame->threads ? frame->threads : 32, 1, 1},
+                         .cluster = {frame->cluster, 1, 1},
+                         .shared_bytes = FRAME_SHARED,
+                         .arguments = arguments,
+                         .argument_bytes = sizeof arguments,
+                         .seed = frame->seed,
+                         .limit = frame->limit ? frame->limit : 2000000};
+    if (!frame->cluster) launch.cluster[1] = launch.cluster[2] = 0;
+    ptx_launch_run(module, &launch, &frame->report);
+    frame->counters = ptx_module_counters(module);
+  }
+  assert_true(ptx_device_read(device, arguments[1], frame->y, FRAME_BYTES, NULL));
+  ptx_module_destroy(module);
+  ptx_device_destroy(device);
+  free(text);
+  return frame->report.kind;
+}
+
+static inline void expect_kind(ptx_kind found, ptx_kind wanted, const frame *frame, const char *what) {
+  if (found == wanted) return;
+  fail_msg("%s: expected '%s', found '%s'\n%s", what, ptx_kind_name(wanted), ptx_kind_name(found), frame->report.text);
+}
+
+#endif
