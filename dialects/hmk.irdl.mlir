@@ -235,8 +235,9 @@ irdl.dialect @hmk {
     irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "hidden" = %hidden_a, "bottleneck" = %bottleneck_a, "ld1" = %ld1_a, "ldr" = %ldr_a, "ldb" = %ldb_a, "ldv" = %ldv_a, "step" = %step_a }
   }
 
-  // out[r, j] (+)= f(in[r, j]), j < n. bind: in [rows, ld_in], out [rows, ld_out]. ld_in 0: one row for all.
-  // multiply = 1: out *= f(in). inverse_sqrt = n, above 0: the value is f(in) / sqrt(n).
+  // out[r, j] (+)= f(in[index(r), j]) * scale * factor[r, j], j < n. bind: in [*, ld_in], index, out [rows, ld_out], factor [rows, ld_factor]; without
+  // index it is r, without factor 1. ld_in, ld_factor 0: one row for all. factor_columns = 0: a row of factor is one value. in_step: from one column of in
+  // to the next. The `padding` columns behind become 0.
   irdl.operation @map_rows {
     %bind_a = irdl.any
     %offsets_a = irdl.any
@@ -247,11 +248,14 @@ irdl.dialect @hmk {
     %ld_in_a = irdl.base "#builtin.integer"
     %ld_out_a = irdl.base "#builtin.integer"
     %accumulate_a = irdl.base "#builtin.integer"
-    %multiply_a = irdl.base "#builtin.integer"
-    %inverse_sqrt_a = irdl.base "#builtin.integer"
+    %in_step_a = irdl.base "#builtin.integer"
+    %padding_a = irdl.base "#builtin.integer"
+    %ld_factor_a = irdl.base "#builtin.integer"
+    %factor_columns_a = irdl.base "#builtin.integer"
+    %scale_a = irdl.base "#builtin.float"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "function" = %function_a, "n" = %n_a, "ld_in" = %ld_in_a, "ld_out" = %ld_out_a, "accumulate" = %accumulate_a, "multiply" = %multiply_a, "inverse_sqrt" = %inverse_sqrt_a }
+    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "function" = %function_a, "n" = %n_a, "ld_in" = %ld_in_a, "ld_out" = %ld_out_a, "accumulate" = %accumulate_a, "in_step" = %in_step_a, "padding" = %padding_a, "ld_factor" = %ld_factor_a, "factor_columns" = %factor_columns_a, "scale" = %scale_a }
   }
 
   // A matrix into a right operand, or a part of one: step PACK. bind: dst, source (param buffers are read from the checkpoint). args: the target's

@@ -1,6 +1,7 @@
 #include "kernel/family.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,7 @@ typedef enum field_kind {
   FLAG,       /* bool, 0 or 1 */
   LISTED,     /* bool: whether the list `flags` has its name */
   NUMBER,     /* double, at least 0 */
+  REAL,       /* double, finite */
   NAME,       /* enum: the number of a name */
   ACTIVATION, /* hmoec_activation */
   GATE,       /* hmoec_gate, followed by the hmoec_activation that is its score */
@@ -74,7 +76,7 @@ static const field step_fields[] = {
     FIELD("pass", hmoec_matmul_spec, has_pass, BOUND),         END};
 static const field prologue_fields[] = {CHOICE("norm", hmoec_matmul_spec, norm, norms),
                                         FIELD("norm_epsilon", hmoec_matmul_spec, norm_epsilon, NUMBER),
-                                        FIELD("norm_scale", hmoec_matmul_spec, norm_scale, NUMBER), END};
+                                        FIELD("norm_scale", hmoec_matmul_spec, norm_scale, REAL), END};
 
 static const field ffn_fields[] = {KNOB("chunk_columns", hmoec_ffn_spec, chunk_columns),
                                    FIELD("first_bias", hmoec_ffn_spec, first.has_bias, BOUND), END};
@@ -114,11 +116,15 @@ static const field contract_fields[] = {COUNT("hidden", hmoec_contract_spec, hid
 
 static const field rows_fields[] = {COUNT("n", hmoec_rows_spec, n),
                                     FIELD("ld_in", hmoec_rows_spec, ld_in, INT),
+                                    COUNT("in_step", hmoec_rows_spec, in_step),
                                     COUNT("ld_out", hmoec_rows_spec, ld_out),
+                                    FIELD("padding", hmoec_rows_spec, padding, INT),
+                                    FIELD("ld_factor", hmoec_rows_spec, ld_factor, INT),
+                                    FIELD("scale", hmoec_rows_spec, scale, REAL),
                                     FIELD("index", hmoec_rows_spec, has_index, BOUND),
+                                    FIELD("factor", hmoec_rows_spec, has_factor, BOUND),
+                                    FIELD("factor_columns", hmoec_rows_spec, factor_columns, FLAG),
                                     FIELD("accumulate", hmoec_rows_spec, accumulate, FLAG),
-                                    FIELD("multiply", hmoec_rows_spec, multiply, FLAG),
-                                    FIELD("inverse_sqrt", hmoec_rows_spec, inverse_sqrt, INT),
                                     FIELD("function", hmoec_rows_spec, activation, ACTIVATION),
                                     KNOB("row_block", hmoec_rows_spec, row_block),
                                     END};
@@ -130,7 +136,7 @@ static const field norm_fields[] = {CHOICE("kind", hmoec_norm_spec, kind, norms)
                                     COUNT("ld_x", hmoec_norm_spec, ld_x),
                                     COUNT("ld_out", hmoec_norm_spec, ld_out),
                                     FIELD("epsilon", hmoec_norm_spec, epsilon, NUMBER),
-                                    FIELD("scale", hmoec_norm_spec, scale, NUMBER),
+                                    FIELD("scale", hmoec_norm_spec, scale, REAL),
                                     CHOICE("out_format", hmoec_norm_spec, out_format, hmoec_format_names),
                                     FIELD("index", hmoec_norm_spec, has_index, BOUND),
                                     KNOB("row_block", hmoec_norm_spec, row_block),
@@ -290,7 +296,8 @@ static void read_field(MlirOperation op, const hmoec_scalar_library *functions, 
     break;
   case FLAG: *(bool *)to = hmoec_op_int(op, c->name) != 0; break;
   case LISTED: *(bool *)to = is_listed(op, c->part->prefix, c->field->name); break;
-  case NUMBER: *(double *)to = hmoec_op_number(op, c->name); break;
+  case NUMBER:
+  case REAL: *(double *)to = hmoec_op_number(op, c->name); break;
   case NAME: *(int *)to = name_number(c->field->names, hmoec_op_string(op, c->name)); break;
   case ACTIVATION: *(hmoec_activation *)to = read_activation(functions, hmoec_op_string(op, c->name)); break;
   case GATE: {
@@ -363,7 +370,8 @@ static MlirAttribute field_attribute(MlirContext context, const hmoec_scalar_lib
   case INT: return int_attribute(context, *(const int64_t *)from);
   case INTS: return mlirDenseI64ArrayGet(context, 2, from);
   case FLAG: return int_attribute(context, *(const bool *)from);
-  case NUMBER: return mlirFloatAttrDoubleGet(context, mlirF64TypeGet(context), *(const double *)from);
+  case NUMBER:
+  case REAL: return mlirFloatAttrDoubleGet(context, mlirF64TypeGet(context), *(const double *)from);
   case NAME: return string_attribute(context, names[*(const int *)from]);
   case ACTIVATION: return string_attribute(context, hmoec_activation_name(functions, *(const hmoec_activation *)from));
   case GATE: {
@@ -419,6 +427,7 @@ static bool field_is_sound(const hmoec_scalar_library *functions, const field *f
   case INT: return *(const int64_t *)value >= f->least;
   case INTS: return ((const int64_t *)value)[0] >= f->least && ((const int64_t *)value)[1] >= f->least;
   case NUMBER: return *(const double *)value >= 0;
+  case REAL: return isfinite(*(const double *)value);
   case NAME: {
     int count = 0;
     while (f->names[count]) count++;
@@ -468,7 +477,8 @@ static void print_field(char *buffer, const char *name, const hmoec_scalar_libra
     if (*(const int64_t *)value) append(buffer, " %s=%" PRId64, name, *(const int64_t *)value);
     break;
   case INTS: append(buffer, " %s=%" PRId64 ",%" PRId64, name, ((const int64_t *)value)[0], ((const int64_t *)value)[1]); break;
-  case NUMBER: append(buffer, " %s=%g", name, *(const double *)value); break;
+  case NUMBER:
+  case REAL: append(buffer, " %s=%g", name, *(const double *)value); break;
   case NAME: append(buffer, " %s=%s", name, f->names[*(const int *)value]); break;
   case ACTIVATION: append(buffer, " %s=%s", name, hmoec_activation_name(functions, *(const hmoec_activation *)value)); break;
   case GATE: append(buffer, " %s=%s", name, hmoec_gate_name(*(const hmoec_gate *)value)); break;

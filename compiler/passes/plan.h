@@ -7,7 +7,7 @@
  *   plan_kernels.c   the pass: functions, signatures, the order of things
  *   plan_entries.c   which entries a model has, and which ops are in each
  *   plan_check.c     what can be planned
- *   plan_rows.c      row-wise ops: linear, norms, activate, add, views; plan_memory.c: where results go
+ *   plan_rows.c      row-wise ops: linear, norms, activate, add; plan_views.c: slices and other views; plan_memory.c: where results go
  *   plan_attention.c ids, embeddings, attention and its states
  *   plan_matmul.c plan_experts.c plan_hyper.c   products, experts, HyperExperts
  *   plan_builder.c   memory, dimensions, steps; plan_dtype.c: what is f32 whatever the dtype */
@@ -47,6 +47,7 @@ typedef struct plan_place {
   int64_t offset, row_stride, col_stride;
   bool in_place;              /* products of the format read these rows without a copy */
   hmoec_format format;
+  int64_t group_stride;       /* of stacks of matrices: from one to the next */
 } plan_place;
 
 /* Which dimensions count the rows of a value: count = batch * length, or all there is, and batch and length are -1. Of the model where they
@@ -88,6 +89,7 @@ typedef enum plan_making {
   PLAN_VECTOR, /* a vector of one */
   PLAN_TABLE, /* rows of one, without gaps */
   PLAN_STACK, /* a parameter's stack in one piece */
+  PLAN_DENSE, /* all elements of one, without gaps */
   PLAN_MERGED, /* the right operand of several linears, by the first */
   PLAN_MERGED_BIAS, /* their bias */
   PLAN_STATE, /* a tensor of the states; part: which */
@@ -266,7 +268,7 @@ void plan_pair(planner *p, const plan_matmul *first, const plan_matmul *second);
 
 /* B of x w^T from w viewed as [n, k]. */
 hmoec_packing plan_packing(plan_place w, hmoec_format format, int64_t n, int64_t k);
-void plan_pack_emit(planner *p, plan_memory *destination, plan_memory *source, const hmoec_packing *packing);
+void plan_pack_emit(planner *p, plan_binding destination, plan_memory *source, const hmoec_packing *packing);
 /* The right operand [k, n] of a format, out of a finished one in f32. */
 void plan_repack_emit(planner *p, plan_memory *destination, plan_memory *source, hmoec_format format, int64_t k, int64_t n);
 /* Packs w [n, k] for use in `fn`. */
@@ -346,6 +348,8 @@ void plan_take_last(planner *p);
  * them, itself included, in order of the columns; 1 if there are no others. */
 size_t plan_merged_linears(const planner *p, MlirOperation linear, MlirOperation out_linears[3]);
 
+/* What an op of rows at open has written, as its value's rank has it: rows are a vector, or those of all matrices of a stack. */
+void plan_set_rank(planner *p, MlirValue value);
 /* Whether the rows of this op are distinct selection sets: planned inside its cache loop. */
 bool plan_is_per_set(MlirOperation op);
 /* A matrix of parameters that kernels of fn read in place, its rows without gaps; in RUN it is copied to the weight arena. */
@@ -354,16 +358,23 @@ plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int6
 typedef struct plan_mapping {
   hmoec_activation function;
   plan_place in, out;
+  int64_t in_step; /* 0: 1 */
   plan_memory *index;
-  int64_t columns, inverse_sqrt;
-  bool accumulate, multiply;
+  plan_binding factor;
+  int64_t factor_stride;
+  bool factor_columns;
+  int64_t first, columns; /* of out */
+  double scale; /* where it is scaled */
+  bool scaled, accumulate;
+  bool part; /* columns behind stay as they are; else they become 0 */
 } plan_mapping;
 void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map);
 /* out (+)= function(in) */
 void plan_map(planner *p, int fn, int64_t rows_dim, hmoec_activation function, plan_place in, plan_place out, int64_t columns,
               bool accumulate);
-/* Where kernels of fn read the rows of a matrix: columns side by side. At open, one that lies otherwise (transposed) is copied first. */
-plan_place plan_rows_place(planner *p, int fn, MlirValue matrix);
+/* Where kernels of fn read the rows of a value: columns side by side. At open, what lies otherwise (transposed) is copied first; a vector is one row,
+ * and a stack has those of all its matrices. */
+plan_place plan_rows_place(planner *p, int fn, MlirValue value);
 hmoec_activation plan_activation(const planner *p, MlirStringRef name);
 
 /* ---- plan_ops.c ---- */
@@ -403,6 +414,8 @@ PLAN_ROWS_OP(plan_scale);
 PLAN_ROWS_OP(plan_norm);
 PLAN_ROWS_OP(plan_append_row);
 PLAN_ROWS_OP(plan_view);
+PLAN_ROWS_OP(plan_slice);
+PLAN_ROWS_OP(plan_concat);
 PLAN_ROWS_OP(plan_selection_embedding);
 PLAN_ROWS_OP(plan_all_selections);
 PLAN_ROWS_OP(plan_weight_embedding);

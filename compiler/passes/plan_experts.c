@@ -109,11 +109,11 @@ static void pack_stack(planner *p, const layer *l, MlirValue w, hmoec_pair pair,
   plan_place source = plan_value_get(p, w)->place;
   hmoec_packing packing = plan_packing(source, l->format, n, k);
   packing.groups = l->experts;
-  packing.source_group_stride = n * k;
+  packing.source_group_stride = source.group_stride;
   packing.operand_n = operand_n;
   packing.operand_k = operand_k;
   packing.pair = pair;
-  plan_pack_emit(p, destination, source.memory, &packing);
+  plan_pack_emit(p, plan_at(destination), source.memory, &packing);
 }
 
 /* The experts' biases v [n], an expert's in `columns` columns. */
@@ -129,7 +129,7 @@ static void pack_biases(planner *p, const layer *l, MlirValue v, hmoec_pair pair
                            .operand_n = columns,
                            .pair = pair,
                            .padded = true};
-  plan_pack_emit(p, destination, source.memory, &packing);
+  plan_pack_emit(p, plan_at(destination), source.memory, &packing);
 }
 
 /* Sizes of the packs, and the packing of the experts' own weights: [W1 | D] and [W2 ; U], with room for D and U. Of gated experts W1 is pairs. */

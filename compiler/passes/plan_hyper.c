@@ -80,11 +80,11 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
   generator_bias.generated_rows = layout.rows;
   generator_bias.generates = layout.format;
   plan_memory *operand = fn == PLAN_OPEN ? plan_workspace(p, -1, 1, generator) : first_time ? plan_weight(p, 1, generator) : *made;
-  if (first_time) plan_pack_emit(p, operand, w.memory, &packing);
+  if (first_time) plan_pack_emit(p, plan_at(operand), w.memory, &packing);
   plan_memory *added = fn == PLAN_OPEN ? plan_workspace(p, -1, 1, generator_bias)
                        : first_time    ? plan_weight(p, 1, generator_bias)
                                        : *made_bias;
-  if (first_time) plan_pack_emit(p, added, bias.memory, &vector);
+  if (first_time) plan_pack_emit(p, plan_at(added), bias.memory, &vector);
   if (fn == PLAN_RUN) {
     *made = operand;
     *made_bias = added;
@@ -365,8 +365,8 @@ static void pack_factored(planner *p, const plan_generator *g, hmoec_format form
   plan_place wu = plan_value_get(p, g->operands[2])->place, bu = plan_value_get(p, g->operands[3])->place;
   for (int64_t i = 0; i * p->target->column_step < b; i++) {
     hmoec_packing generated = factored_columns(p, g, format, wd, i, H, 0), constant = factored_columns(p, g, format, bd, i, 1, H);
-    plan_pack_emit(p, first, wd.memory, &generated);
-    plan_pack_emit(p, first, bd.memory, &constant);
+    plan_pack_emit(p, plan_at(first), wd.memory, &generated);
+    plan_pack_emit(p, plan_at(first), bd.memory, &constant);
   }
   /* Depth rows of both parts alternate. */
   bool at_once = p->target->packs_any_depth(format);
@@ -384,7 +384,7 @@ static void pack_factored(planner *p, const plan_generator *g, hmoec_format form
                              .format = packed,
                              .operand_k = depth,
                              .outer_pitch = H + 1};
-  plan_pack_emit(p, operand, wu.memory, &generated);
+  plan_pack_emit(p, plan_at(operand), wu.memory, &generated);
   hmoec_packing constant = {.columns = h,
                             .column_stride = bu.row_stride,
                             .q = 1,
@@ -397,7 +397,7 @@ static void pack_factored(planner *p, const plan_generator *g, hmoec_format form
                             .operand_k = depth,
                             .first_k = H,
                             .outer_pitch = H + 1};
-  plan_pack_emit(p, operand, bu.memory, &constant);
+  plan_pack_emit(p, plan_at(operand), bu.memory, &constant);
   if (!at_once) plan_repack_emit(p, second, operand, format, depth, h);
 }
 

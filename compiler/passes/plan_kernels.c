@@ -322,8 +322,12 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
   for (size_t i = 0; i < p->op_count; i++) {
     if (!hmoec_op_at_open(p->ops[i]) || plan_by_reader(p->ops[i])) continue;
     p->location = mlirOperationGetLocation(p->ops[i]);
-    int64_t rows = hmoec_value_shape(mlirOperationGetResult(p->ops[i], 0)).dims[0];
+    MlirValue result = mlirOperationGetResult(p->ops[i], 0);
+    hmoec_shape shape = hmoec_value_shape(result);
+    int64_t rows = 1; /* a vector is one, and a stack has those of all its matrices */
+    for (int64_t axis = 0; axis < shape.rank - 1; axis++) rows *= shape.dims[axis];
     if (!plan_op(p, p->ops[i], PLAN_OPEN, plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, rows))) goto done;
+    if (hmoec_op_has(p->ops[i], HMOEC_OP_ROW_WISE) && !hmoec_op_has(p->ops[i], HMOEC_OP_VIEW)) plan_set_rank(p, result);
   }
   for (size_t e = 0; e < entry_count; e++)
     if (!plan_entry_function(p, module, function, body, &entries[e], model)) goto done;

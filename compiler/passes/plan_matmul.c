@@ -95,15 +95,15 @@ hmoec_packing plan_packing(plan_place w, hmoec_format format, int64_t n, int64_t
                          .format = format};
 }
 
-static void emit_pack(planner *p, const char *name, plan_memory *destination, plan_memory *source, const int64_t *args) {
+static void emit_pack(planner *p, const char *name, plan_binding destination, plan_memory *source, const int64_t *args) {
   plan_step step = plan_step_begin(p, PLAN_OPEN, name, -1);
-  plan_bind(&step, "dst", plan_at(destination));
+  plan_bind(&step, "dst", destination);
   plan_bind(&step, "source", plan_at(source));
   plan_ints(&step, "args", args, HMOEC_PACK_ARGS);
   plan_step_end(&step);
 }
 
-void plan_pack_emit(planner *p, plan_memory *destination, plan_memory *source, const hmoec_packing *packing) {
+void plan_pack_emit(planner *p, plan_binding destination, plan_memory *source, const hmoec_packing *packing) {
   int64_t args[HMOEC_PACK_ARGS];
   p->target->pack(packing, args);
   emit_pack(p, packing->k_inner ? "pack" : "pack_vector", destination, source, args);
@@ -112,7 +112,7 @@ void plan_pack_emit(planner *p, plan_memory *destination, plan_memory *source, c
 void plan_repack_emit(planner *p, plan_memory *destination, plan_memory *source, hmoec_format format, int64_t k, int64_t n) {
   int64_t args[HMOEC_PACK_ARGS];
   p->target->repack(format, k, n, args);
-  emit_pack(p, "pack", destination, source, args);
+  emit_pack(p, "pack", plan_at(destination), source, args);
 }
 
 plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, hmoec_format format, int64_t n, int64_t k) {
@@ -129,7 +129,7 @@ plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, hmoec_format f
   hmoec_packing packing = plan_packing(w, format, n, k);
   hmoec_operand right = plan_right(format, k, n);
   plan_memory *operand = fn == PLAN_RUN ? plan_weight(p, 1, right) : plan_workspace(p, -1, 1, right);
-  plan_pack_emit(p, operand, w.memory, &packing);
+  plan_pack_emit(p, plan_at(operand), w.memory, &packing);
   return *made = operand;
 }
 
@@ -143,6 +143,6 @@ plan_binding plan_vector(planner *p, int fn, plan_place v, int64_t n) {
   hmoec_packing packing = {
       .columns = n, .column_stride = v.row_stride, .q = 1, .source_offset = v.offset, .groups = 1, .padded = true};
   plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, 1, plan_vector_of(n)) : plan_workspace(p, -1, 1, plan_vector_of(n));
-  plan_pack_emit(p, packed, v.memory, &packing);
+  plan_pack_emit(p, plan_at(packed), v.memory, &packing);
   return plan_at(*made = packed);
 }

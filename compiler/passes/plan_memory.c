@@ -26,8 +26,11 @@ static bool feeds_product(MlirValue value) {
 plan_place plan_whole_place(const planner *p, plan_memory *memory) {
   hmoec_format format = HMOEC_FORMAT_F32; /* of integers, too: nothing multiplies them */
   hmoec_format_find(memory->element, &format);
-  int64_t stride = hmoec_layout_of(p->target, &p->schedule, &memory->operand).stride;
-  return (plan_place){memory, 0, stride, 1, memory->operand.in_place, format};
+  return (plan_place){.memory = memory,
+                      .row_stride = hmoec_layout_of(p->target, &p->schedule, &memory->operand).stride,
+                      .col_stride = 1,
+                      .in_place = memory->operand.in_place,
+                      .format = format};
 }
 
 /* Memory for the rows of a value that is given none: as products read it in place, if any does. */
