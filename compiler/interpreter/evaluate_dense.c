@@ -107,7 +107,8 @@ bool hmoec_evaluate_slice(hmoec_evaluation *e) {
   size_t size = part_size(e, 0, hmoec_axis(hmoec_evaluation_int(e, "axis"), e->inference->operands[0].rank), &outer, &inner);
   double *to = e->results[0].data;
   for (size_t o = 0; o < outer; o++)
-    for (size_t i = begin; i < end; i += step, to += inner) memcpy(to, e->operands[0] + (o * size + i) * inner, inner * sizeof(double));
+    for (size_t i = begin; i < end; i += step, to += inner)
+      memcpy(to, e->operands[0] + (o * size + i) * inner, inner * sizeof(double));
   return true;
 }
 

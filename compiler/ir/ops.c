@@ -34,8 +34,7 @@ static const char *const strategies[] = {"auto", "table", "cache", "factored", "
 #define AXIS OMITTED("axis", -HMOEC_MAX_RANK, HMOEC_MAX_RANK - 1, -1)
 #define NUMBER(attribute, value) {.name = attribute, .kind = HMOEC_ATTRIBUTE_FLOAT, .default_number = value}
 /* May be negative; not written where it is 1. */
-#define FACTOR(attribute)                                                                                                          \
-  {.name = attribute, .kind = HMOEC_ATTRIBUTE_FLOAT, .minimum = -1, .default_number = 1, .omitted = true}
+#define FACTOR(attribute) {.name = attribute, .kind = HMOEC_ATTRIBUTE_FLOAT, .minimum = -1, .default_number = 1, .omitted = true}
 #define CHOICE(attribute, list, value) {.name = attribute, .kind = HMOEC_ATTRIBUTE_STRING, .choices = list, .default_text = value}
 #define FUNCTION(attribute, list, value, counts)                                                                                   \
   {.name = attribute, .kind = HMOEC_ATTRIBUTE_STRING, .choices = list, .default_text = value, .arities = counts}

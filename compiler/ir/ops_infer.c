@@ -193,8 +193,8 @@ bool hmoec_infer_slice(hmoec_inference *inference) {
   bool last = axis == x->rank - 1;
   if (x->rank == 1 || (x->rank == 3 && is_dynamic(x))) return REFUSE("slice: only a column of a matrix can become a vector");
   if (size != 1)
-    return REFUSE("slice: only a single %s, found %" PRId64 "%s", last ? "column can become a vector" : "part can be squeezed", size,
-                  last ? " columns" : "");
+    return REFUSE("slice: only a single %s, found %" PRId64 "%s", last ? "column can become a vector" : "part can be squeezed",
+                  size, last ? " columns" : "");
   y->rank--;
   for (int64_t i = axis; i < y->rank; i++) y->dims[i] = x->dims[i + 1];
   return true;

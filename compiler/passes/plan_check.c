@@ -41,7 +41,8 @@ static bool place_check(planner *p, MlirOperation op) {
     return REFUSE(op, "%s of distinct selection sets cannot be compiled", name);
   for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++) {
     hmoec_shape shape = hmoec_value_shape(mlirOperationGetResult(op, r));
-    if (hmoec_op_has(op, HMOEC_OP_ROW_WISE) && (shape.rank < (hmoec_op_at_open(op) ? 1 : 2) || shape.rank > 3))
+    if (hmoec_op_has(op, HMOEC_OP_ROW_WISE) && !hmoec_op_has(op, HMOEC_OP_VIEW) &&
+        (shape.rank < (hmoec_op_at_open(op) ? 1 : 2) || shape.rank > 3))
       return REFUSE(op, "%s: expected a matrix, found rank %d", name, (int)shape.rank);
     if (hmoec_op_at_open(op) || (shape.rank > 0 && shape.dims[0] == HMOEC_DYNAMIC)) continue;
     char text[HMOEC_SHAPE_CHARS];

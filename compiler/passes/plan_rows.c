@@ -290,17 +290,18 @@ bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
 }
 
 void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map) {
-  hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROWS,
-                         .spec.rows = {.n = map->columns,
-                                       .ld_in = map->in.row_stride,
-                                       .in_step = map->in_step ? map->in_step : 1,
-                                       .ld_out = map->out.row_stride,
-                                       .padding = map->accumulate || map->part ? 0 : map->out.row_stride - map->first - map->columns,
-                                       .ld_factor = map->factor_stride,
-                                       .factor_columns = map->factor_columns,
-                                       .scale = map->scaled ? map->scale : 1,
-                                       .accumulate = map->accumulate,
-                                       .activation = map->function}};
+  hmoec_kernel kernel = {
+      .family = HMOEC_KERNEL_ROWS,
+      .spec.rows = {.n = map->columns,
+                    .ld_in = map->in.row_stride,
+                    .in_step = map->in_step ? map->in_step : 1,
+                    .ld_out = map->out.row_stride,
+                    .padding = map->accumulate || map->part ? 0 : map->out.row_stride - map->first - map->columns,
+                    .ld_factor = map->factor_stride,
+                    .factor_columns = map->factor_columns,
+                    .scale = map->scaled ? map->scale : 1,
+                    .accumulate = map->accumulate,
+                    .activation = map->function}};
   plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
   plan_bind(&step, "in", (plan_binding){map->in.memory, 4 * map->in.offset, 0});
   plan_bind(&step, "index", plan_at(map->index));
@@ -375,7 +376,8 @@ bool plan_multiply(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   }
   bool accumulate;
   plan_place out = plan_destination(p, y, rows_dim, &accumulate);
-  plan_place in = plan_rows_place(p, fn, mlirOperationGetOperand(op, 0)), by = plan_rows_place(p, fn, mlirOperationGetOperand(op, 1));
+  plan_place in = plan_rows_place(p, fn, mlirOperationGetOperand(op, 0)),
+             by = plan_rows_place(p, fn, mlirOperationGetOperand(op, 1));
   plan_map_emit(p, fn, rows_dim,
                 &(plan_mapping){.in = in,
                                 .out = out,
@@ -415,9 +417,9 @@ bool plan_append_row(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   bool accumulate;
   plan_place in = plan_rows_place(p, fn, x), out = plan_destination(p, y, rows_dim, &accumulate);
   plan_map_emit(p, fn, rows_dim, &(plan_mapping){.in = in, .out = out, .columns = columns, .part = true});
-  plan_map_emit(p, fn, rows_dim,
-                &(plan_mapping){
-                    .in = {.memory = vector.memory, .col_stride = 1}, .out = out, .first = columns, .columns = appended});
+  plan_map_emit(
+      p, fn, rows_dim,
+      &(plan_mapping){.in = {.memory = vector.memory, .col_stride = 1}, .out = out, .first = columns, .columns = appended});
   return true;
 }
 

@@ -35,7 +35,8 @@ static void set_strides(plan_place *place, int64_t rank, const int64_t *strides)
 
 plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns) {
   if (table.row_stride == columns && table.col_stride == 1)
-    return plan_vector(p, fn, (plan_place){.memory = table.memory, .offset = table.offset, .row_stride = 1, .col_stride = 1}, rows * columns);
+    return plan_vector(p, fn, (plan_place){.memory = table.memory, .offset = table.offset, .row_stride = 1, .col_stride = 1},
+                       rows * columns);
   plan_memory **made = plan_made(p, (plan_key){.owner = table.memory,
                                                .making = PLAN_TABLE,
                                                .fn = fn,
@@ -189,7 +190,8 @@ static void slice_known(planner *p, MlirOperation op, plan_place place) {
   int64_t begin = hmoec_op_int(op, "begin"), step = hmoec_op_int(op, "step");
   place.in_place = false;
   bool squeeze = hmoec_op_int(op, "squeeze") != 0, first_groups = axis == 0 && begin == 0 && step == 1;
-  if (place.memory->count > 1 && rank == 3 && (squeeze || (axis == 0 && !first_groups))) place.memory = joined_stack(p, place.memory);
+  if (place.memory->count > 1 && rank == 3 && (squeeze || (axis == 0 && !first_groups)))
+    place.memory = joined_stack(p, place.memory);
   strides_of(&place, rank, strides);
   place.offset += begin * strides[axis];
   strides[axis] *= step;

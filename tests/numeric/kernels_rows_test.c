@@ -360,7 +360,8 @@ static void test_versions_keep_to_their_instructions(void **state) {
 
 static void test_versions_left_out(void **state) {
   (void)state;
-  hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 16, .ld_in = 16, .ld_out = 16, .in_step = 1, .scale = 1, .row_block = 4}};
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROWS,
+                         .spec.rows = {.n = 16, .ld_in = 16, .ld_out = 16, .in_step = 1, .scale = 1, .row_block = 4}};
   harness_unit u = harness_compile(&kernel, 1, hmoec_cpu_schedule_default(16));
   hmoec_cpu_unit unit = {.name = "m",
                          .kernels = &kernel,
