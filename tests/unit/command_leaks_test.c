@@ -149,6 +149,7 @@ static void test_commands(void **state) {
       {"compile " TINY " --emit hmoe", true, false},
       {"compile " TINY " --emit hmk -o out", true, false},
       {"compile " TINY " --dtype bf16 --emit hmk", true, false},
+      {"compile " HMOE_SOURCE_DIR "/models/hypermoe-layer.spec -D strategy=cache -D d_model=24 -D d_ff=32 --emit hmk", true, false},
       {"compile layer.spec -o out", true, true},
       {"compile layer.spec -o layer.safetensors", false, true},
       {"compile layer.spec --emit nothing", false, false},
