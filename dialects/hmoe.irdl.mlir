@@ -61,7 +61,8 @@ irdl.dialect @hmoe {
     irdl.attributes { "shape" = %shape }
   }
 
-  // Columns [begin, end) of a [rows, columns] tensor. squeeze = 1: a single column, as a vector [rows].
+  // Elements begin, begin + step, ... below end along an axis, of a tensor of rank 1 to 3. The optional attributes axis (negative: from the last on;
+  // absent: the last) and step (absent: 1) are integers. squeeze = 1: of a single element the axis goes, too: a column as a vector [rows].
   irdl.operation @slice {
     %x_t = irdl.base "!builtin.tensor"
     %y_t = irdl.base "!builtin.tensor"
@@ -71,6 +72,21 @@ irdl.dialect @hmoe {
     irdl.operands(x: %x_t)
     irdl.results(y: %y_t)
     irdl.attributes { "begin" = %begin, "end" = %end, "squeeze" = %squeeze }
+  }
+
+  // Tensors of one shape, but along an axis (an optional attribute; absent: the last one), one behind the other.
+  irdl.operation @concat {
+    %a_t = irdl.base "!builtin.tensor"
+    %b_t = irdl.base "!builtin.tensor"
+    %c_t = irdl.base "!builtin.tensor"
+    %d_t = irdl.base "!builtin.tensor"
+    %e_t = irdl.base "!builtin.tensor"
+    %f_t = irdl.base "!builtin.tensor"
+    %g_t = irdl.base "!builtin.tensor"
+    %h_t = irdl.base "!builtin.tensor"
+    %y_t = irdl.base "!builtin.tensor"
+    irdl.operands(a: %a_t, b: %b_t, c: optional %c_t, d: optional %d_t, e: optional %e_t, f: optional %f_t, g: optional %g_t, h: optional %h_t)
+    irdl.results(y: %y_t)
   }
 
   // logits [T, N] -> indices i32 [T, k], gates f32 [T, k], kept i1 [T, k]                                   eq. 1, 2
@@ -380,14 +396,14 @@ irdl.dialect @hmoe {
     irdl.attributes { "epsilon" = %epsilon }
   }
 
-  // y = x / sqrt(inverse_sqrt)                                                      x any -> the same
+  // y = by x / sqrt(inverse_sqrt) factor        x any -> the same; factor [columns], a value a column, or [.., 1], a value a row
+  // by (a float) and inverse_sqrt (an integer) are optional attributes, factor an optional operand: 1 where they are absent.
   irdl.operation @scale {
     %x_t = irdl.base "!builtin.tensor"
+    %factor_t = irdl.base "!builtin.tensor"
     %y_t = irdl.base "!builtin.tensor"
-    %inverse_sqrt = irdl.base "#builtin.integer"
-    irdl.operands(x: %x_t)
+    irdl.operands(x: %x_t, factor: optional %factor_t)
     irdl.results(y: %y_t)
-    irdl.attributes { "inverse_sqrt" = %inverse_sqrt }
   }
 
   // y = a b, element by element

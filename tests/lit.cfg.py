@@ -73,6 +73,10 @@ if "avx512" in config.available_features and "avx512_bf16" in flags:
     config.available_features.add("avx512_bf16")
 if "avx512_bf16" in config.available_features and {"amx_tile", "amx_bf16"} <= flags:
     config.available_features.add("amx")
+# What `check` of tools/check_in_turn.sh takes in turn. Generated code is not instrumented: one version of it is enough under sanitizers.
+versions = ["portable"] + [version for version in ("avx2", "avx512", "avx512_bf16", "amx") if version in config.available_features and not config.hmoe_sanitize]
+config.environment["HMOE_TEST_VERSIONS_F32"] = " ".join(versions[:3])
+config.environment["HMOE_TEST_VERSIONS_BF16"] = " ".join(versions)
 # Not under sanitizers, which must be loaded before anything else.
 if not config.hmoe_sanitize and shutil.which("localedef") and os.path.exists("/usr/share/i18n/locales/de_DE"):
     config.available_features.add("comma_locale")

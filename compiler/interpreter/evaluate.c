@@ -25,6 +25,7 @@ static const struct {
     {"rms_norm", hmoec_evaluate_rms_norm},
     {"layer_norm", hmoec_evaluate_layer_norm},
     {"slice", hmoec_evaluate_slice},
+    {"concat", hmoec_evaluate_concat},
     {"append_row", hmoec_evaluate_append_row},
     {"take_row", hmoec_evaluate_take_row},
     {"route", hmoec_evaluate_route},

@@ -69,6 +69,7 @@ bool hmoec_evaluate_transpose(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_rms_norm(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_layer_norm(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_slice(hmoec_evaluation *evaluation);
+bool hmoec_evaluate_concat(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_append_row(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_take_row(hmoec_evaluation *evaluation);
 bool hmoec_evaluate_route(hmoec_evaluation *evaluation);

@@ -1,4 +1,5 @@
-/* The ops without routing: linear, activate, add, multiply, scale, the norms, reshape and its like, transpose, slice, append_row, take_row. */
+/* The ops without routing: linear, activate, add, multiply, scale, the norms, reshape and its like, transpose, slice, concat,
+ * append_row, take_row. */
 #include <math.h>
 #include <string.h>
 
@@ -33,9 +34,15 @@ bool hmoec_evaluate_multiply(hmoec_evaluation *e) {
 }
 
 bool hmoec_evaluate_scale(hmoec_evaluation *e) {
-  size_t count = (size_t)hmoec_shape_elements(&e->results[0].shape);
-  double divisor = sqrt((double)hmoec_evaluation_int(e, "inverse_sqrt"));
-  for (size_t i = 0; i < count; i++) e->results[0].data[i] = e->operands[0][i] / divisor;
+  size_t count = (size_t)hmoec_shape_elements(&e->results[0].shape), columns = hmoec_evaluation_columns(e, 0);
+  int64_t inverse_sqrt = hmoec_evaluation_int(e, "inverse_sqrt");
+  double by = hmoec_evaluation_number(e, "by"), divisor = inverse_sqrt ? sqrt((double)inverse_sqrt) : 1;
+  const double *factor = e->inference->operand_count > 1 ? e->operands[1] : NULL;
+  bool by_row = factor && hmoec_evaluation_columns(e, 1) != columns;
+  for (size_t i = 0; i < count; i++) {
+    double y = by * e->operands[0][i] / divisor;
+    e->results[0].data[i] = factor ? y * factor[by_row ? i / columns : e->inference->operands[1].rank == 1 ? i % columns : i] : y;
+  }
   return true;
 }
 
@@ -84,12 +91,37 @@ bool hmoec_evaluate_reshape(hmoec_evaluation *e) {
   return true;
 }
 
+/* The elements of an operand as [outer, dimension of the axis, inner]. */
+static size_t part_size(const hmoec_evaluation *e, size_t operand, int64_t axis, size_t *out_outer, size_t *out_inner) {
+  *out_outer = *out_inner = 1;
+  for (int64_t i = 0; i < e->inference->operands[operand].rank; i++) {
+    if (i < axis) *out_outer *= hmoec_evaluation_dim(e, operand, (size_t)i);
+    if (i > axis) *out_inner *= hmoec_evaluation_dim(e, operand, (size_t)i);
+  }
+  return hmoec_evaluation_dim(e, operand, (size_t)axis);
+}
+
 bool hmoec_evaluate_slice(hmoec_evaluation *e) {
-  size_t rows = hmoec_evaluation_rows(e, 0), columns = hmoec_evaluation_columns(e, 0),
-         begin = (size_t)hmoec_evaluation_int(e, "begin");
-  size_t width = (size_t)hmoec_evaluation_int(e, "end") - begin;
-  for (size_t row = 0; row < rows; row++)
-    memcpy(e->results[0].data + row * width, e->operands[0] + row * columns + begin, width * sizeof(double));
+  size_t outer, inner, begin = (size_t)hmoec_evaluation_int(e, "begin"), end = (size_t)hmoec_evaluation_int(e, "end"),
+                       step = (size_t)hmoec_evaluation_int(e, "step");
+  size_t size = part_size(e, 0, hmoec_axis(hmoec_evaluation_int(e, "axis"), e->inference->operands[0].rank), &outer, &inner);
+  double *to = e->results[0].data;
+  for (size_t o = 0; o < outer; o++)
+    for (size_t i = begin; i < end; i += step, to += inner)
+      memcpy(to, e->operands[0] + (o * size + i) * inner, inner * sizeof(double));
+  return true;
+}
+
+bool hmoec_evaluate_concat(hmoec_evaluation *e) {
+  int64_t axis = hmoec_axis(hmoec_evaluation_int(e, "axis"), e->inference->operands[0].rank);
+  size_t outer, inner, at = 0, total = 0;
+  for (size_t i = 0; i < e->inference->operand_count; i++) total += part_size(e, i, axis, &outer, &inner);
+  for (size_t i = 0; i < e->inference->operand_count; i++) {
+    size_t size = part_size(e, i, axis, &outer, &inner) * inner;
+    for (size_t o = 0; o < outer; o++)
+      memcpy(e->results[0].data + o * total * inner + at, e->operands[i] + o * size, size * sizeof(double));
+    at += size;
+  }
   return true;
 }
 

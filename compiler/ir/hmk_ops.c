@@ -23,7 +23,7 @@ static const hmoec_hmk_info infos[] = {
     {"combine", {"slots", "y"}, 0x3, HMOE_STEP_KERNEL},
     {"select_embedding", {"sets", "table", "out"}, 0x7, HMOE_STEP_KERNEL},
     {"contract", {"t1", "r", "beta", "v"}, 0xb, HMOE_STEP_KERNEL},
-    {"map_rows", {"in", "index", "out"}, 0x5, HMOE_STEP_KERNEL},
+    {"map_rows", {"in", "index", "out", "factor"}, 0x5, HMOE_STEP_KERNEL},
     {"norm_rows", {"x", "weight", "bias", "out", "index"}, 0xb, HMOE_STEP_KERNEL},
     {"embed_rows", {"ids", "table", "out"}, 0x7, HMOE_STEP_KERNEL},
     {"store_kv", {"k", "v", "keys", "values"}, 0xf, HMOE_STEP_KERNEL},
@@ -92,10 +92,6 @@ int64_t hmoec_hmk_array(MlirOperation op, const char *name, intptr_t index) {
 intptr_t hmoec_hmk_array_size(MlirOperation op, const char *name) {
   MlirAttribute array = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(name));
   return mlirAttributeIsNull(array) || !mlirAttributeIsADenseI64Array(array) ? -1 : mlirDenseArrayGetNumElements(array);
-}
-
-int64_t hmoec_hmk_of_operand(MlirOperation op, const char *name, intptr_t operand) {
-  return hmoec_hmk_array_size(op, name) < 0 ? 0 : hmoec_hmk_array(op, name, operand);
 }
 
 static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }

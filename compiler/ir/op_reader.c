@@ -48,6 +48,7 @@ static bool attribute_read(hmoec_op_reader *reader, size_t index, MlirOperation 
   if (mlirAttributeIsNull(attribute) && row->omitted) {
     out->integer = row->default_int;
     out->string = row->default_text;
+    out->number = row->default_number;
     return true;
   }
   if (mlirAttributeIsNull(attribute))

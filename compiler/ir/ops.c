@@ -27,7 +27,14 @@ static const char *const strategies[] = {"auto", "table", "cache", "factored", "
   {.name = attribute, .kind = HMOEC_ATTRIBUTE_INT, .required = true, .minimum = low, .maximum = INT32_MAX}
 #define INT(attribute, low, high, value)                                                                                           \
   {.name = attribute, .kind = HMOEC_ATTRIBUTE_INT, .minimum = low, .maximum = high, .default_int = value}
+/* Not written where it has its default. */
+#define OMITTED(attribute, low, high, value)                                                                                       \
+  {.name = attribute, .kind = HMOEC_ATTRIBUTE_INT, .minimum = low, .maximum = high, .default_int = value, .omitted = true}
+/* Of a tensor; negative ones count from behind the last. */
+#define AXIS OMITTED("axis", -HMOEC_MAX_RANK, HMOEC_MAX_RANK - 1, -1)
 #define NUMBER(attribute, value) {.name = attribute, .kind = HMOEC_ATTRIBUTE_FLOAT, .default_number = value}
+/* May be negative; not written where it is 1. */
+#define FACTOR(attribute) {.name = attribute, .kind = HMOEC_ATTRIBUTE_FLOAT, .minimum = -1, .default_number = 1, .omitted = true}
 #define CHOICE(attribute, list, value) {.name = attribute, .kind = HMOEC_ATTRIBUTE_STRING, .choices = list, .default_text = value}
 #define FUNCTION(attribute, list, value, counts)                                                                                   \
   {.name = attribute, .kind = HMOEC_ATTRIBUTE_STRING, .choices = list, .default_text = value, .arities = counts}
@@ -40,7 +47,6 @@ static const char *const strategies[] = {"auto", "table", "cache", "factored", "
 #define INDICES HMOEC_OPERAND_INDICES
 #define KNOWN HMOEC_OPERAND_KNOWN
 #define PARAMETER HMOEC_OPERAND_PARAMETER
-#define STACK HMOEC_OPERAND_STACK
 #define MATRIX HMOEC_ROLE_MATRIX
 #define BIAS HMOEC_ROLE_BIAS
 #define WO HMOEC_ROLE_WO
@@ -104,9 +110,19 @@ static const hmoec_op_info ops[] = {
     {.name = "slice",
      .operands = {ROWS("x")},
      .required_operands = 1,
-     .attributes = {REQUIRED_INT("begin", 0), REQUIRED_INT("end", 1), INT("squeeze", 0, 1, 0)},
-     .facts = VIEW | AT_OPEN,
+     .attributes = {REQUIRED_INT("begin", 0), REQUIRED_INT("end", 1), INT("squeeze", 0, 1, 0), AXIS,
+                    OMITTED("step", 1, INT32_MAX, 1)},
+     .facts = VIEW | ROW_WISE | AT_OPEN | PER_SET,
      .infer = hmoec_infer_slice,
+     .from_spec = true},
+    {.name = "concat",
+     .operands = {ROWS("a"), ROWS("b"), ROWS("c"), ROWS("d"), ROWS("e"), ROWS("f"), ROWS("g"), ROWS("h")},
+     .required_operands = 2,
+     .legal_counts = 0x1fc,
+     .attributes = {AXIS},
+     .facts = ROW_WISE | AT_OPEN | PER_SET,
+     .infer = hmoec_infer_concat,
+     .operand_segments = true,
      .from_spec = true},
     {.name = "route",
      .operands = {OPERAND("logits", CONDITION)},
@@ -119,7 +135,7 @@ static const hmoec_op_info ops[] = {
      .infer = hmoec_infer_route,
      .from_spec = true},
     {.name = "experts",
-     .operands = {ROWS("x"), OPERAND("indices", INDICES), ROWS("kept"), WEIGHT("wi", STACK, MATRIX), WEIGHT("wo", STACK, WO),
+     .operands = {ROWS("x"), OPERAND("indices", INDICES), ROWS("kept"), WEIGHT("wi", KNOWN, MATRIX), WEIGHT("wo", KNOWN, WO),
                   WEIGHT("bi", KNOWN, BIAS), WEIGHT("bo", KNOWN, BIAS)},
      .required_operands = 5,
      .legal_counts = COUNTS_2(5, 7),
@@ -220,8 +236,8 @@ static const hmoec_op_info ops[] = {
      .infer = hmoec_infer_factored_hyper_expert,
      .operand_segments = true},
     {.name = "fused_experts",
-     .operands = {ROWS("x"), OPERAND("indices", INDICES), ROWS("gates"), ROWS("kept"), WEIGHT("wi", STACK, MATRIX),
-                  WEIGHT("wo", STACK, WO), OPERAND("down", KNOWN), OPERAND("up", KNOWN), WEIGHT("bi", KNOWN, BIAS),
+     .operands = {ROWS("x"), OPERAND("indices", INDICES), ROWS("gates"), ROWS("kept"), WEIGHT("wi", KNOWN, MATRIX),
+                  WEIGHT("wo", KNOWN, WO), OPERAND("down", KNOWN), OPERAND("up", KNOWN), WEIGHT("bi", KNOWN, BIAS),
                   WEIGHT("bo", KNOWN, BIAS), WEIGHT("beta", KNOWN, BIAS), WEIGHT("gamma", KNOWN, BIAS)},
      .required_operands = 8,
      .legal_counts = COUNTS_1(8) | COUNTS_2(10, 12),
@@ -232,8 +248,8 @@ static const hmoec_op_info ops[] = {
      .infer = hmoec_infer_fused_experts,
      .operand_segments = true},
     {.name = "fused_gated_experts",
-     .operands = {ROWS("x"), OPERAND("indices", INDICES), ROWS("gates"), ROWS("kept"), WEIGHT("wi_0", STACK, MATRIX),
-                  WEIGHT("wi_1", STACK, MATRIX), WEIGHT("wo", STACK, WO), OPERAND("down", KNOWN), OPERAND("up", KNOWN),
+     .operands = {ROWS("x"), OPERAND("indices", INDICES), ROWS("gates"), ROWS("kept"), WEIGHT("wi_0", KNOWN, MATRIX),
+                  WEIGHT("wi_1", KNOWN, MATRIX), WEIGHT("wo", KNOWN, WO), OPERAND("down", KNOWN), OPERAND("up", KNOWN),
                   WEIGHT("bi_0", KNOWN, BIAS), WEIGHT("bi_1", KNOWN, BIAS), WEIGHT("bo", KNOWN, BIAS), WEIGHT("beta", KNOWN, BIAS),
                   WEIGHT("gamma", KNOWN, BIAS)},
      .required_operands = 9,
@@ -271,11 +287,12 @@ static const hmoec_op_info ops[] = {
      .infer = hmoec_infer_norm,
      .from_spec = true},
     {.name = "scale",
-     .operands = {ROWS("x")},
+     .operands = {ROWS("x"), ROWS("factor")},
      .required_operands = 1,
-     .attributes = {REQUIRED_INT("inverse_sqrt", 1)},
+     .legal_counts = COUNTS_2(1, 2),
+     .attributes = {OMITTED("inverse_sqrt", 1, INT32_MAX, 0), FACTOR("by")},
      .facts = ROW_WISE | AT_OPEN | PER_SET,
-     .infer = hmoec_infer_activate,
+     .infer = hmoec_infer_scale,
      .from_spec = true},
     {.name = "multiply",
      .operands = {ROWS("a"), ROWS("b")},
@@ -323,8 +340,8 @@ static const hmoec_op_info ops[] = {
      .first_optional = "biased",
      .from_spec = true},
     {.name = "gated_experts",
-     .operands = {ROWS("x"), OPERAND("indices", INDICES), ROWS("kept"), WEIGHT("wi_0", STACK, MATRIX),
-                  WEIGHT("wi_1", STACK, MATRIX), WEIGHT("wo", STACK, WO), WEIGHT("bi_0", KNOWN, BIAS), WEIGHT("bi_1", KNOWN, BIAS),
+     .operands = {ROWS("x"), OPERAND("indices", INDICES), ROWS("kept"), WEIGHT("wi_0", KNOWN, MATRIX),
+                  WEIGHT("wi_1", KNOWN, MATRIX), WEIGHT("wo", KNOWN, WO), WEIGHT("bi_0", KNOWN, BIAS), WEIGHT("bi_1", KNOWN, BIAS),
                   WEIGHT("bo", KNOWN, BIAS)},
      .required_operands = 6,
      .legal_counts = COUNTS_2(6, 9),
@@ -371,12 +388,26 @@ static MlirAttribute get(MlirOperation op, const char *name) { return mlirOperat
 
 bool hmoec_op_at_open(MlirOperation op) { return !mlirAttributeIsNull(get(op, "at_open")); }
 
-int64_t hmoec_op_int(MlirOperation op, const char *name) {
-  MlirAttribute attribute = get(op, name);
-  return mlirAttributeIsNull(attribute) ? 0 : mlirIntegerAttrGetValueInt(attribute); /* 0: the default of those that are omitted */
+/* The row of an attribute that is omitted where it has its default; NULL: it is none. */
+static const hmoec_attribute_info *omitted(MlirOperation op, const char *name) {
+  const hmoec_op_info *info = hmoec_op_info_of(op);
+  for (size_t i = 0; info && info->attributes[i].name; i++)
+    if (strcmp(info->attributes[i].name, name) == 0) return &info->attributes[i];
+  return NULL;
 }
 
-double hmoec_op_number(MlirOperation op, const char *name) { return mlirFloatAttrGetValueDouble(get(op, name)); }
+int64_t hmoec_op_int(MlirOperation op, const char *name) {
+  MlirAttribute attribute = get(op, name);
+  if (!mlirAttributeIsNull(attribute)) return mlirIntegerAttrGetValueInt(attribute);
+  const hmoec_attribute_info *row = omitted(op, name);
+  return row ? row->default_int : 0;
+}
+
+double hmoec_op_number(MlirOperation op, const char *name) {
+  MlirAttribute attribute = get(op, name);
+  const hmoec_attribute_info *row = mlirAttributeIsNull(attribute) ? omitted(op, name) : NULL;
+  return row ? row->default_number : mlirFloatAttrGetValueDouble(attribute);
+}
 
 MlirStringRef hmoec_op_string(MlirOperation op, const char *name) { return mlirStringAttrGetValue(get(op, name)); }
 
@@ -439,9 +470,9 @@ bool hmoec_attribute_check(const hmoec_op_info *info, const hmoec_attribute_info
   case HMOEC_ATTRIBUTE_STRING: return !row->choices || choice_check(info, row, value->string, diagnostics, location);
   case HMOEC_ATTRIBUTE_INT: return range_check(info, row, value->integer, diagnostics, location);
   case HMOEC_ATTRIBUTE_FLOAT:
-    return (value->number >= 0 && value->number <= 1e30) ||
-           hmoec_error(diagnostics, location, "%s: expected %s to be between 0 and 1e30, found %g", info->name, row->name,
-                       value->number);
+    return (value->number >= (row->minimum < 0 ? -1e30 : 0) && value->number <= 1e30) ||
+           hmoec_error(diagnostics, location, "%s: expected %s to be between %s and 1e30, found %g", info->name, row->name,
+                       row->minimum < 0 ? "-1e30" : "0", value->number);
   case HMOEC_ATTRIBUTE_INTS: break;
   }
   for (size_t i = 0; i < value->int_count; i++)
@@ -510,8 +541,8 @@ size_t hmoec_operand_segments(const hmoec_inference *inference, int32_t *out_siz
     out_sizes[first ? info->required_operands : total - 1] = 1;
     return total;
   }
-  /* fused experts with some of the biases: expert_biases says which. */
-  bool first = false;
+  /* The first of them; of fused experts with some of the biases expert_biases says which. */
+  bool first = true;
   for (size_t i = 0; info->attributes[i].name; i++)
     if (strcmp(info->attributes[i].name, "expert_biases") == 0) first = inference->attributes[i].integer != 0;
   size_t some = inference->operand_count - info->required_operands;
@@ -534,6 +565,16 @@ static MlirAttribute attribute_to_mlir(MlirContext context, const hmoec_attribut
   return mlirAttributeGetNull();
 }
 
+static bool is_default(const hmoec_attribute_info *row, const hmoec_attribute *attribute) {
+  switch (row->kind) {
+  case HMOEC_ATTRIBUTE_STRING: return strcmp(attribute->string, row->default_text) == 0;
+  case HMOEC_ATTRIBUTE_INT: return attribute->integer == row->default_int;
+  case HMOEC_ATTRIBUTE_FLOAT: return attribute->number >= row->default_number && attribute->number <= row->default_number;
+  case HMOEC_ATTRIBUTE_INTS: break;
+  }
+  return false;
+}
+
 /* Makes the op that an inference with results describes. */
 static MlirOperation op_create(MlirContext context, const hmoec_inference *inference, MlirBlock block, MlirOperation insert_before,
                                MlirLocation location, const MlirValue *operands) {
@@ -545,9 +586,7 @@ static MlirOperation op_create(MlirContext context, const hmoec_inference *infer
   for (size_t i = 0; inference->info->attributes[i].name; i++) {
     const hmoec_attribute_info *row = &inference->info->attributes[i];
     const hmoec_attribute *attribute = &inference->attributes[i];
-    bool text = row->kind == HMOEC_ATTRIBUTE_STRING;
-    if (row->omitted && (text ? strcmp(attribute->string, row->default_text) == 0 : attribute->integer == row->default_int))
-      continue;
+    if (row->omitted && is_default(row, attribute)) continue;
     attributes[attribute_count++] =
         mlirNamedAttributeGet(mlirIdentifierGet(context, ref(row->name)), attribute_to_mlir(context, attribute));
   }

@@ -36,12 +36,12 @@ typedef struct hmoec_attribute_info {
   hmoec_attribute_kind kind;
   bool required;
   const char *const *choices; /* STRING: allowed values, NULL-terminated; NULL: any */
-  int64_t minimum, maximum;   /* INT; also the range of each element of INTS */
+  int64_t minimum, maximum;   /* INT; also the range of each element of INTS; of FLOAT a minimum below 0: it may be negative */
   const char *default_text;   /* STRING default, NULL: none */
   int64_t default_int;
   double default_number;      /* FLOAT */
   unsigned arities;           /* STRING: bit i: beside the choices, a scalar function of i arguments (ir/scalar.h) may be named */
-  bool omitted; /* INT, STRING: not written where it has its default; not in the IRDL definition, which would ask for it */
+  bool omitted; /* INT, STRING, FLOAT: not written where it has its default; not in the IRDL definition, which would ask for it */
 } hmoec_attribute_info;
 
 /* What a shape rule sees and fills. */
@@ -63,7 +63,6 @@ typedef enum hmoec_operand_kind {
   HMOEC_OPERAND_INDICES, /* picks of experts: they index the first operand after them that is not of rows, or `experts` experts */
   HMOEC_OPERAND_KNOWN, /* depends on parameters alone */
   HMOEC_OPERAND_PARAMETER, /* is a parameter */
-  HMOEC_OPERAND_STACK, /* is a parameter, or one transposed or reshaped: a matrix an expert */
 } hmoec_operand_kind;
 
 /* What a parameter is to the op that reads it: how large random ones are. */
@@ -162,6 +161,12 @@ MlirOperation hmoec_parameter_build(MlirContext context, hmoec_diagnostics *diag
 /* Checks every hmoe op of a module against the table, the entry function's form (names on arguments and results), and that result
  * types are what the rules infer. Reports all errors. */
 bool hmoec_verify(MlirModule module, hmoec_diagnostics *diagnostics);
+
+/* The axis of a tensor of this rank that an attribute names; -1: there is none. */
+static inline int64_t hmoec_axis(int64_t axis, int64_t rank) {
+  if (axis < 0) axis += rank;
+  return axis >= 0 && axis < rank ? axis : -1;
+}
 
 /* C(n, k), or INT64_MAX when it does not fit. */
 int64_t hmoec_binomial(int64_t n, int64_t k);

@@ -146,18 +146,110 @@ bool hmoec_infer_reshape(hmoec_inference *inference) {
                 hmoec_shape_string(y, y_text, sizeof y_text), hmoec_shape_elements(y));
 }
 
+/* The axis that an attribute names, one whose size is known; -1 after a message. */
+static int64_t axis_of(hmoec_inference *inference, size_t operand) {
+  const hmoec_shape *x = &inference->operands[operand];
+  char text[HMOEC_SHAPE_CHARS];
+  hmoec_shape_string(x, text, sizeof text);
+  int64_t named = integer(inference, "axis"), axis = hmoec_axis(named, x->rank);
+  if (axis < 0) REFUSE("%s: there is no axis %" PRId64 " in %s", inference->info->name, named, text);
+  else if (x->dims[axis] == HMOEC_DYNAMIC)
+    REFUSE("%s: axis %" PRId64 " of %s is known only at run time", inference->info->name, axis, text);
+  else return axis;
+  return -1;
+}
+
+static bool expect_rank(hmoec_inference *inference, size_t operand, int64_t most) {
+  char text[HMOEC_SHAPE_CHARS];
+  const hmoec_shape *x = &inference->operands[operand];
+  return (x->rank >= 1 && x->rank <= most) ||
+         REFUSE("%s: expected %s to have 1 to %" PRId64 " dimensions, found %s", inference->info->name,
+                inference->info->operands[operand].name, most, hmoec_shape_string(x, text, sizeof text));
+}
+
+/* Whether a dimension is known at run time only. */
+static bool is_dynamic(const hmoec_shape *shape) {
+  bool dynamic = false;
+  for (int64_t i = 0; i < shape->rank; i++) dynamic = dynamic || shape->dims[i] == HMOEC_DYNAMIC;
+  return dynamic;
+}
+
 bool hmoec_infer_slice(hmoec_inference *inference) {
-  dim batch = ROWS("batch"), rows = ROWS("rows"), columns = FREE("columns");
-  size_t rank = rows_rank(inference, 0);
-  if (!expect_rows(inference, 0, &batch, &rows, &columns)) return false;
-  int64_t begin = integer(inference, "begin"), end = integer(inference, "end");
-  if (begin >= end || end > columns.size)
-    return REFUSE("slice: columns [%" PRId64 ", %" PRId64 ") are not a part of [0, %" PRId64 ")", begin, end, columns.size);
-  dim width = FIXED(end - begin);
-  if (!integer(inference, "squeeze")) return result_rows(inference, rank, &batch, &rows, &width);
-  if (rank == 3) return REFUSE("slice: only a column of a matrix can become a vector");
-  if (width.size != 1) return REFUSE("slice: only a single column can become a vector, found %" PRId64 " columns", width.size);
-  return result(inference, HMOEC_F32, 1, DIMS(&rows));
+  const hmoec_shape *x = &inference->operands[0];
+  if (!expect_f32(inference, 0) || !expect_rank(inference, 0, 3)) return false;
+  int64_t axis = axis_of(inference, 0), begin = integer(inference, "begin"), end = integer(inference, "end");
+  if (axis < 0) return false;
+  if (begin >= end || end > x->dims[axis]) {
+    if (axis == x->rank - 1)
+      return REFUSE("slice: columns [%" PRId64 ", %" PRId64 ") are not a part of [0, %" PRId64 ")", begin, end, x->dims[axis]);
+    return REFUSE("slice: [%" PRId64 ", %" PRId64 ") of axis %" PRId64 " is not a part of [0, %" PRId64 ")", begin, end, axis,
+                  x->dims[axis]);
+  }
+  int64_t size = (end - begin - 1) / integer(inference, "step") + 1;
+  hmoec_shape *y = &inference->results[inference->result_count++];
+  *y = *x;
+  y->dims[axis] = size;
+  if (!integer(inference, "squeeze")) return true;
+  bool last = axis == x->rank - 1;
+  if (x->rank == 1 || (x->rank == 3 && is_dynamic(x))) return REFUSE("slice: only a column of a matrix can become a vector");
+  if (size != 1)
+    return REFUSE("slice: only a single %s, found %" PRId64 "%s", last ? "column can become a vector" : "part can be squeezed",
+                  size, last ? " columns" : "");
+  y->rank--;
+  for (int64_t i = axis; i < y->rank; i++) y->dims[i] = x->dims[i + 1];
+  return true;
+}
+
+/* Whether two shapes agree but in one axis; takes over what is known of either. */
+static bool shapes_meet(hmoec_shape *known, const hmoec_shape *other, int64_t axis) {
+  if (known->element != other->element || known->rank != other->rank) return false;
+  for (int64_t i = 0; i < known->rank; i++) {
+    if (i == axis) continue;
+    if (!hmoec_dim_compatible(known->dims[i], other->dims[i])) return false;
+    if (known->dims[i] == HMOEC_DYNAMIC) known->dims[i] = other->dims[i];
+  }
+  return true;
+}
+
+bool hmoec_infer_concat(hmoec_inference *inference) {
+  char text[HMOEC_SHAPE_CHARS], other_text[HMOEC_SHAPE_CHARS];
+  if (!expect_f32(inference, 0) || !expect_rank(inference, 0, 3)) return false;
+  int64_t axis = axis_of(inference, 0);
+  if (axis < 0) return false;
+  hmoec_shape y = inference->operands[0];
+  for (size_t i = 1; i < inference->operand_count; i++) {
+    const hmoec_shape *other = &inference->operands[i];
+    if (!shapes_meet(&y, other, axis) || other->dims[axis] == HMOEC_DYNAMIC)
+      return REFUSE("concat: expected %s to be as %s but in axis %" PRId64 ", which is %s, found %s",
+                    inference->info->operands[i].name, inference->info->operands[0].name, axis,
+                    hmoec_shape_string(&inference->operands[0], text, sizeof text),
+                    hmoec_shape_string(other, other_text, sizeof other_text));
+    if (__builtin_add_overflow(y.dims[axis], other->dims[axis], &y.dims[axis])) return REFUSE("concat: the result is too large");
+  }
+  inference->results[inference->result_count++] = y;
+  return true;
+}
+
+bool hmoec_infer_scale(hmoec_inference *inference) {
+  hmoec_shape y = inference->operands[0];
+  if (!expect_f32(inference, 0) || (inference->operand_count > 1 && !expect_rank(inference, 0, 3))) return false;
+  if (inference->operand_count > 1) {
+    const hmoec_shape *factor = &inference->operands[1];
+    hmoec_shape columns = y, rows = y;
+    char columns_text[HMOEC_SHAPE_CHARS], rows_text[HMOEC_SHAPE_CHARS], found[HMOEC_SHAPE_CHARS];
+    int64_t last = y.rank - 1;
+    columns.rank = 1;
+    columns.dims[0] = y.dims[last];
+    rows.dims[last] = 1;
+    bool by_column = factor->element == HMOEC_F32 && factor->rank == 1 && factor->dims[0] == columns.dims[0],
+         by_row = factor->rank == y.rank && factor->dims[last] == 1 && shapes_meet(&y, factor, last);
+    if (!by_column && !by_row)
+      return REFUSE("scale: expected factor %s, a value a column, or %s, a value a row, found %s",
+                    hmoec_shape_string(&columns, columns_text, sizeof columns_text),
+                    hmoec_shape_string(&rows, rows_text, sizeof rows_text), hmoec_shape_string(factor, found, sizeof found));
+  }
+  inference->results[inference->result_count++] = y;
+  return true;
 }
 
 /* batch * rows; dynamic where either is. Results that are too large are refused as a whole. */

@@ -9,6 +9,8 @@ bool hmoec_infer_activate(hmoec_inference *inference);
 bool hmoec_infer_add(hmoec_inference *inference);
 bool hmoec_infer_reshape(hmoec_inference *inference);
 bool hmoec_infer_slice(hmoec_inference *inference);
+bool hmoec_infer_concat(hmoec_inference *inference);
+bool hmoec_infer_scale(hmoec_inference *inference);
 bool hmoec_infer_route(hmoec_inference *inference);
 bool hmoec_infer_experts(hmoec_inference *inference);
 bool hmoec_infer_combine(hmoec_inference *inference);

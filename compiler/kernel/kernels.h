@@ -170,12 +170,14 @@ typedef struct hmoec_contract_spec {
   int64_t row_block;
 } hmoec_contract_spec;
 
-/* Copies rows: out[r, 0:n) (+)= f(in[index(r), 0:n)), f the activation; with multiply out *= f(in), with inverse_sqrt > 0 the value is
- * f(in) / sqrt(inverse_sqrt). bindings: 0 in [*, ld_in], 1 index i32 or NONE (index(r) = r), 2 out [rows, ld_out]. ld_in 0: one row for all.
- * Columns n..ld_out are zeroed unless accumulating or multiplying, which exclude each other. Grid ROWS. */
+/* Maps rows: out[r, c] (+)= f(in[index(r), c]) * scale * factor[r, c] for c < n, f the activation.
+ * bindings: 0 in [*, ld_in], 1 index i32 or NONE (index(r) = r), 2 out [rows, ld_out], 3 factor [rows, ld_factor] or NONE (1). ld_in 0, ld_factor 0:
+ * one row for all. Without factor_columns a row of factor is one value for all columns. in_step: what is between two columns of in, where more than 1
+ * rows are copied and nothing else. Columns n to n + padding of out become 0. Grid ROWS. */
 typedef struct hmoec_rows_spec {
-  int64_t n, ld_in, ld_out, inverse_sqrt;
-  bool has_index, accumulate, multiply;
+  int64_t n, ld_in, in_step, ld_out, padding, ld_factor;
+  double scale;
+  bool has_index, has_factor, factor_columns, accumulate;
   hmoec_activation activation;
   int64_t row_block;
 } hmoec_rows_spec;

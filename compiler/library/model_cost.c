@@ -14,11 +14,19 @@ static double elements(MlirValue value, int64_t tokens) {
   return count;
 }
 
-/* Matrices of weights are of the product's format, all else is as the model has it. */
-static double bytes_of(MlirValue value, bool weight, hmoec_format format) {
+static double bytes_of(MlirValue value, hmoec_format format) {
   hmoec_shape shape = hmoec_value_shape(value);
-  if (shape.element == HMOEC_F32 && weight && shape.rank > 1) return (double)hmoec_format_bytes(format, 1);
+  if (shape.element == HMOEC_F32) return (double)hmoec_format_bytes(format, 1);
   return shape.element == HMOEC_I64 ? 8 : 4;
+}
+
+/* Matrices that products read are of the products' format, all else is as the model has it: tables that are looked up, biases and what makes them, which
+ * are the operands that may be left out. */
+static hmoec_format format_of(MlirOperation op, intptr_t operand, bool weight, hmoec_format dtype) {
+  const hmoec_op_info *info = hmoec_op_info_of(op);
+  bool matrix =
+      weight && hmoec_value_shape(mlirOperationGetOperand(op, operand)).rank > 1 && operand < (intptr_t)info->required_operands;
+  return matrix && hmoec_product_has_dtype(op) && hmoec_rounds_to_dtype(op, (size_t)operand) ? dtype : HMOEC_FORMAT_F32;
 }
 
 bool hmoec_op_per_set(MlirOperation op) {
@@ -35,7 +43,6 @@ bool hmoec_op_per_set(MlirOperation op) {
 /* Bytes of all operands that are parameters or computed at open, and of those that are per run. What is generated per run is stored as the
  * product that reads it wants it. */
 static void add_bytes(MlirOperation op, int64_t tokens, hmoec_format dtype, hmoec_cost *c) {
-  hmoec_format format = hmoec_product_has_dtype(op) ? dtype : HMOEC_FORMAT_F32;
   bool generates = hmoec_op_is(op, "hmoe.hypernetwork");
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
     MlirValue operand = mlirOperationGetOperand(op, i);
@@ -45,11 +52,13 @@ static void add_bytes(MlirOperation op, int64_t tokens, hmoec_format dtype, hmoe
     double count = elements(operand, tokens),
            read = hmoec_op_has(op, HMOEC_OP_LOOKUP) ? elements(mlirOperationGetResult(op, 0), tokens) : count;
     *(constant ? &c->weight_bytes : &c->moved_bytes) +=
-        bytes_of(operand, weight, format) * (constant && read < count ? read : count);
+        bytes_of(operand, format_of(op, i, weight, dtype)) * (constant && read < count ? read : count);
   }
-  for (intptr_t i = 0; i < mlirOperationGetNumResults(op); i++)
-    c->moved_bytes +=
-        (double)hmoec_format_bytes(generates ? dtype : HMOEC_FORMAT_F32, 1) * elements(mlirOperationGetResult(op, i), tokens);
+  for (intptr_t i = 0; i < mlirOperationGetNumResults(op); i++) {
+    MlirValue result = mlirOperationGetResult(op, i);
+    bool matrix = generates && hmoec_value_shape(result).rank > 2; /* one for each row */
+    c->moved_bytes += (double)hmoec_format_bytes(matrix ? dtype : HMOEC_FORMAT_F32, 1) * elements(result, tokens);
+  }
 }
 
 /* Rows of an op's first operand: all dimensions but the last. */

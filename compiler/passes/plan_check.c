@@ -41,7 +41,8 @@ static bool place_check(planner *p, MlirOperation op) {
     return REFUSE(op, "%s of distinct selection sets cannot be compiled", name);
   for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++) {
     hmoec_shape shape = hmoec_value_shape(mlirOperationGetResult(op, r));
-    if (hmoec_op_has(op, HMOEC_OP_ROW_WISE) && shape.rank != 2 && (shape.rank != 3 || hmoec_op_at_open(op)))
+    if (hmoec_op_has(op, HMOEC_OP_ROW_WISE) && !hmoec_op_has(op, HMOEC_OP_VIEW) &&
+        (shape.rank < (hmoec_op_at_open(op) ? 1 : 2) || shape.rank > 3))
       return REFUSE(op, "%s: expected a matrix, found rank %d", name, (int)shape.rank);
     if (hmoec_op_at_open(op) || (shape.rank > 0 && shape.dims[0] == HMOEC_DYNAMIC)) continue;
     char text[HMOEC_SHAPE_CHARS];
@@ -64,12 +65,6 @@ static MlirOperation sets_of(MlirValue value) {
 
 /* ---- which kinds of operands an op takes ---- */
 
-/* Matrices that lie one after the other. */
-static bool is_stack(MlirValue value) {
-  if (made_by(value, "hmoe.transpose")) value = mlirOperationGetOperand(hmoec_defining_op(value), 0);
-  return made_by(value, "hmoe.parameter") || made_by(value, "hmoe.reshape");
-}
-
 static bool operand_kinds_check(planner *p, MlirOperation op) {
   const hmoec_op_info *info = hmoec_op_info_of(op);
   bool sets = plan_is_per_set(op);
@@ -82,8 +77,6 @@ static bool operand_kinds_check(planner *p, MlirOperation op) {
     const hmoec_operand_info *asked = &info->operands[i];
     if (asked->kind == HMOEC_OPERAND_PARAMETER && !made_by(operand, "hmoe.parameter"))
       return REFUSE(op, "%s: expected %s to be a parameter", info->name, asked->name);
-    if (asked->kind == HMOEC_OPERAND_STACK && !is_stack(operand))
-      return REFUSE(op, "%s: expected %s to be a parameter, or what is reshaped or transposed to a stack", info->name, asked->name);
     if (asked->kind >= HMOEC_OPERAND_KNOWN && kind != OF_OPEN)
       return REFUSE(op, "%s: expected %s to depend on parameters alone", info->name, asked->name);
     if (kind == OF_OPEN || hmoec_op_at_open(op)) continue;

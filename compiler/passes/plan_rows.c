@@ -1,4 +1,4 @@
-/* Row-wise ops: linear, norms, activate, add, multiply, and views of memory.
+/* Row-wise ops: linear, norms, activate, add, multiply. Views are in plan_views.c.
  *
  *   linear(norm(x), w)                      the product normalises the rows of x while it copies them, if no one else needs them
  *   linear(x, wq), linear(x, wk), ...       one product, when they are q, k and v of one attention
@@ -19,78 +19,6 @@ int64_t plan_columns(MlirValue value) {
   return shape.dims[shape.rank - 1];
 }
 
-plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns) {
-  if (table.row_stride == columns && table.col_stride == 1 && (rows == 1 || !plan_has_gaps(p, table.memory)))
-    return plan_vector(p, fn, (plan_place){table.memory, table.offset, 1, 1, HMOEC_FORMAT_F32}, rows * columns);
-  plan_memory **made = plan_made(p, (plan_key){.owner = table.memory,
-                                               .making = PLAN_TABLE,
-                                               .fn = fn,
-                                               .offset = table.offset,
-                                               .row_stride = table.row_stride,
-                                               .col_stride = table.col_stride,
-                                               .rows = rows,
-                                               .columns = columns});
-  if (*made) return plan_at(*made);
-  hmoec_packing packing = {.columns = columns,
-                           .column_stride = table.col_stride,
-                           .q = 1,
-                           .k_outer = 1,
-                           .source_offset = table.offset,
-                           .groups = rows,
-                           .source_group_stride = table.row_stride};
-  hmoec_operand operand = {.role = HMOEC_ROLE_TABLE, .depth = rows, .columns = columns};
-  plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, 1, operand) : plan_workspace(p, -1, 1, operand);
-  plan_pack_emit(p, packed, table.memory, &packing);
-  return plan_at(*made = packed);
-}
-
-plan_place plan_rows_place(planner *p, int fn, MlirValue matrix) {
-  plan_place place = plan_value_get(p, matrix)->place;
-  hmoec_shape shape = hmoec_value_shape(matrix);
-  if (fn == PLAN_RUN || shape.rank != 2 || (place.col_stride == 1 && place.row_stride >= shape.dims[1])) return place;
-  plan_binding rows = plan_table(p, fn, place, shape.dims[0], shape.dims[1]);
-  return (plan_place){rows.memory, 0, shape.dims[1], 1, HMOEC_FORMAT_F32};
-}
-
-/* Whether a stack is read only where kernels take it group by group. */
-static bool only_grouped(MlirValue stack) {
-  for (MlirOpOperand use = mlirValueGetFirstUse(stack); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
-    MlirOperation user = mlirOpOperandGetOwner(use);
-    if (!hmoec_op_has(user, HMOEC_OP_GROUPED)) return false;
-  }
-  return true;
-}
-
-/* A parameter's stack, all of it in one memory, part after part. */
-static plan_memory *joined_stack(planner *p, plan_memory *stack, int64_t count, int64_t part) {
-  plan_memory **made = plan_made(p, (plan_key){.owner = stack, .making = PLAN_STACK, .rows = count, .columns = part});
-  if (*made) return *made;
-  *made = plan_plain(p, "f32", -1, count, part);
-  hmoec_packing parts = {.columns = part, .column_stride = 1, .q = 1, .k_outer = 1, .groups = count, .source_group_stride = part};
-  plan_pack_emit(p, *made, stack, &parts);
-  return *made;
-}
-
-bool plan_parameter(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
-  (void)fn;
-  (void)rows_dim;
-  MlirValue value = mlirOperationGetResult(op, 0);
-  hmoec_shape shape = hmoec_value_shape(value);
-  int64_t count = hmoec_op_int(op, "count"), first = count > 0 ? 1 : 0;
-  plan_memory *memory = plan_memory_create(p, "param", "f32", -1, shape.rank - first, shape.dims + first);
-  MlirStringRef key = hmoec_op_string(op, "key");
-  memory->key = strndup(key.data, key.length);
-  if (!memory->key) p->failed = true;
-  memory->count = count;
-  memory->index = p->params++;
-  int64_t last = shape.dims[shape.rank - 1];
-  if (count > 1 && shape.rank == 2 && !only_grouped(value)) { /* a stack of vectors that is read as a matrix becomes one */
-    memory = joined_stack(p, memory, count, last);
-  }
-  plan_value_get(p, value)->place = (plan_place){memory, 0, shape.rank == 1 ? 1 : last, 1, HMOEC_FORMAT_F32};
-  return true;
-}
-
 /* ---- norms ---- */
 
 static MlirOperation only_user(const planner *p, MlirValue value) {
@@ -108,7 +36,8 @@ static MlirOperation only_user(const planner *p, MlirValue value) {
 static MlirOperation scale_after(const planner *p, MlirOperation norm) {
   MlirValue rows = mlirOperationGetResult(norm, 0);
   MlirOperation user = only_user(p, rows);
-  bool scales = !mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.scale") && !plan_is_last_from(p, rows);
+  bool scales = !mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.scale") && mlirOperationGetNumOperands(user) == 1 &&
+                !plan_is_last_from(p, rows);
   return scales ? user : (MlirOperation){NULL};
 }
 
@@ -119,8 +48,11 @@ static MlirOperation scaled_norm(const planner *p, MlirOperation scale) {
   return mlirOperationEqual(scale_after(p, norm), scale) ? norm : (MlirOperation){NULL};
 }
 
+/* What a scale multiplies all of its rows by; null: 1. */
 static double factor_of(MlirOperation scale) {
-  return mlirOperationIsNull(scale) ? 1 : 1 / sqrt((double)hmoec_op_int(scale, "inverse_sqrt"));
+  if (mlirOperationIsNull(scale)) return 1;
+  int64_t inverse_sqrt = hmoec_op_int(scale, "inverse_sqrt");
+  return hmoec_op_number(scale, "by") * (inverse_sqrt ? 1 / sqrt((double)inverse_sqrt) : 1);
 }
 
 /* The norm that makes a value, looked for behind a scale that it does. */
@@ -215,11 +147,13 @@ bool plan_norm(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_NORM,
                          .spec.norm = {.kind = hmoec_op_is(op, "hmoe.rms_norm") ? HMOEC_NORM_RMS : HMOEC_NORM_LAYER,
                                        .n = n,
+                                       .ld_x = from.row_stride,
+                                       .ld_out = to.row_stride,
                                        .epsilon = hmoec_op_number(op, "epsilon"),
                                        .scale = factor_of(scale),
                                        .out_format = to.format}};
   plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
-  plan_bind(&step, "x", plan_rows_at(from));
+  plan_bind(&step, "x", (plan_binding){from.memory, 4 * from.offset, 0});
   plan_bind(&step, "weight", plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 1))->place, n));
   if (hmoec_op_is(op, "hmoe.layer_norm"))
     plan_bind(&step, "bias", plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 2))->place, n));
@@ -236,6 +170,7 @@ plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, hmoec_format
   if (mlirOperationIsNull(norm) || !left_to_reader(p, norm))
     return plan_matmul_init(p, fn, rows_dim, format, k, n, plan_rows_place(p, fn, x));
   plan_place rows = plan_value_get(p, mlirOperationGetOperand(norm, 0))->place;
+  rows.in_place = false;
   plan_matmul m = plan_matmul_init(p, fn, rows_dim, format, k, n, rows);
   bool layer = hmoec_op_is(norm, "hmoe.layer_norm");
   m.spec.norm = layer ? HMOEC_NORM_LAYER : HMOEC_NORM_RMS;
@@ -268,7 +203,7 @@ static void linear_into_destination(planner *p, plan_matmul *m, MlirValue result
   bool accumulate = false, rows = fn == PLAN_RUN && m->spec.format != HMOEC_FORMAT_F32 && !plan_value_get(p, result)->destination &&
                                   plan_rows_format(p, result) != HMOEC_FORMAT_F32;
   plan_place c = rows ? plan_product_rows(p, result, rows_dim) : plan_destination(p, result, rows_dim, &accumulate);
-  plan_matmul_into(m, c);
+  plan_matmul_into(p, m, c);
   MlirOperation user = hmoec_single_user(result);
   bool multiply = accumulate && !mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.multiply");
   m->spec.accumulate = accumulate && !multiply;
@@ -295,9 +230,10 @@ static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, 
     int64_t n = plan_columns(result);
     if (first_time) {
       plan_place w = plan_value_get(p, mlirOperationGetOperand(linears[i], 1))->place;
-      hmoec_packing packing = plan_packing(w, n, k);
+      hmoec_packing packing = plan_packing(w, format, n, k);
+      packing.operand_n = ld;
       packing.first_column = at;
-      plan_pack_emit(p, weights, w.memory, &packing);
+      plan_pack_emit(p, plan_at(weights), w.memory, &packing);
     }
     if (first_time && biased) {
       plan_place v = plan_value_get(p, mlirOperationGetOperand(linears[i], 2))->place;
@@ -305,19 +241,20 @@ static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, 
                                .column_stride = v.row_stride,
                                .q = 1,
                                .source_offset = v.offset,
-                               .k_outer = 1,
                                .groups = 1,
-                               .first_column = at};
-      plan_pack_emit(p, bias, v.memory, &packing);
+                               .operand_n = ld,
+                               .first_column = at,
+                               .padded = true};
+      plan_pack_emit(p, plan_at(bias), v.memory, &packing);
     }
-    plan_value_get(p, result)->place = plan_whole_place(c);
+    plan_value_get(p, result)->place = plan_whole_place(p, c);
     plan_value_get(p, result)->place.offset = at;
     at += plan_round(p, n);
   }
   plan_matmul m = plan_dense_matmul(p, PLAN_RUN, rows_dim, format, k, ld, mlirOperationGetOperand(linears[0], 0));
   m.b = plan_at(weights);
   if (biased) m.bias = plan_at(bias);
-  plan_matmul_into(&m, plan_whole_place(c));
+  plan_matmul_into(p, &m, plan_whole_place(p, c));
   plan_matmul_emit(p, &m);
   return true;
 }
@@ -333,8 +270,8 @@ bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
     if (!mlirOperationIsNull(before)) {
       plan_matmul first = linear_product(p, before, fn, rows_dim, &result);
       plan_memory *hidden = plan_rows_memory(p, first.spec.format, rows_dim, plan_columns(result), true);
-      plan_value_get(p, result)->place = plan_whole_place(hidden);
-      plan_matmul_into(&first, plan_value_get(p, result)->place);
+      plan_value_get(p, result)->place = plan_whole_place(p, hidden);
+      plan_matmul_into(p, &first, plan_value_get(p, result)->place);
       plan_matmul second = linear_product(p, op, fn, rows_dim, &result);
       linear_into_destination(p, &second, result, fn, rows_dim);
       if (second.spec.segment[0].multiply) {
@@ -353,16 +290,23 @@ bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
 }
 
 void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map) {
-  hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROWS,
-                         .spec.rows = {.n = map->columns,
-                                       .inverse_sqrt = map->inverse_sqrt,
-                                       .accumulate = map->accumulate,
-                                       .multiply = map->multiply,
-                                       .activation = map->function}};
+  hmoec_kernel kernel = {
+      .family = HMOEC_KERNEL_ROWS,
+      .spec.rows = {.n = map->columns,
+                    .ld_in = map->in.row_stride,
+                    .in_step = map->in_step ? map->in_step : 1,
+                    .ld_out = map->out.row_stride,
+                    .padding = map->accumulate || map->part ? 0 : map->out.row_stride - map->first - map->columns,
+                    .ld_factor = map->factor_stride,
+                    .factor_columns = map->factor_columns,
+                    .scale = map->scaled ? map->scale : 1,
+                    .accumulate = map->accumulate,
+                    .activation = map->function}};
   plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
-  plan_bind(&step, "in", plan_rows_at(map->in));
+  plan_bind(&step, "in", (plan_binding){map->in.memory, 4 * map->in.offset, 0});
   plan_bind(&step, "index", plan_at(map->index));
-  plan_bind(&step, "out", plan_rows_at(map->out));
+  plan_bind(&step, "out", (plan_binding){map->out.memory, 4 * (map->out.offset + map->first), 0});
+  plan_bind(&step, "factor", map->factor);
   plan_step_end(&step);
 }
 
@@ -403,7 +347,7 @@ bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
       out.memory->written = true;
     }
   }
-  plan_value_get(p, y)->place = plan_whole_place(plan_value_get(p, y)->destination);
+  plan_value_get(p, y)->place = plan_whole_place(p, plan_value_get(p, y)->destination);
   return true;
 }
 
@@ -422,20 +366,25 @@ bool plan_is_product_of_linears(MlirOperation multiply) {
   return is_factor(mlirOperationGetOperand(multiply, 0)) && is_factor(mlirOperationGetOperand(multiply, 1));
 }
 
-/* Two linears have written the product where it goes; other factors are copied there, the second multiplying. */
+/* Two linears have written the product where it goes; rows of others are mapped there. */
 bool plan_multiply(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue y = mlirOperationGetResult(op, 0);
   plan_memory *destination = plan_value_get(p, y)->destination;
   if (fn == PLAN_RUN && !plan_is_per_set(op) && plan_is_product_of_linears(op)) {
-    plan_value_get(p, y)->place = plan_whole_place(destination);
+    plan_value_get(p, y)->place = plan_whole_place(p, destination);
     return true;
   }
   bool accumulate;
   plan_place out = plan_destination(p, y, rows_dim, &accumulate);
-  for (int i = 0; i < 2; i++) {
-    plan_place in = plan_rows_place(p, fn, mlirOperationGetOperand(op, i));
-    plan_map_emit(p, fn, rows_dim, &(plan_mapping){.in = in, .out = out, .columns = plan_columns(y), .multiply = i == 1});
-  }
+  plan_place in = plan_rows_place(p, fn, mlirOperationGetOperand(op, 0)),
+             by = plan_rows_place(p, fn, mlirOperationGetOperand(op, 1));
+  plan_map_emit(p, fn, rows_dim,
+                &(plan_mapping){.in = in,
+                                .out = out,
+                                .columns = plan_columns(y),
+                                .factor = {by.memory, 4 * by.offset, 0},
+                                .factor_stride = by.row_stride,
+                                .factor_columns = true});
   return true;
 }
 
@@ -444,12 +393,16 @@ bool plan_scale(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue y = mlirOperationGetResult(op, 0);
   bool accumulate;
   plan_place in = plan_rows_place(p, fn, mlirOperationGetOperand(op, 0)), out = plan_destination(p, y, rows_dim, &accumulate);
-  plan_map_emit(p, fn, rows_dim,
-                &(plan_mapping){.in = in,
-                                .out = out,
-                                .columns = plan_columns(y),
-                                .inverse_sqrt = hmoec_op_int(op, "inverse_sqrt"),
-                                .accumulate = accumulate});
+  plan_mapping map = {
+      .in = in, .out = out, .columns = plan_columns(y), .scaled = true, .scale = factor_of(op), .accumulate = accumulate};
+  if (mlirOperationGetNumOperands(op) > 1) {
+    MlirValue factor = mlirOperationGetOperand(op, 1);
+    map.factor_columns = hmoec_value_shape(factor).rank == 1 && plan_columns(factor) == plan_columns(y);
+    plan_place by = map.factor_columns ? plan_value_get(p, factor)->place : plan_rows_place(p, fn, factor);
+    map.factor = map.factor_columns ? plan_vector(p, fn, by, plan_columns(y)) : (plan_binding){by.memory, 4 * by.offset, 0};
+    map.factor_stride = map.factor_columns ? 0 : by.row_stride;
+  }
+  plan_map_emit(p, fn, rows_dim, &map);
   return true;
 }
 
@@ -462,10 +415,11 @@ bool plan_append_row(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   row.row_stride = row.col_stride;
   plan_binding vector = plan_vector(p, fn, row, appended);
   bool accumulate;
-  plan_place in = plan_rows_place(p, fn, x), out = plan_destination(p, y, rows_dim, &accumulate), behind = out;
-  plan_map(p, fn, rows_dim, HMOEC_ACTIVATION_NONE, in, out, columns, false);
-  behind.offset += columns; /* zero by now */
-  plan_map(p, fn, rows_dim, HMOEC_ACTIVATION_NONE, (plan_place){.memory = vector.memory, .col_stride = 1}, behind, appended, true);
+  plan_place in = plan_rows_place(p, fn, x), out = plan_destination(p, y, rows_dim, &accumulate);
+  plan_map_emit(p, fn, rows_dim, &(plan_mapping){.in = in, .out = out, .columns = columns, .part = true});
+  plan_map_emit(
+      p, fn, rows_dim,
+      &(plan_mapping){.in = {.memory = vector.memory, .col_stride = 1}, .out = out, .first = columns, .columns = appended});
   return true;
 }
 
@@ -478,6 +432,7 @@ bool plan_selection_embedding(planner *p, MlirOperation op, int fn, int64_t rows
                          .spec.select = {.experts = table.dims[0],
                                          .top_k = sets.dims[1],
                                          .embedding = table.dims[1],
+                                         .ld_out = out.row_stride,
                                          .of = hmoec_op_string_is(op, "of", "selected") ? HMOEC_SELECTED : HMOEC_UNSELECTED,
                                          .mean = hmoec_op_string_is(op, "aggregate", "mean")}};
   plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
@@ -499,7 +454,7 @@ bool plan_all_selections(planner *p, MlirOperation op, int fn, int64_t rows_dim)
   plan_int(&step, "top_k", sets.dims[1]);
   plan_int(&step, "sets", sets.dims[0]);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(memory);
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(p, memory);
   return true;
 }
 
@@ -512,57 +467,8 @@ bool plan_weight_embedding(planner *p, MlirOperation op, int fn, int64_t rows_di
   plan_step step = plan_step_begin(p, PLAN_OPEN, "weight_embedding", -1);
   plan_bind(&step, "dst", plan_at(memory));
   for (int i = 0; i < 6; i++) plan_bind(&step, roles[i], plan_at(plan_value_get(p, mlirOperationGetOperand(op, i))->place.memory));
+  plan_int(&step, "ld_out", shape.dims[1]);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(memory);
-  return true;
-}
-
-/* All elements of a value at open in row-major order, one after the other: copied there unless they lie so. False: a stack of parts of
- * rows, or of transposed matrices, which nothing copies. */
-static bool make_contiguous(planner *p, MlirValue value, plan_place *place) {
-  hmoec_shape shape = hmoec_value_shape(value);
-  int64_t rows = shape.dims[0], columns = shape.dims[shape.rank - 1];
-  bool gaps = plan_has_gaps(p, place->memory), one = shape.rank == 2 && rows == 1;
-  bool lies_so = shape.rank == 1 ? place->row_stride == 1 && !gaps
-                                 : place->col_stride == 1 && (one || (place->row_stride == columns && !gaps));
-  if (!lies_so && shape.rank > 2) return false;
-  if (!lies_so) {
-    plan_binding copy =
-        shape.rank == 1 ? plan_vector(p, PLAN_OPEN, *place, columns) : plan_table(p, PLAN_OPEN, *place, rows, columns);
-    *place = (plan_place){.memory = copy.memory};
-  } else if (place->memory->count > 1) {
-    place->memory = joined_stack(p, place->memory, rows, hmoec_shape_elements(&shape) / rows);
-  }
-  return true;
-}
-
-/* The same memory seen otherwise. */
-bool plan_view(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
-  (void)fn;
-  (void)rows_dim;
-  MlirValue x = mlirOperationGetOperand(op, 0), y = mlirOperationGetResult(op, 0);
-  plan_place place = plan_value_get(p, x)->place;
-  hmoec_shape to = hmoec_value_shape(y);
-  if (hmoec_op_is(op, "hmoe.flatten") || hmoec_op_is(op, "hmoe.unflatten")) {
-    plan_value_get(p, y)->place = place;
-    return true;
-  }
-  if (hmoec_op_is(op, "hmoe.take_row")) {
-    place.offset += hmoec_op_int(op, "row") * place.row_stride;
-  } else if (hmoec_op_is(op, "hmoe.slice")) {
-    place.offset += hmoec_op_int(op, "begin") * place.col_stride;
-    if (to.rank == 1) place.col_stride = 1; /* a vector: its elements are row_stride apart */
-  } else if (hmoec_op_is(op, "hmoe.transpose")) {
-    int64_t stride = place.row_stride;
-    place.row_stride = place.col_stride;
-    place.col_stride = stride;
-  } else {
-    if (!make_contiguous(p, x, &place))
-      return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
-                         "reshape: a stack that is transposed or sliced cannot be compiled");
-    place.row_stride = to.rank == 1 ? 1 : to.dims[to.rank - 1];
-    place.col_stride = 1;
-  }
-  plan_value_get(p, y)->place = place;
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(p, memory);
   return true;
 }

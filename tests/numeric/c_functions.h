@@ -110,9 +110,14 @@ static inline double c_distance(float a, float b) {
 static inline hmoec_kernel c_kernel(const hmoec_scalar_library *library, size_t index) {
   hmoec_activation activation = (hmoec_activation)(HMOEC_ACTIVATION_COUNT + index);
   if (library->programs[index].argument_count == 1)
-    return (hmoec_kernel){
-        .family = HMOEC_KERNEL_ROWS,
-        .spec.rows = {.n = COLUMNS, .ld_in = COLUMNS, .ld_out = COLUMNS, .row_block = 16, .activation = activation}};
+    return (hmoec_kernel){.family = HMOEC_KERNEL_ROWS,
+                          .spec.rows = {.n = COLUMNS,
+                                        .ld_in = COLUMNS,
+                                        .ld_out = COLUMNS,
+                                        .in_step = 1,
+                                        .scale = 1,
+                                        .row_block = 16,
+                                        .activation = activation}};
   return (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL,
                         .spec.matmul = {.k = 1,
                                         .n = COLUMNS,

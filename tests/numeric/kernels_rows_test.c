@@ -234,15 +234,25 @@ static void test_contract(void **state) {
 
 static void test_rows(void **state) {
   (void)state;
+#define RELU HMOEC_ACTIVATION_RELU
+#define FACTOR .has_factor = true, .scale = 0.5, .row_block = 16
   static const hmoec_rows_spec specs[] = {
-      {.n = 1, .ld_in = 1, .ld_out = 16, .row_block = 4},
-      {.n = 31, .ld_in = 33, .ld_out = 48, .has_index = true, .row_block = 16},
-      {.n = 64, .ld_in = 64, .ld_out = 64, .has_index = true, .activation = HMOEC_ACTIVATION_RELU, .row_block = 16},
-      {.n = 70, .ld_in = 80, .ld_out = 70, .accumulate = true, .row_block = 3},
-      {.n = 37, .ld_in = 37, .ld_out = 64, .accumulate = true, .activation = HMOEC_ACTIVATION_RELU, .row_block = 16},
-      {.n = 45, .ld_in = 48, .ld_out = 64, .multiply = true, .activation = HMOEC_ACTIVATION_RELU, .row_block = 16},
-      {.n = 21, .ld_in = 32, .ld_out = 32, .inverse_sqrt = 64, .row_block = 16},
-      {.n = 19, .ld_in = 0, .ld_out = 32, .accumulate = true, .row_block = 16}};
+      {.n = 1, .ld_in = 1, .in_step = 1, .ld_out = 16, .padding = 15, .scale = 1, .row_block = 4},
+      {.n = 31, .ld_in = 33, .in_step = 1, .ld_out = 48, .padding = 17, .scale = 1, .has_index = true, .row_block = 16},
+      {.n = 64, .ld_in = 64, .in_step = 1, .ld_out = 64, .scale = 1, .has_index = true, .activation = RELU, .row_block = 16},
+      {.n = 70, .ld_in = 80, .in_step = 1, .ld_out = 70, .scale = 1, .accumulate = true, .row_block = 3},
+      {.n = 37, .ld_in = 37, .in_step = 1, .ld_out = 64, .scale = 1, .accumulate = true, .activation = RELU, .row_block = 16},
+      {.n = 21, .ld_in = 32, .in_step = 1, .ld_out = 32, .scale = -0.125, .row_block = 16},
+      {.n = 9, .ld_in = 32, .in_step = 1, .ld_out = 32, .padding = 5, .scale = 1, .row_block = 16},
+      {.n = 45, .ld_in = 48, .in_step = 1, .ld_out = 64, .ld_factor = 47, FACTOR, .factor_columns = true, .activation = RELU},
+      {.n = 33, .ld_in = 48, .in_step = 1, .ld_out = 64, .ld_factor = 3, FACTOR, .padding = 31},
+      {.n = 17, .ld_in = 17, .in_step = 1, .ld_out = 20, .ld_factor = 0, FACTOR, .factor_columns = true, .accumulate = true},
+      {.n = 7, .ld_in = 24, .in_step = 1, .ld_out = 9, .ld_factor = 1, FACTOR, .has_index = true, .accumulate = true},
+      {.n = 1, .ld_in = 1, .in_step = 2, .ld_out = 2, .scale = 1, .row_block = 16},
+      {.n = 11, .ld_in = 32, .in_step = 3, .ld_out = 16, .padding = 5, .scale = 1, .row_block = 5},
+      {.n = 19, .ld_in = 0, .in_step = 1, .ld_out = 32, .scale = 1, .accumulate = true, .row_block = 16}};
+#undef RELU
+#undef FACTOR
   enum { KERNELS = sizeof specs / sizeof specs[0] };
   hmoec_kernel kernels[KERNELS];
   for (int i = 0; i < KERNELS; i++) kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_ROWS, .spec.rows = specs[i]};
@@ -252,24 +262,25 @@ static void test_rows(void **state) {
       const hmoec_rows_spec *s = &specs[i];
       int64_t rows = row_counts[r];
       harness_buffer in = harness_floats((rows + 1) * s->ld_in + s->n), out = harness_floats(rows * s->ld_out),
-                     index = harness_alloc((size_t)rows * 4);
+                     index = harness_alloc((size_t)rows * 4), factor = harness_floats(rows * s->ld_factor + s->n);
       for (int64_t t = 0; t < rows; t++) ((int32_t *)index.data)[t] = (int32_t)harness_below(rows + 1);
       float *before = malloc(out.bytes + 1), *want = malloc(out.bytes + 1);
       memcpy(before, out.data, out.bytes);
       for (int64_t j = 0; j < rows * s->ld_out; j++) {
         int64_t t = j / s->ld_out, c = j % s->ld_out, from = s->has_index ? ((int32_t *)index.data)[t] : t;
-        float x = c < s->n ? ((float *)in.data)[from * s->ld_in + c] : 0;
+        float x = c < s->n ? ((float *)in.data)[from * s->ld_in + c * s->in_step] : 0;
         if (s->activation == HMOEC_ACTIVATION_RELU && x < 0) x = 0;
-        if (s->inverse_sqrt) x /= sqrtf((float)s->inverse_sqrt);
-        want[j] = s->accumulate ? before[j] + x : !s->multiply ? x : c < s->n ? before[j] * x : before[j];
+        x *= (float)s->scale;
+        if (s->has_factor && c < s->n) x *= ((float *)factor.data)[t * s->ld_factor + (s->factor_columns ? c : 0)];
+        want[j] = c >= s->n + s->padding ? before[j] : s->accumulate && c < s->n ? before[j] + x : x;
       }
       HARNESS_EACH_VERSION(u, v) {
         memcpy(out.data, before, out.bytes);
-        harness_run(&u, v, i, (void *[]){in.data, s->has_index ? index.data : NULL, out.data}, rows, blocks_of(rows, s->row_block),
-                    1);
+        harness_run(&u, v, i, (void *[]){in.data, s->has_index ? index.data : NULL, out.data, s->has_factor ? factor.data : NULL},
+                    rows, blocks_of(rows, s->row_block), 1);
         for (int64_t j = 0; j < rows * s->ld_out; j++) assert_true(((float *)out.data)[j] == want[j]);
       }
-      harness_free(&in), harness_free(&out), harness_free(&index);
+      harness_free(&in), harness_free(&out), harness_free(&index), harness_free(&factor);
       free(before), free(want);
     }
   harness_destroy(&u);
@@ -349,7 +360,8 @@ static void test_versions_keep_to_their_instructions(void **state) {
 
 static void test_versions_left_out(void **state) {
   (void)state;
-  hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 16, .ld_in = 16, .ld_out = 16, .row_block = 4}};
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROWS,
+                         .spec.rows = {.n = 16, .ld_in = 16, .ld_out = 16, .in_step = 1, .scale = 1, .row_block = 4}};
   harness_unit u = harness_compile(&kernel, 1, hmoec_cpu_schedule_default(16));
   hmoec_cpu_unit unit = {.name = "m",
                          .kernels = &kernel,
@@ -380,12 +392,17 @@ static void test_versions_left_out(void **state) {
 
 static void test_wrong_descriptions_are_refused(void **state) {
   (void)state;
-  hmoec_kernel good = {.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 16, .ld_in = 16, .ld_out = 16, .row_block = 4}};
+#define ROWS .in_step = 1, .scale = 1, .row_block = 4
+  hmoec_kernel good = {.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 16, .ld_in = 16, .ld_out = 16, ROWS}};
   harness_unit u = harness_compile(&good, 1, hmoec_cpu_schedule_default(16));
   hmoec_kernel wrong[] = {
-      {.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 16, .ld_in = 15, .ld_out = 16, .row_block = 4}},
+      {.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 16, .ld_in = 15, .ld_out = 16, ROWS}},
+      {.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 16, .ld_in = 16, .ld_out = 16, .padding = 1, ROWS}},
+      {.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 16, .ld_in = 16, .ld_out = 16, .in_step = 1, .scale = NAN, .row_block = 4}},
+      {.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 8, .ld_in = 14, .ld_out = 16, .in_step = 2, .scale = 1, .row_block = 4}},
+      {.family = HMOEC_KERNEL_ROWS, .spec.rows = {.n = 8, .ld_in = 16, .ld_out = 16, .in_step = 2, .scale = 2, .row_block = 4}},
       {.family = HMOEC_KERNEL_ROWS,
-       .spec.rows = {.n = 16, .ld_in = 16, .ld_out = 16, .accumulate = true, .multiply = true, .row_block = 4}},
+       .spec.rows = {.n = 16, .ld_in = 16, .ld_out = 16, .ld_factor = 15, .has_factor = true, .factor_columns = true, ROWS}},
       {.family = HMOEC_KERNEL_ROUTE, .spec.route = {4, 5, 4, HMOEC_GATE_SOFTMAX_THEN_TOPK, HMOEC_ACTIVATION_NONE, false, 16}},
       {.family = HMOEC_KERNEL_ROUTE, .spec.route = {4, 2, 4, HMOEC_GATE_SOFTMAX_THEN_TOPK, HMOEC_ACTIVATION_NONE, true, 16}},
       {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = {.k = 100000, .n = 1, .a_stride = 100000, .c_stride = 1}},
@@ -414,6 +431,7 @@ static void test_wrong_descriptions_are_refused(void **state) {
       {.family = HMOEC_KERNEL_ATTENTION, /* the schedule has no room for a row of weights */
        .spec.attention = {.heads = 1, .head_size = 16, .ld_q = 16, .ld_out = 32, .scale = 1, .query_block = 8}},
       {.family = HMOEC_KERNEL_FAMILY_COUNT}};
+#undef ROWS
   hmoec_diagnostics *quiet = hmoec_diagnostics_create(NULL);
   for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
     hmoec_cpu_unit unit = {.name = "m", .kernels = &wrong[i], .kernel_count = 1, .schedule = u.schedule, .versions = 7};

@@ -196,16 +196,13 @@ static void run_contract(const hmoec_contract_spec *s, void *const *buffers, int
 static void run_rows(const hmoec_rows_spec *s, void *const *buffers, int64_t r) {
   const float *in = (const float *)buffers[0] + (s->has_index ? ((const int32_t *)buffers[1])[r] : r) * s->ld_in;
   float *out = (float *)buffers[2] + r * s->ld_out;
-  for (int64_t i = 0; i < s->ld_out; i++) {
-    bool changes = s->accumulate || s->multiply;
-    if (i >= s->n) {
-      if (!changes) out[i] = 0;
-      continue;
-    }
-    double v = activate(s->activation, (double)in[i]);
-    if (s->inverse_sqrt) v /= sqrt((double)s->inverse_sqrt);
-    out[i] = (float)(s->accumulate ? (double)out[i] + v : s->multiply ? (double)out[i] * v : v);
+  const float *factor = s->has_factor ? (const float *)buffers[3] + r * s->ld_factor : NULL;
+  for (int64_t i = 0; i < s->n; i++) {
+    double v = activate(s->activation, (double)in[i * s->in_step]) * s->scale;
+    if (factor) v *= (double)factor[s->factor_columns ? i : 0];
+    out[i] = (float)(s->accumulate ? (double)out[i] + v : v);
   }
+  for (int64_t i = 0; i < s->padding; i++) out[s->n + i] = 0;
 }
 
 static void run_norm(const hmoec_norm_spec *s, void *const *buffers, int64_t r) {

@@ -1,11 +1,11 @@
-/* A thousand compilations in one process, every tenth with code that is generated and loaded: memory in use stays where it was. */
+/* Hundreds of compilations in one process, every tenth with code that is generated and loaded: memory in use stays where it was. */
 #include "library_fixture.h"
 
 #include <malloc.h>
 #include <unistd.h>
 
-/* The least block of malloc, once a compilation, would be 25 KiB. */
-enum { COMPILATIONS = 1000, WARM = 200, LOADED_EVERY = 10, MOST_GROWN_BYTES = 16 << 10, MOST_GROWN_PAGES = 512 };
+/* The least block of malloc, once a compilation, would be 7.5 KiB. */
+enum { COMPILATIONS = 300, WARM = 60, LOADED_EVERY = 10, MOST_GROWN_BYTES = 5 << 10, MOST_GROWN_PAGES = 150 };
 
 static void compile_once(int number) {
   messages all;

@@ -163,8 +163,10 @@ static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_sch
   case HMOEC_KERNEL_ROWS: {
     const hmoec_rows_spec *s = &kernel->spec.rows;
     if (arity_of(functions, s->activation) != 1) return "rows: an activation of two arguments";
-    if (s->accumulate && s->multiply) return "rows: both added and multiplied";
-    return (s->ld_in > 0 && s->ld_in < s->n) || s->ld_out < s->n ? "rows: shape" : NULL;
+    bool copies = s->activation == HMOEC_ACTIVATION_NONE && s->scale == 1 && !s->has_factor && !s->accumulate;
+    if (s->in_step > 1 && !copies) return "rows: columns apart that are not copied as they are";
+    if (s->has_factor && s->ld_factor > 0 && s->ld_factor < (s->factor_columns ? s->n : 1)) return "rows: shape of the factor";
+    return (s->ld_in > 0 && (s->ld_in - 1) / s->in_step < s->n - 1) || s->ld_out - s->padding < s->n ? "rows: shape" : NULL;
   }
   case HMOEC_KERNEL_MAP: {
     const hmoec_map_spec *s = &kernel->spec.map;

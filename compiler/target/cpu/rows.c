@@ -1,6 +1,4 @@
 /* COMBINE, ROWS, EMBED and MAP: families that walk rows and do little on the way. Memory bound. */
-#include <math.h>
-
 #include "target/code/math.h"
 #include "target/cpu/emit.h"
 
@@ -23,27 +21,39 @@ void hmoec_cpu_emit_combine(hmoec_cpu_emitter *e, const hmoec_combine_spec *spec
   ir_for_end(ir, &t, NULL);
 }
 
-/* out[r] (+)= f(in[index(r)]), zeros in the padding */
+/* A row whose columns lie `step` apart, one by one. */
+static void copy_apart(ir_builder *ir, MlirValue from, MlirValue to, int64_t n, int64_t step) {
+  ir_loop c;
+  ir_for_begin(ir, &c, ir_i64(ir, 0), ir_i64(ir, n), 1, 0, NULL);
+  MlirValue x = ir_load(ir, ir->f32, ir_at(ir, from, ir->f32, ir_mul_i(ir, c.index, ir_i64(ir, step))), 4);
+  ir_store(ir, x, ir_at(ir, to, ir->f32, c.index), 4);
+  ir_for_end(ir, &c, NULL);
+}
+
+/* out[r] (+)= f(in[index(r)]) * scale * factor[r], zeros in the padding */
 void hmoec_cpu_emit_rows(hmoec_cpu_emitter *e, const hmoec_rows_spec *spec, const hmoec_cpu_task *task) {
   ir_builder *ir = &e->ir;
   MlirValue in = hmoec_cpu_binding(e, task, 0), out = hmoec_cpu_binding(e, task, 2), begin, end;
   MlirValue index = spec->has_index ? hmoec_cpu_binding(e, task, 1) : (MlirValue){NULL};
+  MlirValue factors = spec->has_factor ? hmoec_cpu_binding(e, task, 3) : (MlirValue){NULL}, factor = {NULL}, value = {NULL};
   hmoec_cpu_row_range(e, task, task->task, spec->row_block, &begin, &end);
   ir_loop r;
   ir_for_begin(ir, &r, begin, end, 1, 0, NULL);
   MlirValue from = hmoec_cpu_row(e, in, spec->has_index ? hmoec_cpu_index(e, index, r.index) : r.index, spec->ld_in);
   MlirValue to = hmoec_cpu_row(e, out, r.index, spec->ld_out);
+  if (spec->has_factor) factor = hmoec_cpu_row(e, factors, r.index, spec->ld_factor);
+  if (spec->has_factor && !spec->factor_columns) value = ir_splat(ir, ir_load(ir, ir->f32, factor, 4));
   ir_lanes lanes;
-  for (ir_lanes_begin(ir, &lanes, 0, spec->n); ir_lanes_next(ir, &lanes);) {
+  if (spec->in_step > 1) copy_apart(ir, from, to, spec->n, spec->in_step);
+  for (ir_lanes_begin(ir, &lanes, 0, spec->in_step > 1 ? 0 : spec->n); ir_lanes_next(ir, &lanes);) {
     MlirValue x = ir_activation(ir, spec->activation, ir_lanes_load(ir, &lanes, ir->vf32, from));
-    if (spec->inverse_sqrt) x = ir_mul(ir, x, ir_vector_f32(ir, (float)(1 / sqrt((double)spec->inverse_sqrt))));
+    if (spec->scale != 1) x = ir_mul(ir, x, ir_vector_f32(ir, (float)spec->scale));
+    if (spec->has_factor) x = ir_mul(ir, x, spec->factor_columns ? ir_lanes_load(ir, &lanes, ir->vf32, factor) : value);
     if (spec->accumulate) x = ir_add(ir, ir_lanes_load(ir, &lanes, ir->vf32, to), x);
-    if (spec->multiply) x = ir_mul(ir, ir_lanes_load(ir, &lanes, ir->vf32, to), x);
     ir_lanes_store(ir, &lanes, x, to);
   }
-  if (!spec->accumulate && !spec->multiply)
-    for (ir_lanes_begin(ir, &lanes, spec->n, spec->ld_out); ir_lanes_next(ir, &lanes);)
-      ir_lanes_store(ir, &lanes, ir_vector_f32(ir, 0.0f), to);
+  for (ir_lanes_begin(ir, &lanes, spec->n, spec->n + spec->padding); ir_lanes_next(ir, &lanes);)
+    ir_lanes_store(ir, &lanes, ir_vector_f32(ir, 0.0f), to);
   ir_for_end(ir, &r, NULL);
 }
 

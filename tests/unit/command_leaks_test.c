@@ -1,0 +1,239 @@
+/* Commands, several times in one process: what they took they give back, whether they succeed or refuse. The test is linked so that the project's own
+ * allocations are counted, block by block; LLVM keeps tables that grow for a while where code is made, so that all memory is compared of other commands
+ * only. */
+#include <malloc.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+#include <cmocka.h>
+
+#include "commands/commands.h"
+#include "support/npy.h"
+
+#define TINY HMOE_SOURCE_DIR "/models/gpt2-hypermoe-tiny.spec -D layers=1 -D condition=none"
+#define CODE " --cpu portable --threads 1"
+
+/* MLIR keeps a little of every module; a module is more than MOST_KEPT_BYTES. */
+enum { TIMES = 4, MOST_KEPT_BYTES = 2048 };
+
+static const hmoec_command *const commands[] = {&hmoec_command_compile, &hmoec_command_pack,    &hmoec_command_run,
+                                                &hmoec_command_check,   &hmoec_command_bench,   &hmoec_command_explain,
+                                                &hmoec_command_import,  &hmoec_command_generate};
+static char folder[] = "/tmp/hmoec-leaks-XXXXXX";
+static FILE *quiet;
+
+/* ---- the blocks that are in use ---- */
+
+enum { MOST_BLOCKS = 1 << 18 };
+static void *blocks[MOST_BLOCKS]; /* a table with open addressing; DELETED: one was here */
+static size_t block_count;
+static char deleted;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+#define DELETED ((void *)&deleted)
+
+static size_t first_place(const void *block) { return ((uintptr_t)block >> 4) * 0x9e3779b97f4a7c15u >> 46; }
+
+static void *block_add(void *block) {
+  if (!block) return NULL;
+  pthread_mutex_lock(&lock);
+  size_t at = first_place(block);
+  while (blocks[at] && blocks[at] != DELETED) at = (at + 1) % MOST_BLOCKS;
+  blocks[at] = block;
+  if (++block_count > MOST_BLOCKS / 2) abort();
+  pthread_mutex_unlock(&lock);
+  return block;
+}
+
+/* A block that is not ours is passed over. */
+static void block_remove(const void *block) {
+  if (!block) return;
+  pthread_mutex_lock(&lock);
+  for (size_t at = first_place(block), i = 0; blocks[at] && i < MOST_BLOCKS; at = (at + 1) % MOST_BLOCKS, i++)
+    if (blocks[at] == block) {
+      blocks[at] = DELETED;
+      block_count--;
+      break;
+    }
+  pthread_mutex_unlock(&lock);
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t size);
+void __real_free(void *block);
+char *__real_strdup(const char *text);
+char *__real_strndup(const char *text, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *block, size_t size);
+void __wrap_free(void *block);
+char *__wrap_strdup(const char *text);
+char *__wrap_strndup(const char *text, size_t size);
+
+void *__wrap_malloc(size_t size) { return block_add(__real_malloc(size)); }
+void *__wrap_calloc(size_t count, size_t size) { return block_add(__real_calloc(count, size)); }
+char *__wrap_strdup(const char *text) { return block_add(__real_strdup(text)); }
+char *__wrap_strndup(const char *text, size_t size) { return block_add(__real_strndup(text, size)); }
+void __wrap_free(void *block) {
+  block_remove(block);
+  __real_free(block);
+}
+void *__wrap_realloc(void *block, size_t size) {
+  block_remove(block);
+  return block_add(__real_realloc(block, size));
+}
+
+/* ---- commands ---- */
+
+static void ignore(void *context, const hmoec_message *message) {
+  (void)context;
+  (void)message;
+}
+
+/* One command line, of words between blanks. */
+static bool run_once(const char *line) {
+  enum { MOST_WORDS = 32 };
+  static hmoec_arguments arguments;
+  char text[2048], *words[MOST_WORDS];
+  int count = 0;
+  bool help;
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create_with(ignore, NULL);
+  assert_true(diagnostics && strlen(line) < sizeof text);
+  strcpy(text, line);
+  for (char *rest = text, *word; count < MOST_WORDS && (word = strtok_r(rest, " ", &rest));) words[count++] = word;
+  size_t command = 0;
+  while (strcmp(commands[command]->name, words[0]) != 0) command++;
+  bool ok = hmoec_arguments_parse(commands[command], count - 1, words + 1, &arguments, &help, diagnostics) &&
+            commands[command]->run(&arguments, diagnostics);
+  fflush(stdout);
+  hmoec_diagnostics_destroy(diagnostics);
+  return ok;
+}
+
+/* What is lost is lost every time; other differences are of how the allocator cuts what it has. */
+static bool keeps_nothing(const char *line, bool succeeds, bool makes_code, char *out_reason, size_t size) {
+  size_t least = SIZE_MAX;
+  for (int i = 0; i <= TIMES && least > MOST_KEPT_BYTES; i++) {
+    size_t before = mallinfo2().uordblks, blocks_before = block_count;
+    bool ok = run_once(line);
+    size_t after = mallinfo2().uordblks, kept = after > before ? after - before : 0;
+    snprintf(out_reason, size, "expected it to %s", succeeds ? "succeed" : "be refused");
+    if (ok != succeeds) return false;
+    if (i == 0) continue; /* the first time fills what stays for the process */
+    snprintf(out_reason, size, "%zu blocks are kept", block_count - blocks_before);
+    if (block_count != blocks_before) return false;
+    if (makes_code) return true;
+    if (kept < least) least = kept;
+  }
+  snprintf(out_reason, size, "%zu bytes are kept every time", least);
+  return least <= MOST_KEPT_BYTES;
+}
+
+static void test_commands(void **state) {
+  (void)state;
+  static const struct {
+    const char *line;
+    bool succeeds, makes_code;
+  } rows[] = {
+      {"check layer.spec --save-weights layer.safetensors --tokens 3" CODE, true, true},
+      {"check layer.spec --tokens 3 --dtype bf16" CODE, true, true},
+      {"check layer.spec --tokens 3 --weights broken.spec" CODE, false, true},
+      {"compile " TINY " --emit hmoe", true, false},
+      {"compile " TINY " --emit hmk -o out", true, false},
+      {"compile " TINY " --dtype bf16 --emit hmk", true, false},
+      {"compile " HMOE_SOURCE_DIR "/models/hypermoe-layer.spec -D strategy=cache -D d_model=24 -D d_ff=32 --emit hmk", true, false},
+      {"compile layer.spec -o out", true, true},
+      {"compile layer.spec -o layer.safetensors", false, true},
+      {"compile layer.spec --emit nothing", false, false},
+      {"compile broken.spec", false, false},
+      {"compile refused.spec", false, false},
+      {"compile c.spec --emit hmk", true, false},
+      {"explain " TINY " --rows 2 --tokens 3", true, false},
+      {"explain broken.spec", false, false},
+      {"import " HMOE_SOURCE_DIR "/tests/golden/switch-moe-tiny -o out/m.spec", true, false},
+      {"import . -o out/m.spec", false, false},
+      {"pack layer.spec --weights layer.safetensors -o out/m.hmw" CODE, true, true},
+      {"pack layer.spec --weights broken.spec -o out/m.hmw" CODE, false, true},
+      {"run layer.spec --weights layer.safetensors --input x=x.npy --input i=i.npy --output y=out/y.npy" CODE, true, true},
+      {"run layer.spec --weights layer.safetensors --input x=x.npy --input i=ids.npy --output y=out/y.npy" CODE, false, true},
+      {"run layer.spec --weights layer.safetensors --input x=i.npy --input i=i.npy --output y=out/y.npy" CODE, false, true},
+      {"run layer.spec --weights layer.safetensors --input x=x.npy --input i=i.npy --output z=out/y.npy" CODE, false, true},
+      {"run layer.spec --weights layer.safetensors --input x=x.npy --input i=i.npy --output y=no/y.npy" CODE, false, true},
+      {"check " TINY " --save-weights tiny.safetensors --tokens 6" CODE, true, true},
+      {"generate " TINY " --weights tiny.safetensors --input input_ids=ids.npy -o out/t.npy --max-new-tokens 2" CODE, true, true},
+      {"generate " TINY
+       " --weights tiny.safetensors --input input_ids=ids.npy -o out/t.npy --max-new-tokens 2 --end-token 900" CODE,
+       false, true},
+  };
+  int out = dup(STDOUT_FILENO), messages = dup(STDERR_FILENO);
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char result[512];
+    fflush(stdout);
+    dup2(fileno(quiet), STDOUT_FILENO);
+    dup2(fileno(quiet), STDERR_FILENO);
+    bool ok = keeps_nothing(rows[i].line, rows[i].succeeds, rows[i].makes_code, result, sizeof result);
+    fflush(stdout);
+    dup2(out, STDOUT_FILENO);
+    dup2(messages, STDERR_FILENO);
+    if (!ok) fail_msg("%s: %s", rows[i].line, result);
+  }
+  close(out);
+  close(messages);
+}
+
+static void write_text(const char *path, const char *text) {
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fputs(text, file);
+  assert_int_equal(fclose(file), 0);
+}
+
+static int setup(void **state) {
+  (void)state;
+  static const int64_t ids[] = {1, 2, 3, 4, 5, 6};
+  static const float x[12] = {1, 2, 3};
+  cJSON_InitHooks(&(cJSON_Hooks){__wrap_malloc, __wrap_free});
+  if (!mkdtemp(folder) || chdir(folder) != 0 || !(quiet = fopen("/dev/null", "w"))) return -1;
+  write_text("layer.spec", "model layer\ndim n = ?, m = ?\ninput x: f32[n, m, 4]\ninput i: i32[n, m]\nparam t: [7, 4] from "
+                           "\"t\"\nparam w: [4, 4] from \"w\"\n"
+                           "output y = add(linear(x, w), embedding(i, t))\n");
+  write_text("broken.spec",
+             "model m\ndim n = ?\ninput x: f32[n, 4]\noutput y = activte(x, function = relu)\noutput z = add(x, w)\n");
+  write_text("refused.spec",
+             "model refused\ndim n = ?\ninput x: f32[n, 4]\nparam w: [4, 4] from \"w\"\noutput y = multiply(w, w)\n");
+  write_text("c.spec",
+             "model c\ndim n = ?\ninput x: f32[n, 4]\ngeneration {\n end_token = [1, 2]\n top_p = 0.5\n}\noutput y = activate(x, "
+             "function = \"c:" HMOE_SOURCE_DIR "/examples/compiler/activations.c:quick_gelu\")\n");
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
+  bool ok = diagnostics && hmoec_npy_write("ids.npy", HMOEC_NPY_I64, 2, (int64_t[]){2, 3}, ids, diagnostics) &&
+            hmoec_npy_write("i.npy", HMOEC_NPY_I64, 2, (int64_t[]){3, 1}, ids, diagnostics) &&
+            hmoec_npy_write("x.npy", HMOEC_NPY_F32, 3, (int64_t[]){3, 1, 4}, x, diagnostics);
+  hmoec_diagnostics_destroy(diagnostics);
+  return ok ? 0 : -1;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  char command[64];
+  fclose(quiet);
+  snprintf(command, sizeof command, "rm -r %s", folder);
+  return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_commands)};
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  (void)tests;
+  return 77; /* they keep freed memory; the address sanitizer looks for leaks by itself */
+#else
+  return cmocka_run_group_tests(tests, setup, teardown);
+#endif
+}
