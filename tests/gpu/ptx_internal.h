@@ -170,6 +170,7 @@ typedef struct ptx_instruction {
   ptx_source *sources;
   ptx_target *targets;
   ptx_address address, second;
+  ptx_source extra_source;
   ptx_extra extra;
 } ptx_instruction;
 
@@ -306,11 +307,18 @@ typedef struct ptx_mbarrier {
   uint32_t init_clock;
 } ptx_mbarrier;
 
+typedef struct pending_wgmma { /* what a warp issued */
+  struct ptx_warp *warp;
+  const struct ptx_instruction *instruction;
+  bool adds;
+} pending_wgmma;
+
 typedef struct wgmma_record {
   uint32_t pc;
   uint64_t a, b;
-  uint8_t issued; /* warps */
+  uint8_t issued; /* warps: one may be ahead of the others by several wgmma */
   bool executed;
+  pending_wgmma pending[4];
   uint32_t seen[4]; /* clock of each warp when it had waited; 0: not yet */
 } wgmma_record;
 
@@ -347,25 +355,24 @@ typedef struct copy_queue { /* groups, the open one last: ends[i] is where group
 } copy_queue;
 
 typedef struct bulk_transfer {
-  bool is_load, is_done;
+  bool is_load, is_done, is_forgotten; /* of a store: nobody waits for it any more */
   struct ptx_cta *cta; /* whose shared memory */
-  uint32_t shared, bytes;
+  uint32_t shared, bytes, room;
   uint64_t global;
-  uint8_t *data;
-  uint8_t swizzle; /* of the destination */
-  ptx_mbarrier *mbarrier;
-  uint32_t *clock;
-  int32_t warp;
-  int reduce; /* of a store: 0 copies, else an operation */
-  uint32_t references;
+  uint8_t *data; /* of a store: what is stored */
+  uint32_t mbarrier; /* of a load: index in the block's */
+  uint32_t *clock; /* when it was issued */
+  int operation; /* of a store: 0 writes, others as cp.reduce names them */
+  ptx_type type;
+  struct bulk_transfer *next;
 } bulk_transfer;
 
-typedef struct group_queue { /* of things that are committed in groups and waited for: serial numbers */
-  void **items;
-  uint32_t *groups;
-  uint32_t count, room;
-  uint32_t opened, waited; /* groups so far */
-} group_queue;
+typedef struct store_in_flight {
+  bulk_transfer *transfer;
+  uint32_t group; /* of its lane, from 1; 0: not committed */
+  uint8_t lane;
+  bool was_read; /* its source may be written again */
+} store_in_flight;
 
 typedef enum wait_reason { WAIT_NOTHING, WAIT_LANES, WAIT_BARRIER, WAIT_CLUSTER, WAIT_GROUP, WAIT_POOL } wait_reason;
 
@@ -389,8 +396,10 @@ typedef struct ptx_warp {
   uint32_t *fences, fence_count, fence_room; /* clocks of its proxy fences */
   uint32_t init_fence; /* clock of its latest fence that publishes mbarriers */
   copy_queue copies;
-  group_queue bulk, wgmma;
-  uint32_t wgmma_issued;
+  store_in_flight *stores;
+  uint32_t store_count, store_room, store_groups[LANES];
+  uint32_t wgmma_issued, wgmma_waited, wgmma_groups, wgmma_room,
+      *wgmma_ends; /* ends: how many were issued when a group was committed */
   uint32_t registers; /* a thread, of setmaxnreg */
   uint8_t *local;
   uint64_t instructions;
@@ -405,13 +414,6 @@ typedef struct ptx_barrier {
   uint32_t *gathered, *released;
 } ptx_barrier;
 
-typedef struct pending_wgmma { /* waits for the other warps of its group */
-  ptx_warp *warp;
-  const ptx_instruction *instruction;
-  uint64_t a, b;
-  bool adds;
-} pending_wgmma;
-
 typedef struct ptx_cta {
   struct ptx_launch_state *state;
   uint32_t id[3], rank, linear;
@@ -419,7 +421,6 @@ typedef struct ptx_cta {
   ptx_shared shared;
   ptx_barrier barriers[16];
   uint32_t pool; /* registers a thread, of all warps */
-  pending_wgmma (*pending)[4]; /* [warpgroup] */
 } ptx_cta;
 
 /* What a launch needs while it runs. */
@@ -436,6 +437,7 @@ typedef struct ptx_launch_state {
   ptx_cta *ctas;
   bulk_transfer **transfers;
   uint32_t transfer_count, transfer_room;
+  bulk_transfer *spare;
   ptx_barrier cluster_barrier;
   uint64_t random, events, epoch, instructions, limit;
   uint32_t live, idle;
@@ -457,8 +459,7 @@ void ptx_put(ptx_warp *warp, const ptx_target *target, uint32_t active, const vo
 void ptx_put_mask(ptx_warp *warp, const ptx_target *target, uint32_t active, uint32_t mask);
 uint8_t *ptx_claim(ptx_warp *warp, const ptx_target *target, uint32_t active); /* the register, to be written where active */
 void ptx_addresses(ptx_warp *warp, const ptx_address *address, uint32_t active, unsigned slot, uint64_t *out);
-/* Shared addresses of active lanes, all of one block, which is returned. */
-ptx_cta *ptx_shared_addresses(ptx_warp *warp, const ptx_address *address, uint32_t active, unsigned slot, uint32_t *out);
+/* The block that a shared address is in; the address becomes the place in it. */
 ptx_cta *ptx_shared_block(ptx_warp *warp, uint64_t *address);
 
 void ptx_tick(ptx_warp *warp);
@@ -476,6 +477,9 @@ void ptx_shared_touch(ptx_warp *warp, ptx_cta *cta, uint32_t address, uint32_t b
                       const uint8_t *from);
 void ptx_shared_written(ptx_launch_state *state, ptx_cta *cta, uint32_t address, uint32_t bytes, int agent, uint32_t clock,
                         unsigned lane, bool generic);
+/* Pieces of 16 bytes that a wgmma reads: the record it will be known by until all of its warps have waited. */
+void ptx_shared_async_read(ptx_warp *warp, ptx_cta *cta, const uint32_t *pieces, uint32_t count, uint32_t warpgroup,
+                           uint32_t record);
 typedef enum wavefront_kind { WAVEFRONT_LOAD, WAVEFRONT_STORE, WAVEFRONT_COPY } wavefront_kind;
 void ptx_wavefronts(ptx_warp *warp, wavefront_kind kind, const uint32_t *addresses, uint32_t active, unsigned bytes);
 

@@ -476,6 +476,30 @@ void ptx_shared_touch(ptx_warp *warp, ptx_cta *cta, uint32_t address, uint32_t b
   }
 }
 
+void ptx_shared_async_read(ptx_warp *warp, ptx_cta *cta, const uint32_t *pieces, uint32_t count, uint32_t warpgroup,
+                           uint32_t record) {
+  ptx_shared *shared = &cta->shared;
+  uint32_t warpgroups = (warp->state->warps + 3) / 4;
+  enum { TELLS = CELL_GENERIC | CELL_IN_FLIGHT | CELL_SPLIT };
+  shared_cell last = {.written = 0};
+  for (uint32_t i = 0; i < count; i++) {
+    if (pieces[i] > shared->bytes || shared->bytes - pieces[i] < 16)
+      ptx_fail(warp, PTX_BOUNDS, "shared address %#x (16 bytes) is past the %u bytes of the block", pieces[i], shared->bytes);
+    for (uint32_t word = pieces[i] / 4; word < pieces[i] / 4 + 4; word++) {
+      shared_cell *cell = &shared->cells[word];
+      bool as_last = last.written == 15 && cell->written == 15 && cell->clock == last.clock && cell->writer == last.writer &&
+                     !((cell->state ^ last.state) & TELLS);
+      if (!as_last) {
+        ptx_shared_touch(warp, cta, word * 4, 4, ACCESS_ASYNC_READ, MANY_LANES, NULL);
+        last = *cell;
+        if (cell->state & CELL_SPLIT) last.written = 0;
+      }
+      cell->state |= CELL_WGMMA;
+      shared->wgmma[(size_t)word * warpgroups + warpgroup] = record;
+    }
+  }
+}
+
 /* An asynchronous write has come to its end: the bytes are `agent`'s as of `clock`. */
 void ptx_shared_written(ptx_launch_state *state, ptx_cta *cta, uint32_t address, uint32_t bytes, int agent, uint32_t clock,
                         unsigned lane, bool generic) {
@@ -487,18 +511,19 @@ void ptx_shared_written(ptx_launch_state *state, ptx_cta *cta, uint32_t address,
 
 /* 32 banks of 4 bytes: lanes go together as far as 128 bytes reach; lanes that want one word get it together. */
 void ptx_wavefronts(ptx_warp *warp, wavefront_kind kind, const uint32_t *addresses, uint32_t active, unsigned bytes) {
-  uint32_t list[LANES], count = 0, per = bytes <= 4 ? 32 : 128 / bytes;
+  uint32_t per = bytes <= 4 ? 32 : 128 / bytes;
   uint64_t least = 0, extra = 0;
-  EACH_ACTIVE(l, active) list[count++] = addresses[l];
-  for (uint32_t begin = 0; begin < count; begin += per) {
-    uint32_t words[LANES], used = 0, in_bank[32] = {0}, most = 0, end = begin + per < count ? begin + per : count;
+  for (uint32_t begin = 0; begin < LANES; begin += per) {
+    uint32_t words[LANES], used = 0, in_bank[32] = {0}, most = 0;
     bool rising = true;
-    for (uint32_t i = begin; i < end; i++) {
-      for (uint32_t w = list[i] / 4; w < (list[i] + bytes + 3) / 4 && used < LANES; w++) {
+    for (uint32_t l = begin; l < begin + per; l++) {
+      if (!(active >> l & 1)) continue;
+      for (uint32_t w = addresses[l] / 4; w < (addresses[l] + bytes + 3) / 4 && used < LANES; w++) {
         if (used && w != words[used - 1] + 1) rising = false;
         words[used++] = w;
       }
     }
+    if (!used) continue;
     least++;
     if (rising) continue; /* a run of at most 32 words meets each bank once */
     for (uint32_t i = 0; i < used; i++) {

@@ -797,6 +797,7 @@ static void run_cluster(ptx_launch_state *state, const uint32_t first[3]) {
   state->schedule = ptx_state_allocate(state, (size_t)state->cluster_size * state->warps * sizeof(ptx_warp *));
   state->live = state->idle = 0;
   state->transfers = NULL;
+  state->spare = NULL;
   state->transfer_count = state->transfer_room = 0;
   state->mbarrier_agents = 0;
   state->cluster_barrier = (ptx_barrier){0};
@@ -809,7 +810,6 @@ static void run_cluster(ptx_launch_state *state, const uint32_t first[3]) {
     cta->id[2] = first[2] + rank / (state->cluster[0] * state->cluster[1]);
     cta->linear = cta->id[0] + state->launch->grid[0] * (cta->id[1] + state->launch->grid[1] * cta->id[2]);
     cta->warps = ptx_state_allocate(state, state->warps * sizeof(ptx_warp));
-    cta->pending = ptx_state_allocate(state, (state->warps + 3) / 4 * sizeof *cta->pending);
     ptx_shared_create(state, cta);
     for (uint32_t i = 0; i < state->warps; i++) warp_create(state, cta, i);
     state->module->counters.blocks++;
@@ -855,6 +855,9 @@ static void run_cluster(ptx_launch_state *state, const uint32_t first[3]) {
                      (unsigned long long)state->limit, text);
     }
   }
+  for (uint32_t i = 0; i < state->transfer_count;) /* stores that nobody waits for come to their end all the same */
+    if (state->transfers[i]->is_load) i++;
+    else ptx_transfer_complete(state, i);
   if (state->transfer_count)
     ptx_state_fail(state, PTX_IN_FLIGHT, "%s: block (%u, %u, %u) ended with %u asynchronous copies in flight", state->kernel->name,
                    first[0], first[1], first[2], state->transfer_count);
