@@ -1,0 +1,461 @@
+/* What each key of config.json does to the spec of a checkpoint: left out, of every value that it may have, and of one that it may not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+#include <cmocka.h>
+
+#include "frontend/import.h"
+#include "support/text_file.h"
+
+/* value: JSON, or "": the key is left out. result: "=" where the spec stays as it is, "+LINE" where it has a line that it had not, else the error. */
+typedef struct row {
+  const char *model, *key, *value, *result;
+} row;
+
+static char folder[] = "/tmp/hmoec-config-XXXXXX";
+
+typedef struct said {
+  char text[1024];
+  unsigned line, column;
+  size_t errors;
+} said;
+
+static void keep(void *context, const hmoec_message *message) {
+  said *s = context;
+  if (message->severity != HMOEC_ERROR || s->errors++) return;
+  snprintf(s->text, sizeof s->text, "%s", message->text);
+  s->line = message->at.line;
+  s->column = message->at.column;
+}
+
+static char *read_golden(hmoec_arena *arena, const char *model, const char *name) {
+  char path[512];
+  size_t size;
+  const char *reason;
+  snprintf(path, sizeof path, HMOE_SOURCE_DIR "/tests/golden/%s/%s", model, name);
+  return hmoec_text_file_read(arena, path, 1 << 20, &size, &reason);
+}
+
+/* The spec of the model with a changed config, or NULL and what was said. out_place: where the key is in the config's one line. */
+static const char *import_changed(hmoec_arena *arena, const row *row, said *out_said, size_t *out_place) {
+  char path[512], quoted[128];
+  cJSON *config = cJSON_Parse(read_golden(arena, row->model, "config.json"));
+  assert_non_null(config);
+  cJSON_DeleteItemFromObjectCaseSensitive(config, row->key);
+  if (*row->value) cJSON_AddItemToObject(config, row->key, cJSON_Parse(row->value));
+  char *text = cJSON_PrintUnformatted(config);
+  snprintf(quoted, sizeof quoted, "\"%s\":", row->key);
+  const char *place = strstr(text, quoted);
+  *out_place = place ? (size_t)(place - text) + 1 : 0;
+  snprintf(path, sizeof path, "%s/config.json", folder);
+  FILE *file = fopen(path, "w");
+  assert_true(file && fputs(text, file) >= 0 && fclose(file) == 0);
+  cJSON_free(text);
+  cJSON_Delete(config);
+  char weights[600];
+  snprintf(path, sizeof path, HMOE_SOURCE_DIR "/tests/golden/%s/model.safetensors", row->model);
+  snprintf(weights, sizeof weights, "%s/model.safetensors", folder);
+  unlink(weights);
+  assert_int_equal(symlink(path, weights), 0);
+  *out_said = (said){.errors = 0};
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create_with(keep, out_said);
+  size_t size;
+  const char *spec = hmoec_import(arena, folder, diagnostics, &size);
+  assert_int_equal(out_said->errors, spec ? 0 : 1);
+  hmoec_diagnostics_destroy(diagnostics);
+  return spec;
+}
+
+/* The first line that `text` has and `other` has not. */
+static void new_line(const char *text, const char *other, char *out, size_t size) {
+  snprintf(out, size, "=");
+  for (const char *at = text; *at; at += strcspn(at, "\n") + 1) {
+    char line[512];
+    snprintf(line, sizeof line, "\n%.*s\n", (int)strcspn(at, "\n"), at);
+    if (at != text && !strstr(other, line)) {
+      snprintf(out, size, "+%.*s", (int)strcspn(at, "\n"), at);
+      return;
+    }
+  }
+}
+
+static const row rows[] = {
+    {"gpt2-hypermoe-tiny-k2", "k", "",
+     "+dim vocab = 197, positions = 64, d_model = 48, d_ff = 192, heads = 3, layers = 3, experts = 5, top_k = 1"},
+    {"gpt2-hypermoe-tiny-k2", "k", "true", "expected k to be an integer between 1 and 2147483647, found true"},
+    {"gpt2-hypermoe-tiny-k2", "k", "3",
+     "+dim vocab = 197, positions = 64, d_model = 48, d_ff = 192, heads = 3, layers = 3, experts = 5, top_k = 3"},
+    {"gpt2-hypermoe-tiny-k2", "experts_embedding", "", "="},
+    {"gpt2-hypermoe-tiny-k2", "experts_embedding", "false",
+     "experts_embedding = false, but the checkpoint has the tensors of HyperExperts"},
+    {"gpt2-hypermoe-tiny-k2", "experts_embedding", "0", "expected experts_embedding to be true or false, found 0"},
+    {"gpt2-hypermoe-tiny-k2", "use_hypernet", "", "="},
+    {"gpt2-hypermoe-tiny-k2", "use_hypernet", "false", "use_hypernet = false, but the checkpoint has the tensors of HyperExperts"},
+    {"gpt2-hypermoe-tiny-k2", "use_hypernet", "0", "expected use_hypernet to be true or false, found 0"},
+    {"gpt2-hypermoe-tiny-k2", "use_moe", "", "="},
+    {"gpt2-hypermoe-tiny-k2", "use_moe", "true", "expected use_moe to be a string, found true"},
+    {"gpt2-hypermoe-tiny-k2", "use_moe", "\"relu\"", "use_moe = \"relu\", but the checkpoint has experts"},
+    {"gpt2-hypermoe-tiny-k2", "use_moe", "\"gated-gelu\"", "use_moe = \"gated-gelu\", but the checkpoint has experts"},
+    {"gpt2-hypermoe-tiny-k2", "use_moe", "\"float32\"", "use_moe = \"float32\", but the checkpoint has experts"},
+    {"gpt2-hypermoe-tiny-k2", "use_moe", "\"none\"", "use_moe = \"none\", but the checkpoint has experts"},
+    {"gpt2-hypermoe-tiny-k2", "use_moe", "\"4.30.2\"", "use_moe = \"4.30.2\", but the checkpoint has experts"},
+    {"gpt2-hypermoe-tiny-k2", "activation_function", "", "="},
+    {"gpt2-hypermoe-tiny-k2", "activation_function", "true", "expected activation_function to be a string, found true"},
+    {"gpt2-hypermoe-tiny-k2", "activation_function", "\"relu\"",
+     "+option activation = relu in {relu, gelu, gelu_new, silu, sigmoid}"},
+    {"gpt2-hypermoe-tiny-k2", "activation_function", "\"gated-gelu\"",
+     "activation_function: the activation \"gated-gelu\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"gpt2-hypermoe-tiny-k2", "activation_function", "\"float32\"",
+     "activation_function: the activation \"float32\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"gpt2-hypermoe-tiny-k2", "activation_function", "\"none\"",
+     "activation_function: the activation \"none\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"gpt2-hypermoe-tiny-k2", "activation_function", "\"4.30.2\"",
+     "activation_function: the activation \"4.30.2\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"gpt2-hypermoe-tiny-k2", "scale_attn_weights", "", "="},
+    {"gpt2-hypermoe-tiny-k2", "scale_attn_weights", "false", "+option scaled = 0 in {0, 1}"},
+    {"gpt2-hypermoe-tiny-k2", "scale_attn_weights", "0", "expected scale_attn_weights to be true or false, found 0"},
+    {"gpt2-hypermoe-tiny-k2", "scale_attn_by_inverse_layer_idx", "", "="},
+    {"gpt2-hypermoe-tiny-k2", "scale_attn_by_inverse_layer_idx", "true", "+option divided = 1 in {0, 1}"},
+    {"gpt2-hypermoe-tiny-k2", "scale_attn_by_inverse_layer_idx", "1",
+     "expected scale_attn_by_inverse_layer_idx to be true or false, found 1"},
+    {"gpt2-hypermoe-tiny-k2", "reorder_and_upcast_attn", "", "="},
+    {"gpt2-hypermoe-tiny-k2", "reorder_and_upcast_attn", "true", "="},
+    {"gpt2-hypermoe-tiny-k2", "reorder_and_upcast_attn", "1", "expected reorder_and_upcast_attn to be true or false, found 1"},
+    {"gpt2-hypermoe-tiny-k2", "n_head", "",
+     "+dim vocab = 197, positions = 64, d_model = 48, d_ff = 192, heads = 12, layers = 3, experts = 5, top_k = 2"},
+    {"gpt2-hypermoe-tiny-k2", "n_head", "true", "expected n_head to be an integer between 1 and 2147483647, found true"},
+    {"gpt2-hypermoe-tiny-k2", "n_head", "1",
+     "+dim vocab = 197, positions = 64, d_model = 48, d_ff = 192, heads = 1, layers = 3, experts = 5, top_k = 2"},
+    {"gpt2-hypermoe-tiny-k2", "n_head", "2",
+     "+dim vocab = 197, positions = 64, d_model = 48, d_ff = 192, heads = 2, layers = 3, experts = 5, top_k = 2"},
+    {"gpt2-hypermoe-tiny-k2", "n_inner", "", "="},
+    {"gpt2-hypermoe-tiny-k2", "n_inner", "true", "expected n_inner to be an integer between 1 and 2147483647, found true"},
+    {"gpt2-hypermoe-tiny-k2", "tie_word_embeddings", "", "="},
+    {"gpt2-hypermoe-tiny-k2", "tie_word_embeddings", "false", "there is no tensor 'lm_head.weight'"},
+    {"gpt2-hypermoe-tiny-k2", "tie_word_embeddings", "0", "expected tie_word_embeddings to be true or false, found 0"},
+    {"gpt2-hypermoe-tiny-k2", "layer_norm_epsilon", "", "="},
+    {"gpt2-hypermoe-tiny-k2", "layer_norm_epsilon", "true",
+     "expected layer_norm_epsilon to be a number above 0 and at most 1, found true"},
+    {"gpt2-hypermoe-tiny-k2", "layer_norm_epsilon", "1", "+option epsilon = 1.0"},
+    {"gpt2-hypermoe-tiny-k2", "layer_norm_epsilon", "0.5", "+option epsilon = 0.5"},
+    {"gpt2-hypermoe-tiny-k2", "layer_norm_epsilon", "1e-06", "+option epsilon = 1e-06"},
+    {"gpt2-hypermoe-tiny-k2", "transformers_version", "true", "="},
+    {"gpt2-hypermoe-tiny-k2", "transformers_version", "false", "="},
+    {"gpt2-hypermoe-tiny-k2", "transformers_version", "\"4.30.2\"", "="},
+    {"gpt2-hypermoe-tiny-k2", "model_type", "", "="},
+    {"gpt2-hypermoe-tiny-k2", "model_type", "true", "expected model_type to be a string, found true"},
+    {"gpt2-hypermoe-tiny-k2", "model_type", "\"relu\"",
+     "model_type \"relu\" is not supported; expected switch_transformers or gpt2"},
+    {"gpt2-hypermoe-tiny-k2", "model_type", "\"gated-gelu\"",
+     "model_type \"gated-gelu\" is not supported; expected switch_transformers or gpt2"},
+    {"gpt2-hypermoe-tiny-k2", "model_type", "\"float32\"",
+     "model_type \"float32\" is not supported; expected switch_transformers or gpt2"},
+    {"gpt2-hypermoe-tiny-k2", "model_type", "\"none\"",
+     "model_type \"none\" is not supported; expected switch_transformers or gpt2"},
+    {"gpt2-hypermoe-tiny-k2", "model_type", "\"4.30.2\"",
+     "model_type \"4.30.2\" is not supported; expected switch_transformers or gpt2"},
+    {"gpt2-hypermoe-tiny-k2", "add_cross_attention", "", "="},
+    {"gpt2-hypermoe-tiny-k2", "add_cross_attention", "true", "add_cross_attention = true is not supported"},
+    {"gpt2-hypermoe-tiny-k2", "add_cross_attention", "1", "expected add_cross_attention to be true or false, found 1"},
+    {"switch-hypermoe-tiny", "use_fast_mode", "", "="},
+    {"switch-hypermoe-tiny", "use_fast_mode", "true", "use_fast_mode = true is not supported"},
+    {"switch-hypermoe-tiny", "use_fast_mode", "1", "expected use_fast_mode to be true or false, found 1"},
+    {"switch-hypermoe-tiny", "tie_encoder_decoder", "", "="},
+    {"switch-hypermoe-tiny", "tie_encoder_decoder", "true", "tie_encoder_decoder = true is not supported"},
+    {"switch-hypermoe-tiny", "tie_encoder_decoder", "1", "expected tie_encoder_decoder to be true or false, found 1"},
+    {"switch-hypermoe-tiny", "add_router_probs", "", "="},
+    {"switch-hypermoe-tiny", "add_router_probs", "true", "add_router_probs = true is not supported"},
+    {"switch-hypermoe-tiny", "add_router_probs", "1", "expected add_router_probs to be true or false, found 1"},
+    {"switch-hypermoe-tiny", "is_encoder_decoder", "", "="},
+    {"switch-hypermoe-tiny", "is_encoder_decoder", "false", "is_encoder_decoder = false is not supported"},
+    {"switch-hypermoe-tiny", "is_encoder_decoder", "0", "expected is_encoder_decoder to be true or false, found 0"},
+    {"switch-hypermoe-tiny", "router_dtype", "", "="},
+    {"switch-hypermoe-tiny", "router_dtype", "true", "expected router_dtype to be a string, found true"},
+    {"switch-hypermoe-tiny", "router_dtype", "\"4.30.2\"", "="},
+    {"switch-hypermoe-tiny", "tie_word_embeddings", "", "="},
+    {"switch-hypermoe-tiny", "tie_word_embeddings", "false",
+     "there is no tensor 'decoder.lm_head.weight', nor one of its other names"},
+    {"switch-hypermoe-tiny", "tie_word_embeddings", "0", "expected tie_word_embeddings to be true or false, found 0"},
+    {"switch-hypermoe-tiny", "encoder_sparse_step", "", "="},
+    {"switch-hypermoe-tiny", "encoder_sparse_step", "true",
+     "expected encoder_sparse_step to be an integer between 0 and 2147483647, found true"},
+    {"switch-hypermoe-tiny", "decoder_sparse_step", "", "="},
+    {"switch-hypermoe-tiny", "decoder_sparse_step", "true",
+     "expected decoder_sparse_step to be an integer between 0 and 2147483647, found true"},
+    {"switch-hypermoe-tiny", "feed_forward_proj", "", "="},
+    {"switch-hypermoe-tiny", "feed_forward_proj", "true", "expected feed_forward_proj to be a string, found true"},
+    {"switch-hypermoe-tiny", "feed_forward_proj", "\"float32\"",
+     "feed_forward_proj: the activation \"float32\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"switch-hypermoe-tiny", "feed_forward_proj", "\"none\"",
+     "feed_forward_proj: the activation \"none\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"switch-hypermoe-tiny", "feed_forward_proj", "\"4.30.2\"",
+     "feed_forward_proj: the activation \"4.30.2\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"switch-hypermoe-tiny", "dense_act_fn", "", "="},
+    {"switch-hypermoe-tiny", "dense_act_fn", "true", "expected dense_act_fn to be a string, found true"},
+    {"switch-hypermoe-tiny", "dense_act_fn", "\"gated-gelu\"",
+     "dense_act_fn: the activation \"gated-gelu\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"switch-hypermoe-tiny", "dense_act_fn", "\"float32\"",
+     "dense_act_fn: the activation \"float32\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"switch-hypermoe-tiny", "dense_act_fn", "\"none\"",
+     "dense_act_fn: the activation \"none\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"switch-hypermoe-tiny", "dense_act_fn", "\"4.30.2\"",
+     "dense_act_fn: the activation \"4.30.2\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"switch-hypermoe-tiny", "is_gated_act", "", "="},
+    {"switch-hypermoe-tiny", "is_gated_act", "true", "="},
+    {"switch-hypermoe-tiny", "is_gated_act", "1", "expected is_gated_act to be true or false, found 1"},
+    {"switch-hypermoe-tiny", "experts_embedding", "", "="},
+    {"switch-hypermoe-tiny", "experts_embedding", "false",
+     "experts_embedding = false, but the checkpoint has the tensors of HyperExperts"},
+    {"switch-hypermoe-tiny", "experts_embedding", "0", "expected experts_embedding to be true or false, found 0"},
+    {"switch-hypermoe-tiny", "use_hypernet", "", "="},
+    {"switch-hypermoe-tiny", "use_hypernet", "false", "use_hypernet = false, but the checkpoint has the tensors of HyperExperts"},
+    {"switch-hypermoe-tiny", "use_hypernet", "0", "expected use_hypernet to be true or false, found 0"},
+    {"switch-hypermoe-tiny", "router_bias", "", "="},
+    {"switch-hypermoe-tiny", "router_bias", "true",
+     "router_bias = true, but the checkpoint has no tensor 'router.classifier.bias'"},
+    {"switch-hypermoe-tiny", "router_bias", "1", "expected router_bias to be true or false, found 1"},
+    {"switch-hypermoe-tiny", "expert_capacity", "", "+option capacity = 64"},
+    {"switch-hypermoe-tiny", "expert_capacity", "true",
+     "expected expert_capacity to be an integer between 1 and 2147483647, found true"},
+    {"switch-hypermoe-tiny", "expert_capacity", "1", "+option capacity = 1"},
+    {"switch-hypermoe-tiny", "expert_capacity", "2", "+option capacity = 2"},
+    {"switch-hypermoe-tiny", "expert_capacity", "3", "+option capacity = 3"},
+    {"switch-hypermoe-tiny", "relative_attention_max_distance", "", "="},
+    {"switch-hypermoe-tiny", "relative_attention_max_distance", "true",
+     "expected relative_attention_max_distance to be an integer between 1 and 2147483647, found true"},
+    {"switch-hypermoe-tiny", "layer_norm_epsilon", "", "="},
+    {"switch-hypermoe-tiny", "layer_norm_epsilon", "true",
+     "expected layer_norm_epsilon to be a number above 0 and at most 1, found true"},
+    {"switch-hypermoe-tiny", "layer_norm_epsilon", "1", "+option epsilon = 1.0"},
+    {"switch-hypermoe-tiny", "layer_norm_epsilon", "0.5", "+option epsilon = 0.5"},
+    {"switch-hypermoe-tiny", "transformers_version", "true", "expected transformers_version to be a string, found true"},
+    {"switch-hypermoe-tiny", "transformers_version", "\"relu\"",
+     "expected transformers_version to be a version such as \"4.30.2\", found \"relu\""},
+    {"switch-hypermoe-tiny", "transformers_version", "\"4.30.2\"", "+option dropped = pass in {pass, zero}"},
+    {"switch-hypermoe-tiny", "model_type", "", "="},
+    {"switch-hypermoe-tiny", "model_type", "true", "expected model_type to be a string, found true"},
+    {"switch-hypermoe-tiny", "model_type", "\"relu\"",
+     "model_type \"relu\" is not supported; expected switch_transformers or gpt2"},
+    {"switch-hypermoe-tiny", "model_type", "\"gated-gelu\"",
+     "model_type \"gated-gelu\" is not supported; expected switch_transformers or gpt2"},
+    {"switch-hypermoe-tiny", "model_type", "\"float32\"",
+     "model_type \"float32\" is not supported; expected switch_transformers or gpt2"},
+    {"switch-hypermoe-tiny", "model_type", "\"none\"",
+     "model_type \"none\" is not supported; expected switch_transformers or gpt2"},
+    {"switch-hypermoe-tiny", "model_type", "\"4.30.2\"",
+     "model_type \"4.30.2\" is not supported; expected switch_transformers or gpt2"},
+    {"switch-hypermoe-tiny", "num_layers", "", "="},
+    {"switch-hypermoe-tiny", "num_layers", "true", "expected num_layers to be an integer between 1 and 2147483647, found true"},
+    {"switch-hypermoe-tiny", "num_layers", "1", "num_layers = 1, but the checkpoint has layers 0 to 3 of 'encoder.block.'"},
+    {"switch-hypermoe-tiny", "num_layers", "2", "num_layers = 2, but the checkpoint has layers 0 to 3 of 'encoder.block.'"},
+    {"switch-hypermoe-tiny", "num_layers", "3", "num_layers = 3, but the checkpoint has layers 0 to 3 of 'encoder.block.'"},
+    {"switch-hypermoe-tiny", "num_heads", "", "="},
+    {"switch-hypermoe-tiny", "num_heads", "true", "expected num_heads to be an integer between 1 and 2147483647, found true"},
+    {"switch-hypermoe-tiny", "num_heads", "1",
+     "num_heads = 1, but heads is 3 in the checkpoint, by 'encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight'"},
+    {"switch-hypermoe-tiny", "num_heads", "2",
+     "num_heads = 2, but heads is 3 in the checkpoint, by 'encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight'"},
+    {"switch-hypermoe-tiny", "d_kv", "", "="},
+    {"switch-hypermoe-tiny", "d_kv", "true", "expected d_kv to be an integer between 1 and 2147483647, found true"},
+    {"switch-hypermoe-tiny", "d_kv", "1",
+     "d_kv = 1, but d_kv is 16 in the checkpoint, by 'encoder.block.0.layer.0.SelfAttention.q.weight'"},
+    {"switch-hypermoe-tiny", "d_kv", "2",
+     "d_kv = 2, but d_kv is 16 in the checkpoint, by 'encoder.block.0.layer.0.SelfAttention.q.weight'"},
+    {"switch-hypermoe-tiny", "d_kv", "3",
+     "d_kv = 3, but d_kv is 16 in the checkpoint, by 'encoder.block.0.layer.0.SelfAttention.q.weight'"},
+    {"switch-hypermoe-tiny", "d_model", "", "="},
+    {"switch-hypermoe-tiny", "d_model", "true", "expected d_model to be an integer between 1 and 2147483647, found true"},
+    {"switch-hypermoe-tiny", "d_model", "1", "d_model = 1, but d_model is 48 in the checkpoint, by 'shared.weight'"},
+    {"switch-hypermoe-tiny", "d_model", "2", "d_model = 2, but d_model is 48 in the checkpoint, by 'shared.weight'"},
+    {"switch-hypermoe-tiny", "d_model", "3", "d_model = 3, but d_model is 48 in the checkpoint, by 'shared.weight'"},
+    {"switch-moe-tiny", "use_fast_mode", "", "="},
+    {"switch-moe-tiny", "use_fast_mode", "true", "use_fast_mode = true is not supported"},
+    {"switch-moe-tiny", "use_fast_mode", "1", "expected use_fast_mode to be true or false, found 1"},
+    {"switch-moe-tiny", "tie_encoder_decoder", "", "="},
+    {"switch-moe-tiny", "tie_encoder_decoder", "true", "tie_encoder_decoder = true is not supported"},
+    {"switch-moe-tiny", "tie_encoder_decoder", "1", "expected tie_encoder_decoder to be true or false, found 1"},
+    {"switch-moe-tiny", "add_router_probs", "", "="},
+    {"switch-moe-tiny", "add_router_probs", "true", "add_router_probs = true is not supported"},
+    {"switch-moe-tiny", "add_router_probs", "1", "expected add_router_probs to be true or false, found 1"},
+    {"switch-moe-tiny", "is_encoder_decoder", "", "="},
+    {"switch-moe-tiny", "is_encoder_decoder", "false", "is_encoder_decoder = false is not supported"},
+    {"switch-moe-tiny", "is_encoder_decoder", "0", "expected is_encoder_decoder to be true or false, found 0"},
+    {"switch-moe-tiny", "router_dtype", "", "="},
+    {"switch-moe-tiny", "router_dtype", "true", "expected router_dtype to be a string, found true"},
+    {"switch-moe-tiny", "router_dtype", "\"4.30.2\"", "="},
+    {"switch-moe-tiny", "tie_word_embeddings", "", "="},
+    {"switch-moe-tiny", "tie_word_embeddings", "false", "there is no tensor 'decoder.lm_head.weight', nor one of its other names"},
+    {"switch-moe-tiny", "tie_word_embeddings", "0", "expected tie_word_embeddings to be true or false, found 0"},
+    {"switch-moe-tiny", "encoder_sparse_step", "", "="},
+    {"switch-moe-tiny", "encoder_sparse_step", "true",
+     "expected encoder_sparse_step to be an integer between 0 and 2147483647, found true"},
+    {"switch-moe-tiny", "decoder_sparse_step", "", "="},
+    {"switch-moe-tiny", "decoder_sparse_step", "true",
+     "expected decoder_sparse_step to be an integer between 0 and 2147483647, found true"},
+    {"switch-moe-tiny", "feed_forward_proj", "", "="},
+    {"switch-moe-tiny", "feed_forward_proj", "true", "expected feed_forward_proj to be a string, found true"},
+    {"switch-moe-tiny", "feed_forward_proj", "\"float32\"",
+     "feed_forward_proj: the activation \"float32\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"switch-moe-tiny", "feed_forward_proj", "\"none\"",
+     "feed_forward_proj: the activation \"none\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"switch-moe-tiny", "feed_forward_proj", "\"4.30.2\"",
+     "feed_forward_proj: the activation \"4.30.2\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"switch-moe-tiny", "dense_act_fn", "", "="},
+    {"switch-moe-tiny", "dense_act_fn", "true", "expected dense_act_fn to be a string, found true"},
+    {"switch-moe-tiny", "dense_act_fn", "\"gated-gelu\"",
+     "dense_act_fn: the activation \"gated-gelu\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"switch-moe-tiny", "dense_act_fn", "\"float32\"",
+     "dense_act_fn: the activation \"float32\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"switch-moe-tiny", "dense_act_fn", "\"none\"",
+     "dense_act_fn: the activation \"none\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"switch-moe-tiny", "dense_act_fn", "\"4.30.2\"",
+     "dense_act_fn: the activation \"4.30.2\" is not supported; expected relu, gelu, gelu_new, silu or sigmoid"},
+    {"switch-moe-tiny", "is_gated_act", "", "="},
+    {"switch-moe-tiny", "is_gated_act", "true", "="},
+    {"switch-moe-tiny", "is_gated_act", "1", "expected is_gated_act to be true or false, found 1"},
+    {"switch-moe-tiny", "experts_embedding", "", "="},
+    {"switch-moe-tiny", "experts_embedding", "true", "experts_embedding = true, but the checkpoint has no tensors of HyperExperts"},
+    {"switch-moe-tiny", "experts_embedding", "1", "expected experts_embedding to be true or false, found 1"},
+    {"switch-moe-tiny", "use_hypernet", "", "="},
+    {"switch-moe-tiny", "use_hypernet", "true", "use_hypernet = true, but the checkpoint has no tensors of HyperExperts"},
+    {"switch-moe-tiny", "use_hypernet", "1", "expected use_hypernet to be true or false, found 1"},
+    {"switch-moe-tiny", "router_bias", "", "="},
+    {"switch-moe-tiny", "router_bias", "true", "router_bias = true, but the checkpoint has no tensor 'router.classifier.bias'"},
+    {"switch-moe-tiny", "router_bias", "1", "expected router_bias to be true or false, found 1"},
+    {"switch-moe-tiny", "expert_capacity", "", "+option capacity = 64"},
+    {"switch-moe-tiny", "expert_capacity", "true",
+     "expected expert_capacity to be an integer between 1 and 2147483647, found true"},
+    {"switch-moe-tiny", "expert_capacity", "1", "+option capacity = 1"},
+    {"switch-moe-tiny", "expert_capacity", "2", "+option capacity = 2"},
+    {"switch-moe-tiny", "expert_capacity", "3", "+option capacity = 3"},
+    {"switch-moe-tiny", "relative_attention_max_distance", "", "="},
+    {"switch-moe-tiny", "relative_attention_max_distance", "true",
+     "expected relative_attention_max_distance to be an integer between 1 and 2147483647, found true"},
+    {"switch-moe-tiny", "layer_norm_epsilon", "", "="},
+    {"switch-moe-tiny", "layer_norm_epsilon", "true",
+     "expected layer_norm_epsilon to be a number above 0 and at most 1, found true"},
+    {"switch-moe-tiny", "layer_norm_epsilon", "1", "+option epsilon = 1.0"},
+    {"switch-moe-tiny", "layer_norm_epsilon", "0.5", "+option epsilon = 0.5"},
+    {"switch-moe-tiny", "transformers_version", "true", "expected transformers_version to be a string, found true"},
+    {"switch-moe-tiny", "transformers_version", "\"relu\"",
+     "expected transformers_version to be a version such as \"4.30.2\", found \"relu\""},
+    {"switch-moe-tiny", "transformers_version", "\"4.30.2\"", "+option dropped = pass in {pass, zero}"},
+    {"switch-moe-tiny", "model_type", "", "="},
+    {"switch-moe-tiny", "model_type", "true", "expected model_type to be a string, found true"},
+    {"switch-moe-tiny", "model_type", "\"relu\"", "model_type \"relu\" is not supported; expected switch_transformers or gpt2"},
+    {"switch-moe-tiny", "model_type", "\"gated-gelu\"",
+     "model_type \"gated-gelu\" is not supported; expected switch_transformers or gpt2"},
+    {"switch-moe-tiny", "model_type", "\"float32\"",
+     "model_type \"float32\" is not supported; expected switch_transformers or gpt2"},
+    {"switch-moe-tiny", "model_type", "\"none\"", "model_type \"none\" is not supported; expected switch_transformers or gpt2"},
+    {"switch-moe-tiny", "model_type", "\"4.30.2\"", "model_type \"4.30.2\" is not supported; expected switch_transformers or gpt2"},
+    {"switch-moe-tiny", "num_layers", "", "="},
+    {"switch-moe-tiny", "num_layers", "true", "expected num_layers to be an integer between 1 and 2147483647, found true"},
+    {"switch-moe-tiny", "num_layers", "1", "num_layers = 1, but the checkpoint has layers 0 to 3 of 'encoder.block.'"},
+    {"switch-moe-tiny", "num_layers", "2", "num_layers = 2, but the checkpoint has layers 0 to 3 of 'encoder.block.'"},
+    {"switch-moe-tiny", "num_layers", "3", "num_layers = 3, but the checkpoint has layers 0 to 3 of 'encoder.block.'"},
+    {"switch-moe-tiny", "num_heads", "", "="},
+    {"switch-moe-tiny", "num_heads", "true", "expected num_heads to be an integer between 1 and 2147483647, found true"},
+    {"switch-moe-tiny", "num_heads", "1",
+     "num_heads = 1, but heads is 3 in the checkpoint, by 'encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight'"},
+    {"switch-moe-tiny", "num_heads", "2",
+     "num_heads = 2, but heads is 3 in the checkpoint, by 'encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight'"},
+    {"switch-moe-tiny", "d_kv", "", "="},
+    {"switch-moe-tiny", "d_kv", "true", "expected d_kv to be an integer between 1 and 2147483647, found true"},
+    {"switch-moe-tiny", "d_kv", "1",
+     "d_kv = 1, but d_kv is 16 in the checkpoint, by 'encoder.block.0.layer.0.SelfAttention.q.weight'"},
+    {"switch-moe-tiny", "d_kv", "2",
+     "d_kv = 2, but d_kv is 16 in the checkpoint, by 'encoder.block.0.layer.0.SelfAttention.q.weight'"},
+    {"switch-moe-tiny", "d_kv", "3",
+     "d_kv = 3, but d_kv is 16 in the checkpoint, by 'encoder.block.0.layer.0.SelfAttention.q.weight'"},
+    {"switch-moe-tiny", "d_model", "", "="},
+    {"switch-moe-tiny", "d_model", "true", "expected d_model to be an integer between 1 and 2147483647, found true"},
+    {"switch-moe-tiny", "d_model", "1", "d_model = 1, but d_model is 48 in the checkpoint, by 'shared.weight'"},
+    {"switch-moe-tiny", "d_model", "2", "d_model = 2, but d_model is 48 in the checkpoint, by 'shared.weight'"},
+    {"switch-moe-tiny", "d_model", "3", "d_model = 3, but d_model is 48 in the checkpoint, by 'shared.weight'"},
+    {"switch-hypermoe-tiny", "relative_attention_max_distance", "200", "+dim buckets = 32, max_distance = 200"},
+    {"switch-moe-tiny", "relative_attention_max_distance", "129", "+dim buckets = 32, max_distance = 129"},
+    {"switch-hypermoe-tiny", "encoder_sparse_step", "2", "="},
+    {"switch-hypermoe-tiny", "encoder_sparse_step", "1", "="},
+    {"switch-hypermoe-tiny", "decoder_sparse_step", "2", "="},
+    {"switch-hypermoe-tiny", "decoder_sparse_step", "1", "="},
+    {"switch-hypermoe-tiny", "decoder_sparse_step", "0", "="},
+    {"switch-hypermoe-tiny", "dense_act_fn", "\"gelu\"", "+option activation = gelu in {relu, gelu, gelu_new, silu, sigmoid}"},
+    {"switch-hypermoe-tiny", "dense_act_fn", "\"gelu_new\"",
+     "+option activation = gelu_new in {relu, gelu, gelu_new, silu, sigmoid}"},
+    {"switch-hypermoe-tiny", "dense_act_fn", "\"silu\"", "+option activation = silu in {relu, gelu, gelu_new, silu, sigmoid}"},
+    {"switch-hypermoe-tiny", "feed_forward_proj", "\"gelu\"", "="},
+    {"switch-hypermoe-tiny", "feed_forward_proj", "\"gated-relu\"", "="},
+    {"switch-hypermoe-tiny", "router_dtype", "\"bfloat16\"", "="},
+    {"switch-moe-tiny", "num_decoder_layers", "9",
+     "num_decoder_layers = 9, but the checkpoint has layers 0 to 3 of 'decoder.block.'"},
+    {"switch-moe-tiny", "num_experts", "3",
+     "num_experts = 3, but experts is 4 in the checkpoint, by 'encoder.block.1.layer.1.mlp.router.classifier.weight'"},
+    {"switch-moe-tiny", "vocab_size", "7", "vocab_size = 7, but vocab is 211 in the checkpoint, by 'shared.weight'"},
+    {"switch-moe-tiny", "d_ff", "7", "d_ff = 7, but d_ff is 96 in the checkpoint, by 'encoder.block.0.layer.1.mlp.wi.weight'"},
+    {"gpt2-hypermoe-tiny-k2", "k", "5", "k = 5, but HyperExperts need experts that are not selected, and there are 5"},
+    {"gpt2-hypermoe-tiny-k2", "k", "6", "k = 6, but there are 5 experts, by 'transformer.h.0.mlp.w_gate'"},
+    {"gpt2-hypermoe-tiny-k2", "n_head", "5", "n_head = 5, but d_model = 48 is not 5 equal heads"},
+    {"gpt2-hypermoe-tiny-k2", "n_layer", "2", "n_layer = 2, but the checkpoint has layers 0 to 2 of 'transformer.h.'"},
+    {"gpt2-hypermoe-tiny-k2", "n_embd", "47", "n_embd = 47, but d_model is 48 in the checkpoint, by 'transformer.wte.weight'"},
+    {"gpt2-hypermoe-tiny-k2", "vocab_size", "5", "vocab_size = 5, but vocab is 197 in the checkpoint, by 'transformer.wte.weight'"},
+    {"gpt2-hypermoe-tiny-k2", "n_positions", "3",
+     "n_positions = 3, but positions is 64 in the checkpoint, by 'transformer.wpe.weight'"},
+    {"gpt2-hypermoe-tiny-k2", "use_moe", "\"moe\"", "use_moe = \"moe\", but the checkpoint has experts"},
+    {"gpt2-hypermoe-tiny-k2", "activation_function", "\"gelu\"",
+     "+option activation = gelu in {relu, gelu, gelu_new, silu, sigmoid}"},
+    {"gpt2-hypermoe-tiny-k2", "activation_function", "\"silu\"",
+     "+option activation = silu in {relu, gelu, gelu_new, silu, sigmoid}"},
+};
+
+static void test_keys(void **state) {
+  (void)state;
+  hmoec_arena *arena = hmoec_arena_create();
+  const char *base = NULL, *of = "";
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    said said;
+    size_t place;
+    char found[1024];
+    if (strcmp(of, rows[i].model) != 0) {
+      const row same = {.model = of = rows[i].model, .key = "nothing", .value = "0"};
+      base = import_changed(arena, &same, &said, &place);
+      assert_non_null(base);
+    }
+    const char *spec = import_changed(arena, &rows[i], &said, &place);
+    if (spec) new_line(spec, base, found, sizeof found);
+    else snprintf(found, sizeof found, "%s", said.text);
+    if (strcmp(found, rows[i].result) != 0)
+      fail_msg("%s, %s = %s: expected\n%s\nfound\n%s", of, rows[i].key, rows[i].value, rows[i].result, found);
+    if (said.line) assert_int_equal(said.line, 1);
+    if (said.column) assert_int_equal(said.column, place); /* of the checkpoint otherwise */
+  }
+  hmoec_arena_destroy(arena);
+}
+
+static int setup(void **state) {
+  (void)state;
+  return mkdtemp(folder) ? 0 : -1;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  static const char *const names[] = {"config.json", "model.safetensors"};
+  char path[600];
+  for (size_t i = 0; i < 2; i++) {
+    snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+    unlink(path);
+  }
+  return rmdir(folder);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_keys)};
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
