@@ -124,3 +124,13 @@ text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).st
 flops, moved = 1000 * 61 * 2 * 2 * 61 * 48, 1000 * 61 * (4 * 48 * 4 + 8)
 if not re.search(rf"^attention +\d+  run  +{flops / 1e6:.3f} +0.000 +{moved / 1e6:.3f}$", text, re.M):
     sys.exit(f"expected attention of {flops} FLOPs and {moved} bytes in\n{text}")
+
+# Functions in C stand with the op that they are of, with their place; of one row nothing is said.
+open("f.c", "w").write("float half(float x) { return x / 2; }\n\nfloat twice(float x) { return 2 * x; }\n")
+open("functions.spec", "w").write('model functions\ndim n = ?\ninput x: f32[n, 6]\nparam w: [4, 6] from "w"\nparam wi[e < 4]: [8, 6] from "wi.{e}"\n'
+                                  'param wo[e < 4]: [6, 8] from "wo.{e}"\nr = route(linear(x, w), top_k = 1, gate = "c:f.c:half")\n'
+                                  'output y = activate(combine(experts(x, r, wi, wo), r), function = "c:f.c:twice")\n')
+text = subprocess.run([os.path.abspath(sys.argv[1]), "explain", "functions.spec"], stdout=subprocess.PIPE, text=True, check=True).stdout
+for pattern in (r"\A512 tokens, ", r"^route .*\d  gate @\w*half\w* of f\.c:1$", r"^activate .*\d  function @\w*twice\w* of f\.c:3$", r"^experts .*\d$"):
+    if not re.search(pattern, text, re.M):
+        sys.exit(f"expected {pattern} in\n{text}")
