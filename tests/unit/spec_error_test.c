@@ -433,6 +433,50 @@ static void test_nesting(void **state) {
   }
 }
 
+/* As many levels as there may be, and one more, which is refused at its place. */
+static void test_levels(void **state) {
+  (void)state;
+  static const struct {
+    const char *before, *open, *middle, *close, *after;
+    int most;
+    const char *message; /* of one more */
+  } rows[] = {
+      {HEAD "z = ", "(", "1", ")", "\n" TAIL, 99, "m.spec:5:105: error: the expression is nested deeper than 100 levels\n"},
+      {HEAD "z = ", "-", "1", "", "\n" TAIL, 99, "m.spec:5:104: error: the expression is nested deeper than 100 levels\n"},
+      {HEAD "z = ", "not ", "1", "", "\n" TAIL, 99, "m.spec:5:401: error: the expression is nested deeper than 100 levels\n"},
+      {HEAD "z = ", "", "1", " + 1", "\n" TAIL, 99, "m.spec:5:403: error: the expression is nested deeper than 100 levels\n"},
+      {HEAD "z = ", "", "1", " and 1", "\n" TAIL, 99, "m.spec:5:601: error: the expression is nested deeper than 100 levels\n"},
+      {HEAD "z = ", "1 if 1 else ", "1", "", "\n" TAIL, 99,
+       "m.spec:5:1205: error: the expression is nested deeper than 100 levels\n"},
+      {HEAD "z = ", "add(x, ", "x", ")", "\n" TAIL, 99, "m.spec:5:702: error: the expression is nested deeper than 100 levels\n"},
+      {HEAD "z = reshape(x, shape = ", "[", "1", "]", ")\n" TAIL, 98,
+       "m.spec:5:123: error: the expression is nested deeper than 100 levels\n"},
+      {HEAD "z = x", "", "", ".a", "\n" TAIL, 99, "m.spec:5:205: error: the expression is nested deeper than 100 levels\n"},
+      {HEAD, "if 1 {\n", "", "}\n", TAIL, 32, "m.spec:37:6: error: bodies are nested deeper than 32 levels\n"},
+      {HEAD, "scope \"a\" {\n", "", "}\n", TAIL, 32, "m.spec:37:11: error: bodies are nested deeper than 32 levels\n"},
+      {HEAD, "for i in 0..1 {\n", "", "}\n", TAIL, 32, "m.spec:37:15: error: bodies are nested deeper than 32 levels\n"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    for (int more = 0; more < 2; more++) {
+      size_t size;
+      char *text = NULL;
+      FILE *stream = open_memstream(&text, &size);
+      fputs(rows[i].before, stream);
+      for (int n = 0; n < rows[i].most + more; n++) fputs(rows[i].open, stream);
+      fputs(rows[i].middle, stream);
+      for (int n = 0; n < rows[i].most + more; n++) fputs(rows[i].close, stream);
+      fputs(rows[i].after, stream);
+      fclose(stream);
+      test_result result = test_build(NULL, text, size, NULL, NULL, 0);
+      bool deep = strncmp(result.messages, rows[i].message, strlen(rows[i].message)) == 0;
+      if (deep != (more == 1) || (more == 0 && strstr(result.messages, "deeper")))
+        fail_msg("%zu, %d: expected %s%s, found %.200s", i, rows[i].most + more, more ? "" : "nothing like ", rows[i].message,
+                 result.messages);
+      test_result_deinit(&result);
+      free(text);
+    }
+}
+
 /* 300 blocks, each calling the one before it: deep, but not recursive. */
 static void test_call_depth(void **state) {
   (void)state;
@@ -500,6 +544,7 @@ int main(void) {
       cmocka_unit_test(test_caret),
       cmocka_unit_test(test_broken_defines),
       cmocka_unit_test(test_nesting),
+      cmocka_unit_test(test_levels),
       cmocka_unit_test(test_call_depth),
       cmocka_unit_test(test_call_count),
   };

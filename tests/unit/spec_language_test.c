@@ -95,6 +95,11 @@ static const sound_spec sound_specs[] = {
      {"epsilon = 5.000000e-01 : f64", "epsilon = 1.000000e+00 : f64"}},
     {HEAD "option eps = 0.5\ncheck eps == 0.5 and eps != 1 and 1.0 == 1 and (2.5 if flag else 0.5) == eps, \"no\"\noutput y = x\n",
      {"return"}},
+    /* Truth is 1 and 0, as a default, as a choice and in expressions. */
+    {HEAD "option yes = true, no = false, may = true in {false, true}\ncheck yes == 1 and no == 0 and may == 1 and true == 1 and "
+          "false == 0, "
+          "\"\"\noutput y = add(x, x) if yes and not no else x\n",
+     {"hmoe.add", "return %0"}},
     /* Inputs that may be left out, and names of dimensions. */
     {HEAD "dim m = ?\ninput ids: i64[n, m] = -1\ninput mask: i32[n] = 1 + 0\noutput y = x\noutput z = ids\noutput w = mask\n",
      {"%arg0: tensor<?x8xf32> {hmoe.dims = [\"n\"], hmoe.name = \"x\"}",
