@@ -19,6 +19,7 @@
 #include "hmoe/abi_cpu.h"
 #include "ir/location.h"
 #include "library/load.h"
+#include "sanitized.h"
 #include "target/cpu/codegen.h"
 
 /* ---- random numbers; the seed is printed, and HMOE_TEST_SEED sets it ---- */
@@ -153,19 +154,14 @@ static inline const hmoe_function *harness_function(const hmoe_model_object *obj
   return &harness_image(object, version)->functions[kernel];
 }
 
-/* The versions of an object: all, but under the address sanitizer, which sees what makes code and not the code, one of the machine's in turn. An
- * object of one kernel has all of them there, too. */
+/* The versions of an object: all, or where one is enough one of the machine's in turn. An object of one kernel has all of them always. */
 static inline unsigned harness_versions(size_t count, bool is_bf16) {
   unsigned all = is_bf16 ? HARNESS_VERSIONS_BF16 : HARNESS_VERSIONS;
-#ifdef __SANITIZE_ADDRESS__
   static int turn = -1;
-  if (count == 1) return all;
+  if (!SANITIZED || count == 1) return all;
   do turn = (turn + 1) % HMOE_CPU_COUNT;
   while (!(all >> turn & 1) || !harness_has_version(turn));
-  all = 1u << turn;
-#endif
-  (void)count;
-  return all;
+  return 1u << turn;
 }
 
 /* functions: that the kernels name, or NULL. */

@@ -93,9 +93,7 @@ static void sweep(const harness_unit *u, size_t kernel, uint64_t step) {
 
 static uint64_t step_or(uint64_t usual) {
   const char *given = getenv("HMOE_TEST_FLOAT_STEP");
-#ifdef __SANITIZE_ADDRESS__
-  usual *= 16; /* it sees what makes code, and not the code */
-#endif
+  if (SANITIZED) usual *= 16;
   uint64_t step = given ? strtoull(given, NULL, 10) : 0;
   return step ? step : usual;
 }

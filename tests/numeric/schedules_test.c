@@ -8,6 +8,7 @@
 #include "interpreter/interpreter.h"
 #include "interpreter/parameters.h"
 #include "library/session.h"
+#include "sanitized.h"
 #include "target/cpu/knobs.h"
 
 #define TOLERANCE 2e-5 /* f32: the largest error, of the largest value */
@@ -142,7 +143,7 @@ static void compare(layer *l, hmoec_diagnostics *diagnostics) {
   assert_true(hmoec_session_init(&session, &l->options, diagnostics));
   assert_true(hmoec_session_load(&session, model));
   session.pass.schedule = l->schedule;
-  assert_true(hmoec_session_jit(&session, true));
+  assert_true(hmoec_session_jit(&session, !SANITIZED));
   const char *versions[HMOEC_MOST_VERSIONS];
   size_t version_count = hmoec_session_versions(&session, versions);
   assert_true(version_count > 0);
