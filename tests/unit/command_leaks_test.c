@@ -77,7 +77,16 @@ void *__wrap_realloc(void *block, size_t size);
 void __wrap_free(void *block);
 char *__wrap_strdup(const char *text);
 char *__wrap_strndup(const char *text, size_t size);
+int __wrap_asprintf(char **out_text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+int __wrap_asprintf(char **out_text, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  int length = vasprintf(out_text, format, arguments);
+  va_end(arguments);
+  if (length >= 0) block_add(*out_text);
+  return length;
+}
 void *__wrap_malloc(size_t size) { return block_add(__real_malloc(size)); }
 void *__wrap_calloc(size_t count, size_t size) { return block_add(__real_calloc(count, size)); }
 char *__wrap_strdup(const char *text) { return block_add(__real_strdup(text)); }
@@ -98,8 +107,39 @@ static void ignore(void *context, const hmoec_message *message) {
   (void)message;
 }
 
+/* A graph that calls blocks of a spec, its texts, and one that is refused. */
+static bool graph_once(void) {
+  static const hmoec_output outputs[] = {HMOEC_OUTPUT_HEADER, HMOEC_OUTPUT_MANIFEST, HMOEC_OUTPUT_HMOE, HMOEC_OUTPUT_HMK};
+  const hmoec_options options = {.struct_size = sizeof options, .message = ignore};
+  const hmoec_define defines[] = {{"d_model", "16"}};
+  hmoec_graph *graph;
+  hmoec_graph_value routing[3];
+  hmoec_compilation *compilation;
+  bool ok = hmoec_graph_create("two words", &options, &graph) != HMOEC_OK && hmoec_graph_create("g", &options, &graph) == HMOEC_OK;
+  if (!ok) return false;
+  hmoec_graph_include(graph, HMOE_SOURCE_DIR "/models/layer-common.spec", defines, 1);
+  hmoec_graph_scope_begin(graph, "layer.%d", 1);
+  hmoec_graph_value x = hmoec_graph_input(graph, "x", HMOEC_SHAPE(HMOEC_F32, HMOEC_DYNAMIC, 16));
+  ok = hmoec_graph_block(graph, "switch_route", &HMOEC_VALUE_ARGUMENT(x), 1, routing, 3) == 3;
+  hmoec_graph_scope_end(graph);
+  hmoec_graph_output(graph, "y", hmoec_graph_activate(graph, x, "gelu"));
+  hmoec_graph_output(graph, "gates", routing[1]);
+  ok = ok && hmoec_compile_graph(graph, &options, &compilation) == HMOEC_OK;
+  for (size_t i = 0; ok && i < sizeof outputs / sizeof *outputs; i++) {
+    char *bytes;
+    size_t size;
+    ok = hmoec_compilation_emit(compilation, outputs[i], &bytes, &size) == HMOEC_OK;
+    hmoec_free(bytes);
+  }
+  if (ok) hmoec_compilation_destroy(compilation);
+  hmoec_graph_activate(graph, x, "relu"); /* too late */
+  hmoec_graph_destroy(graph);
+  return ok;
+}
+
 /* One command line, of words between blanks. */
 static bool run_once(const char *line) {
+  if (strcmp(line, "graph") == 0) return graph_once();
   enum { MOST_WORDS = 32 };
   static hmoec_arguments arguments;
   char text[2048], *words[MOST_WORDS];
@@ -152,6 +192,7 @@ static void test_commands(void **state) {
       {"compile " HMOE_SOURCE_DIR "/models/hypermoe-layer.spec -D strategy=cache -D d_model=24 -D d_ff=32 --emit hmk", true, false},
       {"compile layer.spec -o out", true, true},
       {"compile layer.spec -o layer.safetensors", false, true},
+      {"graph", true, false},
       {"compile layer.spec --emit nothing", false, false},
       {"compile broken.spec", false, false},
       {"compile refused.spec", false, false},
