@@ -275,6 +275,26 @@ static void test_broken_specs(void **state) {
   assert_int_equal(failures, 0);
 }
 
+/* What is said beside an error, at another place. */
+static void test_notes(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *messages;
+  } rows[] = {
+      {"model a\nmodel b\ndim n = ?\ninput x: f32[n, 8]\noutput y = x\n",
+       "m.spec:2:1: error: a spec describes one model\nmodel b\n^\nm.spec:1:1: note: it is named 'a' here\nmodel a\n^\n"},
+      {HEAD "param w: [8, 8] from \"w\"\nparam v: [4, 8] from \"w\"\noutput y = linear(linear(x, w), v)\n",
+       "m.spec:6:7: error: parameter \"w\": expected f32[8, 8] as where it was first used, found f32[4, 8]\nparam v: [4, 8] from "
+       "\"w\"\n"
+       "      ^\nm.spec:5:7: note: first used here\nparam w: [8, 8] from \"w\"\n      ^\n"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    test_result result = test_build(NULL, rows[i].text, strlen(rows[i].text), NULL, NULL, 0);
+    assert_string_equal(result.messages, rows[i].messages);
+    test_result_deinit(&result);
+  }
+}
+
 static void test_long_key(void **state) {
   (void)state;
   for (int length = 1000; length <= 1001; length++) {
@@ -545,6 +565,7 @@ int main(void) {
       cmocka_unit_test(test_broken_defines),
       cmocka_unit_test(test_nesting),
       cmocka_unit_test(test_levels),
+      cmocka_unit_test(test_notes),
       cmocka_unit_test(test_call_depth),
       cmocka_unit_test(test_call_count),
   };
