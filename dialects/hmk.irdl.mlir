@@ -1,8 +1,10 @@
 // The kernel dialect (hmk, hmoe's kernels): how work is cut. One func.func per entry: @open (runs once, fills the weight arena) and one per entry point; ops run in
 // order with a barrier between them. Every op but `buffer` is one step of the plan (include/hmoe/abi.h). Operands are buffers; `bind` names
-// the role of each, `offsets` and `advances` hold a byte offset and a byte advance per loop item for each, `rows` the entry dimension
-// that counts its rows (-1: none). All integers are i64. The functions carry hmk.dims (kind, source, factor triples) and the signature;
-// after the pass `place` buffers carry `layout`, and kernels and steps that cut rows into blocks `schedule`: named values of the target's.
+// the role of each, `rows` the entry dimension that counts its rows (-1: none). All integers are i64. The functions carry hmk.dims (kind, source, factor
+// triples) and the signature. Where they are not all the usual, lists with an entry for each operand: `at`, where a step begins in a buffer, in elements as if
+// rows had no gaps, of right operands a column (usually 0); `apart`, elements from a row to the next, in such rows (-1: as the buffer's own); `by`, rows that it
+// goes on by with every item of a loop (0). The pass `place` adds `layout`, named facts of layouts that kernel/kernels.h has fields for, `schedule`,
+// named values of the target's, and in bytes `offsets` and `advances`, where they are not all 0.
 // Semantics of the fields are checked by compiler/ir/verify_hmk.c.
 
 irdl.dialect @hmk {
@@ -37,19 +39,12 @@ irdl.dialect @hmk {
   // dropped: first column and first k that rows over capacity compute.
   irdl.operation @grouped_matmul {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %k_a = irdl.base "#builtin.integer"
     %n_a = irdl.base "#builtin.integer"
-    %a_stride_a = irdl.base "#builtin.integer"
-    %c_stride_a = irdl.base "#builtin.integer"
     %flags_a = irdl.any
     %segments_a = irdl.any
     %dropped_a = irdl.any
-    %b_group_bytes_a = irdl.base "#builtin.integer"
-    %bias_group_floats_a = irdl.base "#builtin.integer"
-    %pass_ld_a = irdl.base "#builtin.integer"
     %norm_a = irdl.base "#builtin.string"
     %norm_epsilon_a = irdl.base "#builtin.float"
     %norm_scale_a = irdl.base "#builtin.float"
@@ -58,7 +53,7 @@ irdl.dialect @hmk {
     %c_format_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "k" = %k_a, "n" = %n_a, "a_stride" = %a_stride_a, "c_stride" = %c_stride_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a, "format" = %format_a, "a_format" = %a_format_a, "c_format" = %c_format_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "k" = %k_a, "n" = %n_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a, "format" = %format_a, "a_format" = %a_format_a, "c_format" = %c_format_a }
   }
 
   // Two products whose hidden block stays in the task's scratch: C[dst(r)] (+)= epilogue(act(A[src(r)] B1[group(r)]) B[group(r)]). Attributes and
@@ -66,28 +61,17 @@ irdl.dialect @hmk {
   // one's. hmoec_ffn_spec in compiler/kernel/kernels.h. Its schedule says chunk_columns, those of the hidden block that exist at one time.
   irdl.operation @grouped_ffn {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %first_k_a = irdl.base "#builtin.integer"
     %first_n_a = irdl.base "#builtin.integer"
-    %first_a_stride_a = irdl.base "#builtin.integer"
-    %first_c_stride_a = irdl.base "#builtin.integer"
     %first_flags_a = irdl.any
     %first_segments_a = irdl.any
     %first_dropped_a = irdl.any
-    %first_b_group_bytes_a = irdl.base "#builtin.integer"
-    %first_bias_group_floats_a = irdl.base "#builtin.integer"
     %k_a = irdl.base "#builtin.integer"
     %n_a = irdl.base "#builtin.integer"
-    %a_stride_a = irdl.base "#builtin.integer"
-    %c_stride_a = irdl.base "#builtin.integer"
     %flags_a = irdl.any
     %segments_a = irdl.any
     %dropped_a = irdl.any
-    %b_group_bytes_a = irdl.base "#builtin.integer"
-    %bias_group_floats_a = irdl.base "#builtin.integer"
-    %pass_ld_a = irdl.base "#builtin.integer"
     %norm_a = irdl.base "#builtin.string"
     %norm_epsilon_a = irdl.base "#builtin.float"
     %norm_scale_a = irdl.base "#builtin.float"
@@ -99,32 +83,27 @@ irdl.dialect @hmk {
     %first_c_format_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "first_k" = %first_k_a, "first_n" = %first_n_a, "first_a_stride" = %first_a_stride_a, "first_c_stride" = %first_c_stride_a, "first_flags" = %first_flags_a, "first_segments" = %first_segments_a, "first_dropped" = %first_dropped_a, "first_b_group_bytes" = %first_b_group_bytes_a, "first_bias_group_floats" = %first_bias_group_floats_a, "k" = %k_a, "n" = %n_a, "a_stride" = %a_stride_a, "c_stride" = %c_stride_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "b_group_bytes" = %b_group_bytes_a, "bias_group_floats" = %bias_group_floats_a, "pass_ld" = %pass_ld_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a, "format" = %format_a, "a_format" = %a_format_a, "c_format" = %c_format_a, "first_format" = %first_format_a, "first_a_format" = %first_a_format_a, "first_c_format" = %first_c_format_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "first_k" = %first_k_a, "first_n" = %first_n_a, "first_flags" = %first_flags_a, "first_segments" = %first_segments_a, "first_dropped" = %first_dropped_a, "k" = %k_a, "n" = %n_a, "flags" = %flags_a, "segments" = %segments_a, "dropped" = %dropped_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a, "format" = %format_a, "a_format" = %a_format_a, "c_format" = %c_format_a, "first_format" = %first_format_a, "first_a_format" = %first_a_format_a, "first_c_format" = %first_c_format_a }
   }
 
   // logits [rows, ldl] -> indices i32 [rows, top_k], gates f32 [rows, top_k]. gate and renorm: as of hmoe.route.
   // bind: logits, indices, gates.
   irdl.operation @route_topk {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %experts_a = irdl.base "#builtin.integer"
     %top_k_a = irdl.base "#builtin.integer"
-    %ldl_a = irdl.base "#builtin.integer"
     %gate_a = irdl.base "#builtin.string"
     %renorm_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "ldl" = %ldl_a, "gate" = %gate_a, "renorm" = %renorm_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "gate" = %gate_a, "renorm" = %renorm_a }
   }
 
   // Counting sort of picks by expert, with capacity: step GROUP. scope: the entry dimension after whose tokens capacity counts anew, or -1. history: what decoding keeps of
   // earlier tokens, with dims past and row stride (none without). bind: indices, gates, blocks, row_token, row_slot, row_gate, counters, history.
   irdl.operation @group_tokens {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %experts_a = irdl.base "#builtin.integer"
     %top_k_a = irdl.base "#builtin.integer"
@@ -133,29 +112,25 @@ irdl.dialect @hmk {
     %scope_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "capacity" = %capacity_a, "dims" = %dims_a, "scope" = %scope_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "capacity" = %capacity_a, "dims" = %dims_a, "scope" = %scope_a }
   }
 
   // Tokens grouped by selection set: step GROUP_SETS. bind: indices, blocks, row_token, sets, scratch. mode: rank, distinct, token.
   irdl.operation @group_selections {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %experts_a = irdl.base "#builtin.integer"
     %top_k_a = irdl.base "#builtin.integer"
     %mode_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "mode" = %mode_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "mode" = %mode_a }
   }
 
   // The next `body` steps run once per chunk: step LOOP. kind: rows, groups, cached. bind: blocks, sets, todo_sets, todo_slot,
   // todo_token, row_token. generate: how many of the body's steps fill the cache.
   irdl.operation @loop {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %body_a = irdl.base "#builtin.integer"
     %kind_a = irdl.base "#builtin.string"
@@ -165,7 +140,7 @@ irdl.dialect @hmk {
     %cache_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "body" = %body_a, "kind" = %kind_a, "chunk" = %chunk_a, "top_k" = %top_k_a, "generate" = %generate_a, "cache" = %cache_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "body" = %body_a, "kind" = %kind_a, "chunk" = %chunk_a, "top_k" = %top_k_a, "generate" = %generate_a, "cache" = %cache_a }
   }
 
   // The next `first` steps run, or the `second` ones after those; both compute the same bits: step CHOOSE. bind: blocks. The first way is taken with
@@ -173,66 +148,50 @@ irdl.dialect @hmk {
   // of its schedule.
   irdl.operation @choose {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %first_a = irdl.base "#builtin.integer"
     %second_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "first" = %first_a, "second" = %second_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "first" = %first_a, "second" = %second_a }
   }
 
   // y[t] (+)= sum_s slots[t*top_k + s]. bind: slots [rows*top_k, ld_slots], y [rows, ld_y].
   irdl.operation @combine {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %n_a = irdl.base "#builtin.integer"
     %top_k_a = irdl.base "#builtin.integer"
-    %ld_slots_a = irdl.base "#builtin.integer"
-    %ld_y_a = irdl.base "#builtin.integer"
     %accumulate_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "n" = %n_a, "top_k" = %top_k_a, "ld_slots" = %ld_slots_a, "ld_y" = %ld_y_a, "accumulate" = %accumulate_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "n" = %n_a, "top_k" = %top_k_a, "accumulate" = %accumulate_a }
   }
 
   // s[r] = scale * sum of table rows in (selected) or outside (unselected) sets[r]. bind: sets i32 [rows, top_k], table [experts, embedding],
   // out [rows, ld_out].
   irdl.operation @select_embedding {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %experts_a = irdl.base "#builtin.integer"
     %top_k_a = irdl.base "#builtin.integer"
     %embedding_a = irdl.base "#builtin.integer"
-    %ld_out_a = irdl.base "#builtin.integer"
     %of_a = irdl.base "#builtin.string"
     %mean_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "embedding" = %embedding_a, "ld_out" = %ld_out_a, "of" = %of_a, "mean" = %mean_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "embedding" = %embedding_a, "of" = %of_a, "mean" = %mean_a }
   }
 
   // The middle of the factored HyperExpert: z = relu(beta + rho t1), v = rho (x) z. bind: t1, r, beta, v. hmoec_contract_spec has the layouts.
   irdl.operation @contract {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %hidden_a = irdl.base "#builtin.integer"
     %bottleneck_a = irdl.base "#builtin.integer"
-    %ld1_a = irdl.base "#builtin.integer"
-    %ldr_a = irdl.base "#builtin.integer"
-    %ldb_a = irdl.base "#builtin.integer"
-    %ldv_a = irdl.base "#builtin.integer"
-    %step_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "hidden" = %hidden_a, "bottleneck" = %bottleneck_a, "ld1" = %ld1_a, "ldr" = %ldr_a, "ldb" = %ldb_a, "ldv" = %ldv_a, "step" = %step_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "hidden" = %hidden_a, "bottleneck" = %bottleneck_a }
   }
 
   // out[r, j] (+)= f(in[index(r), j]) * scale * factor[r, j], j < n. bind: in [*, ld_in], index, out [rows, ld_out], factor [rows, ld_factor]; without
@@ -240,225 +199,179 @@ irdl.dialect @hmk {
   // to the next. The `padding` columns behind become 0.
   irdl.operation @map_rows {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %function_a = irdl.base "#builtin.string"
     %n_a = irdl.base "#builtin.integer"
-    %ld_in_a = irdl.base "#builtin.integer"
-    %ld_out_a = irdl.base "#builtin.integer"
     %accumulate_a = irdl.base "#builtin.integer"
     %in_step_a = irdl.base "#builtin.integer"
-    %padding_a = irdl.base "#builtin.integer"
-    %ld_factor_a = irdl.base "#builtin.integer"
     %factor_columns_a = irdl.base "#builtin.integer"
     %scale_a = irdl.base "#builtin.float"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "function" = %function_a, "n" = %n_a, "ld_in" = %ld_in_a, "ld_out" = %ld_out_a, "accumulate" = %accumulate_a, "in_step" = %in_step_a, "padding" = %padding_a, "ld_factor" = %ld_factor_a, "factor_columns" = %factor_columns_a, "scale" = %scale_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "function" = %function_a, "n" = %n_a, "accumulate" = %accumulate_a, "in_step" = %in_step_a, "factor_columns" = %factor_columns_a, "scale" = %scale_a }
   }
 
-  // A matrix into a right operand, or a part of one: step PACK. bind: dst, source (param buffers are read from the checkpoint). args: the target's
-  // numbers, hmoec_pack_arg in compiler/target/target.h has their order.
+  // A matrix into a right operand, or a part of one: step PACK. bind: dst, source (param buffers are read from the checkpoint). matrix: axes of the
+  // source, a count and a stride each, and the offset of its first element: columns, depth, groups; parts, of the depth; generated, of a generator's columns.
+  // to: where in dst it begins (column, depth, pitch from a part of the depth to the next; apart, from a group to the next of memory that is plain), pair (gates, ups), side_by_side. hmoec_packing in
+  // compiler/target/target.h. Of a source that is a right operand, all of it in another format. `place` adds args, hmoec_pack_arg in compiler/ir/hmk_ops.h.
   irdl.operation @pack {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
-    %args_a = irdl.any
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "args" = %args_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a }
   }
 
-  // A vector per group: step PACK, too. bind: dst, source. args as of pack.
+  // A vector per group: step PACK, too. bind: dst, source. matrix, to and args as of pack.
   irdl.operation @pack_vector {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
-    %args_a = irdl.any
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "args" = %args_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a }
   }
 
-  // Strided copy of bytes: step COPY. bind: dst, src. args: of the outer axis count, stride in dst, stride in src; the
-  // same of the inner one; bytes of a run.
+  // Right operands into those of as many columns, from row `depth` of their depth on: step COPY. bind: dst, src. `place` adds args: of the outer axis count,
+  // stride in dst, stride in src; the same of the inner one; bytes of a run.
   irdl.operation @copy {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
-    %args_a = irdl.any
+    %depth_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "args" = %args_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "depth" = %depth_a }
   }
 
   // Every selection set, colexicographic: step SELECTIONS. bind: dst i32 [sets, top_k].
   irdl.operation @all_selections {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %experts_a = irdl.base "#builtin.integer"
     %top_k_a = irdl.base "#builtin.integer"
     %sets_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "sets" = %sets_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "experts" = %experts_a, "top_k" = %top_k_a, "sets" = %sets_a }
   }
 
   // The convolutional embedding of expert weights: step WEIGHT_EMBEDDING. bind: dst, wi, wo, depthwise1, pointwise1, depthwise2, pointwise2.
   irdl.operation @weight_embedding {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
-    %ld_out_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "ld_out" = %ld_out_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a }
   }
 
   // out[r] = norm(x[index(r)]): hmoec_norm_spec. kind: rms, layer. bind: x, weight, bias, out, index.
   irdl.operation @norm_rows {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %kind_a = irdl.base "#builtin.string"
     %epsilon_a = irdl.base "#builtin.float"
     %scale_a = irdl.base "#builtin.float"
     %n_a = irdl.base "#builtin.integer"
-    %ld_x_a = irdl.base "#builtin.integer"
-    %ld_out_a = irdl.base "#builtin.integer"
     %out_format_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "kind" = %kind_a, "epsilon" = %epsilon_a, "scale" = %scale_a, "n" = %n_a, "ld_x" = %ld_x_a, "ld_out" = %ld_out_a, "out_format" = %out_format_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "kind" = %kind_a, "epsilon" = %epsilon_a, "scale" = %scale_a, "n" = %n_a, "out_format" = %out_format_a }
   }
 
-  // out[r] (+)= row ids[r] of a table: hmoec_embed_spec. layout: rows, or right, of the format. bind: ids, table, out.
+  // out[r] (+)= row ids[r] of a table: hmoec_embed_spec. table: rows, or right, of the format. bind: ids, table, out.
   irdl.operation @embed_rows {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
-    %layout_a = irdl.base "#builtin.string"
+    %table_a = irdl.base "#builtin.string"
     %n_a = irdl.base "#builtin.integer"
-    %ld_out_a = irdl.base "#builtin.integer"
     %accumulate_a = irdl.base "#builtin.integer"
     %format_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "layout" = %layout_a, "n" = %n_a, "ld_out" = %ld_out_a, "accumulate" = %accumulate_a, "format" = %format_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "table" = %table_a, "n" = %n_a, "accumulate" = %accumulate_a, "format" = %format_a }
   }
 
   // Rows of k and v into keys and values: hmoec_store_spec. dims: entry dimensions, as of the spec. bind: k, v, keys, values.
   irdl.operation @store_kv {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %dims_a = irdl.any
     %heads_a = irdl.base "#builtin.integer"
     %head_size_a = irdl.base "#builtin.integer"
-    %ld_k_a = irdl.base "#builtin.integer"
-    %ld_v_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a, "heads" = %heads_a, "head_size" = %head_size_a, "ld_k" = %ld_k_a, "ld_v" = %ld_v_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "dims" = %dims_a, "heads" = %heads_a, "head_size" = %head_size_a }
   }
 
-  // Attention of blocks of queries: hmoec_attention_spec. dims: entry dimensions, as of the spec. bind: q, keys, values, bias, mask, out.
+  // Attention of blocks of queries: hmoec_attention_spec. rows: batch rows times heads; tasks, of its schedule: times blocks of queries. dims: entry dimensions, as of the spec. bind: q, keys, values, bias, mask, out.
   irdl.operation @attention {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %dims_a = irdl.any
     %scale_a = irdl.base "#builtin.float"
     %heads_a = irdl.base "#builtin.integer"
     %head_size_a = irdl.base "#builtin.integer"
-    %ld_q_a = irdl.base "#builtin.integer"
-    %ld_out_a = irdl.base "#builtin.integer"
     %causal_a = irdl.base "#builtin.integer"
-    %bias_ld_a = irdl.base "#builtin.integer"
-    %bias_zero_a = irdl.base "#builtin.integer"
     %max_distance_a = irdl.base "#builtin.integer"
     %out_format_a = irdl.base "#builtin.string"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a, "scale" = %scale_a, "heads" = %heads_a, "head_size" = %head_size_a, "ld_q" = %ld_q_a, "ld_out" = %ld_out_a, "causal" = %causal_a, "bias_ld" = %bias_ld_a, "bias_zero" = %bias_zero_a, "max_distance" = %max_distance_a, "out_format" = %out_format_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "dims" = %dims_a, "scale" = %scale_a, "heads" = %heads_a, "head_size" = %head_size_a, "causal" = %causal_a, "max_distance" = %max_distance_a, "out_format" = %out_format_a }
   }
 
   // Integers of the caller's, checked: step IDS. limit: what they are below; fill: what they are when there are none. bind: source, dst.
   irdl.operation @check_ids {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %limit_a = irdl.base "#builtin.integer"
     %fill_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "limit" = %limit_a, "fill" = %fill_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "limit" = %limit_a, "fill" = %fill_a }
   }
 
   // How many real tokens a row had before: step POSITIONS. dims: rows, length, past, mask stride (-1: none). bind: mask, dst.
   irdl.operation @positions {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %dims_a = irdl.any
     %limit_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a, "limit" = %limit_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "dims" = %dims_a, "limit" = %limit_a }
   }
 
   // The row of the last real token of each batch row: step LAST_ROWS. dims as of positions. bind: mask, dst.
   irdl.operation @last_rows {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %dims_a = irdl.any
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "dims" = %dims_a }
   }
 
   // A mask to the end of a state's: step APPEND_MASK. dims as of positions. bind: src, dst.
   irdl.operation @append_mask {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %dims_a = irdl.any
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "dims" = %dims_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "dims" = %dims_a }
   }
 
   // The bias of every relative position, out of its bucket's: step RELATIVE_BIAS. bind: dst [heads, ld], source [buckets, heads].
   irdl.operation @relative_bias {
     %bind_a = irdl.any
-    %offsets_a = irdl.any
-    %advances_a = irdl.any
     %rows_a = irdl.base "#builtin.integer"
     %buckets_a = irdl.base "#builtin.integer"
     %heads_a = irdl.base "#builtin.integer"
     %bidirectional_a = irdl.base "#builtin.integer"
     %max_distance_a = irdl.base "#builtin.integer"
-    %ld_a = irdl.base "#builtin.integer"
-    %pad_a = irdl.base "#builtin.integer"
     %buffers_t = irdl.parametric @hmk::@memory<>
     irdl.operands(buffers: variadic %buffers_t)
-    irdl.attributes { "bind" = %bind_a, "offsets" = %offsets_a, "advances" = %advances_a, "rows" = %rows_a, "buckets" = %buckets_a, "heads" = %heads_a, "bidirectional" = %bidirectional_a, "max_distance" = %max_distance_a, "ld" = %ld_a, "pad" = %pad_a }
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "buckets" = %buckets_a, "heads" = %heads_a, "bidirectional" = %bidirectional_a, "max_distance" = %max_distance_a }
   }
 
 }

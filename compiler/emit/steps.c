@@ -252,7 +252,7 @@ static hmoe_plan_span weight_embedding_fields(const step_source *s) {
                                        .pointwise1 = params[3],
                                        .depthwise2 = params[4],
                                        .pointwise2 = params[5],
-                                       .row_floats = long_of(s, "ld_out")};
+                                       .row_floats = (uint64_t)hmoec_hmk_layout(buffer_of(s, 0), "row_bytes") / sizeof(float)};
   return append(s, &fields, sizeof fields);
 }
 
@@ -261,8 +261,8 @@ static hmoe_plan_span relative_bias_fields(const step_source *s) {
                                     .heads = int_of(s, "heads"),
                                     .bidirectional = int_of(s, "bidirectional"),
                                     .max_distance = int_of(s, "max_distance"),
-                                    .row_floats = int_of(s, "ld"),
-                                    .pad = int_of(s, "pad")};
+                                    .row_floats = (uint32_t)hmoec_hmk_layout(s->op, "columns"),
+                                    .pad = (uint32_t)hmoec_hmk_layout(s->op, "pad")};
   return append(s, &fields, sizeof fields);
 }
 
@@ -323,16 +323,22 @@ static hmoe_plan_span read_bindings(const step_source *s) {
     intptr_t operand = hmoec_hmk_operand(s->op, s->info, count);
     if (operand < 0 || in_fields(s, count)) continue;
     bindings[count].buffer = (uint32_t)hmoec_pointer_map_get(s->reader->buffers, buffer_of(s, count).ptr);
-    bindings[count].offset_bytes = (uint64_t)hmoec_hmk_array(s->op, "offsets", operand);
-    bindings[count].advance_bytes = (uint64_t)hmoec_hmk_array(s->op, "advances", operand);
+    bindings[count].offset_bytes = (uint64_t)hmoec_hmk_of_operand(s->op, "offsets", operand);
+    bindings[count].advance_bytes = (uint64_t)hmoec_hmk_of_operand(s->op, "advances", operand);
   }
   if (s->info->step == HMOE_STEP_WEIGHT_EMBEDDING) count = HMOE_BIND_WEIGHT_EMBEDDING_COUNT;
   return hmoec_blob_append(&s->reader->plan->blob, bindings, count * sizeof *bindings, count);
 }
 
+/* Its rows, or tasks that place has made of them. */
+static uint32_t rows_dim(MlirOperation op) {
+  int64_t tasks = hmoec_hmk_schedule(op, "tasks");
+  return tasks > 0 ? (uint32_t)tasks : dim_of(hmoec_op_int(op, "rows"));
+}
+
 hmoe_plan_step hmoec_step_read(hmoec_step_reader *reader, MlirOperation op, const hmoec_hmk_info *info) {
   step_source s = {reader, op, info};
-  hmoe_plan_step step = {.kind = info->step, .rows_dim = dim_of(hmoec_op_int(op, "rows")), .bindings = read_bindings(&s)};
+  hmoe_plan_step step = {.kind = info->step, .rows_dim = rows_dim(op), .bindings = read_bindings(&s)};
   step.fields = kinds[info->step](&s);
   follow_blocks(&s);
   return step;

@@ -94,6 +94,10 @@ intptr_t hmoec_hmk_array_size(MlirOperation op, const char *name) {
   return mlirAttributeIsNull(array) || !mlirAttributeIsADenseI64Array(array) ? -1 : mlirDenseArrayGetNumElements(array);
 }
 
+int64_t hmoec_hmk_of_operand(MlirOperation op, const char *name, intptr_t operand) {
+  return hmoec_hmk_array_size(op, name) < 0 ? 0 : hmoec_hmk_array(op, name, operand);
+}
+
 static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
 
 static MlirAttribute integer(MlirContext context, int64_t value) {

@@ -24,6 +24,8 @@ intptr_t hmoec_hmk_operand(MlirOperation op, const hmoec_hmk_info *info, size_t 
 /* Element of an i64 array attribute; count in hmoec_hmk_array_size. */
 int64_t hmoec_hmk_array(MlirOperation op, const char *name, intptr_t index);
 intptr_t hmoec_hmk_array_size(MlirOperation op, const char *name); /* -1: not an i64 array */
+/* Of a list that has an entry for each operand, 0 where there is no such list. */
+int64_t hmoec_hmk_of_operand(MlirOperation op, const char *name, intptr_t operand);
 /* Bytes of one element of an hmk.buffer, of elements f32, i32, i64 and bf16. */
 int64_t hmoec_hmk_element_bytes(MlirOperation buffer);
 

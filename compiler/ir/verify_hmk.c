@@ -8,7 +8,7 @@
 #include "ir/location.h"
 #include "ir/scalar.h"
 
-/* How many integers the args of an op must have; 0: it has none. */
+/* How many integers the args of an op must have once it is placed; 0: it has none. */
 static intptr_t args_of(const char *name) {
   if (strcmp(name, "copy") == 0) return HMOEC_COPY_ARGS;
   return strcmp(name, "pack") == 0 || strcmp(name, "pack_vector") == 0 ? HMOEC_PACK_ARGS : 0;
@@ -20,6 +20,26 @@ static bool known_role(const hmoec_hmk_info *info, MlirStringRef role) {
   return false;
 }
 
+/* Where in its buffers a step begins, and what follows: as planned, and as placed. None need be there. */
+static bool verify_lists(MlirOperation op, const hmoec_hmk_info *info, intptr_t operands, hmoec_diagnostics *diagnostics) {
+  static const struct {
+    const char *name;
+    int64_t least;
+  } lists[] = {{"at", 0}, {"apart", -1}, {"by", 0}, {"offsets", 0}, {"advances", 0}};
+  for (size_t l = 0; l < sizeof lists / sizeof *lists; l++) {
+    intptr_t count = hmoec_hmk_array_size(op, lists[l].name);
+    if (count < 0) continue;
+    if (count != operands)
+      return hmoec_error(diagnostics, hmoec_location_of_op(op), "expected %s of %s to have one entry for each of its %ld buffers",
+                         lists[l].name, info->name, (long)operands);
+    for (intptr_t i = 0; i < count; i++)
+      if (hmoec_hmk_array(op, lists[l].name, i) < lists[l].least)
+        return hmoec_error(diagnostics, hmoec_location_of_op(op), "expected %s of %s to be %lld or more", lists[l].name, info->name,
+                           (long long)lists[l].least);
+  }
+  return true;
+}
+
 static bool verify_step(MlirOperation op, intptr_t dims, hmoec_diagnostics *diagnostics) {
   hmoec_location location = hmoec_location_of_op(op);
   const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
@@ -28,17 +48,14 @@ static bool verify_step(MlirOperation op, intptr_t dims, hmoec_diagnostics *diag
     return hmoec_error(diagnostics, location, "expected hmk ops in a planned function, found %.*s", (int)name.length, name.data);
   MlirAttribute bind = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("bind"));
   intptr_t operands = mlirOperationGetNumOperands(op);
-  if (!mlirAttributeIsAArray(bind) || mlirArrayAttrGetNumElements(bind) != operands ||
-      hmoec_hmk_array_size(op, "offsets") != operands || hmoec_hmk_array_size(op, "advances") != operands)
-    return hmoec_error(diagnostics, location,
-                       "expected bind, offsets and advances of %s to have one entry for each of its %ld buffers", info->name,
+  if (!mlirAttributeIsAArray(bind) || mlirArrayAttrGetNumElements(bind) != operands)
+    return hmoec_error(diagnostics, location, "expected bind of %s to have one entry for each of its %ld buffers", info->name,
                        (long)operands);
+  if (!verify_lists(op, info, operands, diagnostics)) return false;
   for (intptr_t i = 0; i < operands; i++) {
     MlirAttribute role = mlirArrayAttrGetElement(bind, i);
     if (!mlirAttributeIsAString(role) || !known_role(info, mlirStringAttrGetValue(role)))
       return hmoec_error(diagnostics, location, "buffer %ld of %s has no role that the op knows", (long)i, info->name);
-    if (hmoec_hmk_array(op, "offsets", i) < 0 || hmoec_hmk_array(op, "advances", i) < 0)
-      return hmoec_error(diagnostics, location, "expected offsets and advances of %s to be 0 or more", info->name);
     MlirOperation buffer = mlirOpResultGetOwner(mlirOperationGetOperand(op, i));
     if (!hmoec_op_is(buffer, "hmk.buffer"))
       return hmoec_error(diagnostics, location, "expected the operands of %s to be buffers", info->name);
@@ -57,8 +74,8 @@ static bool verify_step(MlirOperation op, intptr_t dims, hmoec_diagnostics *diag
     if (hmoec_hmk_array(op, "dims", i) < -1 || hmoec_hmk_array(op, "dims", i) >= dims)
       return hmoec_error(diagnostics, location, "expected dims of %s to be dimensions below %ld, found %lld", info->name,
                          (long)dims, (long long)hmoec_hmk_array(op, "dims", i));
-  intptr_t args = args_of(info->name);
-  if (args && hmoec_hmk_array_size(op, "args") != args)
+  intptr_t args = args_of(info->name), given = hmoec_hmk_array_size(op, "args");
+  if (args && given >= 0 && given != args)
     return hmoec_error(diagnostics, location, "expected %ld integers in args of %s, found %ld", (long)args, info->name,
                        (long)hmoec_hmk_array_size(op, "args"));
   return true;

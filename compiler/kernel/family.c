@@ -33,6 +33,8 @@ typedef struct field {
   int64_t least; /* INT, INTS */
   const char *const *names; /* NAME: NULL-terminated */
   bool scheduled; /* in the op's schedule, not an attribute of its own */
+  hmoec_fact fact; /* of layouts: what `place` makes it */
+  const char *of;  /* the role of the buffer that the fact is of */
 } field;
 
 /* What INTS, SEGMENTS and GATE take to lie one behind the other. */
@@ -47,29 +49,38 @@ static const char *const selections[] = {"selected", "unselected", NULL};
 #define FIELD(text, type, member, what) {.name = text, .kind = what, .offset = offsetof(type, member)}
 #define COUNT(text, type, member) {.name = text, .kind = INT, .offset = offsetof(type, member), .least = 1}
 #define KNOB(text, type, member) {.name = text, .kind = INT, .offset = offsetof(type, member), .least = 1, .scheduled = true}
+/* Facts of layouts alone: nothing before `place`, and then in the op's layout. */
+#define STRIDE(text, type, member, role)                                                                                           \
+  {.name = text, .kind = INT, .offset = offsetof(type, member), .fact = HMOEC_FACT_STRIDE, .of = role}
+#define FACT(text, type, member, what, which, role)                                                                                \
+  {.name = text, .kind = what, .offset = offsetof(type, member), .fact = which, .of = role}
+/* What the plan says, and layouts may extend. */
+#define EXTENDED(text, type, member, which, role)                                                                                  \
+  {.name = text, .kind = INT, .offset = offsetof(type, member), .least = 1, .fact = which, .of = role}
 #define CHOICE(text, type, member, list) {.name = text, .kind = NAME, .offset = offsetof(type, member), .names = list}
 #define END {.name = NULL}
 
 /* One product; the first of a fused pair has the same fields, their names behind "first_". */
-static const field product_fields[] = {COUNT("k", hmoec_matmul_spec, k),
-                                       COUNT("n", hmoec_matmul_spec, n),
-                                       COUNT("a_stride", hmoec_matmul_spec, a_stride),
-                                       COUNT("c_stride", hmoec_matmul_spec, c_stride),
-                                       CHOICE("format", hmoec_matmul_spec, format, hmoec_format_names),
-                                       CHOICE("a_format", hmoec_matmul_spec, a_format, hmoec_format_names),
-                                       CHOICE("c_format", hmoec_matmul_spec, c_format, hmoec_format_names),
-                                       FIELD("a_in_place", hmoec_matmul_spec, a_in_place, LISTED),
-                                       FIELD("c_padded", hmoec_matmul_spec, c_padded, LISTED),
-                                       FIELD("accumulate", hmoec_matmul_spec, accumulate, LISTED),
-                                       FIELD("paired", hmoec_matmul_spec, paired, LISTED),
-                                       FIELD("dropped_bare", hmoec_matmul_spec, dropped_bare, LISTED),
-                                       FIELD("segments", hmoec_matmul_spec, segments, SEGMENTS),
-                                       FIELD("dropped", hmoec_matmul_spec, dropped_column, INTS),
-                                       FIELD("b_group_bytes", hmoec_matmul_spec, b_group_bytes, INT),
-                                       FIELD("bias_group_floats", hmoec_matmul_spec, bias_group_floats, INT),
-                                       END};
+static const field product_fields[] = {
+    EXTENDED("k", hmoec_matmul_spec, k, HMOEC_FACT_DEPTH, "a"),
+    EXTENDED("n", hmoec_matmul_spec, n, HMOEC_FACT_COLUMNS, "b"),
+    STRIDE("a_stride", hmoec_matmul_spec, a_stride, "a"),
+    STRIDE("c_stride", hmoec_matmul_spec, c_stride, "c"),
+    CHOICE("format", hmoec_matmul_spec, format, hmoec_format_names),
+    CHOICE("a_format", hmoec_matmul_spec, a_format, hmoec_format_names),
+    CHOICE("c_format", hmoec_matmul_spec, c_format, hmoec_format_names),
+    FACT("a_in_place", hmoec_matmul_spec, a_in_place, FLAG, HMOEC_FACT_IN_PLACE, "a"),
+    FACT("c_padded", hmoec_matmul_spec, c_padded, FLAG, HMOEC_FACT_PADDED, "c"),
+    FIELD("accumulate", hmoec_matmul_spec, accumulate, LISTED),
+    FIELD("paired", hmoec_matmul_spec, paired, LISTED),
+    FIELD("dropped_bare", hmoec_matmul_spec, dropped_bare, LISTED),
+    FIELD("segments", hmoec_matmul_spec, segments, SEGMENTS),
+    FIELD("dropped", hmoec_matmul_spec, dropped_column, INTS),
+    FACT("b_group_bytes", hmoec_matmul_spec, b_group_bytes, INT, HMOEC_FACT_GROUP_BYTES, "b"),
+    FACT("bias_group_floats", hmoec_matmul_spec, bias_group_floats, INT, HMOEC_FACT_GROUP, "bias"),
+    END};
 static const field step_fields[] = {
-    FIELD("pass_ld", hmoec_matmul_spec, pass_ld, INT),         KNOB("row_block", hmoec_matmul_spec, row_block),
+    STRIDE("pass_ld", hmoec_matmul_spec, pass_ld, "pass"),     KNOB("row_block", hmoec_matmul_spec, row_block),
     FIELD("blocks", hmoec_matmul_spec, grouped, BOUND),        FIELD("gather", hmoec_matmul_spec, has_gather, BOUND),
     FIELD("scatter", hmoec_matmul_spec, has_scatter, BOUND),   FIELD("bias", hmoec_matmul_spec, has_bias, BOUND),
     FIELD("row_gate", hmoec_matmul_spec, has_row_gate, BOUND), FIELD("gated_bias", hmoec_matmul_spec, has_gated_bias, BOUND),
@@ -83,7 +94,7 @@ static const field ffn_fields[] = {KNOB("chunk_columns", hmoec_ffn_spec, chunk_c
 
 static const field route_fields[] = {COUNT("experts", hmoec_route_spec, experts),
                                      COUNT("top_k", hmoec_route_spec, top_k),
-                                     COUNT("ldl", hmoec_route_spec, ldl),
+                                     STRIDE("ldl", hmoec_route_spec, ldl, "logits"),
                                      FIELD("gate", hmoec_route_spec, gate, GATE),
                                      FIELD("renorm", hmoec_route_spec, renorm, FLAG),
                                      KNOB("row_block", hmoec_route_spec, row_block),
@@ -91,35 +102,35 @@ static const field route_fields[] = {COUNT("experts", hmoec_route_spec, experts)
 
 static const field combine_fields[] = {COUNT("n", hmoec_combine_spec, n),
                                        COUNT("top_k", hmoec_combine_spec, top_k),
-                                       COUNT("ld_slots", hmoec_combine_spec, ld_slots),
-                                       COUNT("ld_y", hmoec_combine_spec, ld_y),
+                                       STRIDE("ld_slots", hmoec_combine_spec, ld_slots, "slots"),
+                                       STRIDE("ld_y", hmoec_combine_spec, ld_y, "y"),
                                        FIELD("accumulate", hmoec_combine_spec, accumulate, FLAG),
                                        KNOB("row_block", hmoec_combine_spec, row_block),
                                        END};
 
 static const field select_fields[] = {
     COUNT("experts", hmoec_select_spec, experts),     COUNT("top_k", hmoec_select_spec, top_k),
-    COUNT("embedding", hmoec_select_spec, embedding), COUNT("ld_out", hmoec_select_spec, ld_out),
+    COUNT("embedding", hmoec_select_spec, embedding), STRIDE("ld_out", hmoec_select_spec, ld_out, "out"),
     CHOICE("of", hmoec_select_spec, of, selections),  FIELD("mean", hmoec_select_spec, mean, FLAG),
     KNOB("row_block", hmoec_select_spec, row_block),  END};
 
 static const field contract_fields[] = {COUNT("hidden", hmoec_contract_spec, hidden),
                                         COUNT("bottleneck", hmoec_contract_spec, bottleneck),
-                                        COUNT("ld1", hmoec_contract_spec, ld1),
-                                        COUNT("ldr", hmoec_contract_spec, ldr),
-                                        FIELD("ldb", hmoec_contract_spec, ldb, INT),
-                                        COUNT("ldv", hmoec_contract_spec, ldv),
-                                        COUNT("step", hmoec_contract_spec, step),
+                                        STRIDE("ld1", hmoec_contract_spec, ld1, "t1"),
+                                        STRIDE("ldr", hmoec_contract_spec, ldr, "r"),
+                                        STRIDE("ldb", hmoec_contract_spec, ldb, "beta"),
+                                        STRIDE("ldv", hmoec_contract_spec, ldv, "v"),
+                                        FACT("step", hmoec_contract_spec, step, INT, HMOEC_FACT_STEP, "t1"),
                                         FIELD("beta", hmoec_contract_spec, has_beta, BOUND),
                                         KNOB("row_block", hmoec_contract_spec, row_block),
                                         END};
 
 static const field rows_fields[] = {COUNT("n", hmoec_rows_spec, n),
-                                    FIELD("ld_in", hmoec_rows_spec, ld_in, INT),
+                                    STRIDE("ld_in", hmoec_rows_spec, ld_in, "in"),
                                     COUNT("in_step", hmoec_rows_spec, in_step),
-                                    COUNT("ld_out", hmoec_rows_spec, ld_out),
-                                    FIELD("padding", hmoec_rows_spec, padding, INT),
-                                    FIELD("ld_factor", hmoec_rows_spec, ld_factor, INT),
+                                    STRIDE("ld_out", hmoec_rows_spec, ld_out, "out"),
+                                    FACT("padding", hmoec_rows_spec, padding, INT, HMOEC_FACT_PADDING, "out"),
+                                    STRIDE("ld_factor", hmoec_rows_spec, ld_factor, "factor"),
                                     FIELD("scale", hmoec_rows_spec, scale, REAL),
                                     FIELD("index", hmoec_rows_spec, has_index, BOUND),
                                     FIELD("factor", hmoec_rows_spec, has_factor, BOUND),
@@ -133,8 +144,8 @@ static const field map_fields[] = {KNOB("row_block", hmoec_map_spec, row_block),
 
 static const field norm_fields[] = {CHOICE("kind", hmoec_norm_spec, kind, norms),
                                     COUNT("n", hmoec_norm_spec, n),
-                                    COUNT("ld_x", hmoec_norm_spec, ld_x),
-                                    COUNT("ld_out", hmoec_norm_spec, ld_out),
+                                    STRIDE("ld_x", hmoec_norm_spec, ld_x, "x"),
+                                    STRIDE("ld_out", hmoec_norm_spec, ld_out, "out"),
                                     FIELD("epsilon", hmoec_norm_spec, epsilon, NUMBER),
                                     FIELD("scale", hmoec_norm_spec, scale, REAL),
                                     CHOICE("out_format", hmoec_norm_spec, out_format, hmoec_format_names),
@@ -143,28 +154,29 @@ static const field norm_fields[] = {CHOICE("kind", hmoec_norm_spec, kind, norms)
                                     END};
 
 static const field embed_fields[] = {COUNT("n", hmoec_embed_spec, n),
-                                     COUNT("ld_out", hmoec_embed_spec, ld_out),
-                                     CHOICE("layout", hmoec_embed_spec, layout, layouts),
+                                     STRIDE("ld_out", hmoec_embed_spec, ld_out, "out"),
+                                     CHOICE("table", hmoec_embed_spec, layout, layouts),
                                      CHOICE("format", hmoec_embed_spec, format, hmoec_format_names),
                                      FIELD("accumulate", hmoec_embed_spec, accumulate, FLAG),
                                      KNOB("row_block", hmoec_embed_spec, row_block),
                                      END};
 
 static const field store_fields[] = {
-    COUNT("heads", hmoec_store_spec, heads), COUNT("head_size", hmoec_store_spec, head_size), COUNT("ld_k", hmoec_store_spec, ld_k),
-    COUNT("ld_v", hmoec_store_spec, ld_v),   KNOB("row_block", hmoec_store_spec, row_block),  END};
+    COUNT("heads", hmoec_store_spec, heads),        COUNT("head_size", hmoec_store_spec, head_size),
+    STRIDE("ld_k", hmoec_store_spec, ld_k, "k"),    STRIDE("ld_v", hmoec_store_spec, ld_v, "v"),
+    KNOB("row_block", hmoec_store_spec, row_block), END};
 
 static const field attention_fields[] = {COUNT("heads", hmoec_attention_spec, heads),
                                          COUNT("head_size", hmoec_attention_spec, head_size),
-                                         COUNT("ld_q", hmoec_attention_spec, ld_q),
-                                         COUNT("ld_out", hmoec_attention_spec, ld_out),
+                                         STRIDE("ld_q", hmoec_attention_spec, ld_q, "q"),
+                                         STRIDE("ld_out", hmoec_attention_spec, ld_out, "out"),
                                          FIELD("scale", hmoec_attention_spec, scale, NUMBER),
                                          FIELD("causal", hmoec_attention_spec, causal, FLAG),
                                          FIELD("bias", hmoec_attention_spec, has_bias, BOUND),
                                          FIELD("mask", hmoec_attention_spec, has_mask, BOUND),
                                          CHOICE("out_format", hmoec_attention_spec, out_format, hmoec_format_names),
-                                         FIELD("bias_ld", hmoec_attention_spec, bias_ld, INT),
-                                         FIELD("bias_zero", hmoec_attention_spec, bias_zero, INT),
+                                         STRIDE("bias_ld", hmoec_attention_spec, bias_ld, "bias"),
+                                         FACT("bias_zero", hmoec_attention_spec, bias_zero, INT, HMOEC_FACT_ZERO, "bias"),
                                          FIELD("max_distance", hmoec_attention_spec, max_distance, INT),
                                          KNOB("query_block", hmoec_attention_spec, query_block),
                                          END};
@@ -174,6 +186,7 @@ typedef struct part {
   const field *fields;
   size_t offset;
   const char *prefix;
+  const char *hidden; /* the role that is the hidden block between two products, or NULL */
 } part;
 
 enum { MOST_PARTS = 5, MOST_TERMS = 2, NAME_CHARS = 64 };
@@ -187,7 +200,8 @@ typedef struct family_info {
   } flops[MOST_TERMS];
 } family_info;
 
-#define PART(list, member, begins) {list, offsetof(hmoec_kernel, spec.member), begins}
+#define PRODUCT(list, member, begins, block) {list, offsetof(hmoec_kernel, spec.member), begins, block}
+#define PART(list, member, begins) PRODUCT(list, member, begins, NULL)
 
 /* Attention: a task is a block of queries, each of some dozen keys at least. */
 static const family_info families[HMOEC_KERNEL_FAMILY_COUNT] = {
@@ -197,8 +211,8 @@ static const family_info families[HMOEC_KERNEL_FAMILY_COUNT] = {
                              {{2, "n", "k"}}},
     [HMOEC_KERNEL_FFN] = {"ffn",
                           "grouped_ffn",
-                          {PART(product_fields, ffn.second, ""), PART(step_fields, ffn.second, ""),
-                           PART(prologue_fields, ffn.first, ""), PART(product_fields, ffn.first, "first_"),
+                          {PRODUCT(product_fields, ffn.second, "", "a"), PART(step_fields, ffn.second, ""),
+                           PART(prologue_fields, ffn.first, ""), PRODUCT(product_fields, ffn.first, "first_", "c"),
                            PART(ffn_fields, ffn, "")},
                           {{2, "n", "k"}, {2, "first_n", "first_k"}}},
     [HMOEC_KERNEL_ROUTE] = {"route", "route_topk", {PART(route_fields, route, "")}, {{2, "experts", "top_k"}}},
@@ -246,6 +260,11 @@ static cursor each(hmoec_kernel_family family) { return (cursor){.part = familie
 
 static const void *at(const hmoec_kernel *kernel, const cursor *c) { return (const char *)kernel + c->offset; }
 
+/* A fact of layouts that the plan says nothing of. */
+static bool is_laid(const field *f) {
+  return f->fact != HMOEC_FACT_NONE && f->fact != HMOEC_FACT_DEPTH && f->fact != HMOEC_FACT_COLUMNS;
+}
+
 /* ---- reading ---- */
 
 static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
@@ -288,13 +307,29 @@ static void read_segments(MlirAttribute list, const hmoec_scalar_library *functi
   }
 }
 
+/* What the layout says of a field, else the op itself. */
+static MlirAttribute placed_or_own(MlirOperation op, const char *name) {
+  MlirAttribute layout = mlirOperationGetAttributeByName(op, ref("layout")), value = mlirAttributeGetNull();
+  if (!mlirAttributeIsNull(layout) && mlirAttributeIsADictionary(layout))
+    value = mlirDictionaryAttrGetElementByName(layout, ref(name));
+  return mlirAttributeIsNull(value) ? mlirOperationGetAttributeByName(op, ref(name)) : value;
+}
+
+static void read_ints(MlirAttribute list, int64_t *out) {
+  bool ints = !mlirAttributeIsNull(list) && mlirAttributeIsADenseI64Array(list) && mlirDenseArrayGetNumElements(list) == 2;
+  for (intptr_t i = 0; ints && i < 2; i++) out[i] = mlirDenseI64ArrayGetElement(list, i);
+}
+
+static int64_t read_int(MlirOperation op, const char *name) {
+  MlirAttribute value = placed_or_own(op, name);
+  return !mlirAttributeIsNull(value) && mlirAttributeIsAInteger(value) ? mlirIntegerAttrGetValueInt(value) : 0;
+}
+
 static void read_field(MlirOperation op, const hmoec_scalar_library *functions, const cursor *c, void *to) {
   switch (c->field->kind) {
-  case INT: *(int64_t *)to = c->field->scheduled ? hmoec_hmk_schedule(op, c->name) : hmoec_op_int(op, c->name); break;
-  case INTS:
-    for (intptr_t i = 0; i < 2; i++) ((int64_t *)to)[i] = hmoec_hmk_array(op, c->name, i);
-    break;
-  case FLAG: *(bool *)to = hmoec_op_int(op, c->name) != 0; break;
+  case INT: *(int64_t *)to = c->field->scheduled ? hmoec_hmk_schedule(op, c->name) : read_int(op, c->name); break;
+  case INTS: read_ints(placed_or_own(op, c->name), to); break;
+  case FLAG: *(bool *)to = read_int(op, c->name) != 0; break;
   case LISTED: *(bool *)to = is_listed(op, c->part->prefix, c->field->name); break;
   case NUMBER:
   case REAL: *(double *)to = hmoec_op_number(op, c->name); break;
@@ -307,9 +342,7 @@ static void read_field(MlirOperation op, const hmoec_scalar_library *functions, 
     if (gate == HMOEC_GATE_SCORE) *(hmoec_activation *)((hmoec_gate *)to + 1) = read_activation(functions, text);
     break;
   }
-  case SEGMENTS:
-    read_segments(mlirOperationGetAttributeByName(op, ref(c->name)), functions, to, (hmoec_matmul_segment *)((int64_t *)to + 1));
-    break;
+  case SEGMENTS: read_segments(placed_or_own(op, c->name), functions, to, (hmoec_matmul_segment *)((int64_t *)to + 1)); break;
   case BOUND: *(bool *)to = is_bound(op, c->name); break;
   }
 }
@@ -393,7 +426,7 @@ size_t hmoec_kernel_write(const hmoec_kernel *kernel, MlirContext context, const
                           MlirNamedAttribute *out_attributes) {
   size_t count = 0;
   for (cursor c = each(kernel->family); next(&c);) {
-    if (c.field->scheduled) continue; /* the target's */
+    if (c.field->scheduled || is_laid(c.field)) continue; /* the target's */
     MlirAttribute value = field_attribute(context, functions, c.field->kind, c.field->names, at(kernel, &c));
     if (!mlirAttributeIsNull(value)) out_attributes[count++] = (MlirNamedAttribute){mlirIdentifierGet(context, ref(c.name)), value};
   }
@@ -414,6 +447,69 @@ size_t hmoec_kernel_write(const hmoec_kernel *kernel, MlirContext context, const
           (MlirNamedAttribute){mlirIdentifierGet(context, ref(name)), mlirArrayAttrGet(context, listed, names)};
   }
   return count;
+}
+
+/* ---- placing ---- */
+
+/* The buffer that a field's fact is of: of the first of a pair first_b, where the op has such a role. */
+static const char *role_of(const cursor *c) {
+  static const char *const of_first[] = {"first_b", "first_bias"};
+  for (size_t i = 0; *c->part->prefix && i < sizeof of_first / sizeof *of_first; i++)
+    if (strcmp(of_first[i] + strlen(c->part->prefix), c->field->of) == 0) return of_first[i];
+  return c->field->of;
+}
+
+static void extend_depth(hmoec_matmul_spec *product, int64_t k) {
+  if (product->dropped_k_begin == product->k) product->dropped_k_begin = k;
+  product->k = k;
+}
+
+static void extend_columns(hmoec_matmul_spec *product, int64_t n) {
+  if (n == product->n) return;
+  product->segment[product->segments - 1].end = n;
+  if (product->dropped_column >= product->n) product->dropped_column = n;
+  product->n = n;
+}
+
+void hmoec_kernel_place(hmoec_kernel *kernel, hmoec_fact_fn *fact_of, void *context) {
+  const hmoec_kernel planned = *kernel;
+  for (cursor c = each(kernel->family); next(&c);) {
+    if (c.field->fact == HMOEC_FACT_NONE) continue;
+    char *part = (char *)kernel + c.part->offset, *to = (char *)kernel + c.offset;
+    hmoec_fact_source source = {.role = role_of(&c),
+                                .hidden = c.part->hidden && strcmp(c.part->hidden, c.field->of) == 0,
+                                .description = (const char *)&planned + c.part->offset};
+    int64_t value = fact_of(context, c.field->fact, &source);
+    if (c.field->fact == HMOEC_FACT_DEPTH) extend_depth((hmoec_matmul_spec *)(void *)part, value);
+    else if (c.field->fact == HMOEC_FACT_COLUMNS) extend_columns((hmoec_matmul_spec *)(void *)part, value);
+    else if (c.field->kind == FLAG) *(bool *)to = value != 0;
+    else *(int64_t *)(void *)to = value;
+  }
+}
+
+static bool differs(field_kind kind, const void *a, const void *b) {
+  switch (kind) {
+  case INT: return *(const int64_t *)a != *(const int64_t *)b;
+  case INTS: return memcmp(a, b, 2 * sizeof(int64_t)) != 0;
+  case SEGMENTS: { /* where they end */
+    const hmoec_matmul_segment *x = (const hmoec_matmul_segment *)((const int64_t *)a + 1),
+                               *y = (const hmoec_matmul_segment *)((const int64_t *)b + 1);
+    return x[0].end != y[0].end || x[1].end != y[1].end;
+  }
+  default: return false;
+  }
+}
+
+void hmoec_kernel_write_layout(const hmoec_kernel *placed, const hmoec_kernel *planned, const hmoec_scalar_library *functions,
+                               MlirOperation op) {
+  MlirContext context = mlirOperationGetContext(op);
+  MlirNamedAttribute entries[HMOEC_KERNEL_MAX_ATTRIBUTES];
+  intptr_t count = 0;
+  for (cursor c = each(placed->family); next(&c);)
+    if (is_laid(c.field) || (!c.field->scheduled && differs(c.field->kind, at(placed, &c), at(planned, &c))))
+      entries[count++] = (MlirNamedAttribute){mlirIdentifierGet(context, ref(c.name)),
+                                              field_attribute(context, functions, c.field->kind, c.field->names, at(placed, &c))};
+  mlirOperationSetAttributeByName(op, ref("layout"), mlirDictionaryAttrGet(context, count, entries));
 }
 
 /* ---- checking, printing, counting ---- */

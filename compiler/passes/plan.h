@@ -35,19 +35,20 @@ typedef struct plan_memory {
   size_t first_write, shared_at; /* destinations: the first op to write it, of what it was given to until now */
 } plan_memory;
 
-/* A bound operand of a step. */
+/* A bound operand of a step: where in the memory, as its items were without gaps; of right operands a column of the first. apart: from a row to the
+ * next where it is not the memory's own, else PLAN_OWN. by: rows that it goes on by with every item of a loop. */
+enum { PLAN_OWN = -1 };
 typedef struct plan_binding {
   plan_memory *memory;
-  int64_t offset_bytes, advance_bytes;
+  int64_t at, apart, by;
 } plan_binding;
 
-/* A [rows, cols] view of memory, in elements; f32, or rows of a format that products of that format alone read. */
+/* A [rows, cols] view of memory, in elements as if it had no gaps; f32, or rows of a format that products of that format alone read. */
 typedef struct plan_place {
   plan_memory *memory;
   int64_t offset, row_stride, col_stride;
-  bool in_place;              /* products of the format read these rows without a copy */
   hmoec_format format;
-  int64_t group_stride;       /* of stacks of matrices: from one to the next */
+  int64_t group_stride; /* of stacks of matrices: from one to the next */
 } plan_place;
 
 /* Which dimensions count the rows of a value: count = batch * length, or all there is, and batch and length are -1. Of the model where they
@@ -230,16 +231,20 @@ void plan_string(plan_step *step, const char *name, const char *value);
 void plan_ints(plan_step *step, const char *name, const int64_t *values, size_t count);
 MlirOperation plan_step_end(plan_step *step);
 
-static inline plan_binding plan_at(plan_memory *memory) { return (plan_binding){memory, 0, 0}; }
+static inline plan_binding plan_at(plan_memory *memory) { return (plan_binding){.memory = memory, .apart = PLAN_OWN}; }
+/* The rows of a place whose columns are side by side. */
+plan_binding plan_rows_at(plan_place place);
 
-/* What the target says: of columns, of right operands [k, n], of a knob. */
+/* What the target says: of columns, of gaps, of a knob. */
 static inline int64_t plan_round(const planner *p, int64_t columns) { return hmoec_round_columns(p->target, columns); }
-static inline int64_t plan_depth(const planner *p, hmoec_format format, int64_t k) {
-  const hmoec_operand right = plan_right(format, k, 1);
-  return hmoec_layout_of(p->target, &p->schedule, &right).depth;
+/* Whether there may be something between the rows of a memory. */
+static inline bool plan_has_gaps(const planner *p, const plan_memory *memory) {
+  return hmoec_has_gaps(p->target, &p->schedule, &memory->operand);
 }
-static inline int64_t plan_elements(const planner *p, hmoec_format format, int64_t k, int64_t n) {
-  return hmoec_right_elements(p->target, format, k, n);
+/* Whether so many elements from the begin of a place on lie one after the other: a part of one row does. */
+static inline bool plan_lies_dense(const planner *p, const plan_place *place, int64_t elements) {
+  int64_t columns = place->memory->operand.columns;
+  return !plan_has_gaps(p, place->memory) || place->offset % columns + elements <= columns;
 }
 static inline int64_t plan_knob(const planner *p, const char *of, const char *name) {
   return hmoec_knob_value(p->target, &p->schedule, of, name);
@@ -253,24 +258,23 @@ hmoec_format plan_format(const planner *p, MlirOperation op);
 typedef struct plan_matmul {
   int fn;
   int64_t rows_dim;
-  hmoec_matmul_spec spec; /* a_stride is filled in; what tells buffers and the schedule is not */
+  hmoec_matmul_spec spec; /* what tells buffers, layouts and the schedule is not filled in */
   plan_binding a, b, c, blocks, gather, scatter, bias, row_gate, gated_bias, pass, pass_index, norm_weight, norm_bias;
 } plan_matmul;
 
-/* A matmul of k, n with one segment; A is `a`, copied unless in place and of the product's type. */
+/* A matmul of k, n with one segment; A is `a`. */
 plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, hmoec_format format, int64_t k, int64_t n, plan_place a);
-/* C of a product: the place, and what follows from it. */
-void plan_matmul_into(const planner *p, plan_matmul *m, plan_place c);
+/* C of a product. */
+void plan_matmul_into(plan_matmul *m, plan_place c);
 void plan_matmul_emit(planner *p, const plan_matmul *matmul);
 /* The two grouped products of a feed-forward network, where second's A is first's C: in one step where there are rows enough, else one
  * after the other. */
 void plan_pair(planner *p, const plan_matmul *first, const plan_matmul *second);
 
-/* B of x w^T from w viewed as [n, k]. */
-hmoec_packing plan_packing(plan_place w, hmoec_format format, int64_t n, int64_t k);
+/* B of x w^T from w viewed as [n, k]: what is said of the source, all of it. */
+hmoec_packing plan_packing(plan_place w, int64_t n, int64_t k);
+/* Into a right operand, a vector, a table; into memory without gaps, from an element on. */
 void plan_pack_emit(planner *p, plan_binding destination, plan_memory *source, const hmoec_packing *packing);
-/* The right operand [k, n] of a format, out of a finished one in f32. */
-void plan_repack_emit(planner *p, plan_memory *destination, plan_memory *source, hmoec_format format, int64_t k, int64_t n);
 /* Packs w [n, k] for use in `fn`. */
 plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, hmoec_format format, int64_t n, int64_t k);
 /* A vector [n] that kernels of `fn` can read; packed when it is a parameter. */
@@ -297,22 +301,15 @@ typedef struct plan_generator {
 } plan_generator;
 plan_generator plan_generator_of(MlirOperation hypernetwork);
 typedef enum plan_part { PLAN_DOWN, PLAN_UP, PLAN_BETA, PLAN_GAMMA } plan_part;
-/* One generated row of a part: a right operand [rows, columns]; of vectors in f32, one row. */
-typedef struct plan_part_layout {
-  bool matrix;
-  hmoec_format format;
-  int64_t rows, columns;
-  int64_t elements, bytes;
-} plan_part_layout;
-plan_part_layout plan_part_of(const planner *p, const plan_generator *generator, plan_part part);
-hmoec_operand plan_part_operand(const plan_part_layout *part);
-/* c[scatter(row)] = the part generated from r[gather(row)]; a destination row has c_stride elements. */
+/* One generated row of a part: a right operand; a vector. */
+hmoec_operand plan_part_of(const planner *p, const plan_generator *generator, plan_part part);
+/* c[scatter(row)] = the part generated from r[gather(row)]. */
 void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *generator, plan_part part, plan_place r,
-                   plan_binding gather, plan_binding scatter, plan_binding c, int64_t c_stride);
+                   plan_binding gather, plan_binding scatter, plan_binding c);
 
 /* ---- plan_memory.c ---- */
 /* All of a [rows, columns] memory. */
-plan_place plan_whole_place(const planner *p, plan_memory *memory);
+plan_place plan_whole_place(plan_memory *memory);
 /* The destination of a value: what an enclosing add or the caller gave it, else workspace. *out_accumulate: whether to add to it. */
 plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool *out_accumulate);
 /* Rows as what reads them wants them: of that format, as wide as products read in place where any does. */
@@ -361,12 +358,10 @@ typedef struct plan_mapping {
   int64_t in_step; /* 0: 1 */
   plan_memory *index;
   plan_binding factor;
-  int64_t factor_stride;
   bool factor_columns;
   int64_t first, columns; /* of out */
   double scale; /* where it is scaled */
   bool scaled, accumulate;
-  bool part; /* columns behind stay as they are; else they become 0 */
 } plan_mapping;
 void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map);
 /* out (+)= function(in) */

@@ -99,7 +99,7 @@ bool plan_integers(planner *p, MlirOperation function, MlirBlock body) {
     plan_int(&step, "fill", fill);
     plan_step_end(&step);
     plan_value *v = plan_value_get(p, input);
-    v->place = plan_whole_place(p, ids);
+    v->place = plan_whole_place(ids);
     v->mask = ids;
     v->mask_dim = rows.length;
     if (use.mask && p->entry->kind == PLAN_DECODE) append_mask(p, input, ids, rows, HMOE_SCOPE_TARGET);
@@ -157,7 +157,6 @@ bool plan_embedding(planner *p, MlirOperation op) {
   plan_place out = plan_destination(p, result, rows_dim, &accumulate);
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_EMBED,
                          .spec.embed = {.n = shape.dims[1],
-                                        .ld_out = out.row_stride,
                                         .layout = mlirOperationIsNull(tied) ? HMOEC_TABLE_ROWS : HMOEC_TABLE_RIGHT,
                                         .format = format,
                                         .accumulate = accumulate}};
@@ -192,7 +191,7 @@ void plan_take_last(planner *p) {
   plan_step_end(&last);
 
   int64_t n = plan_columns(value);
-  plan_place rows_taken = plan_whole_place(p, plan_rows_memory(p, HMOEC_FORMAT_F32, rows.batch, n, false));
+  plan_place rows_taken = plan_whole_place(plan_rows_memory(p, HMOEC_FORMAT_F32, rows.batch, n, false));
   plan_map_emit(p, PLAN_RUN, rows.batch, &(plan_mapping){.in = from, .index = index, .out = rows_taken, .columns = n});
   plan_value *v = plan_value_get(p, value);
   v->place = rows_taken;
@@ -205,9 +204,8 @@ bool plan_relative_bias(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
   (void)fn;
   (void)rows_dim;
   hmoec_shape table = hmoec_value_shape(mlirOperationGetOperand(op, 0));
-  int64_t distance = hmoec_op_int(op, "max_distance"), pad = p->target->position_pad;
+  int64_t distance = hmoec_op_int(op, "max_distance");
   plan_memory *bias = plan_weight(p, table.dims[1], (hmoec_operand){.role = HMOEC_ROLE_DISTANCES, .columns = distance});
-  int64_t ld = plan_whole_place(p, bias).row_stride;
   plan_step step = plan_step_begin(p, PLAN_OPEN, "relative_bias", -1);
   plan_bind(&step, "dst", plan_at(bias));
   plan_bind(&step, "source", plan_at(plan_value_get(p, mlirOperationGetOperand(op, 0))->place.memory));
@@ -215,10 +213,8 @@ bool plan_relative_bias(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
   plan_int(&step, "heads", table.dims[1]);
   plan_int(&step, "bidirectional", hmoec_op_int(op, "bidirectional"));
   plan_int(&step, "max_distance", distance);
-  plan_int(&step, "ld", ld);
-  plan_int(&step, "pad", pad);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(p, bias);
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(bias);
   return true;
 }
 
@@ -289,13 +285,10 @@ static void fill_store(planner *p, MlirOperation op, const store *s, plan_rows r
              v = plan_value_get(p, mlirOperationGetOperand(op, 2))->place;
   int64_t heads = hmoec_op_int(op, "heads");
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_STORE,
-                         .spec.store = {.heads = heads,
-                                        .head_size = plan_columns(mlirOperationGetOperand(op, 1)) / heads,
-                                        .ld_k = k.row_stride,
-                                        .ld_v = v.row_stride}};
+                         .spec.store = {.heads = heads, .head_size = plan_columns(mlirOperationGetOperand(op, 1)) / heads}};
   plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, rows.count);
-  plan_bind(&step, "k", (plan_binding){k.memory, 4 * k.offset, 0});
-  plan_bind(&step, "v", (plan_binding){v.memory, 4 * v.offset, 0});
+  plan_bind(&step, "k", plan_rows_at(k));
+  plan_bind(&step, "v", plan_rows_at(v));
   plan_bind(&step, "keys", plan_at(s->keys));
   plan_bind(&step, "values", plan_at(s->values));
   plan_ints(&step, "dims", (int64_t[]){rows.length, s->past, s->capacity}, 3);
@@ -345,16 +338,12 @@ bool plan_attention(planner *p, MlirOperation op) {
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_ATTENTION,
                          .spec.attention = {.heads = heads,
                                             .head_size = size,
-                                            .ld_q = from.row_stride,
-                                            .ld_out = out.row_stride,
                                             .scale = attention_scale(op, size),
                                             .causal = hmoec_op_int(op, "causal"),
                                             .out_format = out.format,
-                                            .bias_ld = biased ? plan_value_get(p, bias)->place.row_stride : 0,
-                                            .bias_zero = biased ? p->target->position_pad + distance : 0,
                                             .max_distance = distance}};
   plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, dim(p, HMOE_DIM_SCALE, rows.batch, heads));
-  plan_bind(&step, "q", (plan_binding){from.memory, 4 * from.offset, 0});
+  plan_bind(&step, "q", plan_rows_at(from));
   plan_bind(&step, "keys", plan_at(s.keys));
   plan_bind(&step, "values", plan_at(s.values));
   if (biased) plan_bind(&step, "bias", plan_at(plan_value_get(p, bias)->place.memory));

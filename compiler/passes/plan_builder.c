@@ -219,16 +219,20 @@ MlirOperation plan_step_end(plan_step *step) {
   planner *p = step->p;
   MlirValue operands[16];
   MlirAttribute roles[16];
-  int64_t offsets[16], advances[16];
+  int64_t at[16], apart[16], by[16];
+  bool any_at = false, any_apart = false, any_by = false;
   for (size_t i = 0; i < step->binding_count; i++) {
-    operands[i] = memory_value(p, step->fn, step->bindings[i].memory);
+    const plan_binding *binding = &step->bindings[i];
+    operands[i] = memory_value(p, step->fn, binding->memory);
     roles[i] = mlirStringAttrGet(p->context, ref(step->roles[i]));
-    offsets[i] = step->bindings[i].offset_bytes;
-    advances[i] = step->bindings[i].advance_bytes;
+    any_at |= (at[i] = binding->at) != 0;
+    any_apart |= (apart[i] = binding->apart) != PLAN_OWN;
+    any_by |= (by[i] = binding->by) != 0;
   }
   add_attribute(step, "bind", mlirArrayAttrGet(p->context, (intptr_t)step->binding_count, roles));
-  plan_ints(step, "offsets", offsets, step->binding_count);
-  plan_ints(step, "advances", advances, step->binding_count);
+  if (any_at) plan_ints(step, "at", at, step->binding_count);
+  if (any_apart) plan_ints(step, "apart", apart, step->binding_count);
+  if (any_by) plan_ints(step, "by", by, step->binding_count);
   plan_int(step, "rows", step->rows_dim);
   char name[64] = "hmk.";
   strncat(name, step->name, sizeof name - 5);

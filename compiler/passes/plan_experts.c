@@ -13,17 +13,16 @@ bool plan_route(planner *p, MlirOperation op) {
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROUTE,
                          .spec.route = {.experts = experts,
                                         .top_k = top_k,
-                                        .ldl = place.row_stride,
                                         .gate = hmoec_gate_find(gate.data, gate.length),
                                         .renorm = hmoec_op_int(op, "renorm")}};
   if (kernel.spec.route.gate == HMOEC_GATE_SCORE) kernel.spec.route.score = plan_activation(p, gate);
   plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, rows);
-  plan_bind(&step, "logits", (plan_binding){place.memory, 4 * place.offset, 0});
+  plan_bind(&step, "logits", plan_rows_at(place));
   plan_bind(&step, "indices", plan_at(indices));
   plan_bind(&step, "gates", plan_at(gates));
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(p, indices);
-  plan_value_get(p, mlirOperationGetResult(op, 1))->place = plan_whole_place(p, gates);
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(indices);
+  plan_value_get(p, mlirOperationGetResult(op, 1))->place = plan_whole_place(gates);
   plan_value *kept = plan_value_get(p, mlirOperationGetResult(op, 2));
   kept->capacity = hmoec_op_int(op, "capacity");
   bool batched = hmoec_value_shape(logits).rank == 3; /* a batch row has its own; of flattened logits all rows are one */
@@ -49,8 +48,8 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
   grouping.row_gate = plan_plain(p, "f32", picks, 0, 1);
   plan_memory *counters = plan_plain(p, "i32", -1, 4, experts);
   plan_place gate = plan_value_get(p, gates)->place;
-  if (gate.row_stride != top_k) { /* computed, not route's: rows have gaps */
-    plan_place dense = plan_whole_place(p, plan_plain(p, "f32", rows, 0, top_k));
+  if (gate.row_stride != top_k || plan_has_gaps(p, gate.memory)) { /* computed, not route's: rows have gaps */
+    plan_place dense = plan_whole_place(plan_plain(p, "f32", rows, 0, top_k));
     plan_map(p, PLAN_RUN, rows, HMOEC_ACTIVATION_NONE, gate, dense, top_k, false);
     gate = dense;
   }
@@ -91,8 +90,7 @@ typedef struct layer {
   int64_t bottleneck;
   plan_memory *pack1, *pack2, *bias1, *bias2, *out_bias; /* out_bias: bo, gated; bias2: what generated biases add */
   int64_t own1, columns1; /* of the first pack: those that are the expert's own (of gated experts twice ff_columns), and all */
-  int64_t depth2; /* of the hidden block as the second product reads it */
-  int64_t group1, group2; /* elements of an expert in a pack */
+  int64_t hidden; /* columns of the hidden block */
 } layer;
 
 /* Memory of all experts in the weight arena, made once for all entries. */
@@ -103,32 +101,27 @@ static plan_memory *expert_memory(planner *p, layer *l, int64_t which, hmoec_ope
   return *made;
 }
 
-/* The experts' weights w [n, k], or the transposes of [k, n], as parts of right operands [operand_k, operand_n]. */
-static void pack_stack(planner *p, const layer *l, MlirValue w, hmoec_pair pair, plan_memory *destination, int64_t n, int64_t k,
-                       int64_t operand_n, int64_t operand_k) {
+/* The experts' weights w [n, k], or the transposes of [k, n], into the first columns and depth of right operands. */
+static void pack_stack(planner *p, const layer *l, MlirValue w, hmoec_pair pair, plan_memory *destination, int64_t n, int64_t k) {
   plan_place source = plan_value_get(p, w)->place;
-  hmoec_packing packing = plan_packing(source, l->format, n, k);
+  hmoec_packing packing = plan_packing(source, n, k);
   packing.groups = l->experts;
   packing.source_group_stride = source.group_stride;
-  packing.operand_n = operand_n;
-  packing.operand_k = operand_k;
   packing.pair = pair;
   plan_pack_emit(p, plan_at(destination), source.memory, &packing);
 }
 
-/* The experts' biases v [n], an expert's in `columns` columns. */
-static void pack_biases(planner *p, const layer *l, MlirValue v, hmoec_pair pair, plan_memory *destination, int64_t n,
-                        int64_t columns) {
+/* The experts' biases v [n]. */
+static void pack_biases(planner *p, const layer *l, MlirValue v, hmoec_pair pair, plan_memory *destination, int64_t n) {
   plan_place source = plan_value_get(p, v)->place; /* [experts, n] */
   hmoec_packing packing = {.columns = n,
                            .column_stride = source.col_stride,
                            .q = 1,
+                           .k_outer = 1,
                            .source_offset = source.offset,
                            .groups = l->experts,
                            .source_group_stride = source.row_stride,
-                           .operand_n = columns,
-                           .pair = pair,
-                           .padded = true};
+                           .pair = pair};
   plan_pack_emit(p, plan_at(destination), source.memory, &packing);
 }
 
@@ -142,25 +135,23 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   l->ff_columns = plan_round(p, l->d_ff);
   l->own1 = mlirValueIsNull(l->wi_1) ? l->ff_columns : 2 * l->ff_columns;
   l->columns1 = l->own1 + plan_round(p, l->bottleneck);
-  l->depth2 = l->bottleneck ? l->ff_columns + plan_depth(p, l->format, l->bottleneck) : plan_depth(p, l->format, l->d_ff);
-  int64_t h = l->d_model, out_columns = plan_round(p, h);
-  l->group1 = plan_elements(p, l->format, h, l->columns1);
-  l->group2 = plan_elements(p, l->format, l->depth2, h);
+  l->hidden = l->bottleneck ? l->ff_columns + l->bottleneck : l->d_ff;
+  int64_t h = l->d_model;
   l->pack1 = expert_memory(p, l, 0, plan_right(l->format, h, l->columns1));
-  l->pack2 = expert_memory(p, l, 1, plan_right(l->format, l->bottleneck ? l->ff_columns + l->bottleneck : l->d_ff, h));
+  l->pack2 = expert_memory(p, l, 1, plan_right(l->format, l->hidden, h));
   if (l->biases || generated_biases) l->bias1 = expert_memory(p, l, 2, plan_vector_of(l->columns1));
   if (l->biases) l->out_bias = expert_memory(p, l, 3, plan_vector_of(h));
   if (generated_biases) l->bias2 = expert_memory(p, l, 4, plan_vector_of(h));
   if (l->packed) return;
   bool paired = !mlirValueIsNull(l->wi_1);
   hmoec_pair first = paired ? HMOEC_PAIR_GATES : HMOEC_PAIR_NONE;
-  pack_stack(p, l, l->wi, first, l->pack1, l->d_ff, h, l->columns1, h);
-  if (paired) pack_stack(p, l, l->wi_1, HMOEC_PAIR_UPS, l->pack1, l->d_ff, h, l->columns1, h);
-  pack_stack(p, l, l->wo, HMOEC_PAIR_NONE, l->pack2, h, l->d_ff, h, l->depth2);
+  pack_stack(p, l, l->wi, first, l->pack1, l->d_ff, h);
+  if (paired) pack_stack(p, l, l->wi_1, HMOEC_PAIR_UPS, l->pack1, l->d_ff, h);
+  pack_stack(p, l, l->wo, HMOEC_PAIR_NONE, l->pack2, h, l->d_ff);
   if (!l->biases) return;
-  pack_biases(p, l, l->bi, first, l->bias1, l->d_ff, l->columns1);
-  if (paired) pack_biases(p, l, l->bi_1, HMOEC_PAIR_UPS, l->bias1, l->d_ff, l->columns1);
-  pack_biases(p, l, l->bo, HMOEC_PAIR_NONE, l->out_bias, h, out_columns);
+  pack_biases(p, l, l->bi, first, l->bias1, l->d_ff);
+  if (paired) pack_biases(p, l, l->bi_1, HMOEC_PAIR_UPS, l->bias1, l->d_ff);
+  pack_biases(p, l, l->bo, HMOEC_PAIR_NONE, l->out_bias, h);
 }
 
 /* The two grouped products and, for top_k > 1, the sum over a token's picks. */
@@ -169,18 +160,14 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   int64_t picks = picks_dim(p, l->top_k), rows = p->rows.count, h = l->d_model;
   bool is_fused = l->bottleneck > 0;
   plan_place x = plan_value_get(p, l->x)->place;
-  x.in_place = false;
 
-  int64_t hidden_columns = is_fused ? l->ff_columns + l->bottleneck : l->d_ff;
-  plan_place hidden = plan_whole_place(p, plan_rows_memory(p, l->format, picks, hidden_columns, true));
-  plan_matmul first = plan_matmul_init(p, PLAN_RUN, picks, l->format, h, hidden_columns, x);
-  plan_matmul_into(p, &first, hidden);
+  plan_place hidden = plan_whole_place(plan_rows_memory(p, l->format, picks, l->hidden, true));
+  plan_matmul first = plan_matmul_init(p, PLAN_RUN, picks, l->format, h, l->hidden, x);
+  plan_matmul_into(&first, hidden);
   first.b = plan_at(l->pack1);
   first.blocks = plan_at(grouping.blocks);
   first.gather = plan_at(grouping.row_token);
   if (l->bias1) first.bias = plan_at(l->bias1);
-  first.spec.b_group_bytes = hmoec_format_bytes(l->format, l->group1);
-  first.spec.bias_group_floats = l->bias1 ? l->columns1 : 0;
   first.spec.paired = !mlirValueIsNull(l->wi_1);
   first.spec.segment[0] = (hmoec_matmul_segment){l->d_ff, l->activation, is_fused, false};
   if (is_fused) { /* what the expert gives is gated, what the HyperExpert adds in the same sum is not */
@@ -196,10 +183,10 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   if (l->top_k == 1) {
     c = plan_destination(p, result, rows, &accumulate);
   } else {
-    c = plan_whole_place(p, plan_rows_memory(p, HMOEC_FORMAT_F32, picks, h, false));
+    c = plan_whole_place(plan_rows_memory(p, HMOEC_FORMAT_F32, picks, h, false));
   }
-  plan_matmul second = plan_matmul_init(p, PLAN_RUN, picks, l->format, l->depth2, h, hidden);
-  plan_matmul_into(p, &second, c);
+  plan_matmul second = plan_matmul_init(p, PLAN_RUN, picks, l->format, l->hidden, h, hidden);
+  plan_matmul_into(&second, c);
   second.b = plan_at(l->pack2);
   second.blocks = plan_at(grouping.blocks);
   second.scatter = plan_at(grouping.row_slot);
@@ -215,22 +202,17 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   if (grouping.capacity > 0 && l->drops_to_zero) {
     second.spec.dropped_bare = !is_fused || l->out_bias;
   } else if (grouping.capacity > 0) {
-    second.pass = (plan_binding){x.memory, 4 * x.offset, 0};
+    second.pass = plan_rows_at(x);
     second.pass_index = plan_at(grouping.row_token);
-    second.spec.pass_ld = x.row_stride;
   }
   second.spec.accumulate = accumulate;
-  second.spec.b_group_bytes = hmoec_format_bytes(l->format, l->group2);
-  second.spec.bias_group_floats = second.bias.memory ? plan_round(p, h) : 0;
   second.spec.dropped_column = 0;
-  second.spec.dropped_k_begin = l->bottleneck ? l->ff_columns : l->depth2;
+  second.spec.dropped_k_begin = l->bottleneck ? l->ff_columns : l->hidden;
   plan_pair(p, &first, &second);
 
   if (l->top_k > 1) {
     plan_place y = plan_destination(p, result, rows, &accumulate);
-    hmoec_kernel kernel = {
-        .family = HMOEC_KERNEL_COMBINE,
-        .spec.combine = {.n = h, .top_k = l->top_k, .ld_slots = c.row_stride, .ld_y = y.row_stride, .accumulate = accumulate}};
+    hmoec_kernel kernel = {.family = HMOEC_KERNEL_COMBINE, .spec.combine = {.n = h, .top_k = l->top_k, .accumulate = accumulate}};
     plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, rows);
     plan_bind(&step, "slots", plan_at(c.memory));
     plan_bind(&step, "y", plan_at(y.memory));
@@ -270,24 +252,21 @@ bool plan_combine(planner *p, MlirOperation op) {
 
 static void pack_hyper_experts(planner *p, const layer *l, const plan_generator *g) {
   /* D goes straight into its columns of the first pack; U is generated apart and copied below W2's rows. */
-  int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, l->experts), offset, args[HMOEC_COPY_ARGS];
+  int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, l->experts);
   plan_place r = plan_rows_place(p, PLAN_OPEN, g->r);
-  plan_binding none = {0};
-  int64_t first_column = p->target->right_column(l->format, g->d_model, l->own1);
-  plan_generate(p, PLAN_OPEN, rows, g, PLAN_DOWN, r, none, none,
-                (plan_binding){l->pack1, hmoec_format_bytes(l->format, first_column), 0}, l->group1);
-  plan_part_layout u = plan_part_of(p, g, PLAN_UP);
-  plan_memory *up = plan_workspace(p, rows, 0, plan_part_operand(&u));
-  plan_generate(p, PLAN_OPEN, rows, g, PLAN_UP, r, none, none, plan_at(up), u.elements);
-  p->target->insert(l->format, l->experts, l->depth2, g->d_model, l->ff_columns, g->bottleneck, &offset, args);
+  plan_binding none = {0}, down = plan_at(l->pack1), beta = plan_at(l->bias1);
+  down.at = beta.at = l->own1;
+  plan_generate(p, PLAN_OPEN, rows, g, PLAN_DOWN, r, none, none, down);
+  plan_memory *up = plan_workspace(p, rows, 0, plan_part_of(p, g, PLAN_UP));
+  plan_generate(p, PLAN_OPEN, rows, g, PLAN_UP, r, none, none, plan_at(up));
   plan_step copy = plan_step_begin(p, PLAN_OPEN, "copy", -1);
-  plan_bind(&copy, "dst", (plan_binding){l->pack2, hmoec_format_bytes(l->format, offset), 0});
+  plan_bind(&copy, "dst", plan_at(l->pack2));
   plan_bind(&copy, "src", plan_at(up));
-  plan_ints(&copy, "args", args, HMOEC_COPY_ARGS);
+  plan_int(&copy, "depth", l->ff_columns);
   plan_step_end(&copy);
   if (g->biases) {
-    plan_generate(p, PLAN_OPEN, rows, g, PLAN_BETA, r, none, none, (plan_binding){l->bias1, 4 * l->own1, 0}, l->columns1);
-    plan_generate(p, PLAN_OPEN, rows, g, PLAN_GAMMA, r, none, none, plan_at(l->bias2), plan_round(p, g->d_model));
+    plan_generate(p, PLAN_OPEN, rows, g, PLAN_BETA, r, none, none, beta);
+    plan_generate(p, PLAN_OPEN, rows, g, PLAN_GAMMA, r, none, none, plan_at(l->bias2));
   }
 }
 

@@ -21,64 +21,55 @@ plan_generator plan_generator_of(MlirOperation hypernetwork) {
   return g;
 }
 
-/* The columns of a generator are the elements of a right operand [rows, columns]. */
-plan_part_layout plan_part_of(const planner *p, const plan_generator *g, plan_part part) {
-  bool matrix = part == PLAN_DOWN || part == PLAN_UP;
-  plan_part_layout layout = {.matrix = matrix,
-                             .format = matrix ? p->options->dtype : HMOEC_FORMAT_F32,
-                             .rows = part == PLAN_DOWN ? g->d_model
-                                     : part == PLAN_UP ? g->bottleneck
-                                                       : 1,
-                             .columns = part == PLAN_DOWN || part == PLAN_BETA ? g->bottleneck : g->d_model};
-  layout.elements = plan_elements(p, layout.format, layout.rows, layout.columns);
-  layout.bytes = hmoec_format_bytes(layout.format, layout.elements);
-  return layout;
+hmoec_operand plan_part_of(const planner *p, const plan_generator *g, plan_part part) {
+  int64_t columns = part == PLAN_DOWN || part == PLAN_BETA ? g->bottleneck : g->d_model;
+  if (part == PLAN_BETA || part == PLAN_GAMMA) return plan_vector_of(columns);
+  return plan_right(p->options->dtype, part == PLAN_DOWN ? g->d_model : g->bottleneck, columns);
 }
 
-hmoec_operand plan_part_operand(const plan_part_layout *part) {
-  return part->matrix ? plan_right(part->format, part->rows, part->columns) : plan_vector_of(part->columns);
-}
+/* Rows of a part: 1 of a vector. */
+static int64_t rows_of(const hmoec_operand *part) { return part->role == HMOEC_ROLE_RIGHT ? part->depth : 1; }
 
 /* From a generator's weights, or bias (hidden 0), in memory: rows of them are (row, column) of the part, row outermost. */
-static hmoec_packing generator_packing(const plan_part_layout *part, plan_place from, int64_t hidden) {
+static hmoec_packing generator_packing(const hmoec_operand *part, plan_place from, int64_t hidden) {
   return (hmoec_packing){.columns = part->columns,
                          .column_stride = from.row_stride,
-                         .q = part->rows,
+                         .q = rows_of(part),
                          .q_stride = part->columns * from.row_stride,
-                         .k_outer = hidden ? 1 : 0,
+                         .k_outer = 1,
                          .k_inner = hidden,
                          .k_inner_stride = hidden ? from.col_stride : 0,
                          .source_offset = from.offset,
-                         .groups = 1,
-                         .generates = part->format,
-                         .padded = true};
+                         .groups = 1};
+}
+
+/* The operand of a generator whose columns make a part. */
+static hmoec_operand generator_of(const hmoec_operand *part, hmoec_operand operand) {
+  operand.columns = rows_of(part) * part->columns;
+  operand.generated_rows = rows_of(part);
+  operand.generates = part->format;
+  return operand;
 }
 
 void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g, plan_part part, plan_place r, plan_binding gather,
-                   plan_binding scatter, plan_binding c, int64_t c_stride) {
-  plan_part_layout layout = plan_part_of(p, g, part);
-  hmoec_format format = fn == PLAN_RUN ? layout.format : HMOEC_FORMAT_F32;
-  int64_t n = layout.elements;
+                   plan_binding scatter, plan_binding c) {
+  hmoec_operand made_part = plan_part_of(p, g, part);
+  hmoec_format format = fn == PLAN_RUN ? made_part.format : HMOEC_FORMAT_F32;
   plan_place w = plan_value_get(p, g->operands[2 * part])->place, bias = plan_value_get(p, g->operands[2 * part + 1])->place;
-  hmoec_packing packing = generator_packing(&layout, w, g->hidden), vector = generator_packing(&layout, bias, 0);
-  packing.format = format;
+  hmoec_packing packing = generator_packing(&made_part, w, g->hidden), vector = generator_packing(&made_part, bias, 0);
   /* Of a run, all entries and layers that generate alike use one; at open they come and go. */
   plan_key key = {.owner = w.memory,
                   .making = PLAN_GENERATOR,
                   .part = (int64_t)part,
-                  .format = layout.format,
+                  .format = made_part.format,
                   .offset = w.offset,
                   .row_stride = w.row_stride};
   plan_memory **made = plan_made(p, key);
   key.making = PLAN_GENERATOR_BIAS;
   plan_memory **made_bias = plan_made(p, key);
   bool first_time = fn == PLAN_OPEN || !*made;
-  hmoec_operand generator = plan_right(format, g->hidden, layout.rows * layout.columns);
-  generator.generated_rows = layout.rows;
-  generator.generates = layout.format;
-  hmoec_operand generator_bias = plan_vector_of(generator.columns);
-  generator_bias.generated_rows = layout.rows;
-  generator_bias.generates = layout.format;
+  hmoec_operand generator = generator_of(&made_part, plan_right(format, g->hidden, 0)),
+                generator_bias = generator_of(&made_part, plan_vector_of(0));
   plan_memory *operand = fn == PLAN_OPEN ? plan_workspace(p, -1, 1, generator) : first_time ? plan_weight(p, 1, generator) : *made;
   if (first_time) plan_pack_emit(p, plan_at(operand), w.memory, &packing);
   plan_memory *added = fn == PLAN_OPEN ? plan_workspace(p, -1, 1, generator_bias)
@@ -90,16 +81,13 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
     *made_bias = added;
   }
 
-  if (gather.memory) r.in_place = false;
-  plan_matmul m = plan_matmul_init(p, fn, rows_dim, format, g->hidden, n, r);
+  plan_matmul m = plan_matmul_init(p, fn, rows_dim, format, g->hidden, generator.columns, r);
   m.b = plan_at(operand);
   m.bias = plan_at(added);
   m.c = c;
   m.gather = gather;
   m.scatter = scatter;
-  m.spec.c_stride = c_stride;
-  m.spec.c_format = layout.format;
-  m.spec.c_padded = true;
+  m.spec.c_format = made_part.format;
   plan_matmul_emit(p, &m);
 }
 
@@ -141,34 +129,25 @@ typedef struct generated {
 static void apply(planner *p, const plan_generator *g, const generated *weights, const plan_grouping *grouping, MlirValue x_value,
                   MlirValue result) {
   plan_place x = plan_value_get(p, x_value)->place;
-  x.in_place = false;
   hmoec_format format = p->options->dtype;
   int64_t h = g->d_model, b = g->bottleneck, rows = p->rows.count;
-  plan_place z = plan_whole_place(p, plan_rows_memory(p, format, rows, b, true));
+  plan_place z = plan_whole_place(plan_rows_memory(p, format, rows, b, true));
   plan_matmul down = plan_matmul_init(p, PLAN_RUN, rows, format, h, b, x);
-  plan_matmul_into(p, &down, z);
+  plan_matmul_into(&down, z);
   down.b = plan_at(weights->part[PLAN_DOWN]);
   down.blocks = plan_at(grouping->blocks);
   down.gather = plan_at(grouping->row_token);
-  down.spec.b_group_bytes = plan_part_of(p, g, PLAN_DOWN).bytes;
   down.spec.segment[0].activation = HMOEC_ACTIVATION_RELU;
-  if (g->biases) {
-    down.bias = plan_at(weights->part[PLAN_BETA]);
-    down.spec.bias_group_floats = plan_part_of(p, g, PLAN_BETA).elements;
-  }
+  if (g->biases) down.bias = plan_at(weights->part[PLAN_BETA]);
   bool accumulate;
   plan_place y = plan_destination(p, result, rows, &accumulate);
   plan_matmul up = plan_matmul_init(p, PLAN_RUN, rows, format, b, h, z);
-  plan_matmul_into(p, &up, y);
+  plan_matmul_into(&up, y);
   up.b = plan_at(weights->part[PLAN_UP]);
   up.blocks = plan_at(grouping->blocks);
   up.scatter = plan_at(grouping->row_token);
   up.spec.accumulate = accumulate;
-  up.spec.b_group_bytes = plan_part_of(p, g, PLAN_UP).bytes;
-  if (g->biases) {
-    up.bias = plan_at(weights->part[PLAN_GAMMA]);
-    up.spec.bias_group_floats = plan_part_of(p, g, PLAN_GAMMA).elements;
-  }
+  if (g->biases) up.bias = plan_at(weights->part[PLAN_GAMMA]);
   if (grouping->sets) {
     plan_pair(p, &down, &up);
   } else { /* a group a token: never rows enough */
@@ -263,7 +242,7 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   chunk_loop loop = loop_begin(p, &grouping, slots, top_k, cache);
 
   /* The chain from the selection sets to r runs on the sets that are missing from the cache. */
-  plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = plan_whole_place(p, loop.todo_sets);
+  plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = plan_whole_place(loop.todo_sets);
   if (!mark_loop(p, hypernetwork, loop.cache)) return hmoec_machine_error(p->diagnostics, "out of memory");
   for (MlirOperation each = mlirBlockGetFirstOperation(mlirOperationGetBlock(op)); !mlirOperationIsNull(each);
        each = mlirOperationGetNextInBlock(each)) {
@@ -275,12 +254,12 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   plan_place r = plan_value_get(p, g.r)->place;
   generated weights = {0};
   for (int part = 0; part < parts_of(&g); part++) {
-    plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
+    hmoec_operand made_part = plan_part_of(p, &g, (plan_part)part);
     made = plan_made(p, (plan_key){.owner = op.ptr, .making = PLAN_GENERATED, .part = part});
-    if (!*made) *made = plan_cache(p, loop.cache, part, slots, plan_part_operand(&layout));
+    if (!*made) *made = plan_cache(p, loop.cache, part, slots, made_part);
     weights.part[part] = *made;
     plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, r, (plan_binding){0}, plan_at(loop.todo_slot),
-                  plan_at(weights.part[part]), layout.elements);
+                  plan_at(weights.part[part]));
   }
   loop_set(p, loop.op, "generate", steps_after(loop.op));
   apply(p, &g, &weights, &grouping, mlirOperationGetOperand(op, 0), mlirOperationGetResult(op, 0));
@@ -302,14 +281,14 @@ bool plan_indexed_hyper_expert(planner *p, MlirOperation op) {
   int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, sets);
   generated weights = {0};
   for (int part = 0; part < parts_of(&g); part++) {
-    plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
+    hmoec_operand made_part = plan_part_of(p, &g, (plan_part)part);
     plan_memory **made = plan_made(p, (plan_key){.owner = op.ptr, .making = PLAN_GENERATED, .part = part});
     bool packed = *made != NULL; /* for another entry */
-    if (!packed) *made = plan_weight(p, sets, plan_part_operand(&layout));
+    if (!packed) *made = plan_weight(p, sets, made_part);
     weights.part[part] = *made;
     if (packed) continue;
     plan_generate(p, PLAN_OPEN, rows, &g, (plan_part)part, plan_rows_place(p, PLAN_OPEN, g.r), (plan_binding){0}, (plan_binding){0},
-                  plan_at(weights.part[part]), layout.elements);
+                  plan_at(weights.part[part]));
   }
   plan_grouping grouping = plan_group_selections(p, mlirOperationGetOperand(rank, 0), hmoec_op_int(rank, "experts"), "rank");
   apply(p, &g, &weights, &grouping, mlirOperationGetOperand(op, 0), mlirOperationGetResult(op, 0));
@@ -328,10 +307,10 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
   chunk_loop loop = loop_begin(p, &grouping, chunk, 1, -1);
   generated weights = {0};
   for (int part = 0; part < parts_of(&g); part++) {
-    plan_part_layout layout = plan_part_of(p, &g, (plan_part)part);
-    weights.part[part] = plan_workspace(p, -1, chunk, plan_part_operand(&layout));
+    hmoec_operand made_part = plan_part_of(p, &g, (plan_part)part);
+    weights.part[part] = plan_workspace(p, -1, chunk, made_part);
     plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, plan_value_get(p, g.r)->place, plan_at(loop.todo_token),
-                  plan_at(loop.todo_slot), plan_at(weights.part[part]), layout.elements);
+                  plan_at(loop.todo_slot), plan_at(weights.part[part]));
   }
   loop_set(p, loop.op, "generate", steps_after(loop.op));
   apply(p, &g, &weights, &grouping, mlirOperationGetOperand(op, 0), mlirOperationGetResult(op, 0));
@@ -340,8 +319,8 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
 }
 
 /* column_step columns of the bottleneck in the first factored operand: q groups of columns from w, or from the bias (q = 1), from group `at` on. */
-static hmoec_packing factored_columns(const planner *p, const plan_generator *g, hmoec_format format, plan_place w, int64_t number,
-                                      int64_t q, int64_t at) {
+static hmoec_packing factored_columns(const planner *p, const plan_generator *g, plan_place w, int64_t number, int64_t q,
+                                      int64_t at) {
   int64_t step = p->target->column_step, first = number * step, rest = g->bottleneck - first;
   return (hmoec_packing){.columns = rest < step ? rest : step,
                          .column_stride = w.row_stride,
@@ -353,8 +332,6 @@ static hmoec_packing factored_columns(const planner *p, const plan_generator *g,
                          .k_inner_stride = g->bottleneck * w.row_stride,
                          .source_offset = w.offset + first * w.row_stride,
                          .groups = 1,
-                         .format = format,
-                         .operand_n = plan_round(p, g->bottleneck) * (g->hidden + 1),
                          .first_column = (number * (g->hidden + 1) + at) * step};
 }
 
@@ -364,7 +341,7 @@ static void pack_factored(planner *p, const plan_generator *g, hmoec_format form
   plan_place wd = plan_value_get(p, g->operands[0])->place, bd = plan_value_get(p, g->operands[1])->place;
   plan_place wu = plan_value_get(p, g->operands[2])->place, bu = plan_value_get(p, g->operands[3])->place;
   for (int64_t i = 0; i * p->target->column_step < b; i++) {
-    hmoec_packing generated = factored_columns(p, g, format, wd, i, H, 0), constant = factored_columns(p, g, format, bd, i, 1, H);
+    hmoec_packing generated = factored_columns(p, g, wd, i, H, 0), constant = factored_columns(p, g, bd, i, 1, H);
     plan_pack_emit(p, plan_at(first), wd.memory, &generated);
     plan_pack_emit(p, plan_at(first), bd.memory, &constant);
   }
@@ -381,8 +358,6 @@ static void pack_factored(planner *p, const plan_generator *g, hmoec_format form
                              .k_inner_stride = wu.col_stride,
                              .source_offset = wu.offset,
                              .groups = 1,
-                             .format = packed,
-                             .operand_k = depth,
                              .outer_pitch = H + 1};
   plan_pack_emit(p, plan_at(operand), wu.memory, &generated);
   hmoec_packing constant = {.columns = h,
@@ -393,12 +368,11 @@ static void pack_factored(planner *p, const plan_generator *g, hmoec_format form
                             .k_outer_stride = h * bu.row_stride,
                             .source_offset = bu.offset,
                             .groups = 1,
-                            .format = packed,
-                            .operand_k = depth,
                             .first_k = H,
                             .outer_pitch = H + 1};
   plan_pack_emit(p, plan_at(operand), bu.memory, &constant);
-  if (!at_once) plan_repack_emit(p, second, operand, format, depth, h);
+  const hmoec_packing all = {.q = 1, .k_outer = 1, .groups = 1};
+  if (!at_once) plan_pack_emit(p, plan_at(second), operand, &all); /* of a finished operand another one */
 }
 
 bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
@@ -429,16 +403,14 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   plan_place y = plan_destination(p, mlirOperationGetResult(op, 0), rows, &accumulate);
 
   plan_memory *beta = NULL;
-  int64_t ldb = 0;
   if (g.biases) {
     beta = plan_workspace(p, rows, 0, plan_vector_of(b));
-    ldb = plan_whole_place(p, beta).row_stride;
-    plan_generate(p, PLAN_RUN, rows, &g, PLAN_BETA, r, (plan_binding){0}, (plan_binding){0}, plan_at(beta), ldb);
+    plan_generate(p, PLAN_RUN, rows, &g, PLAN_BETA, r, (plan_binding){0}, (plan_binding){0}, plan_at(beta));
     plan_place vu = plan_value_get(p, g.operands[6])->place;
     plan_matmul gamma = plan_matmul_init(p, PLAN_RUN, rows, HMOEC_FORMAT_F32, H, h, r);
     gamma.b = plan_at(plan_linear_weight(p, PLAN_RUN, vu, HMOEC_FORMAT_F32, h, H));
     gamma.bias = plan_vector(p, PLAN_RUN, plan_value_get(p, g.operands[7])->place, h);
-    plan_matmul_into(p, &gamma, y);
+    plan_matmul_into(&gamma, y);
     gamma.spec.accumulate = accumulate;
     plan_matmul_emit(p, &gamma);
     accumulate = true;
@@ -453,33 +425,25 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   MlirOperation loop = plan_step_end(&loop_step);
 
   plan_memory *t1 = plan_rows_memory(p, HMOEC_FORMAT_F32, chunk, columns, false);
-  plan_place v = plan_whole_place(p, plan_rows_memory(p, HMOEC_FORMAT_F32, chunk, depth, true));
+  plan_place v = plan_whole_place(plan_rows_memory(p, HMOEC_FORMAT_F32, chunk, depth, true));
   plan_matmul first = plan_matmul_init(p, PLAN_RUN, chunk, format, h, columns, x);
-  first.spec.a_in_place = false;
-  first.a.advance_bytes = 4 * x.row_stride;
+  first.a.by = 1;
   first.b = plan_at(first_pack);
   first.c = plan_at(t1);
-  first.spec.c_stride = columns;
-  first.spec.c_padded = true;
   plan_matmul_emit(p, &first);
-  hmoec_kernel kernel = {.family = HMOEC_KERNEL_CONTRACT,
-                         .spec.contract = {.hidden = H,
-                                           .bottleneck = b,
-                                           .ld1 = columns,
-                                           .ldr = r.row_stride,
-                                           .ldb = ldb,
-                                           .ldv = v.row_stride,
-                                           .step = p->target->column_step}};
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_CONTRACT, .spec.contract = {.hidden = H, .bottleneck = b}};
   plan_step contract = plan_kernel_begin(p, PLAN_RUN, &kernel, chunk);
   plan_bind(&contract, "t1", plan_at(t1));
-  plan_bind(&contract, "r", (plan_binding){r.memory, 4 * r.offset, 4 * r.row_stride});
-  if (beta) plan_bind(&contract, "beta", (plan_binding){beta, 0, 4 * ldb});
+  plan_binding r_rows = plan_rows_at(r), beta_rows = plan_at(beta);
+  r_rows.by = beta_rows.by = 1;
+  plan_bind(&contract, "r", r_rows);
+  plan_bind(&contract, "beta", beta_rows);
   plan_bind(&contract, "v", plan_at(v.memory));
   plan_step_end(&contract);
   plan_matmul second = plan_matmul_init(p, PLAN_RUN, chunk, format, depth, h, v);
-  plan_matmul_into(p, &second, y);
+  plan_matmul_into(&second, y);
   second.b = plan_at(second_pack);
-  second.c.advance_bytes = 4 * y.row_stride;
+  second.c.by = 1;
   second.spec.accumulate = accumulate;
   plan_matmul_emit(p, &second);
   loop_set(p, loop, "body", steps_after(loop));

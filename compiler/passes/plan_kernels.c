@@ -222,7 +222,7 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
     int64_t columns = shape.dims[shape.rank - 1];
     plan_memory *memory = plan_memory_create(p, "input", "f32", rows.count, 2, (int64_t[]){0, columns});
     memory->index = p->input_numbers[i];
-    plan_value_get(p, input)->place = plan_whole_place(p, memory);
+    plan_value_get(p, input)->place = plan_whole_place(memory);
   }
   attributes[attribute_count++] =
       (MlirNamedAttribute){mlirIdentifierGet(p->context, ref("hmk.inputs")), mlirArrayAttrGet(p->context, items, list)};
@@ -273,7 +273,7 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
     if (!output[r] || plan_value_get(p, value)->destination == output[r]) continue;
     int64_t columns = plan_columns(value);
     plan_map(p, PLAN_RUN, plan_rows_of(p, value).count, HMOEC_ACTIVATION_NONE, plan_value_get(p, value)->place,
-             plan_whole_place(p, output[r]), columns, false);
+             plan_whole_place(output[r]), columns, false);
   }
   end_function(p, PLAN_RUN, planned);
   return true;

@@ -11,23 +11,19 @@ plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, hmoec_format 
   plan_matmul matmul = {.fn = fn, .rows_dim = rows_dim};
   matmul.spec.format = format;
   matmul.spec.a_format = a.format;
-  matmul.spec.a_in_place = a.in_place && a.format == format;
-  matmul.spec.k = matmul.spec.a_in_place ? plan_depth(p, format, k) : k; /* rows in place are zero from k on */
+  matmul.spec.k = k;
   matmul.spec.n = n;
-  matmul.spec.a_stride = a.row_stride;
   matmul.spec.segments = 1;
   matmul.spec.segment[0] = (hmoec_matmul_segment){n, HMOEC_ACTIVATION_NONE, false, false};
   matmul.spec.dropped_column = plan_round(p, n);
-  matmul.spec.dropped_k_begin = matmul.spec.k;
-  matmul.a = (plan_binding){a.memory, hmoec_format_bytes(a.format, a.offset), 0};
+  matmul.spec.dropped_k_begin = k;
+  matmul.a = plan_rows_at(a);
   return matmul;
 }
 
-void plan_matmul_into(const planner *p, plan_matmul *m, plan_place c) {
-  m->c = (plan_binding){c.memory, hmoec_format_bytes(c.format, c.offset), 0};
+void plan_matmul_into(plan_matmul *m, plan_place c) {
+  m->c = plan_rows_at(c);
   m->spec.c_format = c.format;
-  m->spec.c_stride = c.row_stride;
-  m->spec.c_padded = c.offset == 0 && c.row_stride >= plan_round(p, m->spec.n);
 }
 
 /* The buffers of a product's step; a and gather, and row_gate, may be those of the first of a pair. */
@@ -83,7 +79,7 @@ void plan_pair(planner *p, const plan_matmul *first, const plan_matmul *second) 
   plan_matmul_emit(p, second);
 }
 
-hmoec_packing plan_packing(plan_place w, hmoec_format format, int64_t n, int64_t k) {
+hmoec_packing plan_packing(plan_place w, int64_t n, int64_t k) {
   return (hmoec_packing){.columns = n,
                          .column_stride = w.row_stride,
                          .q = 1,
@@ -91,28 +87,16 @@ hmoec_packing plan_packing(plan_place w, hmoec_format format, int64_t n, int64_t
                          .k_inner = k,
                          .k_inner_stride = w.col_stride,
                          .source_offset = w.offset,
-                         .groups = 1,
-                         .format = format};
-}
-
-static void emit_pack(planner *p, const char *name, plan_binding destination, plan_memory *source, const int64_t *args) {
-  plan_step step = plan_step_begin(p, PLAN_OPEN, name, -1);
-  plan_bind(&step, "dst", destination);
-  plan_bind(&step, "source", plan_at(source));
-  plan_ints(&step, "args", args, HMOEC_PACK_ARGS);
-  plan_step_end(&step);
+                         .groups = 1};
 }
 
 void plan_pack_emit(planner *p, plan_binding destination, plan_memory *source, const hmoec_packing *packing) {
-  int64_t args[HMOEC_PACK_ARGS];
-  p->target->pack(packing, args);
-  emit_pack(p, packing->k_inner ? "pack" : "pack_vector", destination, source, args);
-}
-
-void plan_repack_emit(planner *p, plan_memory *destination, plan_memory *source, hmoec_format format, int64_t k, int64_t n) {
-  int64_t args[HMOEC_PACK_ARGS];
-  p->target->repack(format, k, n, args);
-  emit_pack(p, "pack", plan_at(destination), source, args);
+  bool right = destination.memory->operand.role == HMOEC_ROLE_RIGHT;
+  plan_step step = plan_step_begin(p, PLAN_OPEN, right ? "pack" : "pack_vector", -1);
+  plan_bind(&step, "dst", destination);
+  plan_bind(&step, "source", plan_at(source));
+  step.attribute_count += hmoec_packing_write(packing, p->context, step.attributes + step.attribute_count);
+  plan_step_end(&step);
 }
 
 plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, hmoec_format format, int64_t n, int64_t k) {
@@ -126,7 +110,7 @@ plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, hmoec_format f
                                                .rows = n,
                                                .columns = k});
   if (*made) return *made;
-  hmoec_packing packing = plan_packing(w, format, n, k);
+  hmoec_packing packing = plan_packing(w, n, k);
   hmoec_operand right = plan_right(format, k, n);
   plan_memory *operand = fn == PLAN_RUN ? plan_weight(p, 1, right) : plan_workspace(p, -1, 1, right);
   plan_pack_emit(p, plan_at(operand), w.memory, &packing);
@@ -135,13 +119,13 @@ plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, hmoec_format f
 
 plan_binding plan_vector(planner *p, int fn, plan_place v, int64_t n) {
   bool readable = strcmp(v.memory->kind, "weight") == 0 || (fn == PLAN_OPEN && strcmp(v.memory->kind, "param") != 0);
-  if (readable && v.row_stride == 1 && v.offset == 0) return plan_at(v.memory);
+  if (readable && v.row_stride == 1 && v.offset == 0 && plan_lies_dense(p, &v, n)) return plan_at(v.memory);
   plan_memory **made = plan_made(
       p,
       (plan_key){.owner = v.memory, .making = PLAN_VECTOR, .fn = fn, .offset = v.offset, .row_stride = v.row_stride, .columns = n});
   if (*made) return plan_at(*made);
   hmoec_packing packing = {
-      .columns = n, .column_stride = v.row_stride, .q = 1, .source_offset = v.offset, .groups = 1, .padded = true};
+      .columns = n, .column_stride = v.row_stride, .q = 1, .k_outer = 1, .source_offset = v.offset, .groups = 1};
   plan_memory *packed = fn == PLAN_RUN ? plan_weight(p, 1, plan_vector_of(n)) : plan_workspace(p, -1, 1, plan_vector_of(n));
   plan_pack_emit(p, plan_at(packed), v.memory, &packing);
   return plan_at(*made = packed);

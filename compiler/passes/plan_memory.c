@@ -23,14 +23,17 @@ static bool feeds_product(MlirValue value) {
   return false;
 }
 
-plan_place plan_whole_place(const planner *p, plan_memory *memory) {
+plan_place plan_whole_place(plan_memory *memory) {
   hmoec_format format = HMOEC_FORMAT_F32; /* of integers, too: nothing multiplies them */
   hmoec_format_find(memory->element, &format);
-  return (plan_place){.memory = memory,
-                      .row_stride = hmoec_layout_of(p->target, &p->schedule, &memory->operand).stride,
-                      .col_stride = 1,
-                      .in_place = memory->operand.in_place,
-                      .format = format};
+  return (plan_place){.memory = memory, .row_stride = memory->operand.columns, .col_stride = 1, .format = format};
+}
+
+plan_binding plan_rows_at(plan_place place) {
+  const hmoec_operand *operand = &place.memory->operand;
+  bool rows = operand->role == HMOEC_ROLE_ROWS || (operand->role == HMOEC_ROLE_PLAIN && place.memory->rank == 2);
+  int64_t apart = rows && place.row_stride == operand->columns ? PLAN_OWN : place.row_stride;
+  return (plan_binding){.memory = place.memory, .at = place.offset, .apart = apart};
 }
 
 /* Memory for the rows of a value that is given none: as products read it in place, if any does. */
@@ -43,11 +46,11 @@ plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool 
   if (v->destination) {
     *out_accumulate = v->destination->written;
     v->destination->written = true;
-    return v->place = plan_whole_place(p, v->destination);
+    return v->place = plan_whole_place(v->destination);
   }
   *out_accumulate = false;
   plan_memory *memory = own_memory(p, value, rows_dim);
-  return plan_value_get(p, value)->place = plan_whole_place(p, memory);
+  return plan_value_get(p, value)->place = plan_whole_place(memory);
 }
 
 hmoec_format plan_rows_format(const planner *p, MlirValue value) {
@@ -67,7 +70,7 @@ plan_place plan_product_rows(planner *p, MlirValue result, int64_t rows_dim) {
   hmoec_format format = plan_rows_format(p, result);
   plan_memory *memory = format != HMOEC_FORMAT_F32 ? plan_rows_memory(p, format, rows_dim, plan_columns(result), true)
                                                    : own_memory(p, result, rows_dim);
-  return plan_value_get(p, result)->place = plan_whole_place(p, memory);
+  return plan_value_get(p, result)->place = plan_whole_place(memory);
 }
 
 /* Whether a value can be written to memory that it is given, or added to it: a view if what it sees can. A product of two linears cannot

@@ -147,13 +147,11 @@ bool plan_norm(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_NORM,
                          .spec.norm = {.kind = hmoec_op_is(op, "hmoe.rms_norm") ? HMOEC_NORM_RMS : HMOEC_NORM_LAYER,
                                        .n = n,
-                                       .ld_x = from.row_stride,
-                                       .ld_out = to.row_stride,
                                        .epsilon = hmoec_op_number(op, "epsilon"),
                                        .scale = factor_of(scale),
                                        .out_format = to.format}};
   plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
-  plan_bind(&step, "x", (plan_binding){from.memory, 4 * from.offset, 0});
+  plan_bind(&step, "x", plan_rows_at(from));
   plan_bind(&step, "weight", plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 1))->place, n));
   if (hmoec_op_is(op, "hmoe.layer_norm"))
     plan_bind(&step, "bias", plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 2))->place, n));
@@ -170,7 +168,6 @@ plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, hmoec_format
   if (mlirOperationIsNull(norm) || !left_to_reader(p, norm))
     return plan_matmul_init(p, fn, rows_dim, format, k, n, plan_rows_place(p, fn, x));
   plan_place rows = plan_value_get(p, mlirOperationGetOperand(norm, 0))->place;
-  rows.in_place = false;
   plan_matmul m = plan_matmul_init(p, fn, rows_dim, format, k, n, rows);
   bool layer = hmoec_op_is(norm, "hmoe.layer_norm");
   m.spec.norm = layer ? HMOEC_NORM_LAYER : HMOEC_NORM_RMS;
@@ -203,7 +200,7 @@ static void linear_into_destination(planner *p, plan_matmul *m, MlirValue result
   bool accumulate = false, rows = fn == PLAN_RUN && m->spec.format != HMOEC_FORMAT_F32 && !plan_value_get(p, result)->destination &&
                                   plan_rows_format(p, result) != HMOEC_FORMAT_F32;
   plan_place c = rows ? plan_product_rows(p, result, rows_dim) : plan_destination(p, result, rows_dim, &accumulate);
-  plan_matmul_into(p, m, c);
+  plan_matmul_into(m, c);
   MlirOperation user = hmoec_single_user(result);
   bool multiply = accumulate && !mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.multiply");
   m->spec.accumulate = accumulate && !multiply;
@@ -230,8 +227,7 @@ static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, 
     int64_t n = plan_columns(result);
     if (first_time) {
       plan_place w = plan_value_get(p, mlirOperationGetOperand(linears[i], 1))->place;
-      hmoec_packing packing = plan_packing(w, format, n, k);
-      packing.operand_n = ld;
+      hmoec_packing packing = plan_packing(w, n, k);
       packing.first_column = at;
       plan_pack_emit(p, plan_at(weights), w.memory, &packing);
     }
@@ -241,20 +237,19 @@ static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, 
                                .column_stride = v.row_stride,
                                .q = 1,
                                .source_offset = v.offset,
+                               .k_outer = 1,
                                .groups = 1,
-                               .operand_n = ld,
-                               .first_column = at,
-                               .padded = true};
+                               .first_column = at};
       plan_pack_emit(p, plan_at(bias), v.memory, &packing);
     }
-    plan_value_get(p, result)->place = plan_whole_place(p, c);
+    plan_value_get(p, result)->place = plan_whole_place(c);
     plan_value_get(p, result)->place.offset = at;
     at += plan_round(p, n);
   }
   plan_matmul m = plan_dense_matmul(p, PLAN_RUN, rows_dim, format, k, ld, mlirOperationGetOperand(linears[0], 0));
   m.b = plan_at(weights);
   if (biased) m.bias = plan_at(bias);
-  plan_matmul_into(p, &m, plan_whole_place(p, c));
+  plan_matmul_into(&m, plan_whole_place(c));
   plan_matmul_emit(p, &m);
   return true;
 }
@@ -270,8 +265,8 @@ bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
     if (!mlirOperationIsNull(before)) {
       plan_matmul first = linear_product(p, before, fn, rows_dim, &result);
       plan_memory *hidden = plan_rows_memory(p, first.spec.format, rows_dim, plan_columns(result), true);
-      plan_value_get(p, result)->place = plan_whole_place(p, hidden);
-      plan_matmul_into(p, &first, plan_value_get(p, result)->place);
+      plan_value_get(p, result)->place = plan_whole_place(hidden);
+      plan_matmul_into(&first, plan_value_get(p, result)->place);
       plan_matmul second = linear_product(p, op, fn, rows_dim, &result);
       linear_into_destination(p, &second, result, fn, rows_dim);
       if (second.spec.segment[0].multiply) {
@@ -290,22 +285,19 @@ bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
 }
 
 void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map) {
-  hmoec_kernel kernel = {
-      .family = HMOEC_KERNEL_ROWS,
-      .spec.rows = {.n = map->columns,
-                    .ld_in = map->in.row_stride,
-                    .in_step = map->in_step ? map->in_step : 1,
-                    .ld_out = map->out.row_stride,
-                    .padding = map->accumulate || map->part ? 0 : map->out.row_stride - map->first - map->columns,
-                    .ld_factor = map->factor_stride,
-                    .factor_columns = map->factor_columns,
-                    .scale = map->scaled ? map->scale : 1,
-                    .accumulate = map->accumulate,
-                    .activation = map->function}};
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROWS,
+                         .spec.rows = {.n = map->columns,
+                                       .in_step = map->in_step ? map->in_step : 1,
+                                       .factor_columns = map->factor_columns,
+                                       .scale = map->scaled ? map->scale : 1,
+                                       .accumulate = map->accumulate,
+                                       .activation = map->function}};
+  plan_binding out = plan_rows_at(map->out);
+  out.at += map->first;
   plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
-  plan_bind(&step, "in", (plan_binding){map->in.memory, 4 * map->in.offset, 0});
+  plan_bind(&step, "in", plan_rows_at(map->in));
   plan_bind(&step, "index", plan_at(map->index));
-  plan_bind(&step, "out", (plan_binding){map->out.memory, 4 * (map->out.offset + map->first), 0});
+  plan_bind(&step, "out", out);
   plan_bind(&step, "factor", map->factor);
   plan_step_end(&step);
 }
@@ -347,7 +339,7 @@ bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
       out.memory->written = true;
     }
   }
-  plan_value_get(p, y)->place = plan_whole_place(p, plan_value_get(p, y)->destination);
+  plan_value_get(p, y)->place = plan_whole_place(plan_value_get(p, y)->destination);
   return true;
 }
 
@@ -371,20 +363,16 @@ bool plan_multiply(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue y = mlirOperationGetResult(op, 0);
   plan_memory *destination = plan_value_get(p, y)->destination;
   if (fn == PLAN_RUN && !plan_is_per_set(op) && plan_is_product_of_linears(op)) {
-    plan_value_get(p, y)->place = plan_whole_place(p, destination);
+    plan_value_get(p, y)->place = plan_whole_place(destination);
     return true;
   }
   bool accumulate;
   plan_place out = plan_destination(p, y, rows_dim, &accumulate);
   plan_place in = plan_rows_place(p, fn, mlirOperationGetOperand(op, 0)),
              by = plan_rows_place(p, fn, mlirOperationGetOperand(op, 1));
-  plan_map_emit(p, fn, rows_dim,
-                &(plan_mapping){.in = in,
-                                .out = out,
-                                .columns = plan_columns(y),
-                                .factor = {by.memory, 4 * by.offset, 0},
-                                .factor_stride = by.row_stride,
-                                .factor_columns = true});
+  plan_map_emit(
+      p, fn, rows_dim,
+      &(plan_mapping){.in = in, .out = out, .columns = plan_columns(y), .factor = plan_rows_at(by), .factor_columns = true});
   return true;
 }
 
@@ -399,8 +387,8 @@ bool plan_scale(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
     MlirValue factor = mlirOperationGetOperand(op, 1);
     map.factor_columns = hmoec_value_shape(factor).rank == 1 && plan_columns(factor) == plan_columns(y);
     plan_place by = map.factor_columns ? plan_value_get(p, factor)->place : plan_rows_place(p, fn, factor);
-    map.factor = map.factor_columns ? plan_vector(p, fn, by, plan_columns(y)) : (plan_binding){by.memory, 4 * by.offset, 0};
-    map.factor_stride = map.factor_columns ? 0 : by.row_stride;
+    map.factor = map.factor_columns ? plan_vector(p, fn, by, plan_columns(y)) : plan_rows_at(by);
+    if (map.factor_columns) map.factor.apart = 0; /* one row for all */
   }
   plan_map_emit(p, fn, rows_dim, &map);
   return true;
@@ -416,7 +404,7 @@ bool plan_append_row(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   plan_binding vector = plan_vector(p, fn, row, appended);
   bool accumulate;
   plan_place in = plan_rows_place(p, fn, x), out = plan_destination(p, y, rows_dim, &accumulate);
-  plan_map_emit(p, fn, rows_dim, &(plan_mapping){.in = in, .out = out, .columns = columns, .part = true});
+  plan_map_emit(p, fn, rows_dim, &(plan_mapping){.in = in, .out = out, .columns = columns});
   plan_map_emit(
       p, fn, rows_dim,
       &(plan_mapping){.in = {.memory = vector.memory, .col_stride = 1}, .out = out, .first = columns, .columns = appended});
@@ -432,7 +420,6 @@ bool plan_selection_embedding(planner *p, MlirOperation op, int fn, int64_t rows
                          .spec.select = {.experts = table.dims[0],
                                          .top_k = sets.dims[1],
                                          .embedding = table.dims[1],
-                                         .ld_out = out.row_stride,
                                          .of = hmoec_op_string_is(op, "of", "selected") ? HMOEC_SELECTED : HMOEC_UNSELECTED,
                                          .mean = hmoec_op_string_is(op, "aggregate", "mean")}};
   plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
@@ -454,7 +441,7 @@ bool plan_all_selections(planner *p, MlirOperation op, int fn, int64_t rows_dim)
   plan_int(&step, "top_k", sets.dims[1]);
   plan_int(&step, "sets", sets.dims[0]);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(p, memory);
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(memory);
   return true;
 }
 
@@ -467,8 +454,7 @@ bool plan_weight_embedding(planner *p, MlirOperation op, int fn, int64_t rows_di
   plan_step step = plan_step_begin(p, PLAN_OPEN, "weight_embedding", -1);
   plan_bind(&step, "dst", plan_at(memory));
   for (int i = 0; i < 6; i++) plan_bind(&step, roles[i], plan_at(plan_value_get(p, mlirOperationGetOperand(op, i))->place.memory));
-  plan_int(&step, "ld_out", shape.dims[1]);
   plan_step_end(&step);
-  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(p, memory);
+  plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(memory);
   return true;
 }

@@ -34,7 +34,7 @@ static void set_strides(plan_place *place, int64_t rank, const int64_t *strides)
 }
 
 plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns) {
-  if (table.row_stride == columns && table.col_stride == 1)
+  if (table.row_stride == columns && table.col_stride == 1 && plan_lies_dense(p, &table, rows * columns))
     return plan_vector(p, fn, (plan_place){.memory = table.memory, .offset = table.offset, .row_stride = 1, .col_stride = 1},
                        rows * columns);
   plan_memory **made = plan_made(p, (plan_key){.owner = table.memory,
@@ -49,6 +49,7 @@ plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int6
   hmoec_packing packing = {.columns = columns,
                            .column_stride = table.col_stride,
                            .q = 1,
+                           .k_outer = 1,
                            .source_offset = table.offset,
                            .groups = rows,
                            .source_group_stride = table.row_stride};
@@ -74,7 +75,8 @@ static plan_memory *joined_stack(planner *p, plan_memory *stack) {
   int64_t part = 1;
   for (int64_t i = 0; i < stack->rank; i++) part *= stack->shape[i]; /* the stack has fewer than HMOEC_MOST_ELEMENTS */
   *made = plan_plain(p, "f32", -1, stack->count, part);
-  hmoec_packing parts = {.columns = part, .column_stride = 1, .q = 1, .groups = stack->count, .source_group_stride = part};
+  hmoec_packing parts = {
+      .columns = part, .column_stride = 1, .q = 1, .k_outer = 1, .groups = stack->count, .source_group_stride = part};
   plan_pack_emit(p, plan_at(*made), stack, &parts);
   return *made;
 }
@@ -85,16 +87,17 @@ static void copy_dense(planner *p, plan_memory *to, int64_t at, int64_t group_pi
                        const hmoec_shape *shape) {
   int64_t columns = shape->dims[shape->rank - 1], rows = shape->rank > 1 ? shape->dims[shape->rank - 2] : 1,
           groups = shape->rank > 2 ? shape->dims[0] : 1, column_stride = shape->rank == 1 ? from.row_stride : from.col_stride;
-  bool in_rows = pitch == columns && (rows == 1 || from.row_stride == columns * column_stride);
+  bool in_rows = pitch == columns && (rows == 1 || (from.row_stride == columns * column_stride && !plan_has_gaps(p, from.memory)));
   if (in_rows || (groups == 1 && from.memory->count <= 1)) { /* matrices are rows of a matrix, or there is one */
     hmoec_packing all = {.columns = in_rows ? rows * columns : columns,
                          .column_stride = column_stride,
                          .q = 1,
+                         .k_outer = 1,
                          .source_offset = from.offset,
                          .groups = in_rows ? groups : rows,
                          .source_group_stride = in_rows ? from.group_stride : from.row_stride,
                          .operand_n = in_rows ? group_pitch : pitch};
-    plan_pack_emit(p, (plan_binding){to, 4 * at, 0}, from.memory, &all);
+    plan_pack_emit(p, (plan_binding){.memory = to, .at = at, .apart = PLAN_OWN}, from.memory, &all);
     return;
   }
   if (from.memory->count > 1) from.memory = joined_stack(p, from.memory);
@@ -103,11 +106,13 @@ static void copy_dense(planner *p, plan_memory *to, int64_t at, int64_t group_pi
     hmoec_packing part = {.columns = columns,
                           .column_stride = column_stride,
                           .q = 1,
+                          .k_outer = 1,
                           .source_offset = from.offset + i * (by_matrix ? from.group_stride : from.row_stride),
                           .groups = by_matrix ? rows : groups,
                           .source_group_stride = by_matrix ? from.row_stride : from.group_stride,
                           .operand_n = by_matrix ? pitch : group_pitch};
-    plan_pack_emit(p, (plan_binding){to, 4 * (at + i * (by_matrix ? group_pitch : pitch)), 0}, from.memory, &part);
+    plan_binding there = {.memory = to, .at = at + i * (by_matrix ? group_pitch : pitch), .apart = PLAN_OWN};
+    plan_pack_emit(p, there, from.memory, &part);
   }
 }
 
@@ -117,7 +122,7 @@ static plan_place contiguous(planner *p, MlirValue value) {
   plan_place place = plan_value_get(p, value)->place, wanted = row_major(place.memory, &shape);
   wanted.offset = place.offset;
   int64_t strides[MOST_AXES] = {0}, dense[MOST_AXES] = {0};
-  bool lies_so = place.memory->count <= 1;
+  bool lies_so = place.memory->count <= 1 && plan_lies_dense(p, &place, hmoec_shape_elements(&shape));
   if (shape.rank > MOST_AXES && !lies_so) wanted.memory = joined_stack(p, place.memory);
   if (shape.rank > MOST_AXES) return wanted;
   strides_of(&place, shape.rank, strides);
@@ -175,7 +180,6 @@ static void slice_rows(planner *p, MlirOperation op, int fn, int64_t rows_dim, p
   MlirValue y = mlirOperationGetResult(op, 0);
   int64_t step = hmoec_op_int(op, "step");
   place.offset += hmoec_op_int(op, "begin");
-  place.in_place = false;
   plan_value_get(p, y)->place = place;
   if (step == 1) return;
   bool accumulate;
@@ -188,7 +192,6 @@ static void slice_known(planner *p, MlirOperation op, plan_place place) {
   MlirValue x = mlirOperationGetOperand(op, 0), y = mlirOperationGetResult(op, 0);
   int64_t rank = hmoec_value_shape(x).rank, axis = hmoec_axis(hmoec_op_int(op, "axis"), rank), strides[MOST_AXES] = {0};
   int64_t begin = hmoec_op_int(op, "begin"), step = hmoec_op_int(op, "step");
-  place.in_place = false;
   bool squeeze = hmoec_op_int(op, "squeeze") != 0, first_groups = axis == 0 && begin == 0 && step == 1;
   if (place.memory->count > 1 && rank == 3 && (squeeze || (axis == 0 && !first_groups)))
     place.memory = joined_stack(p, place.memory);
@@ -219,7 +222,6 @@ bool plan_concat(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
     for (intptr_t i = 0; i < count; i++) {
       MlirValue piece = mlirOperationGetOperand(op, i);
       plan_mapping map = {.in = plan_value_get(p, piece)->place, .out = out, .first = at, .columns = plan_columns(piece)};
-      map.part = i + 1 < count;
       plan_map_emit(p, fn, rows_dim, &map);
       at += plan_columns(piece);
     }
@@ -251,7 +253,6 @@ bool plan_view(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   (void)rows_dim;
   MlirValue x = mlirOperationGetOperand(op, 0), y = mlirOperationGetResult(op, 0);
   plan_place place = plan_value_get(p, x)->place;
-  if (!hmoec_op_is(op, "hmoe.flatten") && !hmoec_op_is(op, "hmoe.unflatten")) place.in_place = false;
   if (hmoec_op_is(op, "hmoe.take_row")) {
     place.offset += hmoec_op_int(op, "row") * place.row_stride;
   } else if (hmoec_op_is(op, "hmoe.transpose")) {

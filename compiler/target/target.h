@@ -57,19 +57,21 @@ typedef enum hmoec_pair { HMOEC_PAIR_NONE = 0, HMOEC_PAIR_GATES, HMOEC_PAIR_UPS 
 /* A matrix [k, n] in memory that becomes a right operand, or a part of one: element (ko * k_inner + ki, column) of source group g is at
  *   source_offset + g * source_group_stride + ko * k_outer_stride + ki * k_inner_stride + column * column_stride
  * and becomes depth first_k + ko * outer_pitch + ki, column first_column + column, of the operand's group g. With q > 1 the columns are those of a generator
- * whose rows are right operands [q, columns] themselves, of format `generates`: (r, column) is in the source q_stride * r further on. */
+ * whose rows are right operands [q, columns] themselves: (r, column) is in the source q_stride * r further on. Vectors (k_inner 0) become vectors. As
+ * planned, a source that is rows is as if they had no gaps, and what it is packed into is known by its buffer; `pack` is told all. */
 typedef struct hmoec_packing {
   int64_t columns, column_stride;
   int64_t q, q_stride;
   int64_t k_outer, k_inner, k_outer_stride, k_inner_stride, source_offset, groups, source_group_stride;
-  hmoec_format format; /* of the operand */
-  int64_t operand_k, operand_n; /* all of it; of vectors operand_n is the elements of a group; 0: this matrix alone */
   int64_t first_column; /* a multiple of column_step */
   hmoec_pair pair; /* of matrices and vectors alike; first_column is where the pair's columns begin */
   int64_t first_k, outer_pitch; /* pitch 0: k_inner */
-  hmoec_format generates;
   bool side_by_side; /* the q are no rows of what is generated, but column_step columns each, one behind the other; of one group */
-  bool padded; /* of vectors (k_inner 0): zeros up to a multiple of column_step */
+  hmoec_format format; /* of the operand */
+  int64_t operand_k,
+      operand_n; /* all of it, n with its padding; of vectors the elements of a group, which are planned for memory that is plain; 0: this matrix alone */
+  hmoec_format generates;
+  bool padded; /* of vectors: zeros up to a multiple of column_step */
 } hmoec_packing;
 
 /* ---- code ---- */
@@ -142,6 +144,14 @@ hmoec_layout hmoec_layout_of(const hmoec_target *target, const hmoec_schedule *s
 /* Elements of a right operand [k, n], which no knob changes. */
 int64_t hmoec_right_elements(const hmoec_target *target, hmoec_format format, int64_t k, int64_t n);
 
+/* Whether there may be something between the rows of an operand: always where knobs say how far they are apart. */
+bool hmoec_has_gaps(const hmoec_target *target, const hmoec_schedule *schedule, const hmoec_operand *operand);
+
+/* What is planned of a packing, as attributes of hmk.pack: at most HMOEC_PACKING_ATTRIBUTES. Returns their number. */
+enum { HMOEC_PACKING_ATTRIBUTES = 2 };
+size_t hmoec_packing_write(const hmoec_packing *packing, MlirContext context, MlirNamedAttribute *out_attributes);
+hmoec_packing hmoec_packing_read(MlirOperation pack);
+
 size_t hmoec_code_version_count(const hmoec_target *target);
 /* The versions that kernels are worth, as a bit set. */
 uint32_t hmoec_code_versions_of(const hmoec_target *target, const hmoec_kernel *kernels, size_t count);
@@ -156,7 +166,8 @@ void hmoec_schedule_write(MlirOperation module, const hmoec_target *target, cons
 bool hmoec_schedule_read(MlirOperation module, const hmoec_target *target, hmoec_diagnostics *diagnostics,
                          hmoec_schedule *out_schedule);
 
-/* For place: tasks of an attention are blocks of so many queries of a head, and its rows such tasks. False: no memory. */
+/* For place: tasks of an attention are blocks of so many queries of a head; `tasks` of its schedule is the dimension that counts them, in the place of
+ * its rows. False: no memory. */
 bool hmoec_place_attention(MlirOperation function, MlirOperation attention, int64_t query_block);
 
 static inline int64_t hmoec_round_columns(const hmoec_target *target, int64_t columns) {

@@ -62,6 +62,11 @@ int64_t hmoec_right_elements(const hmoec_target *target, hmoec_format format, in
       .stride;
 }
 
+bool hmoec_has_gaps(const hmoec_target *target, const hmoec_schedule *schedule, const hmoec_operand *operand) {
+  if (operand->role != HMOEC_ROLE_ROWS) return false;
+  return operand->in_place || hmoec_layout_of(target, schedule, operand).stride != operand->columns;
+}
+
 size_t hmoec_code_version_count(const hmoec_target *target) {
   size_t count = 0;
   while (count < HMOEC_MOST_VERSIONS && target->version(count).name) count++;
@@ -91,8 +96,7 @@ bool hmoec_place_attention(MlirOperation function, MlirOperation attention, int6
   int64_t length = hmoec_hmk_array(attention, "dims", 1), heads = hmoec_op_int(attention, "rows");
   int64_t blocks = hmoec_hmk_dim(function, HMOE_DIM_CEIL_DIV, length, query_block);
   int64_t tasks = blocks < 0 ? -1 : hmoec_hmk_dim(function, HMOE_DIM_PRODUCT, heads, blocks);
-  hmoec_hmk_set_int(attention, "rows", tasks);
-  hmoec_hmk_schedule_set(attention, (const char *const[]){"query_block"}, &query_block, 1);
+  hmoec_hmk_schedule_set(attention, (const char *const[]){"query_block", "tasks"}, (const int64_t[]){query_block, tasks}, 2);
   return tasks >= 0;
 }
 
@@ -152,4 +156,83 @@ bool hmoec_schedule_read(MlirOperation module, const hmoec_target *target, hmoec
   for (intptr_t i = 0; i < mlirDictionaryAttrGetNumElements(entries); i++)
     if (!read_knob(target, mlirDictionaryAttrGetElement(entries, i), location, diagnostics, out_schedule)) return false;
   return true;
+}
+
+/* ---- packings: hmk.pack {matrix = {columns = [8, 6], depth = [6, 1]}, to = {column = 32, pair = "gates"}} ---- */
+
+/* Axes of the source, a count and a stride each, and what is said where they are left out. */
+static const struct {
+  const char *name;
+  size_t count, stride;
+  int64_t usual;
+} axes[] = {{"columns", offsetof(hmoec_packing, columns), offsetof(hmoec_packing, column_stride), 0},
+            {"generated", offsetof(hmoec_packing, q), offsetof(hmoec_packing, q_stride), 1},
+            {"parts", offsetof(hmoec_packing, k_outer), offsetof(hmoec_packing, k_outer_stride), 1},
+            {"depth", offsetof(hmoec_packing, k_inner), offsetof(hmoec_packing, k_inner_stride), 0},
+            {"groups", offsetof(hmoec_packing, groups), offsetof(hmoec_packing, source_group_stride), 1}};
+static const struct {
+  const char *name;
+  size_t at;
+} numbers[] = {{"column", offsetof(hmoec_packing, first_column)},
+               {"depth", offsetof(hmoec_packing, first_k)},
+               {"pitch", offsetof(hmoec_packing, outer_pitch)},
+               {"apart", offsetof(hmoec_packing, operand_n)}};
+static const char *const pairs[] = {NULL, "gates", "ups"};
+enum { AXES = sizeof axes / sizeof *axes, NUMBERS = sizeof numbers / sizeof *numbers };
+
+static int64_t *number_at(hmoec_packing *packing, size_t offset) { return (int64_t *)(void *)((char *)packing + offset); }
+
+static MlirNamedAttribute entry(MlirContext context, const char *name, MlirAttribute value) {
+  return (MlirNamedAttribute){mlirIdentifierGet(context, ref(name)), value};
+}
+
+size_t hmoec_packing_write(const hmoec_packing *packing, MlirContext context, MlirNamedAttribute *out_attributes) {
+  hmoec_packing p = *packing;
+  MlirType i64 = mlirIntegerTypeGet(context, 64);
+  MlirNamedAttribute matrix[AXES + 1], to[NUMBERS + 2];
+  intptr_t count = 0, to_count = 0;
+  for (size_t i = 0; i < AXES; i++) {
+    const int64_t axis[2] = {*number_at(&p, axes[i].count), *number_at(&p, axes[i].stride)};
+    if (axis[0] != axes[i].usual || axis[1] != 0)
+      matrix[count++] = entry(context, axes[i].name, mlirDenseI64ArrayGet(context, 2, axis));
+  }
+  if (p.source_offset) matrix[count++] = entry(context, "offset", mlirIntegerAttrGet(i64, p.source_offset));
+  for (size_t i = 0; i < NUMBERS; i++) {
+    int64_t number = *number_at(&p, numbers[i].at);
+    if (number) to[to_count++] = entry(context, numbers[i].name, mlirIntegerAttrGet(i64, number));
+  }
+  if (p.pair) to[to_count++] = entry(context, "pair", mlirStringAttrGet(context, ref(pairs[p.pair])));
+  if (p.side_by_side) to[to_count++] = entry(context, "side_by_side", mlirUnitAttrGet(context));
+  out_attributes[0] = entry(context, "matrix", mlirDictionaryAttrGet(context, count, matrix));
+  out_attributes[1] = entry(context, "to", mlirDictionaryAttrGet(context, to_count, to));
+  return HMOEC_PACKING_ATTRIBUTES;
+}
+
+/* Null where the dictionary of the op, or its entry, is not there. */
+static MlirAttribute entry_of(MlirOperation op, const char *dictionary, const char *name) {
+  MlirAttribute all = mlirOperationGetAttributeByName(op, ref(dictionary));
+  if (mlirAttributeIsNull(all) || !mlirAttributeIsADictionary(all)) return mlirAttributeGetNull();
+  return mlirDictionaryAttrGetElementByName(all, ref(name));
+}
+
+static int64_t number_of(MlirAttribute value) {
+  return !mlirAttributeIsNull(value) && mlirAttributeIsAInteger(value) ? mlirIntegerAttrGetValueInt(value) : 0;
+}
+
+hmoec_packing hmoec_packing_read(MlirOperation pack) {
+  hmoec_packing p = {.source_offset = number_of(entry_of(pack, "matrix", "offset")),
+                     .side_by_side = !mlirAttributeIsNull(entry_of(pack, "to", "side_by_side"))};
+  for (size_t i = 0; i < AXES; i++) {
+    MlirAttribute axis = entry_of(pack, "matrix", axes[i].name);
+    bool given = !mlirAttributeIsNull(axis) && mlirAttributeIsADenseI64Array(axis) && mlirDenseArrayGetNumElements(axis) == 2;
+    *number_at(&p, axes[i].count) = given ? mlirDenseI64ArrayGetElement(axis, 0) : axes[i].usual;
+    *number_at(&p, axes[i].stride) = given ? mlirDenseI64ArrayGetElement(axis, 1) : 0;
+  }
+  for (size_t i = 0; i < NUMBERS; i++) *number_at(&p, numbers[i].at) = number_of(entry_of(pack, "to", numbers[i].name));
+  MlirAttribute pair = entry_of(pack, "to", "pair");
+  for (int i = HMOEC_PAIR_GATES; i <= HMOEC_PAIR_UPS; i++)
+    if (!mlirAttributeIsNull(pair) && mlirAttributeIsAString(pair) &&
+        mlirStringRefEqual(mlirStringAttrGetValue(pair), ref(pairs[i])))
+      p.pair = (hmoec_pair)i;
+  return p;
 }

@@ -1,7 +1,10 @@
 """target_facts.py ROOT: what sources know of a target without asking it, a line each; status 1 if there is any.
 
 Outside of a target's own folder, and the runtime's of its device, that is: the CPU's names for its layouts, its instructions and the processors that LLVM has, a header of it,
-and its sizes where they stand as numbers. A line that is fine all the same has its reason here, in ALLOWED."""
+and its sizes where they stand as numbers. A line that is fine all the same has its reason here, in ALLOWED.
+
+Passes plan in logical shapes: of layouts the pass place alone asks, in compiler/passes/place.c, and no other pass calls these entries of the table, or
+names a field of kernels or of the plan that holds an answer."""
 
 import re
 import sys
@@ -29,6 +32,12 @@ RULES = LAYOUT_RULES + [
 SIZE_RULES = [
     (re.compile(rf"[-+*/%&~]\s*\(?\b(?:{SIZES})\b(?![.\w]| \*/)|(?<![.\w])(?:{SIZES})\s*[*/%](?!/)"), "a size of the CPU's"),
     (re.compile(rf"\b(?:multiple of|rounded up to|every|blocks of) (?:{SIZES})\b|\b(?:{SIZES}) (?:columns|keys|rows)\b"), "a size of the CPU's"),
+]
+PLACE = "compiler/passes/place.c"
+PLAN_RULES = [
+    (re.compile(r"->(?:layout|right_column|pack|repack|insert)\(|\bhmoec_layout_of\("), "a layout, which place alone asks for"),
+    (re.compile(r"\.(?:a_stride|c_stride|b_group_bytes|bias_group_floats|pass_ld|a_in_place|c_padded|ld[a-z0-9_]*|bias_zero)\b"), "a field that place fills in"),
+    (re.compile(r'"(?:layout|offsets|advances|args)"'), "an attribute that place sets"),
 ]
 
 
@@ -65,6 +74,8 @@ for searched in SEARCHED:
             continue
         sized = file.suffix == ".mlir" or any(part in SIZED for part in path.parts)
         known = LAYOUT_RULES if any(path.is_relative_to(named) for named in NAMED) else rules + SIZE_RULES * sized
+        if path.is_relative_to("compiler/passes") and str(path) != PLACE:
+            known = known + PLAN_RULES
         for fault in faults_of(str(path), file.read_text(), known):
             print(fault)
             bad += 1

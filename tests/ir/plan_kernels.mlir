@@ -17,12 +17,12 @@
 // TOP1: "hmk.group_tokens"{{.*}}capacity = 3
 // TOP1: kind = "output"
 // TOP1: "hmk.grouped_matmul"{{.*}}bind = ["a", "b", "c", "blocks", "gather"]{{.*}}segments = [8, "relu", false, false]
-// TOP1: "hmk.grouped_matmul"{{.*}}bind = ["a", "b", "c", "blocks", "scatter", "row_gate", "pass", "pass_index"]{{.*}}flags = ["a_in_place"]{{.*}}segments = [6, "none", true, false]
+// TOP1: "hmk.grouped_matmul"{{.*}}bind = ["a", "b", "c", "blocks", "scatter", "row_gate", "pass", "pass_index"]{{.*}}flags = []{{.*}}segments = [6, "none", true, false]
 // TOP1-NOT: "hmk.combine"
 
 // The same two products in one step, for blocks of many rows: buffers of the second, but the first's a and gather.
 // PAIR: "hmk.choose"(%[[BLOCKS:[0-9]+]]){{.*}}bind = ["blocks"], first = 1 : i64{{.*}}schedule = {block_rows = 16 : i64, blocks_per_thread = 2 : i64, row_block = 64 : i64}, second = 2 : i64
-// PAIR: "hmk.grouped_ffn"(%[[X:[0-9]+]], %[[B2:[0-9]+]], %[[Y:[0-9]+]], %[[BLOCKS]], {{.*}}a_stride = 48{{.*}}bind = ["a", "b", "c", "blocks", "gather", "scatter", "row_gate", "pass", "pass_index", "first_b"]{{.*}}dropped = array<i64: 0, 8>{{.*}}first_a_stride = 6 : i64{{.*}}first_c_stride = 48 : i64{{.*}}first_flags = ["c_padded"]{{.*}}first_k = 6 : i64, first_n = 8 : i64, first_segments = [8, "relu", false, false], flags = ["a_in_place"], format = "f32", k = 8 : i64{{.*}}schedule = {chunk_columns = 256 : i64, row_block = 64 : i64}
+// PAIR: "hmk.grouped_ffn"(%[[X:[0-9]+]], %[[B2:[0-9]+]], %[[Y:[0-9]+]], %[[BLOCKS]], {{.*}}bind = ["a", "b", "c", "blocks", "gather", "scatter", "row_gate", "pass", "pass_index", "first_b"]{{.*}}dropped = array<i64: 0, 8>{{.*}}first_flags = []{{.*}}first_k = 6 : i64, first_n = 8 : i64, first_segments = [8, "relu", false, false], flags = [], format = "f32", k = 8 : i64, layout = {a_in_place = 1 : i64, a_stride = 48 : i64, b_group_bytes = 1024 : i64, bias_group_floats = 0 : i64, c_padded = 0 : i64, c_stride = 6 : i64, first_a_in_place = 0 : i64, first_a_stride = 6 : i64, first_b_group_bytes = 768 : i64, first_bias_group_floats = 0 : i64, first_c_padded = 1 : i64, first_c_stride = 48 : i64, pass_ld = 6 : i64}{{.*}}schedule = {chunk_columns = 256 : i64, row_block = 64 : i64}
 // PAIR: "hmk.grouped_matmul"(%[[X]], %{{[0-9]+}}, %[[HIDDEN:[0-9]+]], %[[BLOCKS]]
 // PAIR: "hmk.grouped_matmul"(%[[HIDDEN]], %[[B2]], %[[Y]], %[[BLOCKS]]
 
@@ -34,7 +34,7 @@
 // The operands of a sum share its destination: the first to run writes, the second accumulates.
 // SUM: func.func @run()
 // SUM: "hmk.grouped_matmul"{{.*}}bind = ["a", "b", "c"]{{.*}}flags = []{{.*}}n = 6
-// SUM: "hmk.grouped_matmul"{{.*}}"scatter"{{.*}}flags = ["a_in_place", "accumulate"]
+// SUM: "hmk.grouped_matmul"{{.*}}"scatter"{{.*}}flags = ["accumulate"]
 
 // The cache: the chain and the generator run on missing sets inside the loop, then its two grouped products, in one of two ways.
 // CACHE: "hmk.group_selections"{{.*}}mode = "distinct"
@@ -51,14 +51,14 @@
 
 // FACTORED: "hmk.loop"{{.*}}body = 3 : i64{{.*}}kind = "rows"
 // FACTORED: "hmk.grouped_matmul"
-// FACTORED: "hmk.contract"{{.*}}bottleneck = 3 : i64, hidden = 7 : i64
+// FACTORED: "hmk.contract"{{.*}}bottleneck = 3 : i64, by = array<i64: 0, 1, 0>, hidden = 7 : i64
 // FACTORED: "hmk.grouped_matmul"{{.*}}"accumulate"
 
 // Fused: D is generated into its columns of the first pack, U copied under W2's rows; two segments at run.
 // FUSED: func.func @open()
 // FUSED: "hmk.all_selections"
-// FUSED: "hmk.grouped_matmul"{{.*}}offsets = array<i64: 0, 0, 768, 0>
-// FUSED: "hmk.copy"
+// FUSED: "hmk.grouped_matmul"{{.*}}at = array<i64: 0, 0, 32, 0>
+// FUSED: "hmk.copy"{{.*}}depth = 32
 // FUSED: func.func @run()
 // FUSED: segments = [8, "relu", true, false, 35, "relu", false, false]
 // FUSED-NOT: "hmk.group_selections"

@@ -11,12 +11,12 @@ func.func @run() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %x = "hmk.buffer"() {layout = {row_bytes = 32 : i64}, kind = "input", role = "plain", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, dim = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   %a = "hmk.buffer"() {layout = {row_bytes = 32 : i64}, kind = "workspace", role = "plain", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, dim = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   %b = "hmk.buffer"() {layout = {row_bytes = 64 : i64}, kind = "workspace", role = "plain", element = "f32", shape = array<i64: 0, 16>, index = 0 : i64, dim = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
-  "hmk.map_rows"(%x, %a) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, padding = 0 : i64, ld_factor = 0 : i64, factor_columns = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
-  "hmk.map_rows"(%a, %b) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, padding = 0 : i64, ld_factor = 0 : i64, factor_columns = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 16 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%x, %a) {bind = ["in", "out"], rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, factor_columns = 0 : i64, n = 8 : i64, accumulate = 0 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%a, %b) {bind = ["in", "out"], rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, factor_columns = 0 : i64, n = 8 : i64, accumulate = 0 : i64} : (!hmk.memory, !hmk.memory) -> ()
   %c = "hmk.buffer"() {layout = {row_bytes = 96 : i64}, kind = "workspace", role = "plain", element = "f32", shape = array<i64: 0, 24>, index = 0 : i64, dim = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   %f = "hmk.buffer"() {layout = {row_bytes = 32 : i64}, kind = "workspace", role = "plain", element = "f32", shape = array<i64: 4, 8>, index = 0 : i64, dim = -1 : i64, slot = -1 : i64} : () -> !hmk.memory
-  "hmk.map_rows"(%b, %c) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, padding = 0 : i64, ld_factor = 0 : i64, factor_columns = 0 : i64, n = 8 : i64, ld_in = 16 : i64, ld_out = 24 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
-  "hmk.map_rows"(%c, %f) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, padding = 0 : i64, ld_factor = 0 : i64, factor_columns = 0 : i64, n = 8 : i64, ld_in = 24 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%b, %c) {bind = ["in", "out"], rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, factor_columns = 0 : i64, n = 8 : i64, accumulate = 0 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%c, %f) {bind = ["in", "out"], rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, factor_columns = 0 : i64, n = 8 : i64, accumulate = 0 : i64} : (!hmk.memory, !hmk.memory) -> ()
   return
 }
 
@@ -29,9 +29,9 @@ func.func @looped() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %a = "hmk.buffer"() {layout = {row_bytes = 32 : i64}, kind = "workspace", role = "plain", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, dim = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   %b = "hmk.buffer"() {layout = {row_bytes = 32 : i64}, kind = "workspace", role = "plain", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, dim = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   %c = "hmk.buffer"() {layout = {row_bytes = 32 : i64}, kind = "workspace", role = "plain", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, dim = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
-  "hmk.loop"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, body = 2 : i64, kind = "rows", chunk = 16 : i64, top_k = 0 : i64, generate = 0 : i64, cache = -1 : i64} : () -> ()
-  "hmk.map_rows"(%a, %b) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, padding = 0 : i64, ld_factor = 0 : i64, factor_columns = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
-  "hmk.map_rows"(%b, %c) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, padding = 0 : i64, ld_factor = 0 : i64, factor_columns = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.loop"() {bind = [], rows = 0 : i64, body = 2 : i64, kind = "rows", chunk = 16 : i64, top_k = 0 : i64, generate = 0 : i64, cache = -1 : i64} : () -> ()
+  "hmk.map_rows"(%a, %b) {bind = ["in", "out"], rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, factor_columns = 0 : i64, n = 8 : i64, accumulate = 0 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%b, %c) {bind = ["in", "out"], rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, factor_columns = 0 : i64, n = 8 : i64, accumulate = 0 : i64} : (!hmk.memory, !hmk.memory) -> ()
   return
 }
 
@@ -46,10 +46,10 @@ func.func @chosen() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %y = "hmk.buffer"() {layout = {row_bytes = 32 : i64}, kind = "workspace", role = "plain", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, dim = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   %h = "hmk.buffer"() {layout = {row_bytes = 16 : i64}, kind = "workspace", role = "plain", element = "bf16", shape = array<i64: 0, 8>, index = 0 : i64, dim = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
   %b = "hmk.buffer"() {layout = {row_bytes = 32 : i64}, kind = "workspace", role = "plain", element = "f32", shape = array<i64: 0, 8>, index = 0 : i64, dim = 0 : i64, slot = -1 : i64} : () -> !hmk.memory
-  "hmk.choose"() {bind = [], offsets = array<i64>, advances = array<i64>, rows = 0 : i64, first = 1 : i64, second = 2 : i64, blocks_per_thread = 2 : i64, block_rows = 16 : i64, row_block = 112 : i64} : () -> ()
-  "hmk.map_rows"(%a, %y) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, padding = 0 : i64, ld_factor = 0 : i64, factor_columns = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
-  "hmk.map_rows"(%a, %h) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, padding = 0 : i64, ld_factor = 0 : i64, factor_columns = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
-  "hmk.map_rows"(%h, %y) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, padding = 0 : i64, ld_factor = 0 : i64, factor_columns = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
-  "hmk.map_rows"(%y, %b) {bind = ["in", "out"], offsets = array<i64: 0, 0>, advances = array<i64: 0, 0>, rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, padding = 0 : i64, ld_factor = 0 : i64, factor_columns = 0 : i64, n = 8 : i64, ld_in = 8 : i64, ld_out = 8 : i64, accumulate = 0 : i64, row_block = 16 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.choose"() {bind = [], rows = 0 : i64, first = 1 : i64, second = 2 : i64} : () -> ()
+  "hmk.map_rows"(%a, %y) {bind = ["in", "out"], rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, factor_columns = 0 : i64, n = 8 : i64, accumulate = 0 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%a, %h) {bind = ["in", "out"], rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, factor_columns = 0 : i64, n = 8 : i64, accumulate = 0 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%h, %y) {bind = ["in", "out"], rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, factor_columns = 0 : i64, n = 8 : i64, accumulate = 0 : i64} : (!hmk.memory, !hmk.memory) -> ()
+  "hmk.map_rows"(%y, %b) {bind = ["in", "out"], rows = 0 : i64, function = "relu", scale = 1.0, in_step = 1 : i64, factor_columns = 0 : i64, n = 8 : i64, accumulate = 0 : i64} : (!hmk.memory, !hmk.memory) -> ()
   return
 }

@@ -142,12 +142,12 @@ static void test_open_steps(void **state) {
   add_pack(&t, "pack", "dst:w source:q", 40);
   add_pack(&t, "pack", "dst:w source:k", 70);
   add_pack(&t, "pack_vector", "dst:w source:p", 100);
-  add_step(&t, "copy", "dst:w src:k", -1, "args = array<i64: 41, 42, 43, 44, 45, 46, 47>");
+  add_step(&t, "copy", "dst:w src:k", -1, "depth = 9 : i64, args = array<i64: 41, 42, 43, 44, 45, 46, 47>");
   add_step(&t, "all_selections", "dst:k", -1, "experts = 51 : i64, top_k = 52 : i64, sets = 5300000000 : i64");
-  add_step(&t, "weight_embedding", "dst:w wi:q wo:p depthwise1:e pointwise1:f depthwise2:g pointwise2:h", -1,
-           "ld_out = 6100000000 : i64");
+  add_step(&t, "weight_embedding", "dst:w wi:q wo:p depthwise1:e pointwise1:f depthwise2:g pointwise2:h", -1, "");
   add_step(&t, "relative_bias", "dst:w source:k", -1,
-           "buckets = 71 : i64, heads = 72 : i64, bidirectional = 1 : i64, max_distance = 74 : i64, ld = 75 : i64, pad = 76 : i64");
+           "buckets = 71 : i64, heads = 72 : i64, bidirectional = 1 : i64, max_distance = 74 : i64, layout = {columns = 75 : i64, "
+           "pad = 76 : i64}");
   add(&t, "return\n}\nfunc.func @run() attributes {hmk.dims = array<i64>, hmk.model = \"m\"} {\nreturn\n}\n}\n");
   fixture_init(&fixture, stderr);
   assert_true(unit_make(&fixture, t.at, &unit));
@@ -218,7 +218,7 @@ static void test_open_steps(void **state) {
   EXPECT(3, HMOE_STEP_COPY, -1, hmoe_step_copy, (0, 3), .outer = {41, 42, 43}, .inner = {44, 45, 46}, .run_bytes = 47);
   EXPECT(4, HMOE_STEP_SELECTIONS, -1, hmoe_step_selections, (3), .experts = 51, .top_k = 52, .sets = 5300000000);
   EXPECT(5, HMOE_STEP_WEIGHT_EMBEDDING, -1, hmoe_step_weight_embedding, (0), .wi = 0, .wo = 1, .depthwise1 = 2, .pointwise1 = 3,
-         .depthwise2 = 4, .pointwise2 = 5, .row_floats = 6100000000);
+         .depthwise2 = 4, .pointwise2 = 5, .row_floats = 140 / 4);
   EXPECT(6, HMOE_STEP_RELATIVE_BIAS, -1, hmoe_step_relative_bias, (0, 3), .buckets = 71, .heads = 72, .bidirectional = 1,
          .max_distance = 74, .row_floats = 75, .pad = 76);
   hmoec_unit_deinit(&unit);

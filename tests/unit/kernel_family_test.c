@@ -102,6 +102,7 @@ static MlirOperation op_of(MlirContext context, const hmoec_kernel *kernel, cons
   mlirOperationStateAddAttributes(&state, (intptr_t)count, attributes);
   MlirOperation op = mlirOperationCreate(&state);
   static const char *const scheduled[] = {"row_block", "chunk_columns", "query_block"};
+  hmoec_kernel_write_layout(kernel, kernel, NULL, op);
   hmoec_hmk_schedule_set(op, scheduled, (const int64_t[]){row_block_of(kernel), 96, 8}, 3);
   return op;
 }
@@ -187,7 +188,7 @@ static size_t declared_count(const char *op) {
 
 static void test_dialect_declares_what_is_written(void **state) {
   (void)state;
-  static const char *const of_steps[] = {"bind", "offsets", "advances", "rows"};
+  static const char *const of_steps[] = {"bind", "rows"};
   module_fixture f;
   fixture_init(&f, NULL);
   for (int i = 0; i < HMOEC_KERNEL_FAMILY_COUNT; i++) {
@@ -202,10 +203,78 @@ static void test_dialect_declares_what_is_written(void **state) {
       snprintf(text, sizeof text, "%.*s", (int)name.length, name.data);
       if (!declares(op, text)) fail_msg("hmk.%s does not declare %s", op, text);
     }
-    for (size_t a = 0; a < 4; a++) assert_true(declares(op, of_steps[a]));
-    assert_int_equal(declared_count(op), count + 4 + declares(op, "dims"));
+    for (size_t a = 0; a < 2; a++) assert_true(declares(op, of_steps[a]));
+    assert_int_equal(declared_count(op), count + 2 + declares(op, "dims"));
   }
   fixture_deinit(&f);
+}
+
+/* Which facts of layouts each family asks for, in order, and of which buffers; each answer is its own number. */
+typedef struct asked {
+  char text[1024];
+  int64_t count;
+} asked;
+
+static int64_t answer(void *context, hmoec_fact fact, const hmoec_fact_source *source) {
+  static const char *const names[] = {"none",    "stride", "group",   "group_bytes", "in_place", "padded",
+                                      "padding", "depth",  "columns", "zero",        "step"};
+  asked *a = context;
+  size_t used = strlen(a->text);
+  snprintf(a->text + used, sizeof a->text - used, " %s(%s%s)", names[fact], source->hidden ? "hidden " : "", source->role);
+  if (fact == HMOEC_FACT_DEPTH) return 64;
+  if (fact == HMOEC_FACT_COLUMNS) return 128;
+  return 1000 + a->count++;
+}
+
+#define PRODUCT(a, b, c, bias)                                                                                                     \
+  " depth(" a ") columns(" b ") stride(" a ") stride(" c ") in_place(" a ") padded(" c ") group_bytes(" b ") group(" bias ")"
+
+static void test_facts(void **state) {
+  (void)state;
+  static const char *const expected[HMOEC_KERNEL_FAMILY_COUNT] = {
+      [HMOEC_KERNEL_MATMUL] = PRODUCT("a", "b", "c", "bias") " stride(pass)",
+      [HMOEC_KERNEL_FFN] = PRODUCT("hidden a", "b", "c", "bias") " stride(pass)" PRODUCT("a", "first_b", "hidden c", "first_bias"),
+      [HMOEC_KERNEL_ROUTE] = " stride(logits)",
+      [HMOEC_KERNEL_COMBINE] = " stride(slots) stride(y)",
+      [HMOEC_KERNEL_SELECT] = " stride(out)",
+      [HMOEC_KERNEL_CONTRACT] = " stride(t1) stride(r) stride(beta) stride(v) step(t1)",
+      [HMOEC_KERNEL_ROWS] = " stride(in) stride(out) padding(out) stride(factor)",
+      [HMOEC_KERNEL_MAP] = "",
+      [HMOEC_KERNEL_NORM] = " stride(x) stride(out)",
+      [HMOEC_KERNEL_EMBED] = " stride(out)",
+      [HMOEC_KERNEL_STORE] = " stride(k) stride(v)",
+      [HMOEC_KERNEL_ATTENTION] = " stride(q) stride(out) stride(bias) zero(bias)"};
+  module_fixture f;
+  fixture_init(&f, NULL);
+  for (int i = 0; i < HMOEC_KERNEL_FAMILY_COUNT; i++) {
+    asked a = {.count = 0};
+    hmoec_kernel planned = kernel_of((hmoec_kernel_family)i), placed = planned, back;
+    hmoec_kernel_place(&placed, answer, &a);
+    assert_string_equal(a.text, expected[i]);
+    if (!hmoec_family_op(planned.family)) continue;
+    MlirOperation op = op_of(f.context, &planned, NULL, 0); /* what was placed is in its layout, the plan beside it */
+    hmoec_kernel_write_layout(&placed, &planned, NULL, op);
+    assert_true(hmoec_kernel_read(op, NULL, &back));
+    char was[HMOEC_KERNEL_CHARS], is[HMOEC_KERNEL_CHARS];
+    assert_string_equal(hmoec_kernel_print(&back, NULL, is), hmoec_kernel_print(&placed, NULL, was));
+    mlirOperationRemoveAttributeByName(op, ref("layout"));
+    assert_true(hmoec_kernel_read(op, NULL, &back));
+    if (i == HMOEC_KERNEL_MATMUL) assert_true(back.spec.matmul.k == planned.spec.matmul.k && back.spec.matmul.a_stride == 0);
+    mlirOperationDestroy(op);
+  }
+  fixture_deinit(&f);
+  hmoec_kernel kernel = kernel_of(HMOEC_KERNEL_MATMUL);
+  hmoec_kernel_place(&kernel, answer, &(asked){.count = 0});
+  const hmoec_matmul_spec *m = &kernel.spec.matmul;
+  assert_true(m->k == 64 && m->n == 128 && m->a_stride == 1000 && m->c_stride == 1001 && m->a_in_place && m->c_padded &&
+              m->b_group_bytes == 1004 && m->bias_group_floats == 1005 && m->pass_ld == 1006);
+  /* A depth that is all of it stays so, and the last segment ends where the columns do; others keep their places. */
+  assert_true(m->dropped_k_begin == 32 && m->dropped_column == 32 && m->segment[0].end == 1 && m->segment[1].end == 128);
+  kernel = kernel_of(HMOEC_KERNEL_MATMUL);
+  kernel.spec.matmul.dropped_k_begin = kernel.spec.matmul.k;
+  kernel.spec.matmul.dropped_column = 64; /* none: n up to a whole column step */
+  hmoec_kernel_place(&kernel, answer, &(asked){.count = 0});
+  assert_true(m->dropped_k_begin == 64 && m->dropped_column == 128);
 }
 
 static void test_fields_out_of_range(void **state) {
@@ -244,8 +313,8 @@ static void test_fields_out_of_range(void **state) {
   REFUSED("route: gate out of range");
   k = kernel_of(HMOEC_KERNEL_EMBED);
   k.spec.embed.layout = (hmoec_table_layout)3;
-  REFUSED("embed: layout out of range");
-  assert_non_null(strstr(hmoec_kernel_print(&k, NULL, text), "layout=?"));
+  REFUSED("embed: table out of range");
+  assert_non_null(strstr(hmoec_kernel_print(&k, NULL, text), "table=?"));
   k.family = HMOEC_KERNEL_FAMILY_COUNT;
   REFUSED("unknown kernel family");
   assert_string_equal(hmoec_kernel_print(&k, NULL, text), "unknown");
@@ -291,6 +360,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_read_what_was_written),
                                      cmocka_unit_test(test_buffers),
                                      cmocka_unit_test(test_dialect_declares_what_is_written),
+                                     cmocka_unit_test(test_facts),
                                      cmocka_unit_test(test_fields_out_of_range),
                                      cmocka_unit_test(test_flops),
                                      cmocka_unit_test(test_no_kernel)};
