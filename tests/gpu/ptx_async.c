@@ -162,7 +162,7 @@ static ptx_step run_mbarrier_wait(ptx_warp *warp, const ptx_instruction *instruc
     if (barrier != last) ptx_join(warp->state, warp->clock, barrier->released);
     last = barrier;
   }
-  if (yes) ptx_tick(warp);
+  if (yes) ptx_meet(warp);
   ptx_put_mask(warp, instruction->targets, active, yes);
   return yes == active ? STEP_NEXT : STEP_SPIN;
 }
@@ -325,6 +325,7 @@ static ptx_step run_cp_commit(ptx_warp *warp, const ptx_instruction *instruction
 static ptx_step run_cp_wait(ptx_warp *warp, const ptx_instruction *instruction, uint32_t active) {
   (void)active;
   copy_queue *queue = &warp->copies;
+  ptx_tick(warp);
   if (instruction->extra.b) { /* wait_all: the open group, too */
     queue->first_group = queue->group_count;
     copies_arrive(warp, queue->count);
@@ -336,7 +337,6 @@ static ptx_step run_cp_wait(ptx_warp *warp, const ptx_instruction *instruction, 
       copies_arrive(warp, end);
     }
   }
-  ptx_tick(warp);
   return STEP_NEXT;
 }
 
@@ -599,12 +599,13 @@ static void bind_bulk(ptx_parser *parser, ptx_statement *statement, ptx_instruct
   }
   if (ptx_take(statement, "tensor"))
     ptx_parse_fail(parser, statement->at, "'%s': copies by tensor map are not known here", statement->name);
-  const char *first = statement->part_count > 4 ? statement->parts[3] : "",
-             *second = statement->part_count > 4 ? statement->parts[4] : "";
+  uint32_t place = 3u + reduces; /* of the two spaces in the name */
+  bool has_spaces = statement->part_count > place + 1;
+  const char *first = has_spaces ? statement->parts[place] : "", *second = has_spaces ? statement->parts[place + 1] : "";
   bool hint = ptx_take(statement, "L2::cache_hint");
   out->is_event = true;
   if ((!strcmp(first, "shared::cluster") || !strcmp(first, "shared::cta")) && !strcmp(second, "global") && !reduces) {
-    statement->used |= 3u << 3;
+    statement->used |= 3u << place;
     bool multicast = ptx_take(statement, "multicast::cluster");
     if (!ptx_take(statement, "mbarrier::complete_tx::bytes")) unknown(parser, statement);
     uint32_t count = 4u + multicast + hint;
@@ -622,7 +623,7 @@ static void bind_bulk(ptx_parser *parser, ptx_statement *statement, ptx_instruct
     return;
   }
   if (!strcmp(first, "global") && !strcmp(second, "shared::cta")) {
-    statement->used |= 3u << 3;
+    statement->used |= 3u << place;
     if (!ptx_take(statement, "bulk_group")) unknown(parser, statement);
     if (reduces) {
       int operation = ptx_take_one(statement, operations);

@@ -393,6 +393,7 @@ typedef struct ptx_warp {
   uint64_t barrier_turn, cluster_turn;
   bool in_barrier, in_cluster;
   uint32_t *clock, *fence_clock;
+  uint32_t met; /* its own clock when its lanes were last ordered among each other */
   uint32_t *fences, fence_count, fence_room; /* clocks of its proxy fences */
   uint32_t init_fence; /* clock of its latest fence that publishes mbarriers */
   copy_queue copies;
@@ -463,6 +464,7 @@ void ptx_addresses(ptx_warp *warp, const ptx_address *address, uint32_t active, 
 ptx_cta *ptx_shared_block(ptx_warp *warp, uint64_t *address);
 
 void ptx_tick(ptx_warp *warp);
+void ptx_meet(ptx_warp *warp); /* tick, and what the lanes did before is ordered for all of them */
 void ptx_join(ptx_launch_state *state, uint32_t *into, const uint32_t *from);
 bool ptx_converged(ptx_warp *warp, uint32_t active, uint32_t needed); /* else the caller returns STEP_BLOCKED */
 

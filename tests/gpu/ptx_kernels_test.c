@@ -14,9 +14,10 @@ typedef struct kernel_line {
 static kernel_line kernels[MOST_KERNELS];
 static size_t kernel_count;
 static struct {
-  char name[32], *text;
-  size_t size;
+  char name[32];
+  ptx_module *module;
 } files[2];
+static ptx_device *device;
 
 static uint64_t random_state = 1;
 static uint32_t draw(uint32_t below) {
@@ -59,15 +60,19 @@ static void read_kernels(void) {
     FILE *file = fopen(path, "rb");
     if (!file) fail_msg("%s is missing", path);
     fseek(file, 0, SEEK_END);
-    files[i].size = (size_t)ftell(file);
+    size_t size = (size_t)ftell(file);
     rewind(file);
-    files[i].text = malloc(files[i].size + 1);
-    assert_int_equal(fread(files[i].text, 1, files[i].size, file), files[i].size);
+    char *text = malloc(size + 1);
+    assert_int_equal(fread(text, 1, size, file), size);
+    ptx_report report;
+    files[i].module = ptx_module_create(device, text, size, &report);
+    if (!files[i].module) fail_msg("%s: %s", files[i].name, report.text);
+    free(text);
     fclose(file);
   }
 }
 
-static uint64_t upload(ptx_device *device, const char *name, const void *data, size_t bytes) {
+static uint64_t upload(const char *name, const void *data, size_t bytes) {
   uint64_t address = ptx_device_allocate(device, bytes, 1024, name);
   assert_true(address && ptx_device_write(device, address, data, bytes));
   return address;
@@ -122,28 +127,16 @@ static int run(const kernel_line *kernel, const uint32_t *group_rows, uint32_t g
         packed[((size_t)g * n + c / kernel->block * kernel->block) * k + plane_index(kernel->block, c % kernel->block, p)] =
             w[((size_t)g * n + c) * k + p];
   for (uint32_t g = 0, pick = 0; g < groups; g++)
-    for (uint32_t i = 0; i < group_rows[g]; i++, pick++) {
-      uint32_t r = starts[g] + i;
-      scatter[r] = places[pick];
-      for (uint32_t c = 0; c < n; c++) {
-        double sum = (double)bias[g * n + c];
-        for (uint32_t p = 0; p < k; p++)
-          sum += (double)from_bf16(x[(size_t)r * k + p]) * (double)from_bf16(w[((size_t)g * n + c) * k + p]);
-        want[(size_t)(planes ? r : (uint32_t)places[pick]) * n + c] = planes && sum < 0 ? 0 : sum;
-      }
-    }
-  ptx_device *device = ptx_device_create(0);
+    for (uint32_t i = 0; i < group_rows[g]; i++, pick++) scatter[starts[g] + i] = places[pick];
   size_t out_bytes = planes ? (size_t)n * stride * 2 : (size_t)picks * n * 4;
-  uint64_t arguments[9] = {
-      upload(device, "A", image, (size_t)stride * k * 2),         upload(device, "W", packed, (size_t)groups * n * k * 2),
-      upload(device, "tiles", tiles, tile_count * sizeof *tiles), upload(device, "count", &tile_count, 4),
-      upload(device, "bias", bias, (size_t)groups * n * 4),       ptx_device_allocate(device, out_bytes, 1024, "out"),
-      upload(device, "scatter", scatter, (size_t)stride * 4),     stride,
-      upload(device, "gather", gather, (size_t)stride * 4)};
+  uint64_t arguments[9] = {upload("A", image, (size_t)stride * k * 2),         upload("W", packed, (size_t)groups * n * k * 2),
+                           upload("tiles", tiles, tile_count * sizeof *tiles), upload("count", &tile_count, 4),
+                           upload("bias", bias, (size_t)groups * n * 4),       ptx_device_allocate(device, out_bytes, 1024, "out"),
+                           upload("scatter", scatter, (size_t)stride * 4),     stride,
+                           upload("gather", gather, (size_t)stride * 4)};
   if (planes) ptx_device_fill(device, arguments[5], 0xff, 1, out_bytes); /* rows between groups are nobody's */
-  const size_t file = strcmp(kernel->file, files[0].name) != 0;
-  ptx_module *module = ptx_module_create(device, files[file].text, files[file].size, report);
-  if (!module) fail_msg("%s: %s", files[file].name, report->text);
+  ptx_module *module = files[strcmp(kernel->file, files[0].name) != 0].module;
+  ptx_module_reset(module);
   ptx_launch launch = {.kernel = kernel->name,
                        .grid = {2, 1, 1},
                        .block = {hopper ? 384 : 256, 1, 1},
@@ -158,6 +151,16 @@ static int run(const kernel_line *kernel, const uint32_t *group_rows, uint32_t g
     void *out = malloc(out_bytes);
     assert_true(ptx_device_read(device, arguments[5], out, out_bytes, report));
     double error = 0, size = 0;
+    for (uint32_t g = 0, pick = 0; g < groups; g++)
+      for (uint32_t i = 0; i < group_rows[g]; i++, pick++) {
+        uint32_t r = starts[g] + i;
+        for (uint32_t c = 0; c < n; c++) {
+          double sum = (double)bias[g * n + c];
+          for (uint32_t p = 0; p < k; p++)
+            sum += (double)from_bf16(x[(size_t)r * k + p]) * (double)from_bf16(w[((size_t)g * n + c) * k + p]);
+          want[(size_t)(planes ? r : (uint32_t)places[pick]) * n + c] = planes && sum < 0 ? 0 : sum;
+        }
+      }
     if (report->kind != PTX_OK) error = INFINITY;
     for (uint32_t g = 0, pick = 0; g < groups; g++)
       for (uint32_t i = 0; i < group_rows[g]; i++, pick++)
@@ -172,8 +175,8 @@ static int run(const kernel_line *kernel, const uint32_t *group_rows, uint32_t g
     if (!(*out_error < (planes ? 4e-3 : 1e-5))) found = WRONG_RESULT;
     free(out);
   }
-  ptx_module_destroy(module);
-  ptx_device_destroy(device);
+  for (int i = 0; i < 9; i++)
+    if (i != 7) assert_true(ptx_device_free(device, arguments[i])); /* 7: the stride */
   free(x), free(image), free(w), free(packed), free(bias), free(scatter), free(places), free(gather), free(want);
   return found;
 }
@@ -263,9 +266,11 @@ static void mutations_test(void **state) {
 }
 
 int main(void) {
+  device = ptx_device_create(0);
   read_kernels();
   const struct CMUnitTest tests[] = {cmocka_unit_test(kernels_test), cmocka_unit_test(mutations_test)};
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  free(files[0].text), free(files[1].text);
+  ptx_module_destroy(files[0].module), ptx_module_destroy(files[1].module);
+  ptx_device_destroy(device);
   return failed;
 }

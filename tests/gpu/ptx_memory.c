@@ -321,8 +321,8 @@ static void ordered(ptx_warp *warp, const shared_cell *cell, uint32_t *reads, ui
     if (cell->clock > warp->clock[cell->writer])
       ptx_fail(warp, PTX_RACE, "race: shared byte %#x was written by %s with no synchronisation between", address,
                agent_name(warp->state, cell->writer, text));
-    if (cell->writer == (int)warp->agent && cell->clock == warp->clock[warp->agent] && cell->lane != lane &&
-        cell->lane != MANY_LANES && lane != MANY_LANES && !(is_write && same_value))
+    if (cell->writer == (int)warp->agent && cell->clock >= warp->met && cell->lane != lane && cell->lane != MANY_LANES &&
+        lane != MANY_LANES && !(is_write && same_value))
       ptx_fail(warp, PTX_RACE,
                "race: lane %u touches shared byte %#x, which lane %u of its warp wrote with no bar.warp.sync between", lane,
                address, cell->lane);
@@ -334,8 +334,8 @@ static void ordered(ptx_warp *warp, const shared_cell *cell, uint32_t *reads, ui
     if (i != warp->agent && clock > warp->clock[i])
       ptx_fail(warp, PTX_RACE, "race: shared byte %#x was read by %s with no synchronisation between", address,
                agent_name(warp->state, (int)i, text));
-    if (i == warp->agent && clock == warp->clock[i] && lane != MANY_LANES && (reads[i] & 63) != lane &&
-        (reads[i] & 63) != MANY_LANES && !same_value)
+    if (i == warp->agent && clock >= warp->met && lane != MANY_LANES && (reads[i] & 63) != lane && (reads[i] & 63) != MANY_LANES &&
+        !same_value)
       ptx_fail(warp, PTX_RACE, "race: lane %u writes shared byte %#x, which lane %u of its warp read with no bar.warp.sync between",
                lane, address, reads[i] & 63);
   }

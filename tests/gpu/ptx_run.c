@@ -263,6 +263,7 @@ void ptx_addresses(ptx_warp *warp, const ptx_address *address, uint32_t active, 
 /* ---- clocks ---- */
 
 void ptx_tick(ptx_warp *warp) { warp->clock[warp->agent]++; }
+void ptx_meet(ptx_warp *warp) { warp->met = ++warp->clock[warp->agent]; }
 
 void ptx_join(ptx_launch_state *state, uint32_t *into, const uint32_t *from) {
   for (uint32_t i = 0; i < state->agents; i++)
@@ -341,7 +342,7 @@ static ptx_step barrier(ptx_warp *warp, uint32_t id, uint32_t count, bool only_a
   if (warp->in_barrier && warp->barrier == id) {
     if (bar->turn == warp->barrier_turn) return warp->waits = WAIT_BARRIER, STEP_BLOCKED;
     ptx_join(state, warp->clock, bar->released);
-    ptx_tick(warp);
+    ptx_meet(warp);
     warp->in_barrier = false;
     return STEP_NEXT;
   }
@@ -387,7 +388,7 @@ static ptx_step run_bar_warp(ptx_warp *warp, const ptx_instruction *instruction,
   uint32_t mask = ptx_fetch_uniform(warp, &instruction->sources[0], active);
   if (active & ~mask) ptx_fail(warp, PTX_DIVERGENCE, "a lane that is not in the mask %#x comes to bar.warp.sync", mask);
   if (!ptx_converged(warp, active, mask)) return STEP_BLOCKED;
-  ptx_tick(warp);
+  ptx_meet(warp);
   return STEP_NEXT;
 }
 static ptx_step run_cluster_arrive(ptx_warp *warp, const ptx_instruction *instruction, uint32_t active) {
@@ -423,7 +424,7 @@ static ptx_step run_cluster_wait(ptx_warp *warp, const ptx_instruction *instruct
   if (!warp->in_cluster) ptx_fail(warp, PTX_BARRIER, "barrier.cluster.wait without an arrive");
   if (warp->state->cluster_barrier.turn == warp->cluster_turn) return warp->waits = WAIT_CLUSTER, STEP_BLOCKED;
   ptx_join(warp->state, warp->clock, warp->state->cluster_barrier.released);
-  ptx_tick(warp);
+  ptx_meet(warp);
   warp->in_cluster = false;
   return STEP_NEXT;
 }
