@@ -117,7 +117,7 @@ static bool same(const kept *a, const kept *b) { return a->index == b->index && 
  * memory. */
 static bool place_kept(placing *p, size_t kind, int64_t *out_bytes) {
   int64_t at = 0, next = 0;
-  qsort(p->kept[kind], p->kept_count[kind], sizeof *p->kept[kind], compare_kept);
+  if (p->kept_count[kind]) qsort(p->kept[kind], p->kept_count[kind], sizeof *p->kept[kind], compare_kept);
   for (size_t i = 0; i < p->kept_count[kind]; i++) {
     const kept *item = &p->kept[kind][i], *before = i ? item - 1 : NULL;
     if (!before || !same(item, before)) {
@@ -136,7 +136,7 @@ static bool place_kept(placing *p, size_t kind, int64_t *out_bytes) {
 
 /* hmk.states: of each tensor its scope, the parts of a position that lie apart, and the bytes of one. */
 static void place_states(placing *p, MlirOperation root) {
-  qsort(p->kept[STATES], p->kept_count[STATES], sizeof *p->kept[STATES], compare_kept);
+  if (p->kept_count[STATES]) qsort(p->kept[STATES], p->kept_count[STATES], sizeof *p->kept[STATES], compare_kept);
   int64_t *states = calloc(3 * p->kept_count[STATES] + 1, sizeof *states);
   p->failed = p->failed || !states;
   intptr_t count = 0;
