@@ -100,6 +100,10 @@ static const struct {
     {GENERATE " -o t.npy --max-new-tokens 2", 'U', "expected --input input_ids=FILE.npy"},
     {GENERATE " -o t.npy --max-new-tokens 2 --input ids=ids64.npy", 'U',
      "hmoec generate has the inputs input_ids and attention_mask, not 'ids'"},
+    {GENERATE " -o t.npy --input input_ids=ids64.npy --input mask=ids64.npy", 'U',
+     "hmoec generate has the inputs input_ids and attention_mask, not 'mask'"},
+    {GENERATE " -o t.npy --max-new-tokens 2 --input input_ids=large.npy", 'I',
+     "input 'input_ids'[1, 1] = 2147483648: expected 0 to 196"},
     {GENERATE " -o t.npy --input input_ids=x.npy", 'I', "x.npy: input input_ids: expected int64 or int32, found floating point"},
     {GENERATE " -o t.npy --input input_ids=ids1.npy", 'I', "ids1.npy: input input_ids: expected [rows, length], found rank 1"},
     {GENERATE " -o t.npy --input input_ids=ids64.npy --input attention_mask=mask3.npy", 'I',
@@ -197,7 +201,8 @@ static void test_generate(void **state) {
   (void)state;
   hmoec_status status;
   hmoec_npy found;
-  if (!run(GENERATE " -o t.npy --max-new-tokens 5 --input input_ids=ids64.npy", &status)) fail_msg("%s", messages);
+  if (!run(GENERATE " -o t.npy --max-new-tokens 5 --greedy --beams 1 --input input_ids=ids64.npy", &status))
+    fail_msg("%s", messages);
   assert_string_equal(messages, "");
   read_values("t.npy", &found);
   const int64_t *tokens = found.data;

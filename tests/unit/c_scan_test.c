@@ -1,0 +1,103 @@
+/* How much a C file may have of operators in an expression and of branches in a function: as many, and one more, which is refused where it stands. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "frontend/c_scan.h"
+#include "support/limits.h"
+
+typedef struct said {
+  char text[256];
+  hmoec_location at;
+  size_t errors;
+} said;
+
+static void keep(void *context, const hmoec_message *message) {
+  said *s = context;
+  snprintf(s->text, sizeof s->text, "%s", message->text);
+  s->at = message->at;
+  s->errors++;
+}
+
+/* before, `count` pieces, after; mark: how far into a piece the scanner is when it counts it. */
+static void check(const char *before, const char *piece, const char *after, int most, size_t mark, const char *message) {
+  for (int count = most; count <= most + 1; count++) {
+    size_t size, place = strlen(before) + (size_t)most * strlen(piece) + mark;
+    char *text = NULL;
+    FILE *stream = open_memstream(&text, &size);
+    assert_non_null(stream);
+    fputs(before, stream);
+    for (int i = 0; i < count; i++) fputs(piece, stream);
+    fputs(after, stream);
+    fclose(stream);
+    said found = {.errors = 0};
+    hmoec_diagnostics *diagnostics = hmoec_diagnostics_create_with(keep, &found);
+    bool ok = hmoec_c_scan(diagnostics, "f.c", text, size);
+    hmoec_diagnostics_destroy(diagnostics);
+    if (ok != (count == most) || found.errors != (ok ? 0 : 1)) fail_msg("%d times \"%s\": %s", count, piece, found.text);
+    unsigned line = 1, column = 1;
+    for (size_t i = 0; i < place; i++) {
+      column = text[i] == '\n' ? 1 : column + 1;
+      line += text[i] == '\n';
+    }
+    free(text);
+    if (ok) continue;
+    assert_string_equal(found.text, message);
+    assert_string_equal(found.at.file, "f.c");
+    if (found.at.line != line || found.at.column != column)
+      fail_msg("\"%s\": expected %u:%u, found %u:%u", piece, line, column, found.at.line, found.at.column);
+  }
+}
+
+static void test_limits(void **state) {
+  (void)state;
+  /* What does not count: comments, strings and characters, words, dots and what closes; what begins anew: a semicolon, a comma, a brace, a #. */
+  static const char *const befores[] = {"float f(float x) {\n  return x",
+                                        "/* + + \n + */ // + +\nfloat f(float x) {\n  x = \"++\\\"++\" '+' 1.5 ) ] .a;\n  return x",
+                                        "x = + + + + + + , x",
+                                        "x = + + + + +\n#x",
+                                        "x = + + + {x",
+                                        "// + x\nx }x"};
+  char operators[128], statements[128];
+  snprintf(operators, sizeof operators, "an expression of more than %d operators is not supported", HMOEC_C_MAX_OPERATORS);
+  snprintf(statements, sizeof statements, "a function of more than %d branches and loops is not supported", HMOEC_C_MAX_STATEMENTS);
+  for (size_t i = 0; i < sizeof befores / sizeof *befores; i++)
+    check(befores[i], "+\nx", ";\n}\n", HMOEC_C_MAX_OPERATORS, 1, operators);
+  static const char *const words[] = {"if", "else", "for", "while", "do", "switch", "case", "default"};
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+    char piece[32];
+    snprintf(piece, sizeof piece, " %s;\n", words[i]);
+    check("float f(float x) { /* if */ \"if\"; iffy; elsewhere; i_f;\n", piece, "}\n", HMOEC_C_MAX_STATEMENTS, 1 + strlen(words[i]),
+          statements);
+  }
+  /* The end of a function, and not of a body in it, begins anew. */
+  check("float g(float x) { if; if; if; { if; } }\nfloat f(float x) {", " if;", "}\n", HMOEC_C_MAX_STATEMENTS, 3, statements);
+  check("float f(float x) { { if; } if;", " if;", "}\n", HMOEC_C_MAX_STATEMENTS - 2, 3, statements);
+}
+
+/* Text that ends anywhere. */
+static void test_cut(void **state) {
+  (void)state;
+  static const char text[] = "/* a */ // b\n\"c\\\"d\" 'e' f + g; /* h";
+  for (size_t size = 0; size <= sizeof text - 1; size++) {
+    hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
+    char *copy = malloc(size + 1); /* a NUL behind it, and nothing else */
+    assert_non_null(copy);
+    memcpy(copy, text, size);
+    copy[size] = 0;
+    assert_true(hmoec_c_scan(diagnostics, "f.c", copy, size));
+    free(copy);
+    hmoec_diagnostics_destroy(diagnostics);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_limits), cmocka_unit_test(test_cut)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
