@@ -6,10 +6,11 @@
  *
  *   plan_kernels.c   the pass: functions, signatures, the order of things
  *   plan_entries.c   which entries a model has, and which ops are in each
+ *   plan_graph.c     what ops are to each other and to the entry at hand
  *   plan_check.c     what can be planned
  *   plan_rows.c      row-wise ops: linear, norms, activate, add; plan_views.c: slices and other views; plan_memory.c: where results go
  *   plan_attention.c ids, embeddings, attention and its states
- *   plan_matmul.c plan_experts.c plan_hyper.c   products, experts, HyperExperts
+ *   plan_matmul.c    products, packs, maps; plan_experts.c, plan_hyper.c: experts, HyperExperts
  *   plan_builder.c   memory, dimensions, steps; plan_dtype.c: what is f32 whatever the dtype */
 #ifndef HMOEC_PASSES_PLAN_H
 #define HMOEC_PASSES_PLAN_H
@@ -177,6 +178,7 @@ plan_rows plan_rows_of(planner *p, MlirValue value);
 /* Operands of attention from its optional ones on; null where there are none. */
 MlirValue plan_attention_bias(MlirOperation attention);
 MlirValue plan_attention_mask(MlirOperation attention);
+bool plan_is_attention(MlirOperation op);
 /* An attention whose keys are of the source, read by what is generated. */
 bool plan_is_cross(const planner *p, MlirOperation op);
 bool plan_is_needed(planner *p, MlirOperation function, intptr_t argument, MlirValue output, plan_rows rows);
@@ -207,6 +209,8 @@ static inline hmoec_operand plan_right(hmoec_format format, int64_t k, int64_t n
 }
 static inline hmoec_operand plan_vector_of(int64_t n) { return (hmoec_operand){.role = HMOEC_ROLE_VECTOR, .columns = n}; }
 plan_value *plan_value_get(planner *p, MlirValue value); /* made on first use; stays where it is */
+/* The rows of a value in dimensions of the model; counts are -1 where it has none. */
+plan_rows plan_model_rows(const planner *p, MlirValue value);
 /* NULL: nothing is known of it yet. */
 const plan_value *plan_value_find(const planner *p, MlirValue value);
 
@@ -341,9 +345,6 @@ static inline bool plan_is_last_from(const planner *p, MlirValue value) {
 }
 /* DECODE: the last rows of p->last_from take its place. */
 void plan_take_last(planner *p);
-/* The linears that are planned as one product with this one: those of the same rows that are q, k or v of one attention. The number of
- * them, itself included, in order of the columns; 1 if there are no others. */
-size_t plan_merged_linears(const planner *p, MlirOperation linear, MlirOperation out_linears[3]);
 
 /* What an op of rows at open has written, as its value's rank has it: rows are a vector, or those of all matrices of a stack. */
 void plan_set_rank(planner *p, MlirValue value);

@@ -114,14 +114,6 @@ bool plan_integers(planner *p, MlirOperation function, MlirBlock body) {
 
 /* ---- embeddings ---- */
 
-MlirOperation plan_tied_linear(MlirValue table) {
-  for (MlirOpOperand use = mlirValueGetFirstUse(table); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
-    MlirOperation user = mlirOpOperandGetOwner(use);
-    if (hmoec_op_is(user, "hmoe.linear") && mlirOpOperandGetOperandNumber(use) == 1 && !hmoec_op_at_open(user)) return user;
-  }
-  return (MlirOperation){NULL};
-}
-
 static plan_memory *positions(planner *p, MlirValue mask, int64_t limit) {
   plan_rows rows = plan_rows_of(p, mask);
   const plan_value *v = plan_value_get(p, mask);
@@ -216,36 +208,6 @@ bool plan_relative_bias(planner *p, MlirOperation op, int fn, int64_t rows_dim) 
   plan_step_end(&step);
   plan_value_get(p, mlirOperationGetResult(op, 0))->place = plan_whole_place(bias);
   return true;
-}
-
-size_t plan_merged_linears(const planner *p, MlirOperation linear, MlirOperation out_linears[3]) {
-  out_linears[0] = linear;
-  MlirOperation attention = hmoec_single_user(mlirOperationGetResult(linear, 0));
-  if (mlirOperationIsNull(attention) || !hmoec_op_is(attention, "hmoe.attention")) return 1;
-  MlirValue x = mlirOperationGetOperand(linear, 0);
-  MlirOperation found[3];
-  size_t count = 0;
-  bool mine = false;
-  for (intptr_t o = 0; o < 3; o++) {
-    MlirOperation op = hmoec_defining_op(mlirOperationGetOperand(attention, o));
-    bool same = !mlirOperationIsNull(op) && hmoec_op_is(op, "hmoe.linear") && plan_is_member(p, op) &&
-                !mlirOperationIsNull(hmoec_single_user(mlirOperationGetResult(op, 0))) &&
-                mlirValueEqual(mlirOperationGetOperand(op, 0), x) &&
-                mlirOperationGetNumOperands(op) == mlirOperationGetNumOperands(linear) &&
-                plan_format(p, op) == plan_format(p, linear);
-    if (!same) continue;
-    found[count++] = op;
-    mine = mine || mlirOperationEqual(op, linear);
-  }
-  if (!mine || count < 2) return 1;
-  for (size_t i = 1; i < count; i++) /* in program order: the first plans them all */
-    for (size_t j = i; j > 0 && plan_op_number(p, found[j]) < plan_op_number(p, found[j - 1]); j--) {
-      MlirOperation other = found[j];
-      found[j] = found[j - 1];
-      found[j - 1] = other;
-    }
-  memcpy(out_linears, found, count * sizeof *found);
-  return count;
 }
 
 /* Where the keys and values of an attention are, and the dimensions that go with them. */

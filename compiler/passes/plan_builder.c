@@ -98,6 +98,11 @@ const plan_value *plan_value_find(const planner *p, MlirValue value) {
   return at == HMOEC_NO_NUMBER ? NULL : p->values[at];
 }
 
+plan_rows plan_model_rows(const planner *p, MlirValue value) {
+  const plan_value *v = plan_value_find(p, value);
+  return v ? v->rows : (plan_rows){-1, -1, -1};
+}
+
 plan_value *plan_value_get(planner *p, MlirValue value) {
   size_t at = hmoec_pointer_map_get(&p->value_at, value.ptr);
   if (at != HMOEC_NO_NUMBER) return p->values[at];

@@ -21,43 +21,14 @@
 #include "ir/location.h"
 #include "passes/plan.h"
 
-size_t plan_op_number(const planner *p, MlirOperation op) {
-  return mlirOperationIsNull(op) ? HMOEC_NO_NUMBER : hmoec_pointer_map_get(&p->op_at, op.ptr);
-}
-
-bool plan_is_member(const planner *p, MlirOperation op) {
-  size_t number = plan_op_number(p, op);
-  return p->entry && number != HMOEC_NO_NUMBER && p->entry->member[number];
-}
-
-static bool is_attention(MlirOperation op) { return hmoec_op_is(op, "hmoe.attention"); }
-
-bool plan_is_reader(const planner *p, MlirOperation op) {
-  return hmoec_op_is(op, "func.return") || plan_is_member(p, op) || (p->entry->kind == PLAN_PREPARE && plan_is_cross(p, op));
-}
-
-MlirValue plan_attention_bias(MlirOperation op) {
-  return hmoec_op_int(op, "biased") ? mlirOperationGetOperand(op, 3) : (MlirValue){NULL};
-}
-
-MlirValue plan_attention_mask(MlirOperation op) {
-  intptr_t at = 3 + (hmoec_op_int(op, "biased") != 0);
-  return mlirOperationGetNumOperands(op) > at ? mlirOperationGetOperand(op, at) : (MlirValue){NULL};
-}
-
 /* ---- rows ---- */
-
-static plan_rows rows_of(const planner *p, MlirValue value) {
-  const plan_value *v = plan_value_find(p, value);
-  return v ? v->rows : (plan_rows){-1, -1, -1};
-}
 
 /* The operand whose rows an op's results have. */
 static MlirValue rows_source(planner *p, MlirOperation op) {
   if (hmoec_op_is(op, "hmoe.unflatten")) return mlirOperationGetOperand(op, 1);
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
     MlirValue operand = mlirOperationGetOperand(op, i);
-    if (rows_of(p, operand).count >= 0) return operand;
+    if (plan_model_rows(p, operand).count >= 0) return operand;
   }
   return (MlirValue){NULL};
 }
@@ -73,19 +44,19 @@ static const char *rows_text(const planner *p, plan_rows rows, char text[ROWS_CH
 
 /* Rows that must be the same: the operands of row-wise ops. Attention's keys have others, of the same batch. */
 static bool rows_check(planner *p, MlirOperation op, plan_rows rows) {
-  bool attention = is_attention(op), unflatten = hmoec_op_is(op, "hmoe.unflatten");
+  bool attention = plan_is_attention(op), unflatten = hmoec_op_is(op, "hmoe.unflatten");
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
-    plan_rows other = rows_of(p, mlirOperationGetOperand(op, i));
+    plan_rows other = plan_model_rows(p, mlirOperationGetOperand(op, i));
     if (other.count < 0 || (unflatten && other.count == rows.count)) continue;
     bool same = attention && i > 0 ? other.batch == rows.batch : other.count == rows.count;
-    if (attention && i > 1) same = same && other.count == rows_of(p, mlirOperationGetOperand(op, 1)).count;
+    if (attention && i > 1) same = same && other.count == plan_model_rows(p, mlirOperationGetOperand(op, 1)).count;
     if (same) continue;
     char expected[ROWS_CHARS], found[ROWS_CHARS];
     const hmoec_op_info *info = hmoec_op_info_of(op);
     intptr_t as = attention && i > 1 ? 1 : 0;
-    while (as < i && rows_of(p, mlirOperationGetOperand(op, as)).count < 0) as++;
+    while (as < i && plan_model_rows(p, mlirOperationGetOperand(op, as)).count < 0) as++;
     return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "%s: %s has rows %s, %s has %s%s", info->name,
-                       info->operands[as].name, rows_text(p, rows_of(p, mlirOperationGetOperand(op, as)), expected),
+                       info->operands[as].name, rows_text(p, plan_model_rows(p, mlirOperationGetOperand(op, as)), expected),
                        info->operands[i].name, rows_text(p, other, found), attention && i == 1 ? ": expected the same batch" : "");
   }
   return true;
@@ -132,7 +103,7 @@ static bool find_rows(planner *p, MlirOperation function, MlirBlock body) {
     if (hmoec_op_at_open(p->ops[i]) || hmoec_op_is(p->ops[i], "func.return")) continue;
     MlirValue source = rows_source(p, p->ops[i]);
     if (mlirValueIsNull(source)) continue;
-    plan_rows rows = rows_of(p, source);
+    plan_rows rows = plan_model_rows(p, source);
     if (!rows_check(p, p->ops[i], rows)) return false;
     for (intptr_t r = 0; r < mlirOperationGetNumResults(p->ops[i]); r++)
       plan_value_get(p, mlirOperationGetResult(p->ops[i], r))->rows = rows;
@@ -151,25 +122,11 @@ plan_rows plan_rows_of(planner *p, MlirValue value) {
 
 /* ---- what depends on what is generated ---- */
 
-bool plan_depends(const planner *p, MlirValue value) {
-  MlirOperation op = hmoec_defining_op(value);
-  if (!mlirOperationIsNull(op)) {
-    size_t number = plan_op_number(p, op);
-    return number != HMOEC_NO_NUMBER && p->depends[number];
-  }
-  plan_rows rows = rows_of(p, value); /* an argument: known since find_rows */
-  return p->target_length >= 0 && rows.batch == p->target_batch && rows.length == p->target_length;
-}
-
-bool plan_is_cross(const planner *p, MlirOperation op) {
-  return is_attention(op) && plan_depends(p, mlirOperationGetOperand(op, 0)) && !plan_depends(p, mlirOperationGetOperand(op, 1));
-}
-
 static void find_target(planner *p) {
   p->target_batch = p->target_length = -1;
   for (size_t i = 0; i < p->op_count; i++) {
-    if (!is_attention(p->ops[i]) || !hmoec_op_int(p->ops[i], "causal")) continue;
-    plan_rows rows = rows_of(p, mlirOperationGetOperand(p->ops[i], 0));
+    if (!plan_is_attention(p->ops[i]) || !hmoec_op_int(p->ops[i], "causal")) continue;
+    plan_rows rows = plan_model_rows(p, mlirOperationGetOperand(p->ops[i], 0));
     p->target_batch = rows.batch;
     p->target_length = rows.length;
     break;
@@ -193,7 +150,7 @@ static void close_slice(const planner *p, bool *member, bool stop_at_source) {
     intptr_t first_state = stop_at_source && plan_is_cross(p, p->ops[i]) ? 1 : INTPTR_MAX;
     for (intptr_t o = 0; o < mlirOperationGetNumOperands(p->ops[i]); o++) {
       MlirValue operand = mlirOperationGetOperand(p->ops[i], o);
-      if (o >= first_state && rows_of(p, operand).count >= 0) continue;
+      if (o >= first_state && plan_model_rows(p, operand).count >= 0) continue;
       add_slice(p, member, operand);
     }
   }
@@ -224,14 +181,14 @@ bool plan_is_needed(planner *p, MlirOperation function, intptr_t argument, MlirV
 static const char *decode_defect(const planner *p, MlirOperation op) {
   for (intptr_t o = 0; o < mlirOperationGetNumOperands(op); o++) {
     MlirValue operand = mlirOperationGetOperand(op, o);
-    bool tokens = rows_of(p, operand).count >= 0;
+    bool tokens = plan_model_rows(p, operand).count >= 0;
     if (!tokens || plan_depends(p, operand) || (plan_is_cross(p, op) && o > 0)) continue;
     return "it reads rows of the source other than by attention";
   }
   if (hmoec_op_is(op, "hmoe.route") && hmoec_op_int(op, "capacity") > 0 && !hmoec_op_int(op, "per_call") &&
       hmoec_value_shape(mlirOperationGetOperand(op, 0)).rank == 2)
     return "the capacity of its experts counts over all rows of the batch";
-  if (!is_attention(op)) return NULL;
+  if (!plan_is_attention(op)) return NULL;
   if (plan_depends(p, mlirOperationGetOperand(op, 1)) && !hmoec_op_int(op, "causal")) return "its attention is not causal";
   return NULL;
 }

@@ -20,12 +20,6 @@
 
 static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
 
-hmoec_activation plan_activation(const planner *p, MlirStringRef name) {
-  return hmoec_activation_find(&p->functions, name.data, name.length);
-}
-
-bool plan_is_per_set(MlirOperation op) { return !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, ref("hmoe.per_set"))); }
-
 /* Marks what is computed per distinct selection set: everything from the sets to the generated weights. */
 static void mark_per_set(MlirOperation *ops, size_t count, MlirContext context) {
   for (size_t i = 0; i < count; i++) {

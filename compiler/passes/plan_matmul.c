@@ -1,4 +1,4 @@
-/* Products, pairs of them, and the packing of their right operands. */
+/* Steps that many ops are made of: products, pairs of them, the packing of their right operands, and maps of rows. */
 #include <stdio.h>
 #include <string.h>
 
@@ -77,6 +77,30 @@ void plan_pair(planner *p, const plan_matmul *first, const plan_matmul *second) 
   emit_ffn(p, first, second);
   plan_matmul_emit(p, first);
   plan_matmul_emit(p, second);
+}
+
+void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map) {
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROWS,
+                         .spec.rows = {.n = map->columns,
+                                       .in_step = map->in_step ? map->in_step : 1,
+                                       .factor_columns = map->factor_columns,
+                                       .scale = map->scaled ? map->scale : 1,
+                                       .accumulate = map->accumulate,
+                                       .activation = map->function}};
+  plan_binding out = plan_rows_at(map->out);
+  out.at += map->first;
+  plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
+  plan_bind(&step, "in", plan_rows_at(map->in));
+  plan_bind(&step, "index", plan_at(map->index));
+  plan_bind(&step, "out", out);
+  plan_bind(&step, "factor", map->factor);
+  plan_step_end(&step);
+}
+
+void plan_map(planner *p, int fn, int64_t rows_dim, hmoec_activation function, plan_place in, plan_place out, int64_t columns,
+              bool accumulate) {
+  plan_map_emit(p, fn, rows_dim,
+                &(plan_mapping){.function = function, .in = in, .out = out, .columns = columns, .accumulate = accumulate});
 }
 
 hmoec_packing plan_packing(plan_place w, int64_t n, int64_t k) {

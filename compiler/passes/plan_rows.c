@@ -14,11 +14,6 @@
 
 #include <mlir-c/BuiltinAttributes.h>
 
-int64_t plan_columns(MlirValue value) {
-  hmoec_shape shape = hmoec_value_shape(value);
-  return shape.dims[shape.rank - 1];
-}
-
 /* ---- norms ---- */
 
 static MlirOperation only_user(const planner *p, MlirValue value) {
@@ -70,6 +65,38 @@ static bool is_dense_linear(const planner *p, MlirOperation op) {
   return hmoec_op_is(op, "hmoe.linear") && plan_is_member(p, op) && !plan_is_per_set(op);
 }
 
+/* The linears that are planned as one product with this one: those of the same rows that are q, k or v of one attention. The number of
+ * them, itself included, in order of the columns; 1 if there are no others. */
+static size_t merged_linears(const planner *p, MlirOperation linear, MlirOperation out_linears[3]) {
+  out_linears[0] = linear;
+  MlirOperation attention = hmoec_single_user(mlirOperationGetResult(linear, 0));
+  if (mlirOperationIsNull(attention) || !hmoec_op_is(attention, "hmoe.attention")) return 1;
+  MlirValue x = mlirOperationGetOperand(linear, 0);
+  MlirOperation found[3];
+  size_t count = 0;
+  bool mine = false;
+  for (intptr_t o = 0; o < 3; o++) {
+    MlirOperation op = hmoec_defining_op(mlirOperationGetOperand(attention, o));
+    bool same = !mlirOperationIsNull(op) && hmoec_op_is(op, "hmoe.linear") && plan_is_member(p, op) &&
+                !mlirOperationIsNull(hmoec_single_user(mlirOperationGetResult(op, 0))) &&
+                mlirValueEqual(mlirOperationGetOperand(op, 0), x) &&
+                mlirOperationGetNumOperands(op) == mlirOperationGetNumOperands(linear) &&
+                plan_format(p, op) == plan_format(p, linear);
+    if (!same) continue;
+    found[count++] = op;
+    mine = mine || mlirOperationEqual(op, linear);
+  }
+  if (!mine || count < 2) return 1;
+  for (size_t i = 1; i < count; i++) /* in program order: the first plans them all */
+    for (size_t j = i; j > 0 && plan_op_number(p, found[j]) < plan_op_number(p, found[j - 1]); j--) {
+      MlirOperation other = found[j];
+      found[j] = found[j - 1];
+      found[j - 1] = other;
+    }
+  memcpy(out_linears, found, count * sizeof *found);
+  return count;
+}
+
 /* The activation that a linear's product does; null: none. */
 static MlirOperation activation_after(MlirOperation linear) {
   MlirOperation user = hmoec_single_user(mlirOperationGetResult(linear, 0));
@@ -92,7 +119,7 @@ static MlirOperation linear_after(const planner *p, MlirOperation linear) {
   if (mlirOperationIsNull(user) || !is_dense_linear(p, user) || plan_format(p, linear) != plan_format(p, user)) return none;
   if (plan_columns(mlirOperationGetResult(user, 0)) > plan_knob(p, "choose", "most_columns")) return none;
   MlirOperation merged[3];
-  return plan_merged_linears(p, user, merged) == 1 && plan_merged_linears(p, linear, merged) == 1 ? user : none;
+  return merged_linears(p, user, merged) == 1 && merged_linears(p, linear, merged) == 1 ? user : none;
 }
 
 /* In a row of linears the first two are a pair, then the next two. */
@@ -128,7 +155,7 @@ static bool left_to_reader(planner *p, MlirOperation norm) {
     first = reader;
     readers++;
   }
-  if (readers == 0 || plan_merged_linears(p, first, merged) != readers) return false;
+  if (readers == 0 || merged_linears(p, first, merged) != readers) return false;
   if (plan_is_last_from(p, rows)) return false;
   if (!mlirOperationIsNull(second_linear(p, first))) return true;
   plan_memory *destination = plan_value_get(p, product_result(first))->destination;
@@ -258,7 +285,7 @@ bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue result;
   if (fn == PLAN_RUN && is_dense_linear(p, op)) {
     MlirOperation merged[3];
-    size_t count = plan_merged_linears(p, op, merged);
+    size_t count = merged_linears(p, op, merged);
     if (count > 1) return !mlirOperationEqual(merged[0], op) || plan_merged(p, merged, count, rows_dim);
     if (!mlirOperationIsNull(second_linear(p, op))) return true; /* with the second */
     MlirOperation before = other_linear(p, op, true);
@@ -282,30 +309,6 @@ bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   linear_into_destination(p, &m, result, fn, rows_dim);
   plan_matmul_emit(p, &m);
   return true;
-}
-
-void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map) {
-  hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROWS,
-                         .spec.rows = {.n = map->columns,
-                                       .in_step = map->in_step ? map->in_step : 1,
-                                       .factor_columns = map->factor_columns,
-                                       .scale = map->scaled ? map->scale : 1,
-                                       .accumulate = map->accumulate,
-                                       .activation = map->function}};
-  plan_binding out = plan_rows_at(map->out);
-  out.at += map->first;
-  plan_step step = plan_kernel_begin(p, fn, &kernel, rows_dim);
-  plan_bind(&step, "in", plan_rows_at(map->in));
-  plan_bind(&step, "index", plan_at(map->index));
-  plan_bind(&step, "out", out);
-  plan_bind(&step, "factor", map->factor);
-  plan_step_end(&step);
-}
-
-void plan_map(planner *p, int fn, int64_t rows_dim, hmoec_activation function, plan_place in, plan_place out, int64_t columns,
-              bool accumulate) {
-  plan_map_emit(p, fn, rows_dim,
-                &(plan_mapping){.function = function, .in = in, .out = out, .columns = columns, .accumulate = accumulate});
 }
 
 bool plan_activate(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
@@ -341,21 +344,6 @@ bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   }
   plan_value_get(p, y)->place = plan_whole_place(plan_value_get(p, y)->destination);
   return true;
-}
-
-/* A factor of a product of two linears, activated or not, that nothing else reads. */
-static bool is_factor(MlirValue value) {
-  if (mlirOperationIsNull(hmoec_single_user(value))) return false;
-  MlirOperation op = hmoec_defining_op(value);
-  if (!mlirOperationIsNull(op) && hmoec_op_is(op, "hmoe.activate")) {
-    value = mlirOperationGetOperand(op, 0);
-    op = hmoec_defining_op(value);
-  }
-  return !mlirOperationIsNull(op) && hmoec_op_is(op, "hmoe.linear") && !mlirOperationIsNull(hmoec_single_user(value));
-}
-
-bool plan_is_product_of_linears(MlirOperation multiply) {
-  return is_factor(mlirOperationGetOperand(multiply, 0)) && is_factor(mlirOperationGetOperand(multiply, 1));
 }
 
 /* Two linears have written the product where it goes; rows of others are mapped there. */
