@@ -120,45 +120,83 @@ typedef struct plan_dim {
   int64_t kind, source, factor;
 } plan_dim;
 
-typedef struct planner {
-  MlirContext context;
+/* What is known of the model: filled in once, before anything is planned. */
+typedef struct plan_graph {
   hmoec_diagnostics *diagnostics;
   const hmoec_pass_options *options;
   const hmoec_target *target;
   hmoec_schedule schedule;
   hmoec_scalar_library functions; /* that activations name */
-  MlirBlock block[2];
-  MlirLocation location; /* of the hmoe op being planned */
-  plan_dim *dims[2]; /* of open, and of the entry */
-  int64_t dim_count[2];
-  plan_memory **memories;
-  size_t memory_count;
-  plan_value **values; /* each stays where it is */
-  size_t value_count;
-  hmoec_pointer_map value_at; /* number in values */
-  plan_memo *memos; /* a list */
-  struct { /* let planning go on to its end where memory ran out, which is reported there */
-    plan_memory memory, *made;
-    plan_value value;
-  } spare;
-  int64_t weights, states, params, caches; /* how many there are */
-  MlirOperation *ops; /* the graph, in order */
+  MlirOperation *ops; /* in order */
   size_t op_count;
   hmoec_pointer_map op_at; /* number in ops */
   bool *depends; /* by number of op: on what is generated (plan_entries.c) */
   MlirStringRef dim_names[PLAN_MOST_DIMS]; /* the model's dynamic dimensions */
   int64_t model_dims, target_batch, target_length; /* of the tokens that are generated; -1: none are */
+} plan_graph;
+
+/* What is being written: grows as long as planning goes on (plan_builder.c). */
+typedef struct plan_output {
+  MlirContext context;
+  MlirType memory_type;
+  MlirLocation location; /* of the hmoe op being planned */
+  MlirBlock block[2];
+  plan_dim *dims[2]; /* of open, and of the entry */
+  int64_t dim_count[2];
+  plan_memory **memories; /* each stays where it is */
+  size_t memory_count;
+  plan_memo *memos; /* a list */
+  int64_t weights, states, params, caches; /* how many there are */
+  struct { /* let planning go on to its end where memory ran out, which is reported there */
+    plan_memory memory, *made;
+    plan_value value;
+  } spare;
+  bool failed; /* memory ran out or a size overflowed */
+} plan_output;
+
+/* The entry at hand. */
+typedef struct plan_here {
   const plan_entry *entry; /* being planned; NULL: open */
   plan_rows rows; /* of the op being planned */
   MlirValue last_from; /* DECODE: the value whose last rows are taken; null: none */
-  int64_t input_numbers[16]; /* of the entry, by argument of the model; -1: no input of it */
-  MlirType memory_type;
-  bool failed; /* memory ran out or a size overflowed */
+  int64_t input_numbers[16]; /* by argument of the model; -1: no input of the entry */
+} plan_here;
+
+typedef struct planner {
+  plan_graph graph;
+  plan_output out;
+  plan_here here;
+  plan_value **values; /* each stays where it is */
+  size_t value_count;
+  hmoec_pointer_map value_at; /* number in values */
 } planner;
+
+/* ---- plan_graph.c ---- */
+int64_t plan_columns(MlirValue value); /* the last dimension */
+/* Whether the rows of this op are distinct selection sets: planned inside its cache loop. */
+bool plan_is_per_set(MlirOperation op);
+hmoec_activation plan_activation(const plan_graph *graph, MlirStringRef name);
+size_t plan_op_number(const plan_graph *graph, MlirOperation op);
+/* Whether an op is planned in this entry; for others than ops of the graph (the return): no. */
+bool plan_is_member(const planner *p, MlirOperation op);
+/* Whether an op reads its operands in this entry: members, the return, and attention that PREPARE fills the state for. */
+bool plan_is_reader(const planner *p, MlirOperation op);
+/* Whether a value depends on what is generated. */
+bool plan_depends(const planner *p, MlirValue value);
+bool plan_is_attention(MlirOperation op);
+/* An attention whose keys are of the source, read by what is generated. */
+bool plan_is_cross(const planner *p, MlirOperation op);
+/* Operands of attention from its optional ones on; null where there are none. */
+MlirValue plan_attention_bias(MlirOperation attention);
+MlirValue plan_attention_mask(MlirOperation attention);
+/* Whether a product of two linears is done by their kernels, the second multiplying what the first wrote: nothing else reads the factors. */
+bool plan_is_product_of_linears(MlirOperation multiply);
+/* The linear of run time that has a table of embeddings as its weight, or null: the rows are read out of what is packed for it. */
+MlirOperation plan_tied_linear(MlirValue table);
 
 /* ---- plan_check.c ---- */
 /* Whether everything in a function can be planned; reports all that cannot. */
-bool plan_check(planner *p, MlirOperation *ops, size_t count);
+bool plan_check(const plan_graph *graph);
 
 /* ---- plan_entries.c ---- */
 enum { PLAN_MOST_ENTRIES = 4 };
@@ -166,21 +204,8 @@ enum { PLAN_MOST_ENTRIES = 4 };
 bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_entry out_entries[PLAN_MOST_ENTRIES],
                        size_t *out_count);
 void plan_entries_deinit(plan_entry *entries, size_t count);
-size_t plan_op_number(const planner *p, MlirOperation op);
-/* Whether an op is planned in this entry; for others than ops of the graph (the return): no. */
-bool plan_is_member(const planner *p, MlirOperation op);
-/* Whether an op reads its operands in this entry: members, the return, and attention that PREPARE fills the state for. */
-bool plan_is_reader(const planner *p, MlirOperation op);
-/* Whether a value depends on what is generated. */
-bool plan_depends(const planner *p, MlirValue value);
 /* The value's rows, in dimensions of the entry. */
 plan_rows plan_rows_of(planner *p, MlirValue value);
-/* Operands of attention from its optional ones on; null where there are none. */
-MlirValue plan_attention_bias(MlirOperation attention);
-MlirValue plan_attention_mask(MlirOperation attention);
-bool plan_is_attention(MlirOperation op);
-/* An attention whose keys are of the source, read by what is generated. */
-bool plan_is_cross(const planner *p, MlirOperation op);
 bool plan_is_needed(planner *p, MlirOperation function, intptr_t argument, MlirValue output, plan_rows rows);
 
 /* ---- plan_builder.c ---- */
@@ -240,23 +265,23 @@ static inline plan_binding plan_at(plan_memory *memory) { return (plan_binding){
 plan_binding plan_rows_at(plan_place place);
 
 /* What the target says: of columns, of gaps, of a knob. */
-static inline int64_t plan_round(const planner *p, int64_t columns) { return hmoec_round_columns(p->target, columns); }
+static inline int64_t plan_round(const plan_graph *graph, int64_t columns) { return hmoec_round_columns(graph->target, columns); }
 /* Whether there may be something between the rows of a memory. */
-static inline bool plan_has_gaps(const planner *p, const plan_memory *memory) {
-  return hmoec_has_gaps(p->target, &p->schedule, &memory->operand);
+static inline bool plan_has_gaps(const plan_graph *graph, const plan_memory *memory) {
+  return hmoec_has_gaps(graph->target, &graph->schedule, &memory->operand);
 }
 /* Whether so many elements from the begin of a place on lie one after the other: a part of one row does. */
 static inline bool plan_lies_dense(const planner *p, const plan_place *place, int64_t elements) {
   int64_t columns = place->memory->operand.columns;
-  return !plan_has_gaps(p, place->memory) || place->offset % columns + elements <= columns;
+  return !plan_has_gaps(&p->graph, place->memory) || place->offset % columns + elements <= columns;
 }
-static inline int64_t plan_knob(const planner *p, const char *of, const char *name) {
-  return hmoec_knob_value(p->target, &p->schedule, of, name);
+static inline int64_t plan_knob(const plan_graph *graph, const char *of, const char *name) {
+  return hmoec_knob_value(graph->target, &graph->schedule, of, name);
 }
 
 /* ---- plan_dtype.c ---- */
 /* What the products of an op of run time are computed in; the marks of hmoec_mark_f32 say which are f32. */
-hmoec_format plan_format(const planner *p, MlirOperation op);
+hmoec_format plan_format(const plan_graph *graph, MlirOperation op);
 
 /* ---- plan_matmul.c ---- */
 typedef struct plan_matmul {
@@ -283,6 +308,23 @@ void plan_pack_emit(planner *p, plan_binding destination, plan_memory *source, c
 plan_memory *plan_linear_weight(planner *p, int fn, plan_place w, hmoec_format format, int64_t n, int64_t k);
 /* A vector [n] that kernels of `fn` can read; packed when it is a parameter. */
 plan_binding plan_vector(planner *p, int fn, plan_place v, int64_t n);
+
+/* A step that maps rows: what its kernel is told (hmoec_rows_spec). index NULL: all rows of `in`. */
+typedef struct plan_mapping {
+  hmoec_activation function;
+  plan_place in, out;
+  int64_t in_step; /* 0: 1 */
+  plan_memory *index;
+  plan_binding factor;
+  bool factor_columns;
+  int64_t first, columns; /* of out */
+  double scale; /* where it is scaled */
+  bool scaled, accumulate;
+} plan_mapping;
+void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map);
+/* out (+)= function(in) */
+void plan_map(planner *p, int fn, int64_t rows_dim, hmoec_activation function, plan_place in, plan_place out, int64_t columns,
+              bool accumulate);
 
 /* ---- plan_experts.c, plan_hyper.c ---- */
 /* The rows of a batch sorted by expert, or by selection set. */
@@ -324,54 +366,30 @@ hmoec_format plan_rows_format(const planner *p, MlirValue value);
 void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory **outputs);
 
 /* ---- plan_rows.c ---- */
-/* Whether a product of two linears is done by their kernels, the second multiplying what the first wrote: nothing else reads the factors. */
-bool plan_is_product_of_linears(MlirOperation multiply);
 /* Which linears of the entry are pairs. Before destinations are given. */
 void plan_find_pairs(planner *p);
-int64_t plan_columns(MlirValue value); /* the last dimension */
 /* Fills in A of a dense product from the rows of x: a norm that its reader does, if there is one. */
 plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, hmoec_format format, int64_t k, int64_t n, MlirValue x);
 
 /* ---- plan_attention.c ---- */
-/* The linear of run time that has a table of embeddings as its weight, or null: the rows are read out of what is packed for it. */
-MlirOperation plan_tied_linear(MlirValue table);
 /* The integers among the entry's inputs: checked, masks where attention reads them. Before anything else in the entry. */
 bool plan_integers(planner *p, MlirOperation function, MlirBlock body);
 /* PREPARE: keys and values that what is generated will read. */
 bool plan_prepare_states(planner *p);
 /* Whether rows of a value are taken apart: then it has memory of its own, in f32. */
 static inline bool plan_is_last_from(const planner *p, MlirValue value) {
-  return !mlirValueIsNull(p->last_from) && mlirValueEqual(value, p->last_from);
+  return !mlirValueIsNull(p->here.last_from) && mlirValueEqual(value, p->here.last_from);
 }
-/* DECODE: the last rows of p->last_from take its place. */
+/* DECODE: the last rows of p->here.last_from take its place. */
 void plan_take_last(planner *p);
 
 /* What an op of rows at open has written, as its value's rank has it: rows are a vector, or those of all matrices of a stack. */
 void plan_set_rank(planner *p, MlirValue value);
-/* Whether the rows of this op are distinct selection sets: planned inside its cache loop. */
-bool plan_is_per_set(MlirOperation op);
 /* A matrix of parameters that kernels of fn read in place, its rows without gaps; in RUN it is copied to the weight arena. */
 plan_binding plan_table(planner *p, int fn, plan_place table, int64_t rows, int64_t columns);
-/* A step that maps rows: what its kernel is told (hmoec_rows_spec). index NULL: all rows of `in`. */
-typedef struct plan_mapping {
-  hmoec_activation function;
-  plan_place in, out;
-  int64_t in_step; /* 0: 1 */
-  plan_memory *index;
-  plan_binding factor;
-  bool factor_columns;
-  int64_t first, columns; /* of out */
-  double scale; /* where it is scaled */
-  bool scaled, accumulate;
-} plan_mapping;
-void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map);
-/* out (+)= function(in) */
-void plan_map(planner *p, int fn, int64_t rows_dim, hmoec_activation function, plan_place in, plan_place out, int64_t columns,
-              bool accumulate);
 /* Where kernels of fn read the rows of a value: columns side by side. At open, what lies otherwise (transposed) is copied first; a vector is one row,
  * and a stack has those of all its matrices. */
 plan_place plan_rows_place(planner *p, int fn, MlirValue value);
-hmoec_activation plan_activation(const planner *p, MlirStringRef name);
 
 /* ---- plan_ops.c ---- */
 enum {
@@ -382,12 +400,12 @@ enum {
 };
 bool plan_has(MlirOperation op, unsigned fact);
 /* The deepest product of the graph, and the widest rows that are made for one to read. */
-int64_t plan_widest(const planner *p);
+int64_t plan_widest(const plan_graph *graph);
 /* Whether an op has no steps of its own: what reads its results plans it. */
 bool plan_by_reader(MlirOperation op);
 /* An op of function fn, whose rows are rows_dim. */
 bool plan_op(planner *p, MlirOperation op, int fn, int64_t rows_dim);
-/* An op of the entry; its rows are p->rows. */
+/* An op of the entry; its rows are p->here.rows. */
 bool plan_member(planner *p, MlirOperation op);
 
 /* The rules of single ops, of entries and of any function. */

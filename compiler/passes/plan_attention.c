@@ -45,7 +45,7 @@ static integer_use use_of(const planner *p, MlirValue input) {
       result.mask = true;
     }
     if (limit < result.limit) result.limit = limit;
-    if (p->entry->kind == PLAN_PREPARE && hmoec_op_is(user, "hmoe.attention") && plan_is_cross(p, user)) result.here = true;
+    if (p->here.entry->kind == PLAN_PREPARE && hmoec_op_is(user, "hmoe.attention") && plan_is_cross(p, user)) result.here = true;
   }
   return result;
 }
@@ -83,12 +83,12 @@ bool plan_integers(planner *p, MlirOperation function, MlirBlock body) {
   for (intptr_t i = 0; i < mlirBlockGetNumArguments(body); i++) {
     MlirValue input = mlirBlockGetArgument(body, i);
     hmoec_shape shape = hmoec_value_shape(input);
-    if (shape.element == HMOEC_F32 || p->input_numbers[i] < 0) continue;
+    if (shape.element == HMOEC_F32 || p->here.input_numbers[i] < 0) continue;
     integer_use use = use_of(p, input);
     if (!use.here) continue;
     plan_rows rows = plan_rows_of(p, input);
     plan_memory *source = plan_memory_create(p, "input", shape.element == HMOEC_I64 ? "i64" : "i32", rows.count, 1, (int64_t[]){0});
-    source->index = p->input_numbers[i];
+    source->index = p->here.input_numbers[i];
     plan_memory *ids = plan_plain(p, "i32", rows.count, 0, 1);
     plan_step step = plan_step_begin(p, PLAN_RUN, "check_ids", rows.count);
     plan_bind(&step, "source", plan_at(source));
@@ -102,8 +102,8 @@ bool plan_integers(planner *p, MlirOperation function, MlirBlock body) {
     v->place = plan_whole_place(ids);
     v->mask = ids;
     v->mask_dim = rows.length;
-    if (use.mask && p->entry->kind == PLAN_DECODE) append_mask(p, input, ids, rows, HMOE_SCOPE_TARGET);
-    if (use.mask && p->entry->kind == PLAN_PREPARE && read_by_states(p, input)) {
+    if (use.mask && p->here.entry->kind == PLAN_DECODE) append_mask(p, input, ids, rows, HMOE_SCOPE_TARGET);
+    if (use.mask && p->here.entry->kind == PLAN_PREPARE && read_by_states(p, input)) {
       append_mask(p, input, ids, rows, HMOE_SCOPE_SOURCE);
       plan_value_get(p, input)->mask = ids; /* this entry reads its own */
       plan_value_get(p, input)->mask_dim = rows.length;
@@ -118,7 +118,7 @@ static plan_memory *positions(planner *p, MlirValue mask, int64_t limit) {
   plan_rows rows = plan_rows_of(p, mask);
   const plan_value *v = plan_value_get(p, mask);
   plan_memory *out = plan_plain(p, "i32", rows.count, 0, 1);
-  bool decode = p->entry->kind == PLAN_DECODE;
+  bool decode = p->here.entry->kind == PLAN_DECODE;
   int64_t dims[4] = {rows.batch, rows.length, decode ? state_dim(p, HMOE_SCOPE_TARGET, LENGTH) : -1, v->mask_dim};
   plan_step step = plan_step_begin(p, PLAN_RUN, "positions", -1);
   plan_bind(&step, "mask", plan_at(v->mask));
@@ -138,7 +138,7 @@ bool plan_embedding(planner *p, MlirOperation op) {
   hmoec_format format = HMOEC_FORMAT_F32;
   plan_binding rows;
   if (!mlirOperationIsNull(tied)) {
-    format = plan_format(p, tied);
+    format = plan_format(&p->graph, tied);
     rows = plan_at(plan_linear_weight(p, PLAN_RUN, place, format, shape.dims[0], shape.dims[1]));
   } else {
     rows = plan_table(p, PLAN_RUN, place, shape.dims[0], shape.dims[1]);
@@ -161,7 +161,7 @@ bool plan_embedding(planner *p, MlirOperation op) {
 }
 
 void plan_take_last(planner *p) {
-  MlirValue value = p->last_from;
+  MlirValue value = p->here.last_from;
   plan_rows rows = plan_rows_of(p, value);
   plan_place from = plan_value_get(p, value)->place;
   MlirValue mask = {NULL}; /* of the generated tokens: every one of them is real, unless a mask says otherwise */
@@ -232,7 +232,7 @@ static store store_in_state(planner *p, MlirOperation op, int64_t scope) {
 }
 
 static store store_in_workspace(planner *p, MlirOperation op, plan_rows rows) {
-  int64_t capacity = dim(p, HMOE_DIM_ROUND_UP, rows.length, p->target->position_step);
+  int64_t capacity = dim(p, HMOE_DIM_ROUND_UP, rows.length, p->graph.target->position_step);
   int64_t positions = dim(p, HMOE_DIM_PRODUCT, rows.batch, capacity);
   return (store){.keys = plan_workspace(p, positions, 0, store_operand(op, HMOEC_ROLE_KEYS)),
                  .values = plan_workspace(p, positions, 0, store_operand(op, HMOEC_ROLE_VALUES)),
@@ -268,7 +268,7 @@ bool plan_attention(planner *p, MlirOperation op) {
   MlirValue q = mlirOperationGetOperand(op, 0), k = mlirOperationGetOperand(op, 1), result = mlirOperationGetResult(op, 0);
   MlirValue bias = plan_attention_bias(op), mask = plan_attention_mask(op);
   plan_rows rows = plan_rows_of(p, q);
-  bool decode = p->entry->kind == PLAN_DECODE, cross = plan_is_cross(p, op);
+  bool decode = p->here.entry->kind == PLAN_DECODE, cross = plan_is_cross(p, op);
   store s;
   int64_t past;
   if (decode && cross) {
@@ -317,11 +317,11 @@ bool plan_attention(planner *p, MlirOperation op) {
 }
 
 bool plan_prepare_states(planner *p) {
-  for (size_t i = 0; i < p->op_count; i++) {
-    if (!plan_is_cross(p, p->ops[i])) continue;
-    p->location = mlirOperationGetLocation(p->ops[i]);
-    store s = store_in_state(p, p->ops[i], HMOE_SCOPE_SOURCE);
-    fill_store(p, p->ops[i], &s, plan_rows_of(p, mlirOperationGetOperand(p->ops[i], 1)));
+  for (size_t i = 0; i < p->graph.op_count; i++) {
+    if (!plan_is_cross(p, p->graph.ops[i])) continue;
+    p->out.location = mlirOperationGetLocation(p->graph.ops[i]);
+    store s = store_in_state(p, p->graph.ops[i], HMOE_SCOPE_SOURCE);
+    fill_store(p, p->graph.ops[i], &s, plan_rows_of(p, mlirOperationGetOperand(p->graph.ops[i], 1)));
   }
   return true;
 }

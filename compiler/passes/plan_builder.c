@@ -11,18 +11,18 @@ static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCStri
 
 static void *grow(planner *p, void *array, size_t count, size_t size) {
   void *grown = realloc(array, (count + 1) * size);
-  if (!grown) p->failed = true;
+  if (!grown) p->out.failed = true;
   return grown;
 }
 
 int64_t plan_dim_get(planner *p, int fn, int64_t kind, int64_t source, int64_t factor) {
-  for (int64_t i = 0; i < p->dim_count[fn]; i++)
-    if (p->dims[fn][i].kind == kind && p->dims[fn][i].source == source && p->dims[fn][i].factor == factor) return i;
-  plan_dim *grown = grow(p, p->dims[fn], (size_t)p->dim_count[fn], sizeof *grown);
+  for (int64_t i = 0; i < p->out.dim_count[fn]; i++)
+    if (p->out.dims[fn][i].kind == kind && p->out.dims[fn][i].source == source && p->out.dims[fn][i].factor == factor) return i;
+  plan_dim *grown = grow(p, p->out.dims[fn], (size_t)p->out.dim_count[fn], sizeof *grown);
   if (!grown) return 0;
-  p->dims[fn] = grown;
-  p->dims[fn][p->dim_count[fn]] = (plan_dim){kind, source, factor};
-  return p->dim_count[fn]++;
+  p->out.dims[fn] = grown;
+  p->out.dims[fn][p->out.dim_count[fn]] = (plan_dim){kind, source, factor};
+  return p->out.dim_count[fn]++;
 }
 
 /* The axes of a memory of items. */
@@ -33,19 +33,19 @@ static void set_shape(planner *p, plan_memory *memory, int64_t items, hmoec_oper
   memory->shape[memory->rank++] = operand.columns;
   int64_t elements = 1;
   for (int64_t i = 0; i < memory->rank; i++)
-    if (__builtin_mul_overflow(elements, memory->shape[i], &elements)) p->failed = true;
+    if (__builtin_mul_overflow(elements, memory->shape[i], &elements)) p->out.failed = true;
 }
 
 static plan_memory *memory_create(planner *p, const char *kind, const char *element, int64_t dim) {
-  plan_memory **grown = grow(p, p->memories, p->memory_count, sizeof *grown);
+  plan_memory **grown = grow(p, p->out.memories, p->out.memory_count, sizeof *grown);
   plan_memory *memory = calloc(1, sizeof *memory);
-  if (grown) p->memories = grown;
+  if (grown) p->out.memories = grown;
   if (!grown || !memory) {
-    p->failed = true;
+    p->out.failed = true;
     free(memory);
-    memory = &p->spare.memory;
+    memory = &p->out.spare.memory;
   } else {
-    p->memories[p->memory_count++] = memory;
+    p->out.memories[p->out.memory_count++] = memory;
   }
   *memory = (plan_memory){.kind = kind, .element = element, .dim = dim, .first_write = SIZE_MAX};
   return memory;
@@ -58,7 +58,7 @@ plan_memory *plan_memory_create(planner *p, const char *kind, const char *elemen
   memory->operand.columns = rank > 1 ? shape[rank - 1] : 1;
   for (memory->rank = 0; memory->rank < rank; memory->rank++) {
     memory->shape[memory->rank] = shape[memory->rank];
-    if (__builtin_mul_overflow(bytes, shape[memory->rank], &bytes)) p->failed = true;
+    if (__builtin_mul_overflow(bytes, shape[memory->rank], &bytes)) p->out.failed = true;
   }
   return memory;
 }
@@ -66,7 +66,7 @@ plan_memory *plan_memory_create(planner *p, const char *kind, const char *elemen
 plan_memory *plan_weight(planner *p, int64_t items, hmoec_operand operand) {
   plan_memory *memory = memory_create(p, "weight", hmoec_format_name(operand.format), -1);
   set_shape(p, memory, items, operand);
-  memory->index = p->weights++;
+  memory->index = p->out.weights++;
   return memory;
 }
 
@@ -111,9 +111,9 @@ plan_value *plan_value_get(planner *p, MlirValue value) {
   plan_value *made = calloc(1, sizeof *made);
   if (values) p->values = values;
   if (!values || !made || !hmoec_pointer_map_set(&p->value_at, value.ptr, p->value_count)) {
-    p->failed = true;
+    p->out.failed = true;
     free(made);
-    return &p->spare.value;
+    return &p->out.spare.value;
   }
   *made = (plan_value){.value = value, .rows = {-1, -1, -1}};
   return p->values[p->value_count++] = made;
@@ -126,15 +126,15 @@ static bool same_key(const plan_key *a, const plan_key *b) {
 }
 
 plan_memory **plan_made(planner *p, plan_key key) {
-  for (plan_memo *memo = p->memos; memo; memo = memo->next)
+  for (plan_memo *memo = p->out.memos; memo; memo = memo->next)
     if (same_key(&memo->key, &key)) return &memo->made;
   plan_memo *memo = calloc(1, sizeof *memo);
   if (!memo) {
-    p->failed = true;
-    return &p->spare.made;
+    p->out.failed = true;
+    return &p->out.spare.made;
   }
-  *memo = (plan_memo){.next = p->memos, .key = key};
-  p->memos = memo;
+  *memo = (plan_memo){.next = p->out.memos, .key = key};
+  p->out.memos = memo;
   return &memo->made;
 }
 
@@ -144,17 +144,17 @@ plan_memory *plan_state_memory(planner *p, const void *owner, int64_t tag, const
   if (*made) return *made;
   plan_memory *memory = memory_create(p, "state", element, -1);
   set_shape(p, memory, 0, operand);
-  memory->index = p->states++;
+  memory->index = p->out.states++;
   memory->scope = scope;
   return *made = memory;
 }
 
 static MlirAttribute int_attribute(planner *p, int64_t value) {
-  return mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), value);
+  return mlirIntegerAttrGet(mlirIntegerTypeGet(p->out.context, 64), value);
 }
 
 static MlirNamedAttribute named(planner *p, const char *name, MlirAttribute value) {
-  return (MlirNamedAttribute){mlirIdentifierGet(p->context, ref(name)), value};
+  return (MlirNamedAttribute){mlirIdentifierGet(p->out.context, ref(name)), value};
 }
 
 /* The hmk.buffer of a memory in a function. */
@@ -163,30 +163,30 @@ static MlirValue memory_value(planner *p, int fn, plan_memory *memory) {
   const hmoec_operand *operand = &memory->operand;
   MlirNamedAttribute attributes[16];
   intptr_t count = 0;
-  attributes[count++] = named(p, "kind", mlirStringAttrGet(p->context, ref(memory->kind)));
-  attributes[count++] = named(p, "role", mlirStringAttrGet(p->context, ref(hmoec_role_names[operand->role])));
-  attributes[count++] = named(p, "element", mlirStringAttrGet(p->context, ref(memory->element)));
-  attributes[count++] = named(p, "shape", mlirDenseI64ArrayGet(p->context, (intptr_t)memory->rank, memory->shape));
+  attributes[count++] = named(p, "kind", mlirStringAttrGet(p->out.context, ref(memory->kind)));
+  attributes[count++] = named(p, "role", mlirStringAttrGet(p->out.context, ref(hmoec_role_names[operand->role])));
+  attributes[count++] = named(p, "element", mlirStringAttrGet(p->out.context, ref(memory->element)));
+  attributes[count++] = named(p, "shape", mlirDenseI64ArrayGet(p->out.context, (intptr_t)memory->rank, memory->shape));
   attributes[count++] = named(p, "index", int_attribute(p, memory->index));
   attributes[count++] = named(p, "dim", int_attribute(p, memory->dim));
   attributes[count++] = named(p, "slot", int_attribute(p, -1));
-  if (operand->in_place) attributes[count++] = named(p, "in_place", mlirUnitAttrGet(p->context));
+  if (operand->in_place) attributes[count++] = named(p, "in_place", mlirUnitAttrGet(p->out.context));
   if (operand->generated_rows) {
     attributes[count++] = named(p, "generated_rows", int_attribute(p, operand->generated_rows));
-    attributes[count++] = named(p, "generates", mlirStringAttrGet(p->context, ref(hmoec_format_name(operand->generates))));
+    attributes[count++] = named(p, "generates", mlirStringAttrGet(p->out.context, ref(hmoec_format_name(operand->generates))));
   }
   if (memory->extra_rows) attributes[count++] = named(p, "extra_rows", int_attribute(p, memory->extra_rows));
   if (strcmp(memory->kind, "cache") == 0) attributes[count++] = named(p, "part", int_attribute(p, memory->part));
   if (strcmp(memory->kind, "state") == 0) attributes[count++] = named(p, "scope", int_attribute(p, memory->scope));
   if (memory->key) {
-    attributes[count++] = named(p, "key", mlirStringAttrGet(p->context, ref(memory->key)));
+    attributes[count++] = named(p, "key", mlirStringAttrGet(p->out.context, ref(memory->key)));
     attributes[count++] = named(p, "count", int_attribute(p, memory->count));
   }
-  MlirOperationState state = mlirOperationStateGet(ref("hmk.buffer"), p->location);
+  MlirOperationState state = mlirOperationStateGet(ref("hmk.buffer"), p->out.location);
   mlirOperationStateAddAttributes(&state, count, attributes);
-  mlirOperationStateAddResults(&state, 1, &p->memory_type);
+  mlirOperationStateAddResults(&state, 1, &p->out.memory_type);
   MlirOperation op = mlirOperationCreate(&state);
-  mlirBlockAppendOwnedOperation(p->block[fn], op);
+  mlirBlockAppendOwnedOperation(p->out.block[fn], op);
   return memory->value[fn] = mlirOperationGetResult(op, 0);
 }
 
@@ -196,7 +196,7 @@ plan_step plan_step_begin(planner *p, int fn, const char *name, int64_t rows_dim
 
 plan_step plan_kernel_begin(planner *p, int fn, const hmoec_kernel *kernel, int64_t rows_dim) {
   plan_step step = plan_step_begin(p, fn, hmoec_family_op(kernel->family), rows_dim);
-  step.attribute_count = hmoec_kernel_write(kernel, p->context, &p->functions, step.attributes);
+  step.attribute_count = hmoec_kernel_write(kernel, p->out.context, &p->graph.functions, step.attributes);
   return step;
 }
 
@@ -213,11 +213,11 @@ static void add_attribute(plan_step *step, const char *name, MlirAttribute value
 void plan_int(plan_step *step, const char *name, int64_t value) { add_attribute(step, name, int_attribute(step->p, value)); }
 
 void plan_string(plan_step *step, const char *name, const char *value) {
-  add_attribute(step, name, mlirStringAttrGet(step->p->context, ref(value)));
+  add_attribute(step, name, mlirStringAttrGet(step->p->out.context, ref(value)));
 }
 
 void plan_ints(plan_step *step, const char *name, const int64_t *values, size_t count) {
-  add_attribute(step, name, mlirDenseI64ArrayGet(step->p->context, (intptr_t)count, values));
+  add_attribute(step, name, mlirDenseI64ArrayGet(step->p->out.context, (intptr_t)count, values));
 }
 
 MlirOperation plan_step_end(plan_step *step) {
@@ -229,22 +229,22 @@ MlirOperation plan_step_end(plan_step *step) {
   for (size_t i = 0; i < step->binding_count; i++) {
     const plan_binding *binding = &step->bindings[i];
     operands[i] = memory_value(p, step->fn, binding->memory);
-    roles[i] = mlirStringAttrGet(p->context, ref(step->roles[i]));
+    roles[i] = mlirStringAttrGet(p->out.context, ref(step->roles[i]));
     any_at |= (at[i] = binding->at) != 0;
     any_apart |= (apart[i] = binding->apart) != PLAN_OWN;
     any_by |= (by[i] = binding->by) != 0;
   }
-  add_attribute(step, "bind", mlirArrayAttrGet(p->context, (intptr_t)step->binding_count, roles));
+  add_attribute(step, "bind", mlirArrayAttrGet(p->out.context, (intptr_t)step->binding_count, roles));
   if (any_at) plan_ints(step, "at", at, step->binding_count);
   if (any_apart) plan_ints(step, "apart", apart, step->binding_count);
   if (any_by) plan_ints(step, "by", by, step->binding_count);
   plan_int(step, "rows", step->rows_dim);
   char name[64] = "hmk.";
   strncat(name, step->name, sizeof name - 5);
-  MlirOperationState state = mlirOperationStateGet(ref(name), p->location);
+  MlirOperationState state = mlirOperationStateGet(ref(name), p->out.location);
   mlirOperationStateAddOperands(&state, (intptr_t)step->binding_count, operands);
   mlirOperationStateAddAttributes(&state, (intptr_t)step->attribute_count, step->attributes);
   MlirOperation op = mlirOperationCreate(&state);
-  mlirBlockAppendOwnedOperation(p->block[step->fn], op);
+  mlirBlockAppendOwnedOperation(p->out.block[step->fn], op);
   return op;
 }

@@ -29,11 +29,11 @@ static const char *short_name(MlirOperation op) {
   return info ? info->name : "return";
 }
 
-#define REFUSE(op, ...) hmoec_error(p->diagnostics, hmoec_location_of_op(op), __VA_ARGS__)
+#define REFUSE(op, ...) hmoec_error(graph->diagnostics, hmoec_location_of_op(op), __VA_ARGS__)
 
 /* ---- where an op may stand ---- */
 
-static bool place_check(planner *p, MlirOperation op) {
+static bool place_check(const plan_graph *graph, MlirOperation op) {
   const char *name = short_name(op);
   if (hmoec_op_at_open(op) && !hmoec_op_has(op, HMOEC_OP_AT_OPEN))
     return REFUSE(op, "%s of parameters alone cannot be compiled", name);
@@ -65,7 +65,7 @@ static MlirOperation sets_of(MlirValue value) {
 
 /* ---- which kinds of operands an op takes ---- */
 
-static bool operand_kinds_check(planner *p, MlirOperation op) {
+static bool operand_kinds_check(const plan_graph *graph, MlirOperation op) {
   const hmoec_op_info *info = hmoec_op_info_of(op);
   bool sets = plan_is_per_set(op);
   if (hmoec_op_is(op, "hmoe.slice") && !hmoec_op_at_open(op) && hmoec_op_int(op, "squeeze"))
@@ -96,7 +96,7 @@ static bool operand_kinds_check(planner *p, MlirOperation op) {
 /* ---- what must come from where ---- */
 
 /* The weights of a HyperExpert from operand `first` on: all results of one hypernetwork, in order. */
-static bool weights_check(planner *p, MlirOperation op, intptr_t first) {
+static bool weights_check(const plan_graph *graph, MlirOperation op, intptr_t first) {
   MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, first));
   intptr_t count = mlirOperationGetNumOperands(op), own = 0; /* biases of the experts, between */
   if (hmoec_op_is_fused(op) && hmoec_op_int(op, "expert_biases")) own = hmoec_op_is(op, "hmoe.fused_gated_experts") ? 3 : 2;
@@ -116,7 +116,7 @@ static bool weights_check(planner *p, MlirOperation op, intptr_t first) {
          REFUSE(op, "%s: which and down belong to different selections", short_name(op));
 }
 
-static bool results_check(planner *p, MlirOperation op) {
+static bool results_check(const plan_graph *graph, MlirOperation op) {
   bool generated = hmoec_op_is(op, "hmoe.hypernetwork");
   bool experts = hmoec_op_has(op, HMOEC_OP_GROUPED) && !hmoec_op_has(op, HMOEC_OP_WEIGHTED);
   if (!generated && !experts) return true;
@@ -134,7 +134,7 @@ static bool results_check(planner *p, MlirOperation op) {
 }
 
 /* Capacity is counted anew where rows are grouped, from the indices: kept must be theirs. */
-static bool experts_check(planner *p, MlirOperation op, intptr_t kept_operand) {
+static bool experts_check(const plan_graph *graph, MlirOperation op, intptr_t kept_operand) {
   MlirValue indices = mlirOperationGetOperand(op, 1), kept = mlirOperationGetOperand(op, kept_operand);
   if (!made_by(indices, "hmoe.route") || !made_by(kept, "hmoe.route"))
     return REFUSE(op, "%s: expected indices and kept to be made by route", short_name(op));
@@ -143,7 +143,7 @@ static bool experts_check(planner *p, MlirOperation op, intptr_t kept_operand) {
   return REFUSE(op, "%s: expected kept to be made by the route that makes the indices", short_name(op));
 }
 
-static bool route_check(planner *p, MlirOperation op) {
+static bool route_check(const plan_graph *graph, MlirOperation op) {
   int64_t experts = plan_columns(mlirOperationGetOperand(op, 0)), top_k = hmoec_op_int(op, "top_k");
   if (top_k > HMOE_TOP_K_MAX)
     return REFUSE(op, "route: expected top_k to be at most %d, found %lld", HMOE_TOP_K_MAX, (long long)top_k);
@@ -152,7 +152,7 @@ static bool route_check(planner *p, MlirOperation op) {
 }
 
 /* What the ops of whole models can be compiled as. */
-static bool model_op_check(planner *p, MlirOperation op) {
+static bool model_op_check(const plan_graph *graph, MlirOperation op) {
   for (int i = 0; i < 2 && hmoec_op_is(op, "hmoe.weight_embedding"); i++)
     if (hmoec_op_int(hmoec_defining_op(mlirOperationGetOperand(op, i)), "count") == 0)
       return REFUSE(op, "weight_embedding: expected %s to be a stack of one tensor an expert, found one tensor of all",
@@ -170,7 +170,9 @@ static bool model_op_check(planner *p, MlirOperation op) {
 }
 
 /* Two parameters with one key and different shapes: no checkpoint has both. Keys are unique attributes, known by address. */
-static bool keys_check(planner *p, MlirOperation *ops, size_t count) {
+static bool keys_check(const plan_graph *graph) {
+  MlirOperation *ops = graph->ops;
+  size_t count = graph->op_count;
   hmoec_pointer_map first_of = {0};
   bool ok = true;
   for (size_t i = 0; ok && i < count; i++) {
@@ -178,7 +180,7 @@ static bool keys_check(planner *p, MlirOperation *ops, size_t count) {
     MlirAttribute name = mlirOperationGetAttributeByName(ops[i], mlirStringRefCreateFromCString("key"));
     size_t first = hmoec_pointer_map_get(&first_of, name.ptr);
     if (first == HMOEC_NO_NUMBER) {
-      ok = hmoec_pointer_map_set(&first_of, name.ptr, i) || hmoec_machine_error(p->diagnostics, "out of memory");
+      ok = hmoec_pointer_map_set(&first_of, name.ptr, i) || hmoec_machine_error(graph->diagnostics, "out of memory");
     } else if (!mlirTypeEqual(mlirValueGetType(mlirOperationGetResult(ops[first], 0)),
                               mlirValueGetType(mlirOperationGetResult(ops[i], 0)))) {
       MlirStringRef text = mlirStringAttrGetValue(name);
@@ -190,23 +192,25 @@ static bool keys_check(planner *p, MlirOperation *ops, size_t count) {
   return ok;
 }
 
-static bool op_check(planner *p, MlirOperation op) {
-  if (!place_check(p, op) || !operand_kinds_check(p, op) || !results_check(p, op)) return false;
-  if (hmoec_op_is(op, "hmoe.route")) return route_check(p, op);
-  if (hmoec_op_is(op, "hmoe.experts")) return experts_check(p, op, 2);
-  if (hmoec_op_is(op, "hmoe.gated_experts")) return experts_check(p, op, 2);
-  if (hmoec_op_is(op, "hmoe.fused_experts")) return experts_check(p, op, 3) && weights_check(p, op, 6);
-  if (hmoec_op_is(op, "hmoe.fused_gated_experts")) return experts_check(p, op, 3) && weights_check(p, op, 7);
-  if (hmoec_op_is(op, "hmoe.hyper_expert")) return weights_check(p, op, 1);
-  if (hmoec_op_is(op, "hmoe.indexed_hyper_expert")) return weights_check(p, op, 2);
-  return model_op_check(p, op);
+static bool op_check(const plan_graph *graph, MlirOperation op) {
+  if (!place_check(graph, op) || !operand_kinds_check(graph, op) || !results_check(graph, op)) return false;
+  if (hmoec_op_is(op, "hmoe.route")) return route_check(graph, op);
+  if (hmoec_op_is(op, "hmoe.experts")) return experts_check(graph, op, 2);
+  if (hmoec_op_is(op, "hmoe.gated_experts")) return experts_check(graph, op, 2);
+  if (hmoec_op_is(op, "hmoe.fused_experts")) return experts_check(graph, op, 3) && weights_check(graph, op, 6);
+  if (hmoec_op_is(op, "hmoe.fused_gated_experts")) return experts_check(graph, op, 3) && weights_check(graph, op, 7);
+  if (hmoec_op_is(op, "hmoe.hyper_expert")) return weights_check(graph, op, 1);
+  if (hmoec_op_is(op, "hmoe.indexed_hyper_expert")) return weights_check(graph, op, 2);
+  return model_op_check(graph, op);
 }
 
-bool plan_check(planner *p, MlirOperation *ops, size_t count) {
-  bool ok = keys_check(p, ops, count);
+bool plan_check(const plan_graph *graph) {
+  MlirOperation *ops = graph->ops;
+  size_t count = graph->op_count;
+  bool ok = keys_check(graph);
   for (size_t i = 0; i < count; i++) {
     if (!hmoec_op_is(ops[i], "func.return")) {
-      ok = op_check(p, ops[i]) && ok;
+      ok = op_check(graph, ops[i]) && ok;
       continue;
     }
     for (intptr_t r = 0; r < mlirOperationGetNumOperands(ops[i]); r++)

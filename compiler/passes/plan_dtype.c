@@ -84,6 +84,6 @@ bool hmoec_rounds_to_dtype(MlirOperation op, size_t operand) {
 
 bool hmoec_product_has_dtype(MlirOperation op) { return !hmoec_op_at_open(op) && !is_marked(op); }
 
-hmoec_format plan_format(const planner *p, MlirOperation op) {
-  return hmoec_product_has_dtype(op) ? p->options->dtype : HMOEC_FORMAT_F32;
+hmoec_format plan_format(const plan_graph *graph, MlirOperation op) {
+  return hmoec_product_has_dtype(op) ? graph->options->dtype : HMOEC_FORMAT_F32;
 }

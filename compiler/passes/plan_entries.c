@@ -36,7 +36,7 @@ static MlirValue rows_source(planner *p, MlirOperation op) {
 enum { ROWS_CHARS = 2 * HMOEC_MOST_NAME + 8 };
 /* "[batch, length]", as the model calls its dimensions. */
 static const char *rows_text(const planner *p, plan_rows rows, char text[ROWS_CHARS]) {
-  MlirStringRef length = p->dim_names[rows.length], batch = rows.batch < 0 ? length : p->dim_names[rows.batch];
+  MlirStringRef length = p->graph.dim_names[rows.length], batch = rows.batch < 0 ? length : p->graph.dim_names[rows.batch];
   if (rows.batch < 0) snprintf(text, ROWS_CHARS, "[%.*s]", (int)length.length, length.data);
   else snprintf(text, ROWS_CHARS, "[%.*s, %.*s]", (int)batch.length, batch.data, (int)length.length, length.data);
   return text;
@@ -55,7 +55,7 @@ static bool rows_check(planner *p, MlirOperation op, plan_rows rows) {
     const hmoec_op_info *info = hmoec_op_info_of(op);
     intptr_t as = attention && i > 1 ? 1 : 0;
     while (as < i && plan_model_rows(p, mlirOperationGetOperand(op, as)).count < 0) as++;
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "%s: %s has rows %s, %s has %s%s", info->name,
+    return hmoec_error(p->graph.diagnostics, hmoec_location_of_op(op), "%s: %s has rows %s, %s has %s%s", info->name,
                        info->operands[as].name, rows_text(p, plan_model_rows(p, mlirOperationGetOperand(op, as)), expected),
                        info->operands[i].name, rows_text(p, other, found), attention && i == 1 ? ": expected the same batch" : "");
   }
@@ -66,11 +66,11 @@ static bool rows_check(planner *p, MlirOperation op, plan_rows rows) {
 static int64_t pair_number(int64_t batch, int64_t length) { return batch < 0 ? length : PLAN_MOST_DIMS * (batch + 1) + length; }
 
 static int64_t dim_number(planner *p, MlirStringRef name) {
-  for (int64_t i = 0; i < p->model_dims; i++)
-    if (mlirStringRefEqual(p->dim_names[i], name)) return i;
-  if (p->model_dims == PLAN_MOST_DIMS) return -1;
-  p->dim_names[p->model_dims] = name;
-  return p->model_dims++;
+  for (int64_t i = 0; i < p->graph.model_dims; i++)
+    if (mlirStringRefEqual(p->graph.dim_names[i], name)) return i;
+  if (p->graph.model_dims == PLAN_MOST_DIMS) return -1;
+  p->graph.dim_names[p->graph.model_dims] = name;
+  return p->graph.model_dims++;
 }
 
 static bool find_rows(planner *p, MlirOperation function, MlirBlock body) {
@@ -83,7 +83,7 @@ static bool find_rows(planner *p, MlirOperation function, MlirBlock body) {
       if (shape.dims[d] != HMOEC_DYNAMIC) continue;
       dims[count] = dim_number(p, hmoec_entry_dim_name(function, (size_t)i, (size_t)d));
       if (dims[count++] < 0)
-        return hmoec_error(p->diagnostics, hmoec_location_of_op(function),
+        return hmoec_error(p->graph.diagnostics, hmoec_location_of_op(function),
                            "expected at most %d dimensions that are known at run time", PLAN_MOST_DIMS);
     }
     bool integers = shape.element != HMOEC_F32;
@@ -91,7 +91,7 @@ static bool find_rows(planner *p, MlirOperation function, MlirBlock body) {
     bool plain = count == 1 && shape.rank == 2 && !integers;
     if ((!batched && !plain) || shape.dims[0] != HMOEC_DYNAMIC)
       return hmoec_error(
-          p->diagnostics, hmoec_location_of_op(function),
+          p->graph.diagnostics, hmoec_location_of_op(function),
           "expected input %ld to be f32[tokens, columns], f32[batch, length, columns] or ids of [batch, length], with dynamic "
           "rows",
           (long)i);
@@ -99,14 +99,14 @@ static bool find_rows(planner *p, MlirOperation function, MlirBlock body) {
     rows.count = pair_number(rows.batch, rows.length);
     plan_value_get(p, argument)->rows = rows;
   }
-  for (size_t i = 0; i < p->op_count; i++) {
-    if (hmoec_op_at_open(p->ops[i]) || hmoec_op_is(p->ops[i], "func.return")) continue;
-    MlirValue source = rows_source(p, p->ops[i]);
+  for (size_t i = 0; i < p->graph.op_count; i++) {
+    if (hmoec_op_at_open(p->graph.ops[i]) || hmoec_op_is(p->graph.ops[i], "func.return")) continue;
+    MlirValue source = rows_source(p, p->graph.ops[i]);
     if (mlirValueIsNull(source)) continue;
     plan_rows rows = plan_model_rows(p, source);
-    if (!rows_check(p, p->ops[i], rows)) return false;
-    for (intptr_t r = 0; r < mlirOperationGetNumResults(p->ops[i]); r++)
-      plan_value_get(p, mlirOperationGetResult(p->ops[i], r))->rows = rows;
+    if (!rows_check(p, p->graph.ops[i], rows)) return false;
+    for (intptr_t r = 0; r < mlirOperationGetNumResults(p->graph.ops[i]); r++)
+      plan_value_get(p, mlirOperationGetResult(p->graph.ops[i], r))->rows = rows;
   }
   return true;
 }
@@ -114,7 +114,7 @@ static bool find_rows(planner *p, MlirOperation function, MlirBlock body) {
 plan_rows plan_rows_of(planner *p, MlirValue value) {
   const plan_value *v = plan_value_get(p, value);
   if (v->rows.count < 0) return (plan_rows){-1, -1, -1};
-  int64_t length = p->entry->dim[v->rows.length], batch = v->rows.batch < 0 ? -1 : p->entry->dim[v->rows.batch];
+  int64_t length = p->here.entry->dim[v->rows.length], batch = v->rows.batch < 0 ? -1 : p->here.entry->dim[v->rows.batch];
   if (v->rows.batch < 0) return (plan_rows){length, -1, -1};
   if (v->from_last) return (plan_rows){batch, batch, -1};
   return (plan_rows){plan_dim_get(p, PLAN_RUN, HMOE_DIM_PRODUCT, batch, length), batch, length};
@@ -123,33 +123,33 @@ plan_rows plan_rows_of(planner *p, MlirValue value) {
 /* ---- what depends on what is generated ---- */
 
 static void find_target(planner *p) {
-  p->target_batch = p->target_length = -1;
-  for (size_t i = 0; i < p->op_count; i++) {
-    if (!plan_is_attention(p->ops[i]) || !hmoec_op_int(p->ops[i], "causal")) continue;
-    plan_rows rows = plan_model_rows(p, mlirOperationGetOperand(p->ops[i], 0));
-    p->target_batch = rows.batch;
-    p->target_length = rows.length;
+  p->graph.target_batch = p->graph.target_length = -1;
+  for (size_t i = 0; i < p->graph.op_count; i++) {
+    if (!plan_is_attention(p->graph.ops[i]) || !hmoec_op_int(p->graph.ops[i], "causal")) continue;
+    plan_rows rows = plan_model_rows(p, mlirOperationGetOperand(p->graph.ops[i], 0));
+    p->graph.target_batch = rows.batch;
+    p->graph.target_length = rows.length;
     break;
   }
-  for (size_t i = 0; p->target_length >= 0 && i < p->op_count; i++)
-    for (intptr_t o = 0; o < mlirOperationGetNumOperands(p->ops[i]); o++)
-      p->depends[i] = p->depends[i] || plan_depends(p, mlirOperationGetOperand(p->ops[i], o));
+  for (size_t i = 0; p->graph.target_length >= 0 && i < p->graph.op_count; i++)
+    for (intptr_t o = 0; o < mlirOperationGetNumOperands(p->graph.ops[i]); o++)
+      p->graph.depends[i] = p->graph.depends[i] || plan_depends(p, mlirOperationGetOperand(p->graph.ops[i], o));
 }
 
 /* ---- members ---- */
 
 static void add_slice(const planner *p, bool *member, MlirValue value) {
-  size_t number = plan_op_number(p, hmoec_defining_op(value));
-  if (number != HMOEC_NO_NUMBER && !hmoec_op_at_open(p->ops[number])) member[number] = true;
+  size_t number = plan_op_number(&p->graph, hmoec_defining_op(value));
+  if (number != HMOEC_NO_NUMBER && !hmoec_op_at_open(p->graph.ops[number])) member[number] = true;
 }
 
 /* Closes a set of ops over what they need; `stop_at_source`: keys, values and masks of the source come from the state. */
 static void close_slice(const planner *p, bool *member, bool stop_at_source) {
-  for (size_t i = p->op_count; i-- > 0;) {
+  for (size_t i = p->graph.op_count; i-- > 0;) {
     if (!member[i]) continue;
-    intptr_t first_state = stop_at_source && plan_is_cross(p, p->ops[i]) ? 1 : INTPTR_MAX;
-    for (intptr_t o = 0; o < mlirOperationGetNumOperands(p->ops[i]); o++) {
-      MlirValue operand = mlirOperationGetOperand(p->ops[i], o);
+    intptr_t first_state = stop_at_source && plan_is_cross(p, p->graph.ops[i]) ? 1 : INTPTR_MAX;
+    for (intptr_t o = 0; o < mlirOperationGetNumOperands(p->graph.ops[i]); o++) {
+      MlirValue operand = mlirOperationGetOperand(p->graph.ops[i], o);
       if (o >= first_state && plan_model_rows(p, operand).count >= 0) continue;
       add_slice(p, member, operand);
     }
@@ -165,13 +165,13 @@ bool plan_is_needed(planner *p, MlirOperation function, intptr_t argument, MlirV
                  (own.length == rows.batch || own.length == rows.length);
   int64_t fill;
   if (counted || hmoec_entry_input_default(function, (size_t)argument, &fill)) return false;
-  bool *member = calloc(p->op_count + 1, sizeof *member), found = mlirValueEqual(output, value);
-  p->failed = p->failed || !member;
+  bool *member = calloc(p->graph.op_count + 1, sizeof *member), found = mlirValueEqual(output, value);
+  p->out.failed = p->out.failed || !member;
   if (member) add_slice(p, member, output);
-  for (size_t i = p->op_count; member && !found && i-- > 0;)
-    for (intptr_t o = 0; member[i] && o < mlirOperationGetNumOperands(p->ops[i]); o++) {
-      found = found || mlirValueEqual(mlirOperationGetOperand(p->ops[i], o), value);
-      add_slice(p, member, mlirOperationGetOperand(p->ops[i], o));
+  for (size_t i = p->graph.op_count; member && !found && i-- > 0;)
+    for (intptr_t o = 0; member[i] && o < mlirOperationGetNumOperands(p->graph.ops[i]); o++) {
+      found = found || mlirValueEqual(mlirOperationGetOperand(p->graph.ops[i], o), value);
+      add_slice(p, member, mlirOperationGetOperand(p->graph.ops[i], o));
     }
   free(member);
   return found;
@@ -196,19 +196,20 @@ static const char *decode_defect(const planner *p, MlirOperation op) {
 static bool entry_init(planner *p, plan_entry *entry, plan_entry_kind kind, const char *name) {
   *entry = (plan_entry){.kind = kind,
                         .name = name,
-                        .member = calloc(p->op_count + 1, sizeof(bool)),
-                        .pair = calloc(p->op_count + 1, sizeof(MlirOperation))};
+                        .member = calloc(p->graph.op_count + 1, sizeof(bool)),
+                        .pair = calloc(p->graph.op_count + 1, sizeof(MlirOperation))};
   for (int i = 0; i < PLAN_MOST_DIMS; i++) entry->dim[i] = -1;
-  return (entry->member && entry->pair) || hmoec_machine_error(p->diagnostics, "out of memory");
+  return (entry->member && entry->pair) || hmoec_machine_error(p->graph.diagnostics, "out of memory");
 }
 
 bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_entry out_entries[PLAN_MOST_ENTRIES],
                        size_t *out_count) {
   *out_count = 0;
-  p->depends = calloc(p->op_count + 1, sizeof(bool));
-  if (!p->depends) return hmoec_machine_error(p->diagnostics, "out of memory");
-  for (size_t i = 0; i < p->op_count; i++)
-    if (!hmoec_pointer_map_set(&p->op_at, p->ops[i].ptr, i)) return hmoec_machine_error(p->diagnostics, "out of memory");
+  p->graph.depends = calloc(p->graph.op_count + 1, sizeof(bool));
+  if (!p->graph.depends) return hmoec_machine_error(p->graph.diagnostics, "out of memory");
+  for (size_t i = 0; i < p->graph.op_count; i++)
+    if (!hmoec_pointer_map_set(&p->graph.op_at, p->graph.ops[i].ptr, i))
+      return hmoec_machine_error(p->graph.diagnostics, "out of memory");
   if (!find_rows(p, function, body)) return false;
   find_target(p);
 
@@ -217,8 +218,9 @@ bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_
     ids = ids || hmoec_value_shape(mlirBlockGetArgument(body, i)).element != HMOEC_F32;
   plan_entry *all = &out_entries[(*out_count)++];
   if (!entry_init(p, all, PLAN_ALL, ids ? "forward" : "run")) return false; /* the caller releases what is counted */
-  for (size_t i = 0; i < p->op_count; i++) all->member[i] = !hmoec_op_at_open(p->ops[i]) && !hmoec_op_is(p->ops[i], "func.return");
-  if (p->target_length < 0) return true;
+  for (size_t i = 0; i < p->graph.op_count; i++)
+    all->member[i] = !hmoec_op_at_open(p->graph.ops[i]) && !hmoec_op_is(p->graph.ops[i], "func.return");
+  if (p->graph.target_length < 0) return true;
 
   MlirOperation terminator = mlirBlockGetTerminator(body);
   plan_entry *encode = &out_entries[*out_count];
@@ -246,10 +248,10 @@ bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_
   decode.output = generated;
   add_slice(p, decode.member, mlirOperationGetOperand(terminator, generated));
   close_slice(p, decode.member, true);
-  for (size_t i = 0; i < p->op_count; i++) {
-    const char *defect = decode.member[i] ? decode_defect(p, p->ops[i]) : NULL;
+  for (size_t i = 0; i < p->graph.op_count; i++) {
+    const char *defect = decode.member[i] ? decode_defect(p, p->graph.ops[i]) : NULL;
     if (!defect) continue;
-    hmoec_note(p->diagnostics, hmoec_location_of_op(p->ops[i]),
+    hmoec_note(p->graph.diagnostics, hmoec_location_of_op(p->graph.ops[i]),
                "the model cannot decode token by token, and has no entry for it: %s", defect);
     plan_entries_deinit(&decode, 1);
     return true;
@@ -260,11 +262,11 @@ bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_
     return false;
   }
   bool prepares = false;
-  for (size_t i = 0; i < p->op_count; i++) {
-    if (!decode.member[i] || !plan_is_cross(p, p->ops[i])) continue;
+  for (size_t i = 0; i < p->graph.op_count; i++) {
+    if (!decode.member[i] || !plan_is_cross(p, p->graph.ops[i])) continue;
     prepares = true;
-    for (intptr_t o = 1; o < mlirOperationGetNumOperands(p->ops[i]); o++)
-      add_slice(p, prepare.member, mlirOperationGetOperand(p->ops[i], o));
+    for (intptr_t o = 1; o < mlirOperationGetNumOperands(p->graph.ops[i]); o++)
+      add_slice(p, prepare.member, mlirOperationGetOperand(p->graph.ops[i], o));
   }
   close_slice(p, prepare.member, false);
   if (prepares) out_entries[(*out_count)++] = prepare;

@@ -7,7 +7,7 @@
 bool plan_route(planner *p, MlirOperation op) {
   MlirValue logits = mlirOperationGetOperand(op, 0);
   plan_place place = plan_value_get(p, logits)->place;
-  int64_t experts = plan_columns(logits), top_k = hmoec_op_int(op, "top_k"), rows = p->rows.count;
+  int64_t experts = plan_columns(logits), top_k = hmoec_op_int(op, "top_k"), rows = p->here.rows.count;
   plan_memory *indices = plan_plain(p, "i32", rows, 0, top_k), *gates = plan_plain(p, "f32", rows, 0, top_k);
   MlirStringRef gate = hmoec_op_string(op, "gate");
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_ROUTE,
@@ -15,7 +15,7 @@ bool plan_route(planner *p, MlirOperation op) {
                                         .top_k = top_k,
                                         .gate = hmoec_gate_find(gate.data, gate.length),
                                         .renorm = hmoec_op_int(op, "renorm")}};
-  if (kernel.spec.route.gate == HMOEC_GATE_SCORE) kernel.spec.route.score = plan_activation(p, gate);
+  if (kernel.spec.route.gate == HMOEC_GATE_SCORE) kernel.spec.route.score = plan_activation(&p->graph, gate);
   plan_step step = plan_kernel_begin(p, PLAN_RUN, &kernel, rows);
   plan_bind(&step, "logits", plan_rows_at(place));
   plan_bind(&step, "indices", plan_at(indices));
@@ -26,8 +26,8 @@ bool plan_route(planner *p, MlirOperation op) {
   plan_value *kept = plan_value_get(p, mlirOperationGetResult(op, 2));
   kept->capacity = hmoec_op_int(op, "capacity");
   bool batched = hmoec_value_shape(logits).rank == 3; /* a batch row has its own; of flattened logits all rows are one */
-  kept->scope = kept->capacity > 0 && batched ? p->rows.length : -1;
-  bool decode = p->entry->kind == PLAN_DECODE && kept->scope >= 0 && !hmoec_op_int(op, "per_call");
+  kept->scope = kept->capacity > 0 && batched ? p->here.rows.length : -1;
+  bool decode = p->here.entry->kind == PLAN_DECODE && kept->scope >= 0 && !hmoec_op_int(op, "per_call");
   kept->history =
       decode ? plan_state_memory(p, op.ptr, PLAN_HISTORY, "i32", HMOE_SCOPE_TARGET, (hmoec_operand){.columns = top_k}) : NULL;
   return true;
@@ -35,11 +35,11 @@ bool plan_route(planner *p, MlirOperation op) {
 
 /* Rows that are sorted: picks of tokens. */
 static int64_t picks_dim(planner *p, int64_t top_k) {
-  return top_k == 1 ? p->rows.count : plan_dim_get(p, PLAN_RUN, HMOE_DIM_SCALE, p->rows.count, top_k);
+  return top_k == 1 ? p->here.rows.count : plan_dim_get(p, PLAN_RUN, HMOE_DIM_SCALE, p->here.rows.count, top_k);
 }
 
 static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates, MlirValue kept, int64_t experts) {
-  int64_t top_k = hmoec_value_shape(indices).dims[1], capacity = plan_value_get(p, kept)->capacity, rows = p->rows.count;
+  int64_t top_k = hmoec_value_shape(indices).dims[1], capacity = plan_value_get(p, kept)->capacity, rows = p->here.rows.count;
   int64_t scope = plan_value_get(p, kept)->scope, picks = picks_dim(p, top_k);
   plan_grouping grouping = {.indices = indices, .capacity = capacity};
   grouping.blocks = plan_blocks(p, picks);
@@ -48,7 +48,7 @@ static plan_grouping group_tokens(planner *p, MlirValue indices, MlirValue gates
   grouping.row_gate = plan_plain(p, "f32", picks, 0, 1);
   plan_memory *counters = plan_plain(p, "i32", -1, 4, experts);
   plan_place gate = plan_value_get(p, gates)->place;
-  if (gate.row_stride != top_k || plan_has_gaps(p, gate.memory)) { /* computed, not route's: rows have gaps */
+  if (gate.row_stride != top_k || plan_has_gaps(&p->graph, gate.memory)) { /* computed, not route's: rows have gaps */
     plan_place dense = plan_whole_place(plan_plain(p, "f32", rows, 0, top_k));
     plan_map(p, PLAN_RUN, rows, HMOEC_ACTIVATION_NONE, gate, dense, top_k, false);
     gate = dense;
@@ -132,9 +132,9 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   l->d_ff = wi.dims[1];
   l->d_model = wi.dims[2];
   l->top_k = hmoec_value_shape(l->indices).dims[1];
-  l->ff_columns = plan_round(p, l->d_ff);
+  l->ff_columns = plan_round(&p->graph, l->d_ff);
   l->own1 = mlirValueIsNull(l->wi_1) ? l->ff_columns : 2 * l->ff_columns;
-  l->columns1 = l->own1 + plan_round(p, l->bottleneck);
+  l->columns1 = l->own1 + plan_round(&p->graph, l->bottleneck);
   l->hidden = l->bottleneck ? l->ff_columns + l->bottleneck : l->d_ff;
   int64_t h = l->d_model;
   l->pack1 = expert_memory(p, l, 0, plan_right(l->format, h, l->columns1));
@@ -157,7 +157,7 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
 /* The two grouped products and, for top_k > 1, the sum over a token's picks. */
 static void run_experts(planner *p, const layer *l, MlirValue result) {
   plan_grouping grouping = group_tokens(p, l->indices, l->gates, l->kept, l->experts);
-  int64_t picks = picks_dim(p, l->top_k), rows = p->rows.count, h = l->d_model;
+  int64_t picks = picks_dim(p, l->top_k), rows = p->here.rows.count, h = l->d_model;
   bool is_fused = l->bottleneck > 0;
   plan_place x = plan_value_get(p, l->x)->place;
 
@@ -241,9 +241,9 @@ bool plan_combine(planner *p, MlirOperation op) {
              .kept = mlirOperationGetOperand(experts, 2),
              .gates = gates,
              .biases = mlirOperationGetNumOperands(experts) > (gated ? 6 : 5),
-             .format = plan_format(p, experts),
+             .format = plan_format(&p->graph, experts),
              .drops_to_zero = hmoec_op_string_is(experts, "dropped", "zero"),
-             .activation = plan_activation(p, hmoec_op_string(experts, "activation"))};
+             .activation = plan_activation(&p->graph, hmoec_op_string(experts, "activation"))};
   take_weights(&l, experts, gated, 3, gated ? 6 : 5);
   pack_experts(p, &l, false);
   run_experts(p, &l, mlirOperationGetResult(op, 0));
@@ -279,13 +279,13 @@ bool plan_fused_experts(planner *p, MlirOperation op) {
              .gates = mlirOperationGetOperand(op, 2),
              .kept = mlirOperationGetOperand(op, 3),
              .biases = hmoec_op_int(op, "expert_biases") != 0,
-             .format = plan_format(p, op),
+             .format = plan_format(&p->graph, op),
              .drops_to_zero = hmoec_op_string_is(op, "dropped", "zero"),
-             .activation = plan_activation(p, hmoec_op_string(op, "activation"))};
+             .activation = plan_activation(&p->graph, hmoec_op_string(op, "activation"))};
   take_weights(&l, op, gated, 4, down + 2);
   MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, down));
   if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork") || !hmoec_op_at_open(hypernetwork))
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
+    return hmoec_error(p->graph.diagnostics, hmoec_location_of_op(op),
                        "expected the generated weights of fused experts to come from a hypernetwork of parameters alone");
   plan_generator g = plan_generator_of(hypernetwork);
   l.bottleneck = g.bottleneck;

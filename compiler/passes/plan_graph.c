@@ -8,25 +8,27 @@ int64_t plan_columns(MlirValue value) {
   return shape.dims[shape.rank - 1];
 }
 
-hmoec_activation plan_activation(const planner *p, MlirStringRef name) {
-  return hmoec_activation_find(&p->functions, name.data, name.length);
+hmoec_activation plan_activation(const plan_graph *graph, MlirStringRef name) {
+  return hmoec_activation_find(&graph->functions, name.data, name.length);
 }
 
-bool plan_is_per_set(MlirOperation op) { return !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.per_set"))); }
+bool plan_is_per_set(MlirOperation op) {
+  return !mlirAttributeIsNull(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("hmoe.per_set")));
+}
 
 /* ---- ops of the entry at hand ---- */
 
-size_t plan_op_number(const planner *p, MlirOperation op) {
-  return mlirOperationIsNull(op) ? HMOEC_NO_NUMBER : hmoec_pointer_map_get(&p->op_at, op.ptr);
+size_t plan_op_number(const plan_graph *graph, MlirOperation op) {
+  return mlirOperationIsNull(op) ? HMOEC_NO_NUMBER : hmoec_pointer_map_get(&graph->op_at, op.ptr);
 }
 
 bool plan_is_member(const planner *p, MlirOperation op) {
-  size_t number = plan_op_number(p, op);
-  return p->entry && number != HMOEC_NO_NUMBER && p->entry->member[number];
+  size_t number = plan_op_number(&p->graph, op);
+  return p->here.entry && number != HMOEC_NO_NUMBER && p->here.entry->member[number];
 }
 
 bool plan_is_reader(const planner *p, MlirOperation op) {
-  return hmoec_op_is(op, "func.return") || plan_is_member(p, op) || (p->entry->kind == PLAN_PREPARE && plan_is_cross(p, op));
+  return hmoec_op_is(op, "func.return") || plan_is_member(p, op) || (p->here.entry->kind == PLAN_PREPARE && plan_is_cross(p, op));
 }
 
 /* ---- what depends on what is generated ---- */
@@ -36,15 +38,16 @@ bool plan_is_attention(MlirOperation op) { return hmoec_op_is(op, "hmoe.attentio
 bool plan_depends(const planner *p, MlirValue value) {
   MlirOperation op = hmoec_defining_op(value);
   if (!mlirOperationIsNull(op)) {
-    size_t number = plan_op_number(p, op);
-    return number != HMOEC_NO_NUMBER && p->depends[number];
+    size_t number = plan_op_number(&p->graph, op);
+    return number != HMOEC_NO_NUMBER && p->graph.depends[number];
   }
   plan_rows rows = plan_model_rows(p, value); /* an argument: known since find_rows */
-  return p->target_length >= 0 && rows.batch == p->target_batch && rows.length == p->target_length;
+  return p->graph.target_length >= 0 && rows.batch == p->graph.target_batch && rows.length == p->graph.target_length;
 }
 
 bool plan_is_cross(const planner *p, MlirOperation op) {
-  return plan_is_attention(op) && plan_depends(p, mlirOperationGetOperand(op, 0)) && !plan_depends(p, mlirOperationGetOperand(op, 1));
+  return plan_is_attention(op) && plan_depends(p, mlirOperationGetOperand(op, 0)) &&
+         !plan_depends(p, mlirOperationGetOperand(op, 1));
 }
 
 MlirValue plan_attention_bias(MlirOperation op) {

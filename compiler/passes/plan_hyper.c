@@ -24,7 +24,7 @@ plan_generator plan_generator_of(MlirOperation hypernetwork) {
 hmoec_operand plan_part_of(const planner *p, const plan_generator *g, plan_part part) {
   int64_t columns = part == PLAN_DOWN || part == PLAN_BETA ? g->bottleneck : g->d_model;
   if (part == PLAN_BETA || part == PLAN_GAMMA) return plan_vector_of(columns);
-  return plan_right(p->options->dtype, part == PLAN_DOWN ? g->d_model : g->bottleneck, columns);
+  return plan_right(p->graph.options->dtype, part == PLAN_DOWN ? g->d_model : g->bottleneck, columns);
 }
 
 /* Rows of a part: 1 of a vector. */
@@ -101,7 +101,7 @@ plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t exper
   bool sets = !mlirValueIsNull(indices);
   int64_t top_k = sets ? hmoec_value_shape(indices).dims[1] : 1;
   plan_grouping grouping = {.indices = indices};
-  int64_t rows = p->rows.count;
+  int64_t rows = p->here.rows.count;
   grouping.blocks = plan_blocks(p, rows);
   grouping.row_token = plan_plain(p, "i32", rows, 0, 1);
   if (sets) grouping.sets = plan_plain(p, "i32", rows, 0, top_k);
@@ -129,8 +129,8 @@ typedef struct generated {
 static void apply(planner *p, const plan_generator *g, const generated *weights, const plan_grouping *grouping, MlirValue x_value,
                   MlirValue result) {
   plan_place x = plan_value_get(p, x_value)->place;
-  hmoec_format format = p->options->dtype;
-  int64_t h = g->d_model, b = g->bottleneck, rows = p->rows.count;
+  hmoec_format format = p->graph.options->dtype;
+  int64_t h = g->d_model, b = g->bottleneck, rows = p->here.rows.count;
   plan_place z = plan_whole_place(plan_rows_memory(p, format, rows, b, true));
   plan_matmul down = plan_matmul_init(p, PLAN_RUN, rows, format, h, b, x);
   plan_matmul_into(&down, z);
@@ -172,7 +172,7 @@ static chunk_loop loop_begin(planner *p, const plan_grouping *grouping, int64_t 
   loop.todo_slot = plan_plain(p, "i32", -1, chunk, 1);
   loop.todo_token = plan_plain(p, "i32", -1, chunk, 1);
   loop.missing_dim = plan_dim_get(p, PLAN_RUN, HMOE_DIM_MISSING, 0, chunk);
-  plan_step step = plan_step_begin(p, PLAN_RUN, "loop", p->rows.count);
+  plan_step step = plan_step_begin(p, PLAN_RUN, "loop", p->here.rows.count);
   plan_bind(&step, "blocks", plan_at(grouping->blocks));
   if (grouping->sets) {
     plan_bind(&step, "sets", plan_at(grouping->sets));
@@ -199,13 +199,13 @@ static int64_t steps_after(MlirOperation op) {
 
 static void loop_set(planner *p, MlirOperation loop, const char *name, int64_t value) {
   mlirOperationSetAttributeByName(loop, mlirStringRefCreateFromCString(name),
-                                  mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), value));
+                                  mlirIntegerAttrGet(mlirIntegerTypeGet(p->out.context, 64), value));
 }
 
 /* Marks the per-set ops that `hypernetwork` needs with the number of its loop; there may be other loops. False: no memory. */
 static bool mark_loop(planner *p, MlirOperation hypernetwork, int64_t loop) {
   const MlirStringRef name = mlirStringRefCreateFromCString("hmoe.loop");
-  MlirAttribute number = mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), loop);
+  MlirAttribute number = mlirIntegerAttrGet(mlirIntegerTypeGet(p->out.context, 64), loop);
   size_t count;
   MlirOperation *ops = hmoec_block_ops(mlirOperationGetBlock(hypernetwork), &count);
   if (!ops) return false;
@@ -230,7 +230,7 @@ static bool in_loop(MlirOperation op, int64_t loop) {
 static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork) {
   MlirOperation distinct = hmoec_defining_op(mlirOperationGetOperand(op, 1));
   if (mlirOperationIsNull(distinct) || !hmoec_op_is(distinct, "hmoe.distinct_selections"))
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
+    return hmoec_error(p->graph.diagnostics, hmoec_location_of_op(op),
                        "expected the row numbers of a memoized HyperExpert to come from distinct_selections");
   MlirValue indices = mlirOperationGetOperand(distinct, 0);
   int64_t top_k = hmoec_value_shape(indices).dims[1];
@@ -238,12 +238,12 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
   int64_t slots = mlirAttributeIsNull(slots_attribute) ? 64 : mlirIntegerAttrGetValueInt(slots_attribute);
   plan_grouping grouping = plan_group_selections(p, indices, hmoec_op_int(distinct, "experts"), "distinct");
   plan_memory **made = plan_made(p, (plan_key){.owner = op.ptr, .making = PLAN_GENERATED, .part = PLAN_DOWN});
-  int64_t cache = *made ? (*made)->index : p->caches++; /* all entries share it */
+  int64_t cache = *made ? (*made)->index : p->out.caches++; /* all entries share it */
   chunk_loop loop = loop_begin(p, &grouping, slots, top_k, cache);
 
   /* The chain from the selection sets to r runs on the sets that are missing from the cache. */
   plan_value_get(p, mlirOperationGetResult(distinct, 0))->place = plan_whole_place(loop.todo_sets);
-  if (!mark_loop(p, hypernetwork, loop.cache)) return hmoec_machine_error(p->diagnostics, "out of memory");
+  if (!mark_loop(p, hypernetwork, loop.cache)) return hmoec_machine_error(p->graph.diagnostics, "out of memory");
   for (MlirOperation each = mlirBlockGetFirstOperation(mlirOperationGetBlock(op)); !mlirOperationIsNull(each);
        each = mlirOperationGetNextInBlock(each)) {
     if (!in_loop(each, loop.cache) || hmoec_op_is(each, "hmoe.hypernetwork")) continue;
@@ -270,12 +270,13 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
 bool plan_indexed_hyper_expert(planner *p, MlirOperation op) {
   MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, 2));
   if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork"))
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
+    return hmoec_error(p->graph.diagnostics, hmoec_location_of_op(op),
                        "expected the weights of indexed_hyper_expert to come from a hypernetwork");
   if (hmoec_op_int(op, "memoize")) return plan_cached(p, op, hypernetwork);
   MlirOperation rank = hmoec_defining_op(mlirOperationGetOperand(op, 1));
   if (!hmoec_op_at_open(hypernetwork) || mlirOperationIsNull(rank) || !hmoec_op_is(rank, "hmoe.selection_rank"))
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "expected a table of parameters alone, indexed by selection_rank");
+    return hmoec_error(p->graph.diagnostics, hmoec_location_of_op(op),
+                       "expected a table of parameters alone, indexed by selection_rank");
   plan_generator g = plan_generator_of(hypernetwork);
   int64_t sets = hmoec_value_shape(mlirOperationGetResult(hypernetwork, 0)).dims[0];
   int64_t rows = plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, sets);
@@ -299,11 +300,11 @@ bool plan_indexed_hyper_expert(planner *p, MlirOperation op) {
 bool plan_hyper_expert(planner *p, MlirOperation op) {
   MlirOperation hypernetwork = hmoec_defining_op(mlirOperationGetOperand(op, 1));
   if (mlirOperationIsNull(hypernetwork) || !hmoec_op_is(hypernetwork, "hmoe.hypernetwork"))
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op),
+    return hmoec_error(p->graph.diagnostics, hmoec_location_of_op(op),
                        "expected the weights of hyper_expert to come from a hypernetwork");
   plan_generator g = plan_generator_of(hypernetwork);
   plan_grouping grouping = plan_group_selections(p, (MlirValue){NULL}, 1, "token");
-  int64_t chunk = plan_knob(p, "loop", "per_token_chunk");
+  int64_t chunk = plan_knob(&p->graph, "loop", "per_token_chunk");
   chunk_loop loop = loop_begin(p, &grouping, chunk, 1, -1);
   generated weights = {0};
   for (int part = 0; part < parts_of(&g); part++) {
@@ -321,7 +322,7 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
 /* column_step columns of the bottleneck in the first factored operand: q groups of columns from w, or from the bias (q = 1), from group `at` on. */
 static hmoec_packing factored_columns(const planner *p, const plan_generator *g, plan_place w, int64_t number, int64_t q,
                                       int64_t at) {
-  int64_t step = p->target->column_step, first = number * step, rest = g->bottleneck - first;
+  int64_t step = p->graph.target->column_step, first = number * step, rest = g->bottleneck - first;
   return (hmoec_packing){.columns = rest < step ? rest : step,
                          .column_stride = w.row_stride,
                          .q = q,
@@ -340,13 +341,13 @@ static void pack_factored(planner *p, const plan_generator *g, hmoec_format form
   int64_t h = g->d_model, b = g->bottleneck, H = g->hidden, depth = b * (H + 1);
   plan_place wd = plan_value_get(p, g->operands[0])->place, bd = plan_value_get(p, g->operands[1])->place;
   plan_place wu = plan_value_get(p, g->operands[2])->place, bu = plan_value_get(p, g->operands[3])->place;
-  for (int64_t i = 0; i * p->target->column_step < b; i++) {
+  for (int64_t i = 0; i * p->graph.target->column_step < b; i++) {
     hmoec_packing generated = factored_columns(p, g, wd, i, H, 0), constant = factored_columns(p, g, bd, i, 1, H);
     plan_pack_emit(p, plan_at(first), wd.memory, &generated);
     plan_pack_emit(p, plan_at(first), bd.memory, &constant);
   }
   /* Depth rows of both parts alternate. */
-  bool at_once = p->target->packs_any_depth(format);
+  bool at_once = p->graph.target->packs_any_depth(format);
   hmoec_format packed = at_once ? format : HMOEC_FORMAT_F32;
   plan_memory *operand = at_once ? second : plan_workspace(p, -1, 1, plan_right(packed, depth, h));
   hmoec_packing generated = {.columns = h,
@@ -385,11 +386,11 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   g.hidden = wd.dims[1];
   int64_t h = g.d_model, b = g.bottleneck, H = g.hidden;
   if (b > MOST_FACTORED)
-    return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "factored: expected a bottleneck of at most %d, found %lld",
+    return hmoec_error(p->graph.diagnostics, hmoec_location_of_op(op), "factored: expected a bottleneck of at most %d, found %lld",
                        MOST_FACTORED, (long long)b);
-  int64_t columns = plan_round(p, b) * (H + 1), depth = b * (H + 1);
-  hmoec_format format = plan_format(p, op);
-  int64_t rows = p->rows.count;
+  int64_t columns = plan_round(&p->graph, b) * (H + 1), depth = b * (H + 1);
+  hmoec_format format = plan_format(&p->graph, op);
+  int64_t rows = p->here.rows.count;
   plan_memory **made = plan_made(p, (plan_key){.owner = op.ptr, .making = PLAN_FACTORED, .part = 0});
   plan_memory **made_second = plan_made(p, (plan_key){.owner = op.ptr, .making = PLAN_FACTORED, .part = 1});
   if (!*made) {
@@ -415,7 +416,8 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
     plan_matmul_emit(p, &gamma);
     accumulate = true;
   }
-  int64_t chunk_rows = plan_knob(p, "loop", "factored_chunk"), chunk = plan_dim_get(p, PLAN_RUN, HMOE_DIM_CHUNK, 0, chunk_rows);
+  int64_t chunk_rows = plan_knob(&p->graph, "loop", "factored_chunk"),
+          chunk = plan_dim_get(p, PLAN_RUN, HMOE_DIM_CHUNK, 0, chunk_rows);
   plan_step loop_step = plan_step_begin(p, PLAN_RUN, "loop", rows);
   plan_string(&loop_step, "kind", "rows");
   plan_int(&loop_step, "chunk", chunk_rows);

@@ -36,11 +36,11 @@ static void mark_per_set(MlirOperation *ops, size_t count, MlirContext context) 
 
 static MlirBlock add_function(planner *p, MlirModule module, const char *name, MlirNamedAttribute *attributes, intptr_t count,
                               MlirOperation *out_function) {
-  MlirType type = mlirFunctionTypeGet(p->context, 0, NULL, 0, NULL);
-  MlirNamedAttribute all[12] = {{mlirIdentifierGet(p->context, ref("sym_name")), mlirStringAttrGet(p->context, ref(name))},
-                                {mlirIdentifierGet(p->context, ref("function_type")), mlirTypeAttrGet(type)}};
+  MlirType type = mlirFunctionTypeGet(p->out.context, 0, NULL, 0, NULL);
+  MlirNamedAttribute all[12] = {{mlirIdentifierGet(p->out.context, ref("sym_name")), mlirStringAttrGet(p->out.context, ref(name))},
+                                {mlirIdentifierGet(p->out.context, ref("function_type")), mlirTypeAttrGet(type)}};
   for (intptr_t i = 0; i < count; i++) all[2 + i] = attributes[i];
-  MlirOperationState state = mlirOperationStateGet(ref("func.func"), p->location);
+  MlirOperationState state = mlirOperationStateGet(ref("func.func"), p->out.location);
   MlirRegion region = mlirRegionCreate();
   MlirBlock block = mlirBlockCreate(0, NULL, NULL);
   mlirRegionAppendOwnedBlock(region, block);
@@ -53,11 +53,11 @@ static MlirBlock add_function(planner *p, MlirModule module, const char *name, M
 
 static void end_function(planner *p, int fn, MlirOperation function) {
   _Static_assert(sizeof(plan_dim) == 3 * sizeof(int64_t), "dimensions are triples");
-  const int64_t *triples = p->dim_count[fn] ? &p->dims[fn]->kind : NULL;
+  const int64_t *triples = p->out.dim_count[fn] ? &p->out.dims[fn]->kind : NULL;
   mlirOperationSetAttributeByName(function, ref("hmk.dims"),
-                                  mlirDenseI64ArrayGet(p->context, (intptr_t)(3 * p->dim_count[fn]), triples));
-  MlirOperationState state = mlirOperationStateGet(ref("func.return"), p->location);
-  mlirBlockAppendOwnedOperation(p->block[fn], mlirOperationCreate(&state));
+                                  mlirDenseI64ArrayGet(p->out.context, (intptr_t)(3 * p->out.dim_count[fn]), triples));
+  MlirOperationState state = mlirOperationStateGet(ref("func.return"), p->out.location);
+  mlirBlockAppendOwnedOperation(p->out.block[fn], mlirOperationCreate(&state));
 }
 
 /* ---- entries ---- */
@@ -67,18 +67,18 @@ static MlirAttribute entry_dims(planner *p, plan_entry *entry, const bool *used)
   MlirAttribute names[PLAN_MOST_DIMS];
   intptr_t count = 0;
   for (int pass = 0; pass < 2; pass++)
-    for (int64_t d = 0; d < p->model_dims; d++) {
+    for (int64_t d = 0; d < p->graph.model_dims; d++) {
       bool decode = entry->kind == PLAN_DECODE, prepare = entry->kind == PLAN_PREPARE;
-      bool of_state = (decode || prepare) && d == p->target_batch;
+      bool of_state = (decode || prepare) && d == p->graph.target_batch;
       if (!used[d] || of_state != (pass == 1)) continue;
       if (of_state) {
         entry->dim[d] = plan_dim_get(p, PLAN_RUN, HMOE_DIM_STATE, 3 * (decode ? HMOE_SCOPE_TARGET : HMOE_SCOPE_SOURCE), 0);
         continue;
       }
       entry->dim[d] = plan_dim_get(p, PLAN_RUN, HMOE_DIM_INPUT, count, 0);
-      names[count++] = mlirStringAttrGet(p->context, p->dim_names[d]);
+      names[count++] = mlirStringAttrGet(p->out.context, p->graph.dim_names[d]);
     }
-  return mlirArrayAttrGet(p->context, count, names);
+  return mlirArrayAttrGet(p->out.context, count, names);
 }
 
 /* A tensor of the signature: name, type, shape in dimensions of the entry, default. */
@@ -100,10 +100,10 @@ static void add_tensor(planner *p, MlirAttribute *list, intptr_t *count, MlirStr
     dynamic++;
     if (which >= 0) dims[rank++] = -1 - which; /* the last rows of a batch have no length */
   }
-  list[(*count)++] = mlirStringAttrGet(p->context, name);
+  list[(*count)++] = mlirStringAttrGet(p->out.context, name);
   list[(*count)++] = mlirTypeAttrGet(mlirValueGetType(value));
-  list[(*count)++] = mlirDenseI64ArrayGet(p->context, rank, dims);
-  list[(*count)++] = mlirAttributeIsNull(fill) ? mlirUnitAttrGet(p->context) : fill;
+  list[(*count)++] = mlirDenseI64ArrayGet(p->out.context, rank, dims);
+  list[(*count)++] = mlirAttributeIsNull(fill) ? mlirUnitAttrGet(p->out.context) : fill;
 }
 
 static bool reads_input(const planner *p, const plan_entry *entry, MlirValue input) {
@@ -146,14 +146,14 @@ static void find_last(planner *p, MlirValue output) {
     plan_value_get(p, value)->from_last = true;
     value = mlirOperationGetOperand(op, 0);
   }
-  p->last_from = value;
+  p->here.last_from = value;
 }
 
 static void entry_begin(planner *p, plan_entry *entry) {
-  p->entry = entry;
-  p->dim_count[PLAN_RUN] = 0;
-  p->last_from = (MlirValue){NULL};
-  for (size_t i = 0; i < p->memory_count; i++) p->memories[i]->value[PLAN_RUN] = (MlirValue){NULL};
+  p->here.entry = entry;
+  p->out.dim_count[PLAN_RUN] = 0;
+  p->here.last_from = (MlirValue){NULL};
+  for (size_t i = 0; i < p->out.memory_count; i++) p->out.memories[i]->value[PLAN_RUN] = (MlirValue){NULL};
   for (size_t i = 0; i < p->value_count; i++) {
     plan_value *v = p->values[i];
     MlirOperation op = hmoec_defining_op(v->value);
@@ -164,16 +164,16 @@ static void entry_begin(planner *p, plan_entry *entry) {
 
 /* Every member, in order. */
 static bool plan_members(planner *p) {
-  for (size_t i = 0; i < p->op_count; i++) {
-    MlirOperation op = p->ops[i];
+  for (size_t i = 0; i < p->graph.op_count; i++) {
+    MlirOperation op = p->graph.ops[i];
     if (!plan_is_member(p, op)) continue;
-    p->location = mlirOperationGetLocation(op);
+    p->out.location = mlirOperationGetLocation(op);
     MlirValue first = mlirOperationGetNumOperands(op) ? mlirOperationGetOperand(op, 0) : (MlirValue){NULL};
-    if (!mlirValueIsNull(p->last_from) && !mlirValueIsNull(first) && mlirValueEqual(first, p->last_from) &&
-        plan_value_get(p, mlirOperationGetResult(op, 0))->from_last && !plan_value_get(p, p->last_from)->from_last)
+    if (!mlirValueIsNull(p->here.last_from) && !mlirValueIsNull(first) && mlirValueEqual(first, p->here.last_from) &&
+        plan_value_get(p, mlirOperationGetResult(op, 0))->from_last && !plan_value_get(p, p->here.last_from)->from_last)
       plan_take_last(p);
-    p->rows = plan_rows_of(p, mlirOperationGetResult(op, 0));
-    if (p->rows.count < 0 && !mlirValueIsNull(first)) p->rows = plan_rows_of(p, first);
+    p->here.rows = plan_rows_of(p, mlirOperationGetResult(op, 0));
+    if (p->here.rows.count < 0 && !mlirValueIsNull(first)) p->here.rows = plan_rows_of(p, first);
     if (!plan_member(p, op)) return false;
   }
   return true;
@@ -189,9 +189,9 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
   intptr_t input_count = 0, output_count = 0, items = 0;
   for (intptr_t i = 0; i < inputs; i++) {
     MlirValue input = mlirBlockGetArgument(body, i);
-    p->input_numbers[i] = reads_input(p, entry, input) ? input_count++ : -1;
+    p->here.input_numbers[i] = reads_input(p, entry, input) ? input_count++ : -1;
     plan_rows rows = plan_value_get(p, input)->rows;
-    if (p->input_numbers[i] < 0) continue;
+    if (p->here.input_numbers[i] < 0) continue;
     used[rows.length] = true;
     if (rows.batch >= 0) used[rows.batch] = true;
   }
@@ -200,26 +200,27 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
 
   MlirAttribute list[4 * MOST_TENSORS];
   MlirOperation planned;
-  MlirNamedAttribute attributes[7] = {{mlirIdentifierGet(p->context, ref("hmk.model")), model},
-                                      {mlirIdentifierGet(p->context, ref("hmk.dim_names")), dim_names}};
+  MlirNamedAttribute attributes[7] = {{mlirIdentifierGet(p->out.context, ref("hmk.model")), model},
+                                      {mlirIdentifierGet(p->out.context, ref("hmk.dim_names")), dim_names}};
   intptr_t attribute_count = 2;
   for (intptr_t i = 0; i < inputs; i++) {
     MlirValue input = mlirBlockGetArgument(body, i);
-    if (p->input_numbers[i] < 0) continue;
+    if (p->here.input_numbers[i] < 0) continue;
     plan_rows rows = plan_rows_of(p, input);
     hmoec_shape shape = hmoec_value_shape(input);
     int64_t fill;
     MlirAttribute given = mlirAttributeGetNull();
-    if (hmoec_entry_input_default(function, (size_t)i, &fill)) given = mlirIntegerAttrGet(mlirIntegerTypeGet(p->context, 64), fill);
+    if (hmoec_entry_input_default(function, (size_t)i, &fill))
+      given = mlirIntegerAttrGet(mlirIntegerTypeGet(p->out.context, 64), fill);
     add_tensor(p, list, &items, hmoec_entry_input_name(function, (size_t)i), input, rows, given);
     if (shape.element != HMOEC_F32) continue; /* plan_integers */
     int64_t columns = shape.dims[shape.rank - 1];
     plan_memory *memory = plan_memory_create(p, "input", "f32", rows.count, 2, (int64_t[]){0, columns});
-    memory->index = p->input_numbers[i];
+    memory->index = p->here.input_numbers[i];
     plan_value_get(p, input)->place = plan_whole_place(memory);
   }
   attributes[attribute_count++] =
-      (MlirNamedAttribute){mlirIdentifierGet(p->context, ref("hmk.inputs")), mlirArrayAttrGet(p->context, items, list)};
+      (MlirNamedAttribute){mlirIdentifierGet(p->out.context, ref("hmk.inputs")), mlirArrayAttrGet(p->out.context, items, list)};
   items = 0;
   int64_t needed_by[MOST_TENSORS] = {0}, any_needed = 0;
   for (intptr_t r = 0; r < outputs; r++) {
@@ -227,7 +228,7 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
     MlirValue value = mlirOperationGetOperand(terminator, r);
     hmoec_shape shape = hmoec_value_shape(value);
     if (shape.rank < 2 || shape.rank > 3 || shape.element != HMOEC_F32 || shape.dims[0] != HMOEC_DYNAMIC)
-      return hmoec_error(p->diagnostics, hmoec_location_of_op(function),
+      return hmoec_error(p->graph.diagnostics, hmoec_location_of_op(function),
                          "expected output %ld to be f32[tokens, columns] or f32[batch, length, columns], with dynamic rows",
                          (long)r);
     plan_rows rows = plan_rows_of(p, value);
@@ -236,32 +237,32 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
     output[r]->index = output_count++;
     add_tensor(p, list, &items, hmoec_entry_output_name(function, (size_t)r), value, rows, mlirAttributeGetNull());
     for (intptr_t i = 0; i < inputs; i++) {
-      if (p->input_numbers[i] < 0 || !plan_is_needed(p, function, i, value, rows)) continue;
-      needed_by[p->input_numbers[i]] |= INT64_C(1) << output[r]->index;
+      if (p->here.input_numbers[i] < 0 || !plan_is_needed(p, function, i, value, rows)) continue;
+      needed_by[p->here.input_numbers[i]] |= INT64_C(1) << output[r]->index;
       any_needed = 1;
     }
   }
   if (any_needed)
-    attributes[attribute_count++] = (MlirNamedAttribute){mlirIdentifierGet(p->context, ref("hmk.needed_by")),
-                                                         mlirDenseI64ArrayGet(p->context, input_count, needed_by)};
+    attributes[attribute_count++] = (MlirNamedAttribute){mlirIdentifierGet(p->out.context, ref("hmk.needed_by")),
+                                                         mlirDenseI64ArrayGet(p->out.context, input_count, needed_by)};
   attributes[attribute_count++] =
-      (MlirNamedAttribute){mlirIdentifierGet(p->context, ref("hmk.outputs")), mlirArrayAttrGet(p->context, items, list)};
+      (MlirNamedAttribute){mlirIdentifierGet(p->out.context, ref("hmk.outputs")), mlirArrayAttrGet(p->out.context, items, list)};
   if (entry->kind == PLAN_DECODE || entry->kind == PLAN_PREPARE) {
     int64_t advance[HMOE_SCOPE_COUNT] = {-1, -1};
-    if (entry->kind == PLAN_DECODE) advance[HMOE_SCOPE_TARGET] = entry->dim[p->target_length];
-    for (int64_t d = 0; entry->kind == PLAN_PREPARE && d < p->model_dims; d++)
-      if (d != p->target_batch && entry->dim[d] >= 0) advance[HMOE_SCOPE_SOURCE] = entry->dim[d];
-    attributes[attribute_count++] = (MlirNamedAttribute){mlirIdentifierGet(p->context, ref("hmk.advance")),
-                                                         mlirDenseI64ArrayGet(p->context, HMOE_SCOPE_COUNT, advance)};
+    if (entry->kind == PLAN_DECODE) advance[HMOE_SCOPE_TARGET] = entry->dim[p->graph.target_length];
+    for (int64_t d = 0; entry->kind == PLAN_PREPARE && d < p->graph.model_dims; d++)
+      if (d != p->graph.target_batch && entry->dim[d] >= 0) advance[HMOE_SCOPE_SOURCE] = entry->dim[d];
+    attributes[attribute_count++] = (MlirNamedAttribute){mlirIdentifierGet(p->out.context, ref("hmk.advance")),
+                                                         mlirDenseI64ArrayGet(p->out.context, HMOE_SCOPE_COUNT, advance)};
   }
-  p->block[PLAN_RUN] = add_function(p, module, entry->name, attributes, attribute_count, &planned);
-  p->location = mlirOperationGetLocation(function);
+  p->out.block[PLAN_RUN] = add_function(p, module, entry->name, attributes, attribute_count, &planned);
+  p->out.location = mlirOperationGetLocation(function);
   plan_find_pairs(p);
   plan_assign_destinations(p, terminator, output);
   if (!plan_integers(p, function, body) || !plan_members(p)) return false;
   if (entry->kind == PLAN_DECODE && plan_is_last_from(p, mlirOperationGetOperand(terminator, entry->output))) plan_take_last(p);
   if (entry->kind == PLAN_PREPARE && !plan_prepare_states(p)) return false;
-  p->location = mlirOperationGetLocation(terminator);
+  p->out.location = mlirOperationGetLocation(terminator);
   for (intptr_t r = 0; r < outputs; r++) {
     MlirValue value = mlirOperationGetOperand(terminator, r);
     if (!output[r] || plan_value_get(p, value)->destination == output[r]) continue;
@@ -275,8 +276,9 @@ static bool plan_entry_function(planner *p, MlirModule module, MlirOperation fun
 
 /* What belongs to the module: dtype, schedule, how tokens are generated. */
 static void finish_module(planner *p, MlirOperation root, MlirOperation function) {
-  mlirOperationSetAttributeByName(root, ref("hmk.dtype"), mlirStringAttrGet(p->context, ref(hmoec_format_name(p->options->dtype))));
-  hmoec_schedule_write(root, p->target, &p->schedule);
+  mlirOperationSetAttributeByName(root, ref("hmk.dtype"),
+                                  mlirStringAttrGet(p->out.context, ref(hmoec_format_name(p->graph.options->dtype))));
+  hmoec_schedule_write(root, p->graph.target, &p->graph.schedule);
   MlirAttribute generation = hmoec_entry_generation(function);
   if (!mlirAttributeIsNull(generation)) mlirOperationSetAttributeByName(root, ref("hmk.generation"), generation);
 }
@@ -284,44 +286,44 @@ static void finish_module(planner *p, MlirOperation root, MlirOperation function
 static bool plan_function(planner *p, MlirModule module, MlirOperation function, MlirBlock body) {
   plan_entry entries[PLAN_MOST_ENTRIES];
   size_t entry_count = 0;
-  p->ops = hmoec_block_ops(body, &p->op_count);
-  if (!p->ops) return false;
+  p->graph.ops = hmoec_block_ops(body, &p->graph.op_count);
+  if (!p->graph.ops) return false;
   bool ok = false;
-  p->location = mlirOperationGetLocation(function);
-  p->schedule = p->options->schedule;
-  if (!p->target->formats[p->options->dtype]) {
-    hmoec_error(p->diagnostics, hmoec_location_of_op(function), "target %s has no products in %s", p->target->name,
-                hmoec_format_name(p->options->dtype));
+  p->out.location = mlirOperationGetLocation(function);
+  p->graph.schedule = p->graph.options->schedule;
+  if (!p->graph.target->formats[p->graph.options->dtype]) {
+    hmoec_error(p->graph.diagnostics, hmoec_location_of_op(function), "target %s has no products in %s", p->graph.target->name,
+                hmoec_format_name(p->graph.options->dtype));
     goto done;
   }
-  p->target->prepare(&p->schedule, plan_widest(p));
+  p->graph.target->prepare(&p->graph.schedule, plan_widest(&p->graph));
   long inputs = (long)mlirBlockGetNumArguments(body), outputs = (long)mlirOperationGetNumOperands(mlirBlockGetTerminator(body));
   if (inputs > MOST_TENSORS || outputs > MOST_TENSORS) {
-    hmoec_error(p->diagnostics, hmoec_location_of_op(function), "expected at most %d inputs and %d outputs, found %ld and %ld",
-                MOST_TENSORS, MOST_TENSORS, inputs, outputs);
+    hmoec_error(p->graph.diagnostics, hmoec_location_of_op(function),
+                "expected at most %d inputs and %d outputs, found %ld and %ld", MOST_TENSORS, MOST_TENSORS, inputs, outputs);
     goto done;
   }
   MlirAttribute model = mlirOperationGetAttributeByName(function, ref("hmoe.model"));
   if (mlirAttributeIsNull(model)) model = mlirOperationGetAttributeByName(function, ref("sym_name"));
-  mark_per_set(p->ops, p->op_count, p->context);
+  mark_per_set(p->graph.ops, p->graph.op_count, p->out.context);
   if (!hmoec_mark_f32(module)) {
-    hmoec_machine_error(p->diagnostics, "out of memory");
+    hmoec_machine_error(p->graph.diagnostics, "out of memory");
     goto done;
   }
-  if (!plan_check(p, p->ops, p->op_count)) goto done;
+  if (!plan_check(&p->graph)) goto done;
   if (!plan_entries_init(p, function, body, entries, &entry_count)) goto done;
 
   MlirOperation open;
-  p->block[PLAN_OPEN] = add_function(p, module, "open", NULL, 0, &open);
-  for (size_t i = 0; i < p->op_count; i++) {
-    if (!hmoec_op_at_open(p->ops[i]) || plan_by_reader(p->ops[i])) continue;
-    p->location = mlirOperationGetLocation(p->ops[i]);
-    MlirValue result = mlirOperationGetResult(p->ops[i], 0);
+  p->out.block[PLAN_OPEN] = add_function(p, module, "open", NULL, 0, &open);
+  for (size_t i = 0; i < p->graph.op_count; i++) {
+    if (!hmoec_op_at_open(p->graph.ops[i]) || plan_by_reader(p->graph.ops[i])) continue;
+    p->out.location = mlirOperationGetLocation(p->graph.ops[i]);
+    MlirValue result = mlirOperationGetResult(p->graph.ops[i], 0);
     hmoec_shape shape = hmoec_value_shape(result);
     int64_t rows = 1; /* a vector is one, and a stack has those of all its matrices */
     for (int64_t axis = 0; axis < shape.rank - 1; axis++) rows *= shape.dims[axis];
-    if (!plan_op(p, p->ops[i], PLAN_OPEN, plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, rows))) goto done;
-    if (hmoec_op_has(p->ops[i], HMOEC_OP_ROW_WISE) && !hmoec_op_has(p->ops[i], HMOEC_OP_VIEW)) plan_set_rank(p, result);
+    if (!plan_op(p, p->graph.ops[i], PLAN_OPEN, plan_dim_get(p, PLAN_OPEN, HMOE_DIM_CONST, 0, rows))) goto done;
+    if (hmoec_op_has(p->graph.ops[i], HMOEC_OP_ROW_WISE) && !hmoec_op_has(p->graph.ops[i], HMOEC_OP_VIEW)) plan_set_rank(p, result);
   }
   for (size_t e = 0; e < entry_count; e++)
     if (!plan_entry_function(p, module, function, body, &entries[e], model)) goto done;
@@ -331,13 +333,14 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
   ok = true;
 done:
   plan_entries_deinit(entries, entry_count);
-  free(p->ops);
+  free(p->graph.ops);
   return ok;
 }
 
 bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
-  planner p = {.context = mlirModuleGetContext(module), .diagnostics = diagnostics, .options = options, .target = options->target};
-  p.memory_type = mlirTypeParseGet(p.context, ref("!hmk.memory"));
+  planner p = {.graph = {.diagnostics = diagnostics, .options = options, .target = options->target},
+               .out = {.context = mlirModuleGetContext(module)}};
+  p.out.memory_type = mlirTypeParseGet(p.out.context, ref("!hmk.memory"));
   MlirOperation entry = {NULL};
   MlirBlock module_body = mlirModuleGetBody(module);
   bool ok = true;
@@ -350,28 +353,28 @@ bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_di
   }
   if (ok && mlirOperationIsNull(entry))
     ok = hmoec_error(diagnostics, hmoec_location_of_op(mlirModuleGetOperation(module)), "expected an entry function, found none");
-  ok = ok && hmoec_scalar_library_init(module, diagnostics, &p.functions);
+  ok = ok && hmoec_scalar_library_init(module, diagnostics, &p.graph.functions);
   if (ok) ok = plan_function(&p, module, entry, mlirRegionGetFirstBlock(mlirOperationGetRegion(entry, 0)));
-  if (ok && p.failed)
+  if (ok && p.out.failed)
     ok = hmoec_error(diagnostics, hmoec_location_of_op(mlirModuleGetOperation(module)),
                      "the model is too large: a size does not fit 63 bits, or memory ran out");
-  for (size_t i = 0; i < p.memory_count; i++) {
-    free(p.memories[i]->key);
-    free(p.memories[i]);
+  for (size_t i = 0; i < p.out.memory_count; i++) {
+    free(p.out.memories[i]->key);
+    free(p.out.memories[i]);
   }
-  free(p.memories);
-  while (p.memos) {
-    plan_memo *memo = p.memos;
-    p.memos = memo->next;
+  free(p.out.memories);
+  while (p.out.memos) {
+    plan_memo *memo = p.out.memos;
+    p.out.memos = memo->next;
     free(memo);
   }
-  hmoec_scalar_library_deinit(&p.functions);
-  free(p.dims[PLAN_OPEN]);
-  free(p.dims[PLAN_RUN]);
+  hmoec_scalar_library_deinit(&p.graph.functions);
+  free(p.out.dims[PLAN_OPEN]);
+  free(p.out.dims[PLAN_RUN]);
   for (size_t i = 0; i < p.value_count; i++) free(p.values[i]);
   free(p.values);
-  free(p.depends);
+  free(p.graph.depends);
   hmoec_pointer_map_deinit(&p.value_at);
-  hmoec_pointer_map_deinit(&p.op_at);
+  hmoec_pointer_map_deinit(&p.graph.op_at);
   return ok;
 }

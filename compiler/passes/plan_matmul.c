@@ -15,7 +15,7 @@ plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, hmoec_format 
   matmul.spec.n = n;
   matmul.spec.segments = 1;
   matmul.spec.segment[0] = (hmoec_matmul_segment){n, HMOEC_ACTIVATION_NONE, false, false};
-  matmul.spec.dropped_column = plan_round(p, n);
+  matmul.spec.dropped_column = plan_round(&p->graph, n);
   matmul.spec.dropped_k_begin = k;
   matmul.a = plan_rows_at(a);
   return matmul;
@@ -119,7 +119,7 @@ void plan_pack_emit(planner *p, plan_binding destination, plan_memory *source, c
   plan_step step = plan_step_begin(p, PLAN_OPEN, right ? "pack" : "pack_vector", -1);
   plan_bind(&step, "dst", destination);
   plan_bind(&step, "source", plan_at(source));
-  step.attribute_count += hmoec_packing_write(packing, p->context, step.attributes + step.attribute_count);
+  step.attribute_count += hmoec_packing_write(packing, p->out.context, step.attributes + step.attribute_count);
   plan_step_end(&step);
 }
 

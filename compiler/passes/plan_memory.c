@@ -59,11 +59,12 @@ hmoec_format plan_rows_format(const planner *p, MlirValue value) {
   for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
     if (!plan_is_reader(p, user)) continue; /* of another entry */
-    if (!hmoec_op_is(user, "hmoe.linear") || mlirOpOperandGetOperandNumber(use) != 0 || plan_format(p, user) == HMOEC_FORMAT_F32)
+    if (!hmoec_op_is(user, "hmoe.linear") || mlirOpOperandGetOperandNumber(use) != 0 ||
+        plan_format(&p->graph, user) == HMOEC_FORMAT_F32)
       return HMOEC_FORMAT_F32;
     any = true;
   }
-  return any ? p->options->dtype : HMOEC_FORMAT_F32;
+  return any ? p->graph.options->dtype : HMOEC_FORMAT_F32;
 }
 
 plan_place plan_product_rows(planner *p, MlirValue result, int64_t rows_dim) {
@@ -99,8 +100,8 @@ static void give_destination(planner *p, MlirValue value, plan_memory *destinati
 
 /* When the destination of each value would first be written: what adds and views are given they pass on. */
 static void find_first_writes(planner *p) {
-  for (size_t i = 0; i < p->op_count; i++) {
-    MlirOperation op = p->ops[i];
+  for (size_t i = 0; i < p->graph.op_count; i++) {
+    MlirOperation op = p->graph.ops[i];
     if (!plan_is_member(p, op) || !writes_destination(op)) continue;
     size_t first = i;
     for (intptr_t o = 0; plan_has(op, PLAN_PASSES) && o < mlirOperationGetNumOperands(op); o++) {
@@ -119,7 +120,7 @@ static bool takes_shape_alone(MlirOpOperand use) {
 /* The number of the op at which the rows that `op` reads are read for the last time: views and norms may leave it to what reads them, the
  * first of two linears to the second. */
 static size_t read_number(const planner *p, MlirOperation op) {
-  size_t number = plan_op_number(p, op);
+  size_t number = plan_op_number(&p->graph, op);
   bool waits = plan_has(op, PLAN_WAITS);
   if (!waits && !plan_has(op, PLAN_DEFERRED)) return number;
   MlirValue result = mlirOperationGetResult(op, 0);
@@ -128,7 +129,7 @@ static size_t read_number(const planner *p, MlirOperation op) {
     if (!plan_is_member(p, user) || takes_shape_alone(use)) continue;
     if (waits && !plan_has(user, PLAN_WAITS))
       continue; /* what reads a product reads other rows, but it may wait for the next one */
-    size_t there = waits && hmoec_op_has(user, HMOEC_OP_PRODUCT) ? plan_op_number(p, user) : read_number(p, user);
+    size_t there = waits && hmoec_op_has(user, HMOEC_OP_PRODUCT) ? plan_op_number(&p->graph, user) : read_number(p, user);
     if (there > number) number = there;
   }
   return number;
@@ -145,7 +146,7 @@ static bool reads_before(const planner *p, MlirOperation op, size_t before) {
   bool through = hmoec_op_has(op, HMOEC_OP_VIEW) || plan_by_reader(op);
   for (intptr_t r = 0; through && r < mlirOperationGetNumResults(op); r++)
     if (!read_before(p, mlirOperationGetResult(op, r), none, before)) return false;
-  return plan_op_number(p, op) < before;
+  return plan_op_number(&p->graph, op) < before;
 }
 
 /* Whether everything of the entry that reads a value, but `sum`, has read it before op number `before` runs, and nobody returns it. */
@@ -168,8 +169,9 @@ static void give_sum(planner *p, MlirOperation add, plan_memory *destination) {
     if (mlirValueEqual(first, other) || plan_value_get(p, first)->destination || !of_memory(first, true) || !of_memory(other, true))
       continue;
     if (plan_value_get(p, other)->destination != destination) continue; /* it is added afterwards, from memory of its own */
-    size_t begins = plan_op_number(p, hmoec_defining_op(first)), adds = destination->first_write;
-    if (destination->shared && plan_op_number(p, add) > destination->shared_at) continue; /* it is no part of what others read */
+    size_t begins = plan_op_number(&p->graph, hmoec_defining_op(first)), adds = destination->first_write;
+    if (destination->shared && plan_op_number(&p->graph, add) > destination->shared_at)
+      continue; /* it is no part of what others read */
     if (begins >= adds || !read_before(p, first, add, adds)) continue;
     set_destination(p, first, destination);
     destination->shared = true;
@@ -182,8 +184,8 @@ void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory 
   for (intptr_t r = 0; r < mlirOperationGetNumOperands(terminator); r++)
     if (outputs[r] && !plan_is_last_from(p, mlirOperationGetOperand(terminator, r)))
       give_destination(p, mlirOperationGetOperand(terminator, r), outputs[r], false);
-  for (size_t i = p->op_count; i-- > 0;) {
-    MlirOperation op = p->ops[i];
+  for (size_t i = p->graph.op_count; i-- > 0;) {
+    MlirOperation op = p->graph.ops[i];
     if (!plan_is_member(p, op) || !writes_destination(op)) continue;
     MlirValue result = mlirOperationGetResult(op, 0);
     plan_memory *destination = plan_value_get(p, result)->destination;

@@ -11,28 +11,28 @@ typedef struct rule {
   bool (*entry)(planner *p, MlirOperation op);
   unsigned facts;
   int deep; /* WIDTHS_OF the operand whose last dimensions say how deep the op's products are, or 0 */
-  int64_t (*width)(const planner *p, MlirOperation op); /* where no operand says it */
+  int64_t (*width)(const plan_graph *graph, MlirOperation op); /* where no operand says it */
 } rule;
 #define WIDTHS_OF(operand) ((operand) + 1)
 
 /* A hidden block of the experts' own columns and the generated ones. */
-static int64_t fused_width(const planner *p, MlirOperation op) {
+static int64_t fused_width(const plan_graph *graph, MlirOperation op) {
   hmoec_shape wi = hmoec_value_shape(mlirOperationGetOperand(op, 4));
   intptr_t down = hmoec_op_is(op, "hmoe.fused_gated_experts") ? 7 : 6;
-  int64_t hidden = plan_round(p, wi.dims[1]) + plan_round(p, hmoec_value_shape(mlirOperationGetOperand(op, down)).dims[2]);
+  int64_t hidden = plan_round(graph, wi.dims[1]) + plan_round(graph, hmoec_value_shape(mlirOperationGetOperand(op, down)).dims[2]);
   return hidden > wi.dims[2] ? hidden : wi.dims[2];
 }
 
-static int64_t factored_width(const planner *p, MlirOperation op) {
-  (void)p;
+static int64_t factored_width(const plan_graph *graph, MlirOperation op) {
+  (void)graph;
   int64_t depth = hmoec_op_int(op, "bottleneck") * (hmoec_value_shape(mlirOperationGetOperand(op, 1)).dims[1] + 1);
   int64_t columns = hmoec_value_shape(mlirOperationGetOperand(op, 0)).dims[1];
   return depth > columns ? depth : columns;
 }
 
-static int64_t attention_width(const planner *p, MlirOperation op) {
+static int64_t attention_width(const plan_graph *graph, MlirOperation op) {
   int64_t columns = plan_columns(mlirOperationGetOperand(op, 0));
-  return columns > p->target->attention_width ? columns : p->target->attention_width;
+  return columns > graph->target->attention_width ? columns : graph->target->attention_width;
 }
 
 static const rule rules[] = {
@@ -86,19 +86,19 @@ bool plan_has(MlirOperation op, unsigned fact) {
   return found && (found->facts & fact) != 0;
 }
 
-int64_t plan_widest(const planner *p) {
+int64_t plan_widest(const plan_graph *graph) {
   int64_t widest = 1;
-  for (size_t i = 0; i < p->op_count; i++) {
-    const rule *found = rule_of(p->ops[i]);
-    int64_t width = found && found->width ? found->width(p, p->ops[i]) : 0;
+  for (size_t i = 0; i < graph->op_count; i++) {
+    const rule *found = rule_of(graph->ops[i]);
+    int64_t width = found && found->width ? found->width(graph, graph->ops[i]) : 0;
     if (found && found->deep) {
-      hmoec_shape shape = hmoec_value_shape(mlirOperationGetOperand(p->ops[i], found->deep - 1));
+      hmoec_shape shape = hmoec_value_shape(mlirOperationGetOperand(graph->ops[i], found->deep - 1));
       for (int64_t d = 1; d < shape.rank; d++)
         if (shape.dims[d] > width) width = shape.dims[d];
     }
     if (width > widest) widest = width;
   }
-  return plan_round(p, widest);
+  return plan_round(graph, widest);
 }
 
 bool plan_by_reader(MlirOperation op) {
@@ -108,14 +108,14 @@ bool plan_by_reader(MlirOperation op) {
 
 bool plan_op(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   const rule *found = rule_of(op);
-  p->location = mlirOperationGetLocation(op);
+  p->out.location = mlirOperationGetLocation(op);
   if (found && found->rows) return found->rows(p, op, fn, rows_dim);
   MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
-  return hmoec_error(p->diagnostics, hmoec_location_of_op(op), "%.*s cannot be compiled here", (int)name.length, name.data);
+  return hmoec_error(p->graph.diagnostics, hmoec_location_of_op(op), "%.*s cannot be compiled here", (int)name.length, name.data);
 }
 
 bool plan_member(planner *p, MlirOperation op) {
   const rule *found = rule_of(op);
   if (found && found->entry) return found->entry(p, op);
-  return plan_by_reader(op) || plan_is_per_set(op) || plan_op(p, op, PLAN_RUN, p->rows.count);
+  return plan_by_reader(op) || plan_is_per_set(op) || plan_op(p, op, PLAN_RUN, p->here.rows.count);
 }

@@ -81,14 +81,14 @@ static size_t merged_linears(const planner *p, MlirOperation linear, MlirOperati
                 !mlirOperationIsNull(hmoec_single_user(mlirOperationGetResult(op, 0))) &&
                 mlirValueEqual(mlirOperationGetOperand(op, 0), x) &&
                 mlirOperationGetNumOperands(op) == mlirOperationGetNumOperands(linear) &&
-                plan_format(p, op) == plan_format(p, linear);
+                plan_format(&p->graph, op) == plan_format(&p->graph, linear);
     if (!same) continue;
     found[count++] = op;
     mine = mine || mlirOperationEqual(op, linear);
   }
   if (!mine || count < 2) return 1;
   for (size_t i = 1; i < count; i++) /* in program order: the first plans them all */
-    for (size_t j = i; j > 0 && plan_op_number(p, found[j]) < plan_op_number(p, found[j - 1]); j--) {
+    for (size_t j = i; j > 0 && plan_op_number(&p->graph, found[j]) < plan_op_number(&p->graph, found[j - 1]); j--) {
       MlirOperation other = found[j];
       found[j] = found[j - 1];
       found[j - 1] = other;
@@ -116,27 +116,28 @@ static MlirOperation linear_after(const planner *p, MlirOperation linear) {
   MlirValue hidden = product_result(linear);
   MlirOperation user = only_user(p, hidden);
   if (plan_is_last_from(p, hidden)) return none;
-  if (mlirOperationIsNull(user) || !is_dense_linear(p, user) || plan_format(p, linear) != plan_format(p, user)) return none;
-  if (plan_columns(mlirOperationGetResult(user, 0)) > plan_knob(p, "choose", "most_columns")) return none;
+  if (mlirOperationIsNull(user) || !is_dense_linear(p, user) || plan_format(&p->graph, linear) != plan_format(&p->graph, user))
+    return none;
+  if (plan_columns(mlirOperationGetResult(user, 0)) > plan_knob(&p->graph, "choose", "most_columns")) return none;
   MlirOperation merged[3];
   return merged_linears(p, user, merged) == 1 && merged_linears(p, linear, merged) == 1 ? user : none;
 }
 
 /* In a row of linears the first two are a pair, then the next two. */
 void plan_find_pairs(planner *p) {
-  for (size_t i = 0; i < p->op_count; i++) {
-    MlirOperation second = mlirOperationIsNull(p->entry->pair[i]) ? linear_after(p, p->ops[i]) : (MlirOperation){NULL};
+  for (size_t i = 0; i < p->graph.op_count; i++) {
+    MlirOperation second = mlirOperationIsNull(p->here.entry->pair[i]) ? linear_after(p, p->graph.ops[i]) : (MlirOperation){NULL};
     if (mlirOperationIsNull(second)) continue;
-    p->entry->pair[i] = second;
-    p->entry->pair[plan_op_number(p, second)] = p->ops[i];
+    p->here.entry->pair[i] = second;
+    p->here.entry->pair[plan_op_number(&p->graph, second)] = p->graph.ops[i];
   }
 }
 
 /* The first, or the second, of a pair that this linear is the other of. */
 static MlirOperation other_linear(const planner *p, MlirOperation linear, bool first) {
-  size_t number = plan_op_number(p, linear);
-  MlirOperation other = p->entry && number != HMOEC_NO_NUMBER ? p->entry->pair[number] : (MlirOperation){NULL};
-  bool before = !mlirOperationIsNull(other) && plan_op_number(p, other) < number;
+  size_t number = plan_op_number(&p->graph, linear);
+  MlirOperation other = p->here.entry && number != HMOEC_NO_NUMBER ? p->here.entry->pair[number] : (MlirOperation){NULL};
+  bool before = !mlirOperationIsNull(other) && plan_op_number(&p->graph, other) < number;
   return before == first ? other : (MlirOperation){NULL};
 }
 
@@ -210,10 +211,10 @@ static plan_matmul linear_product(planner *p, MlirOperation op, int fn, int64_t 
   hmoec_shape w = hmoec_value_shape(mlirOperationGetOperand(op, 1));
   hmoec_activation activation = HMOEC_ACTIVATION_NONE;
   MlirOperation activated = activation_after(op);
-  if (!mlirOperationIsNull(activated)) activation = plan_activation(p, hmoec_op_string(activated, "function"));
+  if (!mlirOperationIsNull(activated)) activation = plan_activation(&p->graph, hmoec_op_string(activated, "function"));
   plan_place weight = plan_value_get(p, mlirOperationGetOperand(op, 1))->place;
   int64_t n = w.dims[0], k = w.dims[1];
-  hmoec_format format = fn == PLAN_RUN ? plan_format(p, op) : HMOEC_FORMAT_F32;
+  hmoec_format format = fn == PLAN_RUN ? plan_format(&p->graph, op) : HMOEC_FORMAT_F32;
   plan_matmul m = plan_dense_matmul(p, fn, rows_dim, format, k, n, mlirOperationGetOperand(op, 0));
   m.b = plan_at(plan_linear_weight(p, fn, weight, format, n, k));
   if (mlirOperationGetNumOperands(op) > 2) m.bias = plan_vector(p, fn, plan_value_get(p, mlirOperationGetOperand(op, 2))->place, n);
@@ -236,10 +237,10 @@ static void linear_into_destination(planner *p, plan_matmul *m, MlirValue result
 
 /* Several linears of the same rows: their columns side by side, each from a multiple of the target's step on. */
 static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, int64_t rows_dim) {
-  hmoec_format format = plan_format(p, linears[0]);
+  hmoec_format format = plan_format(&p->graph, linears[0]);
   bool biased = mlirOperationGetNumOperands(linears[0]) > 2;
   int64_t k = plan_columns(mlirOperationGetOperand(linears[0], 1)), ld = 0, at = 0;
-  for (size_t i = 0; i < count; i++) ld += plan_round(p, plan_columns(mlirOperationGetResult(linears[i], 0)));
+  for (size_t i = 0; i < count; i++) ld += plan_round(&p->graph, plan_columns(mlirOperationGetResult(linears[i], 0)));
   plan_memory **made = plan_made(p, (plan_key){.owner = linears[0].ptr, .making = PLAN_MERGED, .rows = (int64_t)count});
   plan_memory **made_bias = plan_made(p, (plan_key){.owner = linears[0].ptr, .making = PLAN_MERGED_BIAS, .rows = (int64_t)count});
   bool first_time = !*made;
@@ -271,7 +272,7 @@ static bool plan_merged(planner *p, const MlirOperation *linears, size_t count, 
     }
     plan_value_get(p, result)->place = plan_whole_place(c);
     plan_value_get(p, result)->place.offset = at;
-    at += plan_round(p, n);
+    at += plan_round(&p->graph, n);
   }
   plan_matmul m = plan_dense_matmul(p, PLAN_RUN, rows_dim, format, k, ld, mlirOperationGetOperand(linears[0], 0));
   m.b = plan_at(weights);
@@ -319,7 +320,7 @@ bool plan_activate(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   bool accumulate;
   plan_place out = plan_destination(p, y, rows_dim, &accumulate);
   hmoec_shape shape = hmoec_value_shape(y);
-  plan_map(p, fn, rows_dim, plan_activation(p, hmoec_op_string(op, "function")), plan_rows_place(p, fn, x), out,
+  plan_map(p, fn, rows_dim, plan_activation(&p->graph, hmoec_op_string(op, "function")), plan_rows_place(p, fn, x), out,
            shape.dims[shape.rank - 1], accumulate);
   return true;
 }

@@ -87,7 +87,8 @@ static void copy_dense(planner *p, plan_memory *to, int64_t at, int64_t group_pi
                        const hmoec_shape *shape) {
   int64_t columns = shape->dims[shape->rank - 1], rows = shape->rank > 1 ? shape->dims[shape->rank - 2] : 1,
           groups = shape->rank > 2 ? shape->dims[0] : 1, column_stride = shape->rank == 1 ? from.row_stride : from.col_stride;
-  bool in_rows = pitch == columns && (rows == 1 || (from.row_stride == columns * column_stride && !plan_has_gaps(p, from.memory)));
+  bool in_rows =
+      pitch == columns && (rows == 1 || (from.row_stride == columns * column_stride && !plan_has_gaps(&p->graph, from.memory)));
   if (in_rows || (groups == 1 && from.memory->count <= 1)) { /* matrices are rows of a matrix, or there is one */
     hmoec_packing all = {.columns = in_rows ? rows * columns : columns,
                          .column_stride = column_stride,
@@ -165,9 +166,9 @@ bool plan_parameter(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   plan_memory *memory = plan_memory_create(p, "param", "f32", -1, shape.rank - first, shape.dims + first);
   MlirStringRef key = hmoec_op_string(op, "key");
   memory->key = strndup(key.data, key.length);
-  if (!memory->key) p->failed = true;
+  if (!memory->key) p->out.failed = true;
   memory->count = count;
-  memory->index = p->params++;
+  memory->index = p->out.params++;
   if (count > 1 && shape.rank == 2 && !only_grouped(value)) { /* a stack of vectors that is read as a matrix becomes one */
     memory = joined_stack(p, memory);
   }
