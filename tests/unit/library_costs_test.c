@@ -153,6 +153,8 @@ static void test_flops(void **state) {
     if (i == 2) assert_true(one > least + 2.0 * 2 * 128 * 40 * 64); /* it generates for every token, too */
     else if (one < least || one > least) fail_msg("%s: expected %g, found %g", rows[i].strategy, least, one);
     assert_true(many >= 1000 * one && many <= 1000 * one);
+    double no_rows = hmoec_compilation_flops(compilation, 1, 0); /* as of layers, which have none */
+    assert_true(no_rows >= one && no_rows <= one);
     assert_true(hmoec_compilation_flops(compilation, 0, 0) <= 0 && hmoec_compilation_flops(compilation, 1, -1) <= 0);
     hmoec_compilation_destroy(compilation);
   }
@@ -166,6 +168,39 @@ static void test_flops(void **state) {
   double one = hmoec_compilation_flops(compilation, 48, 1), two = hmoec_compilation_flops(compilation, 48, 2);
   assert_true(one - two >= 48.0 * 4 * 48 * 24 && one - two <= 48.0 * 4 * 48 * 24);
   hmoec_compilation_destroy(compilation);
+}
+
+/* Of an entry that goes on from a state the caller gives the length alone. */
+static void test_sizes_of_states(void **state) {
+  (void)state;
+  messages all;
+  hmoec_options options = options_to(&all);
+  hmoec_compilation *compilation;
+  hmoec_signature signature;
+  options.defines = &(const hmoec_define){"layers", "1"};
+  options.define_count = 1;
+  assert_int_equal(hmoec_compile_file(HMOE_SOURCE_DIR "/models/gpt2-hypermoe-tiny.spec", &options, &compilation), HMOEC_OK);
+  assert_int_equal(hmoec_compilation_signature(compilation, "decode", &signature), HMOEC_OK);
+  assert_true(signature.needs_state && signature.size_count == 1 && signature.input_count == 2);
+  for (size_t i = 0; i < 2; i++)
+    assert_true(signature.inputs[i].sizes[0] == HMOEC_SIZE_OF_STATE && signature.inputs[i].sizes[1] == 0);
+  assert_true(signature.outputs[0].sizes[0] == HMOEC_SIZE_OF_STATE && signature.outputs[0].shape.dims[1] == 197);
+  hmoec_compilation_destroy(compilation);
+}
+
+/* A strategy of the options is one that is forced, but for auto. */
+static void test_strategies(void **state) {
+  (void)state;
+  static const char *const strategies[] = {"auto", "factored"};
+  for (size_t i = 0; i < 2; i++) {
+    messages all;
+    report found = {.size = 0};
+    hmoec_options options = options_to(&all);
+    options.strategy = strategies[i];
+    const hmoec_explain_options how = {.struct_size = sizeof how, .print = print_into, .print_context = &found};
+    assert_int_equal(hmoec_explain(HMOE_SOURCE_DIR "/models/hypermoe-layer.spec", &options, &how), HMOEC_OK);
+    assert_true(!strstr(found.text, "factored: forced by an option") == (i == 0));
+  }
 }
 
 static void test_refused_sizes(void **state) {
@@ -190,6 +225,7 @@ static void test_refused_sizes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory), cmocka_unit_test(test_flops),
+                                     cmocka_unit_test(test_sizes_of_states), cmocka_unit_test(test_strategies),
                                      cmocka_unit_test(test_refused_sizes)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
