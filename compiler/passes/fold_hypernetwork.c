@@ -228,7 +228,7 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
       ok = hmoec_error(
           state->diagnostics, location,
           "strategy %s needs generated weights that depend on the selection set alone: made of one selection_embedding by linear, "
-          "activate, add, multiply, scale and append_row; here the generator reads something else",
+          "activate, add, multiply, scale, slice, concat and append_row; here the generator reads something else",
           hmoec_strategy_name(strategy));
       goto done;
     }

@@ -9,6 +9,7 @@
  *   plan_graph.c     what ops are to each other and to the entry at hand
  *   plan_check.c     what can be planned
  *   plan_rows.c      row-wise ops: linear, norms, activate, add; plan_views.c: slices and other views; plan_memory.c: where results go
+ *   plan_gated.c     two linears that are one product, gates and ups
  *   plan_attention.c ids, embeddings, attention and its states
  *   plan_matmul.c    products, packs, maps; plan_experts.c, plan_hyper.c: experts, HyperExperts
  *   plan_builder.c   memory, dimensions, steps; plan_dtype.c: what is f32 whatever the dtype */
@@ -79,7 +80,8 @@ typedef struct plan_entry {
   plan_entry_kind kind;
   const char *name;
   bool *member; /* by number of op: planned here */
-  MlirOperation *pair; /* by number of op: the linear that is planned as one step with this one; null: none */
+  MlirOperation
+      *pair; /* by number of op: the linear, or product of linears, that is planned as one step with this one; null: none */
   int64_t dim[PLAN_MOST_DIMS]; /* entry dimension of each of the model's; -1: not there */
   int64_t output; /* DECODE: the only output */
 } plan_entry;
@@ -370,6 +372,18 @@ void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory 
 void plan_find_pairs(planner *p);
 /* Fills in A of a dense product from the rows of x: a norm that its reader does, if there is one. */
 plan_matmul plan_dense_matmul(planner *p, int fn, int64_t rows_dim, hmoec_format format, int64_t k, int64_t n, MlirValue x);
+
+/* ---- plan_gated.c ---- */
+/* Two linears that are one product; activation: of the gates, null: none. */
+typedef struct plan_gates {
+  MlirOperation gate, up, activation, multiply;
+} plan_gates;
+/* The linear behind a factor of a product of linears, and what activates it; null: nothing. */
+MlirOperation plan_factor_linear(MlirValue factor, MlirOperation *out_activation);
+/* Of a linear or of what multiplies two. False: it is not one of those. */
+bool plan_gates_of(MlirOperation op, plan_gates *out);
+/* The product of gates and ups, without C. */
+plan_matmul plan_gated_product(planner *p, const plan_gates *gates, int64_t rows_dim);
 
 /* ---- plan_attention.c ---- */
 /* The integers among the entry's inputs: checked, masks where attention reads them. Before anything else in the entry. */

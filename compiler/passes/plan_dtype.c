@@ -52,16 +52,14 @@ static bool only_products_of_dtype_read(MlirValue value) {
   return any;
 }
 
-static MlirOperation linear_of(MlirValue factor) {
-  MlirOperation op = hmoec_defining_op(factor);
-  return hmoec_op_is(op, "hmoe.activate") ? hmoec_defining_op(mlirOperationGetOperand(op, 0)) : op;
-}
-
 /* Of two linears that multiply the first to run waits in the rows that the second multiplies, which are of the dtype if only products in it read them. */
 static bool waits_in_dtype(MlirOperation multiply, size_t factor) {
-  if (!plan_is_product_of_linears(multiply) || !only_products_of_dtype_read(mlirOperationGetResult(multiply, 0))) return false;
-  MlirOperation linear = linear_of(mlirOperationGetOperand(multiply, (intptr_t)factor)),
-                other = linear_of(mlirOperationGetOperand(multiply, 1 - (intptr_t)factor));
+  plan_gates gates;
+  if (!plan_is_product_of_linears(multiply) || plan_gates_of(multiply, &gates) ||
+      !only_products_of_dtype_read(mlirOperationGetResult(multiply, 0)))
+    return false;
+  MlirOperation activation, linear = plan_factor_linear(mlirOperationGetOperand(multiply, (intptr_t)factor), &activation),
+                            other = plan_factor_linear(mlirOperationGetOperand(multiply, 1 - (intptr_t)factor), &activation);
   while (!mlirOperationIsNull(linear) && !mlirOperationEqual(linear, other)) linear = mlirOperationGetNextInBlock(linear);
   return !mlirOperationIsNull(linear);
 }

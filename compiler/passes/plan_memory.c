@@ -74,11 +74,16 @@ plan_place plan_product_rows(planner *p, MlirValue result, int64_t rows_dim) {
   return plan_value_get(p, result)->place = plan_whole_place(memory);
 }
 
-/* Whether a value can be written to memory that it is given, or added to it: a view if what it sees can. A product of two linears cannot
- * be added: the second multiplies what is there. */
+/* Whether two linears multiply in memory: the first writes it, the second multiplies what is there. */
+static bool multiplies_memory(MlirOperation op) {
+  plan_gates gates;
+  return hmoec_op_is(op, "hmoe.multiply") && !plan_gates_of(op, &gates);
+}
+
+/* Whether a value can be written to memory that it is given, or added to it: a view if what it sees can. */
 static bool of_memory(MlirValue value, bool added) {
   MlirOperation op = hmoec_defining_op(value);
-  if (mlirOperationIsNull(op) || !writes_destination(op) || (added && hmoec_op_is(op, "hmoe.multiply"))) return false;
+  if (mlirOperationIsNull(op) || !writes_destination(op) || (added && multiplies_memory(op))) return false;
   if (!hmoec_op_is(op, "hmoe.unflatten")) return true;
   MlirValue seen = mlirOperationGetOperand(op, 0);
   return !mlirOperationIsNull(hmoec_single_user(seen)) && of_memory(seen, added);
@@ -104,7 +109,8 @@ static void find_first_writes(planner *p) {
     MlirOperation op = p->graph.ops[i];
     if (!plan_is_member(p, op) || !writes_destination(op)) continue;
     size_t first = i;
-    for (intptr_t o = 0; plan_has(op, PLAN_PASSES) && o < mlirOperationGetNumOperands(op); o++) {
+    bool passes = plan_has(op, PLAN_PASSES) && (!hmoec_op_is(op, "hmoe.multiply") || multiplies_memory(op));
+    for (intptr_t o = 0; passes && o < mlirOperationGetNumOperands(op); o++) {
       MlirValue operand = mlirOperationGetOperand(op, o);
       if (takes_destination(operand, false) && plan_value_get(p, operand)->first_write < first)
         first = plan_value_get(p, operand)->first_write;
@@ -197,7 +203,7 @@ void plan_assign_destinations(planner *p, MlirOperation terminator, plan_memory 
         set_destination(p, result, destination);
       }
       give_sum(p, op, destination);
-    } else if (hmoec_op_is(op, "hmoe.multiply") && plan_is_product_of_linears(op)) {
+    } else if (multiplies_memory(op) && plan_is_product_of_linears(op)) {
       /* the two linears share memory, the second to run multiplies */
       if (!destination) destination = plan_product_rows(p, result, plan_rows_of(p, result).count).memory;
       set_destination(p, result, destination);

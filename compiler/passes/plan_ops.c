@@ -40,7 +40,7 @@ static const rule rules[] = {
     {"linear", .rows = plan_linear, .facts = PLAN_GIVEN | PLAN_WAITS, .deep = WIDTHS_OF(1)},
     {"activate", .rows = plan_activate, .facts = PLAN_GIVEN | PLAN_PASSES | PLAN_WAITS},
     {"add", .rows = plan_add, .facts = PLAN_GIVEN | PLAN_PASSES},
-    {"multiply", .rows = plan_multiply, .facts = PLAN_GIVEN | PLAN_PASSES},
+    {"multiply", .rows = plan_multiply, .facts = PLAN_GIVEN | PLAN_PASSES | PLAN_WAITS},
     {"scale", .rows = plan_scale, .facts = PLAN_DEFERRED},
     {"rms_norm", .rows = plan_norm, .facts = PLAN_DEFERRED, .deep = WIDTHS_OF(0)},
     {"layer_norm", .rows = plan_norm, .facts = PLAN_DEFERRED, .deep = WIDTHS_OF(0)},

@@ -4,6 +4,7 @@
  *   linear(x, wq), linear(x, wk), ...       one product, when they are q, k and v of one attention
  *   linear(activate(linear(x, w1)), w2)     a pair, fused where there are rows enough
  *   scale(norm(x))                          the norm scales
+ *   multiply(linear(x, a), linear(x, b))    one product of gates and ups (plan_gated.c)
  *   multiply(linear(x, a), linear(y, b))    the second product multiplies what the first wrote; other rows are mapped */
 #include "ir/location.h"
 #include "passes/plan.h"
@@ -103,24 +104,25 @@ static MlirOperation activation_after(MlirOperation linear) {
   return !mlirOperationIsNull(user) && hmoec_op_is(user, "hmoe.activate") ? user : (MlirOperation){NULL};
 }
 
-/* What a linear's product gives: its result, or what the activation makes of it. */
-static MlirValue product_result(MlirOperation linear) {
-  MlirOperation activated = activation_after(linear);
-  return mlirOperationGetResult(mlirOperationIsNull(activated) ? linear : activated, 0);
+/* What the product of a linear, or of two, gives: its result, or what the activation makes of it. */
+static MlirValue product_result(MlirOperation product) {
+  MlirOperation activated = hmoec_op_is(product, "hmoe.linear") ? activation_after(product) : (MlirOperation){NULL};
+  return mlirOperationGetResult(mlirOperationIsNull(activated) ? product : activated, 0);
 }
 
-/* The linear that reads what this one gives, activated, where nothing else does. */
-static MlirOperation linear_after(const planner *p, MlirOperation linear) {
-  MlirOperation none = {NULL};
-  if (!is_dense_linear(p, linear)) return none;
-  MlirValue hidden = product_result(linear);
+/* The linear that reads what this one gives, activated, or what this product of two gives, where nothing else does. */
+static MlirOperation linear_after(const planner *p, MlirOperation op) {
+  MlirOperation none = {NULL}, merged[3];
+  plan_gates gates;
+  bool gated = plan_gates_of(op, &gates) && plan_is_member(p, op);
+  if (gated ? !mlirOperationEqual(op, gates.multiply) : !is_dense_linear(p, op)) return none;
+  MlirValue hidden = product_result(op);
   MlirOperation user = only_user(p, hidden);
   if (plan_is_last_from(p, hidden)) return none;
-  if (mlirOperationIsNull(user) || !is_dense_linear(p, user) || plan_format(&p->graph, linear) != plan_format(&p->graph, user))
-    return none;
+  if (mlirOperationIsNull(user) || !is_dense_linear(p, user) || plan_gates_of(user, &gates)) return none;
+  if (plan_format(&p->graph, gated ? gates.gate : op) != plan_format(&p->graph, user)) return none;
   if (plan_columns(mlirOperationGetResult(user, 0)) > plan_knob(&p->graph, "choose", "most_columns")) return none;
-  MlirOperation merged[3];
-  return merged_linears(p, user, merged) == 1 && merged_linears(p, linear, merged) == 1 ? user : none;
+  return merged_linears(p, user, merged) == 1 && (gated || merged_linears(p, op, merged) == 1) ? user : none;
 }
 
 /* In a row of linears the first two are a pair, then the next two. */
@@ -147,6 +149,7 @@ static MlirOperation second_linear(const planner *p, MlirOperation linear) { ret
  * its tasks share them. A pair's tasks do not. */
 static bool left_to_reader(planner *p, MlirOperation norm) {
   MlirOperation scale = scale_after(p, norm), first = {NULL}, merged[3];
+  plan_gates gates;
   MlirValue rows = mlirOperationGetResult(mlirOperationIsNull(scale) ? norm : scale, 0);
   size_t readers = 0;
   for (MlirOpOperand use = mlirValueGetFirstUse(rows); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
@@ -156,8 +159,10 @@ static bool left_to_reader(planner *p, MlirOperation norm) {
     first = reader;
     readers++;
   }
-  if (readers == 0 || merged_linears(p, first, merged) != readers) return false;
-  if (plan_is_last_from(p, rows)) return false;
+  if (readers == 0 || plan_is_last_from(p, rows)) return false;
+  bool gated = plan_gates_of(first, &gates);
+  if ((gated ? 2 : merged_linears(p, first, merged)) != readers) return false;
+  if (gated) first = gates.multiply;
   if (!mlirOperationIsNull(second_linear(p, first))) return true;
   plan_memory *destination = plan_value_get(p, product_result(first))->destination;
   return !destination || destination != plan_value_get(p, mlirOperationGetOperand(norm, 0))->place.memory;
@@ -288,10 +293,14 @@ bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
     MlirOperation merged[3];
     size_t count = merged_linears(p, op, merged);
     if (count > 1) return !mlirOperationEqual(merged[0], op) || plan_merged(p, merged, count, rows_dim);
+    plan_gates gates;
+    if (plan_gates_of(op, &gates)) return true; /* with the product of both */
     if (!mlirOperationIsNull(second_linear(p, op))) return true; /* with the second */
     MlirOperation before = other_linear(p, op, true);
     if (!mlirOperationIsNull(before)) {
-      plan_matmul first = linear_product(p, before, fn, rows_dim, &result);
+      result = product_result(before);
+      plan_matmul first = plan_gates_of(before, &gates) ? plan_gated_product(p, &gates, rows_dim)
+                                                        : linear_product(p, before, fn, rows_dim, &result);
       plan_memory *hidden = plan_rows_memory(p, first.spec.format, rows_dim, plan_columns(result), true);
       plan_value_get(p, result)->place = plan_whole_place(hidden);
       plan_matmul_into(&first, plan_value_get(p, result)->place);
@@ -347,10 +356,18 @@ bool plan_add(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   return true;
 }
 
-/* Two linears have written the product where it goes; rows of others are mapped there. */
+/* Gates and ups are one product. Two other linears have written theirs where it goes; rows of others are mapped there. */
 bool plan_multiply(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   MlirValue y = mlirOperationGetResult(op, 0);
   plan_memory *destination = plan_value_get(p, y)->destination;
+  plan_gates gates;
+  if (fn == PLAN_RUN && plan_gates_of(op, &gates)) {
+    if (!mlirOperationIsNull(second_linear(p, op))) return true;
+    plan_matmul m = plan_gated_product(p, &gates, rows_dim);
+    linear_into_destination(p, &m, y, fn, rows_dim);
+    plan_matmul_emit(p, &m);
+    return true;
+  }
   if (fn == PLAN_RUN && !plan_is_per_set(op) && plan_is_product_of_linears(op)) {
     plan_value_get(p, y)->place = plan_whole_place(destination);
     return true;

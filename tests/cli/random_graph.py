@@ -49,11 +49,12 @@ class Graph:
         """A matrix of parameters: mostly a tensor, else made of some in any way."""
         if depth > 2 or self.chance(0.75): return self.param([rows, columns])
         again = lambda r, c: self.matrix(r, c, depth + 1)
-        choice = self.random.randrange(12)
+        choice = self.random.randrange(16)
         if choice <= 1: return f"transpose({again(columns, rows)})"
-        if choice == 2:
-            begin, behind = self.random.randrange(4), self.random.randrange(4)
-            return f"slice({again(rows, columns + begin + behind)}, begin = {begin}, end = {begin + columns})"
+        if choice == 2 or choice == 12: return self.part([rows, columns], lambda shape: again(*shape))
+        if choice == 13: return self.joined([rows, columns], lambda shape: again(*shape))
+        if choice == 14: return self.squeezed([rows, columns], lambda shape: self.stack(shape[0], shape[1:], depth + 1))
+        if choice == 15: return self.scaled(again(rows, columns), [rows, columns], depth)
         if choice == 3:
             by = [d for d in range(1, rows * columns + 1) if rows * columns % d == 0]
             d = self.random.choice(by)
@@ -76,16 +77,56 @@ class Graph:
 
     def vector(self, n, depth=0):
         if depth > 2 or self.chance(0.85): return self.param([n])
-        if self.chance(0.5):
-            columns = self.random.choice([1, 3])
-            at = self.random.randrange(columns)
-            return f"slice({self.matrix(n, columns, depth + 1)}, begin = {at}, end = {at + 1}, squeeze = 1)"
+        again = lambda shape: self.vector(shape[0], depth + 1)
+        choice = self.random.randrange(7)
+        if choice <= 1: return self.squeezed([n], lambda shape: self.matrix(shape[0], shape[1], depth + 1))
+        if choice == 2: return self.part([n], again)
+        if choice == 3 and n > 1: return self.joined([n], again)
+        if choice == 4: return self.scaled(again([n]), [n], depth)
+        if choice == 5: return f"{self.random.choice(['add', 'multiply'])}({again([n])}, activate({again([n])}, function = {self.random.choice(FUNCTIONS)}))"
         return f"reshape({self.matrix(1, n, depth + 1) if self.chance(0.5) else self.matrix(n, 1, depth + 1)}, shape = [{n}])"
 
-    def stack(self, count, shape):
+    def part(self, shape, make):
+        """A tensor as a slice of what `make` makes of a larger shape."""
+        axis, step, begin = self.random.randrange(len(shape)), self.random.choice([1, 1, 2, 3]), self.random.randrange(4)
+        end = begin + (shape[axis] - 1) * step + 1 + self.random.randrange(step)
+        larger = shape[:axis] + [end + self.random.choice([0, 0, 3])] + shape[axis + 1:]
+        options = f", begin = {begin}, end = {end}"
+        if axis < len(shape) - 1 or self.chance(0.3): options += f", axis = {axis if self.chance(0.5) else axis - len(shape)}"
+        if step > 1: options += f", step = {step}"
+        return f"slice({make(larger)}{options})"
+
+    def squeezed(self, shape, make):
+        """A tensor as one part of what has an axis more."""
+        axis, count = self.random.randrange(len(shape) + 1), self.random.choice([1, 3])
+        at = self.random.randrange(count)
+        return f"slice({make(shape[:axis] + [count] + shape[axis:])}, axis = {axis}, begin = {at}, end = {at + 1}, squeeze = 1)"
+
+    def joined(self, shape, make):
+        """A tensor as pieces one behind the other."""
+        axis = self.random.choice([i for i, n in enumerate(shape) if n > 1] or [None])
+        if axis is None: return make(shape)
+        cuts = sorted({0, shape[axis]} | {self.random.randrange(1, shape[axis]) for _ in range(self.random.choice([1, 1, 2]))})
+        pieces = [make(shape[:axis] + [b - a] + shape[axis + 1:]) for a, b in zip(cuts, cuts[1:])]
+        return f"concat({', '.join(pieces)}" + (f", axis = {axis})" if axis < len(shape) - 1 or self.chance(0.3) else ")")
+
+    def scaled(self, x, shape, depth=2):
+        factor = self.random.choice(["", f", {self.vector(shape[-1], depth + 1)}"])
+        if len(shape) == 2 and self.chance(0.4): factor = f", {self.matrix(shape[0], 1, depth + 1)}"
+        return f"scale({x}{factor}{self.random.choice(['', ', by = 0.5', ', by = -1.25', ', inverse_sqrt = 3'])})"
+
+    def stack(self, count, shape, depth=0):
         """Matrices or vectors of experts."""
-        if self.chance(0.75): return self.param(shape, count)
+        if depth > 1 or self.chance(0.6): return self.param(shape, count)
         if len(shape) == 1: return self.matrix(count, shape[0])
+        again = lambda s: self.stack(s[0], s[1:], depth + 1)
+        choice = self.random.randrange(8)
+        if choice <= 1: return self.part([count] + shape, again)
+        if choice == 2: return self.joined([count] + shape, again)
+        if choice == 3: return f"transpose({again([count] + shape[::-1])})"
+        if choice == 4:
+            functions = [f"activate({{}}, function = {self.random.choice(FUNCTIONS)})", "scale({}, by = 2)", f"scale({{}}, {self.vector(shape[1])})"]
+            return self.random.choice(functions).format(again([count] + shape))
         choice = self.random.randrange(3)
         if choice == 0: return f"transpose({self.param(shape[::-1], count)})"
         if choice == 1: return self.param([count] + shape)
@@ -134,7 +175,7 @@ class Graph:
         w = self.vector(x.width)
         if self.chance(0.5): y = f"rms_norm({self.use(x)[0]}, {w})"
         else: y = f"layer_norm({self.use(x)[0]}, {w}, {self.vector(x.width)})"
-        if self.chance(0.15): y = f"scale({y}, inverse_sqrt = {self.random.choice([2, 7, 64])})"
+        if self.chance(0.15): y = f"scale({y}, {self.random.choice(['inverse_sqrt = 2', 'inverse_sqrt = 64', 'by = 0.3', 'by = -2'])})"
         return self.emit(y, x.rows, x.origin, x.width)
 
     def slice(self, x):
@@ -143,13 +184,35 @@ class Graph:
         if self.chance(0.5) and x.width > self.width:
             begin = self.random.randrange(x.width - self.width + 1)
             end = begin + self.width
-        return self.emit(f"slice({self.use(x)[0]}, begin = {begin}, end = {end})", x.rows, x.origin, end - begin)
+        step = self.random.choice([1, 1, 2, 3])
+        options = f", step = {step}" if step > 1 else ""
+        return self.emit(f"slice({self.use(x)[0]}, begin = {begin}, end = {end}{options})", x.rows, x.origin, (end - begin - 1) // step + 1)
+
+    def concat(self, x):
+        pieces = [x] + [self.pick(lambda v: (v.rows, v.origin) == (x.rows, x.origin)) for _ in range(self.random.choice([1, 1, 2]))]
+        if sum(v.width for v in pieces) > 200: return None
+        return self.emit(f"concat({', '.join(self.use(*pieces))})", x.rows, x.origin, sum(v.width for v in pieces))
+
+    def gated(self, x, width):
+        """A dense feed-forward network with gates and ups."""
+        linear = lambda bias: f"linear({self.use(x)[0]}, {self.matrix(width, x.width)}" + (f", {self.vector(width)})" if bias else ")")
+        bias = self.chance(0.3)
+        factors = [f"activate({linear(bias)}, function = {self.random.choice(FUNCTIONS)})", linear(bias if self.chance(0.9) else not bias)]
+        if self.chance(0.3): factors.reverse()
+        return self.emit(f"multiply({', '.join(factors)})", x.rows, x.origin, width)
 
     def product(self, a, b):
         return self.emit("multiply({}, {})".format(*self.use(a, b)), a.rows, a.origin, a.width)
 
     def scale(self, x):
-        return self.emit(f"scale({self.use(x)[0]}, inverse_sqrt = {self.random.choice([1, 2, 64])})", x.rows, x.origin, x.width)
+        factor = ""
+        if self.chance(0.3): factor = f", {self.vector(x.width)}"
+        elif self.chance(0.4):
+            z = self.pick(lambda v: (v.rows, v.origin) == (x.rows, x.origin))
+            at = self.random.randrange(z.width)
+            factor = f", slice({self.use(z)[0]}, begin = {at}, end = {at + 1})"
+        number = self.random.choice([f", inverse_sqrt = {self.random.choice([1, 2, 64])}", ", by = -0.75", ", by = 2, inverse_sqrt = 3", ""])
+        return self.emit(f"scale({self.use(x)[0]}{factor}{number})", x.rows, x.origin, x.width)
 
     def append(self, x):
         if x.rows != "flat": return None
@@ -180,6 +243,16 @@ class Graph:
                 s, e = f"append_row({s}, {self.matrix(n, 2)}, row = {self.random.randrange(n)})", e + 2
             s = f"activate(linear({s}, {self.matrix(hidden, e)}, {self.vector(hidden)}), function = relu)"
             if self.chance(0.15): s = f"scale({s}, inverse_sqrt = 3)"
+            if self.chance(0.1): s = self.scaled(s, [hidden])
+            if self.chance(0.1) and hidden > 1:
+                v = self.emit(s, "selection", tokens.origin, hidden)
+                self.values.remove(v)
+                at = self.random.randrange(1, hidden)
+                s = f"concat(slice({v.name}, begin = {at}, end = {hidden}), slice({v.name}, begin = 0, end = {at}))"
+            if self.chance(0.1):
+                v = self.emit(s, "selection", tokens.origin, hidden)
+                self.values.remove(v)
+                s, hidden = f"slice({v.name}, begin = 0, end = {hidden}, step = 2)", (hidden + 1) // 2
             if self.chance(0.1): s = f"rms_norm({s}, {self.vector(hidden)}, epsilon = 1e-2)"
             if self.chance(0.15):
                 v = self.emit(s, "selection", tokens.origin, hidden)
@@ -214,6 +287,13 @@ class Graph:
         tokens = self.flatten(x) if x.rows == "batch" else x
         gated = self.chance(0.3)
         stacks = [self.stack(experts, [f, h]) for _ in range(1 + gated)] + [self.stack(experts, [h, f])]
+        if gated and self.chance(0.4): # gates and ups in one
+            fused, between = self.name(), self.chance(0.5)
+            turned = self.chance(0.3)
+            stack = self.stack(experts, [h, 2 * f] if turned else [2 * f, h])
+            self.lines.append(f"{fused} = {stack}")
+            bounds = [f"begin = {i}, end = {2 * f}, step = 2" if between else f"begin = {i * f}, end = {(i + 1) * f}" for i in range(2)]
+            stacks[:2] = [f"transpose(slice({fused}, {b}))" if turned else f"slice({fused}, axis = 1, {b})" for b in bounds]
         if self.chance(0.4): stacks += [self.stack(experts, [f]) for _ in range(1 + gated)] + [self.stack(experts, [h])]
         op = "gated_experts" if gated else "experts"
         e = self.name()
@@ -258,10 +338,11 @@ class Graph:
     def body(self, x):
         """What may stand in a residual branch: rows and width of x."""
         n = self.norm(x) if x.width > 1 and self.chance(0.6) else x
-        choice = self.random.randrange(6)
+        choice = self.random.randrange(7)
         if choice == 0: return self.linear(n, x.width)
         if choice == 1: return self.linear(self.activate(self.linear(n, self.random.choice([33, 100, 130]))), x.width)
         if choice == 2: return self.linear(self.multiply(n, n, self.random.choice([31, 100])), x.width)
+        if choice == 6: return self.linear(self.gated(n, self.random.choice([31, 64, 100])), x.width)
         if choice == 3 and n.width <= 100: return self.experts(n)
         if choice == 4 and x.rows == "batch": return self.linear(self.attention(n, causal=self.causal()), x.width)
         return self.activate(self.linear(n, x.width))
@@ -272,7 +353,11 @@ class Graph:
     def step(self):
         """One more value, or several. None: what was drawn fits nothing."""
         x = self.pick()
-        choice = self.random.randrange(20)
+        choice = self.random.randrange(24)
+        if choice == 20: return self.concat(x)
+        if choice == 21: return self.gated(x, self.random.choice(self.widths))
+        if choice == 22: return self.linear(self.gated(x, self.random.choice(self.widths)), x.width)
+        if choice == 23: return self.scale(x)
         if choice == 15: return self.product(x, self.pick(self.same(x)))
         if choice == 16: return self.scale(x)
         if choice == 17 and x.width <= 100: return self.append(x)

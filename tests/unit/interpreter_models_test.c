@@ -192,6 +192,53 @@ static void test_rows_of_batches(void **state) {
   inputs_deinit(&in);
 }
 
+/* Axes and steps of slices, pieces along every axis, and factors of columns and of rows. */
+static void test_parts(void **state) {
+  (void)state;
+  enum { N = 3, F = 5, D = 4 };
+  inputs in = {0};
+  const double *w = RANDOM(&in, "w", N, F, D), *v = RANDOM(&in, "v", F, D), *c = RANDOM(&in, "c", D);
+  hmoec_tensor y[8];
+  run_spec("model m\ninput w: f32[3, 5, 4]\ninput v: f32[5, 4]\ninput c: f32[4]\n"
+           "output middle = slice(w, axis = 1, begin = 1, end = 5, step = 3)\noutput one = slice(w, axis = -3, begin = 2, end = 3, "
+           "squeeze = 1)\n"
+           "output rows = concat(v, slice(v, axis = 0, begin = 0, end = 5, step = 2), axis = 0)\n"
+           "output wide = concat(w, slice(w, begin = 3, end = 4), w)\noutput vector = concat(c, slice(c, begin = 1, end = 4, step "
+           "= 2))\n"
+           "output columns = scale(v, c, by = -3)\noutput row = scale(w, slice(w, begin = 2, end = 3), inverse_sqrt = 4)\n"
+           "output stacks = concat(w, slice(w, axis = 1, begin = 4, end = 5), axis = 1)",
+           &in, y, 8, NULL);
+  static const int64_t shapes[][4] = {{3, 3, 2, 4}, {2, 5, 4}, {2, 8, 4},    {3, 3, 5, 9},
+                                      {1, 6},       {2, 5, 4}, {3, 3, 5, 4}, {3, 3, 6, 4}};
+  for (size_t i = 0; i < 8; i++) {
+    assert_int_equal(y[i].shape.rank, shapes[i][0]);
+    for (int64_t d = 0; d < shapes[i][0]; d++) assert_int_equal(y[i].shape.dims[d], shapes[i][1 + d]);
+  }
+  for (size_t n = 0; n < N; n++)
+    for (size_t f = 0; f < F; f++)
+      for (size_t d = 0; d < D; d++) {
+        double x = w[(n * F + f) * D + d];
+        if (f == 1 || f == 4) expect_near(y[0].data[(n * 2 + f / 4) * D + d], x);
+        if (n == 2) expect_near(y[1].data[f * D + d], x);
+        expect_near(y[3].data[(n * F + f) * 9 + d], x);
+        expect_near(y[3].data[(n * F + f) * 9 + 5 + d], x);
+        expect_near(y[3].data[(n * F + f) * 9 + 4], w[(n * F + f) * D + 3]);
+        expect_near(y[6].data[(n * F + f) * D + d], x * w[(n * F + f) * D + 2] / 2);
+        expect_near(y[7].data[(n * 6 + f) * D + d], x);
+        if (f == 4) expect_near(y[7].data[(n * 6 + 5) * D + d], x);
+      }
+  for (size_t f = 0; f < F; f++)
+    for (size_t d = 0; d < D; d++) {
+      expect_near(y[2].data[f * D + d], v[f * D + d]);
+      if (f % 2 == 0) expect_near(y[2].data[(5 + f / 2) * D + d], v[f * D + d]);
+      expect_near(y[5].data[f * D + d], -3 * v[f * D + d] * c[d]);
+    }
+  const double vector[] = {c[0], c[1], c[2], c[3], c[1], c[3]};
+  for (size_t i = 0; i < 6; i++) expect_near(y[4].data[i], vector[i]);
+  for (size_t i = 0; i < 8; i++) hmoec_tensor_deinit(&y[i]);
+  inputs_deinit(&in);
+}
+
 static void test_transpose_stack(void **state) {
   (void)state;
   inputs in = {0};
@@ -488,6 +535,7 @@ int main(void) {
       cmocka_unit_test(test_positions_past_the_table),
       cmocka_unit_test(test_norms),
       cmocka_unit_test(test_rows_of_batches),
+      cmocka_unit_test(test_parts),
       cmocka_unit_test(test_transpose_stack),
       cmocka_unit_test(test_relative_bias),
       cmocka_unit_test(test_attention),

@@ -1,6 +1,7 @@
 /* The op table: what builds, what is refused and why, and what the verifier says of the result. */
 #include "module_fixture.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include <mlir-c/BuiltinTypes.h>
@@ -137,6 +138,112 @@ static void test_shape_errors(void **state) {
         NULL, "reshape: f32[1, 12] has 12 elements, f32[3, 5] has 15");
   check("slice", SHAPES(F32(3, 4)), ATTRIBUTES(int_attribute("begin", 2), int_attribute("end", 5)), NULL,
         "slice: columns [2, 5) are not a part of [0, 4)");
+}
+
+/* Slices, concat and scale: axes, steps, numbers near the ends of what fits. */
+static void test_parts(void **state) {
+  (void)state;
+  check("slice", SHAPES(F32(3, 4)), ATTRIBUTES(int_attribute("begin", 1), int_attribute("end", 4), int_attribute("step", 2)),
+        "f32[3, 2]", NULL);
+  check("slice", SHAPES(F32(3, 4)),
+        ATTRIBUTES(int_attribute("begin", 1), int_attribute("end", 4), int_attribute("step", INT32_MAX)), "f32[3, 1]", NULL);
+  check("slice", SHAPES(F32(3, 10, 4)),
+        ATTRIBUTES(int_attribute("begin", 1), int_attribute("end", 10), int_attribute("step", 2), int_attribute("axis", 1)),
+        "f32[3, 5, 4]", NULL);
+  check("slice", SHAPES(F32(3, 10, 4)),
+        ATTRIBUTES(int_attribute("begin", 0), int_attribute("end", 10), int_attribute("step", 3), int_attribute("axis", -2)),
+        "f32[3, 4, 4]", NULL);
+  check("slice", SHAPES(F32(3, 10, 4)),
+        ATTRIBUTES(int_attribute("begin", 2), int_attribute("end", 3), int_attribute("axis", 0), int_attribute("squeeze", 1)),
+        "f32[10, 4]", NULL);
+  check("slice", SHAPES(F32(3, 10, 4)),
+        ATTRIBUTES(int_attribute("begin", 9), int_attribute("end", 10), int_attribute("axis", 1), int_attribute("squeeze", 1)),
+        "f32[3, 4]", NULL);
+  check("slice", SHAPES(F32(7)), ATTRIBUTES(int_attribute("begin", 1), int_attribute("end", 7), int_attribute("step", 5)), "f32[2]",
+        NULL);
+  check("slice", SHAPES(F32(T, T, 8)), ATTRIBUTES(int_attribute("begin", 2), int_attribute("end", 8), int_attribute("step", 3)),
+        "f32[?, ?, 2]", NULL);
+  check("slice", SHAPES(F32(T, 8)), ATTRIBUTES(int_attribute("begin", 2), int_attribute("end", 3), int_attribute("squeeze", 1)),
+        "f32[?]", NULL);
+  check("slice", SHAPES(F32(3, 4)), ATTRIBUTES(int_attribute("begin", 2), int_attribute("end", 2)), NULL,
+        "slice: columns [2, 2) are not a part of [0, 4)");
+  check("slice", SHAPES(F32(3, 4)), ATTRIBUTES(int_attribute("begin", 3), int_attribute("end", 1)), NULL,
+        "slice: columns [3, 1) are not a part of [0, 4)");
+  check("slice", SHAPES(F32(3, 4)), ATTRIBUTES(int_attribute("begin", 1), int_attribute("end", 4), int_attribute("axis", 0)), NULL,
+        "slice: [1, 4) of axis 0 is not a part of [0, 3)");
+  check("slice", SHAPES(F32(3, 4)), ATTRIBUTES(int_attribute("begin", 0), int_attribute("end", 1), int_attribute("axis", 2)), NULL,
+        "slice: there is no axis 2 in f32[3, 4]");
+  check("slice", SHAPES(F32(3, 4)), ATTRIBUTES(int_attribute("begin", 0), int_attribute("end", 1), int_attribute("axis", -3)), NULL,
+        "slice: there is no axis -3 in f32[3, 4]");
+  check("slice", SHAPES(F32(3, 4)),
+        ATTRIBUTES(int_attribute("begin", 0), int_attribute("end", 1), int_attribute("axis", INT64_MIN)), NULL,
+        "slice: expected axis to be between -4 and 3, found -9223372036854775808");
+  check("slice", SHAPES(F32(3, 4)), ATTRIBUTES(int_attribute("begin", 0), int_attribute("end", 1), int_attribute("step", 0)), NULL,
+        "slice: expected step to be at least 1, found 0");
+  check("slice", SHAPES(F32(3, 4)),
+        ATTRIBUTES(int_attribute("begin", 0), int_attribute("end", 1), int_attribute("step", INT64_MAX)), NULL,
+        "slice: expected step to be at least 1 and to fit 31 bits, found 9223372036854775807");
+  check("slice", SHAPES(F32(3, 4)), ATTRIBUTES(int_attribute("begin", INT64_MAX), int_attribute("end", INT64_MAX)), NULL,
+        "slice: expected begin to be at least 0 and to fit 31 bits, found 9223372036854775807");
+  check("slice", SHAPES(F32(T, 4)), ATTRIBUTES(int_attribute("begin", 0), int_attribute("end", 1), int_attribute("axis", 0)), NULL,
+        "slice: axis 0 of f32[?, 4] is known only at run time");
+  check("slice", SHAPES(F32(T, T, 4)), ATTRIBUTES(int_attribute("begin", 0), int_attribute("end", 1), int_attribute("axis", 1)),
+        NULL, "slice: axis 1 of f32[?, ?, 4] is known only at run time");
+  check("slice", SHAPES(F32(2, 3, 4, 5)), ATTRIBUTES(int_attribute("begin", 0), int_attribute("end", 1)), NULL,
+        "slice: expected x to have 1 to 3 dimensions, found f32[2, 3, 4, 5]");
+  check("slice", SHAPES(F32(3, 4)),
+        ATTRIBUTES(int_attribute("begin", 0), int_attribute("end", 4), int_attribute("step", 3), int_attribute("squeeze", 1)), NULL,
+        "slice: only a single column can become a vector, found 2 columns");
+  check("slice", SHAPES(F32(3, 4)),
+        ATTRIBUTES(int_attribute("begin", 0), int_attribute("end", 3), int_attribute("axis", 0), int_attribute("squeeze", 1)), NULL,
+        "slice: only a single part can be squeezed, found 3");
+  check("slice", SHAPES(F32(4)), ATTRIBUTES(int_attribute("begin", 0), int_attribute("end", 1), int_attribute("squeeze", 1)), NULL,
+        "slice: only a column of a matrix can become a vector");
+  check("slice", SHAPES(F32(T, T, 4)), ATTRIBUTES(int_attribute("begin", 0), int_attribute("end", 1), int_attribute("squeeze", 1)),
+        NULL, "slice: only a column of a matrix can become a vector");
+  check("slice", SHAPES(indices), ATTRIBUTES(int_attribute("begin", 0), int_attribute("end", 1)), NULL,
+        "slice: expected x to be f32, found i32[?, 1]");
+  check("concat", SHAPES(F32(T, 4), F32(T, 1), F32(T, 7)), NO_ATTRIBUTES, "f32[?, 12]", NULL);
+  check("concat", SHAPES(F32(T, T, 4), F32(T, T, 1)), NO_ATTRIBUTES, "f32[?, ?, 5]", NULL);
+  check("concat", SHAPES(F32(3, 4), F32(1, 4)), ATTRIBUTES(int_attribute("axis", 0)), "f32[4, 4]", NULL);
+  check("concat", SHAPES(F32(3, 2, 4), F32(3, 5, 4)), ATTRIBUTES(int_attribute("axis", -2)), "f32[3, 7, 4]", NULL);
+  check("concat", SHAPES(F32(2), F32(1), F32(1), F32(1), F32(1), F32(1), F32(1), F32(1)), NO_ATTRIBUTES, "f32[9]", NULL);
+  check("concat", SHAPES(F32(3, 4)), NO_ATTRIBUTES, NULL,
+        "concat: expected 2 or 3 or 4 or 5 or 6 or 7 or 8 operands (a, b, c, d, e, f, g, h), found 1");
+  check("concat", SHAPES(F32(3, 4), F32(2, 4)), NO_ATTRIBUTES, NULL,
+        "concat: expected b to be as a but in axis 1, which is f32[3, 4], found f32[2, 4]");
+  check("concat", SHAPES(F32(3, 4), F32(3, 4), F32(3)), ATTRIBUTES(int_attribute("axis", 0)), NULL,
+        "concat: expected c to be as a but in axis 0, which is f32[3, 4], found f32[3]");
+  check("concat", SHAPES(F32(T, 4), F32(T, 4)), ATTRIBUTES(int_attribute("axis", 0)), NULL,
+        "concat: axis 0 of f32[?, 4] is known only at run time");
+  check("concat", SHAPES(F32(3, 4), F32(T, 4)), ATTRIBUTES(int_attribute("axis", 0)), NULL,
+        "concat: expected b to be as a but in axis 0, which is f32[3, 4], found f32[?, 4]");
+  check("concat", SHAPES(F32(3, 4), indices), NO_ATTRIBUTES, NULL,
+        "concat: expected b to be as a but in axis 1, which is f32[3, 4], found i32[?, 1]");
+  check("concat", SHAPES(F32(INT64_C(1) << 62, 4), F32(INT64_C(1) << 62, 4)), ATTRIBUTES(int_attribute("axis", 0)), NULL,
+        "concat: the result is too large");
+  check("concat", SHAPES(F32(3, 4), F32(3, 4)), ATTRIBUTES(int_attribute("axis", 2)), NULL,
+        "concat: there is no axis 2 in f32[3, 4]");
+  check("scale", SHAPES(F32(T, 4)), ATTRIBUTES((hmoec_attribute){.name = "by", .kind = HMOEC_ATTRIBUTE_FLOAT, .number = -0.5}),
+        "f32[?, 4]", NULL);
+  check("scale", SHAPES(F32(T, 4), F32(4)), NO_ATTRIBUTES, "f32[?, 4]", NULL);
+  check("scale", SHAPES(F32(T, T, 4), F32(T, T, 1)), NO_ATTRIBUTES, "f32[?, ?, 4]", NULL);
+  check("scale", SHAPES(F32(3, 4), F32(3, 1)), ATTRIBUTES(int_attribute("inverse_sqrt", 4)), "f32[3, 4]", NULL);
+  check("scale", SHAPES(F32(5), F32(5)), NO_ATTRIBUTES, "f32[5]", NULL);
+  check("scale", SHAPES(F32(T, 4), F32(5)), NO_ATTRIBUTES, NULL,
+        "scale: expected factor f32[4], a value a column, or f32[?, 1], a value a row, found f32[5]");
+  check("scale", SHAPES(F32(3, 4), F32(3)), NO_ATTRIBUTES, NULL,
+        "scale: expected factor f32[4], a value a column, or f32[3, 1], a value a row, found f32[3]");
+  check("scale", SHAPES(F32(T, 4), F32(T, 4)), NO_ATTRIBUTES, NULL,
+        "scale: expected factor f32[4], a value a column, or f32[?, 1], a value a row, found f32[?, 4]");
+  check("scale", SHAPES(F32(T, 4), indices), NO_ATTRIBUTES, NULL,
+        "scale: expected factor f32[4], a value a column, or f32[?, 1], a value a row, found i32[?, 1]");
+  check("scale", SHAPES(F32(T, 4)), ATTRIBUTES(int_attribute("inverse_sqrt", 0)), NULL,
+        "scale: expected inverse_sqrt to be at least 1, found 0");
+  check("scale", SHAPES(F32(T, 4)), ATTRIBUTES((hmoec_attribute){.name = "by", .kind = HMOEC_ATTRIBUTE_FLOAT, .number = NAN}), NULL,
+        "scale: expected by to be between -1e30 and 1e30, found nan");
+  check("scale", SHAPES(F32(T, 4)), ATTRIBUTES((hmoec_attribute){.name = "by", .kind = HMOEC_ATTRIBUTE_FLOAT, .number = -INFINITY}),
+        NULL, "scale: expected by to be between -1e30 and 1e30, found -inf");
 }
 
 static void test_refusals(void **state) {
@@ -303,14 +410,9 @@ static void test_table_is_complete(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_results),
-      cmocka_unit_test(test_shape_errors),
-      cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_attribute_errors),
-      cmocka_unit_test(test_sizes_do_not_overflow),
-      cmocka_unit_test(test_parameters),
-      cmocka_unit_test(test_table_is_complete),
-      cmocka_unit_test(test_clones),
+      cmocka_unit_test(test_results),    cmocka_unit_test(test_shape_errors),      cmocka_unit_test(test_parts),
+      cmocka_unit_test(test_refusals),   cmocka_unit_test(test_attribute_errors),  cmocka_unit_test(test_sizes_do_not_overflow),
+      cmocka_unit_test(test_parameters), cmocka_unit_test(test_table_is_complete), cmocka_unit_test(test_clones),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
