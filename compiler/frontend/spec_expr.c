@@ -54,14 +54,19 @@ hmoec_value hmoec_eval_name(hmoec_evaluator *ev, const char *name, hmoec_locatio
   return unknown_name(ev, name, at);
 }
 
+static bool integer_from(hmoec_evaluator *ev, const hmoec_expr *expr, const hmoec_value *value, const char *what,
+                         int64_t *out_integer) {
+  *out_integer = value->integer;
+  if (value->kind == HMOEC_VALUE_INTEGER) return true;
+  if (value->kind != HMOEC_VALUE_ERROR)
+    hmoec_error(ev->diagnostics, expr->at, "expected an integer as %s, found %s%s", what, hmoec_value_string(ev, value),
+                value->kind == HMOEC_VALUE_NUMBER ? "; decimal numbers have no arithmetic" : "");
+  return false;
+}
+
 bool hmoec_eval_integer(hmoec_evaluator *ev, const hmoec_expr *expr, const char *what, int64_t *out_integer) {
   hmoec_value value = hmoec_eval_expr(ev, expr);
-  *out_integer = value.integer;
-  if (value.kind == HMOEC_VALUE_INTEGER) return true;
-  if (value.kind != HMOEC_VALUE_ERROR)
-    hmoec_error(ev->diagnostics, expr->at, "expected an integer as %s, found %s%s", what, hmoec_value_string(ev, &value),
-                value.kind == HMOEC_VALUE_NUMBER ? "; decimal numbers have no arithmetic" : "");
-  return false;
+  return integer_from(ev, expr, &value, what, out_integer);
 }
 
 bool hmoec_eval_condition(hmoec_evaluator *ev, const hmoec_expr *expr, bool *out_holds) {
@@ -103,11 +108,19 @@ static hmoec_value report_overflow(hmoec_evaluator *ev, hmoec_location at) {
   return hmoec_value_error();
 }
 
+/* not a, -a; the sign is all there is of arithmetic on decimal numbers. */
 static hmoec_value eval_unary(hmoec_evaluator *ev, const hmoec_expr *unary) {
   int64_t operand, result;
-  if (!hmoec_eval_integer(ev, unary->left, unary->op == HMOEC_TOKEN_NOT ? "a condition" : "the operand of '-'", &operand))
-    return hmoec_value_error();
-  if (unary->op == HMOEC_TOKEN_NOT) return hmoec_value_integer(operand == 0);
+  if (unary->op == HMOEC_TOKEN_NOT) {
+    if (!hmoec_eval_integer(ev, unary->left, "a condition", &operand)) return hmoec_value_error();
+    return hmoec_value_integer(operand == 0);
+  }
+  hmoec_value value = hmoec_eval_expr(ev, unary->left);
+  if (value.kind == HMOEC_VALUE_NUMBER) {
+    value.number = -value.number;
+    return value;
+  }
+  if (!integer_from(ev, unary->left, &value, "the operand of '-'", &operand)) return hmoec_value_error();
   return __builtin_sub_overflow((int64_t)0, operand, &result) ? report_overflow(ev, unary->at) : hmoec_value_integer(result);
 }
 

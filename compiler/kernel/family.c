@@ -140,8 +140,6 @@ static const field rows_fields[] = {COUNT("n", hmoec_rows_spec, n),
                                     KNOB("row_block", hmoec_rows_spec, row_block),
                                     END};
 
-static const field map_fields[] = {KNOB("row_block", hmoec_map_spec, row_block), END};
-
 static const field norm_fields[] = {CHOICE("kind", hmoec_norm_spec, kind, norms),
                                     COUNT("n", hmoec_norm_spec, n),
                                     STRIDE("ld_x", hmoec_norm_spec, ld_x, "x"),
@@ -220,7 +218,6 @@ static const family_info families[HMOEC_KERNEL_FAMILY_COUNT] = {
     [HMOEC_KERNEL_SELECT] = {"select", "select_embedding", {PART(select_fields, select, "")}, {{2, "embedding", "experts"}}},
     [HMOEC_KERNEL_CONTRACT] = {"contract", "contract", {PART(contract_fields, contract, "")}, {{2, "bottleneck", "hidden"}}},
     [HMOEC_KERNEL_ROWS] = {"rows", "map_rows", {PART(rows_fields, rows, "")}, {{2, "n", NULL}}},
-    [HMOEC_KERNEL_MAP] = {"map", NULL, {PART(map_fields, map, "")}, {{0}}},
     [HMOEC_KERNEL_NORM] = {"norm", "norm_rows", {PART(norm_fields, norm, "")}, {{2, "n", NULL}}},
     [HMOEC_KERNEL_EMBED] = {"embed", "embed_rows", {PART(embed_fields, embed, "")}, {{2, "n", NULL}}},
     [HMOEC_KERNEL_STORE] = {"store", "store_kv", {PART(store_fields, store, "")}, {{2, "heads", "head_size"}}},
@@ -367,8 +364,7 @@ bool hmoec_kernel_read(MlirOperation op, const hmoec_scalar_library *functions, 
   memset(out_kernel, 0, sizeof *out_kernel);
   const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
   int family = 0;
-  while (family < HMOEC_KERNEL_FAMILY_COUNT && !(info && families[family].op && strcmp(families[family].op, info->name) == 0))
-    family++;
+  while (family < HMOEC_KERNEL_FAMILY_COUNT && !(info && strcmp(families[family].op, info->name) == 0)) family++;
   if (family == HMOEC_KERNEL_FAMILY_COUNT) return false;
   out_kernel->family = (hmoec_kernel_family)family;
   for (cursor c = each(out_kernel->family); next(&c);) read_field(op, functions, &c, (char *)out_kernel + c.offset);

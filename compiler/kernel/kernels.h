@@ -235,30 +235,6 @@ typedef struct hmoec_attention_spec {
   int64_t query_block; /* at most the schedule's row_block */
 } hmoec_attention_spec;
 
-/* out[i] = f(in[i]), i < call.rows; bindings: 0 in f32, 1 out f32. Grid ROWS over elements.
- * MATH: ir_math's function of that name and so many operands, the second and third in bindings 2 and 3; or the last one is a constant.
- * is_f64: in and out are f64. */
-typedef enum hmoec_function {
-  HMOEC_FUNCTION_EXP = 0,
-  HMOEC_FUNCTION_TANH,
-  HMOEC_FUNCTION_ERF,
-  HMOEC_FUNCTION_RELU,
-  HMOEC_FUNCTION_GELU,
-  HMOEC_FUNCTION_GELU_NEW,
-  HMOEC_FUNCTION_SILU,
-  HMOEC_FUNCTION_SIGMOID,
-  HMOEC_FUNCTION_MATH,
-  HMOEC_FUNCTION_COUNT
-} hmoec_function;
-typedef struct hmoec_map_spec {
-  hmoec_function function;
-  int64_t row_block;
-  const char *math; /* borrowed; of MATH only, as what follows */
-  int operands;
-  bool is_f64, has_constant;
-  double constant;
-} hmoec_map_spec;
-
 typedef enum hmoec_kernel_family {
   HMOEC_KERNEL_MATMUL = 0,
   HMOEC_KERNEL_ROUTE,
@@ -266,7 +242,6 @@ typedef enum hmoec_kernel_family {
   HMOEC_KERNEL_SELECT,
   HMOEC_KERNEL_CONTRACT,
   HMOEC_KERNEL_ROWS,
-  HMOEC_KERNEL_MAP,
   HMOEC_KERNEL_FFN,
   HMOEC_KERNEL_NORM,
   HMOEC_KERNEL_EMBED,
@@ -284,7 +259,6 @@ typedef struct hmoec_kernel {
     hmoec_select_spec select;
     hmoec_contract_spec contract;
     hmoec_rows_spec rows;
-    hmoec_map_spec map;
     hmoec_ffn_spec ffn;
     hmoec_norm_spec norm;
     hmoec_embed_spec embed;

@@ -164,35 +164,51 @@ static inline unsigned harness_versions(size_t count, bool is_bf16) {
   return 1u << turn;
 }
 
-/* functions: that the kernels name, or NULL. */
-static inline harness_unit harness_compile_functions(const hmoec_kernel *kernels, size_t count, hmoec_cpu_schedule schedule,
-                                                     const hmoec_scalar_library *functions) {
-  harness_unit u = {.kernels = kernels, .schedule = schedule};
-  bool is_bf16 = false;
-  for (size_t i = 0; i < count; i++) is_bf16 |= hmoec_is_bf16(hmoec_kernel_format(&kernels[i]));
+static inline harness_unit harness_begin(hmoec_cpu_schedule schedule) {
+  harness_unit u = {.schedule = schedule};
   MlirDialectRegistry registry = mlirDialectRegistryCreate();
   mlirRegisterAllDialects(registry);
   u.context = mlirContextCreateWithRegistry(registry, false);
   mlirDialectRegistryDestroy(registry);
   u.diagnostics = hmoec_diagnostics_create(stderr);
   hmoec_diagnostics_attach(u.diagnostics, u.context);
-  hmoec_cpu_unit unit = {.name = "test",
-                         .kernels = kernels,
-                         .kernel_count = count,
-                         .functions = functions,
-                         .plan = "plan",
-                         .plan_bytes = 4,
-                         .schedule = schedule,
-                         .versions = harness_versions(count, is_bf16)};
+  return u;
+}
+
+/* functions: that the kernels name, or NULL. */
+static inline hmoec_cpu_unit harness_cpu_unit(const harness_unit *u, const hmoec_kernel *kernels, size_t count,
+                                              const hmoec_scalar_library *functions) {
+  bool is_bf16 = false;
+  for (size_t i = 0; i < count; i++) is_bf16 |= hmoec_is_bf16(hmoec_kernel_format(&kernels[i]));
+  return (hmoec_cpu_unit){.name = "test",
+                          .kernels = kernels,
+                          .kernel_count = count,
+                          .functions = functions,
+                          .plan = "plan",
+                          .plan_bytes = 4,
+                          .schedule = u->schedule,
+                          .versions = harness_versions(count, is_bf16)};
+}
+
+/* Takes the bytes of an object of the unit. */
+static inline void harness_load(harness_unit *u, const hmoec_cpu_unit *unit, char *bytes, size_t size) {
+  assert_true(hmoec_object_load("test", bytes, size, u->diagnostics, &u->loaded, &u->object));
+  free(bytes);
+  assert_int_equal(u->object->abi_version, HMOE_ABI_VERSION);
+  assert_int_equal(u->object->kernel_count, unit->kernel_count);
+  assert_memory_equal(u->object->plan, "plan", 4);
+  for (int v = 0; v < HMOE_CPU_COUNT; v++) assert_int_equal(harness_image(u->object, v) != NULL, unit->versions >> v & 1);
+}
+
+static inline harness_unit harness_compile_functions(const hmoec_kernel *kernels, size_t count, hmoec_cpu_schedule schedule,
+                                                     const hmoec_scalar_library *functions) {
+  harness_unit u = harness_begin(schedule);
+  hmoec_cpu_unit unit = harness_cpu_unit(&u, kernels, count, functions);
+  u.kernels = kernels;
   char *bytes;
   size_t size;
   assert_true(hmoec_cpu_generate(u.context, &unit, HMOEC_OUTPUT_OBJECT, u.diagnostics, &bytes, &size));
-  assert_true(hmoec_object_load("test", bytes, size, u.diagnostics, &u.loaded, &u.object));
-  free(bytes);
-  assert_int_equal(u.object->abi_version, HMOE_ABI_VERSION);
-  assert_int_equal(u.object->kernel_count, count);
-  assert_memory_equal(u.object->plan, "plan", 4);
-  for (int v = 0; v < HMOE_CPU_COUNT; v++) assert_int_equal(harness_image(u.object, v) != NULL, unit.versions >> v & 1);
+  harness_load(&u, &unit, bytes, size);
   return u;
 }
 

@@ -320,7 +320,9 @@ static void test_equal_units_equal_bytes(void **state) {
 static void test_versions_keep_to_their_instructions(void **state) {
   (void)state;
   hmoec_kernel kernels[] = {
-      {.family = HMOEC_KERNEL_MAP, .spec.map = {.function = HMOEC_FUNCTION_GELU, .row_block = 16}},
+      {.family = HMOEC_KERNEL_ROWS,
+       .spec.rows =
+           {.n = 37, .ld_in = 37, .in_step = 1, .ld_out = 37, .scale = 1, .activation = HMOEC_ACTIVATION_GELU, .row_block = 16}},
       {.family = HMOEC_KERNEL_ROUTE, .spec.route = {20, 2, 32, HMOEC_GATE_SOFTMAX_THEN_TOPK, HMOEC_ACTIVATION_NONE, false, 16}},
       {.family = HMOEC_KERNEL_MATMUL,
        .spec.matmul = {.k = 48,

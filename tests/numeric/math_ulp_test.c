@@ -3,11 +3,11 @@
  * states. */
 #include <float.h>
 
-#include "kernels_harness.h"
+#include "map_kernels.h"
 
 typedef struct function_row {
   const char *name;
-  hmoec_function function;
+  map_function function;
   double (*reference)(double);
   double bound[2]; /* with fma, without. exp, tanh, erf, sigmoid: in ulp of the result; others: in 2^-24 (1 + |x|) */
   bool in_ulp;
@@ -25,14 +25,14 @@ static double silu(double x) { return x < -800 ? 0 : x / (1 + exp(-x)); }
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
 
 static const function_row functions[] = {
-    {"exp", HMOEC_FUNCTION_EXP, exp, {1.1, 1.1}, true, 0, INFINITY},
-    {"tanh", HMOEC_FUNCTION_TANH, tanh, {1.5, 1.5}, true, -1, 1},
-    {"erf", HMOEC_FUNCTION_ERF, erf, {1.5, 1.5}, true, -1, 1},
-    {"relu", HMOEC_FUNCTION_RELU, relu, {0, 0}, true, 0, INFINITY},
-    {"gelu", HMOEC_FUNCTION_GELU, gelu, {2.0, 2.0}, false, 0, INFINITY},
-    {"gelu_new", HMOEC_FUNCTION_GELU_NEW, gelu_new, {2.0, 2.0}, false, 0, INFINITY},
-    {"silu", HMOEC_FUNCTION_SILU, silu, {2.0, 2.0}, false, 0, INFINITY},
-    {"sigmoid", HMOEC_FUNCTION_SIGMOID, sigmoid, {2.5, 2.5}, true, 0, 1},
+    {"exp", {.code = ir_exp}, exp, {1.1, 1.1}, true, 0, INFINITY},
+    {"tanh", {.code = ir_tanh}, tanh, {1.5, 1.5}, true, -1, 1},
+    {"erf", {.code = ir_erf}, erf, {1.5, 1.5}, true, -1, 1},
+    {"relu", {.activation = HMOEC_ACTIVATION_RELU}, relu, {0, 0}, true, 0, INFINITY},
+    {"gelu", {.activation = HMOEC_ACTIVATION_GELU}, gelu, {2.0, 2.0}, false, 0, INFINITY},
+    {"gelu_new", {.activation = HMOEC_ACTIVATION_GELU_NEW}, gelu_new, {2.0, 2.0}, false, 0, INFINITY},
+    {"silu", {.activation = HMOEC_ACTIVATION_SILU}, silu, {2.0, 2.0}, false, 0, INFINITY},
+    {"sigmoid", {.activation = HMOEC_ACTIVATION_SIGMOID}, sigmoid, {2.5, 2.5}, true, 0, 1},
 };
 enum { FUNCTIONS = sizeof functions / sizeof functions[0], BATCH = 1 << 16 };
 
@@ -100,10 +100,9 @@ static uint64_t step_or(uint64_t usual) {
 
 static void test_all_functions(void **state) {
   (void)state;
-  hmoec_kernel kernels[FUNCTIONS];
-  for (int i = 0; i < FUNCTIONS; i++)
-    kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_MAP, .spec.map = {.function = functions[i].function, .row_block = BATCH}};
-  harness_unit u = harness_compile(kernels, FUNCTIONS, hmoec_cpu_schedule_default(16));
+  map_function maps[FUNCTIONS];
+  for (int i = 0; i < FUNCTIONS; i++) maps[i] = functions[i].function;
+  harness_unit u = map_compile(maps, FUNCTIONS, BATCH);
   uint64_t step = step_or(389);
   for (size_t i = 0; i < FUNCTIONS; i++) sweep(&u, i, step);
   harness_destroy(&u);
@@ -111,10 +110,9 @@ static void test_all_functions(void **state) {
 
 static void test_specials(void **state) {
   (void)state;
-  hmoec_kernel kernels[FUNCTIONS];
-  for (int i = 0; i < FUNCTIONS; i++)
-    kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_MAP, .spec.map = {.function = functions[i].function, .row_block = 4}};
-  harness_unit u = harness_compile(kernels, FUNCTIONS, hmoec_cpu_schedule_default(16));
+  map_function maps[FUNCTIONS];
+  for (int i = 0; i < FUNCTIONS; i++) maps[i] = functions[i].function;
+  harness_unit u = map_compile(maps, FUNCTIONS, 4);
   for (size_t i = 0; i < FUNCTIONS; i++) HARNESS_EACH_VERSION(u, v) {
       harness_buffer in = harness_floats(11), out = harness_floats(11); /* three tasks, the last one ragged */
       float *x = in.data, *y = out.data;
@@ -274,12 +272,9 @@ static bool fill_f32(const math_row *f, int64_t pass, uint64_t step, float *cons
 
 static void test_math_f32(void **state) {
   (void)state;
-  hmoec_kernel kernels[ROWS];
-  for (int i = 0; i < ROWS; i++)
-    kernels[i] = (hmoec_kernel){
-        .family = HMOEC_KERNEL_MAP,
-        .spec.map = {.function = HMOEC_FUNCTION_MATH, .row_block = POINTS, .math = rows[i].name, .operands = rows[i].operands}};
-  harness_unit u = harness_compile(kernels, ROWS, hmoec_cpu_schedule_default(16));
+  map_function maps[ROWS];
+  for (int i = 0; i < ROWS; i++) maps[i] = (map_function){.math = rows[i].name, .operands = rows[i].operands};
+  harness_unit u = map_compile(maps, ROWS, POINTS);
   harness_buffer in[3], out = harness_alloc(POINTS * 4);
   float *x[3];
   for (int j = 0; j < 3; j++) in[j] = harness_alloc(POINTS * 4), x[j] = in[j].data;
@@ -321,17 +316,11 @@ static void test_constant_powers(void **state) {
   static long double want[POINTS];
   static const double exponents[] = {0.5, -16, -5, -3, -2, -1, 0, 1, 2, 3, 4, 5, 7, 12, 16, 17, 1.5, -0.5};
   enum { COUNT = sizeof exponents / sizeof exponents[0] };
-  hmoec_kernel kernels[2 * COUNT];
+  map_function maps[2 * COUNT];
   for (int i = 0; i < 2 * COUNT; i++)
-    kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_MAP,
-                                .spec.map = {.function = HMOEC_FUNCTION_MATH,
-                                             .row_block = POINTS,
-                                             .math = "powf",
-                                             .operands = 2,
-                                             .is_f64 = i >= COUNT,
-                                             .has_constant = true,
-                                             .constant = exponents[i % COUNT]}};
-  harness_unit u = harness_compile(kernels, 2 * COUNT, hmoec_cpu_schedule_default(16));
+    maps[i] =
+        (map_function){.math = "powf", .operands = 2, .is_f64 = i >= COUNT, .has_constant = true, .constant = exponents[i % COUNT]};
+  harness_unit u = map_compile(maps, 2 * COUNT, POINTS);
   harness_buffer in[3] = {harness_alloc(POINTS * 8), {0}, {0}}, out = harness_alloc(POINTS * 8);
   for (size_t k = 0; k < 2 * COUNT; k++) {
     double n = exponents[k % COUNT];
@@ -363,15 +352,9 @@ static void test_constant_powers(void **state) {
 static void test_math_f64(void **state) {
   (void)state;
   static long double want[POINTS];
-  hmoec_kernel kernels[ROWS];
-  for (int i = 0; i < ROWS; i++)
-    kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_MAP,
-                                .spec.map = {.function = HMOEC_FUNCTION_MATH,
-                                             .row_block = POINTS,
-                                             .math = rows[i].name,
-                                             .operands = rows[i].operands,
-                                             .is_f64 = true}};
-  harness_unit u = harness_compile(kernels, ROWS, hmoec_cpu_schedule_default(16));
+  map_function maps[ROWS];
+  for (int i = 0; i < ROWS; i++) maps[i] = (map_function){.math = rows[i].name, .operands = rows[i].operands, .is_f64 = true};
+  harness_unit u = map_compile(maps, ROWS, POINTS);
   harness_buffer in[3], out = harness_alloc(POINTS * 8);
   for (int j = 0; j < 3; j++) in[j] = harness_alloc(POINTS * 8);
   for (size_t k = 0; k < ROWS; k++) {

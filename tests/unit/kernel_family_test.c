@@ -60,7 +60,6 @@ static hmoec_kernel kernel_of(hmoec_kernel_family family) {
   case HMOEC_KERNEL_ROWS:
     kernel.spec.rows = (hmoec_rows_spec){7, 8, 2, 9, 1, 3, -0.5, false, false, true, true, HMOEC_ACTIVATION_GELU, 16};
     break;
-  case HMOEC_KERNEL_MAP: break;
   case HMOEC_KERNEL_NORM:
     kernel.spec.norm = (hmoec_norm_spec){HMOEC_NORM_LAYER, 7, 8, 32, 1e-5, 0.125, HMOEC_FORMAT_BF16, false, 16};
     break;

@@ -38,7 +38,6 @@ MlirValue ir_erf(ir_builder *ir, MlirValue x);
 /* f(operands) lane by lane; name is that of the math dialect's op without its "math." prefix ("exp", "powf", "atan2"); operands are
  * vectors of f32, or of f64, of ir->lanes elements, and the result is one too. */
 MlirValue ir_math(ir_builder *ir, const char *name, int count, const MlirValue *operands);
-bool ir_math_known(const char *name, int count);
 
 /* relu      max(x, 0), NaN stays
  * gelu      x/2 (1 + erf(x / sqrt 2))

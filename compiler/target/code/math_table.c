@@ -57,8 +57,6 @@ static const function_row *find(const char *name, int count) {
   return NULL;
 }
 
-bool ir_math_known(const char *name, int count) { return find(name, count) != NULL; }
-
 MlirValue ir_math(ir_builder *ir, const char *name, int count, const MlirValue *operands) {
   const function_row *function = find(name, count);
   if (!function) {

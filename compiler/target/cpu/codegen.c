@@ -168,11 +168,6 @@ static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_sch
     if (s->has_factor && s->ld_factor > 0 && s->ld_factor < (s->factor_columns ? s->n : 1)) return "rows: shape of the factor";
     return (s->ld_in > 0 && (s->ld_in - 1) / s->in_step < s->n - 1) || s->ld_out - s->padding < s->n ? "rows: shape" : NULL;
   }
-  case HMOEC_KERNEL_MAP: {
-    const hmoec_map_spec *s = &kernel->spec.map;
-    if ((unsigned)s->function >= HMOEC_FUNCTION_COUNT) return "map: unknown function";
-    return s->function == HMOEC_FUNCTION_MATH && !ir_math_known(s->math, s->operands) ? "map: unknown name" : NULL;
-  }
   case HMOEC_KERNEL_FFN: return ffn_defect(&kernel->spec.ffn, schedule, functions);
   case HMOEC_KERNEL_NORM: {
     const hmoec_norm_spec *s = &kernel->spec.norm;
@@ -225,13 +220,13 @@ static bool check_unit(const hmoec_cpu_unit *unit, hmoec_diagnostics *diagnostic
 
 /* ---- the module ---- */
 
-static void emit_kernel(hmoec_cpu_emitter *e, const hmoec_kernel *kernel, const char *name) {
+void hmoec_cpu_function_begin(hmoec_cpu_emitter *e, const char *name, hmoec_cpu_task *out_task) {
   ir_builder *ir = &e->ir;
   MlirType types[3] = {ir->ptr, ir->i64, ir->ptr};
   MlirValue arguments[3];
   ir_function_begin(ir, e->module_body, name, 3, types, e->attributes, arguments);
   MlirValue call = arguments[0];
-  hmoec_cpu_task task = {
+  *out_task = (hmoec_cpu_task){
       .buffers = ir_load(ir, ir->ptr, call, 8),
       .rows = ir_load(ir, ir->i64, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_kernel_call, rows) / 8), 8),
       .splits = ir_load(ir, ir->i64, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_kernel_call, splits) / 8), 8),
@@ -240,6 +235,11 @@ static void emit_kernel(hmoec_cpu_emitter *e, const hmoec_kernel *kernel, const 
       .task = arguments[1],
       .scratch = arguments[2],
   };
+}
+
+static void emit_kernel(hmoec_cpu_emitter *e, const hmoec_kernel *kernel, const char *name) {
+  hmoec_cpu_task task;
+  hmoec_cpu_function_begin(e, name, &task);
   switch (kernel->family) {
   case HMOEC_KERNEL_MATMUL: hmoec_cpu_emit_matmul(e, &kernel->spec.matmul, &task); break;
   case HMOEC_KERNEL_ROUTE: hmoec_cpu_emit_route(e, &kernel->spec.route, &task); break;
@@ -247,15 +247,14 @@ static void emit_kernel(hmoec_cpu_emitter *e, const hmoec_kernel *kernel, const 
   case HMOEC_KERNEL_SELECT: hmoec_cpu_emit_select(e, &kernel->spec.select, &task); break;
   case HMOEC_KERNEL_CONTRACT: hmoec_cpu_emit_contract(e, &kernel->spec.contract, &task); break;
   case HMOEC_KERNEL_ROWS: hmoec_cpu_emit_rows(e, &kernel->spec.rows, &task); break;
-  case HMOEC_KERNEL_MAP: hmoec_cpu_emit_map(e, &kernel->spec.map, &task); break;
   case HMOEC_KERNEL_FFN: hmoec_cpu_emit_ffn(e, &kernel->spec.ffn, &task); break;
   case HMOEC_KERNEL_NORM: hmoec_cpu_emit_norm(e, &kernel->spec.norm, &task); break;
   case HMOEC_KERNEL_EMBED: hmoec_cpu_emit_embed(e, &kernel->spec.embed, &task); break;
   case HMOEC_KERNEL_STORE: hmoec_cpu_emit_store(e, &kernel->spec.store, &task); break;
   case HMOEC_KERNEL_ATTENTION: hmoec_cpu_emit_attention(e, &kernel->spec.attention, &task); break;
-  case HMOEC_KERNEL_FAMILY_COUNT: ir->failed = true; break;
+  case HMOEC_KERNEL_FAMILY_COUNT: e->ir.failed = true; break;
   }
-  ir_function_end(ir);
+  ir_function_end(&e->ir);
 }
 
 /* Function attributes of a version. -mcpu chooses how code is scheduled, never which instructions a version may use. */
@@ -270,15 +269,22 @@ static MlirAttribute version_attributes(MlirContext context, unsigned version, c
   return mlirAttributeParseGet(context, mlirStringRefCreateFromCString(written));
 }
 
-static bool emit_version(MlirModule module, const hmoec_cpu_unit *unit, unsigned version, hmoec_diagnostics *diagnostics) {
+bool hmoec_cpu_emitter_init(hmoec_cpu_emitter *e, MlirModule module, const hmoec_cpu_unit *unit, unsigned version,
+                            hmoec_diagnostics *diagnostics) {
   MlirContext context = mlirModuleGetContext(module);
-  hmoec_cpu_emitter e = {.unit = unit, .version = version, .module_body = mlirModuleGetBody(module)};
-  e.attributes = version_attributes(context, version, unit->mcpu);
-  if (mlirAttributeIsNull(e.attributes)) return internal(diagnostics, "function attributes");
-  ir_init(&e.ir, context, hmoec_cpu_versions[version].lanes, hmoec_cpu_versions[version].has_fma,
+  *e = (hmoec_cpu_emitter){.unit = unit, .version = version, .module_body = mlirModuleGetBody(module)};
+  e->attributes = version_attributes(context, version, unit->mcpu);
+  if (mlirAttributeIsNull(e->attributes)) return internal(diagnostics, "function attributes");
+  ir_init(&e->ir, context, hmoec_cpu_versions[version].lanes, hmoec_cpu_versions[version].has_fma,
           hmoec_cpu_versions[version].has_bf16);
-  e.ir.functions = unit->functions;
-  e.ir.version = hmoec_cpu_versions[version].name;
+  e->ir.functions = unit->functions;
+  e->ir.version = hmoec_cpu_versions[version].name;
+  return true;
+}
+
+static bool emit_version(MlirModule module, const hmoec_cpu_unit *unit, unsigned version, hmoec_diagnostics *diagnostics) {
+  hmoec_cpu_emitter e;
+  if (!hmoec_cpu_emitter_init(&e, module, unit, version, diagnostics)) return false;
   bool used[HMOEC_TILE_KINDS] = {false};
   for (size_t i = 0; i < unit->kernel_count; i++) {
     const hmoec_kernel *kernel = &unit->kernels[i];
@@ -296,7 +302,7 @@ static bool emit_version(MlirModule module, const hmoec_cpu_unit *unit, unsigned
   return e.ir.failed ? internal(diagnostics, "an operation could not be built") : true;
 }
 
-static bool load_dialects(MlirContext context, hmoec_diagnostics *diagnostics) {
+bool hmoec_cpu_load_dialects(MlirContext context, hmoec_diagnostics *diagnostics) {
   static const char *const names[] = {"llvm", "scf", "arith", "vector", "cf"};
   hmoec_context_add_upstream(context);
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -309,7 +315,7 @@ bool hmoec_cpu_generate(MlirContext context, const hmoec_cpu_unit *unit, hmoec_o
                         char **out_bytes, size_t *out_size) {
   *out_bytes = NULL;
   *out_size = 0;
-  if (!check_unit(unit, diagnostics) || !load_dialects(context, diagnostics)) return false;
+  if (!check_unit(unit, diagnostics) || !hmoec_cpu_load_dialects(context, diagnostics)) return false;
   MlirModule module = mlirModuleCreateEmpty(mlirLocationUnknownGet(context));
   if (mlirModuleIsNull(module)) return internal(diagnostics, "no module");
   bool ok = true;

@@ -3,7 +3,7 @@
  * hmoec_cpu_generate (codegen.c) checks the unit, opens one llvm.func for each kernel and version and has the family fill it:
  *   matmul.c  ffn.c      on product.c, microkernel.c and epilogue.c
  *   attention.c (ATTENTION, STORE)      on product.c, microkernel.c and math.c
- *   route.c  rows.c (COMBINE, ROWS, EMBED, MAP)  norm.c  hyper.c (SELECT, CONTRACT)      on math.c
+ *   route.c  rows.c (COMBINE, ROWS, EMBED)  norm.c  hyper.c (SELECT, CONTRACT)      on math.c
  *   lower.c   MLIR -> LLVM IR -> machine code      object.c  function tables, the plan, NAME_object      versions.c  names, features
  * The target's table is in target.c, with its layouts and knobs; place.c gives kernels their schedules. */
 #ifndef HMOEC_CODEGEN_CPU_EMIT_H
@@ -42,6 +42,13 @@ typedef struct hmoec_cpu_emitter {
 typedef struct hmoec_cpu_task {
   MlirValue buffers, rows, splits, first_block, dims, task, scratch;
 } hmoec_cpu_task;
+/* For kernels of one version in a module, to which the unit's names, functions and processor belong. False with an error. */
+bool hmoec_cpu_emitter_init(hmoec_cpu_emitter *e, MlirModule module, const hmoec_cpu_unit *unit, unsigned version,
+                            hmoec_diagnostics *diagnostics);
+/* A kernel's function; what is built next is its body, up to ir_function_end. */
+void hmoec_cpu_function_begin(hmoec_cpu_emitter *e, const char *name, hmoec_cpu_task *out_task);
+/* Those that code is made of. */
+bool hmoec_cpu_load_dialects(MlirContext context, hmoec_diagnostics *diagnostics);
 MlirValue hmoec_cpu_binding(hmoec_cpu_emitter *e, const hmoec_cpu_task *task, int64_t number);
 /* call.dims[number]; for steps that name so many. */
 MlirValue hmoec_cpu_dim(hmoec_cpu_emitter *e, const hmoec_cpu_task *task, int64_t number);
@@ -63,7 +70,6 @@ void hmoec_cpu_emit_combine(hmoec_cpu_emitter *e, const hmoec_combine_spec *spec
 void hmoec_cpu_emit_select(hmoec_cpu_emitter *e, const hmoec_select_spec *spec, const hmoec_cpu_task *task);
 void hmoec_cpu_emit_contract(hmoec_cpu_emitter *e, const hmoec_contract_spec *spec, const hmoec_cpu_task *task);
 void hmoec_cpu_emit_rows(hmoec_cpu_emitter *e, const hmoec_rows_spec *spec, const hmoec_cpu_task *task);
-void hmoec_cpu_emit_map(hmoec_cpu_emitter *e, const hmoec_map_spec *spec, const hmoec_cpu_task *task);
 void hmoec_cpu_emit_norm(hmoec_cpu_emitter *e, const hmoec_norm_spec *spec, const hmoec_cpu_task *task);
 void hmoec_cpu_emit_embed(hmoec_cpu_emitter *e, const hmoec_embed_spec *spec, const hmoec_cpu_task *task);
 /* Keys that a row of queries meets at one time. */

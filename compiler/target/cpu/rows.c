@@ -1,4 +1,4 @@
-/* COMBINE, ROWS, EMBED and MAP: families that walk rows and do little on the way. Memory bound. */
+/* COMBINE, ROWS and EMBED: families that walk rows and do little on the way. Memory bound. */
 #include "target/code/math.h"
 #include "target/cpu/emit.h"
 
@@ -111,42 +111,4 @@ void hmoec_cpu_emit_embed(hmoec_cpu_emitter *e, const hmoec_embed_spec *spec, co
     emit_column(e, spec, table, id, to);
   }
   ir_for_end(ir, &r, NULL);
-}
-
-static MlirValue apply(ir_builder *ir, const hmoec_map_spec *spec, const MlirValue *x) {
-  switch (spec->function) {
-  case HMOEC_FUNCTION_EXP: return ir_exp(ir, x[0]);
-  case HMOEC_FUNCTION_TANH: return ir_tanh(ir, x[0]);
-  case HMOEC_FUNCTION_ERF: return ir_erf(ir, x[0]);
-  case HMOEC_FUNCTION_RELU: return ir_activation(ir, HMOEC_ACTIVATION_RELU, x[0]);
-  case HMOEC_FUNCTION_GELU: return ir_activation(ir, HMOEC_ACTIVATION_GELU, x[0]);
-  case HMOEC_FUNCTION_GELU_NEW: return ir_activation(ir, HMOEC_ACTIVATION_GELU_NEW, x[0]);
-  case HMOEC_FUNCTION_SILU: return ir_activation(ir, HMOEC_ACTIVATION_SILU, x[0]);
-  case HMOEC_FUNCTION_MATH: return ir_math(ir, spec->math, spec->operands, x);
-  case HMOEC_FUNCTION_SIGMOID: return ir_activation(ir, HMOEC_ACTIVATION_SIGMOID, x[0]);
-  case HMOEC_FUNCTION_COUNT: break;
-  }
-  return x[0];
-}
-
-/* out[i] = f(in[i]); the last vector of a task is masked */
-void hmoec_cpu_emit_map(hmoec_cpu_emitter *e, const hmoec_map_spec *spec, const hmoec_cpu_task *task) {
-  enum { MOST = 3 };
-  static const int64_t numbers[MOST] = {0, 2, 3};
-  ir_builder *ir = &e->ir;
-  MlirType type = spec->is_f64 ? ir->vf64 : ir->vf32, element = spec->is_f64 ? ir->f64 : ir->f32;
-  MlirValue in[MOST], x[MOST], out = hmoec_cpu_binding(e, task, 1), begin, end;
-  int operands = spec->function == HMOEC_FUNCTION_MATH ? spec->operands : 1, loaded = operands - spec->has_constant;
-  for (int i = 0; i < loaded; i++) in[i] = hmoec_cpu_binding(e, task, numbers[i]);
-  hmoec_cpu_row_range(e, task, task->task, spec->row_block, &begin, &end);
-  MlirValue iota = ir_iota(ir);
-  ir_loop i;
-  ir_for_begin(ir, &i, begin, end, ir->lanes, 0, NULL);
-  MlirValue left = ir_min_i(ir, ir_sub_i(ir, end, i.index), ir_i64(ir, ir->lanes));
-  MlirValue mask = ir_compare_i(ir, IR_LT, iota, ir_splat(ir, ir_truncate(ir, left)));
-  for (int j = 0; j < loaded; j++) x[j] = ir_load_masked(ir, type, ir_at(ir, in[j], element, i.index), mask);
-  if (spec->has_constant)
-    x[loaded] = spec->is_f64 ? ir_vector_f64(ir, spec->constant) : ir_splat(ir, ir_f32(ir, (float)spec->constant));
-  ir_store_masked(ir, apply(ir, spec, x), ir_at(ir, out, element, i.index), mask);
-  ir_for_end(ir, &i, NULL);
 }
