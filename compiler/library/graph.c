@@ -358,6 +358,21 @@ hmoec_graph_value hmoec_graph_multiply(hmoec_graph *graph, hmoec_graph_value a, 
   return hmoec_graph_op(graph, "multiply", OPERANDS(a, b), NULL, 0, NULL);
 }
 
+hmoec_graph_value hmoec_graph_scale(hmoec_graph *graph, hmoec_graph_value x, double by, hmoec_graph_value factor) {
+  return hmoec_graph_op(graph, "scale", OPERANDS(x, factor), ATTRIBUTES(HMOEC_NUMBER("by", by)), NULL);
+}
+
+hmoec_graph_value hmoec_graph_slice(hmoec_graph *graph, hmoec_graph_value x, int64_t axis, int64_t begin, int64_t end,
+                                    int64_t step) {
+  return hmoec_graph_op(
+      graph, "slice", OPERANDS(x),
+      ATTRIBUTES(HMOEC_INT("axis", axis), HMOEC_INT("begin", begin), HMOEC_INT("end", end), HMOEC_INT("step", step)), NULL);
+}
+
+hmoec_graph_value hmoec_graph_concat(hmoec_graph *graph, const hmoec_graph_value *pieces, size_t count, int64_t axis) {
+  return hmoec_graph_op(graph, "concat", pieces, count, ATTRIBUTES(HMOEC_INT("axis", axis)), NULL);
+}
+
 hmoec_graph_value hmoec_graph_rms_norm(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_value weight, double epsilon) {
   return hmoec_graph_op(graph, "rms_norm", OPERANDS(x, weight), ATTRIBUTES(HMOEC_NUMBER("epsilon", epsilon)), NULL);
 }

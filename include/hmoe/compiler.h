@@ -213,7 +213,7 @@ typedef enum hmoec_attribute_kind {
   HMOEC_ATTRIBUTE_INT,
   HMOEC_ATTRIBUTE_STRING,
   HMOEC_ATTRIBUTE_INTS,
-  HMOEC_ATTRIBUTE_FLOAT, /* at least 0, finite */
+  HMOEC_ATTRIBUTE_FLOAT, /* finite; at least 0, but for `by` of scale */
 } hmoec_attribute_kind;
 
 typedef struct hmoec_attribute {
@@ -247,6 +247,13 @@ HMOE_API hmoec_graph_value hmoec_graph_linear(hmoec_graph *graph, hmoec_graph_va
 HMOE_API hmoec_graph_value hmoec_graph_activate(hmoec_graph *graph, hmoec_graph_value x, const char *function);
 HMOE_API hmoec_graph_value hmoec_graph_add(hmoec_graph *graph, hmoec_graph_value a, hmoec_graph_value b);
 HMOE_API hmoec_graph_value hmoec_graph_multiply(hmoec_graph *graph, hmoec_graph_value a, hmoec_graph_value b);
+/* x times by, and times factor: [columns] has a value a column, [.., 1] a value a row */
+HMOE_API hmoec_graph_value hmoec_graph_scale(hmoec_graph *graph, hmoec_graph_value x, double by, hmoec_graph_value factor /* ? */);
+/* begin, begin + step, .. below end of an axis, which counts from 0, or from -1 down from the last one */
+HMOE_API hmoec_graph_value hmoec_graph_slice(hmoec_graph *graph, hmoec_graph_value x, int64_t axis, int64_t begin, int64_t end,
+                                             int64_t step);
+/* 2 to 8 pieces, one behind the other along an axis */
+HMOE_API hmoec_graph_value hmoec_graph_concat(hmoec_graph *graph, const hmoec_graph_value *pieces, size_t count, int64_t axis);
 HMOE_API hmoec_graph_value hmoec_graph_rms_norm(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_value weight, double epsilon);
 HMOE_API hmoec_graph_value hmoec_graph_layer_norm(hmoec_graph *graph, hmoec_graph_value x, hmoec_graph_value weight,
                                                   hmoec_graph_value bias, double epsilon);

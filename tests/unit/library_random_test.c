@@ -72,9 +72,9 @@ static hmoec_graph_value value(fuzzer *f) {
 }
 
 static hmoec_attribute attribute(fuzzer *f) {
-  static const char *const names[] = {"function", "top_k", "gate",  "capacity", "activation", "row",          "bottleneck",
-                                      "strategy", "heads", "begin", "end",      "shape",      "inverse_sqrt", "epsilon",
-                                      "biased",   "count", "nope",  "",         NULL};
+  static const char *const names[] = {
+      "function", "top_k",        "gate",    "capacity", "activation", "row",  "bottleneck", "strategy", "heads", "begin", "end",
+      "shape",    "inverse_sqrt", "epsilon", "biased",   "count",      "nope", "axis",       "step",     "by",    "",      NULL};
   static const int64_t ints[] = {8, 1, -1, 8, INT64_MAX};
   return (hmoec_attribute){.name = PICK(f, names),
                            .kind = (hmoec_attribute_kind)below(f, 5),
@@ -96,6 +96,7 @@ static bool call_op(fuzzer *f, hmoec_graph_value *out_made) {
                                     "add",
                                     "reshape",
                                     "slice",
+                                    "concat",
                                     "route",
                                     "experts",
                                     "combine",
@@ -181,7 +182,7 @@ static hmoec_graph_value attention(fuzzer *f, hmoec_graph_value x) {
 static hmoec_graph_value call_usual(fuzzer *f) {
   hmoec_graph *g = f->graph;
   hmoec_graph_value a = value(f), b = value(f), w;
-  switch (below(f, f->wildness ? 6 : 9)) {
+  switch (below(f, f->wildness ? 6 : 11)) {
   case 0: return hmoec_graph_activate(g, a, "relu");
   case 1: return hmoec_graph_add(g, a, b);
   case 2: return hmoec_graph_multiply(g, a, b);
@@ -189,6 +190,13 @@ static hmoec_graph_value call_usual(fuzzer *f) {
   case 4: w = hmoec_graph_parameter(g, "n", HMOEC_SHAPE(HMOEC_F32, 8)); return hmoec_graph_rms_norm(g, a, w, 1e-6);
   case 5: return f->wildness ? hmoec_graph_route(g, a, 2, "sigmoid", 0, 1).gates : HMOEC_NONE;
   case 6: return hmoec_graph_shape(g, a).rank == 3 ? attention(f, a) : HMOEC_NONE;
+  case 7: /* every other column of two */
+    return hmoec_graph_slice(g, hmoec_graph_concat(g, (hmoec_graph_value[]){a, b}, 2, -1), -1, (int64_t)below(f, 2), 16, 2);
+  case 8:
+    return hmoec_graph_scale(g, a, -0.5,
+                             below(f, 3)   ? hmoec_graph_slice(g, b, -1, 3, 4, 1)
+                             : below(f, 2) ? vector(f, "s", 8)
+                                           : HMOEC_NONE);
   default: return mixture(f, a);
   }
 }
