@@ -47,8 +47,7 @@ plan_matmul plan_gated_product(planner *p, const plan_gates *gates, int64_t rows
   if (first_time && biased) *made_bias = plan_weight(p, 1, plan_vector_of(columns)); /* one that a linear lacks is 0 */
   for (int i = 0; first_time && i < 2; i++) {
     plan_place weight = plan_value_get(p, mlirOperationGetOperand(linears[i], 1))->place;
-    hmoec_packing packing = plan_packing(weight, format, n, k);
-    packing.operand_n = columns;
+    hmoec_packing packing = plan_packing(weight, n, k);
     packing.pair = pairs[i];
     plan_pack_emit(p, plan_at(*made), weight.memory, &packing);
     if (mlirOperationGetNumOperands(linears[i]) == 2) continue;
@@ -56,11 +55,10 @@ plan_matmul plan_gated_product(planner *p, const plan_gates *gates, int64_t rows
     packing = (hmoec_packing){.columns = n,
                               .column_stride = bias.row_stride,
                               .q = 1,
+                              .k_outer = 1,
                               .source_offset = bias.offset,
                               .groups = 1,
-                              .operand_n = columns,
-                              .pair = pairs[i],
-                              .padded = true};
+                              .pair = pairs[i]};
     plan_pack_emit(p, plan_at(*made_bias), bias.memory, &packing);
   }
   plan_matmul m = plan_dense_matmul(p, PLAN_RUN, rows_dim, format, k, n, mlirOperationGetOperand(gates->gate, 0));
