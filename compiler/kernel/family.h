@@ -15,7 +15,7 @@ enum { HMOEC_KERNEL_MAX_ATTRIBUTES = 48, HMOEC_KERNEL_CHARS = 1024 };
 
 /* "matmul": in the names of functions. */
 const char *hmoec_family_name(hmoec_kernel_family family);
-/* "grouped_matmul": the op is hmk.grouped_matmul. NULL: no op has it. */
+/* "grouped_matmul": the op is hmk.grouped_matmul. */
 const char *hmoec_family_op(hmoec_kernel_family family);
 
 /* What an op asks for, zeroed before. False: it is no kernel. Names of functions that `functions` lacks become what check refuses. */

@@ -105,7 +105,7 @@ static const char *knobs_of(MlirOperation op) {
   const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
   for (int f = 0; f < HMOEC_KERNEL_FAMILY_COUNT; f++) {
     const char *name = hmoec_family_op((hmoec_kernel_family)f);
-    if (name && strcmp(name, info->name) == 0) return hmoec_family_name((hmoec_kernel_family)f);
+    if (strcmp(name, info->name) == 0) return hmoec_family_name((hmoec_kernel_family)f);
   }
   return info->name;
 }
