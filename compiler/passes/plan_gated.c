@@ -37,8 +37,8 @@ plan_matmul plan_gated_product(planner *p, const plan_gates *gates, int64_t rows
   const MlirOperation linears[2] = {gates->gate, gates->up};
   static const hmoec_pair pairs[2] = {HMOEC_PAIR_GATES, HMOEC_PAIR_UPS};
   hmoec_shape w = hmoec_value_shape(mlirOperationGetOperand(gates->gate, 1));
-  hmoec_format format = plan_format(p, gates->gate);
-  int64_t n = w.dims[0], k = w.dims[1], columns = 2 * plan_round(p, n);
+  hmoec_format format = plan_format(&p->graph, gates->gate);
+  int64_t n = w.dims[0], k = w.dims[1], columns = 2 * plan_round(&p->graph, n);
   bool biased = mlirOperationGetNumOperands(gates->gate) > 2 || mlirOperationGetNumOperands(gates->up) > 2;
   plan_memory **made = plan_made(p, (plan_key){.owner = gates->multiply.ptr, .making = PLAN_MERGED}),
               **made_bias = plan_made(p, (plan_key){.owner = gates->multiply.ptr, .making = PLAN_MERGED_BIAS});
@@ -66,6 +66,6 @@ plan_matmul plan_gated_product(planner *p, const plan_gates *gates, int64_t rows
   if (biased) m.bias = plan_at(*made_bias);
   m.spec.paired = true;
   if (!mlirOperationIsNull(gates->activation))
-    m.spec.segment[0].activation = plan_activation(p, hmoec_op_string(gates->activation, "function"));
+    m.spec.segment[0].activation = plan_activation(&p->graph, hmoec_op_string(gates->activation, "function"));
   return m;
 }
