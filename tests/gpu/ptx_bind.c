@@ -232,17 +232,20 @@ void ptx_bind_lanes(ptx_parser *parser, ptx_statement *statement, ptx_instructio
 
 /* ---- opcodes ---- */
 
-void ptx_bind(ptx_parser *parser, ptx_statement *statement, ptx_instruction *out) {
+static const ptx_opcode *find_opcode(const char *name) {
   static const ptx_opcode *const tables[] = {ptx_scalar_opcodes, ptx_access_opcodes, ptx_control_opcodes, ptx_async_opcodes,
                                              ptx_matrix_opcodes};
   for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
-    for (const ptx_opcode *row = tables[t]; row->name; row++) {
-      if (strcmp(row->name, statement->parts[0])) continue;
-      row->bind(parser, statement, out);
-      for (uint32_t i = 1; i < statement->part_count; i++)
-        if (!(statement->used >> i & 1))
-          ptx_parse_fail(parser, statement->at, "'%s' is not known here: '.%s'", statement->name, statement->parts[i]);
-      return;
-    }
-  ptx_parse_fail(parser, statement->at, "the instruction '%s' is not known here", statement->name);
+    for (const ptx_opcode *row = tables[t]; row->name; row++)
+      if (!strcmp(row->name, name)) return row;
+  return NULL;
+}
+
+bool ptx_is_opcode(const char *name) { return find_opcode(name) != NULL; }
+
+void ptx_bind(ptx_parser *parser, ptx_statement *statement, ptx_instruction *out) {
+  find_opcode(statement->parts[0])->bind(parser, statement, out);
+  for (uint32_t i = 1; i < statement->part_count; i++)
+    if (!(statement->used >> i & 1))
+      ptx_parse_fail(parser, statement->at, "'%s' is not known here: '.%s'", statement->name, statement->parts[i]);
 }

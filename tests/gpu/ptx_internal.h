@@ -231,7 +231,8 @@ typedef struct ptx_parser {
 _Noreturn void ptx_parse_fail(ptx_parser *parser, size_t at, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void *ptx_parse_allocate(ptx_parser *parser, size_t bytes);
 void ptx_module_parse(ptx_parser *parser);
-/* Fills `out` from the statement. */
+bool ptx_is_opcode(const char *name);
+/* Fills `out` from the statement, whose opcode is one. */
 void ptx_bind(ptx_parser *parser, ptx_statement *statement, ptx_instruction *out);
 void ptx_place(const char *text, size_t size, size_t at, uint32_t *out_line, uint32_t *out_column);
 

@@ -798,6 +798,8 @@ static void instruction(ptx_parser *parser, ptx_instruction *out) {
     if (part) *part++ = '\0';
   }
   statement.used = 1;
+  if (!ptx_is_opcode(statement.parts[0]))
+    ptx_parse_fail(parser, statement.at, "the instruction '%s' is not known here", statement.name);
   if (strcmp(statement.parts[0], "call") == 0) to_semicolon(parser);
   else {
     ptx_operand all = {0};
