@@ -142,12 +142,11 @@ static const char *found(ptx_parser *parser) {
   if (parser->pos >= parser->size) return "the end of the text";
   size_t size = 0;
   text[size++] = '\'';
-  do {
-    char c = parser->text[parser->pos + size - 1];
-    text[size] = c >= ' ' && c < 127 ? c : '?';
-    size++;
-  } while (size < 24 && parser->pos + size - 1 < parser->size && is_word(parser->text[parser->pos + size - 2]) &&
-           is_word(parser->text[parser->pos + size - 1]));
+  for (size_t at = parser->pos; at < parser->size && size < 24; at++) { /* a point may begin a word */
+    char c = parser->text[at];
+    if (at > parser->pos && (!is_word(c) || (!is_word(parser->text[at - 1]) && parser->text[at - 1] != '.'))) break;
+    text[size++] = c >= ' ' && c < 127 ? c : '?';
+  }
   text[size++] = '\'';
   text[size] = '\0';
   return text;
@@ -645,7 +644,7 @@ static void named(ptx_parser *parser, ptx_operand *out) {
     out->symbol = symbol;
     return;
   }
-  if (*name == '%' || (size > 3 && !memcmp(name, "WARP_SZ", size))) { /* %tid.x has a point */
+  if (*name == '%' || (size == 7 && !memcmp(name, "WARP_SZ", 7))) { /* %tid.x has a point */
     while (is_word(peek(parser)) || peek(parser) == '.') parser->pos++;
     size = (size_t)(parser->text + parser->pos - name);
     out->special = ptx_special_find(name, size);
@@ -730,7 +729,7 @@ static void registers(ptx_parser *parser, ptx_kernel *kernel, size_t *room) {
       grow(parser, (void **)&kernel->registers, kernel->register_count, room, sizeof *kernel->registers);
       unsigned bytes = type == T_PRED ? 0 : ptx_types[type].bytes;
       kernel->registers[kernel->register_count++] = (ptx_register){type, kernel->register_bytes, (uint8_t)bytes};
-      kernel->register_bytes += bytes ? bytes * LANES : 4;
+      kernel->register_bytes += bytes ? bytes * LANES : LANES; /* all begin where the widest may */
     }
   } while (take(parser, ','));
   want(parser, ';');
