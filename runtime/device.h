@@ -17,6 +17,7 @@
 typedef struct hmoe_device {
   const char *name; /* in options.device, and the target of the images that it runs */
   bool host_memory; /* upload and download are not called */
+  bool numbered; /* there may be several: "cuda:1" is the second */
 
   /* Once a model, before all else: which image it runs, and what it needs for itself. close: also where open failed, or was never called. */
   hmoe_status (*open)(hmoe_model *model, const hmoe_options *options);
@@ -36,6 +37,9 @@ typedef struct hmoe_device {
   hmoe_status (*download)(hmoe_model *model, hmoe_workspace *workspace, void *to, const void *from, uint64_t size_bytes);
   hmoe_status (*fence)(hmoe_model *model, hmoe_workspace *workspace);
 
+  /* After a run's fence: whether its steps found that an input is none of the model's. NULL: they say so themselves. */
+  hmoe_status (*finish)(hmoe_run *run);
+
   /* Whether a PACK can be followed as far as its destination goes; while a plan is checked. The host's alone, which packs for all devices. */
   hmoe_status (*check_pack)(const hmoe_plan_checker *check, const hmoe_step_pack *pack);
   /* A step, by kind: a KERNEL is launched; LOOP and CHOOSE run those inside them by hmoe_run_steps. */
@@ -46,7 +50,9 @@ typedef struct hmoe_device {
 
 /* The host itself. */
 extern const hmoe_device hmoe_cpu_device;
-/* By name, NULL: the host; NULL when there is none of that name. */
+/* GPUs of NVIDIA, by their driver. */
+extern const hmoe_device hmoe_cuda_device;
+/* By name, NULL: the host; NULL when there is none of that name. devices.c */
 const hmoe_device *hmoe_device_find(const char *name);
 
 #endif

@@ -29,7 +29,8 @@ hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_opt
   if (out_options->threads > THREADS_MAX)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.threads: expected at most %d, found %u", THREADS_MAX, out_options->threads);
   if (!hmoe_device_find(out_options->device))
-    return hmoe_fail(HMOE_UNSUPPORTED, "options.device: expected \"cpu\", found \"%s\"", out_options->device);
+    return hmoe_fail(HMOE_UNSUPPORTED, "options.device: expected \"cpu\", \"cuda\" or \"cuda:\" and a number, found \"%s\"",
+                     out_options->device);
   const hmoe_executor *executor = out_options->executor;
   if (executor && (!executor->parallel_for || executor->threads < 1 || executor->threads > THREADS_MAX))
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.executor: expected parallel_for and 1 to %d threads, found %s and %zu",

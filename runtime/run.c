@@ -111,6 +111,70 @@ static hmoe_run make_run(hmoe_model *model, uint32_t entry) {
   return run;
 }
 
+/* ---- loops over rows ---- */
+
+hmoe_status hmoe_run_set_dims(hmoe_run *run, uint32_t kind, int64_t value) {
+  for (uint32_t i = 0; i < run->entry->dims.count; i++) {
+    if (run->dims[i].kind != kind) continue;
+    /* A dimension of a loop with smaller chunks is not read in this one. */
+    run->workspace->dims[i] = (int64_t)hmoe_min((uint64_t)value, run->dims[i].factor);
+  }
+  return hmoe_run_derive_dims(run);
+}
+
+hmoe_status hmoe_run_loop_rows(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_loop *loop = hmoe_run_fields(run, step);
+  uint32_t body = (uint32_t)(step - run->steps) + 1;
+  int64_t rows = hmoe_run_rows(run, step), chunk = loop->chunk;
+  hmoe_status status = HMOE_OK;
+  run->in_rows = true;
+  for (int64_t done = 0; status == HMOE_OK && done < rows; done += chunk) {
+    run->items_done = (uint64_t)done;
+    status = hmoe_run_set_dims(run, HMOE_DIM_CHUNK, rows - done < chunk ? rows - done : chunk);
+    if (status == HMOE_OK) status = hmoe_run_steps(run, body, body + loop->steps);
+  }
+  run->in_rows = false;
+  run->items_done = 0;
+  return status;
+}
+
+/* ---- what steps find in the caller's inputs ---- */
+
+/* "'input_ids'[3, 5]": an input's name and the place of element `index`. */
+static void format_place(const hmoe_run *run, const hmoe_plan_tensor *tensor, uint64_t index, char *out, size_t size) {
+  uint64_t place[4] = {0};
+  for (uint32_t d = tensor->rank; d-- > 0;) {
+    int64_t length = tensor->shape[d] < 0 ? run->workspace->dims[~tensor->shape[d]] : tensor->shape[d];
+    if (d == 0 || length < 1) {
+      place[d] = index;
+      break;
+    }
+    place[d] = index % (uint64_t)length;
+    index /= (uint64_t)length;
+  }
+  int name = (int)hmoe_min(tensor->name.count, 200);
+  size_t used = (size_t)snprintf(out, size, "'%.*s'[", name, HMOE_PLAN_ARRAY(run->model->plan, tensor->name, char));
+  for (uint32_t d = 0; d < tensor->rank && used < size; d++)
+    used += (size_t)snprintf(out + used, size - used, "%s%llu", d ? ", " : "", (unsigned long long)place[d]);
+  if (used < size) snprintf(out + used, size - used, "]");
+}
+
+hmoe_status hmoe_run_bad_id(const hmoe_run *run, const hmoe_plan_step *step, const void *source, uint64_t index, int64_t value) {
+  const hmoe_step_ids *ids = hmoe_run_fields(run, step);
+  uint32_t buffer = HMOE_PLAN_ARRAY(run->model->plan, step->bindings, hmoe_plan_binding)[HMOE_BIND_IDS_SOURCE].buffer;
+  const hmoe_plan_tensor *inputs = HMOE_PLAN_ARRAY(run->model->plan, run->entry->inputs, hmoe_plan_tensor);
+  uint64_t before = (uint64_t)((const uint8_t *)source - run->workspace->buffers[buffer].data) / ids->element_bytes;
+  char place[512];
+  format_place(run, &inputs[run->buffers[buffer].index], before + index, place, sizeof place);
+  return hmoe_fail(HMOE_INVALID_ARGUMENT, "input %s = %lld: expected 0 to %llu", place, (long long)value,
+                   (unsigned long long)ids->limit - 1);
+}
+
+hmoe_status hmoe_run_bad_position(uint64_t row, int64_t position, uint64_t limit) {
+  return hmoe_fail(HMOE_INVALID_ARGUMENT, "row %llu has %lld tokens, expected at most %llu: the model has no more positions",
+                   (unsigned long long)row, (long long)position + 1, (unsigned long long)limit);
+}
+
 /* ---- entry 0 ---- */
 
 enum { LOAD_CHUNK = 1 << 20 }; /* elements a task */
@@ -339,7 +403,8 @@ static hmoe_status run_on_device(hmoe_run *run, const void *const *inputs, void 
   if (status == HMOE_OK) status = hmoe_run_steps(run, 0, run->entry->steps.count);
   if (status == HMOE_OK && copies) status = copy_tensors(run, HMOE_BUFFER_OUTPUT, inputs, outputs);
   hmoe_status ended = run->device->fence(run->model, run->workspace);
-  return status == HMOE_OK ? ended : status;
+  if (status == HMOE_OK) status = ended;
+  return status == HMOE_OK && run->device->finish ? run->device->finish(run) : status;
 }
 
 static hmoe_status run_entry(hmoe_run *run, const int64_t *dims, const void *const *inputs, void *const *outputs,

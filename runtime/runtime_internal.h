@@ -502,6 +502,13 @@ uint64_t hmoe_run_binding_bytes(const hmoe_run *run, const hmoe_plan_step *step,
 HMOE_MUST_USE hmoe_status hmoe_run_bind_all(hmoe_run *run, const hmoe_plan_step *step, void **out_pointers);
 /* Value of rows_dim; 0 for HMOE_NONE. */
 int64_t hmoe_run_rows(const hmoe_run *run, const hmoe_plan_step *step);
+/* HMOE_INVALID_ARGUMENT: element `index` of what an IDS step reads is no id; a row has more tokens than there are positions. */
+hmoe_status hmoe_run_bad_id(const hmoe_run *run, const hmoe_plan_step *step, const void *source, uint64_t index, int64_t value);
+hmoe_status hmoe_run_bad_position(uint64_t row, int64_t position, uint64_t limit);
+/* A LOOP over rows: the steps of its body once a chunk. For devices of any kind. */
+HMOE_MUST_USE hmoe_status hmoe_run_loop_rows(hmoe_run *run, const hmoe_plan_step *step);
+/* What CHUNK, or MISSING, dimensions are from here on. */
+HMOE_MUST_USE hmoe_status hmoe_run_set_dims(hmoe_run *run, uint32_t kind, int64_t value);
 /* HMOE_INCOMPATIBLE with entry and step named. */
 __attribute__((format(printf, 3, 4))) hmoe_status hmoe_step_fail(const hmoe_run *run, const hmoe_plan_step *step,
                                                                  const char *format, ...);

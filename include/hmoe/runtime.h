@@ -83,7 +83,7 @@ typedef struct hmoe_options {
   uint32_t flags;                  /* HMOE_VERIFY_WEIGHTS */
   const hmoe_executor *executor;   /* borrowed until close; NULL: a pool owned by the model. With it, `threads` is ignored */
   const hmoe_allocator *allocator; /* copied; NULL: aligned_alloc/free, in huge pages from 4 MiB on */
-  const char *device;              /* NULL or "cpu" */
+  const char *device;              /* NULL or "cpu"; "cuda", or "cuda:1" for the second GPU */
   const char *cpu; /* force a code version: "amx", "avx512_bf16", "avx512", "avx2", "portable"; NULL: the best there is */
   /* Surplus tensors and similar remarks; NULL: silent. Called during open only, on the opening thread. */
   void (*note)(void *context, const char *message);

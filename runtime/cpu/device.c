@@ -95,10 +95,3 @@ const hmoe_device hmoe_cpu_device = {
               [HMOE_STEP_APPEND_MASK] = hmoe_cpu_step_append_mask},
     .reorder = hmoe_cpu_reorder,
 };
-
-const hmoe_device *hmoe_device_find(const char *name) {
-  static const hmoe_device *const devices[] = {&hmoe_cpu_device};
-  for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
-    if (!name || strcmp(name, devices[i]->name) == 0) return devices[i];
-  return NULL;
-}

@@ -9,30 +9,6 @@
 
 #include <string.h>
 
-static hmoe_status set_dims(hmoe_run *run, uint32_t kind, int64_t value) {
-  for (uint32_t i = 0; i < run->entry->dims.count; i++) {
-    if (run->dims[i].kind != kind) continue;
-    /* A dimension of a loop with smaller chunks is not read in this one. */
-    run->workspace->dims[i] = (int64_t)hmoe_min((uint64_t)value, run->dims[i].factor);
-  }
-  return hmoe_run_derive_dims(run);
-}
-
-static hmoe_status loop_rows(hmoe_run *run, const hmoe_plan_step *step, uint32_t body) {
-  const hmoe_step_loop *loop = hmoe_run_fields(run, step);
-  int64_t rows = hmoe_run_rows(run, step), chunk = loop->chunk;
-  hmoe_status status = HMOE_OK;
-  run->in_rows = true;
-  for (int64_t done = 0; status == HMOE_OK && done < rows; done += chunk) {
-    run->items_done = (uint64_t)done;
-    status = set_dims(run, HMOE_DIM_CHUNK, rows - done < chunk ? rows - done : chunk);
-    if (status == HMOE_OK) status = hmoe_run_steps(run, body, body + loop->steps);
-  }
-  run->in_rows = false;
-  run->items_done = 0;
-  return status;
-}
-
 /* Bindings of a loop over groups. */
 typedef struct group_loop {
   hmoe_blocks *blocks;
@@ -134,7 +110,7 @@ static hmoe_status loop_groups(hmoe_run *run, const hmoe_plan_step *step, uint32
     run->chunk_count = block_count;
     block += block_count;
     if (!run->in_rows) run->items_done = (uint64_t)group;
-    status = set_dims(run, HMOE_DIM_MISSING, (int64_t)missing_count);
+    status = hmoe_run_set_dims(run, HMOE_DIM_MISSING, (int64_t)missing_count);
     if (status == HMOE_OK && (!cached || missing_count)) status = hmoe_run_steps(run, body, generated);
     if (cached) {
       hmoe_cache_publish(cache, slots, missing, missing_count, status == HMOE_OK);
@@ -150,6 +126,6 @@ static hmoe_status loop_groups(hmoe_run *run, const hmoe_plan_step *step, uint32
 hmoe_status hmoe_cpu_step_loop(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_loop *loop = hmoe_run_fields(run, step);
   uint32_t body = (uint32_t)(step - run->steps) + 1;
-  if (loop->kind == HMOE_LOOP_ROWS) return loop_rows(run, step, body);
+  if (loop->kind == HMOE_LOOP_ROWS) return hmoe_run_loop_rows(run, step);
   return loop_groups(run, step, body, loop->kind == HMOE_LOOP_CACHED);
 }

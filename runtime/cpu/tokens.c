@@ -13,25 +13,6 @@
 
 /* ---- IDS ---- */
 
-/* "'input_ids'[3, 5]": an input's name and the place of element `index`. */
-static void format_place(const hmoe_run *run, const hmoe_plan_tensor *tensor, uint64_t index, char *out, size_t size) {
-  uint64_t place[4] = {0};
-  for (uint32_t d = tensor->rank; d-- > 0;) {
-    int64_t length = tensor->shape[d] < 0 ? run->workspace->dims[~tensor->shape[d]] : tensor->shape[d];
-    if (d == 0 || length < 1) {
-      place[d] = index;
-      break;
-    }
-    place[d] = index % (uint64_t)length;
-    index /= (uint64_t)length;
-  }
-  int name = (int)hmoe_min(tensor->name.count, 200);
-  size_t used = (size_t)snprintf(out, size, "'%.*s'[", name, HMOE_PLAN_ARRAY(run->model->plan, tensor->name, char));
-  for (uint32_t d = 0; d < tensor->rank && used < size; d++)
-    used += (size_t)snprintf(out + used, size - used, "%s%llu", d ? ", " : "", (unsigned long long)place[d]);
-  if (used < size) snprintf(out + used, size - used, "]");
-}
-
 /* The caller's pointer may be less aligned than its elements would like: the plan says what they are, not the type of the input. */
 static int64_t load_integer(const uint8_t *source, uint64_t index, uint64_t element_bytes) {
   if (element_bytes == sizeof(int64_t)) {
@@ -57,15 +38,7 @@ hmoe_status hmoe_cpu_step_ids(hmoe_run *run, const hmoe_plan_step *step) {
   }
   for (uint64_t i = 0; i < count; i++) {
     int64_t value = load_integer(source, i, element_bytes);
-    if ((uint64_t)value >= limit) {
-      uint32_t buffer = HMOE_PLAN_ARRAY(run->model->plan, step->bindings, hmoe_plan_binding)[HMOE_BIND_IDS_SOURCE].buffer;
-      const hmoe_plan_tensor *inputs = HMOE_PLAN_ARRAY(run->model->plan, run->entry->inputs, hmoe_plan_tensor);
-      uint64_t before = (uint64_t)(source - run->workspace->buffers[buffer].data) / element_bytes;
-      char place[512];
-      format_place(run, &inputs[run->buffers[buffer].index], before + i, place, sizeof place);
-      return hmoe_fail(HMOE_INVALID_ARGUMENT, "input %s = %lld: expected 0 to %llu", place, (long long)value,
-                       (unsigned long long)limit - 1);
-    }
+    if ((uint64_t)value >= limit) { return hmoe_run_bad_id(run, step, source, i, value); }
     dst[i] = (int32_t)value;
   }
   return HMOE_OK;
@@ -117,9 +90,7 @@ hmoe_status hmoe_cpu_step_positions(hmoe_run *run, const hmoe_plan_step *step) {
     for (uint64_t t = 0; t < tokens.length; t++) {
       real += row ? row[tokens.past + t] : 1;
       int64_t position = real > 0 ? real - 1 : 0;
-      if ((uint64_t)position >= limit)
-        return hmoe_fail(HMOE_INVALID_ARGUMENT, "row %llu has %lld tokens, expected at most %llu: the model has no more positions",
-                         (unsigned long long)b, (long long)position + 1, (unsigned long long)limit);
+      if ((uint64_t)position >= limit) return hmoe_run_bad_position(b, position, limit);
       dst[b * tokens.length + t] = (int32_t)position;
     }
   }

@@ -14,7 +14,7 @@ from pathlib import Path
 ALLOWED = {("compiler/commands/ceilings.c", None), ("include/hmoe/abi.h", "PANELS"), ("include/hmoe/abi.h", "HMOE_LAYOUT_PANELS")}
 
 SEARCHED = ["compiler", "dialects", "runtime", "include/hmoe"]
-OWN = [Path("runtime/cpu"), Path("include/hmoe/abi_cpu.h")]  # besides the folders of compiler/target
+OWN = [Path("runtime/cpu"), Path("include/hmoe/abi_cpu.h"), Path("include/hmoe/abi_cuda.h")]  # besides the folders of compiler/target
 NAMED = [Path("runtime"), Path("include/hmoe/runtime.h")]  # choose among versions and devices that they name, but know no layout
 TARGETS = Path("compiler/target")  # a folder of it is a target's
 SIZED = ("commands", "emit", "kernel", "library", "passes", "target")  # rooms where these numbers would be the CPU's

@@ -1,0 +1,69 @@
+/* What the files of the CUDA device share.
+ *
+ *   driver.c   the driver, found at run time
+ *   device.c   the table: image, memory, copies, streams
+ *   steps.c    kernels and the steps around them, as launches on the run's stream; nothing waits for the device before the fence
+ *
+ * Every entry of the table makes the device's context the thread's while it works, and the one of before again when it returns. */
+#ifndef HMOE_CUDA_H
+#define HMOE_CUDA_H
+
+#include "cuda/driver.h"
+#include "device.h"
+#include "hmoe/abi_cuda.h"
+
+/* Code that every image has. */
+typedef enum hmoe_cuda_code {
+  HMOE_CUDA_GROUP_COUNT,
+  HMOE_CUDA_GROUP_WRITE,
+  HMOE_CUDA_GROUP_HISTORY,
+  HMOE_CUDA_SETS_TOKEN,
+  HMOE_CUDA_SETS_RANK,
+  HMOE_CUDA_SETS_PLACE,
+  HMOE_CUDA_SETS_BLOCK,
+  HMOE_CUDA_IDS,
+  HMOE_CUDA_POSITIONS,
+  HMOE_CUDA_LAST_ROWS,
+  HMOE_CUDA_APPEND_MASK,
+  HMOE_CUDA_CODE_COUNT
+} hmoe_cuda_code;
+
+/* model->device_own */
+typedef struct hmoe_cuda_model {
+  const hmoe_cuda_driver *driver;
+  CUdevice device;
+  CUcontext context;
+  const hmoe_image *image;
+  CUmodule module;
+  CUstream stream; /* of copies outside of runs */
+  int multiprocessors;
+  uint64_t self_bytes;
+  CUfunction code[HMOE_CUDA_CODE_COUNT];
+  CUfunction functions[]; /* one a kernel of the object; NULL: it has none */
+} hmoe_cuda_model;
+
+static inline hmoe_cuda_model *hmoe_cuda_own(const hmoe_model *model) { return model->device_own; }
+
+/* workspace->own */
+typedef struct hmoe_cuda_workspace {
+  CUstream stream;
+  CUdeviceptr
+      trouble; /* a word of the device: the first element of an input that is none of the model's, step << 40 | element; all ones: none is */
+  uint64_t found; /* what the word was at the end of the run */
+  void *pointers[HMOE_CUDA_BINDINGS_MAX];
+} hmoe_cuda_workspace;
+
+hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cuda_step_choose(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cuda_step_group(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cuda_step_group_sets(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cuda_step_ids(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cuda_step_positions(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cuda_step_last_rows(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step);
+/* See hmoe_device.finish: the run has ended, workspace->found is what it left. */
+hmoe_status hmoe_cuda_finish_run(hmoe_run *run);
+/* Copies in order, on the model's stream; done when it returns. */
+hmoe_status hmoe_cuda_reorder_rows(hmoe_state *state, size_t moves, uint64_t positions);
+
+#endif

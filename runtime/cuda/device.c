@@ -1,0 +1,294 @@
+/* A GPU as a device. */
+#include "cuda/cuda.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const code_names[HMOE_CUDA_CODE_COUNT] = {
+    [HMOE_CUDA_GROUP_COUNT] = "hmoe_group_count",     [HMOE_CUDA_GROUP_WRITE] = "hmoe_group_write",
+    [HMOE_CUDA_GROUP_HISTORY] = "hmoe_group_history", [HMOE_CUDA_SETS_TOKEN] = "hmoe_sets_token",
+    [HMOE_CUDA_SETS_RANK] = "hmoe_sets_rank",         [HMOE_CUDA_SETS_PLACE] = "hmoe_sets_place",
+    [HMOE_CUDA_SETS_BLOCK] = "hmoe_sets_block",       [HMOE_CUDA_IDS] = "hmoe_ids",
+    [HMOE_CUDA_POSITIONS] = "hmoe_positions",         [HMOE_CUDA_LAST_ROWS] = "hmoe_last_rows",
+    [HMOE_CUDA_APPEND_MASK] = "hmoe_append_mask",
+};
+
+static hmoe_status enter(const hmoe_model *model) {
+  const hmoe_cuda_model *own = hmoe_cuda_own(model);
+  HMOE_CUDA_TRY(own->driver, cuCtxPushCurrent, own->context);
+  return HMOE_OK;
+}
+
+static hmoe_status leave(const hmoe_model *model, hmoe_status status) {
+  CUcontext before;
+  CUresult result = hmoe_cuda_own(model)->driver->cuCtxPopCurrent(&before);
+  if (status == HMOE_OK && result != CUDA_SUCCESS)
+    return hmoe_cuda_failed(hmoe_cuda_own(model)->driver, "cuCtxPopCurrent", NULL, result);
+  return status;
+}
+
+/* ---- open ---- */
+
+/* Whether a chip runs an image: "sm_80" and "sm_90a" are machine code, of which that with a letter runs on its own chip alone and others on later
+ * ones of their generation; "compute_80" is PTX, which the driver makes code of for any later chip. */
+static bool runs(const hmoe_image *image, int major, int minor, int *out_rank) {
+  int chip = 0, length = 0;
+  bool code = sscanf(image->version, "sm_%d%n", &chip, &length) == 1;
+  if (!code && sscanf(image->version, "compute_%d%n", &chip, &length) != 1) return false;
+  bool exact = image->version[length] == 'a';
+  int wanted = major * 10 + minor;
+  *out_rank = chip * 4 + (code ? 2 : 0) + (exact ? 1 : 0);
+  if (exact) return chip == wanted;
+  return code ? chip / 10 == major && chip <= wanted : chip <= wanted;
+}
+
+static hmoe_status choose_image(const hmoe_model *model, hmoe_cuda_model *own) {
+  int major = 0, minor = 0, best = -1, rank = 0;
+  char name[128] = "a device";
+  HMOE_CUDA_TRY(own->driver, cuDeviceGetAttribute, &major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, own->device);
+  HMOE_CUDA_TRY(own->driver, cuDeviceGetAttribute, &minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, own->device);
+  HMOE_CUDA_TRY(own->driver, cuDeviceGetAttribute, &own->multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, own->device);
+  own->driver->cuDeviceGetName(name, sizeof name, own->device);
+  for (uint32_t i = 0; i < model->object->image_count; i++) {
+    const hmoe_image *image = &model->object->images[i];
+    if (strcmp(image->target, "cuda") != 0 || !runs(image, major, minor, &rank) || rank <= best) continue;
+    best = rank;
+    own->image = image;
+  }
+  if (own->image) return HMOE_OK;
+  return hmoe_fail(HMOE_UNSUPPORTED, "the object has no code for %s (sm_%d%d): compile it with --target cuda", name, major, minor);
+}
+
+static hmoe_status load_module(const hmoe_model *model, hmoe_cuda_model *own) {
+  CUresult result = own->driver->cuModuleLoadDataEx(&own->module, own->image->code, 0, NULL, NULL);
+  if (result != CUDA_SUCCESS) return hmoe_cuda_failed(own->driver, "cuModuleLoadDataEx", own->image->version, result);
+  for (uint32_t i = 0; i < model->object->kernel_count; i++) {
+    const char *name = own->image->functions[i].name;
+    result = name ? own->driver->cuModuleGetFunction(&own->functions[i], own->module, name) : CUDA_SUCCESS;
+    if (result != CUDA_SUCCESS) return hmoe_cuda_failed(own->driver, "cuModuleGetFunction", name, result);
+  }
+  for (int i = 0; i < HMOE_CUDA_CODE_COUNT; i++) {
+    result = own->driver->cuModuleGetFunction(&own->code[i], own->module, code_names[i]);
+    if (result != CUDA_SUCCESS) return hmoe_cuda_failed(own->driver, "cuModuleGetFunction", code_names[i], result);
+  }
+  HMOE_CUDA_TRY(own->driver, cuStreamCreate, &own->stream, CU_STREAM_NON_BLOCKING);
+  return HMOE_OK;
+}
+
+/* "cuda" or "cuda:1" */
+static hmoe_status find_device(const hmoe_options *options, hmoe_cuda_model *own) {
+  const char *number = options->device ? strchr(options->device, ':') : NULL;
+  int ordinal = number ? atoi(number + 1) : 0, count = 0;
+  HMOE_CUDA_TRY(own->driver, cuDeviceGetCount, &count);
+  if (ordinal >= count)
+    return hmoe_fail(HMOE_UNSUPPORTED, "options.device: there are %d CUDA devices, found \"%s\"", count, options->device);
+  HMOE_CUDA_TRY(own->driver, cuDeviceGet, &own->device, ordinal);
+  return HMOE_OK;
+}
+
+static hmoe_status cuda_open(hmoe_model *model, const hmoe_options *options) {
+  const hmoe_cuda_driver *driver;
+  HMOE_TRY(hmoe_cuda_driver_get(&driver));
+  uint64_t bytes = sizeof(hmoe_cuda_model) + model->object->kernel_count * sizeof(CUfunction);
+  void *memory = NULL;
+  HMOE_TRY(hmoe_allocate(&model->allocator, bytes, "a model's CUDA functions", &memory));
+  memset(memory, 0, bytes);
+  hmoe_cuda_model *own = model->device_own = memory;
+  own->driver = driver;
+  own->self_bytes = bytes;
+  HMOE_TRY(find_device(options, own));
+  HMOE_TRY(choose_image(model, own));
+  HMOE_CUDA_TRY(driver, cuDevicePrimaryCtxRetain, &own->context, own->device);
+  HMOE_TRY(enter(model));
+  return leave(model, load_module(model, own));
+}
+
+static void cuda_close(hmoe_model *model) {
+  hmoe_cuda_model *own = hmoe_cuda_own(model);
+  if (!own) return;
+  if (own->context) {
+    if (enter(model) == HMOE_OK) {
+      if (own->stream) own->driver->cuStreamDestroy(own->stream);
+      if (own->module) own->driver->cuModuleUnload(own->module);
+      if (leave(model, HMOE_OK) != HMOE_OK) return;
+    }
+    own->driver->cuDevicePrimaryCtxRelease(own->device);
+  }
+  hmoe_release(&model->allocator, own, own->self_bytes);
+  model->device_own = NULL;
+}
+
+/* ---- memory and copies ---- */
+
+/* Addresses of the device travel as pointers that nobody on the host follows. */
+static CUdeviceptr address_of(const void *memory) { return (CUdeviceptr)(uintptr_t)memory; }
+
+static hmoe_status allocate(const hmoe_cuda_driver *driver, uint64_t size_bytes, bool zeros, const char *what, void **out_memory) {
+  CUdeviceptr address = 0;
+  CUresult result = driver->cuMemAlloc(&address, size_bytes ? size_bytes : 1);
+  if (result != CUDA_SUCCESS) {
+    char text[160];
+    snprintf(text, sizeof text, "%s of %llu bytes", what, (unsigned long long)size_bytes);
+    return hmoe_cuda_failed(driver, "cuMemAlloc", text, result);
+  }
+  *out_memory = (void *)(uintptr_t)address;
+  if (!zeros || !size_bytes) return HMOE_OK;
+  result = driver->cuMemsetD8(address, 0, size_bytes);
+  if (result == CUDA_SUCCESS) return HMOE_OK;
+  driver->cuMemFree(address);
+  *out_memory = NULL;
+  return hmoe_cuda_failed(driver, "cuMemsetD8", what, result);
+}
+
+static hmoe_status cuda_allocate(hmoe_model *model, uint64_t size_bytes, bool zeros, const char *what, void **out_memory) {
+  *out_memory = NULL;
+  HMOE_TRY(enter(model));
+  return leave(model, allocate(hmoe_cuda_own(model)->driver, size_bytes, zeros, what, out_memory));
+}
+
+static void cuda_release(hmoe_model *model, void *memory, uint64_t size_bytes) {
+  (void)size_bytes;
+  if (!memory || enter(model) != HMOE_OK) return;
+  hmoe_cuda_own(model)->driver->cuMemFree(address_of(memory));
+  if (leave(model, HMOE_OK) != HMOE_OK) return;
+}
+
+static CUstream stream_of(const hmoe_model *model, const hmoe_workspace *workspace) {
+  const hmoe_cuda_workspace *own = workspace ? workspace->own : NULL;
+  return own ? own->stream : hmoe_cuda_own(model)->stream;
+}
+
+static hmoe_status create_stream(const hmoe_cuda_driver *driver, hmoe_cuda_workspace *own) {
+  HMOE_CUDA_TRY(driver, cuStreamCreate, &own->stream, CU_STREAM_NON_BLOCKING);
+  HMOE_CUDA_TRY(driver, cuMemAlloc, &own->trouble, sizeof own->found);
+  HMOE_CUDA_TRY(driver, cuMemsetD8, own->trouble, 0xff, sizeof own->found);
+  return HMOE_OK;
+}
+
+static hmoe_status cuda_workspace_begin(hmoe_model *model, hmoe_workspace *workspace) {
+  void *memory = NULL;
+  HMOE_TRY(hmoe_allocate(&model->allocator, sizeof(hmoe_cuda_workspace), "a workspace", &memory));
+  workspace->own = memory;
+  memset(memory, 0, sizeof(hmoe_cuda_workspace));
+  HMOE_TRY(enter(model));
+  return leave(model, create_stream(hmoe_cuda_own(model)->driver, memory));
+}
+
+static void cuda_workspace_end(hmoe_model *model, hmoe_workspace *workspace) {
+  hmoe_cuda_workspace *own = workspace->own;
+  if (!own) return;
+  if (own->stream && enter(model) == HMOE_OK) {
+    hmoe_cuda_own(model)->driver->cuStreamDestroy(own->stream);
+    if (own->trouble) hmoe_cuda_own(model)->driver->cuMemFree(own->trouble);
+    if (leave(model, HMOE_OK) != HMOE_OK) return;
+  }
+  hmoe_release(&model->allocator, own, sizeof *own);
+}
+
+static hmoe_status upload(const hmoe_model *model, CUstream stream, void *to, const void *from, uint64_t size_bytes) {
+  if (size_bytes) HMOE_CUDA_TRY(hmoe_cuda_own(model)->driver, cuMemcpyHtoDAsync, address_of(to), from, size_bytes, stream);
+  return HMOE_OK;
+}
+
+static hmoe_status download(const hmoe_model *model, CUstream stream, void *to, const void *from, uint64_t size_bytes) {
+  if (size_bytes) HMOE_CUDA_TRY(hmoe_cuda_own(model)->driver, cuMemcpyDtoHAsync, to, address_of(from), size_bytes, stream);
+  return HMOE_OK;
+}
+
+static hmoe_status synchronise(const hmoe_model *model, CUstream stream) {
+  HMOE_CUDA_TRY(hmoe_cuda_own(model)->driver, cuStreamSynchronize, stream);
+  return HMOE_OK;
+}
+
+static hmoe_status cuda_upload(hmoe_model *model, hmoe_workspace *workspace, void *to, const void *from, uint64_t size_bytes) {
+  HMOE_TRY(enter(model));
+  return leave(model, upload(model, stream_of(model, workspace), to, from, size_bytes));
+}
+
+static hmoe_status cuda_download(hmoe_model *model, hmoe_workspace *workspace, void *to, const void *from, uint64_t size_bytes) {
+  HMOE_TRY(enter(model));
+  return leave(model, download(model, stream_of(model, workspace), to, from, size_bytes));
+}
+
+/* What the run's steps found comes with the rest of what it gives. */
+static hmoe_status end_run(const hmoe_model *model, hmoe_cuda_workspace *own) {
+  HMOE_CUDA_TRY(hmoe_cuda_own(model)->driver, cuMemcpyDtoHAsync, &own->found, own->trouble, sizeof own->found, own->stream);
+  return HMOE_OK;
+}
+
+static hmoe_status cuda_fence(hmoe_model *model, hmoe_workspace *workspace) {
+  HMOE_TRY(enter(model));
+  hmoe_status status = workspace ? end_run(model, workspace->own) : HMOE_OK,
+              ended = synchronise(model, stream_of(model, workspace));
+  return leave(model, status == HMOE_OK ? ended : status);
+}
+
+static hmoe_status cuda_finish(hmoe_run *run) {
+  HMOE_TRY(enter(run->model));
+  return leave(run->model, hmoe_cuda_finish_run(run));
+}
+
+/* ---- steps ---- */
+
+/* Launches in the device's context. */
+#define IN_CONTEXT(name)                                                                                                           \
+  static hmoe_status name(hmoe_run *run, const hmoe_plan_step *step) {                                                             \
+    HMOE_TRY(enter(run->model));                                                                                                   \
+    return leave(run->model, hmoe_cuda_##name(run, step));                                                                         \
+  }
+IN_CONTEXT(step_kernel)
+IN_CONTEXT(step_group)
+IN_CONTEXT(step_group_sets)
+IN_CONTEXT(step_ids)
+IN_CONTEXT(step_positions)
+IN_CONTEXT(step_last_rows)
+IN_CONTEXT(step_append_mask)
+#undef IN_CONTEXT
+
+/* Chunks of groups want counts that the host would have to wait for. */
+static hmoe_status step_loop(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_loop *loop = hmoe_run_fields(run, step);
+  if (loop->kind == HMOE_LOOP_ROWS) return hmoe_run_loop_rows(run, step);
+  return hmoe_step_fail(run, step,
+                        "CUDA devices do not generate HyperExperts while they run: compile with --strategy table or factored");
+}
+
+static hmoe_status step_at_open(hmoe_run *run, const hmoe_plan_step *step) {
+  return hmoe_step_fail(run, step, "%s belongs to entry 0, which runs on the host", hmoe_step_name(step->kind));
+}
+
+static hmoe_status cuda_reorder(hmoe_state *state, size_t moves, uint64_t positions) {
+  HMOE_TRY(enter(state->model));
+  return leave(state->model, hmoe_cuda_reorder_rows(state, moves, positions));
+}
+
+const hmoe_device hmoe_cuda_device = {
+    .name = "cuda",
+    .numbered = true,
+    .open = cuda_open,
+    .close = cuda_close,
+    .allocate = cuda_allocate,
+    .release = cuda_release,
+    .workspace_begin = cuda_workspace_begin,
+    .workspace_end = cuda_workspace_end,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .fence = cuda_fence,
+    .finish = cuda_finish,
+    .steps = {[HMOE_STEP_KERNEL] = step_kernel,
+              [HMOE_STEP_GROUP] = step_group,
+              [HMOE_STEP_GROUP_SETS] = step_group_sets,
+              [HMOE_STEP_LOOP] = step_loop,
+              [HMOE_STEP_CHOOSE] = hmoe_cuda_step_choose,
+              [HMOE_STEP_PACK] = step_at_open,
+              [HMOE_STEP_COPY] = step_at_open,
+              [HMOE_STEP_SELECTIONS] = step_at_open,
+              [HMOE_STEP_WEIGHT_EMBEDDING] = step_at_open,
+              [HMOE_STEP_RELATIVE_BIAS] = step_at_open,
+              [HMOE_STEP_IDS] = step_ids,
+              [HMOE_STEP_POSITIONS] = step_positions,
+              [HMOE_STEP_LAST_ROWS] = step_last_rows,
+              [HMOE_STEP_APPEND_MASK] = step_append_mask},
+    .reorder = cuda_reorder,
+};

@@ -1,0 +1,74 @@
+/* Finds the driver, once a process. */
+#include "cuda/driver.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct {
+  pthread_once_t once;
+  hmoe_cuda_driver driver;
+  char problem[512]; /* "": none */
+} process = {.once = PTHREAD_ONCE_INIT};
+
+/* Whether the driver is older than what PTX and images ask for. */
+enum { LEAST_VERSION = 11040 };
+
+static void load(void) {
+  const char *given = getenv("HMOE_CUDA_DRIVER"), *name = given && *given ? given : "libcuda.so.1";
+  void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+  if (!library) {
+    const char *why = dlerror();
+    snprintf(process.problem, sizeof process.problem, "there is no CUDA driver: %s", why ? why : name);
+    return;
+  }
+  const struct {
+    void *slot;
+    const char *exported;
+  } functions[] = {
+#define HMOE_CUDA_ROW(name, exported, arguments) {&process.driver.name, exported},
+      HMOE_CUDA_FUNCTIONS(HMOE_CUDA_ROW)
+#undef HMOE_CUDA_ROW
+  };
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+    void *function = dlsym(library, functions[i].exported);
+    if (!function) {
+      snprintf(process.problem, sizeof process.problem, "the CUDA driver %s has no %s: it is too old", name, functions[i].exported);
+      return;
+    }
+    memcpy(functions[i].slot, &function, sizeof function);
+  }
+  CUresult result = process.driver.cuInit(0);
+  const char *text = NULL;
+  int version = 0, count = 0;
+  if (result == CUDA_SUCCESS) result = process.driver.cuDriverGetVersion(&version);
+  if (result == CUDA_SUCCESS && version < LEAST_VERSION) {
+    snprintf(process.problem, sizeof process.problem, "the CUDA driver is of version %d.%d, expected %d.%d or later",
+             version / 1000, version % 1000 / 10, LEAST_VERSION / 1000, LEAST_VERSION % 1000 / 10);
+    return;
+  }
+  if (result == CUDA_SUCCESS) result = process.driver.cuDeviceGetCount(&count);
+  if (result == CUDA_SUCCESS && count == 0) result = CUDA_ERROR_NO_DEVICE;
+  if (result == CUDA_SUCCESS) return;
+  process.driver.cuGetErrorString(result, &text);
+  snprintf(process.problem, sizeof process.problem, "CUDA: %s", text ? text : "the driver could not be initialised");
+}
+
+hmoe_status hmoe_cuda_driver_get(const hmoe_cuda_driver **out_driver) {
+  *out_driver = NULL;
+  pthread_once(&process.once, load);
+  if (*process.problem) return hmoe_fail(HMOE_UNSUPPORTED, "%s", process.problem);
+  *out_driver = &process.driver;
+  return HMOE_OK;
+}
+
+hmoe_status hmoe_cuda_failed(const hmoe_cuda_driver *driver, const char *call, const char *what, CUresult result) {
+  const char *name = NULL, *text = NULL;
+  driver->cuGetErrorName(result, &name);
+  driver->cuGetErrorString(result, &text);
+  hmoe_status status = result == CUDA_ERROR_OUT_OF_MEMORY ? HMOE_OUT_OF_MEMORY : HMOE_UNSUPPORTED;
+  return hmoe_fail(status, "CUDA: %s: %s (%s)%s%s", call, name ? name : "an error", text ? text : "no text", what ? ": " : "",
+                   what ? what : "");
+}

@@ -1,0 +1,290 @@
+/* Steps as launches. Grids are as large as the plan's bounds: tasks that there turn out not to be return at once. */
+#include "cuda/cuda.h"
+
+#include <string.h>
+
+enum { GROUP_THREADS = 256, WAVES = 2 /* tasks a multiprocessor that few blocks are cut into */ };
+
+static hmoe_status launch(const hmoe_run *run, CUfunction function, uint64_t tasks, uint32_t threads, hmoe_cuda_call *call) {
+  const hmoe_cuda_workspace *workspace = run->workspace->own;
+  void *arguments[] = {call};
+  if (!tasks) return HMOE_OK;
+  if (tasks > INT32_MAX) return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu tasks", (unsigned long long)tasks);
+  HMOE_CUDA_TRY(hmoe_cuda_own(run->model)->driver, cuLaunchKernel, function, (unsigned)tasks, 1, 1, threads, 1, 1, 0,
+                workspace->stream, arguments, NULL);
+  return HMOE_OK;
+}
+
+static void set_buffer(hmoe_cuda_call *call, uint32_t binding, const void *memory) {
+  call->buffers[binding] = (uint64_t)(uintptr_t)memory;
+}
+
+/* Few blocks are cut into columns, so that every multiprocessor streams a part of the weights. */
+static uint64_t choose_splits(uint64_t blocks, uint64_t most, uint64_t multiprocessors) {
+  uint64_t wanted = WAVES * multiprocessors;
+  if (most <= 1 || blocks == 0 || blocks >= wanted) return 1;
+  return hmoe_min(most, (wanted + blocks - 1) / blocks);
+}
+
+hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_kernel *kernel = hmoe_run_fields(run, step);
+  const hmoe_cuda_model *own = hmoe_cuda_own(run->model);
+  hmoe_cuda_workspace *workspace = run->workspace->own;
+  hmoe_cuda_call call = {.rows = hmoe_run_rows(run, step), .splits = 1};
+  if (step->bindings.count > HMOE_CUDA_BINDINGS_MAX || !own->functions[kernel->kernel])
+    return hmoe_step_fail(run, step, "the image %s has no code for kernel %u", own->image->version, kernel->kernel);
+  HMOE_TRY(hmoe_run_bind_all(run, step, workspace->pointers));
+  for (uint32_t i = 0; i < step->bindings.count; i++) set_buffer(&call, i, workspace->pointers[i]);
+  const uint32_t *dims = HMOE_PLAN_ARRAY(run->model->plan, kernel->dims, uint32_t);
+  for (uint32_t i = 0; i < kernel->dims.count; i++) call.dims[i] = run->workspace->dims[dims[i]];
+  uint64_t blocks = hmoe_block_bound((uint64_t)call.rows, kernel->row_block, kernel->groups);
+  if (kernel->grid != HMOE_GRID_ROWS)
+    call.splits = (int64_t)choose_splits(blocks, (kernel->column_splits + 1) / 2, (uint64_t)own->multiprocessors);
+  return launch(run, own->functions[kernel->kernel], hmoe_mul(blocks, (uint64_t)call.splits),
+                own->image->functions[kernel->kernel].threads, &call);
+}
+
+/* There is one way: products one after the other. */
+hmoe_status hmoe_cuda_step_choose(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_choose *choose = hmoe_run_fields(run, step);
+  uint32_t middle = (uint32_t)(step - run->steps) + 1 + choose->first_steps;
+  return hmoe_run_steps(run, middle, middle + choose->second_steps);
+}
+
+hmoe_status hmoe_cuda_step_group(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_group *group = hmoe_run_fields(run, step);
+  const hmoe_cuda_model *own = hmoe_cuda_own(run->model);
+  const int64_t *dims = run->workspace->dims;
+  uint64_t rows = (uint64_t)hmoe_run_rows(run, step), row_bytes = hmoe_mul(rows, sizeof(int32_t)), scope_rows = hmoe_max(rows, 1);
+  if (rows > INT32_MAX)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu rows to group", (unsigned long long)rows);
+  if (group->scope_dim != HMOE_NONE) scope_rows = hmoe_mul((uint64_t)dims[group->scope_dim], group->top_k);
+  if (!scope_rows && rows) return hmoe_step_fail(run, step, "capacity for every 0 tokens");
+  uint64_t past = 0, stride = 0, history_bytes = 0;
+  if (group->past_dim != HMOE_NONE && group->stride_dim != HMOE_NONE) {
+    past = hmoe_mul((uint64_t)dims[group->past_dim], group->top_k);
+    stride = hmoe_mul((uint64_t)dims[group->stride_dim], group->top_k);
+    if (hmoe_add(past, scope_rows) > stride && rows)
+      return hmoe_step_fail(run, step, "%llu rows are more than the history holds", (unsigned long long)scope_rows);
+    history_bytes = hmoe_mul(hmoe_mul((rows + hmoe_max(scope_rows, 1) - 1) / hmoe_max(scope_rows, 1), stride), sizeof(int32_t));
+  }
+  uint64_t block_bytes =
+      hmoe_add(sizeof(hmoe_blocks),
+               hmoe_mul(hmoe_block_bound(rows, group->row_block, (group->capacity ? 2 : 1) * group->experts), sizeof(hmoe_block)));
+  const struct {
+    uint32_t binding;
+    int access;
+    uint64_t bytes;
+  } bindings[] = {{HMOE_BIND_GROUP_INDICES, HMOE_READ, row_bytes},
+                  {HMOE_BIND_GROUP_GATES, HMOE_READ | HMOE_OPTIONAL, row_bytes},
+                  {HMOE_BIND_GROUP_BLOCKS, HMOE_WRITE, block_bytes},
+                  {HMOE_BIND_GROUP_ROW_TOKEN, HMOE_WRITE, row_bytes},
+                  {HMOE_BIND_GROUP_ROW_SLOT, HMOE_WRITE | HMOE_OPTIONAL, row_bytes},
+                  {HMOE_BIND_GROUP_ROW_GATE, HMOE_WRITE | HMOE_OPTIONAL, row_bytes},
+                  {HMOE_BIND_GROUP_COUNTERS, HMOE_WRITE, hmoe_mul(group->experts, 2 * sizeof(int32_t))},
+                  {HMOE_BIND_GROUP_HISTORY, HMOE_WRITE | HMOE_OPTIONAL, history_bytes}};
+  hmoe_cuda_call call = {.rows = (int64_t)rows, .splits = 1};
+  for (size_t i = 0; i < sizeof bindings / sizeof *bindings; i++) {
+    void *memory = NULL;
+    HMOE_TRY(hmoe_run_binding(run, step, bindings[i].binding, bindings[i].access, bindings[i].bytes, &memory));
+    set_buffer(&call, bindings[i].binding, memory);
+  }
+  const int64_t sizes[] = {
+      group->experts, group->top_k,   (int64_t)group->capacity, group->row_block, (int64_t)hmoe_max(scope_rows, 1),
+      (int64_t)past,  (int64_t)stride};
+  memcpy(call.dims, sizes, sizeof sizes);
+  HMOE_TRY(launch(run, own->code[HMOE_CUDA_GROUP_COUNT], group->experts, GROUP_THREADS, &call));
+  HMOE_TRY(launch(run, own->code[HMOE_CUDA_GROUP_WRITE], group->experts, GROUP_THREADS, &call));
+  if (!call.buffers[HMOE_BIND_GROUP_HISTORY]) return HMOE_OK;
+  return launch(run, own->code[HMOE_CUDA_GROUP_HISTORY], (rows + GROUP_THREADS - 1) / GROUP_THREADS, GROUP_THREADS, &call);
+}
+
+/* ---- selection sets ---- */
+
+hmoe_status hmoe_cuda_step_group_sets(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_group_sets *group = hmoe_run_fields(run, step);
+  const hmoe_cuda_model *own = hmoe_cuda_own(run->model);
+  uint64_t tokens = (uint64_t)hmoe_run_rows(run, step), word = sizeof(int32_t), set_bytes = hmoe_mul(tokens, group->top_k * word);
+  bool each = group->mode == HMOE_SETS_TOKEN, ranks = group->mode == HMOE_SETS_RANK;
+  if (tokens > INT32_MAX / 8)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu tokens to group", (unsigned long long)tokens);
+  uint64_t sets = ranks ? hmoe_binomial(group->experts, group->top_k) : tokens;
+  uint64_t blocks = hmoe_block_bound(tokens, group->row_block, (uint32_t)hmoe_min(sets, HMOE_NONE - 1));
+  const struct {
+    uint32_t binding;
+    int access;
+    uint64_t bytes;
+  } bindings[] = {{HMOE_BIND_GROUP_SETS_INDICES, each ? HMOE_OPTIONAL : HMOE_READ, set_bytes},
+                  {HMOE_BIND_GROUP_SETS_BLOCKS, HMOE_WRITE, hmoe_add(sizeof(hmoe_blocks), hmoe_mul(blocks, sizeof(hmoe_block)))},
+                  {HMOE_BIND_GROUP_SETS_ROW_TOKEN, HMOE_WRITE, hmoe_mul(tokens, word)},
+                  {HMOE_BIND_GROUP_SETS_SETS, HMOE_WRITE | HMOE_OPTIONAL, set_bytes},
+                  {HMOE_BIND_GROUP_SETS_SCRATCH, HMOE_WRITE | HMOE_OPTIONAL, each ? 0 : (8 * tokens + 64) * word}};
+  hmoe_cuda_call call = {.rows = (int64_t)tokens, .splits = 1};
+  for (size_t i = 0; i < sizeof bindings / sizeof *bindings; i++) {
+    void *memory = NULL;
+    HMOE_TRY(hmoe_run_binding(run, step, bindings[i].binding, bindings[i].access, bindings[i].bytes, &memory));
+    set_buffer(&call, bindings[i].binding, memory);
+  }
+  if (!each && (!ranks || !call.buffers[HMOE_BIND_GROUP_SETS_SCRATCH]))
+    return hmoe_step_fail(run, step,
+                          "CUDA devices do not list the selection sets of a run: compile with --strategy table or factored");
+  const int64_t sizes[] = {group->experts, group->top_k, group->row_block, (int64_t)sets};
+  memcpy(call.dims, sizes, sizeof sizes);
+  uint64_t tasks = (tokens + GROUP_THREADS - 1) / GROUP_THREADS;
+  if (each) return launch(run, own->code[HMOE_CUDA_SETS_TOKEN], hmoe_max(tasks, 1), GROUP_THREADS, &call);
+  HMOE_TRY(launch(run, own->code[HMOE_CUDA_SETS_RANK], tasks, GROUP_THREADS, &call));
+  HMOE_TRY(launch(run, own->code[HMOE_CUDA_SETS_PLACE], tasks, GROUP_THREADS, &call));
+  return launch(run, own->code[HMOE_CUDA_SETS_BLOCK], 1, GROUP_THREADS, &call);
+}
+
+/* ---- tokens ---- */
+
+enum { TROUBLE = HMOE_CUDA_BINDINGS_MAX - 1, PLACE_BITS = 40 };
+
+static hmoe_status launch_elements(hmoe_run *run, hmoe_cuda_code code, uint64_t elements, hmoe_cuda_call *call) {
+  const hmoe_cuda_workspace *workspace = run->workspace->own;
+  if (elements >> PLACE_BITS)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu elements", (unsigned long long)elements);
+  call->rows = (int64_t)elements;
+  call->splits = 1;
+  call->buffers[TROUBLE] = workspace->trouble;
+  return launch(run, hmoe_cuda_own(run->model)->code[code], (elements + GROUP_THREADS - 1) / GROUP_THREADS, GROUP_THREADS, call);
+}
+
+hmoe_status hmoe_cuda_step_ids(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_ids *ids = hmoe_run_fields(run, step);
+  uint64_t count = (uint64_t)hmoe_run_rows(run, step);
+  void *source, *destination;
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_IDS_SOURCE, HMOE_READ, hmoe_mul(count, ids->element_bytes), &source));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_IDS_DESTINATION, HMOE_WRITE, hmoe_mul(count, sizeof(int32_t)), &destination));
+  hmoe_cuda_call call = {.dims = {ids->element_bytes, (int64_t)ids->limit, ids->fill, step - run->steps}};
+  set_buffer(&call, HMOE_BIND_IDS_SOURCE, source);
+  set_buffer(&call, HMOE_BIND_IDS_DESTINATION, destination);
+  return launch_elements(run, HMOE_CUDA_IDS, count, &call);
+}
+
+/* What the steps over rows of tokens share: dims, and the mask's and the other binding's memory. */
+typedef struct token_rows {
+  uint64_t rows, length, past, stride;
+} token_rows;
+
+static uint64_t dim_of(const hmoe_run *run, uint32_t dim) { return dim == HMOE_NONE ? 0 : (uint64_t)run->workspace->dims[dim]; }
+
+static hmoe_status bind_tokens(hmoe_run *run, const hmoe_plan_step *step, const hmoe_plan_tokens *fields, uint32_t mask,
+                               int mask_access, uint64_t other_elements, int other_access, token_rows *out, hmoe_cuda_call *call) {
+  *out = (token_rows){dim_of(run, fields->rows_dim), dim_of(run, fields->length_dim), dim_of(run, fields->past_dim),
+                      dim_of(run, fields->stride_dim)};
+  uint64_t reach = out->past + out->length, word = sizeof(int32_t), mask_bytes = 0;
+  if (out->rows) mask_bytes = hmoe_mul(hmoe_add(hmoe_mul(out->rows - 1, out->stride), reach), word);
+  uint32_t other = mask == HMOE_BIND_TOKENS_SOURCE ? HMOE_BIND_TOKENS_DESTINATION : HMOE_BIND_TOKENS_SOURCE;
+  if (other_elements == UINT64_MAX) other_elements = hmoe_mul(out->rows, out->length);
+  void *mask_memory, *other_memory;
+  HMOE_TRY(hmoe_run_binding(run, step, mask, mask_access, mask_bytes, &mask_memory));
+  HMOE_TRY(hmoe_run_binding(run, step, other, other_access, hmoe_mul(other_elements, word), &other_memory));
+  if (mask_memory && reach > out->stride)
+    return hmoe_step_fail(run, step, "%llu tokens after %llu in rows of %llu", (unsigned long long)out->length,
+                          (unsigned long long)out->past, (unsigned long long)out->stride);
+  *call = (hmoe_cuda_call){.dims = {(int64_t)out->rows, (int64_t)out->length, (int64_t)out->past, (int64_t)out->stride}};
+  set_buffer(call, mask, mask_memory);
+  set_buffer(call, other, other_memory);
+  return HMOE_OK;
+}
+
+hmoe_status hmoe_cuda_step_positions(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_positions *positions = hmoe_run_fields(run, step);
+  hmoe_cuda_call call;
+  token_rows tokens;
+  HMOE_TRY(bind_tokens(run, step, &positions->tokens, HMOE_BIND_TOKENS_SOURCE, HMOE_READ | HMOE_OPTIONAL, UINT64_MAX, HMOE_WRITE,
+                       &tokens, &call));
+  call.dims[4] = (int64_t)positions->limit;
+  call.dims[5] = step - run->steps;
+  return launch_elements(run, HMOE_CUDA_POSITIONS, hmoe_mul(tokens.rows, tokens.length), &call);
+}
+
+hmoe_status hmoe_cuda_step_last_rows(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_last_rows *last_rows = hmoe_run_fields(run, step);
+  hmoe_cuda_call call;
+  token_rows tokens;
+  uint64_t rows = dim_of(run, last_rows->tokens.rows_dim);
+  HMOE_TRY(bind_tokens(run, step, &last_rows->tokens, HMOE_BIND_TOKENS_SOURCE, HMOE_READ | HMOE_OPTIONAL, rows, HMOE_WRITE, &tokens,
+                       &call));
+  if (tokens.rows && !tokens.length) return hmoe_fail(HMOE_INVALID_ARGUMENT, "rows of 0 tokens have no last one");
+  if (hmoe_mul(tokens.rows, tokens.length) > INT32_MAX)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu rows of %llu tokens", (unsigned long long)tokens.rows,
+                     (unsigned long long)tokens.length);
+  return launch_elements(run, HMOE_CUDA_LAST_ROWS, tokens.rows, &call);
+}
+
+hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step) {
+  const hmoe_step_append_mask *append = hmoe_run_fields(run, step);
+  hmoe_cuda_call call;
+  token_rows tokens;
+  HMOE_TRY(
+      bind_tokens(run, step, &append->tokens, HMOE_BIND_TOKENS_DESTINATION, HMOE_WRITE, UINT64_MAX, HMOE_READ, &tokens, &call));
+  return launch_elements(run, HMOE_CUDA_APPEND_MASK, hmoe_mul(tokens.rows, tokens.length), &call);
+}
+
+/* What a step found, in the words of the host's. */
+static hmoe_status report(hmoe_run *run, uint64_t found) {
+  uint64_t element = found & (((uint64_t)1 << PLACE_BITS) - 1);
+  const hmoe_plan_step *step = &run->steps[found >> PLACE_BITS];
+  const hmoe_cuda_workspace *workspace = run->workspace->own;
+  const hmoe_cuda_driver *driver = hmoe_cuda_own(run->model)->driver;
+  bool is_id = step->kind == HMOE_STEP_IDS;
+  const hmoe_step_ids *ids = hmoe_run_fields(run, step);
+  const hmoe_step_positions *positions = hmoe_run_fields(run, step);
+  uint64_t bytes = is_id ? ids->element_bytes : sizeof(int32_t);
+  uint8_t *memory;
+  union {
+    int32_t narrow;
+    int64_t wide;
+  } value = {.wide = 0};
+  uint32_t binding = is_id ? (uint32_t)HMOE_BIND_IDS_SOURCE : (uint32_t)HMOE_BIND_TOKENS_DESTINATION;
+  HMOE_TRY(hmoe_run_binding(run, step, binding, HMOE_READ, hmoe_mul(element + 1, bytes), &memory));
+  HMOE_CUDA_TRY(driver, cuMemcpyDtoHAsync, &value, (CUdeviceptr)(uintptr_t)memory + element * bytes, bytes, workspace->stream);
+  HMOE_CUDA_TRY(driver, cuStreamSynchronize, workspace->stream);
+  int64_t number = bytes == sizeof(int64_t) ? value.wide : value.narrow;
+  if (is_id) return hmoe_run_bad_id(run, step, memory, element, number);
+  return hmoe_run_bad_position(element / hmoe_max(dim_of(run, positions->tokens.length_dim), 1), number, positions->limit);
+}
+
+hmoe_status hmoe_cuda_finish_run(hmoe_run *run) {
+  hmoe_cuda_workspace *workspace = run->workspace->own;
+  if (workspace->found == UINT64_MAX) return HMOE_OK;
+  uint64_t found = workspace->found;
+  HMOE_CUDA_TRY(hmoe_cuda_own(run->model)->driver, cuMemsetD8, workspace->trouble, 0xff, sizeof workspace->found);
+  return report(run, found);
+}
+
+/* ---- states ---- */
+
+/* Segments of all tensors of the target, a copy a move; what is put aside goes to memory of its own. */
+hmoe_status hmoe_cuda_reorder_rows(hmoe_state *state, size_t moves, uint64_t positions) {
+  const hmoe_cuda_model *own = hmoe_cuda_own(state->model);
+  const hmoe_plan *plan = state->model->plan;
+  const hmoe_plan_state *states = HMOE_PLAN_ARRAY(plan, plan->states, hmoe_plan_state);
+  uint64_t capacity = (uint64_t)state->scopes[HMOE_SCOPE_TARGET].capacity, most = 0;
+  CUdeviceptr aside = 0;
+  for (uint32_t i = 0; i < plan->states.count; i++)
+    if (states[i].scope == HMOE_SCOPE_TARGET) most = hmoe_max(most, positions * (states[i].position_bytes / states[i].segments));
+  if (!most || !moves) return HMOE_OK;
+  HMOE_CUDA_TRY(own->driver, cuMemAlloc, &aside, most);
+  CUresult result = CUDA_SUCCESS;
+  for (uint32_t i = 0; i < plan->states.count; i++) {
+    if (states[i].scope != HMOE_SCOPE_TARGET) continue;
+    uint64_t part = states[i].position_bytes / states[i].segments, row = capacity * states[i].position_bytes;
+    for (uint32_t s = 0; s < states[i].segments; s++) {
+      CUdeviceptr first = (CUdeviceptr)(uintptr_t)state->tensors[i].data + s * capacity * part;
+      for (size_t m = 0; m < moves && result == CUDA_SUCCESS; m++) {
+        int32_t to = state->moves[m][0], from = state->moves[m][1];
+        result = own->driver->cuMemcpyDtoDAsync(to == HMOE_ASIDE ? aside : first + (uint64_t)to * row,
+                                                from == HMOE_ASIDE ? aside : first + (uint64_t)from * row, positions * part,
+                                                own->stream);
+      }
+    }
+  }
+  CUresult ended = own->driver->cuStreamSynchronize(own->stream);
+  own->driver->cuMemFree(aside);
+  if (result == CUDA_SUCCESS) result = ended;
+  return result == CUDA_SUCCESS ? HMOE_OK : hmoe_cuda_failed(own->driver, "cuMemcpyDtoDAsync", "rows of a state", result);
+}
