@@ -123,8 +123,8 @@ static void add_functions(cJSON *root, const hmoec_scalar_library *functions) {
 /* Of each family its knobs, and their values. */
 static void add_schedule(cJSON *root, const hmoec_unit *unit) {
   cJSON *schedule = cJSON_AddObjectToObject(root, "schedule");
-  for (size_t i = 0; i < unit->target->knob_count; i++) {
-    const hmoec_knob *knob = &unit->target->knobs[i];
+  for (size_t i = 0; i < hmoec_target_knob_count(unit->target); i++) {
+    const hmoec_knob *knob = &hmoec_target_knobs(unit->target)[i];
     cJSON *of = cJSON_GetObjectItem(schedule, knob->of);
     if (!of) of = cJSON_AddObjectToObject(schedule, knob->of);
     cJSON_AddNumberToObject(of, knob->name, (double)hmoec_knob_at(unit->target, &unit->schedule, i));

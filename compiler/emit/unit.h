@@ -5,6 +5,14 @@
 #include "support/diagnostics.h"
 #include "target/target.h"
 
+/* Code for another machine than the object's own, which the object carries: bytes that a driver loads. */
+typedef struct hmoec_unit_image {
+  const char *target, *version; /* as in hmoe_image */
+  const void *code; /* borrowed, as all of it */
+  size_t code_bytes;
+  const hmoe_function *functions; /* kernel_count: names, threads and scratch; no calls */
+} hmoec_unit_image;
+
 typedef struct hmoec_unit {
   char *name; /* model name */
   hmoec_kernel *kernels; /* distinct, in order of first use */
@@ -16,6 +24,8 @@ typedef struct hmoec_unit {
   const hmoec_target *target; /* of the code, with this schedule */
   hmoec_schedule schedule;
   hmoec_format dtype; /* of products: --dtype */
+  const hmoec_unit_image *images; /* that a target adds to those of the host, while it generates; borrowed */
+  size_t image_count;
 } hmoec_unit;
 
 /* Requires verified hmk after place and plan-workspace, for this target. Owned by the caller; deinit releases. */

@@ -240,11 +240,17 @@ static bool check_versions(const request *q, hmoec_session *session, const char 
     versions[0] = q->options->cpu;
     version_count = 1;
   }
+  bool on_device = session->unit.target->host && !q->options->cpu; /* else the host runs the same object */
+  if (on_device) {
+    versions[0] = session->unit.target->name;
+    version_count = 1;
+  }
   const char *others = fault_of(q, "weights", NULL);
   for (size_t v = 0; ok && v < version_count; v++) {
     hmoe_model *model = NULL;
     hmoe_options open = q->open;
-    open.cpu = versions[v];
+    if (on_device) open.device = versions[v];
+    else open.cpu = versions[v];
     ok = hmoec_session_open(session, &(hmoe_weights){.path = others ? others : weights}, &open, &model) &&
          compare(model, refs, strategy, versions[v], q);
     hmoe_model_close(model);

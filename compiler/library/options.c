@@ -9,7 +9,7 @@
 
 /* ---- texts that are one of some values ---- */
 
-enum { MOST_VALUES = 64 };
+enum { MOST_VALUES = 64, FEW_VALUES = 8 };
 typedef struct values {
   const char *at[MOST_VALUES];
   size_t count;
@@ -86,15 +86,17 @@ static bool value_check(hmoec_diagnostics *diagnostics, const char *prefix, cons
                         const hmoec_target *target, const char *found) {
   values v = {.count = 0};
   option->values(target, &v);
+  if (!found) return true;
   for (size_t i = 0; i < v.count; i++)
-    if (!found || strcmp(found, v.at[i]) == 0) return true;
+    if (strcmp(found, v.at[i]) == 0) return true;
   char list[1024];
   list_values(&v, " or ", list, sizeof list);
   const char *close = hmoec_closest_name(found, v.at, v.count);
-  hmoec_usage_error(diagnostics, "expected %s%s %s, found '%s'%s%s%s", prefix, name, option->many ? option->many : list, found,
+  const char *many = v.count > FEW_VALUES ? option->many : NULL;
+  hmoec_usage_error(diagnostics, "expected %s%s %s, found '%s'%s%s%s", prefix, name, many ? many : list, found,
                     close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
   list_values(&v, ", ", list, sizeof list);
-  if (option->many) hmoec_note(diagnostics, (hmoec_location){0}, "%s%s takes %s", prefix, name, list);
+  if (many) hmoec_note(diagnostics, (hmoec_location){0}, "%s%s takes %s", prefix, name, list);
   return false;
 }
 

@@ -273,6 +273,9 @@ bool hmoec_session_open(hmoec_session *session, const hmoe_weights *weights, con
   *out_model = NULL;
   hmoe_options full;
   if (!open_options(session, options, &full) || !hmoec_session_jit(session, false)) return false;
+  const hmoec_target *target = session->unit.target;
+  if (!full.device && !full.cpu && target->host)
+    full.device = target->name; /* with a version asked for, the host runs the object */
   hmoe_status status = hmoe_model_open(session->object, weights, &full, out_model);
   return status == HMOE_OK || hmoec_runtime_error(session->diagnostics, status);
 }

@@ -90,6 +90,9 @@ struct hmoec_unit; /* emit/unit.h: kernels, their functions and their schedule, 
 typedef struct hmoec_target {
   const char *name; /* "cpu" */
   bool formats[HMOEC_FORMAT_COUNT];
+  /* NULL, or the target of the machine that the object is for, whose code runs entry 0: this one has its layouts and its knobs, and adds images. */
+  const struct hmoec_target *host;
+  bool generates; /* its machines make HyperExperts while they run: strategies cache and per_token */
   const hmoec_knob *knobs;
   size_t knob_count;
   /* Values that lie side by side in rows, or in a right operand, begin at multiples of so many columns. */
@@ -133,6 +136,7 @@ typedef struct hmoec_target {
 } hmoec_target;
 
 extern const hmoec_target hmoec_target_cpu;
+extern const hmoec_target hmoec_target_cuda;
 /* Those there are, then NULL; the first is the default. */
 extern const hmoec_target *const hmoec_targets[];
 /* NULL: there is none of that name. */
@@ -156,6 +160,9 @@ size_t hmoec_code_version_count(const hmoec_target *target);
 /* The versions that kernels are worth, as a bit set. */
 uint32_t hmoec_code_versions_of(const hmoec_target *target, const hmoec_kernel *kernels, size_t count);
 
+/* Its own, or the host's. */
+const hmoec_knob *hmoec_target_knobs(const hmoec_target *target);
+size_t hmoec_target_knob_count(const hmoec_target *target);
 /* Of knob `number`; of the knob of that name, 0 where the target has none. */
 int64_t hmoec_knob_at(const hmoec_target *target, const hmoec_schedule *schedule, size_t number);
 int64_t hmoec_knob_value(const hmoec_target *target, const hmoec_schedule *schedule, const char *of, const char *name);

@@ -10,7 +10,7 @@
 #include "kernel/family.h"
 #include "target/target.h"
 
-const hmoec_target *const hmoec_targets[] = {&hmoec_target_cpu, NULL};
+const hmoec_target *const hmoec_targets[] = {&hmoec_target_cpu, &hmoec_target_cuda, NULL};
 
 const hmoec_target *hmoec_target_find(const char *name) {
   for (size_t i = 0; hmoec_targets[i]; i++)
@@ -82,13 +82,18 @@ uint32_t hmoec_code_versions_of(const hmoec_target *target, const hmoec_kernel *
   return versions;
 }
 
+const hmoec_knob *hmoec_target_knobs(const hmoec_target *target) { return target->host ? target->host->knobs : target->knobs; }
+
+size_t hmoec_target_knob_count(const hmoec_target *target) { return target->host ? target->host->knob_count : target->knob_count; }
+
 int64_t hmoec_knob_at(const hmoec_target *target, const hmoec_schedule *schedule, size_t number) {
-  return schedule->value[number] ? schedule->value[number] : target->knobs[number].value;
+  return schedule->value[number] ? schedule->value[number] : hmoec_target_knobs(target)[number].value;
 }
 
 int64_t hmoec_knob_value(const hmoec_target *target, const hmoec_schedule *schedule, const char *of, const char *name) {
-  for (size_t i = 0; i < target->knob_count; i++)
-    if (strcmp(target->knobs[i].of, of) == 0 && strcmp(target->knobs[i].name, name) == 0) return hmoec_knob_at(target, schedule, i);
+  const hmoec_knob *knobs = hmoec_target_knobs(target);
+  for (size_t i = 0; i < hmoec_target_knob_count(target); i++)
+    if (strcmp(knobs[i].of, of) == 0 && strcmp(knobs[i].name, name) == 0) return hmoec_knob_at(target, schedule, i);
   return 0;
 }
 
@@ -110,8 +115,8 @@ void hmoec_schedule_write(MlirOperation module, const hmoec_target *target, cons
   MlirContext context = mlirOperationGetContext(module);
   MlirNamedAttribute entries[HMOEC_MOST_KNOBS];
   intptr_t count = 0;
-  for (size_t i = 0; i < target->knob_count; i++) {
-    const hmoec_knob *knob = &target->knobs[i];
+  for (size_t i = 0; i < hmoec_target_knob_count(target); i++) {
+    const hmoec_knob *knob = &hmoec_target_knobs(target)[i];
     if (!schedule->value[i] || schedule->value[i] == knob->value) continue;
     char name[NAME_CHARS];
     snprintf(name, sizeof name, "%s.%s", knob->of, knob->name);
@@ -125,8 +130,8 @@ void hmoec_schedule_write(MlirOperation module, const hmoec_target *target, cons
 static bool read_knob(const hmoec_target *target, MlirNamedAttribute entry, hmoec_location location, hmoec_diagnostics *diagnostics,
                       hmoec_schedule *schedule) {
   MlirStringRef name = mlirIdentifierStr(entry.name);
-  for (size_t i = 0; i < target->knob_count; i++) {
-    const hmoec_knob *knob = &target->knobs[i];
+  for (size_t i = 0; i < hmoec_target_knob_count(target); i++) {
+    const hmoec_knob *knob = &hmoec_target_knobs(target)[i];
     char known[NAME_CHARS];
     snprintf(known, sizeof known, "%s.%s", knob->of, knob->name);
     if (!mlirStringRefEqual(ref(known), name)) continue;

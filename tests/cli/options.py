@@ -51,8 +51,10 @@ assert run(["check", "p.spec", "--tokens", "2", "--save-weights", "w.safetensors
 REFUSED = [
     # choices: what there is, and what may have been meant
     ("compile p.spec --mcpu skylakex", 2, CPUS), ("compile p.spec --mcpu skylakex", 2, "note: --mcpu takes native, generic, x86-64, "),
-    ("compile p.spec --target cuda", 2, "expected --target cpu, found 'cuda'\n"),
-    ("compile p.spec --target CPUs", 2, "expected --target cpu, found 'CPUs'; did you mean cpu?"),
+    ("compile p.spec --target gpu", 2, "expected --target cpu or cuda, found 'gpu'; did you mean cpu?\n"),
+    ("compile p.spec --target cuda --dtype bf16", 2, "expected --dtype f32, found 'bf16'\n"),
+    ("compile p.spec --target cuda --mcpu sm_70", 2, "expected --mcpu sm_80 or sm_90a, found 'sm_70'; did you mean sm_80?\n"),
+    ("compile p.spec --target CPUs", 2, "expected --target cpu or cuda, found 'CPUs'; did you mean cpu?"),
     ("compile p.spec --dtype F32", 2, "expected --dtype f32 or bf16, found 'F32'; did you mean f32?"),
     ("compile p.spec --dtype bfl16", 2, "found 'bfl16'; did you mean bf16?"),
     ("compile p.spec --emit ob", 2, "expected --emit obj, hmoe, hmk, mlir, llvm or asm, found 'ob'; did you mean obj?"),

@@ -52,6 +52,29 @@ typedef struct harness_buffer {
 } harness_buffer;
 enum { HARNESS_PAGE = 4096, HARNESS_FILL = 0xa5 };
 
+/* Those there are. */
+enum { HARNESS_MOST_BUFFERS = 256 };
+static harness_buffer harness_buffers[HARNESS_MOST_BUFFERS];
+
+/* The number of the one that holds an address; -1: none does. */
+static inline int harness_find(const void *address) {
+  for (int i = 0; address && i < HARNESS_MOST_BUFFERS; i++) {
+    const harness_buffer *b = &harness_buffers[i];
+    if (b->map && (const char *)address >= (const char *)b->data && (const char *)address <= (const char *)b->data + b->bytes)
+      return i;
+  }
+  return -1;
+}
+
+static inline void harness_remember(const harness_buffer *b) {
+  for (int i = 0; i < HARNESS_MOST_BUFFERS; i++) {
+    if (harness_buffers[i].map) continue;
+    harness_buffers[i] = *b;
+    return;
+  }
+  fail_msg("more than %d buffers", HARNESS_MOST_BUFFERS);
+}
+
 static inline harness_buffer harness_alloc(size_t bytes) {
   harness_buffer b = {.bytes = bytes};
   size_t body = (bytes + HARNESS_PAGE) / HARNESS_PAGE * HARNESS_PAGE + HARNESS_PAGE;
@@ -61,12 +84,15 @@ static inline harness_buffer harness_alloc(size_t bytes) {
   memset(b.map, HARNESS_FILL, body);
   assert_int_equal(mprotect(b.map + body, HARNESS_PAGE, PROT_NONE), 0);
   b.data = b.map + body - bytes;
+  harness_remember(&b);
   return b;
 }
 
 static inline void harness_free(harness_buffer *b) {
   for (char *p = b->map; p < (char *)b->data; p++)
     if ((unsigned char)*p != HARNESS_FILL) fail_msg("written %td bytes before a buffer", (char *)b->data - p);
+  for (int i = 0; i < HARNESS_MOST_BUFFERS; i++)
+    if (harness_buffers[i].map == b->map) harness_buffers[i] = (harness_buffer){0};
   munmap(b->map, b->map_bytes);
   *b = (harness_buffer){0};
 }
@@ -117,6 +143,12 @@ static inline void harness_pack_pairs(const float *b, int64_t k, int64_t n, uint
 }
 
 /* ---- compiling and running ---- */
+
+#ifdef HARNESS_CUDA
+#include "cuda/kernels_on_cuda.h"
+#else
+
+enum { HARNESS_BF16_PRODUCTS = 1, HARNESS_MOST_BLOCK_ROWS = 112, HARNESS_IS_SLOW = 0 };
 
 typedef struct harness_unit {
   MlirContext context;
@@ -223,9 +255,9 @@ static inline void harness_destroy(harness_unit *u) {
 }
 
 /* Runs all tasks, in a random order, each with scratch full of NaN and a watch around it. Tiles are released after each. */
-static inline void harness_run(const harness_unit *u, int version, size_t kernel, void *const *buffers, int64_t rows,
-                               int64_t blocks, int64_t splits) {
-  hmoe_kernel_call call = {.buffers = buffers, .rows = rows, .splits = splits};
+static inline void harness_run_dims(const harness_unit *u, int version, size_t kernel, void *const *buffers, const int64_t *dims,
+                                    size_t dim_count, int64_t rows, int64_t blocks, int64_t splits) {
+  hmoe_kernel_call call = {.buffers = buffers, .rows = rows, .splits = splits, .dims = dim_count ? dims : NULL};
   const hmoe_function *function = harness_function(u->object, version, kernel);
   harness_buffer scratch = harness_alloc(function->scratch_bytes);
   assert_true(((uintptr_t)scratch.data & 63) == 0);
@@ -239,9 +271,16 @@ static inline void harness_run(const harness_unit *u, int version, size_t kernel
   harness_free(&scratch);
 }
 
+static inline void harness_run(const harness_unit *u, int version, size_t kernel, void *const *buffers, int64_t rows,
+                               int64_t blocks, int64_t splits) {
+  harness_run_dims(u, version, kernel, buffers, NULL, 0, rows, blocks, splits);
+}
+
 /* The versions in the object that this machine can run. */
 #define HARNESS_EACH_VERSION(u, v)                                                                                                 \
   for (int v = 0; v < HMOE_CPU_COUNT; v++)                                                                                         \
     if (harness_image((u).object, v) && harness_has_version(v))
+
+#endif
 
 #endif

@@ -3,12 +3,12 @@
 
 static void test_random_specs(void **state) {
   (void)state;
-  enum { UNITS = 4, KERNELS = 12 };
+  enum { UNITS = HARNESS_IS_SLOW ? 1 : 4, KERNELS = 12 };
   for (int unit = 0; unit < UNITS; unit++) {
     hmoec_cpu_schedule schedule = hmoec_cpu_schedule_default(DEEPEST);
     schedule.row_block = 40;
     if (unit == UNITS - 1) random_tiles(&schedule);
-    check_random_unit(schedule, false, KERNELS, true);
+    check_random_unit(schedule, false, KERNELS, !HARNESS_IS_SLOW);
   }
 }
 

@@ -79,7 +79,7 @@ static void test_norm(void **state) {
   hmoec_kernel kernels[KERNELS + 1];
   for (int i = 0; i < KERNELS; i++) kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_NORM, .spec.norm = random_norm()};
   kernels[KERNELS] = problem_bf16_product();
-  harness_unit u = harness_compile(kernels, KERNELS + 1, hmoec_cpu_schedule_default(64));
+  harness_unit u = harness_compile(kernels, KERNELS + HARNESS_BF16_PRODUCTS, hmoec_cpu_schedule_default(64));
   for (size_t i = 0; i < KERNELS; i++)
     for (int r = 0; r < SOME_ROWS; r++) check_norm(&u, i, some_rows[r]);
   harness_destroy(&u);
@@ -125,7 +125,7 @@ static void test_products(void **state) {
   schedule.row_block = 40;
   hmoec_kernel kernels[SPECS * STEPS];
   for (int i = 0; i < SPECS; i++) {
-    bool bf16 = i % 2;
+    bool bf16 = HARNESS_BF16_PRODUCTS && i % 2;
     hmoec_matmul_spec s = random_spec(&schedule, bf16, false);
     s.a_in_place = false;
     s.a_format = HMOEC_FORMAT_F32;

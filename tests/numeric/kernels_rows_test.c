@@ -288,6 +288,8 @@ static void test_rows(void **state) {
 
 /* ---- the object as a whole ---- */
 
+#ifndef HARNESS_CUDA
+
 static void test_equal_units_equal_bytes(void **state) {
   (void)state;
   hmoec_kernel kernels[] = {
@@ -451,6 +453,8 @@ static void test_wrong_descriptions_are_refused(void **state) {
   harness_destroy(&u);
 }
 
+#endif
+
 int main(void) {
   harness_seed();
   const struct CMUnitTest tests[] = {
@@ -459,10 +463,12 @@ int main(void) {
       cmocka_unit_test(test_select),
       cmocka_unit_test(test_contract),
       cmocka_unit_test(test_rows),
+#ifndef HARNESS_CUDA
       cmocka_unit_test(test_equal_units_equal_bytes),
       cmocka_unit_test(test_versions_left_out),
       cmocka_unit_test(test_versions_keep_to_their_instructions),
       cmocka_unit_test(test_wrong_descriptions_are_refused),
+#endif
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -439,7 +439,7 @@ static inline void check_random_unit(hmoec_cpu_schedule schedule, bool bf16, int
 
 /* The same rows in blocks of other sizes give the same bits; A as the description has it. */
 static inline void check_row_blocks(hmoec_matmul_spec spec, hmoec_cpu_schedule schedule) {
-  static const int64_t row_blocks[] = {1, 13, 32, 33, 112};
+  static const int64_t row_blocks[] = {1, 13, 32, 33, HARNESS_MOST_BLOCK_ROWS};
   enum { COUNT = sizeof row_blocks / sizeof row_blocks[0], ROWS = 131 };
   hmoec_kernel kernels[COUNT];
   for (int i = 0; i < COUNT; i++) {

@@ -99,7 +99,7 @@ static void test_compilations(void **state) {
   USAGE(hmoec_options_validate(&wrong, NULL), "expected dtype f32 or bf16, found ''");
   wrong = options;
   wrong.target = "gpu";
-  USAGE(hmoec_options_validate(&wrong, "--"), "expected --target cpu, found 'gpu'");
+  USAGE(hmoec_options_validate(&wrong, "--"), "expected --target cpu or cuda, found 'gpu'");
   wrong.struct_size = offsetof(hmoec_options, target); /* of a program that knows no target */
   assert_int_equal(hmoec_options_validate(&wrong, "--"), HMOEC_OK);
 
@@ -135,7 +135,7 @@ static void test_option_values(void **state) {
   static const struct {
     const char *name, *first;
     size_t field, least;
-  } texts[] = {{"target", "cpu", offsetof(hmoec_options, target), 1},
+  } texts[] = {{"target", "cpu", offsetof(hmoec_options, target), 2},
                {"dtype", "f32", offsetof(hmoec_options, dtype), 2},
                {"strategy", "auto", offsetof(hmoec_options, strategy), 5},
                {"cpu", "amx", offsetof(hmoec_options, cpu), 5},

@@ -102,6 +102,10 @@ MlirValue ir_splat(ir_builder *ir, MlirValue scalar) {
   return value_of(ir, "vector.broadcast", ir_vector_of(ir, mlirValueGetType(scalar)), 1, &scalar, 0, NULL);
 }
 
+MlirValue ir_splat_to(ir_builder *ir, MlirValue scalar, int64_t lanes) {
+  return value_of(ir, "vector.broadcast", mlirVectorTypeGet(1, &lanes, mlirValueGetType(scalar)), 1, &scalar, 0, NULL);
+}
+
 MlirValue ir_splat_of(ir_builder *ir, MlirAttribute value) {
   return constant(ir, mlirDenseElementsAttrSplatGet(ir_vector_of(ir, mlirAttributeGetType(value)), value));
 }
@@ -268,7 +272,7 @@ static MlirValue pointer_add(ir_builder *ir, MlirValue base, MlirType type, intp
                                      named(ir, "rawConstantIndices", mlirDenseI32ArrayGet(ir->context, 1, &constant_index))};
   MlirValue operands[2] = {base};
   if (count > 0) operands[1] = index[0];
-  return value_of(ir, "llvm.getelementptr", ir->ptr, 1 + count, operands, 2, attributes);
+  return value_of(ir, "llvm.getelementptr", mlirValueGetType(base), 1 + count, operands, 2, attributes);
 }
 
 MlirValue ir_at(ir_builder *ir, MlirValue base, MlirType type, MlirValue index) {

@@ -47,6 +47,7 @@ MlirValue ir_vector_f64(ir_builder *ir, double value);
 MlirValue ir_iota(ir_builder *ir); /* i32: 0, 1, ... */
 MlirValue ir_prefix_mask(ir_builder *ir, int64_t count); /* the first `count` lanes */
 MlirValue ir_splat(ir_builder *ir, MlirValue scalar); /* of a number */
+MlirValue ir_splat_to(ir_builder *ir, MlirValue scalar, int64_t lanes);
 MlirValue ir_splat_of(ir_builder *ir, MlirAttribute value); /* a vector constant of the attribute's type */
 MlirType ir_vector_of(ir_builder *ir, MlirType element);
 /* An op of one result by its full name, with one attribute, or none if its name is NULL. */
@@ -104,7 +105,7 @@ MlirValue ir_dot_bf16(ir_builder *ir, MlirValue sum, MlirValue a,
 MlirValue ir_intrinsic(ir_builder *ir, const char *name, MlirType result, intptr_t count, const MlirValue *arguments);
 MlirValue ir_i8(ir_builder *ir, int64_t value); /* for the immediates of intrinsics */
 
-/* Memory. Addresses count in elements of `type`; align_bytes is what is known of the address. */
+/* Memory. Addresses count in elements of `type`, and stay in their address space; align_bytes is what is known of the address. */
 MlirValue ir_at(ir_builder *ir, MlirValue base, MlirType type, MlirValue index);
 MlirValue ir_at_constant(ir_builder *ir, MlirValue base, MlirType type, int64_t index);
 MlirValue ir_load(ir_builder *ir, MlirType type, MlirValue address, int64_t align_bytes);

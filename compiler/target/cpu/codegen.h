@@ -40,6 +40,8 @@ typedef struct hmoec_cpu_unit {
   size_t plan_bytes;
   hmoec_cpu_schedule schedule;
   uint32_t versions; /* bit set of 1u << HMOE_CPU_*; portable is always wanted by the CLI default */
+  const struct hmoec_unit_image *images; /* of other targets, which the object carries (emit/unit.h) */
+  size_t image_count;
   const char *mcpu; /* NULL, or a CPU name for -mcpu tuning of the matching version */
 } hmoec_cpu_unit;
 

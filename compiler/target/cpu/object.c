@@ -2,7 +2,7 @@
  *
  *   NAME_plan         the plan's bytes, constant
  *   NAME_VERSION      [kernel_count] hmoe_function, constant after relocation
- *   NAME_images       [versions] hmoe_image, the least version first
+ *   NAME_images       [versions] hmoe_image, the least version first; then those of other targets (NAME_functionsN, NAME_codeN)
  *   NAME_object       the hmoe_model_object of include/hmoe/abi.h */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 
 #include <llvm-c/Core.h>
 
+#include "emit/unit.h"
 #include "target/cpu/emit.h"
 
 /* Structures are built field by field below; these are what that assumes. */
@@ -30,7 +31,7 @@ _Static_assert(offsetof(hmoe_kernel_call, rows) == 8 && offsetof(hmoe_kernel_cal
                "layout of hmoe_kernel_call");
 _Static_assert(sizeof(hmoe_block) == 16 && sizeof(hmoe_blocks) == 64, "layout of a blocks buffer");
 
-enum { NAME_SIZE = 256, PLAN_ALIGN = 64 };
+enum { NAME_SIZE = 256, PLAN_ALIGN = 64, MOST_IMAGES = 8 /* of other targets */ };
 
 static LLVMValueRef add_constant(LLVMModuleRef module, const char *unit, const char *suffix, LLVMValueRef value,
                                  LLVMLinkage linkage, unsigned align) {
@@ -85,6 +86,43 @@ done:
   return table;
 }
 
+static LLVMValueRef name_of(const table_builder *b, unsigned image, size_t kernel, const char *name) {
+  char suffix[64];
+  snprintf(suffix, sizeof suffix, "name%u_%zu", image, kernel);
+  return name ? text(b, suffix, name) : LLVMConstNull(b->pointer);
+}
+
+/* The hmoe_image of another target; NULL: no memory. */
+static LLVMValueRef foreign_image(const table_builder *b, unsigned number) {
+  const hmoec_unit_image *image = &b->unit->images[number];
+  size_t count = b->unit->kernel_count;
+  LLVMValueRef *functions = calloc(count + 1, sizeof *functions);
+  if (!functions) return NULL;
+  for (size_t i = 0; i < count; i++) {
+    const hmoe_function *f = &image->functions[i];
+    LLVMValueRef fields[] = {LLVMConstNull(b->pointer), name_of(b, number, i, f->name),
+                             LLVMConstInt(b->i64, f->scratch_bytes, false), LLVMConstInt(b->i32, f->threads, false),
+                             LLVMConstInt(b->i32, 0, false)};
+    functions[i] = structure(b, fields, sizeof fields / sizeof *fields);
+  }
+  LLVMTypeRef types[] = {b->pointer, b->pointer, b->i64, b->i32, b->i32};
+  LLVMTypeRef type = LLVMStructTypeInContext(b->context, types, sizeof types / sizeof *types, false);
+  char suffix[64];
+  snprintf(suffix, sizeof suffix, "functions%u", number);
+  LLVMValueRef table =
+      add_constant(b->module, b->unit->name, suffix, LLVMConstArray2(type, functions, count), LLVMInternalLinkage, 8);
+  free(functions);
+  snprintf(suffix, sizeof suffix, "code%u", number);
+  LLVMValueRef bytes = LLVMConstStringInContext2(b->context, image->code, image->code_bytes, true);
+  LLVMValueRef code = add_constant(b->module, b->unit->name, suffix, bytes, LLVMInternalLinkage, PLAN_ALIGN);
+  char target[64], version[64];
+  snprintf(target, sizeof target, "target%u", number);
+  snprintf(version, sizeof version, "version%u", number);
+  LLVMValueRef fields[] = {text(b, target, image->target), text(b, version, image->version), table, code,
+                           LLVMConstInt(b->i64, image->code_bytes, false)};
+  return structure(b, fields, sizeof fields / sizeof *fields);
+}
+
 bool hmoec_cpu_add_object(LLVMModuleRef module, const hmoec_cpu_unit *unit, hmoec_diagnostics *diagnostics) {
   LLVMContextRef context = LLVMGetModuleContext(module);
   table_builder b = {context,
@@ -96,7 +134,7 @@ bool hmoec_cpu_add_object(LLVMModuleRef module, const hmoec_cpu_unit *unit, hmoe
   LLVMValueRef plan_bytes =
       LLVMConstStringInContext2(context, unit->plan ? unit->plan : "", unit->plan ? unit->plan_bytes : 0, true);
   LLVMValueRef plan = add_constant(module, unit->name, "plan", plan_bytes, LLVMInternalLinkage, PLAN_ALIGN);
-  LLVMValueRef target = text(&b, "target", "cpu"), images[HMOE_CPU_COUNT];
+  LLVMValueRef target = text(&b, "target", "cpu"), images[HMOE_CPU_COUNT + MOST_IMAGES];
   unsigned count = 0;
   for (unsigned v = 0; v < HMOE_CPU_COUNT; v++) {
     if (!(unit->versions & (1u << v))) continue;
@@ -108,6 +146,10 @@ bool hmoec_cpu_add_object(LLVMModuleRef module, const hmoec_cpu_unit *unit, hmoe
       return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CPU code generator: a kernel is missing");
     LLVMValueRef fields[] = {target, text(&b, suffix, version), table, LLVMConstNull(b.pointer), LLVMConstInt(b.i64, 0, false)};
     images[count++] = structure(&b, fields, sizeof fields / sizeof *fields);
+  }
+  for (unsigned i = 0; i < unit->image_count && i < MOST_IMAGES; i++) {
+    images[count] = foreign_image(&b, i);
+    if (!images[count++]) return hmoec_machine_error(diagnostics, "out of memory");
   }
   LLVMValueRef list =
       add_constant(module, unit->name, "images", LLVMConstArray2(LLVMTypeOf(images[0]), images, count), LLVMInternalLinkage, 8);

@@ -91,6 +91,8 @@ bool hmoec_cpu_generate_unit(MlirContext context, const hmoec_unit *unit, uint32
                         .plan_bytes = unit->plan_bytes,
                         .schedule = hmoec_cpu_schedule_of(&unit->schedule),
                         .versions = versions,
+                        .images = unit->images,
+                        .image_count = unit->image_count,
                         .mcpu = host ? host : processor};
   bool ok = hmoec_cpu_generate(context, &cpu, form, diagnostics, out_bytes, out_size);
   LLVMDisposeMessage(host);

@@ -1,0 +1,124 @@
+/* Kernel descriptions in, PTX out: one entry a description, NAME_<index>. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+
+#include "ir/context.h"
+#include "kernel/family.h"
+#include "target/cuda/cuda.h"
+
+enum { NAME_SIZE = 256 };
+
+const hmoec_cuda_chip hmoec_cuda_chips[] = {{"sm_80", "+ptx80"}, {"sm_90a", "+ptx86"}, {NULL, NULL}};
+
+static bool internal(hmoec_diagnostics *diagnostics, const char *what) {
+  return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CUDA code generator: %s", what);
+}
+
+int64_t hmoec_cuda_threads(const hmoec_kernel *kernel) {
+  switch (kernel->family) {
+  case HMOEC_KERNEL_MATMUL: return hmoec_cuda_has_matmul(&kernel->spec.matmul) ? CUDA_TILE_THREADS : 0;
+  case HMOEC_KERNEL_ROUTE:
+  case HMOEC_KERNEL_COMBINE:
+  case HMOEC_KERNEL_SELECT:
+  case HMOEC_KERNEL_CONTRACT:
+  case HMOEC_KERNEL_ROWS:
+  case HMOEC_KERNEL_NORM:
+  case HMOEC_KERNEL_EMBED:
+  case HMOEC_KERNEL_STORE: return CUDA_ROW_THREADS;
+  case HMOEC_KERNEL_ATTENTION: return hmoec_cuda_has_attention(&kernel->spec.attention) ? CUDA_ROW_THREADS : 0;
+  default: return 0;
+  }
+}
+
+int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel) {
+  if (kernel->family == HMOEC_KERNEL_MATMUL) return hmoec_cuda_matmul_shared_bytes(&kernel->spec.matmul);
+  return kernel->family == HMOEC_KERNEL_CONTRACT ? hmoec_cuda_contract_shared_bytes(&kernel->spec.contract) : 0;
+}
+
+static void emit_kernel(hmoec_cuda_emitter *e, const hmoec_kernel *kernel, const char *name) {
+  int64_t threads = hmoec_cuda_threads(kernel);
+  if (!threads) return; /* no entry but the host's has it */
+  hmoec_cuda_task task = hmoec_cuda_kernel_begin(e, name, threads, hmoec_cuda_shared_bytes(kernel));
+  switch (kernel->family) {
+  case HMOEC_KERNEL_MATMUL: hmoec_cuda_emit_matmul(e, &kernel->spec.matmul, &task); break;
+  case HMOEC_KERNEL_ROUTE: hmoec_cuda_emit_route(e, &kernel->spec.route, &task); break;
+  case HMOEC_KERNEL_COMBINE: hmoec_cuda_emit_combine(e, &kernel->spec.combine, &task); break;
+  case HMOEC_KERNEL_SELECT: hmoec_cuda_emit_select(e, &kernel->spec.select, &task); break;
+  case HMOEC_KERNEL_CONTRACT: hmoec_cuda_emit_contract(e, &kernel->spec.contract, &task); break;
+  case HMOEC_KERNEL_ROWS: hmoec_cuda_emit_rows(e, &kernel->spec.rows, &task); break;
+  case HMOEC_KERNEL_NORM: hmoec_cuda_emit_norm(e, &kernel->spec.norm, &task); break;
+  case HMOEC_KERNEL_EMBED: hmoec_cuda_emit_embed(e, &kernel->spec.embed, &task); break;
+  case HMOEC_KERNEL_STORE: hmoec_cuda_emit_store(e, &kernel->spec.store, &task); break;
+  case HMOEC_KERNEL_ATTENTION: hmoec_cuda_emit_attention(e, &kernel->spec.attention, &task); break;
+  default: e->ir.failed = true;
+  }
+  hmoec_cuda_kernel_end(e);
+}
+
+static bool load_dialects(MlirContext context, hmoec_diagnostics *diagnostics) {
+  static const char *const names[] = {"llvm", "nvvm", "scf", "arith", "vector", "cf"};
+  hmoec_context_add_upstream(context);
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (mlirDialectIsNull(mlirContextGetOrLoadDialect(context, mlirStringRefCreateFromCString(names[i]))))
+      return internal(diagnostics, "an upstream dialect is not registered");
+  return true;
+}
+
+/* The function of the C library that code calls: where our own elementary functions lack something, and for remainders, which LLVM would approximate. */
+static MlirWalkResult find_library_call(MlirOperation op, void *user) {
+  MlirStringRef *found = user, kind = mlirIdentifierStr(mlirOperationGetName(op));
+  if (mlirStringRefEqual(kind, mlirStringRefCreateFromCString("arith.remf"))) *found = mlirStringRefCreateFromCString("fmod");
+  if (mlirStringRefEqual(kind, mlirStringRefCreateFromCString("llvm.func")) &&
+      mlirBlockIsNull(mlirRegionGetFirstBlock(mlirOperationGetRegion(op, 0))))
+    *found = mlirStringAttrGetValue(mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("sym_name")));
+  return found->length ? MlirWalkResultInterrupt : MlirWalkResultAdvance;
+}
+
+/* There is no C library on a GPU. */
+static bool check_library(MlirModule module, hmoec_diagnostics *diagnostics) {
+  MlirStringRef found = {NULL, 0};
+  mlirOperationWalk(mlirModuleGetOperation(module), find_library_call, &found, MlirWalkPreOrder);
+  return !found.length || hmoec_error(diagnostics, (hmoec_location){0},
+                                      "a function in C calls %.*s of the C library, for which there is no code on GPUs",
+                                      (int)found.length, found.data);
+}
+
+static bool emit_kernels(hmoec_cuda_emitter *e, const hmoec_cuda_unit *unit, hmoec_diagnostics *diagnostics) {
+  for (size_t i = 0; i < unit->kernel_count; i++) {
+    char name[NAME_SIZE];
+    int size = snprintf(name, sizeof name, "%s_%zu", unit->name, i);
+    if (size < 0 || (size_t)size >= sizeof name) return internal(diagnostics, "a kernel's name is too long");
+    emit_kernel(e, &unit->kernels[i], name);
+  }
+  static const hmoec_cuda_step *const lists[] = {hmoec_cuda_group_steps, hmoec_cuda_set_steps, hmoec_cuda_token_steps};
+  for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
+    for (const hmoec_cuda_step *step = lists[l]; step->name; step++) {
+      hmoec_cuda_task task = hmoec_cuda_kernel_begin(e, step->name, step->threads, step->shared_bytes);
+      step->emit(e, &task);
+      hmoec_cuda_kernel_end(e);
+    }
+  return e->ir.failed ? internal(diagnostics, "an operation could not be built") : true;
+}
+
+bool hmoec_cuda_generate_ptx(MlirContext context, const hmoec_cuda_unit *unit, hmoec_diagnostics *diagnostics, char **out_ptx) {
+  *out_ptx = NULL;
+  if (!load_dialects(context, diagnostics)) return false;
+  MlirModule module = mlirModuleCreateEmpty(mlirLocationUnknownGet(context));
+  if (mlirModuleIsNull(module)) return internal(diagnostics, "no module");
+  hmoec_cuda_emitter e = {.module_body = mlirModuleGetBody(module)};
+  ir_init(&e.ir, context, 1, true, false);
+  e.ir.functions = unit->functions;
+  e.ir.version = unit->chip->name;
+  e.global = mlirTypeParseGet(context, mlirStringRefCreateFromCString("!llvm.ptr<1>"));
+  e.shared = mlirTypeParseGet(context, mlirStringRefCreateFromCString("!llvm.ptr<3>"));
+  bool ok = emit_kernels(&e, unit, diagnostics);
+  if (ok && !mlirOperationVerify(mlirModuleGetOperation(module)))
+    ok = internal(diagnostics, "the generated module does not verify");
+  if (ok) ok = check_library(module, diagnostics);
+  if (ok) ok = hmoec_cuda_lower(module, unit, diagnostics, out_ptx);
+  mlirModuleDestroy(module);
+  return ok;
+}

@@ -1,0 +1,147 @@
+/* What the files of the CUDA code generator share: the emitter, what a kernel starts from, and one entry point a kernel family.
+ *
+ * hmoec_cuda_generate_ptx (codegen.c) opens one kernel for each description and has the family fill it:
+ *   matmul.c                                     products in f32, a tile of rows and columns in shared memory
+ *   route.c rows.c norm.c hyper.c attention.c    a warp a row, or a query
+ *   gpu.c                                        threads, warps, barriers, shared memory
+ *   group.c sets.c tokens.c                      steps that are no kernels, the same in every image
+ *   lower.c                                      MLIR -> LLVM IR -> PTX
+ * Kernels compute on scalars, a thread each; elementary functions and functions in C are those of target/code, on vectors of one element. */
+#ifndef HMOEC_TARGET_CUDA_CUDA_H
+#define HMOEC_TARGET_CUDA_CUDA_H
+
+#include "hmoe/abi_cuda.h"
+#include "kernel/family.h"
+#include "support/diagnostics.h"
+#include "target/code/ir.h"
+
+enum { CUDA_WARP = 32, CUDA_PANEL = 32 /* columns of a right operand side by side, as in abi_cpu.h */ };
+
+/* A chip that code is made for. */
+typedef struct hmoec_cuda_chip {
+  const char *name;     /* "sm_90a" */
+  const char *features; /* LLVM's: the version of PTX */
+} hmoec_cuda_chip;
+extern const hmoec_cuda_chip hmoec_cuda_chips[]; /* then one without a name */
+
+typedef struct hmoec_cuda_emitter {
+  ir_builder ir;
+  MlirBlock module_body;
+  MlirType global, shared; /* pointers */
+  MlirValue shared_base;   /* of the kernel being written; null: it has none */
+} hmoec_cuda_emitter;
+
+/* What every kernel starts from. All but `call` are i64. */
+typedef struct hmoec_cuda_task {
+  MlirValue call; /* hmoe_cuda_call */
+  MlirValue task, rows, splits, first_block;
+  MlirValue thread, warp, lane; /* in the block */
+} hmoec_cuda_task;
+
+/* ---- gpu.c ---- */
+/* A kernel of so many threads, a multiple of a warp, and bytes of shared memory; its body becomes ir->block. */
+hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes);
+void hmoec_cuda_kernel_end(hmoec_cuda_emitter *e);
+MlirValue cuda_binding(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t number);
+MlirValue cuda_dim(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t number);
+/* base[index] of f32 or i32, in any memory. */
+MlirValue cuda_f32(hmoec_cuda_emitter *e, MlirValue base, MlirValue index);
+MlirValue cuda_i32(hmoec_cuda_emitter *e, MlirValue base, MlirValue index);
+void cuda_put(hmoec_cuda_emitter *e, MlirValue base, MlirValue index, MlirValue value); /* elements as wide as the value */
+/* base + row * ld elements of f32, or of a type. */
+MlirValue cuda_row(hmoec_cuda_emitter *e, MlirValue base, MlirValue row, int64_t ld);
+MlirValue cuda_row_of(hmoec_cuda_emitter *e, MlirValue base, MlirType element, MlirValue row, int64_t ld);
+/* i32 index[i] as i64; i itself where there is no index. */
+MlirValue cuda_index(hmoec_cuda_emitter *e, MlirValue index, MlirValue i);
+/* Shared memory of the kernel from a byte on. */
+MlirValue cuda_shared(hmoec_cuda_emitter *e, int64_t byte);
+void cuda_barrier(hmoec_cuda_emitter *e); /* of the block: all its threads come */
+/* Of all lanes of a warp, in a fixed order; every lane gets it. All lanes come. */
+typedef enum cuda_reduction { CUDA_SUM, CUDA_MAX, CUDA_MAX_I, CUDA_MIN_I } cuda_reduction; /* MAX: NaN may be passed over */
+MlirValue cuda_reduce(hmoec_cuda_emitter *e, cuda_reduction how, MlirValue value);
+/* An i32 of the lane so many below; a lane that has none there gets its own. All lanes come. */
+MlirValue cuda_lane_below(hmoec_cuda_emitter *e, MlirValue value, int32_t distance);
+/* The i64 at an address becomes the lesser of it and `value`, unsigned, whatever else does the same. */
+void cuda_atomic_least(hmoec_cuda_emitter *e, MlirValue address, MlirValue value);
+/* a * b + c, rounded once. */
+MlirValue cuda_fma(hmoec_cuda_emitter *e, MlirValue a, MlirValue b, MlirValue c);
+/* f(x) of a scalar; function: of two arguments, on x and y. */
+MlirValue cuda_activation(hmoec_cuda_emitter *e, hmoec_activation activation, MlirValue x);
+MlirValue cuda_activation_of_two(hmoec_cuda_emitter *e, hmoec_activation activation, MlirValue x, MlirValue y);
+MlirValue cuda_exp(hmoec_cuda_emitter *e, MlirValue x);
+MlirValue cuda_to_bf16(hmoec_cuda_emitter *e, MlirValue x); /* i16 */
+MlirValue cuda_from_bf16(hmoec_cuda_emitter *e, MlirValue half);
+/* The rows of the task's row_block that this thread's warp has: for (r = begin; r < end; r += warps of the block). */
+void cuda_rows_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t row_block, ir_loop *out_loop);
+MlirValue cuda_is_null(hmoec_cuda_emitter *e, MlirValue pointer);
+/* The element that this thread has of a step of call.rows elements, inside of an if that it has one: cuda_if_end ends it. */
+MlirValue cuda_element_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t threads, ir_branch *real);
+/* Ends an if without a result and without an else. */
+void cuda_if_end(hmoec_cuda_emitter *e, ir_branch *branch);
+/* Block `number` of a blocks buffer; its header, by the first threads of a block that knows how many there are. */
+void cuda_put_block(hmoec_cuda_emitter *e, MlirValue blocks, MlirValue number, MlirValue group, MlirValue row, MlirValue rows,
+                    int32_t dropped);
+void cuda_put_blocks_header(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, MlirValue count,
+                            MlirValue groups);
+/* Columns [begin, end) that this lane has, and no others. */
+void cuda_columns_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t begin, int64_t end, intptr_t count,
+                        const MlirValue *initial, ir_loop *out_loop);
+
+/* ---- families ---- */
+enum { CUDA_ROW_THREADS = 128, CUDA_ROW_WARPS = CUDA_ROW_THREADS / CUDA_WARP };
+void hmoec_cuda_emit_route(hmoec_cuda_emitter *e, const hmoec_route_spec *spec, const hmoec_cuda_task *task);
+void hmoec_cuda_emit_combine(hmoec_cuda_emitter *e, const hmoec_combine_spec *spec, const hmoec_cuda_task *task);
+void hmoec_cuda_emit_rows(hmoec_cuda_emitter *e, const hmoec_rows_spec *spec, const hmoec_cuda_task *task);
+void hmoec_cuda_emit_embed(hmoec_cuda_emitter *e, const hmoec_embed_spec *spec, const hmoec_cuda_task *task);
+void hmoec_cuda_emit_select(hmoec_cuda_emitter *e, const hmoec_select_spec *spec, const hmoec_cuda_task *task);
+void hmoec_cuda_emit_contract(hmoec_cuda_emitter *e, const hmoec_contract_spec *spec, const hmoec_cuda_task *task);
+int64_t hmoec_cuda_contract_shared_bytes(const hmoec_contract_spec *spec);
+void hmoec_cuda_emit_norm(hmoec_cuda_emitter *e, const hmoec_norm_spec *spec, const hmoec_cuda_task *task);
+
+void hmoec_cuda_emit_store(hmoec_cuda_emitter *e, const hmoec_store_spec *spec, const hmoec_cuda_task *task);
+/* Whether heads are not too wide. */
+bool hmoec_cuda_has_attention(const hmoec_attention_spec *spec);
+void hmoec_cuda_emit_attention(hmoec_cuda_emitter *e, const hmoec_attention_spec *spec, const hmoec_cuda_task *task);
+
+/* Statistics of a row, which all lanes of a warp come for: y = (x - mean) * factor, with the weights and the rest to follow (norm.c). */
+typedef struct cuda_statistics {
+  MlirValue mean, factor; /* mean: null of rms */
+} cuda_statistics;
+cuda_statistics cuda_statistics_of(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, hmoec_norm kind, int64_t n, double epsilon,
+                                   double scale, MlirValue row);
+/* One column's value. weight, bias: its own; bias null of rms. */
+MlirValue cuda_normalised(hmoec_cuda_emitter *e, hmoec_norm kind, double scale, const cuda_statistics *s, MlirValue x,
+                          MlirValue weight, MlirValue bias);
+
+enum { CUDA_TILE_ROWS = 64, CUDA_TILE_COLUMNS = 64, CUDA_TILE_DEPTH = 16, CUDA_TILE_THREADS = 256 };
+/* Whether it is one in f32, with blocks that fit a tile. */
+bool hmoec_cuda_has_matmul(const hmoec_matmul_spec *spec);
+int64_t hmoec_cuda_matmul_shared_bytes(const hmoec_matmul_spec *spec);
+void hmoec_cuda_emit_matmul(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
+
+/* Code for steps that are no kernels, in every image; each list ends with one without a name. */
+typedef struct hmoec_cuda_step {
+  const char *name;
+  int64_t threads, shared_bytes;
+  void (*emit)(hmoec_cuda_emitter *e, const hmoec_cuda_task *task);
+} hmoec_cuda_step;
+extern const hmoec_cuda_step hmoec_cuda_group_steps[], hmoec_cuda_set_steps[], hmoec_cuda_token_steps[];
+
+/* ---- codegen.c, lower.c ---- */
+typedef struct hmoec_cuda_unit {
+  const char *name; /* of the model: kernels are NAME_<index> */
+  const hmoec_kernel *kernels;
+  size_t kernel_count;
+  const hmoec_scalar_library *functions; /* that kernels name, or NULL */
+  const hmoec_cuda_chip *chip;
+} hmoec_cuda_unit;
+/* Threads of a block that runs a kernel, and bytes of shared memory it takes; 0 threads: there is no code for it. */
+int64_t hmoec_cuda_threads(const hmoec_kernel *kernel);
+int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel);
+/* PTX of kernels: malloc'd, terminated, owned by the caller. Equal units give equal text. False with an error. */
+bool hmoec_cuda_generate_ptx(MlirContext context, const hmoec_cuda_unit *unit, hmoec_diagnostics *diagnostics, char **out_ptx);
+/* See hmoec_target.initialise. */
+void hmoec_cuda_initialise(void);
+bool hmoec_cuda_lower(MlirModule module, const hmoec_cuda_unit *unit, hmoec_diagnostics *diagnostics, char **out_ptx);
+
+#endif

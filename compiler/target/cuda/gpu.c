@@ -1,0 +1,272 @@
+/* Threads, warps, shared memory and scalars: what kernels are written with beside target/code/ir.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+#include <mlir-c/Dialect/LLVM.h>
+
+#include "target/code/math.h"
+#include "target/code/scalar.h"
+#include "target/cuda/cuda.h"
+
+enum { NAME_SIZE = 256 };
+
+static MlirStringRef text(const char *string) { return mlirStringRefCreateFromCString(string); }
+
+static MlirNamedAttribute named(hmoec_cuda_emitter *e, const char *name, MlirAttribute value) {
+  return mlirNamedAttributeGet(mlirIdentifierGet(e->ir.context, text(name)), value);
+}
+
+static MlirAttribute parsed(hmoec_cuda_emitter *e, const char *written) {
+  MlirAttribute attribute = mlirAttributeParseGet(e->ir.context, text(written));
+  if (!mlirAttributeIsNull(attribute)) return attribute;
+  e->ir.failed = true;
+  return mlirUnitAttrGet(e->ir.context);
+}
+
+static MlirValue special(hmoec_cuda_emitter *e, const char *name) {
+  return ir_extend(&e->ir, ir_intrinsic(&e->ir, name, e->ir.i32, 0, NULL));
+}
+
+/* llvm.mlir.global internal @NAME_shared() {addr_space = 3, alignment = 128} : !llvm.array<bytes x i8> */
+static MlirValue declare_shared(hmoec_cuda_emitter *e, const char *kernel, int64_t bytes) {
+  char name[NAME_SIZE];
+  snprintf(name, sizeof name, "%s_shared", kernel);
+  MlirLocation location = mlirLocationUnknownGet(e->ir.context);
+  MlirRegion region = mlirRegionCreate();
+  MlirNamedAttribute list[] = {named(e, "sym_name", mlirStringAttrGet(e->ir.context, text(name))),
+                               named(e, "global_type", mlirTypeAttrGet(mlirLLVMArrayTypeGet(e->ir.i8, (unsigned)bytes))),
+                               named(e, "linkage", mlirLLVMLinkageAttrGet(e->ir.context, MlirLLVMLinkageInternal)),
+                               named(e, "alignment", mlirIntegerAttrGet(e->ir.i64, 128)),
+                               named(e, "addr_space", mlirIntegerAttrGet(e->ir.i32, 3))};
+  MlirOperationState state = mlirOperationStateGet(text("llvm.mlir.global"), location);
+  mlirOperationStateAddAttributes(&state, sizeof list / sizeof *list, list);
+  mlirOperationStateAddOwnedRegions(&state, 1, &region);
+  MlirOperation global = mlirOperationCreate(&state);
+  /* Without a value it is a declaration, which the translation takes for external: what shared memory holds at first is undefined. */
+  MlirBlock body = mlirBlockCreate(0, NULL, NULL);
+  mlirRegionAppendOwnedBlock(mlirOperationGetRegion(global, 0), body);
+  MlirBlock outer = e->ir.block;
+  e->ir.block = body;
+  MlirValue nothing =
+      ir_op(&e->ir, "llvm.mlir.undef", mlirLLVMArrayTypeGet(e->ir.i8, (unsigned)bytes), 0, NULL, NULL, mlirAttributeGetNull());
+  MlirOperationState ends = mlirOperationStateGet(text("llvm.return"), location);
+  mlirOperationStateAddOperands(&ends, 1, &nothing);
+  mlirBlockAppendOwnedOperation(body, mlirOperationCreate(&ends));
+  mlirBlockAppendOwnedOperation(e->module_body, global);
+  e->ir.block = outer;
+  return ir_op(&e->ir, "llvm.mlir.addressof", e->shared, 0, NULL, "global_name",
+               mlirFlatSymbolRefAttrGet(e->ir.context, text(name)));
+}
+
+hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes) {
+  ir_builder *ir = &e->ir;
+  char written[NAME_SIZE];
+  MlirLocation location = mlirLocationUnknownGet(ir->context);
+  MlirRegion region = mlirRegionCreate();
+  MlirBlock body = mlirBlockCreate(1, &ir->ptr, &location);
+  mlirRegionAppendOwnedBlock(region, body);
+  MlirType type = mlirLLVMFunctionTypeGet(mlirLLVMVoidTypeGet(ir->context), 1, &ir->ptr, false);
+  snprintf(written, sizeof written, "[{llvm.byval = !llvm.array<%zu x i64>, llvm.align = 8 : i64, nvvm.grid_constant}]",
+           sizeof(hmoe_cuda_call) / sizeof(int64_t));
+  MlirAttribute argument = parsed(e, written);
+  snprintf(written, sizeof written, "array<i32: %d, 1, 1>", (int)threads);
+  MlirNamedAttribute list[] = {named(e, "sym_name", mlirStringAttrGet(ir->context, text(name))),
+                               named(e, "function_type", mlirTypeAttrGet(type)),
+                               named(e, "linkage", mlirLLVMLinkageAttrGet(ir->context, MlirLLVMLinkageExternal)),
+                               named(e, "nvvm.kernel", mlirUnitAttrGet(ir->context)),
+                               named(e, "nvvm.reqntid", parsed(e, written)),
+                               named(e, "arg_attrs", argument)};
+  MlirOperationState state = mlirOperationStateGet(text("llvm.func"), location);
+  mlirOperationStateAddAttributes(&state, sizeof list / sizeof *list, list);
+  mlirOperationStateAddOwnedRegions(&state, 1, &region);
+  mlirBlockAppendOwnedOperation(e->module_body, mlirOperationCreate(&state));
+  ir->block = body;
+  ir->module_body = e->module_body;
+  ir->attributes = parsed(e, "[]"); /* of functions that it calls */
+  e->shared_base = shared_bytes ? declare_shared(e, name, shared_bytes) : (MlirValue){NULL};
+
+  hmoec_cuda_task task = {.call = mlirBlockGetArgument(body, 0)};
+  task.rows = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, rows) / 8), 8);
+  task.splits = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, splits) / 8), 8);
+  task.first_block = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, first_block) / 8), 8);
+  task.task = special(e, "llvm.nvvm.read.ptx.sreg.ctaid.x");
+  task.thread = special(e, "llvm.nvvm.read.ptx.sreg.tid.x");
+  task.warp = ir_div_i(ir, task.thread, ir_i64(ir, CUDA_WARP));
+  task.lane = ir_rem_i(ir, task.thread, ir_i64(ir, CUDA_WARP));
+  return task;
+}
+
+void hmoec_cuda_kernel_end(hmoec_cuda_emitter *e) { ir_function_end(&e->ir); }
+
+MlirValue cuda_binding(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t number) {
+  return ir_load(&e->ir, e->global, ir_at_constant(&e->ir, task->call, e->ir.i64, number), 8);
+}
+
+MlirValue cuda_dim(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t number) {
+  int64_t first = (int64_t)offsetof(hmoe_cuda_call, dims) / 8;
+  return ir_load(&e->ir, e->ir.i64, ir_at_constant(&e->ir, task->call, e->ir.i64, first + number), 8);
+}
+
+MlirValue cuda_f32(hmoec_cuda_emitter *e, MlirValue base, MlirValue index) {
+  return ir_load(&e->ir, e->ir.f32, ir_at(&e->ir, base, e->ir.f32, index), 4);
+}
+
+MlirValue cuda_i32(hmoec_cuda_emitter *e, MlirValue base, MlirValue index) {
+  return ir_load(&e->ir, e->ir.i32, ir_at(&e->ir, base, e->ir.i32, index), 4);
+}
+
+void cuda_put(hmoec_cuda_emitter *e, MlirValue base, MlirValue index, MlirValue value) {
+  MlirType type = mlirValueGetType(value);
+  ir_store(&e->ir, value, ir_at(&e->ir, base, type, index), mlirTypeEqual(type, e->ir.i16) ? 2 : 4);
+}
+
+MlirValue cuda_row_of(hmoec_cuda_emitter *e, MlirValue base, MlirType element, MlirValue row, int64_t ld) {
+  return ir_at(&e->ir, base, element, ir_mul_i(&e->ir, row, ir_i64(&e->ir, ld)));
+}
+
+MlirValue cuda_row(hmoec_cuda_emitter *e, MlirValue base, MlirValue row, int64_t ld) {
+  return cuda_row_of(e, base, e->ir.f32, row, ld);
+}
+
+MlirValue cuda_index(hmoec_cuda_emitter *e, MlirValue index, MlirValue i) {
+  return mlirValueIsNull(index) ? i : ir_extend(&e->ir, cuda_i32(e, index, i));
+}
+
+MlirValue cuda_shared(hmoec_cuda_emitter *e, int64_t byte) { return ir_at_constant(&e->ir, e->shared_base, e->ir.i8, byte); }
+
+void cuda_barrier(hmoec_cuda_emitter *e) {
+  MlirValue number = ir_i32(&e->ir, 0);
+  ir_intrinsic(&e->ir, "llvm.nvvm.barrier.cta.sync.aligned.all", (MlirType){NULL}, 1, &number);
+}
+
+/* Lane i gets the value of lane i ^ distance. */
+static MlirValue exchange(hmoec_cuda_emitter *e, MlirValue value, int32_t distance) {
+  ir_builder *ir = &e->ir;
+  MlirType type = mlirValueGetType(value);
+  bool is_float = mlirTypeIsAF32(type);
+  MlirValue operands[] = {ir_i32(ir, -1), value, ir_i32(ir, distance), ir_i32(ir, 31)};
+  return ir_intrinsic(ir, is_float ? "llvm.nvvm.shfl.sync.bfly.f32" : "llvm.nvvm.shfl.sync.bfly.i32", type, 4, operands);
+}
+
+MlirValue cuda_lane_below(hmoec_cuda_emitter *e, MlirValue value, int32_t distance) {
+  ir_builder *ir = &e->ir;
+  MlirValue operands[] = {ir_i32(ir, -1), value, ir_i32(ir, distance), ir_i32(ir, 0)};
+  return ir_intrinsic(ir, "llvm.nvvm.shfl.sync.up.i32", ir->i32, 4, operands);
+}
+
+void cuda_atomic_least(hmoec_cuda_emitter *e, MlirValue address, MlirValue value) {
+  enum { UNSIGNED_MINIMUM = 10, MONOTONIC = 2 }; /* of the llvm dialect's enumerations */
+  MlirNamedAttribute list[] = {named(e, "bin_op", mlirIntegerAttrGet(e->ir.i64, UNSIGNED_MINIMUM)),
+                               named(e, "ordering", mlirIntegerAttrGet(e->ir.i64, MONOTONIC))};
+  MlirValue operands[] = {address, value};
+  MlirOperationState state = mlirOperationStateGet(text("llvm.atomicrmw"), mlirLocationUnknownGet(e->ir.context));
+  mlirOperationStateAddOperands(&state, 2, operands);
+  mlirOperationStateAddResults(&state, 1, &e->ir.i64);
+  mlirOperationStateAddAttributes(&state, 2, list);
+  mlirBlockAppendOwnedOperation(e->ir.block, mlirOperationCreate(&state));
+}
+
+MlirValue cuda_reduce(hmoec_cuda_emitter *e, cuda_reduction how, MlirValue value) {
+  for (int32_t distance = CUDA_WARP / 2; distance >= 1; distance /= 2) {
+    MlirValue other = exchange(e, value, distance);
+    switch (how) {
+    case CUDA_SUM: value = ir_add(&e->ir, value, other); break;
+    case CUDA_MAX: value = ir_select(&e->ir, ir_compare_f(&e->ir, IR_GT, other, value), other, value); break;
+    case CUDA_MAX_I: value = ir_max_i(&e->ir, value, other); break;
+    case CUDA_MIN_I: value = ir_min_i(&e->ir, value, other); break;
+    }
+  }
+  return value;
+}
+
+MlirValue cuda_fma(hmoec_cuda_emitter *e, MlirValue a, MlirValue b, MlirValue c) {
+  return ir_op(&e->ir, "llvm.intr.fma", e->ir.f32, 3, (MlirValue[]){a, b, c}, NULL, mlirAttributeGetNull());
+}
+
+static MlirValue element_of(hmoec_cuda_emitter *e, MlirValue vector, MlirType type) {
+  MlirValue operands[] = {vector, ir_i64(&e->ir, 0)};
+  return ir_op(&e->ir, "llvm.extractelement", type, 2, operands, NULL, mlirAttributeGetNull());
+}
+
+MlirValue cuda_activation(hmoec_cuda_emitter *e, hmoec_activation activation, MlirValue x) {
+  if (activation == HMOEC_ACTIVATION_NONE) return x;
+  return element_of(e, ir_activation(&e->ir, activation, ir_splat(&e->ir, x)), e->ir.f32);
+}
+
+MlirValue cuda_activation_of_two(hmoec_cuda_emitter *e, hmoec_activation activation, MlirValue x, MlirValue y) {
+  const hmoec_scalar_program *function = hmoec_activation_function(e->ir.functions, activation);
+  MlirValue operands[] = {ir_splat(&e->ir, x), ir_splat(&e->ir, y)};
+  return element_of(e, ir_scalar(&e->ir, function, operands), e->ir.f32);
+}
+
+MlirValue cuda_to_bf16(hmoec_cuda_emitter *e, MlirValue x) {
+  return element_of(e, ir_to_bf16(&e->ir, ir_splat(&e->ir, x)), e->ir.i16);
+}
+
+MlirValue cuda_from_bf16(hmoec_cuda_emitter *e, MlirValue half) {
+  return element_of(e, ir_from_bf16(&e->ir, ir_splat(&e->ir, half)), e->ir.f32);
+}
+
+MlirValue cuda_exp(hmoec_cuda_emitter *e, MlirValue x) { return element_of(e, ir_exp(&e->ir, ir_splat(&e->ir, x)), e->ir.f32); }
+
+MlirValue cuda_is_null(hmoec_cuda_emitter *e, MlirValue pointer) {
+  ir_builder *ir = &e->ir;
+  return ir_compare_i(ir, IR_EQ, ir_op(ir, "llvm.ptrtoint", ir->i64, 1, &pointer, NULL, mlirAttributeGetNull()), ir_i64(ir, 0));
+}
+
+MlirValue cuda_element_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t threads, ir_branch *real) {
+  ir_builder *ir = &e->ir;
+  MlirValue i = ir_add_i(ir, ir_mul_i(ir, task->task, ir_i64(ir, threads)), task->thread);
+  ir_if_begin(ir, real, ir_compare_i(ir, IR_LT, i, task->rows), (MlirType){NULL});
+  return i;
+}
+
+void cuda_if_end(hmoec_cuda_emitter *e, ir_branch *branch) {
+  ir_if_else(&e->ir, branch, (MlirValue){NULL});
+  ir_if_end(&e->ir, branch, (MlirValue){NULL});
+}
+
+void cuda_put_block(hmoec_cuda_emitter *e, MlirValue blocks, MlirValue number, MlirValue group, MlirValue row, MlirValue rows,
+                    int32_t dropped) {
+  ir_builder *ir = &e->ir;
+  MlirValue list = ir_at_constant(ir, blocks, ir->i8, sizeof(hmoe_blocks));
+  MlirValue block = cuda_row_of(e, list, ir->i32, number, sizeof(hmoe_block) / 4);
+  cuda_put(e, block, ir_i64(ir, offsetof(hmoe_block, group) / 4), ir_truncate(ir, group));
+  cuda_put(e, block, ir_i64(ir, offsetof(hmoe_block, row) / 4), ir_truncate(ir, row));
+  cuda_put(e, block, ir_i64(ir, offsetof(hmoe_block, rows) / 4), ir_truncate(ir, rows));
+  cuda_put(e, block, ir_i64(ir, offsetof(hmoe_block, dropped) / 4), ir_i32(ir, dropped));
+}
+
+void cuda_put_blocks_header(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, MlirValue count,
+                            MlirValue groups) {
+  ir_builder *ir = &e->ir;
+  const struct {
+    size_t at;
+    MlirValue value;
+  } fields[] = {{offsetof(hmoe_blocks, count) / 4, count},
+                {offsetof(hmoe_blocks, groups) / 4, groups},
+                {offsetof(hmoe_blocks, rows) / 4, task->rows}};
+  ir_branch header;
+  ir_if_begin(ir, &header, ir_compare_i(ir, IR_LT, task->thread, ir_i64(ir, sizeof(hmoe_blocks) / 4)), (MlirType){NULL});
+  MlirValue word = ir_i64(ir, 0);
+  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+    word = ir_select(ir, ir_compare_i(ir, IR_EQ, task->thread, ir_i64(ir, (int64_t)fields[i].at)), fields[i].value, word);
+  cuda_put(e, blocks, task->thread, ir_truncate(ir, word));
+  cuda_if_end(e, &header);
+}
+
+void cuda_rows_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t row_block, ir_loop *out_loop) {
+  ir_builder *ir = &e->ir;
+  MlirValue step = ir_i64(ir, row_block), begin = ir_mul_i(ir, task->task, step);
+  MlirValue end = ir_min_i(ir, ir_add_i(ir, begin, step), task->rows);
+  ir_for_begin(ir, out_loop, ir_add_i(ir, begin, task->warp), end, CUDA_ROW_WARPS, 0, NULL);
+}
+
+void cuda_columns_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t begin, int64_t end, intptr_t count,
+                        const MlirValue *initial, ir_loop *out_loop) {
+  ir_builder *ir = &e->ir;
+  MlirValue first = begin ? ir_add_i(ir, task->lane, ir_i64(ir, begin)) : task->lane;
+  ir_for_begin(ir, out_loop, first, ir_i64(ir, end), CUDA_WARP, count, initial);
+}

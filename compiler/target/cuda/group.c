@@ -1,0 +1,262 @@
+/* GROUP: the same code in every image, its sizes in the call. Nothing is read by the host, and what is written does not depend on the order in which
+ * blocks run. Two or three launches of a block an expert, in chunks of 256 rows (token, slot):
+ *
+ *   hmoe_group_count    kept and dropped rows of the expert
+ *   hmoe_group_write    where its rows and blocks begin, from the counts of those before it; then each row goes behind the earlier ones of its expert
+ *   hmoe_group_history  the experts of this run's rows, behind those of earlier ones
+ * A row is kept while fewer than `capacity` rows of its expert come before it in its scope, those of earlier runs included.
+ *
+ * buffers as the bindings of the step; dims: below. include/hmoe/abi.h has the step, runtime/cpu/group.c the same in plain loops. */
+#include <stdio.h>
+
+#include "target/cuda/cuda.h"
+
+enum { THREADS = 256, WARPS = THREADS / CUDA_WARP };
+
+/* call.dims; call.rows is the rows. */
+enum { EXPERTS, TOP_K, CAPACITY, ROW_BLOCK, SCOPE_ROWS, PAST_ROWS, HISTORY_STRIDE, DIMS };
+_Static_assert((int)DIMS <= (int)HMOE_CUDA_DIMS_MAX, "a step's dims");
+
+static const MlirType none = {NULL};
+static const MlirValue nothing = {NULL};
+
+typedef struct grouping {
+  hmoec_cuda_emitter *e;
+  const hmoec_cuda_task *task;
+  MlirValue dims[DIMS];
+  MlirValue indices, gates, blocks, row_token, row_slot, row_gate, counters,
+      history; /* gates, row_slot, row_gate, history may be 0 */
+  MlirValue expert, zero, one;
+} grouping;
+
+static grouping grouping_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  grouping g = {.e = e, .task = task, .zero = ir_i64(&e->ir, 0), .one = ir_i64(&e->ir, 1), .expert = task->task};
+  for (int i = 0; i < DIMS; i++) g.dims[i] = cuda_dim(e, task, i);
+  g.indices = cuda_binding(e, task, HMOE_BIND_GROUP_INDICES);
+  g.gates = cuda_binding(e, task, HMOE_BIND_GROUP_GATES);
+  g.blocks = cuda_binding(e, task, HMOE_BIND_GROUP_BLOCKS);
+  g.row_token = cuda_binding(e, task, HMOE_BIND_GROUP_ROW_TOKEN);
+  g.row_slot = cuda_binding(e, task, HMOE_BIND_GROUP_ROW_SLOT);
+  g.row_gate = cuda_binding(e, task, HMOE_BIND_GROUP_ROW_GATE);
+  g.counters = cuda_binding(e, task, HMOE_BIND_GROUP_COUNTERS);
+  g.history = cuda_binding(e, task, HMOE_BIND_GROUP_HISTORY);
+  return g;
+}
+
+/* The expert of an element of indices or of the history; one out of range is 0. */
+static MlirValue expert_at(grouping *g, MlirValue base, MlirValue i) {
+  ir_builder *ir = &g->e->ir;
+  MlirValue index = ir_extend(ir, cuda_i32(g->e, base, i));
+  MlirValue inside = ir_and(ir, ir_compare_i(ir, IR_GE, index, g->zero), ir_compare_i(ir, IR_LT, index, g->dims[EXPERTS]));
+  return ir_select(ir, inside, index, g->zero);
+}
+
+static MlirValue number(ir_builder *ir, MlirValue i1) { return ir_select(ir, i1, ir_i64(ir, 1), ir_i64(ir, 0)); }
+
+static MlirValue to_i64(ir_builder *ir, MlirValue i32) { return ir_extend(ir, i32); }
+
+/* How many threads of the block before this one say yes, and *out_all how many do. Words of shared memory from `at` on are used, one a warp. All come. */
+static MlirValue prefix(grouping *g, MlirValue yes, int64_t at, MlirValue *out_all) {
+  ir_builder *ir = &g->e->ir;
+  MlirValue votes = ir_intrinsic(ir, "llvm.nvvm.vote.ballot.sync", ir->i32, 2, (MlirValue[]){ir_i32(ir, -1), yes});
+  MlirValue before = ir_and(ir, votes, ir_intrinsic(ir, "llvm.nvvm.read.ptx.sreg.lanemask.lt", ir->i32, 0, NULL));
+  MlirValue mine = ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &before, NULL, (MlirAttribute){NULL});
+  MlirValue whole = ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &votes, NULL, (MlirAttribute){NULL});
+  MlirValue sums = cuda_shared(g->e, at);
+  ir_branch first;
+  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, g->task->lane, g->zero), none);
+  cuda_put(g->e, sums, g->task->warp, whole);
+  cuda_if_end(g->e, &first);
+  cuda_barrier(g->e);
+  MlirValue sum = to_i64(ir, mine), all = g->zero;
+  for (int64_t w = 0; w < WARPS; w++) {
+    MlirValue count = to_i64(ir, cuda_i32(g->e, sums, ir_i64(ir, w)));
+    MlirValue earlier = ir_compare_i(ir, IR_LT, ir_i64(ir, w), g->task->warp);
+    sum = ir_add_i(ir, sum, ir_select(ir, earlier, count, g->zero));
+    all = ir_add_i(ir, all, count);
+  }
+  cuda_barrier(g->e); /* before the words are written again */
+  *out_all = all;
+  return sum;
+}
+
+/* Rows of this expert among earlier runs' rows of a row's scope. */
+static MlirValue count_history(grouping *g, MlirValue row) {
+  ir_builder *ir = &g->e->ir;
+  ir_branch has;
+  ir_if_begin(ir, &has, cuda_is_null(g->e, g->history), ir->i64);
+  ir_if_else(ir, &has, g->zero);
+  MlirValue begin = ir_mul_i(ir, ir_div_i(ir, row, g->dims[SCOPE_ROWS]), g->dims[HISTORY_STRIDE]);
+  ir_loop h;
+  ir_for_begin(ir, &h, g->zero, g->dims[PAST_ROWS], 1, 1, &g->zero);
+  MlirValue same = ir_compare_i(ir, IR_EQ, expert_at(g, g->history, ir_add_i(ir, begin, h.index)), g->expert);
+  ir_for_end(ir, &h, (MlirValue[]){ir_add_i(ir, h.args[0], number(ir, same))});
+  return ir_if_end(ir, &has, h.args[0]);
+}
+
+/* Shared memory: a word a warp, twice; then the expert's rows before each of the chunk's, and before its end. */
+enum { SUMS_BYTES = WARPS * 4, PREFIX_AT = 2 * SUMS_BYTES, SHARED_BYTES = PREFIX_AT + (THREADS + 1) * 4 };
+
+/* What a chunk knows of this thread's row. */
+typedef struct chunk_row {
+  MlirValue row, is_mine, keeps; /* i64; i1: there is such a row, and it is this expert's; i1: and is kept */
+  MlirValue kept_before, dropped_before; /* of this expert, in earlier chunks and in this one */
+} chunk_row;
+
+/* For every chunk: use(row). The rows of this expert that are kept, and that are dropped. All threads come. */
+static void each_row(grouping *g, void (*use)(grouping *g, const chunk_row *row, void *user), void *user, MlirValue *out_kept,
+                     MlirValue *out_dropped) {
+  ir_builder *ir = &g->e->ir;
+  MlirValue width = ir_i64(ir, THREADS), rows = g->task->rows, capacity = g->dims[CAPACITY], scope = g->dims[SCOPE_ROWS];
+  MlirValue counts = cuda_shared(g->e, PREFIX_AT);
+  ir_loop c; /* carries kept, dropped, and the expert's rows before the scope that the chunk begins in */
+  ir_for_begin(ir, &c, g->zero, rows, THREADS, 3, (MlirValue[]){g->zero, g->zero, g->zero});
+  chunk_row r = {.row = ir_add_i(ir, c.index, g->task->thread)};
+  MlirValue carried = ir_add_i(ir, c.args[0], c.args[1]), all_mine, all_kept;
+  ir_branch real;
+  ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, r.row, rows), ir->i1);
+  ir_if_else(ir, &real, ir_compare_i(ir, IR_EQ, expert_at(g, g->indices, r.row), g->expert));
+  r.is_mine = ir_if_end(ir, &real, ir_compare_i(ir, IR_NE, g->zero, g->zero));
+  MlirValue before = ir_add_i(ir, carried, prefix(g, r.is_mine, 0, &all_mine)), total = ir_add_i(ir, carried, all_mine);
+  cuda_put(g->e, counts, g->task->thread, ir_truncate(ir, before));
+  ir_branch last;
+  ir_if_begin(ir, &last, ir_compare_i(ir, IR_EQ, g->task->thread, g->zero), none);
+  cuda_put(g->e, counts, width, ir_truncate(ir, total));
+  cuda_if_end(g->e, &last);
+  cuda_barrier(g->e);
+
+  /* The rank of a row in its scope: what is before it, less what is before the scope, and what the history has. */
+  MlirValue start = ir_sub_i(ir, r.row, ir_rem_i(ir, r.row, scope));
+  ir_branch limited, within;
+  ir_if_begin(ir, &limited, ir_and(ir, r.is_mine, ir_compare_i(ir, IR_NE, capacity, g->zero)), ir->i1);
+  ir_if_begin(ir, &within, ir_compare_i(ir, IR_GE, start, c.index), ir->i64);
+  MlirValue inside = to_i64(ir, cuda_i32(g->e, counts, ir_sub_i(ir, start, c.index)));
+  ir_if_else(ir, &within, inside);
+  MlirValue before_scope = ir_if_end(ir, &within, c.args[2]);
+  MlirValue rank = ir_add_i(ir, ir_sub_i(ir, before, before_scope), count_history(g, r.row));
+  ir_if_else(ir, &limited, ir_compare_i(ir, IR_LT, rank, capacity));
+  r.keeps = ir_if_end(ir, &limited, r.is_mine);
+  r.kept_before = ir_add_i(ir, c.args[0], prefix(g, r.keeps, SUMS_BYTES, &all_kept));
+  r.dropped_before = ir_sub_i(ir, before, r.kept_before);
+  if (use) use(g, &r, user);
+
+  /* The scope that the next chunk begins in. */
+  MlirValue next = ir_add_i(ir, c.index, width), next_start = ir_sub_i(ir, next, ir_rem_i(ir, next, scope));
+  ir_if_begin(ir, &within, ir_compare_i(ir, IR_GE, next_start, c.index), ir->i64);
+  MlirValue counted = to_i64(ir, cuda_i32(g->e, counts, ir_sub_i(ir, next_start, c.index)));
+  ir_if_else(ir, &within, counted);
+  MlirValue next_scope = ir_if_end(ir, &within, c.args[2]);
+  cuda_barrier(g->e); /* before the counts are written again */
+  MlirValue kept = ir_add_i(ir, c.args[0], all_kept);
+  ir_for_end(ir, &c, (MlirValue[]){kept, ir_sub_i(ir, total, kept), next_scope});
+  *out_kept = c.args[0];
+  *out_dropped = c.args[1];
+}
+
+static void emit_count(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  grouping g = grouping_begin(e, task);
+  MlirValue kept, dropped;
+  each_row(&g, NULL, NULL, &kept, &dropped);
+  ir_branch first;
+  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, task->thread, g.zero), none);
+  cuda_put(e, g.counters, g.expert, ir_truncate(ir, kept));
+  cuda_put(e, g.counters, ir_add_i(ir, g.dims[EXPERTS], g.expert), ir_truncate(ir, dropped));
+  cuda_if_end(e, &first);
+}
+
+/* ---- hmoe_group_write ---- */
+
+static MlirValue blocks_of(grouping *g, MlirValue rows) {
+  ir_builder *ir = &g->e->ir;
+  return ir_div_i(ir, ir_add_i(ir, rows, ir_sub_i(ir, g->dims[ROW_BLOCK], g->one)), g->dims[ROW_BLOCK]);
+}
+
+typedef struct places {
+  MlirValue first_row, first_dropped; /* of the expert */
+} places;
+
+/* A row goes behind the earlier ones of its expert. */
+static void put_row(grouping *g, const chunk_row *r, void *user) {
+  ir_builder *ir = &g->e->ir;
+  const places *p = user;
+  ir_branch mine, branch;
+  ir_if_begin(ir, &mine, r->is_mine, none);
+  MlirValue kept_at = ir_add_i(ir, p->first_row, r->kept_before), dropped_at = ir_add_i(ir, p->first_dropped, r->dropped_before);
+  MlirValue to = ir_select(ir, r->keeps, kept_at, dropped_at);
+  cuda_put(g->e, g->row_token, to, ir_truncate(ir, ir_div_i(ir, r->row, g->dims[TOP_K])));
+  ir_if_begin(ir, &branch, cuda_is_null(g->e, g->row_slot), none);
+  ir_if_else(ir, &branch, nothing);
+  cuda_put(g->e, g->row_slot, to, ir_truncate(ir, r->row));
+  ir_if_end(ir, &branch, nothing);
+  ir_if_begin(ir, &branch, cuda_is_null(g->e, g->row_gate), none);
+  ir_if_else(ir, &branch, nothing);
+  ir_branch gated;
+  ir_if_begin(ir, &gated, cuda_is_null(g->e, g->gates), ir->f32);
+  ir_if_else(ir, &gated, ir_f32(ir, 1.0f));
+  MlirValue gate = ir_if_end(ir, &gated, cuda_f32(g->e, g->gates, r->row));
+  cuda_put(g->e, g->row_gate, to, gate);
+  ir_if_end(ir, &branch, nothing);
+  cuda_if_end(g->e, &mine);
+}
+
+/* Blocks of rows [row, row + rows), of sizes that differ by one at most, from block `first` on. */
+static void put_blocks(grouping *g, MlirValue first, MlirValue row, MlirValue rows, int32_t dropped) {
+  ir_builder *ir = &g->e->ir;
+  MlirValue count = blocks_of(g, rows);
+  ir_loop b;
+  ir_for_begin(ir, &b, g->task->thread, count, THREADS, 0, NULL);
+  MlirValue begin = ir_div_i(ir, ir_mul_i(ir, rows, b.index), count);
+  MlirValue end = ir_div_i(ir, ir_mul_i(ir, rows, ir_add_i(ir, b.index, g->one)), count);
+  cuda_put_block(g->e, g->blocks, ir_add_i(ir, first, b.index), g->expert, ir_add_i(ir, row, begin), ir_sub_i(ir, end, begin),
+                 dropped);
+  ir_for_end(ir, &b, NULL);
+}
+
+static void emit_write(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  grouping g = grouping_begin(e, task);
+  MlirValue experts = g.dims[EXPERTS];
+  ir_loop l; /* rows and blocks of the experts before; every thread adds up all, which are few */
+  ir_for_begin(ir, &l, g.zero, g.expert, 1, 2, (MlirValue[]){g.zero, g.zero});
+  MlirValue kept = to_i64(ir, cuda_i32(e, g.counters, l.index));
+  MlirValue dropped = to_i64(ir, cuda_i32(e, g.counters, ir_add_i(ir, experts, l.index)));
+  MlirValue blocks = ir_add_i(ir, blocks_of(&g, kept), blocks_of(&g, dropped));
+  ir_for_end(ir, &l, (MlirValue[]){ir_add_i(ir, l.args[0], ir_add_i(ir, kept, dropped)), ir_add_i(ir, l.args[1], blocks)});
+  MlirValue row = l.args[0], first_block = l.args[1];
+  kept = to_i64(ir, cuda_i32(e, g.counters, g.expert));
+  dropped = to_i64(ir, cuda_i32(e, g.counters, ir_add_i(ir, experts, g.expert)));
+  places p = {.first_row = row, .first_dropped = ir_add_i(ir, row, kept)};
+  MlirValue same_kept, same_dropped;
+  each_row(&g, put_row, &p, &same_kept, &same_dropped);
+  MlirValue kept_blocks = blocks_of(&g, kept), next_block = ir_add_i(ir, first_block, kept_blocks);
+  put_blocks(&g, first_block, row, kept, 0);
+  put_blocks(&g, next_block, p.first_dropped, dropped, 1);
+
+  /* The last expert knows how many there are. */
+  MlirValue is_last = ir_compare_i(ir, IR_EQ, ir_add_i(ir, g.expert, g.one), experts);
+  ir_branch header;
+  ir_if_begin(ir, &header, is_last, none);
+  cuda_put_blocks_header(e, task, g.blocks, ir_add_i(ir, next_block, blocks_of(&g, dropped)), experts);
+  cuda_if_end(e, &header);
+}
+
+/* A thread a row. */
+static void emit_history(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  grouping g = grouping_begin(e, task);
+  MlirValue scope = g.dims[SCOPE_ROWS];
+  ir_branch real;
+  MlirValue i = cuda_element_begin(e, task, THREADS, &real);
+  MlirValue row = ir_mul_i(ir, ir_div_i(ir, i, scope), g.dims[HISTORY_STRIDE]);
+  MlirValue at = ir_add_i(ir, ir_add_i(ir, row, g.dims[PAST_ROWS]), ir_rem_i(ir, i, scope));
+  cuda_put(e, g.history, at, cuda_i32(e, g.indices, i));
+  cuda_if_end(e, &real);
+}
+
+const hmoec_cuda_step hmoec_cuda_group_steps[] = {
+    {"hmoe_group_count", THREADS, SHARED_BYTES, emit_count},
+    {"hmoe_group_write", THREADS, SHARED_BYTES, emit_write},
+    {"hmoe_group_history", THREADS, 0, emit_history},
+    {NULL, 0, 0, NULL},
+};

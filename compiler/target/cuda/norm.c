@@ -1,0 +1,68 @@
+/* NORM, and the rows that products normalise while they load them: statistics in f32, then every column.
+ *
+ *   rms    y = x * (scale / sqrt(mean(x^2) + epsilon)) * weight
+ *   layer  y = ((x - mean) / sqrt(mean((x - mean)^2) + epsilon) * weight + bias) * scale
+ *
+ * A warp a row: a lane sums every 32nd column, then the lanes' sums are added in pairs. A sum depends on its row alone. */
+#include "target/cuda/cuda.h"
+
+/* The mean of x, or of (x - mean)^2 where `squares`; mean may be null: 0. */
+static MlirValue mean_of(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, bool squares, int64_t n, MlirValue mean,
+                         MlirValue row) {
+  ir_builder *ir = &e->ir;
+  MlirValue zero = ir_f32(ir, 0.0f);
+  ir_loop c;
+  cuda_columns_begin(e, task, 0, n, 1, &zero, &c);
+  MlirValue x = cuda_f32(e, row, c.index);
+  if (!mlirValueIsNull(mean)) x = ir_sub(ir, x, mean);
+  MlirValue next = squares ? cuda_fma(e, x, x, c.args[0]) : ir_add(ir, c.args[0], x);
+  ir_for_end(ir, &c, &next);
+  return ir_div(ir, cuda_reduce(e, CUDA_SUM, c.args[0]), ir_f32(ir, (float)n));
+}
+
+cuda_statistics cuda_statistics_of(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, hmoec_norm kind, int64_t n, double epsilon,
+                                   double scale, MlirValue row) {
+  ir_builder *ir = &e->ir;
+  cuda_statistics s = {{NULL}, {NULL}};
+  bool is_layer = kind == HMOEC_NORM_LAYER;
+  if (is_layer) s.mean = mean_of(e, task, false, n, s.mean, row);
+  MlirValue variance = mean_of(e, task, true, n, s.mean, row);
+  MlirValue deviation = ir_sqrt(ir, ir_add(ir, variance, ir_f32(ir, (float)epsilon)));
+  s.factor = ir_div(ir, ir_f32(ir, is_layer ? 1.0f : (float)scale), deviation);
+  return s;
+}
+
+MlirValue cuda_normalised(hmoec_cuda_emitter *e, hmoec_norm kind, double scale, const cuda_statistics *s, MlirValue x,
+                          MlirValue weight, MlirValue bias) {
+  ir_builder *ir = &e->ir;
+  if (kind == HMOEC_NORM_RMS) return ir_mul(ir, ir_mul(ir, x, s->factor), weight);
+  x = cuda_fma(e, ir_mul(ir, ir_sub(ir, x, s->mean), s->factor), weight, bias);
+  return (float)scale != 1.0f ? ir_mul(ir, x, ir_f32(ir, (float)scale)) : x;
+}
+
+/* out[r] = norm(x[index(r)]), zeros up to a whole column step where there is room */
+void hmoec_cuda_emit_norm(hmoec_cuda_emitter *e, const hmoec_norm_spec *spec, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  bool is_layer = spec->kind == HMOEC_NORM_LAYER, to_bf16 = hmoec_is_bf16(spec->out_format);
+  MlirValue x = cuda_binding(e, task, 0), weight = cuda_binding(e, task, 1), out = cuda_binding(e, task, 3);
+  MlirValue bias = is_layer ? cuda_binding(e, task, 2) : (MlirValue){NULL};
+  MlirValue index = spec->has_index ? cuda_binding(e, task, 4) : (MlirValue){NULL};
+  int64_t whole = (spec->n + CUDA_PANEL - 1) / CUDA_PANEL * CUDA_PANEL, padded = whole < spec->ld_out ? whole : spec->ld_out;
+  ir_loop r, c;
+  cuda_rows_begin(e, task, spec->row_block, &r);
+  MlirValue from = cuda_row(e, x, cuda_index(e, index, r.index), spec->ld_x);
+  MlirValue to = cuda_row_of(e, out, to_bf16 ? ir->i16 : ir->f32, r.index, spec->ld_out);
+  cuda_statistics s = cuda_statistics_of(e, task, spec->kind, spec->n, spec->epsilon, spec->scale, from);
+  cuda_columns_begin(e, task, 0, spec->n, 0, NULL, &c);
+  MlirValue y = cuda_normalised(e, spec->kind, spec->scale, &s, cuda_f32(e, from, c.index), cuda_f32(e, weight, c.index),
+                                is_layer ? cuda_f32(e, bias, c.index) : (MlirValue){NULL});
+  cuda_put(e, to, c.index, to_bf16 ? cuda_to_bf16(e, y) : y);
+  ir_for_end(ir, &c, NULL);
+  if (spec->n < padded) {
+    cuda_columns_begin(e, task, spec->n, padded, 0, NULL, &c);
+    MlirValue zero = ir_f32(ir, 0.0f);
+    cuda_put(e, to, c.index, to_bf16 ? cuda_to_bf16(e, zero) : zero);
+    ir_for_end(ir, &c, NULL);
+  }
+  ir_for_end(ir, &r, NULL);
+}

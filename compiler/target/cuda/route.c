@@ -1,0 +1,99 @@
+/* ROUTE: the router's epilogue, a warp a token.
+ *
+ *   key[j] = an integer that orders as what decides, logit or score: NaN above all, then +inf ... -inf
+ *   top_k times: of the experts that come after the one selected last, in descending order of keys and ascending order of numbers, the first
+ *   gate   = exp(logit - largest logit), or score(logit) ; divided by the sum over all experts, over the selected ones, or by nothing
+ *
+ * Nothing is marked: the selected ones are those before the last in that order. No memory is needed, and any number of experts is fine; logits are
+ * read again in every round, from cache. A NaN that decides is selected first, and makes the gates of a softmax NaN, as infinity does.
+ * softmax_topk_renorm divides out the sum over all experts, so it is topk_then_softmax. */
+#include "target/cuda/cuda.h"
+
+/* An increasing score picks what the logits pick, and these tell apart what the score rounds to one value. */
+static bool score_decides(const hmoec_route_spec *spec) {
+  return spec->gate == HMOEC_GATE_SCORE && spec->score != HMOEC_ACTIVATION_SIGMOID;
+}
+
+/* Bits of floats order as integers do where they are positive, and the other way round where they are not. 0 and -0 are one key. */
+static MlirValue order_key(ir_builder *ir, MlirValue v) {
+  MlirValue bits = ir_bitcast(ir, ir_add(ir, v, ir_f32(ir, 0.0f)), ir->i32);
+  MlirValue sign = ir_shift_right(ir, bits, ir_i32(ir, 31));
+  MlirValue key = ir_xor(ir, bits, ir_and(ir, sign, ir_i32(ir, INT32_MAX)));
+  return ir_select(ir, ir_compare_f(ir, IR_EQ, v, v), key, ir_i32(ir, INT32_MAX));
+}
+
+typedef struct choice {
+  MlirValue key, expert; /* i32 */
+} choice;
+
+/* The first after `last`; all lanes get it. Keys below that of any number are nobody's. */
+static choice choose(hmoec_cuda_emitter *e, const hmoec_route_spec *spec, const hmoec_cuda_task *task, MlirValue logits,
+                     choice last) {
+  ir_builder *ir = &e->ir;
+  MlirValue none[] = {ir_i32(ir, INT32_MIN), ir_i32(ir, INT32_MAX)};
+  ir_loop j;
+  cuda_columns_begin(e, task, 0, spec->experts, 2, none, &j);
+  MlirValue v = cuda_f32(e, logits, j.index), expert = ir_truncate(ir, j.index);
+  MlirValue key = order_key(ir, score_decides(spec) ? cuda_activation(e, spec->score, v) : v);
+  MlirValue after = ir_or(ir, ir_compare_i(ir, IR_LT, key, last.key),
+                          ir_and(ir, ir_compare_i(ir, IR_EQ, key, last.key), ir_compare_i(ir, IR_GT, expert, last.expert)));
+  MlirValue better = ir_and(ir, after, ir_compare_i(ir, IR_GT, key, j.args[0])); /* a lane meets its experts in ascending order */
+  ir_for_end(ir, &j, (MlirValue[]){ir_select(ir, better, key, j.args[0]), ir_select(ir, better, expert, j.args[1])});
+  choice found = {.key = cuda_reduce(e, CUDA_MAX_I, j.args[0])};
+  MlirValue is_best = ir_compare_i(ir, IR_EQ, j.args[0], found.key);
+  found.expert = cuda_reduce(e, CUDA_MIN_I, ir_select(ir, is_best, j.args[1], ir_i32(ir, INT32_MAX)));
+  return found;
+}
+
+/* exp(logit - most) */
+static MlirValue exponential(hmoec_cuda_emitter *e, MlirValue logit, MlirValue most) {
+  return cuda_exp(e, ir_sub(&e->ir, logit, most));
+}
+
+void hmoec_cuda_emit_route(hmoec_cuda_emitter *e, const hmoec_route_spec *spec, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  bool is_softmax = spec->gate != HMOEC_GATE_SCORE, over_all = spec->gate == HMOEC_GATE_SOFTMAX_THEN_TOPK;
+  MlirValue indices = cuda_binding(e, task, 1), gates = cuda_binding(e, task, 2), zero = ir_f32(ir, 0.0f);
+  MlirType none = {NULL};
+  ir_loop row;
+  cuda_rows_begin(e, task, spec->row_block, &row);
+  MlirValue logits = cuda_row(e, cuda_binding(e, task, 0), row.index, spec->ldl);
+  MlirValue index_row = cuda_row(e, indices, row.index, spec->top_k), gate_row = cuda_row(e, gates, row.index, spec->top_k);
+  choice nobody = {ir_i32(ir, INT32_MAX), ir_i32(ir, -1)}, first = choose(e, spec, task, logits, nobody);
+  MlirValue most = cuda_f32(e, logits, ir_extend(ir, first.expert)), all = zero;
+  if (over_all) {
+    ir_loop j;
+    cuda_columns_begin(e, task, 0, spec->experts, 1, &zero, &j);
+    ir_for_end(ir, &j, (MlirValue[]){ir_add(ir, j.args[0], exponential(e, cuda_f32(e, logits, j.index), most))});
+    all = cuda_reduce(e, CUDA_SUM, j.args[0]);
+  }
+  MlirValue is_first_lane = ir_compare_i(ir, IR_EQ, task->lane, ir_i64(ir, 0));
+
+  ir_loop s; /* rounds; carries the choice and the sum of the selected */
+  ir_for_begin(ir, &s, ir_i64(ir, 0), ir_i64(ir, spec->top_k), 1, 3, (MlirValue[]){first.key, first.expert, zero});
+  MlirValue logit = cuda_f32(e, logits, ir_extend(ir, s.args[1]));
+  MlirValue gate = is_softmax ? exponential(e, logit, most) : cuda_activation(e, spec->score, logit);
+  ir_branch branch;
+  ir_if_begin(ir, &branch, is_first_lane, none);
+  cuda_put(e, index_row, s.index, s.args[1]);
+  cuda_put(e, gate_row, s.index, over_all ? ir_div(ir, gate, all) : gate);
+  ir_if_else(ir, &branch, zero);
+  ir_if_end(ir, &branch, zero);
+  choice next = choose(e, spec, task, logits, (choice){s.args[0], s.args[1]});
+  /* After the last round there may be nobody left: what is loaded for it is that of expert 0. */
+  MlirValue exists = ir_compare_i(ir, IR_LT, next.expert, ir_i32(ir, (int32_t)spec->experts));
+  MlirValue expert = ir_select(ir, exists, next.expert, ir_i32(ir, 0));
+  ir_for_end(ir, &s, (MlirValue[]){next.key, expert, ir_add(ir, s.args[2], gate)});
+
+  if (!over_all &&
+      (is_softmax || spec->renorm)) { /* each lane divides what lane 0 wrote: the warp's stores are seen by it behind a barrier */
+    ir_intrinsic(ir, "llvm.nvvm.bar.warp.sync", none, 1, (MlirValue[]){ir_i32(ir, -1)});
+    ir_loop g;
+    cuda_columns_begin(e, task, 0, spec->top_k, 0, NULL, &g);
+    MlirValue divided = ir_div(ir, cuda_f32(e, gate_row, g.index), s.args[2]);
+    if (!is_softmax) divided = ir_select(ir, ir_compare_f(ir, IR_EQ, s.args[2], zero), zero, divided);
+    cuda_put(e, gate_row, g.index, divided);
+    ir_for_end(ir, &g, NULL);
+  }
+  ir_for_end(ir, &row, NULL);
+}

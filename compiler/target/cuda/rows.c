@@ -1,0 +1,81 @@
+/* COMBINE, ROWS and EMBED: families that walk rows and do little on the way. A warp a row, a lane every 32nd column. Memory bound. */
+#include "target/cuda/cuda.h"
+
+/* y[t] (+)= sum of the token's slots, in order */
+void hmoec_cuda_emit_combine(hmoec_cuda_emitter *e, const hmoec_combine_spec *spec, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue slots = cuda_binding(e, task, 0), y = cuda_binding(e, task, 1);
+  ir_loop t, c;
+  cuda_rows_begin(e, task, spec->row_block, &t);
+  MlirValue to = cuda_row(e, y, t.index, spec->ld_y), from = cuda_row(e, slots, t.index, spec->top_k * spec->ld_slots);
+  cuda_columns_begin(e, task, 0, spec->n, 0, NULL, &c);
+  MlirValue first = cuda_f32(e, from, c.index);
+  ir_loop s; /* top_k may be large: a loop */
+  ir_for_begin(ir, &s, ir_i64(ir, 1), ir_i64(ir, spec->top_k), 1, 1, &first);
+  ir_for_end(ir, &s, (MlirValue[]){ir_add(ir, s.args[0], cuda_f32(e, cuda_row(e, from, s.index, spec->ld_slots), c.index))});
+  MlirValue sum = s.args[0];
+  if (spec->accumulate) sum = ir_add(ir, cuda_f32(e, to, c.index), sum);
+  cuda_put(e, to, c.index, sum);
+  ir_for_end(ir, &c, NULL);
+  ir_for_end(ir, &t, NULL);
+}
+
+/* out[r] (+)= f(in[index(r)]) * scale * factor[r], zeros in the padding */
+void hmoec_cuda_emit_rows(hmoec_cuda_emitter *e, const hmoec_rows_spec *spec, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue in = cuda_binding(e, task, 0), out = cuda_binding(e, task, 2), nothing = {NULL};
+  MlirValue index = spec->has_index ? cuda_binding(e, task, 1) : nothing;
+  MlirValue factors = spec->has_factor ? cuda_binding(e, task, 3) : nothing, factor = nothing, step = ir_i64(ir, spec->in_step);
+  bool apart = spec->in_step > 1; /* rows are copied, and nothing else */
+  ir_loop r, c;
+  cuda_rows_begin(e, task, spec->row_block, &r);
+  MlirValue from = cuda_row(e, in, cuda_index(e, index, r.index), spec->ld_in), to = cuda_row(e, out, r.index, spec->ld_out);
+  if (spec->has_factor) factor = cuda_row(e, factors, r.index, spec->ld_factor);
+  cuda_columns_begin(e, task, 0, spec->n, 0, NULL, &c);
+  MlirValue x = cuda_f32(e, from, apart ? ir_mul_i(ir, c.index, step) : c.index);
+  if (!apart) {
+    x = cuda_activation(e, spec->activation, x);
+    if (spec->scale != 1) x = ir_mul(ir, x, ir_f32(ir, (float)spec->scale));
+    if (spec->has_factor) x = ir_mul(ir, x, cuda_f32(e, factor, spec->factor_columns ? c.index : ir_i64(ir, 0)));
+    if (spec->accumulate) x = ir_add(ir, cuda_f32(e, to, c.index), x);
+  }
+  cuda_put(e, to, c.index, x);
+  ir_for_end(ir, &c, NULL);
+  if (spec->padding) {
+    cuda_columns_begin(e, task, spec->n, spec->n + spec->padding, 0, NULL, &c);
+    cuda_put(e, to, c.index, ir_f32(ir, 0.0f));
+    ir_for_end(ir, &c, NULL);
+  }
+  ir_for_end(ir, &r, NULL);
+}
+
+/* Element i of column `id` of the right operand [n, *], as panels or pairs. */
+static MlirValue right_element(hmoec_cuda_emitter *e, const hmoec_embed_spec *spec, MlirValue table, MlirValue id, MlirValue i) {
+  ir_builder *ir = &e->ir;
+  MlirValue width = ir_i64(ir, CUDA_PANEL), panel = ir_div_i(ir, id, width), column = ir_rem_i(ir, id, width);
+  if (!hmoec_is_bf16(spec->format)) {
+    MlirValue row = ir_add_i(ir, ir_mul_i(ir, panel, ir_i64(ir, spec->n)), i);
+    return cuda_f32(e, table, ir_add_i(ir, ir_mul_i(ir, row, width), column));
+  }
+  int64_t words = (spec->n + CUDA_PANEL - 1) / CUDA_PANEL * CUDA_PANEL / 2;
+  MlirValue two = ir_i64(ir, 2), row = ir_add_i(ir, ir_mul_i(ir, panel, ir_i64(ir, words)), ir_div_i(ir, i, two));
+  MlirValue word = ir_add_i(ir, ir_mul_i(ir, row, width), column);
+  MlirValue at = ir_at(ir, table, ir->i16, ir_add_i(ir, ir_mul_i(ir, word, two), ir_rem_i(ir, i, two)));
+  return cuda_from_bf16(e, ir_load(ir, ir->i16, at, 2));
+}
+
+/* out[r] (+)= row ids[r] of the table */
+void hmoec_cuda_emit_embed(hmoec_cuda_emitter *e, const hmoec_embed_spec *spec, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue ids = cuda_binding(e, task, 0), table = cuda_binding(e, task, 1), out = cuda_binding(e, task, 2);
+  ir_loop r, c;
+  cuda_rows_begin(e, task, spec->row_block, &r);
+  MlirValue id = cuda_index(e, ids, r.index), to = cuda_row(e, out, r.index, spec->ld_out);
+  cuda_columns_begin(e, task, 0, spec->n, 0, NULL, &c);
+  MlirValue x = spec->layout == HMOEC_TABLE_ROWS ? cuda_f32(e, cuda_row(e, table, id, spec->n), c.index)
+                                                 : right_element(e, spec, table, id, c.index);
+  if (spec->accumulate) x = ir_add(ir, cuda_f32(e, to, c.index), x);
+  cuda_put(e, to, c.index, x);
+  ir_for_end(ir, &c, NULL);
+  ir_for_end(ir, &r, NULL);
+}

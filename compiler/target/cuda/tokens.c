@@ -1,0 +1,109 @@
+/* Steps over rows of tokens, a thread an element; see include/hmoe/abi.h for what they compute. The host cannot be told at once that a value is none of
+ * the model's: the first such element, by step and place, is kept in a word that the run's end reads.
+ *
+ *   hmoe_ids          dst[i] = src[i], or fill where there is no source      dims: bytes of an element, limit, fill, step
+ *   hmoe_positions    dst[b][t] = real tokens before                         dims: rows, length, past, stride, limit, step
+ *   hmoe_last_rows    dst[b] = the row of b's last real token                dims: rows, length, past, stride
+ *   hmoe_append_mask  dst[b][past + t] = src[b][t]                           dims: rows, length, past, stride
+ * call.rows: elements; buffers as the step's bindings, the word last. */
+#include "target/cuda/cuda.h"
+
+enum { THREADS = 256, TROUBLE = HMOE_CUDA_BINDINGS_MAX - 1, PLACE_BITS = 40 };
+
+static const MlirType none = {NULL};
+static const MlirValue nothing = {NULL};
+
+/* A value is not in [0, limit): element i of the step is the first such, unless an earlier one is. */
+static void check(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue value, MlirValue limit, MlirValue step,
+                  MlirValue i) {
+  ir_builder *ir = &e->ir;
+  MlirValue inside = ir_and(ir, ir_compare_i(ir, IR_GE, value, ir_i64(ir, 0)), ir_compare_i(ir, IR_LT, value, limit));
+  ir_branch branch;
+  ir_if_begin(ir, &branch, inside, none);
+  ir_if_else(ir, &branch, nothing);
+  cuda_atomic_least(e, cuda_binding(e, task, TROUBLE), ir_or(ir, ir_shift_left(ir, step, ir_i64(ir, PLACE_BITS)), i));
+  ir_if_end(ir, &branch, nothing);
+}
+
+static void emit_ids(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue source = cuda_binding(e, task, HMOE_BIND_IDS_SOURCE), to = cuda_binding(e, task, HMOE_BIND_IDS_DESTINATION);
+  ir_branch real;
+  MlirValue i = cuda_element_begin(e, task, THREADS, &real);
+  ir_branch given, wide;
+  ir_if_begin(ir, &given, cuda_is_null(e, source), ir->i64);
+  ir_if_else(ir, &given, cuda_dim(e, task, 2));
+  ir_if_begin(ir, &wide, ir_compare_i(ir, IR_EQ, cuda_dim(e, task, 0), ir_i64(ir, sizeof(int64_t))), ir->i64);
+  ir_if_else(ir, &wide, ir_load(ir, ir->i64, ir_at(ir, source, ir->i64, i), 8));
+  MlirValue value = ir_if_end(ir, &wide, ir_extend(ir, cuda_i32(e, source, i)));
+  check(e, task, value, cuda_dim(e, task, 1), cuda_dim(e, task, 3), i);
+  value = ir_if_end(ir, &given, value);
+  cuda_put(e, to, i, ir_truncate(ir, value));
+  cuda_if_end(e, &real);
+}
+
+/* Dims of all steps but ids. */
+enum { ROWS, LENGTH, PAST, STRIDE, LIMIT, STEP };
+
+static void emit_positions(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue mask = cuda_binding(e, task, HMOE_BIND_TOKENS_SOURCE), length = cuda_dim(e, task, LENGTH),
+            past = cuda_dim(e, task, PAST);
+  MlirValue zero = ir_i64(ir, 0), one = ir_i64(ir, 1);
+  ir_branch real;
+  MlirValue i = cuda_element_begin(e, task, THREADS, &real);
+  MlirValue row = ir_at(ir, mask, ir->i32, ir_mul_i(ir, ir_div_i(ir, i, length), cuda_dim(e, task, STRIDE)));
+  MlirValue end = ir_add_i(ir, past, ir_add_i(ir, ir_rem_i(ir, i, length), one));
+  ir_branch masked;
+  ir_if_begin(ir, &masked, cuda_is_null(e, mask), ir->i64);
+  ir_if_else(ir, &masked, end);
+  ir_loop u;
+  ir_for_begin(ir, &u, zero, end, 1, 1, &zero);
+  ir_for_end(ir, &u, (MlirValue[]){ir_add_i(ir, u.args[0], ir_extend(ir, cuda_i32(e, row, u.index)))});
+  MlirValue position = ir_max_i(ir, ir_sub_i(ir, ir_if_end(ir, &masked, u.args[0]), one), zero);
+  check(e, task, position, cuda_dim(e, task, LIMIT), cuda_dim(e, task, STEP), i);
+  cuda_put(e, cuda_binding(e, task, HMOE_BIND_TOKENS_DESTINATION), i, ir_truncate(ir, position));
+  cuda_if_end(e, &real);
+}
+
+static void emit_last_rows(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue mask = cuda_binding(e, task, HMOE_BIND_TOKENS_SOURCE), length = cuda_dim(e, task, LENGTH), one = ir_i64(ir, 1);
+  ir_branch real;
+  MlirValue i = cuda_element_begin(e, task, THREADS, &real);
+  MlirValue first = ir_add_i(ir, ir_mul_i(ir, i, cuda_dim(e, task, STRIDE)), cuda_dim(e, task, PAST)),
+            last = ir_sub_i(ir, length, one);
+  ir_branch masked, found;
+  ir_if_begin(ir, &masked, cuda_is_null(e, mask), ir->i64);
+  ir_if_else(ir, &masked, last);
+  ir_loop t; /* the largest that is real, or -1 */
+  MlirValue minus = ir_i64(ir, -1);
+  ir_for_begin(ir, &t, ir_i64(ir, 0), length, 1, 1, &minus);
+  MlirValue is_real = ir_compare_i(ir, IR_NE, cuda_i32(e, mask, ir_add_i(ir, first, t.index)), ir_i32(ir, 0));
+  ir_for_end(ir, &t, (MlirValue[]){ir_select(ir, is_real, t.index, t.args[0])});
+  ir_if_begin(ir, &found, ir_compare_i(ir, IR_LT, t.args[0], ir_i64(ir, 0)), ir->i64);
+  ir_if_else(ir, &found, last);
+  MlirValue of_mask = ir_if_end(ir, &found, t.args[0]), at = ir_if_end(ir, &masked, of_mask);
+  MlirValue row = ir_add_i(ir, ir_mul_i(ir, i, length), at);
+  cuda_put(e, cuda_binding(e, task, HMOE_BIND_TOKENS_DESTINATION), i, ir_truncate(ir, row));
+  cuda_if_end(e, &real);
+}
+
+static void emit_append_mask(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue source = cuda_binding(e, task, HMOE_BIND_TOKENS_SOURCE), length = cuda_dim(e, task, LENGTH);
+  ir_branch real;
+  MlirValue i = cuda_element_begin(e, task, THREADS, &real);
+  MlirValue row = ir_mul_i(ir, ir_div_i(ir, i, length), cuda_dim(e, task, STRIDE));
+  MlirValue at = ir_add_i(ir, ir_add_i(ir, row, cuda_dim(e, task, PAST)), ir_rem_i(ir, i, length));
+  cuda_put(e, cuda_binding(e, task, HMOE_BIND_TOKENS_DESTINATION), at, cuda_i32(e, source, i));
+  cuda_if_end(e, &real);
+}
+
+const hmoec_cuda_step hmoec_cuda_token_steps[] = {
+    {"hmoe_ids", THREADS, 0, emit_ids},
+    {"hmoe_positions", THREADS, 0, emit_positions},
+    {"hmoe_last_rows", THREADS, 0, emit_last_rows},
+    {"hmoe_append_mask", THREADS, 0, emit_append_mask},
+    {NULL, 0, 0, NULL},
+};

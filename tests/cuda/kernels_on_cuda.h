@@ -1,0 +1,122 @@
+/* What kernels_harness.h is of CUDA kernels: the same tests, their code made for a GPU and run by the emulator (ptx.h). Every buffer of the test is an
+ * allocation of the device while a kernel runs; what lies around it cannot be touched. */
+#ifndef KERNELS_ON_CUDA_H
+#define KERNELS_ON_CUDA_H
+
+#include "gpu/ptx.h"
+#include "target/cuda/cuda.h"
+
+enum { HARNESS_BF16_PRODUCTS = 0, HARNESS_MOST_BLOCK_ROWS = CUDA_TILE_ROWS, HARNESS_IS_SLOW = 1 };
+
+typedef struct harness_unit {
+  MlirContext context;
+  hmoec_diagnostics *diagnostics;
+  const hmoec_kernel *kernels; /* borrowed until harness_destroy */
+  hmoec_cpu_schedule schedule;
+  ptx_device *device;
+  ptx_module *module;
+  char *ptx;
+} harness_unit;
+
+static inline harness_unit harness_compile_functions(const hmoec_kernel *kernels, size_t count, hmoec_cpu_schedule schedule,
+                                                     const hmoec_scalar_library *functions) {
+  harness_unit u = {.kernels = kernels, .schedule = schedule};
+  MlirDialectRegistry registry = mlirDialectRegistryCreate();
+  mlirRegisterAllDialects(registry);
+  u.context = mlirContextCreateWithRegistry(registry, false);
+  mlirDialectRegistryDestroy(registry);
+  u.diagnostics = hmoec_diagnostics_create(stderr);
+  hmoec_diagnostics_attach(u.diagnostics, u.context);
+  hmoec_cuda_unit unit = {.name = "test",
+                          .kernels = kernels,
+                          .kernel_count = count,
+                          .functions = functions,
+                          .chip = &hmoec_cuda_chips[harness_below(2)]};
+  assert_true(hmoec_cuda_generate_ptx(u.context, &unit, u.diagnostics, &u.ptx));
+  u.device = ptx_device_create(0);
+  ptx_report report;
+  u.module = ptx_module_create(u.device, u.ptx, strlen(u.ptx), &report);
+  if (!u.module) fail_msg("%s", report.text);
+  return u;
+}
+
+static inline harness_unit harness_compile(const hmoec_kernel *kernels, size_t count, hmoec_cpu_schedule schedule) {
+  return harness_compile_functions(kernels, count, schedule, NULL);
+}
+
+static inline void harness_destroy(harness_unit *u) {
+  ptx_module_destroy(u->module);
+  ptx_device_destroy(u->device);
+  free(u->ptx);
+  mlirContextDestroy(u->context);
+  hmoec_diagnostics_destroy(u->diagnostics);
+}
+
+static inline int harness_binding_count(const hmoec_kernel *kernel) {
+  switch (kernel->family) {
+  case HMOEC_KERNEL_MATMUL: return 13;
+  case HMOEC_KERNEL_COMBINE: return 2;
+  case HMOEC_KERNEL_CONTRACT: return 4;
+  case HMOEC_KERNEL_ROWS:
+  case HMOEC_KERNEL_STORE: return 4;
+  case HMOEC_KERNEL_ATTENTION: return 6;
+  case HMOEC_KERNEL_NORM: return kernel->spec.norm.has_index ? 5 : 4;
+  default: return 3;
+  }
+}
+
+/* The line of the PTX that a report is of. */
+static inline void harness_report(const harness_unit *u, const ptx_report *report) {
+  const char *line = u->ptx;
+  for (uint32_t i = 1; i < report->line && line; i++) line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL;
+  fail_msg("%s\n%.*s", report->text, line ? (int)strcspn(line, "\n") : 0, line ? line : "");
+}
+
+/* A kernel of one version: the chip's. As many blocks more as there may be are launched. */
+static inline void harness_run_dims(const harness_unit *u, int version, size_t kernel, void *const *buffers, const int64_t *dims,
+                                    size_t dim_count, int64_t rows, int64_t blocks, int64_t splits) {
+  (void)version;
+  const hmoec_kernel *k = &u->kernels[kernel];
+  hmoe_cuda_call call = {.rows = rows, .splits = splits};
+  uint64_t copies[HARNESS_MOST_BUFFERS] = {0};
+  if (dim_count) memcpy(call.dims, dims, dim_count * sizeof *dims);
+  for (int i = 0; i < harness_binding_count(k); i++) {
+    int number = harness_find(buffers[i]);
+    if (number < 0) continue;
+    const harness_buffer *b = &harness_buffers[number];
+    if (!copies[number]) {
+      copies[number] = ptx_device_allocate(u->device, b->bytes ? b->bytes : 1, 256, "buffer");
+      assert_true(ptx_device_write(u->device, copies[number], b->data, b->bytes));
+    }
+    call.buffers[i] = copies[number] + (uint64_t)((char *)buffers[i] - (char *)b->data);
+  }
+  bool grouped = k->family == HMOEC_KERNEL_MATMUL && k->spec.matmul.grouped;
+  if (grouped) { /* the header, which the other tests leave as it comes */
+    int32_t count = (int32_t)blocks;
+    assert_true(ptx_device_write(u->device, call.buffers[3], &count, sizeof count));
+  }
+  char name[32];
+  snprintf(name, sizeof name, "test_%zu", kernel);
+  ptx_launch launch = {.kernel = name,
+                       .grid = {(uint32_t)((blocks + (grouped ? harness_below(3) : 0)) * splits), 1, 1},
+                       .block = {(uint32_t)hmoec_cuda_threads(k), 1, 1},
+                       .arguments = &call,
+                       .argument_bytes = sizeof call,
+                       .seed = harness_random()};
+  ptx_report report;
+  if (launch.grid[0] && !ptx_launch_run(u->module, &launch, &report)) harness_report(u, &report);
+  for (int i = 0; i < HARNESS_MOST_BUFFERS; i++) {
+    if (!copies[i]) continue;
+    assert_true(ptx_device_read(u->device, copies[i], harness_buffers[i].data, harness_buffers[i].bytes, NULL));
+    ptx_device_free(u->device, copies[i]);
+  }
+}
+
+static inline void harness_run(const harness_unit *u, int version, size_t kernel, void *const *buffers, int64_t rows,
+                               int64_t blocks, int64_t splits) {
+  harness_run_dims(u, version, kernel, buffers, NULL, 0, rows, blocks, splits);
+}
+
+#define HARNESS_EACH_VERSION(u, v) for (int v = 0; v < 1; v++)
+
+#endif
