@@ -8,6 +8,7 @@
 #include <mlir-c/BuiltinTypes.h>
 
 #include "interpreter/parameters.h"
+#include "ir/ops.h"
 #include "ir/scalar.h"
 #include "support/output_file.h"
 
@@ -50,7 +51,7 @@ static double scale_of(MlirValue parameter, hmoec_operand_role *out_role) {
   *out_role = HMOEC_ROLE_EMBEDDING;
   if (mlirOpOperandIsNull(use)) return 1;
   MlirOperation user = mlirOpOperandGetOwner(use);
-  if (hmoec_op_is(user, "hmoe.transpose") || hmoec_op_is(user, "hmoe.reshape"))
+  if (hmoec_op_has(user, HMOEC_OP_VIEW) || hmoec_op_is(user, "hmoe.concat")) /* what it is a part of, or seen as */
     return scale_of(mlirOperationGetResult(user, 0), out_role);
   unsigned operand = mlirOpOperandGetOperandNumber(use);
   const hmoec_op_info *info = hmoec_op_info_of(user); /* NULL: it is returned */

@@ -38,20 +38,23 @@ MlirOperation hmoec_rewriter_clone(hmoec_rewriter *rewriter, MlirOperation op, c
   hmoec_attribute *attributes = reader.inference.attributes;
   char *strings[HMOEC_MAX_ATTRIBUTES] = {0};
   MlirOperation clone = {NULL};
-  size_t count = 0;
-  for (; info->attributes[count].name; count++) { /* the reader cuts long texts */
-    bool text = info->attributes[count].kind == HMOEC_ATTRIBUTE_STRING;
-    MlirAttribute whole = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(info->attributes[count].name));
-    if (!text || mlirAttributeIsNull(whole)) continue;
-    MlirStringRef value = mlirStringAttrGetValue(whole);
-    attributes[count].string = strings[count] = strndup(value.data, value.length);
-    if (!strings[count]) {
-      hmoec_machine_error(rewriter->diagnostics, "out of memory");
-      goto done;
+  size_t given = 0;
+  for (size_t i = 0; info->attributes[i].name; i++) {
+    MlirAttribute whole = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(info->attributes[i].name));
+    if (mlirAttributeIsNull(whole)) continue; /* it has its default, which need not be what can be given */
+    attributes[given] = attributes[i];
+    if (info->attributes[i].kind == HMOEC_ATTRIBUTE_STRING) { /* the reader cuts long texts */
+      MlirStringRef value = mlirStringAttrGetValue(whole);
+      attributes[given].string = strings[given] = strndup(value.data, value.length);
+      if (!strings[given]) {
+        hmoec_machine_error(rewriter->diagnostics, "out of memory");
+        goto done;
+      }
     }
+    given++;
   }
   clone = hmoec_op_build(rewriter->context, rewriter->diagnostics, rewriter->block, rewriter->before, mlirOperationGetLocation(op),
-                         info->name, operands, (size_t)mlirOperationGetNumOperands(op), attributes, count);
+                         info->name, operands, (size_t)mlirOperationGetNumOperands(op), attributes, given);
 done:
   for (size_t i = 0; i < HMOEC_MAX_ATTRIBUTES; i++) free(strings[i]);
   return clone;

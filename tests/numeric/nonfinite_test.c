@@ -62,14 +62,19 @@ static const char elementwise[] = "model elementwise\n"
                                   "output m = multiply(a, b)\n"
                                   "output q = scale(b, inverse_sqrt = 7)\n"
                                   "output p = append_row(b, row, row = 1)\n"
-                                  "output v = slice(add(b, a), begin = 3, end = 20)\n"
-                                  "param weight: [n] from \"weight\"\n"
-                                  "output apart = slice(b, begin = 1, end = 36, step = 3)\n"
-                                  "output joined = concat(b, slice(a, begin = 4, end = 9, step = 2), a)\n"
-                                  "output doubled = scale(b, by = -2)\n"
-                                  "output nothing = scale(a, by = 0)\n"
-                                  "output columns = scale(b, weight)\n"
-                                  "output rows = scale(a, slice(b, begin = 5, end = 6), by = 0.5)\n";
+                                  "output v = slice(add(b, a), begin = 3, end = 20)\n";
+
+static const char parts[] = "model parts\n"
+                            "dim tokens = ?, n = 37\n"
+                            "input a: f32[tokens, n]\n"
+                            "input b: f32[tokens, n]\n"
+                            "param weight: [n] from \"weight\"\n"
+                            "output apart = slice(b, begin = 1, end = 36, step = 3)\n"
+                            "output joined = concat(b, slice(a, begin = 4, end = 9, step = 2), a)\n"
+                            "output doubled = scale(b, by = -2)\n"
+                            "output nothing = scale(a, by = 0)\n"
+                            "output columns = scale(b, weight)\n"
+                            "output rows = scale(a, slice(b, begin = 5, end = 6), by = 0.5)\n";
 
 static const char products[] =
     "model products\n"
@@ -84,8 +89,10 @@ static const char products[] =
     "output z = linear(x, few)\n"
     "output p = multiply(linear(x, w), linear(x, transpose(wt)))\n"
     "output q = linear(activate(linear(x, w, bias), function = silu), second)\n"
-    "output gated = multiply(activate(linear(x, w, bias), function = silu), linear(x, transpose(wt)))\n"
-    "output pair = linear(multiply(linear(x, w), activate(linear(x, w, bias), function = relu)), second)\n";
+    "output gated = multiply(activate(linear(x, slice(w, axis = 0, begin = 0, end = 44, step = 2)), function = silu), "
+    "linear(x, slice(w, axis = 0, begin = 1, end = 44, step = 2)))\n"
+    "output pair = linear(multiply(linear(x, slice(w, axis = 0, begin = 0, end = 22)), "
+    "activate(linear(x, slice(w, axis = 0, begin = 22, end = 44)), function = relu)), slice(second, begin = 0, end = 22))\n";
 
 static const char norms[] = "model norms\n"
                             "dim tokens = ?, n = 37, m = 5\n"
@@ -153,6 +160,7 @@ static const char embeddings[] = "model embeddings\n"
 
 static const test_case cases[] = {
     {.name = "elementwise", .text = elementwise, .sizes = {5}},
+    {.name = "parts", .text = parts, .sizes = {5}},
     {.name = "products", .text = products, .sizes = {7}, .dtypes = BOTH},
     {.name = "norms", .text = norms, .sizes = {5}, .dtypes = BOTH},
     {.name = "embeddings", .text = embeddings, .sizes = {3, 7}, .dtypes = BOTH},
