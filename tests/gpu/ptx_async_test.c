@@ -266,6 +266,11 @@ static const async_case cases[] = {
                                "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%r20, %r21, %r22, %r23}, {%r30, %r31, %r32, "
                                "%r33}, %d31, %p4, 1, 1, 0; " WG_COMMIT "mov.b32 %r30, 1; " WG_WAIT,
      128, NULL, 0},
+    {"A in registers that nobody wrote", PTX_REGISTER,
+     OPERANDS DESCRIPTORS ZERO "mov.b32 %r30, 0; mov.b32 %r31, 0; mov.b32 %r32, 0; " READY WG_FENCE
+                               "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%r20, %r21, %r22, %r23}, {%r30, %r31, %r32, "
+                               "%r33}, %d31, %p4, 1, 1, 0; " WG_COMMIT WG_WAIT,
+     128, "register 3 of operand A", 0},
     {"lanes apart at .aligned", PTX_DIVERGENCE,
      "setp.lt.u32 %p0, %r0, 5; @%p0 bra there; wgmma.fence.sync.aligned; bra out; there: wgmma.commit_group.sync.aligned; out:", 32,
      "wait here for all lanes", 0},
@@ -281,6 +286,11 @@ static const async_case cases[] = {
      FIRST "mov.u32 %r11, %cluster_ctarank; xor.b32 %r12, %r11, 1; mapa.shared::cluster.u32 %r13, %r10, %r12; @%p0 "
            "st.shared::cluster.u32 [%r13], %r11; barrier.cluster.arrive; barrier.cluster.wait; @%p0 ld.shared.u32 %r14, [%r10]; "
            "@%p0 setp.ne.u32 %p1, %r14, %r12; @%p0 bra check; bra out; check: @%p1 trap; out:",
+     64, NULL, 2},
+    {"memory of the other block, generic address", PTX_OK,
+     FIRST "mov.u32 %r11, %cluster_ctarank; xor.b32 %r12, %r11, 1; mov.u64 %d10, smem; cvta.shared.u64 %d10, %d10; mapa.u64 %d11, "
+           "%d10, %r12; @%p0 st.u32 [%d11], %r11; barrier.cluster.arrive; "
+           "barrier.cluster.wait; ld.shared.u32 %r14, [%r10]; setp.ne.u32 %p1, %r14, %r12; @%p1 trap;",
      64, NULL, 2},
     {"memory of the other block, no barrier", PTX_RACE,
      FIRST
@@ -354,6 +364,51 @@ static void values_test(void **state) {
   for (uint32_t i = 0; i < 128; i++) assert_int_equal(frame.y[i], i % 4 < 2 ? i : 0); /* half of the second word: its low bytes */
 }
 
+/* cp.reduce: words 0x40404040 in memory, words of `add` in shared memory. */
+static void reductions_test(void **state) {
+  (void)state;
+  static const struct {
+    const char *how;
+    uint32_t with, leaves;
+  } cases[] = {{"add.u32", 3, 0x40404043},
+               {"min.u32", 0x50000000, 0x40404040},
+               {"min.s32", 0x80000000, 0x80000000},
+               {"max.u32", 0x80000000, 0x80000000},
+               {"max.s32", 0x80000000, 0x40404040},
+               {"and.b32", 0x00ff00f0, 0x00400040},
+               {"or.b32", 1, 0x40404041},
+               {"xor.b32", 0x40404040, 0},
+               {"add.f32", 0x40404040, 0x40c04040},
+               {"add.noftz.f16", 0x40404040, 0x44404440},
+               {"add.noftz.bf16", 0x40404040, 0x40c040c0}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    frame frame = {.threads = 32, .seed = i};
+    char body[1024];
+    snprintf(body, sizeof body, "%s mov.b32 %%r13, %u; %s.%s %s",
+             FIRST OWN "mov.b32 %r12, 0x40404040; st.global.v4.b32 [%d13], {%r12, %r12, %r12, %r12};", cases[i].with,
+             "st.shared.v4.b32 [%r11+1024], {%r13, %r13, %r13, %r13}; fence.proxy.async; bar.sync 0; @%p0 "
+             "cp.reduce.async.bulk.global.shared::cta.bulk_group",
+             cases[i].how, "[%d1], [%r10+1024], 512; " COMMIT "@%p0 cp.async.bulk.wait_group 0;");
+    expect_kind(frame_run(&frame, body), PTX_OK, &frame, cases[i].how);
+    for (int w = 0; w < 128; w++)
+      if (frame.y[w] != cases[i].leaves) fail_msg("%s: leaves %#x, expected %#x", cases[i].how, frame.y[w], cases[i].leaves);
+  }
+}
+
+/* A pipeline of many groups, of which one is always open: what is behind it can be read. */
+static void pipeline_test(void **state) {
+  (void)state;
+  frame frame = {.threads = 32};
+  expect_kind(frame_run(&frame, FIRST OWN
+                        "mov.b32 %r12, 0; mov.b32 %r14, 0; mov.b32 %r16, 1024; again: add.s32 %r13, %r11, %r16; xor.b32 %r16, "
+                        "%r16, 3072; cp.async.cg.shared.global [%r13], [%d12], 16; cp.async.commit_group; cp.async.wait_group 1;"
+                        "setp.eq.u32 %p2, %r12, 0; add.s32 %r17, %r11, %r16; @!%p2 ld.shared.u32 %r15, [%r17]; @!%p2 add.s32 %r14, "
+                        "%r14, %r15; add.s32 %r12, %r12, 1; setp.lt.u32 %p1, %r12, 200; @%p1 bra again;"
+                        "cp.async.wait_all; st.global.u32 [%d13], %r14;"),
+              PTX_OK, &frame, "pipeline");
+  for (uint32_t t = 0; t < 32; t++) assert_int_equal(frame.y[4 * t], 199 * 4 * t);
+}
+
 /* The report of a deadlock has the place of every warp and the state of every mbarrier. */
 static void deadlock_test(void **state) {
   (void)state;
@@ -373,6 +428,7 @@ static void deadlock_test(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(cases_test), cmocka_unit_test(values_test), cmocka_unit_test(deadlock_test)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(cases_test), cmocka_unit_test(values_test), cmocka_unit_test(deadlock_test),
+                                     cmocka_unit_test(reductions_test), cmocka_unit_test(pipeline_test)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

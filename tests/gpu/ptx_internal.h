@@ -12,6 +12,7 @@
 #define HMOE_TESTS_GPU_PTX_INTERNAL_H
 
 #include "ptx.h"
+#include "ptx_layouts.h"
 
 #include <setjmp.h>
 #include <stdalign.h>
@@ -149,9 +150,8 @@ typedef struct ptx_address {
 
 /* What instructions keep that the common fields have no room for: kinds, sizes, immediates. */
 typedef struct ptx_extra {
-  int64_t a, b, c, d;
+  int64_t a, b;
   const void *table;
-  void *data;
 } ptx_extra;
 
 typedef struct ptx_instruction {
@@ -200,7 +200,6 @@ typedef struct ptx_kernel {
   uint32_t register_count, register_bytes;
   uint32_t static_shared, dynamic_shared, local_bytes; /* dynamic_shared: where it begins */
   uint32_t required[3], most_threads, cluster[3];
-  bool has_wgmma;
 } ptx_kernel;
 
 struct ptx_module {
@@ -291,7 +290,6 @@ typedef struct shared_cell {
   uint8_t lane; /* of the writer; MANY_LANES where it was no single one */
   uint8_t state;
   uint8_t written; /* bits: bytes of the word that are initialised; of a byte, bit 0 */
-  uint8_t padding;
   uint16_t storing; /* bulk stores in flight that read it */
 } shared_cell;
 enum { CELL_GENERIC = 1, CELL_IN_FLIGHT = 2, CELL_SPLIT = 4, CELL_READ = 8, CELL_WGMMA = 16 };
@@ -491,20 +489,6 @@ void ptx_transfer_complete(ptx_launch_state *state, uint32_t index);
 void ptx_warp_ends(ptx_warp *warp);
 void ptx_mbarrier_report(const ptx_launch_state *state, char *text, size_t size);
 ptx_mbarrier *ptx_mbarrier_at(ptx_warp *warp, ptx_cta *cta, uint32_t address);
-
-/* ---- layouts, pure functions: the statements that all matrix instructions rely on ---- */
-
-uint32_t ptx_swizzle(uint32_t address, unsigned mode);
-typedef struct matrix_place {
-  uint32_t row, column;
-} matrix_place;
-matrix_place ptx_wgmma_d(uint32_t thread, uint32_t reg); /* m64nNk*, thread of the warpgroup, register of f32 */
-matrix_place ptx_mma_a(uint32_t lane,
-                       uint32_t half); /* m16n8k16 or, of halves 0..3, m16n8k8: the lane's 16-bit elements in order */
-matrix_place ptx_mma_b(uint32_t lane, uint32_t half); /* row: k */
-matrix_place ptx_mma_c(uint32_t lane, uint32_t value);
-/* Byte address of element (row, k) of an operand that a descriptor names. major 0: k side by side, 1: rows side by side. */
-uint32_t ptx_wgmma_address(uint64_t descriptor, uint32_t row, uint32_t k, unsigned major, unsigned element_bytes);
 
 /* ---- numbers ---- */
 

@@ -1,48 +1,8 @@
-/* Matrix instructions. The layout functions at the top are the statements that everything below relies on; ptx_layouts_test.c holds them against others.
+/* Matrix instructions, by the layouts of ptx_layouts.h.
  *
  * Sums are f32, in the order of k; what a device does between is not specified either. A wgmma is computed when the fourth warp of its group has issued it;
  * its accumulators belong to it until the warp has waited, its operands in shared memory until all four have, and the writer knows. */
 #include "ptx_internal.h"
-
-/* ---- layouts ---- */
-
-/* mode as in a descriptor: 0 none, 1 128 bytes, 2 64, 3 32 */
-uint32_t ptx_swizzle(uint32_t address, unsigned mode) {
-  static const unsigned bits[] = {0, 3, 2, 1};
-  return address ^ ((address >> 7 & ((1u << bits[mode & 3]) - 1)) << 4);
-}
-
-matrix_place ptx_wgmma_d(uint32_t thread, uint32_t reg) {
-  return (matrix_place){16 * (thread / 32) + thread % 32 / 4 + 8 * (reg / 2 % 2), 8 * (reg / 4) + 2 * (thread % 4) + reg % 2};
-}
-matrix_place ptx_mma_a(uint32_t lane, uint32_t half) {
-  return (matrix_place){lane / 4 + 8 * (half / 2 % 2), 2 * (lane % 4) + half % 2 + 8 * (half / 4)};
-}
-matrix_place ptx_mma_b(uint32_t lane, uint32_t half) {
-  return (matrix_place){2 * (lane % 4) + half % 2 + 8 * (half / 2), lane / 4};
-}
-matrix_place ptx_mma_c(uint32_t lane, uint32_t value) {
-  return (matrix_place){lane / 4 + 8 * (value / 2), 2 * (lane % 4) + value % 2};
-}
-
-uint32_t ptx_wgmma_address(uint64_t descriptor, uint32_t row, uint32_t k, unsigned major, unsigned element_bytes) {
-  uint32_t start = (uint32_t)(descriptor & 0x3fff) << 4, leading = (uint32_t)(descriptor >> 16 & 0x3fff) << 4,
-           stride = (uint32_t)(descriptor >> 32 & 0x3fff) << 4;
-  unsigned mode = (unsigned)(descriptor >> 62);
-  static const uint32_t widths[] = {16, 128, 64, 32};
-  uint32_t width = widths[mode], offset;
-  if (major == 0) {
-    uint32_t byte = k * element_bytes;
-    if (mode == 0)
-      offset = row / 8 * stride + row % 8 * 16 + byte / 16 * leading + byte % 16; /* core matrices: 8 rows of 16 bytes */
-    else offset = row / 8 * stride + row % 8 * width + byte;
-  } else {
-    uint32_t byte = row * element_bytes;
-    if (mode == 0) offset = byte / 16 * stride + byte % 16 + k % 8 * 16 + k / 8 * leading;
-    else offset = byte / width * leading + byte % width + k % 8 * width + k / 8 * stride;
-  }
-  return ptx_swizzle(start + offset, mode);
-}
 
 /* ---- ldmatrix, stmatrix, movmatrix: 8 x 8 of 16 bits; lane l has row l / 4, columns 2 (l % 4) and the next ---- */
 
@@ -182,13 +142,6 @@ FAST static void multiply(float *d, const float *a, const float *b, uint32_t m, 
 }
 
 static float value_of(uint16_t bits, ptx_type type) { return type == T_BF16 ? ptx_bf16_to_f32(bits) : ptx_f16_to_f32(bits); }
-static float tf32_of(uint32_t bits) {
-  bits &= ~UINT32_C(0x1fff);
-  float value;
-  memcpy(&value, &bits, 4);
-  return value;
-}
-
 static ptx_step run_mma(ptx_warp *warp, const ptx_instruction *instruction, uint32_t active) {
   if (!ptx_converged(warp, active, ALL_LANES)) return STEP_BLOCKED;
   uint32_t k = (uint32_t)instruction->extra.a, a_count = k / 4, b_count = k / 8;
@@ -267,7 +220,7 @@ static void bind_mma(ptx_parser *parser, ptx_statement *statement, ptx_instructi
 /* ---- wgmma ---- */
 
 typedef struct wgmma_form {
-  uint32_t n, k, element_bytes, accumulators;
+  uint32_t n, k, accumulators;
   ptx_type d, a;
   int scale_a, scale_b;
   unsigned major_a, major_b;
@@ -275,26 +228,57 @@ typedef struct wgmma_form {
 } wgmma_form;
 
 /* 16 bytes each: where the operand's rows [first, first + rows) are. */
-static uint32_t units_of(uint64_t descriptor, uint32_t first, uint32_t rows, uint32_t k, unsigned major, unsigned element_bytes,
-                         uint32_t *out) {
-  uint32_t per = 16 / element_bytes, count = 0;
+static uint32_t units_of(uint64_t descriptor, uint32_t first, uint32_t rows, uint32_t k, unsigned major, uint32_t *out) {
+  uint32_t count = 0;
   if (major == 0) {
     for (uint32_t r = first; r < first + rows; r++)
-      for (uint32_t p = 0; p < k; p += per) out[count++] = ptx_wgmma_address(descriptor, r, p, 0, element_bytes);
+      for (uint32_t p = 0; p < k; p += 8) out[count++] = ptx_wgmma_address(descriptor, r, p, 0, 2);
   } else {
     for (uint32_t p = 0; p < k; p++)
-      for (uint32_t r = first; r < first + rows; r += per) out[count++] = ptx_wgmma_address(descriptor, r, p, 1, element_bytes);
+      for (uint32_t r = first; r < first + rows; r += 8) out[count++] = ptx_wgmma_address(descriptor, r, p, 1, 2);
   }
   return count;
 }
 
-static float operand_at(const ptx_shared *shared, uint64_t descriptor, uint32_t row, uint32_t k, unsigned major,
-                        const wgmma_form *form) {
-  uint32_t at = ptx_wgmma_address(descriptor, row, k, major, form->element_bytes), word;
-  uint16_t half;
-  if (form->element_bytes == 4) return memcpy(&word, shared->data + at, 4), tf32_of(word);
-  memcpy(&half, shared->data + at, 2);
-  return value_of(half, form->a);
+/* Rows [first, first + rows) of an operand, times `scale`: element (row, k) goes to out[(row - first) * row_step + k * k_step]. Pieces of 16 bytes lie along k, or along the rows. */
+static void decode(const ptx_shared *shared, uint64_t descriptor, uint32_t first, uint32_t rows, unsigned major, int scale,
+                   const wgmma_form *form, float *out, uint32_t row_step, uint32_t k_step) {
+  uint32_t per = 8, along = major ? row_step : k_step, lines = major ? form->k : rows, pieces = (major ? rows : form->k) / per;
+  for (uint32_t line = 0; line < lines; line++)
+    for (uint32_t piece = 0; piece < pieces; piece++) {
+      uint32_t row = major ? piece * per : line, k = major ? line : piece * per;
+      const uint8_t *from = shared->data + ptx_wgmma_address(descriptor, first + row, k, major, 2);
+      float *to = out + row * row_step + k * k_step;
+      for (uint32_t i = 0; i < per; i++) {
+        uint16_t half;
+        memcpy(&half, from + 2 * i, 2);
+        float value = value_of(half, form->a);
+        to[i * along] = scale < 0 ? -value : value;
+      }
+    }
+}
+
+/* Accumulators of a warp to d[16][n], or back. */
+static void exchange(ptx_warp *warp, const ptx_instruction *instruction, const wgmma_form *form, float *d, bool load) {
+  for (uint32_t i = 0; i < form->accumulators; i++) {
+    uint32_t *lanes = (uint32_t *)(void *)(warp->file + instruction->targets[i].offset);
+    if (form->d == T_F32) {
+      matrix_place first = ptx_wgmma_d(0, i);
+      for (uint32_t l = 0; l < LANES; l++) { /* rows and columns of lanes do not depend on the register */
+        float *value = &d[(first.row + l / 4) * form->n + first.column + 2 * (l % 4)];
+        if (load) memcpy(value, &lanes[l], 4);
+        else memcpy(&lanes[l], value, 4);
+      }
+      continue;
+    }
+    for (uint32_t l = 0; l < LANES; l++)
+      for (uint32_t h = 0; h < 2; h++) {
+        matrix_place place = ptx_wgmma_d(l, 2 * i + h);
+        float *value = &d[place.row * form->n + place.column];
+        if (load) *value = ptx_f16_to_f32((uint16_t)(lanes[l] >> 16 * h));
+        else lanes[l] = (lanes[l] & ~(0xffffu << 16 * h)) | (uint32_t)ptx_f32_to_f16((double)*value, false) << 16 * h;
+      }
+  }
 }
 
 /* All four warps are here: their rows are computed from what shared memory holds now. */
@@ -303,9 +287,7 @@ static void compute(ptx_cta *cta, const wgmma_record *record) {
   const wgmma_form *form = pending[0].instruction->extra.table;
   uint32_t n = form->n, k = form->k;
   static _Thread_local float a[64 * 16], b[16 * 256], d[16 * 256];
-  for (uint32_t p = 0; p < k; p++)
-    for (uint32_t j = 0; j < n; j++)
-      b[p * n + j] = operand_at(&cta->shared, record->b, j, p, form->major_b, form) * (float)form->scale_b;
+  decode(&cta->shared, record->b, 0, n, form->major_b, form->scale_b, form, b, 1, n);
   for (uint32_t w = 0; w < 4; w++) {
     ptx_warp *warp = pending[w].warp;
     const ptx_instruction *instruction = pending[w].instruction;
@@ -313,38 +295,17 @@ static void compute(ptx_cta *cta, const wgmma_record *record) {
       for (uint32_t i = 0; i < 4; i++) {
         const uint32_t *in = (const uint32_t *)(const void *)(warp->file + instruction->sources[2 + i].offset);
         for (uint32_t l = 0; l < LANES; l++) {
-          if (form->element_bytes ==
-              4) { /* of tf32, a lane's registers are single elements: rows l / 4 and + 8, columns l % 4 and + 4 */
-            a[(l / 4 + 8 * (i % 2)) * k + l % 4 + 4 * (i / 2)] = tf32_of(in[l]) * (float)form->scale_a;
-            continue;
-          }
           for (uint32_t h = 0; h < 2; h++) {
             matrix_place place = ptx_mma_a(l, 2 * i + h);
             a[place.row * k + place.column] = value_of((uint16_t)(in[l] >> 16 * h), form->a) * (float)form->scale_a;
           }
         }
       }
-    } else
-      for (uint32_t r = 0; r < 16; r++)
-        for (uint32_t p = 0; p < k; p++)
-          a[r * k + p] = operand_at(&cta->shared, record->a, 16 * w + r, p, form->major_a, form) * (float)form->scale_a;
-    uint32_t per = form->d == T_F32 ? 1 : 2; /* values of a register */
-    for (int load = 1; load >= 0; load--) {
-      for (uint32_t i = 0; i < form->accumulators; i++) {
-        uint32_t *lanes = (uint32_t *)(void *)(warp->file + instruction->targets[i].offset);
-        for (uint32_t l = 0; l < LANES; l++)
-          for (uint32_t h = 0; h < per; h++) {
-            matrix_place place = ptx_wgmma_d(l, per * i + h);
-            float *value = &d[place.row * n + place.column];
-            if (per == 1) load ? memcpy(value, &lanes[l], 4) : memcpy(&lanes[l], value, 4);
-            else if (load) *value = ptx_f16_to_f32((uint16_t)(lanes[l] >> 16 * h));
-            else lanes[l] = (lanes[l] & ~(0xffffu << 16 * h)) | (uint32_t)ptx_f32_to_f16((double)*value, false) << 16 * h;
-          }
-      }
-      if (!load) break;
-      if (!pending[w].adds) memset(d, 0, 16 * n * sizeof *d);
-      multiply(d, a, b, 16, n, k, n);
-    }
+    } else decode(&cta->shared, record->a, 16 * w, 16, form->major_a, form->scale_a, form, a, k, 1);
+    exchange(warp, instruction, form, d, true);
+    if (!pending[w].adds) memset(d, 0, 16 * n * sizeof *d);
+    multiply(d, a, b, 16, n, k, n);
+    exchange(warp, instruction, form, d, false);
   }
 }
 
@@ -381,8 +342,7 @@ static ptx_step run_wgmma(ptx_warp *warp, const ptx_instruction *instruction, ui
         warp, PTX_DESCRIPTOR,
         "the warps of warpgroup %u do not issue the same wgmma: another had descriptors %#llx and %#llx, this one %#llx and %#llx",
         group, (unsigned long long)record->a, (unsigned long long)record->b, (unsigned long long)a, (unsigned long long)b);
-  ptx_shared_async_read(warp, cta, units, units_of(b, 0, form->n, form->k, form->major_b, form->element_bytes, units), group,
-                        number + 1);
+  ptx_shared_async_read(warp, cta, units, units_of(b, 0, form->n, form->k, form->major_b, units), group, number + 1);
   if (form->a_in_registers)
     for (uint32_t i = 0; i < 4; i++) {
       /* In flight they may be: several wgmma may have one A. */
@@ -391,9 +351,7 @@ static ptx_step run_wgmma(ptx_warp *warp, const ptx_instruction *instruction, ui
       if (warp->dirty[instruction->sources[2 + i].reg])
         ptx_fail(warp, PTX_ACCUMULATOR, "registers of operand A were written after the last wgmma.fence");
     }
-  else
-    ptx_shared_async_read(warp, cta, units, units_of(a, 16 * member, 16, form->k, form->major_a, form->element_bytes, units), group,
-                          number + 1);
+  else ptx_shared_async_read(warp, cta, units, units_of(a, 16 * member, 16, form->k, form->major_a, units), group, number + 1);
   for (uint32_t i = 0; i < form->accumulators; i++) {
     int32_t reg = instruction->targets[i].reg;
     if (warp->dirty[reg] && !warp->tags[reg])
@@ -478,14 +436,14 @@ static void bind_wgmma(ptx_parser *parser, ptx_statement *statement, ptx_instruc
   if (*shape++ != 'k') unknown(parser, statement);
   for (; *shape >= '0' && *shape <= '9' && k < 1000; shape++) k = k * 10 + (uint32_t)(*shape - '0');
   ptx_type d = ptx_take_type(statement), a = ptx_take_type(statement), b = ptx_take_type(statement);
-  if (*shape || n % 8 || !n || n > 256 || a != b || (a != T_F16 && a != T_BF16 && a != T_TF32) || k != (a == T_TF32 ? 8u : 16u) ||
+  if (*shape || n % 8 || !n || n > 256 || a != b || (a != T_F16 && a != T_BF16) || k != 16 ||
       (d != T_F32 && (d != T_F16 || a != T_F16)))
     unknown(parser, statement);
-  *form = (wgmma_form){.n = n, .k = k, .element_bytes = a == T_TF32 ? 4 : 2, .d = d, .a = a};
+  *form = (wgmma_form){.n = n, .k = k, .d = d, .a = a};
   form->accumulators = d == T_F32 ? n / 2 : n / 4;
   if (statement->operand_count < 4) ptx_want_operands(parser, statement, 6, 8);
   form->a_in_registers = operands[1].kind == OPERAND_VECTOR;
-  uint32_t majors = a == T_TF32 ? 0 : form->a_in_registers ? 1 : 2;
+  uint32_t majors = form->a_in_registers ? 1 : 2;
   ptx_want_operands(parser, statement, 6 + majors, 6 + majors);
   if (parts_of(&operands[0]) != form->accumulators)
     ptx_parse_fail(parser, operands[0].at, "expected %u accumulators, found %u", form->accumulators, parts_of(&operands[0]));
@@ -510,7 +468,7 @@ static void bind_wgmma(ptx_parser *parser, ptx_statement *statement, ptx_instruc
   form->scale_a = scale_of(parser, &operands[4]);
   form->scale_b = scale_of(parser, &operands[5]);
   if (majors == 2) form->major_a = major_of(parser, &operands[6]);
-  if (majors) form->major_b = major_of(parser, &operands[5 + majors]);
+  form->major_b = major_of(parser, &operands[5 + majors]);
   out->extra.table = form;
   out->is_event = true;
   out->run = run_wgmma;

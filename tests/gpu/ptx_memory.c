@@ -440,6 +440,12 @@ void ptx_shared_touch(ptx_warp *warp, ptx_cta *cta, uint32_t address, uint32_t b
       continue; /* as its neighbour */
     last = plain ? cell : NULL;
     uint32_t *reads = reads_of(warp, shared->reads, word);
+    bool known = cell->writer >= 0 && cell->clock <= warp->clock[cell->writer] &&
+                 (cell->writer != (int)warp->agent || cell->clock < warp->met);
+    if (mode == ACCESS_READ && known && cell->written == 15 && !(cell->state & (CELL_IN_FLIGHT | CELL_SPLIT))) { /* as most are */
+      note_read(warp, cell, reads, lane);
+      continue;
+    }
     bool same_value =
         is_write && from && cell->written == 15 && !memcmp(shared->data + (size_t)word * 4, from + (word * 4 - address), 4);
     not_in_flight(warp, cta, cell, word, is_write);
@@ -456,7 +462,7 @@ void ptx_shared_touch(ptx_warp *warp, ptx_cta *cta, uint32_t address, uint32_t b
     if (!is_write) {
       if (cell->written != 15)
         ptx_fail(warp, PTX_UNINITIALISED, "shared byte %#x was never written",
-                 word * 4 + (uint32_t)__builtin_ctz(~cell->written & 15u));
+                 word * 4 + (uint32_t)__builtin_ctz(~(unsigned)cell->written & 15u));
       if (mode == ACCESS_READ) note_read(warp, cell, reads, lane);
       else fenced(warp, &checked, word * 4);
       continue;

@@ -117,6 +117,21 @@ static const memory_case cases[] = {
     {"shfl with a mask that leaves itself out", PTX_DIVERGENCE, "shfl.sync.idx.b32 %r10, %r0, 0, 31, 0xff;", 1, 32, "lane 8"},
     {"shfl of those in the mask", PTX_OK,
      "setp.lt.u32 %p0, %r0, 8; @%p0 bra here; bra out; here: shfl.sync.idx.b32 %r10, %r0, 3, 31, 0xff; out:", 1, 32, NULL},
+    {"hints and what has nothing to wait for", PTX_OK,
+     "prefetch.global.L2 [%d0]; createpolicy.fractional.L2::evict_first.b64 %d10, 1.0; "
+     "ld.global.nc.L1::no_allocate.L2::cache_hint.v4.b32 {%r10, %r11, %r12, %r13}, [%d0], %d10;"
+     "nanosleep.u32 20; griddepcontrol.wait; griddepcontrol.launch_dependents; membar.gl; fence.acq_rel.gpu; "
+     "ld.volatile.global.u32 %r10, [%d0]; ld.relaxed.gpu.global.u32 %r10, [%d0];",
+     1, 32, NULL},
+    {"spaces of addresses", PTX_OK,
+     ".local .align 8 .b8 depot[64]; mov.u64 %d10, smem; cvta.shared.u64 %d11, %d10; isspacep.shared %p0, %d11; @!%p0 trap; "
+     "isspacep.global %p0, %d11; @%p0 trap; cvta.to.shared.u64 %d12, %d11; setp.ne.s64 %p1, %d12, %d10;"
+     "@%p1 trap; isspacep.global %p0, %d0; @!%p0 trap; mov.u64 %d13, depot; cvta.local.u64 %d13, %d13; isspacep.local %p0, %d13; "
+     "@!%p0 trap; cvta.to.global.u64 %d14, %d0; ld.u32 %r10, [%d14];",
+     1, 32, NULL},
+    {"lanes touch two spaces", PTX_BOUNDS,
+     "mov.u64 %d10, smem; cvta.shared.u64 %d10, %d10; setp.lt.u32 %p0, %r0, 3; selp.b64 %d11, %d10, %d1, %p0; st.u32 [%d11], 1;", 1,
+     32, "different spaces"},
     {"no end", PTX_ENDLESS, "again: add.s32 %r10, %r0, 1; bra again;", 1, 64, "still running"},
     {"trap", PTX_TRAP, "setp.eq.u32 %p0, %r0, 40; @%p0 trap;", 1, 64, "warp 1"},
     {"a function", PTX_TRAP, "call.uni f, (%r0);", 1, 32, NULL},
@@ -276,6 +291,67 @@ static void freed_test(void **state) {
   ptx_device_destroy(device);
 }
 
+/* Who touched what is forgotten from launch to launch, also after many. */
+static void launches_forget_test(void **state) {
+  (void)state;
+  static const char text[] =
+      ".version 8.6\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 p, .param .u32 turn) { .reg .b64 %d<3>; .reg "
+      ".b32 %r<4>; ld.param.u64 %d0, [p]; ld.param.u32 %r0, [turn]; mov.u32 %r1, %ctaid.x;"
+      "add.s32 %r2, %r1, %r0; and.b32 %r2, %r2, 1; mul.wide.u32 %d1, %r2, 4; add.s64 %d1, %d1, %d0; st.global.u32 [%d1], %r1; "
+      "ld.global.u32 %r3, [%d1]; ret; }";
+  ptx_device *device = ptx_device_create(0);
+  uint64_t y = ptx_device_allocate(device, 8, 64, "y");
+  ptx_report report;
+  ptx_module *module = ptx_module_create(device, text, strlen(text), &report);
+  if (!module) fail_msg("%s", report.text);
+  for (uint32_t i = 0; i < 600; i++) {
+    struct {
+      uint64_t y;
+      uint32_t turn;
+    } arguments = {y, i};
+    ptx_launch launch = {
+        .kernel = "k", .grid = {2, 1, 1}, .block = {1, 1, 1}, .arguments = &arguments, .argument_bytes = 12, .seed = i};
+    if (!ptx_launch_run(module, &launch, &report)) fail_msg("launch %u: %s", i, report.text);
+  }
+  ptx_module_destroy(module);
+  ptx_device_destroy(device);
+}
+
+/* Threads and blocks of three dimensions know their places. */
+static void places_test(void **state) {
+  (void)state;
+  static const char text[] =
+      ".version 8.6\n.target sm_90a\n.address_size 64\n.visible .entry k(.param .u64 p) { .reg .b64 %d<3>; .reg .b32 %r<32>; "
+      "ld.param.u64 %d0, [p];"
+      "mov.u32 %r0, %tid.x; mov.u32 %r1, %tid.y; mov.u32 %r2, %tid.z; mov.u32 %r3, %ntid.x; mov.u32 %r4, %ntid.y; mov.u32 %r5, "
+      "%ntid.z; mad.lo.s32 %r6, %r2, %r4, %r1; mad.lo.s32 %r6, %r6, %r3, %r0;"
+      "mov.u32 %r7, %ctaid.x; mov.u32 %r8, %ctaid.y; mov.u32 %r9, %ctaid.z; mov.u32 %r10, %nctaid.x; mov.u32 %r11, %nctaid.y; "
+      "mad.lo.s32 %r12, %r9, %r11, %r8; mad.lo.s32 %r12, %r12, %r10, %r7;"
+      "mul.lo.s32 %r13, %r3, %r4; mul.lo.s32 %r13, %r13, %r5; mad.lo.s32 %r14, %r12, %r13, %r6; mul.wide.u32 %d1, %r14, 8; add.s64 "
+      "%d1, %d1, %d0;"
+      "mov.u32 %r15, %cluster_ctarank; mov.u32 %r16, %clusterid.x; mov.u32 %r17, %cluster_ctaid.x; mov.u32 %r18, %warpid; shl.b32 "
+      "%r16, %r16, 8; shl.b32 %r17, %r17, 16; shl.b32 %r18, %r18, 24;"
+      "or.b32 %r15, %r15, %r16; or.b32 %r15, %r15, %r17; or.b32 %r15, %r15, %r18; st.global.v2.u32 [%d1], {%r14, %r15}; ret; }";
+  enum { BLOCKS = 4 * 3 * 2, THREADS = 5 * 4 * 3 };
+  static uint32_t out[BLOCKS * THREADS][2];
+  ptx_device *device = ptx_device_create(0);
+  uint64_t y = ptx_device_allocate(device, sizeof out, 64, "y");
+  ptx_report report;
+  ptx_module *module = ptx_module_create(device, text, strlen(text), &report);
+  if (!module) fail_msg("%s", report.text);
+  ptx_launch launch = {
+      .kernel = "k", .grid = {4, 3, 2}, .block = {5, 4, 3}, .cluster = {2, 1, 1}, .arguments = &y, .argument_bytes = 8};
+  if (!ptx_launch_run(module, &launch, &report)) fail_msg("%s", report.text);
+  assert_true(ptx_device_read(device, y, out, sizeof out, &report) && report.kind == PTX_OK);
+  for (uint32_t i = 0; i < BLOCKS * THREADS; i++) {
+    uint32_t x = i / THREADS % 4, warp = i % THREADS / 32;
+    assert_int_equal(out[i][0], i);
+    assert_int_equal(out[i][1], x % 2 | x / 2 << 8 | x % 2 << 16 | warp << 24);
+  }
+  ptx_module_destroy(module);
+  ptx_device_destroy(device);
+}
+
 /* Launches that no device takes. */
 static void launches_test(void **state) {
   (void)state;
@@ -328,8 +404,10 @@ static void launches_test(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(cases_test), cmocka_unit_test(atoms_test),  cmocka_unit_test(tickets_test), cmocka_unit_test(counters_test),
-      cmocka_unit_test(seeds_test), cmocka_unit_test(device_test), cmocka_unit_test(freed_test),   cmocka_unit_test(launches_test)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(cases_test),           cmocka_unit_test(atoms_test),
+                                     cmocka_unit_test(tickets_test),         cmocka_unit_test(counters_test),
+                                     cmocka_unit_test(seeds_test),           cmocka_unit_test(device_test),
+                                     cmocka_unit_test(freed_test),           cmocka_unit_test(launches_test),
+                                     cmocka_unit_test(launches_forget_test), cmocka_unit_test(places_test)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "ptx_internal.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -581,7 +582,7 @@ static bool number(ptx_parser *parser, ptx_operand *out) {
     out->count = 8;
   } else if (strchr(text, '.') && memcmp(text, "0x", 2)) {
     out->kind = OPERAND_FLOAT;
-    out->number = strtod(text, &end);
+    out->number = strtod_l(text, &end, newlocale(LC_ALL_MASK, "C", (locale_t)0)); /* the C library's own: nothing to free */
     memcpy(&out->value, &out->number, 8);
     out->count = 8;
   } else {
