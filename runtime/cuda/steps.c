@@ -224,28 +224,27 @@ hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step
   return launch_elements(run, HMOE_CUDA_APPEND_MASK, hmoe_mul(tokens.rows, tokens.length), &call);
 }
 
-/* What a step found, in the words of the host's. */
+/* What a step found, in the words of the host's. The first position that is too far in a row is the limit: those of earlier runs were not, and each token
+ * goes one further at most. */
 static hmoe_status report(hmoe_run *run, uint64_t found) {
   uint64_t element = found & (((uint64_t)1 << PLACE_BITS) - 1);
   const hmoe_plan_step *step = &run->steps[found >> PLACE_BITS];
   const hmoe_cuda_workspace *workspace = run->workspace->own;
   const hmoe_cuda_driver *driver = hmoe_cuda_own(run->model)->driver;
-  bool is_id = step->kind == HMOE_STEP_IDS;
   const hmoe_step_ids *ids = hmoe_run_fields(run, step);
   const hmoe_step_positions *positions = hmoe_run_fields(run, step);
-  uint64_t bytes = is_id ? ids->element_bytes : sizeof(int32_t);
-  uint8_t *memory;
-  union {
-    int32_t narrow;
-    int64_t wide;
-  } value = {.wide = 0};
-  uint32_t binding = is_id ? (uint32_t)HMOE_BIND_IDS_SOURCE : (uint32_t)HMOE_BIND_TOKENS_DESTINATION;
-  HMOE_TRY(hmoe_run_binding(run, step, binding, HMOE_READ, hmoe_mul(element + 1, bytes), &memory));
-  HMOE_CUDA_TRY(driver, cuMemcpyDtoHAsync, &value, (CUdeviceptr)(uintptr_t)memory + element * bytes, bytes, workspace->stream);
+  if (step->kind != HMOE_STEP_IDS)
+    return hmoe_run_bad_position(element / hmoe_max(dim_of(run, positions->tokens.length_dim), 1), (int64_t)positions->limit,
+                                 positions->limit);
+  uint8_t *source;
+  int64_t wide = 0;
+  int32_t narrow = 0;
+  bool is_wide = ids->element_bytes == sizeof wide;
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_IDS_SOURCE, HMOE_READ, hmoe_mul(element + 1, ids->element_bytes), &source));
+  HMOE_CUDA_TRY(driver, cuMemcpyDtoHAsync, is_wide ? (void *)&wide : &narrow,
+                (CUdeviceptr)(uintptr_t)source + element * ids->element_bytes, ids->element_bytes, workspace->stream);
   HMOE_CUDA_TRY(driver, cuStreamSynchronize, workspace->stream);
-  int64_t number = bytes == sizeof(int64_t) ? value.wide : value.narrow;
-  if (is_id) return hmoe_run_bad_id(run, step, memory, element, number);
-  return hmoe_run_bad_position(element / hmoe_max(dim_of(run, positions->tokens.length_dim), 1), number, positions->limit);
+  return hmoe_run_bad_id(run, step, source, element, is_wide ? wide : narrow);
 }
 
 hmoe_status hmoe_cuda_finish_run(hmoe_run *run) {

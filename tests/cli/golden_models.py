@@ -1,6 +1,6 @@
-"""Whole models of the published implementation:  golden_models.py HMOEC GOLDEN CPU DTYPE FOLDER
+"""Whole models of the published implementation:  golden_models.py HMOEC GOLDEN CPU DTYPE FOLDER [MODEL...]
 
-Runs GOLDEN/MODEL for each of the four (the directory is the MODEL) with one CPU version and compares logits and encoder_hidden with what was
+Runs GOLDEN/MODEL for each of the four, or those named (the directory is the MODEL), with one CPU version, or on "cuda", and compares logits and encoder_hidden with what was
 published, of `forward` and of `encode`; in f32 also what `generate` makes of the prompt, token by token. bf16 is far from what was published: more is seen
 by the comparison with the interpreter that rounds as it does, on random tokens. Files go to FOLDER."""
 import os
@@ -9,15 +9,18 @@ import sys
 
 import numpy
 
-hmoec, golden, cpu, dtype, folder = sys.argv[1:]
-os.environ["HMOE_CPU"] = cpu
+hmoec, golden, cpu, dtype, folder = sys.argv[1:6]
+models = sys.argv[6:] or ["switch-hypermoe-tiny", "switch-moe-tiny", "gpt2-hypermoe-tiny-k1", "gpt2-hypermoe-tiny-k2"]
+place = ["--target", "cuda"] if cpu == "cuda" else []
+if not place:
+    os.environ["HMOE_CPU"] = cpu
 TOLERANCES = {"f32": (5e-5, 5e-5), "bf16": (5e-2, 3e-2)}  # of the largest value, and of the 2-norm
 
 
 def call(command, model, inputs, *options):
     weights = f"{golden}/{model}/model.safetensors"
     files = [option for name, file in inputs.items() for option in ("--input", f"{name}={file}")]
-    subprocess.run([hmoec, command, f"{golden}/{model}", "--weights", weights, "--dtype", dtype, *files, *options],
+    subprocess.run([hmoec, command, f"{golden}/{model}", "--weights", weights, "--dtype", dtype, *place, *files, *options],
                    check=True, stderr=subprocess.DEVNULL)
 
 
@@ -64,5 +67,5 @@ def check(model):
         print(f"{model} generates the published tokens")
 
 
-for case in ("switch-hypermoe-tiny", "switch-moe-tiny", "gpt2-hypermoe-tiny-k1", "gpt2-hypermoe-tiny-k2"):
+for case in models:
     check(case)

@@ -13,8 +13,9 @@ enum { THREADS = 256, TROUBLE = HMOE_CUDA_BINDINGS_MAX - 1, PLACE_BITS = 40 };
 static const MlirType none = {NULL};
 static const MlirValue nothing = {NULL};
 
-/* A value is not in [0, limit): element i of the step is the first such, unless an earlier one is. */
-static void check(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue value, MlirValue limit, MlirValue step,
+/* A value that is not in [0, limit) is kept as trouble, element i of the step being the first such unless an earlier one is, and becomes 0: what comes
+ * after reads something that is there. */
+static MlirValue check(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue value, MlirValue limit, MlirValue step,
                   MlirValue i) {
   ir_builder *ir = &e->ir;
   MlirValue inside = ir_and(ir, ir_compare_i(ir, IR_GE, value, ir_i64(ir, 0)), ir_compare_i(ir, IR_LT, value, limit));
@@ -23,6 +24,7 @@ static void check(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue 
   ir_if_else(ir, &branch, nothing);
   cuda_atomic_least(e, cuda_binding(e, task, TROUBLE), ir_or(ir, ir_shift_left(ir, step, ir_i64(ir, PLACE_BITS)), i));
   ir_if_end(ir, &branch, nothing);
+  return ir_select(ir, inside, value, ir_i64(ir, 0));
 }
 
 static void emit_ids(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
@@ -36,7 +38,7 @@ static void emit_ids(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   ir_if_begin(ir, &wide, ir_compare_i(ir, IR_EQ, cuda_dim(e, task, 0), ir_i64(ir, sizeof(int64_t))), ir->i64);
   ir_if_else(ir, &wide, ir_load(ir, ir->i64, ir_at(ir, source, ir->i64, i), 8));
   MlirValue value = ir_if_end(ir, &wide, ir_extend(ir, cuda_i32(e, source, i)));
-  check(e, task, value, cuda_dim(e, task, 1), cuda_dim(e, task, 3), i);
+  value = check(e, task, value, cuda_dim(e, task, 1), cuda_dim(e, task, 3), i);
   value = ir_if_end(ir, &given, value);
   cuda_put(e, to, i, ir_truncate(ir, value));
   cuda_if_end(e, &real);
@@ -61,7 +63,7 @@ static void emit_positions(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   ir_for_begin(ir, &u, zero, end, 1, 1, &zero);
   ir_for_end(ir, &u, (MlirValue[]){ir_add_i(ir, u.args[0], ir_extend(ir, cuda_i32(e, row, u.index)))});
   MlirValue position = ir_max_i(ir, ir_sub_i(ir, ir_if_end(ir, &masked, u.args[0]), one), zero);
-  check(e, task, position, cuda_dim(e, task, LIMIT), cuda_dim(e, task, STEP), i);
+  position = check(e, task, position, cuda_dim(e, task, LIMIT), cuda_dim(e, task, STEP), i);
   cuda_put(e, cuda_binding(e, task, HMOE_BIND_TOKENS_DESTINATION), i, ir_truncate(ir, position));
   cuda_if_end(e, &real);
 }
