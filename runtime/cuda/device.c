@@ -124,7 +124,9 @@ static void cuda_close(hmoe_model *model) {
 /* Addresses of the device travel as pointers that nobody on the host follows. */
 static CUdeviceptr address_of(const void *memory) { return (CUdeviceptr)(uintptr_t)memory; }
 
-static hmoe_status allocate(const hmoe_cuda_driver *driver, uint64_t size_bytes, bool zeros, const char *what, void **out_memory) {
+/* Streams do not wait for each other: what one has filled is there when this returns. */
+static hmoe_status allocate(const hmoe_cuda_model *own, uint64_t size_bytes, bool zeros, const char *what, void **out_memory) {
+  const hmoe_cuda_driver *driver = own->driver;
   CUdeviceptr address = 0;
   CUresult result = driver->cuMemAlloc(&address, size_bytes ? size_bytes : 1);
   if (result != CUDA_SUCCESS) {
@@ -134,17 +136,18 @@ static hmoe_status allocate(const hmoe_cuda_driver *driver, uint64_t size_bytes,
   }
   *out_memory = (void *)(uintptr_t)address;
   if (!zeros || !size_bytes) return HMOE_OK;
-  result = driver->cuMemsetD8(address, 0, size_bytes);
+  result = driver->cuMemsetD8Async(address, 0, size_bytes, own->stream);
+  if (result == CUDA_SUCCESS) result = driver->cuStreamSynchronize(own->stream);
   if (result == CUDA_SUCCESS) return HMOE_OK;
   driver->cuMemFree(address);
   *out_memory = NULL;
-  return hmoe_cuda_failed(driver, "cuMemsetD8", what, result);
+  return hmoe_cuda_failed(driver, "cuMemsetD8Async", what, result);
 }
 
 static hmoe_status cuda_allocate(hmoe_model *model, uint64_t size_bytes, bool zeros, const char *what, void **out_memory) {
   *out_memory = NULL;
   HMOE_TRY(enter(model));
-  return leave(model, allocate(hmoe_cuda_own(model)->driver, size_bytes, zeros, what, out_memory));
+  return leave(model, allocate(hmoe_cuda_own(model), size_bytes, zeros, what, out_memory));
 }
 
 static void cuda_release(hmoe_model *model, void *memory, uint64_t size_bytes) {
@@ -162,7 +165,7 @@ static CUstream stream_of(const hmoe_model *model, const hmoe_workspace *workspa
 static hmoe_status create_stream(const hmoe_cuda_driver *driver, hmoe_cuda_workspace *own) {
   HMOE_CUDA_TRY(driver, cuStreamCreate, &own->stream, CU_STREAM_NON_BLOCKING);
   HMOE_CUDA_TRY(driver, cuMemAlloc, &own->trouble, sizeof own->found);
-  HMOE_CUDA_TRY(driver, cuMemsetD8, own->trouble, 0xff, sizeof own->found);
+  HMOE_CUDA_TRY(driver, cuMemsetD8Async, own->trouble, 0xff, sizeof own->found, own->stream);
   return HMOE_OK;
 }
 

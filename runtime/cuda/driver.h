@@ -41,7 +41,7 @@ enum { CU_STREAM_NON_BLOCKING = 1 };
   X(cuModuleGetFunction, "cuModuleGetFunction", (CUfunction * function, CUmodule module, const char *name))                        \
   X(cuMemAlloc, "cuMemAlloc_v2", (CUdeviceptr * address, size_t bytes))                                                            \
   X(cuMemFree, "cuMemFree_v2", (CUdeviceptr address))                                                                              \
-  X(cuMemsetD8, "cuMemsetD8_v2", (CUdeviceptr address, unsigned char value, size_t count))                                         \
+  X(cuMemsetD8Async, "cuMemsetD8Async", (CUdeviceptr address, unsigned char value, size_t count, CUstream stream))                 \
   X(cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2", (CUdeviceptr to, const void *from, size_t bytes, CUstream stream))                  \
   X(cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2", (void *to, CUdeviceptr from, size_t bytes, CUstream stream))                        \
   X(cuMemcpyDtoDAsync, "cuMemcpyDtoDAsync_v2", (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream))                  \

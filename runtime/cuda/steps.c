@@ -233,6 +233,8 @@ static hmoe_status report(hmoe_run *run, uint64_t found) {
   const hmoe_cuda_driver *driver = hmoe_cuda_own(run->model)->driver;
   const hmoe_step_ids *ids = hmoe_run_fields(run, step);
   const hmoe_step_positions *positions = hmoe_run_fields(run, step);
+  if (found >> PLACE_BITS >= run->entry->steps.count)
+    return hmoe_fail(HMOE_INTERNAL, "CUDA: a word that steps write holds %llx", (unsigned long long)found);
   if (step->kind != HMOE_STEP_IDS)
     return hmoe_run_bad_position(element / hmoe_max(dim_of(run, positions->tokens.length_dim), 1), (int64_t)positions->limit,
                                  positions->limit);
@@ -251,7 +253,8 @@ hmoe_status hmoe_cuda_finish_run(hmoe_run *run) {
   hmoe_cuda_workspace *workspace = run->workspace->own;
   if (workspace->found == UINT64_MAX) return HMOE_OK;
   uint64_t found = workspace->found;
-  HMOE_CUDA_TRY(hmoe_cuda_own(run->model)->driver, cuMemsetD8, workspace->trouble, 0xff, sizeof workspace->found);
+  HMOE_CUDA_TRY(hmoe_cuda_own(run->model)->driver, cuMemsetD8Async, workspace->trouble, 0xff, sizeof workspace->found,
+                workspace->stream);
   return report(run, found);
 }
 

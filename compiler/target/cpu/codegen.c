@@ -8,6 +8,7 @@
 #include <mlir-c/BuiltinAttributes.h>
 
 #include "ir/context.h"
+#include "target/code/lower.h"
 #include "target/code/math.h"
 #include "target/cpu/emit.h"
 
@@ -309,6 +310,29 @@ bool hmoec_cpu_load_dialects(MlirContext context, hmoec_diagnostics *diagnostics
     if (mlirDialectIsNull(mlirContextGetOrLoadDialect(context, mlirStringRefCreateFromCString(names[i]))))
       return internal(diagnostics, "an upstream dialect is not registered");
   return true;
+}
+
+/* Kernels come fully tiled and vectorised, so that LLVM is asked only to clean up and to select instructions: no vectoriser, no unrolling, no inlining
+ * (which would have to respect the versions' features). */
+static const hmoec_code_machine machine = {
+    .called = "CPU",
+    .triple = "x86_64-pc-linux-gnu",
+    .processor = "x86-64",
+    .features = "",
+    .llvm_passes = "function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),early-cse)",
+    .level = LLVMCodeGenLevelDefault,
+    .relocation = LLVMRelocPIC,
+    .model = LLVMCodeModelSmall,
+};
+
+static bool add_object(LLVMModuleRef module, const void *unit, hmoec_diagnostics *diagnostics) {
+  return hmoec_cpu_add_object(module, unit, diagnostics);
+}
+
+bool hmoec_cpu_lower(MlirModule module, const hmoec_cpu_unit *unit, hmoec_output form, hmoec_diagnostics *diagnostics,
+                     char **out_bytes, size_t *out_size) {
+  hmoec_targets_initialise();
+  return hmoec_code_lower(module, &machine, unit->name, add_object, unit, form, diagnostics, out_bytes, out_size);
 }
 
 bool hmoec_cpu_generate(MlirContext context, const hmoec_cpu_unit *unit, hmoec_output form, hmoec_diagnostics *diagnostics,

@@ -4,7 +4,7 @@
  *   matmul.c  ffn.c      on product.c, microkernel.c and epilogue.c
  *   attention.c (ATTENTION, STORE)      on product.c, microkernel.c and math.c
  *   route.c  rows.c (COMBINE, ROWS, EMBED)  norm.c  hyper.c (SELECT, CONTRACT)      on math.c
- *   lower.c   MLIR -> LLVM IR -> machine code      object.c  function tables, the plan, NAME_object      versions.c  names, features
+ *   object.c  function tables, the plan, NAME_object      versions.c  names, features
  * The target's table is in target.c, with its layouts and knobs; place.c gives kernels their schedules. */
 #ifndef HMOEC_CODEGEN_CPU_EMIT_H
 #define HMOEC_CODEGEN_CPU_EMIT_H
@@ -131,11 +131,12 @@ typedef struct hmoec_cpu_epilogue {
 void hmoec_cpu_emit_epilogue(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_epilogue *buffers, MlirValue tile,
                              MlirValue ups, MlirValue row, MlirValue rows, MlirValue panel);
 
-/* ---- lowering (lower.c) and the object (object.c) ---- */
+/* ---- lowering (codegen.c, target/code/lower.h) and the object (object.c) ---- */
 
-/* Lowers `module` in place and emits it; see hmoec_cpu_generate. */
+/* Lowers `module`, kernels of a unit, in place, and emits it; see hmoec_cpu_generate. */
 bool hmoec_cpu_lower(MlirModule module, const hmoec_cpu_unit *unit, hmoec_output form, hmoec_diagnostics *diagnostics,
                      char **out_bytes, size_t *out_size);
+
 /* Adds tables, plan and NAME_object to the translated module. */
 bool hmoec_cpu_add_object(LLVMModuleRef module, const hmoec_cpu_unit *unit, hmoec_diagnostics *diagnostics);
 /* NAME_FAMILY<index>_<version>. False if the name is too long for `size`. */

@@ -3,15 +3,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <llvm-c/Target.h>
 #include <mlir-c/BuiltinAttributes.h>
 
 #include "ir/context.h"
 #include "kernel/family.h"
+#include "target/code/lower.h"
 #include "target/cuda/cuda.h"
+#include "target/target.h"
 
 enum { NAME_SIZE = 256 };
 
 const hmoec_cuda_chip hmoec_cuda_chips[] = {{"sm_80", "+ptx80"}, {"sm_90a", "+ptx86"}, {NULL, NULL}};
+
+void hmoec_cuda_initialise(void) {
+  LLVMInitializeNVPTXTargetInfo();
+  LLVMInitializeNVPTXTarget();
+  LLVMInitializeNVPTXTargetMC();
+  LLVMInitializeNVPTXAsmPrinter();
+}
 
 static bool internal(hmoec_diagnostics *diagnostics, const char *what) {
   return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CUDA code generator: %s", what);
@@ -105,6 +115,7 @@ static bool emit_kernels(hmoec_cuda_emitter *e, const hmoec_cuda_unit *unit, hmo
 
 bool hmoec_cuda_generate_ptx(MlirContext context, const hmoec_cuda_unit *unit, hmoec_diagnostics *diagnostics, char **out_ptx) {
   *out_ptx = NULL;
+  hmoec_targets_initialise();
   if (!load_dialects(context, diagnostics)) return false;
   MlirModule module = mlirModuleCreateEmpty(mlirLocationUnknownGet(context));
   if (mlirModuleIsNull(module)) return internal(diagnostics, "no module");
@@ -118,7 +129,14 @@ bool hmoec_cuda_generate_ptx(MlirContext context, const hmoec_cuda_unit *unit, h
   if (ok && !mlirOperationVerify(mlirModuleGetOperation(module)))
     ok = internal(diagnostics, "the generated module does not verify");
   if (ok) ok = check_library(module, diagnostics);
-  if (ok) ok = hmoec_cuda_lower(module, unit, diagnostics, out_ptx);
+  const hmoec_code_machine machine = {.called = "CUDA",
+                                      .triple = "nvptx64-nvidia-cuda",
+                                      .processor = unit->chip->name,
+                                      .features = unit->chip->features,
+                                      .llvm_passes = "default<O2>",
+                                      .level = LLVMCodeGenLevelAggressive};
+  size_t size;
+  if (ok) ok = hmoec_code_lower(module, &machine, unit->name, NULL, NULL, HMOEC_OUTPUT_ASSEMBLY, diagnostics, out_ptx, &size);
   mlirModuleDestroy(module);
   return ok;
 }

@@ -5,7 +5,6 @@
  *   route.c rows.c norm.c hyper.c attention.c    a warp a row, or a query
  *   gpu.c                                        threads, warps, barriers, shared memory
  *   group.c sets.c tokens.c                      steps that are no kernels, the same in every image
- *   lower.c                                      MLIR -> LLVM IR -> PTX
  * Kernels compute on scalars, a thread each; elementary functions and functions in C are those of target/code, on vectors of one element. */
 #ifndef HMOEC_TARGET_CUDA_CUDA_H
 #define HMOEC_TARGET_CUDA_CUDA_H
@@ -127,7 +126,7 @@ typedef struct hmoec_cuda_step {
 } hmoec_cuda_step;
 extern const hmoec_cuda_step hmoec_cuda_group_steps[], hmoec_cuda_set_steps[], hmoec_cuda_token_steps[];
 
-/* ---- codegen.c, lower.c ---- */
+/* ---- codegen.c ---- */
 typedef struct hmoec_cuda_unit {
   const char *name; /* of the model: kernels are NAME_<index> */
   const hmoec_kernel *kernels;
@@ -142,6 +141,5 @@ int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel);
 bool hmoec_cuda_generate_ptx(MlirContext context, const hmoec_cuda_unit *unit, hmoec_diagnostics *diagnostics, char **out_ptx);
 /* See hmoec_target.initialise. */
 void hmoec_cuda_initialise(void);
-bool hmoec_cuda_lower(MlirModule module, const hmoec_cuda_unit *unit, hmoec_diagnostics *diagnostics, char **out_ptx);
 
 #endif

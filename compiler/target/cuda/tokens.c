@@ -16,7 +16,7 @@ static const MlirValue nothing = {NULL};
 /* A value that is not in [0, limit) is kept as trouble, element i of the step being the first such unless an earlier one is, and becomes 0: what comes
  * after reads something that is there. */
 static MlirValue check(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue value, MlirValue limit, MlirValue step,
-                  MlirValue i) {
+                       MlirValue i) {
   ir_builder *ir = &e->ir;
   MlirValue inside = ir_and(ir, ir_compare_i(ir, IR_GE, value, ir_i64(ir, 0)), ir_compare_i(ir, IR_LT, value, limit));
   ir_branch branch;
