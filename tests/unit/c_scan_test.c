@@ -42,7 +42,7 @@ static void check(const char *before, const char *piece, const char *after, int 
     hmoec_diagnostics_destroy(diagnostics);
     if (ok != (count == most) || found.errors != (ok ? 0 : 1)) fail_msg("%d times \"%s\": %s", count, piece, found.text);
     unsigned line = 1, column = 1;
-    for (size_t i = 0; i < place; i++) {
+    for (size_t i = 0; !ok && i < place; i++) {
       column = text[i] == '\n' ? 1 : column + 1;
       line += text[i] == '\n';
     }
