@@ -138,6 +138,28 @@ hmoe_status hmoe_run_loop_rows(hmoe_run *run, const hmoe_plan_step *step) {
   return status;
 }
 
+/* ---- rows of tokens ---- */
+
+static uint64_t dim_of(const hmoe_run *run, uint32_t dim) { return dim == HMOE_NONE ? 0 : (uint64_t)run->workspace->dims[dim]; }
+
+hmoe_token_rows hmoe_run_tokens(const hmoe_run *run, const hmoe_plan_tokens *tokens) {
+  return (hmoe_token_rows){dim_of(run, tokens->rows_dim), dim_of(run, tokens->length_dim), dim_of(run, tokens->past_dim),
+                           dim_of(run, tokens->stride_dim)};
+}
+
+hmoe_status hmoe_run_bind_mask(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, int access,
+                               const hmoe_token_rows *tokens, void *out_mask) {
+  uint64_t reach = tokens->past + tokens->length, bytes = 0;
+  if (tokens->rows) bytes = hmoe_mul(hmoe_add(hmoe_mul(tokens->rows - 1, tokens->stride), reach), sizeof(int32_t));
+  HMOE_TRY(hmoe_run_binding(run, step, binding, access, bytes, out_mask));
+  int32_t *mask;
+  memcpy(&mask, out_mask, sizeof mask);
+  if (mask && reach > tokens->stride)
+    return hmoe_step_fail(run, step, "%llu tokens after %llu in rows of %llu", (unsigned long long)tokens->length,
+                          (unsigned long long)tokens->past, (unsigned long long)tokens->stride);
+  return HMOE_OK;
+}
+
 /* ---- what steps find in the caller's inputs ---- */
 
 /* "'input_ids'[3, 5]": an input's name and the place of element `index`. */

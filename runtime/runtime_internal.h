@@ -505,6 +505,14 @@ int64_t hmoe_run_rows(const hmoe_run *run, const hmoe_plan_step *step);
 /* HMOE_INVALID_ARGUMENT: element `index` of what an IDS step reads is no id; a row has more tokens than there are positions. */
 hmoe_status hmoe_run_bad_id(const hmoe_run *run, const hmoe_plan_step *step, const void *source, uint64_t index, int64_t value);
 hmoe_status hmoe_run_bad_position(uint64_t row, int64_t position, uint64_t limit);
+/* Rows of `length` tokens that come after `past` others; the row of a mask begins every `stride` elements. */
+typedef struct hmoe_token_rows {
+  uint64_t rows, length, past, stride;
+} hmoe_token_rows;
+hmoe_token_rows hmoe_run_tokens(const hmoe_run *run, const hmoe_plan_tokens *tokens);
+/* A mask that holds at least what the rows reach. *out_mask is an int32_t pointer; NULL for HMOE_NONE. */
+HMOE_MUST_USE hmoe_status hmoe_run_bind_mask(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, int access,
+                                             const hmoe_token_rows *tokens, void *out_mask);
 /* A LOOP over rows: the steps of its body once a chunk. For devices of any kind. */
 HMOE_MUST_USE hmoe_status hmoe_run_loop_rows(hmoe_run *run, const hmoe_plan_step *step);
 /* What CHUNK, or MISSING, dimensions are from here on. */

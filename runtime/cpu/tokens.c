@@ -46,42 +46,18 @@ hmoe_status hmoe_cpu_step_ids(hmoe_run *run, const hmoe_plan_step *step) {
 
 /* ---- masks ---- */
 
-/* Rows of `length` tokens that come after `past` others; the row of a mask begins every `stride` elements. */
-typedef struct token_rows {
-  uint64_t rows, length, past, stride;
-} token_rows;
-
-static uint64_t dim_of(const hmoe_run *run, uint32_t dim) { return dim == HMOE_NONE ? 0 : (uint64_t)run->workspace->dims[dim]; }
-
-static token_rows read_rows(const hmoe_run *run, const hmoe_plan_tokens *tokens) {
-  return (token_rows){dim_of(run, tokens->rows_dim), dim_of(run, tokens->length_dim), dim_of(run, tokens->past_dim),
-                      dim_of(run, tokens->stride_dim)};
-}
-
-/* A mask that holds at least what the rows reach. *out_mask is an int32_t pointer; NULL for HMOE_NONE. */
-static hmoe_status bind_mask(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, int access,
-                             const token_rows *tokens, void *out_mask) {
-  uint64_t reach = tokens->past + tokens->length, bytes = 0;
-  if (tokens->rows) bytes = hmoe_mul(hmoe_add(hmoe_mul(tokens->rows - 1, tokens->stride), reach), sizeof(int32_t));
-  HMOE_TRY(hmoe_run_binding(run, step, binding, access, bytes, out_mask));
-  int32_t *mask;
-  memcpy(&mask, out_mask, sizeof mask);
-  if (mask && reach > tokens->stride)
-    return hmoe_step_fail(run, step, "%llu tokens after %llu in rows of %llu", (unsigned long long)tokens->length,
-                          (unsigned long long)tokens->past, (unsigned long long)tokens->stride);
-  return HMOE_OK;
-}
-
 /* Bytes of [rows][length] i32. */
-static uint64_t dense_bytes(const token_rows *tokens) { return hmoe_mul(hmoe_mul(tokens->rows, tokens->length), sizeof(int32_t)); }
+static uint64_t dense_bytes(const hmoe_token_rows *tokens) {
+  return hmoe_mul(hmoe_mul(tokens->rows, tokens->length), sizeof(int32_t));
+}
 
 hmoe_status hmoe_cpu_step_positions(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_positions *positions = hmoe_run_fields(run, step);
   uint64_t limit = positions->limit;
-  token_rows tokens = read_rows(run, &positions->tokens);
+  hmoe_token_rows tokens = hmoe_run_tokens(run, &positions->tokens);
   const int32_t *mask;
   int32_t *dst;
-  HMOE_TRY(bind_mask(run, step, HMOE_BIND_TOKENS_SOURCE, HMOE_READ | HMOE_OPTIONAL, &tokens, &mask));
+  HMOE_TRY(hmoe_run_bind_mask(run, step, HMOE_BIND_TOKENS_SOURCE, HMOE_READ | HMOE_OPTIONAL, &tokens, &mask));
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_TOKENS_DESTINATION, HMOE_WRITE, dense_bytes(&tokens), &dst));
   for (uint64_t b = 0; b < tokens.rows; b++) {
     const int32_t *row = mask ? mask + b * tokens.stride : NULL;
@@ -99,10 +75,10 @@ hmoe_status hmoe_cpu_step_positions(hmoe_run *run, const hmoe_plan_step *step) {
 
 hmoe_status hmoe_cpu_step_last_rows(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_last_rows *last_rows = hmoe_run_fields(run, step);
-  token_rows tokens = read_rows(run, &last_rows->tokens);
+  hmoe_token_rows tokens = hmoe_run_tokens(run, &last_rows->tokens);
   const int32_t *mask;
   int32_t *dst;
-  HMOE_TRY(bind_mask(run, step, HMOE_BIND_TOKENS_SOURCE, HMOE_READ | HMOE_OPTIONAL, &tokens, &mask));
+  HMOE_TRY(hmoe_run_bind_mask(run, step, HMOE_BIND_TOKENS_SOURCE, HMOE_READ | HMOE_OPTIONAL, &tokens, &mask));
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_TOKENS_DESTINATION, HMOE_WRITE, hmoe_mul(tokens.rows, sizeof *dst), &dst));
   if (tokens.rows && !tokens.length) return hmoe_fail(HMOE_INVALID_ARGUMENT, "rows of 0 tokens have no last one");
   if (hmoe_mul(tokens.rows, tokens.length) > INT32_MAX)
@@ -119,11 +95,11 @@ hmoe_status hmoe_cpu_step_last_rows(hmoe_run *run, const hmoe_plan_step *step) {
 
 hmoe_status hmoe_cpu_step_append_mask(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_append_mask *append = hmoe_run_fields(run, step);
-  token_rows tokens = read_rows(run, &append->tokens);
+  hmoe_token_rows tokens = hmoe_run_tokens(run, &append->tokens);
   const int32_t *source;
   int32_t *dst;
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_TOKENS_SOURCE, HMOE_READ, dense_bytes(&tokens), &source));
-  HMOE_TRY(bind_mask(run, step, HMOE_BIND_TOKENS_DESTINATION, HMOE_WRITE, &tokens, &dst));
+  HMOE_TRY(hmoe_run_bind_mask(run, step, HMOE_BIND_TOKENS_DESTINATION, HMOE_WRITE, &tokens, &dst));
   for (uint64_t b = 0; b < tokens.rows && tokens.length; b++)
     memcpy(dst + b * tokens.stride + tokens.past, source + b * tokens.length, tokens.length * sizeof *dst);
   return HMOE_OK;

@@ -163,27 +163,16 @@ hmoe_status hmoe_cuda_step_ids(hmoe_run *run, const hmoe_plan_step *step) {
   return launch_elements(run, HMOE_CUDA_IDS, count, &call);
 }
 
-/* What the steps over rows of tokens share: dims, and the mask's and the other binding's memory. */
-typedef struct token_rows {
-  uint64_t rows, length, past, stride;
-} token_rows;
-
-static uint64_t dim_of(const hmoe_run *run, uint32_t dim) { return dim == HMOE_NONE ? 0 : (uint64_t)run->workspace->dims[dim]; }
-
+/* Dims, and the mask's and the other binding's memory, of a step over rows of tokens. other_elements: UINT64_MAX: [rows][length]. */
 static hmoe_status bind_tokens(hmoe_run *run, const hmoe_plan_step *step, const hmoe_plan_tokens *fields, uint32_t mask,
-                               int mask_access, uint64_t other_elements, int other_access, token_rows *out, hmoe_cuda_call *call) {
-  *out = (token_rows){dim_of(run, fields->rows_dim), dim_of(run, fields->length_dim), dim_of(run, fields->past_dim),
-                      dim_of(run, fields->stride_dim)};
-  uint64_t reach = out->past + out->length, word = sizeof(int32_t), mask_bytes = 0;
-  if (out->rows) mask_bytes = hmoe_mul(hmoe_add(hmoe_mul(out->rows - 1, out->stride), reach), word);
+                               int mask_access, uint64_t other_elements, int other_access, hmoe_token_rows *out,
+                               hmoe_cuda_call *call) {
+  *out = hmoe_run_tokens(run, fields);
   uint32_t other = mask == HMOE_BIND_TOKENS_SOURCE ? HMOE_BIND_TOKENS_DESTINATION : HMOE_BIND_TOKENS_SOURCE;
   if (other_elements == UINT64_MAX) other_elements = hmoe_mul(out->rows, out->length);
   void *mask_memory, *other_memory;
-  HMOE_TRY(hmoe_run_binding(run, step, mask, mask_access, mask_bytes, &mask_memory));
-  HMOE_TRY(hmoe_run_binding(run, step, other, other_access, hmoe_mul(other_elements, word), &other_memory));
-  if (mask_memory && reach > out->stride)
-    return hmoe_step_fail(run, step, "%llu tokens after %llu in rows of %llu", (unsigned long long)out->length,
-                          (unsigned long long)out->past, (unsigned long long)out->stride);
+  HMOE_TRY(hmoe_run_bind_mask(run, step, mask, mask_access, out, &mask_memory));
+  HMOE_TRY(hmoe_run_binding(run, step, other, other_access, hmoe_mul(other_elements, sizeof(int32_t)), &other_memory));
   *call = (hmoe_cuda_call){.dims = {(int64_t)out->rows, (int64_t)out->length, (int64_t)out->past, (int64_t)out->stride}};
   set_buffer(call, mask, mask_memory);
   set_buffer(call, other, other_memory);
@@ -193,7 +182,7 @@ static hmoe_status bind_tokens(hmoe_run *run, const hmoe_plan_step *step, const 
 hmoe_status hmoe_cuda_step_positions(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_positions *positions = hmoe_run_fields(run, step);
   hmoe_cuda_call call;
-  token_rows tokens;
+  hmoe_token_rows tokens;
   HMOE_TRY(bind_tokens(run, step, &positions->tokens, HMOE_BIND_TOKENS_SOURCE, HMOE_READ | HMOE_OPTIONAL, UINT64_MAX, HMOE_WRITE,
                        &tokens, &call));
   call.dims[4] = (int64_t)positions->limit;
@@ -204,8 +193,8 @@ hmoe_status hmoe_cuda_step_positions(hmoe_run *run, const hmoe_plan_step *step) 
 hmoe_status hmoe_cuda_step_last_rows(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_last_rows *last_rows = hmoe_run_fields(run, step);
   hmoe_cuda_call call;
-  token_rows tokens;
-  uint64_t rows = dim_of(run, last_rows->tokens.rows_dim);
+  hmoe_token_rows tokens;
+  uint64_t rows = hmoe_run_tokens(run, &last_rows->tokens).rows;
   HMOE_TRY(bind_tokens(run, step, &last_rows->tokens, HMOE_BIND_TOKENS_SOURCE, HMOE_READ | HMOE_OPTIONAL, rows, HMOE_WRITE, &tokens,
                        &call));
   if (tokens.rows && !tokens.length) return hmoe_fail(HMOE_INVALID_ARGUMENT, "rows of 0 tokens have no last one");
@@ -218,7 +207,7 @@ hmoe_status hmoe_cuda_step_last_rows(hmoe_run *run, const hmoe_plan_step *step) 
 hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_append_mask *append = hmoe_run_fields(run, step);
   hmoe_cuda_call call;
-  token_rows tokens;
+  hmoe_token_rows tokens;
   HMOE_TRY(
       bind_tokens(run, step, &append->tokens, HMOE_BIND_TOKENS_DESTINATION, HMOE_WRITE, UINT64_MAX, HMOE_READ, &tokens, &call));
   return launch_elements(run, HMOE_CUDA_APPEND_MASK, hmoe_mul(tokens.rows, tokens.length), &call);
@@ -236,7 +225,7 @@ static hmoe_status report(hmoe_run *run, uint64_t found) {
   if (found >> PLACE_BITS >= run->entry->steps.count)
     return hmoe_fail(HMOE_INTERNAL, "CUDA: a word that steps write holds %llx", (unsigned long long)found);
   if (step->kind != HMOE_STEP_IDS)
-    return hmoe_run_bad_position(element / hmoe_max(dim_of(run, positions->tokens.length_dim), 1), (int64_t)positions->limit,
+    return hmoe_run_bad_position(element / hmoe_max(hmoe_run_tokens(run, &positions->tokens).length, 1), (int64_t)positions->limit,
                                  positions->limit);
   uint8_t *source;
   int64_t wide = 0;

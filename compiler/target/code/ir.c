@@ -183,6 +183,20 @@ MlirValue ir_select(ir_builder *ir, MlirValue condition, MlirValue yes, MlirValu
   return value_of(ir, "arith.select", mlirValueGetType(yes), 3, (MlirValue[]){condition, yes, no}, 0, NULL);
 }
 
+/* Like v: a scalar, or a splat. */
+static MlirValue i32_like(ir_builder *ir, MlirValue v, int32_t value) {
+  return mlirTypeIsAVector(mlirValueGetType(v)) ? ir_vector_i32(ir, value) : ir_i32(ir, value);
+}
+
+MlirValue ir_order_key(ir_builder *ir, MlirValue v) {
+  bool is_vector = mlirTypeIsAVector(mlirValueGetType(v));
+  MlirValue plus_zero = ir_add(ir, v, is_vector ? ir_vector_f32(ir, 0.0f) : ir_f32(ir, 0.0f));
+  MlirValue bits = ir_bitcast(ir, plus_zero, is_vector ? ir->vi32 : ir->i32);
+  MlirValue sign = ir_shift_right(ir, bits, i32_like(ir, v, 31));
+  MlirValue key = ir_xor(ir, bits, ir_and(ir, sign, i32_like(ir, v, INT32_MAX)));
+  return ir_select(ir, ir_compare_f(ir, IR_EQ, v, v), key, i32_like(ir, v, INT32_MAX));
+}
+
 MlirValue ir_bitcast(ir_builder *ir, MlirValue value, MlirType type) {
   return value_of(ir, "arith.bitcast", type, 1, &value, 0, NULL);
 }

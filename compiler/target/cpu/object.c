@@ -147,7 +147,10 @@ bool hmoec_cpu_add_object(LLVMModuleRef module, const hmoec_cpu_unit *unit, hmoe
     LLVMValueRef fields[] = {target, text(&b, suffix, version), table, LLVMConstNull(b.pointer), LLVMConstInt(b.i64, 0, false)};
     images[count++] = structure(&b, fields, sizeof fields / sizeof *fields);
   }
-  for (unsigned i = 0; i < unit->image_count && i < MOST_IMAGES; i++) {
+  if (unit->image_count > MOST_IMAGES)
+    return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CPU code generator: %zu images of other targets",
+                       unit->image_count);
+  for (unsigned i = 0; i < unit->image_count; i++) {
     images[count] = foreign_image(&b, i);
     if (!images[count++]) return hmoec_machine_error(diagnostics, "out of memory");
   }

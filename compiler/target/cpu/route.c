@@ -23,21 +23,13 @@ static bool score_decides(const hmoec_route_spec *spec) {
   return spec->gate == HMOEC_GATE_SCORE && spec->score != HMOEC_ACTIVATION_SIGMOID;
 }
 
-/* Bits of floats order as integers do where they are positive, and the other way round where they are not. 0 and -0 are one key. */
-static MlirValue order_key(ir_builder *ir, MlirValue v) {
-  MlirValue bits = ir_bitcast(ir, ir_add(ir, v, ir_vector_f32(ir, 0.0f)), ir->vi32);
-  MlirValue sign = ir_shift_right(ir, bits, ir_vector_i32(ir, 31));
-  MlirValue key = ir_xor(ir, bits, ir_and(ir, sign, ir_vector_i32(ir, INT32_MAX)));
-  return ir_select(ir, ir_compare_f(ir, IR_EQ, v, v), key, ir_vector_i32(ir, INT32_MAX));
-}
-
 static void load_logits(hmoec_cpu_emitter *e, const hmoec_route_spec *spec, MlirValue logits, MlirValue keys, MlirValue w) {
   ir_builder *ir = &e->ir;
   ir_lanes lanes;
   for (ir_lanes_begin(ir, &lanes, 0, spec->experts); ir_lanes_next(ir, &lanes);) {
     MlirValue logit = ir_lanes_load(ir, &lanes, ir->vf32, logits), v = logit;
     if (spec->gate == HMOEC_GATE_SCORE) v = ir_activation(ir, spec->score, logit);
-    MlirValue key = order_key(ir, score_decides(spec) ? v : logit);
+    MlirValue key = ir_order_key(ir, score_decides(spec) ? v : logit);
     if (lanes.masked) {
       v = ir_select(ir, lanes.mask, v, ir_vector_f32(ir, -INFINITY));
       key = ir_select(ir, lanes.mask, key, ir_vector_i32(ir, TAKEN));

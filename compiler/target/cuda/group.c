@@ -55,7 +55,8 @@ static MlirValue number(ir_builder *ir, MlirValue i1) { return ir_select(ir, i1,
 
 static MlirValue to_i64(ir_builder *ir, MlirValue i32) { return ir_extend(ir, i32); }
 
-/* How many threads of the block before this one say yes, and *out_all how many do. Words of shared memory from `at` on are used, one a warp. All come. */
+/* How many threads of the block before this one say yes, and *out_all how many do. Words of shared memory from `at` on are used, one a warp, and
+ * again only behind a barrier: two prefixes with words of their own, by turns, are one for each other. All come. */
 static MlirValue prefix(grouping *g, MlirValue yes, int64_t at, MlirValue *out_all) {
   ir_builder *ir = &g->e->ir;
   MlirValue votes = ir_intrinsic(ir, "llvm.nvvm.vote.ballot.sync", ir->i32, 2, (MlirValue[]){ir_i32(ir, -1), yes});
@@ -75,7 +76,6 @@ static MlirValue prefix(grouping *g, MlirValue yes, int64_t at, MlirValue *out_a
     sum = ir_add_i(ir, sum, ir_select(ir, earlier, count, g->zero));
     all = ir_add_i(ir, all, count);
   }
-  cuda_barrier(g->e); /* before the words are written again */
   *out_all = all;
   return sum;
 }
@@ -146,7 +146,6 @@ static void each_row(grouping *g, void (*use)(grouping *g, const chunk_row *row,
   MlirValue counted = to_i64(ir, cuda_i32(g->e, counts, ir_sub_i(ir, next_start, c.index)));
   ir_if_else(ir, &within, counted);
   MlirValue next_scope = ir_if_end(ir, &within, c.args[2]);
-  cuda_barrier(g->e); /* before the counts are written again */
   MlirValue kept = ir_add_i(ir, c.args[0], all_kept);
   ir_for_end(ir, &c, (MlirValue[]){kept, ir_sub_i(ir, total, kept), next_scope});
   *out_kept = c.args[0];

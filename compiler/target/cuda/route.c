@@ -14,14 +14,6 @@ static bool score_decides(const hmoec_route_spec *spec) {
   return spec->gate == HMOEC_GATE_SCORE && spec->score != HMOEC_ACTIVATION_SIGMOID;
 }
 
-/* Bits of floats order as integers do where they are positive, and the other way round where they are not. 0 and -0 are one key. */
-static MlirValue order_key(ir_builder *ir, MlirValue v) {
-  MlirValue bits = ir_bitcast(ir, ir_add(ir, v, ir_f32(ir, 0.0f)), ir->i32);
-  MlirValue sign = ir_shift_right(ir, bits, ir_i32(ir, 31));
-  MlirValue key = ir_xor(ir, bits, ir_and(ir, sign, ir_i32(ir, INT32_MAX)));
-  return ir_select(ir, ir_compare_f(ir, IR_EQ, v, v), key, ir_i32(ir, INT32_MAX));
-}
-
 typedef struct choice {
   MlirValue key, expert; /* i32 */
 } choice;
@@ -34,7 +26,7 @@ static choice choose(hmoec_cuda_emitter *e, const hmoec_route_spec *spec, const 
   ir_loop j;
   cuda_columns_begin(e, task, 0, spec->experts, 2, none, &j);
   MlirValue v = cuda_f32(e, logits, j.index), expert = ir_truncate(ir, j.index);
-  MlirValue key = order_key(ir, score_decides(spec) ? cuda_activation(e, spec->score, v) : v);
+  MlirValue key = ir_order_key(ir, score_decides(spec) ? cuda_activation(e, spec->score, v) : v);
   MlirValue after = ir_or(ir, ir_compare_i(ir, IR_LT, key, last.key),
                           ir_and(ir, ir_compare_i(ir, IR_EQ, key, last.key), ir_compare_i(ir, IR_GT, expert, last.expert)));
   MlirValue better = ir_and(ir, after, ir_compare_i(ir, IR_GT, key, j.args[0])); /* a lane meets its experts in ascending order */
