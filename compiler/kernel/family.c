@@ -73,6 +73,7 @@ static const field product_fields[] = {
     FACT("c_padded", hmoec_matmul_spec, c_padded, FLAG, HMOEC_FACT_PADDED, "c"),
     FIELD("accumulate", hmoec_matmul_spec, accumulate, LISTED),
     FIELD("paired", hmoec_matmul_spec, paired, LISTED),
+    FIELD("few_rows", hmoec_matmul_spec, few_rows, LISTED),
     FIELD("dropped_bare", hmoec_matmul_spec, dropped_bare, LISTED),
     FIELD("segments", hmoec_matmul_spec, segments, SEGMENTS),
     FIELD("dropped", hmoec_matmul_spec, dropped_column, INTS),

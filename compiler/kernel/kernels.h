@@ -96,6 +96,7 @@ typedef struct hmoec_matmul_spec {
   /* A's rows are consecutive and lie as the target's rows in place of `format` do, slack rows and all: no copy into scratch. a_format == format, and
    * columns from k to the depth of a right operand (right_depth) are 0. */
   bool a_in_place;
+  bool few_rows; /* for targets whose rows in place are laid out otherwise than row-major: A and C, in place or not, are row-major here */
   bool c_padded; /* C rows have room for whole column steps: columns from n to the last one's end become 0 */
   bool grouped;
   bool has_gather, has_scatter, has_bias, has_row_gate, has_gated_bias, has_pass;
@@ -104,7 +105,7 @@ typedef struct hmoec_matmul_spec {
   int64_t b_group_bytes, bias_group_floats, pass_ld;
   int64_t segments; /* 1 or 2; the last one's end is n; a first one that ends inside a column step needs c_padded */
   hmoec_matmul_segment segment[2];
-  int64_t dropped_column, dropped_k_begin;
+  int64_t dropped_column, dropped_k_begin; /* of two segments the second begins at dropped_column */
   hmoec_norm norm; /* of A's rows, which are then f32 and not in place; the product is dense */
   double norm_epsilon, norm_scale;
   int64_t row_block;

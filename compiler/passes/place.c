@@ -245,7 +245,7 @@ static bound hidden_of(const placing *p, const hmoec_matmul_spec *product, bool 
 /* Whether a product reads the rows of A as they lie: all of their columns, one row after the other. */
 static bool in_place(const bound *a, const hmoec_matmul_spec *product) {
   return a->operand.in_place && a->operand.format == product->format && a->operand.columns == product->k && a->at == 0 &&
-         a->by == 0 && a->apart < 0 && !product->has_gather && product->norm == HMOEC_NORM_NONE;
+         !product->few_rows && a->by == 0 && a->apart < 0 && !product->has_gather && product->norm == HMOEC_NORM_NONE;
 }
 
 /* Whether a product may write whole column steps; what it generates has room for them always. */

@@ -2,7 +2,13 @@
  *
  * A kernel is an entry of the image by its function's name, launched with blocks of `threads` threads. A block runs one task, the one of its number:
  * block * splits + split for grids of rows or blocks, as on CPUs. Its only parameter is a hmoe_cuda_call, by value. f32 right operands, keys and
- * values are laid out as those of CPU images (abi_cpu.h), so that one .hmw serves both. */
+ * values are laid out as those of CPU images (abi_cpu.h), so that one .hmw serves both. What products in bf16 read is in planes of 64 of depth, in the
+ * order in which tensor cores want it in shared memory:
+ *
+ *   right(K, N)  [ceil(N/32)][ceil(K/64)][32][64] bf16: element (k, n) at (((n/32)*ceil(K/64) + k/64)*32 + n%32)*64 + place(k, n), zero-padded.
+ *   rows(R, K)   [ceil(K/64)][R][64] bf16, of rows in place: element (r, k) at ((k/64)*R + r)*64 + place(k, r), zero for k >= K. Row i of block b is
+ *                row b*row_block + i, and R is row_block times as many blocks as there may be (call.blocks).
+ *   place(k, r) = (k%64/8 ^ r%8)*8 + k%8: the eight pieces of 16 bytes that a line of 128 has are in an order of the line's own. */
 #ifndef HMOE_ABI_CUDA_H
 #define HMOE_ABI_CUDA_H
 
@@ -15,6 +21,7 @@ typedef struct hmoe_cuda_call {
   int64_t rows;                             /* as in hmoe_kernel_call, as are the next two */
   int64_t splits;
   int64_t first_block;
+  int64_t blocks;                           /* most blocks that there may be of these rows */
   int64_t dims[HMOE_CUDA_DIMS_MAX];
 } hmoe_cuda_call;
 

@@ -38,6 +38,7 @@ hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   const uint32_t *dims = HMOE_PLAN_ARRAY(run->model->plan, kernel->dims, uint32_t);
   for (uint32_t i = 0; i < kernel->dims.count; i++) call.dims[i] = run->workspace->dims[dims[i]];
   uint64_t blocks = hmoe_block_bound((uint64_t)call.rows, kernel->row_block, kernel->groups);
+  call.blocks = (int64_t)blocks;
   if (kernel->grid != HMOE_GRID_ROWS)
     call.splits = (int64_t)choose_splits(blocks, (kernel->column_splits + 1) / 2, (uint64_t)own->multiprocessors);
   return launch(run, own->functions[kernel->kernel], hmoe_mul(blocks, (uint64_t)call.splits),

@@ -77,7 +77,7 @@ static inline void harness_run_dims(const harness_unit *u, int version, size_t k
                                     size_t dim_count, int64_t rows, int64_t blocks, int64_t splits) {
   (void)version;
   const hmoec_kernel *k = &u->kernels[kernel];
-  hmoe_cuda_call call = {.rows = rows, .splits = splits};
+  hmoe_cuda_call call = {.rows = rows, .splits = splits, .blocks = blocks};
   uint64_t copies[HARNESS_MOST_BUFFERS] = {0};
   if (dim_count) memcpy(call.dims, dims, dim_count * sizeof *dims);
   for (int i = 0; i < harness_binding_count(k); i++) {

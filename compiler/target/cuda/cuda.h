@@ -33,7 +33,7 @@ typedef struct hmoec_cuda_emitter {
 /* What every kernel starts from. All but `call` are i64. */
 typedef struct hmoec_cuda_task {
   MlirValue call; /* hmoe_cuda_call */
-  MlirValue task, rows, splits, first_block;
+  MlirValue task, rows, splits, first_block, blocks;
   MlirValue thread, warp, lane; /* in the block */
 } hmoec_cuda_task;
 

@@ -91,6 +91,7 @@ hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name,
   task.rows = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, rows) / 8), 8);
   task.splits = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, splits) / 8), 8);
   task.first_block = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, first_block) / 8), 8);
+  task.blocks = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, blocks) / 8), 8);
   task.task = special(e, "llvm.nvvm.read.ptx.sreg.ctaid.x");
   task.thread = special(e, "llvm.nvvm.read.ptx.sreg.tid.x");
   task.warp = ir_div_i(ir, task.thread, ir_i64(ir, CUDA_WARP));
