@@ -37,6 +37,10 @@ typedef struct hmoe_device {
   hmoe_status (*download)(hmoe_model *model, hmoe_workspace *workspace, void *to, const void *from, uint64_t size_bytes);
   hmoe_status (*fence)(hmoe_model *model, hmoe_workspace *workspace);
 
+  /* After a run's steps: picked[row] = the first of the largest of values f32 [rows][columns], all in the device's memory; NaN and -inf are never taken,
+   * -1: there is nothing else. NULL: what is generated is chosen from logits. */
+  hmoe_status (*pick)(hmoe_run *run, const void *values, uint64_t rows, uint64_t columns, int32_t *picked);
+
   /* After a run's fence: whether its steps found that an input is none of the model's. NULL: they say so themselves. */
   hmoe_status (*finish)(hmoe_run *run);
 

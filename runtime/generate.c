@@ -172,13 +172,16 @@ static hmoe_status generator_init(generator *g, const hmoe_model *model, const h
 
 /* ---- a model as a decoder ---- */
 
+/* places: they are wanted instead of logits. */
 static hmoe_status run_entry(generator *g, const generate_entry *entry, const int64_t *ids, const int64_t *mask, int64_t length,
-                             float *logits) {
+                             float *logits, int32_t *places) {
   const void *inputs[GENERATE_INPUTS] = {NULL};
   void *outputs[1] = {logits};
   inputs[entry->ids] = ids;
   if (entry->mask != HMOE_NONE) inputs[entry->mask] = mask;
-  return hmoe_model_run_state(g->model, entry->number, g->state, &length, inputs, outputs);
+  if (!places) return hmoe_model_run_state(g->model, entry->number, g->state, &length, inputs, outputs);
+  hmoe_pick pick = {.rows = (uint64_t)g->prompt->rows, .places = places};
+  return hmoe_model_run_pick(g->model, entry->number, g->state, &length, inputs, &pick);
 }
 
 static hmoe_status copy_mask(generator *g, int64_t rows, int64_t beams) {
@@ -208,14 +211,21 @@ static hmoe_status decoder_start(void *context, int64_t rows, int64_t beams, int
                                 .source_rows = g->encodes ? prompt->rows : 0,
                                 .source_capacity = g->encodes ? prompt->length : 0};
   HMOE_TRY(hmoe_state_create(g->model, &options, &g->state));
-  if (g->encodes) return run_entry(g, &g->prepare, prompt->input_ids, prompt->attention_mask, prompt->length, NULL);
+  if (g->encodes) return run_entry(g, &g->prepare, prompt->input_ids, prompt->attention_mask, prompt->length, NULL, NULL);
   return copy_mask(g, rows, beams);
 }
 
 static hmoe_status decoder_step(void *context, const int64_t *tokens, int64_t width, float *logits) {
   generator *g = context;
-  HMOE_TRY(run_entry(g, &g->decode, tokens, g->mask, width, logits));
+  HMOE_TRY(run_entry(g, &g->decode, tokens, g->mask, width, logits, NULL));
   drop_mask(g); /* it was the prompt's */
+  return HMOE_OK;
+}
+
+static hmoe_status decoder_pick(void *context, const int64_t *tokens, int64_t width, int32_t *places) {
+  generator *g = context;
+  HMOE_TRY(run_entry(g, &g->decode, tokens, g->mask, width, NULL, places));
+  drop_mask(g);
   return HMOE_OK;
 }
 
@@ -247,7 +257,7 @@ hmoe_status hmoe_model_generate(hmoe_model *model, const hmoe_prompt *prompt, co
     if (g.encodes) out_tokens[row * width] = start;
     else memcpy(out_tokens + row * width, prompt->input_ids + row * prompt->length, (size_t)prompt->length * sizeof *out_tokens);
   }
-  hmoe_decoder decoder = {&g, g.vocab, decoder_start, decoder_step, decoder_reorder};
+  hmoe_decoder decoder = {&g, g.vocab, decoder_start, decoder_step, decoder_reorder, hmoe_model_picks(model) ? decoder_pick : NULL};
   hmoe_status status = hmoe_search_run(&g.search, &decoder, out_tokens, &length);
   drop_mask(&g);
   hmoe_state_destroy(g.state);

@@ -24,6 +24,9 @@ typedef struct hmoe_decoder {
   hmoe_status (*start)(void *context, int64_t rows, int64_t beams, int64_t capacity);
   hmoe_status (*step)(void *context, const int64_t *tokens, int64_t width, float *logits);
   hmoe_status (*reorder)(void *context, const int32_t *rows); /* as hmoe_state_reorder */
+  /* A step that writes, in place of a row's logits, which of them is the largest: the first of equal ones; NaN and -inf are never taken, -1: all
+   * are. NULL: there is no such step. */
+  hmoe_status (*pick)(void *context, const int64_t *tokens, int64_t width, int32_t *places);
 } hmoe_decoder;
 
 /* What changes the logits of a row: see <hmoe/generate.h>. Zeros are no rules, but for repetition_penalty, which is 1 then, and
@@ -79,7 +82,8 @@ HMOE_MUST_USE hmoe_status hmoe_settings_resolve(const hmoe_generation *options, 
 /* ---- generate_rules.c ---- */
 
 bool hmoe_tokens_have(hmoe_tokens tokens, int64_t token);
-/* Applies the rules to the logits of what follows row[0..length). False: no rule changes logits at this length. scratch: [length]. */
+/* Applies the rules to the logits of what follows row[0..length). False: no rule changes logits of any row of this length, which is all that a vocabulary
+ * of 0 is asked for. scratch: [length]. */
 bool hmoe_rules_apply(const hmoe_rules *rules, float *logits, int64_t vocab, const int64_t *row, int64_t length, float *scratch);
 
 /* ---- generate_logits.c ---- */

@@ -43,6 +43,7 @@ static bool report(const hmoe_search *search, int64_t step, const int64_t *token
 typedef struct greedy {
   int64_t *next; /* [rows] */
   float *logits; /* [rows, vocab] */
+  int32_t *places; /* [rows]: of the largest logits, where a decoder finds them itself */
   void *scratch;
   float *penalised; /* [width] */
   bool *finished; /* [rows] */
@@ -52,6 +53,7 @@ static void place_greedy(arena *a, const hmoe_search *search, int64_t vocab, gre
   uint64_t rows = (uint64_t)search->rows;
   out_greedy->next = take(a, hmoe_mul(rows, (uint64_t)search->start_length), sizeof *out_greedy->next);
   out_greedy->logits = take(a, hmoe_mul(rows, (uint64_t)vocab), sizeof *out_greedy->logits);
+  out_greedy->places = take(a, rows, sizeof *out_greedy->places);
   out_greedy->scratch = take(a, search->sample ? hmoe_logits_scratch_bytes(vocab) : 0, 1);
   out_greedy->penalised = take(a, (uint64_t)search->rules.most_length, sizeof(float));
   out_greedy->finished = take(a, rows, sizeof *out_greedy->finished);
@@ -69,6 +71,17 @@ static hmoe_status choose(const hmoe_search *search, greedy *g, int64_t vocab, i
   return HMOE_OK;
 }
 
+/* The largest logit decides alone: a decoder that can find it need not give the others. */
+static bool can_pick(const hmoe_search *search, const hmoe_decoder *decoder, const greedy *g, const int64_t *prefix,
+                     int64_t length) {
+  return decoder->pick && !search->sample && !hmoe_rules_apply(&search->rules, NULL, 0, prefix, length, g->penalised);
+}
+
+static hmoe_status take_picked(greedy *g, int64_t row, int64_t step) {
+  g->next[row] = g->places[row];
+  return g->places[row] < 0 ? no_choice(row, step) : HMOE_OK;
+}
+
 static hmoe_status run_greedy(const hmoe_search *search, const hmoe_decoder *decoder, greedy *g, int64_t *tokens,
                               int64_t *out_length) {
   int64_t rows = search->rows, start = search->start_length, width = start + search->max_new_tokens, open = rows;
@@ -76,12 +89,14 @@ static hmoe_status run_greedy(const hmoe_search *search, const hmoe_decoder *dec
   for (int64_t row = 0; row < rows; row++) memcpy(g->next + row * start, tokens + row * width, (size_t)start * sizeof *tokens);
   int64_t step = 0;
   for (bool stop = false; !stop && open > 0 && step < search->max_new_tokens; step++) {
-    HMOE_TRY(decoder->step(decoder->context, g->next, step ? 1 : start, g->logits));
+    bool picks = can_pick(search, decoder, g, tokens, start + step);
+    if (picks) HMOE_TRY(decoder->pick(decoder->context, g->next, step ? 1 : start, g->places));
+    else HMOE_TRY(decoder->step(decoder->context, g->next, step ? 1 : start, g->logits));
     for (int64_t row = 0; row < rows; row++) {
       if (g->finished[row]) {
         g->next[row] = search->pad_token;
       } else {
-        HMOE_TRY(choose(search, g, decoder->vocab, row, step, tokens + row * width));
+        HMOE_TRY(picks ? take_picked(g, row, step) : choose(search, g, decoder->vocab, row, step, tokens + row * width));
         g->finished[row] = hmoe_tokens_have(search->rules.end_token, g->next[row]);
         open -= g->finished[row];
       }

@@ -346,7 +346,7 @@ static hmoe_status place_tensors(hmoe_run *run, const void *const *inputs, void 
     const char *side = input ? "input" : "output";
     int length = (int)hmoe_min(tensor->name.count, 200);
     const char *name = HMOE_PLAN_ARRAY(plan, tensor->name, char);
-    bool needed = buffers[i].size_bytes && !(input && tensor->optional);
+    bool needed = buffers[i].size_bytes && !(input ? tensor->optional : run->pick != NULL);
     if (!data && needed) return hmoe_fail(HMOE_INVALID_ARGUMENT, "%s '%.*s' is NULL", side, length, name);
     unsigned alignment = tensor->dtype == 2 ? 8 : 4;
     if ((uintptr_t)data % alignment)
@@ -375,10 +375,12 @@ static bool same_tensor(const hmoe_run *run, uint32_t a, uint32_t b) {
   return run->buffers[a].kind == run->buffers[b].kind && run->buffers[a].index == run->buffers[b].index;
 }
 
-/* Bytes of the caller's tensor that a buffer is, by the first of the buffers that are the same one; 0 by others, or if the caller gave none. */
+/* Bytes of the caller's tensor that a buffer is, by the first of the buffers that are the same one; 0 by others, or if the caller gave none. What is
+ * picked from has no tensor of the caller's, and room all the same. */
 static uint64_t tensor_bytes(const hmoe_run *run, uint32_t buffer) {
   const hmoe_memory *buffers = run->workspace->buffers;
-  if (!is_tensor(run, buffer) || !buffers[buffer].data) return 0;
+  bool picks = run->pick && run->buffers[buffer].kind == HMOE_BUFFER_OUTPUT;
+  if (!is_tensor(run, buffer) || (!buffers[buffer].data && !picks)) return 0;
   uint64_t bytes = 0;
   for (uint32_t i = 0; i < run->entry->buffers.count; i++) {
     if (!same_tensor(run, i, buffer)) continue;
@@ -388,13 +390,13 @@ static uint64_t tensor_bytes(const hmoe_run *run, uint32_t buffer) {
   return bytes;
 }
 
-/* Room in the device's memory for the caller's tensors, behind each other. */
+/* Room in the device's memory for the caller's tensors, behind each other, and for what is picked. */
 static hmoe_status place_copies(hmoe_run *run) {
   hmoe_memory *buffers = run->workspace->buffers;
   uint32_t count = run->entry->buffers.count;
   uint64_t total = 0, bytes;
   for (uint32_t i = 0; i < count; i++) total = hmoe_add(total, hmoe_round_up(tensor_bytes(run, i), HMOE_ALIGNMENT));
-  HMOE_TRY(hmoe_run_reserve_tensors(run, total));
+  HMOE_TRY(hmoe_run_reserve_tensors(run, hmoe_add(total, run->pick ? hmoe_mul(run->pick->rows, sizeof(int32_t)) : 0)));
   uint8_t *next = run->workspace->tensors;
   for (uint32_t i = 0; i < count; i++) {
     if (!(bytes = tensor_bytes(run, i))) continue;
@@ -402,6 +404,7 @@ static hmoe_status place_copies(hmoe_run *run) {
       if (same_tensor(run, i, j)) buffers[j].data = next;
     next += hmoe_round_up(bytes, HMOE_ALIGNMENT);
   }
+  if (run->pick) run->pick->found = (int32_t *)(void *)next;
   return HMOE_OK;
 }
 
@@ -418,12 +421,28 @@ static hmoe_status copy_tensors(hmoe_run *run, uint32_t kind, const void *const 
   return HMOE_OK;
 }
 
+/* Of the one output's rows, where the largest are. */
+static hmoe_status pick_largest(hmoe_run *run) {
+  hmoe_pick *pick = run->pick;
+  for (uint32_t i = 0; i < run->entry->buffers.count; i++) {
+    uint64_t bytes = run->buffers[i].kind == HMOE_BUFFER_OUTPUT ? tensor_bytes(run, i) : 0;
+    if (!bytes) continue;
+    HMOE_TRY(run->device->pick(run, run->workspace->buffers[i].data, pick->rows, bytes / sizeof(float) / pick->rows, pick->found));
+    return run->device->download(run->model, run->workspace, pick->places, pick->found, pick->rows * sizeof *pick->places);
+  }
+  return HMOE_OK;
+}
+
+static hmoe_status take_outputs(hmoe_run *run, const void *const *inputs, void *const *outputs) {
+  return run->pick ? pick_largest(run) : copy_tensors(run, HMOE_BUFFER_OUTPUT, inputs, outputs);
+}
+
 /* Everything that a device does of a run: it is all done, or has failed, when this returns. */
 static hmoe_status run_on_device(hmoe_run *run, const void *const *inputs, void *const *outputs) {
   bool copies = !run->device->host_memory;
   hmoe_status status = copies ? copy_tensors(run, HMOE_BUFFER_INPUT, inputs, outputs) : HMOE_OK;
   if (status == HMOE_OK) status = hmoe_run_steps(run, 0, run->entry->steps.count);
-  if (status == HMOE_OK && copies) status = copy_tensors(run, HMOE_BUFFER_OUTPUT, inputs, outputs);
+  if (status == HMOE_OK && copies) status = take_outputs(run, inputs, outputs);
   hmoe_status ended = run->device->fence(run->model, run->workspace);
   if (status == HMOE_OK) status = ended;
   return status == HMOE_OK && run->device->finish ? run->device->finish(run) : status;
@@ -442,13 +461,14 @@ static hmoe_status run_entry(hmoe_run *run, const int64_t *dims, const void *con
   return run_on_device(run, inputs, outputs);
 }
 
-hmoe_status hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *state, const int64_t *dims,
-                                 const void *const *inputs, void *const *outputs) {
+static hmoe_status run_checked(hmoe_model *model, uint32_t entry, hmoe_state *state, const int64_t *dims, const void *const *inputs,
+                               void *const *outputs, hmoe_pick *pick) {
   if (!model) return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: the model is NULL");
   if (entry == 0 || entry >= model->plan->entries.count)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: expected an entry from 1 to %u, found %u", model->plan->entries.count - 1, entry);
   hmoe_run run = make_run(model, entry);
   run.state = state;
+  run.pick = pick;
   int length = (int)hmoe_min(run.entry->name.count, 200);
   const char *name = HMOE_PLAN_ARRAY(model->plan, run.entry->name, char);
   if (run.entry->needs_state != (state != NULL))
@@ -467,6 +487,18 @@ hmoe_status hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *
   for (int scope = 0; status == HMOE_OK && state && scope < HMOE_SCOPE_COUNT; scope++) state->scopes[scope].length += growth[scope];
   if (state) hmoe_state_give_back(state);
   return status;
+}
+
+hmoe_status hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *state, const int64_t *dims,
+                                 const void *const *inputs, void *const *outputs) {
+  return run_checked(model, entry, state, dims, inputs, outputs, NULL);
+}
+
+bool hmoe_model_picks(const hmoe_model *model) { return model->device->pick != NULL; }
+
+hmoe_status hmoe_model_run_pick(hmoe_model *model, uint32_t entry, hmoe_state *state, const int64_t *dims,
+                                const void *const *inputs, hmoe_pick *pick) {
+  return run_checked(model, entry, state, dims, inputs, NULL, pick);
 }
 
 hmoe_status hmoe_model_run(hmoe_model *model, uint32_t entry, const int64_t *dims, const void *const *inputs,

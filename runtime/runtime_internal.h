@@ -450,6 +450,14 @@ typedef struct hmoe_workspace {
   uint64_t *slot_offsets;
 } hmoe_workspace;
 
+/* What is wanted of a run's one output, f32 [rows][columns], in its place: where the largest of each row is, the first of equal ones. NaN and -inf
+ * count for nothing; -1: a row has nothing else. */
+typedef struct hmoe_pick {
+  uint64_t rows;
+  int32_t *places; /* [rows], the host's: what comes out */
+  int32_t *found; /* [rows], the device's: the run's */
+} hmoe_pick;
+
 /* One run in progress. */
 typedef struct hmoe_run {
   struct hmoe_model *model;
@@ -462,6 +470,7 @@ typedef struct hmoe_run {
   const hmoe_params *params; /* entry 0 only, else NULL */
   hmoe_progress *progress; /* the same */
   const struct hmoe_state *state; /* entries that need one, else NULL */
+  hmoe_pick *pick; /* NULL: the outputs themselves are wanted */
   uint32_t entry_index;
   uint64_t items_done; /* by the enclosing loop: what bindings advance by */
   bool in_rows; /* inside a LOOP over rows */
@@ -487,6 +496,10 @@ void hmoe_workspaces_after_fork(void *model, bool child);
 
 /* ---- run.c ---- */
 
+/* Whether its device has a way to pick; then hmoe_model_run_state of an entry with one output, f32 of rank 2, for which it is done. */
+bool hmoe_model_picks(const struct hmoe_model *model);
+HMOE_MUST_USE hmoe_status hmoe_model_run_pick(struct hmoe_model *model, uint32_t entry, struct hmoe_state *state,
+                                              const int64_t *dims, const void *const *inputs, hmoe_pick *pick);
 HMOE_MUST_USE hmoe_status hmoe_run_steps(hmoe_run *run, uint32_t first, uint32_t end);
 /* Runs entry 0. */
 HMOE_MUST_USE hmoe_status hmoe_run_open_entry(struct hmoe_model *model, const hmoe_params *params, hmoe_progress *progress);

@@ -25,6 +25,7 @@ typedef enum hmoe_cuda_code {
   HMOE_CUDA_POSITIONS,
   HMOE_CUDA_LAST_ROWS,
   HMOE_CUDA_APPEND_MASK,
+  HMOE_CUDA_PICK,
   HMOE_CUDA_CODE_COUNT
 } hmoe_cuda_code;
 
@@ -61,6 +62,8 @@ hmoe_status hmoe_cuda_step_ids(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_positions(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_last_rows(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step);
+/* See hmoe_device.pick. */
+hmoe_status hmoe_cuda_pick(hmoe_run *run, const void *values, uint64_t rows, uint64_t columns, int32_t *picked);
 /* See hmoe_device.finish: the run has ended, workspace->found is what it left. */
 hmoe_status hmoe_cuda_finish_run(hmoe_run *run);
 /* Copies in order, on the model's stream; done when it returns. */

@@ -11,7 +11,7 @@ static const char *const code_names[HMOE_CUDA_CODE_COUNT] = {
     [HMOE_CUDA_SETS_RANK] = "hmoe_sets_rank",         [HMOE_CUDA_SETS_PLACE] = "hmoe_sets_place",
     [HMOE_CUDA_SETS_BLOCK] = "hmoe_sets_block",       [HMOE_CUDA_IDS] = "hmoe_ids",
     [HMOE_CUDA_POSITIONS] = "hmoe_positions",         [HMOE_CUDA_LAST_ROWS] = "hmoe_last_rows",
-    [HMOE_CUDA_APPEND_MASK] = "hmoe_append_mask",
+    [HMOE_CUDA_APPEND_MASK] = "hmoe_append_mask",     [HMOE_CUDA_PICK] = "hmoe_pick",
 };
 
 static hmoe_status enter(const hmoe_model *model) {
@@ -249,6 +249,11 @@ IN_CONTEXT(step_last_rows)
 IN_CONTEXT(step_append_mask)
 #undef IN_CONTEXT
 
+static hmoe_status cuda_pick(hmoe_run *run, const void *values, uint64_t rows, uint64_t columns, int32_t *picked) {
+  HMOE_TRY(enter(run->model));
+  return leave(run->model, hmoe_cuda_pick(run, values, rows, columns, picked));
+}
+
 /* Chunks of groups want counts that the host would have to wait for. */
 static hmoe_status step_loop(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_loop *loop = hmoe_run_fields(run, step);
@@ -278,6 +283,7 @@ const hmoe_device hmoe_cuda_device = {
     .upload = cuda_upload,
     .download = cuda_download,
     .fence = cuda_fence,
+    .pick = cuda_pick,
     .finish = cuda_finish,
     .steps = {[HMOE_STEP_KERNEL] = step_kernel,
               [HMOE_STEP_GROUP] = step_group,

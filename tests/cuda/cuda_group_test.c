@@ -1,8 +1,7 @@
 /* GROUP on a GPU, in the emulator, against plain loops: rows by expert, capacity by scope, histories, blocks. Every seed of the schedule gives the same. */
-#define HARNESS_CUDA
-#include "numeric/kernels_harness.h"
+#include "steps_on_cuda.h"
 
-enum { MOST = 4096, MAX_EXPERTS = 70, THREADS = 256 };
+enum { MOST = 4096, MAX_EXPERTS = 70, THREADS = STEP_THREADS };
 
 typedef struct grouping {
   int64_t rows, experts, top_k, capacity, row_block, scope_rows, past_rows, stride;
@@ -50,33 +49,6 @@ static void reference(const grouping *g, const int32_t *indices, const float *ga
     out->history[i / g->scope_rows * g->stride + g->past_rows + i % g->scope_rows] = indices[i];
 }
 
-static uint64_t device_words(const harness_unit *u, const void *words, int64_t count) {
-  uint64_t address = ptx_device_allocate(u->device, (uint64_t)count * 4 + 4, 256, "words");
-  if (words) assert_true(ptx_device_write(u->device, address, words, (uint64_t)count * 4));
-  return address;
-}
-
-static void launch(const harness_unit *u, const char *name, int64_t grid, const hmoe_cuda_call *call) {
-  ptx_report report;
-  ptx_launch launch = {.kernel = name,
-                       .grid = {(uint32_t)grid, 1, 1},
-                       .block = {THREADS, 1, 1},
-                       .arguments = call,
-                       .argument_bytes = sizeof *call,
-                       .seed = harness_random()};
-  if (grid && !ptx_launch_run(u->module, &launch, &report)) harness_report(u, &report);
-}
-
-static void expect_words(const harness_unit *u, uint64_t address, const void *want, int64_t count, const char *what) {
-  int32_t *got = malloc((size_t)count * 4 + 4);
-  ptx_report report = {.kind = PTX_OK};
-  if (!ptx_device_read(u->device, address, got, (uint64_t)count * 4, &report)) fail_msg("%s: %s", what, report.text);
-  for (int64_t i = 0; i < count; i++)
-    if (got[i] != ((const int32_t *)want)[i])
-      fail_msg("%s: word %" PRId64 " is %d, expected %d", what, i, got[i], ((const int32_t *)want)[i]);
-  free(got);
-}
-
 static void check(const harness_unit *u, const grouping *g) {
   static int32_t indices[MOST];
   static float gates[MOST];
@@ -90,28 +62,28 @@ static void check(const harness_unit *u, const grouping *g) {
     gates[i] = harness_float();
   }
   for (int64_t i = 0; i < words; i++) want.history[i] = (int32_t)harness_below(g->experts + 1);
-  uint64_t history = g->has_history ? device_words(u, want.history, words) : 0;
+  uint64_t history = g->has_history ? step_words(u, want.history, words) : 0;
   reference(g, indices, gates, &want);
   hmoe_cuda_call call = {.rows = g->rows, .splits = 1};
   const int64_t dims[] = {g->experts, g->top_k, g->capacity, g->row_block, g->scope_rows, g->past_rows, g->stride};
   memcpy(call.dims, dims, sizeof dims);
-  call.buffers[HMOE_BIND_GROUP_INDICES] = device_words(u, indices, g->rows);
-  if (g->has_gates) call.buffers[HMOE_BIND_GROUP_GATES] = device_words(u, gates, g->rows);
+  call.buffers[HMOE_BIND_GROUP_INDICES] = step_words(u, indices, g->rows);
+  if (g->has_gates) call.buffers[HMOE_BIND_GROUP_GATES] = step_words(u, gates, g->rows);
   int64_t block_words = (int64_t)sizeof(hmoe_blocks) / 4 + want.header.count * 4;
-  call.buffers[HMOE_BIND_GROUP_BLOCKS] = device_words(u, NULL, block_words);
-  call.buffers[HMOE_BIND_GROUP_ROW_TOKEN] = device_words(u, NULL, g->rows);
-  if (g->has_slots) call.buffers[HMOE_BIND_GROUP_ROW_SLOT] = device_words(u, NULL, g->rows);
-  if (g->has_row_gates) call.buffers[HMOE_BIND_GROUP_ROW_GATE] = device_words(u, NULL, g->rows);
-  call.buffers[HMOE_BIND_GROUP_COUNTERS] = device_words(u, NULL, 2 * g->experts);
+  call.buffers[HMOE_BIND_GROUP_BLOCKS] = step_words(u, NULL, block_words);
+  call.buffers[HMOE_BIND_GROUP_ROW_TOKEN] = step_words(u, NULL, g->rows);
+  if (g->has_slots) call.buffers[HMOE_BIND_GROUP_ROW_SLOT] = step_words(u, NULL, g->rows);
+  if (g->has_row_gates) call.buffers[HMOE_BIND_GROUP_ROW_GATE] = step_words(u, NULL, g->rows);
+  call.buffers[HMOE_BIND_GROUP_COUNTERS] = step_words(u, NULL, 2 * g->experts);
   call.buffers[HMOE_BIND_GROUP_HISTORY] = history;
-  launch(u, "hmoe_group_count", g->experts, &call);
-  launch(u, "hmoe_group_write", g->experts, &call);
-  if (g->has_history) launch(u, "hmoe_group_history", (g->rows + THREADS - 1) / THREADS, &call);
-  expect_words(u, call.buffers[HMOE_BIND_GROUP_BLOCKS], &want, block_words, "blocks");
-  expect_words(u, call.buffers[HMOE_BIND_GROUP_ROW_TOKEN], want.row_token, g->rows, "row_token");
-  if (g->has_slots) expect_words(u, call.buffers[HMOE_BIND_GROUP_ROW_SLOT], want.row_slot, g->rows, "row_slot");
-  if (g->has_row_gates) expect_words(u, call.buffers[HMOE_BIND_GROUP_ROW_GATE], want.row_gate, g->rows, "row_gate");
-  if (g->has_history) expect_words(u, history, want.history, words, "history");
+  step_launch(u, "hmoe_group_count", g->experts, &call);
+  step_launch(u, "hmoe_group_write", g->experts, &call);
+  if (g->has_history) step_launch(u, "hmoe_group_history", (g->rows + THREADS - 1) / THREADS, &call);
+  step_expect(u, call.buffers[HMOE_BIND_GROUP_BLOCKS], &want, block_words, "blocks");
+  step_expect(u, call.buffers[HMOE_BIND_GROUP_ROW_TOKEN], want.row_token, g->rows, "row_token");
+  if (g->has_slots) step_expect(u, call.buffers[HMOE_BIND_GROUP_ROW_SLOT], want.row_slot, g->rows, "row_slot");
+  if (g->has_row_gates) step_expect(u, call.buffers[HMOE_BIND_GROUP_ROW_GATE], want.row_gate, g->rows, "row_gate");
+  if (g->has_history) step_expect(u, history, want.history, words, "history");
   for (int i = 0; i < HMOE_CUDA_BINDINGS_MAX; i++)
     if (call.buffers[i]) ptx_device_free(u->device, call.buffers[i]);
 }

@@ -34,6 +34,8 @@ typedef struct table_decoder {
   int64_t rows, beams, capacity, length;
   int64_t prefixes[ORACLE_ROWS][ORACLE_WIDTH];
   int starts, steps, reorders;
+  bool can_pick;
+  int picks; /* steps that gave no logits */
   int fail_at, calls; /* the call that fails; 0: none */
   void (*edit)(struct table_decoder *decoder, float *logits); /* NULL: none */
 } table_decoder;
@@ -69,6 +71,26 @@ static inline hmoe_status table_step(void *context, const int64_t *tokens, int64
   return HMOE_OK;
 }
 
+static inline hmoe_status table_pick(void *context, const int64_t *tokens, int64_t width, int32_t *places) {
+  table_decoder *d = context;
+  int64_t vocab = d->oracle.vocab;
+  float *logits = malloc((size_t)(d->rows * vocab) * sizeof *logits);
+  assert_non_null(logits);
+  hmoe_status status = table_step(context, tokens, width, logits);
+  for (int64_t row = 0; status == HMOE_OK && row < d->rows; row++) {
+    places[row] = -1;
+    float largest = -INFINITY;
+    for (int64_t i = 0; i < vocab; i++)
+      if (logits[row * vocab + i] > largest) {
+        largest = logits[row * vocab + i];
+        places[row] = (int32_t)i;
+      }
+  }
+  free(logits);
+  d->picks++;
+  return status;
+}
+
 static inline hmoe_status table_reorder(void *context, const int32_t *rows) {
   table_decoder *d = context;
   HMOE_TRY(table_call(d));
@@ -83,7 +105,7 @@ static inline hmoe_status table_reorder(void *context, const int32_t *rows) {
 }
 
 static inline hmoe_decoder table_decoder_of(table_decoder *d) {
-  return (hmoe_decoder){d, d->oracle.vocab, table_start, table_step, table_reorder};
+  return (hmoe_decoder){d, d->oracle.vocab, table_start, table_step, table_reorder, d->can_pick ? table_pick : NULL};
 }
 
 static inline hmoe_allocator counting_allocator(counting *c) { return (hmoe_allocator){c, count_allocate, count_release}; }

@@ -1,5 +1,6 @@
 /* Generation of models: which entries are run with what, options and prompts refused, memory. The model's entries and states are
  * stood in for: the linker gives generation's calls of these functions of <hmoe/runtime.h> to the __wrap_ ones here, which are on tables. */
+#include "device.h"
 #include "generate_fixture.h"
 
 enum { VOCAB = 23, START = 2, END = 1, PAD = 0, ROWS = 3, LENGTH = 4 };
@@ -109,7 +110,9 @@ static void finish_toy(toy *t) {
   plan_setting(t->plan, HMOE_SETTING_END_TOKEN, (const int64_t[]){END}, 1);
   plan_setting(t->plan, HMOE_SETTING_PAD_TOKEN, (const int64_t[]){PAD}, 1);
   plan_finish(t->plan, NULL, 0);
-  t->model = (hmoe_model){.allocator = counting_allocator(&t->memory), .plan = (const hmoe_plan *)(const void *)t->plan->bytes};
+  t->model = (hmoe_model){.allocator = counting_allocator(&t->memory),
+                          .plan = (const hmoe_plan *)(const void *)t->plan->bytes,
+                          .device = &hmoe_cpu_device};
   t->model.entries = HMOE_PLAN_ARRAY(t->model.plan, t->model.plan->entries, hmoe_plan_entry);
 }
 

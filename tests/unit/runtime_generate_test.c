@@ -84,6 +84,7 @@ static void test_greedy(void **state) {
     int64_t max_new_tokens = 1 + (int64_t)(seed % 19), width = start + max_new_tokens, longest = 0, length;
     table_decoder *d = decoder_create(vocab, seed, 1.5f);
     d->oracle.levels = seed % 3 ? 0 : 4; /* ties */
+    d->can_pick = seed % 4 < 2;
     hmoe_search search = make_search(NULL, rows, start, max_new_tokens);
     search.rules.no_repeat_ngram = seed % 2 ? 0 : 1 + (int64_t)(seed / 2 % 4);
     fill_prompts(tokens, rows, start, width, vocab, seed);
@@ -96,6 +97,7 @@ static void test_greedy(void **state) {
     assert_int_equal(length, longest);
     assert_memory_equal(tokens, expected, (size_t)(rows * width) * sizeof *tokens);
     assert_int_equal(d->capacity, width - 1);
+    assert_int_equal(d->picks, d->can_pick && !search.rules.no_repeat_ngram ? d->steps : 0);
     assert_int_equal(d->steps, longest - start); /* the last token is not run, and nothing is after all have ended */
     assert_int_equal(d->reorders, 0);
     early += longest < width;

@@ -249,7 +249,7 @@ static int64_t plain_beams(const oracle *o, const hmoe_search *s, int64_t *row, 
 static void test_searches(void **state) {
   (void)state;
   static const double penalties[] = {1.0, 0.0, 2.0, -1.0};
-  int ended = 0, differ = 0;
+  int ended = 0, differ = 0, picks = 0, mixed = 0;
   int64_t last[3][WIDTH] = {{0}};
   for (uint64_t number = 0; number < 3000; number++) {
     uint64_t seed = number * 77 + 5;
@@ -268,6 +268,7 @@ static void test_searches(void **state) {
                           .rules = random_rules(&seed, memory)};
     table_decoder *d = calloc(1, sizeof *d);
     d->oracle = (oracle){.vocab = PLAIN_VOCAB, .seed = number, .end_token = memory[8], .end_bias = (float)(number % 5) - 1.0f};
+    d->can_pick = number % 8 == 0;
     for (int i = 0; i < START; i++) tokens[i] = expected[i] = (int64_t)((fixture_random(&seed) >> 6) % PLAIN_VOCAB);
     hmoe_decoder decoder = table_decoder_of(d);
     assert_ok(hmoe_search_run(&search, &decoder, tokens, &length));
@@ -275,10 +276,14 @@ static void test_searches(void **state) {
                                      : plain_greedy(&d->oracle, &search.rules, expected, width);
     if (length != plain || memcmp(tokens, expected, (size_t)plain * sizeof *tokens) != 0) fail_msg("case %d", (int)number);
     ended += length < width;
+    picks += d->picks;
+    mixed += d->picks > 0 && d->picks < d->steps;
     differ += memcmp(last[number % 3], tokens, sizeof *last) != 0;
     free(d);
   }
   assert_true(ended > 500 && differ > 2000);
+  print_message("%d steps without logits, %d rows with and without\n", picks, mixed);
+  assert_true(picks > 20 && mixed > 5); /* rules speak at some lengths only */
 }
 
 /* Every token ends a row: nothing goes on. */

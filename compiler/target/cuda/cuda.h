@@ -58,6 +58,11 @@ void cuda_barrier(hmoec_cuda_emitter *e); /* of the block: all its threads come 
 /* Of all lanes of a warp, in a fixed order; every lane gets it. All lanes come. */
 typedef enum cuda_reduction { CUDA_SUM, CUDA_MAX, CUDA_MAX_I, CUDA_MIN_I } cuda_reduction; /* MAX: NaN may be passed over */
 MlirValue cuda_reduce(hmoec_cuda_emitter *e, cuda_reduction how, MlirValue value);
+/* Of the lanes' values the largest and where it was found, the lowest place among equal ones; none is NaN, places are i32. Every lane gets both. All lanes
+ * come. */
+void cuda_reduce_first(hmoec_cuda_emitter *e, MlirValue *value, MlirValue *place);
+/* Whether a value at a place goes before another: it is larger, or equal and further in front. */
+MlirValue cuda_goes_before(hmoec_cuda_emitter *e, MlirValue value, MlirValue place, MlirValue other, MlirValue other_place);
 /* An i32 of the lane so many below; a lane that has none there gets its own. All lanes come. */
 MlirValue cuda_lane_below(hmoec_cuda_emitter *e, MlirValue value, int32_t distance);
 /* The i64 at an address becomes the lesser of it and `value`, unsigned, whatever else does the same. */

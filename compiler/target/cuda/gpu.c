@@ -182,6 +182,22 @@ MlirValue cuda_reduce(hmoec_cuda_emitter *e, cuda_reduction how, MlirValue value
   return value;
 }
 
+MlirValue cuda_goes_before(hmoec_cuda_emitter *e, MlirValue value, MlirValue place, MlirValue other, MlirValue other_place) {
+  ir_builder *ir = &e->ir;
+  MlirValue tie = ir_and(ir, ir_compare_f(ir, IR_EQ, value, other), ir_compare_i(ir, IR_LT, place, other_place));
+  return ir_or(ir, ir_compare_f(ir, IR_GT, value, other), tie);
+}
+
+void cuda_reduce_first(hmoec_cuda_emitter *e, MlirValue *value, MlirValue *place) {
+  ir_builder *ir = &e->ir;
+  for (int32_t distance = CUDA_WARP / 2; distance >= 1; distance /= 2) {
+    MlirValue other = exchange(e, *value, distance), other_place = exchange(e, *place, distance);
+    MlirValue takes = cuda_goes_before(e, other, other_place, *value, *place);
+    *value = ir_select(ir, takes, other, *value);
+    *place = ir_select(ir, takes, other_place, *place);
+  }
+}
+
 MlirValue cuda_fma(hmoec_cuda_emitter *e, MlirValue a, MlirValue b, MlirValue c) {
   return ir_op(&e->ir, "llvm.intr.fma", e->ir.f32, 3, (MlirValue[]){a, b, c}, NULL, mlirAttributeGetNull());
 }

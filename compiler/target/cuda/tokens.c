@@ -5,7 +5,13 @@
  *   hmoe_positions    dst[b][t] = real tokens before                         dims: rows, length, past, stride, limit, step
  *   hmoe_last_rows    dst[b] = the row of b's last real token                dims: rows, length, past, stride
  *   hmoe_append_mask  dst[b][past + t] = src[b][t]                           dims: rows, length, past, stride
- * call.rows: elements; buffers as the step's bindings, the word last. */
+ * call.rows: elements; buffers as the step's bindings, the word last.
+ *
+ *   hmoe_pick         dst[b] = the first of the largest of row b, i32        dims: columns
+ * is no step of a plan: generation asks for it behind a run. A block a row; buffers: f32 [rows][columns], dst. NaN is never taken, nor is -inf: -1 is
+ * where a row has nothing else. */
+#include <math.h>
+
 #include "target/cuda/cuda.h"
 
 enum { THREADS = 256, TROUBLE = HMOE_CUDA_BINDINGS_MAX - 1, PLACE_BITS = 40 };
@@ -102,10 +108,47 @@ static void emit_append_mask(hmoec_cuda_emitter *e, const hmoec_cuda_task *task)
   cuda_if_end(e, &real);
 }
 
+/* Shared memory: of each warp the largest, then where. */
+enum { PICK_WARPS = THREADS / CUDA_WARP, PICK_PLACES_AT = PICK_WARPS * 4, PICK_BYTES = 2 * PICK_PLACES_AT };
+
+static void emit_pick(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue columns = cuda_dim(e, task, 0), zero = ir_i64(ir, 0);
+  MlirValue row = ir_at(ir, cuda_binding(e, task, 0), ir->f32, ir_mul_i(ir, task->task, columns));
+  MlirValue found[] = {ir_f32(ir, -INFINITY), ir_i32(ir, INT32_MAX)};
+  ir_loop c; /* a thread's places rise: of equal ones it keeps the first */
+  ir_for_begin(ir, &c, task->thread, columns, THREADS, 2, found);
+  MlirValue x = cuda_f32(e, row, c.index), larger = ir_compare_f(ir, IR_GT, x, c.args[0]);
+  ir_for_end(ir, &c,
+             (MlirValue[]){ir_select(ir, larger, x, c.args[0]), ir_select(ir, larger, ir_truncate(ir, c.index), c.args[1])});
+  MlirValue value = c.args[0], place = c.args[1];
+  cuda_reduce_first(e, &value, &place);
+  MlirValue values = cuda_shared(e, 0), places = cuda_shared(e, PICK_PLACES_AT);
+  ir_branch first;
+  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, task->lane, zero), none);
+  cuda_put(e, values, task->warp, value);
+  cuda_put(e, places, task->warp, place);
+  cuda_if_end(e, &first);
+  cuda_barrier(e);
+  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, task->thread, zero), none);
+  value = cuda_f32(e, values, zero);
+  place = cuda_i32(e, places, zero);
+  for (int64_t w = 1; w < PICK_WARPS; w++) {
+    MlirValue other = cuda_f32(e, values, ir_i64(ir, w)), other_place = cuda_i32(e, places, ir_i64(ir, w));
+    MlirValue takes = cuda_goes_before(e, other, other_place, value, place);
+    value = ir_select(ir, takes, other, value);
+    place = ir_select(ir, takes, other_place, place);
+  }
+  MlirValue nowhere = ir_compare_i(ir, IR_EQ, place, ir_i32(ir, INT32_MAX));
+  cuda_put(e, cuda_binding(e, task, 1), task->task, ir_select(ir, nowhere, ir_i32(ir, -1), place));
+  cuda_if_end(e, &first);
+}
+
 const hmoec_cuda_step hmoec_cuda_token_steps[] = {
     {"hmoe_ids", THREADS, 0, emit_ids},
     {"hmoe_positions", THREADS, 0, emit_positions},
     {"hmoe_last_rows", THREADS, 0, emit_last_rows},
     {"hmoe_append_mask", THREADS, 0, emit_append_mask},
+    {"hmoe_pick", THREADS, PICK_BYTES, emit_pick},
     {NULL, 0, 0, NULL},
 };

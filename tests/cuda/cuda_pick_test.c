@@ -1,0 +1,55 @@
+/* What generation picks from rows of logits on a GPU, in the emulator, against the host's rule (runtime/generate_logits.c): the first of the largest, which is
+ * never NaN nor -inf. */
+#include "steps_on_cuda.h"
+
+#include "generate_internal.h"
+
+enum { MOST_ROWS = 3, MOST_COLUMNS = 2100 };
+
+/* Few values, so that there are ties; and what is not finite, and zeros of both signs. */
+static void fill(float *row, int64_t columns, int64_t kind) {
+  static const float odd[] = {NAN, -INFINITY, INFINITY, -0.0f, 0.0f, -1, 1};
+  for (int64_t i = 0; i < columns; i++) {
+    float x = (float)(harness_below(7) - 9);
+    if (kind == 1) x = harness_float();
+    if (kind == 2) x = odd[harness_below(2)]; /* nothing to take */
+    if (kind == 3) x = odd[harness_below(7)];
+    if (kind == 4) x = odd[3 + harness_below(2)];
+    if (kind == 5) x = i == columns - 1 ? -7 : odd[harness_below(2)];
+    row[i] = x;
+  }
+}
+
+static void test_pick(void **state) {
+  (void)state;
+  static const int64_t widths[] = {1, 2, 31, 32, 33, 255, 256, 257, 1000, MOST_COLUMNS};
+  static float logits[MOST_ROWS * MOST_COLUMNS], cleaned[MOST_COLUMNS];
+  harness_unit u = harness_compile(NULL, 0, hmoec_cpu_schedule_default(64));
+  int none = 0, infinite = 0;
+  for (int64_t i = 0; i < 120; i++) {
+    int64_t columns = widths[i % 10], rows = 1 + harness_below(MOST_ROWS);
+    int32_t want[MOST_ROWS];
+    for (int64_t r = 0; r < rows; r++) {
+      fill(logits + r * columns, columns, i / 10 % 6);
+      memcpy(cleaned, logits + r * columns, (size_t)columns * sizeof *cleaned);
+      float largest = hmoe_logits_clean(cleaned, columns);
+      want[r] = largest > -INFINITY ? (int32_t)hmoe_logits_find(cleaned, columns, largest) : -1;
+      none += want[r] < 0;
+      infinite += largest > 1e30f;
+    }
+    hmoe_cuda_call call = {.rows = rows, .splits = 1, .dims = {columns}};
+    call.buffers[0] = step_words(&u, logits, rows * columns);
+    call.buffers[1] = step_words(&u, NULL, rows);
+    step_launch(&u, "hmoe_pick", rows, &call);
+    step_expect(&u, call.buffers[1], want, rows, "places");
+    for (int b = 0; b < 2; b++) ptx_device_free(u.device, call.buffers[b]);
+  }
+  assert_true(none > 20 && infinite > 20);
+  harness_destroy(&u);
+}
+
+int main(void) {
+  harness_seed();
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_pick)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

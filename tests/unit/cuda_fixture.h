@@ -1,0 +1,91 @@
+/* The tests' driver, as the runtime of this process finds it, and golden models on it and on the host. */
+#ifndef CUDA_FIXTURE_H
+#define CUDA_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <dlfcn.h>
+
+#include <cmocka.h>
+
+#include "gpu/fake_cuda.h"
+#include "hmoe/compiler.h"
+
+/* The functions of the library that the runtime opens: the same copy of it. */
+static struct {
+  fake_cuda_counters (*get_counters)(void);
+  uint64_t (*calls)(const char *function);
+  void (*fail)(const char *function, unsigned n, CUresult result);
+  void (*set_devices)(int count);
+} fake;
+
+static inline void fake_find(void *library, const char *name, void *out_function) {
+  void *function = dlsym(library, name);
+  if (!function) fail_msg("%s", dlerror());
+  memcpy(out_function, &function, sizeof function);
+}
+
+static int fake_open(void **state) {
+  (void)state;
+  setenv("HMOE_CUDA_DRIVER", HMOE_FAKE_CUDA, 1);
+  void *library = dlopen(HMOE_FAKE_CUDA, RTLD_NOW | RTLD_LOCAL);
+  if (!library) fail_msg("%s", dlerror());
+  fake_find(library, "fake_cuda_get_counters", &fake.get_counters);
+  fake_find(library, "fake_cuda_calls", &fake.calls);
+  fake_find(library, "fake_cuda_fail", &fake.fail);
+  fake_find(library, "fake_cuda_set_devices", &fake.set_devices);
+  return 0;
+}
+
+static inline void expect_ok(hmoe_status status) {
+  if (status != HMOE_OK) fail_msg("%s: %s", hmoe_status_string(status), hmoe_last_error());
+}
+
+typedef struct cuda_model {
+  hmoec_compilation *compilation;
+  const struct hmoe_model_object *object;
+  char weights[512];
+  hmoe_model *host, *device;
+  uint64_t vocab;
+} cuda_model;
+
+static inline void cuda_model_compile(const char *name, cuda_model *out) {
+  *out = (cuda_model){.host = NULL};
+  char path[512];
+  snprintf(path, sizeof path, "%s/tests/golden/%s", HMOE_SOURCE_DIR, name);
+  snprintf(out->weights, sizeof out->weights, "%s/tests/golden/%s/model.safetensors", HMOE_SOURCE_DIR, name);
+  static const hmoec_options options = {.struct_size = sizeof options, .message = NULL, .target = "cuda"};
+  assert_int_equal(hmoec_compile_file(path, &options, &out->compilation), HMOEC_OK);
+  assert_int_equal(hmoec_compilation_load(out->compilation, &out->object), HMOEC_OK);
+}
+
+static inline hmoe_status cuda_model_open_on(const cuda_model *m, const char *device, hmoe_model **out_model) {
+  hmoe_options options = {.struct_size = sizeof options, .device = device, .threads = 1};
+  return hmoe_model_open(m->object, &(hmoe_weights){.path = m->weights}, &options, out_model);
+}
+
+static inline cuda_model cuda_model_open(const char *name) {
+  cuda_model m;
+  cuda_model_compile(name, &m);
+  hmoec_signature decode;
+  assert_int_equal(hmoec_compilation_signature(m.compilation, "decode", &decode), HMOEC_OK);
+  m.vocab = (uint64_t)decode.outputs[0].shape.dims[decode.outputs[0].shape.rank - 1];
+  expect_ok(cuda_model_open_on(&m, NULL, &m.host));
+  expect_ok(cuda_model_open_on(&m, "cuda", &m.device));
+  return m;
+}
+
+static inline void cuda_model_close(cuda_model *m) {
+  hmoe_model_close(m->host);
+  hmoe_model_close(m->device);
+  hmoec_compilation_destroy(m->compilation);
+}
+
+#endif
