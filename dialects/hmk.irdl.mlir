@@ -278,6 +278,20 @@ irdl.dialect @hmk {
     irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "kind" = %kind_a, "epsilon" = %epsilon_a, "scale" = %scale_a, "n" = %n_a, "out_format" = %out_format_a }
   }
 
+  // Rows in place for the products that follow: hmoec_pack_rows_spec. norm: none, rms, layer. bind: a, out, blocks, gather, norm_weight, norm_bias.
+  irdl.operation @pack_rows {
+    %bind_a = irdl.any
+    %rows_a = irdl.base "#builtin.integer"
+    %n_a = irdl.base "#builtin.integer"
+    %format_a = irdl.base "#builtin.string"
+    %norm_a = irdl.base "#builtin.string"
+    %norm_epsilon_a = irdl.base "#builtin.float"
+    %norm_scale_a = irdl.base "#builtin.float"
+    %buffers_t = irdl.parametric @hmk::@memory<>
+    irdl.operands(buffers: variadic %buffers_t)
+    irdl.attributes { "bind" = %bind_a, "rows" = %rows_a, "n" = %n_a, "format" = %format_a, "norm" = %norm_a, "norm_epsilon" = %norm_epsilon_a, "norm_scale" = %norm_scale_a }
+  }
+
   // out[r] (+)= row ids[r] of a table: hmoec_embed_spec. table: rows, or right, of the format. bind: ids, table, out.
   irdl.operation @embed_rows {
     %bind_a = irdl.any

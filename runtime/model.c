@@ -92,7 +92,7 @@ static hmoe_status open_model(hmoe_model *model, const hmoe_weights *weights, co
     HMOE_TRY(hmoe_packing_begin(model, pack_path));
     return hmoe_packing_end(model, open_weights(model, weights, options));
   }
-  if (model->device != &hmoe_cpu_device) HMOE_TRY(model->device->open(model, options));
+  HMOE_TRY(model->device != &hmoe_cpu_device ? model->device->open(model, options) : hmoe_cpu_check_runs(model));
   HMOE_TRY(create_caches(model));
   HMOE_TRY(open_weights(model, weights, options));
   return upload_weights(model);

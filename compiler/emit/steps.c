@@ -117,8 +117,8 @@ static uint32_t add_kernel(hmoec_plan_writer *plan, const hmoec_kernel *kernel) 
   return (uint32_t)unit->kernel_count++;
 }
 
-static uint32_t column_splits(const hmoec_target *target, const hmoec_matmul_spec *product) {
-  return (uint32_t)(hmoec_round_columns(target, product->n) / target->column_step);
+static uint32_t column_splits(const hmoec_target *target, int64_t columns) {
+  return (uint32_t)(hmoec_round_columns(target, columns) / target->column_step);
 }
 
 static hmoe_plan_span kernel_fields(const step_source *s) {
@@ -132,13 +132,17 @@ static hmoe_plan_span kernel_fields(const step_source *s) {
   const hmoec_matmul_spec *product = kernel.family == HMOEC_KERNEL_MATMUL ? &kernel.spec.matmul
                                      : kernel.family == HMOEC_KERNEL_FFN  ? &kernel.spec.ffn.second
                                                                           : NULL;
+  bool packs = kernel.family == HMOEC_KERNEL_PACK_ROWS, grouped = product ? product->grouped : packs && kernel.spec.pack_rows.grouped;
   hmoe_step_kernel fields = {.kernel = add_kernel(plan, &kernel),
-                             .grid = !product           ? HMOE_GRID_ROWS
-                                     : product->grouped ? HMOE_GRID_BLOCKS
+                             .grid = !product && !packs ? HMOE_GRID_ROWS
+                                     : grouped          ? HMOE_GRID_BLOCKS
                                                         : HMOE_GRID_DENSE,
                              .row_block = kernel.family == HMOEC_KERNEL_ATTENTION ? 1 : scheduled(s, "row_block"),
                              .groups = 1,
-                             .column_splits = kernel.family == HMOEC_KERNEL_MATMUL ? column_splits(plan->unit->target, product) : 1,
+                             .column_splits = packs ? column_splits(plan->unit->target, kernel.spec.pack_rows.n)
+                                              : kernel.family == HMOEC_KERNEL_MATMUL
+                                                  ? column_splits(plan->unit->target, product->n)
+                                                  : 1,
                              .row_flops = hmoec_kernel_row_flops(&kernel)};
   if (fields.grid == HMOE_GRID_BLOCKS) {
     while (strcmp(s->info->roles[fields.blocks_binding], "blocks") != 0) fields.blocks_binding++;
@@ -217,6 +221,7 @@ static hmoe_plan_span pack_fields(const step_source *s) {
       .destination = {.layout = (uint32_t)arg(s, HMOEC_PACK_LAYOUT),
                       .generated_format = (uint32_t)arg(s, HMOEC_PACK_GENERATED_FORMAT),
                       .between = (uint32_t)arg(s, HMOEC_PACK_BETWEEN),
+                      .generated_layout = (uint32_t)arg(s, HMOEC_PACK_GENERATED_LAYOUT),
                       .columns = arg(s, HMOEC_PACK_COLUMNS),
                       .generated_rows = arg(s, HMOEC_PACK_GENERATED_ROWS),
                       .group_bytes = arg(s, HMOEC_PACK_GROUP_BYTES),

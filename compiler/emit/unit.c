@@ -262,13 +262,15 @@ bool hmoec_unit_init(MlirModule module, const hmoec_target *target, hmoec_diagno
       out_unit->name = strndup(text.data, text.length);
     }
     entries[entry_count++] = read_entry(&r, function, mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0)));
+    if (entry_count == 1) out_unit->host_kernels = out_unit->kernel_count;
   }
   char dtype[16] = "";
   MlirStringRef text = hmoec_op_string(root, "hmk.dtype");
   if (text.length < sizeof dtype) memcpy(dtype, text.data, text.length);
   hmoec_format_find(dtype, &out_unit->dtype);
+  if (!target->packs_rows[out_unit->dtype]) out_unit->host_kernels = out_unit->kernel_count;
   plan.weight_bytes = (uint64_t)hmoec_op_int(root, "hmk.weight_bytes");
-  out_unit->scratch_bytes = out_unit->target->scratch_bytes(&out_unit->schedule, out_unit->kernels, out_unit->kernel_count);
+  out_unit->scratch_bytes = out_unit->target->scratch_bytes(&out_unit->schedule, out_unit->kernels, out_unit->host_kernels);
   plan.state_positions = (uint64_t)out_unit->target->position_step;
   if (out_unit->name) plan.name = hmoec_blob_append(&r.blob, out_unit->name, strlen(out_unit->name), strlen(out_unit->name));
   plan.params = hmoec_blob_append(&r.blob, r.params, r.param_count * sizeof *r.params, r.param_count);

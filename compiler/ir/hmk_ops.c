@@ -25,6 +25,7 @@ static const hmoec_hmk_info infos[] = {
     {"contract", {"t1", "r", "beta", "v"}, 0xb, HMOE_STEP_KERNEL},
     {"map_rows", {"in", "index", "out", "factor"}, 0x5, HMOE_STEP_KERNEL},
     {"norm_rows", {"x", "weight", "bias", "out", "index"}, 0xb, HMOE_STEP_KERNEL},
+    {"pack_rows", {"a", "out", "blocks", "gather", "norm_weight", "norm_bias"}, 0x3, HMOE_STEP_KERNEL},
     {"embed_rows", {"ids", "table", "out"}, 0x7, HMOE_STEP_KERNEL},
     {"store_kv", {"k", "v", "keys", "values"}, 0xf, HMOE_STEP_KERNEL},
     {"attention", {"q", "keys", "values", "bias", "mask", "out"}, 0x27, HMOE_STEP_KERNEL},

@@ -53,6 +53,7 @@ typedef enum hmoec_pack_arg {
   HMOEC_PACK_SOURCE_GENERATED,
   HMOEC_PACK_GENERATED_FORMAT,
   HMOEC_PACK_BETWEEN,
+  HMOEC_PACK_GENERATED_LAYOUT,
   HMOEC_PACK_ARGS
 } hmoec_pack_arg;
 enum { HMOEC_COPY_ARGS = 7 }; /* of hmk.copy */

@@ -152,6 +152,18 @@ static const field norm_fields[] = {CHOICE("kind", hmoec_norm_spec, kind, norms)
                                     KNOB("row_block", hmoec_norm_spec, row_block),
                                     END};
 
+static const field pack_rows_fields[] = {COUNT("n", hmoec_pack_rows_spec, n),
+                                         STRIDE("a_stride", hmoec_pack_rows_spec, a_stride, "a"),
+                                         STRIDE("out_stride", hmoec_pack_rows_spec, out_stride, "out"),
+                                         CHOICE("format", hmoec_pack_rows_spec, format, hmoec_format_names),
+                                         CHOICE("norm", hmoec_pack_rows_spec, norm, norms),
+                                         FIELD("norm_epsilon", hmoec_pack_rows_spec, norm_epsilon, NUMBER),
+                                         FIELD("norm_scale", hmoec_pack_rows_spec, norm_scale, REAL),
+                                         FIELD("blocks", hmoec_pack_rows_spec, grouped, BOUND),
+                                         FIELD("gather", hmoec_pack_rows_spec, has_gather, BOUND),
+                                         KNOB("row_block", hmoec_pack_rows_spec, row_block),
+                                         END};
+
 static const field embed_fields[] = {COUNT("n", hmoec_embed_spec, n),
                                      STRIDE("ld_out", hmoec_embed_spec, ld_out, "out"),
                                      CHOICE("table", hmoec_embed_spec, layout, layouts),
@@ -220,6 +232,7 @@ static const family_info families[HMOEC_KERNEL_FAMILY_COUNT] = {
     [HMOEC_KERNEL_CONTRACT] = {"contract", "contract", {PART(contract_fields, contract, "")}, {{2, "bottleneck", "hidden"}}},
     [HMOEC_KERNEL_ROWS] = {"rows", "map_rows", {PART(rows_fields, rows, "")}, {{2, "n", NULL}}},
     [HMOEC_KERNEL_NORM] = {"norm", "norm_rows", {PART(norm_fields, norm, "")}, {{2, "n", NULL}}},
+    [HMOEC_KERNEL_PACK_ROWS] = {"pack_rows", "pack_rows", {PART(pack_rows_fields, pack_rows, "")}, {{2, "n", NULL}}},
     [HMOEC_KERNEL_EMBED] = {"embed", "embed_rows", {PART(embed_fields, embed, "")}, {{2, "n", NULL}}},
     [HMOEC_KERNEL_STORE] = {"store", "store_kv", {PART(store_fields, store, "")}, {{2, "heads", "head_size"}}},
     [HMOEC_KERNEL_ATTENTION] = {"attention",

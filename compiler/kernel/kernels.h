@@ -194,6 +194,18 @@ typedef struct hmoec_norm_spec {
   int64_t row_block;
 } hmoec_norm_spec;
 
+/* Rows in place, of `format`, for the products that follow: out row r = norm(a[src(r)]) rounded, where r is the product's row, and zeros behind column n.
+ * For targets whose products read no others (hmoec_target.packs_rows). bindings: 0 a f32 [*, a_stride], 1 out, 2 blocks, 3 gather, 4 norm_weight, 5
+ * norm_bias, as of hmoec_matmul_spec. Grid DENSE or BLOCKS; columns are split. */
+typedef struct hmoec_pack_rows_spec {
+  int64_t n, a_stride, out_stride;
+  hmoec_format format;
+  bool grouped, has_gather;
+  hmoec_norm norm;
+  double norm_epsilon, norm_scale;
+  int64_t row_block;
+} hmoec_pack_rows_spec;
+
 /* out[r] (+)= row ids[r] of a table. bindings: 0 ids i32 [rows], 1 table, 2 out f32 [rows, ld_out]. Grid ROWS.
  * layout ROWS: the table is f32 [*, n]. RIGHT: it is the right operand [n, *] of `format` that a product with its transpose has (a tied head), and
  * row v is column v of that. */
@@ -248,6 +260,7 @@ typedef enum hmoec_kernel_family {
   HMOEC_KERNEL_EMBED,
   HMOEC_KERNEL_STORE,
   HMOEC_KERNEL_ATTENTION,
+  HMOEC_KERNEL_PACK_ROWS,
   HMOEC_KERNEL_FAMILY_COUNT
 } hmoec_kernel_family;
 
@@ -265,6 +278,7 @@ typedef struct hmoec_kernel {
     hmoec_embed_spec embed;
     hmoec_store_spec store;
     hmoec_attention_spec attention;
+    hmoec_pack_rows_spec pack_rows;
   } spec;
 } hmoec_kernel;
 

@@ -97,7 +97,7 @@ bool hmoec_session_plan(hmoec_session *session) {
 /* ---- code ---- */
 
 static uint32_t all_versions(const hmoec_session *session) {
-  return hmoec_code_versions_of(session->unit.target, session->unit.kernels, session->unit.kernel_count);
+  return hmoec_code_versions_of(session->unit.target, session->unit.kernels, session->unit.host_kernels);
 }
 
 static bool generate(hmoec_session *session, uint32_t versions, hmoec_output form, char **out_bytes, size_t *out_size) {

@@ -48,6 +48,7 @@ static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCStri
 
 static hmoec_operand operand_of(MlirOperation buffer) {
   hmoec_operand operand = {.generated_rows = hmoec_op_int(buffer, "generated_rows"),
+                           .groups = hmoec_op_int(buffer, "groups"),
                            .in_place = !mlirAttributeIsNull(mlirOperationGetAttributeByName(buffer, ref("in_place")))};
   while (!hmoec_op_string_is(buffer, "role", hmoec_role_names[operand.role])) operand.role++;
   for (int f = 0; f < HMOEC_FORMAT_COUNT; f++) {

@@ -230,6 +230,8 @@ plan_memory *plan_workspace(planner *p, int64_t dim, int64_t items, hmoec_operan
 plan_memory *plan_plain(planner *p, const char *element, int64_t dim, int64_t rows, int64_t columns);
 /* Rows of a format. in_place: products of the format read them without a copy. */
 plan_memory *plan_rows_memory(planner *p, hmoec_format format, int64_t dim, int64_t columns, bool in_place);
+/* The same, in place, of rows that are blocks of so many groups. */
+plan_memory *plan_block_rows(planner *p, hmoec_format format, int64_t dim, int64_t columns, int64_t groups);
 /* A right operand [k, n]; a vector [n] of f32. */
 static inline hmoec_operand plan_right(hmoec_format format, int64_t k, int64_t n) {
   return (hmoec_operand){.role = HMOEC_ROLE_RIGHT, .format = format, .depth = k, .columns = n};
@@ -290,6 +292,7 @@ typedef struct plan_matmul {
   int fn;
   int64_t rows_dim;
   hmoec_matmul_spec spec; /* what tells buffers, layouts and the schedule is not filled in */
+  int64_t groups; /* that the blocks of its rows are of; 0: it has none */
   plan_binding a, b, c, blocks, gather, scatter, bias, row_gate, gated_bias, pass, pass_index, norm_weight, norm_bias;
 } plan_matmul;
 
@@ -298,6 +301,8 @@ plan_matmul plan_matmul_init(planner *p, int fn, int64_t rows_dim, hmoec_format 
 /* C of a product. */
 void plan_matmul_into(plan_matmul *m, plan_place c);
 void plan_matmul_emit(planner *p, const plan_matmul *matmul);
+/* Two products, the second of what the first wrote. */
+void plan_two(planner *p, const plan_matmul *first, const plan_matmul *second);
 /* The two grouped products of a feed-forward network, where second's A is first's C: in one step where there are rows enough, else one
  * after the other. */
 void plan_pair(planner *p, const plan_matmul *first, const plan_matmul *second);

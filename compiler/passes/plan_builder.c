@@ -93,6 +93,12 @@ plan_memory *plan_rows_memory(planner *p, hmoec_format format, int64_t dim, int6
                         (hmoec_operand){.role = HMOEC_ROLE_ROWS, .format = format, .columns = columns, .in_place = in_place});
 }
 
+plan_memory *plan_block_rows(planner *p, hmoec_format format, int64_t dim, int64_t columns, int64_t groups) {
+  return plan_workspace(
+      p, dim, 0,
+      (hmoec_operand){.role = HMOEC_ROLE_ROWS, .format = format, .columns = columns, .in_place = true, .groups = groups});
+}
+
 const plan_value *plan_value_find(const planner *p, MlirValue value) {
   size_t at = hmoec_pointer_map_get(&p->value_at, value.ptr);
   return at == HMOEC_NO_NUMBER ? NULL : p->values[at];
@@ -171,6 +177,7 @@ static MlirValue memory_value(planner *p, int fn, plan_memory *memory) {
   attributes[count++] = named(p, "dim", int_attribute(p, memory->dim));
   attributes[count++] = named(p, "slot", int_attribute(p, -1));
   if (operand->in_place) attributes[count++] = named(p, "in_place", mlirUnitAttrGet(p->out.context));
+  if (operand->groups) attributes[count++] = named(p, "groups", int_attribute(p, operand->groups));
   if (operand->generated_rows) {
     attributes[count++] = named(p, "generated_rows", int_attribute(p, operand->generated_rows));
     attributes[count++] = named(p, "generates", mlirStringAttrGet(p->out.context, ref(hmoec_format_name(operand->generates))));

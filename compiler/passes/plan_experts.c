@@ -132,7 +132,7 @@ static void pack_experts(planner *p, layer *l, bool generated_biases) {
   l->d_ff = wi.dims[1];
   l->d_model = wi.dims[2];
   l->top_k = hmoec_value_shape(l->indices).dims[1];
-  l->ff_columns = plan_round(&p->graph, l->d_ff);
+  l->ff_columns = hmoec_round_depth(p->graph.target, l->format, plan_round(&p->graph, l->d_ff));
   l->own1 = mlirValueIsNull(l->wi_1) ? l->ff_columns : 2 * l->ff_columns;
   l->columns1 = l->own1 + plan_round(&p->graph, l->bottleneck);
   l->hidden = l->bottleneck ? l->ff_columns + l->bottleneck : l->d_ff;
@@ -161,11 +161,13 @@ static void run_experts(planner *p, const layer *l, MlirValue result) {
   bool is_fused = l->bottleneck > 0;
   plan_place x = plan_value_get(p, l->x)->place;
 
-  plan_place hidden = plan_whole_place(plan_rows_memory(p, l->format, picks, l->hidden, true));
+  int64_t groups = l->experts * (grouping.capacity > 0 ? 2 : 1); /* dropped rows are a group of their own */
+  plan_place hidden = plan_whole_place(plan_block_rows(p, l->format, picks, l->hidden, groups));
   plan_matmul first = plan_matmul_init(p, PLAN_RUN, picks, l->format, h, l->hidden, x);
   plan_matmul_into(&first, hidden);
   first.b = plan_at(l->pack1);
   first.blocks = plan_at(grouping.blocks);
+  first.groups = groups;
   first.gather = plan_at(grouping.row_token);
   if (l->bias1) first.bias = plan_at(l->bias1);
   first.spec.paired = !mlirValueIsNull(l->wi_1);

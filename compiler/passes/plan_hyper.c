@@ -88,6 +88,7 @@ void plan_generate(planner *p, int fn, int64_t rows_dim, const plan_generator *g
   m.gather = gather;
   m.scatter = scatter;
   m.spec.c_format = made_part.format;
+  m.spec.few_rows = fn == PLAN_RUN && p->graph.target->packs_rows[format]; /* what it writes are no rows in place */
   plan_matmul_emit(p, &m);
 }
 
@@ -148,6 +149,7 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
   up.scatter = plan_at(grouping->row_token);
   up.spec.accumulate = accumulate;
   if (g->biases) up.bias = plan_at(weights->part[PLAN_GAMMA]);
+  if (p->graph.target->packs_rows[format]) down.spec.few_rows = up.spec.few_rows = true; /* rows of one set, mostly */
   if (grouping->sets) {
     plan_pair(p, &down, &up);
   } else { /* a group a token: never rows enough */

@@ -50,11 +50,73 @@ static void bind_norm(plan_step *step, const plan_matmul *m) {
   plan_bind(step, "norm_bias", m->norm_bias);
 }
 
-void plan_matmul_emit(planner *p, const plan_matmul *m) {
+static void emit_product(planner *p, const plan_matmul *m) {
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = m->spec};
   plan_step step = product_begin(p, &kernel, m, m->a, m->gather, m->row_gate);
   bind_norm(&step, m);
   plan_step_end(&step);
+}
+
+/* Whether a product wants its rows packed, unless they are few. */
+static bool packs_rows(const planner *p, const plan_matmul *m) {
+  return m->fn == PLAN_RUN && p->graph.target->packs_rows[m->spec.format] && !m->spec.few_rows;
+}
+
+/* A's rows, packed in the order of the product's: gathered, normalised and rounded. */
+static plan_matmul pack_rows(planner *p, const plan_matmul *m) {
+  plan_matmul packed = *m;
+  plan_memory *rows = plan_block_rows(p, m->spec.format, m->rows_dim, m->spec.k, m->groups);
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_PACK_ROWS,
+                         .spec.pack_rows = {.n = m->spec.k,
+                                            .format = m->spec.format,
+                                            .norm = m->spec.norm,
+                                            .norm_epsilon = m->spec.norm_epsilon,
+                                            .norm_scale = m->spec.norm_scale}};
+  plan_step step = plan_kernel_begin(p, m->fn, &kernel, m->rows_dim);
+  plan_bind(&step, "a", m->a);
+  plan_bind(&step, "out", plan_at(rows));
+  plan_bind(&step, "blocks", m->blocks);
+  plan_bind(&step, "gather", m->gather);
+  bind_norm(&step, m);
+  plan_step_end(&step);
+  packed.a = plan_at(rows);
+  packed.spec.a_format = m->spec.format;
+  packed.spec.norm = HMOEC_NORM_NONE;
+  packed.gather = packed.norm_weight = packed.norm_bias = (plan_binding){0};
+  return packed;
+}
+
+/* One product, or two of which the second reads what the first wrote (NULL: one): of many rows, packed, or of few. */
+static void emit_ways(planner *p, const plan_matmul *first, const plan_matmul *second) {
+  const plan_matmul *products[2] = {first, second};
+  int64_t count = second ? 2 : 1;
+  plan_step step = plan_step_begin(p, first->fn, "choose", first->rows_dim);
+  plan_bind(&step, "blocks", first->blocks);
+  plan_int(&step, "first", 1 + count);
+  plan_int(&step, "second", count);
+  plan_step_end(&step);
+  plan_matmul packed = pack_rows(p, first);
+  emit_product(p, &packed);
+  if (second) emit_product(p, second);
+  for (int64_t i = 0; i < count; i++) {
+    plan_matmul few = *products[i];
+    few.spec.few_rows = true;
+    emit_product(p, &few);
+  }
+}
+
+void plan_matmul_emit(planner *p, const plan_matmul *m) {
+  if (packs_rows(p, m)) emit_ways(p, m, NULL);
+  else emit_product(p, m);
+}
+
+void plan_two(planner *p, const plan_matmul *first, const plan_matmul *second) {
+  if (packs_rows(p, first)) {
+    emit_ways(p, first, second);
+  } else {
+    emit_product(p, first);
+    emit_product(p, second);
+  }
 }
 
 /* Both in one step; second's A is first's C, which stays in scratch. */
@@ -69,14 +131,18 @@ static void emit_ffn(planner *p, const plan_matmul *first, const plan_matmul *se
 }
 
 void plan_pair(planner *p, const plan_matmul *first, const plan_matmul *second) {
+  if (p->graph.target->packs_rows[first->spec.format]) {
+    plan_two(p, first, second);
+    return;
+  }
   plan_step step = plan_step_begin(p, second->fn, "choose", second->rows_dim);
   plan_bind(&step, "blocks", second->blocks);
   plan_int(&step, "first", 1);
   plan_int(&step, "second", 2);
   plan_step_end(&step);
   emit_ffn(p, first, second);
-  plan_matmul_emit(p, first);
-  plan_matmul_emit(p, second);
+  emit_product(p, first);
+  emit_product(p, second);
 }
 
 void plan_map_emit(planner *p, int fn, int64_t rows_dim, const plan_mapping *map) {

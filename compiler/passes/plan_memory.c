@@ -55,7 +55,7 @@ plan_place plan_destination(planner *p, MlirValue value, int64_t rows_dim, bool 
 
 hmoec_format plan_rows_format(const planner *p, MlirValue value) {
   bool any = false;
-  if (plan_is_last_from(p, value)) return HMOEC_FORMAT_F32;
+  if (plan_is_last_from(p, value) || p->graph.target->packs_rows[p->graph.options->dtype]) return HMOEC_FORMAT_F32;
   for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
     MlirOperation user = mlirOpOperandGetOwner(use);
     if (!plan_is_reader(p, user)) continue; /* of another entry */

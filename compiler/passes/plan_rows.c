@@ -306,12 +306,8 @@ bool plan_linear(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
       plan_matmul_into(&first, plan_value_get(p, result)->place);
       plan_matmul second = linear_product(p, op, fn, rows_dim, &result);
       linear_into_destination(p, &second, result, fn, rows_dim);
-      if (second.spec.segment[0].multiply) {
-        plan_matmul_emit(p, &first);
-        plan_matmul_emit(p, &second);
-      } else {
-        plan_pair(p, &first, &second);
-      }
+      if (second.spec.segment[0].multiply) plan_two(p, &first, &second);
+      else plan_pair(p, &first, &second);
       return true;
     }
   }

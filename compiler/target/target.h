@@ -36,6 +36,7 @@ typedef struct hmoec_operand {
   int64_t depth; /* the second of three axes: RIGHT, TABLE, KEYS, VALUES */
   int64_t columns; /* the last axis; of PLAIN all but the first in one */
   bool in_place; /* ROWS: products of the format read them without a copy */
+  int64_t groups; /* ROWS in place: of how many groups they may be blocks; 0: they are one behind the other */
   /* RIGHT and VECTOR of a generator, whose columns are the elements of what it generates: right operands [generated_rows, columns / generated_rows] of
    * another format; 0: of no generator. */
   int64_t generated_rows;
@@ -95,8 +96,13 @@ typedef struct hmoec_target {
   bool generates; /* its machines make HyperExperts while they run: strategies cache and per_token */
   const hmoec_knob *knobs;
   size_t knob_count;
+  /* Products of a format read rows in place that pack_rows has laid out, or products have, and no other step writes; or few rows as they are. Code of
+   * the host is for entry 0 alone then. */
+  bool packs_rows[HMOEC_FORMAT_COUNT];
   /* Values that lie side by side in rows, or in a right operand, begin at multiples of so many columns. */
   int64_t column_step;
+  /* What is inserted into a right operand of a format begins at a multiple of so many rows of depth; 0: of column_step. */
+  int64_t depth_step[HMOEC_FORMAT_COUNT];
   int64_t position_step; /* keys and values have room for multiples of so many positions */
   int64_t position_pad; /* differences of positions that a relative bias has room for on either side */
   int64_t attention_width; /* rows that products read in place are no narrower where a model has attention */
@@ -179,6 +185,12 @@ bool hmoec_place_attention(MlirOperation function, MlirOperation attention, int6
 
 static inline int64_t hmoec_round_columns(const hmoec_target *target, int64_t columns) {
   return (columns + target->column_step - 1) / target->column_step * target->column_step;
+}
+
+/* Where the depth that follows so many rows of it may begin. */
+static inline int64_t hmoec_round_depth(const hmoec_target *target, hmoec_format format, int64_t depth) {
+  int64_t step = target->depth_step[format] ? target->depth_step[format] : target->column_step;
+  return (depth + step - 1) / step * step;
 }
 
 #endif

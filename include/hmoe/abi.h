@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HMOE_ABI_VERSION 5u
+#define HMOE_ABI_VERSION 6u
 #define HMOE_PLAN_MAGIC 0x4e4c5048u /* "HPLN" */
 #define HMOE_NONE 0xffffffffu
 #define HMOE_TOP_K_MAX 4096         /* experts of a token: grouping sorts them on the stack */
@@ -300,6 +300,8 @@ typedef struct hmoe_pack_destination {
   uint32_t format; /* HMOE_FORMAT_*: of its elements */
   uint32_t generated_format; /* HMOE_FORMAT_*: of what a generator's columns make */
   uint32_t between; /* column steps of the layout that belong to other matrices, between two of its own */
+  uint32_t generated_layout; /* HMOE_LAYOUT_*: of what a generator's columns make: PLANES; of anything else PANELS, or columns */
+  uint32_t reserved;
   uint64_t columns, generated_rows; /* padding among them */
   uint64_t group_bytes; /* group g begins at g*group_bytes of the binding */
   uint64_t first_column, first_row; /* where in a group the columns and the depth begin */
@@ -311,8 +313,9 @@ typedef struct hmoe_pack_destination {
  * COLUMNS  the transpose, f32 alone: row i of part j of column o at element (first_column + o)*operand_rows + first_row + j*part_rows + i of the
  *          group; o = c*generated_rows + q, and columns is a multiple of generated_rows.
  * PANELS   CPU images' own, as is the order of VECTOR with several generated rows, and `between` of both: abi_cpu.h.
+ * PLANES   CUDA images' own, bf16 alone: abi_cuda.h. columns and `between` are as those of PANELS.
  * Other rows that no pack writes are what they were: zero in the weight arena. */
-enum { HMOE_LAYOUT_VECTOR = 0, HMOE_LAYOUT_PANELS = 1, HMOE_LAYOUT_COLUMNS = 2, HMOE_LAYOUT_COUNT = 3 };
+enum { HMOE_LAYOUT_VECTOR = 0, HMOE_LAYOUT_PANELS = 1, HMOE_LAYOUT_COLUMNS = 2, HMOE_LAYOUT_PLANES = 3, HMOE_LAYOUT_COUNT = 4 };
 enum { HMOE_FORMAT_F32 = 0, HMOE_FORMAT_BF16 = 1, HMOE_FORMAT_COUNT = 2 };
 
 enum {

@@ -8,13 +8,21 @@
  *   right(K, N)  [ceil(N/32)][ceil(K/64)][32][64] bf16: element (k, n) at (((n/32)*ceil(K/64) + k/64)*32 + n%32)*64 + place(k, n), zero-padded.
  *   rows(R, K)   [ceil(K/64)][R][64] bf16, of rows in place: element (r, k) at ((k/64)*R + r)*64 + place(k, r), zero for k >= K. Row i of block b is
  *                row b*row_block + i, and R is row_block times as many blocks as there may be (call.blocks).
- *   place(k, r) = (k%64/8 ^ r%8)*8 + k%8: the eight pieces of 16 bytes that a line of 128 has are in an order of the line's own. */
+ *   place(k, r) = (k%64/8 ^ r%8)*8 + k%8: the eight pieces of 16 bytes that a line of 128 has are in an order of the line's own.
+ *
+ * PACK's HMOE_LAYOUT_PLANES is right(K, N), K being operand_rows, a multiple of 64: row i of part j of column o is element (first_row + j*part_rows + i,
+ * first_column + o), which begins at a multiple of 32, moved on by `between` as in PANELS. Padding is left as it is. Column o of a generator that makes
+ * right operands in planes, of K = generated_rows, makes the element that is number o in memory. */
 #ifndef HMOE_ABI_CUDA_H
 #define HMOE_ABI_CUDA_H
 
 #include "hmoe/abi.h"
 
 enum { HMOE_CUDA_BINDINGS_MAX = 16, HMOE_CUDA_DIMS_MAX = 8 };
+enum { HMOE_CUDA_PLANE = 64 };
+
+/* place(k, r) of k < 64. Its own inverse: where k lies in the line, and what lies at k. */
+static inline uint64_t hmoe_cuda_place(uint64_t k, uint64_t r) { return ((k / 8) ^ (r % 8)) * 8 + k % 8; }
 
 typedef struct hmoe_cuda_call {
   uint64_t buffers[HMOE_CUDA_BINDINGS_MAX]; /* addresses of the device, one a binding; 0 for HMOE_NONE */

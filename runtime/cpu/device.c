@@ -8,13 +8,25 @@ static hmoe_status cpu_open(hmoe_model *model, const hmoe_options *options) {
   model->image = hmoe_cpu_image(model->object, model->cpu);
   for (uint32_t i = 0; i < model->object->kernel_count; i++) {
     const hmoe_function *function = &model->image->functions[i];
-    if (!function->call) return hmoe_fail(HMOE_INCOMPATIBLE, "the object's kernel %u has no %s version", i, model->image->version);
     if (function->scratch_bytes > PTRDIFF_MAX)
       return hmoe_fail(HMOE_INCOMPATIBLE, "the object's kernel %u needs %llu bytes a worker", i,
                        (unsigned long long)function->scratch_bytes);
     model->scratch_bytes = hmoe_max(model->scratch_bytes, function->scratch_bytes);
   }
   return HMOE_OK;
+}
+
+hmoe_status hmoe_cpu_check_runs(const hmoe_model *model) {
+  const hmoe_model_object *object = model->object;
+  uint32_t kernel = 0, image = 0;
+  while (kernel < object->kernel_count && model->image->functions[kernel].call) kernel++;
+  if (kernel == object->kernel_count) return HMOE_OK;
+  while (image < object->image_count && strcmp(object->images[image].target, "cpu") == 0) image++;
+  if (image < object->image_count)
+    return hmoe_fail(HMOE_UNSUPPORTED, "%s is compiled for target %s and does not run on CPUs: set options.device = \"%s\"",
+                     (const char *)model->plan + model->plan->name.offset, object->images[image].target,
+                     object->images[image].target);
+  return hmoe_fail(HMOE_INCOMPATIBLE, "the object's kernel %u has no %s version", kernel, model->image->version);
 }
 
 static void cpu_close(hmoe_model *model) { (void)model; }

@@ -53,6 +53,8 @@ hmoe_status hmoe_cpu_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
                     .function = run->model->image->functions[kernel->kernel].call};
   const uint32_t *dims = HMOE_PLAN_ARRAY(run->model->plan, kernel->dims, uint32_t);
   for (uint32_t i = 0; i < kernel->dims.count; i++) own->kernel_dims[i] = run->workspace->dims[dims[i]];
+  if (!job.function)
+    return hmoe_step_fail(run, step, "the image %s has no code for kernel %u", run->model->image->version, kernel->kernel);
   if (kernel->dims.count) job.call.dims = own->kernel_dims;
   uint64_t rows = (uint64_t)job.call.rows, blocks = hmoe_block_bound(rows, kernel->row_block, kernel->groups);
   if (kernel->grid == HMOE_GRID_BLOCKS) {

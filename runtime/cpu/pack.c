@@ -4,12 +4,15 @@
  *   COLUMNS         dst[g][column][depth]                    <- src[g][q][column][part][depth]
  *   PANELS of f32   dst[g][panel][depth][lane]               <- src[g][q][column][part][depth]
  *   PANELS of bf16  dst[g][panel][depth/2][lane][depth%2]    <- the same, rounded to bf16
+ *   PLANES          dst[g][panel][depth/64][lane][place]     <- the same, rounded to bf16 (abi_cuda.h)
  *
  * One task a panel (or a group, for vectors). All ranges are checked before the first task. Pages of the checkpoint are let go
  * of as soon as a group is packed, so that a model's weights are not resident twice. */
 #include "cpu/cpu.h"
 
 #include <string.h>
+
+#include "hmoe/abi_cuda.h"
 
 enum { DEPTH_TILE = 64 }; /* a tile of 64 x 32 elements stays in the first-level cache while it is turned */
 
@@ -22,7 +25,8 @@ typedef struct pack_job {
   bool stacked;
   uint64_t group_elements; /* from a group's first element to the end of its last */
   uint8_t *dst;
-  bool words, generates_words; /* of bf16, two depth rows share one */
+  bool words, generates_words; /* of bf16 in panels, two depth rows share one */
+  bool generates_planes;
   hmoe_progress *progress;
   uint64_t share_bytes; /* of what a parameter has, counted by the tasks together */
 } pack_job;
@@ -31,8 +35,9 @@ static hmoe_status job_init(const hmoe_run *run, const hmoe_plan_step *step, pac
   const hmoe_step_pack *pack = hmoe_run_fields(run, step);
   const hmoe_pack_source *source = &pack->source;
   *job = (pack_job){.source = source, .to = &pack->destination};
-  job->words = job->to->format == HMOE_FORMAT_BF16;
-  job->generates_words = job->to->generated_format == HMOE_FORMAT_BF16;
+  job->words = job->to->format == HMOE_FORMAT_BF16 && job->to->layout == HMOE_LAYOUT_PANELS;
+  job->generates_planes = job->to->generated_layout == HMOE_LAYOUT_PLANES;
+  job->generates_words = job->to->generated_format == HMOE_FORMAT_BF16 && !job->generates_planes;
   job->group_elements = hmoe_pack_extent(source, job->to->columns / job->to->generated_rows);
   if (source->param == HMOE_NONE) {
     uint64_t end = hmoe_add(hmoe_add(source->offset, job->group_elements), hmoe_axis_last(source->groups));
@@ -67,6 +72,13 @@ typedef struct pack_lanes {
   uint64_t row_lanes;         /* > 0: this many real lanes come first and are neighbours in the source */
 } pack_lanes;
 
+/* Row and column of the generated element that is number `o` in memory. */
+static void find_plane(uint64_t rows, uint64_t o, uint64_t *out_row, uint64_t *out_col) {
+  uint64_t line = o / HMOE_CUDA_PLANE, planes = rows / HMOE_CUDA_PLANE;
+  *out_col = line / HMOE_PANEL / planes * HMOE_PANEL + line % HMOE_PANEL;
+  *out_row = line / HMOE_PANEL % planes * HMOE_CUDA_PLANE + hmoe_cuda_place(o % HMOE_CUDA_PLANE, line);
+}
+
 static pack_lanes find_lanes(const pack_job *job, uint64_t panel) {
   const hmoe_pack_source *source = job->source;
   bool words = job->generates_words;
@@ -78,6 +90,7 @@ static pack_lanes find_lanes(const pack_job *job, uint64_t panel) {
   bool neighbours = true;
   for (uint64_t c = 0; c < HMOE_PANEL; c++) {
     uint64_t q = words ? row % rows * 2 + c % 2 : row % rows, col = first_col + (words ? c / 2 : c);
+    if (job->generates_planes) find_plane(job->to->generated_rows, panel * HMOE_PANEL + c, &q, &col);
     lanes.real[c] = col < source->columns.count && q < source->generated.count;
     if (!lanes.real[c]) continue;
     lanes.start[c] = q * source->generated.stride + col * source->columns.stride;
@@ -202,6 +215,60 @@ static hmoe_status pack_panels(hmoe_run *run, const hmoe_plan_step *step, pack_j
   return hmoe_cpu_parallel(run, hmoe_mul(job->source->groups.count, panels), pack_panel, job);
 }
 
+/* ---- planes ---- */
+
+/* Halves [0, count) of column c, from depth row k on, into the panel. */
+static void write_plane(uint16_t *panel, uint64_t c, uint64_t k, const uint16_t *halves, uint64_t count) {
+  for (uint64_t i = 0; i < count; i++, k++)
+    panel[(k / HMOE_CUDA_PLANE * HMOE_PANEL + c) * HMOE_CUDA_PLANE + hmoe_cuda_place(k % HMOE_CUDA_PLANE, c)] = halves[i];
+}
+
+static void pack_plane(void *context, uint64_t task, void *scratch) {
+  (void)scratch;
+  const pack_job *job = context;
+  const hmoe_pack_source *from = job->source;
+  const hmoe_pack_destination *to = job->to;
+  uint64_t panels = to->columns / HMOE_PANEL, group = task / panels, panel = task % panels;
+  const hmoe_dtype *dtype;
+  const uint8_t *source = source_of(job, group, &dtype);
+  uint64_t first = to->first_column / HMOE_PANEL + panel * (1 + (uint64_t)to->between), element_bytes = dtype->bits / 8;
+  uint16_t *out = (uint16_t *)(void *)(job->dst + group * to->group_bytes) + first * to->operand_rows * HMOE_PANEL;
+  pack_lanes lanes = find_lanes(job, panel);
+  uint16_t halves[DEPTH_TILE];
+  for (uint64_t ko = 0; ko < from->parts.count; ko++) {
+    uint64_t row = to->first_row + ko * to->part_rows, start = ko * from->parts.stride;
+    if (lanes.row_lanes) { /* a depth row at a time, as it lies in the source */
+      for (uint64_t ki = 0; ki < from->depth.count; ki++) {
+        const uint8_t *at = source + (start + lanes.start[0] + ki * from->depth.stride) * element_bytes;
+        hmoe_dtype_read_bf16(dtype, at, 1, lanes.row_lanes, halves);
+        for (uint64_t c = 0; c < lanes.row_lanes; c++) write_plane(out, c, row + ki, halves + c, 1);
+      }
+      continue;
+    }
+    for (uint64_t c = 0; c < HMOE_PANEL; c++)
+      for (uint64_t ki = 0; lanes.real[c] && ki < from->depth.count; ki += DEPTH_TILE) {
+        uint64_t depth = hmoe_min(DEPTH_TILE, from->depth.count - ki);
+        const uint8_t *at = source + (start + lanes.start[c] + ki * from->depth.stride) * element_bytes;
+        hmoe_dtype_read_bf16(dtype, at, from->depth.stride, depth, halves);
+        write_plane(out, c, row + ki, halves, depth);
+      }
+  }
+  if (panel == panels - 1 && job->tensors)
+    hmoe_mapping_drop(job->tensors[job->stacked ? group : 0]->mapping, source, job->group_elements * element_bytes);
+  hmoe_progress_add(job->progress, job->share_bytes / (panels * from->groups.count));
+}
+
+static hmoe_status pack_planes(hmoe_run *run, const hmoe_plan_step *step, pack_job *job) {
+  const hmoe_pack_destination *to = job->to;
+  uint64_t end = hmoe_add(to->first_column, hmoe_cpu_pack_columns_end(to));
+  uint64_t needed = hmoe_mul(hmoe_mul(end, to->operand_rows), sizeof(uint16_t));
+  needed = hmoe_add(needed, hmoe_axis_last((hmoe_pack_axis){job->source->groups.count, to->group_bytes}));
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_PACK_DESTINATION, HMOE_WRITE, needed, &job->dst));
+  return hmoe_cpu_parallel(run, hmoe_mul(job->source->groups.count, to->columns / HMOE_PANEL), pack_plane, job);
+}
+
+/* ---- vectors and columns ---- */
+
 static void pack_vector_group(void *context, uint64_t group, void *scratch) {
   (void)scratch;
   const pack_job *job = context;
@@ -268,7 +335,8 @@ static hmoe_status pack_columns(hmoe_run *run, const hmoe_plan_step *step, pack_
 
 hmoe_status hmoe_cpu_step_pack(hmoe_run *run, const hmoe_plan_step *step) {
   static hmoe_status (*const layouts[HMOE_LAYOUT_COUNT])(hmoe_run *, const hmoe_plan_step *, pack_job *) = {
-      [HMOE_LAYOUT_VECTOR] = pack_vector, [HMOE_LAYOUT_PANELS] = pack_panels, [HMOE_LAYOUT_COLUMNS] = pack_columns};
+      [HMOE_LAYOUT_VECTOR] = pack_vector, [HMOE_LAYOUT_PANELS] = pack_panels, [HMOE_LAYOUT_COLUMNS] = pack_columns,
+      [HMOE_LAYOUT_PLANES] = pack_planes};
   if (!hmoe_pack_writes(hmoe_run_fields(run, step))) return HMOE_OK;
   pack_job job;
   HMOE_TRY(job_init(run, step, &job));

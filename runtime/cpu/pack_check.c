@@ -1,6 +1,8 @@
 /* Which PACKs the CPU can follow: formats, columns and depth of a destination in each of its layouts (abi_cpu.h). */
 #include "cpu/cpu.h"
 
+#include "hmoe/abi_cuda.h"
+
 typedef hmoe_plan_checker checker;
 #define bad hmoe_step_bad
 
@@ -13,7 +15,10 @@ static hmoe_status check_pack_columns(const checker *check, const hmoe_pack_sour
                (unsigned long long)to->generated_rows);
   if (to->between && to->layout == HMOE_LAYOUT_COLUMNS)
     return bad(check, "%u panels between those of a layout without panels", to->between);
-  bool pairs = to->generated_format == HMOE_FORMAT_BF16;
+  bool planes = to->generated_layout == HMOE_LAYOUT_PLANES, pairs = to->generated_format == HMOE_FORMAT_BF16;
+  if (planes && (!pairs || to->generated_rows % HMOE_CUDA_PLANE || to->columns / to->generated_rows % HMOE_PANEL))
+    return bad(check, "%llu columns of %llu generated rows in planes", (unsigned long long)to->columns,
+               (unsigned long long)to->generated_rows);
   if (to->generated_format >= HMOE_FORMAT_COUNT || source->generated.count > to->generated_rows ||
       (pairs && (to->generated_rows % HMOE_PANEL || to->layout == HMOE_LAYOUT_COLUMNS)))
     return bad(check, "%llu of %llu generated rows of format %u", (unsigned long long)source->generated.count,
@@ -55,6 +60,14 @@ static hmoe_status check_panels(const checker *check, const hmoe_step_pack *pack
   return check_depth(check, pack);
 }
 
+static hmoe_status check_planes(const checker *check, const hmoe_step_pack *pack) {
+  const hmoe_pack_destination *to = &pack->destination;
+  if (to->operand_rows % HMOE_CUDA_PLANE || to->first_column % HMOE_PANEL)
+    return bad(check, "planes of depth %llu from column %llu on", (unsigned long long)to->operand_rows,
+               (unsigned long long)to->first_column);
+  return check_depth(check, pack);
+}
+
 typedef struct layout_rule {
   bool formats[HMOE_FORMAT_COUNT];
   hmoe_status (*check)(const checker *check, const hmoe_step_pack *pack);
@@ -64,6 +77,7 @@ static const layout_rule layouts[HMOE_LAYOUT_COUNT] = {
     [HMOE_LAYOUT_VECTOR] = {{[HMOE_FORMAT_F32] = true}, check_vector},
     [HMOE_LAYOUT_PANELS] = {{[HMOE_FORMAT_F32] = true, [HMOE_FORMAT_BF16] = true}, check_panels},
     [HMOE_LAYOUT_COLUMNS] = {{[HMOE_FORMAT_F32] = true}, check_depth},
+    [HMOE_LAYOUT_PLANES] = {{[HMOE_FORMAT_BF16] = true}, check_planes},
 };
 
 hmoe_status hmoe_cpu_check_pack(const hmoe_plan_checker *check, const hmoe_step_pack *pack) {

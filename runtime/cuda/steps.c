@@ -45,11 +45,22 @@ hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
                 own->image->functions[kernel->kernel].threads, &call);
 }
 
-/* There is one way: products one after the other. */
+/* Whether the image has code for all kernels among steps [begin, end). */
+static bool has_code(const hmoe_run *run, uint32_t begin, uint32_t end) {
+  for (uint32_t i = begin; i < end; i++) {
+    const hmoe_step_kernel *kernel = hmoe_run_fields(run, &run->steps[i]);
+    if (run->steps[i].kind == HMOE_STEP_KERNEL && !hmoe_cuda_own(run->model)->functions[kernel->kernel]) return false;
+  }
+  return true;
+}
+
+/* Blocks are counted by their bound, and are not shared among threads. Pairs in one step, which the host has, are none of a GPU's ways. */
 hmoe_status hmoe_cuda_step_choose(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_choose *choose = hmoe_run_fields(run, step);
-  uint32_t middle = (uint32_t)(step - run->steps) + 1 + choose->first_steps;
-  return hmoe_run_steps(run, middle, middle + choose->second_steps);
+  uint64_t rows = (uint64_t)hmoe_run_rows(run, step), blocks = hmoe_block_bound(rows, choose->row_block, choose->groups);
+  uint32_t begin = (uint32_t)(step - run->steps) + 1, middle = begin + choose->first_steps;
+  bool first = rows >= hmoe_mul(choose->block_rows, blocks) && has_code(run, begin, middle);
+  return first ? hmoe_run_steps(run, begin, middle) : hmoe_run_steps(run, middle, middle + choose->second_steps);
 }
 
 hmoe_status hmoe_cuda_step_group(hmoe_run *run, const hmoe_plan_step *step) {

@@ -74,6 +74,7 @@ static void pack(const hmoec_packing *p, int64_t out_args[HMOEC_PACK_ARGS]) {
                                          0,
                                          q,
                                          0,
+                                         0,
                                          0};
   memcpy(out_args, args, sizeof args);
 }

@@ -68,6 +68,9 @@ static hmoec_kernel kernel_of(hmoec_kernel_family family) {
   case HMOEC_KERNEL_ATTENTION:
     kernel.spec.attention = (hmoec_attention_spec){2, 16, 48, 64, 0.25, true, false, false, HMOEC_FORMAT_BF16, 200, 70, 32, 8};
     break;
+  case HMOEC_KERNEL_PACK_ROWS:
+    kernel.spec.pack_rows = (hmoec_pack_rows_spec){7, 32, 64, HMOEC_FORMAT_BF16, false, false, HMOEC_NORM_RMS, 1e-6, 0.5, 16};
+    break;
   case HMOEC_KERNEL_FAMILY_COUNT: break;
   }
   return kernel;
@@ -239,7 +242,8 @@ static void test_facts(void **state) {
       [HMOEC_KERNEL_NORM] = " stride(x) stride(out)",
       [HMOEC_KERNEL_EMBED] = " stride(out)",
       [HMOEC_KERNEL_STORE] = " stride(k) stride(v)",
-      [HMOEC_KERNEL_ATTENTION] = " stride(q) stride(out) stride(bias) zero(bias)"};
+      [HMOEC_KERNEL_ATTENTION] = " stride(q) stride(out) stride(bias) zero(bias)",
+      [HMOEC_KERNEL_PACK_ROWS] = " stride(a) stride(out)"};
   module_fixture f;
   fixture_init(&f, NULL);
   for (int i = 0; i < HMOEC_KERNEL_FAMILY_COUNT; i++) {
@@ -328,7 +332,8 @@ static void test_flops(void **state) {
                                                             [HMOEC_KERNEL_NORM] = 14,
                                                             [HMOEC_KERNEL_EMBED] = 14,
                                                             [HMOEC_KERNEL_STORE] = 64,
-                                                            [HMOEC_KERNEL_ATTENTION] = 256 * 8 * 16};
+                                                            [HMOEC_KERNEL_ATTENTION] = 256 * 8 * 16,
+                                                            [HMOEC_KERNEL_PACK_ROWS] = 14};
   for (int i = 0; i < HMOEC_KERNEL_FAMILY_COUNT; i++) {
     hmoec_kernel kernel = kernel_of((hmoec_kernel_family)i);
     assert_int_equal(hmoec_kernel_row_flops(&kernel), flops[i]);

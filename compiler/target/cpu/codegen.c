@@ -181,6 +181,7 @@ static const char *kernel_defect(const hmoec_kernel *kernel, const hmoec_cpu_sch
     return s->ld_k < s->heads * s->head_size || s->ld_v < s->heads * s->head_size ? "store: shape and strides disagree" : NULL;
   }
   case HMOEC_KERNEL_ATTENTION: return attention_defect(&kernel->spec.attention, schedule);
+  case HMOEC_KERNEL_PACK_ROWS: return "pack_rows: products here read any rows";
   case HMOEC_KERNEL_FAMILY_COUNT: break;
   }
   return "unknown kernel family";
@@ -208,7 +209,7 @@ static bool check_unit(const hmoec_cpu_unit *unit, hmoec_diagnostics *diagnostic
   if (defect) return internal(diagnostics, defect);
   if (!unit->name || strlen(unit->name) > NAME_SIZE / 2) return internal(diagnostics, "model name missing or too long");
   if (unit->versions == 0 || unit->versions >> HMOE_CPU_COUNT) return internal(diagnostics, "no CPU version, or an unknown one");
-  for (size_t i = 0; i < unit->kernel_count; i++) {
+  for (size_t i = 0; i < unit->kernel_count - unit->foreign_kernels; i++) {
     char field[HMOEC_KERNEL_CHARS], text[HMOEC_KERNEL_CHARS];
     defect = hmoec_kernel_field_defect(&unit->kernels[i], unit->functions, field);
     if (!defect) defect = kernel_defect(&unit->kernels[i], &unit->schedule, unit->functions);
@@ -253,6 +254,7 @@ static void emit_kernel(hmoec_cpu_emitter *e, const hmoec_kernel *kernel, const 
   case HMOEC_KERNEL_EMBED: hmoec_cpu_emit_embed(e, &kernel->spec.embed, &task); break;
   case HMOEC_KERNEL_STORE: hmoec_cpu_emit_store(e, &kernel->spec.store, &task); break;
   case HMOEC_KERNEL_ATTENTION: hmoec_cpu_emit_attention(e, &kernel->spec.attention, &task); break;
+  case HMOEC_KERNEL_PACK_ROWS:
   case HMOEC_KERNEL_FAMILY_COUNT: e->ir.failed = true; break;
   }
   ir_function_end(&e->ir);
@@ -287,7 +289,7 @@ static bool emit_version(MlirModule module, const hmoec_cpu_unit *unit, unsigned
   hmoec_cpu_emitter e;
   if (!hmoec_cpu_emitter_init(&e, module, unit, version, diagnostics)) return false;
   bool used[HMOEC_TILE_KINDS] = {false};
-  for (size_t i = 0; i < unit->kernel_count; i++) {
+  for (size_t i = 0; i < unit->kernel_count - unit->foreign_kernels; i++) {
     const hmoec_kernel *kernel = &unit->kernels[i];
     if (kernel->family == HMOEC_KERNEL_MATMUL) used[hmoec_cpu_tile_kind_of(&kernel->spec.matmul)] = true;
     if (kernel->family == HMOEC_KERNEL_ATTENTION) used[HMOEC_TILE_F32] = true;
@@ -295,7 +297,7 @@ static bool emit_version(MlirModule module, const hmoec_cpu_unit *unit, unsigned
   }
   for (int kind = 0; kind < HMOEC_TILE_KINDS; kind++)
     if (used[kind]) hmoec_cpu_emit_microkernels(&e, (hmoec_cpu_tile_kind)kind);
-  for (size_t i = 0; i < unit->kernel_count; i++) {
+  for (size_t i = 0; i < unit->kernel_count - unit->foreign_kernels; i++) {
     char name[NAME_SIZE];
     if (!hmoec_cpu_kernel_name(unit, i, version, name, sizeof name)) return internal(diagnostics, "kernel name too long");
     emit_kernel(&e, &unit->kernels[i], name);

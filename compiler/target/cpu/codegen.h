@@ -35,6 +35,7 @@ typedef struct hmoec_cpu_unit {
   const char *name; /* model name; symbols are NAME_object (exported) and NAME_* (local) */
   const hmoec_kernel *kernels; /* distinct */
   size_t kernel_count;
+  size_t foreign_kernels; /* the last so many are for other machines, and have no code here */
   const hmoec_scalar_library *functions; /* that kernels name, or NULL */
   const void *plan; /* finished plan blob */
   size_t plan_bytes;

@@ -70,11 +70,12 @@ static LLVMValueRef function_table(const table_builder *b, unsigned version) {
   if (!functions) return NULL;
   for (size_t i = 0; i < unit->kernel_count; i++) {
     char name[NAME_SIZE];
-    if (!hmoec_cpu_kernel_name(unit, i, version, name, sizeof name)) goto done;
-    LLVMValueRef call = LLVMGetNamedFunction(b->module, name);
+    bool coded = i < unit->kernel_count - unit->foreign_kernels;
+    if (coded && !hmoec_cpu_kernel_name(unit, i, version, name, sizeof name)) goto done;
+    LLVMValueRef call = coded ? LLVMGetNamedFunction(b->module, name) : LLVMConstNull(b->pointer);
     if (!call) goto done;
-    LLVMValueRef fields[] = {call, LLVMConstNull(b->pointer),
-                             LLVMConstInt(b->i64, hmoec_cpu_scratch_bytes(&unit->schedule, &unit->kernels[i], 1), false),
+    uint64_t scratch_bytes = coded ? hmoec_cpu_scratch_bytes(&unit->schedule, &unit->kernels[i], 1) : 0;
+    LLVMValueRef fields[] = {call, LLVMConstNull(b->pointer), LLVMConstInt(b->i64, scratch_bytes, false),
                              LLVMConstInt(b->i32, 1, false), LLVMConstInt(b->i32, 0, false)};
     functions[i] = structure(b, fields, sizeof fields / sizeof *fields);
   }

@@ -86,6 +86,7 @@ bool hmoec_cpu_generate_unit(MlirContext context, const hmoec_unit *unit, uint32
   hmoec_cpu_unit cpu = {.name = unit->name,
                         .kernels = unit->kernels,
                         .kernel_count = unit->kernel_count,
+                        .foreign_kernels = unit->kernel_count - unit->host_kernels,
                         .functions = &unit->functions,
                         .plan = unit->plan,
                         .plan_bytes = unit->plan_bytes,

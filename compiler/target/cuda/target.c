@@ -1,5 +1,6 @@
 /* The table of CUDA. f32 rows, right operands, keys and values are those of the host's target, so that entry 0 runs there as it is, one .hmw serves both,
- * and the object runs on either: beside the host's images it has one of PTX. What differs is how kernels of the other entries are cut. */
+ * and the object runs on either: beside the host's images it has one of PTX. What differs is how kernels of the other entries are cut. What products in
+ * bf16 read is laid out for GPUs alone (hmoe/abi_cuda.h), and entry 0 makes it on the host. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,29 +10,124 @@
 #include "target/cuda/cuda.h"
 #include "target/target.h"
 
+enum {
+  PLANE = 64,       /* depth rows of right operands, or columns of rows, that lie together */
+  TILE_ROWS = 128,  /* of a block of rows that tensor cores multiply */
+  FEW_ROWS = 32,    /* of a block of the way for few, and how many a block of the other is to have on average */
+  LEAST_PLANE_ROWS = FEW_ROWS
+};
 enum { TASK_ROWS = CUDA_ROW_WARPS, QUERIES = CUDA_ROW_WARPS, HOST_ATTENTION_WIDTH = 128, NAME_SIZE = 256 };
 
 static const hmoec_target *const host = &hmoec_target_cpu;
 
-static hmoec_layout layout(const hmoec_schedule *schedule, const hmoec_operand *operand) { return host->layout(schedule, operand); }
 static void prepare(hmoec_schedule *schedule, int64_t widest) { host->prepare(schedule, widest); }
-static int64_t right_column(hmoec_format format, int64_t k, int64_t column) { return host->right_column(format, k, column); }
-static void pack(const hmoec_packing *packing, int64_t out_args[HMOEC_PACK_ARGS]) { host->pack(packing, out_args); }
-static bool packs_any_depth(hmoec_format format) { return host->packs_any_depth(format); }
+
+/* ---- layouts ---- */
+
+static int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+static hmoec_layout layout(const hmoec_schedule *schedule, const hmoec_operand *o) {
+  if (!hmoec_is_bf16(o->format) || (o->role != HMOEC_ROLE_ROWS && o->role != HMOEC_ROLE_RIGHT)) return host->layout(schedule, o);
+  if (o->role == HMOEC_ROLE_ROWS) /* every block has its own TILE_ROWS rows */
+    return (hmoec_layout){.stride = round_up(o->columns, PLANE), .slack = (o->groups > 1 ? o->groups : 1) * (TILE_ROWS - 1)};
+  int64_t depth = round_up(o->depth, PLANE), columns = round_up(o->columns, CUDA_PANEL);
+  return (hmoec_layout){.stride = columns * depth, .depth = depth, .columns = columns};
+}
+
+static int64_t right_column(hmoec_format format, int64_t k, int64_t column) {
+  return hmoec_is_bf16(format) ? column * round_up(k, PLANE) : host->right_column(format, k, column);
+}
+
+/* What the host would do, but for the order of what generators make, and for planes, which are to panels what f32 is, of another depth. */
+static void pack(const hmoec_packing *packing, int64_t out_args[HMOEC_PACK_ARGS]) {
+  hmoec_packing p = *packing;
+  bool planes = hmoec_is_bf16(p.format) && p.k_inner > 0, generates_planes = hmoec_is_bf16(p.generates);
+  if (planes) {
+    p.operand_k = round_up(p.operand_k ? p.operand_k : p.k_inner, PLANE);
+    p.format = HMOEC_FORMAT_F32;
+  }
+  if (generates_planes) {
+    p.q = round_up(p.q, PLANE);
+    p.generates = HMOEC_FORMAT_F32;
+  }
+  host->pack(&p, out_args);
+  if (generates_planes) {
+    out_args[HMOEC_PACK_SOURCE_GENERATED] = packing->q;
+    out_args[HMOEC_PACK_GENERATED_FORMAT] = HMOE_FORMAT_BF16;
+    out_args[HMOEC_PACK_GENERATED_LAYOUT] = HMOE_LAYOUT_PLANES;
+  }
+  if (!planes) return;
+  out_args[HMOEC_PACK_LAYOUT] = HMOE_LAYOUT_PLANES;
+  out_args[HMOEC_PACK_FORMAT] = HMOE_FORMAT_BF16;
+  out_args[HMOEC_PACK_GROUP_BYTES] /= 2;
+}
+
+static bool packs_any_depth(hmoec_format format) { return hmoec_is_bf16(format) || host->packs_any_depth(format); }
+
+/* Of f32 alone: bf16 is packed as it comes. */
 static void repack(hmoec_format format, int64_t k, int64_t n, int64_t out_args[HMOEC_PACK_ARGS]) {
   host->repack(format, k, n, out_args);
 }
+
 static void insert(hmoec_format format, int64_t groups, int64_t k, int64_t n, int64_t first_k, int64_t part_k, int64_t *out_offset,
                    int64_t out_args[HMOEC_COPY_ARGS]) {
-  host->insert(format, groups, k, n, first_k, part_k, out_offset, out_args);
+  if (!hmoec_is_bf16(format)) {
+    host->insert(format, groups, k, n, first_k, part_k, out_offset, out_args);
+    return;
+  }
+  host->insert(HMOEC_FORMAT_F32, groups, round_up(k, PLANE), n, first_k, round_up(part_k, PLANE), out_offset, out_args);
+  static const int bytes[] = {1, 2, 4, 5, 6};
+  for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) out_args[bytes[i]] /= 2;
 }
+
 static uint64_t scratch_bytes(const hmoec_schedule *schedule, const hmoec_kernel *kernels, size_t count) {
   return host->scratch_bytes(schedule, kernels, count);
 }
 static hmoec_code_version version(size_t number) { return host->version(number); }
 static const char *lacks(size_t number) { return host->lacks(number); }
 
-/* Kernels over rows: a row a warp. Products and groupings have the host's blocks, which a tile has room for. */
+/* ---- place ---- */
+
+/* Whether some step multiplies in bf16 what another one has cut into blocks. */
+static bool has_bf16_products(MlirOperation step, MlirOperation blocks) {
+  for (MlirOpOperand use = mlirValueGetFirstUse(mlirOperationGetResult(blocks, 0)); !mlirOpOperandIsNull(use);
+       use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    if (!mlirOperationEqual(user, step) && hmoec_op_string_is(user, "format", hmoec_format_name(HMOEC_FORMAT_BF16))) return true;
+  }
+  return false;
+}
+
+static MlirOperation blocks_of(MlirOperation op) {
+  const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
+  size_t role = 0;
+  while (strcmp(info->roles[role], "blocks") != 0) role++;
+  return mlirOpResultGetOwner(mlirOperationGetOperand(op, hmoec_hmk_operand(op, info, role)));
+}
+
+static bool is_packed_way(MlirOperation choose) {
+  MlirOperation next = mlirOperationGetNextInBlock(choose);
+  while (!mlirOperationIsNull(next) && hmoec_op_is(next, "hmk.buffer")) next = mlirOperationGetNextInBlock(next);
+  return !mlirOperationIsNull(next) && hmoec_op_is(next, "hmk.pack_rows");
+}
+
+static bool is_of_few_rows(MlirOperation product) {
+  hmoec_kernel kernel;
+  return hmoec_kernel_read(product, NULL, &kernel) && kernel.family == HMOEC_KERNEL_MATMUL && kernel.spec.matmul.few_rows;
+}
+
+/* Blocks of rows that products in bf16 multiply; 0: of another step. */
+static int64_t bf16_block(MlirOperation op) {
+  if (hmoec_op_is(op, "hmk.pack_rows")) return TILE_ROWS;
+  if (hmoec_op_is(op, "hmk.grouped_matmul") && hmoec_op_string_is(op, "format", hmoec_format_name(HMOEC_FORMAT_BF16)))
+    return is_of_few_rows(op) ? FEW_ROWS : TILE_ROWS;
+  bool tokens = hmoec_op_is(op, "hmk.group_tokens");
+  if ((tokens || hmoec_op_is(op, "hmk.group_selections")) && has_bf16_products(op, blocks_of(op)))
+    return tokens ? TILE_ROWS : FEW_ROWS;
+  return 0;
+}
+
+/* Kernels over rows: a row a warp. Products and groupings in f32 have the host's blocks, which a tile has room for. */
 static bool place(MlirOperation function, MlirOperation op, const hmoec_schedule *schedule) {
   static const struct {
     const char *op;
@@ -41,6 +137,11 @@ static bool place(MlirOperation function, MlirOperation op, const hmoec_schedule
                 {"hmk.embed_rows", TASK_ROWS}, {"hmk.store_kv", TASK_ROWS}};
   if (hmoec_op_is(op, "hmk.attention")) return hmoec_place_attention(function, op, QUERIES);
   if (!host->place(function, op, schedule)) return false;
+  int64_t block = bf16_block(op);
+  if (block) hmoec_hmk_schedule_set(op, (const char *const[]){"row_block"}, &block, 1);
+  if (hmoec_op_is(op, "hmk.choose") && is_packed_way(op))
+    hmoec_hmk_schedule_set(op, (const char *const[]){"row_block", "blocks_per_thread", "block_rows"},
+                           (const int64_t[]){TILE_ROWS, 0, LEAST_PLANE_ROWS}, 3);
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
     if (hmoec_op_is(op, blocks[i].op)) hmoec_hmk_schedule_set(op, (const char *const[]){"row_block"}, &blocks[i].rows, 1);
   return true;
@@ -106,9 +207,11 @@ static const char *const processors[] = {"sm_80", "sm_90a", NULL};
 
 const hmoec_target hmoec_target_cuda = {
     .name = "cuda",
-    .formats = {[HMOEC_FORMAT_F32] = true},
+    .formats = {[HMOEC_FORMAT_F32] = true, [HMOEC_FORMAT_BF16] = true},
     .host = &hmoec_target_cpu,
+    .packs_rows = {[HMOEC_FORMAT_BF16] = true},
     .column_step = CUDA_PANEL,
+    .depth_step = {[HMOEC_FORMAT_F32] = CUDA_PANEL, [HMOEC_FORMAT_BF16] = PLANE},
     .position_step = CUDA_PANEL,
     .position_pad = CUDA_PANEL,
     .attention_width = HOST_ATTENTION_WIDTH,
