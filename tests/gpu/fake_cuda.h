@@ -204,6 +204,7 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, voi
  *   FAKE_CUDA_DRIVER      the driver's version, as 12080 (13000)
  *   FAKE_CUDA_CAPABILITY  of the devices, as 80 (90)
  *   FAKE_CUDA_MEMORY      bytes of a device (1 GiB)
+ *   FAKE_CUDA_REPORT      set: what goes wrong in a kernel is written to the standard error
  *   FAKE_CUDA_SEED        of schedules (0)
  *   FAKE_CUDA_FAIL        FUNCTION:N:RESULT, as cuMemAlloc:3:2: the third call of cuMemAlloc_v2 from now on gives 2 and does nothing; several by commas */
 

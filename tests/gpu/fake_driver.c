@@ -271,6 +271,7 @@ static void perform(work *work) {
     if (asked != CUDA_SUCCESS) driver.broken = asked;
     else if (!ptx_launch_run(work->function->module->module, &work->launch, &driver.report))
       driver.broken = result_of(driver.report.kind);
+    if (driver.broken && getenv("FAKE_CUDA_REPORT")) fprintf(stderr, "fake_cuda: %s\n", driver.report.text);
     break;
   }
   case WORK_FREE: ok = ptx_device_free(driver.memory, work->to); break;

@@ -17,6 +17,7 @@
 
 #include "amx_emulator.h"
 #include "hmoe/abi_cpu.h"
+#include "hmoe/abi_cuda.h"
 #include "ir/location.h"
 #include "library/load.h"
 #include "sanitized.h"
@@ -125,21 +126,32 @@ static inline float harness_from_bf16(uint16_t half) {
 static inline int64_t harness_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
 static inline int64_t harness_panels_bytes(int64_t k, int64_t n) { return harness_up(n, HMOE_PANEL) * k * 4; }
+#ifdef HARNESS_CUDA
+enum { HARNESS_DEPTH_STEP = HMOE_CUDA_PLANE };
+#else
+enum { HARNESS_DEPTH_STEP = HMOE_PANEL };
+#endif
 static inline int64_t harness_pairs_bytes(int64_t k, int64_t n) {
-  return harness_up(n, HMOE_PANEL) * harness_up(k, HMOE_PANEL) * 2;
+  return harness_up(n, HMOE_PANEL) * harness_up(k, HARNESS_DEPTH_STEP) * 2;
 }
 
-/* b [k, n] to panels and to pairs, padding included. */
+/* b [k, n] to panels and to pairs, or planes of CUDA, padding included. */
 static inline void harness_pack_panels(const float *b, int64_t k, int64_t n, float *out) {
   memset(out, 0, (size_t)harness_panels_bytes(k, n));
   for (int64_t i = 0; i < k * n; i++) out[(i % n / 32 * k + i / n) * 32 + i % n % 32] = b[i];
 }
 static inline void harness_pack_pairs(const float *b, int64_t k, int64_t n, uint16_t *out) {
-  int64_t words = harness_up(k, HMOE_PANEL) / 2;
   memset(out, 0, (size_t)harness_pairs_bytes(k, n));
   for (int64_t row = 0; row < k; row++)
-    for (int64_t column = 0; column < n; column++)
-      out[((column / 32 * words + row / 2) * 32 + column % 32) * 2 + row % 2] = harness_bf16(b[row * n + column]);
+    for (int64_t column = 0; column < n; column++) {
+#ifdef HARNESS_CUDA
+      uint64_t line = (uint64_t)((column / 32 * (harness_up(k, 64) / 64) + row / 64) * 32 + column % 32);
+      uint64_t at = line * 64 + hmoe_cuda_place((uint64_t)row % 64, (uint64_t)column);
+#else
+      int64_t words = harness_up(k, HMOE_PANEL) / 2, at = ((column / 32 * words + row / 2) * 32 + column % 32) * 2 + row % 2;
+#endif
+      out[at] = harness_bf16(b[row * n + column]);
+    }
 }
 
 /* ---- compiling and running ---- */

@@ -27,9 +27,15 @@ static bool internal(hmoec_diagnostics *diagnostics, const char *what) {
   return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CUDA code generator: %s", what);
 }
 
+static int64_t matmul_threads(const hmoec_matmul_spec *spec) {
+  if (hmoec_cuda_has_matmul(spec)) return CUDA_TILE_THREADS;
+  return spec->few_rows ? CUDA_STREAM_THREADS : 0;
+}
+
 int64_t hmoec_cuda_threads(const hmoec_kernel *kernel) {
   switch (kernel->family) {
-  case HMOEC_KERNEL_MATMUL: return hmoec_cuda_has_matmul(&kernel->spec.matmul) ? CUDA_TILE_THREADS : 0;
+  case HMOEC_KERNEL_MATMUL: return matmul_threads(&kernel->spec.matmul);
+  case HMOEC_KERNEL_PACK_ROWS: return CUDA_PACK_THREADS;
   case HMOEC_KERNEL_ROUTE:
   case HMOEC_KERNEL_COMBINE:
   case HMOEC_KERNEL_SELECT:
@@ -44,7 +50,10 @@ int64_t hmoec_cuda_threads(const hmoec_kernel *kernel) {
 }
 
 int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel) {
-  if (kernel->family == HMOEC_KERNEL_MATMUL) return hmoec_cuda_matmul_shared_bytes(&kernel->spec.matmul);
+  const hmoec_matmul_spec *product = &kernel->spec.matmul;
+  if (kernel->family == HMOEC_KERNEL_PACK_ROWS) return hmoec_cuda_pack_rows_shared_bytes(&kernel->spec.pack_rows);
+  if (kernel->family == HMOEC_KERNEL_MATMUL)
+    return hmoec_cuda_has_matmul(product) ? hmoec_cuda_matmul_shared_bytes(product) : hmoec_cuda_stream_shared_bytes(product);
   return kernel->family == HMOEC_KERNEL_CONTRACT ? hmoec_cuda_contract_shared_bytes(&kernel->spec.contract) : 0;
 }
 
@@ -53,7 +62,11 @@ static void emit_kernel(hmoec_cuda_emitter *e, const hmoec_kernel *kernel, const
   if (!threads) return; /* no entry but the host's has it */
   hmoec_cuda_task task = hmoec_cuda_kernel_begin(e, name, threads, hmoec_cuda_shared_bytes(kernel));
   switch (kernel->family) {
-  case HMOEC_KERNEL_MATMUL: hmoec_cuda_emit_matmul(e, &kernel->spec.matmul, &task); break;
+  case HMOEC_KERNEL_MATMUL:
+    if (hmoec_cuda_has_matmul(&kernel->spec.matmul)) hmoec_cuda_emit_matmul(e, &kernel->spec.matmul, &task);
+    else hmoec_cuda_emit_stream(e, &kernel->spec.matmul, &task);
+    break;
+  case HMOEC_KERNEL_PACK_ROWS: hmoec_cuda_emit_pack_rows(e, &kernel->spec.pack_rows, &task); break;
   case HMOEC_KERNEL_ROUTE: hmoec_cuda_emit_route(e, &kernel->spec.route, &task); break;
   case HMOEC_KERNEL_COMBINE: hmoec_cuda_emit_combine(e, &kernel->spec.combine, &task); break;
   case HMOEC_KERNEL_SELECT: hmoec_cuda_emit_select(e, &kernel->spec.select, &task); break;

@@ -1,7 +1,9 @@
 /* What the files of the CUDA code generator share: the emitter, what a kernel starts from, and one entry point a kernel family.
  *
  * hmoec_cuda_generate_ptx (codegen.c) opens one kernel for each description and has the family fill it:
+ *   product.c                                    what all products have in common: blocks, buffers, the epilogue
  *   matmul.c                                     products in f32, a tile of rows and columns in shared memory
+ *   pack_rows.c stream.c                         rows in planes for products in bf16; such products of few rows
  *   route.c rows.c norm.c hyper.c attention.c    a warp a row, or a query
  *   gpu.c                                        threads, warps, barriers, shared memory
  *   group.c sets.c tokens.c                      steps that are no kernels, the same in every image
@@ -75,6 +77,8 @@ MlirValue cuda_activation_of_two(hmoec_cuda_emitter *e, hmoec_activation activat
 MlirValue cuda_exp(hmoec_cuda_emitter *e, MlirValue x);
 MlirValue cuda_to_bf16(hmoec_cuda_emitter *e, MlirValue x); /* i16 */
 MlirValue cuda_from_bf16(hmoec_cuda_emitter *e, MlirValue half);
+/* The i32 of two i16. */
+MlirValue cuda_word(hmoec_cuda_emitter *e, MlirValue low, MlirValue high);
 /* The rows of the task's row_block that this thread's warp has: for (r = begin; r < end; r += warps of the block). */
 void cuda_rows_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t row_block, ir_loop *out_loop);
 MlirValue cuda_is_null(hmoec_cuda_emitter *e, MlirValue pointer);
@@ -87,6 +91,22 @@ void cuda_put_block(hmoec_cuda_emitter *e, MlirValue blocks, MlirValue number, M
                     int32_t dropped);
 void cuda_put_blocks_header(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, MlirValue count,
                             MlirValue groups);
+/* A block of rows, and this task's share of its columns: `split` of call.splits. */
+typedef struct cuda_block {
+  MlirValue number, split;
+  MlirValue row, rows, group; /* rows [row, row + rows), of a group */
+  MlirValue dropped; /* i1 */
+  ir_branch exists;
+  bool grouped;
+} cuda_block;
+/* blocks: a blocks buffer, or null: blocks of row_block rows each. What follows, up to cuda_block_end, is done where there is such a block: as many tasks are
+ * launched as there can be. */
+void cuda_block_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block, cuda_block *out_block);
+void cuda_block_end(hmoec_cuda_emitter *e, cuda_block *block);
+/* place(k, r) of hmoe/abi_cuda.h. */
+MlirValue cuda_place(hmoec_cuda_emitter *e, MlirValue k, MlirValue r);
+/* sums + a b, on vectors of 4 f32: mma.m16n8k16 of words of bf16. All lanes come. */
+MlirValue cuda_mma_bf16(hmoec_cuda_emitter *e, const MlirValue a[4], const MlirValue b[2], MlirValue sums);
 /* Columns [begin, end) that this lane has, and no others. */
 void cuda_columns_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t begin, int64_t end, intptr_t count,
                         const MlirValue *initial, ir_loop *out_loop);
@@ -118,9 +138,14 @@ MlirValue cuda_normalised(hmoec_cuda_emitter *e, hmoec_norm kind, double scale, 
                           MlirValue weight, MlirValue bias);
 
 enum { CUDA_TILE_ROWS = 64, CUDA_TILE_COLUMNS = 64, CUDA_TILE_DEPTH = 16, CUDA_TILE_THREADS = 256 };
-/* Whether it is one in f32, with blocks that fit a tile. */
+/* Whether it is one in f32. */
 bool hmoec_cuda_has_matmul(const hmoec_matmul_spec *spec);
 int64_t hmoec_cuda_matmul_shared_bytes(const hmoec_matmul_spec *spec);
+enum { CUDA_PACK_THREADS = 256, CUDA_STREAM_THREADS = 256 };
+int64_t hmoec_cuda_pack_rows_shared_bytes(const hmoec_pack_rows_spec *spec);
+void hmoec_cuda_emit_pack_rows(hmoec_cuda_emitter *e, const hmoec_pack_rows_spec *spec, const hmoec_cuda_task *task);
+int64_t hmoec_cuda_stream_shared_bytes(const hmoec_matmul_spec *spec);
+void hmoec_cuda_emit_stream(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
 void hmoec_cuda_emit_matmul(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
 
 /* Code for steps that are no kernels, in every image; each list ends with one without a name. */

@@ -226,6 +226,13 @@ MlirValue cuda_from_bf16(hmoec_cuda_emitter *e, MlirValue half) {
   return element_of(e, ir_from_bf16(&e->ir, ir_splat(&e->ir, half)), e->ir.f32);
 }
 
+MlirValue cuda_word(hmoec_cuda_emitter *e, MlirValue low, MlirValue high) {
+  ir_builder *ir = &e->ir;
+  MlirValue wide[] = {ir_op(ir, "llvm.zext", ir->i32, 1, &low, NULL, mlirAttributeGetNull()),
+                      ir_op(ir, "llvm.zext", ir->i32, 1, &high, NULL, mlirAttributeGetNull())};
+  return ir_or(ir, wide[0], ir_shift_left(ir, wide[1], ir_i32(ir, 16)));
+}
+
 MlirValue cuda_exp(hmoec_cuda_emitter *e, MlirValue x) { return element_of(e, ir_exp(&e->ir, ir_splat(&e->ir, x)), e->ir.f32); }
 
 MlirValue cuda_is_null(hmoec_cuda_emitter *e, MlirValue pointer) {
@@ -286,4 +293,62 @@ void cuda_columns_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int6
   ir_builder *ir = &e->ir;
   MlirValue first = begin ? ir_add_i(ir, task->lane, ir_i64(ir, begin)) : task->lane;
   ir_for_begin(ir, out_loop, first, ir_i64(ir, end), CUDA_WARP, count, initial);
+}
+
+static MlirValue block_field(hmoec_cuda_emitter *e, MlirValue block, size_t offset) {
+  return ir_load(&e->ir, e->ir.i32, ir_at_constant(&e->ir, block, e->ir.i32, (int64_t)offset / 4), 4);
+}
+
+void cuda_block_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block, cuda_block *out_block) {
+  ir_builder *ir = &e->ir;
+  MlirValue step = ir_i64(ir, row_block), zero = ir_i64(ir, 0);
+  *out_block = (cuda_block){.number = ir_div_i(ir, task->task, task->splits),
+                            .split = ir_rem_i(ir, task->task, task->splits),
+                            .grouped = !mlirValueIsNull(blocks)};
+  if (!out_block->grouped) {
+    out_block->row = ir_mul_i(ir, out_block->number, step);
+    out_block->rows = ir_min_i(ir, step, ir_sub_i(ir, task->rows, out_block->row));
+    out_block->group = zero;
+    out_block->dropped = ir_compare_i(ir, IR_NE, zero, zero);
+    return;
+  }
+  MlirValue count = ir_extend(ir, ir_load(ir, ir->i32, ir_at_constant(ir, blocks, ir->i8, offsetof(hmoe_blocks, count)), 4));
+  out_block->number = ir_add_i(ir, out_block->number, task->first_block);
+  ir_if_begin(ir, &out_block->exists, ir_compare_i(ir, IR_LT, out_block->number, count), (MlirType){NULL});
+  MlirValue list = ir_at_constant(ir, blocks, ir->i8, sizeof(hmoe_blocks));
+  MlirValue block = cuda_row_of(e, list, ir->i32, out_block->number, (int64_t)sizeof(hmoe_block) / 4);
+  out_block->group = ir_extend(ir, block_field(e, block, offsetof(hmoe_block, group)));
+  out_block->row = ir_extend(ir, block_field(e, block, offsetof(hmoe_block, row)));
+  out_block->rows = ir_extend(ir, block_field(e, block, offsetof(hmoe_block, rows)));
+  out_block->dropped = ir_compare_i(ir, IR_NE, block_field(e, block, offsetof(hmoe_block, dropped)), ir_i32(ir, 0));
+}
+
+void cuda_block_end(hmoec_cuda_emitter *e, cuda_block *block) {
+  if (block->grouped) cuda_if_end(e, &block->exists);
+}
+
+MlirValue cuda_place(hmoec_cuda_emitter *e, MlirValue k, MlirValue r) {
+  ir_builder *ir = &e->ir;
+  MlirValue eight = ir_i64(ir, 8), piece = ir_xor(ir, ir_div_i(ir, k, eight), ir_rem_i(ir, r, eight));
+  return ir_add_i(ir, ir_mul_i(ir, piece, eight), ir_rem_i(ir, k, eight));
+}
+
+MlirValue cuda_mma_bf16(hmoec_cuda_emitter *e, const MlirValue a[4], const MlirValue b[2], MlirValue sums) {
+  enum { SUMS = 4 };
+  ir_builder *ir = &e->ir;
+  const MlirType types[SUMS] = {ir->f32, ir->f32, ir->f32, ir->f32};
+  MlirType result = mlirLLVMStructTypeLiteralGet(ir->context, SUMS, types, false), vector = mlirValueGetType(sums);
+  MlirValue operands[6 + SUMS] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+  for (int64_t i = 0; i < SUMS; i++) {
+    MlirValue from[] = {sums, ir_i64(ir, i)};
+    operands[6 + i] = ir_op(ir, "llvm.extractelement", ir->f32, 2, from, NULL, mlirAttributeGetNull());
+  }
+  MlirValue all = ir_intrinsic(ir, "llvm.nvvm.mma.m16n8k16.row.col.bf16", result, 6 + SUMS, operands);
+  MlirValue out = sums;
+  for (int64_t i = 0; i < SUMS; i++) {
+    MlirValue one = ir_op(ir, "llvm.extractvalue", ir->f32, 1, &all, "position", mlirDenseI64ArrayGet(ir->context, 1, &i));
+    MlirValue into[] = {out, one, ir_i64(ir, i)};
+    out = ir_op(ir, "llvm.insertelement", vector, 3, into, NULL, mlirAttributeGetNull());
+  }
+  return out;
 }

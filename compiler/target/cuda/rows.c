@@ -49,7 +49,7 @@ void hmoec_cuda_emit_rows(hmoec_cuda_emitter *e, const hmoec_rows_spec *spec, co
   ir_for_end(ir, &r, NULL);
 }
 
-/* Element i of column `id` of the right operand [n, *], as panels or pairs. */
+/* Element i of column `id` of the right operand [n, *], in panels or in planes. */
 static MlirValue right_element(hmoec_cuda_emitter *e, const hmoec_embed_spec *spec, MlirValue table, MlirValue id, MlirValue i) {
   ir_builder *ir = &e->ir;
   MlirValue width = ir_i64(ir, CUDA_PANEL), panel = ir_div_i(ir, id, width), column = ir_rem_i(ir, id, width);
@@ -57,11 +57,10 @@ static MlirValue right_element(hmoec_cuda_emitter *e, const hmoec_embed_spec *sp
     MlirValue row = ir_add_i(ir, ir_mul_i(ir, panel, ir_i64(ir, spec->n)), i);
     return cuda_f32(e, table, ir_add_i(ir, ir_mul_i(ir, row, width), column));
   }
-  int64_t words = (spec->n + CUDA_PANEL - 1) / CUDA_PANEL * CUDA_PANEL / 2;
-  MlirValue two = ir_i64(ir, 2), row = ir_add_i(ir, ir_mul_i(ir, panel, ir_i64(ir, words)), ir_div_i(ir, i, two));
-  MlirValue word = ir_add_i(ir, ir_mul_i(ir, row, width), column);
-  MlirValue at = ir_at(ir, table, ir->i16, ir_add_i(ir, ir_mul_i(ir, word, two), ir_rem_i(ir, i, two)));
-  return cuda_from_bf16(e, ir_load(ir, ir->i16, at, 2));
+  MlirValue depth = ir_i64(ir, HMOE_CUDA_PLANE), planes = ir_i64(ir, (spec->n + HMOE_CUDA_PLANE - 1) / HMOE_CUDA_PLANE);
+  MlirValue plane = ir_add_i(ir, ir_mul_i(ir, panel, planes), ir_div_i(ir, i, depth));
+  MlirValue line = cuda_row_of(e, table, ir->i16, ir_add_i(ir, ir_mul_i(ir, plane, width), column), HMOE_CUDA_PLANE);
+  return cuda_from_bf16(e, ir_load(ir, ir->i16, ir_at(ir, line, ir->i16, cuda_place(e, ir_rem_i(ir, i, depth), column)), 2));
 }
 
 /* out[r] (+)= row ids[r] of the table */

@@ -1,0 +1,107 @@
+/* PACK_ROWS: rows in planes of 64 columns (abi_cuda.h), gathered, normalised and rounded, for products on tensor cores. A block of rows at a time, a thread
+ * eight columns: a piece of 16 bytes. Splits share the planes of a block. */
+#include <mlir-c/BuiltinTypes.h>
+
+#include "target/cuda/cuda.h"
+
+enum { PLANE = HMOE_CUDA_PLANE, PIECE = 8, PIECES = PLANE / PIECE, THREADS = CUDA_PACK_THREADS };
+
+static const MlirType none = {NULL};
+static const MlirValue nothing = {NULL};
+
+/* A mean and a factor for each row of a block. */
+int64_t hmoec_cuda_pack_rows_shared_bytes(const hmoec_pack_rows_spec *spec) {
+  return spec->norm == HMOEC_NORM_NONE ? 0 : 2 * spec->row_block * 4;
+}
+
+typedef struct packing {
+  hmoec_cuda_emitter *e;
+  const hmoec_pack_rows_spec *spec;
+  const hmoec_cuda_task *task;
+  cuda_block block;
+  MlirValue a, gather, norm_weight, norm_bias;
+} packing;
+
+static MlirValue statistic(packing *p, int64_t which, MlirValue row) {
+  ir_builder *ir = &p->e->ir;
+  return ir_at(ir, cuda_shared(p->e, which * p->spec->row_block * 4), ir->f32, row);
+}
+
+static MlirValue row_of(packing *p, MlirValue i) {
+  MlirValue row = cuda_index(p->e, p->gather, ir_add_i(&p->e->ir, p->block.row, i));
+  return cuda_row(p->e, p->a, row, p->spec->a_stride);
+}
+
+/* A warp a row. */
+static void emit_statistics(packing *p) {
+  ir_builder *ir = &p->e->ir;
+  const hmoec_pack_rows_spec *s = p->spec;
+  if (s->norm == HMOEC_NORM_NONE) return;
+  ir_loop r;
+  ir_for_begin(ir, &r, p->task->warp, p->block.rows, THREADS / CUDA_WARP, 0, NULL);
+  cuda_statistics found = cuda_statistics_of(p->e, p->task, s->norm, s->n, s->norm_epsilon, s->norm_scale, row_of(p, r.index));
+  ir_branch first;
+  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, p->task->lane, ir_i64(ir, 0)), none);
+  if (s->norm == HMOEC_NORM_LAYER) ir_store(ir, found.mean, statistic(p, 0, r.index), 4);
+  ir_store(ir, found.factor, statistic(p, 1, r.index), 4);
+  cuda_if_end(p->e, &first);
+  ir_for_end(ir, &r, NULL);
+  cuda_barrier(p->e);
+}
+
+/* Column k of a row, as it is multiplied; 0 behind the last. */
+static MlirValue element(packing *p, MlirValue row, const cuda_statistics *statistics, MlirValue k) {
+  ir_builder *ir = &p->e->ir;
+  const hmoec_pack_rows_spec *s = p->spec;
+  ir_branch real;
+  bool whole = s->n % PLANE == 0;
+  if (!whole) ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, k, ir_i64(ir, s->n)), ir->f32);
+  MlirValue x = cuda_f32(p->e, row, k);
+  if (s->norm != HMOEC_NORM_NONE)
+    x = cuda_normalised(p->e, s->norm, s->norm_scale, statistics, x, cuda_f32(p->e, p->norm_weight, k),
+                        s->norm == HMOEC_NORM_LAYER ? cuda_f32(p->e, p->norm_bias, k) : nothing);
+  if (whole) return x;
+  ir_if_else(ir, &real, x);
+  return ir_if_end(ir, &real, ir_f32(ir, 0.0f));
+}
+
+static void emit_planes(packing *p) {
+  ir_builder *ir = &p->e->ir;
+  const hmoec_pack_rows_spec *s = p->spec;
+  int64_t planes = (s->n + PLANE - 1) / PLANE;
+  MlirValue out = cuda_binding(p->e, p->task, 1), row_block = ir_i64(ir, s->row_block), pieces = ir_i64(ir, PIECES);
+  MlirValue height = ir_mul_i(ir, p->task->blocks, row_block), first_row = ir_mul_i(ir, p->block.number, row_block);
+  MlirValue begin = ir_div_i(ir, ir_mul_i(ir, ir_i64(ir, planes), p->block.split), p->task->splits);
+  MlirValue end = ir_div_i(ir, ir_mul_i(ir, ir_i64(ir, planes), ir_add_i(ir, p->block.split, ir_i64(ir, 1))), p->task->splits);
+  ir_loop plane, piece;
+  ir_for_begin(ir, &plane, begin, end, 1, 0, NULL);
+  MlirValue lines = cuda_row_of(p->e, out, ir->i16, ir_add_i(ir, ir_mul_i(ir, plane.index, height), first_row), PLANE);
+  ir_for_begin(ir, &piece, p->task->thread, ir_mul_i(ir, p->block.rows, pieces), THREADS, 0, NULL);
+  MlirValue i = ir_div_i(ir, piece.index, pieces), number = ir_rem_i(ir, piece.index, pieces);
+  MlirValue k = ir_add_i(ir, ir_mul_i(ir, plane.index, ir_i64(ir, PLANE)), ir_mul_i(ir, number, ir_i64(ir, PIECE)));
+  MlirValue row = row_of(p, i), words = ir_splat_to(ir, ir_i32(ir, 0), PIECE / 2), half[PIECE];
+  cuda_statistics statistics = {nothing, nothing};
+  if (s->norm == HMOEC_NORM_LAYER) statistics.mean = ir_load(ir, ir->f32, statistic(p, 0, i), 4);
+  if (s->norm != HMOEC_NORM_NONE) statistics.factor = ir_load(ir, ir->f32, statistic(p, 1, i), 4);
+  for (int64_t j = 0; j < PIECE; j++)
+    half[j] = cuda_to_bf16(p->e, element(p, row, &statistics, ir_add_i(ir, k, ir_i64(ir, j))));
+  for (int64_t w = 0; w < PIECE / 2; w++) {
+    MlirValue operands[] = {words, cuda_word(p->e, half[2 * w], half[2 * w + 1]), ir_i64(ir, w)};
+    words = ir_op(ir, "llvm.insertelement", mlirValueGetType(words), 3, operands, NULL, (MlirAttribute){NULL});
+  }
+  MlirValue place = ir_mul_i(ir, ir_xor(ir, number, ir_rem_i(ir, i, pieces)), ir_i64(ir, PIECE));
+  ir_store(ir, words, ir_at(ir, cuda_row_of(p->e, lines, ir->i16, i, PLANE), ir->i16, place), 16);
+  ir_for_end(ir, &piece, NULL);
+  ir_for_end(ir, &plane, NULL);
+}
+
+void hmoec_cuda_emit_pack_rows(hmoec_cuda_emitter *e, const hmoec_pack_rows_spec *spec, const hmoec_cuda_task *task) {
+  packing p = {.e = e, .spec = spec, .task = task, .a = cuda_binding(e, task, 0)};
+  if (spec->has_gather) p.gather = cuda_binding(e, task, 3);
+  if (spec->norm != HMOEC_NORM_NONE) p.norm_weight = cuda_binding(e, task, 4);
+  if (spec->norm == HMOEC_NORM_LAYER) p.norm_bias = cuda_binding(e, task, 5);
+  cuda_block_begin(e, task, spec->grouped ? cuda_binding(e, task, 2) : nothing, spec->row_block, &p.block);
+  emit_statistics(&p);
+  emit_planes(&p);
+  cuda_block_end(e, &p.block);
+}

@@ -1,0 +1,174 @@
+#include "target/cuda/product.h"
+
+#include <stddef.h>
+
+static const MlirType none = {NULL};
+static const MlirValue nothing = {NULL};
+
+int64_t cuda_panels_of(int64_t columns) { return (columns + CUDA_PANEL - 1) / CUDA_PANEL; }
+
+/* Columns of C before the second segment's. In bf16 it begins where parts of a depth may, so that the next product can begin there. */
+static int64_t first_columns(const hmoec_matmul_spec *spec) {
+  if (spec->segments > 1 && hmoec_is_bf16(spec->format)) return spec->dropped_column;
+  return cuda_panels_of(spec->segment[0].end) * CUDA_PANEL;
+}
+
+int64_t cuda_paired_panels(const hmoec_matmul_spec *spec) { return spec->paired ? first_columns(spec) / CUDA_PANEL : 0; }
+
+int64_t cuda_right_panels(const hmoec_matmul_spec *spec) { return cuda_panels_of(spec->n) + cuda_paired_panels(spec); }
+
+/* dropped ? value : 0 */
+static MlirValue of_dropped(product *p, int64_t value) {
+  ir_builder *ir = &p->e->ir;
+  return p->spec->grouped && value ? ir_select(ir, p->block.dropped, ir_i64(ir, value), ir_i64(ir, 0)) : ir_i64(ir, 0);
+}
+
+static MlirValue group_floats(product *p, MlirValue base, int64_t floats) { return cuda_row(p->e, base, p->block.group, floats); }
+
+static void load_bindings(product *p) {
+  hmoec_cuda_emitter *e = p->e;
+  const hmoec_matmul_spec *s = p->spec;
+  const hmoec_cuda_task *t = p->task;
+  p->a = cuda_binding(e, t, 0);
+  p->b = cuda_row_of(e, cuda_binding(e, t, 1), e->ir.i8, p->block.group, s->b_group_bytes);
+  p->c = cuda_binding(e, t, 2);
+  if (s->has_gather) p->gather = cuda_binding(e, t, 4);
+  if (s->has_scatter) p->scatter = cuda_binding(e, t, 5);
+  if (s->has_bias) p->bias = group_floats(p, cuda_binding(e, t, 6), s->bias_group_floats);
+  if (s->has_row_gate) p->row_gate = cuda_binding(e, t, 7);
+  if (s->has_gated_bias) p->gated_bias = group_floats(p, cuda_binding(e, t, 8), cuda_panels_of(s->n) * CUDA_PANEL);
+  if (s->has_pass) p->pass = cuda_binding(e, t, 9), p->pass_index = cuda_binding(e, t, 10);
+  if (s->norm != HMOEC_NORM_NONE) p->norm_weight = cuda_binding(e, t, 11);
+  if (s->norm == HMOEC_NORM_LAYER) p->norm_bias = cuda_binding(e, t, 12);
+}
+
+
+void cuda_product_begin(product *p, MlirValue *out_begin, MlirValue *out_end) {
+  hmoec_cuda_emitter *e = p->e;
+  ir_builder *ir = &e->ir;
+  const hmoec_matmul_spec *s = p->spec;
+  cuda_block_begin(e, p->task, s->grouped ? cuda_binding(e, p->task, 3) : nothing, s->row_block, &p->block);
+  load_bindings(p);
+  p->first_k = of_dropped(p, s->dropped_k_begin);
+  MlirValue panels = ir_i64(ir, cuda_panels_of(s->n)), next = ir_add_i(ir, p->block.split, ir_i64(ir, 1));
+  MlirValue begin = ir_div_i(ir, ir_mul_i(ir, panels, p->block.split), p->task->splits);
+  *out_begin = ir_max_i(ir, begin, of_dropped(p, s->dropped_column / CUDA_PANEL));
+  *out_end = ir_div_i(ir, ir_mul_i(ir, panels, next), p->task->splits);
+}
+
+void cuda_product_end(product *p) { cuda_block_end(p->e, &p->block); }
+
+MlirValue cuda_product_row(product *p, MlirValue i) {
+  ir_builder *ir = &p->e->ir;
+  MlirValue row = cuda_index(p->e, p->gather, ir_add_i(ir, p->block.row, i));
+  return cuda_row_of(p->e, p->a, hmoec_is_bf16(p->spec->a_format) ? ir->i16 : ir->f32, row, p->spec->a_stride);
+}
+
+MlirValue cuda_right_column(product *p, bool pairs, MlirValue c) {
+  ir_builder *ir = &p->e->ir;
+  if (!pairs) return ir_add_i(ir, c, ir_i64(ir, cuda_paired_panels(p->spec) * CUDA_PANEL));
+  return ir_add_i(ir, c, ir_sub_i(ir, c, ir_rem_i(ir, c, ir_i64(ir, CUDA_PANEL))));
+}
+
+/* ---- epilogue ---- */
+
+/* v of column c of C, whose sum (and up, of a pair) are given; right: its column of B. */
+static MlirValue column_value(product *p, const hmoec_matmul_segment *segment, MlirValue sum, MlirValue up, MlirValue right,
+                              MlirValue c, MlirValue held, MlirValue gate, MlirValue pass) {
+  hmoec_cuda_emitter *e = p->e;
+  ir_builder *ir = &e->ir;
+  const hmoec_matmul_spec *s = p->spec;
+  bool is_pair = !mlirValueIsNull(up);
+  if (s->has_bias) sum = ir_add(ir, sum, cuda_f32(e, p->bias, right));
+  if (s->has_bias && is_pair) up = ir_add(ir, up, cuda_f32(e, ir_at_constant(ir, p->bias, ir->f32, CUDA_PANEL), right));
+  const hmoec_scalar_program *function = hmoec_activation_function(ir->functions, segment->activation);
+  bool binary = function && function->argument_count == 2;
+  MlirValue v = binary ? cuda_activation_of_two(e, segment->activation, sum, is_pair ? up : held)
+                       : cuda_activation(e, segment->activation, sum);
+  if (is_pair && !binary) v = ir_mul(ir, v, up);
+  if (segment->gated) v = ir_mul(ir, v, gate);
+  ir_branch branch;
+  bool replaced = s->has_pass || s->dropped_bare;
+  if (replaced) { /* a dropped row gets its input, or nothing, in place of the expert's output, bias included */
+    ir_if_begin(ir, &branch, p->block.dropped, ir->f32);
+    MlirValue zero = ir_f32(ir, 0.0f), instead = segment->gated ? zero : v;
+    if (s->has_pass) {
+      MlirValue x = cuda_f32(e, pass, c);
+      instead = segment->gated ? ir_mul(ir, gate, x) : cuda_fma(e, gate, x, v);
+    }
+    ir_if_else(ir, &branch, instead);
+  }
+  if (s->has_gated_bias) v = cuda_fma(e, gate, cuda_f32(e, p->gated_bias, c), v);
+  if (replaced) v = ir_if_end(ir, &branch, v);
+  if (s->accumulate) v = ir_add(ir, held, v);
+  return segment->multiply && !binary ? ir_mul(ir, held, v) : v;
+}
+
+/* Where column c of row i of the block is in C. */
+static MlirValue place_in_c(product *p, MlirValue i, MlirValue c) {
+  hmoec_cuda_emitter *e = p->e;
+  ir_builder *ir = &e->ir;
+  const hmoec_matmul_spec *s = p->spec;
+  MlirType element = hmoec_is_bf16(s->c_format) ? ir->i16 : ir->f32;
+  if (!hmoec_is_bf16(s->c_format) || s->few_rows) {
+    MlirValue row = cuda_index(e, p->scatter, ir_add_i(ir, p->block.row, i));
+    return ir_at(ir, cuda_row_of(e, p->c, element, row, s->c_stride), element, c);
+  }
+  MlirValue depth = ir_i64(ir, HMOE_CUDA_PLANE), row_block = ir_i64(ir, s->row_block);
+  MlirValue height = ir_mul_i(ir, p->task->blocks, row_block), row = ir_add_i(ir, ir_mul_i(ir, p->block.number, row_block), i);
+  MlirValue line = ir_add_i(ir, ir_mul_i(ir, ir_div_i(ir, c, depth), height), row);
+  return ir_at(ir, cuda_row_of(e, p->c, element, line, HMOE_CUDA_PLANE), element, cuda_place(e, ir_rem_i(ir, c, depth), row));
+}
+
+static MlirValue read_c(product *p, MlirValue at) {
+  ir_builder *ir = &p->e->ir;
+  return hmoec_is_bf16(p->spec->c_format) ? cuda_from_bf16(p->e, ir_load(ir, ir->i16, at, 2)) : ir_load(ir, ir->f32, at, 4);
+}
+
+static void write_c(product *p, MlirValue at, MlirValue value) {
+  ir_builder *ir = &p->e->ir;
+  if (hmoec_is_bf16(p->spec->c_format)) ir_store(ir, cuda_to_bf16(p->e, value), at, 2);
+  else ir_store(ir, value, at, 4);
+}
+
+/* A column of segment `number`. */
+static void write_of_segment(product *p, int64_t number, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right) {
+  hmoec_cuda_emitter *e = p->e;
+  ir_builder *ir = &e->ir;
+  const hmoec_matmul_spec *s = p->spec;
+  const hmoec_matmul_segment *segment = &s->segment[number];
+  MlirValue r = ir_add_i(ir, p->block.row, i), to = place_in_c(p, i, c);
+  MlirValue held = nothing, gate = nothing, pass = nothing;
+  bool in_planes = hmoec_is_bf16(s->c_format) && !s->few_rows; /* which always have room */
+  ir_branch real;
+  ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, c, ir_i64(ir, segment->end)), none);
+  if (s->accumulate || segment->multiply) held = read_c(p, to);
+  if (s->has_row_gate) gate = cuda_f32(e, p->row_gate, r);
+  if (s->has_pass) { /* the index means nothing in other blocks */
+    ir_branch branch;
+    ir_if_begin(ir, &branch, p->block.dropped, ir->i64);
+    ir_if_else(ir, &branch, cuda_index(e, p->pass_index, r));
+    pass = cuda_row(e, p->pass, ir_if_end(ir, &branch, ir_i64(ir, 0)), s->pass_ld);
+  }
+  write_c(p, to, column_value(p, segment, sum, up, right, c, held, gate, pass));
+  ir_if_else(ir, &real, nothing);
+  if (s->c_padded || in_planes) write_c(p, to, ir_f32(ir, 0.0f));
+  ir_if_end(ir, &real, nothing);
+}
+
+void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right) {
+  ir_builder *ir = &p->e->ir;
+  const hmoec_matmul_spec *s = p->spec;
+  if (s->segments == 1 || pairs) {
+    write_of_segment(p, 0, i, c, sum, up, right);
+  } else if (s->paired) {
+    write_of_segment(p, 1, i, c, sum, up, right);
+  } else {
+    ir_branch which;
+    ir_if_begin(ir, &which, ir_compare_i(ir, IR_LT, c, ir_i64(ir, first_columns(s))), none);
+    write_of_segment(p, 0, i, c, sum, up, right);
+    ir_if_else(ir, &which, nothing);
+    write_of_segment(p, 1, i, c, sum, up, right);
+    ir_if_end(ir, &which, nothing);
+  }
+}

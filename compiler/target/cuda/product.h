@@ -1,0 +1,34 @@
+/* What all products have in common: which rows and columns a block of threads has, its buffers, and the epilogue that makes columns of C of sums. */
+#ifndef HMOEC_TARGET_CUDA_PRODUCT_H
+#define HMOEC_TARGET_CUDA_PRODUCT_H
+
+#include "target/cuda/cuda.h"
+
+typedef struct product {
+  hmoec_cuda_emitter *e;
+  const hmoec_matmul_spec *spec;
+  const hmoec_cuda_task *task;
+  cuda_block block;
+  MlirValue a, b, c, gather, scatter, bias, row_gate, gated_bias, pass, pass_index, norm_weight, norm_bias;
+  MlirValue first_k; /* of the block */
+} product;
+
+int64_t cuda_panels_of(int64_t columns);
+/* Panels of C that are products of two of B, its gates and its ups: the first ones. */
+int64_t cuda_paired_panels(const hmoec_matmul_spec *spec);
+/* Panels of B. */
+int64_t cuda_right_panels(const hmoec_matmul_spec *spec);
+
+/* The task's block and buffers; panels [*out_begin, *out_end) of C are its. What follows, up to cuda_product_end, is done where there is such a block. */
+void cuda_product_begin(product *p, MlirValue *out_begin, MlirValue *out_end);
+void cuda_product_end(product *p);
+
+/* Row i of the block in A, as the spec's rows lie. */
+MlirValue cuda_product_row(product *p, MlirValue i);
+/* The column of B that column c of C is of; of a pair, its gate's: its up is a panel further on. */
+MlirValue cuda_right_column(product *p, bool pairs, MlirValue c);
+/* Column c of C of row i of the block, from its sum (and its up's, of a pair); right: its column of B. Behind the last column of its segment C gets 0, where
+ * it has room. */
+void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right);
+
+#endif

@@ -1,0 +1,277 @@
+/* MATMUL in bf16 of few rows: weights go from memory straight into the registers of mma.m16n8k16, as its left side, and rows are the right one.
+ *
+ *   for each part of up to 32 rows, for each 16 columns of B:
+ *     every warp multiplies the planes of depth that are its own, of all rows of the part
+ *     the warps' sums meet in shared memory, in the order of the warps; epilogue
+ *
+ * A thread reads pieces of 8 of depth, whose words are two steps of the instruction: which depth is whose does not matter, as long as both sides agree.
+ * Of pairs the 16 columns are 8 gates and their 8 ups. A is row-major, f32 or bf16. Bindings and the equation: hmoec_matmul_spec in kernel/kernels.h. */
+#include <mlir-c/BuiltinTypes.h>
+
+#include "target/cuda/product.h"
+
+enum {
+  THREADS = CUDA_STREAM_THREADS,
+  WARPS = THREADS / CUDA_WARP,
+  PLANE = HMOE_CUDA_PLANE,
+  PIECE = 8,
+  TILE = 8,            /* rows that one instruction multiplies */
+  TILES = 4,           /* and how many of them at one time */
+  ROWS = TILE * TILES,
+  COLUMNS = 16,
+  SUM_PITCH = COLUMNS + 1,
+  SUM_BYTES = WARPS * ROWS * SUM_PITCH * 4,
+  STATISTICS_BYTES = 2 * ROWS * 4
+};
+
+static const MlirType none = {NULL};
+static const MlirValue nothing = {NULL};
+
+int64_t hmoec_cuda_stream_shared_bytes(const hmoec_matmul_spec *spec) {
+  return SUM_BYTES + (spec->norm != HMOEC_NORM_NONE ? STATISTICS_BYTES : 0);
+}
+
+typedef struct stream {
+  product p;
+  MlirType four_f32, four_words, words;  /* vectors of 4 f32, of 4 words; a word */
+  MlirValue group, quad;                 /* lane / 4 and lane % 4 */
+  MlirValue part;                        /* the part's first row, in the block */
+  MlirValue rows;                        /* of the part */
+  MlirValue row[TILES];                  /* of A, that this lane reads */
+  cuda_statistics statistics[TILES];
+  MlirValue column[2];                   /* of B, whose lines this lane reads */
+} stream;
+
+static MlirValue statistic(stream *s, int64_t which, MlirValue row) {
+  ir_builder *ir = &s->p.e->ir;
+  return ir_at(ir, cuda_shared(s->p.e, SUM_BYTES + which * ROWS * 4), ir->f32, row);
+}
+
+static MlirValue row_of(stream *s, MlirValue i) { return cuda_product_row(&s->p, ir_add_i(&s->p.e->ir, s->part, i)); }
+
+/* Mean and factor of the part's rows, to shared memory: a warp a row. */
+static void emit_statistics(stream *s) {
+  hmoec_cuda_emitter *e = s->p.e;
+  ir_builder *ir = &e->ir;
+  const hmoec_matmul_spec *spec = s->p.spec;
+  if (spec->norm == HMOEC_NORM_NONE) return;
+  ir_loop r;
+  ir_for_begin(ir, &r, s->p.task->warp, s->rows, WARPS, 0, NULL);
+  cuda_statistics found =
+      cuda_statistics_of(e, s->p.task, spec->norm, spec->k, spec->norm_epsilon, spec->norm_scale, row_of(s, r.index));
+  ir_branch first;
+  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, s->p.task->lane, ir_i64(ir, 0)), none);
+  if (spec->norm == HMOEC_NORM_LAYER) ir_store(ir, found.mean, statistic(s, 0, r.index), 4);
+  ir_store(ir, found.factor, statistic(s, 1, r.index), 4);
+  cuda_if_end(e, &first);
+  ir_for_end(ir, &r, NULL);
+  cuda_barrier(e);
+}
+
+/* The rows of A that this lane reads: past the part's last the first again, whose sums nobody reads. */
+static void find_rows(stream *s) {
+  ir_builder *ir = &s->p.e->ir;
+  const hmoec_matmul_spec *spec = s->p.spec;
+  for (int64_t t = 0; t < TILES; t++) {
+    MlirValue i = ir_add_i(ir, s->group, ir_i64(ir, t * TILE));
+    i = ir_select(ir, ir_compare_i(ir, IR_LT, i, s->rows), i, ir_i64(ir, 0));
+    s->row[t] = row_of(s, i);
+    s->statistics[t] = (cuda_statistics){nothing, nothing};
+    if (spec->norm == HMOEC_NORM_LAYER) s->statistics[t].mean = ir_load(ir, ir->f32, statistic(s, 0, i), 4);
+    if (spec->norm != HMOEC_NORM_NONE) s->statistics[t].factor = ir_load(ir, ir->f32, statistic(s, 1, i), 4);
+  }
+}
+
+static MlirValue extract(ir_builder *ir, MlirValue vector, MlirType type, int64_t i) {
+  return ir_op(ir, "llvm.extractelement", type, 2, (MlirValue[]){vector, ir_i64(ir, i)}, NULL, (MlirAttribute){NULL});
+}
+
+/* ---- A ---- */
+
+static MlirValue a_element(stream *s, int64_t t, MlirValue k) {
+  hmoec_cuda_emitter *e = s->p.e;
+  const hmoec_matmul_spec *spec = s->p.spec;
+  MlirValue x = cuda_f32(e, s->row[t], k);
+  if (spec->norm == HMOEC_NORM_NONE) return x;
+  return cuda_normalised(e, spec->norm, spec->norm_scale, &s->statistics[t], x, cuda_f32(e, s->p.norm_weight, k),
+                         spec->norm == HMOEC_NORM_LAYER ? cuda_f32(e, s->p.norm_bias, k) : nothing);
+}
+
+/* One half of depth row k of tile t, 0 behind the last where that may be. */
+static MlirValue a_half(stream *s, int64_t t, MlirValue k, bool last) {
+  ir_builder *ir = &s->p.e->ir;
+  const hmoec_matmul_spec *spec = s->p.spec;
+  bool halves = hmoec_is_bf16(spec->a_format);
+  ir_branch real;
+  if (last) ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, k, ir_i64(ir, spec->k)), ir->i16);
+  MlirValue x = halves ? ir_load(ir, ir->i16, ir_at(ir, s->row[t], ir->i16, k), 2) : cuda_to_bf16(s->p.e, a_element(s, t, k));
+  if (!last) return x;
+  ir_if_else(ir, &real, x);
+  return ir_if_end(ir, &real, ir_op(ir, "llvm.trunc", ir->i16, 1, (MlirValue[]){ir_i32(ir, 0)}, NULL, (MlirAttribute){NULL}));
+}
+
+/* Words of a piece from depth row k on, of the row that this lane has of tile t. */
+static void load_piece(stream *s, int64_t t, MlirValue k, bool last, MlirValue out_words[PIECE / 2]) {
+  ir_builder *ir = &s->p.e->ir;
+  if (hmoec_is_bf16(s->p.spec->a_format) && !last && s->p.spec->a_stride % PIECE == 0) {
+    MlirValue words = ir_load(ir, s->four_words, ir_at(ir, s->row[t], ir->i16, k), 16);
+    for (int64_t w = 0; w < PIECE / 2; w++) out_words[w] = extract(ir, words, ir->i32, w);
+    return;
+  }
+  for (int64_t w = 0; w < PIECE / 2; w++)
+    out_words[w] = cuda_word(s->p.e, a_half(s, t, ir_add_i(ir, k, ir_i64(ir, 2 * w)), last),
+                             a_half(s, t, ir_add_i(ir, k, ir_i64(ir, 2 * w + 1)), last));
+}
+
+/* ---- products ---- */
+
+/* sums[t] += the plane's products. last: of a plane that ends behind k. */
+static void multiply_plane(stream *s, MlirValue plane, bool last, MlirValue sums[TILES]) {
+  hmoec_cuda_emitter *e = s->p.e;
+  ir_builder *ir = &e->ir;
+  int64_t planes = (s->p.spec->k + PLANE - 1) / PLANE, width = CUDA_PANEL;
+  MlirValue weights[2][2][PIECE / 2], pieces[2];
+  for (int64_t i = 0; i < 2; i++) pieces[i] = ir_add_i(ir, s->quad, ir_i64(ir, 4 * i));
+  for (int64_t h = 0; h < 2; h++) { /* the column's line of the plane */
+    MlirValue panel = ir_div_i(ir, s->column[h], ir_i64(ir, width)), column = ir_rem_i(ir, s->column[h], ir_i64(ir, width));
+    MlirValue line = ir_add_i(ir, ir_mul_i(ir, panel, ir_i64(ir, planes)), plane);
+    line = ir_add_i(ir, ir_mul_i(ir, line, ir_i64(ir, width)), column);
+    MlirValue from = cuda_row_of(e, s->p.b, ir->i16, line, PLANE);
+    for (int64_t i = 0; i < 2; i++) {
+      MlirValue place = ir_mul_i(ir, ir_xor(ir, pieces[i], s->group), ir_i64(ir, PIECE));
+      MlirValue words = ir_load(ir, s->four_words, ir_at(ir, from, ir->i16, place), 16);
+      for (int64_t w = 0; w < PIECE / 2; w++) weights[h][i][w] = extract(ir, words, ir->i32, w);
+    }
+  }
+  MlirValue first_k = ir_mul_i(ir, plane, ir_i64(ir, PLANE));
+  for (int64_t t = 0; t < TILES; t++) {
+    ir_branch there; /* of all lanes */
+    if (t) ir_if_begin(ir, &there, ir_compare_i(ir, IR_GT, s->rows, ir_i64(ir, t * TILE)), s->four_f32);
+    MlirValue sum = sums[t];
+    for (int64_t i = 0; i < 2; i++) {
+      MlirValue x[PIECE / 2];
+      load_piece(s, t, ir_add_i(ir, first_k, ir_mul_i(ir, pieces[i], ir_i64(ir, PIECE))), last, x);
+      for (int64_t step = 0; step < PIECE / 4; step++) {
+        const MlirValue a[4] = {weights[0][i][2 * step], weights[1][i][2 * step], weights[0][i][2 * step + 1],
+                                weights[1][i][2 * step + 1]},
+                        b[2] = {x[2 * step], x[2 * step + 1]};
+        sum = cuda_mma_bf16(e, a, b, sum);
+      }
+    }
+    if (t) {
+      ir_if_else(ir, &there, sum);
+      sum = ir_if_end(ir, &there, sums[t]);
+    }
+    sums[t] = sum;
+  }
+}
+
+/* This warp's planes, from the block's first on. */
+static void multiply_planes(stream *s, MlirValue sums[TILES]) {
+  ir_builder *ir = &s->p.e->ir;
+  int64_t whole = s->p.spec->k / PLANE;
+  MlirValue first = ir_div_i(ir, s->p.first_k, ir_i64(ir, PLANE));
+  ir_loop plane;
+  ir_for_begin(ir, &plane, ir_add_i(ir, first, s->p.task->warp), ir_i64(ir, whole), WARPS, TILES, sums);
+  MlirValue next[TILES];
+  for (int t = 0; t < TILES; t++) next[t] = plane.args[t];
+  multiply_plane(s, plane.index, false, next);
+  ir_for_end(ir, &plane, next);
+  for (int t = 0; t < TILES; t++) sums[t] = plane.args[t];
+  if (s->p.spec->k % PLANE == 0) return;
+  /* The last is the next warp's: the one whose turn it would be, or the first where no plane is whole. */
+  MlirValue last = ir_i64(ir, whole), turn = ir_rem_i(ir, ir_sub_i(ir, last, first), ir_i64(ir, WARPS));
+  for (int t = 0; t < TILES; t++) next[t] = sums[t];
+  MlirValue mine = ir_compare_i(ir, IR_EQ, turn, s->p.task->warp);
+  ir_loop once; /* one time or none: a loop carries all tiles */
+  ir_for_begin(ir, &once, ir_i64(ir, 0), ir_select(ir, mine, ir_i64(ir, 1), ir_i64(ir, 0)), 1, TILES, sums);
+  for (int t = 0; t < TILES; t++) next[t] = once.args[t];
+  multiply_plane(s, last, true, next);
+  ir_for_end(ir, &once, next);
+  for (int t = 0; t < TILES; t++) sums[t] = once.args[t];
+}
+
+/* ---- sums ---- */
+
+/* Sum [row][column] of a warp. */
+static MlirValue sum_at(stream *s, MlirValue warp, MlirValue row, MlirValue column) {
+  ir_builder *ir = &s->p.e->ir;
+  MlirValue line = ir_add_i(ir, ir_mul_i(ir, warp, ir_i64(ir, ROWS)), row);
+  return ir_at(ir, cuda_row(s->p.e, cuda_shared(s->p.e, 0), line, SUM_PITCH), ir->f32, column);
+}
+
+/* A lane has columns g and g + 8 of rows 2 q and 2 q + 1. */
+static void store_sums(stream *s, const MlirValue sums[TILES]) {
+  ir_builder *ir = &s->p.e->ir;
+  for (int64_t t = 0; t < TILES; t++)
+    for (int64_t j = 0; j < 4; j++) {
+      MlirValue row = ir_add_i(ir, ir_mul_i(ir, s->quad, ir_i64(ir, 2)), ir_i64(ir, t * TILE + j % 2));
+      MlirValue column = ir_add_i(ir, s->group, ir_i64(ir, j / 2 * 8));
+      ir_store(ir, extract(ir, sums[t], ir->f32, j), sum_at(s, s->p.task->warp, row, column), 4);
+    }
+}
+
+static MlirValue whole_sum(stream *s, MlirValue row, MlirValue column) {
+  ir_builder *ir = &s->p.e->ir;
+  MlirValue sum = ir_load(ir, ir->f32, sum_at(s, ir_i64(ir, 0), row, column), 4);
+  for (int64_t w = 1; w < WARPS; w++) sum = ir_add(ir, sum, ir_load(ir, ir->f32, sum_at(s, ir_i64(ir, w), row, column), 4));
+  return sum;
+}
+
+/* first: column of C; right: of B. */
+static void emit_epilogue(stream *s, bool pairs, MlirValue first, MlirValue right) {
+  ir_builder *ir = &s->p.e->ir;
+  int64_t width = pairs ? COLUMNS / 2 : COLUMNS;
+  MlirValue columns = ir_i64(ir, width);
+  ir_loop i;
+  ir_for_begin(ir, &i, s->p.task->thread, ir_mul_i(ir, s->rows, columns), THREADS, 0, NULL);
+  MlirValue row = ir_div_i(ir, i.index, columns), column = ir_rem_i(ir, i.index, columns);
+  MlirValue sum = whole_sum(s, row, column), up = pairs ? whole_sum(s, row, ir_add_i(ir, column, columns)) : nothing;
+  cuda_write_column(&s->p, pairs, ir_add_i(ir, s->part, row), ir_add_i(ir, first, column), sum, up, ir_add_i(ir, right, column));
+  ir_for_end(ir, &i, NULL);
+}
+
+/* Columns [begin, end) of C, in panels, of one part of the rows. */
+static void emit_columns(stream *s, bool pairs, MlirValue begin, MlirValue end) {
+  hmoec_cuda_emitter *e = s->p.e;
+  ir_builder *ir = &e->ir;
+  int64_t width = pairs ? COLUMNS / 2 : COLUMNS, panel_columns = CUDA_PANEL;
+  ir_loop c;
+  ir_for_begin(ir, &c, ir_mul_i(ir, begin, ir_i64(ir, panel_columns)), ir_mul_i(ir, end, ir_i64(ir, panel_columns)), width, 0,
+               NULL);
+  MlirValue right = cuda_right_column(&s->p, pairs, c.index);
+  s->column[0] = ir_add_i(ir, right, s->group);
+  s->column[1] = ir_add_i(ir, s->column[0], ir_i64(ir, pairs ? panel_columns : COLUMNS / 2));
+  MlirValue zeros = ir_splat_to(ir, ir_f32(ir, 0.0f), 4), sums[TILES];
+  for (int t = 0; t < TILES; t++) sums[t] = zeros;
+  multiply_planes(s, sums);
+  store_sums(s, sums);
+  cuda_barrier(e);
+  emit_epilogue(s, pairs, c.index, right);
+  cuda_barrier(e); /* before the next columns' sums come where these are */
+  ir_for_end(ir, &c, NULL);
+}
+
+void hmoec_cuda_emit_stream(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  int64_t four_count = 4;
+  stream s = {.p = {.e = e, .spec = spec, .task = task},
+              .four_f32 = mlirVectorTypeGet(1, &four_count, ir->f32),
+              .four_words = mlirVectorTypeGet(1, &four_count, ir->i32)};
+  MlirValue begin, end;
+  s.group = ir_div_i(ir, task->lane, ir_i64(ir, 4));
+  s.quad = ir_rem_i(ir, task->lane, ir_i64(ir, 4));
+  cuda_product_begin(&s.p, &begin, &end);
+  MlirValue pairs = ir_i64(ir, cuda_paired_panels(spec));
+  ir_loop part;
+  ir_for_begin(ir, &part, ir_i64(ir, 0), s.p.block.rows, ROWS, 0, NULL);
+  s.part = part.index;
+  s.rows = ir_min_i(ir, ir_i64(ir, ROWS), ir_sub_i(ir, s.p.block.rows, part.index));
+  emit_statistics(&s);
+  find_rows(&s);
+  if (spec->paired) emit_columns(&s, true, begin, ir_min_i(ir, end, pairs));
+  if (!spec->paired || spec->segments > 1) emit_columns(&s, false, ir_max_i(ir, begin, pairs), end);
+  if (spec->norm != HMOEC_NORM_NONE) cuda_barrier(e); /* before the next part's statistics */
+  ir_for_end(ir, &part, NULL);
+  cuda_product_end(&s.p);
+}
