@@ -30,7 +30,7 @@ func.func @run() attributes {hmk.dims = array<i64: 0, 0, 0>} {
   %b = "hmk.buffer"() {kind = "pocket", role = "plain", element = "f32", shape = array<i64: 8, 3>, index = 0 : i64, dim = -1 : i64, slot = -1 : i64} : () -> !hmk.memory
   // CHECK: error: expected a buffer element of f32, i32, i64 or bf16
   %c = "hmk.buffer"() {kind = "weight", role = "plain", element = "f16", shape = array<i64: 8, 3>, index = 0 : i64, dim = -1 : i64, slot = -1 : i64} : () -> !hmk.memory
-  // CHECK: error: expected 22 integers in args of pack, found 1
+  // CHECK: error: expected 23 integers in args of pack, found 1
   "hmk.pack"(%a, %a) {bind = ["dst", "source"], rows = -1 : i64, args = array<i64: 0>} : (!hmk.memory, !hmk.memory) -> ()
   // CHECK: error: expected grouped_ffn to bind first_b
   "hmk.grouped_ffn"(%a, %a, %a) {bind = ["a", "b", "c"], rows = 0 : i64, k = 32 : i64, n = 32 : i64, format = "f32", a_format = "f32", c_format = "f32", first_format = "f32", first_a_format = "f32", first_c_format = "f32", flags = [], segments = [1, "none", false, false], dropped = array<i64: 0, 0>, norm = "none", norm_epsilon = 0.0 : f64, norm_scale = 1.0 : f64, first_k = 32 : i64, first_n = 32 : i64, first_flags = [], first_segments = [1, "relu", false, false], first_dropped = array<i64: 0, 0>} : (!hmk.memory, !hmk.memory, !hmk.memory) -> ()
