@@ -20,6 +20,7 @@
 
 enum { HMOE_CUDA_BINDINGS_MAX = 16, HMOE_CUDA_DIMS_MAX = 8 };
 enum { HMOE_CUDA_PLANE = 64 };
+enum { HMOE_CUDA_OWN_SHARED_BYTES = 48 << 10 }; /* kernels whose scratch_bytes are more get it at the launch */
 
 /* place(k, r) of k < 64. Its own inverse: where k lies in the line, and what lies at k. */
 static inline uint64_t hmoe_cuda_place(uint64_t k, uint64_t r) { return ((k / 8) ^ (r % 8)) * 8 + k % 8; }

@@ -67,6 +67,10 @@ static hmoe_status load_module(const hmoe_model *model, hmoe_cuda_model *own) {
     const char *name = own->image->functions[i].name;
     result = name ? own->driver->cuModuleGetFunction(&own->functions[i], own->module, name) : CUDA_SUCCESS;
     if (result != CUDA_SUCCESS) return hmoe_cuda_failed(own->driver, "cuModuleGetFunction", name, result);
+    uint64_t bytes = name ? own->image->functions[i].scratch_bytes : 0;
+    if (bytes > HMOE_CUDA_OWN_SHARED_BYTES)
+      result = own->driver->cuFuncSetAttribute(own->functions[i], CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)bytes);
+    if (result != CUDA_SUCCESS) return hmoe_cuda_failed(own->driver, "cuFuncSetAttribute", name, result);
   }
   for (int i = 0; i < HMOE_CUDA_CODE_COUNT; i++) {
     result = own->driver->cuModuleGetFunction(&own->code[i], own->module, code_names[i]);

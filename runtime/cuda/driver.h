@@ -23,6 +23,7 @@ enum {
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76
 };
 enum { CU_STREAM_NON_BLOCKING = 1 };
+enum { CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8 };
 
 /* Functions by the names that the library exports; a row is: result, name, exported name, arguments. */
 #define HMOE_CUDA_FUNCTIONS(X)                                                                                                     \
@@ -39,6 +40,7 @@ enum { CU_STREAM_NON_BLOCKING = 1 };
   X(cuModuleLoadDataEx, "cuModuleLoadDataEx", (CUmodule * module, const void *image, unsigned count, int *options, void **values)) \
   X(cuModuleUnload, "cuModuleUnload", (CUmodule module))                                                                           \
   X(cuModuleGetFunction, "cuModuleGetFunction", (CUfunction * function, CUmodule module, const char *name))                        \
+  X(cuFuncSetAttribute, "cuFuncSetAttribute", (CUfunction function, int attribute, int value))                                     \
   X(cuMemAlloc, "cuMemAlloc_v2", (CUdeviceptr * address, size_t bytes))                                                            \
   X(cuMemFree, "cuMemFree_v2", (CUdeviceptr address))                                                                              \
   X(cuMemsetD8Async, "cuMemsetD8Async", (CUdeviceptr address, unsigned char value, size_t count, CUstream stream))                 \

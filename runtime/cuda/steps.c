@@ -5,14 +5,19 @@
 
 enum { GROUP_THREADS = 256, WAVES = 2 /* tasks a multiprocessor that few blocks are cut into */ };
 
-static hmoe_status launch(const hmoe_run *run, CUfunction function, uint64_t tasks, uint32_t threads, hmoe_cuda_call *call) {
+static hmoe_status launch_with(const hmoe_run *run, CUfunction function, uint64_t tasks, uint32_t threads, uint32_t shared_bytes,
+                               hmoe_cuda_call *call) {
   const hmoe_cuda_workspace *workspace = run->workspace->own;
   void *arguments[] = {call};
   if (!tasks) return HMOE_OK;
   if (tasks > INT32_MAX) return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu tasks", (unsigned long long)tasks);
-  HMOE_CUDA_TRY(hmoe_cuda_own(run->model)->driver, cuLaunchKernel, function, (unsigned)tasks, 1, 1, threads, 1, 1, 0,
-                workspace->stream, arguments, NULL);
+  HMOE_CUDA_TRY(hmoe_cuda_own(run->model)->driver, cuLaunchKernel, function, (unsigned)tasks, 1, 1, threads, 1, 1,
+                shared_bytes, workspace->stream, arguments, NULL);
   return HMOE_OK;
+}
+
+static hmoe_status launch(const hmoe_run *run, CUfunction function, uint64_t tasks, uint32_t threads, hmoe_cuda_call *call) {
+  return launch_with(run, function, tasks, threads, 0, call);
 }
 
 static void set_buffer(hmoe_cuda_call *call, uint32_t binding, const void *memory) {
@@ -41,8 +46,10 @@ hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   call.blocks = (int64_t)blocks;
   if (kernel->grid != HMOE_GRID_ROWS)
     call.splits = (int64_t)choose_splits(blocks, (kernel->column_splits + 1) / 2, (uint64_t)own->multiprocessors);
-  return launch(run, own->functions[kernel->kernel], hmoe_mul(blocks, (uint64_t)call.splits),
-                own->image->functions[kernel->kernel].threads, &call);
+  const hmoe_function *function = &own->image->functions[kernel->kernel];
+  uint32_t shared_bytes = function->scratch_bytes > HMOE_CUDA_OWN_SHARED_BYTES ? (uint32_t)function->scratch_bytes : 0;
+  return launch_with(run, own->functions[kernel->kernel], hmoe_mul(blocks, (uint64_t)call.splits), function->threads, shared_bytes,
+                     &call);
 }
 
 /* Whether the image has code for all kernels among steps [begin, end). */

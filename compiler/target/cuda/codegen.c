@@ -29,7 +29,7 @@ static bool internal(hmoec_diagnostics *diagnostics, const char *what) {
 
 static int64_t matmul_threads(const hmoec_matmul_spec *spec) {
   if (hmoec_cuda_has_matmul(spec)) return CUDA_TILE_THREADS;
-  return spec->few_rows ? CUDA_STREAM_THREADS : 0;
+  return spec->few_rows ? CUDA_STREAM_THREADS : CUDA_TILE80_THREADS;
 }
 
 int64_t hmoec_cuda_threads(const hmoec_kernel *kernel) {
@@ -53,7 +53,9 @@ int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel) {
   const hmoec_matmul_spec *product = &kernel->spec.matmul;
   if (kernel->family == HMOEC_KERNEL_PACK_ROWS) return hmoec_cuda_pack_rows_shared_bytes(&kernel->spec.pack_rows);
   if (kernel->family == HMOEC_KERNEL_MATMUL)
-    return hmoec_cuda_has_matmul(product) ? hmoec_cuda_matmul_shared_bytes(product) : hmoec_cuda_stream_shared_bytes(product);
+    return hmoec_cuda_has_matmul(product) ? hmoec_cuda_matmul_shared_bytes(product)
+           : product->few_rows            ? hmoec_cuda_stream_shared_bytes(product)
+                                          : hmoec_cuda_tile80_shared_bytes();
   return kernel->family == HMOEC_KERNEL_CONTRACT ? hmoec_cuda_contract_shared_bytes(&kernel->spec.contract) : 0;
 }
 
@@ -64,7 +66,8 @@ static void emit_kernel(hmoec_cuda_emitter *e, const hmoec_kernel *kernel, const
   switch (kernel->family) {
   case HMOEC_KERNEL_MATMUL:
     if (hmoec_cuda_has_matmul(&kernel->spec.matmul)) hmoec_cuda_emit_matmul(e, &kernel->spec.matmul, &task);
-    else hmoec_cuda_emit_stream(e, &kernel->spec.matmul, &task);
+    else if (kernel->spec.matmul.few_rows) hmoec_cuda_emit_stream(e, &kernel->spec.matmul, &task);
+    else hmoec_cuda_emit_tile80(e, &kernel->spec.matmul, &task);
     break;
   case HMOEC_KERNEL_PACK_ROWS: hmoec_cuda_emit_pack_rows(e, &kernel->spec.pack_rows, &task); break;
   case HMOEC_KERNEL_ROUTE: hmoec_cuda_emit_route(e, &kernel->spec.route, &task); break;

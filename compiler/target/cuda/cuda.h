@@ -4,6 +4,7 @@
  *   product.c                                    what all products have in common: blocks, buffers, the epilogue
  *   matmul.c                                     products in f32, a tile of rows and columns in shared memory
  *   pack_rows.c stream.c                         rows in planes for products in bf16; such products of few rows
+ *   tile80.c                                     and of many, in tiles
  *   route.c rows.c norm.c hyper.c attention.c    a warp a row, or a query
  *   gpu.c                                        threads, warps, barriers, shared memory
  *   group.c sets.c tokens.c                      steps that are no kernels, the same in every image
@@ -107,6 +108,13 @@ void cuda_block_end(hmoec_cuda_emitter *e, cuda_block *block);
 MlirValue cuda_place(hmoec_cuda_emitter *e, MlirValue k, MlirValue r);
 /* sums + a b, on vectors of 4 f32: mma.m16n8k16 of words of bf16. All lanes come. */
 MlirValue cuda_mma_bf16(hmoec_cuda_emitter *e, const MlirValue a[4], const MlirValue b[2], MlirValue sums);
+/* 16 bytes from global to shared memory, or zeros where `bytes`, an i32, is 0. commit: the thread's copies since the last one are a group; wait: until so many
+ * of its groups at most are on the way. Others see what has come behind a barrier. */
+void cuda_copy_async(hmoec_cuda_emitter *e, MlirValue to, MlirValue from, MlirValue bytes);
+void cuda_copy_commit(hmoec_cuda_emitter *e);
+void cuda_copy_wait(hmoec_cuda_emitter *e, int32_t groups);
+/* ldmatrix.x4: lanes 8 i to 8 i + 7 give the lines of matrix i; a lane gets a word of each. All lanes come. */
+void cuda_load_matrices(hmoec_cuda_emitter *e, MlirValue line, MlirValue out_words[4]);
 /* Columns [begin, end) that this lane has, and no others. */
 void cuda_columns_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t begin, int64_t end, intptr_t count,
                         const MlirValue *initial, ir_loop *out_loop);
@@ -146,6 +154,9 @@ int64_t hmoec_cuda_pack_rows_shared_bytes(const hmoec_pack_rows_spec *spec);
 void hmoec_cuda_emit_pack_rows(hmoec_cuda_emitter *e, const hmoec_pack_rows_spec *spec, const hmoec_cuda_task *task);
 int64_t hmoec_cuda_stream_shared_bytes(const hmoec_matmul_spec *spec);
 void hmoec_cuda_emit_stream(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
+enum { CUDA_TILE80_THREADS = 256 };
+int64_t hmoec_cuda_tile80_shared_bytes(void);
+void hmoec_cuda_emit_tile80(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
 void hmoec_cuda_emit_matmul(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
 
 /* Code for steps that are no kernels, in every image; each list ends with one without a name. */

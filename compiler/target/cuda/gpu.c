@@ -10,7 +10,7 @@
 #include "target/code/scalar.h"
 #include "target/cuda/cuda.h"
 
-enum { NAME_SIZE = 256 };
+enum { NAME_SIZE = 256, SHARED_ALIGNMENT = 1024 };
 
 static MlirStringRef text(const char *string) { return mlirStringRefCreateFromCString(string); }
 
@@ -29,33 +29,35 @@ static MlirValue special(hmoec_cuda_emitter *e, const char *name) {
   return ir_extend(&e->ir, ir_intrinsic(&e->ir, name, e->ir.i32, 0, NULL));
 }
 
-/* llvm.mlir.global internal @NAME_shared() {addr_space = 3, alignment = 128} : !llvm.array<bytes x i8> */
+/* Shared memory of a kernel: its own, or what the launch gives.
+ *   llvm.mlir.global internal @NAME_shared() {addr_space = 3, alignment = 1024} : !llvm.array<bytes x i8>    external, of no bytes */
 static MlirValue declare_shared(hmoec_cuda_emitter *e, const char *kernel, int64_t bytes) {
   char name[NAME_SIZE];
+  bool own = bytes <= HMOE_CUDA_OWN_SHARED_BYTES;
   snprintf(name, sizeof name, "%s_shared", kernel);
   MlirLocation location = mlirLocationUnknownGet(e->ir.context);
   MlirRegion region = mlirRegionCreate();
-  MlirNamedAttribute list[] = {named(e, "sym_name", mlirStringAttrGet(e->ir.context, text(name))),
-                               named(e, "global_type", mlirTypeAttrGet(mlirLLVMArrayTypeGet(e->ir.i8, (unsigned)bytes))),
-                               named(e, "linkage", mlirLLVMLinkageAttrGet(e->ir.context, MlirLLVMLinkageInternal)),
-                               named(e, "alignment", mlirIntegerAttrGet(e->ir.i64, 128)),
-                               named(e, "addr_space", mlirIntegerAttrGet(e->ir.i32, 3))};
+  MlirType type = mlirLLVMArrayTypeGet(e->ir.i8, own ? (unsigned)bytes : 0);
+  MlirNamedAttribute list[] = {
+      named(e, "sym_name", mlirStringAttrGet(e->ir.context, text(name))), named(e, "global_type", mlirTypeAttrGet(type)),
+      named(e, "linkage", mlirLLVMLinkageAttrGet(e->ir.context, own ? MlirLLVMLinkageInternal : MlirLLVMLinkageExternal)),
+      named(e, "alignment", mlirIntegerAttrGet(e->ir.i64, SHARED_ALIGNMENT)),
+      named(e, "addr_space", mlirIntegerAttrGet(e->ir.i32, 3))};
   MlirOperationState state = mlirOperationStateGet(text("llvm.mlir.global"), location);
   mlirOperationStateAddAttributes(&state, sizeof list / sizeof *list, list);
   mlirOperationStateAddOwnedRegions(&state, 1, &region);
   MlirOperation global = mlirOperationCreate(&state);
-  /* Without a value it is a declaration, which the translation takes for external: what shared memory holds at first is undefined. */
-  MlirBlock body = mlirBlockCreate(0, NULL, NULL);
-  mlirRegionAppendOwnedBlock(mlirOperationGetRegion(global, 0), body);
-  MlirBlock outer = e->ir.block;
-  e->ir.block = body;
-  MlirValue nothing =
-      ir_op(&e->ir, "llvm.mlir.undef", mlirLLVMArrayTypeGet(e->ir.i8, (unsigned)bytes), 0, NULL, NULL, mlirAttributeGetNull());
-  MlirOperationState ends = mlirOperationStateGet(text("llvm.return"), location);
-  mlirOperationStateAddOperands(&ends, 1, &nothing);
-  mlirBlockAppendOwnedOperation(body, mlirOperationCreate(&ends));
+  if (own) { /* without a value it is a declaration, which the translation takes for external: what shared memory holds at first is undefined */
+    MlirBlock body = mlirBlockCreate(0, NULL, NULL), outer = e->ir.block;
+    mlirRegionAppendOwnedBlock(mlirOperationGetRegion(global, 0), body);
+    e->ir.block = body;
+    MlirValue nothing = ir_op(&e->ir, "llvm.mlir.undef", type, 0, NULL, NULL, mlirAttributeGetNull());
+    MlirOperationState ends = mlirOperationStateGet(text("llvm.return"), location);
+    mlirOperationStateAddOperands(&ends, 1, &nothing);
+    mlirBlockAppendOwnedOperation(body, mlirOperationCreate(&ends));
+    e->ir.block = outer;
+  }
   mlirBlockAppendOwnedOperation(e->module_body, global);
-  e->ir.block = outer;
   return ir_op(&e->ir, "llvm.mlir.addressof", e->shared, 0, NULL, "global_name",
                mlirFlatSymbolRefAttrGet(e->ir.context, text(name)));
 }
@@ -351,4 +353,25 @@ MlirValue cuda_mma_bf16(hmoec_cuda_emitter *e, const MlirValue a[4], const MlirV
     out = ir_op(ir, "llvm.insertelement", vector, 3, into, NULL, mlirAttributeGetNull());
   }
   return out;
+}
+
+void cuda_copy_async(hmoec_cuda_emitter *e, MlirValue to, MlirValue from, MlirValue bytes) {
+  MlirValue operands[] = {to, from, bytes};
+  ir_intrinsic(&e->ir, "llvm.nvvm.cp.async.cg.shared.global.16.s", (MlirType){NULL}, 3, operands);
+}
+
+void cuda_copy_commit(hmoec_cuda_emitter *e) { ir_intrinsic(&e->ir, "llvm.nvvm.cp.async.commit.group", (MlirType){NULL}, 0, NULL); }
+
+void cuda_copy_wait(hmoec_cuda_emitter *e, int32_t groups) {
+  MlirValue count = ir_i32(&e->ir, groups);
+  ir_intrinsic(&e->ir, "llvm.nvvm.cp.async.wait.group", (MlirType){NULL}, 1, &count);
+}
+
+void cuda_load_matrices(hmoec_cuda_emitter *e, MlirValue line, MlirValue out_words[4]) {
+  ir_builder *ir = &e->ir;
+  const MlirType types[4] = {ir->i32, ir->i32, ir->i32, ir->i32};
+  MlirType result = mlirLLVMStructTypeLiteralGet(ir->context, 4, types, false);
+  MlirValue all = ir_intrinsic(ir, "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16", result, 1, &line);
+  for (int64_t i = 0; i < 4; i++)
+    out_words[i] = ir_op(ir, "llvm.extractvalue", ir->i32, 1, &all, "position", mlirDenseI64ArrayGet(ir->context, 1, &i));
 }

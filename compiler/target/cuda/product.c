@@ -13,6 +13,9 @@ static int64_t first_columns(const hmoec_matmul_spec *spec) {
   return cuda_panels_of(spec->segment[0].end) * CUDA_PANEL;
 }
 
+/* Whether C is rows in place, in planes. */
+static bool writes_planes(const hmoec_matmul_spec *spec) { return hmoec_is_bf16(spec->c_format) && !spec->few_rows; }
+
 int64_t cuda_paired_panels(const hmoec_matmul_spec *spec) { return spec->paired ? first_columns(spec) / CUDA_PANEL : 0; }
 
 int64_t cuda_right_panels(const hmoec_matmul_spec *spec) { return cuda_panels_of(spec->n) + cuda_paired_panels(spec); }
@@ -50,7 +53,9 @@ void cuda_product_begin(product *p, MlirValue *out_begin, MlirValue *out_end) {
   cuda_block_begin(e, p->task, s->grouped ? cuda_binding(e, p->task, 3) : nothing, s->row_block, &p->block);
   load_bindings(p);
   p->first_k = of_dropped(p, s->dropped_k_begin);
-  MlirValue panels = ir_i64(ir, cuda_panels_of(s->n)), next = ir_add_i(ir, p->block.split, ir_i64(ir, 1));
+  int64_t count = cuda_panels_of(s->n), planes_step = HMOE_CUDA_PLANE / CUDA_PANEL;
+  if (writes_planes(s)) count = (count + planes_step - 1) / planes_step * planes_step; /* zeros to the end of the last */
+  MlirValue panels = ir_i64(ir, count), next = ir_add_i(ir, p->block.split, ir_i64(ir, 1));
   MlirValue begin = ir_div_i(ir, ir_mul_i(ir, panels, p->block.split), p->task->splits);
   *out_begin = ir_max_i(ir, begin, of_dropped(p, s->dropped_column / CUDA_PANEL));
   *out_end = ir_div_i(ir, ir_mul_i(ir, panels, next), p->task->splits);
@@ -110,7 +115,7 @@ static MlirValue place_in_c(product *p, MlirValue i, MlirValue c) {
   ir_builder *ir = &e->ir;
   const hmoec_matmul_spec *s = p->spec;
   MlirType element = hmoec_is_bf16(s->c_format) ? ir->i16 : ir->f32;
-  if (!hmoec_is_bf16(s->c_format) || s->few_rows) {
+  if (!writes_planes(s)) {
     MlirValue row = cuda_index(e, p->scatter, ir_add_i(ir, p->block.row, i));
     return ir_at(ir, cuda_row_of(e, p->c, element, row, s->c_stride), element, c);
   }
@@ -139,7 +144,6 @@ static void write_of_segment(product *p, int64_t number, MlirValue i, MlirValue 
   const hmoec_matmul_segment *segment = &s->segment[number];
   MlirValue r = ir_add_i(ir, p->block.row, i), to = place_in_c(p, i, c);
   MlirValue held = nothing, gate = nothing, pass = nothing;
-  bool in_planes = hmoec_is_bf16(s->c_format) && !s->few_rows; /* which always have room */
   ir_branch real;
   ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, c, ir_i64(ir, segment->end)), none);
   if (s->accumulate || segment->multiply) held = read_c(p, to);
@@ -152,7 +156,7 @@ static void write_of_segment(product *p, int64_t number, MlirValue i, MlirValue 
   }
   write_c(p, to, column_value(p, segment, sum, up, right, c, held, gate, pass));
   ir_if_else(ir, &real, nothing);
-  if (s->c_padded || in_planes) write_c(p, to, ir_f32(ir, 0.0f));
+  if (s->c_padded || writes_planes(s)) write_c(p, to, ir_f32(ir, 0.0f));
   ir_if_end(ir, &real, nothing);
 }
 
