@@ -16,7 +16,7 @@
 
 typedef struct hmoe_device {
   const char *name; /* in options.device, and the target of the images that it runs */
-  bool host_memory; /* upload and download are not called */
+  bool host_memory; /* fill, upload and download are not called */
   bool numbered; /* there may be several: "cuda:1" is the second */
 
   /* Once a model, before all else: which image it runs, and what it needs for itself. close: also where open failed, or was never called. */
@@ -30,6 +30,9 @@ typedef struct hmoe_device {
   /* What one run at a time needs for itself besides its slots: workspace->own, of workspace->own_bytes. end: also after a begin that failed. */
   hmoe_status (*workspace_begin)(hmoe_model *model, hmoe_workspace *workspace);
   void (*workspace_end)(hmoe_model *model, hmoe_workspace *workspace);
+
+  /* At open: much of the host's memory; done when it returns. What has been read of it is counted. */
+  hmoe_status (*fill)(hmoe_model *model, void *to, const void *from, uint64_t size_bytes, hmoe_progress *progress);
 
   /* Copies, in order with the steps of the workspace's run; without a workspace (NULL), among themselves. The host's bytes are left alone until
    * fence, which waits for all that was begun and says what went wrong since the last. */

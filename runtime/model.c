@@ -15,21 +15,27 @@ static hmoe_status create_arena(hmoe_model *model) {
   return HMOE_OK;
 }
 
-static hmoe_status pack_checkpoint(hmoe_model *model, hmoe_checkpoint *checkpoint, const hmoe_options *options) {
+/* Bytes that a device with memory of its own is given. */
+static uint64_t uploaded_bytes(const hmoe_model *model) {
+  return model->packing || model->device->host_memory ? 0 : model->plan->weight_bytes;
+}
+
+static hmoe_status pack_checkpoint(hmoe_model *model, hmoe_checkpoint *checkpoint, const hmoe_options *options,
+                                   hmoe_progress *progress) {
   HMOE_TRY(hmoe_checkpoint_read(checkpoint));
   hmoe_params params;
   HMOE_TRY(hmoe_params_init(&params, model->plan, checkpoint, &model->allocator));
-  hmoe_progress progress;
-  hmoe_progress_begin(&progress, options, params.read_bytes);
+  hmoe_progress_begin(progress, options, params.read_bytes + uploaded_bytes(model));
   hmoe_status status = create_arena(model);
-  if (status == HMOE_OK) status = hmoe_run_open_entry(model, &params, &progress);
-  if (status == HMOE_OK) hmoe_progress_end(&progress);
+  if (status == HMOE_OK) status = hmoe_run_open_entry(model, &params, progress);
+  if (status == HMOE_OK && !uploaded_bytes(model)) hmoe_progress_end(progress);
   if (status == HMOE_OK) hmoe_params_note_surplus(checkpoint, options);
   hmoe_params_deinit(&params);
   return status;
 }
 
-static hmoe_status open_weights(hmoe_model *model, const hmoe_weights *weights, const hmoe_options *options) {
+static hmoe_status open_weights(hmoe_model *model, const hmoe_weights *weights, const hmoe_options *options,
+                                hmoe_progress *progress) {
   hmoe_checkpoint checkpoint;
   HMOE_TRY(hmoe_checkpoint_open(&checkpoint, weights, &model->allocator));
   hmoe_status status;
@@ -41,9 +47,10 @@ static hmoe_status open_weights(hmoe_model *model, const hmoe_weights *weights, 
       model->packed = checkpoint.mapping;
       model->packed.name = NULL;
       checkpoint.mapping = (hmoe_mapping){0};
+      hmoe_progress_begin(progress, options, uploaded_bytes(model));
     }
   } else {
-    status = pack_checkpoint(model, &checkpoint, options);
+    status = pack_checkpoint(model, &checkpoint, options, progress);
   }
   hmoe_checkpoint_close(&checkpoint);
   return status;
@@ -66,7 +73,7 @@ static hmoe_status create_caches(hmoe_model *model) {
 }
 
 /* Weights where the steps of the device read them; then the host needs no copy of its own. */
-static hmoe_status upload_weights(hmoe_model *model) {
+static hmoe_status upload_weights(hmoe_model *model, hmoe_progress *progress) {
   const hmoe_device *device = model->device;
   uint64_t bytes = model->plan->weight_bytes;
   if (device->host_memory) {
@@ -76,9 +83,10 @@ static hmoe_status upload_weights(hmoe_model *model) {
   void *memory = NULL;
   HMOE_TRY(device->allocate(model, bytes, false, "the packed weights", &memory));
   model->weights = memory;
-  HMOE_TRY(device->upload(model, NULL, memory, model->arena, bytes));
-  HMOE_TRY(device->fence(model, NULL));
+  HMOE_TRY(device->fill(model, memory, model->arena, bytes, progress));
+  hmoe_progress_end(progress);
   hmoe_release(&model->allocator, model->owned_arena, bytes);
+  hmoe_mapping_deinit(&model->packed);
   model->owned_arena = NULL;
   model->arena = NULL;
   return HMOE_OK;
@@ -86,16 +94,17 @@ static hmoe_status upload_weights(hmoe_model *model) {
 
 /* pack_path: pack into this file instead of opening; NULL: open. */
 static hmoe_status open_model(hmoe_model *model, const hmoe_weights *weights, const hmoe_options *options, const char *pack_path) {
+  hmoe_progress progress = {0};
   HMOE_TRY(hmoe_cpu_device.open(model, options));
   HMOE_TRY(hmoe_workers_init(&model->workers, options, &model->allocator));
   if (pack_path) {
     HMOE_TRY(hmoe_packing_begin(model, pack_path));
-    return hmoe_packing_end(model, open_weights(model, weights, options));
+    return hmoe_packing_end(model, open_weights(model, weights, options, &progress));
   }
   HMOE_TRY(model->device != &hmoe_cpu_device ? model->device->open(model, options) : hmoe_cpu_check_runs(model));
   HMOE_TRY(create_caches(model));
-  HMOE_TRY(open_weights(model, weights, options));
-  return upload_weights(model);
+  HMOE_TRY(open_weights(model, weights, options, &progress));
+  return upload_weights(model, &progress);
 }
 
 /* device: NULL: the one that the options name. */

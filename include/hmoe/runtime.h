@@ -88,7 +88,7 @@ typedef struct hmoe_options {
   /* Surplus tensors and similar remarks; NULL: silent. Called during open only, on the opening thread. */
   void (*note)(void *context, const char *message);
   void *note_context;
-  /* Progress of packing a checkpoint: bytes of it read so far, of all. Called during open only, on the opening thread; NULL: none. */
+  /* Progress of packing a checkpoint, and of copying weights to a device: bytes read so far, of all. Called during open only, on the opening thread; NULL: none. */
   void (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes);
   void *progress_context;
 } hmoe_options;
@@ -101,7 +101,7 @@ typedef struct hmoe_weights {
   hmoe_weights_kind kind;
   const char *path; /* PATH; for messages with the other kinds, may be NULL there */
   int fd; /* FD: borrowed during open only; mapped from offset 0 */
-  const void *data; /* MEMORY: whole file; safetensors: borrowed during open only; .hmw: 64-byte aligned, borrowed until close */
+  const void *data; /* MEMORY: whole file; safetensors: borrowed during open only; .hmw: 64-byte aligned, borrowed until close; on a device during open only */
   size_t size_bytes; /* MEMORY */
 } hmoe_weights;
 

@@ -2,6 +2,7 @@
  *
  *   driver.c   the driver, found at run time
  *   device.c   the table: image, memory, copies, streams
+ *   upload.c   weights to the device, in chunks
  *   steps.c    kernels and the steps around them, as launches on the run's stream; nothing waits for the device before the fence
  *
  * Every entry of the table makes the device's context the thread's while it works, and the one of before again when it returns. */
@@ -66,6 +67,8 @@ hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step
 hmoe_status hmoe_cuda_pick(hmoe_run *run, const void *values, uint64_t rows, uint64_t columns, int32_t *picked);
 /* See hmoe_device.finish: the run has ended, workspace->found is what it left. */
 hmoe_status hmoe_cuda_finish_run(hmoe_run *run);
+/* See hmoe_device.fill. */
+hmoe_status hmoe_cuda_fill(hmoe_model *model, void *to, const void *from, uint64_t size_bytes, hmoe_progress *progress);
 /* Copies in order, on the model's stream; done when it returns. */
 hmoe_status hmoe_cuda_reorder_rows(hmoe_state *state, size_t moves, uint64_t positions);
 

@@ -213,6 +213,11 @@ static hmoe_status cuda_upload(hmoe_model *model, hmoe_workspace *workspace, voi
   return leave(model, upload(model, stream_of(model, workspace), to, from, size_bytes));
 }
 
+static hmoe_status cuda_fill(hmoe_model *model, void *to, const void *from, uint64_t size_bytes, hmoe_progress *progress) {
+  HMOE_TRY(enter(model));
+  return leave(model, hmoe_cuda_fill(model, to, from, size_bytes, progress));
+}
+
 static hmoe_status cuda_download(hmoe_model *model, hmoe_workspace *workspace, void *to, const void *from, uint64_t size_bytes) {
   HMOE_TRY(enter(model));
   return leave(model, download(model, stream_of(model, workspace), to, from, size_bytes));
@@ -284,6 +289,7 @@ const hmoe_device hmoe_cuda_device = {
     .release = cuda_release,
     .workspace_begin = cuda_workspace_begin,
     .workspace_end = cuda_workspace_end,
+    .fill = cuda_fill,
     .upload = cuda_upload,
     .download = cuda_download,
     .fence = cuda_fence,

@@ -15,6 +15,7 @@ typedef struct CUctx_st *CUcontext;
 typedef struct CUmod_st *CUmodule;
 typedef struct CUfunc_st *CUfunction;
 typedef struct CUstream_st *CUstream;
+typedef struct CUevent_st *CUevent;
 
 enum { CUDA_SUCCESS = 0, CUDA_ERROR_OUT_OF_MEMORY = 2, CUDA_ERROR_NO_DEVICE = 100 };
 enum {
@@ -22,7 +23,7 @@ enum {
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76
 };
-enum { CU_STREAM_NON_BLOCKING = 1 };
+enum { CU_STREAM_NON_BLOCKING = 1, CU_EVENT_DISABLE_TIMING = 2 };
 enum { CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8 };
 
 /* Functions by the names that the library exports; a row is: result, name, exported name, arguments. */
@@ -50,6 +51,12 @@ enum { CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8 };
   X(cuStreamCreate, "cuStreamCreate", (CUstream * stream, unsigned flags))                                                         \
   X(cuStreamDestroy, "cuStreamDestroy_v2", (CUstream stream))                                                                      \
   X(cuStreamSynchronize, "cuStreamSynchronize", (CUstream stream))                                                                 \
+  X(cuMemAllocHost, "cuMemAllocHost_v2", (void **memory, size_t bytes))                                                            \
+  X(cuMemFreeHost, "cuMemFreeHost", (void *memory))                                                                                \
+  X(cuEventCreate, "cuEventCreate", (CUevent * event, unsigned flags))                                                             \
+  X(cuEventDestroy, "cuEventDestroy_v2", (CUevent event))                                                                          \
+  X(cuEventRecord, "cuEventRecord", (CUevent event, CUstream stream))                                                              \
+  X(cuEventSynchronize, "cuEventSynchronize", (CUevent event))                                                                     \
   X(cuLaunchKernel, "cuLaunchKernel",                                                                                              \
     (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z, \
      unsigned shared_bytes, CUstream stream, void **arguments, void **extra))                                                      \

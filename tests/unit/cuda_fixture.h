@@ -22,7 +22,7 @@
 static struct {
   fake_cuda_counters (*get_counters)(void);
   uint64_t (*calls)(const char *function);
-  void (*fail)(const char *function, unsigned n, CUresult result);
+  void (*fail_call)(const char *function, unsigned n, CUresult result);
   void (*set_devices)(int count);
 } fake;
 
@@ -39,7 +39,7 @@ static int fake_open(void **state) {
   if (!library) fail_msg("%s", dlerror());
   fake_find(library, "fake_cuda_get_counters", &fake.get_counters);
   fake_find(library, "fake_cuda_calls", &fake.calls);
-  fake_find(library, "fake_cuda_fail", &fake.fail);
+  fake_find(library, "fake_cuda_fail", &fake.fail_call);
   fake_find(library, "fake_cuda_set_devices", &fake.set_devices);
   return 0;
 }
@@ -48,22 +48,46 @@ static inline void expect_ok(hmoe_status status) {
   if (status != HMOE_OK) fail_msg("%s: %s", hmoe_status_string(status), hmoe_last_error());
 }
 
-typedef struct cuda_model {
+/* Golden models, compiled when one is first asked for. */
+static struct {
+  const char *name;
   hmoec_compilation *compilation;
+} cuda_compilations[4];
+
+static inline hmoec_compilation *cuda_compile(const char *name) {
+  int i = 0;
+  while (cuda_compilations[i].name && strcmp(cuda_compilations[i].name, name) != 0) i++;
+  if (cuda_compilations[i].name) return cuda_compilations[i].compilation;
+  char path[512];
+  snprintf(path, sizeof path, "%s/tests/golden/%s", HMOE_SOURCE_DIR, name);
+  static const hmoec_options options = {.struct_size = sizeof options, .target = "cuda"};
+  assert_int_equal(hmoec_compile_file(path, &options, &cuda_compilations[i].compilation), HMOEC_OK);
+  cuda_compilations[i].name = name;
+  return cuda_compilations[i].compilation;
+}
+
+static int fake_close(void **state) {
+  (void)state;
+  for (int i = 0; i < 4; i++) hmoec_compilation_destroy(cuda_compilations[i].compilation);
+  return 0;
+}
+
+typedef struct cuda_model {
   const struct hmoe_model_object *object;
   char weights[512];
   hmoe_model *host, *device;
   uint64_t vocab;
 } cuda_model;
 
-static inline void cuda_model_compile(const char *name, cuda_model *out) {
-  *out = (cuda_model){.host = NULL};
-  char path[512];
-  snprintf(path, sizeof path, "%s/tests/golden/%s", HMOE_SOURCE_DIR, name);
-  snprintf(out->weights, sizeof out->weights, "%s/tests/golden/%s/model.safetensors", HMOE_SOURCE_DIR, name);
-  static const hmoec_options options = {.struct_size = sizeof options, .message = NULL, .target = "cuda"};
-  assert_int_equal(hmoec_compile_file(path, &options, &out->compilation), HMOEC_OK);
-  assert_int_equal(hmoec_compilation_load(out->compilation, &out->object), HMOEC_OK);
+static inline cuda_model cuda_model_find(const char *name) {
+  cuda_model m = {.host = NULL};
+  hmoec_compilation *compilation = cuda_compile(name);
+  assert_int_equal(hmoec_compilation_load(compilation, &m.object), HMOEC_OK);
+  hmoec_signature decode;
+  assert_int_equal(hmoec_compilation_signature(compilation, "decode", &decode), HMOEC_OK);
+  m.vocab = (uint64_t)decode.outputs[0].shape.dims[decode.outputs[0].shape.rank - 1];
+  snprintf(m.weights, sizeof m.weights, "%s/tests/golden/%s/model.safetensors", HMOE_SOURCE_DIR, name);
+  return m;
 }
 
 static inline hmoe_status cuda_model_open_on(const cuda_model *m, const char *device, hmoe_model **out_model) {
@@ -72,11 +96,7 @@ static inline hmoe_status cuda_model_open_on(const cuda_model *m, const char *de
 }
 
 static inline cuda_model cuda_model_open(const char *name) {
-  cuda_model m;
-  cuda_model_compile(name, &m);
-  hmoec_signature decode;
-  assert_int_equal(hmoec_compilation_signature(m.compilation, "decode", &decode), HMOEC_OK);
-  m.vocab = (uint64_t)decode.outputs[0].shape.dims[decode.outputs[0].shape.rank - 1];
+  cuda_model m = cuda_model_find(name);
   expect_ok(cuda_model_open_on(&m, NULL, &m.host));
   expect_ok(cuda_model_open_on(&m, "cuda", &m.device));
   return m;
@@ -85,7 +105,6 @@ static inline cuda_model cuda_model_open(const char *name) {
 static inline void cuda_model_close(cuda_model *m) {
   hmoe_model_close(m->host);
   hmoe_model_close(m->device);
-  hmoec_compilation_destroy(m->compilation);
 }
 
 #endif

@@ -2,7 +2,10 @@
  * behind, and that results are the host's. */
 #include "cuda_fixture.h"
 
+#include "device.h"
 #include "hmoe/generate.h"
+
+#include <unistd.h>
 
 /* ---- generation ---- */
 
@@ -67,7 +70,88 @@ static void test_tokens(void **state) {
   }
 }
 
+/* ---- weights ---- */
+
+enum { CHUNK = 4 << 20 };
+
+static void fill_random(uint32_t *words, uint64_t count) {
+  uint32_t x = 7;
+  for (uint64_t i = 0; i < count; i++) words[i] = x = x * 1664525u + 1013904223u;
+}
+
+/* Bytes arrive, whatever the driver reads when; with pinned memory and without. */
+static void test_upload(void **state) {
+  (void)state;
+  cuda_model m = cuda_model_open(prompts[0].model);
+  const hmoe_device *device = m.device->device;
+  static const uint64_t sizes[] = {0, 4, CHUNK, CHUNK + 4, 3 * CHUNK + 1028};
+  uint32_t *from = malloc(4 * CHUNK), *back = malloc(4 * CHUNK);
+  for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
+    uint64_t bytes = sizes[i / 2];
+    bool pins = i % 2 == 0;
+    void *memory;
+    fill_random(from, bytes / 4);
+    expect_ok(device->allocate(m.device, bytes, false, "a test", &memory));
+    fake_cuda_counters before = fake.get_counters();
+    fake.fail_call("cuMemAllocHost", pins ? 0 : 2, CUDA_ERROR_OUT_OF_MEMORY); /* the second: the first is given back */
+    expect_ok(device->fill(m.device, memory, from, bytes, NULL));
+    fake.fail_call("cuMemAllocHost", 0, CUDA_SUCCESS);
+    fake_cuda_counters after = fake.get_counters();
+    assert_int_equal(after.copies - before.copies, (bytes + CHUNK - 1) / CHUNK);
+    assert_int_equal(after.bytes_to_device - before.bytes_to_device, bytes);
+    assert_int_equal(after.live_host_allocations, before.live_host_allocations);
+    assert_int_equal(after.live_events, before.live_events);
+    memset(back, 0, bytes);
+    expect_ok(device->download(m.device, NULL, back, memory, bytes));
+    expect_ok(device->fence(m.device, NULL));
+    assert_memory_equal(back, from, bytes);
+    device->release(m.device, memory, bytes);
+  }
+  free(from);
+  free(back);
+  cuda_model_close(&m);
+}
+
+typedef struct heard {
+  uint64_t done, total;
+  int calls;
+} heard;
+
+static void hear(void *context, uint64_t done, uint64_t total) {
+  heard *h = context;
+  assert_true(done >= h->done && done <= total && (!h->calls || total == h->total));
+  *h = (heard){done, total, h->calls + 1};
+}
+
+/* Weights that were packed before are copied, which is all the progress there is, and the host lets go of the file. */
+static void test_packed(void **state) {
+  (void)state;
+  cuda_model m = cuda_model_open(prompts[0].model);
+  char path[] = "/tmp/hmoe-cuda-XXXXXX";
+  close(mkstemp(path));
+  expect_ok(hmoe_model_save(m.device, path));
+  hmoe_model_close(m.device);
+  heard h = {0};
+  hmoe_options options = {
+      .struct_size = sizeof options, .device = "cuda", .threads = 2, .progress = hear, .progress_context = &h};
+  expect_ok(hmoe_model_open(m.object, &(hmoe_weights){.path = path}, &options, &m.device));
+  assert_int_equal(h.done, hmoe_model_weight_bytes(m.device));
+  assert_int_equal(h.total, h.done);
+  assert_null(m.device->packed.data);
+  uint64_t packed_bytes = h.total;
+  int64_t host[MOST_TOKENS] = {0}, device[MOST_TOKENS] = {0};
+  generate(m.host, &prompts[0], (hmoe_generation){.end_token = HMOE_NO_TOKENS}, host);
+  generate(m.device, &prompts[0], (hmoe_generation){.end_token = HMOE_NO_TOKENS}, device);
+  assert_memory_equal(host, device, sizeof host);
+  hmoe_model_close(m.device);
+  h = (heard){0};
+  expect_ok(hmoe_model_open(m.object, &(hmoe_weights){.path = m.weights}, &options, &m.device));
+  assert_true(h.done == h.total && h.total > packed_bytes); /* read, then copied */
+  unlink(path);
+  cuda_model_close(&m);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokens)};
-  return cmocka_run_group_tests(tests, fake_open, NULL);
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokens), cmocka_unit_test(test_upload), cmocka_unit_test(test_packed)};
+  return cmocka_run_group_tests(tests, fake_open, fake_close);
 }

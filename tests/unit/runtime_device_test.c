@@ -97,6 +97,14 @@ static hmoe_status far_download(hmoe_model *model, hmoe_workspace *workspace, vo
   return HMOE_OK;
 }
 
+static hmoe_status far_fence(hmoe_model *model, hmoe_workspace *workspace);
+
+static hmoe_status far_fill(hmoe_model *model, void *to, const void *from, uint64_t size_bytes, hmoe_progress *progress) {
+  HMOE_TRY(far_upload(model, NULL, to, from, size_bytes));
+  hmoe_progress_add(progress, size_bytes);
+  return far_fence(model, NULL);
+}
+
 static hmoe_status far_step(hmoe_run *run, const hmoe_plan_step *step) {
   if (far.working) return hmoe_cpu_device.steps[step->kind](run, step);
   if (far.step_status != HMOE_OK) return hmoe_fail(far.step_status, "far: cannot begin");
@@ -148,6 +156,7 @@ static const hmoe_device far_device = {
     .release = far_release,
     .workspace_begin = far_workspace_begin,
     .workspace_end = far_workspace_end,
+    .fill = far_fill,
     .upload = far_upload,
     .download = far_download,
     .fence = far_fence,
