@@ -19,6 +19,7 @@ const char *hmoe_status_string(hmoe_status status) {
       [HMOE_INCOMPATIBLE] = "incompatible",
       [HMOE_UNSUPPORTED] = "unsupported",
       [HMOE_INTERNAL] = "internal error",
+      [HMOE_DEVICE_FAILED] = "device failed",
   };
   return (unsigned)status < sizeof names / sizeof *names ? names[status] : "unknown status";
 }

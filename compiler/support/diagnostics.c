@@ -279,7 +279,8 @@ static size_t path_length(const char *text, bool missing) {
 
 bool hmoec_runtime_error(hmoec_diagnostics *diagnostics, hmoe_status status) {
   const char *text = hmoe_last_error();
-  if (status == HMOE_UNSUPPORTED || status == HMOE_OUT_OF_MEMORY) return hmoec_machine_error(diagnostics, "%s", text);
+  if (status == HMOE_UNSUPPORTED || status == HMOE_OUT_OF_MEMORY || status == HMOE_DEVICE_FAILED)
+    return hmoec_machine_error(diagnostics, "%s", text);
   bool of_file = status == HMOE_IO_ERROR || status == HMOE_INVALID_WEIGHTS || status == HMOE_INCOMPATIBLE;
   size_t length = of_file ? path_length(text, status == HMOE_IO_ERROR) : 0;
   char *file = length ? strndup(text, length) : NULL;

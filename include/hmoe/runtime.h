@@ -44,6 +44,8 @@ typedef enum hmoe_status {
   HMOE_INCOMPATIBLE = 5,     /* object, packed weights and runtime do not belong together */
   HMOE_UNSUPPORTED = 6,      /* this machine lacks something the model needs; the message names it */
   HMOE_INTERNAL = 7,
+  HMOE_DEVICE_FAILED =
+      8, /* a device stopped working, or its driver refused a call; the message has the driver's words. Models on it can be closed */
 } hmoe_status;
 
 /* Name of a status, static storage: "ok", "invalid argument", ... */
@@ -79,11 +81,11 @@ enum {
 /* Options of open. Zero-initialise, set struct_size = sizeof(hmoe_options); zero means the default for every other field. */
 typedef struct hmoe_options {
   size_t struct_size;
-  uint32_t threads;                /* 0: the CPUs this process may use (affinity mask and cgroup quota) */
-  uint32_t flags;                  /* HMOE_VERIFY_WEIGHTS */
-  const hmoe_executor *executor;   /* borrowed until close; NULL: a pool owned by the model. With it, `threads` is ignored */
+  uint32_t threads; /* 0: the CPUs this process may use (affinity mask and cgroup quota) */
+  uint32_t flags; /* HMOE_VERIFY_WEIGHTS */
+  const hmoe_executor *executor; /* borrowed until close; NULL: a pool owned by the model. With it, `threads` is ignored */
   const hmoe_allocator *allocator; /* copied; NULL: aligned_alloc/free, in huge pages from 4 MiB on */
-  const char *device;              /* NULL or "cpu"; "cuda", or "cuda:1" for the second GPU */
+  const char *device; /* NULL or "cpu"; "cuda", or "cuda:1" for the second GPU */
   const char *cpu; /* force a code version: "amx", "avx512_bf16", "avx512", "avx2", "portable"; NULL: the best there is */
   /* Surplus tensors and similar remarks; NULL: silent. Called during open only, on the opening thread. */
   void (*note)(void *context, const char *message);
@@ -101,7 +103,8 @@ typedef struct hmoe_weights {
   hmoe_weights_kind kind;
   const char *path; /* PATH; for messages with the other kinds, may be NULL there */
   int fd; /* FD: borrowed during open only; mapped from offset 0 */
-  const void *data; /* MEMORY: whole file; safetensors: borrowed during open only; .hmw: 64-byte aligned, borrowed until close; on a device during open only */
+  const void *
+      data; /* MEMORY: whole file; safetensors: borrowed during open only; .hmw: 64-byte aligned, borrowed until close; on a device during open only */
   size_t size_bytes; /* MEMORY */
 } hmoe_weights;
 

@@ -23,9 +23,9 @@ hmoe_status hmoe_cpu_check_runs(const hmoe_model *model) {
   if (kernel == object->kernel_count) return HMOE_OK;
   while (image < object->image_count && strcmp(object->images[image].target, "cpu") == 0) image++;
   if (image < object->image_count)
-    return hmoe_fail(HMOE_UNSUPPORTED, "%s is compiled for target %s and does not run on CPUs: set options.device = \"%s\"",
-                     (const char *)model->plan + model->plan->name.offset, object->images[image].target,
-                     object->images[image].target);
+    return hmoe_fail(HMOE_UNSUPPORTED, "%.*s is compiled for target %s and does not run on CPUs: set options.device = \"%s\"",
+                     (int)hmoe_min(model->plan->name.count, 200), HMOE_PLAN_ARRAY(model->plan, model->plan->name, char),
+                     object->images[image].target, object->images[image].target);
   return hmoe_fail(HMOE_INCOMPATIBLE, "the object's kernel %u has no %s version", kernel, model->image->version);
 }
 

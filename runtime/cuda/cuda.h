@@ -52,6 +52,7 @@ typedef struct hmoe_cuda_workspace {
   CUdeviceptr
       trouble; /* a word of the device: the first element of an input that is none of the model's, step << 40 | element; all ones: none is */
   uint64_t found; /* what the word was at the end of the run */
+  bool stale; /* the word is of an earlier run: to be written anew before a step looks at it */
   void *pointers[HMOE_CUDA_BINDINGS_MAX];
 } hmoe_cuda_workspace;
 
@@ -67,6 +68,9 @@ hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step
 hmoe_status hmoe_cuda_pick(hmoe_run *run, const void *values, uint64_t rows, uint64_t columns, int32_t *picked);
 /* See hmoe_device.finish: the run has ended, workspace->found is what it left. */
 hmoe_status hmoe_cuda_finish_run(hmoe_run *run);
+/* Memory of the device in whose context the thread is. what: for the message. */
+HMOE_MUST_USE hmoe_status hmoe_cuda_allocate(const hmoe_cuda_driver *driver, uint64_t size_bytes, const char *what,
+                                             CUdeviceptr *out_address);
 /* See hmoe_device.fill. */
 hmoe_status hmoe_cuda_fill(hmoe_model *model, void *to, const void *from, uint64_t size_bytes, hmoe_progress *progress);
 /* Copies in order, on the model's stream; done when it returns. */

@@ -28,6 +28,16 @@ static hmoe_status leave(const hmoe_model *model, hmoe_status status) {
   return status;
 }
 
+/* What is given back is gone whatever the driver says of it: between these two no failure is of use to anybody. */
+static bool may_release(const hmoe_model *model) {
+  return hmoe_cuda_own(model)->driver->cuCtxPushCurrent(hmoe_cuda_own(model)->context) == CUDA_SUCCESS;
+}
+
+static void released(const hmoe_model *model) {
+  CUcontext before;
+  hmoe_cuda_own(model)->driver->cuCtxPopCurrent(&before);
+}
+
 /* ---- open ---- */
 
 /* Whether a chip runs an image: "sm_80" and "sm_90a" are machine code, of which that with a letter runs on its own chip alone and others on later
@@ -57,7 +67,14 @@ static hmoe_status choose_image(const hmoe_model *model, hmoe_cuda_model *own) {
     own->image = image;
   }
   if (own->image) return HMOE_OK;
-  return hmoe_fail(HMOE_UNSUPPORTED, "the object has no code for %s (sm_%d%d): compile it with --target cuda", name, major, minor);
+  char versions[128] = "none for GPUs";
+  size_t used = 0;
+  for (uint32_t i = 0; i < model->object->image_count && used < sizeof versions; i++)
+    if (strcmp(model->object->images[i].target, "cuda") == 0)
+      used += (size_t)snprintf(versions + used, sizeof versions - used, "%s%s", used ? ", " : "", model->object->images[i].version);
+  return hmoe_fail(HMOE_UNSUPPORTED,
+                   "the object has no code for %s (sm_%d%d), it has %s: compile it with --target cuda for that chip", name, major,
+                   minor, versions);
 }
 
 static hmoe_status load_module(const hmoe_model *model, hmoe_cuda_model *own) {
@@ -112,10 +129,10 @@ static void cuda_close(hmoe_model *model) {
   hmoe_cuda_model *own = hmoe_cuda_own(model);
   if (!own) return;
   if (own->context) {
-    if (enter(model) == HMOE_OK) {
+    if (may_release(model)) {
       if (own->stream) own->driver->cuStreamDestroy(own->stream);
       if (own->module) own->driver->cuModuleUnload(own->module);
-      if (leave(model, HMOE_OK) != HMOE_OK) return;
+      released(model);
     }
     own->driver->cuDevicePrimaryCtxRelease(own->device);
   }
@@ -128,24 +145,30 @@ static void cuda_close(hmoe_model *model) {
 /* Addresses of the device travel as pointers that nobody on the host follows. */
 static CUdeviceptr address_of(const void *memory) { return (CUdeviceptr)(uintptr_t)memory; }
 
-/* Streams do not wait for each other: what one has filled is there when this returns. */
-static hmoe_status allocate(const hmoe_cuda_model *own, uint64_t size_bytes, bool zeros, const char *what, void **out_memory) {
-  const hmoe_cuda_driver *driver = own->driver;
-  CUdeviceptr address = 0;
-  CUresult result = driver->cuMemAlloc(&address, size_bytes ? size_bytes : 1);
-  if (result != CUDA_SUCCESS) {
-    char text[160];
-    snprintf(text, sizeof text, "%s of %llu bytes", what, (unsigned long long)size_bytes);
-    return hmoe_cuda_failed(driver, "cuMemAlloc", text, result);
-  }
-  *out_memory = (void *)(uintptr_t)address;
-  if (!zeros || !size_bytes) return HMOE_OK;
-  result = driver->cuMemsetD8Async(address, 0, size_bytes, own->stream);
-  if (result == CUDA_SUCCESS) result = driver->cuStreamSynchronize(own->stream);
+hmoe_status hmoe_cuda_allocate(const hmoe_cuda_driver *driver, uint64_t size_bytes, const char *what, CUdeviceptr *out_address) {
+  *out_address = 0;
+  CUresult result = driver->cuMemAlloc(out_address, size_bytes ? size_bytes : 1);
   if (result == CUDA_SUCCESS) return HMOE_OK;
-  driver->cuMemFree(address);
-  *out_memory = NULL;
-  return hmoe_cuda_failed(driver, "cuMemsetD8Async", what, result);
+  char text[160];
+  *out_address = 0;
+  snprintf(text, sizeof text, "%s, %llu bytes", what, (unsigned long long)size_bytes);
+  return hmoe_cuda_failed(driver, "cuMemAlloc", text, result);
+}
+
+/* Streams do not wait for each other: what one has filled is there when this returns. */
+static hmoe_status fill_zeros(const hmoe_cuda_model *own, CUdeviceptr address, uint64_t size_bytes) {
+  HMOE_CUDA_TRY(own->driver, cuMemsetD8Async, address, 0, size_bytes, own->stream);
+  HMOE_CUDA_TRY(own->driver, cuStreamSynchronize, own->stream);
+  return HMOE_OK;
+}
+
+static hmoe_status allocate(const hmoe_cuda_model *own, uint64_t size_bytes, bool zeros, const char *what, void **out_memory) {
+  CUdeviceptr address;
+  HMOE_TRY(hmoe_cuda_allocate(own->driver, size_bytes, what, &address));
+  hmoe_status status = zeros && size_bytes ? fill_zeros(own, address, size_bytes) : HMOE_OK;
+  if (status == HMOE_OK) *out_memory = (void *)(uintptr_t)address;
+  else own->driver->cuMemFree(address);
+  return status;
 }
 
 static hmoe_status cuda_allocate(hmoe_model *model, uint64_t size_bytes, bool zeros, const char *what, void **out_memory) {
@@ -156,9 +179,9 @@ static hmoe_status cuda_allocate(hmoe_model *model, uint64_t size_bytes, bool ze
 
 static void cuda_release(hmoe_model *model, void *memory, uint64_t size_bytes) {
   (void)size_bytes;
-  if (!memory || enter(model) != HMOE_OK) return;
+  if (!memory || !may_release(model)) return;
   hmoe_cuda_own(model)->driver->cuMemFree(address_of(memory));
-  if (leave(model, HMOE_OK) != HMOE_OK) return;
+  released(model);
 }
 
 static CUstream stream_of(const hmoe_model *model, const hmoe_workspace *workspace) {
@@ -168,7 +191,7 @@ static CUstream stream_of(const hmoe_model *model, const hmoe_workspace *workspa
 
 static hmoe_status create_stream(const hmoe_cuda_driver *driver, hmoe_cuda_workspace *own) {
   HMOE_CUDA_TRY(driver, cuStreamCreate, &own->stream, CU_STREAM_NON_BLOCKING);
-  HMOE_CUDA_TRY(driver, cuMemAlloc, &own->trouble, sizeof own->found);
+  HMOE_TRY(hmoe_cuda_allocate(driver, sizeof own->found, "a word of a workspace", &own->trouble));
   HMOE_CUDA_TRY(driver, cuMemsetD8Async, own->trouble, 0xff, sizeof own->found, own->stream);
   return HMOE_OK;
 }
@@ -185,10 +208,10 @@ static hmoe_status cuda_workspace_begin(hmoe_model *model, hmoe_workspace *works
 static void cuda_workspace_end(hmoe_model *model, hmoe_workspace *workspace) {
   hmoe_cuda_workspace *own = workspace->own;
   if (!own) return;
-  if (own->stream && enter(model) == HMOE_OK) {
+  if (own->stream && may_release(model)) {
     hmoe_cuda_own(model)->driver->cuStreamDestroy(own->stream);
     if (own->trouble) hmoe_cuda_own(model)->driver->cuMemFree(own->trouble);
-    if (leave(model, HMOE_OK) != HMOE_OK) return;
+    released(model);
   }
   hmoe_release(&model->allocator, own, sizeof *own);
 }
@@ -233,7 +256,10 @@ static hmoe_status cuda_fence(hmoe_model *model, hmoe_workspace *workspace) {
   HMOE_TRY(enter(model));
   hmoe_status status = workspace ? end_run(model, workspace->own) : HMOE_OK,
               ended = synchronise(model, stream_of(model, workspace));
-  return leave(model, status == HMOE_OK ? ended : status);
+  if (status == HMOE_OK) status = ended;
+  hmoe_cuda_workspace *own = workspace ? workspace->own : NULL;
+  if (own && (status != HMOE_OK || own->found != UINT64_MAX)) own->stale = true;
+  return leave(model, status);
 }
 
 static hmoe_status cuda_finish(hmoe_run *run) {

@@ -53,7 +53,7 @@ static void load(void) {
   if (result == CUDA_SUCCESS && count == 0) result = CUDA_ERROR_NO_DEVICE;
   if (result == CUDA_SUCCESS) return;
   process.driver.cuGetErrorString(result, &text);
-  snprintf(process.problem, sizeof process.problem, "CUDA: %s", text ? text : "the driver could not be initialised");
+  snprintf(process.problem, sizeof process.problem, "the CUDA driver could not be initialised: %s", text ? text : "no text");
 }
 
 hmoe_status hmoe_cuda_driver_get(const hmoe_cuda_driver **out_driver) {
@@ -64,11 +64,24 @@ hmoe_status hmoe_cuda_driver_get(const hmoe_cuda_driver **out_driver) {
   return HMOE_OK;
 }
 
+static hmoe_status status_of(CUresult result) {
+  switch (result) {
+  case CUDA_ERROR_OUT_OF_MEMORY: return HMOE_OUT_OF_MEMORY;
+  case CUDA_ERROR_NO_DEVICE:
+  case CUDA_ERROR_INVALID_DEVICE:
+  case CUDA_ERROR_NO_BINARY_FOR_GPU:
+  case CUDA_ERROR_INVALID_PTX:
+  case CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
+  case CUDA_ERROR_NOT_SUPPORTED: return HMOE_UNSUPPORTED;
+  default: return HMOE_DEVICE_FAILED;
+  }
+}
+
 hmoe_status hmoe_cuda_failed(const hmoe_cuda_driver *driver, const char *call, const char *what, CUresult result) {
   const char *name = NULL, *text = NULL;
   driver->cuGetErrorName(result, &name);
   driver->cuGetErrorString(result, &text);
-  hmoe_status status = result == CUDA_ERROR_OUT_OF_MEMORY ? HMOE_OUT_OF_MEMORY : HMOE_UNSUPPORTED;
+  hmoe_status status = status_of(result);
   return hmoe_fail(status, "CUDA: %s: %s (%s)%s%s", call, name ? name : "an error", text ? text : "no text", what ? ": " : "",
                    what ? what : "");
 }

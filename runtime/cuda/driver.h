@@ -17,7 +17,16 @@ typedef struct CUfunc_st *CUfunction;
 typedef struct CUstream_st *CUstream;
 typedef struct CUevent_st *CUevent;
 
-enum { CUDA_SUCCESS = 0, CUDA_ERROR_OUT_OF_MEMORY = 2, CUDA_ERROR_NO_DEVICE = 100 };
+enum {
+  CUDA_SUCCESS = 0,
+  CUDA_ERROR_OUT_OF_MEMORY = 2,
+  CUDA_ERROR_NO_DEVICE = 100,
+  CUDA_ERROR_INVALID_DEVICE = 101,
+  CUDA_ERROR_NO_BINARY_FOR_GPU = 209,
+  CUDA_ERROR_INVALID_PTX = 218,
+  CUDA_ERROR_UNSUPPORTED_PTX_VERSION = 222,
+  CUDA_ERROR_NOT_SUPPORTED = 801
+};
 enum {
   CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
@@ -73,7 +82,7 @@ typedef struct hmoe_cuda_driver {
  * environment names another library than libcuda.so.1. */
 HMOE_MUST_USE hmoe_status hmoe_cuda_driver_get(const hmoe_cuda_driver **out_driver);
 
-/* What a call of the driver said: HMOE_OUT_OF_MEMORY or HMOE_UNSUPPORTED, "CUDA: <call>: <name> (<text>)", with `what` behind it where it isn't NULL. */
+/* What a call of the driver said: HMOE_OUT_OF_MEMORY, HMOE_UNSUPPORTED where the driver or the device lacks something, else HMOE_DEVICE_FAILED; "CUDA: <call>: <name> (<text>)", with `what` behind it where it isn't NULL. */
 HMOE_MUST_USE hmoe_status hmoe_cuda_failed(const hmoe_cuda_driver *driver, const char *call, const char *what, CUresult result);
 
 /* Returns from a function where a call fails. */

@@ -161,9 +161,13 @@ hmoe_status hmoe_cuda_step_group_sets(hmoe_run *run, const hmoe_plan_step *step)
 enum { TROUBLE = HMOE_CUDA_BINDINGS_MAX - 1, PLACE_BITS = 40 };
 
 static hmoe_status launch_elements(hmoe_run *run, hmoe_cuda_code code, uint64_t elements, hmoe_cuda_call *call) {
-  const hmoe_cuda_workspace *workspace = run->workspace->own;
+  hmoe_cuda_workspace *workspace = run->workspace->own;
   if (elements >> PLACE_BITS)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu elements", (unsigned long long)elements);
+  if (workspace->stale)
+    HMOE_CUDA_TRY(hmoe_cuda_own(run->model)->driver, cuMemsetD8Async, workspace->trouble, 0xff, sizeof workspace->found,
+                  workspace->stream);
+  workspace->stale = false;
   call->rows = (int64_t)elements;
   call->splits = 1;
   call->buffers[TROUBLE] = workspace->trouble;
@@ -265,12 +269,9 @@ static hmoe_status report(hmoe_run *run, uint64_t found) {
 }
 
 hmoe_status hmoe_cuda_finish_run(hmoe_run *run) {
-  hmoe_cuda_workspace *workspace = run->workspace->own;
+  const hmoe_cuda_workspace *workspace = run->workspace->own;
   if (workspace->found == UINT64_MAX) return HMOE_OK;
-  uint64_t found = workspace->found;
-  HMOE_CUDA_TRY(hmoe_cuda_own(run->model)->driver, cuMemsetD8Async, workspace->trouble, 0xff, sizeof workspace->found,
-                workspace->stream);
-  return report(run, found);
+  return report(run, workspace->found);
 }
 
 /* ---- states ---- */
@@ -285,7 +286,7 @@ hmoe_status hmoe_cuda_reorder_rows(hmoe_state *state, size_t moves, uint64_t pos
   for (uint32_t i = 0; i < plan->states.count; i++)
     if (states[i].scope == HMOE_SCOPE_TARGET) most = hmoe_max(most, positions * (states[i].position_bytes / states[i].segments));
   if (!most || !moves) return HMOE_OK;
-  HMOE_CUDA_TRY(own->driver, cuMemAlloc, &aside, most);
+  HMOE_TRY(hmoe_cuda_allocate(own->driver, most, "a row of a state", &aside));
   CUresult result = CUDA_SUCCESS;
   for (uint32_t i = 0; i < plan->states.count; i++) {
     if (states[i].scope != HMOE_SCOPE_TARGET) continue;
@@ -302,6 +303,6 @@ hmoe_status hmoe_cuda_reorder_rows(hmoe_state *state, size_t moves, uint64_t pos
   }
   CUresult ended = own->driver->cuStreamSynchronize(own->stream);
   own->driver->cuMemFree(aside);
-  if (result == CUDA_SUCCESS) result = ended;
-  return result == CUDA_SUCCESS ? HMOE_OK : hmoe_cuda_failed(own->driver, "cuMemcpyDtoDAsync", "rows of a state", result);
+  if (result != CUDA_SUCCESS) return hmoe_cuda_failed(own->driver, "cuMemcpyDtoDAsync", "rows of a state", result);
+  return ended == CUDA_SUCCESS ? HMOE_OK : hmoe_cuda_failed(own->driver, "cuStreamSynchronize", "rows of a state", ended);
 }

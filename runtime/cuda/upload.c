@@ -84,6 +84,7 @@ hmoe_status hmoe_cuda_fill(hmoe_model *model, void *to, const void *from, uint64
   hmoe_status status = upload_chunks(&u, (CUdeviceptr)(uintptr_t)to, from, size_bytes, progress);
   CUresult ended = u.own->driver->cuStreamSynchronize(u.own->stream); /* also after a failure: buffers are being read */
   release_buffers(&u);
-  if (status == HMOE_OK && ended != CUDA_SUCCESS) return hmoe_cuda_failed(u.own->driver, "cuStreamSynchronize", "weights", ended);
+  if (status == HMOE_OK && ended != CUDA_SUCCESS)
+    return hmoe_cuda_failed(u.own->driver, "cuStreamSynchronize", "weights on their way", ended);
   return status;
 }

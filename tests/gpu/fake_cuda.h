@@ -9,6 +9,7 @@
 #ifndef HMOE_TESTS_GPU_FAKE_CUDA_H
 #define HMOE_TESTS_GPU_FAKE_CUDA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -215,6 +216,8 @@ void fake_cuda_set_driver(int version);
 void fake_cuda_set_capability(int capability);
 void fake_cuda_set_memory(uint64_t bytes);
 void fake_cuda_set_seed(uint64_t seed);
+/* Kernels are launched and counted, and do nothing: for tests of what is around them. */
+void fake_cuda_set_idle(bool is_idle);
 /* The n-th call from now on, from 1, of a function (with or without _v2) gives `result` and does nothing. "kernel": the n-th kernel that runs fails so, which
  * a later synchronisation says. n = 0: no such request any more. */
 void fake_cuda_fail(const char *function, unsigned n, CUresult result);

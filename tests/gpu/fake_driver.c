@@ -103,7 +103,7 @@ typedef struct function_count {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
-  bool is_initialised, has_read_environment;
+  bool is_initialised, has_read_environment, is_idle;
   int devices, version, capability;
   uint64_t memory_bytes, seed;
   ptx_device *memory; /* devices share one address space, and one memory */
@@ -269,7 +269,7 @@ static void perform(work *work) {
     CUresult asked = asked_for(count_of("kernel"));
     work->launch.seed = driver.seed + driver.counters.kernels;
     if (asked != CUDA_SUCCESS) driver.broken = asked;
-    else if (!ptx_launch_run(work->function->module->module, &work->launch, &driver.report))
+    else if (!driver.is_idle && !ptx_launch_run(work->function->module->module, &work->launch, &driver.report))
       driver.broken = result_of(driver.report.kind);
     if (driver.broken && getenv("FAKE_CUDA_REPORT")) fprintf(stderr, "fake_cuda: %s\n", driver.report.text);
     break;
@@ -1357,6 +1357,7 @@ SETTER(fake_cuda_set_driver, int, version)
 SETTER(fake_cuda_set_capability, int, capability)
 SETTER(fake_cuda_set_memory, uint64_t, memory_bytes) /* before cuInit */
 SETTER(fake_cuda_set_seed, uint64_t, seed)
+SETTER(fake_cuda_set_idle, bool, is_idle)
 
 EXPORT void fake_cuda_fail(const char *function, unsigned n, CUresult result) {
   pthread_mutex_lock(&lock);

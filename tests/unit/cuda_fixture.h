@@ -24,6 +24,10 @@ static struct {
   uint64_t (*calls)(const char *function);
   void (*fail_call)(const char *function, unsigned n, CUresult result);
   void (*set_devices)(int count);
+  void (*set_idle)(bool is_idle);
+  void (*reset)(void);
+  CUresult (*init)(unsigned flags);
+  CUresult (*pop)(CUcontext *context);
 } fake;
 
 static inline void fake_find(void *library, const char *name, void *out_function) {
@@ -41,6 +45,10 @@ static int fake_open(void **state) {
   fake_find(library, "fake_cuda_calls", &fake.calls);
   fake_find(library, "fake_cuda_fail", &fake.fail_call);
   fake_find(library, "fake_cuda_set_devices", &fake.set_devices);
+  fake_find(library, "fake_cuda_set_idle", &fake.set_idle);
+  fake_find(library, "fake_cuda_reset", &fake.reset);
+  fake_find(library, "cuInit", &fake.init);
+  fake_find(library, "cuCtxPopCurrent_v2", &fake.pop);
   return 0;
 }
 

@@ -132,8 +132,7 @@ static void test_packed(void **state) {
   expect_ok(hmoe_model_save(m.device, path));
   hmoe_model_close(m.device);
   heard h = {0};
-  hmoe_options options = {
-      .struct_size = sizeof options, .device = "cuda", .threads = 2, .progress = hear, .progress_context = &h};
+  hmoe_options options = {.struct_size = sizeof options, .device = "cuda", .threads = 2, .progress = hear, .progress_context = &h};
   expect_ok(hmoe_model_open(m.object, &(hmoe_weights){.path = path}, &options, &m.device));
   assert_int_equal(h.done, hmoe_model_weight_bytes(m.device));
   assert_int_equal(h.total, h.done);
@@ -151,7 +150,178 @@ static void test_packed(void **state) {
   cuda_model_close(&m);
 }
 
+/* ---- failures ---- */
+
+/* Host memory that is counted. */
+static long host_bytes;
+
+static void *count_allocate(void *context, size_t size, size_t alignment) {
+  (void)context;
+  host_bytes += (long)size;
+  return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+
+static void count_release(void *context, void *memory, size_t size) {
+  (void)context;
+  host_bytes -= (long)size;
+  free(memory);
+}
+
+static const hmoe_allocator counted = {NULL, count_allocate, count_release};
+
+static hmoe_status decode(hmoe_model *model, hmoe_state *state, int64_t length, const int64_t *ids, float *logits) {
+  return hmoe_model_run_state(model, hmoe_model_entry(model, "decode"), state, &length, (const void *const[]){ids, NULL},
+                              (void *const[]){logits});
+}
+
+/* All that a model does with a driver, up to the first thing that fails; nothing is left behind. */
+static hmoe_status live(const cuda_model *m, float *logits) {
+  hmoe_options options = {.struct_size = sizeof options, .device = "cuda", .threads = 1, .allocator = &counted};
+  static uint8_t chunks[CHUNK + 4];
+  hmoe_model *model = NULL;
+  hmoe_state *state = NULL;
+  void *memory = NULL;
+  int64_t one = 1;
+  int32_t places[2];
+  hmoe_pick pick = {.rows = 2, .places = places};
+  hmoe_status status = hmoe_model_open(m->object, &(hmoe_weights){.path = m->weights}, &options, &model);
+  if (status == HMOE_OK) status = model->device->allocate(model, sizeof chunks, true, "chunks", &memory);
+  if (status == HMOE_OK) status = model->device->fill(model, memory, chunks, sizeof chunks, NULL);
+  if (status == HMOE_OK) status = hmoe_state_create(model, &(hmoe_state_options){sizeof(hmoe_state_options), 2, 8, 0, 0}, &state);
+  if (status == HMOE_OK) status = decode(model, state, 3, prompts[0].ids, logits);
+  if (status == HMOE_OK) status = hmoe_state_reorder(state, (const int32_t[]){1, 0});
+  if (status == HMOE_OK)
+    status = hmoe_model_run_pick(model, hmoe_model_entry(model, "decode"), state, &one, (const void *const[]){prompts[0].ids, NULL},
+                                 &pick);
+  if (status == HMOE_OK) status = hmoe_model_save(model, "/nothing/here.hmw") == HMOE_IO_ERROR ? HMOE_OK : HMOE_DEVICE_FAILED;
+  hmoe_state_destroy(state);
+  if (memory) model->device->release(model, memory, sizeof chunks);
+  hmoe_model_close(model);
+  return status;
+}
+
+typedef enum may { SAYS, RELEASES, PASSES } may; /* a failure: is the call's; leaves what was to be given back; is borne */
+
+/* Every function of the driver, each of its calls: the call and the driver's words come out, and nothing stays. */
+static void test_failures(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    may may;
+  } functions[] = {{"cuDeviceGetCount", SAYS},
+                   {"cuDeviceGet", SAYS},
+                   {"cuDeviceGetName", PASSES},
+                   {"cuDeviceGetAttribute", SAYS},
+                   {"cuDevicePrimaryCtxRetain", SAYS},
+                   {"cuDevicePrimaryCtxRelease", RELEASES},
+                   {"cuCtxPushCurrent", RELEASES},
+                   {"cuCtxPopCurrent", RELEASES},
+                   {"cuModuleLoadDataEx", SAYS},
+                   {"cuModuleUnload", RELEASES},
+                   {"cuModuleGetFunction", SAYS},
+                   {"cuMemAlloc", SAYS},
+                   {"cuMemFree", RELEASES},
+                   {"cuMemsetD8Async", SAYS},
+                   {"cuMemcpyHtoDAsync", SAYS},
+                   {"cuMemcpyDtoHAsync", SAYS},
+                   {"cuMemcpyDtoDAsync", SAYS},
+                   {"cuStreamCreate", SAYS},
+                   {"cuStreamDestroy", RELEASES},
+                   {"cuStreamSynchronize", SAYS},
+                   {"cuMemAllocHost", PASSES},
+                   {"cuMemFreeHost", RELEASES},
+                   {"cuEventCreate", PASSES},
+                   {"cuEventDestroy", RELEASES},
+                   {"cuEventRecord", SAYS},
+                   {"cuLaunchKernel", SAYS}};
+  cuda_model m = cuda_model_find(prompts[0].model);
+  float *logits = malloc(2 * m.vocab * sizeof *logits);
+  fake.set_idle(true);
+  expect_ok(live(&m, logits));
+  assert_int_equal(host_bytes, 0);
+  int failed = 0;
+  for (size_t f = 0; f < sizeof functions / sizeof *functions; f++) {
+    const char *name = functions[f].name;
+    char expected[128];
+    snprintf(expected, sizeof expected, "CUDA: %s: CUDA_ERROR_UNKNOWN (unknown error)", name);
+    for (unsigned n = 1;; n += 1 + n / 2, failed++) {
+      fake_cuda_counters before = fake.get_counters();
+      uint64_t calls = fake.calls(name);
+      fake.fail_call(name, n, CUDA_ERROR_UNKNOWN);
+      hmoe_status status = live(&m, logits);
+      fake.fail_call(name, 0, CUDA_SUCCESS);
+      bool done = fake.calls(name) - calls < n;
+      fake_cuda_counters after = fake.get_counters();
+      assert_int_equal(host_bytes, 0);
+      if (done || functions[f].may == PASSES) expect_ok(status);
+      else if (functions[f].may == SAYS || status != HMOE_OK) {
+        if (status != HMOE_DEVICE_FAILED || !strstr(hmoe_last_error(), expected))
+          fail_msg("%s, call %u: %s: %s", name, n, hmoe_status_string(status), hmoe_last_error());
+      }
+      while (fake.pop(NULL) == CUDA_SUCCESS) assert_string_equal(name, "cuCtxPopCurrent");
+      if (functions[f].may != RELEASES) {
+        assert_int_equal(after.live_allocations, before.live_allocations);
+        assert_int_equal(after.live_host_allocations, before.live_host_allocations);
+        assert_int_equal(after.live_streams, before.live_streams);
+        assert_int_equal(after.live_events, before.live_events);
+        assert_int_equal(after.live_modules, before.live_modules);
+      }
+      if (!done) continue;
+      if (n == 1) fail_msg("%s is never called", name);
+      break;
+    }
+  }
+  print_message("%d calls failed\n", failed);
+  /* Out of memory says for what, and how much. */
+  fake.fail_call("cuMemAlloc", 1, CUDA_ERROR_OUT_OF_MEMORY);
+  assert_int_equal(live(&m, logits), HMOE_OUT_OF_MEMORY);
+  char words[160];
+  hmoe_model *model;
+  expect_ok(cuda_model_open_on(&m, "cuda", &model));
+  snprintf(words, sizeof words, "CUDA: cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY (out of memory): the packed weights, %zu bytes",
+           hmoe_model_weight_bytes(model));
+  hmoe_model_close(model);
+  fake.fail_call("cuMemAlloc", 1, CUDA_ERROR_OUT_OF_MEMORY);
+  assert_int_equal(live(&m, logits), HMOE_OUT_OF_MEMORY);
+  assert_string_equal(hmoe_last_error(), words);
+  /* A kernel that goes wrong takes the context with it: the model can be closed, and the host has its memory back. */
+  for (unsigned n = 1; n < 60; n += 1 + n / 2) {
+    fake.fail_call("kernel", n, CUDA_ERROR_ILLEGAL_ADDRESS);
+    assert_int_equal(live(&m, logits), HMOE_DEVICE_FAILED);
+    assert_non_null(strstr(hmoe_last_error(), "CUDA_ERROR_ILLEGAL_ADDRESS (an illegal memory access was encountered)"));
+    assert_int_equal(host_bytes, 0);
+    fake.reset();
+    fake.set_idle(true);
+    assert_int_equal(fake.init(0), CUDA_SUCCESS);
+  }
+  fake.set_idle(false);
+  free(logits);
+}
+
+/* What a run found that then failed is not the next run's. */
+static void test_stale(void **state) {
+  (void)state;
+  cuda_model m = cuda_model_open(prompts[0].model);
+  float *logits = malloc(2 * m.vocab * sizeof *logits);
+  const int64_t bad[] = {1, 2, 3, -7, 4, 5};
+  for (int i = 0; i < 3; i++) {
+    hmoe_state *s;
+    expect_ok(hmoe_state_create(m.device, &(hmoe_state_options){sizeof(hmoe_state_options), 2, 8, 0, 0}, &s));
+    if (i == 0) fake.fail_call("cuMemcpyDtoHAsync", 1, CUDA_ERROR_UNKNOWN); /* the logits */
+    if (i == 1) fake.fail_call("cuMemcpyDtoHAsync", 2, CUDA_ERROR_UNKNOWN); /* what was found */
+    hmoe_status status = decode(m.device, s, 3, bad, logits);
+    assert_int_equal(status, i < 2 ? HMOE_DEVICE_FAILED : HMOE_INVALID_ARGUMENT);
+    if (i == 2) assert_string_equal(hmoe_last_error(), "input 'input_ids'[1, 0] = -7: expected 0 to 196");
+    assert_int_equal(hmoe_state_length(s), 0);
+    expect_ok(decode(m.device, s, 3, prompts[0].ids, logits));
+    hmoe_state_destroy(s);
+  }
+  free(logits);
+  cuda_model_close(&m);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokens), cmocka_unit_test(test_upload), cmocka_unit_test(test_packed)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokens), cmocka_unit_test(test_upload), cmocka_unit_test(test_packed),
+                                     cmocka_unit_test(test_failures), cmocka_unit_test(test_stale)};
   return cmocka_run_group_tests(tests, fake_open, fake_close);
 }

@@ -198,6 +198,11 @@ static void test_cpu(void **state) {
   assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "kernel 0 needs 18446744073709551615 bytes a worker");
   t->plan->functions[0] = (hmoe_function){.name = "loaded", .threads = 128};
   assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "kernel 0 has no portable version");
+  /* Where another device's image has it, the host does not run the model. */
+  t->plan->images[1] = (hmoe_image){.target = "cuda", .version = "compute_80", .functions = t->plan->functions};
+  t->plan->object.image_count = 2;
+  assert_fails(open_with(t, &options), HMOE_UNSUPPORTED,
+               "adder is compiled for target cuda and does not run on CPUs: set options.device = \"cuda\"");
   toy_destroy(t);
 }
 
