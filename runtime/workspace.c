@@ -99,7 +99,8 @@ static hmoe_status reserve(hmoe_run *run, uint64_t bytes, const char *what, uint
   hmoe_model *model = run->model;
   if (bytes <= *block_bytes) return HMOE_OK;
   void *memory = NULL;
-  HMOE_TRY(run->device->allocate(model, bytes, false, what, &memory));
+  /* Kernels of devices may read rows behind those that a block has, of which nothing comes. */
+  HMOE_TRY(run->device->allocate(model, bytes, !run->device->host_memory, what, &memory));
   uint64_t old_bytes = *block_bytes;
   void *old = *block;
   pthread_mutex_lock(&model->mutex);

@@ -13,6 +13,7 @@ typedef struct harness_unit {
   hmoec_diagnostics *diagnostics;
   const hmoec_kernel *kernels; /* borrowed until harness_destroy */
   hmoec_cpu_schedule schedule;
+  const hmoec_cuda_chip *chip;
   ptx_device *device;
   ptx_module *module;
   char *ptx;
@@ -31,7 +32,7 @@ static inline harness_unit harness_compile_functions(const hmoec_kernel *kernels
                           .kernels = kernels,
                           .kernel_count = count,
                           .functions = functions,
-                          .chip = &hmoec_cuda_chips[harness_below(2)]};
+                          .chip = u.chip = &hmoec_cuda_chips[harness_below(2)]};
   assert_true(hmoec_cuda_generate_ptx(u.context, &unit, u.diagnostics, &u.ptx));
   u.device = ptx_device_create(0);
   ptx_report report;
@@ -99,7 +100,7 @@ static inline void harness_run_dims(const harness_unit *u, int version, size_t k
   snprintf(name, sizeof name, "test_%zu", kernel);
   ptx_launch launch = {.kernel = name,
                        .grid = {(uint32_t)((blocks + (grouped ? harness_below(3) : 0)) * splits), 1, 1},
-                       .block = {(uint32_t)hmoec_cuda_threads(k), 1, 1},
+                       .block = {(uint32_t)hmoec_cuda_threads(k, u->chip), 1, 1},
                        .arguments = &call,
                        .argument_bytes = sizeof call,
                        .seed = harness_random()};

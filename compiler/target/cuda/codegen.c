@@ -14,7 +14,7 @@
 
 enum { NAME_SIZE = 256 };
 
-const hmoec_cuda_chip hmoec_cuda_chips[] = {{"sm_80", "+ptx80"}, {"sm_90a", "+ptx86"}, {NULL, NULL}};
+const hmoec_cuda_chip hmoec_cuda_chips[] = {{"sm_80", "+ptx80", false}, {"sm_90a", "+ptx86", true}, {NULL, NULL, false}};
 
 void hmoec_cuda_initialise(void) {
   LLVMInitializeNVPTXTargetInfo();
@@ -27,14 +27,15 @@ static bool internal(hmoec_diagnostics *diagnostics, const char *what) {
   return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CUDA code generator: %s", what);
 }
 
-static int64_t matmul_threads(const hmoec_matmul_spec *spec) {
+static int64_t matmul_threads(const hmoec_matmul_spec *spec, const hmoec_cuda_chip *chip) {
   if (hmoec_cuda_has_matmul(spec)) return CUDA_TILE_THREADS;
-  return spec->few_rows ? CUDA_STREAM_THREADS : CUDA_TILE80_THREADS;
+  if (spec->few_rows) return CUDA_STREAM_THREADS;
+  return chip->has_wgmma ? CUDA_TILE90_THREADS : CUDA_TILE80_THREADS;
 }
 
-int64_t hmoec_cuda_threads(const hmoec_kernel *kernel) {
+int64_t hmoec_cuda_threads(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
   switch (kernel->family) {
-  case HMOEC_KERNEL_MATMUL: return matmul_threads(&kernel->spec.matmul);
+  case HMOEC_KERNEL_MATMUL: return matmul_threads(&kernel->spec.matmul, chip);
   case HMOEC_KERNEL_PACK_ROWS: return CUDA_PACK_THREADS;
   case HMOEC_KERNEL_ROUTE:
   case HMOEC_KERNEL_COMBINE:
@@ -49,24 +50,26 @@ int64_t hmoec_cuda_threads(const hmoec_kernel *kernel) {
   }
 }
 
-int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel) {
+int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
   const hmoec_matmul_spec *product = &kernel->spec.matmul;
   if (kernel->family == HMOEC_KERNEL_PACK_ROWS) return hmoec_cuda_pack_rows_shared_bytes(&kernel->spec.pack_rows);
   if (kernel->family == HMOEC_KERNEL_MATMUL)
     return hmoec_cuda_has_matmul(product) ? hmoec_cuda_matmul_shared_bytes(product)
            : product->few_rows            ? hmoec_cuda_stream_shared_bytes(product)
+           : chip->has_wgmma              ? hmoec_cuda_tile90_shared_bytes()
                                           : hmoec_cuda_tile80_shared_bytes();
   return kernel->family == HMOEC_KERNEL_CONTRACT ? hmoec_cuda_contract_shared_bytes(&kernel->spec.contract) : 0;
 }
 
 static void emit_kernel(hmoec_cuda_emitter *e, const hmoec_kernel *kernel, const char *name) {
-  int64_t threads = hmoec_cuda_threads(kernel);
+  int64_t threads = hmoec_cuda_threads(kernel, e->chip);
   if (!threads) return; /* no entry but the host's has it */
-  hmoec_cuda_task task = hmoec_cuda_kernel_begin(e, name, threads, hmoec_cuda_shared_bytes(kernel));
+  hmoec_cuda_task task = hmoec_cuda_kernel_begin(e, name, threads, hmoec_cuda_shared_bytes(kernel, e->chip));
   switch (kernel->family) {
   case HMOEC_KERNEL_MATMUL:
     if (hmoec_cuda_has_matmul(&kernel->spec.matmul)) hmoec_cuda_emit_matmul(e, &kernel->spec.matmul, &task);
     else if (kernel->spec.matmul.few_rows) hmoec_cuda_emit_stream(e, &kernel->spec.matmul, &task);
+    else if (e->chip->has_wgmma) hmoec_cuda_emit_tile90(e, &kernel->spec.matmul, &task);
     else hmoec_cuda_emit_tile80(e, &kernel->spec.matmul, &task);
     break;
   case HMOEC_KERNEL_PACK_ROWS: hmoec_cuda_emit_pack_rows(e, &kernel->spec.pack_rows, &task); break;
@@ -135,7 +138,7 @@ bool hmoec_cuda_generate_ptx(MlirContext context, const hmoec_cuda_unit *unit, h
   if (!load_dialects(context, diagnostics)) return false;
   MlirModule module = mlirModuleCreateEmpty(mlirLocationUnknownGet(context));
   if (mlirModuleIsNull(module)) return internal(diagnostics, "no module");
-  hmoec_cuda_emitter e = {.module_body = mlirModuleGetBody(module)};
+  hmoec_cuda_emitter e = {.chip = unit->chip, .module_body = mlirModuleGetBody(module)};
   ir_init(&e.ir, context, 1, true, false);
   e.ir.functions = unit->functions;
   e.ir.version = unit->chip->name;

@@ -4,7 +4,7 @@
  *   product.c                                    what all products have in common: blocks, buffers, the epilogue
  *   matmul.c                                     products in f32, a tile of rows and columns in shared memory
  *   pack_rows.c stream.c                         rows in planes for products in bf16; such products of few rows
- *   tile80.c                                     and of many, in tiles
+ *   tile80.c tile90.c                            and of many, in tiles: on all chips, and on sm_90a
  *   route.c rows.c norm.c hyper.c attention.c    a warp a row, or a query
  *   gpu.c                                        threads, warps, barriers, shared memory
  *   group.c sets.c tokens.c                      steps that are no kernels, the same in every image
@@ -23,10 +23,12 @@ enum { CUDA_WARP = 32, CUDA_PANEL = 32 /* columns of a right operand side by sid
 typedef struct hmoec_cuda_chip {
   const char *name;     /* "sm_90a" */
   const char *features; /* LLVM's: the version of PTX */
+  bool has_wgmma;
 } hmoec_cuda_chip;
 extern const hmoec_cuda_chip hmoec_cuda_chips[]; /* then one without a name */
 
 typedef struct hmoec_cuda_emitter {
+  const hmoec_cuda_chip *chip;
   ir_builder ir;
   MlirBlock module_body;
   MlirType global, shared; /* pointers */
@@ -113,6 +115,9 @@ MlirValue cuda_mma_bf16(hmoec_cuda_emitter *e, const MlirValue a[4], const MlirV
 void cuda_copy_async(hmoec_cuda_emitter *e, MlirValue to, MlirValue from, MlirValue bytes);
 void cuda_copy_commit(hmoec_cuda_emitter *e);
 void cuda_copy_wait(hmoec_cuda_emitter *e, int32_t groups);
+/* Text of PTX, as LLVM has it inline, that stays where it is. result: a type, a structure of several, or null. */
+MlirValue cuda_assembly(hmoec_cuda_emitter *e, const char *text, const char *constraints, MlirType result, intptr_t count,
+                        const MlirValue *operands);
 /* ldmatrix.x4: lanes 8 i to 8 i + 7 give the lines of matrix i; a lane gets a word of each. All lanes come. */
 void cuda_load_matrices(hmoec_cuda_emitter *e, MlirValue line, MlirValue out_words[4]);
 /* Columns [begin, end) that this lane has, and no others. */
@@ -154,7 +159,9 @@ int64_t hmoec_cuda_pack_rows_shared_bytes(const hmoec_pack_rows_spec *spec);
 void hmoec_cuda_emit_pack_rows(hmoec_cuda_emitter *e, const hmoec_pack_rows_spec *spec, const hmoec_cuda_task *task);
 int64_t hmoec_cuda_stream_shared_bytes(const hmoec_matmul_spec *spec);
 void hmoec_cuda_emit_stream(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
-enum { CUDA_TILE80_THREADS = 256 };
+enum { CUDA_TILE80_THREADS = 256, CUDA_TILE90_THREADS = 384 };
+int64_t hmoec_cuda_tile90_shared_bytes(void);
+void hmoec_cuda_emit_tile90(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
 int64_t hmoec_cuda_tile80_shared_bytes(void);
 void hmoec_cuda_emit_tile80(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
 void hmoec_cuda_emit_matmul(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
@@ -176,8 +183,8 @@ typedef struct hmoec_cuda_unit {
   const hmoec_cuda_chip *chip;
 } hmoec_cuda_unit;
 /* Threads of a block that runs a kernel, and bytes of shared memory it takes; 0 threads: there is no code for it. */
-int64_t hmoec_cuda_threads(const hmoec_kernel *kernel);
-int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel);
+int64_t hmoec_cuda_threads(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip);
+int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip);
 /* PTX of kernels: malloc'd, terminated, owned by the caller. Equal units give equal text. False with an error. */
 bool hmoec_cuda_generate_ptx(MlirContext context, const hmoec_cuda_unit *unit, hmoec_diagnostics *diagnostics, char **out_ptx);
 /* See hmoec_target.initialise. */

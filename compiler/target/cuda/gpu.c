@@ -79,9 +79,11 @@ hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name,
                                named(e, "linkage", mlirLLVMLinkageAttrGet(ir->context, MlirLLVMLinkageExternal)),
                                named(e, "nvvm.kernel", mlirUnitAttrGet(ir->context)),
                                named(e, "nvvm.reqntid", parsed(e, written)),
-                               named(e, "arg_attrs", argument)};
+                               named(e, "arg_attrs", argument),
+                               /* Asked for, too, by kernels whose warpgroups share registers out anew: without it that is ignored. */
+                               named(e, "nvvm.minctasm", mlirIntegerAttrGet(e->ir.i32, 1))};
   MlirOperationState state = mlirOperationStateGet(text("llvm.func"), location);
-  mlirOperationStateAddAttributes(&state, sizeof list / sizeof *list, list);
+  mlirOperationStateAddAttributes(&state, sizeof list / sizeof *list - (threads < CUDA_TILE90_THREADS), list);
   mlirOperationStateAddOwnedRegions(&state, 1, &region);
   mlirBlockAppendOwnedOperation(e->module_body, mlirOperationCreate(&state));
   ir->block = body;
@@ -374,4 +376,23 @@ void cuda_load_matrices(hmoec_cuda_emitter *e, MlirValue line, MlirValue out_wor
   MlirValue all = ir_intrinsic(ir, "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16", result, 1, &line);
   for (int64_t i = 0; i < 4; i++)
     out_words[i] = ir_op(ir, "llvm.extractvalue", ir->i32, 1, &all, "position", mlirDenseI64ArrayGet(ir->context, 1, &i));
+}
+
+MlirValue cuda_assembly(hmoec_cuda_emitter *e, const char *written, const char *constraints, MlirType result, intptr_t count,
+                        const MlirValue *operands) {
+  bool has_result = !mlirTypeIsNull(result);
+  MlirNamedAttribute list[] = {named(e, "asm_string", mlirStringAttrGet(e->ir.context, text(written))),
+                               named(e, "constraints", mlirStringAttrGet(e->ir.context, text(constraints))),
+                               named(e, "has_side_effects", mlirUnitAttrGet(e->ir.context))};
+  MlirOperationState state = mlirOperationStateGet(text("llvm.inline_asm"), mlirLocationUnknownGet(e->ir.context));
+  mlirOperationStateAddOperands(&state, count, operands);
+  if (has_result) mlirOperationStateAddResults(&state, 1, &result);
+  mlirOperationStateAddAttributes(&state, sizeof list / sizeof *list, list);
+  MlirOperation op = mlirOperationCreate(&state);
+  if (mlirOperationIsNull(op)) {
+    e->ir.failed = true;
+    return has_result ? ir_op(&e->ir, "llvm.mlir.undef", result, 0, NULL, NULL, mlirAttributeGetNull()) : (MlirValue){NULL};
+  }
+  mlirBlockAppendOwnedOperation(e->ir.block, op);
+  return has_result ? mlirOperationGetResult(op, 0) : (MlirValue){NULL};
 }

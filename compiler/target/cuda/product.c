@@ -13,15 +13,13 @@ static int64_t first_columns(const hmoec_matmul_spec *spec) {
   return cuda_panels_of(spec->segment[0].end) * CUDA_PANEL;
 }
 
-/* Whether C is rows in place, in planes. */
-static bool writes_planes(const hmoec_matmul_spec *spec) { return hmoec_is_bf16(spec->c_format) && !spec->few_rows; }
+bool cuda_writes_planes(const hmoec_matmul_spec *spec) { return hmoec_is_bf16(spec->c_format) && !spec->few_rows; }
 
 int64_t cuda_paired_panels(const hmoec_matmul_spec *spec) { return spec->paired ? first_columns(spec) / CUDA_PANEL : 0; }
 
 int64_t cuda_right_panels(const hmoec_matmul_spec *spec) { return cuda_panels_of(spec->n) + cuda_paired_panels(spec); }
 
-/* dropped ? value : 0 */
-static MlirValue of_dropped(product *p, int64_t value) {
+MlirValue cuda_of_dropped(product *p, int64_t value) {
   ir_builder *ir = &p->e->ir;
   return p->spec->grouped && value ? ir_select(ir, p->block.dropped, ir_i64(ir, value), ir_i64(ir, 0)) : ir_i64(ir, 0);
 }
@@ -52,12 +50,13 @@ void cuda_product_begin(product *p, MlirValue *out_begin, MlirValue *out_end) {
   const hmoec_matmul_spec *s = p->spec;
   cuda_block_begin(e, p->task, s->grouped ? cuda_binding(e, p->task, 3) : nothing, s->row_block, &p->block);
   load_bindings(p);
-  p->first_k = of_dropped(p, s->dropped_k_begin);
+  p->first_k = cuda_of_dropped(p, s->dropped_k_begin);
   int64_t count = cuda_panels_of(s->n), planes_step = HMOE_CUDA_PLANE / CUDA_PANEL;
-  if (writes_planes(s)) count = (count + planes_step - 1) / planes_step * planes_step; /* zeros to the end of the last */
+  if (cuda_writes_planes(s)) count = (count + planes_step - 1) / planes_step * planes_step; /* zeros to the end of the last */
   MlirValue panels = ir_i64(ir, count), next = ir_add_i(ir, p->block.split, ir_i64(ir, 1));
   MlirValue begin = ir_div_i(ir, ir_mul_i(ir, panels, p->block.split), p->task->splits);
-  *out_begin = ir_max_i(ir, begin, of_dropped(p, s->dropped_column / CUDA_PANEL));
+  p->first_column = cuda_of_dropped(p, s->dropped_column);
+  *out_begin = ir_max_i(ir, begin, cuda_of_dropped(p, s->dropped_column / CUDA_PANEL));
   *out_end = ir_div_i(ir, ir_mul_i(ir, panels, next), p->task->splits);
 }
 
@@ -115,7 +114,7 @@ static MlirValue place_in_c(product *p, MlirValue i, MlirValue c) {
   ir_builder *ir = &e->ir;
   const hmoec_matmul_spec *s = p->spec;
   MlirType element = hmoec_is_bf16(s->c_format) ? ir->i16 : ir->f32;
-  if (!writes_planes(s)) {
+  if (!cuda_writes_planes(s)) {
     MlirValue row = cuda_index(e, p->scatter, ir_add_i(ir, p->block.row, i));
     return ir_at(ir, cuda_row_of(e, p->c, element, row, s->c_stride), element, c);
   }
@@ -156,7 +155,7 @@ static void write_of_segment(product *p, int64_t number, MlirValue i, MlirValue 
   }
   write_c(p, to, column_value(p, segment, sum, up, right, c, held, gate, pass));
   ir_if_else(ir, &real, nothing);
-  if (s->c_padded || writes_planes(s)) write_c(p, to, ir_f32(ir, 0.0f));
+  if (s->c_padded || cuda_writes_planes(s)) write_c(p, to, ir_f32(ir, 0.0f));
   ir_if_end(ir, &real, nothing);
 }
 

@@ -10,12 +10,14 @@ typedef struct product {
   const hmoec_cuda_task *task;
   cuda_block block;
   MlirValue a, b, c, gather, scatter, bias, row_gate, gated_bias, pass, pass_index, norm_weight, norm_bias;
-  MlirValue first_k; /* of the block */
+  MlirValue first_k, first_column; /* of the block: not 0 of dropped rows */
 } product;
 
 int64_t cuda_panels_of(int64_t columns);
 /* Panels of C that are products of two of B, its gates and its ups: the first ones. */
 int64_t cuda_paired_panels(const hmoec_matmul_spec *spec);
+/* Whether C is rows in place, in planes. */
+bool cuda_writes_planes(const hmoec_matmul_spec *spec);
 /* Panels of B. */
 int64_t cuda_right_panels(const hmoec_matmul_spec *spec);
 
@@ -23,6 +25,8 @@ int64_t cuda_right_panels(const hmoec_matmul_spec *spec);
 void cuda_product_begin(product *p, MlirValue *out_begin, MlirValue *out_end);
 void cuda_product_end(product *p);
 
+/* dropped ? value : 0 */
+MlirValue cuda_of_dropped(product *p, int64_t value);
 /* Row i of the block in A, as the spec's rows lie. */
 MlirValue cuda_product_row(product *p, MlirValue i);
 /* The column of B that column c of C is of; of a pair, its gate's: its up is a panel further on. */

@@ -148,16 +148,16 @@ static bool place(MlirOperation function, MlirOperation op, const hmoec_schedule
 }
 
 /* Names of kernels that there is code for. */
-static bool list_functions(const hmoec_unit *unit, hmoe_function **out_functions, char **out_names) {
+static bool list_functions(const hmoec_unit *unit, const hmoec_cuda_chip *chip, hmoe_function **out_functions, char **out_names) {
   hmoe_function *functions = *out_functions = calloc(unit->kernel_count + 1, sizeof *functions);
   char *names = *out_names = calloc(unit->kernel_count + 1, NAME_SIZE);
   if (!functions || !names) return false;
   for (size_t i = 0; i < unit->kernel_count; i++) {
-    int64_t threads = hmoec_cuda_threads(&unit->kernels[i]);
+    int64_t threads = hmoec_cuda_threads(&unit->kernels[i], chip);
     if (!threads) continue;
     snprintf(names + i * NAME_SIZE, NAME_SIZE, "%s_%zu", unit->name, i);
     functions[i] = (hmoe_function){.name = names + i * NAME_SIZE, .threads = (uint32_t)threads};
-    functions[i].scratch_bytes = (uint64_t)hmoec_cuda_shared_bytes(&unit->kernels[i]);
+    functions[i].scratch_bytes = (uint64_t)hmoec_cuda_shared_bytes(&unit->kernels[i], chip);
   }
   return true;
 }
@@ -188,7 +188,7 @@ static bool generate(MlirContext context, const hmoec_unit *unit, uint32_t versi
     *out_size = strlen(ptx);
     return true;
   }
-  if (ok && !list_functions(unit, &functions, &names)) ok = hmoec_machine_error(diagnostics, "out of memory");
+  if (ok && !list_functions(unit, cuda.chip, &functions, &names)) ok = hmoec_machine_error(diagnostics, "out of memory");
   if (ok) { /* a driver reads PTX up to its terminator */
     hmoec_unit_image image = {"cuda", image_version, ptx, strlen(ptx) + 1, functions};
     hmoec_unit both = *unit;

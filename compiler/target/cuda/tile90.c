@@ -1,0 +1,450 @@
+/* MATMUL in bf16 of many rows, on sm_90a: 128 rows and up to 256 columns of B, eight panels, at one time, by wgmma.
+ *
+ *   warpgroup 0, one thread:  for each of the task's tiles, for each plane of depth:
+ *                               waits until the stage is empty; the rows' lines and the panels' come as they lie in memory (bulk copies)
+ *   warpgroups 1 and 2:       for each tile:  sums = 0
+ *                               for each plane: waits until the stage is full, multiplies 64 rows each; one batch is always on the way, and what it read
+ *                               is released when the next one has been issued
+ *                               a panel at a time, a warp's sums go through shared memory to the epilogue
+ *
+ * Both count the planes of all tiles: plane number n of the task is in stage n % STAGES, for the (n / STAGES)th time, whose parity is what is waited for.
+ * Rows in place, in planes (hmoe/abi_cuda.h); of a block with fewer rows, what lies behind them is multiplied, too, and not written. The columns of a
+ * tile follow each other in B: pairs of panels, gates and ups, then those of the second segment. Bindings and the equation: hmoec_matmul_spec in
+ * kernel/kernels.h. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+#include <mlir-c/Dialect/LLVM.h>
+
+#include "target/cuda/product.h"
+
+enum {
+  THREADS = CUDA_TILE90_THREADS,
+  WARPGROUP = 128,
+  CONSUMERS = THREADS / WARPGROUP - 1,
+  GROUP_WARPS = WARPGROUP / CUDA_WARP,
+  GROUP_ROWS = 64,
+  ROWS = GROUP_ROWS * CONSUMERS,
+  PANELS = 8, /* of a tile */
+  LINE_BYTES = HMOE_CUDA_PLANE * 2,
+  PANEL_BYTES = CUDA_PANEL * LINE_BYTES,
+  STAGES = 4,
+  A_BYTES = ROWS * LINE_BYTES,
+  STAGE_BYTES = A_BYTES + PANELS * PANEL_BYTES,
+  WARP_ROWS = GROUP_ROWS / GROUP_WARPS,
+  SUM_PITCH = CUDA_PANEL + 8, /* a warp's stores of pairs meet no bank twice */
+  SUM_BYTES = WARP_ROWS * SUM_PITCH * 4,
+  SUMS_AT = STAGES * STAGE_BYTES,
+  FULL_AT = SUMS_AT + CONSUMERS * GROUP_WARPS * SUM_BYTES,
+  EMPTY_AT = FULL_AT + STAGES * 8,
+  SHARED_BYTES = EMPTY_AT + STAGES * 8,
+  STEPS = HMOE_CUDA_PLANE / 16,
+  STEP_BYTES = 32,              /* of depth, in a line */
+  PRODUCER_REGISTERS = 40,      /* what all warpgroups have is 3 * 168 a thread */
+  CONSUMER_REGISTERS = 232,
+  MOST_TEXT = 1 << 15
+};
+
+static const MlirType none = {NULL};
+static const MlirValue nothing = {NULL};
+
+int64_t hmoec_cuda_tile90_shared_bytes(void) { return SHARED_BYTES; }
+
+typedef struct tile {
+  product p;
+  MlirValue first, planes;   /* of depth */
+  MlirValue begin, end;      /* tiles */
+  MlirValue base;            /* planes of the tiles before this one */
+  MlirValue group, warp;     /* a consumer's number, and the warp's in it */
+} tile;
+
+/* ---- what PTX has no operations for in LLVM, or none that keep their place ---- */
+
+/* operands: as the constraints say. The result is a structure, or one value, or none. */
+static MlirValue assembly(tile *t, const char *text, const char *constraints, MlirType result, intptr_t count,
+                          const MlirValue *operands) {
+  return cuda_assembly(t->p.e, text, constraints, result, count, operands);
+}
+
+static MlirValue shared_address(tile *t, MlirValue pointer) {
+  ir_builder *ir = &t->p.e->ir;
+  return ir_truncate(ir, ir_op(ir, "llvm.ptrtoint", ir->i64, 1, &pointer, NULL, (MlirAttribute){NULL}));
+}
+
+static MlirValue barrier_at(tile *t, int64_t first, MlirValue stage) {
+  ir_builder *ir = &t->p.e->ir;
+  MlirValue eight = ir_i64(ir, 8);
+  return shared_address(t, ir_at(ir, cuda_shared(t->p.e, first), ir->i8, ir_mul_i(ir, stage, eight)));
+}
+
+static void init_barrier(tile *t, int64_t at, int32_t count) {
+  ir_builder *ir = &t->p.e->ir;
+  MlirValue operands[] = {shared_address(t, cuda_shared(t->p.e, at)), ir_i32(ir, count)};
+  assembly(t, "mbarrier.init.shared::cta.b64 [$0], $1;", "r,r,~{memory}", none, 2, operands);
+}
+
+static void publish_barriers(tile *t) {
+  assembly(t, "fence.mbarrier_init.release.cluster;", "~{memory}", none, 0, NULL);
+  cuda_barrier(t->p.e);
+}
+
+/* Until the phase of that parity is over. */
+static void wait_for(tile *t, MlirValue barrier, MlirValue parity) {
+  MlirValue operands[] = {barrier, parity};
+  assembly(t,
+           "{\n\t.reg .pred over;\nAGAIN:\n\tmbarrier.try_wait.parity.shared::cta.b64 over, [$0], $1, 0x989680;\n\t@over bra "
+           "OVER;\n\tbra AGAIN;\nOVER:\n\t}",
+           "r,r,~{memory}", none, 2, operands);
+}
+
+static void arrive(tile *t, MlirValue barrier) {
+  assembly(t, "{\n\t.reg .b64 state;\n\tmbarrier.arrive.shared::cta.b64 state, [$0];\n\t}", "r,~{memory}", none, 1, &barrier);
+}
+
+static void expect_bytes(tile *t, MlirValue barrier, MlirValue bytes) {
+  MlirValue operands[] = {barrier, bytes};
+  assembly(t, "{\n\t.reg .b64 state;\n\tmbarrier.arrive.expect_tx.shared::cta.b64 state, [$0], $1;\n\t}", "r,r,~{memory}", none, 2,
+           operands);
+}
+
+static void copy_bulk(tile *t, MlirValue to, MlirValue from, int32_t bytes, MlirValue barrier) {
+  ir_builder *ir = &t->p.e->ir;
+  MlirValue operands[] = {to, ir_op(ir, "llvm.ptrtoint", ir->i64, 1, &from, NULL, (MlirAttribute){NULL}), ir_i32(ir, bytes), barrier};
+  assembly(t, "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$1], $2, [$3];", "r,l,r,r,~{memory}", none, 4,
+           operands);
+}
+
+static void set_registers(tile *t, bool more, int registers) {
+  char text[64];
+  snprintf(text, sizeof text, "setmaxnreg.%s.sync.aligned.u32 %d;", more ? "inc" : "dec", registers);
+  assembly(t, text, "~{memory}", none, 0, NULL);
+}
+
+static void warp_barrier(tile *t) {
+  MlirValue all = ir_i32(&t->p.e->ir, -1);
+  ir_intrinsic(&t->p.e->ir, "llvm.nvvm.bar.warp.sync", none, 1, &all);
+}
+
+/* ---- stages ---- */
+
+typedef struct stage {
+  MlirValue number, parity; /* parity: i32, of the times before this one */
+  MlirValue address; /* i32 */
+} stage;
+
+/* Of plane `number` of the task. */
+static stage stage_of(tile *t, MlirValue number) {
+  ir_builder *ir = &t->p.e->ir;
+  MlirValue stages = ir_i64(ir, STAGES), bytes = ir_i64(ir, STAGE_BYTES);
+  stage s = {.number = ir_rem_i(ir, number, stages),
+             .parity = ir_truncate(ir, ir_rem_i(ir, ir_div_i(ir, number, stages), ir_i64(ir, 2)))};
+  s.address = shared_address(t, ir_at(ir, cuda_shared(t->p.e, 0), ir->i8, ir_mul_i(ir, s.number, bytes)));
+  return s;
+}
+
+/* ---- the producer ---- */
+
+static int64_t panels_of_last(const hmoec_matmul_spec *spec) {
+  int64_t rest = cuda_right_panels(spec) % PANELS;
+  return rest ? rest : PANELS;
+}
+
+static int64_t tiles_of(const hmoec_matmul_spec *spec) { return (cuda_right_panels(spec) + PANELS - 1) / PANELS; }
+
+static void load_tile(tile *t, MlirValue number, int64_t panels) {
+  hmoec_cuda_emitter *e = t->p.e;
+  ir_builder *ir = &e->ir;
+  MlirValue row_block = ir_i64(ir, t->p.spec->row_block), line_bytes = ir_i64(ir, LINE_BYTES);
+  MlirValue height = ir_mul_i(ir, t->p.task->blocks, row_block), row = ir_mul_i(ir, t->p.block.number, row_block);
+  MlirValue panel = ir_mul_i(ir, number, ir_i64(ir, PANELS)), depth_bytes = ir_mul_i(ir, t->planes, ir_i64(ir, PANEL_BYTES));
+  ir_loop k;
+  ir_for_begin(ir, &k, t->first, t->planes, 1, 0, NULL);
+  stage s = stage_of(t, ir_add_i(ir, t->base, ir_sub_i(ir, k.index, t->first)));
+  wait_for(t, barrier_at(t, EMPTY_AT, s.number), ir_xor(ir, s.parity, ir_i32(ir, 1)));
+  MlirValue full = barrier_at(t, FULL_AT, s.number);
+  expect_bytes(t, full, ir_i32(ir, (int32_t)(A_BYTES + panels * PANEL_BYTES)));
+  MlirValue lines = ir_mul_i(ir, ir_add_i(ir, ir_mul_i(ir, k.index, height), row), line_bytes);
+  copy_bulk(t, s.address, ir_at(ir, t->p.a, ir->i8, lines), A_BYTES, full);
+  for (int64_t i = 0; i < panels; i++) {
+    MlirValue at = ir_add_i(ir, ir_mul_i(ir, ir_add_i(ir, panel, ir_i64(ir, i)), depth_bytes),
+                            ir_mul_i(ir, k.index, ir_i64(ir, PANEL_BYTES)));
+    copy_bulk(t, ir_add_i(ir, s.address, ir_i32(ir, (int32_t)(A_BYTES + i * PANEL_BYTES))), ir_at(ir, t->p.b, ir->i8, at), PANEL_BYTES,
+              full);
+  }
+  ir_for_end(ir, &k, NULL);
+}
+
+/* ---- consumers ---- */
+
+/* What wgmma is told of a tile's lines: K-major, in lines of 128 bytes whose pieces are in an order of their own, eight lines 1,024 bytes apart. */
+static MlirValue descriptor(tile *t, MlirValue address) {
+  ir_builder *ir = &t->p.e->ir;
+  const uint64_t layout = UINT64_C(1) << 62 | (uint64_t)(8 * LINE_BYTES >> 4) << 32 | UINT64_C(1) << 16;
+  MlirValue place = ir_and(ir, ir_shift_right_unsigned(ir, address, ir_i32(ir, 4)), ir_i32(ir, 0x3fff));
+  MlirValue wide = ir_op(ir, "llvm.zext", ir->i64, 1, &place, NULL, (MlirAttribute){NULL});
+  return ir_or(ir, wide, ir_i64(ir, (int64_t)layout));
+}
+
+__attribute__((format(printf, 3, 4))) static char *append(char *at, const char *end, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  int size = vsnprintf(at, (size_t)(end - at), format, arguments);
+  va_end(arguments);
+  return at + size;
+}
+
+/* "=f" for each sum, and the sums themselves as operands in the same registers. Returns the end of the text. */
+static char *sum_constraints(char *at, const char *end, int64_t sums) {
+  for (int64_t i = 0; i < sums; i++) at = append(at, end, "=f,");
+  for (int64_t i = 0; i < sums; i++) at = append(at, end, "%d,", (int)i);
+  return at;
+}
+
+static void sum_operands(tile *t, MlirValue sums, int64_t count, MlirValue *out_operands) {
+  ir_builder *ir = &t->p.e->ir;
+  for (int64_t i = 0; i < count; i++)
+    out_operands[i] = ir_op(ir, "llvm.extractvalue", ir->f32, 1, &sums, "position", mlirDenseI64ArrayGet(ir->context, 1, &i));
+}
+
+enum { MOST_SUMS = PANELS * CUDA_PANEL / 2 };
+
+/* sums += the stage's products; when it returns, those of the batch before have come, and these are on the way. */
+static MlirValue multiply(tile *t, const stage *s, int64_t panels, MlirValue sums) {
+  ir_builder *ir = &t->p.e->ir;
+  int64_t count = panels * CUDA_PANEL / 2;
+  char *text = malloc(MOST_TEXT), *constraints = malloc(MOST_TEXT);
+  MlirValue operands[MOST_SUMS + 2 * STEPS];
+  if (!text || !constraints) ir->failed = true;
+  else {
+    char *at = text, *end = text + MOST_TEXT;
+    at = append(at, end, "{\n\t.reg .pred add;\n\tsetp.ne.b32 add, 1, 0;\n\twgmma.fence.sync.aligned;\n");
+    for (int64_t step = 0; step < STEPS; step++) {
+      at = append(at, end, "\twgmma.mma_async.sync.aligned.m64n%dk16.f32.bf16.bf16 {", (int)(panels * CUDA_PANEL));
+      for (int64_t i = 0; i < count; i++) at = append(at, end, "%s$%d", i ? ", " : "", (int)i);
+      at = append(at, end, "}, $%d, $%d, add, 1, 1, 0, 0;\n", (int)(2 * count + 2 * step), (int)(2 * count + 2 * step + 1));
+    }
+    append(at, end, "\twgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 1;\n\t}");
+    at = sum_constraints(constraints, constraints + MOST_TEXT, count);
+    append(at, constraints + MOST_TEXT, "l,l,l,l,l,l,l,l,~{memory}");
+    sum_operands(t, sums, count, operands);
+    MlirValue rows = ir_add_i(ir, s->address, ir_truncate(ir, ir_mul_i(ir, t->group, ir_i64(ir, GROUP_ROWS * LINE_BYTES))));
+    MlirValue a = descriptor(t, rows), b = descriptor(t, ir_add_i(ir, s->address, ir_i32(ir, A_BYTES)));
+    for (int64_t step = 0; step < STEPS; step++) {
+      MlirValue further = ir_i64(ir, step * STEP_BYTES >> 4);
+      operands[count + 2 * step] = ir_add_i(ir, a, further);
+      operands[count + 2 * step + 1] = ir_add_i(ir, b, further);
+    }
+    sums = assembly(t, text, constraints, mlirValueGetType(sums), count + 2 * STEPS, operands);
+  }
+  free(text);
+  free(constraints);
+  return sums;
+}
+
+/* All batches have come: nothing that reads the sums may move before it. */
+static MlirValue wait_for_sums(tile *t, int64_t panels, MlirValue sums) {
+  int64_t count = panels * CUDA_PANEL / 2;
+  char *constraints = malloc(MOST_TEXT);
+  MlirValue operands[MOST_SUMS];
+  if (!constraints) {
+    t->p.e->ir.failed = true;
+    return sums;
+  }
+  append(sum_constraints(constraints, constraints + MOST_TEXT, count), constraints + MOST_TEXT, "~{memory}");
+  sum_operands(t, sums, count, operands);
+  sums = assembly(t, "wgmma.wait_group.sync.aligned 0;", constraints, mlirValueGetType(sums), count, operands);
+  free(constraints);
+  return sums;
+}
+
+/* What a batch has read may be filled again: every warp waits for itself, and says so. */
+static void release(tile *t, MlirValue number) {
+  ir_builder *ir = &t->p.e->ir;
+  ir_branch first;
+  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, t->p.task->lane, ir_i64(ir, 0)), none);
+  arrive(t, barrier_at(t, EMPTY_AT, stage_of(t, number).number));
+  cuda_if_end(t->p.e, &first);
+}
+
+static MlirValue multiply_planes(tile *t, int64_t panels) {
+  ir_builder *ir = &t->p.e->ir;
+  int64_t count = panels * CUDA_PANEL / 2, i;
+  MlirType types[MOST_SUMS];
+  for (i = 0; i < count; i++) types[i] = ir->f32;
+  MlirType structure = mlirLLVMStructTypeLiteralGet(ir->context, count, types, false);
+  MlirValue sums = ir_op(ir, "llvm.mlir.zero", structure, 0, NULL, NULL, (MlirAttribute){NULL}), one = ir_i64(ir, 1);
+  ir_loop k;
+  ir_branch before, any;
+  ir_for_begin(ir, &k, t->first, t->planes, 1, 1, &sums);
+  MlirValue number = ir_add_i(ir, t->base, ir_sub_i(ir, k.index, t->first));
+  stage s = stage_of(t, number);
+  wait_for(t, barrier_at(t, FULL_AT, s.number), s.parity);
+  MlirValue next = multiply(t, &s, panels, k.args[0]);
+  ir_if_begin(ir, &before, ir_compare_i(ir, IR_GT, k.index, t->first), none);
+  release(t, ir_sub_i(ir, number, one));
+  cuda_if_end(t->p.e, &before);
+  ir_for_end(ir, &k, &next);
+  sums = wait_for_sums(t, panels, k.args[0]);
+  MlirValue count_of_planes = ir_sub_i(ir, t->planes, t->first);
+  ir_if_begin(ir, &any, ir_compare_i(ir, IR_GT, count_of_planes, ir_i64(ir, 0)), none);
+  release(t, ir_sub_i(ir, ir_add_i(ir, t->base, count_of_planes), one));
+  cuda_if_end(t->p.e, &any);
+  return sums;
+}
+
+/* ---- epilogue ---- */
+
+/* Where a warp's row of sums is in shared memory. */
+static MlirValue sums_row(tile *t, MlirValue row) {
+  ir_builder *ir = &t->p.e->ir;
+  MlirValue warp = ir_add_i(ir, ir_mul_i(ir, t->group, ir_i64(ir, GROUP_WARPS)), t->warp);
+  MlirValue line = ir_add_i(ir, ir_mul_i(ir, warp, ir_i64(ir, WARP_ROWS)), row);
+  return cuda_row(t->p.e, cuda_shared(t->p.e, SUMS_AT), line, SUM_PITCH);
+}
+
+/* Eight columns from `column` of the panel on, of the sums' group of eight `number`: a lane has two of rows g and g + 8. */
+static void store_eight(tile *t, MlirValue sums, int64_t number, int64_t column) {
+  ir_builder *ir = &t->p.e->ir;
+  MlirValue lane = t->p.task->lane, four = ir_i64(ir, 4), row = ir_div_i(ir, lane, four);
+  MlirValue at = ir_add_i(ir, ir_mul_i(ir, ir_rem_i(ir, lane, four), ir_i64(ir, 2)), ir_i64(ir, column));
+  for (int64_t half = 0; half < 2; half++) {
+    MlirValue pair = ir_splat_to(ir, ir_f32(ir, 0.0f), 2);
+    for (int64_t j = 0; j < 2; j++) {
+      int64_t i = 4 * number + 2 * half + j;
+      MlirValue sum = ir_op(ir, "llvm.extractvalue", ir->f32, 1, &sums, "position", mlirDenseI64ArrayGet(ir->context, 1, &i));
+      MlirValue into[] = {pair, sum, ir_i64(ir, j)};
+      pair = ir_op(ir, "llvm.insertelement", mlirValueGetType(pair), 3, into, NULL, (MlirAttribute){NULL});
+    }
+    ir_store(ir, pair, ir_at(ir, sums_row(t, ir_add_i(ir, row, ir_i64(ir, 8 * half))), ir->f32, at), 8);
+  }
+}
+
+/* The warp's rows of the block: from *out_first on, and how many. */
+static MlirValue warp_rows(tile *t, MlirValue *out_first) {
+  ir_builder *ir = &t->p.e->ir;
+  *out_first = ir_add_i(ir, ir_mul_i(ir, t->group, ir_i64(ir, GROUP_ROWS)), ir_mul_i(ir, t->warp, ir_i64(ir, WARP_ROWS)));
+  return ir_min_i(ir, ir_i64(ir, WARP_ROWS), ir_sub_i(ir, t->p.block.rows, *out_first));
+}
+
+/* Panel `number` of the tile, which is the one `panel` of B. Of pairs, half of the panel's columns of C: of the first panel the first, with their ups. */
+static void emit_panel(tile *t, bool pairs, MlirValue sums, int64_t number, MlirValue panel) {
+  hmoec_cuda_emitter *e = t->p.e;
+  ir_builder *ir = &e->ir;
+  enum { EIGHTS = CUDA_PANEL / 8 };
+  int64_t half = number % 2, width = pairs ? CUDA_PANEL / 2 : CUDA_PANEL, gates = (number - half) * EIGHTS + half * EIGHTS / 2;
+  MlirValue columns = ir_i64(ir, width), panel_columns = ir_i64(ir, CUDA_PANEL);
+  MlirValue first = pairs ? ir_add_i(ir, ir_mul_i(ir, ir_div_i(ir, panel, ir_i64(ir, 2)), panel_columns), ir_i64(ir, half * width))
+                          : ir_mul_i(ir, ir_sub_i(ir, panel, ir_i64(ir, 2 * cuda_paired_panels(t->p.spec))), panel_columns);
+  if (!pairs && t->p.spec->paired) first = ir_add_i(ir, first, ir_i64(ir, cuda_paired_panels(t->p.spec) * CUDA_PANEL));
+  ir_branch wanted;
+  ir_if_begin(ir, &wanted, ir_compare_i(ir, IR_GE, first, t->p.first_column), none);
+  for (int64_t i = 0; i < EIGHTS; i++) {
+    int64_t source = !pairs ? number * EIGHTS + i : i < EIGHTS / 2 ? gates + i : gates + EIGHTS + i - EIGHTS / 2;
+    store_eight(t, sums, source, 8 * i);
+  }
+  warp_barrier(t);
+  MlirValue row, rows = warp_rows(t, &row);
+  ir_loop i;
+  ir_for_begin(ir, &i, t->p.task->lane, ir_mul_i(ir, rows, columns), CUDA_WARP, 0, NULL);
+  MlirValue r = ir_div_i(ir, i.index, columns), column = ir_rem_i(ir, i.index, columns), c = ir_add_i(ir, first, column);
+  MlirValue line = sums_row(t, r), up = pairs ? cuda_f32(e, ir_at_constant(ir, line, ir->f32, width), column) : nothing;
+  cuda_write_column(&t->p, pairs, ir_add_i(ir, row, r), c, cuda_f32(e, line, column), up, cuda_right_column(&t->p, pairs, c));
+  ir_for_end(ir, &i, NULL);
+  warp_barrier(t); /* before the next panel's sums come where these are */
+  cuda_if_end(e, &wanted);
+}
+
+/* Of an odd number of panels of C in planes the rest of the last plane: zeros. */
+static void emit_rest(tile *t) {
+  ir_builder *ir = &t->p.e->ir;
+  bool pairs = t->p.spec->paired && t->p.spec->segments == 1;
+  int64_t panels = cuda_panels_of(t->p.spec->n);
+  if (!cuda_writes_planes(t->p.spec) || panels % 2 == 0) return;
+  MlirValue row, rows = warp_rows(t, &row), c = ir_add_i(ir, t->p.task->lane, ir_i64(ir, panels * CUDA_PANEL)), zero = ir_f32(ir, 0.0f);
+  ir_loop r;
+  ir_for_begin(ir, &r, ir_i64(ir, 0), rows, 1, 0, NULL);
+  cuda_write_column(&t->p, pairs, ir_add_i(ir, row, r.index), c, zero, pairs ? zero : nothing, ir_i64(ir, 0));
+  ir_for_end(ir, &r, NULL);
+}
+
+static void consume_tile(tile *t, MlirValue number, int64_t panels) {
+  ir_builder *ir = &t->p.e->ir;
+  const hmoec_matmul_spec *s = t->p.spec;
+  MlirValue sums = multiply_planes(t, panels), pairs = ir_i64(ir, 2 * cuda_paired_panels(s));
+  for (int64_t i = 0; i < panels; i++) {
+    MlirValue panel = ir_add_i(ir, ir_mul_i(ir, number, ir_i64(ir, PANELS)), ir_i64(ir, i));
+    if (!s->paired || s->segments == 1) {
+      emit_panel(t, s->paired, sums, i, panel);
+      continue;
+    }
+    ir_branch which;
+    ir_if_begin(ir, &which, ir_compare_i(ir, IR_LT, panel, pairs), none);
+    emit_panel(t, true, sums, i, panel);
+    ir_if_else(ir, &which, nothing);
+    emit_panel(t, false, sums, i, panel);
+    ir_if_end(ir, &which, nothing);
+  }
+}
+
+/* ---- tiles ---- */
+
+/* use(number, panels) for each tile of the task: the last of B may be a narrower one. */
+static void each_tile(tile *t, void (*use)(tile *t, MlirValue number, int64_t panels), bool consumes) {
+  ir_builder *ir = &t->p.e->ir;
+  int64_t last_panels = panels_of_last(t->p.spec);
+  MlirValue last = ir_i64(ir, tiles_of(t->p.spec) - 1), planes = ir_sub_i(ir, t->planes, t->first);
+  ir_loop i;
+  ir_branch is_last;
+  ir_for_begin(ir, &i, t->begin, t->end, 1, 0, NULL);
+  t->base = ir_mul_i(ir, ir_sub_i(ir, i.index, t->begin), planes);
+  ir_if_begin(ir, &is_last, ir_compare_i(ir, IR_EQ, i.index, last), none);
+  use(t, i.index, last_panels);
+  if (consumes) emit_rest(t);
+  ir_if_else(ir, &is_last, nothing);
+  if (tiles_of(t->p.spec) > 1) use(t, i.index, PANELS);
+  ir_if_end(ir, &is_last, nothing);
+  ir_for_end(ir, &i, NULL);
+}
+
+/* The first panel of B whose column of C a dropped block computes. */
+static int64_t dropped_panel(const hmoec_matmul_spec *s) {
+  int64_t panel = s->dropped_column / CUDA_PANEL, pairs = cuda_paired_panels(s);
+  return panel < pairs ? 2 * panel : panel + pairs;
+}
+
+void hmoec_cuda_emit_tile90(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  tile t = {.p = {.e = e, .spec = spec, .task = task}};
+  MlirValue unused[2], zero = ir_i64(ir, 0), one = ir_i64(ir, 1), all = ir_i64(ir, tiles_of(spec)), four = ir_i64(ir, GROUP_WARPS);
+  ir_branch first, produces, one_thread;
+  cuda_product_begin(&t.p, &unused[0], &unused[1]);
+  t.planes = ir_i64(ir, (spec->k + HMOE_CUDA_PLANE - 1) / HMOE_CUDA_PLANE);
+  t.first = ir_div_i(ir, t.p.first_k, ir_i64(ir, HMOE_CUDA_PLANE));
+  t.begin = ir_div_i(ir, ir_mul_i(ir, all, t.p.block.split), task->splits);
+  t.end = ir_div_i(ir, ir_mul_i(ir, all, ir_add_i(ir, t.p.block.split, one)), task->splits);
+  t.begin = ir_max_i(ir, t.begin, cuda_of_dropped(&t.p, dropped_panel(spec) / PANELS));
+
+  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, task->thread, zero), none);
+  for (int64_t s = 0; s < STAGES; s++) {
+    init_barrier(&t, FULL_AT + s * 8, 1);
+    init_barrier(&t, EMPTY_AT + s * 8, CONSUMERS * GROUP_WARPS);
+  }
+  cuda_if_end(e, &first);
+  publish_barriers(&t);
+  ir_if_begin(ir, &produces, ir_compare_i(ir, IR_LT, task->warp, four), none);
+  set_registers(&t, false, PRODUCER_REGISTERS);
+  ir_if_begin(ir, &one_thread, ir_compare_i(ir, IR_EQ, task->thread, zero), none);
+  each_tile(&t, load_tile, false);
+  cuda_if_end(e, &one_thread);
+  ir_if_else(ir, &produces, nothing);
+  set_registers(&t, true, CONSUMER_REGISTERS);
+  t.group = ir_sub_i(ir, ir_div_i(ir, task->warp, four), one);
+  t.warp = ir_rem_i(ir, task->warp, four);
+  each_tile(&t, consume_tile, true);
+  ir_if_end(ir, &produces, nothing);
+  cuda_product_end(&t.p);
+}
