@@ -40,7 +40,11 @@ typedef struct hmoe_device {
   hmoe_status (*download)(hmoe_model *model, hmoe_workspace *workspace, void *to, const void *from, uint64_t size_bytes);
   hmoe_status (*fence)(hmoe_model *model, hmoe_workspace *workspace);
 
-  /* After a run's steps: picked[row] = the first of the largest of values f32 [rows][columns], all in the device's memory; NaN and -inf are never taken,
+  /* Around the launches of a run: what is begun in between may be kept together until the end, which is called whether or not it all could be begun
+   * (status), and returns that or what went wrong since. NULL, both: nothing. */
+  hmoe_status (*steps_begin)(hmoe_run *run);
+  hmoe_status (*steps_end)(hmoe_run *run, hmoe_status status);
+  /* Among them, behind a run's steps: picked[row] = the first of the largest of values f32 [rows][columns], all in the device's memory; NaN and -inf are never taken,
    * -1: there is nothing else. NULL: what is generated is chosen from logits. */
   hmoe_status (*pick)(hmoe_run *run, const void *values, uint64_t rows, uint64_t columns, int32_t *picked);
 

@@ -24,7 +24,7 @@ hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_opt
   memcpy(out_options, options, hmoe_min(size, sizeof *options));
   out_options->struct_size = sizeof *out_options;
 
-  if (out_options->flags & ~(uint32_t)HMOE_VERIFY_WEIGHTS)
+  if (out_options->flags & ~(uint32_t)(HMOE_VERIFY_WEIGHTS | HMOE_DEVICE_GRAPHS))
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.flags: unknown bits in 0x%x", out_options->flags);
   if (out_options->threads > THREADS_MAX)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.threads: expected at most %d, found %u", THREADS_MAX, out_options->threads);

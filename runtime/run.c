@@ -423,28 +423,43 @@ static hmoe_status copy_tensors(hmoe_run *run, uint32_t kind, const void *const 
 
 /* Of the one output's rows, where the largest are. */
 static hmoe_status pick_largest(hmoe_run *run) {
-  hmoe_pick *pick = run->pick;
+  const hmoe_pick *pick = run->pick;
   for (uint32_t i = 0; i < run->entry->buffers.count; i++) {
     uint64_t bytes = run->buffers[i].kind == HMOE_BUFFER_OUTPUT ? tensor_bytes(run, i) : 0;
     if (!bytes) continue;
-    HMOE_TRY(run->device->pick(run, run->workspace->buffers[i].data, pick->rows, bytes / sizeof(float) / pick->rows, pick->found));
-    return run->device->download(run->model, run->workspace, pick->places, pick->found, pick->rows * sizeof *pick->places);
+    return run->device->pick(run, run->workspace->buffers[i].data, pick->rows, bytes / sizeof(float) / pick->rows, pick->found);
   }
   return HMOE_OK;
 }
 
+static hmoe_status begin_steps(hmoe_run *run) {
+  if (run->device->steps_begin) HMOE_TRY(run->device->steps_begin(run));
+  hmoe_status status = hmoe_run_steps(run, 0, run->entry->steps.count);
+  if (status == HMOE_OK && run->pick) status = pick_largest(run);
+  return run->device->steps_end ? run->device->steps_end(run, status) : status;
+}
+
 static hmoe_status take_outputs(hmoe_run *run, const void *const *inputs, void *const *outputs) {
-  return run->pick ? pick_largest(run) : copy_tensors(run, HMOE_BUFFER_OUTPUT, inputs, outputs);
+  const hmoe_pick *pick = run->pick;
+  if (!pick) return copy_tensors(run, HMOE_BUFFER_OUTPUT, inputs, outputs);
+  return run->device->download(run->model, run->workspace, pick->places, pick->found, pick->rows * sizeof *pick->places);
+}
+
+/* Waits for what was begun; what is said is why it goes no further. */
+static hmoe_status end_failed(hmoe_run *run, hmoe_status status) {
+  char why[HMOE_MESSAGE_BYTES];
+  snprintf(why, sizeof why, "%s", hmoe_last_error());
+  return run->device->fence(run->model, run->workspace) == HMOE_OK ? status : hmoe_fail(status, "%s", why);
 }
 
 /* Everything that a device does of a run: it is all done, or has failed, when this returns. */
 static hmoe_status run_on_device(hmoe_run *run, const void *const *inputs, void *const *outputs) {
   bool copies = !run->device->host_memory;
   hmoe_status status = copies ? copy_tensors(run, HMOE_BUFFER_INPUT, inputs, outputs) : HMOE_OK;
-  if (status == HMOE_OK) status = hmoe_run_steps(run, 0, run->entry->steps.count);
+  if (status == HMOE_OK) status = begin_steps(run);
   if (status == HMOE_OK && copies) status = take_outputs(run, inputs, outputs);
-  hmoe_status ended = run->device->fence(run->model, run->workspace);
-  if (status == HMOE_OK) status = ended;
+  if (status != HMOE_OK) return end_failed(run, status);
+  status = run->device->fence(run->model, run->workspace);
   return status == HMOE_OK && run->device->finish ? run->device->finish(run) : status;
 }
 

@@ -76,13 +76,16 @@ typedef struct hmoe_executor {
 enum {
   /* Packed weights: check the checksum over the data, which reads all of it. Without, opening reads the header only. */
   HMOE_VERIFY_WEIGHTS = 1u << 0,
+  /* On GPUs: the steps of a run are recorded as a graph, which is launched as one; the graph of the run before is updated where it can be. Results are
+   * the same. Without: a launch a kernel. Hosts have no graphs and do nothing of the kind. */
+  HMOE_DEVICE_GRAPHS = 1u << 1,
 };
 
 /* Options of open. Zero-initialise, set struct_size = sizeof(hmoe_options); zero means the default for every other field. */
 typedef struct hmoe_options {
   size_t struct_size;
   uint32_t threads; /* 0: the CPUs this process may use (affinity mask and cgroup quota) */
-  uint32_t flags; /* HMOE_VERIFY_WEIGHTS */
+  uint32_t flags; /* HMOE_VERIFY_WEIGHTS | HMOE_DEVICE_GRAPHS */
   const hmoe_executor *executor; /* borrowed until close; NULL: a pool owned by the model. With it, `threads` is ignored */
   const hmoe_allocator *allocator; /* copied; NULL: aligned_alloc/free, in huge pages from 4 MiB on */
   const char *device; /* NULL or "cpu"; "cuda", or "cuda:1" for the second GPU */

@@ -3,6 +3,7 @@
  *   driver.c   the driver, found at run time
  *   device.c   the table: image, memory, copies, streams
  *   upload.c   weights to the device, in chunks
+ *   graph.c    the launches of a run as one
  *   steps.c    kernels and the steps around them, as launches on the run's stream; nothing waits for the device before the fence
  *
  * Every entry of the table makes the device's context the thread's while it works, and the one of before again when it returns. */
@@ -38,6 +39,7 @@ typedef struct hmoe_cuda_model {
   const hmoe_image *image;
   CUmodule module;
   CUstream stream; /* of copies outside of runs */
+  bool graphs; /* HMOE_DEVICE_GRAPHS */
   int multiprocessors;
   uint64_t self_bytes;
   CUfunction code[HMOE_CUDA_CODE_COUNT];
@@ -52,6 +54,7 @@ typedef struct hmoe_cuda_workspace {
   CUdeviceptr
       trouble; /* a word of the device: the first element of an input that is none of the model's, step << 40 | element; all ones: none is */
   uint64_t found; /* what the word was at the end of the run */
+  CUgraphExec graph; /* of the latest run's launches; NULL: none, or not asked for */
   bool stale; /* the word is of an earlier run: to be written anew before a step looks at it */
   void *pointers[HMOE_CUDA_BINDINGS_MAX];
 } hmoe_cuda_workspace;
@@ -64,6 +67,9 @@ hmoe_status hmoe_cuda_step_ids(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_positions(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_last_rows(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step);
+/* See hmoe_device.steps_begin. */
+hmoe_status hmoe_cuda_steps_begin(hmoe_run *run);
+hmoe_status hmoe_cuda_steps_end(hmoe_run *run, hmoe_status status);
 /* See hmoe_device.pick. */
 hmoe_status hmoe_cuda_pick(hmoe_run *run, const void *values, uint64_t rows, uint64_t columns, int32_t *picked);
 /* See hmoe_device.finish: the run has ended, workspace->found is what it left. */

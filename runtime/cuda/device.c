@@ -118,6 +118,7 @@ static hmoe_status cuda_open(hmoe_model *model, const hmoe_options *options) {
   hmoe_cuda_model *own = model->device_own = memory;
   own->driver = driver;
   own->self_bytes = bytes;
+  own->graphs = options->flags & HMOE_DEVICE_GRAPHS;
   HMOE_TRY(find_device(options, own));
   HMOE_TRY(choose_image(model, own));
   HMOE_CUDA_TRY(driver, cuDevicePrimaryCtxRetain, &own->context, own->device);
@@ -211,6 +212,7 @@ static void cuda_workspace_end(hmoe_model *model, hmoe_workspace *workspace) {
   if (own->stream && may_release(model)) {
     hmoe_cuda_own(model)->driver->cuStreamDestroy(own->stream);
     if (own->trouble) hmoe_cuda_own(model)->driver->cuMemFree(own->trouble);
+    if (own->graph) hmoe_cuda_own(model)->driver->cuGraphExecDestroy(own->graph);
     released(model);
   }
   hmoe_release(&model->allocator, own, sizeof *own);
@@ -284,6 +286,18 @@ IN_CONTEXT(step_last_rows)
 IN_CONTEXT(step_append_mask)
 #undef IN_CONTEXT
 
+static hmoe_status cuda_steps_begin(hmoe_run *run) {
+  HMOE_TRY(enter(run->model));
+  return leave(run->model, hmoe_cuda_steps_begin(run));
+}
+
+/* The failure of a step has its message already. */
+static hmoe_status cuda_steps_end(hmoe_run *run, hmoe_status status) {
+  hmoe_status entered = enter(run->model);
+  if (entered != HMOE_OK) return entered;
+  return leave(run->model, hmoe_cuda_steps_end(run, status));
+}
+
 static hmoe_status cuda_pick(hmoe_run *run, const void *values, uint64_t rows, uint64_t columns, int32_t *picked) {
   HMOE_TRY(enter(run->model));
   return leave(run->model, hmoe_cuda_pick(run, values, rows, columns, picked));
@@ -319,6 +333,8 @@ const hmoe_device hmoe_cuda_device = {
     .upload = cuda_upload,
     .download = cuda_download,
     .fence = cuda_fence,
+    .steps_begin = cuda_steps_begin,
+    .steps_end = cuda_steps_end,
     .pick = cuda_pick,
     .finish = cuda_finish,
     .steps = {[HMOE_STEP_KERNEL] = step_kernel,

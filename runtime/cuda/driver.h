@@ -16,6 +16,9 @@ typedef struct CUmod_st *CUmodule;
 typedef struct CUfunc_st *CUfunction;
 typedef struct CUstream_st *CUstream;
 typedef struct CUevent_st *CUevent;
+typedef struct CUgraph_st *CUgraph;
+typedef struct CUgraphNode_st *CUgraphNode;
+typedef struct CUgraphExec_st *CUgraphExec;
 
 enum {
   CUDA_SUCCESS = 0,
@@ -25,14 +28,15 @@ enum {
   CUDA_ERROR_NO_BINARY_FOR_GPU = 209,
   CUDA_ERROR_INVALID_PTX = 218,
   CUDA_ERROR_UNSUPPORTED_PTX_VERSION = 222,
-  CUDA_ERROR_NOT_SUPPORTED = 801
+  CUDA_ERROR_NOT_SUPPORTED = 801,
+  CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE = 910
 };
 enum {
   CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76
 };
-enum { CU_STREAM_NON_BLOCKING = 1, CU_EVENT_DISABLE_TIMING = 2 };
+enum { CU_STREAM_NON_BLOCKING = 1, CU_EVENT_DISABLE_TIMING = 2, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1 };
 enum { CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8 };
 
 /* Functions by the names that the library exports; a row is: result, name, exported name, arguments. */
@@ -66,6 +70,13 @@ enum { CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8 };
   X(cuEventDestroy, "cuEventDestroy_v2", (CUevent event))                                                                          \
   X(cuEventRecord, "cuEventRecord", (CUevent event, CUstream stream))                                                              \
   X(cuEventSynchronize, "cuEventSynchronize", (CUevent event))                                                                     \
+  X(cuStreamBeginCapture, "cuStreamBeginCapture_v2", (CUstream stream, int mode))                                                  \
+  X(cuStreamEndCapture, "cuStreamEndCapture", (CUstream stream, CUgraph * graph))                                                  \
+  X(cuGraphInstantiate, "cuGraphInstantiateWithFlags", (CUgraphExec * exec, CUgraph graph, unsigned long long flags))              \
+  X(cuGraphExecUpdate, "cuGraphExecUpdate", (CUgraphExec exec, CUgraph graph, CUgraphNode * node, int *result))                    \
+  X(cuGraphLaunch, "cuGraphLaunch", (CUgraphExec exec, CUstream stream))                                                           \
+  X(cuGraphDestroy, "cuGraphDestroy", (CUgraph graph))                                                                             \
+  X(cuGraphExecDestroy, "cuGraphExecDestroy", (CUgraphExec exec))                                                                  \
   X(cuLaunchKernel, "cuLaunchKernel",                                                                                              \
     (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z, \
      unsigned shared_bytes, CUstream stream, void **arguments, void **extra))                                                      \

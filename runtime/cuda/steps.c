@@ -11,8 +11,8 @@ static hmoe_status launch_with(const hmoe_run *run, CUfunction function, uint64_
   void *arguments[] = {call};
   if (!tasks) return HMOE_OK;
   if (tasks > INT32_MAX) return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu tasks", (unsigned long long)tasks);
-  HMOE_CUDA_TRY(hmoe_cuda_own(run->model)->driver, cuLaunchKernel, function, (unsigned)tasks, 1, 1, threads, 1, 1,
-                shared_bytes, workspace->stream, arguments, NULL);
+  HMOE_CUDA_TRY(hmoe_cuda_own(run->model)->driver, cuLaunchKernel, function, (unsigned)tasks, 1, 1, threads, 1, 1, shared_bytes,
+                workspace->stream, arguments, NULL);
   return HMOE_OK;
 }
 
@@ -161,13 +161,9 @@ hmoe_status hmoe_cuda_step_group_sets(hmoe_run *run, const hmoe_plan_step *step)
 enum { TROUBLE = HMOE_CUDA_BINDINGS_MAX - 1, PLACE_BITS = 40 };
 
 static hmoe_status launch_elements(hmoe_run *run, hmoe_cuda_code code, uint64_t elements, hmoe_cuda_call *call) {
-  hmoe_cuda_workspace *workspace = run->workspace->own;
+  const hmoe_cuda_workspace *workspace = run->workspace->own;
   if (elements >> PLACE_BITS)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu elements", (unsigned long long)elements);
-  if (workspace->stale)
-    HMOE_CUDA_TRY(hmoe_cuda_own(run->model)->driver, cuMemsetD8Async, workspace->trouble, 0xff, sizeof workspace->found,
-                  workspace->stream);
-  workspace->stale = false;
   call->rows = (int64_t)elements;
   call->splits = 1;
   call->buffers[TROUBLE] = workspace->trouble;

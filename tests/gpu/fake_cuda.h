@@ -41,6 +41,7 @@ typedef enum CUresult {
   CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900,
   CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901,
   CUDA_ERROR_STREAM_CAPTURE_UNMATCHED = 903,
+  CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE = 910,
   CUDA_ERROR_UNKNOWN = 999
 } CUresult;
 
@@ -191,6 +192,8 @@ CUresult cuEventSynchronize(CUevent event);
 CUresult cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end);
 CUresult cuGraphInstantiate_v2(CUgraphExec *exec, CUgraph graph, CUgraphNode *error_node, char *log, size_t log_bytes);
 CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long flags);
+/* result: 0, or 2 where the graph is of another shape: more or fewer nodes, or other kinds of them. */
+CUresult cuGraphExecUpdate(CUgraphExec exec, CUgraph graph, CUgraphNode *error_node, int *result);
 CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream);
 CUresult cuGraphDestroy(CUgraph graph);
 CUresult cuGraphExecDestroy(CUgraphExec exec);
@@ -223,7 +226,7 @@ void fake_cuda_set_idle(bool is_idle);
 void fake_cuda_fail(const char *function, unsigned n, CUresult result);
 
 typedef struct fake_cuda_counters {
-  uint64_t launches, graph_launches, kernels; /* calls; kernels that ran, of graphs too */
+  uint64_t launches, graph_launches, kernels; /* calls that were not captured; kernels that ran, of graphs too */
   uint64_t synchronisations; /* calls that wait: of streams, events, contexts, and copies that do */
   uint64_t copies, bytes_to_device, bytes_from_device, bytes_on_device, bytes_set;
   uint64_t unwritten_bytes; /* that were copied to the host and had never been written */

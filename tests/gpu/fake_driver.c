@@ -59,6 +59,7 @@ struct CUstream_st {
   struct CUgraph_st *capture; /* work goes there instead */
   bool is_origin, is_invalid;
   int mode;
+  pthread_t thread; /* that began the capture */
 };
 struct CUevent_st {
   mark *mark; /* of the latest record */
@@ -354,10 +355,10 @@ static CUstream find_stream(CUstream stream) {
 /* Calls that would wait for a stream in capture, or that a capture of this mode does not allow, spoil it. */
 static bool spoils_capture(bool waits) {
   bool spoils = false;
-  for (CUstream stream = driver.streams; stream; stream = stream->next)
-    if (stream->capture && stream->mode != CU_STREAM_CAPTURE_MODE_RELAXED &&
-        (waits || stream->mode == CU_STREAM_CAPTURE_MODE_GLOBAL))
-      spoils = stream->is_invalid = true;
+  for (CUstream stream = driver.streams; stream; stream = stream->next) {
+    bool mine = stream->mode == CU_STREAM_CAPTURE_MODE_GLOBAL || pthread_equal(stream->thread, pthread_self());
+    if (stream->capture && stream->mode != CU_STREAM_CAPTURE_MODE_RELAXED && (waits || mine)) spoils = stream->is_invalid = true;
+  }
   return spoils;
 }
 
@@ -415,6 +416,9 @@ static const struct {
      "operation failed due to a previous error during capture"},
     {CUDA_ERROR_STREAM_CAPTURE_UNMATCHED, "CUDA_ERROR_STREAM_CAPTURE_UNMATCHED",
      "capture was not ended in the same stream as it began"},
+    {CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE, "CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE",
+     "the graph update was not performed because it included changes which violated constraints specific to instantiated graph "
+     "update"},
     {CUDA_ERROR_UNKNOWN, "CUDA_ERROR_UNKNOWN", "unknown error"},
 };
 EXPORT CUresult cuGetErrorName(CUresult error, const char **text) {
@@ -1063,6 +1067,7 @@ EXPORT CUresult cuStreamBeginCapture_v2(CUstream stream, int mode) {
   stream_->is_origin = true;
   stream_->is_invalid = false;
   stream_->mode = mode;
+  stream_->thread = pthread_self();
   return leave(CUDA_SUCCESS);
 }
 EXPORT CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph) {
@@ -1108,11 +1113,15 @@ static void copy_work(work *to, const work *from) {
   if (from->kind == WORK_KERNEL) to->launch.arguments = to->owned;
   else to->source = to->owned;
 }
+static void fill_exec(CUgraphExec exec, const struct CUgraph_st *graph) {
+  work **last = &exec->first;
+  exec->first = NULL;
+  for (const work *one = graph->first; one; one = one->next) copy_work(append(&last, one->kind), one);
+}
 static CUresult instantiate(CUgraphExec *exec, CUgraph graph) {
   if (!exec || !graph) return CUDA_ERROR_INVALID_VALUE;
   if (!(*exec = calloc(1, sizeof **exec))) abort();
-  work **last = &(*exec)->first;
-  for (const work *one = graph->first; one; one = one->next) copy_work(append(&last, one->kind), one);
+  fill_exec(*exec, graph);
   driver.counters.live_graphs++;
   return CUDA_SUCCESS;
 }
@@ -1126,6 +1135,18 @@ EXPORT CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, un
   ENTER(NEEDS_CONTEXT);
   (void)flags;
   return leave(instantiate(exec, graph));
+}
+EXPORT CUresult cuGraphExecUpdate(CUgraphExec exec, CUgraph graph, CUgraphNode *error_node, int *result) {
+  ENTER(NEEDS_CONTEXT);
+  if (!exec || !graph || !error_node || !result) return leave(CUDA_ERROR_INVALID_VALUE);
+  *error_node = NULL;
+  *result = 0;
+  const work *have = exec->first, *want = graph->first;
+  while (have && want && have->kind == want->kind) have = have->next, want = want->next;
+  if (have || want) return *result = 2, leave(CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE);
+  free_list(exec->first);
+  fill_exec(exec, graph);
+  return leave(CUDA_SUCCESS);
 }
 EXPORT CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream) {
   ENTER(NEEDS_CONTEXT);
@@ -1197,7 +1218,7 @@ static CUresult launch(CUfunction function, const ptx_launch *shape, CUstream st
   work->launch.kernel = function->name;
   work->launch.arguments = arguments;
   work->launch.argument_bytes = bytes;
-  driver.counters.launches++;
+  driver.counters.launches += !stream->capture;
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
@@ -1293,6 +1314,7 @@ static const struct {
                 FUNCTION(cuEventElapsedTime),
                 FUNCTION(cuGraphInstantiateWithFlags),
                 FUNCTION(cuGraphInstantiate_v2),
+                FUNCTION(cuGraphExecUpdate),
                 FUNCTION(cuGraphLaunch),
                 FUNCTION(cuGraphDestroy),
                 FUNCTION(cuGraphExecDestroy),

@@ -3,6 +3,7 @@
 #include "ptx_testing.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 static const char scale[] =
     ".version 8.6\n.target sm_90a\n.address_size 64\n.global .align 4 .u32 calls[2] = {7, 0};\n"
@@ -207,6 +208,23 @@ static void freed_test(void **state) {
   assert_int_equal(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS);
 }
 
+static CUresult allocate_little(void) {
+  CUdeviceptr address;
+  GOOD(cuCtxSetCurrent(context));
+  return cuMemAlloc_v2(&address, 64);
+}
+static void *call_in_thread(void *of) {
+  CUresult (**call)(void) = of;
+  return (void *)(uintptr_t)(*call)();
+}
+static CUresult in_another_thread(CUresult (*call)(void)) {
+  pthread_t thread;
+  void *said;
+  assert_int_equal(pthread_create(&thread, NULL, call_in_thread, &call), 0);
+  assert_int_equal(pthread_join(thread, &said), 0);
+  return (CUresult)(uintptr_t)said;
+}
+
 static void graph_test(void **state) {
   (void)state;
   begin();
@@ -242,6 +260,23 @@ static void graph_test(void **state) {
   expect_scaled(100);
   assert_int_equal(fake_cuda_get_counters().graph_launches, 2);
   assert_int_equal(fake_cuda_get_counters().kernels, 4);
+  assert_int_equal(fake_cuda_get_counters().launches, 0);
+  /* An update gives the nodes new arguments; a launch that is queued keeps its own. */
+  CUgraphNode node;
+  int why;
+  GOOD(cuGraphLaunch(exec, stream));
+  for (int by = 1; by <= 2; by++) {
+    GOOD(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+    for (int i = 0; i < (by == 1 ? 2 : 3); i++) GOOD(launch(stream, (uint32_t)(1 + 2 * i)));
+    GOOD(cuStreamEndCapture(stream, &graph));
+    assert_int_equal(cuGraphExecUpdate(exec, graph, &node, &why), by == 1 ? CUDA_SUCCESS : CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE);
+    assert_int_equal(why, by == 1 ? 0 : 2);
+    GOOD(cuGraphDestroy(graph));
+  }
+  GOOD(cuGraphLaunch(exec, stream));
+  GOOD(cuStreamSynchronize(stream));
+  GOOD(cuMemcpyDtoH_v2(host, memory, sizeof host));
+  expect_scaled(100 * 10 * 3);
   GOOD(cuGraphExecDestroy(exec));
   assert_int_equal(fake_cuda_get_counters().live_graphs, 0);
   /* Who waits or allocates in a capture spoils it. */
@@ -258,6 +293,13 @@ static void graph_test(void **state) {
     assert_int_equal(cuStreamEndCapture(stream, &graph), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
     assert_null(graph);
   }
+  GOOD(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+  assert_int_equal(cuMemAlloc_v2(&other, 64), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  assert_int_equal(cuStreamEndCapture(stream, &graph), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+  GOOD(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+  assert_int_equal(in_another_thread(allocate_little), CUDA_SUCCESS);
+  GOOD(cuStreamEndCapture(stream, &graph));
+  GOOD(cuGraphDestroy(graph));
   GOOD(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED));
   GOOD(cuMemAlloc_v2(&other, 64));
   GOOD(cuStreamEndCapture(stream, &graph));

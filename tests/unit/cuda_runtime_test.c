@@ -150,6 +150,41 @@ static void test_packed(void **state) {
   cuda_model_close(&m);
 }
 
+/* ---- graphs ---- */
+
+/* A run is one launch, of the same kernels, and a graph is made where there is none of its shape; tokens are the same. */
+static void test_graphs(void **state) {
+  (void)state;
+  for (size_t p = 0; p < sizeof prompts / sizeof *prompts; p++) {
+    cuda_model m = cuda_model_find(prompts[p].model);
+    int64_t tokens[2][MOST_TOKENS] = {{0}};
+    fake_cuda_counters spent[2];
+    uint64_t made = 0, updated = 0;
+    for (int graphs = 0; graphs < 2; graphs++) {
+      hmoe_options options = {
+          .struct_size = sizeof options, .device = "cuda", .threads = 1, .flags = graphs ? HMOE_DEVICE_GRAPHS : 0};
+      hmoe_model *model;
+      expect_ok(hmoe_model_open(m.object, &(hmoe_weights){.path = m.weights}, &options, &model));
+      fake_cuda_counters before = fake.get_counters();
+      made = fake.calls("cuGraphInstantiateWithFlags"), updated = fake.calls("cuGraphExecUpdate");
+      generate(model, &prompts[p], (hmoe_generation){.end_token = HMOE_NO_TOKENS}, tokens[graphs]);
+      made = fake.calls("cuGraphInstantiateWithFlags") - made, updated = fake.calls("cuGraphExecUpdate") - updated;
+      spent[graphs] = fake.get_counters();
+      spent[graphs].launches -= before.launches;
+      spent[graphs].graph_launches -= before.graph_launches;
+      spent[graphs].kernels -= before.kernels;
+      hmoe_model_close(model);
+    }
+    assert_memory_equal(tokens[0], tokens[1], sizeof *tokens);
+    uint64_t runs = NEW_TOKENS + prompts[p].encodes;
+    print_message("%s: %d launches, or %d graphs of which %d were made and %d updated\n", prompts[p].model, (int)spent[0].launches,
+                  (int)spent[1].graph_launches, (int)made, (int)updated);
+    assert_true(spent[0].graph_launches == 0 && spent[0].launches == spent[0].kernels);
+    assert_true(spent[1].graph_launches == runs && spent[1].launches == 0 && spent[1].kernels == spent[0].kernels);
+    assert_true(made <= 3 && updated == runs - 1); /* the encoder's, the prompt's, a token's */
+  }
+}
+
 /* ---- failures ---- */
 
 /* Host memory that is counted. */
@@ -175,8 +210,12 @@ static hmoe_status decode(hmoe_model *model, hmoe_state *state, int64_t length, 
 }
 
 /* All that a model does with a driver, up to the first thing that fails; nothing is left behind. */
-static hmoe_status live(const cuda_model *m, float *logits) {
-  hmoe_options options = {.struct_size = sizeof options, .device = "cuda", .threads = 1, .allocator = &counted};
+static hmoe_status live(const cuda_model *m, float *logits, bool graphs) {
+  hmoe_options options = {.struct_size = sizeof options,
+                          .device = "cuda",
+                          .threads = 1,
+                          .allocator = &counted,
+                          .flags = graphs ? HMOE_DEVICE_GRAPHS : 0};
   static uint8_t chunks[CHUNK + 4];
   hmoe_model *model = NULL;
   hmoe_state *state = NULL;
@@ -208,36 +247,45 @@ static void test_failures(void **state) {
   static const struct {
     const char *name;
     may may;
-  } functions[] = {{"cuDeviceGetCount", SAYS},
-                   {"cuDeviceGet", SAYS},
-                   {"cuDeviceGetName", PASSES},
-                   {"cuDeviceGetAttribute", SAYS},
-                   {"cuDevicePrimaryCtxRetain", SAYS},
-                   {"cuDevicePrimaryCtxRelease", RELEASES},
-                   {"cuCtxPushCurrent", RELEASES},
-                   {"cuCtxPopCurrent", RELEASES},
-                   {"cuModuleLoadDataEx", SAYS},
-                   {"cuModuleUnload", RELEASES},
-                   {"cuModuleGetFunction", SAYS},
-                   {"cuMemAlloc", SAYS},
-                   {"cuMemFree", RELEASES},
-                   {"cuMemsetD8Async", SAYS},
-                   {"cuMemcpyHtoDAsync", SAYS},
-                   {"cuMemcpyDtoHAsync", SAYS},
-                   {"cuMemcpyDtoDAsync", SAYS},
-                   {"cuStreamCreate", SAYS},
-                   {"cuStreamDestroy", RELEASES},
-                   {"cuStreamSynchronize", SAYS},
-                   {"cuMemAllocHost", PASSES},
-                   {"cuMemFreeHost", RELEASES},
-                   {"cuEventCreate", PASSES},
-                   {"cuEventDestroy", RELEASES},
-                   {"cuEventRecord", SAYS},
-                   {"cuLaunchKernel", SAYS}};
+    bool graphs;
+  } functions[] = {{"cuDeviceGetCount", SAYS, false},
+                   {"cuDeviceGet", SAYS, false},
+                   {"cuDeviceGetName", PASSES, false},
+                   {"cuDeviceGetAttribute", SAYS, false},
+                   {"cuDevicePrimaryCtxRetain", SAYS, false},
+                   {"cuDevicePrimaryCtxRelease", RELEASES, false},
+                   {"cuCtxPushCurrent", RELEASES, false},
+                   {"cuCtxPopCurrent", RELEASES, false},
+                   {"cuModuleLoadDataEx", SAYS, false},
+                   {"cuModuleUnload", RELEASES, false},
+                   {"cuModuleGetFunction", SAYS, false},
+                   {"cuMemAlloc", SAYS, false},
+                   {"cuMemFree", RELEASES, false},
+                   {"cuMemsetD8Async", SAYS, false},
+                   {"cuMemcpyHtoDAsync", SAYS, false},
+                   {"cuMemcpyDtoHAsync", SAYS, false},
+                   {"cuMemcpyDtoDAsync", SAYS, false},
+                   {"cuStreamCreate", SAYS, false},
+                   {"cuStreamDestroy", RELEASES, false},
+                   {"cuStreamSynchronize", SAYS, false},
+                   {"cuMemAllocHost", PASSES, false},
+                   {"cuMemFreeHost", RELEASES, false},
+                   {"cuEventCreate", PASSES, false},
+                   {"cuEventDestroy", RELEASES, false},
+                   {"cuEventRecord", SAYS, false},
+                   {"cuLaunchKernel", SAYS, false},
+                   {"cuLaunchKernel", SAYS, true},
+                   {"cuStreamBeginCapture", SAYS, true},
+                   {"cuStreamEndCapture", RELEASES, true}, /* its stream stays in capture, in which nothing may be freed */
+                   {"cuGraphInstantiateWithFlags", SAYS, true},
+                   {"cuGraphExecUpdate", PASSES, true},
+                   {"cuGraphLaunch", SAYS, true},
+                   {"cuGraphDestroy", RELEASES, true},
+                   {"cuGraphExecDestroy", RELEASES, true}};
   cuda_model m = cuda_model_find(prompts[0].model);
   float *logits = malloc(2 * m.vocab * sizeof *logits);
   fake.set_idle(true);
-  expect_ok(live(&m, logits));
+  expect_ok(live(&m, logits, false));
   assert_int_equal(host_bytes, 0);
   int failed = 0;
   for (size_t f = 0; f < sizeof functions / sizeof *functions; f++) {
@@ -248,7 +296,7 @@ static void test_failures(void **state) {
       fake_cuda_counters before = fake.get_counters();
       uint64_t calls = fake.calls(name);
       fake.fail_call(name, n, CUDA_ERROR_UNKNOWN);
-      hmoe_status status = live(&m, logits);
+      hmoe_status status = live(&m, logits, functions[f].graphs);
       fake.fail_call(name, 0, CUDA_SUCCESS);
       bool done = fake.calls(name) - calls < n;
       fake_cuda_counters after = fake.get_counters();
@@ -265,6 +313,7 @@ static void test_failures(void **state) {
         assert_int_equal(after.live_streams, before.live_streams);
         assert_int_equal(after.live_events, before.live_events);
         assert_int_equal(after.live_modules, before.live_modules);
+        assert_int_equal(after.live_graphs, before.live_graphs);
       }
       if (!done) continue;
       if (n == 1) fail_msg("%s is never called", name);
@@ -274,7 +323,7 @@ static void test_failures(void **state) {
   print_message("%d calls failed\n", failed);
   /* Out of memory says for what, and how much. */
   fake.fail_call("cuMemAlloc", 1, CUDA_ERROR_OUT_OF_MEMORY);
-  assert_int_equal(live(&m, logits), HMOE_OUT_OF_MEMORY);
+  assert_int_equal(live(&m, logits, false), HMOE_OUT_OF_MEMORY);
   char words[160];
   hmoe_model *model;
   expect_ok(cuda_model_open_on(&m, "cuda", &model));
@@ -282,12 +331,12 @@ static void test_failures(void **state) {
            hmoe_model_weight_bytes(model));
   hmoe_model_close(model);
   fake.fail_call("cuMemAlloc", 1, CUDA_ERROR_OUT_OF_MEMORY);
-  assert_int_equal(live(&m, logits), HMOE_OUT_OF_MEMORY);
+  assert_int_equal(live(&m, logits, false), HMOE_OUT_OF_MEMORY);
   assert_string_equal(hmoe_last_error(), words);
   /* A kernel that goes wrong takes the context with it: the model can be closed, and the host has its memory back. */
   for (unsigned n = 1; n < 60; n += 1 + n / 2) {
     fake.fail_call("kernel", n, CUDA_ERROR_ILLEGAL_ADDRESS);
-    assert_int_equal(live(&m, logits), HMOE_DEVICE_FAILED);
+    assert_int_equal(live(&m, logits, false), HMOE_DEVICE_FAILED);
     assert_non_null(strstr(hmoe_last_error(), "CUDA_ERROR_ILLEGAL_ADDRESS (an illegal memory access was encountered)"));
     assert_int_equal(host_bytes, 0);
     fake.reset();
@@ -321,7 +370,7 @@ static void test_stale(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokens), cmocka_unit_test(test_upload), cmocka_unit_test(test_packed),
-                                     cmocka_unit_test(test_failures), cmocka_unit_test(test_stale)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokens), cmocka_unit_test(test_upload),   cmocka_unit_test(test_packed),
+                                     cmocka_unit_test(test_graphs), cmocka_unit_test(test_failures), cmocka_unit_test(test_stale)};
   return cmocka_run_group_tests(tests, fake_open, fake_close);
 }
