@@ -162,7 +162,7 @@ static ptx_step run_mbarrier_wait(ptx_warp *warp, const ptx_instruction *instruc
     if (barrier != last) ptx_join(warp->state, warp->clock, barrier->released);
     last = barrier;
   }
-  if (yes) ptx_meet(warp);
+  if (yes) ptx_learn(warp, yes);
   ptx_put_mask(warp, instruction->targets, active, yes);
   return yes == active ? STEP_NEXT : STEP_SPIN;
 }
@@ -272,7 +272,7 @@ static ptx_step run_cp_async(ptx_warp *warp, const ptx_instruction *instruction,
       if (hole)
         ptx_fail(warp, PTX_UNINITIALISED, "%s: byte %llu was never written", allocation->name,
                  (unsigned long long)(hole - allocation->written));
-      ptx_global_touch(warp, allocation, at, wanted, false, warp->cta->linear);
+      ptx_global_touch(warp, allocation, at, wanted, false, l, NULL);
       memcpy(data[l], allocation->data + at, wanted);
       warp->state->module->counters.global_read_bytes += wanted;
     }
@@ -462,7 +462,7 @@ static ptx_step run_bulk_load(ptx_warp *warp, const ptx_instruction *instruction
     if (hole)
       ptx_fail(warp, PTX_UNINITIALISED, "%s: byte %llu was never written", allocation->name,
                (unsigned long long)(hole - allocation->written));
-    ptx_global_touch(warp, allocation, at, bytes[l], false, warp->cta->linear);
+    ptx_global_touch(warp, allocation, at, bytes[l], false, l, NULL);
     state->module->counters.global_read_bytes += bytes[l];
     uint32_t mask = masks ? masks[l] : 1u << cta[l]->rank;
     if (!mask || mask >> state->cluster_size)
@@ -477,7 +477,7 @@ static ptx_step run_bulk_load(ptx_warp *warp, const ptx_instruction *instruction
                  "the init of the mbarrier at %#x was not made known to the async proxy (fence.mbarrier_init or fence.proxy.async "
                  "by who did it)",
                  barrier->address);
-      ptx_shared_touch(warp, target, place[l], bytes[l], ACCESS_ASYNC_WRITE, MANY_LANES, NULL);
+      ptx_shared_touch(warp, target, place[l], bytes[l], ACCESS_ASYNC_WRITE, l, NULL);
       bulk_transfer *transfer = transfer_of(state, bytes[l], false);
       transfer->is_load = true;
       transfer->cta = target;
@@ -511,9 +511,9 @@ static ptx_step run_bulk_store(ptx_warp *warp, const ptx_instruction *instructio
       if (hole)
         ptx_fail(warp, PTX_UNINITIALISED, "%s: byte %llu was never written", allocation->name,
                  (unsigned long long)(hole - allocation->written));
-    } else ptx_global_touch(warp, allocation, at, bytes[l], true, warp->cta->linear);
+    } else ptx_global_touch(warp, allocation, at, bytes[l], true, l, NULL);
     if (cta[l] != warp->cta) ptx_fail(warp, PTX_BOUNDS, "a bulk store out of another block of the cluster");
-    ptx_shared_touch(warp, cta[l], place[l], bytes[l], ACCESS_ASYNC_READ, MANY_LANES, NULL);
+    ptx_shared_touch(warp, cta[l], place[l], bytes[l], ACCESS_ASYNC_READ, l, NULL);
     mark_storing(cta[l], place[l], bytes[l], 1);
     bulk_transfer *transfer = transfer_of(warp->state, bytes[l], true);
     transfer->cta = cta[l];
@@ -560,7 +560,7 @@ static ptx_step run_bulk_wait(ptx_warp *warp, const ptx_instruction *instruction
       uint32_t warps = state->warps * state->cluster_size;
       for (uint32_t word = transfer->shared / 4; word < (transfer->shared + transfer->bytes) / 4;
            word++) { /* who writes next must know of this wait */
-        transfer->cta->shared.reads[(size_t)word * warps + warp->agent] = warp->clock[warp->agent] << 6 | MANY_LANES;
+        transfer->cta->shared.reads[(size_t)word * warps + warp->agent] = warp->clock[warp->agent] << 6 | store->lane;
         transfer->cta->shared.cells[word].state |= CELL_READ;
       }
     }

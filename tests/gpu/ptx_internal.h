@@ -262,12 +262,22 @@ int ptx_special_find(const char *name, size_t size);
 
 /* ---- device memory ---- */
 
+/* Who touched a unit of global memory. block: launch << 24 | block + 1, or of readers ..MANY; the others count in that launch and block only, and are
+ * clock << 11 | warp << 6 | lane. */
+typedef struct global_writer {
+  uint32_t block, last;
+} global_writer;
+typedef struct global_reader {
+  uint32_t block, last, other; /* other: of another warp than the last */
+} global_reader;
+
 typedef struct ptx_allocation {
   uint64_t base, bytes;
   char name[32];
   uint8_t *data, *written; /* a byte each; written 1: initialised */
-  /* Who touched a unit of 2^shift bytes in this launch: launch << 24 | block + 1, or ..MANY. NULL: nobody yet. */
-  uint32_t *writers, *readers;
+  /* Of each unit of 2^shift bytes. NULL: nobody touched any yet. */
+  global_writer *writers;
+  global_reader *readers;
   uint8_t shift;
   bool freed;
 } ptx_allocation;
@@ -287,13 +297,13 @@ ptx_allocation *ptx_device_at(const ptx_device *device, uint64_t address, uint64
 typedef struct shared_cell {
   uint32_t clock; /* of the last write */
   int16_t writer; /* warp or mbarrier; NONE: nobody */
-  uint8_t lane; /* of the writer; MANY_LANES where it was no single one */
+  uint8_t lane; /* of the writer, or MANY_LANES */
   uint8_t state;
   uint8_t written; /* bits: bytes of the word that are initialised; of a byte, bit 0 */
   uint16_t storing; /* bulk stores in flight that read it */
 } shared_cell;
 enum { CELL_GENERIC = 1, CELL_IN_FLIGHT = 2, CELL_SPLIT = 4, CELL_READ = 8, CELL_WGMMA = 16 };
-enum { MANY_LANES = 63 };
+enum { MANY_LANES = 63 }; /* in place of a lane: all of the warp, or several that are not told apart */
 
 typedef struct ptx_mbarrier {
   uint32_t address;
@@ -382,7 +392,7 @@ typedef struct ptx_warp {
   uint32_t *defined, *tags;
   uint8_t *dirty;
   uint32_t index, agent; /* in the block, in the cluster */
-  uint32_t alive;
+  uint32_t began, alive; /* lanes */
   lane_group groups[LANES];
   uint32_t group_count;
   uint32_t pc; /* while an instruction runs */
@@ -392,7 +402,9 @@ typedef struct ptx_warp {
   uint64_t barrier_turn, cluster_turn;
   bool in_barrier, in_cluster;
   uint32_t *clock, *fence_clock;
-  uint32_t met; /* its own clock when its lanes were last ordered among each other */
+  /* Its own clock when all its lanes were last ordered among each other; and some of them. learnt[l][m]: what lane m did before that clock, lane l
+   * comes after; NULL until lanes meet that are not all. */
+  uint32_t met, some_met, (*learnt)[LANES];
   uint32_t *fences, fence_count, fence_room; /* clocks of its proxy fences */
   uint32_t init_fence; /* clock of its latest fence that publishes mbarriers */
   copy_queue copies;
@@ -463,7 +475,14 @@ void ptx_addresses(ptx_warp *warp, const ptx_address *address, uint32_t active, 
 ptx_cta *ptx_shared_block(ptx_warp *warp, uint64_t *address);
 
 void ptx_tick(ptx_warp *warp);
-void ptx_meet(ptx_warp *warp); /* tick, and what the lanes did before is ordered for all of them */
+void ptx_meet(ptx_warp *warp, uint32_t lanes); /* tick, and what these lanes did before, or know of, all of them come after */
+void ptx_learn(ptx_warp *warp, uint32_t lanes); /* tick, and these lanes come after what all did before */
+/* Whether `lane` comes after what `other` of the same warp did at `clock`. */
+static inline bool ptx_lane_knows(const ptx_warp *warp, unsigned lane, unsigned other, uint32_t clock) {
+  if (clock < warp->met) return true;
+  if (lane == MANY_LANES || other == MANY_LANES) return clock < warp->some_met;
+  return lane == other || (warp->learnt && clock < warp->learnt[lane][other]);
+}
 void ptx_join(ptx_launch_state *state, uint32_t *into, const uint32_t *from);
 bool ptx_converged(ptx_warp *warp, uint32_t active, uint32_t needed); /* else the caller returns STEP_BLOCKED */
 
@@ -471,7 +490,9 @@ bool ptx_converged(ptx_warp *warp, uint32_t active, uint32_t needed); /* else th
 ptx_allocation *ptx_global_range(ptx_warp *warp, uint64_t address, uint64_t bytes);
 void ptx_global_read(ptx_warp *warp, const uint64_t *addresses, uint32_t active, unsigned bytes, uint8_t (*out)[16]);
 void ptx_global_write(ptx_warp *warp, const uint64_t *addresses, uint32_t active, unsigned bytes, uint8_t (*from)[16]);
-void ptx_global_touch(ptx_warp *warp, ptx_allocation *allocation, uint64_t at, uint64_t bytes, bool is_write, uint32_t block);
+/* One range; `from` as of ptx_shared_touch. */
+void ptx_global_touch(ptx_warp *warp, ptx_allocation *allocation, uint64_t at, uint64_t bytes, bool is_write, unsigned lane,
+                      const uint8_t *from);
 void ptx_shared_create(ptx_launch_state *state, ptx_cta *cta);
 /* One range; `from` tells a write what it writes (NULL: not compared). */
 void ptx_shared_touch(ptx_warp *warp, ptx_cta *cta, uint32_t address, uint32_t bytes, access_mode mode, unsigned lane,

@@ -1,7 +1,8 @@
 /* Memory, and who may touch it when.
  *
  * Global: allocations with a gap behind each; a byte is initialised or not; in a launch each unit has the block that wrote it and the block, or blocks,
- * that read it. Units are words, until something smaller than a word is touched in the allocation.
+ * that read it; within the block the last writer, and the last readers of two warps, with their clocks: of more warps, those before are forgotten.
+ * Units are words, until something smaller than a word is touched in the allocation.
  *
  * Shared: a cell for each word of a block (four for a word whose bytes are touched one by one) with its last writer, the writer's clock, and what is in
  * flight; beside it the clock at which each warp last read the word, and the last wgmma of each warpgroup that reads it. A write that is allowed comes
@@ -29,7 +30,8 @@ static void forget_data(ptx_allocation *allocation) {
   free(allocation->writers);
   free(allocation->readers);
   allocation->data = allocation->written = NULL;
-  allocation->writers = allocation->readers = NULL;
+  allocation->writers = NULL;
+  allocation->readers = NULL;
 }
 
 void ptx_device_destroy(ptx_device *device) {
@@ -191,42 +193,99 @@ ptx_allocation *ptx_global_range(ptx_warp *warp, uint64_t address, uint64_t byte
 
 /* Units as small as the access. */
 static void refine(ptx_warp *warp, ptx_allocation *allocation, unsigned shift) {
-  size_t old = (allocation->bytes >> allocation->shift) + 1, count = (allocation->bytes >> shift) + 1,
-         factor = (size_t)1 << (allocation->shift - shift);
-  uint32_t *lists[2] = {allocation->writers, allocation->readers}, *fresh[2] = {calloc(count, 4), calloc(count, 4)};
-  if (!fresh[0] || !fresh[1]) {
-    free(fresh[0]), free(fresh[1]);
+  size_t count = (allocation->bytes >> shift) + 1;
+  unsigned finer = allocation->shift - shift;
+  global_writer *writers = calloc(count, sizeof *writers);
+  global_reader *readers = calloc(count, sizeof *readers);
+  if (!writers || !readers) {
+    free(writers), free(readers);
     ptx_fail(warp, PTX_MEMORY, "no memory left");
   }
-  for (int k = 0; k < 2; k++)
-    if (lists[k])
-      for (size_t i = 0; i < old; i++)
-        for (size_t j = i * factor; j < (i + 1) * factor && j < count; j++) fresh[k][j] = lists[k][i];
-  free(lists[0]), free(lists[1]);
-  allocation->writers = fresh[0];
-  allocation->readers = fresh[1];
+  for (size_t i = 0; allocation->writers && i < count; i++) {
+    writers[i] = allocation->writers[i >> finer];
+    readers[i] = allocation->readers[i >> finer];
+  }
+  free(allocation->writers), free(allocation->readers);
+  allocation->writers = writers;
+  allocation->readers = readers;
   allocation->shift = (uint8_t)shift;
 }
 
-void ptx_global_touch(ptx_warp *warp, ptx_allocation *allocation, uint64_t at, uint64_t bytes, bool is_write, uint32_t block) {
-  const ptx_launch *launch = warp->state->launch;
-  if (launch->grid[0] == 1 && launch->grid[1] == 1 && launch->grid[2] == 1) return;
+/* clock << 11 | warp << 6 | lane. A clock that has no room is told as an earlier one, which everybody knows of. */
+enum { CLOCK_SHIFT = 11, CLOCK_MOST = (1 << 21) - 1 };
+static uint32_t stamp_of(const ptx_warp *warp, unsigned lane) {
+  uint32_t clock = warp->clock[warp->agent];
+  return (clock < CLOCK_MOST ? clock : CLOCK_MOST) << CLOCK_SHIFT | warp->index << 6 | lane;
+}
+static uint32_t stamp_warp(uint32_t stamp) { return stamp >> 6 & 31; }
+
+/* Whether `lane` comes after what another thread of the block did. */
+static bool knows(const ptx_warp *warp, unsigned lane, uint32_t stamp) {
+  uint32_t index = stamp_warp(stamp), clock = stamp >> CLOCK_SHIFT;
+  if (index == warp->index) return ptx_lane_knows(warp, lane, stamp & 63, clock);
+  return clock <= warp->clock[warp->agent - warp->index + index];
+}
+
+static _Noreturn void global_race(ptx_warp *warp, const ptx_allocation *allocation, uint64_t byte, bool is_write, bool was_write,
+                                  unsigned lane, uint32_t stamp) {
+  const char *now = is_write ? "writes" : "reads", *then = was_write ? "wrote" : "read";
+  if (stamp_warp(stamp) != warp->index)
+    ptx_fail(warp, PTX_RACE, "race: lane %u %s byte %llu of %s, which warp %u %s with no synchronisation between", lane, now,
+             (unsigned long long)byte, allocation->name, stamp_warp(stamp), then);
+  char who[32] = "other lanes";
+  if ((stamp & 63) != MANY_LANES) snprintf(who, sizeof who, "lane %u", stamp & 63);
+  ptx_fail(warp, PTX_RACE, "race: lane %u %s byte %llu of %s, which %s of its warp %s with no bar.warp.sync between", lane, now,
+           (unsigned long long)byte, allocation->name, who, then);
+}
+
+static void note_global_read(const ptx_warp *warp, global_reader *reader, uint32_t mine, uint32_t stamp) {
+  if (reader->block != mine) {
+    bool others = reader->block >> 24 == mine >> 24;
+    *reader = (global_reader){.block = others ? mine | MANY_BLOCKS : mine, .last = stamp};
+    return;
+  }
+  if (stamp_warp(reader->last) != warp->index) reader->other = reader->last;
+  else if ((reader->last ^ stamp) & 63 && !ptx_lane_knows(warp, stamp & 63, reader->last & 63, reader->last >> CLOCK_SHIFT))
+    stamp |= MANY_LANES;
+  reader->last = stamp;
+}
+
+void ptx_global_touch(ptx_warp *warp, ptx_allocation *allocation, uint64_t at, uint64_t bytes, bool is_write, unsigned lane,
+                      const uint8_t *from) {
   unsigned shift = allocation->shift;
   while (shift && ((at | bytes) & ((UINT64_C(1) << shift) - 1))) shift--;
   if (!allocation->writers || shift < allocation->shift) refine(warp, allocation, shift);
-  uint32_t serial = warp->state->module->device->serial, mine = serial << 24 | (block + 1), many = serial << 24 | MANY_BLOCKS;
+  uint32_t serial = warp->state->module->device->serial, mine = serial << 24 | (warp->cta->linear + 1),
+           stamp = stamp_of(warp, lane);
   for (uint64_t i = at >> shift; i < (at + bytes) >> shift; i++) {
-    uint32_t writer = allocation->writers[i], reader = allocation->readers[i];
-    if (writer >> 24 == serial && writer != mine)
-      ptx_fail(warp, PTX_BLOCKS,
-               is_write ? "%s: byte %llu is written by two blocks (this and number %u) in one launch"
-                        : "%s: byte %llu is read and another block (number %u of the launch) wrote it",
-               allocation->name, (unsigned long long)(i << shift), (writer & 0xffffff) - 1);
-    if (is_write && reader >> 24 == serial && reader != mine)
-      ptx_fail(warp, PTX_BLOCKS, "%s: byte %llu is written and another block read it in the same launch", allocation->name,
-               (unsigned long long)(i << shift));
-    if (is_write) allocation->writers[i] = mine;
-    else if (reader != mine) allocation->readers[i] = reader >> 24 == serial ? many : mine;
+    global_writer *writer = &allocation->writers[i];
+    global_reader *reader = &allocation->readers[i];
+    if (!is_write && reader->last == stamp && reader->block == mine) continue;
+    if (writer->block >> 24 == serial) {
+      if (writer->block != mine)
+        ptx_fail(warp, PTX_BLOCKS,
+                 is_write ? "%s: byte %llu is written by two blocks (this and number %u) in one launch"
+                          : "%s: byte %llu is read and another block (number %u of the launch) wrote it",
+                 allocation->name, (unsigned long long)(i << shift), (writer->block & 0xffffff) - 1);
+      bool same_value =
+          is_write && from && !memcmp(allocation->data + (i << shift), from + ((i << shift) - at), (size_t)1 << shift);
+      if (!same_value && !knows(warp, lane, writer->last))
+        global_race(warp, allocation, i << shift, is_write, true, lane, writer->last);
+    }
+    if (!is_write) {
+      note_global_read(warp, reader, mine, stamp);
+      continue;
+    }
+    if (reader->block >> 24 == serial) {
+      if (reader->block != mine)
+        ptx_fail(warp, PTX_BLOCKS, "%s: byte %llu is written and another block read it in the same launch", allocation->name,
+                 (unsigned long long)(i << shift));
+      if (!knows(warp, lane, reader->last)) global_race(warp, allocation, i << shift, true, false, lane, reader->last);
+      if (reader->other && !knows(warp, lane, reader->other))
+        global_race(warp, allocation, i << shift, true, false, lane, reader->other);
+    }
+    *writer = (global_writer){.block = mine, .last = stamp};
+    reader->block = 0;
   }
 }
 
@@ -247,7 +306,7 @@ void ptx_global_read(ptx_warp *warp, const uint64_t *addresses, uint32_t active,
     ptx_allocation *allocation = ptx_global_range(warp, addresses[l], bytes);
     uint64_t at = addresses[l] - allocation->base;
     want_written(warp, allocation, at, bytes);
-    ptx_global_touch(warp, allocation, at, bytes, false, warp->cta->linear);
+    ptx_global_touch(warp, allocation, at, bytes, false, l, NULL);
     memcpy(out[l], allocation->data + at, bytes);
   }
   warp->state->module->counters.global_read_bytes += (uint64_t)bytes * (unsigned)__builtin_popcount(active);
@@ -258,7 +317,7 @@ void ptx_global_write(ptx_warp *warp, const uint64_t *addresses, uint32_t active
     want_aligned(warp, addresses[l], bytes);
     ptx_allocation *allocation = ptx_global_range(warp, addresses[l], bytes);
     uint64_t at = addresses[l] - allocation->base;
-    ptx_global_touch(warp, allocation, at, bytes, true, warp->cta->linear);
+    ptx_global_touch(warp, allocation, at, bytes, true, l, from[l]);
     memcpy(allocation->data + at, from[l], bytes);
     memset(allocation->written + at, 1, bytes);
   }
@@ -314,18 +373,23 @@ static const char *agent_name(const ptx_launch_state *state, int agent, char tex
   return text;
 }
 
+/* "lane 3 writes", "lanes write": of MANY_LANES */
+static const char *lanes_name(unsigned lane, const char *verb, char text[40]) {
+  if (lane != MANY_LANES) snprintf(text, 40, "lane %u%s%s", lane, verb ? " " : "", verb ? verb : "");
+  else snprintf(text, 40, "several lanes%s%.*s", verb ? " " : "", verb ? (int)strlen(verb) - 1 : 0, verb ? verb : "");
+  return text;
+}
+
 static void ordered(ptx_warp *warp, const shared_cell *cell, uint32_t *reads, uint32_t address, bool is_write, unsigned lane,
                     bool same_value) {
-  char text[64];
+  char text[64], now[40], then[40];
   if (cell->writer >= 0) {
     if (cell->clock > warp->clock[cell->writer])
       ptx_fail(warp, PTX_RACE, "race: shared byte %#x was written by %s with no synchronisation between", address,
                agent_name(warp->state, cell->writer, text));
-    if (cell->writer == (int)warp->agent && cell->clock >= warp->met && cell->lane != lane && cell->lane != MANY_LANES &&
-        lane != MANY_LANES && !(is_write && same_value))
-      ptx_fail(warp, PTX_RACE,
-               "race: lane %u touches shared byte %#x, which lane %u of its warp wrote with no bar.warp.sync between", lane,
-               address, cell->lane);
+    if (cell->writer == (int)warp->agent && !(is_write && same_value) && !ptx_lane_knows(warp, lane, cell->lane, cell->clock))
+      ptx_fail(warp, PTX_RACE, "race: %s shared byte %#x, which %s of its warp wrote with no bar.warp.sync between",
+               lanes_name(lane, is_write ? "writes" : "reads", now), address, lanes_name(cell->lane, NULL, then));
   }
   if (!is_write || !(cell->state & CELL_READ)) return;
   uint32_t count = warp->state->warps * warp->state->cluster_size;
@@ -334,10 +398,9 @@ static void ordered(ptx_warp *warp, const shared_cell *cell, uint32_t *reads, ui
     if (i != warp->agent && clock > warp->clock[i])
       ptx_fail(warp, PTX_RACE, "race: shared byte %#x was read by %s with no synchronisation between", address,
                agent_name(warp->state, (int)i, text));
-    if (i == warp->agent && clock >= warp->met && lane != MANY_LANES && (reads[i] & 63) != lane && (reads[i] & 63) != MANY_LANES &&
-        !same_value)
-      ptx_fail(warp, PTX_RACE, "race: lane %u writes shared byte %#x, which lane %u of its warp read with no bar.warp.sync between",
-               lane, address, reads[i] & 63);
+    if (i == warp->agent && clock && !same_value && !ptx_lane_knows(warp, lane, reads[i] & 63, clock))
+      ptx_fail(warp, PTX_RACE, "race: %s shared byte %#x, which %s of its warp read with no bar.warp.sync between",
+               lanes_name(lane, "writes", now), address, lanes_name(reads[i] & 63, NULL, then));
   }
 }
 
@@ -348,7 +411,7 @@ static void forget_reads(ptx_warp *warp, shared_cell *cell, uint32_t *reads) {
 
 static void note_read(ptx_warp *warp, shared_cell *cell, uint32_t *reads, unsigned lane) {
   uint32_t clock = warp->clock[warp->agent], old = reads[warp->agent];
-  if (old >> 6 == clock && (old & 63) != lane) lane = MANY_LANES;
+  if (old && (old & 63) != lane && !ptx_lane_knows(warp, lane, old & 63, old >> 6)) lane = MANY_LANES;
   reads[warp->agent] = clock << 6 | lane;
   cell->state |= CELL_READ;
 }

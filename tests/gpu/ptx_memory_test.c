@@ -98,6 +98,135 @@ static const memory_case cases[] = {
      "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 st.shared.u32 [smem], 1; bar.warp.sync -1; @%p0 ld.shared.u32 %r10, "
      "[smem]; @%p1 st.shared.u32 [smem], 2;",
      1, 32, "of its warp read"},
+    {"global: a neighbour's word without bar.warp", PTX_RACE,
+     "shl.b64 %d10, %d2, 2; add.s64 %d10, %d10, %d1; st.global.u32 [%d10], %r0; xor.b64 %d11, %d2, 1; shl.b64 %d11, %d11, 2; "
+     "add.s64 %d11, %d11, %d1; ld.global.u32 %r10, [%d11];",
+     1, 32, "of its warp wrote with no bar.warp.sync"},
+    {"global: a neighbour's word with bar.warp", PTX_OK,
+     "shl.b64 %d10, %d2, 2; add.s64 %d10, %d10, %d1; st.global.u32 [%d10], %r0; bar.warp.sync -1; xor.b64 %d11, %d2, 1; shl.b64 "
+     "%d11, %d11, 2; add.s64 %d11, %d11, %d1; ld.global.u32 %r10, [%d11];",
+     1, 32, NULL},
+    {"global: a neighbour's word in many blocks", PTX_RACE,
+     "setp.eq.u32 %p0, %r1, 1; @!%p0 bra end; shl.b64 %d10, %d2, 2; add.s64 %d10, %d10, %d1; st.global.u32 [%d10], %r0; xor.b64 "
+     "%d11, %d2, 1; shl.b64 %d11, %d11, 2; add.s64 %d11, %d11, %d1; ld.global.u32 %r10, [%d11]; end:",
+     3, 32, "of its warp wrote"},
+    {"global: a lane's own word", PTX_OK,
+     "shl.b64 %d10, %d2, 2; add.s64 %d10, %d10, %d1; st.global.u32 [%d10], %r0; ld.global.u32 %r10, [%d10]; add.s32 %r10, %r10, 1; "
+     "st.global.u32 [%d10], %r10;",
+     1, 64, NULL},
+    {"global: a shuffle orders no memory", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 st.global.u32 [%d1], 7; shfl.sync.idx.b32 %r11, %r0, 0, 31, -1; "
+     "ld.global.u32 %r10, [%d1];",
+     1, 32, "lane 0 of its warp wrote"},
+    {"global: a vote orders no memory", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 st.global.u32 [%d1], 7; vote.sync.ballot.b32 %r11, %p1, -1; "
+     "ld.global.u32 %r10, [%d1];",
+     1, 32, "lane 0 of its warp wrote"},
+    {"global: a reduction orders no memory", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 st.global.u32 [%d1], 7; redux.sync.add.s32 %r11, %r0, -1; "
+     "ld.global.u32 %r10, [%d1];",
+     1, 32, "lane 0 of its warp wrote"},
+    {"global: a fence orders no memory", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 st.global.u32 [%d1], 7; membar.gl; fence.acq_rel.gpu; ld.global.u32 "
+     "%r10, [%d1];",
+     1, 32, "lane 0 of its warp wrote"},
+    {"global: ends of branches orders no memory", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 st.global.u32 [%d1], 7; @%p0 bra one; mov.u32 %r11, 1; bra two; one: "
+     "mov.u32 %r11, 2; two: ld.global.u32 %r10, [%d1];",
+     1, 32, "lane 0 of its warp wrote"},
+    {"global: a lane reads, another of its warp writes", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 ld.global.u32 %r10, [%d0]; @%p1 st.global.u32 [%d0], 2;", 1, 32,
+     "lane 0 of its warp read"},
+    {"global: a lane reads, another of its warp writes behind bar.warp", PTX_OK,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 ld.global.u32 %r10, [%d0]; bar.warp.sync -1; @%p1 st.global.u32 "
+     "[%d0], 2;",
+     1, 32, NULL},
+    {"global: all lanes read, one writes", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; ld.global.u32 %r10, [%d0]; @%p0 st.global.u32 [%d0], 2;", 1, 32,
+     "other lanes of its warp read"},
+    {"global: lanes write different values to one place", PTX_RACE, "st.global.u32 [%d1], %r0;", 1, 32, "of its warp wrote"},
+    {"global: lanes write one value to one place", PTX_OK, "st.global.u32 [%d1], 5;", 1, 32, NULL},
+    {"global: bytes of a word", PTX_OK, "add.s64 %d10, %d1, %d2; st.global.u8 [%d10], %r0;", 1, 64, NULL},
+    {"global: a byte, and the word", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 st.global.u32 [%d1], 1; bar.warp.sync -1; @%p1 st.global.u8 [%d1+1], "
+     "2; @%p0 ld.global.u32 %r10, [%d1];",
+     1, 32, "lane 1 of its warp wrote"},
+    {"global: warps with a barrier", PTX_OK,
+     "shl.b64 %d10, %d2, 2; add.s64 %d10, %d10, %d1; st.global.u32 [%d10], %r0; bar.sync 0; xor.b64 %d11, %d2, 32; shl.b64 %d11, "
+     "%d11, 2; add.s64 %d11, %d11, %d1; ld.global.u32 %r10, [%d11];",
+     1, 64, NULL},
+    {"global: warps without a barrier", PTX_RACE,
+     "shl.b64 %d10, %d2, 2; add.s64 %d10, %d10, %d1; st.global.u32 [%d10], %r0; bar.sync 0; st.global.u32 [%d10], 9; xor.b64 %d11, "
+     "%d2, 32; shl.b64 %d11, %d11, 2; add.s64 %d11, %d11, %d1; ld.global.u32 %r10, [%d11];",
+     1, 64, "with no synchronisation between"},
+    {"global: a warp reads, another writes", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; setp.eq.u32 %p2, %r0, 32; @%p0 ld.global.u32 %r10, [%d0]; @%p2 "
+     "st.global.u32 [%d0], 2;",
+     1, 64, "with no synchronisation between"},
+    {"global: all warps read, one writes", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; ld.global.u32 %r10, [%d0]; @%p0 st.global.u32 [%d0], 2;", 1, 128,
+     "read with"},
+    {"global: all warps read, one writes behind a barrier", PTX_OK,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; ld.global.u32 %r10, [%d0]; bar.sync 0; @%p0 st.global.u32 [%d0], 2;", 1,
+     128, NULL},
+    {"global: warps write one value", PTX_OK, "st.global.u32 [%d1], 5;", 1, 64, NULL},
+    {"global: a copy reads what a lane wrote", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 st.global.v4.u32 [%d0], {%r0, %r0, %r0, %r0}; @%p1 "
+     "cp.async.cg.shared.global [smem], [%d0], 16; cp.async.wait_all;",
+     1, 32, "lane 0 of its warp wrote"},
+    {"halves of a warp: bar.warp of both", PTX_OK,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; setp.lt.u32 %p2, %r0, 2;  @%p0 st.global.u32 [%d1], 7; @!%p2 bra out; "
+     "bar.warp.sync 3; @%p1 ld.global.u32 %r10, [%d1]; out:",
+     1, 32, NULL},
+    {"halves of a warp: bar.warp without the reader", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; setp.lt.u32 %p2, %r0, 2;  setp.eq.u32 %p3, %r0, 2; @%p0 st.global.u32 "
+     "[%d1], 7; @!%p2 bra out; bar.warp.sync 3; out: @%p3 ld.global.u32 %r10, [%d1];",
+     1, 32, "lane 2 reads byte 0 of y, which lane 0"},
+    {"a chain of bar.warp", PTX_OK,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; setp.lt.u32 %p2, %r0, 2;  setp.eq.u32 %p3, %r0, 2; setp.lt.u32 %p4, %r0, "
+     "1; @%p0 st.global.u32 [%d1], 7; @!%p2 bra a; bar.warp.sync 3; a: or.pred %p5, %p1, %p3; @!%p5 bra b; bar.warp.sync 6; b: "
+     "@%p3 ld.global.u32 %r10, [%d1];",
+     1, 32, NULL},
+    {"a chain of bar.warp in the wrong order", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; setp.lt.u32 %p2, %r0, 2;  setp.eq.u32 %p3, %r0, 2; @%p0 st.global.u32 "
+     "[%d1], 7; or.pred %p5, %p1, %p3; @!%p5 bra b; bar.warp.sync 6; b: @!%p2 bra a; bar.warp.sync 3; a: @%p3 ld.global.u32 %r10, "
+     "[%d1];",
+     1, 32, "lane 0 of its warp wrote"},
+    {"shared: bar.warp without the reader", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; setp.lt.u32 %p2, %r0, 2;  setp.eq.u32 %p3, %r0, 2; @%p0 st.shared.u32 "
+     "[smem], 7; @!%p2 bra out; bar.warp.sync 3; out: @%p3 ld.shared.u32 %r10, [smem];",
+     1, 32, "lane 2 reads shared byte 0, which lane 0"},
+    {"shared: all lanes read, one writes", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 st.shared.u32 [smem], 7; bar.warp.sync -1; ld.shared.u32 %r10, "
+     "[smem]; @%p0 st.shared.u32 [smem], 8;",
+     1, 32, "several lanes of its warp read"},
+    {"shared: ldmatrix of what lanes wrote", PTX_RACE,
+     "shl.b32 %r10, %r0, 4; mov.u32 %r11, smem; add.s32 %r10, %r10, %r11; st.shared.v4.u32 [%r10], {%r0, %r0, %r0, %r0}; "
+     "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r12, %r13, %r14, %r15}, [%r10];",
+     1, 32, "several lanes read shared byte"},
+    {"shared: ldmatrix behind bar.warp", PTX_OK,
+     "shl.b32 %r10, %r0, 4; mov.u32 %r11, smem; add.s32 %r10, %r10, %r11; st.shared.v4.u32 [%r10], {%r0, %r0, %r0, %r0}; "
+     "bar.warp.sync -1; ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r12, %r13, %r14, %r15}, [%r10];",
+     1, 32, NULL},
+    {"shared: stmatrix, then a lane", PTX_RACE,
+     "shl.b32 %r10, %r0, 4; mov.u32 %r11, smem; add.s32 %r10, %r10, %r11; stmatrix.sync.aligned.m8n8.x4.shared.b16 [%r10], {%r0, "
+     "%r0, %r0, %r0}; ld.shared.u32 %r12, [%r10];",
+     1, 32, "which several lanes of its warp wrote"},
+    {"shared: all lanes wait for an mbarrier", PTX_OK,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 mbarrier.init.shared.b64 [smem+64], 1; bar.sync 0; @%p0 st.shared.u32 "
+     "[smem], 7; @%p0 mbarrier.arrive.shared.b64 %d12, [smem+64]; again: mbarrier.try_wait.parity.shared.b64 %p4, [smem+64], 0; "
+     "@!%p4 bra again; ld.shared.u32 %r10, [smem];",
+     1, 32, NULL},
+    {"shared: one lane waits for an mbarrier and reads", PTX_OK,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 mbarrier.init.shared.b64 [smem+64], 1; bar.sync 0; @%p0 st.shared.u32 "
+     "[smem], 7; @%p0 mbarrier.arrive.shared.b64 %d12, [smem+64]; @!%p1 bra out; again: mbarrier.try_wait.parity.shared.b64 %p4, "
+     "[smem+64], 0; @!%p4 bra again; ld.shared.u32 %r10, [smem]; out:",
+     1, 32, NULL},
+    {"shared: one lane waits for an mbarrier, another reads", PTX_RACE,
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; setp.eq.u32 %p2, %r0, 2; @%p0 mbarrier.init.shared.b64 [smem+64], 1; "
+     "bar.sync 0; @%p0 st.shared.u32 [smem], 7; @%p0 mbarrier.arrive.shared.b64 %d12, [smem+64]; @!%p1 bra out; again: "
+     "mbarrier.try_wait.parity.shared.b64 %p4, [smem+64], 0; @!%p4 bra again; out: @%p2 ld.shared.u32 %r10, [smem];",
+     1, 32, "lane 2 reads shared byte 0, which lane 0"},
     {"named barriers of half the block", PTX_OK,
      "shr.u32 %r10, %r0, 6; add.s32 %r10, %r10, 1; mov.u32 %r11, 64; bar.sync %r10, %r11;", 1, 128, NULL},
     {"too many at a barrier", PTX_BARRIER, "bar.sync 1, 32;  bar.sync 1, 64; ", 1, 96, NULL},

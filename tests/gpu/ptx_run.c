@@ -263,7 +263,36 @@ void ptx_addresses(ptx_warp *warp, const ptx_address *address, uint32_t active, 
 /* ---- clocks ---- */
 
 void ptx_tick(ptx_warp *warp) { warp->clock[warp->agent]++; }
-void ptx_meet(ptx_warp *warp) { warp->met = ++warp->clock[warp->agent]; }
+static bool are_all(const ptx_warp *warp, uint32_t lanes) { return !(warp->began & ~lanes); }
+
+static void some_meet(ptx_warp *warp) {
+  if (!warp->learnt) warp->learnt = ptx_state_allocate(warp->state, LANES * sizeof *warp->learnt);
+  warp->some_met = ++warp->clock[warp->agent];
+}
+
+void ptx_meet(ptx_warp *warp, uint32_t lanes) {
+  if (are_all(warp, lanes)) {
+    warp->met = ++warp->clock[warp->agent];
+    return;
+  }
+  some_meet(warp);
+  uint32_t all[LANES] = {0};
+  EACH_ACTIVE(l, lanes) EACH_LANE(m) all[m] = warp->learnt[l][m] > all[m] ? warp->learnt[l][m] : all[m];
+  for (uint32_t m = 0; m < LANES; m++)
+    if (lanes >> m & 1) all[m] = warp->some_met;
+  for (uint32_t l = 0; l < LANES; l++)
+    if (lanes >> l & 1) memcpy(warp->learnt[l], all, sizeof all);
+}
+
+void ptx_learn(ptx_warp *warp, uint32_t lanes) {
+  if (are_all(warp, lanes)) {
+    ptx_meet(warp, lanes);
+    return;
+  }
+  some_meet(warp);
+  for (uint32_t l = 0; l < LANES; l++)
+    for (uint32_t m = 0; m < LANES && (lanes >> l & 1); m++) warp->learnt[l][m] = warp->some_met;
+}
 
 void ptx_join(ptx_launch_state *state, uint32_t *into, const uint32_t *from) {
   for (uint32_t i = 0; i < state->agents; i++)
@@ -342,7 +371,7 @@ static ptx_step barrier(ptx_warp *warp, uint32_t id, uint32_t count, bool only_a
   if (warp->in_barrier && warp->barrier == id) {
     if (bar->turn == warp->barrier_turn) return warp->waits = WAIT_BARRIER, STEP_BLOCKED;
     ptx_join(state, warp->clock, bar->released);
-    ptx_meet(warp);
+    ptx_meet(warp, ALL_LANES);
     warp->in_barrier = false;
     return STEP_NEXT;
   }
@@ -388,7 +417,7 @@ static ptx_step run_bar_warp(ptx_warp *warp, const ptx_instruction *instruction,
   uint32_t mask = ptx_fetch_uniform(warp, &instruction->sources[0], active);
   if (active & ~mask) ptx_fail(warp, PTX_DIVERGENCE, "a lane that is not in the mask %#x comes to bar.warp.sync", mask);
   if (!ptx_converged(warp, active, mask)) return STEP_BLOCKED;
-  ptx_meet(warp);
+  ptx_meet(warp, mask);
   return STEP_NEXT;
 }
 static ptx_step run_cluster_arrive(ptx_warp *warp, const ptx_instruction *instruction, uint32_t active) {
@@ -424,7 +453,7 @@ static ptx_step run_cluster_wait(ptx_warp *warp, const ptx_instruction *instruct
   if (!warp->in_cluster) ptx_fail(warp, PTX_BARRIER, "barrier.cluster.wait without an arrive");
   if (warp->state->cluster_barrier.turn == warp->cluster_turn) return warp->waits = WAIT_CLUSTER, STEP_BLOCKED;
   ptx_join(warp->state, warp->clock, warp->state->cluster_barrier.released);
-  ptx_meet(warp);
+  ptx_meet(warp, ALL_LANES);
   warp->in_cluster = false;
   return STEP_NEXT;
 }
@@ -782,7 +811,7 @@ static void warp_create(ptx_launch_state *state, ptx_cta *cta, uint32_t index) {
   warp->clock[warp->agent] = 1;
   if (kernel->local_bytes) warp->local = ptx_state_allocate(state, (size_t)LANES * 2 * kernel->local_bytes);
   uint32_t first = index * LANES, left = state->threads - first;
-  warp->alive = left >= LANES ? ALL_LANES : (1u << left) - 1;
+  warp->began = warp->alive = left >= LANES ? ALL_LANES : (1u << left) - 1;
   warp->groups[0] = (lane_group){0, warp->alive};
   warp->group_count = 1;
   uint32_t start = 65536 / (state->warps * LANES);
@@ -912,8 +941,8 @@ static void next_serial(ptx_device *device) {
     ptx_allocation *allocation = device->list[i];
     if (!allocation->writers) continue;
     size_t units = (allocation->bytes >> allocation->shift) + 1;
-    memset(allocation->writers, 0, units * 4);
-    memset(allocation->readers, 0, units * 4);
+    memset(allocation->writers, 0, units * sizeof *allocation->writers);
+    memset(allocation->readers, 0, units * sizeof *allocation->readers);
   }
 }
 

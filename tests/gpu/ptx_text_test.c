@@ -107,7 +107,7 @@ static const char *const good[] = {
          "\tmbarrier.arrive.expect_tx.shared.b64 %d4, [bar], 64; cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
          "[%r1+8192], [%d0], 64, [bar];\n"
          "$W: mbarrier.try_wait.parity.shared.b64 %p2, [bar], 0; @!%p2 bra $W;\n\tcp.async.bulk.global.shared::cta.bulk_group "
-         "[%d0], [%r1+8192], 64; cp.async.bulk.commit_group; cp.async.bulk.wait_group 0;\n$L2:\n\tret;\n}\n",
+         "[%d0+1024], [%r1+8192], 64; cp.async.bulk.commit_group; cp.async.bulk.wait_group 0;\n$L2:\n\tret;\n}\n",
     HEAD ".extern .shared .align 1024 .b8 smem[];\n.entry k(.param .u64 p) { .reg .pred %p<3>; .reg .b32 %r<24>; .reg .b64 %d<6>; "
          "mov.u32 %r0, %tid.x; mov.u32 %r1, smem; shl.b32 %r2, %r0, 4; add.s32 %r2, %r2, %r1;\n"
          "st.shared.v4.b32 [%r2], {%r1, %r1, %r1, %r1}; fence.proxy.async; bar.sync 0; mov.b32 %r4, 0; mov.b32 %r5, 0; mov.b32 "
