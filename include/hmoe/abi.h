@@ -44,7 +44,7 @@ typedef struct hmoe_function {
   const char *name;       /* of images that are loaded: its name in the code; else NULL */
   uint64_t scratch_bytes; /* what a task has to itself: a worker's memory, or what threads that run one together share */
   uint32_t threads;       /* that run a task together: 1 in images that are linked */
-  uint32_t reserved;
+  uint32_t column_steps;  /* that a task takes at least, where columns are split: as many of column_splits; 0: 1 */
 } hmoe_function;
 
 /* The kernels for one kind of machine. Code is linked into the object, as for CPUs, or bytes that a device's driver loads. */

@@ -19,6 +19,8 @@
 #include "hmoe/abi.h"
 
 enum { HMOE_CUDA_BINDINGS_MAX = 16, HMOE_CUDA_DIMS_MAX = 8 };
+/* In column_steps of a function: as many blocks of threads as there are multiprocessors, or tasks where they are fewer, share all of them. */
+enum { HMOE_CUDA_PERSISTENT = 1 << 30 };
 enum { HMOE_CUDA_PLANE = 64 };
 enum { HMOE_CUDA_OWN_SHARED_BYTES = 48 << 10 }; /* kernels whose scratch_bytes are more get it at the launch */
 

@@ -44,12 +44,16 @@ hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   for (uint32_t i = 0; i < kernel->dims.count; i++) call.dims[i] = run->workspace->dims[dims[i]];
   uint64_t blocks = hmoe_block_bound((uint64_t)call.rows, kernel->row_block, kernel->groups);
   call.blocks = (int64_t)blocks;
-  if (kernel->grid != HMOE_GRID_ROWS)
-    call.splits = (int64_t)choose_splits(blocks, (kernel->column_splits + 1) / 2, (uint64_t)own->multiprocessors);
   const hmoe_function *function = &own->image->functions[kernel->kernel];
+  uint64_t steps = hmoe_max(function->column_steps & ~(uint32_t)HMOE_CUDA_PERSISTENT, 1), tasks = blocks;
+  if (function->column_steps & HMOE_CUDA_PERSISTENT) {
+    tasks = hmoe_min((uint64_t)own->multiprocessors, hmoe_mul(blocks, (2 * (uint64_t)kernel->column_splits + steps - 1) / steps));
+  } else if (kernel->grid != HMOE_GRID_ROWS) {
+    call.splits = (int64_t)choose_splits(blocks, (kernel->column_splits + steps - 1) / steps, (uint64_t)own->multiprocessors);
+    tasks = hmoe_mul(blocks, (uint64_t)call.splits);
+  }
   uint32_t shared_bytes = function->scratch_bytes > HMOE_CUDA_OWN_SHARED_BYTES ? (uint32_t)function->scratch_bytes : 0;
-  return launch_with(run, own->functions[kernel->kernel], hmoe_mul(blocks, (uint64_t)call.splits), function->threads, shared_bytes,
-                     &call);
+  return launch_with(run, own->functions[kernel->kernel], tasks, function->threads, shared_bytes, &call);
 }
 
 /* Whether the image has code for all kernels among steps [begin, end). */

@@ -103,7 +103,7 @@ static LLVMValueRef foreign_image(const table_builder *b, unsigned number) {
     const hmoe_function *f = &image->functions[i];
     LLVMValueRef fields[] = {LLVMConstNull(b->pointer), name_of(b, number, i, f->name),
                              LLVMConstInt(b->i64, f->scratch_bytes, false), LLVMConstInt(b->i32, f->threads, false),
-                             LLVMConstInt(b->i32, 0, false)};
+                             LLVMConstInt(b->i32, f->column_steps, false)};
     functions[i] = structure(b, fields, sizeof fields / sizeof *fields);
   }
   LLVMTypeRef types[] = {b->pointer, b->pointer, b->i64, b->i32, b->i32};

@@ -61,6 +61,15 @@ int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel, const hmoec_cuda_chi
   return kernel->family == HMOEC_KERNEL_CONTRACT ? hmoec_cuda_contract_shared_bytes(&kernel->spec.contract) : 0;
 }
 
+uint32_t hmoec_cuda_column_steps(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
+  if (kernel->family == HMOEC_KERNEL_PACK_ROWS) return HMOE_CUDA_PLANE / CUDA_PANEL;
+  if (kernel->family != HMOEC_KERNEL_MATMUL) return 0;
+  const hmoec_matmul_spec *spec = &kernel->spec.matmul;
+  if (hmoec_cuda_has_matmul(spec)) return CUDA_TILE_COLUMNS / CUDA_PANEL;
+  if (spec->few_rows) return 1;
+  return chip->has_wgmma ? HMOE_CUDA_PERSISTENT | CUDA_TILE90_PANELS : CUDA_TILE80_PANELS;
+}
+
 static void emit_kernel(hmoec_cuda_emitter *e, const hmoec_kernel *kernel, const char *name) {
   int64_t threads = hmoec_cuda_threads(kernel, e->chip);
   if (!threads) return; /* no entry but the host's has it */

@@ -40,6 +40,7 @@ typedef struct hmoec_cuda_task {
   MlirValue call; /* hmoe_cuda_call */
   MlirValue task, rows, splits, first_block, blocks;
   MlirValue thread, warp, lane; /* in the block */
+  MlirValue tasks; /* of the launch */
 } hmoec_cuda_task;
 
 /* ---- gpu.c ---- */
@@ -105,6 +106,11 @@ typedef struct cuda_block {
 /* blocks: a blocks buffer, or null: blocks of row_block rows each. What follows, up to cuda_block_end, is done where there is such a block: as many tasks are
  * launched as there can be. */
 void cuda_block_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block, cuda_block *out_block);
+/* Block `number`, which is there. */
+void cuda_block_load(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block, MlirValue number,
+                     cuda_block *out_block);
+/* How many blocks there are. */
+MlirValue cuda_block_count(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks);
 void cuda_block_end(hmoec_cuda_emitter *e, cuda_block *block);
 /* place(k, r) of hmoe/abi_cuda.h. */
 MlirValue cuda_place(hmoec_cuda_emitter *e, MlirValue k, MlirValue r);
@@ -159,7 +165,7 @@ int64_t hmoec_cuda_pack_rows_shared_bytes(const hmoec_pack_rows_spec *spec);
 void hmoec_cuda_emit_pack_rows(hmoec_cuda_emitter *e, const hmoec_pack_rows_spec *spec, const hmoec_cuda_task *task);
 int64_t hmoec_cuda_stream_shared_bytes(const hmoec_matmul_spec *spec);
 void hmoec_cuda_emit_stream(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
-enum { CUDA_TILE80_THREADS = 256, CUDA_TILE90_THREADS = 384 };
+enum { CUDA_TILE80_THREADS = 256, CUDA_TILE90_THREADS = 384, CUDA_TILE80_PANELS = 4, CUDA_TILE90_PANELS = 8 };
 int64_t hmoec_cuda_tile90_shared_bytes(void);
 void hmoec_cuda_emit_tile90(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
 int64_t hmoec_cuda_tile80_shared_bytes(void);
@@ -185,6 +191,8 @@ typedef struct hmoec_cuda_unit {
 /* Threads of a block that runs a kernel, and bytes of shared memory it takes; 0 threads: there is no code for it. */
 int64_t hmoec_cuda_threads(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip);
 int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip);
+/* See hmoe_function.column_steps. */
+uint32_t hmoec_cuda_column_steps(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip);
 /* PTX of kernels: malloc'd, terminated, owned by the caller. Equal units give equal text. False with an error. */
 bool hmoec_cuda_generate_ptx(MlirContext context, const hmoec_cuda_unit *unit, hmoec_diagnostics *diagnostics, char **out_ptx);
 /* See hmoec_target.initialise. */

@@ -97,6 +97,7 @@ hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name,
   task.first_block = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, first_block) / 8), 8);
   task.blocks = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, blocks) / 8), 8);
   task.task = special(e, "llvm.nvvm.read.ptx.sreg.ctaid.x");
+  task.tasks = special(e, "llvm.nvvm.read.ptx.sreg.nctaid.x");
   task.thread = special(e, "llvm.nvvm.read.ptx.sreg.tid.x");
   task.warp = ir_div_i(ir, task.thread, ir_i64(ir, CUDA_WARP));
   task.lane = ir_rem_i(ir, task.thread, ir_i64(ir, CUDA_WARP));
@@ -303,28 +304,41 @@ static MlirValue block_field(hmoec_cuda_emitter *e, MlirValue block, size_t offs
   return ir_load(&e->ir, e->ir.i32, ir_at_constant(&e->ir, block, e->ir.i32, (int64_t)offset / 4), 4);
 }
 
-void cuda_block_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block, cuda_block *out_block) {
+MlirValue cuda_block_count(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks) {
+  if (mlirValueIsNull(blocks)) return task->blocks;
+  return ir_extend(&e->ir, block_field(e, blocks, offsetof(hmoe_blocks, count)));
+}
+
+void cuda_block_load(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block, MlirValue number,
+                     cuda_block *out_block) {
   ir_builder *ir = &e->ir;
   MlirValue step = ir_i64(ir, row_block), zero = ir_i64(ir, 0);
-  *out_block = (cuda_block){.number = ir_div_i(ir, task->task, task->splits),
-                            .split = ir_rem_i(ir, task->task, task->splits),
-                            .grouped = !mlirValueIsNull(blocks)};
-  if (!out_block->grouped) {
-    out_block->row = ir_mul_i(ir, out_block->number, step);
+  out_block->number = number;
+  if (mlirValueIsNull(blocks)) {
+    out_block->row = ir_mul_i(ir, number, step);
     out_block->rows = ir_min_i(ir, step, ir_sub_i(ir, task->rows, out_block->row));
     out_block->group = zero;
     out_block->dropped = ir_compare_i(ir, IR_NE, zero, zero);
     return;
   }
-  MlirValue count = ir_extend(ir, ir_load(ir, ir->i32, ir_at_constant(ir, blocks, ir->i8, offsetof(hmoe_blocks, count)), 4));
-  out_block->number = ir_add_i(ir, out_block->number, task->first_block);
-  ir_if_begin(ir, &out_block->exists, ir_compare_i(ir, IR_LT, out_block->number, count), (MlirType){NULL});
   MlirValue list = ir_at_constant(ir, blocks, ir->i8, sizeof(hmoe_blocks));
-  MlirValue block = cuda_row_of(e, list, ir->i32, out_block->number, (int64_t)sizeof(hmoe_block) / 4);
+  MlirValue block = cuda_row_of(e, list, ir->i32, number, (int64_t)sizeof(hmoe_block) / 4);
   out_block->group = ir_extend(ir, block_field(e, block, offsetof(hmoe_block, group)));
   out_block->row = ir_extend(ir, block_field(e, block, offsetof(hmoe_block, row)));
   out_block->rows = ir_extend(ir, block_field(e, block, offsetof(hmoe_block, rows)));
   out_block->dropped = ir_compare_i(ir, IR_NE, block_field(e, block, offsetof(hmoe_block, dropped)), ir_i32(ir, 0));
+}
+
+void cuda_block_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block, cuda_block *out_block) {
+  ir_builder *ir = &e->ir;
+  MlirValue number = ir_div_i(ir, task->task, task->splits);
+  *out_block = (cuda_block){.split = ir_rem_i(ir, task->task, task->splits), .grouped = !mlirValueIsNull(blocks)};
+  if (out_block->grouped) {
+    number = ir_add_i(ir, number, task->first_block);
+    MlirValue count = cuda_block_count(e, task, blocks);
+    ir_if_begin(ir, &out_block->exists, ir_compare_i(ir, IR_LT, number, count), (MlirType){NULL});
+  }
+  cuda_block_load(e, task, blocks, row_block, number, out_block);
 }
 
 void cuda_block_end(hmoec_cuda_emitter *e, cuda_block *block) {

@@ -44,18 +44,30 @@ static void load_bindings(product *p) {
 }
 
 
+/* What is the block's: pieces of buffers, where its depth and its columns begin. */
+static void enter_block(product *p) {
+  load_bindings(p);
+  p->first_k = cuda_of_dropped(p, p->spec->dropped_k_begin);
+  p->first_column = cuda_of_dropped(p, p->spec->dropped_column);
+}
+
+MlirValue cuda_product_blocks(product *p) { return p->spec->grouped ? cuda_binding(p->e, p->task, 3) : nothing; }
+
+void cuda_product_load(product *p, MlirValue number) {
+  cuda_block_load(p->e, p->task, cuda_product_blocks(p), p->spec->row_block, number, &p->block);
+  enter_block(p);
+}
+
 void cuda_product_begin(product *p, MlirValue *out_begin, MlirValue *out_end) {
   hmoec_cuda_emitter *e = p->e;
   ir_builder *ir = &e->ir;
   const hmoec_matmul_spec *s = p->spec;
-  cuda_block_begin(e, p->task, s->grouped ? cuda_binding(e, p->task, 3) : nothing, s->row_block, &p->block);
-  load_bindings(p);
-  p->first_k = cuda_of_dropped(p, s->dropped_k_begin);
+  cuda_block_begin(e, p->task, cuda_product_blocks(p), s->row_block, &p->block);
+  enter_block(p);
   int64_t count = cuda_panels_of(s->n), planes_step = HMOE_CUDA_PLANE / CUDA_PANEL;
   if (cuda_writes_planes(s)) count = (count + planes_step - 1) / planes_step * planes_step; /* zeros to the end of the last */
   MlirValue panels = ir_i64(ir, count), next = ir_add_i(ir, p->block.split, ir_i64(ir, 1));
   MlirValue begin = ir_div_i(ir, ir_mul_i(ir, panels, p->block.split), p->task->splits);
-  p->first_column = cuda_of_dropped(p, s->dropped_column);
   *out_begin = ir_max_i(ir, begin, cuda_of_dropped(p, s->dropped_column / CUDA_PANEL));
   *out_end = ir_div_i(ir, ir_mul_i(ir, panels, next), p->task->splits);
 }

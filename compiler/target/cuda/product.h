@@ -24,6 +24,9 @@ int64_t cuda_right_panels(const hmoec_matmul_spec *spec);
 /* The task's block and buffers; panels [*out_begin, *out_end) of C are its. What follows, up to cuda_product_end, is done where there is such a block. */
 void cuda_product_begin(product *p, MlirValue *out_begin, MlirValue *out_end);
 void cuda_product_end(product *p);
+/* The blocks buffer, or null; block `number`, which is there, of a kernel that goes through blocks itself. */
+MlirValue cuda_product_blocks(product *p);
+void cuda_product_load(product *p, MlirValue number);
 
 /* dropped ? value : 0 */
 MlirValue cuda_of_dropped(product *p, int64_t value);

@@ -157,6 +157,7 @@ static bool list_functions(const hmoec_unit *unit, const hmoec_cuda_chip *chip, 
     if (!threads) continue;
     snprintf(names + i * NAME_SIZE, NAME_SIZE, "%s_%zu", unit->name, i);
     functions[i] = (hmoe_function){.name = names + i * NAME_SIZE, .threads = (uint32_t)threads};
+    functions[i].column_steps = hmoec_cuda_column_steps(&unit->kernels[i], chip);
     functions[i].scratch_bytes = (uint64_t)hmoec_cuda_shared_bytes(&unit->kernels[i], chip);
   }
   return true;

@@ -1,13 +1,14 @@
-/* MATMUL in bf16 of many rows, on sm_90a: 128 rows and up to 256 columns of B, eight panels, at one time, by wgmma.
+/* MATMUL in bf16 of many rows, on sm_90a: 128 rows and up to 256 columns of B, eight panels, at one time, by wgmma. As many blocks of threads as there
+ * are multiprocessors share the tiles of all blocks of rows.
  *
- *   warpgroup 0, one thread:  for each of the task's tiles, for each plane of depth:
+ *   warpgroup 0, one thread:  for each of its tiles, for each plane of depth:      
  *                               waits until the stage is empty; the rows' lines and the panels' come as they lie in memory (bulk copies)
  *   warpgroups 1 and 2:       for each tile:  sums = 0
  *                               for each plane: waits until the stage is full, multiplies 64 rows each; one batch is always on the way, and what it read
  *                               is released when the next one has been issued
  *                               a panel at a time, a warp's sums go through shared memory to the epilogue
  *
- * Both count the planes of all tiles: plane number n of the task is in stage n % STAGES, for the (n / STAGES)th time, whose parity is what is waited for.
+ * Both count the planes of all tiles: plane number n is in stage n % STAGES, for the (n / STAGES)th time, whose parity is what is waited for.
  * Rows in place, in planes (hmoe/abi_cuda.h); of a block with fewer rows, what lies behind them is multiplied, too, and not written. The columns of a
  * tile follow each other in B: pairs of panels, gates and ups, then those of the second segment. Bindings and the equation: hmoec_matmul_spec in
  * kernel/kernels.h. */
@@ -29,7 +30,8 @@ enum {
   GROUP_WARPS = WARPGROUP / CUDA_WARP,
   GROUP_ROWS = 64,
   ROWS = GROUP_ROWS * CONSUMERS,
-  PANELS = 8, /* of a tile */
+  PANELS = CUDA_TILE90_PANELS, /* of a tile */
+  RASTER = 8, /* blocks of rows whose tiles of the same columns follow each other: B's panels stay in the second-level cache */
   LINE_BYTES = HMOE_CUDA_PLANE * 2,
   PANEL_BYTES = CUDA_PANEL * LINE_BYTES,
   STAGES = 4,
@@ -57,7 +59,6 @@ int64_t hmoec_cuda_tile90_shared_bytes(void) { return SHARED_BYTES; }
 typedef struct tile {
   product p;
   MlirValue first, planes;   /* of depth */
-  MlirValue begin, end;      /* tiles */
   MlirValue base;            /* planes of the tiles before this one */
   MlirValue group, warp;     /* a consumer's number, and the warp's in it */
 } tile;
@@ -136,7 +137,7 @@ typedef struct stage {
   MlirValue address; /* i32 */
 } stage;
 
-/* Of plane `number` of the task. */
+/* Of plane `number`. */
 static stage stage_of(tile *t, MlirValue number) {
   ir_builder *ir = &t->p.e->ir;
   MlirValue stages = ir_i64(ir, STAGES), bytes = ir_i64(ir, STAGE_BYTES);
@@ -392,22 +393,18 @@ static void consume_tile(tile *t, MlirValue number, int64_t panels) {
 
 /* ---- tiles ---- */
 
-/* use(number, panels) for each tile of the task: the last of B may be a narrower one. */
-static void each_tile(tile *t, void (*use)(tile *t, MlirValue number, int64_t panels), bool consumes) {
+typedef void use_fn(tile *t, MlirValue number, int64_t panels);
+
+/* Of the block that is loaded: the last tile of B may be a narrower one. */
+static void use_tile(tile *t, use_fn *use, bool consumes, MlirValue number) {
   ir_builder *ir = &t->p.e->ir;
-  int64_t last_panels = panels_of_last(t->p.spec);
-  MlirValue last = ir_i64(ir, tiles_of(t->p.spec) - 1), planes = ir_sub_i(ir, t->planes, t->first);
-  ir_loop i;
   ir_branch is_last;
-  ir_for_begin(ir, &i, t->begin, t->end, 1, 0, NULL);
-  t->base = ir_mul_i(ir, ir_sub_i(ir, i.index, t->begin), planes);
-  ir_if_begin(ir, &is_last, ir_compare_i(ir, IR_EQ, i.index, last), none);
-  use(t, i.index, last_panels);
+  ir_if_begin(ir, &is_last, ir_compare_i(ir, IR_EQ, number, ir_i64(ir, tiles_of(t->p.spec) - 1)), none);
+  use(t, number, panels_of_last(t->p.spec));
   if (consumes) emit_rest(t);
   ir_if_else(ir, &is_last, nothing);
-  if (tiles_of(t->p.spec) > 1) use(t, i.index, PANELS);
+  if (tiles_of(t->p.spec) > 1) use(t, number, PANELS);
   ir_if_end(ir, &is_last, nothing);
-  ir_for_end(ir, &i, NULL);
 }
 
 /* The first panel of B whose column of C a dropped block computes. */
@@ -416,18 +413,44 @@ static int64_t dropped_panel(const hmoec_matmul_spec *s) {
   return panel < pairs ? 2 * panel : panel + pairs;
 }
 
+/* Tiles of RASTER blocks of rows are in order of their columns, then of the blocks. */
+static void find_tile(tile *t, MlirValue i, MlirValue blocks, MlirValue *out_block, MlirValue *out_number) {
+  ir_builder *ir = &t->p.e->ir;
+  int64_t tiles = tiles_of(t->p.spec);
+  MlirValue raster = ir_i64(ir, RASTER), many = ir_i64(ir, RASTER * tiles);
+  MlirValue first = ir_mul_i(ir, ir_div_i(ir, i, many), raster), rest = ir_rem_i(ir, i, many);
+  MlirValue height = ir_min_i(ir, raster, ir_sub_i(ir, blocks, first));
+  *out_block = ir_add_i(ir, first, ir_rem_i(ir, rest, height));
+  *out_number = ir_div_i(ir, rest, height);
+}
+
+/* Every so manieth tile of all. */
+static void each_tile(tile *t, use_fn *use, bool consumes) {
+  ir_builder *ir = &t->p.e->ir;
+  const hmoec_cuda_task *task = t->p.task;
+  MlirValue blocks = cuda_block_count(t->p.e, task, cuda_product_blocks(&t->p)), zero = ir_i64(ir, 0), block, number;
+  MlirValue left = ir_sub_i(ir, ir_mul_i(ir, blocks, ir_i64(ir, tiles_of(t->p.spec))), task->task);
+  MlirValue count = ir_div_i(ir, ir_add_i(ir, ir_max_i(ir, left, zero), ir_sub_i(ir, task->tasks, ir_i64(ir, 1))), task->tasks);
+  ir_loop i;
+  ir_branch wanted;
+  ir_for_begin(ir, &i, zero, count, 1, 1, &zero);
+  find_tile(t, ir_add_i(ir, task->task, ir_mul_i(ir, i.index, task->tasks)), blocks, &block, &number);
+  cuda_product_load(&t->p, block);
+  t->base = i.args[0];
+  t->first = ir_div_i(ir, t->p.first_k, ir_i64(ir, HMOE_CUDA_PLANE));
+  MlirValue next = ir_add_i(ir, t->base, ir_sub_i(ir, t->planes, t->first));
+  ir_if_begin(ir, &wanted, ir_compare_i(ir, IR_GE, number, cuda_of_dropped(&t->p, dropped_panel(t->p.spec) / PANELS)), ir->i64);
+  use_tile(t, use, consumes, number);
+  ir_if_else(ir, &wanted, next);
+  next = ir_if_end(ir, &wanted, t->base);
+  ir_for_end(ir, &i, &next);
+}
+
 void hmoec_cuda_emit_tile90(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
-  tile t = {.p = {.e = e, .spec = spec, .task = task}};
-  MlirValue unused[2], zero = ir_i64(ir, 0), one = ir_i64(ir, 1), all = ir_i64(ir, tiles_of(spec)), four = ir_i64(ir, GROUP_WARPS);
+  tile t = {.p = {.e = e, .spec = spec, .task = task}, .planes = ir_i64(ir, (spec->k + HMOE_CUDA_PLANE - 1) / HMOE_CUDA_PLANE)};
+  MlirValue zero = ir_i64(ir, 0), four = ir_i64(ir, GROUP_WARPS);
   ir_branch first, produces, one_thread;
-  cuda_product_begin(&t.p, &unused[0], &unused[1]);
-  t.planes = ir_i64(ir, (spec->k + HMOE_CUDA_PLANE - 1) / HMOE_CUDA_PLANE);
-  t.first = ir_div_i(ir, t.p.first_k, ir_i64(ir, HMOE_CUDA_PLANE));
-  t.begin = ir_div_i(ir, ir_mul_i(ir, all, t.p.block.split), task->splits);
-  t.end = ir_div_i(ir, ir_mul_i(ir, all, ir_add_i(ir, t.p.block.split, one)), task->splits);
-  t.begin = ir_max_i(ir, t.begin, cuda_of_dropped(&t.p, dropped_panel(spec) / PANELS));
-
   ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, task->thread, zero), none);
   for (int64_t s = 0; s < STAGES; s++) {
     init_barrier(&t, FULL_AT + s * 8, 1);
@@ -442,9 +465,8 @@ void hmoec_cuda_emit_tile90(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec
   cuda_if_end(e, &one_thread);
   ir_if_else(ir, &produces, nothing);
   set_registers(&t, true, CONSUMER_REGISTERS);
-  t.group = ir_sub_i(ir, ir_div_i(ir, task->warp, four), one);
+  t.group = ir_sub_i(ir, ir_div_i(ir, task->warp, four), ir_i64(ir, 1));
   t.warp = ir_rem_i(ir, task->warp, four);
   each_tile(&t, consume_tile, true);
   ir_if_end(ir, &produces, nothing);
-  cuda_product_end(&t.p);
 }
