@@ -260,7 +260,8 @@ typedef struct hmoe_step_loop {
   uint32_t reserved;
 } hmoe_step_loop;
 
-/* CHOOSE runs the next first_steps steps, or the second_steps ones after those, then continues after both. Both ways compute the same bits.
+/* CHOOSE runs the next first_steps steps, or the second_steps ones after those, then continues after both. Both ways compute the same: on CPUs the
+ * same bits, elsewhere what rounds the same numbers and sums them in f32.
  * The first way is for enough rows: blocks >= blocks_per_thread * threads and rows >= block_rows * blocks. Blocks and rows are those of the
  * blocks buffer, in a loop over groups the chunk's; without one value(rows_dim) and its bound. May stand whole inside loops (in a cached one:
  * whole among the generating steps or after them); no loop, no other CHOOSE in it. */
