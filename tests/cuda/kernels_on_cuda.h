@@ -19,8 +19,8 @@ typedef struct harness_unit {
   char *ptx;
 } harness_unit;
 
-static inline harness_unit harness_compile_functions(const hmoec_kernel *kernels, size_t count, hmoec_cpu_schedule schedule,
-                                                     const hmoec_scalar_library *functions) {
+static inline harness_unit harness_compile_for(const hmoec_cuda_chip *chip, const hmoec_kernel *kernels, size_t count,
+                                               hmoec_cpu_schedule schedule, const hmoec_scalar_library *functions) {
   harness_unit u = {.kernels = kernels, .schedule = schedule};
   MlirDialectRegistry registry = mlirDialectRegistryCreate();
   mlirRegisterAllDialects(registry);
@@ -28,17 +28,19 @@ static inline harness_unit harness_compile_functions(const hmoec_kernel *kernels
   mlirDialectRegistryDestroy(registry);
   u.diagnostics = hmoec_diagnostics_create(stderr);
   hmoec_diagnostics_attach(u.diagnostics, u.context);
-  hmoec_cuda_unit unit = {.name = "test",
-                          .kernels = kernels,
-                          .kernel_count = count,
-                          .functions = functions,
-                          .chip = u.chip = &hmoec_cuda_chips[harness_below(2)]};
+  hmoec_cuda_unit unit = {.name = "test", .kernels = kernels, .kernel_count = count, .functions = functions, .chip = chip};
+  u.chip = chip;
   assert_true(hmoec_cuda_generate_ptx(u.context, &unit, u.diagnostics, &u.ptx));
   u.device = ptx_device_create(0);
   ptx_report report;
   u.module = ptx_module_create(u.device, u.ptx, strlen(u.ptx), &report);
   if (!u.module) fail_msg("%s", report.text);
   return u;
+}
+
+static inline harness_unit harness_compile_functions(const hmoec_kernel *kernels, size_t count, hmoec_cpu_schedule schedule,
+                                                     const hmoec_scalar_library *functions) {
+  return harness_compile_for(&hmoec_cuda_chips[harness_below(2)], kernels, count, schedule, functions);
 }
 
 static inline harness_unit harness_compile(const hmoec_kernel *kernels, size_t count, hmoec_cpu_schedule schedule) {
@@ -60,10 +62,17 @@ static inline int harness_binding_count(const hmoec_kernel *kernel) {
   case HMOEC_KERNEL_CONTRACT: return 4;
   case HMOEC_KERNEL_ROWS:
   case HMOEC_KERNEL_STORE: return 4;
+  case HMOEC_KERNEL_PACK_ROWS:
   case HMOEC_KERNEL_ATTENTION: return 6;
   case HMOEC_KERNEL_NORM: return kernel->spec.norm.has_index ? 5 : 4;
   default: return 3;
   }
+}
+
+/* Of the blocks buffer, where there is one. */
+static inline int harness_blocks_binding(const hmoec_kernel *kernel) {
+  if (kernel->family == HMOEC_KERNEL_MATMUL && kernel->spec.matmul.grouped) return 3;
+  return kernel->family == HMOEC_KERNEL_PACK_ROWS && kernel->spec.pack_rows.grouped ? 2 : -1;
 }
 
 /* The line of the PTX that a report is of. */
@@ -73,12 +82,11 @@ static inline void harness_report(const harness_unit *u, const ptx_report *repor
   fail_msg("%s\n%.*s", report->text, line ? (int)strcspn(line, "\n") : 0, line ? line : "");
 }
 
-/* A kernel of one version: the chip's. As many blocks more as there may be are launched. */
-static inline void harness_run_dims(const harness_unit *u, int version, size_t kernel, void *const *buffers, const int64_t *dims,
-                                    size_t dim_count, int64_t rows, int64_t blocks, int64_t splits) {
-  (void)version;
+/* A kernel with `blocks` blocks of rows where there might be `most`. */
+static inline void harness_launch(const harness_unit *u, size_t kernel, void *const *buffers, const int64_t *dims, size_t dim_count,
+                                  int64_t rows, int64_t blocks, int64_t most, int64_t splits) {
   const hmoec_kernel *k = &u->kernels[kernel];
-  hmoe_cuda_call call = {.rows = rows, .splits = splits, .blocks = blocks};
+  hmoe_cuda_call call = {.rows = rows, .splits = splits, .blocks = most};
   uint64_t copies[HARNESS_MOST_BUFFERS] = {0};
   if (dim_count) memcpy(call.dims, dims, dim_count * sizeof *dims);
   for (int i = 0; i < harness_binding_count(k); i++) {
@@ -91,16 +99,19 @@ static inline void harness_run_dims(const harness_unit *u, int version, size_t k
     }
     call.buffers[i] = copies[number] + (uint64_t)((char *)buffers[i] - (char *)b->data);
   }
-  bool grouped = k->family == HMOEC_KERNEL_MATMUL && k->spec.matmul.grouped;
-  if (grouped) { /* the header, which the other tests leave as it comes */
+  int header = harness_blocks_binding(k);
+  if (header >= 0) { /* which the other tests leave as it comes */
     int32_t count = (int32_t)blocks;
-    assert_true(ptx_device_write(u->device, call.buffers[3], &count, sizeof count));
+    assert_true(ptx_device_write(u->device, call.buffers[header], &count, sizeof count));
   }
   char name[32];
   snprintf(name, sizeof name, "test_%zu", kernel);
+  int64_t shared = hmoec_cuda_shared_bytes(k, u->chip), grid = most * splits;
+  if (grid && hmoec_cuda_column_steps(k, u->chip) & HMOE_CUDA_PERSISTENT) grid = 1 + harness_below(6); /* share what there is */
   ptx_launch launch = {.kernel = name,
-                       .grid = {(uint32_t)((blocks + (grouped ? harness_below(3) : 0)) * splits), 1, 1},
+                       .grid = {(uint32_t)grid, 1, 1},
                        .block = {(uint32_t)hmoec_cuda_threads(k, u->chip), 1, 1},
+                       .shared_bytes = shared > HMOE_CUDA_OWN_SHARED_BYTES ? (uint32_t)shared : 0,
                        .arguments = &call,
                        .argument_bytes = sizeof call,
                        .seed = harness_random()};
@@ -111,6 +122,14 @@ static inline void harness_run_dims(const harness_unit *u, int version, size_t k
     assert_true(ptx_device_read(u->device, copies[i], harness_buffers[i].data, harness_buffers[i].bytes, NULL));
     ptx_device_free(u->device, copies[i]);
   }
+}
+
+/* A kernel of one version: the chip's. As many blocks more as there may be are launched. */
+static inline void harness_run_dims(const harness_unit *u, int version, size_t kernel, void *const *buffers, const int64_t *dims,
+                                    size_t dim_count, int64_t rows, int64_t blocks, int64_t splits) {
+  (void)version;
+  int64_t most = blocks + (harness_blocks_binding(&u->kernels[kernel]) >= 0 ? harness_below(3) : 0);
+  harness_launch(u, kernel, buffers, dims, dim_count, rows, blocks, most, splits);
 }
 
 static inline void harness_run(const harness_unit *u, int version, size_t kernel, void *const *buffers, int64_t rows,

@@ -127,9 +127,9 @@ static inline int64_t harness_up(int64_t value, int64_t to) { return (value + to
 
 static inline int64_t harness_panels_bytes(int64_t k, int64_t n) { return harness_up(n, HMOE_PANEL) * k * 4; }
 #ifdef HARNESS_CUDA
-enum { HARNESS_DEPTH_STEP = HMOE_CUDA_PLANE };
+enum { HARNESS_DEPTH_STEP = HMOE_CUDA_PLANE, HARNESS_PLANES = 1 };
 #else
-enum { HARNESS_DEPTH_STEP = HMOE_PANEL };
+enum { HARNESS_DEPTH_STEP = HMOE_PANEL, HARNESS_PLANES = 0 };
 #endif
 static inline int64_t harness_pairs_bytes(int64_t k, int64_t n) {
   return harness_up(n, HMOE_PANEL) * harness_up(k, HARNESS_DEPTH_STEP) * 2;

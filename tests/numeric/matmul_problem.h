@@ -37,8 +37,19 @@ static inline void element_set(void *data, bool is_bf16, int64_t i, float value)
   else ((float *)data)[i] = value;
 }
 
+/* The column at which the second segment begins, or the end of the last panel; of products in bf16 on GPUs it is where a plane does. */
+static inline int64_t second_segment(const hmoec_matmul_spec *s) {
+#ifdef HARNESS_CUDA
+  if (s->segments == 2 && hmoec_is_bf16(s->format)) return s->dropped_column;
+#endif
+  return harness_up(s->segment[0].end, 32);
+}
+/* Whether C is rows in planes, and where the zeros behind its last column end. */
+static inline bool c_in_planes(const hmoec_matmul_spec *s) { return HARNESS_PLANES && hmoec_is_bf16(s->c_format) && !s->few_rows; }
+static inline int64_t padded_columns(const hmoec_matmul_spec *s) { return harness_up(s->n, c_in_planes(s) ? 64 : 32); }
+
 /* Of a paired product a panel of gates and one of ups alternate, as far as the first segment goes. */
-static inline int64_t paired_panels(const hmoec_matmul_spec *s) { return s->paired ? harness_up(s->segment[0].end, 32) / 32 : 0; }
+static inline int64_t paired_panels(const hmoec_matmul_spec *s) { return s->paired ? second_segment(s) / 32 : 0; }
 static inline bool is_pair(const hmoec_matmul_spec *s, int64_t n) { return n / 32 < paired_panels(s); }
 /* The column of B, and of bias, behind column n of C, or behind its gate; its up is a panel further on. */
 static inline int64_t right_column(const hmoec_matmul_spec *s, int64_t n) {
@@ -155,7 +166,7 @@ static inline float random_left(void) {
 static inline void problem_fill_a(problem *p) {
   const hmoec_matmul_spec *s = &p->spec;
   int64_t rows = p->a_rows + (s->a_in_place ? 16 : 0),
-          zero_end = s->a_in_place && hmoec_is_bf16(s->format) ? harness_up(s->k, 32) : s->k;
+          zero_end = s->a_in_place && hmoec_is_bf16(s->format) ? harness_up(s->k, HARNESS_DEPTH_STEP) : s->k;
   p->a = harness_alloc((size_t)(rows * s->a_stride) * (hmoec_is_bf16(s->a_format) ? 2 : 4));
   for (int64_t i = 0; i < rows * s->a_stride; i++) {
     int64_t row = i / s->a_stride, k = i % s->a_stride;
@@ -258,9 +269,7 @@ static inline void problem_bind(const problem *p, void *out_buffers[BINDINGS]) {
 /* ---- what C must be ---- */
 
 /* The segment of a column, and whether it lies between the segment's end and that of its panel. */
-static inline int problem_segment(const hmoec_matmul_spec *s, int64_t n) {
-  return s->segments == 2 && n >= harness_up(s->segment[0].end, 32);
-}
+static inline int problem_segment(const hmoec_matmul_spec *s, int64_t n) { return s->segments == 2 && n >= second_segment(s); }
 static inline bool problem_is_padding(const hmoec_matmul_spec *s, int64_t n) { return n >= s->segment[problem_segment(s, n)].end; }
 
 /* want: C (zeros in the last panel's padding); bound: how far rounding may take it. */
@@ -285,7 +294,8 @@ static inline void reference_rows(const problem *p, int64_t row, int64_t rows, i
   const float *gates = p->row_gate.data, *gated_bias = p->gated_bias.data, *pass = p->pass.data;
   for (int64_t r = row; r < row + rows; r++) {
     int64_t from = problem_source(p, r), to = problem_destination(p, r), first = dropped ? s->dropped_column : 0;
-    for (int64_t n = s->n; s->c_padded && first < s->n && n < p->panels * 32; n++) want[to * s->c_stride + n] = 0;
+    for (int64_t n = s->n; (s->c_padded || c_in_planes(s)) && first < s->n && n < padded_columns(s); n++)
+      want[to * s->c_stride + n] = 0;
     for (int64_t n = first; n < s->n; n++) {
       int64_t first_k = dropped ? s->dropped_k_begin : 0, column = right_column(s, n);
       double size;

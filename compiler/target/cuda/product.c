@@ -43,11 +43,12 @@ static void load_bindings(product *p) {
   if (s->norm == HMOEC_NORM_LAYER) p->norm_bias = cuda_binding(e, t, 12);
 }
 
-
 /* What is the block's: pieces of buffers, where its depth and its columns begin. */
 static void enter_block(product *p) {
+  int64_t first_k = p->spec->dropped_k_begin, plane = HMOE_CUDA_PLANE;
+  if (hmoec_is_bf16(p->spec->format)) first_k = (first_k + plane - 1) / plane * plane; /* k itself: nothing is multiplied */
   load_bindings(p);
-  p->first_k = cuda_of_dropped(p, p->spec->dropped_k_begin);
+  p->first_k = cuda_of_dropped(p, first_k);
   p->first_column = cuda_of_dropped(p, p->spec->dropped_column);
 }
 

@@ -182,7 +182,7 @@ static void multiply_planes(stream *s, MlirValue sums[TILES]) {
   /* The last is the next warp's: the one whose turn it would be, or the first where no plane is whole. */
   MlirValue last = ir_i64(ir, whole), turn = ir_rem_i(ir, ir_sub_i(ir, last, first), ir_i64(ir, WARPS));
   for (int t = 0; t < TILES; t++) next[t] = sums[t];
-  MlirValue mine = ir_compare_i(ir, IR_EQ, turn, s->p.task->warp);
+  MlirValue mine = ir_and(ir, ir_compare_i(ir, IR_EQ, turn, s->p.task->warp), ir_compare_i(ir, IR_LE, first, last));
   ir_loop once; /* one time or none: a loop carries all tiles */
   ir_for_begin(ir, &once, ir_i64(ir, 0), ir_select(ir, mine, ir_i64(ir, 1), ir_i64(ir, 0)), 1, TILES, sums);
   for (int t = 0; t < TILES; t++) next[t] = once.args[t];

@@ -45,8 +45,8 @@ enum {
   EMPTY_AT = FULL_AT + STAGES * 8,
   SHARED_BYTES = EMPTY_AT + STAGES * 8,
   STEPS = HMOE_CUDA_PLANE / 16,
-  STEP_BYTES = 32,              /* of depth, in a line */
-  PRODUCER_REGISTERS = 40,      /* what all warpgroups have is 3 * 168 a thread */
+  STEP_BYTES = 32, /* of depth, in a line */
+  PRODUCER_REGISTERS = 40, /* what all warpgroups have is 3 * 168 a thread */
   CONSUMER_REGISTERS = 232,
   MOST_TEXT = 1 << 15
 };
@@ -58,9 +58,9 @@ int64_t hmoec_cuda_tile90_shared_bytes(void) { return SHARED_BYTES; }
 
 typedef struct tile {
   product p;
-  MlirValue first, planes;   /* of depth */
-  MlirValue base;            /* planes of the tiles before this one */
-  MlirValue group, warp;     /* a consumer's number, and the warp's in it */
+  MlirValue first, planes; /* of depth */
+  MlirValue base; /* planes of the tiles before this one */
+  MlirValue group, warp; /* a consumer's number, and the warp's in it */
 } tile;
 
 /* ---- what PTX has no operations for in LLVM, or none that keep their place ---- */
@@ -114,9 +114,10 @@ static void expect_bytes(tile *t, MlirValue barrier, MlirValue bytes) {
 
 static void copy_bulk(tile *t, MlirValue to, MlirValue from, int32_t bytes, MlirValue barrier) {
   ir_builder *ir = &t->p.e->ir;
-  MlirValue operands[] = {to, ir_op(ir, "llvm.ptrtoint", ir->i64, 1, &from, NULL, (MlirAttribute){NULL}), ir_i32(ir, bytes), barrier};
-  assembly(t, "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$1], $2, [$3];", "r,l,r,r,~{memory}", none, 4,
-           operands);
+  MlirValue operands[] = {to, ir_op(ir, "llvm.ptrtoint", ir->i64, 1, &from, NULL, (MlirAttribute){NULL}), ir_i32(ir, bytes),
+                          barrier};
+  assembly(t, "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$1], $2, [$3];", "r,l,r,r,~{memory}", none,
+           4, operands);
 }
 
 static void set_registers(tile *t, bool more, int registers) {
@@ -171,10 +172,10 @@ static void load_tile(tile *t, MlirValue number, int64_t panels) {
   MlirValue lines = ir_mul_i(ir, ir_add_i(ir, ir_mul_i(ir, k.index, height), row), line_bytes);
   copy_bulk(t, s.address, ir_at(ir, t->p.a, ir->i8, lines), A_BYTES, full);
   for (int64_t i = 0; i < panels; i++) {
-    MlirValue at = ir_add_i(ir, ir_mul_i(ir, ir_add_i(ir, panel, ir_i64(ir, i)), depth_bytes),
-                            ir_mul_i(ir, k.index, ir_i64(ir, PANEL_BYTES)));
-    copy_bulk(t, ir_add_i(ir, s.address, ir_i32(ir, (int32_t)(A_BYTES + i * PANEL_BYTES))), ir_at(ir, t->p.b, ir->i8, at), PANEL_BYTES,
-              full);
+    MlirValue at =
+        ir_add_i(ir, ir_mul_i(ir, ir_add_i(ir, panel, ir_i64(ir, i)), depth_bytes), ir_mul_i(ir, k.index, ir_i64(ir, PANEL_BYTES)));
+    copy_bulk(t, ir_add_i(ir, s.address, ir_i32(ir, (int32_t)(A_BYTES + i * PANEL_BYTES))), ir_at(ir, t->p.b, ir->i8, at),
+              PANEL_BYTES, full);
   }
   ir_for_end(ir, &k, NULL);
 }
@@ -365,7 +366,8 @@ static void emit_rest(tile *t) {
   bool pairs = t->p.spec->paired && t->p.spec->segments == 1;
   int64_t panels = cuda_panels_of(t->p.spec->n);
   if (!cuda_writes_planes(t->p.spec) || panels % 2 == 0) return;
-  MlirValue row, rows = warp_rows(t, &row), c = ir_add_i(ir, t->p.task->lane, ir_i64(ir, panels * CUDA_PANEL)), zero = ir_f32(ir, 0.0f);
+  MlirValue row, rows = warp_rows(t, &row), c = ir_add_i(ir, t->p.task->lane, ir_i64(ir, panels * CUDA_PANEL)),
+                 zero = ir_f32(ir, 0.0f);
   ir_loop r;
   ir_for_begin(ir, &r, ir_i64(ir, 0), rows, 1, 0, NULL);
   cuda_write_column(&t->p, pairs, ir_add_i(ir, row, r.index), c, zero, pairs ? zero : nothing, ir_i64(ir, 0));
@@ -378,8 +380,9 @@ static void consume_tile(tile *t, MlirValue number, int64_t panels) {
   MlirValue sums = multiply_planes(t, panels), pairs = ir_i64(ir, 2 * cuda_paired_panels(s));
   for (int64_t i = 0; i < panels; i++) {
     MlirValue panel = ir_add_i(ir, ir_mul_i(ir, number, ir_i64(ir, PANELS)), ir_i64(ir, i));
-    if (!s->paired || s->segments == 1) {
-      emit_panel(t, s->paired, sums, i, panel);
+    bool alone = i % 2 == 0 && i + 1 == panels; /* no half of a pair */
+    if (!s->paired || s->segments == 1 || alone) {
+      emit_panel(t, s->paired && !alone, sums, i, panel);
       continue;
     }
     ir_branch which;
