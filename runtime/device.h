@@ -40,6 +40,13 @@ typedef struct hmoe_device {
   hmoe_status (*download)(hmoe_model *model, hmoe_workspace *workspace, void *to, const void *from, uint64_t size_bytes);
   hmoe_status (*fence)(hmoe_model *model, hmoe_workspace *workspace);
 
+  /* Before all else of a run. run->workspace->stream: the caller's, or NULL. NULL: there are no streams. */
+  hmoe_status (*run_begin)(hmoe_run *run);
+  /* In place of fence: the run goes on by itself, and the workspace may be given to another. NULL: there are no streams. */
+  hmoe_status (*run_queued)(hmoe_run *run);
+  /* Waits for runs that went on by themselves with this workspace, and says what they found. NULL: there are none. */
+  hmoe_status (*settle)(hmoe_model *model, hmoe_workspace *workspace);
+
   /* Around the launches of a run: what is begun in between may be kept together until the end, which is called whether or not it all could be begun
    * (status), and returns that or what went wrong since. NULL, both: nothing. */
   hmoe_status (*steps_begin)(hmoe_run *run);

@@ -41,6 +41,24 @@ hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_opt
   return HMOE_OK;
 }
 
+hmoe_status hmoe_run_options_read(const hmoe_run_options *options, hmoe_run_options *out_options) {
+  size_t known = sizeof *options, size = options ? options->struct_size : known;
+  memset(out_options, 0, known);
+  if (!options) return HMOE_OK;
+  if (size < sizeof options->struct_size || size > 65536)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "run options.struct_size: expected sizeof(hmoe_run_options) = %zu, found %zu", known,
+                     size);
+  const uint8_t *bytes = (const uint8_t *)options;
+  for (size_t i = known; i < size; i++)
+    if (bytes[i])
+      return hmoe_fail(HMOE_INVALID_ARGUMENT, "run options: a field at byte %zu is set that hmoe %s does not know", i,
+                       HMOE_VERSION);
+  memcpy(out_options, options, hmoe_min(size, known));
+  if (out_options->flags & ~(uint32_t)HMOE_RUN_DEVICE_TENSORS)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "run options.flags: unknown bits in 0x%x", out_options->flags);
+  return HMOE_OK;
+}
+
 static const char *const debug_words[] = {"run"};
 
 bool hmoe_debug_enabled(const char *word) {

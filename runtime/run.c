@@ -334,6 +334,7 @@ static hmoe_status check_empty(const hmoe_run *run) {
 
 /* The caller's pointers: given, naturally aligned, and outputs apart from inputs. */
 static hmoe_status place_tensors(hmoe_run *run, const void *const *inputs, void *const *outputs) {
+  enum { DEVICE_ALIGNMENT = 16 };
   const hmoe_plan *plan = run->model->plan;
   const hmoe_plan_entry *entry = run->entry;
   hmoe_memory *buffers = run->workspace->buffers;
@@ -348,7 +349,7 @@ static hmoe_status place_tensors(hmoe_run *run, const void *const *inputs, void 
     const char *name = HMOE_PLAN_ARRAY(plan, tensor->name, char);
     bool needed = buffers[i].size_bytes && !(input ? tensor->optional : run->pick != NULL);
     if (!data && needed) return hmoe_fail(HMOE_INVALID_ARGUMENT, "%s '%.*s' is NULL", side, length, name);
-    unsigned alignment = tensor->dtype == 2 ? 8 : 4;
+    unsigned alignment = run->in_place ? DEVICE_ALIGNMENT : tensor->dtype == 2 ? 8 : 4;
     if ((uintptr_t)data % alignment)
       return hmoe_fail(HMOE_INVALID_ARGUMENT, "%s '%.*s' is not %u-byte aligned", side, length, name, alignment);
     buffers[i].data = (uint8_t *)(uintptr_t)data;
@@ -452,13 +453,15 @@ static hmoe_status end_failed(hmoe_run *run, hmoe_status status) {
   return run->device->fence(run->model, run->workspace) == HMOE_OK ? status : hmoe_fail(status, "%s", why);
 }
 
-/* Everything that a device does of a run: it is all done, or has failed, when this returns. */
+/* Everything that a device does of a run: it is all done, or queued, or has failed, when this returns. */
 static hmoe_status run_on_device(hmoe_run *run, const void *const *inputs, void *const *outputs) {
-  bool copies = !run->device->host_memory;
+  bool copies = !run->device->host_memory && !run->in_place;
+  if (run->device->run_begin) HMOE_TRY(run->device->run_begin(run));
   hmoe_status status = copies ? copy_tensors(run, HMOE_BUFFER_INPUT, inputs, outputs) : HMOE_OK;
   if (status == HMOE_OK) status = begin_steps(run);
   if (status == HMOE_OK && copies) status = take_outputs(run, inputs, outputs);
   if (status != HMOE_OK) return end_failed(run, status);
+  if (run->queued) return run->device->run_queued(run);
   status = run->device->fence(run->model, run->workspace);
   return status == HMOE_OK && run->device->finish ? run->device->finish(run) : status;
 }
@@ -471,19 +474,25 @@ static hmoe_status run_entry(hmoe_run *run, const int64_t *dims, const void *con
   if (run->state) HMOE_TRY(hmoe_state_check_run(run));
   for (int scope = 0; scope < HMOE_SCOPE_COUNT; scope++) growth[scope] = hmoe_state_growth(run, scope);
   HMOE_TRY(place_tensors(run, inputs, outputs));
-  if (!run->device->host_memory) HMOE_TRY(place_copies(run));
+  if (!run->device->host_memory && !run->in_place) HMOE_TRY(place_copies(run));
   HMOE_TRY(hmoe_run_place_slots(run));
   return run_on_device(run, inputs, outputs);
 }
 
-static hmoe_status run_checked(hmoe_model *model, uint32_t entry, hmoe_state *state, const int64_t *dims, const void *const *inputs,
-                               void *const *outputs, hmoe_pick *pick) {
+/* options: read already. */
+static hmoe_status run_checked(hmoe_model *model, uint32_t entry, const hmoe_run_options *options, const int64_t *dims,
+                               const void *const *inputs, void *const *outputs, hmoe_pick *pick) {
   if (!model) return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: the model is NULL");
   if (entry == 0 || entry >= model->plan->entries.count)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: expected an entry from 1 to %u, found %u", model->plan->entries.count - 1, entry);
   hmoe_run run = make_run(model, entry);
+  hmoe_state *state = options->state;
   run.state = state;
   run.pick = pick;
+  run.in_place = options->flags & HMOE_RUN_DEVICE_TENSORS && !run.device->host_memory;
+  run.queued = options->stream && run.in_place;
+  if (options->stream && !run.device->run_queued)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "run: options.stream is set, and the device %s has no streams", run.device->name);
   int length = (int)hmoe_min(run.entry->name.count, 200);
   const char *name = HMOE_PLAN_ARRAY(model->plan, run.entry->name, char);
   if (run.entry->needs_state != (state != NULL))
@@ -496,6 +505,7 @@ static hmoe_status run_checked(hmoe_model *model, uint32_t entry, hmoe_state *st
   int64_t growth[HMOE_SCOPE_COUNT] = {0};
   hmoe_status status = hmoe_workspace_acquire(model, run.device, &run.workspace);
   if (status == HMOE_OK) {
+    run.workspace->stream = options->stream;
     status = run_entry(&run, dims, inputs, outputs, growth);
     hmoe_workspace_return(model, run.workspace);
   }
@@ -506,14 +516,21 @@ static hmoe_status run_checked(hmoe_model *model, uint32_t entry, hmoe_state *st
 
 hmoe_status hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *state, const int64_t *dims,
                                  const void *const *inputs, void *const *outputs) {
-  return run_checked(model, entry, state, dims, inputs, outputs, NULL);
+  return run_checked(model, entry, &(hmoe_run_options){.state = state}, dims, inputs, outputs, NULL);
+}
+
+hmoe_status hmoe_model_run_with(hmoe_model *model, uint32_t entry, const hmoe_run_options *options, const int64_t *dims,
+                                const void *const *inputs, void *const *outputs) {
+  hmoe_run_options read;
+  HMOE_TRY(hmoe_run_options_read(options, &read));
+  return run_checked(model, entry, &read, dims, inputs, outputs, NULL);
 }
 
 bool hmoe_model_picks(const hmoe_model *model) { return model->device->pick != NULL; }
 
 hmoe_status hmoe_model_run_pick(hmoe_model *model, uint32_t entry, hmoe_state *state, const int64_t *dims,
                                 const void *const *inputs, hmoe_pick *pick) {
-  return run_checked(model, entry, state, dims, inputs, NULL, pick);
+  return run_checked(model, entry, &(hmoe_run_options){.state = state}, dims, inputs, NULL, pick);
 }
 
 hmoe_status hmoe_model_run(hmoe_model *model, uint32_t entry, const int64_t *dims, const void *const *inputs,

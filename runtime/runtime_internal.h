@@ -91,6 +91,8 @@ const hmoe_dtype *hmoe_dtype_find(const char *name);
 /* ---- options.c ---- */
 
 /* Options of any struct_size, checked and widened to the current structure; options may be NULL. */
+/* The same of a run's options. */
+HMOE_MUST_USE hmoe_status hmoe_run_options_read(const hmoe_run_options *options, hmoe_run_options *out_options);
 HMOE_MUST_USE hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_options);
 /* Is `word` in the comma-separated HMOE_DEBUG? */
 bool hmoe_debug_enabled(const char *word);
@@ -442,6 +444,7 @@ typedef struct hmoe_workspace {
   uint64_t self_bytes; /* of this structure with its tables */
   const struct hmoe_device *device; /* whose it is */
   void *own; /* the device's */
+  void *stream; /* of the run at hand, the caller's; NULL: none */
   uint64_t own_bytes; /* of device memory in it */
   uint8_t *slots; /* all workspace slots */
   uint64_t slots_bytes;
@@ -473,6 +476,8 @@ typedef struct hmoe_run {
   hmoe_progress *progress; /* the same */
   const struct hmoe_state *state; /* entries that need one, else NULL */
   hmoe_pick *pick; /* NULL: the outputs themselves are wanted */
+  bool in_place; /* tensors are the device's, and nothing is copied */
+  bool queued; /* nor waited for */
   uint32_t entry_index;
   uint64_t items_done; /* by the enclosing loop: what bindings advance by */
   bool in_rows; /* inside a LOOP over rows */

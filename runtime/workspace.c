@@ -2,6 +2,7 @@
  * the same size allocate nothing. Slots are laid out for the sizes of the run at hand and the block behind them only grows. */
 #include "device.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* No buffer is larger, and products of two stay below 2^63. */
@@ -75,10 +76,26 @@ void hmoe_workspace_destroy(hmoe_model *model, hmoe_workspace *workspace) {
   }
   pthread_mutex_unlock(&model->mutex);
   const hmoe_device *device = workspace->device;
+  hmoe_status settled = device->settle ? device->settle(model, workspace) : HMOE_OK;
+  (void)settled; /* nobody hears of it any more */
   device->release(model, workspace->slots, workspace->slots_bytes);
   device->release(model, workspace->tensors, workspace->tensors_bytes);
   device->workspace_end(model, workspace);
   hmoe_release(&model->allocator, workspace, workspace->self_bytes);
+}
+
+/* No run is begun meanwhile, so the list stays as it is. */
+hmoe_status hmoe_model_wait(hmoe_model *model) {
+  if (!model) return hmoe_fail(HMOE_INVALID_ARGUMENT, "wait: the model is NULL");
+  char first[HMOE_MESSAGE_BYTES] = "";
+  hmoe_status status = HMOE_OK;
+  for (hmoe_workspace *w = model->workspaces; w; w = w->next) {
+    hmoe_status found = w->device->settle ? w->device->settle(model, w) : HMOE_OK;
+    if (found == HMOE_OK || status != HMOE_OK) continue;
+    status = found;
+    snprintf(first, sizeof first, "%s", hmoe_last_error());
+  }
+  return status == HMOE_OK ? status : hmoe_fail(status, "%s", first);
 }
 
 void hmoe_workspaces_before_fork(void *object) {
@@ -103,6 +120,10 @@ static hmoe_status reserve(hmoe_run *run, uint64_t bytes, const char *what, uint
   HMOE_TRY(run->device->allocate(model, bytes, !run->device->host_memory, what, &memory));
   uint64_t old_bytes = *block_bytes;
   void *old = *block;
+  if (old && run->device->settle) {
+    hmoe_status status = run->device->settle(model, run->workspace);
+    if (status != HMOE_OK) return run->device->release(model, memory, bytes), status;
+  }
   pthread_mutex_lock(&model->mutex);
   *block = memory;
   *block_bytes = bytes;

@@ -1,4 +1,4 @@
-/* hmoe runtime: opens compiled mixture-of-experts models and runs them on the CPU.
+/* hmoe runtime: opens compiled mixture-of-experts models and runs them on the CPU or on a GPU.
  *
  * A model is an object written by `hmoec compile` plus weights. The generated header NAME.h wraps the three calls below in typed
  * inline functions (NAME_open, NAME_run, NAME_close); applications normally call those and read this file for the options.
@@ -165,6 +165,35 @@ HMOE_MUST_USE HMOE_API hmoe_status hmoe_state_reorder(hmoe_state *state, const i
  * state's lengths are what they were. */
 HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_run_state(hmoe_model *model, uint32_t entry, hmoe_state *state, const int64_t *dims,
                                                         const void *const *inputs, void *const *outputs);
+
+/* ---- runs on a GPU's own memory, and on a stream of the caller's ---- */
+
+enum {
+  /* All inputs and outputs are in the memory of the model's device, 16-byte aligned: addresses that its driver gave (a CUdeviceptr, as a pointer).
+   * Nothing is copied. On the CPU that is the host's memory, as always. */
+  HMOE_RUN_DEVICE_TENSORS = 1u << 0,
+};
+
+/* Zero-initialise, set struct_size. */
+typedef struct hmoe_run_options {
+  size_t struct_size;
+  hmoe_state *state; /* NULL for entries that need none */
+  /* GPUs: a CUstream of the primary context of the model's device (which CUDA's runtime uses, too), not in capture; borrowed until what was queued has ended.
+   * The run comes after what is in it. NULL: a stream of the run's own. */
+  void *stream;
+  uint32_t flags; /* HMOE_RUN_DEVICE_TENSORS */
+} hmoe_run_options;
+
+/* hmoe_model_run_state, by options. With both a stream and HMOE_RUN_DEVICE_TENSORS the run is queued in the stream: the call waits for nothing, and what
+ * is behind it in the stream sees its outputs. Tensors must stay until it has ended; its state counts its tokens at once, and takes only more runs queued in
+ * the same stream until then. In all other cases the run has ended when the call returns.
+ * A queued run cannot say that an id is none of the model's, or that a row has too many tokens: it goes on with 0 in its place, and the next
+ * hmoe_model_wait says it. */
+HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_run_with(hmoe_model *model, uint32_t entry, const hmoe_run_options *options,
+                                                       const int64_t *dims, const void *const *inputs, void *const *outputs);
+/* Waits for all queued runs of the model; what went wrong with any of them since the last time is returned. From any thread, but not while another queues
+ * runs. hmoe_model_close waits by itself. */
+HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_wait(hmoe_model *model);
 
 /* Writes the packed, folded weights: to a temporary name beside `path`, renamed when complete. */
 HMOE_MUST_USE HMOE_API hmoe_status hmoe_model_save(const hmoe_model *model, const char *path);

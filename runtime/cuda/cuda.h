@@ -4,6 +4,7 @@
  *   device.c   the table: image, memory, copies, streams
  *   upload.c   weights to the device, in chunks
  *   graph.c    the launches of a run as one
+ *   queue.c    runs in streams of the caller's
  *   steps.c    kernels and the steps around them, as launches on the run's stream; nothing waits for the device before the fence
  *
  * Every entry of the table makes the device's context the thread's while it works, and the one of before again when it returns. */
@@ -48,14 +49,18 @@ typedef struct hmoe_cuda_model {
 
 static inline hmoe_cuda_model *hmoe_cuda_own(const hmoe_model *model) { return model->device_own; }
 
-/* workspace->own */
+/* workspace->own. Words of the device: the first element of an input that is none of the model's, step << 40 | element; all ones: none is. */
 typedef struct hmoe_cuda_workspace {
-  CUstream stream;
-  CUdeviceptr
-      trouble; /* a word of the device: the first element of an input that is none of the model's, step << 40 | element; all ones: none is */
-  uint64_t found; /* what the word was at the end of the run */
+  CUstream stream; /* its own */
+  CUstream ordered; /* of the run at hand: the caller's, or its own */
+  CUstream launches; /* of the run at hand: `ordered`, or its own while they are captured */
+  CUdeviceptr words; /* two: of the run at hand, which waits, and of all that were queued since somebody looked */
+  CUdeviceptr trouble; /* that of the two which is the run's */
+  uint64_t found; /* what the first was at the end of the run */
+  CUevent ended; /* of the latest queued run; NULL: there was none */
+  CUstream queued; /* its stream; NULL: it has ended */
   CUgraphExec graph; /* of the latest run's launches; NULL: none, or not asked for */
-  bool stale; /* the word is of an earlier run: to be written anew before a step looks at it */
+  bool stale; /* the first word is of an earlier run: to be written anew before a step looks at it */
   void *pointers[HMOE_CUDA_BINDINGS_MAX];
 } hmoe_cuda_workspace;
 
@@ -67,7 +72,10 @@ hmoe_status hmoe_cuda_step_ids(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_positions(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_last_rows(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step);
-/* See hmoe_device.steps_begin. */
+/* See hmoe_device. */
+hmoe_status hmoe_cuda_run_begin(hmoe_run *run);
+hmoe_status hmoe_cuda_run_queued(hmoe_run *run);
+hmoe_status hmoe_cuda_settle(const hmoe_cuda_driver *driver, hmoe_cuda_workspace *own);
 hmoe_status hmoe_cuda_steps_begin(hmoe_run *run);
 hmoe_status hmoe_cuda_steps_end(hmoe_run *run, hmoe_status status);
 /* See hmoe_device.pick. */

@@ -187,13 +187,14 @@ static void cuda_release(hmoe_model *model, void *memory, uint64_t size_bytes) {
 
 static CUstream stream_of(const hmoe_model *model, const hmoe_workspace *workspace) {
   const hmoe_cuda_workspace *own = workspace ? workspace->own : NULL;
-  return own ? own->stream : hmoe_cuda_own(model)->stream;
+  return own ? own->ordered : hmoe_cuda_own(model)->stream;
 }
 
 static hmoe_status create_stream(const hmoe_cuda_driver *driver, hmoe_cuda_workspace *own) {
   HMOE_CUDA_TRY(driver, cuStreamCreate, &own->stream, CU_STREAM_NON_BLOCKING);
-  HMOE_TRY(hmoe_cuda_allocate(driver, sizeof own->found, "a word of a workspace", &own->trouble));
-  HMOE_CUDA_TRY(driver, cuMemsetD8Async, own->trouble, 0xff, sizeof own->found, own->stream);
+  HMOE_TRY(hmoe_cuda_allocate(driver, 2 * sizeof own->found, "words of a workspace", &own->words));
+  HMOE_CUDA_TRY(driver, cuMemsetD8Async, own->words, 0xff, 2 * sizeof own->found, own->stream);
+  HMOE_CUDA_TRY(driver, cuStreamSynchronize, own->stream); /* the first run may be in another stream */
   return HMOE_OK;
 }
 
@@ -211,7 +212,8 @@ static void cuda_workspace_end(hmoe_model *model, hmoe_workspace *workspace) {
   if (!own) return;
   if (own->stream && may_release(model)) {
     hmoe_cuda_own(model)->driver->cuStreamDestroy(own->stream);
-    if (own->trouble) hmoe_cuda_own(model)->driver->cuMemFree(own->trouble);
+    if (own->words) hmoe_cuda_own(model)->driver->cuMemFree(own->words);
+    if (own->ended) hmoe_cuda_own(model)->driver->cuEventDestroy(own->ended);
     if (own->graph) hmoe_cuda_own(model)->driver->cuGraphExecDestroy(own->graph);
     released(model);
   }
@@ -250,7 +252,7 @@ static hmoe_status cuda_download(hmoe_model *model, hmoe_workspace *workspace, v
 
 /* What the run's steps found comes with the rest of what it gives. */
 static hmoe_status end_run(const hmoe_model *model, hmoe_cuda_workspace *own) {
-  HMOE_CUDA_TRY(hmoe_cuda_own(model)->driver, cuMemcpyDtoHAsync, &own->found, own->trouble, sizeof own->found, own->stream);
+  HMOE_CUDA_TRY(hmoe_cuda_own(model)->driver, cuMemcpyDtoHAsync, &own->found, own->words, sizeof own->found, own->ordered);
   return HMOE_OK;
 }
 
@@ -285,6 +287,21 @@ IN_CONTEXT(step_positions)
 IN_CONTEXT(step_last_rows)
 IN_CONTEXT(step_append_mask)
 #undef IN_CONTEXT
+
+static hmoe_status cuda_run_begin(hmoe_run *run) {
+  HMOE_TRY(enter(run->model));
+  return leave(run->model, hmoe_cuda_run_begin(run));
+}
+
+static hmoe_status cuda_run_queued(hmoe_run *run) {
+  HMOE_TRY(enter(run->model));
+  return leave(run->model, hmoe_cuda_run_queued(run));
+}
+
+static hmoe_status cuda_settle(hmoe_model *model, hmoe_workspace *workspace) {
+  HMOE_TRY(enter(model));
+  return leave(model, hmoe_cuda_settle(hmoe_cuda_own(model)->driver, workspace->own));
+}
 
 static hmoe_status cuda_steps_begin(hmoe_run *run) {
   HMOE_TRY(enter(run->model));
@@ -333,6 +350,9 @@ const hmoe_device hmoe_cuda_device = {
     .upload = cuda_upload,
     .download = cuda_download,
     .fence = cuda_fence,
+    .run_begin = cuda_run_begin,
+    .run_queued = cuda_run_queued,
+    .settle = cuda_settle,
     .steps_begin = cuda_steps_begin,
     .steps_end = cuda_steps_end,
     .pick = cuda_pick,

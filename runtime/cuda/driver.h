@@ -69,6 +69,7 @@ enum { CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8 };
   X(cuEventCreate, "cuEventCreate", (CUevent * event, unsigned flags))                                                             \
   X(cuEventDestroy, "cuEventDestroy_v2", (CUevent event))                                                                          \
   X(cuEventRecord, "cuEventRecord", (CUevent event, CUstream stream))                                                              \
+  X(cuStreamWaitEvent, "cuStreamWaitEvent", (CUstream stream, CUevent event, unsigned flags))                                      \
   X(cuEventSynchronize, "cuEventSynchronize", (CUevent event))                                                                     \
   X(cuStreamBeginCapture, "cuStreamBeginCapture_v2", (CUstream stream, int mode))                                                  \
   X(cuStreamEndCapture, "cuStreamEndCapture", (CUstream stream, CUgraph * graph))                                                  \

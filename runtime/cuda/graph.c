@@ -16,9 +16,7 @@ static void drop_graph(const hmoe_cuda_driver *driver, hmoe_cuda_workspace *own)
 hmoe_status hmoe_cuda_steps_begin(hmoe_run *run) {
   const hmoe_cuda_model *own = hmoe_cuda_own(run->model);
   hmoe_cuda_workspace *workspace = run->workspace->own;
-  if (workspace->stale)
-    HMOE_CUDA_TRY(own->driver, cuMemsetD8Async, workspace->trouble, 0xff, sizeof workspace->found, workspace->stream);
-  workspace->stale = false;
+  workspace->launches = own->graphs ? workspace->stream : workspace->ordered;
   if (own->graphs) HMOE_CUDA_TRY(own->driver, cuStreamBeginCapture, workspace->stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
   return HMOE_OK;
 }
@@ -45,6 +43,6 @@ hmoe_status hmoe_cuda_steps_end(hmoe_run *run, hmoe_status status) {
   if (status == HMOE_OK && result != CUDA_SUCCESS) status = hmoe_cuda_failed(driver, "cuStreamEndCapture", NULL, result);
   if (status == HMOE_OK) status = take_graph(driver, own, graph);
   if (result == CUDA_SUCCESS && graph) driver->cuGraphDestroy(graph);
-  if (status == HMOE_OK) HMOE_CUDA_TRY(driver, cuGraphLaunch, own->graph, own->stream);
+  if (status == HMOE_OK) HMOE_CUDA_TRY(driver, cuGraphLaunch, own->graph, own->ordered);
   return status;
 }

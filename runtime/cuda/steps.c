@@ -12,7 +12,7 @@ static hmoe_status launch_with(const hmoe_run *run, CUfunction function, uint64_
   if (!tasks) return HMOE_OK;
   if (tasks > INT32_MAX) return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu tasks", (unsigned long long)tasks);
   HMOE_CUDA_TRY(hmoe_cuda_own(run->model)->driver, cuLaunchKernel, function, (unsigned)tasks, 1, 1, threads, 1, 1, shared_bytes,
-                workspace->stream, arguments, NULL);
+                workspace->launches, arguments, NULL);
   return HMOE_OK;
 }
 
@@ -263,8 +263,8 @@ static hmoe_status report(hmoe_run *run, uint64_t found) {
   bool is_wide = ids->element_bytes == sizeof wide;
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_IDS_SOURCE, HMOE_READ, hmoe_mul(element + 1, ids->element_bytes), &source));
   HMOE_CUDA_TRY(driver, cuMemcpyDtoHAsync, is_wide ? (void *)&wide : &narrow,
-                (CUdeviceptr)(uintptr_t)source + element * ids->element_bytes, ids->element_bytes, workspace->stream);
-  HMOE_CUDA_TRY(driver, cuStreamSynchronize, workspace->stream);
+                (CUdeviceptr)(uintptr_t)source + element * ids->element_bytes, ids->element_bytes, workspace->ordered);
+  HMOE_CUDA_TRY(driver, cuStreamSynchronize, workspace->ordered);
   return hmoe_run_bad_id(run, step, source, element, is_wide ? wide : narrow);
 }
 

@@ -28,6 +28,11 @@ static struct {
   void (*reset)(void);
   CUresult (*init)(unsigned flags);
   CUresult (*pop)(CUcontext *context);
+  CUresult (*retain)(CUcontext *context, CUdevice device);
+  CUresult (*set_context)(CUcontext context);
+  CUresult (*create_stream)(CUstream *stream, unsigned flags);
+  CUresult (*destroy_stream)(CUstream stream);
+  CUresult (*synchronise)(CUstream stream);
 } fake;
 
 static inline void fake_find(void *library, const char *name, void *out_function) {
@@ -49,6 +54,11 @@ static int fake_open(void **state) {
   fake_find(library, "fake_cuda_reset", &fake.reset);
   fake_find(library, "cuInit", &fake.init);
   fake_find(library, "cuCtxPopCurrent_v2", &fake.pop);
+  fake_find(library, "cuDevicePrimaryCtxRetain", &fake.retain);
+  fake_find(library, "cuCtxSetCurrent", &fake.set_context);
+  fake_find(library, "cuStreamCreate", &fake.create_stream);
+  fake_find(library, "cuStreamDestroy_v2", &fake.destroy_stream);
+  fake_find(library, "cuStreamSynchronize", &fake.synchronise);
   return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "device.h"
 #include "hmoe/generate.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 /* ---- generation ---- */
@@ -369,8 +370,178 @@ static void test_stale(void **state) {
   cuda_model_close(&m);
 }
 
+/* ---- streams and memory of the caller's ---- */
+
+typedef struct session_of {
+  hmoe_model *model;
+  hmoe_state *state;
+  uint8_t *memory; /* of the device: ids of the prompt and of one token, logits of both */
+  uint64_t logits_bytes;
+} session_of;
+
+enum { PROMPT_AT = 16, TOKEN_AT = 80, LOGITS_AT = 112, PROMPT_LENGTH = 3 };
+
+static session_of session_begin(hmoe_model *model, const int64_t *ids, uint64_t vocab) {
+  session_of s = {.model = model, .logits_bytes = 2 * vocab * sizeof(float) / 16 * 16 + 16};
+  void *memory;
+  expect_ok(hmoe_state_create(model, &(hmoe_state_options){sizeof(hmoe_state_options), 2, 8, 0, 0}, &s.state));
+  expect_ok(model->device->allocate(model, LOGITS_AT + 2 * s.logits_bytes, false, "a session", &memory));
+  s.memory = memory;
+  expect_ok(model->device->upload(model, NULL, s.memory + PROMPT_AT, ids, 2 * PROMPT_LENGTH * sizeof *ids));
+  expect_ok(model->device->upload(model, NULL, s.memory + TOKEN_AT, ids + 1, 2 * sizeof *ids));
+  expect_ok(model->device->fence(model, NULL));
+  return s;
+}
+
+static hmoe_status session_run(const session_of *s, CUstream stream, bool prompt) {
+  int64_t length = prompt ? PROMPT_LENGTH : 1;
+  hmoe_run_options options = {.struct_size = sizeof options, .state = s->state, .stream = stream, .flags = HMOE_RUN_DEVICE_TENSORS};
+  return hmoe_model_run_with(s->model, hmoe_model_entry(s->model, "decode"), &options, &length,
+                             (const void *const[]){s->memory + (prompt ? PROMPT_AT : TOKEN_AT), NULL},
+                             (void *const[]){s->memory + LOGITS_AT + (prompt ? 0 : s->logits_bytes)});
+}
+
+static void expect_logits(const session_of *s, float *const wanted[2], uint64_t vocab) {
+  float *found = malloc(2 * vocab * sizeof *found);
+  for (int i = 0; i < 2; i++) {
+    expect_ok(s->model->device->download(s->model, NULL, found, s->memory + LOGITS_AT + (uint64_t)i * s->logits_bytes,
+                                         2 * vocab * sizeof *found));
+    expect_ok(s->model->device->fence(s->model, NULL));
+    assert_memory_equal(found, wanted[i], 2 * vocab * sizeof *found);
+  }
+  free(found);
+}
+
+static void session_end(session_of *s) {
+  hmoe_state_destroy(s->state);
+  s->model->device->release(s->model, s->memory, LOGITS_AT + 2 * s->logits_bytes);
+}
+
+/* A queued run waits for nothing and copies nothing; what it computes is the same, and the same workspace goes from stream to stream. */
+static void test_streams(void **state) {
+  (void)state;
+  cuda_model m = cuda_model_find(prompts[0].model);
+  float *wanted[2] = {malloc(2 * m.vocab * sizeof(float)), malloc(2 * m.vocab * sizeof(float))};
+  const int64_t *ids = prompts[0].ids, bad[] = {1, 2, 3, -7, 4, 5};
+  CUcontext context;
+  CUstream streams[2];
+  for (int graphs = 0; graphs < 2; graphs++) {
+    hmoe_options options = {
+        .struct_size = sizeof options, .device = "cuda", .threads = 1, .flags = graphs ? HMOE_DEVICE_GRAPHS : 0};
+    hmoe_model *model;
+    expect_ok(hmoe_model_open(m.object, &(hmoe_weights){.path = m.weights}, &options, &model));
+    assert_int_equal(fake.retain(&context, 0), CUDA_SUCCESS);
+    assert_int_equal(fake.set_context(context), CUDA_SUCCESS);
+    for (int i = 0; i < 2; i++) assert_int_equal(fake.create_stream(&streams[i], CU_STREAM_NON_BLOCKING), CUDA_SUCCESS);
+
+    hmoe_state *plain;
+    expect_ok(hmoe_state_create(model, &(hmoe_state_options){sizeof(hmoe_state_options), 2, 8, 0, 0}, &plain));
+    expect_ok(decode(model, plain, PROMPT_LENGTH, ids, wanted[0]));
+    expect_ok(decode(model, plain, 1, ids + 1, wanted[1]));
+    hmoe_state_destroy(plain);
+
+    session_of a = session_begin(model, ids, m.vocab), b = session_begin(model, ids, m.vocab);
+    fake_cuda_counters before = fake.get_counters();
+    for (int i = 0; i < 2; i++) expect_ok(session_run(&a, streams[0], i == 0));
+    for (int i = 0; i < 2; i++) expect_ok(session_run(&b, streams[1], i == 0));
+    fake_cuda_counters after = fake.get_counters();
+    assert_int_equal(after.synchronisations, before.synchronisations);
+    assert_int_equal(after.kernels, before.kernels); /* nothing has run, not even what came first */
+    assert_int_equal(after.copies, before.copies);
+    assert_int_equal(hmoe_state_length(a.state), PROMPT_LENGTH + 1);
+    assert_null(model->workspaces->next); /* one did for all */
+    assert_int_equal(fake.synchronise(streams[1]), CUDA_SUCCESS); /* which waits for the other */
+    expect_logits(&a, wanted, m.vocab);
+    expect_logits(&b, wanted, m.vocab);
+    expect_ok(hmoe_model_wait(model));
+
+    /* What is wrong is said once, by who waits; runs that wait themselves hear of their own alone. */
+    session_of c = session_begin(model, bad, m.vocab);
+    expect_ok(session_run(&c, streams[0], true));
+    expect_ok(session_run(&b, NULL, false));
+    assert_int_equal(hmoe_model_wait(model), HMOE_INVALID_ARGUMENT);
+    assert_non_null(strstr(hmoe_last_error(), "a queued run was given ids that are none of the model's"));
+    expect_ok(hmoe_model_wait(model));
+    expect_ok(hmoe_state_rewind(c.state, 0));
+    assert_int_equal(session_run(&c, NULL, true), HMOE_INVALID_ARGUMENT);
+    assert_string_equal(hmoe_last_error(), "input 'input_ids'[1, 0] = -7: expected 0 to 196");
+
+    /* The word is clean again; and what is refused. */
+    expect_ok(hmoe_state_rewind(a.state, 0));
+    expect_ok(session_run(&a, streams[0], true));
+    expect_ok(hmoe_model_wait(model));
+    c.memory -= 8; /* not aligned */
+    assert_int_equal(session_run(&c, streams[0], true), HMOE_INVALID_ARGUMENT);
+    assert_string_equal(hmoe_last_error(), "input 'input_ids' is not 16-byte aligned");
+    c.memory += 8;
+    session_end(&a);
+    session_end(&b);
+    session_end(&c);
+    for (int i = 0; i < 2; i++) assert_int_equal(fake.destroy_stream(streams[i]), CUDA_SUCCESS);
+    hmoe_model_close(model);
+    fake.pop(NULL);
+    fake_cuda_counters end = fake.get_counters();
+    assert_true(!end.live_allocations && !end.live_events && !end.live_streams && !end.live_graphs && !end.live_host_allocations);
+  }
+  for (int i = 0; i < 2; i++) free(wanted[i]);
+  /* A host has no streams; its memory is the caller's. */
+  hmoe_model *host;
+  expect_ok(cuda_model_open_on(&m, NULL, &host));
+  int64_t length = 1;
+  hmoe_run_options options = {.struct_size = sizeof options, .stream = &length};
+  assert_int_equal(hmoe_model_run_with(host, 1, &options, &length, NULL, NULL), HMOE_INVALID_ARGUMENT);
+  assert_string_equal(hmoe_last_error(), "run: options.stream is set, and the device cpu has no streams");
+  options.flags = 2;
+  assert_int_equal(hmoe_model_run_with(host, 1, &options, &length, NULL, NULL), HMOE_INVALID_ARGUMENT);
+  assert_string_equal(hmoe_last_error(), "run options.flags: unknown bits in 0x2");
+  expect_ok(hmoe_model_wait(host));
+  hmoe_model_close(host);
+}
+
+/* ---- several ---- */
+
+typedef struct worker_of {
+  hmoe_model *model;
+  int64_t tokens[MOST_TOKENS];
+} worker_of;
+
+static void *work(void *context) {
+  worker_of *w = context;
+  generate(w->model, &prompts[0], (hmoe_generation){.end_token = HMOE_NO_TOKENS}, w->tokens);
+  return NULL;
+}
+
+/* Models on two devices, and two threads on each. */
+static void test_devices(void **state) {
+  (void)state;
+  cuda_model m = cuda_model_find(prompts[0].model);
+  fake.set_devices(2);
+  worker_of workers[4] = {{NULL}};
+  pthread_t threads[4];
+  static const char *const names[] = {"cuda", "cuda:1"};
+  hmoe_model *models[3], *none;
+  for (int i = 0; i < 2; i++) expect_ok(cuda_model_open_on(&m, names[i], &models[i]));
+  expect_ok(cuda_model_open_on(&m, NULL, &models[2]));
+  for (int i = 0; i < 4; i++) {
+    workers[i].model = models[i / 2];
+    assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
+  }
+  worker_of host = {models[2], {0}};
+  work(&host);
+  for (int i = 0; i < 4; i++) {
+    assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_memory_equal(workers[i].tokens, host.tokens, sizeof host.tokens);
+  }
+  assert_int_equal(cuda_model_open_on(&m, "cuda:2", &none), HMOE_UNSUPPORTED);
+  assert_string_equal(hmoe_last_error(), "options.device: there are 2 CUDA devices, found \"cuda:2\"");
+  for (int i = 0; i < 3; i++) hmoe_model_close(models[i]);
+  fake.set_devices(1);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokens), cmocka_unit_test(test_upload),   cmocka_unit_test(test_packed),
-                                     cmocka_unit_test(test_graphs), cmocka_unit_test(test_failures), cmocka_unit_test(test_stale)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokens),   cmocka_unit_test(test_upload),
+                                     cmocka_unit_test(test_packed),   cmocka_unit_test(test_graphs),
+                                     cmocka_unit_test(test_streams),  cmocka_unit_test(test_devices),
+                                     cmocka_unit_test(test_failures), cmocka_unit_test(test_stale)};
   return cmocka_run_group_tests(tests, fake_open, fake_close);
 }
