@@ -51,6 +51,7 @@ def check_defect(options, path, graph, seed, dtype):
     if graph.kind == "decoder": command += ["--save-weights", path + ".safetensors"]
     if options.quick: command += ["--strategy", "auto"]
     if options.cpu: command += ["--cpu", options.cpu]
+    if options.target: command += ["--target", options.target]
     command += ["--threads", str(random.Random(seed + 1).choice([1, 2, 8]))]
     result = run(command)
     text = f"{' '.join(command)}\n{result.stdout}{result.stderr}"
@@ -83,6 +84,7 @@ def decode_defect(options, path, graph, seed, dtype):
     numpy.save(base + ".mask.npy", mask)
     shared = ["--weights", path + ".safetensors", "--dtype", dtype]
     if options.cpu: shared += ["--cpu", options.cpu]
+    if options.target: shared += ["--target", options.target]
     command = [options.hmoec, "generate", path, *shared, "--input", f"input_ids={base}.ids.npy", "--max-new-tokens", str(steps), "-o", base + ".tokens.npy"]
     if graph.masked: command += ["--input", f"attention_mask={base}.mask.npy"]
     result = run(command)
@@ -149,6 +151,7 @@ def main():
     parser.add_argument("--kind", choices=["rows", "batch", "decoder"])
     parser.add_argument("--dtype", choices=["f32", "bf16"])
     parser.add_argument("--cpu", help="a code version, or `turn`: one of this machine's after the other (default: all of them)")
+    parser.add_argument("--target", help="another target than the host, as `hmoec check` takes it")
     parser.add_argument("--wild", action="store_true", help="also what may be refused")
     parser.add_argument("--plan-only", action="store_true", help="look for what cannot be planned")
     parser.add_argument("--quick", action="store_true", help="one strategy of HyperExperts, the best code version, at most 40 tokens")
