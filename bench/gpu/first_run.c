@@ -75,11 +75,24 @@ static bool failed(const char *what, const char *words) {
 }
 
 static bool load_driver(void) {
-  static const char *const names[] = {"cuInit",           "cuDriverGetVersion",       "cuDeviceGet",          "cuDeviceGetName",
-                                      "cuDeviceGetAttribute", "cuDevicePrimaryCtxRetain", "cuCtxPushCurrent_v2",  "cuMemAlloc_v2",
-                                      "cuMemFree_v2",     "cuMemcpyHtoDAsync_v2",     "cuMemcpyDtoHAsync_v2", "cuMemcpyDtoDAsync_v2",
-                                      "cuStreamCreate",   "cuStreamSynchronize",      "cuEventCreate",        "cuEventRecord",
-                                      "cuEventSynchronize", "cuEventElapsedTime"};
+  static const char *const names[] = {"cuInit",
+                                      "cuDriverGetVersion",
+                                      "cuDeviceGet",
+                                      "cuDeviceGetName",
+                                      "cuDeviceGetAttribute",
+                                      "cuDevicePrimaryCtxRetain",
+                                      "cuCtxPushCurrent_v2",
+                                      "cuMemAlloc_v2",
+                                      "cuMemFree_v2",
+                                      "cuMemcpyHtoDAsync_v2",
+                                      "cuMemcpyDtoHAsync_v2",
+                                      "cuMemcpyDtoDAsync_v2",
+                                      "cuStreamCreate",
+                                      "cuStreamSynchronize",
+                                      "cuEventCreate",
+                                      "cuEventRecord",
+                                      "cuEventSynchronize",
+                                      "cuEventElapsedTime"};
   const char *path = getenv("HMOE_CUDA_DRIVER");
   void *library = dlopen(path && *path ? path : "libcuda.so.1", RTLD_NOW), *context;
   if (!library) return failed("no CUDA driver", dlerror());
@@ -172,7 +185,8 @@ static void *checkpoint(const layer_case *c, size_t *out_bytes) {
   return file;
 }
 
-static hmoe_status open_case(const layer_case *c, const struct hmoe_model_object *object, const char *on, uint32_t flags, hmoe_model **out_model) {
+static hmoe_status open_case(const layer_case *c, const struct hmoe_model_object *object, const char *on, uint32_t flags,
+                             hmoe_model **out_model) {
   size_t bytes = 0;
   void *file = checkpoint(c, &bytes);
   hmoe_options options = {.struct_size = sizeof options, .device = on, .flags = flags};
@@ -216,8 +230,9 @@ static double time_layer(hmoe_model *model, int64_t tokens, const tensors *t, do
   int runs = 0;
   for (int i = 0; i < MOST_RUNS + 3 && (runs < 5 || spent < most_seconds); i++) {
     float milliseconds;
-    if (cu.cuEventRecord(begin_event, stream) || queue(model, tokens, t->x, t->y, stream) != HMOE_OK || cu.cuEventRecord(end_event, stream) ||
-        cu.cuEventSynchronize(end_event) || cu.cuEventElapsedTime(&milliseconds, begin_event, end_event))
+    if (cu.cuEventRecord(begin_event, stream) || queue(model, tokens, t->x, t->y, stream) != HMOE_OK ||
+        cu.cuEventRecord(end_event, stream) || cu.cuEventSynchronize(end_event) ||
+        cu.cuEventElapsedTime(&milliseconds, begin_event, end_event))
       return -1;
     if (i < 3) continue; /* warms up */
     times[runs++] = milliseconds / 1e3;
@@ -259,11 +274,13 @@ static bool part_device(const settings *s) {
   (void)s;
   char name[128] = "";
   int version = 0, attributes[6] = {0};
-  static const int numbers[6] = {75, 76, 16, 13, 36, 38}; /* capability, multiprocessors, kHz of them and of memory, bytes of second-level cache */
+  static const int numbers[6] = {75, 76, 16, 13,
+                                 36, 38}; /* capability, multiprocessors, kHz of them and of memory, bytes of second-level cache */
   cu.cuDriverGetVersion(&version);
   cu.cuDeviceGetName(name, sizeof name, device);
   for (int i = 0; i < 6; i++) cu.cuDeviceGetAttribute(&attributes[i], numbers[i], device);
-  row("\"part\": \"device\", \"name\": \"%s\", \"driver\": %d, \"capability\": \"%d.%d\", \"multiprocessors\": %d, \"clock_khz\": %d, \"memory_khz\": %d, "
+  row("\"part\": \"device\", \"name\": \"%s\", \"driver\": %d, \"capability\": \"%d.%d\", \"multiprocessors\": %d, \"clock_khz\": "
+      "%d, \"memory_khz\": %d, "
       "\"cache_bytes\": %d",
       name, version, attributes[0], attributes[1], attributes[2], attributes[3], attributes[4], attributes[5]);
   return true;
@@ -304,7 +321,8 @@ static bool golden_case(const layer_case *c, const char *folder) {
   hmoe_weights weights = {.kind = HMOE_WEIGHTS_PATH, .path = path};
   int64_t tokens = (int64_t)count / c->d_model;
   double error = NAN, largest = 0, worst = 0;
-  hmoe_status status = !x || !expected || !y || count != expected_count ? HMOE_INVALID_ARGUMENT : hmoe_model_open(c->object, &weights, &options, &model);
+  hmoe_status status = !x || !expected || !y || count != expected_count ? HMOE_INVALID_ARGUMENT
+                                                                        : hmoe_model_open(c->object, &weights, &options, &model);
   if (status == HMOE_OK) status = hmoe_model_run(model, 1, &tokens, (const void *const[]){x}, (void *const[]){y});
   for (size_t i = 0; status == HMOE_OK && i < count; i++) {
     largest = fmax(largest, fabs((double)expected[i]));
@@ -313,8 +331,8 @@ static bool golden_case(const layer_case *c, const char *folder) {
   }
   if (status == HMOE_OK) error = worst / largest;
   bool right = status == HMOE_OK && error <= 2e-5;
-  row("\"part\": \"golden\", \"case\": \"%s\", \"tokens\": %" PRId64 ", \"error\": %.3g, \"right\": %s, \"status\": \"%s\"", c->name, tokens,
-      isnan(error) ? -1 : error, right ? "true" : "false", status == HMOE_OK ? "ok" : hmoe_last_error());
+  row("\"part\": \"golden\", \"case\": \"%s\", \"tokens\": %" PRId64 ", \"error\": %.3g, \"right\": %s, \"status\": \"%s\"",
+      c->name, tokens, isnan(error) ? -1 : error, right ? "true" : "false", status == HMOE_OK ? "ok" : hmoe_last_error());
   hmoe_model_close(model);
   free(x);
   free(expected);
@@ -345,8 +363,8 @@ static bool check_case(const layer_case *c, hmoe_model *model, hmoe_model *refer
     free_tensors(&t);
   }
   bool right = ok && error <= 1e-2;
-  row("\"part\": \"checks\", \"case\": \"%s\", \"tokens\": %" PRId64 ", \"error\": %.3g, \"right\": %s, \"status\": \"%s\"", c->name, tokens,
-      isnan(error) ? -1 : error, right ? "true" : "false", ok ? "ok" : hmoe_last_error());
+  row("\"part\": \"checks\", \"case\": \"%s\", \"tokens\": %" PRId64 ", \"error\": %.3g, \"right\": %s, \"status\": \"%s\"",
+      c->name, tokens, isnan(error) ? -1 : error, right ? "true" : "false", ok ? "ok" : hmoe_last_error());
   free(expected);
   free(y);
   return right;
@@ -360,7 +378,8 @@ static bool part_checks(const settings *s) {
     if (!c->reference || !is_wanted(s, c)) continue;
     bool ok = open_case(c, c->object, "cuda", 0, &model) == HMOE_OK && open_case(c, c->reference, NULL, 0, &reference) == HMOE_OK;
     if (!ok) row("\"part\": \"checks\", \"case\": \"%s\", \"right\": false, \"status\": \"%s\"", c->name, hmoe_last_error());
-    for (size_t t = 0; ok && t < sizeof token_counts / sizeof *token_counts && token_counts[t] <= s->most_tokens && token_counts[t] <= 512; t++)
+    for (size_t t = 0;
+         ok && t < sizeof token_counts / sizeof *token_counts && token_counts[t] <= s->most_tokens && token_counts[t] <= 512; t++)
       all &= check_case(c, model, reference, token_counts[t]);
     all &= ok;
     hmoe_model_close(model);
@@ -377,8 +396,9 @@ static bool part_ceilings(const settings *s) {
   char *host = calloc(1, bytes);
   bool ok = host && !cu.cuMemcpyHtoDAsync_v2(from, host, bytes, stream) && !cu.cuStreamSynchronize(stream);
   for (int i = 0; ok && i < 20; i++) {
-    ok = !cu.cuEventRecord(begin_event, stream) && !cu.cuMemcpyDtoDAsync_v2(to, from, bytes, stream) && !cu.cuEventRecord(end_event, stream) &&
-         !cu.cuEventSynchronize(end_event) && !cu.cuEventElapsedTime(&milliseconds, begin_event, end_event);
+    ok = !cu.cuEventRecord(begin_event, stream) && !cu.cuMemcpyDtoDAsync_v2(to, from, bytes, stream) &&
+         !cu.cuEventRecord(end_event, stream) && !cu.cuEventSynchronize(end_event) &&
+         !cu.cuEventElapsedTime(&milliseconds, begin_event, end_event);
     if (ok && milliseconds < least) least = milliseconds;
   }
   free(host);
@@ -410,8 +430,9 @@ static bool part_layers(const settings *s) {
       if (ok) free_tensors(&t);
       ok = seconds >= 0;
       if (ok)
-        row("\"part\": \"layers\", \"case\": \"%s\", \"tokens\": %" PRId64 ", \"seconds\": %.6g, \"expert_tflops\": %.4g, \"weight_bytes\": %zu", c->name,
-            tokens, seconds, flop / fmax(seconds, 1e-9) / 1e12, hmoe_model_weight_bytes(model));
+        row("\"part\": \"layers\", \"case\": \"%s\", \"tokens\": %" PRId64
+            ", \"seconds\": %.6g, \"expert_tflops\": %.4g, \"weight_bytes\": %zu",
+            c->name, tokens, seconds, flop / fmax(seconds, 1e-9) / 1e12, hmoe_model_weight_bytes(model));
     }
     if (!ok) row("\"part\": \"layers\", \"case\": \"%s\", \"status\": \"%s\"", c->name, hmoe_last_error());
     all &= ok;
@@ -431,8 +452,8 @@ static bool part_graphs(const settings *s) {
     double seconds = ok ? time_layer(model, 1, &t, 0.5) : -1;
     if (ok) free_tensors(&t);
     ok = seconds >= 0;
-    row("\"part\": \"graphs\", \"case\": \"%s\", \"graph\": %s, \"seconds\": %.6g, \"status\": \"%s\"", c->name, flags ? "true" : "false", seconds,
-        ok ? "ok" : hmoe_last_error());
+    row("\"part\": \"graphs\", \"case\": \"%s\", \"graph\": %s, \"seconds\": %.6g, \"status\": \"%s\"", c->name,
+        flags ? "true" : "false", seconds, ok ? "ok" : hmoe_last_error());
     all &= ok;
     hmoe_model_close(model);
   }
@@ -478,7 +499,8 @@ int main(int count, char **arguments) {
     else if (strcmp(name, "--most-tokens") == 0 && value) s.most_tokens = atoll(value);
     else if (strcmp(name, "--seconds") == 0 && value) s.seconds = atof(value);
     else {
-      fprintf(stderr, "usage: first_run [--json FILE] [--parts device,golden,checks,ceilings,layers,graphs] [--only CASE] [--most-tokens N] [--seconds S] "
+      fprintf(stderr, "usage: first_run [--json FILE] [--parts device,golden,checks,ceilings,layers,graphs] [--only CASE] "
+                      "[--most-tokens N] [--seconds S] "
                       "[--golden DIRECTORY]\n");
       return strcmp(name, "--help") == 0 ? 0 : 2;
     }

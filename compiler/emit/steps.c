@@ -132,7 +132,8 @@ static hmoe_plan_span kernel_fields(const step_source *s) {
   const hmoec_matmul_spec *product = kernel.family == HMOEC_KERNEL_MATMUL ? &kernel.spec.matmul
                                      : kernel.family == HMOEC_KERNEL_FFN  ? &kernel.spec.ffn.second
                                                                           : NULL;
-  bool packs = kernel.family == HMOEC_KERNEL_PACK_ROWS, grouped = product ? product->grouped : packs && kernel.spec.pack_rows.grouped;
+  bool packs = kernel.family == HMOEC_KERNEL_PACK_ROWS,
+       grouped = product ? product->grouped : packs && kernel.spec.pack_rows.grouped;
   hmoe_step_kernel fields = {.kernel = add_kernel(plan, &kernel),
                              .grid = !product && !packs ? HMOE_GRID_ROWS
                                      : grouped          ? HMOE_GRID_BLOCKS
@@ -140,9 +141,8 @@ static hmoe_plan_span kernel_fields(const step_source *s) {
                              .row_block = kernel.family == HMOEC_KERNEL_ATTENTION ? 1 : scheduled(s, "row_block"),
                              .groups = 1,
                              .column_splits = packs ? column_splits(plan->unit->target, kernel.spec.pack_rows.n)
-                                              : kernel.family == HMOEC_KERNEL_MATMUL
-                                                  ? column_splits(plan->unit->target, product->n)
-                                                  : 1,
+                                              : kernel.family == HMOEC_KERNEL_MATMUL ? column_splits(plan->unit->target, product->n)
+                                                                                     : 1,
                              .row_flops = hmoec_kernel_row_flops(&kernel)};
   if (fields.grid == HMOE_GRID_BLOCKS) {
     while (strcmp(s->info->roles[fields.blocks_binding], "blocks") != 0) fields.blocks_binding++;

@@ -17,7 +17,8 @@ typedef struct hmoec_unit {
   char *name; /* model name */
   hmoec_kernel *kernels; /* distinct, in order of first use */
   size_t kernel_count;
-  size_t host_kernels; /* the first so many have code of the host: all, or those of entry 0 where the others' rows are laid out for another machine */
+  size_t
+      host_kernels; /* the first so many have code of the host: all, or those of entry 0 where the others' rows are laid out for another machine */
   hmoec_scalar_library functions; /* scalar functions that kernels name */
   void *plan;
   size_t plan_bytes;

@@ -96,7 +96,8 @@ typedef struct hmoec_matmul_spec {
   /* A's rows are consecutive and lie as the target's rows in place of `format` do, slack rows and all: no copy into scratch. a_format == format, and
    * columns from k to the depth of a right operand (right_depth) are 0. */
   bool a_in_place;
-  bool few_rows; /* for targets whose rows in place are laid out otherwise than row-major: A and C, in place or not, are row-major here */
+  bool
+      few_rows; /* for targets whose rows in place are laid out otherwise than row-major: A and C, in place or not, are row-major here */
   bool c_padded; /* C rows have room for whole column steps: columns from n to the last one's end become 0 */
   bool grouped;
   bool has_gather, has_scatter, has_bias, has_row_gate, has_gated_bias, has_pass;

@@ -29,10 +29,10 @@ static inline uint64_t hmoe_cuda_place(uint64_t k, uint64_t r) { return ((k / 8)
 
 typedef struct hmoe_cuda_call {
   uint64_t buffers[HMOE_CUDA_BINDINGS_MAX]; /* addresses of the device, one a binding; 0 for HMOE_NONE */
-  int64_t rows;                             /* as in hmoe_kernel_call, as are the next two */
+  int64_t rows; /* as in hmoe_kernel_call, as are the next two */
   int64_t splits;
   int64_t first_block;
-  int64_t blocks;                           /* most blocks that there may be of these rows */
+  int64_t blocks; /* most blocks that there may be of these rows */
   int64_t dims[HMOE_CUDA_DIMS_MAX];
 } hmoe_cuda_call;
 

@@ -334,9 +334,11 @@ static hmoe_status pack_columns(hmoe_run *run, const hmoe_plan_step *step, pack_
 }
 
 hmoe_status hmoe_cpu_step_pack(hmoe_run *run, const hmoe_plan_step *step) {
-  static hmoe_status (*const layouts[HMOE_LAYOUT_COUNT])(hmoe_run *, const hmoe_plan_step *, pack_job *) = {
-      [HMOE_LAYOUT_VECTOR] = pack_vector, [HMOE_LAYOUT_PANELS] = pack_panels, [HMOE_LAYOUT_COLUMNS] = pack_columns,
-      [HMOE_LAYOUT_PLANES] = pack_planes};
+  static hmoe_status (*const layouts[HMOE_LAYOUT_COUNT])(hmoe_run *, const hmoe_plan_step *,
+                                                         pack_job *) = {[HMOE_LAYOUT_VECTOR] = pack_vector,
+                                                                        [HMOE_LAYOUT_PANELS] = pack_panels,
+                                                                        [HMOE_LAYOUT_COLUMNS] = pack_columns,
+                                                                        [HMOE_LAYOUT_PLANES] = pack_planes};
   if (!hmoe_pack_writes(hmoe_run_fields(run, step))) return HMOE_OK;
   pack_job job;
   HMOE_TRY(job_init(run, step, &job));

@@ -200,7 +200,7 @@ static void test_open_steps(void **state) {
    .format = n + HMOEC_PACK_FORMAT,                                                                                                \
    .generated_format = n + HMOEC_PACK_GENERATED_FORMAT,                                                                            \
    .between = n + HMOEC_PACK_BETWEEN,                                                                                              \
-   .generated_layout = n + HMOEC_PACK_GENERATED_LAYOUT,                                                                              \
+   .generated_layout = n + HMOEC_PACK_GENERATED_LAYOUT,                                                                            \
    .columns = n + HMOEC_PACK_COLUMNS,                                                                                              \
    .generated_rows = n + HMOEC_PACK_GENERATED_ROWS,                                                                                \
    .group_bytes = n + HMOEC_PACK_GROUP_BYTES,                                                                                      \

@@ -105,7 +105,8 @@ typedef struct cuda_block {
 } cuda_block;
 /* blocks: a blocks buffer, or null: blocks of row_block rows each. What follows, up to cuda_block_end, is done where there is such a block: as many tasks are
  * launched as there can be. */
-void cuda_block_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block, cuda_block *out_block);
+void cuda_block_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block,
+                      cuda_block *out_block);
 /* Block `number`, which is there. */
 void cuda_block_load(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block, MlirValue number,
                      cuda_block *out_block);

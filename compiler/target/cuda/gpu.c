@@ -74,14 +74,13 @@ hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name,
            sizeof(hmoe_cuda_call) / sizeof(int64_t));
   MlirAttribute argument = parsed(e, written);
   snprintf(written, sizeof written, "array<i32: %d, 1, 1>", (int)threads);
-  MlirNamedAttribute list[] = {named(e, "sym_name", mlirStringAttrGet(ir->context, text(name))),
-                               named(e, "function_type", mlirTypeAttrGet(type)),
-                               named(e, "linkage", mlirLLVMLinkageAttrGet(ir->context, MlirLLVMLinkageExternal)),
-                               named(e, "nvvm.kernel", mlirUnitAttrGet(ir->context)),
-                               named(e, "nvvm.reqntid", parsed(e, written)),
-                               named(e, "arg_attrs", argument),
-                               /* Asked for, too, by kernels whose warpgroups share registers out anew: without it that is ignored. */
-                               named(e, "nvvm.minctasm", mlirIntegerAttrGet(e->ir.i32, 1))};
+  MlirNamedAttribute list[] = {
+      named(e, "sym_name", mlirStringAttrGet(ir->context, text(name))), named(e, "function_type", mlirTypeAttrGet(type)),
+      named(e, "linkage", mlirLLVMLinkageAttrGet(ir->context, MlirLLVMLinkageExternal)),
+      named(e, "nvvm.kernel", mlirUnitAttrGet(ir->context)), named(e, "nvvm.reqntid", parsed(e, written)),
+      named(e, "arg_attrs", argument),
+      /* Asked for, too, by kernels whose warpgroups share registers out anew: without it that is ignored. */
+      named(e, "nvvm.minctasm", mlirIntegerAttrGet(e->ir.i32, 1))};
   MlirOperationState state = mlirOperationStateGet(text("llvm.func"), location);
   mlirOperationStateAddAttributes(&state, sizeof list / sizeof *list - (threads < CUDA_TILE90_THREADS), list);
   mlirOperationStateAddOwnedRegions(&state, 1, &region);
@@ -329,7 +328,8 @@ void cuda_block_load(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirVal
   out_block->dropped = ir_compare_i(ir, IR_NE, block_field(e, block, offsetof(hmoe_block, dropped)), ir_i32(ir, 0));
 }
 
-void cuda_block_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block, cuda_block *out_block) {
+void cuda_block_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block,
+                      cuda_block *out_block) {
   ir_builder *ir = &e->ir;
   MlirValue number = ir_div_i(ir, task->task, task->splits);
   *out_block = (cuda_block){.split = ir_rem_i(ir, task->task, task->splits), .grouped = !mlirValueIsNull(blocks)};

@@ -15,7 +15,7 @@ enum {
   COLUMNS = CUDA_TILE_COLUMNS,
   DEPTH = CUDA_TILE_DEPTH,
   THREADS = CUDA_TILE_THREADS,
-  A_PITCH = ROWS + 4,    /* of a k's rows in shared memory: threads that store one row's k go to different banks */
+  A_PITCH = ROWS + 4, /* of a k's rows in shared memory: threads that store one row's k go to different banks */
   SUM_PITCH = COLUMNS + 1,
   THREAD_ROWS = 4,
   THREAD_COLUMNS = 4, /* two neighbours of either panel */
@@ -27,9 +27,7 @@ enum {
   STATISTICS_BYTES = 2 * ROWS * 4
 };
 
-bool hmoec_cuda_has_matmul(const hmoec_matmul_spec *spec) {
-  return !hmoec_is_bf16(spec->format) && !hmoec_is_bf16(spec->c_format);
-}
+bool hmoec_cuda_has_matmul(const hmoec_matmul_spec *spec) { return !hmoec_is_bf16(spec->format) && !hmoec_is_bf16(spec->c_format); }
 
 int64_t hmoec_cuda_matmul_shared_bytes(const hmoec_matmul_spec *spec) {
   return TILE_BYTES + (spec->norm != HMOEC_NORM_NONE ? STATISTICS_BYTES : 0);
@@ -37,7 +35,7 @@ int64_t hmoec_cuda_matmul_shared_bytes(const hmoec_matmul_spec *spec) {
 
 typedef struct tile_product {
   product p;
-  MlirValue part, rows;     /* of the block: the first row of the part that is multiplied, and how many it has */
+  MlirValue part, rows; /* of the block: the first row of the part that is multiplied, and how many it has */
   MlirValue a_row, a_valid; /* the row that this thread loads, and whether there is one */
 } tile_product;
 

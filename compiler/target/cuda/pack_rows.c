@@ -83,8 +83,7 @@ static void emit_planes(packing *p) {
   cuda_statistics statistics = {nothing, nothing};
   if (s->norm == HMOEC_NORM_LAYER) statistics.mean = ir_load(ir, ir->f32, statistic(p, 0, i), 4);
   if (s->norm != HMOEC_NORM_NONE) statistics.factor = ir_load(ir, ir->f32, statistic(p, 1, i), 4);
-  for (int64_t j = 0; j < PIECE; j++)
-    half[j] = cuda_to_bf16(p->e, element(p, row, &statistics, ir_add_i(ir, k, ir_i64(ir, j))));
+  for (int64_t j = 0; j < PIECE; j++) half[j] = cuda_to_bf16(p->e, element(p, row, &statistics, ir_add_i(ir, k, ir_i64(ir, j))));
   for (int64_t w = 0; w < PIECE / 2; w++) {
     MlirValue operands[] = {words, cuda_word(p->e, half[2 * w], half[2 * w + 1]), ir_i64(ir, w)};
     words = ir_op(ir, "llvm.insertelement", mlirValueGetType(words), 3, operands, NULL, (MlirAttribute){NULL});

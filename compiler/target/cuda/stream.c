@@ -15,8 +15,8 @@ enum {
   WARPS = THREADS / CUDA_WARP,
   PLANE = HMOE_CUDA_PLANE,
   PIECE = 8,
-  TILE = 8,            /* rows that one instruction multiplies */
-  TILES = 4,           /* and how many of them at one time */
+  TILE = 8, /* rows that one instruction multiplies */
+  TILES = 4, /* and how many of them at one time */
   ROWS = TILE * TILES,
   COLUMNS = 16,
   SUM_PITCH = COLUMNS + 1,
@@ -33,13 +33,13 @@ int64_t hmoec_cuda_stream_shared_bytes(const hmoec_matmul_spec *spec) {
 
 typedef struct stream {
   product p;
-  MlirType four_f32, four_words, words;  /* vectors of 4 f32, of 4 words; a word */
-  MlirValue group, quad;                 /* lane / 4 and lane % 4 */
-  MlirValue part;                        /* the part's first row, in the block */
-  MlirValue rows;                        /* of the part */
-  MlirValue row[TILES];                  /* of A, that this lane reads */
+  MlirType four_f32, four_words, words; /* vectors of 4 f32, of 4 words; a word */
+  MlirValue group, quad; /* lane / 4 and lane % 4 */
+  MlirValue part; /* the part's first row, in the block */
+  MlirValue rows; /* of the part */
+  MlirValue row[TILES]; /* of A, that this lane reads */
   cuda_statistics statistics[TILES];
-  MlirValue column[2];                   /* of B, whose lines this lane reads */
+  MlirValue column[2]; /* of B, whose lines this lane reads */
 } stream;
 
 static MlirValue statistic(stream *s, int64_t which, MlirValue row) {

@@ -11,9 +11,9 @@
 #include "target/target.h"
 
 enum {
-  PLANE = 64,       /* depth rows of right operands, or columns of rows, that lie together */
-  TILE_ROWS = 128,  /* of a block of rows that tensor cores multiply */
-  FEW_ROWS = 32,    /* of a block of the way for few, and how many a block of the other is to have on average */
+  PLANE = 64, /* depth rows of right operands, or columns of rows, that lie together */
+  TILE_ROWS = 128, /* of a block of rows that tensor cores multiply */
+  FEW_ROWS = 32, /* of a block of the way for few, and how many a block of the other is to have on average */
   LEAST_PLANE_ROWS = FEW_ROWS
 };
 enum { TASK_ROWS = CUDA_ROW_WARPS, QUERIES = CUDA_ROW_WARPS, HOST_ATTENTION_WIDTH = 128, NAME_SIZE = 256 };

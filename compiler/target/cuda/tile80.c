@@ -30,7 +30,7 @@ enum {
   SUMS = M_TILES * N_TILES, /* of 4 numbers each */
   SUM_PITCH = COLUMNS + 8,
   SUM_BYTES = ROWS * SUM_PITCH * 4, /* in the place of the stages */
-  SHARED_BYTES = SUM_BYTES > STAGES * STAGE_BYTES ? SUM_BYTES : STAGES * STAGE_BYTES,
+  SHARED_BYTES = SUM_BYTES > STAGES *STAGE_BYTES ? SUM_BYTES : STAGES *STAGE_BYTES,
   STEPS = HMOE_CUDA_PLANE / 16
 };
 
@@ -41,9 +41,9 @@ int64_t hmoec_cuda_tile80_shared_bytes(void) { return SHARED_BYTES; }
 
 typedef struct tile {
   product p;
-  MlirValue planes;         /* of depth */
-  MlirValue a_height;       /* rows of A's planes */
-  MlirValue right;          /* the tile's first panel of B */
+  MlirValue planes; /* of depth */
+  MlirValue a_height; /* rows of A's planes */
+  MlirValue right; /* the tile's first panel of B */
   MlirValue warp_row, warp_column; /* of the tile, where this thread's warp begins */
 } tile;
 
@@ -61,7 +61,8 @@ static void load_lines(tile *t, MlirValue plane, MlirValue stage, bool of_a) {
   hmoec_cuda_emitter *e = t->p.e;
   ir_builder *ir = &e->ir;
   int64_t lines = of_a ? ROWS : COLUMNS, step = THREADS / PIECES, panel_lines = CUDA_PANEL;
-  MlirValue piece = ir_rem_i(ir, t->p.task->thread, ir_i64(ir, PIECES)), first = ir_div_i(ir, t->p.task->thread, ir_i64(ir, PIECES));
+  MlirValue piece = ir_rem_i(ir, t->p.task->thread, ir_i64(ir, PIECES)),
+            first = ir_div_i(ir, t->p.task->thread, ir_i64(ir, PIECES));
   MlirValue row_block = ir_i64(ir, t->p.spec->row_block);
   for (int64_t i = 0; i < lines / step; i++) {
     MlirValue line = ir_add_i(ir, first, ir_i64(ir, i * step)), there, number;
@@ -101,7 +102,8 @@ static void multiply_stage(tile *t, MlirValue stage, MlirValue sums[SUMS]) {
   hmoec_cuda_emitter *e = t->p.e;
   ir_builder *ir = &e->ir;
   MlirValue lane = t->p.task->lane, eight = ir_i64(ir, 8), two = ir_i64(ir, 2);
-  MlirValue order = ir_rem_i(ir, lane, eight), upper = ir_div_i(ir, lane, ir_i64(ir, 16)), middle = ir_rem_i(ir, ir_div_i(ir, lane, eight), two);
+  MlirValue order = ir_rem_i(ir, lane, eight), upper = ir_div_i(ir, lane, ir_i64(ir, 16)),
+            middle = ir_rem_i(ir, ir_div_i(ir, lane, eight), two);
   MlirValue row = ir_add_i(ir, t->warp_row, ir_rem_i(ir, lane, ir_i64(ir, 16)));
   MlirValue column = ir_add_i(ir, t->warp_column, ir_add_i(ir, order, ir_mul_i(ir, upper, eight)));
   for (int64_t step = 0; step < STEPS; step++) {
@@ -172,7 +174,8 @@ static void emit_epilogue(tile *t, bool pairs, MlirValue panel, MlirValue panel_
 static void emit_tiles(tile *t, bool pairs, MlirValue begin, MlirValue end) {
   hmoec_cuda_emitter *e = t->p.e;
   ir_builder *ir = &e->ir;
-  MlirValue first = ir_div_i(ir, t->p.first_k, ir_i64(ir, HMOE_CUDA_PLANE)), zeros = ir_splat_to(ir, ir_f32(ir, 0.0f), 4), sums[SUMS];
+  MlirValue first = ir_div_i(ir, t->p.first_k, ir_i64(ir, HMOE_CUDA_PLANE)), zeros = ir_splat_to(ir, ir_f32(ir, 0.0f), 4),
+            sums[SUMS];
   ir_loop tile_loop, k;
   ir_for_begin(ir, &tile_loop, begin, end, pairs ? PANELS / 2 : PANELS, 0, NULL);
   t->right = pairs ? ir_add_i(ir, tile_loop.index, tile_loop.index)
@@ -182,7 +185,7 @@ static void emit_tiles(tile *t, bool pairs, MlirValue begin, MlirValue end) {
   ir_for_begin(ir, &k, first, t->planes, 1, SUMS, sums);
   MlirValue number = ir_sub_i(ir, k.index, first), ahead = ir_i64(ir, STAGES - 1);
   cuda_copy_wait(e, STAGES - 2); /* for this plane */
-  cuda_barrier(e);               /* everybody's copies; and the stage that is filled now is read no more */
+  cuda_barrier(e); /* everybody's copies; and the stage that is filled now is read no more */
   load_stage(t, ir_add_i(ir, k.index, ahead), ir_add_i(ir, number, ahead));
   for (int i = 0; i < SUMS; i++) sums[i] = k.args[i];
   multiply_stage(t, number, sums);

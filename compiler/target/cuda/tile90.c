@@ -21,6 +21,7 @@
 #include <mlir-c/BuiltinTypes.h>
 #include <mlir-c/Dialect/LLVM.h>
 
+#include "plain_text.h"
 #include "target/cuda/product.h"
 
 enum {
@@ -194,7 +195,7 @@ static MlirValue descriptor(tile *t, MlirValue address) {
 __attribute__((format(printf, 3, 4))) static char *append(char *at, const char *end, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  int size = vsnprintf(at, (size_t)(end - at), format, arguments);
+  int size = hmoe_plain_vformat(at, (size_t)(end - at), format, arguments);
   va_end(arguments);
   return at + size;
 }
