@@ -224,12 +224,6 @@ static bool rewrite(MlirOperation hyper, const pass_state *state) {
     strategy = chosen;
   } else {
     if (strategy != chosen) strcpy(reason, "forced by an option");
-    if (hmoec_strategy_generates(strategy) && !h.target->generates) {
-      ok = hmoec_error(state->diagnostics, location,
-                       "strategy %s generates HyperExperts while a model runs, which target %s does not do: take table or factored",
-                       hmoec_strategy_name(strategy), h.target->name);
-      goto done;
-    }
     if (!c.from_selection && (strategy == HMOEC_STRATEGY_TABLE || strategy == HMOEC_STRATEGY_CACHE)) {
       ok = hmoec_error(
           state->diagnostics, location,

@@ -28,10 +28,6 @@ bool hmoec_strategy_parse(const char *name, size_t length, hmoec_strategy *out_s
   return false;
 }
 
-bool hmoec_strategy_generates(hmoec_strategy strategy) {
-  return strategy == HMOEC_STRATEGY_CACHE || strategy == HMOEC_STRATEGY_PER_TOKEN;
-}
-
 static int64_t saturating_multiply(int64_t a, int64_t b) {
   int64_t product;
   return __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product;
@@ -81,7 +77,7 @@ hmoec_strategy hmoec_hyper_choose(const hmoec_hyper_case *hyper, const hmoec_hyp
         cost->apply_flops / 1e6, (cost->apply_flops + cost->generate_flops) / 1e6);
     return HMOEC_STRATEGY_TABLE;
   }
-  if (hyper->target->generates && cost->sets != INT64_MAX && cost->cache_slots >= cost->sets / 4) {
+  if (cost->sets != INT64_MAX && cost->cache_slots >= cost->sets / 4) {
     hmoe_plain_format(
         reason, size,
         "a table of %lld sets would take %.2f MiB, over %.2f MiB; a cache of %lld sets holds a quarter or more of them",
@@ -97,6 +93,6 @@ hmoec_strategy hmoec_hyper_choose(const hmoec_hyper_case *hyper, const hmoec_hyp
         "%lld selection sets would take %.2f MiB, over %.2f MiB, and a cache would hold %lld of them; factored takes %.3f "
         "MFLOP per token",
         (long long)cost->sets, (double)cost->table_bytes / mib, (double)cost->budget_bytes / mib,
-        (long long)(hyper->target->generates ? cost->cache_slots : 0), cost->factored_flops / 1e6);
+        (long long)cost->cache_slots, cost->factored_flops / 1e6);
   return HMOEC_STRATEGY_FACTORED;
 }

@@ -21,9 +21,6 @@ const char *hmoec_strategy_name(hmoec_strategy strategy);
 /* False if `name` is none. */
 bool hmoec_strategy_parse(const char *name, size_t length, hmoec_strategy *out_strategy);
 
-/* Whether it makes generated weights while a model runs. */
-bool hmoec_strategy_generates(hmoec_strategy strategy);
-
 /* One HyperExpert: what the choice depends on. */
 typedef struct hmoec_hyper_case {
   int64_t d_model, bottleneck, hidden, experts, top_k, tokens;

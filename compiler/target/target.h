@@ -93,7 +93,6 @@ typedef struct hmoec_target {
   bool formats[HMOEC_FORMAT_COUNT];
   /* NULL, or the target of the machine that the object is for, whose code runs entry 0: this one has its layouts and its knobs, and adds images. */
   const struct hmoec_target *host;
-  bool generates; /* its machines make HyperExperts while they run: strategies cache and per_token */
   const hmoec_knob *knobs;
   size_t knob_count;
   /* Products of a format read rows in place that pack_rows has laid out, or products have, and no other step writes; or few rows as they are. Code of

@@ -1,4 +1,4 @@
-/* The contract between generated objects and the runtime. Version 5.
+/* The contract between generated objects and the runtime. Version 7.
  *
  * An object exports one hmoe_model_object: a plan, and the kernels that it runs, in an image for each kind of machine. The plan is one
  * relocatable blob of the plain structures below; hmoe_plan_span holds byte offsets from its start. It says which tensors to read, which
@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HMOE_ABI_VERSION 6u
+#define HMOE_ABI_VERSION 7u
 #define HMOE_PLAN_MAGIC 0x4e4c5048u /* "HPLN" */
 #define HMOE_NONE 0xffffffffu
 #define HMOE_TOP_K_MAX 4096         /* experts of a token: grouping sorts them on the stack */
@@ -78,7 +78,10 @@ typedef struct hmoe_blocks {
   int32_t count; /* blocks */
   int32_t groups; /* distinct groups (grouping by selection set); experts otherwise */
   int32_t rows; /* rows in all blocks */
-  int32_t reserved[13];
+  int32_t first; /* a device that reads no counts has a LOOP over groups here: the chunk's blocks are [first, count), */
+  int32_t all; /* of so many in all chunks, */
+  int32_t todo; /* and so many of its groups are to be generated. Else 0 */
+  int32_t reserved[10];
 } hmoe_blocks;
 
 /* ---- the plan ---- */
@@ -236,7 +239,7 @@ typedef struct hmoe_step_group_sets {
  * ROWS: chunks of the rows of rows_dim; sets every CHUNK dimension. GROUPS: chunks of the distinct groups of a GROUP_SETS result (DISTINCT or
  * TOKEN), of which there are min(value(rows_dim), groups) at most; CACHED: the same with a selection cache of the model. Both set every MISSING
  * dimension: groups of the chunk to generate (GROUPS: all). block.group becomes the slot in [0, chunk) (GROUPS) or the cache's (CACHED), and
- * steps over blocks see only the chunk's.
+ * steps over blocks see only the chunk's. A device that reads no counts runs as many chunks as there may be, with dimensions that are bounds.
  * ROWS binds nothing. GROUPS and CACHED may stand inside ROWS, nothing else nests, and advance_bytes counts rows of the ROWS loop then. A GROUP_SETS result is
  * looped over once: its blocks are rewritten. */
 enum { HMOE_LOOP_ROWS = 0, HMOE_LOOP_GROUPS = 1, HMOE_LOOP_CACHED = 2 };

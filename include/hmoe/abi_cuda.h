@@ -22,6 +22,14 @@ enum { HMOE_CUDA_BINDINGS_MAX = 16, HMOE_CUDA_DIMS_MAX = 8 };
 /* In column_steps of a function: as many blocks of threads as there are multiprocessors, or tasks where they are fewer, share all of them. */
 enum { HMOE_CUDA_PERSISTENT = 1 << 30 };
 enum { HMOE_CUDA_PLANE = 64 };
+/* Buffers of the loops' code behind those that LOOP binds: a selection cache's book. All ones: no slot is filled. */
+enum {
+  HMOE_CUDA_LOOP_KEYS = HMOE_BIND_LOOP_COUNT, /* i32 [slots][top_k]: the set that a slot has, or -1 */
+  HMOE_CUDA_LOOP_STAMPS,                      /* i64 [slots]: the last chunk that used the slot, -1: none, or it was passed since; then the latest chunk, and the slot
+                                                 that was taken last */
+  HMOE_CUDA_LOOP_FOUND,                       /* i32 [slots]: the slots of the chunk's groups */
+  HMOE_CUDA_LOOP_TAKEN,                       /* i32 [slots]: those among them that are to be generated anew */
+};
 enum { HMOE_CUDA_OWN_SHARED_BYTES = 48 << 10 }; /* kernels whose scratch_bytes are more get it at the launch */
 
 /* place(k, r) of k < 64. Its own inverse: where k lies in the line, and what lies at k. */
@@ -34,6 +42,7 @@ typedef struct hmoe_cuda_call {
   int64_t first_block;
   int64_t blocks; /* most blocks that there may be of these rows */
   int64_t dims[HMOE_CUDA_DIMS_MAX];
+  uint64_t count; /* where the device has how many of the rows there are: the address of an i32; 0: all */
 } hmoe_cuda_call;
 
 #endif

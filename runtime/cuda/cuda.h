@@ -5,6 +5,7 @@
  *   upload.c   weights to the device, in chunks
  *   graph.c    the launches of a run as one
  *   queue.c    runs in streams of the caller's
+ *   loop.c     loops over groups, and the books of selection caches
  *   steps.c    kernels and the steps around them, as launches on the run's stream; nothing waits for the device before the fence
  *
  * Every entry of the table makes the device's context the thread's while it works, and the one of before again when it returns. */
@@ -22,8 +23,12 @@ typedef enum hmoe_cuda_code {
   HMOE_CUDA_GROUP_HISTORY,
   HMOE_CUDA_SETS_TOKEN,
   HMOE_CUDA_SETS_RANK,
+  HMOE_CUDA_SETS_SORT,
+  HMOE_CUDA_SETS_FIRST,
   HMOE_CUDA_SETS_PLACE,
   HMOE_CUDA_SETS_BLOCK,
+  HMOE_CUDA_LOOP_FIND,
+  HMOE_CUDA_LOOP_CHUNK,
   HMOE_CUDA_IDS,
   HMOE_CUDA_POSITIONS,
   HMOE_CUDA_LAST_ROWS,
@@ -42,6 +47,12 @@ typedef struct hmoe_cuda_model {
   CUstream stream; /* of copies outside of runs */
   bool graphs; /* HMOE_DEVICE_GRAPHS */
   int multiprocessors;
+  /* Of selection caches, whose books are the model's and the mutex's. */
+  CUdeviceptr books; /* 0: the model has no caches */
+  uint64_t books_bytes;
+  CUevent caches_used; /* behind the steps of the latest run */
+  bool caches_stale; /* the books are to be emptied first */
+  pthread_mutex_t caches_mutex;
   uint64_t self_bytes;
   CUfunction code[HMOE_CUDA_CODE_COUNT];
   CUfunction functions[]; /* one a kernel of the object; NULL: it has none */
@@ -61,10 +72,26 @@ typedef struct hmoe_cuda_workspace {
   CUstream queued; /* its stream; NULL: it has ended */
   CUgraphExec graph; /* of the latest run's launches; NULL: none, or not asked for */
   bool stale; /* the first word is of an earlier run: to be written anew before a step looks at it */
+  CUdeviceptr chunk_blocks; /* in a loop over groups: its blocks buffer, and the most groups that the chunk has; else 0 */
+  uint32_t chunk_groups;
   void *pointers[HMOE_CUDA_BINDINGS_MAX];
 } hmoe_cuda_workspace;
 
+/* A binding of a step that is no kernel: what it is for, as of hmoe_run_binding, and the bytes that it has at least. */
+typedef struct hmoe_cuda_bound {
+  uint32_t binding;
+  int access;
+  uint64_t bytes;
+} hmoe_cuda_bound;
+/* Their addresses to the call's buffers. */
+HMOE_MUST_USE hmoe_status hmoe_cuda_bind(const hmoe_run *run, const hmoe_plan_step *step, const hmoe_cuda_bound *bindings,
+                                         size_t count, hmoe_cuda_call *call);
+/* On the run's stream; of no tasks nothing. */
+HMOE_MUST_USE hmoe_status hmoe_cuda_launch(const hmoe_run *run, CUfunction function, uint64_t tasks, uint32_t threads,
+                                           hmoe_cuda_call *call);
+
 hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step);
+hmoe_status hmoe_cuda_step_loop(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_choose(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_group(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_group_sets(hmoe_run *run, const hmoe_plan_step *step);
@@ -72,6 +99,10 @@ hmoe_status hmoe_cuda_step_ids(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_positions(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_last_rows(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step);
+/* Of a model with selection caches: its books, at open. Those who take them hold the mutex until they leave them; status: of their steps. */
+HMOE_MUST_USE hmoe_status hmoe_cuda_create_books(const hmoe_model *model, hmoe_cuda_model *own);
+HMOE_MUST_USE hmoe_status hmoe_cuda_take_caches(const hmoe_run *run);
+HMOE_MUST_USE hmoe_status hmoe_cuda_leave_caches(const hmoe_run *run, hmoe_status status);
 /* See hmoe_device. */
 hmoe_status hmoe_cuda_run_begin(hmoe_run *run);
 hmoe_status hmoe_cuda_run_queued(hmoe_run *run);

@@ -8,8 +8,10 @@
 static const char *const code_names[HMOE_CUDA_CODE_COUNT] = {
     [HMOE_CUDA_GROUP_COUNT] = "hmoe_group_count",     [HMOE_CUDA_GROUP_WRITE] = "hmoe_group_write",
     [HMOE_CUDA_GROUP_HISTORY] = "hmoe_group_history", [HMOE_CUDA_SETS_TOKEN] = "hmoe_sets_token",
-    [HMOE_CUDA_SETS_RANK] = "hmoe_sets_rank",         [HMOE_CUDA_SETS_PLACE] = "hmoe_sets_place",
-    [HMOE_CUDA_SETS_BLOCK] = "hmoe_sets_block",       [HMOE_CUDA_IDS] = "hmoe_ids",
+    [HMOE_CUDA_SETS_RANK] = "hmoe_sets_rank",         [HMOE_CUDA_SETS_SORT] = "hmoe_sets_sort",
+    [HMOE_CUDA_SETS_FIRST] = "hmoe_sets_first",       [HMOE_CUDA_SETS_PLACE] = "hmoe_sets_place",
+    [HMOE_CUDA_SETS_BLOCK] = "hmoe_sets_block",       [HMOE_CUDA_LOOP_FIND] = "hmoe_loop_find",
+    [HMOE_CUDA_LOOP_CHUNK] = "hmoe_loop_chunk",       [HMOE_CUDA_IDS] = "hmoe_ids",
     [HMOE_CUDA_POSITIONS] = "hmoe_positions",         [HMOE_CUDA_LAST_ROWS] = "hmoe_last_rows",
     [HMOE_CUDA_APPEND_MASK] = "hmoe_append_mask",     [HMOE_CUDA_PICK] = "hmoe_pick",
 };
@@ -94,7 +96,7 @@ static hmoe_status load_module(const hmoe_model *model, hmoe_cuda_model *own) {
     if (result != CUDA_SUCCESS) return hmoe_cuda_failed(own->driver, "cuModuleGetFunction", code_names[i], result);
   }
   HMOE_CUDA_TRY(own->driver, cuStreamCreate, &own->stream, CU_STREAM_NON_BLOCKING);
-  return HMOE_OK;
+  return hmoe_cuda_create_books(model, own);
 }
 
 /* "cuda" or "cuda:1" */
@@ -118,6 +120,7 @@ static hmoe_status cuda_open(hmoe_model *model, const hmoe_options *options) {
   hmoe_cuda_model *own = model->device_own = memory;
   own->driver = driver;
   own->self_bytes = bytes;
+  pthread_mutex_init(&own->caches_mutex, NULL);
   own->graphs = options->flags & HMOE_DEVICE_GRAPHS;
   HMOE_TRY(find_device(options, own));
   HMOE_TRY(choose_image(model, own));
@@ -132,11 +135,14 @@ static void cuda_close(hmoe_model *model) {
   if (own->context) {
     if (may_release(model)) {
       if (own->stream) own->driver->cuStreamDestroy(own->stream);
+      if (own->books) own->driver->cuMemFree(own->books);
+      if (own->caches_used) own->driver->cuEventDestroy(own->caches_used);
       if (own->module) own->driver->cuModuleUnload(own->module);
       released(model);
     }
     own->driver->cuDevicePrimaryCtxRelease(own->device);
   }
+  pthread_mutex_destroy(&own->caches_mutex);
   hmoe_release(&model->allocator, own, own->self_bytes);
   model->device_own = NULL;
 }
@@ -282,6 +288,7 @@ static hmoe_status cuda_finish(hmoe_run *run) {
 IN_CONTEXT(step_kernel)
 IN_CONTEXT(step_group)
 IN_CONTEXT(step_group_sets)
+IN_CONTEXT(step_loop)
 IN_CONTEXT(step_ids)
 IN_CONTEXT(step_positions)
 IN_CONTEXT(step_last_rows)
@@ -303,29 +310,34 @@ static hmoe_status cuda_settle(hmoe_model *model, hmoe_workspace *workspace) {
   return leave(model, hmoe_cuda_settle(hmoe_cuda_own(model)->driver, workspace->own));
 }
 
+/* From before the steps of a run are queued until they are. */
+static void lock_caches(const hmoe_model *model) {
+  if (model->plan->caches.count) pthread_mutex_lock(&hmoe_cuda_own(model)->caches_mutex);
+}
+
+static void unlock_caches(const hmoe_model *model) {
+  if (model->plan->caches.count) pthread_mutex_unlock(&hmoe_cuda_own(model)->caches_mutex);
+}
+
 static hmoe_status cuda_steps_begin(hmoe_run *run) {
-  HMOE_TRY(enter(run->model));
-  return leave(run->model, hmoe_cuda_steps_begin(run));
+  lock_caches(run->model);
+  hmoe_status status = enter(run->model);
+  if (status == HMOE_OK) status = leave(run->model, hmoe_cuda_steps_begin(run));
+  if (status != HMOE_OK) unlock_caches(run->model);
+  return status;
 }
 
 /* The failure of a step has its message already. */
 static hmoe_status cuda_steps_end(hmoe_run *run, hmoe_status status) {
   hmoe_status entered = enter(run->model);
-  if (entered != HMOE_OK) return entered;
-  return leave(run->model, hmoe_cuda_steps_end(run, status));
+  if (entered == HMOE_OK) entered = leave(run->model, hmoe_cuda_steps_end(run, status));
+  unlock_caches(run->model);
+  return entered;
 }
 
 static hmoe_status cuda_pick(hmoe_run *run, const void *values, uint64_t rows, uint64_t columns, int32_t *picked) {
   HMOE_TRY(enter(run->model));
   return leave(run->model, hmoe_cuda_pick(run, values, rows, columns, picked));
-}
-
-/* Chunks of groups want counts that the host would have to wait for. */
-static hmoe_status step_loop(hmoe_run *run, const hmoe_plan_step *step) {
-  const hmoe_step_loop *loop = hmoe_run_fields(run, step);
-  if (loop->kind == HMOE_LOOP_ROWS) return hmoe_run_loop_rows(run, step);
-  return hmoe_step_fail(run, step,
-                        "CUDA devices do not generate HyperExperts while they run: compile with --strategy table or factored");
 }
 
 static hmoe_status step_at_open(hmoe_run *run, const hmoe_plan_step *step) {

@@ -17,8 +17,11 @@ hmoe_status hmoe_cuda_steps_begin(hmoe_run *run) {
   const hmoe_cuda_model *own = hmoe_cuda_own(run->model);
   hmoe_cuda_workspace *workspace = run->workspace->own;
   workspace->launches = own->graphs ? workspace->stream : workspace->ordered;
-  if (own->graphs) HMOE_CUDA_TRY(own->driver, cuStreamBeginCapture, workspace->stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
-  return HMOE_OK;
+  HMOE_TRY(hmoe_cuda_take_caches(run));
+  if (!own->graphs) return HMOE_OK;
+  CUresult result = own->driver->cuStreamBeginCapture(workspace->stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+  if (result == CUDA_SUCCESS) return HMOE_OK;
+  return hmoe_cuda_leave_caches(run, hmoe_cuda_failed(own->driver, "cuStreamBeginCapture", NULL, result));
 }
 
 /* Makes the workspace's graph the one that was captured. */
@@ -33,7 +36,7 @@ static hmoe_status take_graph(const hmoe_cuda_driver *driver, hmoe_cuda_workspac
   return hmoe_cuda_failed(driver, "cuGraphInstantiateWithFlags", NULL, result);
 }
 
-hmoe_status hmoe_cuda_steps_end(hmoe_run *run, hmoe_status status) {
+static hmoe_status launch_graph(const hmoe_run *run, hmoe_status status) {
   const hmoe_cuda_model *model = hmoe_cuda_own(run->model);
   const hmoe_cuda_driver *driver = model->driver;
   hmoe_cuda_workspace *own = run->workspace->own;
@@ -46,3 +49,5 @@ hmoe_status hmoe_cuda_steps_end(hmoe_run *run, hmoe_status status) {
   if (status == HMOE_OK) HMOE_CUDA_TRY(driver, cuGraphLaunch, own->graph, own->ordered);
   return status;
 }
+
+hmoe_status hmoe_cuda_steps_end(hmoe_run *run, hmoe_status status) { return hmoe_cuda_leave_caches(run, launch_graph(run, status)); }

@@ -16,12 +16,29 @@ static hmoe_status launch_with(const hmoe_run *run, CUfunction function, uint64_
   return HMOE_OK;
 }
 
-static hmoe_status launch(const hmoe_run *run, CUfunction function, uint64_t tasks, uint32_t threads, hmoe_cuda_call *call) {
+hmoe_status hmoe_cuda_launch(const hmoe_run *run, CUfunction function, uint64_t tasks, uint32_t threads, hmoe_cuda_call *call) {
   return launch_with(run, function, tasks, threads, 0, call);
 }
 
 static void set_buffer(hmoe_cuda_call *call, uint32_t binding, const void *memory) {
   call->buffers[binding] = (uint64_t)(uintptr_t)memory;
+}
+
+hmoe_status hmoe_cuda_bind(const hmoe_run *run, const hmoe_plan_step *step, const hmoe_cuda_bound *bindings, size_t count,
+                           hmoe_cuda_call *call) {
+  for (size_t i = 0; i < count; i++) {
+    void *memory = NULL;
+    HMOE_TRY(hmoe_run_binding(run, step, bindings[i].binding, bindings[i].access, bindings[i].bytes, &memory));
+    set_buffer(call, bindings[i].binding, memory);
+  }
+  return HMOE_OK;
+}
+
+/* Most blocks among those of a blocks buffer that steps see: in a loop over groups the chunk's. */
+static uint64_t most_blocks(const hmoe_run *run, uint64_t blocks, uint64_t rows, uint32_t row_block, uint32_t groups) {
+  const hmoe_cuda_workspace *workspace = run->workspace->own;
+  bool chunk = workspace->chunk_blocks && blocks == workspace->chunk_blocks;
+  return hmoe_block_bound(rows, row_block, chunk && groups > workspace->chunk_groups ? workspace->chunk_groups : groups);
 }
 
 /* Few blocks are cut into columns, so that every multiprocessor streams a part of the weights. */
@@ -42,8 +59,11 @@ hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   for (uint32_t i = 0; i < step->bindings.count; i++) set_buffer(&call, i, workspace->pointers[i]);
   const uint32_t *dims = HMOE_PLAN_ARRAY(run->model->plan, kernel->dims, uint32_t);
   for (uint32_t i = 0; i < kernel->dims.count; i++) call.dims[i] = run->workspace->dims[dims[i]];
-  uint64_t blocks = hmoe_block_bound((uint64_t)call.rows, kernel->row_block, kernel->groups);
-  call.blocks = (int64_t)blocks;
+  if (workspace->chunk_blocks && run->dims[step->rows_dim].kind == HMOE_DIM_MISSING)
+    call.count = workspace->chunk_blocks + offsetof(hmoe_blocks, todo);
+  uint64_t grouped = kernel->grid == HMOE_GRID_BLOCKS ? call.buffers[kernel->blocks_binding] : 0;
+  uint64_t blocks = most_blocks(run, grouped, (uint64_t)call.rows, kernel->row_block, kernel->groups);
+  call.blocks = (int64_t)hmoe_block_bound((uint64_t)call.rows, kernel->row_block, kernel->groups);
   const hmoe_function *function = &own->image->functions[kernel->kernel];
   uint64_t steps = hmoe_max(function->column_steps & ~(uint32_t)HMOE_CUDA_PERSISTENT, 1), tasks = blocks;
   if (function->column_steps & HMOE_CUDA_PERSISTENT) {
@@ -68,7 +88,10 @@ static bool has_code(const hmoe_run *run, uint32_t begin, uint32_t end) {
 /* Blocks are counted by their bound, and are not shared among threads. Pairs in one step, which the host has, are none of a GPU's ways. */
 hmoe_status hmoe_cuda_step_choose(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_choose *choose = hmoe_run_fields(run, step);
-  uint64_t rows = (uint64_t)hmoe_run_rows(run, step), blocks = hmoe_block_bound(rows, choose->row_block, choose->groups);
+  void *grouped = NULL;
+  HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_CHOOSE_BLOCKS, HMOE_OPTIONAL, 0, &grouped));
+  uint64_t rows = (uint64_t)hmoe_run_rows(run, step),
+           blocks = most_blocks(run, (uint64_t)(uintptr_t)grouped, rows, choose->row_block, choose->groups);
   uint32_t begin = (uint32_t)(step - run->steps) + 1, middle = begin + choose->first_steps;
   bool first = rows >= hmoe_mul(choose->block_rows, blocks) && has_code(run, begin, middle);
   return first ? hmoe_run_steps(run, begin, middle) : hmoe_run_steps(run, middle, middle + choose->second_steps);
@@ -94,11 +117,7 @@ hmoe_status hmoe_cuda_step_group(hmoe_run *run, const hmoe_plan_step *step) {
   uint64_t block_bytes =
       hmoe_add(sizeof(hmoe_blocks),
                hmoe_mul(hmoe_block_bound(rows, group->row_block, (group->capacity ? 2 : 1) * group->experts), sizeof(hmoe_block)));
-  const struct {
-    uint32_t binding;
-    int access;
-    uint64_t bytes;
-  } bindings[] = {{HMOE_BIND_GROUP_INDICES, HMOE_READ, row_bytes},
+  const hmoe_cuda_bound bindings[] = {{HMOE_BIND_GROUP_INDICES, HMOE_READ, row_bytes},
                   {HMOE_BIND_GROUP_GATES, HMOE_READ | HMOE_OPTIONAL, row_bytes},
                   {HMOE_BIND_GROUP_BLOCKS, HMOE_WRITE, block_bytes},
                   {HMOE_BIND_GROUP_ROW_TOKEN, HMOE_WRITE, row_bytes},
@@ -107,19 +126,15 @@ hmoe_status hmoe_cuda_step_group(hmoe_run *run, const hmoe_plan_step *step) {
                   {HMOE_BIND_GROUP_COUNTERS, HMOE_WRITE, hmoe_mul(group->experts, 2 * sizeof(int32_t))},
                   {HMOE_BIND_GROUP_HISTORY, HMOE_WRITE | HMOE_OPTIONAL, history_bytes}};
   hmoe_cuda_call call = {.rows = (int64_t)rows, .splits = 1};
-  for (size_t i = 0; i < sizeof bindings / sizeof *bindings; i++) {
-    void *memory = NULL;
-    HMOE_TRY(hmoe_run_binding(run, step, bindings[i].binding, bindings[i].access, bindings[i].bytes, &memory));
-    set_buffer(&call, bindings[i].binding, memory);
-  }
+  HMOE_TRY(hmoe_cuda_bind(run, step, bindings, sizeof bindings / sizeof *bindings, &call));
   const int64_t sizes[] = {
       group->experts, group->top_k,   (int64_t)group->capacity, group->row_block, (int64_t)hmoe_max(scope_rows, 1),
       (int64_t)past,  (int64_t)stride};
   memcpy(call.dims, sizes, sizeof sizes);
-  HMOE_TRY(launch(run, own->code[HMOE_CUDA_GROUP_COUNT], group->experts, GROUP_THREADS, &call));
-  HMOE_TRY(launch(run, own->code[HMOE_CUDA_GROUP_WRITE], group->experts, GROUP_THREADS, &call));
+  HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_GROUP_COUNT], group->experts, GROUP_THREADS, &call));
+  HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_GROUP_WRITE], group->experts, GROUP_THREADS, &call));
   if (!call.buffers[HMOE_BIND_GROUP_HISTORY]) return HMOE_OK;
-  return launch(run, own->code[HMOE_CUDA_GROUP_HISTORY], (rows + GROUP_THREADS - 1) / GROUP_THREADS, GROUP_THREADS, &call);
+  return hmoe_cuda_launch(run, own->code[HMOE_CUDA_GROUP_HISTORY], (rows + GROUP_THREADS - 1) / GROUP_THREADS, GROUP_THREADS, &call);
 }
 
 /* ---- selection sets ---- */
@@ -133,31 +148,25 @@ hmoe_status hmoe_cuda_step_group_sets(hmoe_run *run, const hmoe_plan_step *step)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu tokens to group", (unsigned long long)tokens);
   uint64_t sets = ranks ? hmoe_binomial(group->experts, group->top_k) : tokens;
   uint64_t blocks = hmoe_block_bound(tokens, group->row_block, (uint32_t)hmoe_min(sets, HMOE_NONE - 1));
-  const struct {
-    uint32_t binding;
-    int access;
-    uint64_t bytes;
-  } bindings[] = {{HMOE_BIND_GROUP_SETS_INDICES, each ? HMOE_OPTIONAL : HMOE_READ, set_bytes},
+  const hmoe_cuda_bound bindings[] = {{HMOE_BIND_GROUP_SETS_INDICES, each ? HMOE_OPTIONAL : HMOE_READ, set_bytes},
                   {HMOE_BIND_GROUP_SETS_BLOCKS, HMOE_WRITE, hmoe_add(sizeof(hmoe_blocks), hmoe_mul(blocks, sizeof(hmoe_block)))},
                   {HMOE_BIND_GROUP_SETS_ROW_TOKEN, HMOE_WRITE, hmoe_mul(tokens, word)},
-                  {HMOE_BIND_GROUP_SETS_SETS, HMOE_WRITE | HMOE_OPTIONAL, set_bytes},
-                  {HMOE_BIND_GROUP_SETS_SCRATCH, HMOE_WRITE | HMOE_OPTIONAL, each ? 0 : (8 * tokens + 64) * word}};
+                  {HMOE_BIND_GROUP_SETS_SETS, each || ranks ? HMOE_WRITE | HMOE_OPTIONAL : HMOE_WRITE, set_bytes},
+                  {HMOE_BIND_GROUP_SETS_SCRATCH, each ? HMOE_WRITE | HMOE_OPTIONAL : HMOE_WRITE, each ? 0 : (8 * tokens + 64) * word}};
   hmoe_cuda_call call = {.rows = (int64_t)tokens, .splits = 1};
-  for (size_t i = 0; i < sizeof bindings / sizeof *bindings; i++) {
-    void *memory = NULL;
-    HMOE_TRY(hmoe_run_binding(run, step, bindings[i].binding, bindings[i].access, bindings[i].bytes, &memory));
-    set_buffer(&call, bindings[i].binding, memory);
-  }
-  if (!each && (!ranks || !call.buffers[HMOE_BIND_GROUP_SETS_SCRATCH]))
-    return hmoe_step_fail(run, step,
-                          "CUDA devices do not list the selection sets of a run: compile with --strategy table or factored");
-  const int64_t sizes[] = {group->experts, group->top_k, group->row_block, (int64_t)sets};
+  HMOE_TRY(hmoe_cuda_bind(run, step, bindings, sizeof bindings / sizeof *bindings, &call));
+  const int64_t sizes[] = {group->experts, group->top_k, group->row_block, (int64_t)sets, !ranks};
   memcpy(call.dims, sizes, sizeof sizes);
   uint64_t tasks = (tokens + GROUP_THREADS - 1) / GROUP_THREADS;
-  if (each) return launch(run, own->code[HMOE_CUDA_SETS_TOKEN], hmoe_max(tasks, 1), GROUP_THREADS, &call);
-  HMOE_TRY(launch(run, own->code[HMOE_CUDA_SETS_RANK], tasks, GROUP_THREADS, &call));
-  HMOE_TRY(launch(run, own->code[HMOE_CUDA_SETS_PLACE], tasks, GROUP_THREADS, &call));
-  return launch(run, own->code[HMOE_CUDA_SETS_BLOCK], 1, GROUP_THREADS, &call);
+  if (each) return hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_TOKEN], hmoe_max(tasks, 1), GROUP_THREADS, &call);
+  if (ranks) {
+    HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_RANK], tasks, GROUP_THREADS, &call));
+  } else {
+    HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_SORT], tasks, GROUP_THREADS, &call));
+    HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_FIRST], tasks, GROUP_THREADS, &call));
+  }
+  HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_PLACE], tasks, GROUP_THREADS, &call));
+  return hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_BLOCK], 1, GROUP_THREADS, &call);
 }
 
 /* ---- tokens ---- */
@@ -171,7 +180,7 @@ static hmoe_status launch_elements(hmoe_run *run, hmoe_cuda_code code, uint64_t 
   call->rows = (int64_t)elements;
   call->splits = 1;
   call->buffers[TROUBLE] = workspace->trouble;
-  return launch(run, hmoe_cuda_own(run->model)->code[code], (elements + GROUP_THREADS - 1) / GROUP_THREADS, GROUP_THREADS, call);
+  return hmoe_cuda_launch(run, hmoe_cuda_own(run->model)->code[code], (elements + GROUP_THREADS - 1) / GROUP_THREADS, GROUP_THREADS, call);
 }
 
 hmoe_status hmoe_cuda_step_ids(hmoe_run *run, const hmoe_plan_step *step) {
@@ -240,7 +249,7 @@ hmoe_status hmoe_cuda_pick(hmoe_run *run, const void *values, uint64_t rows, uin
   hmoe_cuda_call call = {.rows = (int64_t)rows, .splits = 1, .dims = {(int64_t)columns}};
   set_buffer(&call, 0, values);
   set_buffer(&call, 1, picked);
-  return launch(run, hmoe_cuda_own(run->model)->code[HMOE_CUDA_PICK], rows, GROUP_THREADS, &call);
+  return hmoe_cuda_launch(run, hmoe_cuda_own(run->model)->code[HMOE_CUDA_PICK], rows, GROUP_THREADS, &call);
 }
 
 /* What a step found, in the words of the host's. The first position that is too far in a row is the limit: those of earlier runs were not, and each token

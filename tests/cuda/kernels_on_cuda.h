@@ -99,10 +99,10 @@ static inline void harness_launch(const harness_unit *u, size_t kernel, void *co
     }
     call.buffers[i] = copies[number] + (uint64_t)((char *)buffers[i] - (char *)b->data);
   }
-  int header = harness_blocks_binding(k);
-  if (header >= 0) { /* which the other tests leave as it comes */
-    int32_t count = (int32_t)blocks;
-    assert_true(ptx_device_write(u->device, call.buffers[header], &count, sizeof count));
+  int binding = harness_blocks_binding(k);
+  if (binding >= 0) { /* the header, which the other tests leave as it comes */
+    const hmoe_blocks header = {.count = (int32_t)blocks};
+    assert_true(ptx_device_write(u->device, call.buffers[binding], &header, sizeof header));
   }
   char name[32];
   snprintf(name, sizeof name, "test_%zu", kernel);

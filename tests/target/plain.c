@@ -136,7 +136,6 @@ static bool place(MlirOperation function, MlirOperation op, const hmoec_schedule
 const hmoec_target plain_target = {
     .name = "plain",
     .formats = {[HMOEC_FORMAT_F32] = true},
-    .generates = true,
     .knobs = knobs,
     .knob_count = sizeof knobs / sizeof *knobs,
     .column_step = PLAIN_STEP,

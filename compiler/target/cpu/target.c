@@ -185,7 +185,6 @@ static uint64_t scratch_bytes(const hmoec_schedule *schedule, const hmoec_kernel
 const hmoec_target hmoec_target_cpu = {
     .name = "cpu",
     .formats = {[HMOEC_FORMAT_F32] = true, [HMOEC_FORMAT_BF16] = true},
-    .generates = true,
     .knobs = knobs,
     .knob_count = CPU_KNOB_COUNT,
     .column_step = HMOE_PANEL,

@@ -7,7 +7,7 @@
  *   tile80.c tile90.c                            and of many, in tiles: on all chips, and on sm_90a
  *   route.c rows.c norm.c hyper.c attention.c    a warp a row, or a query
  *   gpu.c                                        threads, warps, barriers, shared memory
- *   group.c sets.c tokens.c                      steps that are no kernels, the same in every image
+ *   group.c sets.c loop.c tokens.c               steps that are no kernels, the same in every image
  * Kernels compute on scalars, a thread each; elementary functions and functions in C are those of target/code, on vectors of one element. */
 #ifndef HMOEC_TARGET_CUDA_CUDA_H
 #define HMOEC_TARGET_CUDA_CUDA_H
@@ -35,7 +35,7 @@ typedef struct hmoec_cuda_emitter {
   MlirValue shared_base;   /* of the kernel being written; null: it has none */
 } hmoec_cuda_emitter;
 
-/* What every kernel starts from. All but `call` are i64. */
+/* What every kernel starts from. All but `call` are i64. rows: those that there are, where the device has counted them. */
 typedef struct hmoec_cuda_task {
   MlirValue call; /* hmoe_cuda_call */
   MlirValue task, rows, splits, first_block, blocks;
@@ -67,6 +67,10 @@ MlirValue cuda_reduce(hmoec_cuda_emitter *e, cuda_reduction how, MlirValue value
 /* Of the lanes' values the largest and where it was found, the lowest place among equal ones; none is NaN, places are i32. Every lane gets both. All lanes
  * come. */
 void cuda_reduce_first(hmoec_cuda_emitter *e, MlirValue *value, MlirValue *place);
+/* Sums of `count` i32 numbers, i64 here, over the threads before this one and over all. They use shared memory from byte 0 on, 4 bytes a number and warp. All
+ * threads come. */
+void cuda_prefix_sums(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t threads, int count, const MlirValue *values,
+                      MlirValue *out_before, MlirValue *out_all);
 /* Whether a value at a place goes before another: it is larger, or equal and further in front. */
 MlirValue cuda_goes_before(hmoec_cuda_emitter *e, MlirValue value, MlirValue place, MlirValue other, MlirValue other_place);
 /* An i32 of the lane so many below; a lane that has none there gets its own. All lanes come. */
@@ -107,11 +111,11 @@ typedef struct cuda_block {
  * launched as there can be. */
 void cuda_block_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block,
                       cuda_block *out_block);
-/* Block `number`, which is there. */
+/* Block `number` of those that the step sees, which is there. */
 void cuda_block_load(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block, MlirValue number,
                      cuda_block *out_block);
-/* How many blocks there are. */
-MlirValue cuda_block_count(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks);
+/* How many blocks the step sees: in a loop over groups the chunk's. */
+MlirValue cuda_block_count(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block);
 void cuda_block_end(hmoec_cuda_emitter *e, cuda_block *block);
 /* place(k, r) of hmoe/abi_cuda.h. */
 MlirValue cuda_place(hmoec_cuda_emitter *e, MlirValue k, MlirValue r);
@@ -179,7 +183,7 @@ typedef struct hmoec_cuda_step {
   int64_t threads, shared_bytes;
   void (*emit)(hmoec_cuda_emitter *e, const hmoec_cuda_task *task);
 } hmoec_cuda_step;
-extern const hmoec_cuda_step hmoec_cuda_group_steps[], hmoec_cuda_set_steps[], hmoec_cuda_token_steps[];
+extern const hmoec_cuda_step hmoec_cuda_group_steps[], hmoec_cuda_set_steps[], hmoec_cuda_loop_steps[], hmoec_cuda_token_steps[];
 
 /* ---- codegen.c ---- */
 typedef struct hmoec_cuda_unit {

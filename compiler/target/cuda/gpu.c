@@ -62,6 +62,17 @@ static MlirValue declare_shared(hmoec_cuda_emitter *e, const char *kernel, int64
                mlirFlatSymbolRefAttrGet(e->ir.context, text(name)));
 }
 
+/* Rows of the call: all of them, or as many as the device has counted. */
+static MlirValue rows_of(hmoec_cuda_emitter *e, MlirValue call) {
+  ir_builder *ir = &e->ir;
+  MlirValue most = ir_load(ir, ir->i64, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_cuda_call, rows) / 8), 8);
+  MlirValue count = ir_load(ir, e->global, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_cuda_call, count) / 8), 8);
+  ir_branch known;
+  ir_if_begin(ir, &known, cuda_is_null(e, count), ir->i64);
+  ir_if_else(ir, &known, most);
+  return ir_if_end(ir, &known, ir_min_i(ir, most, ir_extend(ir, ir_load(ir, ir->i32, count, 4))));
+}
+
 hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes) {
   ir_builder *ir = &e->ir;
   char written[NAME_SIZE];
@@ -91,7 +102,7 @@ hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name,
   e->shared_base = shared_bytes ? declare_shared(e, name, shared_bytes) : (MlirValue){NULL};
 
   hmoec_cuda_task task = {.call = mlirBlockGetArgument(body, 0)};
-  task.rows = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, rows) / 8), 8);
+  task.rows = rows_of(e, task.call);
   task.splits = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, splits) / 8), 8);
   task.first_block = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, first_block) / 8), 8);
   task.blocks = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, blocks) / 8), 8);
@@ -251,6 +262,38 @@ MlirValue cuda_element_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task,
   return i;
 }
 
+void cuda_prefix_sums(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t threads, int count, const MlirValue *values,
+                      MlirValue *out_before, MlirValue *out_all) {
+  ir_builder *ir = &e->ir;
+  int64_t warps = threads / CUDA_WARP;
+  MlirValue zero = ir_i64(ir, 0);
+  for (int v = 0; v < count; v++) { /* inclusive, by steps of 1, 2, 4 ... lanes; out_before holds it until all warps' sums are known */
+    MlirValue within = values[v];
+    for (int32_t step = 1; step < CUDA_WARP; step *= 2) {
+      MlirValue below = ir_extend(ir, cuda_lane_below(e, ir_truncate(ir, within), step));
+      MlirValue has = ir_compare_i(ir, IR_GE, task->lane, ir_i64(ir, step));
+      within = ir_add_i(ir, within, ir_select(ir, has, below, zero));
+    }
+    ir_branch last;
+    ir_if_begin(ir, &last, ir_compare_i(ir, IR_EQ, task->lane, ir_i64(ir, CUDA_WARP - 1)), (MlirType){NULL});
+    cuda_put(e, cuda_shared(e, v * warps * 4), task->warp, ir_truncate(ir, within));
+    cuda_if_end(e, &last);
+    out_before[v] = within;
+  }
+  cuda_barrier(e);
+  for (int v = 0; v < count; v++) {
+    MlirValue before = zero, all = zero;
+    for (int64_t w = 0; w < warps; w++) {
+      MlirValue sum = ir_extend(ir, cuda_i32(e, cuda_shared(e, v * warps * 4), ir_i64(ir, w)));
+      before = ir_add_i(ir, before, ir_select(ir, ir_compare_i(ir, IR_LT, ir_i64(ir, w), task->warp), sum, zero));
+      all = ir_add_i(ir, all, sum);
+    }
+    out_before[v] = ir_add_i(ir, before, ir_sub_i(ir, out_before[v], values[v]));
+    out_all[v] = all;
+  }
+  cuda_barrier(e);
+}
+
 void cuda_if_end(hmoec_cuda_emitter *e, ir_branch *branch) {
   ir_if_else(&e->ir, branch, (MlirValue){NULL});
   ir_if_end(&e->ir, branch, (MlirValue){NULL});
@@ -303,15 +346,18 @@ static MlirValue block_field(hmoec_cuda_emitter *e, MlirValue block, size_t offs
   return ir_load(&e->ir, e->ir.i32, ir_at_constant(&e->ir, block, e->ir.i32, (int64_t)offset / 4), 4);
 }
 
-MlirValue cuda_block_count(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks) {
-  if (mlirValueIsNull(blocks)) return task->blocks;
-  return ir_extend(&e->ir, block_field(e, blocks, offsetof(hmoe_blocks, count)));
+MlirValue cuda_block_count(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block) {
+  ir_builder *ir = &e->ir;
+  if (mlirValueIsNull(blocks)) return ir_div_i(ir, ir_add_i(ir, task->rows, ir_i64(ir, row_block - 1)), ir_i64(ir, row_block));
+  MlirValue first = block_field(e, blocks, offsetof(hmoe_blocks, first)), end = block_field(e, blocks, offsetof(hmoe_blocks, count));
+  return ir_extend(ir, ir_sub_i(ir, end, first));
 }
 
 void cuda_block_load(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block, MlirValue number,
                      cuda_block *out_block) {
   ir_builder *ir = &e->ir;
   MlirValue step = ir_i64(ir, row_block), zero = ir_i64(ir, 0);
+  if (!mlirValueIsNull(blocks)) number = ir_add_i(ir, number, ir_extend(ir, block_field(e, blocks, offsetof(hmoe_blocks, first))));
   out_block->number = number;
   if (mlirValueIsNull(blocks)) {
     out_block->row = ir_mul_i(ir, number, step);
@@ -335,7 +381,7 @@ void cuda_block_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirVa
   *out_block = (cuda_block){.split = ir_rem_i(ir, task->task, task->splits), .grouped = !mlirValueIsNull(blocks)};
   if (out_block->grouped) {
     number = ir_add_i(ir, number, task->first_block);
-    MlirValue count = cuda_block_count(e, task, blocks);
+    MlirValue count = cuda_block_count(e, task, blocks, row_block);
     ir_if_begin(ir, &out_block->exists, ir_compare_i(ir, IR_LT, number, count), (MlirType){NULL});
   }
   cuda_block_load(e, task, blocks, row_block, number, out_block);

@@ -1,14 +1,16 @@
 /* GROUP_SETS: tokens by their selection set, a thread a token.
  *
  *   hmoe_sets_token   every token a group of its own
- *   hmoe_sets_rank    scratch[t] = the set's place in colexicographic order
- *   hmoe_sets_place   a token goes behind those of lower rank, and those of its own before it: tokens squared compares, all at once; scratch[T + place] = rank
- *   hmoe_sets_block   in one block of threads: where ranks begin, and the blocks of rows of one rank
- * dims: experts, top_k, row_block, sets. buffers as the step's bindings. The order of groups is ascending here, that of appearance on CPUs; rows of
- * a group are in the order of tokens on both. */
+ *   hmoe_sets_rank    scratch[t] = the set's place in colexicographic order: RANK's number of a token
+ *   hmoe_sets_sort    sets[t] = the token's set, ascending
+ *   hmoe_sets_first   scratch[t] = the first token that has the set: DISTINCT's number of a token
+ *   hmoe_sets_place   a token goes behind those of lower number, and those of its own before it: tokens squared compares, all at once; scratch[T + place] = number
+ *   hmoe_sets_block   in one block of threads: where numbers begin, and the blocks of rows of one number
+ * dims: experts, top_k, row_block, sets, distinct. buffers as the step's bindings. The order of RANK's groups is ascending here, that of appearance on CPUs;
+ * DISTINCT's is that of appearance, and rows of a group are in the order of tokens, on both. */
 #include "target/cuda/cuda.h"
 
-enum { THREADS = 256, WARPS = THREADS / CUDA_WARP, EXPERTS = 0, TOP_K, ROW_BLOCK, SETS, SHARED_BYTES = 2 * WARPS * 8 };
+enum { THREADS = 256, WARPS = THREADS / CUDA_WARP, EXPERTS = 0, TOP_K, ROW_BLOCK, SETS, DISTINCT, SHARED_BYTES = 2 * WARPS * 8 };
 
 static const MlirType none = {NULL};
 static const MlirValue nothing = {NULL};
@@ -90,6 +92,30 @@ static void emit_rank(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   cuda_if_end(e, &real);
 }
 
+/* This token's set at its own place: hmoe_sets_block puts those of groups there, when none is read any more. */
+static void emit_sort(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  ir_branch real;
+  MlirValue t = cuda_element_begin(e, task, THREADS, &real);
+  put_set(e, task, t, t);
+  cuda_if_end(e, &real);
+}
+
+static void emit_first(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  MlirValue sets = cuda_binding(e, task, HMOE_BIND_GROUP_SETS_SETS), top_k = cuda_dim(e, task, TOP_K), zero = ir_i64(ir, 0);
+  ir_branch real;
+  MlirValue t = cuda_element_begin(e, task, THREADS, &real), own = ir_at(ir, sets, ir->i32, ir_mul_i(ir, t, top_k));
+  ir_loop u, s;
+  ir_for_begin(ir, &u, zero, t, 1, 1, &t);
+  MlirValue other = ir_at(ir, sets, ir->i32, ir_mul_i(ir, u.index, top_k)), yes = ir_compare_i(ir, IR_EQ, zero, zero);
+  ir_for_begin(ir, &s, zero, top_k, 1, 1, &yes);
+  MlirValue same = ir_compare_i(ir, IR_EQ, cuda_i32(e, other, s.index), cuda_i32(e, own, s.index));
+  ir_for_end(ir, &s, (MlirValue[]){ir_and(ir, s.args[0], same)});
+  ir_for_end(ir, &u, (MlirValue[]){ir_min_i(ir, u.args[0], ir_select(ir, s.args[0], u.index, t))});
+  cuda_put(e, cuda_binding(e, task, HMOE_BIND_GROUP_SETS_SCRATCH), t, ir_truncate(ir, u.args[0]));
+  cuda_if_end(e, &real);
+}
+
 static void emit_place(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
   MlirValue ranks = cuda_binding(e, task, HMOE_BIND_GROUP_SETS_SCRATCH), zero = ir_i64(ir, 0), one = ir_i64(ir, 1);
@@ -106,39 +132,7 @@ static void emit_place(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   cuda_if_end(e, &real);
 }
 
-/* Sums over the threads before this one of two numbers, and over all. All threads come. */
-static void prefix_sums(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, const MlirValue values[2], MlirValue out_before[2],
-                        MlirValue out_all[2]) {
-  ir_builder *ir = &e->ir;
-  MlirValue zero = ir_i64(ir, 0);
-  MlirValue within[2];
-  for (int v = 0; v < 2; v++) { /* inclusive, by steps of 1, 2, 4 ... lanes */
-    within[v] = values[v];
-    for (int32_t step = 1; step < CUDA_WARP; step *= 2) {
-      MlirValue below = ir_extend(ir, cuda_lane_below(e, ir_truncate(ir, within[v]), step));
-      MlirValue has = ir_compare_i(ir, IR_GE, task->lane, ir_i64(ir, step));
-      within[v] = ir_add_i(ir, within[v], ir_select(ir, has, below, zero));
-    }
-    ir_branch last;
-    ir_if_begin(ir, &last, ir_compare_i(ir, IR_EQ, task->lane, ir_i64(ir, CUDA_WARP - 1)), none);
-    cuda_put(e, cuda_shared(e, v * WARPS * 4), task->warp, ir_truncate(ir, within[v]));
-    cuda_if_end(e, &last);
-  }
-  cuda_barrier(e);
-  for (int v = 0; v < 2; v++) {
-    MlirValue before = zero, all = zero;
-    for (int64_t w = 0; w < WARPS; w++) {
-      MlirValue sum = ir_extend(ir, cuda_i32(e, cuda_shared(e, v * WARPS * 4), ir_i64(ir, w)));
-      before = ir_add_i(ir, before, ir_select(ir, ir_compare_i(ir, IR_LT, ir_i64(ir, w), task->warp), sum, zero));
-      all = ir_add_i(ir, all, sum);
-    }
-    out_before[v] = ir_add_i(ir, before, ir_sub_i(ir, within[v], values[v]));
-    out_all[v] = all;
-  }
-  cuda_barrier(e);
-}
-
-/* The first row from which on the rank of the sorted rows is above `rank`, from row `at` on. */
+/* The first row from which on the number of the sorted rows is above `rank`, from row `at` on. */
 static MlirValue end_of(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue sorted, MlirValue rank, MlirValue at) {
   ir_builder *ir = &e->ir;
   MlirValue one = ir_i64(ir, 1);
@@ -161,6 +155,7 @@ static void emit_block(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
   MlirValue zero = ir_i64(ir, 0), one = ir_i64(ir, 1), step = cuda_dim(e, task, ROW_BLOCK);
   MlirValue blocks = cuda_binding(e, task, HMOE_BIND_GROUP_SETS_BLOCKS);
+  MlirValue distinct = ir_compare_i(ir, IR_NE, cuda_dim(e, task, DISTINCT), zero);
   MlirValue sorted = ir_at(ir, cuda_binding(e, task, HMOE_BIND_GROUP_SETS_SCRATCH), ir->i32, task->rows);
   ir_loop c; /* carries groups and blocks */
   ir_for_begin(ir, &c, zero, task->rows, THREADS, 2, (MlirValue[]){zero, zero});
@@ -178,7 +173,7 @@ static void emit_block(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   MlirValue end = ir_if_end(ir, &begins, row), rows = ir_sub_i(ir, end, row);
   MlirValue count = ir_div_i(ir, ir_add_i(ir, rows, ir_sub_i(ir, step, one)), step);
   MlirValue before[2], all[2];
-  prefix_sums(e, task, (MlirValue[]){ir_select(ir, is_first, one, zero), count}, before, all);
+  cuda_prefix_sums(e, task, THREADS, 2, (MlirValue[]){ir_select(ir, is_first, one, zero), count}, before, all);
   ir_branch sets;
   ir_if_begin(ir, &sets, is_first, none);
   MlirValue token = ir_extend(ir, cuda_i32(e, cuda_binding(e, task, HMOE_BIND_GROUP_SETS_ROW_TOKEN), row));
@@ -189,8 +184,8 @@ static void emit_block(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   MlirValue begin = ir_div_i(ir, ir_mul_i(ir, rows, b.index), count),
             next = ir_div_i(ir, ir_mul_i(ir, rows, ir_add_i(ir, b.index, one)), count);
   MlirValue number = ir_add_i(ir, ir_add_i(ir, c.args[1], before[1]), b.index);
-  cuda_put_block(e, blocks, number, ir_extend(ir, cuda_i32(e, sorted, row)), ir_add_i(ir, row, begin), ir_sub_i(ir, next, begin),
-                 0);
+  MlirValue group = ir_select(ir, distinct, ir_add_i(ir, c.args[0], before[0]), ir_extend(ir, cuda_i32(e, sorted, row)));
+  cuda_put_block(e, blocks, number, group, ir_add_i(ir, row, begin), ir_sub_i(ir, next, begin), 0);
   ir_for_end(ir, &b, NULL);
   ir_for_end(ir, &c, (MlirValue[]){ir_add_i(ir, c.args[0], all[0]), ir_add_i(ir, c.args[1], all[1])});
   cuda_put_blocks_header(e, task, blocks, c.args[1], c.args[0]);
@@ -199,6 +194,8 @@ static void emit_block(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
 const hmoec_cuda_step hmoec_cuda_set_steps[] = {
     {"hmoe_sets_token", THREADS, 0, emit_token},
     {"hmoe_sets_rank", THREADS, 0, emit_rank},
+    {"hmoe_sets_sort", THREADS, 0, emit_sort},
+    {"hmoe_sets_first", THREADS, 0, emit_first},
     {"hmoe_sets_place", THREADS, 0, emit_place},
     {"hmoe_sets_block", THREADS, SHARED_BYTES, emit_block},
     {NULL, 0, 0, NULL},

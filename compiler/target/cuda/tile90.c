@@ -432,7 +432,7 @@ static void find_tile(tile *t, MlirValue i, MlirValue blocks, MlirValue *out_blo
 static void each_tile(tile *t, use_fn *use, bool consumes) {
   ir_builder *ir = &t->p.e->ir;
   const hmoec_cuda_task *task = t->p.task;
-  MlirValue blocks = cuda_block_count(t->p.e, task, cuda_product_blocks(&t->p)), zero = ir_i64(ir, 0), block, number;
+  MlirValue blocks = cuda_block_count(t->p.e, task, cuda_product_blocks(&t->p), t->p.spec->row_block), zero = ir_i64(ir, 0), block, number;
   MlirValue left = ir_sub_i(ir, ir_mul_i(ir, blocks, ir_i64(ir, tiles_of(t->p.spec))), task->task);
   MlirValue count = ir_div_i(ir, ir_add_i(ir, ir_max_i(ir, left, zero), ir_sub_i(ir, task->tasks, ir_i64(ir, 1))), task->tasks);
   ir_loop i;
