@@ -92,7 +92,7 @@ hmoec_strategy hmoec_hyper_choose(const hmoec_hyper_case *hyper, const hmoec_hyp
         reason, size,
         "%lld selection sets would take %.2f MiB, over %.2f MiB, and a cache would hold %lld of them; factored takes %.3f "
         "MFLOP per token",
-        (long long)cost->sets, (double)cost->table_bytes / mib, (double)cost->budget_bytes / mib,
-        (long long)cost->cache_slots, cost->factored_flops / 1e6);
+        (long long)cost->sets, (double)cost->table_bytes / mib, (double)cost->budget_bytes / mib, (long long)cost->cache_slots,
+        cost->factored_flops / 1e6);
   return HMOEC_STRATEGY_FACTORED;
 }

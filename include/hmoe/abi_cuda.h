@@ -25,10 +25,10 @@ enum { HMOE_CUDA_PLANE = 64 };
 /* Buffers of the loops' code behind those that LOOP binds: a selection cache's book. All ones: no slot is filled. */
 enum {
   HMOE_CUDA_LOOP_KEYS = HMOE_BIND_LOOP_COUNT, /* i32 [slots][top_k]: the set that a slot has, or -1 */
-  HMOE_CUDA_LOOP_STAMPS,                      /* i64 [slots]: the last chunk that used the slot, -1: none, or it was passed since; then the latest chunk, and the slot
+  HMOE_CUDA_LOOP_STAMPS, /* i64 [slots]: the last chunk that used the slot, -1: none, or it was passed since; then the latest chunk, and the slot
                                                  that was taken last */
-  HMOE_CUDA_LOOP_FOUND,                       /* i32 [slots]: the slots of the chunk's groups */
-  HMOE_CUDA_LOOP_TAKEN,                       /* i32 [slots]: those among them that are to be generated anew */
+  HMOE_CUDA_LOOP_FOUND, /* i32 [slots]: the slots of the chunk's groups */
+  HMOE_CUDA_LOOP_TAKEN, /* i32 [slots]: those among them that are to be generated anew */
 };
 enum { HMOE_CUDA_OWN_SHARED_BYTES = 48 << 10 }; /* kernels whose scratch_bytes are more get it at the launch */
 

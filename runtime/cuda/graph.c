@@ -50,4 +50,6 @@ static hmoe_status launch_graph(const hmoe_run *run, hmoe_status status) {
   return status;
 }
 
-hmoe_status hmoe_cuda_steps_end(hmoe_run *run, hmoe_status status) { return hmoe_cuda_leave_caches(run, launch_graph(run, status)); }
+hmoe_status hmoe_cuda_steps_end(hmoe_run *run, hmoe_status status) {
+  return hmoe_cuda_leave_caches(run, launch_graph(run, status));
+}

@@ -118,13 +118,13 @@ hmoe_status hmoe_cuda_step_group(hmoe_run *run, const hmoe_plan_step *step) {
       hmoe_add(sizeof(hmoe_blocks),
                hmoe_mul(hmoe_block_bound(rows, group->row_block, (group->capacity ? 2 : 1) * group->experts), sizeof(hmoe_block)));
   const hmoe_cuda_bound bindings[] = {{HMOE_BIND_GROUP_INDICES, HMOE_READ, row_bytes},
-                  {HMOE_BIND_GROUP_GATES, HMOE_READ | HMOE_OPTIONAL, row_bytes},
-                  {HMOE_BIND_GROUP_BLOCKS, HMOE_WRITE, block_bytes},
-                  {HMOE_BIND_GROUP_ROW_TOKEN, HMOE_WRITE, row_bytes},
-                  {HMOE_BIND_GROUP_ROW_SLOT, HMOE_WRITE | HMOE_OPTIONAL, row_bytes},
-                  {HMOE_BIND_GROUP_ROW_GATE, HMOE_WRITE | HMOE_OPTIONAL, row_bytes},
-                  {HMOE_BIND_GROUP_COUNTERS, HMOE_WRITE, hmoe_mul(group->experts, 2 * sizeof(int32_t))},
-                  {HMOE_BIND_GROUP_HISTORY, HMOE_WRITE | HMOE_OPTIONAL, history_bytes}};
+                                      {HMOE_BIND_GROUP_GATES, HMOE_READ | HMOE_OPTIONAL, row_bytes},
+                                      {HMOE_BIND_GROUP_BLOCKS, HMOE_WRITE, block_bytes},
+                                      {HMOE_BIND_GROUP_ROW_TOKEN, HMOE_WRITE, row_bytes},
+                                      {HMOE_BIND_GROUP_ROW_SLOT, HMOE_WRITE | HMOE_OPTIONAL, row_bytes},
+                                      {HMOE_BIND_GROUP_ROW_GATE, HMOE_WRITE | HMOE_OPTIONAL, row_bytes},
+                                      {HMOE_BIND_GROUP_COUNTERS, HMOE_WRITE, hmoe_mul(group->experts, 2 * sizeof(int32_t))},
+                                      {HMOE_BIND_GROUP_HISTORY, HMOE_WRITE | HMOE_OPTIONAL, history_bytes}};
   hmoe_cuda_call call = {.rows = (int64_t)rows, .splits = 1};
   HMOE_TRY(hmoe_cuda_bind(run, step, bindings, sizeof bindings / sizeof *bindings, &call));
   const int64_t sizes[] = {
@@ -134,7 +134,8 @@ hmoe_status hmoe_cuda_step_group(hmoe_run *run, const hmoe_plan_step *step) {
   HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_GROUP_COUNT], group->experts, GROUP_THREADS, &call));
   HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_GROUP_WRITE], group->experts, GROUP_THREADS, &call));
   if (!call.buffers[HMOE_BIND_GROUP_HISTORY]) return HMOE_OK;
-  return hmoe_cuda_launch(run, own->code[HMOE_CUDA_GROUP_HISTORY], (rows + GROUP_THREADS - 1) / GROUP_THREADS, GROUP_THREADS, &call);
+  return hmoe_cuda_launch(run, own->code[HMOE_CUDA_GROUP_HISTORY], (rows + GROUP_THREADS - 1) / GROUP_THREADS, GROUP_THREADS,
+                          &call);
 }
 
 /* ---- selection sets ---- */
@@ -148,11 +149,12 @@ hmoe_status hmoe_cuda_step_group_sets(hmoe_run *run, const hmoe_plan_step *step)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu tokens to group", (unsigned long long)tokens);
   uint64_t sets = ranks ? hmoe_binomial(group->experts, group->top_k) : tokens;
   uint64_t blocks = hmoe_block_bound(tokens, group->row_block, (uint32_t)hmoe_min(sets, HMOE_NONE - 1));
-  const hmoe_cuda_bound bindings[] = {{HMOE_BIND_GROUP_SETS_INDICES, each ? HMOE_OPTIONAL : HMOE_READ, set_bytes},
-                  {HMOE_BIND_GROUP_SETS_BLOCKS, HMOE_WRITE, hmoe_add(sizeof(hmoe_blocks), hmoe_mul(blocks, sizeof(hmoe_block)))},
-                  {HMOE_BIND_GROUP_SETS_ROW_TOKEN, HMOE_WRITE, hmoe_mul(tokens, word)},
-                  {HMOE_BIND_GROUP_SETS_SETS, each || ranks ? HMOE_WRITE | HMOE_OPTIONAL : HMOE_WRITE, set_bytes},
-                  {HMOE_BIND_GROUP_SETS_SCRATCH, each ? HMOE_WRITE | HMOE_OPTIONAL : HMOE_WRITE, each ? 0 : (8 * tokens + 64) * word}};
+  const hmoe_cuda_bound bindings[] = {
+      {HMOE_BIND_GROUP_SETS_INDICES, each ? HMOE_OPTIONAL : HMOE_READ, set_bytes},
+      {HMOE_BIND_GROUP_SETS_BLOCKS, HMOE_WRITE, hmoe_add(sizeof(hmoe_blocks), hmoe_mul(blocks, sizeof(hmoe_block)))},
+      {HMOE_BIND_GROUP_SETS_ROW_TOKEN, HMOE_WRITE, hmoe_mul(tokens, word)},
+      {HMOE_BIND_GROUP_SETS_SETS, each || ranks ? HMOE_WRITE | HMOE_OPTIONAL : HMOE_WRITE, set_bytes},
+      {HMOE_BIND_GROUP_SETS_SCRATCH, each ? HMOE_WRITE | HMOE_OPTIONAL : HMOE_WRITE, each ? 0 : (8 * tokens + 64) * word}};
   hmoe_cuda_call call = {.rows = (int64_t)tokens, .splits = 1};
   HMOE_TRY(hmoe_cuda_bind(run, step, bindings, sizeof bindings / sizeof *bindings, &call));
   const int64_t sizes[] = {group->experts, group->top_k, group->row_block, (int64_t)sets, !ranks};
@@ -180,7 +182,8 @@ static hmoe_status launch_elements(hmoe_run *run, hmoe_cuda_code code, uint64_t 
   call->rows = (int64_t)elements;
   call->splits = 1;
   call->buffers[TROUBLE] = workspace->trouble;
-  return hmoe_cuda_launch(run, hmoe_cuda_own(run->model)->code[code], (elements + GROUP_THREADS - 1) / GROUP_THREADS, GROUP_THREADS, call);
+  return hmoe_cuda_launch(run, hmoe_cuda_own(run->model)->code[code], (elements + GROUP_THREADS - 1) / GROUP_THREADS, GROUP_THREADS,
+                          call);
 }
 
 hmoe_status hmoe_cuda_step_ids(hmoe_run *run, const hmoe_plan_step *step) {

@@ -267,7 +267,8 @@ void cuda_prefix_sums(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_
   ir_builder *ir = &e->ir;
   int64_t warps = threads / CUDA_WARP;
   MlirValue zero = ir_i64(ir, 0);
-  for (int v = 0; v < count; v++) { /* inclusive, by steps of 1, 2, 4 ... lanes; out_before holds it until all warps' sums are known */
+  /* Inclusive, by steps of 1, 2, 4 ... lanes; out_before holds it until all warps' sums are known. */
+  for (int v = 0; v < count; v++) {
     MlirValue within = values[v];
     for (int32_t step = 1; step < CUDA_WARP; step *= 2) {
       MlirValue below = ir_extend(ir, cuda_lane_below(e, ir_truncate(ir, within), step));
@@ -349,7 +350,8 @@ static MlirValue block_field(hmoec_cuda_emitter *e, MlirValue block, size_t offs
 MlirValue cuda_block_count(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block) {
   ir_builder *ir = &e->ir;
   if (mlirValueIsNull(blocks)) return ir_div_i(ir, ir_add_i(ir, task->rows, ir_i64(ir, row_block - 1)), ir_i64(ir, row_block));
-  MlirValue first = block_field(e, blocks, offsetof(hmoe_blocks, first)), end = block_field(e, blocks, offsetof(hmoe_blocks, count));
+  MlirValue first = block_field(e, blocks, offsetof(hmoe_blocks, first)),
+            end = block_field(e, blocks, offsetof(hmoe_blocks, count));
   return ir_extend(ir, ir_sub_i(ir, end, first));
 }
 

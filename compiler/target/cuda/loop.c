@@ -105,7 +105,8 @@ static MlirValue first_block_of(const chunk *c, MlirValue low, MlirValue high, M
   MlirValue before = ir_compare_i(ir, IR_LT, block_field(c, middle, offsetof(hmoe_block, group)), group);
   ir_if_else(ir, &open, before);
   MlirValue above = ir_if_end(ir, &open, ir_compare_i(ir, IR_NE, c->zero, c->zero));
-  ir_for_end(ir, &i, (MlirValue[]){ir_select(ir, above, ir_add_i(ir, middle, c->one), i.args[0]), ir_select(ir, above, i.args[1], middle)});
+  ir_for_end(ir, &i,
+             (MlirValue[]){ir_select(ir, above, ir_add_i(ir, middle, c->one), i.args[0]), ir_select(ir, above, i.args[1], middle)});
   return i.args[0];
 }
 
@@ -180,7 +181,7 @@ static void put_set(const chunk *c, MlirValue sets, MlirValue number, MlirValue 
   ir_if_end(ir, &unwanted, nothing);
 }
 
-/* list[number] = value, where there is a list; the value is made of what first says. */
+/* list[number] = value, where there is such a list. */
 static void put_todo(const chunk *c, uint32_t binding, MlirValue number, MlirValue value) {
   MlirValue list = cuda_binding(c->e, c->task, binding);
   ir_branch unwanted;
@@ -263,7 +264,8 @@ static void emit_chunk(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   chunk c = chunk_of(e, task);
   ir_builder *ir = &e->ir;
   MlirValue begins = ir_compare_i(ir, IR_EQ, c.first, c.zero), count = header_field(&c, offsetof(hmoe_blocks, count));
-  MlirValue low = ir_select(ir, begins, c.zero, count), all = ir_select(ir, begins, count, header_field(&c, offsetof(hmoe_blocks, all)));
+  MlirValue low = ir_select(ir, begins, c.zero, count),
+            all = ir_select(ir, begins, count, header_field(&c, offsetof(hmoe_blocks, all)));
   MlirValue high = first_block_of(&c, low, all, ir_add_i(ir, c.first, c.groups)), missing = count_missing(&c);
   ir_branch cached;
   ir_if_begin(ir, &cached, c.cached, none);
