@@ -516,7 +516,7 @@ static void test_devices(void **state) {
   (void)state;
   cuda_model m = cuda_model_find(prompts[0].model);
   fake.set_devices(2);
-  worker_of workers[4] = {{NULL}};
+  worker_of workers[4] = {{.model = NULL}};
   pthread_t threads[4];
   static const char *const names[] = {"cuda", "cuda:1"};
   hmoe_model *models[3], *none;
