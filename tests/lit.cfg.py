@@ -1,7 +1,7 @@
 """lit: tests/ir (*.mlir), tests/cli and tests/repro (*.test). Run `lit BUILD/tests`; CMake writes BUILD/tests/lit.site.cfg.py.
 
 RUN lines are bash with pipefail. A test that needs a CPU says `REQUIRES: avx2`, avx512, avx512_bf16 or amx, so that a machine without
-it reports the test as unsupported. Substitutions, besides lit's own (%s, %S, %t, %T):
+it reports the test as unsupported; one that needs NVIDIA's assembler says ptxas and takes HMOE_PTXAS=%ptxas, which is "none" otherwise. Substitutions, besides lit's own (%s, %S, %t, %T):
 
   %hmoec %hmoec-opt %FileCheck %not %python %cmake programs
   %cc, %compiler, %cflags                         the C compiler with the build's sanitizer flags; both apart
@@ -50,6 +50,24 @@ config.environment["PATH"] = os.pathsep.join([f"{build}/bin", tools, os.environ.
 for variable in ("HMOE_CPU", "HMOE_DEBUG", "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS", "TMPDIR"):
     if variable in os.environ:
         config.environment[variable] = os.environ[variable]
+
+
+def find_ptxas():
+    """Where the compiler would find NVIDIA's assembler; None: nowhere."""
+    named = os.environ.get("HMOE_PTXAS")
+    if named == "none":
+        return None
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ.get("HOME", "/"), ".cache")
+    places = [os.path.join(os.environ["CUDA_HOME"], "bin")] if os.environ.get("CUDA_HOME") else []
+    places += os.environ.get("PATH", "").split(os.pathsep) + ["/usr/local/cuda/bin", os.path.join(cache, "hmoec/cuda/bin")]
+    return shutil.which(named or "ptxas", path=os.pathsep.join(places))
+
+
+ptxas = find_ptxas()
+config.environment["HMOE_PTXAS"] = "none"
+config.substitutions.append((r"%ptxas\b", ptxas or "none"))
+if ptxas:
+    config.available_features.add("ptxas")
 
 
 def cpu_flags():

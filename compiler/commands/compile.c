@@ -8,28 +8,32 @@
 typedef struct emit_row {
   const char *name, *suffix;
   hmoec_output output;
+  const char *target; /* NULL: any */
 } emit_row;
 
 static const emit_row emits[] = {
-    {"obj", ".o", HMOEC_OUTPUT_OBJECT},   {"hmoe", ".hmoe.mlir", HMOEC_OUTPUT_HMOE}, {"hmk", ".hmk.mlir", HMOEC_OUTPUT_HMK},
-    {"mlir", ".mlir", HMOEC_OUTPUT_MLIR}, {"llvm", ".ll", HMOEC_OUTPUT_LLVM},        {"asm", ".s", HMOEC_OUTPUT_ASSEMBLY},
+    {"obj", ".o", HMOEC_OUTPUT_OBJECT, NULL},       {"hmoe", ".hmoe.mlir", HMOEC_OUTPUT_HMOE, NULL},
+    {"hmk", ".hmk.mlir", HMOEC_OUTPUT_HMK, NULL},   {"mlir", ".mlir", HMOEC_OUTPUT_MLIR, NULL},
+    {"llvm", ".ll", HMOEC_OUTPUT_LLVM, NULL},       {"asm", ".s", HMOEC_OUTPUT_ASSEMBLY, NULL},
+    {"ptx", ".ptx", HMOEC_OUTPUT_ASSEMBLY, "cuda"}, {"cubin", ".cubin", HMOEC_OUTPUT_CUBIN, "cuda"},
 };
 
-static const emit_row *find_emit(const char *name, hmoec_diagnostics *diagnostics) {
+static const emit_row *find_emit(const char *name, const char *target, hmoec_diagnostics *diagnostics) {
   const char *names[sizeof emits / sizeof *emits];
   for (size_t i = 0; i < sizeof emits / sizeof *emits; i++) {
-    if (!name || strcmp(emits[i].name, name) == 0) return &emits[i];
     names[i] = emits[i].name;
+    if (name && strcmp(emits[i].name, name) != 0) continue;
+    if (!emits[i].target || (target && strcmp(target, emits[i].target) == 0)) return &emits[i];
+    hmoec_usage_error(diagnostics, "--emit %s is of --target %s", name, emits[i].target);
+    return NULL;
   }
   const char *close = hmoec_closest_name(name, names, sizeof names / sizeof *names);
-  if (strcmp(name, "ptx") == 0) hmoec_usage_error(diagnostics, "--emit %s is not in this version", name);
-  else
-    hmoec_usage_error(diagnostics, "expected --emit obj, hmoe, hmk, mlir, llvm or asm, found '%s'%s%s%s", name,
-                      close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
+  hmoec_usage_error(diagnostics, "expected --emit obj, hmoe, hmk, mlir, llvm, asm, ptx or cubin, found '%s'%s%s%s", name,
+                    close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
   return NULL;
 }
 
-/* Text to standard output, or to NAME.suffix in the directory of -o. */
+/* Text, or a cubin, to standard output, or to NAME.suffix in the directory of -o. */
 static bool write_text(const hmoec_arguments *arguments, hmoec_compilation *compilation, const emit_row *row,
                        hmoec_diagnostics *diagnostics) {
   char *text, *path = NULL;
@@ -48,7 +52,7 @@ static bool write_text(const hmoec_arguments *arguments, hmoec_compilation *comp
 }
 
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
-  const emit_row *row = find_emit(arguments->emit, diagnostics);
+  const emit_row *row = find_emit(arguments->emit, arguments->options.target, diagnostics);
   hmoec_compilation *compilation = NULL;
   if (row && row->output == HMOEC_OUTPUT_OBJECT && arguments->output && strcmp(arguments->output, "-") == 0)
     return hmoec_usage_error(diagnostics, "expected -o DIR: an object, its header and manifest do not go to standard output");

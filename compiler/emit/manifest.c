@@ -131,7 +131,37 @@ static void add_schedule(cJSON *root, const hmoec_unit *unit) {
   }
 }
 
-char *hmoec_manifest_print(const hmoec_unit *unit, const char *const *strategies, size_t strategy_count, size_t *out_size) {
+static cJSON *add_image(cJSON *list, const char *target, const char *version) {
+  cJSON *image = cJSON_CreateObject();
+  cJSON_AddStringToObject(image, "target", target);
+  cJSON_AddStringToObject(image, "version", version);
+  cJSON_AddItemToArray(list, image);
+  return image;
+}
+
+/* As they are in the object: the host's, then those of other machines. */
+static void add_images(cJSON *root, const hmoec_unit *unit, uint32_t versions, const hmoec_made_images *images) {
+  cJSON *list = cJSON_AddArrayToObject(root, "images");
+  const hmoec_target *host = unit->target->host ? unit->target->host : unit->target;
+  for (size_t v = 0; v < hmoec_code_version_count(host); v++)
+    if (versions & 1u << v) add_image(list, host->name, host->version(v).name);
+  for (size_t i = 0; i < images->count; i++) {
+    const hmoec_made_image *made = &images->at[i];
+    cJSON *image = add_image(list, made->target, made->version);
+    if (!made->kernel_count) continue;
+    cJSON *kernels = cJSON_AddArrayToObject(image, "kernels");
+    for (size_t k = 0; k < made->kernel_count; k++) {
+      cJSON *kernel = cJSON_CreateObject();
+      cJSON_AddStringToObject(kernel, "name", made->kernels[k].name);
+      cJSON_AddNumberToObject(kernel, "registers", (double)made->kernels[k].registers);
+      cJSON_AddNumberToObject(kernel, "shared_bytes", (double)made->kernels[k].shared_bytes);
+      cJSON_AddItemToArray(kernels, kernel);
+    }
+  }
+}
+
+char *hmoec_manifest_print(const hmoec_unit *unit, uint32_t versions, const hmoec_made_images *images,
+                           const char *const *strategies, size_t strategy_count, size_t *out_size) {
   const hmoe_plan *plan = unit->plan;
   cJSON *root = cJSON_CreateObject();
   cJSON_AddStringToObject(root, "model", unit->name);
@@ -151,6 +181,7 @@ char *hmoec_manifest_print(const hmoec_unit *unit, const char *const *strategies
   for (size_t i = 0; i < strategy_count; i++) cJSON_AddItemToArray(list, cJSON_CreateString(strategies[i]));
   add_functions(root, &unit->functions);
   add_schedule(root, unit);
+  add_images(root, unit, versions, images);
   char *printed = hmoe_plain_json_print(root, true);
   cJSON_Delete(root);
   if (!printed) return NULL;

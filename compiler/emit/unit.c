@@ -296,6 +296,12 @@ bool hmoec_unit_init(MlirModule module, const hmoec_target *target, hmoec_diagno
   return true;
 }
 
+void hmoec_made_images_deinit(hmoec_made_images *images) {
+  for (size_t i = 0; i < images->count; i++) free(images->at[i].kernels);
+  free(images->at);
+  *images = (hmoec_made_images){.count = 0};
+}
+
 void hmoec_unit_deinit(hmoec_unit *unit) {
   free(unit->name);
   free(unit->kernels);

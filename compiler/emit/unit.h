@@ -13,6 +13,28 @@ typedef struct hmoec_unit_image {
   const hmoe_function *functions; /* kernel_count: names, threads and scratch; no calls */
 } hmoec_unit_image;
 
+/* What the code of a kernel takes. */
+typedef struct hmoec_kernel_use {
+  char name[256];
+  int64_t registers; /* of a thread */
+  int64_t shared_bytes; /* of a block, besides what a launch asks for */
+  int64_t spilled_bytes; /* stores and loads of registers that there were too few of */
+} hmoec_kernel_use;
+
+/* An image that was added to an object, for people. */
+typedef struct hmoec_made_image {
+  const char *target; /* static storage */
+  char version[32];
+  hmoec_kernel_use *kernels; /* owned; of PTX, which has no registers, none */
+  size_t kernel_count;
+} hmoec_made_image;
+
+typedef struct hmoec_made_images {
+  hmoec_made_image *at; /* owned */
+  size_t count;
+} hmoec_made_images;
+void hmoec_made_images_deinit(hmoec_made_images *images);
+
 typedef struct hmoec_unit {
   char *name; /* model name */
   hmoec_kernel *kernels; /* distinct, in order of first use */
@@ -28,6 +50,7 @@ typedef struct hmoec_unit {
   hmoec_format dtype; /* of products: --dtype */
   const hmoec_unit_image *images; /* that a target adds to those of the host, while it generates; borrowed */
   size_t image_count;
+  hmoec_made_images *made; /* NULL, or where `generate` lists what it added to an object that is kept; borrowed */
 } hmoec_unit;
 
 /* Requires verified hmk after place and plan-workspace, for this target. Owned by the caller; deinit releases. */

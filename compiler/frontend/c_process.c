@@ -2,16 +2,11 @@
 #include "frontend/c_process.h"
 
 #include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "frontend/c_function.h"
@@ -19,9 +14,8 @@
 #include "ir/context.h"
 #include "support/arena.h"
 #include "support/limits.h"
+#include "support/process.h"
 #include "support/text_file.h"
-
-extern char **environ;
 
 enum { MAX_ANSWER_BYTES = 64 << 20 };
 
@@ -100,95 +94,17 @@ static const char **arguments_make(const request *q, const char *name, const hmo
   return arguments;
 }
 
-/* Its standard output is the pipe; it inherits no other file, nor the application's signals. */
-static int reader_start(const char *path, const char **arguments, int answer, pid_t *out_pid) {
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  int error = posix_spawn_file_actions_init(&actions);
-  if (error) return error;
-  error = posix_spawnattr_init(&attributes);
-  if (error) {
-    posix_spawn_file_actions_destroy(&actions);
-    return error;
-  }
-  if (!error) error = posix_spawn_file_actions_adddup2(&actions, answer, STDOUT_FILENO);
-  if (!error) error = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  if (!error) error = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-  if (!error) error = posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-  if (!error) error = posix_spawnattr_setsigmask(&attributes, &none);
-  if (!error) error = posix_spawnattr_setsigdefault(&attributes, &all);
-  if (!error) error = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  if (!error) error = posix_spawn(out_pid, path, &actions, &attributes, (char *const *)(uintptr_t)arguments, environ);
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  return error;
-}
-
 /* ---- the answer ---- */
 
-typedef struct answer {
-  char *bytes;
-  size_t size, capacity;
-  bool in_time;
-  int status; /* of wait; -1: not known, as where the application waits for all processes */
-} answer;
-
-static int64_t now_ms(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* Until it is closed, or too long, or too late. */
-static void answer_read(answer *a, int fd) {
-  int64_t end = now_ms() + 1000 * HMOEC_C_MAX_WAIT_SECONDS;
-  for (;;) {
-    int64_t left = end - now_ms();
-    struct pollfd ready = {.fd = fd, .events = POLLIN};
-    int count = left > 0 ? poll(&ready, 1, (int)left) : 0;
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return;
-    if (a->size == a->capacity) {
-      size_t capacity = a->capacity ? 2 * a->capacity : 1 << 16;
-      char *larger = capacity <= MAX_ANSWER_BYTES ? realloc(a->bytes, capacity) : NULL;
-      if (!larger) return;
-      a->bytes = larger;
-      a->capacity = capacity;
-    }
-    ssize_t got = read(fd, a->bytes + a->size, a->capacity - a->size);
-    if (got < 0 && errno == EINTR) continue;
-    a->in_time = got >= 0;
-    if (got <= 0) return;
-    a->size += (size_t)got;
-    a->in_time = false;
-  }
-}
-
-static bool reader_run(const request *q, const char **arguments, answer *out_answer) {
-  const char *path = reader_find(q);
-  if (!path) return false;
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return hmoec_machine_error(q->diagnostics, "cannot make a pipe: %s", strerror(errno));
-  pid_t pid;
-  int error = reader_start(path, arguments, ends[1], &pid);
-  close(ends[1]);
-  if (!error) {
-    answer_read(out_answer, ends[0]);
-    if (!out_answer->in_time) kill(pid, SIGKILL);
-    pid_t waited;
-    do waited = waitpid(pid, &out_answer->status, 0);
-    while (waited < 0 && errno == EINTR);
-    if (waited < 0) out_answer->status = -1;
-  }
-  close(ends[0]);
-  return !error || hmoec_machine_error(q->diagnostics, "cannot start %s: %s", path, strerror(error));
+static bool reader_run(const request *q, const char **arguments, hmoec_answer *out_answer) {
+  const hmoec_program reader = {.path = reader_find(q), .arguments = arguments};
+  if (!reader.path) return false;
+  int error = hmoec_program_run(&reader, MAX_ANSWER_BYTES, INT64_C(1000) * HMOEC_C_MAX_WAIT_SECONDS, out_answer);
+  return !error || hmoec_machine_error(q->diagnostics, "cannot start %s: %s", reader.path, strerror(error));
 }
 
 /* The process ended on the file. */
-static bool report_end(const request *q, const answer *a) {
+static bool report_end(const request *q, const hmoec_answer *a) {
   const hmoec_location at = {.file = q->file};
   bool by_time = !a->in_time ||
                  (a->status != -1 && WIFSIGNALED(a->status) && (WTERMSIG(a->status) == SIGXCPU || WTERMSIG(a->status) == SIGKILL));
@@ -215,7 +131,7 @@ static bool function_parse(const request *q, const char *text, size_t size, Mlir
 }
 
 /* Messages as they come; *out_done: the answer was whole. */
-static bool answer_take(const request *q, const answer *a, MlirOperation *out_function, bool *out_done) {
+static bool answer_take(const request *q, const hmoec_answer *a, MlirOperation *out_function, bool *out_done) {
   size_t at = 0;
   *out_done = false;
   while (!*out_done && a->size - at >= sizeof(hmoec_c_record)) {
@@ -240,7 +156,7 @@ bool hmoec_c_function_import(MlirContext context, hmoec_diagnostics *diagnostics
                              const char *name, const hmoec_c_flags *flags, const char *what, unsigned arities,
                              MlirOperation *out_function) {
   const request q = {.context = context, .diagnostics = diagnostics, .at = at, .arena = hmoec_arena_create(), .file = file};
-  answer a = {.status = -1};
+  hmoec_answer a = {.status = -1};
   bool done = false, ok = file_check(&q) && reader_run(&q, arguments_make(&q, name, flags, what, arities), &a);
   if (ok) {
     ok = answer_take(&q, &a, out_function, &done);

@@ -49,22 +49,25 @@ static void add_passes(const hmoec_target *target, values *v) {
   for (size_t i = 0; (pass = hmoec_pass_at(i)); i++) add(v, pass->name);
 }
 
+static bool has_many_processors(const hmoec_target *target) { return target->many_processors; }
+
 /* many: what they are together, where they are too many for an error to list. */
 typedef struct text_option {
   const char *name;
   size_t field; /* of hmoec_options */
   void (*values)(const hmoec_target *target, values *out);
   const char *many;
+  bool (*is_list)(const hmoec_target *target); /* whether it may be several, with commas between them; NULL: never */
 } text_option;
 
 /* The target is the first: what others may be is for it to say. */
 static const text_option text_options[] = {
-    {"target", offsetof(hmoec_options, target), add_targets, NULL},
-    {"dtype", offsetof(hmoec_options, dtype), add_formats, NULL},
-    {"strategy", offsetof(hmoec_options, strategy), add_strategies, NULL},
-    {"cpu", offsetof(hmoec_options, cpu), add_versions, NULL},
-    {"mcpu", offsetof(hmoec_options, mcpu), add_processors, "native or a CPU that LLVM knows"},
-    {"print-ir-after", offsetof(hmoec_options, print_ir_after), add_passes, "a pass, or all"},
+    {"target", offsetof(hmoec_options, target), add_targets, NULL, NULL},
+    {"dtype", offsetof(hmoec_options, dtype), add_formats, NULL, NULL},
+    {"strategy", offsetof(hmoec_options, strategy), add_strategies, NULL, NULL},
+    {"cpu", offsetof(hmoec_options, cpu), add_versions, NULL, NULL},
+    {"mcpu", offsetof(hmoec_options, mcpu), add_processors, "native or a CPU that LLVM knows", has_many_processors},
+    {"print-ir-after", offsetof(hmoec_options, print_ir_after), add_passes, "a pass, or all", NULL},
 };
 enum { TEXT_OPTIONS = sizeof text_options / sizeof *text_options };
 
@@ -87,9 +90,19 @@ static bool value_check(hmoec_diagnostics *diagnostics, const char *prefix, cons
   values v = {.count = 0};
   option->values(target, &v);
   if (!found) return true;
-  for (size_t i = 0; i < v.count; i++)
-    if (strcmp(found, v.at[i]) == 0) return true;
-  char list[1024];
+  bool is_list = option->is_list && option->is_list(target);
+  char list[1024], one[256];
+  for (const char *at = found;; at++) {
+    size_t length = is_list ? strcspn(at, ",") : strlen(at), i = 0;
+    while (i < v.count && (strlen(v.at[i]) != length || memcmp(at, v.at[i], length) != 0)) i++;
+    if (i == v.count) {
+      if (is_list) snprintf(one, sizeof one, "%.*s", (int)(length < sizeof one ? length : sizeof one - 1), at);
+      found = is_list ? one : found;
+      break;
+    }
+    at += length;
+    if (!*at) return true;
+  }
   list_values(&v, " or ", list, sizeof list);
   const char *close = hmoec_closest_name(found, v.at, v.count);
   const char *many = v.count > FEW_VALUES ? option->many : NULL;

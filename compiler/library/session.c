@@ -100,9 +100,13 @@ static uint32_t all_versions(const hmoec_session *session) {
   return hmoec_code_versions_of(session->unit.target, session->unit.kernels, session->unit.host_kernels);
 }
 
-static bool generate(hmoec_session *session, uint32_t versions, hmoec_output form, char **out_bytes, size_t *out_size) {
-  return session->unit.target->generate(session->context, &session->unit, versions, session->options.mcpu, form,
-                                        session->diagnostics, out_bytes, out_size);
+/* made: of an object that is kept, else NULL. */
+static bool generate(hmoec_session *session, uint32_t versions, hmoec_output form, hmoec_made_images *made, char **out_bytes,
+                     size_t *out_size) {
+  hmoec_unit unit = session->unit;
+  unit.made = made;
+  return unit.target->generate(session->context, &unit, versions, session->options.mcpu, form, session->diagnostics, out_bytes,
+                               out_size);
 }
 
 static void append(MlirStringRef text, void *stream) { fwrite(text.data, 1, text.length, stream); }
@@ -143,10 +147,23 @@ static bool collect_strategies(MlirOperation function, MlirBlock block, void *us
   return true;
 }
 
+/* Images of other machines are known when there is an object. */
+static bool list_images(hmoec_session *session) {
+  char *bytes = NULL;
+  size_t size;
+  if (!session->unit.target->host || session->images.count) return true;
+  bool ok = generate(session, all_versions(session), HMOEC_OUTPUT_OBJECT, &session->images, &bytes, &size);
+  free(bytes);
+  return ok;
+}
+
 static bool print_manifest(hmoec_session *session, char **out_text, size_t *out_size) {
   strategies found = {.count = 0};
+  if (!list_images(session)) return false;
   bool collected = hmoec_each_function(session->folded, collect_strategies, &found);
-  *out_text = collected ? hmoec_manifest_print(&session->unit, (const char *const *)found.lines, found.count, out_size) : NULL;
+  *out_text = collected ? hmoec_manifest_print(&session->unit, all_versions(session), &session->images,
+                                               (const char *const *)found.lines, found.count, out_size)
+                        : NULL;
   for (size_t i = 0; i < found.count; i++) free(found.lines[i]);
   free(found.lines);
   return *out_text || hmoec_machine_error(session->diagnostics, "out of memory");
@@ -164,10 +181,11 @@ bool hmoec_session_emit(hmoec_session *session, hmoec_output output, char **out_
   case HMOEC_OUTPUT_HEADER:
     *out_bytes = hmoec_header_print(&session->unit, out_size);
     return *out_bytes || hmoec_machine_error(session->diagnostics, "out of memory");
-  case HMOEC_OUTPUT_OBJECT:
+  case HMOEC_OUTPUT_OBJECT: return generate(session, all_versions(session), output, &session->images, out_bytes, out_size);
   case HMOEC_OUTPUT_MLIR:
   case HMOEC_OUTPUT_LLVM:
-  case HMOEC_OUTPUT_ASSEMBLY: return generate(session, all_versions(session), output, out_bytes, out_size);
+  case HMOEC_OUTPUT_ASSEMBLY:
+  case HMOEC_OUTPUT_CUBIN: return generate(session, all_versions(session), output, NULL, out_bytes, out_size);
   case HMOEC_OUTPUT_HMOE: break;
   }
   return hmoec_usage_error(session->diagnostics, "there is no output number %d", (int)output);
@@ -184,7 +202,7 @@ static bool write_named(hmoec_session *session, const char *directory, const cha
   return ok;
 }
 
-/* All three or none; the object, what a build waits for, is the last to appear. */
+/* All three or none; the object, what a build waits for, is the last to appear, though the first to be made: the manifest tells of it. */
 bool hmoec_session_write(hmoec_session *session, const char *directory) {
   static const struct {
     hmoec_output output;
@@ -193,7 +211,7 @@ bool hmoec_session_write(hmoec_session *session, const char *directory) {
   char *bytes[3] = {NULL, NULL, NULL};
   size_t sizes[3];
   bool ok = true;
-  for (int i = 0; ok && i < 3; i++) ok = hmoec_session_emit(session, files[i].output, &bytes[i], &sizes[i]);
+  for (int i = 2; ok && i >= 0; i--) ok = hmoec_session_emit(session, files[i].output, &bytes[i], &sizes[i]);
   ok = ok && hmoec_make_directory(directory, session->diagnostics);
   hmoec_output_file written[3] = {{.path = NULL}, {.path = NULL}, {.path = NULL}};
   for (int i = 0; ok && i < 3; i++) ok = write_named(session, directory, files[i].suffix, bytes[i], sizes[i], &written[i]);
@@ -240,7 +258,7 @@ bool hmoec_session_jit(hmoec_session *session, bool every_version) {
   session->versions = wanted_versions(session, forced, every_version);
   char *bytes = NULL;
   size_t size = 0;
-  bool ok = generate(session, session->versions, HMOEC_OUTPUT_OBJECT, &bytes, &size) &&
+  bool ok = generate(session, session->versions, HMOEC_OUTPUT_OBJECT, NULL, &bytes, &size) &&
             hmoec_object_load(session->unit.name, bytes, size, session->diagnostics, &session->loaded, &session->object);
   free(bytes);
   return ok;
@@ -289,6 +307,7 @@ bool hmoec_session_pack(hmoec_session *session, const hmoe_weights *weights, con
 
 void hmoec_session_deinit(hmoec_session *session) {
   hmoec_loaded_destroy(session->loaded);
+  hmoec_made_images_deinit(&session->images);
   hmoec_unit_deinit(&session->unit);
   hmoec_pass_dump_abandon(&session->dump);
   const MlirModule modules[] = {session->planned, session->folded, session->source};

@@ -29,6 +29,7 @@ typedef struct hmoec_session {
   MlirModule folded; /* hmoe; null until fold */
   MlirModule planned; /* hmk; null until plan */
   hmoec_unit unit;
+  hmoec_made_images images; /* of the last object that was emitted, besides the host's */
   uint32_t versions; /* of the loaded code, by number */
   hmoec_loaded *loaded;
   const struct hmoe_model_object *object;

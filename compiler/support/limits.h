@@ -42,6 +42,9 @@ enum {
   HMOEC_C_MAX_ARGUMENTS = 16
 };
 
+/* Machine code of GPUs, which a process makes: target/cuda/ptxas.c. */
+enum { HMOEC_PTXAS_MAX_WAIT_SECONDS = 600, HMOEC_PTXAS_MAX_REPORT_BYTES = 64 << 20 };
+
 /* Specs. */
 enum {
   HMOEC_SPEC_MAX_DEPTH = 100,

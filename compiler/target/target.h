@@ -134,7 +134,9 @@ typedef struct hmoec_target {
   const char *(*lacks)(size_t version);
   /* Processors that code can be tuned for, which changes no result and no need; then NULL. "native" is the one of this machine. */
   const char *const *processors;
-  /* Code of some versions, a bit set of 1u << number, as OBJECT, ASSEMBLY, LLVM or MLIR. processor: NULL, or one of processors. *out_bytes is
+  bool
+      many_processors; /* code is made for some of them, a list such as "a,b"; "all" is one of them then, and what is made where none is named */
+  /* Code of some versions, a bit set of 1u << number, as OBJECT, ASSEMBLY, LLVM or MLIR, or as CUBIN. processor: NULL, or of processors. *out_bytes is
    * malloc'd, owned by the caller, *out_size long (not terminated). Equal units give equal bytes. False with an error. */
   bool (*generate)(MlirContext context, const struct hmoec_unit *unit, uint32_t versions, const char *processor, hmoec_output form,
                    hmoec_diagnostics *diagnostics, char **out_bytes, size_t *out_size);

@@ -98,7 +98,9 @@ typedef struct hmoec_options {
   const char *strategy; /* of every HyperExpert: "table", "cache", "factored", "per_token"; NULL or "auto": what the model says */
   int64_t table_budget_bytes; /* most bytes of a HyperExpert's table or cache; 0: half of the layer's experts */
   int64_t tokens; /* the batch that costs are weighed for; 0: 512 */
-  const char *mcpu; /* schedule code for this processor, "native": this machine's; NULL: none in particular */
+  const char *
+      mcpu; /* schedule code for this processor, "native": this machine's; NULL: none in particular. Of target "cuda": the chips that an object has
+                     * code for, with commas between them, or "all"; NULL: all */
   const char *cpu; /* the code version that is loaded and opened ("portable", ...); NULL: the best */
   const char *dump_directory; /* the IR after every pass is written there, a file each, all together; NULL: not */
   const char *print_ir_after; /* a pass, or "all": the IR after it goes to `print`; NULL: none */
@@ -352,12 +354,13 @@ HMOE_API const char *hmoec_compilation_name(const hmoec_compilation *compilation
 typedef enum hmoec_output {
   HMOEC_OUTPUT_OBJECT, /* ELF, every CPU version */
   HMOEC_OUTPUT_HEADER, /* C, for programs that link the object */
-  HMOEC_OUTPUT_MANIFEST, /* JSON: entries, shapes, parameters, strategies, functions */
+  HMOEC_OUTPUT_MANIFEST, /* JSON: entries, shapes, parameters, strategies, functions, images */
   HMOEC_OUTPUT_HMOE, /* IR: the model, folded and fused */
   HMOEC_OUTPUT_HMK, /* IR: kernels and buffers */
   HMOEC_OUTPUT_MLIR, /* IR: machine level */
   HMOEC_OUTPUT_LLVM,
-  HMOEC_OUTPUT_ASSEMBLY,
+  HMOEC_OUTPUT_ASSEMBLY, /* of target "cuda" PTX of the one chip that mcpu names, or of the least one */
+  HMOEC_OUTPUT_CUBIN, /* target "cuda" alone: ELF, that chip's machine code */
 } hmoec_output;
 
 /* Bytes (not terminated), the caller's, to be released by hmoec_free. The same input gives the same bytes. */

@@ -769,7 +769,11 @@ static void expect_manifest(const hmoec_session *session, const char *expected) 
   static const char *const strategies[] = {"table: fits", "cache: \"too\" many"};
   const hmoec_unit *unit = &session->unit;
   size_t size;
-  char *found = hmoec_manifest_print(unit, strategies, 2, &size), stamp[32];
+  hmoec_kernel_use uses[] = {{.name = "k_0", .registers = 168, .shared_bytes = 1024}};
+  hmoec_made_image made[] = {{.target = "gpu", .version = "old", .kernels = uses, .kernel_count = 1},
+                             {.target = "gpu", .version = "text"}};
+  const hmoec_made_images images = {.at = made, .count = 2};
+  char *found = hmoec_manifest_print(unit, 5, &images, strategies, 2, &size), stamp[32];
   assert_non_null(found);
   assert_true(size == strlen(found) && found[size - 1] == '\n' && found[size - 2] == '}');
   cJSON *root = cJSON_Parse(found), *entry, *entries = cJSON_GetObjectItem(root, "entries");
@@ -794,6 +798,13 @@ static void expect_manifest(const hmoec_session *session, const char *expected) 
   }
   cJSON_ArrayForEach(of, schedule) assert_int_equal(cJSON_GetArraySize(of), 0);
   cJSON_Delete(schedule);
+  cJSON *listed = cJSON_DetachItemFromObject(root, "images");
+  char *printed = cJSON_PrintUnformatted(listed);
+  assert_string_equal(printed, "[{\"target\":\"cpu\",\"version\":\"portable\"},{\"target\":\"cpu\",\"version\":\"avx512\"},"
+                               "{\"target\":\"gpu\",\"version\":\"old\",\"kernels\":[{\"name\":\"k_0\",\"registers\":168,"
+                               "\"shared_bytes\":1024}]},{\"target\":\"gpu\",\"version\":\"text\"}]");
+  cJSON_free(printed);
+  cJSON_Delete(listed);
   char *rest = cJSON_PrintUnformatted(root);
   if (strcmp(rest, expected) != 0) fail_msg("expected\n%s\nfound\n%s", expected, rest);
   cJSON_free(rest);
@@ -836,7 +847,7 @@ static void test_manifests(void **state) {
   session_make(&session, diagnostics, HMOE_SOURCE_DIR "/models/gpt2-hypermoe-tiny.spec", NULL, &(const hmoec_define){"layers", "1"},
                1, NULL);
   size_t size;
-  char *found = hmoec_manifest_print(&session.unit, NULL, 0, &size);
+  char *found = hmoec_manifest_print(&session.unit, 0, &session.images, NULL, 0, &size);
   cJSON *root = cJSON_Parse(found), *decode = cJSON_GetArrayItem(cJSON_GetObjectItem(root, "entries"), 1);
   char *inputs = cJSON_PrintUnformatted(cJSON_GetObjectItem(decode, "inputs"));
   assert_string_equal(inputs,

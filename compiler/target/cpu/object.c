@@ -31,7 +31,7 @@ _Static_assert(offsetof(hmoe_kernel_call, rows) == 8 && offsetof(hmoe_kernel_cal
                "layout of hmoe_kernel_call");
 _Static_assert(sizeof(hmoe_block) == 16 && sizeof(hmoe_blocks) == 64, "layout of a blocks buffer");
 
-enum { NAME_SIZE = 256, PLAN_ALIGN = 64, MOST_IMAGES = 8 /* of other targets */ };
+enum { NAME_SIZE = 256, PLAN_ALIGN = 64 };
 
 static LLVMValueRef add_constant(LLVMModuleRef module, const char *unit, const char *suffix, LLVMValueRef value,
                                  LLVMLinkage linkage, unsigned align) {
@@ -124,6 +124,34 @@ static LLVMValueRef foreign_image(const table_builder *b, unsigned number) {
   return structure(b, fields, sizeof fields / sizeof *fields);
 }
 
+/* NAME_images, a table of *out_count; NULL: a function is missing, or memory. */
+static LLVMValueRef image_table(const table_builder *b, unsigned *out_count) {
+  const hmoec_cpu_unit *unit = b->unit;
+  LLVMValueRef *images = calloc(HMOE_CPU_COUNT + unit->image_count, sizeof *images), target = text(b, "target", "cpu"), list = NULL;
+  unsigned count = 0;
+  if (!images) return NULL;
+  for (unsigned v = 0; v < HMOE_CPU_COUNT; v++) {
+    if (!(unit->versions & (1u << v))) continue;
+    const char *version = hmoec_cpu_versions[v].name;
+    char suffix[64];
+    snprintf(suffix, sizeof suffix, "%s_version", version);
+    LLVMValueRef table = function_table(b, v);
+    if (!table) goto done;
+    LLVMValueRef fields[] = {target, text(b, suffix, version), table, LLVMConstNull(b->pointer), LLVMConstInt(b->i64, 0, false)};
+    images[count++] = structure(b, fields, sizeof fields / sizeof *fields);
+  }
+  for (unsigned i = 0; i < unit->image_count; i++) {
+    images[count] = foreign_image(b, i);
+    if (!images[count++]) goto done;
+  }
+  list =
+      add_constant(b->module, unit->name, "images", LLVMConstArray2(LLVMTypeOf(images[0]), images, count), LLVMInternalLinkage, 8);
+  *out_count = count;
+done:
+  free(images);
+  return list;
+}
+
 bool hmoec_cpu_add_object(LLVMModuleRef module, const hmoec_cpu_unit *unit, hmoec_diagnostics *diagnostics) {
   LLVMContextRef context = LLVMGetModuleContext(module);
   table_builder b = {context,
@@ -135,28 +163,11 @@ bool hmoec_cpu_add_object(LLVMModuleRef module, const hmoec_cpu_unit *unit, hmoe
   LLVMValueRef plan_bytes =
       LLVMConstStringInContext2(context, unit->plan ? unit->plan : "", unit->plan ? unit->plan_bytes : 0, true);
   LLVMValueRef plan = add_constant(module, unit->name, "plan", plan_bytes, LLVMInternalLinkage, PLAN_ALIGN);
-  LLVMValueRef target = text(&b, "target", "cpu"), images[HMOE_CPU_COUNT + MOST_IMAGES];
   unsigned count = 0;
-  for (unsigned v = 0; v < HMOE_CPU_COUNT; v++) {
-    if (!(unit->versions & (1u << v))) continue;
-    const char *version = hmoec_cpu_versions[v].name;
-    char suffix[64];
-    snprintf(suffix, sizeof suffix, "%s_version", version);
-    LLVMValueRef table = function_table(&b, v);
-    if (!table)
-      return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CPU code generator: a kernel is missing");
-    LLVMValueRef fields[] = {target, text(&b, suffix, version), table, LLVMConstNull(b.pointer), LLVMConstInt(b.i64, 0, false)};
-    images[count++] = structure(&b, fields, sizeof fields / sizeof *fields);
-  }
-  if (unit->image_count > MOST_IMAGES)
-    return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CPU code generator: %zu images of other targets",
-                       unit->image_count);
-  for (unsigned i = 0; i < unit->image_count; i++) {
-    images[count] = foreign_image(&b, i);
-    if (!images[count++]) return hmoec_machine_error(diagnostics, "out of memory");
-  }
-  LLVMValueRef list =
-      add_constant(module, unit->name, "images", LLVMConstArray2(LLVMTypeOf(images[0]), images, count), LLVMInternalLinkage, 8);
+  LLVMValueRef list = image_table(&b, &count);
+  if (!list)
+    return hmoec_error(diagnostics, (hmoec_location){0},
+                       "internal error in the CPU code generator: a kernel is missing, or memory for a list of images");
   LLVMValueRef fields[] = {LLVMConstInt(b.i32, HMOE_ABI_VERSION, false),
                            LLVMConstInt(b.i32, unit->kernel_count, false),
                            plan,

@@ -82,6 +82,7 @@ void hmoec_cpu_initialise(void) {
 
 bool hmoec_cpu_generate_unit(MlirContext context, const hmoec_unit *unit, uint32_t versions, const char *processor,
                              hmoec_output form, hmoec_diagnostics *diagnostics, char **out_bytes, size_t *out_size) {
+  if (form == HMOEC_OUTPUT_CUBIN) return hmoec_usage_error(diagnostics, "a cubin is code of GPUs: expected target cuda, found cpu");
   char *host = processor && strcmp(processor, "native") == 0 ? LLVMGetHostCPUName() : NULL;
   hmoec_cpu_unit cpu = {.name = unit->name,
                         .kernels = unit->kernels,

@@ -1,5 +1,5 @@
 /* The table of CUDA. f32 rows, right operands, keys and values are those of the host's target, so that entry 0 runs there as it is, one .hmw serves both,
- * and the object runs on either: beside the host's images it has one of PTX. What differs is how kernels of the other entries are cut. What products in
+ * and the object runs on either: beside the host's images it has those of chips. What differs is how kernels of the other entries are cut. What products in
  * bf16 read is laid out for GPUs alone (hmoe/abi_cuda.h), and entry 0 makes it on the host. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 #include "emit/unit.h"
 #include "ir/hmk_ops.h"
-#include "target/cuda/cuda.h"
+#include "target/cuda/object.h"
 #include "target/target.h"
 
 enum {
@@ -16,7 +16,7 @@ enum {
   FEW_ROWS = 32, /* of a block of the way for few, and how many a block of the other is to have on average */
   LEAST_PLANE_ROWS = FEW_ROWS
 };
-enum { TASK_ROWS = CUDA_ROW_WARPS, QUERIES = CUDA_ROW_WARPS, HOST_ATTENTION_WIDTH = 128, NAME_SIZE = 256 };
+enum { TASK_ROWS = CUDA_ROW_WARPS, QUERIES = CUDA_ROW_WARPS, HOST_ATTENTION_WIDTH = 128 };
 
 static const hmoec_target *const host = &hmoec_target_cpu;
 
@@ -147,64 +147,15 @@ static bool place(MlirOperation function, MlirOperation op, const hmoec_schedule
   return true;
 }
 
-/* Names of kernels that there is code for. */
-static bool list_functions(const hmoec_unit *unit, const hmoec_cuda_chip *chip, hmoe_function **out_functions, char **out_names) {
-  hmoe_function *functions = *out_functions = calloc(unit->kernel_count + 1, sizeof *functions);
-  char *names = *out_names = calloc(unit->kernel_count + 1, NAME_SIZE);
-  if (!functions || !names) return false;
-  for (size_t i = 0; i < unit->kernel_count; i++) {
-    int64_t threads = hmoec_cuda_threads(&unit->kernels[i], chip);
-    if (!threads) continue;
-    snprintf(names + i * NAME_SIZE, NAME_SIZE, "%s_%zu", unit->name, i);
-    functions[i] = (hmoe_function){.name = names + i * NAME_SIZE, .threads = (uint32_t)threads};
-    functions[i].column_steps = hmoec_cuda_column_steps(&unit->kernels[i], chip);
-    functions[i].scratch_bytes = (uint64_t)hmoec_cuda_shared_bytes(&unit->kernels[i], chip);
-  }
-  return true;
-}
-
-static const hmoec_cuda_chip *chip_of(const char *processor) {
-  const hmoec_cuda_chip *chip = hmoec_cuda_chips;
-  for (size_t i = 0; processor && hmoec_cuda_chips[i].name; i++)
-    if (strcmp(hmoec_cuda_chips[i].name, processor) == 0) chip = &hmoec_cuda_chips[i];
-  return chip;
-}
-
-static bool generate(MlirContext context, const hmoec_unit *unit, uint32_t versions, const char *processor, hmoec_output form,
+static bool generate(MlirContext context, const hmoec_unit *unit, uint32_t versions, const char *processors, hmoec_output form,
                      hmoec_diagnostics *diagnostics, char **out_bytes, size_t *out_size) {
-  hmoec_cuda_unit cuda = {.name = unit->name,
-                          .kernels = unit->kernels,
-                          .kernel_count = unit->kernel_count,
-                          .functions = &unit->functions,
-                          .chip = chip_of(processor)};
-  if (form != HMOEC_OUTPUT_OBJECT && form != HMOEC_OUTPUT_ASSEMBLY)
+  if (form == HMOEC_OUTPUT_MLIR || form == HMOEC_OUTPUT_LLVM)
     return host->generate(context, unit, versions, NULL, form, diagnostics, out_bytes, out_size);
-  char image_version[32];
-  snprintf(image_version, sizeof image_version, "compute_%s", cuda.chip->name + strlen("sm_"));
-  char *ptx = NULL, *names = NULL;
-  hmoe_function *functions = NULL;
-  bool ok = hmoec_cuda_generate_ptx(context, &cuda, diagnostics, &ptx);
-  if (ok && form == HMOEC_OUTPUT_ASSEMBLY) {
-    *out_bytes = ptx;
-    *out_size = strlen(ptx);
-    return true;
-  }
-  if (ok && !list_functions(unit, cuda.chip, &functions, &names)) ok = hmoec_machine_error(diagnostics, "out of memory");
-  if (ok) { /* a driver reads PTX up to its terminator */
-    hmoec_unit_image image = {"cuda", image_version, ptx, strlen(ptx) + 1, functions};
-    hmoec_unit both = *unit;
-    both.images = &image;
-    both.image_count = 1;
-    ok = host->generate(context, &both, versions, NULL, form, diagnostics, out_bytes, out_size);
-  }
-  free(functions);
-  free(names);
-  free(ptx);
-  return ok;
+  return hmoec_cuda_generate(context, unit, versions, processors, form, diagnostics, out_bytes, out_size);
 }
 
-/* Chips that PTX is for: it runs on those, and on all later ones but where the name ends in a letter. */
-static const char *const processors[] = {"sm_80", "sm_90a", NULL};
+/* Chips that code is for, of which there may be several: PTX of one runs on all later ones, too, but where the name ends in a letter. */
+static const char *const processors[] = {"sm_80", "sm_90a", "all", NULL};
 
 const hmoec_target hmoec_target_cuda = {
     .name = "cuda",
@@ -229,5 +180,6 @@ const hmoec_target hmoec_target_cuda = {
     .version = version,
     .lacks = lacks,
     .processors = processors,
+    .many_processors = true,
     .generate = generate,
 };
