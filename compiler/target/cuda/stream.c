@@ -16,7 +16,8 @@ enum {
   PLANE = HMOE_CUDA_PLANE,
   PIECE = 8,
   TILE = 8, /* rows that one instruction multiplies */
-  TILES = 4, /* and how many of them at one time */
+  TILES = 4, /* and how many of them at one time: of rows that are normalised fewer, whose weights are in registers, too */
+  NORMALISED_TILES = 2,
   ROWS = TILE * TILES,
   COLUMNS = 16,
   SUM_PITCH = COLUMNS + 1,
@@ -33,6 +34,7 @@ int64_t hmoec_cuda_stream_shared_bytes(const hmoec_matmul_spec *spec) {
 
 typedef struct stream {
   product p;
+  int64_t tiles;
   MlirType four_f32, four_words, words; /* vectors of 4 f32, of 4 words; a word */
   MlirValue group, quad; /* lane / 4 and lane % 4 */
   MlirValue part; /* the part's first row, in the block */
@@ -72,7 +74,7 @@ static void emit_statistics(stream *s) {
 static void find_rows(stream *s) {
   ir_builder *ir = &s->p.e->ir;
   const hmoec_matmul_spec *spec = s->p.spec;
-  for (int64_t t = 0; t < TILES; t++) {
+  for (int64_t t = 0; t < s->tiles; t++) {
     MlirValue i = ir_add_i(ir, s->group, ir_i64(ir, t * TILE));
     i = ir_select(ir, ir_compare_i(ir, IR_LT, i, s->rows), i, ir_i64(ir, 0));
     s->row[t] = row_of(s, i);
@@ -144,7 +146,7 @@ static void multiply_plane(stream *s, MlirValue plane, bool last, MlirValue sums
     }
   }
   MlirValue first_k = ir_mul_i(ir, plane, ir_i64(ir, PLANE));
-  for (int64_t t = 0; t < TILES; t++) {
+  for (int64_t t = 0; t < s->tiles; t++) {
     ir_branch there; /* of all lanes */
     if (t) ir_if_begin(ir, &there, ir_compare_i(ir, IR_GT, s->rows, ir_i64(ir, t * TILE)), s->four_f32);
     MlirValue sum = sums[t];
@@ -172,23 +174,23 @@ static void multiply_planes(stream *s, MlirValue sums[TILES]) {
   int64_t whole = s->p.spec->k / PLANE;
   MlirValue first = ir_div_i(ir, s->p.first_k, ir_i64(ir, PLANE));
   ir_loop plane;
-  ir_for_begin(ir, &plane, ir_add_i(ir, first, s->p.task->warp), ir_i64(ir, whole), WARPS, TILES, sums);
+  ir_for_begin(ir, &plane, ir_add_i(ir, first, s->p.task->warp), ir_i64(ir, whole), WARPS, s->tiles, sums);
   MlirValue next[TILES];
-  for (int t = 0; t < TILES; t++) next[t] = plane.args[t];
+  for (int64_t t = 0; t < s->tiles; t++) next[t] = plane.args[t];
   multiply_plane(s, plane.index, false, next);
   ir_for_end(ir, &plane, next);
-  for (int t = 0; t < TILES; t++) sums[t] = plane.args[t];
+  for (int64_t t = 0; t < s->tiles; t++) sums[t] = plane.args[t];
   if (s->p.spec->k % PLANE == 0) return;
   /* The last is the next warp's: the one whose turn it would be, or the first where no plane is whole. */
   MlirValue last = ir_i64(ir, whole), turn = ir_rem_i(ir, ir_sub_i(ir, last, first), ir_i64(ir, WARPS));
-  for (int t = 0; t < TILES; t++) next[t] = sums[t];
+  for (int64_t t = 0; t < s->tiles; t++) next[t] = sums[t];
   MlirValue mine = ir_and(ir, ir_compare_i(ir, IR_EQ, turn, s->p.task->warp), ir_compare_i(ir, IR_LE, first, last));
   ir_loop once; /* one time or none: a loop carries all tiles */
-  ir_for_begin(ir, &once, ir_i64(ir, 0), ir_select(ir, mine, ir_i64(ir, 1), ir_i64(ir, 0)), 1, TILES, sums);
-  for (int t = 0; t < TILES; t++) next[t] = once.args[t];
+  ir_for_begin(ir, &once, ir_i64(ir, 0), ir_select(ir, mine, ir_i64(ir, 1), ir_i64(ir, 0)), 1, s->tiles, sums);
+  for (int64_t t = 0; t < s->tiles; t++) next[t] = once.args[t];
   multiply_plane(s, last, true, next);
   ir_for_end(ir, &once, next);
-  for (int t = 0; t < TILES; t++) sums[t] = once.args[t];
+  for (int64_t t = 0; t < s->tiles; t++) sums[t] = once.args[t];
 }
 
 /* ---- sums ---- */
@@ -203,7 +205,7 @@ static MlirValue sum_at(stream *s, MlirValue warp, MlirValue row, MlirValue colu
 /* A lane has columns g and g + 8 of rows 2 q and 2 q + 1. */
 static void store_sums(stream *s, const MlirValue sums[TILES]) {
   ir_builder *ir = &s->p.e->ir;
-  for (int64_t t = 0; t < TILES; t++)
+  for (int64_t t = 0; t < s->tiles; t++)
     for (int64_t j = 0; j < 4; j++) {
       MlirValue row = ir_add_i(ir, ir_mul_i(ir, s->quad, ir_i64(ir, 2)), ir_i64(ir, t * TILE + j % 2));
       MlirValue column = ir_add_i(ir, s->group, ir_i64(ir, j / 2 * 8));
@@ -243,7 +245,7 @@ static void emit_columns(stream *s, bool pairs, MlirValue begin, MlirValue end) 
   s->column[0] = ir_add_i(ir, right, s->group);
   s->column[1] = ir_add_i(ir, s->column[0], ir_i64(ir, pairs ? panel_columns : COLUMNS / 2));
   MlirValue zeros = ir_splat_to(ir, ir_f32(ir, 0.0f), 4), sums[TILES];
-  for (int t = 0; t < TILES; t++) sums[t] = zeros;
+  for (int64_t t = 0; t < s->tiles; t++) sums[t] = zeros;
   multiply_planes(s, sums);
   store_sums(s, sums);
   cuda_barrier(e);
@@ -254,8 +256,9 @@ static void emit_columns(stream *s, bool pairs, MlirValue begin, MlirValue end) 
 
 void hmoec_cuda_emit_stream(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
-  int64_t four_count = 4;
-  stream s = {.p = {.e = e, .spec = spec, .task = task},
+  int64_t four_count = 4, tiles = spec->norm == HMOEC_NORM_NONE ? TILES : NORMALISED_TILES, rows = TILE * tiles;
+  stream s = {.tiles = tiles,
+              .p = {.e = e, .spec = spec, .task = task},
               .four_f32 = mlirVectorTypeGet(1, &four_count, ir->f32),
               .four_words = mlirVectorTypeGet(1, &four_count, ir->i32)};
   MlirValue begin, end;
@@ -264,9 +267,9 @@ void hmoec_cuda_emit_stream(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec
   cuda_product_begin(&s.p, &begin, &end);
   MlirValue pairs = ir_i64(ir, cuda_paired_panels(spec));
   ir_loop part;
-  ir_for_begin(ir, &part, ir_i64(ir, 0), s.p.block.rows, ROWS, 0, NULL);
+  ir_for_begin(ir, &part, ir_i64(ir, 0), s.p.block.rows, rows, 0, NULL);
   s.part = part.index;
-  s.rows = ir_min_i(ir, ir_i64(ir, ROWS), ir_sub_i(ir, s.p.block.rows, part.index));
+  s.rows = ir_min_i(ir, ir_i64(ir, rows), ir_sub_i(ir, s.p.block.rows, part.index));
   emit_statistics(&s);
   find_rows(&s);
   if (spec->paired) emit_columns(&s, true, begin, ir_min_i(ir, end, pairs));
