@@ -22,6 +22,7 @@
 static struct {
   fake_cuda_counters (*get_counters)(void);
   uint64_t (*calls)(const char *function);
+  uint64_t (*instructions)(const char *name);
   void (*fail_call)(const char *function, unsigned n, CUresult result);
   void (*set_devices)(int count);
   void (*set_idle)(bool is_idle);
@@ -49,6 +50,7 @@ static int fake_open(void **state) {
   if (!library) fail_msg("%s", dlerror());
   fake_find(library, "fake_cuda_get_counters", &fake.get_counters);
   fake_find(library, "fake_cuda_calls", &fake.calls);
+  fake_find(library, "fake_cuda_instructions", &fake.instructions);
   fake_find(library, "fake_cuda_fail", &fake.fail_call);
   fake_find(library, "fake_cuda_set_devices", &fake.set_devices);
   fake_find(library, "fake_cuda_set_idle", &fake.set_idle);
