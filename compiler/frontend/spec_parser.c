@@ -239,7 +239,6 @@ static bool parse_block(hmoec_parser *parser, hmoec_statements *out) {
       return hmoec_error(parser->diagnostics, hmoec_parser_location(parser), "a block takes no more than %d arguments",
                          HMOEC_SPEC_MAX_ARGUMENTS);
     hmoec_argument *parameter = HMOEC_APPEND(parser->arena, block->parameters, block->parameter_count);
-    *parameter = (hmoec_argument){0};
     if (!hmoec_parser_name(parser, "argument", &parameter->name)) return false;
     if (hmoec_parser_accept(parser, HMOEC_TOKEN_ASSIGN) && !(parameter->value = hmoec_parse_expr(parser))) return false;
     if (!hmoec_parser_accept(parser, HMOEC_TOKEN_COMMA)) break;

@@ -2,6 +2,8 @@
 #include "ir/entry.h"
 #include "spec_testing.h"
 
+#include "ir/c_names.h"
+
 #include <unistd.h>
 
 static const hmoec_location here = {.file = "by hand", .line = 1, .column = 1};
@@ -170,6 +172,14 @@ static void test_load(void **state) {
     expect_load("m.mlir", sound[i], NULL, 0, HMOEC_OK, "");
     expect_load("m.safetensors", sound[i], NULL, 0, HMOEC_OK, "");
   }
+  /* Two slashes begin a comment, one does not. */
+  static const char *const slashes[] = {"/", "/ m\n", "m/ a\n", "/* m */\n"};
+  for (size_t i = 0; i < sizeof slashes / sizeof *slashes; i++) {
+    char text[1024];
+    snprintf(text, sizeof text, "%s\nmodel m\n", slashes[i]);
+    expect_load("m.txt", text, NULL, 0, HMOEC_INPUT_ERROR,
+                "m.txt: error: expected a .spec or a .mlir file, or a Hugging Face directory");
+  }
   expect_load("m.txt", "// a module?\nwhatever\n", NULL, 0, HMOEC_INPUT_ERROR, "found text that begins \"// a module?\"");
   expect_load("m.spec", "GGUF", NULL, 0, HMOEC_INPUT_ERROR,
               "m.spec: error: expected a .spec or a .mlir file, or a Hugging Face directory, "
@@ -185,8 +195,65 @@ static void test_load(void **state) {
   expect_load("m.spec", "model m\ninclude \"./m.spec\"\n", NULL, 0, HMOEC_INPUT_ERROR, "includes itself");
 }
 
+/* The first and the last word of each list, and what is no word of it: a part, two of them, one with the blank between. */
+static void test_taken_names(void **state) {
+  (void)state;
+  static const char keyword[] = "a keyword of C or C++", macro[] = "a macro of C", type[] = "a type of C",
+                    header[] = "a header of C", library[] = "a name of the C library", reserved[] = "a name that C or C++ reserves",
+                    ours[] = "a name of the runtime's";
+  static const struct {
+    const char *name, *of_model, *of_port;
+  } cases[] = {
+      {"alignas", keyword, keyword},
+      {"xor_eq", keyword, keyword},
+      {"while", keyword, keyword},
+      {"BUFSIZ", macro, macro},
+      {"unix", macro, macro},
+      {"int32_t", NULL, type},
+      {"int64_t", NULL, type},
+      {"aio", header, NULL},
+      {"wordexp", header, NULL},
+      {"FILE", library, NULL},
+      {"yn", library, NULL},
+      {"_Bool", reserved, reserved},
+      {"_x", NULL, NULL},
+      {"x_", NULL, NULL},
+      {"x_Y", NULL, NULL},
+      {"x__y", reserved, reserved},
+      {"x__", reserved, reserved},
+      {"__", reserved, reserved},
+      {"_", NULL, NULL},
+      {"hmoe", ours, NULL},
+      {"hmoec", ours, NULL},
+      {"HMOEC_X", ours, NULL},
+      {"Hmoe_x", ours, NULL},
+      {"hmoed", NULL, NULL},
+      {"hmo", NULL, NULL},
+      {"hmo_e", NULL, NULL},
+      {"hmoecs", NULL, NULL},
+      {"lignas", NULL, NULL},
+      {"alignof and", NULL, NULL},
+      {"alignas ", NULL, NULL},
+      {" alignas", NULL, NULL},
+      {"", NULL, NULL},
+      {" ", NULL, NULL},
+      {"xor_e", NULL, NULL},
+      {"y", NULL, NULL},
+      {"int", keyword, keyword},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    for (int model = 0; model < 2; model++) {
+      const char *expected = model ? cases[i].of_model : cases[i].of_port,
+                 *found = hmoec_name_taken(mlirStringRefCreateFromCString(cases[i].name), model);
+      if (!expected != !found || (found && strcmp(expected, found) != 0))
+        fail_msg("'%s' of a %s: expected %s, found %s", cases[i].name, model ? "model" : "port", expected ? expected : "none",
+                 found ? found : "none");
+    }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_build_by_hand), cmocka_unit_test(test_builder_errors),
-                                     cmocka_unit_test(test_named_dims), cmocka_unit_test(test_load)};
+                                     cmocka_unit_test(test_named_dims), cmocka_unit_test(test_load),
+                                     cmocka_unit_test(test_taken_names)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

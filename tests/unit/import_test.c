@@ -279,6 +279,31 @@ static void test_checkpoint_names(void **state) {
                       "tensor in this model, but their contents differ");
   hmoec_checkpoint_close(checkpoint);
   hmoec_diagnostics_destroy(diagnostics);
+
+  /* Shapes that a tensor does not have: one of its sizes, their order, their number. */
+#define MATRIX "decoder.block.0.layer.2.mlp.wi.weight"
+  static const struct {
+    int64_t rank, dims[3];
+    const char *expected;
+  } shapes[] = {{2, {96, 7}, "f32[96, 7]"},
+                {2, {7, 48}, "f32[7, 48]"},
+                {2, {48, 96}, "f32[48, 96]"},
+                {1, {96}, "f32[96]"},
+                {3, {1, 96, 48}, "f32[1, 96, 48]"}};
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    char message[512];
+    diagnostics = hmoec_diagnostics_create(NULL);
+    assert_true(hmoec_checkpoint_open(GOLDEN "switch-moe-tiny", diagnostics, &checkpoint));
+    source = hmoec_checkpoint_source(checkpoint);
+    assert_false(source.get(source.user, MATRIX, shapes[i].rank, shapes[i].dims, other, diagnostics, at));
+    snprintf(message, sizeof message,
+             "expected \"" MATRIX "\" to be %s, found f32[96, 48] in " GOLDEN "switch-moe-tiny/model.safetensors",
+             shapes[i].expected);
+    assert_string_equal(hmoec_diagnostics_first(diagnostics), message);
+    hmoec_checkpoint_close(checkpoint);
+    hmoec_diagnostics_destroy(diagnostics);
+  }
+#undef MATRIX
 }
 
 int main(void) {

@@ -151,15 +151,15 @@ static void test_refused(void **state) {
     uint32_t value;
     const char *message;
   } cases[] = {
-      {PLAIN, 0, offsetof(hmoe_step_choose, first_steps), 0, "(choose): 0 or 2 steps"},
-      {PLAIN, 0, offsetof(hmoe_step_choose, second_steps), 0, "(choose): 1 or 0 steps"},
-      {PLAIN, 0, offsetof(hmoe_step_choose, second_steps), 3, "(choose): 1 or 3 steps"},
-      {PLAIN, 0, offsetof(hmoe_step_choose, second_steps), UINT32_MAX, "(choose): 1 or"},
-      {PLAIN, 0, offsetof(hmoe_step_choose, blocks_per_thread), 1u << 31, "(choose): 1 or"},
-      {PLAIN, 0, offsetof(hmoe_step_choose, row_block), 0, "(choose): blocks of 0 rows"},
+      {PLAIN, 0, offsetof(hmoe_step_choose, first_steps), 0, "(choose): 0 or 2 steps from 1 blocks and 1 rows on"},
+      {PLAIN, 0, offsetof(hmoe_step_choose, second_steps), 0, "(choose): 1 or 0 steps from 1 blocks and 1 rows on"},
+      {PLAIN, 0, offsetof(hmoe_step_choose, second_steps), 3, "(choose): 1 or 3 steps from 1 blocks and 1 rows on"},
+      {PLAIN, 0, offsetof(hmoe_step_choose, second_steps), UINT32_MAX, "(choose): 1 or..."},
+      {PLAIN, 0, offsetof(hmoe_step_choose, blocks_per_thread), 1u << 31, "(choose): 1 or..."},
+      {PLAIN, 0, offsetof(hmoe_step_choose, row_block), 0, "(choose): blocks of 0 rows in 1 groups"},
       {IN_ROWS, 0, offsetof(hmoe_step_loop, steps), 3, "must stand whole inside"},
       {IN_GROUPS, 1, offsetof(hmoe_step_loop, steps), 1, "must stand whole inside"},
-      {WITH_BLOCKS, 1, offsetof(hmoe_step_choose, second_steps), 3, "(choose): 1 or 3 steps"},
+      {WITH_BLOCKS, 1, offsetof(hmoe_step_choose, second_steps), 3, "(choose): 1 or 3 steps from 1 blocks and 1 rows on"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     fixture_plan *plan = make_plan(cases[i].shape, 1, 1);

@@ -357,7 +357,7 @@ static void test_failures(void **state) {
   int64_t length = 2;
   assert_fails(
       hmoe_model_run_state(model, DECODE, s, &length, (const void *const[]){(const int64_t[]){5, 100}}, (void *const[]){y}),
-      HMOE_INVALID_ARGUMENT, "input 'ids'[1, 0] = 100");
+      HMOE_INVALID_ARGUMENT, "input 'ids'[1, 0] = 100: expected 0 to 99");
   assert_int_equal(hmoe_state_length(s), 0);
   assert_ok(hmoe_model_run_state(model, DECODE, s, &length, (const void *const[]){(const int64_t[]){5, 99}}, (void *const[]){y}));
   assert_true(y[0] == 5 * 3 + 99);
@@ -380,7 +380,7 @@ static void test_failures(void **state) {
       assert_ok(status);
       break;
     }
-    assert_fails(status, HMOE_OUT_OF_MEMORY, "far: ");
+    assert_fails(status, HMOE_OUT_OF_MEMORY, "far: ...");
     failed++;
   }
   assert_int_equal(failed, 4);

@@ -249,10 +249,10 @@ static void test_failures(void **state) {
     search.allocator = &allocator;
     table_decoder *d = decoder_create(11, 3, 0);
     hmoe_decoder decoder = table_decoder_of(d);
-    assert_fails(hmoe_search_run(&search, &decoder, tokens, &length), HMOE_OUT_OF_MEMORY, "no memory for generating tokens");
+    assert_fails(hmoe_search_run(&search, &decoder, tokens, &length), HMOE_OUT_OF_MEMORY, "no memory for generating tokens...");
     if (beams > 1) search.max_new_tokens = INT64_MAX / 16; /* of beams all prefixes are kept */
     else search.start_length = INT64_MAX / 16;
-    assert_fails(hmoe_search_run(&search, &decoder, tokens, &length), HMOE_OUT_OF_MEMORY, "no memory for generating tokens");
+    assert_fails(hmoe_search_run(&search, &decoder, tokens, &length), HMOE_OUT_OF_MEMORY, "no memory for generating tokens...");
     assert_int_equal(d->calls, 0);
     free(d);
   }

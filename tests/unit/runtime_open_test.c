@@ -91,7 +91,7 @@ static void test_null_arguments(void **state) {
   (void)state;
   toy *t = toy_create();
   hmoe_model *model;
-  assert_fails(hmoe_model_open(t->object, &t->weights, NULL, NULL), HMOE_INVALID_ARGUMENT, "out_model");
+  assert_fails(hmoe_model_open(t->object, &t->weights, NULL, NULL), HMOE_INVALID_ARGUMENT, "out_model is NULL");
   assert_fails(hmoe_model_open(NULL, &t->weights, NULL, &model), HMOE_INVALID_ARGUMENT, "object is NULL");
   assert_fails(hmoe_model_open(t->object, NULL, NULL, &model), HMOE_INVALID_ARGUMENT, "weights is NULL");
   assert_ok(open_with(t, NULL));
@@ -111,9 +111,9 @@ static void test_option_sizes(void **state) {
   /* An older caller's structure ends early: what lies behind it is not read. */
   hmoe_options older = {.struct_size = offsetof(hmoe_options, executor), .threads = 1, .executor = (void *)1, .cpu = "none"};
   assert_ok(open_with(t, &older));
-  assert_fails(open_with(t, &(hmoe_options){.threads = 1}), HMOE_INVALID_ARGUMENT, "struct_size");
-  assert_fails(open_with(t, &(hmoe_options){.struct_size = 4}), HMOE_INVALID_ARGUMENT, "struct_size");
-  assert_fails(open_with(t, &(hmoe_options){.struct_size = SIZE_MAX}), HMOE_INVALID_ARGUMENT, "struct_size");
+  assert_fails(open_with(t, &(hmoe_options){.threads = 1}), HMOE_INVALID_ARGUMENT, "struct_size...");
+  assert_fails(open_with(t, &(hmoe_options){.struct_size = 4}), HMOE_INVALID_ARGUMENT, "struct_size...");
+  assert_fails(open_with(t, &(hmoe_options){.struct_size = SIZE_MAX}), HMOE_INVALID_ARGUMENT, "struct_size...");
   toy_destroy(t);
 }
 
@@ -122,21 +122,22 @@ static void test_option_values(void **state) {
   toy *t = toy_create();
   hmoe_options options = fixture_options(1);
   options.flags = 0x80;
-  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "flags");
+  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "flags: unknown bits in 0x80");
   options = fixture_options(100000);
-  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "threads");
+  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "threads: expected at most 4096, found 100000");
   options = fixture_options(1);
   options.device = "abacus";
   assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, "found \"abacus\"");
   options.device = "cpu";
   assert_ok(open_with(t, &options));
   options.executor = &(hmoe_executor){.threads = 1};
-  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "executor");
+  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT,
+               "executor: expected parallel_for and 1 to 4096 threads, found NULL and 1");
   options.executor = &(hmoe_executor){.parallel_for = fixture_parallel_for};
   assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "found a function and 0");
   options.executor = NULL;
   options.allocator = &(hmoe_allocator){0};
-  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "allocator");
+  assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT, "allocator: allocate and release must both be set");
   toy_destroy(t);
 }
 
@@ -146,14 +147,14 @@ static void test_cpu(void **state) {
   hmoe_options options = fixture_options(1);
   options.cpu = "z80";
   assert_fails(open_with(t, &options), HMOE_INVALID_ARGUMENT,
-               "options.cpu: expected \"amx\", \"avx512_bf16\", \"avx512\", \"avx2\" or \"portable\"");
+               "options.cpu: expected \"amx\", \"avx512_bf16\", \"avx512\", \"avx2\" or \"portable\", found \"z80\"");
   options.cpu = "avx2";
   assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, "holds no avx2 version");
   options.cpu = "portable";
   assert_ok(open_with(t, &options));
   options.cpu = NULL;
   setenv("HMOE_CPU", "avx512", 1);
-  assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, "HMOE_CPU: the object holds no avx512");
+  assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, "HMOE_CPU: the object holds no avx512 version");
   setenv("HMOE_CPU", "", 1);
   assert_ok(open_with(t, &options));
   unsetenv("HMOE_CPU");
@@ -170,12 +171,12 @@ static void test_cpu(void **state) {
   unsetenv("HMOE_CPU");
 
   t->plan->object.image_count = 0;
-  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "no code version");
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "no code version for this processor");
   t->plan->object.image_count = 1;
   t->plan->images[0].version = "avx1024";
-  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "no code version");
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "no code version for this processor");
   t->plan->images[0] = (hmoe_image){.target = "gpu", .version = "portable", .functions = t->plan->functions};
-  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "no code version");
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "no code version for this processor");
   t->plan->images[0] = (hmoe_image){.target = "cpu", .version = "avx512", .functions = t->plan->functions};
   const char *lacks = hmoe_cpu_lacks(HMOE_CPU_AVX512);
   if (lacks) {
@@ -216,10 +217,12 @@ static void test_thread_count(void **state) {
   assert_int_equal(threads, 3);
   assert_ok(hmoe_threads_choose(2, &threads));
   assert_int_equal(threads, 2);
-  static const char *const bad[] = {"0", "-1", "two", "4x", "99999999999999999999", " "};
+  static const char *const bad[] = {"0", "-1", "two", "4x", "4097", "99999999999999999999", " "};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     setenv("HMOE_NUM_THREADS", bad[i], 1);
-    assert_fails(hmoe_threads_choose(0, &threads), HMOE_INVALID_ARGUMENT, bad[i]);
+    char message[128];
+    snprintf(message, sizeof message, "HMOE_NUM_THREADS: expected a number from 1 to 4096, found \"%s\"", bad[i]);
+    assert_fails(hmoe_threads_choose(0, &threads), HMOE_INVALID_ARGUMENT, message);
   }
   unsetenv("HMOE_NUM_THREADS");
   assert_ok(hmoe_threads_choose(0, &threads));
@@ -403,21 +406,21 @@ static void test_bad_plans(void **state) {
   hmoe_model_object *object = &t->plan->object;
   hmoe_options options = fixture_options(1);
   object->abi_version = 1;
-  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "ABI version 1");
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "ABI version 1...");
   object->abi_version = HMOE_ABI_VERSION;
   object->plan = t->plan->bytes + 4;
   assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "not aligned");
   object->plan = NULL;
-  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "missing");
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "missing, too short or not aligned");
   object->plan = t->plan->bytes;
   object->plan_bytes -= 8;
-  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "expected magic");
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "expected magic...");
   object->plan_bytes += 8;
   object->kernel_count = 0;
   assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "entry 1 step 0 (kernel): kernel 0 of 0");
   object->kernel_count = 1;
   ((hmoe_plan *)(void *)t->plan->bytes)->weight_bytes = 64;
-  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "buffer 1 ends at");
+  assert_fails(open_with(t, &options), HMOE_INCOMPATIBLE, "buffer 1 ends at 576 of 64 bytes");
   toy_destroy(t);
 }
 

@@ -419,25 +419,25 @@ static void test_pack_bounds(void **state) {
     const char *message;
   } cases[] = {
       {DESTINATION(columns), 33, "33 columns of 1 generated rows"},
-      {DESTINATION(columns), 128, "binding 0 has 128 bytes"},
+      {DESTINATION(columns), 128, "binding 0 has 128 bytes, 512 are needed"},
       {SOURCE(columns.count), 33, NULL},
       {SOURCE(columns.stride), 2, "reads element 62 of parameter 0, which has 32"},
-      {SOURCE(offset), 1, "reads element 32"},
-      {SOURCE(groups.count), 2, "reads element 63"},
+      {SOURCE(offset), 1, "reads element 32 of parameter 0, which has 32"},
+      {SOURCE(groups.count), 2, "reads element 63 of parameter 0, which has 32"},
       {DESTINATION(group_bytes), 3, "groups of 3 bytes"},
       {DESTINATION(first_column), 32, "binding 0 has 128 bytes, 256 are needed"},
       {DESTINATION(first_column), 1, "panels from column 1 on"},
       {DESTINATION(first_row), 1, "depth row 1 of 1"},
-      {DESTINATION(operand_rows), UINT64_MAX, "binding 0"},
+      {DESTINATION(operand_rows), UINT64_MAX, "binding 0 has 128 bytes, 18446744073709551615 are needed"},
       {DESTINATION(operand_rows), 0, "depth row 0 of 0"},
       {SOURCE(generated.stride), 1, NULL},
-      {SOURCE(offset), UINT64_MAX, "reads element"},
-      {SOURCE(groups.count), UINT64_MAX, "reads"},
+      {SOURCE(offset), UINT64_MAX, "reads element 18446744073709551614 of parameter 0, which has 32"},
+      {SOURCE(groups.count), UINT64_MAX, "reads element 18446744073709551614 of parameter 0, which has 32"},
       {SOURCE(groups.count), 0, NULL},
       {SOURCE(groups.stride), 1, NULL},
       {DESTINATION(generated_rows), 0, "32 columns of 0 generated rows"},
       {DESTINATION(generated_rows), 2, "32 columns of 2 generated rows"},
-      {SOURCE(depth.count), UINT64_MAX, "depth row"},
+      {SOURCE(depth.count), UINT64_MAX, "depth row 18446744073709551614 of 1"},
       {SOURCE(depth.count), 0, NULL},
       {SOURCE(parts.count), 2, "depth row 1 of 1"},
       {SOURCE(parts.count), 0, NULL},
@@ -639,6 +639,90 @@ static void test_weight_embedding(void **state) {
   check_weight_embedding(true, 48, "plan: entry 0 step 0 (weight_embedding): binding 0 has 48 bytes, 52 are needed");
 }
 
+/* Parameters that do not fit each other: nothing of them is read. */
+static void test_weight_embedding_shapes(void **state) {
+  (void)state;
+#define EMBEDDING "plan: entry 0 step 0 (weight_embedding): "
+  enum { ROWS = 1920, COLS = 720 }; /* the least that there is an embedding of */
+  static const char pair[] = EMBEDDING "wi and wo: expected one [d_ff, d_model] and one [d_model, d_ff] an expert";
+  static const char transposed[] = EMBEDDING "wo: expected the shape of wi transposed";
+  static const char kernels[] = EMBEDDING "expected kernels [2, 1, 5, 5], [C1, 2, 1, 1], [C1, 1, 3, 3] and [C2, C1, 1, 1]";
+#define WEIGHTS                                                                                                                    \
+  {2, {ROWS, COLS}}, {                                                                                                             \
+    2, { COLS, ROWS }                                                                                                              \
+  }
+#define D1                                                                                                                         \
+  { 4, {2, 1, 5, 5} }
+#define P1                                                                                                                         \
+  { 4, {3, 2, 1, 1} }
+#define D2                                                                                                                         \
+  { 4, {3, 1, 3, 3} }
+#define P2                                                                                                                         \
+  { 4, {5, 3, 1, 1} }
+  static const struct {
+    struct {
+      uint32_t rank;
+      uint64_t dims[4];
+    } shapes[6];
+    const char *refusal;
+  } cases[] = {
+      {{{1, {ROWS}}, {1, {ROWS}}, D1, P1, D2, P2}, pair},
+      {{D1, D1, D1, P1, D2, P2}, pair},
+      {{{2, {ROWS, COLS}}, {3, {1, COLS, ROWS}}, D1, P1, D2, P2}, pair},
+      {{{3, {1, ROWS, COLS}}, {3, {2, COLS, ROWS}}, D1, P1, D2, P2}, pair},
+      {{{2, {ROWS, COLS}}, {2, {COLS + 1, ROWS}}, D1, P1, D2, P2}, transposed},
+      {{{2, {ROWS, COLS}}, {2, {COLS, ROWS - 1}}, D1, P1, D2, P2}, transposed},
+      {{{2, {ROWS, COLS}}, {2, {ROWS, COLS}}, D1, P1, D2, P2}, transposed},
+      {{{2, {1919, 720}}, {2, {720, 1919}}, D1, P1, D2, P2},
+       EMBEDDING "weights of 1919 x 720 give 0 x 1 embeddings, 1 x 1 is needed"},
+      {{{2, {1920, 719}}, {2, {719, 1920}}, D1, P1, D2, P2},
+       EMBEDDING "weights of 1920 x 719 give 1 x 0 embeddings, 1 x 1 is needed"},
+      {{{2, {3840, 720}}, {2, {720, 3840}}, D1, P1, D2, P2},
+       EMBEDDING "weights of 3840 x 720 give 2 x 1 embeddings, 1 x 1 is needed"},
+      {{{2, {1920, 2160}}, {2, {2160, 1920}}, D1, P1, D2, P2},
+       EMBEDDING "weights of 1920 x 2160 give 1 x 3 embeddings, 1 x 1 is needed"},
+      {{WEIGHTS, {4, {2, 1, 5, 4}}, P1, D2, P2}, kernels},
+      {{WEIGHTS, {4, {1, 1, 5, 5}}, P1, D2, P2}, kernels},
+      {{WEIGHTS, {3, {2, 5, 5}}, P1, D2, P2}, kernels},
+      {{WEIGHTS, D1, {4, {3, 1, 1, 1}}, D2, P2}, kernels},
+      {{WEIGHTS, D1, P1, {4, {2, 1, 3, 3}}, P2}, kernels},
+      {{WEIGHTS, D1, P1, {4, {3, 1, 3, 5}}, P2}, kernels},
+      {{WEIGHTS, D1, P1, D2, {4, {5, 2, 1, 1}}}, kernels},
+      {{WEIGHTS, D1, P1, D2, {4, {9, 3, 1, 1}}}, EMBEDDING "rows of 8 floats overlap"},
+  };
+#undef WEIGHTS
+#undef D1
+#undef P1
+#undef D2
+#undef P2
+#undef EMBEDDING
+  for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+    static const char *const names[] = {"wi", "wo", "d1", "p1", "d2", "p2"};
+    fixture_plan *plan = plan_create("embedding");
+    fixture_file file = {0};
+    float *zeros[6];
+    for (int i = 0; i < 6; i++) {
+      const uint64_t *shape = cases[c].shapes[i].dims;
+      const uint32_t rank = cases[c].shapes[i].rank;
+      size_t elements = 1;
+      for (uint32_t d = 0; d < rank; d++) elements *= shape[d];
+      zeros[i] = calloc(elements, sizeof *zeros[i]);
+      plan_param(plan, names[i], 1, rank, shape);
+      file_tensor(&file, names[i], "F32", rank, shape, zeros[i], elements * sizeof *zeros[i]);
+    }
+    fixture_entry *entry = plan_entry(plan, "open");
+    plan_step(plan, entry, HMOE_STEP_WEIGHT_EMBEDDING, HMOE_NONE, BINDINGS(AT(plan_weight(plan, entry, 96))),
+              FIELDS(weight_embedding, 0, 1, 2, 3, 4, 5, .row_floats = 8));
+    hmoe_model *model = NULL;
+    hmoe_weights weights = file_finish(&file);
+    hmoe_options options = fixture_options(1);
+    assert_fails(hmoe_model_open(plan_finish(plan, NULL, 0), &weights, &options, &model), HMOE_INCOMPATIBLE, cases[c].refusal);
+    file_deinit(&file);
+    free(plan);
+    for (int i = 0; i < 6; i++) free(zeros[i]);
+  }
+}
+
 /* Opening reads the steps there are and not one more: behind the last one is memory that cannot be read. */
 static void test_last_step(void **state) {
   (void)state;
@@ -682,9 +766,16 @@ static void test_last_step(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_pack),           cmocka_unit_test(test_pair_values),         cmocka_unit_test(test_pairs_in_workspace),
-      cmocka_unit_test(test_pack_types),     cmocka_unit_test(test_pack_vector),         cmocka_unit_test(test_pack_bounds),
-      cmocka_unit_test(test_pack_elsewhere), cmocka_unit_test(test_copy_and_selections), cmocka_unit_test(test_weight_embedding),
+      cmocka_unit_test(test_pack),
+      cmocka_unit_test(test_pair_values),
+      cmocka_unit_test(test_pairs_in_workspace),
+      cmocka_unit_test(test_pack_types),
+      cmocka_unit_test(test_pack_vector),
+      cmocka_unit_test(test_pack_bounds),
+      cmocka_unit_test(test_pack_elsewhere),
+      cmocka_unit_test(test_copy_and_selections),
+      cmocka_unit_test(test_weight_embedding),
+      cmocka_unit_test(test_weight_embedding_shapes),
       cmocka_unit_test(test_last_step),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
