@@ -496,6 +496,15 @@ static void test_clang_messages(void **state) {
   expect(result.messages, "f.c:2:9: warning: using the result of an assignment as a condition without parentheses\n  if (x = 1)",
          "");
   expect(result.messages, "f.c:2:9: note: place parentheses around the assignment", "");
+  expect(result.messages, "f.c:2:9: note: use '==' to turn this assignment into an equality comparison", "");
+  result_deinit(&result);
+  /* An error's only note. */
+  result = import_text("static float g(float v);\nfloat g(float v) { return v; }\nfloat f(float x) { return g(x); }\n"
+                       "static int g(int v);\n",
+                       "f", ONE);
+  assert_false(result.ok);
+  expect(result.messages, "f.c:4:12: error: conflicting types for 'g'\n", "");
+  expect(result.messages, "f.c:2:7: note: previous definition is here\n", "");
   result_deinit(&result);
   result = import_text("float f(float x) {\n  return a + b;\n}\n", "f", ONE);
   assert_false(result.ok);

@@ -197,6 +197,7 @@ static void test_commands(void **state) {
       {"compile broken.spec", false, false},
       {"compile refused.spec", false, false},
       {"compile c.spec --emit hmk", true, false},
+      {"compile wrong_c.spec --emit hmk", false, false},
       {"explain " TINY " --rows 2 --tokens 3", true, false},
       {"explain broken.spec", false, false},
       {"import " HMOE_SOURCE_DIR "/tests/golden/switch-moe-tiny -o out/m.spec", true, false},
@@ -253,6 +254,15 @@ static int setup(void **state) {
   write_text("c.spec",
              "model c\ndim n = ?\ninput x: f32[n, 4]\ngeneration {\n end_token = [1, 2]\n top_p = 0.5\n}\noutput y = activate(x, "
              "function = \"c:" HMOE_SOURCE_DIR "/examples/compiler/activations.c:quick_gelu\")\n");
+  /* A function that is as large as a module, read for a spec that is refused: it is nobody's then. */
+  FILE *c = fopen("long.c", "w");
+  assert_non_null(c);
+  fputs("float f(float x) {\n", c);
+  for (int i = 0; i < 50; i++) fprintf(c, "  x = x * x + %d;\n", i);
+  fputs("  return x;\n}\n", c);
+  assert_int_equal(fclose(c), 0);
+  write_text("wrong_c.spec", "model wrong_c\ndim n = ?\ninput x: f32[n, 4]\ny = activate(x, function = \"c:long.c:f\")\n"
+                             "output z = add(y, w)\n");
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
   bool ok = diagnostics && hmoec_npy_write("ids.npy", HMOEC_NPY_I64, 2, (int64_t[]){2, 3}, ids, diagnostics) &&
             hmoec_npy_write("i.npy", HMOEC_NPY_I64, 2, (int64_t[]){3, 1}, ids, diagnostics) &&

@@ -126,6 +126,54 @@ static void test_read_what_was_written(void **state) {
   fixture_deinit(&f);
 }
 
+/* What a kernel is called where its code could not be made: its fields, those of 0 left out and those out of range unread. */
+static void test_printed(void **state) {
+  (void)state;
+  static const char *const texts[HMOEC_KERNEL_FAMILY_COUNT] = {
+      [HMOEC_KERNEL_MATMUL] =
+          "matmul k=33 n=40 a_stride=48 c_stride=64 format=bf16 a_format=bf16 c_format=bf16 a_in_place c_padded accumulate paired "
+          "segments=relu to 1 gated segments=silu to 2 multiply dropped=32,32 b_group_bytes=4096 bias_group_floats=64 pass_ld=80 "
+          "row_block=24 norm=rms norm_epsilon=1e-06 norm_scale=0.5",
+      [HMOEC_KERNEL_ROUTE] = "route experts=8 top_k=2 ldl=32 gate=sigmoid renorm row_block=5",
+      [HMOEC_KERNEL_COMBINE] = "combine n=7 top_k=2 ld_slots=32 ld_y=64 accumulate row_block=5",
+      [HMOEC_KERNEL_SELECT] = "select experts=8 top_k=2 embedding=31 ld_out=48 of=unselected mean row_block=16",
+      [HMOEC_KERNEL_CONTRACT] = "contract hidden=9 bottleneck=4 ld1=320 ldr=16 ldb=32 ldv=64 step=32 row_block=8",
+      [HMOEC_KERNEL_ROWS] = "rows n=7 ld_in=8 in_step=2 ld_out=9 padding=1 ld_factor=3 scale=-0.5 factor_columns accumulate "
+                            "function=gelu row_block=16",
+      [HMOEC_KERNEL_FFN] =
+          "ffn k=33 n=40 a_stride=48 c_stride=64 format=bf16 a_format=bf16 c_format=bf16 a_in_place c_padded accumulate paired "
+          "segments=relu to 1 gated segments=silu to 2 multiply dropped=32,32 b_group_bytes=4096 bias_group_floats=64 pass_ld=80 "
+          "row_block=24 norm=rms norm_epsilon=1e-06 norm_scale=0.5 first_k=33 first_n=96 first_a_stride=48 first_c_stride=64 "
+          "first_format=bf16 first_a_format=bf16 first_c_format=bf16 first_a_in_place first_c_padded first_accumulate first_paired "
+          "first_segments=relu to 1 gated first_segments=silu to 2 multiply first_dropped=32,32 first_b_group_bytes=4096 "
+          "first_bias_group_floats=64 chunk_columns=96",
+      [HMOEC_KERNEL_NORM] = "norm kind=layer n=7 ld_x=8 ld_out=32 epsilon=1e-05 scale=0.125 out_format=bf16 row_block=16",
+      [HMOEC_KERNEL_EMBED] = "embed n=7 ld_out=32 table=right format=bf16 accumulate row_block=8",
+      [HMOEC_KERNEL_STORE] = "store heads=2 head_size=16 ld_k=32 ld_v=48 row_block=32",
+      [HMOEC_KERNEL_ATTENTION] = "attention heads=2 head_size=16 ld_q=48 ld_out=64 scale=0.25 causal out_format=bf16 bias_ld=200 "
+                                 "bias_zero=70 max_distance=32 query_block=8",
+      [HMOEC_KERNEL_PACK_ROWS] =
+          "pack_rows n=7 a_stride=32 out_stride=64 format=bf16 norm=rms norm_epsilon=1e-06 norm_scale=0.5 row_block=16",
+  };
+  for (int i = 0; i < HMOEC_KERNEL_FAMILY_COUNT; i++) {
+    hmoec_kernel kernel = kernel_of((hmoec_kernel_family)i);
+    char text[HMOEC_KERNEL_CHARS];
+    assert_string_equal(hmoec_kernel_print(&kernel, NULL, text), texts[i]);
+  }
+  hmoec_kernel kernel = {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = product};
+  char text[HMOEC_KERNEL_CHARS];
+  kernel.spec.matmul.segments = 3;
+  kernel.spec.matmul.format = (hmoec_format)99;
+  kernel.spec.matmul.k = kernel.spec.matmul.pass_ld = 0;
+  assert_string_equal(
+      hmoec_kernel_print(&kernel, NULL, text),
+      "matmul k=? n=40 a_stride=48 c_stride=64 format=? a_format=bf16 c_format=bf16 a_in_place c_padded accumulate paired "
+      "segments=? "
+      "dropped=32,32 b_group_bytes=4096 bias_group_floats=64 row_block=24 norm=rms norm_epsilon=1e-06 norm_scale=0.5");
+  kernel.family = HMOEC_KERNEL_FAMILY_COUNT;
+  assert_string_equal(hmoec_kernel_print(&kernel, NULL, text), "unknown");
+}
+
 /* Buffers that are there or not, and who of a pair has them. */
 static void test_buffers(void **state) {
   (void)state;
@@ -358,6 +406,7 @@ static void test_no_kernel(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_read_what_was_written),
+                                     cmocka_unit_test(test_printed),
                                      cmocka_unit_test(test_buffers),
                                      cmocka_unit_test(test_dialect_declares_what_is_written),
                                      cmocka_unit_test(test_facts),
