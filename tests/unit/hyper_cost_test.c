@@ -82,32 +82,27 @@ static void test_choice(void **state) {
   (void)state;
   static const struct {
     int64_t experts, top_k, budget;
-    bool from_selection, generates;
+    bool from_selection;
     hmoec_strategy strategy;
     const char *reason;
   } rows[] = {
-      {8, 2, 28 * SET_BYTES, true, true, HMOEC_STRATEGY_TABLE,
+      {8, 2, 28 * SET_BYTES, true, HMOEC_STRATEGY_TABLE,
        "28 selection sets of 8.2 KB make a table of 0.22 MiB, within 0.22 MiB; per token 0.004 MFLOP in place of 0.070"},
-      {8, 2, 28 * SET_BYTES - 1, true, true, HMOEC_STRATEGY_CACHE,
+      {8, 2, 28 * SET_BYTES - 1, true, HMOEC_STRATEGY_CACHE,
        "a table of 28 sets would take 0.22 MiB, over 0.22 MiB; a cache of 27 sets holds a quarter or more of them"},
-      {16, 2, 30 * SET_BYTES, true, true, HMOEC_STRATEGY_CACHE,
+      {16, 2, 30 * SET_BYTES, true, HMOEC_STRATEGY_CACHE,
        "a table of 120 sets would take 0.94 MiB, over 0.23 MiB; a cache of 30 sets holds a quarter or more of them"},
-      {16, 2, 29 * SET_BYTES, true, true, HMOEC_STRATEGY_FACTORED,
+      {16, 2, 29 * SET_BYTES, true, HMOEC_STRATEGY_FACTORED,
        "120 selection sets would take 0.94 MiB, over 0.23 MiB, and a cache would hold 29 of them; factored takes 0.072 MFLOP per "
        "token"},
-      {16, 2, 30 * SET_BYTES, true, false, HMOEC_STRATEGY_FACTORED,
-       "120 selection sets would take 0.94 MiB, over 0.23 MiB, and a cache would hold 0 of them; factored takes 0.072 MFLOP per "
-       "token"},
-      {200, 100, 30 * SET_BYTES, true, true, HMOEC_STRATEGY_FACTORED,
+      {200, 100, 30 * SET_BYTES, true, HMOEC_STRATEGY_FACTORED,
        "more selection sets than can be counted; factored takes 0.072 MFLOP per token"},
-      {8, 2, 28 * SET_BYTES, false, true, HMOEC_STRATEGY_FACTORED,
+      {8, 2, 28 * SET_BYTES, false, HMOEC_STRATEGY_FACTORED,
        "no table of what this generator reads: factored moves 8.7 KB per token, generating moves 16.4 KB"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    hmoec_target target = hmoec_target_cpu;
-    target.generates = rows[i].generates;
     hmoec_hyper_case hyper = case_of(rows[i].experts, rows[i].top_k);
-    hyper.target = &target;
+    hyper.target = &hmoec_target_cpu;
     hyper.from_selection = rows[i].from_selection;
     hyper.budget_bytes = rows[i].budget;
     hmoec_hyper_cost cost = hmoec_hyper_cost_of(&hyper);
@@ -128,7 +123,6 @@ static void test_names(void **state) {
     assert_true(hmoec_strategy_parse(names[i], strlen(names[i]), &found));
     assert_int_equal(found, i);
     assert_false(hmoec_strategy_parse(names[i], strlen(names[i]) - 1, &found));
-    assert_int_equal(hmoec_strategy_generates((hmoec_strategy)i), i == HMOEC_STRATEGY_CACHE || i == HMOEC_STRATEGY_PER_TOKEN);
   }
 }
 
