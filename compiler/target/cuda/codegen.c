@@ -70,10 +70,16 @@ uint32_t hmoec_cuda_column_steps(const hmoec_kernel *kernel, const hmoec_cuda_ch
   return chip->has_wgmma ? HMOE_CUDA_PERSISTENT | CUDA_TILE90_PANELS : CUDA_TILE80_PANELS;
 }
 
+/* Of a pair's products twice the sums are kept; and where warpgroups share registers out anew, that is ignored unless one block may have them all. */
+static bool is_alone(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
+  return kernel->family == HMOEC_KERNEL_MATMUL &&
+         (kernel->spec.matmul.paired || matmul_threads(&kernel->spec.matmul, chip) == CUDA_TILE90_THREADS);
+}
+
 static void emit_kernel(hmoec_cuda_emitter *e, const hmoec_kernel *kernel, const char *name) {
   int64_t threads = hmoec_cuda_threads(kernel, e->chip);
   if (!threads) return; /* no entry but the host's has it */
-  hmoec_cuda_task task = hmoec_cuda_kernel_begin(e, name, threads, hmoec_cuda_shared_bytes(kernel, e->chip));
+  hmoec_cuda_task task = hmoec_cuda_kernel_begin(e, name, threads, hmoec_cuda_shared_bytes(kernel, e->chip), is_alone(kernel, e->chip));
   switch (kernel->family) {
   case HMOEC_KERNEL_MATMUL:
     if (hmoec_cuda_has_matmul(&kernel->spec.matmul)) hmoec_cuda_emit_matmul(e, &kernel->spec.matmul, &task);
@@ -135,7 +141,7 @@ static bool emit_kernels(hmoec_cuda_emitter *e, const hmoec_cuda_unit *unit, hmo
                                                  hmoec_cuda_token_steps};
   for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
     for (const hmoec_cuda_step *step = lists[l]; step->name; step++) {
-      hmoec_cuda_task task = hmoec_cuda_kernel_begin(e, step->name, step->threads, step->shared_bytes);
+      hmoec_cuda_task task = hmoec_cuda_kernel_begin(e, step->name, step->threads, step->shared_bytes, false);
       step->emit(e, &task);
       hmoec_cuda_kernel_end(e);
     }

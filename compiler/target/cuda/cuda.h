@@ -44,8 +44,9 @@ typedef struct hmoec_cuda_task {
 } hmoec_cuda_task;
 
 /* ---- gpu.c ---- */
-/* A kernel of so many threads, a multiple of a warp, and bytes of shared memory; its body becomes ir->block. */
-hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes);
+/* A kernel of so many threads, a multiple of a warp, and bytes of shared memory; its body becomes ir->block. alone: it may take all registers that there are for one
+ * block; else ptxas leaves room for several where it likes, though registers must be spilled for it. */
+hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes, bool alone);
 void hmoec_cuda_kernel_end(hmoec_cuda_emitter *e);
 MlirValue cuda_binding(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t number);
 MlirValue cuda_dim(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t number);

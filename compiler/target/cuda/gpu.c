@@ -73,7 +73,7 @@ static MlirValue rows_of(hmoec_cuda_emitter *e, MlirValue call) {
   return ir_if_end(ir, &known, ir_min_i(ir, most, ir_extend(ir, ir_load(ir, ir->i32, count, 4))));
 }
 
-hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes) {
+hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes, bool alone) {
   ir_builder *ir = &e->ir;
   char written[NAME_SIZE];
   MlirLocation location = mlirLocationUnknownGet(ir->context);
@@ -90,10 +90,9 @@ hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name,
       named(e, "linkage", mlirLLVMLinkageAttrGet(ir->context, MlirLLVMLinkageExternal)),
       named(e, "nvvm.kernel", mlirUnitAttrGet(ir->context)), named(e, "nvvm.reqntid", parsed(e, written)),
       named(e, "arg_attrs", argument),
-      /* Asked for, too, by kernels whose warpgroups share registers out anew: without it that is ignored. */
       named(e, "nvvm.minctasm", mlirIntegerAttrGet(e->ir.i32, 1))};
   MlirOperationState state = mlirOperationStateGet(text("llvm.func"), location);
-  mlirOperationStateAddAttributes(&state, sizeof list / sizeof *list - (threads < CUDA_TILE90_THREADS), list);
+  mlirOperationStateAddAttributes(&state, sizeof list / sizeof *list - !alone, list);
   mlirOperationStateAddOwnedRegions(&state, 1, &region);
   mlirBlockAppendOwnedOperation(e->module_body, mlirOperationCreate(&state));
   ir->block = body;
