@@ -1,6 +1,7 @@
 /* A GPU as a device. */
 #include "cuda/cuda.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +56,8 @@ static bool runs(const hmoe_image *image, int major, int minor, int *out_rank) {
   return code ? chip / 10 == major && chip <= wanted : chip <= wanted;
 }
 
-static hmoe_status choose_image(const hmoe_model *model, hmoe_cuda_model *own) {
+/* The best of those that rank below what *limit says, and its rank there. */
+static hmoe_status choose_image(const hmoe_model *model, hmoe_cuda_model *own, int *limit) {
   int major = 0, minor = 0, best = -1, rank = 0;
   char name[128] = "a device";
   HMOE_CUDA_TRY(own->driver, cuDeviceGetAttribute, &major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, own->device);
@@ -64,11 +66,12 @@ static hmoe_status choose_image(const hmoe_model *model, hmoe_cuda_model *own) {
   own->driver->cuDeviceGetName(name, sizeof name, own->device);
   for (uint32_t i = 0; i < model->object->image_count; i++) {
     const hmoe_image *image = &model->object->images[i];
-    if (strcmp(image->target, "cuda") != 0 || !runs(image, major, minor, &rank) || rank <= best) continue;
+    if (strcmp(image->target, "cuda") != 0 || !runs(image, major, minor, &rank) || rank <= best || rank >= *limit) continue;
     best = rank;
     own->image = image;
   }
-  if (own->image) return HMOE_OK;
+  *limit = best;
+  if (best >= 0 || own->image) return HMOE_OK;
   char versions[128] = "none for GPUs";
   size_t used = 0;
   for (uint32_t i = 0; i < model->object->image_count && used < sizeof versions; i++)
@@ -79,8 +82,19 @@ static hmoe_status choose_image(const hmoe_model *model, hmoe_cuda_model *own) {
                    minor, versions);
 }
 
-static hmoe_status load_module(const hmoe_model *model, hmoe_cuda_model *own) {
+/* A driver older than an image's code, or PTX, may take another image. */
+static bool is_refused(CUresult result) {
+  return result == CUDA_ERROR_INVALID_IMAGE || result == CUDA_ERROR_NO_BINARY_FOR_GPU ||
+         result == CUDA_ERROR_UNSUPPORTED_PTX_VERSION;
+}
+
+static hmoe_status load_module(const hmoe_model *model, hmoe_cuda_model *own, int rank) {
   CUresult result = own->driver->cuModuleLoadDataEx(&own->module, own->image->code, 0, NULL, NULL);
+  while (is_refused(result)) {
+    HMOE_TRY(choose_image(model, own, &rank));
+    if (rank < 0) break;
+    result = own->driver->cuModuleLoadDataEx(&own->module, own->image->code, 0, NULL, NULL);
+  }
   if (result != CUDA_SUCCESS) return hmoe_cuda_failed(own->driver, "cuModuleLoadDataEx", own->image->version, result);
   for (uint32_t i = 0; i < model->object->kernel_count; i++) {
     const char *name = own->image->functions[i].name;
@@ -123,10 +137,11 @@ static hmoe_status cuda_open(hmoe_model *model, const hmoe_options *options) {
   pthread_mutex_init(&own->caches_mutex, NULL);
   own->graphs = options->flags & HMOE_DEVICE_GRAPHS;
   HMOE_TRY(find_device(options, own));
-  HMOE_TRY(choose_image(model, own));
+  int rank = INT_MAX;
+  HMOE_TRY(choose_image(model, own, &rank));
   HMOE_CUDA_TRY(driver, cuDevicePrimaryCtxRetain, &own->context, own->device);
   HMOE_TRY(enter(model));
-  return leave(model, load_module(model, own));
+  return leave(model, load_module(model, own, rank));
 }
 
 static void cuda_close(hmoe_model *model) {

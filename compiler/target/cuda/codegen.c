@@ -79,7 +79,8 @@ static bool is_alone(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
 static void emit_kernel(hmoec_cuda_emitter *e, const hmoec_kernel *kernel, const char *name) {
   int64_t threads = hmoec_cuda_threads(kernel, e->chip);
   if (!threads) return; /* no entry but the host's has it */
-  hmoec_cuda_task task = hmoec_cuda_kernel_begin(e, name, threads, hmoec_cuda_shared_bytes(kernel, e->chip), is_alone(kernel, e->chip));
+  hmoec_cuda_task task =
+      hmoec_cuda_kernel_begin(e, name, threads, hmoec_cuda_shared_bytes(kernel, e->chip), is_alone(kernel, e->chip));
   switch (kernel->family) {
   case HMOEC_KERNEL_MATMUL:
     if (hmoec_cuda_has_matmul(&kernel->spec.matmul)) hmoec_cuda_emit_matmul(e, &kernel->spec.matmul, &task);

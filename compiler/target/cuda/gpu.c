@@ -73,7 +73,8 @@ static MlirValue rows_of(hmoec_cuda_emitter *e, MlirValue call) {
   return ir_if_end(ir, &known, ir_min_i(ir, most, ir_extend(ir, ir_load(ir, ir->i32, count, 4))));
 }
 
-hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes, bool alone) {
+hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes,
+                                        bool alone) {
   ir_builder *ir = &e->ir;
   char written[NAME_SIZE];
   MlirLocation location = mlirLocationUnknownGet(ir->context);
@@ -85,12 +86,13 @@ hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name,
            sizeof(hmoe_cuda_call) / sizeof(int64_t));
   MlirAttribute argument = parsed(e, written);
   snprintf(written, sizeof written, "array<i32: %d, 1, 1>", (int)threads);
-  MlirNamedAttribute list[] = {
-      named(e, "sym_name", mlirStringAttrGet(ir->context, text(name))), named(e, "function_type", mlirTypeAttrGet(type)),
-      named(e, "linkage", mlirLLVMLinkageAttrGet(ir->context, MlirLLVMLinkageExternal)),
-      named(e, "nvvm.kernel", mlirUnitAttrGet(ir->context)), named(e, "nvvm.reqntid", parsed(e, written)),
-      named(e, "arg_attrs", argument),
-      named(e, "nvvm.minctasm", mlirIntegerAttrGet(e->ir.i32, 1))};
+  MlirNamedAttribute list[] = {named(e, "sym_name", mlirStringAttrGet(ir->context, text(name))),
+                               named(e, "function_type", mlirTypeAttrGet(type)),
+                               named(e, "linkage", mlirLLVMLinkageAttrGet(ir->context, MlirLLVMLinkageExternal)),
+                               named(e, "nvvm.kernel", mlirUnitAttrGet(ir->context)),
+                               named(e, "nvvm.reqntid", parsed(e, written)),
+                               named(e, "arg_attrs", argument),
+                               named(e, "nvvm.minctasm", mlirIntegerAttrGet(e->ir.i32, 1))};
   MlirOperationState state = mlirOperationStateGet(text("llvm.func"), location);
   mlirOperationStateAddAttributes(&state, sizeof list / sizeof *list - !alone, list);
   mlirOperationStateAddOwnedRegions(&state, 1, &region);
