@@ -62,14 +62,17 @@ struct CUstream_st {
   pthread_t thread; /* that began the capture */
 };
 struct CUevent_st {
+  struct CUevent_st *next;
   mark *mark; /* of the latest record */
   unsigned flags;
   struct CUgraph_st *capture;
 };
 struct CUgraph_st {
+  struct CUgraph_st *next;
   work *first, **last;
 };
 struct CUgraphExec_st {
+  struct CUgraphExec_st *next;
   work *first;
 };
 struct CUctx_st {
@@ -111,6 +114,10 @@ static struct {
   struct CUctx_st contexts[MOST_DEVICES];
   struct CUstream_st legacy, *streams;
   struct CUmod_st *modules;
+  /* What programs destroy; what a call that fails has left is still the driver's. */
+  struct CUevent_st *events;
+  struct CUgraph_st *graphs;
+  struct CUgraphExec_st *executables;
   host_range *pinned;
   fake_cuda_counters counters;
   function_count functions[MOST_FUNCTIONS];
@@ -122,6 +129,26 @@ static _Thread_local struct {
   CUcontext contexts[CONTEXT_STACK];
   int depth;
 } thread;
+
+/* Lists of what programs make and destroy. */
+#define LISTED(type, one, list)                                                                                                    \
+  static type one##_made(void) {                                                                                                   \
+    type fresh = calloc(1, sizeof *fresh);                                                                                         \
+    if (!fresh) abort();                                                                                                           \
+    fresh->next = driver.list;                                                                                                     \
+    return driver.list = fresh;                                                                                                    \
+  }                                                                                                                                \
+  static void one##_unmade(type old) {                                                                                             \
+    type *at = &driver.list;                                                                                                       \
+    while (*at && *at != old) at = &(*at)->next;                                                                                   \
+    if (!*at) abort(); /* it was destroyed before */                                                                               \
+    *at = old->next;                                                                                                               \
+    free(old);                                                                                                                     \
+  }
+LISTED(CUevent, event, events)
+LISTED(CUgraph, graph, graphs)
+LISTED(CUgraphExec, executable, executables)
+#undef LISTED
 
 /* ---- requests ---- */
 
@@ -1002,7 +1029,7 @@ EXPORT CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags
 EXPORT CUresult cuEventCreate(CUevent *event, unsigned flags) {
   ENTER(NEEDS_CONTEXT);
   if (!event || flags > 7) return leave(CUDA_ERROR_INVALID_VALUE);
-  if (!(*event = calloc(1, sizeof **event))) abort();
+  *event = event_made();
   (*event)->flags = flags;
   driver.counters.live_events++;
   return leave(CUDA_SUCCESS);
@@ -1011,7 +1038,7 @@ EXPORT CUresult cuEventDestroy_v2(CUevent event) {
   ENTER(NEEDS_INIT);
   if (!event) return leave(CUDA_ERROR_INVALID_HANDLE);
   let_go(event->mark);
-  free(event);
+  event_unmade(event);
   driver.counters.live_events--;
   return leave(CUDA_SUCCESS);
 }
@@ -1060,8 +1087,7 @@ EXPORT CUresult cuStreamBeginCapture_v2(CUstream stream, int mode) {
   STREAM(stream);
   if (stream_ == &driver.legacy) return leave(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
   if (stream_->capture || mode < 0 || mode > 2) return leave(CUDA_ERROR_INVALID_VALUE);
-  CUgraph fresh = calloc(1, sizeof *fresh);
-  if (!fresh) abort();
+  CUgraph fresh = graph_made();
   fresh->last = &fresh->first;
   stream_->capture = fresh;
   stream_->is_origin = true;
@@ -1086,7 +1112,7 @@ EXPORT CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph) {
   *graph = is_invalid ? NULL : made;
   if (is_invalid) {
     free_list(made->first);
-    free(made);
+    graph_unmade(made);
     return leave(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
   }
   driver.counters.live_graphs++;
@@ -1120,7 +1146,7 @@ static void fill_exec(CUgraphExec exec, const struct CUgraph_st *graph) {
 }
 static CUresult instantiate(CUgraphExec *exec, CUgraph graph) {
   if (!exec || !graph) return CUDA_ERROR_INVALID_VALUE;
-  if (!(*exec = calloc(1, sizeof **exec))) abort();
+  *exec = executable_made();
   fill_exec(*exec, graph);
   driver.counters.live_graphs++;
   return CUDA_SUCCESS;
@@ -1161,7 +1187,7 @@ EXPORT CUresult cuGraphDestroy(CUgraph graph) {
   ENTER(NEEDS_INIT);
   if (!graph) return leave(CUDA_ERROR_INVALID_VALUE);
   free_list(graph->first);
-  free(graph);
+  graph_unmade(graph);
   driver.counters.live_graphs--;
   return leave(CUDA_SUCCESS);
 }
@@ -1169,7 +1195,7 @@ EXPORT CUresult cuGraphExecDestroy(CUgraphExec exec) {
   ENTER(NEEDS_INIT);
   if (!exec) return leave(CUDA_ERROR_INVALID_VALUE);
   free_list(exec->first);
-  free(exec);
+  executable_unmade(exec);
   driver.counters.live_graphs--;
   return leave(CUDA_SUCCESS);
 }
@@ -1349,6 +1375,18 @@ EXPORT void fake_cuda_reset(void) {
     free_list(driver.streams->first);
     free(driver.streams);
     driver.streams = next;
+  }
+  while (driver.events) {
+    let_go(driver.events->mark);
+    event_unmade(driver.events);
+  }
+  while (driver.graphs) {
+    free_list(driver.graphs->first);
+    graph_unmade(driver.graphs);
+  }
+  while (driver.executables) {
+    free_list(driver.executables->first);
+    executable_unmade(driver.executables);
   }
   while (driver.modules) {
     CUmodule next = driver.modules->next;
