@@ -94,9 +94,9 @@ plan_memory *plan_rows_memory(planner *p, hmoec_format format, int64_t dim, int6
 }
 
 plan_memory *plan_block_rows(planner *p, hmoec_format format, int64_t dim, int64_t columns, int64_t groups) {
-  return plan_workspace(
-      p, dim, 0,
-      (hmoec_operand){.role = HMOEC_ROLE_ROWS, .format = format, .columns = columns, .in_place = true, .groups = groups});
+  plan_memory *rows = plan_rows_memory(p, format, dim, columns, true);
+  rows->operand.groups = groups;
+  return rows;
 }
 
 const plan_value *plan_value_find(const planner *p, MlirValue value) {

@@ -62,6 +62,12 @@ MlirValue cuda_index(hmoec_cuda_emitter *e, MlirValue index, MlirValue i);
 /* Shared memory of the kernel from a byte on. */
 MlirValue cuda_shared(hmoec_cuda_emitter *e, int64_t byte);
 void cuda_barrier(hmoec_cuda_emitter *e); /* of the block: all its threads come */
+void cuda_warp_barrier(hmoec_cuda_emitter *e); /* of the warp: all its lanes come */
+/* Element i of a vector, and of a structure. */
+MlirValue cuda_element(hmoec_cuda_emitter *e, MlirValue vector, MlirType type, int64_t i);
+MlirValue cuda_member(hmoec_cuda_emitter *e, MlirValue structure, MlirType type, int64_t i);
+/* The vector of two numbers. */
+MlirValue cuda_two(hmoec_cuda_emitter *e, MlirValue first, MlirValue second);
 /* Of all lanes of a warp, in a fixed order; every lane gets it. All lanes come. */
 typedef enum cuda_reduction { CUDA_SUM, CUDA_MAX, CUDA_MAX_I, CUDA_MIN_I } cuda_reduction; /* MAX: NaN may be passed over */
 MlirValue cuda_reduce(hmoec_cuda_emitter *e, cuda_reduction how, MlirValue value);
@@ -161,6 +167,22 @@ cuda_statistics cuda_statistics_of(hmoec_cuda_emitter *e, const hmoec_cuda_task 
 /* One column's value. weight, bias: its own; bias null of rms. */
 MlirValue cuda_normalised(hmoec_cuda_emitter *e, hmoec_norm kind, double scale, const cuda_statistics *s, MlirValue x,
                           MlirValue weight, MlirValue bias);
+
+/* Rows that a kernel normalises while it loads them: their statistics wait in shared memory. kind NONE: nothing is done, and values stay. */
+typedef struct cuda_row_norm {
+  hmoec_norm kind;
+  int64_t n;
+  double epsilon, scale;
+  MlirValue weight, bias; /* bias: of LAYER */
+  int64_t shared_at, rows; /* where the statistics are, and of how many rows at most */
+} cuda_row_norm;
+int64_t cuda_row_norm_bytes(hmoec_norm kind, int64_t rows);
+/* Of rows [0, rows), a warp a row: row_of(user, i) is where row i lies. All threads of the block come; what follows may read. */
+void cuda_row_norm_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, const cuda_row_norm *norm, int64_t warps,
+                         MlirValue rows, MlirValue (*row_of)(void *user, MlirValue i), void *user);
+cuda_statistics cuda_row_norm_of(hmoec_cuda_emitter *e, const cuda_row_norm *norm, MlirValue i);
+/* Column k of the row with these statistics, whose value is x. */
+MlirValue cuda_row_norm_apply(hmoec_cuda_emitter *e, const cuda_row_norm *norm, const cuda_statistics *s, MlirValue x, MlirValue k);
 
 enum { CUDA_TILE_ROWS = 64, CUDA_TILE_COLUMNS = 64, CUDA_TILE_DEPTH = 16, CUDA_TILE_THREADS = 256 };
 /* Whether it is one in f32. */

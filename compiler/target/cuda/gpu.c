@@ -158,6 +158,29 @@ void cuda_barrier(hmoec_cuda_emitter *e) {
   ir_intrinsic(&e->ir, "llvm.nvvm.barrier.cta.sync.aligned.all", (MlirType){NULL}, 1, &number);
 }
 
+void cuda_warp_barrier(hmoec_cuda_emitter *e) {
+  MlirValue all = ir_i32(&e->ir, -1);
+  ir_intrinsic(&e->ir, "llvm.nvvm.bar.warp.sync", (MlirType){NULL}, 1, &all);
+}
+
+MlirValue cuda_element(hmoec_cuda_emitter *e, MlirValue vector, MlirType type, int64_t i) {
+  MlirValue operands[] = {vector, ir_i64(&e->ir, i)};
+  return ir_op(&e->ir, "llvm.extractelement", type, 2, operands, NULL, mlirAttributeGetNull());
+}
+
+MlirValue cuda_member(hmoec_cuda_emitter *e, MlirValue structure, MlirType type, int64_t i) {
+  return ir_op(&e->ir, "llvm.extractvalue", type, 1, &structure, "position", mlirDenseI64ArrayGet(e->ir.context, 1, &i));
+}
+
+static MlirValue with_element(hmoec_cuda_emitter *e, MlirValue vector, MlirValue value, int64_t i) {
+  MlirValue operands[] = {vector, value, ir_i64(&e->ir, i)};
+  return ir_op(&e->ir, "llvm.insertelement", mlirValueGetType(vector), 3, operands, NULL, mlirAttributeGetNull());
+}
+
+MlirValue cuda_two(hmoec_cuda_emitter *e, MlirValue first, MlirValue second) {
+  return with_element(e, ir_splat_to(&e->ir, first, 2), second, 1);
+}
+
 /* Lane i gets the value of lane i ^ distance. */
 static MlirValue exchange(hmoec_cuda_emitter *e, MlirValue value, int32_t distance) {
   ir_builder *ir = &e->ir;
@@ -218,28 +241,23 @@ MlirValue cuda_fma(hmoec_cuda_emitter *e, MlirValue a, MlirValue b, MlirValue c)
   return ir_op(&e->ir, "llvm.intr.fma", e->ir.f32, 3, (MlirValue[]){a, b, c}, NULL, mlirAttributeGetNull());
 }
 
-static MlirValue element_of(hmoec_cuda_emitter *e, MlirValue vector, MlirType type) {
-  MlirValue operands[] = {vector, ir_i64(&e->ir, 0)};
-  return ir_op(&e->ir, "llvm.extractelement", type, 2, operands, NULL, mlirAttributeGetNull());
-}
-
 MlirValue cuda_activation(hmoec_cuda_emitter *e, hmoec_activation activation, MlirValue x) {
   if (activation == HMOEC_ACTIVATION_NONE) return x;
-  return element_of(e, ir_activation(&e->ir, activation, ir_splat(&e->ir, x)), e->ir.f32);
+  return cuda_element(e, ir_activation(&e->ir, activation, ir_splat(&e->ir, x)), e->ir.f32, 0);
 }
 
 MlirValue cuda_activation_of_two(hmoec_cuda_emitter *e, hmoec_activation activation, MlirValue x, MlirValue y) {
   const hmoec_scalar_program *function = hmoec_activation_function(e->ir.functions, activation);
   MlirValue operands[] = {ir_splat(&e->ir, x), ir_splat(&e->ir, y)};
-  return element_of(e, ir_scalar(&e->ir, function, operands), e->ir.f32);
+  return cuda_element(e, ir_scalar(&e->ir, function, operands), e->ir.f32, 0);
 }
 
 MlirValue cuda_to_bf16(hmoec_cuda_emitter *e, MlirValue x) {
-  return element_of(e, ir_to_bf16(&e->ir, ir_splat(&e->ir, x)), e->ir.i16);
+  return cuda_element(e, ir_to_bf16(&e->ir, ir_splat(&e->ir, x)), e->ir.i16, 0);
 }
 
 MlirValue cuda_from_bf16(hmoec_cuda_emitter *e, MlirValue half) {
-  return element_of(e, ir_from_bf16(&e->ir, ir_splat(&e->ir, half)), e->ir.f32);
+  return cuda_element(e, ir_from_bf16(&e->ir, ir_splat(&e->ir, half)), e->ir.f32, 0);
 }
 
 MlirValue cuda_word(hmoec_cuda_emitter *e, MlirValue low, MlirValue high) {
@@ -249,7 +267,9 @@ MlirValue cuda_word(hmoec_cuda_emitter *e, MlirValue low, MlirValue high) {
   return ir_or(ir, wide[0], ir_shift_left(ir, wide[1], ir_i32(ir, 16)));
 }
 
-MlirValue cuda_exp(hmoec_cuda_emitter *e, MlirValue x) { return element_of(e, ir_exp(&e->ir, ir_splat(&e->ir, x)), e->ir.f32); }
+MlirValue cuda_exp(hmoec_cuda_emitter *e, MlirValue x) {
+  return cuda_element(e, ir_exp(&e->ir, ir_splat(&e->ir, x)), e->ir.f32, 0);
+}
 
 MlirValue cuda_is_null(hmoec_cuda_emitter *e, MlirValue pointer) {
   ir_builder *ir = &e->ir;
@@ -404,19 +424,12 @@ MlirValue cuda_mma_bf16(hmoec_cuda_emitter *e, const MlirValue a[4], const MlirV
   enum { SUMS = 4 };
   ir_builder *ir = &e->ir;
   const MlirType types[SUMS] = {ir->f32, ir->f32, ir->f32, ir->f32};
-  MlirType result = mlirLLVMStructTypeLiteralGet(ir->context, SUMS, types, false), vector = mlirValueGetType(sums);
+  MlirType result = mlirLLVMStructTypeLiteralGet(ir->context, SUMS, types, false);
   MlirValue operands[6 + SUMS] = {a[0], a[1], a[2], a[3], b[0], b[1]};
-  for (int64_t i = 0; i < SUMS; i++) {
-    MlirValue from[] = {sums, ir_i64(ir, i)};
-    operands[6 + i] = ir_op(ir, "llvm.extractelement", ir->f32, 2, from, NULL, mlirAttributeGetNull());
-  }
+  for (int64_t i = 0; i < SUMS; i++) operands[6 + i] = cuda_element(e, sums, ir->f32, i);
   MlirValue all = ir_intrinsic(ir, "llvm.nvvm.mma.m16n8k16.row.col.bf16", result, 6 + SUMS, operands);
   MlirValue out = sums;
-  for (int64_t i = 0; i < SUMS; i++) {
-    MlirValue one = ir_op(ir, "llvm.extractvalue", ir->f32, 1, &all, "position", mlirDenseI64ArrayGet(ir->context, 1, &i));
-    MlirValue into[] = {out, one, ir_i64(ir, i)};
-    out = ir_op(ir, "llvm.insertelement", vector, 3, into, NULL, mlirAttributeGetNull());
-  }
+  for (int64_t i = 0; i < SUMS; i++) out = with_element(e, out, cuda_member(e, all, ir->f32, i), i);
   return out;
 }
 
@@ -437,8 +450,7 @@ void cuda_load_matrices(hmoec_cuda_emitter *e, MlirValue line, MlirValue out_wor
   const MlirType types[4] = {ir->i32, ir->i32, ir->i32, ir->i32};
   MlirType result = mlirLLVMStructTypeLiteralGet(ir->context, 4, types, false);
   MlirValue all = ir_intrinsic(ir, "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16", result, 1, &line);
-  for (int64_t i = 0; i < 4; i++)
-    out_words[i] = ir_op(ir, "llvm.extractvalue", ir->i32, 1, &all, "position", mlirDenseI64ArrayGet(ir->context, 1, &i));
+  for (int64_t i = 0; i < 4; i++) out_words[i] = cuda_member(e, all, ir->i32, i);
 }
 
 MlirValue cuda_assembly(hmoec_cuda_emitter *e, const char *written, const char *constraints, MlirType result, intptr_t count,

@@ -41,8 +41,7 @@ void hmoec_cuda_emit_contract(hmoec_cuda_emitter *e, const hmoec_contract_spec *
   int64_t entries = spec->hidden + 1;
   MlirValue t1 = cuda_binding(e, task, 0), r = cuda_binding(e, task, 1), v = cuda_binding(e, task, 3), zero = ir_f32(ir, 0.0f);
   MlirValue beta = spec->has_beta ? cuda_binding(e, task, 2) : (MlirValue){NULL}, step = ir_i64(ir, spec->step);
-  MlirValue z = cuda_row(e, cuda_shared(e, 0), task->warp, spec->bottleneck), all = ir_i32(ir, -1);
-  MlirType none = {NULL};
+  MlirValue z = cuda_row(e, cuda_shared(e, 0), task->warp, spec->bottleneck);
   ir_loop t, k, m;
   cuda_rows_begin(e, task, spec->row_block, &t);
   MlirValue t1_row = cuda_row(e, t1, t.index, spec->ld1), rho = cuda_row(e, r, t.index, spec->ldr);
@@ -56,7 +55,7 @@ void hmoec_cuda_emit_contract(hmoec_cuda_emitter *e, const hmoec_contract_spec *
   if (spec->has_beta) sum = ir_add(ir, sum, cuda_f32(e, cuda_row(e, beta, t.index, spec->ldb), k.index));
   cuda_put(e, z, k.index, ir_select(ir, ir_compare_f(ir, IR_LT, sum, zero), zero, sum));
   ir_for_end(ir, &k, NULL);
-  ir_intrinsic(ir, "llvm.nvvm.bar.warp.sync", none, 1, &all);
+  cuda_warp_barrier(e);
 
   MlirValue to = cuda_row(e, v, t.index, spec->ldv), width = ir_i64(ir, entries), last = ir_i64(ir, spec->hidden);
   cuda_columns_begin(e, task, 0, spec->bottleneck * entries, 0, NULL, &k);
@@ -67,6 +66,6 @@ void hmoec_cuda_emit_contract(hmoec_cuda_emitter *e, const hmoec_contract_spec *
   MlirValue value = ir_if_end(ir, &is_last, ir_mul(ir, cuda_f32(e, rho, at), z_k));
   cuda_put(e, to, k.index, value);
   ir_for_end(ir, &k, NULL);
-  ir_intrinsic(ir, "llvm.nvvm.bar.warp.sync", none, 1, &all); /* before the next row's z */
+  cuda_warp_barrier(e); /* before the next row's z */
   ir_for_end(ir, &t, NULL);
 }

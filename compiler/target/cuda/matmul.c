@@ -23,15 +23,12 @@ enum {
   A_BYTES = DEPTH * A_PITCH * 4,
   B_BYTES = DEPTH * COLUMNS * 4,
   SUM_BYTES = ROWS * SUM_PITCH * 4, /* in the place of A and B */
-  TILE_BYTES = SUM_BYTES > A_BYTES + B_BYTES ? SUM_BYTES : A_BYTES + B_BYTES,
-  STATISTICS_BYTES = 2 * ROWS * 4
+  TILE_BYTES = SUM_BYTES > A_BYTES + B_BYTES ? SUM_BYTES : A_BYTES + B_BYTES
 };
 
 bool hmoec_cuda_has_matmul(const hmoec_matmul_spec *spec) { return !hmoec_is_bf16(spec->format) && !hmoec_is_bf16(spec->c_format); }
 
-int64_t hmoec_cuda_matmul_shared_bytes(const hmoec_matmul_spec *spec) {
-  return TILE_BYTES + (spec->norm != HMOEC_NORM_NONE ? STATISTICS_BYTES : 0);
-}
+int64_t hmoec_cuda_matmul_shared_bytes(const hmoec_matmul_spec *spec) { return TILE_BYTES + cuda_row_norm_bytes(spec->norm, ROWS); }
 
 typedef struct tile_product {
   product p;
@@ -42,44 +39,16 @@ typedef struct tile_product {
 static const MlirType none = {NULL};
 static const MlirValue nothing = {NULL};
 
-static MlirValue statistic(tile_product *t, int64_t which, MlirValue row) {
-  ir_builder *ir = &t->p.e->ir;
-  return ir_at(ir, cuda_shared(t->p.e, TILE_BYTES + which * ROWS * 4), ir->f32, row);
-}
-
 /* Row i of the part in A. */
-static MlirValue a_row(tile_product *t, MlirValue i) { return cuda_product_row(&t->p, ir_add_i(&t->p.e->ir, t->part, i)); }
-
-/* Mean and factor of every row, to shared memory: a warp a row. */
-static void emit_statistics(tile_product *t) {
-  ir_builder *ir = &t->p.e->ir;
-  const hmoec_matmul_spec *s = t->p.spec;
-  if (s->norm == HMOEC_NORM_NONE) return;
-  ir_loop r;
-  ir_for_begin(ir, &r, t->p.task->warp, t->rows, THREADS / CUDA_WARP, 0, NULL);
-  cuda_statistics found = cuda_statistics_of(t->p.e, t->p.task, s->norm, s->k, s->norm_epsilon, s->norm_scale, a_row(t, r.index));
-  ir_branch first;
-  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, t->p.task->lane, ir_i64(ir, 0)), none);
-  if (s->norm == HMOEC_NORM_LAYER) ir_store(ir, found.mean, statistic(t, 0, r.index), 4);
-  ir_store(ir, found.factor, statistic(t, 1, r.index), 4);
-  cuda_if_end(t->p.e, &first);
-  ir_for_end(ir, &r, NULL);
-  cuda_barrier(t->p.e);
+static MlirValue a_row(void *user, MlirValue i) {
+  tile_product *t = user;
+  return cuda_product_row(&t->p, ir_add_i(&t->p.e->ir, t->part, i));
 }
 
 /* A[row][k], normalised; the row and k are there. */
 static MlirValue a_element(tile_product *t, MlirValue i, MlirValue k) {
-  ir_builder *ir = &t->p.e->ir;
-  const hmoec_matmul_spec *s = t->p.spec;
-  MlirValue x = cuda_f32(t->p.e, t->a_row, k);
-  if (s->norm == HMOEC_NORM_NONE) return x;
-  cuda_statistics row = {.factor = ir_load(ir, ir->f32, statistic(t, 1, i), 4)};
-  MlirValue bias = nothing;
-  if (s->norm == HMOEC_NORM_LAYER) {
-    row.mean = ir_load(ir, ir->f32, statistic(t, 0, i), 4);
-    bias = cuda_f32(t->p.e, t->p.norm_bias, k);
-  }
-  return cuda_normalised(t->p.e, s->norm, s->norm_scale, &row, x, cuda_f32(t->p.e, t->p.norm_weight, k), bias);
+  cuda_statistics row = cuda_row_norm_of(t->p.e, &t->p.norm, i);
+  return cuda_row_norm_apply(t->p.e, &t->p.norm, &row, cuda_f32(t->p.e, t->a_row, k), k);
 }
 
 /* Thread t stores four k of row t / 4: A[k][row] in shared memory, 0 past the rows and past k. */
@@ -118,10 +87,6 @@ static void load_b(tile_product *t, MlirValue k0, MlirValue right) {
   ir_store(ir, values, to, 16);
 }
 
-static MlirValue element_at(ir_builder *ir, MlirValue vector, int64_t i) {
-  return ir_op(ir, "llvm.extractelement", ir->f32, 2, (MlirValue[]){vector, ir_i64(ir, i)}, NULL, (MlirAttribute){NULL});
-}
-
 /* sums[r][c] += A[k][r] B[k][c] for the k in shared memory. */
 static void multiply(tile_product *t, MlirValue thread_row, MlirValue thread_column, MlirValue sums[SUMS]) {
   ir_builder *ir = &t->p.e->ir;
@@ -135,8 +100,8 @@ static void multiply(tile_product *t, MlirValue thread_row, MlirValue thread_col
       right[half] = ir_load(ir, two, ir_at_constant(ir, b, ir->f32, k * COLUMNS + half * CUDA_PANEL), 8);
     for (int64_t r = 0; r < THREAD_ROWS; r++)
       for (int64_t c = 0; c < THREAD_COLUMNS; c++)
-        sums[r * THREAD_COLUMNS + c] =
-            cuda_fma(t->p.e, element_at(ir, left, r), element_at(ir, right[c / 2], c % 2), sums[r * THREAD_COLUMNS + c]);
+        sums[r * THREAD_COLUMNS + c] = cuda_fma(t->p.e, cuda_element(t->p.e, left, ir->f32, r),
+                                                cuda_element(t->p.e, right[c / 2], ir->f32, c % 2), sums[r * THREAD_COLUMNS + c]);
   }
 }
 
@@ -209,7 +174,9 @@ void hmoec_cuda_emit_matmul(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec
   t.rows = ir_min_i(ir, ir_i64(ir, ROWS), ir_sub_i(ir, t.p.block.rows, part.index));
   t.a_valid = ir_compare_i(ir, IR_LT, i, t.rows);
   t.a_row = a_row(&t, ir_select(ir, t.a_valid, i, ir_i64(ir, 0)));
-  emit_statistics(&t);
+  t.p.norm.shared_at = TILE_BYTES;
+  t.p.norm.rows = ROWS;
+  cuda_row_norm_begin(e, task, &t.p.norm, THREADS / CUDA_WARP, t.rows, a_row, &t);
   if (spec->paired) emit_tiles(&t, true, begin, ir_min_i(ir, end, pairs));
   if (!spec->paired || spec->segments > 1) emit_tiles(&t, false, ir_max_i(ir, begin, pairs), end);
   if (spec->norm != HMOEC_NORM_NONE) cuda_barrier(e); /* before the next part's statistics */

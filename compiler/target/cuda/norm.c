@@ -40,6 +40,44 @@ MlirValue cuda_normalised(hmoec_cuda_emitter *e, hmoec_norm kind, double scale, 
   return (float)scale != 1.0f ? ir_mul(ir, x, ir_f32(ir, (float)scale)) : x;
 }
 
+int64_t cuda_row_norm_bytes(hmoec_norm kind, int64_t rows) { return kind == HMOEC_NORM_NONE ? 0 : 2 * rows * 4; }
+
+/* Means, then factors. */
+static MlirValue statistic_at(hmoec_cuda_emitter *e, const cuda_row_norm *norm, int64_t which, MlirValue i) {
+  return ir_at(&e->ir, cuda_shared(e, norm->shared_at + which * norm->rows * 4), e->ir.f32, i);
+}
+
+void cuda_row_norm_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, const cuda_row_norm *norm, int64_t warps,
+                         MlirValue rows, MlirValue (*row_of)(void *user, MlirValue i), void *user) {
+  ir_builder *ir = &e->ir;
+  if (norm->kind == HMOEC_NORM_NONE) return;
+  ir_loop r;
+  ir_for_begin(ir, &r, task->warp, rows, warps, 0, NULL);
+  cuda_statistics found = cuda_statistics_of(e, task, norm->kind, norm->n, norm->epsilon, norm->scale, row_of(user, r.index));
+  ir_branch first;
+  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, task->lane, ir_i64(ir, 0)), (MlirType){NULL});
+  if (norm->kind == HMOEC_NORM_LAYER) ir_store(ir, found.mean, statistic_at(e, norm, 0, r.index), 4);
+  ir_store(ir, found.factor, statistic_at(e, norm, 1, r.index), 4);
+  cuda_if_end(e, &first);
+  ir_for_end(ir, &r, NULL);
+  cuda_barrier(e);
+}
+
+cuda_statistics cuda_row_norm_of(hmoec_cuda_emitter *e, const cuda_row_norm *norm, MlirValue i) {
+  ir_builder *ir = &e->ir;
+  cuda_statistics s = {{NULL}, {NULL}};
+  if (norm->kind == HMOEC_NORM_LAYER) s.mean = ir_load(ir, ir->f32, statistic_at(e, norm, 0, i), 4);
+  if (norm->kind != HMOEC_NORM_NONE) s.factor = ir_load(ir, ir->f32, statistic_at(e, norm, 1, i), 4);
+  return s;
+}
+
+MlirValue cuda_row_norm_apply(hmoec_cuda_emitter *e, const cuda_row_norm *norm, const cuda_statistics *s, MlirValue x,
+                              MlirValue k) {
+  if (norm->kind == HMOEC_NORM_NONE) return x;
+  MlirValue bias = norm->kind == HMOEC_NORM_LAYER ? cuda_f32(e, norm->bias, k) : (MlirValue){NULL};
+  return cuda_normalised(e, norm->kind, norm->scale, s, x, cuda_f32(e, norm->weight, k), bias);
+}
+
 /* out[r] = norm(x[index(r)]), zeros up to a whole column step where there is room */
 void hmoec_cuda_emit_norm(hmoec_cuda_emitter *e, const hmoec_norm_spec *spec, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;

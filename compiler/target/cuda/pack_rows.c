@@ -6,12 +6,10 @@
 
 enum { PLANE = HMOE_CUDA_PLANE, PIECE = 8, PIECES = PLANE / PIECE, THREADS = CUDA_PACK_THREADS };
 
-static const MlirType none = {NULL};
 static const MlirValue nothing = {NULL};
 
-/* A mean and a factor for each row of a block. */
 int64_t hmoec_cuda_pack_rows_shared_bytes(const hmoec_pack_rows_spec *spec) {
-  return spec->norm == HMOEC_NORM_NONE ? 0 : 2 * spec->row_block * 4;
+  return cuda_row_norm_bytes(spec->norm, spec->row_block);
 }
 
 typedef struct packing {
@@ -19,34 +17,14 @@ typedef struct packing {
   const hmoec_pack_rows_spec *spec;
   const hmoec_cuda_task *task;
   cuda_block block;
-  MlirValue a, gather, norm_weight, norm_bias;
+  MlirValue a, gather;
+  cuda_row_norm norm;
 } packing;
 
-static MlirValue statistic(packing *p, int64_t which, MlirValue row) {
-  ir_builder *ir = &p->e->ir;
-  return ir_at(ir, cuda_shared(p->e, which * p->spec->row_block * 4), ir->f32, row);
-}
-
-static MlirValue row_of(packing *p, MlirValue i) {
+static MlirValue row_of(void *user, MlirValue i) {
+  packing *p = user;
   MlirValue row = cuda_index(p->e, p->gather, ir_add_i(&p->e->ir, p->block.row, i));
   return cuda_row(p->e, p->a, row, p->spec->a_stride);
-}
-
-/* A warp a row. */
-static void emit_statistics(packing *p) {
-  ir_builder *ir = &p->e->ir;
-  const hmoec_pack_rows_spec *s = p->spec;
-  if (s->norm == HMOEC_NORM_NONE) return;
-  ir_loop r;
-  ir_for_begin(ir, &r, p->task->warp, p->block.rows, THREADS / CUDA_WARP, 0, NULL);
-  cuda_statistics found = cuda_statistics_of(p->e, p->task, s->norm, s->n, s->norm_epsilon, s->norm_scale, row_of(p, r.index));
-  ir_branch first;
-  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, p->task->lane, ir_i64(ir, 0)), none);
-  if (s->norm == HMOEC_NORM_LAYER) ir_store(ir, found.mean, statistic(p, 0, r.index), 4);
-  ir_store(ir, found.factor, statistic(p, 1, r.index), 4);
-  cuda_if_end(p->e, &first);
-  ir_for_end(ir, &r, NULL);
-  cuda_barrier(p->e);
 }
 
 /* Column k of a row, as it is multiplied; 0 behind the last. */
@@ -57,9 +35,7 @@ static MlirValue element(packing *p, MlirValue row, const cuda_statistics *stati
   bool whole = s->n % PLANE == 0;
   if (!whole) ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, k, ir_i64(ir, s->n)), ir->f32);
   MlirValue x = cuda_f32(p->e, row, k);
-  if (s->norm != HMOEC_NORM_NONE)
-    x = cuda_normalised(p->e, s->norm, s->norm_scale, statistics, x, cuda_f32(p->e, p->norm_weight, k),
-                        s->norm == HMOEC_NORM_LAYER ? cuda_f32(p->e, p->norm_bias, k) : nothing);
+  x = cuda_row_norm_apply(p->e, &p->norm, statistics, x, k);
   if (whole) return x;
   ir_if_else(ir, &real, x);
   return ir_if_end(ir, &real, ir_f32(ir, 0.0f));
@@ -80,9 +56,7 @@ static void emit_planes(packing *p) {
   MlirValue i = ir_div_i(ir, piece.index, pieces), number = ir_rem_i(ir, piece.index, pieces);
   MlirValue k = ir_add_i(ir, ir_mul_i(ir, plane.index, ir_i64(ir, PLANE)), ir_mul_i(ir, number, ir_i64(ir, PIECE)));
   MlirValue row = row_of(p, i), words = ir_splat_to(ir, ir_i32(ir, 0), PIECE / 2), half[PIECE];
-  cuda_statistics statistics = {nothing, nothing};
-  if (s->norm == HMOEC_NORM_LAYER) statistics.mean = ir_load(ir, ir->f32, statistic(p, 0, i), 4);
-  if (s->norm != HMOEC_NORM_NONE) statistics.factor = ir_load(ir, ir->f32, statistic(p, 1, i), 4);
+  cuda_statistics statistics = cuda_row_norm_of(p->e, &p->norm, i);
   for (int64_t j = 0; j < PIECE; j++) half[j] = cuda_to_bf16(p->e, element(p, row, &statistics, ir_add_i(ir, k, ir_i64(ir, j))));
   for (int64_t w = 0; w < PIECE / 2; w++) {
     MlirValue operands[] = {words, cuda_word(p->e, half[2 * w], half[2 * w + 1]), ir_i64(ir, w)};
@@ -95,12 +69,18 @@ static void emit_planes(packing *p) {
 }
 
 void hmoec_cuda_emit_pack_rows(hmoec_cuda_emitter *e, const hmoec_pack_rows_spec *spec, const hmoec_cuda_task *task) {
-  packing p = {.e = e, .spec = spec, .task = task, .a = cuda_binding(e, task, 0)};
+  packing p = {
+      .e = e,
+      .spec = spec,
+      .task = task,
+      .a = cuda_binding(e, task, 0),
+      .norm = {
+          .kind = spec->norm, .n = spec->n, .epsilon = spec->norm_epsilon, .scale = spec->norm_scale, .rows = spec->row_block}};
   if (spec->has_gather) p.gather = cuda_binding(e, task, 3);
-  if (spec->norm != HMOEC_NORM_NONE) p.norm_weight = cuda_binding(e, task, 4);
-  if (spec->norm == HMOEC_NORM_LAYER) p.norm_bias = cuda_binding(e, task, 5);
+  if (spec->norm != HMOEC_NORM_NONE) p.norm.weight = cuda_binding(e, task, 4);
+  if (spec->norm == HMOEC_NORM_LAYER) p.norm.bias = cuda_binding(e, task, 5);
   cuda_block_begin(e, task, spec->grouped ? cuda_binding(e, task, 2) : nothing, spec->row_block, &p.block);
-  emit_statistics(&p);
+  cuda_row_norm_begin(e, task, &p.norm, THREADS / CUDA_WARP, p.block.rows, row_of, &p);
   emit_planes(&p);
   cuda_block_end(e, &p.block);
 }

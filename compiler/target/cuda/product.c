@@ -39,8 +39,9 @@ static void load_bindings(product *p) {
   if (s->has_row_gate) p->row_gate = cuda_binding(e, t, 7);
   if (s->has_gated_bias) p->gated_bias = group_floats(p, cuda_binding(e, t, 8), cuda_panels_of(s->n) * CUDA_PANEL);
   if (s->has_pass) p->pass = cuda_binding(e, t, 9), p->pass_index = cuda_binding(e, t, 10);
-  if (s->norm != HMOEC_NORM_NONE) p->norm_weight = cuda_binding(e, t, 11);
-  if (s->norm == HMOEC_NORM_LAYER) p->norm_bias = cuda_binding(e, t, 12);
+  p->norm = (cuda_row_norm){.kind = s->norm, .n = s->k, .epsilon = s->norm_epsilon, .scale = s->norm_scale};
+  if (s->norm != HMOEC_NORM_NONE) p->norm.weight = cuda_binding(e, t, 11);
+  if (s->norm == HMOEC_NORM_LAYER) p->norm.bias = cuda_binding(e, t, 12);
 }
 
 /* What is the block's: pieces of buffers, where its depth and its columns begin. */

@@ -9,7 +9,8 @@ typedef struct product {
   const hmoec_matmul_spec *spec;
   const hmoec_cuda_task *task;
   cuda_block block;
-  MlirValue a, b, c, gather, scatter, bias, row_gate, gated_bias, pass, pass_index, norm_weight, norm_bias;
+  MlirValue a, b, c, gather, scatter, bias, row_gate, gated_bias, pass, pass_index;
+  cuda_row_norm norm; /* of A; where its statistics are is the kernel's to say */
   MlirValue first_k, first_column; /* of the block: not 0 of dropped rows */
 } product;
 

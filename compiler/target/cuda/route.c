@@ -79,7 +79,7 @@ void hmoec_cuda_emit_route(hmoec_cuda_emitter *e, const hmoec_route_spec *spec, 
 
   if (!over_all &&
       (is_softmax || spec->renorm)) { /* each lane divides what lane 0 wrote: the warp's stores are seen by it behind a barrier */
-    ir_intrinsic(ir, "llvm.nvvm.bar.warp.sync", none, 1, (MlirValue[]){ir_i32(ir, -1)});
+    cuda_warp_barrier(e);
     ir_loop g;
     cuda_columns_begin(e, task, 0, spec->top_k, 0, NULL, &g);
     MlirValue divided = ir_div(ir, cuda_f32(e, gate_row, g.index), s.args[2]);

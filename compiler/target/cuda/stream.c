@@ -21,16 +21,12 @@ enum {
   ROWS = TILE * TILES,
   COLUMNS = 16,
   SUM_PITCH = COLUMNS + 1,
-  SUM_BYTES = WARPS * ROWS * SUM_PITCH * 4,
-  STATISTICS_BYTES = 2 * ROWS * 4
+  SUM_BYTES = WARPS * ROWS * SUM_PITCH * 4
 };
 
-static const MlirType none = {NULL};
 static const MlirValue nothing = {NULL};
 
-int64_t hmoec_cuda_stream_shared_bytes(const hmoec_matmul_spec *spec) {
-  return SUM_BYTES + (spec->norm != HMOEC_NORM_NONE ? STATISTICS_BYTES : 0);
-}
+int64_t hmoec_cuda_stream_shared_bytes(const hmoec_matmul_spec *spec) { return SUM_BYTES + cuda_row_norm_bytes(spec->norm, ROWS); }
 
 typedef struct stream {
   product p;
@@ -44,59 +40,26 @@ typedef struct stream {
   MlirValue column[2]; /* of B, whose lines this lane reads */
 } stream;
 
-static MlirValue statistic(stream *s, int64_t which, MlirValue row) {
-  ir_builder *ir = &s->p.e->ir;
-  return ir_at(ir, cuda_shared(s->p.e, SUM_BYTES + which * ROWS * 4), ir->f32, row);
-}
-
-static MlirValue row_of(stream *s, MlirValue i) { return cuda_product_row(&s->p, ir_add_i(&s->p.e->ir, s->part, i)); }
-
-/* Mean and factor of the part's rows, to shared memory: a warp a row. */
-static void emit_statistics(stream *s) {
-  hmoec_cuda_emitter *e = s->p.e;
-  ir_builder *ir = &e->ir;
-  const hmoec_matmul_spec *spec = s->p.spec;
-  if (spec->norm == HMOEC_NORM_NONE) return;
-  ir_loop r;
-  ir_for_begin(ir, &r, s->p.task->warp, s->rows, WARPS, 0, NULL);
-  cuda_statistics found =
-      cuda_statistics_of(e, s->p.task, spec->norm, spec->k, spec->norm_epsilon, spec->norm_scale, row_of(s, r.index));
-  ir_branch first;
-  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, s->p.task->lane, ir_i64(ir, 0)), none);
-  if (spec->norm == HMOEC_NORM_LAYER) ir_store(ir, found.mean, statistic(s, 0, r.index), 4);
-  ir_store(ir, found.factor, statistic(s, 1, r.index), 4);
-  cuda_if_end(e, &first);
-  ir_for_end(ir, &r, NULL);
-  cuda_barrier(e);
+static MlirValue row_of(void *user, MlirValue i) {
+  stream *s = user;
+  return cuda_product_row(&s->p, ir_add_i(&s->p.e->ir, s->part, i));
 }
 
 /* The rows of A that this lane reads: past the part's last the first again, whose sums nobody reads. */
 static void find_rows(stream *s) {
   ir_builder *ir = &s->p.e->ir;
-  const hmoec_matmul_spec *spec = s->p.spec;
   for (int64_t t = 0; t < s->tiles; t++) {
     MlirValue i = ir_add_i(ir, s->group, ir_i64(ir, t * TILE));
     i = ir_select(ir, ir_compare_i(ir, IR_LT, i, s->rows), i, ir_i64(ir, 0));
     s->row[t] = row_of(s, i);
-    s->statistics[t] = (cuda_statistics){nothing, nothing};
-    if (spec->norm == HMOEC_NORM_LAYER) s->statistics[t].mean = ir_load(ir, ir->f32, statistic(s, 0, i), 4);
-    if (spec->norm != HMOEC_NORM_NONE) s->statistics[t].factor = ir_load(ir, ir->f32, statistic(s, 1, i), 4);
+    s->statistics[t] = cuda_row_norm_of(s->p.e, &s->p.norm, i);
   }
-}
-
-static MlirValue extract(ir_builder *ir, MlirValue vector, MlirType type, int64_t i) {
-  return ir_op(ir, "llvm.extractelement", type, 2, (MlirValue[]){vector, ir_i64(ir, i)}, NULL, (MlirAttribute){NULL});
 }
 
 /* ---- A ---- */
 
 static MlirValue a_element(stream *s, int64_t t, MlirValue k) {
-  hmoec_cuda_emitter *e = s->p.e;
-  const hmoec_matmul_spec *spec = s->p.spec;
-  MlirValue x = cuda_f32(e, s->row[t], k);
-  if (spec->norm == HMOEC_NORM_NONE) return x;
-  return cuda_normalised(e, spec->norm, spec->norm_scale, &s->statistics[t], x, cuda_f32(e, s->p.norm_weight, k),
-                         spec->norm == HMOEC_NORM_LAYER ? cuda_f32(e, s->p.norm_bias, k) : nothing);
+  return cuda_row_norm_apply(s->p.e, &s->p.norm, &s->statistics[t], cuda_f32(s->p.e, s->row[t], k), k);
 }
 
 /* One half of depth row k of tile t, 0 behind the last where that may be. */
@@ -117,7 +80,7 @@ static void load_piece(stream *s, int64_t t, MlirValue k, bool last, MlirValue o
   ir_builder *ir = &s->p.e->ir;
   if (hmoec_is_bf16(s->p.spec->a_format) && !last && s->p.spec->a_stride % PIECE == 0) {
     MlirValue words = ir_load(ir, s->four_words, ir_at(ir, s->row[t], ir->i16, k), 16);
-    for (int64_t w = 0; w < PIECE / 2; w++) out_words[w] = extract(ir, words, ir->i32, w);
+    for (int64_t w = 0; w < PIECE / 2; w++) out_words[w] = cuda_element(s->p.e, words, ir->i32, w);
     return;
   }
   for (int64_t w = 0; w < PIECE / 2; w++)
@@ -142,7 +105,7 @@ static void multiply_plane(stream *s, MlirValue plane, bool last, MlirValue sums
     for (int64_t i = 0; i < 2; i++) {
       MlirValue place = ir_mul_i(ir, ir_xor(ir, pieces[i], s->group), ir_i64(ir, PIECE));
       MlirValue words = ir_load(ir, s->four_words, ir_at(ir, from, ir->i16, place), 16);
-      for (int64_t w = 0; w < PIECE / 2; w++) weights[h][i][w] = extract(ir, words, ir->i32, w);
+      for (int64_t w = 0; w < PIECE / 2; w++) weights[h][i][w] = cuda_element(s->p.e, words, ir->i32, w);
     }
   }
   MlirValue first_k = ir_mul_i(ir, plane, ir_i64(ir, PLANE));
@@ -209,7 +172,7 @@ static void store_sums(stream *s, const MlirValue sums[TILES]) {
     for (int64_t j = 0; j < 4; j++) {
       MlirValue row = ir_add_i(ir, ir_mul_i(ir, s->quad, ir_i64(ir, 2)), ir_i64(ir, t * TILE + j % 2));
       MlirValue column = ir_add_i(ir, s->group, ir_i64(ir, j / 2 * 8));
-      ir_store(ir, extract(ir, sums[t], ir->f32, j), sum_at(s, s->p.task->warp, row, column), 4);
+      ir_store(ir, cuda_element(s->p.e, sums[t], ir->f32, j), sum_at(s, s->p.task->warp, row, column), 4);
     }
 }
 
@@ -270,7 +233,9 @@ void hmoec_cuda_emit_stream(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec
   ir_for_begin(ir, &part, ir_i64(ir, 0), s.p.block.rows, rows, 0, NULL);
   s.part = part.index;
   s.rows = ir_min_i(ir, ir_i64(ir, rows), ir_sub_i(ir, s.p.block.rows, part.index));
-  emit_statistics(&s);
+  s.p.norm.shared_at = SUM_BYTES;
+  s.p.norm.rows = ROWS;
+  cuda_row_norm_begin(e, task, &s.p.norm, WARPS, s.rows, row_of, &s);
   find_rows(&s);
   if (spec->paired) emit_columns(&s, true, begin, ir_min_i(ir, end, pairs));
   if (!spec->paired || spec->segments > 1) emit_columns(&s, false, ir_max_i(ir, begin, pairs), end);

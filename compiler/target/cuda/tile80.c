@@ -130,21 +130,15 @@ static void multiply_stage(tile *t, MlirValue stage, MlirValue sums[SUMS]) {
 /* A lane has columns 2 q and 2 q + 1 of rows g and g + 8. */
 static void store_sums(tile *t, const MlirValue sums[SUMS]) {
   ir_builder *ir = &t->p.e->ir;
-  int64_t two_count = 2;
-  MlirType two = mlirVectorTypeGet(1, &two_count, ir->f32);
   MlirValue lane = t->p.task->lane, four = ir_i64(ir, 4), row = ir_add_i(ir, t->warp_row, ir_div_i(ir, lane, four));
   MlirValue column = ir_add_i(ir, t->warp_column, ir_mul_i(ir, ir_rem_i(ir, lane, four), ir_i64(ir, 2)));
   for (int64_t i = 0; i < SUMS; i++)
     for (int64_t half = 0; half < 2; half++) {
-      MlirValue pair = ir_splat_to(ir, ir_f32(ir, 0.0f), 2);
-      for (int64_t j = 0; j < 2; j++) {
-        MlirValue from[] = {sums[i], ir_i64(ir, 2 * half + j)};
-        MlirValue into[] = {pair, ir_op(ir, "llvm.extractelement", ir->f32, 2, from, NULL, (MlirAttribute){NULL}), ir_i64(ir, j)};
-        pair = ir_op(ir, "llvm.insertelement", two, 3, into, NULL, (MlirAttribute){NULL});
-      }
+      MlirValue first = cuda_element(t->p.e, sums[i], ir->f32, 2 * half),
+                second = cuda_element(t->p.e, sums[i], ir->f32, 2 * half + 1);
       MlirValue line = ir_add_i(ir, row, ir_i64(ir, i / N_TILES * 16 + half * 8));
       MlirValue to = ir_at(ir, cuda_row(t->p.e, cuda_shared(t->p.e, 0), line, SUM_PITCH), ir->f32, column);
-      ir_store(ir, pair, ir_at_constant(ir, to, ir->f32, i % N_TILES * 8), 8);
+      ir_store(ir, cuda_two(t->p.e, first, second), ir_at_constant(ir, to, ir->f32, i % N_TILES * 8), 8);
     }
 }
 

@@ -127,11 +127,6 @@ static void set_registers(tile *t, bool more, int registers) {
   assembly(t, text, "~{memory}", none, 0, NULL);
 }
 
-static void warp_barrier(tile *t) {
-  MlirValue all = ir_i32(&t->p.e->ir, -1);
-  ir_intrinsic(&t->p.e->ir, "llvm.nvvm.bar.warp.sync", none, 1, &all);
-}
-
 /* ---- stages ---- */
 
 typedef struct stage {
@@ -208,9 +203,7 @@ static char *sum_constraints(char *at, const char *end, int64_t sums) {
 }
 
 static void sum_operands(tile *t, MlirValue sums, int64_t count, MlirValue *out_operands) {
-  ir_builder *ir = &t->p.e->ir;
-  for (int64_t i = 0; i < count; i++)
-    out_operands[i] = ir_op(ir, "llvm.extractvalue", ir->f32, 1, &sums, "position", mlirDenseI64ArrayGet(ir->context, 1, &i));
+  for (int64_t i = 0; i < count; i++) out_operands[i] = cuda_member(t->p.e, sums, t->p.e->ir.f32, i);
 }
 
 enum { MOST_SUMS = PANELS * CUDA_PANEL / 2 };
@@ -315,13 +308,8 @@ static void store_eight(tile *t, MlirValue sums, int64_t number, int64_t column)
   MlirValue lane = t->p.task->lane, four = ir_i64(ir, 4), row = ir_div_i(ir, lane, four);
   MlirValue at = ir_add_i(ir, ir_mul_i(ir, ir_rem_i(ir, lane, four), ir_i64(ir, 2)), ir_i64(ir, column));
   for (int64_t half = 0; half < 2; half++) {
-    MlirValue pair = ir_splat_to(ir, ir_f32(ir, 0.0f), 2);
-    for (int64_t j = 0; j < 2; j++) {
-      int64_t i = 4 * number + 2 * half + j;
-      MlirValue sum = ir_op(ir, "llvm.extractvalue", ir->f32, 1, &sums, "position", mlirDenseI64ArrayGet(ir->context, 1, &i));
-      MlirValue into[] = {pair, sum, ir_i64(ir, j)};
-      pair = ir_op(ir, "llvm.insertelement", mlirValueGetType(pair), 3, into, NULL, (MlirAttribute){NULL});
-    }
+    int64_t i = 4 * number + 2 * half;
+    MlirValue pair = cuda_two(t->p.e, cuda_member(t->p.e, sums, ir->f32, i), cuda_member(t->p.e, sums, ir->f32, i + 1));
     ir_store(ir, pair, ir_at(ir, sums_row(t, ir_add_i(ir, row, ir_i64(ir, 8 * half))), ir->f32, at), 8);
   }
 }
@@ -349,7 +337,7 @@ static void emit_panel(tile *t, bool pairs, MlirValue sums, int64_t number, Mlir
     int64_t source = !pairs ? number * EIGHTS + i : i < EIGHTS / 2 ? gates + i : gates + EIGHTS + i - EIGHTS / 2;
     store_eight(t, sums, source, 8 * i);
   }
-  warp_barrier(t);
+  cuda_warp_barrier(e);
   MlirValue row, rows = warp_rows(t, &row);
   ir_loop i;
   ir_for_begin(ir, &i, t->p.task->lane, ir_mul_i(ir, rows, columns), CUDA_WARP, 0, NULL);
@@ -357,7 +345,7 @@ static void emit_panel(tile *t, bool pairs, MlirValue sums, int64_t number, Mlir
   MlirValue line = sums_row(t, r), up = pairs ? cuda_f32(e, ir_at_constant(ir, line, ir->f32, width), column) : nothing;
   cuda_write_column(&t->p, pairs, ir_add_i(ir, row, r), c, cuda_f32(e, line, column), up, cuda_right_column(&t->p, pairs, c));
   ir_for_end(ir, &i, NULL);
-  warp_barrier(t); /* before the next panel's sums come where these are */
+  cuda_warp_barrier(e); /* before the next panel's sums come where these are */
   cuda_if_end(e, &wanted);
 }
 
@@ -432,7 +420,8 @@ static void find_tile(tile *t, MlirValue i, MlirValue blocks, MlirValue *out_blo
 static void each_tile(tile *t, use_fn *use, bool consumes) {
   ir_builder *ir = &t->p.e->ir;
   const hmoec_cuda_task *task = t->p.task;
-  MlirValue blocks = cuda_block_count(t->p.e, task, cuda_product_blocks(&t->p), t->p.spec->row_block), zero = ir_i64(ir, 0), block, number;
+  MlirValue blocks = cuda_block_count(t->p.e, task, cuda_product_blocks(&t->p), t->p.spec->row_block), zero = ir_i64(ir, 0), block,
+            number;
   MlirValue left = ir_sub_i(ir, ir_mul_i(ir, blocks, ir_i64(ir, tiles_of(t->p.spec))), task->task);
   MlirValue count = ir_div_i(ir, ir_add_i(ir, ir_max_i(ir, left, zero), ir_sub_i(ir, task->tasks, ir_i64(ir, 1))), task->tasks);
   ir_loop i;
