@@ -96,21 +96,6 @@ static hmoe_status find_entries(generator *g) {
 
 /* ---- arguments ---- */
 
-/* Options of any struct_size, as in hmoe_options_read. */
-static hmoe_status read_options(const hmoe_generation *options, hmoe_generation *out_options) {
-  size_t size = options->struct_size, known = sizeof *options;
-  if (size < sizeof options->struct_size || size > 65536)
-    return hmoe_fail(HMOE_INVALID_ARGUMENT, "generation.struct_size: expected sizeof(hmoe_generation) = %zu, found %zu", known,
-                     size);
-  const uint8_t *bytes = (const uint8_t *)options;
-  for (size_t i = known; i < size; i++)
-    if (bytes[i])
-      return hmoe_fail(HMOE_INVALID_ARGUMENT, "generation: a field at byte %zu is set that hmoe %s does not know", i, HMOE_VERSION);
-  memset(out_options, 0, known);
-  memcpy(out_options, options, hmoe_min(size, known));
-  return HMOE_OK;
-}
-
 static hmoe_status check_beams(const generator *g) {
   int64_t beams = g->search.beams, most = INT32_MAX / g->vocab;
   if (beams > 1 && g->vocab < 2)
@@ -152,7 +137,7 @@ static hmoe_status generator_init(generator *g, const hmoe_model *model, const h
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "generate: %s is NULL", !model ? "model" : !prompt ? "prompt" : "options");
   *g = (generator){.model = (hmoe_model *)model, .prompt = prompt};
   hmoe_generation read;
-  HMOE_TRY(read_options(options, &read));
+  HMOE_TRY(hmoe_structure_read("generation", "hmoe_generation", options, sizeof(hmoe_generation), &read));
   HMOE_TRY(find_entries(g));
   HMOE_TRY(check_prompt(prompt));
   g->search = (hmoe_search){.allocator = &g->model->allocator,

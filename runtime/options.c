@@ -6,22 +6,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS_MAX = 4096 };
+enum { THREADS_MAX = 4096, STRUCTURE_MAX = 65536 };
+
+hmoe_status hmoe_structure_read(const char *name, const char *type, const void *given, size_t known, void *out) {
+  const uint8_t *bytes = given;
+  size_t size;
+  memcpy(&size, given, sizeof size);
+  if (size < sizeof size || size > STRUCTURE_MAX)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "%s.struct_size: expected sizeof(%s) = %zu, found %zu", name, type, known, size);
+  for (size_t i = known; i < size; i++)
+    if (bytes[i])
+      return hmoe_fail(HMOE_INVALID_ARGUMENT, "%s: a field at byte %zu is set that hmoe %s does not know", name, i, HMOE_VERSION);
+  memset(out, 0, known);
+  memcpy(out, given, hmoe_min(size, known));
+  return HMOE_OK;
+}
 
 hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_options) {
   memset(out_options, 0, sizeof *out_options);
   out_options->struct_size = sizeof *out_options;
   if (!options) return HMOE_OK;
-
-  size_t size = options->struct_size;
-  if (size < sizeof options->struct_size || size > 65536)
-    return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.struct_size: expected sizeof(hmoe_options) = %zu, found %zu", sizeof *options,
-                     size);
-  const uint8_t *bytes = (const uint8_t *)options;
-  for (size_t i = sizeof *options; i < size; i++)
-    if (bytes[i])
-      return hmoe_fail(HMOE_INVALID_ARGUMENT, "options: a field at byte %zu is set that hmoe %s does not know", i, HMOE_VERSION);
-  memcpy(out_options, options, hmoe_min(size, sizeof *options));
+  HMOE_TRY(hmoe_structure_read("options", "hmoe_options", options, sizeof *options, out_options));
   out_options->struct_size = sizeof *out_options;
 
   if (out_options->flags & ~(uint32_t)(HMOE_VERIFY_WEIGHTS | HMOE_DEVICE_GRAPHS))
@@ -42,18 +47,9 @@ hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_opt
 }
 
 hmoe_status hmoe_run_options_read(const hmoe_run_options *options, hmoe_run_options *out_options) {
-  size_t known = sizeof *options, size = options ? options->struct_size : known;
-  memset(out_options, 0, known);
+  memset(out_options, 0, sizeof *out_options);
   if (!options) return HMOE_OK;
-  if (size < sizeof options->struct_size || size > 65536)
-    return hmoe_fail(HMOE_INVALID_ARGUMENT, "run options.struct_size: expected sizeof(hmoe_run_options) = %zu, found %zu", known,
-                     size);
-  const uint8_t *bytes = (const uint8_t *)options;
-  for (size_t i = known; i < size; i++)
-    if (bytes[i])
-      return hmoe_fail(HMOE_INVALID_ARGUMENT, "run options: a field at byte %zu is set that hmoe %s does not know", i,
-                       HMOE_VERSION);
-  memcpy(out_options, options, hmoe_min(size, known));
+  HMOE_TRY(hmoe_structure_read("run options", "hmoe_run_options", options, sizeof *options, out_options));
   if (out_options->flags & ~(uint32_t)HMOE_RUN_DEVICE_TENSORS)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "run options.flags: unknown bits in 0x%x", out_options->flags);
   return HMOE_OK;

@@ -90,10 +90,12 @@ const hmoe_dtype *hmoe_dtype_find(const char *name);
 
 /* ---- options.c ---- */
 
-/* Options of any struct_size, checked and widened to the current structure; options may be NULL. */
-/* The same of a run's options. */
-HMOE_MUST_USE hmoe_status hmoe_run_options_read(const hmoe_run_options *options, hmoe_run_options *out_options);
+/* A structure of the caller's that begins with its struct_size: what it has of the `known` bytes, then zeros; what it has behind them must be zeros. name:
+ * for the message, as "options". */
+HMOE_MUST_USE hmoe_status hmoe_structure_read(const char *name, const char *type, const void *given, size_t known, void *out);
+/* Options of any struct_size, checked and widened to the current structure; options may be NULL. The same of a run's. */
 HMOE_MUST_USE hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_options);
+HMOE_MUST_USE hmoe_status hmoe_run_options_read(const hmoe_run_options *options, hmoe_run_options *out_options);
 /* Is `word` in the comma-separated HMOE_DEBUG? */
 bool hmoe_debug_enabled(const char *word);
 /* Says of its words that nothing knows, where the options take notes. */

@@ -56,17 +56,8 @@ static hmoe_status read_scope(const hmoe_model *model, uint32_t scope, int64_t r
 
 static hmoe_status read_options(const hmoe_model *model, const hmoe_state_options *given,
                                 hmoe_state_scope scopes[HMOE_SCOPE_COUNT]) {
-  hmoe_state_options options = {0};
-  size_t size = given->struct_size;
-  if (size < sizeof size || size > 65536)
-    return hmoe_fail(HMOE_INVALID_ARGUMENT, "state options.struct_size: expected sizeof(hmoe_state_options) = %zu, found %zu",
-                     sizeof options, size);
-  const uint8_t *bytes = (const uint8_t *)given;
-  for (size_t i = sizeof options; i < size; i++)
-    if (bytes[i])
-      return hmoe_fail(HMOE_INVALID_ARGUMENT, "state options: a field at byte %zu is set that hmoe %s does not know", i,
-                       HMOE_VERSION);
-  memcpy(&options, given, hmoe_min(size, sizeof options));
+  hmoe_state_options options;
+  HMOE_TRY(hmoe_structure_read("state options", "hmoe_state_options", given, sizeof options, &options));
   HMOE_TRY(read_scope(model, HMOE_SCOPE_TARGET, options.target_rows, options.target_capacity, &scopes[HMOE_SCOPE_TARGET]));
   HMOE_TRY(read_scope(model, HMOE_SCOPE_SOURCE, options.source_rows, options.source_capacity, &scopes[HMOE_SCOPE_SOURCE]));
   int64_t targets = scopes[HMOE_SCOPE_TARGET].rows, sources = scopes[HMOE_SCOPE_SOURCE].rows;
