@@ -111,9 +111,9 @@ const char *hmoe_cpu_lacks(int cpu);
 /* NULL: the object does not have the version. */
 const hmoe_image *hmoe_cpu_image(const hmoe_model_object *object, int cpu);
 /* The best version that object has and the machine runs, or the forced one. */
+HMOE_MUST_USE hmoe_status hmoe_cpu_choose(const hmoe_model_object *object, const char *forced, int *out_cpu);
 /* Whether the image chosen has code for all kernels, and not for those of entry 0 alone. */
 HMOE_MUST_USE hmoe_status hmoe_cpu_check_runs(const hmoe_model *model);
-HMOE_MUST_USE hmoe_status hmoe_cpu_choose(const hmoe_model_object *object, const char *forced, int *out_cpu);
 
 /* ---- threads.c ---- */
 

@@ -122,7 +122,7 @@ static void test_products(void **state) {
   (void)state;
   enum { SPECS = 10 };
   hmoec_cpu_schedule schedule = hmoec_cpu_schedule_default(DEEPEST);
-  schedule.row_block = 40;
+  schedule.row_block = HARNESS_MOST_BLOCK_ROWS;
   hmoec_kernel kernels[SPECS * STEPS];
   for (int i = 0; i < SPECS; i++) {
     bool bf16 = HARNESS_BF16_PRODUCTS && i % 2;

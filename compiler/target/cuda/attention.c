@@ -15,12 +15,10 @@ enum { MOST_COLUMNS = 16 /* of o a lane: registers */ };
 
 static const MlirType none = {NULL};
 
-static int64_t panels_of(int64_t columns) { return (columns + CUDA_PANEL - 1) / CUDA_PANEL; }
-
 /* Rows of k and v into keys [rows][heads][C/32][D][32] and values [rows][heads][ceil(D/32)][C][32]. */
 void hmoec_cuda_emit_store(hmoec_cuda_emitter *e, const hmoec_store_spec *spec, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
-  int64_t d = spec->head_size, padded = panels_of(d) * CUDA_PANEL;
+  int64_t d = spec->head_size, padded = cuda_panels_of(d) * CUDA_PANEL;
   MlirValue k = cuda_binding(e, task, 0), v = cuda_binding(e, task, 1), keys = cuda_binding(e, task, 2),
             values = cuda_binding(e, task, 3);
   MlirValue length = cuda_dim(e, task, 0), past = cuda_dim(e, task, 1), capacity = cuda_dim(e, task, 2);
@@ -144,7 +142,7 @@ static void emit_query(attention *a, MlirValue r, MlirValue t) {
     cuda_if_end(e, &inside);
   }
   /* The last head's warps pad the row up to a whole column step. */
-  int64_t used = s->heads * s->head_size, rest = panels_of(used) * CUDA_PANEL - used;
+  int64_t used = s->heads * s->head_size, rest = cuda_panels_of(used) * CUDA_PANEL - used;
   if (!rest) return;
   ir_branch pads;
   MlirValue is_last = ir_compare_i(ir, IR_EQ, a->head, ir_i64(ir, s->heads - 1));
@@ -153,11 +151,11 @@ static void emit_query(attention *a, MlirValue r, MlirValue t) {
   cuda_if_end(e, &pads);
 }
 
-bool hmoec_cuda_has_attention(const hmoec_attention_spec *spec) { return panels_of(spec->head_size) <= MOST_COLUMNS; }
+bool hmoec_cuda_has_attention(const hmoec_attention_spec *spec) { return cuda_panels_of(spec->head_size) <= MOST_COLUMNS; }
 
 void hmoec_cuda_emit_attention(hmoec_cuda_emitter *e, const hmoec_attention_spec *spec, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
-  attention a = {.e = e, .spec = spec, .task = task, .columns = panels_of(spec->head_size)};
+  attention a = {.e = e, .spec = spec, .task = task, .columns = cuda_panels_of(spec->head_size)};
   a.length = cuda_dim(e, task, 1), a.past = cuda_dim(e, task, 2), a.kv_length = cuda_dim(e, task, 3),
   a.capacity = cuda_dim(e, task, 4);
   MlirValue heads = ir_i64(ir, spec->heads), step = ir_i64(ir, spec->query_block), one = ir_i64(ir, 1);

@@ -27,15 +27,15 @@ static bool internal(hmoec_diagnostics *diagnostics, const char *what) {
   return hmoec_error(diagnostics, (hmoec_location){0}, "internal error in the CUDA code generator: %s", what);
 }
 
-static int64_t matmul_threads(const hmoec_matmul_spec *spec, const hmoec_cuda_chip *chip) {
-  if (hmoec_cuda_has_matmul(spec)) return CUDA_TILE_THREADS;
-  if (spec->few_rows) return CUDA_STREAM_THREADS;
-  return chip->has_wgmma ? CUDA_TILE90_THREADS : CUDA_TILE80_THREADS;
+static const hmoec_cuda_way *way_of(const hmoec_matmul_spec *spec, const hmoec_cuda_chip *chip) {
+  if (!hmoec_is_bf16(spec->format) && !hmoec_is_bf16(spec->c_format)) return &hmoec_cuda_matmul;
+  if (spec->few_rows) return &hmoec_cuda_stream;
+  return chip->has_wgmma ? &hmoec_cuda_tile90 : &hmoec_cuda_tile80;
 }
 
 int64_t hmoec_cuda_threads(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
   switch (kernel->family) {
-  case HMOEC_KERNEL_MATMUL: return matmul_threads(&kernel->spec.matmul, chip);
+  case HMOEC_KERNEL_MATMUL: return way_of(&kernel->spec.matmul, chip)->threads;
   case HMOEC_KERNEL_PACK_ROWS: return CUDA_PACK_THREADS;
   case HMOEC_KERNEL_ROUTE:
   case HMOEC_KERNEL_COMBINE:
@@ -51,29 +51,23 @@ int64_t hmoec_cuda_threads(const hmoec_kernel *kernel, const hmoec_cuda_chip *ch
 }
 
 int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
-  const hmoec_matmul_spec *product = &kernel->spec.matmul;
-  if (kernel->family == HMOEC_KERNEL_PACK_ROWS) return hmoec_cuda_pack_rows_shared_bytes(&kernel->spec.pack_rows);
-  if (kernel->family == HMOEC_KERNEL_MATMUL)
-    return hmoec_cuda_has_matmul(product) ? hmoec_cuda_matmul_shared_bytes(product)
-           : product->few_rows            ? hmoec_cuda_stream_shared_bytes(product)
-           : chip->has_wgmma              ? hmoec_cuda_tile90_shared_bytes()
-                                          : hmoec_cuda_tile80_shared_bytes();
-  return kernel->family == HMOEC_KERNEL_CONTRACT ? hmoec_cuda_contract_shared_bytes(&kernel->spec.contract) : 0;
+  switch (kernel->family) {
+  case HMOEC_KERNEL_MATMUL: return way_of(&kernel->spec.matmul, chip)->shared_bytes(&kernel->spec.matmul);
+  case HMOEC_KERNEL_PACK_ROWS: return hmoec_cuda_pack_rows_shared_bytes(&kernel->spec.pack_rows);
+  case HMOEC_KERNEL_CONTRACT: return hmoec_cuda_contract_shared_bytes(&kernel->spec.contract);
+  default: return 0;
+  }
 }
 
 uint32_t hmoec_cuda_column_steps(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
   if (kernel->family == HMOEC_KERNEL_PACK_ROWS) return HMOE_CUDA_PLANE / CUDA_PANEL;
-  if (kernel->family != HMOEC_KERNEL_MATMUL) return 0;
-  const hmoec_matmul_spec *spec = &kernel->spec.matmul;
-  if (hmoec_cuda_has_matmul(spec)) return CUDA_TILE_COLUMNS / CUDA_PANEL;
-  if (spec->few_rows) return 1;
-  return chip->has_wgmma ? HMOE_CUDA_PERSISTENT | CUDA_TILE90_PANELS : CUDA_TILE80_PANELS;
+  return kernel->family == HMOEC_KERNEL_MATMUL ? way_of(&kernel->spec.matmul, chip)->column_steps : 0;
 }
 
-/* Of a pair's products twice the sums are kept; and where warpgroups share registers out anew, that is ignored unless one block may have them all. */
+/* Of a pair's products twice the sums are kept. */
 static bool is_alone(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
-  return kernel->family == HMOEC_KERNEL_MATMUL &&
-         (kernel->spec.matmul.paired || matmul_threads(&kernel->spec.matmul, chip) == CUDA_TILE90_THREADS);
+  const hmoec_matmul_spec *spec = &kernel->spec.matmul;
+  return kernel->family == HMOEC_KERNEL_MATMUL && (spec->paired || way_of(spec, chip)->alone);
 }
 
 static void emit_kernel(hmoec_cuda_emitter *e, const hmoec_kernel *kernel, const char *name) {
@@ -82,12 +76,7 @@ static void emit_kernel(hmoec_cuda_emitter *e, const hmoec_kernel *kernel, const
   hmoec_cuda_task task =
       hmoec_cuda_kernel_begin(e, name, threads, hmoec_cuda_shared_bytes(kernel, e->chip), is_alone(kernel, e->chip));
   switch (kernel->family) {
-  case HMOEC_KERNEL_MATMUL:
-    if (hmoec_cuda_has_matmul(&kernel->spec.matmul)) hmoec_cuda_emit_matmul(e, &kernel->spec.matmul, &task);
-    else if (kernel->spec.matmul.few_rows) hmoec_cuda_emit_stream(e, &kernel->spec.matmul, &task);
-    else if (e->chip->has_wgmma) hmoec_cuda_emit_tile90(e, &kernel->spec.matmul, &task);
-    else hmoec_cuda_emit_tile80(e, &kernel->spec.matmul, &task);
-    break;
+  case HMOEC_KERNEL_MATMUL: way_of(&kernel->spec.matmul, e->chip)->emit(e, &kernel->spec.matmul, &task); break;
   case HMOEC_KERNEL_PACK_ROWS: hmoec_cuda_emit_pack_rows(e, &kernel->spec.pack_rows, &task); break;
   case HMOEC_KERNEL_ROUTE: hmoec_cuda_emit_route(e, &kernel->spec.route, &task); break;
   case HMOEC_KERNEL_COMBINE: hmoec_cuda_emit_combine(e, &kernel->spec.combine, &task); break;

@@ -18,6 +18,8 @@
 #include "target/code/ir.h"
 
 enum { CUDA_WARP = 32, CUDA_PANEL = 32 /* columns of a right operand side by side, as in abi_cpu.h */ };
+static inline int64_t cuda_panels_of(int64_t columns) { return (columns + CUDA_PANEL - 1) / CUDA_PANEL; }
+static inline int64_t cuda_planes_of(int64_t depth) { return (depth + HMOE_CUDA_PLANE - 1) / HMOE_CUDA_PLANE; }
 
 /* A chip that code is made for. */
 typedef struct hmoec_cuda_chip {
@@ -63,8 +65,9 @@ MlirValue cuda_index(hmoec_cuda_emitter *e, MlirValue index, MlirValue i);
 MlirValue cuda_shared(hmoec_cuda_emitter *e, int64_t byte);
 void cuda_barrier(hmoec_cuda_emitter *e); /* of the block: all its threads come */
 void cuda_warp_barrier(hmoec_cuda_emitter *e); /* of the warp: all its lanes come */
-/* Element i of a vector, and of a structure. */
+/* Element i of a vector, a vector with another one, and element i of a structure. */
 MlirValue cuda_element(hmoec_cuda_emitter *e, MlirValue vector, MlirType type, int64_t i);
+MlirValue cuda_with_element(hmoec_cuda_emitter *e, MlirValue vector, MlirValue value, int64_t i);
 MlirValue cuda_member(hmoec_cuda_emitter *e, MlirValue structure, MlirType type, int64_t i);
 /* The vector of two numbers. */
 MlirValue cuda_two(hmoec_cuda_emitter *e, MlirValue first, MlirValue second);
@@ -80,6 +83,8 @@ void cuda_prefix_sums(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_
                       MlirValue *out_before, MlirValue *out_all);
 /* Whether a value at a place goes before another: it is larger, or equal and further in front. */
 MlirValue cuda_goes_before(hmoec_cuda_emitter *e, MlirValue value, MlirValue place, MlirValue other, MlirValue other_place);
+/* Whether two sets of so many experts, i32 in ascending order, are the same. */
+MlirValue cuda_same_set(hmoec_cuda_emitter *e, MlirValue set, MlirValue other, MlirValue top_k);
 /* An i32 of the lane so many below; a lane that has none there gets its own. All lanes come. */
 MlirValue cuda_lane_below(hmoec_cuda_emitter *e, MlirValue value, int32_t distance);
 /* The i64 at an address becomes the lesser of it and `value`, unsigned, whatever else does the same. */
@@ -102,6 +107,7 @@ MlirValue cuda_element_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task,
 /* Ends an if without a result and without an else. */
 void cuda_if_end(hmoec_cuda_emitter *e, ir_branch *branch);
 /* Block `number` of a blocks buffer; its header, by the first threads of a block that knows how many there are. */
+MlirValue cuda_block_at(hmoec_cuda_emitter *e, MlirValue blocks, MlirValue number);
 void cuda_put_block(hmoec_cuda_emitter *e, MlirValue blocks, MlirValue number, MlirValue group, MlirValue row, MlirValue rows,
                     int32_t dropped);
 void cuda_put_blocks_header(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, MlirValue count,
@@ -124,6 +130,9 @@ void cuda_block_load(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirVal
 /* How many blocks the step sees: in a loop over groups the chunk's. */
 MlirValue cuda_block_count(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block);
 void cuda_block_end(hmoec_cuda_emitter *e, cuda_block *block);
+/* This task's share of `count` things side by side, such as panels: [*out_begin, *out_end). */
+void cuda_block_share(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, const cuda_block *block, int64_t count,
+                      MlirValue *out_begin, MlirValue *out_end);
 /* place(k, r) of hmoe/abi_cuda.h. */
 MlirValue cuda_place(hmoec_cuda_emitter *e, MlirValue k, MlirValue r);
 /* sums + a b, on vectors of 4 f32: mma.m16n8k16 of words of bf16. All lanes come. */
@@ -184,21 +193,18 @@ cuda_statistics cuda_row_norm_of(hmoec_cuda_emitter *e, const cuda_row_norm *nor
 /* Column k of the row with these statistics, whose value is x. */
 MlirValue cuda_row_norm_apply(hmoec_cuda_emitter *e, const cuda_row_norm *norm, const cuda_statistics *s, MlirValue x, MlirValue k);
 
-enum { CUDA_TILE_ROWS = 64, CUDA_TILE_COLUMNS = 64, CUDA_TILE_DEPTH = 16, CUDA_TILE_THREADS = 256 };
-/* Whether it is one in f32. */
-bool hmoec_cuda_has_matmul(const hmoec_matmul_spec *spec);
-int64_t hmoec_cuda_matmul_shared_bytes(const hmoec_matmul_spec *spec);
-enum { CUDA_PACK_THREADS = 256, CUDA_STREAM_THREADS = 256 };
+/* A way to multiply: what a block of threads has, and the panels of C that are its least share. */
+typedef struct hmoec_cuda_way {
+  int64_t threads;
+  uint32_t column_steps; /* see hmoe_function */
+  bool alone; /* see hmoec_cuda_kernel_begin */
+  int64_t (*shared_bytes)(const hmoec_matmul_spec *spec);
+  void (*emit)(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
+} hmoec_cuda_way;
+extern const hmoec_cuda_way hmoec_cuda_matmul, hmoec_cuda_stream, hmoec_cuda_tile80, hmoec_cuda_tile90;
+enum { CUDA_PACK_THREADS = 256 };
 int64_t hmoec_cuda_pack_rows_shared_bytes(const hmoec_pack_rows_spec *spec);
 void hmoec_cuda_emit_pack_rows(hmoec_cuda_emitter *e, const hmoec_pack_rows_spec *spec, const hmoec_cuda_task *task);
-int64_t hmoec_cuda_stream_shared_bytes(const hmoec_matmul_spec *spec);
-void hmoec_cuda_emit_stream(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
-enum { CUDA_TILE80_THREADS = 256, CUDA_TILE90_THREADS = 384, CUDA_TILE80_PANELS = 4, CUDA_TILE90_PANELS = 8 };
-int64_t hmoec_cuda_tile90_shared_bytes(void);
-void hmoec_cuda_emit_tile90(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
-int64_t hmoec_cuda_tile80_shared_bytes(void);
-void hmoec_cuda_emit_tile80(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
-void hmoec_cuda_emit_matmul(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
 
 /* Code for steps that are no kernels, in every image; each list ends with one without a name. */
 typedef struct hmoec_cuda_step {

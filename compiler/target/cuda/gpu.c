@@ -172,13 +172,13 @@ MlirValue cuda_member(hmoec_cuda_emitter *e, MlirValue structure, MlirType type,
   return ir_op(&e->ir, "llvm.extractvalue", type, 1, &structure, "position", mlirDenseI64ArrayGet(e->ir.context, 1, &i));
 }
 
-static MlirValue with_element(hmoec_cuda_emitter *e, MlirValue vector, MlirValue value, int64_t i) {
+MlirValue cuda_with_element(hmoec_cuda_emitter *e, MlirValue vector, MlirValue value, int64_t i) {
   MlirValue operands[] = {vector, value, ir_i64(&e->ir, i)};
   return ir_op(&e->ir, "llvm.insertelement", mlirValueGetType(vector), 3, operands, NULL, mlirAttributeGetNull());
 }
 
 MlirValue cuda_two(hmoec_cuda_emitter *e, MlirValue first, MlirValue second) {
-  return with_element(e, ir_splat_to(&e->ir, first, 2), second, 1);
+  return cuda_with_element(e, ir_splat_to(&e->ir, first, 2), second, 1);
 }
 
 /* Lane i gets the value of lane i ^ distance. */
@@ -235,6 +235,16 @@ void cuda_reduce_first(hmoec_cuda_emitter *e, MlirValue *value, MlirValue *place
     *value = ir_select(ir, takes, other, *value);
     *place = ir_select(ir, takes, other_place, *place);
   }
+}
+
+MlirValue cuda_same_set(hmoec_cuda_emitter *e, MlirValue set, MlirValue other, MlirValue top_k) {
+  ir_builder *ir = &e->ir;
+  MlirValue zero = ir_i64(ir, 0), yes = ir_compare_i(ir, IR_EQ, zero, zero);
+  ir_loop s;
+  ir_for_begin(ir, &s, zero, top_k, 1, 1, &yes);
+  MlirValue same = ir_compare_i(ir, IR_EQ, cuda_i32(e, set, s.index), cuda_i32(e, other, s.index));
+  ir_for_end(ir, &s, (MlirValue[]){ir_and(ir, s.args[0], same)});
+  return s.args[0];
 }
 
 MlirValue cuda_fma(hmoec_cuda_emitter *e, MlirValue a, MlirValue b, MlirValue c) {
@@ -321,11 +331,15 @@ void cuda_if_end(hmoec_cuda_emitter *e, ir_branch *branch) {
   ir_if_end(&e->ir, branch, (MlirValue){NULL});
 }
 
+MlirValue cuda_block_at(hmoec_cuda_emitter *e, MlirValue blocks, MlirValue number) {
+  MlirValue list = ir_at_constant(&e->ir, blocks, e->ir.i8, sizeof(hmoe_blocks));
+  return cuda_row_of(e, list, e->ir.i32, number, (int64_t)sizeof(hmoe_block) / 4);
+}
+
 void cuda_put_block(hmoec_cuda_emitter *e, MlirValue blocks, MlirValue number, MlirValue group, MlirValue row, MlirValue rows,
                     int32_t dropped) {
   ir_builder *ir = &e->ir;
-  MlirValue list = ir_at_constant(ir, blocks, ir->i8, sizeof(hmoe_blocks));
-  MlirValue block = cuda_row_of(e, list, ir->i32, number, sizeof(hmoe_block) / 4);
+  MlirValue block = cuda_block_at(e, blocks, number);
   cuda_put(e, block, ir_i64(ir, offsetof(hmoe_block, group) / 4), ir_truncate(ir, group));
   cuda_put(e, block, ir_i64(ir, offsetof(hmoe_block, row) / 4), ir_truncate(ir, row));
   cuda_put(e, block, ir_i64(ir, offsetof(hmoe_block, rows) / 4), ir_truncate(ir, rows));
@@ -389,8 +403,7 @@ void cuda_block_load(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirVal
     out_block->dropped = ir_compare_i(ir, IR_NE, zero, zero);
     return;
   }
-  MlirValue list = ir_at_constant(ir, blocks, ir->i8, sizeof(hmoe_blocks));
-  MlirValue block = cuda_row_of(e, list, ir->i32, number, (int64_t)sizeof(hmoe_block) / 4);
+  MlirValue block = cuda_block_at(e, blocks, number);
   out_block->group = ir_extend(ir, block_field(e, block, offsetof(hmoe_block, group)));
   out_block->row = ir_extend(ir, block_field(e, block, offsetof(hmoe_block, row)));
   out_block->rows = ir_extend(ir, block_field(e, block, offsetof(hmoe_block, rows)));
@@ -414,6 +427,14 @@ void cuda_block_end(hmoec_cuda_emitter *e, cuda_block *block) {
   if (block->grouped) cuda_if_end(e, &block->exists);
 }
 
+void cuda_block_share(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, const cuda_block *block, int64_t count,
+                      MlirValue *out_begin, MlirValue *out_end) {
+  ir_builder *ir = &e->ir;
+  MlirValue all = ir_i64(ir, count), next = ir_add_i(ir, block->split, ir_i64(ir, 1));
+  *out_begin = ir_div_i(ir, ir_mul_i(ir, all, block->split), task->splits);
+  *out_end = ir_div_i(ir, ir_mul_i(ir, all, next), task->splits);
+}
+
 MlirValue cuda_place(hmoec_cuda_emitter *e, MlirValue k, MlirValue r) {
   ir_builder *ir = &e->ir;
   MlirValue eight = ir_i64(ir, 8), piece = ir_xor(ir, ir_div_i(ir, k, eight), ir_rem_i(ir, r, eight));
@@ -429,7 +450,7 @@ MlirValue cuda_mma_bf16(hmoec_cuda_emitter *e, const MlirValue a[4], const MlirV
   for (int64_t i = 0; i < SUMS; i++) operands[6 + i] = cuda_element(e, sums, ir->f32, i);
   MlirValue all = ir_intrinsic(ir, "llvm.nvvm.mma.m16n8k16.row.col.bf16", result, 6 + SUMS, operands);
   MlirValue out = sums;
-  for (int64_t i = 0; i < SUMS; i++) out = with_element(e, out, cuda_member(e, all, ir->f32, i), i);
+  for (int64_t i = 0; i < SUMS; i++) out = cuda_with_element(e, out, cuda_member(e, all, ir->f32, i), i);
   return out;
 }
 

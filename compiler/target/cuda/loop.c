@@ -19,7 +19,7 @@ typedef struct chunk {
   hmoec_cuda_emitter *e;
   ir_builder *ir;
   const hmoec_cuda_task *task;
-  MlirValue blocks, list; /* the buffer, and the blocks behind its header */
+  MlirValue blocks;
   MlirValue first, groups; /* groups [first, first + groups) of the run are the chunk's */
   MlirValue top_k, slots, cached;
   MlirValue stamps, found, keys, now;
@@ -36,7 +36,6 @@ static chunk chunk_of(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
   chunk c = {.e = e, .ir = ir, .task = task, .zero = ir_i64(ir, 0), .one = ir_i64(ir, 1)};
   c.blocks = cuda_binding(e, task, HMOE_BIND_LOOP_BLOCKS);
-  c.list = ir_at_constant(ir, c.blocks, ir->i8, sizeof(hmoe_blocks));
   c.first = cuda_dim(e, task, FIRST);
   c.top_k = cuda_dim(e, task, TOP_K);
   c.slots = cuda_dim(e, task, SLOTS);
@@ -65,17 +64,13 @@ static void emit_find(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   chunk c = chunk_of(e, task);
   ir_builder *ir = &e->ir;
   MlirValue i = ir_add_i(ir, ir_mul_i(ir, task->task, ir_i64(ir, WARPS)), task->warp), no = ir_i64(ir, -1);
-  MlirValue yes = ir_compare_i(ir, IR_EQ, c.zero, c.zero);
   ir_branch real, lane, hit;
-  ir_loop s, m;
+  ir_loop s;
   ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, i, c.groups), none);
   MlirValue set = set_of(&c, i);
   ir_for_begin(ir, &s, task->lane, c.slots, CUDA_WARP, 1, &no);
-  MlirValue key = set_at(&c, c.keys, s.index);
-  ir_for_begin(ir, &m, c.zero, c.top_k, 1, 1, &yes);
-  MlirValue same = ir_compare_i(ir, IR_EQ, cuda_i32(e, key, m.index), cuda_i32(e, set, m.index));
-  ir_for_end(ir, &m, (MlirValue[]){ir_and(ir, m.args[0], same)});
-  ir_for_end(ir, &s, (MlirValue[]){ir_select(ir, m.args[0], s.index, s.args[0])});
+  MlirValue same = cuda_same_set(e, set_at(&c, c.keys, s.index), set, c.top_k);
+  ir_for_end(ir, &s, (MlirValue[]){ir_select(ir, same, s.index, s.args[0])});
   MlirValue slot = cuda_reduce(e, CUDA_MAX_I, ir_truncate(ir, s.args[0]));
   ir_if_begin(ir, &lane, ir_compare_i(ir, IR_EQ, task->lane, c.zero), none);
   cuda_put(e, c.found, i, slot);
@@ -86,12 +81,8 @@ static void emit_find(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   cuda_if_end(e, &real);
 }
 
-static MlirValue block_at(const chunk *c, MlirValue number) {
-  return cuda_row_of(c->e, c->list, c->ir->i32, number, (int64_t)sizeof(hmoe_block) / 4);
-}
-
 static MlirValue block_field(const chunk *c, MlirValue number, size_t offset) {
-  return ir_extend(c->ir, cuda_i32(c->e, block_at(c, number), ir_i64(c->ir, (int64_t)offset / 4)));
+  return ir_extend(c->ir, cuda_i32(c->e, cuda_block_at(c->e, c->blocks, number), ir_i64(c->ir, (int64_t)offset / 4)));
 }
 
 /* The first of blocks [low, high), which are in the order of their groups, that is of `group` or a later one; high: there is none. */
@@ -236,7 +227,7 @@ static void name_slots(const chunk *c, MlirValue low, MlirValue high) {
   ir_if_begin(ir, &cached, c->cached, ir->i32);
   ir_if_else(ir, &cached, cuda_i32(c->e, c->found, i));
   MlirValue slot = ir_if_end(ir, &cached, ir_truncate(ir, i));
-  cuda_put(c->e, block_at(c, b.index), ir_i64(ir, offsetof(hmoe_block, group) / 4), slot);
+  cuda_put(c->e, cuda_block_at(c->e, c->blocks, b.index), ir_i64(ir, offsetof(hmoe_block, group) / 4), slot);
   ir_for_end(ir, &b, NULL);
 }
 

@@ -11,10 +11,10 @@
 #include "target/cuda/product.h"
 
 enum {
-  ROWS = CUDA_TILE_ROWS,
-  COLUMNS = CUDA_TILE_COLUMNS,
-  DEPTH = CUDA_TILE_DEPTH,
-  THREADS = CUDA_TILE_THREADS,
+  ROWS = 64,
+  COLUMNS = 64,
+  DEPTH = 16,
+  THREADS = 256,
   A_PITCH = ROWS + 4, /* of a k's rows in shared memory: threads that store one row's k go to different banks */
   SUM_PITCH = COLUMNS + 1,
   THREAD_ROWS = 4,
@@ -26,9 +26,7 @@ enum {
   TILE_BYTES = SUM_BYTES > A_BYTES + B_BYTES ? SUM_BYTES : A_BYTES + B_BYTES
 };
 
-bool hmoec_cuda_has_matmul(const hmoec_matmul_spec *spec) { return !hmoec_is_bf16(spec->format) && !hmoec_is_bf16(spec->c_format); }
-
-int64_t hmoec_cuda_matmul_shared_bytes(const hmoec_matmul_spec *spec) { return TILE_BYTES + cuda_row_norm_bytes(spec->norm, ROWS); }
+static int64_t shared_bytes(const hmoec_matmul_spec *spec) { return TILE_BYTES + cuda_row_norm_bytes(spec->norm, ROWS); }
 
 typedef struct tile_product {
   product p;
@@ -163,7 +161,7 @@ static void emit_tiles(tile_product *t, bool pairs, MlirValue begin, MlirValue e
   ir_for_end(ir, &tile, NULL);
 }
 
-void hmoec_cuda_emit_matmul(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
+static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
   tile_product t = {.p = {.e = e, .spec = spec, .task = task}};
   MlirValue begin, end, pairs = ir_i64(ir, cuda_paired_panels(spec)), i = ir_div_i(ir, task->thread, ir_i64(ir, 4));
@@ -179,7 +177,9 @@ void hmoec_cuda_emit_matmul(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec
   cuda_row_norm_begin(e, task, &t.p.norm, THREADS / CUDA_WARP, t.rows, a_row, &t);
   if (spec->paired) emit_tiles(&t, true, begin, ir_min_i(ir, end, pairs));
   if (!spec->paired || spec->segments > 1) emit_tiles(&t, false, ir_max_i(ir, begin, pairs), end);
-  if (spec->norm != HMOEC_NORM_NONE) cuda_barrier(e); /* before the next part's statistics */
   ir_for_end(ir, &part, NULL);
   cuda_product_end(&t.p);
 }
+
+const hmoec_cuda_way hmoec_cuda_matmul = {
+    .threads = THREADS, .column_steps = COLUMNS / CUDA_PANEL, .shared_bytes = shared_bytes, .emit = emit};

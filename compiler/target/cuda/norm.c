@@ -85,7 +85,7 @@ void hmoec_cuda_emit_norm(hmoec_cuda_emitter *e, const hmoec_norm_spec *spec, co
   MlirValue x = cuda_binding(e, task, 0), weight = cuda_binding(e, task, 1), out = cuda_binding(e, task, 3);
   MlirValue bias = is_layer ? cuda_binding(e, task, 2) : (MlirValue){NULL};
   MlirValue index = spec->has_index ? cuda_binding(e, task, 4) : (MlirValue){NULL};
-  int64_t whole = (spec->n + CUDA_PANEL - 1) / CUDA_PANEL * CUDA_PANEL, padded = whole < spec->ld_out ? whole : spec->ld_out;
+  int64_t whole = cuda_panels_of(spec->n) * CUDA_PANEL, padded = whole < spec->ld_out ? whole : spec->ld_out;
   ir_loop r, c;
   cuda_rows_begin(e, task, spec->row_block, &r);
   MlirValue from = cuda_row(e, x, cuda_index(e, index, r.index), spec->ld_x);

@@ -187,8 +187,7 @@ static void note_no_ptxas(const hmoec_unit *unit, hmoec_diagnostics *diagnostics
   if (!unit->made || (named && *named)) return;
   hmoec_note(diagnostics, (hmoec_location){0},
              "there is no ptxas in HMOE_PTXAS, CUDA_HOME/bin, PATH or /usr/local/cuda/bin, nor one of tools/deps --cuda: the "
-             "object has PTX and no machine "
-             "code, and the driver makes code of it whenever a model is opened");
+             "object has PTX and no machine code, and the driver makes code of it whenever a model is opened");
 }
 
 /* PTX, or code, of one chip, as the caller's. */

@@ -34,8 +34,7 @@ static MlirValue element(packing *p, MlirValue row, const cuda_statistics *stati
   ir_branch real;
   bool whole = s->n % PLANE == 0;
   if (!whole) ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, k, ir_i64(ir, s->n)), ir->f32);
-  MlirValue x = cuda_f32(p->e, row, k);
-  x = cuda_row_norm_apply(p->e, &p->norm, statistics, x, k);
+  MlirValue x = cuda_row_norm_apply(p->e, &p->norm, statistics, cuda_f32(p->e, row, k), k);
   if (whole) return x;
   ir_if_else(ir, &real, x);
   return ir_if_end(ir, &real, ir_f32(ir, 0.0f));
@@ -44,12 +43,11 @@ static MlirValue element(packing *p, MlirValue row, const cuda_statistics *stati
 static void emit_planes(packing *p) {
   ir_builder *ir = &p->e->ir;
   const hmoec_pack_rows_spec *s = p->spec;
-  int64_t planes = (s->n + PLANE - 1) / PLANE;
   MlirValue out = cuda_binding(p->e, p->task, 1), row_block = ir_i64(ir, s->row_block), pieces = ir_i64(ir, PIECES);
   MlirValue height = ir_mul_i(ir, p->task->blocks, row_block), first_row = ir_mul_i(ir, p->block.number, row_block);
-  MlirValue begin = ir_div_i(ir, ir_mul_i(ir, ir_i64(ir, planes), p->block.split), p->task->splits);
-  MlirValue end = ir_div_i(ir, ir_mul_i(ir, ir_i64(ir, planes), ir_add_i(ir, p->block.split, ir_i64(ir, 1))), p->task->splits);
+  MlirValue begin, end;
   ir_loop plane, piece;
+  cuda_block_share(p->e, p->task, &p->block, cuda_planes_of(s->n), &begin, &end);
   ir_for_begin(ir, &plane, begin, end, 1, 0, NULL);
   MlirValue lines = cuda_row_of(p->e, out, ir->i16, ir_add_i(ir, ir_mul_i(ir, plane.index, height), first_row), PLANE);
   ir_for_begin(ir, &piece, p->task->thread, ir_mul_i(ir, p->block.rows, pieces), THREADS, 0, NULL);
@@ -58,10 +56,7 @@ static void emit_planes(packing *p) {
   MlirValue row = row_of(p, i), words = ir_splat_to(ir, ir_i32(ir, 0), PIECE / 2), half[PIECE];
   cuda_statistics statistics = cuda_row_norm_of(p->e, &p->norm, i);
   for (int64_t j = 0; j < PIECE; j++) half[j] = cuda_to_bf16(p->e, element(p, row, &statistics, ir_add_i(ir, k, ir_i64(ir, j))));
-  for (int64_t w = 0; w < PIECE / 2; w++) {
-    MlirValue operands[] = {words, cuda_word(p->e, half[2 * w], half[2 * w + 1]), ir_i64(ir, w)};
-    words = ir_op(ir, "llvm.insertelement", mlirValueGetType(words), 3, operands, NULL, (MlirAttribute){NULL});
-  }
+  for (int64_t w = 0; w < PIECE / 2; w++) words = cuda_with_element(p->e, words, cuda_word(p->e, half[2 * w], half[2 * w + 1]), w);
   MlirValue place = ir_mul_i(ir, ir_xor(ir, number, ir_rem_i(ir, i, pieces)), ir_i64(ir, PIECE));
   ir_store(ir, words, ir_at(ir, cuda_row_of(p->e, lines, ir->i16, i, PLANE), ir->i16, place), 16);
   ir_for_end(ir, &piece, NULL);

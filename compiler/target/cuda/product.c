@@ -5,8 +5,6 @@
 static const MlirType none = {NULL};
 static const MlirValue nothing = {NULL};
 
-int64_t cuda_panels_of(int64_t columns) { return (columns + CUDA_PANEL - 1) / CUDA_PANEL; }
-
 /* Columns of C before the second segment's. In bf16 it begins where parts of a depth may, so that the next product can begin there. */
 static int64_t first_columns(const hmoec_matmul_spec *spec) {
   if (spec->segments > 1 && hmoec_is_bf16(spec->format)) return spec->dropped_column;
@@ -46,8 +44,8 @@ static void load_bindings(product *p) {
 
 /* What is the block's: pieces of buffers, where its depth and its columns begin. */
 static void enter_block(product *p) {
-  int64_t first_k = p->spec->dropped_k_begin, plane = HMOE_CUDA_PLANE;
-  if (hmoec_is_bf16(p->spec->format)) first_k = (first_k + plane - 1) / plane * plane; /* k itself: nothing is multiplied */
+  int64_t first_k = p->spec->dropped_k_begin;
+  if (hmoec_is_bf16(p->spec->format)) first_k = cuda_planes_of(first_k) * HMOE_CUDA_PLANE; /* k itself: nothing is multiplied */
   load_bindings(p);
   p->first_k = cuda_of_dropped(p, first_k);
   p->first_column = cuda_of_dropped(p, p->spec->dropped_column);
@@ -66,12 +64,10 @@ void cuda_product_begin(product *p, MlirValue *out_begin, MlirValue *out_end) {
   const hmoec_matmul_spec *s = p->spec;
   cuda_block_begin(e, p->task, cuda_product_blocks(p), s->row_block, &p->block);
   enter_block(p);
-  int64_t count = cuda_panels_of(s->n), planes_step = HMOE_CUDA_PLANE / CUDA_PANEL;
-  if (cuda_writes_planes(s)) count = (count + planes_step - 1) / planes_step * planes_step; /* zeros to the end of the last */
-  MlirValue panels = ir_i64(ir, count), next = ir_add_i(ir, p->block.split, ir_i64(ir, 1));
-  MlirValue begin = ir_div_i(ir, ir_mul_i(ir, panels, p->block.split), p->task->splits);
-  *out_begin = ir_max_i(ir, begin, cuda_of_dropped(p, s->dropped_column / CUDA_PANEL));
-  *out_end = ir_div_i(ir, ir_mul_i(ir, panels, next), p->task->splits);
+  /* In planes C has zeros to the end of the last. */
+  int64_t panels = cuda_writes_planes(s) ? cuda_planes_of(s->n) * (HMOE_CUDA_PLANE / CUDA_PANEL) : cuda_panels_of(s->n);
+  cuda_block_share(e, p->task, &p->block, panels, out_begin, out_end);
+  *out_begin = ir_max_i(ir, *out_begin, cuda_of_dropped(p, s->dropped_column / CUDA_PANEL));
 }
 
 void cuda_product_end(product *p) { cuda_block_end(p->e, &p->block); }

@@ -14,7 +14,6 @@ typedef struct product {
   MlirValue first_k, first_column; /* of the block: not 0 of dropped rows */
 } product;
 
-int64_t cuda_panels_of(int64_t columns);
 /* Panels of C that are products of two of B, its gates and its ups: the first ones. */
 int64_t cuda_paired_panels(const hmoec_matmul_spec *spec);
 /* Whether C is rows in place, in planes. */

@@ -24,8 +24,7 @@ static bool is_program(const char *path) {
 
 /* directory/rest, where that is a program. */
 static bool try_path(const char *directory, size_t length, const char *rest, char out_path[CUDA_PATH_BYTES]) {
-  int size = snprintf(out_path, CUDA_PATH_BYTES, "%.*s/%s", (int)length, length ? directory : ".", rest);
-  if (!length && size > 0) size = snprintf(out_path, CUDA_PATH_BYTES, "./%s", rest);
+  int size = snprintf(out_path, CUDA_PATH_BYTES, "%.*s/%s", length ? (int)length : 1, length ? directory : ".", rest);
   if (size > 0 && size < CUDA_PATH_BYTES && is_program(out_path)) return true;
   out_path[0] = 0;
   return false;
@@ -52,11 +51,10 @@ bool hmoec_cuda_ptxas_find(hmoec_diagnostics *diagnostics, char out_path[CUDA_PA
   out_path[0] = 0;
   if (named && strcmp(named, "none") == 0) return true;
   if (named && *named) {
-    if (strchr(named, '/') ? strlen(named) < CUDA_PATH_BYTES && is_program(named) : try_search_path(named, out_path)) {
-      if (strchr(named, '/')) memcpy(out_path, named, strlen(named) + 1);
-      return true;
-    }
-    return hmoec_machine_error(diagnostics, "HMOE_PTXAS: expected a program, or none, found '%s', which is not there", named);
+    if (!strchr(named, '/')) try_search_path(named, out_path);
+    else if (strlen(named) < CUDA_PATH_BYTES && is_program(named)) memcpy(out_path, named, strlen(named) + 1);
+    return *out_path ||
+           hmoec_machine_error(diagnostics, "HMOE_PTXAS: expected a program, or none, found '%s', which is not there", named);
   }
   if (try_variable("CUDA_HOME", "bin/ptxas", out_path) || try_search_path("ptxas", out_path) ||
       try_path(toolkit, strlen(toolkit), "ptxas", out_path))

@@ -57,7 +57,7 @@ static MlirValue right_element(hmoec_cuda_emitter *e, const hmoec_embed_spec *sp
     MlirValue row = ir_add_i(ir, ir_mul_i(ir, panel, ir_i64(ir, spec->n)), i);
     return cuda_f32(e, table, ir_add_i(ir, ir_mul_i(ir, row, width), column));
   }
-  MlirValue depth = ir_i64(ir, HMOE_CUDA_PLANE), planes = ir_i64(ir, (spec->n + HMOE_CUDA_PLANE - 1) / HMOE_CUDA_PLANE);
+  MlirValue depth = ir_i64(ir, HMOE_CUDA_PLANE), planes = ir_i64(ir, cuda_planes_of(spec->n));
   MlirValue plane = ir_add_i(ir, ir_mul_i(ir, panel, planes), ir_div_i(ir, i, depth));
   MlirValue line = cuda_row_of(e, table, ir->i16, ir_add_i(ir, ir_mul_i(ir, plane, width), column), HMOE_CUDA_PLANE);
   return cuda_from_bf16(e, ir_load(ir, ir->i16, ir_at(ir, line, ir->i16, cuda_place(e, ir_rem_i(ir, i, depth), column)), 2));

@@ -105,13 +105,10 @@ static void emit_first(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   MlirValue sets = cuda_binding(e, task, HMOE_BIND_GROUP_SETS_SETS), top_k = cuda_dim(e, task, TOP_K), zero = ir_i64(ir, 0);
   ir_branch real;
   MlirValue t = cuda_element_begin(e, task, THREADS, &real), own = ir_at(ir, sets, ir->i32, ir_mul_i(ir, t, top_k));
-  ir_loop u, s;
+  ir_loop u;
   ir_for_begin(ir, &u, zero, t, 1, 1, &t);
-  MlirValue other = ir_at(ir, sets, ir->i32, ir_mul_i(ir, u.index, top_k)), yes = ir_compare_i(ir, IR_EQ, zero, zero);
-  ir_for_begin(ir, &s, zero, top_k, 1, 1, &yes);
-  MlirValue same = ir_compare_i(ir, IR_EQ, cuda_i32(e, other, s.index), cuda_i32(e, own, s.index));
-  ir_for_end(ir, &s, (MlirValue[]){ir_and(ir, s.args[0], same)});
-  ir_for_end(ir, &u, (MlirValue[]){ir_min_i(ir, u.args[0], ir_select(ir, s.args[0], u.index, t))});
+  MlirValue same = cuda_same_set(e, ir_at(ir, sets, ir->i32, ir_mul_i(ir, u.index, top_k)), own, top_k);
+  ir_for_end(ir, &u, (MlirValue[]){ir_min_i(ir, u.args[0], ir_select(ir, same, u.index, t))});
   cuda_put(e, cuda_binding(e, task, HMOE_BIND_GROUP_SETS_SCRATCH), t, ir_truncate(ir, u.args[0]));
   cuda_if_end(e, &real);
 }

@@ -11,7 +11,7 @@
 #include "target/cuda/product.h"
 
 enum {
-  THREADS = CUDA_STREAM_THREADS,
+  THREADS = 256,
   WARPS = THREADS / CUDA_WARP,
   PLANE = HMOE_CUDA_PLANE,
   PIECE = 8,
@@ -26,7 +26,7 @@ enum {
 
 static const MlirValue nothing = {NULL};
 
-int64_t hmoec_cuda_stream_shared_bytes(const hmoec_matmul_spec *spec) { return SUM_BYTES + cuda_row_norm_bytes(spec->norm, ROWS); }
+static int64_t shared_bytes(const hmoec_matmul_spec *spec) { return SUM_BYTES + cuda_row_norm_bytes(spec->norm, ROWS); }
 
 typedef struct stream {
   product p;
@@ -94,7 +94,7 @@ static void load_piece(stream *s, int64_t t, MlirValue k, bool last, MlirValue o
 static void multiply_plane(stream *s, MlirValue plane, bool last, MlirValue sums[TILES]) {
   hmoec_cuda_emitter *e = s->p.e;
   ir_builder *ir = &e->ir;
-  int64_t planes = (s->p.spec->k + PLANE - 1) / PLANE, width = CUDA_PANEL;
+  int64_t planes = cuda_planes_of(s->p.spec->k), width = CUDA_PANEL;
   MlirValue weights[2][2][PIECE / 2], pieces[2];
   for (int64_t i = 0; i < 2; i++) pieces[i] = ir_add_i(ir, s->quad, ir_i64(ir, 4 * i));
   for (int64_t h = 0; h < 2; h++) { /* the column's line of the plane */
@@ -146,7 +146,6 @@ static void multiply_planes(stream *s, MlirValue sums[TILES]) {
   if (s->p.spec->k % PLANE == 0) return;
   /* The last is the next warp's: the one whose turn it would be, or the first where no plane is whole. */
   MlirValue last = ir_i64(ir, whole), turn = ir_rem_i(ir, ir_sub_i(ir, last, first), ir_i64(ir, WARPS));
-  for (int64_t t = 0; t < s->tiles; t++) next[t] = sums[t];
   MlirValue mine = ir_and(ir, ir_compare_i(ir, IR_EQ, turn, s->p.task->warp), ir_compare_i(ir, IR_LE, first, last));
   ir_loop once; /* one time or none: a loop carries all tiles */
   ir_for_begin(ir, &once, ir_i64(ir, 0), ir_select(ir, mine, ir_i64(ir, 1), ir_i64(ir, 0)), 1, s->tiles, sums);
@@ -217,7 +216,7 @@ static void emit_columns(stream *s, bool pairs, MlirValue begin, MlirValue end) 
   ir_for_end(ir, &c, NULL);
 }
 
-void hmoec_cuda_emit_stream(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
+static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
   int64_t four_count = 4, tiles = spec->norm == HMOEC_NORM_NONE ? TILES : NORMALISED_TILES, rows = TILE * tiles;
   stream s = {.tiles = tiles,
@@ -243,3 +242,5 @@ void hmoec_cuda_emit_stream(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec
   ir_for_end(ir, &part, NULL);
   cuda_product_end(&s.p);
 }
+
+const hmoec_cuda_way hmoec_cuda_stream = {.threads = THREADS, .column_steps = 1, .shared_bytes = shared_bytes, .emit = emit};

@@ -11,7 +11,7 @@
 #include "target/target.h"
 
 enum {
-  PLANE = 64, /* depth rows of right operands, or columns of rows, that lie together */
+  PLANE = HMOE_CUDA_PLANE,
   TILE_ROWS = 128, /* of a block of rows that tensor cores multiply */
   FEW_ROWS = 32, /* of a block of the way for few, and how many a block of the other is to have on average */
   LEAST_PLANE_ROWS = FEW_ROWS

@@ -12,10 +12,10 @@
 #include "target/cuda/product.h"
 
 enum {
-  THREADS = CUDA_TILE80_THREADS,
+  THREADS = 256,
   WARPS = THREADS / CUDA_WARP,
   ROWS = 128,
-  PANELS = CUDA_TILE80_PANELS,
+  PANELS = 4, /* of a tile */
   COLUMNS = PANELS * CUDA_PANEL,
   LINE_BYTES = HMOE_CUDA_PLANE * 2,
   PIECE_BYTES = 16,
@@ -37,7 +37,10 @@ enum {
 static const MlirType none = {NULL};
 static const MlirValue nothing = {NULL};
 
-int64_t hmoec_cuda_tile80_shared_bytes(void) { return SHARED_BYTES; }
+static int64_t shared_bytes(const hmoec_matmul_spec *spec) {
+  (void)spec;
+  return SHARED_BYTES;
+}
 
 typedef struct tile {
   product p;
@@ -193,12 +196,12 @@ static void emit_tiles(tile *t, bool pairs, MlirValue begin, MlirValue end) {
   ir_for_end(ir, &tile_loop, NULL);
 }
 
-void hmoec_cuda_emit_tile80(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
+static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
   tile t = {.p = {.e = e, .spec = spec, .task = task}};
   MlirValue begin, end, pairs = ir_i64(ir, cuda_paired_panels(spec)), halves = ir_i64(ir, ROWS / WARP_ROWS);
   cuda_product_begin(&t.p, &begin, &end);
-  t.planes = ir_i64(ir, (spec->k + HMOE_CUDA_PLANE - 1) / HMOE_CUDA_PLANE);
+  t.planes = ir_i64(ir, cuda_planes_of(spec->k));
   t.a_height = ir_mul_i(ir, task->blocks, ir_i64(ir, spec->row_block));
   t.warp_row = ir_mul_i(ir, ir_rem_i(ir, task->warp, halves), ir_i64(ir, WARP_ROWS));
   t.warp_column = ir_mul_i(ir, ir_div_i(ir, task->warp, halves), ir_i64(ir, WARP_COLUMNS));
@@ -206,3 +209,5 @@ void hmoec_cuda_emit_tile80(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec
   if (!spec->paired || spec->segments > 1) emit_tiles(&t, false, ir_max_i(ir, begin, pairs), end);
   cuda_product_end(&t.p);
 }
+
+const hmoec_cuda_way hmoec_cuda_tile80 = {.threads = THREADS, .column_steps = PANELS, .shared_bytes = shared_bytes, .emit = emit};

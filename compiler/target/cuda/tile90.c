@@ -1,7 +1,7 @@
 /* MATMUL in bf16 of many rows, on sm_90a: 128 rows and up to 256 columns of B, eight panels, at one time, by wgmma. As many blocks of threads as there
  * are multiprocessors share the tiles of all blocks of rows.
  *
- *   warpgroup 0, one thread:  for each of its tiles, for each plane of depth:      
+ *   warpgroup 0, one thread:  for each of its tiles, for each plane of depth:
  *                               waits until the stage is empty; the rows' lines and the panels' come as they lie in memory (bulk copies)
  *   warpgroups 1 and 2:       for each tile:  sums = 0
  *                               for each plane: waits until the stage is full, multiplies 64 rows each; one batch is always on the way, and what it read
@@ -25,13 +25,13 @@
 #include "target/cuda/product.h"
 
 enum {
-  THREADS = CUDA_TILE90_THREADS,
+  THREADS = 384,
   WARPGROUP = 128,
   CONSUMERS = THREADS / WARPGROUP - 1,
   GROUP_WARPS = WARPGROUP / CUDA_WARP,
   GROUP_ROWS = 64,
   ROWS = GROUP_ROWS * CONSUMERS,
-  PANELS = CUDA_TILE90_PANELS, /* of a tile */
+  PANELS = 8, /* of a tile */
   RASTER = 8, /* blocks of rows whose tiles of the same columns follow each other: B's panels stay in the second-level cache */
   LINE_BYTES = HMOE_CUDA_PLANE * 2,
   PANEL_BYTES = CUDA_PANEL * LINE_BYTES,
@@ -55,7 +55,10 @@ enum {
 static const MlirType none = {NULL};
 static const MlirValue nothing = {NULL};
 
-int64_t hmoec_cuda_tile90_shared_bytes(void) { return SHARED_BYTES; }
+static int64_t shared_bytes(const hmoec_matmul_spec *spec) {
+  (void)spec;
+  return SHARED_BYTES;
+}
 
 typedef struct tile {
   product p;
@@ -439,9 +442,9 @@ static void each_tile(tile *t, use_fn *use, bool consumes) {
   ir_for_end(ir, &i, &next);
 }
 
-void hmoec_cuda_emit_tile90(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
+static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
-  tile t = {.p = {.e = e, .spec = spec, .task = task}, .planes = ir_i64(ir, (spec->k + HMOE_CUDA_PLANE - 1) / HMOE_CUDA_PLANE)};
+  tile t = {.p = {.e = e, .spec = spec, .task = task}, .planes = ir_i64(ir, cuda_planes_of(spec->k))};
   MlirValue zero = ir_i64(ir, 0), four = ir_i64(ir, GROUP_WARPS);
   ir_branch first, produces, one_thread;
   ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, task->thread, zero), none);
@@ -463,3 +466,9 @@ void hmoec_cuda_emit_tile90(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec
   each_tile(&t, consume_tile, true);
   ir_if_end(ir, &produces, nothing);
 }
+
+const hmoec_cuda_way hmoec_cuda_tile90 = {.threads = THREADS,
+                                          .column_steps = HMOE_CUDA_PERSISTENT | PANELS,
+                                          .alone = true /* else ptxas ignores setmaxnreg */,
+                                          .shared_bytes = shared_bytes,
+                                          .emit = emit};
