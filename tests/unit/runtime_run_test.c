@@ -486,6 +486,144 @@ static void test_executors(void **state) {
   toy_destroy(t);
 }
 
+/* ---- tasks ---- */
+
+static struct {
+  int64_t calls, splits;
+  int workers; /* that the executor was asked for; 0: the step was not shared */
+} seen;
+
+/* buffers: blocks, or nothing. */
+static void note_task(const hmoe_kernel_call *call, int64_t task, void *scratch) {
+  (void)task, (void)scratch;
+  seen.calls++;
+  seen.splits = call->splits;
+}
+
+static void note_parallel_for(void *context, size_t count, void (*task)(void *, size_t), void *task_context) {
+  (void)context;
+  seen.workers = (int)count;
+  for (size_t i = 0; i < count; i++) task(task_context, i);
+}
+
+/* Into how many tasks a step is cut, and whether threads share them: at each limit one case on either side. */
+static void test_tasks(void **state) {
+  (void)state;
+  enum { WHOLE = HMOE_GRID_ROWS, CUT = HMOE_GRID_DENSE, BLOCKS = HMOE_GRID_BLOCKS };
+  static const struct {
+    uint32_t grid, threads, most;
+    int64_t rows; /* two a block; of blocks, rows of one expert in blocks of two */
+    uint64_t row_flops;
+    int64_t calls, splits;
+    int workers;
+  } cases[] = {
+      /* Eight tasks a thread are enough; else a block is cut into as many columns as make them, or as there are. */
+      {CUT, 2, 5, 32, SHARED, 16, 1, 2},
+      {CUT, 2, 5, 30, SHARED, 30, 2, 2},
+      {CUT, 2, 5, 16, SHARED, 16, 2, 2},
+      {CUT, 2, 5, 14, SHARED, 21, 3, 2},
+      {CUT, 2, 5, 2, SHARED, 5, 5, 2},
+      {CUT, 2, 1, 2, SHARED, 1, 1, 0},
+      {CUT, 2, 2, 2, SHARED, 2, 2, 2},
+      {CUT, 1, 5, 2, SHARED, 1, 1, 0},
+      {CUT, 3, 40, 2, SHARED, 24, 24, 3},
+      {CUT, 3, 40, 1, SHARED, 24, 24, 3},
+      {CUT, 2, 5, 0, SHARED, 0, 1, 0},
+      {WHOLE, 2, 5, 4, SHARED, 2, 1, 2},
+      {BLOCKS, 2, 5, 32, SHARED, 16, 1, 2},
+      {BLOCKS, 2, 5, 30, SHARED, 30, 2, 2},
+      {BLOCKS, 2, 5, 3, SHARED, 10, 5, 2},
+      /* A small step is one thread's, uncut. */
+      {CUT, 2, 5, 2, 199999, 1, 1, 0},
+      {CUT, 2, 5, 2, 200000, 5, 5, 2},
+      {CUT, 2, 5, 1, 399999, 1, 1, 0},
+      {CUT, 2, 5, 1, 400000, 5, 5, 2},
+      {CUT, 2, 5, 1, UINT64_MAX, 5, 5, 2},
+      {BLOCKS, 2, 5, 4, 99999, 2, 1, 0},
+      {BLOCKS, 2, 5, 4, 100000, 10, 5, 2},
+      {WHOLE, 2, 5, 400, 1, 200, 1, 0},
+      {WHOLE, 2, 5, 399998, 1, 199999, 1, 0},
+      {WHOLE, 2, 5, 400000, 1, 200000, 1, 2},
+      {WHOLE, 2, 5, 400000, 0, 200000, 1, 2},
+  };
+  static const char empty[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+  static int32_t indices[400000];
+  static float y[400000];
+  const hmoe_kernel_fn note = note_task;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    fixture_plan *plan = plan_create("tasks");
+    plan_entry(plan, "open");
+    fixture_entry *e = plan_entry(plan, "run");
+    uint32_t rows = plan_dim(e, HMOE_DIM_INPUT, 0, 0), blocks = HMOE_NONE;
+    uint32_t x = plan_input(plan, e, "indices", 1, 4), out = plan_output(plan, e, "y", 0, 4);
+    if (cases[i].grid == BLOCKS) {
+      blocks = plan_temporary(e, sizeof(hmoe_blocks), sizeof(hmoe_block), rows);
+      uint32_t row_token = plan_temporary(e, 0, 4, rows), sets = plan_temporary(e, 0, 4, rows),
+               scratch = plan_temporary(e, 256, 32, rows);
+      plan_step(plan, e, HMOE_STEP_GROUP_SETS, rows, BINDINGS(AT(x), AT(blocks), AT(row_token), AT(sets), AT(scratch)),
+                FIELDS(group_sets, .experts = 1, .top_k = 1, .mode = HMOE_SETS_DISTINCT, .row_block = 2));
+    }
+    plan_step(plan, e, HMOE_STEP_KERNEL, rows, BINDINGS(AT(cases[i].grid == BLOCKS ? blocks : out)),
+              FIELDS(kernel, .grid = cases[i].grid, .row_block = 2, .groups = 1, .column_splits = cases[i].most,
+                     .row_flops = cases[i].row_flops));
+    const hmoe_executor executor = {NULL, cases[i].threads, note_parallel_for};
+    hmoe_options options = fixture_options(0);
+    options.executor = &executor;
+    hmoe_model *model;
+    assert_ok(hmoe_model_open(plan_finish(plan, &note, 1),
+                              &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty, .size_bytes = sizeof empty}, &options,
+                              &model));
+    memset(&seen, 0, sizeof seen);
+    seen.splits = 1;
+    assert_ok(hmoe_model_run(model, 1, &cases[i].rows, (const void *const[]){indices}, (void *const[]){y}));
+    if (seen.calls != cases[i].calls || seen.splits != cases[i].splits || seen.workers != cases[i].workers)
+      fail_msg("case %zu: expected %lld calls of %lld splits by %d workers, found %lld of %lld by %d", i, (long long)cases[i].calls,
+               (long long)cases[i].splits, cases[i].workers, (long long)seen.calls, (long long)seen.splits, seen.workers);
+    hmoe_model_close(model);
+    free(plan);
+  }
+}
+
+/* A copy is shared from 256 KiB on, an outer item a task. */
+static void test_copies(void **state) {
+  (void)state;
+  static const struct {
+    uint64_t outer, inner, run_bytes;
+    int workers;
+  } cases[] = {{4, 4, (1 << 14), 2}, {4, 4, (1 << 14) - 4, 0}, {1, 4, 1 << 16, 0},
+               {2, 1, 1 << 17, 2},   {1 << 16, 1, 4, 2},       {0, 1, 4, 0},
+               {1, 0, 4, 0}};
+  static const char empty[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+  static uint8_t from[1 << 18], to[1 << 18];
+  for (size_t i = 0; i < sizeof from; i++) from[i] = (uint8_t)(i * 7 + i / 256);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    uint64_t whole = cases[i].inner * cases[i].run_bytes, bytes = cases[i].outer * whole;
+    fixture_plan *plan = plan_create("copies");
+    plan_entry(plan, "open");
+    fixture_entry *e = plan_entry(plan, "run");
+    plan_dim(e, HMOE_DIM_INPUT, 0, 0);
+    uint32_t x = plan_input(plan, e, "x", 0, sizeof from), y = plan_output(plan, e, "y", 0, sizeof to);
+    plan_step(plan, e, HMOE_STEP_COPY, HMOE_NONE, BINDINGS(AT(y), AT(x)),
+              FIELDS(copy, .outer = {cases[i].outer, whole, whole},
+                     .inner = {cases[i].inner, cases[i].run_bytes, cases[i].run_bytes}, .run_bytes = cases[i].run_bytes));
+    const hmoe_executor executor = {NULL, 2, note_parallel_for};
+    hmoe_options options = fixture_options(0);
+    options.executor = &executor;
+    hmoe_model *model;
+    assert_ok(hmoe_model_open(plan_finish(plan, NULL, 0),
+                              &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty, .size_bytes = sizeof empty}, &options,
+                              &model));
+    memset(&seen, 0, sizeof seen);
+    memset(to, 0xee, sizeof to);
+    assert_ok(hmoe_model_run(model, 1, &(int64_t){1}, (const void *const[]){from}, (void *const[]){to}));
+    assert_int_equal(seen.workers, cases[i].workers);
+    if (bytes) assert_memory_equal(to, from, bytes);
+    for (uint64_t b = bytes; b < sizeof to; b++) assert_int_equal(to[b], 0xee);
+    hmoe_model_close(model);
+    free(plan);
+  }
+}
+
 /* Dimensions go up to 2^40, derived ones too. */
 static void test_largest_dimension(void **state) {
   (void)state;
@@ -570,6 +708,8 @@ int main(void) {
       cmocka_unit_test(test_runs_allocate_nothing),
       cmocka_unit_test(test_concurrent_runs),
       cmocka_unit_test(test_executors),
+      cmocka_unit_test(test_tasks),
+      cmocka_unit_test(test_copies),
       cmocka_unit_test(test_largest_dimension),
       cmocka_unit_test(test_nothing),
   };
