@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Whole outputs, line by line.
+
+Each FOLDER/NAME.txt opens with the command that makes it, behind "# ": the rest is what it gives. Whatever changes the output changes a line there. A change
+that is meant is taken over by --update and read in the difference of the commit, which explains it. A new case is a new file of one line.
+
+    whole_outputs.py BUILD/bin/hmoec FOLDER [--update] [NAME...]
+
+Commands run in FOLDER; models/ stands for the project's. IR is written an op a line, without the marks and types that say nothing."""
+import difflib
+import glob
+import os
+import re
+import subprocess
+import sys
+
+MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "models")
+
+
+def short(text):
+    """A planned module: operands and attributes alone, without quotes and types, and without attributes that say that something is not there."""
+    text = re.sub(r" : (?:\([^()]*\) -> )?(?:\(\)|!hmk\.memory)$", "", text, flags=re.M)
+    text = re.sub(r"array<i64: ?([^>]*)>|array<i64>", r"[\1]", text)
+    text = re.sub(r" : (?:i64|f64)\b", "", text)
+    text = text.replace('"hmk.', "").replace('"(', "(")
+    text = re.sub(r'\b(?:(?:dim|slot|rows) = -1|flags = \[\]|norm = "none"|norm_\w+ = 0\.0+e\+00|(?!(?:dim|rows|slot) )\b\w+ = 0(?=[,}]))(?:, )?', "", text)
+    text = text.replace(", }", "}").replace('"', "")
+    return re.sub(r"^ +", "  ", text, flags=re.M)
+
+
+def output(hmoec, command, folder):
+    words = [os.path.join(MODELS, w[len("models/"):]) if w.startswith("models/") else w for w in command.split()]
+    result = subprocess.run([hmoec, *words[1:]], capture_output=True, text=True, cwd=folder)
+    if result.returncode: sys.exit(f"{command}: {result.stderr}")
+    return short(result.stdout) if "--emit hmk" in command else result.stdout.replace(MODELS + "/", "models/")
+
+
+def main():
+    hmoec, folder, *rest = [a for a in sys.argv[1:] if a != "--update"]
+    update, compared, different = "--update" in sys.argv, 0, 0
+    for file in sorted(glob.glob(os.path.join(folder, "*.txt"))):
+        if rest and os.path.basename(file)[:-len(".txt")] not in rest: continue
+        with open(file, encoding="utf-8") as f: text = f.read()
+        head = text.split("\n", 1)[0]
+        now = f"{head}\n{output(os.path.abspath(hmoec), head[2:], folder)}"
+        compared += 1
+        if now == text: continue
+        different += 1
+        if update:
+            with open(file, "w", encoding="utf-8") as f: f.write(now)
+        sys.stdout.writelines(difflib.unified_diff(text.splitlines(True), now.splitlines(True), file, "now", n=0))
+    print(f"{compared} outputs, {different} {'updated' if update else 'differ'}")
+    return 0 if compared and (update or not different) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
