@@ -106,8 +106,16 @@ static void wait_for(tile *t, MlirValue barrier, MlirValue parity) {
            "r,r,~{memory}", none, 2, operands);
 }
 
-static void arrive(tile *t, MlirValue barrier) {
-  assembly(t, "{\n\t.reg .b64 state;\n\tmbarrier.arrive.shared::cta.b64 state, [$0];\n\t}", "r,~{memory}", none, 1, &barrier);
+/* Where `lane` is 0 and `any` is not. There is no branch: LLVM would peel off a loop what is done otherwise the first time, and sums that a batch on the way still
+ * writes would be copied from one loop's registers to the other's, for which ptxas makes every wgmma wait (C7515). */
+static void arrive(tile *t, MlirValue barrier, MlirValue lane, MlirValue any) {
+  ir_builder *ir = &t->p.e->ir;
+  MlirValue operands[] = {barrier, ir_truncate(ir, lane), ir_truncate(ir, any)};
+  assembly(
+      t,
+      "{\n\t.reg .pred comes;\n\t.reg .b64 state;\n\tsetp.ne.s32 comes, $2, 0;\n\tsetp.eq.and.s32 comes, $1, 0, comes;\n\t@comes "
+      "mbarrier.arrive.shared::cta.b64 state, [$0];\n\t}",
+      "r,r,r,~{memory}", none, 3, operands);
 }
 
 static void expect_bytes(tile *t, MlirValue barrier, MlirValue bytes) {
@@ -260,13 +268,9 @@ static MlirValue wait_for_sums(tile *t, int64_t panels, MlirValue sums) {
   return sums;
 }
 
-/* What a batch has read may be filled again: every warp waits for itself, and says so. */
-static void release(tile *t, MlirValue number) {
-  ir_builder *ir = &t->p.e->ir;
-  ir_branch first;
-  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, t->p.task->lane, ir_i64(ir, 0)), none);
-  arrive(t, barrier_at(t, EMPTY_AT, stage_of(t, number).number));
-  cuda_if_end(t->p.e, &first);
+/* What the batch of plane `number` has read may be filled again, if there is such a batch: every warp waits for itself, and says so. */
+static void release(tile *t, MlirValue number, MlirValue any) {
+  arrive(t, barrier_at(t, EMPTY_AT, stage_of(t, number).number), t->p.task->lane, any);
 }
 
 static MlirValue multiply_planes(tile *t, int64_t panels) {
@@ -277,21 +281,16 @@ static MlirValue multiply_planes(tile *t, int64_t panels) {
   MlirType structure = mlirLLVMStructTypeLiteralGet(ir->context, count, types, false);
   MlirValue sums = ir_op(ir, "llvm.mlir.zero", structure, 0, NULL, NULL, (MlirAttribute){NULL}), one = ir_i64(ir, 1);
   ir_loop k;
-  ir_branch before, any;
   ir_for_begin(ir, &k, t->first, t->planes, 1, 1, &sums);
-  MlirValue number = ir_add_i(ir, t->base, ir_sub_i(ir, k.index, t->first));
+  MlirValue before = ir_sub_i(ir, k.index, t->first), number = ir_add_i(ir, t->base, before);
   stage s = stage_of(t, number);
   wait_for(t, barrier_at(t, FULL_AT, s.number), s.parity);
   MlirValue next = multiply(t, &s, panels, k.args[0]);
-  ir_if_begin(ir, &before, ir_compare_i(ir, IR_GT, k.index, t->first), none);
-  release(t, ir_sub_i(ir, number, one));
-  cuda_if_end(t->p.e, &before);
+  release(t, ir_sub_i(ir, number, one), before);
   ir_for_end(ir, &k, &next);
   sums = wait_for_sums(t, panels, k.args[0]);
-  MlirValue count_of_planes = ir_sub_i(ir, t->planes, t->first);
-  ir_if_begin(ir, &any, ir_compare_i(ir, IR_GT, count_of_planes, ir_i64(ir, 0)), none);
-  release(t, ir_sub_i(ir, ir_add_i(ir, t->base, count_of_planes), one));
-  cuda_if_end(t->p.e, &any);
+  MlirValue planes = ir_sub_i(ir, t->planes, t->first);
+  release(t, ir_sub_i(ir, ir_add_i(ir, t->base, planes), one), planes);
   return sums;
 }
 
