@@ -14,9 +14,9 @@ static MlirStringRef text(const char *string) { return mlirStringRefCreateFromCS
 
 MlirType ir_vector_of(ir_builder *ir, MlirType element) { return mlirVectorTypeGet(1, &ir->lanes, element); }
 
-void ir_init(ir_builder *ir, MlirContext context, int64_t lanes, bool has_fma, bool has_bf16) {
+void ir_init(ir_builder *ir, MlirContext context, int64_t lanes, bool has_fma, const ir_bf16 *bf16) {
   *ir = (ir_builder){
-      .context = context, .location = mlirLocationUnknownGet(context), .lanes = lanes, .has_fma = has_fma, .has_bf16 = has_bf16};
+      .context = context, .location = mlirLocationUnknownGet(context), .lanes = lanes, .has_fma = has_fma, .bf16 = bf16};
   ir->i1 = mlirIntegerTypeGet(context, 1);
   ir->i8 = mlirIntegerTypeGet(context, 8);
   ir->i16 = mlirIntegerTypeGet(context, 16);
@@ -263,13 +263,11 @@ MlirValue ir_high_bf16(ir_builder *ir, MlirValue words) {
 
 MlirValue ir_dot_bf16(ir_builder *ir, MlirValue sum, MlirValue a, MlirValue b) {
   MlirType type = bf16_vector(ir, 2 * ir->lanes);
-  return ir_intrinsic(ir, "llvm.x86.avx512bf16.dpbf16ps.512", ir->vf32, 3,
-                      (MlirValue[]){sum, recast(ir, a, type), recast(ir, b, type)});
+  return ir_intrinsic(ir, ir->bf16->dot, ir->vf32, 3, (MlirValue[]){sum, recast(ir, a, type), recast(ir, b, type)});
 }
 
 MlirValue ir_to_bf16(ir_builder *ir, MlirValue value) {
-  if (ir->has_bf16)
-    return recast(ir, ir_intrinsic(ir, "llvm.x86.avx512bf16.cvtneps2bf16.512", bf16_vector(ir, ir->lanes), 1, &value), ir->vi16);
+  if (ir->bf16) return recast(ir, ir_intrinsic(ir, ir->bf16->round, bf16_vector(ir, ir->lanes), 1, &value), ir->vi16);
   MlirValue bits = ir_bitcast(ir, value, ir->vi32), half = ir_vector_i32(ir, 16);
   MlirValue odd = ir_and(ir, ir_shift_right(ir, bits, half), ir_vector_i32(ir, 1));
   MlirValue rounded = ir_add_i(ir, bits, ir_add_i(ir, odd, ir_vector_i32(ir, 0x7fff)));

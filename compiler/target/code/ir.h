@@ -14,6 +14,12 @@
 
 #include "ir/scalar.h"
 
+/* A processor's instructions for bf16, as intrinsics of LLVM. */
+typedef struct ir_bf16 {
+  const char *round; /* a vector of f32 to as many bf16: to nearest, ties to even; NaN stays NaN */
+  const char *dot; /* to a vector of f32 the products of neighbours are added, of two vectors of twice as many bf16 */
+} ir_bf16;
+
 typedef struct ir_builder {
   MlirContext context;
   MlirLocation location;
@@ -23,7 +29,7 @@ typedef struct ir_builder {
   const char *version; /* in the names of functions that a version has once */
   int64_t lanes; /* f32 elements of a vector */
   bool has_fma; /* ir_fma is one rounding; otherwise a product and a sum */
-  bool has_bf16; /* AVX512_BF16; lanes is 16 then */
+  const ir_bf16 *bf16; /* NULL: none, and ir_to_bf16 computes */
   bool failed;
   const hmoec_scalar_library *functions; /* what activations from HMOEC_ACTIVATION_COUNT on name */
   MlirType i1, i8, i16, i32, i64, f32, f64, ptr;
@@ -33,7 +39,7 @@ typedef struct ir_builder {
 /* Signed; ordered for floats (NaN: false). */
 typedef enum ir_compare { IR_EQ, IR_NE, IR_LT, IR_LE, IR_GT, IR_GE } ir_compare;
 
-void ir_init(ir_builder *ir, MlirContext context, int64_t lanes, bool has_fma, bool has_bf16);
+void ir_init(ir_builder *ir, MlirContext context, int64_t lanes, bool has_fma, const ir_bf16 *bf16);
 
 /* Constants; `vector` ones are splats. */
 MlirValue ir_i64(ir_builder *ir, int64_t value);
@@ -102,7 +108,7 @@ MlirValue ir_from_bf16(ir_builder *ir, MlirValue vi16); /* vf32, exact */
 MlirValue ir_low_bf16(ir_builder *ir, MlirValue words); /* vi32 -> vf32, exact */
 MlirValue ir_high_bf16(ir_builder *ir, MlirValue words);
 MlirValue ir_dot_bf16(ir_builder *ir, MlirValue sum, MlirValue a,
-                      MlirValue b); /* sum + a.low*b.low + a.high*b.high; has_bf16 only */
+                      MlirValue b); /* sum + a.low*b.low + a.high*b.high; where the builder has bf16 */
 
 /* Calls an intrinsic of LLVM; `result` null: it has none. */
 MlirValue ir_intrinsic(ir_builder *ir, const char *name, MlirType result, intptr_t count, const MlirValue *arguments);

@@ -272,14 +272,17 @@ static MlirAttribute version_attributes(MlirContext context, unsigned version, c
   return mlirAttributeParseGet(context, mlirStringRefCreateFromCString(written));
 }
 
+static const ir_bf16 bf16_instructions = {.round = "llvm.x86.avx512bf16.cvtneps2bf16.512",
+                                          .dot = "llvm.x86.avx512bf16.dpbf16ps.512"};
+
 bool hmoec_cpu_emitter_init(hmoec_cpu_emitter *e, MlirModule module, const hmoec_cpu_unit *unit, unsigned version,
                             hmoec_diagnostics *diagnostics) {
   MlirContext context = mlirModuleGetContext(module);
   *e = (hmoec_cpu_emitter){.unit = unit, .version = version, .module_body = mlirModuleGetBody(module)};
   e->attributes = version_attributes(context, version, unit->mcpu);
   if (mlirAttributeIsNull(e->attributes)) return internal(diagnostics, "function attributes");
-  ir_init(&e->ir, context, hmoec_cpu_versions[version].lanes, hmoec_cpu_versions[version].has_fma,
-          hmoec_cpu_versions[version].has_bf16);
+  const hmoec_cpu_version *v = &hmoec_cpu_versions[version];
+  ir_init(&e->ir, context, v->lanes, v->has_fma, v->has_bf16 ? &bf16_instructions : NULL);
   e->ir.functions = unit->functions;
   e->ir.version = hmoec_cpu_versions[version].name;
   return true;

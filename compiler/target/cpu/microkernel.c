@@ -70,7 +70,7 @@ typedef struct operand {
 
 static operand make_operand(hmoec_cpu_emitter *e, bool bf16, MlirValue words) {
   operand o = {.words = words};
-  if (bf16 && !e->ir.has_bf16) {
+  if (bf16 && !e->ir.bf16) {
     o.low = ir_low_bf16(&e->ir, words);
     o.high = ir_high_bf16(&e->ir, words);
   }
@@ -80,7 +80,7 @@ static operand make_operand(hmoec_cpu_emitter *e, bool bf16, MlirValue words) {
 static MlirValue multiply_add(hmoec_cpu_emitter *e, bool bf16, const operand *a, const operand *b, MlirValue sum) {
   ir_builder *ir = &e->ir;
   if (!bf16) return ir_fma(ir, a->words, b->words, sum);
-  if (ir->has_bf16) return ir_dot_bf16(ir, sum, a->words, b->words);
+  if (ir->bf16) return ir_dot_bf16(ir, sum, a->words, b->words);
   return ir_fma(ir, a->high, b->high, ir_fma(ir, a->low, b->low, sum));
 }
 

@@ -145,7 +145,7 @@ bool hmoec_cuda_generate_ptx(MlirContext context, const hmoec_cuda_unit *unit, h
   MlirModule module = mlirModuleCreateEmpty(mlirLocationUnknownGet(context));
   if (mlirModuleIsNull(module)) return internal(diagnostics, "no module");
   hmoec_cuda_emitter e = {.chip = unit->chip, .module_body = mlirModuleGetBody(module)};
-  ir_init(&e.ir, context, 1, true, false);
+  ir_init(&e.ir, context, 1, true, NULL);
   e.ir.functions = unit->functions;
   e.ir.version = unit->chip->name;
   e.global = mlirTypeParseGet(context, mlirStringRefCreateFromCString("!llvm.ptr<1>"));
