@@ -57,7 +57,7 @@ static void help_print(void) {
   for (size_t i = 0; (pass = hmoec_pass_at(i)); i++) printf("  --%-20s %s\n", pass->name, pass->summary);
 }
 
-/* Owned by the caller; NULL when the file cannot be read. */
+/* Owned by the caller; NULL when the file cannot be read, as a directory cannot. */
 static char *stream_read(FILE *stream, size_t *out_size) {
   size_t capacity = 1 << 16, size = 0;
   char *text = malloc(capacity);
@@ -69,7 +69,9 @@ static char *stream_read(FILE *stream, size_t *out_size) {
     text = larger;
   }
   *out_size = size;
-  return text;
+  if (!ferror(stream)) return text;
+  free(text);
+  return NULL;
 }
 
 static char *file_read(const char *file, size_t *out_size) {
