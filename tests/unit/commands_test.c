@@ -235,6 +235,16 @@ static void test_generate(void **state) {
     if (!run(line, &status)) fail_msg("%s", messages);
     assert_string_equal(messages, masks[i].warning);
   }
+  /* Rows of one token, of none, and no rows: the warning comes before the prompt is looked at. */
+  if (!run(GENERATE " -o t.npy --max-new-tokens 1 --input input_ids=tall.npy --input attention_mask=tall_mask.npy", &status))
+    fail_msg("%s", messages);
+  assert_string_equal(messages, "tall_mask.npy: 2 rows end in padding, row 1 first: generation continues behind it; pad prompts of a "
+                                "decoder on the left\n");
+  assert_false(run(GENERATE " -o t.npy --max-new-tokens 1 --input input_ids=thin.npy --input attention_mask=thin.npy", &status));
+  assert_string_equal(messages, "generate: prompt.input_ids: expected at least one token a row, found none\n");
+  if (!run(GENERATE " -o t.npy --max-new-tokens 1 --input input_ids=empty.npy --input attention_mask=empty.npy", &status))
+    fail_msg("%s", messages);
+  assert_string_equal(messages, "");
   unlink("t.npy");
 }
 
@@ -299,6 +309,10 @@ static int setup(void **state) {
   write_values("left.npy", HMOEC_NPY_I64, DIMS(2, 3), left);
   write_values("right.npy", HMOEC_NPY_I64, DIMS(2, 3), right);
   write_values("both.npy", HMOEC_NPY_I64, DIMS(2, 3), both);
+  write_values("tall.npy", HMOEC_NPY_I64, DIMS(4, 1), ids64);
+  write_values("tall_mask.npy", HMOEC_NPY_I64, DIMS(4, 1), both + 1);
+  write_values("thin.npy", HMOEC_NPY_I64, DIMS(2, 0), ids64);
+  write_values("empty.npy", HMOEC_NPY_I64, DIMS(0, 3), ids64);
   write_values("x.npy", HMOEC_NPY_F32, DIMS(2, 3, 4), x);
   write_values("wide.npy", HMOEC_NPY_F32, DIMS(2, 3, 5), x);
   write_values("other.npy", HMOEC_NPY_F32, DIMS(2, 4, 4), x);

@@ -229,6 +229,40 @@ static void test_loop_rows(void **state) {
   free(plan);
 }
 
+/* Loops of both kinds in turn, and steps between them: what advances does so by rows in the one, by groups in the other, and not at all outside. */
+static void test_loops_in_turn(void **state) {
+  (void)state;
+  fixture_plan *plan = plan_create("turns");
+  plan_entry(plan, "open");
+  fixture_entry *e = plan_entry(plan, "run");
+  uint32_t tokens = plan_dim(e, HMOE_DIM_INPUT, 0, 0), chunk = plan_dim(e, HMOE_DIM_CHUNK, 0, 7);
+  uint32_t missing = plan_dim(e, HMOE_DIM_MISSING, 0, CHUNK);
+  uint32_t x = plan_input(plan, e, "x", 0, 4), y = plan_output(plan, e, "y", 0, 4);
+  uint32_t blocks = plan_temporary(e, sizeof(hmoe_blocks), sizeof(hmoe_block), tokens), row_token = plan_temporary(e, 0, 4, tokens);
+  uint32_t between[3];
+  for (int i = 0; i < 3; i++) between[i] = plan_temporary(e, 0, 4, tokens);
+  plan_step(plan, e, HMOE_STEP_GROUP_SETS, tokens, BINDINGS(AT(HMOE_NONE), AT(blocks), AT(row_token), AT(HMOE_NONE), AT(HMOE_NONE)),
+            FIELDS(group_sets, .experts = EXPERTS, .top_k = TOP_K, .mode = HMOE_SETS_TOKEN, .row_block = 1));
+  for (uint32_t turn = 0; turn < 2; turn++) {
+    plan_step(plan, e, HMOE_STEP_LOOP, tokens, BINDINGS(AT(HMOE_NONE)), FIELDS(loop, .kind = HMOE_LOOP_ROWS, .steps = 1, .chunk = 7));
+    plan_kernel(plan, e, NEGATE, chunk, BINDINGS({turn ? between[1] : x, 0, 0, 4}, {between[2 * turn], 0, 0, 4}));
+    if (turn) break;
+    plan_step(plan, e, HMOE_STEP_LOOP, tokens, BINDINGS(AT(blocks)),
+              FIELDS(loop, .kind = HMOE_LOOP_GROUPS, .steps = 1, .chunk = CHUNK, .groups = HMOE_NONE));
+    plan_kernel(plan, e, NEGATE, missing, BINDINGS({between[0], 0, 0, 4}, {between[1], 0, 0, 4}));
+  }
+  plan_kernel(plan, e, NEGATE, tokens, BINDINGS({between[2], 0, 0, 4}, {y, 0, 0, 4}));
+  hmoe_model *model = open_plan(plan, 3);
+  for (int64_t count = 0; count <= 30; count++) {
+    float from[30], to[31] = {0};
+    for (int i = 0; i < 30; i++) from[i] = (float)(i + 1);
+    assert_ok(hmoe_model_run(model, 1, &count, (const void *const[]){from}, (void *const[]){to}));
+    for (int i = 0; i < 31; i++) assert_true(to[i] == (i < count ? from[i] : 0));
+  }
+  hmoe_model_close(model);
+  free(plan);
+}
+
 static void test_cache(void **state) {
   (void)state;
   fixture_plan *plan = make_plan(HMOE_SETS_DISTINCT, HMOE_LOOP_CACHED);
@@ -419,6 +453,7 @@ int main(void) {
       cmocka_unit_test(test_sets),
       cmocka_unit_test(test_loop_groups),
       cmocka_unit_test(test_loop_rows),
+      cmocka_unit_test(test_loops_in_turn),
       cmocka_unit_test(test_cache),
       cmocka_unit_test(test_bad_chunks),
       cmocka_unit_test(test_block_bound),
