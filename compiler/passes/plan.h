@@ -20,6 +20,7 @@
 #include "kernel/family.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
+#include "support/arena.h"
 #include "support/pointer_map.h"
 
 enum { PLAN_OPEN = 0, PLAN_RUN = 1 };
@@ -149,11 +150,8 @@ typedef struct plan_output {
   size_t memory_count;
   plan_memo *memos; /* a list */
   int64_t weights, states, params, caches; /* how many there are */
-  struct { /* let planning go on to its end where memory ran out, which is reported there */
-    plan_memory memory, *made;
-    plan_value value;
-  } spare;
-  bool failed; /* memory ran out or a size overflowed */
+  hmoec_arena *arena; /* what the planner keeps of all this */
+  bool failed; /* a size overflowed */
 } plan_output;
 
 /* The entry at hand. */
@@ -202,10 +200,9 @@ bool plan_check(const plan_graph *graph);
 
 /* ---- plan_entries.c ---- */
 enum { PLAN_MOST_ENTRIES = 4 };
-/* Rows of every value, and the entries; *out_count of them, to be released by plan_entries_deinit. */
+/* Rows of every value, and the entries; *out_count of them. */
 bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_entry out_entries[PLAN_MOST_ENTRIES],
                        size_t *out_count);
-void plan_entries_deinit(plan_entry *entries, size_t count);
 /* The value's rows, in dimensions of the entry. */
 plan_rows plan_rows_of(planner *p, MlirValue value);
 bool plan_is_needed(planner *p, MlirOperation function, intptr_t argument, MlirValue output, plan_rows rows);

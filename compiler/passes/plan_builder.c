@@ -1,5 +1,4 @@
 /* Memory, dimensions and steps of the hmk functions that plan-kernels writes. */
-#include <stdlib.h>
 #include <string.h>
 
 #include <mlir-c/BuiltinAttributes.h>
@@ -9,18 +8,16 @@
 
 static MlirStringRef ref(const char *text) { return mlirStringRefCreateFromCString(text); }
 
+/* An array with room for one more element: it doubles where it is full, which is at powers of two. */
 static void *grow(planner *p, void *array, size_t count, size_t size) {
-  void *grown = realloc(array, (count + 1) * size);
-  if (!grown) p->out.failed = true;
-  return grown;
+  bool full = (count & (count - 1)) == 0;
+  return full ? hmoec_arena_grow(p->out.arena, array, count, count ? 2 * count : 1, size) : array;
 }
 
 int64_t plan_dim_get(planner *p, int fn, int64_t kind, int64_t source, int64_t factor) {
   for (int64_t i = 0; i < p->out.dim_count[fn]; i++)
     if (p->out.dims[fn][i].kind == kind && p->out.dims[fn][i].source == source && p->out.dims[fn][i].factor == factor) return i;
-  plan_dim *grown = grow(p, p->out.dims[fn], (size_t)p->out.dim_count[fn], sizeof *grown);
-  if (!grown) return 0;
-  p->out.dims[fn] = grown;
+  p->out.dims[fn] = grow(p, p->out.dims[fn], (size_t)p->out.dim_count[fn], sizeof **p->out.dims);
   p->out.dims[fn][p->out.dim_count[fn]] = (plan_dim){kind, source, factor};
   return p->out.dim_count[fn]++;
 }
@@ -37,16 +34,9 @@ static void set_shape(planner *p, plan_memory *memory, int64_t items, hmoec_oper
 }
 
 static plan_memory *memory_create(planner *p, const char *kind, const char *element, int64_t dim) {
-  plan_memory **grown = grow(p, p->out.memories, p->out.memory_count, sizeof *grown);
-  plan_memory *memory = calloc(1, sizeof *memory);
-  if (grown) p->out.memories = grown;
-  if (!grown || !memory) {
-    p->out.failed = true;
-    free(memory);
-    memory = &p->out.spare.memory;
-  } else {
-    p->out.memories[p->out.memory_count++] = memory;
-  }
+  plan_memory *memory = hmoec_arena_alloc(p->out.arena, sizeof *memory);
+  p->out.memories = grow(p, p->out.memories, p->out.memory_count, sizeof *p->out.memories);
+  p->out.memories[p->out.memory_count++] = memory;
   *memory = (plan_memory){.kind = kind, .element = element, .dim = dim, .first_write = SIZE_MAX};
   return memory;
 }
@@ -112,15 +102,9 @@ plan_rows plan_model_rows(const planner *p, MlirValue value) {
 plan_value *plan_value_get(planner *p, MlirValue value) {
   size_t at = hmoec_pointer_map_get(&p->value_at, value.ptr);
   if (at != HMOEC_NO_NUMBER) return p->values[at];
-  bool full = (p->value_count & (p->value_count - 1)) == 0;
-  plan_value **values = full ? realloc(p->values, (p->value_count ? 2 * p->value_count : 1) * sizeof *values) : p->values;
-  plan_value *made = calloc(1, sizeof *made);
-  if (values) p->values = values;
-  if (!values || !made || !hmoec_pointer_map_set(&p->value_at, value.ptr, p->value_count)) {
-    p->out.failed = true;
-    free(made);
-    return &p->out.spare.value;
-  }
+  plan_value *made = hmoec_arena_alloc(p->out.arena, sizeof *made);
+  p->values = grow(p, p->values, p->value_count, sizeof *p->values);
+  if (!hmoec_pointer_map_set(&p->value_at, value.ptr, p->value_count)) hmoec_arena_out_of_memory();
   *made = (plan_value){.value = value, .rows = {-1, -1, -1}};
   return p->values[p->value_count++] = made;
 }
@@ -134,11 +118,7 @@ static bool same_key(const plan_key *a, const plan_key *b) {
 plan_memory **plan_made(planner *p, plan_key key) {
   for (plan_memo *memo = p->out.memos; memo; memo = memo->next)
     if (same_key(&memo->key, &key)) return &memo->made;
-  plan_memo *memo = calloc(1, sizeof *memo);
-  if (!memo) {
-    p->out.failed = true;
-    return &p->out.spare.made;
-  }
+  plan_memo *memo = hmoec_arena_alloc(p->out.arena, sizeof *memo);
   *memo = (plan_memo){.next = p->out.memos, .key = key};
   p->out.memos = memo;
   return &memo->made;

@@ -11,7 +11,6 @@
  * otherwise there is no decode, with a remark. Rows of values are pairs of the model's dynamic dimensions, followed through the ops. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <mlir-c/BuiltinAttributes.h>
@@ -165,15 +164,13 @@ bool plan_is_needed(planner *p, MlirOperation function, intptr_t argument, MlirV
                  (own.length == rows.batch || own.length == rows.length);
   int64_t fill;
   if (counted || hmoec_entry_input_default(function, (size_t)argument, &fill)) return false;
-  bool *member = calloc(p->graph.op_count + 1, sizeof *member), found = mlirValueEqual(output, value);
-  p->out.failed = p->out.failed || !member;
-  if (member) add_slice(p, member, output);
-  for (size_t i = p->graph.op_count; member && !found && i-- > 0;)
+  bool *member = hmoec_arena_alloc_array(p->out.arena, p->graph.op_count, sizeof *member), found = mlirValueEqual(output, value);
+  add_slice(p, member, output);
+  for (size_t i = p->graph.op_count; !found && i-- > 0;)
     for (intptr_t o = 0; member[i] && o < mlirOperationGetNumOperands(p->graph.ops[i]); o++) {
       found = found || mlirValueEqual(mlirOperationGetOperand(p->graph.ops[i], o), value);
       add_slice(p, member, mlirOperationGetOperand(p->graph.ops[i], o));
     }
-  free(member);
   return found;
 }
 
@@ -193,20 +190,19 @@ static const char *decode_defect(const planner *p, MlirOperation op) {
   return NULL;
 }
 
-static bool entry_init(planner *p, plan_entry *entry, plan_entry_kind kind, const char *name) {
-  *entry = (plan_entry){.kind = kind,
-                        .name = name,
-                        .member = calloc(p->graph.op_count + 1, sizeof(bool)),
-                        .pair = calloc(p->graph.op_count + 1, sizeof(MlirOperation))};
-  for (int i = 0; i < PLAN_MOST_DIMS; i++) entry->dim[i] = -1;
-  return (entry->member && entry->pair) || hmoec_machine_error(p->graph.diagnostics, "out of memory");
+static plan_entry entry_of(planner *p, plan_entry_kind kind, const char *name) {
+  plan_entry entry = {.kind = kind,
+                      .name = name,
+                      .member = hmoec_arena_alloc_array(p->out.arena, p->graph.op_count, sizeof(bool)),
+                      .pair = hmoec_arena_alloc_array(p->out.arena, p->graph.op_count, sizeof(MlirOperation))};
+  for (int i = 0; i < PLAN_MOST_DIMS; i++) entry.dim[i] = -1;
+  return entry;
 }
 
 bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_entry out_entries[PLAN_MOST_ENTRIES],
                        size_t *out_count) {
   *out_count = 0;
-  p->graph.depends = calloc(p->graph.op_count + 1, sizeof(bool));
-  if (!p->graph.depends) return hmoec_machine_error(p->graph.diagnostics, "out of memory");
+  p->graph.depends = hmoec_arena_alloc_array(p->out.arena, p->graph.op_count, sizeof(bool));
   for (size_t i = 0; i < p->graph.op_count; i++)
     if (!hmoec_pointer_map_set(&p->graph.op_at, p->graph.ops[i].ptr, i))
       return hmoec_machine_error(p->graph.diagnostics, "out of memory");
@@ -217,7 +213,7 @@ bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_
   for (intptr_t i = 0; i < mlirBlockGetNumArguments(body); i++)
     ids = ids || hmoec_value_shape(mlirBlockGetArgument(body, i)).element != HMOEC_F32;
   plan_entry *all = &out_entries[(*out_count)++];
-  if (!entry_init(p, all, PLAN_ALL, ids ? "forward" : "run")) return false; /* the caller releases what is counted */
+  *all = entry_of(p, PLAN_ALL, ids ? "forward" : "run");
   for (size_t i = 0; i < p->graph.op_count; i++)
     all->member[i] = !hmoec_op_at_open(p->graph.ops[i]) && !hmoec_op_is(p->graph.ops[i], "func.return");
   if (p->graph.target_length < 0) return true;
@@ -225,7 +221,7 @@ bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_
   MlirOperation terminator = mlirBlockGetTerminator(body);
   plan_entry *encode = &out_entries[*out_count];
   (*out_count)++;
-  if (!entry_init(p, encode, PLAN_ENCODE, "encode")) return false;
+  *encode = entry_of(p, PLAN_ENCODE, "encode");
   bool encodes = false;
   int64_t generated = -1;
   for (intptr_t r = mlirOperationGetNumOperands(terminator); r-- > 0;) {
@@ -237,14 +233,10 @@ bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_
     }
   }
   close_slice(p, encode->member, false);
-  if (!encodes) plan_entries_deinit(&out_entries[--*out_count], 1);
+  *out_count -= !encodes;
   if (generated < 0) return true;
 
-  plan_entry decode = {0}, prepare = {0};
-  if (!entry_init(p, &decode, PLAN_DECODE, "decode")) {
-    plan_entries_deinit(&decode, 1);
-    return false;
-  }
+  plan_entry decode = entry_of(p, PLAN_DECODE, "decode");
   decode.output = generated;
   add_slice(p, decode.member, mlirOperationGetOperand(terminator, generated));
   close_slice(p, decode.member, true);
@@ -253,14 +245,9 @@ bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_
     if (!defect) continue;
     hmoec_note(p->graph.diagnostics, hmoec_location_of_op(p->graph.ops[i]),
                "the model cannot decode token by token, and has no entry for it: %s", defect);
-    plan_entries_deinit(&decode, 1);
     return true;
   }
-  if (!entry_init(p, &prepare, PLAN_PREPARE, "prepare")) {
-    plan_entries_deinit(&prepare, 1);
-    plan_entries_deinit(&decode, 1);
-    return false;
-  }
+  plan_entry prepare = entry_of(p, PLAN_PREPARE, "prepare");
   bool prepares = false;
   for (size_t i = 0; i < p->graph.op_count; i++) {
     if (!decode.member[i] || !plan_is_cross(p, p->graph.ops[i])) continue;
@@ -270,16 +257,6 @@ bool plan_entries_init(planner *p, MlirOperation function, MlirBlock body, plan_
   }
   close_slice(p, prepare.member, false);
   if (prepares) out_entries[(*out_count)++] = prepare;
-  else plan_entries_deinit(&prepare, 1);
   out_entries[(*out_count)++] = decode;
   return true;
-}
-
-void plan_entries_deinit(plan_entry *entries, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    free(entries[i].member);
-    free(entries[i].pair);
-    entries[i].member = NULL;
-    entries[i].pair = NULL;
-  }
 }

@@ -332,14 +332,13 @@ static bool plan_function(planner *p, MlirModule module, MlirOperation function,
   mlirOperationDestroy(function);
   ok = true;
 done:
-  plan_entries_deinit(entries, entry_count);
   free(p->graph.ops);
   return ok;
 }
 
 bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
   planner p = {.graph = {.diagnostics = diagnostics, .options = options, .target = options->target},
-               .out = {.context = mlirModuleGetContext(module)}};
+               .out = {.context = mlirModuleGetContext(module), .arena = hmoec_arena_create()}};
   p.out.memory_type = mlirTypeParseGet(p.out.context, ref("!hmk.memory"));
   MlirOperation entry = {NULL};
   MlirBlock module_body = mlirModuleGetBody(module);
@@ -357,24 +356,10 @@ bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_di
   if (ok) ok = plan_function(&p, module, entry, mlirRegionGetFirstBlock(mlirOperationGetRegion(entry, 0)));
   if (ok && p.out.failed)
     ok = hmoec_error(diagnostics, hmoec_location_of_op(mlirModuleGetOperation(module)),
-                     "the model is too large: a size does not fit 63 bits, or memory ran out");
-  for (size_t i = 0; i < p.out.memory_count; i++) {
-    free(p.out.memories[i]->key);
-    free(p.out.memories[i]);
-  }
-  free(p.out.memories);
-  while (p.out.memos) {
-    plan_memo *memo = p.out.memos;
-    p.out.memos = memo->next;
-    free(memo);
-  }
+                     "the model is too large: a size does not fit 63 bits");
   hmoec_scalar_library_deinit(&p.graph.functions);
-  free(p.out.dims[PLAN_OPEN]);
-  free(p.out.dims[PLAN_RUN]);
-  for (size_t i = 0; i < p.value_count; i++) free(p.values[i]);
-  free(p.values);
-  free(p.graph.depends);
   hmoec_pointer_map_deinit(&p.value_at);
   hmoec_pointer_map_deinit(&p.graph.op_at);
+  hmoec_arena_destroy(p.out.arena);
   return ok;
 }

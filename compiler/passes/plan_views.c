@@ -8,7 +8,6 @@
  * read group by group joins them first. */
 #include "passes/plan.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_AXES = 3 };
@@ -165,8 +164,7 @@ bool plan_parameter(planner *p, MlirOperation op, int fn, int64_t rows_dim) {
   int64_t count = hmoec_op_int(op, "count"), first = count > 0 ? 1 : 0;
   plan_memory *memory = plan_memory_create(p, "param", "f32", -1, shape.rank - first, shape.dims + first);
   MlirStringRef key = hmoec_op_string(op, "key");
-  memory->key = strndup(key.data, key.length);
-  if (!memory->key) p->out.failed = true;
+  memory->key = hmoec_arena_strndup(p->out.arena, key.data, key.length);
   memory->count = count;
   memory->index = p->out.params++;
   if (count > 1 && shape.rank == 2 && !only_grouped(value)) { /* a stack of vectors that is read as a matrix becomes one */

@@ -20,14 +20,14 @@ struct hmoec_arena {
   arena_block *newest;
 };
 
-static _Noreturn void out_of_memory(void) {
+_Noreturn void hmoec_arena_out_of_memory(void) {
   fputs("hmoec: out of memory\n", stderr);
   abort();
 }
 
 hmoec_arena *hmoec_arena_create(void) {
   hmoec_arena *arena = calloc(1, sizeof *arena);
-  if (!arena) out_of_memory();
+  if (!arena) hmoec_arena_out_of_memory();
   return arena;
 }
 
@@ -41,13 +41,13 @@ void hmoec_arena_destroy(hmoec_arena *arena) {
 }
 
 void *hmoec_arena_alloc(hmoec_arena *arena, size_t size_bytes) {
-  if (size_bytes > SIZE_MAX / 2) out_of_memory();
+  if (size_bytes > SIZE_MAX / 2) hmoec_arena_out_of_memory();
   size_t rounded = (size_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   arena_block *block = arena->newest;
   if (!block || block->size_bytes - block->used_bytes < rounded) {
     size_t capacity = rounded > BLOCK_BYTES ? rounded : BLOCK_BYTES;
     block = calloc(1, sizeof *block + capacity);
-    if (!block) out_of_memory();
+    if (!block) hmoec_arena_out_of_memory();
     block->size_bytes = capacity;
     block->next = arena->newest;
     arena->newest = block;
@@ -59,7 +59,7 @@ void *hmoec_arena_alloc(hmoec_arena *arena, size_t size_bytes) {
 
 void *hmoec_arena_alloc_array(hmoec_arena *arena, size_t count, size_t element_bytes) {
   size_t size_bytes;
-  if (__builtin_mul_overflow(count, element_bytes, &size_bytes)) out_of_memory();
+  if (__builtin_mul_overflow(count, element_bytes, &size_bytes)) hmoec_arena_out_of_memory();
   return hmoec_arena_alloc(arena, size_bytes);
 }
 

@@ -8,6 +8,9 @@
 
 typedef struct hmoec_arena hmoec_arena;
 
+/* The end of the process; for what is kept beside an arena, too. */
+_Noreturn void hmoec_arena_out_of_memory(void);
+
 hmoec_arena *hmoec_arena_create(void);
 void hmoec_arena_destroy(hmoec_arena *arena); /* NULL is fine */
 

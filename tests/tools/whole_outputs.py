@@ -6,13 +6,14 @@ that is meant is taken over by --update and read in the difference of the commit
 
     whole_outputs.py BUILD/bin/hmoec FOLDER [--update] [NAME...]
 
-Commands run in FOLDER; models/ stands for the project's. IR is written an op a line, without the marks and types that say nothing."""
+Specs are named as FOLDER sees them; models/ stands for the project's. IR is written an op a line, without the marks and types that say nothing."""
 import difflib
 import glob
 import os
 import re
 import subprocess
 import sys
+import tempfile
 
 MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "models")
 
@@ -29,14 +30,17 @@ def short(text):
 
 
 def output(hmoec, command, folder):
-    words = [os.path.join(MODELS, w[len("models/"):]) if w.startswith("models/") else w for w in command.split()]
-    result = subprocess.run([hmoec, *words[1:]], capture_output=True, text=True, cwd=folder)
+    words = [os.path.join(MODELS, w[len("models/"):]) if w.startswith("models/") else os.path.join(folder, w) if w.endswith(".spec") else w
+             for w in command.split()]
+    with tempfile.TemporaryDirectory() as here:  # where a pass that fails leaves its module
+        result = subprocess.run([hmoec, *words[1:]], capture_output=True, text=True, cwd=here)
     if result.returncode: sys.exit(f"{command}: {result.stderr}")
-    return short(result.stdout) if "--emit hmk" in command else result.stdout.replace(MODELS + "/", "models/")
+    return short(result.stdout) if "--emit hmk" in command else result.stdout
 
 
 def main():
     hmoec, folder, *rest = [a for a in sys.argv[1:] if a != "--update"]
+    folder = os.path.abspath(folder)
     update, compared, different = "--update" in sys.argv, 0, 0
     for file in sorted(glob.glob(os.path.join(folder, "*.txt"))):
         if rest and os.path.basename(file)[:-len(".txt")] not in rest: continue

@@ -4,16 +4,19 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
 #include <cmocka.h>
+#include <mlir-c/IR.h>
 
 #include "commands/commands.h"
 #include "support/npy.h"
@@ -65,6 +68,28 @@ static void block_remove(const void *block) {
   pthread_mutex_unlock(&lock);
 }
 
+/* ---- the places that ask for memory ---- */
+
+enum { MOST_PLACES = 1024 };
+static struct {
+  const void *address; /* behind the call */
+  size_t calls;
+} places[MOST_PLACES];
+static size_t place_count, failing = SIZE_MAX; /* the first call of that place gets nothing */
+
+/* Whether a place is to be told that there is no memory. */
+static bool fails(const void *address) {
+  pthread_mutex_lock(&lock);
+  size_t at = 0;
+  while (at < place_count && places[at].address != address) at++;
+  if (at == MOST_PLACES) abort();
+  if (at == place_count) places[place_count++].address = address;
+  bool now = ++places[at].calls == 1 && at == failing;
+  pthread_mutex_unlock(&lock);
+  return now;
+}
+#define FAILS() fails(__builtin_return_address(0))
+
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *block, size_t size);
@@ -81,21 +106,23 @@ int __wrap_asprintf(char **out_text, const char *format, ...) __attribute__((for
 
 int __wrap_asprintf(char **out_text, const char *format, ...) {
   va_list arguments;
+  if (FAILS()) return -1;
   va_start(arguments, format);
   int length = vasprintf(out_text, format, arguments);
   va_end(arguments);
   if (length >= 0) block_add(*out_text);
   return length;
 }
-void *__wrap_malloc(size_t size) { return block_add(__real_malloc(size)); }
-void *__wrap_calloc(size_t count, size_t size) { return block_add(__real_calloc(count, size)); }
-char *__wrap_strdup(const char *text) { return block_add(__real_strdup(text)); }
-char *__wrap_strndup(const char *text, size_t size) { return block_add(__real_strndup(text, size)); }
+void *__wrap_malloc(size_t size) { return FAILS() ? NULL : block_add(__real_malloc(size)); }
+void *__wrap_calloc(size_t count, size_t size) { return FAILS() ? NULL : block_add(__real_calloc(count, size)); }
+char *__wrap_strdup(const char *text) { return FAILS() ? NULL : block_add(__real_strdup(text)); }
+char *__wrap_strndup(const char *text, size_t size) { return FAILS() ? NULL : block_add(__real_strndup(text, size)); }
 void __wrap_free(void *block) {
   block_remove(block);
   __real_free(block);
 }
 void *__wrap_realloc(void *block, size_t size) {
+  if (FAILS()) return NULL;
   block_remove(block);
   return block_add(__real_realloc(block, size));
 }
@@ -146,7 +173,8 @@ static bool run_once(const char *line) {
   int count = 0;
   bool help;
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create_with(ignore, NULL);
-  assert_true(diagnostics && strlen(line) < sizeof text);
+  assert_true(strlen(line) < sizeof text);
+  if (!diagnostics) return false;
   strcpy(text, line);
   for (char *rest = text, *word; count < MOST_WORDS && (word = strtok_r(rest, " ", &rest));) words[count++] = word;
   size_t command = 0;
@@ -231,6 +259,95 @@ static void test_commands(void **state) {
   close(messages);
 }
 
+/* ---- memory that is not there ---- */
+
+extern const char __executable_start; /* of the linker: places are told as addr2line wants them */
+
+/* MLIR asks for memory in inline code of its own and does not look whether it is there: within so many bytes of these functions. */
+static bool is_of_mlir(const void *address) {
+  enum { BYTES = 256 };
+  const uintptr_t functions[] = {(uintptr_t)mlirOperationStateAddResults, (uintptr_t)mlirOperationStateAddOperands,
+                                 (uintptr_t)mlirOperationStateAddOwnedRegions, (uintptr_t)mlirOperationStateAddAttributes};
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+    if ((uintptr_t)address > functions[i] && (uintptr_t)address - functions[i] < BYTES) return true;
+  return false;
+}
+
+/* The command, whose standard output goes to a file. */
+static bool run_to_file(const char *line) {
+  int out = dup(STDOUT_FILENO);
+  fflush(stdout);
+  assert_true(freopen("result", "w", stdout) != NULL);
+  bool ok = run_once(line);
+  dup2(out, STDOUT_FILENO);
+  close(out);
+  return ok;
+}
+
+static size_t read_result(char *out, size_t size) {
+  FILE *file = fopen("result", "rb");
+  size_t count = file ? fread(out, 1, size, file) : 0;
+  if (file) fclose(file);
+  return count;
+}
+
+enum { MOST_RESULT_BYTES = 1 << 20 };
+static char wanted[MOST_RESULT_BYTES], found[MOST_RESULT_BYTES];
+
+/* In a process of its own, the command with one call that gets no memory: it is refused and keeps nothing, or says that there is none and ends, as arenas
+ * do, or does without and gives what it always gives. NULL, or what else it does. */
+static const char *run_without(const char *line, size_t place, size_t wanted_bytes) {
+  enum { REFUSED, SUCCEEDED, KEPT };
+  fflush(NULL);
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    for (int i = 1; i < SIGRTMIN; i++) signal(i, SIG_DFL); /* the handlers of cmocka go on with the next test */
+    dup2(fileno(quiet), STDERR_FILENO);
+    size_t before = block_count;
+    for (size_t i = 0; i < place_count; i++) places[i].calls = 0;
+    failing = place;
+    bool ok = run_to_file(line);
+    _exit(ok ? SUCCEEDED : block_count != before ? KEPT : REFUSED);
+  }
+  int status;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  if (WIFSIGNALED(status)) return WTERMSIG(status) == SIGABRT ? NULL : "it crashes";
+  if (WEXITSTATUS(status) == KEPT) return "it keeps memory";
+  if (WEXITSTATUS(status) == REFUSED) return read_result(found, sizeof found) > 0 ? "it gives a result" : NULL;
+  return read_result(found, sizeof found) == wanted_bytes && memcmp(found, wanted, wanted_bytes) == 0 ? NULL
+                                                                                                      : "its result is another";
+}
+
+static void test_no_memory(void **state) {
+  (void)state;
+  static const char *const lines[] = {
+      "compile " TINY " --emit hmk -o -",
+      "compile c.spec --emit hmk -o -",
+      "compile " HMOE_SOURCE_DIR "/models/hypermoe-layer.spec -D strategy=cache -D d_model=24 -D d_ff=32 --emit hmoe -o -",
+      "import " HMOE_SOURCE_DIR "/tests/golden/gpt2-hypermoe-tiny-k1 -o -",
+  };
+  size_t wrong = 0, tried = 0;
+  for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+    assert_true(run_to_file(lines[i])); /* what stays for the process is there then */
+    memset(places, 0, sizeof places);
+    place_count = 0;
+    assert_true(run_to_file(lines[i]));
+    size_t wanted_bytes = read_result(wanted, sizeof wanted);
+    assert_in_range(wanted_bytes, 100, MOST_RESULT_BYTES - 1);
+    for (size_t p = 0; p < place_count; p++) {
+      if (is_of_mlir(places[p].address)) continue;
+      const char *end = run_without(lines[i], p, wanted_bytes);
+      if (end)
+        print_error("%s: without memory at %#tx: %s\n", lines[i], (const char *)places[p].address - &__executable_start, end);
+      wrong += end != NULL;
+      tried++;
+    }
+  }
+  if (wrong) fail_msg("%zu of %zu", wrong, tried);
+  assert_true(tried > 100);
+}
+
 static void write_text(const char *path, const char *text) {
   FILE *file = fopen(path, "w");
   assert_non_null(file);
@@ -280,7 +397,7 @@ static int teardown(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_commands)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_commands), cmocka_unit_test(test_no_memory)};
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   (void)tests, (void)setup, (void)teardown;
   return 77; /* they keep freed memory; the address sanitizer looks for leaks by itself */

@@ -238,8 +238,9 @@ static void test_generate(void **state) {
   /* Rows of one token, of none, and no rows: the warning comes before the prompt is looked at. */
   if (!run(GENERATE " -o t.npy --max-new-tokens 1 --input input_ids=tall.npy --input attention_mask=tall_mask.npy", &status))
     fail_msg("%s", messages);
-  assert_string_equal(messages, "tall_mask.npy: 2 rows end in padding, row 1 first: generation continues behind it; pad prompts of a "
-                                "decoder on the left\n");
+  assert_string_equal(messages,
+                      "tall_mask.npy: 2 rows end in padding, row 1 first: generation continues behind it; pad prompts of a "
+                      "decoder on the left\n");
   assert_false(run(GENERATE " -o t.npy --max-new-tokens 1 --input input_ids=thin.npy --input attention_mask=thin.npy", &status));
   assert_string_equal(messages, "generate: prompt.input_ids: expected at least one token a row, found none\n");
   if (!run(GENERATE " -o t.npy --max-new-tokens 1 --input input_ids=empty.npy --input attention_mask=empty.npy", &status))

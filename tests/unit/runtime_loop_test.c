@@ -244,7 +244,8 @@ static void test_loops_in_turn(void **state) {
   plan_step(plan, e, HMOE_STEP_GROUP_SETS, tokens, BINDINGS(AT(HMOE_NONE), AT(blocks), AT(row_token), AT(HMOE_NONE), AT(HMOE_NONE)),
             FIELDS(group_sets, .experts = EXPERTS, .top_k = TOP_K, .mode = HMOE_SETS_TOKEN, .row_block = 1));
   for (uint32_t turn = 0; turn < 2; turn++) {
-    plan_step(plan, e, HMOE_STEP_LOOP, tokens, BINDINGS(AT(HMOE_NONE)), FIELDS(loop, .kind = HMOE_LOOP_ROWS, .steps = 1, .chunk = 7));
+    plan_step(plan, e, HMOE_STEP_LOOP, tokens, BINDINGS(AT(HMOE_NONE)),
+              FIELDS(loop, .kind = HMOE_LOOP_ROWS, .steps = 1, .chunk = 7));
     plan_kernel(plan, e, NEGATE, chunk, BINDINGS({turn ? between[1] : x, 0, 0, 4}, {between[2 * turn], 0, 0, 4}));
     if (turn) break;
     plan_step(plan, e, HMOE_STEP_LOOP, tokens, BINDINGS(AT(blocks)),

@@ -30,8 +30,12 @@ static void test_layouts(void **state) {
       {{.role = HMOEC_ROLE_ROWS, .columns = 144, .in_place = true}, {.stride = 144, .slack = 16}, true},
       {{.role = HMOEC_ROLE_ROWS, .columns = 32, .format = HMOEC_FORMAT_BF16, .in_place = true}, {.stride = 160, .slack = 16}, true},
       {{.role = HMOEC_ROLE_RIGHT, .depth = 7, .columns = 33}, {.stride = 448, .depth = 7, .columns = 64}, false},
-      {{.role = HMOEC_ROLE_RIGHT, .depth = 7, .columns = 32, .format = HMOEC_FORMAT_BF16}, {.stride = 1024, .depth = 32, .columns = 32}, false},
-      {{.role = HMOEC_ROLE_RIGHT, .depth = 33, .columns = 32, .format = HMOEC_FORMAT_BF16}, {.stride = 2048, .depth = 64, .columns = 32}, false},
+      {{.role = HMOEC_ROLE_RIGHT, .depth = 7, .columns = 32, .format = HMOEC_FORMAT_BF16},
+       {.stride = 1024, .depth = 32, .columns = 32},
+       false},
+      {{.role = HMOEC_ROLE_RIGHT, .depth = 33, .columns = 32, .format = HMOEC_FORMAT_BF16},
+       {.stride = 2048, .depth = 64, .columns = 32},
+       false},
       {{.role = HMOEC_ROLE_VECTOR, .columns = 33}, {.stride = 64, .columns = 64}, false},
       {{.role = HMOEC_ROLE_TABLE, .depth = 3, .columns = 11}, {.stride = 64}, false},
       {{.role = HMOEC_ROLE_TABLE, .depth = 2, .columns = 16}, {.stride = 32}, false},
@@ -41,7 +45,9 @@ static void test_layouts(void **state) {
       {{.role = HMOEC_ROLE_DISTANCES, .columns = 31}, {.stride = 128, .columns = 128, .zero = 63}, false},
       {{.role = HMOEC_ROLE_DISTANCES, .columns = 32}, {.stride = 160, .columns = 160, .zero = 64}, false},
       /* Of a generator as many columns as what it generates takes, [5, 33] and in pairs of bf16 [32, 64]. */
-      {{.role = HMOEC_ROLE_RIGHT, .depth = 2, .columns = 165, .generated_rows = 5}, {.stride = 640, .depth = 2, .columns = 320}, false},
+      {{.role = HMOEC_ROLE_RIGHT, .depth = 2, .columns = 165, .generated_rows = 5},
+       {.stride = 640, .depth = 2, .columns = 320},
+       false},
       {{.role = HMOEC_ROLE_RIGHT, .depth = 2, .columns = 165, .generated_rows = 5, .generates = HMOEC_FORMAT_BF16},
        {.stride = 4096, .depth = 2, .columns = 2048},
        false},
@@ -54,8 +60,9 @@ static void test_layouts(void **state) {
     hmoec_layout found = hmoec_layout_of(cpu, &schedule, &cases[i].operand);
     if (found.stride != l->stride || found.slack != l->slack || found.depth != l->depth || found.columns != l->columns ||
         found.parts != l->parts || found.zero != l->zero)
-      fail_msg("case %zu: found stride %lld, slack %lld, depth %lld, columns %lld, parts %lld, zero %lld", i, (long long)found.stride,
-               (long long)found.slack, (long long)found.depth, (long long)found.columns, (long long)found.parts, (long long)found.zero);
+      fail_msg("case %zu: found stride %lld, slack %lld, depth %lld, columns %lld, parts %lld, zero %lld", i,
+               (long long)found.stride, (long long)found.slack, (long long)found.depth, (long long)found.columns,
+               (long long)found.parts, (long long)found.zero);
     if (hmoec_has_gaps(cpu, &schedule, &cases[i].operand) != cases[i].gaps) fail_msg("case %zu: gaps", i);
   }
   assert_int_equal(hmoec_right_elements(cpu, HMOEC_FORMAT_F32, 7, 33), 448);
@@ -69,7 +76,8 @@ static void test_row_strides(void **state) {
   (void)state;
   static const struct {
     int64_t widest, stride, stride_bf16;
-  } cases[] = {{1, 16, 32}, {16, 16, 32}, {17, 48, 32}, {32, 48, 32}, {33, 48, 96}, {48, 48, 96}, {49, 80, 96}, {96, 112, 96}, {97, 112, 160}};
+  } cases[] = {{1, 16, 32},  {16, 16, 32}, {17, 48, 32},  {32, 48, 32},  {33, 48, 96},
+               {48, 48, 96}, {49, 80, 96}, {96, 112, 96}, {97, 112, 160}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     hmoec_schedule schedule = {{0}};
     cpu->prepare(&schedule, cases[i].widest);
@@ -112,7 +120,8 @@ static void test_versions(void **state) {
 
 static void test_knobs(void **state) {
   (void)state;
-  const hmoec_target *const targets[] = {&hmoec_target_cpu, &hmoec_target_cuda}; /* one with knobs of its own, one with its host's */
+  const hmoec_target *const targets[] = {&hmoec_target_cpu,
+                                         &hmoec_target_cuda}; /* one with knobs of its own, one with its host's */
   for (size_t t = 0; t < 2; t++) {
     const hmoec_knob *knobs = hmoec_target_knobs(targets[t]);
     assert_int_equal(hmoec_target_knob_count(targets[t]), CPU_KNOB_COUNT);
@@ -137,7 +146,8 @@ static const char *schedule_message(module_fixture *f, const char *attributes, h
   MlirModule module = hmoec_module_parse(f->context, "schedule.mlir", text, strlen(text));
   assert_false(mlirModuleIsNull(module));
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
-  bool ok = hmoec_schedule_read(module.ptr ? mlirModuleGetOperation(module) : (MlirOperation){NULL}, cpu, diagnostics, out_schedule);
+  bool ok =
+      hmoec_schedule_read(module.ptr ? mlirModuleGetOperation(module) : (MlirOperation){NULL}, cpu, diagnostics, out_schedule);
   snprintf(message, sizeof message, "%s", hmoec_diagnostics_first(diagnostics));
   assert_int_equal(ok, hmoec_diagnostics_errors(diagnostics) == 0);
   hmoec_diagnostics_destroy(diagnostics);
@@ -157,8 +167,8 @@ static void test_schedules_in_modules(void **state) {
       int64_t value = side == 0 ? knobs[i].least : side == 1 ? knobs[i].most : side == 2 ? knobs[i].least - 1 : knobs[i].most + 1;
       snprintf(attributes, sizeof attributes, "hmk.target = \"cpu\", hmk.schedule = {\"%s.%s\" = %lld}", knobs[i].of, knobs[i].name,
                (long long)value);
-      snprintf(expected, sizeof expected, "hmk.schedule: expected %s.%s to be an integer from %lld to %lld", knobs[i].of, knobs[i].name,
-               (long long)knobs[i].least, (long long)knobs[i].most);
+      snprintf(expected, sizeof expected, "hmk.schedule: expected %s.%s to be an integer from %lld to %lld", knobs[i].of,
+               knobs[i].name, (long long)knobs[i].least, (long long)knobs[i].most);
       assert_string_equal(schedule_message(&f, attributes, &schedule), side < 2 ? "" : expected);
       for (size_t k = 0; side < 2 && k < HMOEC_MOST_KNOBS; k++) assert_int_equal(schedule.value[k], k == i ? value : 0);
     }
@@ -218,7 +228,8 @@ static void test_packings(void **state) {
                                .operand_n = 160,
                                .pair = HMOEC_PAIR_UPS,
                                .side_by_side = true};
-  const hmoec_packing plain = {.columns = 8, .column_stride = 6, .q = 1, .k_outer = 1, .k_inner = 6, .k_inner_stride = 1, .groups = 1};
+  const hmoec_packing plain = {
+      .columns = 8, .column_stride = 6, .q = 1, .k_outer = 1, .k_inner = 6, .k_inner_stride = 1, .groups = 1};
   hmoec_packing gates = plain;
   gates.pair = HMOEC_PAIR_GATES;
   const hmoec_packing *const packings[] = {&whole, &plain, &gates};
@@ -227,7 +238,8 @@ static void test_packings(void **state) {
     assert_int_equal(hmoec_packing_write(packings[i], f.context, attributes), 2);
     MlirModule module = mlirModuleCreateEmpty(mlirLocationUnknownGet(f.context));
     MlirOperation op = mlirModuleGetOperation(module);
-    for (size_t a = 0; a < 2; a++) mlirOperationSetAttributeByName(op, mlirIdentifierStr(attributes[a].name), attributes[a].attribute);
+    for (size_t a = 0; a < 2; a++)
+      mlirOperationSetAttributeByName(op, mlirIdentifierStr(attributes[a].name), attributes[a].attribute);
     assert_int_equal(mlirDictionaryAttrGetNumElements(attributes[0].attribute), i == 0 ? 6 : 2);
     assert_int_equal(mlirDictionaryAttrGetNumElements(attributes[1].attribute), i == 0 ? 6 : i == 1 ? 0 : 1);
     hmoec_packing read = hmoec_packing_read(op);
@@ -239,15 +251,9 @@ static void test_packings(void **state) {
     hmoec_packing packing;
     int64_t columns, generated, first_column, group_bytes, part_rows, depth, between;
   } cases[] = {
-      {whole, 192, 3, 96, 4480, 13, 7, 1},
-      {plain, 32, 1, 0, 768, 6, 6, 0},
-      {gates, 32, 1, 0, 768, 6, 6, 1},
-      {plain, 32, 1, 0, 2048, 32, 32, 0},
-      {plain, 1024, 32, 0, 24576, 6, 6, 0},
-      {plain, 32, 1, 0, 1280, 10, 10, 0},
-      {plain, 8, 1, 0, 32, 0, 0, 0},
-      {plain, 32, 1, 0, 128, 0, 0, 0},
-      {plain, 8, 1, 0, 400, 0, 0, 0},
+      {whole, 192, 3, 96, 4480, 13, 7, 1}, {plain, 32, 1, 0, 768, 6, 6, 0},      {gates, 32, 1, 0, 768, 6, 6, 1},
+      {plain, 32, 1, 0, 2048, 32, 32, 0},  {plain, 1024, 32, 0, 24576, 6, 6, 0}, {plain, 32, 1, 0, 1280, 10, 10, 0},
+      {plain, 8, 1, 0, 32, 0, 0, 0},       {plain, 32, 1, 0, 128, 0, 0, 0},      {plain, 8, 1, 0, 400, 0, 0, 0},
   };
   cases[3].packing.format = HMOEC_FORMAT_BF16;
   cases[4].packing.generates = HMOEC_FORMAT_BF16;
@@ -307,9 +313,9 @@ static void test_inserts(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_layouts), cmocka_unit_test(test_row_strides),
-                                     cmocka_unit_test(test_versions), cmocka_unit_test(test_knobs),
-                                     cmocka_unit_test(test_schedules_in_modules), cmocka_unit_test(test_packings),
-                                     cmocka_unit_test(test_inserts)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_layouts), cmocka_unit_test(test_row_strides),          cmocka_unit_test(test_versions),
+      cmocka_unit_test(test_knobs),   cmocka_unit_test(test_schedules_in_modules), cmocka_unit_test(test_packings),
+      cmocka_unit_test(test_inserts)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
