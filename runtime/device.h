@@ -18,6 +18,8 @@ typedef struct hmoe_device {
   const char *name; /* in options.device, and the target of the images that it runs */
   bool host_memory; /* fill, upload and download are not called */
   bool numbered; /* there may be several: "cuda:1" is the second */
+  /* The chip of device `number` of the machine; false: there is none of that number, or nothing that drives it. Before any model is open. NULL: chips are not told apart. */
+  bool (*chip)(int number, hmoe_chip *out_chip);
 
   /* Once a model, before all else: which image it runs, and what it needs for itself. close: also where open failed, or was never called. */
   hmoe_status (*open)(hmoe_model *model, const hmoe_options *options);

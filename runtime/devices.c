@@ -20,3 +20,8 @@ const hmoe_device *hmoe_device_find(const char *name) {
     if (is_named(devices[i], name)) return devices[i];
   return NULL;
 }
+
+bool hmoe_device_chip(const char *name, int number, hmoe_chip *out_chip) {
+  const hmoe_device *device = hmoe_device_find(name);
+  return device && device->chip && device->chip(number, out_chip);
+}

@@ -574,6 +574,16 @@ HMOE_MUST_USE hmoe_status hmoe_state_check_run(const hmoe_run *run);
 /* What the run adds to a scope. Loops change dimensions: read before them. */
 int64_t hmoe_state_growth(const hmoe_run *run, int scope);
 
+/* ---- devices.c ---- */
+
+/* What runs code of a device of this machine. */
+typedef struct hmoe_chip {
+  int major, minor; /* of a GPU: its compute capability */
+  int driver; /* the driver's version, as 12080 */
+} hmoe_chip;
+/* That of device `number` of a name ("cuda"). False: there is no such device. */
+bool hmoe_device_chip(const char *name, int number, hmoe_chip *out_chip);
+
 /* ---- model.c ---- */
 
 typedef struct hmoe_model_cache {

@@ -101,12 +101,11 @@ static uint32_t all_versions(const hmoec_session *session) {
 }
 
 /* made: of an object that is kept, else NULL. */
-static bool generate(hmoec_session *session, uint32_t versions, hmoec_output form, hmoec_made_images *made, char **out_bytes,
-                     size_t *out_size) {
+static bool generate(hmoec_session *session, uint32_t versions, const char *processors, hmoec_output form, hmoec_made_images *made,
+                     char **out_bytes, size_t *out_size) {
   hmoec_unit unit = session->unit;
   unit.made = made;
-  return unit.target->generate(session->context, &unit, versions, session->options.mcpu, form, session->diagnostics, out_bytes,
-                               out_size);
+  return unit.target->generate(session->context, &unit, versions, processors, form, session->diagnostics, out_bytes, out_size);
 }
 
 static void append(MlirStringRef text, void *stream) { fwrite(text.data, 1, text.length, stream); }
@@ -152,7 +151,7 @@ static bool list_images(hmoec_session *session) {
   char *bytes = NULL;
   size_t size;
   if (!session->unit.target->host || session->images.count) return true;
-  bool ok = generate(session, all_versions(session), HMOEC_OUTPUT_OBJECT, &session->images, &bytes, &size);
+  bool ok = generate(session, all_versions(session), session->options.mcpu, HMOEC_OUTPUT_OBJECT, &session->images, &bytes, &size);
   free(bytes);
   return ok;
 }
@@ -175,17 +174,18 @@ bool hmoec_session_emit(hmoec_session *session, hmoec_output output, char **out_
   if (output == HMOEC_OUTPUT_HMOE)
     return hmoec_session_fold(session) && print_module(session, session->folded, out_bytes, out_size);
   if (!hmoec_session_plan(session)) return false;
+  const char *mcpu = session->options.mcpu;
   switch (output) {
   case HMOEC_OUTPUT_HMK: return print_module(session, session->planned, out_bytes, out_size);
   case HMOEC_OUTPUT_MANIFEST: return print_manifest(session, out_bytes, out_size);
   case HMOEC_OUTPUT_HEADER:
     *out_bytes = hmoec_header_print(&session->unit, out_size);
     return *out_bytes || hmoec_machine_error(session->diagnostics, "out of memory");
-  case HMOEC_OUTPUT_OBJECT: return generate(session, all_versions(session), output, &session->images, out_bytes, out_size);
+  case HMOEC_OUTPUT_OBJECT: return generate(session, all_versions(session), mcpu, output, &session->images, out_bytes, out_size);
   case HMOEC_OUTPUT_MLIR:
   case HMOEC_OUTPUT_LLVM:
   case HMOEC_OUTPUT_ASSEMBLY:
-  case HMOEC_OUTPUT_CUBIN: return generate(session, all_versions(session), output, NULL, out_bytes, out_size);
+  case HMOEC_OUTPUT_CUBIN: return generate(session, all_versions(session), mcpu, output, NULL, out_bytes, out_size);
   case HMOEC_OUTPUT_HMOE: break;
   }
   return hmoec_usage_error(session->diagnostics, "there is no output number %d", (int)output);
@@ -250,15 +250,33 @@ static bool version_check(const hmoec_session *session, const char *forced) {
   return true;
 }
 
+/* Where mcpu names none: those of this machine's devices, any of which may run the object. NULL: there are none that run it, so all, as for an object that is kept. */
+static const char *processors_here(const hmoec_session *session, char *text, size_t size) {
+  const hmoec_target *target = session->unit.target;
+  uint32_t found = 0; /* of target->processors */
+  size_t used = 0;
+  hmoe_chip chip;
+  if (session->options.mcpu || !target->processor_of) return session->options.mcpu;
+  for (int i = 0; hmoe_device_chip(target->name, i, &chip); i++) {
+    const char *processor = target->processor_of(&chip);
+    for (size_t p = 0; processor && target->processors[p]; p++)
+      if (strcmp(target->processors[p], processor) == 0) found |= 1u << p;
+  }
+  for (size_t p = 0; target->processors[p]; p++)
+    if (found & 1u << p) used += (size_t)snprintf(text + used, size - used, "%s%s", used ? "," : "", target->processors[p]);
+  return used ? text : NULL;
+}
+
 bool hmoec_session_jit(hmoec_session *session, bool every_version) {
   if (session->object) return true;
   if (!hmoec_session_plan(session)) return false;
   const char *forced = hmoec_options_version(&session->options);
   if (!version_check(session, forced)) return false;
   session->versions = wanted_versions(session, forced, every_version);
-  char *bytes = NULL;
+  char *bytes = NULL, processors[64];
   size_t size = 0;
-  bool ok = generate(session, session->versions, HMOEC_OUTPUT_OBJECT, NULL, &bytes, &size) &&
+  const char *here = processors_here(session, processors, sizeof processors);
+  bool ok = generate(session, session->versions, here, HMOEC_OUTPUT_OBJECT, NULL, &bytes, &size) &&
             hmoec_object_load(session->unit.name, bytes, size, session->diagnostics, &session->loaded, &session->object);
   free(bytes);
   return ok;

@@ -85,6 +85,7 @@ typedef struct hmoec_code_version {
 enum { HMOEC_MOST_VERSIONS = 16 };
 
 struct hmoec_unit; /* emit/unit.h: kernels, their functions and their schedule, and the plan */
+struct hmoe_chip; /* runtime_internal.h */
 
 /* ---- the table ---- */
 
@@ -136,6 +137,8 @@ typedef struct hmoec_target {
   const char *const *processors;
   bool
       many_processors; /* code is made for some of them, a list such as "a,b"; "all" is one of them then, and what is made where none is named */
+  /* Of many_processors: the one whose code a device of the machine runs best, whatever becomes of its driver; NULL: none. */
+  const char *(*processor_of)(const struct hmoe_chip *chip);
   /* Code of some versions, a bit set of 1u << number, as OBJECT, ASSEMBLY, LLVM or MLIR, or as CUBIN. processor: NULL, or of processors. *out_bytes is
    * malloc'd, owned by the caller, *out_size long (not terminated). Equal units give equal bytes. False with an error. */
   bool (*generate)(MlirContext context, const struct hmoec_unit *unit, uint32_t versions, const char *processor, hmoec_output form,

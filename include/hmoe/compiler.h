@@ -100,7 +100,7 @@ typedef struct hmoec_options {
   int64_t tokens; /* the batch that costs are weighed for; 0: 512 */
   const char *
       mcpu; /* schedule code for this processor, "native": this machine's; NULL: none in particular. Of target "cuda": the chips that an object has
-                     * code for, with commas between them, or "all"; NULL: all */
+                     * code for, with commas between them, or "all"; NULL: all, and of code that is loaded those of this machine's devices, if it has some */
   const char *cpu; /* the code version that is loaded and opened ("portable", ...); NULL: the best */
   const char *dump_directory; /* the IR after every pass is written there, a file each, all together; NULL: not */
   const char *print_ir_after; /* a pass, or "all": the IR after it goes to `print`; NULL: none */
@@ -370,7 +370,7 @@ HMOE_API void hmoec_free(void *memory);
 /* NAME.h, NAME.json and NAME.o in a directory, which is made if needed. */
 HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_write(hmoec_compilation *compilation, const char *directory);
 
-/* Code for this machine, in this process; generated once. Valid until destroy; for hmoe_model_open and hmoe_model_pack. */
+/* Code for this machine, in this process; generated once. Of target "cuda", unless mcpu says otherwise, for the chips of the devices that the driver has then. Valid until destroy; for hmoe_model_open and hmoe_model_pack. */
 HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_load(hmoec_compilation *compilation,
                                                            const struct hmoe_model_object **out_object);
 /* hmoec_compilation_load, then hmoe_model_open, whose errors become messages. *out_model: closed by hmoe_model_close, before destroy. */

@@ -56,17 +56,33 @@ static bool runs(const hmoe_image *image, int major, int minor, int *out_rank) {
   return code ? chip / 10 == major && chip <= wanted : chip <= wanted;
 }
 
+static hmoe_status read_chip(const hmoe_cuda_driver *driver, CUdevice device, hmoe_chip *out_chip) {
+  HMOE_CUDA_TRY(driver, cuDeviceGetAttribute, &out_chip->major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device);
+  HMOE_CUDA_TRY(driver, cuDeviceGetAttribute, &out_chip->minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device);
+  HMOE_CUDA_TRY(driver, cuDriverGetVersion, &out_chip->driver);
+  return HMOE_OK;
+}
+
+static bool cuda_chip(int number, hmoe_chip *out_chip) {
+  const hmoe_cuda_driver *driver;
+  CUdevice device;
+  int count = 0;
+  return hmoe_cuda_driver_get(&driver) == HMOE_OK && driver->cuDeviceGetCount(&count) == CUDA_SUCCESS && number < count &&
+         driver->cuDeviceGet(&device, number) == CUDA_SUCCESS && read_chip(driver, device, out_chip) == HMOE_OK;
+}
+
 /* The best of those that rank below what *limit says, and its rank there. */
 static hmoe_status choose_image(const hmoe_model *model, hmoe_cuda_model *own, int *limit) {
-  int major = 0, minor = 0, best = -1, rank = 0;
+  int best = -1, rank = 0;
+  hmoe_chip chip;
   char name[128] = "a device";
-  HMOE_CUDA_TRY(own->driver, cuDeviceGetAttribute, &major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, own->device);
-  HMOE_CUDA_TRY(own->driver, cuDeviceGetAttribute, &minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, own->device);
+  HMOE_TRY(read_chip(own->driver, own->device, &chip));
   HMOE_CUDA_TRY(own->driver, cuDeviceGetAttribute, &own->multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, own->device);
   own->driver->cuDeviceGetName(name, sizeof name, own->device);
   for (uint32_t i = 0; i < model->object->image_count; i++) {
     const hmoe_image *image = &model->object->images[i];
-    if (strcmp(image->target, "cuda") != 0 || !runs(image, major, minor, &rank) || rank <= best || rank >= *limit) continue;
+    if (strcmp(image->target, "cuda") != 0 || !runs(image, chip.major, chip.minor, &rank) || rank <= best || rank >= *limit)
+      continue;
     best = rank;
     own->image = image;
   }
@@ -78,8 +94,8 @@ static hmoe_status choose_image(const hmoe_model *model, hmoe_cuda_model *own, i
     if (strcmp(model->object->images[i].target, "cuda") == 0)
       used += (size_t)snprintf(versions + used, sizeof versions - used, "%s%s", used ? ", " : "", model->object->images[i].version);
   return hmoe_fail(HMOE_UNSUPPORTED,
-                   "the object has no code for %s (sm_%d%d), it has %s: compile it with --target cuda for that chip", name, major,
-                   minor, versions);
+                   "the object has no code for %s (sm_%d%d), it has %s: compile it with --target cuda for that chip", name,
+                   chip.major, chip.minor, versions);
 }
 
 /* A driver older than an image's code, or PTX, may take another image. */
@@ -367,6 +383,7 @@ static hmoe_status cuda_reorder(hmoe_state *state, size_t moves, uint64_t positi
 const hmoe_device hmoe_cuda_device = {
     .name = "cuda",
     .numbered = true,
+    .chip = cuda_chip,
     .open = cuda_open,
     .close = cuda_close,
     .allocate = cuda_allocate,

@@ -11,7 +11,7 @@ import numpy
 
 hmoec, golden, cpu, dtype, folder = sys.argv[1:6]
 models = sys.argv[6:] or ["switch-hypermoe-tiny", "switch-moe-tiny", "gpt2-hypermoe-tiny-k1", "gpt2-hypermoe-tiny-k2"]
-place = ["--target", "cuda", "--mcpu", "sm_90a"] if cpu == "cuda" else []
+place = ["--target", "cuda"] if cpu == "cuda" else []
 if not place:
     os.environ["HMOE_CPU"] = cpu
 TOLERANCES = {"f32": (5e-5, 5e-5), "bf16": (5e-2, 3e-2)}  # of the largest value, and of the 2-norm

@@ -108,7 +108,7 @@ typedef struct function_count {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
   bool is_initialised, has_read_environment, is_idle;
-  int devices, version, capability;
+  int devices, version, capability, later_capability; /* of devices after the first; 0: as that */
   uint64_t memory_bytes, seed;
   ptx_device *memory; /* devices share one address space, and one memory */
   struct CUctx_st contexts[MOST_DEVICES];
@@ -472,20 +472,26 @@ EXPORT CUresult cuDeviceGet(CUdevice *device, int ordinal) {
   *device = ordinal;
   return leave(CUDA_SUCCESS);
 }
+static int capability_of(CUdevice device) {
+  return device && driver.later_capability ? driver.later_capability : driver.capability;
+}
+/* That of the thread's context. */
+static int current_capability(void) { return capability_of(thread.contexts[thread.depth - 1]->ordinal); }
 #define DEVICE(device)                                                                                                             \
   if ((device) < 0 || (device) >= driver.devices) return leave(CUDA_ERROR_INVALID_DEVICE)
 EXPORT CUresult cuDeviceGetName(char *name, int size, CUdevice device) {
   ENTER(NEEDS_INIT);
   DEVICE(device);
   if (!name || size < 1) return leave(CUDA_ERROR_INVALID_VALUE);
-  snprintf(name, (size_t)size, "emulator of capability %d.%d", driver.capability / 10, driver.capability % 10);
+  snprintf(name, (size_t)size, "emulator of capability %d.%d", capability_of(device) / 10, capability_of(device) % 10);
   return leave(CUDA_SUCCESS);
 }
 EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device) {
   ENTER(NEEDS_INIT);
   DEVICE(device);
   if (!value) return leave(CUDA_ERROR_INVALID_VALUE);
-  bool hopper = driver.capability >= 90;
+  int capability = capability_of(device);
+  bool hopper = capability >= 90;
   switch (attribute) {
   case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
   case 2:
@@ -509,8 +515,8 @@ EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device)
   case CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH: *value = 5120; break;
   case CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE: *value = 50 << 20; break;
   case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR: *value = 2048; break;
-  case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *value = driver.capability / 10; break;
-  case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: *value = driver.capability % 10; break;
+  case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *value = capability / 10; break;
+  case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: *value = capability % 10; break;
   case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR: *value = (hopper ? 228 : 164) * 1024; break;
   case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: *value = (hopper ? 227 : 163) * 1024; break;
   case CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH: *value = hopper; break;
@@ -602,7 +608,7 @@ static CUresult load(CUmodule *out, const char *image, char *log, size_t log_byt
   }
   ptx_module *module = NULL;
   if (!result) {
-    int major = 0, minor = 0, capability = 0;
+    int major = 0, minor = 0, capability = 0, own = current_capability();
     char suffix = ' ';
     const char *version = strstr(image, ".version"), *target = strstr(image, ".target");
     if (version && sscanf(version, ".version %d.%d", &major, &minor) == 2 && driver_for(major, minor) > driver.version) {
@@ -610,9 +616,9 @@ static CUresult load(CUmodule *out, const char *image, char *log, size_t log_byt
                minor, driver_for(major, minor), driver.version);
       result = CUDA_ERROR_UNSUPPORTED_PTX_VERSION;
     } else if (target && sscanf(target, ".target sm_%d%c", &capability, &suffix) >= 1 &&
-               (suffix == 'a' ? capability != driver.capability : capability > driver.capability)) {
+               (suffix == 'a' ? capability != own : capability > own)) {
       snprintf(driver.report.text, sizeof driver.report.text, "PTX for sm_%d%s does not run on capability %d.%d", capability,
-               suffix == 'a' ? "a" : "", driver.capability / 10, driver.capability % 10);
+               suffix == 'a' ? "a" : "", own / 10, own % 10);
       result = CUDA_ERROR_NO_BINARY_FOR_GPU;
     } else {
       module = ptx_module_create(driver.memory, image, strlen(image), &driver.report);
@@ -713,7 +719,7 @@ EXPORT CUresult cuFuncSetAttribute(CUfunction function, int attribute, int value
   ENTER(NEEDS_CONTEXT);
   if (!function) return leave(CUDA_ERROR_INVALID_HANDLE);
   if (attribute == CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT) return leave(CUDA_SUCCESS);
-  int most = (driver.capability >= 90 ? OPTIN_SHARED_BYTES : 163 * 1024) - (int)function->info.shared_bytes;
+  int most = (current_capability() >= 90 ? OPTIN_SHARED_BYTES : 163 * 1024) - (int)function->info.shared_bytes;
   if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 || value > most)
     return leave(CUDA_ERROR_INVALID_VALUE);
   function->dynamic_shared = value;
@@ -1415,6 +1421,7 @@ EXPORT void fake_cuda_reset(void) {
 SETTER(fake_cuda_set_devices, int, devices)
 SETTER(fake_cuda_set_driver, int, version)
 SETTER(fake_cuda_set_capability, int, capability)
+SETTER(fake_cuda_set_later_capability, int, later_capability)
 SETTER(fake_cuda_set_memory, uint64_t, memory_bytes) /* before cuInit */
 SETTER(fake_cuda_set_seed, uint64_t, seed)
 SETTER(fake_cuda_set_idle, bool, is_idle)

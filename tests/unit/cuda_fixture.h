@@ -25,6 +25,9 @@ static struct {
   uint64_t (*instructions)(const char *name);
   void (*fail_call)(const char *function, unsigned n, CUresult result);
   void (*set_devices)(int count);
+  void (*set_driver)(int version);
+  void (*set_capability)(int capability);
+  void (*set_later_capability)(int capability);
   void (*set_idle)(bool is_idle);
   void (*reset)(void);
   CUresult (*init)(unsigned flags);
@@ -53,6 +56,9 @@ static int fake_open(void **state) {
   fake_find(library, "fake_cuda_instructions", &fake.instructions);
   fake_find(library, "fake_cuda_fail", &fake.fail_call);
   fake_find(library, "fake_cuda_set_devices", &fake.set_devices);
+  fake_find(library, "fake_cuda_set_driver", &fake.set_driver);
+  fake_find(library, "fake_cuda_set_capability", &fake.set_capability);
+  fake_find(library, "fake_cuda_set_later_capability", &fake.set_later_capability);
   fake_find(library, "fake_cuda_set_idle", &fake.set_idle);
   fake_find(library, "fake_cuda_reset", &fake.reset);
   fake_find(library, "cuInit", &fake.init);

@@ -14,7 +14,8 @@
 
 enum { NAME_SIZE = 256 };
 
-const hmoec_cuda_chip hmoec_cuda_chips[] = {{"sm_80", "+ptx80", false}, {"sm_90a", "+ptx86", true}, {NULL, NULL, false}};
+const hmoec_cuda_chip hmoec_cuda_chips[] = {
+    {"sm_80", "+ptx80", false, 12000}, {"sm_90a", "+ptx86", true, 12070}, {NULL, NULL, false, 0}};
 
 void hmoec_cuda_initialise(void) {
   LLVMInitializeNVPTXTargetInfo();

@@ -7,6 +7,7 @@
 
 #include "emit/unit.h"
 #include "ir/hmk_ops.h"
+#include "runtime_internal.h"
 #include "target/cuda/object.h"
 #include "target/target.h"
 
@@ -157,6 +158,21 @@ static bool generate(MlirContext context, const hmoec_unit *unit, uint32_t versi
 /* Chips that code is for, of which there may be several: PTX of one runs on all later ones, too, but where the name ends in a letter. */
 static const char *const processors[] = {"sm_80", "sm_90a", "all", NULL};
 
+/* Of a chip with a letter there is code for it alone, of others PTX that later ones run. A driver that is too old for a chip's PTX may be so for its machine
+ * code, too, and takes code of the least. */
+static const char *processor_of(const hmoe_chip *chip) {
+  int wanted = chip->major * 10 + chip->minor;
+  const char *best = NULL;
+  for (const hmoec_cuda_chip *known = hmoec_cuda_chips; known->name; known++) {
+    int number = 0;
+    char letter = 0;
+    bool exact = sscanf(known->name, "sm_%d%c", &number, &letter) == 2;
+    bool runs = exact ? number == wanted : number <= wanted;
+    if (runs && (!best || chip->driver >= known->driver)) best = known->name;
+  }
+  return best;
+}
+
 const hmoec_target hmoec_target_cuda = {
     .name = "cuda",
     .formats = {[HMOEC_FORMAT_F32] = true, [HMOEC_FORMAT_BF16] = true},
@@ -181,5 +197,6 @@ const hmoec_target hmoec_target_cuda = {
     .lacks = lacks,
     .processors = processors,
     .many_processors = true,
+    .processor_of = processor_of,
     .generate = generate,
 };
