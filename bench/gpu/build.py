@@ -84,7 +84,7 @@ def main():
     run("cc", *flags, "-shared", "-fPIC", HERE / "first_run.c", *objects, *libraries, "-o", out / "libfirst_run.so")
     for each in ("objects", "specs"): shutil.rmtree(out / each)
     (out / "cases.h").unlink()
-    for script in ("peers.py", "on_gpu.sh"): shutil.copy(HERE / script, out)
+    for script in ("peers.py", "fused_moe.py", "on_gpu.sh"): shutil.copy(HERE / script, out)
     print(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 2**20:.1f} MiB")
 
 

@@ -1,12 +1,19 @@
 """Layers beside PyTorch's products on the same GPU, in one process: peers.py LIBRARY RESULTS.json
 
 Weights are random, as are the tokens; what is compared is time, of the two (or three) products of all experts: ours with routing, grouping and epilogue, PyTorch's
-without. cuBLAS: a product an expert, of tokens that are already sorted. grouped: torch._grouped_mm, where this PyTorch has it."""
+without. cuBLAS: a product an expert, of tokens that are already sorted. grouped: torch._grouped_mm, where this PyTorch has it. triton: fused_moe.py, which
+gathers and sums as ours does and is told which picks are an expert's."""
 import ctypes
 import json
 import sys
 
 import torch
+
+try:
+    import fused_moe
+    TRITON = fused_moe.triton.__version__
+except ImportError as error:
+    fused_moe, TRITON = None, str(error)
 
 TOKENS = (1, 8, 64, 512, 8192)
 RUNS, WARM_UP = 30, 5
@@ -43,6 +50,11 @@ def peers_of(dims, tokens):
             at += size
 
     work = {"cublas": cublas}
+    if fused_moe:
+        w_first, w_second = first.transpose(1, 2).contiguous(), second.transpose(1, 2).contiguous()
+        rows, gates, tokens_x = fused_moe.tile_rows(picks, experts), torch.rand(picks, device="cuda"), x[:tokens].contiguous()
+        order, expert_of = fused_moe.order_of(list(torch.randperm(picks, device="cuda").split(sizes)), rows)
+        work["triton"] = lambda: fused_moe.fused_moe(tokens_x, w_first, w_second, gates, order, expert_of, rows, k, bool(gated))
     if hasattr(torch, "_grouped_mm"):
         ends = torch.tensor(sizes, device="cuda", dtype=torch.int32).cumsum(0).to(torch.int32)
         work["grouped"] = lambda: torch._grouped_mm(act(torch._grouped_mm(x, first, offs=ends)), second, offs=ends)
@@ -50,7 +62,7 @@ def peers_of(dims, tokens):
 
 
 def main():
-    library, results = ctypes.CDLL(sys.argv[1]), {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "layers": []}
+    library, results = ctypes.CDLL(sys.argv[1]), {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "triton": TRITON, "layers": []}
     library.first_run_open.restype = library.first_run_queue.restype = ctypes.c_int
     torch.zeros(1, device="cuda")
     a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
