@@ -55,6 +55,7 @@ def table_of(case):
 
 def main():
     dry = sys.argv[-1] == "--dry"
+    if len(sys.argv) != 7 + dry: sys.exit(__doc__)
     hmoec, library, include, golden, models, out = map(Path, sys.argv[1:7])
     shutil.rmtree(out, ignore_errors=True)
     (out / "objects").mkdir(parents=True)

@@ -62,6 +62,7 @@ def peers_of(dims, tokens):
 
 
 def main():
+    if len(sys.argv) != 3: sys.exit(__doc__)
     library, results = ctypes.CDLL(sys.argv[1]), {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "triton": TRITON, "layers": []}
     library.first_run_open.restype = library.first_run_queue.restype = ctypes.c_int
     torch.zeros(1, device="cuda")
