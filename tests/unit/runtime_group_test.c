@@ -152,7 +152,155 @@ static void test_reorder(void **unused) {
   free(t);
 }
 
+/* ---- memory that is too small ---- */
+
+enum {
+  TOKENS = 3,
+  PICKS = TOKENS * TOP_K,
+  BLOCKS = 4,
+  CHUNK = 2,
+  FIRST_CONSTANT = 3,
+  MOST_CONSTANT = 8
+}; /* dimensions of 0 to 8 */
+
+static void note_nothing(const hmoe_kernel_call *call, int64_t task, void *scratch) { (void)call, (void)task, (void)scratch; }
+
+typedef struct sized {
+  uint64_t bytes[8]; /* of each binding, just enough; 0: it is not there */
+} sized;
+
+/* A plan of one step of these bindings, or of a loop with an empty body behind the step that makes its blocks. */
+static fixture_plan *sized_plan(uint32_t kind, const sized *sizes, size_t field_bytes, const void *fields) {
+  fixture_plan *plan = plan_create("sized");
+  plan_entry(plan, "open");
+  fixture_entry *e = plan_entry(plan, "run");
+  uint32_t tokens = plan_dim(e, HMOE_DIM_INPUT, 0, 0), rows = plan_dim(e, HMOE_DIM_SCALE, tokens, TOP_K);
+  uint32_t missing = plan_dim(e, HMOE_DIM_MISSING, 0, CHUNK);
+  for (uint64_t i = 0; i <= MOST_CONSTANT; i++) plan_dim(e, HMOE_DIM_CONST, 0, i);
+  uint32_t x = plan_input(plan, e, "x", 1, 0);
+  e->buffers[x].fixed_bytes = sizes->bytes[0];
+  hmoe_plan_binding bindings[8];
+  for (int i = 0; i < 8; i++)
+    bindings[i] = (hmoe_plan_binding){.buffer = i == 0            ? x
+                                                : sizes->bytes[i] ? plan_temporary(e, sizes->bytes[i], 0, HMOE_NONE)
+                                                                  : HMOE_NONE};
+  uint32_t count = 8;
+  while (count > 0 && bindings[count - 1].buffer == HMOE_NONE) count--;
+  if (kind == HMOE_STEP_LOOP) { /* blocks are copied, for a loop changes them */
+    bindings[0].buffer = plan_temporary(e, sizes->bytes[0], 0, HMOE_NONE);
+    plan_copy(plan, e, BINDINGS(AT(bindings[0].buffer), AT(x)), sizes->bytes[0]);
+  }
+  plan_step(plan, e, kind, kind == HMOE_STEP_GROUP ? rows : tokens, count, bindings, field_bytes, fields);
+  if (kind == HMOE_STEP_LOOP) plan_kernel(plan, e, 0, missing, BINDINGS(AT(x)));
+  return plan;
+}
+
+/* The step with all that it needs, then with each of its bindings four bytes short. messages[i]: of binding i; NULL: it may be short. */
+static void check_sizes(uint32_t kind, const sized *sizes, size_t field_bytes, const void *fields, const void *x,
+                        const char *const messages[8]) {
+  static const char empty[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+  const hmoe_kernel_fn kernel = note_nothing;
+  for (int i = -1; i < 8; i++) {
+    if (i >= 0 && !sizes->bytes[i]) continue;
+    fixture_plan *plan = sized_plan(kind, sizes, field_bytes, fields);
+    const hmoe_plan_step *step = &plan->entries[1].steps[kind == HMOE_STEP_LOOP];
+    hmoe_plan_binding *bindings = (hmoe_plan_binding *)(void *)(plan->bytes + step->bindings.offset);
+    if (i >= 0) plan->entries[1].buffers[bindings[i].buffer].fixed_bytes -= 4;
+    if (i == 0 && kind == HMOE_STEP_LOOP) { /* its copy is as short */
+      hmoe_step_copy *copy = (hmoe_step_copy *)(void *)(plan->bytes + plan->entries[1].steps[0].fields.offset);
+      copy->run_bytes -= 4;
+    }
+    hmoe_options options = fixture_options(1);
+    hmoe_model *model;
+    assert_ok(hmoe_model_open(plan_finish(plan, &kernel, 1),
+                              &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty, .size_bytes = sizeof empty}, &options,
+                              &model));
+    hmoe_status status = hmoe_model_run(model, 1, (int64_t[]){TOKENS}, (const void *const[]){x}, NULL);
+    if (i < 0 || !messages[i]) assert_ok(status);
+    else assert_fails(status, HMOE_INCOMPATIBLE, messages[i]);
+    hmoe_model_close(model);
+    free(plan);
+  }
+}
+
+static void test_sizes(void **unused) {
+  (void)unused;
+  static const int32_t picks[PICKS] = {0, 1, 1, 0, 0, 2}; /* two sets; experts 0, 1 and 2 have 3, 2 and 1 rows */
+  enum { WORDS = PICKS * 4, HEADER = sizeof(hmoe_blocks), BLOCK = sizeof(hmoe_block) };
+  check_sizes(HMOE_STEP_GROUP, &(sized){{WORDS, WORDS, HEADER + BLOCKS * BLOCK, WORDS, WORDS, WORDS, EXPERTS * 16}},
+              FIELDS(group, .experts = EXPERTS, .top_k = TOP_K, .row_block = ROW_BLOCK, .scope_dim = HMOE_NONE,
+                     .past_dim = HMOE_NONE, .stride_dim = HMOE_NONE),
+              picks,
+              (const char *const[8]){
+                  "step 0 (group): binding 0 has 20 bytes, 24 are needed", "step 0 (group): binding 1 has 20 bytes, 24 are needed",
+                  "step 0 (group): the blocks buffer holds only 3 blocks", "step 0 (group): binding 3 has 20 bytes, 24 are needed",
+                  "step 0 (group): binding 4 has 20 bytes, 24 are needed", "step 0 (group): binding 5 has 20 bytes, 24 are needed",
+                  "step 0 (group): binding 6 has 76 bytes, 80 are needed"});
+  static const char *const sets[8] = {
+      "step 0 (group_sets): binding 0 has 20 bytes, 24 are needed", "step 0 (group_sets): the blocks buffer holds only 1 blocks",
+      "step 0 (group_sets): binding 2 has 8 bytes, 12 are needed", "step 0 (group_sets): binding 3 has 20 bytes, 24 are needed",
+      "step 0 (group_sets): binding 4 has 348 bytes, 352 are needed"};
+  const char *each[8] = {sets[0], "step 0 (group_sets): the blocks buffer holds only 2 blocks", sets[2], sets[3]};
+  for (uint32_t mode = HMOE_SETS_DISTINCT; mode <= HMOE_SETS_TOKEN; mode++) {
+    uint64_t blocks = mode == HMOE_SETS_TOKEN ? 3 : 2, scratch = mode == HMOE_SETS_TOKEN ? 0 : (8 * TOKENS + 64) * 4;
+    check_sizes(HMOE_STEP_GROUP_SETS, &(sized){{WORDS, HEADER + blocks * BLOCK, TOKENS * 4, WORDS, scratch}},
+                FIELDS(group_sets, .experts = EXPERTS, .top_k = TOP_K, .mode = mode, .row_block = ROW_BLOCK), picks,
+                mode == HMOE_SETS_TOKEN ? each : sets);
+  }
+  /* A loop is told how many groups there are by the blocks it is given. */
+  static const struct {
+    hmoe_blocks header;
+    hmoe_block blocks[3];
+  } given = {{.count = 3, .groups = 3, .rows = 3}, {{0, 0, 1, 0}, {1, 1, 1, 0}, {2, 2, 1, 0}}};
+  check_sizes(HMOE_STEP_LOOP, &(sized){{sizeof given, 3 * TOP_K * 4, CHUNK * TOP_K * 4, CHUNK * 4, CHUNK * 4, TOKENS * 4}},
+              FIELDS(loop, .kind = HMOE_LOOP_GROUPS, .steps = 1, .chunk = CHUNK, .groups = HMOE_NONE, .top_k = TOP_K), &given,
+              (const char *const[8]){
+                  "step 1 (loop): 3 blocks of 3 groups in a buffer for 2 blocks",
+                  "step 1 (loop): binding 1 has 20 bytes, 24 are needed", "step 1 (loop): binding 2 has 12 bytes, 16 are needed",
+                  "step 1 (loop): binding 3 has 4 bytes, 8 are needed", "step 1 (loop): binding 4 has 4 bytes, 8 are needed"});
+}
+
+/* Scopes of tokens, and what is kept of earlier ones: past_dim tokens and those of this run in rows of stride_dim. */
+static void test_scopes(void **unused) {
+  (void)unused;
+  static const int32_t picks[PICKS] = {0, 1, 1, 0, 0, 2};
+  static const struct {
+    uint32_t scope, past, stride;
+    uint64_t history_words;
+    const char *message;
+  } cases[] = {
+      {0, 0, 0, 0, "step 0 (group): capacity for every 0 tokens"},
+      {1, 2, 3, 3 * 3 * TOP_K, NULL}, /* three scopes of a token each */
+      {1, 2, 3, 3 * 3 * TOP_K - 1, "step 0 (group): binding 7 has 68 bytes, 72 are needed"},
+      {1, 3, 3, 3 * 3 * TOP_K, "step 0 (group): 2 rows are more than the history holds"},
+      {2, 1, 3, 2 * 3 * TOP_K, NULL}, /* the last is not whole */
+      {2, 1, 3, 2 * 3 * TOP_K - 1, "step 0 (group): binding 7 has 44 bytes, 48 are needed"},
+      {8, 0, 8, 8 * TOP_K, NULL},
+      {8, 0, 7, 8 * TOP_K, "step 0 (group): 16 rows are more than the history holds"},
+  };
+  static const char empty[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    const sized sizes = {
+        {PICKS * 4, 0, sizeof(hmoe_blocks) + 8 * sizeof(hmoe_block), PICKS * 4, 0, 0, EXPERTS * 16, cases[i].history_words * 4}};
+    fixture_plan *plan = sized_plan(HMOE_STEP_GROUP, &sizes,
+                                    FIELDS(group, .experts = EXPERTS, .top_k = TOP_K, .row_block = ROW_BLOCK, .capacity = 1,
+                                           .scope_dim = FIRST_CONSTANT + cases[i].scope, .past_dim = FIRST_CONSTANT + cases[i].past,
+                                           .stride_dim = FIRST_CONSTANT + cases[i].stride));
+    hmoe_options options = fixture_options(1);
+    hmoe_model *model;
+    assert_ok(hmoe_model_open(plan_finish(plan, NULL, 0),
+                              &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty, .size_bytes = sizeof empty}, &options,
+                              &model));
+    hmoe_status status = hmoe_model_run(model, 1, (int64_t[]){TOKENS}, (const void *const[]){picks}, NULL);
+    if (cases[i].message) assert_fails(status, HMOE_INCOMPATIBLE, cases[i].message);
+    else assert_ok(status);
+    hmoe_model_close(model);
+    free(plan);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_counts_go_on), cmocka_unit_test(test_reorder)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_counts_go_on), cmocka_unit_test(test_reorder),
+                                     cmocka_unit_test(test_sizes), cmocka_unit_test(test_scopes)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
