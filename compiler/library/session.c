@@ -225,10 +225,11 @@ bool hmoec_session_write(hmoec_session *session, const char *directory) {
 
 /* ---- loaded code ---- */
 
-/* A forced version stays in, so that the runtime says what this machine lacks for it. */
+/* A forced version stays in, so that the runtime says what this machine lacks for it. Of a device the host runs what is done at open, and one version does. */
 static uint32_t wanted_versions(const hmoec_session *session, const char *forced, bool every) {
   const hmoec_target *target = session->unit.target;
   uint32_t all = all_versions(session), wanted = 0;
+  every = every && !target->host;
   for (size_t v = hmoec_code_version_count(target); v-- > 0;) {
     if (!(all & 1u << v)) continue;
     bool is_forced = forced && strcmp(forced, target->version(v).name) == 0, runs = !target->lacks(v);

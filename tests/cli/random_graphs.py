@@ -42,6 +42,10 @@ class Refused(str):
     """Why a graph is not compiled."""
 
 
+def on_target(options):
+    return [word for name in ("target", "mcpu") if getattr(options, name) for word in (f"--{name}", getattr(options, name))]
+
+
 def check_defect(options, path, graph, seed, dtype):
     """What is wrong with compiled code; a Refused: nothing, but it was refused; or None."""
     tokens = random.Random(seed).choice([0, 1, 2, 3, 7, 17, 40, 70, 200])
@@ -51,7 +55,7 @@ def check_defect(options, path, graph, seed, dtype):
     if graph.kind == "decoder": command += ["--save-weights", path + ".safetensors"]
     if options.quick: command += ["--strategy", "auto"]
     if options.cpu: command += ["--cpu", options.cpu]
-    if options.target: command += ["--target", options.target]
+    command += on_target(options)
     command += ["--threads", str(random.Random(seed + 1).choice([1, 2, 8]))]
     result = run(command)
     text = f"{' '.join(command)}\n{result.stdout}{result.stderr}"
@@ -84,7 +88,7 @@ def decode_defect(options, path, graph, seed, dtype):
     numpy.save(base + ".mask.npy", mask)
     shared = ["--weights", path + ".safetensors", "--dtype", dtype]
     if options.cpu: shared += ["--cpu", options.cpu]
-    if options.target: shared += ["--target", options.target]
+    shared += on_target(options)
     command = [options.hmoec, "generate", path, *shared, "--input", f"input_ids={base}.ids.npy", "--max-new-tokens", str(steps), "-o", base + ".tokens.npy"]
     if graph.masked: command += ["--input", f"attention_mask={base}.mask.npy"]
     result = run(command)
@@ -152,6 +156,7 @@ def main():
     parser.add_argument("--dtype", choices=["f32", "bf16"])
     parser.add_argument("--cpu", help="a code version, or `turn`: one of this machine's after the other (default: all of them)")
     parser.add_argument("--target", help="another target than the host, as `hmoec check` takes it")
+    parser.add_argument("--mcpu", help="its processors (default: all that it has)")
     parser.add_argument("--wild", action="store_true", help="also what may be refused")
     parser.add_argument("--plan-only", action="store_true", help="look for what cannot be planned")
     parser.add_argument("--quick", action="store_true", help="one strategy of HyperExperts, the best code version, at most 40 tokens")

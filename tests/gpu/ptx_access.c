@@ -200,20 +200,23 @@ static const uint64_t *spread_addresses(ptx_warp *warp, const ptx_instruction *i
 static void shared_lanes(ptx_warp *warp, const uint64_t *addresses, uint32_t active, unsigned bytes, uint8_t (*data)[16],
                          bool is_write) {
   uint32_t places[LANES];
-  ptx_cta *one = NULL;
+  ptx_cta *ctas[LANES], *one = NULL;
   bool same_block = true;
   EACH_ACTIVE(l, active) {
     uint64_t address = addresses[l];
-    ptx_cta *cta = ptx_shared_block(warp, &address);
+    ctas[l] = ptx_shared_block(warp, &address);
     if (address & (bytes - 1))
       ptx_fail(warp, PTX_MISALIGNED, "%u bytes at shared address %#llx are not aligned", bytes, (unsigned long long)address);
     places[l] = (uint32_t)address;
-    same_block = same_block && (!one || one == cta);
-    one = cta;
-    ptx_shared_touch(warp, cta, places[l], bytes, is_write ? ACCESS_WRITE : ACCESS_READ, l, is_write ? data[l] : NULL);
-    if (is_write) memcpy(cta->shared.data + places[l], data[l], bytes);
-    else memcpy(data[l], cta->shared.data + places[l], bytes);
+    same_block = same_block && (!one || one == ctas[l]);
+    one = ctas[l];
   }
+  if (is_write) EACH_ACTIVE(l, active) {
+      ptx_shared_touch(warp, ctas[l], places[l], bytes, ACCESS_WRITE, l, data[l]);
+      memcpy(ctas[l]->shared.data + places[l], data[l], bytes);
+    }
+  else if (same_block) ptx_shared_read(warp, one, places, active, bytes, data);
+  else EACH_ACTIVE(l, active) ptx_shared_read(warp, ctas[l], places, 1u << l, bytes, data);
   if (same_block) ptx_wavefronts(warp, is_write ? WAVEFRONT_STORE : WAVEFRONT_LOAD, places, active, bytes);
 }
 
@@ -255,6 +258,23 @@ static void access_lanes(ptx_warp *warp, ptx_space space, const uint64_t *addres
   }
 }
 
+/* Part i of what each lane has, side by side; or back. All lanes, whatever is active: the others' are not looked at. */
+static inline __attribute__((always_inline)) void part_of_lanes(uint8_t (*data)[16], unsigned i, uint8_t *part,
+                                                                const unsigned bytes, bool back) {
+  EACH_LANE(l) {
+    if (back) memcpy(data[l] + i * bytes, part + (unsigned)l * bytes, bytes);
+    else memcpy(part + (unsigned)l * bytes, data[l] + i * bytes, bytes);
+  }
+}
+static void move_part(uint8_t (*data)[16], unsigned i, uint8_t *part, unsigned bytes, bool back) {
+  switch (bytes) {
+  case 1: part_of_lanes(data, i, part, 1, back); break;
+  case 2: part_of_lanes(data, i, part, 2, back); break;
+  case 4: part_of_lanes(data, i, part, 4, back); break;
+  default: part_of_lanes(data, i, part, 8, back);
+  }
+}
+
 static ptx_step run_ld(ptx_warp *warp, const ptx_instruction *instruction, uint32_t active) {
   alignas(16) uint8_t data[LANES][16];
   ptx_space space;
@@ -263,7 +283,7 @@ static ptx_step run_ld(ptx_warp *warp, const ptx_instruction *instruction, uint3
   access_lanes(warp, space, addresses, active, whole, data, false);
   for (unsigned i = 0; i < instruction->target_count; i++) {
     uint8_t *out = warp->scratch[4];
-    EACH_ACTIVE(l, active) memcpy(out + l * bytes, data[l] + i * bytes, bytes);
+    move_part(data, i, out, bytes, false);
     ptx_put(warp, &instruction->targets[i], active, out, bytes, ptx_types[instruction->type].letter == 's');
   }
   return STEP_NEXT;
@@ -276,7 +296,7 @@ static ptx_step run_st(ptx_warp *warp, const ptx_instruction *instruction, uint3
   const uint64_t *addresses = spread_addresses(warp, instruction, active, &space);
   for (unsigned i = 0; i < instruction->source_count; i++) {
     const uint8_t *in = ptx_fetch(warp, &instruction->sources[i], active, 1);
-    EACH_ACTIVE(l, active) memcpy(data[l] + i * bytes, in + l * bytes, bytes);
+    move_part(data, i, (uint8_t *)(uintptr_t)in, bytes, true);
   }
   access_lanes(warp, space, addresses, active, bytes * instruction->source_count, data, true);
   return STEP_NEXT;

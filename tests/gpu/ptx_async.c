@@ -557,10 +557,10 @@ static ptx_step run_bulk_wait(ptx_warp *warp, const ptx_instruction *instruction
     if (meant && !store->was_read) {
       store->was_read = true;
       mark_storing(transfer->cta, transfer->shared, transfer->bytes, -1);
-      uint32_t warps = state->warps * state->cluster_size;
       for (uint32_t word = transfer->shared / 4; word < (transfer->shared + transfer->bytes) / 4;
            word++) { /* who writes next must know of this wait */
-        transfer->cta->shared.reads[(size_t)word * warps + warp->agent] = warp->clock[warp->agent] << 6 | store->lane;
+        transfer->cta->shared.reads[(size_t)warp->agent * transfer->cta->shared.words + word] =
+            warp->clock[warp->agent] << 6 | store->lane;
         transfer->cta->shared.cells[word].state |= CELL_READ;
       }
     }

@@ -20,6 +20,13 @@
 
 enum { LANES = 32, NONE = -1, WIDEST = 8 };
 #define ALL_LANES 0xffffffffu
+/* Loops over lanes for what a processor of today has, and for any; results are the same bits. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) &&                           \
+    !defined(__SANITIZE_THREAD__)
+#define FAST __attribute__((target_clones("arch=haswell", "default")))
+#else
+#define FAST
+#endif
 #define EACH_LANE(l) for (int l = 0; l < LANES; l++)
 #define EACH_ACTIVE(l, active)                                                                                                     \
   for (uint32_t left_ = (active), l = 0; left_ && ((l = (uint32_t)__builtin_ctz(left_)), 1); left_ &= left_ - 1)
@@ -335,7 +342,7 @@ typedef struct ptx_shared {
   uint32_t bytes, words;
   uint8_t *data;
   shared_cell *cells, *fine; /* a word; a byte, made when the first is needed */
-  uint32_t *reads, *fine_reads; /* [word or byte][warp of the cluster]: clock << 6 | lane */
+  uint32_t *reads, *fine_reads; /* [warp of the cluster][word or byte]: clock << 6 | lane */
   uint32_t *wgmma; /* [word][warpgroup]: 1 + index in records */
   wgmma_record **records; /* [warpgroup] */
   uint32_t *record_count, *record_room;
@@ -494,6 +501,8 @@ void ptx_global_write(ptx_warp *warp, const uint64_t *addresses, uint32_t active
 void ptx_global_touch(ptx_warp *warp, ptx_allocation *allocation, uint64_t at, uint64_t bytes, bool is_write, unsigned lane,
                       const uint8_t *from);
 void ptx_shared_create(ptx_launch_state *state, ptx_cta *cta);
+/* Lanes of one block, which are in `places`, in its shared memory: `bytes` each, a multiple of their alignment. */
+void ptx_shared_read(ptx_warp *warp, ptx_cta *cta, const uint32_t *places, uint32_t active, unsigned bytes, uint8_t (*out)[16]);
 /* One range; `from` tells a write what it writes (NULL: not compared). */
 void ptx_shared_touch(ptx_warp *warp, ptx_cta *cta, uint32_t address, uint32_t bytes, access_mode mode, unsigned lane,
                       const uint8_t *from);

@@ -123,13 +123,6 @@ static void bind_movmatrix(ptx_parser *parser, ptx_statement *statement, ptx_ins
 
 /* ---- products ---- */
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) &&                           \
-    !defined(__SANITIZE_THREAD__)
-#define FAST __attribute__((target_clones("avx2", "default")))
-#else
-#define FAST
-#endif
-
 /* d[m][n] += a[m][k] b[k][n], rows of d and b `stride` apart */
 FAST static void multiply(float *d, const float *a, const float *b, uint32_t m, uint32_t n, uint32_t k, uint32_t stride) {
   for (uint32_t i = 0; i < m; i++)

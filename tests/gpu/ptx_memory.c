@@ -294,28 +294,48 @@ static void want_aligned(ptx_warp *warp, uint64_t address, unsigned bytes) {
     ptx_fail(warp, PTX_MISALIGNED, "%u bytes at %#llx are not aligned", bytes, (unsigned long long)address);
 }
 
-static void want_written(ptx_warp *warp, const ptx_allocation *allocation, uint64_t at, uint64_t bytes) {
-  for (uint64_t i = 0; i < bytes; i++)
-    if (!allocation->written[at + i])
-      ptx_fail(warp, PTX_UNINITIALISED, "%s: byte %llu was never written", allocation->name, (unsigned long long)(at + i));
+static void want_written(ptx_warp *warp, const ptx_allocation *allocation, uint64_t at, unsigned bytes) {
+  static const uint8_t all[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  if (!memcmp(allocation->written + at, all, bytes)) return;
+  while (allocation->written[at]) at++;
+  ptx_fail(warp, PTX_UNINITIALISED, "%s: byte %llu was never written", allocation->name, (unsigned long long)at);
 }
 
-void ptx_global_read(ptx_warp *warp, const uint64_t *addresses, uint32_t active, unsigned bytes, uint8_t (*out)[16]) {
+/* The range of a lane, whose neighbour's was in `last`. */
+static inline ptx_allocation *range_after(ptx_warp *warp, ptx_allocation *last, uint64_t address, unsigned bytes) {
+  want_aligned(warp, address, bytes);
+  if (last && address >= last->base && address - last->base < last->bytes && bytes <= last->bytes - (address - last->base))
+    return last;
+  return ptx_global_range(warp, address, bytes);
+}
+
+static inline __attribute__((always_inline)) void read_lanes(ptx_warp *warp, const uint64_t *addresses, uint32_t active,
+                                                             const unsigned bytes, uint8_t (*out)[16]) {
+  ptx_allocation *allocation = NULL;
   EACH_ACTIVE(l, active) {
-    want_aligned(warp, addresses[l], bytes);
-    ptx_allocation *allocation = ptx_global_range(warp, addresses[l], bytes);
+    allocation = range_after(warp, allocation, addresses[l], bytes);
     uint64_t at = addresses[l] - allocation->base;
     want_written(warp, allocation, at, bytes);
     ptx_global_touch(warp, allocation, at, bytes, false, l, NULL);
     memcpy(out[l], allocation->data + at, bytes);
   }
+}
+
+void ptx_global_read(ptx_warp *warp, const uint64_t *addresses, uint32_t active, unsigned bytes, uint8_t (*out)[16]) {
+  switch (bytes) { /* of sizes that are known moving them is an instruction */
+  case 1: read_lanes(warp, addresses, active, 1, out); break;
+  case 2: read_lanes(warp, addresses, active, 2, out); break;
+  case 4: read_lanes(warp, addresses, active, 4, out); break;
+  case 8: read_lanes(warp, addresses, active, 8, out); break;
+  default: read_lanes(warp, addresses, active, 16, out);
+  }
   warp->state->module->counters.global_read_bytes += (uint64_t)bytes * (unsigned)__builtin_popcount(active);
 }
 
 void ptx_global_write(ptx_warp *warp, const uint64_t *addresses, uint32_t active, unsigned bytes, uint8_t (*from)[16]) {
+  ptx_allocation *allocation = NULL;
   EACH_ACTIVE(l, active) {
-    want_aligned(warp, addresses[l], bytes);
-    ptx_allocation *allocation = ptx_global_range(warp, addresses[l], bytes);
+    allocation = range_after(warp, allocation, addresses[l], bytes);
     uint64_t at = addresses[l] - allocation->base;
     ptx_global_touch(warp, allocation, at, bytes, true, l, from[l]);
     memcpy(allocation->data + at, from[l], bytes);
@@ -341,9 +361,15 @@ void ptx_shared_create(ptx_launch_state *state, ptx_cta *cta) {
   shared->record_room = ptx_state_allocate(state, warpgroups * sizeof *shared->record_room);
 }
 
-static uint32_t *reads_of(ptx_warp *warp, uint32_t *reads, uint32_t unit) {
-  return reads + (size_t)unit * warp->state->warps * warp->state->cluster_size;
+/* Of a word or a byte: the first warp's, and how far apart those of two warps are. */
+typedef struct unit_reads {
+  uint32_t *first, step;
+} unit_reads;
+static unit_reads word_reads(const ptx_shared *shared, uint32_t word) { return (unit_reads){shared->reads + word, shared->words}; }
+static unit_reads byte_reads(const ptx_shared *shared, uint32_t byte) {
+  return (unit_reads){shared->fine_reads + byte, shared->words * 4};
 }
+static inline uint32_t *of_warp(unit_reads reads, uint32_t warp) { return reads.first + (size_t)warp * reads.step; }
 
 static void not_in_flight(ptx_warp *warp, ptx_cta *cta, const shared_cell *cell, uint32_t word, bool is_write) {
   if (cell->state & CELL_IN_FLIGHT)
@@ -380,7 +406,7 @@ static const char *lanes_name(unsigned lane, const char *verb, char text[40]) {
   return text;
 }
 
-static void ordered(ptx_warp *warp, const shared_cell *cell, uint32_t *reads, uint32_t address, bool is_write, unsigned lane,
+static void ordered(ptx_warp *warp, const shared_cell *cell, unit_reads reads, uint32_t address, bool is_write, unsigned lane,
                     bool same_value) {
   char text[64], now[40], then[40];
   if (cell->writer >= 0) {
@@ -394,25 +420,26 @@ static void ordered(ptx_warp *warp, const shared_cell *cell, uint32_t *reads, ui
   if (!is_write || !(cell->state & CELL_READ)) return;
   uint32_t count = warp->state->warps * warp->state->cluster_size;
   for (uint32_t i = 0; i < count; i++) {
-    uint32_t clock = reads[i] >> 6;
+    uint32_t stamp = *of_warp(reads, i), clock = stamp >> 6;
     if (i != warp->agent && clock > warp->clock[i])
       ptx_fail(warp, PTX_RACE, "race: shared byte %#x was read by %s with no synchronisation between", address,
                agent_name(warp->state, (int)i, text));
-    if (i == warp->agent && clock && !same_value && !ptx_lane_knows(warp, lane, reads[i] & 63, clock))
+    if (i == warp->agent && clock && !same_value && !ptx_lane_knows(warp, lane, stamp & 63, clock))
       ptx_fail(warp, PTX_RACE, "race: %s shared byte %#x, which %s of its warp read with no bar.warp.sync between",
-               lanes_name(lane, "writes", now), address, lanes_name(reads[i] & 63, NULL, then));
+               lanes_name(lane, "writes", now), address, lanes_name(stamp & 63, NULL, then));
   }
 }
 
-static void forget_reads(ptx_warp *warp, shared_cell *cell, uint32_t *reads) {
-  if (cell->state & CELL_READ) memset(reads, 0, warp->state->warps * warp->state->cluster_size * sizeof *reads);
+static void forget_reads(ptx_warp *warp, shared_cell *cell, unit_reads reads) {
+  for (uint32_t i = 0; cell->state & CELL_READ && i < warp->state->warps * warp->state->cluster_size; i++) *of_warp(reads, i) = 0;
   cell->state &= (uint8_t)~CELL_READ;
 }
 
-static void note_read(ptx_warp *warp, shared_cell *cell, uint32_t *reads, unsigned lane) {
-  uint32_t clock = warp->clock[warp->agent], old = reads[warp->agent];
+/* reads: the warp's own of the cell */
+static inline void note_read(const ptx_warp *warp, shared_cell *cell, uint32_t *reads, unsigned lane) {
+  uint32_t clock = warp->clock[warp->agent], old = *reads;
   if (old && (old & 63) != lane && !ptx_lane_knows(warp, lane, old & 63, old >> 6)) lane = MANY_LANES;
-  reads[warp->agent] = clock << 6 | lane;
+  *reads = clock << 6 | lane;
   cell->state |= CELL_READ;
 }
 
@@ -465,11 +492,11 @@ static void touch_bytes(ptx_warp *warp, ptx_cta *cta, uint32_t address, uint32_t
     shared_cell *cell = &shared->cells[word], *fine = &shared->fine[i];
     bool same_value = is_write && from && shared->data[i] == from[i - address] && (fine->written & 1);
     not_in_flight(warp, cta, cell, word, is_write);
-    uint32_t *reads = reads_of(warp, shared->fine_reads, i);
+    unit_reads reads = byte_reads(shared, i);
     ordered(warp, fine, reads, i, is_write, lane, same_value);
     if (is_write) { /* whole words may have been read */
       shared_cell of_word = {.writer = NONE, .state = cell->state};
-      ordered(warp, &of_word, reads_of(warp, shared->reads, word), i, true, lane, same_value);
+      ordered(warp, &of_word, word_reads(shared, word), i, true, lane, same_value);
       forget_reads(warp, fine, reads);
       *fine = (shared_cell){.clock = warp->clock[warp->agent],
                             .writer = (int16_t)warp->agent,
@@ -479,7 +506,7 @@ static void touch_bytes(ptx_warp *warp, ptx_cta *cta, uint32_t address, uint32_t
       cell->written |= (uint8_t)(1u << (i & 3));
     } else {
       if (!(fine->written & 1)) ptx_fail(warp, PTX_UNINITIALISED, "shared byte %#x was never written", i);
-      note_read(warp, fine, reads, lane);
+      note_read(warp, fine, of_warp(reads, warp->agent), lane);
     }
   }
 }
@@ -502,19 +529,13 @@ void ptx_shared_touch(ptx_warp *warp, ptx_cta *cta, uint32_t address, uint32_t b
         cell->state == last->state)
       continue; /* as its neighbour */
     last = plain ? cell : NULL;
-    uint32_t *reads = reads_of(warp, shared->reads, word);
-    bool known = cell->writer >= 0 && cell->clock <= warp->clock[cell->writer] &&
-                 (cell->writer != (int)warp->agent || cell->clock < warp->met);
-    if (mode == ACCESS_READ && known && cell->written == 15 && !(cell->state & (CELL_IN_FLIGHT | CELL_SPLIT))) { /* as most are */
-      note_read(warp, cell, reads, lane);
-      continue;
-    }
+    unit_reads reads = word_reads(shared, word);
     bool same_value =
         is_write && from && cell->written == 15 && !memcmp(shared->data + (size_t)word * 4, from + (word * 4 - address), 4);
     not_in_flight(warp, cta, cell, word, is_write);
     if (cell->state & CELL_SPLIT)
       for (uint32_t b = word * 4; b < word * 4 + 4; b++) {
-        uint32_t *fine_reads = reads_of(warp, shared->fine_reads, b);
+        unit_reads fine_reads = byte_reads(shared, b);
         ordered(warp, &shared->fine[b], fine_reads, b, is_write, lane, same_value);
         if (mode == ACCESS_ASYNC_READ) fenced(warp, &shared->fine[b], b);
         if (is_write) forget_reads(warp, &shared->fine[b], fine_reads);
@@ -526,7 +547,7 @@ void ptx_shared_touch(ptx_warp *warp, ptx_cta *cta, uint32_t address, uint32_t b
       if (cell->written != 15)
         ptx_fail(warp, PTX_UNINITIALISED, "shared byte %#x was never written",
                  word * 4 + (uint32_t)__builtin_ctz(~(unsigned)cell->written & 15u));
-      if (mode == ACCESS_READ) note_read(warp, cell, reads, lane);
+      if (mode == ACCESS_READ) note_read(warp, cell, of_warp(reads, warp->agent), lane);
       else fenced(warp, &checked, word * 4);
       continue;
     }
@@ -542,6 +563,39 @@ void ptx_shared_touch(ptx_warp *warp, ptx_cta *cta, uint32_t address, uint32_t b
                             .state = CELL_GENERIC,
                             .written = 15};
     else cell->state = (uint8_t)((cell->state & ~(CELL_WGMMA | CELL_SPLIT)) | CELL_IN_FLIGHT);
+  }
+}
+
+/* Whether a word was written as a whole, by somebody whom all lanes come after, and nothing else is to be known of it: as most are that are read. */
+static inline bool is_settled(const ptx_warp *warp, const shared_cell *cell) {
+  return cell->written == 15 && !(cell->state & (CELL_IN_FLIGHT | CELL_SPLIT)) && cell->writer >= 0 &&
+         cell->clock <= warp->clock[cell->writer] && (cell->writer != (int)warp->agent || cell->clock < warp->met);
+}
+
+static inline __attribute__((always_inline)) void read_words(ptx_warp *warp, ptx_cta *cta, const uint32_t *places, uint32_t active,
+                                                             const unsigned bytes, uint8_t (*out)[16]) {
+  const ptx_shared *shared = &cta->shared;
+  uint32_t *reads = of_warp(word_reads(shared, 0), warp->agent);
+  EACH_ACTIVE(l, active) {
+    uint32_t first = places[l] / 4;
+    bool plain = places[l] <= shared->bytes && bytes <= shared->bytes - places[l];
+    for (uint32_t word = first; plain && word < first + bytes / 4; word++) plain = is_settled(warp, &shared->cells[word]);
+    if (!plain) ptx_shared_touch(warp, cta, places[l], bytes, ACCESS_READ, l, NULL);
+    for (uint32_t word = first; plain && word < first + bytes / 4; word++) note_read(warp, &shared->cells[word], &reads[word], l);
+    memcpy(out[l], shared->data + places[l], bytes);
+  }
+}
+
+void ptx_shared_read(ptx_warp *warp, ptx_cta *cta, const uint32_t *places, uint32_t active, unsigned bytes, uint8_t (*out)[16]) {
+  switch (bytes) { /* of sizes that are known moving them is an instruction */
+  case 4: read_words(warp, cta, places, active, 4, out); break;
+  case 8: read_words(warp, cta, places, active, 8, out); break;
+  case 16: read_words(warp, cta, places, active, 16, out); break;
+  default:
+    EACH_ACTIVE(l, active) {
+      ptx_shared_touch(warp, cta, places[l], bytes, ACCESS_READ, l, NULL);
+      memcpy(out[l], cta->shared.data + places[l], bytes);
+    }
   }
 }
 
@@ -583,11 +637,12 @@ void ptx_wavefronts(ptx_warp *warp, wavefront_kind kind, const uint32_t *address
   uint32_t per = bytes <= 4 ? 32 : 128 / bytes;
   uint64_t least = 0, extra = 0;
   for (uint32_t begin = 0; begin < LANES; begin += per) {
-    uint32_t words[LANES], used = 0, in_bank[32] = {0}, most = 0;
+    uint32_t words[LANES], used = 0, banks[32][LANES], most = 1;
+    uint8_t in_bank[32] = {0};
     bool rising = true;
-    for (uint32_t l = begin; l < begin + per; l++) {
-      if (!(active >> l & 1)) continue;
+    EACH_ACTIVE(l, active & (per < 32 ? ((1u << per) - 1) << begin : ALL_LANES)) {
       for (uint32_t w = addresses[l] / 4; w < (addresses[l] + bytes + 3) / 4 && used < LANES; w++) {
+        if (used && w == words[used - 1]) continue;
         if (used && w != words[used - 1] + 1) rising = false;
         words[used++] = w;
       }
@@ -596,11 +651,13 @@ void ptx_wavefronts(ptx_warp *warp, wavefront_kind kind, const uint32_t *address
     least++;
     if (rising) continue; /* a run of at most 32 words meets each bank once */
     for (uint32_t i = 0; i < used; i++) {
-      bool again = false;
-      for (uint32_t j = 0; j < i && !again; j++) again = words[j] == words[i];
-      if (!again && ++in_bank[words[i] % 32] > most) most = in_bank[words[i] % 32];
+      uint32_t bank = words[i] % 32, j = 0;
+      while (j < in_bank[bank] && banks[bank][j] != words[i]) j++;
+      if (j < in_bank[bank]) continue;
+      banks[bank][in_bank[bank]++] = words[i];
+      if (in_bank[bank] > most) most = in_bank[bank];
     }
-    extra += most ? most - 1 : 0;
+    extra += most - 1;
   }
   ptx_counters *counters = &warp->state->module->counters;
   uint64_t *totals[] = {&counters->load_wavefronts, &counters->store_wavefronts, &counters->copy_wavefronts};

@@ -233,6 +233,10 @@ void ptx_put(ptx_warp *warp, const ptx_target *target, uint32_t active, const vo
     uint32_t *r = (uint32_t *)(void *)out;
     const uint32_t *v = (const uint32_t *)lanes;
     EACH_LANE(l) r[l] = active >> l & 1 ? v[l] : r[l];
+  } else if (to == bytes && bytes == 8) {
+    uint64_t *r = (uint64_t *)(void *)out;
+    const uint64_t *v = (const uint64_t *)lanes;
+    EACH_LANE(l) r[l] = active >> l & 1 ? v[l] : r[l];
   } else EACH_ACTIVE(l, active) {
       uint64_t value = 0;
       memcpy(&value, in + l * bytes, bytes);

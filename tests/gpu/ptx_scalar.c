@@ -278,25 +278,16 @@ BINARY(min_f64, double, double, LESSER(double, x, y))
 BINARY(max_f64, double, double, GREATER(double, x, y))
 BINARY(copysign_f32, float, float, copysignf(y, x))
 BINARY(copysign_f64, double, double, copysign(y, x))
-/* The product of two floats is exact in double: rounded to odd there, the sum is rounded once. */
-TERNARY(fma_f32, float, float, float, canonical((float)ptx_add_odd((double)x *(double)y, (double)z)))
-TERNARY(fma_f32_careful, float, float, float, canonical(fmaf(x, y, z)))
-TERNARY(fma_f64, double, double, double, fma(x, y, z))
-UNARY(neg_f32, float, float, flip32(x))
-UNARY(neg_f64, double, double, -x)
-UNARY(abs_f32, float, float, fabsf(x))
-UNARY(abs_f64, double, double, fabs(x))
-UNARY(sqrt_f32, float, float, canonical(sqrtf(x)))
-UNARY(sqrt_f64, double, double, sqrt(x))
-UNARY(rcp_f32, float, float, canonical(1.0f / x))
-UNARY(rcp_f64, double, double, 1.0 / x)
-UNARY(rsqrt_f32, float, float, canonical((float)(1.0 / sqrt((double)x))))
-UNARY(rsqrt_f64, double, double, 1.0 / sqrt(x))
-UNARY(ex2_f32, float, float, canonical((float)exp2((double)x)))
-UNARY(lg2_f32, float, float, canonical((float)log2((double)x)))
-UNARY(sin_f32, float, float, canonical((float)sin((double)x)))
-UNARY(cos_f32, float, float, canonical((float)cos((double)x)))
-UNARY(tanh_f32, float, float, canonical((float)tanh((double)x)))
+FAST TERNARY(fma_f32, float, float, float, canonical(fmaf(x, y, z))) TERNARY(fma_f64, double, double, double, fma(x, y, z))
+    UNARY(neg_f32, float, float, flip32(x)) UNARY(neg_f64, double, double, -x) UNARY(abs_f32, float, float, fabsf(x))
+        UNARY(abs_f64, double, double, fabs(x)) UNARY(sqrt_f32, float, float, canonical(sqrtf(x)))
+            UNARY(sqrt_f64, double, double, sqrt(x)) UNARY(rcp_f32, float, float, canonical(1.0f / x))
+                UNARY(rcp_f64, double, double, 1.0 / x) UNARY(rsqrt_f32, float, float, canonical((float)(1.0 / sqrt((double)x))))
+                    UNARY(rsqrt_f64, double, double, 1.0 / sqrt(x)) UNARY(ex2_f32, float, float, canonical((float)exp2((double)x)))
+                        UNARY(lg2_f32, float, float, canonical((float)log2((double)x)))
+                            UNARY(sin_f32, float, float, canonical((float)sin((double)x)))
+                                UNARY(cos_f32, float, float, canonical((float)cos((double)x)))
+                                    UNARY(tanh_f32, float, float, canonical((float)tanh((double)x)))
 
 /* f16 and bf16, alone and in pairs: a word is `n` of them. Sums and products are exact in double, or rounded to odd. */
 #define HALVES(name, inputs, to_float, from_double, value)                                                                         \
@@ -312,7 +303,9 @@ UNARY(tanh_f32, float, float, canonical((float)tanh((double)x)))
   }                                                                                                                                \
   static void name##_1(void *out, const void *const *in) { name(out, in, 1); }                                                     \
   static void name##_2(void *out, const void *const *in) { name(out, in, 2); }
-static uint16_t double_to_f16(double value) { return ptx_f32_to_f16(value, false); }
+                                        static uint16_t double_to_f16(double value) {
+  return ptx_f32_to_f16(value, false);
+}
 #define BOTH_HALVES(name, inputs, value)                                                                                           \
   HALVES(name##_f16, inputs, ptx_f16_to_f32, double_to_f16, value)                                                                 \
   HALVES(name##_bf16, inputs, ptx_bf16_to_f32, double_to_bf16, value)
@@ -558,7 +551,6 @@ static void float_modifiers(ptx_parser *parser, ptx_statement *statement, ptx_in
     out->approximate = type == T_F32 && ptx_take(statement, "approx");
     if (type != T_F32) ptx_take(statement, "approx");
   }
-  if (out->rounding && out->lanes == fma_f32) out->lanes = fma_f32_careful;
 }
 
 static void bind_simple(ptx_parser *parser, ptx_statement *statement, ptx_instruction *out, const char *name, unsigned count,

@@ -87,7 +87,7 @@ static inline hmoec_compilation *cuda_compile(const char *name) {
   if (cuda_compilations[i].name) return cuda_compilations[i].compilation;
   char path[512];
   snprintf(path, sizeof path, "%s/tests/golden/%s", HMOE_SOURCE_DIR, name);
-  static const hmoec_options options = {.struct_size = sizeof options, .target = "cuda"};
+  static const hmoec_options options = {.struct_size = sizeof options, .target = "cuda", .mcpu = "sm_90a"}; /* the driver's */
   assert_int_equal(hmoec_compile_file(path, &options, &cuda_compilations[i].compilation), HMOEC_OK);
   cuda_compilations[i].name = name;
   return cuda_compilations[i].compilation;
