@@ -53,9 +53,9 @@ typedef struct hmoe_device {
    * (status), and returns that or what went wrong since. NULL, both: nothing. */
   hmoe_status (*steps_begin)(hmoe_run *run);
   hmoe_status (*steps_end)(hmoe_run *run, hmoe_status status);
-  /* Among them, behind a run's steps: picked[row] = the first of the largest of values f32 [rows][columns], all in the device's memory; NaN and -inf are never taken,
-   * -1: there is nothing else. NULL: what is generated is chosen from logits. */
-  hmoe_status (*pick)(hmoe_run *run, const void *values, uint64_t rows, uint64_t columns, int32_t *picked);
+  /* Among them, behind a run's steps: fills pick->found in from values f32 [rows][columns], in the device's memory too, as hmoe_pick has it. NULL: what is generated
+   * is chosen from logits. */
+  hmoe_status (*pick)(hmoe_run *run, const hmoe_pick *pick, const void *values, uint64_t columns);
 
   /* After a run's fence: whether its steps found that an input is none of the model's. NULL: they say so themselves. */
   hmoe_status (*finish)(hmoe_run *run);

@@ -157,16 +157,15 @@ static hmoe_status generator_init(generator *g, const hmoe_model *model, const h
 
 /* ---- a model as a decoder ---- */
 
-/* places: they are wanted instead of logits. */
+/* pick: it is wanted instead of logits. */
 static hmoe_status run_entry(generator *g, const generate_entry *entry, const int64_t *ids, const int64_t *mask, int64_t length,
-                             float *logits, int32_t *places) {
+                             float *logits, hmoe_pick *pick) {
   const void *inputs[GENERATE_INPUTS] = {NULL};
   void *outputs[1] = {logits};
   inputs[entry->ids] = ids;
   if (entry->mask != HMOE_NONE) inputs[entry->mask] = mask;
-  if (!places) return hmoe_model_run_state(g->model, entry->number, g->state, &length, inputs, outputs);
-  hmoe_pick pick = {.rows = (uint64_t)g->prompt->rows, .places = places};
-  return hmoe_model_run_pick(g->model, entry->number, g->state, &length, inputs, &pick);
+  if (!pick) return hmoe_model_run_state(g->model, entry->number, g->state, &length, inputs, outputs);
+  return hmoe_model_run_pick(g->model, entry->number, g->state, &length, inputs, pick);
 }
 
 static hmoe_status copy_mask(generator *g, int64_t rows, int64_t beams) {
@@ -207,11 +206,25 @@ static hmoe_status decoder_step(void *context, const int64_t *tokens, int64_t wi
   return HMOE_OK;
 }
 
-static hmoe_status decoder_pick(void *context, const int64_t *tokens, int64_t width, int32_t *places) {
-  generator *g = context;
-  HMOE_TRY(run_entry(g, &g->decode, tokens, g->mask, width, NULL, places));
+static hmoe_status run_pick(generator *g, const int64_t *tokens, int64_t width, hmoe_pick *pick) {
+  HMOE_TRY(run_entry(g, &g->decode, tokens, g->mask, width, NULL, pick));
   drop_mask(g);
   return HMOE_OK;
+}
+
+static hmoe_status decoder_pick(void *context, const int64_t *tokens, int64_t width, int32_t *places) {
+  generator *g = context;
+  return run_pick(g, tokens, width, &(hmoe_pick){.rows = (uint64_t)g->prompt->rows, .words = places});
+}
+
+static hmoe_status decoder_best(void *context, const int64_t *tokens, int64_t width, const hmoe_best *best) {
+  generator *g = context;
+  return run_pick(g, tokens, width,
+                  &(hmoe_pick){.rows = (uint64_t)g->prompt->rows,
+                               .words = best->words,
+                               .wanted = (uint64_t)best->wanted,
+                               .room = (uint64_t)best->room,
+                               .logits = best->logits});
 }
 
 static hmoe_status decoder_reorder(void *context, const int32_t *rows) {
@@ -242,7 +255,9 @@ hmoe_status hmoe_model_generate(hmoe_model *model, const hmoe_prompt *prompt, co
     if (g.encodes) out_tokens[row * width] = start;
     else memcpy(out_tokens + row * width, prompt->input_ids + row * prompt->length, (size_t)prompt->length * sizeof *out_tokens);
   }
-  hmoe_decoder decoder = {&g, g.vocab, decoder_start, decoder_step, decoder_reorder, hmoe_model_picks(model) ? decoder_pick : NULL};
+  bool picks = hmoe_model_picks(model);
+  hmoe_decoder decoder = {
+      &g, g.vocab, decoder_start, decoder_step, decoder_reorder, picks ? decoder_pick : NULL, picks ? decoder_best : NULL};
   hmoe_status status = hmoe_search_run(&g.search, &decoder, out_tokens, &length);
   drop_mask(&g);
   hmoe_state_destroy(g.state);

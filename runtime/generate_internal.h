@@ -14,6 +14,16 @@
 
 /* ---- generate_search.c ---- */
 
+/* The largest logits of rows, where others are not needed: those that reach the `wanted` largest of their row, in ascending order of their places, but for
+ * NaN and -inf. words: [rows, hmoe_best_words(room)], a row: how many there are, their places, their values as f32, each with room for `room`. A row that has more
+ * has its logits in `logits` [rows, vocab] instead. */
+typedef struct hmoe_best {
+  int64_t wanted, room; /* wanted below the vocabulary, room at least wanted */
+  int32_t *words;
+  float *logits;
+} hmoe_best;
+static inline int64_t hmoe_best_words(int64_t room) { return 1 + 2 * room; }
+
 /* What a search asks for logits. A step appends `width` tokens to each of the target rows, tokens [rows, width], and writes the
  * logits of what follows the last: [rows, vocab]. */
 typedef struct hmoe_decoder {
@@ -27,6 +37,8 @@ typedef struct hmoe_decoder {
   /* A step that writes, in place of a row's logits, which of them is the largest: the first of equal ones; NaN and -inf are never taken, -1: all
    * are. NULL: there is no such step. */
   hmoe_status (*pick)(void *context, const int64_t *tokens, int64_t width, int32_t *places);
+  /* A step that writes each row's largest logits. NULL: there is no such step. */
+  hmoe_status (*best)(void *context, const int64_t *tokens, int64_t width, const hmoe_best *best);
 } hmoe_decoder;
 
 /* What changes the logits of a row: see <hmoe/generate.h>. Zeros are no rules, but for repetition_penalty, which is 1 then, and
@@ -82,9 +94,13 @@ HMOE_MUST_USE hmoe_status hmoe_settings_resolve(const hmoe_generation *options, 
 /* ---- generate_rules.c ---- */
 
 bool hmoe_tokens_have(hmoe_tokens tokens, int64_t token);
-/* Applies the rules to the logits of what follows row[0..length). False: no rule changes logits of any row of this length, which is all that a vocabulary
- * of 0 is asked for. scratch: [length]. */
+/* Applies the rules to the logits of what follows row[0..length). False: no rule changes logits of any row of this length. scratch: [length]. */
 bool hmoe_rules_apply(const hmoe_rules *rules, float *logits, int64_t vocab, const int64_t *row, int64_t length, float *scratch);
+/* The same to some of them, [count], of these places in ascending order; no rule may raise any at this length. */
+void hmoe_rules_apply_to(const hmoe_rules *rules, float *logits, const int32_t *places, int64_t count, const int64_t *row,
+                         int64_t length, float *scratch);
+/* How many logits of a row of this length the rules lower, at most; others they leave. -1: they raise or set some. */
+int64_t hmoe_rules_lowered(const hmoe_rules *rules, int64_t length);
 
 /* ---- generate_logits.c ---- */
 
@@ -110,7 +126,7 @@ typedef struct hmoe_candidate {
 void hmoe_logits_best(const float *scores, int64_t count, int64_t k, void *scratch, hmoe_candidate *out_best);
 
 /* A token drawn by `unit` in [0, 1) from softmax(logits / temperature), of which stay: the top_k largest and all that equal the
- * least of them (0: all), of those the fewest largest whose probabilities reach top_p, lower ones first among equals, of those the ones at
+ * least of them, but for -inf (0: all), of those the fewest largest whose probabilities reach top_p, lower ones first among equals, of those the ones at
  * least min_p times as likely as the likeliest. Overwrites logits. largest: theirs, above -inf. */
 int64_t hmoe_logits_sample(float *logits, int64_t count, float largest, const hmoe_search *search, double unit, void *scratch);
 

@@ -279,12 +279,23 @@ static int64_t draw(const float *weights, int64_t count, double unit) {
   return last;
 }
 
+/* Where fewer than top_k can be drawn, only these are summed up, as they are where nobody has the others. */
+static int64_t drop_banned(const selection *s, int64_t count) {
+  int64_t kept = 0;
+  for (int64_t i = 0; i < count; i++) {
+    s->values[kept] = s->values[i];
+    s->indices[kept] = s->indices[i];
+    kept += s->values[i] > -INFINITY;
+  }
+  return kept;
+}
+
 int64_t hmoe_logits_sample(float *logits, int64_t count, float largest, const hmoe_search *search, double unit, void *scratch) {
   selection s = selection_of(scratch, count);
   int64_t kept = count;
   bool some = search->top_k > 0 && search->top_k < count;
   if (some) {
-    kept = gather_largest(logits, count, search->top_k, &s);
+    kept = drop_banned(&s, gather_largest(logits, count, search->top_k, &s));
     memcpy(logits, s.values, (size_t)kept * sizeof *logits);
   }
   float top = capped(largest), temperature = search->temperature;

@@ -43,18 +43,21 @@ static bool report(const hmoe_search *search, int64_t step, const int64_t *token
 typedef struct greedy {
   int64_t *next; /* [rows] */
   float *logits; /* [rows, vocab] */
-  int32_t *places; /* [rows]: of the largest logits, where a decoder finds them itself */
+  int32_t *words; /* [rows, most_words]: of the largest logits, where a decoder finds them itself: hmoe_best, or a place a row */
   void *scratch;
   float *penalised; /* [width] */
   bool *finished; /* [rows] */
 } greedy;
 
-static void place_greedy(arena *a, const hmoe_search *search, int64_t vocab, greedy *out_greedy) {
-  uint64_t rows = (uint64_t)search->rows;
+/* Of a row, where not all logits are wanted: others are worth the decoder's while only if they are few. */
+static int64_t most_words(int64_t vocab) { return vocab < 2 ? 1 : vocab / 2; }
+
+static void place_greedy(arena *a, const hmoe_search *search, const hmoe_decoder *decoder, greedy *out_greedy) {
+  uint64_t rows = (uint64_t)search->rows, vocab = (uint64_t)decoder->vocab;
   out_greedy->next = take(a, hmoe_mul(rows, (uint64_t)search->start_length), sizeof *out_greedy->next);
-  out_greedy->logits = take(a, hmoe_mul(rows, (uint64_t)vocab), sizeof *out_greedy->logits);
-  out_greedy->places = take(a, rows, sizeof *out_greedy->places);
-  out_greedy->scratch = take(a, search->sample ? hmoe_logits_scratch_bytes(vocab) : 0, 1);
+  out_greedy->logits = take(a, hmoe_mul(rows, vocab), sizeof *out_greedy->logits);
+  out_greedy->words = take(a, hmoe_mul(rows, decoder->best ? (uint64_t)most_words(decoder->vocab) : 1), sizeof *out_greedy->words);
+  out_greedy->scratch = take(a, search->sample ? hmoe_logits_scratch_bytes(decoder->vocab) : 0, 1);
   out_greedy->penalised = take(a, (uint64_t)search->rules.most_length, sizeof(float));
   out_greedy->finished = take(a, rows, sizeof *out_greedy->finished);
 }
@@ -71,15 +74,73 @@ static hmoe_status choose(const hmoe_search *search, greedy *g, int64_t vocab, i
   return HMOE_OK;
 }
 
-/* The largest logit decides alone: a decoder that can find it need not give the others. */
-static bool can_pick(const hmoe_search *search, const hmoe_decoder *decoder, const greedy *g, const int64_t *prefix,
-                     int64_t length) {
-  return decoder->pick && !search->sample && !hmoe_rules_apply(&search->rules, NULL, 0, prefix, length, g->penalised);
+/* ---- of a row's largest logits ----
+ *
+ * A token that is taken is one of the top_k largest logits (of 1, where it is greedy) as rules leave them. Rules that lower some, at most so many, leave those among so
+ * many more of the largest as they were: each that is not on the list of these is less than top_k others. */
+
+enum { TIES = 8 }; /* room for elements that equal the last one */
+
+/* What is asked of a decoder for rows of this length; wanted 0: all logits. */
+static hmoe_best best_of(const hmoe_search *search, const hmoe_decoder *decoder, const greedy *g, int64_t length) {
+  int64_t lowered = hmoe_rules_lowered(&search->rules, length), taken = search->sample ? search->top_k : 1;
+  hmoe_best best = {.words = g->words, .logits = g->logits};
+  if (!decoder->best || lowered < 0 || taken < 1 || taken >= decoder->vocab || lowered >= decoder->vocab) return best;
+  int64_t room = taken + lowered + TIES;
+  if (hmoe_best_words(room) > most_words(decoder->vocab)) return best;
+  best.wanted = taken + lowered;
+  best.room = room;
+  return best;
+}
+
+static hmoe_status choose_of_best(const hmoe_search *search, const hmoe_best *best, greedy *g, int64_t row, int64_t step,
+                                  const int64_t *prefix) {
+  int32_t *words = g->words + row * hmoe_best_words(best->room), *places = words + 1;
+  float *logits = (float *)(void *)(places + best->room), largest = -INFINITY;
+  int64_t count = words[0], kept = 0;
+  if (!count) return no_choice(row, step);
+  hmoe_rules_apply_to(&search->rules, logits, places, count, prefix, search->start_length + step, g->penalised);
+  for (int64_t i = 0; i < count; i++) {
+    places[kept] = places[i];
+    logits[kept] = logits[i];
+    kept += logits[i] > -INFINITY;
+  }
+  largest = hmoe_logits_largest(logits, kept);
+  int64_t chosen = 0;
+  if (kept && search->sample)
+    chosen = hmoe_logits_sample(logits, kept, largest, search, hmoe_random_unit(search->seed, row, step), g->scratch);
+  else if (kept) chosen = hmoe_logits_find(logits, kept, largest);
+  g->next[row] = kept ? places[chosen] : 0; /* all are banned: the first */
+  return HMOE_OK;
 }
 
 static hmoe_status take_picked(greedy *g, int64_t row, int64_t step) {
-  g->next[row] = g->places[row];
-  return g->places[row] < 0 ? no_choice(row, step) : HMOE_OK;
+  g->next[row] = g->words[row];
+  return g->words[row] < 0 ? no_choice(row, step) : HMOE_OK;
+}
+
+/* The largest logit decides alone. */
+static bool can_pick(const hmoe_search *search, const hmoe_decoder *decoder, int64_t length) {
+  return decoder->pick && !search->sample && hmoe_rules_lowered(&search->rules, length) == 0;
+}
+
+/* A step, and the token of each row that is not finished, by the least that a decoder can give for it. */
+static hmoe_status take_step(const hmoe_search *search, const hmoe_decoder *decoder, greedy *g, int64_t step,
+                             const int64_t *tokens) {
+  int64_t start = search->start_length, fed = step ? 1 : start, width = start + search->max_new_tokens;
+  bool picks = can_pick(search, decoder, start + step);
+  hmoe_best best = best_of(search, decoder, g, start + step);
+  if (picks) HMOE_TRY(decoder->pick(decoder->context, g->next, fed, g->words));
+  else if (best.wanted) HMOE_TRY(decoder->best(decoder->context, g->next, fed, &best));
+  else HMOE_TRY(decoder->step(decoder->context, g->next, fed, g->logits));
+  for (int64_t row = 0; row < search->rows; row++) {
+    if (g->finished[row]) continue;
+    if (picks) HMOE_TRY(take_picked(g, row, step));
+    else if (best.wanted && g->words[row * hmoe_best_words(best.room)] <= best.room)
+      HMOE_TRY(choose_of_best(search, &best, g, row, step, tokens + row * width));
+    else HMOE_TRY(choose(search, g, decoder->vocab, row, step, tokens + row * width));
+  }
+  return HMOE_OK;
 }
 
 static hmoe_status run_greedy(const hmoe_search *search, const hmoe_decoder *decoder, greedy *g, int64_t *tokens,
@@ -89,14 +150,11 @@ static hmoe_status run_greedy(const hmoe_search *search, const hmoe_decoder *dec
   for (int64_t row = 0; row < rows; row++) memcpy(g->next + row * start, tokens + row * width, (size_t)start * sizeof *tokens);
   int64_t step = 0;
   for (bool stop = false; !stop && open > 0 && step < search->max_new_tokens; step++) {
-    bool picks = can_pick(search, decoder, g, tokens, start + step);
-    if (picks) HMOE_TRY(decoder->pick(decoder->context, g->next, step ? 1 : start, g->places));
-    else HMOE_TRY(decoder->step(decoder->context, g->next, step ? 1 : start, g->logits));
+    HMOE_TRY(take_step(search, decoder, g, step, tokens));
     for (int64_t row = 0; row < rows; row++) {
       if (g->finished[row]) {
         g->next[row] = search->pad_token;
       } else {
-        HMOE_TRY(picks ? take_picked(g, row, step) : choose(search, g, decoder->vocab, row, step, tokens + row * width));
         g->finished[row] = hmoe_tokens_have(search->rules.end_token, g->next[row]);
         open -= g->finished[row];
       }
@@ -341,7 +399,7 @@ static hmoe_status run_search(const hmoe_search *search, const hmoe_decoder *dec
       a = (arena){.memory = memory};
     }
     if (with_beams) place_beams(&a, search, decoder, &b);
-    else place_greedy(&a, search, decoder->vocab, &g);
+    else place_greedy(&a, search, decoder, &g);
   }
   int64_t capacity = search->start_length + search->max_new_tokens - 1; /* the last token is not run */
   hmoe_status status = decoder->start(decoder->context, search->rows * search->beams, search->beams, capacity);

@@ -391,13 +391,15 @@ static uint64_t tensor_bytes(const hmoe_run *run, uint32_t buffer) {
   return bytes;
 }
 
+static uint64_t pick_bytes(const hmoe_pick *pick) { return hmoe_mul(pick->rows, hmoe_pick_words(pick) * sizeof *pick->found); }
+
 /* Room in the device's memory for the caller's tensors, behind each other, and for what is picked. */
 static hmoe_status place_copies(hmoe_run *run) {
   hmoe_memory *buffers = run->workspace->buffers;
   uint32_t count = run->entry->buffers.count;
   uint64_t total = 0, bytes;
   for (uint32_t i = 0; i < count; i++) total = hmoe_add(total, hmoe_round_up(tensor_bytes(run, i), HMOE_ALIGNMENT));
-  HMOE_TRY(hmoe_run_reserve_tensors(run, hmoe_add(total, run->pick ? hmoe_mul(run->pick->rows, sizeof(int32_t)) : 0)));
+  HMOE_TRY(hmoe_run_reserve_tensors(run, hmoe_add(total, run->pick ? pick_bytes(run->pick) : 0)));
   uint8_t *next = run->workspace->tensors;
   for (uint32_t i = 0; i < count; i++) {
     if (!(bytes = tensor_bytes(run, i))) continue;
@@ -422,15 +424,45 @@ static hmoe_status copy_tensors(hmoe_run *run, uint32_t kind, const void *const 
   return HMOE_OK;
 }
 
-/* Of the one output's rows, where the largest are. */
-static hmoe_status pick_largest(hmoe_run *run) {
-  const hmoe_pick *pick = run->pick;
+/* Waits for what was begun; what is said is why it goes no further. */
+static hmoe_status end_failed(hmoe_run *run, hmoe_status status) {
+  char why[HMOE_MESSAGE_BYTES];
+  snprintf(why, sizeof why, "%s", hmoe_last_error());
+  return run->device->fence(run->model, run->workspace) == HMOE_OK ? status : hmoe_fail(status, "%s", why);
+}
+
+/* The one output, and its columns; NULL: there are no rows. */
+static const float *find_output(const hmoe_run *run, uint64_t *out_columns) {
   for (uint32_t i = 0; i < run->entry->buffers.count; i++) {
     uint64_t bytes = run->buffers[i].kind == HMOE_BUFFER_OUTPUT ? tensor_bytes(run, i) : 0;
     if (!bytes) continue;
-    return run->device->pick(run, run->workspace->buffers[i].data, pick->rows, bytes / sizeof(float) / pick->rows, pick->found);
+    *out_columns = bytes / sizeof(float) / run->pick->rows;
+    return (const float *)(const void *)run->workspace->buffers[i].data;
   }
-  return HMOE_OK;
+  return NULL;
+}
+
+static hmoe_status pick_largest(hmoe_run *run) {
+  uint64_t columns;
+  const float *values = find_output(run, &columns);
+  return values ? run->device->pick(run, run->pick, values, columns) : HMOE_OK;
+}
+
+/* Behind the fence: rows that have more than there is room for. */
+static hmoe_status take_whole_rows(hmoe_run *run) {
+  const hmoe_pick *pick = run->pick;
+  uint64_t columns, words = pick ? hmoe_pick_words(pick) : 0;
+  const float *values = pick && pick->wanted ? find_output(run, &columns) : NULL;
+  bool any = false;
+  hmoe_status status = HMOE_OK;
+  for (uint64_t row = 0; values && status == HMOE_OK && row < pick->rows; row++) {
+    if (pick->words[row * words] <= (int64_t)pick->room) continue;
+    any = true;
+    status = run->device->download(run->model, run->workspace, pick->logits + row * columns, values + row * columns,
+                                   columns * sizeof(float));
+  }
+  if (status != HMOE_OK) return end_failed(run, status);
+  return any ? run->device->fence(run->model, run->workspace) : HMOE_OK;
 }
 
 static hmoe_status begin_steps(hmoe_run *run) {
@@ -443,14 +475,7 @@ static hmoe_status begin_steps(hmoe_run *run) {
 static hmoe_status take_outputs(hmoe_run *run, const void *const *inputs, void *const *outputs) {
   const hmoe_pick *pick = run->pick;
   if (!pick) return copy_tensors(run, HMOE_BUFFER_OUTPUT, inputs, outputs);
-  return run->device->download(run->model, run->workspace, pick->places, pick->found, pick->rows * sizeof *pick->places);
-}
-
-/* Waits for what was begun; what is said is why it goes no further. */
-static hmoe_status end_failed(hmoe_run *run, hmoe_status status) {
-  char why[HMOE_MESSAGE_BYTES];
-  snprintf(why, sizeof why, "%s", hmoe_last_error());
-  return run->device->fence(run->model, run->workspace) == HMOE_OK ? status : hmoe_fail(status, "%s", why);
+  return run->device->download(run->model, run->workspace, pick->words, pick->found, pick_bytes(pick));
 }
 
 /* Everything that a device does of a run: it is all done, or queued, or has failed, when this returns. */
@@ -463,7 +488,8 @@ static hmoe_status run_on_device(hmoe_run *run, const void *const *inputs, void 
   if (status != HMOE_OK) return end_failed(run, status);
   if (run->queued) return run->device->run_queued(run);
   status = run->device->fence(run->model, run->workspace);
-  return status == HMOE_OK && run->device->finish ? run->device->finish(run) : status;
+  if (status == HMOE_OK && run->device->finish) status = run->device->finish(run);
+  return status == HMOE_OK ? take_whole_rows(run) : status;
 }
 
 static hmoe_status run_entry(hmoe_run *run, const int64_t *dims, const void *const *inputs, void *const *outputs,

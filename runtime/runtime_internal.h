@@ -457,13 +457,17 @@ typedef struct hmoe_workspace {
   uint64_t *slot_offsets;
 } hmoe_workspace;
 
-/* What is wanted of a run's one output, f32 [rows][columns], in its place: where the largest of each row is, the first of equal ones. NaN and -inf
- * count for nothing; -1: a row has nothing else. */
+/* What is wanted of a run's one output, f32 [rows][columns], in its place, by 32-bit words: where the largest of each row is, the first of equal ones, a word a
+ * row; -1: there is none. Or, with `wanted`, a row's largest, as of hmoe_best (generate_internal.h), of which they are the words; rows for which room is
+ * too small come as they are. NaN and -inf count for nothing. */
 typedef struct hmoe_pick {
   uint64_t rows;
-  int32_t *places; /* [rows], the host's: what comes out */
-  int32_t *found; /* [rows], the device's: the run's */
+  uint64_t wanted, room; /* wanted 0: the largest alone */
+  int32_t *words; /* [rows, hmoe_pick_words], the host's: what comes out */
+  float *logits; /* [rows, columns], the host's; wanted 0: NULL */
+  int32_t *found; /* [rows, hmoe_pick_words], the device's: the run's */
 } hmoe_pick;
+static inline uint64_t hmoe_pick_words(const hmoe_pick *pick) { return pick->wanted ? 1 + 2 * pick->room : 1; }
 
 /* One run in progress. */
 typedef struct hmoe_run {

@@ -34,6 +34,7 @@ typedef enum hmoe_cuda_code {
   HMOE_CUDA_LAST_ROWS,
   HMOE_CUDA_APPEND_MASK,
   HMOE_CUDA_PICK,
+  HMOE_CUDA_BEST,
   HMOE_CUDA_CODE_COUNT
 } hmoe_cuda_code;
 
@@ -110,7 +111,7 @@ hmoe_status hmoe_cuda_settle(const hmoe_cuda_driver *driver, hmoe_cuda_workspace
 hmoe_status hmoe_cuda_steps_begin(hmoe_run *run);
 hmoe_status hmoe_cuda_steps_end(hmoe_run *run, hmoe_status status);
 /* See hmoe_device.pick. */
-hmoe_status hmoe_cuda_pick(hmoe_run *run, const void *values, uint64_t rows, uint64_t columns, int32_t *picked);
+hmoe_status hmoe_cuda_pick(hmoe_run *run, const hmoe_pick *pick, const void *values, uint64_t columns);
 /* See hmoe_device.finish: the run has ended, workspace->found is what it left. */
 hmoe_status hmoe_cuda_finish_run(hmoe_run *run);
 /* Memory of the device in whose context the thread is. what: for the message. */

@@ -7,14 +7,23 @@
 #include <string.h>
 
 static const char *const code_names[HMOE_CUDA_CODE_COUNT] = {
-    [HMOE_CUDA_GROUP_COUNT] = "hmoe_group_count",     [HMOE_CUDA_GROUP_WRITE] = "hmoe_group_write",
-    [HMOE_CUDA_GROUP_HISTORY] = "hmoe_group_history", [HMOE_CUDA_SETS_TOKEN] = "hmoe_sets_token",
-    [HMOE_CUDA_SETS_RANK] = "hmoe_sets_rank",         [HMOE_CUDA_SETS_SORT] = "hmoe_sets_sort",
-    [HMOE_CUDA_SETS_FIRST] = "hmoe_sets_first",       [HMOE_CUDA_SETS_PLACE] = "hmoe_sets_place",
-    [HMOE_CUDA_SETS_BLOCK] = "hmoe_sets_block",       [HMOE_CUDA_LOOP_FIND] = "hmoe_loop_find",
-    [HMOE_CUDA_LOOP_CHUNK] = "hmoe_loop_chunk",       [HMOE_CUDA_IDS] = "hmoe_ids",
-    [HMOE_CUDA_POSITIONS] = "hmoe_positions",         [HMOE_CUDA_LAST_ROWS] = "hmoe_last_rows",
-    [HMOE_CUDA_APPEND_MASK] = "hmoe_append_mask",     [HMOE_CUDA_PICK] = "hmoe_pick",
+    [HMOE_CUDA_GROUP_COUNT] = "hmoe_group_count",
+    [HMOE_CUDA_GROUP_WRITE] = "hmoe_group_write",
+    [HMOE_CUDA_GROUP_HISTORY] = "hmoe_group_history",
+    [HMOE_CUDA_SETS_TOKEN] = "hmoe_sets_token",
+    [HMOE_CUDA_SETS_RANK] = "hmoe_sets_rank",
+    [HMOE_CUDA_SETS_SORT] = "hmoe_sets_sort",
+    [HMOE_CUDA_SETS_FIRST] = "hmoe_sets_first",
+    [HMOE_CUDA_SETS_PLACE] = "hmoe_sets_place",
+    [HMOE_CUDA_SETS_BLOCK] = "hmoe_sets_block",
+    [HMOE_CUDA_LOOP_FIND] = "hmoe_loop_find",
+    [HMOE_CUDA_LOOP_CHUNK] = "hmoe_loop_chunk",
+    [HMOE_CUDA_IDS] = "hmoe_ids",
+    [HMOE_CUDA_POSITIONS] = "hmoe_positions",
+    [HMOE_CUDA_LAST_ROWS] = "hmoe_last_rows",
+    [HMOE_CUDA_APPEND_MASK] = "hmoe_append_mask",
+    [HMOE_CUDA_PICK] = "hmoe_pick",
+    [HMOE_CUDA_BEST] = "hmoe_best",
 };
 
 static hmoe_status enter(const hmoe_model *model) {
@@ -366,9 +375,9 @@ static hmoe_status cuda_steps_end(hmoe_run *run, hmoe_status status) {
   return entered;
 }
 
-static hmoe_status cuda_pick(hmoe_run *run, const void *values, uint64_t rows, uint64_t columns, int32_t *picked) {
+static hmoe_status cuda_pick(hmoe_run *run, const hmoe_pick *pick, const void *values, uint64_t columns) {
   HMOE_TRY(enter(run->model));
-  return leave(run->model, hmoe_cuda_pick(run, values, rows, columns, picked));
+  return leave(run->model, hmoe_cuda_pick(run, pick, values, columns));
 }
 
 static hmoe_status step_at_open(hmoe_run *run, const hmoe_plan_step *step) {

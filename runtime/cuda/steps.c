@@ -248,11 +248,13 @@ hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step
   return launch_elements(run, HMOE_CUDA_APPEND_MASK, hmoe_mul(tokens.rows, tokens.length), &call);
 }
 
-hmoe_status hmoe_cuda_pick(hmoe_run *run, const void *values, uint64_t rows, uint64_t columns, int32_t *picked) {
-  hmoe_cuda_call call = {.rows = (int64_t)rows, .splits = 1, .dims = {(int64_t)columns}};
+hmoe_status hmoe_cuda_pick(hmoe_run *run, const hmoe_pick *pick, const void *values, uint64_t columns) {
+  hmoe_cuda_call call = {
+      .rows = (int64_t)pick->rows, .splits = 1, .dims = {(int64_t)columns, (int64_t)pick->wanted, (int64_t)pick->room}};
   set_buffer(&call, 0, values);
-  set_buffer(&call, 1, picked);
-  return hmoe_cuda_launch(run, hmoe_cuda_own(run->model)->code[HMOE_CUDA_PICK], rows, GROUP_THREADS, &call);
+  set_buffer(&call, 1, pick->found);
+  hmoe_cuda_code code = pick->wanted ? HMOE_CUDA_BEST : HMOE_CUDA_PICK;
+  return hmoe_cuda_launch(run, hmoe_cuda_own(run->model)->code[code], pick->rows, GROUP_THREADS, &call);
 }
 
 /* What a step found, in the words of the host's. The first position that is too far in a row is the limit: those of earlier runs were not, and each token

@@ -48,8 +48,62 @@ static void test_pick(void **state) {
   harness_destroy(&u);
 }
 
+/* All that reach the `wanted` largest, in order; more than there is room for are counted. */
+static void expect_best(const float *row, int64_t columns, int64_t wanted, int64_t room, int32_t *words) {
+  static hmoe_candidate best[MOST_COLUMNS];
+  static float cleaned[MOST_COLUMNS];
+  static uint8_t scratch[MOST_COLUMNS * 16];
+  memcpy(cleaned, row, (size_t)columns * sizeof *cleaned);
+  hmoe_logits_clean(cleaned, columns);
+  hmoe_logits_best(cleaned, columns, wanted, scratch, best);
+  words[0] = 0;
+  for (int64_t i = 0; i < room; i++) {
+    words[1 + i] = -1;
+    words[1 + room + i] = 0;
+  }
+  for (int64_t i = 0; i < columns; i++) {
+    if (!(row[i] >= best[wanted - 1].score) || row[i] == -INFINITY) continue;
+    if (words[0] < room) {
+      words[1 + words[0]] = (int32_t)i;
+      memcpy(&words[1 + room + words[0]], &row[i], sizeof *row);
+    }
+    words[0]++;
+  }
+}
+
+static void test_best(void **state) {
+  (void)state;
+  static const int64_t shapes[][3] = {{2, 1, 1},        {5, 4, 12},         {31, 3, 4},     {255, 200, 260},
+                                      {257, 1, 9},      {1000, 50, 58},     {2100, 20, 28}, {2100, 255, 300},
+                                      {2100, 257, 290}, {2100, 2099, 2100}, {700, 256, 256}};
+  static float logits[MOST_ROWS * MOST_COLUMNS];
+  static int32_t want[MOST_ROWS * (1 + 2 * MOST_COLUMNS)];
+  harness_unit u = harness_compile(NULL, 0, hmoec_cpu_schedule_default(64));
+  int over = 0, exact = 0, none = 0;
+  for (int64_t i = 0; i < 66; i++) {
+    const int64_t *shape = shapes[i % 11];
+    int64_t columns = shape[0], wanted = shape[1], room = shape[2], rows = 1 + i % 2, words = 1 + 2 * room;
+    for (int64_t r = 0; r < rows; r++) {
+      fill(logits + r * columns, columns, (i + i / 11 + r) % 6);
+      expect_best(logits + r * columns, columns, wanted, room, want + r * words);
+      over += want[r * words] > room;
+      exact += want[r * words] == wanted;
+      none += want[r * words] == 0;
+    }
+    hmoe_cuda_call call = {.rows = rows, .splits = 1, .dims = {columns, wanted, room}};
+    call.buffers[0] = step_words(&u, logits, rows * columns);
+    call.buffers[1] = step_words(&u, NULL, rows * words);
+    step_launch(&u, "hmoe_best", rows, &call);
+    step_expect(&u, call.buffers[1], want, rows * words, "the largest");
+    for (int b = 0; b < 2; b++) ptx_device_free(u.device, call.buffers[b]);
+  }
+  print_message("%d rows with more than room, %d with as many as are wanted, %d with none\n", over, exact, none);
+  assert_true(over > 5 && exact > 5 && none > 5);
+  harness_destroy(&u);
+}
+
 int main(void) {
   harness_seed();
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_pick)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_pick), cmocka_unit_test(test_best)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

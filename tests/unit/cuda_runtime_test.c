@@ -10,7 +10,7 @@
 
 /* ---- generation ---- */
 
-enum { NEW_TOKENS = 4, MOST_TOKENS = 64 };
+enum { NEW_TOKENS = 4, MOST_TOKENS = 64, TIES = 8 /* that there is room for */ };
 
 typedef struct prompt_of {
   const char *model;
@@ -45,6 +45,9 @@ static void test_tokens(void **state) {
       {.end_token = HMOE_NO_TOKENS, .repetition_penalty = 1.3f},
       {.end_token = HMOE_NO_TOKENS, .beams = 2},
       {.end_token = HMOE_NO_TOKENS, .sample = 1, .top_k = 20, .top_p = 0.9f, .seed = 4},
+      {.end_token = HMOE_NO_TOKENS, .sample = 1, .top_p = 0.9f, .seed = 5},
+      {.end_token = HMOE_NO_TOKENS, .sample = 1, .top_k = 7, .temperature = 3, .repetition_penalty = 1.2f, .seed = 6},
+      {.end_token = HMOE_NO_TOKENS, .repetition_penalty = 0.9f},
   };
   for (size_t m = 0; m < sizeof prompts / sizeof *prompts; m++) {
     cuda_model model = cuda_model_open(prompts[m].model);
@@ -64,11 +67,61 @@ static void test_tokens(void **state) {
       print_message("%s, %zu: %llu bytes from the device\n", prompts[m].model, s, (unsigned long long)bytes);
       if (s == 0) assert_int_equal(bytes, picked);
       if (s == 0) assert_int_equal(fake.calls("cuMemcpyDtoHAsync") - calls, 2 * steps + prompts[m].encodes);
-      if (s == 2) assert_int_equal(bytes, picked + logits); /* of the first step */
-      if (s == 3) assert_int_equal(bytes, picked + steps * logits);
+      uint64_t row_bytes = (uint64_t)prompts[m].rows * sizeof(int32_t); /* of a word a row */
+      uint64_t length_of_all = (uint64_t)prompts[m].length * steps + steps * (steps - 1) / 2;
+      if (s == 2) assert_int_equal(bytes, picked + 2 * (1 + 3 + TIES) * row_bytes); /* of the first step */
+      if (s == 3) assert_int_equal(bytes, picked + 2 * (steps * (1 + TIES) + length_of_all) * row_bytes);
+      if (s == 5) assert_int_equal(bytes, picked + 2 * steps * (20 + TIES) * row_bytes);
+      if (s == 7) assert_int_equal(bytes, picked + 2 * (steps * (7 + TIES) + length_of_all) * row_bytes);
+      if (s == 6 || s == 8) assert_int_equal(bytes, picked + steps * logits);
+      assert_int_equal(after.unwritten_bytes, before.unwritten_bytes);
     }
     cuda_model_close(&model);
   }
+}
+
+/* Rows that have more of the largest than there is room for come whole, others do not; in graphs, too. */
+static void test_whole_rows(void **state) {
+  (void)state;
+  cuda_model m = cuda_model_find(prompts[0].model);
+  float *whole = malloc(2 * m.vocab * sizeof *whole), *some = malloc(2 * m.vocab * sizeof *some);
+  int64_t length = 3;
+  for (int graphs = 0; graphs < 2; graphs++) {
+    hmoe_options options = {
+        .struct_size = sizeof options, .device = "cuda", .threads = 1, .flags = graphs ? HMOE_DEVICE_GRAPHS : 0};
+    hmoe_model *model;
+    hmoe_state *first, *second;
+    expect_ok(hmoe_model_open(m.object, &(hmoe_weights){.path = m.weights}, &options, &model));
+    const hmoe_state_options rows = {sizeof rows, 2, 8, 0, 0};
+    expect_ok(hmoe_state_create(model, &rows, &first));
+    uint32_t entry = hmoe_model_entry(model, "decode");
+    const void *inputs[] = {prompts[0].ids, prompts[0].mask};
+    expect_ok(hmoe_model_run_state(model, entry, first, &length, inputs, (void *const[]){whole}));
+    for (uint64_t room = 4; room < 6; room++) {
+      int32_t words[2 * 11];
+      hmoe_pick pick = {.rows = 2, .wanted = 5, .room = room, .words = words, .logits = some};
+      expect_ok(hmoe_state_create(model, &rows, &second));
+      memset(some, 0x55, 2 * m.vocab * sizeof *some);
+      uint64_t before = fake.get_counters().bytes_from_device, bytes = 2 * (1 + 2 * room) * sizeof *words + sizeof(uint64_t);
+      expect_ok(hmoe_model_run_pick(model, entry, second, &length, inputs, &pick));
+      if (room == 4) {
+        assert_memory_equal(some, whole, 2 * m.vocab * sizeof *whole);
+        bytes += 2 * m.vocab * sizeof *whole + sizeof(uint64_t); /* the word of the second wait */
+      }
+      assert_int_equal(fake.get_counters().bytes_from_device - before, bytes);
+      for (uint64_t row = 0; row < 2; row++) {
+        int32_t *own = words + row * (1 + 2 * room);
+        assert_int_equal(own[0], 5);
+        for (uint64_t i = 0; i < room; i++)
+          assert_memory_equal(&own[1 + room + i], &whole[row * m.vocab + (uint64_t)own[1 + i]], sizeof *whole);
+      }
+      hmoe_state_destroy(second);
+    }
+    hmoe_state_destroy(first);
+    hmoe_model_close(model);
+  }
+  free(whole);
+  free(some);
 }
 
 /* ---- weights ---- */
@@ -223,7 +276,8 @@ static hmoe_status live(const cuda_model *m, float *logits, bool graphs) {
   void *memory = NULL;
   int64_t one = 1;
   int32_t places[2];
-  hmoe_pick pick = {.rows = 2, .places = places};
+  int32_t words[2 * 9];
+  hmoe_pick pick = {.rows = 2, .words = places}, best = {.rows = 2, .wanted = 3, .room = 4, .words = words, .logits = logits};
   hmoe_status status = hmoe_model_open(m->object, &(hmoe_weights){.path = m->weights}, &options, &model);
   if (status == HMOE_OK) status = model->device->allocate(model, sizeof chunks, true, "chunks", &memory);
   if (status == HMOE_OK) status = model->device->fill(model, memory, chunks, sizeof chunks, NULL);
@@ -233,6 +287,9 @@ static hmoe_status live(const cuda_model *m, float *logits, bool graphs) {
   if (status == HMOE_OK)
     status = hmoe_model_run_pick(model, hmoe_model_entry(model, "decode"), state, &one, (const void *const[]){prompts[0].ids, NULL},
                                  &pick);
+  if (status == HMOE_OK)
+    status = hmoe_model_run_pick(model, hmoe_model_entry(model, "decode"), state, &one, (const void *const[]){prompts[0].ids, NULL},
+                                 &best);
   if (status == HMOE_OK) status = hmoe_model_save(model, "/nothing/here.hmw") == HMOE_IO_ERROR ? HMOE_OK : HMOE_DEVICE_FAILED;
   hmoe_state_destroy(state);
   if (memory) model->device->release(model, memory, sizeof chunks);
@@ -253,6 +310,7 @@ static void test_failures(void **state) {
                    {"cuDeviceGet", SAYS, false},
                    {"cuDeviceGetName", PASSES, false},
                    {"cuDeviceGetAttribute", SAYS, false},
+                   {"cuDriverGetVersion", SAYS, false},
                    {"cuDevicePrimaryCtxRetain", SAYS, false},
                    {"cuDevicePrimaryCtxRelease", RELEASES, false},
                    {"cuCtxPushCurrent", RELEASES, false},
@@ -539,9 +597,9 @@ static void test_devices(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokens),   cmocka_unit_test(test_upload),
-                                     cmocka_unit_test(test_packed),   cmocka_unit_test(test_graphs),
-                                     cmocka_unit_test(test_streams),  cmocka_unit_test(test_devices),
-                                     cmocka_unit_test(test_failures), cmocka_unit_test(test_stale)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_tokens),  cmocka_unit_test(test_whole_rows), cmocka_unit_test(test_upload),
+      cmocka_unit_test(test_packed),  cmocka_unit_test(test_graphs),     cmocka_unit_test(test_streams),
+      cmocka_unit_test(test_devices), cmocka_unit_test(test_failures),   cmocka_unit_test(test_stale)};
   return cmocka_run_group_tests(tests, fake_open, fake_close);
 }

@@ -34,8 +34,9 @@ typedef struct table_decoder {
   int64_t rows, beams, capacity, length;
   int64_t prefixes[ORACLE_ROWS][ORACLE_WIDTH];
   int starts, steps, reorders;
-  bool can_pick;
-  int picks; /* steps that gave no logits */
+  bool can_pick, can_best;
+  int picks, bests; /* steps that gave no logits */
+  int whole_rows; /* rows that had more of the largest than there was room for */
   int fail_at, calls; /* the call that fails; 0: none */
   void (*edit)(struct table_decoder *decoder, float *logits); /* NULL: none */
 } table_decoder;
@@ -91,6 +92,44 @@ static inline hmoe_status table_pick(void *context, const int64_t *tokens, int64
   return status;
 }
 
+static inline int table_falling(const void *a, const void *b) {
+  float x = *(const float *)a, y = *(const float *)b;
+  return (x < y) - (x > y);
+}
+
+/* What is not asked for is garbage. */
+static inline hmoe_status table_best(void *context, const int64_t *tokens, int64_t width, const hmoe_best *best) {
+  table_decoder *d = context;
+  int64_t vocab = d->oracle.vocab;
+  float *logits = malloc((size_t)(d->rows * vocab) * sizeof *logits), *sorted = malloc((size_t)vocab * sizeof *sorted);
+  assert_true(logits && sorted && best->wanted >= 1 && best->wanted < vocab && best->room >= best->wanted);
+  hmoe_status status = table_step(context, tokens, width, logits);
+  for (int64_t row = 0; status == HMOE_OK && row < d->rows; row++) {
+    const float *own = logits + row * vocab;
+    int32_t *words = best->words + row * hmoe_best_words(best->room), count = 0;
+    for (int64_t i = 0; i < vocab; i++) sorted[i] = own[i] == own[i] ? own[i] : -INFINITY;
+    qsort(sorted, (size_t)vocab, sizeof *sorted, table_falling);
+    memset(words, 0x55, (size_t)hmoe_best_words(best->room) * sizeof *words);
+    memset(best->logits + row * vocab, 0x55, (size_t)vocab * sizeof *logits);
+    for (int64_t i = 0; i < vocab; i++) {
+      if (!(own[i] >= sorted[best->wanted - 1] && own[i] > -INFINITY)) continue;
+      if (count < best->room) {
+        words[1 + count] = (int32_t)i;
+        memcpy(words + 1 + best->room + count, &own[i], sizeof own[i]);
+      }
+      count++;
+    }
+    words[0] = count;
+    if (count <= best->room) continue;
+    memcpy(best->logits + row * vocab, own, (size_t)vocab * sizeof *own);
+    d->whole_rows++;
+  }
+  free(logits);
+  free(sorted);
+  d->bests++;
+  return status;
+}
+
 static inline hmoe_status table_reorder(void *context, const int32_t *rows) {
   table_decoder *d = context;
   HMOE_TRY(table_call(d));
@@ -105,7 +144,8 @@ static inline hmoe_status table_reorder(void *context, const int32_t *rows) {
 }
 
 static inline hmoe_decoder table_decoder_of(table_decoder *d) {
-  return (hmoe_decoder){d, d->oracle.vocab, table_start, table_step, table_reorder, d->can_pick ? table_pick : NULL};
+  return (hmoe_decoder){
+      d, d->oracle.vocab, table_start, table_step, table_reorder, d->can_pick ? table_pick : NULL, d->can_best ? table_best : NULL};
 }
 
 static inline hmoe_allocator counting_allocator(counting *c) { return (hmoe_allocator){c, count_allocate, count_release}; }

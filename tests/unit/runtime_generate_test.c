@@ -97,7 +97,9 @@ static void test_greedy(void **state) {
     assert_int_equal(length, longest);
     assert_memory_equal(tokens, expected, (size_t)(rows * width) * sizeof *tokens);
     assert_int_equal(d->capacity, width - 1);
-    assert_int_equal(d->picks, d->can_pick && !search.rules.no_repeat_ngram ? d->steps : 0);
+    int64_t short_rows = search.rules.no_repeat_ngram - start, picks = d->steps; /* which have no n-gram yet */
+    if (search.rules.no_repeat_ngram && short_rows < picks) picks = short_rows > 0 ? short_rows : 0;
+    assert_int_equal(d->picks, d->can_pick ? picks : 0);
     assert_int_equal(d->steps, longest - start); /* the last token is not run, and nothing is after all have ended */
     assert_int_equal(d->reorders, 0);
     early += longest < width;
@@ -628,6 +630,78 @@ static void test_sampling_across_batches(void **state) {
   assert_int_equal(different, 10);
 }
 
+/* Some logits become what nothing can be done with; where `few` all but some of them. */
+static void spoil(table_decoder *d, float *logits) {
+  static const float odd[] = {NAN, -INFINITY, NAN, INFINITY, -0.0f, 0.0f};
+  uint64_t seed = d->oracle.seed + (uint64_t)d->length;
+  for (int64_t i = 0; i < d->rows * d->oracle.vocab; i++) {
+    uint32_t number = fixture_random(&seed) >> 8;
+    if (d->oracle.seed % 3 == 0 && number % 11 == 0) logits[i] = odd[number % 6];
+    if (d->oracle.seed % 3 == 1 && i % d->oracle.vocab % 40 != 3) logits[i] = odd[number % 3];
+  }
+}
+
+/* Tokens of rows of which a decoder gives the largest logits alone are those of whole rows, whatever is asked for; in which steps whole rows are asked for is known. */
+static void test_best(void **state) {
+  (void)state;
+  enum { ROWS = 3, START = 4, NEW = 5, WIDTH = START + NEW };
+  static const int64_t vocabs[] = {1, 2, 30, 120, 700}, banned[] = {3, 7, 8, 500, 3},
+                       words[] = {5, HMOE_WORD_END, 6, 9, HMOE_WORD_END};
+  static const float penalties[] = {1, 1, 1.7f, 1.01f, 0.9f};
+  int64_t whole[ROWS * WIDTH], some[ROWS * WIDTH], lengths[2];
+  int bests = 0, rows_taken = 0, plain = 0;
+  for (uint64_t seed = 0; seed < 900; seed++) {
+    uint64_t random = seed * 7919 + 1;
+    for (int i = 0; i < 4; i++) fixture_random(&random);
+#define ONE_OF(values) ((values)[(fixture_random(&random) >> 9) % (sizeof(values) / sizeof *(values))])
+#define BELOW(n) ((int64_t)((fixture_random(&random) >> 9) % (n)))
+    int64_t vocab = ONE_OF(vocabs);
+    hmoe_search search = make_search(NULL, ROWS, START, NEW);
+    search.sample = BELOW(4) > 0;
+    search.seed = seed;
+    search.top_k = ONE_OF(((const int64_t[]){1, 2, 3, 10, 40, 0}));
+    search.top_p = ONE_OF(((const float[]){1, 1, 0.9f, 0.5f}));
+    search.min_p = ONE_OF(((const float[]){0, 0, 0.05f}));
+    search.temperature = ONE_OF(((const float[]){1, 0.3f, 20}));
+    search.rules.repetition_penalty = ONE_OF(penalties);
+    search.rules.no_repeat_ngram = BELOW(3);
+    search.rules.least_length = BELOW(2) * 6;
+    if (BELOW(3) == 0) search.rules.suppress_tokens = (hmoe_tokens){banned, 5};
+    if (BELOW(3) == 0) search.rules.begin_suppress_tokens = (hmoe_tokens){banned, 2};
+    if (BELOW(3) == 0) search.rules.bad_words = (hmoe_tokens){words, 5};
+    if (BELOW(5) == 0) search.rules.forced_eos_token = (hmoe_tokens){banned, 2};
+    hmoe_status status[2];
+    for (int with = 0; with < 2; with++) {
+      table_decoder *d = decoder_create(vocab, seed, 0);
+      int64_t *tokens = with ? some : whole;
+      if (vocab < 2) d->oracle.end_token = -1;
+      d->oracle.levels = seed % 4 == 3 ? 9 : 0;
+      d->edit = seed % 2 ? spoil : NULL;
+      d->can_best = d->can_pick = with;
+      memset(tokens, 0, sizeof whole);
+      if (vocab > 2) fill_prompts(tokens, ROWS, START, WIDTH, vocab, seed);
+      status[with] = run(search, d, tokens, &lengths[with]);
+      assert_true(!with || d->steps >= d->bests + d->picks);
+      bests += d->bests;
+      rows_taken += d->whole_rows;
+      if (with) plain += d->steps - d->bests - d->picks;
+      if (with && search.sample && (!search.top_k || search.top_k >= vocab)) assert_int_equal(d->bests, 0);
+      if (with && vocab == 700 && status[1] == HMOE_OK && search.rules.repetition_penalty >= 1 &&
+          !search.rules.forced_eos_token.count && (search.top_k || !search.sample))
+        assert_int_equal(d->steps, d->bests + d->picks);
+      free(d);
+    }
+    assert_int_equal(status[0], status[1]);
+    if (status[0] != HMOE_OK) continue;
+    assert_int_equal(lengths[0], lengths[1]);
+    if (memcmp(whole, some, sizeof whole) != 0) fail_msg("seed %d: other tokens", (int)seed);
+  }
+  print_message("%d steps by the largest, %d whole rows, %d steps without\n", bests, rows_taken, plain);
+  assert_true(bests > 1000 && rows_taken > 100 && plain > 100);
+#undef ONE_OF
+#undef BELOW
+}
+
 /* The stated generator, so that seeds stay what they are. */
 static void test_random_numbers(void **state) {
   (void)state;
@@ -648,6 +722,7 @@ static void test_random_numbers(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_best),
       cmocka_unit_test(test_greedy),
       cmocka_unit_test(test_nothing_to_generate),
       cmocka_unit_test(test_no_end_token),

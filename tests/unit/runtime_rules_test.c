@@ -327,10 +327,43 @@ static void test_min_p(void **state) {
   assert_true(seen[0] && seen[1] && !seen[2] && !seen[3]);
 }
 
+/* How many logits rules lower is said before a row is known, and is never too few; -1 where some are raised, or all are banned but some. */
+static void test_lowered(void **state) {
+  (void)state;
+  enum { LENGTH = 6 };
+  int none = 0, exact = 0, raised = 0;
+  for (uint64_t seed = 1; seed < 3000; seed++) {
+    uint64_t random = seed;
+    int64_t memory[32], row[LENGTH];
+    hmoe_rules r = random_rules(&random, memory);
+    r.start_length = 1 + (int64_t)(seed % 3);
+    r.most_length = 1 + (int64_t)(seed % 8);
+    int64_t length = 1 + (fixture_random(&random) >> 9) % LENGTH, changed = 0;
+    float logits[VOCAB], before[VOCAB], scratch[LENGTH];
+    for (int64_t i = 0; i < LENGTH; i++) row[i] = (fixture_random(&random) >> 9) % VOCAB;
+    for (int i = 0; i < VOCAB; i++) before[i] = logits[i] = (float)(int)(fixture_random(&random) >> 9) * 1e-3f - 500;
+    bool any = hmoe_rules_apply(&r, logits, VOCAB, row, length, scratch), is_raised = false;
+    for (int i = 0; i < VOCAB; i++) {
+      changed += logits[i] != before[i];
+      is_raised |= logits[i] > before[i];
+    }
+    int64_t lowered = hmoe_rules_lowered(&r, length);
+    if (is_raised) assert_int_equal(lowered, -1);
+    if (lowered >= 0) assert_true(changed <= lowered);
+    if (!any) assert_int_equal(lowered, 0);
+    if (lowered < 0)
+      assert_true(r.repetition_penalty < 1 || (r.forced_bos_token != HMOE_NO_TOKEN && length == 1) || length == r.most_length - 1);
+    none += lowered == 0;
+    raised += lowered < 0;
+    exact += lowered > 0 && lowered == changed;
+  }
+  assert_true(none > 20 && raised > 20 && exact > 20);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_each),    cmocka_unit_test(test_order), cmocka_unit_test(test_searches),
-      cmocka_unit_test(test_all_end), cmocka_unit_test(test_min_p),
+      cmocka_unit_test(test_each),    cmocka_unit_test(test_order),   cmocka_unit_test(test_searches),
+      cmocka_unit_test(test_all_end), cmocka_unit_test(test_lowered), cmocka_unit_test(test_min_p),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

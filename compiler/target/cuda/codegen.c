@@ -129,7 +129,7 @@ static bool emit_kernels(hmoec_cuda_emitter *e, const hmoec_cuda_unit *unit, hmo
     emit_kernel(e, &unit->kernels[i], name);
   }
   static const hmoec_cuda_step *const lists[] = {hmoec_cuda_group_steps, hmoec_cuda_set_steps, hmoec_cuda_loop_steps,
-                                                 hmoec_cuda_token_steps};
+                                                 hmoec_cuda_token_steps, hmoec_cuda_best_steps};
   for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
     for (const hmoec_cuda_step *step = lists[l]; step->name; step++) {
       hmoec_cuda_task task = hmoec_cuda_kernel_begin(e, step->name, step->threads, step->shared_bytes, false);

@@ -213,7 +213,8 @@ typedef struct hmoec_cuda_step {
   int64_t threads, shared_bytes;
   void (*emit)(hmoec_cuda_emitter *e, const hmoec_cuda_task *task);
 } hmoec_cuda_step;
-extern const hmoec_cuda_step hmoec_cuda_group_steps[], hmoec_cuda_set_steps[], hmoec_cuda_loop_steps[], hmoec_cuda_token_steps[];
+extern const hmoec_cuda_step hmoec_cuda_group_steps[], hmoec_cuda_set_steps[], hmoec_cuda_loop_steps[], hmoec_cuda_token_steps[],
+    hmoec_cuda_best_steps[];
 
 /* ---- codegen.c ---- */
 typedef struct hmoec_cuda_unit {
