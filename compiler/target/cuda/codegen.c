@@ -46,7 +46,7 @@ int64_t hmoec_cuda_threads(const hmoec_kernel *kernel, const hmoec_cuda_chip *ch
   case HMOEC_KERNEL_NORM:
   case HMOEC_KERNEL_EMBED:
   case HMOEC_KERNEL_STORE: return CUDA_ROW_THREADS;
-  case HMOEC_KERNEL_ATTENTION: return hmoec_cuda_has_attention(&kernel->spec.attention) ? CUDA_ROW_THREADS : 0;
+  case HMOEC_KERNEL_ATTENTION: return hmoec_cuda_has_attention(&kernel->spec.attention) ? CUDA_ATTENTION_THREADS : 0;
   default: return 0;
   }
 }
@@ -56,6 +56,7 @@ int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel, const hmoec_cuda_chi
   case HMOEC_KERNEL_MATMUL: return way_of(&kernel->spec.matmul, chip)->shared_bytes(&kernel->spec.matmul);
   case HMOEC_KERNEL_PACK_ROWS: return hmoec_cuda_pack_rows_shared_bytes(&kernel->spec.pack_rows);
   case HMOEC_KERNEL_CONTRACT: return hmoec_cuda_contract_shared_bytes(&kernel->spec.contract);
+  case HMOEC_KERNEL_ATTENTION: return hmoec_cuda_attention_shared_bytes(&kernel->spec.attention);
   default: return 0;
   }
 }

@@ -5,7 +5,8 @@
  *   matmul.c                                     products in f32, a tile of rows and columns in shared memory
  *   pack_rows.c stream.c                         rows in planes for products in bf16; such products of few rows
  *   tile80.c tile90.c                            and of many, in tiles: on all chips, and on sm_90a
- *   route.c rows.c norm.c hyper.c attention.c    a warp a row, or a query
+ *   route.c rows.c norm.c hyper.c                a warp a row
+ *   attention.c                                  a block a tile of queries, or a few of them
  *   gpu.c                                        threads, warps, barriers, shared memory
  *   group.c sets.c loop.c tokens.c               steps that are no kernels, the same in every image
  * Kernels compute on scalars, a thread each; elementary functions and functions in C are those of target/code, on vectors of one element. */
@@ -75,6 +76,8 @@ MlirValue cuda_two(hmoec_cuda_emitter *e, MlirValue first, MlirValue second);
 /* Of all lanes of a warp, in a fixed order; every lane gets it. All lanes come. */
 typedef enum cuda_reduction { CUDA_SUM, CUDA_MAX, CUDA_MAX_I, CUDA_MIN_I } cuda_reduction; /* MAX: NaN may be passed over */
 MlirValue cuda_reduce(hmoec_cuda_emitter *e, cuda_reduction how, MlirValue value);
+/* The same of lanes that so many are between, `farthest` first and then half of that each time: of 16 lanes side by side with 8 and 1. */
+MlirValue cuda_reduce_over(hmoec_cuda_emitter *e, cuda_reduction how, MlirValue value, int32_t farthest, int32_t nearest);
 /* Of the lanes' values the largest and where it was found, the lowest place among equal ones; none is NaN, places are i32. Every lane gets both. All lanes
  * come. */
 void cuda_reduce_first(hmoec_cuda_emitter *e, MlirValue *value, MlirValue *place);
@@ -166,6 +169,10 @@ void hmoec_cuda_emit_norm(hmoec_cuda_emitter *e, const hmoec_norm_spec *spec, co
 void hmoec_cuda_emit_store(hmoec_cuda_emitter *e, const hmoec_store_spec *spec, const hmoec_cuda_task *task);
 /* Whether heads are not too wide. */
 bool hmoec_cuda_has_attention(const hmoec_attention_spec *spec);
+/* Queries of a head that a block has at one time. */
+int64_t hmoec_cuda_attention_rows(int64_t head_size);
+enum { CUDA_ATTENTION_THREADS = 256 };
+int64_t hmoec_cuda_attention_shared_bytes(const hmoec_attention_spec *spec);
 void hmoec_cuda_emit_attention(hmoec_cuda_emitter *e, const hmoec_attention_spec *spec, const hmoec_cuda_task *task);
 
 /* Statistics of a row, which all lanes of a warp come for: y = (x - mean) * factor, with the weights and the rest to follow (norm.c). */

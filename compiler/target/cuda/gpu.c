@@ -209,7 +209,11 @@ void cuda_atomic_least(hmoec_cuda_emitter *e, MlirValue address, MlirValue value
 }
 
 MlirValue cuda_reduce(hmoec_cuda_emitter *e, cuda_reduction how, MlirValue value) {
-  for (int32_t distance = CUDA_WARP / 2; distance >= 1; distance /= 2) {
+  return cuda_reduce_over(e, how, value, CUDA_WARP / 2, 1);
+}
+
+MlirValue cuda_reduce_over(hmoec_cuda_emitter *e, cuda_reduction how, MlirValue value, int32_t farthest, int32_t nearest) {
+  for (int32_t distance = farthest; distance >= nearest; distance /= 2) {
     MlirValue other = exchange(e, value, distance);
     switch (how) {
     case CUDA_SUM: value = ir_add(&e->ir, value, other); break;

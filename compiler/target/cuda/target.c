@@ -17,7 +17,7 @@ enum {
   FEW_ROWS = 32, /* of a block of the way for few, and how many a block of the other is to have on average */
   LEAST_PLANE_ROWS = FEW_ROWS
 };
-enum { TASK_ROWS = CUDA_ROW_WARPS, QUERIES = CUDA_ROW_WARPS, HOST_ATTENTION_WIDTH = 128 };
+enum { TASK_ROWS = CUDA_ROW_WARPS, HOST_ATTENTION_WIDTH = 128 };
 
 static const hmoec_target *const host = &hmoec_target_cpu;
 
@@ -136,7 +136,8 @@ static bool place(MlirOperation function, MlirOperation op, const hmoec_schedule
   } blocks[] = {{"hmk.route_topk", TASK_ROWS}, {"hmk.combine", TASK_ROWS},  {"hmk.select_embedding", TASK_ROWS},
                 {"hmk.contract", TASK_ROWS},   {"hmk.map_rows", TASK_ROWS}, {"hmk.norm_rows", TASK_ROWS},
                 {"hmk.embed_rows", TASK_ROWS}, {"hmk.store_kv", TASK_ROWS}};
-  if (hmoec_op_is(op, "hmk.attention")) return hmoec_place_attention(function, op, QUERIES);
+  if (hmoec_op_is(op, "hmk.attention"))
+    return hmoec_place_attention(function, op, hmoec_cuda_attention_rows(hmoec_op_int(op, "head_size")));
   if (!host->place(function, op, schedule)) return false;
   int64_t block = bf16_block(op);
   if (block) hmoec_hmk_schedule_set(op, (const char *const[]){"row_block"}, &block, 1);
