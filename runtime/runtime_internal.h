@@ -108,6 +108,12 @@ const char *hmoe_cpu_name(int cpu);
 /* NULL when this machine runs the version, else the first thing it lacks. Asked about AMX, and the processor has it, it asks the system
  * to let this process use tiles. */
 const char *hmoe_cpu_lacks(int cpu);
+#if defined(__x86_64__)
+/* What CPUID and XCR0 say. */
+enum { HMOE_CPU_LEAF1_ECX, HMOE_CPU_LEAF7_EBX, HMOE_CPU_LEAF7_EDX, HMOE_CPU_LEAF7_1_EAX, HMOE_CPU_XCR0, HMOE_CPU_REGISTERS };
+/* The same of a machine that says this, but for the system's grant of tiles. */
+const char *hmoe_cpu_missing(int cpu, const uint32_t found[HMOE_CPU_REGISTERS]);
+#endif
 /* NULL: the object does not have the version. */
 const hmoe_image *hmoe_cpu_image(const hmoe_model_object *object, int cpu);
 /* The best version that object has and the machine runs, or the forced one. */

@@ -24,8 +24,6 @@ const char *hmoe_cpu_name(int cpu) { return cpu_names[cpu]; }
 
 #if defined(__x86_64__)
 
-enum { LEAF1_ECX, LEAF7_EBX, LEAF7_EDX, LEAF7_1_EAX, XCR0, REGISTER_COUNT };
-
 typedef struct cpu_feature {
   const char *name;
   int needed_by; /* this version and the better ones */
@@ -34,20 +32,20 @@ typedef struct cpu_feature {
 } cpu_feature;
 
 static const cpu_feature features[] = {
-    {"AVX", HMOE_CPU_AVX2, LEAF1_ECX, 1u << 28},
-    {"FMA", HMOE_CPU_AVX2, LEAF1_ECX, 1u << 12},
-    {"AVX2", HMOE_CPU_AVX2, LEAF7_EBX, 1u << 5},
-    {"the system's support of 256-bit registers (XCR0)", HMOE_CPU_AVX2, XCR0, 0x06},
-    {"AVX512F", HMOE_CPU_AVX512, LEAF7_EBX, 1u << 16},
-    {"AVX512DQ", HMOE_CPU_AVX512, LEAF7_EBX, 1u << 17},
-    {"AVX512CD", HMOE_CPU_AVX512, LEAF7_EBX, 1u << 28},
-    {"AVX512BW", HMOE_CPU_AVX512, LEAF7_EBX, 1u << 30},
-    {"AVX512VL", HMOE_CPU_AVX512, LEAF7_EBX, 1u << 31},
-    {"the system's support of 512-bit registers (XCR0)", HMOE_CPU_AVX512, XCR0, 0xe6},
-    {"AVX512_BF16", HMOE_CPU_AVX512_BF16, LEAF7_1_EAX, 1u << 5},
-    {"AMX-TILE", HMOE_CPU_AMX, LEAF7_EDX, 1u << 24},
-    {"AMX-BF16", HMOE_CPU_AMX, LEAF7_EDX, 1u << 22},
-    {"the system's support of tiles (XCR0)", HMOE_CPU_AMX, XCR0, 0x60000},
+    {"AVX", HMOE_CPU_AVX2, HMOE_CPU_LEAF1_ECX, 1u << 28},
+    {"FMA", HMOE_CPU_AVX2, HMOE_CPU_LEAF1_ECX, 1u << 12},
+    {"AVX2", HMOE_CPU_AVX2, HMOE_CPU_LEAF7_EBX, 1u << 5},
+    {"the system's support of 256-bit registers (XCR0)", HMOE_CPU_AVX2, HMOE_CPU_XCR0, 0x06},
+    {"AVX512F", HMOE_CPU_AVX512, HMOE_CPU_LEAF7_EBX, 1u << 16},
+    {"AVX512DQ", HMOE_CPU_AVX512, HMOE_CPU_LEAF7_EBX, 1u << 17},
+    {"AVX512CD", HMOE_CPU_AVX512, HMOE_CPU_LEAF7_EBX, 1u << 28},
+    {"AVX512BW", HMOE_CPU_AVX512, HMOE_CPU_LEAF7_EBX, 1u << 30},
+    {"AVX512VL", HMOE_CPU_AVX512, HMOE_CPU_LEAF7_EBX, 1u << 31},
+    {"the system's support of 512-bit registers (XCR0)", HMOE_CPU_AVX512, HMOE_CPU_XCR0, 0xe6},
+    {"AVX512_BF16", HMOE_CPU_AVX512_BF16, HMOE_CPU_LEAF7_1_EAX, 1u << 5},
+    {"AMX-TILE", HMOE_CPU_AMX, HMOE_CPU_LEAF7_EDX, 1u << 24},
+    {"AMX-BF16", HMOE_CPU_AMX, HMOE_CPU_LEAF7_EDX, 1u << 22},
+    {"the system's support of tiles (XCR0)", HMOE_CPU_AMX, HMOE_CPU_XCR0, 0x60000},
 };
 
 static const char *tile_refusal; /* NULL: granted */
@@ -68,22 +66,27 @@ static const char *tiles_refused(void) {
   return tile_refusal;
 }
 
-const char *hmoe_cpu_lacks(int cpu) {
-  uint32_t found[REGISTER_COUNT] = {0};
-  uint32_t eax, ebx, ecx, edx;
-  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx)) found[LEAF1_ECX] = ecx;
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) {
-    found[LEAF7_EBX] = ebx;
-    found[LEAF7_EDX] = edx;
-    if (eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) found[LEAF7_1_EAX] = eax;
-  }
-  if (found[LEAF1_ECX] & 1u << 27) { /* OSXSAVE: xgetbv exists */
-    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
-    found[XCR0] = eax;
-  }
+const char *hmoe_cpu_missing(int cpu, const uint32_t found[HMOE_CPU_REGISTERS]) {
   for (size_t i = 0; i < sizeof features / sizeof *features; i++)
     if (cpu >= features[i].needed_by && (found[features[i].where] & features[i].mask) != features[i].mask) return features[i].name;
-  return cpu >= HMOE_CPU_AMX ? tiles_refused() : NULL;
+  return NULL;
+}
+
+const char *hmoe_cpu_lacks(int cpu) {
+  uint32_t found[HMOE_CPU_REGISTERS] = {0};
+  uint32_t eax, ebx, ecx, edx;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx)) found[HMOE_CPU_LEAF1_ECX] = ecx;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) {
+    found[HMOE_CPU_LEAF7_EBX] = ebx;
+    found[HMOE_CPU_LEAF7_EDX] = edx;
+    if (eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) found[HMOE_CPU_LEAF7_1_EAX] = eax;
+  }
+  if (found[HMOE_CPU_LEAF1_ECX] & 1u << 27) { /* OSXSAVE: xgetbv exists */
+    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+    found[HMOE_CPU_XCR0] = eax;
+  }
+  const char *missing = hmoe_cpu_missing(cpu, found);
+  return missing || cpu < HMOE_CPU_AMX ? missing : tiles_refused();
 }
 
 #else

@@ -141,6 +141,55 @@ static void test_option_values(void **state) {
   toy_destroy(t);
 }
 
+#if defined(__x86_64__)
+/* Machines that have all but one bit: which version lacks it, and what it is called; and one that has only these bits. */
+static void test_features(void **state) {
+  (void)state;
+  static const struct {
+    int where, bit, needed_by;
+    const char *name;
+  } features[] = {
+      {HMOE_CPU_LEAF1_ECX, 12, HMOE_CPU_AVX2, "FMA"},
+      {HMOE_CPU_LEAF1_ECX, 28, HMOE_CPU_AVX2, "AVX"},
+      {HMOE_CPU_LEAF7_EBX, 5, HMOE_CPU_AVX2, "AVX2"},
+      {HMOE_CPU_XCR0, 1, HMOE_CPU_AVX2, "the system's support of 256-bit registers (XCR0)"},
+      {HMOE_CPU_XCR0, 2, HMOE_CPU_AVX2, "the system's support of 256-bit registers (XCR0)"},
+      {HMOE_CPU_LEAF7_EBX, 16, HMOE_CPU_AVX512, "AVX512F"},
+      {HMOE_CPU_LEAF7_EBX, 17, HMOE_CPU_AVX512, "AVX512DQ"},
+      {HMOE_CPU_LEAF7_EBX, 28, HMOE_CPU_AVX512, "AVX512CD"},
+      {HMOE_CPU_LEAF7_EBX, 30, HMOE_CPU_AVX512, "AVX512BW"},
+      {HMOE_CPU_LEAF7_EBX, 31, HMOE_CPU_AVX512, "AVX512VL"},
+      {HMOE_CPU_XCR0, 5, HMOE_CPU_AVX512, "the system's support of 512-bit registers (XCR0)"},
+      {HMOE_CPU_XCR0, 6, HMOE_CPU_AVX512, "the system's support of 512-bit registers (XCR0)"},
+      {HMOE_CPU_XCR0, 7, HMOE_CPU_AVX512, "the system's support of 512-bit registers (XCR0)"},
+      {HMOE_CPU_LEAF7_1_EAX, 5, HMOE_CPU_AVX512_BF16, "AVX512_BF16"},
+      {HMOE_CPU_LEAF7_EDX, 24, HMOE_CPU_AMX, "AMX-TILE"},
+      {HMOE_CPU_LEAF7_EDX, 22, HMOE_CPU_AMX, "AMX-BF16"},
+      {HMOE_CPU_XCR0, 17, HMOE_CPU_AMX, "the system's support of tiles (XCR0)"},
+      {HMOE_CPU_XCR0, 18, HMOE_CPU_AMX, "the system's support of tiles (XCR0)"},
+  };
+  enum { FEATURES = sizeof features / sizeof *features };
+  uint32_t least[HMOE_CPU_REGISTERS] = {0};
+  for (int where = 0; where < HMOE_CPU_REGISTERS; where++)
+    for (int bit = 0; bit < 32; bit++) {
+      uint32_t found[HMOE_CPU_REGISTERS];
+      memset(found, 0xff, sizeof found);
+      found[where] &= ~(1u << bit);
+      size_t f = 0;
+      while (f < FEATURES && (features[f].where != where || features[f].bit != bit)) f++;
+      if (f < FEATURES) least[where] |= 1u << bit;
+      for (int cpu = 0; cpu < HMOE_CPU_COUNT; cpu++) {
+        const char *missing = hmoe_cpu_missing(cpu, found);
+        if (f == FEATURES || cpu < features[f].needed_by) assert_null(missing);
+        else assert_string_equal(missing, features[f].name);
+      }
+    }
+  for (int cpu = 0; cpu < HMOE_CPU_COUNT; cpu++) assert_null(hmoe_cpu_missing(cpu, least));
+  const uint32_t nothing[HMOE_CPU_REGISTERS] = {0};
+  for (int cpu = 0; cpu < HMOE_CPU_COUNT; cpu++) assert_int_equal(hmoe_cpu_missing(cpu, nothing) != NULL, cpu > HMOE_CPU_PORTABLE);
+}
+#endif
+
 static void test_cpu(void **state) {
   (void)state;
   toy *t = toy_create();
@@ -432,6 +481,9 @@ int main(void) {
       cmocka_unit_test(test_quota),        cmocka_unit_test(test_refused_threads),
       cmocka_unit_test(test_tensors),      cmocka_unit_test(test_damaged_plans),
       cmocka_unit_test(test_bad_plans),
+#if defined(__x86_64__)
+      cmocka_unit_test(test_features),
+#endif
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

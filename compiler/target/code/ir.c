@@ -49,13 +49,7 @@ static MlirOperation append(ir_builder *ir, const char *name, MlirType type, int
   if (!mlirTypeIsNull(type)) mlirOperationStateAddResults(&state, 1, &type);
   if (operands > 0) mlirOperationStateAddOperands(&state, operands, operand);
   if (attributes > 0) mlirOperationStateAddAttributes(&state, attributes, attribute);
-  MlirOperation op = mlirOperationCreate(&state);
-  if (mlirOperationIsNull(op)) {
-    ir->failed = true;
-    MlirOperationState placeholder = mlirOperationStateGet(text("builtin.unrealized_conversion_cast"), ir->location);
-    if (!mlirTypeIsNull(type)) mlirOperationStateAddResults(&placeholder, 1, &type);
-    op = mlirOperationCreate(&placeholder);
-  }
+  MlirOperation op = mlirOperationCreate(&state); /* never null: it infers no types */
   mlirBlockAppendOwnedOperation(ir->block, op);
   return op;
 }
