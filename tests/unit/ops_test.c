@@ -301,7 +301,11 @@ static void test_sizes_do_not_overflow(void **state) {
   assert_int_equal(hmoec_binomial(3, 4), 0);
 }
 
+#define KEY_51 "a.key.of.fifty.one.characters.for.the.limit.of.keys"
+#define KEY_255 KEY_51 KEY_51 KEY_51 KEY_51 KEY_51
+
 static void test_parameters(void **state) {
+  assert_int_equal(sizeof KEY_255, 256);
   (void)state;
   static const struct {
     const char *key;
@@ -323,6 +327,21 @@ static void test_parameters(void **state) {
       {"a\n", 0, {.rank = 1, .dims = {3}}, "parameter \"a\": one of its keys is empty"},
       {"a\n\nb", 0, {.rank = 1, .dims = {3}}, "parameter \"a\": one of its keys is empty"},
       {"a.{}\nb.{}", 2, {.rank = 2, .dims = {2, 3}}, "parameter \"a.{}\": a stack has one key, not several"},
+      {"w", 0, {.element = HMOEC_I32, .rank = 1, .dims = {3}}, "parameter \"w\": expected f32 elements, found i32[3]"},
+      {"w", 0, {.rank = 0}, "parameter \"w\": expected tensors of rank 1 or more, found f32[]"},
+      {"w", 0, {.rank = 1, .dims = {1}}, ""},
+      {"w", 0, {.rank = 1, .dims = {0}}, "parameter \"w\": expected every dimension to be known and at least 1, found f32[0]"},
+      {"w.{}", 2, {.rank = 1, .dims = {2}}, "parameter \"w.{}\": expected tensors of rank 1 or more, found f32[2]"},
+      {"w.{}", 2, {.rank = 0}, "parameter \"w.{}\": expected a stack of 2 tensors, found f32[]"},
+      {"{}", 2, {.rank = 2, .dims = {2, 3}}, ""},
+      {"{}.{}", 2, {.rank = 2, .dims = {2, 3}}, "parameter \"{}.{}\": a stack has one \"{}\" in its key, found 2"},
+      {"w{", 0, {.rank = 1, .dims = {3}}, ""},
+      {"w",
+       0,
+       {.rank = 2, .dims = {INT64_C(1) << 31, INT64_C(1) << 31}},
+       "parameter \"w\": f32[2147483648, 2147483648] is too large"},
+      {KEY_255, 0, {.rank = 1, .dims = {3}}, ""},
+      {KEY_255 "k", 0, {.rank = 1, .dims = {3}}, "parameter: expected a key of at most 255 characters, found 256"},
       {"a\nb",
        0,
        {.rank = 2, .dims = {T, 3}},
