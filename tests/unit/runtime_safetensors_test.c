@@ -224,6 +224,66 @@ static void test_conversion(void **state) {
   assert_null(hmoe_dtype_find("f32"));
 }
 
+/* Every type of the format with its bits; those that are floats of the machine, or bf16, can be read. */
+static void test_types(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    uint32_t bits;
+    bool read;
+  } types[] = {
+      {"F64", 64, true},     {"F32", 32, true},         {"F16", 16, true},         {"BF16", 16, true},    {"BOOL", 8, false},
+      {"U8", 8, false},      {"I8", 8, false},          {"U16", 16, false},        {"I16", 16, false},    {"U32", 32, false},
+      {"I32", 32, false},    {"U64", 64, false},        {"I64", 64, false},        {"F8_E4M3", 8, false}, {"F8_E5M2", 8, false},
+      {"F8_E8M0", 8, false}, {"F8_E4M3FNUZ", 8, false}, {"F8_E5M2FNUZ", 8, false}, {"F6_E2M3", 6, false}, {"F6_E3M2", 6, false},
+      {"F4", 4, false},      {"C64", 64, false},
+  };
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+    const hmoe_dtype *type = hmoe_dtype_find(types[i].name);
+    if (!type || type->bits != types[i].bits || (type->read != NULL) != types[i].read) fail_msg("%s", types[i].name);
+    char header[256];
+    uint32_t bytes = types[i].bits * 24 / 8;
+    snprintf(header, sizeof header, "{\"a\":{\"dtype\":\"%s\",\"shape\":[24],\"data_offsets\":[0,%u]}}", types[i].name, bytes);
+    hmoe_safetensors file;
+    assert_ok(read_case(strlen(header), header, strlen(header), bytes, &file));
+  }
+}
+
+/* Values are rounded to bf16 in chunks of 64: as many, one less, one more, and several of them. */
+static void test_many_values(void **state) {
+  (void)state;
+  enum { MOST = 200 };
+  static const struct {
+    const char *name;
+    size_t bytes;
+  } types[] = {{"F32", 4}, {"F64", 8}, {"BF16", 2}};
+  static const size_t counts[] = {0, 1, 63, 64, 65, 127, 128, 129, 199};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    for (uint64_t stride = 1; stride <= 3; stride += 2)
+      for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        static uint8_t source[MOST * 3 * 8];
+        uint16_t out[MOST], expected[MOST];
+        memset(source, 0xff, sizeof source);
+        for (size_t v = 0; v < MOST; v++) {
+          double wide = (double)v + 1; /* as a bf16, what has eight bits */
+          float single = (float)wide;
+          uint32_t bits;
+          memcpy(&bits, &single, sizeof bits);
+          uint16_t high = (uint16_t)(bits >> 16);
+          expected[v] = high;
+          memcpy(source + v * stride * types[i].bytes,
+                 types[i].bytes == 8   ? (void *)&wide
+                 : types[i].bytes == 4 ? (void *)&single
+                                       : &high,
+                 types[i].bytes);
+          out[v] = 0x7777;
+        }
+        hmoe_dtype_read_bf16(hmoe_dtype_find(types[i].name), source, stride, counts[c], out);
+        for (size_t v = 0; v < MOST; v++)
+          if (out[v] != (v < counts[c] ? expected[v] : 0x7777)) fail_msg("%s, %zu values: number %zu", types[i].name, counts[c], v);
+      }
+}
+
 static void test_mapping(void **state) {
   (void)state;
   hmoe_mapping mapping;
@@ -254,6 +314,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_cases), cmocka_unit_test(test_header_length), cmocka_unit_test(test_deep_nesting),
       cmocka_unit_test(test_find),  cmocka_unit_test(test_conversion),    cmocka_unit_test(test_mapping),
+      cmocka_unit_test(test_types), cmocka_unit_test(test_many_values),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
