@@ -44,6 +44,16 @@ static void add_tensors(cJSON *entry, const char *name, const hmoec_unit *unit, 
   }
 }
 
+/* Of every step the number of the kernel that it runs, as in the kernel's name; null: it runs none, or what is the same in all objects. */
+static void add_step_kernels(cJSON *entry, const hmoec_unit *unit, hmoe_plan_span span) {
+  const hmoe_plan_step *steps = at(unit, span);
+  cJSON *list = cJSON_AddArrayToObject(entry, "step_kernels");
+  for (uint32_t i = 0; i < span.count; i++) {
+    const hmoe_step_kernel *kernel = at(unit, steps[i].fields);
+    cJSON_AddItemToArray(list, steps[i].kind == HMOE_STEP_KERNEL ? cJSON_CreateNumber(kernel->kernel) : cJSON_CreateNull());
+  }
+}
+
 static void add_entries(cJSON *root, const hmoec_unit *unit) {
   const hmoe_plan *plan = unit->plan;
   const hmoe_plan_entry *entries = at(unit, plan->entries);
@@ -55,6 +65,7 @@ static void add_entries(cJSON *root, const hmoec_unit *unit) {
     add_tensors(entry, "outputs", unit, &entries[i], entries[i].outputs);
     if (entries[i].needs_state) cJSON_AddBoolToObject(entry, "state", true);
     cJSON_AddNumberToObject(entry, "steps", entries[i].steps.count);
+    add_step_kernels(entry, unit, entries[i].steps);
     cJSON_AddItemToArray(list, entry);
   }
 }

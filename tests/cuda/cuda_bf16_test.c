@@ -374,9 +374,73 @@ static void test_normalised_rows(void **state) {
   harness_destroy(&u);
 }
 
+/* ---- bank conflicts ---- */
+
+static hmoec_kernel plain_product(bool few, bool planes, bool paired) {
+  enum { K = 3 * PLANE, N = 256 };
+  return (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL,
+                        .spec.matmul = {.format = HMOEC_FORMAT_BF16,
+                                        .a_format = harness_format(!few),
+                                        .c_format = harness_format(planes),
+                                        .few_rows = few,
+                                        .a_in_place = !few,
+                                        .paired = paired,
+                                        .k = K,
+                                        .n = N,
+                                        .a_stride = K,
+                                        .c_stride = N,
+                                        .row_block = TILE_ROWS,
+                                        .segments = 1,
+                                        .segment = {{N, HMOEC_ACTIVATION_RELU, false, false}}}};
+}
+
+/* What loops over depth load from shared memory, and copy there, meets no bank twice; nor does what is stored there. Few rows' sums alone are read several rows
+ * at a time, some banks twice. wgmma reads planes as they lie, in the order that the chip wants, which nothing here counts. */
+static void test_bank_conflicts(void **state) {
+  (void)state;
+  enum { KERNELS = 5, FEW = 2, PACKING = 4 };
+  for (const hmoec_cuda_chip *chip = hmoec_cuda_chips; chip->name; chip++) {
+    const hmoec_kernel kernels[KERNELS] = {plain_product(false, false, false),
+                                           plain_product(false, true, true),
+                                           plain_product(true, false, false),
+                                           plain_product(true, false, true),
+                                           {.family = HMOEC_KERNEL_PACK_ROWS,
+                                            .spec.pack_rows = {.n = 2 * PLANE,
+                                                               .format = HMOEC_FORMAT_BF16,
+                                                               .a_stride = 2 * PLANE,
+                                                               .out_stride = 2 * PLANE,
+                                                               .norm = HMOEC_NORM_RMS,
+                                                               .norm_scale = 1,
+                                                               .norm_epsilon = 1e-6,
+                                                               .row_block = TILE_ROWS}}};
+    harness_unit u = harness_compile_for(chip, kernels, KERNELS, hmoec_cpu_schedule_default(DEEPEST), NULL);
+    for (size_t i = 0; i < KERNELS; i++) {
+      bool is_stream = i >= FEW && i < PACKING;
+      ptx_module_reset(u.module);
+      if (i == PACKING) check_packing(&u, i, TILE_ROWS);
+      else {
+        problem p = problem_create(&kernels[i].spec.matmul, TILE_ROWS, NULL);
+        run_product(&u, i, &p, 0, 1);
+        problem_destroy(&p);
+      }
+      ptx_counters c = ptx_module_counters(u.module);
+      if (c.copy_conflicts || c.store_conflicts || (!is_stream && c.load_conflicts))
+        fail_msg("%s, kernel %zu: %d conflicts of %d loads, %d of %d stores, %d of %d copies", chip->name, i, (int)c.load_conflicts,
+                 (int)c.load_wavefronts, (int)c.store_conflicts, (int)c.store_wavefronts, (int)c.copy_conflicts,
+                 (int)c.copy_wavefronts);
+      bool copies = i < FEW && !chip->has_wgmma; /* and what wgmma multiplies comes by bulk copies, and goes nowhere */
+      assert_true(copies ? c.copy_wavefronts && c.load_wavefronts && c.store_wavefronts : !c.copy_wavefronts);
+      assert_true(i < FEW || c.load_wavefronts);
+      if (is_stream) assert_true(c.load_conflicts <= c.load_wavefronts);
+    }
+    harness_destroy(&u);
+  }
+}
+
 int main(void) {
   harness_seed();
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_products), cmocka_unit_test(test_wild_rows),
-                                     cmocka_unit_test(test_packed_rows), cmocka_unit_test(test_normalised_rows)};
+                                     cmocka_unit_test(test_packed_rows), cmocka_unit_test(test_normalised_rows),
+                                     cmocka_unit_test(test_bank_conflicts)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -765,6 +765,20 @@ static void take_number(cJSON *object, const char *name, double expected) {
   cJSON_Delete(item);
 }
 
+/* The kernels of an entry's steps, likewise. */
+static void take_step_kernels(cJSON *object, const hmoec_unit *unit, const hmoe_plan_entry *entry) {
+  cJSON *list = cJSON_DetachItemFromObject(object, "step_kernels"), *item;
+  const hmoe_plan_step *step = (const void *)((const char *)unit->plan + entry->steps.offset);
+  assert_int_equal(cJSON_GetArraySize(list), entry->steps.count);
+  cJSON_ArrayForEach(item, list) {
+    const hmoe_step_kernel *fields = (const void *)((const char *)unit->plan + step->fields.offset);
+    if (step->kind != HMOE_STEP_KERNEL) assert_true(cJSON_IsNull(item));
+    else assert_int_equal(item->valueint, fields->kernel);
+    step++;
+  }
+  cJSON_Delete(list);
+}
+
 static void expect_manifest(const hmoec_session *session, const char *expected) {
   static const char *const strategies[] = {"table: fits", "cache: \"too\" many"};
   const hmoec_unit *unit = &session->unit;
@@ -787,7 +801,10 @@ static void expect_manifest(const hmoec_session *session, const char *expected) 
   take_number(root, "weight_bytes", (double)plan_of(unit)->weight_bytes);
   take_number(root, "kernels", (double)unit->kernel_count);
   uint32_t index = 1;
-  cJSON_ArrayForEach(entry, entries) take_number(entry, "steps", entry_of(unit, index++)->steps.count);
+  cJSON_ArrayForEach(entry, entries) {
+    take_number(entry, "steps", entry_of(unit, index)->steps.count);
+    take_step_kernels(entry, unit, entry_of(unit, index++));
+  }
   assert_int_equal(index, plan_of(unit)->entries.count);
   cJSON *schedule = cJSON_DetachItemFromObject(root, "schedule"), *of;
   for (size_t i = 0; i < unit->target->knob_count; i++) {

@@ -152,6 +152,12 @@ MlirValue ir_sub(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "
 MlirValue ir_mul(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.mulf", a, b); }
 MlirValue ir_div(ir_builder *ir, MlirValue a, MlirValue b) { return binary(ir, "arith.divf", a, b); }
 
+MlirValue ir_quotient(ir_builder *ir, MlirValue a, MlirValue b) {
+  if (!ir->has_quotients) return ir_div(ir, a, b);
+  MlirNamedAttribute how = named(ir, "fastmath", mlirAttributeParseGet(ir->context, text("#arith.fastmath<afn>")));
+  return value_of(ir, "arith.divf", mlirValueGetType(a), 2, (MlirValue[]){a, b}, 1, &how);
+}
+
 MlirValue ir_sqrt(ir_builder *ir, MlirValue a) { return value_of(ir, "llvm.intr.sqrt", mlirValueGetType(a), 1, &a, 0, NULL); }
 
 MlirValue ir_fma(ir_builder *ir, MlirValue a, MlirValue b, MlirValue c) {

@@ -30,6 +30,7 @@ typedef struct ir_builder {
   int64_t lanes; /* f32 elements of a vector */
   bool has_fma; /* ir_fma is one rounding; otherwise a product and a sum */
   const ir_bf16 *bf16; /* NULL: none, and ir_to_bf16 computes */
+  bool has_quotients; /* ir_quotient is one instruction, off by two units in the last place at most; 0 of divisors past 2^126 */
   bool failed;
   const hmoec_scalar_library *functions; /* what activations from HMOEC_ACTIVATION_COUNT on name */
   MlirType i1, i8, i16, i32, i64, f32, f64, ptr;
@@ -80,6 +81,7 @@ MlirValue ir_add(ir_builder *ir, MlirValue a, MlirValue b);
 MlirValue ir_sub(ir_builder *ir, MlirValue a, MlirValue b);
 MlirValue ir_mul(ir_builder *ir, MlirValue a, MlirValue b);
 MlirValue ir_div(ir_builder *ir, MlirValue a, MlirValue b);
+MlirValue ir_quotient(ir_builder *ir, MlirValue a, MlirValue b); /* a / b where not every bit counts; see has_quotients */
 MlirValue ir_sqrt(ir_builder *ir, MlirValue a);
 MlirValue ir_fma(ir_builder *ir, MlirValue a, MlirValue b, MlirValue c); /* a*b + c; vectors */
 MlirValue ir_compare_i(ir_builder *ir, ir_compare how, MlirValue a, MlirValue b);

@@ -35,7 +35,7 @@ MlirValue ir_tanh(ir_builder *ir, MlirValue x) {
   MlirValue a = math_absolute(ir, x), square = ir_mul(ir, x, x), one = ir_vector_f32(ir, 1.0f);
   MlirValue near = ir_fma(ir, ir_mul(ir, square, x), math_polynomial(ir, square, c, 5), x);
   MlirValue e = ir_exp(ir, ir_add(ir, a, a));
-  MlirValue far = ir_sub(ir, one, ir_div(ir, ir_vector_f32(ir, 2.0f), ir_add(ir, e, one)));
+  MlirValue far = ir_sub(ir, one, ir_quotient(ir, ir_vector_f32(ir, 2.0f), ir_add(ir, e, one)));
   return math_with_sign(ir, ir_select(ir, ir_compare_f(ir, IR_LT, a, ir_vector_f32(ir, 0.625f)), near, far), x); /* of -0 too */
 }
 
@@ -79,12 +79,12 @@ MlirValue ir_activation(ir_builder *ir, hmoec_activation activation, MlirValue x
   case HMOEC_ACTIVATION_SILU: {
     MlirValue one = ir_vector_f32(ir, 1.0f);
     MlirValue e = ir_exp(ir, ir_sub(ir, ir_vector_f32(ir, 0.0f), x));
-    return ir_div(ir, math_at_least(ir, x, -(double)FLT_MAX), ir_add(ir, one, e));
+    return ir_quotient(ir, math_at_least(ir, x, -(double)FLT_MAX), ir_add(ir, one, e));
   }
   case HMOEC_ACTIVATION_SIGMOID: { /* exp(-|x|) cannot overflow, and is what is left of the result far to the left */
     MlirValue one = ir_vector_f32(ir, 1.0f), zero = ir_vector_f32(ir, 0.0f);
     MlirValue e = ir_exp(ir, ir_sub(ir, zero, math_absolute(ir, x)));
-    return ir_div(ir, ir_select(ir, ir_compare_f(ir, IR_LT, x, zero), e, one), ir_add(ir, one, e));
+    return ir_quotient(ir, ir_select(ir, ir_compare_f(ir, IR_LT, x, zero), e, one), ir_add(ir, one, e));
   }
   case HMOEC_ACTIVATION_NONE:
   case HMOEC_ACTIVATION_COUNT: break;

@@ -148,6 +148,7 @@ bool hmoec_cuda_generate_ptx(MlirContext context, const hmoec_cuda_unit *unit, h
   if (mlirModuleIsNull(module)) return internal(diagnostics, "no module");
   hmoec_cuda_emitter e = {.chip = unit->chip, .module_body = mlirModuleGetBody(module)};
   ir_init(&e.ir, context, 1, true, NULL);
+  e.ir.has_quotients = true;
   e.ir.functions = unit->functions;
   e.ir.version = unit->chip->name;
   e.global = mlirTypeParseGet(context, mlirStringRefCreateFromCString("!llvm.ptr<1>"));

@@ -101,6 +101,8 @@ MlirValue cuda_activation_of_two(hmoec_cuda_emitter *e, hmoec_activation activat
 MlirValue cuda_exp(hmoec_cuda_emitter *e, MlirValue x);
 MlirValue cuda_to_bf16(hmoec_cuda_emitter *e, MlirValue x); /* i16 */
 MlirValue cuda_from_bf16(hmoec_cuda_emitter *e, MlirValue half);
+/* The i32 of two numbers rounded to bf16. */
+MlirValue cuda_bf16_word(hmoec_cuda_emitter *e, MlirValue low, MlirValue high);
 /* The i32 of two i16. */
 MlirValue cuda_word(hmoec_cuda_emitter *e, MlirValue low, MlirValue high);
 /* The rows of the task's row_block that this thread's warp has: for (r = begin; r < end; r += warps of the block). */
@@ -149,6 +151,8 @@ void cuda_copy_wait(hmoec_cuda_emitter *e, int32_t groups);
 /* Text of PTX, as LLVM has it inline, that stays where it is. result: a type, a structure of several, or null. */
 MlirValue cuda_assembly(hmoec_cuda_emitter *e, const char *text, const char *constraints, MlirType result, intptr_t count,
                         const MlirValue *operands);
+/* Two f32 side by side in global memory, at a multiple of 4 bytes: in one piece where it is one of 8. */
+void cuda_store_two(hmoec_cuda_emitter *e, MlirValue to, const MlirValue values[2]);
 /* ldmatrix.x4: lanes 8 i to 8 i + 7 give the lines of matrix i; a lane gets a word of each. All lanes come. */
 void cuda_load_matrices(hmoec_cuda_emitter *e, MlirValue line, MlirValue out_words[4]);
 /* Columns [begin, end) that this lane has, and no others. */

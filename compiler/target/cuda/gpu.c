@@ -274,6 +274,14 @@ MlirValue cuda_from_bf16(hmoec_cuda_emitter *e, MlirValue half) {
   return cuda_element(e, ir_from_bf16(&e->ir, ir_splat(&e->ir, half)), e->ir.f32, 0);
 }
 
+MlirValue cuda_bf16_word(hmoec_cuda_emitter *e, MlirValue low, MlirValue high) {
+  ir_builder *ir = &e->ir;
+  int64_t two = 2;
+  MlirType pair = mlirVectorTypeGet(1, &two, mlirBF16TypeGet(ir->context));
+  MlirValue word = ir_intrinsic(ir, "llvm.nvvm.ff2bf16x2.rn", pair, 2, (MlirValue[]){high, low});
+  return ir_op(ir, "llvm.bitcast", ir->i32, 1, &word, NULL, mlirAttributeGetNull());
+}
+
 MlirValue cuda_word(hmoec_cuda_emitter *e, MlirValue low, MlirValue high) {
   ir_builder *ir = &e->ir;
   MlirValue wide[] = {ir_op(ir, "llvm.zext", ir->i32, 1, &low, NULL, mlirAttributeGetNull()),
@@ -468,6 +476,15 @@ void cuda_copy_commit(hmoec_cuda_emitter *e) { ir_intrinsic(&e->ir, "llvm.nvvm.c
 void cuda_copy_wait(hmoec_cuda_emitter *e, int32_t groups) {
   MlirValue count = ir_i32(&e->ir, groups);
   ir_intrinsic(&e->ir, "llvm.nvvm.cp.async.wait.group", (MlirType){NULL}, 1, &count);
+}
+
+void cuda_store_two(hmoec_cuda_emitter *e, MlirValue to, const MlirValue values[2]) {
+  ir_builder *ir = &e->ir;
+  MlirValue operands[] = {ir_op(ir, "llvm.ptrtoint", ir->i64, 1, &to, NULL, (MlirAttribute){NULL}), values[0], values[1]};
+  cuda_assembly(e,
+                "{\n\t.reg .b64 rest;\n\t.reg .pred whole;\n\tand.b64 rest, $0, 7;\n\tsetp.eq.s64 whole, rest, 0;\n\t@whole "
+                "st.global.v2.f32 [$0], {$1, $2};\n\t@!whole st.global.f32 [$0], $1;\n\t@!whole st.global.f32 [$0+4], $2;\n\t}",
+                "l,f,f,~{memory}", (MlirType){NULL}, 3, operands);
 }
 
 void cuda_load_matrices(hmoec_cuda_emitter *e, MlirValue line, MlirValue out_words[4]) {

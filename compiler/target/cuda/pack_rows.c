@@ -53,10 +53,10 @@ static void emit_planes(packing *p) {
   ir_for_begin(ir, &piece, p->task->thread, ir_mul_i(ir, p->block.rows, pieces), THREADS, 0, NULL);
   MlirValue i = ir_div_i(ir, piece.index, pieces), number = ir_rem_i(ir, piece.index, pieces);
   MlirValue k = ir_add_i(ir, ir_mul_i(ir, plane.index, ir_i64(ir, PLANE)), ir_mul_i(ir, number, ir_i64(ir, PIECE)));
-  MlirValue row = row_of(p, i), words = ir_splat_to(ir, ir_i32(ir, 0), PIECE / 2), half[PIECE];
+  MlirValue row = row_of(p, i), words = ir_splat_to(ir, ir_i32(ir, 0), PIECE / 2), x[PIECE];
   cuda_statistics statistics = cuda_row_norm_of(p->e, &p->norm, i);
-  for (int64_t j = 0; j < PIECE; j++) half[j] = cuda_to_bf16(p->e, element(p, row, &statistics, ir_add_i(ir, k, ir_i64(ir, j))));
-  for (int64_t w = 0; w < PIECE / 2; w++) words = cuda_with_element(p->e, words, cuda_word(p->e, half[2 * w], half[2 * w + 1]), w);
+  for (int64_t j = 0; j < PIECE; j++) x[j] = element(p, row, &statistics, ir_add_i(ir, k, ir_i64(ir, j)));
+  for (int64_t w = 0; w < PIECE / 2; w++) words = cuda_with_element(p->e, words, cuda_bf16_word(p->e, x[2 * w], x[2 * w + 1]), w);
   MlirValue place = ir_mul_i(ir, ir_xor(ir, number, ir_rem_i(ir, i, pieces)), ir_i64(ir, PIECE));
   ir_store(ir, words, ir_at(ir, cuda_row_of(p->e, lines, ir->i16, i, PLANE), ir->i16, place), 16);
   ir_for_end(ir, &piece, NULL);

@@ -2,6 +2,8 @@
 
 #include <stddef.h>
 
+#include <mlir-c/BuiltinAttributes.h>
+
 static const MlirType none = {NULL};
 static const MlirValue nothing = {NULL};
 
@@ -86,52 +88,75 @@ MlirValue cuda_right_column(product *p, bool pairs, MlirValue c) {
 
 /* ---- epilogue ---- */
 
+/* base[index], which nothing writes while the kernel runs, so that no store holds up the load. */
+static MlirValue constant_f32(product *p, MlirValue base, MlirValue index) {
+  MlirValue value = cuda_f32(p->e, base, index);
+  mlirOperationSetInherentAttributeByName(mlirOpResultGetOwner(value), mlirStringRefCreateFromCString("invariant"),
+                                          mlirUnitAttrGet(p->e->ir.context));
+  return value;
+}
+
 /* v of column c of C, whose sum (and up, of a pair) are given; right: its column of B. */
 static MlirValue column_value(product *p, const hmoec_matmul_segment *segment, MlirValue sum, MlirValue up, MlirValue right,
-                              MlirValue c, MlirValue held, MlirValue gate, MlirValue pass) {
+                              MlirValue c, MlirValue held, const cuda_line *line) {
   hmoec_cuda_emitter *e = p->e;
   ir_builder *ir = &e->ir;
   const hmoec_matmul_spec *s = p->spec;
   bool is_pair = !mlirValueIsNull(up);
-  if (s->has_bias) sum = ir_add(ir, sum, cuda_f32(e, p->bias, right));
-  if (s->has_bias && is_pair) up = ir_add(ir, up, cuda_f32(e, ir_at_constant(ir, p->bias, ir->f32, CUDA_PANEL), right));
+  if (s->has_bias) sum = ir_add(ir, sum, constant_f32(p, p->bias, right));
+  if (s->has_bias && is_pair) up = ir_add(ir, up, constant_f32(p, ir_at_constant(ir, p->bias, ir->f32, CUDA_PANEL), right));
   const hmoec_scalar_program *function = hmoec_activation_function(ir->functions, segment->activation);
   bool binary = function && function->argument_count == 2;
   MlirValue v = binary ? cuda_activation_of_two(e, segment->activation, sum, is_pair ? up : held)
                        : cuda_activation(e, segment->activation, sum);
   if (is_pair && !binary) v = ir_mul(ir, v, up);
-  if (segment->gated) v = ir_mul(ir, v, gate);
+  if (segment->gated) v = ir_mul(ir, v, line->gate);
   ir_branch branch;
   bool replaced = s->has_pass || s->dropped_bare;
   if (replaced) { /* a dropped row gets its input, or nothing, in place of the expert's output, bias included */
     ir_if_begin(ir, &branch, p->block.dropped, ir->f32);
     MlirValue zero = ir_f32(ir, 0.0f), instead = segment->gated ? zero : v;
     if (s->has_pass) {
-      MlirValue x = cuda_f32(e, pass, c);
-      instead = segment->gated ? ir_mul(ir, gate, x) : cuda_fma(e, gate, x, v);
+      MlirValue x = cuda_f32(e, line->pass, c);
+      instead = segment->gated ? ir_mul(ir, line->gate, x) : cuda_fma(e, line->gate, x, v);
     }
     ir_if_else(ir, &branch, instead);
   }
-  if (s->has_gated_bias) v = cuda_fma(e, gate, cuda_f32(e, p->gated_bias, c), v);
+  if (s->has_gated_bias) v = cuda_fma(e, line->gate, constant_f32(p, p->gated_bias, c), v);
   if (replaced) v = ir_if_end(ir, &branch, v);
   if (s->accumulate) v = ir_add(ir, held, v);
   return segment->multiply && !binary ? ir_mul(ir, held, v) : v;
 }
 
-/* Where column c of row i of the block is in C. */
-static MlirValue place_in_c(product *p, MlirValue i, MlirValue c) {
+cuda_line cuda_line_of(product *p, MlirValue i) {
   hmoec_cuda_emitter *e = p->e;
   ir_builder *ir = &e->ir;
   const hmoec_matmul_spec *s = p->spec;
-  MlirType element = hmoec_is_bf16(s->c_format) ? ir->i16 : ir->f32;
-  if (!cuda_writes_planes(s)) {
-    MlirValue row = cuda_index(e, p->scatter, ir_add_i(ir, p->block.row, i));
-    return ir_at(ir, cuda_row_of(e, p->c, element, row, s->c_stride), element, c);
+  MlirValue r = ir_add_i(ir, p->block.row, i);
+  cuda_line line = {.row = i};
+  if (!cuda_writes_planes(s))
+    line.c = cuda_row_of(e, p->c, hmoec_is_bf16(s->c_format) ? ir->i16 : ir->f32, cuda_index(e, p->scatter, r), s->c_stride);
+  if (s->has_row_gate) line.gate = constant_f32(p, p->row_gate, r);
+  if (s->has_pass) { /* the index means nothing in other blocks */
+    ir_branch branch;
+    ir_if_begin(ir, &branch, p->block.dropped, ir->i64);
+    ir_if_else(ir, &branch, cuda_index(e, p->pass_index, r));
+    line.pass = cuda_row(e, p->pass, ir_if_end(ir, &branch, ir_i64(ir, 0)), s->pass_ld);
   }
+  return line;
+}
+
+/* Where column c of a row is in C. */
+static MlirValue place_in_c(product *p, const cuda_line *line, MlirValue c) {
+  hmoec_cuda_emitter *e = p->e;
+  ir_builder *ir = &e->ir;
+  const hmoec_matmul_spec *s = p->spec;
+  if (!cuda_writes_planes(s)) return ir_at(ir, line->c, hmoec_is_bf16(s->c_format) ? ir->i16 : ir->f32, c);
   MlirValue depth = ir_i64(ir, HMOE_CUDA_PLANE), row_block = ir_i64(ir, s->row_block);
-  MlirValue height = ir_mul_i(ir, p->task->blocks, row_block), row = ir_add_i(ir, ir_mul_i(ir, p->block.number, row_block), i);
-  MlirValue line = ir_add_i(ir, ir_mul_i(ir, ir_div_i(ir, c, depth), height), row);
-  return ir_at(ir, cuda_row_of(e, p->c, element, line, HMOE_CUDA_PLANE), element, cuda_place(e, ir_rem_i(ir, c, depth), row));
+  MlirValue height = ir_mul_i(ir, p->task->blocks, row_block);
+  MlirValue row = ir_add_i(ir, ir_mul_i(ir, p->block.number, row_block), line->row);
+  MlirValue number = ir_add_i(ir, ir_mul_i(ir, ir_div_i(ir, c, depth), height), row);
+  return ir_at(ir, cuda_row_of(e, p->c, ir->i16, number, HMOE_CUDA_PLANE), ir->i16, cuda_place(e, ir_rem_i(ir, c, depth), row));
 }
 
 static MlirValue read_c(product *p, MlirValue at) {
@@ -139,49 +164,74 @@ static MlirValue read_c(product *p, MlirValue at) {
   return hmoec_is_bf16(p->spec->c_format) ? cuda_from_bf16(p->e, ir_load(ir, ir->i16, at, 2)) : ir_load(ir, ir->f32, at, 4);
 }
 
-static void write_c(product *p, MlirValue at, MlirValue value) {
-  ir_builder *ir = &p->e->ir;
-  if (hmoec_is_bf16(p->spec->c_format)) ir_store(ir, cuda_to_bf16(p->e, value), at, 2);
-  else ir_store(ir, value, at, 4);
-}
-
-/* A column of segment `number`. */
-static void write_of_segment(product *p, int64_t number, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right) {
+/* One value or two side by side; f32 in one piece where the address allows it: C may be a caller's. */
+static void write_c(product *p, MlirValue at, int count, const MlirValue *values) {
   hmoec_cuda_emitter *e = p->e;
   ir_builder *ir = &e->ir;
+  if (hmoec_is_bf16(p->spec->c_format)) {
+    if (count == 1) ir_store(ir, cuda_to_bf16(e, values[0]), at, 2);
+    else ir_store(ir, cuda_bf16_word(e, values[0], values[1]), at, 4);
+  } else if (count == 1) {
+    ir_store(ir, values[0], at, 4);
+  } else {
+    cuda_store_two(e, at, values);
+  }
+}
+
+/* `count` columns of segment `number`, all before its end or all behind it. inside: it is known to be before. */
+static void write_of_segment(product *p, int64_t number, const cuda_line *line, MlirValue c, int count, const MlirValue *sums,
+                             const MlirValue *ups, MlirValue right, bool inside) {
+  ir_builder *ir = &p->e->ir;
   const hmoec_matmul_spec *s = p->spec;
   const hmoec_matmul_segment *segment = &s->segment[number];
-  MlirValue r = ir_add_i(ir, p->block.row, i), to = place_in_c(p, i, c);
-  MlirValue held = nothing, gate = nothing, pass = nothing;
+  MlirValue to = place_in_c(p, line, c), values[2];
   ir_branch real;
-  ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, c, ir_i64(ir, segment->end)), none);
-  if (s->accumulate || segment->multiply) held = read_c(p, to);
-  if (s->has_row_gate) gate = cuda_f32(e, p->row_gate, r);
-  if (s->has_pass) { /* the index means nothing in other blocks */
-    ir_branch branch;
-    ir_if_begin(ir, &branch, p->block.dropped, ir->i64);
-    ir_if_else(ir, &branch, cuda_index(e, p->pass_index, r));
-    pass = cuda_row(e, p->pass, ir_if_end(ir, &branch, ir_i64(ir, 0)), s->pass_ld);
+  if (!inside) ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, c, ir_i64(ir, segment->end)), none);
+  for (int i = 0; i < count; i++) {
+    MlirValue step = ir_i64(ir, i), held = nothing;
+    if (s->accumulate || segment->multiply)
+      held = read_c(p, ir_at_constant(ir, to, hmoec_is_bf16(s->c_format) ? ir->i16 : ir->f32, i));
+    values[i] = column_value(p, segment, sums[i], ups[i], ir_add_i(ir, right, step), ir_add_i(ir, c, step), held, line);
   }
-  write_c(p, to, column_value(p, segment, sum, up, right, c, held, gate, pass));
+  write_c(p, to, count, values);
+  if (inside) return;
   ir_if_else(ir, &real, nothing);
-  if (s->c_padded || cuda_writes_planes(s)) write_c(p, to, ir_f32(ir, 0.0f));
+  MlirValue zero = ir_f32(ir, 0.0f);
+  if (s->c_padded || cuda_writes_planes(s)) write_c(p, to, count, (const MlirValue[]){zero, zero});
   ir_if_end(ir, &real, nothing);
 }
 
-void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right) {
+static void write_columns(product *p, bool pairs, const cuda_line *line, MlirValue c, int count, const MlirValue *sums,
+                          const MlirValue *ups, MlirValue right, bool inside) {
   ir_builder *ir = &p->e->ir;
   const hmoec_matmul_spec *s = p->spec;
   if (s->segments == 1 || pairs) {
-    write_of_segment(p, 0, i, c, sum, up, right);
+    write_of_segment(p, 0, line, c, count, sums, ups, right, inside);
   } else if (s->paired) {
-    write_of_segment(p, 1, i, c, sum, up, right);
+    write_of_segment(p, 1, line, c, count, sums, ups, right, inside);
   } else {
     ir_branch which;
     ir_if_begin(ir, &which, ir_compare_i(ir, IR_LT, c, ir_i64(ir, first_columns(s))), none);
-    write_of_segment(p, 0, i, c, sum, up, right);
+    write_of_segment(p, 0, line, c, count, sums, ups, right, inside);
     ir_if_else(ir, &which, nothing);
-    write_of_segment(p, 1, i, c, sum, up, right);
+    write_of_segment(p, 1, line, c, count, sums, ups, right, inside);
     ir_if_end(ir, &which, nothing);
   }
+}
+
+void cuda_write_two(product *p, bool pairs, const cuda_line *line, MlirValue c, const MlirValue sums[2], const MlirValue ups[2],
+                    MlirValue right) {
+  ir_builder *ir = &p->e->ir;
+  const hmoec_matmul_spec *s = p->spec;
+  bool even = true, whole = s->segments == 1 && s->segment[0].end % CUDA_PANEL == 0;
+  for (int i = 0; i < s->segments; i++) even &= s->segment[i].end % 2 == 0;
+  for (int i = 0; i < 2; i += even ? 2 : 1) {
+    MlirValue step = ir_i64(ir, i);
+    write_columns(p, pairs, line, ir_add_i(ir, c, step), even ? 2 : 1, sums + i, ups + i, ir_add_i(ir, right, step), whole);
+  }
+}
+
+void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right) {
+  cuda_line line = cuda_line_of(p, i);
+  write_columns(p, pairs, &line, c, 1, &sum, &up, right, false);
 }

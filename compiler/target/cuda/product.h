@@ -14,6 +14,13 @@ typedef struct product {
   MlirValue first_k, first_column; /* of the block: not 0 of dropped rows */
 } product;
 
+/* What the epilogue wants to know of a row of the block, whichever its column. Null: what the spec has no use for. */
+typedef struct cuda_line {
+  MlirValue row; /* in the block */
+  MlirValue c; /* its columns in C; of planes null */
+  MlirValue gate, pass;
+} cuda_line;
+
 /* Panels of C that are products of two of B, its gates and its ups: the first ones. */
 int64_t cuda_paired_panels(const hmoec_matmul_spec *spec);
 /* Whether C is rows in place, in planes. */
@@ -34,8 +41,13 @@ MlirValue cuda_of_dropped(product *p, int64_t value);
 MlirValue cuda_product_row(product *p, MlirValue i);
 /* The column of B that column c of C is of; of a pair, its gate's: its up is a panel further on. */
 MlirValue cuda_right_column(product *p, bool pairs, MlirValue c);
-/* Column c of C of row i of the block, from its sum (and its up's, of a pair); right: its column of B. Behind the last column of its segment C gets 0, where
- * it has room. */
+/* Row i of the block, which is there. */
+cuda_line cuda_line_of(product *p, MlirValue i);
+/* Columns c, which is even, and c + 1 of a row's C, from their sums (and their ups', of pairs); right: c's column of B. Both are in panels that B has; behind
+ * the last column of their segment C gets 0, where it has room. */
+void cuda_write_two(product *p, bool pairs, const cuda_line *line, MlirValue c, const MlirValue sums[2], const MlirValue ups[2],
+                    MlirValue right);
+/* One column of row i, which may be past B's. */
 void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right);
 
 #endif

@@ -20,7 +20,7 @@ enum {
   NORMALISED_TILES = 2,
   ROWS = TILE * TILES,
   COLUMNS = 16,
-  SUM_PITCH = COLUMNS + 1,
+  SUM_PITCH = COLUMNS + 4, /* a warp's stores meet no bank twice */
   SUM_BYTES = WARPS * ROWS * SUM_PITCH * 4
 };
 
@@ -62,17 +62,20 @@ static MlirValue a_element(stream *s, int64_t t, MlirValue k) {
   return cuda_row_norm_apply(s->p.e, &s->p.norm, &s->statistics[t], cuda_f32(s->p.e, s->row[t], k), k);
 }
 
-/* One half of depth row k of tile t, 0 behind the last where that may be. */
-static MlirValue a_half(stream *s, int64_t t, MlirValue k, bool last) {
+/* Depth row k of tile t, as A has it, 0 behind the last where that may be. */
+static MlirValue a_value(stream *s, int64_t t, MlirValue k, bool last) {
   ir_builder *ir = &s->p.e->ir;
   const hmoec_matmul_spec *spec = s->p.spec;
   bool halves = hmoec_is_bf16(spec->a_format);
+  MlirType type = halves ? ir->i16 : ir->f32;
   ir_branch real;
-  if (last) ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, k, ir_i64(ir, spec->k)), ir->i16);
-  MlirValue x = halves ? ir_load(ir, ir->i16, ir_at(ir, s->row[t], ir->i16, k), 2) : cuda_to_bf16(s->p.e, a_element(s, t, k));
+  if (last) ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, k, ir_i64(ir, spec->k)), type);
+  MlirValue x = halves ? ir_load(ir, ir->i16, ir_at(ir, s->row[t], ir->i16, k), 2) : a_element(s, t, k);
   if (!last) return x;
   ir_if_else(ir, &real, x);
-  return ir_if_end(ir, &real, ir_op(ir, "llvm.trunc", ir->i16, 1, (MlirValue[]){ir_i32(ir, 0)}, NULL, (MlirAttribute){NULL}));
+  MlirValue zero =
+      halves ? ir_op(ir, "llvm.trunc", ir->i16, 1, (MlirValue[]){ir_i32(ir, 0)}, NULL, (MlirAttribute){NULL}) : ir_f32(ir, 0.0f);
+  return ir_if_end(ir, &real, zero);
 }
 
 /* Words of a piece from depth row k on, of the row that this lane has of tile t. */
@@ -83,9 +86,11 @@ static void load_piece(stream *s, int64_t t, MlirValue k, bool last, MlirValue o
     for (int64_t w = 0; w < PIECE / 2; w++) out_words[w] = cuda_element(s->p.e, words, ir->i32, w);
     return;
   }
-  for (int64_t w = 0; w < PIECE / 2; w++)
-    out_words[w] = cuda_word(s->p.e, a_half(s, t, ir_add_i(ir, k, ir_i64(ir, 2 * w)), last),
-                             a_half(s, t, ir_add_i(ir, k, ir_i64(ir, 2 * w + 1)), last));
+  for (int64_t w = 0; w < PIECE / 2; w++) {
+    MlirValue low = a_value(s, t, ir_add_i(ir, k, ir_i64(ir, 2 * w)), last),
+              high = a_value(s, t, ir_add_i(ir, k, ir_i64(ir, 2 * w + 1)), last);
+    out_words[w] = hmoec_is_bf16(s->p.spec->a_format) ? cuda_word(s->p.e, low, high) : cuda_bf16_word(s->p.e, low, high);
+  }
 }
 
 /* ---- products ---- */

@@ -6,7 +6,7 @@
  *   warpgroups 1 and 2:       for each tile:  sums = 0
  *                               for each plane: waits until the stage is full, multiplies 64 rows each; one batch is always on the way, and what it read
  *                               is released when the next one has been issued
- *                               a panel at a time, a warp's sums go through shared memory to the epilogue
+ *                               the epilogue makes C of the sums where they are: a lane has two columns of every eight, of two rows
  *
  * Both count the planes of all tiles: plane number n is in stage n % STAGES, for the (n / STAGES)th time, whose parity is what is waited for.
  * Rows in place, in planes (hmoe/abi_cuda.h); of a block with fewer rows, what lies behind them is multiplied, too, and not written. The columns of a
@@ -39,10 +39,9 @@ enum {
   A_BYTES = ROWS * LINE_BYTES,
   STAGE_BYTES = A_BYTES + PANELS * PANEL_BYTES,
   WARP_ROWS = GROUP_ROWS / GROUP_WARPS,
-  SUM_PITCH = CUDA_PANEL + 8, /* a warp's stores of pairs meet no bank twice */
-  SUM_BYTES = WARP_ROWS * SUM_PITCH * 4,
-  SUMS_AT = STAGES * STAGE_BYTES,
-  FULL_AT = SUMS_AT + CONSUMERS * GROUP_WARPS * SUM_BYTES,
+  HALVES = 2, /* rows that a lane has sums of, HALF_ROWS apart */
+  HALF_ROWS = WARP_ROWS / HALVES,
+  FULL_AT = STAGES * STAGE_BYTES,
   EMPTY_AT = FULL_AT + STAGES * 8,
   SHARED_BYTES = EMPTY_AT + STAGES * 8,
   STEPS = HMOE_CUDA_PLANE / 16,
@@ -65,6 +64,9 @@ typedef struct tile {
   MlirValue first, planes; /* of depth */
   MlirValue base; /* planes of the tiles before this one */
   MlirValue group, warp; /* a consumer's number, and the warp's in it */
+  MlirValue lane; /* as the epilogue of this tile knows it */
+  cuda_line lines[HALVES]; /* of the lane, where they are real */
+  MlirValue real[HALVES];
 } tile;
 
 /* ---- what PTX has no operations for in LLVM, or none that keep their place ---- */
@@ -296,26 +298,6 @@ static MlirValue multiply_planes(tile *t, int64_t panels) {
 
 /* ---- epilogue ---- */
 
-/* Where a warp's row of sums is in shared memory. */
-static MlirValue sums_row(tile *t, MlirValue row) {
-  ir_builder *ir = &t->p.e->ir;
-  MlirValue warp = ir_add_i(ir, ir_mul_i(ir, t->group, ir_i64(ir, GROUP_WARPS)), t->warp);
-  MlirValue line = ir_add_i(ir, ir_mul_i(ir, warp, ir_i64(ir, WARP_ROWS)), row);
-  return cuda_row(t->p.e, cuda_shared(t->p.e, SUMS_AT), line, SUM_PITCH);
-}
-
-/* Eight columns from `column` of the panel on, of the sums' group of eight `number`: a lane has two of rows g and g + 8. */
-static void store_eight(tile *t, MlirValue sums, int64_t number, int64_t column) {
-  ir_builder *ir = &t->p.e->ir;
-  MlirValue lane = t->p.task->lane, four = ir_i64(ir, 4), row = ir_div_i(ir, lane, four);
-  MlirValue at = ir_add_i(ir, ir_mul_i(ir, ir_rem_i(ir, lane, four), ir_i64(ir, 2)), ir_i64(ir, column));
-  for (int64_t half = 0; half < 2; half++) {
-    int64_t i = 4 * number + 2 * half;
-    MlirValue pair = cuda_two(t->p.e, cuda_member(t->p.e, sums, ir->f32, i), cuda_member(t->p.e, sums, ir->f32, i + 1));
-    ir_store(ir, pair, ir_at(ir, sums_row(t, ir_add_i(ir, row, ir_i64(ir, 8 * half))), ir->f32, at), 8);
-  }
-}
-
 /* The warp's rows of the block: from *out_first on, and how many. */
 static MlirValue warp_rows(tile *t, MlirValue *out_first) {
   ir_builder *ir = &t->p.e->ir;
@@ -323,52 +305,77 @@ static MlirValue warp_rows(tile *t, MlirValue *out_first) {
   return ir_min_i(ir, ir_i64(ir, WARP_ROWS), ir_sub_i(ir, t->p.block.rows, *out_first));
 }
 
+/* The rows that this lane has sums of; in place of one that the block lacks its first. What follows from the lane is not known before: nothing of it may take
+ * registers from the loop over depth, where there are none left. */
+static void find_lines(tile *t) {
+  ir_builder *ir = &t->p.e->ir;
+  t->lane = assembly(t, "mov.b64 $0, $1;", "=l,l", ir->i64, 1, &t->p.task->lane);
+  MlirValue first, rows = warp_rows(t, &first), group = ir_div_i(ir, t->lane, ir_i64(ir, 4));
+  for (int64_t half = 0; half < HALVES; half++) {
+    MlirValue row = ir_add_i(ir, group, ir_i64(ir, half * HALF_ROWS));
+    t->real[half] = ir_compare_i(ir, IR_LT, row, rows);
+    t->lines[half] = cuda_line_of(&t->p, ir_select(ir, t->real[half], ir_add_i(ir, first, row), ir_i64(ir, 0)));
+  }
+}
+
 /* Panel `number` of the tile, which is the one `panel` of B. Of pairs, half of the panel's columns of C: of the first panel the first, with their ups. */
 static void emit_panel(tile *t, bool pairs, MlirValue sums, int64_t number, MlirValue panel) {
   hmoec_cuda_emitter *e = t->p.e;
   ir_builder *ir = &e->ir;
   enum { EIGHTS = CUDA_PANEL / 8 };
-  int64_t half = number % 2, width = pairs ? CUDA_PANEL / 2 : CUDA_PANEL, gates = (number - half) * EIGHTS + half * EIGHTS / 2;
-  MlirValue columns = ir_i64(ir, width), panel_columns = ir_i64(ir, CUDA_PANEL);
+  int64_t half = number % 2, width = pairs ? CUDA_PANEL / 2 : CUDA_PANEL, eight = number * EIGHTS;
+  if (pairs) eight = (number - half) * EIGHTS + half * EIGHTS / 2;
+  MlirValue panel_columns = ir_i64(ir, CUDA_PANEL);
   MlirValue first = pairs ? ir_add_i(ir, ir_mul_i(ir, ir_div_i(ir, panel, ir_i64(ir, 2)), panel_columns), ir_i64(ir, half * width))
                           : ir_mul_i(ir, ir_sub_i(ir, panel, ir_i64(ir, 2 * cuda_paired_panels(t->p.spec))), panel_columns);
   if (!pairs && t->p.spec->paired) first = ir_add_i(ir, first, ir_i64(ir, cuda_paired_panels(t->p.spec) * CUDA_PANEL));
-  ir_branch wanted;
+  MlirValue two = ir_mul_i(ir, ir_rem_i(ir, t->lane, ir_i64(ir, 4)), ir_i64(ir, 2));
+  ir_branch wanted, real;
   ir_if_begin(ir, &wanted, ir_compare_i(ir, IR_GE, first, t->p.first_column), none);
-  for (int64_t i = 0; i < EIGHTS; i++) {
-    int64_t source = !pairs ? number * EIGHTS + i : i < EIGHTS / 2 ? gates + i : gates + EIGHTS + i - EIGHTS / 2;
-    store_eight(t, sums, source, 8 * i);
+  for (int64_t line = 0; line < HALVES; line++) {
+    ir_if_begin(ir, &real, t->real[line], none);
+    for (int64_t i = 0; i < width / 8; i++) {
+      MlirValue c = ir_add_i(ir, ir_add_i(ir, first, ir_i64(ir, 8 * i)), two), two_sums[2], ups[2] = {nothing, nothing};
+      for (int64_t j = 0; j < 2; j++) {
+        int64_t sum = 4 * (eight + i) + 2 * line + j;
+        two_sums[j] = cuda_member(e, sums, ir->f32, sum);
+        if (pairs) ups[j] = cuda_member(e, sums, ir->f32, sum + 4 * EIGHTS);
+      }
+      cuda_write_two(&t->p, pairs, &t->lines[line], c, two_sums, ups, cuda_right_column(&t->p, pairs, c));
+    }
+    cuda_if_end(e, &real);
   }
-  cuda_warp_barrier(e);
-  MlirValue row, rows = warp_rows(t, &row);
-  ir_loop i;
-  ir_for_begin(ir, &i, t->p.task->lane, ir_mul_i(ir, rows, columns), CUDA_WARP, 0, NULL);
-  MlirValue r = ir_div_i(ir, i.index, columns), column = ir_rem_i(ir, i.index, columns), c = ir_add_i(ir, first, column);
-  MlirValue line = sums_row(t, r), up = pairs ? cuda_f32(e, ir_at_constant(ir, line, ir->f32, width), column) : nothing;
-  cuda_write_column(&t->p, pairs, ir_add_i(ir, row, r), c, cuda_f32(e, line, column), up, cuda_right_column(&t->p, pairs, c));
-  ir_for_end(ir, &i, NULL);
-  cuda_warp_barrier(e); /* before the next panel's sums come where these are */
   cuda_if_end(e, &wanted);
 }
 
-/* Of an odd number of panels of C in planes the rest of the last plane: zeros. */
+/* Whether C is in planes, and its last panel begins the last plane. */
+static bool has_rest(const hmoec_matmul_spec *spec) { return cuda_writes_planes(spec) && cuda_panels_of(spec->n) % 2; }
+
+/* Zeros in the rest of that plane. */
 static void emit_rest(tile *t) {
   ir_builder *ir = &t->p.e->ir;
   bool pairs = t->p.spec->paired && t->p.spec->segments == 1;
   int64_t panels = cuda_panels_of(t->p.spec->n);
-  if (!cuda_writes_planes(t->p.spec) || panels % 2 == 0) return;
-  MlirValue row, rows = warp_rows(t, &row), c = ir_add_i(ir, t->p.task->lane, ir_i64(ir, panels * CUDA_PANEL)),
-                 zero = ir_f32(ir, 0.0f);
+  MlirValue row, rows = warp_rows(t, &row), c = ir_add_i(ir, t->lane, ir_i64(ir, panels * CUDA_PANEL)), zero = ir_f32(ir, 0.0f);
   ir_loop r;
   ir_for_begin(ir, &r, ir_i64(ir, 0), rows, 1, 0, NULL);
   cuda_write_column(&t->p, pairs, ir_add_i(ir, row, r.index), c, zero, pairs ? zero : nothing, ir_i64(ir, 0));
   ir_for_end(ir, &r, NULL);
 }
 
+/* What ends the epilogue of a tile: were LLVM to make one of the ends of two kinds of tiles, whose sums are as many as there are panels, these sums would have to be
+ * in the same registers, and there are none for both (C7511). */
+static void end_apart(tile *t, int64_t panels) {
+  char text[32];
+  snprintf(text, sizeof text, "// tile of %d panels", (int)panels);
+  assembly(t, text, "~{memory}", none, 0, NULL);
+}
+
 static void consume_tile(tile *t, MlirValue number, int64_t panels) {
   ir_builder *ir = &t->p.e->ir;
   const hmoec_matmul_spec *s = t->p.spec;
   MlirValue sums = multiply_planes(t, panels), pairs = ir_i64(ir, 2 * cuda_paired_panels(s));
+  find_lines(t);
   for (int64_t i = 0; i < panels; i++) {
     MlirValue panel = ir_add_i(ir, ir_mul_i(ir, number, ir_i64(ir, PANELS)), ir_i64(ir, i));
     bool alone = i % 2 == 0 && i + 1 == panels; /* no half of a pair */
@@ -383,19 +390,25 @@ static void consume_tile(tile *t, MlirValue number, int64_t panels) {
     emit_panel(t, false, sums, i, panel);
     ir_if_end(ir, &which, nothing);
   }
+  end_apart(t, panels);
 }
 
 /* ---- tiles ---- */
 
 typedef void use_fn(tile *t, MlirValue number, int64_t panels);
 
-/* Of the block that is loaded: the last tile of B may be a narrower one. */
+/* Of the block that is loaded: the last tile of B may be a narrower one, or one behind which C wants zeros. */
 static void use_tile(tile *t, use_fn *use, bool consumes, MlirValue number) {
   ir_builder *ir = &t->p.e->ir;
+  int64_t last = panels_of_last(t->p.spec);
   ir_branch is_last;
+  if (last == PANELS && !has_rest(t->p.spec)) {
+    use(t, number, PANELS);
+    return;
+  }
   ir_if_begin(ir, &is_last, ir_compare_i(ir, IR_EQ, number, ir_i64(ir, tiles_of(t->p.spec) - 1)), none);
-  use(t, number, panels_of_last(t->p.spec));
-  if (consumes) emit_rest(t);
+  use(t, number, last);
+  if (consumes && has_rest(t->p.spec)) emit_rest(t);
   ir_if_else(ir, &is_last, nothing);
   if (tiles_of(t->p.spec) > 1) use(t, number, PANELS);
   ir_if_end(ir, &is_last, nothing);
