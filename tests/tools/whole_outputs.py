@@ -6,7 +6,8 @@ that is meant is taken over by --update and read in the difference of the commit
 
     whole_outputs.py BUILD/bin/hmoec FOLDER [--update] [NAME...]
 
-Specs are named as FOLDER sees them; models/ stands for the project's. IR is written an op a line, without the marks and types that say nothing."""
+Specs are named as FOLDER sees them; models/ stands for the project's. A command that ends in "=> FILE..." writes files of these names: they are what is compared.
+IR is written an op a line, without the marks and types that say nothing; hashes and versions are left out."""
 import difflib
 import glob
 import os
@@ -30,12 +31,19 @@ def short(text):
 
 
 def output(hmoec, command, folder):
+    command, _, files = command.partition(" => ")
     words = [os.path.join(MODELS, w[len("models/"):]) if w.startswith("models/") else os.path.join(folder, w) if w.endswith(".spec") else w
              for w in command.split()]
     with tempfile.TemporaryDirectory() as here:  # where a pass that fails leaves its module
         result = subprocess.run([hmoec, *words[1:]], capture_output=True, text=True, cwd=here)
-    if result.returncode: sys.exit(f"{command}: {result.stderr}")
-    return short(result.stdout) if "--emit hmk" in command else result.stdout
+        if result.returncode: sys.exit(f"{command}: {result.stderr}")
+        text = result.stdout
+        for file in files.split():
+            with open(os.path.join(here, file), encoding="utf-8") as f: text += f.read()
+    text = re.sub(r'("layout":\s*"|0x)[0-9a-f]{16}\b', r"\1...", text)
+    text = re.sub(r"(compiled by hmoec )[0-9.]+[0-9]", r"\1...", text)
+    text = re.sub(r'("hmoec":\s*)"[^"]*"', r'\1"..."', text)
+    return short(text) if "--emit hmk" in command else text
 
 
 def main():
