@@ -28,10 +28,9 @@ bool hmoec_make_directory(const char *path, hmoec_diagnostics *diagnostics) {
     char end = *at;
     if (end && end != '/') continue;
     *at = 0;
-    struct stat info;
-    if (mkdir(copy, 0777) != 0 && !(errno == EEXIST && stat(copy, &info) == 0 && S_ISDIR(info.st_mode)))
-      ok = hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot make this directory: %s",
-                       strerror(errno == EEXIST ? ENOTDIR : errno));
+    int error = mkdir(copy, 0777) == 0 ? 0 : errno;
+    if (error == EEXIST) error = hmoec_is_directory(copy) ? 0 : ENOTDIR;
+    if (error) ok = hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot make this directory: %s", strerror(error));
     *at = end;
     if (!end) break;
   }
