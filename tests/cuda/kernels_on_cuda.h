@@ -17,6 +17,10 @@ typedef struct harness_unit {
   ptx_device *device;
   ptx_module *module;
   char *ptx;
+  uint64_t limit; /* of instructions of a launch; 0: the emulator's */
+  int64_t sharing; /* blocks of threads that share tiles; 0: any number */
+  int32_t first; /* blocks of rows that are not this launch's */
+  const int32_t *counted; /* so many of the rows there are, as the device has counted; NULL: all */
 } harness_unit;
 
 static inline harness_unit harness_compile_for(const hmoec_cuda_chip *chip, const hmoec_kernel *kernels, size_t count,
@@ -82,9 +86,9 @@ static inline void harness_report(const harness_unit *u, const ptx_report *repor
   fail_msg("%s\n%.*s", report->text, line ? (int)strcspn(line, "\n") : 0, line ? line : "");
 }
 
-/* A kernel with `blocks` blocks of rows where there might be `most`. */
-static inline void harness_launch(const harness_unit *u, size_t kernel, void *const *buffers, const int64_t *dims, size_t dim_count,
-                                  int64_t rows, int64_t blocks, int64_t most, int64_t splits) {
+/* A kernel with `blocks` blocks of rows where there might be `most`. False with a report: buffers are as they were. */
+static inline bool harness_try(const harness_unit *u, size_t kernel, void *const *buffers, const int64_t *dims, size_t dim_count,
+                               int64_t rows, int64_t blocks, int64_t most, int64_t splits, ptx_report *out_report) {
   const hmoec_kernel *k = &u->kernels[kernel];
   hmoe_cuda_call call = {.rows = rows, .splits = splits, .blocks = most};
   uint64_t copies[HARNESS_MOST_BUFFERS] = {0};
@@ -101,27 +105,38 @@ static inline void harness_launch(const harness_unit *u, size_t kernel, void *co
   }
   int binding = harness_blocks_binding(k);
   if (binding >= 0) { /* the header, which the other tests leave as it comes */
-    const hmoe_blocks header = {.count = (int32_t)blocks};
+    const hmoe_blocks header = {.count = (int32_t)blocks, .first = u->first};
     assert_true(ptx_device_write(u->device, call.buffers[binding], &header, sizeof header));
   }
+  uint64_t counted = u->counted ? ptx_device_allocate(u->device, sizeof *u->counted, 4, "count") : 0;
+  if (counted) assert_true(ptx_device_write(u->device, call.count = counted, u->counted, sizeof *u->counted));
   char name[32];
   snprintf(name, sizeof name, "test_%zu", kernel);
   int64_t shared = hmoec_cuda_shared_bytes(k, u->chip), grid = most * splits;
-  if (grid && hmoec_cuda_column_steps(k, u->chip) & HMOE_CUDA_PERSISTENT) grid = 1 + harness_below(6); /* share what there is */
+  if (grid && hmoec_cuda_column_steps(k, u->chip) & HMOE_CUDA_PERSISTENT)
+    grid = u->sharing ? u->sharing : 1 + harness_below(6); /* share what there is */
   ptx_launch launch = {.kernel = name,
                        .grid = {(uint32_t)grid, 1, 1},
                        .block = {(uint32_t)hmoec_cuda_threads(k, u->chip), 1, 1},
                        .shared_bytes = shared > HMOE_CUDA_OWN_SHARED_BYTES ? (uint32_t)shared : 0,
                        .arguments = &call,
                        .argument_bytes = sizeof call,
-                       .seed = harness_random()};
-  ptx_report report;
-  if (launch.grid[0] && !ptx_launch_run(u->module, &launch, &report)) harness_report(u, &report);
+                       .seed = harness_random(),
+                       .limit = u->limit};
+  bool ok = !launch.grid[0] || ptx_launch_run(u->module, &launch, out_report);
+  if (counted) ptx_device_free(u->device, counted);
   for (int i = 0; i < HARNESS_MOST_BUFFERS; i++) {
     if (!copies[i]) continue;
-    assert_true(ptx_device_read(u->device, copies[i], harness_buffers[i].data, harness_buffers[i].bytes, NULL));
+    if (ok) assert_true(ptx_device_read(u->device, copies[i], harness_buffers[i].data, harness_buffers[i].bytes, NULL));
     ptx_device_free(u->device, copies[i]);
   }
+  return ok;
+}
+
+static inline void harness_launch(const harness_unit *u, size_t kernel, void *const *buffers, const int64_t *dims, size_t dim_count,
+                                  int64_t rows, int64_t blocks, int64_t most, int64_t splits) {
+  ptx_report report;
+  if (!harness_try(u, kernel, buffers, dims, dim_count, rows, blocks, most, splits, &report)) harness_report(u, &report);
 }
 
 /* A kernel of one version: the chip's. As many blocks more as there may be are launched. */

@@ -55,17 +55,24 @@ ptx_mbarrier *ptx_mbarrier_at(ptx_warp *warp, ptx_cta *cta, uint32_t address) {
 static void phase_check(ptx_launch_state *state, ptx_mbarrier *barrier) {
   if (barrier->pending || barrier->tx) return;
   ptx_join(state, barrier->released, barrier->gathered);
+  memcpy(barrier->released_lanes, barrier->gathered_lanes, state->warps * state->cluster_size * sizeof *barrier->gathered_lanes);
   barrier->phase++;
   barrier->pending = barrier->expected;
   state->events++;
 }
 
-static void arrive(ptx_warp *warp, ptx_mbarrier *barrier, int64_t count) {
+static void arrive(ptx_warp *warp, ptx_mbarrier *barrier, int64_t count, unsigned lane) {
   if (barrier->pending < count)
     ptx_fail(warp, PTX_MBARRIER, "mbarrier at %#x: %lld arrivals where %lld are pending", barrier->address, (long long)count,
              (long long)barrier->pending);
   barrier->pending -= count;
   ptx_join(warp->state, barrier->gathered, warp->clock);
+  uint32_t *known = barrier->gathered_lanes[warp->agent]; /* of its own warp: what the lane itself did, and comes after */
+  for (unsigned m = 0; m < LANES; m++) {
+    uint32_t until = m == lane ? warp->clock[warp->agent] + 1 : warp->met;
+    if (m != lane && warp->learnt && warp->learnt[lane][m] > until) until = warp->learnt[lane][m];
+    if (until > known[m]) known[m] = until;
+  }
 }
 
 static void expect_bytes(ptx_warp *warp, ptx_mbarrier *barrier, int64_t bytes) {
@@ -102,7 +109,10 @@ static ptx_step run_mbarrier_init(ptx_warp *warp, const ptx_instruction *instruc
       *barrier = (ptx_mbarrier){.address = place[l], .agent = agent};
       barrier->gathered = ptx_state_allocate(state, state->agents * sizeof(uint32_t));
       barrier->released = ptx_state_allocate(state, state->agents * sizeof(uint32_t));
-    }
+      size_t lanes = (size_t)state->warps * state->cluster_size * sizeof *barrier->gathered_lanes;
+      barrier->gathered_lanes = ptx_state_allocate(state, lanes);
+      barrier->released_lanes = ptx_state_allocate(state, lanes);
+    } else ptx_fail(warp, PTX_MBARRIER, "the mbarrier at %#x is initialised again, and was not invalidated", place[l]);
     barrier->is_live = true;
     barrier->expected = barrier->pending = count[l];
     barrier->tx = 0;
@@ -125,7 +135,7 @@ static ptx_step run_mbarrier_arrive(ptx_warp *warp, const ptx_instruction *instr
     if (expects) expect_bytes(warp, barrier, number[l]);
     int64_t count = expects || !number ? 1 : number[l];
     out[l] = barrier->phase;
-    arrive(warp, barrier, count);
+    arrive(warp, barrier, count, l);
     if (drops) barrier->expected -= count;
     phase_check(warp->state, barrier);
   }
@@ -148,7 +158,7 @@ static ptx_step run_mbarrier_bytes(ptx_warp *warp, const ptx_instruction *instru
 }
 
 static ptx_step run_mbarrier_wait(ptx_warp *warp, const ptx_instruction *instruction, uint32_t active) {
-  uint32_t place[LANES], yes = 0;
+  uint32_t place[LANES], yes = 0, together = 0;
   ptx_cta *cta[LANES];
   shared_places(warp, &instruction->address, active, 0, place, cta);
   const void *phase = ptx_fetch(warp, instruction->sources, active, 1);
@@ -159,10 +169,15 @@ static ptx_step run_mbarrier_wait(ptx_warp *warp, const ptx_instruction *instruc
                                         : barrier->phase != ((const uint64_t *)phase)[l];
     if (!is_over) continue;
     yes |= 1u << l;
-    if (barrier != last) ptx_join(warp->state, warp->clock, barrier->released);
+    if (barrier != last) { /* of its own warp a lane learns what went into the phase */
+      if (last) ptx_learn(warp, together, last->released_lanes[warp->agent]);
+      together = 0;
+      ptx_join(warp->state, warp->clock, barrier->released);
+    }
+    together |= 1u << l;
     last = barrier;
   }
-  if (yes) ptx_learn(warp, yes);
+  if (last) ptx_learn(warp, together, last->released_lanes[warp->agent]);
   ptx_put_mask(warp, instruction->targets, active, yes);
   return yes == active ? STEP_NEXT : STEP_SPIN;
 }
@@ -349,7 +364,7 @@ static ptx_step run_cp_arrive(ptx_warp *warp, const ptx_instruction *instruction
   EACH_ACTIVE(l, active) {
     ptx_mbarrier *barrier = ptx_mbarrier_at(warp, cta[l], place[l]);
     if (!instruction->extra.a) barrier->pending++;
-    arrive(warp, barrier, 1);
+    arrive(warp, barrier, 1, l);
     phase_check(warp->state, barrier);
   }
   ptx_tick(warp);

@@ -319,6 +319,8 @@ typedef struct ptx_mbarrier {
   uint64_t phase;
   int32_t agent; /* its entry in clocks */
   uint32_t *gathered, *released;
+  uint32_t (*gathered_lanes)[LANES],
+      (*released_lanes)[LANES]; /* [warp of the cluster]: what its lanes did before, who arrived came after */
   int32_t init_warp;
   uint32_t init_clock;
 } ptx_mbarrier;
@@ -483,7 +485,8 @@ ptx_cta *ptx_shared_block(ptx_warp *warp, uint64_t *address);
 
 void ptx_tick(ptx_warp *warp);
 void ptx_meet(ptx_warp *warp, uint32_t lanes); /* tick, and what these lanes did before, or know of, all of them come after */
-void ptx_learn(ptx_warp *warp, uint32_t lanes); /* tick, and these lanes come after what all did before */
+void ptx_learn(ptx_warp *warp, uint32_t lanes,
+               const uint32_t until[LANES]); /* these lanes come after what each did before its clock */
 /* Whether `lane` comes after what `other` of the same warp did at `clock`. */
 static inline bool ptx_lane_knows(const ptx_warp *warp, unsigned lane, unsigned other, uint32_t clock) {
   if (clock < warp->met) return true;

@@ -269,9 +269,8 @@ void ptx_addresses(ptx_warp *warp, const ptx_address *address, uint32_t active, 
 void ptx_tick(ptx_warp *warp) { warp->clock[warp->agent]++; }
 static bool are_all(const ptx_warp *warp, uint32_t lanes) { return !(warp->began & ~lanes); }
 
-static void some_meet(ptx_warp *warp) {
+static void make_learnt(ptx_warp *warp) {
   if (!warp->learnt) warp->learnt = ptx_state_allocate(warp->state, LANES * sizeof *warp->learnt);
-  warp->some_met = ++warp->clock[warp->agent];
 }
 
 void ptx_meet(ptx_warp *warp, uint32_t lanes) {
@@ -279,7 +278,8 @@ void ptx_meet(ptx_warp *warp, uint32_t lanes) {
     warp->met = ++warp->clock[warp->agent];
     return;
   }
-  some_meet(warp);
+  make_learnt(warp);
+  warp->some_met = ++warp->clock[warp->agent];
   uint32_t all[LANES] = {0};
   EACH_ACTIVE(l, lanes) EACH_LANE(m) all[m] = warp->learnt[l][m] > all[m] ? warp->learnt[l][m] : all[m];
   for (uint32_t m = 0; m < LANES; m++)
@@ -288,14 +288,17 @@ void ptx_meet(ptx_warp *warp, uint32_t lanes) {
     if (lanes >> l & 1) memcpy(warp->learnt[l], all, sizeof all);
 }
 
-void ptx_learn(ptx_warp *warp, uint32_t lanes) {
-  if (are_all(warp, lanes)) {
-    ptx_meet(warp, lanes);
-    return;
+void ptx_learn(ptx_warp *warp, uint32_t lanes, const uint32_t until[LANES]) {
+  uint32_t least = UINT32_MAX, most = 0;
+  EACH_ACTIVE(m, warp->began) {
+    least = until[m] < least ? until[m] : least;
+    most = until[m] > most ? until[m] : most;
   }
-  some_meet(warp);
-  for (uint32_t l = 0; l < LANES; l++)
-    for (uint32_t m = 0; m < LANES && (lanes >> l & 1); m++) warp->learnt[l][m] = warp->some_met;
+  if (least > warp->some_met) warp->some_met = least;
+  if (are_all(warp, lanes) && least > warp->met) warp->met = least;
+  if (most <= warp->met) return;
+  make_learnt(warp);
+  EACH_ACTIVE(l, lanes) EACH_LANE(m) if (until[m] > warp->learnt[l][m]) warp->learnt[l][m] = until[m];
 }
 
 void ptx_join(ptx_launch_state *state, uint32_t *into, const uint32_t *from) {
