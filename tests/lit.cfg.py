@@ -1,7 +1,8 @@
 """lit: tests/ir (*.mlir), tests/cli and tests/repro (*.test). Run `lit BUILD/tests`; CMake writes BUILD/tests/lit.site.cfg.py.
 
 RUN lines are bash with pipefail. A test that needs a CPU says `REQUIRES: avx2`, avx512, avx512_bf16 or amx, so that a machine without
-it reports the test as unsupported; one that needs NVIDIA's assembler says ptxas and takes HMOE_PTXAS=%ptxas, which is "none" otherwise. Substitutions, besides lit's own (%s, %S, %t, %T):
+it reports the test as unsupported; one that needs NVIDIA's assembler or disassembler says ptxas, or nvdisasm, and takes HMOE_PTXAS=%ptxas and
+HMOE_NVDISASM=%nvdisasm, which are "none" otherwise. Substitutions, besides lit's own (%s, %S, %t, %T):
 
   %hmoec %hmoec-opt %FileCheck %not %python %cmake programs
   %cc, %compiler, %cflags                         the C compiler with the build's sanitizer flags; both apart
@@ -52,22 +53,23 @@ for variable in ("HMOE_CPU", "HMOE_DEBUG", "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSA
         config.environment[variable] = os.environ[variable]
 
 
-def find_ptxas():
-    """Where the compiler would find NVIDIA's assembler; None: nowhere."""
-    named = os.environ.get("HMOE_PTXAS")
+def find_gpu_program(variable, name):
+    """Where the compiler and tools/gpu-report would find a program of NVIDIA's; None: nowhere."""
+    named = os.environ.get(variable)
     if named == "none":
         return None
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ.get("HOME", "/"), ".cache")
     places = [os.path.join(os.environ["CUDA_HOME"], "bin")] if os.environ.get("CUDA_HOME") else []
     places += os.environ.get("PATH", "").split(os.pathsep) + ["/usr/local/cuda/bin", os.path.join(cache, "hmoec/cuda/bin")]
-    return shutil.which(named or "ptxas", path=os.pathsep.join(places))
+    return shutil.which(named or name, path=os.pathsep.join(places))
 
 
-ptxas = find_ptxas()
-config.environment["HMOE_PTXAS"] = "none"
-config.substitutions.append((r"%ptxas\b", ptxas or "none"))
-if ptxas:
-    config.available_features.add("ptxas")
+for variable, name in (("HMOE_PTXAS", "ptxas"), ("HMOE_NVDISASM", "nvdisasm")):
+    found = find_gpu_program(variable, name)
+    config.environment[variable] = "none"
+    config.substitutions.append((rf"%{name}\b", found or "none"))
+    if found:
+        config.available_features.add(name)
 
 
 def cpu_flags():

@@ -1,0 +1,89 @@
+"""gpu_report_parts.py TOOLS: the parts of tools/gpu-report on machine code and plans that are written here: what a rule forbids is seen, and nothing else."""
+import sys
+
+sys.path.insert(0, sys.argv[1])
+from gpu_report import plan, rules, sass
+
+HGMMA = "HGMMA.64x256x16.F32.BF16 R24,gdesc[UR4],R24"
+LOOP = ["SYNCS.PHASECHK.TRANS64.TRYWAIT P0,[UR8],RZ", "!P0 BRA 0x130", "WARPGROUP.ARRIVE", HGMMA, "UIADD3 UR4,UR4,0x2,URZ", HGMMA, HGMMA, HGMMA + ",gsb0",
+        "WARPGROUP.DEPBAR.LE gsb0,0x1", "SYNCS.ARRIVE.TRANS64 RZ,[UR9],RZ", "P1 BRA 0x10"]
+
+
+def kernel(lines, stall=2):
+    """Of lines `[PREDICATE] OPCODE OPERANDS`, all with the same stall."""
+    instructions = []
+    for line in lines:
+        words = line.split(" ")
+        predicate = "@" + words.pop(0) if words[0].lstrip("!") in ("P0", "P1") else ""
+        instructions.append(sass.Instruction(16 * len(instructions), predicate, words[0], " ".join(words[1:]), stall, 7, 7, 0))
+    return sass.Kernel("k", instructions)
+
+
+def product(loop, stall=2):
+    """A loop over tiles from 0x0 on, with that loop in it from 0x10 on, a store, an end, and at 0x130 what waits longer."""
+    lines = ["MOV R1,R2"] + loop
+    return kernel(lines + ["NOP "] * (15 - len(lines)) + ["STG.E [R2.64],R3", "P0 BRA 0x0", "EXIT ", "NOP ", "SYNCS.PHASECHK.TRANS64.TRYWAIT P0,[UR8],RZ", "!P0 BRA 0x130",
+                                                          "BRA 0x30"], stall)
+
+
+def expect(found, wanted, what):
+    if found != wanted:
+        sys.exit(f"{what}: expected {wanted}, found {found}")
+
+
+def with_line(number, line):
+    return LOOP[:number] + [line] + LOOP[number + 1:]
+
+
+# Loops: the one over depth, with what waits behind the kernel's end in it, within the one over tiles.
+good = product(LOOP)
+(main,) = good.loops_with("HGMMA")
+expect([i.address for i in main.body], [16 * n for n in range(1, 12)] + [0x150], "the loop over depth")
+expect((len(main.within), main.hgmma_runs(), main.batch_waits(), main.tensor_cycles, main.stall_cycles), (1, [4], [1], 512, 24), "its figures")
+tiles = good.around(main)
+expect([tiles.mix["STG"], tiles.mix["HGMMA"], len(tiles.within)], [1, 0, 2], "the loop over tiles")
+expect([i.opcode for i in tiles.way(through=main)], ["MOV"] + ["NOP"] * 3 + ["STG.E", "BRA"], "the way round it")
+
+# Rules.
+BROKEN = [(LOOP, 2, []), (with_line(4, "WARPGROUP.ARRIVE"), 2, ["has runs of 1, 3 HGMMA in its loop, expected 4"]),
+          (with_line(4, "LDS R3,[R4]"), 2, ["has runs of 1, 3 HGMMA in its loop, expected 4"]), (with_line(5, "NOP "), 2, ["has runs of 3 HGMMA in its loop, expected 4"]),
+          (with_line(8, "WARPGROUP.DEPBAR.LE gsb0,0x0"), 2, ["waits in its loop until 0 batches are on the way, expected 1"]),
+          (with_line(9, "LDL R3,[R1]"), 2, ["has 1 accesses of local memory"]), (with_line(9, "STL [R1],R3"), 2, ["has 1 accesses of local memory"])]
+for lines, stall, wanted in BROKEN:
+    expect(list(rules.broken(product(lines, stall))), wanted, "rules broken")
+slow = kernel(["MOV R1,R2"] + LOOP[:1] + ["NOP "] * 15 + LOOP[2:10] + ["P1 BRA 0x10", "EXIT "], 11)
+expect(list(rules.broken(slow)), ["takes 0.54 of the time that tensor cores are busy to issue its loop, expected less than 0.5"], "a loop that is slow to issue")
+
+# Cycles: distances of the control bits, and waits for scoreboards.
+load = sass.Instruction(0, "", "LDG.E", "R2,[R4.64]", 1, 0, 7, 0)
+use = sass.Instruction(16, "", "FADD", "R3,R2,R2", 4, 7, 7, 1)
+near, use_near = load._replace(writes=1), use._replace(waits=2)
+expect([sass.cycles([load, use]), sass.cycles([load, use], far=1), sass.cycles([load, near, use_near], far=1), sass.cycles([use, use])], [274, 804, 275, 8], "cycles")
+expect([sass.tensor_cycles(sass.Instruction(0, "", op, "", 1, 7, 7, 0)) for op in ("HGMMA.64x32x16.F32.BF16", "HMMA.16816.F32.BF16", "FFMA")], [16, 2, 0], "tensor cycles")
+
+# Plans.
+TEXT = '''module {
+  func.func @open() attributes {hmk.dims = array<i64>} {
+    "hmk.pack"() {bind = []} : () -> ()
+  }
+  func.func @run() attributes {hmk.dim_names = ["tokens"], hmk.dims = array<i64: 0, 0, 0, 1, 0, 2>} {
+    %0 = "hmk.buffer"() {element = "f32", key = "a, {b}", layout = {row_bytes = 8 : i64}, in_place} : () -> !hmk.memory
+    "hmk.group_tokens"(%0) {bind = ["blocks"], experts = 4 : i64, top_k = 2 : i64, rows = 1 : i64} : (!hmk.memory) -> ()
+    "hmk.choose"(%0) {bind = ["blocks"], first = 1 : i64, second = 2 : i64, rows = 1 : i64, schedule = {block_rows = 32 : i64, row_block = 128 : i64}} : (!hmk.memory) -> ()
+    "hmk.first"(%0) {bind = ["a"]} : (!hmk.memory) -> ()
+    "hmk.second"(%0) {bind = ["a"]} : (!hmk.memory) -> ()
+    "hmk.second"(%0) {bind = ["a"], norm_epsilon = 1.000000e-05 : f64} : (!hmk.memory) -> ()
+    "hmk.last"(%0) {bind = ["a"]} : (!hmk.memory) -> ()
+  }
+}'''
+entries = plan.parse_entries(TEXT, {"entries": [{"name": "run", "step_kernels": [None, None, 3, 4, 5, 6]}]})
+expect(list(entries), ["run"], "entries")
+steps = entries["run"][0]
+expect(steps[0].operands["blocks"], {"name": "%0", "element": "f32", "key": "a, {b}", "layout": {"row_bytes": 8}, "in_place": True}, "a buffer")
+expect(steps[4].attributes["norm_epsilon"], 1e-5, "a number")
+expect([plan.dims_of(entries["run"], 7), plan.block_bound(300, 128, 8), plan.block_bound(3, 128, 8), plan.blocks_of([1, 128, 129], 128)], [[7, 14], 10, 3, 4], "dims and blocks")
+for rows, wanted in ((4 * 128, [3, 6]), (100, [4, 5, 6])):
+    taken = plan.taken_steps(steps, lambda step, rows=rows: rows, {"%0": (None, 4)})
+    expect([step.kernel for step in taken[1:]], wanted, f"steps of {rows} rows")
+routing = plan.Routing(1000, 4, 2)
+expect([sum(routing.sets.values()), sum(routing.experts.values()), len(routing.sets), len(routing.experts)], [1000, 2000, 6, 4], "rows of groups")

@@ -1,0 +1,144 @@
+"""What a compiled model does, as `hmoec compile --emit hmk` writes it: steps with the buffers they touch, and how many rows each has of a run.
+
+Rows of a group are those of tokens that choose their experts at random, each set of top_k experts as likely as any other, from a fixed seed.
+"""
+import collections
+import json
+import random
+import re
+
+ELEMENT_BYTES = {"f32": 4, "i32": 4, "i64": 8, "bf16": 2, "i8": 1, "u8": 1}
+DIM_INPUT, DIM_SCALE, DIM_MIN = 0, 1, 2 # of include/hmoe/abi.h
+
+Step = collections.namedtuple("Step", "op operands attributes kernel")
+
+
+class PlanError(Exception):
+    """What of a plan is not understood here."""
+
+
+def parse_value(text):
+    """An attribute: numbers, texts, lists, `array<i64: ..>` and dictionaries; what else there is stays text."""
+    text = text.strip()
+    if text.startswith("{"):
+        return parse_attributes(text[1:-1])
+    if text.startswith("array<"):
+        return [int(v) for v in text[len("array<i64"):-1].lstrip(": ").split(",") if v.strip()]
+    if text.startswith("["):
+        return [parse_value(v) for v in split_commas(text[1:-1])]
+    text = re.sub(r" : [if]\d+$", "", text)
+    if text.startswith('"'):
+        return text[1:-1]
+    try:
+        return int(text)
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            return text
+
+
+def split_commas(text):
+    """The parts between commas that no bracket and no quotes hold."""
+    parts, depth, quoted, begin = [], 0, False, 0
+    for at, letter in enumerate(text):
+        if letter == '"' and text[at - 1:at] != "\\":
+            quoted = not quoted
+        elif not quoted and letter in "[{<(":
+            depth += 1
+        elif not quoted and letter in "]})>":
+            depth -= 1
+        elif not quoted and not depth and letter == ",":
+            parts.append(text[begin:at])
+            begin = at + 1
+    return [part for part in parts + [text[begin:]] if part.strip()]
+
+
+def parse_attributes(text):
+    found = {}
+    for part in split_commas(text):
+        name, equals, value = part.partition(" = ")
+        found[name.strip()] = parse_value(value) if equals else True
+    return found
+
+
+def parse_entries(text, manifest):
+    """Steps of each entry but @open, by its name; and its dims. manifest: says which kernel runs a step."""
+    entries, steps, buffers, name = {}, None, {}, None
+    kernels = {entry["name"]: entry["step_kernels"] for entry in manifest["entries"]}
+    for line in text.splitlines():
+        head = re.match(r"\s*func\.func @(\w+)\(\) attributes \{(.*)\} \{$", line)
+        op = re.match(r'\s*(?:(%\d+) = )?"hmk\.(\w+)"\(([^)]*)\) \{(.*)\} : \(', line)
+        if head:
+            name, buffers, steps = head.group(1), {}, []
+            dims = parse_attributes(head.group(2)).get("hmk.dims", [])
+            entries[name] = (steps, [tuple(dims[i:i + 3]) for i in range(0, len(dims), 3)])
+        elif op and op.group(2) == "buffer":
+            buffers[op.group(1)] = {"name": op.group(1), **parse_attributes(op.group(4))}
+        elif op:
+            attributes = parse_attributes(op.group(4))
+            operands = {role: buffers[value.strip()] for role, value in zip(attributes.get("bind", []), op.group(3).split(","))}
+            numbers = kernels.get(name)
+            steps.append(Step(op.group(2), operands, attributes, numbers[len(steps)] if numbers else None))
+    entries.pop("open", None)
+    return entries
+
+
+def dims_of(entry, tokens):
+    """Values of an entry's dims, None of those that only a run knows."""
+    values = []
+    for kind, source, value in entry[1]:
+        if kind == DIM_INPUT:
+            values.append(tokens)
+        elif kind == DIM_SCALE:
+            values.append(values[source] * value if values[source] is not None else None)
+        elif kind == DIM_MIN:
+            values.append(min(values[source], value) if values[source] is not None else None)
+        else:
+            values.append(None)
+    return values
+
+
+class Routing:
+    """Rows of every expert and of every set of experts."""
+
+    def __init__(self, tokens, experts, top_k):
+        draw, self.sets = random.Random(0), collections.Counter()
+        for _ in range(tokens):
+            self.sets[tuple(sorted(draw.sample(range(experts), top_k)))] += 1
+        self.experts = collections.Counter()
+        for chosen, rows in self.sets.items():
+            for expert in chosen:
+                self.experts[expert] += rows
+
+
+def block_bound(rows, row_block, groups):
+    """The most blocks that there may be, as the runtime counts them."""
+    return (rows + min(rows, groups) * (row_block - 1)) // row_block
+
+
+def blocks_of(rows_of_groups, row_block):
+    return sum(-(-rows // row_block) for rows in rows_of_groups)
+
+
+def taken_steps(steps, rows_of, groupings):
+    """The steps that a run takes, `choose` having chosen."""
+    taken, at = [], 0
+    while at < len(steps):
+        step = steps[at]
+        at += 1
+        if step.op != "choose":
+            taken.append(step)
+            continue
+        first, second, schedule = step.attributes["first"], step.attributes["second"], step.attributes["schedule"]
+        grouped = step.operands.get("blocks")
+        rows, groups = rows_of(step), groupings[grouped["name"]][1] if grouped else 1
+        many = rows >= schedule["block_rows"] * block_bound(rows, schedule["row_block"], groups)
+        taken += steps[at:at + first] if many else steps[at + first:at + first + second]
+        at += first + second
+    return taken
+
+
+def read_manifest(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
