@@ -286,11 +286,15 @@ static int64_t fact_of(void *context, hmoec_fact fact, const hmoec_fact_source *
   return 0;
 }
 
-static void place_kernel(const placing *p, MlirOperation op, const hmoec_kernel *planned) {
+static bool place_kernel(const placing *p, MlirOperation op, const hmoec_kernel *planned) {
   kernel_place context = {p, op};
   hmoec_kernel placed = *planned;
   hmoec_kernel_place(&placed, fact_of, &context);
   hmoec_kernel_write_layout(&placed, planned, &p->functions, op);
+  char text[HMOEC_KERNEL_CHARS];
+  const char *refused = p->target->refuses ? p->target->refuses(&placed, text) : NULL;
+  return !refused ||
+         hmoec_error(p->diagnostics, hmoec_location_of_op(op), "target %s has no code for %s", p->target->name, refused);
 }
 
 /* ---- other steps ---- */
@@ -336,16 +340,17 @@ static void place_relative_bias(const placing *p, MlirOperation op) {
   hmoec_hmk_layout_set(op, (const char *const[]){"columns", "pad"}, values, 2);
 }
 
-static void place_step(const placing *p, MlirOperation op) {
+static bool place_step(const placing *p, MlirOperation op) {
   static const char *const placed[] = {"layout", "offsets", "advances", "args"};
   for (size_t i = 0; i < sizeof placed / sizeof *placed; i++) mlirOperationRemoveAttributeByName(op, ref(placed[i]));
   hmoec_kernel planned;
   int64_t first = 0;
-  if (hmoec_kernel_read(op, &p->functions, &planned)) place_kernel(p, op, &planned);
+  if (hmoec_kernel_read(op, &p->functions, &planned) && !place_kernel(p, op, &planned)) return false;
   if (hmoec_op_is(op, "hmk.pack") || hmoec_op_is(op, "hmk.pack_vector")) place_pack(p, op);
   if (hmoec_op_is(op, "hmk.copy")) first = place_copy(p, op);
   if (hmoec_op_is(op, "hmk.relative_bias")) place_relative_bias(p, op);
   place_bindings(p, op, first);
+  return true;
 }
 
 /* ---- the pass ---- */
@@ -355,7 +360,7 @@ static bool place_function(MlirOperation function, MlirBlock block, void *user) 
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
     if (hmoec_op_is(op, "hmk.buffer") && !place_buffer(p, op)) return false;
     if (!hmoec_hmk_info_of(op)) continue;
-    place_step(p, op);
+    if (!place_step(p, op)) return false;
     p->failed = p->failed || !p->target->place(function, op, &p->schedule);
   }
   return !p->failed;

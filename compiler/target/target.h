@@ -125,6 +125,8 @@ typedef struct hmoec_target {
   /* A worker's scratch for these kernels, in bytes. */
   uint64_t (*scratch_bytes)(const hmoec_schedule *schedule, const hmoec_kernel *kernels, size_t count);
 
+  /* NULL, or what of a kernel the target has no code for, in the user's words, in a buffer of HMOEC_KERNEL_CHARS. The function NULL: it has code for all. */
+  const char *(*refuses)(const hmoec_kernel *kernel, char *buffer);
   /* Gives a step of a planned function its schedule, by the pass `place`. False: no memory. */
   bool (*place)(MlirOperation function, MlirOperation step, const hmoec_schedule *schedule);
 

@@ -91,7 +91,7 @@ int64_t hmoec_cuda_attention_rows(int64_t head_size) {
   return rows;
 }
 
-bool hmoec_cuda_has_attention(const hmoec_attention_spec *spec) { return cuda_panels_of(spec->head_size) <= MOST_PANELS; }
+int64_t hmoec_cuda_attention_most_head(void) { return MOST_PANELS * CUDA_PANEL; }
 
 /* ---- shared memory: queries [head_size][pitch], weights [KEYS][pitch], two chunks. What few queries' tiles give is where weights and chunks are. ---- */
 

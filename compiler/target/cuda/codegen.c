@@ -46,7 +46,7 @@ int64_t hmoec_cuda_threads(const hmoec_kernel *kernel, const hmoec_cuda_chip *ch
   case HMOEC_KERNEL_NORM:
   case HMOEC_KERNEL_EMBED:
   case HMOEC_KERNEL_STORE: return CUDA_ROW_THREADS;
-  case HMOEC_KERNEL_ATTENTION: return hmoec_cuda_has_attention(&kernel->spec.attention) ? CUDA_ATTENTION_THREADS : 0;
+  case HMOEC_KERNEL_ATTENTION: return CUDA_ATTENTION_THREADS;
   default: return 0;
   }
 }

@@ -18,6 +18,7 @@
 #include "support/diagnostics.h"
 #include "target/code/ir.h"
 
+enum { CUDA_LEAST_SHARED = 163 << 10 }; /* bytes of shared memory that a block has on every chip */
 enum { CUDA_WARP = 32, CUDA_PANEL = 32 /* columns of a right operand side by side, as in abi_cpu.h */ };
 static inline int64_t cuda_panels_of(int64_t columns) { return (columns + CUDA_PANEL - 1) / CUDA_PANEL; }
 static inline int64_t cuda_planes_of(int64_t depth) { return (depth + HMOE_CUDA_PLANE - 1) / HMOE_CUDA_PLANE; }
@@ -172,7 +173,7 @@ void hmoec_cuda_emit_norm(hmoec_cuda_emitter *e, const hmoec_norm_spec *spec, co
 
 void hmoec_cuda_emit_store(hmoec_cuda_emitter *e, const hmoec_store_spec *spec, const hmoec_cuda_task *task);
 /* Whether heads are not too wide. */
-bool hmoec_cuda_has_attention(const hmoec_attention_spec *spec);
+int64_t hmoec_cuda_attention_most_head(void); /* columns of a head */
 /* Queries of a head that a block has at one time. */
 int64_t hmoec_cuda_attention_rows(int64_t head_size);
 enum { CUDA_ATTENTION_THREADS = 256 };

@@ -128,6 +128,20 @@ static int64_t bf16_block(MlirOperation op) {
   return 0;
 }
 
+static const char *refuses(const hmoec_kernel *kernel, char *buffer) {
+  int64_t most = hmoec_cuda_attention_most_head(),
+          bottleneck = CUDA_LEAST_SHARED / (hmoec_cuda_contract_shared_bytes(&(hmoec_contract_spec){.bottleneck = 1}));
+  if (kernel->family == HMOEC_KERNEL_ATTENTION && kernel->spec.attention.head_size > most)
+    snprintf(buffer, HMOEC_KERNEL_CHARS, "heads of more than %lld columns, found %lld", (long long)most,
+             (long long)kernel->spec.attention.head_size);
+  else if (kernel->family == HMOEC_KERNEL_CONTRACT && kernel->spec.contract.bottleneck > bottleneck)
+    snprintf(buffer, HMOEC_KERNEL_CHARS,
+             "factored HyperExperts of a bottleneck above %lld, found %lld; other strategies have no such limit",
+             (long long)bottleneck, (long long)kernel->spec.contract.bottleneck);
+  else return NULL;
+  return buffer;
+}
+
 /* Kernels over rows: a row a warp. Products and groupings in f32 have the host's blocks, which a tile has room for. */
 static bool place(MlirOperation function, MlirOperation op, const hmoec_schedule *schedule) {
   static const struct {
@@ -192,6 +206,7 @@ const hmoec_target hmoec_target_cuda = {
     .repack = repack,
     .insert = insert,
     .scratch_bytes = scratch_bytes,
+    .refuses = refuses,
     .place = place,
     .initialise = hmoec_cuda_initialise,
     .version = version,
