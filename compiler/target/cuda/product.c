@@ -7,15 +7,15 @@
 static const MlirType none = {NULL};
 static const MlirValue nothing = {NULL};
 
-/* Columns of C before the second segment's. In bf16 it begins where parts of a depth may, so that the next product can begin there. */
-static int64_t first_columns(const hmoec_matmul_spec *spec) {
+/* In bf16 the second segment begins where parts of a depth may, so that the next product can begin there. */
+int64_t cuda_first_columns(const hmoec_matmul_spec *spec) {
   if (spec->segments > 1 && hmoec_is_bf16(spec->format)) return spec->dropped_column;
   return cuda_panels_of(spec->segment[0].end) * CUDA_PANEL;
 }
 
 bool cuda_writes_planes(const hmoec_matmul_spec *spec) { return hmoec_is_bf16(spec->c_format) && !spec->few_rows; }
 
-int64_t cuda_paired_panels(const hmoec_matmul_spec *spec) { return spec->paired ? first_columns(spec) / CUDA_PANEL : 0; }
+int64_t cuda_paired_panels(const hmoec_matmul_spec *spec) { return spec->paired ? cuda_first_columns(spec) / CUDA_PANEL : 0; }
 
 int64_t cuda_right_panels(const hmoec_matmul_spec *spec) { return cuda_panels_of(spec->n) + cuda_paired_panels(spec); }
 
@@ -201,37 +201,32 @@ static void write_of_segment(product *p, int64_t number, const cuda_line *line, 
   ir_if_end(ir, &real, nothing);
 }
 
-static void write_columns(product *p, bool pairs, const cuda_line *line, MlirValue c, int count, const MlirValue *sums,
-                          const MlirValue *ups, MlirValue right, bool inside) {
+void cuda_write_two(product *p, int64_t segment, const cuda_line *line, MlirValue c, const MlirValue sums[2],
+                    const MlirValue ups[2], MlirValue right) {
   ir_builder *ir = &p->e->ir;
   const hmoec_matmul_spec *s = p->spec;
-  if (s->segments == 1 || pairs) {
-    write_of_segment(p, 0, line, c, count, sums, ups, right, inside);
-  } else if (s->paired) {
-    write_of_segment(p, 1, line, c, count, sums, ups, right, inside);
-  } else {
-    ir_branch which;
-    ir_if_begin(ir, &which, ir_compare_i(ir, IR_LT, c, ir_i64(ir, first_columns(s))), none);
-    write_of_segment(p, 0, line, c, count, sums, ups, right, inside);
-    ir_if_else(ir, &which, nothing);
-    write_of_segment(p, 1, line, c, count, sums, ups, right, inside);
-    ir_if_end(ir, &which, nothing);
-  }
-}
-
-void cuda_write_two(product *p, bool pairs, const cuda_line *line, MlirValue c, const MlirValue sums[2], const MlirValue ups[2],
-                    MlirValue right) {
-  ir_builder *ir = &p->e->ir;
-  const hmoec_matmul_spec *s = p->spec;
-  bool even = true, whole = s->segments == 1 && s->segment[0].end % CUDA_PANEL == 0;
-  for (int i = 0; i < s->segments; i++) even &= s->segment[i].end % 2 == 0;
-  for (int i = 0; i < 2; i += even ? 2 : 1) {
+  int64_t end = s->segment[segment].end;
+  int64_t panels_end = segment + 1 < s->segments ? cuda_first_columns(s) : cuda_panels_of(s->n) * CUDA_PANEL;
+  int count = end % 2 == 0 ? 2 : 1;
+  for (int i = 0; i < 2; i += count) {
     MlirValue step = ir_i64(ir, i);
-    write_columns(p, pairs, line, ir_add_i(ir, c, step), even ? 2 : 1, sums + i, ups + i, ir_add_i(ir, right, step), whole);
+    write_of_segment(p, segment, line, ir_add_i(ir, c, step), count, sums + i, ups + i, ir_add_i(ir, right, step),
+                     end == panels_end);
   }
 }
 
 void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right) {
+  ir_builder *ir = &p->e->ir;
+  const hmoec_matmul_spec *s = p->spec;
   cuda_line line = cuda_line_of(p, i);
-  write_columns(p, pairs, &line, c, 1, &sum, &up, right, false);
+  if (s->segments == 1 || pairs || s->paired) {
+    write_of_segment(p, s->segments == 1 || pairs ? 0 : 1, &line, c, 1, &sum, &up, right, false);
+    return;
+  }
+  ir_branch which;
+  ir_if_begin(ir, &which, ir_compare_i(ir, IR_LT, c, ir_i64(ir, cuda_first_columns(s))), none);
+  write_of_segment(p, 0, &line, c, 1, &sum, &up, right, false);
+  ir_if_else(ir, &which, nothing);
+  write_of_segment(p, 1, &line, c, 1, &sum, &up, right, false);
+  ir_if_end(ir, &which, nothing);
 }

@@ -21,6 +21,8 @@ typedef struct cuda_line {
   MlirValue gate, pass;
 } cuda_line;
 
+/* Columns of C before the second segment's, if there is one: whole panels. */
+int64_t cuda_first_columns(const hmoec_matmul_spec *spec);
 /* Panels of C that are products of two of B, its gates and its ups: the first ones. */
 int64_t cuda_paired_panels(const hmoec_matmul_spec *spec);
 /* Whether C is rows in place, in planes. */
@@ -43,10 +45,10 @@ MlirValue cuda_product_row(product *p, MlirValue i);
 MlirValue cuda_right_column(product *p, bool pairs, MlirValue c);
 /* Row i of the block, which is there. */
 cuda_line cuda_line_of(product *p, MlirValue i);
-/* Columns c, which is even, and c + 1 of a row's C, from their sums (and their ups', of pairs); right: c's column of B. Both are in panels that B has; behind
- * the last column of their segment C gets 0, where it has room. */
-void cuda_write_two(product *p, bool pairs, const cuda_line *line, MlirValue c, const MlirValue sums[2], const MlirValue ups[2],
-                    MlirValue right);
+/* Columns c, which is even, and c + 1 of a row's C, from their sums (and their ups', of pairs); right: c's column of B. Both are in a panel of that segment that B has;
+ * behind its last column C gets 0, where it has room. */
+void cuda_write_two(product *p, int64_t segment, const cuda_line *line, MlirValue c, const MlirValue sums[2],
+                    const MlirValue ups[2], MlirValue right);
 /* One column of row i, which may be past B's. */
 void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right);
 

@@ -318,20 +318,14 @@ static void find_lines(tile *t) {
   }
 }
 
-/* Panel `number` of the tile, which is the one `panel` of B. Of pairs, half of the panel's columns of C: of the first panel the first, with their ups. */
-static void emit_panel(tile *t, bool pairs, MlirValue sums, int64_t number, MlirValue panel) {
+enum { EIGHTS = CUDA_PANEL / 8 };
+
+/* `width` columns of C from `first` on, all of one segment, whose sums begin with the tile's group of eight `eight`; those of ups are a panel behind. */
+static void emit_columns(tile *t, bool pairs, int64_t segment, MlirValue sums, int64_t eight, int64_t width, MlirValue first) {
   hmoec_cuda_emitter *e = t->p.e;
   ir_builder *ir = &e->ir;
-  enum { EIGHTS = CUDA_PANEL / 8 };
-  int64_t half = number % 2, width = pairs ? CUDA_PANEL / 2 : CUDA_PANEL, eight = number * EIGHTS;
-  if (pairs) eight = (number - half) * EIGHTS + half * EIGHTS / 2;
-  MlirValue panel_columns = ir_i64(ir, CUDA_PANEL);
-  MlirValue first = pairs ? ir_add_i(ir, ir_mul_i(ir, ir_div_i(ir, panel, ir_i64(ir, 2)), panel_columns), ir_i64(ir, half * width))
-                          : ir_mul_i(ir, ir_sub_i(ir, panel, ir_i64(ir, 2 * cuda_paired_panels(t->p.spec))), panel_columns);
-  if (!pairs && t->p.spec->paired) first = ir_add_i(ir, first, ir_i64(ir, cuda_paired_panels(t->p.spec) * CUDA_PANEL));
   MlirValue two = ir_mul_i(ir, ir_rem_i(ir, t->lane, ir_i64(ir, 4)), ir_i64(ir, 2));
-  ir_branch wanted, real;
-  ir_if_begin(ir, &wanted, ir_compare_i(ir, IR_GE, first, t->p.first_column), none);
+  ir_branch real;
   for (int64_t line = 0; line < HALVES; line++) {
     ir_if_begin(ir, &real, t->real[line], none);
     for (int64_t i = 0; i < width / 8; i++) {
@@ -341,11 +335,36 @@ static void emit_panel(tile *t, bool pairs, MlirValue sums, int64_t number, Mlir
         two_sums[j] = cuda_member(e, sums, ir->f32, sum);
         if (pairs) ups[j] = cuda_member(e, sums, ir->f32, sum + 4 * EIGHTS);
       }
-      cuda_write_two(&t->p, pairs, &t->lines[line], c, two_sums, ups, cuda_right_column(&t->p, pairs, c));
+      cuda_write_two(&t->p, segment, &t->lines[line], c, two_sums, ups, cuda_right_column(&t->p, pairs, c));
     }
     cuda_if_end(e, &real);
   }
-  cuda_if_end(e, &wanted);
+}
+
+/* Panel `number` of the tile, which is the one `panel` of B. Of pairs, half of the panel's columns of C: of the first panel the first, with their ups. */
+static void emit_panel(tile *t, bool pairs, MlirValue sums, int64_t number, MlirValue panel) {
+  ir_builder *ir = &t->p.e->ir;
+  const hmoec_matmul_spec *s = t->p.spec;
+  int64_t half = number % 2, width = pairs ? CUDA_PANEL / 2 : CUDA_PANEL, eight = number * EIGHTS;
+  if (pairs) eight = (number - half) * EIGHTS + half * EIGHTS / 2;
+  MlirValue panel_columns = ir_i64(ir, CUDA_PANEL);
+  MlirValue first = pairs ? ir_add_i(ir, ir_mul_i(ir, ir_div_i(ir, panel, ir_i64(ir, 2)), panel_columns), ir_i64(ir, half * width))
+                          : ir_mul_i(ir, ir_sub_i(ir, panel, ir_i64(ir, 2 * cuda_paired_panels(s))), panel_columns);
+  if (!pairs && s->paired) first = ir_add_i(ir, first, ir_i64(ir, cuda_paired_panels(s) * CUDA_PANEL));
+  ir_branch wanted, which;
+  ir_if_begin(ir, &wanted, ir_compare_i(ir, IR_GE, first, t->p.first_column), none);
+  if (s->segments == 1 || pairs) {
+    emit_columns(t, pairs, 0, sums, eight, width, first);
+  } else if (s->paired) {
+    emit_columns(t, false, 1, sums, eight, width, first);
+  } else { /* a panel is of one segment */
+    ir_if_begin(ir, &which, ir_compare_i(ir, IR_LT, first, ir_i64(ir, cuda_first_columns(s))), none);
+    emit_columns(t, false, 0, sums, eight, width, first);
+    ir_if_else(ir, &which, nothing);
+    emit_columns(t, false, 1, sums, eight, width, first);
+    ir_if_end(ir, &which, nothing);
+  }
+  cuda_if_end(t->p.e, &wanted);
 }
 
 /* Whether C is in planes, and its last panel begins the last plane. */

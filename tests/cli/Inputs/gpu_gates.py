@@ -10,7 +10,7 @@ GATES = [
     ("moe_layer", 14336, 8192, "peak_share", 0.70, 0.70),
     ("moe_layer", 14336, 8, "copy_share", 0.80, 0.66),
     ("moe_layer", 14336, 64, "copy_share", 0.80, 0.56),
-    ("hypermoe_layer", 3072, 8192, "beside", 0.97, 0.90),
+    ("hypermoe_layer", 3072, 8192, "beside", 0.97, 0.97),
 ]
 
 
