@@ -143,8 +143,7 @@ static void join(attention *a, MlirValue tile_m, MlirValue tile_sum, MlirValue *
   ir_builder *ir = &a->e->ir;
   MlirValue one = ir_f32(ir, 1.0f), grows = ir_compare_f(ir, IR_GT, tile_m, *m);
   MlirValue most = ir_select(ir, grows, tile_m, *m), least = ir_select(ir, grows, *m, tile_m);
-  MlirValue equal = ir_compare_f(ir, IR_EQ, most, least);
-  MlirValue fade = ir_select(ir, equal, one, cuda_exp(a->e, ir_sub(ir, least, most)));
+  MlirValue fade = cuda_exp(a->e, ir_sub(ir, least, most));
   *of_old = ir_select(ir, grows, fade, one);
   *of_new = ir_select(ir, grows, one, fade);
   *m = most;
