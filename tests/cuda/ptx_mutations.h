@@ -55,10 +55,11 @@ static const ptx_rule ptx_rules[] = {
 };
 enum { PTX_RULES = sizeof ptx_rules / sizeof *ptx_rules };
 
-/* A line of the text: where its guard (or opcode), its opcode, its operands and its semicolon are; and the instructions before it, as they are described. */
+/* A line of the text: where its guard (or opcode), its opcode, its operands and its semicolon are; and the two instructions before it, as they are described, and for a guard the one
+ * that made it. */
 typedef struct ptx_line {
   const char *begin, *opcode, *operands, *end;
-  char before[2][72];
+  char before[2][72], made[72];
 } ptx_line;
 
 /* False: the line that begins at `at` is no instruction. */
@@ -89,9 +90,11 @@ static inline bool ptx_rule_applies(const ptx_rule *rule, const ptx_line *line) 
   return false;
 }
 
-/* The instruction without what changes when anything before it does: numbers of registers and labels. What a guard is, the two before it say. */
+/* The instruction without what changes when anything before it does: numbers of registers and labels. Of a guard, what made it and the instruction before, too. */
 static inline void ptx_describe(const ptx_line *line, bool is_guard, char *out, size_t size) {
-  size_t used = is_guard ? (size_t)snprintf(out, size, "%s; %s; ", line->before[0], line->before[1]) : 0;
+  size_t used = is_guard ? (size_t)snprintf(out, size, "%s; ", line->made) : 0;
+  if (is_guard && strcmp(line->made, line->before[1]) != 0)
+    used += (size_t)snprintf(out + used, size - used, "%s; ", line->before[1]);
   for (const char *c = line->begin; c < line->end && used + 1 < size;) {
     bool numbered = *c == '%' || *c == '$';
     out[used++] = *c == '\t' ? ' ' : *c;
@@ -101,13 +104,30 @@ static inline void ptx_describe(const ptx_line *line, bool is_guard, char *out, 
   out[used] = '\0';
 }
 
+/* What made the predicate of a guarded line: the last before it, from `from` on, whose first operand it is. */
+static inline void ptx_find_guard(const char *from, ptx_line *line) {
+  const char *name = line->begin + 1 + (line->begin[1] == '!');
+  size_t size = strcspn(name, " \t");
+  line->made[0] = '\0';
+  for (const char *at = line->begin; at > from && !line->made[0];) {
+    for (at--; at > from && at[-1] != '\n';) at--;
+    ptx_line other = {.made = ""};
+    const char *operand = ptx_line_read(at, &other) ? other.operands + strspn(other.operands, " \t") : "";
+    if (strncmp(operand, name, size) == 0 && (operand[size] == ',' || operand[size] == '|'))
+      ptx_describe(&other, false, line->made, sizeof line->made);
+  }
+}
+
 /* Lines of a part of the text that a rule applies to: at most `room`. */
 static inline size_t ptx_lines_of(const ptx_rule *rule, const char *from, const char *to, ptx_line *out, size_t room) {
   ptx_line line = {.before = {"", ""}};
   size_t count = 0;
   for (const char *at = from; at < to && count < room; at = strchr(at, '\n') + 1) {
     if (!ptx_line_read(at, &line)) continue;
-    if (ptx_rule_applies(rule, &line)) out[count++] = line;
+    if (ptx_rule_applies(rule, &line)) {
+      if (*line.begin == '@') ptx_find_guard(from, &line);
+      out[count++] = line;
+    }
     memcpy(line.before[0], line.before[1], sizeof line.before[0]);
     ptx_describe(&line, false, line.before[1], sizeof line.before[1]);
   }
