@@ -16,6 +16,7 @@ enum {
   SAMPLES = 6 /* of a rule, of a kernel */,
   MOST_LINES = 4096,
   SEEDS = 3,
+  MOST_INPUTS = 4,
   SPARE = 1 /* blocks that there are not */
 };
 
@@ -53,7 +54,7 @@ typedef struct input {
 typedef struct subject {
   const char *name;
   size_t kernel, count;
-  input inputs[2];
+  input inputs[MOST_INPUTS];
 } subject;
 
 static void *copy_of(const harness_buffer *b) {
@@ -174,25 +175,29 @@ static hmoec_matmul_spec packed_product(int64_t k, int64_t n) {
   return s;
 }
 
-/* Of many rows, in groups of several blocks but for the first, which is another launch's; and of one row, so that most threads have none. */
+/* Of many rows, in groups of several blocks but for the first, which is another launch's; and of one row, so that most threads have none. In f32 one row takes the way for
+ * few, as do seven, and the other way when the device has counted it. */
 static void mutate_product(harness_unit *u, const char *name, size_t kernel, int64_t rows) {
   const hmoec_matmul_spec *s = &u->kernels[kernel].spec.matmul;
-  problem problems[2];
-  subject subject = {.name = name, .kernel = kernel, .count = 2};
-  for (int i = 0; i < 2; i++) {
+  const int64_t counts[MOST_INPUTS] = {rows, 1, 7, 1};
+  problem problems[MOST_INPUTS];
+  subject subject = {.name = name, .kernel = kernel, .count = hmoec_is_bf16(s->format) ? 2 : MOST_INPUTS};
+  for (size_t i = 0; i < subject.count; i++) {
     problem *p = &problems[i];
-    *p = problem_create(s, i ? 1 : rows, NULL);
+    *p = problem_create(s, counts[i], NULL);
     if (s->a_in_place) { /* any rows do, without what is not one */
       harness_free(&p->a);
       p->a = harness_alloc((size_t)((p->blocks + SPARE) * PACKED * s->a_stride) * 2);
       for (size_t e = 0; e < p->a.bytes / 2; e++) ((uint16_t *)p->a.data)[e] = harness_bf16(harness_float());
     }
     input *in = &subject.inputs[i];
-    *in = (input){.rows = p->rows, .blocks = p->blocks, .most = p->blocks + SPARE, .splits = 1 + i, .first = !i, .out = &p->c};
+    *in = (input){
+        .rows = p->rows, .blocks = p->blocks, .most = p->blocks + SPARE, .splits = i == 1 ? 2 : 1, .first = !i, .out = &p->c};
+    in->counted = i == 3;
     problem_bind(p, in->buffers);
   }
   mutate(u, &subject);
-  for (int i = 0; i < 2; i++) problem_destroy(&problems[i]);
+  for (size_t i = 0; i < subject.count; i++) problem_destroy(&problems[i]);
 }
 
 static void test_every_chip(void **state) {
@@ -201,7 +206,7 @@ static void test_every_chip(void **state) {
   hmoec_matmul_spec few = product(K, N, 32, HMOEC_FORMAT_BF16);
   few.few_rows = true;
   const hmoec_kernel kernels[KERNELS] = {
-      [FLOATS] = {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = product(K, N, 64, HMOEC_FORMAT_F32)},
+      [FLOATS] = {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = product(K, N, 2 * ROWS, HMOEC_FORMAT_F32)},
       [FEW] = {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = few},
       [MANY] = {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = packed_product(300, 200)},
       [PACKING] = {.family = HMOEC_KERNEL_PACK_ROWS,
@@ -218,7 +223,7 @@ static void test_every_chip(void **state) {
           .spec.norm = {
               .kind = HMOEC_NORM_LAYER, .n = K, .ld_x = K, .ld_out = 128, .epsilon = 1e-5, .scale = 1, .row_block = NORM_ROWS}}};
   harness_unit u = harness_compile_for(&hmoec_cuda_chips[0], kernels, KERNELS, hmoec_cpu_schedule_default(DEEPEST), NULL);
-  mutate_product(&u, "matmul", FLOATS, ROWS);
+  mutate_product(&u, "matmul", FLOATS, 2 * ROWS);
   mutate_product(&u, "stream", FEW, ROWS);
   mutate_product(&u, "tile80", MANY, 3 * ROWS);
   harness_buffer a = harness_floats(ROWS * K), weight = harness_floats(K), bias = harness_floats(K);

@@ -167,11 +167,17 @@ static inline void harness_launch(const harness_unit *u, size_t kernel, void *co
   if (!harness_try(u, kernel, buffers, dims, dim_count, rows, blocks, most, splits, &report)) harness_report(u, &report);
 }
 
+/* How many blocks more there may be than there are, until it is asked for again: so many that products are of few rows, or hardly any. */
+static int64_t harness_spare_blocks;
+static inline void harness_choose_way(int64_t rows) { harness_spare_blocks = harness_below(2) ? rows / 4 : harness_below(3); }
+/* Which way a product in f32 takes, of those whose sums may differ. */
+static inline int harness_way(int64_t rows, int64_t blocks) { return rows <= CUDA_FEW_MOST * blocks; }
+
 /* A kernel of one version: the chip's. As many blocks more as there may be are launched. */
 static inline void harness_run_dims(const harness_unit *u, int version, size_t kernel, void *const *buffers, const int64_t *dims,
                                     size_t dim_count, int64_t rows, int64_t blocks, int64_t splits) {
   (void)version;
-  int64_t most = blocks + (harness_blocks_binding(&u->kernels[kernel]) >= 0 ? harness_below(3) : 0);
+  int64_t most = blocks + (harness_blocks_binding(&u->kernels[kernel]) >= 0 ? harness_spare_blocks : 0);
   harness_launch(u, kernel, buffers, dims, dim_count, rows, blocks, most, splits);
 }
 

@@ -2,13 +2,13 @@
  *
  * hmoec_cuda_generate_ptx (codegen.c) opens one kernel for each description and has the family fill it:
  *   product.c                                    what all products have in common: blocks, buffers, the epilogue
- *   matmul.c                                     products in f32, a tile of rows and columns in shared memory
+ *   matmul.c few.c                               products in f32, a tile of rows and columns in shared memory; of few rows
  *   pack_rows.c stream.c                         rows in planes for products in bf16; such products of few rows
  *   tile80.c tile90.c                            and of many, in tiles: on all chips, and on sm_90a
  *   route.c rows.c norm.c hyper.c                a warp a row
  *   attention.c                                  a block a tile of queries, or a few of them
  *   gpu.c                                        threads, warps, barriers, shared memory
- *   group.c sets.c loop.c tokens.c               steps that are no kernels, the same in every image
+ *   group.c sets.c loop.c tokens.c best.c        steps that are no kernels, the same in every image
  * Kernels compute on scalars, a thread each; elementary functions and functions in C are those of target/code, on vectors of one element. */
 #ifndef HMOEC_TARGET_CUDA_CUDA_H
 #define HMOEC_TARGET_CUDA_CUDA_H
@@ -215,6 +215,7 @@ typedef struct hmoec_cuda_way {
   void (*emit)(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
 } hmoec_cuda_way;
 extern const hmoec_cuda_way hmoec_cuda_matmul, hmoec_cuda_stream, hmoec_cuda_tile80, hmoec_cuda_tile90;
+enum { CUDA_FEW_MOST = 8 /* rows for each block that there may be, which a product in f32 takes its way for few with */ };
 enum { CUDA_PACK_THREADS = 256 };
 int64_t hmoec_cuda_pack_rows_shared_bytes(const hmoec_pack_rows_spec *spec);
 void hmoec_cuda_emit_pack_rows(hmoec_cuda_emitter *e, const hmoec_pack_rows_spec *spec, const hmoec_cuda_task *task);

@@ -1,4 +1,4 @@
-/* MATMUL in f32: a block of 256 threads computes up to 64 rows, a part of the task's, and 64 columns of B, two panels, at one time.
+/* MATMUL in f32, where few.c does not multiply: a block of 256 threads computes up to 64 rows, a part of the task's, and 64 columns of B, two panels, at one time.
  *
  *   for each of the task's tiles:  sums = 0
  *     for k, 16 at a time:  A's rows (gathered, normalised) and B's panels to shared memory; every thread adds to 4 x 4 sums
@@ -23,10 +23,11 @@ enum {
   A_BYTES = DEPTH * A_PITCH * 4,
   B_BYTES = DEPTH * COLUMNS * 4,
   SUM_BYTES = ROWS * SUM_PITCH * 4, /* in the place of A and B */
-  TILE_BYTES = SUM_BYTES > A_BYTES + B_BYTES ? SUM_BYTES : A_BYTES + B_BYTES
+  TILE_BYTES = SUM_BYTES > A_BYTES + B_BYTES ? SUM_BYTES : A_BYTES + B_BYTES,
+  WAYS_BYTES = TILE_BYTES > CUDA_FEW_BYTES ? TILE_BYTES : CUDA_FEW_BYTES
 };
 
-static int64_t shared_bytes(const hmoec_matmul_spec *spec) { return TILE_BYTES + cuda_row_norm_bytes(spec->norm, ROWS); }
+static int64_t shared_bytes(const hmoec_matmul_spec *spec) { return WAYS_BYTES + cuda_row_norm_bytes(spec->norm, ROWS); }
 
 typedef struct tile_product {
   product p;
@@ -161,25 +162,36 @@ static void emit_tiles(tile_product *t, bool pairs, MlirValue begin, MlirValue e
   ir_for_end(ir, &tile, NULL);
 }
 
-static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
-  ir_builder *ir = &e->ir;
-  tile_product t = {.p = {.e = e, .spec = spec, .task = task}};
-  MlirValue begin, end, pairs = ir_i64(ir, cuda_paired_panels(spec)), i = ir_div_i(ir, task->thread, ir_i64(ir, 4));
-  cuda_product_begin(&t.p, &begin, &end);
+static void emit_parts(product *p, MlirValue begin, MlirValue end) {
+  ir_builder *ir = &p->e->ir;
+  tile_product t = {.p = *p};
+  MlirValue pairs = ir_i64(ir, cuda_paired_panels(p->spec)), i = ir_div_i(ir, p->task->thread, ir_i64(ir, 4));
   ir_loop part;
   ir_for_begin(ir, &part, ir_i64(ir, 0), t.p.block.rows, ROWS, 0, NULL);
   t.part = part.index;
   t.rows = ir_min_i(ir, ir_i64(ir, ROWS), ir_sub_i(ir, t.p.block.rows, part.index));
   t.a_valid = ir_compare_i(ir, IR_LT, i, t.rows);
   t.a_row = a_row(&t, ir_select(ir, t.a_valid, i, ir_i64(ir, 0)));
-  t.p.norm.shared_at = TILE_BYTES;
-  t.p.norm.rows = ROWS;
-  cuda_row_norm_begin(e, task, &t.p.norm, THREADS / CUDA_WARP, t.rows, a_row, &t);
-  if (spec->paired) emit_tiles(&t, true, begin, ir_min_i(ir, end, pairs));
-  if (!spec->paired || spec->segments > 1) emit_tiles(&t, false, ir_max_i(ir, begin, pairs), end);
+  cuda_row_norm_begin(p->e, p->task, &t.p.norm, THREADS / CUDA_WARP, t.rows, a_row, &t);
+  if (p->spec->paired) emit_tiles(&t, true, begin, ir_min_i(ir, end, pairs));
+  if (!p->spec->paired || p->spec->segments > 1) emit_tiles(&t, false, ir_max_i(ir, begin, pairs), end);
   ir_for_end(ir, &part, NULL);
-  cuda_product_end(&t.p);
 }
 
-const hmoec_cuda_way hmoec_cuda_matmul = {
-    .threads = THREADS, .column_steps = COLUMNS / CUDA_PANEL, .shared_bytes = shared_bytes, .emit = emit};
+static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
+  product p = {.e = e, .spec = spec, .task = task};
+  MlirValue begin, end;
+  ir_branch few;
+  cuda_product_begin(&p, &begin, &end);
+  p.norm.shared_at = WAYS_BYTES;
+  p.norm.rows = ROWS;
+  ir_if_begin(&e->ir, &few, cuda_is_of_few(&p), none);
+  cuda_emit_few(&p, begin, end);
+  ir_if_else(&e->ir, &few, nothing);
+  emit_parts(&p, begin, end);
+  ir_if_end(&e->ir, &few, nothing);
+  cuda_product_end(&p);
+}
+
+/* A share of one panel is half a tile; a block that few share is cut so far only where multiprocessors would have nothing to do. */
+const hmoec_cuda_way hmoec_cuda_matmul = {.threads = THREADS, .column_steps = 1, .shared_bytes = shared_bytes, .emit = emit};
