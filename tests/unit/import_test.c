@@ -306,9 +306,39 @@ static void test_checkpoint_names(void **state) {
 #undef MATRIX
 }
 
+/* Integers are no weights, and are refused where they are asked for. */
+static void test_checkpoint_types(void **state) {
+  (void)state;
+  static const char header[] = "{\"i\":{\"dtype\":\"I32\",\"shape\":[2],\"data_offsets\":[0,8]},\"h\":{\"dtype\":\"F16\",\"shape\":"
+                               "[2],\"data_offsets\":[8,12]}}";
+  const uint16_t half[2] = {0x3c00, 0xc000};
+  char path[] = "/tmp/hmoec-types-XXXXXX.safetensors", expected[512];
+  int fd = mkstemps(path, 12);
+  assert_true(fd >= 0);
+  uint64_t size = sizeof header - 1;
+  const int32_t integers[2] = {1, 2};
+  assert_true(write(fd, &size, 8) == 8 && write(fd, header, size) == (ssize_t)size && write(fd, integers, 8) == 8 &&
+              write(fd, half, 4) == 4);
+  close(fd);
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
+  hmoec_checkpoint *checkpoint;
+  assert_true(hmoec_checkpoint_open(path, diagnostics, &checkpoint));
+  hmoec_parameter_source source = hmoec_checkpoint_source(checkpoint);
+  double data[2];
+  assert_true(source.get(source.user, "h", 1, (const int64_t[]){2}, data, diagnostics, (hmoec_location){0}));
+  assert_true(data[0] == 1 && data[1] == -2);
+  assert_false(source.get(source.user, "i", 1, (const int64_t[]){2}, data, diagnostics, (hmoec_location){0}));
+  snprintf(expected, sizeof expected, "\"i\" in %s has elements of type I32, expected floating point", path);
+  assert_string_equal(hmoec_diagnostics_first(diagnostics), expected);
+  hmoec_checkpoint_close(checkpoint);
+  hmoec_diagnostics_destroy(diagnostics);
+  unlink(path);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_json), cmocka_unit_test(test_configs),
-                                     cmocka_unit_test(test_config_types), cmocka_unit_test(test_checkpoint_names)};
+                                     cmocka_unit_test(test_config_types), cmocka_unit_test(test_checkpoint_names),
+                                     cmocka_unit_test(test_checkpoint_types)};
   if (!mkdtemp(folder)) return 1;
   int failures = cmocka_run_group_tests(tests, NULL, NULL);
   rmdir(folder);

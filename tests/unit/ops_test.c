@@ -410,6 +410,34 @@ static void test_clones(void **state) {
   fixture_deinit(&fixture);
 }
 
+/* What MLIR itself refuses is said once, in its words. */
+static void test_invalid_ir(void **state) {
+  (void)state;
+  static const char text[] = "func.func @f(%x: tensor<?x6xf32> {hmoe.name = \"x\"}) -> (tensor<?x6xf32> {hmoe.name = \"y\"}) {\n"
+                             "return %x : tensor<?x6xf32> }\n";
+  module_fixture fixture;
+  fixture_init(&fixture, NULL);
+  fixture_parse(&fixture, text);
+  MlirOperation function = mlirBlockGetFirstOperation(mlirModuleGetBody(fixture.module));
+  mlirOperationDestroy(mlirBlockGetTerminator(mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0))));
+  assert_false(hmoec_verify(fixture.module, fixture.diagnostics));
+  assert_int_equal(hmoec_diagnostics_errors(fixture.diagnostics), 1);
+  assert_string_not_equal(hmoec_diagnostics_first(fixture.diagnostics), "the module is not valid IR");
+  fixture_deinit(&fixture);
+  /* Where nobody listens to MLIR, ours. */
+  fixture = (module_fixture){.diagnostics = hmoec_diagnostics_create(NULL), .context = hmoec_context_create()};
+  hmoec_diagnostics *elsewhere = hmoec_diagnostics_create(NULL);
+  hmoec_diagnostics_attach(elsewhere, fixture.context);
+  fixture_parse(&fixture, text);
+  function = mlirBlockGetFirstOperation(mlirModuleGetBody(fixture.module));
+  mlirOperationDestroy(mlirBlockGetTerminator(mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0))));
+  assert_false(hmoec_verify(fixture.module, fixture.diagnostics));
+  assert_int_equal(hmoec_diagnostics_errors(fixture.diagnostics), 1);
+  assert_string_equal(hmoec_diagnostics_first(fixture.diagnostics), "the module is not valid IR");
+  fixture_deinit(&fixture);
+  hmoec_diagnostics_destroy(elsewhere);
+}
+
 /* Every row of the table has an op in the dialect file, and its operands are named. */
 static void test_table_is_complete(void **state) {
   (void)state;
@@ -432,6 +460,7 @@ int main(void) {
       cmocka_unit_test(test_results),    cmocka_unit_test(test_shape_errors),      cmocka_unit_test(test_parts),
       cmocka_unit_test(test_refusals),   cmocka_unit_test(test_attribute_errors),  cmocka_unit_test(test_sizes_do_not_overflow),
       cmocka_unit_test(test_parameters), cmocka_unit_test(test_table_is_complete), cmocka_unit_test(test_clones),
+      cmocka_unit_test(test_invalid_ir),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
