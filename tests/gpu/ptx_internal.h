@@ -23,7 +23,7 @@ enum { LANES = 32, NONE = -1, WIDEST = 8 };
 /* Loops over lanes for what a processor of today has, and for any; results are the same bits. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) &&                           \
     !defined(__SANITIZE_THREAD__)
-#define FAST __attribute__((target_clones("arch=haswell", "default")))
+#define FAST __attribute__((target_clones("fma", "default")))
 #else
 #define FAST
 #endif
