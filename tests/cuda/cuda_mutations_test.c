@@ -182,6 +182,7 @@ static void mutate_product(harness_unit *u, const char *name, size_t kernel, int
   const int64_t counts[MOST_INPUTS] = {rows, 1, 7, 1};
   problem problems[MOST_INPUTS];
   subject subject = {.name = name, .kernel = kernel, .count = hmoec_is_bf16(s->format) ? 2 : MOST_INPUTS};
+  harness_seed(); /* what others were given changes nothing here */
   for (size_t i = 0; i < subject.count; i++) {
     problem *p = &problems[i];
     *p = problem_create(s, counts[i], NULL);
