@@ -225,7 +225,7 @@ static void test_every_chip(void **state) {
               .kind = HMOEC_NORM_LAYER, .n = K, .ld_x = K, .ld_out = 128, .epsilon = 1e-5, .scale = 1, .row_block = NORM_ROWS}}};
   harness_unit u = harness_compile_for(&hmoec_cuda_chips[0], kernels, KERNELS, hmoec_cpu_schedule_default(DEEPEST), NULL);
   mutate_product(&u, "matmul", FLOATS, 2 * ROWS);
-  mutate_product(&u, "stream", FEW, ROWS);
+  mutate_product(&u, "stream", FEW, 3 * ROWS);
   mutate_product(&u, "tile80", MANY, 3 * ROWS);
   harness_buffer a = harness_floats(ROWS * K), weight = harness_floats(K), bias = harness_floats(K);
   harness_buffer planes = harness_floats(PACKED * HMOE_CUDA_PLANE), rows = harness_floats(ROWS * 128);
@@ -274,7 +274,7 @@ static void test_wgmma(void **state) {
   const hmoec_kernel kernel = {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = packed_product(330, 291)};
   harness_unit u = harness_compile_for(&hmoec_cuda_chips[1], &kernel, 1, hmoec_cpu_schedule_default(DEEPEST), NULL);
   u.sharing = 1;
-  mutate_product(&u, "tile90", 0, 150);
+  mutate_product(&u, "tile90", 0, 400);
   harness_destroy(&u);
 }
 
