@@ -234,8 +234,10 @@ static const memory_case cases[] = {
      "bra again; @!%p1 ld.shared.u32 %r10, [smem];",
      1, 32, "lane 1 of its warp wrote"},
     {"shared: a lane arrives at an mbarrier for another, which it comes after", PTX_OK,
-     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; @%p0 mbarrier.init.shared.b64 [smem+64], 1; bar.sync 0; @%p1 st.shared.u32 "
-     "[smem], 7; bar.warp.sync 3; @%p0 mbarrier.arrive.shared.b64 %d12, [smem+64]; again: mbarrier.try_wait.parity.shared.b64 %p4, "
+     "setp.eq.u32 %p0, %r0, 0; setp.eq.u32 %p1, %r0, 1; setp.le.u32 %p2, %r0, 1; @%p0 mbarrier.init.shared.b64 [smem+64], 1; "
+     "bar.sync 0; @%p1 st.shared.u32 "
+     "[smem], 7; @%p2 bar.warp.sync 3; @%p0 mbarrier.arrive.shared.b64 %d12, [smem+64]; again: mbarrier.try_wait.parity.shared.b64 "
+     "%p4, "
      "[smem+64], 0; @!%p4 bra again; @!%p1 ld.shared.u32 %r10, [smem];",
      1, 32, NULL},
     {"shared: one lane waits for an mbarrier, another reads", PTX_RACE,
