@@ -172,8 +172,8 @@ int64_t hmoec_cuda_contract_shared_bytes(const hmoec_contract_spec *spec);
 void hmoec_cuda_emit_norm(hmoec_cuda_emitter *e, const hmoec_norm_spec *spec, const hmoec_cuda_task *task);
 
 void hmoec_cuda_emit_store(hmoec_cuda_emitter *e, const hmoec_store_spec *spec, const hmoec_cuda_task *task);
-/* Whether heads are not too wide. */
-int64_t hmoec_cuda_attention_most_head(void); /* columns of a head */
+/* Columns that a head may have. */
+int64_t hmoec_cuda_attention_most_head(void);
 /* Queries of a head that a block has at one time. */
 int64_t hmoec_cuda_attention_rows(int64_t head_size);
 enum { CUDA_ATTENTION_THREADS = 256 };
