@@ -215,12 +215,18 @@ void cuda_write_two(product *p, int64_t segment, const cuda_line *line, MlirValu
   }
 }
 
+int64_t cuda_segment_of(const hmoec_matmul_spec *spec, bool pairs) {
+  if (spec->segments == 1 || pairs) return 0;
+  return spec->paired ? 1 : -1;
+}
+
 void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right) {
   ir_builder *ir = &p->e->ir;
   const hmoec_matmul_spec *s = p->spec;
+  int64_t segment = cuda_segment_of(s, pairs);
   cuda_line line = cuda_line_of(p, i);
-  if (s->segments == 1 || pairs || s->paired) {
-    write_of_segment(p, s->segments == 1 || pairs ? 0 : 1, &line, c, 1, &sum, &up, right, false);
+  if (segment >= 0) {
+    write_of_segment(p, segment, &line, c, 1, &sum, &up, right, false);
     return;
   }
   ir_branch which;

@@ -45,6 +45,8 @@ MlirValue cuda_product_row(product *p, MlirValue i);
 MlirValue cuda_right_column(product *p, bool pairs, MlirValue c);
 /* Row i of the block, which is there. */
 cuda_line cuda_line_of(product *p, MlirValue i);
+/* The segment that columns of C are of, of pairs or of others; -1: either, by the column (cuda_first_columns). */
+int64_t cuda_segment_of(const hmoec_matmul_spec *spec, bool pairs);
 /* Columns c, which is even, and c + 1 of a row's C, from their sums (and their ups', of pairs); right: c's column of B. Both are in a panel of that segment that B has;
  * behind its last column C gets 0, where it has room. */
 void cuda_write_two(product *p, int64_t segment, const cuda_line *line, MlirValue c, const MlirValue sums[2],

@@ -345,7 +345,8 @@ static void emit_columns(tile *t, bool pairs, int64_t segment, MlirValue sums, i
 static void emit_panel(tile *t, bool pairs, MlirValue sums, int64_t number, MlirValue panel) {
   ir_builder *ir = &t->p.e->ir;
   const hmoec_matmul_spec *s = t->p.spec;
-  int64_t half = number % 2, width = pairs ? CUDA_PANEL / 2 : CUDA_PANEL, eight = number * EIGHTS;
+  int64_t half = number % 2, width = pairs ? CUDA_PANEL / 2 : CUDA_PANEL, eight = number * EIGHTS,
+          segment = cuda_segment_of(s, pairs);
   if (pairs) eight = (number - half) * EIGHTS + half * EIGHTS / 2;
   MlirValue panel_columns = ir_i64(ir, CUDA_PANEL);
   MlirValue first = pairs ? ir_add_i(ir, ir_mul_i(ir, ir_div_i(ir, panel, ir_i64(ir, 2)), panel_columns), ir_i64(ir, half * width))
@@ -353,11 +354,9 @@ static void emit_panel(tile *t, bool pairs, MlirValue sums, int64_t number, Mlir
   if (!pairs && s->paired) first = ir_add_i(ir, first, ir_i64(ir, cuda_paired_panels(s) * CUDA_PANEL));
   ir_branch wanted, which;
   ir_if_begin(ir, &wanted, ir_compare_i(ir, IR_GE, first, t->p.first_column), none);
-  if (s->segments == 1 || pairs) {
-    emit_columns(t, pairs, 0, sums, eight, width, first);
-  } else if (s->paired) {
-    emit_columns(t, false, 1, sums, eight, width, first);
-  } else { /* a panel is of one segment */
+  if (segment >= 0) {
+    emit_columns(t, pairs, segment, sums, eight, width, first);
+  } else { /* a panel is of one of them */
     ir_if_begin(ir, &which, ir_compare_i(ir, IR_LT, first, ir_i64(ir, cuda_first_columns(s))), none);
     emit_columns(t, false, 0, sums, eight, width, first);
     ir_if_else(ir, &which, nothing);
