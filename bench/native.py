@@ -11,8 +11,9 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HMOEC = ROOT / "build" / "bin" / "hmoec"
-RUNTIME = ["-Wl,--whole-archive", ROOT / "build" / "lib" / "libhmoert.a", "-Wl,--no-whole-archive"]
+BUILD = Path(os.environ.get("HMOE_BENCH_BUILD", ROOT / "build"))
+HMOEC = BUILD / "bin" / "hmoec"
+RUNTIME = ["-Wl,--whole-archive", BUILD / "lib" / "libhmoert.a", "-Wl,--no-whole-archive"]
 RUNTIME += ["-lcjson", "-lxxhash", "-lpthread", "-lm"]
 
 
@@ -136,5 +137,6 @@ class Native:
         return self.executors[threads]
 
     def ceilings(self):
-        sources = [ROOT / "compiler" / "commands" / "ceilings.c", ROOT / "bench" / "machine_ceilings.c"]
-        return link(self.folder / "libceilings.so", f"-I{ROOT / 'compiler'}", f"-I{ROOT / 'bench'}", *sources, "-lpthreadpool", "-lm")
+        compiler = ROOT / "compiler"
+        sources = [compiler / "commands" / "ceilings.c", compiler / "support" / "clock.c", ROOT / "bench" / "machine_ceilings.c"]
+        return link(self.folder / "libceilings.so", f"-I{compiler}", f"-I{ROOT / 'bench'}", *sources, "-lpthreadpool", "-lm")

@@ -8,6 +8,7 @@
 #include "commands/ceilings.h"
 #include "commands/commands.h"
 #include "plain_text.h"
+#include "support/clock.h"
 #include "support/paths.h"
 
 #define MAX_RUNS 2000

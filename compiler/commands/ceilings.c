@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commands/commands.h"
+#include "support/clock.h"
 
 enum { ROUNDS = 7, CHAINS = 12, STEPS = 2000000, OPERATIONS = 2 * CHAINS * STEPS };
 

@@ -1,17 +1,11 @@
 /* What commands that open and run models share. */
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "commands/commands.h"
 #include "plain_text.h"
+#include "support/clock.h"
 #include "support/output_file.h"
-
-double hmoec_clock_seconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* A line that is written over, on a terminal, once packing takes longer than a second. */
 static void show_packing(void *context, uint64_t done_bytes, uint64_t total_bytes) {

@@ -58,8 +58,6 @@ bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, 
 bool hmoec_output_check(const hmoec_arguments *arguments, const char *option, const char *output, hmoec_diagnostics *diagnostics);
 
 /* ---- client.c ---- */
-/* A monotonic clock. */
-double hmoec_clock_seconds(void);
 /* Of commands that run one size: --tokens is no list. */
 bool hmoec_one_token_count(const hmoec_arguments *arguments, const char *command, hmoec_diagnostics *diagnostics);
 /* Of commands that cannot do without weights. A MODEL that is not there could have had its own, and is refused for that. */

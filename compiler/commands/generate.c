@@ -7,6 +7,7 @@
 #include "commands/commands.h"
 #include "hmoe/generate.h"
 #include "plain_text.h"
+#include "support/clock.h"
 #include "support/npy.h"
 
 /* int32 or int64 [rows, length] as int64. */
