@@ -177,7 +177,7 @@ typedef struct hmoe_plan_step {
 /* How many blocks there are at most, as far as the plan tells: of rows in so many groups, a block being at most row_block rows of one group,
  *   bound(rows, row_block, groups) = (rows + min(rows, groups) * (row_block - 1)) / row_block
  * and of one group exactly so many. KERNEL and CHOOSE have row_block and groups, so that a device that does not read counts while it runs can
- * size a grid and choose a way; what GROUP and GROUP_SETS count in a blocks buffer is never more. */
+ * size a grid and choose a way; what GROUP and GROUP_SETS count in a blocks buffer is never more, but on CPUs, which may cut a run into smaller blocks. */
 
 /* KERNEL runs a kernel of the object.
  * tasks: ROWS and DENSE: a block is row_block rows of value(rows_dim), groups is 1; BLOCKS: the blocks of a blocks buffer, in a loop over
@@ -197,7 +197,7 @@ typedef struct hmoe_step_kernel {
 
 /* GROUP sorts rows (token, slot) by expert: a counting sort, in a group by token, then slot. rows_dim: tokens * top_k.
  * With a capacity a group's rows past it form blocks of their own with dropped = 1, after the kept ones of that group. n rows are cut into
- * ceil(n/row_block) blocks whose sizes differ by at most one; the same in GROUP_SETS. With a history a scope's count begins with the experts of the
+ * ceil(n/m) blocks whose sizes differ by at most one, m being row_block or, on CPUs, fewer; the same in GROUP_SETS. With a history a scope's count begins with the experts of the
  * past tokens in it, and its own are written behind them. */
 enum {
   HMOE_BIND_GROUP_INDICES = 0, /* i32 [rows/top_k, top_k] */

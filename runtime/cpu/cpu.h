@@ -30,6 +30,13 @@ static inline hmoe_cpu_workspace *hmoe_cpu_own(const hmoe_run *run) { return run
 /* Runs tasks on the model's workers, each with scratch. */
 HMOE_MUST_USE hmoe_status hmoe_cpu_parallel(hmoe_run *run, uint64_t count, hmoe_task_fn task, void *context);
 
+/* Rows that the blocks of `rows` rows have at most: row_block, or fewer where that would be too few blocks for the threads, but not so few that multiplying
+ * them has to wait for weights: CPU_LEAST_BLOCK at least, or row_block. */
+enum { CPU_LEAST_BLOCK = 64 };
+uint64_t hmoe_cpu_block_rows(const hmoe_run *run, uint64_t row_block, uint64_t rows);
+/* How many blocks there are at most of rows that such blocks were made of. */
+uint64_t hmoe_cpu_block_bound(uint64_t rows, uint32_t row_block, uint32_t groups);
+
 /* The blocks that a step sees: all of the binding's, or the chunk's of the loop over groups that the step stands in; at most `most` of them. */
 typedef struct hmoe_block_range {
   const hmoe_blocks *blocks;

@@ -105,7 +105,7 @@ hmoe_status hmoe_cpu_step_group(hmoe_run *run, const hmoe_plan_step *step) {
   expert_sort sort = {.experts = experts, .capacity = group->capacity};
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_INDICES, HMOE_READ, row_bytes, &indices));
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_GATES, HMOE_READ | HMOE_OPTIONAL, row_bytes, &gates));
-  HMOE_TRY(bind_blocks(run, step, HMOE_BIND_GROUP_BLOCKS, group->row_block, &writer));
+  HMOE_TRY(bind_blocks(run, step, HMOE_BIND_GROUP_BLOCKS, hmoe_cpu_block_rows(run, group->row_block, rows), &writer));
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_ROW_TOKEN, HMOE_WRITE, row_bytes, &row_token));
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_ROW_SLOT, HMOE_WRITE | HMOE_OPTIONAL, row_bytes, &row_slot));
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_ROW_GATE, HMOE_WRITE | HMOE_OPTIONAL, row_bytes, &row_gate));
@@ -237,7 +237,7 @@ hmoe_status hmoe_cpu_step_group_sets(hmoe_run *run, const hmoe_plan_step *step) 
   block_writer writer;
   HMOE_TRY(
       hmoe_run_binding(run, step, HMOE_BIND_GROUP_SETS_INDICES, each ? HMOE_OPTIONAL : HMOE_READ, tokens * top_k * word, &indices));
-  HMOE_TRY(bind_blocks(run, step, HMOE_BIND_GROUP_SETS_BLOCKS, group->row_block, &writer));
+  HMOE_TRY(bind_blocks(run, step, HMOE_BIND_GROUP_SETS_BLOCKS, hmoe_cpu_block_rows(run, group->row_block, tokens), &writer));
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_SETS_ROW_TOKEN, HMOE_WRITE, tokens * word, &row_token));
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_GROUP_SETS_SETS, each || ranks ? HMOE_WRITE | HMOE_OPTIONAL : HMOE_WRITE,
                             tokens * top_k * word, &sets));

@@ -25,6 +25,17 @@ static bool runs_alone(uint64_t row_flops, uint64_t rows) {
   return row_flops < ALONE_FLOPS && rows < ALONE_FLOPS && rows * row_flops < ALONE_FLOPS;
 }
 
+uint64_t hmoe_cpu_block_rows(const hmoe_run *run, uint64_t row_block, uint64_t rows) {
+  enum { BLOCKS_A_THREAD = 4, STEP = 32 /* rows that AMX multiplies at one time */ };
+  uint64_t blocks = BLOCKS_A_THREAD * (uint64_t)run->model->workers.threads;
+  uint64_t fair = (rows / blocks + STEP - 1) / STEP * STEP;
+  return hmoe_min(row_block, hmoe_max(fair, CPU_LEAST_BLOCK));
+}
+
+uint64_t hmoe_cpu_block_bound(uint64_t rows, uint32_t row_block, uint32_t groups) {
+  return hmoe_block_bound(rows, row_block < CPU_LEAST_BLOCK ? row_block : CPU_LEAST_BLOCK, groups);
+}
+
 hmoe_status hmoe_cpu_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, uint64_t most,
                             hmoe_block_range *out_range) {
   const hmoe_blocks *blocks = NULL;
@@ -59,6 +70,7 @@ hmoe_status hmoe_cpu_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   uint64_t rows = (uint64_t)job.call.rows, blocks = hmoe_block_bound(rows, kernel->row_block, kernel->groups);
   if (kernel->grid == HMOE_GRID_BLOCKS) {
     hmoe_block_range range;
+    blocks = hmoe_cpu_block_bound(rows, kernel->row_block, kernel->groups);
     HMOE_TRY(hmoe_cpu_blocks(run, step, kernel->blocks_binding, blocks, &range));
     job.call.first_block = range.first;
     blocks = (uint64_t)range.count;

@@ -44,6 +44,7 @@ static hmoec_schedule random_schedule(int64_t widest) {
     random_tile((int)v, &schedule.value[CPU_TILE_ROWS + v], &schedule.value[CPU_TILE_VECTORS + v]);
     random_tile((int)v, &schedule.value[CPU_TILE_ROWS_BF16 + v], &schedule.value[CPU_TILE_VECTORS_BF16 + v]);
   }
+  schedule.value[CPU_ROW_BLOCK_BF16] = pick(1, 300);
   target->prepare(&schedule, widest + 32 * pick(0, 3));
   return schedule;
 }

@@ -299,8 +299,67 @@ static void test_scopes(void **unused) {
   }
 }
 
+/* `rows` rows of one expert, or one set of a token each: into how many blocks. */
+static void check_cut(uint32_t kind, uint32_t threads, uint32_t row_block, int64_t rows, int32_t expected) {
+  enum { MOST = 2200, WORD = 4 };
+  static const char empty[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+  static const int32_t indices[MOST];
+  static struct {
+    hmoe_blocks header;
+    hmoe_block blocks[MOST];
+  } out;
+  assert_true(rows <= MOST);
+  fixture_plan *plan = plan_create("cut");
+  plan_entry(plan, "open");
+  fixture_entry *e = plan_entry(plan, "run");
+  uint32_t tokens = plan_dim(e, HMOE_DIM_INPUT, 0, 0), x = plan_input(plan, e, "indices", 1, WORD);
+  uint32_t blocks = plan_output(plan, e, "blocks", 1, sizeof(hmoe_block));
+  e->buffers[blocks].fixed_bytes = sizeof(hmoe_blocks);
+  uint32_t row_token = plan_temporary(e, 0, WORD, tokens), none = HMOE_NONE;
+  uint32_t scratch = plan_temporary(e, 64 * WORD, 8 * WORD, tokens), sets = plan_temporary(e, 0, WORD, tokens);
+  if (kind == HMOE_STEP_GROUP)
+    plan_step(plan, e, kind, tokens, BINDINGS(AT(x), AT(none), AT(blocks), AT(row_token), AT(none), AT(none), AT(scratch)),
+              FIELDS(group, .experts = 2, .top_k = 1, .row_block = row_block, .scope_dim = HMOE_NONE, .past_dim = HMOE_NONE,
+                     .stride_dim = HMOE_NONE));
+  else
+    plan_step(plan, e, kind, tokens, BINDINGS(AT(x), AT(blocks), AT(row_token), AT(sets), AT(scratch)),
+              FIELDS(group_sets, .experts = 2, .top_k = 1, .mode = HMOE_SETS_RANK, .row_block = row_block));
+  hmoe_options options = fixture_options(threads);
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(plan_finish(plan, NULL, 0),
+                            &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty, .size_bytes = sizeof empty}, &options,
+                            &model));
+  assert_ok(hmoe_model_run(model, 1, (int64_t[]){rows}, (const void *const[]){indices}, (void *const[]){&out}));
+  assert_int_equal(out.header.count, expected);
+  int64_t next = 0;
+  for (int32_t b = 0; b < out.header.count; next += out.blocks[b++].rows) {
+    assert_int_equal(out.blocks[b].row, next);
+    assert_in_range(out.blocks[b].rows, rows / expected, (rows + expected - 1) / expected);
+  }
+  assert_int_equal(next, rows);
+  hmoe_model_close(model);
+  free(plan);
+}
+
+/* Four blocks a thread are wanted, of 64 rows at least and in steps of 32, and of no more than a block may have. */
+static void test_cut_by_threads(void **unused) {
+  (void)unused;
+  static const struct {
+    uint32_t threads, row_block;
+    int64_t rows;
+    int32_t expected;
+  } cases[] = {{1, 64, 2048, 32}, {2, 50, 500, 10},  {2, 256, 64, 1},    {2, 256, 65, 2},   {2, 256, 512, 8},  {2, 256, 519, 9},
+               {2, 256, 520, 6},  {2, 256, 767, 8},  {2, 256, 1024, 8},  {2, 256, 2047, 8}, {2, 256, 2048, 8}, {2, 256, 2049, 9},
+               {1, 256, 1024, 4}, {1, 256, 2048, 8}, {4, 256, 2048, 16}, {4, 100, 2048, 21}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    check_cut(HMOE_STEP_GROUP, cases[i].threads, cases[i].row_block, cases[i].rows, cases[i].expected);
+    check_cut(HMOE_STEP_GROUP_SETS, cases[i].threads, cases[i].row_block, cases[i].rows, cases[i].expected);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_counts_go_on), cmocka_unit_test(test_reorder),
-                                     cmocka_unit_test(test_sizes), cmocka_unit_test(test_scopes)};
+                                     cmocka_unit_test(test_sizes), cmocka_unit_test(test_scopes),
+                                     cmocka_unit_test(test_cut_by_threads)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

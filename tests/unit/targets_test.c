@@ -90,6 +90,23 @@ static void test_row_strides(void **state) {
   }
 }
 
+/* Rows of blocks in bf16 as wide as the widest fit 2 MiB, in whole pairs of AMX tiles, 64 to 256 of them; what the schedule says stays. */
+static void test_row_blocks(void **state) {
+  (void)state;
+  static const struct {
+    int64_t widest, rows;
+  } cases[] = {{1, 256}, {3072, 256}, {4064, 256}, {4128, 224}, {8192, 96}, {10912, 96}, {10944, 64}, {100000, 64}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    hmoec_schedule schedule = {{0}};
+    cpu->prepare(&schedule, cases[i].widest);
+    assert_int_equal(schedule.value[CPU_ROW_BLOCK_BF16], cases[i].rows);
+    assert_int_equal(schedule.value[CPU_ROW_BLOCK], 0);
+    schedule = (hmoec_schedule){.value = {[CPU_ROW_BLOCK_BF16] = 7}};
+    cpu->prepare(&schedule, cases[i].widest);
+    assert_int_equal(schedule.value[CPU_ROW_BLOCK_BF16], 7);
+  }
+}
+
 static void test_versions(void **state) {
   (void)state;
   static const char *const names[] = {"portable", "avx2", "avx512", "avx512_bf16", "amx"};
@@ -313,9 +330,9 @@ static void test_inserts(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_layouts), cmocka_unit_test(test_row_strides),          cmocka_unit_test(test_versions),
-      cmocka_unit_test(test_knobs),   cmocka_unit_test(test_schedules_in_modules), cmocka_unit_test(test_packings),
-      cmocka_unit_test(test_inserts)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_layouts),    cmocka_unit_test(test_row_strides),
+                                     cmocka_unit_test(test_row_blocks), cmocka_unit_test(test_versions),
+                                     cmocka_unit_test(test_knobs),      cmocka_unit_test(test_schedules_in_modules),
+                                     cmocka_unit_test(test_packings),   cmocka_unit_test(test_inserts)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

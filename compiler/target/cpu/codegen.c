@@ -21,7 +21,8 @@ static uint64_t kernel_scratch_bytes(const hmoec_cpu_schedule *schedule, const h
   switch (kernel->family) {
   case HMOEC_KERNEL_MATMUL:
     return (uint64_t)hmoec_cpu_tile_bytes(&kernel->spec.matmul) +
-           rows * (hmoec_is_bf16(kernel->spec.matmul.format) ? 2 * (uint64_t)schedule->lda_bf16 : 4 * (uint64_t)schedule->lda);
+           (uint64_t)(kernel->spec.matmul.row_block + HMOEC_SLACK_ROWS) *
+               (hmoec_is_bf16(kernel->spec.matmul.format) ? 2 * (uint64_t)schedule->lda_bf16 : 4 * (uint64_t)schedule->lda);
   case HMOEC_KERNEL_FFN: return hmoec_cpu_ffn_scratch_bytes(schedule, &kernel->spec.ffn);
   case HMOEC_KERNEL_ATTENTION: return hmoec_cpu_attention_scratch_bytes(schedule, &kernel->spec.attention);
   /* Besides copied rows: a row of logits and what is made of it, a mark for every expert. */
@@ -69,7 +70,7 @@ static const char *matmul_defect(const hmoec_matmul_spec *s, const hmoec_cpu_sch
     return "matmul: operand in place with another row stride or type, or gathered";
   if ((hmoec_is_bf16(s->a_format) && !hmoec_is_bf16(s->format)) || (hmoec_is_bf16(s->c_format) && s->accumulate))
     return "matmul: bf16 rows where they cannot be";
-  if (s->row_block > schedule->row_block) return "matmul: row block out of range";
+  if (s->row_block > schedule->row_block && s->row_block > schedule->row_block_bf16) return "matmul: row block out of range";
   if (s->segment[s->segments - 1].end != s->n) return "matmul: segments do not end at the last column";
   if (s->segments == 2 && (s->segment[0].end < 1 || s->segment[0].end > (panels - 1) * HMOE_PANEL)) return "matmul: empty segment";
   if (s->segments == 2 && s->segment[0].end % HMOE_PANEL != 0 && !s->c_padded) return "matmul: a segment inside a panel of C";
@@ -196,7 +197,7 @@ static bool tile_fits(unsigned version, int64_t rows, int64_t vectors) {
 static const char *schedule_defect(const hmoec_cpu_schedule *schedule, uint32_t versions) {
   if (schedule->lda < 16 || schedule->lda % 16 != 0 || schedule->lda_bf16 < 32 || schedule->lda_bf16 % 32 != 0)
     return "schedule: row stride";
-  if (schedule->row_block < 1) return "schedule: row block";
+  if (schedule->row_block < 1 || schedule->row_block_bf16 < 1) return "schedule: row block";
   for (unsigned v = 0; v < HMOE_CPU_COUNT; v++)
     if (versions & (1u << v) && (!tile_fits(v, schedule->tile_rows[v], schedule->tile_vectors[v]) ||
                                  !tile_fits(v, schedule->tile_rows_bf16[v], schedule->tile_vectors_bf16[v])))

@@ -18,7 +18,7 @@
 typedef struct hmoec_cpu_schedule {
   int64_t lda; /* row stride of every f32 A operand the micro-kernels see: >= the deepest product, an odd multiple of 16 */
   int64_t lda_bf16; /* of every bf16 A operand: >= the deepest product rounded up to 32, an odd multiple of 32 */
-  int64_t row_block; /* most rows of one block */
+  int64_t row_block, row_block_bf16; /* most rows of one block */
   int64_t tile_rows[HMOE_CPU_COUNT], tile_vectors[HMOE_CPU_COUNT]; /* f32 products */
   int64_t tile_rows_bf16[HMOE_CPU_COUNT], tile_vectors_bf16[HMOE_CPU_COUNT]; /* bf16 products; AMX has its own */
   int64_t ahead_words, hide_latency, part_steps, fetch_rows; /* see the knobs of these names (target.c) */

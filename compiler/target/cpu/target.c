@@ -8,6 +8,7 @@
 
 /* What today's servers have at least, a core. */
 enum { L1_BYTES = 32 << 10, L2_BYTES = 1 << 20, USUAL_WIDTH = 1024 };
+enum { AMX_L2_BYTES = 2 << 20, LEAST_BLOCK_BF16 = 64, MOST_BLOCK_BF16 = 256, AMX_TILES = 32 }; /* a core; rows; of two tiles */
 enum { MOST = 1 << 20 };
 #define MOST_STRIDE (INT64_C(1) << 56)
 
@@ -20,7 +21,8 @@ enum { MOST = 1 << 20 };
 
 /* The model behind row_block and chunk_panels: rows of A and their sums, of a layer of the usual width, take a quarter of the second-level cache
  * each; the other half is for panels that come and go. Of a fused pair, the part of a panel that a chunk of the hidden block meets fits the
- * first-level cache. A fused pair reads its weights once for both products, but is cut by blocks alone: it needs enough of them for all threads,
+ * first-level cache. AMX multiplies faster than memory gives weights to blocks of so few rows: blocks of products in bf16 have more, as long as rows of
+ * the widest operand fit the second-level cache of a core that has it. A fused pair reads its weights once for both products, but is cut by blocks alone: it needs enough of them for all threads,
  * and enough rows in each to be worth the weights; the sums of a block wait in a worker's scratch, hence most_columns. */
 static const hmoec_knob knobs[CPU_KNOB_COUNT] = {
     [CPU_ROW_STRIDE] = {"target", "row_stride", 16, MOST_STRIDE, 0, true}, /* of rows that products read in place */
@@ -35,8 +37,9 @@ static const hmoec_knob knobs[CPU_KNOB_COUNT] = {
     VERSIONS(CPU_TILE_ROWS_BF16, "tile_rows_bf16", 32, 4, 4, 12, 14, 14), /* AMX has its own */
     VERSIONS(CPU_TILE_VECTORS_BF16, "tile_vectors_bf16", 8, 2, 2, 2, 2, 2),
     [CPU_ROW_BLOCK] = {"matmul", "row_block", 1, MOST, L2_BYTES / 4 / (USUAL_WIDTH * 4), false}, /* whole tiles of AMX */
+    [CPU_ROW_BLOCK_BF16] = {"matmul", "row_block_bf16", 1, MOST, 0, false}, /* of blocks that a product in bf16 multiplies */
     [CPU_CHUNK_PANELS] = {"ffn", "chunk_panels", 1, MOST, L1_BYTES / (HMOE_PANEL * HMOE_PANEL * 4),
-                          false}, /* f32; of bf16 twice as many */
+                          false}, /* f32; of bf16 four times as many */
     [CPU_BLOCKS_PER_THREAD] = {"choose", "blocks_per_thread", 0, MOST, 2, false},
     [CPU_BLOCK_ROWS] = {"choose", "block_rows", 0, MOST, 16, false},
     [CPU_MOST_COLUMNS] = {"choose", "most_columns", 1, MOST_STRIDE, 8192, false},
@@ -62,12 +65,16 @@ static void prepare(hmoec_schedule *schedule, int64_t widest) {
   int64_t lines = (widest + 15) / 16, lines_bf16 = (widest + 31) / 32;
   if (!schedule->value[CPU_ROW_STRIDE]) schedule->value[CPU_ROW_STRIDE] = (lines | 1) * 16;
   if (!schedule->value[CPU_ROW_STRIDE_BF16]) schedule->value[CPU_ROW_STRIDE_BF16] = (lines_bf16 | 1) * 32;
+  int64_t rows = AMX_L2_BYTES / (2 * schedule->value[CPU_ROW_STRIDE_BF16]) / AMX_TILES * AMX_TILES;
+  rows = rows < LEAST_BLOCK_BF16 ? LEAST_BLOCK_BF16 : rows > MOST_BLOCK_BF16 ? MOST_BLOCK_BF16 : rows;
+  if (!schedule->value[CPU_ROW_BLOCK_BF16]) schedule->value[CPU_ROW_BLOCK_BF16] = rows;
 }
 
 hmoec_cpu_schedule hmoec_cpu_schedule_of(const hmoec_schedule *schedule) {
   hmoec_cpu_schedule s = {.lda = hmoec_cpu_knob(schedule, CPU_ROW_STRIDE),
                           .lda_bf16 = hmoec_cpu_knob(schedule, CPU_ROW_STRIDE_BF16),
                           .row_block = hmoec_cpu_knob(schedule, CPU_ROW_BLOCK),
+                          .row_block_bf16 = hmoec_cpu_knob(schedule, CPU_ROW_BLOCK_BF16),
                           .ahead_words = hmoec_cpu_knob(schedule, CPU_AHEAD_WORDS),
                           .hide_latency = hmoec_cpu_knob(schedule, CPU_HIDE_LATENCY),
                           .part_steps = hmoec_cpu_knob(schedule, CPU_PART_STEPS),
