@@ -68,12 +68,6 @@ intptr_t hmoec_hmk_operand(MlirOperation op, const hmoec_hmk_info *info, size_t 
   return -1;
 }
 
-MlirOperation hmoec_hmk_next_step(MlirOperation op) {
-  do op = mlirOperationGetNextInBlock(op);
-  while (!mlirOperationIsNull(op) && hmoec_op_is(op, "hmk.buffer"));
-  return op;
-}
-
 const char *const hmoec_role_names[] = {"plain", "rows", "right", "vector", "table", "keys", "values", "distances", NULL};
 _Static_assert(sizeof hmoec_role_names / sizeof *hmoec_role_names == HMOEC_ROLE_COUNT + 1, "a name for each role");
 

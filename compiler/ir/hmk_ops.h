@@ -19,8 +19,6 @@ typedef struct hmoec_hmk_info {
 
 /* The row of an hmk step op; NULL for hmk.buffer and other ops. */
 const hmoec_hmk_info *hmoec_hmk_info_of(MlirOperation op);
-/* The step behind one in its block, past buffers; null: there is none. */
-MlirOperation hmoec_hmk_next_step(MlirOperation op);
 /* Which operand has role i of the op, -1 if none. */
 intptr_t hmoec_hmk_operand(MlirOperation op, const hmoec_hmk_info *info, size_t role);
 /* Element of an i64 array attribute; count in hmoec_hmk_array_size. */

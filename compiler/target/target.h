@@ -189,9 +189,8 @@ bool hmoec_schedule_read(MlirOperation module, const hmoec_target *target, hmoec
  * its rows. False: no memory. */
 bool hmoec_place_attention(MlirOperation function, MlirOperation attention, int64_t query_block);
 
-/* For place: whether a product in a format, or a fused pair of them, multiplies the blocks that a grouping writes, that a choice asks for, or that a product
- * reads itself; where there are no blocks, whether the product is one, or that which the choice is about. */
-bool hmoec_has_products_in(MlirOperation step, hmoec_format format);
+/* For place: whether some product in a format, or a fused pair of them, multiplies the blocks that a step reads or writes; false of one without blocks. */
+bool hmoec_multiplies_blocks_in(MlirOperation step, hmoec_format format);
 
 static inline int64_t hmoec_round_columns(const hmoec_target *target, int64_t columns) {
   return (columns + target->column_step - 1) / target->column_step * target->column_step;

@@ -110,16 +110,13 @@ static bool is_product_in(MlirOperation step, const char *format) {
   return hmoec_op_is(step, "hmk.grouped_matmul") && hmoec_op_string_is(step, "format", format);
 }
 
-bool hmoec_has_products_in(MlirOperation step, hmoec_format format) {
+bool hmoec_multiplies_blocks_in(MlirOperation step, hmoec_format format) {
   const char *name = hmoec_format_name(format);
   const hmoec_hmk_info *info = hmoec_hmk_info_of(step);
   size_t role = 0;
   while (info && info->roles[role] && strcmp(info->roles[role], "blocks") != 0) role++;
   intptr_t blocks = info && info->roles[role] ? hmoec_hmk_operand(step, info, role) : -1;
-  if (blocks < 0) {
-    if (hmoec_op_is(step, "hmk.choose")) step = hmoec_hmk_next_step(step);
-    return !mlirOperationIsNull(step) && is_product_in(step, name);
-  }
+  if (blocks < 0) return false;
   MlirOpOperand use = mlirValueGetFirstUse(mlirOperationGetOperand(step, blocks));
   while (!mlirOpOperandIsNull(use) && !is_product_in(mlirOpOperandGetOwner(use), name)) use = mlirOpOperandGetNextUse(use);
   return !mlirOpOperandIsNull(use);

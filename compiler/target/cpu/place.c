@@ -21,7 +21,7 @@ bool hmoec_cpu_place(MlirOperation function, MlirOperation op, const hmoec_sched
   } blocks[] = {{"hmk.route_topk", CPU_ROUTE_ROWS},  {"hmk.combine", CPU_COMBINE_ROWS}, {"hmk.select_embedding", CPU_SELECT_ROWS},
                 {"hmk.contract", CPU_CONTRACT_ROWS}, {"hmk.map_rows", CPU_MAP_ROWS},    {"hmk.norm_rows", CPU_NORM_ROWS},
                 {"hmk.embed_rows", CPU_EMBED_ROWS},  {"hmk.store_kv", CPU_STORE_ROWS}};
-  bool bf16 = hmoec_has_products_in(op, HMOEC_FORMAT_BF16);
+  bool bf16 = hmoec_multiplies_blocks_in(op, HMOEC_FORMAT_BF16);
   int64_t row_block = hmoec_cpu_knob(schedule, bf16 ? CPU_ROW_BLOCK_BF16 : CPU_ROW_BLOCK),
           queries = hmoec_cpu_knob(schedule, CPU_QUERY_ROWS);
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {

@@ -37,7 +37,7 @@ static const hmoec_knob knobs[CPU_KNOB_COUNT] = {
     VERSIONS(CPU_TILE_ROWS_BF16, "tile_rows_bf16", 32, 4, 4, 12, 14, 14), /* AMX has its own */
     VERSIONS(CPU_TILE_VECTORS_BF16, "tile_vectors_bf16", 8, 2, 2, 2, 2, 2),
     [CPU_ROW_BLOCK] = {"matmul", "row_block", 1, MOST, L2_BYTES / 4 / (USUAL_WIDTH * 4), false}, /* whole tiles of AMX */
-    [CPU_ROW_BLOCK_BF16] = {"matmul", "row_block_bf16", 1, MOST, 0, false}, /* of blocks that a product in bf16 multiplies */
+    [CPU_ROW_BLOCK_BF16] = {"matmul", "row_block_bf16", 1, MOST, 0, false}, /* of groups that a product in bf16 multiplies */
     [CPU_CHUNK_PANELS] = {"ffn", "chunk_panels", 1, MOST, L1_BYTES / (HMOE_PANEL * HMOE_PANEL * 4),
                           false}, /* f32; of bf16 four times as many */
     [CPU_BLOCKS_PER_THREAD] = {"choose", "blocks_per_thread", 0, MOST, 2, false},
