@@ -204,6 +204,50 @@ static void test_wild_rows(void **state) {
   }
 }
 
+/* Few rows, of so much depth that a warp's stages are used several times in a panel; and rows of a caller's, which may lie at any f32: the bits are the same. */
+static void test_few_rows(void **state) {
+  (void)state;
+  enum { KERNELS = 6 };
+  static const int64_t depths[KERNELS] = {1100, 1088, 640, 320, 64, 1100};
+  for (const hmoec_cuda_chip *chip = hmoec_cuda_chips; chip->name; chip++) {
+    hmoec_kernel kernels[KERNELS];
+    for (int i = 0; i < KERNELS; i++)
+      kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL,
+                                  .spec.matmul = {.format = HMOEC_FORMAT_BF16,
+                                                  .few_rows = true,
+                                                  .paired = i % 2,
+                                                  .k = depths[i],
+                                                  .n = 100,
+                                                  .a_stride = depths[i] + 4 * (i % 3),
+                                                  .c_stride = 100,
+                                                  .row_block = 40,
+                                                  .norm = i == KERNELS - 1 ? HMOEC_NORM_RMS : HMOEC_NORM_NONE,
+                                                  .norm_epsilon = 1e-5,
+                                                  .norm_scale = 1,
+                                                  .segments = 1,
+                                                  .segment = {{100, HMOEC_ACTIVATION_NONE, false, false}}}};
+    harness_unit u = harness_compile_for(chip, kernels, KERNELS, hmoec_cpu_schedule_default(DEEPEST), NULL);
+    for (size_t i = 0; i < KERNELS; i++) {
+      problem p = problem_create(&kernels[i].spec.matmul, 36, NULL);
+      if (kernels[i].spec.matmul.norm == HMOEC_NORM_NONE) check_product(&u, i, &p, -1);
+      else run_product(&u, i, &p, 0, 1);
+      harness_buffer moved = harness_floats((int64_t)(p.a.bytes / 4) + 1);
+      memcpy((float *)moved.data + 1, p.a.data, p.a.bytes);
+      void *buffers[BINDINGS], *first = malloc(p.c.bytes);
+      memcpy(first, p.c.data, p.c.bytes);
+      memcpy(p.c.data, p.c_before, p.c.bytes);
+      problem_bind(&p, buffers);
+      buffers[0] = (float *)moved.data + 1;
+      harness_launch(&u, i, buffers, NULL, 0, p.rows, p.blocks, p.blocks, 1);
+      assert_memory_equal(first, p.c.data, p.c.bytes);
+      free(first);
+      harness_free(&moved);
+      problem_destroy(&p);
+    }
+    harness_destroy(&u);
+  }
+}
+
 /* ---- rows ---- */
 
 static hmoec_pack_rows_spec random_packing(hmoec_norm norm) {
@@ -394,8 +438,7 @@ static hmoec_kernel plain_product(bool few, bool planes, bool paired) {
                                         .segment = {{N, HMOEC_ACTIVATION_RELU, false, false}}}};
 }
 
-/* What loops over depth load from shared memory, and copy there, meets no bank twice; nor does what is stored there. Few rows' sums alone are read several rows
- * at a time, some banks twice. wgmma reads planes as they lie, in the order that the chip wants, which nothing here counts. */
+/* What loops over depth load from shared memory, and copy there, meets no bank twice; nor does what is stored there. wgmma reads planes as they lie, in the order that the chip wants, which nothing here counts. */
 static void test_bank_conflicts(void **state) {
   (void)state;
   enum { KERNELS = 5, FEW = 2, PACKING = 4 };
@@ -415,7 +458,6 @@ static void test_bank_conflicts(void **state) {
                                                                .row_block = TILE_ROWS}}};
     harness_unit u = harness_compile_for(chip, kernels, KERNELS, hmoec_cpu_schedule_default(DEEPEST), NULL);
     for (size_t i = 0; i < KERNELS; i++) {
-      bool is_stream = i >= FEW && i < PACKING;
       ptx_module_reset(u.module);
       if (i == PACKING) check_packing(&u, i, TILE_ROWS);
       else {
@@ -424,14 +466,14 @@ static void test_bank_conflicts(void **state) {
         problem_destroy(&p);
       }
       ptx_counters c = ptx_module_counters(u.module);
-      if (c.copy_conflicts || c.store_conflicts || (!is_stream && c.load_conflicts))
+      if (c.copy_conflicts || c.store_conflicts || c.load_conflicts)
         fail_msg("%s, kernel %zu: %d conflicts of %d loads, %d of %d stores, %d of %d copies", chip->name, i, (int)c.load_conflicts,
                  (int)c.load_wavefronts, (int)c.store_conflicts, (int)c.store_wavefronts, (int)c.copy_conflicts,
                  (int)c.copy_wavefronts);
-      bool copies = i < FEW && !chip->has_wgmma; /* and what wgmma multiplies comes by bulk copies, and goes nowhere */
+      bool copies =
+          i < PACKING && (i >= FEW || !chip->has_wgmma); /* what wgmma multiplies comes by bulk copies, and goes nowhere */
       assert_true(copies ? c.copy_wavefronts && c.load_wavefronts && c.store_wavefronts : !c.copy_wavefronts);
       assert_true(i < FEW || c.load_wavefronts);
-      if (is_stream) assert_true(c.load_conflicts <= c.load_wavefronts);
     }
     harness_destroy(&u);
   }
@@ -439,8 +481,8 @@ static void test_bank_conflicts(void **state) {
 
 int main(void) {
   harness_seed();
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_products), cmocka_unit_test(test_wild_rows),
-                                     cmocka_unit_test(test_packed_rows), cmocka_unit_test(test_normalised_rows),
-                                     cmocka_unit_test(test_bank_conflicts)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_products),        cmocka_unit_test(test_wild_rows),
+                                     cmocka_unit_test(test_few_rows),        cmocka_unit_test(test_packed_rows),
+                                     cmocka_unit_test(test_normalised_rows), cmocka_unit_test(test_bank_conflicts)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

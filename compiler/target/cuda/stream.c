@@ -1,43 +1,60 @@
-/* MATMUL in bf16 of few rows: weights go from memory straight into the registers of mma.m16n8k16, as its left side, and rows are the right one.
+/* MATMUL in bf16 of few rows: mma.m16n8k16 with weights as its left side and rows as its right one.
  *
- *   for each part of up to 32 rows, for each 16 columns of B:
+ *   for each part of up to 32 rows, for each panel of C (of a pair: of its gates, and of its ups):
  *     every warp multiplies the planes of depth that are its own, of all rows of the part
  *     the warps' sums meet in shared memory, in the order of the warps; epilogue
  *
+ * Weights come to shared memory by asynchronous copies, a warp's to stages of its own: no warp waits for another one's. While a plane is multiplied the next ones are on the
+ * way, and while sums meet those of the next panel are: memory always has something to do. Rows are read where they are, once for all columns of a panel.
+ *
  * A thread reads pieces of 8 of depth, whose words are two steps of the instruction: which depth is whose does not matter, as long as both sides agree.
- * Of pairs the 16 columns are 8 gates and their 8 ups. A is row-major, f32 or bf16. Bindings and the equation: hmoec_matmul_spec in kernel/kernels.h. */
+ * A is row-major, f32 or bf16. Bindings and the equation: hmoec_matmul_spec in kernel/kernels.h. */
 #include <mlir-c/BuiltinTypes.h>
 
 #include "target/cuda/product.h"
 
 enum {
-  THREADS = 256,
+  THREADS = 128,
   WARPS = THREADS / CUDA_WARP,
   PLANE = HMOE_CUDA_PLANE,
   PIECE = 8,
+  PIECE_BYTES = PIECE * 2,
+  LINE_BYTES = PLANE * 2,
+  PANEL_BYTES = CUDA_PANEL * LINE_BYTES, /* of a plane */
   TILE = 8, /* rows that one instruction multiplies */
-  TILES = 4, /* and how many of them at one time: of rows that are normalised fewer, whose weights are in registers, too */
+  TILES = 4, /* and how many of them at one time: of rows that are normalised fewer, for the registers of their statistics */
   NORMALISED_TILES = 2,
   ROWS = TILE * TILES,
-  COLUMNS = 16,
-  SUM_PITCH = COLUMNS + 4, /* a warp's stores meet no bank twice */
-  SUM_BYTES = WARPS * ROWS * SUM_PITCH * 4
+  LEFT = 16, /* columns that one instruction multiplies */
+  LEFTS = 2 * CUDA_PANEL / LEFT, /* at most: of pairs */
+  STAGES_BYTES = 4 * PANEL_BYTES, /* of a warp: two planes of a pair, four of another product */
+  RING_BYTES = WARPS * STAGES_BYTES
 };
 
+static const MlirType none = {NULL};
 static const MlirValue nothing = {NULL};
 
-static int64_t shared_bytes(const hmoec_matmul_spec *spec) { return SUM_BYTES + cuda_row_norm_bytes(spec->norm, ROWS); }
+/* Of a row of sums: a warp's stores meet no bank twice. */
+static int64_t sum_pitch(const hmoec_matmul_spec *spec) { return (spec->paired ? 2 : 1) * CUDA_PANEL + 4; }
+static int64_t norm_at(const hmoec_matmul_spec *spec) { return RING_BYTES + WARPS * ROWS * sum_pitch(spec) * 4; }
+static int64_t shared_bytes(const hmoec_matmul_spec *spec) { return norm_at(spec) + cuda_row_norm_bytes(spec->norm, ROWS); }
 
 typedef struct stream {
   product p;
   int64_t tiles;
-  MlirType four_f32, four_words, words; /* vectors of 4 f32, of 4 words; a word */
+  bool pairs; /* what follows is of these columns */
+  int64_t panels, stages; /* of B, for one of C; planes of them that there is room for */
+  MlirType piece_words, four_f32; /* vectors of 4 words, of 4 f32 */
+  MlirType tile_sums; /* a vector of the sums that a lane has of a tile of rows: 4 of every 16 columns */
   MlirValue group, quad; /* lane / 4 and lane % 4 */
+  MlirValue left; /* the column of 8 that this lane reads of weights */
+  MlirValue planes; /* of depth */
+  MlirValue first, end; /* this warp's first plane; panels of C */
   MlirValue part; /* the part's first row, in the block */
   MlirValue rows; /* of the part */
   MlirValue row[TILES]; /* of A, that this lane reads */
+  MlirValue is_aligned; /* whether A may be read 16 bytes at a time; null: it is known */
   cuda_statistics statistics[TILES];
-  MlirValue column[2]; /* of B, whose lines this lane reads */
 } stream;
 
 static MlirValue row_of(void *user, MlirValue i) {
@@ -56,21 +73,77 @@ static void find_rows(stream *s) {
   }
 }
 
+/* ---- weights ---- */
+
+typedef struct place { /* of a plane of a panel of C, in the order in which a warp multiplies them */
+  MlirValue panel, plane;
+} place;
+
+static place place_behind(stream *s, place at) {
+  ir_builder *ir = &s->p.e->ir;
+  MlirValue plane = ir_add_i(ir, at.plane, ir_i64(ir, WARPS)), ends = ir_compare_i(ir, IR_GE, plane, s->planes);
+  return (place){ir_select(ir, ends, ir_add_i(ir, at.panel, ir_i64(ir, 1)), at.panel), ir_select(ir, ends, s->first, plane)};
+}
+
+/* This warp's stage that is used `number`th. */
+static MlirValue stage_at(stream *s, MlirValue number) {
+  ir_builder *ir = &s->p.e->ir;
+  MlirValue own = ir_mul_i(ir, s->p.task->warp, ir_i64(ir, STAGES_BYTES));
+  MlirValue stage = ir_and(ir, number, ir_i64(ir, s->stages - 1));
+  MlirValue at = ir_add_i(ir, own, ir_mul_i(ir, stage, ir_i64(ir, s->panels * PANEL_BYTES)));
+  return ir_at(ir, cuda_shared(s->p.e, 0), ir->i8, at);
+}
+
+/* Weights to a stage, where there are such; a group of copies in any case. */
+static void copy_weights(stream *s, place from, MlirValue number) {
+  hmoec_cuda_emitter *e = s->p.e;
+  ir_builder *ir = &e->ir;
+  MlirValue lane = ir_mul_i(ir, s->p.task->lane, ir_i64(ir, PIECE_BYTES));
+  MlirValue to = ir_at(ir, stage_at(s, number), ir->i8, lane), bytes = ir_i32(ir, PIECE_BYTES);
+  MlirValue panel =
+      s->pairs ? ir_add_i(ir, from.panel, from.panel) : ir_add_i(ir, from.panel, ir_i64(ir, cuda_paired_panels(s->p.spec)));
+  ir_branch there;
+  ir_if_begin(ir, &there, ir_and(ir, ir_compare_i(ir, IR_LT, from.panel, s->end), ir_compare_i(ir, IR_LT, from.plane, s->planes)),
+              none);
+  for (int64_t i = 0; i < s->panels; i++) {
+    MlirValue number_of_plane = ir_add_i(ir, ir_mul_i(ir, ir_add_i(ir, panel, ir_i64(ir, i)), s->planes), from.plane);
+    MlirValue at = ir_at(ir, cuda_row_of(e, s->p.b, ir->i8, number_of_plane, PANEL_BYTES), ir->i8, lane);
+    for (int64_t b = 0; b < PANEL_BYTES; b += CUDA_WARP * PIECE_BYTES)
+      cuda_copy_async(e, ir_at_constant(ir, to, ir->i8, i * PANEL_BYTES + b), ir_at_constant(ir, at, ir->i8, b), bytes);
+  }
+  cuda_if_end(e, &there);
+  cuda_copy_commit(e);
+}
+
+/* weights[column / 8][piece]: of the lane's column of 8, pieces quad and quad + 4. */
+static void load_weights(stream *s, MlirValue number, MlirValue weights[2 * LEFTS][2]) {
+  ir_builder *ir = &s->p.e->ir;
+  MlirValue stage = stage_at(s, number);
+  for (int64_t i = 0; i < 2; i++) {
+    MlirValue piece = ir_xor(ir, ir_add_i(ir, s->quad, ir_i64(ir, 4 * i)), s->left);
+    MlirValue at = ir_add_i(ir, ir_mul_i(ir, s->left, ir_i64(ir, LINE_BYTES)), ir_mul_i(ir, piece, ir_i64(ir, PIECE_BYTES)));
+    MlirValue from = ir_at(ir, stage, ir->i8, at);
+    for (int64_t c = 0; c < s->panels * CUDA_PANEL / 8; c++)
+      weights[c][i] = ir_load(ir, s->piece_words, ir_at_constant(ir, from, ir->i8, c * 8 * LINE_BYTES), 16);
+  }
+}
+
 /* ---- A ---- */
 
-static MlirValue a_element(stream *s, int64_t t, MlirValue k) {
-  return cuda_row_norm_apply(s->p.e, &s->p.norm, &s->statistics[t], cuda_f32(s->p.e, s->row[t], k), k);
+static MlirValue a_element(stream *s, int64_t t, MlirValue x, MlirValue k) {
+  return cuda_row_norm_apply(s->p.e, &s->p.norm, &s->statistics[t], x, k);
 }
 
 /* Depth row k of tile t, as A has it, 0 behind the last where that may be. */
-static MlirValue a_value(stream *s, int64_t t, MlirValue k, bool last) {
+static MlirValue a_value(stream *s, int64_t t, MlirValue k) {
   ir_builder *ir = &s->p.e->ir;
   const hmoec_matmul_spec *spec = s->p.spec;
-  bool halves = hmoec_is_bf16(spec->a_format);
+  bool halves = hmoec_is_bf16(spec->a_format), last = spec->k % PLANE != 0;
   MlirType type = halves ? ir->i16 : ir->f32;
   ir_branch real;
   if (last) ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, k, ir_i64(ir, spec->k)), type);
-  MlirValue x = halves ? ir_load(ir, ir->i16, ir_at(ir, s->row[t], ir->i16, k), 2) : a_element(s, t, k);
+  MlirValue x =
+      halves ? ir_load(ir, ir->i16, ir_at(ir, s->row[t], ir->i16, k), 2) : a_element(s, t, cuda_f32(s->p.e, s->row[t], k), k);
   if (!last) return x;
   ir_if_else(ir, &real, x);
   MlirValue zero =
@@ -78,105 +151,134 @@ static MlirValue a_value(stream *s, int64_t t, MlirValue k, bool last) {
   return ir_if_end(ir, &real, zero);
 }
 
-/* Words of a piece from depth row k on, of the row that this lane has of tile t. */
-static void load_piece(stream *s, int64_t t, MlirValue k, bool last, MlirValue out_words[PIECE / 2]) {
+/* Words of a piece from depth row k on, one value at a time. */
+static MlirValue piece_by_value(stream *s, int64_t t, MlirValue k) {
   ir_builder *ir = &s->p.e->ir;
-  if (hmoec_is_bf16(s->p.spec->a_format) && !last && s->p.spec->a_stride % PIECE == 0) {
-    MlirValue words = ir_load(ir, s->four_words, ir_at(ir, s->row[t], ir->i16, k), 16);
-    for (int64_t w = 0; w < PIECE / 2; w++) out_words[w] = cuda_element(s->p.e, words, ir->i32, w);
-    return;
-  }
+  MlirValue words = ir_splat_to(ir, ir_i32(ir, 0), PIECE / 2);
   for (int64_t w = 0; w < PIECE / 2; w++) {
-    MlirValue low = a_value(s, t, ir_add_i(ir, k, ir_i64(ir, 2 * w)), last),
-              high = a_value(s, t, ir_add_i(ir, k, ir_i64(ir, 2 * w + 1)), last);
-    out_words[w] = hmoec_is_bf16(s->p.spec->a_format) ? cuda_word(s->p.e, low, high) : cuda_bf16_word(s->p.e, low, high);
+    MlirValue low = a_value(s, t, ir_add_i(ir, k, ir_i64(ir, 2 * w))), high = a_value(s, t, ir_add_i(ir, k, ir_i64(ir, 2 * w + 1)));
+    MlirValue word = hmoec_is_bf16(s->p.spec->a_format) ? cuda_word(s->p.e, low, high) : cuda_bf16_word(s->p.e, low, high);
+    words = cuda_with_element(s->p.e, words, word, w);
+  }
+  return words;
+}
+
+/* The same of a whole piece of a row that is aligned to 16 bytes. */
+static MlirValue whole_piece(stream *s, int64_t t, MlirValue k) {
+  hmoec_cuda_emitter *e = s->p.e;
+  ir_builder *ir = &e->ir;
+  if (hmoec_is_bf16(s->p.spec->a_format)) return ir_load(ir, s->piece_words, ir_at(ir, s->row[t], ir->i16, k), 16);
+  MlirValue words = ir_splat_to(ir, ir_i32(ir, 0), PIECE / 2), at = ir_at(ir, s->row[t], ir->f32, k), x[PIECE];
+  for (int64_t i = 0; i < PIECE; i += 4) {
+    MlirValue four = ir_load(ir, s->four_f32, ir_at_constant(ir, at, ir->f32, i), 16);
+    for (int64_t j = 0; j < 4; j++)
+      x[i + j] = a_element(s, t, cuda_element(e, four, ir->f32, j), ir_add_i(ir, k, ir_i64(ir, i + j)));
+  }
+  for (int64_t w = 0; w < PIECE / 2; w++) words = cuda_with_element(e, words, cuda_bf16_word(e, x[2 * w], x[2 * w + 1]), w);
+  return words;
+}
+
+/* Pieces quad and quad + 4 of a plane, of the row that this lane has of tile t. */
+static void load_pieces(stream *s, int64_t t, MlirValue plane, MlirValue out_words[2]) {
+  ir_builder *ir = &s->p.e->ir;
+  const hmoec_matmul_spec *spec = s->p.spec;
+  bool may_align = spec->a_stride % (hmoec_is_bf16(spec->a_format) ? PIECE : 4) == 0 && spec->k >= PLANE;
+  MlirValue is_whole = nothing, first_k = ir_mul_i(ir, plane, ir_i64(ir, PLANE));
+  if (spec->k % PLANE) is_whole = ir_compare_i(ir, IR_LT, plane, ir_i64(ir, spec->k / PLANE));
+  if (!mlirValueIsNull(s->is_aligned)) is_whole = mlirValueIsNull(is_whole) ? s->is_aligned : ir_and(ir, is_whole, s->is_aligned);
+  for (int64_t i = 0; i < 2; i++) {
+    MlirValue k = ir_add_i(ir, first_k, ir_mul_i(ir, ir_add_i(ir, s->quad, ir_i64(ir, 4 * i)), ir_i64(ir, PIECE)));
+    ir_branch whole;
+    if (!may_align) {
+      out_words[i] = piece_by_value(s, t, k);
+    } else if (mlirValueIsNull(is_whole)) {
+      out_words[i] = whole_piece(s, t, k);
+    } else {
+      ir_if_begin(ir, &whole, is_whole, s->piece_words);
+      ir_if_else(ir, &whole, whole_piece(s, t, k));
+      out_words[i] = ir_if_end(ir, &whole, piece_by_value(s, t, k));
+    }
   }
 }
 
 /* ---- products ---- */
 
-/* sums[t] += the plane's products. last: of a plane that ends behind k. */
-static void multiply_plane(stream *s, MlirValue plane, bool last, MlirValue sums[TILES]) {
+/* sums += the tile's products. */
+static MlirValue multiply_tile(stream *s, MlirValue weights[2 * LEFTS][2], const MlirValue pieces[2], MlirValue sums) {
   hmoec_cuda_emitter *e = s->p.e;
-  ir_builder *ir = &e->ir;
-  int64_t planes = cuda_planes_of(s->p.spec->k), width = CUDA_PANEL;
-  MlirValue weights[2][2][PIECE / 2], pieces[2];
-  for (int64_t i = 0; i < 2; i++) pieces[i] = ir_add_i(ir, s->quad, ir_i64(ir, 4 * i));
-  for (int64_t h = 0; h < 2; h++) { /* the column's line of the plane */
-    MlirValue panel = ir_div_i(ir, s->column[h], ir_i64(ir, width)), column = ir_rem_i(ir, s->column[h], ir_i64(ir, width));
-    MlirValue line = ir_add_i(ir, ir_mul_i(ir, panel, ir_i64(ir, planes)), plane);
-    line = ir_add_i(ir, ir_mul_i(ir, line, ir_i64(ir, width)), column);
-    MlirValue from = cuda_row_of(e, s->p.b, ir->i16, line, PLANE);
-    for (int64_t i = 0; i < 2; i++) {
-      MlirValue place = ir_mul_i(ir, ir_xor(ir, pieces[i], s->group), ir_i64(ir, PIECE));
-      MlirValue words = ir_load(ir, s->four_words, ir_at(ir, from, ir->i16, place), 16);
-      for (int64_t w = 0; w < PIECE / 2; w++) weights[h][i][w] = cuda_element(s->p.e, words, ir->i32, w);
-    }
-  }
-  MlirValue first_k = ir_mul_i(ir, plane, ir_i64(ir, PLANE));
-  for (int64_t t = 0; t < s->tiles; t++) {
-    ir_branch there; /* of all lanes */
-    if (t) ir_if_begin(ir, &there, ir_compare_i(ir, IR_GT, s->rows, ir_i64(ir, t * TILE)), s->four_f32);
-    MlirValue sum = sums[t];
-    for (int64_t i = 0; i < 2; i++) {
-      MlirValue x[PIECE / 2];
-      load_piece(s, t, ir_add_i(ir, first_k, ir_mul_i(ir, pieces[i], ir_i64(ir, PIECE))), last, x);
+  MlirType word = e->ir.i32, number = e->ir.f32;
+  for (int64_t m = 0; m < s->panels * CUDA_PANEL / LEFT; m++) {
+    MlirValue sum = ir_splat_to(&e->ir, ir_f32(&e->ir, 0.0f), 4);
+    for (int64_t j = 0; j < 4; j++) sum = cuda_with_element(e, sum, cuda_element(e, sums, number, 4 * m + j), j);
+    for (int64_t i = 0; i < 2; i++)
       for (int64_t step = 0; step < PIECE / 4; step++) {
-        const MlirValue a[4] = {weights[0][i][2 * step], weights[1][i][2 * step], weights[0][i][2 * step + 1],
-                                weights[1][i][2 * step + 1]},
-                        b[2] = {x[2 * step], x[2 * step + 1]};
+        const MlirValue *upper = weights[2 * m], *lower = weights[2 * m + 1];
+        const MlirValue a[4] = {cuda_element(e, upper[i], word, 2 * step), cuda_element(e, lower[i], word, 2 * step),
+                                cuda_element(e, upper[i], word, 2 * step + 1), cuda_element(e, lower[i], word, 2 * step + 1)},
+                        b[2] = {cuda_element(e, pieces[i], word, 2 * step), cuda_element(e, pieces[i], word, 2 * step + 1)};
         sum = cuda_mma_bf16(e, a, b, sum);
       }
-    }
-    if (t) {
-      ir_if_else(ir, &there, sum);
-      sum = ir_if_end(ir, &there, sums[t]);
-    }
-    sums[t] = sum;
+    for (int64_t j = 0; j < 4; j++) sums = cuda_with_element(e, sums, cuda_element(e, sum, number, j), 4 * m + j);
   }
+  return sums;
 }
 
-/* This warp's planes, from the block's first on. */
-static void multiply_planes(stream *s, MlirValue sums[TILES]) {
+enum {
+  PANEL_ARG,
+  PLANE_ARG,
+  USED_ARG,
+  ARGS
+}; /* what loops carry beside sums: the place that is copied next, how many stages were used */
+
+/* This warp's planes of a panel of C. */
+static void multiply_planes(stream *s, MlirValue args[ARGS], MlirValue sums[TILES]) {
   ir_builder *ir = &s->p.e->ir;
-  int64_t whole = s->p.spec->k / PLANE;
-  MlirValue first = ir_div_i(ir, s->p.first_k, ir_i64(ir, PLANE));
+  MlirValue carried[ARGS + TILES], weights[2 * LEFTS][2], pieces[2];
+  for (int a = 0; a < ARGS; a++) carried[a] = args[a];
+  for (int64_t t = 0; t < s->tiles; t++) carried[ARGS + t] = sums[t];
   ir_loop plane;
-  ir_for_begin(ir, &plane, ir_add_i(ir, first, s->p.task->warp), ir_i64(ir, whole), WARPS, s->tiles, sums);
-  MlirValue next[TILES];
-  for (int64_t t = 0; t < s->tiles; t++) next[t] = plane.args[t];
-  multiply_plane(s, plane.index, false, next);
-  ir_for_end(ir, &plane, next);
-  for (int64_t t = 0; t < s->tiles; t++) sums[t] = plane.args[t];
-  if (s->p.spec->k % PLANE == 0) return;
-  /* The last is the next warp's: the one whose turn it would be, or the first where no plane is whole. */
-  MlirValue last = ir_i64(ir, whole), turn = ir_rem_i(ir, ir_sub_i(ir, last, first), ir_i64(ir, WARPS));
-  MlirValue mine = ir_and(ir, ir_compare_i(ir, IR_EQ, turn, s->p.task->warp), ir_compare_i(ir, IR_LE, first, last));
-  ir_loop once; /* one time or none: a loop carries all tiles */
-  ir_for_begin(ir, &once, ir_i64(ir, 0), ir_select(ir, mine, ir_i64(ir, 1), ir_i64(ir, 0)), 1, s->tiles, sums);
-  for (int64_t t = 0; t < s->tiles; t++) next[t] = once.args[t];
-  multiply_plane(s, last, true, next);
-  ir_for_end(ir, &once, next);
-  for (int64_t t = 0; t < s->tiles; t++) sums[t] = once.args[t];
+  ir_for_begin(ir, &plane, s->first, s->planes, WARPS, ARGS + s->tiles, carried);
+  MlirValue used = plane.args[USED_ARG];
+  place ahead = {plane.args[PANEL_ARG], plane.args[PLANE_ARG]}, behind = place_behind(s, ahead);
+  load_pieces(s, 0, plane.index, pieces); /* they are on the way while the weights are waited for */
+  cuda_copy_wait(s->p.e, (int32_t)s->stages - 2); /* for this plane */
+  cuda_warp_barrier(s->p.e); /* all lanes' copies; and the stage that is filled now is read no more */
+  load_weights(s, used, weights); /* before memory is written, so that LLVM leaves pieces whole */
+  copy_weights(s, ahead, ir_add_i(ir, used, ir_i64(ir, s->stages - 1)));
+  carried[PANEL_ARG] = behind.panel;
+  carried[PLANE_ARG] = behind.plane;
+  carried[USED_ARG] = ir_add_i(ir, used, ir_i64(ir, 1));
+  carried[ARGS] = multiply_tile(s, weights, pieces, plane.args[ARGS]);
+  for (int64_t t = 1; t < s->tiles; t++) {
+    ir_branch there; /* of all lanes */
+    ir_if_begin(ir, &there, ir_compare_i(ir, IR_GT, s->rows, ir_i64(ir, t * TILE)), s->tile_sums);
+    load_pieces(s, t, plane.index, pieces);
+    ir_if_else(ir, &there, multiply_tile(s, weights, pieces, plane.args[ARGS + t]));
+    carried[ARGS + t] = ir_if_end(ir, &there, plane.args[ARGS + t]);
+  }
+  ir_for_end(ir, &plane, carried);
+  for (int a = 0; a < ARGS; a++) args[a] = plane.args[a];
+  for (int64_t t = 0; t < s->tiles; t++) sums[t] = plane.args[ARGS + t];
 }
 
 /* ---- sums ---- */
 
-/* Sum [row][column] of a warp. */
+/* Sum [row][column] of a warp; of a pair's columns the gates are first. */
 static MlirValue sum_at(stream *s, MlirValue warp, MlirValue row, MlirValue column) {
   ir_builder *ir = &s->p.e->ir;
   MlirValue line = ir_add_i(ir, ir_mul_i(ir, warp, ir_i64(ir, ROWS)), row);
-  return ir_at(ir, cuda_row(s->p.e, cuda_shared(s->p.e, 0), line, SUM_PITCH), ir->f32, column);
+  return ir_at(ir, cuda_row(s->p.e, cuda_shared(s->p.e, RING_BYTES), line, sum_pitch(s->p.spec)), ir->f32, column);
 }
 
-/* A lane has columns g and g + 8 of rows 2 q and 2 q + 1. */
+/* Of every 16 columns a lane has its own of the first and of the last 8, of rows 2 q and 2 q + 1. */
 static void store_sums(stream *s, const MlirValue sums[TILES]) {
   ir_builder *ir = &s->p.e->ir;
+  MlirValue from = sum_at(s, s->p.task->warp, ir_mul_i(ir, s->quad, ir_i64(ir, 2)), s->left);
   for (int64_t t = 0; t < s->tiles; t++)
-    for (int64_t j = 0; j < 4; j++) {
-      MlirValue row = ir_add_i(ir, ir_mul_i(ir, s->quad, ir_i64(ir, 2)), ir_i64(ir, t * TILE + j % 2));
-      MlirValue column = ir_add_i(ir, s->group, ir_i64(ir, j / 2 * 8));
-      ir_store(ir, cuda_element(s->p.e, sums[t], ir->f32, j), sum_at(s, s->p.task->warp, row, column), 4);
+    for (int64_t i = 0; i < s->panels * CUDA_PANEL / LEFT * 4; i++) {
+      int64_t row = t * TILE + i % 2, column = i / 4 * LEFT + i / 2 % 2 * 8;
+      ir_store(ir, cuda_element(s->p.e, sums[t], ir->f32, i),
+               ir_at_constant(ir, from, ir->f32, row * sum_pitch(s->p.spec) + column), 4);
     }
 }
 
@@ -187,38 +289,45 @@ static MlirValue whole_sum(stream *s, MlirValue row, MlirValue column) {
   return sum;
 }
 
-/* first: column of C; right: of B. */
-static void emit_epilogue(stream *s, bool pairs, MlirValue first, MlirValue right) {
+/* Of panel `panel` of C. */
+static void emit_epilogue(stream *s, MlirValue panel) {
   ir_builder *ir = &s->p.e->ir;
-  int64_t width = pairs ? COLUMNS / 2 : COLUMNS;
-  MlirValue columns = ir_i64(ir, width);
+  int64_t width = CUDA_PANEL;
+  MlirValue columns = ir_i64(ir, width), first = ir_mul_i(ir, panel, columns);
   ir_loop i;
   ir_for_begin(ir, &i, s->p.task->thread, ir_mul_i(ir, s->rows, columns), THREADS, 0, NULL);
-  MlirValue row = ir_div_i(ir, i.index, columns), column = ir_rem_i(ir, i.index, columns);
-  MlirValue sum = whole_sum(s, row, column), up = pairs ? whole_sum(s, row, ir_add_i(ir, column, columns)) : nothing;
-  cuda_write_column(&s->p, pairs, ir_add_i(ir, s->part, row), ir_add_i(ir, first, column), sum, up, ir_add_i(ir, right, column));
+  MlirValue row = ir_div_i(ir, i.index, columns), column = ir_rem_i(ir, i.index, columns), c = ir_add_i(ir, first, column);
+  MlirValue sum = whole_sum(s, row, column), up = s->pairs ? whole_sum(s, row, ir_add_i(ir, column, columns)) : nothing;
+  cuda_write_column(&s->p, s->pairs, ir_add_i(ir, s->part, row), c, sum, up, cuda_right_column(&s->p, s->pairs, c));
   ir_for_end(ir, &i, NULL);
 }
 
-/* Columns [begin, end) of C, in panels, of one part of the rows. */
-static void emit_columns(stream *s, bool pairs, MlirValue begin, MlirValue end) {
+/* Panels [begin, end) of C, of one part of the rows. */
+static void emit_panels(stream *s, bool pairs, MlirValue begin, MlirValue end) {
   hmoec_cuda_emitter *e = s->p.e;
   ir_builder *ir = &e->ir;
-  int64_t width = pairs ? COLUMNS / 2 : COLUMNS, panel_columns = CUDA_PANEL;
+  s->pairs = pairs;
+  s->panels = pairs ? 2 : 1;
+  s->stages = STAGES_BYTES / (s->panels * PANEL_BYTES);
+  s->end = end;
+  int64_t sums_count = s->panels * CUDA_PANEL / LEFT * 4;
+  s->tile_sums = mlirVectorTypeGet(1, &sums_count, ir->f32);
+  place ahead = {begin, s->first};
+  for (int64_t i = 0; i < s->stages - 1; i++) {
+    copy_weights(s, ahead, ir_i64(ir, i));
+    ahead = place_behind(s, ahead);
+  }
+  MlirValue args[ARGS] = {[PANEL_ARG] = ahead.panel, [PLANE_ARG] = ahead.plane, [USED_ARG] = ir_i64(ir, 0)}, sums[TILES];
   ir_loop c;
-  ir_for_begin(ir, &c, ir_mul_i(ir, begin, ir_i64(ir, panel_columns)), ir_mul_i(ir, end, ir_i64(ir, panel_columns)), width, 0,
-               NULL);
-  MlirValue right = cuda_right_column(&s->p, pairs, c.index);
-  s->column[0] = ir_add_i(ir, right, s->group);
-  s->column[1] = ir_add_i(ir, s->column[0], ir_i64(ir, pairs ? panel_columns : COLUMNS / 2));
-  MlirValue zeros = ir_splat_to(ir, ir_f32(ir, 0.0f), 4), sums[TILES];
-  for (int64_t t = 0; t < s->tiles; t++) sums[t] = zeros;
-  multiply_planes(s, sums);
+  ir_for_begin(ir, &c, begin, end, 1, ARGS, args);
+  for (int a = 0; a < ARGS; a++) args[a] = c.args[a];
+  for (int64_t t = 0; t < s->tiles; t++) sums[t] = ir_splat_to(ir, ir_f32(ir, 0.0f), sums_count);
+  multiply_planes(s, args, sums);
   store_sums(s, sums);
   cuda_barrier(e);
-  emit_epilogue(s, pairs, c.index, right);
-  cuda_barrier(e); /* before the next columns' sums come where these are */
-  ir_for_end(ir, &c, NULL);
+  emit_epilogue(s, c.index);
+  cuda_barrier(e); /* before the next panel's sums come where these are */
+  ir_for_end(ir, &c, args);
 }
 
 static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
@@ -227,22 +336,29 @@ static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmo
   stream s = {.tiles = tiles,
               .p = {.e = e, .spec = spec, .task = task},
               .four_f32 = mlirVectorTypeGet(1, &four_count, ir->f32),
-              .four_words = mlirVectorTypeGet(1, &four_count, ir->i32)};
-  MlirValue begin, end;
-  s.group = ir_div_i(ir, task->lane, ir_i64(ir, 4));
-  s.quad = ir_rem_i(ir, task->lane, ir_i64(ir, 4));
+              .piece_words = mlirVectorTypeGet(1, &four_count, ir->i32)};
+  MlirValue begin, end, pairs = ir_i64(ir, cuda_paired_panels(spec)), two = ir_i64(ir, 2), four = ir_i64(ir, 4);
+  s.group = ir_div_i(ir, task->lane, four);
+  s.quad = ir_rem_i(ir, task->lane, four);
+  /* Columns of a group's own in an order in which eight lanes side by side read pieces of all banks: 0 4 1 5 2 6 3 7. */
+  s.left = ir_add_i(ir, ir_div_i(ir, s.group, two), ir_mul_i(ir, ir_rem_i(ir, s.group, two), four));
   cuda_product_begin(&s.p, &begin, &end);
-  MlirValue pairs = ir_i64(ir, cuda_paired_panels(spec));
+  s.planes = ir_i64(ir, cuda_planes_of(spec->k));
+  s.first = ir_add_i(ir, ir_div_i(ir, s.p.first_k, ir_i64(ir, PLANE)), task->warp);
+  if (!hmoec_is_bf16(spec->a_format)) { /* they may be a caller's */
+    MlirValue address = ir_op(ir, "llvm.ptrtoint", ir->i64, 1, &s.p.a, NULL, (MlirAttribute){NULL});
+    s.is_aligned = ir_compare_i(ir, IR_EQ, ir_and(ir, address, ir_i64(ir, 15)), ir_i64(ir, 0));
+  }
   ir_loop part;
   ir_for_begin(ir, &part, ir_i64(ir, 0), s.p.block.rows, rows, 0, NULL);
   s.part = part.index;
   s.rows = ir_min_i(ir, ir_i64(ir, rows), ir_sub_i(ir, s.p.block.rows, part.index));
-  s.p.norm.shared_at = SUM_BYTES;
+  s.p.norm.shared_at = norm_at(spec);
   s.p.norm.rows = ROWS;
   cuda_row_norm_begin(e, task, &s.p.norm, WARPS, s.rows, row_of, &s);
   find_rows(&s);
-  if (spec->paired) emit_columns(&s, true, begin, ir_min_i(ir, end, pairs));
-  if (!spec->paired || spec->segments > 1) emit_columns(&s, false, ir_max_i(ir, begin, pairs), end);
+  if (spec->paired) emit_panels(&s, true, begin, ir_min_i(ir, end, pairs));
+  if (!spec->paired || spec->segments > 1) emit_panels(&s, false, ir_max_i(ir, begin, pairs), end);
   if (spec->norm != HMOEC_NORM_NONE) cuda_barrier(e); /* before the next part's statistics */
   ir_for_end(ir, &part, NULL);
   cuda_product_end(&s.p);
