@@ -18,6 +18,7 @@
 
 /* Code that every image has. */
 typedef enum hmoe_cuda_code {
+  HMOE_CUDA_GROUP_ONCE,
   HMOE_CUDA_GROUP_COUNT,
   HMOE_CUDA_GROUP_WRITE,
   HMOE_CUDA_GROUP_HISTORY,

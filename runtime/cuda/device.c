@@ -7,6 +7,7 @@
 #include <string.h>
 
 static const char *const code_names[HMOE_CUDA_CODE_COUNT] = {
+    [HMOE_CUDA_GROUP_ONCE] = "hmoe_group_once",
     [HMOE_CUDA_GROUP_COUNT] = "hmoe_group_count",
     [HMOE_CUDA_GROUP_WRITE] = "hmoe_group_write",
     [HMOE_CUDA_GROUP_HISTORY] = "hmoe_group_history",

@@ -48,6 +48,11 @@ static uint64_t choose_splits(uint64_t blocks, uint64_t most, uint64_t multiproc
   return hmoe_min(most, (wanted + blocks - 1) / blocks);
 }
 
+/* Tasks that may share a panel of a block. */
+static uint64_t parts_of(uint64_t rows, uint32_t row_block) {
+  return HMOE_CUDA_PANEL_PARTS * ((hmoe_min(rows, row_block) + HMOE_CUDA_PART_ROWS - 1) / HMOE_CUDA_PART_ROWS);
+}
+
 hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_kernel *kernel = hmoe_run_fields(run, step);
   const hmoe_cuda_model *own = hmoe_cuda_own(run->model);
@@ -65,11 +70,13 @@ hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   uint64_t blocks = most_blocks(run, grouped, (uint64_t)call.rows, kernel->row_block, kernel->groups);
   call.blocks = (int64_t)hmoe_block_bound((uint64_t)call.rows, kernel->row_block, kernel->groups);
   const hmoe_function *function = &own->image->functions[kernel->kernel];
-  uint64_t steps = hmoe_max(function->column_steps & ~(uint32_t)HMOE_CUDA_PERSISTENT, 1), tasks = blocks;
+  uint64_t steps = hmoe_max(function->column_steps & ~(uint32_t)(HMOE_CUDA_PERSISTENT | HMOE_CUDA_PARTS), 1), tasks = blocks;
   if (function->column_steps & HMOE_CUDA_PERSISTENT) {
     tasks = hmoe_min((uint64_t)own->multiprocessors, hmoe_mul(blocks, (2 * (uint64_t)kernel->column_splits + steps - 1) / steps));
   } else if (kernel->grid != HMOE_GRID_ROWS) {
-    call.splits = (int64_t)choose_splits(blocks, (kernel->column_splits + steps - 1) / steps, (uint64_t)own->multiprocessors);
+    uint64_t most = (kernel->column_splits + steps - 1) / steps;
+    if (function->column_steps & HMOE_CUDA_PARTS) most = hmoe_mul(most, parts_of((uint64_t)call.rows, kernel->row_block));
+    call.splits = (int64_t)choose_splits(blocks, most, (uint64_t)own->multiprocessors);
     tasks = hmoe_mul(blocks, (uint64_t)call.splits);
   }
   uint32_t shared_bytes = function->scratch_bytes > HMOE_CUDA_OWN_SHARED_BYTES ? (uint32_t)function->scratch_bytes : 0;
@@ -131,8 +138,10 @@ hmoe_status hmoe_cuda_step_group(hmoe_run *run, const hmoe_plan_step *step) {
       group->experts, group->top_k,   (int64_t)group->capacity, group->row_block, (int64_t)hmoe_max(scope_rows, 1),
       (int64_t)past,  (int64_t)stride};
   memcpy(call.dims, sizes, sizeof sizes);
-  HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_GROUP_COUNT], group->experts, GROUP_THREADS, &call));
-  HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_GROUP_WRITE], group->experts, GROUP_THREADS, &call));
+  bool once = !group->capacity && group->experts <= HMOE_CUDA_GROUP_EXPERTS;
+  if (!once) HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_GROUP_COUNT], group->experts, GROUP_THREADS, &call));
+  HMOE_TRY(
+      hmoe_cuda_launch(run, own->code[once ? HMOE_CUDA_GROUP_ONCE : HMOE_CUDA_GROUP_WRITE], group->experts, GROUP_THREADS, &call));
   if (!call.buffers[HMOE_BIND_GROUP_HISTORY]) return HMOE_OK;
   return hmoe_cuda_launch(run, own->code[HMOE_CUDA_GROUP_HISTORY], (rows + GROUP_THREADS - 1) / GROUP_THREADS, GROUP_THREADS,
                           &call);

@@ -1,7 +1,7 @@
 /* GROUP on a GPU, in the emulator, against plain loops: rows by expert, capacity by scope, histories, blocks. Every seed of the schedule gives the same. */
 #include "steps_on_cuda.h"
 
-enum { MOST = 4096, MAX_EXPERTS = 70, THREADS = STEP_THREADS };
+enum { MOST = 4096, MAX_EXPERTS = 70, MANY_EXPERTS = 300 /* more than a block has threads */, THREADS = STEP_THREADS };
 
 typedef struct grouping {
   int64_t rows, experts, top_k, capacity, row_block, scope_rows, past_rows, stride;
@@ -76,8 +76,9 @@ static void check(const harness_unit *u, const grouping *g) {
   if (g->has_row_gates) call.buffers[HMOE_BIND_GROUP_ROW_GATE] = step_words(u, NULL, g->rows);
   call.buffers[HMOE_BIND_GROUP_COUNTERS] = step_words(u, NULL, 2 * g->experts);
   call.buffers[HMOE_BIND_GROUP_HISTORY] = history;
-  step_launch(u, "hmoe_group_count", g->experts, &call);
-  step_launch(u, "hmoe_group_write", g->experts, &call);
+  bool once = !g->capacity && harness_coin();
+  if (!once) step_launch(u, "hmoe_group_count", g->experts, &call);
+  step_launch(u, once ? "hmoe_group_once" : "hmoe_group_write", g->experts, &call);
   if (g->has_history) step_launch(u, "hmoe_group_history", (g->rows + THREADS - 1) / THREADS, &call);
   step_expect(u, call.buffers[HMOE_BIND_GROUP_BLOCKS], &want, block_words, "blocks");
   step_expect(u, call.buffers[HMOE_BIND_GROUP_ROW_TOKEN], want.row_token, g->rows, "row_token");
@@ -106,6 +107,8 @@ static void test_group(void **state) {
     if (g.has_history && (g.rows / g.scope_rows + 1) * g.stride > 2 * MOST) g.has_history = false;
     check(&u, &g);
   }
+  check(&u, &(grouping){.rows = 700, .experts = MANY_EXPERTS, .top_k = 1, .capacity = 2, .row_block = 2, .scope_rows = 700});
+  check(&u, &(grouping){.rows = 700, .experts = HMOE_CUDA_GROUP_EXPERTS, .top_k = 1, .row_block = 2, .scope_rows = 700});
   harness_destroy(&u);
 }
 

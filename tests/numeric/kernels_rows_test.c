@@ -108,12 +108,16 @@ static void test_route(void **state) {
 
 static void test_combine(void **state) {
   (void)state;
-  static const hmoec_combine_spec specs[] = {
-      {1, 1, 1, 2, false, 7}, {17, 2, 20, 17, true, 16}, {64, 3, 64, 64, false, 16}, {100, 8, 112, 101, true, 1}};
-  hmoec_kernel kernels[4];
-  for (int i = 0; i < 4; i++) kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_COMBINE, .spec.combine = specs[i]};
-  harness_unit u = harness_compile(kernels, 4, hmoec_cpu_schedule_default(64));
-  for (size_t i = 0; i < 4; i++)
+  static const hmoec_combine_spec specs[] = {{1, 1, 1, 2, false, 7},
+                                             {17, 2, 20, 17, true, 16},
+                                             {64, 3, 64, 64, false, 16},
+                                             {100, 8, 112, 101, true, 1},
+                                             {1300, 2, 1304, 1301, true, 3}};
+  enum { KERNELS = sizeof specs / sizeof *specs };
+  hmoec_kernel kernels[KERNELS];
+  for (int i = 0; i < KERNELS; i++) kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_COMBINE, .spec.combine = specs[i]};
+  harness_unit u = harness_compile(kernels, KERNELS, hmoec_cpu_schedule_default(64));
+  for (size_t i = 0; i < KERNELS; i++)
     for (int r = 0; r < ROW_COUNTS; r++) {
       const hmoec_combine_spec *s = &specs[i];
       int64_t rows = row_counts[r];

@@ -94,6 +94,8 @@ MlirValue cuda_same_set(hmoec_cuda_emitter *e, MlirValue set, MlirValue other, M
 MlirValue cuda_lane_below(hmoec_cuda_emitter *e, MlirValue value, int32_t distance);
 /* The i64 at an address becomes the lesser of it and `value`, unsigned, whatever else does the same. */
 void cuda_atomic_least(hmoec_cuda_emitter *e, MlirValue address, MlirValue value);
+/* The integer at an address grows by `value`, whatever else does the same. */
+void cuda_atomic_add(hmoec_cuda_emitter *e, MlirValue address, MlirValue value);
 /* a * b + c, rounded once. */
 MlirValue cuda_fma(hmoec_cuda_emitter *e, MlirValue a, MlirValue b, MlirValue c);
 /* f(x) of a scalar; function: of two arguments, on x and y. */
@@ -215,7 +217,9 @@ typedef struct hmoec_cuda_way {
   void (*emit)(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
 } hmoec_cuda_way;
 extern const hmoec_cuda_way hmoec_cuda_matmul, hmoec_cuda_stream, hmoec_cuda_tile80, hmoec_cuda_tile90;
-enum { CUDA_FEW_MOST = 8 /* rows for each block that there may be, which a product in f32 takes its way for few with */ };
+/* A product in f32 takes its way for few with so many rows for each block that there may be, and, without groups, with so many values of C: tiles of more than that
+ * are enough for all multiprocessors. */
+enum { CUDA_FEW_MOST = 8, CUDA_FEW_VALUES = 1 << 18 };
 enum { CUDA_PACK_THREADS = 256 };
 int64_t hmoec_cuda_pack_rows_shared_bytes(const hmoec_pack_rows_spec *spec);
 void hmoec_cuda_emit_pack_rows(hmoec_cuda_emitter *e, const hmoec_pack_rows_spec *spec, const hmoec_cuda_task *task);

@@ -196,19 +196,35 @@ MlirValue cuda_lane_below(hmoec_cuda_emitter *e, MlirValue value, int32_t distan
   return ir_intrinsic(ir, "llvm.nvvm.shfl.sync.up.i32", ir->i32, 4, operands);
 }
 
-void cuda_atomic_least(hmoec_cuda_emitter *e, MlirValue address, MlirValue value) {
-  enum { UNSIGNED_MINIMUM = 10, MONOTONIC = 2 }; /* of the llvm dialect's enumerations */
-  MlirNamedAttribute list[] = {named(e, "bin_op", mlirIntegerAttrGet(e->ir.i64, UNSIGNED_MINIMUM)),
+static void change(hmoec_cuda_emitter *e, int how, MlirValue address, MlirValue value) {
+  enum { MONOTONIC = 2 }; /* of the llvm dialect's enumerations, as is `how` */
+  MlirType type = mlirValueGetType(value);
+  MlirNamedAttribute list[] = {named(e, "bin_op", mlirIntegerAttrGet(e->ir.i64, how)),
                                named(e, "ordering", mlirIntegerAttrGet(e->ir.i64, MONOTONIC))};
   MlirValue operands[] = {address, value};
   MlirOperationState state = mlirOperationStateGet(text("llvm.atomicrmw"), mlirLocationUnknownGet(e->ir.context));
   mlirOperationStateAddOperands(&state, 2, operands);
-  mlirOperationStateAddResults(&state, 1, &e->ir.i64);
+  mlirOperationStateAddResults(&state, 1, &type);
   mlirOperationStateAddAttributes(&state, 2, list);
   mlirBlockAppendOwnedOperation(e->ir.block, mlirOperationCreate(&state));
 }
 
+void cuda_atomic_least(hmoec_cuda_emitter *e, MlirValue address, MlirValue value) {
+  enum { UNSIGNED_MINIMUM = 10 };
+  change(e, UNSIGNED_MINIMUM, address, value);
+}
+
+void cuda_atomic_add(hmoec_cuda_emitter *e, MlirValue address, MlirValue value) {
+  enum { SUM = 1 };
+  change(e, SUM, address, value);
+}
+
 MlirValue cuda_reduce(hmoec_cuda_emitter *e, cuda_reduction how, MlirValue value) {
+  if (how == CUDA_MAX_I || how == CUDA_MIN_I) { /* one instruction */
+    MlirValue operands[] = {value, ir_i32(&e->ir, -1)};
+    return ir_intrinsic(&e->ir, how == CUDA_MAX_I ? "llvm.nvvm.redux.sync.max" : "llvm.nvvm.redux.sync.min", e->ir.i32, 2,
+                        operands);
+  }
   return cuda_reduce_over(e, how, value, CUDA_WARP / 2, 1);
 }
 

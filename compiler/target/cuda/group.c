@@ -1,7 +1,8 @@
 /* GROUP: the same code in every image, its sizes in the call. Nothing is read by the host, and what is written does not depend on the order in which
- * blocks run. Two or three launches of a block an expert, in chunks of 256 rows (token, slot):
+ * blocks run. One to three launches of a block an expert, in chunks of 256 rows (token, slot):
  *
- *   hmoe_group_count    kept and dropped rows of the expert
+ *   hmoe_group_once     without a capacity: every block counts the rows of all experts; then as hmoe_group_write
+ *   hmoe_group_count    with one: kept and dropped rows of the expert
  *   hmoe_group_write    where its rows and blocks begin, from the counts of those before it; then each row goes behind the earlier ones of its expert
  *   hmoe_group_history  the experts of this run's rows, behind those of earlier ones
  * A row is kept while fewer than `capacity` rows of its expert come before it in its scope, those of earlier runs included.
@@ -57,13 +58,13 @@ static MlirValue to_i64(ir_builder *ir, MlirValue i32) { return ir_extend(ir, i3
 
 /* How many threads of the block before this one say yes, and *out_all how many do. Words of shared memory from `at` on are used, one a warp, and
  * again only behind a barrier: two prefixes with words of their own, by turns, are one for each other. All come. */
-static MlirValue prefix(grouping *g, MlirValue yes, int64_t at, MlirValue *out_all) {
+static MlirValue prefix(grouping *g, MlirValue yes, MlirValue at, MlirValue *out_all) {
   ir_builder *ir = &g->e->ir;
   MlirValue votes = ir_intrinsic(ir, "llvm.nvvm.vote.ballot.sync", ir->i32, 2, (MlirValue[]){ir_i32(ir, -1), yes});
   MlirValue before = ir_and(ir, votes, ir_intrinsic(ir, "llvm.nvvm.read.ptx.sreg.lanemask.lt", ir->i32, 0, NULL));
   MlirValue mine = ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &before, NULL, (MlirAttribute){NULL});
   MlirValue whole = ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &votes, NULL, (MlirAttribute){NULL});
-  MlirValue sums = cuda_shared(g->e, at);
+  MlirValue sums = ir_at(ir, cuda_shared(g->e, 0), ir->i8, at);
   ir_branch first;
   ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, g->task->lane, g->zero), none);
   cuda_put(g->e, sums, g->task->warp, whole);
@@ -96,12 +97,30 @@ static MlirValue count_history(grouping *g, MlirValue row) {
 
 /* Shared memory: a word a warp, twice; then the expert's rows before each of the chunk's, and before its end. */
 enum { SUMS_BYTES = WARPS * 4, PREFIX_AT = 2 * SUMS_BYTES, SHARED_BYTES = PREFIX_AT + (THREADS + 1) * 4 };
+/* Behind it, of hmoe_group_once: kept rows of all experts, and dropped ones, of which there are none. */
+enum { COUNTERS_AT = SHARED_BYTES, ONCE_BYTES = COUNTERS_AT + 2 * HMOE_CUDA_GROUP_EXPERTS * 4 };
 
 /* What a chunk knows of this thread's row. */
 typedef struct chunk_row {
   MlirValue row, is_mine, keeps; /* i64; i1: there is such a row, and it is this expert's; i1: and is kept */
   MlirValue kept_before, dropped_before; /* of this expert, in earlier chunks and in this one */
 } chunk_row;
+
+/* For every chunk, without a capacity: use(row). All threads come. */
+static void each_kept_row(grouping *g, void (*use)(grouping *g, const chunk_row *row, void *user), void *user) {
+  ir_builder *ir = &g->e->ir;
+  MlirValue rows = g->task->rows, all;
+  ir_loop c; /* carries the expert's rows, and which words of shared memory are the prefix's */
+  ir_for_begin(ir, &c, g->zero, rows, THREADS, 2, (MlirValue[]){g->zero, g->zero});
+  chunk_row r = {.row = ir_add_i(ir, c.index, g->task->thread), .dropped_before = g->zero};
+  ir_branch real;
+  ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, r.row, rows), ir->i1);
+  ir_if_else(ir, &real, ir_compare_i(ir, IR_EQ, expert_at(g, g->indices, r.row), g->expert));
+  r.keeps = r.is_mine = ir_if_end(ir, &real, ir_compare_i(ir, IR_NE, g->zero, g->zero));
+  r.kept_before = ir_add_i(ir, c.args[0], prefix(g, r.is_mine, c.args[1], &all));
+  use(g, &r, user);
+  ir_for_end(ir, &c, (MlirValue[]){ir_add_i(ir, c.args[0], all), ir_sub_i(ir, ir_i64(ir, SUMS_BYTES), c.args[1])});
+}
 
 /* For every chunk: use(row). The rows of this expert that are kept, and that are dropped. All threads come. */
 static void each_row(grouping *g, void (*use)(grouping *g, const chunk_row *row, void *user), void *user, MlirValue *out_kept,
@@ -117,7 +136,7 @@ static void each_row(grouping *g, void (*use)(grouping *g, const chunk_row *row,
   ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, r.row, rows), ir->i1);
   ir_if_else(ir, &real, ir_compare_i(ir, IR_EQ, expert_at(g, g->indices, r.row), g->expert));
   r.is_mine = ir_if_end(ir, &real, ir_compare_i(ir, IR_NE, g->zero, g->zero));
-  MlirValue before = ir_add_i(ir, carried, prefix(g, r.is_mine, 0, &all_mine)), total = ir_add_i(ir, carried, all_mine);
+  MlirValue before = ir_add_i(ir, carried, prefix(g, r.is_mine, g->zero, &all_mine)), total = ir_add_i(ir, carried, all_mine);
   cuda_put(g->e, counts, g->task->thread, ir_truncate(ir, before));
   ir_branch last;
   ir_if_begin(ir, &last, ir_compare_i(ir, IR_EQ, g->task->thread, g->zero), none);
@@ -136,7 +155,7 @@ static void each_row(grouping *g, void (*use)(grouping *g, const chunk_row *row,
   MlirValue rank = ir_add_i(ir, ir_sub_i(ir, before, before_scope), count_history(g, r.row));
   ir_if_else(ir, &limited, ir_compare_i(ir, IR_LT, rank, capacity));
   r.keeps = ir_if_end(ir, &limited, r.is_mine);
-  r.kept_before = ir_add_i(ir, c.args[0], prefix(g, r.keeps, SUMS_BYTES, &all_kept));
+  r.kept_before = ir_add_i(ir, c.args[0], prefix(g, r.keeps, ir_i64(ir, SUMS_BYTES), &all_kept));
   r.dropped_before = ir_sub_i(ir, before, r.kept_before);
   if (use) use(g, &r, user);
 
@@ -212,32 +231,63 @@ static void put_blocks(grouping *g, MlirValue first, MlirValue row, MlirValue ro
   ir_for_end(ir, &b, NULL);
 }
 
-static void emit_write(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
-  ir_builder *ir = &e->ir;
-  grouping g = grouping_begin(e, task);
-  MlirValue experts = g.dims[EXPERTS];
-  ir_loop l; /* rows and blocks of the experts before; every thread adds up all, which are few */
-  ir_for_begin(ir, &l, g.zero, g.expert, 1, 2, (MlirValue[]){g.zero, g.zero});
-  MlirValue kept = to_i64(ir, cuda_i32(e, g.counters, l.index));
-  MlirValue dropped = to_i64(ir, cuda_i32(e, g.counters, ir_add_i(ir, experts, l.index)));
-  MlirValue blocks = ir_add_i(ir, blocks_of(&g, kept), blocks_of(&g, dropped));
+/* Rows and blocks of the experts before this one, a thread an expert. */
+static void count_before(grouping *g, MlirValue *out_rows, MlirValue *out_blocks) {
+  ir_builder *ir = &g->e->ir;
+  MlirValue before[2], all[2];
+  ir_loop l;
+  ir_for_begin(ir, &l, g->task->thread, g->expert, THREADS, 2, (MlirValue[]){g->zero, g->zero});
+  MlirValue kept = to_i64(ir, cuda_i32(g->e, g->counters, l.index));
+  MlirValue dropped = to_i64(ir, cuda_i32(g->e, g->counters, ir_add_i(ir, g->dims[EXPERTS], l.index)));
+  MlirValue blocks = ir_add_i(ir, blocks_of(g, kept), blocks_of(g, dropped));
   ir_for_end(ir, &l, (MlirValue[]){ir_add_i(ir, l.args[0], ir_add_i(ir, kept, dropped)), ir_add_i(ir, l.args[1], blocks)});
-  MlirValue row = l.args[0], first_block = l.args[1];
-  kept = to_i64(ir, cuda_i32(e, g.counters, g.expert));
-  dropped = to_i64(ir, cuda_i32(e, g.counters, ir_add_i(ir, experts, g.expert)));
+  cuda_prefix_sums(g->e, g->task, THREADS, 2, l.args, before, all);
+  *out_rows = all[0];
+  *out_blocks = all[1];
+}
+
+/* With the counters of all experts known. once: there is no capacity. */
+static void write_expert(grouping *g, bool once) {
+  hmoec_cuda_emitter *e = g->e;
+  ir_builder *ir = &e->ir;
+  MlirValue experts = g->dims[EXPERTS], row, first_block, same_kept, same_dropped;
+  count_before(g, &row, &first_block);
+  MlirValue kept = to_i64(ir, cuda_i32(e, g->counters, g->expert));
+  MlirValue dropped = to_i64(ir, cuda_i32(e, g->counters, ir_add_i(ir, experts, g->expert)));
   places p = {.first_row = row, .first_dropped = ir_add_i(ir, row, kept)};
-  MlirValue same_kept, same_dropped;
-  each_row(&g, put_row, &p, &same_kept, &same_dropped);
-  MlirValue kept_blocks = blocks_of(&g, kept), next_block = ir_add_i(ir, first_block, kept_blocks);
-  put_blocks(&g, first_block, row, kept, 0);
-  put_blocks(&g, next_block, p.first_dropped, dropped, 1);
+  if (once) each_kept_row(g, put_row, &p);
+  else each_row(g, put_row, &p, &same_kept, &same_dropped);
+  MlirValue kept_blocks = blocks_of(g, kept), next_block = ir_add_i(ir, first_block, kept_blocks);
+  put_blocks(g, first_block, row, kept, 0);
+  if (!once) put_blocks(g, next_block, p.first_dropped, dropped, 1);
 
   /* The last expert knows how many there are. */
-  MlirValue is_last = ir_compare_i(ir, IR_EQ, ir_add_i(ir, g.expert, g.one), experts);
+  MlirValue is_last = ir_compare_i(ir, IR_EQ, ir_add_i(ir, g->expert, g->one), experts);
   ir_branch header;
   ir_if_begin(ir, &header, is_last, none);
-  cuda_put_blocks_header(e, task, g.blocks, ir_add_i(ir, next_block, blocks_of(&g, dropped)), experts);
+  cuda_put_blocks_header(e, g->task, g->blocks, ir_add_i(ir, next_block, blocks_of(g, dropped)), experts);
   cuda_if_end(e, &header);
+}
+
+static void emit_write(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  grouping g = grouping_begin(e, task);
+  write_expert(&g, false);
+}
+
+static void emit_once(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  grouping g = grouping_begin(e, task);
+  ir_loop i;
+  g.counters = cuda_shared(e, COUNTERS_AT);
+  ir_for_begin(ir, &i, task->thread, ir_add_i(ir, g.dims[EXPERTS], g.dims[EXPERTS]), THREADS, 0, NULL);
+  cuda_put(e, g.counters, i.index, ir_i32(ir, 0));
+  ir_for_end(ir, &i, NULL);
+  cuda_barrier(e);
+  ir_for_begin(ir, &i, task->thread, task->rows, THREADS, 0, NULL);
+  cuda_atomic_add(e, ir_at(ir, g.counters, ir->i32, expert_at(&g, g.indices, i.index)), ir_i32(ir, 1));
+  ir_for_end(ir, &i, NULL);
+  cuda_barrier(e);
+  write_expert(&g, true);
 }
 
 /* A thread a row. */
@@ -254,6 +304,7 @@ static void emit_history(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
 }
 
 const hmoec_cuda_step hmoec_cuda_group_steps[] = {
+    {"hmoe_group_once", THREADS, ONCE_BYTES, emit_once},
     {"hmoe_group_count", THREADS, SHARED_BYTES, emit_count},
     {"hmoe_group_write", THREADS, SHARED_BYTES, emit_write},
     {"hmoe_group_history", THREADS, 0, emit_history},

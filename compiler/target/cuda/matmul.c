@@ -186,7 +186,7 @@ static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmo
   p.norm.shared_at = WAYS_BYTES;
   p.norm.rows = ROWS;
   ir_if_begin(&e->ir, &few, cuda_is_of_few(&p), none);
-  cuda_emit_few(&p, begin, end);
+  cuda_emit_few(&p);
   ir_if_else(&e->ir, &few, nothing);
   emit_parts(&p, begin, end);
   ir_if_end(&e->ir, &few, nothing);
@@ -194,4 +194,5 @@ static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmo
 }
 
 /* A share of one panel is half a tile; a block that few share is cut so far only where multiprocessors would have nothing to do. */
-const hmoec_cuda_way hmoec_cuda_matmul = {.threads = THREADS, .column_steps = 1, .shared_bytes = shared_bytes, .emit = emit};
+const hmoec_cuda_way hmoec_cuda_matmul = {
+    .threads = THREADS, .column_steps = HMOE_CUDA_PARTS | 1, .shared_bytes = shared_bytes, .emit = emit};

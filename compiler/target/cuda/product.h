@@ -58,12 +58,12 @@ void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirVal
 
 enum {
   CUDA_FEW_ROWS = 4, /* multiplied at one time */
-  CUDA_FEW_BYTES = 16 << 10 /* of shared memory, from byte 0 on */
+  CUDA_FEW_BYTES = 17 << 10 /* of shared memory, from byte 0 on */
 };
 /* Whether the call has so few rows: what the host knows decides, so that equal runs go the same way. What generates weights, whose
  * rows the device counts, never is of few: weights are the same bits whatever they are generated with. */
 MlirValue cuda_is_of_few(product *p);
-/* Panels [begin, end) of C of the block; norm.shared_at and norm.rows are set. 256 threads, all of which come. */
-void cuda_emit_few(product *p, MlirValue begin, MlirValue end);
+/* The task's share of the block's rows and columns; norm.shared_at and norm.rows are set. 256 threads, all of which come. */
+void cuda_emit_few(product *p);
 
 #endif

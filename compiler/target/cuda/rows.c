@@ -1,21 +1,33 @@
-/* COMBINE, ROWS and EMBED: families that walk rows and do little on the way. A warp a row, a lane every 32nd column. Memory bound. */
+/* COMBINE, ROWS and EMBED: families that walk rows and do little on the way. A warp a row, a lane every 32nd column, but for COMBINE. Memory bound. */
 #include "target/cuda/cuda.h"
 
-/* y[t] (+)= sum of the token's slots, in order */
+/* y[t] (+)= sum of the token's slots, in order. A block a row: where tokens are few, a warp would be long at one. */
 void hmoec_cuda_emit_combine(hmoec_cuda_emitter *e, const hmoec_combine_spec *spec, const hmoec_cuda_task *task) {
+  enum { AT_ONCE = 4 }; /* columns of a thread, which are loaded before one is stored */
   ir_builder *ir = &e->ir;
-  MlirValue slots = cuda_binding(e, task, 0), y = cuda_binding(e, task, 1);
-  ir_loop t, c;
-  cuda_rows_begin(e, task, spec->row_block, &t);
+  MlirValue slots = cuda_binding(e, task, 0), y = cuda_binding(e, task, 1), row_block = ir_i64(ir, spec->row_block);
+  MlirValue begin = ir_mul_i(ir, task->task, row_block), n = ir_i64(ir, spec->n), at[AT_ONCE], there[AT_ONCE], sums[AT_ONCE];
+  ir_loop t, c, s;
+  ir_for_begin(ir, &t, begin, ir_min_i(ir, ir_add_i(ir, begin, row_block), task->rows), 1, 0, NULL);
   MlirValue to = cuda_row(e, y, t.index, spec->ld_y), from = cuda_row(e, slots, t.index, spec->top_k * spec->ld_slots);
-  cuda_columns_begin(e, task, 0, spec->n, 0, NULL, &c);
-  MlirValue first = cuda_f32(e, from, c.index);
-  ir_loop s; /* top_k may be large: a loop */
-  ir_for_begin(ir, &s, ir_i64(ir, 1), ir_i64(ir, spec->top_k), 1, 1, &first);
-  ir_for_end(ir, &s, (MlirValue[]){ir_add(ir, s.args[0], cuda_f32(e, cuda_row(e, from, s.index, spec->ld_slots), c.index))});
-  MlirValue sum = s.args[0];
-  if (spec->accumulate) sum = ir_add(ir, cuda_f32(e, to, c.index), sum);
-  cuda_put(e, to, c.index, sum);
+  ir_for_begin(ir, &c, task->thread, n, CUDA_ROW_THREADS * AT_ONCE, 0, NULL);
+  for (int64_t i = 0; i < AT_ONCE; i++) { /* behind the last column the first again, which nobody stores */
+    MlirValue column = ir_add_i(ir, c.index, ir_i64(ir, i * CUDA_ROW_THREADS));
+    there[i] = ir_compare_i(ir, IR_LT, column, n);
+    at[i] = i ? ir_select(ir, there[i], column, c.index) : c.index;
+    sums[i] = cuda_f32(e, from, at[i]);
+  }
+  ir_for_begin(ir, &s, ir_i64(ir, 1), ir_i64(ir, spec->top_k), 1, AT_ONCE, sums); /* top_k may be large: a loop */
+  MlirValue slot = cuda_row(e, from, s.index, spec->ld_slots);
+  for (int64_t i = 0; i < AT_ONCE; i++) sums[i] = ir_add(ir, s.args[i], cuda_f32(e, slot, at[i]));
+  ir_for_end(ir, &s, sums);
+  for (int64_t i = 0; i < AT_ONCE; i++) sums[i] = spec->accumulate ? ir_add(ir, cuda_f32(e, to, at[i]), s.args[i]) : s.args[i];
+  for (int64_t i = 0; i < AT_ONCE; i++) {
+    ir_branch real;
+    if (i) ir_if_begin(ir, &real, there[i], (MlirType){NULL});
+    cuda_put(e, to, at[i], sums[i]);
+    if (i) cuda_if_end(e, &real);
+  }
   ir_for_end(ir, &c, NULL);
   ir_for_end(ir, &t, NULL);
 }

@@ -142,12 +142,12 @@ static const char *refuses(const hmoec_kernel *kernel, char *buffer) {
   return buffer;
 }
 
-/* Kernels over rows: a row a warp. Products and groupings in f32 have the host's blocks, which a tile has room for. */
+/* Kernels over rows: a row a warp, or a block. Products and groupings in f32 have the host's blocks, which a tile has room for. */
 static bool place(MlirOperation function, MlirOperation op, const hmoec_schedule *schedule) {
   static const struct {
     const char *op;
     int64_t rows;
-  } blocks[] = {{"hmk.route_topk", TASK_ROWS}, {"hmk.combine", TASK_ROWS},  {"hmk.select_embedding", TASK_ROWS},
+  } blocks[] = {{"hmk.route_topk", TASK_ROWS}, {"hmk.combine", 1},          {"hmk.select_embedding", TASK_ROWS},
                 {"hmk.contract", TASK_ROWS},   {"hmk.map_rows", TASK_ROWS}, {"hmk.norm_rows", TASK_ROWS},
                 {"hmk.embed_rows", TASK_ROWS}, {"hmk.store_kv", TASK_ROWS}};
   if (hmoec_op_is(op, "hmk.attention"))
