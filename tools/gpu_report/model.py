@@ -1,9 +1,11 @@
 """How long a step takes, by a model: what the compiled code has, counted, against ceilings of the machine. Nothing here is a measurement of ours.
 
     tiles      planes of depth * what a plane keeps tensor cores, loads and issue slots busy (the most of the three) + what a tile costs once, waves of tiles
-    streams    the most of: bytes of weights from memory, bytes of rows from the second-level cache, issue slots, a warp's own waits
+    streams    the most of: bytes of weights from memory, bytes of rows from the second-level cache, bytes through shared memory and the first-level cache, issue
+               slots, a warp's own waits
+    f32 few    the same, steps of columns in the place of planes
     f32 tiles  iterations of the loop over depth * its cycles, waves of blocks
-    others     bytes, and loops over rows where a block goes through all of them
+    others     the more of: bytes, a warp's way through the kernel
 """
 import collections
 import math
@@ -23,11 +25,16 @@ RAMP = 1.5e-6 # until the memory pipe is full, and drained
 FILL = 900 # cycles until the first stage of a block has come
 WARP, SCHEDULERS = 32, 4
 PANEL, PLANE, TILE_ROWS, TILE_PANELS, RASTER = 32, 64, 128, 8, 8 # of compiler/target/cuda/tile90.c
-STREAM_COLUMNS, STREAM_ROWS, STREAM_WARPS, STREAM_TILE, STREAM_LOADS = 16, 32, 8, 8, 4 # of stream.c; loads of weights that a warp has on the way
+STREAM_ROWS, STREAM_WARPS, STREAM_TILE, STREAM_RING = 32, 4, 8, 64 << 10 # of stream.c; bytes of its stages
 WAVES, GROUP_THREADS = 2, 256 # of runtime/cuda/steps.c
 F32_ROWS, F32_COLUMNS, F32_THREADS = 64, 64, 256 # of matmul.c
+FEW_MOST, FEW_VALUES = 8, 1 << 18 # of cuda.h: what takes the way for few
+FEW_ROWS, FEW_NARROW, FEW_NARROW_STEP, FEW_SHARED, FEW_SUMS = 4, 64, 8, 17 << 10, 4096 # of few.c
+PART_ROWS, PANEL_PARTS = 4, 4 # of include/hmoe/abi_cuda.h
+ROW_WARPS, ROW_THREADS = 8, 256 # of steps over rows
+LINE, LANES_BYTES = 128, 512 # of the first-level cache; what a warp's widest access moves
 
-CODE_OF = {"group_tokens": ("hmoe_group_count", "hmoe_group_write"), # what a step launches that is in all objects
+CODE_OF = {"group_tokens": ("hmoe_group_once",), # of layers without a capacity: what a step launches that is in all objects
            "group_selections": {"rank": ("hmoe_sets_rank", "hmoe_sets_place", "hmoe_sets_block"),
                                 "distinct": ("hmoe_sets_sort", "hmoe_sets_first", "hmoe_sets_place", "hmoe_sets_block"), "token": ("hmoe_sets_token",)}}
 
@@ -117,7 +124,7 @@ class Run:
         found = {"rows": sum(rows), "flops": flops_of(step, sum(rows)), "weight_bytes": weights * len([r for r in rows if r]), "row_bytes": self.moved(step, sum(rows))}
         kernel = self.kernel(step)
         if a["format"] != "bf16":
-            how = self.f32_tiles(step, kernel, rows)
+            how = self.f32_few(step, kernel, rows, found) if self.is_few(step, rows) else self.f32_tiles(step, kernel, rows)
         elif "few_rows" in a["flags"]:
             how = self.stream(step, kernel, rows, found)
         else:
@@ -164,47 +171,92 @@ class Run:
                 "limit": "tiles" if compute >= memory else "memory", "tile_cycles": round(costs[max(costs)]),
                 "epilogue_cycles": round(self.tile_figures(kernel, max(costs))[1])}
 
-    def stream_loop(self, kernel, tiles):
-        """The way once round the loop over planes, of so many tiles of rows."""
-        loop = max(kernel.loops_with("HMMA"), key=lambda each: len(each.blocks)) if kernel.loops_with("HMMA") else None
-        if not loop:
+    def stream_loop(self, step, kernel, tiles, pairs):
+        """The loop over planes of pairs' columns, or of others, and the way once round it, of so many tiles of rows that are aligned."""
+        loops = sorted(kernel.loops_with("HMMA"), key=lambda each: each.mix["HMMA"])
+        if not loops:
             raise ModelError(f"{kernel.name} has no loop of mma")
+        loop = loops[-1 if pairs else 0]
         with_mma = [block for block in loop.own if block.kinds["HMMA"]]
-        return loop, loop.way(avoid=frozenset(with_mma[tiles:]))
+        avoid = set(with_mma[tiles:])
+        if step.attributes["k"] >= PLANE:
+            avoid |= {block for block in loop.own if block.kinds["LDG"] and not any(i.opcode.startswith("LDG.E.128") for i in block.instructions)} - set(with_mma[:tiles])
+        return loop, loop.way(avoid=frozenset(avoid))
 
     def stream(self, step, kernel, rows, found):
         machine, a = self.machine, step.attributes
         planes, (right, panels) = ceil(a["k"], PLANE), columns_of(step)
         row_block = a["schedule"]["row_block"]
-        blocks = sum(ceil(r, row_block) for r in rows)
         bound = plan.block_bound(sum(rows), row_block, self.groupings[step.operands["blocks"]["name"]][1] if step.operands.get("blocks") else 1)
-        wanted = WAVES * machine.multiprocessors
-        splits = 1 if bound >= wanted else min(panels, ceil(wanted, bound))
-        columns = STREAM_COLUMNS // 2 if right > panels else STREAM_COLUMNS
-        normalised = a["norm"] != "none"
-        part_rows = STREAM_ROWS // 2 if normalised else STREAM_ROWS
-        longest = slots = 0 # cycles of the longest task; issue slots of all
-        l2 = 0
-        for r in rows:
-            for block_rows in [r // ceil(r, row_block) + (i < r % ceil(r, row_block)) for i in range(ceil(r, row_block))]:
-                parts = ceil(block_rows, part_rows)
-                tiles = ceil(min(block_rows, part_rows), STREAM_TILE)
-                loop, once = self.stream_loop(kernel, tiles)
+        splits = self.splits(bound, panels)
+        part_rows = STREAM_ROWS if a["norm"] == "none" else STREAM_ROWS // 2
+        shared = STREAM_RING + STREAM_WARPS * STREAM_ROWS * ((2 if right > panels else 1) * PANEL + 4) * 4
+        at_once = kernel.blocks_at_once(STREAM_WARPS * WARP, shared)
+        tasks = longest = slots = l2 = l1 = 0 # cycles of the longest task; issue slots, bytes and cycles of all
+        for block_rows in plan.cut_rows(rows, row_block):
+            parts, cycles = ceil(block_rows, part_rows), 0
+            for pairs, count in ((True, right - panels), (False, 2 * panels - right)): # panels of C of either kind
+                if not count:
+                    continue
+                loop, once = self.stream_loop(step, kernel, ceil(min(block_rows, part_rows), STREAM_TILE), pairs)
                 around = kernel.around(loop)
-                rest = sass.cycles_of_one_more(around.way(through=loop)) + sum(
-                    sass.cycles_of_one_more(inner.way()) * max(1, block_rows * columns / GROUP_THREADS) for inner in around.within if inner is not loop and inner.mix["STG"])
-                a_plane = sass.cycles_of_one_more(once, STREAM_LOADS)
-                a_step = parts * (ceil(planes, STREAM_WARPS) * a_plane + rest)
-                steps = ceil(panels, splits) * PANEL // columns
-                longest = max(longest, steps * a_step)
-                slots += parts * panels * PANEL // columns * (planes * len(once) + STREAM_WARPS * len(around.way(through=loop)))
-                l2 += panels * PANEL // columns * block_rows * a["k"] * plan.ELEMENT_BYTES[step.operands["a"]["element"]]
-        waves = ceil(blocks * splits, wanted) # two blocks of threads at a time
-        times = {"memory": (found["weight_bytes"] + found["row_bytes"]) / (machine.copy * STREAM),
-                 "rows from the second-level cache": (l2 + found["weight_bytes"]) / (machine.l2_bytes * machine.multiprocessors * machine.light_clock),
-                 "issue slots": slots / (SCHEDULERS * machine.multiprocessors * machine.light_clock), "waits": waves * longest / machine.light_clock}
+                between = around.way(through=loop)
+                rest = sass.cycles_of_one_more(between) + sum(sass.cycles_of_one_more(inner.way()) * max(1, block_rows / parts * PANEL / (STREAM_WARPS * WARP))
+                                                              for inner in around.within if inner is not loop and inner.mix["STG"])
+                cycles += parts * (ceil(planes, STREAM_WARPS) * sass.cycles_of_one_more(once) + rest) * count / panels
+                slots += parts * count * (planes * len(once) + STREAM_WARPS * len(between))
+                l1 += parts * count * planes * sum(port_cycles(i, STREAM_TILE) for i in once)
+                l2 += count * block_rows * a["k"] * plan.ELEMENT_BYTES[step.operands["a"]["element"]]
+            longest = max(longest, ceil(panels, splits) * cycles + sass.LATENCY_OF_BUSY_MEMORY)
+            tasks += splits
+        return self.streamed("stream", found, tasks, at_once, longest, slots, l1, l2 + found["weight_bytes"])
+
+    def splits(self, blocks, most):
+        """Tasks that a block's columns are shared by, as runtime/cuda/steps.c has it."""
+        wanted = WAVES * self.machine.multiprocessors
+        return 1 if blocks >= wanted else max(1, min(most, ceil(wanted, blocks)))
+
+    def streamed(self, way, found, tasks, at_once, longest, slots, l1, l2):
+        """at_once: tasks that a multiprocessor has room for; longest: cycles of one; slots, l1, l2: issue slots, cycles of the first-level cache and bytes of the second of all."""
+        machine = self.machine
+        all_l1 = machine.multiprocessors * machine.light_clock
+        room = at_once * machine.multiprocessors
+        times = {"memory": (found["weight_bytes"] + found["row_bytes"]) / (machine.copy * STREAM), "the second-level cache": l2 / (machine.l2_bytes * all_l1),
+                 "the first-level cache and shared memory": l1 / all_l1, "issue slots": slots / (SCHEDULERS * all_l1),
+                 "waits": ceil(tasks, room) * longest / machine.light_clock}
         limit = max(times, key=times.get)
-        return {"way": "stream", "tiles": blocks * splits, "waves": blocks * splits / wanted, "seconds": times[limit] + RAMP + LAUNCH, "limit": limit}
+        ramp = 0 if way == "f32 few" and limit == "waits" else RAMP # whose first loads are counted
+        return {"way": way, "tiles": tasks, "waves": tasks / room, "seconds": times[limit] + ramp + LAUNCH, "limit": limit, "terms": times}
+
+    def is_few(self, step, rows):
+        a, blocks = step.attributes, step.operands.get("blocks")
+        most = FEW_MOST * plan.block_bound(sum(rows), a["schedule"]["row_block"], self.groupings[blocks["name"]][1] if blocks else 1)
+        return sum(rows) <= (most if blocks else max(most, FEW_VALUES // a["n"]))
+
+    def f32_few(self, step, kernel, rows, found):
+        a = step.attributes
+        narrow = a["n"] <= FEW_NARROW and "paired" not in a["flags"] and len(a["segments"]) < 8
+        width, panels = FEW_NARROW_STEP if narrow else PANEL, ceil(a["n"], PANEL)
+        steps, halves, phases = ceil(a["n"], width), columns_of(step)[0] / panels, FEW_SUMS // (FEW_ROWS * width)
+        loops = [loop for loop in kernel.loops_with("FFMA", "FMUL") if loop.mix["LDG"] and not loop.within and loop.mix["FFMA"] >= FEW_ROWS * 4 and not loop.mix["BAR"]]
+        if not loops:
+            raise ModelError(f"{kernel.name} has no loop of products of few rows")
+        main, rest = (pick(loops, key=lambda each: each.mix["FFMA"]) for pick in (max, min)) # of several rows of depth at a time, and of one where some are left
+        loads = sum(i.opcode.startswith("LDG.E.128") for i in main.way())
+        times = a["k"] // (phases * loads), ceil(a["k"] % (phases * loads), phases)
+        around = kernel.around(main)
+        of_step = around.way(through=main)
+        cycles = halves * (times[0] * sass.cycles_of_one_more(main.way(), loads) + times[1] * sass.cycles_of_one_more(rest.way(), 1) + sass.cycles_of_one_more(of_step))
+        row_block = a["schedule"]["row_block"]
+        bound = plan.block_bound(sum(rows), row_block, self.groupings[step.operands["blocks"]["name"]][1] if step.operands.get("blocks") else 1)
+        splits = self.splits(bound, panels * PANEL_PARTS * ceil(min(sum(rows), row_block), PART_ROWS))
+        shares = [ceil(block_rows, FEW_ROWS) * steps for block_rows in plan.cut_rows(rows, row_block)]
+        once = sum(len(way) * count for way, count in ((main.way(), times[0]), (rest.way(), times[1]), (of_step, 1)))
+        lines = LANES_BYTES // (width * 4) + FEW_ROWS # of a warp's load of weights, and of what it loads of each row
+        weights = halves * a["k"] * width * 4
+        return self.streamed("f32 few", {**found, "weight_bytes": weights * steps * len(shares)}, sum(min(splits, share) for share in shares),
+                             kernel.blocks_at_once(F32_THREADS, FEW_SHARED), max(ceil(share, splits) for share in shares) * cycles,
+                             sum(shares) * halves * F32_THREADS // WARP * once, sum(shares) * weights / LANES_BYTES * lines, sum(shares) * (weights + FEW_ROWS * a["k"] * 4))
 
     def f32_tiles(self, step, kernel, rows):
         machine = self.machine
@@ -222,13 +274,17 @@ class Run:
     # ---- the rest ----
 
     def rows(self, step):
-        """Bytes of what is read and written; where several rows are made of one, or one of several, of those there are."""
+        """Bytes of what is read and written; where several rows are made of one, or one of several, of those there are. Steps of ROW_TRIPS: a warp's way, too."""
         rows, n = self.rows_of(step), step.attributes.get("n", 0)
         read, written = ROW_STEPS[step.op](step, rows, n)
-        once = [sass.cycles_of_one_more(loop.way()) for loop in self.kernel(step).loops if not loop.within][:1]
-        seconds = (read + written) / (self.machine.copy * SCATTERED)
-        return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": read + written, "way": "rows", "tiles": 0, "waves": 0, "seconds": seconds + LAUNCH,
-                "limit": "memory" if once else "launch"}
+        times = {"memory": (read + written) / (self.machine.copy * SCATTERED)}
+        if step.op in ROW_TRIPS:
+            kernel, (block_rows, trips) = self.kernel(step), ROW_TRIPS[step.op](step)
+            room = kernel.blocks_at_once(ROW_THREADS, 0) * self.machine.multiprocessors
+            times["a warp's way"] = ceil(ceil(rows, block_rows), room) * kernel.cycles_of_a_warp(trips) / self.machine.light_clock
+        limit = max(times, key=times.get)
+        return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": read + written, "way": "rows", "tiles": 0, "waves": 0, "seconds": times[limit] + LAUNCH,
+                "limit": limit}
 
     def cycles_of_a_row(self, name):
         """Of the loop over rows, which is the one that loads most: it may take several rows a time."""
@@ -241,10 +297,39 @@ class Run:
         if isinstance(code, dict):
             code = code[step.attributes["mode"]]
         rows, seconds = self.rows_of(step), 0.0
+        if step.op == "group_tokens":
+            for name in code: # loops within that over chunks of rows, which has barriers, are over rows of earlier runs; the others over experts, and over blocks
+                chunks = [loop for loop in self.kernels[name].loops if loop.mix["BAR"]]
+                past = [loop for chunk in chunks for loop in chunk.within]
+                cycles = self.kernels[name].cycles_of_a_warp(lambda loop, depth, chunks=chunks, past=past:
+                                                             ceil(rows, GROUP_THREADS) if loop in chunks or loop.mix["ATOMS"] else int(loop not in past))
+                seconds += LAUNCH + cycles / self.machine.light_clock
+            return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": 16 * rows, "way": "grouping", "tiles": 0, "waves": 0, "seconds": seconds, "limit": "a warp's way"}
         for name in code:
             trips = {"hmoe_sets_place": rows, "hmoe_sets_first": rows, "hmoe_sets_rank": 1, "hmoe_sets_sort": 1, "hmoe_sets_token": 1}.get(name, ceil(rows, GROUP_THREADS))
             seconds += LAUNCH + trips * self.cycles_of_a_row(name) / self.machine.light_clock
         return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": 16 * rows, "way": "grouping", "tiles": 0, "waves": 0, "seconds": seconds, "limit": "a block's loop over rows"}
+
+
+def port_cycles(instruction, lines):
+    """Cycles of the first-level cache, or of shared memory, that a warp's access takes. lines: that a load from global memory touches at least."""
+    kind = sass.kind(instruction)
+    if kind not in ("LDS", "STS", "LDG", "STG", "LDGSTS", "LDSM"):
+        return 0
+    wide = 4 if ".128" in instruction.opcode else 2 if ".64" in instruction.opcode else 1
+    return max(wide, lines) if kind == "LDG" else wide
+
+
+def _route_trips(step):
+    """Rounds have two reductions each; other loops go over a row's experts, as many at a time as they load."""
+    lanes, top_k = ceil(step.attributes["experts"], WARP), step.attributes["top_k"]
+    return ROW_WARPS, lambda loop, depth: 1 if not depth else ceil(2 * top_k, loop.mix["REDUX"]) if loop.mix["REDUX"] else ceil(lanes, max(1, loop.mix["LDG"]))
+
+
+def _combine_trips(step):
+    """Of columns the loop that stores them, of slots the one within."""
+    top_k, n = step.attributes["top_k"], step.attributes["n"]
+    return 1, lambda loop, depth: 1 if not depth else ceil(n, ROW_THREADS * loop.mix["STG"]) if loop.mix["STG"] else ceil(top_k - 1, max(1, loop.mix["LDG"] // 4))
 
 
 def _pack(step, rows, n):
@@ -259,3 +344,5 @@ def _combine(step, rows, n):
 ROW_STEPS = {"pack_rows": _pack, "combine": _combine, "route_topk": lambda step, rows, n: (rows * step.attributes["experts"] * 4, rows * step.attributes["top_k"] * 8),
              "norm_rows": lambda step, rows, n: (rows * n * 4, rows * n * 4), "map_rows": lambda step, rows, n: (rows * n * 4, rows * n * 4),
              "embed_rows": lambda step, rows, n: (rows * n * 4, rows * n * 4)}
+# Steps whose warps are long at a row: rows of a block of threads, and how often it goes round a loop.
+ROW_TRIPS = {"route_topk": _route_trips, "combine": _combine_trips}

@@ -117,6 +117,11 @@ def block_bound(rows, row_block, groups):
     return (rows + min(rows, groups) * (row_block - 1)) // row_block
 
 
+def cut_rows(rows_of_groups, row_block):
+    """Rows of each block of each group, which differ by one at most."""
+    return [rows // blocks + (i < rows % blocks) for rows in rows_of_groups for blocks in [-(-rows // row_block)] for i in range(blocks)]
+
+
 def blocks_of(rows_of_groups, row_block):
     return sum(-(-rows // row_block) for rows in rows_of_groups)
 

@@ -13,13 +13,17 @@ import subprocess
 
 # Cycles until what waits in a scoreboard is there, by the opcode's first word: published microbenchmarks of Hopper, rounded. Loads are from the second-level
 # cache, but those that a caller says are from memory.
-LATENCY = {"LDS": 30, "LDSM": 33, "MUFU": 24, "LDG": 270, "LDC": 40, "ULDC": 40, "SHFL": 25, "S2R": 25, "S2UR": 25, "R2UR": 12, "SYNCS": 25, "HMMA": 33, "BAR": 25}
+LATENCY = {"LDS": 30, "LDSM": 33, "MUFU": 24, "LDG": 270, "LDC": 40, "ULDC": 40, "SHFL": 25, "S2R": 25, "S2UR": 25, "R2UR": 12, "SYNCS": 25, "HMMA": 33, "BAR": 25, "REDUX": 25, "ATOMS": 100}
 LATENCY_OF_OTHERS, LATENCY_OF_MEMORY = 20, 800
+LATENCY_OF_BUSY_MEMORY = 1230 # of copies to shared memory while all of the memory's bandwidth is taken: 0.7 us
 SCOREBOARDS = 6
+REGISTERS, SHARED_BYTES, SHARED_OF_BLOCK, THREADS = 65536, 228 << 10, 1 << 10, 2048 # of a multiprocessor of sm_90; what a block's shared memory takes beside its own
 CUDA_MACHINE, NO_BYTES = 190, 8 # of ELF: a file's machine, a section's kind
 ENDS = ("EXIT", "RET", "BRX", "JMP") # nothing of the kernel follows them
 # What breaks a run of HGMMA: a wait for a batch, a fence, memory, a barrier, a jump. Arithmetic on addresses does not.
 BREAKS = ("WARPGROUP", "WARPGROUPSET", "SYNCS", "BAR", "DEPBAR", "FENCE", "MEMBAR", "LDS", "STS", "LDG", "STG", "LDL", "STL", "UBLKCP", "LDGSTS", "BRA", "CALL", "BSYNC")
+
+MOST_GROUPS = 16
 
 Instruction = collections.namedtuple("Instruction", "address predicate opcode operands stall writes reads waits")
 
@@ -56,10 +60,15 @@ class Block:
 
 
 class Loop:
-    """A natural loop. body: what it runs, but for loops within it."""
+    """A natural loop, or, without a head, all that is run once. body: what it runs, but for loops within it."""
 
     def __init__(self, head, blocks):
         self.head, self.blocks, self.within = head, blocks, []
+
+    @property
+    def inner(self):
+        """The loops right within it."""
+        return [loop for loop in self.within if not any(loop in other.within for other in self.within)]
 
     def finish(self, loops):
         self.within = [other for other in loops if other is not self and other.blocks < self.blocks]
@@ -102,10 +111,12 @@ class Loop:
             nodes = node.blocks if isinstance(node, Loop) else [node]
             found = None
             for block in nodes:
+                if not self.head and not block.next:
+                    found = better(found, (0, 0, ()))
                 for after in block.next:
                     if after in nodes and isinstance(node, Loop):
                         continue
-                    if after is self.head:
+                    if self.head and after is self.head:
                         found = better(found, (0, 0, ()))
                     elif after in self.blocks and after not in avoid:
                         found = better(found, longest(entry.get(after, after)))
@@ -122,7 +133,8 @@ class Loop:
                 return one or other
             return one if one[:2] >= other[:2] else other
 
-        passed, instructions = longest(entry.get(self.head, self.head)), []
+        begin = self.head or min(self.blocks, key=lambda block: block.number)
+        passed, instructions = longest(entry.get(begin, begin)), []
         nodes = passed[2] if passed else ()
         while nodes:
             node, nodes = nodes
@@ -139,6 +151,25 @@ class Kernel:
 
     def count(self, *kinds):
         return sum(kind(i) in kinds for i in self.instructions)
+
+    @functools.cached_property
+    def registers(self):
+        """How many its instructions name."""
+        return 1 + max((int(number) for i in self.instructions for number in re.findall(r"\bR(\d+)", i.operands)), default=0)
+
+    def blocks_at_once(self, threads, shared_bytes):
+        """Blocks of threads that a multiprocessor has room for."""
+        return max(1, min(REGISTERS // (threads * -(-self.registers // 8) * 8), SHARED_BYTES // (shared_bytes + SHARED_OF_BLOCK), THREADS // threads))
+
+    def cycles_of_a_warp(self, trips):
+        """What a warp that is alone needs from the kernel's begin to its end. trips(loop, depth): how often it goes round a loop, which is within so many others, each time that
+        it comes there."""
+        def of(loop, depth):
+            return sum(trips(inner, depth) * (cycles_of_one_more(inner.way()) + of(inner, depth + 1)) for inner in loop.inner)
+
+        whole = Loop(None, frozenset(self.blocks))
+        whole.finish(self.loops)
+        return cycles(whole.way()) + of(whole, 0)
 
     def loops_with(self, *kinds):
         """Loops that have such instructions themselves, the shortest first."""
@@ -208,15 +239,22 @@ def cycles(instructions, repeats=1, far=0):
     """Cycles that a warp which is alone needs for the instructions one after the other, so many times: it issues in order, keeps the distances of the control
     bits, and waits for scoreboards as long as LATENCY says. far: so many of the first loads are from memory each time."""
     now, free = 0, [0] * SCOREBOARDS
-    steps = [(kind(i) == "LDG", LATENCY.get(kind(i), LATENCY_OF_OTHERS), [s for s in range(SCOREBOARDS) if i.waits >> s & 1], i.writes, i.reads, max(i.stall, 1))
+    copied, groups = 0, [] # when asynchronous copies have come: those so far, and each group of them with those before
+    steps = [(kind(i), LATENCY.get(kind(i), LATENCY_OF_OTHERS), [s for s in range(SCOREBOARDS) if i.waits >> s & 1], i.writes, i.reads, max(i.stall, 1), groups_left(i))
              for i in instructions]
     for _ in range(repeats):
         left = far
-        for is_load, latency, waits, writes, reads, stall in steps:
+        for name, latency, waits, writes, reads, stall, most in steps:
             for scoreboard in waits:
                 now = max(now, free[scoreboard])
-            if is_load and left:
+            if name == "LDG" and left:
                 latency, left = LATENCY_OF_MEMORY, left - 1
+            elif name == "LDGSTS":
+                copied = max(copied, now + LATENCY_OF_BUSY_MEMORY)
+            elif name == "LDGDEPBAR":
+                groups = groups[-MOST_GROUPS:] + [copied]
+            elif most is not None and len(groups) > most:
+                now = max(now, groups[-1 - most])
             if writes < SCOREBOARDS:
                 free[writes] = max(free[writes], now + latency)
             if reads < SCOREBOARDS:
@@ -225,10 +263,16 @@ def cycles(instructions, repeats=1, far=0):
     return now
 
 
+def groups_left(instruction):
+    """How many groups of asynchronous copies a wait for them leaves on the way, None: it is no such wait."""
+    found = re.search(r"SB0,\s*0x([0-9a-f]+)", instruction.operands) if instruction.opcode == "DEPBAR.LE" else None
+    return int(found.group(1), 16) if found else None
+
+
 @functools.lru_cache(maxsize=None)
 def cycles_of_one_more(instructions, far=0):
-    """What one time more of a tuple of instructions costs in a loop."""
-    return (cycles(instructions, 5, far) - cycles(instructions, 1, far)) / 4
+    """What one time more of a tuple of instructions costs in a loop that has run for a while."""
+    return (cycles(instructions, 12, far) - cycles(instructions, 4, far)) / 8
 
 
 # ---- files ----

@@ -2,7 +2,7 @@
 import sys
 
 sys.path.insert(0, sys.argv[1])
-from gpu_report import plan, rules, sass
+from gpu_report import model, plan, rules, sass
 
 HGMMA = "HGMMA.64x256x16.F32.BF16 R24,gdesc[UR4],R24"
 LOOP = ["SYNCS.PHASECHK.TRANS64.TRYWAIT P0,[UR8],RZ", "!P0 BRA 0x130", "WARPGROUP.ARRIVE", HGMMA, "UIADD3 UR4,UR4,0x2,URZ", HGMMA, HGMMA, HGMMA + ",gsb0",
@@ -61,6 +61,23 @@ near, use_near = load._replace(writes=1), use._replace(waits=2)
 expect([sass.cycles([load, use]), sass.cycles([load, use], far=1), sass.cycles([load, near, use_near], far=1), sass.cycles([use, use])], [274, 804, 275, 8], "cycles")
 expect([sass.tensor_cycles(sass.Instruction(0, "", op, "", 1, 7, 7, 0)) for op in ("HGMMA.64x32x16.F32.BF16", "HMMA.16816.F32.BF16", "FFMA")], [16, 2, 0], "tensor cycles")
 
+
+def copies(groups_left):
+    return [sass.Instruction(16 * n, "", op, operands, 1, 7, 7, 0)
+            for n, (op, operands) in enumerate([("LDGSTS.E.BYPASS.128", "[R1],[R2.64]"), ("LDGDEPBAR", ""), ("DEPBAR.LE", f"SB0,{groups_left}")])]
+
+
+# Asynchronous copies: a wait is for all groups but the last ones, and copies of earlier rounds are on the way while those of later ones are issued.
+expect([sass.cycles(copies("0x0")), sass.cycles(copies("0x1")), sass.cycles(copies("0x1"), 2), sass.cycles(copies("0x3"), 2)], [1231, 3, 1231, 6], "cycles of copies")
+expect([sass.cycles_of_one_more(tuple(copies(left))) for left in ("0x0", "0x1")], [1231, 1231 / 2], "a copy more")
+
+# A kernel as a whole: what is run once, and loops as often as they are gone round.
+whole = kernel(["MOV R1,R2", "FADD R3,R3,R3", "LDG.E R2,[R9.64]", "P0 BRA 0x20", "P1 BRA 0x10", "EXIT "])
+expect([whole.cycles_of_a_warp(lambda loop, depth: (3, 5)[depth]), whole.registers], [4 + 3 * (4 + 5 * 4), 10], "a warp's way through a kernel")
+expect([whole.blocks_at_once(*block) for block in ((128, 0), (128, 98 << 10), (256, 227 << 10), (1024, 1 << 10))], [16, 2, 1, 2], "blocks of threads at once")
+expect([model.port_cycles(sass.Instruction(0, "", op, "", 1, 7, 7, 0), 8) for op in ("LDG.E.128", "LDG.E", "LDS.128", "STS.64", "LDS", "LDGSTS.E.BYPASS.128", "FADD")],
+       [8, 8, 4, 2, 1, 4, 0], "cycles of the first-level cache")
+
 # Plans.
 TEXT = '''module {
   func.func @open() attributes {hmk.dims = array<i64>} {
@@ -82,6 +99,7 @@ steps = entries["run"][0]
 expect(steps[0].operands["blocks"], {"name": "%0", "element": "f32", "key": "a, {b}", "layout": {"row_bytes": 8}, "in_place": True}, "a buffer")
 expect(steps[4].attributes["norm_epsilon"], 1e-5, "a number")
 expect([plan.dims_of(entries["run"], 7), plan.block_bound(300, 128, 8), plan.block_bound(3, 128, 8), plan.blocks_of([1, 128, 129], 128)], [[7, 14], 10, 3, 4], "dims and blocks")
+expect(plan.cut_rows([0, 1, 64, 65, 130], 64), [1, 64, 33, 32, 44, 43, 43], "rows of blocks")
 for rows, wanted in ((4 * 128, [3, 6]), (100, [4, 5, 6])):
     taken = plan.taken_steps(steps, lambda step, rows=rows: rows, {"%0": (None, 4)})
     expect([step.kernel for step in taken[1:]], wanted, f"steps of {rows} rows")
