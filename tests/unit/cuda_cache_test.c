@@ -186,16 +186,17 @@ static void *run_often(void *context) {
 static void test_threads(void **state) {
   (void)state;
   static runner runners[3];
-  hmoe_model *model = open_layer(&layers[CACHE], "cuda", 0);
+  hmoe_model *model = open_layer(&layers[CACHE], "cuda", 0), *alone = open_layer(&layers[CACHE], "cuda", 0);
   for (int i = 0; i < 3; i++) {
     runners[i].model = model;
     runners[i].tokens = 33 - 11 * i;
     fill(runners[i].x, runners[i].tokens, (uint32_t)(50 + i));
-    expect_ok(run(layers[PER_TOKEN].device, runners[i].tokens, runners[i].x, runners[i].wanted));
+    expect_ok(run(alone, runners[i].tokens, runners[i].x, runners[i].wanted));
   }
   for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&runners[i].thread, NULL, run_often, &runners[i]), 0);
   for (int i = 0; i < 3; i++) pthread_join(runners[i].thread, NULL);
   for (int i = 0; i < 3; i++) assert_int_equal(runners[i].wrong, 0);
+  hmoe_model_close(alone);
   hmoe_model_close(model);
 }
 
