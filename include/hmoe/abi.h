@@ -225,7 +225,7 @@ enum {
   HMOE_BIND_GROUP_SETS_INDICES = 0, /* i32 [tokens, top_k]; TOKEN: or none (no sets then) */
   HMOE_BIND_GROUP_SETS_BLOCKS = 1, /* out */
   HMOE_BIND_GROUP_SETS_ROW_TOKEN = 2, /* out: i32 [tokens] */
-  HMOE_BIND_GROUP_SETS_SETS = 3, /* out: i32 [tokens][top_k], ascending; one a distinct group, in order of first appearance */
+  HMOE_BIND_GROUP_SETS_SETS = 3, /* out: i32 [tokens][top_k], ascending; one a distinct group, on CPUs in order of first appearance */
   HMOE_BIND_GROUP_SETS_SCRATCH = 4, /* i32 [8 * tokens + 64] */
   HMOE_BIND_GROUP_SETS_COUNT = 5,
 };

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { GROUP_THREADS = 256, WAVES = 2 /* tasks a multiprocessor that few blocks are cut into */ };
+enum { GROUP_THREADS = 256, GROUP_WARPS = GROUP_THREADS / 32, WAVES = 2 /* tasks a multiprocessor that few blocks are cut into */ };
 
 static hmoe_status launch_with(const hmoe_run *run, CUfunction function, uint64_t tasks, uint32_t threads, uint32_t shared_bytes,
                                hmoe_cuda_call *call) {
@@ -170,13 +170,9 @@ hmoe_status hmoe_cuda_step_group_sets(hmoe_run *run, const hmoe_plan_step *step)
   memcpy(call.dims, sizes, sizeof sizes);
   uint64_t tasks = (tokens + GROUP_THREADS - 1) / GROUP_THREADS;
   if (each) return hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_TOKEN], hmoe_max(tasks, 1), GROUP_THREADS, &call);
-  if (ranks) {
-    HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_RANK], tasks, GROUP_THREADS, &call));
-  } else {
-    HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_SORT], tasks, GROUP_THREADS, &call));
-    HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_FIRST], tasks, GROUP_THREADS, &call));
-  }
-  HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_PLACE], tasks, GROUP_THREADS, &call));
+  if (tasks <= 1) return hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_FEW], 1, GROUP_THREADS, &call);
+  HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_SORT], tasks, GROUP_THREADS, &call));
+  HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_PLACE], (tokens + GROUP_WARPS - 1) / GROUP_WARPS, GROUP_THREADS, &call));
   return hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_BLOCK], 1, GROUP_THREADS, &call);
 }
 

@@ -2,7 +2,7 @@
  * run after run with one cache. Every seed of the schedule gives the same. */
 #include "steps_on_cuda.h"
 
-enum { MOST_TOKENS = 700, MOST_K = 4, MOST_SLOTS = 600, RUNS = 4, WARPS = STEP_THREADS / 32 };
+enum { SOME_TOKENS = 1100, MOST_TOKENS = 8450, MOST_K = 4, MOST_SLOTS = 600, RUNS = 4, WARPS = STEP_THREADS / 32 };
 
 typedef struct grouping {
   int64_t tokens, experts, top_k, row_block;
@@ -30,26 +30,32 @@ static int64_t binomial(int64_t n, int64_t k) {
   return c;
 }
 
-/* What names a token's group, and orders it among others: its rank, the first token that has its set, or itself. */
+/* What names a token's group, and orders it among others: its rank, how many tokens have lesser sets, or itself. */
 static int64_t name_of(const grouping *g, const int32_t *sorted, int64_t t) {
   const int32_t *set = sorted + t * g->top_k;
-  int64_t rank = 0, u = 0, sets = binomial(g->experts, g->top_k);
+  int64_t rank = 0, less = 0, sets = binomial(g->experts, g->top_k);
   if (g->mode == HMOE_SETS_TOKEN) return t;
   for (int64_t s = 0; s < g->top_k; s++) rank += binomial(set[s], s + 1);
   if (g->mode == HMOE_SETS_RANK) return rank < sets ? rank : sets - 1;
-  while (memcmp(sorted + u * g->top_k, set, (size_t)g->top_k * 4) != 0) u++;
-  return u;
+  for (int64_t u = 0; u < g->tokens; u++) {
+    int64_t s = 0;
+    while (s < g->top_k && sorted[u * g->top_k + s] == set[s]) s++;
+    less += s < g->top_k && sorted[u * g->top_k + s] < set[s];
+  }
+  return less;
 }
 
 static void reference(const grouping *g, const int32_t *indices, result *out) {
   static int32_t sorted[MOST_TOKENS * MOST_K];
   int64_t names = g->mode == HMOE_SETS_RANK ? binomial(g->experts, g->top_k) : g->tokens, row = 0;
   memset(out, 0, sizeof *out);
+  static int64_t token_names[MOST_TOKENS];
   for (int64_t t = 0; t < g->tokens; t++) sort_set(g, indices + t * g->top_k, sorted + t * g->top_k);
+  for (int64_t t = 0; t < g->tokens; t++) token_names[t] = name_of(g, sorted, t);
   for (int64_t name = 0; name < names; name++) {
     int64_t first = row;
     for (int64_t t = 0; t < g->tokens; t++)
-      if (name_of(g, sorted, t) == name) out->row_token[row++] = (int32_t)t;
+      if (token_names[t] == name) out->row_token[row++] = (int32_t)t;
     if (row == first) continue;
     int64_t rows = row - first, count = (rows + g->row_block - 1) / g->row_block;
     for (int64_t i = 0; i < count; i++) {
@@ -82,13 +88,13 @@ static hmoe_cuda_call group(const harness_unit *u, const grouping *g, const int3
   call.buffers[HMOE_BIND_GROUP_SETS_BLOCKS] = step_words(u, NULL, block_words);
   call.buffers[HMOE_BIND_GROUP_SETS_ROW_TOKEN] = step_words(u, NULL, g->tokens);
   call.buffers[HMOE_BIND_GROUP_SETS_SETS] = step_words(u, NULL, g->tokens * g->top_k);
-  if (!each) call.buffers[HMOE_BIND_GROUP_SETS_SCRATCH] = step_words(u, NULL, 2 * g->tokens);
+  bool few = g->tokens <= STEP_THREADS && (!g->tokens || harness_coin());
+  if (!each) call.buffers[HMOE_BIND_GROUP_SETS_SCRATCH] = step_words(u, NULL, 4 * g->tokens);
   if (each) step_launch(u, "hmoe_sets_token", tasks ? tasks : 1, &call);
-  if (g->mode == HMOE_SETS_RANK) step_launch(u, "hmoe_sets_rank", tasks, &call);
-  if (g->mode == HMOE_SETS_DISTINCT) step_launch(u, "hmoe_sets_sort", tasks, &call);
-  if (g->mode == HMOE_SETS_DISTINCT) step_launch(u, "hmoe_sets_first", tasks, &call);
-  if (!each) step_launch(u, "hmoe_sets_place", tasks, &call);
-  if (!each) step_launch(u, "hmoe_sets_block", 1, &call);
+  if (!each && few) step_launch(u, "hmoe_sets_few", 1, &call);
+  if (!each && !few) step_launch(u, "hmoe_sets_sort", tasks, &call);
+  if (!each && !few) step_launch(u, "hmoe_sets_place", (g->tokens + WARPS - 1) / WARPS, &call);
+  if (!each && !few) step_launch(u, "hmoe_sets_block", 1, &call);
   step_expect(u, call.buffers[HMOE_BIND_GROUP_SETS_BLOCKS], want, block_words, "blocks");
   step_expect(u, call.buffers[HMOE_BIND_GROUP_SETS_ROW_TOKEN], want->row_token, g->tokens, "row_token");
   step_expect(u, call.buffers[HMOE_BIND_GROUP_SETS_SETS], want->sets, want->groups * g->top_k, "sets");
@@ -97,7 +103,7 @@ static hmoe_cuda_call group(const harness_unit *u, const grouping *g, const int3
 
 /* Some of the tokens have a set that others have, some one with experts that are none, or twice the same. */
 static grouping random_grouping(uint32_t mode, int64_t experts, int64_t top_k, int32_t *indices) {
-  static const int64_t counts[] = {0, 1, 2, 31, 255, 256, 257, 300, MOST_TOKENS};
+  static const int64_t counts[] = {0, 1, 2, 31, 255, 256, 257, 300, SOME_TOKENS};
   grouping g = {counts[harness_below(9)], experts, top_k, 1 + harness_below(40), mode};
   int64_t few = 1 + harness_below(experts);
   for (int64_t i = 0; i < g.tokens * top_k; i++) {
@@ -115,6 +121,22 @@ static void test_sets(void **state) {
   for (uint32_t i = 0; i < 30; i++) {
     int64_t top_k = 1 + harness_below(MOST_K), experts = top_k + harness_below(9);
     grouping g = random_grouping(i % 3, experts, top_k, indices);
+    hmoe_cuda_call call = group(&u, &g, indices, &want);
+    free_buffers(&u, &call);
+  }
+  harness_destroy(&u);
+}
+
+/* More tokens than lanes have parts of: some find their places in two. */
+static void test_many_sets(void **state) {
+  (void)state;
+  static int32_t indices[MOST_TOKENS * MOST_K];
+  static result want;
+  harness_unit u = harness_compile(NULL, 0, hmoec_cpu_schedule_default(64));
+  for (uint32_t mode = HMOE_SETS_RANK; mode <= HMOE_SETS_DISTINCT; mode++) {
+    grouping g = random_grouping(mode, 8, 2, indices);
+    g.tokens = MOST_TOKENS;
+    for (int64_t i = 0; i < g.tokens * g.top_k; i++) indices[i] = (int32_t)harness_below(8);
     hmoe_cuda_call call = group(&u, &g, indices, &want);
     free_buffers(&u, &call);
   }
@@ -227,7 +249,7 @@ static void test_groups(void **state) {
   static result want;
   harness_unit u = harness_compile(NULL, 0, hmoec_cpu_schedule_default(64));
   for (uint32_t i = 0; i < 12; i++) {
-    int64_t top_k = 1 + harness_below(MOST_K), chunk = 1 + harness_below(i % 3 ? 40 : MOST_TOKENS);
+    int64_t top_k = 1 + harness_below(MOST_K), chunk = 1 + harness_below(i % 3 ? 40 : SOME_TOKENS);
     grouping g = random_grouping(i % 2 ? HMOE_SETS_TOKEN : HMOE_SETS_DISTINCT, top_k + harness_below(9), top_k, indices);
     hmoe_cuda_call grouped = group(&u, &g, indices, &want), call = {.splits = 1};
     bind_loop(&u, &g, &grouped, chunk, &call);
@@ -271,6 +293,7 @@ static void test_cache(void **state) {
 
 int main(void) {
   harness_seed();
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_sets), cmocka_unit_test(test_groups), cmocka_unit_test(test_cache)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_sets), cmocka_unit_test(test_many_sets), cmocka_unit_test(test_groups),
+                                     cmocka_unit_test(test_cache)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,8 +74,8 @@ MlirValue cuda_with_element(hmoec_cuda_emitter *e, MlirValue vector, MlirValue v
 MlirValue cuda_member(hmoec_cuda_emitter *e, MlirValue structure, MlirType type, int64_t i);
 /* The vector of two numbers. */
 MlirValue cuda_two(hmoec_cuda_emitter *e, MlirValue first, MlirValue second);
-/* Of all lanes of a warp, in a fixed order; every lane gets it. All lanes come. */
-typedef enum cuda_reduction { CUDA_SUM, CUDA_MAX, CUDA_MAX_I, CUDA_MIN_I } cuda_reduction; /* MAX: NaN may be passed over */
+/* Of all lanes of a warp, in a fixed order; every lane gets it. All lanes come. MAX: NaN may be passed over. */
+typedef enum cuda_reduction { CUDA_SUM, CUDA_MAX, CUDA_SUM_I, CUDA_MAX_I, CUDA_MIN_I } cuda_reduction;
 MlirValue cuda_reduce(hmoec_cuda_emitter *e, cuda_reduction how, MlirValue value);
 /* The same of lanes that so many are between, `farthest` first and then half of that each time: of 16 lanes side by side with 8 and 1. */
 MlirValue cuda_reduce_over(hmoec_cuda_emitter *e, cuda_reduction how, MlirValue value, int32_t farthest, int32_t nearest);

@@ -234,6 +234,7 @@ MlirValue cuda_reduce_over(hmoec_cuda_emitter *e, cuda_reduction how, MlirValue 
     switch (how) {
     case CUDA_SUM: value = ir_add(&e->ir, value, other); break;
     case CUDA_MAX: value = ir_select(&e->ir, ir_compare_f(&e->ir, IR_GT, other, value), other, value); break;
+    case CUDA_SUM_I: value = ir_add_i(&e->ir, value, other); break;
     case CUDA_MAX_I: value = ir_max_i(&e->ir, value, other); break;
     case CUDA_MIN_I: value = ir_min_i(&e->ir, value, other); break;
     }
