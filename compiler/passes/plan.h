@@ -227,7 +227,8 @@ plan_memory *plan_workspace(planner *p, int64_t dim, int64_t items, hmoec_operan
 plan_memory *plan_plain(planner *p, const char *element, int64_t dim, int64_t rows, int64_t columns);
 /* Rows of a format. in_place: products of the format read them without a copy. */
 plan_memory *plan_rows_memory(planner *p, hmoec_format format, int64_t dim, int64_t columns, bool in_place);
-/* The same, in place, of rows that are blocks of so many groups. */
+/* The same, in place, of rows that are blocks of so many groups; of any number of them: as many as are packed. */
+enum { PLAN_ANY_GROUPS = -1 };
 plan_memory *plan_block_rows(planner *p, hmoec_format format, int64_t dim, int64_t columns, int64_t groups);
 /* A right operand [k, n]; a vector [n] of f32. */
 static inline hmoec_operand plan_right(hmoec_format format, int64_t k, int64_t n) {
@@ -289,7 +290,7 @@ typedef struct plan_matmul {
   int fn;
   int64_t rows_dim;
   hmoec_matmul_spec spec; /* what tells buffers, layouts and the schedule is not filled in */
-  int64_t groups; /* that the blocks of its rows are of; 0: it has none */
+  int64_t groups; /* that the blocks of its rows are of, as plan_block_rows has them; 0: it has none */
   plan_binding a, b, c, blocks, gather, scatter, bias, row_gate, gated_bias, pass, pass_index, norm_weight, norm_bias;
 } plan_matmul;
 

@@ -84,8 +84,10 @@ plan_memory *plan_rows_memory(planner *p, hmoec_format format, int64_t dim, int6
 }
 
 plan_memory *plan_block_rows(planner *p, hmoec_format format, int64_t dim, int64_t columns, int64_t groups) {
+  bool any = groups == PLAN_ANY_GROUPS;
+  if (any) dim = plan_dim_get(p, PLAN_RUN, HMOE_DIM_SCALE, dim, p->graph.target->packed_most);
   plan_memory *rows = plan_rows_memory(p, format, dim, columns, true);
-  rows->operand.groups = groups;
+  rows->operand.groups = any ? 0 : groups;
   return rows;
 }
 

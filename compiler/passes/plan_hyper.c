@@ -132,11 +132,15 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
   plan_place x = plan_value_get(p, x_value)->place;
   hmoec_format format = p->graph.options->dtype;
   int64_t h = g->d_model, b = g->bottleneck, rows = p->here.rows.count;
-  plan_place z = plan_whole_place(plan_rows_memory(p, format, rows, b, true));
+  /* Rows of a set may be many, and are packed then; a group a token never has any. */
+  bool packs = p->graph.target->packs_rows[format], packs_sets = packs && grouping->sets;
+  plan_place z = plan_whole_place(packs_sets ? plan_block_rows(p, format, rows, b, PLAN_ANY_GROUPS)
+                                             : plan_rows_memory(p, format, rows, b, true));
   plan_matmul down = plan_matmul_init(p, PLAN_RUN, rows, format, h, b, x);
   plan_matmul_into(&down, z);
   down.b = plan_at(weights->part[PLAN_DOWN]);
   down.blocks = plan_at(grouping->blocks);
+  down.groups = PLAN_ANY_GROUPS;
   down.gather = plan_at(grouping->row_token);
   down.spec.segment[0].activation = HMOEC_ACTIVATION_RELU;
   if (g->biases) down.bias = plan_at(weights->part[PLAN_BETA]);
@@ -149,10 +153,10 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
   up.scatter = plan_at(grouping->row_token);
   up.spec.accumulate = accumulate;
   if (g->biases) up.bias = plan_at(weights->part[PLAN_GAMMA]);
-  if (p->graph.target->packs_rows[format]) down.spec.few_rows = up.spec.few_rows = true; /* rows of one set, mostly */
+  down.spec.few_rows = up.spec.few_rows = packs && !packs_sets;
   if (grouping->sets) {
     plan_pair(p, &down, &up);
-  } else { /* a group a token: never rows enough */
+  } else {
     plan_matmul_emit(p, &down);
     plan_matmul_emit(p, &up);
   }

@@ -99,6 +99,8 @@ typedef struct hmoec_target {
   /* Products of a format read rows in place that pack_rows has laid out, or products have, and no other step writes; or few rows as they are. Code of
    * the host is for entry 0 alone then. */
   bool packs_rows[HMOEC_FORMAT_COUNT];
+  /* Rows of many groups are packed, a group's blocks padded, where what comes of it is at most so many times the rows that there are. */
+  int64_t packed_most;
   /* Values that lie side by side in rows, or in a right operand, begin at multiples of so many columns. */
   int64_t column_step;
   /* What is inserted into a right operand of a format begins at a multiple of so many rows of depth; 0: of column_step. */

@@ -225,7 +225,7 @@ enum {
   HMOE_BIND_GROUP_SETS_INDICES = 0, /* i32 [tokens, top_k]; TOKEN: or none (no sets then) */
   HMOE_BIND_GROUP_SETS_BLOCKS = 1, /* out */
   HMOE_BIND_GROUP_SETS_ROW_TOKEN = 2, /* out: i32 [tokens] */
-  HMOE_BIND_GROUP_SETS_SETS = 3, /* out: i32 [tokens][top_k], ascending; one a distinct group, on CPUs in order of first appearance */
+  HMOE_BIND_GROUP_SETS_SETS = 3, /* out: i32 [tokens][top_k], ascending; one a distinct group, on CPUs as they appear */
   HMOE_BIND_GROUP_SETS_SCRATCH = 4, /* i32 [8 * tokens + 64] */
   HMOE_BIND_GROUP_SETS_COUNT = 5,
 };
@@ -266,7 +266,7 @@ typedef struct hmoe_step_loop {
 /* CHOOSE runs the next first_steps steps, or the second_steps ones after those, then continues after both. Both ways compute the same: on CPUs the
  * same bits, elsewhere what rounds the same numbers and sums them in f32.
  * The first way is for enough rows: blocks >= blocks_per_thread * threads and rows >= block_rows * blocks. Blocks and rows are those of the
- * blocks buffer, in a loop over groups the chunk's; without one value(rows_dim) and its bound. May stand whole inside loops (in a cached one:
+ * blocks buffer, in a loop over groups the chunk's (of a device that reads no counts all of the loop's); without one value(rows_dim) and its bound. May stand whole inside loops (in a cached one:
  * whole among the generating steps or after them); no loop, no other CHOOSE in it. */
 enum {
   HMOE_BIND_CHOOSE_BLOCKS = 0, /* or none */

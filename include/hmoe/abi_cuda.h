@@ -6,8 +6,8 @@
  * order in which tensor cores want it in shared memory:
  *
  *   right(K, N)  [ceil(N/32)][ceil(K/64)][32][64] bf16: element (k, n) at (((n/32)*ceil(K/64) + k/64)*32 + n%32)*64 + place(k, n), zero-padded.
- *   rows(R, K)   [ceil(K/64)][R][64] bf16, of rows in place: element (r, k) at ((k/64)*R + r)*64 + place(k, r), zero for k >= K. Row i of block b is
- *                row b*row_block + i, row_block 128, and R is row_block times as many blocks as there may be (call.blocks).
+ *   rows(R, K)   [ceil(K/64)][R][64] bf16, of rows in place: element (r, k) at ((k/64)*R + r)*64 + place(k, r), zero for k >= K. Row i of block b,
+ *                of those that the step sees, is row b*row_block + i, row_block 128, and R is row_block times as many blocks as there may be (call.blocks).
  *   place(k, r) = (k%64/8 ^ r%8)*8 + k%8: the eight pieces of 16 bytes that a line of 128 has are in an order of the line's own.
  *
  * PACK's HMOE_LAYOUT_PLANES is right(K, N), K being operand_rows, a multiple of 64: row i of part j of column o is element (first_row + j*part_rows + i,

@@ -73,8 +73,8 @@ typedef struct hmoe_cuda_workspace {
   CUstream queued; /* its stream; NULL: it has ended */
   CUgraphExec graph; /* of the latest run's launches; NULL: none, or not asked for */
   bool stale; /* the first word is of an earlier run: to be written anew before a step looks at it */
-  CUdeviceptr chunk_blocks; /* in a loop over groups: its blocks buffer, and the most groups that the chunk has; else 0 */
-  uint32_t chunk_groups;
+  CUdeviceptr chunk_blocks; /* in a loop over groups: its blocks buffer; else 0 */
+  uint32_t chunk_groups, loop_groups; /* most groups that the chunk has; that there can be, as the plan tells */
   void *pointers[HMOE_CUDA_BINDINGS_MAX];
 } hmoe_cuda_workspace;
 

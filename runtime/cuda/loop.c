@@ -117,6 +117,7 @@ hmoe_status hmoe_cuda_step_loop(hmoe_run *run, const hmoe_plan_step *step) {
   HMOE_TRY(bind_groups(run, step, most, loop->kind == HMOE_LOOP_CACHED, &call));
   hmoe_status status = HMOE_OK;
   workspace->chunk_blocks = call.buffers[HMOE_BIND_LOOP_BLOCKS];
+  workspace->loop_groups = loop->groups;
   for (uint64_t first = 0; status == HMOE_OK && first < most; first += loop->chunk) {
     workspace->chunk_groups = (uint32_t)hmoe_min(loop->chunk, most - first);
     status = run_chunk(run, step, first, workspace->chunk_groups, &call);

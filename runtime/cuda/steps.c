@@ -92,13 +92,16 @@ static bool has_code(const hmoe_run *run, uint32_t begin, uint32_t end) {
   return true;
 }
 
-/* Blocks are counted by their bound, and are not shared among threads. Pairs in one step, which the host has, are none of a GPU's ways. */
+/* Blocks are counted by their bound, in a loop over groups all of the run's, so that its chunks go one way, and are not shared among threads. Pairs in one step,
+ * which the host has, are none of a GPU's ways. */
 hmoe_status hmoe_cuda_step_choose(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_choose *choose = hmoe_run_fields(run, step);
+  const hmoe_cuda_workspace *workspace = run->workspace->own;
   void *grouped = NULL;
   HMOE_TRY(hmoe_run_binding(run, step, HMOE_BIND_CHOOSE_BLOCKS, HMOE_OPTIONAL, 0, &grouped));
+  bool loops = grouped && (uint64_t)(uintptr_t)grouped == workspace->chunk_blocks;
   uint64_t rows = (uint64_t)hmoe_run_rows(run, step),
-           blocks = most_blocks(run, (uint64_t)(uintptr_t)grouped, rows, choose->row_block, choose->groups);
+           blocks = hmoe_block_bound(rows, choose->row_block, loops ? workspace->loop_groups : choose->groups);
   uint32_t begin = (uint32_t)(step - run->steps) + 1, middle = begin + choose->first_steps;
   bool first = rows >= hmoe_mul(choose->block_rows, blocks) && has_code(run, begin, middle);
   return first ? hmoe_run_steps(run, begin, middle) : hmoe_run_steps(run, middle, middle + choose->second_steps);

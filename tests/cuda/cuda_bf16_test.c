@@ -22,12 +22,21 @@ static int64_t plane_row(const problem *p, int64_t r) {
   return b * row_block + r - problem_block(p, b)->row;
 }
 
-/* Rows of [rows, stride] to planes of them, or back; what is no row's stays as it is. */
-static void rows_to_planes(const problem *p, const uint16_t *rows, int64_t stride, uint16_t *planes, int64_t height) {
-  for (int64_t i = 0; i < p->rows * stride; i++) planes[plane_at(plane_row(p, i / stride), i % stride, height)] = rows[i];
+/* Rows of [rows, stride] to planes of them, or back, as far as planes, `height` rows of them, have the rows: in a loop over groups they begin with block `first`. What is
+ * no row's stays as it is. */
+static void rows_to_planes(const problem *p, int64_t first, const uint16_t *rows, int64_t stride, uint16_t *planes,
+                           int64_t height) {
+  for (int64_t i = 0; i < p->rows * stride; i++) {
+    int64_t row = plane_row(p, i / stride) - first * p->spec.row_block;
+    if (row >= 0 && row < height) planes[plane_at(row, i % stride, height)] = rows[i];
+  }
 }
-static void planes_to_rows(const problem *p, const uint16_t *planes, int64_t height, uint16_t *rows, int64_t stride) {
-  for (int64_t i = 0; i < p->rows * stride; i++) rows[i] = planes[plane_at(plane_row(p, i / stride), i % stride, height)];
+static void planes_to_rows(const problem *p, int64_t first, const uint16_t *planes, int64_t height, uint16_t *rows,
+                           int64_t stride) {
+  for (int64_t i = 0; i < p->rows * stride; i++) {
+    int64_t row = plane_row(p, i / stride) - first * p->spec.row_block;
+    if (row >= 0 && row < height) rows[i] = planes[plane_at(row, i % stride, height)];
+  }
 }
 
 static harness_buffer planes_alloc(int64_t height, int64_t stride) { /* NaN */
@@ -70,34 +79,50 @@ static hmoec_matmul_spec random_product(bool few, bool grouped) {
 
 static int64_t right_panels(const hmoec_matmul_spec *s) { return harness_up(right_columns(s), 32) / 32; }
 
-/* One launch, as many blocks as there are and `spare` that there might be; p->c is what it makes of p->c_before, row-major. */
-static void run_product(const harness_unit *u, size_t kernel, problem *p, int64_t spare, int64_t splits) {
+/* Whether what is in C is added to, or multiplied, and there are columns of B for all of a panel's. */
+static bool reads_whole_panels(const hmoec_matmul_spec *s, bool adds) {
+  return s->n % 32 == 0 && s->segments == 1 && (adds ? s->accumulate : s->segment[0].multiply);
+}
+
+/* One launch of blocks [first, end), of which there might be `most`; p->c is what it makes of p->c, row-major. */
+static void run_blocks(const harness_unit *u, size_t kernel, problem *p, int64_t first, int64_t end, int64_t most, int64_t splits) {
   const hmoec_matmul_spec *s = &u->kernels[kernel].spec.matmul;
-  int64_t most = p->blocks + (s->grouped ? spare : 0), height = most * s->row_block;
+  int64_t height = most * s->row_block;
+  harness_unit chunk = *u;
   void *buffers[BINDINGS];
   problem_bind(p, buffers);
-  memcpy(p->c.data, p->c_before, p->c.bytes);
   harness_buffer a = {0}, c = {0}, before = {0};
   if (!s->few_rows) {
     a = planes_alloc(height, s->a_stride);
-    rows_to_planes(p, p->a.data, s->a_stride, a.data, height);
+    rows_to_planes(p, first, p->a.data, s->a_stride, a.data, height);
     buffers[0] = a.data;
   }
   if (c_in_planes(s)) {
     c = planes_alloc(height, s->c_stride);
-    rows_to_planes(p, p->c.data, s->c_stride, c.data, height);
+    rows_to_planes(p, first, p->c.data, s->c_stride, c.data, height);
     before = harness_alloc(c.bytes);
     memcpy(before.data, c.data, c.bytes);
     buffers[2] = c.data;
   }
-  harness_launch(u, kernel, buffers, NULL, 0, p->rows, p->blocks, most, splits);
+  chunk.first = (int32_t)first;
+  harness_launch(&chunk, kernel, buffers, NULL, 0, p->rows, end, most, splits);
   if (c.map) {
-    planes_to_rows(p, c.data, height, p->c.data, s->c_stride);
-    rows_to_planes(p, p->c.data, s->c_stride, before.data, height);
+    planes_to_rows(p, first, c.data, height, p->c.data, s->c_stride);
+    rows_to_planes(p, first, p->c.data, s->c_stride, before.data, height);
     if (memcmp(before.data, c.data, c.bytes) != 0) problem_fail(p, "written behind a block's rows", 0, splits, 0, NAN);
     harness_free(&c), harness_free(&before);
   }
   if (a.map) harness_free(&a);
+}
+
+/* All blocks, of a grouped product `chunk` a launch, and `spare` more that there might be; p->c is what it makes of p->c_before. */
+static void run_product(const harness_unit *u, size_t kernel, problem *p, int64_t spare, int64_t splits, int64_t chunk) {
+  bool grouped = u->kernels[kernel].spec.matmul.grouped;
+  if (!grouped) chunk = p->blocks, spare = 0;
+  memcpy(p->c.data, p->c_before, p->c.bytes);
+  if (!p->blocks) run_blocks(u, kernel, p, 0, 0, spare, splits);
+  for (int64_t first = 0; first < p->blocks; first += chunk)
+    run_blocks(u, kernel, p, first, first + chunk < p->blocks ? first + chunk : p->blocks, chunk + spare, splits);
 }
 
 /* The first element that is wrong, or -1. Where NaN is wanted, or what is infinite, that is what there must be. */
@@ -116,7 +141,7 @@ static void check_product(const harness_unit *u, size_t kernel, problem *p, int6
   void *first = malloc(p->c.bytes + 1);
   const int64_t splits[] = {1, 1 + harness_below(p->panels), p->panels + 1};
   for (int i = 0; i < 3; i++) {
-    run_product(u, kernel, p, harness_below(3), splits[i]);
+    run_product(u, kernel, p, harness_below(3), splits[i], i == 1 && p->blocks ? 1 + harness_below(p->blocks) : p->blocks);
     int64_t wrong = first_wrong(p, &e);
     if (wrong >= 0) problem_fail(p, p->spec.few_rows ? "few rows" : "many rows", 0, splits[i], wrong, e.want[wrong]);
     if (i == 0) memcpy(first, p->c.data, p->c.bytes);
@@ -128,7 +153,7 @@ static void check_product(const harness_unit *u, size_t kernel, problem *p, int6
     exact.c = harness_floats(problem_c_count(p));
     exact.c_before = malloc(exact.c.bytes + 1);
     for (int64_t i = 0; i < problem_c_count(p); i++) ((float *)exact.c_before)[i] = element(p->c_before, true, i);
-    run_product(u, (size_t)twin, &exact, 0, 1);
+    run_product(u, (size_t)twin, &exact, 0, 1, exact.blocks);
     for (int64_t i = 0; i < problem_c_count(p); i++)
       if (e.bound[i] > 0 && harness_bf16(((float *)exact.c.data)[i]) != ((uint16_t *)first)[i])
         problem_fail(p, "C is not the rounded f32", 0, 1, i, (double)((float *)exact.c.data)[i]);
@@ -151,6 +176,9 @@ static void test_products(void **state) {
       while (i == 0 && (!kernels[i].spec.matmul.paired || kernels[i].spec.matmul.segments < 2 ||
                         right_panels(&kernels[i].spec.matmul) % 2 == 0))
         kernels[i].spec.matmul = random_product(false, true); /* pairs, and an odd panel in their tile */
+      while ((i == 2 && !reads_whole_panels(&kernels[i].spec.matmul, true)) ||
+             (i == 4 && !reads_whole_panels(&kernels[i].spec.matmul, false)))
+        kernels[i].spec.matmul = random_product(false, i == 2);
       twins[i] = hmoec_is_bf16(kernels[i].spec.matmul.c_format) && i < KERNELS / 2 ? total : -1;
       if (twins[i] < 0) continue;
       kernels[total] = kernels[i];
@@ -230,7 +258,7 @@ static void test_few_rows(void **state) {
     for (size_t i = 0; i < KERNELS; i++) {
       problem p = problem_create(&kernels[i].spec.matmul, 36, NULL);
       if (kernels[i].spec.matmul.norm == HMOEC_NORM_NONE) check_product(&u, i, &p, -1);
-      else run_product(&u, i, &p, 0, 1);
+      else run_product(&u, i, &p, 0, 1, p.blocks);
       harness_buffer moved = harness_floats((int64_t)(p.a.bytes / 4) + 1);
       memcpy((float *)moved.data + 1, p.a.data, p.a.bytes);
       void *buffers[BINDINGS], *first = malloc(p.c.bytes);
@@ -322,6 +350,18 @@ static void check_packing(const harness_unit *u, size_t kernel, int64_t rows) {
   memset(out.data, 0xff, out.bytes);
   harness_launch(u, kernel, buffers, NULL, 0, rows, p.blocks, most, 1 + harness_below(4));
   assert_memory_equal(first.data, out.data, out.bytes);
+  int64_t half = s->grouped ? p.blocks / 2 : 0, lines = (p.blocks - half) * s->row_block;
+  if (half) { /* the blocks of a chunk alone, in planes that begin with its first */
+    harness_unit chunk = *u;
+    harness_buffer part = planes_alloc(lines, s->out_stride);
+    chunk.first = (int32_t)half;
+    buffers[1] = part.data;
+    harness_launch(&chunk, kernel, buffers, NULL, 0, rows, p.blocks, p.blocks - half, 1);
+    for (int64_t k = 0; k < s->out_stride; k += PLANE)
+      assert_memory_equal((uint16_t *)part.data + k * lines, (uint16_t *)first.data + k * height + half * s->row_block * PLANE,
+                          (size_t)(lines * PLANE) * 2);
+    harness_free(&part);
+  }
   for (int64_t r = 0; r < rows; r++) {
     const float *row = (const float *)p.a.data + problem_source(&p, r) * s->a_stride;
     double mean = 0, squares = 0;
@@ -405,7 +445,7 @@ static void test_normalised_rows(void **state) {
     harness_buffer planes = planes_alloc(blocks * TILE_ROWS, stride), packed = planes_alloc(rows, stride);
     harness_launch(&u, (size_t)i + 1, (void *[]){p.a.data, planes.data, NULL, buffers[4], buffers[11], buffers[12]}, NULL, 0, rows,
                    blocks, blocks, 1);
-    planes_to_rows(&p, planes.data, blocks * TILE_ROWS, packed.data, stride);
+    planes_to_rows(&p, 0, planes.data, blocks * TILE_ROWS, packed.data, stride);
     buffers[0] = packed.data;
     memcpy(p.c.data, p.c_before, p.c.bytes);
     harness_launch(&u, (size_t)i + 2, buffers, NULL, 0, rows, p.blocks, p.blocks, 1);
@@ -462,7 +502,7 @@ static void test_bank_conflicts(void **state) {
       if (i == PACKING) check_packing(&u, i, TILE_ROWS);
       else {
         problem p = problem_create(&kernels[i].spec.matmul, TILE_ROWS, NULL);
-        run_product(&u, i, &p, 0, 1);
+        run_product(&u, i, &p, 0, 1, p.blocks);
         problem_destroy(&p);
       }
       ptx_counters c = ptx_module_counters(u.module);

@@ -35,8 +35,10 @@ ROW_WARPS, ROW_THREADS = 8, 256 # of steps over rows
 LINE, LANES_BYTES = 128, 512 # of the first-level cache; what a warp's widest access moves
 
 CODE_OF = {"group_tokens": ("hmoe_group_once",), # of layers without a capacity: what a step launches that is in all objects
-           "group_selections": {"rank": ("hmoe_sets_rank", "hmoe_sets_place", "hmoe_sets_block"),
-                                "distinct": ("hmoe_sets_sort", "hmoe_sets_first", "hmoe_sets_place", "hmoe_sets_block"), "token": ("hmoe_sets_token",)}}
+           "group_selections": ("hmoe_sets_sort", "hmoe_sets_place", "hmoe_sets_block")}
+SETS_FEW, SETS_TOKEN = "hmoe_sets_few", "hmoe_sets_token"
+# Of sets.c: tokens that are sorted at a time, halvings, warps of a multiprocessor that find places, rows that groups are made of at a time.
+SETS_PART, SETS_HALVES, SETS_WARPS, SETS_ROWS = 256, 9, 40, 1024
 
 
 class ModelError(Exception):
@@ -138,26 +140,26 @@ class Run:
         written = rows * step.attributes["n"] * element
         return rows * step.attributes["k"] * plan.ELEMENT_BYTES[a["element"]] + written * (2 if "accumulate" in step.attributes["flags"] else 1)
 
-    def tile_figures(self, kernel, panels):
-        """Of tiles of so many panels: cycles of a plane, and those of a tile beside."""
+    def tile_figures(self, kernel, panels, accumulates):
+        """Of tiles of so many panels: cycles of a plane, and those of a tile beside. accumulates: what C holds is read from memory."""
         for loop in kernel.loops_with("HGMMA"):
             width = int(re.match(r"HGMMA\.64x(\d+)", next(i.opcode for i in loop.body if sass.kind(i) == "HGMMA")).group(1))
             if width == panels * PANEL:
-                around = kernel.around(loop)
-                once = around.way(through=loop)
-                tile = max(sass.cycles_of_one_more(once), 2 * len(once)) # two warps a scheduler
+                once = loop.way() if loop.mix["STG"] else kernel.around(loop).way(through=loop) # of one plane there is no loop over them
+                tile = max(sass.cycles_of_one_more(once, sum(sass.kind(i) == "LDG" for i in once) if accumulates else 0), 2 * len(once)) # two warps a scheduler
                 tensor = 2 * loop.tensor_cycles / MAIN_LOOP
                 loads = (TILE_ROWS + panels * PANEL) * PLANE * 2 / self.machine.l2_bytes
-                return max(tensor, loads, 2 * len(loop.way()), sass.cycles_of_one_more(loop.way())), tile
+                issue = 0 if loop.mix["STG"] else max(2 * len(loop.way()), sass.cycles_of_one_more(loop.way()))
+                return max(tensor, loads, issue), tile
         raise ModelError(f"{kernel.name} has no loop of wgmma over {panels * PANEL} columns")
 
     def tiles(self, step, kernel, rows, found):
         machine, planes, panels = self.machine, ceil(step.attributes["k"], PLANE), columns_of(step)[0]
         across, last = ceil(panels, TILE_PANELS), panels % TILE_PANELS or TILE_PANELS
         blocks = plan.blocks_of(rows, TILE_ROWS)
-        costs = {}
+        costs, accumulates = {}, "accumulate" in step.attributes["flags"]
         for width in {last, TILE_PANELS if across > 1 else last}:
-            plane, tile = self.tile_figures(kernel, width)
+            plane, tile = self.tile_figures(kernel, width, accumulates)
             costs[width] = planes * plane + tile
         busy = [0.0] * machine.multiprocessors
         for number in range(blocks * across): # the order of tile90.c: RASTER blocks at a time, columns, then blocks
@@ -169,7 +171,7 @@ class Run:
         memory = (found["weight_bytes"] + found["row_bytes"]) / (machine.copy * STREAM)
         return {"way": "tiles", "tiles": blocks * across, "waves": blocks * across / machine.multiprocessors, "seconds": max(compute, memory) + RAMP,
                 "limit": "tiles" if compute >= memory else "memory", "tile_cycles": round(costs[max(costs)]),
-                "epilogue_cycles": round(self.tile_figures(kernel, max(costs))[1])}
+                "epilogue_cycles": round(self.tile_figures(kernel, max(costs), accumulates)[1])}
 
     def stream_loop(self, step, kernel, tiles, pairs):
         """The loop over planes of pairs' columns, or of others, and the way once round it, of so many tiles of rows that are aligned."""
@@ -293,10 +295,7 @@ class Run:
 
     def grouping(self, step):
         """Every block of threads goes through all rows; a loop of its code a row, or as many rows as it has threads."""
-        code = CODE_OF[step.op]
-        if isinstance(code, dict):
-            code = code[step.attributes["mode"]]
-        rows, seconds = self.rows_of(step), 0.0
+        code, rows, seconds = CODE_OF[step.op], self.rows_of(step), 0.0
         if step.op == "group_tokens":
             for name in code: # loops within that over chunks of rows, which has barriers, are over rows of earlier runs; the others over experts, and over blocks
                 chunks = [loop for loop in self.kernels[name].loops if loop.mix["BAR"]]
@@ -305,9 +304,14 @@ class Run:
                                                              ceil(rows, GROUP_THREADS) if loop in chunks or loop.mix["ATOMS"] else int(loop not in past))
                 seconds += LAUNCH + cycles / self.machine.light_clock
             return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": 16 * rows, "way": "grouping", "tiles": 0, "waves": 0, "seconds": seconds, "limit": "a warp's way"}
+        if step.op == "group_selections":
+            code = (SETS_TOKEN,) if step.attributes["mode"] == "token" else (SETS_FEW,) if rows <= SETS_PART else code
+        words = step.attributes["top_k"] if step.attributes.get("mode") == "distinct" else 1 # of a key
+        mates = min(rows, SETS_PART) * words
+        rounds = ceil(ceil(rows, SETS_PART), WARP) * ceil(rows, self.machine.multiprocessors * SETS_WARPS)
         for name in code:
-            trips = {"hmoe_sets_place": rows, "hmoe_sets_first": rows, "hmoe_sets_rank": 1, "hmoe_sets_sort": 1, "hmoe_sets_token": 1}.get(name, ceil(rows, GROUP_THREADS))
-            seconds += LAUNCH + trips * self.cycles_of_a_row(name) / self.machine.light_clock
+            trips = {SETS_FEW: mates, "hmoe_sets_sort": mates, "hmoe_sets_place": rounds * SETS_HALVES * 2 * words, "hmoe_sets_block": ceil(rows, SETS_ROWS), SETS_TOKEN: 1}
+            seconds += LAUNCH + trips.get(name, ceil(rows, GROUP_THREADS)) * self.cycles_of_a_row(name) / self.machine.light_clock
         return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": 16 * rows, "way": "grouping", "tiles": 0, "waves": 0, "seconds": seconds, "limit": "a block's loop over rows"}
 
 

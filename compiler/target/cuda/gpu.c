@@ -423,8 +423,8 @@ void cuda_block_load(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirVal
                      cuda_block *out_block) {
   ir_builder *ir = &e->ir;
   MlirValue step = ir_i64(ir, row_block), zero = ir_i64(ir, 0);
-  if (!mlirValueIsNull(blocks)) number = ir_add_i(ir, number, ir_extend(ir, block_field(e, blocks, offsetof(hmoe_blocks, first))));
   out_block->number = number;
+  if (!mlirValueIsNull(blocks)) number = ir_add_i(ir, number, ir_extend(ir, block_field(e, blocks, offsetof(hmoe_blocks, first))));
   if (mlirValueIsNull(blocks)) {
     out_block->row = ir_mul_i(ir, number, step);
     out_block->rows = ir_min_i(ir, step, ir_sub_i(ir, task->rows, out_block->row));
@@ -502,6 +502,18 @@ void cuda_store_two(hmoec_cuda_emitter *e, MlirValue to, const MlirValue values[
                 "{\n\t.reg .b64 rest;\n\t.reg .pred whole;\n\tand.b64 rest, $0, 7;\n\tsetp.eq.s64 whole, rest, 0;\n\t@whole "
                 "st.global.v2.f32 [$0], {$1, $2};\n\t@!whole st.global.f32 [$0], $1;\n\t@!whole st.global.f32 [$0+4], $2;\n\t}",
                 "l,f,f,~{memory}", (MlirType){NULL}, 3, operands);
+}
+
+void cuda_load_two(hmoec_cuda_emitter *e, MlirValue from, MlirValue real, MlirValue out_values[2]) {
+  ir_builder *ir = &e->ir;
+  const MlirType types[2] = {ir->f32, ir->f32};
+  MlirValue operands[] = {ir_op(ir, "llvm.ptrtoint", ir->i64, 1, &from, NULL, (MlirAttribute){NULL}),
+                          ir_select(ir, real, ir_i32(ir, 1), ir_i32(ir, 0))};
+  MlirValue both = cuda_assembly(e,
+                                 "{\n\t.reg .pred real;\n\tsetp.ne.s32 real, $3, 0;\n\tmov.f32 $0, 0f00000000;\n\tmov.f32 $1, "
+                                 "0f00000000;\n\t@real ld.global.f32 $0, [$2];\n\t@real ld.global.f32 $1, [$2+4];\n\t}",
+                                 "=f,=f,l,r,~{memory}", mlirLLVMStructTypeLiteralGet(ir->context, 2, types, false), 2, operands);
+  for (int64_t i = 0; i < 2; i++) out_values[i] = cuda_member(e, both, ir->f32, i);
 }
 
 void cuda_load_matrices(hmoec_cuda_emitter *e, MlirValue line, MlirValue out_words[4]) {

@@ -178,9 +178,17 @@ static void write_c(product *p, MlirValue at, int count, const MlirValue *values
   }
 }
 
-/* `count` columns of segment `number`, all before its end or all behind it. inside: it is known to be before. */
+static bool reads_c(const hmoec_matmul_spec *s, int64_t segment) { return s->accumulate || s->segment[segment].multiply; }
+
+/* What column i behind a place of C holds. */
+static MlirValue held_at(product *p, MlirValue place, int64_t i) {
+  ir_builder *ir = &p->e->ir;
+  return read_c(p, ir_at_constant(ir, place, hmoec_is_bf16(p->spec->c_format) ? ir->i16 : ir->f32, i));
+}
+
+/* `count` columns of segment `number`, all before its end or all behind it. inside: it is known to be before. held: of C, where they have been read. */
 static void write_of_segment(product *p, int64_t number, const cuda_line *line, MlirValue c, int count, const MlirValue *sums,
-                             const MlirValue *ups, MlirValue right, bool inside) {
+                             const MlirValue *ups, MlirValue right, const MlirValue *held, bool inside) {
   ir_builder *ir = &p->e->ir;
   const hmoec_matmul_spec *s = p->spec;
   const hmoec_matmul_segment *segment = &s->segment[number];
@@ -188,10 +196,9 @@ static void write_of_segment(product *p, int64_t number, const cuda_line *line, 
   ir_branch real;
   if (!inside) ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, c, ir_i64(ir, segment->end)), none);
   for (int i = 0; i < count; i++) {
-    MlirValue step = ir_i64(ir, i), held = nothing;
-    if (s->accumulate || segment->multiply)
-      held = read_c(p, ir_at_constant(ir, to, hmoec_is_bf16(s->c_format) ? ir->i16 : ir->f32, i));
-    values[i] = column_value(p, segment, sums[i], ups[i], ir_add_i(ir, right, step), ir_add_i(ir, c, step), held, line);
+    MlirValue step = ir_i64(ir, i), now = held ? held[i] : nothing;
+    if (reads_c(s, number) && mlirValueIsNull(now)) now = held_at(p, to, i);
+    values[i] = column_value(p, segment, sums[i], ups[i], ir_add_i(ir, right, step), ir_add_i(ir, c, step), now, line);
   }
   write_c(p, to, count, values);
   if (inside) return;
@@ -201,17 +208,27 @@ static void write_of_segment(product *p, int64_t number, const cuda_line *line, 
   ir_if_end(ir, &real, nothing);
 }
 
-void cuda_write_two(product *p, int64_t segment, const cuda_line *line, MlirValue c, const MlirValue sums[2],
-                    const MlirValue ups[2], MlirValue right) {
-  ir_builder *ir = &p->e->ir;
-  const hmoec_matmul_spec *s = p->spec;
-  int64_t end = s->segment[segment].end;
+/* Whether all columns of the segment's panels are before its end. */
+static bool fills_panels(const hmoec_matmul_spec *s, int64_t segment) {
   int64_t panels_end = segment + 1 < s->segments ? cuda_first_columns(s) : cuda_panels_of(s->n) * CUDA_PANEL;
-  int count = end % 2 == 0 ? 2 : 1;
+  return s->segment[segment].end == panels_end;
+}
+
+void cuda_read_two(product *p, int64_t segment, const cuda_line *line, MlirValue real, MlirValue c, MlirValue out_held[2]) {
+  const hmoec_matmul_spec *s = p->spec;
+  out_held[0] = out_held[1] = nothing;
+  if (reads_c(s, segment) && fills_panels(s, segment) && !hmoec_is_bf16(s->c_format))
+    cuda_load_two(p->e, place_in_c(p, line, c), real, out_held);
+}
+
+void cuda_write_two(product *p, int64_t segment, const cuda_line *line, MlirValue c, const MlirValue sums[2],
+                    const MlirValue ups[2], MlirValue right, const MlirValue held[2]) {
+  ir_builder *ir = &p->e->ir;
+  int count = p->spec->segment[segment].end % 2 == 0 ? 2 : 1;
   for (int i = 0; i < 2; i += count) {
     MlirValue step = ir_i64(ir, i);
-    write_of_segment(p, segment, line, ir_add_i(ir, c, step), count, sums + i, ups + i, ir_add_i(ir, right, step),
-                     end == panels_end);
+    write_of_segment(p, segment, line, ir_add_i(ir, c, step), count, sums + i, ups + i, ir_add_i(ir, right, step), held + i,
+                     fills_panels(p->spec, segment));
   }
 }
 
@@ -226,13 +243,13 @@ void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirVal
   int64_t segment = cuda_segment_of(s, pairs);
   cuda_line line = cuda_line_of(p, i);
   if (segment >= 0) {
-    write_of_segment(p, segment, &line, c, 1, &sum, &up, right, false);
+    write_of_segment(p, segment, &line, c, 1, &sum, &up, right, NULL, false);
     return;
   }
   ir_branch which;
   ir_if_begin(ir, &which, ir_compare_i(ir, IR_LT, c, ir_i64(ir, cuda_first_columns(s))), none);
-  write_of_segment(p, 0, &line, c, 1, &sum, &up, right, false);
+  write_of_segment(p, 0, &line, c, 1, &sum, &up, right, NULL, false);
   ir_if_else(ir, &which, nothing);
-  write_of_segment(p, 1, &line, c, 1, &sum, &up, right, false);
+  write_of_segment(p, 1, &line, c, 1, &sum, &up, right, NULL, false);
   ir_if_end(ir, &which, nothing);
 }

@@ -48,9 +48,12 @@ cuda_line cuda_line_of(product *p, MlirValue i);
 /* The segment that columns of C are of, of pairs or of others; -1: either, by the column (cuda_first_columns). */
 int64_t cuda_segment_of(const hmoec_matmul_spec *spec, bool pairs);
 /* Columns c, which is even, and c + 1 of a row's C, from their sums (and their ups', of pairs); right: c's column of B. Both are in a panel of that segment that B has;
- * behind its last column C gets 0, where it has room. */
+ * behind its last column C gets 0, where it has room. held: what cuda_read_two found there. */
 void cuda_write_two(product *p, int64_t segment, const cuda_line *line, MlirValue c, const MlirValue sums[2],
-                    const MlirValue ups[2], MlirValue right);
+                    const MlirValue ups[2], MlirValue right, const MlirValue held[2]);
+/* What C holds there, of a row that is `real`, where that is added to or multiplied; null: it is not, or cuda_write_two reads it: bf16, and panels that are not
+ * filled. Of several columns, and rows, all are read before the first is written, and come together. */
+void cuda_read_two(product *p, int64_t segment, const cuda_line *line, MlirValue real, MlirValue c, MlirValue out_held[2]);
 /* One column of row i, which may be past B's. */
 void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right);
 

@@ -14,7 +14,7 @@
 enum {
   PLANE = HMOE_CUDA_PLANE,
   TILE_ROWS = 128, /* of a block of rows that tensor cores multiply */
-  FEW_ROWS = 32, /* of a block of the way for few, and how many a block of the other is to have on average */
+  FEW_ROWS = 32, /* of a block of the way for few, without groups, and how many a block of the other is to have on average */
   LEAST_PLANE_ROWS = FEW_ROWS
 };
 enum { TASK_ROWS = CUDA_ROW_WARPS, HOST_ATTENTION_WIDTH = 128 };
@@ -122,10 +122,8 @@ static int64_t bf16_block(MlirOperation op) {
   if (hmoec_op_is(op, "hmk.pack_rows")) return TILE_ROWS;
   if (hmoec_op_is(op, "hmk.grouped_matmul") && hmoec_op_string_is(op, "format", hmoec_format_name(HMOEC_FORMAT_BF16)))
     return is_of_few_rows(op) ? FEW_ROWS : TILE_ROWS;
-  bool tokens = hmoec_op_is(op, "hmk.group_tokens");
-  if ((tokens || hmoec_op_is(op, "hmk.group_selections")) && has_bf16_products(op, blocks_of(op)))
-    return tokens ? TILE_ROWS : FEW_ROWS;
-  return 0;
+  bool groups = hmoec_op_is(op, "hmk.group_tokens") || hmoec_op_is(op, "hmk.group_selections");
+  return groups && has_bf16_products(op, blocks_of(op)) ? TILE_ROWS : 0;
 }
 
 static const char *refuses(const hmoec_kernel *kernel, char *buffer) {
@@ -193,6 +191,7 @@ const hmoec_target hmoec_target_cuda = {
     .formats = {[HMOEC_FORMAT_F32] = true, [HMOEC_FORMAT_BF16] = true},
     .host = &hmoec_target_cpu,
     .packs_rows = {[HMOEC_FORMAT_BF16] = true},
+    .packed_most = TILE_ROWS / LEAST_PLANE_ROWS,
     .column_step = CUDA_PANEL,
     .depth_step = {[HMOEC_FORMAT_F32] = CUDA_PANEL, [HMOEC_FORMAT_BF16] = PLANE},
     .position_step = CUDA_PANEL,

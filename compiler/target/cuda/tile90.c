@@ -324,18 +324,21 @@ enum { EIGHTS = CUDA_PANEL / 8 };
 static void emit_columns(tile *t, bool pairs, int64_t segment, MlirValue sums, int64_t eight, int64_t width, MlirValue first) {
   hmoec_cuda_emitter *e = t->p.e;
   ir_builder *ir = &e->ir;
-  MlirValue two = ir_mul_i(ir, ir_rem_i(ir, t->lane, ir_i64(ir, 4)), ir_i64(ir, 2));
+  MlirValue two = ir_mul_i(ir, ir_rem_i(ir, t->lane, ir_i64(ir, 4)), ir_i64(ir, 2)), c[EIGHTS], held[HALVES][EIGHTS][2];
   ir_branch real;
+  for (int64_t i = 0; i < width / 8; i++) c[i] = ir_add_i(ir, ir_add_i(ir, first, ir_i64(ir, 8 * i)), two);
+  for (int64_t line = 0; line < HALVES; line++)
+    for (int64_t i = 0; i < width / 8; i++) cuda_read_two(&t->p, segment, &t->lines[line], t->real[line], c[i], held[line][i]);
   for (int64_t line = 0; line < HALVES; line++) {
     ir_if_begin(ir, &real, t->real[line], none);
     for (int64_t i = 0; i < width / 8; i++) {
-      MlirValue c = ir_add_i(ir, ir_add_i(ir, first, ir_i64(ir, 8 * i)), two), two_sums[2], ups[2] = {nothing, nothing};
+      MlirValue two_sums[2], ups[2] = {nothing, nothing};
       for (int64_t j = 0; j < 2; j++) {
         int64_t sum = 4 * (eight + i) + 2 * line + j;
         two_sums[j] = cuda_member(e, sums, ir->f32, sum);
         if (pairs) ups[j] = cuda_member(e, sums, ir->f32, sum + 4 * EIGHTS);
       }
-      cuda_write_two(&t->p, segment, &t->lines[line], c, two_sums, ups, cuda_right_column(&t->p, pairs, c));
+      cuda_write_two(&t->p, segment, &t->lines[line], c[i], two_sums, ups, cuda_right_column(&t->p, pairs, c[i]), held[line][i]);
     }
     cuda_if_end(e, &real);
   }
