@@ -26,7 +26,7 @@ FILL = 900 # cycles until the first stage of a block has come
 WARP, SCHEDULERS = 32, 4
 PANEL, PLANE, TILE_ROWS, TILE_PANELS, RASTER = 32, 64, 128, 8, 8 # of compiler/target/cuda/tile90.c
 STREAM_ROWS, STREAM_WARPS, STREAM_TILE, STREAM_RING = 32, 4, 8, 64 << 10 # of stream.c; bytes of its stages
-WAVES, GROUP_THREADS = 2, 256 # of runtime/cuda/steps.c
+WAVES, GROUP_THREADS, GROUP_ROWS = 2, 256, 1024 # of runtime/cuda/steps.c; rows of a chunk of group.c without a capacity
 F32_ROWS, F32_COLUMNS, F32_THREADS = 64, 64, 256 # of matmul.c
 FEW_MOST, FEW_VALUES = 8, 1 << 18 # of cuda.h: what takes the way for few
 FEW_ROWS, FEW_NARROW, FEW_NARROW_STEP, FEW_SHARED, FEW_SUMS = 4, 64, 8, 17 << 10, 4096 # of few.c
@@ -227,7 +227,7 @@ class Run:
                  "the first-level cache and shared memory": l1 / all_l1, "issue slots": slots / (SCHEDULERS * all_l1),
                  "waits": ceil(tasks, room) * longest / machine.light_clock}
         limit = max(times, key=times.get)
-        ramp = 0 if way == "f32 few" and limit == "waits" else RAMP # whose first loads are counted
+        ramp = 0 if way == "f32 few" and limit not in ("memory", "the second-level cache") else RAMP # whose first loads are counted
         return {"way": way, "tiles": tasks, "waves": tasks / room, "seconds": times[limit] + ramp + LAUNCH, "limit": limit, "terms": times}
 
     def is_few(self, step, rows):
@@ -301,7 +301,7 @@ class Run:
                 chunks = [loop for loop in self.kernels[name].loops if loop.mix["BAR"]]
                 past = [loop for chunk in chunks for loop in chunk.within]
                 cycles = self.kernels[name].cycles_of_a_warp(lambda loop, depth, chunks=chunks, past=past:
-                                                             ceil(rows, GROUP_THREADS) if loop in chunks or loop.mix["ATOMS"] else int(loop not in past))
+                                                             ceil(rows, GROUP_ROWS) if loop in chunks or loop.mix["ATOMS"] else int(loop not in past))
                 seconds += LAUNCH + cycles / self.machine.light_clock
             return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": 16 * rows, "way": "grouping", "tiles": 0, "waves": 0, "seconds": seconds, "limit": "a warp's way"}
         if step.op == "group_selections":

@@ -66,10 +66,12 @@ uint32_t hmoec_cuda_column_steps(const hmoec_kernel *kernel, const hmoec_cuda_ch
   return kernel->family == HMOEC_KERNEL_MATMUL ? way_of(&kernel->spec.matmul, chip)->column_steps : 0;
 }
 
-/* Of a pair's products twice the sums are kept. */
+/* Of a pair's products twice the sums are kept; and narrow ones in f32, which few blocks have a share of, are to have much on the way in each. */
 static bool is_alone(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
   const hmoec_matmul_spec *spec = &kernel->spec.matmul;
-  return kernel->family == HMOEC_KERNEL_MATMUL && (spec->paired || way_of(spec, chip)->alone);
+  if (kernel->family != HMOEC_KERNEL_MATMUL) return false;
+  const hmoec_cuda_way *way = way_of(spec, chip);
+  return spec->paired || way->alone || (way == &hmoec_cuda_matmul && spec->n <= CUDA_FEW_NARROW);
 }
 
 static void emit_kernel(hmoec_cuda_emitter *e, const hmoec_kernel *kernel, const char *name) {

@@ -221,7 +221,7 @@ typedef struct hmoec_cuda_way {
 extern const hmoec_cuda_way hmoec_cuda_matmul, hmoec_cuda_stream, hmoec_cuda_tile80, hmoec_cuda_tile90;
 /* A product in f32 takes its way for few with so many rows for each block that there may be, and, without groups, with so many values of C: tiles of more than that
  * are enough for all multiprocessors. */
-enum { CUDA_FEW_MOST = 8, CUDA_FEW_VALUES = 1 << 18 };
+enum { CUDA_FEW_MOST = 8, CUDA_FEW_VALUES = 1 << 18, CUDA_FEW_NARROW = 64 /* columns that it takes in steps of 8 */ };
 enum { CUDA_PACK_THREADS = 256 };
 int64_t hmoec_cuda_pack_rows_shared_bytes(const hmoec_pack_rows_spec *spec);
 void hmoec_cuda_emit_pack_rows(hmoec_cuda_emitter *e, const hmoec_pack_rows_spec *spec, const hmoec_cuda_task *task);

@@ -19,8 +19,7 @@ enum {
   VALUES = THREADS * SUMS, /* of a step, and of each phase: a row of depth of those that the block has at one time */
   SHARE = VALUES / THREADS, /* phases that a thread adds: their sums are added by one */
   LOADS = 8, /* on the way at one time */
-  NARROW = 64,
-  NARROW_STEP = 8 /* a product of so many columns has steps of so many */
+  NARROW_STEP = 8 /* columns, of a product that has few */
 };
 _Static_assert(VALUES * 4 + THREADS * 4 == CUDA_FEW_BYTES, "room for all sums, and for the shares'");
 _Static_assert(ROWS *CUDA_PANEL <= THREADS, "a thread a value");
@@ -35,7 +34,7 @@ typedef struct few {
 } few;
 
 static int64_t width_of(const hmoec_matmul_spec *spec) {
-  return spec->n <= NARROW && !spec->paired && spec->segments == 1 ? NARROW_STEP : CUDA_PANEL;
+  return spec->n <= CUDA_FEW_NARROW && !spec->paired && spec->segments == 1 ? NARROW_STEP : CUDA_PANEL;
 }
 
 static MlirValue row_of(void *user, MlirValue i) {

@@ -56,14 +56,23 @@ static MlirValue number(ir_builder *ir, MlirValue i1) { return ir_select(ir, i1,
 
 static MlirValue to_i64(ir_builder *ir, MlirValue i32) { return ir_extend(ir, i32); }
 
-/* How many threads of the block before this one say yes, and *out_all how many do. Words of shared memory from `at` on are used, one a warp, and
- * again only behind a barrier: two prefixes with words of their own, by turns, are one for each other. All come. */
-static MlirValue prefix(grouping *g, MlirValue yes, MlirValue at, MlirValue *out_all) {
+/* a / b of what 32 bits hold, in which a GPU divides much faster. */
+static MlirValue quotient(grouping *g, MlirValue a, MlirValue b) {
   ir_builder *ir = &g->e->ir;
-  MlirValue votes = ir_intrinsic(ir, "llvm.nvvm.vote.ballot.sync", ir->i32, 2, (MlirValue[]){ir_i32(ir, -1), yes});
-  MlirValue before = ir_and(ir, votes, ir_intrinsic(ir, "llvm.nvvm.read.ptx.sreg.lanemask.lt", ir->i32, 0, NULL));
-  MlirValue mine = ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &before, NULL, (MlirAttribute){NULL});
-  MlirValue whole = ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &votes, NULL, (MlirAttribute){NULL});
+  return ir_extend(ir, ir_div_i(ir, ir_truncate(ir, a), ir_truncate(ir, b)));
+}
+
+/* How often threads of the block before this one say yes, and *out_all how often all do; each has `count` votes. Words of shared memory from `at` on are used, one a
+ * warp, and again only behind a barrier: two prefixes with words of their own, by turns, are one for each other. All come. */
+static MlirValue prefix_of(grouping *g, const MlirValue *yes, int count, MlirValue at, MlirValue *out_all) {
+  ir_builder *ir = &g->e->ir;
+  MlirValue mine = ir_i32(ir, 0), whole = mine, lower = ir_intrinsic(ir, "llvm.nvvm.read.ptx.sreg.lanemask.lt", ir->i32, 0, NULL);
+  for (int i = 0; i < count; i++) {
+    MlirValue votes = ir_intrinsic(ir, "llvm.nvvm.vote.ballot.sync", ir->i32, 2, (MlirValue[]){ir_i32(ir, -1), yes[i]});
+    MlirValue before = ir_and(ir, votes, lower);
+    mine = ir_add_i(ir, mine, ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &before, NULL, (MlirAttribute){NULL}));
+    whole = ir_add_i(ir, whole, ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &votes, NULL, (MlirAttribute){NULL}));
+  }
   MlirValue sums = ir_at(ir, cuda_shared(g->e, 0), ir->i8, at);
   ir_branch first;
   ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, g->task->lane, g->zero), none);
@@ -72,14 +81,16 @@ static MlirValue prefix(grouping *g, MlirValue yes, MlirValue at, MlirValue *out
   cuda_barrier(g->e);
   MlirValue sum = to_i64(ir, mine), all = g->zero;
   for (int64_t w = 0; w < WARPS; w++) {
-    MlirValue count = to_i64(ir, cuda_i32(g->e, sums, ir_i64(ir, w)));
+    MlirValue votes = to_i64(ir, cuda_i32(g->e, sums, ir_i64(ir, w)));
     MlirValue earlier = ir_compare_i(ir, IR_LT, ir_i64(ir, w), g->task->warp);
-    sum = ir_add_i(ir, sum, ir_select(ir, earlier, count, g->zero));
-    all = ir_add_i(ir, all, count);
+    sum = ir_add_i(ir, sum, ir_select(ir, earlier, votes, g->zero));
+    all = ir_add_i(ir, all, votes);
   }
   *out_all = all;
   return sum;
 }
+
+static MlirValue prefix(grouping *g, MlirValue yes, MlirValue at, MlirValue *out_all) { return prefix_of(g, &yes, 1, at, out_all); }
 
 /* Rows of this expert among earlier runs' rows of a row's scope. */
 static MlirValue count_history(grouping *g, MlirValue row) {
@@ -104,21 +115,60 @@ enum { COUNTERS_AT = SHARED_BYTES, ONCE_BYTES = COUNTERS_AT + 2 * HMOE_CUDA_GROU
 typedef struct chunk_row {
   MlirValue row, is_mine, keeps; /* i64; i1: there is such a row, and it is this expert's; i1: and is kept */
   MlirValue kept_before, dropped_before; /* of this expert, in earlier chunks and in this one */
+  MlirValue token, gate; /* null: not known yet */
 } chunk_row;
 
-/* For every chunk, without a capacity: use(row). All threads come. */
+static MlirValue gate_of(grouping *g, MlirValue row) {
+  ir_builder *ir = &g->e->ir;
+  ir_branch gated;
+  ir_if_begin(ir, &gated, cuda_is_null(g->e, g->gates), ir->f32);
+  ir_if_else(ir, &gated, ir_f32(ir, 1.0f));
+  return ir_if_end(ir, &gated, cuda_f32(g->e, g->gates, row));
+}
+
+enum { AT_ONCE = 4 }; /* rows of a thread, which are loaded together */
+
+/* Rows begin + i * step that there are, and their experts. */
+static void load_rows(grouping *g, MlirValue begin, int64_t step, MlirValue rows[AT_ONCE], MlirValue real[AT_ONCE],
+                      MlirValue experts[AT_ONCE]) {
+  ir_builder *ir = &g->e->ir;
+  MlirValue last = ir_sub_i(ir, g->task->rows, g->one);
+  for (int64_t i = 0; i < AT_ONCE; i++) {
+    rows[i] = ir_add_i(ir, begin, ir_i64(ir, i * step));
+    real[i] = ir_compare_i(ir, IR_LE, rows[i], last);
+    experts[i] = expert_at(g, g->indices, ir_min_i(ir, rows[i], last));
+  }
+}
+
+/* Without a capacity, in chunks of 1024 rows: use(row). All threads come. */
 static void each_kept_row(grouping *g, void (*use)(grouping *g, const chunk_row *row, void *user), void *user) {
   ir_builder *ir = &g->e->ir;
-  MlirValue rows = g->task->rows, all;
+  MlirValue rows[AT_ONCE], mine[AT_ONCE], experts[AT_ONCE], gates[AT_ONCE], all,
+      own = ir_mul_i(ir, g->task->thread, ir_i64(ir, AT_ONCE));
   ir_loop c; /* carries the expert's rows, and which words of shared memory are the prefix's */
-  ir_for_begin(ir, &c, g->zero, rows, THREADS, 2, (MlirValue[]){g->zero, g->zero});
-  chunk_row r = {.row = ir_add_i(ir, c.index, g->task->thread), .dropped_before = g->zero};
-  ir_branch real;
-  ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, r.row, rows), ir->i1);
-  ir_if_else(ir, &real, ir_compare_i(ir, IR_EQ, expert_at(g, g->indices, r.row), g->expert));
-  r.keeps = r.is_mine = ir_if_end(ir, &real, ir_compare_i(ir, IR_NE, g->zero, g->zero));
-  r.kept_before = ir_add_i(ir, c.args[0], prefix(g, r.is_mine, c.args[1], &all));
-  use(g, &r, user);
+  ir_for_begin(ir, &c, g->zero, g->task->rows, THREADS * AT_ONCE, 2, (MlirValue[]){g->zero, g->zero});
+  load_rows(g, ir_add_i(ir, c.index, own), 1, rows, mine, experts);
+  MlirValue token = quotient(g, rows[0], g->dims[TOP_K]), slot = ir_sub_i(ir, rows[0], ir_mul_i(ir, token, g->dims[TOP_K]));
+  for (int i = 0; i < AT_ONCE; i++) {
+    gates[i] = gate_of(g, ir_select(ir, mine[i], rows[i], g->zero));
+    mine[i] = ir_and(ir, mine[i], ir_compare_i(ir, IR_EQ, experts[i], g->expert));
+  }
+  MlirValue before = ir_add_i(ir, c.args[0], prefix_of(g, mine, AT_ONCE, c.args[1], &all));
+  for (int i = 0; i < AT_ONCE; i++) {
+    chunk_row r = {.row = rows[i],
+                   .is_mine = mine[i],
+                   .keeps = mine[i],
+                   .kept_before = before,
+                   .dropped_before = g->zero,
+                   .token = token,
+                   .gate = gates[i]};
+    use(g, &r, user);
+    slot = ir_add_i(ir, slot, g->one);
+    MlirValue ends = ir_compare_i(ir, IR_EQ, slot, g->dims[TOP_K]); /* the next row is the next token's first */
+    token = ir_select(ir, ends, ir_add_i(ir, token, g->one), token);
+    slot = ir_select(ir, ends, g->zero, slot);
+    before = ir_add_i(ir, before, number(ir, mine[i]));
+  }
   ir_for_end(ir, &c, (MlirValue[]){ir_add_i(ir, c.args[0], all), ir_sub_i(ir, ir_i64(ir, SUMS_BYTES), c.args[1])});
 }
 
@@ -187,7 +237,8 @@ static void emit_count(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
 
 static MlirValue blocks_of(grouping *g, MlirValue rows) {
   ir_builder *ir = &g->e->ir;
-  return ir_div_i(ir, ir_add_i(ir, rows, ir_sub_i(ir, g->dims[ROW_BLOCK], g->one)), g->dims[ROW_BLOCK]);
+  MlirValue others = quotient(g, ir_sub_i(ir, rows, g->one), g->dims[ROW_BLOCK]);
+  return ir_select(ir, ir_compare_i(ir, IR_EQ, rows, g->zero), g->zero, ir_add_i(ir, others, g->one));
 }
 
 typedef struct places {
@@ -202,17 +253,15 @@ static void put_row(grouping *g, const chunk_row *r, void *user) {
   ir_if_begin(ir, &mine, r->is_mine, none);
   MlirValue kept_at = ir_add_i(ir, p->first_row, r->kept_before), dropped_at = ir_add_i(ir, p->first_dropped, r->dropped_before);
   MlirValue to = ir_select(ir, r->keeps, kept_at, dropped_at);
-  cuda_put(g->e, g->row_token, to, ir_truncate(ir, ir_div_i(ir, r->row, g->dims[TOP_K])));
+  MlirValue token = mlirValueIsNull(r->token) ? quotient(g, r->row, g->dims[TOP_K]) : r->token;
+  cuda_put(g->e, g->row_token, to, ir_truncate(ir, token));
   ir_if_begin(ir, &branch, cuda_is_null(g->e, g->row_slot), none);
   ir_if_else(ir, &branch, nothing);
   cuda_put(g->e, g->row_slot, to, ir_truncate(ir, r->row));
   ir_if_end(ir, &branch, nothing);
   ir_if_begin(ir, &branch, cuda_is_null(g->e, g->row_gate), none);
   ir_if_else(ir, &branch, nothing);
-  ir_branch gated;
-  ir_if_begin(ir, &gated, cuda_is_null(g->e, g->gates), ir->f32);
-  ir_if_else(ir, &gated, ir_f32(ir, 1.0f));
-  MlirValue gate = ir_if_end(ir, &gated, cuda_f32(g->e, g->gates, r->row));
+  MlirValue gate = mlirValueIsNull(r->gate) ? gate_of(g, r->row) : r->gate;
   cuda_put(g->e, g->row_gate, to, gate);
   ir_if_end(ir, &branch, nothing);
   cuda_if_end(g->e, &mine);
@@ -283,8 +332,15 @@ static void emit_once(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   cuda_put(e, g.counters, i.index, ir_i32(ir, 0));
   ir_for_end(ir, &i, NULL);
   cuda_barrier(e);
-  ir_for_begin(ir, &i, task->thread, task->rows, THREADS, 0, NULL);
-  cuda_atomic_add(e, ir_at(ir, g.counters, ir->i32, expert_at(&g, g.indices, i.index)), ir_i32(ir, 1));
+  MlirValue rows[AT_ONCE], real[AT_ONCE], experts[AT_ONCE];
+  ir_for_begin(ir, &i, task->thread, task->rows, THREADS * AT_ONCE, 0, NULL);
+  load_rows(&g, i.index, THREADS, rows, real, experts);
+  for (int r = 0; r < AT_ONCE; r++) {
+    ir_branch there;
+    ir_if_begin(ir, &there, real[r], none);
+    cuda_atomic_add(e, ir_at(ir, g.counters, ir->i32, experts[r]), ir_i32(ir, 1));
+    cuda_if_end(e, &there);
+  }
   ir_for_end(ir, &i, NULL);
   cuda_barrier(e);
   write_expert(&g, true);
