@@ -19,9 +19,15 @@
 #include <mlir-c/IR.h>
 
 #include "commands/commands.h"
+#include "interpreter/interpreter.h"
+#include "interpreter/parameters.h"
+#include "ir/entry.h"
+#include "library/session.h"
 #include "support/npy.h"
 
 #define TINY HMOE_SOURCE_DIR "/models/gpt2-hypermoe-tiny.spec -D layers=1 -D condition=none"
+#define LAYER                                                                                                                      \
+  HMOE_SOURCE_DIR "/models/hypermoe-layer.spec -D d_model=6 -D d_ff=8 -D experts=4 -D bottleneck=3 -D hyper_hidden=7 -D strategy="
 #define CODE " --cpu portable --threads 1"
 
 /* MLIR keeps a little of every module; a module is more than MOST_KEPT_BYTES. */
@@ -165,6 +171,42 @@ static bool graph_once(void) {
 }
 
 /* One command line, of words between blanks. */
+/* What the interpreter gives for the folded model of a command line of `check`, with random weights, on standard output. */
+static bool interpret_once(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
+  enum { MOST = 4, SIZE = 3 };
+  hmoec_session session;
+  hmoec_random_parameters *parameters = NULL;
+  hmoec_tensor inputs[MOST] = {0}, outputs[MOST] = {0};
+  bool ok = hmoec_session_init(&session, &arguments->options, diagnostics) && hmoec_session_load(&session, arguments->model) &&
+            hmoec_session_fold(&session);
+  MlirOperation function = {NULL};
+  size_t count = 0, results = 0;
+  if (ok) function = hmoec_entry_find(session.folded, NULL);
+  if (ok) count = hmoec_entry_input_count(function), results = hmoec_entry_output_count(function);
+  assert_true(count <= MOST && results <= MOST);
+  for (size_t i = 0; ok && i < count; i++) {
+    hmoec_shape shape = hmoec_entry_input_shape(function, i);
+    for (int64_t d = 0; d < shape.rank; d++)
+      if (shape.dims[d] < 0) shape.dims[d] = SIZE;
+    ok = hmoec_tensor_init(&inputs[i], &shape);
+    for (int64_t k = 0; ok && k < hmoec_shape_elements(&shape); k++) inputs[i].data[k] = (double)((k * 7 + 1) % 3);
+  }
+  ok = ok && (parameters = hmoec_random_parameters_create(session.source, 7));
+  if (ok) {
+    hmoec_parameter_source source = hmoec_random_parameters_source(parameters);
+    ok = hmoec_interpret(function, &source, inputs, count, outputs, results, diagnostics);
+  }
+  for (size_t i = 0; ok && i < results; i++)
+    for (int64_t k = 0; k < hmoec_shape_elements(&outputs[i].shape); k++) printf("%.9g\n", outputs[i].data[k]);
+  for (size_t i = 0; i < MOST; i++) {
+    hmoec_tensor_deinit(&inputs[i]);
+    hmoec_tensor_deinit(&outputs[i]);
+  }
+  hmoec_random_parameters_destroy(parameters);
+  hmoec_session_deinit(&session);
+  return ok;
+}
+
 static bool run_once(const char *line) {
   if (strcmp(line, "graph") == 0) return graph_once();
   enum { MOST_WORDS = 32 };
@@ -177,10 +219,11 @@ static bool run_once(const char *line) {
   if (!diagnostics) return false;
   strcpy(text, line);
   for (char *rest = text, *word; count < MOST_WORDS && (word = strtok_r(rest, " ", &rest));) words[count++] = word;
+  bool interpret = strcmp(words[0], "interpret") == 0, ok;
   size_t command = 0;
-  while (strcmp(commands[command]->name, words[0]) != 0) command++;
-  bool ok = hmoec_arguments_parse(commands[command], count - 1, words + 1, &arguments, &help, diagnostics) &&
-            commands[command]->run(&arguments, diagnostics);
+  while (strcmp(commands[command]->name, interpret ? "check" : words[0]) != 0) command++;
+  ok = hmoec_arguments_parse(commands[command], count - 1, words + 1, &arguments, &help, diagnostics) &&
+       (interpret ? interpret_once(&arguments, diagnostics) : commands[command]->run(&arguments, diagnostics));
   fflush(stdout);
   hmoec_diagnostics_destroy(diagnostics);
   return ok;
@@ -326,6 +369,12 @@ static void test_no_memory(void **state) {
       "compile c.spec --emit hmk -o -",
       "compile " HMOE_SOURCE_DIR "/models/hypermoe-layer.spec -D strategy=cache -D d_model=24 -D d_ff=32 --emit hmoe -o -",
       "import " HMOE_SOURCE_DIR "/tests/golden/gpt2-hypermoe-tiny-k1 -o -",
+      "interpret " HMOE_SOURCE_DIR "/models/switch-hypermoe-tiny.spec -D encoder_layers=1 -D decoder_layers=1",
+      "interpret " LAYER "table -D top_k=1",
+      "interpret " LAYER "table -D top_k=2 -D capacity=1",
+      "interpret " LAYER "cache -D top_k=2 -D generated_bias=1",
+      "interpret " LAYER "factored -D top_k=2 -D generated_bias=1",
+      "interpret " LAYER "per_token -D top_k=2",
   };
   size_t wrong = 0, tried = 0;
   for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {

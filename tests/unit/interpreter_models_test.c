@@ -527,6 +527,40 @@ static void test_random_models_are_tame(void **state) {
   fixture_deinit(&fixture);
 }
 
+/* A tensor that two functions use, as an embedding and as a matrix: random values are those of its first use in the text. */
+static void test_random_values_by_first_use(void **state) {
+  (void)state;
+#define EMBEDS                                                                                                                     \
+  "func.func @embeds(%i: tensor<?x?xi32> {hmoe.dims = [\"rows\", \"length\"], hmoe.name = \"i\"}) -> (tensor<?x?x64xf32> "         \
+  "{hmoe.name = \"y\"}) {\n"                                                                                                       \
+  "%w = \"hmoe.parameter\"() {count = 0 : i64, key = \"w\"} : () -> tensor<64x64xf32>\n"                                           \
+  "%y = \"hmoe.embedding\"(%i, %w) : (tensor<?x?xi32>, tensor<64x64xf32>) -> tensor<?x?x64xf32>\n"                                 \
+  "return %y : tensor<?x?x64xf32>\n}\n"
+#define MULTIPLIES                                                                                                                 \
+  "func.func @multiplies(%x: tensor<?x64xf32> {hmoe.dims = [\"tokens\"], hmoe.name = \"x\"}) -> (tensor<?x64xf32> "                \
+  "{hmoe.name = \"y\"}) {\n"                                                                                                       \
+  "%w = \"hmoe.parameter\"() {count = 0 : i64, key = \"w\"} : () -> tensor<64x64xf32>\n"                                           \
+  "%y = \"hmoe.linear\"(%x, %w) : (tensor<?x64xf32>, tensor<64x64xf32>) -> tensor<?x64xf32>\n"                                     \
+  "return %y : tensor<?x64xf32>\n}\n"
+  static const char *const texts[] = {EMBEDS MULTIPLIES, MULTIPLIES EMBEDS, MULTIPLIES, EMBEDS};
+  static const bool embeds[] = {true, false, false, true};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    module_fixture fixture;
+    fixture_init(&fixture, stderr);
+    fixture_parse(&fixture, texts[i]);
+    hmoec_random_parameters *parameters = hmoec_random_parameters_create(fixture.module, 7);
+    assert_non_null(parameters);
+    hmoec_parameter_source source = hmoec_random_parameters_source(parameters);
+    static double w[64 * 64];
+    double squares = 0;
+    assert_true(source.get(source.user, "w", 2, DIMS(64, 64), w, fixture.diagnostics, (hmoec_location){0}));
+    for (size_t k = 0; k < 64 * 64; k++) squares += w[k] * w[k];
+    assert_true(embeds[i] == (squares > 64 * 32));
+    hmoec_random_parameters_destroy(parameters);
+    fixture_deinit(&fixture);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_embedding),
@@ -547,6 +581,7 @@ int main(void) {
       cmocka_unit_test(test_gated_experts),
       cmocka_unit_test(test_gated_experts_biases),
       cmocka_unit_test(test_random_models_are_tame),
+      cmocka_unit_test(test_random_values_by_first_use),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

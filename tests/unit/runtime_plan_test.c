@@ -246,6 +246,9 @@ static const struct {
     {{IN_PARAM(0, count, 2)}, "plan: key 'w': 2 tensors need one \"{}\", found 0"},
     {{IN_KEY(1, 2, 'x')}, "plan: key 'e.x}.w': 2 tensors need one \"{}\", found 0"},
     {{IN_KEY(1, 1, '\n')}, "plan: key 'e\n{}.w': a stack of tensors has one name"},
+    {{IN_PARAM(1, key.count, 3)}, "plan: key 'e.{': 2 tensors need one \"{}\", found 0"}, /* of a key no more than there is */
+    {{IN_PARAM(1, key.count, 4), IN_KEY(1, 1, '\n')}, "plan: key 'e\n{}': a stack of tensors has one name"},
+    {{IN_PARAM(1, key.count, 4), IN_KEY(1, 0, '\n')}, "plan: key '\n.{}': a name of 0 characters"},
     {{IN_PARAM(1, rank, 0)}, "plan: key 'e.{}.w': expected rank 1 to 4, found 0"},
     {{IN_PARAM(1, rank, 5)}, "plan: key 'e.{}.w': expected rank 1 to 4, found 5"},
     {{IN_PARAM(0, shape[0], UINT64_MAX / 2)}, "plan: key 'w': the shape overflows"},

@@ -346,6 +346,10 @@ static void test_wrapped(void **state) {
        {{"first", 1}, {"stack.0", 2}, {"stack.1", 3}},
        0,
        "no tensor 'model.first': 'first' is that of another parameter"},
+      {"model.first",
+       {{"model.first", 1}, {"stack.0", 2}, {"stack.1", 3}},
+       0,
+       "no tensor 'model.first': 'model.first' is that of another parameter"}, /* by its core, before its own name was asked for */
       {"first", {{"first", 1}, {"stack.0", 2}, {"stack.1", 3}}, 1, NULL},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
