@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -272,6 +273,7 @@ static void test_commands(void **state) {
       {"explain " TINY " --rows 2 --tokens 3", true, false},
       {"explain broken.spec", false, false},
       {"import " HMOE_SOURCE_DIR "/tests/golden/switch-moe-tiny -o out/m.spec", true, false},
+      {"import gpt2 -o out/m.spec", true, false},
       {"import . -o out/m.spec", false, false},
       {"pack layer.spec --weights layer.safetensors -o out/m.hmw" CODE, true, true},
       {"pack layer.spec --weights broken.spec -o out/m.hmw" CODE, false, true},
@@ -420,6 +422,15 @@ static int setup(void **state) {
   write_text("c.spec",
              "model c\ndim n = ?\ninput x: f32[n, 4]\ngeneration {\n end_token = [1, 2]\n top_p = 0.5\n}\noutput y = activate(x, "
              "function = \"c:" HMOE_SOURCE_DIR "/examples/compiler/activations.c:quick_gelu\")\n");
+  const char *const files[] = {"config.json", "model.safetensors"}; /* with a generation_config.json of its own */
+  mkdir("gpt2", 0755);
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    char from[512], to[64];
+    snprintf(from, sizeof from, HMOE_SOURCE_DIR "/tests/golden/gpt2-hypermoe-tiny-k1/%s", files[i]);
+    snprintf(to, sizeof to, "gpt2/%s", files[i]);
+    if (symlink(from, to) != 0) return -1;
+  }
+  write_text("gpt2/generation_config.json", "{\"max_new_tokens\": 7, \"bad_words_ids\": [[1, 2], [3]]}\n");
   /* A function that is as large as a module, read for a spec that is refused: it is nobody's then. */
   FILE *c = fopen("long.c", "w");
   assert_non_null(c);

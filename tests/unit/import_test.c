@@ -49,6 +49,7 @@ static void test_json(void **state) {
       {"{\"k\": [1,\n", "the file ends inside of its JSON: it is cut short", 0, 0},
       {"{\"k\": \"te", "the file ends inside of its JSON: it is cut short", 0, 0},
       {"{\"k\"", "the file ends inside of its JSON: it is cut short", 0, 0},
+      {"\"te", "the file ends inside of its JSON: it is cut short", 0, 0},
       {"\n<!DOCTYPE html>",
        "expected JSON, found a page of a web server: it came in place of a download; see what it says and download the file again",
        0, 0},
