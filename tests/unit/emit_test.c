@@ -473,6 +473,35 @@ static void session_make(hmoec_session *session, hmoec_diagnostics *diagnostics,
   assert_true(hmoec_session_plan(session));
 }
 
+/* Of an object for GPUs the host has code for what opening runs, and where its rows are laid out as the GPU's for all. */
+static void test_kernels_of_the_host(void **state) {
+  (void)state;
+  for (int bf16 = 0; bf16 < 2; bf16++) {
+    const hmoec_define defines[] = {{"d_model", "40"}, {"d_ff", "56"}};
+    const hmoec_options options = {
+        .struct_size = sizeof options, .defines = defines, .define_count = 2, .dtype = bf16 ? "bf16" : "f32", .target = "cuda"};
+    hmoec_session session;
+    hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
+    assert_true(hmoec_session_init(&session, &options, diagnostics));
+    assert_true(hmoec_session_load(&session, HMOE_SOURCE_DIR "/models/hypermoe-layer.spec") && hmoec_session_plan(&session));
+    MlirBlock body = mlirModuleGetBody(session.planned);
+    MlirOperation open = mlirBlockGetFirstOperation(body);
+    uint32_t of_open = 0;
+    const hmoe_plan_step *step = at(&session.unit, entry_of(&session.unit, 0)->steps);
+    MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(open, 0));
+    for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
+      const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
+      if (!info) continue;
+      const hmoe_step_kernel *fields = at(&session.unit, step++->fields);
+      if (info->step == HMOE_STEP_KERNEL && fields->kernel >= of_open) of_open = fields->kernel + 1;
+    }
+    assert_in_range(of_open, 1, session.unit.kernel_count - 1);
+    assert_int_equal(session.unit.host_kernels, bf16 ? of_open : session.unit.kernel_count);
+    hmoec_session_deinit(&session);
+    hmoec_diagnostics_destroy(diagnostics);
+  }
+}
+
 /* Kernels beside the ops that they are read from. */
 static void test_kernels(void **state) {
   (void)state;
@@ -879,9 +908,9 @@ static void test_manifests(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_open_steps), cmocka_unit_test(test_run_steps), cmocka_unit_test(test_refused_steps),
-      cmocka_unit_test(test_kernels),    cmocka_unit_test(test_stamp),     cmocka_unit_test(test_headers),
-      cmocka_unit_test(test_manifests),
+      cmocka_unit_test(test_open_steps), cmocka_unit_test(test_run_steps),           cmocka_unit_test(test_refused_steps),
+      cmocka_unit_test(test_kernels),    cmocka_unit_test(test_kernels_of_the_host), cmocka_unit_test(test_stamp),
+      cmocka_unit_test(test_headers),    cmocka_unit_test(test_manifests),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

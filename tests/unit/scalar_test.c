@@ -161,6 +161,10 @@ static void test_program(void **state) {
   again.programs[0].operands[0] ^= 1;
   again.programs[1].types[0] ^= 1;
   assert_true(hmoec_scalar_library_hash(&again, 5) != hash);
+  again.programs[1].types[0] ^= 1;
+  assert_true(hmoec_scalar_library_hash(&again, 5) == hash);
+  again.programs[0].types[again.programs[0].value_count - 1] ^= 1;
+  assert_true(hmoec_scalar_library_hash(&again, 5) != hash);
   hmoec_scalar_library_deinit(&again);
   hmoec_scalar_library_deinit(&library);
   mlirModuleDestroy(module);
