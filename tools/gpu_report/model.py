@@ -26,6 +26,7 @@ FILL = 900 # cycles until the first stage of a block has come
 WARP, SCHEDULERS = 32, 4
 PANEL, PLANE, TILE_ROWS, TILE_PANELS, RASTER = 32, 64, 128, 8, 8 # of compiler/target/cuda/tile90.c
 STREAM_ROWS, STREAM_WARPS, STREAM_TILE, STREAM_RING = 32, 4, 8, 64 << 10 # of stream.c; bytes of its stages
+STREAM_ROWS_AT_ONCE = 4 # of a thread, in the epilogue of teams
 WAVES, GROUP_THREADS, GROUP_ROWS = 2, 256, 1024 # of runtime/cuda/steps.c; rows of a chunk of group.c without a capacity
 F32_ROWS, F32_COLUMNS, F32_THREADS = 64, 64, 256 # of matmul.c
 FEW_MOST, FEW_VALUES = 8, 1 << 18 # of cuda.h: what takes the way for few
@@ -194,6 +195,9 @@ class Run:
         part_rows = STREAM_ROWS if a["norm"] == "none" else STREAM_ROWS // 2
         shared = STREAM_RING + STREAM_WARPS * STREAM_ROWS * ((2 if right > panels else 1) * PANEL + 4) * 4
         at_once = kernel.blocks_at_once(STREAM_WARPS * WARP, shared)
+        team = min(STREAM_WARPS, 1 << (planes - 1).bit_length()) # warps that share a depth
+        teams = STREAM_WARPS // team # and how many there are, with panels of their own
+        rows_at_once = STREAM_ROWS_AT_ONCE if teams > 1 else 1
         tasks = longest = slots = l2 = l1 = 0 # cycles of the longest task; issue slots, bytes and cycles of all
         for block_rows in plan.cut_rows(rows, row_block):
             parts, cycles = ceil(block_rows, part_rows), 0
@@ -203,13 +207,13 @@ class Run:
                 loop, once = self.stream_loop(step, kernel, ceil(min(block_rows, part_rows), STREAM_TILE), pairs)
                 around = kernel.around(loop)
                 between = around.way(through=loop)
-                rest = sass.cycles_of_one_more(between) + sum(sass.cycles_of_one_more(inner.way()) * max(1, block_rows / parts * PANEL / (STREAM_WARPS * WARP))
+                rest = sass.cycles_of_one_more(between) + sum(sass.cycles_of_one_more(inner.way()) * max(1, block_rows / parts * PANEL * teams / (STREAM_WARPS * WARP * rows_at_once))
                                                               for inner in around.within if inner is not loop and inner.mix["STG"])
-                cycles += parts * (ceil(planes, STREAM_WARPS) * sass.cycles_of_one_more(once) + rest) * count / panels
-                slots += parts * count * (planes * len(once) + STREAM_WARPS * len(between))
+                cycles += parts * (ceil(planes, team) * sass.cycles_of_one_more(once) + rest) * count / panels
+                slots += parts * count * (planes * len(once) + team * len(between))
                 l1 += parts * count * planes * sum(port_cycles(i, STREAM_TILE) for i in once)
                 l2 += count * block_rows * a["k"] * plan.ELEMENT_BYTES[step.operands["a"]["element"]]
-            longest = max(longest, ceil(panels, splits) * cycles + sass.LATENCY_OF_BUSY_MEMORY)
+            longest = max(longest, ceil(ceil(panels, splits), teams) * cycles + sass.LATENCY_OF_BUSY_MEMORY)
             tasks += splits
         return self.streamed("stream", found, tasks, at_once, longest, slots, l1, l2 + found["weight_bytes"])
 

@@ -156,8 +156,8 @@ MlirValue cuda_assembly(hmoec_cuda_emitter *e, const char *text, const char *con
                         const MlirValue *operands);
 /* Two f32 side by side in global memory, at a multiple of 4 bytes: in one piece where it is one of 8. */
 void cuda_store_two(hmoec_cuda_emitter *e, MlirValue to, const MlirValue values[2]);
-/* And from there, where `real`, an i1, is not 0; else zeros. It stays where it is. */
-void cuda_load_two(hmoec_cuda_emitter *e, MlirValue from, MlirValue real, MlirValue out_values[2]);
+/* An f32 of global memory where `real`, an i1, is not 0; else 0. It stays where it is. */
+MlirValue cuda_load_where(hmoec_cuda_emitter *e, MlirValue from, MlirValue real);
 /* ldmatrix.x4: lanes 8 i to 8 i + 7 give the lines of matrix i; a lane gets a word of each. All lanes come. */
 void cuda_load_matrices(hmoec_cuda_emitter *e, MlirValue line, MlirValue out_words[4]);
 /* Columns [begin, end) that this lane has, and no others. */

@@ -504,16 +504,14 @@ void cuda_store_two(hmoec_cuda_emitter *e, MlirValue to, const MlirValue values[
                 "l,f,f,~{memory}", (MlirType){NULL}, 3, operands);
 }
 
-void cuda_load_two(hmoec_cuda_emitter *e, MlirValue from, MlirValue real, MlirValue out_values[2]) {
+MlirValue cuda_load_where(hmoec_cuda_emitter *e, MlirValue from, MlirValue real) {
   ir_builder *ir = &e->ir;
-  const MlirType types[2] = {ir->f32, ir->f32};
   MlirValue operands[] = {ir_op(ir, "llvm.ptrtoint", ir->i64, 1, &from, NULL, (MlirAttribute){NULL}),
                           ir_select(ir, real, ir_i32(ir, 1), ir_i32(ir, 0))};
-  MlirValue both = cuda_assembly(e,
-                                 "{\n\t.reg .pred real;\n\tsetp.ne.s32 real, $3, 0;\n\tmov.f32 $0, 0f00000000;\n\tmov.f32 $1, "
-                                 "0f00000000;\n\t@real ld.global.f32 $0, [$2];\n\t@real ld.global.f32 $1, [$2+4];\n\t}",
-                                 "=f,=f,l,r,~{memory}", mlirLLVMStructTypeLiteralGet(ir->context, 2, types, false), 2, operands);
-  for (int64_t i = 0; i < 2; i++) out_values[i] = cuda_member(e, both, ir->f32, i);
+  return cuda_assembly(e,
+                       "{\n\t.reg .pred real;\n\tsetp.ne.s32 real, $2, 0;\n\tmov.f32 $0, 0f00000000;\n\t@real ld.global.f32 $0, "
+                       "[$1];\n\t}",
+                       "=f,l,r,~{memory}", ir->f32, 2, operands);
 }
 
 void cuda_load_matrices(hmoec_cuda_emitter *e, MlirValue line, MlirValue out_words[4]) {

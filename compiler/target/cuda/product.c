@@ -186,7 +186,7 @@ static MlirValue held_at(product *p, MlirValue place, int64_t i) {
   return read_c(p, ir_at_constant(ir, place, hmoec_is_bf16(p->spec->c_format) ? ir->i16 : ir->f32, i));
 }
 
-/* `count` columns of segment `number`, all before its end or all behind it. inside: it is known to be before. held: of C, where they have been read. */
+/* `count` columns of segment `number`, all before its end or all behind it. inside: it is known to be before. held: of C, where they have been read, else null. */
 static void write_of_segment(product *p, int64_t number, const cuda_line *line, MlirValue c, int count, const MlirValue *sums,
                              const MlirValue *ups, MlirValue right, const MlirValue *held, bool inside) {
   ir_builder *ir = &p->e->ir;
@@ -196,7 +196,7 @@ static void write_of_segment(product *p, int64_t number, const cuda_line *line, 
   ir_branch real;
   if (!inside) ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, c, ir_i64(ir, segment->end)), none);
   for (int i = 0; i < count; i++) {
-    MlirValue step = ir_i64(ir, i), now = held ? held[i] : nothing;
+    MlirValue step = ir_i64(ir, i), now = held[i];
     if (reads_c(s, number) && mlirValueIsNull(now)) now = held_at(p, to, i);
     values[i] = column_value(p, segment, sums[i], ups[i], ir_add_i(ir, right, step), ir_add_i(ir, c, step), now, line);
   }
@@ -218,7 +218,8 @@ void cuda_read_two(product *p, int64_t segment, const cuda_line *line, MlirValue
   const hmoec_matmul_spec *s = p->spec;
   out_held[0] = out_held[1] = nothing;
   if (reads_c(s, segment) && fills_panels(s, segment) && !hmoec_is_bf16(s->c_format))
-    cuda_load_two(p->e, place_in_c(p, line, c), real, out_held);
+    for (int i = 0; i < 2; i++)
+      out_held[i] = cuda_load_where(p->e, ir_at_constant(&p->e->ir, place_in_c(p, line, c), p->e->ir.f32, i), real);
 }
 
 void cuda_write_two(product *p, int64_t segment, const cuda_line *line, MlirValue c, const MlirValue sums[2],
@@ -237,19 +238,33 @@ int64_t cuda_segment_of(const hmoec_matmul_spec *spec, bool pairs) {
   return spec->paired ? 1 : -1;
 }
 
-void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right) {
+MlirValue cuda_read_column(product *p, bool pairs, const cuda_line *line, MlirValue real, MlirValue c) {
   ir_builder *ir = &p->e->ir;
   const hmoec_matmul_spec *s = p->spec;
   int64_t segment = cuda_segment_of(s, pairs);
+  if (segment < 0 || !reads_c(s, segment) || hmoec_is_bf16(s->c_format)) return nothing;
+  real = ir_and(ir, real, ir_compare_i(ir, IR_LT, c, ir_i64(ir, s->segment[segment].end)));
+  return cuda_load_where(p->e, place_in_c(p, line, c), real);
+}
+
+void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right) {
   cuda_line line = cuda_line_of(p, i);
+  cuda_write_on_line(p, pairs, &line, c, sum, up, right, nothing);
+}
+
+void cuda_write_on_line(product *p, bool pairs, const cuda_line *line, MlirValue c, MlirValue sum, MlirValue up, MlirValue right,
+                        MlirValue held) {
+  ir_builder *ir = &p->e->ir;
+  const hmoec_matmul_spec *s = p->spec;
+  int64_t segment = cuda_segment_of(s, pairs);
   if (segment >= 0) {
-    write_of_segment(p, segment, &line, c, 1, &sum, &up, right, NULL, false);
+    write_of_segment(p, segment, line, c, 1, &sum, &up, right, &held, false);
     return;
   }
   ir_branch which;
   ir_if_begin(ir, &which, ir_compare_i(ir, IR_LT, c, ir_i64(ir, cuda_first_columns(s))), none);
-  write_of_segment(p, 0, &line, c, 1, &sum, &up, right, NULL, false);
+  write_of_segment(p, 0, line, c, 1, &sum, &up, right, &held, false);
   ir_if_else(ir, &which, nothing);
-  write_of_segment(p, 1, &line, c, 1, &sum, &up, right, NULL, false);
+  write_of_segment(p, 1, line, c, 1, &sum, &up, right, &held, false);
   ir_if_end(ir, &which, nothing);
 }

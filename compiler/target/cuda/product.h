@@ -56,6 +56,10 @@ void cuda_write_two(product *p, int64_t segment, const cuda_line *line, MlirValu
 void cuda_read_two(product *p, int64_t segment, const cuda_line *line, MlirValue real, MlirValue c, MlirValue out_held[2]);
 /* One column of row i, which may be past B's. */
 void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right);
+/* The same of a line, and what is read of it first, as of two columns above. */
+MlirValue cuda_read_column(product *p, bool pairs, const cuda_line *line, MlirValue real, MlirValue c);
+void cuda_write_on_line(product *p, bool pairs, const cuda_line *line, MlirValue c, MlirValue sum, MlirValue up, MlirValue right,
+                        MlirValue held);
 
 /* ---- few.c: the way of a product in f32 for few rows ---- */
 

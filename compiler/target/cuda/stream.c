@@ -4,6 +4,7 @@
  *     every warp multiplies the planes of depth that are its own, of all rows of the part
  *     the warps' sums meet in shared memory, in the order of the warps; epilogue
  *
+ * Of a depth of fewer planes than warps, teams of as many warps have panels of their own, side by side, whose sums meet and end at one time.
  * Weights come to shared memory by asynchronous copies, a warp's to stages of its own: no warp waits for another one's. While a plane is multiplied the next ones are on the
  * way, and while sums meet those of the next panel are: memory always has something to do. Rows are read where they are, once for all columns of a panel.
  *
@@ -28,7 +29,8 @@ enum {
   LEFT = 16, /* columns that one instruction multiplies */
   LEFTS = 2 * CUDA_PANEL / LEFT, /* at most: of pairs */
   STAGES_BYTES = 4 * PANEL_BYTES, /* of a warp: two planes of a pair, four of another product */
-  RING_BYTES = WARPS * STAGES_BYTES
+  RING_BYTES = WARPS * STAGES_BYTES,
+  AT_ONCE = 4 /* rows of a thread in the epilogue of teams: what C has of them comes together */
 };
 
 static const MlirType none = {NULL};
@@ -42,6 +44,8 @@ static int64_t shared_bytes(const hmoec_matmul_spec *spec) { return norm_at(spec
 typedef struct stream {
   product p;
   int64_t tiles;
+  int64_t team_warps, teams;
+  MlirValue team; /* this warp's */
   bool pairs; /* what follows is of these columns */
   int64_t panels, stages; /* of B, for one of C; planes of them that there is room for */
   MlirType piece_words, four_f32; /* vectors of 4 words, of 4 f32 */
@@ -56,6 +60,13 @@ typedef struct stream {
   MlirValue is_aligned; /* whether A may be read 16 bytes at a time; null: it is known */
   cuda_statistics statistics[TILES];
 } stream;
+
+/* Warps that share a depth: no more than it has planes, but for a power of two. */
+static int64_t team_warps_of(const hmoec_matmul_spec *spec) {
+  int64_t warps = 1;
+  while (warps < WARPS && warps < cuda_planes_of(spec->k)) warps *= 2;
+  return warps;
+}
 
 static MlirValue row_of(void *user, MlirValue i) {
   stream *s = user;
@@ -81,8 +92,9 @@ typedef struct place { /* of a plane of a panel of C, in the order in which a wa
 
 static place place_behind(stream *s, place at) {
   ir_builder *ir = &s->p.e->ir;
-  MlirValue plane = ir_add_i(ir, at.plane, ir_i64(ir, WARPS)), ends = ir_compare_i(ir, IR_GE, plane, s->planes);
-  return (place){ir_select(ir, ends, ir_add_i(ir, at.panel, ir_i64(ir, 1)), at.panel), ir_select(ir, ends, s->first, plane)};
+  MlirValue plane = ir_add_i(ir, at.plane, ir_i64(ir, s->team_warps)), ends = ir_compare_i(ir, IR_GE, plane, s->planes);
+  MlirValue next = ir_add_i(ir, at.panel, ir_i64(ir, s->teams));
+  return (place){ir_select(ir, ends, next, at.panel), ir_select(ir, ends, s->first, plane)};
 }
 
 /* This warp's stage that is used `number`th. */
@@ -230,14 +242,14 @@ enum {
   ARGS
 }; /* what loops carry beside sums: the place that is copied next, how many stages were used */
 
-/* This warp's planes of a panel of C. */
-static void multiply_planes(stream *s, MlirValue args[ARGS], MlirValue sums[TILES]) {
+/* This warp's planes of a panel of C, as far as `end`. */
+static void multiply_planes(stream *s, MlirValue end, MlirValue args[ARGS], MlirValue sums[TILES]) {
   ir_builder *ir = &s->p.e->ir;
   MlirValue carried[ARGS + TILES], weights[2 * LEFTS][2], pieces[2];
   for (int a = 0; a < ARGS; a++) carried[a] = args[a];
   for (int64_t t = 0; t < s->tiles; t++) carried[ARGS + t] = sums[t];
   ir_loop plane;
-  ir_for_begin(ir, &plane, s->first, s->planes, WARPS, ARGS + s->tiles, carried);
+  ir_for_begin(ir, &plane, s->first, end, s->team_warps, ARGS + s->tiles, carried);
   MlirValue used = plane.args[USED_ARG];
   place ahead = {plane.args[PANEL_ARG], plane.args[PLANE_ARG]}, behind = place_behind(s, ahead);
   load_pieces(s, 0, plane.index, pieces); /* they are on the way while the weights are waited for */
@@ -282,10 +294,11 @@ static void store_sums(stream *s, const MlirValue sums[TILES]) {
     }
 }
 
-static MlirValue whole_sum(stream *s, MlirValue row, MlirValue column) {
+static MlirValue whole_sum(stream *s, MlirValue team, MlirValue row, MlirValue column) {
   ir_builder *ir = &s->p.e->ir;
-  MlirValue sum = ir_load(ir, ir->f32, sum_at(s, ir_i64(ir, 0), row, column), 4);
-  for (int64_t w = 1; w < WARPS; w++) sum = ir_add(ir, sum, ir_load(ir, ir->f32, sum_at(s, ir_i64(ir, w), row, column), 4));
+  MlirValue warp = ir_mul_i(ir, team, ir_i64(ir, s->team_warps)), sum = ir_load(ir, ir->f32, sum_at(s, warp, row, column), 4);
+  for (int64_t w = 1; w < s->team_warps; w++)
+    sum = ir_add(ir, sum, ir_load(ir, ir->f32, sum_at(s, ir_add_i(ir, warp, ir_i64(ir, w)), row, column), 4));
   return sum;
 }
 
@@ -293,12 +306,42 @@ static MlirValue whole_sum(stream *s, MlirValue row, MlirValue column) {
 static void emit_epilogue(stream *s, MlirValue panel) {
   ir_builder *ir = &s->p.e->ir;
   int64_t width = CUDA_PANEL;
-  MlirValue columns = ir_i64(ir, width), first = ir_mul_i(ir, panel, columns);
+  MlirValue columns = ir_i64(ir, width), first = ir_mul_i(ir, panel, columns), zero = ir_i64(ir, 0);
   ir_loop i;
   ir_for_begin(ir, &i, s->p.task->thread, ir_mul_i(ir, s->rows, columns), THREADS, 0, NULL);
   MlirValue row = ir_div_i(ir, i.index, columns), column = ir_rem_i(ir, i.index, columns), c = ir_add_i(ir, first, column);
-  MlirValue sum = whole_sum(s, row, column), up = s->pairs ? whole_sum(s, row, ir_add_i(ir, column, columns)) : nothing;
+  MlirValue sum = whole_sum(s, zero, row, column), up = s->pairs ? whole_sum(s, zero, row, ir_add_i(ir, column, columns)) : nothing;
   cuda_write_column(&s->p, s->pairs, ir_add_i(ir, s->part, row), c, sum, up, cuda_right_column(&s->p, s->pairs, c));
+  ir_for_end(ir, &i, NULL);
+}
+
+/* Of the teams' panels, from panel `panel` on, as far as there are such. A thread has one column. */
+static void emit_epilogue_of_teams(stream *s, MlirValue panel) {
+  ir_builder *ir = &s->p.e->ir;
+  int64_t width = CUDA_PANEL, threads = width * s->teams, apart = THREADS / threads;
+  MlirValue columns = ir_i64(ir, width), of_row = ir_i64(ir, threads), place = ir_rem_i(ir, s->p.task->thread, of_row);
+  MlirValue team = ir_div_i(ir, place, columns), column = ir_rem_i(ir, place, columns);
+  MlirValue c = ir_add_i(ir, ir_mul_i(ir, panel, columns), place), right = cuda_right_column(&s->p, s->pairs, c);
+  MlirValue has_panel = ir_compare_i(ir, IR_LT, ir_add_i(ir, panel, team), s->end);
+  MlirValue rows = ir_select(ir, has_panel, s->rows, ir_i64(ir, 0)), sums[AT_ONCE], ups[AT_ONCE], held[AT_ONCE], there[AT_ONCE];
+  cuda_line lines[AT_ONCE];
+  ir_loop i;
+  ir_for_begin(ir, &i, ir_div_i(ir, s->p.task->thread, of_row), rows, apart * AT_ONCE, 0, NULL);
+  for (int64_t j = 0; j < AT_ONCE; j++) { /* behind the last row the first again, which nobody writes */
+    MlirValue row = ir_add_i(ir, i.index, ir_i64(ir, j * apart));
+    there[j] = ir_compare_i(ir, IR_LT, row, rows);
+    row = ir_select(ir, there[j], row, i.index);
+    lines[j] = cuda_line_of(&s->p, ir_add_i(ir, s->part, row));
+    held[j] = cuda_read_column(&s->p, s->pairs, &lines[j], there[j], c);
+    sums[j] = whole_sum(s, team, row, column);
+    ups[j] = s->pairs ? whole_sum(s, team, row, ir_add_i(ir, column, columns)) : nothing;
+  }
+  for (int64_t j = 0; j < AT_ONCE; j++) {
+    ir_branch real;
+    ir_if_begin(ir, &real, there[j], none);
+    cuda_write_on_line(&s->p, s->pairs, &lines[j], c, sums[j], ups[j], right, held[j]);
+    cuda_if_end(s->p.e, &real);
+  }
   ir_for_end(ir, &i, NULL);
 }
 
@@ -312,20 +355,23 @@ static void emit_panels(stream *s, bool pairs, MlirValue begin, MlirValue end) {
   s->end = end;
   int64_t sums_count = s->panels * CUDA_PANEL / LEFT * 4;
   s->tile_sums = mlirVectorTypeGet(1, &sums_count, ir->f32);
-  place ahead = {begin, s->first};
+  place ahead = {s->teams > 1 ? ir_add_i(ir, begin, s->team) : begin, s->first};
   for (int64_t i = 0; i < s->stages - 1; i++) {
     copy_weights(s, ahead, ir_i64(ir, i));
     ahead = place_behind(s, ahead);
   }
   MlirValue args[ARGS] = {[PANEL_ARG] = ahead.panel, [PLANE_ARG] = ahead.plane, [USED_ARG] = ir_i64(ir, 0)}, sums[TILES];
   ir_loop c;
-  ir_for_begin(ir, &c, begin, end, 1, ARGS, args);
+  ir_for_begin(ir, &c, begin, end, s->teams, ARGS, args);
   for (int a = 0; a < ARGS; a++) args[a] = c.args[a];
   for (int64_t t = 0; t < s->tiles; t++) sums[t] = ir_splat_to(ir, ir_f32(ir, 0.0f), sums_count);
-  multiply_planes(s, args, sums);
+  MlirValue planes = s->planes;
+  if (s->teams > 1) planes = ir_select(ir, ir_compare_i(ir, IR_LT, ir_add_i(ir, c.index, s->team), end), planes, ir_i64(ir, 0));
+  multiply_planes(s, planes, args, sums);
   store_sums(s, sums);
   cuda_barrier(e);
-  emit_epilogue(s, c.index);
+  if (s->teams > 1) emit_epilogue_of_teams(s, c.index);
+  else emit_epilogue(s, c.index);
   cuda_barrier(e); /* before the next panel's sums come where these are */
   ir_for_end(ir, &c, args);
 }
@@ -333,7 +379,10 @@ static void emit_panels(stream *s, bool pairs, MlirValue begin, MlirValue end) {
 static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
   int64_t four_count = 4, tiles = spec->norm == HMOEC_NORM_NONE ? TILES : NORMALISED_TILES, rows = TILE * tiles;
+  int64_t team_warps = team_warps_of(spec);
   stream s = {.tiles = tiles,
+              .team_warps = team_warps,
+              .teams = WARPS / team_warps,
               .p = {.e = e, .spec = spec, .task = task},
               .four_f32 = mlirVectorTypeGet(1, &four_count, ir->f32),
               .piece_words = mlirVectorTypeGet(1, &four_count, ir->i32)};
@@ -344,7 +393,9 @@ static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmo
   s.left = ir_add_i(ir, ir_div_i(ir, s.group, two), ir_mul_i(ir, ir_rem_i(ir, s.group, two), four));
   cuda_product_begin(&s.p, &begin, &end);
   s.planes = ir_i64(ir, cuda_planes_of(spec->k));
-  s.first = ir_add_i(ir, ir_div_i(ir, s.p.first_k, ir_i64(ir, PLANE)), task->warp);
+  MlirValue member = s.teams > 1 ? ir_rem_i(ir, task->warp, ir_i64(ir, team_warps)) : task->warp;
+  s.team = ir_div_i(ir, task->warp, ir_i64(ir, team_warps));
+  s.first = ir_add_i(ir, ir_div_i(ir, s.p.first_k, ir_i64(ir, PLANE)), member);
   if (!hmoec_is_bf16(spec->a_format)) { /* they may be a caller's */
     MlirValue address = ir_op(ir, "llvm.ptrtoint", ir->i64, 1, &s.p.a, NULL, (MlirAttribute){NULL});
     s.is_aligned = ir_compare_i(ir, IR_EQ, ir_and(ir, address, ir_i64(ir, 15)), ir_i64(ir, 0));
