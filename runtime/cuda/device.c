@@ -130,9 +130,10 @@ static hmoe_status load_module(const hmoe_model *model, hmoe_cuda_model *own, in
       result = own->driver->cuFuncSetAttribute(own->functions[i], CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)bytes);
     if (result != CUDA_SUCCESS) return hmoe_cuda_failed(own->driver, "cuFuncSetAttribute", name, result);
   }
-  for (int i = 0; i < HMOE_CUDA_CODE_COUNT; i++) {
+  for (int i = 0; i < HMOE_CUDA_CODE_COUNT; i++) { /* an image has what its model's steps need */
     result = own->driver->cuModuleGetFunction(&own->code[i], own->module, code_names[i]);
-    if (result != CUDA_SUCCESS) return hmoe_cuda_failed(own->driver, "cuModuleGetFunction", code_names[i], result);
+    if (result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_FOUND)
+      return hmoe_cuda_failed(own->driver, "cuModuleGetFunction", code_names[i], result);
   }
   HMOE_CUDA_TRY(own->driver, cuStreamCreate, &own->stream, CU_STREAM_NON_BLOCKING);
   return hmoe_cuda_create_books(model, own);

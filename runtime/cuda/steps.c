@@ -10,6 +10,9 @@ static hmoe_status launch_with(const hmoe_run *run, CUfunction function, uint64_
   const hmoe_cuda_workspace *workspace = run->workspace->own;
   void *arguments[] = {call};
   if (!tasks) return HMOE_OK;
+  if (!function)
+    return hmoe_fail(HMOE_INCOMPATIBLE, "the image %s has no code for a step of this run",
+                     hmoe_cuda_own(run->model)->image->version);
   if (tasks > INT32_MAX) return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu tasks", (unsigned long long)tasks);
   HMOE_CUDA_TRY(hmoe_cuda_own(run->model)->driver, cuLaunchKernel, function, (unsigned)tasks, 1, 1, threads, 1, 1, shared_bytes,
                 workspace->launches, arguments, NULL);

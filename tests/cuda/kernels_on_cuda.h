@@ -32,7 +32,8 @@ static inline harness_unit harness_compile_for(const hmoec_cuda_chip *chip, cons
   mlirDialectRegistryDestroy(registry);
   u.diagnostics = hmoec_diagnostics_create(stderr);
   hmoec_diagnostics_attach(u.diagnostics, u.context);
-  hmoec_cuda_unit unit = {.name = "test", .kernels = kernels, .kernel_count = count, .functions = functions, .chip = chip};
+  hmoec_cuda_unit unit = {
+      .name = "test", .kernels = kernels, .kernel_count = count, .functions = functions, .chip = chip, .steps = CUDA_ALL_STEPS};
   u.chip = chip;
   assert_true(hmoec_cuda_generate_ptx(u.context, &unit, u.diagnostics, &u.ptx));
   u.device = ptx_device_create(0);

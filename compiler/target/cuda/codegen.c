@@ -126,15 +126,23 @@ static bool check_library(MlirModule module, hmoec_diagnostics *diagnostics) {
 
 static bool emit_kernels(hmoec_cuda_emitter *e, const hmoec_cuda_unit *unit, hmoec_diagnostics *diagnostics) {
   for (size_t i = 0; i < unit->kernel_count; i++) {
+    if (unit->wanted && !unit->wanted[i]) continue;
     char name[NAME_SIZE];
     int size = snprintf(name, sizeof name, "%s_%zu", unit->name, i);
     if (size < 0 || (size_t)size >= sizeof name) return internal(diagnostics, "a kernel's name is too long");
     emit_kernel(e, &unit->kernels[i], name);
   }
-  static const hmoec_cuda_step *const lists[] = {hmoec_cuda_group_steps, hmoec_cuda_set_steps, hmoec_cuda_loop_steps,
-                                                 hmoec_cuda_token_steps, hmoec_cuda_best_steps};
+  static const struct {
+    const hmoec_cuda_step *steps;
+    uint32_t of; /* one of these */
+  } lists[] = {{hmoec_cuda_group_steps, 1u << HMOE_STEP_GROUP},
+               {hmoec_cuda_set_steps, 1u << HMOE_STEP_GROUP_SETS},
+               {hmoec_cuda_loop_steps, 1u << HMOE_STEP_LOOP},
+               {hmoec_cuda_token_steps, 1u << HMOE_STEP_IDS | 1u << HMOE_STEP_POSITIONS | 1u << HMOE_STEP_LAST_ROWS |
+                                            1u << HMOE_STEP_APPEND_MASK | 1u << CUDA_GENERATES},
+               {hmoec_cuda_best_steps, 1u << CUDA_GENERATES}};
   for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
-    for (const hmoec_cuda_step *step = lists[l]; step->name; step++) {
+    for (const hmoec_cuda_step *step = lists[l].steps; step->name && unit->steps & lists[l].of; step++) {
       hmoec_cuda_task task = hmoec_cuda_kernel_begin(e, step->name, step->threads, step->shared_bytes, false);
       step->emit(e, &task);
       hmoec_cuda_kernel_end(e);

@@ -226,7 +226,7 @@ enum { CUDA_PACK_THREADS = 256 };
 int64_t hmoec_cuda_pack_rows_shared_bytes(const hmoec_pack_rows_spec *spec);
 void hmoec_cuda_emit_pack_rows(hmoec_cuda_emitter *e, const hmoec_pack_rows_spec *spec, const hmoec_cuda_task *task);
 
-/* Code for steps that are no kernels, in every image; each list ends with one without a name. */
+/* Code for steps that are no kernels; each list ends with one without a name. */
 typedef struct hmoec_cuda_step {
   const char *name;
   int64_t threads, shared_bytes;
@@ -240,9 +240,13 @@ typedef struct hmoec_cuda_unit {
   const char *name; /* of the model: kernels are NAME_<index> */
   const hmoec_kernel *kernels;
   size_t kernel_count;
+  const bool *wanted; /* of each kernel: whether there is to be code for it; NULL: for all */
   const hmoec_scalar_library *functions; /* that kernels name, or NULL */
   const hmoec_cuda_chip *chip;
+  uint32_t
+      steps; /* bit k: runs have steps of kind HMOE_STEP_k, for which there is to be code; CUDA_GENERATES: tokens may be chosen from what they give */
 } hmoec_cuda_unit;
+enum { CUDA_GENERATES = HMOE_STEP_COUNT, CUDA_ALL_STEPS = (1 << (HMOE_STEP_COUNT + 1)) - 1 };
 /* Threads of a block that runs a kernel, and bytes of shared memory it takes; 0 threads: there is no code for it. */
 int64_t hmoec_cuda_threads(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip);
 int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip);

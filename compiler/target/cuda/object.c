@@ -34,6 +34,7 @@ typedef struct chip_job {
   hmoec_cuda_code code;
   hmoe_function *functions; /* of the object's table, and their names */
   char *names;
+  bool *wanted; /* see the unit's */
   bool ok, has_thread;
   pthread_t thread;
 } chip_job;
@@ -69,19 +70,37 @@ static void run_jobs(chip_job *jobs, size_t count) {
 }
 
 /* Names of kernels that there is code for, with what a launch of them takes on the chip. */
-static bool list_functions(const hmoec_unit *unit, const hmoec_cuda_chip *chip, hmoe_function **out_functions, char **out_names) {
+static bool list_functions(const hmoec_cuda_unit *unit, hmoe_function **out_functions, char **out_names) {
   hmoe_function *functions = *out_functions = calloc(unit->kernel_count + 1, sizeof *functions);
   char *names = *out_names = calloc(unit->kernel_count + 1, NAME_SIZE);
   if (!functions || !names) return false;
   for (size_t i = 0; i < unit->kernel_count; i++) {
-    int64_t threads = hmoec_cuda_threads(&unit->kernels[i], chip);
+    int64_t threads = unit->wanted[i] ? hmoec_cuda_threads(&unit->kernels[i], unit->chip) : 0;
     if (!threads) continue;
     snprintf(names + i * NAME_SIZE, NAME_SIZE, "%s_%zu", unit->name, i);
     functions[i] = (hmoe_function){.name = names + i * NAME_SIZE, .threads = (uint32_t)threads};
-    functions[i].column_steps = hmoec_cuda_column_steps(&unit->kernels[i], chip);
-    functions[i].scratch_bytes = (uint64_t)hmoec_cuda_shared_bytes(&unit->kernels[i], chip);
+    functions[i].column_steps = hmoec_cuda_column_steps(&unit->kernels[i], unit->chip);
+    functions[i].scratch_bytes = (uint64_t)hmoec_cuda_shared_bytes(&unit->kernels[i], unit->chip);
   }
   return true;
+}
+
+/* What runs need: opening is the host's. A model that has states generates. */
+static uint32_t find_wanted(const hmoec_unit *unit, bool *out_kernels) {
+  const char *bytes = unit->plan;
+  const hmoe_plan *plan = unit->plan;
+  const hmoe_plan_entry *entries = (const hmoe_plan_entry *)(const void *)(bytes + plan->entries.offset);
+  uint32_t kinds = 0;
+  for (uint32_t i = 1; i < plan->entries.count; i++) {
+    const hmoe_plan_step *steps = (const hmoe_plan_step *)(const void *)(bytes + entries[i].steps.offset);
+    for (uint32_t s = 0; s < entries[i].steps.count; s++) {
+      kinds |= 1u << steps[s].kind;
+      const hmoe_step_kernel *kernel = (const hmoe_step_kernel *)(const void *)(bytes + steps[s].fields.offset);
+      if (steps[s].kind == HMOE_STEP_KERNEL) out_kernels[kernel->kernel] = true;
+    }
+    if (entries[i].needs_state) kinds |= 1u << CUDA_GENERATES;
+  }
+  return kinds;
 }
 
 static bool begin_job(chip_job *job, MlirContext context, const hmoec_unit *unit, const hmoec_cuda_chip *chip, const char *ptxas) {
@@ -92,8 +111,12 @@ static bool begin_job(chip_job *job, MlirContext context, const hmoec_unit *unit
                              .chip = chip},
                     .context = context,
                     .ptxas = ptxas,
-                    .diagnostics = hmoec_diagnostics_create(NULL)};
-  return job->diagnostics && list_functions(unit, chip, &job->functions, &job->names);
+                    .diagnostics = hmoec_diagnostics_create(NULL),
+                    .wanted = calloc(unit->kernel_count + 1, sizeof(bool))};
+  if (!job->diagnostics || !job->wanted) return false;
+  job->unit.steps = find_wanted(unit, job->wanted);
+  job->unit.wanted = job->wanted;
+  return list_functions(&job->unit, &job->functions, &job->names);
 }
 
 static void end_job(chip_job *job) {
@@ -102,6 +125,7 @@ static void end_job(chip_job *job) {
   free(job->ptx);
   free(job->functions);
   free(job->names);
+  free(job->wanted);
 }
 
 /* What the first chip that failed did; others fail for the same reasons. */
