@@ -9,7 +9,7 @@
 
 enum {
   K = 100,
-  FEW_K = 104, /* whole pieces, so that all that stands under a guard is done by some lane */
+  FEW_K = 168, /* all warps are one team; whole pieces, so that all that stands under a guard is done by some lane */
   N = 70,
   ROWS = 100,
   PACKED = 128,
