@@ -243,8 +243,7 @@ typedef struct hmoec_cuda_unit {
   const bool *wanted; /* of each kernel: whether there is to be code for it; NULL: for all */
   const hmoec_scalar_library *functions; /* that kernels name, or NULL */
   const hmoec_cuda_chip *chip;
-  uint32_t
-      steps; /* bit k: runs have steps of kind HMOE_STEP_k, for which there is to be code; CUDA_GENERATES: tokens may be chosen from what they give */
+  uint32_t steps; /* bit k: there is to be code for steps of kind HMOE_STEP_k; CUDA_GENERATES: for the choice of tokens */
 } hmoec_cuda_unit;
 enum { CUDA_GENERATES = HMOE_STEP_COUNT, CUDA_ALL_STEPS = (1 << (HMOE_STEP_COUNT + 1)) - 1 };
 /* Threads of a block that runs a kernel, and bytes of shared memory it takes; 0 threads: there is no code for it. */

@@ -89,23 +89,6 @@ static const char *lacks(size_t number) { return host->lacks(number); }
 
 /* ---- place ---- */
 
-/* Whether some step multiplies in bf16 what another one has cut into blocks. */
-static bool has_bf16_products(MlirOperation step, MlirOperation blocks) {
-  for (MlirOpOperand use = mlirValueGetFirstUse(mlirOperationGetResult(blocks, 0)); !mlirOpOperandIsNull(use);
-       use = mlirOpOperandGetNextUse(use)) {
-    MlirOperation user = mlirOpOperandGetOwner(use);
-    if (!mlirOperationEqual(user, step) && hmoec_op_string_is(user, "format", hmoec_format_name(HMOEC_FORMAT_BF16))) return true;
-  }
-  return false;
-}
-
-static MlirOperation blocks_of(MlirOperation op) {
-  const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
-  size_t role = 0;
-  while (strcmp(info->roles[role], "blocks") != 0) role++;
-  return mlirOpResultGetOwner(mlirOperationGetOperand(op, hmoec_hmk_operand(op, info, role)));
-}
-
 static bool is_packed_way(MlirOperation choose) {
   MlirOperation next = mlirOperationGetNextInBlock(choose);
   while (!mlirOperationIsNull(next) && hmoec_op_is(next, "hmk.buffer")) next = mlirOperationGetNextInBlock(next);
@@ -123,7 +106,7 @@ static int64_t bf16_block(MlirOperation op) {
   if (hmoec_op_is(op, "hmk.grouped_matmul") && hmoec_op_string_is(op, "format", hmoec_format_name(HMOEC_FORMAT_BF16)))
     return is_of_few_rows(op) ? FEW_ROWS : TILE_ROWS;
   bool groups = hmoec_op_is(op, "hmk.group_tokens") || hmoec_op_is(op, "hmk.group_selections");
-  return groups && has_bf16_products(op, blocks_of(op)) ? TILE_ROWS : 0;
+  return groups && hmoec_multiplies_blocks_in(op, HMOEC_FORMAT_BF16) ? TILE_ROWS : 0;
 }
 
 static const char *refuses(const hmoec_kernel *kernel, char *buffer) {
