@@ -22,7 +22,7 @@ enum { HMOE_CUDA_BINDINGS_MAX = 16, HMOE_CUDA_DIMS_MAX = 8 };
 /* In column_steps of a function: as many blocks of threads as there are multiprocessors, or tasks where they are fewer, share all of them. */
 enum { HMOE_CUDA_PERSISTENT = 1 << 30 };
 /* There, too: tasks may share a block's rows as well, 4 at a time, and 8 columns at a time. What has no share does nothing. */
-enum { HMOE_CUDA_PARTS = 1 << 29, HMOE_CUDA_PART_ROWS = 4, HMOE_CUDA_PANEL_PARTS = 4 };
+enum { HMOE_CUDA_PARTS = 1 << 29, HMOE_CUDA_PART_ROWS = 4, HMOE_CUDA_STEP_PARTS = 4 };
 enum { HMOE_CUDA_PLANE = 64 };
 enum { HMOE_CUDA_GROUP_EXPERTS = 1024 }; /* so many at most are grouped by one launch */
 /* Buffers of the loops' code behind those that LOOP binds: a selection cache's book. All ones: no slot is filled. */

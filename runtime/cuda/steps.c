@@ -51,9 +51,9 @@ static uint64_t choose_splits(uint64_t blocks, uint64_t most, uint64_t multiproc
   return hmoe_min(most, (wanted + blocks - 1) / blocks);
 }
 
-/* Tasks that may share a panel of a block. */
+/* Tasks that may share a column step of a block. */
 static uint64_t parts_of(uint64_t rows, uint32_t row_block) {
-  return HMOE_CUDA_PANEL_PARTS * ((hmoe_min(rows, row_block) + HMOE_CUDA_PART_ROWS - 1) / HMOE_CUDA_PART_ROWS);
+  return HMOE_CUDA_STEP_PARTS * ((hmoe_min(rows, row_block) + HMOE_CUDA_PART_ROWS - 1) / HMOE_CUDA_PART_ROWS);
 }
 
 hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
