@@ -7,8 +7,9 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "support/clock.h"
 
 extern char **environ;
 
@@ -67,11 +68,7 @@ static int start(const hmoec_program *program, int answer, pid_t *out_pid) {
   return error;
 }
 
-static int64_t now_ms(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
+static int64_t now_ms(void) { return (int64_t)(hmoec_clock_seconds() * 1000); }
 
 /* Until it is closed, or too long, or too late. */
 static void answer_read(hmoec_answer *a, int fd, size_t most_bytes, int64_t end) {

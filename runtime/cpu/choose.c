@@ -10,8 +10,7 @@ hmoe_status hmoe_cpu_step_choose(hmoe_run *run, const hmoe_plan_step *step) {
   uint64_t rows = (uint64_t)hmoe_run_rows(run, step), blocks = hmoe_block_bound(rows, choose->row_block, choose->groups);
   if (bindings[HMOE_BIND_CHOOSE_BLOCKS].buffer != HMOE_NONE) {
     hmoe_block_range range;
-    blocks = hmoe_cpu_block_bound(rows, choose->row_block, choose->groups);
-    HMOE_TRY(hmoe_cpu_blocks(run, step, HMOE_BIND_CHOOSE_BLOCKS, blocks, &range));
+    HMOE_TRY(hmoe_cpu_blocks(run, step, HMOE_BIND_CHOOSE_BLOCKS, rows, choose->row_block, choose->groups, &range));
     blocks = (uint64_t)range.count;
     rows = (uint64_t)hmoe_block_range_rows(&range);
   }

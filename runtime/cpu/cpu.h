@@ -34,16 +34,15 @@ HMOE_MUST_USE hmoe_status hmoe_cpu_parallel(hmoe_run *run, uint64_t count, hmoe_
  * them has to wait for weights: CPU_LEAST_BLOCK at least, or row_block. */
 enum { CPU_LEAST_BLOCK = 64 };
 uint64_t hmoe_cpu_block_rows(const hmoe_run *run, uint64_t row_block, uint64_t rows);
-/* How many blocks there are at most of rows that such blocks were made of. */
-uint64_t hmoe_cpu_block_bound(uint64_t rows, uint32_t row_block, uint32_t groups);
 
-/* The blocks that a step sees: all of the binding's, or the chunk's of the loop over groups that the step stands in; at most `most` of them. */
+/* The blocks that a step sees: all of the binding's, or the chunk's of the loop over groups that the step stands in; at most as many as there can be of `rows`
+ * rows in so many groups. */
 typedef struct hmoe_block_range {
   const hmoe_blocks *blocks;
   int64_t first, count;
 } hmoe_block_range;
-HMOE_MUST_USE hmoe_status hmoe_cpu_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, uint64_t most,
-                                          hmoe_block_range *out_range);
+HMOE_MUST_USE hmoe_status hmoe_cpu_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, uint64_t rows,
+                                          uint32_t row_block, uint32_t groups, hmoe_block_range *out_range);
 int64_t hmoe_block_range_rows(const hmoe_block_range *range);
 
 /* Steps, one function each. */

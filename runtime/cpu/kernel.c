@@ -32,12 +32,9 @@ uint64_t hmoe_cpu_block_rows(const hmoe_run *run, uint64_t row_block, uint64_t r
   return hmoe_min(row_block, hmoe_max(fair, CPU_LEAST_BLOCK));
 }
 
-uint64_t hmoe_cpu_block_bound(uint64_t rows, uint32_t row_block, uint32_t groups) {
-  return hmoe_block_bound(rows, row_block < CPU_LEAST_BLOCK ? row_block : CPU_LEAST_BLOCK, groups);
-}
-
-hmoe_status hmoe_cpu_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, uint64_t most,
-                            hmoe_block_range *out_range) {
+hmoe_status hmoe_cpu_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, uint64_t rows, uint32_t row_block,
+                            uint32_t groups, hmoe_block_range *out_range) {
+  uint64_t most = hmoe_block_bound(rows, row_block < CPU_LEAST_BLOCK ? row_block : CPU_LEAST_BLOCK, groups);
   const hmoe_blocks *blocks = NULL;
   HMOE_TRY(hmoe_run_binding(run, step, binding, HMOE_READ, sizeof *blocks, &blocks));
   bool chunk = blocks == run->chunk_blocks;
@@ -70,8 +67,7 @@ hmoe_status hmoe_cpu_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   uint64_t rows = (uint64_t)job.call.rows, blocks = hmoe_block_bound(rows, kernel->row_block, kernel->groups);
   if (kernel->grid == HMOE_GRID_BLOCKS) {
     hmoe_block_range range;
-    blocks = hmoe_cpu_block_bound(rows, kernel->row_block, kernel->groups);
-    HMOE_TRY(hmoe_cpu_blocks(run, step, kernel->blocks_binding, blocks, &range));
+    HMOE_TRY(hmoe_cpu_blocks(run, step, kernel->blocks_binding, rows, kernel->row_block, kernel->groups, &range));
     job.call.first_block = range.first;
     blocks = (uint64_t)range.count;
     rows = (uint64_t)hmoe_block_range_rows(&range);

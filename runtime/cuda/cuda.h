@@ -16,7 +16,7 @@
 #include "device.h"
 #include "hmoe/abi_cuda.h"
 
-/* Code that every image has. */
+/* Code for steps that are no kernels; an image has what its model needs. */
 typedef enum hmoe_cuda_code {
   HMOE_CUDA_GROUP_ONCE,
   HMOE_CUDA_GROUP_COUNT,

@@ -484,16 +484,12 @@ static void test_kernels_of_the_host(void **state) {
     hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
     assert_true(hmoec_session_init(&session, &options, diagnostics));
     assert_true(hmoec_session_load(&session, HMOE_SOURCE_DIR "/models/hypermoe-layer.spec") && hmoec_session_plan(&session));
-    MlirBlock body = mlirModuleGetBody(session.planned);
-    MlirOperation open = mlirBlockGetFirstOperation(body);
+    const hmoe_plan_entry *open = entry_of(&session.unit, 0);
+    const hmoe_plan_step *steps = at(&session.unit, open->steps);
     uint32_t of_open = 0;
-    const hmoe_plan_step *step = at(&session.unit, entry_of(&session.unit, 0)->steps);
-    MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(open, 0));
-    for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
-      const hmoec_hmk_info *info = hmoec_hmk_info_of(op);
-      if (!info) continue;
-      const hmoe_step_kernel *fields = at(&session.unit, step++->fields);
-      if (info->step == HMOE_STEP_KERNEL && fields->kernel >= of_open) of_open = fields->kernel + 1;
+    for (uint32_t i = 0; i < open->steps.count; i++) {
+      const hmoe_step_kernel *fields = at(&session.unit, steps[i].fields);
+      if (steps[i].kind == HMOE_STEP_KERNEL && fields->kernel >= of_open) of_open = fields->kernel + 1;
     }
     assert_in_range(of_open, 1, session.unit.kernel_count - 1);
     assert_int_equal(session.unit.host_kernels, bf16 ? of_open : session.unit.kernel_count);

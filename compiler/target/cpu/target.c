@@ -21,9 +21,9 @@ enum { MOST = 1 << 20 };
 
 /* The model behind row_block and chunk_panels: rows of A and their sums, of a layer of the usual width, take a quarter of the second-level cache
  * each; the other half is for panels that come and go. Of a fused pair, the part of a panel that a chunk of the hidden block meets fits the
- * first-level cache. AMX multiplies faster than memory gives weights to blocks of so few rows: blocks of products in bf16 have more, as long as rows of
- * the widest operand fit the second-level cache of a core that has it. A fused pair reads its weights once for both products, but is cut by blocks alone: it needs enough of them for all threads,
- * and enough rows in each to be worth the weights; the sums of a block wait in a worker's scratch, hence most_columns. */
+ * first-level cache. AMX multiplies faster than memory gives weights to blocks of so few rows: blocks of groups in bf16 have more, as long as rows of
+ * the widest operand fit the second-level cache of a core that has it. A fused pair reads its weights once for both products, but is cut by blocks
+ * alone: it needs enough of them for all threads, and enough rows in each to be worth the weights; the sums of a block wait in a worker's scratch, hence most_columns. */
 static const hmoec_knob knobs[CPU_KNOB_COUNT] = {
     [CPU_ROW_STRIDE] = {"target", "row_stride", 16, MOST_STRIDE, 0, true}, /* of rows that products read in place */
     [CPU_ROW_STRIDE_BF16] = {"target", "row_stride_bf16", 32, MOST_STRIDE, 0, true},

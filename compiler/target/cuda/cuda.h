@@ -8,7 +8,7 @@
  *   route.c rows.c norm.c hyper.c                a warp a row
  *   attention.c                                  a block a tile of queries, or a few of them
  *   gpu.c                                        threads, warps, barriers, shared memory
- *   group.c sets.c loop.c tokens.c best.c        steps that are no kernels, the same in every image
+ *   group.c sets.c loop.c tokens.c best.c        steps that are no kernels, the same for every model
  * Kernels compute on scalars, a thread each; elementary functions and functions in C are those of target/code, on vectors of one element. */
 #ifndef HMOEC_TARGET_CUDA_CUDA_H
 #define HMOEC_TARGET_CUDA_CUDA_H

@@ -1,4 +1,4 @@
-/* GROUP: the same code in every image, its sizes in the call. Nothing is read by the host, and what is written does not depend on the order in which
+/* GROUP: the same code for every model, its sizes in the call. Nothing is read by the host, and what is written does not depend on the order in which
  * blocks run. One to three launches of a block an expert, in chunks of 256 rows (token, slot):
  *
  *   hmoe_group_once     without a capacity: every block counts the rows of all experts; then as hmoe_group_write
