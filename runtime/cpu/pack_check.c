@@ -16,7 +16,7 @@ static hmoe_status check_pack_columns(const checker *check, const hmoe_pack_sour
   if (to->between && to->layout == HMOE_LAYOUT_COLUMNS)
     return bad(check, "%u panels between those of a layout without panels", to->between);
   bool planes = to->generated_layout == HMOE_LAYOUT_PLANES, pairs = to->generated_format == HMOE_FORMAT_BF16;
-  if (planes && (!pairs || to->generated_rows % HMOE_CUDA_PLANE || to->columns / to->generated_rows % HMOE_PANEL))
+  if (planes && (!pairs || to->generated_rows % HMOE_CUDA_PLANE))
     return bad(check, "%llu columns of %llu generated rows in planes", (unsigned long long)to->columns,
                (unsigned long long)to->generated_rows);
   if (to->generated_format >= HMOE_FORMAT_COUNT || source->generated.count > to->generated_rows ||
