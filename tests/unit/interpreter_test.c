@@ -5,6 +5,7 @@
 
 #include "module_fixture.h"
 
+#include "interpreter/evaluate.h"
 #include "interpreter/interpreter.h"
 #include "interpreter/parameters.h"
 #include "support/npy.h"
@@ -403,6 +404,199 @@ static void test_weight_embedding(void **state) {
   fixture_deinit(&fixture);
 }
 
+/* ---- what is refused, and where results are after that ---- */
+
+static bool get_zero(void *user, const char *key, int64_t rank, const int64_t *dims, double *out, hmoec_diagnostics *diagnostics,
+                     hmoec_location location) {
+  (void)user, (void)key, (void)rank, (void)dims, (void)out, (void)diagnostics, (void)location;
+  return true;
+}
+
+/* The first error of the fixture, which is then a new one. */
+static void expect_refused(const char *text, const hmoec_tensor *inputs, size_t input_count, size_t output_count,
+                           const char *error) {
+  module_fixture fixture;
+  fixture_init(&fixture, NULL);
+  fixture_parse(&fixture, text);
+  hmoec_tensor outputs[3];
+  double nothing = 0;
+  for (size_t i = 0; i < 3; i++) outputs[i] = (hmoec_tensor){.data = &nothing};
+  hmoec_parameter_source zero = {.get = get_zero};
+  bool ok = hmoec_interpret(hmoec_entry_find(fixture.module, NULL), &zero, inputs, input_count, outputs, output_count,
+                            fixture.diagnostics);
+  assert_int_equal(ok, error == NULL);
+  if (error) assert_string_equal(hmoec_diagnostics_first(fixture.diagnostics), error);
+  for (size_t i = 0; i < output_count; i++) {
+    assert_int_equal(outputs[i].data != NULL, ok);
+    hmoec_tensor_deinit(&outputs[i]);
+  }
+  fixture_deinit(&fixture);
+}
+
+static void test_refused(void **state) {
+  (void)state;
+  static const char text[] = "func.func @f(%a: tensor<?x2xf32> {hmoe.name = \"a\"}, %b: tensor<?x2xf32> {hmoe.name = \"b\"}) -> "
+                             "(tensor<?x2xf32> {hmoe.name = "
+                             "\"y\"}, tensor<3xf32> {hmoe.name = \"z\"}) {\n"
+                             "%p = \"hmoe.parameter\"() {key = \"p\", count = 0} : () -> tensor<3xf32>\n"
+                             "%y = \"hmoe.add\"(%a, %b) : (tensor<?x2xf32>, tensor<?x2xf32>) -> tensor<?x2xf32>\n"
+                             "return %y, %p : tensor<?x2xf32>, tensor<3xf32> }";
+  hmoec_tensor same[2], wide[2], deep[2];
+  for (int i = 0; i < 2; i++) {
+    assert_true(hmoec_tensor_init(&same[i], &(hmoec_shape){.rank = 2, .dims = {3, 2}}));
+    wide[i] = deep[i] = same[i];
+  }
+  wide[1].shape.dims[1] = 3;
+  deep[0].shape = (hmoec_shape){.rank = 1, .dims = {6}};
+  expect_refused(text, same, 2, 2, NULL);
+  expect_refused(text, same, 1, 2, "expected 2 inputs, found 1");
+  expect_refused(text, same, 2, 1, "expected room for 2 outputs, found 1");
+  expect_refused(text, same, 2, 3, "expected room for 2 outputs, found 3");
+  expect_refused(text, wide, 2, 2, "expected input b to be f32[?, 2], found f32[3, 3]");
+  expect_refused(text, deep, 2, 2, "expected input a to be f32[?, 2], found f32[6]");
+  for (int i = 0; i < 2; i++) hmoec_tensor_deinit(&same[i]);
+}
+
+static void test_tensors(void **state) {
+  (void)state;
+  static const struct {
+    hmoec_shape shape;
+    bool fine;
+  } cases[] = {{{.rank = 0}, true},
+               {{.rank = 2, .dims = {0, 5}}, true},
+               {{.rank = 2, .dims = {5, -1}}, false},
+               {{.rank = 2, .dims = {HMOEC_DYNAMIC, 5}}, false},
+               {{.rank = 2, .dims = {5, 3, -7}}, true}, /* behind the rank */
+               {{.rank = 2, .dims = {INT64_C(1) << 30, INT64_C(1) << 30}}, false}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    hmoec_tensor tensor;
+    assert_int_equal(hmoec_tensor_init(&tensor, &cases[i].shape), cases[i].fine);
+    assert_int_equal(tensor.data != NULL, cases[i].fine);
+    assert_int_equal(tensor.shape.rank, cases[i].shape.rank);
+    for (int64_t e = 0; tensor.data && e < hmoec_shape_elements(&cases[i].shape); e++) assert_true(tensor.data[e] == 0);
+    hmoec_tensor_deinit(&tensor);
+    assert_null(tensor.data);
+  }
+}
+
+/* To the nearest of 8 bits, of two to the even one; what has no fraction stays what it is. */
+static void test_bf16(void **state) {
+  (void)state;
+  static const double pairs[][2] = {{1, 1},
+                                    {-1, -1},
+                                    {0, 0},
+                                    {1.00390625, 1}, /* half way: 1 is even */
+                                    {1.01171875, 1.015625}, /* half way again */
+                                    {1.003906250931322574615478515625, 1}, /* a float rounds this to the half way first */
+                                    {1.00390637, 1.0078125},
+                                    {-1.01171875, -1.015625},
+                                    {INFINITY, INFINITY},
+                                    {-INFINITY, -INFINITY},
+                                    {3.4e38, INFINITY},
+                                    {3.38e38, 0x1.fcp127},
+                                    {0x1p-133, 0x1p-133},
+                                    {0x1p-135, 0}};
+  for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+    double found = hmoec_round_bf16(pairs[i][0]), *copy = hmoec_rounded_copy(pairs[i], 1);
+    if (found != pairs[i][1]) fail_msg("%.17g: expected %.17g, found %.17g", pairs[i][0], pairs[i][1], found);
+    assert_true(copy[0] == pairs[i][1]);
+    free(copy);
+  }
+  assert_true(isnan(hmoec_round_bf16(NAN)));
+  assert_true(signbit(hmoec_round_bf16(-0.0)) != 0);
+  free(hmoec_rounded_copy(NULL, 0));
+}
+
+/* Functions at points where the formulas are known, and at their limits. */
+static void test_functions(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    double at_one, at_minus_two, at_infinity, at_minus_infinity;
+  } cases[] = {{"relu", 1, 0, INFINITY, 0},
+               {"gelu", 0.84134474606854293, -0.045500263896358414, INFINITY, 0},
+               {"gelu_new", 0.84119199060827677, -0.045402305912224988, INFINITY, 0},
+               {"silu", 0.73105857863000488, -0.2384058440442351, INFINITY, 0},
+               {"sigmoid", 0.73105857863000488, 0.11920292202211755, 1, 0},
+               {"none", 1, -2, INFINITY, -INFINITY}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char text[512];
+    snprintf(text, sizeof text,
+             "func.func @f(%%x: tensor<?x5xf32> {hmoe.name = \"x\"}) -> (tensor<?x5xf32> {hmoe.name = \"y\"}) {\n"
+             "%%y = \"hmoe.activate\"(%%x) {function = \"%s\"} : (tensor<?x5xf32>) -> tensor<?x5xf32>\n"
+             "return %%y : tensor<?x5xf32> }\n",
+             cases[i].name);
+    module_fixture fixture;
+    fixture_init(&fixture, stderr);
+    fixture_parse(&fixture, text);
+    double x[] = {1, -2, INFINITY, -INFINITY, NAN};
+    hmoec_tensor input = {.shape = {.element = HMOEC_F32, .rank = 2, .dims = {1, 5}}, .data = x}, y;
+    hmoec_parameter_source none = {0};
+    assert_true(hmoec_interpret(hmoec_entry_find(fixture.module, "f"), &none, &input, 1, &y, 1, fixture.diagnostics));
+    fixture_deinit(&fixture);
+    check_values(y, (const double[]){cases[i].at_one, cases[i].at_minus_two, cases[i].at_infinity, cases[i].at_minus_infinity, NAN},
+                 5);
+  }
+}
+
+/* Sources of parameters: what they have not, or have otherwise. */
+static void test_sources_refuse(void **state) {
+  (void)state;
+  char path[512], text[1024];
+  snprintf(path, sizeof path, "%s/tests/golden/layer-moe/model.safetensors", HMOE_SOURCE_DIR);
+  static const char name[] = "router.classifier.weight"; /* [8, 64] */
+  static const struct {
+    const char *key;
+    int64_t rank, dims[3];
+    const char *format; /* of the path */
+  } cases[] = {
+      {"router.classifier.weight", 2, {8, 64}, NULL},
+      {"other\nrouter.classifier.weight", 2, {8, 64}, NULL},
+      {"router.classifier.weight", 2, {8, 63}, "expected \"router.classifier.weight\" to be f32[8, 63], found f32[8, 64] in %s"},
+      {"router.classifier.weight", 2, {9, 64}, "expected \"router.classifier.weight\" to be f32[9, 64], found f32[8, 64] in %s"},
+      {"router.classifier.weight", 1, {8}, "expected \"router.classifier.weight\" to be f32[8], found f32[8, 64] in %s"},
+      {"router.classifier.weight",
+       3,
+       {8, 64, 1},
+       "expected \"router.classifier.weight\" to be f32[8, 64, 1], found f32[8, 64] in %s"},
+      {"router", 2, {8, 64}, "%s has no tensor \"router\""},
+      {"router\nclassifier", 2, {8, 64}, "%s has no tensor \"router\", nor one of its other names"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
+    hmoec_checkpoint *checkpoint;
+    assert_true(hmoec_checkpoint_open(path, diagnostics, &checkpoint));
+    hmoec_parameter_source source = hmoec_checkpoint_source(checkpoint);
+    double out[8 * 64 + 1];
+    out[8 * 64] = 9;
+    bool ok = source.get(source.user, cases[i].key, cases[i].rank, cases[i].dims, out, diagnostics, (hmoec_location){0});
+    assert_int_equal(ok, cases[i].format == NULL);
+    if (cases[i].format) {
+      snprintf(text, sizeof text, cases[i].format, path);
+      assert_string_equal(hmoec_diagnostics_first(diagnostics), text);
+    }
+    assert_true(out[8 * 64] == 9);
+    hmoec_checkpoint_close(checkpoint);
+    hmoec_diagnostics_destroy(diagnostics);
+  }
+  module_fixture fixture;
+  fixture_init(&fixture, NULL);
+  snprintf(path, sizeof path, "%s/tests/golden/layer-moe/layer.mlir", HMOE_SOURCE_DIR);
+  char *layer = file_text(path);
+  fixture_parse(&fixture, layer);
+  free(layer);
+  hmoec_random_parameters *parameters = hmoec_random_parameters_create(fixture.module, 3);
+  hmoec_parameter_source random = hmoec_random_parameters_source(parameters);
+  static double values[8 * 64];
+  assert_true(random.get(random.user, name, 2, (const int64_t[]){8, 64}, values, fixture.diagnostics, (hmoec_location){0}));
+  assert_false(random.get(random.user, name, 2, (const int64_t[]){64, 8}, values, fixture.diagnostics, (hmoec_location){0}));
+  assert_string_equal(hmoec_diagnostics_first(fixture.diagnostics),
+                      "the random parameters have no \"router.classifier.weight\" of this shape");
+  assert_false(random.get(random.user, name, 1, (const int64_t[]){8}, values, fixture.diagnostics, (hmoec_location){0}));
+  assert_false(random.get(random.user, "none", 2, (const int64_t[]){8, 64}, values, fixture.diagnostics, (hmoec_location){0}));
+  hmoec_random_parameters_destroy(parameters);
+  fixture_deinit(&fixture);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_golden_moe),
@@ -419,6 +613,11 @@ int main(void) {
       cmocka_unit_test(test_sizes_of_a_run_are_checked),
       cmocka_unit_test(test_random_weights_file),
       cmocka_unit_test(test_weight_embedding),
+      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_tensors),
+      cmocka_unit_test(test_bf16),
+      cmocka_unit_test(test_functions),
+      cmocka_unit_test(test_sources_refuse),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -274,6 +276,204 @@ static void test_save_failures(void **state) {
   hmoe_model_close(model);
 }
 
+/* ---- packing: a file that is written once, whole or not at all ---- */
+
+/* The packed file's bytes; to be freed. */
+static uint8_t *read_all(const char *path, size_t *out_size) {
+  FILE *file = fopen(path, "rb");
+  assert_non_null(file);
+  uint8_t *bytes = malloc(1 << 20);
+  assert_non_null(bytes);
+  *out_size = fread(bytes, 1, 1 << 20, file);
+  fclose(file);
+  return bytes;
+}
+
+static int files_in(const char *directory) {
+  DIR *folder = opendir(directory);
+  assert_non_null(folder);
+  int count = 0;
+  for (struct dirent *item; (item = readdir(folder));) count += item->d_name[0] != '.';
+  closedir(folder);
+  return count;
+}
+
+/* Whether a process that ends early leaves nothing in the folder: the system can make files without a name. */
+static bool has_unnamed_files(const char *directory) {
+  int fd = open(directory, O_TMPFILE | O_RDWR, 0600);
+  if (fd >= 0) close(fd);
+  return fd >= 0 && access("/proc/self/fd", X_OK) == 0;
+}
+
+typedef struct watched {
+  const toy *t;
+  int calls, named;
+} watched;
+
+static void watch_folder(void *context, uint64_t done, uint64_t total) {
+  watched *w = context;
+  (void)done, (void)total;
+  w->calls++;
+  w->named = files_in(w->t->directory);
+}
+
+static hmoe_options counting_options(counting *c, hmoe_allocator *allocator) {
+  *allocator = (hmoe_allocator){c, count_allocate, count_release};
+  hmoe_options options = fixture_options(1);
+  options.allocator = allocator;
+  return options;
+}
+
+/* The same bytes as those of a model that is opened and saved, and of a header the zeros behind it. */
+static void test_pack_in_place(void **state) {
+  toy *t = *state;
+  size_t saved_bytes, packed_bytes;
+  uint8_t *saved = read_all(t->path, &saved_bytes);
+  assert_int_equal(saved_bytes, 4096 + (VALUES * 4 + 63) / 64 * 64);
+  for (size_t i = 312; i < 4096; i++) assert_int_equal(saved[i], 0);
+  for (int existing = 1; existing >= 0; existing--) {
+    if (!existing) unlink(t->path);
+    counting c = {0};
+    hmoe_allocator allocator;
+    hmoe_options options = counting_options(&c, &allocator);
+    watched w = {.t = t, .named = -1};
+    options.progress = watch_folder;
+    options.progress_context = &w;
+    assert_ok(hmoe_model_pack(t->object, &t->weights, &options, t->path));
+    assert_int_equal(c.live, 0);
+    assert_int_equal(c.bytes, 0);
+    assert_true(w.calls > 0);
+    assert_int_equal(w.named, existing + !has_unnamed_files(t->directory));
+    assert_int_equal(files_in(t->directory), 1);
+    uint8_t *packed = read_all(t->path, &packed_bytes);
+    assert_int_equal(packed_bytes, saved_bytes);
+    assert_memory_equal(packed, saved, saved_bytes);
+    free(packed);
+    assert_ok(open_path(t, HMOE_VERIFY_WEIGHTS));
+  }
+  free(saved);
+}
+
+/* Into the working folder, whose name is not said. */
+static void test_pack_without_folder(void **state) {
+  toy *t = *state;
+  char *here = getcwd(NULL, 0);
+  assert_non_null(here);
+  assert_int_equal(chdir(t->directory), 0);
+  hmoe_options options = fixture_options(1);
+  unlink("toy.hmw");
+  hmoe_status status = hmoe_model_pack(t->object, &t->weights, &options, "toy.hmw");
+  int files = files_in(".");
+  assert_int_equal(chdir(here), 0);
+  free(here);
+  assert_ok(status);
+  assert_int_equal(files, 1);
+  assert_ok(open_path(t, HMOE_VERIFY_WEIGHTS));
+}
+
+/* Whatever fails, what was there is there, and nothing else. */
+static void expect_untouched(const toy *t, const uint8_t *bytes, size_t size) {
+  size_t found_size;
+  uint8_t *found = read_all(t->path, &found_size);
+  assert_int_equal(found_size, size);
+  assert_memory_equal(found, bytes, size);
+  free(found);
+  assert_int_equal(files_in(t->directory), 1);
+}
+
+static void test_pack_without_memory(void **state) {
+  toy *t = *state;
+  size_t size;
+  uint8_t *bytes = read_all(t->path, &size);
+  int failures = 0;
+  for (int n = 1, done = 0; !done; n++) {
+    counting c = {.fail_at = n};
+    hmoe_allocator allocator;
+    hmoe_options options = counting_options(&c, &allocator);
+    hmoe_status status = hmoe_model_pack(t->object, &t->weights, &options, t->path);
+    if (status == HMOE_OK) done = 1;
+    else {
+      failures++;
+      assert_fails(status, HMOE_OUT_OF_MEMORY, "no memory for...");
+    }
+    assert_int_equal(c.live, 0);
+    assert_int_equal(c.bytes, 0);
+    expect_untouched(t, bytes, size);
+  }
+  assert_true(failures >= 6);
+  bool done = false;
+  for (int n = 1; !done; n++) { /* and what saves an open model */
+    counting c = {0};
+    hmoe_allocator allocator;
+    hmoe_options options = counting_options(&c, &allocator);
+    hmoe_model *model;
+    assert_ok(hmoe_model_open(t->object, &t->weights, &options, &model));
+    int live = c.live;
+    c.fail_at = c.calls + n;
+    hmoe_status status = hmoe_model_save(model, t->path);
+    done = status == HMOE_OK;
+    if (!done)
+      assert_fails(status, HMOE_OUT_OF_MEMORY,
+                   n == 1 ? "no memory for the checksums of packed weights..." : "no memory for a file name...");
+    else assert_int_equal(n, 3);
+    assert_int_equal(c.live, live);
+    hmoe_model_close(model);
+    assert_int_equal(c.live, 0);
+    expect_untouched(t, bytes, size);
+  }
+  free(bytes);
+}
+
+static void test_pack_failures(void **state) {
+  toy *t = *state;
+  size_t size;
+  uint8_t *bytes = read_all(t->path, &size);
+  counting c = {0};
+  hmoe_allocator allocator;
+  hmoe_options options = counting_options(&c, &allocator);
+  char text[256];
+  assert_fails(hmoe_model_pack(t->object, &t->weights, &options, "/nonexistent/toy.hmw"), HMOE_IO_ERROR,
+               "/nonexistent/toy.hmw: cannot create: No such file or directory");
+  snprintf(text, sizeof text, "%s: cannot write: not a regular file", t->directory);
+  assert_fails(hmoe_model_pack(t->object, &t->weights, &options, t->directory), HMOE_IO_ERROR, text);
+  static const char none[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+  const hmoe_weights empty = {.kind = HMOE_WEIGHTS_MEMORY, .data = none, .size_bytes = sizeof none};
+  assert_int_equal(hmoe_model_pack(t->object, &empty, &options, t->path), HMOE_INVALID_WEIGHTS);
+  expect_untouched(t, bytes, size);
+
+  /* A disk that is full, as far as this process may write: before the header's end, and in the data. */
+  struct rlimit before, little;
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+  void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(t->object, &t->weights, &options, &model));
+  hmoe_status packed[2], saved[2];
+  char said[2][2][256];
+  for (int i = 0; i < 2; i++) {
+    little = before;
+    little.rlim_cur = i ? 8192 : 1024;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
+    packed[i] = hmoe_model_pack(t->object, &t->weights, &options, t->path);
+    snprintf(said[i][0], sizeof said[i][0], "%s", hmoe_last_error());
+    saved[i] = hmoe_model_save(model, t->path);
+    snprintf(said[i][1], sizeof said[i][1], "%s", hmoe_last_error());
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+  }
+  signal(SIGXFSZ, handler);
+  hmoe_model_close(model);
+  snprintf(text, sizeof text, "%s: cannot write: File too large", t->path);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(packed[i], HMOE_IO_ERROR);
+    assert_int_equal(saved[i], HMOE_IO_ERROR);
+    assert_string_equal(said[i][0], text);
+    assert_string_equal(said[i][1], text);
+  }
+  expect_untouched(t, bytes, size);
+  assert_int_equal(c.live, 0);
+  assert_int_equal(c.bytes, 0);
+  free(bytes);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
@@ -284,6 +484,10 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_size, setup, teardown),
       cmocka_unit_test_setup_teardown(test_other_model, setup, teardown),
       cmocka_unit_test_setup_teardown(test_save_failures, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_pack_in_place, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_pack_without_folder, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_pack_without_memory, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_pack_failures, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -697,6 +697,210 @@ static void test_nothing(void **state) {
   free(plan);
 }
 
+/* ---- what is said ---- */
+
+static const char empty_file[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+
+static hmoe_model *open_empty(fixture_plan *plan, uint32_t threads) {
+  hmoe_options options = fixture_options(threads);
+  hmoe_model *model;
+  plan_finish(plan, kernels, KERNELS);
+  assert_ok(hmoe_model_open(&plan->object,
+                            &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty_file, .size_bytes = sizeof empty_file},
+                            &options, &model));
+  return model;
+}
+
+/* The whole text; the names of 250 characters that the plan has are told by their first 200. */
+static void says_exactly(hmoe_status status, hmoe_status expected, const char *format, ...) {
+  static char text[2048];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  assert_int_equal(status, expected);
+  assert_string_equal(hmoe_last_error(), text);
+}
+
+static void test_long_names(void **state) {
+  (void)state;
+  static char names[6][251], told[6][201];
+  for (int i = 0; i < 6; i++) {
+    memset(names[i], 'a' + i, 250);
+    memset(told[i], 'a' + i, 200);
+  }
+  fixture_plan *plan = plan_create("long names");
+  plan_state(plan, HMOE_SCOPE_TARGET, 1, 4);
+  plan_entry(plan, "open");
+  fixture_entry *e = plan_entry(plan, names[0]);
+  uint32_t a = plan_dim(e, HMOE_DIM_INPUT, 0, 0), b = plan_dim(e, HMOE_DIM_INPUT, 0, 0);
+  plan_output(plan, e, names[1], 0, 4);
+  plan_output(plan, e, names[2], 0, 4);
+  plan_input(plan, e, names[3], 2, 8);
+  e->buffers[plan_input(plan, e, names[4], 0, 4)].dim = b;
+  e->inputs[1].needed_by = 1 << 1;
+  fixture_entry *decode = plan_entry(plan, names[5]);
+  uint32_t length = plan_dim(decode, HMOE_DIM_INPUT, 0, 0);
+  decode->entry.needs_state = 1;
+  decode->entry.advance[HMOE_SCOPE_TARGET] = length;
+  plan_output(plan, decode, names[1], 0, 4);
+  (void)a;
+  hmoe_model *model = open_empty(plan, 1), *other = open_empty(plan, 1);
+  _Alignas(16) char bytes[64] = {0};
+  const void *const inputs[] = {bytes, bytes + 16}, *const odd[] = {bytes + 4, bytes + 16}, *const none[] = {NULL, bytes + 16};
+  void *const outputs[] = {bytes + 32, bytes + 48}, *const odd_outputs[] = {bytes + 32, bytes + 50},
+              *const one[] = {bytes + 32, NULL};
+  const int64_t dims[] = {1, 1};
+  const hmoe_status bad = HMOE_INVALID_ARGUMENT;
+  assert_ok(hmoe_model_run(model, 1, dims, inputs, outputs));
+  says_exactly(hmoe_model_run(model, 1, dims, none, outputs), bad, "input '%s' is NULL", told[3]);
+  says_exactly(hmoe_model_run(model, 1, dims, inputs, one), bad, "output '%s' is NULL", told[2]);
+  says_exactly(hmoe_model_run(model, 1, dims, odd, outputs), bad, "input '%s' is not 8-byte aligned", told[3]);
+  says_exactly(hmoe_model_run(model, 1, dims, inputs, odd_outputs), bad, "output '%s' is not 4-byte aligned", told[2]);
+  says_exactly(hmoe_model_run(model, 1, (const int64_t[]){1, 0}, inputs, outputs), bad,
+               "input '%s' has no elements, and output '%s' is computed from it", told[4], told[2]);
+  says_exactly(hmoe_model_run(model, 1, (const int64_t[]){1, -1}, inputs, outputs), bad,
+               "dims[1]: expected 0 to 1099511627776, found -1");
+  says_exactly(hmoe_model_run(model, 3, dims, inputs, outputs), bad, "run: expected an entry from 1 to 2, found 3");
+  says_exactly(hmoe_model_run(model, 0, dims, inputs, outputs), bad, "run: expected an entry from 1 to 2, found 0");
+  says_exactly(hmoe_model_run(NULL, 1, dims, inputs, outputs), bad, "run: the model is NULL");
+  says_exactly(hmoe_model_run(model, 1, NULL, inputs, outputs), bad, "run: dims is NULL");
+
+  hmoe_state *kept, *foreign;
+  const hmoe_state_options room = {.struct_size = sizeof room, .target_rows = 1, .target_capacity = 2};
+  assert_ok(hmoe_state_create(model, &room, &kept));
+  assert_ok(hmoe_state_create(other, &room, &foreign));
+  says_exactly(hmoe_model_run(model, 2, dims, NULL, outputs), bad, "run: entry '%s' needs a state", told[5]);
+  says_exactly(hmoe_model_run_state(model, 1, kept, dims, inputs, outputs), bad, "run: entry '%s' takes no state", told[0]);
+  says_exactly(hmoe_model_run_state(model, 2, foreign, dims, NULL, outputs), bad,
+               "run: entry '%s': the state belongs to another model", told[5]);
+  assert_ok(hmoe_model_run_state(model, 2, kept, dims, NULL, outputs));
+  says_exactly(hmoe_model_run_state(model, 2, kept, (const int64_t[]){2}, NULL, outputs), bad,
+               "run: entry '%s': 2 tokens after 1: the state's target_capacity is 2", told[5]);
+  assert_int_equal(hmoe_state_length(kept), 1);
+  assert_ok(hmoe_model_run_state(model, 2, kept, dims, NULL, outputs));
+  assert_int_equal(hmoe_state_length(kept), 2);
+  says_exactly(hmoe_state_rewind(kept, 3), bad, "rewind: expected 0 to 2 tokens, found 3");
+  says_exactly(hmoe_state_rewind(kept, -1), bad, "rewind: expected 0 to 2 tokens, found -1");
+  hmoe_state_destroy(foreign);
+  hmoe_state_destroy(kept);
+  hmoe_model_close(other);
+  hmoe_model_close(model);
+  free(plan);
+}
+
+/* An output may begin where an input ends, and end where one begins. */
+static void test_neighbours(void **state) {
+  (void)state;
+  toy *t = toy_create(1, 0);
+  hmoe_model *model = open_toy(t, 1);
+  enum { TOKENS = 2 };
+  static float all[3 * TOKENS * COLUMNS];
+  int32_t indices[TOKENS] = {0};
+  float gates[TOKENS] = {0};
+  const int64_t tokens = TOKENS;
+  const int in = TOKENS * DEPTH, out = TOKENS * COLUMNS, middle = out;
+  const struct {
+    int x, y;
+    bool fine;
+  } cases[] = {{middle, middle + in, true},
+               {middle, middle + in - 1, false},
+               {middle, middle - out, true},
+               {middle, middle - out + 1, false}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    hmoe_status status = hmoe_model_run(model, ENTRY_LAYER, &tokens, (const void *const[]){all + cases[i].x, indices, gates},
+                                        (void *const[]){all + cases[i].y});
+    if (cases[i].fine) assert_ok(status);
+    else says_exactly(status, HMOE_INVALID_ARGUMENT, "output 0 overlaps input 0");
+  }
+  hmoe_model_close(model);
+  toy_destroy(t);
+}
+
+/* What steps may touch of a buffer: from its offset on, to its end, and what is written is no input. Step 2 of entry 1 copies 8 bytes. */
+static void test_bindings(void **state) {
+  (void)state;
+  static const struct {
+    uint64_t to, from, bytes;
+    bool back; /* into the input */
+    const char *text;
+  } cases[] = {{8, 8, 8, false, NULL},
+               {12, 0, 8, false, "binding 0 has 4 bytes, 8 are needed"},
+               {0, 12, 8, false, "binding 1 has 4 bytes, 8 are needed"},
+               {16, 0, 8, false, "binding 0 has 0 bytes, 8 are needed"},
+               {20, 0, 8, false, "binding 0 starts behind the end of its buffer"},
+               {0, 20, 8, false, "binding 1 starts behind the end of its buffer"},
+               {0, 0, 16, false, NULL},
+               {0, 0, 17, false, "binding 0 has 16 bytes, 17 are needed"},
+               {0, 0, 8, true, "binding 0 may not be written"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    fixture_plan *plan = plan_create("bindings");
+    plan_entry(plan, "open");
+    fixture_entry *e = plan_entry(plan, "run");
+    uint32_t rows = plan_dim(e, HMOE_DIM_INPUT, 0, 0);
+    uint32_t x = plan_input(plan, e, "x", 0, 4), y = plan_output(plan, e, "y", 0, 4);
+    plan_copy(plan, e, BINDINGS(AT(y), AT(x)), 16);
+    plan_copy(plan, e, BINDINGS(AT(y), AT(x)), 4);
+    plan_copy(plan, e, BINDINGS({cases[i].back ? x : y, 0, cases[i].to, 0}, {x, 0, cases[i].from, 0}), cases[i].bytes);
+    (void)rows;
+    hmoe_model *model = open_empty(plan, 1);
+    const float from[] = {1, 2, 3, 4};
+    float to[5] = {0, 0, 0, 0, 9};
+    hmoe_status status = hmoe_model_run(model, 1, (const int64_t[]){4}, (const void *const[]){from}, (void *const[]){to});
+    if (cases[i].text) says_exactly(status, HMOE_INCOMPATIBLE, "plan: entry 1 step 2 (copy): %s", cases[i].text);
+    else assert_ok(status);
+    assert_memory_equal(to, from, sizeof from);
+    assert_true(to[4] == 9);
+    hmoe_model_close(model);
+    free(plan);
+  }
+}
+
+/* HMOE_DEBUG=run: a line a step, the steps of a loop before the loop's. */
+static void test_trace(void **state) {
+  (void)state;
+  fixture_plan *plan = plan_create("trace");
+  plan_entry(plan, "open");
+  fixture_entry *e = plan_entry(plan, "run");
+  uint32_t rows = plan_dim(e, HMOE_DIM_INPUT, 0, 0), chunk = plan_dim(e, HMOE_DIM_CHUNK, 0, 3);
+  uint32_t x = plan_input(plan, e, "x", 0, 16), y = plan_output(plan, e, "y", 0, 16);
+  plan_copy(plan, e, BINDINGS(AT(y), AT(x)), 4);
+  plan_step(plan, e, HMOE_STEP_LOOP, rows, BINDINGS(AT(HMOE_NONE)), FIELDS(loop, .kind = HMOE_LOOP_ROWS, .steps = 1, .chunk = 3));
+  plan_kernel(plan, e, DOUBLE_ROWS, chunk, BINDINGS({x, 0, 0, 16}, {y, 0, 0, 16}));
+  plan_copy(plan, e, BINDINGS(AT(y), AT(x)), 1000);
+  setenv("HMOE_DEBUG", "run", 1);
+  hmoe_model *model = open_empty(plan, 1);
+  unsetenv("HMOE_DEBUG");
+  static const char *const lines[] = {"copy", "kernel 0 rows=3", "kernel 0 rows=2", "loop rows=5", "copy"};
+  static const int steps[] = {0, 2, 2, 1, 3};
+  float from[20] = {0}, to[20];
+  char *text = NULL;
+  size_t size;
+  FILE *kept = stderr, *stream = open_memstream(&text, &size);
+  assert_non_null(stream);
+  stderr = stream;
+  hmoe_status status = hmoe_model_run(model, 1, (const int64_t[]){5}, (const void *const[]){from}, (void *const[]){to});
+  stderr = kept;
+  fclose(stream);
+  says_exactly(status, HMOE_INCOMPATIBLE, "plan: entry 1 step 3 (copy): binding 0 has 80 bytes, 1000 are needed");
+  char *rest = text;
+  for (int i = 0; i < 5; i++) {
+    char begin[64];
+    snprintf(begin, sizeof begin, "hmoe: entry 1 step %d %s ", steps[i], lines[i]);
+    char *line = strsep(&rest, "\n");
+    if (!line || strncmp(line, begin, strlen(begin)) != 0)
+      fail_msg("line %d: expected %s, found %s", i, begin, line ? line : "none");
+    char *end;
+    double milliseconds = strtod(line + strlen(begin), &end);
+    assert_true(milliseconds >= 0 && milliseconds < 60000);
+    assert_string_equal(end, i == 4 ? " ms FAILED" : " ms");
+  }
+  assert_string_equal(rest, "");
+  free(text);
+  hmoe_model_close(model);
+  free(plan);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_layer),
@@ -712,6 +916,10 @@ int main(void) {
       cmocka_unit_test(test_copies),
       cmocka_unit_test(test_largest_dimension),
       cmocka_unit_test(test_nothing),
+      cmocka_unit_test(test_long_names),
+      cmocka_unit_test(test_neighbours),
+      cmocka_unit_test(test_bindings),
+      cmocka_unit_test(test_trace),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
