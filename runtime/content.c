@@ -121,7 +121,6 @@ static const content_row *protobuf_kind(const uint8_t *data, uint64_t bytes) {
 
 /* A map whose first key is a short text. */
 static bool is_msgpack(const uint8_t *data, uint64_t bytes) {
-  if (bytes < 4) return false;
   size_t at = data[0] == 0xde ? 3 : data[0] == 0xdf ? 5 : data[0] > 0x80 && data[0] <= 0x8f ? 1 : 0;
   if (!at || bytes < at + 3) return false;
   uint8_t key = data[at];

@@ -764,6 +764,134 @@ static void test_last_step(void **state) {
   free(plan);
 }
 
+/* right(K, N) of the CUDA images' planes (abi_cuda.h): where element (k, n) is, in bf16 ones. */
+static uint64_t plane_index(uint64_t depth, uint64_t k, uint64_t n) {
+  return ((n / 32 * ((depth + 63) / 64) + k / 64) * 32 + n % 32) * 64 + ((k % 64 / 8) ^ (n % 8)) * 8 + k % 8;
+}
+
+static hmoe_model *open_pack(fixture_plan *plan, const char *dtype, uint64_t elements, const void *values, size_t bytes) {
+  fixture_file file = {0};
+  file_tensor(&file, "w", dtype, FILE_SHAPE(elements), values, bytes);
+  hmoe_weights weights = file_finish(&file);
+  hmoe_options options = fixture_options(2);
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(plan_finish(plan, NULL, 0), &weights, &options, &model));
+  file_deinit(&file);
+  return model;
+}
+
+enum { PLANE_VALUES = 1 << 15 };
+
+static float plane_value(uint64_t element) { return (float)(1 + element * 7 % 251); } /* is bf16 */
+
+static void test_planes(void **state) {
+  (void)state;
+  typedef struct plane_case {
+    uint64_t groups, group_stride, columns, column_stride, parts, part_stride, depth, depth_stride, offset;
+    uint64_t padded, first_column, first_row, part_rows, operand_rows;
+    uint32_t between;
+  } plane_case;
+  static const plane_case cases[] = {
+      {1, 0, 33, 1, 1, 0, 70, 33, 0, 64, 0, 0, 0, 128, 0},       {1, 0, 64, 1, 1, 0, 64, 64, 5, 64, 0, 0, 0, 64, 0},
+      {1, 0, 40, 130, 1, 0, 130, 1, 3, 64, 0, 0, 0, 192, 0},     {1, 0, 40, 1, 1, 0, 9, 40, 0, 64, 32, 50, 0, 64, 1},
+      {2, 5000, 70, 43, 2, 20, 20, 1, 7, 96, 32, 3, 64, 128, 2}, {3, 4000, 32, 1, 3, 640, 20, 32, 0, 32, 0, 0, 20, 64, 0},
+      {2, 0, 31, 2, 1, 0, 8, 62, 1, 32, 0, 56, 0, 64, 0},
+  };
+  static uint16_t expected[1 << 17];
+  static float floats[PLANE_VALUES];
+  static uint16_t halves[PLANE_VALUES];
+  for (uint64_t i = 0; i < PLANE_VALUES; i++) {
+    uint32_t bits;
+    floats[i] = plane_value(i);
+    memcpy(&bits, &floats[i], sizeof bits);
+    halves[i] = (uint16_t)(bits >> 16);
+  }
+  for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) {
+    const plane_case *at = &cases[i / 2];
+    bool is_bf16 = i % 2;
+    uint64_t groups = at->groups, columns = at->columns, depth = at->depth, rows = at->operand_rows, first = at->first_column,
+             padded = at->padded;
+    uint64_t panels = first / 32 + (padded / 32 - 1) * (1 + (uint64_t)at->between) + 1, group = panels * 32 * rows;
+    assert_true(groups * group <= sizeof expected / sizeof *expected);
+    memset(expected, 0, sizeof expected);
+    for (uint64_t g = 0; g < groups; g++)
+      for (uint64_t c = 0; c < columns; c++)
+        for (uint64_t j = 0; j < at->parts; j++)
+          for (uint64_t k = 0; k < depth; k++) {
+            uint64_t from = at->offset + g * at->group_stride + c * at->column_stride + j * at->part_stride + k * at->depth_stride;
+            uint64_t n = first + c / 32 * (1 + (uint64_t)at->between) * 32 + c % 32;
+            assert_true(from < PLANE_VALUES);
+            expected[g * group + plane_index(rows, at->first_row + j * at->part_rows + k, n)] = halves[from];
+          }
+    fixture_plan *plan = plan_create("planes");
+    uint32_t param = plan_param(plan, "w", 1, SHAPE(PLANE_VALUES));
+    fixture_entry *entry = plan_entry(plan, "open");
+    uint32_t to = plan_weight(plan, entry, groups * group * 2);
+    plan_step(plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(to)),
+              FIELDS(pack,
+                     .source = {param,
+                                0,
+                                at->offset,
+                                {groups, at->group_stride},
+                                {columns, at->column_stride},
+                                {1, 0},
+                                {at->parts, at->part_stride},
+                                {depth, at->depth_stride}},
+                     .destination = {.layout = HMOE_LAYOUT_PLANES,
+                                     .format = HMOE_FORMAT_BF16,
+                                     .between = at->between,
+                                     .columns = padded,
+                                     .generated_rows = 1,
+                                     .group_bytes = group * 2,
+                                     .first_column = first,
+                                     .first_row = at->first_row,
+                                     .part_rows = at->part_rows,
+                                     .operand_rows = rows}));
+    hmoe_model *model = is_bf16 ? open_pack(plan, "BF16", PLANE_VALUES, halves, sizeof halves)
+                                : open_pack(plan, "F32", PLANE_VALUES, floats, sizeof floats);
+    const uint16_t *found = (const void *)model->arena;
+    for (uint64_t e = 0; e < groups * group; e++)
+      if (found[e] != expected[e])
+        fail_msg("case %zu: element %llu is %x, expected %x", i, (unsigned long long)e, found[e], expected[e]);
+    hmoe_model_close(model);
+    free(plan);
+  }
+}
+
+/* Columns of a generator, in the order in which what they make lies in planes: column number o makes element o of right(rows, columns). */
+static void test_generated_planes(void **state) {
+  (void)state;
+  enum { ROWS = 128, MADE = 64, COLUMNS = 50, GENERATED = 100, DEPTH = 3 };
+  static float values[PLANE_VALUES], expected[ROWS * MADE * DEPTH];
+  for (uint64_t i = 0; i < PLANE_VALUES; i++) values[i] = plane_value(i);
+  memset(expected, 0, sizeof expected);
+  for (uint64_t q = 0; q < GENERATED; q++)
+    for (uint64_t c = 0; c < COLUMNS; c++)
+      for (uint64_t k = 0; k < DEPTH; k++) {
+        uint64_t o = plane_index(ROWS, q, c);
+        expected[(o / 32 * DEPTH + k) * 32 + o % 32] = plane_value(q * 300 + c * 4 + k + 2);
+      }
+  fixture_plan *plan = plan_create("generated planes");
+  uint32_t param = plan_param(plan, "w", 1, SHAPE(PLANE_VALUES));
+  fixture_entry *entry = plan_entry(plan, "open");
+  uint32_t to = plan_weight(plan, entry, sizeof expected);
+  plan_step(plan, entry, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(to)),
+            FIELDS(pack, .source = {param, 0, 2, {1, 0}, {COLUMNS, 4}, {GENERATED, 300}, {1, 0}, {DEPTH, 1}},
+                   .destination = {.layout = HMOE_LAYOUT_PANELS,
+                                   .generated_format = HMOE_FORMAT_BF16,
+                                   .generated_layout = HMOE_LAYOUT_PLANES,
+                                   .columns = ROWS * MADE,
+                                   .generated_rows = ROWS,
+                                   .operand_rows = DEPTH}));
+  hmoe_model *model = open_pack(plan, "F32", PLANE_VALUES, values, sizeof values);
+  const float *found = (const void *)model->arena;
+  for (uint64_t e = 0; e < sizeof expected / sizeof *expected; e++)
+    if (!(found[e] >= expected[e] && found[e] <= expected[e]))
+      fail_msg("element %llu is %g, expected %g", (unsigned long long)e, (double)found[e], (double)expected[e]);
+  hmoe_model_close(model);
+  free(plan);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_pack),
@@ -777,6 +905,8 @@ int main(void) {
       cmocka_unit_test(test_weight_embedding),
       cmocka_unit_test(test_weight_embedding_shapes),
       cmocka_unit_test(test_last_step),
+      cmocka_unit_test(test_planes),
+      cmocka_unit_test(test_generated_planes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
