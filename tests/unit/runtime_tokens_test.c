@@ -517,11 +517,82 @@ static void test_bad_biases(void **state) {
   }
 }
 
+/* ---- masks in rows of a stride, after tokens that were before ---- */
+
+enum { D_ROWS, D_LENGTH, D_PAST, D_STRIDE, D_MASK, D_OUT, D_LAST, D_IDS, D_COUNT };
+
+/* x: mask words, y: positions, z: last rows; ids of 4 bytes to y's place in a temporary. Sizes of all are dimensions. */
+static toy make_masks(void) {
+  toy t = {.plan = plan_create("masks")};
+  plan_entry(t.plan, "open");
+  fixture_entry *e = plan_entry(t.plan, "run");
+  for (int i = 0; i < D_COUNT; i++) plan_dim(e, HMOE_DIM_INPUT, 0, 0);
+  uint32_t mask = plan_input(t.plan, e, "mask", 1, 4), ids = plan_input(t.plan, e, "ids", 1, 4);
+  uint32_t out = plan_output(t.plan, e, "out", 1, 4), last = plan_output(t.plan, e, "last", 1, 4), copy = plan_output(t.plan, e, "copy", 1, 4);
+  e->buffers[mask].dim = D_MASK, e->buffers[ids].dim = D_IDS;
+  e->buffers[out].dim = D_OUT, e->buffers[last].dim = D_LAST, e->buffers[copy].dim = D_OUT;
+  const hmoe_plan_tokens tokens = {D_ROWS, D_LENGTH, D_PAST, D_STRIDE};
+  plan_step(t.plan, e, HMOE_STEP_POSITIONS, HMOE_NONE, BINDINGS(AT(mask), AT(out)), FIELDS(positions, .tokens = tokens, .limit = POSITIONS_LIMIT));
+  plan_step(t.plan, e, HMOE_STEP_LAST_ROWS, HMOE_NONE, BINDINGS(AT(mask), AT(last)), FIELDS(last_rows, .tokens = tokens));
+  plan_step(t.plan, e, HMOE_STEP_IDS, D_ROWS, BINDINGS(AT(ids), AT(copy)), FIELDS(ids, .element_bytes = 4, .limit = IDS_LIMIT));
+  toy_init(&t);
+  return t;
+}
+
+static void test_strided_masks(void **state) {
+  (void)state;
+  toy t = make_masks();
+  hmoe_model *model = open_toy(&t);
+  uint64_t seed = 9;
+  for (int64_t rows = 1; rows <= 3; rows++)
+    for (int64_t past = 0; past <= 3; past++)
+      for (int64_t length = 1; length <= 3; length++)
+        for (int64_t stride = past + length; stride <= past + length + 2; stride += 2) {
+          int64_t words = (rows - 1) * stride + past + length; /* the last row ends with what is looked at */
+          int32_t mask[64], ids[3] = {5, 6, 7}, out[10], last[4], copy[10];
+          for (int64_t i = 0; i < words; i++) mask[i] = fixture_random(&seed) % 3 != 0;
+          for (int i = 0; i < 10; i++) out[i] = copy[i] = -9;
+          for (int i = 0; i < 4; i++) last[i] = -9;
+          const int64_t dims[D_COUNT] = {rows, length, past, stride, words, rows * length, rows, rows};
+          assert_ok(hmoe_model_run(model, 1, dims, (const void *const[]){mask, ids}, (void *const[]){out, last, copy}));
+          for (int64_t b = 0; b < rows; b++) {
+            int32_t real = 0, at = -1;
+            for (int64_t u = 0; u < past; u++) real += mask[b * stride + u];
+            for (int64_t i = 0; i < length; i++) {
+              if (mask[b * stride + past + i]) real++, at = (int32_t)i;
+              assert_int_equal(out[b * length + i], real ? real - 1 : 0);
+            }
+            assert_int_equal(last[b], b * length + (at < 0 ? length - 1 : at));
+            assert_int_equal(copy[b], ids[b]);
+          }
+          assert_true(out[rows * length] == -9 && last[rows] == -9 && copy[rows] == -9);
+        }
+  /* One element too few of each. */
+  static const struct {
+    int dim;
+    const char *text;
+  } cases[] = {{D_MASK, "plan: entry 1 step 0 (positions): binding 0 has 36 bytes, 40 are needed"},
+               {D_OUT, "plan: entry 1 step 0 (positions): binding 1 has 12 bytes, 16 are needed"},
+               {D_LAST, "plan: entry 1 step 1 (last_rows): binding 1 has 4 bytes, 8 are needed"},
+               {D_IDS, "plan: entry 1 step 2 (ids): binding 0 has 4 bytes, 8 are needed"},
+               {D_STRIDE, "plan: entry 1 step 0 (positions): 2 tokens after 3 in rows of 4"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    static const int32_t mask[10], ids[2];
+    int32_t out[4], last[2], copy[4];
+    int64_t dims[D_COUNT] = {2, 2, 3, 5, 10, 4, 2, 2};
+    dims[cases[i].dim]--;
+    assert_fails(hmoe_model_run(model, 1, dims, (const void *const[]){mask, ids}, (void *const[]){out, last, copy}), HMOE_INCOMPATIBLE,
+                 cases[i].text);
+  }
+  hmoe_model_close(model);
+  toy_deinit(&t);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_dims),          cmocka_unit_test(test_bad_dims),       cmocka_unit_test(test_kernel_dims),
       cmocka_unit_test(test_forward),       cmocka_unit_test(test_forward_errors), cmocka_unit_test(test_bad_plans),
-      cmocka_unit_test(test_relative_bias), cmocka_unit_test(test_bad_biases),
+      cmocka_unit_test(test_relative_bias), cmocka_unit_test(test_bad_biases), cmocka_unit_test(test_strided_masks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
