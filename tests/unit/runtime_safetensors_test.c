@@ -29,7 +29,6 @@ static const file_case cases[] = {
 
     {"not an object", "[1,2]", 0, "expected a JSON object, found byte 0x5b"},
     {"garbage", "{\"a\":", 0, "not valid JSON at byte 12"},
-    {"garbage behind", "{} x", 0, "expected only blanks..."},
     {"second object", "{}{}", 0, "expected only blanks..."},
     {"metadata list", "{\"__metadata__\":[]}", 0, "__metadata__: expected an object of strings"},
     {"metadata number", "{\"__metadata__\":{\"n\":1}}", 0, "expected a string for 'n'"},
@@ -56,6 +55,20 @@ static const file_case cases[] = {
      "expected integers..."},
     {"wrong size", TENSOR("[0,4]"), 4, "make 8 bytes, data_offsets 4"},
     {"half a byte", "{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}}", 1, "make 1 bytes, data_offsets 1"},
+    {"a key twice behind quotes and backslashes", "{\"__metadata__\":{\"q\\\"\":\"1\",\"a\":\"\\\\\",\"b\\\\\":\"3\",\"a\":\"4\"}}",
+     0, "header: the key 'a' is there twice, at bytes 35 and 54"},
+    {"one of many keys twice",
+     "{\"__metadata__\":{\"k0\":\"v\",\"k1\":\"v\",\"k2\":\"v\",\"k3\":\"v\",\"k4\":\"v\",\"k5\":\"v\",\"k6\":\"v\",\"k7\":\"v\","
+     "\"k8\":\"v\",\"k9\":\"v\",\"k10\":\"v\",\"k11\":\"v\",\"k3\":\"w\"}}",
+     0, "header: the key 'k3' is there twice, at bytes 52 and 135"},
+    {"many keys",
+     "{\"__metadata__\":{\"k0\":\"v\",\"k1\":\"v\",\"k2\":\"v\",\"k3\":\"v\",\"k4\":\"v\",\"k5\":\"v\",\"k6\":\"v\",\"k7\":\"v\","
+     "\"k8\":\"v\"}}",
+     0, NULL},
+    {"something behind the object", "{} x", 0, "header: expected only blanks after the object, found byte 0x78 at byte 11"},
+    {"blanks behind the object", "{} \n\t\r ", 0, NULL},
+    {"no object", "[]", 0, "header: expected a JSON object, found byte 0x5b"},
+    {"not JSON", "{\"a\" 1}", 0, "header: not valid JSON at byte 13"},
     {"size that is a text", "{\"a\":{\"dtype\":\"F32\",\"shape\":[\"2\"],\"data_offsets\":[0,8]}}", 8,
      "tensor 'a': shape: expected integers >= 0, found something else at position 0"},
     {"offset that is a text", TENSOR("[\"0\",8]"), 8, "tensor 'a': data_offsets: expected two integers >= 0"},

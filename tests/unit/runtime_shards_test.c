@@ -165,11 +165,21 @@ static void test_paths(void **state) {
 static void test_directories(void **state) {
   (void)state;
   toy *t = toy_create("tied");
+  char text[512];
   assert_fails(open_and_check(t, t->folder, 4), HMOE_IO_ERROR,
                "expected model.safetensors or model.safetensors.index.json in the directory, found neither");
+  snprintf(text, sizeof text, "%s: expected model.safetensors or model.safetensors.index.json in the directory, found neither",
+           t->folder);
+  assert_string_equal(hmoe_last_error(), text);
   write_text(t, "pytorch_model.bin.index.json", "{}");
   assert_fails(open_and_check(t, t->folder, 4), HMOE_IO_ERROR,
                "found pytorch_model.bin.index.json: convert it in Python with save_pretrained(DIR, safe_serialization=True)");
+  snprintf(text, sizeof text,
+           "%s: expected model.safetensors or model.safetensors.index.json, found pytorch_model.bin.index.json: convert it in "
+           "Python with "
+           "save_pretrained(DIR, safe_serialization=True)",
+           t->folder);
+  assert_string_equal(hmoe_last_error(), text);
   write_text(t, "pytorch_model.bin", "PK");
   assert_fails(open_and_check(t, t->folder, 4), HMOE_IO_ERROR,
                "found pytorch_model.bin: convert it in Python with save_pretrained(DIR, safe_serialization=True)");
@@ -445,11 +455,110 @@ static void test_progress(void **state) {
   toy_destroy(t);
 }
 
+/* What each step has read is counted when it has: before a step's first task is done, all of the steps before it, no more and no less. A
+ * parameter that two steps read counts half for each. */
+typedef struct tale {
+  int count;
+  uint64_t done[64], total;
+} tale;
+
+static void write_down(void *context, uint64_t done, uint64_t total) {
+  tale *told = context;
+  assert_true(told->count < 64);
+  told->done[told->count++] = done;
+  told->total = total;
+}
+
+static void test_progress_of_steps(void **state) {
+  (void)state;
+  enum { FLOATS = 256, BYTES = 4 * FLOATS, STEPS = 8, PARAMS = 7 };
+  static const hmoe_executor executor = {NULL, 2, slow_parallel_for};
+  static const uint64_t shares[STEPS] = {BYTES / 2, BYTES, BYTES, BYTES, BYTES, BYTES, BYTES, BYTES / 2};
+  fixture_plan *plan = plan_create("steps");
+  fixture_entry *e = plan_entry(plan, "open");
+  fixture_file file = {0};
+  float values[FLOATS] = {0};
+  uint32_t params[PARAMS], to[STEPS];
+  for (int i = 0; i < PARAMS; i++) {
+    char name[8];
+    snprintf(name, sizeof name, i == 6 ? "s.{}" : "p%d", i);
+    params[i] = i == 6 ? plan_param(plan, name, 2, SHAPE(FLOATS / 2)) : plan_param(plan, name, 1, SHAPE(FLOATS));
+    snprintf(name, sizeof name, i == 6 ? "s.0" : "p%d", i);
+    file_tensor(&file, name, "F32", FILE_SHAPE(i == 6 ? FLOATS / 2 : FLOATS), values, i == 6 ? BYTES / 2 : BYTES);
+  }
+  file_tensor(&file, "s.1", "F32", FILE_SHAPE(FLOATS / 2), values, BYTES / 2);
+  for (int i = 0; i < STEPS; i++) to[i] = plan_weight(plan, e, 64 * 64 * 4);
+#define MATRIX(number, columns_, to_layout, to_format, rows)                                                                       \
+  plan_step(plan, e, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(to[number])),                                                          \
+            FIELDS(pack, .source = {params[number], 0, 0, {1, 0}, {columns_, 4}, {1, 0}, {1, 0}, {4, 1}},                          \
+                   .destination = {                                                                                                \
+                       .layout = to_layout, .format = to_format, .columns = columns_, .generated_rows = 1, .operand_rows = rows}))
+  static const hmoe_pack_destination vector = {
+      .layout = HMOE_LAYOUT_VECTOR, .columns = FLOATS / 2, .generated_rows = 1, .group_bytes = BYTES / 2};
+  for (int last = 0; last < 2; last++) {
+    plan_step(
+        plan, e, HMOE_STEP_PACK, HMOE_NONE, BINDINGS(AT(to[last ? 7 : 0])),
+        FIELDS(pack, .source = {params[0], 0, 0, {2, FLOATS / 2}, {FLOATS / 2, 1}, {1, 0}, {1, 0}, {1, 0}}, .destination = vector));
+    if (last) break;
+    MATRIX(1, 64, HMOE_LAYOUT_PANELS, HMOE_FORMAT_F32, 4);
+    MATRIX(2, 64, HMOE_LAYOUT_COLUMNS, HMOE_FORMAT_F32, 4);
+    MATRIX(3, 64, HMOE_LAYOUT_PLANES, HMOE_FORMAT_BF16, 64);
+    MATRIX(4, 64, HMOE_LAYOUT_PANELS, HMOE_FORMAT_BF16, 4);
+    MATRIX(5, 32, HMOE_LAYOUT_PANELS, HMOE_FORMAT_F32, 4);
+    uint32_t copy = plan_buffer(e, HMOE_BUFFER_PARAM, params[6], 0, BYTES, 0, HMOE_NONE);
+    plan_copy(plan, e, BINDINGS(AT(to[6]), AT(copy)), BYTES);
+  }
+  hmoe_weights weights = file_finish(&file);
+  tale told = {0};
+  hmoe_options options = fixture_options(0);
+  options.executor = &executor;
+  options.progress = write_down;
+  options.progress_context = &told;
+  hmoe_model *model;
+  assert_ok(hmoe_model_open(plan_finish(plan, NULL, 0), &weights, &options, &model));
+  hmoe_model_close(model);
+  assert_int_equal(told.total, PARAMS * BYTES);
+  assert_int_equal(told.done[told.count - 1], told.total);
+  uint64_t before = 0;
+  int at = 0;
+  for (int i = 0; i < STEPS; before += shares[i++]) {
+    if (i == 5) continue; /* one panel: one task, which nobody waits before */
+    while (at < told.count && told.done[at] <= before) at++;
+    if (at == told.count || told.done[at] > before + shares[i])
+      fail_msg("step %d: expected more than %llu and at most %llu, found %lld", i, (unsigned long long)before,
+               (unsigned long long)(before + shares[i]), at < told.count ? (long long)told.done[at] : -1);
+  }
+  file_deinit(&file);
+  free(plan);
+}
+
+/* Files that were mapped are not, when the model is closed; nor are those that were refused. */
+static void test_mappings_go_back(void **state) {
+  (void)state;
+  toy *t = toy_create("tied");
+  write_all(t);
+  int lines[2] = {0}, files[2] = {0};
+  for (int i = 0; i <= 40; i++) {
+    if (i == 1 || i == 40) {
+      FILE *maps = fopen("/proc/self/maps", "r");
+      assert_non_null(maps);
+      for (int c; (c = fgetc(maps)) != EOF;) lines[i == 40] += c == '\n';
+      fclose(maps);
+      files[i == 40] = dup(0);
+      close(files[i == 40]);
+    }
+    assert_ok(open_and_check(t, t->folder, 4));
+  }
+  assert_true(lines[1] < lines[0] + 10);
+  assert_int_equal(files[0], files[1]);
+  toy_destroy(t);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_paths),    cmocka_unit_test(test_directories), cmocka_unit_test(test_indexes),
-      cmocka_unit_test(test_aliases),  cmocka_unit_test(test_wrapped),     cmocka_unit_test(test_every_allocation_can_fail),
-      cmocka_unit_test(test_progress),
+      cmocka_unit_test(test_paths),    cmocka_unit_test(test_directories),       cmocka_unit_test(test_indexes),
+      cmocka_unit_test(test_aliases),  cmocka_unit_test(test_wrapped),           cmocka_unit_test(test_every_allocation_can_fail),
+      cmocka_unit_test(test_progress), cmocka_unit_test(test_progress_of_steps), cmocka_unit_test(test_mappings_go_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

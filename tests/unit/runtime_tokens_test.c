@@ -528,11 +528,13 @@ static toy make_masks(void) {
   fixture_entry *e = plan_entry(t.plan, "run");
   for (int i = 0; i < D_COUNT; i++) plan_dim(e, HMOE_DIM_INPUT, 0, 0);
   uint32_t mask = plan_input(t.plan, e, "mask", 1, 4), ids = plan_input(t.plan, e, "ids", 1, 4);
-  uint32_t out = plan_output(t.plan, e, "out", 1, 4), last = plan_output(t.plan, e, "last", 1, 4), copy = plan_output(t.plan, e, "copy", 1, 4);
+  uint32_t out = plan_output(t.plan, e, "out", 1, 4), last = plan_output(t.plan, e, "last", 1, 4),
+           copy = plan_output(t.plan, e, "copy", 1, 4);
   e->buffers[mask].dim = D_MASK, e->buffers[ids].dim = D_IDS;
   e->buffers[out].dim = D_OUT, e->buffers[last].dim = D_LAST, e->buffers[copy].dim = D_OUT;
   const hmoe_plan_tokens tokens = {D_ROWS, D_LENGTH, D_PAST, D_STRIDE};
-  plan_step(t.plan, e, HMOE_STEP_POSITIONS, HMOE_NONE, BINDINGS(AT(mask), AT(out)), FIELDS(positions, .tokens = tokens, .limit = POSITIONS_LIMIT));
+  plan_step(t.plan, e, HMOE_STEP_POSITIONS, HMOE_NONE, BINDINGS(AT(mask), AT(out)),
+            FIELDS(positions, .tokens = tokens, .limit = POSITIONS_LIMIT));
   plan_step(t.plan, e, HMOE_STEP_LAST_ROWS, HMOE_NONE, BINDINGS(AT(mask), AT(last)), FIELDS(last_rows, .tokens = tokens));
   plan_step(t.plan, e, HMOE_STEP_IDS, D_ROWS, BINDINGS(AT(ids), AT(copy)), FIELDS(ids, .element_bytes = 4, .limit = IDS_LIMIT));
   toy_init(&t);
@@ -581,8 +583,8 @@ static void test_strided_masks(void **state) {
     int32_t out[4], last[2], copy[4];
     int64_t dims[D_COUNT] = {2, 2, 3, 5, 10, 4, 2, 2};
     dims[cases[i].dim]--;
-    assert_fails(hmoe_model_run(model, 1, dims, (const void *const[]){mask, ids}, (void *const[]){out, last, copy}), HMOE_INCOMPATIBLE,
-                 cases[i].text);
+    assert_fails(hmoe_model_run(model, 1, dims, (const void *const[]){mask, ids}, (void *const[]){out, last, copy}),
+                 HMOE_INCOMPATIBLE, cases[i].text);
   }
   hmoe_model_close(model);
   toy_deinit(&t);
@@ -592,7 +594,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_dims),          cmocka_unit_test(test_bad_dims),       cmocka_unit_test(test_kernel_dims),
       cmocka_unit_test(test_forward),       cmocka_unit_test(test_forward_errors), cmocka_unit_test(test_bad_plans),
-      cmocka_unit_test(test_relative_bias), cmocka_unit_test(test_bad_biases), cmocka_unit_test(test_strided_masks),
+      cmocka_unit_test(test_relative_bias), cmocka_unit_test(test_bad_biases),     cmocka_unit_test(test_strided_masks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
