@@ -17,6 +17,11 @@
 #pragma GCC diagnostic ignored "-Wimplicit-fallthrough"
 #pragma GCC diagnostic ignored "-Wparentheses"
 #pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#pragma GCC diagnostic ignored "-Wunused-value"
+#pragma GCC diagnostic ignored "-Wtype-limits"
+#pragma GCC diagnostic ignored "-Wtautological-compare"
+#pragma GCC diagnostic ignored "-Wshift-negative-value"
 #include "unit/c_functions.h"
 #pragma GCC diagnostic pop
 
@@ -149,6 +154,18 @@ static const accepted accepted_functions[] = {
     F(folded),
     F(classified),
     F(from_macro),
+    F(constant_logic),
+    F(constant_comparisons),
+    FINITE(comparisons_at_run_time),
+    F(parentheses),
+    F(same_in_two_ways),
+    FINITE(absolute),
+    F(with_attributes),
+    F(generic_callee),
+    F(many_arguments),
+    F(void_calls),
+    FINITE(shifts),
+    FINITE(narrow_types),
 };
 
 static void check_value(const accepted *row, MlirOperation function, float a, float b) {
@@ -207,6 +224,7 @@ static const printed printed_functions[] = {
           "  }\n"
           "  return %1 : f32\n")},
     /* What is not used is not there, nor a loop that ends with the same. */
+    {"#include <math.h>\nfloat f(float x) { if (x > 0) expf(x); return x; }", BODY("  return %arg0 : f32\n")},
     {"#include <math.h>\nfloat f(float x) { float y = expf(x); for (int i = 0; i < 9; i++) y = i; return x * (y == 8); }",
      BODY("  return %arg0 : f32\n")},
     {"#include <math.h>\nfloat f(float x) { float a, b; if (x < 0) { a = expf(x); b = sinf(x); } else { a = x; b = cosf(x); } "
@@ -326,6 +344,8 @@ static const refused refused_functions[] = {
     {FN("volatile float y = x; return y;"), "f.c:1:35: error: 'y' has the type 'volatile float': volatile is not supported"},
     {FN("_Atomic int y = 1; return x + y;"), "f.c:1:32: error: 'y' has the type '_Atomic(int)': atomic types are not supported"},
     {FN("__int128 y = 1; return x + y;"), "f.c:1:29: error: 'y' has the type '__int128': no integer wider than 64 bits"},
+    {FN("_BitInt(7) y = 1; return x + y;"),
+     "f.c:1:31: error: 'y' has the type '_BitInt(7)': only void, integers, float and double are supported"},
     {FN("_Float16 y = x; return y;"), "f.c:1:29: error: 'y' has the type '_Float16': floats of 16 bits are not supported"},
     {FN("typedef float v4 __attribute__((vector_size(16))); v4 v = {x}; return v[0];"), "error: 'v' has the type 'v4'"},
     /* Expressions. */
@@ -339,7 +359,32 @@ static const refused refused_functions[] = {
     {FN("int n = -2147483647 - 1; return -n;"), "f.c:1:52: error: the result of the constant '-' does not fit in 'int'"},
     {FN("int n = 40; return 1 << n;"), "f.c:1:39: error: a shift of 'int' by 40: the amount must be from 0 to 31"},
     {FN("float big = 1e20f; int n = big; return n;"), "f.c:1:47: error: the value 1e+20 does not fit in 'int'"},
+    {"static float a[2];\n" FN("a[0] = x; return x;"), "f.c:2:20: error: arrays are not supported"},
+    {"static struct { float v; } s;\n" FN("s.v = x; return x;"), "f.c:2:22: error: structures and unions are not supported"},
+    {"static struct { float v; } s;\n" FN("return s.v;"), "f.c:2:29: error: structures and unions are not supported"},
+    {FN("float y = x; __real__ y = 1; return y;"), "f.c:1:33: error: only local variables can be assigned to"},
+    {FN("return __real__ x;"), "f.c:1:27: error: complex numbers are not supported"},
+    {FN("return x + (float)1.0fi;"), "f.c:1:38: error: complex numbers are not supported"},
+    {FN("return (long)&&l; l: return x;"), "f.c:1:33: error: addresses of labels are not supported"},
+    {FN("return __builtin_choose_expr(1, x, 2);"), "f.c:1:27: error: this kind of expression is not supported"},
+    {FN("return *\"abc\" + x;"), "f.c:1:27: error: pointers are not supported"},
+    {FN("int n = x; return n << 32;"), "f.c:1:38: error: a shift of 'int' by 32: the amount must be from 0 to 31"},
+    {FN("long n = x; return n >> 64;"), "f.c:1:39: error: a shift of 'long' by 64: the amount must be from 0 to 63"},
+    {FN("unsigned n = x; return n >> -1;"), "f.c:1:43: error: a shift of 'unsigned int' by -1: the amount must be from 0 to 31"},
+    {FN("int n = -2147483647 - 1; return n / -1;"), "f.c:1:52: error: the result of the constant '/' does not fit in 'int'"},
+    {FN("int n = -2147483647 - 1; return n * 2;"), "f.c:1:52: error: the result of the constant '*' does not fit in 'int'"},
+    {FN("long n = 9223372036854775807; return n + 1;"), "f.c:1:57: error: the result of the constant '+' does not fit in 'long'"},
+    {FN("long n = 9223372036854775807; return n * 2;"), "f.c:1:57: error: the result of the constant '*' does not fit in 'long'"},
+    {FN("long n = -9223372036854775807; return n - 2;"), "f.c:1:58: error: the result of the constant '-' does not fit in 'long'"},
     /* Statements. */
+    {FN("int n = 3; typedef float v[n]; return x;"), "f.c:1:45: error: arrays of variable length are not supported"},
+    {"#pragma clang diagnostic ignored \"-Wreturn-mismatch\"\n" FN("if (x > 0) return; return x;"),
+     "f.c:2:31: error: expected a value to return"},
+    {FN("switch ((int)x) { case 1 ... 2: return 1; } return x;"), "f.c:1:38: error: ranges of cases are not supported"},
+    {FN("do { if (x > 1) x = 2; } while (x > 1); return x;"), "f.c:1:52: error: the loop's condition depends on the argument 'x'"},
+    {FN("for (float y = x; y > 1; y--) ; return x;"), "f.c:1:38: error: the loop's condition depends on the argument 'x'"},
+    {FN("_Thread_local static float y; return y;"), "f.c:1:47: error: static local variable 'y': a function that keeps something"},
+    {FN("asm(\"\" : \"+r\"(x)); return x;"), "f.c:1:20: error: inline assembly is not supported"},
     {FN("while (x > 1) x /= 2; return x;"), "f.c:1:27: error: the loop's condition depends on the argument 'x'"},
     {FN("for (int i = 0; i < x; i++) ; return x;"), "f.c:1:36: error: the loop's condition depends on the argument 'x'"},
     {FN("int n = 0; if (x > 0) n = 3; while (n--) ; return x;"),
@@ -367,6 +412,25 @@ static const refused refused_functions[] = {
     {FN("return x > 0 ? f(x - 1) : 0;"), "f.c:1:35: error: 'f' calls itself: recursion is not supported"},
     {"float f(float);\nstatic float g(float x) { return f(x); }\n" FN("return g(x);"),
      "f.c:2:34: error: 'f' is called by a function that it calls: recursion is not supported"},
+    {"static float a(float v) { return v; }\nstatic float b(float v) { return -v; }\n" FN(
+         "return _Generic(x, float: a, double: b)(x);"),
+     "f.c:3:27: error: this _Generic has several expressions of one type"},
+    {"static float g() { return 1; }\n" FN("return g(x);"), "f.c:2:27: error: 'g' takes a variable number of arguments"},
+    {"static float g(float a, float b, float c, float d, float e, float f, float g, float h, float i, float j, float k, float l, "
+     "float m, float n, float o, float p, float q) { return q; }\n" FN(
+         "return g(x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x);"),
+     "f.c:2:27: error: 'g' is called with more than 16 arguments"},
+    {"#include <math.h>\n" FN("return ldexpf(x, 127);"),
+     "f.c:2:27: error: 'ldexp' is supported with a constant exponent from -126 to 126"},
+    {"#include <math.h>\n" FN("return ldexpf(x, -127);"),
+     "f.c:2:27: error: 'ldexp' is supported with a constant exponent from -126 to 126"},
+    {"#include <math.h>\n" FN("return ldexp(x, 1023);"),
+     "f.c:2:27: error: 'ldexp' is supported with a constant exponent from -1022 to 1022"},
+    {"#include <math.h>\n" FN("return ldexp(x, -1023);"),
+     "f.c:2:27: error: 'ldexp' is supported with a constant exponent from -1022 to 1022"},
+    {"#include <math.h>\n" FN("return lroundf(1e20f);"), "f.c:2:27: error: the value 1e+20 does not fit in 'long'"},
+    {"#include <stdlib.h>\n" FN("int n = -2147483647 - 1; return abs(n);"),
+     "f.c:2:52: error: the result of the constant '-' does not fit in 'int'"},
     {"static float g(float x, ...) { return x; }\n" FN("return g(x, 1);"),
      "f.c:2:27: error: 'g' takes a variable number of arguments"},
     {"static float g(float *p) { return *p; }\n" FN("return g(&x);"), "error: pointers are not supported: this takes an address"},
@@ -440,6 +504,84 @@ static void test_nesting(void **state) {
       result_deinit(&result);
       free(text);
     }
+}
+
+/* A constant of each integer type at the ends of what it holds: cut towards zero, and one that does not fit. */
+static void test_ranges(void **state) {
+  (void)state;
+  static const struct {
+    const char *type, *least, *below, *most, *above; /* least and most: with a fraction, where doubles have one */
+    double of_least, of_most;
+  } rows[] = {
+      {"signed char", "-128.9", "-129.0", "127.9", "128.0", -128, 127},
+      {"unsigned char", "-0.9", "-1.0", "255.9", "256.0", 0, 255},
+      {"short", "-32768.9", "-32769.0", "32767.9", "32768.0", -32768, 32767},
+      {"unsigned short", "-0.9", "-1.0", "65535.9", "65536.0", 0, 65535},
+      {"int", "-2147483648.9", "-2147483649.0", "2147483647.9", "2147483648.0", -2147483648.0, 2147483647},
+      {"unsigned int", "-0.9", "-1.0", "4294967295.9", "4294967296.0", 0, 4294967295.0},
+      {"long", "-9223372036854775808.0", "-9223372036854777856.0", "9223372036854774784.0", "9223372036854775808.0",
+       -9223372036854775808.0, 9223372036854774784.0},
+      {"unsigned long", "-0.9", "-1.0", "18446744073709549568.0", "18446744073709551616.0", 0, 18446744073709549568.0},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    const char *const values[] = {rows[i].least, rows[i].most, rows[i].below, rows[i].above};
+    for (size_t v = 0; v < 4; v++) {
+      char text[256], message[256];
+      snprintf(text, sizeof text, "float f(float x) { double y = %s; %s n = y; return (float)(n - (double)%.1f); }", values[v],
+               rows[i].type, v == 0 ? rows[i].of_least : rows[i].of_most);
+      import_result result = import_text(text, "f", ONE);
+      if (result.ok != (v < 2)) fail_msg("%s\n%s", text, result.messages);
+      if (result.ok) {
+        if (test_call(result.function, 1, 0) != 0) fail_msg("%s\n%s", text, result.ir);
+      } else {
+        snprintf(message, sizeof message, "does not fit in '%s'\n", rows[i].type);
+        expect(result.messages, message, text);
+      }
+      result_deinit(&result);
+    }
+  }
+}
+
+/* As much as a function may have, and one more, which is refused. */
+static void test_limits(void **state) {
+  (void)state;
+  static const struct {
+    const char *format; /* of the number, and of a text that is repeated so often, and of its end */
+    const char *piece, *end;
+    size_t most;
+    const char *message;
+  } rows[] = {
+      {"float f(float x) { for (int i = 0; i < %zu; i++) x = 1; return x; }%s%s", "", "", 4096,
+       "f.c:1:20: error: the loops of the function run more than 4096 times\n"},
+      {"float f(float x) { for (int k = 0; k < 96; k++) x = 1; for (int i = 0; i < %zu; i++) x = 1; return x; }%s%s", "", "", 4000,
+       "f.c:1:56: error: the loops of the function run more than 4096 times\n"},
+      {"#include <math.h>\nfloat f(float x) { for (int i = 0; i < %zu; i++) x = sinf(x); return x; }%s%s", "", "", 256,
+       "f.c:2:54: error: the function calls functions of math.h more than 256 times\n"},
+      {"float f(float x) { for (int i = 0; i < 3999; i++) x = x * x + x * x + x * x; for (int i = 0; i < %zu; i++) x += x; return "
+       "x; }%s%s",
+       "", "", 5, "error: the function needs more than 20000 operations\n"},
+      {"float f(float x) { return /* %zu */ %sx%s; }", "- ", "", 251, "nested deeper than 256 levels\n"},
+      {"float f(float x) { /* %zu */ %sreturn x;%s }", "{", "}", 125, "nested deeper than 256 levels\n"},
+      /* How far a condition is followed to the argument that is named. */
+      {"float f(float x) { for (int i = 0; i < %zu; i++) x = 2 - x; while (x > 1) x = 1; return x; }%s%s", "", "", 99,
+       "at run time:"},
+  };
+  unsigned failures = 0;
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    for (size_t count = rows[i].most; count <= rows[i].most + 1; count++) {
+      char *pieces = repeated("", rows[i].piece, count, ""), *ends = repeated("", rows[i].end, count, ""), *text = NULL;
+      assert_true(asprintf(&text, rows[i].format, count, pieces, ends) > 0);
+      import_result result = import_text(text, "f", ONE);
+      bool said = strstr(result.messages, rows[i].message) != NULL;
+      if (said != (count > rows[i].most))
+        print_error("row %zu, %zu: %.2000s\n", i, count, result.ok ? "accepted" : result.messages);
+      failures += said != (count > rows[i].most);
+      result_deinit(&result);
+      free(pieces);
+      free(ends);
+      free(text);
+    }
+  assert_int_equal(failures, 0);
 }
 
 /* Two calls a function make 2^40 calls. */
@@ -526,8 +668,8 @@ static void test_files(void **state) {
   assert_true(mkdir("in cludes", 0700) == 0);
   file_write("in cludes/k h.h", "static inline float k(float x) { return K * x + L; }\n");
   file_write("-a b.c", "#include \"k h.h\"\nfloat f(float x) { return k(x); }\n");
-  const char *includes[] = {"in cludes"}, *defines[] = {"K=2.5f", "L"};
-  const hmoec_c_flags flags = {includes, 1, defines, 2};
+  const char *includes[] = {"none", "in cludes"}, *defines[] = {"K=2.5f", "L"};
+  const hmoec_c_flags flags = {includes, 2, defines, 2};
   result = import_in(context, "-a b.c", "f", &flags, ONE | TWO);
   if (!result.ok) fail_msg("%s", result.messages);
   assert_true(test_call(result.function, 2, 0) == 6);
@@ -580,10 +722,11 @@ static int teardown(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_accepted), cmocka_unit_test(test_printed),        cmocka_unit_test(test_places),
-      cmocka_unit_test(test_refused),  THROUGH_PROCESS(test_nesting),         cmocka_unit_test(test_call_count),
-      cmocka_unit_test(test_generic),  THROUGH_PROCESS(test_calls_are_noted), THROUGH_PROCESS(test_clang_messages),
-      THROUGH_PROCESS(test_files),     THROUGH_PROCESS(test_threads),
+      cmocka_unit_test(test_accepted),       cmocka_unit_test(test_printed),       cmocka_unit_test(test_places),
+      cmocka_unit_test(test_refused),        THROUGH_PROCESS(test_nesting),        cmocka_unit_test(test_call_count),
+      cmocka_unit_test(test_ranges),         cmocka_unit_test(test_limits),        cmocka_unit_test(test_generic),
+      THROUGH_PROCESS(test_calls_are_noted), THROUGH_PROCESS(test_clang_messages), THROUGH_PROCESS(test_files),
+      THROUGH_PROCESS(test_threads),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

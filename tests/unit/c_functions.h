@@ -266,3 +266,109 @@ static float classified(float x) {
 
 #define CHOOSE(x, a, b) ((x) > 0 ? (a) : (b))
 static float from_macro(float x) { return CHOOSE(x, CHOOSE(x - 1, x, 2 * x), expf(x)); }
+
+/* ---- What is decided while it is read, and other forms ---- */
+
+static float constant_logic(float x) {
+  int n = 0, zero = 0, one = 1;
+  float y = (one && x > 0) + 2 * (zero || x > 1) + 4 * (zero && x > 2) + 8 * (one || x > 3);
+  if (zero && n++) y = 100;
+  if (one || n++) y += 0.5f;
+  if (one && ++n) y += n;
+  if (zero || ++n) y += n;
+  return y + (one ? x : expf(x)) + (zero ? expf(x) : 3) + (one ? 2 : 1) / 4;
+}
+static float constant_comparisons(float x) {
+  double big = 2, small = 1, none = NAN, same = 2, other = NAN;
+  int i = -3, j = 5, k = -3;
+  unsigned u = -3, v = 5, w = -3;
+  int sum = (big >= small) + 2 * (small >= big) + 4 * (big >= same) + 8 * (none >= big) + 16 * (none > big) + 32 * (none <= big) +
+            64 * (none < big) + 128 * (none == other) + 256 * (none != other) + 512 * (big > same) + 1024 * (big <= same);
+  int signs = (i < j) + 2 * (i > j) + 4 * (i <= j) + 8 * (i >= j) + 16 * (i == j) + 32 * (i != j) + 64 * (u < v) + 128 * (u > v) +
+              256 * (u <= v) + 512 * (u >= v) + 1024 * (u == v) + 2048 * (u != v) + 4096 * (u >= w) + 8192 * (i <= k);
+  return x + sum + signs;
+}
+static float comparisons_at_run_time(float x) {
+  int i = x, j = i * 3 - 7;
+  unsigned u = i, v = j;
+  double d = x, e = d * 2 - 3;
+  int signs = (i < j) + 2 * (i > j) + 4 * (i <= j) + 8 * (i >= j) + 16 * (i == j) + 32 * (i != j) + 64 * (u < v) + 128 * (u > v) +
+              256 * (u <= v) + 512 * (u >= v) + 1024 * (u == v) + 2048 * (u != v);
+  return signs + 4096 * ((d < e) + 2 * (d > e) + 4 * (d <= e) + 8 * (d >= e) + 16 * (d == e) + 32 * (d != e));
+}
+static float parentheses(float x) {
+  float y = 1;
+  (y) = x;
+  ((y)) += 2;
+  (y)++;
+  return __extension__((y)) * 2;
+}
+static float same_in_two_ways(float x) {
+  float y = x, z = 1;
+  for (int i = 0; i < 3; i++) {
+    if (y > 1) {
+      y = expf(y / 4);
+      z = y;
+      if (y > 3) break;
+      if (y > 2) continue;
+    }
+    y += 0.25f;
+  }
+  return y + z * 100;
+}
+static float absolute(float x) {
+  int n = x, least = -2147483647;
+  long l = (long)n * 1000;
+  return __builtin_abs(n) + __builtin_labs(l) / 7 + __builtin_abs(-3) + __builtin_abs(4) + __builtin_llabs(-5) +
+         __builtin_abs(least);
+}
+static float with_attributes(float x) {
+  int kind = 2;
+#pragma clang loop unroll(enable)
+  for (int i = 0; i < 2; i++) x += 1;
+  switch (kind) {
+  case 2: x *= 2; __attribute__((fallthrough));
+  case 3: x += 1; break;
+  default: x = 0;
+  }
+  return x;
+}
+static float of_float(float x) { return x * 2; }
+static double of_double(double x) { return x * 3; }
+static float generic_callee(float x) {
+  return _Generic(x, float: of_float, double: of_double)(x) + (float)_Generic((double)x, float: of_float, double: of_double)(x);
+}
+static float sixteen(float a, float b, float c, float d, float e, float f, float g, float h, float i, float j, float k, float l,
+                     float m, float n, float o, float p) {
+  return a + 2 * b - c * d + e - f + 3 * g + h - i + j * k - l + m - n + o - p;
+}
+static float many_arguments(float x) { return sixteen(x, 1, 2, 3, x, 5, 6, 7, 8, 9, x, 11, 12, 13, 14, x); }
+static void early(float x) {
+  if (x > 0) return;
+  x = 1;
+}
+static float void_calls(float x) {
+  early(x), (void)x, early(2);
+  return (early(x), x);
+}
+static float shifts(float x) {
+  int n = x;
+  unsigned u = n;
+  long l = n;
+  short s = n;
+  return (n << 3) + (n >> 2) + (u >> 28) + (float)((u << 31) >> 30) + (float)(l << 33 >> 31) + (s << 2) + (1 << 30) + (-8 >> 1) +
+         (float)(1u << 31) + (float)(1L << 62 >> 60) + (n << 0);
+}
+static float narrow_types(float x) {
+  int n = x;
+  signed char a = n * 37;
+  unsigned char b = n * 37;
+  short c = n * 5000;
+  unsigned short d = n * 5000;
+  long e = n;
+  unsigned long f = n < 0 ? -n : n;
+  double zero = 0.0, half = 0.5;
+  bool g = n, h = x, i = e, j = zero, k = half;
+  a += 3, b -= 4, c *= 2, d /= 3, e <<= 2, f >>= 1, n ^= 5, n |= 8, n &= 63;
+  return a + 2 * b + 3 * c + 4 * d + e + f + g + 10 * h + 100 * i + 1000 * j + 2000 * k + n;
+}
