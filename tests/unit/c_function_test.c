@@ -295,6 +295,82 @@ static void test_places(void **state) {
   result_deinit(&result);
 }
 
+/* The ops of a block with their places, as they stand; those of the arms of an if behind it. */
+static void print_places(MlirBlock block, FILE *out) {
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
+    MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
+    hmoec_location at = hmoec_location_of_op(op);
+    fprintf(out, "%.*s %u:%u\n", (int)name.length, name.data, at.line, at.column);
+    for (intptr_t i = 0; i < mlirOperationGetNumRegions(op); i++)
+      print_places(mlirRegionGetFirstBlock(mlirOperationGetRegion(op, i)), out);
+  }
+}
+
+/* Every way to an op: conversions, operators, branches and their joins, calls and what a call of math.h becomes. */
+static void test_all_places(void **state) {
+  (void)state;
+  static const char text[] = "#include <math.h>\n"
+                             "static int g(float v) {\n"
+                             "  return -v;\n"
+                             "}\n"
+                             "float f(float x) {\n"
+                             "  double w = x;\n"
+                             "  float y = x * 2,\n"
+                             "        z;\n"
+                             "  z = x / w;\n"
+                             "  y += z;\n"
+                             "  int n = x;\n"
+                             "  n++;\n"
+                             "  --n;\n"
+                             "  if (n)\n"
+                             "    y = n;\n"
+                             "  for (int i = 0; i < 2; i++) {\n"
+                             "    if (y > 3)\n"
+                             "      break;\n"
+                             "    y = expf(y);\n"
+                             "  }\n"
+                             "  switch (n) {\n"
+                             "  case 1:\n"
+                             "    y = x > 0 ? y : sinf(z);\n"
+                             "    break;\n"
+                             "  default:\n"
+                             "    y = !(x < 2) && y > 4;\n"
+                             "  }\n"
+                             "  return g(y) +\n"
+                             "         fmaf(x, y, z) -\n"
+                             "         fdimf(x, y) *\n"
+                             "         isinf(x) +\n"
+                             "         (~n & (int)w);\n"
+                             "}\n";
+  static const char expected[] = "arith.constant 7:13\narith.constant 12:3\narith.constant 14:7\narith.constant 17:9\n"
+                                 "arith.constant 17:5\narith.constant 17:5\narith.constant 16:3\narith.constant 26:21\n"
+                                 "arith.constant 31:10\narith.constant 31:10\narith.extf 6:14\narith.mulf 7:13\n"
+                                 "arith.extf 9:7\narith.divf 9:7\narith.truncf 9:7\narith.addf 10:3\narith.fptosi 11:11\n"
+                                 "arith.addi 12:3\narith.subi 13:3\narith.cmpi 14:7\narith.sitofp 15:9\narith.select 14:3\n"
+                                 "arith.cmpf 17:9\nscf.if 17:5\nscf.yield 17:5\nmath.exp 19:9\nscf.yield 17:5\nscf.if 16:3\n"
+                                 "scf.yield 16:3\narith.cmpf 17:9\nscf.if 17:5\nscf.yield 17:5\nmath.exp 19:9\n"
+                                 "scf.yield 17:5\narith.xori 17:5\nscf.yield 16:3\narith.select 16:3\narith.select 16:3\n"
+                                 "arith.cmpi 21:3\nscf.if 21:3\narith.cmpf 23:9\nscf.if 23:9\nscf.yield 23:9\n"
+                                 "math.sin 23:21\nscf.yield 23:9\nscf.yield 21:3\narith.cmpf 26:11\narith.xori 26:9\n"
+                                 "arith.cmpf 26:21\narith.andi 26:9\narith.uitofp 26:9\nscf.yield 21:3\narith.negf 3:10\n"
+                                 "arith.fptosi 3:10\narith.sitofp 28:10\nmath.fma 29:10\narith.addf 28:10\n"
+                                 "arith.cmpf 30:10\narith.subf 30:10\narith.select 30:10\nmath.absf 31:10\n"
+                                 "arith.cmpf 31:10\narith.cmpf 31:10\narith.select 31:10\narith.select 31:10\n"
+                                 "arith.sitofp 31:10\narith.mulf 30:10\narith.subf 28:10\narith.xori 32:11\n"
+                                 "arith.fptosi 32:16\narith.andi 32:11\narith.sitofp 32:10\narith.addf 28:10\n"
+                                 "func.return 5:7\n";
+  import_result result = import_text(text, "f", ONE);
+  if (!result.ok) fail_msg("%s", result.messages);
+  char *found = NULL;
+  size_t size;
+  FILE *stream = open_memstream(&found, &size);
+  print_places(mlirRegionGetFirstBlock(mlirOperationGetRegion(result.function, 0)), stream);
+  fclose(stream);
+  assert_string_equal(found, expected);
+  free(found);
+  result_deinit(&result);
+}
+
 /* ---- What is refused ---- */
 
 typedef struct refused {
@@ -722,11 +798,11 @@ static int teardown(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_accepted),       cmocka_unit_test(test_printed),       cmocka_unit_test(test_places),
-      cmocka_unit_test(test_refused),        THROUGH_PROCESS(test_nesting),        cmocka_unit_test(test_call_count),
-      cmocka_unit_test(test_ranges),         cmocka_unit_test(test_limits),        cmocka_unit_test(test_generic),
-      THROUGH_PROCESS(test_calls_are_noted), THROUGH_PROCESS(test_clang_messages), THROUGH_PROCESS(test_files),
-      THROUGH_PROCESS(test_threads),
+      cmocka_unit_test(test_accepted),   cmocka_unit_test(test_printed),        cmocka_unit_test(test_places),
+      cmocka_unit_test(test_all_places), cmocka_unit_test(test_refused),        THROUGH_PROCESS(test_nesting),
+      cmocka_unit_test(test_call_count), cmocka_unit_test(test_ranges),         cmocka_unit_test(test_limits),
+      cmocka_unit_test(test_generic),    THROUGH_PROCESS(test_calls_are_noted), THROUGH_PROCESS(test_clang_messages),
+      THROUGH_PROCESS(test_files),       THROUGH_PROCESS(test_threads),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
