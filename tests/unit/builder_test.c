@@ -158,6 +158,11 @@ static void test_load(void **state) {
   expect_load("m.mlir", mlir_text, &define, 1, HMOEC_USAGE_ERROR, "error: -D h=3: only a spec has dims and options");
   expect_load("m.mlir", "func.func @m(", NULL, 0, HMOEC_INPUT_ERROR, "m.mlir:1:");
   expect_load("m.spec", NULL, NULL, 0, HMOEC_INPUT_ERROR, "m.spec: error: cannot open: No such file or directory");
+  MlirModule loaded = {&define}; /* what was there does not stay */
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
+  assert_false(hmoec_load_model(test_context(), "/none/m.spec", NULL, diagnostics, &loaded));
+  assert_true(mlirModuleIsNull(loaded));
+  hmoec_diagnostics_destroy(diagnostics);
   expect_load("m.txt", "", NULL, 0, HMOEC_INPUT_ERROR,
               "m.txt: error: expected a .spec or a .mlir file, or a Hugging Face directory, found an empty file");
   /* What a file holds counts, its name only where that does not tell. */

@@ -166,6 +166,8 @@ static const accepted accepted_functions[] = {
     F(void_calls),
     FINITE(shifts),
     FINITE(narrow_types),
+    F2(orders),
+    F2(of_doubles),
 };
 
 static void check_value(const accepted *row, MlirOperation function, float a, float b) {

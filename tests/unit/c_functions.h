@@ -372,3 +372,18 @@ static float narrow_types(float x) {
   a += 3, b -= 4, c *= 2, d /= 3, e <<= 2, f >>= 1, n ^= 5, n |= 8, n &= 63;
   return a + 2 * b + 3 * c + 4 * d + e + f + g + 10 * h + 100 * i + 1000 * j + 2000 * k + n;
 }
+
+static float orders(float x, float y) {
+  double d = x, e = y;
+  int sum = isgreater(x, y) + 2 * isgreaterequal(x, y) + 4 * isless(x, y) + 8 * islessequal(x, y) + 16 * islessgreater(x, y) +
+            32 * isunordered(x, y) + 64 * isunordered(y, x) + 128 * isunordered(d, e) + 256 * islessgreater(e, d) +
+            512 * isunordered(x, 1.0f) + 1024 * isunordered(1.0f, y) + 2048 * isless(x, 2);
+  return sum + 4096 * (isunordered(1.0, 2.0) + 2 * islessgreater(2.0f, 1.0f) + 4 * islessgreater(1.0f, 1.0f) +
+                       8 * isunordered(NAN, 1.0f) + 16 * isgreater(2.0, 1.0) + 32 * isless(2.0, 1.0) + 64 * islessequal(2.0, 2.0) +
+                       128 * isgreaterequal(1.0, 2.0));
+}
+static float of_doubles(float x, float y) {
+  double a = fmax(x, y) + fmin((double)x, y) * 2 + fdim(x, y) + fdim(y, x) + fma((double)x, y, 0.25) + fma(2.0, 3.0, 4.0);
+  float b = fmaxf(x, y) + fminf(x, y) * 2 + fdimf(y, x) + fdimf(3, 1) + fdimf(1, 3) + copysignf(3, x) + copysignf(x, -1);
+  return a + b + ldexp(x, -3) + ldexpf(y, 5) + scalbnf(x, 2) + ldexpf(3, 4);
+}

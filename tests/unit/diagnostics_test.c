@@ -1,6 +1,7 @@
 /* The diagnostic sink: what is printed, counted and remembered. */
 #include "ir/location.h"
 #include "module_fixture.h"
+#include "runtime_internal.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -328,6 +329,48 @@ static void test_closest_name(void **state) {
   assert_null(hmoec_closest_name("x", names, 0));
 }
 
+/* What the runtime says becomes an error at the file that it names, by the class of its status. */
+static void test_runtime_errors(void **state) {
+  (void)state;
+  char folder[] = "/tmp/hmoe-odd: name-XXXXXX", texts[5][128];
+  assert_non_null(mkdtemp(folder));
+  static const char *const formats[] = {"%s: is bad", "%s: of: two", "none: is bad: of two", "nothing at all", "/tmp: is bad"};
+  for (size_t i = 0; i < 5; i++) snprintf(texts[i], sizeof texts[i], formats[i], folder);
+  enum { ODD, ODD_OF, NONE, NOTHING, FOLDER };
+  const struct {
+    hmoe_status status;
+    int text;
+    hmoec_status failure;
+    const char *file, *rest; /* NULL: no file, and all of the text */
+  } rows[] = {
+      {HMOE_IO_ERROR, ODD, HMOEC_INPUT_ERROR, folder, "is bad"},
+      {HMOE_IO_ERROR, ODD_OF, HMOEC_INPUT_ERROR, folder, "of: two"},
+      {HMOE_IO_ERROR, NONE, HMOEC_INPUT_ERROR, "none", "is bad: of two"},
+      {HMOE_IO_ERROR, NOTHING, HMOEC_INPUT_ERROR, NULL, NULL},
+      {HMOE_INVALID_WEIGHTS, ODD, HMOEC_INPUT_ERROR, folder, "is bad"},
+      {HMOE_INVALID_WEIGHTS, NONE, HMOEC_INPUT_ERROR, NULL, NULL},
+      {HMOE_INCOMPATIBLE, FOLDER, HMOEC_INPUT_ERROR, "/tmp", "is bad"},
+      {HMOE_INCOMPATIBLE, NOTHING, HMOEC_INPUT_ERROR, NULL, NULL},
+      {HMOE_INVALID_ARGUMENT, FOLDER, HMOEC_INPUT_ERROR, NULL, NULL},
+      {HMOE_INTERNAL, FOLDER, HMOEC_INPUT_ERROR, NULL, NULL},
+      {HMOE_UNSUPPORTED, FOLDER, HMOEC_MACHINE_ERROR, NULL, NULL},
+      {HMOE_OUT_OF_MEMORY, FOLDER, HMOEC_MACHINE_ERROR, NULL, NULL},
+      {HMOE_DEVICE_FAILED, FOLDER, HMOEC_MACHINE_ERROR, NULL, NULL},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    printed printed;
+    char expected[256];
+    printed_init(&printed);
+    assert_int_equal(hmoe_fail(rows[i].status, "%s", texts[rows[i].text]), rows[i].status);
+    assert_false(hmoec_runtime_error(printed.diagnostics, rows[i].status));
+    assert_int_equal(hmoec_diagnostics_status(printed.diagnostics), rows[i].failure);
+    snprintf(expected, sizeof expected, "%s: error: %s\n", rows[i].file ? rows[i].file : "hmoec",
+             rows[i].file ? rows[i].rest : texts[rows[i].text]);
+    printed_check(&printed, expected);
+  }
+  rmdir(folder);
+}
+
 /* One change is close to a name of up to 5 characters, and one more for each 3 characters of the name asked for. */
 static void test_distances(void **state) {
   (void)state;
@@ -464,12 +507,14 @@ static void test_mlir_texts(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_caret),           cmocka_unit_test(test_odd_bytes),    cmocka_unit_test(test_long_lines),
-      cmocka_unit_test(test_lines),           cmocka_unit_test(test_file_lines),   cmocka_unit_test(test_characters),
-      cmocka_unit_test(test_long_texts),      cmocka_unit_test(test_classes_kept), cmocka_unit_test(test_most_messages),
-      cmocka_unit_test(test_distances),       cmocka_unit_test(test_locations),    cmocka_unit_test(test_mlir_texts),
-      cmocka_unit_test(test_failure_classes), cmocka_unit_test(test_many_errors),  cmocka_unit_test(test_mlir_errors_come_through),
-      cmocka_unit_test(test_closest_name)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_caret),         cmocka_unit_test(test_odd_bytes),
+                                     cmocka_unit_test(test_long_lines),    cmocka_unit_test(test_lines),
+                                     cmocka_unit_test(test_file_lines),    cmocka_unit_test(test_characters),
+                                     cmocka_unit_test(test_long_texts),    cmocka_unit_test(test_classes_kept),
+                                     cmocka_unit_test(test_most_messages), cmocka_unit_test(test_runtime_errors),
+                                     cmocka_unit_test(test_distances),     cmocka_unit_test(test_locations),
+                                     cmocka_unit_test(test_mlir_texts),    cmocka_unit_test(test_failure_classes),
+                                     cmocka_unit_test(test_many_errors),   cmocka_unit_test(test_mlir_errors_come_through),
+                                     cmocka_unit_test(test_closest_name)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

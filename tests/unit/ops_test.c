@@ -438,6 +438,88 @@ static void test_invalid_ir(void **state) {
   hmoec_diagnostics_destroy(elsewhere);
 }
 
+/* A shape as text, in a buffer of every size; to a type and back; compared; and how many elements it has. */
+static void test_shapes(void **state) {
+  (void)state;
+  static const struct {
+    hmoec_shape shape;
+    const char *text;
+    int64_t elements;
+  } rows[] = {
+      {{.element = HMOEC_F32, .rank = 0}, "f32[]", 1},
+      {{.element = HMOEC_I1, .rank = 1, .dims = {7}}, "i1[7]", 7},
+      {{.element = HMOEC_I32, .rank = 1, .dims = {T}}, "i32[?]", 1},
+      {{.element = HMOEC_I64, .rank = 2, .dims = {T, 24}}, "i64[?, 24]", 24},
+      {{.element = HMOEC_F32, .rank = 3, .dims = {3, T, 5}}, "f32[3, ?, 5]", 15},
+      {{.element = HMOEC_F32, .rank = 4, .dims = {2, 3, 5, 7}}, "f32[2, 3, 5, 7]", 210},
+      {{.element = HMOEC_F32, .rank = 2, .dims = {0, 7}}, "f32[0, 7]", 0},
+      {{.element = HMOEC_F32, .rank = 2, .dims = {INT64_C(1) << 31, INT64_C(1) << 31}},
+       "f32[2147483648, 2147483648]",
+       INT64_C(1) << 62},
+      {{.element = HMOEC_F32, .rank = 2, .dims = {INT64_C(1) << 32, INT64_C(1) << 31}}, "f32[4294967296, 2147483648]", INT64_MAX},
+      {{.element = HMOEC_F32, .rank = 2, .dims = {-3, 2}}, "f32[-3, 2]", INT64_MAX},
+  };
+  MlirContext context = hmoec_context_create();
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char buffer[HMOEC_SHAPE_CHARS + 1];
+    size_t length = strlen(rows[i].text);
+    for (size_t size = 1; size <= length + 3; size++) {
+      memset(buffer, '#', sizeof buffer);
+      assert_ptr_equal(hmoec_shape_string(&rows[i].shape, buffer, size), buffer);
+      assert_int_equal(strlen(buffer), length < size ? length : size - 1);
+      assert_memory_equal(buffer, rows[i].text, strlen(buffer));
+      for (size_t k = size; k < sizeof buffer; k++) assert_int_equal(buffer[k], '#');
+    }
+    assert_true(hmoec_shape_elements(&rows[i].shape) == rows[i].elements);
+    if (rows[i].shape.rank && rows[i].shape.dims[0] == -3) continue; /* of no type */
+    hmoec_shape again;
+    assert_true(hmoec_shape_from_type(hmoec_shape_to_type(context, &rows[i].shape), &again));
+    assert_int_equal(again.element, rows[i].shape.element);
+    assert_int_equal(again.rank, rows[i].shape.rank);
+    assert_memory_equal(again.dims, rows[i].shape.dims, sizeof again.dims);
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++)
+      if (rows[i].shape.element != rows[k].shape.element || rows[i].shape.rank != rows[k].shape.rank)
+        assert_false(hmoec_shape_compatible(&rows[i].shape, &rows[k].shape));
+    for (int64_t d = 0; d < again.rank; d++) {
+      bool dynamic = again.dims[d] == T;
+      again.dims[d] = T;
+      assert_true(hmoec_shape_compatible(&rows[i].shape, &again) && hmoec_shape_compatible(&again, &rows[i].shape));
+      again.dims[d] = 12345;
+      assert_int_equal(hmoec_shape_compatible(&rows[i].shape, &again), dynamic);
+      again.dims[d] = rows[i].shape.dims[d];
+    }
+  }
+  static const char *const others[] = {"f32",           "tensor<*xf32>",         "tensor<4xf64>",
+                                       "tensor<4xi8>",  "tensor<4xsi32>",        "vector<4xf32>",
+                                       "memref<4xf32>", "tensor<1x1x1x1x1xf32>", "tensor<4xf32, 3 : i64>"};
+  hmoec_shape shape;
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    assert_false(hmoec_shape_from_type(mlirTypeParseGet(context, mlirStringRefCreateFromCString(others[i])), &shape));
+  hmoec_context_destroy(context);
+  /* Binomials up to the largest that fits. */
+  static const struct {
+    int64_t n, k, value;
+  } binomials[] = {{0, 0, 1},
+                   {1, 0, 1},
+                   {1, 1, 1},
+                   {5, 2, 10},
+                   {5, 3, 10},
+                   {5, 5, 1},
+                   {5, 6, 0},
+                   {5, -1, 0},
+                   {66, 33, INT64_C(7219428434016265740)},
+                   {67, 33, INT64_MAX},
+                   {10, 1, 10},
+                   {10, 9, 10},
+                   {INT64_MAX, 1, INT64_MAX},
+                   {INT64_MAX, 0, 1},
+                   {4294967296, 2, INT64_C(9223372034707292160)}};
+  for (size_t i = 0; i < sizeof binomials / sizeof *binomials; i++)
+    if (hmoec_binomial(binomials[i].n, binomials[i].k) != binomials[i].value)
+      fail_msg("%lld over %lld: %lld", (long long)binomials[i].n, (long long)binomials[i].k,
+               (long long)hmoec_binomial(binomials[i].n, binomials[i].k));
+}
+
 /* Every row of the table has an op in the dialect file, and its operands are named. */
 static void test_table_is_complete(void **state) {
   (void)state;
@@ -457,10 +539,17 @@ static void test_table_is_complete(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_results),    cmocka_unit_test(test_shape_errors),      cmocka_unit_test(test_parts),
-      cmocka_unit_test(test_refusals),   cmocka_unit_test(test_attribute_errors),  cmocka_unit_test(test_sizes_do_not_overflow),
-      cmocka_unit_test(test_parameters), cmocka_unit_test(test_table_is_complete), cmocka_unit_test(test_clones),
+      cmocka_unit_test(test_results),
+      cmocka_unit_test(test_shape_errors),
+      cmocka_unit_test(test_parts),
+      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_attribute_errors),
+      cmocka_unit_test(test_sizes_do_not_overflow),
+      cmocka_unit_test(test_parameters),
+      cmocka_unit_test(test_table_is_complete),
+      cmocka_unit_test(test_clones),
       cmocka_unit_test(test_invalid_ir),
+      cmocka_unit_test(test_shapes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
