@@ -125,6 +125,66 @@ static void test_builder_errors(void **state) {
   hmoec_diagnostics_destroy(diagnostics);
 }
 
+static void keep(void *user, const hmoec_message *message) { fprintf(user, "%s\n", message->text); }
+
+/* What is said of each thing that cannot be, by name. */
+static void test_builder_messages(void **state) {
+  (void)state;
+  char *messages = NULL;
+  size_t size, count;
+  FILE *stream = open_memstream(&messages, &size);
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create_with(keep, stream);
+  hmoec_builder *builder = hmoec_builder_create(test_context(), diagnostics, here, "m", NULL);
+  const hmoec_shape one = {.element = HMOEC_F32, .rank = 1, .dims = {HMOEC_DYNAMIC}},
+                    two = {.element = HMOEC_I64, .rank = 2, .dims = {HMOEC_DYNAMIC, HMOEC_DYNAMIC}},
+                    fixed = {.element = HMOEC_F32, .rank = 2, .dims = {4, 8}},
+                    zero = {.element = HMOEC_F32, .rank = 2, .dims = {4, 0}},
+                    truths = {.element = HMOEC_I1, .rank = 1, .dims = {4}},
+                    large = {.element = HMOEC_F32, .rank = 2, .dims = {INT64_C(1) << 22, (INT64_C(1) << 22) + 1}},
+                    narrow = {.element = HMOEC_I32, .rank = 1, .dims = {4}};
+  const int64_t zero_default = 0, most = INT32_MAX, least = INT32_MIN, above = INT64_C(1) + INT32_MAX,
+                below = INT64_C(-1) + INT32_MIN;
+  MlirValue x, v;
+  assert_true(hmoec_builder_input(builder, here, "x", &fixed, &x));
+  assert_true(hmoec_builder_input_named(builder, here, "least", &narrow, NULL, &least, &v));
+  assert_true(hmoec_builder_input_named(builder, here, "most", &narrow, NULL, &most, &v));
+  assert_false(hmoec_builder_input_named(builder, here, "a", &two, (const char *const[]){"rows", "x"}, NULL, &v));
+  assert_false(hmoec_builder_input_named(builder, here, "b", &two, (const char *const[]){"int", "rows"}, NULL, &v));
+  assert_false(hmoec_builder_input_named(builder, here, "c", &one, (const char *const[]){"c"}, NULL, &v));
+  assert_false(hmoec_builder_input_named(builder, here, "d", &narrow, NULL, &above, &v));
+  assert_false(hmoec_builder_input_named(builder, here, "e", &narrow, NULL, &below, &v));
+  assert_false(hmoec_builder_input_named(builder, here, "f", &fixed, NULL, &zero_default, &v));
+  assert_false(hmoec_builder_input(builder, here, "g", &zero, &v));
+  assert_false(hmoec_builder_input(builder, here, "h", &truths, &v));
+  assert_false(hmoec_builder_input(builder, here, "i", &large, &v));
+  assert_false(hmoec_builder_input(builder, here, "x", &fixed, &v));
+  assert_false(hmoec_builder_output(builder, here, "x", x));
+  assert_false(hmoec_builder_output(builder, here, "rows", x));
+  assert_false(hmoec_builder_output(builder, here, "1y", x));
+  assert_false(hmoec_builder_op(builder, here, "linear", &x, 1, NULL, 0, &v, &count));
+  fflush(stream);
+  assert_string_equal(messages, "'x' cannot name a dimension: it is the name of an input or output\n"
+                                "'int' cannot name the dimension: it is a keyword of C or C++, and the generated header uses it\n"
+                                "'c' cannot name a dimension: it is the name of an input or output\n"
+                                "input 'd': the default 2147483648 does not fit in 32 bits\n"
+                                "input 'e': the default -2147483649 does not fit in 32 bits\n"
+                                "input 'f': only i32 and i64 inputs have a default, found f32[4, 8]\n"
+                                "input 'g': expected dimensions of at least 1, found f32[4, 0]\n"
+                                "input 'h': expected f32, i32 or i64 elements, found i1[4]\n"
+                                "input 'i': f32[4194304, 4194305] is too large\n"
+                                "there is already an input or output named 'x'\nit is declared here\n"
+                                "there is already an input or output named 'x'\nit is declared here\n"
+                                "'rows' cannot name the output: it is the name of a dimension\n"
+                                "the output name '1y' is not a C identifier, but the generated header uses it\n"
+                                "linear: expected 2 or 3 operands (x, w, bias), found 1\n");
+  MlirModule module;
+  assert_false(hmoec_builder_finish(builder, &module));
+  hmoec_builder_destroy(builder);
+  hmoec_diagnostics_destroy(diagnostics);
+  fclose(stream);
+  free(messages);
+}
+
 /* Writes a file in a new folder, loads it, and expects a message. */
 static void expect_load(const char *name, const char *text, const hmoec_define *defines, size_t define_count, hmoec_status failure,
                         const char *message) {
@@ -258,7 +318,7 @@ static void test_taken_names(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_build_by_hand), cmocka_unit_test(test_builder_errors),
-                                     cmocka_unit_test(test_named_dims), cmocka_unit_test(test_load),
-                                     cmocka_unit_test(test_taken_names)};
+                                     cmocka_unit_test(test_named_dims),    cmocka_unit_test(test_builder_messages),
+                                     cmocka_unit_test(test_load),          cmocka_unit_test(test_taken_names)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

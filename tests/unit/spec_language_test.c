@@ -132,6 +132,16 @@ static const sound_spec sound_specs[] = {
      {"bad_words = array<i64: 1, 2, -1>, suppress_tokens = array<i64: 4>"}},
     {HEAD "generation {\n}\noutput y = x\n", {"attributes {hmoe.model = \"m\"}"}},
     /* Layout of the text. */
+    {HEAD "block b(p,) { return add(p, p,) }\nz = b(x,)\noutput y = z\n", {"hmoe.add", "return %0"}},
+    {HEAD "w = 1 if 0\nz = add(x, x) if 1 == 1 else x\ncheck (2 if 0 else 3) == 3 and -(-2) == 2 and - -2 == 2 and not not 1 and 2 "
+          "- 1 - 1 == 0, \"no\"\noutput y = z\n",
+     {"hmoe.add"}},
+    {HEAD "check 7 % 3 == 1 and -7 % 3 == -1 and 7 / -2 == -3 and 8 / 2 / 2 == 2 and 1 <= 1 and 1 >= 1 and not 1 < 1 and not 1 > 1 "
+          "and 2 > 1, \"no\"\noutput y = x\n",
+     {"return %arg0"}},
+    {HEAD "check 0 or 0 or 1 and 1, \"no\"\ncheck not (1 and 0), \"no\"\ncheck 1 or foo, \"no\"\ncheck not (0 and foo), "
+          "\"no\"\noutput y = x\n",
+     {"return %arg0"}},
     {"\xEF\xBB\xBFmodel m\r\ndim n = ?,\r\n    h = 8 # comment \xc3\xa9\r\n\r\ninput x: f32[\r\n  n, h\r\n]\r\noutput y = "
      "add(x,\r\n  x)",
      {"hmoe.add"}},
@@ -183,6 +193,178 @@ static void test_defines(void **state) {
   test_result_deinit(&result);
 }
 
+/* Settings of generation that are said from outside go before the spec's own. */
+static void test_generation_defines(void **state) {
+  (void)state;
+  static const char text[] =
+      "model m\ninput x: f32[2]\ngeneration { end_token = 9\ntemperature = 0.25\nsample = true }\noutput y = x\n";
+  static const struct {
+    const char *name, *value, *wanted; /* NULL: it is refused */
+  } rows[] = {
+      {"end_token", "none", "end_token = array<i64>,"},
+      {"end_token", "3", "end_token = array<i64: 3>,"},
+      {"end_token", "3,4,5", "end_token = array<i64: 3, 4, 5>,"},
+      {"end_token", "", NULL},
+      {"end_token", "3,,4", NULL},
+      {"end_token", "3 4", NULL},
+      {"end_token", "never", NULL},
+      {"start_token", "7", "start_token = array<i64: 7>,"},
+      {"start_token", "none", "start_token = array<i64>,"},
+      {"early_stopping", "true", "early_stopping = array<i64: 1>,"},
+      {"early_stopping", "false", "early_stopping = array<i64: 0>,"},
+      {"early_stopping", "never", "early_stopping = array<i64: 2>,"},
+      {"early_stopping", "2", "early_stopping = array<i64: 2>,"},
+      {"early_stopping", "none", NULL},
+      {"sample", "false", "sample = array<i64: 0>,"},
+      {"sample", "true", "sample = array<i64: 1>,"},
+      {"sample", "0", "sample = array<i64: 0>,"},
+      {"sample", "never", NULL},
+      {"temperature", "0.5", "temperature = 5.000000e-01 : f64"},
+      {"temperature", "2", "temperature = 2.000000e+00 : f64"},
+      {"temperature", "1e-1", "temperature = 1.000000e-01 : f64"},
+      {"temperature", "-0.5", NULL},
+      {"temperature", "-", NULL},
+      {"temperature", "", NULL},
+      {"temperature", "1x", NULL},
+      {"temperature", "1.", NULL},
+      {"temperature", "1e400", NULL},
+      {"temperature", "true", NULL},
+      {"temperature", "none", NULL},
+      {"length_penalty", "-1.5", "length_penalty = -1.500000e+00 : f64"},
+      {"length_penalty", "-3", "length_penalty = -3.000000e+00 : f64"},
+      {"length_penalty", "--3", NULL},
+      {"beams", "3", "beams = array<i64: 3>,"},
+      {"beams", "none", NULL},
+      {"beams", "false", NULL},
+      {"beams", "2.0", NULL},
+      {"bad_words", "none", "bad_words = array<i64>,"},
+      {"bad_words", "1", NULL},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char name[64];
+    snprintf(name, sizeof name, "generation.%s", rows[i].name);
+    const hmoec_define define = {name, rows[i].value};
+    test_result result = test_build(NULL, text, strlen(text), NULL, &define, 1);
+    if (result.built != (rows[i].wanted != NULL))
+      fail_msg("%s = %s: %s", name, rows[i].value, result.built ? "taken" : result.messages);
+    if (result.built) test_expect(result.ir, rows[i].wanted, result.ir);
+    else {
+      char begin[128];
+      snprintf(begin, sizeof begin, "-D %s=%s: error: expected %s to be ", name, rows[i].value, rows[i].name);
+      assert_int_equal(result.errors, 1);
+      assert_ptr_equal(strstr(result.messages, begin), result.messages);
+    }
+    test_result_deinit(&result);
+  }
+}
+
+/* Bytes that a comment and a string may hold. */
+static void test_bytes(void **state) {
+  (void)state;
+  static const struct {
+    const char *bytes;
+    int refused; /* 0: none */
+  } rows[] = {
+      {"\x7e", 0},
+      {"\t", 0},
+      {"\r", 0},
+      {"\x1f", 0x1f},
+      {"\x01", 0x01},
+      {"\x7f", 0x7f},
+      {"\x80", 0x80},
+      {"\xbf", 0xbf},
+      {"\xc1\xbf", 0xc1},
+      {"\xc2\x80", 0},
+      {"\xdf\xbf", 0},
+      {"\xc2", 0xc2},
+      {"\xc2\x7f", 0xc2},
+      {"\xc2\xc0", 0xc2},
+      {"\xe0\xa0\x80", 0},
+      {"\xe0\x9f\xbf", 0xe0},
+      {"\xed\x9f\xbf", 0},
+      {"\xed\xa0\x80", 0xed},
+      {"\xee\x80\x80", 0},
+      {"\xef\xbf\xbf", 0},
+      {"\xe1\x80", 0xe1},
+      {"\xe1\x80\xc0", 0xe1},
+      {"\xf0\x90\x80\x80", 0},
+      {"\xf0\x8f\xbf\xbf", 0xf0},
+      {"\xf4\x8f\xbf\xbf", 0},
+      {"\xf4\x90\x80\x80", 0xf4},
+      {"\xf5\x80\x80\x80", 0xf5},
+      {"\xf1\x80\x80", 0xf1},
+      {"\xf1\x80\x80\x7f", 0xf1},
+      {"\xff", 0xff},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    for (int where = 0; where < 3; where++) {
+      char text[256], message[128];
+      static const char *const formats[] = {"model m\ninput x: f32[2]\noutput y = x # ab%s c\n",
+                                            "model m\ninput x: f32[2]\ncheck 1, \"ab%s\"\noutput y = x\n",
+                                            "model m\ninput x: f32[2]\noutput y = x\n#234567890123%s"};
+      static const unsigned lines[] = {3, 3, 4}, columns[] = {18, 13, 14};
+      snprintf(text, sizeof text, formats[where], rows[i].bytes);
+      test_result result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
+      bool control = rows[i].refused < 0x20 || rows[i].refused == 0x7f;
+      snprintf(message, sizeof message,
+               control ? "m.spec:%u:%u: error: control character 0x%02X in the text\n"
+                       : "m.spec:%u:%u: error: byte 0x%02X is not valid UTF-8\n",
+               lines[where], columns[where], (unsigned)rows[i].refused);
+      if (result.built != !rows[i].refused) fail_msg("row %zu, %d: %s", i, where, result.messages);
+      if (!result.built) assert_ptr_equal(strstr(result.messages, message), result.messages);
+      test_result_deinit(&result);
+    }
+}
+
+/* Numbers as long and as large as they may be, and how they are taken. */
+static void test_numbers(void **state) {
+  (void)state;
+  static const struct {
+    const char *number, *epsilon; /* NULL: refused */
+  } rows[] = {
+      {"0.5", "5.000000e-01"},
+      {"5e-1", "5.000000e-01"},
+      {"5E-1", "5.000000e-01"},
+      {"50.0e-2", "5.000000e-01"},
+      {"0.05e+1", "5.000000e-01"},
+      {"0.05e1", "5.000000e-01"},
+      {"2", "2.000000e+00"},
+      {"2.0", "2.000000e+00"},
+      {"00.5", "5.000000e-01"},
+      {"1e30", "1.000000e+30"},
+      {"1e-300", "1.000000e-300"},
+      {"1e400", NULL},
+      {"1e", NULL},
+      {"1.", NULL},
+      {"1.e5", NULL},
+      {"1e+", NULL},
+      {"1_0", NULL},
+      {"0x1", NULL},
+      {"1e5x", NULL},
+      {"1.5.5", NULL},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char text[512], wanted[64];
+    snprintf(text, sizeof text, "model m\ninput x: f32[2, 4]\nparam g: [4] from \"g\"\noutput y = rms_norm(x, g, epsilon = %s)\n",
+             rows[i].number);
+    test_result result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
+    if (result.built != (rows[i].epsilon != NULL)) fail_msg("%s: %s", rows[i].number, result.built ? "taken" : result.messages);
+    if (rows[i].epsilon) {
+      snprintf(wanted, sizeof wanted, "epsilon = %s : f64", rows[i].epsilon);
+      test_expect(result.ir, wanted, rows[i].number);
+    }
+    test_result_deinit(&result);
+  }
+  for (int length = 127; length <= 128; length++) {
+    char text[512];
+    snprintf(text, sizeof text,
+             "model m\ninput x: f32[2, 4]\nparam g: [4] from \"g\"\noutput y = rms_norm(x, g, epsilon = 0.5%0*d)\n", length - 3, 0);
+    test_result result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
+    assert_int_equal(result.built, length == 127);
+    test_result_deinit(&result);
+  }
+}
+
 static void test_include(void **state) {
   (void)state;
   static const test_file files[] = {
@@ -195,6 +377,81 @@ static void test_include(void **state) {
   test_result result = test_build(NULL, text, strlen(text), files, &define, 1);
   assert_true(result.built);
   test_expect(result.ir, "tensor<?x16xf32>", text);
+  test_result_deinit(&result);
+}
+
+/* Files in one another, and files in all: as many, and one more. */
+static void test_include_limits(void **state) {
+  (void)state;
+  enum { MOST = 70 };
+  static char names[MOST][16], texts[MOST][64];
+  for (size_t deep = 0; deep < 2; deep++)
+    for (size_t count = deep ? 8 : 64; count <= (deep ? 9u : 65u); count++) {
+      test_file all[MOST + 1] = {{NULL, NULL}};
+      char text[4096] = "model m\n", *end = text + strlen(text);
+      for (size_t i = 0; i < count; i++) {
+        snprintf(names[i], sizeof names[i], "f%zu.spec", i);
+        if (deep && i + 1 < count) snprintf(texts[i], sizeof texts[i], "include \"f%zu.spec\"\n", i + 1);
+        else snprintf(texts[i], sizeof texts[i], "dim d%zu = %zu\n", i, i);
+        all[i] = (test_file){names[i], texts[i]};
+        if (!deep || i == 0) end += snprintf(end, 64, "include \"%s\"\n", names[i]);
+      }
+      snprintf(end, 128, "input x: f32[d%zu + 1]\noutput y = x\n", count - 1);
+      test_result result = test_build(NULL, text, strlen(text), all, NULL, 0);
+      bool sound = count == (deep ? 8 : 64);
+      if (result.built != sound) fail_msg("%zu: %s", count, result.built ? "taken" : result.messages);
+      if (!sound)
+        test_expect(result.messages,
+                    deep ? "f7.spec:1:9: error: files are included deeper than 8 levels\n"
+                         : "m.spec:66:9: error: more than 64 files are included\n",
+                    text);
+      test_result_deinit(&result);
+    }
+}
+
+/* After 50 errors nothing more is said. */
+static void test_most_errors(void **state) {
+  (void)state;
+  for (size_t lines = 49; lines <= 60; lines += lines == 49 ? 1 : 10) {
+    char text[4096] = "model m\ninput x: f32[2]\noutput y = x\n";
+    for (size_t i = 0; i < lines; i++) strcat(text, "zz = foo\n");
+    test_result result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
+    assert_int_equal(result.errors, lines < 50 ? lines : 50);
+    test_result_deinit(&result);
+  }
+}
+
+/* Keys, and words from outside, as long as they may be. */
+static void test_lengths(void **state) {
+  (void)state;
+  for (int more = 0; more < 2; more++) {
+    char text[4096], word[256];
+    snprintf(word, sizeof word, "%0*d", 100 + more, 7);
+    const hmoec_define define = {"o", word};
+    static const char option[] = "model m\noption o = \"a\"\ninput x: f32[2]\noutput y = x\n";
+    test_result result = test_build(NULL, option, strlen(option), NULL, &define, 1);
+    assert_int_equal(result.built, !more);
+    if (more) test_expect(result.messages, "error: expected a word of 1 to 100 characters for the option o\n", word);
+    test_result_deinit(&result);
+    snprintf(text, sizeof text,
+             "model m\ninput x: f32[2]\nscope \"%0*d\" { scope \"%0*d\" { param w: [2] from \"k\" } }\noutput y = x\n", 500, 0,
+             497 + more, 0);
+    result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
+    assert_int_equal(strstr(result.messages, "error: the checkpoint key is longer than 1000 characters\n") != NULL,
+                     more);
+    assert_int_equal(result.errors, 1); /* such a key is too long for a checkpoint, too */
+    test_result_deinit(&result);
+    snprintf(text, sizeof text, "model m\ninput x: f32[2]\nparam w: [2] from \"%0*d\" or \"%0*d\"\noutput y = x\n", 500, 1,
+             499 + more, 2);
+    result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
+    assert_int_equal(strstr(result.messages, "error: the keys of 'w' are longer than 1000 characters together\n") != NULL, more);
+    assert_int_equal(result.errors, 1);
+    test_result_deinit(&result);
+  }
+  const hmoec_define empty = {"o", ""};
+  static const char option[] = "model m\noption o = \"a\"\ninput x: f32[2]\noutput y = x\n";
+  test_result result = test_build(NULL, option, strlen(option), NULL, &empty, 1);
+  test_expect(result.messages, "-D o=: error: expected a word of 1 to 100 characters for the option o\n", option);
   test_result_deinit(&result);
 }
 
@@ -232,8 +489,10 @@ static void test_locations(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_sound_specs), cmocka_unit_test(test_defines),   cmocka_unit_test(test_include),
-      cmocka_unit_test(test_warnings),    cmocka_unit_test(test_locations),
+      cmocka_unit_test(test_sound_specs),        cmocka_unit_test(test_defines),     cmocka_unit_test(test_include),
+      cmocka_unit_test(test_generation_defines), cmocka_unit_test(test_bytes),       cmocka_unit_test(test_numbers),
+      cmocka_unit_test(test_include_limits),     cmocka_unit_test(test_most_errors), cmocka_unit_test(test_lengths),
+      cmocka_unit_test(test_warnings),           cmocka_unit_test(test_locations),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
