@@ -28,7 +28,7 @@ static const hmoec_hmk_info infos[] = {
     {"pack_rows", {"a", "out", "blocks", "gather", "norm_weight", "norm_bias"}, 0x3, HMOE_STEP_KERNEL},
     {"embed_rows", {"ids", "table", "out"}, 0x7, HMOE_STEP_KERNEL},
     {"store_kv", {"k", "v", "keys", "values"}, 0xf, HMOE_STEP_KERNEL},
-    {"attention", {"q", "keys", "values", "bias", "mask", "out"}, 0x27, HMOE_STEP_KERNEL},
+    {"attention", {"q", "keys", "values", "bias", "mask", "out", "parts"}, 0x27, HMOE_STEP_KERNEL},
     {"check_ids", {"source", "dst"}, 0x3, HMOE_STEP_IDS},
     {"positions", {"mask", "dst"}, 0x2, HMOE_STEP_POSITIONS},
     {"last_rows", {"mask", "dst"}, 0x2, HMOE_STEP_LAST_ROWS},

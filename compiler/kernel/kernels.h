@@ -235,7 +235,8 @@ typedef struct hmoec_store_spec {
  * bindings: 0 q f32 [batch*length, ld_q], 1 keys, 2 values, 3 bias f32 [heads][bias_ld] or NONE: of difference j - t at bias_zero + j - t,
  * where differences are first cut to [-max_distance - P, max_distance + 1] for the first of every P keys, so that all P can be read at once, P the
  * target's position_pad: bias_zero >= max_distance + P and bias_ld >= bias_zero + max_distance + P + 1; 4 mask i32
- * [kv_rows][value(dims[6])] or NONE, 5 out, of out_format, [batch*length, ld_out], columns head*head_size + i; columns from heads*head_size to a whole column step become 0.
+ * [kv_rows][value(dims[6])] or NONE, 5 out, of out_format, [batch*length, ld_out], columns head*head_size + i; columns from heads*head_size to a whole column step become 0;
+ * 6 what parts of shared keys leave, or NONE (target.h).
  * dims: 0 batch, 1 length (of q), 2 past, 3 kv_length, 4 capacity of keys and values, 5 kv_rows: batch is a multiple, row b reads row
  * b / (batch / kv_rows); 6 the mask's row stride.
  * Grid ROWS, row_block 1, rows = batch * heads * ceil(length / query_block): task ((b*heads + head)*blocks + block).

@@ -264,6 +264,16 @@ static double attention_scale(MlirOperation op, int64_t head_size) {
   return divisor ? scale / (double)divisor : scale;
 }
 
+/* Where tasks that share the keys of few queries leave what their parts give, NULL: they share none. */
+static plan_memory *shared_parts(planner *p, plan_rows rows, int64_t heads, int64_t head_size, int64_t kv_length) {
+  const hmoec_target *target = p->graph.target;
+  if (!target->shared_keys.queries) return NULL;
+  int64_t some = dim(p, HMOE_DIM_MIN, dim(p, HMOE_DIM_SCALE, rows.batch, heads), target->shared_keys.rows);
+  int64_t queries = dim(p, HMOE_DIM_PRODUCT, some, dim(p, HMOE_DIM_MIN, rows.length, target->shared_keys.queries));
+  int64_t parts = dim(p, HMOE_DIM_PRODUCT, queries, dim(p, HMOE_DIM_CEIL_DIV, kv_length, target->shared_keys.keys));
+  return plan_plain(p, "f32", parts, 0, target->shared_keys.part_floats(head_size));
+}
+
 bool plan_attention(planner *p, MlirOperation op) {
   MlirValue q = mlirOperationGetOperand(op, 0), k = mlirOperationGetOperand(op, 1), result = mlirOperationGetResult(op, 0);
   MlirValue bias = plan_attention_bias(op), mask = plan_attention_mask(op);
@@ -311,6 +321,7 @@ bool plan_attention(planner *p, MlirOperation op) {
   if (biased) plan_bind(&step, "bias", plan_at(plan_value_get(p, bias)->place.memory));
   plan_bind(&step, "mask", plan_at(mask_memory));
   plan_bind(&step, "out", plan_at(out.memory));
+  plan_bind(&step, "parts", plan_at(decode ? shared_parts(p, rows, heads, size, s.length) : NULL));
   plan_ints(&step, "dims", (int64_t[]){rows.batch, rows.length, past, s.length, s.capacity, s.rows, mask_stride}, 7);
   plan_step_end(&step);
   return true;

@@ -108,6 +108,12 @@ typedef struct hmoec_target {
   int64_t position_step; /* keys and values have room for multiples of so many positions */
   int64_t position_pad; /* differences of positions that a relative bias has room for on either side */
   int64_t attention_width; /* rows that products read in place are no narrower where a model has attention */
+  /* Tasks share the keys of few queries in decoding: of how many queries at most, of so many rows of sequences and heads, keys of a part, and floats that a part
+   * leaves. Zeros: each task has all keys of its queries. */
+  struct {
+    int64_t queries, rows, keys;
+    int64_t (*part_floats)(int64_t head_size);
+  } shared_keys;
 
   /* Chooses what the schedule leaves open. widest: the deepest product, and the widest rows that one reads. */
   void (*prepare)(hmoec_schedule *schedule, int64_t widest);

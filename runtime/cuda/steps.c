@@ -56,6 +56,18 @@ static uint64_t parts_of(uint64_t rows, uint32_t row_block) {
   return HMOE_CUDA_STEP_PARTS * ((hmoe_min(rows, row_block) + HMOE_CUDA_PART_ROWS - 1) / HMOE_CUDA_PART_ROWS);
 }
 
+enum { ATTENTION_LENGTH = 1, ATTENTION_KEYS = 3, ATTENTION_PARTS = 6 }; /* dims, and a binding */
+
+/* Tasks that share the keys of a sequence's head: where there are more parts than one has at one time, and fewer heads than multiprocessors. */
+static uint64_t choose_shares(const hmoe_cuda_call *call, uint64_t tasks, uint64_t multiprocessors) {
+  uint64_t queries = (uint64_t)call->dims[ATTENTION_LENGTH], keys = (uint64_t)call->dims[ATTENTION_KEYS];
+  uint64_t parts = hmoe_mul(queries, keys / HMOE_CUDA_PART_KEYS + (keys % HMOE_CUDA_PART_KEYS != 0));
+  if (!call->buffers[ATTENTION_PARTS] || queries > HMOE_CUDA_SHARED_QUERIES || tasks > HMOE_CUDA_SHARED_ROWS ||
+      tasks > multiprocessors || parts <= HMOE_CUDA_PARTS_AT_ONCE)
+    return 1;
+  return choose_splits(tasks, parts, multiprocessors);
+}
+
 hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_kernel *kernel = hmoe_run_fields(run, step);
   const hmoe_cuda_model *own = hmoe_cuda_own(run->model);
@@ -73,7 +85,8 @@ hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   uint64_t blocks = most_blocks(run, grouped, (uint64_t)call.rows, kernel->row_block, kernel->groups);
   call.blocks = (int64_t)hmoe_block_bound((uint64_t)call.rows, kernel->row_block, kernel->groups);
   const hmoe_function *function = &own->image->functions[kernel->kernel];
-  uint64_t steps = hmoe_max(function->column_steps & ~(uint32_t)(HMOE_CUDA_PERSISTENT | HMOE_CUDA_PARTS), 1), tasks = blocks;
+  uint32_t flags = HMOE_CUDA_PERSISTENT | HMOE_CUDA_PARTS | HMOE_CUDA_SHARES_KEYS;
+  uint64_t steps = hmoe_max(function->column_steps & ~flags, 1), tasks = blocks;
   if (function->column_steps & HMOE_CUDA_PERSISTENT) {
     tasks = hmoe_min((uint64_t)own->multiprocessors, hmoe_mul(blocks, (2 * (uint64_t)kernel->column_splits + steps - 1) / steps));
   } else if (kernel->grid != HMOE_GRID_ROWS) {
@@ -83,6 +96,13 @@ hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
     tasks = hmoe_mul(blocks, (uint64_t)call.splits);
   }
   uint32_t shared_bytes = function->scratch_bytes > HMOE_CUDA_OWN_SHARED_BYTES ? (uint32_t)function->scratch_bytes : 0;
+  uint64_t shares =
+      function->column_steps & HMOE_CUDA_SHARES_KEYS ? choose_shares(&call, tasks, (uint64_t)own->multiprocessors) : 1;
+  if (shares > 1) {
+    call.splits = (int64_t)shares;
+    HMOE_TRY(launch_with(run, own->functions[kernel->kernel], hmoe_mul(tasks, shares), function->threads, shared_bytes, &call));
+    call.splits = 0;
+  }
   return launch_with(run, own->functions[kernel->kernel], tasks, function->threads, shared_bytes, &call);
 }
 

@@ -17,6 +17,7 @@ enum {
   SAMPLES = 6 /* of a rule, of a kernel */,
   MOST_LINES = 4096,
   SEEDS = 3,
+  DIMS = 7 /* of attention */,
   MOST_INPUTS = 4,
   SPARE = 1 /* blocks that there are not */
 };
@@ -37,6 +38,10 @@ static const struct harmless {
     {"tile80", "one group less", "cp.async.wait_group  0", "as above"},
     {"pack_rows", "guard: never", "setp.ne.b64  %p, %rd, 0; shfl.sync.bfly.b32  %r, %r, 1, 31, -1; @%p bra  $L",
      "all lanes write what lane 0 writes: they have the same sum"},
+    {"attention", "guard: never", "setp.lt.u64  %p, %rd, %rd; mov.b64  %rd, %rd; @%p bra  $L",
+     "a quotient that is known to be 0 is computed, and is 0"},
+    {"attention", "guard: never", "setp.ge.s64  %p, %rd, %rd; mov.b32  %r, %r; @%p bra  $L",
+     "a warp that has no query multiplies what nobody asks it for"},
     {"tile90", "guard: never", "setp.gt.u64  %p, %rd, 290", "a tile that is not the last has all its columns"},
 };
 enum { HARMLESS = sizeof harmless / sizeof *harmless };
@@ -45,6 +50,7 @@ static bool is_made[HARMLESS], is_met[HARMLESS]; /* there is such a mutant, and 
 typedef struct input {
   int64_t rows, blocks, most, splits;
   int32_t first, counted; /* as in harness_unit; counted 0: nothing is */
+  const int64_t *dims; /* DIMS of them, or NULL */
   void *buffers[BINDINGS];
   harness_buffer *out;
   void *before, *want; /* of `out` */
@@ -67,7 +73,8 @@ static bool launch(const harness_unit *unit, size_t kernel, const input *in, ptx
   harness_unit u = *unit;
   u.first = in->first;
   u.counted = in->counted ? &in->counted : NULL;
-  return harness_try(&u, kernel, in->buffers, NULL, 0, in->rows, in->blocks, in->most, in->splits, out_report);
+  return harness_try(&u, kernel, in->buffers, in->dims, in->dims ? DIMS : 0, in->rows, in->blocks, in->most, in->splits,
+                     out_report);
 }
 
 /* False: reported, or a result is not the one wanted. */
@@ -178,9 +185,10 @@ static hmoec_matmul_spec packed_product(int64_t k, int64_t n) {
  * few, as do seven, and the other way when the device has counted it. */
 static void mutate_product(harness_unit *u, const char *name, size_t kernel, int64_t rows) {
   const hmoec_matmul_spec *s = &u->kernels[kernel].spec.matmul;
-  const int64_t counts[MOST_INPUTS] = {rows, 1, 7, 1};
-  problem problems[MOST_INPUTS];
-  subject subject = {.name = name, .kernel = kernel, .count = hmoec_is_bf16(s->format) ? 2 : MOST_INPUTS};
+  enum { COUNTS = 4 };
+  const int64_t counts[COUNTS] = {rows, 1, 7, 1};
+  problem problems[COUNTS];
+  subject subject = {.name = name, .kernel = kernel, .count = hmoec_is_bf16(s->format) ? 2 : COUNTS};
   harness_seed(); /* what others were given changes nothing here */
   for (size_t i = 0; i < subject.count; i++) {
     problem *p = &problems[i];
@@ -267,6 +275,52 @@ static void test_every_chip(void **state) {
   harness_destroy(&u);
 }
 
+/* Few queries, with keys of one task, and shared by some: what their parts leave, and that put together, of more tiles than a warp finds factors of at one time;
+ * and many, twice. */
+static void test_attention(void **state) {
+  (void)state;
+  enum { HEADS = 2, SIZE = 40, LENGTH = 3, KEYS = 132, MANY = 74, TILES = 35, ROOM = 160, WIDTH = 96, DISTANCE = 20 };
+  const hmoec_kernel kernel = {.family = HMOEC_KERNEL_ATTENTION,
+                               .spec.attention = {.heads = HEADS,
+                                                  .head_size = SIZE,
+                                                  .ld_q = HEADS * SIZE,
+                                                  .ld_out = WIDTH,
+                                                  .scale = 0.125,
+                                                  .causal = true,
+                                                  .has_bias = true,
+                                                  .has_mask = true,
+                                                  .max_distance = DISTANCE,
+                                                  .bias_zero = DISTANCE + 32,
+                                                  .bias_ld = 2 * (DISTANCE + 32) + 1,
+                                                  .query_block = 128}};
+  harness_unit u = harness_compile_for(&hmoec_cuda_chips[0], &kernel, 1, hmoec_cpu_schedule_default(DEEPEST), NULL);
+  const int64_t floats = hmoec_cuda_attention_part_floats(SIZE), few[DIMS] = {1, LENGTH, KEYS - LENGTH, KEYS, ROOM, 1, ROOM},
+                many[DIMS] = {1, MANY, KEYS - MANY, KEYS, ROOM, 1, ROOM},
+                tiles[DIMS] = {1, 1, 64 * TILES - 1, 64 * TILES, 64 * TILES, 1, 64 * TILES};
+  harness_seed();
+  harness_buffer q = harness_floats(MANY * HEADS * SIZE), keys = harness_floats(HEADS * ROOM * SIZE),
+                 values = harness_floats(HEADS * ROOM * 64), bias = harness_floats(HEADS * kernel.spec.attention.bias_ld),
+                 mask = harness_alloc(ROOM * 4), out = harness_alloc(MANY * WIDTH * 4),
+                 left = harness_alloc((size_t)(HEADS * LENGTH * 3 * floats) * 4), parts = harness_floats(HEADS * TILES * floats);
+  for (int i = 0; i < ROOM; i++) ((int32_t *)mask.data)[i] = i % 5 > 0;
+  memset(out.data, 0xff, out.bytes), memset(left.data, 0xff, left.bytes);
+  input in = {.rows = HEADS,
+              .blocks = HEADS,
+              .most = HEADS,
+              .splits = 1,
+              .buffers = {q.data, keys.data, values.data, bias.data, mask.data, out.data, NULL},
+              .out = &out,
+              .dims = few};
+  subject s = {"attention", 0, 4, {in, in, in, in}};
+  s.inputs[1].dims = many;
+  s.inputs[2].splits = 4, s.inputs[2].out = &left, s.inputs[2].buffers[6] = left.data;
+  s.inputs[3].splits = 0, s.inputs[3].dims = tiles, s.inputs[3].buffers[6] = parts.data;
+  mutate(&u, &s);
+  harness_free(&q), harness_free(&keys), harness_free(&values), harness_free(&bias), harness_free(&mask), harness_free(&out);
+  harness_free(&left), harness_free(&parts);
+  harness_destroy(&u);
+}
+
 /* A block of threads that has four tiles, of two widths, one after the other. */
 static void test_wgmma(void **state) {
   (void)state;
@@ -292,7 +346,7 @@ static void test_all_are_seen(void **state) {
 
 int main(void) {
   harness_seed();
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_chip), cmocka_unit_test(test_wgmma),
-                                     cmocka_unit_test(test_all_are_seen)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_chip), cmocka_unit_test(test_attention),
+                                     cmocka_unit_test(test_wgmma), cmocka_unit_test(test_all_are_seen)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,8 +67,8 @@ static inline int harness_binding_count(const hmoec_kernel *kernel) {
   case HMOEC_KERNEL_CONTRACT: return 4;
   case HMOEC_KERNEL_ROWS:
   case HMOEC_KERNEL_STORE: return 4;
-  case HMOEC_KERNEL_PACK_ROWS:
-  case HMOEC_KERNEL_ATTENTION: return 6;
+  case HMOEC_KERNEL_PACK_ROWS: return 6;
+  case HMOEC_KERNEL_ATTENTION: return 7;
   case HMOEC_KERNEL_NORM: return kernel->spec.norm.has_index ? 5 : 4;
   default: return 3;
   }
@@ -141,7 +141,7 @@ static inline bool harness_try(const harness_unit *u, size_t kernel, void *const
   if (counted) assert_true(ptx_device_write(u->device, call.count = counted, u->counted, sizeof *u->counted));
   char name[32];
   snprintf(name, sizeof name, "test_%zu", kernel);
-  int64_t shared = hmoec_cuda_shared_bytes(k, u->chip), grid = most * splits;
+  int64_t shared = hmoec_cuda_shared_bytes(k, u->chip), grid = most * (splits ? splits : 1);
   if (grid && hmoec_cuda_column_steps(k, u->chip) & HMOE_CUDA_PERSISTENT)
     grid = u->sharing ? u->sharing : 1 + harness_below(6); /* share what there is */
   ptx_launch launch = {.kernel = name,

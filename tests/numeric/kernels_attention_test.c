@@ -37,7 +37,7 @@ static void reference_row(const attention_problem *p, int64_t row, int64_t posit
   const float *k = (const float *)p->k.data + kv_row * h->kv_length * p->store.ld_k + head * d;
   const float *v = (const float *)p->v.data + kv_row * h->kv_length * p->store.ld_v + head * d;
   int64_t end = s->causal && t + 1 < h->kv_length ? t + 1 : h->kv_length;
-  enum { MOST_KEYS = 1024 };
+  enum { MOST_KEYS = 2304 };
   double scores[MOST_KEYS], most = -INFINITY, total = 0, largest = 0; /* of the sums' absolute values: how far scores may be off */
   assert_true(end <= MOST_KEYS);
   for (int64_t j = 0; j < end; j++) {
@@ -207,15 +207,47 @@ static void store_all(const harness_unit *u, int version, size_t kernel, attenti
   check_state(p, version);
 }
 
+#ifdef HARNESS_CUDA
+/* Into how many tasks the keys of a head may fall, 1: into no more than one. */
+static int64_t most_shares(const attention_problem *p) {
+  const shape *h = &p->shape;
+  bool is_few = h->length <= HMOE_CUDA_SHARED_QUERIES && h->length <= p->spec.query_block;
+  int64_t parts = h->length * ceil_div(h->kv_length, HMOE_CUDA_PART_KEYS);
+  return is_few && parts ? parts : 1;
+}
+
+/* With shared keys: what parts leave, in memory that was never written, is put together. */
+static void attend_shared(const harness_unit *u, size_t kernel, attention_problem *p, void **buffers, const int64_t *dims,
+                          int64_t rows, int64_t shares) {
+  int64_t floats = rows * most_shares(p) * hmoec_cuda_attention_part_floats(p->spec.head_size);
+  harness_buffer parts = harness_alloc((size_t)floats * 4);
+  memset(parts.data, 0xff, parts.bytes);
+  buffers[6] = parts.data;
+  harness_run_dims(u, 0, kernel, buffers, dims, DIMS, rows, rows, shares);
+  harness_run_dims(u, 0, kernel, buffers, dims, DIMS, rows, rows, 0);
+  harness_free(&parts);
+}
+
+static int64_t shares_wanted; /* 0: any */
+#endif
+
 static void attend(const harness_unit *u, int version, size_t kernel, attention_problem *p) {
   const shape *h = &p->shape;
   const hmoec_attention_spec *s = &u->kernels[kernel].spec.attention;
   for (int64_t i = 0; i < h->batch * h->length * s->ld_out; i++)
     element_set(p->out.data, hmoec_is_bf16(s->out_format), i, untouched);
-  void *buffers[] = {p->q.data,  p->keys.data, p->values.data, s->has_bias ? p->bias.data : NULL, s->has_mask ? p->mask.data : NULL,
-                     p->out.data};
+  void *buffers[] = {
+      p->q.data,   p->keys.data, p->values.data, s->has_bias ? p->bias.data : NULL, s->has_mask ? p->mask.data : NULL,
+      p->out.data, NULL};
   int64_t dims[DIMS] = {h->batch, h->length, h->past, h->kv_length, h->capacity, h->kv_rows, h->mask_ld};
   int64_t rows = h->batch * s->heads * ceil_div(h->length, s->query_block);
+#ifdef HARNESS_CUDA
+  int64_t most = most_shares(p), shares = shares_wanted ? shares_wanted : harness_coin() ? 1 : 1 + harness_below(most);
+  if (shares > 1 && most > 1) {
+    attend_shared(u, kernel, p, buffers, dims, rows, shares);
+    return;
+  }
+#endif
   harness_run_dims(u, version, kernel, buffers, dims, DIMS, rows, rows, 1);
 }
 
@@ -394,6 +426,41 @@ static void test_wide_heads(void **state) {
   }
 }
 
+/* However many tasks share the keys, bits are those of one. */
+static void test_shared_keys(void **state) {
+  (void)state;
+  static const int64_t sizes[] = {24, 64, 300};
+  static const shape shapes[] = {
+      {2, 1, 1, 520, 521, 544, 530}, {1, 1, 8, 62, 70, 96, 70}, {1, 1, 3, 0, 190, 192, 190}, {1, 1, 1, 2240, 2241, 2272, 2241}};
+  for (int i = 0; i < 3; i++) {
+    hmoec_attention_spec s = attention_spec(2, sizes[i]);
+    s.causal = i != 1;
+    s.has_bias = i == 0;
+    s.has_mask = i < 2;
+    s.query_block = 16;
+    hmoec_kernel kernels[] = {{.family = HMOEC_KERNEL_ATTENTION, .spec.attention = s},
+                              {.family = HMOEC_KERNEL_STORE, .spec.store = {2, sizes[i], s.ld_q, s.ld_q, STORE_BLOCK}}};
+    harness_unit u = harness_compile(kernels, 2, hmoec_cpu_schedule_default(DEEPEST));
+    for (size_t n = 0; n < sizeof shapes / sizeof *shapes - (i == 2); n++) {
+      attention_problem p = attention_create_of(&s, &kernels[1].spec.store, &shapes[n], n == 1);
+      int64_t most = most_shares(&p), shares[] = {1, 2, 3 + harness_below(most - 2), most};
+      char *first = malloc(p.out.bytes);
+      store_all(&u, 0, 1, &p);
+      for (size_t k = 0; k < sizeof shares / sizeof *shares; k++) {
+        shares_wanted = shares[k];
+        attend(&u, 0, 0, &p);
+        attention_check(0, &p);
+        if (!k) memcpy(first, p.out.data, p.out.bytes);
+        if (memcmp(first, p.out.data, p.out.bytes) != 0) fail_msg("%" PRId64 " tasks share keys: other bits", shares[k]);
+      }
+      shares_wanted = 0;
+      free(first);
+      attention_destroy(&p);
+    }
+    harness_destroy(&u);
+  }
+}
+
 #else
 /* A unit of nothing else has the micro-kernels too, and a unit that only stores what it needs: together they attend. */
 static void test_alone(void **state) {
@@ -509,7 +576,7 @@ int main(void) {
   harness_seed();
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_specs),
 #ifdef HARNESS_CUDA
-                                     cmocka_unit_test(test_wide_heads),
+                                     cmocka_unit_test(test_wide_heads), cmocka_unit_test(test_shared_keys),
 #else
                                      cmocka_unit_test(test_alone),
 #endif

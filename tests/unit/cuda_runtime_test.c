@@ -263,6 +263,45 @@ static hmoe_status decode(hmoe_model *model, hmoe_state *state, int64_t length, 
                               (void *const[]){logits});
 }
 
+/* Queries of few heads that see keys of two tiles: several tasks share them, in a launch more a layer. Of the keys many are masked, so that the model has positions
+ * for the others. kernels: those of the second run. */
+enum { VOCABULARY = 197, PAST = 72, SOME = 8, MASKED = 40 };
+static void decode_some(hmoe_model *model, const int64_t *ids, const int64_t *mask, int64_t length, float *logits,
+                        uint64_t *kernels) {
+  hmoe_state *state;
+  float first[VOCABULARY];
+  uint32_t entry = hmoe_model_entry(model, "decode");
+  expect_ok(hmoe_state_create(model, &(hmoe_state_options){sizeof(hmoe_state_options), 1, PAST + SOME, 0, 0}, &state));
+  expect_ok(hmoe_model_run_state(model, entry, state, &(int64_t){PAST}, (const void *const[]){ids, mask}, (void *const[]){first}));
+  uint64_t before = fake.get_counters().kernels;
+  expect_ok(
+      hmoe_model_run_state(model, entry, state, &length, (const void *const[]){ids + PAST, mask + PAST}, (void *const[]){logits}));
+  *kernels = fake.get_counters().kernels - before;
+  hmoe_state_destroy(state);
+}
+
+static void test_shared_keys(void **state) {
+  (void)state;
+  enum { LAYERS = 3 };
+  cuda_model m = cuda_model_open("gpt2-hypermoe-tiny-k1");
+  hmoe_options options = {.struct_size = sizeof options, .device = "cuda", .threads = 1, .flags = HMOE_DEVICE_GRAPHS};
+  hmoe_model *graphs;
+  expect_ok(hmoe_model_open(m.object, &(hmoe_weights){.path = m.weights}, &options, &graphs));
+  int64_t ids[PAST + SOME], mask[PAST + SOME];
+  for (int i = 0; i < PAST + SOME; i++) ids[i] = i * 7 % VOCABULARY, mask[i] = i >= MASKED || i % 5 == 0;
+  uint64_t none = 0, alone = 0, shared = 0, captured = 0;
+  float host[VOCABULARY], device[VOCABULARY], graph[VOCABULARY], few[VOCABULARY];
+  decode_some(m.host, ids, mask, SOME, host, &none);
+  decode_some(m.device, ids, mask, SOME / 2, few, &alone);
+  decode_some(m.device, ids, mask, SOME, device, &shared);
+  decode_some(graphs, ids, mask, SOME, graph, &captured);
+  assert_true(none == 0 && shared == alone + LAYERS && captured == shared);
+  assert_memory_equal(device, graph, sizeof graph);
+  for (int i = 0; i < VOCABULARY; i++) assert_float_equal(device[i], host[i], 1e-4);
+  hmoe_model_close(graphs);
+  cuda_model_close(&m);
+}
+
 /* All that a model does with a driver, up to the first thing that fails; nothing is left behind. */
 static hmoe_status live(const cuda_model *m, float *logits, bool graphs) {
   hmoe_options options = {.struct_size = sizeof options,
@@ -597,9 +636,10 @@ static void test_devices(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_tokens),  cmocka_unit_test(test_whole_rows), cmocka_unit_test(test_upload),
-      cmocka_unit_test(test_packed),  cmocka_unit_test(test_graphs),     cmocka_unit_test(test_streams),
-      cmocka_unit_test(test_devices), cmocka_unit_test(test_failures),   cmocka_unit_test(test_stale)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokens),     cmocka_unit_test(test_shared_keys),
+                                     cmocka_unit_test(test_whole_rows), cmocka_unit_test(test_upload),
+                                     cmocka_unit_test(test_packed),     cmocka_unit_test(test_graphs),
+                                     cmocka_unit_test(test_streams),    cmocka_unit_test(test_devices),
+                                     cmocka_unit_test(test_failures),   cmocka_unit_test(test_stale)};
   return cmocka_run_group_tests(tests, fake_open, fake_close);
 }

@@ -13,6 +13,7 @@
  * and out = o / sum. A tile's part depends on no other tile, so it may be computed anywhere; in which order sums are added is the same in both ways:
  *   many queries   the block goes through the tiles; keys and values come through shared memory, once for all queries
  *   few queries    a warp a query and a tile, eight at one time; what they give is put together behind them
+ *   shared keys    of few queries: several blocks of threads have some of the tiles each, and leave what these give in memory; another launch puts it together
  * A key that a query does not see is not added to o', for a weight of 0 would not keep out what is not finite. */
 #include <float.h>
 #include <math.h>
@@ -24,8 +25,8 @@
 enum {
   THREADS = CUDA_ATTENTION_THREADS,
   WARPS = THREADS / CUDA_WARP,
-  KEYS = 64, /* of a tile */
-  FEW = WARPS, /* queries for which tiles are not worth it */
+  KEYS = HMOE_CUDA_PART_KEYS, /* of a tile */
+  FEW = HMOE_CUDA_SHARED_QUERIES, /* queries for which tiles are not worth it */
   MOST_PANELS = 16, /* of values */
   GRID = 16, /* threads of a tile in either direction: a thread has tile_rows / GRID rows, and two neighbours of every 32 columns */
   MOST_ROWS = 4, /* of a thread */
@@ -35,6 +36,7 @@ enum {
   UNROLLED = 8, /* of loops that wait for memory */
   DEPTH_STEP = 4 /* of others */
 };
+_Static_assert((int)WARPS == (int)HMOE_CUDA_PARTS_AT_ONCE, "the runtime counts on it");
 
 static const MlirType none = {NULL};
 static const MlirValue nothing = {NULL};
@@ -82,6 +84,10 @@ typedef struct attention {
   MlirValue q, out; /* of the head, of the first of the queries in hand */
   MlirValue rows, position, end; /* how many they are, the first one's position, the keys that the last one sees */
   MlirValue is_last; /* head */
+  MlirValue shares, share; /* tasks that have these queries' keys together, and which of them this one is */
+  MlirValue is_shared; /* whether there are several */
+  MlirValue parts,
+      most_tiles; /* where they leave what tiles give: of the first of the queries in hand; how many tiles a query has room for */
 } attention;
 
 /* Queries of a head that a block has at one time: their sums are in registers. */
@@ -92,6 +98,8 @@ int64_t hmoec_cuda_attention_rows(int64_t head_size) {
 }
 
 int64_t hmoec_cuda_attention_most_head(void) { return MOST_PANELS * CUDA_PANEL; }
+
+int64_t hmoec_cuda_attention_part_floats(int64_t head_size) { return 2 + cuda_panels_of(head_size) * CUDA_PANEL; }
 
 /* ---- shared memory: queries [head_size][pitch], weights [KEYS][pitch], two chunks. What few queries' tiles give is where weights and chunks are. ---- */
 
@@ -163,7 +171,7 @@ static void put_result(attention *a, MlirValue row, MlirValue column, MlirValue 
   cuda_if_end(a->e, &inside);
 }
 
-/* Behind the last head rows are padded up to a whole column step. */
+/* Behind the last head rows are padded up to a whole column step, not by those who share keys. */
 static void pad_rows(attention *a) {
   ir_builder *ir = &a->e->ir;
   int64_t used = a->spec->heads * a->spec->head_size, rest = cuda_panels_of(used) * CUDA_PANEL - used;
@@ -171,7 +179,8 @@ static void pad_rows(attention *a) {
   bool to_bf16 = hmoec_is_bf16(a->spec->out_format);
   MlirValue width = ir_i64(ir, rest), zero = ir_f32(ir, 0.0f);
   ir_loop i;
-  ir_for_begin(ir, &i, a->task->thread, ir_select(ir, a->is_last, ir_mul_i(ir, a->rows, width), ir_i64(ir, 0)), THREADS, 0, NULL);
+  MlirValue elements = ir_select(ir, a->is_last, ir_mul_i(ir, a->rows, width), ir_i64(ir, 0));
+  ir_for_begin(ir, &i, a->task->thread, ir_select(ir, a->is_shared, ir_i64(ir, 0), elements), THREADS, 0, NULL);
   MlirValue to = cuda_row_of(a->e, a->out, to_bf16 ? ir->i16 : ir->f32, ir_div_i(ir, i.index, width), a->spec->ld_out);
   MlirValue column = ir_add_i(ir, ir_rem_i(ir, i.index, width), ir_i64(ir, a->spec->head_size));
   cuda_put(a->e, to, column, to_bf16 ? cuda_to_bf16(a->e, zero) : zero);
@@ -237,8 +246,7 @@ static void add_values(attention *a, const MlirValue weights[2], MlirValue first
     for (int64_t u = 0; u < UNROLLED; u++) {
       MlirValue key = ir_add_i(ir, j.index, ir_i64(ir, u)), at = rest ? ir_min_i(ir, key, last) : key;
       MlirValue lane = ir_truncate(ir, ir_rem_i(ir, key, ir_i64(ir, CUDA_WARP)));
-      MlirValue w =
-          ir_intrinsic(ir, "llvm.nvvm.shfl.sync.idx.f32", ir->f32, 4, (MlirValue[]){ir_i32(ir, -1), half, lane, ir_i32(ir, 31)});
+      MlirValue w = cuda_lane_value(e, half, lane);
       for (int64_t p = 0; p < a->panels; p++) {
         MlirValue line = ir_add_i(ir, ir_mul_i(ir, a->capacity, ir_i64(ir, p)), at);
         MlirValue sum = cuda_fma(e, w, cuda_f32(e, cuda_row(e, values, line, CUDA_PANEL), a->task->lane), o[p]);
@@ -252,24 +260,47 @@ static void add_values(attention *a, const MlirValue weights[2], MlirValue first
 
 /* What a warp's tile gives a query: m', sum', and o' from element 2 on. */
 static MlirValue given_by(attention *a, MlirValue warp) {
-  return cuda_row(a->e, cuda_shared(a->e, weights_at(a->spec->head_size)), warp, 2 + a->panels * CUDA_PANEL);
+  return cuda_row(a->e, cuda_shared(a->e, weights_at(a->spec->head_size)), warp,
+                  hmoec_cuda_attention_part_floats(a->spec->head_size));
 }
 
-static void put_given(attention *a, MlirValue m, MlirValue sum, const MlirValue *o) {
+/* What tiles of shared keys give a query, in memory: m' and sum' of all of them, then o' of each. Where m' of a tile is, and its o'. */
+static MlirValue part_of(attention *a, MlirValue row, MlirValue tile) {
+  MlirValue query = ir_mul_i(&a->e->ir, row, a->most_tiles);
+  return cuda_row(a->e, cuda_row(a->e, a->parts, query, hmoec_cuda_attention_part_floats(a->spec->head_size)), tile, 2);
+}
+static MlirValue part_values_of(attention *a, MlirValue row, MlirValue tile) {
+  MlirValue behind = cuda_row(a->e, part_of(a, row, ir_i64(&a->e->ir, 0)), a->most_tiles, 2);
+  return cuda_row(a->e, behind, tile, a->panels * CUDA_PANEL);
+}
+
+static void put_part(attention *a, MlirValue to, MlirValue values, MlirValue m, MlirValue sum, const MlirValue *o) {
   ir_builder *ir = &a->e->ir;
-  MlirValue to = given_by(a, a->task->warp);
   ir_branch first;
   ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, a->task->lane, ir_i64(ir, 0)), none);
   cuda_put(a->e, to, ir_i64(ir, 0), m);
   cuda_put(a->e, to, ir_i64(ir, 1), sum);
   cuda_if_end(a->e, &first);
-  for (int64_t p = 0; p < a->panels; p++) cuda_put(a->e, to, ir_add_i(ir, a->task->lane, ir_i64(ir, 2 + p * CUDA_PANEL)), o[p]);
+  for (int64_t p = 0; p < a->panels; p++) cuda_put(a->e, values, ir_add_i(ir, a->task->lane, ir_i64(ir, p * CUDA_PANEL)), o[p]);
+}
+
+/* To the warp's place in shared memory, or, of shared keys, to the tile's in memory. */
+static void put_given(attention *a, MlirValue row, MlirValue tile, MlirValue m, MlirValue sum, const MlirValue *o) {
+  ir_builder *ir = &a->e->ir;
+  ir_branch shared;
+  ir_if_begin(ir, &shared, a->is_shared, none);
+  put_part(a, part_of(a, row, tile), part_values_of(a, row, tile), m, sum, o);
+  ir_if_else(ir, &shared, nothing);
+  MlirValue to = given_by(a, a->task->warp);
+  put_part(a, to, ir_at_constant(ir, to, ir->f32, 2), m, sum, o);
+  ir_if_end(ir, &shared, nothing);
 }
 
 /* This warp's tile of a query that sees so many keys, some of them in the tile. */
-static void emit_tile_of_warp(attention *a, MlirValue row, MlirValue seen, MlirValue first) {
+static void emit_tile_of_warp(attention *a, MlirValue row, MlirValue tile, MlirValue seen) {
   hmoec_cuda_emitter *e = a->e;
   ir_builder *ir = &e->ir;
+  MlirValue first = ir_mul_i(ir, tile, ir_i64(ir, KEYS));
   MlirValue last = ir_sub_i(ir, seen, ir_i64(ir, 1)), zero = ir_f32(ir, 0.0f), t = ir_add_i(ir, a->position, row);
   MlirValue keys[2], there[2], sums[2] = {zero, zero}, m = ir_f32(ir, -FLT_MAX), o[MOST_PANELS];
   for (int h = 0; h < 2; h++) {
@@ -288,39 +319,46 @@ static void emit_tile_of_warp(attention *a, MlirValue row, MlirValue seen, MlirV
   sum = cuda_reduce_over(e, CUDA_SUM, sum, CUDA_WARP / 2, 2);
   for (int64_t p = 0; p < a->panels; p++) o[p] = zero;
   add_values(a, sums, first, ir_min_i(ir, ir_i64(ir, KEYS), ir_sub_i(ir, seen, first)), o);
-  put_given(a, m, sum, o);
+  put_given(a, row, tile, m, sum, o);
 }
 
-/* Queries one behind the other, the tiles of each ascending, a warp each, and WARPS of them at one time. A thread then has a column of the result, or two, and
- * joins what those have given; rows before the last may see less than all tiles. */
+/* Tiles of the last of the queries in hand: so many has each. */
+static MlirValue tiles_of(attention *a) {
+  ir_builder *ir = &a->e->ir;
+  return ir_max_i(ir, ir_div_i(ir, ir_add_i(ir, a->end, ir_i64(ir, KEYS - 1)), ir_i64(ir, KEYS)), ir_i64(ir, 1));
+}
+
+/* Queries one behind the other, the tiles of each ascending, a warp each, and WARPS of them at one time: all, or the task's share of them. A thread then has a
+ * column of the result, or two, and joins what those have given; rows before the last may see less than all tiles. */
 static void emit_few(attention *a) {
   enum { MOST_OWN = MOST_PANELS * CUDA_PANEL / THREADS };
   hmoec_cuda_emitter *e = a->e;
   ir_builder *ir = &e->ir;
-  MlirValue zero = ir_f32(ir, 0.0f), one = ir_i64(ir, 1), width = ir_i64(ir, KEYS), least = ir_f32(ir, -FLT_MAX);
-  MlirValue tiles = ir_max_i(ir, ir_div_i(ir, ir_add_i(ir, a->end, ir_i64(ir, KEYS - 1)), width), one);
-  MlirValue all = ir_mul_i(ir, a->rows, tiles), state[2 + MOST_OWN] = {least, zero}; /* m, sum, o */
+  MlirValue zero = ir_f32(ir, 0.0f), one = ir_i64(ir, 1), least = ir_f32(ir, -FLT_MAX);
+  MlirValue tiles = tiles_of(a), all = ir_mul_i(ir, a->rows, tiles), state[2 + MOST_OWN] = {least, zero}; /* m, sum, o */
+  MlirValue begin = ir_div_i(ir, ir_mul_i(ir, all, a->share), a->shares),
+            end = ir_div_i(ir, ir_mul_i(ir, all, ir_add_i(ir, a->share, one)), a->shares);
   int64_t padded = a->panels * CUDA_PANEL, own = (padded + THREADS - 1) / THREADS;
   for (int64_t c = 0; c < own; c++) state[2 + c] = zero;
   ir_loop n, k;
-  ir_for_begin(ir, &n, ir_i64(ir, 0), all, WARPS, 2 + own, state);
+  ir_for_begin(ir, &n, begin, end, WARPS, 2 + own, state);
   MlirValue number = ir_add_i(ir, n.index, a->task->warp);
   ir_branch exists, sees;
-  ir_if_begin(ir, &exists, ir_compare_i(ir, IR_LT, number, all), none);
-  MlirValue row = ir_div_i(ir, number, tiles), first = ir_mul_i(ir, ir_rem_i(ir, number, tiles), width);
+  ir_if_begin(ir, &exists, ir_compare_i(ir, IR_LT, number, end), none);
+  MlirValue row = ir_div_i(ir, number, tiles), given_tile = ir_rem_i(ir, number, tiles);
   MlirValue seen = seen_by(a, ir_add_i(ir, a->position, row));
-  ir_if_begin(ir, &sees, ir_compare_i(ir, IR_LT, first, seen), none);
-  emit_tile_of_warp(a, row, seen, first);
+  ir_if_begin(ir, &sees, ir_compare_i(ir, IR_LT, ir_mul_i(ir, given_tile, ir_i64(ir, KEYS)), seen), none);
+  emit_tile_of_warp(a, row, given_tile, seen);
   ir_if_else(ir, &sees, nothing);
   MlirValue zeros[MOST_PANELS];
   for (int64_t p = 0; p < a->panels; p++) zeros[p] = zero;
-  put_given(a, least, zero, zeros);
+  put_given(a, row, given_tile, least, zero, zeros);
   ir_if_end(ir, &sees, nothing);
   cuda_if_end(e, &exists);
   cuda_barrier(e);
 
-  MlirValue has_columns = ir_compare_i(ir, IR_LT, a->task->thread, ir_i64(ir, padded));
-  MlirValue count = ir_min_i(ir, ir_i64(ir, WARPS), ir_sub_i(ir, all, n.index));
+  MlirValue has_columns = ir_compare_i(ir, IR_LT, a->task->thread, ir_select(ir, a->is_shared, ir_i64(ir, 0), ir_i64(ir, padded)));
+  MlirValue count = ir_min_i(ir, ir_i64(ir, WARPS), ir_sub_i(ir, end, n.index));
   ir_for_begin(ir, &k, ir_i64(ir, 0), ir_select(ir, has_columns, count, ir_i64(ir, 0)), 1, 2 + own, n.args);
   MlirValue item = ir_add_i(ir, n.index, k.index), tile = ir_rem_i(ir, item, tiles), given = given_by(a, k.index);
   MlirValue begins = ir_compare_i(ir, IR_EQ, tile, ir_i64(ir, 0)), of_old, of_new;
@@ -340,6 +378,51 @@ static void emit_few(attention *a) {
   ir_for_end(ir, &k, state);
   cuda_barrier(e); /* before the next tiles' come where these are */
   ir_for_end(ir, &n, k.args);
+}
+
+/* ---- what shared keys gave ---- */
+
+/* A warp a query and a panel of its columns, a lane a column. Lanes find the factors of 32 tiles at one time, a tile each: m of all tiles before it is a
+ * maximum over lanes, which is the same in any order. */
+static void emit_shared(attention *a) {
+  hmoec_cuda_emitter *e = a->e;
+  ir_builder *ir = &e->ir;
+  MlirValue zero = ir_f32(ir, 0.0f), least = ir_f32(ir, -FLT_MAX), one = ir_i64(ir, 1), panels = ir_i64(ir, a->panels),
+            lane = a->task->lane;
+  MlirValue tiles = tiles_of(a), last = ir_sub_i(ir, tiles, one);
+  ir_loop n, chunk, j;
+  ir_for_begin(ir, &n, a->task->warp, ir_mul_i(ir, a->rows, panels), WARPS, 0, NULL);
+  MlirValue row = ir_div_i(ir, n.index, panels),
+            column = ir_add_i(ir, ir_mul_i(ir, ir_rem_i(ir, n.index, panels), ir_i64(ir, CUDA_PANEL)), lane);
+  MlirValue values = ir_at(ir, part_values_of(a, row, ir_i64(ir, 0)), ir->f32, column);
+  ir_for_begin(ir, &chunk, ir_i64(ir, 0), tiles, CUDA_WARP, 3, (MlirValue[]){least, zero, zero}); /* m, sum, o */
+  MlirValue tile = ir_add_i(ir, chunk.index, lane), given = part_of(a, row, ir_min_i(ir, tile, last));
+  MlirValue tile_m = cuda_f32(e, given, ir_i64(ir, 0)), tile_sum = cuda_f32(e, given, one);
+  MlirValue m = larger(ir, tile_m, cuda_lane_below(e, tile_m, 1)); /* of the tiles up to this one */
+  for (int32_t distance = 2; distance < CUDA_WARP; distance *= 2) m = larger(ir, cuda_lane_below(e, m, distance), m);
+  m = larger(ir, m, chunk.args[0]);
+  MlirValue before = cuda_lane_below(e, m, 1);
+  before = ir_select(ir, ir_compare_i(ir, IR_EQ, lane, ir_i64(ir, 0)), chunk.args[0], before);
+  MlirValue of_old, of_new, unused = zero;
+  join(a, tile_m, tile_sum, &before, &unused, &of_old, &of_new);
+  MlirValue count = ir_min_i(ir, ir_i64(ir, CUDA_WARP), ir_sub_i(ir, tiles, chunk.index));
+  ir_for_begin(ir, &j, ir_i64(ir, 0), count, UNROLLED, 2, &chunk.args[1]);
+  MlirValue sum = j.args[0], o = j.args[1], loaded[UNROLLED];
+  for (int64_t u = 0; u < UNROLLED; u++) {
+    MlirValue at = ir_min_i(ir, ir_add_i(ir, chunk.index, ir_add_i(ir, j.index, ir_i64(ir, u))), last);
+    loaded[u] = cuda_f32(e, cuda_row(e, values, at, a->panels * CUDA_PANEL), ir_i64(ir, 0));
+  }
+  for (int64_t u = 0; u < UNROLLED; u++) {
+    MlirValue number = ir_add_i(ir, j.index, ir_i64(ir, u)), is_there = ir_compare_i(ir, IR_LT, number, count);
+    MlirValue from = ir_truncate(ir, number), fade = cuda_lane_value(e, of_old, from), factor = cuda_lane_value(e, of_new, from);
+    sum = ir_select(ir, is_there, cuda_fma(e, sum, fade, ir_mul(ir, cuda_lane_value(e, tile_sum, from), factor)), sum);
+    o = ir_select(ir, is_there, cuda_fma(e, o, fade, ir_mul(ir, loaded[u], factor)), o);
+  }
+  ir_for_end(ir, &j, (MlirValue[]){sum, o});
+  m = cuda_lane_value(e, m, ir_i32(ir, CUDA_WARP - 1)); /* lanes behind the last tile have its m */
+  ir_for_end(ir, &chunk, (MlirValue[]){m, j.args[0], j.args[1]});
+  put_result(a, row, column, chunk.args[2], chunk.args[1]);
+  ir_for_end(ir, &n, NULL);
 }
 
 /* ---- many queries ---- */
@@ -547,6 +630,23 @@ static void emit_many(attention *a) {
   }
 }
 
+/* The queries of a part of the task: all in one way, by their number, or by what the launch is for. */
+static void emit_queries(attention *a) {
+  ir_builder *ir = &a->e->ir;
+  ir_branch joins, few;
+  ir_if_begin(ir, &joins, ir_compare_i(ir, IR_EQ, a->task->splits, ir_i64(ir, 0)), none);
+  emit_shared(a);
+  ir_if_else(ir, &joins, nothing);
+  load_queries(a);
+  cuda_barrier(a->e);
+  ir_if_begin(ir, &few, ir_compare_i(ir, IR_LE, a->rows, ir_i64(ir, FEW)), none);
+  emit_few(a);
+  ir_if_else(ir, &few, nothing);
+  emit_many(a);
+  ir_if_end(ir, &few, nothing); /* which ends behind a barrier after the last reading of queries */
+  ir_if_end(ir, &joins, nothing);
+}
+
 void hmoec_cuda_emit_attention(hmoec_cuda_emitter *e, const hmoec_attention_spec *spec, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
   attention a = {.e = e, .spec = spec, .task = task, .panels = cuda_panels_of(spec->head_size)};
@@ -554,7 +654,11 @@ void hmoec_cuda_emit_attention(hmoec_cuda_emitter *e, const hmoec_attention_spec
   a.kv_length = cuda_dim(e, task, 3), a.capacity = cuda_dim(e, task, 4);
   MlirValue heads = ir_i64(ir, spec->heads), step = ir_i64(ir, spec->query_block), one = ir_i64(ir, 1);
   MlirValue blocks = ir_div_i(ir, ir_add_i(ir, length, ir_sub_i(ir, step, one)), step);
-  MlirValue block = ir_rem_i(ir, task->task, blocks), of_batch = ir_div_i(ir, task->task, blocks);
+  a.is_shared = ir_compare_i(ir, IR_GT, task->splits, one);
+  a.shares = ir_max_i(ir, task->splits, one);
+  a.share = ir_rem_i(ir, task->task, a.shares);
+  MlirValue number = ir_div_i(ir, task->task, a.shares);
+  MlirValue block = ir_rem_i(ir, number, blocks), of_batch = ir_div_i(ir, number, blocks);
   MlirValue batch_row = ir_div_i(ir, of_batch, heads), head = ir_rem_i(ir, of_batch, heads);
   MlirValue kv_row = ir_div_i(ir, batch_row, ir_div_i(ir, cuda_dim(e, task, 0), cuda_dim(e, task, 5)));
   MlirValue strip = ir_mul_i(ir, ir_add_i(ir, ir_mul_i(ir, kv_row, heads), head), a.capacity);
@@ -575,15 +679,11 @@ void hmoec_cuda_emit_attention(hmoec_cuda_emitter *e, const hmoec_attention_spec
   a.rows = ir_min_i(ir, ir_i64(ir, tile_rows(&a)), ir_sub_i(ir, end, part.index));
   a.position = ir_add_i(ir, past, part.index);
   a.end = seen_by(&a, ir_add_i(ir, a.position, ir_sub_i(ir, a.rows, one)));
-  load_queries(&a);
+  MlirValue query = ir_add_i(ir, ir_mul_i(ir, of_batch, length), part.index);
+  a.most_tiles = ir_div_i(ir, ir_add_i(ir, a.kv_length, ir_i64(ir, KEYS - 1)), ir_i64(ir, KEYS));
+  a.parts =
+      cuda_row(e, cuda_binding(e, task, 6), ir_mul_i(ir, query, a.most_tiles), hmoec_cuda_attention_part_floats(spec->head_size));
   pad_rows(&a);
-  cuda_barrier(e);
-  ir_branch few;
-  ir_if_begin(ir, &few, ir_compare_i(ir, IR_LE, a.rows, ir_i64(ir, FEW)), none);
-  emit_few(&a);
-  ir_if_else(ir, &few, nothing);
-  emit_many(&a);
-  ir_if_end(ir, &few, nothing);
-  cuda_barrier(e); /* before other queries come where these are */
+  emit_queries(&a);
   ir_for_end(ir, &part, NULL);
 }

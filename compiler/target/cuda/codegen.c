@@ -63,6 +63,7 @@ int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel, const hmoec_cuda_chi
 
 uint32_t hmoec_cuda_column_steps(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
   if (kernel->family == HMOEC_KERNEL_PACK_ROWS) return HMOE_CUDA_PLANE / CUDA_PANEL;
+  if (kernel->family == HMOEC_KERNEL_ATTENTION) return HMOE_CUDA_SHARES_KEYS;
   return kernel->family == HMOEC_KERNEL_MATMUL ? way_of(&kernel->spec.matmul, chip)->column_steps : 0;
 }
 

@@ -90,8 +90,10 @@ void cuda_prefix_sums(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_
 MlirValue cuda_goes_before(hmoec_cuda_emitter *e, MlirValue value, MlirValue place, MlirValue other, MlirValue other_place);
 /* Whether two sets of so many experts, i32 in ascending order, are the same. */
 MlirValue cuda_same_set(hmoec_cuda_emitter *e, MlirValue set, MlirValue other, MlirValue top_k);
-/* An i32 of the lane so many below; a lane that has none there gets its own. All lanes come. */
+/* An i32 or f32 of the lane so many below; a lane that has none there gets its own. All lanes come. */
 MlirValue cuda_lane_below(hmoec_cuda_emitter *e, MlirValue value, int32_t distance);
+/* An f32 of a lane, an i32 of which the last five bits count. All lanes come. */
+MlirValue cuda_lane_value(hmoec_cuda_emitter *e, MlirValue value, MlirValue lane);
 /* The i64 at an address becomes the lesser of it and `value`, unsigned, whatever else does the same. */
 void cuda_atomic_least(hmoec_cuda_emitter *e, MlirValue address, MlirValue value);
 /* The integer at an address grows by `value`, whatever else does the same. */
@@ -180,6 +182,8 @@ void hmoec_cuda_emit_store(hmoec_cuda_emitter *e, const hmoec_store_spec *spec, 
 int64_t hmoec_cuda_attention_most_head(void);
 /* Queries of a head that a block has at one time. */
 int64_t hmoec_cuda_attention_rows(int64_t head_size);
+/* Floats that a tile of shared keys gives a query (hmoe/abi_cuda.h). */
+int64_t hmoec_cuda_attention_part_floats(int64_t head_size);
 enum { CUDA_ATTENTION_THREADS = 256 };
 int64_t hmoec_cuda_attention_shared_bytes(const hmoec_attention_spec *spec);
 void hmoec_cuda_emit_attention(hmoec_cuda_emitter *e, const hmoec_attention_spec *spec, const hmoec_cuda_task *task);

@@ -192,8 +192,15 @@ static MlirValue exchange(hmoec_cuda_emitter *e, MlirValue value, int32_t distan
 
 MlirValue cuda_lane_below(hmoec_cuda_emitter *e, MlirValue value, int32_t distance) {
   ir_builder *ir = &e->ir;
+  MlirType type = mlirValueGetType(value);
   MlirValue operands[] = {ir_i32(ir, -1), value, ir_i32(ir, distance), ir_i32(ir, 0)};
-  return ir_intrinsic(ir, "llvm.nvvm.shfl.sync.up.i32", ir->i32, 4, operands);
+  return ir_intrinsic(ir, mlirTypeIsAF32(type) ? "llvm.nvvm.shfl.sync.up.f32" : "llvm.nvvm.shfl.sync.up.i32", type, 4, operands);
+}
+
+MlirValue cuda_lane_value(hmoec_cuda_emitter *e, MlirValue value, MlirValue lane) {
+  ir_builder *ir = &e->ir;
+  MlirValue operands[] = {ir_i32(ir, -1), value, lane, ir_i32(ir, CUDA_WARP - 1)};
+  return ir_intrinsic(ir, "llvm.nvvm.shfl.sync.idx.f32", ir->f32, 4, operands);
 }
 
 static void change(hmoec_cuda_emitter *e, int how, MlirValue address, MlirValue value) {
