@@ -27,7 +27,7 @@ static void work(void *context, size_t worker) {
 }
 
 hmoe_status hmoe_workers_init(hmoe_workers *workers, const hmoe_options *options, const hmoe_allocator *allocator) {
-  *workers = (hmoe_workers){.threads = 1};
+  *workers = (hmoe_workers){0};
   if (options->executor) {
     workers->executor = *options->executor;
     workers->threads = options->executor->threads;

@@ -462,6 +462,32 @@ static void test_refused_steps(void **state) {
   }
 }
 
+/* A module that is not planned, or for another target, is none to read; what is said is that. */
+static void test_other_modules(void **state) {
+  (void)state;
+  static const struct {
+    const char *attributes, *message;
+  } rows[] = {{"hmk.dtype = \"f32\", hmk.weight_bytes = 0 : i64, hmk.target = \"cuda\", hmk.schedule = {}",
+               "expected a module planned for target cpu, found cuda"},
+              {"hmk.dtype = \"f32\", hmk.weight_bytes = 0 : i64, hmk.schedule = {}",
+               "expected a planned module with hmk.target and hmk.schedule"},
+              {"hmk.dtype = \"f32\", hmk.weight_bytes = 0 : i64, hmk.target = \"cpu\"",
+               "expected a planned module with hmk.target and hmk.schedule"}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char module[512];
+    module_fixture fixture;
+    hmoec_unit unit;
+    snprintf(module, sizeof module,
+             "module attributes {%s} {\nfunc.func @run() attributes {hmk.dims = array<i64>, hmk.model = \"m\"} {\nreturn\n}\n}\n",
+             rows[i].attributes);
+    fixture_init(&fixture, NULL);
+    assert_false(unit_make(&fixture, module, &unit));
+    assert_string_equal(hmoec_diagnostics_first(fixture.diagnostics), rows[i].message);
+    assert_true(!unit.plan && !unit.name && !unit.kernels);
+    fixture_deinit(&fixture);
+  }
+}
+
 /* ---- plans of models ---- */
 
 static void session_make(hmoec_session *session, hmoec_diagnostics *diagnostics, const char *path, const char *spec,
@@ -904,9 +930,11 @@ static void test_manifests(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_open_steps), cmocka_unit_test(test_run_steps),           cmocka_unit_test(test_refused_steps),
-      cmocka_unit_test(test_kernels),    cmocka_unit_test(test_kernels_of_the_host), cmocka_unit_test(test_stamp),
-      cmocka_unit_test(test_headers),    cmocka_unit_test(test_manifests),
+      cmocka_unit_test(test_open_steps),          cmocka_unit_test(test_run_steps),
+      cmocka_unit_test(test_refused_steps),       cmocka_unit_test(test_kernels),
+      cmocka_unit_test(test_kernels_of_the_host), cmocka_unit_test(test_stamp),
+      cmocka_unit_test(test_other_modules),       cmocka_unit_test(test_headers),
+      cmocka_unit_test(test_manifests),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

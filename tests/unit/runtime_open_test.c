@@ -2,6 +2,7 @@
 #include "runtime_fixture.h"
 
 #include <limits.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -473,6 +474,103 @@ static void test_bad_plans(void **state) {
   toy_destroy(t);
 }
 
+/* As many threads as this process has CPUs, or as its group may use of them. */
+static void test_automatic_threads(void **state) {
+  (void)state;
+  cpu_set_t all, one;
+  char membership[4096] = "";
+  FILE *file = fopen("/proc/self/cgroup", "r");
+  if (file) {
+    membership[fread(membership, 1, sizeof membership - 1, file)] = 0;
+    fclose(file);
+  }
+  size_t quota = hmoe_threads_quota(membership, "/sys/fs/cgroup"), threads;
+  assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+  size_t cpus = (size_t)CPU_COUNT(&all);
+  unsetenv("HMOE_NUM_THREADS");
+  assert_ok(hmoe_threads_choose(0, &threads));
+  assert_int_equal(threads, quota && quota < cpus ? quota : cpus);
+  CPU_ZERO(&one);
+  for (size_t i = 0; i < CPU_SETSIZE && !CPU_COUNT(&one); i++)
+    if (CPU_ISSET(i, &all)) CPU_SET(i, &one);
+  assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+  assert_ok(hmoe_threads_choose(0, &threads));
+  assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+  assert_int_equal(threads, 1);
+  static const char *const good[] = {"1", "4096", " 7", "+5"};
+  static const size_t counts[] = {1, 4096, 7, 5};
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+    setenv("HMOE_NUM_THREADS", good[i], 1);
+    assert_ok(hmoe_threads_choose(0, &threads));
+    assert_int_equal(threads, counts[i]);
+  }
+  setenv("HMOE_NUM_THREADS", "", 1); /* as if it were not there */
+  assert_ok(hmoe_threads_choose(0, &threads));
+  assert_int_equal(threads, quota && quota < cpus ? quota : cpus);
+  unsetenv("HMOE_NUM_THREADS");
+}
+
+/* Words that HMOE_DEBUG does not know are noted, each; those that it knows are not, nor is nothing. */
+static void test_debug_words(void **state) {
+  (void)state;
+  static const struct {
+    const char *list, *notes;
+    bool run;
+  } cases[] = {{NULL, "", false},
+               {"", "", false},
+               {"run", "", true},
+               {",run,", "", true},
+               {"rum", "HMOE_DEBUG: expected run, found \"rum\"\n", false},
+               {"ru", "HMOE_DEBUG: expected run, found \"ru\"\n", false},
+               {"runs,run", "HMOE_DEBUG: expected run, found \"runs\"\n", true},
+               {"a,run,b", "HMOE_DEBUG: expected run, found \"a\"\nHMOE_DEBUG: expected run, found \"b\"\n", true},
+               {"a-word-of-sixty-characters-0123456789012345678901234567890123",
+                "HMOE_DEBUG: expected run, found \"a-word-of-sixty-characters-012345678901234567890123456789012\"\n", false}};
+  toy *t = toy_create();
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char notes[512] = "";
+    hmoe_options options = fixture_options(1);
+    options.note = collect_note;
+    options.note_context = notes;
+    if (cases[i].list) setenv("HMOE_DEBUG", cases[i].list, 1);
+    else unsetenv("HMOE_DEBUG");
+    bool run = hmoe_debug_enabled("run");
+    hmoe_status status = open_with(t, &options);
+    unsetenv("HMOE_DEBUG");
+    assert_ok(status);
+    if (strcmp(notes, cases[i].notes) != 0 || run != cases[i].run) fail_msg("case %zu: %d, %s", i, run, notes);
+  }
+  toy_destroy(t);
+}
+
+/* What a checkpoint has more than the model uses, by name: the first four, and how many more. */
+static void test_surplus(void **state) {
+  (void)state;
+  static const char *const extras[] = {"a", "z", "b", "c", "d"};
+  static const char *const notes_of[] = {"",
+                                         "toy.safetensors: 1 tensor is not used: a\n",
+                                         "toy.safetensors: 2 tensors are not used: a, z\n",
+                                         "toy.safetensors: 3 tensors are not used: a, b, z\n",
+                                         "toy.safetensors: 4 tensors are not used: a, b, c, z\n",
+                                         "toy.safetensors: 5 tensors are not used: a, b, c, d, and 1 more\n"};
+  toy *t = toy_create();
+  for (size_t count = 0; count <= 5; count++) {
+    char notes[512] = "";
+    hmoe_options options = fixture_options(1);
+    options.note = collect_note;
+    options.note_context = notes;
+    file_deinit(&t->file);
+    file_tensor(&t->file, "bias", "F32", FILE_SHAPE(3), bias_values, 12);
+    file_tensor(&t->file, "experts.0.w", "F32", FILE_SHAPE(4, 2), expert_values, 32);
+    file_tensor(&t->file, "experts.1.w", "F32", FILE_SHAPE(4, 2), expert_values, 32);
+    for (size_t i = 0; i < count; i++) file_tensor(&t->file, extras[i], "I64", FILE_SHAPE(1), expert_values, 8);
+    t->weights = file_finish(&t->file);
+    assert_ok(open_with(t, &options));
+    assert_string_equal(notes, notes_of[count]);
+  }
+  toy_destroy(t);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_status),       cmocka_unit_test(test_null_arguments),
@@ -480,7 +578,8 @@ int main(void) {
       cmocka_unit_test(test_cpu),          cmocka_unit_test(test_thread_count),
       cmocka_unit_test(test_quota),        cmocka_unit_test(test_refused_threads),
       cmocka_unit_test(test_tensors),      cmocka_unit_test(test_damaged_plans),
-      cmocka_unit_test(test_bad_plans),
+      cmocka_unit_test(test_bad_plans),    cmocka_unit_test(test_automatic_threads),
+      cmocka_unit_test(test_debug_words),  cmocka_unit_test(test_surplus),
 #if defined(__x86_64__)
       cmocka_unit_test(test_features),
 #endif

@@ -901,6 +901,52 @@ static void test_trace(void **state) {
   free(plan);
 }
 
+static void returning_parallel_for(void *context, size_t count, void (*task)(void *, size_t), void *task_context) {
+  (void)count;
+  if (context) task(task_context, 0);
+}
+
+/* Memory that is asked for with zeros has them to its last byte, whoever writes them; or it is not there. */
+static void test_zeroed_memory(void **state) {
+  (void)state;
+  static const size_t sizes[] = {0, 1, 4 << 20, (4 << 20) + 1, (8 << 20) - 1, 9 << 20};
+  static const hmoe_executor executors[] = {{NULL, 1, fixture_parallel_for}, {NULL, 3, fixture_parallel_for}};
+  counting c = {0};
+  const hmoe_allocator allocator = {&c, count_allocate, count_release};
+  hmoe_options options = fixture_options(0);
+  hmoe_workers workers;
+  void *memory;
+  for (size_t i = 0; i < 2 * (sizeof sizes / sizeof *sizes); i++) {
+    size_t size = sizes[i / 2];
+    options.executor = &executors[i % 2];
+    assert_ok(hmoe_workers_init(&workers, &options, &allocator));
+    assert_int_equal(workers.threads, executors[i % 2].threads);
+    assert_ok(hmoe_workers_allocate(&workers, &allocator, size, "a test", &memory));
+    for (size_t b = 0; b < size; b++)
+      if (((uint8_t *)memory)[b]) fail_msg("byte %zu of %zu", b, size);
+    hmoe_release(&allocator, memory, size);
+    assert_int_equal(c.live, 0);
+    hmoe_workers_deinit(&workers, &allocator);
+  }
+  for (int done = 0; done < 2; done++) {
+    const hmoe_executor lazy = {done ? &c : NULL, 3, returning_parallel_for};
+    char text[64];
+    options.executor = &lazy;
+    assert_ok(hmoe_workers_init(&workers, &options, &allocator));
+    memory = &c;
+    snprintf(text, sizeof text, "the executor returned after %d of 3 tasks", done);
+    says_exactly(hmoe_workers_allocate(&workers, &allocator, 9 << 20, "a test", &memory), HMOE_INTERNAL, "%s", text);
+    assert_null(memory);
+    assert_int_equal(c.live, 0);
+    hmoe_workers_deinit(&workers, &allocator);
+  }
+  c.fail_at = c.calls + 1;
+  options.executor = &executors[0];
+  assert_ok(hmoe_workers_init(&workers, &options, &allocator));
+  assert_fails(hmoe_workers_allocate(&workers, &allocator, 9 << 20, "a test", &memory), HMOE_OUT_OF_MEMORY,
+               "no memory for a test...");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_layer),
@@ -920,6 +966,7 @@ int main(void) {
       cmocka_unit_test(test_neighbours),
       cmocka_unit_test(test_bindings),
       cmocka_unit_test(test_trace),
+      cmocka_unit_test(test_zeroed_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
