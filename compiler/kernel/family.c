@@ -75,6 +75,8 @@ static const field product_fields[] = {
     FIELD("paired", hmoec_matmul_spec, paired, LISTED),
     FIELD("few_rows", hmoec_matmul_spec, few_rows, LISTED),
     FIELD("dropped_bare", hmoec_matmul_spec, dropped_bare, LISTED),
+    FIELD("a_loose", hmoec_matmul_spec, a_loose, LISTED),
+    FIELD("c_loose", hmoec_matmul_spec, c_loose, LISTED),
     FIELD("segments", hmoec_matmul_spec, segments, SEGMENTS),
     FIELD("dropped", hmoec_matmul_spec, dropped_column, INTS),
     FACT("b_group_bytes", hmoec_matmul_spec, b_group_bytes, INT, HMOEC_FACT_GROUP_BYTES, "b"),

@@ -232,44 +232,50 @@ static void test_wild_rows(void **state) {
   }
 }
 
-/* Few rows, of so much depth that a warp's stages are used several times in a panel; and rows of a caller's, which may lie at any f32: the bits are the same. */
+/* Few rows, of so much depth that a warp's stages are used several times in a panel; and rows and a C that begin at any f32: the bits are the same. */
 static void test_few_rows(void **state) {
   (void)state;
-  enum { KERNELS = 6 };
-  static const int64_t depths[KERNELS] = {1100, 1088, 640, 320, 64, 1100};
+  enum { KERNELS = 8, NARROW = 6 };
+  static const int64_t depths[KERNELS] = {1100, 1088, 640, 320, 64, 1100, 1088, 64};
   for (const hmoec_cuda_chip *chip = hmoec_cuda_chips; chip->name; chip++) {
-    hmoec_kernel kernels[KERNELS];
-    for (int i = 0; i < KERNELS; i++)
+    hmoec_kernel kernels[2 * KERNELS];
+    for (int i = 0; i < KERNELS; i++) {
+      const int64_t columns = i < NARROW ? 100 : 60;
       kernels[i] = (hmoec_kernel){.family = HMOEC_KERNEL_MATMUL,
                                   .spec.matmul = {.format = HMOEC_FORMAT_BF16,
                                                   .few_rows = true,
-                                                  .paired = i % 2,
+                                                  .paired = i % 2 && i < NARROW,
                                                   .k = depths[i],
-                                                  .n = 100,
+                                                  .n = columns,
                                                   .a_stride = depths[i] + 4 * (i % 3),
-                                                  .c_stride = 100,
+                                                  .c_stride = columns,
+                                                  .accumulate = i % 3 == 1,
                                                   .row_block = 40,
-                                                  .norm = i == KERNELS - 1 ? HMOEC_NORM_RMS : HMOEC_NORM_NONE,
+                                                  .norm = i == 5 ? HMOEC_NORM_RMS : HMOEC_NORM_NONE,
                                                   .norm_epsilon = 1e-5,
                                                   .norm_scale = 1,
                                                   .segments = 1,
-                                                  .segment = {{100, HMOEC_ACTIVATION_NONE, false, false}}}};
-    harness_unit u = harness_compile_for(chip, kernels, KERNELS, hmoec_cpu_schedule_default(DEEPEST), NULL);
+                                                  .segment = {{columns, HMOEC_ACTIVATION_NONE, false, false}}}};
+      kernels[KERNELS + i] = kernels[i];
+      kernels[KERNELS + i].spec.matmul.a_loose = kernels[KERNELS + i].spec.matmul.c_loose = true;
+    }
+    harness_unit u = harness_compile_for(chip, kernels, 2 * KERNELS, hmoec_cpu_schedule_default(DEEPEST), NULL);
     for (size_t i = 0; i < KERNELS; i++) {
       problem p = problem_create(&kernels[i].spec.matmul, 36, NULL);
       if (kernels[i].spec.matmul.norm == HMOEC_NORM_NONE) check_product(&u, i, &p, -1);
       else run_product(&u, i, &p, 0, 1, p.blocks);
-      harness_buffer moved = harness_floats((int64_t)(p.a.bytes / 4) + 1);
+      harness_buffer moved = harness_floats((int64_t)(p.a.bytes / 4) + 1), moved_c = harness_floats((int64_t)(p.c.bytes / 4) + 3);
       memcpy((float *)moved.data + 1, p.a.data, p.a.bytes);
+      memcpy((float *)moved_c.data + 3, p.c_before, p.c.bytes);
       void *buffers[BINDINGS], *first = malloc(p.c.bytes);
       memcpy(first, p.c.data, p.c.bytes);
-      memcpy(p.c.data, p.c_before, p.c.bytes);
       problem_bind(&p, buffers);
       buffers[0] = (float *)moved.data + 1;
-      harness_launch(&u, i, buffers, NULL, 0, p.rows, p.blocks, p.blocks, 1);
-      assert_memory_equal(first, p.c.data, p.c.bytes);
+      buffers[2] = (float *)moved_c.data + 3;
+      harness_launch(&u, KERNELS + i, buffers, NULL, 0, p.rows, p.blocks, p.blocks, 1);
+      assert_memory_equal(first, (float *)moved_c.data + 3, p.c.bytes);
       free(first);
-      harness_free(&moved);
+      harness_free(&moved), harness_free(&moved_c);
       problem_destroy(&p);
     }
     harness_destroy(&u);

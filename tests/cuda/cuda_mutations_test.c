@@ -11,6 +11,9 @@ enum {
   K = 100,
   FEW_K = 168, /* all warps are one team; whole pieces, so that all that stands under a guard is done by some lane */
   N = 70,
+  TEAMS_N = 290, /* of one plane: every warp is a team, and has steps of its own, all stages' and more */
+  NARROW_K = 640, /* more planes than warps, in steps of less than a panel */
+  NARROW_N = 40,
   ROWS = 100,
   PACKED = 128,
   NORM_ROWS = 20,
@@ -30,6 +33,13 @@ static const struct harmless {
      "a quotient that is known to be 0 is computed, and is 0"},
     {"stream", "guard: never", "setp.lt.u64  %p, %rd, %rd; mov.b64  %rd, 0; @%p bra  $L",
      "a quotient that is known to be 0 is computed, and is 0"},
+    {"stream", "guard: always", "setp.eq.b64  %p, %rd, 2; @%p bra  $L", "what is read in pieces may be read value by value"},
+    {"stream", "guard: never", "setp.eq.b64  %p, %rd, 2; @%p bra  $L", "and this piece of the last plane is whole"},
+    {"stream", "guard: never", "setp.lt.s64  %p, %rd, 9; mov.b32  %r, %r; @%p bra  $L",
+     "in place of rows that are missing there is the first one, whose sums nobody reads"},
+    {"stream", "guard: never", "setp.lt.s64  %p, %rd, 25; setp.gt.s64", "as above"},
+    {"stream", "guard: never", "setp.ge.u64  %p, %rd, %rd; cp.async.commit_group; @%p bra  $L",
+     "in place of weights behind a group's last plane there are the next group's, which nobody multiplies"},
     {"tile80", "guard: never", "setp.lt.u64  %p, %rd, %rd; mov.b64  %rd, 0; @%p bra  $L",
      "a quotient that is known to be 0 is computed, and is 0"},
     {"matmul", "guard: never", "setp.lt.s32  %p, %r, 1; @%p bra  $L", "a block has at least one row (hmoe/abi.h)"},
@@ -198,6 +208,8 @@ static void mutate_product(harness_unit *u, const char *name, size_t kernel, int
       p->a = harness_alloc((size_t)((p->blocks + SPARE) * PACKED * s->a_stride) * 2);
       for (size_t e = 0; e < p->a.bytes / 2; e++) ((uint16_t *)p->a.data)[e] = harness_bf16(harness_float());
     }
+    for (int64_t e = 0; !s->a_in_place && e < (int64_t)(p->a.bytes / 4); e++) /* nobody may read what is between rows */
+      if (e % s->a_stride >= s->k) ((float *)p->a.data)[e] = NAN;
     input *in = &subject.inputs[i];
     *in = (input){
         .rows = p->rows, .blocks = p->blocks, .most = p->blocks + SPARE, .splits = i == 1 ? 2 : 1, .first = !i, .out = &p->c};
@@ -210,12 +222,17 @@ static void mutate_product(harness_unit *u, const char *name, size_t kernel, int
 
 static void test_every_chip(void **state) {
   (void)state;
-  enum { FLOATS, FEW, MANY, PACKING, NORM, KERNELS };
-  hmoec_matmul_spec few = product(FEW_K, N, 32, HMOEC_FORMAT_BF16);
-  few.few_rows = true;
+  enum { FLOATS, FEW, TEAMS, NARROW, MANY, PACKING, NORM, KERNELS };
+  hmoec_matmul_spec few = product(FEW_K, N, 32, HMOEC_FORMAT_BF16),
+                    teams = product(HMOE_CUDA_PLANE, TEAMS_N, 32, HMOEC_FORMAT_BF16),
+                    narrow = product(NARROW_K, NARROW_N, 40, HMOEC_FORMAT_BF16);
+  few.few_rows = teams.few_rows = narrow.few_rows = true;
+  teams.accumulate = true;
   const hmoec_kernel kernels[KERNELS] = {
       [FLOATS] = {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = product(K, N, 2 * ROWS, HMOEC_FORMAT_F32)},
       [FEW] = {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = few},
+      [TEAMS] = {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = teams},
+      [NARROW] = {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = narrow},
       [MANY] = {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = packed_product(300, 200)},
       [PACKING] = {.family = HMOEC_KERNEL_PACK_ROWS,
                    .spec.pack_rows = {.n = K,
@@ -233,6 +250,8 @@ static void test_every_chip(void **state) {
   harness_unit u = harness_compile_for(&hmoec_cuda_chips[0], kernels, KERNELS, hmoec_cpu_schedule_default(DEEPEST), NULL);
   mutate_product(&u, "matmul", FLOATS, 2 * ROWS);
   mutate_product(&u, "stream", FEW, 3 * ROWS);
+  mutate_product(&u, "stream", TEAMS, 3 * ROWS);
+  mutate_product(&u, "stream", NARROW, 3 * ROWS);
   mutate_product(&u, "tile80", MANY, 3 * ROWS);
   harness_buffer a = harness_floats(ROWS * K), weight = harness_floats(K), bias = harness_floats(K);
   harness_buffer planes = harness_floats(PACKED * HMOE_CUDA_PLANE), rows = harness_floats(ROWS * 128);

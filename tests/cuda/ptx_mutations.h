@@ -51,7 +51,7 @@ static const ptx_rule ptx_rules[] = {
      PTX_FURTHER,
      0,
      NULL,
-     {"ld.shared", "st.shared", "ld.global", "st.global", "cp.async.c", "ldmatrix", "atom."}},
+     {"ld.shared", "st.shared", "ld.global", "st.global", "cp.async.ca", "cp.async.cg", "ldmatrix", "atom."}},
 };
 enum { PTX_RULES = sizeof ptx_rules / sizeof *ptx_rules };
 

@@ -26,11 +26,12 @@ FILL = 900 # cycles until the first stage of a block has come
 WARP, SCHEDULERS = 32, 4
 PANEL, PLANE, TILE_ROWS, TILE_PANELS, RASTER = 32, 64, 128, 8, 8 # of compiler/target/cuda/tile90.c
 STREAM_ROWS, STREAM_WARPS, STREAM_TILE, STREAM_RING = 32, 4, 8, 64 << 10 # of stream.c; bytes of its stages
-STREAM_ROWS_AT_ONCE = 4 # of a thread, in the epilogue of teams
+STREAM_TEAM_VALUES = 4 * 4 # of a thread, in the epilogue of teams
+NARROW, NARROW_WARPS, NARROW_STEP = 64, 8, 16 # columns of a product of which stream.c makes narrow steps, by so many warps
 WAVES, GROUP_THREADS, GROUP_ROWS = 2, 256, 1024 # of runtime/cuda/steps.c; rows of a chunk of group.c without a capacity
 F32_ROWS, F32_COLUMNS, F32_THREADS = 64, 64, 256 # of matmul.c
 FEW_MOST, FEW_VALUES = 8, 1 << 18 # of cuda.h: what takes the way for few
-FEW_ROWS, FEW_NARROW, FEW_NARROW_STEP, FEW_SHARED, FEW_SUMS = 4, 64, 8, 17 << 10, 4096 # of few.c
+FEW_ROWS, FEW_NARROW_STEP, FEW_SHARED, FEW_SUMS = 4, 8, 17 << 10, 4096 # of few.c
 PART_ROWS, PANEL_PARTS = 4, 4 # of include/hmoe/abi_cuda.h
 ROW_WARPS, ROW_THREADS = 8, 256 # of steps over rows
 LINE, LANES_BYTES = 128, 512 # of the first-level cache; what a warp's widest access moves
@@ -57,6 +58,10 @@ def columns_of(step):
     if "paired" in a["flags"]:
         paired = ceil(a["segments"][0], PANEL) if len(a["segments"]) == 4 else a["dropped"][0] // PANEL
     return ceil(a["n"], PANEL) + paired, ceil(a["n"], PANEL)
+
+
+def is_narrow(attributes):
+    return attributes["n"] <= NARROW and "paired" not in attributes["flags"] and len(attributes["segments"]) < 8
 
 
 def flops_of(step, rows):
@@ -191,13 +196,17 @@ class Run:
         planes, (right, panels) = ceil(a["k"], PLANE), columns_of(step)
         row_block = a["schedule"]["row_block"]
         bound = plan.block_bound(sum(rows), row_block, self.groupings[step.operands["blocks"]["name"]][1] if step.operands.get("blocks") else 1)
-        splits = self.splits(bound, panels)
+        narrow = is_narrow(a)
+        warps, width = (NARROW_WARPS, NARROW_STEP) if narrow else (STREAM_WARPS, PANEL)
+        steps = panels * PANEL // width # of C's columns
+        splits = self.splits(bound, panels * PANEL_PARTS * ceil(min(sum(rows), row_block), PART_ROWS) if narrow else panels)
         part_rows = STREAM_ROWS if a["norm"] == "none" else STREAM_ROWS // 2
-        shared = STREAM_RING + STREAM_WARPS * STREAM_ROWS * ((2 if right > panels else 1) * PANEL + 4) * 4
-        at_once = kernel.blocks_at_once(STREAM_WARPS * WARP, shared)
-        team = min(STREAM_WARPS, 1 << (planes - 1).bit_length()) # warps that share a depth
-        teams = STREAM_WARPS // team # and how many there are, with panels of their own
-        rows_at_once = STREAM_ROWS_AT_ONCE if teams > 1 else 1
+        shared = STREAM_RING + warps * STREAM_ROWS * ((2 if right > panels else 1) * width + 4) * 4
+        at_once = kernel.blocks_at_once(warps * WARP, shared)
+        team = min(warps, 1 << (planes - 1).bit_length()) # warps that share a depth
+        teams = warps // team # and how many there are, with steps of their own
+        values_at_once = STREAM_TEAM_VALUES if teams > 1 else 1
+        row_loads = 4 if step.operands["a"]["element"] == "f32" else 2 # of a tile of rows, in a plane
         tasks = longest = slots = l2 = l1 = 0 # cycles of the longest task; issue slots, bytes and cycles of all
         for block_rows in plan.cut_rows(rows, row_block):
             parts, cycles = ceil(block_rows, part_rows), 0
@@ -207,15 +216,23 @@ class Run:
                 loop, once = self.stream_loop(step, kernel, ceil(min(block_rows, part_rows), STREAM_TILE), pairs)
                 around = kernel.around(loop)
                 between = around.way(through=loop)
-                rest = sass.cycles_of_one_more(between) + sum(sass.cycles_of_one_more(inner.way()) * max(1, block_rows / parts * PANEL * teams / (STREAM_WARPS * WARP * rows_at_once))
+                rest = sass.cycles_of_one_more(between) + sum(sass.cycles_of_one_more(inner.way()) * max(1, block_rows / parts * width * teams / (warps * WARP * values_at_once))
                                                               for inner in around.within if inner is not loop and inner.mix["STG"])
                 cycles += parts * (ceil(planes, team) * sass.cycles_of_one_more(once) + rest) * count / panels
+                count *= PANEL // width
                 slots += parts * count * (planes * len(once) + team * len(between))
-                l1 += parts * count * planes * sum(port_cycles(i, STREAM_TILE) for i in once)
+                loads = [i for i in once if sass.kind(i) == "LDG"][:ceil(min(block_rows, part_rows), STREAM_TILE) * row_loads] # others of missing tiles are not done
+                l1 += parts * count * planes * sum(port_cycles(i, STREAM_TILE) for i in [i for i in once if sass.kind(i) != "LDG"] + loads)
                 l2 += count * block_rows * a["k"] * plan.ELEMENT_BYTES[step.operands["a"]["element"]]
-            longest = max(longest, ceil(ceil(panels, splits), teams) * cycles + sass.LATENCY_OF_BUSY_MEMORY)
-            tasks += splits
+            longest = max(longest, ceil(ceil(steps, splits), teams) * cycles + parts * self.way_of_a_part(kernel, around) + sass.cycles(kernel.whole.way())
+                          + sass.LATENCY_OF_BUSY_MEMORY)
+            tasks += min(splits, steps)
         return self.streamed("stream", found, tasks, at_once, longest, slots, l1, l2 + found["weight_bytes"])
+
+    def way_of_a_part(self, kernel, steps):
+        """Cycles of what a part of the rows has beside its steps; where it is no loop, it is on the kernel's way."""
+        part = kernel.around(steps)
+        return sass.cycles_of_one_more(part.way()) if part else 0
 
     def splits(self, blocks, most):
         """Tasks that a block's columns are shared by, as runtime/cuda/steps.c has it."""
@@ -225,13 +242,13 @@ class Run:
     def streamed(self, way, found, tasks, at_once, longest, slots, l1, l2):
         """at_once: tasks that a multiprocessor has room for; longest: cycles of one; slots, l1, l2: issue slots, cycles of the first-level cache and bytes of the second of all."""
         machine = self.machine
-        all_l1 = machine.multiprocessors * machine.light_clock
+        all_l1 = min(machine.multiprocessors, tasks) * machine.light_clock # of those that have a task
         room = at_once * machine.multiprocessors
         times = {"memory": (found["weight_bytes"] + found["row_bytes"]) / (machine.copy * STREAM), "the second-level cache": l2 / (machine.l2_bytes * all_l1),
                  "the first-level cache and shared memory": l1 / all_l1, "issue slots": slots / (SCHEDULERS * all_l1),
                  "waits": ceil(tasks, room) * longest / machine.light_clock}
         limit = max(times, key=times.get)
-        ramp = 0 if way == "f32 few" and limit not in ("memory", "the second-level cache") else RAMP # whose first loads are counted
+        ramp = 0 if limit == "waits" or way == "f32 few" and limit not in ("memory", "the second-level cache") else RAMP # of whose ways the first loads are counted
         return {"way": way, "tiles": tasks, "waves": tasks / room, "seconds": times[limit] + ramp + LAUNCH, "limit": limit, "terms": times}
 
     def is_few(self, step, rows):
@@ -241,8 +258,7 @@ class Run:
 
     def f32_few(self, step, kernel, rows, found):
         a = step.attributes
-        narrow = a["n"] <= FEW_NARROW and "paired" not in a["flags"] and len(a["segments"]) < 8
-        width, panels = FEW_NARROW_STEP if narrow else PANEL, ceil(a["n"], PANEL)
+        width, panels = FEW_NARROW_STEP if is_narrow(a) else PANEL, ceil(a["n"], PANEL)
         steps, halves, phases = ceil(a["n"], width), columns_of(step)[0] / panels, FEW_SUMS // (FEW_ROWS * width)
         loops = [loop for loop in kernel.loops_with("FFMA", "FMUL") if loop.mix["LDG"] and not loop.within and loop.mix["FFMA"] >= FEW_ROWS * 4 and not loop.mix["BAR"]]
         if not loops:

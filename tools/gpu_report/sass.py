@@ -111,7 +111,7 @@ class Loop:
             nodes = node.blocks if isinstance(node, Loop) else [node]
             found = None
             for block in nodes:
-                if not self.head and not block.next:
+                if not self.head and (not block.next or kind(block.instructions[-1]) in ENDS):
                     found = better(found, (0, 0, ()))
                 for after in block.next:
                     if after in nodes and isinstance(node, Loop):
@@ -167,9 +167,14 @@ class Kernel:
         def of(loop, depth):
             return sum(trips(inner, depth) * (cycles_of_one_more(inner.way()) + of(inner, depth + 1)) for inner in loop.inner)
 
+        return cycles(self.whole.way()) + of(self.whole, 0)
+
+    @functools.cached_property
+    def whole(self):
+        """All of it, as a loop without a head."""
         whole = Loop(None, frozenset(self.blocks))
         whole.finish(self.loops)
-        return cycles(whole.way()) + of(whole, 0)
+        return whole
 
     def loops_with(self, *kinds):
         """Loops that have such instructions themselves, the shortest first."""

@@ -30,7 +30,7 @@ static bool internal(hmoec_diagnostics *diagnostics, const char *what) {
 
 static const hmoec_cuda_way *way_of(const hmoec_matmul_spec *spec, const hmoec_cuda_chip *chip) {
   if (!hmoec_is_bf16(spec->format) && !hmoec_is_bf16(spec->c_format)) return &hmoec_cuda_matmul;
-  if (spec->few_rows) return &hmoec_cuda_stream;
+  if (spec->few_rows) return cuda_is_narrow(spec) ? &hmoec_cuda_stream_narrow : &hmoec_cuda_stream;
   return chip->has_wgmma ? &hmoec_cuda_tile90 : &hmoec_cuda_tile80;
 }
 
@@ -72,7 +72,7 @@ static bool is_alone(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
   const hmoec_matmul_spec *spec = &kernel->spec.matmul;
   if (kernel->family != HMOEC_KERNEL_MATMUL) return false;
   const hmoec_cuda_way *way = way_of(spec, chip);
-  return spec->paired || way->alone || (way == &hmoec_cuda_matmul && spec->n <= CUDA_FEW_NARROW);
+  return spec->paired || way->alone || (way == &hmoec_cuda_matmul && spec->n <= CUDA_NARROW);
 }
 
 static void emit_kernel(hmoec_cuda_emitter *e, const hmoec_kernel *kernel, const char *name) {

@@ -156,10 +156,8 @@ void cuda_copy_wait(hmoec_cuda_emitter *e, int32_t groups);
 /* Text of PTX, as LLVM has it inline, that stays where it is. result: a type, a structure of several, or null. */
 MlirValue cuda_assembly(hmoec_cuda_emitter *e, const char *text, const char *constraints, MlirType result, intptr_t count,
                         const MlirValue *operands);
-/* Two f32 side by side in global memory, at a multiple of 4 bytes: in one piece where it is one of 8. */
-void cuda_store_two(hmoec_cuda_emitter *e, MlirValue to, const MlirValue values[2]);
-/* An f32 of global memory where `real`, an i1, is not 0; else 0. It stays where it is. */
-MlirValue cuda_load_where(hmoec_cuda_emitter *e, MlirValue from, MlirValue real);
+/* 1, 2 or 4 f32 side by side of global memory, in one piece, where `real`, an i1, is not 0; else 0. The load stays where it is. */
+void cuda_load_where(hmoec_cuda_emitter *e, MlirValue from, MlirValue real, int count, MlirValue *out_values);
 /* ldmatrix.x4: lanes 8 i to 8 i + 7 give the lines of matrix i; a lane gets a word of each. All lanes come. */
 void cuda_load_matrices(hmoec_cuda_emitter *e, MlirValue line, MlirValue out_words[4]);
 /* Columns [begin, end) that this lane has, and no others. */
@@ -222,10 +220,16 @@ typedef struct hmoec_cuda_way {
   int64_t (*shared_bytes)(const hmoec_matmul_spec *spec);
   void (*emit)(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
 } hmoec_cuda_way;
-extern const hmoec_cuda_way hmoec_cuda_matmul, hmoec_cuda_stream, hmoec_cuda_tile80, hmoec_cuda_tile90;
+extern const hmoec_cuda_way hmoec_cuda_matmul, hmoec_cuda_stream, hmoec_cuda_stream_narrow, hmoec_cuda_tile80, hmoec_cuda_tile90;
 /* A product in f32 takes its way for few with so many rows for each block that there may be, and, without groups, with so many values of C: tiles of more than that
  * are enough for all multiprocessors. */
-enum { CUDA_FEW_MOST = 8, CUDA_FEW_VALUES = 1 << 18, CUDA_FEW_NARROW = 64 /* columns that it takes in steps of 8 */ };
+enum {
+  CUDA_FEW_MOST = 8,
+  CUDA_FEW_VALUES = 1 << 18,
+  CUDA_NARROW = 64 /* columns, of products whose tasks share less than a panel */
+};
+/* Whether a product has so few columns that tasks share less than a panel, so that many of them have a share. */
+bool cuda_is_narrow(const hmoec_matmul_spec *spec);
 enum { CUDA_PACK_THREADS = 256 };
 int64_t hmoec_cuda_pack_rows_shared_bytes(const hmoec_pack_rows_spec *spec);
 void hmoec_cuda_emit_pack_rows(hmoec_cuda_emitter *e, const hmoec_pack_rows_spec *spec, const hmoec_cuda_task *task);

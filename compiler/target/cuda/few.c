@@ -33,9 +33,7 @@ typedef struct few {
   cuda_statistics statistics[ROWS];
 } few;
 
-static int64_t width_of(const hmoec_matmul_spec *spec) {
-  return spec->n <= CUDA_FEW_NARROW && !spec->paired && spec->segments == 1 ? NARROW_STEP : CUDA_PANEL;
-}
+static int64_t width_of(const hmoec_matmul_spec *spec) { return cuda_is_narrow(spec) ? NARROW_STEP : CUDA_PANEL; }
 
 static MlirValue row_of(void *user, MlirValue i) {
   few *f = user;

@@ -502,23 +502,26 @@ void cuda_copy_wait(hmoec_cuda_emitter *e, int32_t groups) {
   ir_intrinsic(&e->ir, "llvm.nvvm.cp.async.wait.group", (MlirType){NULL}, 1, &count);
 }
 
-void cuda_store_two(hmoec_cuda_emitter *e, MlirValue to, const MlirValue values[2]) {
+void cuda_load_where(hmoec_cuda_emitter *e, MlirValue from, MlirValue real, int count, MlirValue *out_values) {
+  static const struct {
+    const char *text, *constraints;
+  } loads[] = {
+      [1] = {"{\n\t.reg .pred real;\n\tsetp.ne.s32 real, $2, 0;\n\tmov.f32 $0, 0f00000000;\n\t@real ld.global.f32 $0, [$1];\n\t}",
+             "=f,l,r,~{memory}"},
+      [2] = {"{\n\t.reg .pred real;\n\tsetp.ne.s32 real, $3, 0;\n\tmov.f32 $0, 0f00000000;\n\tmov.f32 $1, 0f00000000;\n\t@real "
+             "ld.global.v2.f32 {$0, $1}, [$2];\n\t}",
+             "=f,=f,l,r,~{memory}"},
+      [4] = {
+          "{\n\t.reg .pred real;\n\tsetp.ne.s32 real, $5, 0;\n\tmov.f32 $0, 0f00000000;\n\tmov.f32 $1, 0f00000000;\n\tmov.f32 $2, "
+          "0f00000000;\n\tmov.f32 $3, 0f00000000;\n\t@real ld.global.v4.f32 {$0, $1, $2, $3}, [$4];\n\t}",
+          "=f,=f,=f,=f,l,r,~{memory}"}};
   ir_builder *ir = &e->ir;
-  MlirValue operands[] = {ir_op(ir, "llvm.ptrtoint", ir->i64, 1, &to, NULL, (MlirAttribute){NULL}), values[0], values[1]};
-  cuda_assembly(e,
-                "{\n\t.reg .b64 rest;\n\t.reg .pred whole;\n\tand.b64 rest, $0, 7;\n\tsetp.eq.s64 whole, rest, 0;\n\t@whole "
-                "st.global.v2.f32 [$0], {$1, $2};\n\t@!whole st.global.f32 [$0], $1;\n\t@!whole st.global.f32 [$0+4], $2;\n\t}",
-                "l,f,f,~{memory}", (MlirType){NULL}, 3, operands);
-}
-
-MlirValue cuda_load_where(hmoec_cuda_emitter *e, MlirValue from, MlirValue real) {
-  ir_builder *ir = &e->ir;
+  const MlirType types[4] = {ir->f32, ir->f32, ir->f32, ir->f32};
+  MlirType result = count == 1 ? ir->f32 : mlirLLVMStructTypeLiteralGet(ir->context, count, types, false);
   MlirValue operands[] = {ir_op(ir, "llvm.ptrtoint", ir->i64, 1, &from, NULL, (MlirAttribute){NULL}),
                           ir_select(ir, real, ir_i32(ir, 1), ir_i32(ir, 0))};
-  return cuda_assembly(e,
-                       "{\n\t.reg .pred real;\n\tsetp.ne.s32 real, $2, 0;\n\tmov.f32 $0, 0f00000000;\n\t@real ld.global.f32 $0, "
-                       "[$1];\n\t}",
-                       "=f,l,r,~{memory}", ir->f32, 2, operands);
+  MlirValue all = cuda_assembly(e, loads[count].text, loads[count].constraints, result, 2, operands);
+  for (int i = 0; i < count; i++) out_values[i] = count == 1 ? all : cuda_member(e, all, ir->f32, i);
 }
 
 void cuda_load_matrices(hmoec_cuda_emitter *e, MlirValue line, MlirValue out_words[4]) {

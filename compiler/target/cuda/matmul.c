@@ -182,7 +182,7 @@ static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmo
   product p = {.e = e, .spec = spec, .task = task};
   MlirValue begin, end;
   ir_branch few;
-  cuda_product_begin(&p, &begin, &end);
+  cuda_product_begin(&p, CUDA_PANEL, &begin, &end);
   p.norm.shared_at = WAYS_BYTES;
   p.norm.rows = ROWS;
   ir_if_begin(&e->ir, &few, cuda_is_of_few(&p), none);

@@ -60,7 +60,9 @@ void cuda_product_load(product *p, MlirValue number) {
   enter_block(p);
 }
 
-void cuda_product_begin(product *p, MlirValue *out_begin, MlirValue *out_end) {
+bool cuda_is_narrow(const hmoec_matmul_spec *spec) { return spec->n <= CUDA_NARROW && !spec->paired && spec->segments == 1; }
+
+void cuda_product_begin(product *p, int64_t width, MlirValue *out_begin, MlirValue *out_end) {
   hmoec_cuda_emitter *e = p->e;
   ir_builder *ir = &e->ir;
   const hmoec_matmul_spec *s = p->spec;
@@ -68,8 +70,8 @@ void cuda_product_begin(product *p, MlirValue *out_begin, MlirValue *out_end) {
   enter_block(p);
   /* In planes C has zeros to the end of the last. */
   int64_t panels = cuda_writes_planes(s) ? cuda_planes_of(s->n) * (HMOE_CUDA_PLANE / CUDA_PANEL) : cuda_panels_of(s->n);
-  cuda_block_share(e, p->task, &p->block, panels, out_begin, out_end);
-  *out_begin = ir_max_i(ir, *out_begin, cuda_of_dropped(p, s->dropped_column / CUDA_PANEL));
+  cuda_block_share(e, p->task, &p->block, panels * (CUDA_PANEL / width), out_begin, out_end);
+  *out_begin = ir_max_i(ir, *out_begin, cuda_of_dropped(p, s->dropped_column / width));
 }
 
 void cuda_product_end(product *p) { cuda_block_end(p->e, &p->block); }
@@ -164,17 +166,29 @@ static MlirValue read_c(product *p, MlirValue at) {
   return hmoec_is_bf16(p->spec->c_format) ? cuda_from_bf16(p->e, ir_load(ir, ir->i16, at, 2)) : ir_load(ir, ir->f32, at, 4);
 }
 
-/* One value or two side by side; f32 in one piece where the address allows it: C may be a caller's. */
+/* Columns from a multiple of `count` on: so many at a time are in one piece of C, which lies at a multiple of its bytes. */
+static int in_one_piece(const hmoec_matmul_spec *s, int count) {
+  while (count > 1 && !cuda_writes_planes(s) && (s->c_loose || s->c_stride % count != 0)) count /= 2;
+  return count;
+}
+
+/* As many values side by side as there are in one piece. */
 static void write_c(product *p, MlirValue at, int count, const MlirValue *values) {
   hmoec_cuda_emitter *e = p->e;
   ir_builder *ir = &e->ir;
-  if (hmoec_is_bf16(p->spec->c_format)) {
-    if (count == 1) ir_store(ir, cuda_to_bf16(e, values[0]), at, 2);
-    else ir_store(ir, cuda_bf16_word(e, values[0], values[1]), at, 4);
-  } else if (count == 1) {
-    ir_store(ir, values[0], at, 4);
+  bool halves = hmoec_is_bf16(p->spec->c_format);
+  if (count == 1) {
+    ir_store(ir, halves ? cuda_to_bf16(e, values[0]) : values[0], at, halves ? 2 : 4);
+  } else if (halves && count == 2) {
+    ir_store(ir, cuda_bf16_word(e, values[0], values[1]), at, 4);
   } else {
-    cuda_store_two(e, at, values);
+    int parts = halves ? count / 2 : count;
+    MlirValue all = {NULL};
+    for (int i = 0; i < parts; i++) {
+      MlirValue part = halves ? cuda_bf16_word(e, values[2 * i], values[2 * i + 1]) : values[i];
+      all = i ? cuda_with_element(e, all, part, i) : ir_splat_to(ir, part, parts);
+    }
+    ir_store(ir, all, at, 4 * (uint32_t)parts);
   }
 }
 
@@ -192,7 +206,7 @@ static void write_of_segment(product *p, int64_t number, const cuda_line *line, 
   ir_builder *ir = &p->e->ir;
   const hmoec_matmul_spec *s = p->spec;
   const hmoec_matmul_segment *segment = &s->segment[number];
-  MlirValue to = place_in_c(p, line, c), values[2];
+  MlirValue to = place_in_c(p, line, c), values[CUDA_AT_ONCE];
   ir_branch real;
   if (!inside) ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, c, ir_i64(ir, segment->end)), none);
   for (int i = 0; i < count; i++) {
@@ -204,7 +218,7 @@ static void write_of_segment(product *p, int64_t number, const cuda_line *line, 
   if (inside) return;
   ir_if_else(ir, &real, nothing);
   MlirValue zero = ir_f32(ir, 0.0f);
-  if (s->c_padded || cuda_writes_planes(s)) write_c(p, to, count, (const MlirValue[]){zero, zero});
+  if (s->c_padded || cuda_writes_planes(s)) write_c(p, to, count, (const MlirValue[CUDA_AT_ONCE]){zero, zero, zero, zero});
   ir_if_end(ir, &real, nothing);
 }
 
@@ -214,23 +228,11 @@ static bool fills_panels(const hmoec_matmul_spec *s, int64_t segment) {
   return s->segment[segment].end == panels_end;
 }
 
-void cuda_read_two(product *p, int64_t segment, const cuda_line *line, MlirValue real, MlirValue c, MlirValue out_held[2]) {
-  const hmoec_matmul_spec *s = p->spec;
-  out_held[0] = out_held[1] = nothing;
-  if (reads_c(s, segment) && fills_panels(s, segment) && !hmoec_is_bf16(s->c_format))
-    for (int i = 0; i < 2; i++)
-      out_held[i] = cuda_load_where(p->e, ir_at_constant(&p->e->ir, place_in_c(p, line, c), p->e->ir.f32, i), real);
-}
-
-void cuda_write_two(product *p, int64_t segment, const cuda_line *line, MlirValue c, const MlirValue sums[2],
-                    const MlirValue ups[2], MlirValue right, const MlirValue held[2]) {
-  ir_builder *ir = &p->e->ir;
-  int count = p->spec->segment[segment].end % 2 == 0 ? 2 : 1;
-  for (int i = 0; i < 2; i += count) {
-    MlirValue step = ir_i64(ir, i);
-    write_of_segment(p, segment, line, ir_add_i(ir, c, step), count, sums + i, ups + i, ir_add_i(ir, right, step), held + i,
-                     fills_panels(p->spec, segment));
-  }
+/* Of `count` columns so many are read or written at one time: in one piece, and all before the segment's end or all behind it. */
+static int at_once(const hmoec_matmul_spec *s, int64_t segment, int count) {
+  count = in_one_piece(s, count);
+  while (s->segment[segment].end % count != 0) count /= 2;
+  return count;
 }
 
 int64_t cuda_segment_of(const hmoec_matmul_spec *spec, bool pairs) {
@@ -238,33 +240,49 @@ int64_t cuda_segment_of(const hmoec_matmul_spec *spec, bool pairs) {
   return spec->paired ? 1 : -1;
 }
 
-MlirValue cuda_read_column(product *p, bool pairs, const cuda_line *line, MlirValue real, MlirValue c) {
+void cuda_read_columns(product *p, int64_t segment, const cuda_line *line, MlirValue real, MlirValue c, int count,
+                       MlirValue *out_held) {
   ir_builder *ir = &p->e->ir;
   const hmoec_matmul_spec *s = p->spec;
-  int64_t segment = cuda_segment_of(s, pairs);
-  if (segment < 0 || !reads_c(s, segment) || hmoec_is_bf16(s->c_format)) return nothing;
-  real = ir_and(ir, real, ir_compare_i(ir, IR_LT, c, ir_i64(ir, s->segment[segment].end)));
-  return cuda_load_where(p->e, place_in_c(p, line, c), real);
+  for (int i = 0; i < count; i++) out_held[i] = nothing;
+  if (segment < 0 || !reads_c(s, segment) || hmoec_is_bf16(s->c_format)) return;
+  int step = at_once(s, segment, count);
+  for (int i = 0; i < count; i += step) {
+    MlirValue first = ir_add_i(ir, c, ir_i64(ir, i)), there = real;
+    if (p->is_beyond || !fills_panels(s, segment))
+      there = ir_and(ir, real, ir_compare_i(ir, IR_LT, first, ir_i64(ir, s->segment[segment].end)));
+    cuda_load_where(p->e, place_in_c(p, line, first), there, step, out_held + i);
+  }
+}
+
+/* beyond: they may be behind B's panels. */
+static void write_columns(product *p, int64_t segment, const cuda_line *line, MlirValue c, int count, const MlirValue *sums,
+                          const MlirValue *ups, MlirValue right, const MlirValue *held, bool beyond) {
+  ir_builder *ir = &p->e->ir;
+  const hmoec_matmul_spec *s = p->spec;
+  if (segment < 0) {
+    ir_branch which;
+    ir_if_begin(ir, &which, ir_compare_i(ir, IR_LT, c, ir_i64(ir, cuda_first_columns(s))), none);
+    write_columns(p, 0, line, c, count, sums, ups, right, held, beyond);
+    ir_if_else(ir, &which, nothing);
+    write_columns(p, 1, line, c, count, sums, ups, right, held, beyond);
+    ir_if_end(ir, &which, nothing);
+    return;
+  }
+  int step = at_once(s, segment, count);
+  for (int i = 0; i < count; i += step) {
+    MlirValue further = ir_i64(ir, i);
+    write_of_segment(p, segment, line, ir_add_i(ir, c, further), step, sums + i, ups + i, ir_add_i(ir, right, further), held + i,
+                     !beyond && fills_panels(s, segment));
+  }
+}
+
+void cuda_write_columns(product *p, int64_t segment, const cuda_line *line, MlirValue c, int count, const MlirValue *sums,
+                        const MlirValue *ups, MlirValue right, const MlirValue *held) {
+  write_columns(p, segment, line, c, count, sums, ups, right, held, p->is_beyond);
 }
 
 void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right) {
   cuda_line line = cuda_line_of(p, i);
-  cuda_write_on_line(p, pairs, &line, c, sum, up, right, nothing);
-}
-
-void cuda_write_on_line(product *p, bool pairs, const cuda_line *line, MlirValue c, MlirValue sum, MlirValue up, MlirValue right,
-                        MlirValue held) {
-  ir_builder *ir = &p->e->ir;
-  const hmoec_matmul_spec *s = p->spec;
-  int64_t segment = cuda_segment_of(s, pairs);
-  if (segment >= 0) {
-    write_of_segment(p, segment, line, c, 1, &sum, &up, right, &held, false);
-    return;
-  }
-  ir_branch which;
-  ir_if_begin(ir, &which, ir_compare_i(ir, IR_LT, c, ir_i64(ir, cuda_first_columns(s))), none);
-  write_of_segment(p, 0, line, c, 1, &sum, &up, right, &held, false);
-  ir_if_else(ir, &which, nothing);
-  write_of_segment(p, 1, line, c, 1, &sum, &up, right, &held, false);
-  ir_if_end(ir, &which, nothing);
+  write_columns(p, cuda_segment_of(p->spec, pairs), &line, c, 1, &sum, &up, right, &nothing, true);
 }

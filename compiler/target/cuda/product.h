@@ -12,6 +12,7 @@ typedef struct product {
   MlirValue a, b, c, gather, scatter, bias, row_gate, gated_bias, pass, pass_index;
   cuda_row_norm norm; /* of A; where its statistics are is the kernel's to say */
   MlirValue first_k, first_column; /* of the block: not 0 of dropped rows */
+  bool is_beyond; /* columns of several that are written at one time may be behind B's panels */
 } product;
 
 /* What the epilogue wants to know of a row of the block, whichever its column. Null: what the spec has no use for. */
@@ -30,8 +31,9 @@ bool cuda_writes_planes(const hmoec_matmul_spec *spec);
 /* Panels of B. */
 int64_t cuda_right_panels(const hmoec_matmul_spec *spec);
 
-/* The task's block and buffers; panels [*out_begin, *out_end) of C are its. What follows, up to cuda_product_end, is done where there is such a block. */
-void cuda_product_begin(product *p, MlirValue *out_begin, MlirValue *out_end);
+/* The task's block and buffers; steps [*out_begin, *out_end) of C, each of `width` columns that a panel is cut into, are its. What follows, up to cuda_product_end, is
+ * done where there is such a block. */
+void cuda_product_begin(product *p, int64_t width, MlirValue *out_begin, MlirValue *out_end);
 void cuda_product_end(product *p);
 /* The blocks buffer, or null; block `number`, which is there, of a kernel that goes through blocks itself. */
 MlirValue cuda_product_blocks(product *p);
@@ -47,19 +49,17 @@ MlirValue cuda_right_column(product *p, bool pairs, MlirValue c);
 cuda_line cuda_line_of(product *p, MlirValue i);
 /* The segment that columns of C are of, of pairs or of others; -1: either, by the column (cuda_first_columns). */
 int64_t cuda_segment_of(const hmoec_matmul_spec *spec, bool pairs);
-/* Columns c, which is even, and c + 1 of a row's C, from their sums (and their ups', of pairs); right: c's column of B. Both are in a panel of that segment that B has;
- * behind its last column C gets 0, where it has room. held: what cuda_read_two found there. */
-void cuda_write_two(product *p, int64_t segment, const cuda_line *line, MlirValue c, const MlirValue sums[2],
-                    const MlirValue ups[2], MlirValue right, const MlirValue held[2]);
-/* What C holds there, of a row that is `real`, where that is added to or multiplied; null: it is not, or cuda_write_two reads it: bf16, and panels that are not
- * filled. Of several columns, and rows, all are read before the first is written, and come together. */
-void cuda_read_two(product *p, int64_t segment, const cuda_line *line, MlirValue real, MlirValue c, MlirValue out_held[2]);
-/* One column of row i, which may be past B's. */
+enum { CUDA_AT_ONCE = 4 }; /* columns that are read or written at one time, at most */
+/* Columns c to c + count - 1 of a row's C, from their sums (and their ups', of pairs; null: there are none); right: c's column of B. c is a multiple of count, which is 1, 2
+ * or 4. They are of that segment, or, -1, of either. Behind a segment's last column, and behind B's, C gets 0, where it has room. held: what cuda_read_columns found there. */
+void cuda_write_columns(product *p, int64_t segment, const cuda_line *line, MlirValue c, int count, const MlirValue *sums,
+                        const MlirValue *ups, MlirValue right, const MlirValue *held);
+/* What C holds there, of a row that is `real`, where that is added to or multiplied; null: it is not, or cuda_write_columns reads it: bf16, and either segment. Of several
+ * columns, and rows, all are read before the first is written, and come together. */
+void cuda_read_columns(product *p, int64_t segment, const cuda_line *line, MlirValue real, MlirValue c, int count,
+                       MlirValue *out_held);
+/* One column of row i. */
 void cuda_write_column(product *p, bool pairs, MlirValue i, MlirValue c, MlirValue sum, MlirValue up, MlirValue right);
-/* The same of a line, and what is read of it first, as of two columns above. */
-MlirValue cuda_read_column(product *p, bool pairs, const cuda_line *line, MlirValue real, MlirValue c);
-void cuda_write_on_line(product *p, bool pairs, const cuda_line *line, MlirValue c, MlirValue sum, MlirValue up, MlirValue right,
-                        MlirValue held);
 
 /* ---- few.c: the way of a product in f32 for few rows ---- */
 

@@ -145,22 +145,36 @@ static void store_sums(tile *t, const MlirValue sums[SUMS]) {
     }
 }
 
-/* panel: of C, the tile's first. */
+static void load_four(tile *t, MlirValue from, MlirValue out_sums[CUDA_AT_ONCE]) {
+  ir_builder *ir = &t->p.e->ir;
+  int64_t count = CUDA_AT_ONCE;
+  MlirValue four = ir_load(ir, mlirVectorTypeGet(1, &count, ir->f32), from, 16);
+  for (int64_t i = 0; i < count; i++) out_sums[i] = cuda_element(t->p.e, four, ir->f32, i);
+}
+
+/* panel: of C, the tile's first. A thread has four columns side by side. */
 static void emit_epilogue(tile *t, bool pairs, MlirValue panel, MlirValue panel_end) {
   hmoec_cuda_emitter *e = t->p.e;
   ir_builder *ir = &e->ir;
-  int64_t width = pairs ? COLUMNS / 2 : COLUMNS, panel_width = CUDA_PANEL;
+  int64_t width = pairs ? COLUMNS / 2 : COLUMNS, panel_width = CUDA_PANEL, own = CUDA_AT_ONCE;
   MlirValue columns = ir_i64(ir, width), panel_columns = ir_i64(ir, panel_width);
   MlirValue first = ir_mul_i(ir, panel, panel_columns), end = ir_mul_i(ir, panel_end, panel_columns);
   ir_loop i;
-  ir_for_begin(ir, &i, t->p.task->thread, ir_mul_i(ir, t->p.block.rows, columns), THREADS, 0, NULL);
+  ir_for_begin(ir, &i, ir_mul_i(ir, t->p.task->thread, ir_i64(ir, own)), ir_mul_i(ir, t->p.block.rows, columns), THREADS * own, 0,
+               NULL);
   MlirValue row = ir_div_i(ir, i.index, columns), column = ir_rem_i(ir, i.index, columns), c = ir_add_i(ir, first, column);
   ir_branch inside;
   ir_if_begin(ir, &inside, ir_compare_i(ir, IR_LT, c, end), none);
-  MlirValue at = column, up = nothing, sums = cuda_row(e, cuda_shared(e, 0), row, SUM_PITCH);
+  MlirValue at = column, line_of_sums = cuda_row(e, cuda_shared(e, 0), row, SUM_PITCH), sums[CUDA_AT_ONCE], ups[CUDA_AT_ONCE],
+            held[CUDA_AT_ONCE];
   if (pairs) at = ir_add_i(ir, column, ir_sub_i(ir, column, ir_rem_i(ir, column, panel_columns)));
-  if (pairs) up = cuda_f32(e, ir_at_constant(ir, sums, ir->f32, panel_width), at);
-  cuda_write_column(&t->p, pairs, row, c, cuda_f32(e, sums, at), up, cuda_right_column(&t->p, pairs, c));
+  cuda_line line = cuda_line_of(&t->p, row);
+  int64_t segment = cuda_segment_of(t->p.spec, pairs);
+  cuda_read_columns(&t->p, segment, &line, ir_compare_i(ir, IR_LT, c, end), c, CUDA_AT_ONCE, held);
+  load_four(t, ir_at(ir, line_of_sums, ir->f32, at), sums);
+  for (int64_t j = 0; j < own; j++) ups[j] = nothing;
+  if (pairs) load_four(t, ir_at_constant(ir, ir_at(ir, line_of_sums, ir->f32, at), ir->f32, panel_width), ups);
+  cuda_write_columns(&t->p, segment, &line, c, CUDA_AT_ONCE, sums, ups, cuda_right_column(&t->p, pairs, c), held);
   cuda_if_end(e, &inside);
   ir_for_end(ir, &i, NULL);
 }
@@ -200,7 +214,8 @@ static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmo
   ir_builder *ir = &e->ir;
   tile t = {.p = {.e = e, .spec = spec, .task = task}};
   MlirValue begin, end, pairs = ir_i64(ir, cuda_paired_panels(spec)), halves = ir_i64(ir, ROWS / WARP_ROWS);
-  cuda_product_begin(&t.p, &begin, &end);
+  cuda_product_begin(&t.p, CUDA_PANEL, &begin, &end);
+  t.p.is_beyond = cuda_writes_planes(spec);
   t.planes = ir_i64(ir, cuda_planes_of(spec->k));
   t.a_height = ir_mul_i(ir, task->blocks, ir_i64(ir, spec->row_block));
   t.warp_row = ir_mul_i(ir, ir_rem_i(ir, task->warp, halves), ir_i64(ir, WARP_ROWS));

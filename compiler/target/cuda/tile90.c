@@ -328,7 +328,8 @@ static void emit_columns(tile *t, bool pairs, int64_t segment, MlirValue sums, i
   ir_branch real;
   for (int64_t i = 0; i < width / 8; i++) c[i] = ir_add_i(ir, ir_add_i(ir, first, ir_i64(ir, 8 * i)), two);
   for (int64_t line = 0; line < HALVES; line++)
-    for (int64_t i = 0; i < width / 8; i++) cuda_read_two(&t->p, segment, &t->lines[line], t->real[line], c[i], held[line][i]);
+    for (int64_t i = 0; i < width / 8; i++)
+      cuda_read_columns(&t->p, segment, &t->lines[line], t->real[line], c[i], 2, held[line][i]);
   for (int64_t line = 0; line < HALVES; line++) {
     ir_if_begin(ir, &real, t->real[line], none);
     for (int64_t i = 0; i < width / 8; i++) {
@@ -338,7 +339,8 @@ static void emit_columns(tile *t, bool pairs, int64_t segment, MlirValue sums, i
         two_sums[j] = cuda_member(e, sums, ir->f32, sum);
         if (pairs) ups[j] = cuda_member(e, sums, ir->f32, sum + 4 * EIGHTS);
       }
-      cuda_write_two(&t->p, segment, &t->lines[line], c[i], two_sums, ups, cuda_right_column(&t->p, pairs, c[i]), held[line][i]);
+      cuda_write_columns(&t->p, segment, &t->lines[line], c[i], 2, two_sums, ups, cuda_right_column(&t->p, pairs, c[i]),
+                         held[line][i]);
     }
     cuda_if_end(e, &real);
   }
