@@ -315,6 +315,67 @@ static void test_tensors(void **state) {
   }
 }
 
+/* What the model of a directory is called. */
+static void test_names(void **state) {
+  (void)state;
+  static const char sixty[] = "abcdefghij_bcdefghij_bcdefghij_bcdefghij_bcdefghij_bcdefghij";
+  static const struct {
+    const char *directory, *given, *name; /* given: as the path ends, NULL: as the directory is called */
+  } rows[] = {
+      {"tiny", NULL, "tiny"},
+      {"Tiny9", NULL, "Tiny9"},
+      {"switch-moe.v2", NULL, "switch_moe_v2"},
+      {"a--b..c", NULL, "a_b_c"},
+      {"--a--", NULL, "a"},
+      {"_a_", NULL, "a"},
+      {"3d", NULL, "model_3d"},
+      {"x3", NULL, "x3"},
+      {"model", NULL, "model_model"},
+      {"int", NULL, "model_int"},
+      {"stdio", NULL, "model_stdio"},
+      {"for", NULL, "model_for"},
+      {"hmoe", NULL, "model_hmoe"},
+      {"\xc3\xa9", NULL, "model_of_directory"},
+      {"---", NULL, "model_of_directory"},
+      {"\xc3\xa9t\xc3\xa9", NULL, "t"},
+      {"tiny", "tiny/", "tiny"},
+      {"tiny", "tiny//", "tiny"},
+      {"tiny", "tiny/.", "tiny"},
+      {"tiny", "tiny/../tiny", "tiny"},
+      {"models--some--one/snapshots/abc", NULL, "one"},
+      {"models--one/snapshots/abc", NULL, "one"},
+      {"others--some--one/snapshots/abc", NULL, "abc"},
+      {"models--some--one/snapshot/abc", NULL, "abc"},
+  };
+  char path[1024], command[2048];
+  for (size_t i = 0; i < sizeof rows / sizeof *rows + 2; i++) {
+    char directory[256], name[256];
+    if (i < sizeof rows / sizeof *rows) {
+      snprintf(directory, sizeof directory, "%s", rows[i].directory);
+      snprintf(name, sizeof name, "%s", rows[i].name);
+    } else { /* at most 94 characters, of which the last is no underscore */
+      snprintf(directory, sizeof directory, "%s_%.*s", sixty, i % 2 ? 33 : 40, sixty);
+      snprintf(name, sizeof name, "%s_%.*s", sixty, 33, sixty);
+    }
+    snprintf(command, sizeof command, "mkdir -p '%s/%s' && ln -s " GOLDEN "switch-moe-tiny/*.* '%s/%s/'", folder, directory, folder,
+             directory);
+    assert_int_equal(system(command), 0);
+    snprintf(path, sizeof path, "%s/%s", folder, i < sizeof rows / sizeof *rows && rows[i].given ? rows[i].given : directory);
+    hmoec_arena *arena = hmoec_arena_create();
+    hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
+    size_t size;
+    const char *text = hmoec_import(arena, path, diagnostics, &size);
+    assert_non_null(text);
+    char line[300];
+    snprintf(line, sizeof line, "\nmodel %s\n", name);
+    if (!strstr(text, line)) fail_msg("%s: expected %sfound %.200s", path, line, text);
+    hmoec_diagnostics_destroy(diagnostics);
+    hmoec_arena_destroy(arena);
+    snprintf(command, sizeof command, "rm -r '%s/%.*s'", folder, (int)strcspn(directory, "/"), directory);
+    assert_int_equal(system(command), 0);
+  }
+}
+
 static void test_checkpoint_names(void **state) {
   (void)state;
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
@@ -403,9 +464,13 @@ static void test_checkpoint_types(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_json),    cmocka_unit_test(test_configs),          cmocka_unit_test(test_config_types),
-      cmocka_unit_test(test_tensors), cmocka_unit_test(test_checkpoint_names), cmocka_unit_test(test_checkpoint_types)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_json),
+                                     cmocka_unit_test(test_configs),
+                                     cmocka_unit_test(test_config_types),
+                                     cmocka_unit_test(test_tensors),
+                                     cmocka_unit_test(test_names),
+                                     cmocka_unit_test(test_checkpoint_names),
+                                     cmocka_unit_test(test_checkpoint_types)};
   if (!mkdtemp(folder)) return 1;
   int failures = cmocka_run_group_tests(tests, NULL, NULL);
   rmdir(folder);

@@ -280,6 +280,12 @@ static void test_broken_specs(void **state) {
 static const struct {
   const char *lines, *errors;
 } broken_lines[] = {
+    /* What a function in C is to the rest of the compiler. */
+    {"z = c(\"a.c\", f, define = [\"A\", \"B=2\", \"C\"], include = [\"i\", \"/j\", \"k\"])\ncheck 0, \"{z}\"",
+     "6:1: c:a.c:f\n-DA\n-DB=2\n-DC\n-Ii\n-I/j\n-Ik"},
+    {"z = c(\"/d/a.c\", \"f\", include = \"i\")\ncheck 0, \"{z}\"", "6:1: c:/d/a.c:f\n-Ii"},
+    {"z = c(\"d/a.c\", f)\ncheck 0, \"{z}\"", "6:1: c:d/a.c:f"},
+    {"z = \"c:d/a.c:f\"\ncheck 0, \"{z}\"", "6:1: c:d/a.c:f"},
     {"dim = 3", "5:5: expected the name of the dim, found '='"},
     {"dim q 3", "5:7: expected '=' after the name of the dim, found 3"},
     {"dim q =", "5:8: expected an expression, found the end of the line"},

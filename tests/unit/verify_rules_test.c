@@ -404,8 +404,90 @@ static void test_settings(void **state) {
   assert_int_equal(hmoec_setting_find(""), HMOE_SETTING_COUNT);
 }
 
+/* One op that is wrong, and all that is said of it. */
+static void test_ops(void **state) {
+  (void)state;
+#define T2 "tensor<?x4xf32>"
+  static const struct {
+    const char *op, *messages; /* each behind "2:6: " */
+  } rows[] = {
+      {"\"hmoe.activate\"(%x) {function = \"relu\"} : (" T2 ") -> " T2, ""},
+      {"\"hmoe.activate\"(%x) {function = \"rel\"} : (" T2 ") -> " T2,
+       "activate: expected function to be one of relu, gelu, gelu_new, silu, sigmoid, none or a C function, found \"rel\"; did you "
+       "mean relu?"},
+      {"\"hmoe.activate\"(%x) {function = \"@f\"} : (" T2 ") -> " T2,
+       "activate: function names the function @f, which is not there"},
+      {"\"hmoe.activate\"(%x) {function = \"relu\", slope = 1 : i64} : (" T2 ") -> " T2, "activate has no attribute \"slope\""},
+      {"\"hmoe.activate\"(%x) {function = \"relu\", operandSegmentSizes = array<i32: 1>} : (" T2 ") -> " T2,
+       "activate: operandSegmentSizes does not say which operands there are"},
+      {"\"hmoe.activate\"(%x) {function = \"relu\", resultSegmentSizes = array<i32: 1>} : (" T2 ") -> " T2,
+       "activate: resultSegmentSizes does not say which results there are"},
+      {"\"hmoe.activate\"(%x) {function = \"relu\"} : (" T2 ") -> tensor<?x5xf32>",
+       "activate: expected result 0 to be f32[?, 4], found f32[?, 5]"},
+      {"\"hmoe.activate\"(%x) {function = \"relu\"} : (" T2 ") -> tensor<4xf32>",
+       "activate: expected result 0 to be f32[?, 4], found f32[4]"},
+      {"\"hmoe.activate\"(%x) {function = \"relu\"} : (" T2 ") -> tensor<?x4xi32>",
+       "activate: expected result 0 to be f32[?, 4], found i32[?, 4]"},
+      {"\"hmoe.activate\"(%x) {function = \"relu\"} : (" T2 ") -> tensor<?x4xf64>", "activate: expected result 0 to be f32[?, 4]"},
+      {"\"hmoe.activate\"(%x) {function = \"relu\"} : (" T2 ") -> tensor<3x4xf32>",
+       "activate: expected result 0 to be f32[?, 4], found f32[3, 4]"},
+      {"\"hmoe.concat\"(%x, %x) {operandSegmentSizes = array<i32: 1, 1, 0, 0, 0, 0, 0, 0>} : (" T2 ", " T2 ") -> tensor<?x8xf32>",
+       ""},
+      {"\"hmoe.concat\"(%x, %x) {operandSegmentSizes = array<i32: 1, 1, 0, 0, 0, 0, 0, 0>, axis = 3 : i32} : (" T2 ", " T2
+       ") -> tensor<?x8xf32>",
+       "concat: expected axis to be an i64"},
+      {"\"hmoe.concat\"(%x, %x) {operandSegmentSizes = array<i32: 1, 1, 0, 0, 0, 0, 0, 0>, axis = 5 : i64} : (" T2 ", " T2
+       ") -> tensor<?x8xf32>",
+       "concat: expected axis to be between -4 and 3, found 5"},
+      {"\"hmoe.slice\"(%x) {begin = 0 : i64, end = 4 : i64, squeeze = 0 : i64} : (" T2 ") -> " T2, ""},
+      {"\"hmoe.scale\"(%x) {by = 2.0 : f64} : (" T2 ") -> " T2, ""},
+      {"\"hmoe.scale\"(%x) {by = 2.0 : f32} : (" T2 ") -> " T2, "scale: expected by to be an f64"},
+      {"\"hmoe.scale\"(%x) {by = 2 : i64} : (" T2 ") -> " T2, "scale: expected by to be an f64"},
+      {"\"hmoe.parameter\"() {key = \"a\", count = 0 : i64} : () -> tensor<4xf64>",
+       "parameter: the result is not a tensor of rank 4 or less"},
+      {"\"hmoe.parameter\"() {key = \"\", count = 0 : i64} : () -> tensor<4xf32>", "parameter: the key is empty"},
+      {"\"hmoe.parameter\"() {key = \"a\", count = -1 : i64} : () -> tensor<4xf32>",
+       "parameter: expected count to be at least 0, found -1"},
+      {"\"hmoe.parameter\"() {key = \"a.{}\", count = 4 : i64} : () -> tensor<4x2xf32>", ""},
+      {"\"hmoe.parameter\"() {key = \"a.{}\", count = 4 : i64} : () -> tensor<3x2xf32>",
+       "parameter \"a.{}\": expected a stack of 4 tensors, found f32[3, 2]"},
+      {"\"hmoe.reshape\"(%q) {shape = [2, 2]} : (tensor<4xf32>) -> tensor<2x2xf32>", ""},
+      {"\"hmoe.reshape\"(%q) {shape = [2 : i64, 2 : i32]} : (tensor<4xf32>) -> tensor<2x2xf32>",
+       "reshape: expected shape to be a short list of i64"},
+      {"\"hmoe.reshape\"(%q) {shape = array<i32: 2, 2>} : (tensor<4xf32>) -> tensor<2x2xf32>",
+       "reshape: expected shape to be a short list of i64"},
+      {"\"hmoe.reshape\"(%q) {shape = 4 : i64} : (tensor<4xf32>) -> tensor<2x2xf32>",
+       "reshape: expected shape to be a short list of i64"},
+      {"\"hmoe.reshape\"(%q) {shape = array<i64: 2, 2, 1, 1, 1, 1, 1, 1, 1>} : (tensor<4xf32>) -> tensor<2x2xf32>",
+       "reshape: expected a shape of rank 4 or less, found rank 9"},
+      {"\"hmoe.reshape\"(%q) {shape = array<i64: 2, 2>, at_open} : (tensor<4xf32>) -> tensor<2x2xf32>", ""},
+      {"\"hmoe.activate\"(%x) {function = \"relu\", at_open} : (" T2 ") -> " T2, "activate is at_open, but x depends on an input"},
+      {"\"hmoe.activate\"(%q) {function = \"relu\", at_open} : (tensor<4xf32>) -> tensor<4xf32>", ""},
+      {"arith.addf %q, %q : tensor<4xf32>", "arith.addf is not an op of the model dialect"},
+      {"\"hmoe.hyper_expert\"(%x, %q, %q, %q) {strategy = \"auto\", operandSegmentSizes = array<i32: 1, 1, 1, 1, 0>} : (" T2
+       ", tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) -> " T2,
+       "hyper_expert: expected 3 or 5 operands (x, down, up, beta, gamma), found 4"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char text[2048], wanted[1024] = "";
+    snprintf(text, sizeof text,
+             "func.func @m(%%x: " T2
+             " {hmoe.name = \"x\"}) -> (tensor<4xf32> {hmoe.name = \"y\"}) { %%q = \"hmoe.parameter\"() {key = \"q\", "
+             "count = 0 : i64} : () -> tensor<4xf32>\n%%a = %s\nreturn %%q : tensor<4xf32>\n}\n",
+             rows[i].op);
+    char *found = messages_of(text);
+    for (const char *at = rows[i].messages; *at; at += strcspn(at, "\n") + 1) {
+      snprintf(wanted + strlen(wanted), sizeof wanted - strlen(wanted), "2:6: %.*s\n", (int)strcspn(at, "\n"), at);
+      if (!strchr(at, '\n')) break;
+    }
+    if (strcmp(found, wanted) != 0) fail_msg("%sexpected\n%sfound\n%s", rows[i].op, wanted, found);
+    free(found);
+  }
+#undef T2
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_names), cmocka_unit_test(test_models), cmocka_unit_test(test_tensors),
-                                     cmocka_unit_test(test_dims), cmocka_unit_test(test_settings)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_names), cmocka_unit_test(test_models),   cmocka_unit_test(test_tensors),
+                                     cmocka_unit_test(test_dims),  cmocka_unit_test(test_settings), cmocka_unit_test(test_ops)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
