@@ -426,6 +426,133 @@ static void test_bad_arguments(void **state) {
   toy_destroy(t);
 }
 
+/* ---- what values there may be, of models and of callers ---- */
+
+static int64_t bits_of(double number) {
+  int64_t bits;
+  memcpy(&bits, &number, sizeof bits);
+  return bits;
+}
+
+static void expect_valid(uint32_t setting, uint32_t count, const int64_t *values, bool valid) {
+  if (hmoe_setting_valid(setting, values, count) != valid)
+    fail_msg("%s: %u values, the first %lld: expected %d", hmoe_setting_name(setting), count, count ? (long long)values[0] : 0,
+             valid);
+}
+#define VALUES(...)                                                                                                                \
+  (uint32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
+
+static void test_values_of_models(void **state) {
+  (void)state;
+  const int64_t most = INT32_MAX, end = HMOE_WORD_END;
+  for (uint32_t s = HMOE_SETTING_START_TOKEN; s <= HMOE_SETTING_BAD_WORDS; s++) {
+    bool one = s <= HMOE_SETTING_FORCED_BOS_TOKEN, words = s == HMOE_SETTING_BAD_WORDS;
+    expect_valid(s, 0, NULL, true);
+    expect_valid(s, VALUES(0), !words);
+    expect_valid(s, VALUES(most), !words);
+    expect_valid(s, VALUES(most + 1), false);
+    expect_valid(s, VALUES(-1), false);
+    expect_valid(s, VALUES(end), false);
+    expect_valid(s, VALUES(1, 2), !one && !words);
+    expect_valid(s, VALUES(1, most + 1), false);
+    expect_valid(s, VALUES(1, end), words);
+    expect_valid(s, VALUES(0, most, end), words);
+    expect_valid(s, VALUES(1, end, 2, 3, end), words);
+    expect_valid(s, VALUES(1, end, end), false);
+    expect_valid(s, VALUES(1, end, 2), false);
+    expect_valid(s, VALUES(end, 1, end), false);
+    expect_valid(s, VALUES(-7, end), false);
+    expect_valid(s, VALUES(most + 1, end), false);
+  }
+  for (uint32_t s = HMOE_SETTING_MAX_NEW_TOKENS; s <= HMOE_SETTING_TOP_K; s++) {
+    int64_t largest = s == HMOE_SETTING_EARLY_STOPPING ? 2 : s == HMOE_SETTING_SAMPLE ? 1 : INT64_MAX;
+    expect_valid(s, 0, NULL, false);
+    expect_valid(s, VALUES(0), true);
+    expect_valid(s, VALUES(-1), false);
+    expect_valid(s, VALUES(largest), true);
+    if (largest < INT64_MAX) expect_valid(s, VALUES(largest + 1), false);
+    expect_valid(s, VALUES(0, 0), false);
+  }
+  const double tiny = 1e-30, above_one = 1.0000002;
+  static const struct {
+    uint32_t setting;
+    bool negative, zero, above_one;
+  } numbers[] = {{HMOE_SETTING_LENGTH_PENALTY, true, true, true},
+                 {HMOE_SETTING_REPETITION_PENALTY, false, false, true},
+                 {HMOE_SETTING_TEMPERATURE, false, false, true},
+                 {HMOE_SETTING_TOP_P, false, false, false},
+                 {HMOE_SETTING_MIN_P, false, true, false}};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    uint32_t s = numbers[i].setting;
+    expect_valid(s, 0, NULL, false);
+    expect_valid(s, VALUES(bits_of(1), bits_of(1)), false);
+    expect_valid(s, VALUES(bits_of(1)), true);
+    expect_valid(s, VALUES(bits_of(tiny)), true);
+    expect_valid(s, VALUES(bits_of(0)), numbers[i].zero);
+    expect_valid(s, VALUES(bits_of(-tiny)), numbers[i].negative);
+    expect_valid(s, VALUES(bits_of(-3.4e38)), numbers[i].negative);
+    expect_valid(s, VALUES(bits_of(above_one)), numbers[i].above_one);
+    expect_valid(s, VALUES(bits_of(3.4e38)), numbers[i].above_one);
+    expect_valid(s, VALUES(bits_of(INFINITY)), false);
+    expect_valid(s, VALUES(bits_of(-INFINITY)), false);
+    expect_valid(s, VALUES(bits_of(NAN)), false);
+  }
+}
+
+BAD(good_sample, a->options.sample = 1)
+BAD(good_early_stopping, (a->options.beams = 2, a->options.early_stopping = HMOE_STOP_NEVER))
+BAD(good_beams, a->options.beams = 93368854)
+BAD(good_min_new_tokens, a->options.min_new_tokens = 8)
+BAD(good_min_length, a->options.min_length = 9)
+BAD(good_top_p, a->options.top_p = 1)
+BAD(good_top_p_small, a->options.top_p = 1e-30f)
+BAD(good_min_p, a->options.min_p = 1)
+BAD(good_min_p_off, a->options.min_p = HMOE_OFF)
+BAD(good_temperature, a->options.temperature = 3.4e38f)
+BAD(good_repetition, a->options.repetition_penalty = 1e-30f)
+BAD(good_penalty, (a->options.beams = 2, a->options.length_penalty = -3.4e38f))
+BAD(good_no_penalty, (a->options.beams = 2, a->options.length_penalty = HMOE_NO_LENGTH_PENALTY))
+BAD(good_start, a->options.start_token = TOKENS(VOCAB - 1))
+BAD(good_ends, a->options.end_token = TOKENS(0, VOCAB - 1))
+BAD(good_no_pad, a->options.pad_token = HMOE_NO_TOKENS)
+BAD(good_words, a->options.bad_words = TOKENS(0, HMOE_WORD_END, VOCAB - 1, HMOE_WORD_END))
+BAD(good_no_rows, (a->prompt.rows = 0, a->prompt.length = 0))
+BAD(good_greedy, (a->options.sample = HMOE_OFF, a->options.beams = HMOE_OFF))
+BAD(good_top_k, (a->options.top_k = INT64_MAX, a->options.beams = 1))
+
+/* The last values before those that are refused. */
+static void test_good_arguments(void **state) {
+  (void)state;
+  static void (*const cases[])(arguments *a) = {
+      good_sample, good_early_stopping, good_beams,       good_min_new_tokens, good_min_length, good_top_p,      good_top_p_small,
+      good_min_p,  good_min_p_off,      good_temperature, good_repetition,     good_penalty,    good_no_penalty, good_start,
+      good_ends,   good_no_pad,         good_words,       good_no_rows,        good_greedy,     good_top_k};
+  toy *t = toy_create(true, true, NULL);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    arguments a = {make_prompt(true), make_options(8)};
+    cases[i](&a);
+    if (hmoe_generation_width(&t->model, &a.prompt, &a.options) != 9) fail_msg("case %zu: %s", i, hmoe_last_error());
+  }
+  arguments a = {make_prompt(true), make_options(0)};
+  a.options.max_length = 2;
+  assert_int_equal(hmoe_generation_width(&t->model, &a.prompt, &a.options), 2);
+  toy_destroy(t);
+}
+
+static void edit_one_token(toy *t) { t->decode->outputs[0].shape[1] = 1; }
+
+static void test_one_token(void **state) {
+  (void)state;
+  toy *t = toy_create(true, true, edit_one_token);
+  arguments a = {make_prompt(true), make_options(8)};
+  a.options.start_token = TOKENS(0);
+  assert_int_equal(hmoe_generation_width(&t->model, &a.prompt, &a.options), 9);
+  a.options.beams = 2;
+  assert_int_equal(hmoe_generation_width(&t->model, &a.prompt, &a.options), -1);
+  assert_string_equal(hmoe_last_error(), "generation.beams: a vocabulary of one token has no beams");
+  toy_destroy(t);
+}
+
 /* ---- models that do not generate as agreed ---- */
 
 static void rename_entry(fixture_entry *entry, toy *t) { entry->entry.name = plan_text(t->plan, "other"); }
@@ -502,13 +629,11 @@ static void test_every_allocation_can_fail(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_generate),
-      cmocka_unit_test(test_nothing_to_generate),
-      cmocka_unit_test(test_tokens),
-      cmocka_unit_test(test_struct_size),
-      cmocka_unit_test(test_bad_arguments),
-      cmocka_unit_test(test_other_models),
-      cmocka_unit_test(test_every_allocation_can_fail),
+      cmocka_unit_test(test_generate),       cmocka_unit_test(test_nothing_to_generate),
+      cmocka_unit_test(test_tokens),         cmocka_unit_test(test_struct_size),
+      cmocka_unit_test(test_bad_arguments),  cmocka_unit_test(test_values_of_models),
+      cmocka_unit_test(test_good_arguments), cmocka_unit_test(test_one_token),
+      cmocka_unit_test(test_other_models),   cmocka_unit_test(test_every_allocation_can_fail),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -213,7 +213,10 @@ static void test_cpu(void **state) {
     setenv("HMOE_CPU", hmoe_cpu_name(cpu), 1);
     t->plan->images[0].version = hmoe_cpu_name(cpu);
     const char *missing = hmoe_cpu_lacks(cpu);
-    if (missing) assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, missing);
+    char text[256];
+    snprintf(text, sizeof text, "HMOE_CPU: this machine lacks %s, which the %s version needs", missing ? missing : "",
+             hmoe_cpu_name(cpu));
+    if (missing) assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, text);
     else assert_ok(open_with(t, &options));
     if (cpu > HMOE_CPU_PORTABLE && !missing) assert_null(hmoe_cpu_lacks(cpu - 1));
     assert_true(missing == hmoe_cpu_lacks(cpu)); /* asked again: the same */
@@ -230,8 +233,9 @@ static void test_cpu(void **state) {
   t->plan->images[0] = (hmoe_image){.target = "cpu", .version = "avx512", .functions = t->plan->functions};
   const char *lacks = hmoe_cpu_lacks(HMOE_CPU_AVX512);
   if (lacks) {
-    assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, lacks);
-    assert_non_null(strstr(hmoe_last_error(), "avx512"));
+    char text[256];
+    snprintf(text, sizeof text, "this machine lacks %s, which the object's avx512 version needs", lacks);
+    assert_fails(open_with(t, &options), HMOE_UNSUPPORTED, text);
   } else {
     assert_ok(open_with(t, &options));
     assert_null(hmoe_cpu_lacks(HMOE_CPU_AVX2));

@@ -947,6 +947,71 @@ static void test_zeroed_memory(void **state) {
                "no memory for a test...");
 }
 
+/* Memory of the process's own: mapped, and zero, from 4 MiB on. */
+static void test_default_memory(void **state) {
+  (void)state;
+  const hmoe_allocator own = hmoe_allocator_default();
+  enum { FROM = 4 << 20 };
+  static const size_t sizes[] = {0, 1, 63, 64, 65, FROM - 1, FROM, FROM + 1, FROM + (2 << 20), FROM + (2 << 20) + 1};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    void *memory;
+    assert_ok(hmoe_allocate(&own, sizes[i], "a test", &memory));
+    assert_int_equal((uintptr_t)memory % (sizes[i] >= FROM ? 2 << 20 : HMOE_ALIGNMENT), 0);
+    assert_int_equal(hmoe_allocator_gives_zeros(&own, sizes[i]), sizes[i] >= FROM);
+    assert_false(hmoe_allocator_gives_zeros(&fixture_allocator, sizes[i]));
+    if (sizes[i] >= FROM)
+      for (size_t b = 0; b < sizes[i]; b += 1021) assert_int_equal(((uint8_t *)memory)[b], 0);
+    memset(memory, 1, sizes[i]);
+    hmoe_release(&own, memory, sizes[i]);
+  }
+  void *memory = &memory;
+  assert_fails(hmoe_allocate(&own, (uint64_t)PTRDIFF_MAX + 1, "a test", &memory), HMOE_OUT_OF_MEMORY,
+               "no memory for a test: 9223372036854775808 bytes");
+  assert_null(memory);
+  assert_fails(hmoe_allocate(&own, PTRDIFF_MAX, "a test", &memory), HMOE_OUT_OF_MEMORY,
+               "no memory for a test: 9223372036854775807 bytes");
+  hmoe_release(&own, NULL, 5);
+}
+
+static void test_binomials(void **state) {
+  (void)state;
+  uint64_t row[41] = {1}; /* Pascal's triangle */
+  for (uint64_t n = 0; n <= 40; n++) {
+    for (uint64_t k = 0; k <= n; k++) assert_true(hmoe_binomial(n, k) == row[k]);
+    assert_int_equal(hmoe_binomial(n, n + 1), 0);
+    for (uint64_t k = n < 40 ? n + 1 : 0; k > 0; k--) row[k] += row[k - 1];
+  }
+  assert_true(hmoe_binomial(UINT64_MAX - 1, 1) == UINT64_MAX - 1);
+  assert_true(hmoe_binomial(4096, 2048) == UINT64_MAX);
+  assert_int_equal(hmoe_binomial(4096, 4095), 4096);
+}
+
+/* A worker's scratch is what the kernel that wants most of it wants, rounded up. */
+static void test_scratch(void **state) {
+  (void)state;
+  static const uint64_t sizes[][3] = {{64, 1000, 0}, {1000, 64, 0}, {0, 0, 1000}, {0, 0, 0}, {64, 64, 65}};
+  static const size_t rounded[] = {1024, 1024, 1024, 64, 128};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    fixture_plan *plan = plan_create("scratch");
+    plan_entry(plan, "open");
+    fixture_entry *e = plan_entry(plan, "run");
+    plan_dim(e, HMOE_DIM_INPUT, 0, 0);
+    plan_output(plan, e, "y", 0, 4);
+    plan_finish(plan, kernels, KERNELS);
+    for (int k = 0; k < KERNELS; k++) plan->functions[k].scratch_bytes = sizes[i][k];
+    hmoe_options options = fixture_options(2);
+    hmoe_model *model;
+    float y[1];
+    assert_ok(hmoe_model_open(&plan->object,
+                              &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty_file, .size_bytes = sizeof empty_file},
+                              &options, &model));
+    assert_ok(hmoe_model_run(model, 1, (const int64_t[]){1}, NULL, (void *const[]){y}));
+    assert_int_equal(hmoe_model_workspace_bytes(model), 2 * rounded[i]);
+    hmoe_model_close(model);
+    free(plan);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_layer),
@@ -967,6 +1032,9 @@ int main(void) {
       cmocka_unit_test(test_bindings),
       cmocka_unit_test(test_trace),
       cmocka_unit_test(test_zeroed_memory),
+      cmocka_unit_test(test_default_memory),
+      cmocka_unit_test(test_binomials),
+      cmocka_unit_test(test_scratch),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
