@@ -275,9 +275,7 @@ bool hmoec_c_switch(hmoec_c_reader *reader, CXCursor statement) {
   hmoec_c_value value;
   switch_body body;
   if (parts.count != 2) return hmoec_c_refuse(reader, "this kind of statement is not supported");
-  if (!hmoec_c_evaluate(reader, parts.cursors[0], &value)) return false;
-  reader->place = statement;
-  if (value.type.class != HMOEC_C_INTEGER) return hmoec_c_refuse(reader, "expected an integer");
+  if (!hmoec_c_evaluate(reader, parts.cursors[0], &value)) return false; /* an integer: clang refuses others */
   if (!switch_read(reader, parts.cursors[1], value.type, &body)) return false;
   size_t break_mark = frame->marks[HMOEC_C_BREAK];
   frame->marks[HMOEC_C_BREAK] = frame->variable_count;

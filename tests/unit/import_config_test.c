@@ -11,7 +11,7 @@
 #include <cjson/cJSON.h>
 #include <cmocka.h>
 
-#include "frontend/import.h"
+#include "frontend/import_parts.h"
 #include "support/text_file.h"
 
 /* value: JSON, or "": the key is left out. result: "=" where the spec stays as it is, "+LINE" where it has a line that it had not, else the error. */
@@ -561,7 +561,47 @@ static int teardown(void **state) {
   return rmdir(folder);
 }
 
+/* Which layers are mixtures, as a block of the spec: a rule where there is one, else a list. */
+static void test_sparse(void **state) {
+  (void)state;
+  static const struct {
+    const char *layers, *body;
+  } patterns[] = {
+      {"0", " return false }\n"},
+      {"1", " return true }\n"},
+      {"000", " return false }\n"},
+      {"1111", " return true }\n"},
+      {"0101", " return l % 2 == 1 }\n"},
+      {"1010", " return l % 2 == 0 }\n"},
+      {"01010", " return l % 2 == 1 }\n"},
+      {"010010", " return l % 3 == 1 }\n"},
+      {"001001", " return l % 3 == 2 }\n"},
+      {"1001001", " return l % 3 == 0 }\n"},
+      {"00010001", " return l % 4 == 3 }\n"},
+      {"01", "\n  if l == 1 { return true }\n  return false\n}\n"},
+      {"10", "\n  if l == 0 { return true }\n  return false\n}\n"},
+      {"010", "\n  if l == 1 { return true }\n  return false\n}\n"},
+      {"0010", "\n  if l == 2 { return true }\n  return false\n}\n"},
+      {"0110", "\n  if l >= 1 and l < 3 { return true }\n  return false\n}\n"},
+      {"110111", "\n  if l >= 0 and l < 2 { return true }\n  if l >= 3 and l < 6 { return true }\n  return false\n}\n"},
+      {"01011", "\n  if l == 1 { return true }\n  if l >= 3 and l < 5 { return true }\n  return false\n}\n"},
+      {"10100", "\n  if l == 0 { return true }\n  if l == 2 { return true }\n  return false\n}\n"},
+  };
+  for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+    bool sparse[16];
+    size_t count = strlen(patterns[i].layers), size;
+    for (size_t l = 0; l < count; l++) sparse[l] = patterns[i].layers[l] == '1';
+    char *text = NULL, expected[256];
+    hmoec_import_state import = {.out = open_memstream(&text, &size)};
+    hmoec_import_write_sparse(&import, "sparse_layer", sparse, (int64_t)count);
+    fclose(import.out);
+    snprintf(expected, sizeof expected, "block sparse_layer(l) {%s", patterns[i].body);
+    assert_string_equal(text, expected);
+    free(text);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_keys)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_keys), cmocka_unit_test(test_sparse)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
