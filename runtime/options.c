@@ -29,7 +29,7 @@ hmoe_status hmoe_options_read(const hmoe_options *options, hmoe_options *out_opt
   HMOE_TRY(hmoe_structure_read("options", "hmoe_options", options, sizeof *options, out_options));
   out_options->struct_size = sizeof *out_options;
 
-  if (out_options->flags & ~(uint32_t)(HMOE_VERIFY_WEIGHTS | HMOE_DEVICE_GRAPHS))
+  if (out_options->flags & ~(uint32_t)(HMOE_VERIFY_WEIGHTS | HMOE_DEVICE_GRAPHS | HMOE_DEVICE_APART))
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.flags: unknown bits in 0x%x", out_options->flags);
   if (out_options->threads > THREADS_MAX)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "options.threads: expected at most %d, found %u", THREADS_MAX, out_options->threads);

@@ -33,6 +33,9 @@ enum {
   HMOE_CUDA_PART_KEYS = 64,
   HMOE_CUDA_PARTS_AT_ONCE = 8
 };
+/* There, too: all code of the image, of steps that are no kernels as well, waits in every thread for the launch before, before it touches memory of the device:
+ * it may be launched while that one still runs. */
+enum { HMOE_CUDA_WAITS = 1 << 27 };
 enum { HMOE_CUDA_PLANE = 64 };
 enum { HMOE_CUDA_GROUP_EXPERTS = 1024 }; /* so many at most are grouped by one launch */
 /* Buffers of the loops' code behind those that LOOP binds: a selection cache's book. All ones: no slot is filled. */

@@ -79,13 +79,15 @@ enum {
   /* On GPUs: the steps of a run are recorded as a graph, which is launched as one; the graph of the run before is updated where it can be. Results are
    * the same. Without: a launch a kernel. Hosts have no graphs and do nothing of the kind. */
   HMOE_DEVICE_GRAPHS = 1u << 1,
+  /* On GPUs from 9.0 on: a kernel is launched when the one before it has ended, not while that ends. Results are the same: to find out what it gains. */
+  HMOE_DEVICE_APART = 1u << 2,
 };
 
 /* Options of open. Zero-initialise, set struct_size = sizeof(hmoe_options); zero means the default for every other field. */
 typedef struct hmoe_options {
   size_t struct_size;
   uint32_t threads; /* 0: the CPUs this process may use (affinity mask and cgroup quota) */
-  uint32_t flags; /* HMOE_VERIFY_WEIGHTS | HMOE_DEVICE_GRAPHS */
+  uint32_t flags; /* HMOE_VERIFY_WEIGHTS | HMOE_DEVICE_GRAPHS | HMOE_DEVICE_APART */
   const hmoe_executor *executor; /* borrowed until close; NULL: a pool owned by the model. With it, `threads` is ignored */
   const hmoe_allocator *allocator; /* copied; NULL: aligned_alloc/free, in huge pages from 4 MiB on */
   const char *device; /* NULL or "cpu"; "cuda", or "cuda:1" for the second GPU */

@@ -12,6 +12,8 @@
 #ifndef HMOE_CUDA_H
 #define HMOE_CUDA_H
 
+#include <stdatomic.h>
+
 #include "cuda/driver.h"
 #include "device.h"
 #include "hmoe/abi_cuda.h"
@@ -47,7 +49,8 @@ typedef struct hmoe_cuda_model {
   CUmodule module;
   CUstream stream; /* of copies outside of runs */
   bool graphs; /* HMOE_DEVICE_GRAPHS */
-  int multiprocessors;
+  atomic_bool overlaps; /* a launch behind another of its run may begin before that has ended: the image's code waits for it */
+  int multiprocessors, driver_version; /* as 12080 */
   /* Of selection caches, whose books are the model's and the mutex's. */
   CUdeviceptr books; /* 0: the model has no caches */
   uint64_t books_bytes;
@@ -72,6 +75,7 @@ typedef struct hmoe_cuda_workspace {
   CUevent ended; /* of the latest queued run; NULL: there was none */
   CUstream queued; /* its stream; NULL: it has ended */
   CUgraphExec graph; /* of the latest run's launches; NULL: none, or not asked for */
+  bool follows; /* what was queued last in `launches` is a kernel of the run at hand */
   bool stale; /* the first word is of an earlier run: to be written anew before a step looks at it */
   CUdeviceptr chunk_blocks; /* in a loop over groups: its blocks buffer; else 0 */
   uint32_t chunk_groups, loop_groups; /* most groups that the chunk has; that there can be, as the plan tells */

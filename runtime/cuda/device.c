@@ -52,6 +52,17 @@ static void released(const hmoe_model *model) {
 
 /* ---- open ---- */
 
+enum {
+  OVERLAPS_IN_GRAPHS_VERSION = 12030
+}; /* of a driver that records in graphs that a kernel may be launched before another has ended */
+
+static bool may_overlap(const hmoe_model *model, const hmoe_cuda_model *own, uint32_t flags) {
+  bool waits = false;
+  for (uint32_t i = 0; i < model->object->kernel_count; i++) waits |= !!(own->image->functions[i].column_steps & HMOE_CUDA_WAITS);
+  return waits && !(flags & HMOE_DEVICE_APART) && own->driver->cuLaunchKernelEx &&
+         !(own->graphs && own->driver_version < OVERLAPS_IN_GRAPHS_VERSION);
+}
+
 /* Whether a chip runs an image: "sm_80" and "sm_90a" are machine code, of which that with a letter runs on its own chip alone and others on later
  * ones of their generation; "compute_80" is PTX, which the driver makes code of for any later chip. */
 static bool runs(const hmoe_image *image, int major, int minor, int *out_rank) {
@@ -86,6 +97,7 @@ static hmoe_status choose_image(const hmoe_model *model, hmoe_cuda_model *own, i
   hmoe_chip chip;
   char name[128] = "a device";
   HMOE_TRY(read_chip(own->driver, own->device, &chip));
+  own->driver_version = chip.driver;
   HMOE_CUDA_TRY(own->driver, cuDeviceGetAttribute, &own->multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, own->device);
   own->driver->cuDeviceGetName(name, sizeof name, own->device);
   for (uint32_t i = 0; i < model->object->image_count; i++) {
@@ -167,7 +179,9 @@ static hmoe_status cuda_open(hmoe_model *model, const hmoe_options *options) {
   HMOE_TRY(choose_image(model, own, &rank));
   HMOE_CUDA_TRY(driver, cuDevicePrimaryCtxRetain, &own->context, own->device);
   HMOE_TRY(enter(model));
-  return leave(model, load_module(model, own, rank));
+  HMOE_TRY(leave(model, load_module(model, own, rank)));
+  own->overlaps = may_overlap(model, own, options->flags);
+  return HMOE_OK;
 }
 
 static void cuda_close(hmoe_model *model) {

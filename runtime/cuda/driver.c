@@ -27,14 +27,17 @@ static void load(void) {
   const struct {
     void *slot;
     const char *exported;
+    bool later;
   } functions[] = {
-#define HMOE_CUDA_ROW(name, exported, arguments) {&process.driver.name, exported},
-      HMOE_CUDA_FUNCTIONS(HMOE_CUDA_ROW)
+#define HMOE_CUDA_ROW(name, exported, arguments) {&process.driver.name, exported, false},
+#define HMOE_CUDA_LATER_ROW(name, exported, arguments) {&process.driver.name, exported, true},
+      HMOE_CUDA_FUNCTIONS(HMOE_CUDA_ROW) HMOE_CUDA_LATER_FUNCTIONS(HMOE_CUDA_LATER_ROW)
 #undef HMOE_CUDA_ROW
+#undef HMOE_CUDA_LATER_ROW
   };
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     void *function = dlsym(library, functions[i].exported);
-    if (!function) {
+    if (!function && !functions[i].later) {
       snprintf(process.problem, sizeof process.problem, "the CUDA driver %s has no %s: it is too old", name, functions[i].exported);
       return;
     }

@@ -40,6 +40,22 @@ enum {
 };
 enum { CU_STREAM_NON_BLOCKING = 1, CU_EVENT_DISABLE_TIMING = 2, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1 };
 enum { CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8 };
+enum { CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION = 6 };
+
+typedef struct CUlaunchAttribute {
+  int id;
+  char pad[4];
+  union {
+    char pad[64];
+    int programmaticStreamSerializationAllowed;
+  } value;
+} CUlaunchAttribute;
+typedef struct CUlaunchConfig {
+  unsigned gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes;
+  CUstream hStream;
+  CUlaunchAttribute *attrs;
+  unsigned numAttrs;
+} CUlaunchConfig;
 
 /* Functions by the names that the library exports; a row is: result, name, exported name, arguments. */
 #define HMOE_CUDA_FUNCTIONS(X)                                                                                                     \
@@ -86,9 +102,14 @@ enum { CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8 };
   X(cuGetErrorName, "cuGetErrorName", (CUresult error, const char **name))                                                         \
   X(cuGetErrorString, "cuGetErrorString", (CUresult error, const char **text))
 
+/* Those that older drivers lack: NULL there. */
+#define HMOE_CUDA_LATER_FUNCTIONS(X)                                                                                               \
+  X(cuLaunchKernelEx, "cuLaunchKernelEx", (const CUlaunchConfig *config, CUfunction function, void **arguments, void **extra))
+
 typedef struct hmoe_cuda_driver {
 #define HMOE_CUDA_MEMBER(name, exported, arguments) CUresult(*name) arguments;
   HMOE_CUDA_FUNCTIONS(HMOE_CUDA_MEMBER)
+  HMOE_CUDA_LATER_FUNCTIONS(HMOE_CUDA_MEMBER)
 #undef HMOE_CUDA_MEMBER
 } hmoe_cuda_driver;
 

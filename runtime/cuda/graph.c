@@ -17,6 +17,7 @@ hmoe_status hmoe_cuda_steps_begin(hmoe_run *run) {
   const hmoe_cuda_model *own = hmoe_cuda_own(run->model);
   hmoe_cuda_workspace *workspace = run->workspace->own;
   workspace->launches = own->graphs ? workspace->stream : workspace->ordered;
+  workspace->follows = false;
   HMOE_TRY(hmoe_cuda_take_caches(run));
   if (!own->graphs) return HMOE_OK;
   CUresult result = own->driver->cuStreamBeginCapture(workspace->stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);

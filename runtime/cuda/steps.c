@@ -5,18 +5,38 @@
 
 enum { GROUP_THREADS = 256, GROUP_WARPS = GROUP_THREADS / 32, WAVES = 2 /* tasks a multiprocessor that few blocks are cut into */ };
 
+/* What a chip or a driver that does not launch one kernel before another has ended says, if it says anything. */
+static bool is_refused(CUresult result) { return result == CUDA_ERROR_NOT_SUPPORTED; }
+
+/* Behind a launch of the same run a kernel may begin before that has ended: it waits itself, and so has that one for what was before it. The first waits for all that
+ * its stream has, which other than kernels may be. */
+static CUresult queue_launch(hmoe_cuda_model *own, hmoe_cuda_workspace *workspace, CUfunction function, unsigned tasks,
+                             uint32_t threads, uint32_t shared_bytes, void **arguments, const char **out_call) {
+  bool follows = workspace->follows;
+  *out_call = "cuLaunchKernelEx";
+  workspace->follows = true;
+  if (follows && own->overlaps) {
+    CUlaunchAttribute overlaps = {.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+                                  .value = {.programmaticStreamSerializationAllowed = 1}};
+    const CUlaunchConfig config = {tasks, 1, 1, threads, 1, 1, shared_bytes, workspace->launches, &overlaps, 1};
+    CUresult result = own->driver->cuLaunchKernelEx(&config, function, arguments, NULL);
+    if (!is_refused(result)) return result;
+    own->overlaps = false;
+  }
+  *out_call = "cuLaunchKernel";
+  return own->driver->cuLaunchKernel(function, tasks, 1, 1, threads, 1, 1, shared_bytes, workspace->launches, arguments, NULL);
+}
+
 static hmoe_status launch_with(const hmoe_run *run, CUfunction function, uint64_t tasks, uint32_t threads, uint32_t shared_bytes,
                                hmoe_cuda_call *call) {
-  const hmoe_cuda_workspace *workspace = run->workspace->own;
+  hmoe_cuda_model *own = hmoe_cuda_own(run->model);
   void *arguments[] = {call};
   if (!tasks) return HMOE_OK;
-  if (!function)
-    return hmoe_fail(HMOE_INCOMPATIBLE, "the image %s has no code for a step of this run",
-                     hmoe_cuda_own(run->model)->image->version);
+  if (!function) return hmoe_fail(HMOE_INCOMPATIBLE, "the image %s has no code for a step of this run", own->image->version);
   if (tasks > INT32_MAX) return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu tasks", (unsigned long long)tasks);
-  HMOE_CUDA_TRY(hmoe_cuda_own(run->model)->driver, cuLaunchKernel, function, (unsigned)tasks, 1, 1, threads, 1, 1, shared_bytes,
-                workspace->launches, arguments, NULL);
-  return HMOE_OK;
+  const char *queued_by = NULL;
+  CUresult result = queue_launch(own, run->workspace->own, function, (unsigned)tasks, threads, shared_bytes, arguments, &queued_by);
+  return result == CUDA_SUCCESS ? HMOE_OK : hmoe_cuda_failed(own->driver, queued_by, NULL, result);
 }
 
 hmoe_status hmoe_cuda_launch(const hmoe_run *run, CUfunction function, uint64_t tasks, uint32_t threads, hmoe_cuda_call *call) {
@@ -85,7 +105,7 @@ hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   uint64_t blocks = most_blocks(run, grouped, (uint64_t)call.rows, kernel->row_block, kernel->groups);
   call.blocks = (int64_t)hmoe_block_bound((uint64_t)call.rows, kernel->row_block, kernel->groups);
   const hmoe_function *function = &own->image->functions[kernel->kernel];
-  uint32_t flags = HMOE_CUDA_PERSISTENT | HMOE_CUDA_PARTS | HMOE_CUDA_SHARES_KEYS;
+  uint32_t flags = HMOE_CUDA_PERSISTENT | HMOE_CUDA_PARTS | HMOE_CUDA_SHARES_KEYS | HMOE_CUDA_WAITS;
   uint64_t steps = hmoe_max(function->column_steps & ~flags, 1), tasks = blocks;
   if (function->column_steps & HMOE_CUDA_PERSISTENT) {
     tasks = hmoe_min((uint64_t)own->multiprocessors, hmoe_mul(blocks, (2 * (uint64_t)kernel->column_splits + steps - 1) / steps));

@@ -151,7 +151,8 @@ static inline bool harness_try(const harness_unit *u, size_t kernel, void *const
                        .arguments = &call,
                        .argument_bytes = sizeof call,
                        .seed = harness_random(),
-                       .limit = u->limit};
+                       .limit = u->limit,
+                       .dependence = u->chip->waits ? PTX_DEPENDENT_ON_ALL : PTX_APART};
   bool ok = !launch.grid[0] || ptx_launch_run(u->module, &launch, out_report);
   if (counted) ptx_device_free(u->device, counted);
   for (int i = 0; i < HARNESS_MOST_BUFFERS; i++) {

@@ -16,6 +16,7 @@ typedef enum ptx_change {
   PTX_ALWAYS, /* what stands under a guard is done whatever it says */
   PTX_NEVER, /* or never */
   PTX_LESS, /* a wait leaves one group more on the way */
+  PTX_LATER, /* behind the next access of global memory */
   PTX_FURTHER, /* the address is 16 bytes further on */
   PTX_OPERAND /* an operand is changed by the rule's instruction */
 } ptx_change;
@@ -34,7 +35,8 @@ static const ptx_rule ptx_rules[] = {
      0,
      NULL,
      {"bar.", "barrier.", "fence.", "cp.async.wait", "cp.async.commit", "cp.async.mbarrier", "wgmma.fence", "wgmma.commit",
-      "wgmma.wait", "mbarrier.arrive", "cp.async.bulk"}},
+      "wgmma.wait", "mbarrier.arrive", "cp.async.bulk", "griddepcontrol.wait"}},
+    {"behind what it is to go before", PTX_LATER, 0, NULL, {"griddepcontrol.wait"}},
     {"guard: always", PTX_ALWAYS, 0, NULL, {"@"}},
     {"guard: never", PTX_NEVER, 0, NULL, {"@"}},
     {"one group less", PTX_LESS, 0, NULL, {"cp.async.wait_group", "wgmma.wait_group"}},
@@ -156,12 +158,21 @@ static inline bool ptx_operand_at(const ptx_line *line, int number, const char *
 
 /* The whole text with the line changed; malloc'd. NULL: the rule finds nothing to change in it. */
 static inline char *ptx_mutant(const ptx_rule *rule, const char *text, const ptx_line *line) {
-  const char *from = line->begin, *to = line->end + 1, *begin, *end;
+  const char *from = line->begin, *to = line->end + 1, *begin, *end, *moved = NULL;
   char change[160], with[4096] = "";
   switch (rule->change) {
   case PTX_DROP: break;
   case PTX_ALWAYS: to = line->opcode; break;
   case PTX_NEVER: break;
+  case PTX_LATER: {
+    ptx_line other;
+    for (begin = strchr(to, '\n'); begin; begin = strchr(begin + 1, '\n'))
+      if (ptx_line_read(begin + 1, &other) && strstr(other.opcode, ".global") && strstr(other.opcode, ".global") < other.operands)
+        break;
+    if (!begin) return NULL;
+    moved = other.end + 1;
+    break;
+  }
   case PTX_LESS:
     if (!ptx_operand_at(line, 0, &begin, &end)) return NULL;
     from = begin, to = end;
@@ -190,12 +201,13 @@ static inline char *ptx_mutant(const ptx_rule *rule, const char *text, const ptx
     break;
   }
   }
-  size_t size = strlen(text), more = strlen(with);
-  char *out = malloc(size + more + 1);
+  size_t size = strlen(text) + sizeof with + 160;
+  char *out = malloc(size);
   if (!out) abort();
-  memcpy(out, text, (size_t)(from - text));
-  memcpy(out + (from - text), with, more);
-  strcpy(out + (from - text) + more, to);
+  if (moved)
+    snprintf(out, size, "%.*s%.*s %.*s%s", (int)(from - text), text, (int)(moved - to), to, (int)(line->end + 1 - from), from,
+             moved);
+  else snprintf(out, size, "%.*s%s%s", (int)(from - text), text, with, to);
   return out;
 }
 

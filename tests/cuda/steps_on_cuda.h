@@ -20,7 +20,8 @@ static inline void step_launch(const harness_unit *u, const char *name, int64_t 
                        .block = {STEP_THREADS, 1, 1},
                        .arguments = call,
                        .argument_bytes = sizeof *call,
-                       .seed = harness_random()};
+                       .seed = harness_random(),
+                       .dependence = u->chip->waits ? PTX_DEPENDENT_ON_ALL : PTX_APART};
   if (grid && !ptx_launch_run(u->module, &launch, &report)) harness_report(u, &report);
 }
 

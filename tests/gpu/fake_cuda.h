@@ -3,7 +3,7 @@
  * What is as on a device: device addresses are none of the host's and are not given out twice; work that was queued is done at a synchronisation (or when
  * something that is synchronised with depends on it), in the order of its stream, so a program that forgets to synchronise reads old bytes; copies out of
  * memory that is not pinned take the bytes at the call, others when they run; a kernel that goes wrong makes its context unusable. Launches follow each
- * other. What is not: time, and concurrent streams, whose order is that of synchronisation. A module is PTX; cubins are refused.
+ * other, and what could go wrong where one may begin before another has ended is reported (ptx_dependence). What is not: time, and concurrent streams, whose order is that of synchronisation. A module is PTX; cubins are refused.
  *
  * All functions may be called from any thread. Names and values are those that NVIDIA publishes for CUDA 12; nothing of its headers is needed. */
 #ifndef HMOE_TESTS_GPU_FAKE_CUDA_H
@@ -227,6 +227,8 @@ void fake_cuda_set_idle(bool is_idle);
 void fake_cuda_fail(const char *function, unsigned n, CUresult result);
 
 typedef struct fake_cuda_counters {
+  uint64_t dependents,
+      misplaced; /* launches that may begin before the one before has ended; those of them that are not behind a kernel */
   uint64_t launches, graph_launches, kernels; /* calls that were not captured; kernels that ran, of graphs too */
   uint64_t synchronisations; /* calls that wait: of streams, events, contexts, and copies that do */
   uint64_t copies, bytes_to_device, bytes_from_device, bytes_on_device, bytes_set;

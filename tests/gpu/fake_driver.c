@@ -30,6 +30,7 @@ typedef struct mark {
 } mark;
 
 typedef enum work_kind {
+  WORK_NONE,
   WORK_TO_DEVICE,
   WORK_FROM_DEVICE,
   WORK_ON_DEVICE,
@@ -56,6 +57,7 @@ struct CUstream_st {
   struct CUstream_st *next;
   unsigned flags;
   work *first, **last;
+  work_kind latest; /* what was queued last, done or not */
   struct CUgraph_st *capture; /* work goes there instead */
   bool is_origin, is_invalid;
   int mode;
@@ -70,6 +72,7 @@ struct CUevent_st {
 struct CUgraph_st {
   struct CUgraph_st *next;
   work *first, **last;
+  work_kind latest;
 };
 struct CUgraphExec_st {
   struct CUgraphExec_st *next;
@@ -309,6 +312,7 @@ static void perform(work *work) {
     work->mark->seconds = now();
     break;
   case WORK_WAIT: reach(work->mark); break;
+  case WORK_NONE: break;
   }
   if (!ok) {
     driver.broken = CUDA_ERROR_ILLEGAL_ADDRESS;
@@ -359,9 +363,13 @@ static void after_blocking_streams(void) {
     if (!(other->flags & CU_STREAM_NON_BLOCKING)) depend(&driver.legacy, other);
 }
 static work *queue(CUstream stream, work_kind kind) {
-  if (stream->capture) return append(&stream->capture->last, kind);
+  if (stream->capture) {
+    stream->capture->latest = kind;
+    return append(&stream->capture->last, kind);
+  }
   if (stream == &driver.legacy) after_blocking_streams();
   else if (!(stream->flags & CU_STREAM_NON_BLOCKING)) depend(stream, &driver.legacy);
+  stream->latest = kind;
   return append(&stream->last, kind);
 }
 
@@ -1243,6 +1251,10 @@ static CUresult launch(CUfunction function, const ptx_launch *shape, CUstream st
     if (given < bytes || !buffer) return free(arguments), CUDA_ERROR_INVALID_VALUE;
     memcpy(arguments, buffer, bytes);
   }
+  if (shape->dependence) {
+    driver.counters.dependents++;
+    driver.counters.misplaced += (stream->capture ? stream->capture->latest : stream->latest) != WORK_KERNEL;
+  }
   work *work = queue(stream, WORK_KERNEL);
   work->function = function;
   work->owned = arguments;
@@ -1270,7 +1282,15 @@ EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction functi
                       .block = {config->blockDimX, config->blockDimY, config->blockDimZ},
                       .shared_bytes = config->sharedMemBytes};
   for (unsigned i = 0; i < config->numAttrs; i++)
-    if (config->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) {
+    if (config->attrs[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION) {
+      if (!config->attrs[i].value.programmaticStreamSerializationAllowed) continue;
+      if (current_capability() < 90) return leave(CUDA_ERROR_NOT_SUPPORTED);
+      if (stream_->capture && driver.version < 12030) {
+        stream_->is_invalid = true;
+        return leave(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+      }
+      shape.dependence = PTX_DEPENDENT;
+    } else if (config->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) {
       shape.cluster[0] = config->attrs[i].value.clusterDim.x;
       shape.cluster[1] = config->attrs[i].value.clusterDim.y;
       shape.cluster[2] = config->attrs[i].value.clusterDim.z;

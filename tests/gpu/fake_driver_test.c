@@ -16,6 +16,10 @@ static const char scale[] =
     ".visible .entry wild(.param .u64 x) { .reg .b64 %d; .reg .b32 %r; ld.param.u64 %d, [x]; ld.global.u32 %r, [%d+1048576]; ret; "
     "}\n"
     ".visible .entry pair() { .reg .b32 %r; .reg .pred %p; mov.u32 %r, %cluster_nctarank; setp.ne.u32 %p, %r, 2; @%p trap; ret; "
+    "}\n"
+    ".visible .entry waits(.param .u64 x) { .reg .b64 %d; griddepcontrol.wait; ld.param.u64 %d, [x]; st.global.u32 [%d], 1; ret; "
+    "}\n"
+    ".visible .entry early(.param .u64 x) { .reg .b64 %d; ld.param.u64 %d, [x]; st.global.u32 [%d], 1; griddepcontrol.wait; ret; "
     "}\n";
 
 #define GOOD(call) assert_int_equal(call, CUDA_SUCCESS)
@@ -308,6 +312,50 @@ static void graph_test(void **state) {
   GOOD(cuEventDestroy_v2(join));
 }
 
+/* Launches that may begin before the one before has ended: what they do too soon is reported, in graphs, too; those behind something else than a kernel are
+ * counted, and chips and drivers that know no such launches refuse them. */
+static void dependent_test(void **state) {
+  (void)state;
+  begin();
+  CUstream stream;
+  CUgraph graph;
+  CUgraphExec exec;
+  CUfunction waits, early;
+  GOOD(cuModuleGetFunction(&waits, module, "waits"));
+  GOOD(cuModuleGetFunction(&early, module, "early"));
+  GOOD(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+  CUlaunchAttribute attribute = {.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+                                 .value.programmaticStreamSerializationAllowed = 1};
+  CUlaunchConfig config = {1, 1, 1, 1, 1, 1, 0, stream, &attribute, 1};
+  void *parameters[] = {&memory};
+  GOOD(cuLaunchKernelEx(&config, waits, parameters, NULL));
+  GOOD(cuLaunchKernelEx(&config, waits, parameters, NULL));
+  GOOD(cuMemsetD8Async(memory, 1, 4, stream));
+  GOOD(cuLaunchKernelEx(&config, waits, parameters, NULL));
+  attribute.value.programmaticStreamSerializationAllowed = 0;
+  GOOD(cuLaunchKernelEx(&config, early, parameters, NULL));
+  attribute.value.programmaticStreamSerializationAllowed = 1;
+  GOOD(cuStreamSynchronize(stream));
+  assert_int_equal(fake_cuda_get_counters().dependents, 3);
+  assert_int_equal(fake_cuda_get_counters().misplaced, 2);
+  fake_cuda_set_driver(12020);
+  GOOD(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+  assert_int_equal(cuLaunchKernelEx(&config, waits, parameters, NULL), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  assert_int_equal(cuStreamEndCapture(stream, &graph), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+  fake_cuda_set_driver(12030);
+  fake_cuda_set_capability(80);
+  assert_int_equal(cuLaunchKernelEx(&config, waits, parameters, NULL), CUDA_ERROR_NOT_SUPPORTED);
+  fake_cuda_set_capability(90);
+  GOOD(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+  GOOD(cuLaunchKernelEx(&config, early, parameters, NULL));
+  GOOD(cuStreamEndCapture(stream, &graph));
+  assert_int_equal(fake_cuda_get_counters().misplaced, 3);
+  GOOD(cuGraphInstantiateWithFlags(&exec, graph, 0));
+  GOOD(cuGraphLaunch(exec, stream));
+  assert_int_equal(cuStreamSynchronize(stream), CUDA_ERROR_LAUNCH_FAILED);
+  assert_non_null(strstr(fake_cuda_report(), "before its griddepcontrol.wait"));
+}
+
 static void modules_test(void **state) {
   (void)state;
   begin();
@@ -473,9 +521,10 @@ static void library_test(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(plain_test),  cmocka_unit_test(order_test),   cmocka_unit_test(freed_test),
-                                     cmocka_unit_test(graph_test),  cmocka_unit_test(modules_test), cmocka_unit_test(failures_test),
-                                     cmocka_unit_test(library_test)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(plain_test),     cmocka_unit_test(order_test),
+                                     cmocka_unit_test(freed_test),     cmocka_unit_test(graph_test),
+                                     cmocka_unit_test(dependent_test), cmocka_unit_test(modules_test),
+                                     cmocka_unit_test(failures_test),  cmocka_unit_test(library_test)};
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   fake_cuda_reset();
   return failed;

@@ -47,6 +47,7 @@ typedef enum ptx_kind {
   PTX_DEADLOCK, /* nothing can go on; the text names the place of every warp and the state of every mbarrier */
   PTX_ENDLESS, /* the launch's limit of instructions */
   PTX_TRAP,
+  PTX_EARLY, /* of a dependent launch: memory touched, or a thread's end, before griddepcontrol.wait */
   PTX_KINDS
 } ptx_kind;
 
@@ -101,6 +102,15 @@ bool ptx_module_parameter(const ptx_module *module, const char *kernel, uint32_t
 /* Address and size of a variable in global memory; false: none of that name. */
 bool ptx_module_global(const ptx_module *module, const char *name, uint64_t *out_address, uint64_t *out_bytes);
 
+/* Whether a launch may begin before those before it have ended. Blocks run behind theirs here all the same; what is reported is what could go wrong: a thread that
+ * writes global memory, or reads what another launch has written, before its griddepcontrol.wait, and one that ends without, behind which nobody would wait for
+ * the launch before. */
+typedef enum ptx_dependence {
+  PTX_APART,
+  PTX_DEPENDENT, /* read may be, too soon, what none of the last 255 launches wrote */
+  PTX_DEPENDENT_ON_ALL /* and nothing: all that the host wrote stands for what launches have */
+} ptx_dependence;
+
 typedef struct ptx_launch {
   const char *kernel;
   uint32_t grid[3], block[3];
@@ -110,6 +120,7 @@ typedef struct ptx_launch {
   size_t argument_bytes;
   uint64_t seed;
   uint64_t limit; /* warp instructions, 0 for 2^30 */
+  ptx_dependence dependence;
   bool perturb; /* results of .approx instructions are off by an ulp either way, at random */
 } ptx_launch;
 bool ptx_launch_run(ptx_module *module, const ptx_launch *launch, ptx_report *out_report);

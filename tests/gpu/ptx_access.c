@@ -435,6 +435,7 @@ static ptx_step run_atom(ptx_warp *warp, const ptx_instruction *instruction, uin
       for (unsigned byte = 0; byte < bytes; byte++)
         if (!allocation->written[at + byte])
           ptx_fail(warp, PTX_UNINITIALISED, "%s: byte %llu was never written", allocation->name, (unsigned long long)(at + byte));
+      ptx_global_want(warp, allocation, at, bytes, true, l);
       place = allocation->data + at;
       warp->state->module->counters.global_read_bytes += bytes;
       warp->state->module->counters.global_written_bytes += bytes;

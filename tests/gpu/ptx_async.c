@@ -521,6 +521,7 @@ static ptx_step run_bulk_store(ptx_warp *warp, const ptx_instruction *instructio
     want_sixteens(warp, to[l], place[l], bytes[l]);
     ptx_allocation *allocation = ptx_global_range(warp, to[l], bytes[l]);
     uint64_t at = to[l] - allocation->base;
+    ptx_global_want(warp, allocation, at, bytes[l], true, l);
     if (instruction->extra.a) {
       const uint8_t *hole = memchr(allocation->written + at, 0, bytes[l]);
       if (hole)

@@ -402,6 +402,7 @@ typedef struct ptx_warp {
   uint8_t *dirty;
   uint32_t index, agent; /* in the block, in the cluster */
   uint32_t began, alive; /* lanes */
+  uint32_t early; /* lanes of a dependent launch that have not waited for the launch before */
   lane_group groups[LANES];
   uint32_t group_count;
   uint32_t pc; /* while an instruction runs */
@@ -500,6 +501,8 @@ bool ptx_converged(ptx_warp *warp, uint32_t active, uint32_t needed); /* else th
 ptx_allocation *ptx_global_range(ptx_warp *warp, uint64_t address, uint64_t bytes);
 void ptx_global_read(ptx_warp *warp, const uint64_t *addresses, uint32_t active, unsigned bytes, uint8_t (*out)[16]);
 void ptx_global_write(ptx_warp *warp, const uint64_t *addresses, uint32_t active, unsigned bytes, uint8_t (*from)[16]);
+/* Where the lane may not touch it yet: the launch before may do so. */
+void ptx_global_want(ptx_warp *warp, const ptx_allocation *allocation, uint64_t at, uint64_t bytes, bool is_write, unsigned lane);
 /* One range; `from` as of ptx_shared_touch. */
 void ptx_global_touch(ptx_warp *warp, ptx_allocation *allocation, uint64_t at, uint64_t bytes, bool is_write, unsigned lane,
                       const uint8_t *from);

@@ -250,8 +250,19 @@ static void note_global_read(const ptx_warp *warp, global_reader *reader, uint32
   reader->last = stamp;
 }
 
+void ptx_global_want(ptx_warp *warp, const ptx_allocation *allocation, uint64_t at, uint64_t bytes, bool is_write, unsigned lane) {
+  if (!(warp->early >> lane & 1)) return;
+  bool is_known = is_write || warp->state->launch->dependence == PTX_DEPENDENT_ON_ALL;
+  for (uint64_t i = at >> allocation->shift; !is_known && allocation->writers && i <= (at + bytes - 1) >> allocation->shift; i++)
+    is_known = allocation->writers[i].block;
+  if (is_known)
+    ptx_fail(warp, PTX_EARLY, "lane %u %s byte %llu of %s before its griddepcontrol.wait: the launch before may not have ended",
+             lane, is_write ? "writes" : "reads", (unsigned long long)at, allocation->name);
+}
+
 void ptx_global_touch(ptx_warp *warp, ptx_allocation *allocation, uint64_t at, uint64_t bytes, bool is_write, unsigned lane,
                       const uint8_t *from) {
+  if (warp->early) ptx_global_want(warp, allocation, at, bytes, is_write, lane);
   unsigned shift = allocation->shift;
   while (shift && ((at | bytes) & ((UINT64_C(1) << shift) - 1))) shift--;
   if (!allocation->writers || shift < allocation->shift) refine(warp, allocation, shift);

@@ -297,6 +297,48 @@ static void cases_test(void **state) {
     }
 }
 
+/* Dependent launches: what is touched before the launch before has been waited for. Of y nothing was written but what `before`, a launch of its own, wrote. */
+static void dependent_test(void **state) {
+  (void)state;
+  enum { APART = 1, DEPENDENT = 2, ON_ALL = 4 }; /* launches that are told of it */
+  static const struct {
+    const char *name, *before, *body, *says;
+    int reported;
+  } early[] = {
+      {"waits first", NULL,
+       "griddepcontrol.launch_dependents; griddepcontrol.wait; ld.global.u32 %r10, [%d0]; st.global.u32 [%d1], 1;", NULL, 0},
+      {"never waits", NULL, "mov.u32 %r10, 1;", "lane 0 of a dependent launch ends without", DEPENDENT | ON_ALL},
+      {"a lane that does not", NULL, "setp.eq.u32 %p0, %r0, 37; @!%p0 griddepcontrol.wait;", "warp 1: lane 5 of",
+       DEPENDENT | ON_ALL},
+      {"a lane that ends before", NULL, "setp.eq.u32 %p0, %r0, 37; @%p0 exit; griddepcontrol.wait;", "warp 1: lane 5 of",
+       DEPENDENT | ON_ALL},
+      {"writes before", NULL, "st.global.u32 [%d0], 1; griddepcontrol.wait;", "writes byte 0 of x before", DEPENDENT | ON_ALL},
+      {"one lane writes before", NULL, "setp.eq.u32 %p0, %r0, 3; @%p0 st.global.u32 [%d0+8], 1; griddepcontrol.wait;",
+       "lane 3 writes byte 8 of x before", DEPENDENT | ON_ALL},
+      {"adds before", NULL, "red.global.add.u32 [%d0], 1; griddepcontrol.wait;", "byte 0 of x before", DEPENDENT | ON_ALL},
+      {"reads what is the host's before", NULL, "ld.global.u32 %r10, [%d0]; griddepcontrol.wait;", "reads byte 0 of x before",
+       ON_ALL},
+      {"reads a launch's before", "st.global.u32 [%d1+4], 1;", "ld.global.u32 %r10, [%d1+4]; griddepcontrol.wait;",
+       "reads byte 4 of y before", DEPENDENT | ON_ALL},
+      {"copies a launch's before", "st.global.v4.u32 [%d1], {%r0, %r0, %r0, %r0};",
+       "mov.u32 %r10, smem; cp.async.cg.shared.global [%r10], [%d1], 16; cp.async.wait_all; griddepcontrol.wait;",
+       "reads byte 0 of y before", DEPENDENT | ON_ALL},
+      {"reads a launch's behind", "st.global.u32 [%d1], 1;", "griddepcontrol.wait; ld.global.u32 %r10, [%d1];", NULL, 0},
+      {"shared memory is its own", NULL,
+       "shl.b32 %r10, %r0, 2; mov.u32 %r11, smem; add.s32 %r10, %r10, %r11; st.shared.u32 [%r10], 1; griddepcontrol.wait;", NULL,
+       0},
+  };
+  for (size_t i = 0; i < sizeof early / sizeof *early; i++)
+    for (int d = PTX_APART; d <= PTX_DEPENDENT_ON_ALL; d++) {
+      frame frame = {.threads = early[i].before ? 1 : 64, .before = early[i].before, .seed = i, .dependence = (ptx_dependence)d};
+      bool reported = early[i].reported >> d & 1;
+      expect_kind(frame_run(&frame, early[i].body), reported ? PTX_EARLY : PTX_OK, &frame, early[i].name);
+      if (reported && !strstr(frame.report.text, early[i].says))
+        fail_msg("%s: expected '%s' in\n%s", early[i].name, early[i].says, frame.report.text);
+      if (reported) assert_true(frame.report.line > 5);
+    }
+}
+
 /* Atomics: what 64 lanes of two warps leave. */
 typedef struct atom_case {
   const char *text;
@@ -551,10 +593,10 @@ static void launches_test(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(cases_test),           cmocka_unit_test(atoms_test),
-                                     cmocka_unit_test(tickets_test),         cmocka_unit_test(counters_test),
-                                     cmocka_unit_test(seeds_test),           cmocka_unit_test(device_test),
-                                     cmocka_unit_test(freed_test),           cmocka_unit_test(launches_test),
-                                     cmocka_unit_test(launches_forget_test), cmocka_unit_test(places_test)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(cases_test),    cmocka_unit_test(atoms_test),    cmocka_unit_test(tickets_test),
+      cmocka_unit_test(counters_test), cmocka_unit_test(seeds_test),    cmocka_unit_test(device_test),
+      cmocka_unit_test(freed_test),    cmocka_unit_test(launches_test), cmocka_unit_test(launches_forget_test),
+      cmocka_unit_test(places_test),   cmocka_unit_test(dependent_test)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

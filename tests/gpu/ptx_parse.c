@@ -33,7 +33,7 @@ const char *ptx_kind_name(ptx_kind kind) {
   static const char *const names[PTX_KINDS] = {"ok",         "syntax",     "launch",   "memory",    "bounds", "uninitialised",
                                                "misaligned", "blocks",     "race",     "in flight", "proxy",  "accumulator",
                                                "register",   "descriptor", "mbarrier", "barrier",   "pool",   "divergence",
-                                               "deadlock",   "endless",    "trap"};
+                                               "deadlock",   "endless",    "trap",     "early"};
   return (unsigned)kind < PTX_KINDS ? names[kind] : "?";
 }
 

@@ -326,7 +326,10 @@ static void bind_bra(ptx_parser *parser, ptx_statement *statement, ptx_instructi
   out->run = run_bra;
 }
 static ptx_step run_exit(ptx_warp *warp, const ptx_instruction *instruction, uint32_t active) {
-  (void)warp, (void)instruction, (void)active;
+  (void)instruction;
+  if (active & warp->early)
+    ptx_fail(warp, PTX_EARLY, "lane %d of a dependent launch ends without griddepcontrol.wait",
+             __builtin_ctz(active & warp->early));
   return STEP_EXIT;
 }
 static void bind_exit(ptx_parser *parser, ptx_statement *statement, ptx_instruction *out) {
@@ -362,11 +365,18 @@ static void bind_nanosleep(ptx_parser *parser, ptx_statement *statement, ptx_ins
   out->extra.a = 1;
   out->run = run_nothing;
 }
-/* Launches follow each other here, so what waits for the launch before has nothing to do. */
+/* Launches follow each other here: who waits for the launch before has only said so. */
+static ptx_step run_wait_for_launch(ptx_warp *warp, const ptx_instruction *instruction, uint32_t active) {
+  (void)instruction;
+  warp->early &= ~active;
+  return STEP_NEXT;
+}
 static void bind_griddepcontrol(ptx_parser *parser, ptx_statement *statement, ptx_instruction *out) {
-  if (!ptx_take(statement, "wait") && !ptx_take(statement, "launch_dependents"))
+  bool waits = ptx_take(statement, "wait");
+  if (!waits && !ptx_take(statement, "launch_dependents"))
     ptx_parse_fail(parser, statement->at, "'%s' is not known here", statement->name);
-  out->run = run_nothing;
+  ptx_want_operands(parser, statement, 0, 0);
+  out->run = waits ? run_wait_for_launch : run_nothing;
 }
 
 /* ---- barriers of a block ---- */
@@ -819,6 +829,7 @@ static void warp_create(ptx_launch_state *state, ptx_cta *cta, uint32_t index) {
   if (kernel->local_bytes) warp->local = ptx_state_allocate(state, (size_t)LANES * 2 * kernel->local_bytes);
   uint32_t first = index * LANES, left = state->threads - first;
   warp->began = warp->alive = left >= LANES ? ALL_LANES : (1u << left) - 1;
+  warp->early = state->launch->dependence == PTX_APART ? 0 : warp->began;
   warp->groups[0] = (lane_group){0, warp->alive};
   warp->group_count = 1;
   uint32_t start = 65536 / (state->warps * LANES);

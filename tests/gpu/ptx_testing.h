@@ -27,6 +27,8 @@ static const char frame_head[] =
 typedef struct frame {
   uint32_t blocks, threads, cluster;
   uint64_t seed, limit;
+  ptx_dependence dependence;
+  const char *before; /* what a launch does before, with the same buffers; NULL: there is none */
   uint32_t y[FRAME_BYTES / 4]; /* out: 0xcdcdcdcd where nobody wrote */
   ptx_report report;
   ptx_counters counters;
@@ -34,10 +36,12 @@ typedef struct frame {
 
 /* What came of the body, in `frame`. */
 static inline ptx_kind frame_run(frame *frame, const char *body) {
-  size_t size = sizeof frame_head + strlen(body) + 16;
+  const char *before = frame->before ? frame->before : "", *entry = strstr(frame_head, ".visible"),
+             *rest = strstr(entry, " k(") + 2;
+  size_t size = 2 * sizeof frame_head + strlen(body) + strlen(before) + 64;
   char *text = malloc(size);
   assert_non_null(text);
-  snprintf(text, size, "%s%s\nret;\n}\n", frame_head, body);
+  snprintf(text, size, "%s%s\nret;\n}\n.visible .entry before%s%s\nret;\n}\n", frame_head, body, rest, before);
   ptx_device *device = ptx_device_create(0);
   assert_non_null(device);
   uint64_t arguments[2] = {ptx_device_allocate(device, FRAME_BYTES, 256, "x"), ptx_device_allocate(device, FRAME_BYTES, 256, "y")};
@@ -54,9 +58,13 @@ static inline ptx_kind frame_run(frame *frame, const char *body) {
                          .arguments = arguments,
                          .argument_bytes = sizeof arguments,
                          .seed = frame->seed,
+                         .dependence = frame->dependence,
                          .limit = frame->limit ? frame->limit : 2000000};
     if (!frame->cluster) launch.cluster[1] = launch.cluster[2] = 0;
-    ptx_launch_run(module, &launch, &frame->report);
+    ptx_launch first = launch;
+    first.kernel = "before";
+    first.dependence = PTX_APART;
+    if (!frame->before || ptx_launch_run(module, &first, &frame->report)) ptx_launch_run(module, &launch, &frame->report);
     frame->counters = ptx_module_counters(module);
   }
   assert_true(ptx_device_read(device, arguments[1], frame->y, FRAME_BYTES, NULL));

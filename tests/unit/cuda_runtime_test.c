@@ -239,6 +239,55 @@ static void test_graphs(void **state) {
   }
 }
 
+/* ---- launches that overlap ---- */
+
+/* All launches of a run but its first may begin before the one before has ended, in graphs, too, where code, driver and application let them; a driver that
+ * refuses the first is asked no more. Tokens are the same. */
+#define CODE_THAT_DOES_NOT_WAIT "code for chips that have no such launches"
+static void test_overlaps(void **state) {
+  (void)state;
+  static const struct {
+    const char *what;
+    uint32_t flags;
+    bool refuses, overlaps;
+  } cases[] = {
+      {"apart", HMOE_DEVICE_APART, false, false},   {"plain", 0, false, true},
+      {"a graph", HMOE_DEVICE_GRAPHS, false, true}, {"a graph, apart", HMOE_DEVICE_GRAPHS | HMOE_DEVICE_APART, false, false},
+      {"a driver that refuses", 0, true, false},    {CODE_THAT_DOES_NOT_WAIT, 0, false, false}};
+  for (size_t p = 0; p < sizeof prompts / sizeof *prompts; p++) {
+    cuda_model m = cuda_model_find(prompts[p].model);
+    int64_t wanted[MOST_TOKENS] = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+      hmoe_options options = {.struct_size = sizeof options, .device = "cuda", .threads = 1, .flags = cases[i].flags};
+      hmoe_model *model;
+      int64_t tokens[MOST_TOKENS] = {0};
+      hmoec_compilation *other = NULL;
+      if (strcmp(cases[i].what, CODE_THAT_DOES_NOT_WAIT) == 0) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/tests/golden/%s", HMOE_SOURCE_DIR, prompts[p].model);
+        const hmoec_options sm_80 = {.struct_size = sizeof sm_80, .target = "cuda", .mcpu = "sm_80"};
+        assert_int_equal(hmoec_compile_file(path, &sm_80, &other), HMOEC_OK);
+        assert_int_equal(hmoec_compilation_load(other, &m.object), HMOEC_OK);
+      }
+      expect_ok(hmoe_model_open(m.object, &(hmoe_weights){.path = m.weights}, &options, &model));
+      if (cases[i].refuses) fake.fail_call("cuLaunchKernelEx", 1, CUDA_ERROR_NOT_SUPPORTED);
+      fake_cuda_counters before = fake.get_counters();
+      uint64_t calls = fake.calls("cuLaunchKernelEx");
+      generate(model, &prompts[p], (hmoe_generation){.end_token = HMOE_NO_TOKENS}, i ? tokens : wanted);
+      fake_cuda_counters after = fake.get_counters();
+      if (i) assert_memory_equal(tokens, wanted, sizeof tokens);
+      uint64_t kernels = after.kernels - before.kernels, runs = NEW_TOKENS + prompts[p].encodes,
+               dependents = after.dependents - before.dependents;
+      print_message("%s, %s: %d of %d launches overlap\n", prompts[p].model, cases[i].what, (int)dependents, (int)kernels);
+      assert_int_equal(dependents, cases[i].overlaps ? kernels - runs : 0);
+      assert_int_equal(fake.calls("cuLaunchKernelEx") - calls, cases[i].refuses ? 1 : dependents);
+      assert_int_equal(after.misplaced, 0);
+      hmoe_model_close(model);
+      hmoec_compilation_destroy(other);
+    }
+  }
+}
+
 /* ---- failures ---- */
 
 /* Host memory that is counted. */
@@ -373,6 +422,8 @@ static void test_failures(void **state) {
                    {"cuEventRecord", SAYS, false},
                    {"cuLaunchKernel", SAYS, false},
                    {"cuLaunchKernel", SAYS, true},
+                   {"cuLaunchKernelEx", SAYS, false},
+                   {"cuLaunchKernelEx", SAYS, true},
                    {"cuStreamBeginCapture", SAYS, true},
                    {"cuStreamEndCapture", RELEASES, true}, /* its stream stays in capture, in which nothing may be freed */
                    {"cuGraphInstantiateWithFlags", SAYS, true},
@@ -639,7 +690,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokens),     cmocka_unit_test(test_shared_keys),
                                      cmocka_unit_test(test_whole_rows), cmocka_unit_test(test_upload),
                                      cmocka_unit_test(test_packed),     cmocka_unit_test(test_graphs),
-                                     cmocka_unit_test(test_streams),    cmocka_unit_test(test_devices),
-                                     cmocka_unit_test(test_failures),   cmocka_unit_test(test_stale)};
+                                     cmocka_unit_test(test_overlaps),   cmocka_unit_test(test_streams),
+                                     cmocka_unit_test(test_devices),    cmocka_unit_test(test_failures),
+                                     cmocka_unit_test(test_stale)};
   return cmocka_run_group_tests(tests, fake_open, fake_close);
 }

@@ -15,7 +15,7 @@
 enum { NAME_SIZE = 256 };
 
 const hmoec_cuda_chip hmoec_cuda_chips[] = {
-    {"sm_80", "+ptx80", false, 12000}, {"sm_90a", "+ptx86", true, 12070}, {NULL, NULL, false, 0}};
+    {"sm_80", "+ptx80", false, false, 12000}, {"sm_90a", "+ptx86", true, true, 12070}, {NULL, NULL, false, false, 0}};
 
 void hmoec_cuda_initialise(void) {
   LLVMInitializeNVPTXTargetInfo();
@@ -62,9 +62,10 @@ int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel, const hmoec_cuda_chi
 }
 
 uint32_t hmoec_cuda_column_steps(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
-  if (kernel->family == HMOEC_KERNEL_PACK_ROWS) return HMOE_CUDA_PLANE / CUDA_PANEL;
-  if (kernel->family == HMOEC_KERNEL_ATTENTION) return HMOE_CUDA_SHARES_KEYS;
-  return kernel->family == HMOEC_KERNEL_MATMUL ? way_of(&kernel->spec.matmul, chip)->column_steps : 0;
+  uint32_t waits = chip->waits ? HMOE_CUDA_WAITS : 0;
+  if (kernel->family == HMOEC_KERNEL_PACK_ROWS) return waits | HMOE_CUDA_PLANE / CUDA_PANEL;
+  if (kernel->family == HMOEC_KERNEL_ATTENTION) return waits | HMOE_CUDA_SHARES_KEYS;
+  return waits | (kernel->family == HMOEC_KERNEL_MATMUL ? way_of(&kernel->spec.matmul, chip)->column_steps : 0);
 }
 
 /* Of a pair's products twice the sums are kept; and narrow ones in f32, which few blocks have a share of, are to have much on the way in each. */

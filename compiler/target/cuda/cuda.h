@@ -28,6 +28,7 @@ typedef struct hmoec_cuda_chip {
   const char *name;     /* "sm_90a" */
   const char *features; /* LLVM's: the version of PTX */
   bool has_wgmma;
+  bool waits; /* its kernels may be launched before those that they depend on have ended, and wait for them */
   int driver; /* the least version of a driver that takes its PTX, as 12080 */
 } hmoec_cuda_chip;
 extern const hmoec_cuda_chip hmoec_cuda_chips[]; /* then one without a name */

@@ -62,6 +62,14 @@ static MlirValue declare_shared(hmoec_cuda_emitter *e, const char *kernel, int64
                mlirFlatSymbolRefAttrGet(e->ir.context, text(name)));
 }
 
+/* Before anything else, in every thread: the launch behind this one may begin, and this one goes on when the one before has ended and all that it wrote is seen.
+ * That one has waited likewise, so all launches before it have ended, too: nothing in global memory is touched too soon, and no launch before this one reads what
+ * it will write. What the next launch may do early is to take its place on multiprocessors and get here. */
+static void wait_for_launches(hmoec_cuda_emitter *e) {
+  cuda_assembly(e, "griddepcontrol.launch_dependents;", "~{memory}", (MlirType){NULL}, 0, NULL);
+  cuda_assembly(e, "griddepcontrol.wait;", "~{memory}", (MlirType){NULL}, 0, NULL);
+}
+
 /* Rows of the call: all of them, or as many as the device has counted. */
 static MlirValue rows_of(hmoec_cuda_emitter *e, MlirValue call) {
   ir_builder *ir = &e->ir;
@@ -103,6 +111,7 @@ hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name,
   e->shared_base = shared_bytes ? declare_shared(e, name, shared_bytes) : (MlirValue){NULL};
 
   hmoec_cuda_task task = {.call = mlirBlockGetArgument(body, 0)};
+  if (e->chip->waits) wait_for_launches(e);
   task.rows = rows_of(e, task.call);
   task.splits = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, splits) / 8), 8);
   task.first_block = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, first_block) / 8), 8);
