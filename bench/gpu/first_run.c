@@ -443,7 +443,9 @@ static bool part_layers(const settings *s) {
 
 static bool part_graphs(const settings *s) {
   bool all = true;
-  for (uint32_t flags = 0; flags <= HMOE_DEVICE_GRAPHS; flags += HMOE_DEVICE_GRAPHS) {
+  static const uint32_t ways[] = {0, HMOE_DEVICE_APART, HMOE_DEVICE_GRAPHS, HMOE_DEVICE_GRAPHS | HMOE_DEVICE_APART};
+  for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    uint32_t flags = ways[i];
     const layer_case *c = &cases[0];
     hmoe_model *model = NULL;
     tensors t;
@@ -452,8 +454,9 @@ static bool part_graphs(const settings *s) {
     double seconds = ok ? time_layer(model, 1, &t, 0.5) : -1;
     if (ok) free_tensors(&t);
     ok = seconds >= 0;
-    row("\"part\": \"graphs\", \"case\": \"%s\", \"graph\": %s, \"seconds\": %.6g, \"status\": \"%s\"", c->name,
-        flags ? "true" : "false", seconds, ok ? "ok" : hmoe_last_error());
+    row("\"part\": \"graphs\", \"case\": \"%s\", \"graph\": %s, \"overlaps\": %s, \"seconds\": %.6g, \"status\": \"%s\"", c->name,
+        flags & HMOE_DEVICE_GRAPHS ? "true" : "false", flags & HMOE_DEVICE_APART ? "false" : "true", seconds,
+        ok ? "ok" : hmoe_last_error());
     all &= ok;
     hmoe_model_close(model);
   }
