@@ -687,11 +687,10 @@ static void test_devices(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokens),     cmocka_unit_test(test_shared_keys),
-                                     cmocka_unit_test(test_whole_rows), cmocka_unit_test(test_upload),
-                                     cmocka_unit_test(test_packed),     cmocka_unit_test(test_graphs),
-                                     cmocka_unit_test(test_overlaps),   cmocka_unit_test(test_streams),
-                                     cmocka_unit_test(test_devices),    cmocka_unit_test(test_failures),
-                                     cmocka_unit_test(test_stale)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_tokens),   cmocka_unit_test(test_shared_keys), cmocka_unit_test(test_whole_rows),
+      cmocka_unit_test(test_upload),   cmocka_unit_test(test_packed),      cmocka_unit_test(test_graphs),
+      cmocka_unit_test(test_overlaps), cmocka_unit_test(test_streams),     cmocka_unit_test(test_devices),
+      cmocka_unit_test(test_failures), cmocka_unit_test(test_stale)};
   return cmocka_run_group_tests(tests, fake_open, fake_close);
 }
