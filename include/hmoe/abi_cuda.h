@@ -37,7 +37,11 @@ enum {
  * it may be launched while that one still runs. */
 enum { HMOE_CUDA_WAITS = 1 << 27 };
 enum { HMOE_CUDA_PLANE = 64 };
-enum { HMOE_CUDA_GROUP_EXPERTS = 1024 }; /* so many at most are grouped by one launch */
+enum { HMOE_CUDA_GROUP_EXPERTS = 1024 }; /* rows of so many experts, or sets, at most are grouped by one launch */
+enum {
+  HMOE_CUDA_RANKED_TOKENS = 2048,
+  HMOE_CUDA_RANKED_MEMBERS = 2048
+}; /* and by sets so many tokens, of no more experts times top_k */
 /* Buffers of the loops' code behind those that LOOP binds: a selection cache's book. All ones: no slot is filled. */
 enum {
   HMOE_CUDA_LOOP_KEYS = HMOE_BIND_LOOP_COUNT, /* i32 [slots][top_k]: the set that a slot has, or -1 */

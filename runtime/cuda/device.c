@@ -13,6 +13,7 @@ static const char *const code_names[HMOE_CUDA_CODE_COUNT] = {
     [HMOE_CUDA_GROUP_HISTORY] = "hmoe_group_history",
     [HMOE_CUDA_SETS_TOKEN] = "hmoe_sets_token",
     [HMOE_CUDA_SETS_FEW] = "hmoe_sets_few",
+    [HMOE_CUDA_SETS_ONCE] = "hmoe_sets_once",
     [HMOE_CUDA_SETS_SORT] = "hmoe_sets_sort",
     [HMOE_CUDA_SETS_PLACE] = "hmoe_sets_place",
     [HMOE_CUDA_SETS_BLOCK] = "hmoe_sets_block",

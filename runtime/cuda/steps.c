@@ -217,6 +217,9 @@ hmoe_status hmoe_cuda_step_group_sets(hmoe_run *run, const hmoe_plan_step *step)
   uint64_t tasks = (tokens + GROUP_THREADS - 1) / GROUP_THREADS;
   if (each) return hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_TOKEN], hmoe_max(tasks, 1), GROUP_THREADS, &call);
   if (tasks <= 1) return hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_FEW], 1, GROUP_THREADS, &call);
+  if (ranks && sets <= HMOE_CUDA_GROUP_EXPERTS && tokens <= HMOE_CUDA_RANKED_TOKENS &&
+      (uint64_t)group->experts * group->top_k <= HMOE_CUDA_RANKED_MEMBERS)
+    return hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_ONCE], sets, GROUP_THREADS, &call);
   HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_SORT], tasks, GROUP_THREADS, &call));
   HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_PLACE], (tokens + GROUP_WARPS - 1) / GROUP_WARPS, GROUP_THREADS, &call));
   return hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_BLOCK], 1, GROUP_THREADS, &call);

@@ -89,12 +89,15 @@ static hmoe_cuda_call group(const harness_unit *u, const grouping *g, const int3
   call.buffers[HMOE_BIND_GROUP_SETS_ROW_TOKEN] = step_words(u, NULL, g->tokens);
   call.buffers[HMOE_BIND_GROUP_SETS_SETS] = step_words(u, NULL, g->tokens * g->top_k);
   bool few = g->tokens <= STEP_THREADS && (!g->tokens || harness_coin());
+  bool once = g->mode == HMOE_SETS_RANK && g->experts * g->top_k <= HMOE_CUDA_RANKED_MEMBERS &&
+              dims[3] <= HMOE_CUDA_GROUP_EXPERTS && g->tokens <= HMOE_CUDA_RANKED_TOKENS && !few && harness_coin();
   if (!each) call.buffers[HMOE_BIND_GROUP_SETS_SCRATCH] = step_words(u, NULL, 4 * g->tokens);
   if (each) step_launch(u, "hmoe_sets_token", tasks ? tasks : 1, &call);
   if (!each && few) step_launch(u, "hmoe_sets_few", 1, &call);
-  if (!each && !few) step_launch(u, "hmoe_sets_sort", tasks, &call);
-  if (!each && !few) step_launch(u, "hmoe_sets_place", (g->tokens + WARPS - 1) / WARPS, &call);
-  if (!each && !few) step_launch(u, "hmoe_sets_block", 1, &call);
+  if (once) step_launch(u, "hmoe_sets_once", dims[3], &call);
+  if (!each && !few && !once) step_launch(u, "hmoe_sets_sort", tasks, &call);
+  if (!each && !few && !once) step_launch(u, "hmoe_sets_place", (g->tokens + WARPS - 1) / WARPS, &call);
+  if (!each && !few && !once) step_launch(u, "hmoe_sets_block", 1, &call);
   step_expect(u, call.buffers[HMOE_BIND_GROUP_SETS_BLOCKS], want, block_words, "blocks");
   step_expect(u, call.buffers[HMOE_BIND_GROUP_SETS_ROW_TOKEN], want->row_token, g->tokens, "row_token");
   step_expect(u, call.buffers[HMOE_BIND_GROUP_SETS_SETS], want->sets, want->groups * g->top_k, "sets");

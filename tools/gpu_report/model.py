@@ -38,7 +38,8 @@ LINE, LANES_BYTES = 128, 512 # of the first-level cache; what a warp's widest ac
 
 CODE_OF = {"group_tokens": ("hmoe_group_once",), # of layers without a capacity: what a step launches that is in all objects
            "group_selections": ("hmoe_sets_sort", "hmoe_sets_place", "hmoe_sets_block")}
-SETS_FEW, SETS_TOKEN = "hmoe_sets_few", "hmoe_sets_token"
+SETS_FEW, SETS_ONCE, SETS_TOKEN = "hmoe_sets_few", "hmoe_sets_once", "hmoe_sets_token"
+RANKED_SETS, RANKED_TOKENS = 1024, 2048 # of include/hmoe/abi_cuda.h: what one launch groups
 # Of sets.c: tokens that are sorted at a time, halvings, warps of a multiprocessor that find places, rows that groups are made of at a time.
 SETS_PART, SETS_HALVES, SETS_WARPS, SETS_ROWS = 256, 9, 40, 1024
 
@@ -313,6 +314,15 @@ class Run:
         loop = max((loop for loop in self.kernels[name].loops if loop.mix["LDG"]), key=lambda each: each.mix["LDG"])
         return sass.cycles_of_one_more(loop.way()) / loop.mix["LDG"]
 
+    def ranking_trips(self, rows, top_k):
+        """Of loops over tokens that which counts ranks and that over chunks of them; within, a set's members, each of which is compared with all, several or one at a time."""
+        def trips(loop, depth):
+            if not depth:
+                return ceil(rows, GROUP_THREADS) if loop.mix["ATOMS"] else ceil(rows, SETS_ROWS) if loop.mix["BAR"] else 1
+            return top_k // (loop.mix["LDG"] // 2) if loop.mix["LDG"] > 2 and not loop.within else top_k
+
+        return trips
+
     def grouping(self, step):
         """Every block of threads goes through all rows; a loop of its code a row, or as many rows as it has threads."""
         code, rows, seconds = CODE_OF[step.op], self.rows_of(step), 0.0
@@ -325,11 +335,15 @@ class Run:
                 seconds += LAUNCH + cycles / self.machine.light_clock
             return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": 16 * rows, "way": "grouping", "tiles": 0, "waves": 0, "seconds": seconds, "limit": "a warp's way"}
         if step.op == "group_selections":
-            code = (SETS_TOKEN,) if step.attributes["mode"] == "token" else (SETS_FEW,) if rows <= SETS_PART else code
+            ranked = step.attributes["mode"] == "rank" and math.comb(step.attributes["experts"], step.attributes["top_k"]) <= RANKED_SETS and rows <= RANKED_TOKENS
+            code = (SETS_TOKEN,) if step.attributes["mode"] == "token" else (SETS_FEW,) if rows <= SETS_PART else (SETS_ONCE,) if ranked else code
         words = step.attributes["top_k"] if step.attributes.get("mode") == "distinct" else 1 # of a key
         mates = min(rows, SETS_PART) * words
         rounds = ceil(ceil(rows, SETS_PART), WARP) * ceil(rows, self.machine.multiprocessors * SETS_WARPS)
         for name in code:
+            if name == SETS_ONCE:
+                seconds += LAUNCH + self.kernels[name].cycles_of_a_warp(self.ranking_trips(rows, step.attributes["top_k"])) / self.machine.light_clock
+                continue
             trips = {SETS_FEW: mates, "hmoe_sets_sort": mates, "hmoe_sets_place": rounds * SETS_HALVES * 2 * words, "hmoe_sets_block": ceil(rows, SETS_ROWS), SETS_TOKEN: 1}
             seconds += LAUNCH + trips.get(name, ceil(rows, GROUP_THREADS)) * self.cycles_of_a_row(name) / self.machine.light_clock
         return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": 16 * rows, "way": "grouping", "tiles": 0, "waves": 0, "seconds": seconds, "limit": "a block's loop over rows"}

@@ -2,6 +2,7 @@
  *
  *   hmoe_sets_token   every token a group of its own, a thread a token
  *   hmoe_sets_few     all of it in one block of threads, of no more tokens than it has threads
+ *   hmoe_sets_once    by RANK, of not too many sets and tokens: a block of threads a set, each of which counts the tokens of all sets
  *   of any number, one after the other:
  *   hmoe_sets_sort    a block of threads sorts as many tokens as it has threads, its part of all: scratch[3 T + i] = token
  *   hmoe_sets_place   a warp a token: a lane finds by halving how many tokens of a part go before it, so that all are counted in tokens times parts steps
@@ -22,6 +23,14 @@ enum {
   EACH = 4 /* rows that a thread of hmoe_sets_block has at a time */
 };
 _Static_assert(1 << (HALVES - 1) >= PART, "halvings enough");
+/* Shared memory of hmoe_sets_once: words of the prefixes; tokens of each set; each token's set; see rank_of; the first token of the block's set. */
+enum {
+  COUNTERS_AT = 3 * WARPS * 4,
+  RANKS_AT = COUNTERS_AT + HMOE_CUDA_GROUP_EXPERTS * 4,
+  CHOICES_AT = RANKS_AT + HMOE_CUDA_RANKED_TOKENS * 4,
+  FIRST_AT = CHOICES_AT + HMOE_CUDA_RANKED_MEMBERS * 4,
+  ONCE_BYTES = FIRST_AT + 4
+};
 
 static const MlirType none = {NULL};
 static const MlirValue nothing = {NULL};
@@ -45,8 +54,9 @@ static MlirValue place_of(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, Ml
   return o.args[0];
 }
 
-/* Set number `to` of sets: the members of token t's, ascending; nothing where there is nobody to read it. */
-static void put_set(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue t, MlirValue to) {
+/* Set number `to` of sets: the members of token t's, ascending, those that it has at first, first + step ..; nothing where there is nobody to read it. */
+static void put_members(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue t, MlirValue to, MlirValue begin,
+                        int64_t step) {
   ir_builder *ir = &e->ir;
   MlirValue indices = cuda_binding(e, task, HMOE_BIND_GROUP_SETS_INDICES), sets = cuda_binding(e, task, HMOE_BIND_GROUP_SETS_SETS);
   MlirValue top_k = cuda_dim(e, task, TOP_K);
@@ -55,11 +65,15 @@ static void put_set(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValu
   ir_if_else(ir, &unwanted, nothing);
   MlirValue from = ir_at(ir, indices, ir->i32, ir_mul_i(ir, t, top_k)), set = ir_at(ir, sets, ir->i32, ir_mul_i(ir, to, top_k));
   ir_loop s;
-  ir_for_begin(ir, &s, ir_i64(ir, 0), top_k, 1, 0, NULL);
+  ir_for_begin(ir, &s, begin, top_k, step, 0, NULL);
   MlirValue member = clamped(ir, ir_extend(ir, cuda_i32(e, from, s.index)), cuda_dim(e, task, EXPERTS));
   cuda_put(e, set, place_of(e, task, from, s.index, member), ir_truncate(ir, member));
   ir_for_end(ir, &s, NULL);
   ir_if_end(ir, &unwanted, nothing);
+}
+
+static void put_set(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue t, MlirValue to) {
+  put_members(e, task, t, to, ir_i64(&e->ir, 0), 1);
 }
 
 static void emit_token(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
@@ -88,15 +102,18 @@ static MlirValue binomial(hmoec_cuda_emitter *e, MlirValue n, MlirValue k) {
   return i.args[0];
 }
 
-static MlirValue rank_of(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue t) {
+/* choices: member over place + 1 in shared memory, at place * experts + member, or null. */
+static MlirValue rank_of(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue t, MlirValue choices) {
   ir_builder *ir = &e->ir;
   MlirValue top_k = cuda_dim(e, task, TOP_K), zero = ir_i64(ir, 0);
   MlirValue from = ir_at(ir, cuda_binding(e, task, HMOE_BIND_GROUP_SETS_INDICES), ir->i32, ir_mul_i(ir, t, top_k));
   ir_loop s;
   ir_for_begin(ir, &s, zero, top_k, 1, 1, &zero);
   MlirValue member = clamped(ir, ir_extend(ir, cuda_i32(e, from, s.index)), cuda_dim(e, task, EXPERTS));
-  MlirValue place = ir_add_i(ir, place_of(e, task, from, s.index, member), ir_i64(ir, 1));
-  ir_for_end(ir, &s, (MlirValue[]){ir_add_i(ir, s.args[0], binomial(e, member, place))});
+  MlirValue place = place_of(e, task, from, s.index, member), before;
+  if (mlirValueIsNull(choices)) before = binomial(e, member, ir_add_i(ir, place, ir_i64(ir, 1)));
+  else before = ir_extend(ir, cuda_i32(e, choices, ir_add_i(ir, ir_mul_i(ir, place, cuda_dim(e, task, EXPERTS)), member)));
+  ir_for_end(ir, &s, (MlirValue[]){ir_add_i(ir, s.args[0], before)});
   return ir_min_i(ir, s.args[0], ir_sub_i(ir, cuda_dim(e, task, SETS), ir_i64(ir, 1)));
 }
 
@@ -133,7 +150,7 @@ static void put_key(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValu
   ir_if_begin(ir, &distinct, is_distinct(e, task), none);
   put_set(e, task, t, t);
   ir_if_else(ir, &distinct, nothing);
-  cuda_put(e, scratch_at(e, task, KEYS), t, ir_truncate(ir, rank_of(e, task, t)));
+  cuda_put(e, scratch_at(e, task, KEYS), t, ir_truncate(ir, rank_of(e, task, t, nothing)));
   ir_if_end(ir, &distinct, nothing);
 }
 
@@ -303,6 +320,98 @@ static void emit_few(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   put_groups(e, task);
 }
 
+/* Tokens of a set, and the blocks that it has of them. */
+static MlirValue tokens_of(hmoec_cuda_emitter *e, MlirValue set) {
+  return ir_extend(&e->ir, cuda_i32(e, cuda_shared(e, COUNTERS_AT), set));
+}
+
+static MlirValue blocks_of(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue tokens) {
+  ir_builder *ir = &e->ir;
+  MlirValue step = ir_truncate(ir, cuda_dim(e, task, ROW_BLOCK)), rest = ir_sub_i(ir, step, ir_i32(ir, 1));
+  return ir_extend(ir, ir_div_i(ir, ir_add_i(ir, ir_truncate(ir, tokens), rest), step));
+}
+
+/* The sets of all tokens to shared memory, and how many each has. */
+static void count_ranks(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  ir_loop s, t, c;
+  MlirValue experts = cuda_dim(e, task, EXPERTS);
+  ir_for_begin(ir, &s, task->thread, cuda_dim(e, task, SETS), THREADS, 0, NULL);
+  cuda_put(e, cuda_shared(e, COUNTERS_AT), s.index, ir_i32(ir, 0));
+  ir_for_end(ir, &s, NULL);
+  ir_for_begin(ir, &c, task->thread, ir_mul_i(ir, experts, cuda_dim(e, task, TOP_K)), THREADS, 0, NULL);
+  MlirValue place = ir_div_i(ir, c.index, experts), member = ir_rem_i(ir, c.index, experts);
+  cuda_put(e, cuda_shared(e, CHOICES_AT), c.index, ir_truncate(ir, binomial(e, member, ir_add_i(ir, place, ir_i64(ir, 1)))));
+  ir_for_end(ir, &c, NULL);
+  cuda_barrier(e);
+  ir_for_begin(ir, &t, task->thread, task->rows, THREADS, 0, NULL);
+  MlirValue rank = rank_of(e, task, t.index, cuda_shared(e, CHOICES_AT));
+  cuda_put(e, cuda_shared(e, RANKS_AT), t.index, ir_truncate(ir, rank));
+  cuda_atomic_add(e, ir_at(ir, cuda_shared(e, COUNTERS_AT), ir->i32, rank), ir_i32(ir, 1));
+  ir_for_end(ir, &t, NULL);
+  cuda_barrier(e);
+}
+
+/* The rows of this block's set, from row `first` on: its tokens, in their order. All threads know the first of them then, if there is one. */
+static MlirValue put_tokens(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue first) {
+  ir_builder *ir = &e->ir;
+  MlirValue own = ir_truncate(ir, task->task), last = ir_sub_i(ir, task->rows, ir_i64(ir, 1)), mine[EACH];
+  ir_loop c; /* carries the next row */
+  ir_for_begin(ir, &c, ir_i64(ir, 0), task->rows, THREADS * EACH, 1, &first);
+  MlirValue begin = ir_add_i(ir, c.index, ir_mul_i(ir, task->thread, ir_i64(ir, EACH))), count = ir_i64(ir, 0), before, all;
+  for (int64_t i = 0; i < EACH; i++) {
+    MlirValue t = ir_add_i(ir, begin, ir_i64(ir, i));
+    MlirValue rank = cuda_i32(e, cuda_shared(e, RANKS_AT), ir_min_i(ir, t, last));
+    mine[i] = ir_and(ir, ir_compare_i(ir, IR_LE, t, last), ir_compare_i(ir, IR_EQ, rank, own));
+    count = add_one(ir, count, mine[i]);
+  }
+  cuda_prefix_sums(e, task, THREADS, 1, &count, &before, &all);
+  MlirValue row = ir_add_i(ir, c.args[0], before);
+  for (int64_t i = 0; i < EACH; i++) {
+    MlirValue t = ir_add_i(ir, begin, ir_i64(ir, i));
+    ir_branch is_mine, is_first;
+    ir_if_begin(ir, &is_mine, mine[i], none);
+    cuda_put(e, cuda_binding(e, task, HMOE_BIND_GROUP_SETS_ROW_TOKEN), row, ir_truncate(ir, t));
+    ir_if_begin(ir, &is_first, ir_compare_i(ir, IR_EQ, row, first), none);
+    cuda_put(e, cuda_shared(e, FIRST_AT), ir_i64(ir, 0), ir_truncate(ir, t));
+    cuda_if_end(e, &is_first);
+    cuda_if_end(e, &is_mine);
+    row = add_one(ir, row, mine[i]);
+  }
+  ir_for_end(ir, &c, (MlirValue[]){ir_add_i(ir, c.args[0], all)});
+  cuda_barrier(e);
+  return ir_extend(ir, cuda_i32(e, cuda_shared(e, FIRST_AT), ir_i64(ir, 0)));
+}
+
+static void emit_once(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
+  ir_builder *ir = &e->ir;
+  enum { TOKENS, GROUPS, BLOCKS, SUMS };
+  MlirValue zero = ir_i64(ir, 0), one = ir_i64(ir, 1), own = task->task, before[SUMS], all[SUMS],
+            blocks = cuda_binding(e, task, HMOE_BIND_GROUP_SETS_BLOCKS);
+  ir_loop s, b;
+  count_ranks(e, task);
+  ir_for_begin(ir, &s, task->thread, own, THREADS, SUMS, (MlirValue[]){zero, zero, zero});
+  MlirValue tokens = tokens_of(e, s.index);
+  ir_for_end(ir, &s,
+             (MlirValue[]){ir_add_i(ir, s.args[TOKENS], tokens), add_one(ir, s.args[GROUPS], ir_compare_i(ir, IR_NE, tokens, zero)),
+                           ir_add_i(ir, s.args[BLOCKS], blocks_of(e, task, tokens))});
+  cuda_prefix_sums(e, task, THREADS, SUMS, s.args, before, all); /* of all threads: what the sets before this one have */
+  MlirValue rows = tokens_of(e, own), count = blocks_of(e, task, rows);
+  ir_branch is_met, is_last;
+  ir_if_begin(ir, &is_met, ir_compare_i(ir, IR_GT, rows, zero), none); /* by all threads, or by none */
+  put_members(e, task, put_tokens(e, task, all[TOKENS]), all[GROUPS], task->thread, THREADS);
+  cuda_if_end(e, &is_met);
+  ir_for_begin(ir, &b, task->thread, count, THREADS, 0, NULL);
+  MlirValue begin = ir_div_i(ir, ir_mul_i(ir, rows, b.index), count);
+  MlirValue end = ir_div_i(ir, ir_mul_i(ir, rows, ir_add_i(ir, b.index, one)), count);
+  cuda_put_block(e, blocks, ir_add_i(ir, all[BLOCKS], b.index), own, ir_add_i(ir, all[TOKENS], begin), ir_sub_i(ir, end, begin), 0);
+  ir_for_end(ir, &b, NULL);
+  ir_if_begin(ir, &is_last, ir_compare_i(ir, IR_EQ, ir_add_i(ir, own, one), cuda_dim(e, task, SETS)), none);
+  cuda_put_blocks_header(e, task, blocks, ir_add_i(ir, all[BLOCKS], count),
+                         add_one(ir, all[GROUPS], ir_compare_i(ir, IR_NE, rows, zero)));
+  cuda_if_end(e, &is_last);
+}
+
 static void emit_sort(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
   ir_branch real;
@@ -346,6 +455,7 @@ static void emit_place(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
 const hmoec_cuda_step hmoec_cuda_set_steps[] = {
     {"hmoe_sets_token", THREADS, 0, emit_token},
     {"hmoe_sets_few", THREADS, SHARED_BYTES, emit_few},
+    {"hmoe_sets_once", THREADS, ONCE_BYTES, emit_once},
     {"hmoe_sets_sort", THREADS, 0, emit_sort},
     {"hmoe_sets_place", THREADS, 0, emit_place},
     {"hmoe_sets_block", THREADS, SHARED_BYTES, put_groups},
