@@ -248,9 +248,10 @@ class Run:
         times = {"memory": (found["weight_bytes"] + found["row_bytes"]) / (machine.copy * STREAM), "the second-level cache": l2 / (machine.l2_bytes * all_l1),
                  "the first-level cache and shared memory": l1 / all_l1, "issue slots": slots / (SCHEDULERS * all_l1),
                  "waits": ceil(tasks, room) * longest / machine.light_clock}
-        limit = max(times, key=times.get)
-        ramp = 0 if limit == "waits" or way == "f32 few" and limit not in ("memory", "the second-level cache") else RAMP # of whose ways the first loads are counted
-        return {"way": way, "tiles": tasks, "waves": tasks / room, "seconds": times[limit] + ramp + LAUNCH, "limit": limit, "terms": times}
+        filled = ("memory", "the second-level cache") if way == "f32 few" else tuple(term for term in times if term != "waits")
+        spent = {term: seconds + (RAMP if term in filled else 0) for term, seconds in times.items()} # of others the first loads are counted
+        limit = max(spent, key=spent.get)
+        return {"way": way, "tiles": tasks, "waves": tasks / room, "seconds": spent[limit] + LAUNCH, "limit": limit, "terms": times}
 
     def is_few(self, step, rows):
         a, blocks = step.attributes, step.operands.get("blocks")

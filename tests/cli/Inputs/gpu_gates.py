@@ -11,8 +11,10 @@ GATES = [
     ("moe_layer", 14336, 8, "copy_share", 0.80, 0.81),
     ("moe_layer", 14336, 64, "copy_share", 0.80, 0.80),
     ("hypermoe_layer", 3072, 8192, "beside", 0.97, 0.97),
-    ("hypermoe_layer", 14336, 8, "beside", 0.97, 0.96),
-    ("hypermoe_layer", 14336, 64, "beside", 0.97, 0.96),
+    ("hypermoe_layer", 14336, 1, "beside", 0.97, 0.93),
+    ("hypermoe_layer", 14336, 8, "beside", 0.97, 0.97),
+    ("hypermoe_layer", 14336, 64, "beside", 0.97, 0.967),
+    ("hypermoe_layer", 14336, 512, "beside", 0.97, 0.961),
     ("hypermoe_layer", 14336, 8192, "beside", 0.97, 0.97),
 ]
 
