@@ -229,15 +229,15 @@ hmoe_status hmoe_cuda_step_group_sets(hmoe_run *run, const hmoe_plan_step *step)
 
 enum { TROUBLE = HMOE_CUDA_BINDINGS_MAX - 1, PLACE_BITS = 40 };
 
-static hmoe_status launch_elements(hmoe_run *run, hmoe_cuda_code code, uint64_t elements, hmoe_cuda_call *call) {
+/* So many elements a block of threads: one each, or one a warp. */
+static hmoe_status launch_elements(hmoe_run *run, hmoe_cuda_code code, uint64_t elements, uint64_t of_block, hmoe_cuda_call *call) {
   const hmoe_cuda_workspace *workspace = run->workspace->own;
   if (elements >> PLACE_BITS)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu elements", (unsigned long long)elements);
   call->rows = (int64_t)elements;
   call->splits = 1;
   call->buffers[TROUBLE] = workspace->trouble;
-  return hmoe_cuda_launch(run, hmoe_cuda_own(run->model)->code[code], (elements + GROUP_THREADS - 1) / GROUP_THREADS, GROUP_THREADS,
-                          call);
+  return hmoe_cuda_launch(run, hmoe_cuda_own(run->model)->code[code], (elements + of_block - 1) / of_block, GROUP_THREADS, call);
 }
 
 hmoe_status hmoe_cuda_step_ids(hmoe_run *run, const hmoe_plan_step *step) {
@@ -249,7 +249,7 @@ hmoe_status hmoe_cuda_step_ids(hmoe_run *run, const hmoe_plan_step *step) {
   hmoe_cuda_call call = {.dims = {ids->element_bytes, (int64_t)ids->limit, ids->fill, step - run->steps}};
   set_buffer(&call, HMOE_BIND_IDS_SOURCE, source);
   set_buffer(&call, HMOE_BIND_IDS_DESTINATION, destination);
-  return launch_elements(run, HMOE_CUDA_IDS, count, &call);
+  return launch_elements(run, HMOE_CUDA_IDS, count, GROUP_THREADS, &call);
 }
 
 /* Dims, and the mask's and the other binding's memory, of a step over rows of tokens. other_elements: UINT64_MAX: [rows][length]. */
@@ -276,7 +276,7 @@ hmoe_status hmoe_cuda_step_positions(hmoe_run *run, const hmoe_plan_step *step) 
                        &tokens, &call));
   call.dims[4] = (int64_t)positions->limit;
   call.dims[5] = step - run->steps;
-  return launch_elements(run, HMOE_CUDA_POSITIONS, hmoe_mul(tokens.rows, tokens.length), &call);
+  return launch_elements(run, HMOE_CUDA_POSITIONS, hmoe_mul(tokens.rows, tokens.length), GROUP_WARPS, &call);
 }
 
 hmoe_status hmoe_cuda_step_last_rows(hmoe_run *run, const hmoe_plan_step *step) {
@@ -290,7 +290,7 @@ hmoe_status hmoe_cuda_step_last_rows(hmoe_run *run, const hmoe_plan_step *step) 
   if (hmoe_mul(tokens.rows, tokens.length) > INT32_MAX)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu rows of %llu tokens", (unsigned long long)tokens.rows,
                      (unsigned long long)tokens.length);
-  return launch_elements(run, HMOE_CUDA_LAST_ROWS, tokens.rows, &call);
+  return launch_elements(run, HMOE_CUDA_LAST_ROWS, tokens.rows, GROUP_WARPS, &call);
 }
 
 hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step) {
@@ -299,7 +299,7 @@ hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step
   hmoe_token_rows tokens;
   HMOE_TRY(
       bind_tokens(run, step, &append->tokens, HMOE_BIND_TOKENS_DESTINATION, HMOE_WRITE, UINT64_MAX, HMOE_READ, &tokens, &call));
-  return launch_elements(run, HMOE_CUDA_APPEND_MASK, hmoe_mul(tokens.rows, tokens.length), &call);
+  return launch_elements(run, HMOE_CUDA_APPEND_MASK, hmoe_mul(tokens.rows, tokens.length), GROUP_THREADS, &call);
 }
 
 hmoe_status hmoe_cuda_pick(hmoe_run *run, const hmoe_pick *pick, const void *values, uint64_t columns) {

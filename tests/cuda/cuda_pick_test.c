@@ -1,5 +1,5 @@
 /* What generation picks from rows of logits on a GPU, in the emulator, against the host's rule (runtime/generate_logits.c): the first of the largest, which is
- * never NaN nor -inf. */
+ * never NaN nor -inf. And what steps find in masks of tokens. */
 #include "steps_on_cuda.h"
 
 #include "generate_internal.h"
@@ -102,8 +102,51 @@ static void test_best(void **state) {
   harness_destroy(&u);
 }
 
+/* Positions, the last ones none of the model's, and last real tokens: of rows behind others, some without a real token, and without a mask. */
+static void test_masks(void **state) {
+  (void)state;
+  enum { MOST = 700, ROWS = 3, LIMIT = 300, STEP = 5, TROUBLE = HMOE_CUDA_BINDINGS_MAX - 1, PLACE_BITS = 40 };
+  static const int64_t lengths[] = {1, 2, 7, 1, 40, 257, 3}, pasts[] = {0, 31, 249, 256, 0, 9, 640};
+  static int32_t mask[ROWS * MOST], positions[ROWS * MOST], last[ROWS];
+  harness_unit u = harness_compile(NULL, 0, hmoec_cpu_schedule_default(64));
+  bool is_over = false;
+  for (size_t n = 0; n < sizeof lengths / sizeof *lengths; n++)
+    for (int masked = 0; masked < 2; masked++) {
+      int64_t length = lengths[n], past = pasts[n], stride = past + length + (int64_t)n;
+      uint64_t trouble = UINT64_MAX;
+      for (int64_t i = 0; i < ROWS * stride; i++) mask[i] = i / stride == 1 ? 0 : harness_below(4) > 0;
+      for (int64_t i = 0; i < ROWS * length; i++) {
+        int64_t row = i / length, t = i % length, count = masked ? 0 : past + t + 1;
+        for (int64_t j = 0; masked && j <= past + t; j++) count += mask[row * stride + j];
+        positions[i] = count > 0 ? (int32_t)count - 1 : 0;
+        if (!t) last[row] = (int32_t)(i + length - 1);
+        bool is_last = masked && mask[row * stride + past + t];
+        for (int64_t j = t + 1; is_last && j < length; j++) is_last = !mask[row * stride + past + j];
+        if (is_last) last[row] = (int32_t)i;
+        if (positions[i] < LIMIT) continue;
+        positions[i] = 0;
+        if (trouble == UINT64_MAX) trouble = (uint64_t)STEP << PLACE_BITS | (uint64_t)i;
+      }
+      hmoe_cuda_call call = {.rows = ROWS * length, .splits = 1, .dims = {ROWS, length, past, stride, LIMIT, STEP}};
+      if (masked) call.buffers[HMOE_BIND_TOKENS_SOURCE] = step_words(&u, mask, (ROWS - 1) * stride + past + length);
+      call.buffers[HMOE_BIND_TOKENS_DESTINATION] = step_words(&u, NULL, ROWS * length);
+      call.buffers[TROUBLE] = step_words(&u, (const uint32_t[]){UINT32_MAX, UINT32_MAX}, 2);
+      step_launch(&u, "hmoe_positions", (call.rows + 7) / 8, &call);
+      step_expect(&u, call.buffers[HMOE_BIND_TOKENS_DESTINATION], positions, ROWS * length, "positions");
+      step_expect(&u, call.buffers[TROUBLE], &trouble, 2, "the first that is none of the model's");
+      is_over |= trouble != UINT64_MAX;
+      call.rows = ROWS;
+      step_launch(&u, "hmoe_last_rows", 1, &call);
+      step_expect(&u, call.buffers[HMOE_BIND_TOKENS_DESTINATION], last, ROWS, "last rows");
+      for (int b = 0; b < HMOE_CUDA_BINDINGS_MAX; b++)
+        if (call.buffers[b]) ptx_device_free(u.device, call.buffers[b]);
+    }
+  assert_true(is_over);
+  harness_destroy(&u);
+}
+
 int main(void) {
   harness_seed();
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_pick), cmocka_unit_test(test_best)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_pick), cmocka_unit_test(test_best), cmocka_unit_test(test_masks)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

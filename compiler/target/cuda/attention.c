@@ -27,7 +27,7 @@ enum {
   WARPS = THREADS / CUDA_WARP,
   KEYS = HMOE_CUDA_PART_KEYS, /* of a tile */
   FEW = HMOE_CUDA_SHARED_QUERIES, /* queries for which tiles are not worth it */
-  MOST_PANELS = 16, /* of values */
+  MOST_PANELS = 16, /* of values; with UNROLLED keys each they are registers enough */
   GRID = 16, /* threads of a tile in either direction: a thread has tile_rows / GRID rows, and two neighbours of every 32 columns */
   MOST_ROWS = 4, /* of a thread */
   COLUMNS = 2, /* of a thread in a panel */
@@ -49,26 +49,37 @@ void hmoec_cuda_emit_store(hmoec_cuda_emitter *e, const hmoec_store_spec *spec, 
             values = cuda_binding(e, task, 3);
   MlirValue length = cuda_dim(e, task, 0), past = cuda_dim(e, task, 1), capacity = cuda_dim(e, task, 2);
   MlirValue width = ir_i64(ir, CUDA_PANEL), zero = ir_f32(ir, 0.0f);
-  ir_loop r, c;
+  ir_loop r;
   cuda_rows_begin(e, task, spec->row_block, &r);
   MlirValue row = ir_div_i(ir, r.index, length), position = ir_add_i(ir, past, ir_rem_i(ir, r.index, length));
   MlirValue k_row = cuda_row(e, k, r.index, spec->ld_k), v_row = cuda_row(e, v, r.index, spec->ld_v);
   MlirValue block = ir_div_i(ir, position, width), lane = ir_rem_i(ir, position, width);
-  cuda_columns_begin(e, task, 0, spec->heads * padded, 0, NULL, &c);
-  MlirValue head = ir_div_i(ir, c.index, ir_i64(ir, padded)), i = ir_rem_i(ir, c.index, ir_i64(ir, padded));
-  MlirValue from = ir_add_i(ir, ir_mul_i(ir, head, ir_i64(ir, d)), i);
-  MlirValue strip =
-      ir_mul_i(ir, ir_add_i(ir, ir_mul_i(ir, row, ir_i64(ir, spec->heads)), head), capacity); /* positions before the head's */
-  ir_branch real;
-  ir_if_begin(ir, &real, ir_compare_i(ir, IR_LT, i, ir_i64(ir, d)), ir->f32);
-  MlirValue line = ir_add_i(ir, ir_mul_i(ir, ir_add_i(ir, ir_div_i(ir, strip, width), block), ir_i64(ir, d)), i);
-  cuda_put(e, keys, ir_add_i(ir, ir_mul_i(ir, line, width), lane), cuda_f32(e, k_row, from));
-  ir_if_else(ir, &real, cuda_f32(e, v_row, from));
-  MlirValue value = ir_if_end(ir, &real, zero);
-  MlirValue part =
-      ir_add_i(ir, ir_mul_i(ir, strip, ir_i64(ir, padded / CUDA_PANEL)), ir_mul_i(ir, ir_div_i(ir, i, width), capacity));
-  cuda_put(e, values, ir_add_i(ir, ir_mul_i(ir, ir_add_i(ir, part, position), width), ir_rem_i(ir, i, width)), value);
-  ir_for_end(ir, &c, NULL);
+  cuda_some_columns c;
+  MlirValue heads[CUDA_COLUMNS_AT_ONCE], places[CUDA_COLUMNS_AT_ONCE], real[CUDA_COLUMNS_AT_ONCE], key[CUDA_COLUMNS_AT_ONCE],
+      value[CUDA_COLUMNS_AT_ONCE];
+  cuda_some_columns_begin(e, task, spec->heads * padded, &c);
+  for (int64_t n = 0; n < CUDA_COLUMNS_AT_ONCE; n++) { /* in the padding the last one's number, which is not taken */
+    heads[n] = ir_div_i(ir, c.at[n], ir_i64(ir, padded)), places[n] = ir_rem_i(ir, c.at[n], ir_i64(ir, padded));
+    real[n] = ir_compare_i(ir, IR_LT, places[n], ir_i64(ir, d));
+    MlirValue from = ir_add_i(ir, ir_mul_i(ir, heads[n], ir_i64(ir, d)), ir_min_i(ir, places[n], ir_i64(ir, d - 1)));
+    key[n] = cuda_f32(e, k_row, from), value[n] = ir_select(ir, real[n], cuda_f32(e, v_row, from), zero);
+  }
+  for (int64_t n = 0; n < CUDA_COLUMNS_AT_ONCE; n++) {
+    MlirValue i = places[n],
+              strip = ir_add_i(ir, ir_mul_i(ir, row, ir_i64(ir, spec->heads)), heads[n]); /* positions before the head's */
+    strip = ir_mul_i(ir, strip, capacity);
+    ir_branch is_key, is_value;
+    ir_if_begin(ir, &is_key, ir_and(ir, c.there[n], real[n]), none);
+    MlirValue line = ir_add_i(ir, ir_mul_i(ir, ir_add_i(ir, ir_div_i(ir, strip, width), block), ir_i64(ir, d)), i);
+    cuda_put(e, keys, ir_add_i(ir, ir_mul_i(ir, line, width), lane), key[n]);
+    cuda_if_end(e, &is_key);
+    ir_if_begin(ir, &is_value, c.there[n], none);
+    MlirValue part =
+        ir_add_i(ir, ir_mul_i(ir, strip, ir_i64(ir, padded / CUDA_PANEL)), ir_mul_i(ir, ir_div_i(ir, i, width), capacity));
+    cuda_put(e, values, ir_add_i(ir, ir_mul_i(ir, ir_add_i(ir, part, position), width), ir_rem_i(ir, i, width)), value[n]);
+    cuda_if_end(e, &is_value);
+  }
+  cuda_some_columns_end(e, &c);
   ir_for_end(ir, &r, NULL);
 }
 
@@ -231,25 +242,32 @@ static void multiply_keys(attention *a, MlirValue q, const MlirValue keys[2], Ml
   }
 }
 
+/* Keys of which a lane adds values at one time: so many that 64 loads are on the way, or 8. */
+static int64_t keys_at_once(int64_t panels) { return panels <= 2 ? CUDA_WARP : panels <= 4 ? CUDA_WARP / 2 : UNROLLED; }
+
 /* o[p] += weights of `count` keys from `first` on, times their values in this lane's column of panel p. A lane has weights of keys lane and 32 + lane. */
 static void add_values(attention *a, const MlirValue weights[2], MlirValue first, MlirValue count, MlirValue *o) {
   hmoec_cuda_emitter *e = a->e;
   ir_builder *ir = &e->ir;
-  MlirValue step = ir_i64(ir, UNROLLED), whole = ir_sub_i(ir, count, ir_rem_i(ir, count, step)),
+  int64_t keys = keys_at_once(a->panels);
+  MlirValue step = ir_i64(ir, keys), whole = ir_sub_i(ir, count, ir_rem_i(ir, count, step)),
             last = ir_sub_i(ir, count, ir_i64(ir, 1));
-  MlirValue values = cuda_row(e, a->values, first, CUDA_PANEL);
+  MlirValue values = cuda_row(e, a->values, first, CUDA_PANEL), loaded[UNROLLED * MOST_PANELS];
   for (int rest = 0; rest < 2; rest++) { /* the last few together, too: the values that are not there are others */
     ir_loop j;
-    ir_for_begin(ir, &j, rest ? whole : ir_i64(ir, 0), rest ? count : whole, UNROLLED, a->panels, o);
+    ir_for_begin(ir, &j, rest ? whole : ir_i64(ir, 0), rest ? count : whole, keys, a->panels, o);
     MlirValue half = ir_select(ir, ir_compare_i(ir, IR_LT, j.index, ir_i64(ir, CUDA_WARP)), weights[0], weights[1]);
     for (int64_t p = 0; p < a->panels; p++) o[p] = j.args[p];
-    for (int64_t u = 0; u < UNROLLED; u++) {
-      MlirValue key = ir_add_i(ir, j.index, ir_i64(ir, u)), at = rest ? ir_min_i(ir, key, last) : key;
-      MlirValue lane = ir_truncate(ir, ir_rem_i(ir, key, ir_i64(ir, CUDA_WARP)));
-      MlirValue w = cuda_lane_value(e, half, lane);
+    for (int64_t n = 0; n < keys * a->panels; n++) { /* all of them before one is used */
+      MlirValue key = ir_add_i(ir, j.index, ir_i64(ir, n / a->panels)), at = rest ? ir_min_i(ir, key, last) : key;
+      MlirValue line = ir_add_i(ir, ir_mul_i(ir, a->capacity, ir_i64(ir, n % a->panels)), at);
+      loaded[n] = cuda_f32(e, cuda_row(e, values, line, CUDA_PANEL), a->task->lane);
+    }
+    for (int64_t u = 0; u < keys; u++) {
+      MlirValue key = ir_add_i(ir, j.index, ir_i64(ir, u));
+      MlirValue w = cuda_lane_value(e, half, ir_truncate(ir, ir_rem_i(ir, key, ir_i64(ir, CUDA_WARP))));
       for (int64_t p = 0; p < a->panels; p++) {
-        MlirValue line = ir_add_i(ir, ir_mul_i(ir, a->capacity, ir_i64(ir, p)), at);
-        MlirValue sum = cuda_fma(e, w, cuda_f32(e, cuda_row(e, values, line, CUDA_PANEL), a->task->lane), o[p]);
+        MlirValue sum = cuda_fma(e, w, loaded[u * a->panels + p], o[p]);
         o[p] = rest ? ir_select(ir, ir_compare_i(ir, IR_LT, key, count), sum, o[p]) : sum;
       }
     }

@@ -164,6 +164,17 @@ void cuda_load_matrices(hmoec_cuda_emitter *e, MlirValue line, MlirValue out_wor
 /* Columns [begin, end) that this lane has, and no others. */
 void cuda_columns_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t begin, int64_t end, intptr_t count,
                         const MlirValue *initial, ir_loop *out_loop);
+/* The same of columns [0, n), several of a lane at one time, so that all of them are loaded before one is stored: `at` of those that are not there is the first
+ * one's. Between begin and end, cuda_some_columns_put stores those that are there. */
+enum { CUDA_COLUMNS_AT_ONCE = 8 };
+typedef struct cuda_some_columns {
+  ir_loop loop;
+  MlirValue at[CUDA_COLUMNS_AT_ONCE], there[CUDA_COLUMNS_AT_ONCE];
+} cuda_some_columns;
+void cuda_some_columns_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t n, cuda_some_columns *out_columns);
+void cuda_some_columns_put(hmoec_cuda_emitter *e, const cuda_some_columns *columns, MlirValue to,
+                           const MlirValue values[CUDA_COLUMNS_AT_ONCE]);
+void cuda_some_columns_end(hmoec_cuda_emitter *e, cuda_some_columns *columns);
 
 /* ---- families ---- */
 enum { CUDA_ROW_THREADS = 128, CUDA_ROW_WARPS = CUDA_ROW_THREADS / CUDA_WARP };

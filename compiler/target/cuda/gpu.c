@@ -423,6 +423,29 @@ void cuda_columns_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int6
   ir_for_begin(ir, out_loop, first, ir_i64(ir, end), CUDA_WARP, count, initial);
 }
 
+void cuda_some_columns_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t n, cuda_some_columns *out_columns) {
+  ir_builder *ir = &e->ir;
+  ir_for_begin(ir, &out_columns->loop, task->lane, ir_i64(ir, n), CUDA_COLUMNS_AT_ONCE * CUDA_WARP, 0, NULL);
+  MlirValue first = out_columns->loop.index;
+  for (int64_t i = 0; i < CUDA_COLUMNS_AT_ONCE; i++) {
+    MlirValue column = ir_add_i(ir, first, ir_i64(ir, i * CUDA_WARP));
+    out_columns->there[i] = ir_compare_i(ir, IR_LT, column, ir_i64(ir, n));
+    out_columns->at[i] = i ? ir_select(ir, out_columns->there[i], column, first) : first;
+  }
+}
+
+void cuda_some_columns_put(hmoec_cuda_emitter *e, const cuda_some_columns *columns, MlirValue to,
+                           const MlirValue values[CUDA_COLUMNS_AT_ONCE]) {
+  for (int64_t i = 0; i < CUDA_COLUMNS_AT_ONCE; i++) {
+    ir_branch there;
+    if (i) ir_if_begin(&e->ir, &there, columns->there[i], (MlirType){NULL});
+    cuda_put(e, to, columns->at[i], values[i]);
+    if (i) cuda_if_end(e, &there);
+  }
+}
+
+void cuda_some_columns_end(hmoec_cuda_emitter *e, cuda_some_columns *columns) { ir_for_end(&e->ir, &columns->loop, NULL); }
+
 static MlirValue block_field(hmoec_cuda_emitter *e, MlirValue block, size_t offset) {
   return ir_load(&e->ir, e->ir.i32, ir_at_constant(&e->ir, block, e->ir.i32, (int64_t)offset / 4), 4);
 }

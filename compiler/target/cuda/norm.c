@@ -91,11 +91,16 @@ void hmoec_cuda_emit_norm(hmoec_cuda_emitter *e, const hmoec_norm_spec *spec, co
   MlirValue from = cuda_row(e, x, cuda_index(e, index, r.index), spec->ld_x);
   MlirValue to = cuda_row_of(e, out, to_bf16 ? ir->i16 : ir->f32, r.index, spec->ld_out);
   cuda_statistics s = cuda_statistics_of(e, task, spec->kind, spec->n, spec->epsilon, spec->scale, from);
-  cuda_columns_begin(e, task, 0, spec->n, 0, NULL, &c);
-  MlirValue y = cuda_normalised(e, spec->kind, spec->scale, &s, cuda_f32(e, from, c.index), cuda_f32(e, weight, c.index),
-                                is_layer ? cuda_f32(e, bias, c.index) : (MlirValue){NULL});
-  cuda_put(e, to, c.index, to_bf16 ? cuda_to_bf16(e, y) : y);
-  ir_for_end(ir, &c, NULL);
+  cuda_some_columns columns;
+  MlirValue y[CUDA_COLUMNS_AT_ONCE];
+  cuda_some_columns_begin(e, task, spec->n, &columns);
+  for (int64_t i = 0; i < CUDA_COLUMNS_AT_ONCE; i++) {
+    y[i] = cuda_normalised(e, spec->kind, spec->scale, &s, cuda_f32(e, from, columns.at[i]), cuda_f32(e, weight, columns.at[i]),
+                           is_layer ? cuda_f32(e, bias, columns.at[i]) : (MlirValue){NULL});
+    if (to_bf16) y[i] = cuda_to_bf16(e, y[i]);
+  }
+  cuda_some_columns_put(e, &columns, to, y);
+  cuda_some_columns_end(e, &columns);
   if (spec->n < padded) {
     cuda_columns_begin(e, task, spec->n, padded, 0, NULL, &c);
     MlirValue zero = ir_f32(ir, 0.0f);

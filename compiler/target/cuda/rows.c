@@ -43,16 +43,21 @@ void hmoec_cuda_emit_rows(hmoec_cuda_emitter *e, const hmoec_rows_spec *spec, co
   cuda_rows_begin(e, task, spec->row_block, &r);
   MlirValue from = cuda_row(e, in, cuda_index(e, index, r.index), spec->ld_in), to = cuda_row(e, out, r.index, spec->ld_out);
   if (spec->has_factor) factor = cuda_row(e, factors, r.index, spec->ld_factor);
-  cuda_columns_begin(e, task, 0, spec->n, 0, NULL, &c);
-  MlirValue x = cuda_f32(e, from, apart ? ir_mul_i(ir, c.index, step) : c.index);
-  if (!apart) {
-    x = cuda_activation(e, spec->activation, x);
-    if (spec->scale != 1) x = ir_mul(ir, x, ir_f32(ir, (float)spec->scale));
-    if (spec->has_factor) x = ir_mul(ir, x, cuda_f32(e, factor, spec->factor_columns ? c.index : ir_i64(ir, 0)));
-    if (spec->accumulate) x = ir_add(ir, cuda_f32(e, to, c.index), x);
+  cuda_some_columns columns;
+  MlirValue x[CUDA_COLUMNS_AT_ONCE], before[CUDA_COLUMNS_AT_ONCE];
+  cuda_some_columns_begin(e, task, spec->n, &columns);
+  for (int64_t i = 0; i < CUDA_COLUMNS_AT_ONCE; i++) {
+    x[i] = cuda_f32(e, from, apart ? ir_mul_i(ir, columns.at[i], step) : columns.at[i]);
+    if (!apart && spec->accumulate) before[i] = cuda_f32(e, to, columns.at[i]);
   }
-  cuda_put(e, to, c.index, x);
-  ir_for_end(ir, &c, NULL);
+  for (int64_t i = 0; i < CUDA_COLUMNS_AT_ONCE && !apart; i++) {
+    x[i] = cuda_activation(e, spec->activation, x[i]);
+    if (spec->scale != 1) x[i] = ir_mul(ir, x[i], ir_f32(ir, (float)spec->scale));
+    if (spec->has_factor) x[i] = ir_mul(ir, x[i], cuda_f32(e, factor, spec->factor_columns ? columns.at[i] : ir_i64(ir, 0)));
+    if (spec->accumulate) x[i] = ir_add(ir, before[i], x[i]);
+  }
+  cuda_some_columns_put(e, &columns, to, x);
+  cuda_some_columns_end(e, &columns);
   if (spec->padding) {
     cuda_columns_begin(e, task, spec->n, spec->n + spec->padding, 0, NULL, &c);
     cuda_put(e, to, c.index, ir_f32(ir, 0.0f));
@@ -79,14 +84,19 @@ static MlirValue right_element(hmoec_cuda_emitter *e, const hmoec_embed_spec *sp
 void hmoec_cuda_emit_embed(hmoec_cuda_emitter *e, const hmoec_embed_spec *spec, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
   MlirValue ids = cuda_binding(e, task, 0), table = cuda_binding(e, task, 1), out = cuda_binding(e, task, 2);
-  ir_loop r, c;
+  ir_loop r;
   cuda_rows_begin(e, task, spec->row_block, &r);
   MlirValue id = cuda_index(e, ids, r.index), to = cuda_row(e, out, r.index, spec->ld_out);
-  cuda_columns_begin(e, task, 0, spec->n, 0, NULL, &c);
-  MlirValue x = spec->layout == HMOEC_TABLE_ROWS ? cuda_f32(e, cuda_row(e, table, id, spec->n), c.index)
-                                                 : right_element(e, spec, table, id, c.index);
-  if (spec->accumulate) x = ir_add(ir, cuda_f32(e, to, c.index), x);
-  cuda_put(e, to, c.index, x);
-  ir_for_end(ir, &c, NULL);
+  cuda_some_columns columns;
+  MlirValue x[CUDA_COLUMNS_AT_ONCE], before[CUDA_COLUMNS_AT_ONCE];
+  cuda_some_columns_begin(e, task, spec->n, &columns);
+  for (int64_t i = 0; i < CUDA_COLUMNS_AT_ONCE; i++) {
+    x[i] = spec->layout == HMOEC_TABLE_ROWS ? cuda_f32(e, cuda_row(e, table, id, spec->n), columns.at[i])
+                                            : right_element(e, spec, table, id, columns.at[i]);
+    if (spec->accumulate) before[i] = cuda_f32(e, to, columns.at[i]);
+  }
+  for (int64_t i = 0; i < CUDA_COLUMNS_AT_ONCE && spec->accumulate; i++) x[i] = ir_add(ir, before[i], x[i]);
+  cuda_some_columns_put(e, &columns, to, x);
+  cuda_some_columns_end(e, &columns);
   ir_for_end(ir, &r, NULL);
 }

@@ -1,4 +1,4 @@
-/* Steps over rows of tokens, a thread an element; see include/hmoe/abi.h for what they compute. The host cannot be told at once that a value is none of
+/* Steps over rows of tokens, a thread an element, or a warp where it goes through a mask; see include/hmoe/abi.h for what they compute. The host cannot be told at once that a value is none of
  * the model's: the first such element, by step and place, is kept in a word that the run's end reads.
  *
  *   hmoe_ids          dst[i] = src[i], or fill where there is no source      dims: bytes of an element, limit, fill, step
@@ -53,47 +53,70 @@ static void emit_ids(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
 /* Dims of all steps but ids. */
 enum { ROWS, LENGTH, PAST, STRIDE, LIMIT, STEP };
 
+/* The element that this warp has of a step of call.rows elements, inside of an if that it has one. */
+static MlirValue warp_element_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, ir_branch *real) {
+  ir_builder *ir = &e->ir;
+  MlirValue i = ir_add_i(ir, ir_mul_i(ir, task->task, ir_i64(ir, THREADS / CUDA_WARP)), task->warp);
+  ir_if_begin(ir, real, ir_compare_i(ir, IR_LT, i, task->rows), none);
+  return i;
+}
+
+/* A warp goes through `count` numbers of a mask, several of each lane at one time: the sum of all, or the place of the last that is not 0, -1: none is. */
+static MlirValue over_mask(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue mask, MlirValue count, bool last) {
+  enum { AT_ONCE = 8 };
+  ir_builder *ir = &e->ir;
+  MlirValue initial = ir_i32(ir, last ? -1 : 0), zero = ir_i32(ir, 0), at[AT_ONCE], values[AT_ONCE];
+  ir_loop u;
+  ir_for_begin(ir, &u, task->lane, count, AT_ONCE * CUDA_WARP, 1, &initial);
+  for (int64_t i = 0; i < AT_ONCE; i++) { /* behind the end the first again, which does not count */
+    at[i] = ir_add_i(ir, u.index, ir_i64(ir, i * CUDA_WARP));
+    values[i] = cuda_i32(e, mask, i ? ir_select(ir, ir_compare_i(ir, IR_LT, at[i], count), at[i], u.index) : at[i]);
+  }
+  MlirValue found = u.args[0];
+  for (int64_t i = 0; i < AT_ONCE; i++) {
+    MlirValue there = ir_compare_i(ir, IR_LT, at[i], count);
+    if (last) there = ir_and(ir, there, ir_compare_i(ir, IR_NE, values[i], zero));
+    found = last ? ir_select(ir, there, ir_truncate(ir, at[i]), found) : ir_add_i(ir, found, ir_select(ir, there, values[i], zero));
+  }
+  ir_for_end(ir, &u, &found);
+  return ir_extend(ir, cuda_reduce_over(e, last ? CUDA_MAX_I : CUDA_SUM_I, u.args[0], CUDA_WARP / 2, 1));
+}
+
 static void emit_positions(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
   MlirValue mask = cuda_binding(e, task, HMOE_BIND_TOKENS_SOURCE), length = cuda_dim(e, task, LENGTH),
             past = cuda_dim(e, task, PAST);
   MlirValue zero = ir_i64(ir, 0), one = ir_i64(ir, 1);
-  ir_branch real;
-  MlirValue i = cuda_element_begin(e, task, THREADS, &real);
+  ir_branch real, masked, first;
+  MlirValue i = warp_element_begin(e, task, &real);
   MlirValue row = ir_at(ir, mask, ir->i32, ir_mul_i(ir, ir_div_i(ir, i, length), cuda_dim(e, task, STRIDE)));
   MlirValue end = ir_add_i(ir, past, ir_add_i(ir, ir_rem_i(ir, i, length), one));
-  ir_branch masked;
   ir_if_begin(ir, &masked, cuda_is_null(e, mask), ir->i64);
   ir_if_else(ir, &masked, end);
-  ir_loop u;
-  ir_for_begin(ir, &u, zero, end, 1, 1, &zero);
-  ir_for_end(ir, &u, (MlirValue[]){ir_add_i(ir, u.args[0], ir_extend(ir, cuda_i32(e, row, u.index)))});
-  MlirValue position = ir_max_i(ir, ir_sub_i(ir, ir_if_end(ir, &masked, u.args[0]), one), zero);
+  MlirValue tokens = ir_if_end(ir, &masked, over_mask(e, task, row, end, false));
+  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, task->lane, zero), none);
+  MlirValue position = ir_max_i(ir, ir_sub_i(ir, tokens, one), zero);
   position = check(e, task, position, cuda_dim(e, task, LIMIT), cuda_dim(e, task, STEP), i);
   cuda_put(e, cuda_binding(e, task, HMOE_BIND_TOKENS_DESTINATION), i, ir_truncate(ir, position));
+  cuda_if_end(e, &first);
   cuda_if_end(e, &real);
 }
 
 static void emit_last_rows(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   ir_builder *ir = &e->ir;
-  MlirValue mask = cuda_binding(e, task, HMOE_BIND_TOKENS_SOURCE), length = cuda_dim(e, task, LENGTH), one = ir_i64(ir, 1);
-  ir_branch real;
-  MlirValue i = cuda_element_begin(e, task, THREADS, &real);
-  MlirValue first = ir_add_i(ir, ir_mul_i(ir, i, cuda_dim(e, task, STRIDE)), cuda_dim(e, task, PAST)),
+  MlirValue mask = cuda_binding(e, task, HMOE_BIND_TOKENS_SOURCE), length = cuda_dim(e, task, LENGTH), zero = ir_i64(ir, 0),
+            one = ir_i64(ir, 1);
+  ir_branch real, masked, first;
+  MlirValue i = warp_element_begin(e, task, &real);
+  MlirValue begin = ir_add_i(ir, ir_mul_i(ir, i, cuda_dim(e, task, STRIDE)), cuda_dim(e, task, PAST)),
             last = ir_sub_i(ir, length, one);
-  ir_branch masked, found;
   ir_if_begin(ir, &masked, cuda_is_null(e, mask), ir->i64);
   ir_if_else(ir, &masked, last);
-  ir_loop t; /* the largest that is real, or -1 */
-  MlirValue minus = ir_i64(ir, -1);
-  ir_for_begin(ir, &t, ir_i64(ir, 0), length, 1, 1, &minus);
-  MlirValue is_real = ir_compare_i(ir, IR_NE, cuda_i32(e, mask, ir_add_i(ir, first, t.index)), ir_i32(ir, 0));
-  ir_for_end(ir, &t, (MlirValue[]){ir_select(ir, is_real, t.index, t.args[0])});
-  ir_if_begin(ir, &found, ir_compare_i(ir, IR_LT, t.args[0], ir_i64(ir, 0)), ir->i64);
-  ir_if_else(ir, &found, last);
-  MlirValue of_mask = ir_if_end(ir, &found, t.args[0]), at = ir_if_end(ir, &masked, of_mask);
-  MlirValue row = ir_add_i(ir, ir_mul_i(ir, i, length), at);
-  cuda_put(e, cuda_binding(e, task, HMOE_BIND_TOKENS_DESTINATION), i, ir_truncate(ir, row));
+  MlirValue found = over_mask(e, task, ir_at(ir, mask, ir->i32, begin), length, true);
+  MlirValue at = ir_if_end(ir, &masked, ir_select(ir, ir_compare_i(ir, IR_LT, found, zero), last, found));
+  ir_if_begin(ir, &first, ir_compare_i(ir, IR_EQ, task->lane, zero), none);
+  cuda_put(e, cuda_binding(e, task, HMOE_BIND_TOKENS_DESTINATION), i, ir_truncate(ir, ir_add_i(ir, ir_mul_i(ir, i, length), at)));
+  cuda_if_end(e, &first);
   cuda_if_end(e, &real);
 }
 
