@@ -5,13 +5,15 @@
                slots, a warp's own waits
     f32 few    the same, steps of columns in the place of planes
     f32 tiles  iterations of the loop over depth * its cycles, waves of blocks
+    attention  bytes of keys and values, a warp's tiles of few queries, or a block's of many
+    loops      their launches and their steps, a chunk after the other, as if all groups were generated anew
     others     the more of: bytes, a warp's way through the kernel
 """
 import collections
 import math
 import re
 
-from . import plan, sass
+from . import attention, plan, sass
 
 Machine = collections.namedtuple("Machine", "name multiprocessors peak copy clock light_clock l2_bytes")
 # name, multiprocessors, FLOP/s of bf16 that cuBLAS reaches (8192^3), bytes/s that a copy reaches (read and written), clock while tensor cores are busy (what
@@ -33,11 +35,12 @@ F32_ROWS, F32_COLUMNS, F32_THREADS = 64, 64, 256 # of matmul.c
 FEW_MOST, FEW_VALUES = 8, 1 << 18 # of cuda.h: what takes the way for few
 FEW_ROWS, FEW_NARROW_STEP, FEW_SHARED, FEW_SUMS = 4, 8, 17 << 10, 4096 # of few.c
 PART_ROWS, PANEL_PARTS = 4, 4 # of include/hmoe/abi_cuda.h
-ROW_WARPS, ROW_THREADS = 8, 256 # of steps over rows
+ROW_WARPS, ROW_THREADS = 4, 128 # of steps over rows, target/cuda/cuda.h
 LINE, LANES_BYTES = 128, 512 # of the first-level cache; what a warp's widest access moves
 
 CODE_OF = {"group_tokens": ("hmoe_group_once",), # of layers without a capacity: what a step launches that is in all objects
            "group_selections": ("hmoe_sets_sort", "hmoe_sets_place", "hmoe_sets_block")}
+CAPACITY_CODE = ("hmoe_group_count", "hmoe_group_write") # of layers that have one
 SETS_FEW, SETS_ONCE, SETS_TOKEN = "hmoe_sets_few", "hmoe_sets_once", "hmoe_sets_token"
 RANKED_SETS, RANKED_TOKENS = 1024, 2048 # of include/hmoe/abi_cuda.h: what one launch groups
 # Of sets.c: tokens that are sorted at a time, halvings, warps of a multiprocessor that find places, rows that groups are made of at a time.
@@ -71,20 +74,22 @@ def flops_of(step, rows):
 
 
 class Run:
-    """A run of so many tokens of an entry."""
+    """A run of so many tokens of an entry (plan.dims_of)."""
 
-    def __init__(self, machine, kernels, entry, tokens):
-        self.machine, self.kernels, self.tokens = machine, kernels, tokens
-        self.dims = plan.dims_of(entry, tokens)
+    def __init__(self, machine, kernels, entry, tokens, past=0):
+        self.machine, self.kernels, self.entry, self.tokens, self.past = machine, kernels, entry, tokens, past
+        self.dims = plan.dims_of(entry, tokens, past)
         self.groupings = {} # name of a blocks buffer: rows of its groups, how many groups there may be
         self.routings = {}
-        for step in entry[0]:
+        for step in entry.steps:
             self.note_grouping(step)
-        self.steps = plan.taken_steps(entry[0], self.rows_of, self.groupings)
+        self.steps = plan.taken_steps(entry.steps, self.rows_of, self.groupings)
+
+    def dim(self, number):
+        return self.dims[number] if 0 <= number < len(self.dims) else 0
 
     def rows_of(self, step):
-        dim = step.attributes.get("rows", -1)
-        return self.dims[dim] if 0 <= dim < len(self.dims) and self.dims[dim] is not None else 0
+        return self.dim(step.attributes.get("rows", -1))
 
     def routing(self, experts, top_k):
         key = experts, top_k
@@ -98,7 +103,7 @@ class Run:
             self.groupings[step.operands["blocks"]["name"]] = list(self.routing(a["experts"], a["top_k"]).experts.values()), a["experts"]
         elif step.op == "group_selections":
             rows = list(self.routing(a["experts"], a["top_k"]).sets.values()) if a["mode"] != "token" else [1] * self.tokens
-            self.groupings[step.operands["blocks"]["name"]] = rows, math.comb(a["experts"], a["top_k"])
+            self.groupings[step.operands["blocks"]["name"]] = rows, self.tokens if a["mode"] == "token" else math.comb(a["experts"], a["top_k"])
 
     def groups(self, step):
         """Rows of the groups that a step multiplies, of those that have any."""
@@ -112,18 +117,52 @@ class Run:
         return found[0]
 
     def results(self):
-        return [self.result(step) for step in self.steps]
+        return [each for step in self.steps for each in (self.loop(step) if isinstance(step, plan.Loop) else [self.result(step)])]
 
     def result(self, step):
         if step.op == "grouped_matmul":
             found = self.product(step)
+        elif step.op == "attention":
+            found = attention.figures(self, step)
         elif step.op in CODE_OF:
             found = self.grouping(step)
+        elif step.op in TOKEN_STEPS:
+            found = self.tokens_step(step)
         elif step.op in ROW_STEPS:
             found = self.rows(step)
         else:
             raise ModelError(f"the model has no terms for {step.op}")
         return {"op": step.op, "kernel": step.kernel, **found}
+
+    def loop(self, loop):
+        """Chunks of rows, or of groups: what finds a chunk's groups, a launch or two, and its steps. Groups are generated anew, all of them."""
+        a, found = loop.step.attributes, []
+        name = loop.step.operands["blocks"]["name"] if "blocks" in loop.step.operands else None
+        whole = self.groupings.get(name)
+        count = self.rows_of(loop.step) if name is None else min(self.rows_of(loop.step), whole[1])
+        for first in range(0, count, a["chunk"]):
+            some = min(a["chunk"], count - first)
+            self.dims = plan.dims_of(self.entry, self.tokens, self.past, some)
+            if name is not None:
+                self.groupings[name] = whole[0][first:first + some], some
+                found.append({"op": "loop", "kernel": None, **self.chunk(a, some)})
+            found += [self.result(step) for step in loop.body]
+        self.dims = plan.dims_of(self.entry, self.tokens, self.past)
+        if name is not None:
+            self.groupings[name] = whole
+        return found
+
+    def chunk(self, a, groups):
+        """Loops within are over a set's experts, some at a time and then the rest, and each has them all. Of a cache each group's set is sought among all slots, of which there are as
+        many as the chunk has groups at least: a warp a set, a lane a slot."""
+        def trips(loop, depth):
+            at_once = max(1, loop.mix["STG"])
+            return ceil(groups, GROUP_THREADS) if not depth else a["top_k"] // at_once if at_once > 1 else a["top_k"] % 4
+
+        seconds = LAUNCH + self.kernels["hmoe_loop_chunk"].cycles_of_a_warp(trips) / self.machine.light_clock
+        if a["kind"] == "cached":
+            seconds += LAUNCH + self.kernels["hmoe_loop_find"].cycles_of_a_warp(lambda loop, depth: ceil(a["chunk"], WARP)) / self.machine.light_clock
+        return {"rows": groups, "flops": 0, "weight_bytes": 0, "row_bytes": 0, "way": "a chunk", "tiles": 0, "waves": 0, "seconds": seconds, "limit": "a warp's way"}
 
     # ---- products ----
 
@@ -215,9 +254,9 @@ class Run:
                 if not count:
                     continue
                 loop, once = self.stream_loop(step, kernel, ceil(min(block_rows, part_rows), STREAM_TILE), pairs)
-                around = kernel.around(loop)
-                between = around.way(through=loop)
-                rest = sass.cycles_of_one_more(between) + sum(sass.cycles_of_one_more(inner.way()) * max(1, block_rows / parts * width * teams / (warps * WARP * values_at_once))
+                around = kernel.around(loop) or loop # of so few planes that there is no loop over them, it is the one over panels
+                between = around.way(through=loop) if around is not loop else ()
+                rest = (sass.cycles_of_one_more(between) if between else 0) + sum(sass.cycles_of_one_more(inner.way()) * max(1, block_rows / parts * width * teams / (warps * WARP * values_at_once))
                                                               for inner in around.within if inner is not loop and inner.mix["STG"])
                 cycles += parts * (ceil(planes, team) * sass.cycles_of_one_more(once) + rest) * count / panels
                 count *= PANEL // width
@@ -310,6 +349,18 @@ class Run:
         return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": read + written, "way": "rows", "tiles": 0, "waves": 0, "seconds": times[limit] + LAUNCH,
                 "limit": limit}
 
+    def tokens_step(self, step):
+        """A thread a token, which goes through the mask of its row where it counts what is real; or a warp."""
+        code, reach = TOKEN_STEPS[step.op], self.past + self.tokens if plan.is_decoding(self.entry) else self.tokens
+        kernel = self.kernels[code]
+        def trips(loop, depth):
+            loads = max(1, loop.mix["LDG"])
+            return ceil(reach, loads * (WARP if kernel.count("SHFL", "REDUX") else 1)) if loop.mix["LDG"] and step.op == "positions" else 1
+
+        rows = self.rows_of(step) or self.tokens
+        return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": 8 * rows, "way": "tokens", "tiles": 0, "waves": 0,
+                "seconds": LAUNCH + kernel.cycles_of_a_warp(trips) / self.machine.light_clock, "limit": "a warp's way"}
+
     def cycles_of_a_row(self, name):
         """Of the loop over rows, which is the one that loads most: it may take several rows a time."""
         loop = max((loop for loop in self.kernels[name].loops if loop.mix["LDG"]), key=lambda each: each.mix["LDG"])
@@ -327,13 +378,17 @@ class Run:
     def grouping(self, step):
         """Every block of threads goes through all rows; a loop of its code a row, or as many rows as it has threads."""
         code, rows, seconds = CODE_OF[step.op], self.rows_of(step), 0.0
-        if step.op == "group_tokens":
+        if step.attributes.get("capacity"):
+            for name in CAPACITY_CODE + (("hmoe_group_history",) if "history" in step.operands else ()):
+                seconds += LAUNCH + self.kernels[name].cycles_of_a_warp(lambda loop, depth: 1 if depth else ceil(rows, GROUP_THREADS)) / self.machine.light_clock
+        elif step.op == "group_tokens":
             for name in code: # loops within that over chunks of rows, which has barriers, are over rows of earlier runs; the others over experts, and over blocks
                 chunks = [loop for loop in self.kernels[name].loops if loop.mix["BAR"]]
                 past = [loop for chunk in chunks for loop in chunk.within]
                 cycles = self.kernels[name].cycles_of_a_warp(lambda loop, depth, chunks=chunks, past=past:
                                                              ceil(rows, GROUP_ROWS) if loop in chunks or loop.mix["ATOMS"] else int(loop not in past))
                 seconds += LAUNCH + cycles / self.machine.light_clock
+        if seconds:
             return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": 16 * rows, "way": "grouping", "tiles": 0, "waves": 0, "seconds": seconds, "limit": "a warp's way"}
         if step.op == "group_selections":
             ranked = step.attributes["mode"] == "rank" and math.comb(step.attributes["experts"], step.attributes["top_k"]) <= RANKED_SETS and rows <= RANKED_TOKENS
@@ -379,9 +434,29 @@ def _combine(step, rows, n):
     return rows * step.attributes["top_k"] * n * 4, rows * n * 4
 
 
+def _rows_trips(width):
+    """A warp a row, a lane every 32nd column of the loops within: as many at one time as they store, or load."""
+    return lambda step: (ROW_WARPS, lambda loop, depth: 1 if not depth else ceil(width(step), WARP * max(1, loop.mix["STG"] or loop.mix["LDG"])))
+
+
+def _n(step):
+    return step.attributes["n"]
+
+
+def _stored(step):
+    return step.attributes["heads"] * ceil(step.attributes["head_size"], PANEL) * PANEL
+
+
+def _embed(step, rows, n):
+    return rows * n * (plan.ELEMENT_BYTES[step.attributes["format"]] + (4 if step.attributes["accumulate"] else 0)), rows * n * 4
+
+
 # Bytes read and written of steps over rows.
 ROW_STEPS = {"pack_rows": _pack, "combine": _combine, "route_topk": lambda step, rows, n: (rows * step.attributes["experts"] * 4, rows * step.attributes["top_k"] * 8),
-             "norm_rows": lambda step, rows, n: (rows * n * 4, rows * n * 4), "map_rows": lambda step, rows, n: (rows * n * 4, rows * n * 4),
-             "embed_rows": lambda step, rows, n: (rows * n * 4, rows * n * 4)}
+             "norm_rows": lambda step, rows, n: (rows * n * 4, rows * n * 4), "map_rows": lambda step, rows, n: (rows * n * 4, rows * n * 4), "embed_rows": _embed,
+             "store_kv": lambda step, rows, n: (2 * rows * _stored(step) * 4, 2 * rows * _stored(step) * 4),
+             "select_embedding": lambda step, rows, n: (rows * step.attributes["experts"] * step.attributes["embedding"] * 4, rows * step.attributes["embedding"] * 4)}
 # Steps whose warps are long at a row: rows of a block of threads, and how often it goes round a loop.
-ROW_TRIPS = {"route_topk": _route_trips, "combine": _combine_trips}
+ROW_TRIPS = {"route_topk": _route_trips, "combine": _combine_trips, "norm_rows": _rows_trips(_n), "map_rows": _rows_trips(_n), "embed_rows": _rows_trips(_n),
+             "store_kv": _rows_trips(_stored)}
+TOKEN_STEPS = {"check_ids": "hmoe_ids", "positions": "hmoe_positions", "last_rows": "hmoe_last_rows", "append_mask": "hmoe_append_mask"}

@@ -8,9 +8,14 @@ import random
 import re
 
 ELEMENT_BYTES = {"f32": 4, "i32": 4, "i64": 8, "bf16": 2, "i8": 1, "u8": 1}
-DIM_INPUT, DIM_SCALE, DIM_MIN = 0, 1, 2 # of include/hmoe/abi.h
+# Of include/hmoe/abi.h.
+DIM_INPUT, DIM_SCALE, DIM_MIN, DIM_CHUNK, DIM_MISSING, DIM_CONST, DIM_PRODUCT, DIM_SUM, DIM_ROUND_UP, DIM_CEIL_DIV, DIM_STATE = range(11)
+STATE_ROWS, STATE_CAPACITY, STATE_LENGTH = range(3)
+POSITIONS = 32 # that a state has room for a multiple of
 
 Step = collections.namedtuple("Step", "op operands attributes kernel")
+Loop = collections.namedtuple("Loop", "step body") # body: steps, and loops
+Entry = collections.namedtuple("Entry", "steps dims names")
 
 
 class PlanError(Exception):
@@ -63,7 +68,7 @@ def parse_attributes(text):
 
 
 def parse_entries(text, manifest):
-    """Steps of each entry but @open, by its name; and its dims. manifest: says which kernel runs a step."""
+    """Entries but @open, by their names. manifest: says which kernel runs a step."""
     entries, steps, buffers, name = {}, None, {}, None
     kernels = {entry["name"]: entry["step_kernels"] for entry in manifest["entries"]}
     for line in text.splitlines():
@@ -71,8 +76,9 @@ def parse_entries(text, manifest):
         op = re.match(r'\s*(?:(%\d+) = )?"hmk\.(\w+)"\(([^)]*)\) \{(.*)\} : \(', line)
         if head:
             name, buffers, steps = head.group(1), {}, []
-            dims = parse_attributes(head.group(2)).get("hmk.dims", [])
-            entries[name] = (steps, [tuple(dims[i:i + 3]) for i in range(0, len(dims), 3)])
+            attributes = parse_attributes(head.group(2))
+            dims = attributes.get("hmk.dims", [])
+            entries[name] = Entry(steps, [tuple(dims[i:i + 3]) for i in range(0, len(dims), 3)], attributes.get("hmk.dim_names", []))
         elif op and op.group(2) == "buffer":
             buffers[op.group(1)] = {"name": op.group(1), **parse_attributes(op.group(4))}
         elif op:
@@ -84,19 +90,32 @@ def parse_entries(text, manifest):
     return entries
 
 
-def dims_of(entry, tokens):
-    """Values of an entry's dims, None of those that only a run knows."""
-    values = []
-    for kind, source, value in entry[1]:
+def dims_of(entry, tokens, past=0, chunk=0):
+    """Values of an entry's dims. An entry is given so many tokens: of one row, but where it decodes, of as many rows, a token each, that have `past` tokens already, as has
+    the source. chunk: rows, or groups, of the chunk at hand, 0: in no loop, where there are none."""
+    decodes, values = is_decoding(entry), []
+    for kind, source, value in entry.dims:
         if kind == DIM_INPUT:
-            values.append(tokens)
-        elif kind == DIM_SCALE:
-            values.append(values[source] * value if values[source] is not None else None)
-        elif kind == DIM_MIN:
-            values.append(min(values[source], value) if values[source] is not None else None)
+            name = entry.names[source] if source < len(entry.names) else ""
+            values.append(1 if decodes or name == "batch" else tokens)
+        elif kind == DIM_STATE:
+            values.append((tokens if decodes else 1, ceil_to((past if decodes else 0) + 1, POSITIONS), past if decodes else 0)[source % 3])
+        elif kind in (DIM_CHUNK, DIM_MISSING):
+            values.append(min(chunk, value))
         else:
-            values.append(None)
+            of, other = values[source], values[value] if kind in (DIM_PRODUCT, DIM_SUM) else value
+            values.append({DIM_SCALE: lambda: of * value, DIM_MIN: lambda: min(of, value), DIM_CONST: lambda: value, DIM_PRODUCT: lambda: of * other, DIM_SUM: lambda: of + other,
+                           DIM_ROUND_UP: lambda: ceil_to(of, value), DIM_CEIL_DIV: lambda: ceil_to(of, value) // value}[kind]())
     return values
+
+
+def is_decoding(entry):
+    """Whether it goes on from what a state has: it reads how long that is."""
+    return any(kind == DIM_STATE and source == STATE_LENGTH for kind, source, _ in entry.dims) and "last_rows" in [step.op for step in entry.steps]
+
+
+def ceil_to(value, step):
+    return -(-value // step) * step
 
 
 class Routing:
@@ -127,18 +146,23 @@ def blocks_of(rows_of_groups, row_block):
 
 
 def taken_steps(steps, rows_of, groupings):
-    """The steps that a run takes, `choose` having chosen."""
+    """The steps that a run takes, `choose` having chosen, and loops with theirs."""
     taken, at = [], 0
     while at < len(steps):
         step = steps[at]
         at += 1
+        if step.op == "loop":
+            body = step.attributes["body"]
+            taken.append(Loop(step, taken_steps(steps[at:at + body], rows_of, groupings)))
+            at += body
+            continue
         if step.op != "choose":
             taken.append(step)
             continue
         first, second, schedule = step.attributes["first"], step.attributes["second"], step.attributes["schedule"]
         grouped = step.operands.get("blocks")
         rows, groups = rows_of(step), groupings[grouped["name"]][1] if grouped else 1
-        many = rows >= schedule["block_rows"] * block_bound(rows, schedule["row_block"], groups)
+        many = rows >= schedule["block_rows"] * block_bound(rows, schedule["row_block"], groups) and not any(each.op == "grouped_ffn" for each in steps[at:at + first])
         taken += steps[at:at + first] if many else steps[at + first:at + first + second]
         at += first + second
     return taken

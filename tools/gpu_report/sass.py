@@ -32,14 +32,19 @@ def kind(instruction):
     return instruction.opcode.split(".")[0]
 
 
+def is_jump(instruction):
+    """BRA.DIV is none: it is taken by warps whose lanes have gone apart, and ours are together where they meet."""
+    return kind(instruction) == "BRA" and not instruction.opcode.startswith("BRA.DIV")
+
+
 def target_of(instruction):
     """Where a jump goes, None of others."""
-    found = re.search(r"0x([0-9a-f]+)\s*$", instruction.operands) if kind(instruction) == "BRA" else None
+    found = re.search(r"0x([0-9a-f]+)\s*$", instruction.operands) if is_jump(instruction) else None
     return int(found.group(1), 16) if found else None
 
 
 def always_jumps(instruction):
-    return kind(instruction) == "BRA" and not instruction.predicate and not re.match(r"!?U?P", instruction.operands)
+    return is_jump(instruction) and not instruction.predicate and not re.match(r"!?U?P", instruction.operands)
 
 
 def tensor_cycles(instruction):

@@ -2,7 +2,7 @@
 import sys
 
 sys.path.insert(0, sys.argv[1])
-from gpu_report import model, plan, rules, sass
+from gpu_report import attention, model, plan, rules, sass
 
 HGMMA = "HGMMA.64x256x16.F32.BF16 R24,gdesc[UR4],R24"
 LOOP = ["SYNCS.PHASECHK.TRANS64.TRYWAIT P0,[UR8],RZ", "!P0 BRA 0x130", "WARPGROUP.ARRIVE", HGMMA, "UIADD3 UR4,UR4,0x2,URZ", HGMMA, HGMMA, HGMMA + ",gsb0",
@@ -78,6 +78,11 @@ expect([whole.blocks_at_once(*block) for block in ((128, 0), (128, 98 << 10), (2
 expect([model.port_cycles(sass.Instruction(0, "", op, "", 1, 7, 7, 0), 8) for op in ("LDG.E.128", "LDG.E", "LDS.128", "STS.64", "LDS", "LDGSTS.E.BYPASS.128", "FADD")],
        [8, 8, 4, 2, 1, 4, 0], "cycles of the first-level cache")
 
+# A jump that warps take whose lanes have gone apart is none of a way's: what it leads to is run by nobody.
+apart = kernel(["MOV R1,R2", "BRA.DIV UR4,0x50", "FADD R3,R3,R3", "P0 BRA 0x0", "EXIT ", "LDG.E R2,[R9.64]", "BRA 0x20"])
+(main,) = apart.loops
+expect([i.opcode for i in main.way()], ["MOV", "BRA.DIV", "FADD", "BRA"], "a way past lanes that have gone apart")
+
 # Plans.
 TEXT = '''module {
   func.func @open() attributes {hmk.dims = array<i64>} {
@@ -105,3 +110,56 @@ for rows, wanted in ((4 * 128, [3, 6]), (100, [4, 5, 6])):
     expect([step.kernel for step in taken[1:]], wanted, f"steps of {rows} rows")
 routing = plan.Routing(1000, 4, 2)
 expect([sum(routing.sets.values()), sum(routing.experts.values()), len(routing.sets), len(routing.experts)], [1000, 2000, 6, 4], "rows of groups")
+
+# Entries that decode: rows of one token each behind others; of others the tokens are one row's.
+TEXT = '''  func.func @decode() attributes {hmk.dim_names = ["length"], hmk.dims = array<i64: 0, 0, 0, 10, 0, 0, 6, 1, 0, 10, 2, 0, 10, 1, 0, 7, 3, 0, 1, 1, 4, 2, 6, 9, 8, 5, 64, 9, 5, 64, 5, 0, 3>} {
+    "hmk.last_rows"() {bind = []} : () -> ()
+  }
+  func.func @forward() attributes {hmk.dim_names = ["batch", "length"], hmk.dims = array<i64: 0, 0, 0, 0, 1, 0, 6, 0, 1>} {
+    "hmk.loop"() {bind = [], body = 4 : i64, chunk = 3 : i64, kind = "groups", rows = 2 : i64, top_k = 1 : i64} : () -> ()
+    "hmk.choose"() {bind = [], first = 1 : i64, second = 1 : i64, rows = 2 : i64, schedule = {block_rows = 32 : i64, row_block = 128 : i64}} : () -> ()
+    "hmk.first"() {bind = []} : () -> ()
+    "hmk.second"() {bind = []} : () -> ()
+    "hmk.third"() {bind = []} : () -> ()
+    "hmk.last"() {bind = []} : () -> ()
+  }'''
+entries = plan.parse_entries(TEXT, {"entries": [{"name": "decode", "step_kernels": [None]}, {"name": "forward", "step_kernels": [None, None, 1, 2, 3, 4]}]})
+expect(plan.dims_of(entries["decode"], 2, 1000), [1, 2, 2, 1000, 1024, 1001, 8, 8, 1024, 16, 3], "dims of two rows behind a thousand tokens")
+expect(plan.dims_of(entries["forward"], 7, 1000), [1, 7, 7], "dims of a prompt")
+expect([[len(each.body) if isinstance(each, plan.Loop) else each.kernel for each in plan.taken_steps(entries["forward"].steps, lambda step, rows=rows: rows, {})] for rows in (4, 4096)],
+       [[2, 4], [2, 4]], "a loop and what is in it")
+expect([[step.kernel for step in plan.taken_steps(entries["forward"].steps, lambda step, rows=rows: rows, {})[0].body] for rows in (4, 4096)], [[2, 3], [1, 3]], "the ways of a loop")
+
+# Attention: few queries, a warp a tile of 64 keys, and what shared keys gave; many, tiles of keys with loops over depth and keys in them.
+ATTENTION = (["LDG.E R2,[R4.64]"] * 4 + ["SHFL.IDX R3,R2,R5,0x1f", "LDG.E R2,[R4.64]", "P0 BRA 0x40", "BAR.SYNC 0x0", "LDS R2,[R3]", "P0 BRA 0x80", "BAR.SYNC 0x0", "P1 BRA 0x0"] +
+       ["MOV R1,R2", "LDG.E R2,[R4.64]", "SHFL.UP R3,R2,0x1,RZ", "LDG.E R2,[R4.64]", "SHFL.IDX R3,R2,R5,0x1f", "P0 BRA 0xf0", "P0 BRA 0xd0", "P1 BRA 0xc0"] +
+       ["LDGSTS.E.BYPASS.128 [R1],[R2.64]"] + ["FFMA R3,R4,R5,R6"] * 8 + ["P0 BRA 0x150", "FSEL R3,R4,R5,P0", "FFMA R3,R4,R5,R6", "P0 BRA 0x1e0", "P1 BRA 0x140", "EXIT "])
+attend = kernel(ATTENTION)
+
+
+class Running:
+    """What attention's terms ask of a run."""
+    machine, entry, dims, splits = model.MACHINES["sm_90a"], entries["decode"], {}, model.Run.splits
+
+    def dim(self, number):
+        return self.dims[number]
+
+    def kernel(self, step):
+        return attend
+
+
+def attended(batch, length, past, keys, entry="decode"):
+    run = Running()
+    run.entry, run.dims = entries[entry], {0: batch, 1: length, 2: past, 3: keys, 4: keys, 5: batch, 6: keys}
+    step = plan.Step("attention", {}, {"dims": list(range(7)), "heads": 12, "head_size": 64, "causal": 1, "schedule": {"query_block": 64}}, 6)
+    return attention.figures(run, step)
+
+
+one, eight, alone, rows, prompt, longer = (attended(*shape) for shape in ((1, 1, 500, 501), (1, 1, 4000, 4001), (1, 1, 4000, 4001, "forward"), (64, 1, 4000, 4001), (1, 256, 0, 256), (1, 512, 0, 512)))
+expect([each["way"] for each in (one, eight, alone, rows, prompt)],
+       ["few queries", "few queries, keys shared by 22", "few queries", "few queries", "many queries"], "ways of attention")
+expect([each["tiles"] for each in (one, eight, rows, prompt, longer)], [12, 12 * 22, 12 * 64, 12 * 4, 12 * 8], "tasks of attention")
+expect([one["flops"], prompt["flops"]], [4 * 12 * 64 * 501, 4 * 12 * 64 * 64 * (64 + 128 + 192 + 256)], "operations of attention")
+expect(rows["row_bytes"], 64 * 12 * 4001 * 128 * 4 + 2 * 64 * 12 * 64 * 4, "bytes of attention")
+expect([eight["seconds"] < alone["seconds"] / 2, rows["limit"], longer["seconds"] > prompt["seconds"], eight["seconds"] > one["seconds"]], [True, "memory", True, True],
+       "how long attention takes")
