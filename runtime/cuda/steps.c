@@ -78,14 +78,15 @@ static uint64_t parts_of(uint64_t rows, uint32_t row_block) {
 
 enum { ATTENTION_LENGTH = 1, ATTENTION_KEYS = 3, ATTENTION_PARTS = 6 }; /* dims, and a binding */
 
-/* Tasks that share the keys of a sequence's head: where there are more parts than one has at one time, and fewer heads than multiprocessors. */
+/* Tasks that share the keys of a sequence's head: where there are more parts than one has at one time, as many as there are multiprocessors for, so that all run at
+ * one time. */
 static uint64_t choose_shares(const hmoe_cuda_call *call, uint64_t tasks, uint64_t multiprocessors) {
   uint64_t queries = (uint64_t)call->dims[ATTENTION_LENGTH], keys = (uint64_t)call->dims[ATTENTION_KEYS];
   uint64_t parts = hmoe_mul(queries, keys / HMOE_CUDA_PART_KEYS + (keys % HMOE_CUDA_PART_KEYS != 0));
-  if (!call->buffers[ATTENTION_PARTS] || queries > HMOE_CUDA_SHARED_QUERIES || tasks > HMOE_CUDA_SHARED_ROWS ||
-      tasks > multiprocessors || parts <= HMOE_CUDA_PARTS_AT_ONCE)
+  if (!call->buffers[ATTENTION_PARTS] || !tasks || queries > HMOE_CUDA_SHARED_QUERIES || tasks > HMOE_CUDA_SHARED_ROWS ||
+      parts <= HMOE_CUDA_PARTS_AT_ONCE)
     return 1;
-  return choose_splits(tasks, parts, multiprocessors);
+  return hmoe_max(hmoe_min(parts, multiprocessors / tasks), 1);
 }
 
 hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {

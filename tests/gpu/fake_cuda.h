@@ -217,6 +217,7 @@ void fake_cuda_reset(void);
 void fake_cuda_set_devices(int count);
 void fake_cuda_set_driver(int version);
 void fake_cuda_set_capability(int capability);
+void fake_cuda_set_multiprocessors(int count);
 void fake_cuda_set_later_capability(int capability); /* of devices after the first; 0: as that */
 void fake_cuda_set_memory(uint64_t bytes);
 void fake_cuda_set_seed(uint64_t seed);

@@ -111,7 +111,7 @@ typedef struct function_count {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
   bool is_initialised, has_read_environment, is_idle;
-  int devices, version, capability, later_capability; /* of devices after the first; 0: as that */
+  int devices, version, multiprocessors, capability, later_capability; /* of devices after the first; 0: as that */
   uint64_t memory_bytes, seed;
   ptx_device *memory; /* devices share one address space, and one memory */
   struct CUctx_st contexts[MOST_DEVICES];
@@ -183,6 +183,7 @@ static void read_environment(void) {
   if (driver.devices > MOST_DEVICES) driver.devices = MOST_DEVICES;
   driver.version = (int)environment("FAKE_CUDA_DRIVER", 13000);
   driver.capability = (int)environment("FAKE_CUDA_CAPABILITY", 90);
+  driver.multiprocessors = 4; /* few, so that persistent kernels have something to do in turns */
   driver.memory_bytes = environment("FAKE_CUDA_MEMORY", UINT64_C(1) << 30);
   driver.seed = environment("FAKE_CUDA_SEED", 0);
   driver.legacy.last = &driver.legacy.first;
@@ -513,9 +514,7 @@ EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device)
   case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK:
   case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR: *value = 65536; break;
   case CU_DEVICE_ATTRIBUTE_CLOCK_RATE: *value = 1000000; break;
-  case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
-    *value = 4;
-    break; /* few, so that persistent kernels have something to do in turns */
+  case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: *value = driver.multiprocessors; break;
   case CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS:
   case CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING:
   case CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED: *value = 1; break;
@@ -1441,6 +1440,7 @@ EXPORT void fake_cuda_reset(void) {
 SETTER(fake_cuda_set_devices, int, devices)
 SETTER(fake_cuda_set_driver, int, version)
 SETTER(fake_cuda_set_capability, int, capability)
+SETTER(fake_cuda_set_multiprocessors, int, multiprocessors)
 SETTER(fake_cuda_set_later_capability, int, later_capability)
 SETTER(fake_cuda_set_memory, uint64_t, memory_bytes) /* before cuInit */
 SETTER(fake_cuda_set_seed, uint64_t, seed)

@@ -27,6 +27,7 @@ static struct {
   void (*set_devices)(int count);
   void (*set_driver)(int version);
   void (*set_capability)(int capability);
+  void (*set_multiprocessors)(int count);
   void (*set_later_capability)(int capability);
   void (*set_idle)(bool is_idle);
   void (*reset)(void);
@@ -58,6 +59,7 @@ static int fake_open(void **state) {
   fake_find(library, "fake_cuda_set_devices", &fake.set_devices);
   fake_find(library, "fake_cuda_set_driver", &fake.set_driver);
   fake_find(library, "fake_cuda_set_capability", &fake.set_capability);
+  fake_find(library, "fake_cuda_set_multiprocessors", &fake.set_multiprocessors);
   fake_find(library, "fake_cuda_set_later_capability", &fake.set_later_capability);
   fake_find(library, "fake_cuda_set_idle", &fake.set_idle);
   fake_find(library, "fake_cuda_reset", &fake.reset);

@@ -331,7 +331,8 @@ static void decode_some(hmoe_model *model, const int64_t *ids, const int64_t *ma
 
 static void test_shared_keys(void **state) {
   (void)state;
-  enum { LAYERS = 3 };
+  enum { LAYERS = 3, HEADS = 3 };
+  fake.set_multiprocessors(3 * HEADS); /* three tasks a head */
   cuda_model m = cuda_model_open("gpt2-hypermoe-tiny-k1");
   hmoe_options options = {.struct_size = sizeof options, .device = "cuda", .threads = 1, .flags = HMOE_DEVICE_GRAPHS};
   hmoe_model *graphs;
@@ -349,6 +350,7 @@ static void test_shared_keys(void **state) {
   for (int i = 0; i < VOCABULARY; i++) assert_float_equal(device[i], host[i], 1e-4);
   hmoe_model_close(graphs);
   cuda_model_close(&m);
+  fake.set_multiprocessors(4);
 }
 
 /* All that a model does with a driver, up to the first thing that fails; nothing is left behind. */

@@ -437,8 +437,7 @@ static void test_lengths(void **state) {
              "model m\ninput x: f32[2]\nscope \"%0*d\" { scope \"%0*d\" { param w: [2] from \"k\" } }\noutput y = x\n", 500, 0,
              497 + more, 0);
     result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
-    assert_int_equal(strstr(result.messages, "error: the checkpoint key is longer than 1000 characters\n") != NULL,
-                     more);
+    assert_int_equal(strstr(result.messages, "error: the checkpoint key is longer than 1000 characters\n") != NULL, more);
     assert_int_equal(result.errors, 1); /* such a key is too long for a checkpoint, too */
     test_result_deinit(&result);
     snprintf(text, sizeof text, "model m\ninput x: f32[2]\nparam w: [2] from \"%0*d\" or \"%0*d\"\noutput y = x\n", 500, 1,

@@ -28,9 +28,9 @@ def figures(run, step):
 
 def shares_of(run, tasks, parts, queries):
     """Tasks that share the keys of a head, as runtime/cuda/steps.c has it."""
-    if queries > FEW or tasks > min(SHARED_ROWS, run.machine.multiprocessors) or parts <= WARPS or not plan.is_decoding(run.entry):
+    if not tasks or queries > FEW or tasks > SHARED_ROWS or parts <= WARPS or not plan.is_decoding(run.entry):
         return 1
-    return run.splits(tasks, parts)
+    return max(1, min(parts, run.machine.multiprocessors // tasks))
 
 
 def pick(loops, what, kernel):

@@ -157,8 +157,8 @@ def attended(batch, length, past, keys, entry="decode"):
 
 one, eight, alone, rows, prompt, longer = (attended(*shape) for shape in ((1, 1, 500, 501), (1, 1, 4000, 4001), (1, 1, 4000, 4001, "forward"), (64, 1, 4000, 4001), (1, 256, 0, 256), (1, 512, 0, 512)))
 expect([each["way"] for each in (one, eight, alone, rows, prompt)],
-       ["few queries", "few queries, keys shared by 22", "few queries", "few queries", "many queries"], "ways of attention")
-expect([each["tiles"] for each in (one, eight, rows, prompt, longer)], [12, 12 * 22, 12 * 64, 12 * 4, 12 * 8], "tasks of attention")
+       ["few queries", "few queries, keys shared by 11", "few queries", "few queries", "many queries"], "ways of attention")
+expect([each["tiles"] for each in (one, eight, rows, prompt, longer)], [12, 12 * 11, 12 * 64, 12 * 4, 12 * 8], "tasks of attention")
 expect([one["flops"], prompt["flops"]], [4 * 12 * 64 * 501, 4 * 12 * 64 * 64 * (64 + 128 + 192 + 256)], "operations of attention")
 expect(rows["row_bytes"], 64 * 12 * 4001 * 128 * 4 + 2 * 64 * 12 * 64 * 4, "bytes of attention")
 expect([eight["seconds"] < alone["seconds"] / 2, rows["limit"], longer["seconds"] > prompt["seconds"], eight["seconds"] > one["seconds"]], [True, "memory", True, True],
