@@ -298,7 +298,7 @@ static void test_every_chip(void **state) {
  * and many, twice. */
 static void test_attention(void **state) {
   (void)state;
-  enum { HEADS = 2, SIZE = 40, LENGTH = 3, KEYS = 132, MANY = 74, TILES = 35, ROOM = 160, WIDTH = 96, DISTANCE = 20 };
+  enum { HEADS = 2, SIZE = 40, LENGTH = 3, KEYS = 159, MANY = 74, TILES = 35, ROOM = 160, WIDTH = 96, DISTANCE = 20 };
   const hmoec_kernel kernel = {.family = HMOEC_KERNEL_ATTENTION,
                                .spec.attention = {.heads = HEADS,
                                                   .head_size = SIZE,

@@ -258,12 +258,13 @@ static void add_values(attention *a, const MlirValue weights[2], MlirValue first
     ir_for_begin(ir, &j, rest ? whole : ir_i64(ir, 0), rest ? count : whole, keys, a->panels, o);
     MlirValue half = ir_select(ir, ir_compare_i(ir, IR_LT, j.index, ir_i64(ir, CUDA_WARP)), weights[0], weights[1]);
     for (int64_t p = 0; p < a->panels; p++) o[p] = j.args[p];
-    for (int64_t n = 0; n < keys * a->panels; n++) { /* all of them before one is used */
+    int64_t here = keys - rest; /* of the last few one less at least */
+    for (int64_t n = 0; n < here * a->panels; n++) { /* all of them before one is used */
       MlirValue key = ir_add_i(ir, j.index, ir_i64(ir, n / a->panels)), at = rest ? ir_min_i(ir, key, last) : key;
       MlirValue line = ir_add_i(ir, ir_mul_i(ir, a->capacity, ir_i64(ir, n % a->panels)), at);
       loaded[n] = cuda_f32(e, cuda_row(e, values, line, CUDA_PANEL), a->task->lane);
     }
-    for (int64_t u = 0; u < keys; u++) {
+    for (int64_t u = 0; u < here; u++) {
       MlirValue key = ir_add_i(ir, j.index, ir_i64(ir, u));
       MlirValue w = cuda_lane_value(e, half, ir_truncate(ir, ir_rem_i(ir, key, ir_i64(ir, CUDA_WARP))));
       for (int64_t p = 0; p < a->panels; p++) {
