@@ -449,10 +449,11 @@ static void test_wrong_descriptions_are_refused(void **state) {
     assert_null(bytes);
     assert_int_equal(hmoec_diagnostics_errors(quiet), i + 1);
   }
-  hmoec_loaded *loaded;
-  const hmoe_model_object *object;
+  hmoec_loaded *loaded = (hmoec_loaded *)quiet; /* whatever was there before */
+  const hmoe_model_object *object = (const hmoe_model_object *)quiet;
   assert_false(hmoec_object_load("m", "not an object", 13, quiet, &loaded, &object));
   assert_null(loaded);
+  assert_null(object);
   hmoec_diagnostics_destroy(quiet);
   harness_destroy(&u);
 }
