@@ -389,12 +389,12 @@ static void skip_braces(hmoec_parser *parser) {
   } while (open && !hmoec_parser_at(parser, HMOEC_TOKEN_END));
 }
 
-/* To the start of the next statement. A body on the way is parsed for its own errors; a set of choices is skipped. */
+/* To the end of the statement's line. A body on the way is parsed for its own errors; a set of choices is skipped. */
 static void synchronise(hmoec_parser *parser) {
   for (;;) {
     switch (hmoec_parser_peek(parser, 0)->kind) {
-    case HMOEC_TOKEN_END: return;
-    case HMOEC_TOKEN_NEWLINE: parser->next++; return;
+    case HMOEC_TOKEN_END:
+    case HMOEC_TOKEN_NEWLINE: return;
     case HMOEC_TOKEN_RIGHT_BRACE:
       if (parser->nesting) return;
       parser->next++;
