@@ -498,6 +498,70 @@ static void test_failures(void **state) {
   free(logits);
 }
 
+/* Runs a model, whose object may lack something: a run that comes to what is not there says which image lacks what. Returns whether it came there. */
+static bool misses(const cuda_model *m, float *logits, const char *what) {
+  char words[64];
+  hmoe_model *model;
+  hmoe_state *state;
+  int64_t length = 3;
+  const hmoe_state_options rows = {sizeof rows, 2, 8, 0, 0};
+  const void *inputs[] = {prompts[0].ids, prompts[0].mask};
+  expect_ok(cuda_model_open_on(m, "cuda", &model));
+  expect_ok(hmoe_state_create(model, &rows, &state));
+  hmoe_status status =
+      hmoe_model_run_state(model, hmoe_model_entry(model, "decode"), state, &length, inputs, (void *const[]){logits});
+  snprintf(words, sizeof words, "the image compute_90a has no code for %s", what);
+  if (status != HMOE_OK) assert_int_equal(status, HMOE_INCOMPATIBLE);
+  if (status != HMOE_OK && !strstr(hmoe_last_error(), words)) fail_msg("expected '%s', found '%s'", words, hmoe_last_error());
+  hmoe_state_destroy(state);
+  hmoe_model_close(model);
+  return status != HMOE_OK;
+}
+
+/* Without one kernel after the other, of all images, and without code for one kind of step after the other. */
+static void test_missing_code(void **state) {
+  (void)state;
+  enum { MOST_IMAGES = 4, MOST_KERNELS = 64, CODES = 24, KERNELS_LEAST = 5, STEPS_LEAST = 3 };
+  cuda_model m = cuda_model_find(prompts[0].model), less = m;
+  hmoe_model_object object = *m.object;
+  hmoe_image images[MOST_IMAGES];
+  hmoe_function functions[MOST_IMAGES][MOST_KERNELS];
+  assert_true(object.image_count <= MOST_IMAGES && object.kernel_count <= MOST_KERNELS);
+  for (uint32_t i = 0; i < object.image_count; i++) {
+    images[i] = m.object->images[i];
+    for (uint32_t k = 0; k < object.kernel_count; k++) functions[i][k] = images[i].functions[k];
+    images[i].functions = functions[i];
+  }
+  object.images = images;
+  less.object = &object;
+  float *logits = malloc(2 * m.vocab * sizeof *logits);
+  unsigned found = 0;
+  int kernels = 0, steps = 0;
+  char what[32];
+  fake.set_idle(true);
+  assert_false(misses(&less, logits, ""));
+  for (uint32_t k = 0; k < object.kernel_count; k++) {
+    bool is_there = false;
+    for (uint32_t i = 0; i < object.image_count; i++) {
+      is_there |= images[i].functions[k].threads > 0;
+      functions[i][k].name = NULL;
+    }
+    snprintf(what, sizeof what, "kernel %u", k);
+    found += is_there;
+    if (is_there) kernels += misses(&less, logits, what);
+    for (uint32_t i = 0; i < object.image_count; i++) functions[i][k] = m.object->images[i].functions[k];
+  }
+  for (unsigned code = 1; code <= CODES; code++) {
+    fake.fail_call("cuModuleGetFunction", found + code, CUDA_ERROR_NOT_FOUND);
+    steps += misses(&less, logits, "a step of this run");
+    fake.fail_call("cuModuleGetFunction", 0, CUDA_SUCCESS);
+  }
+  fake.set_idle(false);
+  print_message("%d kernels and %d steps are missed\n", kernels, steps);
+  assert_true(kernels >= KERNELS_LEAST && steps >= STEPS_LEAST);
+  free(logits);
+}
+
 /* What a run found that then failed is not the next run's. */
 static void test_stale(void **state) {
   (void)state;
@@ -693,6 +757,6 @@ int main(void) {
       cmocka_unit_test(test_tokens),   cmocka_unit_test(test_shared_keys), cmocka_unit_test(test_whole_rows),
       cmocka_unit_test(test_upload),   cmocka_unit_test(test_packed),      cmocka_unit_test(test_graphs),
       cmocka_unit_test(test_overlaps), cmocka_unit_test(test_streams),     cmocka_unit_test(test_devices),
-      cmocka_unit_test(test_failures), cmocka_unit_test(test_stale)};
+      cmocka_unit_test(test_failures), cmocka_unit_test(test_stale),       cmocka_unit_test(test_missing_code)};
   return cmocka_run_group_tests(tests, fake_open, fake_close);
 }
