@@ -36,6 +36,17 @@ enum {
 /* There, too: all code of the image, of steps that are no kernels as well, waits in every thread for the launch before, before it touches memory of the device:
  * it may be launched while that one still runs. */
 enum { HMOE_CUDA_WAITS = 1 << 27 };
+/* There, too, of choosing experts: launched with one task, it groups the rows as well, without a capacity, where HMOE_CUDA_CHOSEN_BLOCKS is bound; dims[0] is then the
+ * row_block of GROUP. Gates are its own. */
+enum {
+  HMOE_CUDA_GROUPS = 1 << 26,
+  HMOE_CUDA_CHOSEN_INDICES = 1,
+  HMOE_CUDA_CHOSEN_GATES,
+  HMOE_CUDA_CHOSEN_BLOCKS, /* as GROUP's, and those that follow: any of the last two may be 0 */
+  HMOE_CUDA_CHOSEN_ROW_TOKEN,
+  HMOE_CUDA_CHOSEN_ROW_SLOT,
+  HMOE_CUDA_CHOSEN_ROW_GATE
+};
 enum { HMOE_CUDA_PLANE = 64 };
 enum { HMOE_CUDA_GROUP_EXPERTS = 1024 }; /* rows of so many experts, or sets, at most are grouped by one launch */
 enum {

@@ -77,6 +77,7 @@ typedef struct hmoe_cuda_workspace {
   CUstream queued; /* its stream; NULL: it has ended */
   CUgraphExec graph; /* of the latest run's launches; NULL: none, or not asked for */
   bool follows; /* what was queued last in `launches` is a kernel of the run at hand */
+  const hmoe_plan_step *grouped; /* the next step, a GROUP, where a launch has done it already; else NULL */
   bool stale; /* the first word is of an earlier run: to be written anew before a step looks at it */
   CUdeviceptr chunk_blocks; /* in a loop over groups: its blocks buffer; else 0 */
   uint32_t chunk_groups, loop_groups; /* most groups that the chunk has; that there can be, as the plan tells */

@@ -89,6 +89,65 @@ static uint64_t choose_shares(const hmoe_cuda_call *call, uint64_t tasks, uint64
   return hmoe_max(hmoe_min(parts, multiprocessors / tasks), 1);
 }
 
+/* What GROUP binds, and its dims; once: its launch needs no counters. */
+static hmoe_status bind_group(const hmoe_run *run, const hmoe_plan_step *step, hmoe_cuda_call *out_call, bool *out_once) {
+  const hmoe_step_group *group = hmoe_run_fields(run, step);
+  const int64_t *dims = run->workspace->dims;
+  uint64_t rows = (uint64_t)hmoe_run_rows(run, step), row_bytes = hmoe_mul(rows, sizeof(int32_t)), scope_rows = hmoe_max(rows, 1);
+  if (rows > INT32_MAX)
+    return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu rows to group", (unsigned long long)rows);
+  if (group->scope_dim != HMOE_NONE) scope_rows = hmoe_mul((uint64_t)dims[group->scope_dim], group->top_k);
+  if (!scope_rows && rows) return hmoe_step_fail(run, step, "capacity for every 0 tokens");
+  uint64_t past = 0, stride = 0, history_bytes = 0;
+  if (group->past_dim != HMOE_NONE && group->stride_dim != HMOE_NONE) {
+    past = hmoe_mul((uint64_t)dims[group->past_dim], group->top_k);
+    stride = hmoe_mul((uint64_t)dims[group->stride_dim], group->top_k);
+    if (hmoe_add(past, scope_rows) > stride && rows)
+      return hmoe_step_fail(run, step, "%llu rows are more than the history holds", (unsigned long long)scope_rows);
+    history_bytes = hmoe_mul(hmoe_mul((rows + hmoe_max(scope_rows, 1) - 1) / hmoe_max(scope_rows, 1), stride), sizeof(int32_t));
+  }
+  uint64_t block_bytes =
+      hmoe_add(sizeof(hmoe_blocks),
+               hmoe_mul(hmoe_block_bound(rows, group->row_block, (group->capacity ? 2 : 1) * group->experts), sizeof(hmoe_block)));
+  const hmoe_cuda_bound bindings[] = {{HMOE_BIND_GROUP_INDICES, HMOE_READ, row_bytes},
+                                      {HMOE_BIND_GROUP_GATES, HMOE_READ | HMOE_OPTIONAL, row_bytes},
+                                      {HMOE_BIND_GROUP_BLOCKS, HMOE_WRITE, block_bytes},
+                                      {HMOE_BIND_GROUP_ROW_TOKEN, HMOE_WRITE, row_bytes},
+                                      {HMOE_BIND_GROUP_ROW_SLOT, HMOE_WRITE | HMOE_OPTIONAL, row_bytes},
+                                      {HMOE_BIND_GROUP_ROW_GATE, HMOE_WRITE | HMOE_OPTIONAL, row_bytes},
+                                      {HMOE_BIND_GROUP_COUNTERS, HMOE_WRITE, hmoe_mul(group->experts, 2 * sizeof(int32_t))},
+                                      {HMOE_BIND_GROUP_HISTORY, HMOE_WRITE | HMOE_OPTIONAL, history_bytes}};
+  *out_call = (hmoe_cuda_call){.rows = (int64_t)rows, .splits = 1};
+  HMOE_TRY(hmoe_cuda_bind(run, step, bindings, sizeof bindings / sizeof *bindings, out_call));
+  const int64_t sizes[] = {
+      group->experts, group->top_k,   (int64_t)group->capacity, group->row_block, (int64_t)hmoe_max(scope_rows, 1),
+      (int64_t)past,  (int64_t)stride};
+  memcpy(out_call->dims, sizes, sizeof sizes);
+  *out_once = !group->capacity && group->experts <= HMOE_CUDA_GROUP_EXPERTS;
+  return HMOE_OK;
+}
+
+/* The step behind a launch that chooses experts in one task, where the same task can group them; else NULL. `call` gets what it needs for that. */
+static const hmoe_plan_step *find_grouping(const hmoe_run *run, const hmoe_plan_step *step, hmoe_cuda_call *call) {
+  const hmoe_plan_step *next = step + 1;
+  hmoe_cuda_call group;
+  bool once = false;
+  if ((uint64_t)(next - run->steps) >= run->entry->steps.count || next->kind != HMOE_STEP_GROUP) return NULL;
+  const hmoe_step_group *fields = hmoe_run_fields(run, next);
+  if (bind_group(run, next, &group, &once) != HMOE_OK) return NULL; /* its own turn says why */
+  uint64_t gates = group.buffers[HMOE_BIND_GROUP_GATES];
+  bool own_gates = gates == call->buffers[HMOE_CUDA_CHOSEN_GATES] || !group.buffers[HMOE_BIND_GROUP_ROW_GATE];
+  if (!once || !own_gates || group.buffers[HMOE_BIND_GROUP_HISTORY] || group.rows != call->rows * fields->top_k ||
+      group.buffers[HMOE_BIND_GROUP_INDICES] != call->buffers[HMOE_CUDA_CHOSEN_INDICES])
+    return NULL;
+  call->buffers[HMOE_CUDA_CHOSEN_BLOCKS] = group.buffers[HMOE_BIND_GROUP_BLOCKS];
+  call->buffers[HMOE_CUDA_CHOSEN_ROW_TOKEN] = group.buffers[HMOE_BIND_GROUP_ROW_TOKEN];
+  call->buffers[HMOE_CUDA_CHOSEN_ROW_SLOT] = group.buffers[HMOE_BIND_GROUP_ROW_SLOT];
+  call->buffers[HMOE_CUDA_CHOSEN_ROW_GATE] = group.buffers[HMOE_BIND_GROUP_ROW_GATE];
+  call->dims[0] = fields->row_block;
+  return next;
+}
+
 hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_kernel *kernel = hmoe_run_fields(run, step);
   const hmoe_cuda_model *own = hmoe_cuda_own(run->model);
@@ -106,7 +165,7 @@ hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   uint64_t blocks = most_blocks(run, grouped, (uint64_t)call.rows, kernel->row_block, kernel->groups);
   call.blocks = (int64_t)hmoe_block_bound((uint64_t)call.rows, kernel->row_block, kernel->groups);
   const hmoe_function *function = &own->image->functions[kernel->kernel];
-  uint32_t flags = HMOE_CUDA_PERSISTENT | HMOE_CUDA_PARTS | HMOE_CUDA_SHARES_KEYS | HMOE_CUDA_WAITS;
+  uint32_t flags = HMOE_CUDA_PERSISTENT | HMOE_CUDA_PARTS | HMOE_CUDA_SHARES_KEYS | HMOE_CUDA_WAITS | HMOE_CUDA_GROUPS;
   uint64_t steps = hmoe_max(function->column_steps & ~flags, 1), tasks = blocks;
   if (function->column_steps & HMOE_CUDA_PERSISTENT) {
     tasks = hmoe_min((uint64_t)own->multiprocessors, hmoe_mul(blocks, (2 * (uint64_t)kernel->column_splits + steps - 1) / steps));
@@ -117,6 +176,7 @@ hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
     tasks = hmoe_mul(blocks, (uint64_t)call.splits);
   }
   uint32_t shared_bytes = function->scratch_bytes > HMOE_CUDA_OWN_SHARED_BYTES ? (uint32_t)function->scratch_bytes : 0;
+  if (function->column_steps & HMOE_CUDA_GROUPS && tasks == 1) workspace->grouped = find_grouping(run, step, &call);
   uint64_t shares =
       function->column_steps & HMOE_CUDA_SHARES_KEYS ? choose_shares(&call, tasks, (uint64_t)own->multiprocessors) : 1;
   if (shares > 1) {
@@ -154,38 +214,12 @@ hmoe_status hmoe_cuda_step_choose(hmoe_run *run, const hmoe_plan_step *step) {
 hmoe_status hmoe_cuda_step_group(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_group *group = hmoe_run_fields(run, step);
   const hmoe_cuda_model *own = hmoe_cuda_own(run->model);
-  const int64_t *dims = run->workspace->dims;
-  uint64_t rows = (uint64_t)hmoe_run_rows(run, step), row_bytes = hmoe_mul(rows, sizeof(int32_t)), scope_rows = hmoe_max(rows, 1);
-  if (rows > INT32_MAX)
-    return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu rows to group", (unsigned long long)rows);
-  if (group->scope_dim != HMOE_NONE) scope_rows = hmoe_mul((uint64_t)dims[group->scope_dim], group->top_k);
-  if (!scope_rows && rows) return hmoe_step_fail(run, step, "capacity for every 0 tokens");
-  uint64_t past = 0, stride = 0, history_bytes = 0;
-  if (group->past_dim != HMOE_NONE && group->stride_dim != HMOE_NONE) {
-    past = hmoe_mul((uint64_t)dims[group->past_dim], group->top_k);
-    stride = hmoe_mul((uint64_t)dims[group->stride_dim], group->top_k);
-    if (hmoe_add(past, scope_rows) > stride && rows)
-      return hmoe_step_fail(run, step, "%llu rows are more than the history holds", (unsigned long long)scope_rows);
-    history_bytes = hmoe_mul(hmoe_mul((rows + hmoe_max(scope_rows, 1) - 1) / hmoe_max(scope_rows, 1), stride), sizeof(int32_t));
-  }
-  uint64_t block_bytes =
-      hmoe_add(sizeof(hmoe_blocks),
-               hmoe_mul(hmoe_block_bound(rows, group->row_block, (group->capacity ? 2 : 1) * group->experts), sizeof(hmoe_block)));
-  const hmoe_cuda_bound bindings[] = {{HMOE_BIND_GROUP_INDICES, HMOE_READ, row_bytes},
-                                      {HMOE_BIND_GROUP_GATES, HMOE_READ | HMOE_OPTIONAL, row_bytes},
-                                      {HMOE_BIND_GROUP_BLOCKS, HMOE_WRITE, block_bytes},
-                                      {HMOE_BIND_GROUP_ROW_TOKEN, HMOE_WRITE, row_bytes},
-                                      {HMOE_BIND_GROUP_ROW_SLOT, HMOE_WRITE | HMOE_OPTIONAL, row_bytes},
-                                      {HMOE_BIND_GROUP_ROW_GATE, HMOE_WRITE | HMOE_OPTIONAL, row_bytes},
-                                      {HMOE_BIND_GROUP_COUNTERS, HMOE_WRITE, hmoe_mul(group->experts, 2 * sizeof(int32_t))},
-                                      {HMOE_BIND_GROUP_HISTORY, HMOE_WRITE | HMOE_OPTIONAL, history_bytes}};
-  hmoe_cuda_call call = {.rows = (int64_t)rows, .splits = 1};
-  HMOE_TRY(hmoe_cuda_bind(run, step, bindings, sizeof bindings / sizeof *bindings, &call));
-  const int64_t sizes[] = {
-      group->experts, group->top_k,   (int64_t)group->capacity, group->row_block, (int64_t)hmoe_max(scope_rows, 1),
-      (int64_t)past,  (int64_t)stride};
-  memcpy(call.dims, sizes, sizeof sizes);
-  bool once = !group->capacity && group->experts <= HMOE_CUDA_GROUP_EXPERTS;
+  hmoe_cuda_workspace *workspace = run->workspace->own;
+  hmoe_cuda_call call;
+  bool once = false;
+  if (workspace->grouped == step) return workspace->grouped = NULL, HMOE_OK;
+  HMOE_TRY(bind_group(run, step, &call, &once));
+  uint64_t rows = (uint64_t)call.rows;
   if (!once) HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_GROUP_COUNT], group->experts, GROUP_THREADS, &call));
   HMOE_TRY(
       hmoe_cuda_launch(run, own->code[once ? HMOE_CUDA_GROUP_ONCE : HMOE_CUDA_GROUP_WRITE], group->experts, GROUP_THREADS, &call));

@@ -112,8 +112,61 @@ static void test_group(void **state) {
   harness_destroy(&u);
 }
 
+/* Few tokens are grouped by the block of threads that chooses their experts: as by launches of their own, from what it has chosen. */
+static void test_chosen(void **state) {
+  (void)state;
+  enum { MOST_TOKENS = CUDA_ROUTE_THREADS / CUDA_WARP, KERNELS = 5 };
+  static const int64_t sizes[KERNELS][2] = {{5, 5}, {64, 6}, {130, 3}, {300, 1}, {HMOE_CUDA_GROUP_EXPERTS, 2}};
+  static const int64_t tokens[] = {1, 2, 5, 7, 8};
+  static float logits[MOST_TOKENS * HMOE_CUDA_GROUP_EXPERTS], gates[MOST];
+  static int32_t indices[MOST];
+  hmoec_kernel kernels[KERNELS];
+  for (int k = 0; k < KERNELS; k++)
+    kernels[k] = (hmoec_kernel){.family = HMOEC_KERNEL_ROUTE,
+                                .spec.route = {.experts = sizes[k][0],
+                                               .top_k = sizes[k][1],
+                                               .ldl = sizes[k][0],
+                                               .gate = k % 2 ? HMOEC_GATE_TOPK_THEN_SOFTMAX : HMOEC_GATE_SOFTMAX_THEN_TOPK,
+                                               .row_block = MOST_TOKENS}};
+  harness_unit u = harness_compile(kernels, KERNELS, hmoec_cpu_schedule_default(64));
+  for (int i = 0; i < KERNELS * 5; i++) {
+    int k = i % KERNELS;
+    int64_t experts = sizes[k][0], top_k = sizes[k][1], count = tokens[i / KERNELS];
+    grouping g = {.rows = count * top_k, .experts = experts, .top_k = top_k, .row_block = 1 + harness_below(20), .has_gates = true};
+    g.scope_rows = g.rows;
+    for (int64_t l = 0; l < count * experts; l++) logits[l] = harness_float();
+    hmoe_cuda_call call = {.rows = count, .splits = 1, .dims = {g.row_block}};
+    char name[32];
+    snprintf(name, sizeof name, "test_%d", k);
+    call.buffers[0] = step_words(&u, logits, count * experts);
+    call.buffers[HMOE_CUDA_CHOSEN_INDICES] = step_words(&u, NULL, g.rows);
+    call.buffers[HMOE_CUDA_CHOSEN_GATES] = step_words(&u, NULL, g.rows);
+    step_launch_of(&u, name, 1, CUDA_ROUTE_THREADS, &call); /* which tells what is chosen, and no more */
+    assert_true(ptx_device_read(u.device, call.buffers[HMOE_CUDA_CHOSEN_INDICES], indices, (uint64_t)g.rows * 4, NULL));
+    assert_true(ptx_device_read(u.device, call.buffers[HMOE_CUDA_CHOSEN_GATES], gates, (uint64_t)g.rows * 4, NULL));
+    static result want;
+    memset(&want, 0, sizeof want);
+    reference(&g, indices, gates, &want);
+    int64_t block_words = (int64_t)sizeof(hmoe_blocks) / 4 + want.header.count * 4;
+    bool has_slots = harness_coin(), has_gates = harness_coin();
+    call.buffers[HMOE_CUDA_CHOSEN_BLOCKS] = step_words(&u, NULL, block_words);
+    call.buffers[HMOE_CUDA_CHOSEN_ROW_TOKEN] = step_words(&u, NULL, g.rows);
+    if (has_slots) call.buffers[HMOE_CUDA_CHOSEN_ROW_SLOT] = step_words(&u, NULL, g.rows);
+    if (has_gates) call.buffers[HMOE_CUDA_CHOSEN_ROW_GATE] = step_words(&u, NULL, g.rows);
+    step_launch_of(&u, name, 1, CUDA_ROUTE_THREADS, &call);
+    step_expect(&u, call.buffers[HMOE_CUDA_CHOSEN_INDICES], indices, g.rows, "indices");
+    step_expect(&u, call.buffers[HMOE_CUDA_CHOSEN_BLOCKS], &want, block_words, "blocks");
+    step_expect(&u, call.buffers[HMOE_CUDA_CHOSEN_ROW_TOKEN], want.row_token, g.rows, "row_token");
+    if (has_slots) step_expect(&u, call.buffers[HMOE_CUDA_CHOSEN_ROW_SLOT], want.row_slot, g.rows, "row_slot");
+    if (has_gates) step_expect(&u, call.buffers[HMOE_CUDA_CHOSEN_ROW_GATE], want.row_gate, g.rows, "row_gate");
+    for (int b = 0; b < HMOE_CUDA_BINDINGS_MAX; b++)
+      if (call.buffers[b]) ptx_device_free(u.device, call.buffers[b]);
+  }
+  harness_destroy(&u);
+}
+
 int main(void) {
   harness_seed();
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_group)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_group), cmocka_unit_test(test_chosen)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

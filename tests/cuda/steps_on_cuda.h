@@ -13,16 +13,21 @@ static inline uint64_t step_words(const harness_unit *u, const void *words, int6
   return address;
 }
 
-static inline void step_launch(const harness_unit *u, const char *name, int64_t grid, const hmoe_cuda_call *call) {
+static inline void step_launch_of(const harness_unit *u, const char *name, int64_t grid, int64_t threads,
+                                  const hmoe_cuda_call *call) {
   ptx_report report;
   ptx_launch launch = {.kernel = name,
                        .grid = {(uint32_t)grid, 1, 1},
-                       .block = {STEP_THREADS, 1, 1},
+                       .block = {(uint32_t)threads, 1, 1},
                        .arguments = call,
                        .argument_bytes = sizeof *call,
                        .seed = harness_random(),
                        .dependence = u->chip->waits ? PTX_DEPENDENT_ON_ALL : PTX_APART};
   if (grid && !ptx_launch_run(u->module, &launch, &report)) harness_report(u, &report);
+}
+
+static inline void step_launch(const harness_unit *u, const char *name, int64_t grid, const hmoe_cuda_call *call) {
+  step_launch_of(u, name, grid, STEP_THREADS, call);
 }
 
 static inline void step_expect(const harness_unit *u, uint64_t address, const void *want, int64_t count, const char *what) {

@@ -38,7 +38,7 @@ int64_t hmoec_cuda_threads(const hmoec_kernel *kernel, const hmoec_cuda_chip *ch
   switch (kernel->family) {
   case HMOEC_KERNEL_MATMUL: return way_of(&kernel->spec.matmul, chip)->threads;
   case HMOEC_KERNEL_PACK_ROWS: return CUDA_PACK_THREADS;
-  case HMOEC_KERNEL_ROUTE:
+  case HMOEC_KERNEL_ROUTE: return CUDA_ROUTE_THREADS;
   case HMOEC_KERNEL_COMBINE:
   case HMOEC_KERNEL_SELECT:
   case HMOEC_KERNEL_CONTRACT:
@@ -55,6 +55,7 @@ int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel, const hmoec_cuda_chi
   switch (kernel->family) {
   case HMOEC_KERNEL_MATMUL: return way_of(&kernel->spec.matmul, chip)->shared_bytes(&kernel->spec.matmul);
   case HMOEC_KERNEL_PACK_ROWS: return hmoec_cuda_pack_rows_shared_bytes(&kernel->spec.pack_rows);
+  case HMOEC_KERNEL_ROUTE: return hmoec_cuda_route_shared_bytes(&kernel->spec.route);
   case HMOEC_KERNEL_CONTRACT: return hmoec_cuda_contract_shared_bytes(&kernel->spec.contract);
   case HMOEC_KERNEL_ATTENTION: return hmoec_cuda_attention_shared_bytes(&kernel->spec.attention);
   default: return 0;
@@ -65,6 +66,7 @@ uint32_t hmoec_cuda_column_steps(const hmoec_kernel *kernel, const hmoec_cuda_ch
   uint32_t waits = chip->waits ? HMOE_CUDA_WAITS : 0;
   if (kernel->family == HMOEC_KERNEL_PACK_ROWS) return waits | HMOE_CUDA_PLANE / CUDA_PANEL;
   if (kernel->family == HMOEC_KERNEL_ATTENTION) return waits | HMOE_CUDA_SHARES_KEYS;
+  if (kernel->family == HMOEC_KERNEL_ROUTE && hmoec_cuda_route_shared_bytes(&kernel->spec.route)) return waits | HMOE_CUDA_GROUPS;
   return waits | (kernel->family == HMOEC_KERNEL_MATMUL ? way_of(&kernel->spec.matmul, chip)->column_steps : 0);
 }
 

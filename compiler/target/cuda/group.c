@@ -5,6 +5,7 @@
  *   hmoe_group_count    with one: kept and dropped rows of the expert
  *   hmoe_group_write    where its rows and blocks begin, from the counts of those before it; then each row goes behind the earlier ones of its expert
  *   hmoe_group_history  the experts of this run's rows, behind those of earlier ones
+ * Few tokens' rows, without a capacity, are grouped by the block of threads that has chosen their experts (route.c), and there is no launch.
  * A row is kept while fewer than `capacity` rows of its expert come before it in its scope, those of earlier runs included.
  *
  * buffers as the bindings of the step; dims: below. include/hmoe/abi.h has the step, runtime/cpu/group.c the same in plain loops. */
@@ -357,6 +358,103 @@ static void emit_history(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
   MlirValue at = ir_add_i(ir, ir_add_i(ir, row, g.dims[PAST_ROWS]), ir_rem_i(ir, i, scope));
   cuda_put(e, g.history, at, cuda_i32(e, g.indices, i));
   cuda_if_end(e, &real);
+}
+
+/* ---- of tokens whose experts one block of threads has chosen ---- */
+
+enum { CHOSEN_WARPS = CUDA_ROUTE_THREADS / CUDA_WARP, CHOSEN_SUMS_BYTES = 2 * CHOSEN_WARPS * 4 };
+
+/* Shared memory: what prefix sums need; then for each expert its rows, and where the next of them goes. */
+int64_t hmoec_cuda_chosen_shared_bytes(int64_t experts) { return CHOSEN_SUMS_BYTES + experts * 4; }
+
+/* Where each expert's rows begin takes the place of how many there are, and its blocks are put, a thread an expert. The number of all blocks. */
+static MlirValue put_all_blocks(grouping *g, MlirValue counts, int64_t experts) {
+  ir_builder *ir = &g->e->ir;
+  MlirValue all_experts = ir_i64(ir, experts), before[2], all[2];
+  ir_loop c, b; /* carries rows and blocks of the experts before */
+  ir_for_begin(ir, &c, g->zero, all_experts, CUDA_ROUTE_THREADS, 2, (MlirValue[]){g->zero, g->zero});
+  MlirValue expert = ir_add_i(ir, c.index, g->task->thread), real = ir_compare_i(ir, IR_LT, expert, all_experts);
+  MlirValue counted = to_i64(ir, cuda_i32(g->e, counts, ir_min_i(ir, expert, ir_i64(ir, experts - 1))));
+  MlirValue rows = ir_select(ir, real, counted, g->zero), count = blocks_of(g, rows);
+  cuda_prefix_sums(g->e, g->task, CUDA_ROUTE_THREADS, 2, (MlirValue[]){rows, count}, before, all);
+  MlirValue row = ir_add_i(ir, c.args[0], before[0]), first = ir_add_i(ir, c.args[1], before[1]);
+  ir_branch there;
+  ir_if_begin(ir, &there, real, none);
+  cuda_put(g->e, counts, expert, ir_truncate(ir, row));
+  ir_for_begin(ir, &b, g->zero, count, 1, 0, NULL);
+  MlirValue begin = quotient(g, ir_mul_i(ir, rows, b.index), count);
+  MlirValue end = quotient(g, ir_mul_i(ir, rows, ir_add_i(ir, b.index, g->one)), count);
+  cuda_put_block(g->e, g->blocks, ir_add_i(ir, first, b.index), expert, ir_add_i(ir, row, begin), ir_sub_i(ir, end, begin), 0);
+  ir_for_end(ir, &b, NULL);
+  cuda_if_end(g->e, &there);
+  ir_for_end(ir, &c, (MlirValue[]){ir_add_i(ir, c.args[0], all[0]), ir_add_i(ir, c.args[1], all[1])});
+  return c.args[1];
+}
+
+/* Rows in order, a lane a row, by the first warp: those of one expert that lanes have at a time go side by side behind the earlier ones. */
+static void put_all_rows(grouping *g, MlirValue next) {
+  ir_builder *ir = &g->e->ir;
+  MlirValue lower = ir_intrinsic(ir, "llvm.nvvm.read.ptx.sreg.lanemask.lt", ir->i32, 0, NULL), zero = ir_i32(ir, 0);
+  ir_branch mine, first;
+  ir_loop c;
+  ir_if_begin(ir, &mine, ir_compare_i(ir, IR_EQ, g->task->warp, g->zero), none);
+  ir_for_begin(ir, &c, g->zero, g->task->rows, CUDA_WARP, 0, NULL);
+  MlirValue row = ir_add_i(ir, c.index, g->task->lane), exists = ir_compare_i(ir, IR_LT, row, g->task->rows);
+  MlirValue expert = expert_at(g, g->indices, ir_min_i(ir, row, ir_sub_i(ir, g->task->rows, g->one)));
+  MlirValue key = ir_select(ir, exists, ir_truncate(ir, expert), ir_i32(ir, -1));
+  MlirValue mates = ir_intrinsic(ir, "llvm.nvvm.match.any.sync.i32", ir->i32, 2, (MlirValue[]){ir_i32(ir, -1), key});
+  MlirValue earlier = ir_and(ir, mates, lower);
+  MlirValue before = ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &earlier, NULL, (MlirAttribute){NULL});
+  MlirValue count = ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &mates, NULL, (MlirAttribute){NULL});
+  MlirValue at = cuda_i32(g->e, next, expert);
+  cuda_warp_barrier(g->e);
+  ir_if_begin(ir, &first, ir_and(ir, exists, ir_compare_i(ir, IR_EQ, before, zero)), none);
+  cuda_put(g->e, next, expert, ir_add_i(ir, at, count));
+  cuda_if_end(g->e, &first);
+  const chunk_row r = {.row = row,
+                       .is_mine = exists,
+                       .keeps = exists,
+                       .kept_before = to_i64(ir, ir_add_i(ir, at, before)),
+                       .dropped_before = g->zero};
+  put_row(g, &r, &(places){g->zero, g->zero});
+  cuda_warp_barrier(g->e);
+  ir_for_end(ir, &c, NULL);
+  cuda_if_end(g->e, &mine);
+}
+
+void hmoec_cuda_group_chosen(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t experts, int64_t top_k) {
+  ir_builder *ir = &e->ir;
+  hmoec_cuda_task rows = *task;
+  rows.rows = ir_mul_i(ir, task->rows, ir_i64(ir, top_k));
+  grouping g = {.e = e,
+                .task = &rows,
+                .dims = {[EXPERTS] = ir_i64(ir, experts), [TOP_K] = ir_i64(ir, top_k), [ROW_BLOCK] = cuda_dim(e, task, 0)},
+                .indices = cuda_binding(e, task, HMOE_CUDA_CHOSEN_INDICES),
+                .gates = cuda_binding(e, task, HMOE_CUDA_CHOSEN_GATES),
+                .blocks = cuda_binding(e, task, HMOE_CUDA_CHOSEN_BLOCKS),
+                .row_token = cuda_binding(e, task, HMOE_CUDA_CHOSEN_ROW_TOKEN),
+                .row_slot = cuda_binding(e, task, HMOE_CUDA_CHOSEN_ROW_SLOT),
+                .row_gate = cuda_binding(e, task, HMOE_CUDA_CHOSEN_ROW_GATE),
+                .zero = ir_i64(ir, 0),
+                .one = ir_i64(ir, 1)};
+  MlirValue counts = cuda_shared(e, CHOSEN_SUMS_BYTES);
+  ir_branch unwanted;
+  ir_loop i;
+  ir_if_begin(ir, &unwanted, cuda_is_null(e, g.blocks), none);
+  ir_if_else(ir, &unwanted, nothing);
+  ir_for_begin(ir, &i, task->thread, g.dims[EXPERTS], CUDA_ROUTE_THREADS, 0, NULL);
+  cuda_put(e, counts, i.index, ir_i32(ir, 0));
+  ir_for_end(ir, &i, NULL);
+  cuda_barrier(e);
+  ir_for_begin(ir, &i, task->thread, rows.rows, CUDA_ROUTE_THREADS, 0, NULL);
+  cuda_atomic_add(e, ir_at(ir, counts, ir->i32, expert_at(&g, g.indices, i.index)), ir_i32(ir, 1));
+  ir_for_end(ir, &i, NULL);
+  cuda_barrier(e);
+  MlirValue blocks = put_all_blocks(&g, counts, experts);
+  cuda_put_blocks_header(e, &rows, g.blocks, blocks, g.dims[EXPERTS]);
+  cuda_barrier(e);
+  put_all_rows(&g, counts);
+  ir_if_end(ir, &unwanted, nothing);
 }
 
 const hmoec_cuda_step hmoec_cuda_group_steps[] = {

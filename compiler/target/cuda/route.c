@@ -98,7 +98,9 @@ void hmoec_cuda_emit_route(hmoec_cuda_emitter *e, const hmoec_route_spec *spec, 
   MlirValue indices = cuda_binding(e, task, 1), gates = cuda_binding(e, task, 2), zero = ir_f32(ir, 0.0f);
   MlirType none = {NULL};
   ir_loop row;
-  cuda_rows_begin(e, task, spec->row_block, &row);
+  MlirValue row_block = ir_i64(ir, spec->row_block), begin = ir_mul_i(ir, task->task, row_block);
+  MlirValue end = ir_min_i(ir, ir_add_i(ir, begin, row_block), task->rows);
+  ir_for_begin(ir, &row, ir_add_i(ir, begin, task->warp), end, CUDA_ROUTE_WARPS, 0, NULL);
   MlirValue logits = cuda_row(e, cuda_binding(e, task, 0), row.index, spec->ldl);
   MlirValue index_row = cuda_row(e, indices, row.index, spec->top_k), gate_row = cuda_row(e, gates, row.index, spec->top_k);
   row_logits held = row_load(e, spec, task, logits);
@@ -146,4 +148,9 @@ void hmoec_cuda_emit_route(hmoec_cuda_emitter *e, const hmoec_route_spec *spec, 
     ir_for_end(ir, &g, NULL);
   }
   ir_for_end(ir, &row, NULL);
+  if (hmoec_cuda_route_shared_bytes(spec)) hmoec_cuda_group_chosen(e, task, spec->experts, spec->top_k);
+}
+
+int64_t hmoec_cuda_route_shared_bytes(const hmoec_route_spec *spec) {
+  return spec->experts <= HMOE_CUDA_GROUP_EXPERTS ? hmoec_cuda_chosen_shared_bytes(spec->experts) : 0;
 }

@@ -128,9 +128,9 @@ static bool place(MlirOperation function, MlirOperation op, const hmoec_schedule
   static const struct {
     const char *op;
     int64_t rows;
-  } blocks[] = {{"hmk.route_topk", TASK_ROWS}, {"hmk.combine", 1},          {"hmk.select_embedding", TASK_ROWS},
-                {"hmk.contract", TASK_ROWS},   {"hmk.map_rows", TASK_ROWS}, {"hmk.norm_rows", TASK_ROWS},
-                {"hmk.embed_rows", TASK_ROWS}, {"hmk.store_kv", TASK_ROWS}};
+  } blocks[] = {{"hmk.route_topk", CUDA_ROUTE_WARPS}, {"hmk.combine", 1},          {"hmk.select_embedding", TASK_ROWS},
+                {"hmk.contract", TASK_ROWS},          {"hmk.map_rows", TASK_ROWS}, {"hmk.norm_rows", TASK_ROWS},
+                {"hmk.embed_rows", TASK_ROWS},        {"hmk.store_kv", TASK_ROWS}};
   if (hmoec_op_is(op, "hmk.attention"))
     return hmoec_place_attention(function, op, hmoec_cuda_attention_rows(hmoec_op_int(op, "head_size")));
   if (!host->place(function, op, schedule)) return false;
