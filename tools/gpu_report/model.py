@@ -23,6 +23,10 @@ MAIN_LOOP = 0.80 # of the peak: what published kernels of 128 x 256 x 64 with th
 STREAM = 0.86 # of the copy: what long streams of weights reach (published decoding rates)
 SCATTERED = 0.80 # of the copy: gathered rows
 LAUNCH = 2.0e-6 # from one kernel's end to the next one's begin, in a stream that has them queued
+# What of it a launch saves that may begin while the kernel before ends, and whose kernel waits at its begin for that one's end, so that nothing else overlaps. Published: 0.96 us
+# of the gap between two empty kernels, clocks held at 1,755 MHz (pegainfer, issue 569, which calls it the most that a boundary can gain); norms of rows on Hopper that take 9 to 13 us have
+# medians shorter by 0 to 2.6 us (sglang, pull request 5981). On a B200 one such launch among several made no difference (flashinfer, pull request 3835).
+OVERLAP = 0.9e-6
 RAMP = 1.5e-6 # until the memory pipe is full, and drained
 FILL = 900 # cycles until the first stage of a block has come
 WARP, SCHEDULERS = 32, 4
@@ -30,7 +34,7 @@ PANEL, PLANE, TILE_ROWS, TILE_PANELS, RASTER = 32, 64, 128, 8, 8 # of compiler/t
 STREAM_ROWS, STREAM_WARPS, STREAM_TILE, STREAM_RING = 32, 4, 8, 64 << 10 # of stream.c; bytes of its stages
 STREAM_TEAM_VALUES = 4 * 4 # of a thread, in the epilogue of teams
 NARROW, NARROW_WARPS, NARROW_STEP = 64, 8, 16 # columns of a product of which stream.c makes narrow steps, by so many warps
-WAVES, GROUP_THREADS, GROUP_ROWS = 2, 256, 1024 # of runtime/cuda/steps.c; rows of a chunk of group.c without a capacity
+WAVES, GROUP_THREADS, GROUP_ROWS, GROUP_EXPERTS = 2, 256, 1024, 1024 # of runtime/cuda/steps.c; rows of a chunk of group.c without a capacity
 F32_ROWS, F32_COLUMNS, F32_THREADS = 64, 64, 256 # of matmul.c
 FEW_MOST, FEW_VALUES = 8, 1 << 18 # of cuda.h: what takes the way for few
 FEW_ROWS, FEW_NARROW_STEP, FEW_SHARED, FEW_SUMS = 4, 8, 17 << 10, 4096 # of few.c
@@ -79,6 +83,7 @@ class Run:
     def __init__(self, machine, kernels, entry, tokens, past=0):
         self.machine, self.kernels, self.entry, self.tokens, self.past = machine, kernels, entry, tokens, past
         self.dims = plan.dims_of(entry, tokens, past)
+        self.launch, self.before = LAUNCH, None # what the step at hand has for a launch, and the step before it
         self.groupings = {} # name of a blocks buffer: rows of its groups, how many groups there may be
         self.routings = {}
         for step in entry.steps:
@@ -117,9 +122,20 @@ class Run:
         return found[0]
 
     def results(self):
+        self.launch, self.before = LAUNCH, None
         return [each for step in self.steps for each in (self.loop(step) if isinstance(step, plan.Loop) else [self.result(step)])]
 
+    def groups_what_it_chooses(self, step):
+        """Whether a step chooses experts in one task, which groups the rows as well."""
+        return step.op == "route_topk" and self.rows_of(step) <= step.attributes["schedule"]["row_block"] and step.attributes["experts"] <= GROUP_EXPERTS
+
     def result(self, step):
+        """The first launch of a run follows what its stream has; those behind it overlap with the one before."""
+        found = self.result_of(step)
+        self.launch, self.before = LAUNCH - OVERLAP, step
+        return found
+
+    def result_of(self, step):
         if step.op == "grouped_matmul":
             found = self.product(step)
         elif step.op == "attention":
@@ -159,9 +175,9 @@ class Run:
             at_once = max(1, loop.mix["STG"])
             return ceil(groups, GROUP_THREADS) if not depth else a["top_k"] // at_once if at_once > 1 else a["top_k"] % 4
 
-        seconds = LAUNCH + self.kernels["hmoe_loop_chunk"].cycles_of_a_warp(trips) / self.machine.light_clock
+        seconds = self.launch + self.kernels["hmoe_loop_chunk"].cycles_of_a_warp(trips) / self.machine.light_clock
         if a["kind"] == "cached":
-            seconds += LAUNCH + self.kernels["hmoe_loop_find"].cycles_of_a_warp(lambda loop, depth: ceil(a["chunk"], WARP)) / self.machine.light_clock
+            seconds += self.launch + self.kernels["hmoe_loop_find"].cycles_of_a_warp(lambda loop, depth: ceil(a["chunk"], WARP)) / self.machine.light_clock
         return {"rows": groups, "flops": 0, "weight_bytes": 0, "row_bytes": 0, "way": "a chunk", "tiles": 0, "waves": 0, "seconds": seconds, "limit": "a warp's way"}
 
     # ---- products ----
@@ -290,7 +306,7 @@ class Run:
         filled = ("memory", "the second-level cache") if way == "f32 few" else tuple(term for term in times if term != "waits")
         spent = {term: seconds + (RAMP if term in filled else 0) for term, seconds in times.items()} # of others the first loads are counted
         limit = max(spent, key=spent.get)
-        return {"way": way, "tiles": tasks, "waves": tasks / room, "seconds": spent[limit] + LAUNCH, "limit": limit, "terms": times}
+        return {"way": way, "tiles": tasks, "waves": tasks / room, "seconds": spent[limit] + self.launch, "limit": limit, "terms": times}
 
     def is_few(self, step, rows):
         a, blocks = step.attributes, step.operands.get("blocks")
@@ -332,7 +348,7 @@ class Run:
         row_block = step.attributes["schedule"]["row_block"]
         blocks = sum(ceil(r, row_block) for r in rows) * ceil(columns_of(step)[0] * PANEL, F32_COLUMNS)
         seconds = max(ceil(blocks, machine.multiprocessors) * per / machine.light_clock, self.moved(step, sum(rows)) / (machine.copy * SCATTERED))
-        return {"way": "f32 tiles", "tiles": blocks, "waves": blocks / machine.multiprocessors, "seconds": seconds + LAUNCH, "limit": "a block's loop over depth"}
+        return {"way": "f32 tiles", "tiles": blocks, "waves": blocks / machine.multiprocessors, "seconds": seconds + self.launch, "limit": "a block's loop over depth"}
 
     # ---- the rest ----
 
@@ -342,11 +358,11 @@ class Run:
         read, written = ROW_STEPS[step.op](step, rows, n)
         times = {"memory": (read + written) / (self.machine.copy * SCATTERED)}
         if step.op in ROW_TRIPS:
-            kernel, (block_rows, trips) = self.kernel(step), ROW_TRIPS[step.op](step)
+            kernel, (block_rows, trips) = self.kernel(step), ROW_TRIPS[step.op](step, rows if self.groups_what_it_chooses(step) else 0)
             room = kernel.blocks_at_once(ROW_THREADS, 0) * self.machine.multiprocessors
             times["a warp's way"] = ceil(ceil(rows, block_rows), room) * kernel.cycles_of_a_warp(trips) / self.machine.light_clock
         limit = max(times, key=times.get)
-        return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": read + written, "way": "rows", "tiles": 0, "waves": 0, "seconds": times[limit] + LAUNCH,
+        return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": read + written, "way": "rows", "tiles": 0, "waves": 0, "seconds": times[limit] + self.launch,
                 "limit": limit}
 
     def tokens_step(self, step):
@@ -359,7 +375,7 @@ class Run:
 
         rows = self.rows_of(step) or self.tokens
         return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": 8 * rows, "way": "tokens", "tiles": 0, "waves": 0,
-                "seconds": LAUNCH + kernel.cycles_of_a_warp(trips) / self.machine.light_clock, "limit": "a warp's way"}
+                "seconds": self.launch + kernel.cycles_of_a_warp(trips) / self.machine.light_clock, "limit": "a warp's way"}
 
     def cycles_of_a_row(self, name):
         """Of the loop over rows, which is the one that loads most: it may take several rows a time."""
@@ -378,16 +394,18 @@ class Run:
     def grouping(self, step):
         """Every block of threads goes through all rows; a loop of its code a row, or as many rows as it has threads."""
         code, rows, seconds = CODE_OF[step.op], self.rows_of(step), 0.0
+        if step.op == "group_tokens" and not step.attributes["capacity"] and self.before and self.groups_what_it_chooses(self.before):
+            return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": 0, "way": "with the choice", "tiles": 0, "waves": 0, "seconds": 0.0, "limit": "nothing of its own"}
         if step.attributes.get("capacity"):
             for name in CAPACITY_CODE + (("hmoe_group_history",) if "history" in step.operands else ()):
-                seconds += LAUNCH + self.kernels[name].cycles_of_a_warp(lambda loop, depth: 1 if depth else ceil(rows, GROUP_THREADS)) / self.machine.light_clock
+                seconds += self.launch + self.kernels[name].cycles_of_a_warp(lambda loop, depth: 1 if depth else ceil(rows, GROUP_THREADS)) / self.machine.light_clock
         elif step.op == "group_tokens":
             for name in code: # loops within that over chunks of rows, which has barriers, are over rows of earlier runs; the others over experts, and over blocks
                 chunks = [loop for loop in self.kernels[name].loops if loop.mix["BAR"]]
                 past = [loop for chunk in chunks for loop in chunk.within]
                 cycles = self.kernels[name].cycles_of_a_warp(lambda loop, depth, chunks=chunks, past=past:
                                                              ceil(rows, GROUP_ROWS) if loop in chunks or loop.mix["ATOMS"] else int(loop not in past))
-                seconds += LAUNCH + cycles / self.machine.light_clock
+                seconds += self.launch + cycles / self.machine.light_clock
         if seconds:
             return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": 16 * rows, "way": "grouping", "tiles": 0, "waves": 0, "seconds": seconds, "limit": "a warp's way"}
         if step.op == "group_selections":
@@ -398,10 +416,10 @@ class Run:
         rounds = ceil(ceil(rows, SETS_PART), WARP) * ceil(rows, self.machine.multiprocessors * SETS_WARPS)
         for name in code:
             if name == SETS_ONCE:
-                seconds += LAUNCH + self.kernels[name].cycles_of_a_warp(self.ranking_trips(rows, step.attributes["top_k"])) / self.machine.light_clock
+                seconds += self.launch + self.kernels[name].cycles_of_a_warp(self.ranking_trips(rows, step.attributes["top_k"])) / self.machine.light_clock
                 continue
             trips = {SETS_FEW: mates, "hmoe_sets_sort": mates, "hmoe_sets_place": rounds * SETS_HALVES * 2 * words, "hmoe_sets_block": ceil(rows, SETS_ROWS), SETS_TOKEN: 1}
-            seconds += LAUNCH + trips.get(name, ceil(rows, GROUP_THREADS)) * self.cycles_of_a_row(name) / self.machine.light_clock
+            seconds += self.launch + trips.get(name, ceil(rows, GROUP_THREADS)) * self.cycles_of_a_row(name) / self.machine.light_clock
         return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": 16 * rows, "way": "grouping", "tiles": 0, "waves": 0, "seconds": seconds, "limit": "a block's loop over rows"}
 
 
@@ -414,13 +432,29 @@ def port_cycles(instruction, lines):
     return max(wide, lines) if kind == "LDG" else wide
 
 
-def _route_trips(step):
-    """Rounds have two reductions each; other loops go over a row's experts, as many at a time as they load."""
-    lanes, top_k = ceil(step.attributes["experts"], WARP), step.attributes["top_k"]
-    return ROW_WARPS, lambda loop, depth: 1 if not depth else ceil(2 * top_k, loop.mix["REDUX"]) if loop.mix["REDUX"] else ceil(lanes, max(1, loop.mix["LDG"]))
+def _route_trips(step, grouped):
+    """Rounds have two reductions each; other loops go over a row's experts, as many at a time as they load. grouped: tokens whose rows are grouped as well, by loops over rows, over experts
+    and, of a warp, over rows again; what is no loop of that is counted always."""
+    experts, top_k = step.attributes["experts"], step.attributes["top_k"]
+    rows, lanes = grouped * top_k, ceil(experts, WARP)
+
+    def trips(loop, depth):
+        if loop.mix["REDUX"]:
+            return ceil(2 * top_k, loop.mix["REDUX"]) if depth else 1
+        if loop.mix["MATCH"]:
+            return ceil(rows, WARP)
+        if loop.mix["BAR"]:
+            return ceil(experts, ROW_THREADS) if rows else 0
+        if loop.mix["ATOMS"]:
+            return ceil(rows, ROW_THREADS)
+        if loop.mix["LDG"]:
+            return ceil(lanes, loop.mix["LDG"]) if depth else 1
+        return 1 if depth or rows else 0
+
+    return ROW_WARPS, trips
 
 
-def _combine_trips(step):
+def _combine_trips(step, _):
     """Of columns the loop that stores them, of slots the one within."""
     top_k, n = step.attributes["top_k"], step.attributes["n"]
     return 1, lambda loop, depth: 1 if not depth else ceil(n, ROW_THREADS * loop.mix["STG"]) if loop.mix["STG"] else ceil(top_k - 1, max(1, loop.mix["LDG"] // 4))
@@ -436,7 +470,7 @@ def _combine(step, rows, n):
 
 def _rows_trips(width):
     """A warp a row, a lane every 32nd column of the loops within: as many at one time as they store, or load."""
-    return lambda step: (ROW_WARPS, lambda loop, depth: 1 if not depth else ceil(width(step), WARP * max(1, loop.mix["STG"] or loop.mix["LDG"])))
+    return lambda step, _: (ROW_WARPS, lambda loop, depth: 1 if not depth else ceil(width(step), WARP * max(1, loop.mix["STG"] or loop.mix["LDG"])))
 
 
 def _n(step):
