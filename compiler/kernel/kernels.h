@@ -100,7 +100,7 @@ typedef struct hmoec_matmul_spec {
       few_rows; /* for targets whose rows in place are laid out otherwise than row-major: A and C, in place or not, are row-major here */
   bool c_padded; /* C rows have room for whole column steps: columns from n to the last one's end become 0 */
   bool a_loose,
-      c_loose; /* A or C begins inside of 16 bytes of its buffer, all of which begin at a multiple of that; false: never */
+      c_loose; /* A or C begins inside of a piece (hmoec_target.piece_bytes) of its buffer, which begins at a multiple of them; false: never */
   bool grouped;
   bool has_gather, has_scatter, has_bias, has_row_gate, has_gated_bias, has_pass;
   bool dropped_bare; /* a dropped row has nothing that is gated; not with has_pass, and only where something is */

@@ -50,18 +50,18 @@ static void bind_norm(plan_step *step, const plan_matmul *m) {
   plan_bind(step, "norm_bias", m->norm_bias);
 }
 
-/* Whether rows begin where 16 bytes of their memory don't, wherever gaps may come. */
-static bool is_loose(plan_binding rows, hmoec_format format) {
-  int64_t piece = 16 / hmoec_format_bytes(format, 1), columns = rows.memory ? rows.memory->operand.columns : 0;
+/* Whether rows begin where a piece of their memory doesn't, wherever gaps may come. */
+static bool is_loose(const planner *p, plan_binding rows, hmoec_format format) {
+  if (!p->graph.target->piece_bytes) return false;
+  int64_t piece = p->graph.target->piece_bytes / hmoec_format_bytes(format, 1),
+          columns = rows.memory ? rows.memory->operand.columns : 0;
   return rows.at % piece != 0 || (columns % piece != 0 && rows.at >= columns && rows.at != 0);
 }
 
 static void emit_product(planner *p, const plan_matmul *m) {
   hmoec_kernel kernel = {.family = HMOEC_KERNEL_MATMUL, .spec.matmul = m->spec};
-  if (p->graph.target->packs_rows[HMOEC_FORMAT_BF16]) { /* which reads and writes so many bytes at a time */
-    kernel.spec.matmul.a_loose = is_loose(m->a, m->spec.a_format);
-    kernel.spec.matmul.c_loose = is_loose(m->c, m->spec.c_format);
-  }
+  kernel.spec.matmul.a_loose = is_loose(p, m->a, m->spec.a_format);
+  kernel.spec.matmul.c_loose = is_loose(p, m->c, m->spec.c_format);
   plan_step step = product_begin(p, &kernel, m, m->a, m->gather, m->row_gate);
   bind_norm(&step, m);
   plan_step_end(&step);

@@ -101,6 +101,8 @@ typedef struct hmoec_target {
   bool packs_rows[HMOEC_FORMAT_COUNT];
   /* Rows of many groups are packed, a group's blocks padded, where what comes of it is at most so many times the rows that there are. */
   int64_t packed_most;
+  /* Products read and write so many bytes of a row at a time where rows begin at multiples of them, and are told where not; 0: they never ask. */
+  int64_t piece_bytes;
   /* Values that lie side by side in rows, or in a right operand, begin at multiples of so many columns. */
   int64_t column_step;
   /* What is inserted into a right operand of a format begins at a multiple of so many rows of depth; 0: of column_step. */

@@ -20,6 +20,7 @@
 
 enum { CUDA_LEAST_SHARED = 163 << 10 }; /* bytes of shared memory that a block has on every chip */
 enum { CUDA_WARP = 32, CUDA_PANEL = 32 /* columns of a right operand side by side, as in abi_cpu.h */ };
+enum { CUDA_PIECE_BYTES = 16 }; /* what a thread reads or writes of a row at a time, where rows begin at multiples of it */
 static inline int64_t cuda_panels_of(int64_t columns) { return (columns + CUDA_PANEL - 1) / CUDA_PANEL; }
 static inline int64_t cuda_planes_of(int64_t depth) { return (depth + HMOE_CUDA_PLANE - 1) / HMOE_CUDA_PLANE; }
 

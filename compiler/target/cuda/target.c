@@ -175,6 +175,7 @@ const hmoec_target hmoec_target_cuda = {
     .host = &hmoec_target_cpu,
     .packs_rows = {[HMOEC_FORMAT_BF16] = true},
     .packed_most = TILE_ROWS / LEAST_PLANE_ROWS,
+    .piece_bytes = CUDA_PIECE_BYTES,
     .column_step = CUDA_PANEL,
     .depth_step = {[HMOEC_FORMAT_F32] = CUDA_PANEL, [HMOEC_FORMAT_BF16] = PLANE},
     .position_step = CUDA_PANEL,
