@@ -92,7 +92,7 @@ def make_sound():
     sound("few-keys.2", few, tensors)
     manual = {"encoder.block.1.layer.1.mlp.adapter_layer.adapter_down_manual.weight": zeros(8, 48)}
     sound("manual", config, tensors | manual)
-    sound("unknown_tensor", config, tensors | {"encoder.block.1.layer.0.SelfAttention.q.bias": zeros(48)})
+    sound("unknown_tensor", config, tensors | {"encoder.block.0.layer.0.SelfAttention.inv_freq": zeros(4), "encoder.block.1.layer.0.SelfAttention.q.bias": zeros(48)})
 
     config, tensors = load("switch-moe-tiny")
     untied = {"decoder.lm_head.weight": zeros(211, 48)}

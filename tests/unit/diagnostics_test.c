@@ -1,5 +1,6 @@
 /* The diagnostic sink: what is printed, counted and remembered. */
 #include "ir/location.h"
+#include "library/report.h"
 #include "module_fixture.h"
 #include "runtime_internal.h"
 
@@ -26,6 +27,29 @@ static void printed_check(printed *printed, const char *expected) {
   hmoec_diagnostics_destroy(printed->diagnostics);
   fclose(printed->stream);
   free(printed->text);
+}
+
+static void append(void *context, const char *text, size_t bytes) { fwrite(text, 1, bytes, context); }
+
+/* A piece of a report is as long as it is. */
+static void test_report(void **state) {
+  (void)state;
+  enum { MOST = 1030 };
+  for (int length = 0; length <= MOST; length += length < 508 || length > 514 ? 103 - length % 103 / 2 : 1) {
+    char *text, expected[MOST + 2];
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+    assert_non_null(stream);
+    for (int i = 0; i < length; i++) expected[i] = (char)('a' + i % 23);
+    expected[length] = '\0';
+    hmoec_report_printf(&(hmoec_report){append, stream}, "%s%d", expected, 7);
+    hmoec_report_printf(&(hmoec_report){NULL, stream}, "%d", 8);
+    fclose(stream);
+    assert_int_equal(size, length + 1);
+    assert_memory_equal(text, expected, (size_t)length);
+    assert_int_equal(text[length], '7');
+    free(text);
+  }
 }
 
 static void test_caret(void **state) {
@@ -507,7 +531,7 @@ static void test_mlir_texts(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_caret),         cmocka_unit_test(test_odd_bytes),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_report), cmocka_unit_test(test_caret),         cmocka_unit_test(test_odd_bytes),
                                      cmocka_unit_test(test_long_lines),    cmocka_unit_test(test_lines),
                                      cmocka_unit_test(test_file_lines),    cmocka_unit_test(test_characters),
                                      cmocka_unit_test(test_long_texts),    cmocka_unit_test(test_classes_kept),

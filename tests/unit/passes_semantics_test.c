@@ -186,7 +186,17 @@ static void test_reproducer(void **state) {
   assert_false(hmoec_passes_run(fixture.module, "fold-layer-embedding", NULL, &options, &nowhere, fixture.diagnostics));
   assert_int_equal(rmdir(directory), 0); /* empty */
   assert_int_equal(mkdir(directory, 0700), 0);
-  assert_false(hmoec_passes_run(fixture.module, "fold-layer-embedding", NULL, &options, &file, fixture.diagnostics));
+  char *said, note[160];
+  size_t size;
+  FILE *stream = open_memstream(&said, &size);
+  assert_non_null(stream);
+  hmoec_diagnostics *heard = hmoec_diagnostics_create(stream);
+  assert_false(hmoec_passes_run(fixture.module, "fold-layer-embedding", NULL, &options, &file, heard));
+  hmoec_diagnostics_destroy(heard);
+  fclose(stream);
+  snprintf(note, sizeof note, "note: the module before pass fold-layer-embedding is in %s\n", path);
+  assert_non_null(strstr(said, note));
+  free(said);
   char *text = file_text(path);
   assert_non_null(strstr(text, "// hmoec-opt --fold-layer-embedding"));
   assert_non_null(strstr(text, "hmoe.activate"));

@@ -128,6 +128,7 @@ static const broken_spec broken_specs[] = {
     {HEAD "dim d = -1\n" TAIL, 1, "m.spec:5:9: error: expected d to be at least 0, found -1"},
     {HEAD "option o = a in {b, c}\n" TAIL, 1, "m.spec:5:12: error: expected o to be b or c, found 'a'"},
     {HEAD "check h == 9, \"h = {h}, {act}\"\n" TAIL, 1, "m.spec:5:1: error: h = 8, relu"},
+    {HEAD "if 1 {\nw w {a, b}\nv = x x\n}\n" TAIL, 2, "m.spec:6:1: error:"}, /* braces in a line that is wrong end no body */
     {HEAD "check 0, \"a\"\ncheck 0, \"b\"\nz = add(x, 3)\n" TAIL, 2,
      "m.spec:5:1: error: a"}, /* what is built is not looked at any more */
     {HEAD "check 0, \"{\"\n" TAIL, 1, "m.spec:5:11: error: this '{' has no partner"},

@@ -10,6 +10,7 @@
 
 #include "support/arena.h"
 #include "support/name_map.h"
+#include "support/pointer_map.h"
 
 static void test_arena(void **state) {
   (void)state;
@@ -45,7 +46,23 @@ static void test_name_map(void **state) {
   hmoec_arena_destroy(arena);
 }
 
+static void test_pointer_map(void **state) {
+  (void)state;
+  static const char keys[1000];
+  hmoec_pointer_map map = {0};
+  hmoec_pointer_map_deinit(&map);
+  for (int turn = 0; turn < 2; turn++) { /* a map that was given back is an empty one */
+    assert_int_equal(hmoec_pointer_map_get(&map, &keys[0]), HMOEC_NO_NUMBER);
+    for (size_t i = 0; i < sizeof keys; i++) assert_true(hmoec_pointer_map_set(&map, &keys[i], i));
+    assert_true(hmoec_pointer_map_set(&map, &keys[7], 5000));
+    for (size_t i = 0; i < sizeof keys; i++) assert_int_equal(hmoec_pointer_map_get(&map, &keys[i]), i == 7 ? 5000 : i);
+    assert_int_equal(map.count, sizeof keys);
+    assert_int_equal(hmoec_pointer_map_get(&map, &map), HMOEC_NO_NUMBER);
+    hmoec_pointer_map_deinit(&map);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_arena), cmocka_unit_test(test_name_map)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_arena), cmocka_unit_test(test_name_map), cmocka_unit_test(test_pointer_map)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
