@@ -531,14 +531,23 @@ static void test_mlir_texts(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_report), cmocka_unit_test(test_caret),         cmocka_unit_test(test_odd_bytes),
-                                     cmocka_unit_test(test_long_lines),    cmocka_unit_test(test_lines),
-                                     cmocka_unit_test(test_file_lines),    cmocka_unit_test(test_characters),
-                                     cmocka_unit_test(test_long_texts),    cmocka_unit_test(test_classes_kept),
-                                     cmocka_unit_test(test_most_messages), cmocka_unit_test(test_runtime_errors),
-                                     cmocka_unit_test(test_distances),     cmocka_unit_test(test_locations),
-                                     cmocka_unit_test(test_mlir_texts),    cmocka_unit_test(test_failure_classes),
-                                     cmocka_unit_test(test_many_errors),   cmocka_unit_test(test_mlir_errors_come_through),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_report),
+                                     cmocka_unit_test(test_caret),
+                                     cmocka_unit_test(test_odd_bytes),
+                                     cmocka_unit_test(test_long_lines),
+                                     cmocka_unit_test(test_lines),
+                                     cmocka_unit_test(test_file_lines),
+                                     cmocka_unit_test(test_characters),
+                                     cmocka_unit_test(test_long_texts),
+                                     cmocka_unit_test(test_classes_kept),
+                                     cmocka_unit_test(test_most_messages),
+                                     cmocka_unit_test(test_runtime_errors),
+                                     cmocka_unit_test(test_distances),
+                                     cmocka_unit_test(test_locations),
+                                     cmocka_unit_test(test_mlir_texts),
+                                     cmocka_unit_test(test_failure_classes),
+                                     cmocka_unit_test(test_many_errors),
+                                     cmocka_unit_test(test_mlir_errors_come_through),
                                      cmocka_unit_test(test_closest_name)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

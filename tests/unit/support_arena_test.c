@@ -63,6 +63,7 @@ static void test_pointer_map(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_arena), cmocka_unit_test(test_name_map), cmocka_unit_test(test_pointer_map)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_arena), cmocka_unit_test(test_name_map),
+                                     cmocka_unit_test(test_pointer_map)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
