@@ -352,12 +352,12 @@ static float void_calls(float x) {
   return (early(x), x);
 }
 static float shifts(float x) {
-  int n = x;
+  int n = x, p = n < 0 ? -n : n;
   unsigned u = n;
-  long l = n;
-  short s = n;
-  return (n << 3) + (n >> 2) + (u >> 28) + (float)((u << 31) >> 30) + (float)(l << 33 >> 31) + (s << 2) + (1 << 30) + (-8 >> 1) +
-         (float)(1u << 31) + (float)(1L << 62 >> 60) + (n << 0);
+  long l = p;
+  short s = p;
+  return (p << 3) + (n >> 2) + (u >> 28) + (float)((u << 31) >> 30) + (float)(l << 33 >> 31) + (s << 2) + (1 << 30) + (-8 >> 1) +
+         (float)(1u << 31) + (float)(1L << 62 >> 60) + (p << 0);
 }
 static float narrow_types(float x) {
   int n = x;

@@ -263,7 +263,7 @@ static void test_tensors(void **state) {
     assert_int_equal(symlink(path, config), 0);
     snprintf(path, sizeof path, GOLDEN "%s/model.safetensors", goldens[r]);
     FILE *file = fopen(path, "rb");
-    uint64_t length;
+    uint64_t length = 0;
     assert_true(file && fread(&length, sizeof length, 1, file) == 1);
     char *header = calloc(1, length + 1);
     assert_true(fread(header, 1, length, file) == length && fseek(file, 0, SEEK_END) == 0);

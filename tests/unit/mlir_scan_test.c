@@ -75,6 +75,7 @@ static void check(const char *before, const char *piece, const char *after, size
     size_t offset = where == AT_PIECE       ? whole + pieces - strlen(piece)
                     : where == BEHIND_PIECE ? whole + pieces
                     : where == AT_QUOTE     ? whole - 1
+                    : !whole                ? 0
                                             : whole - strspn(before + whole - 1, "%#!@^");
     if (!ok) expect_place(text, offset, &found, message, before);
     free(text);
