@@ -365,7 +365,7 @@ static float narrow_types(float x) {
   unsigned char b = n * 37;
   short c = n * 5000;
   unsigned short d = n * 5000;
-  long e = n;
+  long e = n < 0 ? -n : n;
   unsigned long f = n < 0 ? -n : n;
   double zero = 0.0, half = 0.5;
   bool g = n, h = x, i = e, j = zero, k = half;
