@@ -8,6 +8,7 @@
 
 #include "ir/context.h"
 #include "ir/location.h"
+#include "limit_testing.h"
 #include "unit/c_function_evaluator.h"
 
 #pragma GCC diagnostic push
@@ -541,19 +542,6 @@ static void test_refused(void **state) {
   assert_int_equal(failures, 0);
 }
 
-/* `count` copies of `piece` between `before` and `after`. */
-static char *repeated(const char *before, const char *piece, size_t count, const char *after) {
-  size_t size;
-  char *text = NULL;
-  FILE *stream = open_memstream(&text, &size);
-  assert_non_null(stream);
-  fputs(before, stream);
-  for (size_t i = 0; i < count; i++) fputs(piece, stream);
-  fputs(after, stream);
-  fclose(stream);
-  return text;
-}
-
 /* What nests without end is refused, by clang or by us. */
 static void test_nesting(void **state) {
   (void)state;
@@ -574,7 +562,7 @@ static void test_nesting(void **state) {
   static const size_t counts[] = {400, 30000};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
-      char *text = repeated(rows[i].before, rows[i].piece, counts[k], rows[i].after);
+      char *text = repeated(rows[i].before, rows[i].piece, counts[k], rows[i].after, NULL);
       import_result result = import_text(text, "f", ONE);
       assert_false(result.ok);
       if (k == 0) expect(result.messages, rows[i].message, rows[i].piece);
@@ -647,7 +635,7 @@ static void test_limits(void **state) {
   unsigned failures = 0;
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     for (size_t count = rows[i].most; count <= rows[i].most + 1; count++) {
-      char *pieces = repeated("", rows[i].piece, count, ""), *ends = repeated("", rows[i].end, count, ""), *text = NULL;
+      char *pieces = repeated("", rows[i].piece, count, "", NULL), *ends = repeated("", rows[i].end, count, "", NULL), *text = NULL;
       assert_true(asprintf(&text, rows[i].format, count, pieces, ends) > 0);
       import_result result = import_text(text, "f", ONE);
       bool said = strstr(result.messages, rows[i].message) != NULL;

@@ -1,34 +1,12 @@
 /* What text of MLIR may have of depth, names, numbers, strings and aliases: as much, and one more, which is refused where it stands. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "frontend/mlir_scan.h"
+#include "limit_testing.h"
 #include "support/limits.h"
-
-typedef struct said {
-  char text[256];
-  hmoec_location at;
-  size_t errors;
-} said;
-
-static void keep(void *context, const hmoec_message *message) {
-  said *s = context;
-  snprintf(s->text, sizeof s->text, "%s", message->text);
-  s->at = message->at;
-  s->errors++;
-}
 
 /* Looks at exactly these bytes. */
 static bool scan(const char *text, size_t size, said *out_said) {
   *out_said = (said){.errors = 0};
-  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create_with(keep, out_said);
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create_with(keep_said, out_said);
   char *copy = malloc(size ? size : 1);
   assert_true(diagnostics && copy);
   memcpy(copy, text, size);
@@ -37,29 +15,6 @@ static bool scan(const char *text, size_t size, said *out_said) {
   free(copy);
   hmoec_diagnostics_destroy(diagnostics);
   return ok;
-}
-
-static void expect_place(const char *text, size_t offset, const said *found, const char *message, const char *shown) {
-  unsigned line = 1, column = 1;
-  for (size_t i = 0; i < offset; i++) {
-    column = text[i] == '\n' ? 1 : column + 1;
-    line += text[i] == '\n';
-  }
-  if (strcmp(found->text, message) != 0) fail_msg("%s: expected '%s', found '%s'", shown, message, found->text);
-  assert_string_equal(found->at.file, "m.mlir");
-  if (found->at.line != line || found->at.column != column)
-    fail_msg("%s: expected %u:%u, found %u:%u", shown, line, column, found->at.line, found->at.column);
-}
-
-static char *repeated(const char *before, const char *piece, size_t count, const char *after, size_t *out_size) {
-  char *text = NULL;
-  FILE *stream = open_memstream(&text, out_size);
-  assert_non_null(stream);
-  fputs(before, stream);
-  for (size_t i = 0; i < count; i++) fputs(piece, stream);
-  fputs(after, stream);
-  fclose(stream);
-  return text;
 }
 
 /* The piece is taken `most` times and not once more: that is said at the last piece, or at the beginning of what is too long. */
@@ -77,7 +32,7 @@ static void check(const char *before, const char *piece, const char *after, size
                     : where == AT_QUOTE     ? whole - 1
                     : !whole                ? 0
                                             : whole - strspn(before + whole - 1, "%#!@^");
-    if (!ok) expect_place(text, offset, &found, message, before);
+    if (!ok) said_check(&found, "m.mlir", text, offset, message, before);
     free(text);
   }
 }
@@ -115,7 +70,7 @@ static void test_names(void **state) {
     said found;
     assert_true(scan(text, 1000, &found));
     assert_false(scan(text, size, &found));
-    expect_place(text, 0, &found, message, letters[i]);
+    said_check(&found, "m.mlir", text, 0, message, letters[i]);
     free(text);
     for (size_t k = 0; k < sizeof marks / sizeof *marks; k++) {
       check(marks[k], letters[i], "\n", 999, AT_WHOLE, message);
@@ -213,7 +168,7 @@ static void test_words(void **state) {
     said found;
     bool ok = scan(rows[i].text, strlen(rows[i].text), &found);
     if (ok != !rows[i].message) fail_msg("%s: %s", rows[i].text, ok ? "taken" : found.text);
-    if (!ok) expect_place(rows[i].text, rows[i].offset, &found, rows[i].message, rows[i].text);
+    if (!ok) said_check(&found, "m.mlir", rows[i].text, rows[i].offset, rows[i].message, rows[i].text);
   }
   /* A zero character is space, as to MLIR. */
   said found;

@@ -1,4 +1,5 @@
 /* Broken specs and what must be said about them: each row is a spec, the number of errors, and the first message with its place. */
+#include "limit_testing.h"
 #include "spec_testing.h"
 
 typedef struct broken_spec {
@@ -753,19 +754,6 @@ static void test_broken_defines(void **state) {
   }
 }
 
-/* `count` copies of `piece` between `before` and `after`. */
-static char *repeated(const char *before, const char *piece, size_t count, const char *after) {
-  size_t size;
-  char *text = NULL;
-  FILE *stream = open_memstream(&text, &size);
-  assert_non_null(stream);
-  fputs(before, stream);
-  for (size_t i = 0; i < count; i++) fputs(piece, stream);
-  fputs(after, stream);
-  fclose(stream);
-  return text;
-}
-
 /* Text that nests without end is refused, not followed until the stack is gone. */
 static void test_nesting(void **state) {
   (void)state;
@@ -786,7 +774,7 @@ static void test_nesting(void **state) {
       {HEAD "block b(", "p,", ") { }\n", "a block takes no more than 64 arguments"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    char *text = repeated(rows[i].before, rows[i].piece, 50001, rows[i].after);
+    char *text = repeated(rows[i].before, rows[i].piece, 50001, rows[i].after, NULL);
     test_result result = test_build(NULL, text, strlen(text), NULL, NULL, 0);
     assert_false(result.built);
     test_expect(result.messages, rows[i].message, rows[i].piece);
