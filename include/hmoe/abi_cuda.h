@@ -19,7 +19,9 @@
 #include "hmoe/abi.h"
 
 enum { HMOE_CUDA_BINDINGS_MAX = 16, HMOE_CUDA_DIMS_MAX = 8 };
-/* In column_steps of a function: as many blocks of threads as there are multiprocessors, or tasks where they are fewer, share all of them. */
+/* Of column_steps of a function; the bits above say what follows. */
+enum { HMOE_CUDA_COLUMN_STEPS = (1 << 26) - 1 };
+/* There: as many blocks of threads as there are multiprocessors, or tasks where they are fewer, share all of them. */
 enum { HMOE_CUDA_PERSISTENT = 1 << 30 };
 /* There, too: tasks may share a block's rows as well, 4 at a time, and 8 columns at a time. What has no share does nothing. */
 enum { HMOE_CUDA_PARTS = 1 << 29, HMOE_CUDA_PART_ROWS = 4, HMOE_CUDA_STEP_PARTS = 4 };

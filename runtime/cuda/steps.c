@@ -165,8 +165,7 @@ hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   uint64_t blocks = most_blocks(run, grouped, (uint64_t)call.rows, kernel->row_block, kernel->groups);
   call.blocks = (int64_t)hmoe_block_bound((uint64_t)call.rows, kernel->row_block, kernel->groups);
   const hmoe_function *function = &own->image->functions[kernel->kernel];
-  uint32_t flags = HMOE_CUDA_PERSISTENT | HMOE_CUDA_PARTS | HMOE_CUDA_SHARES_KEYS | HMOE_CUDA_WAITS | HMOE_CUDA_GROUPS;
-  uint64_t steps = hmoe_max(function->column_steps & ~flags, 1), tasks = blocks;
+  uint64_t steps = hmoe_max(function->column_steps & HMOE_CUDA_COLUMN_STEPS, 1), tasks = blocks;
   if (function->column_steps & HMOE_CUDA_PERSISTENT) {
     tasks = hmoe_min((uint64_t)own->multiprocessors, hmoe_mul(blocks, (2 * (uint64_t)kernel->column_splits + steps - 1) / steps));
   } else if (kernel->grid != HMOE_GRID_ROWS) {

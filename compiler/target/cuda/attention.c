@@ -50,7 +50,7 @@ void hmoec_cuda_emit_store(hmoec_cuda_emitter *e, const hmoec_store_spec *spec, 
   MlirValue length = cuda_dim(e, task, 0), past = cuda_dim(e, task, 1), capacity = cuda_dim(e, task, 2);
   MlirValue width = ir_i64(ir, CUDA_PANEL), zero = ir_f32(ir, 0.0f);
   ir_loop r;
-  cuda_rows_begin(e, task, spec->row_block, &r);
+  cuda_rows_begin(e, task, spec->row_block, CUDA_ROW_WARPS, &r);
   MlirValue row = ir_div_i(ir, r.index, length), position = ir_add_i(ir, past, ir_rem_i(ir, r.index, length));
   MlirValue k_row = cuda_row(e, k, r.index, spec->ld_k), v_row = cuda_row(e, v, r.index, spec->ld_v);
   MlirValue block = ir_div_i(ir, position, width), lane = ir_rem_i(ir, position, width);

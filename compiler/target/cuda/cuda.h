@@ -72,6 +72,8 @@ void cuda_barrier(hmoec_cuda_emitter *e); /* of the block: all its threads come 
 void cuda_warp_barrier(hmoec_cuda_emitter *e); /* of the warp: all its lanes come */
 /* Element i of a vector, a vector with another one, and element i of a structure. */
 MlirValue cuda_element(hmoec_cuda_emitter *e, MlirValue vector, MlirType type, int64_t i);
+/* Four f32 side by side, at a multiple of their bytes. */
+void cuda_load_four(hmoec_cuda_emitter *e, MlirValue from, MlirValue out_values[4]);
 MlirValue cuda_with_element(hmoec_cuda_emitter *e, MlirValue vector, MlirValue value, int64_t i);
 MlirValue cuda_member(hmoec_cuda_emitter *e, MlirValue structure, MlirType type, int64_t i);
 /* The vector of two numbers. */
@@ -112,8 +114,8 @@ MlirValue cuda_from_bf16(hmoec_cuda_emitter *e, MlirValue half);
 MlirValue cuda_bf16_word(hmoec_cuda_emitter *e, MlirValue low, MlirValue high);
 /* The i32 of two i16. */
 MlirValue cuda_word(hmoec_cuda_emitter *e, MlirValue low, MlirValue high);
-/* The rows of the task's row_block that this thread's warp has: for (r = begin; r < end; r += warps of the block). */
-void cuda_rows_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t row_block, ir_loop *out_loop);
+/* The rows of the task's row_block that this thread's warp has, one of `warps`: for (r = begin; r < end; r += warps). */
+void cuda_rows_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t row_block, int64_t warps, ir_loop *out_loop);
 MlirValue cuda_is_null(hmoec_cuda_emitter *e, MlirValue pointer);
 /* The element that this thread has of a step of call.rows elements, inside of an if that it has one: cuda_if_end ends it. */
 MlirValue cuda_element_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t threads, ir_branch *real);

@@ -177,6 +177,12 @@ MlirValue cuda_element(hmoec_cuda_emitter *e, MlirValue vector, MlirType type, i
   return ir_op(&e->ir, "llvm.extractelement", type, 2, operands, NULL, mlirAttributeGetNull());
 }
 
+void cuda_load_four(hmoec_cuda_emitter *e, MlirValue from, MlirValue out_values[4]) {
+  int64_t count = 4;
+  MlirValue four = ir_load(&e->ir, mlirVectorTypeGet(1, &count, e->ir.f32), from, 16);
+  for (int64_t i = 0; i < count; i++) out_values[i] = cuda_element(e, four, e->ir.f32, i);
+}
+
 MlirValue cuda_member(hmoec_cuda_emitter *e, MlirValue structure, MlirType type, int64_t i) {
   return ir_op(&e->ir, "llvm.extractvalue", type, 1, &structure, "position", mlirDenseI64ArrayGet(e->ir.context, 1, &i));
 }
@@ -409,11 +415,11 @@ void cuda_put_blocks_header(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, 
   cuda_if_end(e, &header);
 }
 
-void cuda_rows_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t row_block, ir_loop *out_loop) {
+void cuda_rows_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t row_block, int64_t warps, ir_loop *out_loop) {
   ir_builder *ir = &e->ir;
   MlirValue step = ir_i64(ir, row_block), begin = ir_mul_i(ir, task->task, step);
   MlirValue end = ir_min_i(ir, ir_add_i(ir, begin, step), task->rows);
-  ir_for_begin(ir, out_loop, ir_add_i(ir, begin, task->warp), end, CUDA_ROW_WARPS, 0, NULL);
+  ir_for_begin(ir, out_loop, ir_add_i(ir, begin, task->warp), end, warps, 0, NULL);
 }
 
 void cuda_columns_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t begin, int64_t end, intptr_t count,

@@ -362,7 +362,7 @@ static void emit_history(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
 
 /* ---- of tokens whose experts one block of threads has chosen ---- */
 
-enum { CHOSEN_WARPS = CUDA_ROUTE_THREADS / CUDA_WARP, CHOSEN_SUMS_BYTES = 2 * CHOSEN_WARPS * 4 };
+enum { CHOSEN_SUMS_BYTES = 2 * CUDA_ROUTE_WARPS * 4 };
 
 /* Shared memory: what prefix sums need; then for each expert its rows, and where the next of them goes. */
 int64_t hmoec_cuda_chosen_shared_bytes(int64_t experts) { return CHOSEN_SUMS_BYTES + experts * 4; }

@@ -9,7 +9,7 @@ void hmoec_cuda_emit_select(hmoec_cuda_emitter *e, const hmoec_select_spec *spec
   MlirValue scale = ir_f32(ir, spec->mean && summed > 0 ? 1.0f / (float)summed : 1.0f), zero = ir_f32(ir, 0.0f);
   MlirValue no = ir_compare_i(ir, IR_NE, ir_i64(ir, 0), ir_i64(ir, 0));
   ir_loop r, c, j, s;
-  cuda_rows_begin(e, task, spec->row_block, &r);
+  cuda_rows_begin(e, task, spec->row_block, CUDA_ROW_WARPS, &r);
   MlirValue set = cuda_row(e, sets, r.index, spec->top_k), to = cuda_row(e, out, r.index, spec->ld_out);
   cuda_columns_begin(e, task, 0, spec->embedding, 0, NULL, &c);
   ir_for_begin(ir, &j, ir_i64(ir, 0), ir_i64(ir, spec->experts), 1, 1, &zero);
@@ -43,7 +43,7 @@ void hmoec_cuda_emit_contract(hmoec_cuda_emitter *e, const hmoec_contract_spec *
   MlirValue beta = spec->has_beta ? cuda_binding(e, task, 2) : (MlirValue){NULL}, step = ir_i64(ir, spec->step);
   MlirValue z = cuda_row(e, cuda_shared(e, 0), task->warp, spec->bottleneck);
   ir_loop t, k, m;
-  cuda_rows_begin(e, task, spec->row_block, &t);
+  cuda_rows_begin(e, task, spec->row_block, CUDA_ROW_WARPS, &t);
   MlirValue t1_row = cuda_row(e, t1, t.index, spec->ld1), rho = cuda_row(e, r, t.index, spec->ldr);
   cuda_columns_begin(e, task, 0, spec->bottleneck, 0, NULL, &k);
   MlirValue part = ir_mul_i(ir, ir_div_i(ir, k.index, step), ir_i64(ir, entries * spec->step));

@@ -87,7 +87,7 @@ void hmoec_cuda_emit_norm(hmoec_cuda_emitter *e, const hmoec_norm_spec *spec, co
   MlirValue index = spec->has_index ? cuda_binding(e, task, 4) : (MlirValue){NULL};
   int64_t whole = cuda_panels_of(spec->n) * CUDA_PANEL, padded = whole < spec->ld_out ? whole : spec->ld_out;
   ir_loop r, c;
-  cuda_rows_begin(e, task, spec->row_block, &r);
+  cuda_rows_begin(e, task, spec->row_block, CUDA_ROW_WARPS, &r);
   MlirValue from = cuda_row(e, x, cuda_index(e, index, r.index), spec->ld_x);
   MlirValue to = cuda_row_of(e, out, to_bf16 ? ir->i16 : ir->f32, r.index, spec->ld_out);
   cuda_statistics s = cuda_statistics_of(e, task, spec->kind, spec->n, spec->epsilon, spec->scale, from);

@@ -50,11 +50,10 @@ static row_logits row_load(hmoec_cuda_emitter *e, const hmoec_route_spec *spec, 
 static MlirValue logit_of(hmoec_cuda_emitter *e, const row_logits *row, MlirValue expert) {
   ir_builder *ir = &e->ir;
   if (!row->count) return cuda_f32(e, row->logits, ir_extend(ir, expert));
-  MlirValue lane = ir_and(ir, expert, ir_i32(ir, CUDA_WARP - 1)), held = row->held[0];
+  MlirValue held = row->held[0];
   for (int64_t i = 1; i < row->count; i++)
     held = ir_select(ir, ir_compare_i(ir, IR_GE, expert, ir_i32(ir, (int32_t)(i * CUDA_WARP))), row->held[i], held);
-  return ir_intrinsic(ir, "llvm.nvvm.shfl.sync.idx.f32", ir->f32, 4,
-                      (MlirValue[]){ir_i32(ir, -1), held, lane, ir_i32(ir, CUDA_WARP - 1)});
+  return cuda_lane_value(e, held, expert);
 }
 
 /* best becomes the expert with that key, where it comes after `last` and before best. A lane meets its experts in ascending order. */
@@ -98,9 +97,7 @@ void hmoec_cuda_emit_route(hmoec_cuda_emitter *e, const hmoec_route_spec *spec, 
   MlirValue indices = cuda_binding(e, task, 1), gates = cuda_binding(e, task, 2), zero = ir_f32(ir, 0.0f);
   MlirType none = {NULL};
   ir_loop row;
-  MlirValue row_block = ir_i64(ir, spec->row_block), begin = ir_mul_i(ir, task->task, row_block);
-  MlirValue end = ir_min_i(ir, ir_add_i(ir, begin, row_block), task->rows);
-  ir_for_begin(ir, &row, ir_add_i(ir, begin, task->warp), end, CUDA_ROUTE_WARPS, 0, NULL);
+  cuda_rows_begin(e, task, spec->row_block, CUDA_ROUTE_WARPS, &row);
   MlirValue logits = cuda_row(e, cuda_binding(e, task, 0), row.index, spec->ldl);
   MlirValue index_row = cuda_row(e, indices, row.index, spec->top_k), gate_row = cuda_row(e, gates, row.index, spec->top_k);
   row_logits held = row_load(e, spec, task, logits);

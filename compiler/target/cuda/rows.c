@@ -40,7 +40,7 @@ void hmoec_cuda_emit_rows(hmoec_cuda_emitter *e, const hmoec_rows_spec *spec, co
   MlirValue factors = spec->has_factor ? cuda_binding(e, task, 3) : nothing, factor = nothing, step = ir_i64(ir, spec->in_step);
   bool apart = spec->in_step > 1; /* rows are copied, and nothing else */
   ir_loop r, c;
-  cuda_rows_begin(e, task, spec->row_block, &r);
+  cuda_rows_begin(e, task, spec->row_block, CUDA_ROW_WARPS, &r);
   MlirValue from = cuda_row(e, in, cuda_index(e, index, r.index), spec->ld_in), to = cuda_row(e, out, r.index, spec->ld_out);
   if (spec->has_factor) factor = cuda_row(e, factors, r.index, spec->ld_factor);
   cuda_some_columns columns;
@@ -85,7 +85,7 @@ void hmoec_cuda_emit_embed(hmoec_cuda_emitter *e, const hmoec_embed_spec *spec, 
   ir_builder *ir = &e->ir;
   MlirValue ids = cuda_binding(e, task, 0), table = cuda_binding(e, task, 1), out = cuda_binding(e, task, 2);
   ir_loop r;
-  cuda_rows_begin(e, task, spec->row_block, &r);
+  cuda_rows_begin(e, task, spec->row_block, CUDA_ROW_WARPS, &r);
   MlirValue id = cuda_index(e, ids, r.index), to = cuda_row(e, out, r.index, spec->ld_out);
   cuda_some_columns columns;
   MlirValue x[CUDA_COLUMNS_AT_ONCE], before[CUDA_COLUMNS_AT_ONCE];

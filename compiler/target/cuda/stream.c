@@ -396,11 +396,9 @@ static void whole_sums(stream *s, MlirValue team, MlirValue row, MlirValue colum
   ir_builder *ir = &s->p.e->ir;
   MlirValue warp = ir_mul_i(ir, team, ir_i64(ir, s->team_warps));
   for (int64_t w = 0; w < s->team_warps; w++) {
-    MlirValue four = ir_load(ir, s->four_f32, sum_at(s, ir_add_i(ir, warp, ir_i64(ir, w)), row, column), 16);
-    for (int64_t j = 0; j < CUDA_AT_ONCE; j++) {
-      MlirValue one = cuda_element(s->p.e, four, ir->f32, j);
-      out_sums[j] = w ? ir_add(ir, out_sums[j], one) : one;
-    }
+    MlirValue four[4];
+    cuda_load_four(s->p.e, sum_at(s, ir_add_i(ir, warp, ir_i64(ir, w)), row, column), four);
+    for (int64_t j = 0; j < CUDA_AT_ONCE; j++) out_sums[j] = w ? ir_add(ir, out_sums[j], four[j]) : four[j];
   }
 }
 

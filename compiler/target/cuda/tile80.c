@@ -145,13 +145,6 @@ static void store_sums(tile *t, const MlirValue sums[SUMS]) {
     }
 }
 
-static void load_four(tile *t, MlirValue from, MlirValue out_sums[CUDA_AT_ONCE]) {
-  ir_builder *ir = &t->p.e->ir;
-  int64_t count = CUDA_AT_ONCE;
-  MlirValue four = ir_load(ir, mlirVectorTypeGet(1, &count, ir->f32), from, 16);
-  for (int64_t i = 0; i < count; i++) out_sums[i] = cuda_element(t->p.e, four, ir->f32, i);
-}
-
 /* panel: of C, the tile's first. A thread has four columns side by side. */
 static void emit_epilogue(tile *t, bool pairs, MlirValue panel, MlirValue panel_end) {
   hmoec_cuda_emitter *e = t->p.e;
@@ -171,9 +164,9 @@ static void emit_epilogue(tile *t, bool pairs, MlirValue panel, MlirValue panel_
   cuda_line line = cuda_line_of(&t->p, row);
   int64_t segment = cuda_segment_of(t->p.spec, pairs);
   cuda_read_columns(&t->p, segment, &line, ir_compare_i(ir, IR_LT, c, end), c, CUDA_AT_ONCE, held);
-  load_four(t, ir_at(ir, line_of_sums, ir->f32, at), sums);
+  cuda_load_four(e, ir_at(ir, line_of_sums, ir->f32, at), sums);
   for (int64_t j = 0; j < own; j++) ups[j] = nothing;
-  if (pairs) load_four(t, ir_at_constant(ir, ir_at(ir, line_of_sums, ir->f32, at), ir->f32, panel_width), ups);
+  if (pairs) cuda_load_four(e, ir_at_constant(ir, ir_at(ir, line_of_sums, ir->f32, at), ir->f32, panel_width), ups);
   cuda_write_columns(&t->p, segment, &line, c, CUDA_AT_ONCE, sums, ups, cuda_right_column(&t->p, pairs, c), held);
   cuda_if_end(e, &inside);
   ir_for_end(ir, &i, NULL);
