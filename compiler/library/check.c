@@ -258,6 +258,11 @@ static bool check_versions(const request *q, hmoec_session *session, const char 
   return ok;
 }
 
+/* What code of a session rounds. */
+static hmoec_rounds rounds_of(const hmoec_session *session, hmoec_format dtype) {
+  return session->unit.target->packs_rows[dtype] ? hmoec_products_round : hmoec_products_and_rows_round;
+}
+
 static bool check_strategy(const request *q, const char *strategy, const hmoec_check_reference *exact, const char *weights) {
   hmoec_session session;
   hmoec_check_reference rounded = {.inputs = exact->inputs}, less = *exact; /* it has other ties, and owns these only */
@@ -267,8 +272,8 @@ static bool check_strategy(const request *q, const char *strategy, const hmoec_c
   bool ok = begin_session(q, strategy, q->diagnostics, &session) && hmoec_session_load(&session, q->path) &&
             hmoec_session_jit(&session, true);
   if (ok && q->dtype == HMOEC_FORMAT_BF16) {
-    ok = hmoec_check_reference_init(&rounded, exact->inputs, session.folded, weights, true, hmoec_check_tie(q->dtype),
-                                    q->diagnostics);
+    ok = hmoec_check_reference_init(&rounded, exact->inputs, session.folded, weights, rounds_of(&session, q->dtype),
+                                    hmoec_check_tie(q->dtype), q->diagnostics);
     refs.rounded = &rounded;
     int64_t flips = ok ? hmoec_check_reference_flips(exact, &rounded, MOST_MOVED, &less.tied) : 0;
     if (ok && flips < 0) ok = hmoec_machine_error(q->diagnostics, "out of memory");
@@ -329,7 +334,7 @@ static bool find_inputs(const request *q, const hmoec_session *session, const hm
   int64_t longest = hmoec_check_longest(q->dtype) / (q->check->tokens ? 1 : SHORTER);
   for (;; tokens /= 2) {
     bool ok = hmoec_check_inputs_init(in, session->source, signature, q->check->seed, tokens, longest, q->diagnostics) &&
-              hmoec_check_reference_init(exact, in, session->source, weights, false, hmoec_check_tie(q->dtype), q->diagnostics);
+              hmoec_check_reference_init(exact, in, session->source, weights, NULL, hmoec_check_tie(q->dtype), q->diagnostics);
     if (!ok || !hmoec_check_all_tied(exact) || compares_nearest(q, in)) return ok;
     if (q->check->tokens || !in->whole || tokens <= FEWEST_TOKENS) break;
     hmoec_check_reference_deinit(exact);

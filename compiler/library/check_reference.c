@@ -260,11 +260,11 @@ int64_t hmoec_check_reference_flips(const hmoec_check_reference *exact, const hm
 }
 
 /* The module is the reference's own. */
-static bool interpret(hmoec_check_reference *r, MlirModule module, const char *weights, bool rounded, double tie_per_attention,
-                      hmoec_diagnostics *diagnostics) {
+static bool interpret(hmoec_check_reference *r, MlirModule module, const char *weights, hmoec_rounds rounds,
+                      double tie_per_attention, hmoec_diagnostics *diagnostics) {
   const hmoec_check_inputs *in = r->inputs;
   MlirOperation function = hmoec_entry_find(module, NULL);
-  if (rounded && !hmoec_mark_f32(module)) return hmoec_machine_error(diagnostics, "out of memory");
+  if (rounds && !hmoec_mark_f32(module)) return hmoec_machine_error(diagnostics, "out of memory");
   size_t own = in->signature.output_count, most_routes = count_ops(function, "hmoe.route") + 1;
   MlirStringRef *gates = calloc(most_routes, sizeof *gates);
   r->routes = calloc(most_routes, sizeof *r->routes);
@@ -277,8 +277,8 @@ static bool interpret(hmoec_check_reference *r, MlirModule module, const char *w
   ok = ok && hmoec_checkpoint_open(weights, diagnostics, &checkpoint);
   if (ok) {
     hmoec_parameter_source source = hmoec_checkpoint_source(checkpoint);
-    ok = hmoec_interpret_rounded(function, &source, in->tensors, in->signature.input_count, r->results, r->result_count,
-                                 rounded ? hmoec_rounds_to_dtype : NULL, diagnostics);
+    ok = hmoec_interpret_rounded(function, &source, in->tensors, in->signature.input_count, r->results, r->result_count, rounds,
+                                 diagnostics);
   }
   for (size_t i = 0; ok && i < own; i++)
     for (size_t o = 0; o < own; o++)
@@ -301,10 +301,10 @@ static bool interpret(hmoec_check_reference *r, MlirModule module, const char *w
 }
 
 bool hmoec_check_reference_init(hmoec_check_reference *r, const hmoec_check_inputs *inputs, MlirModule module, const char *weights,
-                                bool rounded, double tie_per_attention, hmoec_diagnostics *diagnostics) {
+                                hmoec_rounds rounds, double tie_per_attention, hmoec_diagnostics *diagnostics) {
   *r = (hmoec_check_reference){.inputs = inputs};
   MlirModule own = mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(module)));
-  bool ok = interpret(r, own, weights, rounded, tie_per_attention, diagnostics);
+  bool ok = interpret(r, own, weights, rounds, tie_per_attention, diagnostics);
   mlirModuleDestroy(own);
   return ok;
 }

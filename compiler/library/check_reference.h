@@ -41,11 +41,11 @@ typedef struct hmoec_check_reference {
   size_t result_count;
 } hmoec_check_reference;
 
-/* module: the source of a model, or what it was folded to. rounded: with the operands of products as --dtype bf16 has them, of a folded module.
+/* module: the source of a model, or what it was folded to. rounds: what --dtype bf16 rounds, of a folded module; NULL: nothing.
  * tie_per_attention: how much of the largest logit every attention before a router adds to what is a tie. weights: a path.
  * Deinit also after a failure. */
 bool hmoec_check_reference_init(hmoec_check_reference *r, const hmoec_check_inputs *inputs, MlirModule module, const char *weights,
-                                bool rounded, double tie_per_attention, hmoec_diagnostics *diagnostics);
+                                hmoec_rounds rounds, double tie_per_attention, hmoec_diagnostics *diagnostics);
 void hmoec_check_reference_deinit(hmoec_check_reference *r);
 /* Leaves out of `exact` the groups of which rounding did select others, in `rounded`, and moved the logits by less than `most` of the largest one.
  * Returns how many these are, that were not ties before; -1: out of memory. tied: the groups of `exact` from now on; the caller's. */

@@ -26,7 +26,7 @@ static hmoec_format format_of(MlirOperation op, intptr_t operand, bool weight, h
   const hmoec_op_info *info = hmoec_op_info_of(op);
   bool matrix =
       weight && hmoec_value_shape(mlirOperationGetOperand(op, operand)).rank > 1 && operand < (intptr_t)info->required_operands;
-  return matrix && hmoec_product_has_dtype(op) && hmoec_rounds_to_dtype(op, (size_t)operand) ? dtype : HMOEC_FORMAT_F32;
+  return matrix && hmoec_product_has_dtype(op) && hmoec_products_round(op, (size_t)operand) ? dtype : HMOEC_FORMAT_F32;
 }
 
 bool hmoec_op_per_set(MlirOperation op) {

@@ -64,9 +64,10 @@ bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hm
 bool hmoec_mark_f32(MlirModule module);
 /* Whether products of an op are computed in the dtype; others are f32. Of a folded module with marks, as what follows. */
 bool hmoec_product_has_dtype(MlirOperation op);
-/* Whether compiled code rounds an operand of an op to the dtype: of products, of the table whose rows an embedding copies, of the factor that
- * waits for the other one as rows of the dtype. See hmoec_interpret_rounded. */
-bool hmoec_rounds_to_dtype(MlirOperation op, size_t operand);
+/* Whether compiled code rounds an operand of an op to the dtype: of products and of the table whose rows an embedding copies; on targets that do
+ * not pack rows (target.h) also of the factor that waits for the other one as rows of the dtype. See hmoec_interpret_rounded. */
+bool hmoec_products_round(MlirOperation op, size_t operand);
+bool hmoec_products_and_rows_round(MlirOperation op, size_t operand);
 
 bool hmoec_fold_layer_embedding(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 bool hmoec_fold_hypernetwork(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);

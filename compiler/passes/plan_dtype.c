@@ -52,7 +52,8 @@ static bool only_products_of_dtype_read(MlirValue value) {
   return any;
 }
 
-/* Of two linears that multiply the first to run waits in the rows that the second multiplies, which are of the dtype if only products in it read them. */
+/* Of two linears that multiply the first to run waits in the rows that the second multiplies, which are of the dtype if only products in it read
+ * them, and the target does not pack rows (plan_rows_format). */
 static bool waits_in_dtype(MlirOperation multiply, size_t factor) {
   plan_gates gates;
   if (!plan_is_product_of_linears(multiply) || plan_gates_of(multiply, &gates) ||
@@ -64,7 +65,8 @@ static bool waits_in_dtype(MlirOperation multiply, size_t factor) {
   return !mlirOperationIsNull(linear);
 }
 
-bool hmoec_rounds_to_dtype(MlirOperation op, size_t operand) {
+bool hmoec_products_round(MlirOperation op, size_t operand) {
+  (void)operand;
   static const char *const products[] = {"hmoe.linear",
                                          "hmoe.experts",
                                          "hmoe.gated_experts",
@@ -72,12 +74,15 @@ bool hmoec_rounds_to_dtype(MlirOperation op, size_t operand) {
                                          "hmoe.fused_gated_experts",
                                          "hmoe.hypernetwork",
                                          "hmoe.factored_hyper_expert"};
-  if (hmoec_op_is(op, "hmoe.multiply")) return waits_in_dtype(op, operand);
   if (hmoec_op_is(op, "hmoe.hyper_expert") || hmoec_op_is(op, "hmoe.indexed_hyper_expert")) return true;
   if (hmoec_op_is(op, "hmoe.embedding")) op = plan_tied_linear(mlirOperationGetOperand(op, 1));
   for (size_t i = 0; !mlirOperationIsNull(op) && i < sizeof products / sizeof *products; i++)
     if (hmoec_op_is(op, products[i])) return hmoec_product_has_dtype(op);
   return false;
+}
+
+bool hmoec_products_and_rows_round(MlirOperation op, size_t operand) {
+  return hmoec_op_is(op, "hmoe.multiply") ? waits_in_dtype(op, operand) : hmoec_products_round(op, operand);
 }
 
 bool hmoec_product_has_dtype(MlirOperation op) { return !hmoec_op_at_open(op) && !is_marked(op); }

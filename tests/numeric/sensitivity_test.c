@@ -46,7 +46,8 @@ static void model_init(model *m, const char *path, const char *weights, hmoec_fo
     assert_true(hmoec_check_inputs_init(&m->in[seed], m->session.source, &signature, seed, tokens, hmoec_check_longest(dtype),
                                         diagnostics));
     assert_true(hmoec_check_reference_init(&m->reference[seed], &m->in[seed], rounded ? m->session.folded : m->session.source,
-                                           weights, rounded, hmoec_check_tie(dtype), diagnostics));
+                                           weights, rounded ? hmoec_products_and_rows_round : NULL, hmoec_check_tie(dtype),
+                                           diagnostics));
   }
   m->most = hmoec_check_tolerance_rounded(dtype, m->in[0].whole);
 }

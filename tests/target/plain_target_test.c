@@ -64,7 +64,7 @@ static void compare(planned *p, const char *weights, int64_t tokens, uint64_t se
   float *outputs[HMOEC_MAX_TENSORS];
   assert_true(hmoec_signature_read(&p->session.unit, NULL, &signature, diagnostics));
   assert_true(hmoec_check_inputs_init(&in, p->session.source, &signature, seed, tokens, 0, diagnostics));
-  assert_true(hmoec_check_reference_init(&reference, &in, p->session.source, weights, false, hmoec_check_tie(HMOEC_FORMAT_F32),
+  assert_true(hmoec_check_reference_init(&reference, &in, p->session.source, weights, NULL, hmoec_check_tie(HMOEC_FORMAT_F32),
                                          diagnostics));
   assert_true(hmoec_check_run(p->model, &reference, outputs, diagnostics));
   hmoec_check_tolerance most = hmoec_check_tolerance_exact(HMOEC_FORMAT_F32, in.whole);
