@@ -119,6 +119,8 @@ int main(int argument_count, char **argument_values) {
   }
   hmoec_diagnostics_attach(diagnostics, context);
   module = hmoec_module_parse(context, arguments.file, text, size);
+  if (mlirModuleIsNull(module) && hmoec_diagnostics_errors(diagnostics) == 0)
+    hmoec_error(diagnostics, (hmoec_location){.file = arguments.file}, "expected a module");
   if (mlirModuleIsNull(module) || !steps_run(module, &arguments, diagnostics)) goto done;
   mlirOperationPrint(mlirModuleGetOperation(module), print_piece, stdout);
 
