@@ -89,10 +89,8 @@ static void function_write(MlirOperation function) {
   mlirOpPrintingFlagsEnableDebugInfo(flags, true, /*prettyForm=*/false);
   mlirOpPrintingFlagsUseLocalScope(flags);
   mlirOperationPrintWithFlags(function, flags, print_piece, stream);
-  mlirOpPrintingFlagsDestroy(flags);
   if (fclose(stream) != 0) _exit(1);
   record_write(HMOEC_C_RECORD_DONE, (hmoec_location){0}, text, size);
-  free(text);
 }
 
 /* ---- the request ---- */

@@ -73,10 +73,9 @@ static source_text *source_add(hmoec_diagnostics *diagnostics, const char *file,
 }
 
 void hmoec_diagnostics_add_source(hmoec_diagnostics *diagnostics, const char *file, const char *text, size_t size) {
-  char *copy = malloc(size + 1);
+  char *copy = malloc(size);
   if (!copy) return; /* the message is then printed without its line */
   memcpy(copy, text, size);
-  copy[size] = '\0';
   source_add(diagnostics, file, copy, size);
 }
 
@@ -88,10 +87,8 @@ static char *file_read(const char *file, size_t *out_size) {
   char *text = NULL;
   long length = -1;
   if (fseek(stream, 0, SEEK_END) == 0) length = ftell(stream);
-  if (length >= 0 && length <= MAX_SOURCE_BYTES && fseek(stream, 0, SEEK_SET) == 0 && (text = malloc((size_t)length + 1))) {
+  if (length >= 0 && length <= MAX_SOURCE_BYTES && fseek(stream, 0, SEEK_SET) == 0 && (text = malloc((size_t)length)))
     *out_size = fread(text, 1, (size_t)length, stream);
-    text[*out_size] = '\0';
-  }
   fclose(stream);
   return text;
 }

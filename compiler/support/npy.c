@@ -264,7 +264,7 @@ void hmoec_npy_print(hmoec_output_file *file, hmoec_npy_type type, int64_t rank,
   /* Magic, version, length and header together are a multiple of 64, the header ends in a newline. */
   while ((MAGIC_BYTES + 4 + used + 1) % 64) header[used++] = ' ';
   header[used++] = '\n';
-  const unsigned char start[] = {1, 0, (unsigned char)(used & 255), (unsigned char)(used >> 8)};
+  const unsigned char start[] = {1, 0, (unsigned char)used, 0}; /* of HMOEC_NPY_MAX_RANK dims no more than 246 */
   hmoec_output_file_write(file, magic, MAGIC_BYTES);
   hmoec_output_file_write(file, start, sizeof start);
   hmoec_output_file_write(file, header, used);

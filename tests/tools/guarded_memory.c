@@ -7,6 +7,7 @@
  * program, counts as lost where it is more. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -254,6 +255,11 @@ static void report_open(int fd) {
 
 __attribute__((destructor)) static void finish(void) {
   fflush(NULL);
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    if (open_before[fd] && fcntl(fd, F_GETFD) < 0) {
+      complain("guarded_memory: %d is closed\n", fd);
+      wrong++;
+    }
   visit_descriptors(report_open);
   for (size_t i = 0; i < variable_count; i++) mark((const void *)variables[i].begin, (const void *)variables[i].end);
   for (bool more = true; more;) {

@@ -51,6 +51,7 @@ static bool parse(const char *line) {
   }
   *messages = 0;
   hmoec_diagnostics_forget(sink);
+  errno = ERANGE; /* of something before */
   return hmoec_arguments_parse(command_of(words[0]), count - 1, words + 1, &a, &help, sink);
 }
 

@@ -156,6 +156,27 @@ static void test_file_lines(void **state) {
   printed_check(&printed, expected);
 }
 
+/* A file that is empty has a first line, and one of up to 64 MiB is read. */
+static void test_odd_files(void **state) {
+  (void)state;
+  static const struct {
+    off_t size;
+    const char *shown;
+  } rows[] = {{0, "\n^\n"}, {4, "one\n^\n"}, {64 << 20, "one\n^\n"}, {(64 << 20) + 1, ""}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char path[] = "/tmp/hmoe-diagnostics-XXXXXX", expected[256];
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, "one\n", 4) == 4 && ftruncate(fd, rows[i].size) == 0);
+    close(fd);
+    printed printed;
+    printed_init(&printed);
+    hmoec_error(printed.diagnostics, (hmoec_location){path, 1, 1}, "here");
+    unlink(path);
+    snprintf(expected, sizeof expected, "%s:1:1: error: here\n%s", path, rows[i].shown);
+    printed_check(&printed, expected);
+  }
+}
+
 /* Characters of several bytes are shown whole and take one column; what is none is a question mark a byte. */
 static void test_characters(void **state) {
   (void)state;
@@ -531,23 +552,13 @@ static void test_mlir_texts(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_report),
-                                     cmocka_unit_test(test_caret),
-                                     cmocka_unit_test(test_odd_bytes),
-                                     cmocka_unit_test(test_long_lines),
-                                     cmocka_unit_test(test_lines),
-                                     cmocka_unit_test(test_file_lines),
-                                     cmocka_unit_test(test_characters),
-                                     cmocka_unit_test(test_long_texts),
-                                     cmocka_unit_test(test_classes_kept),
-                                     cmocka_unit_test(test_most_messages),
-                                     cmocka_unit_test(test_runtime_errors),
-                                     cmocka_unit_test(test_distances),
-                                     cmocka_unit_test(test_locations),
-                                     cmocka_unit_test(test_mlir_texts),
-                                     cmocka_unit_test(test_failure_classes),
-                                     cmocka_unit_test(test_many_errors),
-                                     cmocka_unit_test(test_mlir_errors_come_through),
-                                     cmocka_unit_test(test_closest_name)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_report),          cmocka_unit_test(test_caret),       cmocka_unit_test(test_odd_bytes),
+      cmocka_unit_test(test_long_lines),      cmocka_unit_test(test_lines),       cmocka_unit_test(test_file_lines),
+      cmocka_unit_test(test_characters),      cmocka_unit_test(test_long_texts),  cmocka_unit_test(test_classes_kept),
+      cmocka_unit_test(test_most_messages),   cmocka_unit_test(test_odd_files),   cmocka_unit_test(test_runtime_errors),
+      cmocka_unit_test(test_distances),       cmocka_unit_test(test_locations),   cmocka_unit_test(test_mlir_texts),
+      cmocka_unit_test(test_failure_classes), cmocka_unit_test(test_many_errors), cmocka_unit_test(test_mlir_errors_come_through),
+      cmocka_unit_test(test_closest_name)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "support/output_file.h"
 #include "support/paths.h"
 #include "support/text_file.h"
 
@@ -72,6 +74,8 @@ static void test_text(void **state) {
       assert_int_equal(size, cases[i].size);
       assert_int_equal(strlen(text), size); /* with a zero behind it */
       for (size_t c = 0; c < size; c++) assert_int_equal(text[c], 'a' + (int)(c % 26));
+      memset(hmoec_arena_alloc(arena, 16), 'x', 16);
+      assert_int_equal(strlen(text), size); /* which is the text's own */
     }
     hmoec_arena_destroy(arena);
   }
@@ -141,6 +145,44 @@ static void test_paths(void **state) {
   assert_true(hmoec_make_directory(path, NULL) && hmoec_is_directory(path));
 }
 
+/* A file is written whole, in one go or many, in place of another or into a pipe, however slowly that is read. */
+static void test_written(void **state) {
+  (void)state;
+  enum { MOST = 200000 };
+  static const size_t sizes[] = {0, 1, 2, 65535, 65536, 65537, MOST};
+  static char bytes[MOST], found[MOST + 1];
+  for (size_t i = 0; i < MOST; i++) bytes[i] = (char)('a' + i % 23);
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+    for (size_t step = 1; step <= MOST; step *= 25) { /* many pieces, few, and all at once */
+      hmoec_output_file file;
+      assert_true(hmoec_output_file_open("written", diagnostics, &file));
+      for (size_t at = 0; at < sizes[i]; at += step)
+        hmoec_output_file_write(&file, bytes + at, sizes[i] - at < step ? sizes[i] - at : step);
+      assert_true(hmoec_output_files_commit(&file, 1));
+      FILE *stream = fopen("written", "rb");
+      assert_true(stream && fread(found, 1, sizeof found, stream) == sizes[i]);
+      assert_memory_equal(found, bytes, sizes[i]);
+      fclose(stream);
+    }
+  fflush(NULL);
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    size_t size = 0;
+    int fd = open("fifo", O_RDONLY);
+    usleep(100000);
+    for (ssize_t got; (got = read(fd, found + size, sizeof found - size)) > 0;) size += (size_t)got;
+    _exit(size == MOST && memcmp(found, bytes, MOST) == 0 ? 0 : 1);
+  }
+  int fd, status;
+  while ((fd = open("fifo", O_WRONLY | O_NONBLOCK)) < 0) usleep(1000); /* until it is read */
+  assert_true(hmoec_file_write("fifo", bytes, MOST, diagnostics));
+  close(fd);
+  assert_true(waitpid(child, &status, 0) == child && status == 0);
+  hmoec_diagnostics_destroy(diagnostics);
+}
+
 static void test_temporary(void **state) {
   (void)state;
   hmoec_temporary file;
@@ -165,11 +207,27 @@ static void test_temporary(void **state) {
                       "cannot make a temporary file in /tmp/hmoec-no-such-directory: No such file or directory");
   assert_int_equal(hmoec_diagnostics_status(diagnostics), HMOEC_MACHINE_ERROR);
   hmoec_diagnostics_destroy(diagnostics);
+  char deep[5000]; /* longer than any path */
+  for (size_t i = 0; i < sizeof deep; i++) deep[i] = i % 2 ? 'd' : '/';
+  static const size_t lengths[] = {4070, 4071, 4072, 4073, 4074, 4075, 4077, 4078, 4080, 4096, 4999};
+  for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+    diagnostics = hmoec_diagnostics_create(NULL);
+    deep[lengths[i]] = '\0';
+    setenv("TMPDIR", deep, 1);
+    deep[lengths[i]] = lengths[i] % 2 ? 'd' : '/';
+    assert_false(hmoec_temporary_open("test", &file, diagnostics));
+    const char *first = hmoec_diagnostics_first(diagnostics), *reason = strrchr(first, ':');
+    assert_string_equal(reason, lengths[i] + strlen("/hmoec-test-XXXXXX") < sizeof file.path ? ": No such file or directory"
+                                                                                             : ": File name too long");
+    assert_string_equal(file.path, "");
+    hmoec_temporary_close(&file);
+    hmoec_diagnostics_destroy(diagnostics);
+  }
   unsetenv("TMPDIR");
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_text), cmocka_unit_test(test_begin), cmocka_unit_test(test_paths),
-                                     cmocka_unit_test(test_temporary)};
+                                     cmocka_unit_test(test_written), cmocka_unit_test(test_temporary)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,4 +1,5 @@
 /* .npy files: what is written is read back, and files that are wrong are refused with a reason. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,6 +32,7 @@ static void check_round_trip(hmoec_npy_type type, int64_t rank, const int64_t *d
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
   hmoec_npy array;
   assert_true(hmoec_npy_write(path, type, rank, dims, data, diagnostics));
+  errno = ERANGE; /* of something before */
   assert_true(hmoec_npy_read(path, diagnostics, &array));
   assert_int_equal(array.type, type);
   assert_int_equal(array.rank, rank);
@@ -52,6 +54,9 @@ static void test_round_trip(void **state) {
   check_round_trip(HMOEC_NPY_F32, 2, (int64_t[]){0, 3}, floats, 0);
   check_round_trip(HMOEC_NPY_I32, 1, (int64_t[]){3}, ints, sizeof ints);
   check_round_trip(HMOEC_NPY_I64, 1, (int64_t[]){2}, longs, sizeof longs);
+  check_round_trip(HMOEC_NPY_I32, 8, (int64_t[]){1, 1, 1, 1, 1, 1, 1, 3}, ints, sizeof ints);
+  check_round_trip(HMOEC_NPY_F32, 8, (int64_t[]){0, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX},
+                   NULL, 0);
 }
 
 /* version 1 files unless start says otherwise. */

@@ -1,10 +1,14 @@
 /* The arena and the map from names to indices. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -31,6 +35,50 @@ static void test_arena(void **state) {
   assert_non_null(hmoec_arena_grow(arena, NULL, 0, 1, 8));
   hmoec_arena_destroy(arena);
   hmoec_arena_destroy(NULL);
+}
+
+/* Texts end, whatever comes behind them, also those as long as what an arena gives at a time. */
+static void test_arena_texts(void **state) {
+  (void)state;
+  for (size_t length = 0; length < 50; length++) {
+    hmoec_arena *arena = hmoec_arena_create();
+    char text[64] = "";
+    memset(text, 'x', length);
+    const char *texts[] = {hmoec_arena_strdup(arena, text), hmoec_arena_strndup(arena, text, length),
+                           hmoec_arena_printf(arena, "%s", text)};
+    memset(hmoec_arena_alloc(arena, 16), 'y', 16);
+    for (size_t i = 0; i < 3; i++) assert_string_equal(texts[i], text);
+    hmoec_arena_destroy(arena);
+  }
+}
+
+/* Who asks for more than there can be ends the process, which says why. */
+static void test_arena_limits(void **state) {
+  (void)state;
+  static const struct {
+    size_t count, element_bytes;
+  } cases[] = {{1, SIZE_MAX},           {1, SIZE_MAX - 1},     {1, SIZE_MAX / 2 + 1},
+               {1, SIZE_MAX / 2 - 100}, {SIZE_MAX / 2 + 1, 2}, {SIZE_MAX / 16 + 2, 16}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    int ends[2], status;
+    char said[64] = "";
+    assert_int_equal(pipe(ends), 0);
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+      dup2(ends[1], STDERR_FILENO);
+      signal(SIGABRT, SIG_DFL);
+      hmoec_arena_alloc_array(hmoec_arena_create(), cases[i].count, cases[i].element_bytes);
+      _exit(0);
+    }
+    close(ends[1]);
+    assert_true(read(ends[0], said, sizeof said - 1) >= 0);
+    close(ends[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_string_equal(said, "hmoec: out of memory\n");
+  }
 }
 
 static void test_name_map(void **state) {
@@ -63,7 +111,8 @@ static void test_pointer_map(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_arena), cmocka_unit_test(test_name_map),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_arena), cmocka_unit_test(test_arena_texts),
+                                     cmocka_unit_test(test_arena_limits), cmocka_unit_test(test_name_map),
                                      cmocka_unit_test(test_pointer_map)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -156,7 +156,8 @@ static void test_knobs(void **state) {
 }
 
 /* What is read of a module's attributes; the first message, or "". */
-static const char *schedule_message(module_fixture *f, const char *attributes, hmoec_schedule *out_schedule) {
+static const char *schedule_message(module_fixture *f, const hmoec_target *target, const char *attributes,
+                                    hmoec_schedule *out_schedule) {
   static char message[512];
   char text[1024];
   snprintf(text, sizeof text, "module attributes {%s} {}", attributes);
@@ -164,7 +165,7 @@ static const char *schedule_message(module_fixture *f, const char *attributes, h
   assert_false(mlirModuleIsNull(module));
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
   bool ok =
-      hmoec_schedule_read(module.ptr ? mlirModuleGetOperation(module) : (MlirOperation){NULL}, cpu, diagnostics, out_schedule);
+      hmoec_schedule_read(module.ptr ? mlirModuleGetOperation(module) : (MlirOperation){NULL}, target, diagnostics, out_schedule);
   snprintf(message, sizeof message, "%s", hmoec_diagnostics_first(diagnostics));
   assert_int_equal(ok, hmoec_diagnostics_errors(diagnostics) == 0);
   hmoec_diagnostics_destroy(diagnostics);
@@ -186,7 +187,7 @@ static void test_schedules_in_modules(void **state) {
                (long long)value);
       snprintf(expected, sizeof expected, "hmk.schedule: expected %s.%s to be an integer from %lld to %lld", knobs[i].of,
                knobs[i].name, (long long)knobs[i].least, (long long)knobs[i].most);
-      assert_string_equal(schedule_message(&f, attributes, &schedule), side < 2 ? "" : expected);
+      assert_string_equal(schedule_message(&f, cpu, attributes, &schedule), side < 2 ? "" : expected);
       for (size_t k = 0; side < 2 && k < HMOEC_MOST_KNOBS; k++) assert_int_equal(schedule.value[k], k == i ? value : 0);
     }
   static const struct {
@@ -204,10 +205,28 @@ static void test_schedules_in_modules(void **state) {
       {"hmk.schedule = {}", "expected a planned module with hmk.target and hmk.schedule"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-    assert_string_equal(schedule_message(&f, cases[i].attributes, &schedule), cases[i].message);
+    assert_string_equal(schedule_message(&f, cpu, cases[i].attributes, &schedule), cases[i].message);
+
+  /* A target's knobs end where it says. */
+  hmoec_target fewer = *cpu;
+  fewer.knob_count--;
+  const hmoec_knob *other = &knobs[fewer.knob_count];
+  snprintf(attributes, sizeof attributes, "hmk.target = \"cpu\", hmk.schedule = {\"%s.%s\" = %lld}", other->of, other->name,
+           (long long)other->most);
+  snprintf(expected, sizeof expected, "hmk.schedule: target cpu has no knob %s.%s", other->of, other->name);
+  assert_string_equal(schedule_message(&f, &fewer, attributes, &schedule), expected);
+  memset(&schedule, 0, sizeof schedule);
+  schedule.value[fewer.knob_count] = other->most;
+  assert_int_equal(hmoec_knob_value(&fewer, &schedule, other->of, other->name), 0);
+  MlirModule module = mlirModuleCreateEmpty(mlirLocationUnknownGet(f.context));
+  hmoec_schedule_write(mlirModuleGetOperation(module), &fewer, &schedule);
+  MlirAttribute entries =
+      mlirOperationGetAttributeByName(mlirModuleGetOperation(module), mlirStringRefCreateFromCString("hmk.schedule"));
+  assert_int_equal(mlirDictionaryAttrGetNumElements(entries), 0);
+  mlirModuleDestroy(module);
 
   /* Only what is not the default is written. */
-  MlirModule module = mlirModuleCreateEmpty(mlirLocationUnknownGet(f.context));
+  module = mlirModuleCreateEmpty(mlirLocationUnknownGet(f.context));
   MlirOperation op = mlirModuleGetOperation(module);
   hmoec_schedule written = {{0}}, read;
   written.value[CPU_ROW_STRIDE] = 48;
