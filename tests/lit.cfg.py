@@ -7,7 +7,7 @@ HMOE_NVDISASM=%nvdisasm, which are "none" otherwise. Substitutions, besides lit'
   %hmoec %hmoec-opt %FileCheck %not %python %cmake programs
   %cc, %compiler, %cflags                         the C compiler with the build's sanitizer flags; both apart
   %comma_locale                                   tools/comma_locale.py, for the begin of a command; REQUIRES: comma_locale
-  %guarded                                        tools/guarded_memory.c, for the begin of a command; not under sanitizers
+  %guarded                                        tools/guarded_memory.c, for the begin of a command; nothing under sanitizers
   %source %models %golden %build %include         folders; %golden is tests/golden, %include the public headers
   %runtime                                        libhmoert.a and what it needs, for the end of a %cc line
 """
@@ -39,7 +39,7 @@ for name, value in [
     ("cflags", config.hmoe_cflags),
     ("cmake", config.hmoe_cmake),
     ("comma_locale", f"{sys.executable} {source}/tests/tools/comma_locale.py {build}"),
-    ("guarded", f"env LD_PRELOAD={build}/lib/guarded_memory.so"),
+    ("guarded", "" if config.hmoe_sanitize else f"env LD_PRELOAD={build}/lib/guarded_memory.so"),
     ("models", f"{source}/models"),
     ("golden", f"{source}/tests/golden"),
     ("include", f"{source}/include"),
