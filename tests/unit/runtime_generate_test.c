@@ -198,30 +198,37 @@ static void edit_infinite(table_decoder *d, float *logits) {
   for (int64_t row = 0; row < d->rows; row++) logits[row * d->oracle.vocab + 4] = logits[row * d->oracle.vocab + 6] = INFINITY;
 }
 
+static table_decoder *nonfinite_decoder(int64_t vocab, bool can_pick, bool can_best, void (*edit)(table_decoder *, float *)) {
+  table_decoder *d = decoder_create(vocab, 1, 0);
+  d->can_pick = can_pick;
+  d->can_best = can_best;
+  d->edit = edit;
+  return d;
+}
+
 static void test_nonfinite(void **state) {
   (void)state;
-  for (int mode = 0; mode < 3; mode++) {
+  enum { GREEDY, PICKED, OF_BEST, SAMPLED, BEAMS, MODES, VOCAB = 41 };
+  for (int mode = 0; mode < MODES; mode++) {
     int64_t tokens[2 * 40], length;
     hmoe_search search = make_search(NULL, 2, 1, 6);
-    search.sample = mode == 1;
-    search.beams = mode == 2 ? 3 : 1;
+    search.sample = mode == SAMPLED;
+    search.beams = mode == BEAMS ? 3 : 1;
     search.rules.end_token = (hmoe_tokens){0};
     fill_prompts(tokens, 2, 1, 7, 9, 1);
-    table_decoder *d = decoder_create(37, 1, 0);
-    d->edit = edit_nan;
+    table_decoder *d = nonfinite_decoder(VOCAB, mode == PICKED, mode == OF_BEST, edit_nan);
     assert_ok(run(search, d, tokens, &length));
     for (int i = 1; i < 7; i++) assert_int_equal(tokens[i], 3);
+    assert_true(d->picks == (mode == PICKED ? d->steps : 0) && d->bests == (mode == OF_BEST ? d->steps : 0));
     free(d);
 
-    d = decoder_create(37, 1, 0);
-    d->edit = edit_all_nan;
+    d = nonfinite_decoder(VOCAB, mode == PICKED, mode == OF_BEST, edit_all_nan);
     assert_fails(run(search, d, tokens, &length), HMOE_INTERNAL, "step 2: the logits of row 1 are all NaN or -inf");
     free(d);
 
-    d = decoder_create(37, 1, 0);
-    d->edit = edit_infinite;
+    d = nonfinite_decoder(VOCAB, mode == PICKED, mode == OF_BEST, edit_infinite);
     assert_ok(run(search, d, tokens, &length));
-    for (int i = 1; i < 7; i++) assert_true(tokens[i] == 4 || (tokens[i] == 6 && mode > 0));
+    for (int i = 1; i < 7; i++) assert_true(tokens[i] == 4 || (tokens[i] == 6 && mode >= SAMPLED));
     free(d);
   }
 }
