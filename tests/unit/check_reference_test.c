@@ -123,6 +123,9 @@ static void test_flips(void **state) {
       {{3, 2}, {2.6, 2.4}, 1, 1, true, {0}, 1, {1, 0, 0}},
       {{3, 2}, {2.5, 2.4}, 1, 1, true, {0}, 0, {0}},
       {{3, 2}, {2.6, 2.4}, 1, 1, false, {0}, 0, {0}},
+      /* The 1 is for logits that are all smaller. */
+      {{0.5, 0.4}, {0.36, 0.44}, 1, 1, true, {0}, 1, {1, 0, 0}},
+      {{0.5, 0.4}, {0.34, 0.44}, 1, 1, true, {0}, 0, {0}},
       /* One that was a tie before is no other one. */
       {{3, 2}, {2.6, 2.4}, 1, 1, true, {1, 0, 1}, 0, {1, 0, 1}},
       /* Of the same expert, but without room there. */

@@ -103,9 +103,10 @@ static void test_compilations(void **state) {
   wrong.struct_size = offsetof(hmoec_options, target); /* of a program that knows no target */
   assert_int_equal(hmoec_options_validate(&wrong, "--"), HMOEC_OK);
 
-  char *bytes = NULL;
-  size_t size;
+  char *bytes = folder;
+  size_t size = 7;
   USAGE(hmoec_compilation_emit(NULL, HMOEC_OUTPUT_OBJECT, &bytes, &size), "");
+  assert_true(!bytes && size == 0);
   USAGE(hmoec_compilation_emit(compilation, HMOEC_OUTPUT_OBJECT, NULL, &size), "expected a place for the bytes, found NULL");
   USAGE(hmoec_compilation_emit(compilation, HMOEC_OUTPUT_OBJECT, &bytes, NULL), "expected a place for their number, found NULL");
   USAGE(hmoec_compilation_emit(compilation, (hmoec_output)99, &bytes, &size), "there is no output number 99");

@@ -296,6 +296,25 @@ static void test_refusals(void **state) {
   }
 }
 
+/* A block says nothing of a value that an error left out, and of others what is wrong. */
+static void test_blocks_after_errors(void **state) {
+  (void)state;
+  messages all;
+  hmoec_options options = options_to(&all);
+  given f;
+  assert_int_equal(hmoec_graph_create("m", &options, &f.g), HMOEC_OK);
+  f.x = hmoec_graph_input(f.g, "x", HMOEC_SHAPE(HMOEC_F32, HMOEC_DYNAMIC, 8));
+  hmoec_graph_value nothing = hmoec_graph_op(f.g, "linear", &f.x, 1, NULL, 0, NULL);
+  assert_int_equal(all.errors, 1);
+  block(&f, HMOEC_VALUE_ARGUMENT(nothing));
+  assert_int_equal(all.errors, 1);
+  hmoec_graph_block(f.g, "switch_route", &(hmoec_graph_argument){.name = "z", .kind = HMOEC_ARGUMENT_VALUE, .values = {f.x}}, 1,
+                    NULL, 0);
+  assert_int_equal(all.errors, 2);
+  assert_non_null(strstr(all.text, "block switch_route has no argument 'z'"));
+  hmoec_graph_destroy(f.g);
+}
+
 /* What is just allowed. */
 static void test_limits(void **state) {
   (void)state;
@@ -327,6 +346,6 @@ static void test_limits(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_call), cmocka_unit_test(test_refusals),
-                                     cmocka_unit_test(test_limits)};
+                                     cmocka_unit_test(test_blocks_after_errors), cmocka_unit_test(test_limits)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
