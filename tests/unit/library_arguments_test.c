@@ -85,6 +85,15 @@ static void test_compilations(void **state) {
   USAGE(hmoec_compile_text("m", NULL, 3, &options, &made), "expected the text of a spec, found NULL");
   USAGE(hmoec_compile_text("m", spec, sizeof spec - 1, &options, NULL), "expected a place for the compilation, found NULL");
   USAGE(hmoec_compile_graph(NULL, &options, &made), "");
+  hmoec_graph *graph;
+  const hmoec_define define = {.name = "d", .value = "3"};
+  hmoec_options defining = options;
+  defining.defines = &define;
+  defining.define_count = 1;
+  assert_int_equal(hmoec_graph_create("g", &options, &graph), HMOEC_OK);
+  hmoec_graph_output(graph, "y", hmoec_graph_input(graph, "x", HMOEC_SHAPE(HMOEC_F32, HMOEC_DYNAMIC, 3)));
+  USAGE(hmoec_compile_graph(graph, &defining, &made), "d=3: only a spec has dims and options");
+  hmoec_graph_destroy(graph);
   USAGE(hmoec_compile_text("m", spec, 3, &(hmoec_options){.struct_size = 0, .message = keep}, &made), "struct_size");
   USAGE(hmoec_compile_text("m", spec, 3, &(hmoec_options){.struct_size = sizeof options + 8, .message = keep}, &made),
         "struct_size");
