@@ -96,7 +96,7 @@ bool hmoec_import_experts_end(const hmoec_import_state *import, const char *scop
     return true;
   return hmoec_error(import->diagnostics, (hmoec_location){.file = hmoec_tensor_files_path(import->tensors)},
                      "'%sexperts.expert_%" PRId64 "': there are more than experts = %" PRId64 ", which follows from '%s'", scope,
-                     mixture->experts.size, mixture->experts.size, mixture->experts.from ? mixture->experts.from : "the router");
+                     mixture->experts.size, mixture->experts.size, mixture->experts.from);
 }
 
 /* ---- lines of the spec ---- */

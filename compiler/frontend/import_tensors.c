@@ -51,11 +51,10 @@ static const char *found_string(const hmoec_import_state *import, const hmoe_ten
 
 static bool shape_error(const hmoec_import_state *import, const char *file, const hmoe_tensor *tensor,
                         hmoec_import_dim *const *dims, size_t rank, const hmoec_import_dim *wrong) {
-  bool known = wrong && wrong->from && strcmp(wrong->from, tensor->name) != 0;
-  return hmoec_error(import->diagnostics, (hmoec_location){.file = file}, "'%s': expected %s, found %s%s%s%s%s%s", tensor->name,
-                     expected_string(import, dims, rank), found_string(import, tensor), known ? "; " : "",
-                     known ? *wrong->name ? wrong->name : "the size" : "", known ? " follows from '" : "", known ? wrong->from : "",
-                     known ? "'" : "");
+  bool known = wrong && wrong->from;
+  return hmoec_error(import->diagnostics, (hmoec_location){.file = file}, "'%s': expected %s, found %s%s", tensor->name,
+                     expected_string(import, dims, rank), found_string(import, tensor),
+                     known ? hmoec_arena_printf(import->arena, "; %s follows from '%s'", wrong->name, wrong->from) : "");
 }
 
 bool hmoec_import_tensor(const hmoec_import_state *import, const char *key, hmoec_import_dim *const *dims, size_t rank) {
@@ -99,8 +98,7 @@ bool hmoec_import_agree(const hmoec_import_state *import, const char *key, int64
   int64_t stated;
   if (!hmoec_config_integer(import, key, 1, missing, &stated)) return false;
   if (dim->size && dim->size != stated && hmoec_config_has(import, key))
-    return hmoec_config_contradiction(import, key, "%s is %" PRId64 " in the checkpoint, by '%s'", dim->name, dim->size,
-                                      dim->from ? dim->from : "its tensors");
+    return hmoec_config_contradiction(import, key, "%s is %" PRId64 " in the checkpoint, by '%s'", dim->name, dim->size, dim->from);
   if (!dim->size) *dim = (hmoec_import_dim){.name = dim->name, .size = stated, .from = key};
   return true;
 }

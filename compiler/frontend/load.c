@@ -122,11 +122,9 @@ static bool not_a_model(const char *path, const uint8_t *bytes, size_t size, hmo
 static bool cannot_open(const char *path, int error, hmoec_diagnostics *diagnostics) {
   const char *hint = error == ENOENT ? hmoe_path_hint(path) : "";
   char guess[512];
-  for (size_t i = 0; error == ENOENT && i < KIND_COUNT; i++) {
-    int written = snprintf(guess, sizeof guess, "%s%s", path, kinds[i].suffix);
-    if (written > 0 && written < (int)sizeof guess && access(guess, F_OK) == 0)
+  for (size_t i = 0; error == ENOENT && i < KIND_COUNT; i++)
+    if ((size_t)snprintf(guess, sizeof guess, "%s%s", path, kinds[i].suffix) < sizeof guess && access(guess, F_OK) == 0)
       return hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot open: %s; did you mean %s?", strerror(error), guess);
-  }
   return hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot open: %s%s", strerror(error), hint);
 }
 

@@ -3,7 +3,9 @@
 #include "spec_testing.h"
 
 #include "ir/c_names.h"
+#include "support/limits.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const hmoec_location here = {.file = "by hand", .line = 1, .column = 1};
@@ -162,6 +164,8 @@ static void test_builder_messages(void **state) {
   assert_false(hmoec_builder_output(builder, here, "rows", x));
   assert_false(hmoec_builder_output(builder, here, "1y", x));
   assert_false(hmoec_builder_op(builder, here, "linear", &x, 1, NULL, 0, &v, &count));
+  assert_false(hmoec_builder_setting(builder, here, "end_tokn", &(hmoec_setting_value){0}));
+  assert_false(hmoec_builder_setting(builder, here, "zzzzzzzzz", &(hmoec_setting_value){0}));
   fflush(stream);
   assert_string_equal(messages, "'x' cannot name a dimension: it is the name of an input or output\n"
                                 "'int' cannot name the dimension: it is a keyword of C or C++, and the generated header uses it\n"
@@ -176,7 +180,9 @@ static void test_builder_messages(void **state) {
                                 "there is already an input or output named 'x'\nit is declared here\n"
                                 "'rows' cannot name the output: it is the name of a dimension\n"
                                 "the output name '1y' is not a C identifier, but the generated header uses it\n"
-                                "linear: expected 2 or 3 operands (x, w, bias), found 1\n");
+                                "linear: expected 2 or 3 operands (x, w, bias), found 1\n"
+                                "generation has no setting 'end_tokn'; did you mean 'end_token'?\n"
+                                "generation has no setting 'zzzzzzzzz'\n");
   MlirModule module;
   assert_false(hmoec_builder_finish(builder, &module));
   hmoec_builder_destroy(builder);
@@ -260,6 +266,66 @@ static void test_load(void **state) {
   expect_load("m.spec", "model m\ninclude \"./m.spec\"\n", NULL, 0, HMOEC_INPUT_ERROR, "includes itself");
 }
 
+/* A spec as long as one may be, and one byte longer. */
+static void test_load_size(void **state) {
+  (void)state;
+  static const char spec_text[] = "model m\ndim n = ?\ninput x: f32[n, 8]\noutput y = add(x, x)\n#";
+  for (size_t size = HMOEC_SPEC_MAX_BYTES; size <= HMOEC_SPEC_MAX_BYTES + 1; size++) {
+    bool fits = size == HMOEC_SPEC_MAX_BYTES;
+    char *text = malloc(size + 1);
+    assert_non_null(text);
+    memset(text, '-', size);
+    memcpy(text, spec_text, sizeof spec_text - 1);
+    text[size] = '\0';
+    expect_load("m.spec", text, NULL, 0, fits ? HMOEC_OK : HMOEC_INPUT_ERROR,
+                fits ? "" : "m.spec: error: cannot open: it is larger than 1024 KiB");
+    expect_load("m", text, NULL, 0, fits ? HMOEC_OK : HMOEC_INPUT_ERROR,
+                fits ? "" : "m: error: cannot open: it is larger than 1024 KiB");
+    free(text);
+  }
+}
+
+/* A name without its ending: what there is of that name, in paths that are not too long to say. */
+static void test_load_guess(void **state) {
+  (void)state;
+  char folder[] = "/tmp/hmoec-load-XXXXXX", deep[300], path[600], message[1400];
+  assert_non_null(mkdtemp(folder));
+  snprintf(deep, sizeof deep, "%s/%0*d", folder, 240, 0);
+  assert_int_equal(mkdir(deep, 0700), 0);
+  for (int i = 0; i < 5; i++) {
+    int length = i < 3 ? (int)strlen(folder) + 2 : i == 3 ? 506 : 507;
+    const char *suffix = i == 1 ? ".mlir" : i == 2 ? ".txt" : ".spec", *directory = i < 3 ? folder : deep;
+    snprintf(path, sizeof path, "%s/%0*d%s", directory, length - (int)strlen(directory) - 1, 1, suffix);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fclose(file);
+    path[length] = '\0';
+    if (i == 2 || i == 4) snprintf(message, sizeof message, "%s: error: cannot open: No such file or directory\n", path);
+    else
+      snprintf(message, sizeof message, "%s: error: cannot open: No such file or directory; did you mean %s%s?", path, path,
+               suffix);
+    test_result result = test_build(path, NULL, 0, NULL, NULL, 0);
+    assert_false(result.built);
+    test_expect(result.messages, message, path);
+    test_result_deinit(&result);
+    path[length] = *suffix;
+    unlink(path);
+  }
+  snprintf(path, sizeof path, "%s/m.spec", folder);
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fclose(file);
+  snprintf(path, sizeof path, "%s/m.spec/m", folder);
+  snprintf(message, sizeof message, "%s: error: cannot open: Not a directory\n", path);
+  test_result result = test_build(path, NULL, 0, NULL, NULL, 0);
+  test_expect(result.messages, message, path);
+  test_result_deinit(&result);
+  path[strlen(path) - 2] = '\0';
+  unlink(path);
+  rmdir(deep);
+  rmdir(folder);
+}
+
 /* The first and the last word of each list, and what is no word of it: a part, two of them, one with the blank between. */
 static void test_taken_names(void **state) {
   (void)state;
@@ -319,6 +385,7 @@ static void test_taken_names(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_build_by_hand), cmocka_unit_test(test_builder_errors),
                                      cmocka_unit_test(test_named_dims),    cmocka_unit_test(test_builder_messages),
-                                     cmocka_unit_test(test_load),          cmocka_unit_test(test_taken_names)};
+                                     cmocka_unit_test(test_load),          cmocka_unit_test(test_taken_names),
+                                     cmocka_unit_test(test_load_size),     cmocka_unit_test(test_load_guess)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

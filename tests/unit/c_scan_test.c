@@ -23,6 +23,10 @@ static void test_limits(void **state) {
   /* What does not count: comments, strings and characters, words, dots and what closes; what begins anew: a semicolon, a comma, a brace, a #. */
   static const char *const befores[] = {"float f(float x) {\n  return x",
                                         "/* + + \n + */ // + +\nfloat f(float x) {\n  x = \"++\\\"++\" '+' 1.5 ) ] .a;\n  return x",
+                                        "return x /* + + \n + */ // + +\n",
+                                        "return x \"++\\\"++\" '+' '\\'' 1.5 ) ] .a _b b_ \t\r\n",
+                                        "return x \"+ +\n", /* ends with its line */
+                                        "return x '+ +\\\n+ +\n",
                                         "x = + + + + + + , x",
                                         "x = + + + + +\n#x",
                                         "x = + + + {x",
@@ -36,12 +40,27 @@ static void test_limits(void **state) {
   for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
     char piece[32];
     snprintf(piece, sizeof piece, " %s;\n", words[i]);
-    check("float f(float x) { /* if */ \"if\"; iffy; elsewhere; i_f;\n", piece, "}\n", HMOEC_C_MAX_STATEMENTS, 1 + strlen(words[i]),
-          statements);
+    check("float f(float x) { /* if */ \"if\"; iffy; elsewhere; i_f; _if; if_; if1; 1if;\n", piece, "}\n", HMOEC_C_MAX_STATEMENTS,
+          1 + strlen(words[i]), statements);
   }
   /* The end of a function, and not of a body in it, begins anew. */
   check("float g(float x) { if; if; if; { if; } }\nfloat f(float x) {", " if;", "}\n", HMOEC_C_MAX_STATEMENTS, 3, statements);
   check("float f(float x) { { if; } if;", " if;", "}\n", HMOEC_C_MAX_STATEMENTS - 2, 3, statements);
+  check("} float f(float x) { { if; } if;", " if;", "}\n", HMOEC_C_MAX_STATEMENTS - 2, 3, statements);
+}
+
+/* A zero character begins nothing anew. */
+static void test_zero(void **state) {
+  (void)state;
+  size_t size;
+  char *text = repeated("", "+ ", HMOEC_C_MAX_OPERATORS + 1, "", &size);
+  text[size - 3] = '\0';
+  said found = {.errors = 0};
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create_with(keep_said, &found);
+  assert_false(hmoec_c_scan(diagnostics, "f.c", text, size));
+  assert_int_equal(found.at.column, size);
+  hmoec_diagnostics_destroy(diagnostics);
+  free(text);
 }
 
 /* Text that ends anywhere. */
@@ -61,6 +80,6 @@ static void test_cut(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_limits), cmocka_unit_test(test_cut)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_limits), cmocka_unit_test(test_zero), cmocka_unit_test(test_cut)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

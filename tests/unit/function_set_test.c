@@ -33,13 +33,16 @@ static void file_write(const char *path, const char *text) {
 static int setup(void **state) {
   (void)state;
   context = hmoec_context_create();
-  if (!mkdtemp(folder) || chdir(folder) != 0 || mkdir("one", 0700) != 0 || mkdir("two", 0700) != 0) return -1;
+  if (!mkdtemp(folder) || chdir(folder) != 0 || mkdir("one", 0700) != 0 || mkdir("two", 0700) != 0 || mkdir("three", 0700) != 0)
+    return -1;
   file_write("f.c",
              "float g(float x) { return x; }\nfloat run(float x) { return x; }\nfloat h(float x, float y) { return x * y; }\n"
              "float k(float x) { return K * x; }\nfloat l(float x) { return x + L + M; }\n");
   file_write("a:b.c", "float g(float x) { return 2 * x; }\n");
   file_write("i.c", "#include \"i.h\"\nfloat i(float x) { return x * I; }\n");
   file_write("two/i.h", "#define I 3\n");
+  file_write("j.c", "#include \"j.h\"\n#include \"i.h\"\nfloat j(float x) { return x * I * J; }\n");
+  file_write("three/j.h", "#define J 3\n");
   return 0;
 }
 
@@ -82,12 +85,14 @@ static void test_texts(void **state) {
       {"c:i.c:i\n-Itwo", ONE, "@i", ""},
       {"c:i.c:i\n-Ione\n-Itwo", ONE, "@i", ""},
       {"c:i.c:i\n-Itwo\n-Ione", ONE, "@i", ""},
+      {"c:j.c:j\n-Itwo", ONE, "@j", ""},
       {"c:f.c:g\n-O2", ONE, NULL, "7:5: c:f.c:g: expected -IDIRECTORY or -DNAME, found '-O2'"},
       {"c:f.c:g\n", ONE, NULL, "7:5: c:f.c:g: expected -IDIRECTORY or -DNAME, found ''"},
       {"c:f.c:g\n-DK\n\n-DL", ONE, NULL, "7:5: c:f.c:g: expected -IDIRECTORY or -DNAME, found ''"},
   };
   static const char *const fill[] = {"K=1", "L=1", "M=1"}; /* which f.c needs */
-  const hmoec_c_flags flags = {.defines = fill, .define_count = 3};
+  static const char *const include[] = {"three", "one"};
+  const hmoec_c_flags flags = {.defines = fill, .define_count = 3, .includes = include, .include_count = 2};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     char *errors = NULL;
     size_t size;

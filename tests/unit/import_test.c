@@ -315,6 +315,173 @@ static void test_tensors(void **state) {
   }
 }
 
+/* A golden checkpoint with other tensors. edits: -PART leaves those out that have PART in their name, NAME=2,3 gives one another shape or
+ * adds it, *END=2,3 all whose name ends so. expected: what is said, in all; or, behind a line break, a line of the spec. */
+typedef struct changed_row {
+  const char *golden, *edits, *expected;
+} changed_row;
+
+static bool ends_with(const char *name, const char *end) {
+  return strlen(name) >= strlen(end) && strcmp(name + strlen(name) - strlen(end), end) == 0;
+}
+
+static void shape_set(cJSON *tensor, const char *sizes) {
+  cJSON *shape = cJSON_CreateArray();
+  for (const char *at = sizes; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+    cJSON_AddItemToArray(shape, cJSON_CreateNumber(strtod(at, NULL)));
+  cJSON_DeleteItemFromObject(tensor, "shape");
+  cJSON_AddItemToObject(tensor, "shape", shape);
+}
+
+static void tensors_edit(cJSON *whole, char *edit) {
+  char *sizes = strchr(edit, '=');
+  if (sizes) *sizes++ = '\0';
+  bool all = *edit == '*', out = *edit == '-';
+  if (!all && !out && !cJSON_GetObjectItemCaseSensitive(whole, edit)) {
+    cJSON *added = cJSON_AddObjectToObject(whole, edit);
+    cJSON_AddStringToObject(added, "dtype", "F32");
+  }
+  for (cJSON *tensor = whole->child, *next; tensor; tensor = next) {
+    next = tensor->next;
+    if (out && strstr(tensor->string, edit + 1)) cJSON_Delete(cJSON_DetachItemViaPointer(whole, tensor));
+    if (sizes && (all ? ends_with(tensor->string, edit + 1) : strcmp(tensor->string, edit) == 0)) shape_set(tensor, sizes);
+  }
+}
+
+/* Zeros, of one element after the other: no content is looked at but that of tied tensors. */
+static void zeros_write(const char *path, cJSON *whole) {
+  uint64_t end = 0;
+  cJSON_DeleteItemFromObject(whole, "__metadata__");
+  for (cJSON *tensor = whole->child; tensor; tensor = tensor->next) {
+    uint64_t bytes = 4;
+    for (const cJSON *size = cJSON_GetObjectItem(tensor, "shape")->child; size; size = size->next)
+      bytes *= (uint64_t)size->valuedouble;
+    cJSON_DeleteItemFromObject(tensor, "data_offsets");
+    cJSON *offsets = cJSON_AddArrayToObject(tensor, "data_offsets");
+    cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)end));
+    cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)(end += bytes)));
+  }
+  char *text = cJSON_PrintUnformatted(whole);
+  uint64_t size = strlen(text);
+  FILE *file = fopen(path, "wb");
+  assert_true(file && fwrite(&size, 8, 1, file) == 1 && fwrite(text, 1, size, file) == size && fflush(file) == 0 &&
+              ftruncate(fileno(file), (long)(size + 8 + end)) == 0);
+  fclose(file);
+  cJSON_free(text);
+}
+
+static void keep_text(void *user, const hmoec_message *message) { fprintf(user, "%s%s", ftell(user) ? "\n" : "", message->text); }
+
+#define HYPER "switch-hypermoe-tiny"
+#define FIRST "encoder.block.0.layer.0.SelfAttention."
+#define GENERATOR "encoder.param_gen."
+static const changed_row changed_rows[] = {
+    {HYPER, "shared.weight=0,48", "'shared.weight': expected [vocab, d_model], found [0, 48]"},
+    {HYPER, "shared.weight=1,48", "vocab_size = 211, but vocab is 1 in the checkpoint, by 'shared.weight'"},
+    {HYPER, "shared.weight=1,1,1,1,1,1,1,1,1", "'shared.weight': expected [vocab, d_model], found [1, 1, 1, 1, 1, 1, 1, 1, ...]"},
+    {HYPER, "encoder.block.1000.x=1", "'encoder.block.1000.x': more than 1000 layers"},
+    {HYPER, "encoder.block.2147483648.x=1", "'encoder.block.2147483648.x': more than 1000 layers"},
+    {HYPER, "encoder.block.999.x=1", "num_layers = 4, but the checkpoint has layers 0 to 999 of 'encoder.block.'"},
+    {HYPER, "encoder.block.9=1 encoder.block.x.5=1 encoder.block.=1",
+     "3 tensors of no known use are ignored: 'encoder.block.' and others"},
+    {HYPER, "encoder.blocks=1", "1 tensor of no known use is ignored: 'encoder.blocks'"},
+    {HYPER,
+     "x.shared.weight=1 x.embed_tokens.weight=1 x.lm_head.weight=1 x.wte.weight=1 attn.bias=1 masked_bias=1 mlp.w_noise=1 "
+     "mlp.mean=1 "
+     "mlp.std=1 a_manual.weight=1 a_manual.bias=1 gate.gate.weight=1 gate.gate.bias=1 inv_freq=1",
+     ""},
+    {HYPER, "-encoder.block.", "there is no tensor 'encoder.block.0...': the checkpoint has none of these layers"},
+    {HYPER, "encoder.block.1.layer.1.mlp.experts.expert_4.wi.weight=96,48",
+     "'encoder.block.1.layer.1.mlp.experts.expert_4': there are more than experts = 4, which follows from "
+     "'encoder.block.1.layer.1.mlp.router.classifier.weight'"},
+    {HYPER,
+     "*SelfAttention.q.weight=47,48 *SelfAttention.k.weight=47,48 *SelfAttention.v.weight=47,48 *SelfAttention.o.weight=48,47",
+     "'" FIRST "q.weight': its 47 rows are not heads = 3 equal heads; heads follows from '" FIRST
+     "relative_attention_bias.weight'"},
+    {HYPER, FIRST "k.weight=47,48",
+     "'" FIRST "k.weight': expected [heads * d_kv = 48, d_model = 48], found [47, 48]; heads * d_kv follows from '" FIRST
+     "q.weight'"},
+    /* Without generated biases the matrices say how wide the bottleneck is. */
+    {HYPER, "-.param_gen.decoder.bias_", "\ndim bottleneck = 8, hyper_hidden = 5\n"},
+    {HYPER, "-.param_gen.decoder.bias_", "\noption generated_bias = 0 in {0, 1}\n"},
+    {HYPER, "-.param_gen.decoder.bias_ " GENERATOR "decoder.weight_down.weight=336,5",
+     "'" GENERATOR
+     "decoder.weight_down.bias': expected [d_model * bottleneck = 336], found [384]; d_model * bottleneck follows from '" GENERATOR
+     "decoder.weight_down.weight'"},
+    {HYPER, "-.param_gen.decoder.bias_ " GENERATOR "decoder.weight_up.weight=383,5",
+     "'" GENERATOR "decoder.weight_up.weight': expected [d_model * bottleneck = 384, hyper_hidden = 5], found [383, 5]; d_model * "
+     "bottleneck follows from '" GENERATOR "decoder.weight_down.weight'"},
+    {HYPER, GENERATOR "decoder.weight_up.weight=383,5",
+     "'" GENERATOR "decoder.weight_up.weight': expected [d_model * bottleneck = 384, hyper_hidden = 5], found [383, 5]; d_model * "
+     "bottleneck follows from '" GENERATOR "decoder.bias_down.weight'"},
+    {HYPER, GENERATOR "decoder.linear1.weight=5,8",
+     "'" GENERATOR "decoder.linear1.weight': expected [hyper_hidden = 5, selection_embedding + layer_embedding = 9], found [5, 8]; "
+     "selection_embedding + layer_embedding follows from '" GENERATOR "layer_embed.weight'"},
+    {HYPER, GENERATOR "decoder.linear1.bias=6",
+     "'" GENERATOR "decoder.linear1.bias': expected [hyper_hidden = 5], found [6]; hyper_hidden follows from '" GENERATOR
+     "decoder.linear1.weight'"},
+    {HYPER, GENERATOR "decoder.bias_up.bias=47",
+     "'" GENERATOR "decoder.bias_up.bias': expected [d_model = 48], found [47]; d_model follows from 'shared.weight'"},
+    {HYPER, GENERATOR "layer_embed.weight=3,5",
+     "'" GENERATOR "layer_embed.weight': expected [layers = 4, layer_embedding], found [3, 5]"},
+    {"gpt2-hypermoe-tiny-k2", "transformer.h.1.attn.c_attn.weight=48,143",
+     "'transformer.h.1.attn.c_attn.weight': expected [d_model = 48, 3 * d_model = 144], found [48, 143]; 3 * d_model follows from "
+     "'transformer.wte.weight'"},
+    {"gpt2-hypermoe-tiny-k2", "transformer.h.1.mlp.experts.expert_1.c_fc.bias=191",
+     "'transformer.h.1.mlp.experts.expert_1.c_fc.bias': expected [d_ff = 192], found [191]; d_ff follows from "
+     "'transformer.h.0.mlp.experts.expert_0.c_fc.weight'"},
+    {"gpt2-hypermoe-tiny-k2", "*c_attn.bias=143",
+     "'transformer.h.0.attn.c_attn.bias': expected [3 * d_model = 144], found [143]; 3 * d_model follows from "
+     "'transformer.wte.weight'"},
+};
+#undef HYPER
+#undef FIRST
+#undef GENERATOR
+
+static void test_changed_tensors(void **state) {
+  (void)state;
+  char config[128], weights[128], path[1024];
+  snprintf(config, sizeof config, "%s/config.json", folder);
+  snprintf(weights, sizeof weights, "%s/model.safetensors", folder);
+  size_t failures = 0;
+  for (size_t r = 0; r < sizeof changed_rows / sizeof *changed_rows; r++) {
+    const changed_row *row = &changed_rows[r];
+    snprintf(path, sizeof path, GOLDEN "%s/config.json", row->golden);
+    assert_int_equal(symlink(path, config), 0);
+    snprintf(path, sizeof path, GOLDEN "%s/model.safetensors", row->golden);
+    FILE *file = fopen(path, "rb");
+    uint64_t length = 0;
+    assert_true(file && fread(&length, sizeof length, 1, file) == 1);
+    char *header = calloc(1, length + 1), *edits = strdup(row->edits), *said = NULL;
+    assert_true(fread(header, 1, length, file) == length);
+    fclose(file);
+    cJSON *whole = cJSON_Parse(header);
+    for (char *rest = edits, *edit; (edit = strtok_r(NULL, " ", &rest));) tensors_edit(whole, edit);
+    zeros_write(weights, whole);
+    size_t size;
+    FILE *stream = open_memstream(&said, &size);
+    hmoec_arena *arena = hmoec_arena_create();
+    hmoec_diagnostics *diagnostics = hmoec_diagnostics_create_with(keep_text, stream);
+    const char *spec = hmoec_import(arena, folder, diagnostics, &size);
+    fflush(stream);
+    bool of_spec = *row->expected == '\n', ok = of_spec ? spec && strstr(spec, row->expected) : strcmp(said, row->expected) == 0;
+    if (!ok)
+      print_error("%s, %s: expected\n%s\nfound\n%s\n%.*s\n", row->golden, row->edits, row->expected, said, of_spec ? 1000 : 0,
+                  spec ? spec : "");
+    failures += !ok;
+    hmoec_diagnostics_destroy(diagnostics);
+    hmoec_arena_destroy(arena);
+    fclose(stream);
+    free(said);
+    free(edits);
+    free(header);
+    cJSON_Delete(whole);
+    unlink(config);
+    unlink(weights);
+  }
+  assert_int_equal(failures, 0);
+}
+
 /* What the model of a directory is called. */
 static void test_names(void **state) {
   (void)state;
@@ -468,6 +635,7 @@ int main(void) {
                                      cmocka_unit_test(test_configs),
                                      cmocka_unit_test(test_config_types),
                                      cmocka_unit_test(test_tensors),
+                                     cmocka_unit_test(test_changed_tensors),
                                      cmocka_unit_test(test_names),
                                      cmocka_unit_test(test_checkpoint_names),
                                      cmocka_unit_test(test_checkpoint_types)};
