@@ -2,7 +2,6 @@
  * body executed into a func.func. */
 #include "frontend/c_function.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -146,26 +145,6 @@ static bool file_parse(hmoec_c_reader *reader, CXIndex index, const char *file, 
   return forward_all(reader);
 }
 
-/* clang's library takes the process's handlers of crashes while an index is made, and keeps them. They are an application's own: they are
- * given back when the last of those who read at the same time is done. */
-static pthread_mutex_t readers_lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned readers;
-
-static CXIndex index_open(void) {
-  pthread_mutex_lock(&readers_lock);
-  readers++;
-  CXIndex index = clang_createIndex(0, 0);
-  pthread_mutex_unlock(&readers_lock);
-  return index;
-}
-
-static void index_close(CXIndex index) {
-  clang_disposeIndex(index);
-  pthread_mutex_lock(&readers_lock);
-  if (--readers == 0) clang_toggleCrashRecovery(0);
-  pthread_mutex_unlock(&readers_lock);
-}
-
 /* ---- The function ---- */
 
 /* Its definition, null if there is none; a message then. */
@@ -291,17 +270,16 @@ bool hmoec_c_function_read(MlirContext context, hmoec_diagnostics *diagnostics, 
   hmoec_c_reader reader = {.context = context, .diagnostics = diagnostics, .at = at, .arena = hmoec_arena_create()};
   reader.place = clang_getNullCursor();
   for (size_t i = 0; i < sizeof dialects / sizeof *dialects; i++) mlirContextGetOrLoadDialect(context, ref(dialects[i]));
-  CXIndex index = NULL;
+  CXIndex index = clang_createIndex(0, 0);
   CXCursor function;
   bool ok = false;
-  index = index_open();
   if (!file_parse(&reader, index, file, flags)) goto done;
   function = function_find(&reader, file, name);
   ok = !clang_Cursor_isNull(function) && signature_check(&reader, function, name, what, arities) &&
        function_read(&reader, function, name, out_function);
 done:
   if (reader.unit) clang_disposeTranslationUnit(reader.unit);
-  if (index) index_close(index);
+  clang_disposeIndex(index);
   hmoec_arena_destroy(reader.arena);
   return ok;
 }

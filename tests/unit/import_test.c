@@ -375,6 +375,13 @@ static void keep_text(void *user, const hmoec_message *message) { fprintf(user, 
 #define HYPER "switch-hypermoe-tiny"
 #define FIRST "encoder.block.0.layer.0.SelfAttention."
 #define GENERATOR "encoder.param_gen."
+#define MIXTURE "encoder.block.1.layer.1.mlp."
+#define ROUTER(scope)                                                                                                              \
+  scope "gate.embedding=1,48 " scope "gate.hypernet.0.weight=11,48 " scope "gate.hypernet.0.bias=11 " scope                        \
+        "gate.hypernet.2.weight=196,11 " scope "gate.hypernet.2.bias=196 "
+#define ROUTERS                                                                                                                    \
+  "-.router. " ROUTER(MIXTURE) ROUTER("encoder.block.3.layer.1.mlp.") ROUTER("decoder.block.1.layer.2.mlp.")                       \
+      ROUTER("decoder.block.3.layer.2.mlp.")
 static const changed_row changed_rows[] = {
     {HYPER, "shared.weight=0,48", "'shared.weight': expected [vocab, d_model], found [0, 48]"},
     {HYPER, "shared.weight=1,48", "vocab_size = 211, but vocab is 1 in the checkpoint, by 'shared.weight'"},
@@ -390,6 +397,26 @@ static const changed_row changed_rows[] = {
      "mlp.mean=1 "
      "mlp.std=1 a_manual.weight=1 a_manual.bias=1 gate.gate.weight=1 gate.gate.bias=1 inv_freq=1",
      ""},
+    {HYPER, "inv_freq=1 zz=1", "1 tensor of no known use is ignored: 'zz'"},
+    {HYPER, "", "\ndim router_hidden = 256\n"},
+    {"switch-moe-tiny", ROUTERS, "\ndim router_hidden = 11\n"},
+    {"switch-moe-tiny", ROUTERS, "\noption router = hypernetwork in {classifier, hypernetwork}\n"},
+    {"switch-moe-tiny", ROUTERS MIXTURE "experts.expert_4.wi.weight=96,48",
+     "'" MIXTURE "experts.expert_4': there are more than experts = 4, which follows from '" MIXTURE "gate.hypernet.2.weight'"},
+    {"switch-moe-tiny", ROUTERS MIXTURE "gate.embedding=2,48",
+     "'" MIXTURE "gate.embedding': expected [1, d_model = 48], found [2, 48]"},
+    {"switch-moe-tiny", ROUTERS MIXTURE "gate.hypernet.2.weight=195,11 " MIXTURE "gate.hypernet.2.bias=195",
+     "'" MIXTURE "gate.hypernet.2.weight': its 195 rows are not a multiple of d_model + 1 = 49"},
+    {"switch-moe-tiny", ROUTERS MIXTURE "gate.hypernet.2.bias=195",
+     "'" MIXTURE
+     "gate.hypernet.2.bias': expected [experts * (d_model + 1) = 196], found [195]; experts * (d_model + 1) follows from '" MIXTURE
+     "gate.hypernet.2.weight'"},
+    {"switch-moe-tiny", ROUTERS "decoder.block.1.layer.2.mlp.gate.hypernet.2.weight=245,11",
+     "'decoder.block.1.layer.2.mlp.gate.hypernet.2.weight': expected [experts * (d_model + 1) = 196, router_hidden = 11], found "
+     "[245, 11]; experts * (d_model + 1) follows from '" MIXTURE "gate.hypernet.2.weight'"},
+    {"switch-moe-tiny", ROUTERS "decoder.block.1.layer.2.mlp.gate.hypernet.2.bias=195",
+     "'decoder.block.1.layer.2.mlp.gate.hypernet.2.bias': expected [experts * (d_model + 1) = 196], found [195]; experts * "
+     "(d_model + 1) follows from '" MIXTURE "gate.hypernet.2.weight'"},
     {HYPER, "-encoder.block.", "there is no tensor 'encoder.block.0...': the checkpoint has none of these layers"},
     {HYPER, "encoder.block.1.layer.1.mlp.experts.expert_4.wi.weight=96,48",
      "'encoder.block.1.layer.1.mlp.experts.expert_4': there are more than experts = 4, which follows from "
@@ -437,6 +464,9 @@ static const changed_row changed_rows[] = {
 #undef HYPER
 #undef FIRST
 #undef GENERATOR
+#undef MIXTURE
+#undef ROUTER
+#undef ROUTERS
 
 static void test_changed_tensors(void **state) {
   (void)state;
@@ -465,9 +495,10 @@ static void test_changed_tensors(void **state) {
     const char *spec = hmoec_import(arena, folder, diagnostics, &size);
     fflush(stream);
     bool of_spec = *row->expected == '\n', ok = of_spec ? spec && strstr(spec, row->expected) : strcmp(said, row->expected) == 0;
-    if (!ok)
-      print_error("%s, %s: expected\n%s\nfound\n%s\n%.*s\n", row->golden, row->edits, row->expected, said, of_spec ? 1000 : 0,
-                  spec ? spec : "");
+    if (!ok) {
+      print_error("expected\n%s\nfound\n%s\n", row->expected, said);
+      print_error("of %s, %s\n", row->golden, row->edits);
+    }
     failures += !ok;
     hmoec_diagnostics_destroy(diagnostics);
     hmoec_arena_destroy(arena);

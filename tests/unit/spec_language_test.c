@@ -136,6 +136,14 @@ static const sound_spec sound_specs[] = {
     {HEAD "w = 1 if 0\nz = add(x, x) if 1 == 1 else x\ncheck (2 if 0 else 3) == 3 and -(-2) == 2 and - -2 == 2 and not not 1 and 2 "
           "- 1 - 1 == 0, \"no\"\noutput y = z\n",
      {"hmoe.add"}},
+    {HEAD
+     "check 1 < 2 and 1 <= 2 and not 2 <= 1 and not 1 > 2 and not 1 >= 2 and 2 >= 1 and not 2 < 1 and 5 - 2 == 3 and 5 * 2 == 10 "
+     "and 5 + 2 == 7 and 7 / 2 == 3, \"no\"\noutput y = x\n",
+     {"return"}},
+    {HEAD
+     "check 0.5 == 0.5 and 2.0 == 2 and 2 == 2.0 and 0.5 != 2 and 2 != 0.5 and not 0.5 != 0.5 and not 0.5 == 0.25 and -0.5 != 0.5, "
+     "\"no\"\noutput y = x\n",
+     {"return"}},
     {HEAD "check 7 % 3 == 1 and -7 % 3 == -1 and 7 / -2 == -3 and 8 / 2 / 2 == 2 and 1 <= 1 and 1 >= 1 and not 1 < 1 and not 1 > 1 "
           "and 2 > 1, \"no\"\noutput y = x\n",
      {"return %arg0"}},
