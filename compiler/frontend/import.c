@@ -70,7 +70,7 @@ static bool is_free(const char *name) {
 /* The directory's name as that of a model: "switch-hypermoe-tiny" is switch_hypermoe_tiny. What is no letter or digit of C becomes one
  * underscore between those that are; a name that could not be used is model_NAME. */
 static const char *model_name(hmoec_arena *arena, const char *directory) {
-  char name[HMOEC_MOST_NAME + 1];
+  char name[HMOEC_MOST_NAME];
   size_t length = 0;
   for (const char *at = directory_name(arena, directory); *at && length < HMOEC_MOST_NAME - 6; at++) {
     bool kept = hmoe_plain_is_alnum(*at);

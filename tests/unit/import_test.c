@@ -544,6 +544,7 @@ static void test_names(void **state) {
       {"models--one/snapshots/abc", NULL, "one"},
       {"others--some--one/snapshots/abc", NULL, "abc"},
       {"models--some--one/snapshot/abc", NULL, "abc"},
+      {"models-asome--one/snapshots/abc", NULL, "abc"},
   };
   char path[1024], command[2048];
   for (size_t i = 0; i < sizeof rows / sizeof *rows + 2; i++) {
@@ -571,6 +572,28 @@ static void test_names(void **state) {
     hmoec_arena_destroy(arena);
     snprintf(command, sizeof command, "rm -r '%s/%.*s'", folder, (int)strcspn(directory, "/"), directory);
     assert_int_equal(system(command), 0);
+  }
+}
+
+/* A directory is called without the slashes behind it. */
+static void test_no_config(void **state) {
+  (void)state;
+  static const char *const ends[] = {"", "/", "//"};
+  for (size_t i = 0; i < 4; i++) {
+    char path[64], expected[128], *said = NULL;
+    snprintf(path, sizeof path, "%s%s", i < 3 ? folder : "/", i < 3 ? ends[i] : "");
+    snprintf(expected, sizeof expected, "%s: error: it has no config.json, which a directory of Hugging Face has\n",
+             i < 3 ? folder : "/");
+    size_t size;
+    FILE *stream = open_memstream(&said, &size);
+    hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stream);
+    hmoec_arena *arena = hmoec_arena_create();
+    assert_null(hmoec_import(arena, path, diagnostics, &size));
+    hmoec_arena_destroy(arena);
+    hmoec_diagnostics_destroy(diagnostics);
+    fclose(stream);
+    assert_string_equal(said, expected);
+    free(said);
   }
 }
 
@@ -662,14 +685,10 @@ static void test_checkpoint_types(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_json),
-                                     cmocka_unit_test(test_configs),
-                                     cmocka_unit_test(test_config_types),
-                                     cmocka_unit_test(test_tensors),
-                                     cmocka_unit_test(test_changed_tensors),
-                                     cmocka_unit_test(test_names),
-                                     cmocka_unit_test(test_checkpoint_names),
-                                     cmocka_unit_test(test_checkpoint_types)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_json),      cmocka_unit_test(test_configs),          cmocka_unit_test(test_config_types),
+      cmocka_unit_test(test_tensors),   cmocka_unit_test(test_changed_tensors),  cmocka_unit_test(test_names),
+      cmocka_unit_test(test_no_config), cmocka_unit_test(test_checkpoint_names), cmocka_unit_test(test_checkpoint_types)};
   if (!mkdtemp(folder)) return 1;
   int failures = cmocka_run_group_tests(tests, NULL, NULL);
   rmdir(folder);

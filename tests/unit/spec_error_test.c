@@ -626,6 +626,9 @@ static void test_notes(void **state) {
   } rows[] = {
       {"model a\nmodel b\ndim n = ?\ninput x: f32[n, 8]\noutput y = x\n",
        "m.spec:2:1: error: a spec describes one model\nmodel b\n^\nm.spec:1:1: note: it is named 'a' here\nmodel a\n^\n"},
+      {HEAD "option o = 1 in {2, 1, 3, 1.0}\n" TAIL,
+       "m.spec:5:27: error: o: the choice '1' is given twice\noption o = 1 in {2, 1, 3, 1.0}\n                          ^\n"
+       "m.spec:5:21: note: first given here\noption o = 1 in {2, 1, 3, 1.0}\n                    ^\n"},
       {HEAD "param w: [8, 8] from \"w\"\nparam v: [4, 8] from \"w\"\noutput y = linear(linear(x, w), v)\n",
        "m.spec:6:7: error: parameter \"w\": expected f32[8, 8] as where it was first used, found f32[4, 8]\nparam v: [4, 8] from "
        "\"w\"\n"
@@ -716,7 +719,7 @@ static void test_broken_defines(void **state) {
   (void)state;
   static const broken_define rows[] = {
       {{"hh", "3"}, "-D hh=3: error: the spec has no dim or option 'hh'; did you mean 'h'?"},
-      {{"hh", "3"}, "-D hh=3: note: dims: n, h, e, k\n-D hh=3: note: options: act, flag, size, eps\n"},
+      {{"hh", "3"}, "-D hh=3: note: dims: n, h, e, k\n-D hh=3: note: options: act, flag, size, eps, mixed\n"},
       {{"h", "abc"}, "-D h=abc: error: expected an integer for the dim h, found 'abc'"},
       {{"h", ""}, "-D h=: error: expected an integer for the dim h"},
       {{"h", "-3"}, "-D h=-3: error: expected h to be at least 0, found -3"},
@@ -730,6 +733,11 @@ static void test_broken_defines(void **state) {
       {{"size", "0.5"}, "-D size=0.5: error: expected an integer for the option size, found '0.5'"},
       {{"eps", "big"}, "-D eps=big: error: expected a number for the option eps, found 'big'"},
       {{"eps", "1e999"}, "-D eps=1e999: error: expected a number for the option eps, found '1e999'"},
+      {{"mixed", "0.5"}, "-D mixed=0.5: error: expected mixed to be 0.25 or 1, found '0.5'"},
+      {{"mixed", "2"}, "-D mixed=2: error: expected mixed to be 0.25 or 1, found '2'"},
+      {{"mixed", "a"}, "-D mixed=a: error: expected mixed to be 0.25 or 1, found 'a'"},
+      {{"h", "-"}, "-D h=-: error: expected an integer for the dim h, found '-'"},
+      {{"h", "3-"}, "-D h=3-: error: expected an integer for the dim h, found '3-'"},
       {{"eps", "1."}, "-D eps=1.: error: expected a number for the option eps, found '1.'"},
       {{"generation.end_token", "3,-2"},
        "-D generation.end_token=3,-2: error: expected end_token to be tokens of at least 0, or none, found -2"},
@@ -744,7 +752,7 @@ static void test_broken_defines(void **state) {
       {{"beams", "2"}, "-D beams=2: error: the spec has no dim or option 'beams'; did you mean 'generation.beams'?"},
       {{"", ""}, "-D =: error: the spec has no dim or option ''"},
   };
-  static const char text[] = HEAD "option eps = 1e-6\ngeneration { end_token = 3 }\n" TAIL;
+  static const char text[] = HEAD "option eps = 1e-6, mixed = 1 in {0.25, 1}\ngeneration { end_token = 3 }\n" TAIL;
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     test_result result = test_build(NULL, text, strlen(text), NULL, &rows[i].define, 1);
     assert_false(result.built);

@@ -185,10 +185,11 @@ static void test_defines(void **state) {
 
   /* A decimal option takes decimals and integers. */
   static const char epsilon[] =
-      "model m\ninput x: f32[4]\noption e = 1e-6, c = 0.5 in {0.5, 2}\nparam g: [4] from \"g\"\n"
-      "z = reshape(x, shape = [1, 4])\noutput y = rms_norm(rms_norm(z, g, epsilon = e), g, epsilon = c)\n";
-  static const hmoec_define decimals[] = {{"e", "0.25"}, {"c", "2"}};
-  result = test_build(NULL, epsilon, strlen(epsilon), NULL, decimals, 2);
+      "model m\ninput x: f32[4]\noption e = 1e-6, c = 0.5 in {0.5, 2}, i = 1 in {0.25, 1}\nparam g: [4] from \"g\"\n"
+      "z = reshape(x, shape = [1, 4])\noutput y = rms_norm(rms_norm(z, g, epsilon = e), g, epsilon = c)\n"
+      "check i == 0.25, \"{i}\"\n";
+  static const hmoec_define decimals[] = {{"e", "0.25"}, {"c", "2"}, {"i", "0.25"}};
+  result = test_build(NULL, epsilon, strlen(epsilon), NULL, decimals, 3);
   assert_true(result.built);
   test_expect_in_order(result.ir, (const char *const[]){"epsilon = 2.500000e-01", "epsilon = 2.000000e+00", NULL});
   test_result_deinit(&result);
@@ -264,6 +265,13 @@ static void test_generation_defines(void **state) {
     }
     test_result_deinit(&result);
   }
+  static const hmoec_define several[] = {
+      {"generation.end_token", "3"}, {"generation.temperature", "0.5"}, {"generation.beams", "2"}};
+  test_result result = test_build(NULL, text, strlen(text), NULL, several, 3);
+  assert_true(result.built);
+  test_expect_in_order(result.ir, (const char *const[]){"beams = array<i64: 2>", "end_token = array<i64: 3>",
+                                                        "temperature = 5.000000e-01 : f64", NULL});
+  test_result_deinit(&result);
 }
 
 /* Bytes that a comment and a string may hold. */
