@@ -14,13 +14,15 @@ static void test_build_by_hand(void **state) {
   (void)state;
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
   hmoec_builder *builder = hmoec_builder_create(test_context(), diagnostics, here, "plain", NULL);
-  const hmoec_shape x_shape = {.element = HMOEC_F32, .rank = 2, .dims = {HMOEC_DYNAMIC, 8}},
-                    w_shape = {.element = HMOEC_F32, .rank = 2, .dims = {4, 8}};
+  /* What lies behind the rank is no dimension. */
+  const hmoec_shape x_shape = {.element = HMOEC_F32, .rank = 2, .dims = {HMOEC_DYNAMIC, 8, 0}},
+                    w_shape = {.element = HMOEC_F32, .rank = 2, .dims = {4, 8, 1}},
+                    same_shape = {.element = HMOEC_F32, .rank = 2, .dims = {4, 8, 2}};
   MlirValue x, w, again, results[HMOEC_MAX_RESULTS];
   size_t result_count;
   assert_true(hmoec_builder_input(builder, here, "x", &x_shape, &x));
   assert_true(hmoec_builder_parameter(builder, here, "w", 0, &w_shape, &w));
-  assert_true(hmoec_builder_parameter(builder, here, "w", 0, &w_shape, &again));
+  assert_true(hmoec_builder_parameter(builder, here, "w", 0, &same_shape, &again));
   assert_true(mlirValueEqual(w, again));
   assert_true(hmoec_builder_op(builder, here, "linear", (MlirValue[]){x, w}, 2, NULL, 0, results, &result_count));
   assert_int_equal(result_count, 1);
@@ -38,12 +40,12 @@ static void test_named_dims(void **state) {
   (void)state;
   hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(NULL);
   hmoec_builder *builder = hmoec_builder_create(test_context(), diagnostics, here, "dims", NULL);
-  const hmoec_shape ids = {.element = HMOEC_I64, .rank = 2, .dims = {HMOEC_DYNAMIC, HMOEC_DYNAMIC}},
+  const hmoec_shape ids = {.element = HMOEC_I64, .rank = 2, .dims = {HMOEC_DYNAMIC, HMOEC_DYNAMIC, HMOEC_DYNAMIC}},
                     columns = {.element = HMOEC_F32, .rank = 2, .dims = {HMOEC_DYNAMIC, 8}},
                     fixed = {.element = HMOEC_F32, .rank = 2, .dims = {4, 8}};
   const int64_t one = 1, large = INT64_C(1) << 40;
   MlirValue x, unused;
-  assert_true(hmoec_builder_input_named(builder, here, "ids", &ids, (const char *const[]){"rows", "length"}, &one, &x));
+  assert_true(hmoec_builder_input_named(builder, here, "ids", &ids, (const char *const[]){"rows", "length", "more"}, &one, &x));
   assert_true(hmoec_builder_input(builder, here, "mask", &ids, &unused));
   assert_true(hmoec_builder_input(builder, here, "x", &columns, &unused));
   assert_true(hmoec_builder_input(builder, here, "w", &fixed, &unused));
@@ -127,7 +129,11 @@ static void test_builder_errors(void **state) {
   hmoec_diagnostics_destroy(diagnostics);
 }
 
-static void keep(void *user, const hmoec_message *message) { fprintf(user, "%s\n", message->text); }
+static void keep(void *user, const hmoec_message *message) {
+  fprintf(user, "%s", message->text);
+  if (message->severity == HMOEC_NOTE) fprintf(user, ": %s:%u:%u", message->at.file, message->at.line, message->at.column);
+  fputc('\n', user);
+}
 
 /* What is said of each thing that cannot be, by name. */
 static void test_builder_messages(void **state) {
@@ -176,8 +182,8 @@ static void test_builder_messages(void **state) {
                                 "input 'g': expected dimensions of at least 1, found f32[4, 0]\n"
                                 "input 'h': expected f32, i32 or i64 elements, found i1[4]\n"
                                 "input 'i': f32[4194304, 4194305] is too large\n"
-                                "there is already an input or output named 'x'\nit is declared here\n"
-                                "there is already an input or output named 'x'\nit is declared here\n"
+                                "there is already an input or output named 'x'\nit is declared here: by hand:1:1\n"
+                                "there is already an input or output named 'x'\nit is declared here: by hand:1:1\n"
                                 "'rows' cannot name the output: it is the name of a dimension\n"
                                 "the output name '1y' is not a C identifier, but the generated header uses it\n"
                                 "linear: expected 2 or 3 operands (x, w, bias), found 1\n"
