@@ -60,13 +60,13 @@ static bool data_make(subject *s, int64_t tokens, uint64_t seed, hmoec_diagnosti
   for (size_t i = 0; i < s->signature.size_count; i++) s->sizes[i] = i == 0 && s->signature.size_count > 1 ? 1 : tokens;
   for (size_t i = 0; i < s->signature.input_count; i++) {
     hmoec_shape shape = hmoec_signature_shape(&s->signature.inputs[i], s->sizes);
-    s->inputs[i] = calloc((size_t)hmoec_shape_elements(&shape) + 1, hmoec_element_bytes(shape.element));
+    s->inputs[i] = calloc((size_t)hmoec_shape_elements(&shape), hmoec_element_bytes(shape.element));
     if (!s->inputs[i]) return hmoec_machine_error(diagnostics, "out of memory");
     hmoec_compilation_random_input(s->compilation, &s->signature.inputs[i], s->sizes, seed, s->inputs[i]);
   }
   for (size_t i = 0; i < s->signature.output_count; i++) {
     hmoec_shape shape = hmoec_signature_shape(&s->signature.outputs[i], s->sizes);
-    s->outputs[i] = calloc((size_t)hmoec_shape_elements(&shape) + 1, hmoec_element_bytes(shape.element));
+    s->outputs[i] = calloc((size_t)hmoec_shape_elements(&shape), hmoec_element_bytes(shape.element));
     if (!s->outputs[i]) return hmoec_machine_error(diagnostics, "out of memory");
   }
   return true;

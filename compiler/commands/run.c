@@ -91,12 +91,11 @@ static bool read_input(const char *file, const hmoec_signature *signature, const
   return shape->element == HMOEC_F32 || convert_integers(tensor->name, shape->element, at, out_array, diagnostics);
 }
 
-/* Reads the inputs; one that may be left out is NULL. */
+/* Reads the inputs; out_data stays NULL of one that is left out. */
 static bool read_inputs(const char *const *files, const hmoec_signature *signature, run_sizes *sizes, hmoec_npy *arrays,
                         const void **out_data, hmoec_diagnostics *diagnostics) {
   for (size_t i = 0; i < signature->input_count; i++) {
     const hmoec_signature_tensor *tensor = &signature->inputs[i];
-    out_data[i] = NULL;
     if (!files[i] && tensor->optional) continue;
     if (!files[i]) return hmoec_usage_error(diagnostics, "expected --input %s=FILE.npy", tensor->name);
     if (!read_input(files[i], signature, tensor, sizes, &arrays[i], diagnostics)) return false;
@@ -146,7 +145,7 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   hmoec_npy inputs[HMOEC_MAX_TENSORS] = {0};
   void *outputs[HMOEC_MAX_TENSORS] = {0};
   const char *input_files[HMOEC_MAX_TENSORS] = {0}, *output_files[HMOEC_MAX_TENSORS] = {0};
-  const void *input_data[HMOEC_MAX_TENSORS];
+  const void *input_data[HMOEC_MAX_TENSORS] = {0};
   run_sizes sizes = {0};
   hmoe_model *model = NULL;
   bool ok = hmoec_compile_file(arguments->model, &arguments->options, &compilation) == HMOEC_OK &&
