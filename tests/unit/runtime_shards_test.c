@@ -442,6 +442,12 @@ static void test_progress(void **state) {
     assert_int_equal(seen.total, 4 * 16);
     assert_int_equal(seen.done, seen.total);
     assert_true(seen.calls >= (i == 3 ? 2 : 1) && seen.calls <= 10);
+    for (int again = 0; i < 3 && seen.calls > 1 && again < 100; again++) { /* the machine had other things to do */
+      hmoe_model_close(model);
+      seen = (told){.thread = pthread_self()};
+      assert_ok(open_path(t, t->folder, &options, &model));
+    }
+    assert_true(i == 3 || seen.calls == 1); /* nothing is told before the first pause is over */
 
     /* Packed weights are not packed again. */
     assert_ok(hmoe_model_save(model, path_of(t, "toy.hmw")));
@@ -519,6 +525,7 @@ static void test_progress_of_steps(void **state) {
   hmoe_model_close(model);
   assert_int_equal(told.total, PARAMS * BYTES);
   assert_int_equal(told.done[told.count - 1], told.total);
+  for (int i = 0; i < told.count; i++) assert_int_equal(told.done[i] % sizeof(float), 0);
   uint64_t before = 0;
   int at = 0;
   for (int i = 0; i < STEPS; before += shares[i++]) {
