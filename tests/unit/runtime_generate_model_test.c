@@ -26,6 +26,7 @@ static struct {
   bool encodes;
   hmoe_state_options state;
   int prepares, decodes, reorders;
+  int fail_at; /* the call of the table that fails, of which the first is its start; 0: none */
   const int64_t *prompt_mask; /* expected of each row of the prompt; NULL: none */
   int64_t beams;
 } seen;
@@ -59,6 +60,7 @@ hmoe_status __wrap_hmoe_state_create(hmoe_model *model, const hmoe_state_options
   state->options = seen.state = *options;
   state->table.oracle = (oracle){.vocab = VOCAB, .end_bias = -0.5f, .end_token = END};
   int64_t beams = seen.beams > 1 ? seen.beams : 1;
+  state->table.fail_at = seen.fail_at;
   assert_ok(table_start(&state->table, options->target_rows, beams, options->target_capacity));
   *out_state = (hmoe_state *)state;
   return HMOE_OK;
@@ -599,6 +601,26 @@ static void test_other_models(void **state) {
   }
 }
 
+/* ---- failures ---- */
+
+/* What was taken is given back, the mask of the prompt too, which the first run needs. */
+static void test_every_run_can_fail(void **state) {
+  (void)state;
+  for (int mode = 0; mode < 4; mode++)
+    for (int run = 0; run < 3; run++) {
+      toy *t = toy_create(mode & 1, true, NULL);
+      arguments a = {make_prompt(true), make_options(6)};
+      a.options.beams = mode & 2 ? 2 : 0;
+      seen.prompt_mask = prompt_mask;
+      seen.beams = a.options.beams;
+      seen.fail_at = 2 + run;
+      int64_t tokens[ROWS * (LENGTH + 6)], length = -1;
+      assert_fails(hmoe_model_generate(&t->model, &a.prompt, &a.options, tokens, &length), HMOE_UNSUPPORTED, "fails");
+      assert_int_equal(length, 0);
+      toy_destroy(t);
+    }
+}
+
 /* ---- memory ---- */
 
 static void test_every_allocation_can_fail(void **state) {
@@ -629,11 +651,17 @@ static void test_every_allocation_can_fail(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_generate),       cmocka_unit_test(test_nothing_to_generate),
-      cmocka_unit_test(test_tokens),         cmocka_unit_test(test_struct_size),
-      cmocka_unit_test(test_bad_arguments),  cmocka_unit_test(test_values_of_models),
-      cmocka_unit_test(test_good_arguments), cmocka_unit_test(test_one_token),
-      cmocka_unit_test(test_other_models),   cmocka_unit_test(test_every_allocation_can_fail),
+      cmocka_unit_test(test_generate),
+      cmocka_unit_test(test_nothing_to_generate),
+      cmocka_unit_test(test_tokens),
+      cmocka_unit_test(test_struct_size),
+      cmocka_unit_test(test_bad_arguments),
+      cmocka_unit_test(test_values_of_models),
+      cmocka_unit_test(test_good_arguments),
+      cmocka_unit_test(test_one_token),
+      cmocka_unit_test(test_other_models),
+      cmocka_unit_test(test_every_run_can_fail),
+      cmocka_unit_test(test_every_allocation_can_fail),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
