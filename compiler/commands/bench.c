@@ -9,6 +9,7 @@
 #include "commands/commands.h"
 #include "plain_text.h"
 #include "support/clock.h"
+#include "support/output_file.h"
 #include "support/paths.h"
 
 #define MAX_RUNS 2000
@@ -207,7 +208,7 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   }
   if (ok && arguments->json) {
     char *text = hmoe_plain_json_print(root, true);
-    ok = text ? hmoec_write_file(arguments->json, text, strlen(text), diagnostics)
+    ok = text ? hmoec_file_write(arguments->json, text, strlen(text), diagnostics)
               : hmoec_machine_error(diagnostics, "out of memory");
     cJSON_free(text);
   }

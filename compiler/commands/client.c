@@ -5,7 +5,6 @@
 #include "commands/commands.h"
 #include "plain_text.h"
 #include "support/clock.h"
-#include "support/output_file.h"
 
 /* A line that is written over, on a terminal, once packing takes longer than a second. */
 static void show_packing(void *context, uint64_t done_bytes, uint64_t total_bytes) {
@@ -62,9 +61,4 @@ bool hmoec_open_model(const hmoec_arguments *arguments, hmoec_compilation **out_
   hmoec_status status = hmoec_compilation_open(*out_compilation, &(hmoe_weights){.path = arguments->weights}, &options, out_model);
   hmoec_open_finish(&progress);
   return status == HMOEC_OK;
-}
-
-bool hmoec_write_file(const char *path, const char *bytes, size_t size, hmoec_diagnostics *diagnostics) {
-  fflush(stdout); /* what was printed goes first */
-  return hmoec_file_write(path, bytes, size, diagnostics);
 }

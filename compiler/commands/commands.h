@@ -71,7 +71,5 @@ hmoe_options hmoec_open_options(const hmoec_arguments *arguments, hmoec_open_pro
 void hmoec_open_finish(hmoec_open_progress *progress);
 /* A compilation of MODEL, opened with --weights. */
 bool hmoec_open_model(const hmoec_arguments *arguments, hmoec_compilation **out_compilation, hmoe_model **out_model);
-/* Writes bytes whole or not at all; path "-" is standard output. */
-bool hmoec_write_file(const char *path, const char *bytes, size_t size, hmoec_diagnostics *diagnostics);
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "commands/commands.h"
+#include "support/output_file.h"
 #include "support/paths.h"
 
 typedef struct emit_row {
@@ -45,7 +46,7 @@ static bool write_text(const hmoec_arguments *arguments, hmoec_compilation *comp
          (asprintf(&path, "%s/%s%s", arguments->output, hmoec_compilation_name(compilation), row->suffix) >= 0 ||
           hmoec_machine_error(diagnostics, "out of memory"));
   ok = ok && (!to_file || hmoec_output_check(arguments, "-o", path, diagnostics));
-  ok = ok && hmoec_write_file(to_file ? path : "-", text, size, diagnostics);
+  ok = ok && hmoec_file_write(to_file ? path : "-", text, size, diagnostics);
   free(path);
   hmoec_free(text);
   return ok;

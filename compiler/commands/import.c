@@ -2,11 +2,12 @@
 #include <string.h>
 
 #include "commands/commands.h"
+#include "support/output_file.h"
 
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
   char *text;
   if (hmoec_import_directory(arguments->model, &arguments->options, &text) != HMOEC_OK) return false;
-  bool ok = hmoec_write_file(arguments->output ? arguments->output : "-", text, strlen(text), diagnostics);
+  bool ok = hmoec_file_write(arguments->output ? arguments->output : "-", text, strlen(text), diagnostics);
   hmoec_free(text);
   return ok;
 }
