@@ -19,7 +19,7 @@
 #include "hmoe/abi.h"
 
 enum { HMOE_CUDA_BINDINGS_MAX = 16, HMOE_CUDA_DIMS_MAX = 8 };
-/* Of column_steps of a function; the bits above say what follows. */
+/* Of column_steps of a function; the bits above say what follows. Of a kernel over rows: as many tasks at most share a block of them; 0: one. */
 enum { HMOE_CUDA_COLUMN_STEPS = (1 << 26) - 1 };
 /* There: as many blocks of threads as there are multiprocessors, or tasks where they are fewer, share all of them. */
 enum { HMOE_CUDA_PERSISTENT = 1 << 30 };

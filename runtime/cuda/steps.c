@@ -168,8 +168,8 @@ hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   uint64_t steps = hmoe_max(function->column_steps & HMOE_CUDA_COLUMN_STEPS, 1), tasks = blocks;
   if (function->column_steps & HMOE_CUDA_PERSISTENT) {
     tasks = hmoe_min((uint64_t)own->multiprocessors, hmoe_mul(blocks, (2 * (uint64_t)kernel->column_splits + steps - 1) / steps));
-  } else if (kernel->grid != HMOE_GRID_ROWS) {
-    uint64_t most = (kernel->column_splits + steps - 1) / steps;
+  } else {
+    uint64_t most = kernel->grid == HMOE_GRID_ROWS ? steps : (kernel->column_splits + steps - 1) / steps;
     if (function->column_steps & HMOE_CUDA_PARTS) most = hmoe_mul(most, parts_of((uint64_t)call.rows, kernel->row_block));
     call.splits = (int64_t)choose_splits(blocks, most, (uint64_t)own->multiprocessors);
     tasks = hmoe_mul(blocks, (uint64_t)call.splits);

@@ -353,6 +353,48 @@ static void test_shared_keys(void **state) {
   fake.set_multiprocessors(4);
 }
 
+/* Warps that a run of a layer takes on so many multiprocessors: each of them ends once. */
+enum { WIDE = 300, WIDE_TOKENS = 4, WIDE_VALUES = WIDE * WIDE_TOKENS, WARPS = 8, COMBINE_WARPS = 4 /* of a task */ };
+static uint64_t count_warps(cuda_model *m, int multiprocessors, const float *x, float *y) {
+  fake.set_multiprocessors(multiprocessors);
+  expect_ok(cuda_model_open_on(m, "cuda", &m->device));
+  uint64_t before = fake.instructions("ret");
+  expect_ok(hmoe_model_run(m->device, hmoe_model_entry(m->device, "run"), &(int64_t){WIDE_TOKENS}, (const void *const[]){x},
+                           (void *const[]){y}));
+  uint64_t found = fake.instructions("ret") - before;
+  hmoe_model_close(m->device);
+  return found;
+}
+
+/* What experts give few tokens is added up by several tasks a token, which share its columns: two each, of three that there might be, where there are four multiprocessors,
+ * which take eight tasks. Of what else is run there the router is four tasks in place of two; products of experts are enough blocks on one, too. */
+static void test_shared_columns(void **state) {
+  (void)state;
+  static const char spec[] = "model layer\ndim tokens = ?\nparam c: f32[8, 300] from \"c\"\n"
+                             "param i[e < 8]: f32[8, 300] from \"i_{e}\"\nparam o[e < 8]: f32[300, 8] from \"o_{e}\"\n"
+                             "input x: f32[tokens, 300]\nrouting = route(linear(x, c), top_k = 6)\n"
+                             "output y = combine(experts(x, routing, i, o, activation = relu), routing)\n";
+  const hmoec_options options = {.struct_size = sizeof options, .target = "cuda", .mcpu = "sm_90a"};
+  hmoec_compilation *compilation;
+  cuda_model m = {.weights = "/tmp/hmoe-cuda-wide-XXXXXX.safetensors"};
+  float x[WIDE_VALUES], host[WIDE_VALUES], one[WIDE_VALUES], four[WIDE_VALUES];
+  for (int i = 0; i < WIDE_VALUES; i++) x[i] = (float)(i * 37 % 101 - 50) / 50;
+  assert_int_equal(hmoec_compile_text("layer.spec", spec, sizeof spec - 1, &options, &compilation), HMOEC_OK);
+  assert_int_equal(hmoec_compilation_load(compilation, &m.object), HMOEC_OK);
+  close(mkstemps(m.weights, (int)strlen(".safetensors")));
+  assert_int_equal(hmoec_compilation_random_weights(compilation, 1, m.weights), HMOEC_OK);
+  expect_ok(cuda_model_open_on(&m, NULL, &m.host));
+  expect_ok(hmoe_model_run(m.host, hmoe_model_entry(m.host, "run"), &(int64_t){WIDE_TOKENS}, (const void *const[]){x},
+                           (void *const[]){host}));
+  uint64_t warps = count_warps(&m, 1, x, one);
+  assert_int_equal(count_warps(&m, 4, x, four) - warps, WIDE_TOKENS * COMBINE_WARPS + 2 * WARPS);
+  assert_memory_equal(one, four, sizeof one);
+  for (int i = 0; i < WIDE_VALUES; i++) assert_float_equal(four[i], host[i], 1e-4);
+  hmoe_model_close(m.host);
+  hmoec_compilation_destroy(compilation);
+  unlink(m.weights);
+}
+
 /* All that a model does with a driver, up to the first thing that fails; nothing is left behind. */
 static hmoe_status live(const cuda_model *m, float *logits, bool graphs) {
   hmoe_options options = {.struct_size = sizeof options,
@@ -754,9 +796,10 @@ static void test_devices(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_tokens),   cmocka_unit_test(test_shared_keys), cmocka_unit_test(test_whole_rows),
-      cmocka_unit_test(test_upload),   cmocka_unit_test(test_packed),      cmocka_unit_test(test_graphs),
-      cmocka_unit_test(test_overlaps), cmocka_unit_test(test_streams),     cmocka_unit_test(test_devices),
-      cmocka_unit_test(test_failures), cmocka_unit_test(test_stale),       cmocka_unit_test(test_missing_code)};
+      cmocka_unit_test(test_tokens),      cmocka_unit_test(test_shared_keys), cmocka_unit_test(test_shared_columns),
+      cmocka_unit_test(test_whole_rows),  cmocka_unit_test(test_upload),      cmocka_unit_test(test_packed),
+      cmocka_unit_test(test_graphs),      cmocka_unit_test(test_overlaps),    cmocka_unit_test(test_streams),
+      cmocka_unit_test(test_devices),     cmocka_unit_test(test_failures),    cmocka_unit_test(test_stale),
+      cmocka_unit_test(test_missing_code)};
   return cmocka_run_group_tests(tests, fake_open, fake_close);
 }

@@ -40,6 +40,7 @@ FEW_MOST, FEW_VALUES = 8, 1 << 18 # of cuda.h: what takes the way for few
 FEW_ROWS, FEW_NARROW_STEP, FEW_SHARED, FEW_SUMS = 4, 8, 17 << 10, 4096 # of few.c
 PART_ROWS, PANEL_PARTS = 4, 4 # of include/hmoe/abi_cuda.h
 ROW_WARPS, ROW_THREADS = 4, 128 # of steps over rows, target/cuda/cuda.h
+COMBINE_SLOTS, COMBINE_COLUMNS = 8, 4 # of target/cuda/rows.c: slots that a thread has at one time, and columns at most
 LINE, LANES_BYTES = 128, 512 # of the first-level cache; what a warp's widest access moves
 
 CODE_OF = {"group_tokens": ("hmoe_group_once",), # of layers without a capacity: what a step launches that is in all objects
@@ -357,13 +358,29 @@ class Run:
         rows, n = self.rows_of(step), step.attributes.get("n", 0)
         read, written = ROW_STEPS[step.op](step, rows, n)
         times = {"memory": (read + written) / (self.machine.copy * SCATTERED)}
-        if step.op in ROW_TRIPS:
+        if step.op == "combine":
+            times.update(self.combine_times(step, rows, read + written))
+        elif step.op in ROW_TRIPS:
             kernel, (block_rows, trips) = self.kernel(step), ROW_TRIPS[step.op](step, rows if self.groups_what_it_chooses(step) else 0)
             room = kernel.blocks_at_once(ROW_THREADS, 0) * self.machine.multiprocessors
             times["a warp's way"] = ceil(ceil(rows, block_rows), room) * kernel.cycles_of_a_warp(trips) / self.machine.light_clock
         limit = max(times, key=times.get)
         return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": read + written, "way": "rows", "tiles": 0, "waves": 0, "seconds": times[limit] + self.launch,
                 "limit": limit}
+
+    def combine_times(self, step, rows, moved):
+        """Several tasks take turns at a row's columns where rows are few. A warp's way through one, as often as they come; and what goes to the multiprocessor that has most of them."""
+        kernel, machine, top_k = self.kernel(step), self.machine, step.attributes["top_k"]
+        columns = ROW_THREADS * max(1, min(COMBINE_COLUMNS, COMBINE_SLOTS // top_k))
+        parts = ceil(step.attributes["n"], columns)
+        splits = self.splits(rows, parts)
+
+        def trips(loop, depth): # of columns the loop that stores them; of slots, of more than two readings, one within
+            return ceil(parts, splits) if loop.mix["STG"] else top_k // COMBINE_SLOTS - 1 if loop.mix["LDG"] else 1
+
+        room = kernel.blocks_at_once(ROW_THREADS, 0) * machine.multiprocessors
+        return {"a warp's way": ceil(rows * splits, room) * kernel.cycles_of_a_warp(trips) / machine.light_clock,
+                "the second-level cache": moved / (rows * splits) * ceil(rows * splits, machine.multiprocessors) / (machine.l2_bytes * machine.light_clock)}
 
     def tokens_step(self, step):
         """A thread a token, which goes through the mask of its row where it counts what is real; or a warp."""
@@ -454,12 +471,6 @@ def _route_trips(step, grouped):
     return ROW_WARPS, trips
 
 
-def _combine_trips(step, _):
-    """Of columns the loop that stores them, of slots the one within."""
-    top_k, n = step.attributes["top_k"], step.attributes["n"]
-    return 1, lambda loop, depth: 1 if not depth else ceil(n, ROW_THREADS * loop.mix["STG"]) if loop.mix["STG"] else ceil(top_k - 1, max(1, loop.mix["LDG"] // 4))
-
-
 def _pack(step, rows, n):
     return rows * n * 4, rows * n * 2
 
@@ -491,6 +502,6 @@ ROW_STEPS = {"pack_rows": _pack, "combine": _combine, "route_topk": lambda step,
              "store_kv": lambda step, rows, n: (2 * rows * _stored(step) * 4, 2 * rows * _stored(step) * 4),
              "select_embedding": lambda step, rows, n: (rows * step.attributes["experts"] * step.attributes["embedding"] * 4, rows * step.attributes["embedding"] * 4)}
 # Steps whose warps are long at a row: rows of a block of threads, and how often it goes round a loop.
-ROW_TRIPS = {"route_topk": _route_trips, "combine": _combine_trips, "norm_rows": _rows_trips(_n), "map_rows": _rows_trips(_n), "embed_rows": _rows_trips(_n),
+ROW_TRIPS = {"route_topk": _route_trips, "norm_rows": _rows_trips(_n), "map_rows": _rows_trips(_n), "embed_rows": _rows_trips(_n),
              "store_kv": _rows_trips(_stored)}
 TOKEN_STEPS = {"check_ids": "hmoe_ids", "positions": "hmoe_positions", "last_rows": "hmoe_last_rows", "append_mask": "hmoe_append_mask"}

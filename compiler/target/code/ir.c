@@ -334,7 +334,12 @@ void ir_prefetch(ir_builder *ir, MlirValue address, int level) {
 
 void ir_for_begin(ir_builder *ir, ir_loop *loop, MlirValue low, MlirValue high, int64_t step, intptr_t count,
                   const MlirValue *initial) {
-  MlirValue operands[MAX_OPERANDS] = {low, high, ir_i64(ir, step)};
+  ir_for_begin_by(ir, loop, low, high, ir_i64(ir, step), count, initial);
+}
+
+void ir_for_begin_by(ir_builder *ir, ir_loop *loop, MlirValue low, MlirValue high, MlirValue step, intptr_t count,
+                     const MlirValue *initial) {
+  MlirValue operands[MAX_OPERANDS] = {low, high, step};
   MlirType types[MAX_OPERANDS] = {ir->i64};
   MlirLocation locations[MAX_OPERANDS];
   if (count > IR_LOOP_ARGS) {

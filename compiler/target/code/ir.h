@@ -137,6 +137,8 @@ typedef struct ir_loop {
 } ir_loop;
 void ir_for_begin(ir_builder *ir, ir_loop *loop, MlirValue low, MlirValue high, int64_t step, intptr_t count,
                   const MlirValue *initial);
+void ir_for_begin_by(ir_builder *ir, ir_loop *loop, MlirValue low, MlirValue high, MlirValue step, intptr_t count,
+                     const MlirValue *initial); /* by a step that is counted */
 void ir_for_end(ir_builder *ir, ir_loop *loop, const MlirValue *next);
 
 /* if (condition) { ... ir_if_else ... } ; `type` of its one result, or a null type for none. */

@@ -62,9 +62,13 @@ int64_t hmoec_cuda_shared_bytes(const hmoec_kernel *kernel, const hmoec_cuda_chi
   }
 }
 
+/* More are of no use: there are no more tasks. */
+static uint32_t row_parts(int64_t parts) { return parts < HMOE_CUDA_COLUMN_STEPS ? (uint32_t)parts : HMOE_CUDA_COLUMN_STEPS; }
+
 uint32_t hmoec_cuda_column_steps(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
   uint32_t waits = chip->waits ? HMOE_CUDA_WAITS : 0;
   if (kernel->family == HMOEC_KERNEL_PACK_ROWS) return waits | HMOE_CUDA_PLANE / CUDA_PANEL;
+  if (kernel->family == HMOEC_KERNEL_COMBINE) return waits | row_parts(hmoec_cuda_combine_parts(&kernel->spec.combine));
   if (kernel->family == HMOEC_KERNEL_ATTENTION) return waits | HMOE_CUDA_SHARES_KEYS;
   if (kernel->family == HMOEC_KERNEL_ROUTE && hmoec_cuda_route_shared_bytes(&kernel->spec.route)) return waits | HMOE_CUDA_GROUPS;
   return waits | (kernel->family == HMOEC_KERNEL_MATMUL ? way_of(&kernel->spec.matmul, chip)->column_steps : 0);

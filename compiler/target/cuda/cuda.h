@@ -188,6 +188,7 @@ int64_t hmoec_cuda_route_shared_bytes(const hmoec_route_spec *spec); /* 0: it do
 void hmoec_cuda_group_chosen(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t experts, int64_t top_k);
 int64_t hmoec_cuda_chosen_shared_bytes(int64_t experts);
 void hmoec_cuda_emit_combine(hmoec_cuda_emitter *e, const hmoec_combine_spec *spec, const hmoec_cuda_task *task);
+int64_t hmoec_cuda_combine_parts(const hmoec_combine_spec *spec); /* of a row's columns, that tasks can share */
 void hmoec_cuda_emit_rows(hmoec_cuda_emitter *e, const hmoec_rows_spec *spec, const hmoec_cuda_task *task);
 void hmoec_cuda_emit_embed(hmoec_cuda_emitter *e, const hmoec_embed_spec *spec, const hmoec_cuda_task *task);
 void hmoec_cuda_emit_select(hmoec_cuda_emitter *e, const hmoec_select_spec *spec, const hmoec_cuda_task *task);

@@ -1,35 +1,62 @@
 /* COMBINE, ROWS and EMBED: families that walk rows and do little on the way. A warp a row, a lane every 32nd column, but for COMBINE. Memory bound. */
 #include "target/cuda/cuda.h"
 
-/* y[t] (+)= sum of the token's slots, in order. A block a row: where tokens are few, a warp would be long at one. */
+/* Slots, and columns of a thread, whose values are all asked for before the first is added: of few slots of several columns. */
+enum { COMBINE_SLOTS = 8, COMBINE_COLUMNS = 4 };
+static int64_t combine_columns(const hmoec_combine_spec *spec) {
+  int64_t columns = COMBINE_SLOTS / spec->top_k;
+  return columns < 1 ? 1 : columns > COMBINE_COLUMNS ? COMBINE_COLUMNS : columns;
+}
+
+int64_t hmoec_cuda_combine_parts(const hmoec_combine_spec *spec) {
+  int64_t step = combine_columns(spec) * CUDA_ROW_THREADS;
+  return (spec->n + step - 1) / step;
+}
+
+/* sums += slots [first, first + count) of a row, in order; sums of null: there are none yet. at: `columns` columns. */
+static void add_slots(hmoec_cuda_emitter *e, const hmoec_combine_spec *spec, MlirValue from, MlirValue first, int64_t count,
+                      int64_t columns, const MlirValue *at, MlirValue *sums) {
+  MlirValue values[COMBINE_SLOTS][COMBINE_COLUMNS];
+  for (int64_t s = 0; s < count; s++) {
+    MlirValue slot = cuda_row(e, from, ir_add_i(&e->ir, first, ir_i64(&e->ir, s)), spec->ld_slots);
+    for (int64_t c = 0; c < columns; c++) values[s][c] = cuda_f32(e, slot, at[c]);
+  }
+  for (int64_t s = 0; s < count; s++)
+    for (int64_t c = 0; c < columns; c++) sums[c] = mlirValueIsNull(sums[c]) ? values[s][c] : ir_add(&e->ir, sums[c], values[s][c]);
+}
+
+/* y[t] (+)= sum of the token's slots, in order. A block a row, or, where rows are few, several, which take turns at its columns. */
 void hmoec_cuda_emit_combine(hmoec_cuda_emitter *e, const hmoec_combine_spec *spec, const hmoec_cuda_task *task) {
-  enum { AT_ONCE = 4 }; /* columns of a thread, which are loaded before one is stored */
   ir_builder *ir = &e->ir;
-  MlirValue slots = cuda_binding(e, task, 0), y = cuda_binding(e, task, 1), row_block = ir_i64(ir, spec->row_block);
-  MlirValue begin = ir_mul_i(ir, task->task, row_block), n = ir_i64(ir, spec->n), at[AT_ONCE], there[AT_ONCE], sums[AT_ONCE];
+  const int64_t columns = combine_columns(spec), step = columns * CUDA_ROW_THREADS, top_k = spec->top_k,
+                once = top_k < COMBINE_SLOTS ? top_k : COMBINE_SLOTS, whole = top_k / COMBINE_SLOTS * COMBINE_SLOTS;
+  MlirValue slots = cuda_binding(e, task, 0), y = cuda_binding(e, task, 1), n = ir_i64(ir, spec->n), zero = ir_i64(ir, 0);
+  MlirValue at[COMBINE_COLUMNS], before[COMBINE_COLUMNS], sums[COMBINE_COLUMNS] = {{NULL}};
+  cuda_block block;
   ir_loop t, c, s;
-  ir_for_begin(ir, &t, begin, ir_min_i(ir, ir_add_i(ir, begin, row_block), task->rows), 1, 0, NULL);
-  MlirValue to = cuda_row(e, y, t.index, spec->ld_y), from = cuda_row(e, slots, t.index, spec->top_k * spec->ld_slots);
-  ir_for_begin(ir, &c, task->thread, n, CUDA_ROW_THREADS * AT_ONCE, 0, NULL);
-  for (int64_t i = 0; i < AT_ONCE; i++) { /* behind the last column the first again, which nobody stores */
+  cuda_block_begin(e, task, (MlirValue){NULL}, spec->row_block, &block);
+  ir_for_begin(ir, &t, block.row, ir_add_i(ir, block.row, block.rows), 1, 0, NULL);
+  MlirValue to = cuda_row(e, y, t.index, spec->ld_y), from = cuda_row(e, slots, t.index, top_k * spec->ld_slots);
+  MlirValue begin = ir_add_i(ir, ir_mul_i(ir, block.split, ir_i64(ir, step)), task->thread);
+  ir_for_begin_by(ir, &c, begin, n, ir_mul_i(ir, task->splits, ir_i64(ir, step)), 0, NULL);
+  for (int64_t i = 0; i < columns; i++) { /* behind the last column the first again, with the same value */
     MlirValue column = ir_add_i(ir, c.index, ir_i64(ir, i * CUDA_ROW_THREADS));
-    there[i] = ir_compare_i(ir, IR_LT, column, n);
-    at[i] = i ? ir_select(ir, there[i], column, c.index) : c.index;
-    sums[i] = cuda_f32(e, from, at[i]);
+    at[i] = i ? ir_select(ir, ir_compare_i(ir, IR_LT, column, n), column, c.index) : c.index;
+    if (spec->accumulate) before[i] = cuda_f32(e, to, at[i]);
   }
-  ir_for_begin(ir, &s, ir_i64(ir, 1), ir_i64(ir, spec->top_k), 1, AT_ONCE, sums); /* top_k may be large: a loop */
-  MlirValue slot = cuda_row(e, from, s.index, spec->ld_slots);
-  for (int64_t i = 0; i < AT_ONCE; i++) sums[i] = ir_add(ir, s.args[i], cuda_f32(e, slot, at[i]));
-  ir_for_end(ir, &s, sums);
-  for (int64_t i = 0; i < AT_ONCE; i++) sums[i] = spec->accumulate ? ir_add(ir, cuda_f32(e, to, at[i]), s.args[i]) : s.args[i];
-  for (int64_t i = 0; i < AT_ONCE; i++) {
-    ir_branch real;
-    if (i) ir_if_begin(ir, &real, there[i], (MlirType){NULL});
-    cuda_put(e, to, at[i], sums[i]);
-    if (i) cuda_if_end(e, &real);
+  add_slots(e, spec, from, zero, once, columns, at, sums);
+  if (whole > COMBINE_SLOTS) { /* top_k may be large: a loop */
+    ir_for_begin(ir, &s, ir_i64(ir, COMBINE_SLOTS), ir_i64(ir, whole), COMBINE_SLOTS, columns, sums);
+    for (int64_t i = 0; i < columns; i++) sums[i] = s.args[i];
+    add_slots(e, spec, from, s.index, COMBINE_SLOTS, columns, at, sums);
+    ir_for_end(ir, &s, sums);
+    for (int64_t i = 0; i < columns; i++) sums[i] = s.args[i];
   }
+  if (top_k > once) add_slots(e, spec, from, ir_i64(ir, whole), top_k - whole, columns, at, sums);
+  for (int64_t i = 0; i < columns; i++) cuda_put(e, to, at[i], spec->accumulate ? ir_add(ir, before[i], sums[i]) : sums[i]);
   ir_for_end(ir, &c, NULL);
   ir_for_end(ir, &t, NULL);
+  cuda_block_end(e, &block);
 }
 
 /* out[r] (+)= f(in[index(r)]) * scale * factor[r], zeros in the padding */
