@@ -336,7 +336,7 @@ class Run:
         weights = halves * a["k"] * width * 4
         return self.streamed("f32 few", {**found, "weight_bytes": weights * steps * len(shares)}, sum(min(splits, share) for share in shares),
                              kernel.blocks_at_once(F32_THREADS, FEW_SHARED), max(ceil(share, splits) for share in shares) * cycles,
-                             sum(shares) * halves * F32_THREADS // WARP * once, sum(shares) * weights / LANES_BYTES * lines, sum(shares) * (weights + FEW_ROWS * a["k"] * 4))
+                             sum(shares) * halves * F32_THREADS // WARP * once, sum(shares) * weights / LANES_BYTES * lines, sum(shares) * weights + steps * sum(rows) * a["k"] * 4)
 
     def f32_tiles(self, step, kernel, rows):
         machine = self.machine
