@@ -115,8 +115,8 @@ static void test_group(void **state) {
 /* Few tokens are grouped by the block of threads that chooses their experts: as by launches of their own, from what it has chosen. */
 static void test_chosen(void **state) {
   (void)state;
-  enum { MOST_TOKENS = CUDA_ROUTE_THREADS / CUDA_WARP, KERNELS = 5 };
-  static const int64_t sizes[KERNELS][2] = {{5, 5}, {64, 6}, {130, 3}, {300, 1}, {HMOE_CUDA_GROUP_EXPERTS, 2}};
+  enum { MOST_TOKENS = CUDA_ROUTE_THREADS / CUDA_WARP, KERNELS = 6 };
+  static const int64_t sizes[KERNELS][2] = {{5, 5}, {64, 6}, {130, 3}, {300, 1}, {HMOE_CUDA_GROUP_EXPERTS, 2}, {80, 40}};
   static const int64_t tokens[] = {1, 2, 5, 7, 8};
   static float logits[MOST_TOKENS * HMOE_CUDA_GROUP_EXPERTS], gates[MOST];
   static int32_t indices[MOST];

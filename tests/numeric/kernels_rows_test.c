@@ -62,8 +62,8 @@ static void reference_route(const hmoec_route_spec *s, const float *x, int32_t *
 
 static void test_route(void **state) {
   (void)state;
-  static const int64_t experts[] = {1, 2, 3, 8, 15, 16, 17, 64, 101, 256}, ks[] = {1, 1, 2, 8, 3, 2, 17, 6, 4, 8};
-  enum { SIZES = 10, KERNELS = 2 * SIZES };
+  static const int64_t experts[] = {1, 2, 3, 8, 15, 16, 17, 64, 101, 256, 70, 300}, ks[] = {1, 1, 2, 8, 3, 2, 17, 6, 4, 8, 70, 5};
+  enum { SIZES = 12, KERNELS = 2 * SIZES };
   hmoec_kernel kernels[KERNELS];
   for (int i = 0; i < SIZES; i++) {
     hmoec_route_spec s = {.experts = experts[i], .top_k = ks[i], .ldl = experts[i] + harness_below(4), .row_block = 16};

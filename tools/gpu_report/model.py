@@ -7,7 +7,7 @@
     f32 tiles  iterations of the loop over depth * its cycles, waves of blocks
     attention  bytes of keys and values, a warp's tiles of few queries, or a block's of many
     loops      their launches and their steps, a chunk after the other, as if all groups were generated anew
-    others     the more of: bytes, a warp's way through the kernel
+    others     the more of: bytes, a warp's way through the kernel, of routing issue slots
 """
 import collections
 import math
@@ -41,6 +41,7 @@ FEW_ROWS, FEW_NARROW_STEP, FEW_SHARED, FEW_SUMS = 4, 8, 17 << 10, 4096 # of few.
 PART_ROWS, PANEL_PARTS = 4, 4 # of include/hmoe/abi_cuda.h
 ROW_WARPS, ROW_THREADS = 4, 128 # of steps over rows, target/cuda/cuda.h
 COMBINE_SLOTS, COMBINE_COLUMNS = 8, 4 # of target/cuda/rows.c: slots that a thread has at one time, and columns at most
+ROUTE_WARPS, ROUTE_THREADS = 8, 256 # of ROUTE
 LINE, LANES_BYTES = 128, 512 # of the first-level cache; what a warp's widest access moves
 
 CODE_OF = {"group_tokens": ("hmoe_group_once",), # of layers without a capacity: what a step launches that is in all objects
@@ -360,8 +361,10 @@ class Run:
         times = {"memory": (read + written) / (self.machine.copy * SCATTERED)}
         if step.op == "combine":
             times.update(self.combine_times(step, rows, read + written))
+        elif step.op == "route_topk":
+            times.update(self.routing_times(step, rows))
         elif step.op in ROW_TRIPS:
-            kernel, (block_rows, trips) = self.kernel(step), ROW_TRIPS[step.op](step, rows if self.groups_what_it_chooses(step) else 0)
+            kernel, (block_rows, trips) = self.kernel(step), ROW_TRIPS[step.op](step)
             room = kernel.blocks_at_once(ROW_THREADS, 0) * self.machine.multiprocessors
             times["a warp's way"] = ceil(ceil(rows, block_rows), room) * kernel.cycles_of_a_warp(trips) / self.machine.light_clock
         limit = max(times, key=times.get)
@@ -381,6 +384,15 @@ class Run:
         room = kernel.blocks_at_once(ROW_THREADS, 0) * machine.multiprocessors
         return {"a warp's way": ceil(rows * splits, room) * kernel.cycles_of_a_warp(trips) / machine.light_clock,
                 "the second-level cache": moved / (rows * splits) * ceil(rows * splits, machine.multiprocessors) / (machine.l2_bytes * machine.light_clock)}
+
+    def routing_times(self, step, rows):
+        """A warp a token. Where rows are not grouped as well, nothing is behind a barrier."""
+        kernel, groups = self.kernel(step), self.groups_what_it_chooses(step)
+        avoid = frozenset() if groups else frozenset(block for block in kernel.blocks if block.kinds["BAR"])
+        trips = _route_trips(step, groups)
+        room = kernel.blocks_at_once(ROUTE_THREADS, 0) * self.machine.multiprocessors
+        slots = rows * kernel.instructions_of_a_warp(trips, avoid) / (SCHEDULERS * self.machine.multiprocessors)
+        return {"a warp's way": ceil(ceil(rows, ROUTE_WARPS), room) * kernel.cycles_of_a_warp(trips, avoid) / self.machine.light_clock, "issue slots": slots / self.machine.light_clock}
 
     def tokens_step(self, step):
         """A thread a token, which goes through the mask of its row where it counts what is real; or a warp."""
@@ -449,26 +461,24 @@ def port_cycles(instruction, lines):
     return max(wide, lines) if kind == "LDG" else wide
 
 
-def _route_trips(step, grouped):
-    """Rounds have two reductions each; other loops go over a row's experts, as many at a time as they load. grouped: tokens whose rows are grouped as well, by loops over rows, over experts
-    and, of a warp, over rows again; what is no loop of that is counted always."""
+def _route_trips(step, groups):
+    """In the loop over rows, of which a warp has one: rounds, one at a time where logits are read again, else as many as they have reductions, and those that are left are in no loop; what goes over a
+    row's experts, or gates, as many at a time as it loads. Loops beside it group: over experts, several at a time where they clear, and over an expert's blocks, of which it has one."""
     experts, top_k = step.attributes["experts"], step.attributes["top_k"]
-    rows, lanes = grouped * top_k, ceil(experts, WARP)
+
+    def is_of_rows(loop):
+        return loop.mix["REDUX"] or any(map(is_of_rows, loop.within))
 
     def trips(loop, depth):
-        if loop.mix["REDUX"]:
-            return ceil(2 * top_k, loop.mix["REDUX"]) if depth else 1
-        if loop.mix["MATCH"]:
-            return ceil(rows, WARP)
-        if loop.mix["BAR"]:
-            return ceil(experts, ROW_THREADS) if rows else 0
-        if loop.mix["ATOMS"]:
-            return ceil(rows, ROW_THREADS)
+        if is_of_rows(loop):
+            return 1 if not depth else top_k if loop.within else top_k // loop.mix["REDUX"]
         if loop.mix["LDG"]:
-            return ceil(lanes, loop.mix["LDG"]) if depth else 1
-        return 1 if depth or rows else 0
+            return ceil(top_k if loop.mix["STG"] else experts, WARP * loop.mix["LDG"])
+        if not groups:
+            return 0
+        return ceil(experts, ROUTE_THREADS) if loop.mix["BAR"] else 1 if loop.mix["STG"] else ceil(experts, ROUTE_THREADS * loop.mix["STS"])
 
-    return ROW_WARPS, trips
+    return trips
 
 
 def _pack(step, rows, n):
@@ -481,7 +491,7 @@ def _combine(step, rows, n):
 
 def _rows_trips(width):
     """A warp a row, a lane every 32nd column of the loops within: as many at one time as they store, or load."""
-    return lambda step, _: (ROW_WARPS, lambda loop, depth: 1 if not depth else ceil(width(step), WARP * max(1, loop.mix["STG"] or loop.mix["LDG"])))
+    return lambda step: (ROW_WARPS, lambda loop, depth: 1 if not depth else ceil(width(step), WARP * max(1, loop.mix["STG"] or loop.mix["LDG"])))
 
 
 def _n(step):
@@ -502,6 +512,6 @@ ROW_STEPS = {"pack_rows": _pack, "combine": _combine, "route_topk": lambda step,
              "store_kv": lambda step, rows, n: (2 * rows * _stored(step) * 4, 2 * rows * _stored(step) * 4),
              "select_embedding": lambda step, rows, n: (rows * step.attributes["experts"] * step.attributes["embedding"] * 4, rows * step.attributes["embedding"] * 4)}
 # Steps whose warps are long at a row: rows of a block of threads, and how often it goes round a loop.
-ROW_TRIPS = {"route_topk": _route_trips, "norm_rows": _rows_trips(_n), "map_rows": _rows_trips(_n), "embed_rows": _rows_trips(_n),
+ROW_TRIPS = {"norm_rows": _rows_trips(_n), "map_rows": _rows_trips(_n), "embed_rows": _rows_trips(_n),
              "store_kv": _rows_trips(_stored)}
 TOKEN_STEPS = {"check_ids": "hmoe_ids", "positions": "hmoe_positions", "last_rows": "hmoe_last_rows", "append_mask": "hmoe_append_mask"}

@@ -166,13 +166,22 @@ class Kernel:
         """Blocks of threads that a multiprocessor has room for."""
         return max(1, min(REGISTERS // (threads * -(-self.registers // 8) * 8), SHARED_BYTES // (shared_bytes + SHARED_OF_BLOCK), THREADS // threads))
 
-    def cycles_of_a_warp(self, trips):
-        """What a warp that is alone needs from the kernel's begin to its end. trips(loop, depth): how often it goes round a loop, which is within so many others, each time that
-        it comes there."""
-        def of(loop, depth):
-            return sum(trips(inner, depth) * (cycles_of_one_more(inner.way()) + of(inner, depth + 1)) for inner in loop.inner)
+    def ways_of_a_warp(self, trips):
+        """The loops' ways that a warp goes, and how often each. trips(loop, depth): how often it goes round a loop, which is within so many others, each time that it comes there."""
+        def of(loop, depth, times):
+            for inner in loop.inner:
+                here = times * trips(inner, depth)
+                yield here, inner.way()
+                yield from of(inner, depth + 1, here)
 
-        return cycles(self.whole.way()) + of(self.whole, 0)
+        return list(of(self.whole, 0, 1))
+
+    def cycles_of_a_warp(self, trips, avoid=frozenset()):
+        """What a warp that is alone needs from the kernel's begin to its end, not into blocks to avoid."""
+        return cycles(self.whole.way(avoid=avoid)) + sum(times * cycles_of_one_more(way) for times, way in self.ways_of_a_warp(trips))
+
+    def instructions_of_a_warp(self, trips, avoid=frozenset()):
+        return len(self.whole.way(avoid=avoid)) + sum(times * len(way) for times, way in self.ways_of_a_warp(trips))
 
     @functools.cached_property
     def whole(self):

@@ -197,6 +197,11 @@ MlirValue ir_order_key(ir_builder *ir, MlirValue v) {
   return ir_select(ir, ir_compare_f(ir, IR_EQ, v, v), key, i32_like(ir, v, INT32_MAX));
 }
 
+MlirValue ir_order_key_value(ir_builder *ir, MlirValue key) {
+  MlirValue sign = ir_shift_right(ir, key, ir_i32(ir, 31));
+  return ir_bitcast(ir, ir_xor(ir, key, ir_and(ir, sign, ir_i32(ir, INT32_MAX))), ir->f32);
+}
+
 MlirValue ir_bitcast(ir_builder *ir, MlirValue value, MlirType type) {
   return value_of(ir, "arith.bitcast", type, 1, &value, 0, NULL);
 }

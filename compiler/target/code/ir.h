@@ -89,6 +89,7 @@ MlirValue ir_compare_f(ir_builder *ir, ir_compare how, MlirValue a, MlirValue b)
 /* i32 of f32, scalars or vectors: integers that order as the numbers do. Bits order as integers where they are positive, and the other way round where
  * they are not; 0 and -0 are one key, and NaN is above all. */
 MlirValue ir_order_key(ir_builder *ir, MlirValue v);
+MlirValue ir_order_key_value(ir_builder *ir, MlirValue key); /* of a scalar's key the scalar, 0 of -0 and a NaN of NaN */
 MlirValue ir_select(ir_builder *ir, MlirValue condition, MlirValue yes, MlirValue no);
 MlirValue ir_bitcast(ir_builder *ir, MlirValue value, MlirType type);
 MlirValue ir_extend(ir_builder *ir, MlirValue i32_value); /* to i64, signed */

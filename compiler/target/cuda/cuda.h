@@ -184,7 +184,11 @@ enum { CUDA_ROW_THREADS = 128, CUDA_ROW_WARPS = CUDA_ROW_THREADS / CUDA_WARP };
 enum { CUDA_ROUTE_THREADS = 256, CUDA_ROUTE_WARPS = CUDA_ROUTE_THREADS / CUDA_WARP }; /* of ROUTE: so many tokens are one task */
 void hmoec_cuda_emit_route(hmoec_cuda_emitter *e, const hmoec_route_spec *spec, const hmoec_cuda_task *task);
 int64_t hmoec_cuda_route_shared_bytes(const hmoec_route_spec *spec); /* 0: it does not group */
-/* Groups the rows of what the block's threads, CUDA_ROUTE_THREADS, have chosen, where it is wanted (hmoe/abi_cuda.h). All threads come; group.c. */
+/* Grouping the rows of what the block's threads, CUDA_ROUTE_THREADS, choose of one token a warp at most, where it is wanted (hmoe/abi_cuda.h): all threads come before
+ * anything is chosen; who sees that `chosen`, an i1 each, are a token's experts, i32, says so; all come when what was chosen has been written. group.c. */
+void hmoec_cuda_chosen_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t experts);
+void hmoec_cuda_chosen(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue token, int64_t count, const MlirValue *experts,
+                       const MlirValue *chosen);
 void hmoec_cuda_group_chosen(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t experts, int64_t top_k);
 int64_t hmoec_cuda_chosen_shared_bytes(int64_t experts);
 void hmoec_cuda_emit_combine(hmoec_cuda_emitter *e, const hmoec_combine_spec *spec, const hmoec_cuda_task *task);

@@ -63,6 +63,10 @@ static MlirValue quotient(grouping *g, MlirValue a, MlirValue b) {
   return ir_extend(ir, ir_div_i(ir, ir_truncate(ir, a), ir_truncate(ir, b)));
 }
 
+static MlirValue bits_of(ir_builder *ir, MlirValue i32) {
+  return ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &i32, NULL, (MlirAttribute){NULL});
+}
+
 /* How often threads of the block before this one say yes, and *out_all how often all do; each has `count` votes. Words of shared memory from `at` on are used, one a
  * warp, and again only behind a barrier: two prefixes with words of their own, by turns, are one for each other. All come. */
 static MlirValue prefix_of(grouping *g, const MlirValue *yes, int count, MlirValue at, MlirValue *out_all) {
@@ -71,8 +75,8 @@ static MlirValue prefix_of(grouping *g, const MlirValue *yes, int count, MlirVal
   for (int i = 0; i < count; i++) {
     MlirValue votes = ir_intrinsic(ir, "llvm.nvvm.vote.ballot.sync", ir->i32, 2, (MlirValue[]){ir_i32(ir, -1), yes[i]});
     MlirValue before = ir_and(ir, votes, lower);
-    mine = ir_add_i(ir, mine, ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &before, NULL, (MlirAttribute){NULL}));
-    whole = ir_add_i(ir, whole, ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &votes, NULL, (MlirAttribute){NULL}));
+    mine = ir_add_i(ir, mine, bits_of(ir, before));
+    whole = ir_add_i(ir, whole, bits_of(ir, votes));
   }
   MlirValue sums = ir_at(ir, cuda_shared(g->e, 0), ir->i8, at);
   ir_branch first;
@@ -362,25 +366,58 @@ static void emit_history(hmoec_cuda_emitter *e, const hmoec_cuda_task *task) {
 
 /* ---- of tokens whose experts one block of threads has chosen ---- */
 
-enum { CHOSEN_SUMS_BYTES = 2 * CUDA_ROUTE_WARPS * 4 };
+enum { CHOSEN_SUMS_BYTES = 2 * CUDA_ROUTE_WARPS * 4, CHOSEN_MOST = HMOE_CUDA_GROUP_EXPERTS / CUDA_WARP /* rows of a thread */ };
 
-/* Shared memory: what prefix sums need; then for each expert its rows, and where the next of them goes. */
-int64_t hmoec_cuda_chosen_shared_bytes(int64_t experts) { return CHOSEN_SUMS_BYTES + experts * 4; }
+/* Shared memory: what prefix sums need; then of each expert a bit a token that chose it, and of each where its rows begin. */
+int64_t hmoec_cuda_chosen_shared_bytes(int64_t experts) { return CHOSEN_SUMS_BYTES + 2 * experts * 4; }
 
-/* Where each expert's rows begin takes the place of how many there are, and its blocks are put, a thread an expert. The number of all blocks. */
-static MlirValue put_all_blocks(grouping *g, MlirValue counts, int64_t experts) {
+/* if grouping is wanted { */
+static void wanted_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, ir_branch *out_wanted) {
+  ir_if_begin(&e->ir, out_wanted, cuda_is_null(e, cuda_binding(e, task, HMOE_CUDA_CHOSEN_BLOCKS)), none);
+  ir_if_else(&e->ir, out_wanted, nothing);
+}
+
+void hmoec_cuda_chosen_begin(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t experts) {
+  ir_builder *ir = &e->ir;
+  ir_branch wanted;
+  ir_loop i;
+  wanted_begin(e, task, &wanted);
+  ir_for_begin(ir, &i, task->thread, ir_i64(ir, experts), CUDA_ROUTE_THREADS, 0, NULL);
+  cuda_put(e, cuda_shared(e, CHOSEN_SUMS_BYTES), i.index, ir_i32(ir, 0));
+  ir_for_end(ir, &i, NULL);
+  cuda_barrier(e);
+  ir_if_end(ir, &wanted, nothing);
+}
+
+void hmoec_cuda_chosen(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue token, int64_t count, const MlirValue *experts,
+                       const MlirValue *chosen) {
+  ir_builder *ir = &e->ir;
+  MlirValue tokens = cuda_shared(e, CHOSEN_SUMS_BYTES);
+  ir_branch wanted, branch;
+  wanted_begin(e, task, &wanted);
+  MlirValue bit = ir_shift_left(ir, ir_i32(ir, 1), ir_truncate(ir, token));
+  for (int64_t i = 0; i < count; i++) {
+    ir_if_begin(ir, &branch, chosen[i], none);
+    cuda_atomic_add(e, ir_at(ir, tokens, ir->i32, ir_extend(ir, experts[i])), bit); /* no token chooses an expert twice */
+    cuda_if_end(e, &branch);
+  }
+  ir_if_end(ir, &wanted, nothing);
+}
+
+/* Where each expert's rows begin, and its blocks are put, a thread an expert. The number of all blocks. */
+static MlirValue put_all_blocks(grouping *g, MlirValue tokens, MlirValue firsts, int64_t experts) {
   ir_builder *ir = &g->e->ir;
   MlirValue all_experts = ir_i64(ir, experts), before[2], all[2];
   ir_loop c, b; /* carries rows and blocks of the experts before */
   ir_for_begin(ir, &c, g->zero, all_experts, CUDA_ROUTE_THREADS, 2, (MlirValue[]){g->zero, g->zero});
   MlirValue expert = ir_add_i(ir, c.index, g->task->thread), real = ir_compare_i(ir, IR_LT, expert, all_experts);
-  MlirValue counted = to_i64(ir, cuda_i32(g->e, counts, ir_min_i(ir, expert, ir_i64(ir, experts - 1))));
-  MlirValue rows = ir_select(ir, real, counted, g->zero), count = blocks_of(g, rows);
+  MlirValue chose = cuda_i32(g->e, tokens, ir_min_i(ir, expert, ir_i64(ir, experts - 1)));
+  MlirValue rows = ir_select(ir, real, to_i64(ir, bits_of(ir, chose)), g->zero), count = blocks_of(g, rows);
   cuda_prefix_sums(g->e, g->task, CUDA_ROUTE_THREADS, 2, (MlirValue[]){rows, count}, before, all);
   MlirValue row = ir_add_i(ir, c.args[0], before[0]), first = ir_add_i(ir, c.args[1], before[1]);
   ir_branch there;
   ir_if_begin(ir, &there, real, none);
-  cuda_put(g->e, counts, expert, ir_truncate(ir, row));
+  cuda_put(g->e, firsts, expert, ir_truncate(ir, row));
   ir_for_begin(ir, &b, g->zero, count, 1, 0, NULL);
   MlirValue begin = quotient(g, ir_mul_i(ir, rows, b.index), count);
   MlirValue end = quotient(g, ir_mul_i(ir, rows, ir_add_i(ir, b.index, g->one)), count);
@@ -389,37 +426,6 @@ static MlirValue put_all_blocks(grouping *g, MlirValue counts, int64_t experts) 
   cuda_if_end(g->e, &there);
   ir_for_end(ir, &c, (MlirValue[]){ir_add_i(ir, c.args[0], all[0]), ir_add_i(ir, c.args[1], all[1])});
   return c.args[1];
-}
-
-/* Rows in order, a lane a row, by the first warp: those of one expert that lanes have at a time go side by side behind the earlier ones. */
-static void put_all_rows(grouping *g, MlirValue next) {
-  ir_builder *ir = &g->e->ir;
-  MlirValue lower = ir_intrinsic(ir, "llvm.nvvm.read.ptx.sreg.lanemask.lt", ir->i32, 0, NULL), zero = ir_i32(ir, 0);
-  ir_branch mine, first;
-  ir_loop c;
-  ir_if_begin(ir, &mine, ir_compare_i(ir, IR_EQ, g->task->warp, g->zero), none);
-  ir_for_begin(ir, &c, g->zero, g->task->rows, CUDA_WARP, 0, NULL);
-  MlirValue row = ir_add_i(ir, c.index, g->task->lane), exists = ir_compare_i(ir, IR_LT, row, g->task->rows);
-  MlirValue expert = expert_at(g, g->indices, ir_min_i(ir, row, ir_sub_i(ir, g->task->rows, g->one)));
-  MlirValue key = ir_select(ir, exists, ir_truncate(ir, expert), ir_i32(ir, -1));
-  MlirValue mates = ir_intrinsic(ir, "llvm.nvvm.match.any.sync.i32", ir->i32, 2, (MlirValue[]){ir_i32(ir, -1), key});
-  MlirValue earlier = ir_and(ir, mates, lower);
-  MlirValue before = ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &earlier, NULL, (MlirAttribute){NULL});
-  MlirValue count = ir_op(ir, "llvm.intr.ctpop", ir->i32, 1, &mates, NULL, (MlirAttribute){NULL});
-  MlirValue at = cuda_i32(g->e, next, expert);
-  cuda_warp_barrier(g->e);
-  ir_if_begin(ir, &first, ir_and(ir, exists, ir_compare_i(ir, IR_EQ, before, zero)), none);
-  cuda_put(g->e, next, expert, ir_add_i(ir, at, count));
-  cuda_if_end(g->e, &first);
-  const chunk_row r = {.row = row,
-                       .is_mine = exists,
-                       .keeps = exists,
-                       .kept_before = to_i64(ir, ir_add_i(ir, at, before)),
-                       .dropped_before = g->zero};
-  put_row(g, &r, &(places){g->zero, g->zero});
-  cuda_warp_barrier(g->e);
-  ir_for_end(ir, &c, NULL);
-  cuda_if_end(g->e, &mine);
 }
 
 void hmoec_cuda_group_chosen(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t experts, int64_t top_k) {
@@ -437,24 +443,31 @@ void hmoec_cuda_group_chosen(hmoec_cuda_emitter *e, const hmoec_cuda_task *task,
                 .row_gate = cuda_binding(e, task, HMOE_CUDA_CHOSEN_ROW_GATE),
                 .zero = ir_i64(ir, 0),
                 .one = ir_i64(ir, 1)};
-  MlirValue counts = cuda_shared(e, CHOSEN_SUMS_BYTES);
-  ir_branch unwanted;
-  ir_loop i;
-  ir_if_begin(ir, &unwanted, cuda_is_null(e, g.blocks), none);
-  ir_if_else(ir, &unwanted, nothing);
-  ir_for_begin(ir, &i, task->thread, g.dims[EXPERTS], CUDA_ROUTE_THREADS, 0, NULL);
-  cuda_put(e, counts, i.index, ir_i32(ir, 0));
-  ir_for_end(ir, &i, NULL);
+  MlirValue tokens = cuda_shared(e, CHOSEN_SUMS_BYTES), firsts = cuda_shared(e, CHOSEN_SUMS_BYTES + experts * 4);
+  chunk_row mine[CHOSEN_MOST];
+  MlirValue of[CHOSEN_MOST], last = ir_sub_i(ir, rows.rows, g.one);
+  int64_t count = (top_k * CUDA_ROUTE_WARPS + CUDA_ROUTE_THREADS - 1) / CUDA_ROUTE_THREADS;
+  ir_branch wanted;
+  wanted_begin(e, task, &wanted);
   cuda_barrier(e);
-  ir_for_begin(ir, &i, task->thread, rows.rows, CUDA_ROUTE_THREADS, 0, NULL);
-  cuda_atomic_add(e, ir_at(ir, counts, ir->i32, expert_at(&g, g.indices, i.index)), ir_i32(ir, 1));
-  ir_for_end(ir, &i, NULL);
-  cuda_barrier(e);
-  MlirValue blocks = put_all_blocks(&g, counts, experts);
+  for (int64_t i = 0; i < count; i++) { /* asked for before places are known */
+    MlirValue row = ir_add_i(ir, task->thread, ir_i64(ir, i * CUDA_ROUTE_THREADS)), at = ir_min_i(ir, row, last);
+    of[i] = expert_at(&g, g.indices, at);
+    mine[i] = (chunk_row){
+        .row = row, .is_mine = ir_compare_i(ir, IR_LE, row, last), .dropped_before = g.zero, .gate = cuda_f32(e, g.gates, at)};
+    mine[i].keeps = mine[i].is_mine;
+  }
+  MlirValue blocks = put_all_blocks(&g, tokens, firsts, experts);
   cuda_put_blocks_header(e, &rows, g.blocks, blocks, g.dims[EXPERTS]);
   cuda_barrier(e);
-  put_all_rows(&g, counts);
-  ir_if_end(ir, &unwanted, nothing);
+  for (int64_t i = 0; i < count; i++) {
+    mine[i].token = quotient(&g, mine[i].row, g.dims[TOP_K]);
+    MlirValue earlier = ir_sub_i(ir, ir_shift_left(ir, ir_i32(ir, 1), ir_truncate(ir, mine[i].token)), ir_i32(ir, 1));
+    MlirValue before = bits_of(ir, ir_and(ir, cuda_i32(e, tokens, of[i]), earlier));
+    mine[i].kept_before = to_i64(ir, ir_add_i(ir, cuda_i32(e, firsts, of[i]), before));
+    put_row(&g, &mine[i], &(places){g.zero, g.zero});
+  }
+  ir_if_end(ir, &wanted, nothing);
 }
 
 const hmoec_cuda_step hmoec_cuda_group_steps[] = {

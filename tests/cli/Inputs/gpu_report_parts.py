@@ -1,5 +1,7 @@
 """gpu_report_parts.py TOOLS: the parts of tools/gpu-report on machine code and plans that are written here: what a rule forbids is seen, and nothing else."""
+import collections
 import sys
+import types
 
 sys.path.insert(0, sys.argv[1])
 from gpu_report import attention, model, plan, rules, sass
@@ -74,9 +76,24 @@ expect([sass.cycles_of_one_more(tuple(copies(left))) for left in ("0x0", "0x1")]
 # A kernel as a whole: what is run once, and loops as often as they are gone round.
 whole = kernel(["MOV R1,R2", "FADD R3,R3,R3", "LDG.E R2,[R9.64]", "P0 BRA 0x20", "P1 BRA 0x10", "EXIT "])
 expect([whole.cycles_of_a_warp(lambda loop, depth: (3, 5)[depth]), whole.registers], [4 + 3 * (4 + 5 * 4), 10], "a warp's way through a kernel")
+expect(whole.instructions_of_a_warp(lambda loop, depth: (3, 5)[depth]), 2 + 3 * (2 + 5 * 2), "instructions of a warp's way")
+past = kernel(["P0 BRA 0x20", "BAR.SYNC 0x0", "EXIT "])
+expect([past.instructions_of_a_warp(None, frozenset(avoid)) for avoid in ((), past.blocks[1:2])], [3, 2], "a way past a barrier")
 expect([whole.blocks_at_once(*block) for block in ((128, 0), (128, 98 << 10), (256, 227 << 10), (1024, 1 << 10))], [16, 2, 1, 2], "blocks of threads at once")
 expect([model.port_cycles(sass.Instruction(0, "", op, "", 1, 7, 7, 0), 8) for op in ("LDG.E.128", "LDG.E", "LDS.128", "STS.64", "LDS", "LDGSTS.E.BYPASS.128", "FADD")],
        [8, 8, 4, 2, 1, 4, 0], "cycles of the first-level cache")
+
+
+
+def loop(within=(), **mix):
+    return types.SimpleNamespace(mix=collections.Counter(mix), within=within)
+
+
+# How often a warp that routes goes round its loops: rows, rounds, experts that are read again, gates; those that group go over experts and their blocks.
+ROUTES = [(loop(REDUX=6), 0), (loop(REDUX=2), 1), (loop([loop(LDG=1)], REDUX=3), 1), (loop(LDG=4), 2), (loop(LDG=1, STG=1), 1), (loop(BAR=2, STS=3), 0), (loop(STG=4), 1), (loop(STS=4), 0)]
+for groups, wanted in ((True, [1, 3, 6, 3, 1, 2, 1, 1]), (False, [1, 3, 6, 3, 1, 0, 0, 0])):
+    trips = model._route_trips(types.SimpleNamespace(attributes={"experts": 300, "top_k": 6}), groups)
+    expect([trips(*each) for each in ROUTES], wanted, "trips of routing")
 
 # A jump that warps take whose lanes have gone apart is none of a way's: what it leads to is run by nobody.
 apart = kernel(["MOV R1,R2", "BRA.DIV UR4,0x50", "FADD R3,R3,R3", "P0 BRA 0x0", "EXIT ", "LDG.E R2,[R9.64]", "BRA 0x20"])
