@@ -98,6 +98,39 @@ plan_memory *plan_blocks(planner *p, int64_t dim) {
   return blocks;
 }
 
+/* The step behind which tokens can be grouped by the sets in `indices`: that which chooses them, and groups them by expert, too. Null: it is not there, or steps of a
+ * loop are in between. */
+static MlirOperation choice_before(planner *p, MlirOperation step, MlirValue indices) {
+  MlirOperation choice = {NULL}, before = {NULL};
+  for (MlirOperation op = mlirBlockGetFirstOperation(p->out.block[PLAN_RUN]); !mlirOperationEqual(op, step);
+       op = mlirOperationGetNextInBlock(op)) {
+    if (hmoec_op_is(op, "hmk.buffer")) continue;
+    bool is_choice = hmoec_op_is(op, "hmk.route_topk") && mlirValueEqual(mlirOperationGetOperand(op, 1), indices);
+    bool groups = hmoec_op_is(op, "hmk.group_tokens") && !mlirOperationIsNull(before) && mlirOperationEqual(before, choice);
+    if (is_choice || groups) choice = op;
+    if (hmoec_op_is(op, "hmk.loop")) choice = (MlirOperation){NULL};
+    before = op;
+  }
+  return choice;
+}
+
+/* Moves a step, and the buffers that nobody had before it, to where its indices are known: what stands between need not be over before it begins, on devices that
+ * overlap steps. */
+static void move_behind_choice(planner *p, MlirOperation step) {
+  MlirOperation choice = choice_before(p, step, mlirOperationGetOperand(step, 0)), at = choice;
+  if (mlirOperationIsNull(choice)) return;
+  for (MlirOperation next, op = mlirOperationGetNextInBlock(choice); !mlirOperationEqual(op, step); op = next) {
+    next = mlirOperationGetNextInBlock(op);
+    bool own = false;
+    for (intptr_t i = 0; i < mlirOperationGetNumOperands(step); i++)
+      own |= hmoec_op_is(op, "hmk.buffer") && mlirValueEqual(mlirOperationGetOperand(step, i), mlirOperationGetResult(op, 0));
+    if (!own) continue;
+    mlirOperationMoveAfter(op, at);
+    at = op;
+  }
+  mlirOperationMoveAfter(step, at);
+}
+
 plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t experts, const char *mode) {
   bool sets = !mlirValueIsNull(indices);
   int64_t top_k = sets ? hmoec_value_shape(indices).dims[1] : 1;
@@ -117,7 +150,8 @@ plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t exper
   plan_int(&step, "experts", experts);
   plan_int(&step, "top_k", top_k);
   plan_string(&step, "mode", mode);
-  plan_step_end(&step);
+  MlirOperation op = plan_step_end(&step);
+  if (sets) move_behind_choice(p, op);
   return grouping;
 }
 
@@ -125,6 +159,26 @@ plan_grouping plan_group_selections(planner *p, MlirValue indices, int64_t exper
 typedef struct generated {
   plan_memory *part[4];
 } generated;
+
+/* The last step, where it adds up the slots of tokens into y, which nothing was in before; else null. */
+static MlirOperation combine_at_end(planner *p, const plan_memory *y) {
+  MlirOperation last = {NULL};
+  for (MlirOperation op = mlirBlockGetFirstOperation(p->out.block[PLAN_RUN]); !mlirOperationIsNull(op);
+       op = mlirOperationGetNextInBlock(op))
+    if (!hmoec_op_is(op, "hmk.buffer")) last = op;
+  bool is_it = !mlirOperationIsNull(last) && hmoec_op_is(last, "hmk.combine") && !hmoec_op_int(last, "accumulate") &&
+               mlirValueEqual(mlirOperationGetOperand(last, 1), y->value[PLAN_RUN]);
+  return is_it ? last : (MlirOperation){NULL};
+}
+
+/* It goes behind what now writes y first, and adds to that: its slots are waited for when there is nothing else to do. */
+static void combine_later(planner *p, MlirOperation combine) {
+  MlirOperation last = combine;
+  for (MlirOperation op = combine; !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) last = op;
+  mlirOperationSetAttributeByName(combine, mlirStringRefCreateFromCString("accumulate"),
+                                  mlirIntegerAttrGet(mlirIntegerTypeGet(p->out.context, 64), 1));
+  mlirOperationMoveAfter(combine, last);
+}
 
 /* y[t] (+)= relu(x[t] D[g] + beta[g]) U[g] + gamma[g], rows sorted by group. */
 static void apply(planner *p, const plan_generator *g, const generated *weights, const plan_grouping *grouping, MlirValue x_value,
@@ -146,12 +200,13 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
   if (g->biases) down.bias = plan_at(weights->part[PLAN_BETA]);
   bool accumulate;
   plan_place y = plan_destination(p, result, rows, &accumulate);
+  MlirOperation combine = accumulate ? combine_at_end(p, y.memory) : (MlirOperation){NULL};
   plan_matmul up = plan_matmul_init(p, PLAN_RUN, rows, format, b, h, z);
   plan_matmul_into(&up, y);
   up.b = plan_at(weights->part[PLAN_UP]);
   up.blocks = plan_at(grouping->blocks);
   up.scatter = plan_at(grouping->row_token);
-  up.spec.accumulate = accumulate;
+  up.spec.accumulate = accumulate && mlirOperationIsNull(combine);
   if (g->biases) up.bias = plan_at(weights->part[PLAN_GAMMA]);
   down.spec.few_rows = up.spec.few_rows = packs && !packs_sets;
   if (grouping->sets) {
@@ -160,6 +215,7 @@ static void apply(planner *p, const plan_generator *g, const generated *weights,
     plan_matmul_emit(p, &down);
     plan_matmul_emit(p, &up);
   }
+  if (!mlirOperationIsNull(combine)) combine_later(p, combine);
 }
 
 static int parts_of(const plan_generator *g) { return g->biases ? 4 : 2; }

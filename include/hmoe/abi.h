@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HMOE_ABI_VERSION 7u
+#define HMOE_ABI_VERSION 8u
 #define HMOE_PLAN_MAGIC 0x4e4c5048u /* "HPLN" */
 #define HMOE_NONE 0xffffffffu
 #define HMOE_TOP_K_MAX 4096         /* experts of a token: grouping sorts them on the stack */

@@ -20,7 +20,7 @@
 
 enum { HMOE_CUDA_BINDINGS_MAX = 16, HMOE_CUDA_DIMS_MAX = 8 };
 /* Of column_steps of a function; the bits above say what follows. Of a kernel over rows: as many tasks at most share a block of them; 0: one. */
-enum { HMOE_CUDA_COLUMN_STEPS = (1 << 26) - 1 };
+enum { HMOE_CUDA_COLUMN_STEPS = (1 << 25) - 1 };
 /* There: as many blocks of threads as there are multiprocessors, or tasks where they are fewer, share all of them. */
 enum { HMOE_CUDA_PERSISTENT = 1 << 30 };
 /* There, too: tasks may share a block's rows as well, 4 at a time, and 8 columns at a time. What has no share does nothing. */
@@ -35,8 +35,8 @@ enum {
   HMOE_CUDA_PART_KEYS = 64,
   HMOE_CUDA_PARTS_AT_ONCE = 8
 };
-/* There, too: all code of the image, of steps that are no kernels as well, waits in every thread for the launch before, before it touches memory of the device:
- * it may be launched while that one still runs. */
+/* There, too: all code of the image, of steps that are no kernels as well, waits in every thread for the launch before, before it touches memory of the device, but
+ * for what it reads early, and only then lets the next launch begin: it may be launched while that one still runs, and all others before that have ended. */
 enum { HMOE_CUDA_WAITS = 1 << 27 };
 /* There, too, of choosing experts: launched with one task, it groups the rows as well, without a capacity, where HMOE_CUDA_CHOSEN_BLOCKS is bound; dims[0] is then the
  * row_block of GROUP. Gates are its own. */
@@ -49,6 +49,14 @@ enum {
   HMOE_CUDA_CHOSEN_ROW_SLOT,
   HMOE_CUDA_CHOSEN_ROW_GATE
 };
+/* There, too, of products: what the call says is older than the launch before is read before that has ended. */
+enum { HMOE_CUDA_READS_EARLY = 1 << 25, HMOE_CUDA_RIGHT_OPERAND = 1 /* a binding */ };
+enum {
+  HMOE_CUDA_EARLY_NOTHING,
+  HMOE_CUDA_EARLY_WEIGHTS, /* blocks and right operand; then there is no count */
+  HMOE_CUDA_EARLY_ALL /* and the rows, with what says which they are and normalises them: all that is read before something is written */
+};
+#define HMOE_CUDA_ROW_BINDINGS {0, 4, 11, 12}
 enum { HMOE_CUDA_PLANE = 64 };
 enum { HMOE_CUDA_GROUP_EXPERTS = 1024 }; /* rows of so many experts, or sets, at most are grouped by one launch */
 enum {
@@ -76,6 +84,7 @@ typedef struct hmoe_cuda_call {
   int64_t blocks; /* most blocks that there may be of these rows */
   int64_t dims[HMOE_CUDA_DIMS_MAX];
   uint64_t count; /* where the device has how many of the rows there are: the address of an i32; 0: all */
+  uint64_t early; /* HMOE_CUDA_EARLY_... */
 } hmoe_cuda_call;
 
 #endif

@@ -77,6 +77,7 @@ typedef struct hmoe_cuda_workspace {
   CUstream queued; /* its stream; NULL: it has ended */
   CUgraphExec graph; /* of the latest run's launches; NULL: none, or not asked for */
   bool follows; /* what was queued last in `launches` is a kernel of the run at hand */
+  const hmoe_plan_step *latest; /* the step that launched it; NULL: it is none of the plan's */
   const hmoe_plan_step *grouped; /* the next step, a GROUP, where a launch has done it already; else NULL */
   bool stale; /* the first word is of an earlier run: to be written anew before a step looks at it */
   CUdeviceptr chunk_blocks; /* in a loop over groups: its blocks buffer; else 0 */
@@ -93,9 +94,9 @@ typedef struct hmoe_cuda_bound {
 /* Their addresses to the call's buffers. */
 HMOE_MUST_USE hmoe_status hmoe_cuda_bind(const hmoe_run *run, const hmoe_plan_step *step, const hmoe_cuda_bound *bindings,
                                          size_t count, hmoe_cuda_call *call);
-/* On the run's stream; of no tasks nothing. */
-HMOE_MUST_USE hmoe_status hmoe_cuda_launch(const hmoe_run *run, CUfunction function, uint64_t tasks, uint32_t threads,
-                                           hmoe_cuda_call *call);
+/* On the run's stream; of no tasks nothing. step: NULL: none of the plan's. */
+HMOE_MUST_USE hmoe_status hmoe_cuda_launch(const hmoe_run *run, const hmoe_plan_step *step, CUfunction function, uint64_t tasks,
+                                           uint32_t threads, hmoe_cuda_call *call);
 
 hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cuda_step_loop(hmoe_run *run, const hmoe_plan_step *step);

@@ -18,6 +18,7 @@ hmoe_status hmoe_cuda_steps_begin(hmoe_run *run) {
   hmoe_cuda_workspace *workspace = run->workspace->own;
   workspace->launches = own->graphs ? workspace->stream : workspace->ordered;
   workspace->follows = false;
+  workspace->latest = NULL;
   workspace->grouped = NULL;
   HMOE_TRY(hmoe_cuda_take_caches(run));
   if (!own->graphs) return HMOE_OK;

@@ -101,8 +101,8 @@ static hmoe_status run_chunk(hmoe_run *run, const hmoe_plan_step *step, uint64_t
   uint32_t body = (uint32_t)(step - run->steps) + 1;
   const int64_t sizes[] = {(int64_t)first, loop->chunk, loop->top_k, (int64_t)slots};
   memcpy(call->dims, sizes, sizeof sizes);
-  if (cached) HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_LOOP_FIND], (groups + WARPS - 1) / WARPS, THREADS, call));
-  HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_LOOP_CHUNK], 1, THREADS, call));
+  if (cached) HMOE_TRY(hmoe_cuda_launch(run, step, own->code[HMOE_CUDA_LOOP_FIND], (groups + WARPS - 1) / WARPS, THREADS, call));
+  HMOE_TRY(hmoe_cuda_launch(run, step, own->code[HMOE_CUDA_LOOP_CHUNK], 1, THREADS, call));
   if (!run->in_rows) run->items_done = first;
   HMOE_TRY(hmoe_run_set_dims(run, HMOE_DIM_MISSING, (int64_t)groups));
   return hmoe_run_steps(run, body, body + loop->steps);

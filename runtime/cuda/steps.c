@@ -27,20 +27,23 @@ static CUresult queue_launch(hmoe_cuda_model *own, hmoe_cuda_workspace *workspac
   return own->driver->cuLaunchKernel(function, tasks, 1, 1, threads, 1, 1, shared_bytes, workspace->launches, arguments, NULL);
 }
 
-static hmoe_status launch_with(const hmoe_run *run, CUfunction function, uint64_t tasks, uint32_t threads, uint32_t shared_bytes,
-                               hmoe_cuda_call *call) {
+static hmoe_status launch_with(const hmoe_run *run, const hmoe_plan_step *step, CUfunction function, uint64_t tasks,
+                               uint32_t threads, uint32_t shared_bytes, hmoe_cuda_call *call) {
   hmoe_cuda_model *own = hmoe_cuda_own(run->model);
   void *arguments[] = {call};
   if (!tasks) return HMOE_OK;
   if (!function) return hmoe_fail(HMOE_INCOMPATIBLE, "the image %s has no code for a step of this run", own->image->version);
   if (tasks > INT32_MAX) return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu tasks", (unsigned long long)tasks);
   const char *queued_by = NULL;
-  CUresult result = queue_launch(own, run->workspace->own, function, (unsigned)tasks, threads, shared_bytes, arguments, &queued_by);
+  hmoe_cuda_workspace *workspace = run->workspace->own;
+  workspace->latest = step;
+  CUresult result = queue_launch(own, workspace, function, (unsigned)tasks, threads, shared_bytes, arguments, &queued_by);
   return result == CUDA_SUCCESS ? HMOE_OK : hmoe_cuda_failed(own->driver, queued_by, NULL, result);
 }
 
-hmoe_status hmoe_cuda_launch(const hmoe_run *run, CUfunction function, uint64_t tasks, uint32_t threads, hmoe_cuda_call *call) {
-  return launch_with(run, function, tasks, threads, 0, call);
+hmoe_status hmoe_cuda_launch(const hmoe_run *run, const hmoe_plan_step *step, CUfunction function, uint64_t tasks, uint32_t threads,
+                             hmoe_cuda_call *call) {
+  return launch_with(run, step, function, tasks, threads, 0, call);
 }
 
 static void set_buffer(hmoe_cuda_call *call, uint32_t binding, const void *memory) {
@@ -148,6 +151,44 @@ static const hmoe_plan_step *find_grouping(const hmoe_run *run, const hmoe_plan_
   return next;
 }
 
+/* Whether a step might write a buffer: it binds it, but for the blocks that a kernel goes by. */
+static bool may_write(const hmoe_run *run, const hmoe_plan_step *step, const hmoe_plan_buffer *buffer) {
+  const hmoe_step_kernel *kernel = hmoe_run_fields(run, step);
+  bool has_blocks = step->kind == HMOE_STEP_KERNEL && kernel->grid == HMOE_GRID_BLOCKS;
+  const hmoe_plan_binding *bindings = HMOE_PLAN_ARRAY(run->model->plan, step->bindings, hmoe_plan_binding);
+  for (uint32_t i = 0; i < step->bindings.count; i++) {
+    if (bindings[i].buffer == HMOE_NONE || (has_blocks && i == kernel->blocks_binding)) continue;
+    const hmoe_plan_buffer *bound = &run->buffers[bindings[i].buffer];
+    if (bound->kind == buffer->kind && bound->index == buffer->index) return true;
+  }
+  return false;
+}
+
+/* Whether what a step binds is older than the launch before, which may not have ended: weights and inputs are older than the run, workspace is where the step that
+ * launched it, and a grouping that it did as well, do not write. */
+static bool is_older(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding) {
+  const hmoe_cuda_workspace *workspace = run->workspace->own;
+  const hmoe_plan_binding *bindings = HMOE_PLAN_ARRAY(run->model->plan, step->bindings, hmoe_plan_binding);
+  if (binding >= step->bindings.count || bindings[binding].buffer == HMOE_NONE) return true;
+  const hmoe_plan_buffer *buffer = &run->buffers[bindings[binding].buffer];
+  if (buffer->kind == HMOE_BUFFER_WEIGHT || buffer->kind == HMOE_BUFFER_INPUT) return true;
+  if (buffer->kind != HMOE_BUFFER_WORKSPACE || !workspace->latest || may_write(run, workspace->latest, buffer)) return false;
+  const hmoe_plan_step *next = workspace->latest + 1;
+  bool grouped = (uint64_t)(next - run->steps) < run->entry->steps.count && next->kind == HMOE_STEP_GROUP;
+  return !grouped || !may_write(run, next, buffer);
+}
+
+/* What of a call's memory a kernel may read before the launch before has ended. */
+static uint64_t readable_early(const hmoe_run *run, const hmoe_plan_step *step, const hmoe_cuda_call *call) {
+  const hmoe_step_kernel *kernel = hmoe_run_fields(run, step);
+  bool blocks = kernel->grid != HMOE_GRID_BLOCKS || is_older(run, step, kernel->blocks_binding);
+  if (call->count || !blocks || !is_older(run, step, HMOE_CUDA_RIGHT_OPERAND)) return HMOE_CUDA_EARLY_NOTHING;
+  static const uint32_t rows[] = HMOE_CUDA_ROW_BINDINGS;
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    if (!is_older(run, step, rows[i])) return HMOE_CUDA_EARLY_WEIGHTS;
+  return HMOE_CUDA_EARLY_ALL;
+}
+
 hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   const hmoe_step_kernel *kernel = hmoe_run_fields(run, step);
   const hmoe_cuda_model *own = hmoe_cuda_own(run->model);
@@ -176,14 +217,16 @@ hmoe_status hmoe_cuda_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
   }
   uint32_t shared_bytes = function->scratch_bytes > HMOE_CUDA_OWN_SHARED_BYTES ? (uint32_t)function->scratch_bytes : 0;
   if (function->column_steps & HMOE_CUDA_GROUPS && tasks == 1) workspace->grouped = find_grouping(run, step, &call);
+  if (function->column_steps & HMOE_CUDA_READS_EARLY) call.early = readable_early(run, step, &call);
   uint64_t shares =
       function->column_steps & HMOE_CUDA_SHARES_KEYS ? choose_shares(&call, tasks, (uint64_t)own->multiprocessors) : 1;
   if (shares > 1) {
     call.splits = (int64_t)shares;
-    HMOE_TRY(launch_with(run, own->functions[kernel->kernel], hmoe_mul(tasks, shares), function->threads, shared_bytes, &call));
+    HMOE_TRY(
+        launch_with(run, step, own->functions[kernel->kernel], hmoe_mul(tasks, shares), function->threads, shared_bytes, &call));
     call.splits = 0;
   }
-  return launch_with(run, own->functions[kernel->kernel], tasks, function->threads, shared_bytes, &call);
+  return launch_with(run, step, own->functions[kernel->kernel], tasks, function->threads, shared_bytes, &call);
 }
 
 /* Whether the image has code for all kernels among steps [begin, end). */
@@ -219,11 +262,11 @@ hmoe_status hmoe_cuda_step_group(hmoe_run *run, const hmoe_plan_step *step) {
   if (workspace->grouped == step) return workspace->grouped = NULL, HMOE_OK;
   HMOE_TRY(bind_group(run, step, &call, &once));
   uint64_t rows = (uint64_t)call.rows;
-  if (!once) HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_GROUP_COUNT], group->experts, GROUP_THREADS, &call));
-  HMOE_TRY(
-      hmoe_cuda_launch(run, own->code[once ? HMOE_CUDA_GROUP_ONCE : HMOE_CUDA_GROUP_WRITE], group->experts, GROUP_THREADS, &call));
+  if (!once) HMOE_TRY(hmoe_cuda_launch(run, step, own->code[HMOE_CUDA_GROUP_COUNT], group->experts, GROUP_THREADS, &call));
+  HMOE_TRY(hmoe_cuda_launch(run, step, own->code[once ? HMOE_CUDA_GROUP_ONCE : HMOE_CUDA_GROUP_WRITE], group->experts,
+                            GROUP_THREADS, &call));
   if (!call.buffers[HMOE_BIND_GROUP_HISTORY]) return HMOE_OK;
-  return hmoe_cuda_launch(run, own->code[HMOE_CUDA_GROUP_HISTORY], (rows + GROUP_THREADS - 1) / GROUP_THREADS, GROUP_THREADS,
+  return hmoe_cuda_launch(run, step, own->code[HMOE_CUDA_GROUP_HISTORY], (rows + GROUP_THREADS - 1) / GROUP_THREADS, GROUP_THREADS,
                           &call);
 }
 
@@ -249,14 +292,15 @@ hmoe_status hmoe_cuda_step_group_sets(hmoe_run *run, const hmoe_plan_step *step)
   const int64_t sizes[] = {group->experts, group->top_k, group->row_block, (int64_t)sets, !ranks};
   memcpy(call.dims, sizes, sizeof sizes);
   uint64_t tasks = (tokens + GROUP_THREADS - 1) / GROUP_THREADS;
-  if (each) return hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_TOKEN], hmoe_max(tasks, 1), GROUP_THREADS, &call);
-  if (tasks <= 1) return hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_FEW], 1, GROUP_THREADS, &call);
+  if (each) return hmoe_cuda_launch(run, step, own->code[HMOE_CUDA_SETS_TOKEN], hmoe_max(tasks, 1), GROUP_THREADS, &call);
+  if (tasks <= 1) return hmoe_cuda_launch(run, step, own->code[HMOE_CUDA_SETS_FEW], 1, GROUP_THREADS, &call);
   if (ranks && sets <= HMOE_CUDA_GROUP_EXPERTS && tokens <= HMOE_CUDA_RANKED_TOKENS &&
       (uint64_t)group->experts * group->top_k <= HMOE_CUDA_RANKED_MEMBERS)
-    return hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_ONCE], sets, GROUP_THREADS, &call);
-  HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_SORT], tasks, GROUP_THREADS, &call));
-  HMOE_TRY(hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_PLACE], (tokens + GROUP_WARPS - 1) / GROUP_WARPS, GROUP_THREADS, &call));
-  return hmoe_cuda_launch(run, own->code[HMOE_CUDA_SETS_BLOCK], 1, GROUP_THREADS, &call);
+    return hmoe_cuda_launch(run, step, own->code[HMOE_CUDA_SETS_ONCE], sets, GROUP_THREADS, &call);
+  HMOE_TRY(hmoe_cuda_launch(run, step, own->code[HMOE_CUDA_SETS_SORT], tasks, GROUP_THREADS, &call));
+  HMOE_TRY(
+      hmoe_cuda_launch(run, step, own->code[HMOE_CUDA_SETS_PLACE], (tokens + GROUP_WARPS - 1) / GROUP_WARPS, GROUP_THREADS, &call));
+  return hmoe_cuda_launch(run, step, own->code[HMOE_CUDA_SETS_BLOCK], 1, GROUP_THREADS, &call);
 }
 
 /* ---- tokens ---- */
@@ -264,14 +308,16 @@ hmoe_status hmoe_cuda_step_group_sets(hmoe_run *run, const hmoe_plan_step *step)
 enum { TROUBLE = HMOE_CUDA_BINDINGS_MAX - 1, PLACE_BITS = 40 };
 
 /* So many elements a block of threads: one each, or one a warp. */
-static hmoe_status launch_elements(hmoe_run *run, hmoe_cuda_code code, uint64_t elements, uint64_t of_block, hmoe_cuda_call *call) {
+static hmoe_status launch_elements(hmoe_run *run, const hmoe_plan_step *step, hmoe_cuda_code code, uint64_t elements,
+                                   uint64_t of_block, hmoe_cuda_call *call) {
   const hmoe_cuda_workspace *workspace = run->workspace->own;
   if (elements >> PLACE_BITS)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu elements", (unsigned long long)elements);
   call->rows = (int64_t)elements;
   call->splits = 1;
   call->buffers[TROUBLE] = workspace->trouble;
-  return hmoe_cuda_launch(run, hmoe_cuda_own(run->model)->code[code], (elements + of_block - 1) / of_block, GROUP_THREADS, call);
+  return hmoe_cuda_launch(run, step, hmoe_cuda_own(run->model)->code[code], (elements + of_block - 1) / of_block, GROUP_THREADS,
+                          call);
 }
 
 hmoe_status hmoe_cuda_step_ids(hmoe_run *run, const hmoe_plan_step *step) {
@@ -283,7 +329,7 @@ hmoe_status hmoe_cuda_step_ids(hmoe_run *run, const hmoe_plan_step *step) {
   hmoe_cuda_call call = {.dims = {ids->element_bytes, (int64_t)ids->limit, ids->fill, step - run->steps}};
   set_buffer(&call, HMOE_BIND_IDS_SOURCE, source);
   set_buffer(&call, HMOE_BIND_IDS_DESTINATION, destination);
-  return launch_elements(run, HMOE_CUDA_IDS, count, GROUP_THREADS, &call);
+  return launch_elements(run, step, HMOE_CUDA_IDS, count, GROUP_THREADS, &call);
 }
 
 /* Dims, and the mask's and the other binding's memory, of a step over rows of tokens. other_elements: UINT64_MAX: [rows][length]. */
@@ -310,7 +356,7 @@ hmoe_status hmoe_cuda_step_positions(hmoe_run *run, const hmoe_plan_step *step) 
                        &tokens, &call));
   call.dims[4] = (int64_t)positions->limit;
   call.dims[5] = step - run->steps;
-  return launch_elements(run, HMOE_CUDA_POSITIONS, hmoe_mul(tokens.rows, tokens.length), GROUP_WARPS, &call);
+  return launch_elements(run, step, HMOE_CUDA_POSITIONS, hmoe_mul(tokens.rows, tokens.length), GROUP_WARPS, &call);
 }
 
 hmoe_status hmoe_cuda_step_last_rows(hmoe_run *run, const hmoe_plan_step *step) {
@@ -324,7 +370,7 @@ hmoe_status hmoe_cuda_step_last_rows(hmoe_run *run, const hmoe_plan_step *step) 
   if (hmoe_mul(tokens.rows, tokens.length) > INT32_MAX)
     return hmoe_fail(HMOE_INVALID_ARGUMENT, "the run is too large: %llu rows of %llu tokens", (unsigned long long)tokens.rows,
                      (unsigned long long)tokens.length);
-  return launch_elements(run, HMOE_CUDA_LAST_ROWS, tokens.rows, GROUP_WARPS, &call);
+  return launch_elements(run, step, HMOE_CUDA_LAST_ROWS, tokens.rows, GROUP_WARPS, &call);
 }
 
 hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step) {
@@ -333,7 +379,7 @@ hmoe_status hmoe_cuda_step_append_mask(hmoe_run *run, const hmoe_plan_step *step
   hmoe_token_rows tokens;
   HMOE_TRY(
       bind_tokens(run, step, &append->tokens, HMOE_BIND_TOKENS_DESTINATION, HMOE_WRITE, UINT64_MAX, HMOE_READ, &tokens, &call));
-  return launch_elements(run, HMOE_CUDA_APPEND_MASK, hmoe_mul(tokens.rows, tokens.length), GROUP_THREADS, &call);
+  return launch_elements(run, step, HMOE_CUDA_APPEND_MASK, hmoe_mul(tokens.rows, tokens.length), GROUP_THREADS, &call);
 }
 
 hmoe_status hmoe_cuda_pick(hmoe_run *run, const hmoe_pick *pick, const void *values, uint64_t columns) {
@@ -342,7 +388,7 @@ hmoe_status hmoe_cuda_pick(hmoe_run *run, const hmoe_pick *pick, const void *val
   set_buffer(&call, 0, values);
   set_buffer(&call, 1, pick->found);
   hmoe_cuda_code code = pick->wanted ? HMOE_CUDA_BEST : HMOE_CUDA_PICK;
-  return hmoe_cuda_launch(run, hmoe_cuda_own(run->model)->code[code], pick->rows, GROUP_THREADS, &call);
+  return hmoe_cuda_launch(run, NULL, hmoe_cuda_own(run->model)->code[code], pick->rows, GROUP_THREADS, &call);
 }
 
 /* What a step found, in the words of the host's. The first position that is too far in a row is the limit: those of earlier runs were not, and each token

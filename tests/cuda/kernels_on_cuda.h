@@ -139,6 +139,14 @@ static inline bool harness_try(const harness_unit *u, size_t kernel, void *const
   }
   uint64_t counted = u->counted ? ptx_device_allocate(u->device, sizeof *u->counted, 4, "count") : 0;
   if (counted) assert_true(ptx_device_write(u->device, call.count = counted, u->counted, sizeof *u->counted));
+  if (hmoec_cuda_column_steps(k, u->chip) & HMOE_CUDA_READS_EARLY && !counted) {
+    call.early = (uint64_t)harness_below(HMOE_CUDA_EARLY_ALL + 1);
+    static const int rows[] = HMOE_CUDA_ROW_BINDINGS;
+    if (call.early) ptx_device_settle(u->device, call.buffers[HMOE_CUDA_RIGHT_OPERAND]);
+    if (call.early && binding >= 0) ptx_device_settle(u->device, call.buffers[binding]);
+    for (size_t i = 0; call.early == HMOE_CUDA_EARLY_ALL && i < sizeof rows / sizeof *rows; i++)
+      ptx_device_settle(u->device, call.buffers[rows[i]]);
+  }
   char name[32];
   snprintf(name, sizeof name, "test_%zu", kernel);
   int64_t shared = hmoec_cuda_shared_bytes(k, u->chip), grid = most * (splits ? splits : 1);

@@ -230,6 +230,7 @@ void fake_cuda_fail(const char *function, unsigned n, CUresult result);
 typedef struct fake_cuda_counters {
   uint64_t dependents,
       misplaced; /* launches that may begin before the one before has ended; those of them that are not behind a kernel */
+  uint64_t early_bytes; /* that they read before they waited */
   uint64_t launches, graph_launches, kernels; /* calls that were not captured; kernels that ran, of graphs too */
   uint64_t synchronisations; /* calls that wait: of streams, events, contexts, and copies that do */
   uint64_t copies, bytes_to_device, bytes_from_device, bytes_on_device, bytes_set;

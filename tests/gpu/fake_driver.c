@@ -58,6 +58,7 @@ struct CUstream_st {
   unsigned flags;
   work *first, **last;
   work_kind latest; /* what was queued last, done or not */
+  uint32_t launch; /* the number of the latest that was done */
   struct CUgraph_st *capture; /* work goes there instead */
   bool is_origin, is_invalid;
   int mode;
@@ -300,9 +301,12 @@ static void perform(work *work) {
     driver.counters.kernels++;
     CUresult asked = asked_for(count_of("kernel"));
     work->launch.seed = driver.seed + driver.counters.kernels;
+    ptx_module *module = work->function->module->module;
+    driver.counters.early_bytes -= ptx_module_counters(module).early_bytes;
     if (asked != CUDA_SUCCESS) driver.broken = asked;
-    else if (!driver.is_idle && !ptx_launch_run(work->function->module->module, &work->launch, &driver.report))
+    else if (!driver.is_idle && !ptx_launch_run(module, &work->launch, &driver.report))
       driver.broken = result_of(driver.report.kind);
+    driver.counters.early_bytes += ptx_module_counters(module).early_bytes;
     if (driver.broken && getenv("FAKE_CUDA_REPORT")) fprintf(stderr, "fake_cuda: %s\n", driver.report.text);
     break;
   }
@@ -325,7 +329,9 @@ static void perform_first(CUstream stream) {
   work *work = stream->first;
   stream->first = work->next;
   if (!stream->first) stream->last = &stream->first;
+  work->launch.before = stream->launch;
   if (!driver.broken || work->kind == WORK_MARK) perform(work);
+  if (work->kind == WORK_KERNEL) stream->launch = ptx_device_launch(driver.memory);
   free_work(work);
 }
 static void reach(mark *mark) {

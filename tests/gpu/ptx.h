@@ -77,6 +77,8 @@ bool ptx_device_find(const ptx_device *device, uint64_t address, uint64_t *out_b
 
 /* False: not within one allocation. Copies of bytes that were never written stay unwritten. */
 bool ptx_device_write(ptx_device *device, uint64_t address, const void *from, uint64_t bytes);
+/* What the allocation at that address holds is older than any launch that may not have ended. */
+void ptx_device_settle(ptx_device *device, uint64_t address);
 bool ptx_device_copy(ptx_device *device, uint64_t to, uint64_t from, uint64_t bytes);
 bool ptx_device_fill(ptx_device *device, uint64_t address, uint32_t pattern, unsigned pattern_bytes, uint64_t bytes);
 /* As the kernels left them; the report, where it isn't NULL, is of bytes that were never written (which read as 0xcd) or out of bounds. */
@@ -102,13 +104,13 @@ bool ptx_module_parameter(const ptx_module *module, const char *kernel, uint32_t
 /* Address and size of a variable in global memory; false: none of that name. */
 bool ptx_module_global(const ptx_module *module, const char *name, uint64_t *out_address, uint64_t *out_bytes);
 
-/* Whether a launch may begin before those before it have ended. Blocks run behind theirs here all the same; what is reported is what could go wrong: a thread that
- * writes global memory, or reads what another launch has written, before its griddepcontrol.wait, and one that ends without, behind which nobody would wait for
- * the launch before. */
+/* Whether a launch may begin before the one before it has ended. Blocks run behind theirs here all the same; what is reported is what could go wrong: a thread that
+ * writes global memory, or reads what a launch has written that may not have ended, before its griddepcontrol.wait, and one that ends without, behind which nobody
+ * would wait for the launch before. Where all threads of that one have waited before their griddepcontrol.launch_dependents, all launches before it have ended. */
 typedef enum ptx_dependence {
   PTX_APART,
   PTX_DEPENDENT, /* read may be, too soon, what none of the last 255 launches wrote */
-  PTX_DEPENDENT_ON_ALL /* and nothing: all that the host wrote stands for what launches have */
+  PTX_DEPENDENT_ON_ALL /* and nothing but what is settled: all that the host wrote stands for what launches have */
 } ptx_dependence;
 
 typedef struct ptx_launch {
@@ -121,15 +123,19 @@ typedef struct ptx_launch {
   uint64_t seed;
   uint64_t limit; /* warp instructions, 0 for 2^30 */
   ptx_dependence dependence;
+  uint32_t before; /* the number of the launch that it depends on; 0: not known, and any may not have ended */
   bool perturb; /* results of .approx instructions are off by an ulp either way, at random */
 } ptx_launch;
 bool ptx_launch_run(ptx_module *module, const ptx_launch *launch, ptx_report *out_report);
+/* The number of the latest launch, 1 to 255. */
+uint32_t ptx_device_launch(const ptx_device *device);
 
 /* ---- counters: of all launches of a module since it was made or its counters were reset ---- */
 
 typedef struct ptx_counters {
   uint64_t launches, blocks, instructions; /* of warps */
   uint64_t global_read_bytes, global_written_bytes;
+  uint64_t early_bytes; /* read before the thread had waited for the launch before */
   /* Wavefronts of shared memory, 128 bytes each: at least, and those beyond, which are bank conflicts. */
   uint64_t load_wavefronts, load_conflicts, store_wavefronts, store_conflicts;
   uint64_t copy_wavefronts, copy_conflicts; /* of cp.async */

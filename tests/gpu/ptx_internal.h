@@ -286,7 +286,7 @@ typedef struct ptx_allocation {
   global_writer *writers;
   global_reader *readers;
   uint8_t shift;
-  bool freed;
+  bool freed, settled; /* see ptx_device_settle */
 } ptx_allocation;
 
 struct ptx_device {
@@ -295,6 +295,7 @@ struct ptx_device {
   uint64_t next, used_bytes, budget_bytes;
   size_t latest; /* found last */
   uint32_t serial; /* of the launch, 8 bits */
+  bool hasty[256]; /* launches that let the next one begin before they had waited themselves */
 };
 ptx_allocation *ptx_device_at(const ptx_device *device, uint64_t address, uint64_t bytes); /* NULL: not within one that is there */
 

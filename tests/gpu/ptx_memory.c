@@ -118,6 +118,11 @@ bool ptx_device_write(ptx_device *device, uint64_t address, const void *from, ui
   return true;
 }
 
+void ptx_device_settle(ptx_device *device, uint64_t address) {
+  ptx_allocation *found = ptx_device_at(device, address, 1);
+  if (found) found->settled = true;
+}
+
 bool ptx_device_copy(ptx_device *device, uint64_t to, uint64_t from, uint64_t bytes) {
   ptx_allocation *target = ptx_device_at(device, to, bytes), *source = ptx_device_at(device, from, bytes);
   if (!target || !source) return false;
@@ -252,10 +257,14 @@ static void note_global_read(const ptx_warp *warp, global_reader *reader, uint32
 
 void ptx_global_want(ptx_warp *warp, const ptx_allocation *allocation, uint64_t at, uint64_t bytes, bool is_write, unsigned lane) {
   if (!(warp->early >> lane & 1)) return;
-  bool is_known = is_write || warp->state->launch->dependence == PTX_DEPENDENT_ON_ALL;
-  for (uint64_t i = at >> allocation->shift; !is_known && allocation->writers && i <= (at + bytes - 1) >> allocation->shift; i++)
-    is_known = allocation->writers[i].block;
-  if (is_known)
+  warp->state->module->counters.early_bytes += bytes;
+  const ptx_launch *launch = warp->state->launch;
+  uint32_t before =
+      launch->before && !warp->state->module->device->hasty[launch->before] ? launch->before : 0; /* all others have ended */
+  bool is_early = is_write || (launch->dependence == PTX_DEPENDENT_ON_ALL && !allocation->settled);
+  for (uint64_t i = at >> allocation->shift; !is_early && allocation->writers && i <= (at + bytes - 1) >> allocation->shift; i++)
+    is_early = allocation->writers[i].block && (!before || allocation->writers[i].block >> 24 == before);
+  if (is_early)
     ptx_fail(warp, PTX_EARLY, "lane %u %s byte %llu of %s before its griddepcontrol.wait: the launch before may not have ended",
              lane, is_write ? "writes" : "reads", (unsigned long long)at, allocation->name);
 }

@@ -304,33 +304,61 @@ static void dependent_test(void **state) {
   static const struct {
     const char *name, *before, *body, *says;
     int reported;
+    const char *between;
+    bool is_settled;
   } early[] = {
       {"waits first", NULL,
-       "griddepcontrol.launch_dependents; griddepcontrol.wait; ld.global.u32 %r10, [%d0]; st.global.u32 [%d1], 1;", NULL, 0},
-      {"never waits", NULL, "mov.u32 %r10, 1;", "lane 0 of a dependent launch ends without", DEPENDENT | ON_ALL},
+       "griddepcontrol.launch_dependents; griddepcontrol.wait; ld.global.u32 %r10, [%d0]; st.global.u32 [%d1], 1;", NULL, 0, NULL,
+       false},
+      {"never waits", NULL, "mov.u32 %r10, 1;", "lane 0 of a dependent launch ends without", DEPENDENT | ON_ALL, NULL, false},
       {"a lane that does not", NULL, "setp.eq.u32 %p0, %r0, 37; @!%p0 griddepcontrol.wait;", "warp 1: lane 5 of",
-       DEPENDENT | ON_ALL},
+       DEPENDENT | ON_ALL, NULL, false},
       {"a lane that ends before", NULL, "setp.eq.u32 %p0, %r0, 37; @%p0 exit; griddepcontrol.wait;", "warp 1: lane 5 of",
-       DEPENDENT | ON_ALL},
-      {"writes before", NULL, "st.global.u32 [%d0], 1; griddepcontrol.wait;", "writes byte 0 of x before", DEPENDENT | ON_ALL},
+       DEPENDENT | ON_ALL, NULL, false},
+      {"writes before", NULL, "st.global.u32 [%d0], 1; griddepcontrol.wait;", "writes byte 0 of x before", DEPENDENT | ON_ALL, NULL,
+       false},
       {"one lane writes before", NULL, "setp.eq.u32 %p0, %r0, 3; @%p0 st.global.u32 [%d0+8], 1; griddepcontrol.wait;",
-       "lane 3 writes byte 8 of x before", DEPENDENT | ON_ALL},
-      {"adds before", NULL, "red.global.add.u32 [%d0], 1; griddepcontrol.wait;", "byte 0 of x before", DEPENDENT | ON_ALL},
+       "lane 3 writes byte 8 of x before", DEPENDENT | ON_ALL, NULL, false},
+      {"adds before", NULL, "red.global.add.u32 [%d0], 1; griddepcontrol.wait;", "byte 0 of x before", DEPENDENT | ON_ALL, NULL,
+       false},
       {"reads what is the host's before", NULL, "ld.global.u32 %r10, [%d0]; griddepcontrol.wait;", "reads byte 0 of x before",
-       ON_ALL},
+       ON_ALL, NULL, false},
       {"reads a launch's before", "st.global.u32 [%d1+4], 1;", "ld.global.u32 %r10, [%d1+4]; griddepcontrol.wait;",
-       "reads byte 4 of y before", DEPENDENT | ON_ALL},
+       "reads byte 4 of y before", DEPENDENT | ON_ALL, NULL, false},
       {"copies a launch's before", "st.global.v4.u32 [%d1], {%r0, %r0, %r0, %r0};",
        "mov.u32 %r10, smem; cp.async.cg.shared.global [%r10], [%d1], 16; cp.async.wait_all; griddepcontrol.wait;",
-       "reads byte 0 of y before", DEPENDENT | ON_ALL},
-      {"reads a launch's behind", "st.global.u32 [%d1], 1;", "griddepcontrol.wait; ld.global.u32 %r10, [%d1];", NULL, 0},
+       "reads byte 0 of y before", DEPENDENT | ON_ALL, NULL, false},
+      {"reads what is older than a launch that waits first", "st.global.u32 [%d1+4], 1;",
+       "ld.global.u32 %r10, [%d1+4]; griddepcontrol.wait;", "reads byte 4 of y before", ON_ALL,
+       "griddepcontrol.wait; griddepcontrol.launch_dependents; st.global.u32 [%d1+8], 1;", false},
+      {"copies what is older, and settled", "st.global.v4.u32 [%d1], {%r0, %r0, %r0, %r0};",
+       "mov.u32 %r10, smem; cp.async.cg.shared.global [%r10], [%d1], 16; cp.async.wait_all; griddepcontrol.wait;", NULL, 0,
+       "griddepcontrol.wait; griddepcontrol.launch_dependents;", true},
+      {"reads x, which is not settled", NULL, "ld.global.u32 %r10, [%d0]; griddepcontrol.wait;", "reads byte 0 of x before", ON_ALL,
+       NULL, true},
+      {"reads what is not older than a launch that waits first", "st.global.u32 [%d1+4], 1;",
+       "ld.global.u32 %r10, [%d1+8]; griddepcontrol.wait;", "reads byte 8 of y before", DEPENDENT | ON_ALL,
+       "griddepcontrol.wait; griddepcontrol.launch_dependents; st.global.u32 [%d1+8], 1;", false},
+      {"reads what is older than a launch that does not wait first", "st.global.u32 [%d1+4], 1;",
+       "ld.global.u32 %r10, [%d1+4]; griddepcontrol.wait;", "reads byte 4 of y before", DEPENDENT | ON_ALL,
+       "griddepcontrol.launch_dependents; griddepcontrol.wait; st.global.u32 [%d1+8], 1;", false},
+      {"writes what is older than a launch that waits first", "st.global.u32 [%d1+4], 1;",
+       "st.global.u32 [%d1+4], 1; griddepcontrol.wait;", "writes byte 4 of y before", DEPENDENT | ON_ALL,
+       "griddepcontrol.wait; griddepcontrol.launch_dependents; st.global.u32 [%d1+8], 1;", false},
+      {"reads a launch's behind", "st.global.u32 [%d1], 1;", "griddepcontrol.wait; ld.global.u32 %r10, [%d1];", NULL, 0, NULL,
+       false},
       {"shared memory is its own", NULL,
-       "shl.b32 %r10, %r0, 2; mov.u32 %r11, smem; add.s32 %r10, %r10, %r11; st.shared.u32 [%r10], 1; griddepcontrol.wait;", NULL,
-       0},
+       "shl.b32 %r10, %r0, 2; mov.u32 %r11, smem; add.s32 %r10, %r10, %r11; st.shared.u32 [%r10], 1; griddepcontrol.wait;", NULL, 0,
+       NULL, false},
   };
   for (size_t i = 0; i < sizeof early / sizeof *early; i++)
     for (int d = PTX_APART; d <= PTX_DEPENDENT_ON_ALL; d++) {
-      frame frame = {.threads = early[i].before ? 1 : 64, .before = early[i].before, .seed = i, .dependence = (ptx_dependence)d};
+      frame frame = {.threads = early[i].before ? 1 : 64,
+                     .before = early[i].before,
+                     .between = early[i].between,
+                     .is_settled = early[i].is_settled,
+                     .seed = i,
+                     .dependence = (ptx_dependence)d};
       bool reported = early[i].reported >> d & 1;
       expect_kind(frame_run(&frame, early[i].body), reported ? PTX_EARLY : PTX_OK, &frame, early[i].name);
       if (reported && !strstr(frame.report.text, early[i].says))

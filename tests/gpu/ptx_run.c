@@ -371,12 +371,18 @@ static ptx_step run_wait_for_launch(ptx_warp *warp, const ptx_instruction *instr
   warp->early &= ~active;
   return STEP_NEXT;
 }
+static ptx_step run_let_next_begin(ptx_warp *warp, const ptx_instruction *instruction, uint32_t active) {
+  (void)instruction;
+  ptx_device *device = warp->state->module->device;
+  if (warp->early & active) device->hasty[device->serial] = true;
+  return STEP_NEXT;
+}
 static void bind_griddepcontrol(ptx_parser *parser, ptx_statement *statement, ptx_instruction *out) {
   bool waits = ptx_take(statement, "wait");
   if (!waits && !ptx_take(statement, "launch_dependents"))
     ptx_parse_fail(parser, statement->at, "'%s' is not known here", statement->name);
   ptx_want_operands(parser, statement, 0, 0);
-  out->run = waits ? run_wait_for_launch : run_nothing;
+  out->run = waits ? run_wait_for_launch : run_let_next_begin;
 }
 
 /* ---- barriers of a block ---- */
@@ -952,9 +958,13 @@ static const char *refuse(ptx_launch_state *state, const ptx_launch *launch) {
   return NULL;
 }
 
+uint32_t ptx_device_launch(const ptx_device *device) { return device->serial; }
+
 static void next_serial(ptx_device *device) {
-  if (++device->serial < 256) return;
-  device->serial = 1; /* what is left of launches long ago must not look like this one's */
+  device->serial = device->serial % 255 + 1;
+  device->hasty[device->serial] = false;
+  if (device->serial > 1) return;
+  /* What is left of launches long ago must not look like this one's. */
   for (size_t i = 0; i < device->count; i++) {
     ptx_allocation *allocation = device->list[i];
     if (!allocation->writers) continue;

@@ -29,6 +29,8 @@ typedef struct frame {
   uint64_t seed, limit;
   ptx_dependence dependence;
   const char *before; /* what a launch does before, with the same buffers; NULL: there is none */
+  const char *between; /* and what a dependent one does then, which the body's depends on; NULL: there is none */
+  bool is_settled; /* y is older than what has not ended */
   uint32_t y[FRAME_BYTES / 4]; /* out: 0xcdcdcdcd where nobody wrote */
   ptx_report report;
   ptx_counters counters;
@@ -36,12 +38,13 @@ typedef struct frame {
 
 /* What came of the body, in `frame`. */
 static inline ptx_kind frame_run(frame *frame, const char *body) {
-  const char *before = frame->before ? frame->before : "", *entry = strstr(frame_head, ".visible"),
-             *rest = strstr(entry, " k(") + 2;
-  size_t size = 2 * sizeof frame_head + strlen(body) + strlen(before) + 64;
+  const char *before = frame->before ? frame->before : "", *between = frame->between ? frame->between : "",
+             *entry = strstr(frame_head, ".visible"), *rest = strstr(entry, " k(") + 2;
+  size_t size = 3 * sizeof frame_head + strlen(body) + strlen(before) + strlen(between) + 128;
   char *text = malloc(size);
   assert_non_null(text);
-  snprintf(text, size, "%s%s\nret;\n}\n.visible .entry before%s%s\nret;\n}\n", frame_head, body, rest, before);
+  snprintf(text, size, "%s%s\nret;\n}\n.visible .entry before%s%s\nret;\n}\n.visible .entry between%s%s\nret;\n}\n", frame_head,
+           body, rest, before, rest, between);
   ptx_device *device = ptx_device_create(0);
   assert_non_null(device);
   uint64_t arguments[2] = {ptx_device_allocate(device, FRAME_BYTES, 256, "x"), ptx_device_allocate(device, FRAME_BYTES, 256, "y")};
@@ -64,7 +67,16 @@ static inline ptx_kind frame_run(frame *frame, const char *body) {
     ptx_launch first = launch;
     first.kernel = "before";
     first.dependence = PTX_APART;
-    if (!frame->before || ptx_launch_run(module, &first, &frame->report)) ptx_launch_run(module, &launch, &frame->report);
+    if (frame->is_settled) ptx_device_settle(device, arguments[1] + 4);
+    bool ok = !frame->before || ptx_launch_run(module, &first, &frame->report);
+    ptx_launch second = launch;
+    second.kernel = "between";
+    second.before = ptx_device_launch(device);
+    if (ok && frame->between) {
+      ok = ptx_launch_run(module, &second, &frame->report);
+      launch.before = ptx_device_launch(device);
+    }
+    if (ok) ptx_launch_run(module, &launch, &frame->report);
     frame->counters = ptx_module_counters(module);
   }
   assert_true(ptx_device_read(device, arguments[1], frame->y, FRAME_BYTES, NULL));

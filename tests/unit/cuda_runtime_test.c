@@ -288,6 +288,36 @@ static void test_overlaps(void **state) {
   }
 }
 
+/* Weights of few rows in bf16 are read before the launch before has ended, in graphs, too; what comes out is the same. */
+static void test_early(void **state) {
+  (void)state;
+  enum { TOKENS = 3, WIDTH = 64 };
+  static const uint32_t flags[] = {HMOE_DEVICE_APART, 0, HMOE_DEVICE_GRAPHS};
+  const hmoec_options bf16 = {.struct_size = sizeof bf16, .target = "cuda", .mcpu = "sm_90a", .dtype = "bf16"};
+  hmoec_compilation *compilation;
+  const hmoe_model_object *object;
+  static const char weights[] = HMOE_SOURCE_DIR "/tests/golden/layer-hypermoe/model.safetensors";
+  assert_int_equal(hmoec_compile_file(HMOE_SOURCE_DIR "/tests/golden/layer-hypermoe/layer.mlir", &bf16, &compilation), HMOEC_OK);
+  assert_int_equal(hmoec_compilation_load(compilation, &object), HMOEC_OK);
+  float x[TOKENS * WIDTH], y[2][TOKENS * WIDTH];
+  for (int i = 0; i < TOKENS * WIDTH; i++) x[i] = (float)(i * 37 % 64 - 32) / 32.0f;
+  for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+    hmoe_options options = {.struct_size = sizeof options, .device = "cuda", .threads = 1, .flags = flags[i]};
+    hmoe_model *model;
+    expect_ok(hmoe_model_open(object, &(hmoe_weights){.path = weights}, &options, &model));
+    uint64_t before = fake.get_counters().early_bytes;
+    const int64_t tokens = TOKENS;
+    expect_ok(hmoe_model_run(model, 1, &tokens, (const void *const[]){x}, (void *const[]){y[i > 0]}));
+    uint64_t early = fake.get_counters().early_bytes - before;
+    print_message("flags %u: %llu bytes were read early\n", flags[i], (unsigned long long)early);
+    if (flags[i] & HMOE_DEVICE_APART) assert_int_equal(early, 0);
+    else assert_true(early > 0);
+    if (i) assert_memory_equal(y[1], y[0], sizeof *y);
+    hmoe_model_close(model);
+  }
+  hmoec_compilation_destroy(compilation);
+}
+
 /* ---- failures ---- */
 
 /* Host memory that is counted. */
@@ -796,10 +826,10 @@ static void test_devices(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_tokens),      cmocka_unit_test(test_shared_keys), cmocka_unit_test(test_shared_columns),
-      cmocka_unit_test(test_whole_rows),  cmocka_unit_test(test_upload),      cmocka_unit_test(test_packed),
-      cmocka_unit_test(test_graphs),      cmocka_unit_test(test_overlaps),    cmocka_unit_test(test_streams),
-      cmocka_unit_test(test_devices),     cmocka_unit_test(test_failures),    cmocka_unit_test(test_stale),
-      cmocka_unit_test(test_missing_code)};
+      cmocka_unit_test(test_tokens),     cmocka_unit_test(test_shared_keys), cmocka_unit_test(test_shared_columns),
+      cmocka_unit_test(test_whole_rows), cmocka_unit_test(test_upload),      cmocka_unit_test(test_packed),
+      cmocka_unit_test(test_graphs),     cmocka_unit_test(test_overlaps),    cmocka_unit_test(test_early),
+      cmocka_unit_test(test_streams),    cmocka_unit_test(test_devices),     cmocka_unit_test(test_failures),
+      cmocka_unit_test(test_stale),      cmocka_unit_test(test_missing_code)};
   return cmocka_run_group_tests(tests, fake_open, fake_close);
 }

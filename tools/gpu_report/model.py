@@ -53,6 +53,9 @@ RANKED_SETS, RANKED_TOKENS = 1024, 2048 # of include/hmoe/abi_cuda.h: what one l
 SETS_PART, SETS_HALVES, SETS_WARPS, SETS_ROWS = 256, 9, 40, 1024
 
 
+EARLY_NOTHING, EARLY_WEIGHTS, EARLY_ALL = range(3) # of include/hmoe/abi_cuda.h: what a product reads before the launch before has ended
+
+
 class ModelError(Exception):
     """A step that the model has no terms for."""
 
@@ -85,12 +88,17 @@ class Run:
     def __init__(self, machine, kernels, entry, tokens, past=0):
         self.machine, self.kernels, self.entry, self.tokens, self.past = machine, kernels, entry, tokens, past
         self.dims = plan.dims_of(entry, tokens, past)
-        self.launch, self.before = LAUNCH, None # what the step at hand has for a launch, and the step before it
+        self.begin()
         self.groupings = {} # name of a blocks buffer: rows of its groups, how many groups there may be
         self.routings = {}
         for step in entry.steps:
             self.note_grouping(step)
         self.steps = plan.taken_steps(entry.steps, self.rows_of, self.groupings)
+
+    def begin(self):
+        """What the step at hand has for a launch; the step before it; steps that the launch before did, what it took behind its launch and what part of the multiprocessors' room it had."""
+        self.launch, self.before, self.latest, self.latest_seconds, self.latest_room = LAUNCH, None, [], 0.0, 0.0
+        self.counts = False # whether the device counts rows, in a loop over groups
 
     def dim(self, number):
         return self.dims[number] if 0 <= number < len(self.dims) else 0
@@ -124,7 +132,7 @@ class Run:
         return found[0]
 
     def results(self):
-        self.launch, self.before = LAUNCH, None
+        self.begin()
         return [each for step in self.steps for each in (self.loop(step) if isinstance(step, plan.Loop) else [self.result(step)])]
 
     def groups_what_it_chooses(self, step):
@@ -134,8 +142,25 @@ class Run:
     def result(self, step):
         """The first launch of a run follows what its stream has; those behind it overlap with the one before."""
         found = self.result_of(step)
+        if found["seconds"]:
+            self.latest, self.latest_seconds, self.latest_room = [step], found["seconds"] - self.launch, found["waves"]
+        else:
+            self.latest.append(step)
         self.launch, self.before = LAUNCH - OVERLAP, step
         return found
+
+    def is_older(self, step, role):
+        """Whether what a step reads is older than the launch before, as runtime/cuda/steps.c has it."""
+        buffer = step.operands.get(role)
+        if not buffer or buffer["kind"] in ("weight", "input"):
+            return True
+        written = [bound for other in self.latest for bind, bound in other.operands.items() if bind != "blocks" or other.kernel is None]
+        return buffer["kind"] == "workspace" and bool(self.latest) and not any(bound["kind"] == "workspace" and bound["slot"] == buffer["slot"] for bound in written)
+
+    def early(self, step):
+        if self.counts or not self.latest or not all(self.is_older(step, role) for role in ("b", "blocks")):
+            return EARLY_NOTHING
+        return EARLY_ALL if all(self.is_older(step, role) for role in ("a", "gather", "norm_weight", "norm_bias")) else EARLY_WEIGHTS
 
     def result_of(self, step):
         if step.op == "grouped_matmul":
@@ -164,8 +189,9 @@ class Run:
             if name is not None:
                 self.groupings[name] = whole[0][first:first + some], some
                 found.append({"op": "loop", "kernel": None, **self.chunk(a, some)})
+            self.latest, self.counts = [], name is not None
             found += [self.result(step) for step in loop.body]
-        self.dims = plan.dims_of(self.entry, self.tokens, self.past)
+        self.dims, self.counts = plan.dims_of(self.entry, self.tokens, self.past), False
         if name is not None:
             self.groupings[name] = whole
         return found
@@ -265,6 +291,11 @@ class Run:
         teams = warps // team # and how many there are, with steps of their own
         values_at_once = STREAM_TEAM_VALUES if teams > 1 else 1
         row_loads = 4 if step.operands["a"]["element"] == "f32" else 2 # of a tile of rows, in a plane
+        waits = [at for at, i in enumerate(kernel.whole.way()) if i.opcode == "ACQBULK"] # for the launch before; the second behind the first weights that are asked for
+        head = sass.cycles(kernel.whole.way()[:waits[1]]) if len(waits) > 1 else 0
+        wide = 2 if right > panels else 1
+        asked = STREAM_RING - warps * wide * width * LINE # bytes of weights
+        tail = 0 # cycles of an epilogue
         tasks = longest = slots = l2 = l1 = 0 # cycles of the longest task; issue slots, bytes and cycles of all
         for block_rows in plan.cut_rows(rows, row_block):
             parts, cycles = ceil(block_rows, part_rows), 0
@@ -276,6 +307,7 @@ class Run:
                 between = around.way(through=loop) if around is not loop else ()
                 rest = (sass.cycles_of_one_more(between) if between else 0) + sum(sass.cycles_of_one_more(inner.way()) * max(1, block_rows / parts * width * teams / (warps * WARP * values_at_once))
                                                               for inner in around.within if inner is not loop and inner.mix["STG"])
+                tail = max(tail, rest)
                 cycles += parts * (ceil(planes, team) * sass.cycles_of_one_more(once) + rest) * count / panels
                 count *= PANEL // width
                 slots += parts * count * (planes * len(once) + team * len(between))
@@ -285,7 +317,8 @@ class Run:
             longest = max(longest, ceil(ceil(steps, splits), teams) * cycles + parts * self.way_of_a_part(kernel, around) + sass.cycles(kernel.whole.way())
                           + sass.LATENCY_OF_BUSY_MEMORY)
             tasks += min(splits, steps)
-        return self.streamed("stream", found, tasks, at_once, longest, slots, l1, l2 + found["weight_bytes"])
+        early = (self.early(step), head, asked * tasks, tail) if head else None
+        return self.streamed("stream", found, tasks, at_once, longest, slots, l1, l2 + found["weight_bytes"], early)
 
     def way_of_a_part(self, kernel, steps):
         """Cycles of what a part of the rows has beside its steps; where it is no loop, it is on the kernel's way."""
@@ -297,8 +330,11 @@ class Run:
         wanted = WAVES * self.machine.multiprocessors
         return 1 if blocks >= wanted else max(1, min(most, ceil(wanted, blocks)))
 
-    def streamed(self, way, found, tasks, at_once, longest, slots, l1, l2):
-        """at_once: tasks that a multiprocessor has room for; longest: cycles of one; slots, l1, l2: issue slots, cycles of the first-level cache and bytes of the second of all."""
+    def streamed(self, way, found, tasks, at_once, longest, slots, l1, l2, early=None):
+        """at_once: tasks that a multiprocessor has room for; longest: cycles of one; slots, l1, l2: issue slots, cycles of the first-level cache and bytes of the second of all.
+        early: what is read before the launch before has ended; cycles until the first weights are asked for, their bytes, and cycles of an epilogue.
+
+        A launch begins no sooner than one launch after the one before, and where that leaves no room when it ends. What is not older than it waits for its end and a launch."""
         machine = self.machine
         all_l1 = min(machine.multiprocessors, tasks) * machine.light_clock # of those that have a task
         room = at_once * machine.multiprocessors
@@ -307,8 +343,20 @@ class Run:
                  "waits": ceil(tasks, room) * longest / machine.light_clock}
         filled = ("memory", "the second-level cache") if way == "f32 few" else tuple(term for term in times if term != "waits")
         spent = {term: seconds + (RAMP if term in filled else 0) for term, seconds in times.items()} # of others the first loads are counted
-        limit = max(spent, key=spent.get)
-        return {"way": way, "tiles": tasks, "waves": tasks / room, "seconds": spent[limit] + self.launch, "limit": limit, "terms": times}
+        level, head, asked, tail = early or (EARLY_NOTHING, 0, 0, 0)
+        starts = self.launch - self.latest_seconds # seconds behind the end of the launch before
+        if self.latest_room + tasks / room > 1:
+            starts = max(starts, 0.0)
+        gained = max(self.launch - starts, 0.0)
+        saved = dict.fromkeys(spent, 0.0)
+        if level == EARLY_WEIGHTS:
+            saved = {term: min(gained, asked / (machine.copy * STREAM) if term == "memory" else (head + sass.LATENCY_OF_BUSY_MEMORY) / machine.light_clock) for term in spent}
+        elif level == EARLY_ALL:
+            saved = {term: min(gained, self.launch) if term == "memory" else gained for term in spent}
+        ends = {term: self.launch + spent[term] - saved[term] for term in spent}
+        limit = max(ends, key=ends.get)
+        seconds = max(ends[limit], self.launch + tail / machine.light_clock)
+        return {"way": way, "tiles": tasks, "waves": tasks / room, "seconds": seconds, "limit": limit, "terms": times, "early": level}
 
     def is_few(self, step, rows):
         a, blocks = step.attributes, step.operands.get("blocks")

@@ -40,6 +40,7 @@ typedef struct hmoec_cuda_emitter {
   MlirBlock module_body;
   MlirType global, shared; /* pointers */
   MlirValue shared_base;   /* of the kernel being written; null: it has none */
+  bool early; /* it reads before it waits for the launch before */
 } hmoec_cuda_emitter;
 
 /* What every kernel starts from. All but `call` are i64. rows: those that there are, where the device has counted them. */
@@ -52,9 +53,15 @@ typedef struct hmoec_cuda_task {
 
 /* ---- gpu.c ---- */
 /* A kernel of so many threads, a multiple of a warp, and bytes of shared memory; its body becomes ir->block. alone: it may take all registers that there are for one
- * block; else ptxas leaves room for several where it likes, though registers must be spilled for it. */
-hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes, bool alone);
+ * block; else ptxas leaves room for several where it likes, though registers must be spilled for it. Where the chip has launches that begin before the one before
+ * has ended, the kernel has waited for that; early: not yet, where the call says that something may be read before: the family does, and then calls cuda_follow. */
+hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes, bool alone,
+                                        bool early);
 void hmoec_cuda_kernel_end(hmoec_cuda_emitter *e);
+/* In every thread: goes on when the launch before has ended and all that it wrote is seen; the launch behind this one may begin. In this order: whoever begins knows
+ * that all launches have ended but the one before it, which has come past here, and may read what those wrote. Nothing may be written before. */
+void cuda_follow(hmoec_cuda_emitter *e);
+void cuda_follow_unless(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t least); /* where call.early is less than that */
 MlirValue cuda_binding(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t number);
 MlirValue cuda_dim(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t number);
 /* base[index] of f32 or i32, in any memory. */
@@ -241,7 +248,7 @@ MlirValue cuda_row_norm_apply(hmoec_cuda_emitter *e, const cuda_row_norm *norm, 
 typedef struct hmoec_cuda_way {
   int64_t threads;
   uint32_t column_steps; /* see hmoe_function */
-  bool alone; /* see hmoec_cuda_kernel_begin */
+  bool alone, early; /* see hmoec_cuda_kernel_begin */
   int64_t (*shared_bytes)(const hmoec_matmul_spec *spec);
   void (*emit)(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
 } hmoec_cuda_way;

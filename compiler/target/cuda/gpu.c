@@ -62,12 +62,20 @@ static MlirValue declare_shared(hmoec_cuda_emitter *e, const char *kernel, int64
                mlirFlatSymbolRefAttrGet(e->ir.context, text(name)));
 }
 
-/* Before anything else, in every thread: the launch behind this one may begin, and this one goes on when the one before has ended and all that it wrote is seen.
- * That one has waited likewise, so all launches before it have ended, too: nothing in global memory is touched too soon, and no launch before this one reads what
- * it will write. What the next launch may do early is to take its place on multiprocessors and get here. */
-static void wait_for_launches(hmoec_cuda_emitter *e) {
-  cuda_assembly(e, "griddepcontrol.launch_dependents;", "~{memory}", (MlirType){NULL}, 0, NULL);
+void cuda_follow(hmoec_cuda_emitter *e) {
+  if (!e->chip->waits) return;
   cuda_assembly(e, "griddepcontrol.wait;", "~{memory}", (MlirType){NULL}, 0, NULL);
+  cuda_assembly(e, "griddepcontrol.launch_dependents;", "~{memory}", (MlirType){NULL}, 0, NULL);
+}
+
+void cuda_follow_unless(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t least) {
+  ir_builder *ir = &e->ir;
+  if (!e->chip->waits) return;
+  MlirValue early = ir_load(ir, ir->i64, ir_at_constant(ir, task->call, ir->i64, offsetof(hmoe_cuda_call, early) / 8), 8);
+  ir_branch late;
+  ir_if_begin(ir, &late, ir_compare_i(ir, IR_LT, early, ir_i64(ir, least)), (MlirType){NULL});
+  cuda_follow(e);
+  cuda_if_end(e, &late);
 }
 
 /* Rows of the call: all of them, or as many as the device has counted. */
@@ -81,8 +89,8 @@ static MlirValue rows_of(hmoec_cuda_emitter *e, MlirValue call) {
   return ir_if_end(ir, &known, ir_min_i(ir, most, ir_extend(ir, ir_load(ir, ir->i32, count, 4))));
 }
 
-hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes,
-                                        bool alone) {
+hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes, bool alone,
+                                        bool early) {
   ir_builder *ir = &e->ir;
   char written[NAME_SIZE];
   MlirLocation location = mlirLocationUnknownGet(ir->context);
@@ -111,7 +119,9 @@ hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name,
   e->shared_base = shared_bytes ? declare_shared(e, name, shared_bytes) : (MlirValue){NULL};
 
   hmoec_cuda_task task = {.call = mlirBlockGetArgument(body, 0)};
-  if (e->chip->waits) wait_for_launches(e);
+  e->early = early && e->chip->waits;
+  if (e->early) cuda_follow_unless(e, &task, HMOE_CUDA_EARLY_WEIGHTS);
+  else cuda_follow(e);
   task.rows = rows_of(e, task.call);
   task.splits = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, splits) / 8), 8);
   task.first_block = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, first_block) / 8), 8);
@@ -124,7 +134,10 @@ hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name,
   return task;
 }
 
-void hmoec_cuda_kernel_end(hmoec_cuda_emitter *e) { ir_function_end(&e->ir); }
+void hmoec_cuda_kernel_end(hmoec_cuda_emitter *e) {
+  if (e->early) cuda_follow(e); /* tasks that there turn out not to be have not yet */
+  ir_function_end(&e->ir);
+}
 
 MlirValue cuda_binding(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int64_t number) {
   return ir_load(&e->ir, e->global, ir_at_constant(&e->ir, task->call, e->ir.i64, number), 8);
@@ -452,8 +465,11 @@ void cuda_some_columns_put(hmoec_cuda_emitter *e, const cuda_some_columns *colum
 
 void cuda_some_columns_end(hmoec_cuda_emitter *e, cuda_some_columns *columns) { ir_for_end(&e->ir, &columns->loop, NULL); }
 
+/* Read early, it comes from where all multiprocessors meet: what this one has in its own cache may be older. */
 static MlirValue block_field(hmoec_cuda_emitter *e, MlirValue block, size_t offset) {
-  return ir_load(&e->ir, e->ir.i32, ir_at_constant(&e->ir, block, e->ir.i32, (int64_t)offset / 4), 4);
+  MlirValue at = ir_at_constant(&e->ir, block, e->ir.i32, (int64_t)offset / 4);
+  if (e->early) return cuda_assembly(e, "ld.relaxed.gpu.global.b32 $0, [$1];", "=r,l,~{memory}", e->ir.i32, 1, &at);
+  return ir_load(&e->ir, e->ir.i32, at, 4);
 }
 
 MlirValue cuda_block_count(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, MlirValue blocks, int64_t row_block) {

@@ -10,6 +10,8 @@
  * way, and while sums meet those of the next panel are: memory always has something to do. Rows are read where they are, once for all columns of a panel, or, of
  * one plane, of a part: those of all tiles before the first is multiplied, but for pairs, whose sums leave no registers for them.
  *
+ * The first weights of a task are asked for before the launch before this one has ended, and rows read and multiplied, where the call says that this is not too early.
+ *
  * A thread reads pieces of 8 of depth, whose words are two steps of the instruction: which depth is whose does not matter, as long as both sides agree.
  * A is row-major, f32 or bf16. Bindings and the equation: hmoec_matmul_spec in kernel/kernels.h. */
 #include <mlir-c/BuiltinTypes.h>
@@ -30,7 +32,8 @@ enum {
   ROWS = TILE * TILES,
   LEFT = 16, /* columns that one instruction multiplies */
   LEFTS = 2 * CUDA_PANEL / LEFT, /* at most: of pairs */
-  RING_BYTES = WARPS * 4 * PANEL_BYTES, /* of all warps' stages: a warp has two planes of a pair, four of another product */
+  STAGES = 4, /* of a warp, at most: of a pair half as many */
+  RING_BYTES = WARPS * STAGES * PANEL_BYTES, /* of all warps' stages */
   AT_ONCE = 4 /* rows of a thread in the epilogue of teams: what C has of them comes together */
 };
 
@@ -436,21 +439,30 @@ static void emit_epilogue_of_teams(stream *s, MlirValue step) {
   ir_for_end(ir, &i, NULL);
 }
 
-/* Steps [begin, end) of C, of one part of the rows. */
-static void emit_steps(stream *s, bool pairs, MlirValue begin, MlirValue end) {
-  hmoec_cuda_emitter *e = s->p.e;
-  ir_builder *ir = &e->ir;
+/* What follows is of steps [begin, end) of C, whose first weights are asked for, when that is so: the place of the next ones. when: null: always. */
+static place begin_steps(stream *s, bool pairs, MlirValue begin, MlirValue end, MlirValue when) {
+  ir_builder *ir = &s->p.e->ir;
   s->pairs = pairs;
   s->panels = pairs ? 2 : 1;
   s->stages = RING_BYTES / s->warps / (s->panels * step_bytes(s));
   s->end = end;
+  place ahead[STAGES] = {{s->teams > 1 ? ir_add_i(ir, begin, s->team) : begin, s->first}};
+  int64_t asked = s->stages - 1;
+  for (int64_t i = 0; i < asked; i++) ahead[i + 1] = place_behind(s, ahead[i]);
+  ir_branch now;
+  if (!mlirValueIsNull(when)) ir_if_begin(ir, &now, when, none);
+  for (int64_t i = 0; i < asked; i++) copy_weights(s, ahead[i], ir_i64(ir, i));
+  if (!mlirValueIsNull(when)) cuda_if_end(s->p.e, &now);
+  return ahead[asked];
+}
+
+/* Steps [begin, end) of C, of one part of the rows; see begin_steps. */
+static void emit_steps(stream *s, bool pairs, MlirValue begin, MlirValue end, MlirValue when) {
+  hmoec_cuda_emitter *e = s->p.e;
+  ir_builder *ir = &e->ir;
+  place ahead = begin_steps(s, pairs, begin, end, when);
   int64_t sums_count = s->panels * s->width / LEFT * 4;
   s->tile_sums = mlirVectorTypeGet(1, &sums_count, ir->f32);
-  place ahead = {s->teams > 1 ? ir_add_i(ir, begin, s->team) : begin, s->first};
-  for (int64_t i = 0; i < s->stages - 1; i++) {
-    copy_weights(s, ahead, ir_i64(ir, i));
-    ahead = place_behind(s, ahead);
-  }
   MlirValue args[ARGS] = {[STEP_ARG] = ahead.step, [PLANE_ARG] = ahead.plane, [USED_ARG] = ir_i64(ir, 0)}, sums[TILES];
   for (int64_t t = 0; s->one_plane && t < (pairs ? 1 : s->tiles); t++) s->pieces[t] = load_tile(s, t, ir_i64(ir, 0));
   ir_loop c;
@@ -462,6 +474,7 @@ static void emit_steps(stream *s, bool pairs, MlirValue begin, MlirValue end) {
   multiply_planes(s, planes, args, sums);
   store_sums(s, sums);
   cuda_barrier(e);
+  cuda_follow(e); /* before anything is written */
   if (s->teams > 1) emit_epilogue_of_teams(s, c.index);
   else emit_epilogue(s, c.index);
   cuda_barrier(e); /* before the next step's sums come where these are */
@@ -493,6 +506,8 @@ static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmo
   MlirValue member = s.teams > 1 ? ir_rem_i(ir, task->warp, ir_i64(ir, team_warps)) : task->warp;
   s.team = ir_div_i(ir, task->warp, ir_i64(ir, team_warps));
   s.first = ir_add_i(ir, ir_div_i(ir, s.p.first_k, ir_i64(ir, PLANE)), member);
+  MlirValue first_end = spec->paired ? ir_min_i(ir, end, pairs) : end;
+  if (e->early) begin_steps(&s, spec->paired, begin, first_end, nothing), cuda_follow_unless(e, task, HMOE_CUDA_EARLY_ALL);
   ir_loop part;
   ir_for_begin(ir, &part, ir_i64(ir, 0), s.p.block.rows, rows, 0, NULL);
   s.part = part.index;
@@ -501,17 +516,22 @@ static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmo
   s.p.norm.rows = ROWS;
   cuda_row_norm_begin(e, task, &s.p.norm, warps, s.rows, row_of, &s);
   find_rows(&s);
-  if (spec->paired) emit_steps(&s, true, begin, ir_min_i(ir, end, pairs));
-  if (!spec->paired || spec->segments > 1) emit_steps(&s, false, ir_max_i(ir, begin, pairs), end);
+  MlirValue again = e->early ? ir_compare_i(ir, IR_NE, part.index, ir_i64(ir, 0)) : nothing;
+  if (spec->paired) emit_steps(&s, true, begin, first_end, again);
+  if (!spec->paired || spec->segments > 1) emit_steps(&s, false, ir_max_i(ir, begin, pairs), end, spec->paired ? nothing : again);
   if (spec->norm != HMOEC_NORM_NONE) cuda_barrier(e); /* before the next part's statistics */
   ir_for_end(ir, &part, NULL);
   cuda_product_end(&s.p);
 }
 
-const hmoec_cuda_way hmoec_cuda_stream = {
-    .threads = WARPS * CUDA_WARP, .column_steps = 1, .shared_bytes = shared_bytes, .emit = emit};
+const hmoec_cuda_way hmoec_cuda_stream = {.threads = WARPS * CUDA_WARP,
+                                          .column_steps = HMOE_CUDA_READS_EARLY | 1,
+                                          .early = true,
+                                          .shared_bytes = shared_bytes,
+                                          .emit = emit};
 const hmoec_cuda_way hmoec_cuda_stream_narrow = {.threads = NARROW_WARPS * CUDA_WARP,
-                                                 .column_steps = HMOE_CUDA_PARTS | 1,
+                                                 .column_steps = HMOE_CUDA_READS_EARLY | HMOE_CUDA_PARTS | 1,
                                                  .alone = true,
+                                                 .early = true,
                                                  .shared_bytes = shared_bytes,
                                                  .emit = emit};
