@@ -38,7 +38,7 @@ WAVES, GROUP_THREADS, GROUP_ROWS, GROUP_EXPERTS = 2, 256, 1024, 1024 # of runtim
 F32_ROWS, F32_COLUMNS, F32_THREADS = 64, 64, 256 # of matmul.c
 FEW_MOST, FEW_VALUES = 8, 1 << 18 # of cuda.h: what takes the way for few
 FEW_ROWS, FEW_NARROW_STEP, FEW_SHARED, FEW_SUMS = 4, 8, 17 << 10, 4096 # of few.c
-PART_ROWS, PANEL_PARTS = 4, 4 # of include/hmoe/abi_cuda.h
+PART_ROWS, LONE_ROWS, PANEL_PARTS = 4, 8, 4 # of include/hmoe/abi_cuda.h
 ROW_WARPS, ROW_THREADS = 4, 128 # of steps over rows, target/cuda/cuda.h
 COMBINE_SLOTS, COMBINE_COLUMNS = 8, 4 # of target/cuda/rows.c: slots that a thread has at one time, and columns at most
 ROUTE_WARPS, ROUTE_THREADS = 8, 256 # of ROUTE
@@ -71,6 +71,11 @@ def columns_of(step):
     if "paired" in a["flags"]:
         paired = ceil(a["segments"][0], PANEL) if len(a["segments"]) == 4 else a["dropped"][0] // PANEL
     return ceil(a["n"], PANEL) + paired, ceil(a["n"], PANEL)
+
+
+def epilogue_trips(values, at_once):
+    """Of a loop over a thread's values. Of several at a time what is left goes another way."""
+    return max(1, values) if at_once == 1 else values // at_once
 
 
 def is_narrow(attributes):
@@ -224,11 +229,12 @@ class Run:
         return {**found, **how}
 
     def moved(self, step, rows):
-        """Bytes of rows read and written."""
+        """Bytes of rows read from memory and written: a row that several experts read comes once."""
         a, c = step.operands["a"], step.operands["c"]
         element = plan.ELEMENT_BYTES[step.attributes["c_format"]]
         written = rows * step.attributes["n"] * element
-        return rows * step.attributes["k"] * plan.ELEMENT_BYTES[a["element"]] + written * (2 if "accumulate" in step.attributes["flags"] else 1)
+        read = min(rows, self.dim(a["dim"])) if "gather" in step.operands and a.get("dim", -1) >= 0 else rows
+        return read * step.attributes["k"] * plan.ELEMENT_BYTES[a["element"]] + written * (2 if "accumulate" in step.attributes["flags"] else 1)
 
     def tile_figures(self, kernel, panels, accumulates):
         """Of tiles of so many panels: cycles of a plane, and those of a tile beside. accumulates: what C holds is read from memory."""
@@ -283,7 +289,7 @@ class Run:
         narrow = is_narrow(a)
         warps, width = (NARROW_WARPS, NARROW_STEP) if narrow else (STREAM_WARPS, PANEL)
         steps = panels * PANEL // width # of C's columns
-        splits = self.splits(bound, panels * PANEL_PARTS * ceil(min(sum(rows), row_block), PART_ROWS) if narrow else panels)
+        splits = self.splits(bound, panels * self.parts_of(sum(rows), row_block) if narrow else panels)
         part_rows = STREAM_ROWS if a["norm"] == "none" else STREAM_ROWS // 2
         shared = STREAM_RING + warps * STREAM_ROWS * ((2 if right > panels else 1) * width + 4) * 4
         at_once = kernel.blocks_at_once(warps * WARP, shared)
@@ -305,7 +311,8 @@ class Run:
                 loop, once = self.stream_loop(step, kernel, ceil(min(block_rows, part_rows), STREAM_TILE), pairs)
                 around = kernel.around(loop) or loop # of so few planes that there is no loop over them, it is the one over panels
                 between = around.way(through=loop) if around is not loop else ()
-                rest = (sass.cycles_of_one_more(between) if between else 0) + sum(sass.cycles_of_one_more(inner.way()) * max(1, block_rows / parts * width * teams / (warps * WARP * values_at_once))
+                values = block_rows / parts * width * teams / (warps * WARP * values_at_once) # of a thread
+                rest = (sass.cycles_of_one_more(between) if between else 0) + sum(sass.cycles_of_one_more(inner.way()) * epilogue_trips(values, inner.mix["STG"])
                                                               for inner in around.within if inner is not loop and inner.mix["STG"])
                 tail = max(tail, rest)
                 cycles += parts * (ceil(planes, team) * sass.cycles_of_one_more(once) + rest) * count / panels
@@ -325,16 +332,24 @@ class Run:
         part = kernel.around(steps)
         return sass.cycles_of_one_more(part.way()) if part else 0
 
+    def parts_of(self, rows, row_block):
+        """Tasks that may share a panel of a block, as runtime/cuda/steps.c has it."""
+        return PANEL_PARTS * max(min(rows, LONE_ROWS), ceil(min(rows, row_block), PART_ROWS))
+
     def splits(self, blocks, most):
         """Tasks that a block's columns are shared by, as runtime/cuda/steps.c has it."""
         wanted = WAVES * self.machine.multiprocessors
         return 1 if blocks >= wanted else max(1, min(most, ceil(wanted, blocks)))
 
+    def gained(self, room):
+        """How much sooner a launch may begin that does not wait for the one before. It begins no sooner than a launch behind that, and, where that leaves no room (both have parts of the
+        multiprocessors'), when that ends; what waits goes on a launch behind its end."""
+        starts = self.launch - self.latest_seconds
+        return max(self.launch - (max(starts, 0.0) if self.latest_room + room > 1 else starts), 0.0)
+
     def streamed(self, way, found, tasks, at_once, longest, slots, l1, l2, early=None):
         """at_once: tasks that a multiprocessor has room for; longest: cycles of one; slots, l1, l2: issue slots, cycles of the first-level cache and bytes of the second of all.
-        early: what is read before the launch before has ended; cycles until the first weights are asked for, their bytes, and cycles of an epilogue.
-
-        A launch begins no sooner than one launch after the one before, and where that leaves no room when it ends. What is not older than it waits for its end and a launch."""
+        early: what is read before the launch before has ended; cycles until the first weights are asked for, their bytes, and cycles of an epilogue."""
         machine = self.machine
         all_l1 = min(machine.multiprocessors, tasks) * machine.light_clock # of those that have a task
         room = at_once * machine.multiprocessors
@@ -344,10 +359,7 @@ class Run:
         filled = ("memory", "the second-level cache") if way == "f32 few" else tuple(term for term in times if term != "waits")
         spent = {term: seconds + (RAMP if term in filled else 0) for term, seconds in times.items()} # of others the first loads are counted
         level, head, asked, tail = early or (EARLY_NOTHING, 0, 0, 0)
-        starts = self.launch - self.latest_seconds # seconds behind the end of the launch before
-        if self.latest_room + tasks / room > 1:
-            starts = max(starts, 0.0)
-        gained = max(self.launch - starts, 0.0)
+        gained = self.gained(tasks / room)
         saved = dict.fromkeys(spent, 0.0)
         if level == EARLY_WEIGHTS:
             saved = {term: min(gained, asked / (machine.copy * STREAM) if term == "memory" else (head + sass.LATENCY_OF_BUSY_MEMORY) / machine.light_clock) for term in spent}
@@ -378,8 +390,9 @@ class Run:
         cycles = halves * (times[0] * sass.cycles_of_one_more(main.way(), loads) + times[1] * sass.cycles_of_one_more(rest.way(), 1) + sass.cycles_of_one_more(of_step))
         row_block = a["schedule"]["row_block"]
         bound = plan.block_bound(sum(rows), row_block, self.groupings[step.operands["blocks"]["name"]][1] if step.operands.get("blocks") else 1)
-        splits = self.splits(bound, panels * PANEL_PARTS * ceil(min(sum(rows), row_block), PART_ROWS))
-        shares = [ceil(block_rows, FEW_ROWS) * steps for block_rows in plan.cut_rows(rows, row_block)]
+        splits = self.splits(bound, panels * self.parts_of(sum(rows), row_block))
+        fours = [ceil(block_rows, FEW_ROWS) * steps for block_rows in plan.cut_rows(rows, row_block)]
+        shares = [block_rows * steps if is_narrow(a) and splits > share else share for share, block_rows in zip(fours, plan.cut_rows(rows, row_block))]
         once = sum(len(way) * count for way, count in ((main.way(), times[0]), (rest.way(), times[1]), (of_step, 1)))
         lines = LANES_BYTES // (width * 4) + FEW_ROWS # of a warp's load of weights, and of what it loads of each row
         weights = halves * a["k"] * width * 4
@@ -415,6 +428,8 @@ class Run:
             kernel, (block_rows, trips) = self.kernel(step), ROW_TRIPS[step.op](step)
             room = kernel.blocks_at_once(ROW_THREADS, 0) * self.machine.multiprocessors
             times["a warp's way"] = ceil(ceil(rows, block_rows), room) * kernel.cycles_of_a_warp(trips) / self.machine.light_clock
+        if step.op in ("combine", "route_topk") and self.latest: # they wait behind what needs no memory
+            times["a warp's way"] -= min(self.kernel(step).cycles_before_wait() / self.machine.light_clock, self.gained(0.0))
         limit = max(times, key=times.get)
         return {"rows": rows, "flops": 0, "weight_bytes": 0, "row_bytes": read + written, "way": "rows", "tiles": 0, "waves": 0, "seconds": times[limit] + self.launch,
                 "limit": limit}

@@ -183,6 +183,16 @@ class Kernel:
     def instructions_of_a_warp(self, trips, avoid=frozenset()):
         return len(self.whole.way(avoid=avoid)) + sum(times * len(way) for times, way in self.ways_of_a_warp(trips))
 
+    def cycles_before_wait(self):
+        """Of a warp, until it first waits for the launch before."""
+        for ways in ([loop.way() for loop in self.loops], [self.whole.way()]): # the innermost loops are first
+            for way in ways:
+                waits = [at for at, i in enumerate(way) if i.opcode == "ACQBULK"]
+                if waits:
+                    begins = min(i.address for i in way)
+                    return cycles([i for i in self.whole.way() if i.address < begins]) + cycles(way[:waits[0]])
+        return 0
+
     @functools.cached_property
     def whole(self):
         """All of it, as a loop without a head."""

@@ -85,9 +85,11 @@ static bool is_alone(const hmoec_kernel *kernel, const hmoec_cuda_chip *chip) {
 static void emit_kernel(hmoec_cuda_emitter *e, const hmoec_kernel *kernel, const char *name) {
   int64_t threads = hmoec_cuda_threads(kernel, e->chip);
   if (!threads) return; /* no entry but the host's has it */
-  bool early = kernel->family == HMOEC_KERNEL_MATMUL && way_of(&kernel->spec.matmul, e->chip)->early;
+  hmoec_cuda_waits waits = CUDA_WAITS;
+  if (kernel->family == HMOEC_KERNEL_MATMUL) waits = way_of(&kernel->spec.matmul, e->chip)->waits;
+  if (kernel->family == HMOEC_KERNEL_ROUTE || kernel->family == HMOEC_KERNEL_COMBINE) waits = CUDA_WAITS_LATER;
   hmoec_cuda_task task =
-      hmoec_cuda_kernel_begin(e, name, threads, hmoec_cuda_shared_bytes(kernel, e->chip), is_alone(kernel, e->chip), early);
+      hmoec_cuda_kernel_begin(e, name, threads, hmoec_cuda_shared_bytes(kernel, e->chip), is_alone(kernel, e->chip), waits);
   switch (kernel->family) {
   case HMOEC_KERNEL_MATMUL: way_of(&kernel->spec.matmul, e->chip)->emit(e, &kernel->spec.matmul, &task); break;
   case HMOEC_KERNEL_PACK_ROWS: hmoec_cuda_emit_pack_rows(e, &kernel->spec.pack_rows, &task); break;
@@ -152,7 +154,7 @@ static bool emit_kernels(hmoec_cuda_emitter *e, const hmoec_cuda_unit *unit, hmo
                {hmoec_cuda_best_steps, 1u << CUDA_GENERATES}};
   for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
     for (const hmoec_cuda_step *step = lists[l].steps; step->name && unit->steps & lists[l].of; step++) {
-      hmoec_cuda_task task = hmoec_cuda_kernel_begin(e, step->name, step->threads, step->shared_bytes, false, false);
+      hmoec_cuda_task task = hmoec_cuda_kernel_begin(e, step->name, step->threads, step->shared_bytes, false, CUDA_WAITS);
       step->emit(e, &task);
       hmoec_cuda_kernel_end(e);
     }

@@ -34,13 +34,17 @@ typedef struct hmoec_cuda_chip {
 } hmoec_cuda_chip;
 extern const hmoec_cuda_chip hmoec_cuda_chips[]; /* then one without a name */
 
+/* When a kernel waits for the launch before: at once; not yet, where the call says that something is older: the family reads that, and then calls cuda_follow; later: the
+ * family calls it before it touches the device's memory, and rows are never counted by the device. */
+typedef enum hmoec_cuda_waits { CUDA_WAITS, CUDA_WAITS_UNLESS_OLDER, CUDA_WAITS_LATER } hmoec_cuda_waits;
+
 typedef struct hmoec_cuda_emitter {
   const hmoec_cuda_chip *chip;
   ir_builder ir;
   MlirBlock module_body;
   MlirType global, shared; /* pointers */
-  MlirValue shared_base;   /* of the kernel being written; null: it has none */
-  bool early; /* it reads before it waits for the launch before */
+  MlirValue shared_base; /* of the kernel being written; null: it has none */
+  hmoec_cuda_waits waits; /* of the kernel being written, for the chip */
 } hmoec_cuda_emitter;
 
 /* What every kernel starts from. All but `call` are i64. rows: those that there are, where the device has counted them. */
@@ -54,9 +58,9 @@ typedef struct hmoec_cuda_task {
 /* ---- gpu.c ---- */
 /* A kernel of so many threads, a multiple of a warp, and bytes of shared memory; its body becomes ir->block. alone: it may take all registers that there are for one
  * block; else ptxas leaves room for several where it likes, though registers must be spilled for it. Where the chip has launches that begin before the one before
- * has ended, the kernel has waited for that; early: not yet, where the call says that something may be read before: the family does, and then calls cuda_follow. */
+ * has ended, the kernel has waited for that as `waits` says. */
 hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes, bool alone,
-                                        bool early);
+                                        hmoec_cuda_waits waits);
 void hmoec_cuda_kernel_end(hmoec_cuda_emitter *e);
 /* In every thread: goes on when the launch before has ended and all that it wrote is seen; the launch behind this one may begin. In this order: whoever begins knows
  * that all launches have ended but the one before it, which has come past here, and may read what those wrote. Nothing may be written before. */
@@ -248,7 +252,8 @@ MlirValue cuda_row_norm_apply(hmoec_cuda_emitter *e, const cuda_row_norm *norm, 
 typedef struct hmoec_cuda_way {
   int64_t threads;
   uint32_t column_steps; /* see hmoe_function */
-  bool alone, early; /* see hmoec_cuda_kernel_begin */
+  bool alone; /* see hmoec_cuda_kernel_begin */
+  hmoec_cuda_waits waits;
   int64_t (*shared_bytes)(const hmoec_matmul_spec *spec);
   void (*emit)(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cuda_task *task);
 } hmoec_cuda_way;

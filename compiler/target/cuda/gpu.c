@@ -79,9 +79,10 @@ void cuda_follow_unless(hmoec_cuda_emitter *e, const hmoec_cuda_task *task, int6
 }
 
 /* Rows of the call: all of them, or as many as the device has counted. */
-static MlirValue rows_of(hmoec_cuda_emitter *e, MlirValue call) {
+static MlirValue rows_of(hmoec_cuda_emitter *e, MlirValue call, bool may_be_counted) {
   ir_builder *ir = &e->ir;
   MlirValue most = ir_load(ir, ir->i64, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_cuda_call, rows) / 8), 8);
+  if (!may_be_counted) return most;
   MlirValue count = ir_load(ir, e->global, ir_at_constant(ir, call, ir->i64, offsetof(hmoe_cuda_call, count) / 8), 8);
   ir_branch known;
   ir_if_begin(ir, &known, cuda_is_null(e, count), ir->i64);
@@ -90,7 +91,7 @@ static MlirValue rows_of(hmoec_cuda_emitter *e, MlirValue call) {
 }
 
 hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name, int64_t threads, int64_t shared_bytes, bool alone,
-                                        bool early) {
+                                        hmoec_cuda_waits waits) {
   ir_builder *ir = &e->ir;
   char written[NAME_SIZE];
   MlirLocation location = mlirLocationUnknownGet(ir->context);
@@ -119,10 +120,10 @@ hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name,
   e->shared_base = shared_bytes ? declare_shared(e, name, shared_bytes) : (MlirValue){NULL};
 
   hmoec_cuda_task task = {.call = mlirBlockGetArgument(body, 0)};
-  e->early = early && e->chip->waits;
-  if (e->early) cuda_follow_unless(e, &task, HMOE_CUDA_EARLY_WEIGHTS);
-  else cuda_follow(e);
-  task.rows = rows_of(e, task.call);
+  e->waits = e->chip->waits ? waits : CUDA_WAITS;
+  if (e->waits == CUDA_WAITS) cuda_follow(e);
+  if (e->waits == CUDA_WAITS_UNLESS_OLDER) cuda_follow_unless(e, &task, HMOE_CUDA_EARLY_WEIGHTS);
+  task.rows = rows_of(e, task.call, waits != CUDA_WAITS_LATER);
   task.splits = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, splits) / 8), 8);
   task.first_block = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, first_block) / 8), 8);
   task.blocks = ir_load(ir, ir->i64, ir_at_constant(ir, task.call, ir->i64, offsetof(hmoe_cuda_call, blocks) / 8), 8);
@@ -135,7 +136,7 @@ hmoec_cuda_task hmoec_cuda_kernel_begin(hmoec_cuda_emitter *e, const char *name,
 }
 
 void hmoec_cuda_kernel_end(hmoec_cuda_emitter *e) {
-  if (e->early) cuda_follow(e); /* tasks that there turn out not to be have not yet */
+  if (e->waits != CUDA_WAITS) cuda_follow(e); /* tasks that there turn out not to be have not yet */
   ir_function_end(&e->ir);
 }
 
@@ -468,7 +469,7 @@ void cuda_some_columns_end(hmoec_cuda_emitter *e, cuda_some_columns *columns) { 
 /* Read early, it comes from where all multiprocessors meet: what this one has in its own cache may be older. */
 static MlirValue block_field(hmoec_cuda_emitter *e, MlirValue block, size_t offset) {
   MlirValue at = ir_at_constant(&e->ir, block, e->ir.i32, (int64_t)offset / 4);
-  if (e->early) return cuda_assembly(e, "ld.relaxed.gpu.global.b32 $0, [$1];", "=r,l,~{memory}", e->ir.i32, 1, &at);
+  if (e->waits != CUDA_WAITS) return cuda_assembly(e, "ld.relaxed.gpu.global.b32 $0, [$1];", "=r,l,~{memory}", e->ir.i32, 1, &at);
   return ir_load(&e->ir, e->ir.i32, at, 4);
 }
 

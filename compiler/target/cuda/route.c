@@ -184,9 +184,11 @@ void hmoec_cuda_emit_route(hmoec_cuda_emitter *e, const hmoec_route_spec *spec, 
                      .logits = cuda_row(e, cuda_binding(e, task, 0), row.index, spec->ldl),
                      .indices = cuda_row(e, cuda_binding(e, task, 1), row.index, spec->top_k),
                      .gates = cuda_row(e, cuda_binding(e, task, 2), row.index, spec->top_k)};
+  cuda_follow(e);
   if (held_of(spec)) route_held(&r);
   else route_read(&r);
   ir_for_end(&e->ir, &row, NULL);
+  cuda_follow(e); /* warps without a token, too */
   if (groups) hmoec_cuda_group_chosen(e, task, spec->experts, spec->top_k);
 }
 

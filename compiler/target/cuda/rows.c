@@ -42,8 +42,9 @@ void hmoec_cuda_emit_combine(hmoec_cuda_emitter *e, const hmoec_combine_spec *sp
   for (int64_t i = 0; i < columns; i++) { /* behind the last column the first again, with the same value */
     MlirValue column = ir_add_i(ir, c.index, ir_i64(ir, i * CUDA_ROW_THREADS));
     at[i] = i ? ir_select(ir, ir_compare_i(ir, IR_LT, column, n), column, c.index) : c.index;
-    if (spec->accumulate) before[i] = cuda_f32(e, to, at[i]);
   }
+  cuda_follow(e);
+  for (int64_t i = 0; i < columns && spec->accumulate; i++) before[i] = cuda_f32(e, to, at[i]);
   add_slots(e, spec, from, zero, once, columns, at, sums);
   if (whole > COMBINE_SLOTS) { /* top_k may be large: a loop */
     ir_for_begin(ir, &s, ir_i64(ir, COMBINE_SLOTS), ir_i64(ir, whole), COMBINE_SLOTS, columns, sums);

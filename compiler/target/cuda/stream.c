@@ -507,7 +507,8 @@ static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmo
   s.team = ir_div_i(ir, task->warp, ir_i64(ir, team_warps));
   s.first = ir_add_i(ir, ir_div_i(ir, s.p.first_k, ir_i64(ir, PLANE)), member);
   MlirValue first_end = spec->paired ? ir_min_i(ir, end, pairs) : end;
-  if (e->early) begin_steps(&s, spec->paired, begin, first_end, nothing), cuda_follow_unless(e, task, HMOE_CUDA_EARLY_ALL);
+  if (e->waits == CUDA_WAITS_UNLESS_OLDER)
+    begin_steps(&s, spec->paired, begin, first_end, nothing), cuda_follow_unless(e, task, HMOE_CUDA_EARLY_ALL);
   ir_loop part;
   ir_for_begin(ir, &part, ir_i64(ir, 0), s.p.block.rows, rows, 0, NULL);
   s.part = part.index;
@@ -516,7 +517,7 @@ static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmo
   s.p.norm.rows = ROWS;
   cuda_row_norm_begin(e, task, &s.p.norm, warps, s.rows, row_of, &s);
   find_rows(&s);
-  MlirValue again = e->early ? ir_compare_i(ir, IR_NE, part.index, ir_i64(ir, 0)) : nothing;
+  MlirValue again = e->waits == CUDA_WAITS_UNLESS_OLDER ? ir_compare_i(ir, IR_NE, part.index, ir_i64(ir, 0)) : nothing;
   if (spec->paired) emit_steps(&s, true, begin, first_end, again);
   if (!spec->paired || spec->segments > 1) emit_steps(&s, false, ir_max_i(ir, begin, pairs), end, spec->paired ? nothing : again);
   if (spec->norm != HMOEC_NORM_NONE) cuda_barrier(e); /* before the next part's statistics */
@@ -526,12 +527,12 @@ static void emit(hmoec_cuda_emitter *e, const hmoec_matmul_spec *spec, const hmo
 
 const hmoec_cuda_way hmoec_cuda_stream = {.threads = WARPS * CUDA_WARP,
                                           .column_steps = HMOE_CUDA_READS_EARLY | 1,
-                                          .early = true,
+                                          .waits = CUDA_WAITS_UNLESS_OLDER,
                                           .shared_bytes = shared_bytes,
                                           .emit = emit};
 const hmoec_cuda_way hmoec_cuda_stream_narrow = {.threads = NARROW_WARPS * CUDA_WARP,
                                                  .column_steps = HMOE_CUDA_READS_EARLY | HMOE_CUDA_PARTS | 1,
                                                  .alone = true,
-                                                 .early = true,
+                                                 .waits = CUDA_WAITS_UNLESS_OLDER,
                                                  .shared_bytes = shared_bytes,
                                                  .emit = emit};

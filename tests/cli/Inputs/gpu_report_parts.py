@@ -180,3 +180,38 @@ expect([one["flops"], prompt["flops"]], [4 * 12 * 64 * 501, 4 * 12 * 64 * 64 * (
 expect(rows["row_bytes"], 64 * 12 * 4001 * 128 * 4 + 2 * 64 * 12 * 64 * 4, "bytes of attention")
 expect([eight["seconds"] < alone["seconds"] / 2, rows["limit"], longer["seconds"] > prompt["seconds"], eight["seconds"] > one["seconds"]], [True, "memory", True, True],
        "how long attention takes")
+
+# Launches that do not wait for the one before: what is older than that, and how much sooner they begin.
+def bound(slot, kind="workspace"):
+    return {"name": f"%{slot}", "kind": kind, "slot": slot}
+
+
+class Following(model.Run):
+    """A run behind a launch of `latest`, which took so long and had so much of the room."""
+    def __init__(self, latest, seconds=0.0, room=0.0):
+        self.begin()
+        self.launch, self.latest, self.latest_seconds, self.latest_room = 1.1e-6, latest, seconds * 1e-6, room
+
+
+weights, x, blocks, hidden = bound(-1, "weight"), bound(-1, "input"), bound(1), bound(2)
+first = plan.Step("grouped_matmul", {"a": x, "b": weights, "c": hidden, "blocks": blocks}, {}, 3)
+second = plan.Step("grouped_matmul", {"a": hidden, "b": weights, "c": bound(3), "blocks": blocks}, {}, 4)
+groups = plan.Step("group_tokens", {"indices": bound(4), "blocks": blocks}, {}, None)
+others = plan.Step("group_selections", {"indices": bound(4), "blocks": bound(5)}, {}, None)
+generated = plan.Step("grouped_matmul", {"a": x, "b": bound(6), "c": bound(7), "blocks": blocks}, {}, 5)
+for latest, step, wanted in (([groups], first, 0), ([others], first, 2), ([first], second, 1), ([others, groups], first, 0), ([], first, 0), ([others], generated, 2), ([generated], generated, 0),
+                             ([plan.Step("pack", {"out": bound(6)}, {}, 6)], generated, 0), ([first], plan.Step("", {"a": x, "b": bound(8, "cache")}, {}, 7), 0)):
+    expect(Following(latest).early(step), wanted, f"what is read early behind {[each.op for each in latest]}")
+counted = Following([others])
+counted.counts = True
+expect(counted.early(first), 0, "what is read early where rows are counted")
+expect([round(Following([first], *each).gained(0.5) * 1e6, 3) for each in ((0.0, 0.0), (0.4, 0.0), (5.0, 0.5), (5.0, 0.6), (0.4, 0.6))], [0, 0.4, 5.0, 1.1, 0.4], "what a launch gains that does not wait")
+expect([model.epilogue_trips(*each) for each in ((0.5, 1), (3.5, 1), (0.5, 4), (9.0, 4))], [1, 3.5, 0, 2], "trips of an epilogue")
+expect([each.cycles_before_wait() for each in (kernel(["MOV R1,R2", "MOV R1,R2", "ACQBULK ", "EXIT "]), kernel(["MOV R1,R2", "MOV R1,R2", "ACQBULK ", "P0 BRA 0x10", "ACQBULK ", "EXIT "]), kernel(["EXIT "]))],
+       [4, 4, 0], "cycles before a wait")
+machine = model.MACHINES["sm_90a"]
+for level, memory, tail, wanted in ((0, 10, 0.5, 12.6), (1, 10, 0.5, 12.35), (2, 10, 0.5, 11.5), (2, 0.1, 2, 3.1)): # microseconds
+    run = Following([first], 5.0, 0.9)
+    run.machine, rate = machine, 1e-6 * machine.copy * model.STREAM
+    found = run.streamed("stream", {"weight_bytes": memory * rate, "row_bytes": 0}, 4, 2, 0, 0, 0, 0, (level, 0, 0.25 * rate, tail * 1e-6 * machine.light_clock))
+    expect([round(found["seconds"] * 1e6, 3), found["early"]], [wanted, level], f"a stream that reads {level} early")
