@@ -35,3 +35,7 @@ func.func @different(%x: tensor<?x6xf32> {hmoe.name = "x"}) -> (tensor<?x6xf32> 
   %y = "hmoe.add"(%a, %b) : (tensor<?x6xf32>, tensor<?x6xf32>) -> tensor<?x6xf32>
   return %y : tensor<?x6xf32>
 }
+
+// What is no function stays.
+// CHECK: arith.constant 1
+%c = arith.constant 1 : i32

@@ -1,4 +1,8 @@
 // RUN: %not %hmoec-opt --plan-workspace --verify %s 2>&1 | %FileCheck %s
+// RUN: sed '/error: a loo[p]/,$d' %s > %t.mlir; %not %hmoec-opt --plan-workspace --verify %t.mlir 2>&1 | %FileCheck %s --check-prefix=ALONE
+
+// ALONE: error: a choose cannot stand in a choose
+// ALONE-NOT: module
 
 // Both in a loop and outside one: nothing to say.
 // CHECK-NOT: error

@@ -585,6 +585,23 @@ static void test_selection(void **state) {
   free(scratch);
 }
 
+/* A number at the very border of two tokens draws the latter, and none draws a token that cannot be, wherever blocks of sums end. */
+static void test_draw_at_borders(void **state) {
+  (void)state;
+  enum { COUNT = 4096, PART = 1024 };
+  static float logits[COUNT];
+  void *scratch = malloc(hmoe_logits_scratch_bytes(COUNT));
+  hmoe_search search = make_search(NULL, 1, 1, 1);
+  for (int64_t banned = 0; banned < COUNT; banned += PART)
+    for (int64_t token = banned; token < COUNT; token += PART) {
+      for (int64_t i = 0; i < COUNT; i++) logits[i] = i < banned ? -INFINITY : 0;
+      double unit = (double)(token - banned) / (double)(COUNT - banned);
+      if (unit * (double)(COUNT - banned) < (double)(token - banned)) continue; /* a third, rounded */
+      assert_int_equal(hmoe_logits_sample(logits, COUNT, 0, &search, unit, scratch), token);
+    }
+  free(scratch);
+}
+
 static void test_log_softmax(void **state) {
   (void)state;
   enum { COUNT = 33333 };
@@ -742,6 +759,7 @@ int main(void) {
       cmocka_unit_test(test_beams_across_batches),
       cmocka_unit_test(test_distribution),
       cmocka_unit_test(test_selection),
+      cmocka_unit_test(test_draw_at_borders),
       cmocka_unit_test(test_log_softmax),
       cmocka_unit_test(test_sampling_across_batches),
       cmocka_unit_test(test_random_numbers),

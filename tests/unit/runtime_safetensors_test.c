@@ -137,6 +137,15 @@ static void test_header_length(void **state) {
   assert_fails(read_case(0, "{}", 2, 0, &file), HMOE_INVALID_WEIGHTS, "not plausible");
   assert_fails(read_case(3, "{}", 2, 0, &file), HMOE_INVALID_WEIGHTS,
                "truncated: the header is 3 bytes long, the file has 2; download or write it again");
+  const uint8_t few[7] = {0};
+  hmoe_allocator allocator = fixture_allocator;
+  for (size_t size = 1; size <= sizeof few; size++) { /* no length to tell */
+    uint8_t *bytes = calloc(size, 1);
+    hmoe_mapping mapping = {.data = bytes, .size_bytes = size, .name = "t.safetensors"};
+    assert_fails(hmoe_safetensors_init(&file, &mapping, &allocator), HMOE_INVALID_WEIGHTS,
+                 "expected a safetensors or .hmw file, found...");
+    free(bytes);
+  }
   /* Every truncation of a good file fails. */
   const char *header = TENSOR("[0,8]");
   size_t length = strlen(header);
