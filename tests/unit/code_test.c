@@ -8,6 +8,8 @@
 #include <mlir-c/BuiltinTypes.h>
 
 #include "target/code/ir.h"
+#include "target/code/lower.h"
+#include "target/target.h"
 
 enum { LANES = 8 };
 
@@ -141,7 +143,51 @@ static void test_memory(void **state) {
   bench_deinit(&b);
 }
 
+static bool refuses(LLVMModuleRef module, const void *user, hmoec_diagnostics *diagnostics) {
+  (void)module;
+  (void)user;
+  return hmoec_machine_error(diagnostics, "refused");
+}
+
+/* What cannot be lowered is an error, at whatever step. */
+static void test_lower(void **state) {
+  (void)state;
+  static const struct {
+    const char *triple, *passes;
+    hmoec_code_add_fn add;
+    const char *error; /* NULL: there is none */
+  } cases[] = {
+      {"x86_64-unknown-linux-gnu", "default<O1>", NULL, NULL},
+      {"none-unknown-linux-gnu", "default<O1>", NULL, "looking up the target"},
+      {"x86_64-unknown-linux-gnu", "default<O1>", refuses, "refused"},
+      {"x86_64-unknown-linux-gnu", "no-such-pass", NULL, "no-such-pass"},
+  };
+  hmoec_targets_initialise();
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    bench b;
+    bench_init(&b, true, NULL);
+    ir_function_end(&b.ir);
+    hmoec_code_machine machine = {.called = "test",
+                                  .triple = cases[i].triple,
+                                  .processor = "",
+                                  .features = "",
+                                  .llvm_passes = cases[i].passes,
+                                  .level = LLVMCodeGenLevelDefault,
+                                  .relocation = LLVMRelocPIC,
+                                  .model = LLVMCodeModelDefault};
+    char *bytes = NULL;
+    size_t size = 0;
+    bool ok =
+        hmoec_code_lower(b.module, &machine, "m", cases[i].add, NULL, HMOEC_OUTPUT_OBJECT, b.fixture.diagnostics, &bytes, &size);
+    const char *said = hmoec_diagnostics_errors(b.fixture.diagnostics) ? hmoec_diagnostics_first(b.fixture.diagnostics) : "";
+    if (ok != !cases[i].error || !strstr(said, cases[i].error ? cases[i].error : "") || (bytes != NULL) != ok)
+      fail_msg("%zu: %d '%s'", i, ok, said);
+    free(bytes);
+    bench_deinit(&b);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_failures), cmocka_unit_test(test_memory)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_failures), cmocka_unit_test(test_memory), cmocka_unit_test(test_lower)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
