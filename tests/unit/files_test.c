@@ -18,6 +18,16 @@
 #include "support/paths.h"
 #include "support/text_file.h"
 
+/* Reads that fail with these, one after the other, before others do what they do. */
+static int failures[2], failed;
+ssize_t __real_read(int fd, void *buffer, size_t size);
+ssize_t __wrap_read(int fd, void *buffer, size_t size);
+ssize_t __wrap_read(int fd, void *buffer, size_t size) {
+  if (failed == 2 || !failures[failed]) return __real_read(fd, buffer, size);
+  errno = failures[failed++];
+  return -1;
+}
+
 static char folder[] = "/tmp/hmoec-files-XXXXXX";
 
 static void write_file(const char *path, size_t size) {
@@ -42,6 +52,27 @@ static int teardown(void **state) {
   char command[64];
   snprintf(command, sizeof command, "rm -rf %s", folder);
   return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
+}
+
+static void test_reads(void **state) {
+  (void)state;
+  static const struct {
+    int failures[2];
+    const char *reason; /* NULL: it is read */
+  } cases[] = {{{EINTR}, NULL}, {{EINTR, EINTR}, NULL}, {{EIO}, "Input/output error"}, {{EINTR, EIO}, "Input/output error"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    hmoec_arena *arena = hmoec_arena_create();
+    const char *reason = NULL;
+    size_t size = 0;
+    memcpy(failures, cases[i].failures, sizeof failures);
+    failed = 0;
+    const char *text = hmoec_text_file_read(arena, "2048", 2048, &size, &reason);
+    failed = 2;
+    assert_int_equal(text != NULL, cases[i].reason == NULL);
+    assert_int_equal(size, text ? 2048 : 0);
+    if (!text && (!reason || strcmp(reason, cases[i].reason) != 0)) fail_msg("case %zu: %s", i, reason ? reason : "no reason");
+    hmoec_arena_destroy(arena);
+  }
 }
 
 static void test_text(void **state) {
@@ -227,7 +258,8 @@ static void test_temporary(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_text), cmocka_unit_test(test_begin), cmocka_unit_test(test_paths),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_text),    cmocka_unit_test(test_reads),
+                                     cmocka_unit_test(test_begin),   cmocka_unit_test(test_paths),
                                      cmocka_unit_test(test_written), cmocka_unit_test(test_temporary)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
