@@ -88,7 +88,7 @@ static void print_piece(MlirStringRef text, void *stream) { fwrite(text.data, 1,
 static bool steps_run(MlirModule module, arguments *arguments, hmoec_diagnostics *diagnostics) {
   for (size_t i = 0; i < arguments->step_count; i++) {
     const hmoec_pass *pass = arguments->steps[i];
-    if (pass ? !pass->run(module, &arguments->options, diagnostics) : !hmoec_verify(module, diagnostics)) return false;
+    if (pass ? !hmoec_pass_run(pass, module, &arguments->options, diagnostics) : !hmoec_verify(module, diagnostics)) return false;
   }
   return true;
 }

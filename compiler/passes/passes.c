@@ -109,6 +109,14 @@ void hmoec_pass_dump_abandon(hmoec_pass_dump *dump) {
   dump->count = 0;
 }
 
+bool hmoec_pass_run(const hmoec_pass *pass, MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
+  unsigned errors = hmoec_diagnostics_errors(diagnostics);
+  bool ran = pass->run(module, options, diagnostics);
+  if (!ran && hmoec_diagnostics_errors(diagnostics) == errors) /* it says all else itself */
+    hmoec_machine_error(diagnostics, "out of memory in pass %s", pass->name);
+  return ran;
+}
+
 bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hmoec_pass_options *options,
                       const hmoec_pass_trace *trace, hmoec_diagnostics *diagnostics) {
   MlirOperation root = mlirModuleGetOperation(module);
@@ -117,11 +125,8 @@ bool hmoec_passes_run(MlirModule module, const char *first, const char *last, hm
     started = started || strcmp(passes[i].name, first) == 0;
     if (!started) continue;
     MlirOperation before = mlirOperationClone(root);
-    unsigned errors = hmoec_diagnostics_errors(diagnostics);
-    bool ran = passes[i].run(module, options, diagnostics);
+    bool ran = hmoec_pass_run(&passes[i], module, options, diagnostics);
     bool valid = ran && (passes[i].run == verify || verify(module, options, diagnostics));
-    if (!ran && hmoec_diagnostics_errors(diagnostics) == errors) /* it says all else itself */
-      hmoec_machine_error(diagnostics, "out of memory in pass %s", passes[i].name);
     if (ran && !valid) {
       hmoec_machine_error(diagnostics, "internal: pass %s left invalid IR", passes[i].name);
       leave_repro(before, &passes[i], trace, diagnostics);

@@ -31,6 +31,8 @@ typedef struct hmoec_pass {
   bool (*run)(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 } hmoec_pass;
 
+/* One pass; that it has failed is said. */
+bool hmoec_pass_run(const hmoec_pass *pass, MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 const hmoec_pass *hmoec_pass_find(const char *name);
 const hmoec_pass *hmoec_pass_at(size_t index); /* NULL past the end; in pipeline order */
 

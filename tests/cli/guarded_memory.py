@@ -113,9 +113,10 @@ for arguments, status, said, printed in [
 check("hmoec-c-reader", run(reader, []), 2, "reads functions written in C for hmoec, which starts it")
 
 # Without memory: refused, or ended as arenas end, or done all the same.
-for program, arguments, least in [(opt, ["--verify", "small.mlir"], 6), (opt, ["--verify", "wrong.mlir"], 8), (opt, ["folder"], 2),
+for program, arguments, least in [(opt, ["--verify", "small.mlir"], 6), (opt, ["--verify", "wrong.mlir"], 8),
+                                  (opt, ["--fold-duplicates", "small.mlir"], 8), (opt, ["folder"], 2),
                                   (opt, [f"{1 << 18}.mlir"], 8), (hmoec, ["--version"], 1), (hmoec, ["compile", "broken.spec"], 10)]:
-    usual, times, asked = run(program, arguments), 0, False
+    usual, times, asked, passes = run(program, arguments), 0, False, 0
     while not asked:
         times += 1
         result = run(program, arguments, HMOE_GUARDED_FAILS=times)
@@ -124,6 +125,8 @@ for program, arguments, least in [(opt, ["--verify", "small.mlir"], 6), (opt, ["
         if result.returncode not in (FAILED, 1, 2, 3, usual.returncode) or (result.returncode == 0 and result.stdout != usual.stdout):
             sys.exit(f"{row}: status {result.returncode}\n{result.stderr}")
         if times == 1 and result.returncode != 3: sys.exit(f"{row}: expected status 3, found {result.returncode}")
+        passes += "out of memory in pass fold-duplicates" in result.stderr
+    if (passes > 0) != ("--fold-duplicates" in arguments): sys.exit(f"{row}: {passes} times in a pass")
     print(os.path.basename(program), *arguments, "asked", times - 1, "times")
     if times <= least: sys.exit(f"{row}: it asked {times - 1} times only")
 print("nothing is lost")
