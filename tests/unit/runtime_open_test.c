@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -575,15 +576,30 @@ static void test_surplus(void **state) {
   toy_destroy(t);
 }
 
+/* The grant of tiles is refused where signals have a stack that is too small for them. A process asks once: before others ask here. */
+static void test_tiles_refused(void **state) {
+  (void)state;
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    static char memory[8192];
+    stack_t stack = {.ss_sp = memory, .ss_size = sizeof memory};
+    const char *missing = sigaltstack(&stack, NULL) == 0 ? hmoe_cpu_lacks(HMOE_CPU_AMX) : "any";
+    _exit(!missing ? 1 : strstr(missing, "alternate signal stack") ? 2 : 3);
+  }
+  int status;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), hmoe_cpu_lacks(HMOE_CPU_AMX) ? 3 : 2);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_status),       cmocka_unit_test(test_null_arguments),
-      cmocka_unit_test(test_option_sizes), cmocka_unit_test(test_option_values),
-      cmocka_unit_test(test_cpu),          cmocka_unit_test(test_thread_count),
-      cmocka_unit_test(test_quota),        cmocka_unit_test(test_refused_threads),
-      cmocka_unit_test(test_tensors),      cmocka_unit_test(test_damaged_plans),
-      cmocka_unit_test(test_bad_plans),    cmocka_unit_test(test_automatic_threads),
-      cmocka_unit_test(test_debug_words),  cmocka_unit_test(test_surplus),
+      cmocka_unit_test(test_tiles_refused),     cmocka_unit_test(test_status),        cmocka_unit_test(test_null_arguments),
+      cmocka_unit_test(test_option_sizes),      cmocka_unit_test(test_option_values), cmocka_unit_test(test_cpu),
+      cmocka_unit_test(test_thread_count),      cmocka_unit_test(test_quota),         cmocka_unit_test(test_refused_threads),
+      cmocka_unit_test(test_tensors),           cmocka_unit_test(test_damaged_plans), cmocka_unit_test(test_bad_plans),
+      cmocka_unit_test(test_automatic_threads), cmocka_unit_test(test_debug_words),   cmocka_unit_test(test_surplus),
 #if defined(__x86_64__)
       cmocka_unit_test(test_features),
 #endif
