@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 
-F32_WORST, BF16_NORM = 2e-5, 1e-2
+F32_WORST, BF16_NORM = 2e-5, 1e-3
 EXPERTS = {"activation": ["relu", "gelu", "gelu_new", "silu", "sigmoid"], "renorm": [0, 1], "dropped": ["pass", "zero"],
            "gate": ["softmax_then_topk", "topk_then_softmax", "softmax_topk_renorm", "sigmoid"]}
 BIASED = {"gated": [0, 1], "expert_bias": [0, 1]}
