@@ -328,7 +328,7 @@ static bool ends_with(const char *name, const char *end) {
 static void shape_set(cJSON *tensor, const char *sizes) {
   cJSON *shape = cJSON_CreateArray();
   for (const char *at = sizes; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
-    cJSON_AddItemToArray(shape, cJSON_CreateNumber(strtod(at, NULL)));
+    cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)strtol(at, NULL, 10)));
   cJSON_DeleteItemFromObject(tensor, "shape");
   cJSON_AddItemToObject(tensor, "shape", shape);
 }
