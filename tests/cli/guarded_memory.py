@@ -59,6 +59,7 @@ for arguments, status, said, printed in [
     (["--verify"], 2, "expected a file", ""),
     (["small.mlir", "large.mlir"], 2, "expected one file, found small.mlir and large.mlir", ""),
     (["--dtype=bf16", "--strategy=auto", "--tokens=5", "--table-budget=100", "small.mlir"], 0, "", RELU),
+    (["--dtype=f32", "small.mlir"], 0, "", RELU),
     (["--dtype=f16", "small.mlir"], 2, "expected --dtype f32 or bf16, found 'f16'", ""),
     (["--dtypes=f32", "small.mlir"], 2, "there is no pass named dtypes=f32", ""),
     (["--dtype", "small.mlir"], 2, "there is no pass named dtype\n", ""),
