@@ -271,13 +271,10 @@ bool hmoec_c_function_read(MlirContext context, hmoec_diagnostics *diagnostics, 
   reader.place = clang_getNullCursor();
   for (size_t i = 0; i < sizeof dialects / sizeof *dialects; i++) mlirContextGetOrLoadDialect(context, ref(dialects[i]));
   CXIndex index = clang_createIndex(0, 0);
-  CXCursor function;
-  bool ok = false;
-  if (!file_parse(&reader, index, file, flags)) goto done;
-  function = function_find(&reader, file, name);
+  bool ok = file_parse(&reader, index, file, flags);
+  CXCursor function = ok ? function_find(&reader, file, name) : clang_getNullCursor();
   ok = !clang_Cursor_isNull(function) && signature_check(&reader, function, name, what, arities) &&
        function_read(&reader, function, name, out_function);
-done:
   if (reader.unit) clang_disposeTranslationUnit(reader.unit);
   clang_disposeIndex(index);
   hmoec_arena_destroy(reader.arena);

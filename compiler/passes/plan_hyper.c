@@ -171,13 +171,16 @@ static MlirOperation combine_at_end(planner *p, const plan_memory *y) {
   return is_it ? last : (MlirOperation){NULL};
 }
 
+static void step_set(planner *p, MlirOperation step, const char *name, int64_t value) {
+  mlirOperationSetAttributeByName(step, mlirStringRefCreateFromCString(name),
+                                  mlirIntegerAttrGet(mlirIntegerTypeGet(p->out.context, 64), value));
+}
+
 /* It goes behind what now writes y first, and adds to that: its slots are waited for when there is nothing else to do. */
 static void combine_later(planner *p, MlirOperation combine) {
-  MlirOperation last = combine;
-  for (MlirOperation op = combine; !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) last = op;
-  mlirOperationSetAttributeByName(combine, mlirStringRefCreateFromCString("accumulate"),
-                                  mlirIntegerAttrGet(mlirIntegerTypeGet(p->out.context, 64), 1));
-  mlirOperationMoveAfter(combine, last);
+  step_set(p, combine, "accumulate", 1);
+  mlirOperationRemoveFromParent(combine);
+  mlirBlockAppendOwnedOperation(p->out.block[PLAN_RUN], combine);
 }
 
 /* y[t] (+)= relu(x[t] D[g] + beta[g]) U[g] + gamma[g], rows sorted by group. */
@@ -259,11 +262,6 @@ static int64_t steps_after(MlirOperation op) {
   return count;
 }
 
-static void loop_set(planner *p, MlirOperation loop, const char *name, int64_t value) {
-  mlirOperationSetAttributeByName(loop, mlirStringRefCreateFromCString(name),
-                                  mlirIntegerAttrGet(mlirIntegerTypeGet(p->out.context, 64), value));
-}
-
 /* Marks the per-set ops that `hypernetwork` needs with the number of its loop; there may be other loops. False: no memory. */
 static bool mark_loop(planner *p, MlirOperation hypernetwork, int64_t loop) {
   const MlirStringRef name = mlirStringRefCreateFromCString("hmoe.loop");
@@ -323,9 +321,9 @@ static bool plan_cached(planner *p, MlirOperation op, MlirOperation hypernetwork
     plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, r, (plan_binding){0}, plan_at(loop.todo_slot),
                   plan_at(weights.part[part]));
   }
-  loop_set(p, loop.op, "generate", steps_after(loop.op));
+  step_set(p, loop.op, "generate", steps_after(loop.op));
   apply(p, &g, &weights, &grouping, mlirOperationGetOperand(op, 0), mlirOperationGetResult(op, 0));
-  loop_set(p, loop.op, "body", steps_after(loop.op));
+  step_set(p, loop.op, "body", steps_after(loop.op));
   return true;
 }
 
@@ -375,9 +373,9 @@ bool plan_hyper_expert(planner *p, MlirOperation op) {
     plan_generate(p, PLAN_RUN, loop.missing_dim, &g, (plan_part)part, plan_value_get(p, g.r)->place, plan_at(loop.todo_token),
                   plan_at(loop.todo_slot), plan_at(weights.part[part]));
   }
-  loop_set(p, loop.op, "generate", steps_after(loop.op));
+  step_set(p, loop.op, "generate", steps_after(loop.op));
   apply(p, &g, &weights, &grouping, mlirOperationGetOperand(op, 0), mlirOperationGetResult(op, 0));
-  loop_set(p, loop.op, "body", steps_after(loop.op));
+  step_set(p, loop.op, "body", steps_after(loop.op));
   return true;
 }
 
@@ -510,6 +508,6 @@ bool plan_factored_hyper_expert(planner *p, MlirOperation op) {
   second.c.by = 1;
   second.spec.accumulate = accumulate;
   plan_matmul_emit(p, &second);
-  loop_set(p, loop, "body", steps_after(loop));
+  step_set(p, loop, "body", steps_after(loop));
   return true;
 }

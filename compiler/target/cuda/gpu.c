@@ -469,7 +469,8 @@ void cuda_some_columns_end(hmoec_cuda_emitter *e, cuda_some_columns *columns) { 
 /* Read early, it comes from where all multiprocessors meet: what this one has in its own cache may be older. */
 static MlirValue block_field(hmoec_cuda_emitter *e, MlirValue block, size_t offset) {
   MlirValue at = ir_at_constant(&e->ir, block, e->ir.i32, (int64_t)offset / 4);
-  if (e->waits != CUDA_WAITS) return cuda_assembly(e, "ld.relaxed.gpu.global.b32 $0, [$1];", "=r,l,~{memory}", e->ir.i32, 1, &at);
+  if (e->waits == CUDA_WAITS_UNLESS_OLDER)
+    return cuda_assembly(e, "ld.relaxed.gpu.global.b32 $0, [$1];", "=r,l,~{memory}", e->ir.i32, 1, &at);
   return ir_load(&e->ir, e->ir.i32, at, 4);
 }
 
