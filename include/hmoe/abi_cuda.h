@@ -23,8 +23,7 @@ enum { HMOE_CUDA_BINDINGS_MAX = 16, HMOE_CUDA_DIMS_MAX = 8 };
 enum { HMOE_CUDA_COLUMN_STEPS = (1 << 25) - 1 };
 /* There: as many blocks of threads as there are multiprocessors, or tasks where they are fewer, share all of them. */
 enum { HMOE_CUDA_PERSISTENT = 1 << 30 };
-/* There, too: tasks may share a block's rows as well, 4 at a time, or, where there are more tasks than that gives shares and 8 rows at most, one, and 8 columns at a time. What has
- * no share does nothing. */
+/* There, too: tasks may share a block's rows as well, 4 at a time, or one where there are tasks for that, as of 8 rows at most, and 8 columns at a time. What has no share does nothing. */
 enum { HMOE_CUDA_PARTS = 1 << 29, HMOE_CUDA_PART_ROWS = 4, HMOE_CUDA_LONE_ROWS = 8, HMOE_CUDA_STEP_PARTS = 4 };
 /* There, too, of attention: tasks may share the keys of a sequence's head. Of at most 8 queries (dims[1]), where dims[0] times heads, the rows, are at most 512
  * and binding 6 has room. A part is 64 keys of a query, and parts are as many as can be done at one time by a task. Launched with splits above 1, tasks have a

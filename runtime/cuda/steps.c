@@ -76,8 +76,8 @@ static uint64_t choose_splits(uint64_t blocks, uint64_t most, uint64_t multiproc
 
 /* Tasks that may share a column step of a block. */
 static uint64_t parts_of(uint64_t rows, uint32_t row_block) {
-  uint64_t most = hmoe_min(rows, row_block), lone = hmoe_min(rows, HMOE_CUDA_LONE_ROWS);
-  return HMOE_CUDA_STEP_PARTS * hmoe_max(lone, (most + HMOE_CUDA_PART_ROWS - 1) / HMOE_CUDA_PART_ROWS);
+  uint64_t most = hmoe_min(rows, row_block);
+  return HMOE_CUDA_STEP_PARTS * (most <= HMOE_CUDA_LONE_ROWS ? most : (most + HMOE_CUDA_PART_ROWS - 1) / HMOE_CUDA_PART_ROWS);
 }
 
 enum { ATTENTION_LENGTH = 1, ATTENTION_KEYS = 3, ATTENTION_PARTS = 6 }; /* dims, and a binding */

@@ -291,7 +291,8 @@ class Run:
         steps = panels * PANEL // width # of C's columns
         splits = self.splits(bound, panels * self.parts_of(sum(rows), row_block) if narrow else panels)
         part_rows = STREAM_ROWS if a["norm"] == "none" else STREAM_ROWS // 2
-        shared = STREAM_RING + warps * STREAM_ROWS * ((2 if right > panels else 1) * width + 4) * 4
+        wide = 2 if right > panels else 1
+        shared = STREAM_RING + warps * STREAM_ROWS * (wide * width + 4) * 4
         at_once = kernel.blocks_at_once(warps * WARP, shared)
         team = min(warps, 1 << (planes - 1).bit_length()) # warps that share a depth
         teams = warps // team # and how many there are, with steps of their own
@@ -299,7 +300,6 @@ class Run:
         row_loads = 4 if step.operands["a"]["element"] == "f32" else 2 # of a tile of rows, in a plane
         waits = [at for at, i in enumerate(kernel.whole.way()) if i.opcode == "ACQBULK"] # for the launch before; the second behind the first weights that are asked for
         head = sass.cycles(kernel.whole.way()[:waits[1]]) if len(waits) > 1 else 0
-        wide = 2 if right > panels else 1
         asked = STREAM_RING - warps * wide * width * LINE # bytes of weights
         tail = 0 # cycles of an epilogue
         tasks = longest = slots = l2 = l1 = 0 # cycles of the longest task; issue slots, bytes and cycles of all
@@ -334,7 +334,8 @@ class Run:
 
     def parts_of(self, rows, row_block):
         """Tasks that may share a panel of a block, as runtime/cuda/steps.c has it."""
-        return PANEL_PARTS * max(min(rows, LONE_ROWS), ceil(min(rows, row_block), PART_ROWS))
+        most = min(rows, row_block)
+        return PANEL_PARTS * (most if most <= LONE_ROWS else ceil(most, PART_ROWS))
 
     def splits(self, blocks, most):
         """Tasks that a block's columns are shared by, as runtime/cuda/steps.c has it."""
@@ -391,8 +392,7 @@ class Run:
         row_block = a["schedule"]["row_block"]
         bound = plan.block_bound(sum(rows), row_block, self.groupings[step.operands["blocks"]["name"]][1] if step.operands.get("blocks") else 1)
         splits = self.splits(bound, panels * self.parts_of(sum(rows), row_block))
-        fours = [ceil(block_rows, FEW_ROWS) * steps for block_rows in plan.cut_rows(rows, row_block)]
-        shares = [block_rows * steps if is_narrow(a) and splits > share else share for share, block_rows in zip(fours, plan.cut_rows(rows, row_block))]
+        shares = [steps * (block_rows if is_narrow(a) and splits >= steps * block_rows else ceil(block_rows, FEW_ROWS)) for block_rows in plan.cut_rows(rows, row_block)]
         once = sum(len(way) * count for way, count in ((main.way(), times[0]), (rest.way(), times[1]), (of_step, 1)))
         lines = LANES_BYTES // (width * 4) + FEW_ROWS # of a warp's load of weights, and of what it loads of each row
         weights = halves * a["k"] * width * 4

@@ -1,6 +1,7 @@
 /* Products in f32 of few rows: weights go from memory into registers in whole lines, or in whole sectors, and are used once.
  *
- *   for each part of up to 4 rows (of a narrow product one, where there are more tasks than shares of 4), for each step of C's columns (of pairs: a panel of gates and then one of ups):
+ *   for each part of up to 4 rows (of a narrow product one, where there are tasks for that), for each step of C's columns (of pairs: a panel of gates and
+ *   then one of ups):
  *     every thread multiplies the rows of depth that are its own, 4 columns wide
  *     the sums of a value, one a row of depth at a time, meet in shared memory: 16 by 16, in their order; epilogue
  *
@@ -174,9 +175,13 @@ void cuda_emit_few(product *p) {
   f.column = ir_mul_i(ir, ir_rem_i(ir, task->thread, quads), ir_i64(ir, QUAD));
   /* This task's share, part by part: steps [begin, end) of all parts', one part's after the other's. */
   MlirValue zero = ir_i64(ir, 0), one = ir_i64(ir, 1), rows = ir_i64(ir, ROWS);
-  MlirValue fours = ir_div_i(ir, ir_add_i(ir, p->block.rows, ir_i64(ir, ROWS - 1)), rows);
-  if (cuda_is_narrow(spec)) rows = ir_select(ir, ir_compare_i(ir, IR_GT, task->splits, ir_mul_i(ir, fours, steps)), one, rows);
-  MlirValue parts = ir_div_i(ir, ir_add_i(ir, p->block.rows, ir_sub_i(ir, rows, one)), rows), all = ir_mul_i(ir, parts, steps);
+  MlirValue parts = ir_div_i(ir, ir_add_i(ir, p->block.rows, ir_i64(ir, ROWS - 1)), rows);
+  if (cuda_is_narrow(spec)) {
+    MlirValue alone = ir_compare_i(ir, IR_GE, task->splits, ir_mul_i(ir, p->block.rows, steps));
+    rows = ir_select(ir, alone, one, rows);
+    parts = ir_select(ir, alone, p->block.rows, parts);
+  }
+  MlirValue all = ir_mul_i(ir, parts, steps);
   MlirValue begin = ir_div_i(ir, ir_mul_i(ir, all, p->block.split), task->splits);
   MlirValue end = ir_div_i(ir, ir_mul_i(ir, all, ir_add_i(ir, p->block.split, one)), task->splits);
   ir_loop part;
