@@ -110,6 +110,16 @@ static hmoe_status check_param(const checker *check, const char *field, uint32_t
 
 /* ---- kernels and the steps around them ---- */
 
+static hmoe_status check_tunings(const checker *check, hmoe_plan_span span, uint32_t least) {
+  HMOE_TRY(hmoe_plan_check_span(check, span, sizeof(hmoe_plan_tuning), "tunings"));
+  const hmoe_plan_tuning *tunings = HMOE_PLAN_ARRAY(check->plan, span, hmoe_plan_tuning);
+  for (uint32_t i = 0; i < span.count; i++)
+    if (tunings[i].first_rows > tunings[i].last_rows || tunings[i].value < least || tunings[i].value > INT32_MAX)
+      return bad(check, "tuning %u: %u for %llu to %llu rows", i, tunings[i].value, (unsigned long long)tunings[i].first_rows,
+                 (unsigned long long)tunings[i].last_rows);
+  return HMOE_OK;
+}
+
 static hmoe_status check_kernel(const checker *check, const hmoe_plan_step *step, const void *fields) {
   const hmoe_step_kernel *kernel = fields;
   if (kernel->kernel >= check->object->kernel_count)
@@ -126,7 +136,13 @@ static hmoe_status check_kernel(const checker *check, const hmoe_plan_step *step
   if (kernel->dims.count > HMOE_KERNEL_DIMS_MAX) return bad(check, "%u dims, at most %d", kernel->dims.count, HMOE_KERNEL_DIMS_MAX);
   const uint32_t *dims = HMOE_PLAN_ARRAY(check->plan, kernel->dims, uint32_t);
   for (uint32_t i = 0; i < kernel->dims.count; i++) HMOE_TRY(check_dim(check, "dims", dims[i], false));
-  return HMOE_OK;
+  HMOE_TRY(hmoe_plan_check_span(check, kernel->work, sizeof(uint32_t), "kernel work"));
+  if (kernel->work.count > HMOE_KERNEL_DIMS_MAX)
+    return bad(check, "work of %u dims, at most %d", kernel->work.count, HMOE_KERNEL_DIMS_MAX);
+  const uint32_t *work = HMOE_PLAN_ARRAY(check->plan, kernel->work, uint32_t);
+  for (uint32_t i = 0; i < kernel->work.count; i++) HMOE_TRY(check_dim(check, "work", work[i], false));
+  if (kernel->tasks < 1 || kernel->tasks > INT32_MAX) return bad(check, "%u tasks a thread", kernel->tasks);
+  return check_tunings(check, kernel->tunings, 1);
 }
 
 static hmoe_status check_group(const checker *check, const hmoe_plan_step *step, const void *fields) {
@@ -203,10 +219,11 @@ static hmoe_status check_loop(const checker *check, const hmoe_plan_step *step, 
 static hmoe_status check_choose(const checker *check, const hmoe_plan_step *step, const void *fields) {
   const hmoe_step_choose *choose = fields;
   uint64_t body = (uint64_t)choose->first_steps + choose->second_steps;
-  if (choose->first_steps == 0 || choose->second_steps == 0 || !reaches(check, body) || choose->blocks_per_thread > INT32_MAX ||
+  if (choose->first_steps == 0 || choose->second_steps == 0 || !reaches(check, body) || choose->percent > INT32_MAX ||
       choose->block_rows > INT32_MAX)
-    return bad(check, "%u or %u steps from %u blocks and %u rows on", choose->first_steps, choose->second_steps,
-               choose->blocks_per_thread, choose->block_rows);
+    return bad(check, "%u or %u steps, by %u percent or from %u rows of a block on", choose->first_steps, choose->second_steps,
+               choose->percent, choose->block_rows);
+  HMOE_TRY(check_tunings(check, choose->tunings, 0));
   HMOE_TRY(check_blocks(check, choose->row_block, choose->groups));
   if (!buffer_of(check, step, HMOE_BIND_CHOOSE_BLOCKS) && choose->groups != 1)
     return bad(check, "%u groups without blocks", choose->groups);

@@ -121,6 +121,33 @@ static uint32_t column_splits(const hmoec_target *target, int64_t columns) {
   return (uint32_t)(hmoec_round_columns(target, columns) / target->column_step);
 }
 
+/* Of attention, whose tasks have as many queries as there are: rows of sequences and heads, queries, keys. */
+static hmoe_plan_span work_dims(const step_source *s, const hmoec_kernel *kernel) {
+  const uint32_t dims[] = {dim_of(hmoec_op_int(s->op, "rows")), listed_dim(s, 1), listed_dim(s, 3)};
+  if (kernel->family != HMOEC_KERNEL_ATTENTION) return (hmoe_plan_span){0, 0};
+  return hmoec_blob_append(&s->reader->plan->blob, dims, sizeof dims, sizeof dims / sizeof *dims);
+}
+
+/* `tunings` of an op: first row, last row, version and threads (-1: any), value. */
+static hmoe_plan_span tunings(const step_source *s) {
+  enum { FIELDS = 5 };
+  intptr_t count = hmoec_hmk_array_size(s->op, "tunings") / FIELDS;
+  hmoe_plan_span span = {0, 0};
+  for (intptr_t i = 0; i < count; i++) {
+    int64_t version = hmoec_hmk_array(s->op, "tunings", FIELDS * i + 2),
+            threads = hmoec_hmk_array(s->op, "tunings", FIELDS * i + 3);
+    hmoe_plan_tuning tuning = {.first_rows = (uint64_t)hmoec_hmk_array(s->op, "tunings", FIELDS * i),
+                               .last_rows = (uint64_t)hmoec_hmk_array(s->op, "tunings", FIELDS * i + 1),
+                               .version = version < 0 ? HMOE_NONE : (uint32_t)version,
+                               .threads = threads < 0 ? 0 : (uint32_t)threads,
+                               .value = (uint32_t)hmoec_hmk_array(s->op, "tunings", FIELDS * i + 4)};
+    hmoe_plan_span at = hmoec_blob_append(&s->reader->plan->blob, &tuning, sizeof tuning, 1);
+    if (i == 0) span.offset = at.offset;
+    span.count++;
+  }
+  return span;
+}
+
 static hmoe_plan_span kernel_fields(const step_source *s) {
   hmoec_plan_writer *plan = s->reader->plan;
   hmoec_kernel kernel;
@@ -143,7 +170,10 @@ static hmoe_plan_span kernel_fields(const step_source *s) {
                              .column_splits = packs ? column_splits(plan->unit->target, kernel.spec.pack_rows.n)
                                               : kernel.family == HMOEC_KERNEL_MATMUL ? column_splits(plan->unit->target, product->n)
                                                                                      : 1,
-                             .row_flops = hmoec_kernel_row_flops(&kernel)};
+                             .tasks = scheduled(s, "tasks_a_thread"),
+                             .work = work_dims(s, &kernel),
+                             .tunings = tunings(s)};
+  if (!fields.tasks) fields.tasks = 1; /* blocks of it are not cut */
   if (fields.grid == HMOE_GRID_BLOCKS) {
     while (strcmp(s->info->roles[fields.blocks_binding], "blocks") != 0) fields.blocks_binding++;
     block_bound bound = bound_of(s, buffer_of(s, fields.blocks_binding));
@@ -198,10 +228,11 @@ static hmoe_plan_span choose_fields(const step_source *s) {
   block_bound bound = mlirOperationIsNull(blocks) ? (block_bound){scheduled(s, "row_block"), 1} : bound_of(s, blocks);
   hmoe_step_choose fields = {.first_steps = int_of(s, "first"),
                              .second_steps = int_of(s, "second"),
-                             .blocks_per_thread = scheduled(s, "blocks_per_thread"),
+                             .percent = scheduled(s, "percent"),
                              .block_rows = scheduled(s, "block_rows"),
                              .row_block = bound.row_block,
-                             .groups = bound.groups};
+                             .groups = bound.groups,
+                             .tunings = tunings(s)};
   return append(s, &fields, sizeof fields);
 }
 

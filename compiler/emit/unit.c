@@ -246,6 +246,7 @@ bool hmoec_unit_init(MlirModule module, const hmoec_target *target, hmoec_diagno
   reader r = {.diagnostics = diagnostics, .unit = out_unit};
   MlirOperation root = mlirModuleGetOperation(module);
   out_unit->target = target;
+  out_unit->machine = hmoec_target_machine(target);
   if (!hmoec_schedule_read(root, target, diagnostics, &out_unit->schedule)) return false;
   if (!hmoec_scalar_library_init(module, diagnostics, &out_unit->functions)) return false;
   hmoe_plan plan = {.magic = HMOE_PLAN_MAGIC, .abi_version = HMOE_ABI_VERSION};

@@ -47,6 +47,7 @@ typedef struct hmoec_unit {
   uint64_t scratch_bytes; /* of a worker: the most that a kernel needs */
   const hmoec_target *target; /* of the code, with this schedule */
   hmoec_schedule schedule;
+  const hmoec_machine *machine; /* that times are predicted for: the target's first, or whose its caller sets; NULL: none */
   hmoec_format dtype; /* of products: --dtype */
   const hmoec_unit_image *images; /* that a target adds to those of the host, while it generates; borrowed */
   size_t image_count;

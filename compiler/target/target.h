@@ -11,6 +11,7 @@
 #include "ir/hmk_ops.h"
 #include "kernel/kernels.h"
 #include "support/diagnostics.h"
+#include "target/machine.h"
 
 /* ---- schedules: named values that may be tuned; results depend on none of them ---- */
 
@@ -140,6 +141,17 @@ typedef struct hmoec_target {
   /* Gives a step of a planned function its schedule, by the pass `place`. False: no memory. */
   bool (*place)(MlirOperation function, MlirOperation step, const hmoec_schedule *schedule);
 
+  /* What the numbers of a machine are, and machines whose numbers are known; the first is what is assumed where none is named. NULL: the host's. */
+  const hmoec_machine_number *numbers;
+  size_t number_count;
+  const hmoec_machine *machines;
+  size_t machine_count;
+  /* Predicted times of a kernel's code. weight_bytes: of the whole model, by which weights are in a cache or not. */
+  hmoec_kernel_time (*kernel_time)(const hmoec_machine *machine, size_t version, const hmoec_schedule *schedule,
+                                   const hmoec_kernel *kernel, uint64_t weight_bytes);
+  hmoec_sharing_time (*sharing_time)(const hmoec_machine *machine);
+  hmoec_machine_rates (*rates)(const hmoec_machine *machine, size_t version, hmoec_format format);
+
   /* Makes the target known to LLVM. Once a process, by hmoec_targets_initialise. */
   void (*initialise)(void);
   hmoec_code_version (*version)(size_t number);
@@ -181,6 +193,9 @@ hmoec_packing hmoec_packing_read(MlirOperation pack);
 size_t hmoec_code_version_count(const hmoec_target *target);
 /* The versions that kernels are worth, as a bit set. */
 uint32_t hmoec_code_versions_of(const hmoec_target *target, const hmoec_kernel *kernels, size_t count);
+
+/* The machine that is assumed where none is named: its own first, or the host's; NULL: there is none. */
+const hmoec_machine *hmoec_target_machine(const hmoec_target *target);
 
 /* Its own, or the host's. */
 const hmoec_knob *hmoec_target_knobs(const hmoec_target *target);

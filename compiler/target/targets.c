@@ -86,6 +86,11 @@ const hmoec_knob *hmoec_target_knobs(const hmoec_target *target) { return target
 
 size_t hmoec_target_knob_count(const hmoec_target *target) { return target->host ? target->host->knob_count : target->knob_count; }
 
+const hmoec_machine *hmoec_target_machine(const hmoec_target *target) {
+  if (target->machines) return target->machines;
+  return target->host ? target->host->machines : NULL;
+}
+
 int64_t hmoec_knob_at(const hmoec_target *target, const hmoec_schedule *schedule, size_t number) {
   return schedule->value[number] ? schedule->value[number] : hmoec_target_knobs(target)[number].value;
 }

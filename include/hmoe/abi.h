@@ -1,4 +1,4 @@
-/* The contract between generated objects and the runtime. Version 7.
+/* The contract between generated objects and the runtime. Version 9.
  *
  * An object exports one hmoe_model_object: a plan, and the kernels that it runs, in an image for each kind of machine. The plan is one
  * relocatable blob of the plain structures below; hmoe_plan_span holds byte offsets from its start. It says which tensors to read, which
@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HMOE_ABI_VERSION 8u
+#define HMOE_ABI_VERSION 9u
 #define HMOE_PLAN_MAGIC 0x4e4c5048u /* "HPLN" */
 #define HMOE_NONE 0xffffffffu
 #define HMOE_TOP_K_MAX 4096         /* experts of a token: grouping sorts them on the stack */
@@ -45,15 +45,28 @@ typedef struct hmoe_function {
   uint64_t scratch_bytes; /* what a task has to itself: a worker's memory, or what threads that run one together share */
   uint32_t threads;       /* that run a task together: 1 in images that are linked */
   uint32_t column_steps;  /* that a task takes at least, where columns are split: as many of column_splits; 0: 1 */
+  /* How long it takes on one thread of the machine that the object was compiled for, all its threads being at work, in picoseconds; 0: nobody knows.
+   * What is decided by them changes no result. */
+  uint64_t row_ps; /* a row, or an item of the step's `work`: arithmetic */
+  uint64_t block_ps; /* a block at least, however few its rows: its right operands are read */
+  uint64_t split_row_ps; /* what a row takes again in every part that its columns are cut into */
 } hmoe_function;
+
+/* What it costs on such a machine to give work to other threads, in picoseconds. All 0: nobody knows. */
+typedef struct hmoe_sharing {
+  uint64_t barrier_ps; /* to begin and end a step on several threads that wait awake */
+  uint64_t wake_ps; /* the caller's time, to wake threads that sleep */
+  uint64_t asleep_ps; /* from there until they are at work */
+} hmoe_sharing;
 
 /* The kernels for one kind of machine. Code is linked into the object, as for CPUs, or bytes that a device's driver loads. */
 typedef struct hmoe_image {
-  const char *target;             /* "cpu" */
-  const char *version;            /* of the target's: "portable" */
+  const char *target; /* "cpu" */
+  const char *version; /* of the target's: "portable" */
   const hmoe_function *functions; /* kernel_count of the object */
-  const void *code;               /* code_bytes long; NULL: linked */
+  const void *code; /* code_bytes long; NULL: linked */
   uint64_t code_bytes;
+  hmoe_sharing sharing;
 } hmoe_image;
 
 typedef struct hmoe_model_object {
@@ -179,6 +192,14 @@ typedef struct hmoe_plan_step {
  * and of one group exactly so many. KERNEL and CHOOSE have row_block and groups, so that a device that does not read counts while it runs can
  * size a grid and choose a way; what GROUP and GROUP_SETS count in a blocks buffer is never more, but on CPUs, which may cut a run into smaller blocks. */
 
+/* A value that was measured to be better than the one that a step has, for rows from first_rows to last_rows, for code of this version (by its number;
+ * HMOE_NONE: any) on so many threads (0: any). Of several that fit the first counts. */
+typedef struct hmoe_plan_tuning {
+  uint64_t first_rows, last_rows;
+  uint32_t version, threads;
+  uint32_t value, reserved;
+} hmoe_plan_tuning;
+
 /* KERNEL runs a kernel of the object.
  * tasks: ROWS and DENSE: a block is row_block rows of value(rows_dim), groups is 1; BLOCKS: the blocks of a blocks buffer, in a loop over
  * groups the chunk's. The columns of DENSE and BLOCKS are cut, too: splits tasks a block. The device picks splits in [1, column_splits] from
@@ -191,8 +212,13 @@ typedef struct hmoe_step_kernel {
   uint32_t groups; /* most groups that the blocks are of; HMOE_NONE: as many as there are rows */
   uint32_t blocks_binding; /* BLOCKS: which of the bindings is the blocks buffer */
   uint32_t column_splits; /* most parts that the columns can be cut into */
-  uint64_t row_flops; /* about how many FLOP a row takes: a step too small to share runs on the calling thread */
+  uint32_t
+      tasks; /* a thread: CPUs cut few blocks into columns until there are so many, which end together though blocks differ in size */
+  uint32_t reserved;
   hmoe_plan_span dims; /* uint32_t: the dimensions whose values call.dims has, in order */
+  hmoe_plan_span
+      work; /* uint32_t: dimensions whose product counts what row_ps of the function is the time of; none: it is of a row */
+  hmoe_plan_span tunings; /* of `tasks` */
 } hmoe_step_kernel;
 
 /* GROUP sorts rows (token, slot) by expert: a counting sort, in a group by token, then slot. rows_dim: tokens * top_k.
@@ -265,7 +291,8 @@ typedef struct hmoe_step_loop {
 
 /* CHOOSE runs the next first_steps steps, or the second_steps ones after those, then continues after both. Both ways compute the same: on CPUs the
  * same bits, elsewhere what rounds the same numbers and sums them in f32.
- * The first way is for enough rows: blocks >= blocks_per_thread * threads and rows >= block_rows * blocks. Blocks and rows are those of the
+ * On CPUs the first way is taken when its time, by the times of the kernels, is at most `percent` hundredths of the second one's. Where one of the kernels has
+ * none, and elsewhere, it is for enough rows: rows >= block_rows * blocks. Blocks and rows are those of the
  * blocks buffer, in a loop over groups the chunk's (of a device that reads no counts all of the loop's); without one value(rows_dim) and its bound. May stand whole inside loops (in a cached one:
  * whole among the generating steps or after them); no loop, no other CHOOSE in it. */
 enum {
@@ -274,8 +301,9 @@ enum {
 };
 typedef struct hmoe_step_choose {
   uint32_t first_steps, second_steps; /* at least 1 */
-  uint32_t blocks_per_thread, block_rows;
+  uint32_t percent, block_rows;
   uint32_t row_block, groups; /* of the blocks, as for KERNEL */
+  hmoe_plan_span tunings; /* of `percent` */
 } hmoe_step_choose;
 
 /* PACK puts matrices, or vectors, into the layout that kernels read. */

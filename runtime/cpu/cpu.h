@@ -45,6 +45,11 @@ HMOE_MUST_USE hmoe_status hmoe_cpu_blocks(const hmoe_run *run, const hmoe_plan_s
                                           uint32_t row_block, uint32_t groups, hmoe_block_range *out_range);
 int64_t hmoe_block_range_rows(const hmoe_block_range *range);
 
+/* A step's own value, or one of its tunings that fits the run. */
+uint32_t hmoe_cpu_tuned(const hmoe_run *run, hmoe_plan_span tunings, uint64_t rows, uint32_t value);
+/* Predicted time of a kernel's step on one thread, in picoseconds; saturating, and 0 where nobody knows. */
+uint64_t hmoe_cpu_kernel_ps(const hmoe_run *run, const hmoe_step_kernel *kernel, uint64_t rows, uint64_t blocks);
+
 /* Steps, one function each. */
 hmoe_status hmoe_cpu_step_kernel(hmoe_run *run, const hmoe_plan_step *step);
 hmoe_status hmoe_cpu_step_group(hmoe_run *run, const hmoe_plan_step *step);

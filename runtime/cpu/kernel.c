@@ -12,18 +12,34 @@ static void run_task(void *context, uint64_t task, void *scratch) {
   job->function(&job->call, (int64_t)task, scratch);
 }
 
-/* Blocks differ in size, so eight tasks a thread are wanted for the threads to end together. */
-enum { TASKS_A_THREAD = 8, ALONE_FLOPS = 400000 };
-
-static uint64_t choose_splits(uint64_t blocks, uint64_t most, uint64_t threads) {
-  if (threads == 1 || most <= 1 || blocks == 0 || blocks >= TASKS_A_THREAD * threads) return 1;
-  return hmoe_min(most, (TASKS_A_THREAD * threads + blocks - 1) / blocks);
+/* tasks: that each thread shall have. */
+static uint64_t choose_splits(uint64_t blocks, uint64_t most, uint64_t threads, uint64_t tasks) {
+  if (threads == 1 || most <= 1 || blocks == 0 || blocks >= hmoe_mul(tasks, threads)) return 1;
+  return hmoe_min(most, (hmoe_mul(tasks, threads) + blocks - 1) / blocks);
 }
 
-/* Waking a thread costs some microseconds; so does a step of this size. */
-static bool runs_alone(uint64_t row_flops, uint64_t rows) {
-  return row_flops < ALONE_FLOPS && rows < ALONE_FLOPS && rows * row_flops < ALONE_FLOPS;
+uint32_t hmoe_cpu_tuned(const hmoe_run *run, hmoe_plan_span span, uint64_t rows, uint32_t value) {
+  const hmoe_plan_tuning *tunings = HMOE_PLAN_ARRAY(run->model->plan, span, hmoe_plan_tuning);
+  for (uint32_t i = 0; i < span.count; i++) {
+    const hmoe_plan_tuning *t = &tunings[i];
+    if (rows < t->first_rows || rows > t->last_rows) continue;
+    if ((t->version == HMOE_NONE || t->version == (uint32_t)run->model->cpu) &&
+        (t->threads == 0 || t->threads == run->model->workers.threads))
+      return t->value;
+  }
+  return value;
 }
+
+uint64_t hmoe_cpu_kernel_ps(const hmoe_run *run, const hmoe_step_kernel *kernel, uint64_t rows, uint64_t blocks) {
+  const hmoe_function *function = &run->model->image->functions[kernel->kernel];
+  const uint32_t *work = HMOE_PLAN_ARRAY(run->model->plan, kernel->work, uint32_t);
+  uint64_t items = kernel->work.count ? 1 : rows;
+  for (uint32_t i = 0; i < kernel->work.count; i++) items = hmoe_mul(items, (uint64_t)run->workspace->dims[work[i]]);
+  return hmoe_max(hmoe_mul(items, function->row_ps), hmoe_mul(blocks, function->block_ps));
+}
+
+/* Waking a thread costs some microseconds; so does a step of this time. */
+enum { ALONE_PS = 5000000 };
 
 uint64_t hmoe_cpu_block_rows(const hmoe_run *run, uint64_t row_block, uint64_t rows) {
   enum { BLOCKS_A_THREAD = 4, STEP = 32 /* rows that AMX multiplies at one time */ };
@@ -72,11 +88,12 @@ hmoe_status hmoe_cpu_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
     blocks = (uint64_t)range.count;
     rows = (uint64_t)hmoe_block_range_rows(&range);
   }
-  if (runs_alone(kernel->row_flops, rows)) {
+  if (hmoe_cpu_kernel_ps(run, kernel, rows, blocks) < ALONE_PS) {
     for (uint64_t task = 0; task < blocks; task++) job.function(&job.call, (int64_t)task, own->scratch);
     return HMOE_OK;
   }
   if (kernel->grid != HMOE_GRID_ROWS)
-    job.call.splits = (int64_t)choose_splits(blocks, kernel->column_splits, run->model->workers.threads);
+    job.call.splits = (int64_t)choose_splits(blocks, kernel->column_splits, run->model->workers.threads,
+                                             hmoe_cpu_tuned(run, kernel->tunings, rows, kernel->tasks));
   return hmoe_cpu_parallel(run, blocks * (uint64_t)job.call.splits, run_task, &job);
 }

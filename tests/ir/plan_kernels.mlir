@@ -21,7 +21,7 @@
 // TOP1-NOT: "hmk.combine"
 
 // The same two products in one step, for blocks of many rows: buffers of the second, but the first's a and gather.
-// PAIR: "hmk.choose"(%[[BLOCKS:[0-9]+]]){{.*}}bind = ["blocks"], first = 1 : i64{{.*}}schedule = {block_rows = 16 : i64, blocks_per_thread = 2 : i64, row_block = 64 : i64}, second = 2 : i64
+// PAIR: "hmk.choose"(%[[BLOCKS:[0-9]+]]){{.*}}bind = ["blocks"], first = 1 : i64{{.*}}schedule = {block_rows = 16 : i64, percent = 100 : i64, row_block = 64 : i64}, second = 2 : i64
 // PAIR: "hmk.grouped_ffn"(%[[X:[0-9]+]], %[[B2:[0-9]+]], %[[Y:[0-9]+]], %[[BLOCKS]], {{.*}}bind = ["a", "b", "c", "blocks", "gather", "scatter", "row_gate", "pass", "pass_index", "first_b"]{{.*}}dropped = array<i64: 0, 8>{{.*}}first_flags = []{{.*}}first_k = 6 : i64, first_n = 8 : i64, first_segments = [8, "relu", false, false], flags = [], format = "f32", k = 8 : i64, layout = {a_in_place = 1 : i64, a_stride = 48 : i64, b_group_bytes = 1024 : i64, bias_group_floats = 0 : i64, c_padded = 0 : i64, c_stride = 6 : i64, first_a_in_place = 0 : i64, first_a_stride = 6 : i64, first_b_group_bytes = 768 : i64, first_bias_group_floats = 0 : i64, first_c_padded = 1 : i64, first_c_stride = 48 : i64, pass_ld = 6 : i64}{{.*}}schedule = {chunk_columns = 256 : i64, row_block = 64 : i64}
 // PAIR: "hmk.grouped_matmul"(%[[X]], %{{[0-9]+}}, %[[HIDDEN:[0-9]+]], %[[BLOCKS]]
 // PAIR: "hmk.grouped_matmul"(%[[HIDDEN]], %[[B2]], %[[Y]], %[[BLOCKS]]

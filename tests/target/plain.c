@@ -9,14 +9,14 @@ enum { MOST = 1 << 20 };
 
 /* Small and odd, so that small models are cut into several of everything. */
 static const hmoec_knob knobs[] = {
-    {"matmul", "row_block", 1, MOST, 5, false},         {"ffn", "chunk_columns", PLAIN_STEP, MOST, 8, false},
-    {"choose", "blocks_per_thread", 0, MOST, 1, false}, {"choose", "block_rows", 0, MOST, 2, false},
-    {"choose", "most_columns", 1, MOST, MOST, false},   {"loop", "per_token_chunk", 1, MOST, 3, false},
-    {"loop", "factored_chunk", 1, MOST, 7, false},      {"route", "row_block", 1, MOST, 3, false},
-    {"combine", "row_block", 1, MOST, 2, false},        {"select", "row_block", 1, MOST, 3, false},
-    {"contract", "row_block", 1, MOST, 2, false},       {"rows", "row_block", 1, MOST, 3, false},
-    {"norm", "row_block", 1, MOST, 2, false},           {"embed", "row_block", 1, MOST, 3, false},
-    {"store", "row_block", 1, MOST, 3, false},          {"attention", "query_block", 1, MOST, 3, false},
+    {"matmul", "row_block", 1, MOST, 5, false},      {"ffn", "chunk_columns", PLAIN_STEP, MOST, 8, false},
+    {"choose", "block_rows", 0, MOST, 2, false},     {"choose", "most_columns", 1, MOST, MOST, false},
+    {"loop", "per_token_chunk", 1, MOST, 3, false},  {"loop", "factored_chunk", 1, MOST, 7, false},
+    {"route", "row_block", 1, MOST, 3, false},       {"combine", "row_block", 1, MOST, 2, false},
+    {"select", "row_block", 1, MOST, 3, false},      {"contract", "row_block", 1, MOST, 2, false},
+    {"rows", "row_block", 1, MOST, 3, false},        {"norm", "row_block", 1, MOST, 2, false},
+    {"embed", "row_block", 1, MOST, 3, false},       {"store", "row_block", 1, MOST, 3, false},
+    {"attention", "query_block", 1, MOST, 3, false},
 };
 
 static void prepare(hmoec_schedule *schedule, int64_t widest) {

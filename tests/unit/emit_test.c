@@ -264,27 +264,23 @@ static void test_run_steps(void **state) {
   add_step(&t, "group_tokens", "indices:v blocks:b row_token:w counters:o history:s", 4,
            "experts = 9 : i64, top_k = 2 : i64, capacity = 93 : i64, dims = array<i64: 5, 3>, scope = 1 : i64, schedule = "
            "{row_block = 94 : i64}");
-  add_step(
-      &t, "choose", "blocks:b", 1,
-      "first = 1 : i64, second = 2 : i64, schedule = {block_rows = 95 : i64, blocks_per_thread = 96 : i64, row_block = 97 : i64}");
+  add_step(&t, "choose", "blocks:b", 1,
+           "first = 1 : i64, second = 2 : i64, schedule = {block_rows = 95 : i64, percent = 96 : i64, row_block = 97 : i64}");
   for (int i = 0; i < 3; i++) add_step(&t, "last_rows", "mask:s dst:v", 0, "dims = array<i64: 0, 1, 2, 3>");
-  add_step(
-      &t, "choose", "", 3,
-      "first = 2 : i64, second = 1 : i64, schedule = {block_rows = 98 : i64, blocks_per_thread = 99 : i64, row_block = 101 : i64}");
+  add_step(&t, "choose", "", 3,
+           "first = 2 : i64, second = 1 : i64, schedule = {block_rows = 98 : i64, percent = 99 : i64, row_block = 101 : i64}");
   for (int i = 0; i < 3; i++) add_step(&t, "last_rows", "mask:s dst:v", 0, "dims = array<i64: 0, 1, 2, 3>");
   add_step(&t, "group_selections", "indices:v blocks:u row_token:w sets:o scratch:s", 5,
            "experts = 9 : i64, top_k = 2 : i64, mode = \"distinct\", schedule = {row_block = 102 : i64}");
   /* 36 sets of 2 of 9; in the loop's body blocks are of a chunk of 20, behind it of 36 again. */
   add_step(&t, "loop", "blocks:u sets:o todo_token:v row_token:w", 1,
            "body = 4 : i64, kind = \"cached\", chunk = 20 : i64, top_k = 2 : i64, generate = 0 : i64, cache = 1 : i64");
-  add_step(
-      &t, "choose", "blocks:u", 1,
-      "first = 1 : i64, second = 1 : i64, schedule = {block_rows = 1 : i64, blocks_per_thread = 1 : i64, row_block = 1 : i64}");
+  add_step(&t, "choose", "blocks:u", 1,
+           "first = 1 : i64, second = 1 : i64, schedule = {block_rows = 1 : i64, percent = 1 : i64, row_block = 1 : i64}");
   for (int i = 0; i < 2; i++) add_step(&t, "last_rows", "mask:s dst:v", 0, "dims = array<i64: 0, 1, 2, 3>");
   add_step(&t, "last_rows", "mask:s dst:v", 0, "dims = array<i64: 0, 1, 2, 3>");
-  add_step(
-      &t, "choose", "blocks:u", 1,
-      "first = 1 : i64, second = 1 : i64, schedule = {block_rows = 1 : i64, blocks_per_thread = 1 : i64, row_block = 1 : i64}");
+  add_step(&t, "choose", "blocks:u", 1,
+           "first = 1 : i64, second = 1 : i64, schedule = {block_rows = 1 : i64, percent = 1 : i64, row_block = 1 : i64}");
   for (int i = 0; i < 2; i++) add_step(&t, "last_rows", "mask:s dst:v", 0, "dims = array<i64: 0, 1, 2, 3>");
   add_step(&t, "group_selections", "blocks:u row_token:w scratch:s", 5,
            "experts = 40 : i64, top_k = 20 : i64, mode = \"token\", schedule = {row_block = 103 : i64}");
@@ -296,16 +292,14 @@ static void test_run_steps(void **state) {
   add_step(&t, "last_rows", "mask:s dst:v", 0, "dims = array<i64: 0, 1, 2, 3>");
   add_step(&t, "group_selections", "indices:v blocks:u row_token:w scratch:s", 5,
            "experts = 40 : i64, top_k = 20 : i64, mode = \"rank\", schedule = {row_block = 107 : i64}");
-  add_step(
-      &t, "choose", "blocks:u", 1,
-      "first = 1 : i64, second = 1 : i64, schedule = {block_rows = 1 : i64, blocks_per_thread = 1 : i64, row_block = 1 : i64}");
+  add_step(&t, "choose", "blocks:u", 1,
+           "first = 1 : i64, second = 1 : i64, schedule = {block_rows = 1 : i64, percent = 1 : i64, row_block = 1 : i64}");
   for (int i = 0; i < 2; i++) add_step(&t, "last_rows", "mask:s dst:v", 0, "dims = array<i64: 0, 1, 2, 3>");
   add_step(&t, "group_tokens", "indices:v gates:v blocks:b row_token:w row_slot:v row_gate:v counters:o", 4,
            "experts = 7 : i64, top_k = 1 : i64, capacity = 0 : i64, dims = array<i64>, scope = -1 : i64, schedule = {row_block = "
            "64 : i64}");
-  add_step(
-      &t, "choose", "blocks:b", 1,
-      "first = 1 : i64, second = 1 : i64, schedule = {block_rows = 1 : i64, blocks_per_thread = 1 : i64, row_block = 1 : i64}");
+  add_step(&t, "choose", "blocks:b", 1,
+           "first = 1 : i64, second = 1 : i64, schedule = {block_rows = 1 : i64, percent = 1 : i64, row_block = 1 : i64}");
   add(&t, "return\n}\n}\n");
   fixture_init(&fixture, stderr);
   assert_true(unit_make(&fixture, t.at, &unit));
@@ -396,19 +390,19 @@ static void test_run_steps(void **state) {
   EXPECT(i++, HMOE_STEP_APPEND_MASK, 1, hmoe_step_append_mask, (V, S), .tokens = {3, 2, 1, 0});
   EXPECT(i++, HMOE_STEP_GROUP, 4, hmoe_step_group, (V, -1, B, W, -1, -1, O, S), .experts = 9, .top_k = 2, .row_block = 94,
          .scope_dim = 1, .capacity = 93, .past_dim = 5, .stride_dim = 3);
-  EXPECT(i, HMOE_STEP_CHOOSE, 1, hmoe_step_choose, (B), .first_steps = 1, .second_steps = 2, .blocks_per_thread = 96,
-         .block_rows = 95, .row_block = 94, .groups = 18); /* 9 experts, and the rows over capacity of each */
+  EXPECT(i, HMOE_STEP_CHOOSE, 1, hmoe_step_choose, (B), .first_steps = 1, .second_steps = 2, .percent = 96, .block_rows = 95,
+         .row_block = 94, .groups = 18); /* 9 experts, and the rows over capacity of each */
   i += 4;
-  EXPECT(i, HMOE_STEP_CHOOSE, 3, hmoe_step_choose, (-1), .first_steps = 2, .second_steps = 1, .blocks_per_thread = 99,
-         .block_rows = 98, .row_block = 101, .groups = 1);
+  EXPECT(i, HMOE_STEP_CHOOSE, 3, hmoe_step_choose, (-1), .first_steps = 2, .second_steps = 1, .percent = 99, .block_rows = 98,
+         .row_block = 101, .groups = 1);
   i += 4;
   EXPECT(i++, HMOE_STEP_GROUP_SETS, 5, hmoe_step_group_sets, (V, U, W, O, S), .experts = 9, .top_k = 2, .row_block = 102,
          .mode = HMOE_SETS_DISTINCT);
   EXPECT(i++, HMOE_STEP_LOOP, 1, hmoe_step_loop, (U, O, -1, -1, V, W), .kind = HMOE_LOOP_CACHED, .steps = 4, .chunk = 20,
          .groups = 36, .top_k = 2, .cache = 1);
-  EXPECT(i, HMOE_STEP_CHOOSE, 1, hmoe_step_choose, (U), 1, 1, 1, 1, 102, 20);
+  EXPECT(i, HMOE_STEP_CHOOSE, 1, hmoe_step_choose, (U), 1, 1, 1, 1, 102, 20, {0, 0});
   i += 4;
-  EXPECT(i, HMOE_STEP_CHOOSE, 1, hmoe_step_choose, (U), 1, 1, 1, 1, 102, 36);
+  EXPECT(i, HMOE_STEP_CHOOSE, 1, hmoe_step_choose, (U), 1, 1, 1, 1, 102, 36, {0, 0});
   i += 3;
   EXPECT(i++, HMOE_STEP_GROUP_SETS, 5, hmoe_step_group_sets, (-1, U, W, -1, S), .experts = 40, .top_k = 20, .row_block = 103,
          .mode = HMOE_SETS_TOKEN);
@@ -419,11 +413,11 @@ static void test_run_steps(void **state) {
   i += 2;
   EXPECT(i++, HMOE_STEP_GROUP_SETS, 5, hmoe_step_group_sets, (V, U, W, -1, S), .experts = 40, .top_k = 20, .row_block = 107,
          .mode = HMOE_SETS_RANK);
-  EXPECT(i, HMOE_STEP_CHOOSE, 1, hmoe_step_choose, (U), 1, 1, 1, 1, 107, HMOE_NONE); /* C(40, 20) is more than 32 bits */
+  EXPECT(i, HMOE_STEP_CHOOSE, 1, hmoe_step_choose, (U), 1, 1, 1, 1, 107, HMOE_NONE, {0, 0}); /* C(40, 20) is more than 32 bits */
   i += 3;
   EXPECT(i++, HMOE_STEP_GROUP, 4, hmoe_step_group, (V, V, B, W, V, V, O, -1), .experts = 7, .top_k = 1, .row_block = 64,
          .scope_dim = HMOE_NONE, .past_dim = HMOE_NONE, .stride_dim = HMOE_NONE);
-  EXPECT(i++, HMOE_STEP_CHOOSE, 1, hmoe_step_choose, (B), 1, 1, 1, 1, 64, 7);
+  EXPECT(i++, HMOE_STEP_CHOOSE, 1, hmoe_step_choose, (B), 1, 1, 1, 1, 64, 7, {0, 0});
   assert_int_equal(entry->steps.count, i);
   hmoec_unit_deinit(&unit);
   fixture_deinit(&fixture);
@@ -568,7 +562,7 @@ static void test_kernels(void **state) {
         assert_true(fields->kernel <= highest && fields->kernel < unit->kernel_count);
         highest += fields->kernel == highest;
         assert_memory_equal(&unit->kernels[fields->kernel], &kernel, sizeof kernel);
-        assert_true(fields->row_flops == hmoec_kernel_row_flops(&kernel));
+        assert_int_equal(fields->work.count, kernel.family == HMOEC_KERNEL_ATTENTION ? 3 : 0);
         bool matmul = strcmp(info->name, "grouped_matmul") == 0, ffn = strcmp(info->name, "grouped_ffn") == 0;
         size_t role = 0;
         while (info->roles[role] && strcmp(info->roles[role], "blocks") != 0) role++;

@@ -38,7 +38,7 @@ static const hmoe_kernel_fn kernels[KERNELS] = {add_one, add_ten, blocks_one, bl
 typedef enum shape { PLAIN, IN_ROWS, WITH_BLOCKS, IN_GROUPS } shape;
 
 /* y += 1 the first way; y += 10, twice, the second. */
-static fixture_plan *make_plan(shape shape, uint32_t fill, uint32_t rows_a_block) {
+static fixture_plan *make_plan(shape shape, uint32_t rows_a_block) {
   fixture_plan *plan = plan_create("choose");
   plan_entry(plan, "open");
   fixture_entry *e = plan_entry(plan, "run");
@@ -51,8 +51,7 @@ static fixture_plan *make_plan(shape shape, uint32_t fill, uint32_t rows_a_block
       plan_step(plan, e, HMOE_STEP_LOOP, tokens, BINDINGS(AT(HMOE_NONE)),
                 FIELDS(loop, .kind = HMOE_LOOP_ROWS, .steps = 4, .chunk = 10));
     plan_step(plan, e, HMOE_STEP_CHOOSE, rows, BINDINGS(AT(HMOE_NONE)),
-              FIELDS(choose, .first_steps = 1, .second_steps = 2, .blocks_per_thread = fill, .block_rows = rows_a_block,
-                     .row_block = ROW_BLOCK, .groups = 1));
+              FIELDS(choose, .first_steps = 1, .second_steps = 2, .block_rows = rows_a_block, .row_block = ROW_BLOCK, .groups = 1));
     plan_kernel(plan, e, ADD_ONE, rows, BINDINGS({y, 0, 0, 4}));
     for (int i = 0; i < 2; i++) plan_kernel(plan, e, ADD_TEN, rows, BINDINGS({y, 0, 0, 4}));
     return plan;
@@ -67,16 +66,16 @@ static fixture_plan *make_plan(shape shape, uint32_t fill, uint32_t rows_a_block
     plan_step(plan, e, HMOE_STEP_LOOP, tokens,
               BINDINGS(AT(blocks), AT(sets), AT(todo_sets), AT(HMOE_NONE), AT(HMOE_NONE), AT(HMOE_NONE)),
               FIELDS(loop, .kind = HMOE_LOOP_GROUPS, .steps = 4, .chunk = CHUNK, .groups = EXPERTS, .top_k = 1));
-  plan_step(plan, e, HMOE_STEP_CHOOSE, tokens, BINDINGS(AT(blocks)),
-            FIELDS(choose, .first_steps = 1, .second_steps = 2, .blocks_per_thread = fill, .block_rows = rows_a_block,
-                   .row_block = ROW_BLOCK, .groups = groups));
+  plan_step(
+      plan, e, HMOE_STEP_CHOOSE, tokens, BINDINGS(AT(blocks)),
+      FIELDS(choose, .first_steps = 1, .second_steps = 2, .block_rows = rows_a_block, .row_block = ROW_BLOCK, .groups = groups));
   plan_step(plan, e, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(blocks), AT(row_token), AT(y)),
             FIELDS(kernel, .kernel = BLOCKS_ONE, .grid = HMOE_GRID_BLOCKS, .row_block = ROW_BLOCK, .groups = groups,
-                   .blocks_binding = 0, .column_splits = 1, .row_flops = SHARED));
+                   .blocks_binding = 0, .column_splits = 1, .tasks = 8));
   for (int i = 0; i < 2; i++)
     plan_step(plan, e, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(blocks), AT(row_token), AT(y)),
               FIELDS(kernel, .kernel = BLOCKS_TEN, .grid = HMOE_GRID_BLOCKS, .row_block = ROW_BLOCK, .groups = groups,
-                     .blocks_binding = 0, .column_splits = 1, .row_flops = SHARED));
+                     .blocks_binding = 0, .column_splits = 1, .tasks = 8));
   return plan;
 }
 
@@ -84,10 +83,10 @@ static const char empty_file[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
 static const hmoe_weights no_weights = {.kind = HMOE_WEIGHTS_MEMORY, .data = empty_file, .size_bytes = sizeof empty_file};
 
 /* indices: expert of each token; y: 1 for the first way, 20 for the second. */
-static void check_run(shape shape, uint32_t fill, uint32_t rows_a_block, uint32_t threads, int64_t tokens, const int32_t *indices,
+static void check_run(shape shape, uint32_t rows_a_block, uint32_t threads, int64_t tokens, const int32_t *indices,
                       const float *expected) {
   static const hmoe_executor executor = {NULL, 3, fixture_parallel_for};
-  fixture_plan *plan = make_plan(shape, fill, rows_a_block);
+  fixture_plan *plan = make_plan(shape, rows_a_block);
   hmoe_options options = fixture_options(threads);
   if (threads == 3) options.executor = &executor;
   hmoe_model *model;
@@ -97,8 +96,8 @@ static void check_run(shape shape, uint32_t fill, uint32_t rows_a_block, uint32_
     assert_ok(hmoe_model_run(model, 1, &tokens, (const void *const[]){indices}, (void *const[]){y}));
     for (int64_t i = 0; i < tokens; i++)
       if (y[i] != expected[i])
-        fail_msg("shape %d, fill %llu, %u threads, token %lld of %lld: expected %g, found %g", (int)shape, (unsigned long long)fill,
-                 threads, (long long)i, (long long)tokens, (double)expected[i], (double)y[i]);
+        fail_msg("shape %d, %u threads, token %lld of %lld: expected %g, found %g", (int)shape, threads, (long long)i,
+                 (long long)tokens, (double)expected[i], (double)y[i]);
   }
   hmoe_model_close(model);
   free(plan);
@@ -117,29 +116,25 @@ static void test_ways(void **state) {
   /* 2 blocks of 4 rows a thread; blocks are half full at least. */
   for (int i = PLAIN; i <= WITH_BLOCKS; i += 2) {
     shape form = (shape)i;
-    check_run(form, 2, 2, 1, 8, indices, one);
-    check_run(form, 2, 2, 1, 5, indices, one);
-    check_run(form, 2, 2, 1, 4, indices, twenty);
-    check_run(form, 2, 2, 2, 16, indices, one);
-    check_run(form, 2, 2, 2, 12, indices, twenty);
-    check_run(form, 2, 2, 3, 21, indices, one);
-    check_run(form, 2, 2, 3, 20, indices, twenty);
-    check_run(form, 0, 3, 1, 10, indices, one);
-    check_run(form, 0, 3, 1, 5, indices, twenty);
+    check_run(form, 2, 1, 8, indices, one);
+    check_run(form, 2, 1, 5, indices, one);
+    check_run(form, 2, 1, 4, indices, twenty);
+    check_run(form, 2, 2, 16, indices, one);
+    check_run(form, 2, 2, 12, indices, twenty);
+    check_run(form, 2, 3, 21, indices, one);
+    check_run(form, 2, 3, 20, indices, twenty);
   }
   /* Chunks of ten rows: the last, of five, is too small. */
   fill_with(mixed, 0, 20, 1);
   fill_with(mixed, 20, 25, 20);
-  check_run(IN_ROWS, 3, 2, 1, 25, indices, mixed);
+  check_run(IN_ROWS, 3, 1, 25, indices, mixed);
   /* Four experts in chunks of two: the first chunk has 10 rows in 4 blocks, the second 2 rows in 2. */
   for (int i = 0; i < 10; i++) indices[i] = i == 4 ? 1 : 0;
   indices[10] = 2;
   indices[11] = 3;
   fill_with(mixed, 0, 10, 1);
   fill_with(mixed, 10, 12, 20);
-  for (uint32_t threads = 1; threads <= 3; threads++) check_run(IN_GROUPS, 0, 2, threads, 12, indices, mixed);
-  check_run(IN_GROUPS, 5, 0, 1, 12, indices, twenty);
-  check_run(IN_GROUPS, 4, 0, 1, 12, indices, mixed);
+  check_run(IN_GROUPS, 2, 1, 12, indices, mixed);
 }
 
 static void test_refused(void **state) {
@@ -151,18 +146,19 @@ static void test_refused(void **state) {
     uint32_t value;
     const char *message;
   } cases[] = {
-      {PLAIN, 0, offsetof(hmoe_step_choose, first_steps), 0, "(choose): 0 or 2 steps from 1 blocks and 1 rows on"},
-      {PLAIN, 0, offsetof(hmoe_step_choose, second_steps), 0, "(choose): 1 or 0 steps from 1 blocks and 1 rows on"},
-      {PLAIN, 0, offsetof(hmoe_step_choose, second_steps), 3, "(choose): 1 or 3 steps from 1 blocks and 1 rows on"},
+      {PLAIN, 0, offsetof(hmoe_step_choose, first_steps), 0, "(choose): 0 or 2 steps, by 0 percent or from 1 rows of a block on"},
+      {PLAIN, 0, offsetof(hmoe_step_choose, second_steps), 0, "(choose): 1 or 0 steps, by 0 percent or from 1 rows of a block on"},
+      {PLAIN, 0, offsetof(hmoe_step_choose, second_steps), 3, "(choose): 1 or 3 steps, by 0 percent or from 1 rows of a block on"},
       {PLAIN, 0, offsetof(hmoe_step_choose, second_steps), UINT32_MAX, "(choose): 1 or..."},
-      {PLAIN, 0, offsetof(hmoe_step_choose, blocks_per_thread), 1u << 31, "(choose): 1 or..."},
+      {PLAIN, 0, offsetof(hmoe_step_choose, percent), 1u << 31, "(choose): 1 or..."},
       {PLAIN, 0, offsetof(hmoe_step_choose, row_block), 0, "(choose): blocks of 0 rows in 1 groups"},
       {IN_ROWS, 0, offsetof(hmoe_step_loop, steps), 3, "must stand whole inside"},
       {IN_GROUPS, 1, offsetof(hmoe_step_loop, steps), 1, "must stand whole inside"},
-      {WITH_BLOCKS, 1, offsetof(hmoe_step_choose, second_steps), 3, "(choose): 1 or 3 steps from 1 blocks and 1 rows on"},
+      {WITH_BLOCKS, 1, offsetof(hmoe_step_choose, second_steps), 3,
+       "(choose): 1 or 3 steps, by 0 percent or from 1 rows of a block on"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    fixture_plan *plan = make_plan(cases[i].shape, 1, 1);
+    fixture_plan *plan = make_plan(cases[i].shape, 1);
     uint8_t *fields = plan->bytes + plan->entries[1].steps[cases[i].step].fields.offset;
     memcpy(fields + cases[i].field, &cases[i].value, sizeof cases[i].value);
     hmoe_options options = fixture_options(1);
@@ -173,7 +169,7 @@ static void test_refused(void **state) {
   }
   /* A loop, or another choose, in one of the ways. */
   for (int loop = 0; loop < 2; loop++) {
-    fixture_plan *plan = make_plan(PLAIN, 1, 1);
+    fixture_plan *plan = make_plan(PLAIN, 1);
     hmoe_plan_step *steps = plan->entries[1].steps;
     steps[2] = steps[0];
     if (loop) {

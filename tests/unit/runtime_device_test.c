@@ -224,7 +224,7 @@ static void plan_layer(fixture_plan *plan, const fixture_entry *open, uint32_t p
   plan_kernel(plan, e, GENERATE, missing, BINDINGS(AT(todo_sets), AT(todo_slot), AT(table)));
   plan_step(plan, e, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(blocks), AT(row_token), AT(table), AT(same_y)),
             FIELDS(kernel, .kernel = ADD_NUMBER, .grid = HMOE_GRID_BLOCKS, .row_block = ROW_BLOCK, .groups = CHUNK,
-                   .column_splits = 1, .row_flops = SHARED));
+                   .column_splits = 1, .tasks = 8));
 }
 
 static void plan_decode(fixture_plan *plan) {
@@ -241,7 +241,7 @@ static void plan_decode(fixture_plan *plan) {
   e->buffers[y].dim = rows;
   plan_step(plan, e, HMOE_STEP_IDS, tokens, BINDINGS(AT(ids), AT(words)), FIELDS(ids, .element_bytes = 8, .limit = 100, .fill = 7));
   plan_step(plan, e, HMOE_STEP_KERNEL, rows, BINDINGS(AT(words), AT(kept), AT(y)),
-            FIELDS(kernel, .kernel = KEEP, .row_block = 1, .groups = 1, .column_splits = 1,
+            FIELDS(kernel, .kernel = KEEP, .row_block = 1, .groups = 1, .column_splits = 1, .tasks = 8,
                    .dims = plan_dims(plan, DIMS(length, past, capacity))));
   e->entry.advance[HMOE_SCOPE_TARGET] = length;
 }

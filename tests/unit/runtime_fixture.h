@@ -179,13 +179,13 @@ static inline hmoe_plan_span plan_dims(fixture_plan *plan, uint32_t count, const
   (uint32_t)(sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t)), (const uint32_t[]) { __VA_ARGS__ }
 
 /* FLOP of a row that no thread computes for itself. */
-enum { SHARED = 1 << 20 };
+enum { SHARED = 1 << 24 }; /* picoseconds of a row: no step is too small to be shared */
 
 /* A task a row. */
 static inline hmoe_plan_step *plan_kernel(fixture_plan *plan, fixture_entry *entry, uint32_t kernel, uint32_t rows_dim,
                                           uint32_t binding_count, const hmoe_plan_binding *bindings) {
   return plan_step(plan, entry, HMOE_STEP_KERNEL, rows_dim, binding_count, bindings,
-                   FIELDS(kernel, .kernel = kernel, .row_block = 1, .groups = 1, .column_splits = 1, .row_flops = SHARED));
+                   FIELDS(kernel, .kernel = kernel, .row_block = 1, .groups = 1, .column_splits = 1, .tasks = 8));
 }
 
 /* One run of bytes: the destination's binding, the source's. */
@@ -246,7 +246,7 @@ static inline const hmoe_model_object *plan_finish(fixture_plan *plan, const hmo
   plan->header.bytes = plan->used;
   memcpy(plan->bytes, &plan->header, sizeof plan->header);
   for (uint32_t i = 0; i < kernel_count; i++)
-    plan->functions[i] = (hmoe_function){.call = kernels[i], .scratch_bytes = 64, .threads = 1};
+    plan->functions[i] = (hmoe_function){.call = kernels[i], .scratch_bytes = 64, .threads = 1, .row_ps = SHARED};
   plan->images[0] = (hmoe_image){.target = "cpu", .version = "portable", .functions = plan->functions};
   plan->object = (hmoe_model_object){.abi_version = HMOE_ABI_VERSION,
                                      .kernel_count = kernel_count,

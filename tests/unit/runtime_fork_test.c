@@ -64,7 +64,7 @@ static fixture_plan *make_plan(void) {
   plan_kernel(plan, e, 1, missing, BINDINGS(AT(todo_sets), AT(todo_slot), AT(table)));
   plan_step(plan, e, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(blocks), AT(row_token), AT(table), AT(y)),
             FIELDS(kernel, .kernel = 2, .grid = HMOE_GRID_BLOCKS, .row_block = 3, .groups = CHUNK, .blocks_binding = 0,
-                   .column_splits = 1, .row_flops = SHARED));
+                   .column_splits = 1, .tasks = 8));
   plan_finish(plan, kernels, 3);
   return plan;
 }

@@ -81,7 +81,7 @@ static fixture_plan *make_plan(uint32_t mode, uint32_t kind) {
   plan_kernel(plan, e, GENERATE, missing, BINDINGS(AT(todo_sets), AT(todo_slot), AT(todo_token), AT(table)));
   plan_step(plan, e, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(blocks), AT(row_token), AT(table), AT(y)),
             FIELDS(kernel, .kernel = LOOK_UP, .grid = HMOE_GRID_BLOCKS, .row_block = ROW_BLOCK, .groups = CHUNK,
-                   .blocks_binding = 0, .column_splits = 1, .row_flops = SHARED));
+                   .blocks_binding = 0, .column_splits = 1, .tasks = 8));
 
   /* y = -x in chunks of 7 rows, and inside each chunk a loop over its tokens as groups, adding the token's number + 1. */
   e = plan_entry(plan, "rows");
@@ -105,7 +105,7 @@ static fixture_plan *make_plan(uint32_t mode, uint32_t kind) {
   plan_kernel(plan, e, GENERATE, missing, BINDINGS(AT(HMOE_NONE), AT(todo_slot), AT(todo_token), AT(table)));
   plan_step(plan, e, HMOE_STEP_KERNEL, chunk, BINDINGS(AT(blocks), AT(row_token), AT(table), {y, 0, 0, 4}),
             FIELDS(kernel, .kernel = LOOK_UP, .grid = HMOE_GRID_BLOCKS, .row_block = 1, .groups = CHUNK, .blocks_binding = 0,
-                   .column_splits = 1, .row_flops = SHARED));
+                   .column_splits = 1, .tasks = 8));
   return plan;
 }
 

@@ -37,8 +37,7 @@ static void plan_sets(fixture_plan *plan, fixture_entry *e, uint32_t rows_dim, u
 
 static void plan_ways(fixture_plan *plan, fixture_entry *e, uint32_t rows_dim, uint32_t blocks, uint32_t groups) {
   plan_step(plan, e, HMOE_STEP_CHOOSE, rows_dim, BINDINGS(AT(blocks)),
-            FIELDS(choose, .first_steps = 1, .second_steps = 1, .blocks_per_thread = 1, .block_rows = 1, .row_block = 8,
-                   .groups = groups));
+            FIELDS(choose, .first_steps = 1, .second_steps = 1, .percent = 1, .block_rows = 1, .row_block = 8, .groups = groups));
 }
 
 static void plan_forward(fixture_plan *plan) {
@@ -57,7 +56,8 @@ static void plan_forward(fixture_plan *plan) {
   plan_step(plan, e, HMOE_STEP_IDS, rows, BINDINGS(AT(IDS_INPUT), AT(WORDS)),
             FIELDS(ids, .element_bytes = 8, .limit = 100)); /* 0 */
   plan_step(plan, e, HMOE_STEP_KERNEL, rows, BINDINGS(AT(X_INPUT), AT(Y_OUTPUT)),
-            FIELDS(kernel, .kernel = 1, .row_block = 1, .groups = 1, .column_splits = 1, .dims = plan_dims(plan, DIMS(length))));
+            FIELDS(kernel, .kernel = 1, .row_block = 1, .groups = 1, .column_splits = 1, .tasks = 8,
+                   .dims = plan_dims(plan, DIMS(length))));
   plan_step(
       plan, e, HMOE_STEP_GROUP, rows, /* 2 */
       BINDINGS(AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS), AT(WORDS)),
@@ -71,7 +71,7 @@ static void plan_forward(fixture_plan *plan) {
   plan_kernel(plan, e, 0, rows, BINDINGS(AT(CACHED)));
   plan_kernel(plan, e, 0, rows, BINDINGS(AT(CACHED))); /* 8 */
   plan_step(plan, e, HMOE_STEP_KERNEL, rows, BINDINGS(AT(WORDS), AT(CACHED)),
-            FIELDS(kernel, .grid = HMOE_GRID_BLOCKS, .row_block = 8, .groups = 4, .column_splits = 1));
+            FIELDS(kernel, .grid = HMOE_GRID_BLOCKS, .row_block = 8, .groups = 4, .column_splits = 1, .tasks = 8));
   plan_loop(plan, e, rows, &(hmoe_step_loop){.kind = HMOE_LOOP_ROWS, .steps = 4, .chunk = 7}); /* 10 */
   plan_sets(plan, e, rows, HMOE_SETS_TOKEN);
   plan_loop(plan, e, rows, /* 12 */
@@ -308,8 +308,8 @@ static const struct {
      "plan: entry 1: bindings: span [4, +1 x 24] leaves the plan of PLAN bytes or is not aligned"},
     {{IN_STEP(1, 7, fields, SPAN(1 << 20, 40))},
      "plan: entry 1: fields: span [1048576, +40 x 1] leaves the plan of PLAN bytes or is not aligned"},
-    {{IN_STEP(1, 7, fields, SPAN(44, 40))}, "plan: entry 1 step 7 (kernel): expected fields of 40 bytes, found 40 at 44"},
-    {{IN_STEP(1, 7, fields.count, 39)}, "plan: entry 1 step 7 (kernel): expected fields of 40 bytes, found 39 at *"},
+    {{IN_STEP(1, 7, fields, SPAN(44, 40))}, "plan: entry 1 step 7 (kernel): expected fields of 56 bytes, found 40 at 44"},
+    {{IN_STEP(1, 7, fields.count, 39)}, "plan: entry 1 step 7 (kernel): expected fields of 56 bytes, found 39 at *"},
     {{IN_STEP(1, 3, fields.count, 24)}, "plan: entry 1 step 3 (group_sets): expected fields of 16 bytes, found 24 at *"},
     {{IN_STEP(1, 4, kind, HMOE_STEP_COPY)}, "plan: entry 1 step 4 (copy): expected fields of 56 bytes, found 32 at *"},
     {{IN_STEP(1, 2, bindings.count, 7)}, "plan: entry 1 step 2 (group): expected 8 bindings, found 7"},
@@ -377,13 +377,16 @@ static const struct {
      "plan: entry 1 step 10 (loop): the loop at step 12: only one over groups may stand inside one over rows"},
     {{IN_FIELD(1, 10, loop, kind, HMOE_LOOP_GROUPS)},
      "plan: entry 1 step 10 (loop): the loop at step 12: only one over groups may stand inside one over rows"},
-    {{IN_FIELD(1, 6, choose, first_steps, 0)}, "plan: entry 1 step 6 (choose): 0 or 1 steps from 1 blocks and 1 rows on"},
-    {{IN_FIELD(1, 6, choose, second_steps, 0)}, "plan: entry 1 step 6 (choose): 1 or 0 steps from 1 blocks and 1 rows on"},
-    {{IN_FIELD(1, 16, choose, second_steps, 2)}, "plan: entry 1 step 16 (choose): 1 or 2 steps from 1 blocks and 1 rows on"},
-    {{IN_FIELD(1, 16, choose, blocks_per_thread, 1u << 31)},
-     "plan: entry 1 step 16 (choose): 1 or 1 steps from 2147483648 blocks and 1 rows on"},
+    {{IN_FIELD(1, 6, choose, first_steps, 0)},
+     "plan: entry 1 step 6 (choose): 0 or 1 steps, by 1 percent or from 1 rows of a block on"},
+    {{IN_FIELD(1, 6, choose, second_steps, 0)},
+     "plan: entry 1 step 6 (choose): 1 or 0 steps, by 1 percent or from 1 rows of a block on"},
+    {{IN_FIELD(1, 16, choose, second_steps, 2)},
+     "plan: entry 1 step 16 (choose): 1 or 2 steps, by 1 percent or from 1 rows of a block on"},
+    {{IN_FIELD(1, 16, choose, percent, 1u << 31)},
+     "plan: entry 1 step 16 (choose): 1 or 1 steps, by 2147483648 percent or from 1 rows of a block on"},
     {{IN_FIELD(1, 16, choose, block_rows, 1u << 31)},
-     "plan: entry 1 step 16 (choose): 1 or 1 steps from 1 blocks and 2147483648 rows on"},
+     "plan: entry 1 step 16 (choose): 1 or 1 steps, by 1 percent or from 2147483648 rows of a block on"},
     {{IN_FIELD(1, 6, choose, row_block, 0)}, "plan: entry 1 step 6 (choose): blocks of 0 rows in 1 groups"},
     {{IN_FIELD(1, 16, choose, groups, 0)}, "plan: entry 1 step 16 (choose): blocks of 8 rows in 0 groups"},
     {{IN_FIELD(1, 6, choose, groups, 2)}, "plan: entry 1 step 6 (choose): 2 groups without blocks"},
@@ -651,9 +654,9 @@ static const place taken[][PLACES] = {
     {IN_FIELD(1, 4, loop, steps, 4)},
     {IN_FIELD(1, 10, loop, kind, HMOE_LOOP_GROUPS), IN_FIELD(1, 10, loop, steps, 1), IN_FIELD(1, 10, loop, groups, 1),
      IN_BINDING(1, 10, 0, buffer, WORDS)},
-    {IN_FIELD(1, 16, choose, blocks_per_thread, INT32_MAX)},
+    {IN_FIELD(1, 16, choose, percent, INT32_MAX)},
     {IN_FIELD(1, 16, choose, block_rows, INT32_MAX)},
-    {IN_FIELD(1, 16, choose, blocks_per_thread, 0), IN_FIELD(1, 16, choose, block_rows, 0)},
+    {IN_FIELD(1, 16, choose, percent, 0), IN_FIELD(1, 16, choose, block_rows, 0)},
     {IN_FIELD(1, 16, choose, row_block, INT32_MAX)},
     {IN_FIELD(1, 16, choose, groups, HMOE_NONE)},
     {IN_PACK(destination.layout, HMOE_LAYOUT_COLUMNS), IN_PACK(destination.columns, 30), IN_PACK(destination.generated_rows, 2)},

@@ -86,7 +86,7 @@ static toy *toy_create_scoped(uint32_t top_k, uint64_t capacity, uint64_t scope)
   uint32_t row_gate = plan_temporary(layer, 0, 4, rows), counters = plan_temporary(layer, EXPERTS * 16, 0, HMOE_NONE);
   uint32_t weights = plan_share(layer, open, packed);
   plan_step(plan, layer, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(x), AT(doubled)),
-            FIELDS(kernel, .kernel = DOUBLE_ROWS, .row_block = ROW_BLOCK, .groups = 1, .column_splits = 1, .row_flops = SHARED));
+            FIELDS(kernel, .kernel = DOUBLE_ROWS, .row_block = ROW_BLOCK, .groups = 1, .column_splits = 1, .tasks = 8));
   plan_step(plan, layer, HMOE_STEP_GROUP, rows,
             BINDINGS(AT(indices), AT(gates), AT(blocks), AT(row_token), AT(row_slot), AT(row_gate), AT(counters)),
             FIELDS(group, .experts = EXPERTS, .top_k = top_k, .row_block = ROW_BLOCK, .scope_dim = HMOE_NONE, .capacity = capacity,
@@ -94,7 +94,7 @@ static toy *toy_create_scoped(uint32_t top_k, uint64_t capacity, uint64_t scope)
   plan_step(plan, layer, HMOE_STEP_KERNEL, rows,
             BINDINGS(AT(doubled), AT(weights), AT(blocks), AT(row_token), AT(row_slot), AT(row_gate), AT(y)),
             FIELDS(kernel, .kernel = EXPERT_BLOCKS, .grid = HMOE_GRID_BLOCKS, .row_block = ROW_BLOCK, .groups = 2 * EXPERTS,
-                   .blocks_binding = 2, .column_splits = COLUMNS / HMOE_PANEL, .row_flops = SHARED));
+                   .blocks_binding = 2, .column_splits = COLUMNS / HMOE_PANEL, .tasks = 8));
 
   fixture_entry *group = plan_entry(plan, "group");
   tokens = plan_dim(group, HMOE_DIM_INPUT, 0, 0);
@@ -118,7 +118,7 @@ static toy *toy_create_scoped(uint32_t top_k, uint64_t capacity, uint64_t scope)
   y = plan_output(plan, dense, "y", 0, COLUMNS * 4);
   plan_step(plan, dense, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(y)),
             FIELDS(kernel, .kernel = MARK_DENSE, .grid = HMOE_GRID_DENSE, .row_block = ROW_BLOCK, .groups = 1,
-                   .column_splits = COLUMNS / HMOE_PANEL, .row_flops = SHARED));
+                   .column_splits = COLUMNS / HMOE_PANEL, .tasks = 8));
   t->object = plan_finish(plan, kernels, KERNELS);
 
   uint64_t seed = 3;
@@ -513,7 +513,7 @@ static void test_tasks(void **state) {
   static const struct {
     uint32_t grid, threads, most;
     int64_t rows; /* two a block; of blocks, rows of one expert in blocks of two */
-    uint64_t row_flops;
+    uint64_t row_ps;
     int64_t calls, splits;
     int workers;
   } cases[] = {
@@ -534,17 +534,17 @@ static void test_tasks(void **state) {
       {BLOCKS, 2, 5, 30, SHARED, 30, 2, 2},
       {BLOCKS, 2, 5, 3, SHARED, 10, 5, 2},
       /* A small step is one thread's, uncut. */
-      {CUT, 2, 5, 2, 199999, 1, 1, 0},
-      {CUT, 2, 5, 2, 200000, 5, 5, 2},
-      {CUT, 2, 5, 1, 399999, 1, 1, 0},
-      {CUT, 2, 5, 1, 400000, 5, 5, 2},
+      {CUT, 2, 5, 2, 2499999, 1, 1, 0},
+      {CUT, 2, 5, 2, 2500000, 5, 5, 2},
+      {CUT, 2, 5, 1, 4999999, 1, 1, 0},
+      {CUT, 2, 5, 1, 5000000, 5, 5, 2},
       {CUT, 2, 5, 1, UINT64_MAX, 5, 5, 2},
-      {BLOCKS, 2, 5, 4, 99999, 2, 1, 0},
-      {BLOCKS, 2, 5, 4, 100000, 10, 5, 2},
-      {WHOLE, 2, 5, 400, 1, 200, 1, 0},
-      {WHOLE, 2, 5, 399998, 1, 199999, 1, 0},
-      {WHOLE, 2, 5, 400000, 1, 200000, 1, 2},
-      {WHOLE, 2, 5, 400000, 0, 200000, 1, 2},
+      {BLOCKS, 2, 5, 4, 1249999, 2, 1, 0},
+      {BLOCKS, 2, 5, 4, 1250000, 10, 5, 2},
+      {WHOLE, 2, 5, 400, 13, 200, 1, 0},
+      {WHOLE, 2, 5, 384614, 13, 192307, 1, 0},
+      {WHOLE, 2, 5, 384616, 13, 192308, 1, 2},
+      {WHOLE, 2, 5, 400000, 0, 200000, 1, 0},
   };
   static const char empty[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
   static int32_t indices[400000];
@@ -564,15 +564,15 @@ static void test_tasks(void **state) {
                 FIELDS(group_sets, .experts = 1, .top_k = 1, .mode = HMOE_SETS_DISTINCT, .row_block = 2));
     }
     plan_step(plan, e, HMOE_STEP_KERNEL, rows, BINDINGS(AT(cases[i].grid == BLOCKS ? blocks : out)),
-              FIELDS(kernel, .grid = cases[i].grid, .row_block = 2, .groups = 1, .column_splits = cases[i].most,
-                     .row_flops = cases[i].row_flops));
+              FIELDS(kernel, .grid = cases[i].grid, .row_block = 2, .groups = 1, .column_splits = cases[i].most, .tasks = 8));
     const hmoe_executor executor = {NULL, cases[i].threads, note_parallel_for};
     hmoe_options options = fixture_options(0);
     options.executor = &executor;
     hmoe_model *model;
-    assert_ok(hmoe_model_open(plan_finish(plan, &note, 1),
-                              &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty, .size_bytes = sizeof empty}, &options,
-                              &model));
+    const hmoe_model_object *object = plan_finish(plan, &note, 1);
+    plan->functions[0].row_ps = cases[i].row_ps;
+    assert_ok(hmoe_model_open(object, &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty, .size_bytes = sizeof empty},
+                              &options, &model));
     memset(&seen, 0, sizeof seen);
     seen.splits = 1;
     assert_ok(hmoe_model_run(model, 1, &cases[i].rows, (const void *const[]){indices}, (void *const[]){y}));

@@ -130,10 +130,10 @@ static toy *toy_create(void) {
   plan_step(plan, decode, HMOE_STEP_APPEND_MASK, HMOE_NONE, BINDINGS(AT(mask32), AT(all_masks)),
             FIELDS(append_mask, .tokens = {rows, length, past, capacity}));
   plan_step(plan, decode, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(x), AT(all_cells)),
-            FIELDS(kernel, .kernel = STORE_CELLS, .row_block = 1, .groups = 1, .column_splits = 1,
+            FIELDS(kernel, .kernel = STORE_CELLS, .row_block = 1, .groups = 1, .column_splits = 1, .tasks = 8,
                    .dims = plan_dims(plan, DIMS(length, past, capacity))));
   plan_step(plan, decode, HMOE_STEP_KERNEL, rows, BINDINGS(AT(all_cells), AT(all_masks), AT(all_source), AT(y)),
-            FIELDS(kernel, .kernel = SUM_ROW, .row_block = 1, .groups = 1, .column_splits = 1,
+            FIELDS(kernel, .kernel = SUM_ROW, .row_block = 1, .groups = 1, .column_splits = 1, .tasks = 8,
                    .dims = plan_dims(plan, DIMS(rows, past, length, capacity, source_rows, source_length, source_capacity))));
   decode->entry.advance[HMOE_SCOPE_TARGET] = length;
 

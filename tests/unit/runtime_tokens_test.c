@@ -59,7 +59,7 @@ static void test_dims(void **state) {
   uint32_t out = plan_output(t.plan, run, "out", 2, 0);
   run->buffers[out].fixed_bytes = 64;
   plan_step(t.plan, run, HMOE_STEP_KERNEL, one, BINDINGS(AT(out)),
-            FIELDS(kernel, .kernel = 0, .row_block = 1, .groups = 1, .column_splits = 1,
+            FIELDS(kernel, .kernel = 0, .row_block = 1, .groups = 1, .column_splits = 1, .tasks = 8,
                    .dims = plan_dims(t.plan, DIMS(a, b, product, sum, up, blocks, one, a))));
   toy_init(&t);
   hmoe_model *model = open_toy(&t);
@@ -124,8 +124,9 @@ static void test_kernel_dims(void **state) {
       uint32_t tokens = plan_dim(run, HMOE_DIM_INPUT, 0, 0);
       uint32_t dims[9] = {0};
       dims[count - 1] = last;
-      plan_step(t.plan, run, HMOE_STEP_KERNEL, tokens, 0, NULL,
-                FIELDS(kernel, .row_block = 1, .groups = 1, .column_splits = 1, .dims = plan_dims(t.plan, count, dims)));
+      plan_step(
+          t.plan, run, HMOE_STEP_KERNEL, tokens, 0, NULL,
+          FIELDS(kernel, .row_block = 1, .groups = 1, .column_splits = 1, .tasks = 8, .dims = plan_dims(t.plan, count, dims)));
       toy_init(&t);
       if (count > 8) assert_fails(try_open(&t), HMOE_INCOMPATIBLE, "9 dims, at most 8");
       else if (last) assert_fails(try_open(&t), HMOE_INCOMPATIBLE, "dim 1 of 1");

@@ -40,6 +40,9 @@ typedef struct hmoec_cpu_unit {
   const void *plan; /* finished plan blob */
   size_t plan_bytes;
   hmoec_cpu_schedule schedule;
+  const hmoec_schedule *knobs; /* what `schedule` was made of; NULL: the defaults */
+  const hmoec_machine *machine; /* that times are predicted for; NULL: nobody knows them */
+  uint64_t weight_bytes;
   uint32_t versions; /* bit set of 1u << HMOE_CPU_*; portable is always wanted by the CLI default */
   const struct hmoec_unit_image *images; /* of other targets, which the object carries (emit/unit.h) */
   size_t image_count;

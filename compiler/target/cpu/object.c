@@ -12,6 +12,7 @@
 
 #include "emit/unit.h"
 #include "target/cpu/emit.h"
+#include "target/cpu/time.h"
 
 /* Structures are built field by field below; these are what that assumes. */
 _Static_assert(offsetof(hmoe_model_object, abi_version) == 0 && offsetof(hmoe_model_object, kernel_count) == 4 &&
@@ -20,11 +21,13 @@ _Static_assert(offsetof(hmoe_model_object, abi_version) == 0 && offsetof(hmoe_mo
                    sizeof(hmoe_model_object) == 40,
                "layout of hmoe_model_object");
 _Static_assert(offsetof(hmoe_image, target) == 0 && offsetof(hmoe_image, version) == 8 && offsetof(hmoe_image, functions) == 16 &&
-                   offsetof(hmoe_image, code) == 24 && offsetof(hmoe_image, code_bytes) == 32 && sizeof(hmoe_image) == 40,
+                   offsetof(hmoe_image, code) == 24 && offsetof(hmoe_image, code_bytes) == 32 &&
+                   offsetof(hmoe_image, sharing) == 40 && sizeof(hmoe_sharing) == 24 && sizeof(hmoe_image) == 64,
                "layout of hmoe_image");
 _Static_assert(offsetof(hmoe_function, call) == 0 && offsetof(hmoe_function, name) == 8 &&
                    offsetof(hmoe_function, scratch_bytes) == 16 && offsetof(hmoe_function, threads) == 24 &&
-                   sizeof(hmoe_function) == 32,
+                   offsetof(hmoe_function, row_ps) == 32 && offsetof(hmoe_function, split_row_ps) == 48 &&
+                   sizeof(hmoe_function) == 56,
                "layout of hmoe_function");
 _Static_assert(offsetof(hmoe_kernel_call, rows) == 8 && offsetof(hmoe_kernel_call, splits) == 16 &&
                    offsetof(hmoe_kernel_call, first_block) == 24,
@@ -62,11 +65,45 @@ static LLVMValueRef text(const table_builder *b, const char *suffix, const char 
                       LLVMInternalLinkage, 1);
 }
 
+static LLVMValueRef picoseconds(const table_builder *b, double seconds) {
+  static const double most = 1e15; /* above a quarter of an hour nothing is decided by times */
+  double ps = 1e12 * seconds;
+  return LLVMConstInt(b->i64, ps < most ? (uint64_t)ps : (uint64_t)most, false);
+}
+
+enum { FUNCTION_FIELDS = 8 };
+
+/* One hmoe_function. */
+static LLVMValueRef function_entry(const table_builder *b, LLVMValueRef call, LLVMValueRef name, const hmoe_function *f,
+                                   hmoec_kernel_time time) {
+  LLVMValueRef fields[FUNCTION_FIELDS] = {call,
+                                          name,
+                                          LLVMConstInt(b->i64, f->scratch_bytes, false),
+                                          LLVMConstInt(b->i32, f->threads, false),
+                                          LLVMConstInt(b->i32, f->column_steps, false),
+                                          picoseconds(b, time.row),
+                                          picoseconds(b, time.block),
+                                          picoseconds(b, time.split_row)};
+  return structure(b, fields, FUNCTION_FIELDS);
+}
+
+static LLVMTypeRef function_type(const table_builder *b) {
+  LLVMTypeRef types[FUNCTION_FIELDS] = {b->pointer, b->pointer, b->i64, b->i32, b->i32, b->i64, b->i64, b->i64};
+  return LLVMStructTypeInContext(b->context, types, FUNCTION_FIELDS, false);
+}
+
+/* One hmoe_image. */
+static LLVMValueRef image_entry(const table_builder *b, LLVMValueRef target, LLVMValueRef version, LLVMValueRef functions,
+                                LLVMValueRef code, uint64_t code_bytes, hmoec_sharing_time sharing) {
+  LLVMValueRef times[] = {picoseconds(b, sharing.barrier), picoseconds(b, sharing.wake), picoseconds(b, sharing.asleep)};
+  LLVMValueRef fields[] = {target, version, functions, code, LLVMConstInt(b->i64, code_bytes, false), structure(b, times, 3)};
+  return structure(b, fields, sizeof fields / sizeof *fields);
+}
+
 /* NAME_VERSION; NULL: a function is missing, or memory. */
 static LLVMValueRef function_table(const table_builder *b, unsigned version) {
   const hmoec_cpu_unit *unit = b->unit;
   LLVMValueRef *functions = calloc(unit->kernel_count + 1, sizeof *functions), table = NULL;
-  LLVMTypeRef types[] = {b->pointer, b->pointer, b->i64, b->i32, b->i32};
   if (!functions) return NULL;
   for (size_t i = 0; i < unit->kernel_count; i++) {
     char name[NAME_SIZE];
@@ -75,13 +112,14 @@ static LLVMValueRef function_table(const table_builder *b, unsigned version) {
     LLVMValueRef call = coded ? LLVMGetNamedFunction(b->module, name) : LLVMConstNull(b->pointer);
     if (!call) goto done;
     uint64_t scratch_bytes = coded ? hmoec_cpu_scratch_bytes(&unit->schedule, &unit->kernels[i], 1) : 0;
-    LLVMValueRef fields[] = {call, LLVMConstNull(b->pointer), LLVMConstInt(b->i64, scratch_bytes, false),
-                             LLVMConstInt(b->i32, 1, false), LLVMConstInt(b->i32, 0, false)};
-    functions[i] = structure(b, fields, sizeof fields / sizeof *fields);
+    hmoec_kernel_time time = {0};
+    if (coded && unit->machine)
+      time = hmoec_cpu_kernel_time(unit->machine, version, unit->knobs, &unit->kernels[i], unit->weight_bytes);
+    functions[i] =
+        function_entry(b, call, LLVMConstNull(b->pointer), &(hmoe_function){.scratch_bytes = scratch_bytes, .threads = 1}, time);
   }
-  LLVMTypeRef type = LLVMStructTypeInContext(b->context, types, sizeof types / sizeof *types, false);
   table = add_constant(b->module, unit->name, hmoec_cpu_versions[version].name,
-                       LLVMConstArray2(type, functions, unit->kernel_count), LLVMInternalLinkage, 8);
+                       LLVMConstArray2(function_type(b), functions, unit->kernel_count), LLVMInternalLinkage, 8);
 done:
   free(functions);
   return table;
@@ -101,17 +139,12 @@ static LLVMValueRef foreign_image(const table_builder *b, unsigned number) {
   if (!functions) return NULL;
   for (size_t i = 0; i < count; i++) {
     const hmoe_function *f = &image->functions[i];
-    LLVMValueRef fields[] = {LLVMConstNull(b->pointer), name_of(b, number, i, f->name),
-                             LLVMConstInt(b->i64, f->scratch_bytes, false), LLVMConstInt(b->i32, f->threads, false),
-                             LLVMConstInt(b->i32, f->column_steps, false)};
-    functions[i] = structure(b, fields, sizeof fields / sizeof *fields);
+    functions[i] = function_entry(b, LLVMConstNull(b->pointer), name_of(b, number, i, f->name), f, (hmoec_kernel_time){0});
   }
-  LLVMTypeRef types[] = {b->pointer, b->pointer, b->i64, b->i32, b->i32};
-  LLVMTypeRef type = LLVMStructTypeInContext(b->context, types, sizeof types / sizeof *types, false);
   char suffix[64];
   snprintf(suffix, sizeof suffix, "functions%u", number);
   LLVMValueRef table =
-      add_constant(b->module, b->unit->name, suffix, LLVMConstArray2(type, functions, count), LLVMInternalLinkage, 8);
+      add_constant(b->module, b->unit->name, suffix, LLVMConstArray2(function_type(b), functions, count), LLVMInternalLinkage, 8);
   free(functions);
   snprintf(suffix, sizeof suffix, "code%u", number);
   LLVMValueRef bytes = LLVMConstStringInContext2(b->context, image->code, image->code_bytes, true);
@@ -119,9 +152,8 @@ static LLVMValueRef foreign_image(const table_builder *b, unsigned number) {
   char target[64], version[64];
   snprintf(target, sizeof target, "target%u", number);
   snprintf(version, sizeof version, "version%u", number);
-  LLVMValueRef fields[] = {text(b, target, image->target), text(b, version, image->version), table, code,
-                           LLVMConstInt(b->i64, image->code_bytes, false)};
-  return structure(b, fields, sizeof fields / sizeof *fields);
+  return image_entry(b, text(b, target, image->target), text(b, version, image->version), table, code, image->code_bytes,
+                     (hmoec_sharing_time){0});
 }
 
 /* NAME_images, a table of *out_count; NULL: a function is missing, or memory. */
@@ -137,8 +169,9 @@ static LLVMValueRef image_table(const table_builder *b, unsigned *out_count) {
     snprintf(suffix, sizeof suffix, "%s_version", version);
     LLVMValueRef table = function_table(b, v);
     if (!table) goto done;
-    LLVMValueRef fields[] = {target, text(b, suffix, version), table, LLVMConstNull(b->pointer), LLVMConstInt(b->i64, 0, false)};
-    images[count++] = structure(b, fields, sizeof fields / sizeof *fields);
+    hmoec_sharing_time sharing = {0};
+    if (unit->machine) sharing = hmoec_cpu_sharing_time(unit->machine);
+    images[count++] = image_entry(b, target, text(b, suffix, version), table, LLVMConstNull(b->pointer), 0, sharing);
   }
   for (unsigned i = 0; i < unit->image_count; i++) {
     images[count] = foreign_image(b, i);

@@ -28,15 +28,18 @@ bool hmoec_cpu_place(MlirOperation function, MlirOperation op, const hmoec_sched
     int64_t rows = hmoec_cpu_knob(schedule, blocks[i].knob);
     if (hmoec_op_is(op, blocks[i].op)) hmoec_hmk_schedule_set(op, (const char *const[]){"row_block"}, &rows, 1);
   }
-  if (hmoec_op_is(op, "hmk.grouped_matmul") || hmoec_op_is(op, "hmk.group_tokens") || hmoec_op_is(op, "hmk.group_selections"))
+  if (hmoec_op_is(op, "hmk.group_tokens") || hmoec_op_is(op, "hmk.group_selections"))
     hmoec_hmk_schedule_set(op, (const char *const[]){"row_block"}, &row_block, 1);
+  if (hmoec_op_is(op, "hmk.grouped_matmul"))
+    hmoec_hmk_schedule_set(op, (const char *const[]){"row_block", "tasks_a_thread"},
+                           (const int64_t[]){row_block, hmoec_cpu_knob(schedule, CPU_TASKS)}, 2);
   if (hmoec_op_is(op, "hmk.grouped_ffn"))
     hmoec_hmk_schedule_set(op, (const char *const[]){"row_block", "chunk_columns"},
                            (const int64_t[]){row_block, chunk_columns(op, schedule)}, 2);
   if (hmoec_op_is(op, "hmk.choose"))
     hmoec_hmk_schedule_set(
-        op, (const char *const[]){"row_block", "blocks_per_thread", "block_rows"},
-        (const int64_t[]){row_block, hmoec_cpu_knob(schedule, CPU_BLOCKS_PER_THREAD), hmoec_cpu_knob(schedule, CPU_BLOCK_ROWS)}, 3);
+        op, (const char *const[]){"row_block", "percent", "block_rows"},
+        (const int64_t[]){row_block, hmoec_cpu_knob(schedule, CPU_PERCENT), hmoec_cpu_knob(schedule, CPU_BLOCK_ROWS)}, 3);
   if (!hmoec_op_is(op, "hmk.attention")) return true;
   return hmoec_place_attention(function, op, queries < row_block ? queries : row_block);
 }

@@ -5,6 +5,7 @@
  * constants: no multiple of a power of two, which would put a column of them into few sets of a cache. */
 #include "target/cpu/emit.h"
 #include "target/cpu/knobs.h"
+#include "target/cpu/time.h"
 
 /* What today's servers have at least, a core. */
 enum { L1_BYTES = 32 << 10, L2_BYTES = 1 << 20, USUAL_WIDTH = 1024 };
@@ -40,8 +41,10 @@ static const hmoec_knob knobs[CPU_KNOB_COUNT] = {
     [CPU_ROW_BLOCK_BF16] = {"matmul", "row_block_bf16", 1, MOST, 0, false}, /* of groups that a product in bf16 multiplies */
     [CPU_CHUNK_PANELS] = {"ffn", "chunk_panels", 1, MOST, L1_BYTES / (HMOE_PANEL * HMOE_PANEL * 4),
                           false}, /* f32; of bf16 four times as many */
-    [CPU_BLOCKS_PER_THREAD] = {"choose", "blocks_per_thread", 0, MOST, 2, false},
-    [CPU_BLOCK_ROWS] = {"choose", "block_rows", 0, MOST, 16, false},
+    [CPU_TASKS] = {"kernel", "tasks_a_thread", 1, MOST, 8, false}, /* a thread, of steps with few blocks */
+    [CPU_PERCENT] = {"choose", "percent", 0, MOST, 100,
+                     false}, /* of the time of two steps, up to which a pair is taken; see hmoe_step_choose */
+    [CPU_BLOCK_ROWS] = {"choose", "block_rows", 0, MOST, 16, false}, /* where no times are known */
     [CPU_MOST_COLUMNS] = {"choose", "most_columns", 1, MOST_STRIDE, 8192, false},
     [CPU_PER_TOKEN_CHUNK] = {"loop", "per_token_chunk", 1, MOST, 32, false}, /* tokens whose D and U exist at one time */
     [CPU_FACTORED_CHUNK] = {"loop", "factored_chunk", 1, MOST, 256,
@@ -207,6 +210,13 @@ const hmoec_target hmoec_target_cpu = {
     .insert = insert,
     .scratch_bytes = scratch_bytes,
     .place = hmoec_cpu_place,
+    .numbers = hmoec_cpu_numbers,
+    .number_count = HMOEC_CPU_NUMBERS,
+    .machines = hmoec_cpu_machines,
+    .machine_count = HMOEC_CPU_MACHINES,
+    .kernel_time = hmoec_cpu_kernel_time,
+    .sharing_time = hmoec_cpu_sharing_time,
+    .rates = hmoec_cpu_rates,
     .initialise = hmoec_cpu_initialise,
     .version = hmoec_cpu_version_at,
     .lacks = hmoec_cpu_version_lacks,

@@ -137,8 +137,7 @@ static bool place(MlirOperation function, MlirOperation op, const hmoec_schedule
   int64_t block = bf16_block(op);
   if (block) hmoec_hmk_schedule_set(op, (const char *const[]){"row_block"}, &block, 1);
   if (hmoec_op_is(op, "hmk.choose") && is_packed_way(op))
-    hmoec_hmk_schedule_set(op, (const char *const[]){"row_block", "blocks_per_thread", "block_rows"},
-                           (const int64_t[]){TILE_ROWS, 0, LEAST_PLANE_ROWS}, 3);
+    hmoec_hmk_schedule_set(op, (const char *const[]){"row_block", "block_rows"}, (const int64_t[]){TILE_ROWS, LEAST_PLANE_ROWS}, 2);
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
     if (hmoec_op_is(op, blocks[i].op)) hmoec_hmk_schedule_set(op, (const char *const[]){"row_block"}, &blocks[i].rows, 1);
   return true;
