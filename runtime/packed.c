@@ -5,7 +5,7 @@
  * Opening costs the same whatever the size: it reads the header. The checksum over the data is a hash of hashes of its chunks, so that
  * all threads can compute it.
  *
- * The stamp says for which model, schedule and compiler the data was laid out; nothing else makes two files interchangeable. */
+ * The stamp says what the data is made of and how it is laid out: objects with one stamp and one name share files, whatever their schedules. */
 #include "device.h"
 
 #include <errno.h>
@@ -94,7 +94,7 @@ hmoe_status hmoe_packed_open(const hmoe_model *model, const hmoe_mapping *mappin
     return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: the header is damaged (something follows the model's name)", file);
   if (header.layout != plan->layout)
     return hmoe_fail(HMOE_INCOMPATIBLE,
-                     "%s: packed for another model, schedule or compiler (stamp %016llx, expected %016llx): pack it again", file,
+                     "%s: packed for another model, strategy, dtype or compiler (stamp %016llx, expected %016llx): pack it again", file,
                      (unsigned long long)header.layout, (unsigned long long)plan->layout);
   if (header.weight_bytes != plan->weight_bytes)
     return hmoe_fail(HMOE_INCOMPATIBLE, "%s: expected %llu bytes of weights, found %llu: pack it again", file,

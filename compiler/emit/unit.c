@@ -6,8 +6,8 @@
 
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
-#include <xxhash.h>
 
+#include "emit/stamp.h"
 #include "emit/steps.h"
 #include "hmoe/abi.h"
 #include "ir/generation.h"
@@ -280,6 +280,7 @@ bool hmoec_unit_init(MlirModule module, const hmoec_target *target, hmoec_diagno
   plan.generation = read_generation(&r, root);
   plan.entries = hmoec_blob_append(&r.blob, entries, entry_count * sizeof *entries, entry_count);
   plan.bytes = r.blob.size;
+  if (!hmoec_arena_stamp(module, target, &out_unit->functions, &plan.layout)) r.failed = true;
   free(r.params);
   free(r.caches);
   if (r.refused || r.failed || r.blob.failed || !out_unit->name) {
@@ -287,10 +288,6 @@ bool hmoec_unit_init(MlirModule module, const hmoec_target *target, hmoec_diagno
     hmoec_unit_deinit(out_unit);
     return r.refused ? false : hmoec_machine_error(diagnostics, "out of memory");
   }
-  memcpy(r.blob.data, &plan, sizeof plan);
-  plan.layout = XXH3_64bits_withSeed(out_unit->kernels, out_unit->kernel_count * sizeof *out_unit->kernels,
-                                     XXH3_64bits(r.blob.data, r.blob.size));
-  plan.layout = hmoec_scalar_library_hash(&out_unit->functions, plan.layout);
   memcpy(r.blob.data, &plan, sizeof plan);
   out_unit->plan = r.blob.data;
   out_unit->plan_bytes = r.blob.size;

@@ -528,7 +528,7 @@ typedef struct hmoe_plan {
   hmoe_plan_span states; /* hmoe_plan_state */
   uint64_t state_positions; /* a state's capacity is a multiple of it, at most 65536: what its kernels read at once */
   hmoe_plan_span generation; /* hmoe_plan_setting, each setting at most once */
-  uint64_t layout; /* stamp of packed weights, over plan and kernels: .hmw files carry the one they were packed for */
+  uint64_t layout; /* stamp of the weight arena, of entry 0 alone: .hmw files carry the one they were packed for */
 } hmoe_plan;
 
 #endif

@@ -595,31 +595,6 @@ static void test_kernels(void **state) {
   for (size_t i = 0; i < 3; i++) assert_true(grids[i] > 3);
 }
 
-/* Weights packed for one plan are not taken by another: the stamp is of plan, kernels and functions. */
-static void test_stamp(void **state) {
-  (void)state;
-  static const char format[] =
-      "model m\ndim n = ?\ninput x: f32[n, %d]\nparam w: [5, %d] from \"%s\"\noutput y = activate(linear(x, w), function = %s)\n";
-  static const struct {
-    int width;
-    const char *key, *function;
-  } rows[] = {{7, "w", "relu"}, {8, "w", "relu"}, {7, "v", "relu"}, {7, "w", "gelu"}};
-  uint64_t stamps[4];
-  for (size_t i = 0; i < 5; i++) {
-    char spec[512];
-    hmoec_session session;
-    hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
-    snprintf(spec, sizeof spec, format, rows[i % 4].width, rows[i % 4].width, rows[i % 4].key, rows[i % 4].function);
-    session_make(&session, diagnostics, NULL, spec, NULL, 0, NULL);
-    uint64_t stamp = plan_of(&session.unit)->layout;
-    if (i == 4) assert_true(stamp == stamps[0]);
-    for (size_t j = 0; j < i && i < 4; j++) assert_true(stamp != stamps[j]);
-    if (i < 4) stamps[i] = stamp;
-    hmoec_session_deinit(&session);
-    hmoec_diagnostics_destroy(diagnostics);
-  }
-}
-
 /* ---- text ---- */
 
 /* Line by line, so that a failure shows one. */
@@ -924,11 +899,9 @@ static void test_manifests(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_open_steps),          cmocka_unit_test(test_run_steps),
-      cmocka_unit_test(test_refused_steps),       cmocka_unit_test(test_kernels),
-      cmocka_unit_test(test_kernels_of_the_host), cmocka_unit_test(test_stamp),
-      cmocka_unit_test(test_other_modules),       cmocka_unit_test(test_headers),
-      cmocka_unit_test(test_manifests),
+      cmocka_unit_test(test_open_steps), cmocka_unit_test(test_run_steps),           cmocka_unit_test(test_refused_steps),
+      cmocka_unit_test(test_kernels),    cmocka_unit_test(test_kernels_of_the_host), cmocka_unit_test(test_other_modules),
+      cmocka_unit_test(test_headers),    cmocka_unit_test(test_manifests),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

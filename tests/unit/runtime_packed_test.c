@@ -244,7 +244,7 @@ static void test_other_model(void **state) {
     uint64_t layout;
     const char *message;
   } cases[] = {
-      {"vectors", 43, "packed for another model, schedule or compiler..."},
+      {"vectors", 43, "packed for another model, strategy, dtype or compiler..."},
       {"matrices", 42, "packed for model 'vectors', this is 'matrices'"},
   };
   for (int i = 0; i < 2; i++) {
