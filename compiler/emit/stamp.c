@@ -1,5 +1,5 @@
 /* The stamp of packed weights. Entry 0 alone fills the arena, so the stamp is a hash of its buffers and steps as the module writes them: operands by number,
- * attributes by name as text, but for what a schedule says, which changes no result. (Loops, choices and attention, which planning cuts by knobs, are in
+ * attributes by name as text, but for what schedules and tunings say, which changes no result. (Loops, choices and attention, which planning cuts by knobs, are in
  * other entries only.) With them go the scalar functions, the ABI, and the machine whose code entry 0 is. Cost: linear in the ops of entry 0. */
 #include "emit/stamp.h"
 
@@ -29,7 +29,7 @@ static void add_op(XXH3_state_t *hash, MlirOperation op, const hmoec_pointer_map
   for (intptr_t i = 0; i < mlirOperationGetNumAttributes(op); i++) {
     MlirNamedAttribute attribute = mlirOperationGetAttribute(op, i);
     MlirStringRef name = mlirIdentifierStr(attribute.name);
-    if (mlirStringRefEqual(name, ref("schedule"))) continue;
+    if (mlirStringRefEqual(name, ref("schedule")) || mlirStringRefEqual(name, ref("tunings"))) continue;
     add_text(hash, name);
     mlirAttributePrint(attribute.attribute, add_piece, hash);
   }

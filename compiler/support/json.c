@@ -78,6 +78,7 @@ static bool parse_error(const hmoec_json *json, const char *at, hmoec_diagnostic
 bool hmoec_json_read(hmoec_arena *arena, const char *path, size_t limit_bytes, hmoec_diagnostics *diagnostics,
                      hmoec_json *out_json) {
   const char *reason;
+  size_t size;
   *out_json = (hmoec_json){.path = hmoec_arena_strdup(arena, path)};
   uint8_t start[HMOE_CONTENT_BYTES];
   size_t begun = hmoec_file_begin(path, start);
@@ -86,8 +87,14 @@ bool hmoec_json_read(hmoec_arena *arena, const char *path, size_t limit_bytes, h
   if (begun && content != HMOE_CONTENT_JSON && content != HMOE_CONTENT_TEXT)
     return hmoec_error(diagnostics, (hmoec_location){.file = path}, "expected JSON, found %s",
                        hmoe_content_string(start, begun, found));
-  out_json->text = hmoec_text_file_read(arena, path, limit_bytes, &out_json->size, &reason);
-  if (!out_json->text) return hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot open: %s", reason);
+  const char *text = hmoec_text_file_read(arena, path, limit_bytes, &size, &reason);
+  if (!text) return hmoec_error(diagnostics, (hmoec_location){.file = path}, "cannot open: %s", reason);
+  return hmoec_json_parse(arena, path, text, size, diagnostics, out_json);
+}
+
+bool hmoec_json_parse(hmoec_arena *arena, const char *path, const char *text, size_t size, hmoec_diagnostics *diagnostics,
+                      hmoec_json *out_json) {
+  *out_json = (hmoec_json){.path = hmoec_arena_strdup(arena, path), .text = text, .size = size};
   const char *end = NULL;
   out_json->root = hmoe_plain_json_parse(out_json->text, out_json->size + 1, &end, true);
   if (!out_json->root) return parse_error(out_json, end, diagnostics);
@@ -100,6 +107,33 @@ bool hmoec_json_read(hmoec_arena *arena, const char *path, size_t limit_bytes, h
 void hmoec_json_deinit(hmoec_json *json) {
   cJSON_Delete(json->root);
   json->root = NULL;
+}
+
+hmoec_json_keys hmoec_json_keys_of(const hmoec_json *json) {
+  return (hmoec_json_keys){.json = json, .at = {.file = json->path, .line = 1, .column = 1}};
+}
+
+/* Past `count` characters, or what is left of them. */
+static void pass(hmoec_json_keys *keys, size_t count) {
+  for (; count && keys->offset < keys->json->size; count--) {
+    bool line = keys->json->text[keys->offset++] == '\n';
+    keys->at.line += line;
+    keys->at.column = line ? 1 : keys->at.column + 1;
+  }
+}
+
+hmoec_location hmoec_json_next_key(hmoec_json_keys *keys) {
+  const char *text = keys->json->text; /* ends with a zero */
+  while (keys->offset < keys->json->size) {
+    hmoec_location at = keys->at;
+    bool is_string = text[keys->offset] == '"';
+    pass(keys, 1);
+    if (!is_string) continue;
+    while (keys->offset < keys->json->size && text[keys->offset] != '"') pass(keys, text[keys->offset] == '\\' ? 2 : 1);
+    pass(keys, 1);
+    if (text[keys->offset + strspn(text + keys->offset, " \n\t\r")] == ':') return at;
+  }
+  return (hmoec_location){.file = keys->json->path};
 }
 
 const char *hmoec_json_value_string(hmoec_arena *arena, const cJSON *value) {

@@ -8,7 +8,8 @@ enum {
   HMOEC_SPEC_MAX_BYTES = 1 << 20,
   HMOEC_MLIR_MAX_BYTES = 16 << 20,
   HMOEC_C_MAX_BYTES = 16 << 20,
-  HMOEC_CONFIG_MAX_BYTES = 4 << 20
+  HMOEC_CONFIG_MAX_BYTES = 4 << 20,
+  HMOEC_TUNING_MAX_BYTES = 4 << 20
 };
 
 /* Any model, however it is described. */
@@ -44,6 +45,13 @@ enum {
 
 /* Machine code of GPUs, which a process makes: target/cuda/ptxas.c. */
 enum { HMOEC_PTXAS_MAX_WAIT_SECONDS = 600, HMOEC_PTXAS_MAX_REPORT_BYTES = 64 << 20 };
+
+/* Tuning files: of a machine or an entry. */
+enum {
+  HMOEC_TUNING_MAX_TEXT = 1000, /* characters of a name, or of a kernel */
+  HMOEC_TUNING_MAX_CACHES = 8,
+  HMOEC_TUNING_MAX_VALUES = 256 /* knobs, numbers */
+};
 
 /* Specs. */
 enum {

@@ -3,6 +3,9 @@
 
 #include <unistd.h>
 
+#include <mlir-c/BuiltinAttributes.h>
+
+#include "emit/stamp.h"
 #include "hmoe/abi.h"
 #include "interpreter/parameters.h"
 #include "library/session.h"
@@ -184,6 +187,29 @@ static void test_knobs(void **state) {
   assert_in_range(changed, 20, knob_count);
 }
 
+/* Nor do values that were measured to be better, which a step has beside its own. */
+static void test_tunings(void **state) {
+  (void)state;
+  const hmoec_options options = options_of(0);
+  hmoec_diagnostics *diagnostics = hmoec_diagnostics_create(stderr);
+  hmoec_session session;
+  session_load(&session, diagnostics, &options, layer, NULL);
+  assert_true(hmoec_session_plan(&session));
+  MlirOperation open = mlirBlockGetFirstOperation(mlirModuleGetBody(session.planned));
+  MlirOperation op = mlirBlockGetFirstOperation(mlirRegionGetFirstBlock(mlirOperationGetRegion(open, 0)));
+  while (!hmoec_op_is(op, "hmk.grouped_matmul")) op = mlirOperationGetNextInBlock(op);
+  static const int64_t values[] = {1, 8, -1, -1, 4};
+  static const char *const names[] = {"tunings", "untold"};
+  for (int i = 0; i < 2; i++) {
+    mlirOperationSetAttributeByName(op, mlirStringRefCreateFromCString(names[i]), mlirDenseI64ArrayGet(session.context, 5, values));
+    uint64_t stamp;
+    assert_true(hmoec_arena_stamp(session.planned, &hmoec_target_cpu, &session.unit.functions, &stamp));
+    assert_int_equal(stamp == ((const hmoe_plan *)session.unit.plan)->layout, i == 0);
+  }
+  hmoec_session_deinit(&session);
+  hmoec_diagnostics_destroy(diagnostics);
+}
+
 /* What one schedule has packed, an object of another opens, and computes the same. */
 static void test_opens(void **state) {
   (void)state;
@@ -223,6 +249,7 @@ static void test_opens(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_other_weights), cmocka_unit_test(test_same_weights),
                                      cmocka_unit_test(test_functions),     cmocka_unit_test(test_strategies),
-                                     cmocka_unit_test(test_knobs),         cmocka_unit_test(test_opens)};
+                                     cmocka_unit_test(test_knobs),         cmocka_unit_test(test_tunings),
+                                     cmocka_unit_test(test_opens)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
