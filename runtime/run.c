@@ -89,7 +89,7 @@ static hmoe_status run_step(hmoe_run *run, const hmoe_plan_step *step) {
   fprintf(stderr, "hmoe: entry %u step %u %s", run->entry_index, (unsigned)(step - run->steps), hmoe_step_name(step->kind));
   if (step->kind == HMOE_STEP_KERNEL) fprintf(stderr, " %u", ((const hmoe_step_kernel *)hmoe_run_fields(run, step))->kernel);
   if (step->rows_dim != HMOE_NONE) fprintf(stderr, " rows=%lld", (long long)hmoe_run_rows(run, step));
-  hmoe_plain_print(stderr, " %.3f ms%s\n", (seconds_now() - start) * 1e3, status == HMOE_OK ? "" : " FAILED");
+  hmoe_plain_print(stderr, " %.4f ms%s\n", (seconds_now() - start) * 1e3, status == HMOE_OK ? "" : " FAILED");
   return status;
 }
 
