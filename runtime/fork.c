@@ -28,6 +28,7 @@ static void after_fork_in_parent(void) {
 static void after_fork_in_child(void) {
   atomic_fetch_add(&forks, 1);
   for (hmoe_fork_watch *watch = first; watch; watch = watch->next) watch->after(watch->object, true);
+  pthread_mutex_unlock(&mutex);
   pthread_mutex_init(&mutex, NULL);
 }
 

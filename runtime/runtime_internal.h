@@ -432,12 +432,12 @@ typedef struct hmoe_cache hmoe_cache;
 HMOE_MUST_USE hmoe_status hmoe_cache_create(const hmoe_plan_cache *plan, const hmoe_allocator *allocator, hmoe_cache **out_cache);
 void hmoe_cache_destroy(hmoe_cache *cache, const hmoe_allocator *allocator); /* NULL is allowed */
 
-/* Pins a slot for each of `count` distinct sets ([count][top_k]), waiting until that is possible; returns with the cache locked.
- * slots[i] is the slot of set i; missing[0..*out_missing) are the sets whose slot the caller must now fill. The caller holds no
- * other pins. Requires count <= slots of the cache. */
+/* Pins a slot for each of `count` distinct sets ([count][top_k]), waiting until that is possible. slots[i] is the slot of set i;
+ * missing[0..*out_missing) are the sets whose slot the caller must now fill: where there are any, the cache is locked. The caller
+ * holds no other pins. Requires count <= slots of the cache. */
 void hmoe_cache_acquire(hmoe_cache *cache, const int32_t *sets, uint64_t count, int32_t *slots, int32_t *missing,
                         uint64_t *out_missing);
-/* Ends the generation and unlocks. ok false: the missing sets were not filled and are forgotten. */
+/* Ends the generation and unlocks; nothing where none was missing. ok false: the missing sets were not filled and are forgotten. */
 void hmoe_cache_publish(hmoe_cache *cache, const int32_t *slots, const int32_t *missing, uint64_t missing_count, bool ok);
 /* Unpins. */
 void hmoe_cache_release(hmoe_cache *cache, const int32_t *slots, uint64_t count);

@@ -280,42 +280,6 @@ static void test_cache(void **state) {
   free(plan);
 }
 
-static void test_cache_replaces_the_oldest(void **state) {
-  (void)state;
-  hmoe_allocator allocator = fixture_allocator;
-  hmoe_cache *cache;
-  assert_ok(hmoe_cache_create(&(hmoe_plan_cache){3, 64, 1, 0}, &allocator, &cache));
-  int32_t slots[3], missing[3];
-  uint64_t missing_count;
-  static const struct {
-    int32_t set;
-    uint64_t missing;
-  } uses[] = {{1, 1}, {2, 1}, {3, 1}, {1, 0}, {4, 1}, {1, 0}, {3, 0}, {2, 1}, {4, 1}, {3, 0}};
-  for (size_t i = 0; i < sizeof uses / sizeof *uses; i++) {
-    hmoe_cache_acquire(cache, &uses[i].set, 1, slots, missing, &missing_count);
-    hmoe_cache_publish(cache, slots, missing, missing_count, true);
-    hmoe_cache_release(cache, slots, 1);
-    if (missing_count != uses[i].missing) fail_msg("use %zu of set %d", i, uses[i].set);
-  }
-  /* A failed generation is forgotten, its slot is the next to be used, and what was there stays. */
-  int32_t set = 7, again[1];
-  hmoe_cache_acquire(cache, &set, 1, slots, missing, &missing_count);
-  assert_int_equal(missing_count, 1);
-  hmoe_cache_publish(cache, slots, missing, missing_count, false);
-  hmoe_cache_release(cache, slots, 1);
-  hmoe_cache_acquire(cache, &set, 1, again, missing, &missing_count);
-  assert_int_equal(missing_count, 1);
-  assert_int_equal(again[0], slots[0]);
-  hmoe_cache_publish(cache, again, missing, missing_count, true);
-  hmoe_cache_release(cache, again, 1);
-  set = 3;
-  hmoe_cache_acquire(cache, &set, 1, slots, missing, &missing_count);
-  assert_int_equal(missing_count, 0);
-  hmoe_cache_publish(cache, slots, missing, missing_count, true);
-  hmoe_cache_release(cache, slots, 1);
-  hmoe_cache_destroy(cache, &allocator);
-}
-
 typedef struct runner {
   hmoe_model *model;
   uint64_t seed;
@@ -451,16 +415,9 @@ static void test_rows_of_blocks(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_sets),
-      cmocka_unit_test(test_loop_groups),
-      cmocka_unit_test(test_loop_rows),
-      cmocka_unit_test(test_loops_in_turn),
-      cmocka_unit_test(test_cache),
-      cmocka_unit_test(test_bad_chunks),
-      cmocka_unit_test(test_block_bound),
-      cmocka_unit_test(test_bounds_are_kept),
-      cmocka_unit_test(test_cache_replaces_the_oldest),
-      cmocka_unit_test(test_cache_shared),
+      cmocka_unit_test(test_sets),           cmocka_unit_test(test_loop_groups),     cmocka_unit_test(test_loop_rows),
+      cmocka_unit_test(test_loops_in_turn),  cmocka_unit_test(test_cache),           cmocka_unit_test(test_bad_chunks),
+      cmocka_unit_test(test_block_bound),    cmocka_unit_test(test_bounds_are_kept), cmocka_unit_test(test_cache_shared),
       cmocka_unit_test(test_rows_of_blocks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
