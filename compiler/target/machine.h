@@ -30,6 +30,15 @@ typedef struct hmoec_kernel_time {
   double split_row;
 } hmoec_kernel_time;
 
+/* A part of a step that a thread does by itself: what hmoec_kernel_time says in three numbers, to the row. */
+typedef struct hmoec_task {
+  double rows; /* of its block; of attention, queries */
+  double keys; /* of attention: that each of them meets */
+  int64_t split, splits; /* which part of the columns, of how many; 0 of 1: all */
+  uint64_t weight_bytes; /* that a run reads in all, by which they lie in a cache or not */
+  int64_t threads; /* that read them at one time */
+} hmoec_task;
+
 /* What it costs to share a step among threads, in seconds. See hmoe_sharing. */
 typedef struct hmoec_sharing_time {
   double barrier, wake, asleep;

@@ -149,6 +149,12 @@ typedef struct hmoec_target {
   /* Predicted times of a kernel's code. weight_bytes: of the whole model, by which weights are in a cache or not. */
   hmoec_kernel_time (*kernel_time)(const hmoec_machine *machine, size_t version, const hmoec_schedule *schedule,
                                    const hmoec_kernel *kernel, uint64_t weight_bytes);
+  /* Of a task, to the row, in seconds. NULL: times are a kernel's alone. bound: of the task's arithmetic at the highest rate, and of its bytes at the highest
+   * bandwidth, the larger, where nothing is lost; what is no product is as it is. */
+  double (*task_time)(const hmoec_machine *machine, size_t version, const hmoec_schedule *schedule, const hmoec_kernel *kernel,
+                      const hmoec_task *task);
+  double (*task_bound)(const hmoec_machine *machine, size_t version, const hmoec_schedule *schedule, const hmoec_kernel *kernel,
+                       const hmoec_task *task);
   hmoec_sharing_time (*sharing_time)(const hmoec_machine *machine);
   hmoec_machine_rates (*rates)(const hmoec_machine *machine, size_t version, hmoec_format format);
 
