@@ -22,7 +22,7 @@ typedef hmoec_tuning_machine machine;
 static bool is_text(const char *text) {
   size_t length = text ? strlen(text) : 0;
   for (size_t i = 0; i < length; i++)
-    if ((unsigned char)text[i] < ' ' || text[i] == 0x7f) return false;
+    if (text[i] < ' ' || text[i] > '~') return false;
   return length > 0 && length <= HMOEC_TUNING_MAX_TEXT;
 }
 
@@ -274,7 +274,7 @@ static bool integer_of(const cJSON *value, int64_t least, int64_t *out) {
 
 static bool read_text(reader *r, const cJSON *value, const char *name, void *out) {
   if (!cJSON_IsString(value) || !is_text(value->valuestring))
-    return expected(r, name, hmoec_arena_printf(r->arena, "a text of 1 to %d characters", HMOEC_TUNING_MAX_TEXT), value);
+    return expected(r, name, hmoec_arena_printf(r->arena, "a text of 1 to %d characters of ASCII", HMOEC_TUNING_MAX_TEXT), value);
   *(const char **)out = hmoec_arena_strdup(r->kept, value->valuestring);
   return true;
 }
@@ -316,7 +316,7 @@ static bool count_names(reader *r, const cJSON *value, const char *name, size_t 
 static const char *next_name(reader *r, const cJSON *item, const char *object) {
   r->at = hmoec_json_next_key(&r->keys);
   if (is_text(item->string)) return hmoec_arena_strdup(r->kept, item->string);
-  hmoec_error(r->diagnostics, r->at, "expected names in %s to have 1 to %d characters", object, HMOEC_TUNING_MAX_TEXT);
+  hmoec_error(r->diagnostics, r->at, "expected names in %s to have 1 to %d characters of ASCII", object, HMOEC_TUNING_MAX_TEXT);
   return NULL;
 }
 

@@ -98,7 +98,7 @@ bool hmoec_tuning_parse(hmoec_tuning *tuning, const char *path, const char *text
 bool hmoec_tuning_write(const hmoec_tuning *tuning, const char *path, hmoec_diagnostics *diagnostics);
 
 /* Copies it in, with `at`, in the place of one with the same key. False if no file can have it: a number that is not finite or out of range, a text that is empty,
- * too long or has control characters, too many of anything, a name twice. */
+ * too long or not printable ASCII, too many of anything, a name twice. */
 bool hmoec_tuning_put(hmoec_tuning *tuning, const hmoec_tuning_entry *entry);
 bool hmoec_tuning_put_machine(hmoec_tuning *tuning, const hmoec_tuning_machine *machine);
 /* Puts all of `from`, in its order. */
