@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 
-LEAST = {"fuzz_c": 550, "fuzz_hmw": 218, "fuzz_index": 81, "fuzz_mlir": 480, "fuzz_safetensors": 117, "fuzz_spec": 1280}
+LEAST = {"fuzz_c": 550, "fuzz_hmw": 218, "fuzz_index": 81, "fuzz_mlir": 480, "fuzz_safetensors": 117, "fuzz_spec": 1280, "fuzz_tuning": 540}
 
 target, corpus = sys.argv[1:3]
 seconds = int(sys.argv[3]) if len(sys.argv) > 3 else 8
