@@ -2,7 +2,8 @@
  *
  *   rows:    [0, rows) in chunks; sets the CHUNK dimensions
  *   groups:  the distinct groups of a GROUP_SETS result in chunks; what a group needs is generated into slot 0..n-1 of a buffer
- *   cached:  the same, but slots belong to the model's cache and only groups that it lacks are generated
+ *   cached:  the same, but slots belong to the model's cache and only groups that it lacks are generated. A run of more groups than a chunk has
+ *            takes a quarter of a chunk at a time, so that those that often come are not all replaced by those that are next in line
  *
  * A groups loop may stand inside a rows loop. Bindings advance by the rows loop's items, or by groups outside one. */
 #include "cpu/cpu.h"
@@ -81,6 +82,16 @@ static void prepare_chunk(const group_loop *loop, const int32_t *slots, const in
   }
 }
 
+/* Of the fewest, generating reads the hypernetwork too often. */
+enum { CACHED_AT_LEAST = 32 };
+
+static int32_t chunk_size(const hmoe_step_loop *fields, int32_t groups, bool cached) {
+  int32_t chunk = (int32_t)fields->chunk;
+  if (!cached || groups <= chunk) return chunk;
+  int32_t part = chunk / 4 > CACHED_AT_LEAST ? chunk / 4 : CACHED_AT_LEAST;
+  return part < chunk ? part : chunk;
+}
+
 static hmoe_status loop_groups(hmoe_run *run, const hmoe_plan_step *step, uint32_t body, bool cached) {
   const hmoe_step_loop *fields = hmoe_run_fields(run, step);
   uint32_t end = body + fields->steps, generated = cached ? body + fields->generate_steps : end;
@@ -90,7 +101,7 @@ static hmoe_status loop_groups(hmoe_run *run, const hmoe_plan_step *step, uint32
   HMOE_TRY(bind_groups(run, step, cached, &loop));
 
   hmoe_status status = HMOE_OK;
-  int32_t groups = loop.blocks->groups, chunk = (int32_t)fields->chunk, block = 0;
+  int32_t groups = loop.blocks->groups, chunk = chunk_size(fields, groups, cached), block = 0;
   run->chunk_blocks = loop.blocks;
   for (int32_t group = 0; status == HMOE_OK && group < groups; group += chunk) {
     int32_t count = groups - group < chunk ? groups - group : chunk;

@@ -41,11 +41,15 @@ static const hmoe_kernel_fn kernels[KERNELS] = {generate, look_up, negate};
 
 enum { ENTRY_SETS = 1, ENTRY_LOOP = 2, ENTRY_ROWS = 3 };
 
+typedef struct sizes {
+  uint32_t experts, slots, chunk;
+} sizes;
+
 /* mode: of GROUP_SETS; kind: of the loop over its groups. */
-static fixture_plan *make_plan(uint32_t mode, uint32_t kind) {
+static fixture_plan *make_plan_of(uint32_t mode, uint32_t kind, sizes of) {
   fixture_plan *plan = plan_create("loops");
   plan_entry(plan, "open");
-  if (kind == HMOE_LOOP_CACHED) plan_cache(plan, SLOTS, SLOTS * sizeof(float), TOP_K);
+  if (kind == HMOE_LOOP_CACHED) plan_cache(plan, of.slots, of.slots * sizeof(float), TOP_K);
   uint64_t block_bytes = sizeof(hmoe_block), set_bytes = TOP_K * sizeof(int32_t);
   bool token_only = mode == HMOE_SETS_TOKEN;
 
@@ -56,11 +60,11 @@ static fixture_plan *make_plan(uint32_t mode, uint32_t kind) {
   uint32_t row_token = plan_output(plan, e, "row_token", 1, 4), sets = plan_output(plan, e, "sets", 1, set_bytes);
   uint32_t scratch = plan_temporary(e, 256, 32, tokens);
   plan_step(plan, e, HMOE_STEP_GROUP_SETS, tokens, BINDINGS(AT(indices), AT(blocks), AT(row_token), AT(sets), AT(scratch)),
-            FIELDS(group_sets, .experts = EXPERTS, .top_k = TOP_K, .mode = mode, .row_block = ROW_BLOCK));
+            FIELDS(group_sets, .experts = of.experts, .top_k = TOP_K, .mode = mode, .row_block = ROW_BLOCK));
 
   e = plan_entry(plan, "loop");
   tokens = plan_dim(e, HMOE_DIM_INPUT, 0, 0);
-  uint32_t missing = plan_dim(e, HMOE_DIM_MISSING, 0, CHUNK);
+  uint32_t missing = plan_dim(e, HMOE_DIM_MISSING, 0, of.chunk);
   indices = plan_input(plan, e, "indices", 1, set_bytes);
   uint32_t y = plan_output(plan, e, "y", 0, 4);
   blocks = plan_temporary(e, sizeof(hmoe_blocks), block_bytes, tokens);
@@ -69,18 +73,19 @@ static fixture_plan *make_plan(uint32_t mode, uint32_t kind) {
   scratch = plan_temporary(e, 256, 32, tokens);
   uint32_t todo_sets = plan_temporary(e, 0, set_bytes, missing), todo_slot = plan_temporary(e, 0, 4, missing);
   uint32_t todo_token = plan_temporary(e, 0, 4, missing);
-  uint32_t table = kind == HMOE_LOOP_CACHED ? plan_buffer(e, HMOE_BUFFER_CACHE, 0, 0, SLOTS * sizeof(float), 0, HMOE_NONE)
-                                            : plan_temporary(e, CHUNK * sizeof(float), 0, HMOE_NONE);
+  uint32_t table = kind == HMOE_LOOP_CACHED ? plan_buffer(e, HMOE_BUFFER_CACHE, 0, 0, of.slots * sizeof(float), 0, HMOE_NONE)
+                                            : plan_temporary(e, of.chunk * sizeof(float), 0, HMOE_NONE);
   if (token_only) indices = sets = todo_sets = HMOE_NONE;
   plan_step(plan, e, HMOE_STEP_GROUP_SETS, tokens, BINDINGS(AT(indices), AT(blocks), AT(row_token), AT(sets), AT(scratch)),
-            FIELDS(group_sets, .experts = EXPERTS, .top_k = TOP_K, .mode = mode, .row_block = ROW_BLOCK));
+            FIELDS(group_sets, .experts = of.experts, .top_k = TOP_K, .mode = mode, .row_block = ROW_BLOCK));
   plan_step(plan, e, HMOE_STEP_LOOP, tokens,
             BINDINGS(AT(blocks), AT(sets), AT(todo_sets), AT(todo_slot), AT(todo_token), AT(row_token)),
-            FIELDS(loop, .kind = kind, .steps = 2, .chunk = CHUNK, .groups = token_only ? HMOE_NONE : SETS,
-                   .top_k = token_only ? 0 : TOP_K, .generate_steps = 1));
+            FIELDS(loop, .kind = kind, .steps = 2, .chunk = of.chunk,
+                   .groups = token_only ? HMOE_NONE : of.experts * (of.experts - 1) / 2, .top_k = token_only ? 0 : TOP_K,
+                   .generate_steps = 1));
   plan_kernel(plan, e, GENERATE, missing, BINDINGS(AT(todo_sets), AT(todo_slot), AT(todo_token), AT(table)));
   plan_step(plan, e, HMOE_STEP_KERNEL, tokens, BINDINGS(AT(blocks), AT(row_token), AT(table), AT(y)),
-            FIELDS(kernel, .kernel = LOOK_UP, .grid = HMOE_GRID_BLOCKS, .row_block = ROW_BLOCK, .groups = CHUNK,
+            FIELDS(kernel, .kernel = LOOK_UP, .grid = HMOE_GRID_BLOCKS, .row_block = ROW_BLOCK, .groups = of.chunk,
                    .blocks_binding = 0, .column_splits = 1, .tasks = 8));
 
   /* y = -x in chunks of 7 rows, and inside each chunk a loop over its tokens as groups, adding the token's number + 1. */
@@ -108,6 +113,8 @@ static fixture_plan *make_plan(uint32_t mode, uint32_t kind) {
                    .column_splits = 1, .tasks = 8));
   return plan;
 }
+
+static fixture_plan *make_plan(uint32_t mode, uint32_t kind) { return make_plan_of(mode, kind, (sizes){EXPERTS, SLOTS, CHUNK}); }
 
 static const hmoe_executor thread_executor = {NULL, 3, fixture_parallel_for};
 
@@ -280,6 +287,34 @@ static void test_cache(void **state) {
   free(plan);
 }
 
+/* Runs of more sets than the cache has slots: those that come in every run, at its end, stay. */
+static void test_cache_of_large_runs(void **state) {
+  (void)state;
+  enum { MANY = 64, OTHERS = 120, OFTEN = 16, ALL = OTHERS + OFTEN };
+  fixture_plan *plan = make_plan_of(HMOE_SETS_DISTINCT, HMOE_LOOP_CACHED, (sizes){MANY, 128, 128});
+  hmoe_model *model = open_plan(plan, 1);
+  int32_t first = MANY - 1, second = 0;
+  for (int run = 0; run < 24; run++) {
+    int32_t indices[ALL][TOP_K];
+    for (int i = 0; i < OTHERS; i++) { /* the same ones after 14 runs */
+      if (second == first) second = 0, first = first > 20 ? first - 1 : MANY - 1;
+      memcpy(indices[i], (int32_t[]){first, second++}, sizeof indices[i]);
+    }
+    for (int i = 0; i < OFTEN; i++) memcpy(indices[OTHERS + i], (int32_t[]){i, i + 1}, sizeof indices[i]);
+    float y[ALL] = {0};
+    long before = generated;
+    assert_ok(hmoe_model_run(model, ENTRY_LOOP, (int64_t[]){ALL}, (const void *const[]){indices}, (void *const[]){y}));
+    for (int i = 0; i < ALL; i++) {
+      int32_t set[2];
+      sorted(indices[i], set);
+      assert_true(y[i] == number_of(set));
+    }
+    if (run >= 4) assert_int_equal(generated - before, OTHERS);
+  }
+  hmoe_model_close(model);
+  free(plan);
+}
+
 typedef struct runner {
   hmoe_model *model;
   uint64_t seed;
@@ -415,10 +450,10 @@ static void test_rows_of_blocks(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_sets),           cmocka_unit_test(test_loop_groups),     cmocka_unit_test(test_loop_rows),
-      cmocka_unit_test(test_loops_in_turn),  cmocka_unit_test(test_cache),           cmocka_unit_test(test_bad_chunks),
-      cmocka_unit_test(test_block_bound),    cmocka_unit_test(test_bounds_are_kept), cmocka_unit_test(test_cache_shared),
-      cmocka_unit_test(test_rows_of_blocks),
+      cmocka_unit_test(test_sets),          cmocka_unit_test(test_loop_groups),     cmocka_unit_test(test_loop_rows),
+      cmocka_unit_test(test_loops_in_turn), cmocka_unit_test(test_cache),           cmocka_unit_test(test_bad_chunks),
+      cmocka_unit_test(test_block_bound),   cmocka_unit_test(test_bounds_are_kept), cmocka_unit_test(test_cache_of_large_runs),
+      cmocka_unit_test(test_cache_shared),  cmocka_unit_test(test_rows_of_blocks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
