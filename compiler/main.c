@@ -9,7 +9,7 @@
 
 static const hmoec_command *const commands[] = {&hmoec_command_compile, &hmoec_command_pack,    &hmoec_command_run,
                                                 &hmoec_command_check,   &hmoec_command_bench,   &hmoec_command_explain,
-                                                &hmoec_command_import,  &hmoec_command_generate};
+                                                &hmoec_command_import,  &hmoec_command_generate, &hmoec_command_tune};
 
 static void print_help(FILE *out) {
   fprintf(out,
@@ -25,8 +25,6 @@ static void print_help(FILE *out) {
 }
 
 static bool unknown_command(const char *name, hmoec_diagnostics *diagnostics) {
-  if (strcmp(name, "tune") == 0) /* named by the contract, built later */
-    return hmoec_usage_error(diagnostics, "hmoec %s is not in this version", name);
   const char *names[sizeof commands / sizeof *commands];
   for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) names[i] = commands[i]->name;
   const char *close = hmoec_closest_name(name, names, sizeof names / sizeof *names);

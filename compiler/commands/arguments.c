@@ -10,7 +10,7 @@
 
 typedef bool (*option_reader)(hmoec_arguments *options, const char *value, const char *name, hmoec_diagnostics *diagnostics);
 
-/* A help that ends in ": " goes on with the values that the library lists. */
+/* A help that ends in ": " goes on with the values that the library lists; NULL: it is not listed. */
 typedef struct option_row {
   const char *name, *argument, *help;
   size_t field;              /* of a text */
@@ -126,9 +126,25 @@ static bool read_budget(hmoec_arguments *o, const char *value, const char *name,
   return true;
 }
 
-static bool read_tuning(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
-  (void)o;
-  return hmoec_usage_error(diagnostics, "%s %s: tuning files are not in this version", name, value);
+/* Seconds, with an optional s, m or h behind them. */
+static bool read_seconds(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
+  static const struct {
+    char suffix;
+    int64_t seconds;
+  } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}};
+  const int64_t most = 7 * 24 * 3600;
+  char *end;
+  errno = 0;
+  long long number = strtoll(value, &end, 10);
+  int64_t unit = *end ? 0 : 1;
+  for (size_t i = 0; *end && !end[1] && i < sizeof units / sizeof *units; i++)
+    if (*end == units[i].suffix) unit = units[i].seconds;
+  bool plain = *value >= '0' && *value <= '9';
+  if (!plain || errno || !unit || number < 1 || number > most / unit)
+    return hmoec_usage_error(diagnostics, "expected %s to be seconds from 1 to %lld, such as 90, 5m or 2h, found '%s'", name,
+                             (long long)most, value);
+  o->budget_seconds = (double)(number * unit);
+  return true;
 }
 
 static bool read_count(const char *value, const char *name, int64_t *out, hmoec_diagnostics *d) {
@@ -330,7 +346,12 @@ static const option_row rows[] = {
      STRING(options.mcpu)},
     {"--cpu", "VERSION", "run this code version, if there is one for the --dtype (default: the best): ", STRING(options.cpu)},
     {"--dtype", "T", "what products are computed in (default: f32): ", STRING(options.dtype)},
-    {"--tuning", "FILE", "a tuning file", READ(read_tuning)},
+    {"--tuning", "FILE", "what `hmoec tune` measured, which code is made and run by", STRING(options.tuning)},
+    {"--budget", "SECONDS", "how long to search: 90, 5m, 2h", READ(read_seconds)},
+    {"--report", "DIR", "write what was found as a page with pictures", STRING(report)},
+    {"--merge", "FILE", "put two tuning files together: what FILE and a second one have, of which the second counts where both say something",
+     STRING(merge)},
+    {"--measure", "FILE", NULL, STRING(measure)}, /* of children */
     {"--emit", "WHAT", "obj, or text to -o or standard output: hmoe, hmk, mlir, llvm, asm; with --target cuda also ptx, cubin",
      STRING(emit)},
     {"--versus", "MODEL", "a second model, run in turns with the first", STRING(versus)},
@@ -350,7 +371,7 @@ static bool accepts(const hmoec_command *command, const char *name) {
 void hmoec_arguments_help(const hmoec_command *command, FILE *out) {
   fprintf(out, "usage: hmoec %s %s\n\n%s\n\noptions:\n", command->name, command->usage, command->summary);
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    if (!accepts(command, rows[i].name)) continue;
+    if (!accepts(command, rows[i].name) || !rows[i].help) continue;
     int width = fprintf(out, "  %s %s", rows[i].name, rows[i].argument ? rows[i].argument : "");
     fprintf(out, "%*s%s", width < 30 ? 30 - width : 1, "", rows[i].help);
     bool listed = rows[i].help[strlen(rows[i].help) - 1] == ' ';
@@ -384,7 +405,7 @@ static bool unknown_option(const hmoec_command *command, const char *argument, h
   const char *names[sizeof rows / sizeof *rows];
   size_t count = 0;
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-    if (accepts(command, rows[i].name)) names[count++] = rows[i].name;
+    if (accepts(command, rows[i].name) && rows[i].help) names[count++] = rows[i].name;
   const char *value, *close = match(argument, &value) ? NULL : hmoec_closest_name(argument, names, count);
   return hmoec_usage_error(diagnostics, "hmoec %s has no option '%s'%s%s%s hmoec %s --help", command->name, argument,
                            close ? "; did you mean " : "", close ? close : "", close ? "? See" : "; see", command->name);
@@ -439,6 +460,8 @@ bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, 
                                                  .c_includes = out_arguments->c_includes,
                                                  .c_defines = out_arguments->c_defines,
                                                  .print = print_ir},
+                                     .argc = argc,
+                                     .argv = argv,
                                      .generation = {.struct_size = sizeof(hmoe_generation)}};
   *out_help = false;
   bool seen[sizeof rows / sizeof *rows] = {false}, options = true; /* options: no -- came yet, behind which all is MODEL */
@@ -476,11 +499,11 @@ bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, 
     if (row->read ? !row->read(out_arguments, value, row->name, diagnostics) : false) return false;
     if (!row->read) *(const char **)(void *)((char *)out_arguments + row->field) = value;
   }
-  if (!out_arguments->model)
+  if (!out_arguments->model && !command->model_optional)
     return hmoec_usage_error(diagnostics, "expected a MODEL; usage: hmoec %s %s", command->name, command->usage);
   if (hmoec_options_validate(&out_arguments->options, "--") != HMOEC_OK) return false;
   if (!out_arguments->weights && !out_arguments->save_weights && !out_arguments->versus && accepts(command, "--weights") &&
-      hmoec_is_directory(out_arguments->model))
+      out_arguments->model && hmoec_is_directory(out_arguments->model))
     out_arguments->weights = out_arguments->model;
   if (!out_arguments->options.dump_directory) out_arguments->options.repro_file = "repro.mlir";
   return outputs_check(out_arguments, diagnostics);

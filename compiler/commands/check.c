@@ -30,4 +30,4 @@ static const char *const accepted[] = {"-D",         "--c-include",    "--c-defi
                                        "--threads",  "--cpu",          "--target",       "--mcpu",     "--dtype",  "--tuning",
                                        "--strategy", "--table-budget", "--save-weights", "--complete", NULL};
 const hmoec_command hmoec_command_check = {"check", "compare compiled code with the reference interpreter",
-                                           "MODEL [--weights W] [--tokens N] [--seed S] [--complete] [options]", accepted, run};
+                                           "MODEL [--weights W] [--tokens N] [--seed S] [--complete] [options]", accepted, run, false};

@@ -23,7 +23,10 @@ typedef struct hmoec_binding_option {
 /* What a command line says. weights: --weights, else MODEL where that is a directory, which has its own. */
 typedef struct hmoec_arguments {
   hmoec_options options; /* of the library */
-  const char *model, *output, *weights, *entry, *emit, *versus, *json, *save_weights;
+  const char *model, *output, *weights, *entry, *emit, *versus, *json, *save_weights, *report, *measure, *merge;
+  int argc; /* as given, behind the command */
+  char **argv;
+  double budget_seconds; /* 0: not given */
   hmoec_define defines[HMOEC_MAX_LIST];
   char define_names[HMOEC_MAX_LIST][128];
   const char *c_includes[HMOEC_MAX_LIST], *c_defines[HMOEC_MAX_LIST];
@@ -43,10 +46,11 @@ typedef struct hmoec_command {
   const char *usage; /* after "hmoec NAME" */
   const char *const *accepts; /* options it takes, NULL-terminated */
   bool (*run)(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics);
+  bool model_optional; /* whether MODEL is needed is for `run` to say */
 } hmoec_command;
 
 extern const hmoec_command hmoec_command_compile, hmoec_command_pack, hmoec_command_run, hmoec_command_check, hmoec_command_bench,
-    hmoec_command_explain, hmoec_command_generate, hmoec_command_import;
+    hmoec_command_explain, hmoec_command_generate, hmoec_command_import, hmoec_command_tune;
 
 /* Prints the help of one option list. */
 void hmoec_arguments_help(const hmoec_command *command, FILE *out);

@@ -68,4 +68,4 @@ static const char *const accepted[] = {"-o",        "-D",       "--c-include", "
                                        "--dtype",   "--tuning", "--emit",      "--strategy", "--table-budget", "--print-ir-after",
                                        "--dump-ir", NULL};
 const hmoec_command hmoec_command_compile = {"compile", "compile a model to an object, a C header and a manifest",
-                                             "MODEL [-o DIR] [-D NAME=VALUE]... [options]", accepted, run};
+                                             "MODEL [-o DIR] [-D NAME=VALUE]... [options]", accepted, run, false};

@@ -17,4 +17,4 @@ static const char *const accepted[] = {"-D",     "--c-include", "--c-define",   
                                        "--rows", "--strategy",  "--table-budget", "--target",
                                        "--mcpu", "--dtype",     "--tuning",       NULL};
 const hmoec_command hmoec_command_explain = {"explain", "show FLOPs, bytes and the chosen strategy of every op",
-                                             "MODEL [--tokens N] [--rows N] [-D NAME=VALUE]... [options]", accepted, run};
+                                             "MODEL [--tokens N] [--rows N] [-D NAME=VALUE]... [options]", accepted, run, false};

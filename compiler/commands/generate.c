@@ -222,4 +222,4 @@ static const char *const accepted[] = {"--weights",
                                        NULL};
 const hmoec_command hmoec_command_generate = {
     "generate", "generate tokens from a prompt: greedily, with beams, or by sampling",
-    "MODEL --weights W --input input_ids=FILE.npy [--input attention_mask=FILE.npy] -o TOKENS.npy [options]", accepted, run};
+    "MODEL --weights W --input input_ids=FILE.npy [--input attention_mask=FILE.npy] -o TOKENS.npy [options]", accepted, run, false};

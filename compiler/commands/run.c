@@ -181,4 +181,4 @@ static const char *const accepted[] = {"-D",       "--c-include", "--c-define", 
                                        "--tuning", "--strategy",  "--table-budget", NULL};
 const hmoec_command hmoec_command_run = {"run", "run a model once on .npy files",
                                          "MODEL --weights W --input NAME=FILE.npy... --output NAME=FILE.npy... [options]", accepted,
-                                         run};
+                                         run, false};

@@ -606,14 +606,23 @@ static void print_field(char *buffer, const char *name, const hmoec_scalar_libra
   }
 }
 
-const char *hmoec_kernel_print(const hmoec_kernel *kernel, const hmoec_scalar_library *functions, char *buffer) {
+static const char *print(const hmoec_kernel *kernel, const hmoec_scalar_library *functions, bool scheduled, char *buffer) {
   if ((unsigned)kernel->family >= HMOEC_KERNEL_FAMILY_COUNT) return "unknown";
   snprintf(buffer, HMOEC_KERNEL_CHARS, "%s", families[kernel->family].name);
   for (cursor c = each(kernel->family); next(&c);) {
+    if (c.field->scheduled && !scheduled) continue;
     if (field_is_sound(functions, c.field, at(kernel, &c))) print_field(buffer, c.name, functions, c.field, at(kernel, &c));
     else append(buffer, " %s=?", c.name);
   }
   return buffer;
+}
+
+const char *hmoec_kernel_print(const hmoec_kernel *kernel, const hmoec_scalar_library *functions, char *buffer) {
+  return print(kernel, functions, true, buffer);
+}
+
+const char *hmoec_kernel_signature(const hmoec_kernel *kernel, const hmoec_scalar_library *functions, char *buffer) {
+  return print(kernel, functions, false, buffer);
 }
 
 hmoec_format hmoec_kernel_format(const hmoec_kernel *kernel) {

@@ -53,6 +53,8 @@ void hmoec_kernel_write_layout(const hmoec_kernel *placed, const hmoec_kernel *p
 const char *hmoec_kernel_field_defect(const hmoec_kernel *kernel, const hmoec_scalar_library *functions, char *buffer);
 /* "matmul k=96 n=160 bf16": fields that are 0 are left out. */
 const char *hmoec_kernel_print(const hmoec_kernel *kernel, const hmoec_scalar_library *functions, char *buffer);
+/* The same without what a schedule says: what a kernel is known by wherever it is measured. */
+const char *hmoec_kernel_signature(const hmoec_kernel *kernel, const hmoec_scalar_library *functions, char *buffer);
 /* What its products are computed in; f32 where it has none. */
 hmoec_format hmoec_kernel_format(const hmoec_kernel *kernel);
 /* About how many FLOP one row takes. */

@@ -9,6 +9,7 @@
 #include "frontend/load.h"
 #include "ir/context.h"
 #include "ir/location.h"
+#include "library/tuning.h"
 #include "passes/rewrite.h"
 #include "runtime_internal.h"
 #include "support/output_file.h"
@@ -23,7 +24,7 @@ bool hmoec_session_init(hmoec_session *session, const hmoec_options *options, hm
   session->context = hmoec_context_create();
   if (mlirContextIsNull(session->context)) return hmoec_machine_error(diagnostics, "internal: the dialects do not load");
   session->handler = hmoec_diagnostics_attach(diagnostics, session->context);
-  return true;
+  return hmoec_session_tuning_read(session);
 }
 
 static hmoec_load_options load_options(const hmoec_session *session) {
@@ -86,12 +87,20 @@ bool hmoec_session_fold(hmoec_session *session) {
   return run_passes(session, session->folded, NULL, "fold-duplicates");
 }
 
+static bool unit_make(hmoec_session *session) {
+  hmoec_unit_deinit(&session->unit);
+  if (!hmoec_unit_init(session->planned, session->pass.target, session->diagnostics, &session->unit)) return false;
+  if (session->has_machine) session->unit.machine = &session->machine;
+  return true;
+}
+
 bool hmoec_session_plan(hmoec_session *session) {
+  bool changed = false;
   if (session->unit.plan) return true;
   if (!hmoec_session_fold(session)) return false;
   session->planned = module_clone(session->folded);
-  return run_passes(session, session->planned, "plan-kernels", NULL) &&
-         hmoec_unit_init(session->planned, session->pass.target, session->diagnostics, &session->unit);
+  return run_passes(session, session->planned, "plan-kernels", NULL) && unit_make(session) &&
+         hmoec_session_tuning_apply(session, &changed) && (!changed || unit_make(session));
 }
 
 /* ---- code ---- */
@@ -328,6 +337,7 @@ void hmoec_session_deinit(hmoec_session *session) {
   hmoec_loaded_destroy(session->loaded);
   hmoec_made_images_deinit(&session->images);
   hmoec_unit_deinit(&session->unit);
+  hmoec_tuning_deinit(&session->tuning);
   hmoec_pass_dump_abandon(&session->dump);
   const MlirModule modules[] = {session->planned, session->folded, session->source};
   for (size_t i = 0; i < 3; i++)

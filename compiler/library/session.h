@@ -17,6 +17,7 @@
 #include "hmoe/compiler.h"
 #include "library/load.h"
 #include "library/options.h"
+#include "tuning/database.h"
 
 typedef struct hmoec_session {
   hmoec_diagnostics *diagnostics; /* borrowed */
@@ -29,6 +30,9 @@ typedef struct hmoec_session {
   MlirModule folded; /* hmoe; null until fold */
   MlirModule planned; /* hmk; null until plan */
   hmoec_unit unit;
+  hmoec_tuning tuning; /* empty without a file */
+  hmoec_machine machine; /* of the tuning file, if has_machine */
+  bool has_machine;
   hmoec_made_images images; /* of the last object that was emitted, besides the host's */
   uint32_t versions; /* of the loaded code, by number */
   hmoec_loaded *loaded;

@@ -11,6 +11,7 @@
 #include "support/diagnostics.h"
 #include "support/output_file.h"
 #include "target/target.h"
+#include "tuning/database.h"
 
 /* What passes may be told. Zero-initialise with hmoec_pass_options_default. */
 typedef struct hmoec_pass_options {
@@ -21,6 +22,7 @@ typedef struct hmoec_pass_options {
   hmoec_format dtype; /* of products of run time; sums, routing and what is between the products stay f32 */
   const hmoec_target *target;
   hmoec_schedule schedule; /* what the target is to choose is 0 */
+  const hmoec_tuning *tuning; /* what was measured of steps: NULL: nothing */
 } hmoec_pass_options;
 
 hmoec_pass_options hmoec_pass_options_default(void);
@@ -78,6 +80,9 @@ bool hmoec_fold_duplicates(MlirModule module, hmoec_pass_options *options, hmoec
 bool hmoec_fold_parameters(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 bool hmoec_plan_kernels(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 bool hmoec_place(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
+/* Gives steps of a placed function the values that were measured for their kernels, as `tunings`. False: no memory. */
+bool hmoec_apply_tuning(MlirOperation function, const hmoec_tuning *tuning, const hmoec_target *target, hmoec_format dtype,
+                        const hmoec_scalar_library *functions);
 bool hmoec_plan_workspace(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 
 #endif

@@ -33,6 +33,7 @@ typedef struct kept {
 typedef struct placing {
   const hmoec_target *target;
   hmoec_schedule schedule;
+  const hmoec_pass_options *options;
   hmoec_diagnostics *diagnostics;
   hmoec_scalar_library functions;
   kept *kept[3]; /* weights, caches, states */
@@ -363,11 +364,12 @@ static bool place_function(MlirOperation function, MlirBlock block, void *user) 
     if (!place_step(p, op)) return false;
     p->failed = p->failed || !p->target->place(function, op, &p->schedule);
   }
+  p->failed = p->failed || !hmoec_apply_tuning(function, p->options->tuning, p->target, p->options->dtype, &p->functions);
   return !p->failed;
 }
 
 bool hmoec_place(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics) {
-  placing p = {.target = options->target, .diagnostics = diagnostics};
+  placing p = {.target = options->target, .options = options, .diagnostics = diagnostics};
   MlirOperation root = mlirModuleGetOperation(module);
   int64_t weight_bytes = 0, cache_bytes = 0;
   bool ok = hmoec_schedule_read(root, p.target, diagnostics, &p.schedule) &&

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -71,13 +72,15 @@ static int start(const hmoec_program *program, int answer, pid_t *out_pid) {
 static int64_t now_ms(void) { return (int64_t)(hmoec_clock_seconds() * 1000); }
 
 /* Until it is closed, or too long, or too late. */
-static void answer_read(hmoec_answer *a, int fd, size_t most_bytes, int64_t end) {
+static void answer_read(hmoec_answer *a, const hmoec_program *program, int fd, size_t most_bytes, int64_t end) {
+  enum { GLANCE_MS = 200 };
   for (;;) {
-    int64_t left = end - now_ms();
+    int64_t left = end - now_ms(), wait = program->watch && left > GLANCE_MS ? GLANCE_MS : left;
     struct pollfd ready = {.fd = fd, .events = POLLIN};
-    int count = left > 0 ? poll(&ready, 1, (int)left) : 0;
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return;
+    int count = left > 0 ? poll(&ready, 1, wait < INT_MAX ? (int)wait : INT_MAX) : 0;
+    if (count < 0 && errno != EINTR) return;
+    if (left <= 0 || (program->watch && !program->watch(program->watch_context, a->bytes, 0))) return;
+    if (count <= 0) continue;
     if (a->size == a->capacity) {
       size_t capacity = a->capacity ? 2 * a->capacity : 1 << 16;
       char *larger = capacity <= most_bytes ? realloc(a->bytes, capacity) : NULL;
@@ -91,6 +94,7 @@ static void answer_read(hmoec_answer *a, int fd, size_t most_bytes, int64_t end)
     if (got <= 0) return;
     a->size += (size_t)got;
     a->in_time = false;
+    if (program->watch && !program->watch(program->watch_context, a->bytes + a->size - (size_t)got, (size_t)got)) return;
   }
 }
 
@@ -102,7 +106,7 @@ int hmoec_program_run(const hmoec_program *program, size_t most_bytes, int64_t m
   int error = start(program, ends[1], &pid);
   close(ends[1]);
   if (!error) {
-    answer_read(out_answer, ends[0], most_bytes, now_ms() + most_ms);
+    answer_read(out_answer, program, ends[0], most_bytes, now_ms() + most_ms);
     if (!out_answer->in_time) kill(pid, SIGKILL);
     pid_t waited;
     do waited = waitpid(pid, &out_answer->status, 0);

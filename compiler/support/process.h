@@ -15,6 +15,9 @@ typedef struct hmoec_program {
   const int *files; /* become its files 3, 4, ... */
   size_t file_count;
   bool errors_too; /* standard error belongs to the answer; else nobody reads it */
+  /* Called with what came of the answer, and a few times a second with nothing; false: the program is killed. NULL: nobody watches. */
+  bool (*watch)(void *context, const char *bytes, size_t size);
+  void *watch_context;
 } hmoec_program;
 
 /* What it wrote to its standard output, and how it ended. */

@@ -28,6 +28,15 @@ typedef struct hmoec_schedule {
   int64_t value[HMOEC_MOST_KNOBS];
 } hmoec_schedule;
 
+/* Values of a knob that are worth trying, besides its default. */
+enum { HMOEC_MOST_TRIED = 6 };
+typedef struct hmoec_knob_tried {
+  size_t knob; /* of the target's table */
+  bool of_steps; /* any step may have its own for some numbers of rows (hmoe_plan_tuning); else all kernels of an object share it */
+  size_t count;
+  int64_t values[HMOEC_MOST_TRIED];
+} hmoec_knob_tried;
+
 /* ---- layouts ---- */
 
 /* An item of a buffer: the axes of its role but for the first. */
@@ -97,6 +106,8 @@ typedef struct hmoec_target {
   const struct hmoec_target *host;
   const hmoec_knob *knobs;
   size_t knob_count;
+  const hmoec_knob_tried *tried; /* what `hmoec tune` searches; none of them changes a layout */
+  size_t tried_count;
   /* Products of a format read rows in place that pack_rows has laid out, or products have, and no other step writes; or few rows as they are. Code of
    * the host is for entry 0 alone then. */
   bool packs_rows[HMOEC_FORMAT_COUNT];

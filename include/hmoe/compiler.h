@@ -110,6 +110,7 @@ typedef struct hmoec_options {
       *repro_file; /* a pass that fails by the compiler's own fault leaves the module before it there, for hmoec-opt; NULL: in
                            * repro.mlir of dump_directory, and without one nowhere */
   const char *target; /* what code is for; NULL: "cpu" */
+  const char *tuning; /* a file of what `hmoec tune` measured; NULL: none. Nothing in it changes a result */
 } hmoec_options;
 
 /* What a text of the options may be: value number `index` of "target", "dtype", "strategy", "cpu", "mcpu" or "print-ir-after", as they are listed to
@@ -466,6 +467,54 @@ typedef struct hmoec_explain_options {
  * NULL; tokens of the options does not count. */
 HMOE_MUST_USE HMOE_API hmoec_status hmoec_explain(const char *path, const hmoec_options *options,
                                                   const hmoec_explain_options *explain);
+
+/* ---- trials: how fast a model is with other values of knobs ----
+ *
+ * What `hmoec tune` is made of. A trial is a model that is compiled, opened and given random inputs; its knobs are what may be set otherwise without changing
+ * a result: of the steps that run some kernel, or of all code of the object. Not thread-safe; a run uses the trial's own threads. */
+
+typedef struct hmoec_trial hmoec_trial;
+
+typedef struct hmoec_trial_options {
+  size_t struct_size;
+  const char *weights; /* a path; NULL: random ones */
+  const char *packed; /* a .hmw file of these weights: opened where it is there, and made where it is not; NULL: none is kept */
+  const char *entry; /* what is run; NULL: "forward" of a whole model, or else the first */
+  uint32_t threads; /* 0: as many as this process may use */
+  uint64_t seed; /* of random weights and of the inputs */
+} hmoec_trial_options;
+
+/* Text is the trial's. */
+typedef struct hmoec_trial_knob {
+  const char *kernel; /* that steps run whose knob it is; NULL: the knob is the object's */
+  const char *name; /* "choose.percent" */
+  int64_t value; /* what it is where nothing else is said */
+  const int64_t *tried; /* other values, tried_count of them */
+  size_t tried_count;
+  int64_t rows_per_token; /* of the steps; 0: of the object, or where rows do not follow from tokens alone */
+} hmoec_trial_knob;
+
+/* Compiles and opens a model. The texts of options are borrowed as long as the trial lives. Destroyed by hmoec_trial_destroy. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_trial_create(const char *path, const hmoec_options *options,
+                                                       const hmoec_trial_options *trial_options, hmoec_trial **out_trial);
+HMOE_API void hmoec_trial_destroy(hmoec_trial *trial);
+
+/* Knob number `index`; 0 behind the last. */
+HMOE_API int hmoec_trial_knob_at(const hmoec_trial *trial, size_t index, hmoec_trial_knob *out_knob);
+
+/* What measurements on this machine are known by. Text is static, or the trial's. */
+typedef struct hmoec_trial_machine {
+  const char *target, *version, *format;
+  uint32_t threads;
+  uint64_t cache_bytes[3];
+  char object[32]; /* in the place of a kernel, where knobs are the object's */
+} hmoec_trial_machine;
+HMOE_API void hmoec_trial_machine_of(const hmoec_trial *trial, hmoec_trial_machine *out_machine);
+
+/* Runs the model again and again for so many seconds, with a pause of `pause` seconds before every run, and gives the median time of a run. values: one for
+ * each knob; NULL: as they are otherwise. tokens: of one batch row. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_trial_run(hmoec_trial *trial, const int64_t *values, int64_t tokens, double seconds,
+                                                    double pause, double *out_seconds);
 
 #ifdef __cplusplus
 }

@@ -18,7 +18,7 @@
 
 static const hmoec_command *const commands[] = {&hmoec_command_compile, &hmoec_command_pack,    &hmoec_command_run,
                                                 &hmoec_command_check,   &hmoec_command_bench,   &hmoec_command_explain,
-                                                &hmoec_command_import,  &hmoec_command_generate};
+                                                &hmoec_command_import,  &hmoec_command_generate, &hmoec_command_tune};
 static char messages[8192], folder[] = "/tmp/hmoec-arguments-XXXXXX";
 static hmoec_arguments *room; /* a block of its own, so that guards see what is written behind it */
 #define a (*room)
@@ -101,6 +101,8 @@ static void test_options_of_commands(void **state) {
                 "--dtype --tuning --versus --json"},
       {"explain", "-D --c-include --c-define --tokens --rows --strategy --table-budget --target --mcpu --dtype --tuning"},
       {"import", "-o"},
+      {"tune", "-o -D --c-include --c-define --weights --threads --tokens --seed --strategy --table-budget --target --cpu --dtype "
+               "--budget --report --merge"},
       {"generate",
        "-o -D --c-include --c-define --weights --input --max-new-tokens --max-length --min-new-tokens --min-length --beams "
        "--length-penalty --early-stopping --no-repeat-ngram --repetition-penalty --greedy --sample --temperature --top-k --top-p "
@@ -220,7 +222,24 @@ static void test_lines(void **state) {
   refused("run m --zzzzzzzzzz", "hmoec run has no option '--zzzzzzzzzz'; see hmoec run --help");
   taken("check m --complete");
   assert_true(a.complete);
-  refused("run m --tuning f", "--tuning f: tuning files are not in this version");
+  taken("run m --tuning f");
+  assert_string_equal(a.options.tuning, "f");
+  taken("tune m --budget 90 -o f");
+  assert_true(a.budget_seconds == 90);
+  taken("tune m --budget 5m -o f");
+  assert_true(a.budget_seconds == 300);
+  taken("tune m --budget 168h -o f");
+  assert_true(a.budget_seconds == 604800);
+  static const char *const budgets[] = {"0", "-1", "1x", "1mm", "m", "169h", "604801", "99999999999999999999", "1.5"};
+  for (size_t i = 0; i < sizeof budgets / sizeof *budgets; i++) {
+    char line[128], text[256];
+    snprintf(line, sizeof line, "tune m --budget %s", budgets[i]);
+    snprintf(text, sizeof text, "expected --budget to be seconds from 1 to 604800, such as 90, 5m or 2h, found '%s'", budgets[i]);
+    refused(line, text);
+  }
+  taken("tune --merge f g -o h");
+  assert_string_equal(a.model, "g");
+  refused("tune m --measur", "hmoec tune has no option '--measur'; see hmoec tune --help");
   assert_false(parse("compile m --dtype f16")); /* the library's message is printed, and counts */
   assert_int_equal(hmoec_diagnostics_status(sink), HMOEC_USAGE_ERROR);
   assert_string_equal(messages, "");

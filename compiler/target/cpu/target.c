@@ -59,6 +59,14 @@ static const hmoec_knob knobs[CPU_KNOB_COUNT] = {
     [CPU_STORE_ROWS] = {"store", "row_block", 1, MOST, 32, false},
     [CPU_QUERY_ROWS] = {"attention", "query_block", 1, MOST, 64, false},
 };
+/* What was worth a percent or more somewhere, or close to it (docs/tuning.md). A percentage of 0 means never a pair, one of 10,000 always. */
+static const hmoec_knob_tried tried[] = {
+    {CPU_PERCENT, true, 4, {0, 85, 115, 10000}},
+    {CPU_TASKS, true, 4, {1, 2, 4, 16}},
+    {CPU_FETCH_ROWS, false, 2, {7, 9}},
+    {CPU_HIDE_LATENCY, false, 2, {2, 4}},
+};
+
 _Static_assert((int)CPU_KNOB_COUNT <= (int)HMOEC_MOST_KNOBS, "a schedule has room for all knobs");
 _Static_assert((int)HMOE_CPU_COUNT <= (int)HMOEC_MOST_VERSIONS, "a set has room for all versions");
 
@@ -197,6 +205,8 @@ const hmoec_target hmoec_target_cpu = {
     .formats = {[HMOEC_FORMAT_F32] = true, [HMOEC_FORMAT_BF16] = true},
     .knobs = knobs,
     .knob_count = CPU_KNOB_COUNT,
+    .tried = tried,
+    .tried_count = sizeof tried / sizeof *tried,
     .column_step = HMOE_PANEL,
     .position_step = HMOE_PANEL,
     .position_pad = HMOE_PANEL,
