@@ -7,8 +7,8 @@
 
 #include "commands/commands.h"
 
-static const hmoec_command *const commands[] = {&hmoec_command_compile, &hmoec_command_pack,    &hmoec_command_run,
-                                                &hmoec_command_check,   &hmoec_command_bench,   &hmoec_command_explain,
+static const hmoec_command *const commands[] = {&hmoec_command_compile, &hmoec_command_pack,     &hmoec_command_run,
+                                                &hmoec_command_check,   &hmoec_command_bench,    &hmoec_command_explain,
                                                 &hmoec_command_import,  &hmoec_command_generate, &hmoec_command_tune};
 
 static void print_help(FILE *out) {

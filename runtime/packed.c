@@ -94,8 +94,8 @@ hmoe_status hmoe_packed_open(const hmoe_model *model, const hmoe_mapping *mappin
     return hmoe_fail(HMOE_INVALID_WEIGHTS, "%s: the header is damaged (something follows the model's name)", file);
   if (header.layout != plan->layout)
     return hmoe_fail(HMOE_INCOMPATIBLE,
-                     "%s: packed for another model, strategy, dtype or compiler (stamp %016llx, expected %016llx): pack it again", file,
-                     (unsigned long long)header.layout, (unsigned long long)plan->layout);
+                     "%s: packed for another model, strategy, dtype or compiler (stamp %016llx, expected %016llx): pack it again",
+                     file, (unsigned long long)header.layout, (unsigned long long)plan->layout);
   if (header.weight_bytes != plan->weight_bytes)
     return hmoe_fail(HMOE_INCOMPATIBLE, "%s: expected %llu bytes of weights, found %llu: pack it again", file,
                      (unsigned long long)plan->weight_bytes, (unsigned long long)header.weight_bytes);

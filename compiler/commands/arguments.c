@@ -349,7 +349,8 @@ static const option_row rows[] = {
     {"--tuning", "FILE", "what `hmoec tune` measured, which code is made and run by", STRING(options.tuning)},
     {"--budget", "SECONDS", "how long to search: 90, 5m, 2h", READ(read_seconds)},
     {"--report", "DIR", "write what was found as a page with pictures", STRING(report)},
-    {"--merge", "FILE", "put two tuning files together: what FILE and a second one have, of which the second counts where both say something",
+    {"--merge", "FILE",
+     "put two tuning files together: what FILE and a second one have, of which the second counts where both say something",
      STRING(merge)},
     {"--measure", "FILE", NULL, STRING(measure)}, /* of children */
     {"--emit", "WHAT", "obj, or text to -o or standard output: hmoe, hmk, mlir, llvm, asm; with --target cuda also ptx, cubin",

@@ -29,5 +29,9 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
 static const char *const accepted[] = {"-D",         "--c-include",    "--c-define",     "--weights",  "--tokens", "--seed",
                                        "--threads",  "--cpu",          "--target",       "--mcpu",     "--dtype",  "--tuning",
                                        "--strategy", "--table-budget", "--save-weights", "--complete", NULL};
-const hmoec_command hmoec_command_check = {"check", "compare compiled code with the reference interpreter",
-                                           "MODEL [--weights W] [--tokens N] [--seed S] [--complete] [options]", accepted, run, false};
+const hmoec_command hmoec_command_check = {"check",
+                                           "compare compiled code with the reference interpreter",
+                                           "MODEL [--weights W] [--tokens N] [--seed S] [--complete] [options]",
+                                           accepted,
+                                           run,
+                                           false};

@@ -67,5 +67,9 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
 static const char *const accepted[] = {"-o",        "-D",       "--c-include", "--c-define", "--target",       "--mcpu",
                                        "--dtype",   "--tuning", "--emit",      "--strategy", "--table-budget", "--print-ir-after",
                                        "--dump-ir", NULL};
-const hmoec_command hmoec_command_compile = {"compile", "compile a model to an object, a C header and a manifest",
-                                             "MODEL [-o DIR] [-D NAME=VALUE]... [options]", accepted, run, false};
+const hmoec_command hmoec_command_compile = {"compile",
+                                             "compile a model to an object, a C header and a manifest",
+                                             "MODEL [-o DIR] [-D NAME=VALUE]... [options]",
+                                             accepted,
+                                             run,
+                                             false};

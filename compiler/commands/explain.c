@@ -16,5 +16,9 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
 static const char *const accepted[] = {"-D",     "--c-include", "--c-define",     "--tokens",
                                        "--rows", "--strategy",  "--table-budget", "--target",
                                        "--mcpu", "--dtype",     "--tuning",       NULL};
-const hmoec_command hmoec_command_explain = {"explain", "show FLOPs, bytes and the chosen strategy of every op",
-                                             "MODEL [--tokens N] [--rows N] [-D NAME=VALUE]... [options]", accepted, run, false};
+const hmoec_command hmoec_command_explain = {"explain",
+                                             "show FLOPs, bytes and the chosen strategy of every op",
+                                             "MODEL [--tokens N] [--rows N] [-D NAME=VALUE]... [options]",
+                                             accepted,
+                                             run,
+                                             false};

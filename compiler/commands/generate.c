@@ -221,5 +221,9 @@ static const char *const accepted[] = {"--weights",
                                        "--table-budget",
                                        NULL};
 const hmoec_command hmoec_command_generate = {
-    "generate", "generate tokens from a prompt: greedily, with beams, or by sampling",
-    "MODEL --weights W --input input_ids=FILE.npy [--input attention_mask=FILE.npy] -o TOKENS.npy [options]", accepted, run, false};
+    "generate",
+    "generate tokens from a prompt: greedily, with beams, or by sampling",
+    "MODEL --weights W --input input_ids=FILE.npy [--input attention_mask=FILE.npy] -o TOKENS.npy [options]",
+    accepted,
+    run,
+    false};

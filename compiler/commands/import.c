@@ -13,5 +13,5 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
 }
 
 static const char *const accepted[] = {"-o", NULL};
-const hmoec_command hmoec_command_import = {"import", "write the spec of a Hugging Face directory", "DIR [-o MODEL.spec]", accepted,
-                                            run, false};
+const hmoec_command hmoec_command_import = {
+    "import", "write the spec of a Hugging Face directory", "DIR [-o MODEL.spec]", accepted, run, false};

@@ -26,5 +26,9 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
 
 static const char *const accepted[] = {"-o",     "-D",    "--c-include", "--c-define", "--weights",  "--threads",      "--target",
                                        "--mcpu", "--cpu", "--dtype",     "--tuning",   "--strategy", "--table-budget", NULL};
-const hmoec_command hmoec_command_pack = {"pack", "pack and fold weights ahead of time",
-                                          "MODEL --weights W.safetensors -o MODEL.hmw [-D NAME=VALUE]... [options]", accepted, run, false};
+const hmoec_command hmoec_command_pack = {"pack",
+                                          "pack and fold weights ahead of time",
+                                          "MODEL --weights W.safetensors -o MODEL.hmw [-D NAME=VALUE]... [options]",
+                                          accepted,
+                                          run,
+                                          false};

@@ -179,6 +179,9 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
 static const char *const accepted[] = {"-D",       "--c-include", "--c-define",     "--weights", "--input", "--output",
                                        "--entry",  "--threads",   "--cpu",          "--target",  "--mcpu",  "--dtype",
                                        "--tuning", "--strategy",  "--table-budget", NULL};
-const hmoec_command hmoec_command_run = {"run", "run a model once on .npy files",
-                                         "MODEL --weights W --input NAME=FILE.npy... --output NAME=FILE.npy... [options]", accepted,
-                                         run, false};
+const hmoec_command hmoec_command_run = {"run",
+                                         "run a model once on .npy files",
+                                         "MODEL --weights W --input NAME=FILE.npy... --output NAME=FILE.npy... [options]",
+                                         accepted,
+                                         run,
+                                         false};

@@ -63,13 +63,18 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   if (!result) return hmoec_machine_error(diagnostics, "out of memory");
   bool ok = tune_search(arguments, result, diagnostics);
   if (ok) tune_print(result);
+  if (ok && arguments->report) ok = tune_report(result, arguments->report, diagnostics);
   tune_model_deinit(&result->model);
   free(result);
   return ok;
 }
 
-static const char *const accepted[] = {"-o",        "-D",     "--c-include", "--c-define", "--weights",      "--budget", "--tokens",
-                                       "--threads", "--seed", "--cpu",       "--strategy", "--table-budget", "--target", "--dtype",
-                                       "--report",  "--measure", "--merge", NULL};
-const hmoec_command hmoec_command_tune = {"tune", "measure what a model's code is fastest with on this machine",
-                                          "MODEL --budget SECONDS -o TUNING [--tokens 1,8,64] [options] | --merge A B -o C", accepted, run, true};
+static const char *const accepted[] = {"-o",       "-D",        "--c-include", "--c-define", "--weights",  "--budget",
+                                       "--tokens", "--threads", "--seed",      "--cpu",      "--strategy", "--table-budget",
+                                       "--target", "--dtype",   "--report",    "--measure",  "--merge",    NULL};
+const hmoec_command hmoec_command_tune = {"tune",
+                                          "measure what a model's code is fastest with on this machine",
+                                          "MODEL --budget SECONDS -o TUNING [--tokens 1,8,64] [options] | --merge A B -o C",
+                                          accepted,
+                                          run,
+                                          true};

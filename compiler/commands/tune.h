@@ -64,8 +64,7 @@ typedef struct tune_job {
 /* The knobs of the model. False after an error. */
 bool tune_list(const tune_job *job, tune_model *out_model, hmoec_diagnostics *diagnostics);
 /* Measures candidates, the failed ones being marked; what was measured before it was enough has its turns. False after an error: nothing can be measured. */
-bool tune_measure(const tune_job *job, tune_model *model, tune_candidate *candidates, size_t count,
-                  hmoec_diagnostics *diagnostics);
+bool tune_measure(const tune_job *job, tune_model *model, tune_candidate *candidates, size_t count, hmoec_diagnostics *diagnostics);
 /* A child: does what the file asks for, and tells its standard output. */
 bool tune_child(const hmoec_arguments *arguments, const char *request, hmoec_diagnostics *diagnostics);
 
@@ -79,6 +78,7 @@ typedef struct tune_bucket {
   bool found, complete; /* complete: all candidates were tried */
   size_t tried, failed;
   double default_seconds, tuned_seconds;
+  double predicted_seconds, bound_seconds; /* of the default; 0: nobody knows */
 } tune_bucket;
 
 enum { TUNE_MOST_BUCKETS = 8 };

@@ -245,15 +245,14 @@ static bool listen(void *context, const char *bytes, size_t size) {
 }
 
 /* The candidates from `first` on that have no turns yet, for a child to read. */
-static bool request_write(const tune_job *job, const tune_model *model, const tune_candidate *candidates, size_t first, size_t count,
-                          const char *path, hmoec_diagnostics *diagnostics) {
+static bool request_write(const tune_job *job, const tune_model *model, const tune_candidate *candidates, size_t first,
+                          size_t count, const char *path, hmoec_diagnostics *diagnostics) {
   FILE *file = fopen(path, "we");
   if (!file) return hmoec_machine_error(diagnostics, "cannot write %s: %s", path, strerror(errno));
   fprintf(file, "run\t%lld\t%zu\t%lld\t%lld\t%s/packed.hmw\n", (long long)job->tokens, job->turns,
           (long long)(1e6 * job->turn_seconds), (long long)(1e6 * job->pause_seconds), job->directory);
   for (size_t i = first; i < count; i++) {
-    for (size_t k = 0; k < model->knob_count; k++)
-      fprintf(file, "%s%lld", k ? " " : "", (long long)candidates[i].values[k]);
+    for (size_t k = 0; k < model->knob_count; k++) fprintf(file, "%s%lld", k ? " " : "", (long long)candidates[i].values[k]);
     fputc('\n', file);
   }
   return fclose(file) == 0 || hmoec_machine_error(diagnostics, "cannot write %s: %s", path, strerror(errno));

@@ -19,7 +19,13 @@
 #include "plain_text.h"
 #include "support/clock.h"
 
-enum { SCREEN_TURNS = 6, CONFIRM_TURNS = 20, MOST_CANDIDATES = TUNE_MOST_KNOBS * TUNE_MOST_TRIED, FINALISTS = 2, MOST_COMBINED = 6 };
+enum {
+  SCREEN_TURNS = 6,
+  CONFIRM_TURNS = 20,
+  MOST_CANDIDATES = TUNE_MOST_KNOBS * TUNE_MOST_TRIED,
+  FINALISTS = 2,
+  MOST_COMBINED = 6
+};
 #define TURN_SECONDS 0.012
 #define LIMIT_SECONDS 30.0 /* of a candidate, beside its turns */
 #define LEAST_GAIN 1.003 /* what a screen has to promise */
@@ -51,7 +57,8 @@ static bool buckets_make(const hmoec_arguments *arguments, tune_result *result, 
     size_t b = bucket_of(tokens[i]);
     int64_t first = b ? bucket_ends[b - 1] + 1 : 1;
     if (taken[b])
-      return hmoec_usage_error(diagnostics, "--tokens %lld and %lld are measured as one: what is found for one is taken from %lld to %lld",
+      return hmoec_usage_error(diagnostics,
+                               "--tokens %lld and %lld are measured as one: what is found for one is taken from %lld to %lld",
                                (long long)taken[b]->tokens, (long long)tokens[i], (long long)first, (long long)bucket_ends[b]);
     tune_bucket *bucket = &result->buckets[result->bucket_count++];
     *bucket = (tune_bucket){.tokens = tokens[i], .first = first, .last = bucket_ends[b]};
@@ -82,8 +89,8 @@ static void show(search *s, bool last) {
   if (!last && now - s->shown < (s->terminal ? 0.5 : 10)) return;
   s->shown = now;
   if (last && !s->terminal) return;
-  hmoe_plain_print(stderr, "%stune: %lld tokens: %s, %zu of %zu done, best so far %.3f, %.0f s left%s", s->terminal ? "\r\033[K" : "",
-                   (long long)s->tokens, s->doing, s->done, s->total, s->best, left > 0 ? left : 0.0,
+  hmoe_plain_print(stderr, "%stune: %lld tokens: %s, %zu of %zu done, best so far %.3f, %.0f s left%s",
+                   s->terminal ? "\r\033[K" : "", (long long)s->tokens, s->doing, s->done, s->total, s->best, left > 0 ? left : 0.0,
                    s->terminal && !last ? "" : "\n");
   fflush(stderr);
 }
@@ -285,8 +292,8 @@ static bool search_all(search *s, hmoec_tuning *tuning) {
 static bool directory_make(char *path, size_t size, hmoec_diagnostics *diagnostics) {
   const char *root = getenv("TMPDIR");
   snprintf(path, size, "%s/hmoec-tune-XXXXXX", root && *root ? root : "/tmp");
-  return mkdtemp(path) || hmoec_machine_error(diagnostics, "cannot make a directory in %s: %s", root && *root ? root : "/tmp",
-                                              strerror(errno));
+  return mkdtemp(path) ||
+         hmoec_machine_error(diagnostics, "cannot make a directory in %s: %s", root && *root ? root : "/tmp", strerror(errno));
 }
 
 static void directory_remove(const char *path) {

@@ -65,14 +65,15 @@ static bool no_memory(hmoec_diagnostics *diagnostics) { return hmoec_machine_err
 
 static size_t knob_find(const hmoec_trial *t, const char *kernel, const hmoec_knob_tried *tried) {
   size_t i = 0;
-  while (i < t->knob_count && !(t->knobs[i].tried == tried && (kernel ? t->knobs[i].kernel && strcmp(kernel, t->knobs[i].kernel) == 0
-                                                                       : !t->knobs[i].kernel)))
+  while (i < t->knob_count && !(t->knobs[i].tried == tried &&
+                                (kernel ? t->knobs[i].kernel && strcmp(kernel, t->knobs[i].kernel) == 0 : !t->knobs[i].kernel)))
     i++;
   return i;
 }
 
 /* *out_number: of the knob, which is new or was there. */
-static bool knob_add(hmoec_trial *t, const hmoec_unit *unit, const char *kernel, const hmoec_knob_tried *tried, size_t *out_number) {
+static bool knob_add(hmoec_trial *t, const hmoec_unit *unit, const char *kernel, const hmoec_knob_tried *tried,
+                     size_t *out_number) {
   size_t number = *out_number = knob_find(t, kernel, tried);
   if (number < t->knob_count) return true;
   trial_knob *grown = realloc(t->knobs, (number + 1) * sizeof *grown);
@@ -97,7 +98,8 @@ static bool field_add(hmoec_trial *t, size_t knob, size_t offset) {
 /* The row of the target for a knob of steps of this kind; NULL: it has none. */
 static const hmoec_knob_tried *tried_of(const hmoec_target *target, const char *of) {
   for (size_t i = 0; i < target->tried_count; i++)
-    if (target->tried[i].of_steps && strcmp(hmoec_target_knobs(target)[target->tried[i].knob].of, of) == 0) return &target->tried[i];
+    if (target->tried[i].of_steps && strcmp(hmoec_target_knobs(target)[target->tried[i].knob].of, of) == 0)
+      return &target->tried[i];
   return NULL;
 }
 
@@ -150,8 +152,7 @@ static bool knobs_list(hmoec_trial *t, const hmoec_unit *unit) {
   }
   for (size_t i = 0; i < unit->target->tried_count; i++)
     if (!unit->target->tried[i].of_steps && !knob_add(t, unit, NULL, &unit->target->tried[i], &number)) return false;
-  return t->knob_count ||
-         hmoec_usage_error(t->diagnostics, "there is nothing to tune for target %s", unit->target->name);
+  return t->knob_count || hmoec_usage_error(t->diagnostics, "there is nothing to tune for target %s", unit->target->name);
 }
 
 /* ---- variants ---- */
@@ -282,8 +283,7 @@ static bool create(hmoec_trial *t, const char *path, const hmoec_options *option
   variant *first;
   return copy_text(path, &t->path, t->diagnostics) && copy_text(t->how.weights, &t->weights, t->diagnostics) &&
          copy_text(t->how.packed, &t->packed, t->diagnostics) && copy_text(t->how.entry, &t->entry, t->diagnostics) &&
-         variant_for(t, NULL, &first) &&
-         hmoec_signature_read(&first->session.unit, t->entry, &t->signature, t->diagnostics) &&
+         variant_for(t, NULL, &first) && hmoec_signature_read(&first->session.unit, t->entry, &t->signature, t->diagnostics) &&
          (!t->signature.needs_state ||
           hmoec_usage_error(t->diagnostics, "entry %s needs a state: it is run with others, and not by itself", t->signature.name));
 }

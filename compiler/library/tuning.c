@@ -54,7 +54,8 @@ static void say_unused(hmoec_session *session) {
       hmoec_tuning_count_unused(&session->tuning, target->name, HMOE_VERSION, knows, (void *)(uintptr_t)target);
   if (!unused.first) return;
   hmoec_note(session->diagnostics, unused.first->at,
-             "%zu entries are left out: %zu of other targets, %zu that other versions of hmoec measured, %zu with knobs that target %s does not have",
+             "%zu entries are left out: %zu of other targets, %zu that other versions of hmoec measured, %zu with knobs that "
+             "target %s does not have",
              unused.of_targets + unused.of_compilers + unused.of_knobs, unused.of_targets, unused.of_compilers, unused.of_knobs,
              target->name);
 }

@@ -16,8 +16,8 @@
 
 #define FLAG_OPTIONS " --greedy --sample --complete "
 
-static const hmoec_command *const commands[] = {&hmoec_command_compile, &hmoec_command_pack,    &hmoec_command_run,
-                                                &hmoec_command_check,   &hmoec_command_bench,   &hmoec_command_explain,
+static const hmoec_command *const commands[] = {&hmoec_command_compile, &hmoec_command_pack,     &hmoec_command_run,
+                                                &hmoec_command_check,   &hmoec_command_bench,    &hmoec_command_explain,
                                                 &hmoec_command_import,  &hmoec_command_generate, &hmoec_command_tune};
 static char messages[8192], folder[] = "/tmp/hmoec-arguments-XXXXXX";
 static hmoec_arguments *room; /* a block of its own, so that guards see what is written behind it */
