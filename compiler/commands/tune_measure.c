@@ -332,7 +332,7 @@ static size_t left_out(size_t count) {
   for (size_t i = 0; i < count; i++) chance /= 2;
   for (size_t k = 0; k < count / 2; k++) {
     tail += chance;
-    if (2 * tail > 0.05) return k;
+    if (2 * tail > 0.05) return k ? k - 1 : 0;
     chance *= (double)(count - k) / (double)(k + 1);
   }
   return 0;
