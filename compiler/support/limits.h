@@ -48,7 +48,7 @@ enum { HMOEC_PTXAS_MAX_WAIT_SECONDS = 600, HMOEC_PTXAS_MAX_REPORT_BYTES = 64 << 
 
 /* Tuning files: of a machine or an entry. */
 enum {
-  HMOEC_TUNING_MAX_TEXT = 1000, /* characters of a name, or of a kernel */
+  HMOEC_TUNING_MAX_TEXT = 2000, /* characters of a name, or of a kernel */
   HMOEC_TUNING_MAX_CACHES = 8,
   HMOEC_TUNING_MAX_VALUES = 256 /* knobs, numbers */
 };

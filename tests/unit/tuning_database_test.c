@@ -151,19 +151,19 @@ static void test_refused(void **state) {
       {FILE_OF("{§\"kernel\": 1}", ""), "unknown key 'kernel'; expected name, target, version, threads, caches, numbers"},
       {LINE3("{\"kernel\": \"k\", \"low\": 1, §\"kernel\": \"k\"}"), "'kernel' is given twice"},
       /* texts */
-      {LINE3("{§\"kernel\": 5}"), "expected kernel to be a text of 1 to 1000 characters of ASCII, found 5"},
-      {LINE3("{§\"kernel\": \"\"}"), "expected kernel to be a text of 1 to 1000 characters of ASCII, found \"\""},
-      {LINE3("{§\"kernel\": \"a\\nb\"}"), "expected kernel to be a text of 1 to 1000 characters of ASCII, found \"a\\nb\""},
-      {LINE3("{§\"kernel\": \"\\u00e4\"}"), "expected kernel to be a text of 1 to 1000 characters of ASCII, found \"\xc3\xa4\""},
-      {LINE3("{§\"kernel\": \"\\u007f\"}"), "expected kernel to be a text of 1 to 1000 characters of ASCII, found \"\x7f\""},
-      {LINE3("{§\"kernel\": \"" THOUSAND "x\"}"),
-       "expected kernel to be a text of 1 to 1000 characters of ASCII, found \"" TEN TEN TEN TEN TEN "012345678..."},
+      {LINE3("{§\"kernel\": 5}"), "expected kernel to be a text of 1 to 2000 characters of ASCII, found 5"},
+      {LINE3("{§\"kernel\": \"\"}"), "expected kernel to be a text of 1 to 2000 characters of ASCII, found \"\""},
+      {LINE3("{§\"kernel\": \"a\\nb\"}"), "expected kernel to be a text of 1 to 2000 characters of ASCII, found \"a\\nb\""},
+      {LINE3("{§\"kernel\": \"\\u00e4\"}"), "expected kernel to be a text of 1 to 2000 characters of ASCII, found \"\xc3\xa4\""},
+      {LINE3("{§\"kernel\": \"\\u007f\"}"), "expected kernel to be a text of 1 to 2000 characters of ASCII, found \"\x7f\""},
+      {LINE3("{§\"kernel\": \"" THOUSAND THOUSAND "x\"}"),
+       "expected kernel to be a text of 1 to 2000 characters of ASCII, found \"" TEN TEN TEN TEN TEN "012345678..."},
       {LINE3("{\"kernel\": \"k\", §\"format\": null}"),
-       "expected format to be a text of 1 to 1000 characters of ASCII, found null"},
-      {LINE3("{§\"target\": []}"), "expected target to be a text of 1 to 1000 characters of ASCII, found []"},
-      {LINE3("{§\"version\": true}"), "expected version to be a text of 1 to 1000 characters of ASCII, found true"},
-      {LINE3("{§\"compiler\": 0.1}"), "expected compiler to be a text of 1 to 1000 characters of ASCII, found 0.1"},
-      {FILE_OF("{§\"name\": 1}", ""), "expected name to be a text of 1 to 1000 characters of ASCII, found 1"},
+       "expected format to be a text of 1 to 2000 characters of ASCII, found null"},
+      {LINE3("{§\"target\": []}"), "expected target to be a text of 1 to 2000 characters of ASCII, found []"},
+      {LINE3("{§\"version\": true}"), "expected version to be a text of 1 to 2000 characters of ASCII, found true"},
+      {LINE3("{§\"compiler\": 0.1}"), "expected compiler to be a text of 1 to 2000 characters of ASCII, found 0.1"},
+      {FILE_OF("{§\"name\": 1}", ""), "expected name to be a text of 1 to 2000 characters of ASCII, found 1"},
       /* integers */
       {LINE3(HEAD "§\"rows\": 9}"), "expected rows to be two integers from 1, the second not below the first, found 9"},
       {LINE3(HEAD "§\"rows\": []}"), "expected rows to be two integers from 1, the second not below the first, found []"},
@@ -196,8 +196,9 @@ static void test_refused(void **state) {
       {LINE3(KEY "\"knobs\": {§\"a\": 1.25}" REST), "expected a to be an integer from 0, found 1.25"},
       {LINE3(KEY "\"knobs\": {§\"a\": \"1\"}" REST), "expected a to be an integer from 0, found \"1\""},
       {LINE3(KEY "\"knobs\": {§\"a\": {\"b\": 1}}" REST), "expected a to be an integer from 0, found {\"b\":1}"},
-      {LINE3(KEY "\"knobs\": {§\"\": 1}" REST), "expected names in knobs to have 1 to 1000 characters of ASCII"},
-      {LINE3(KEY "\"knobs\": {§\"" THOUSAND "x\": 1}" REST), "expected names in knobs to have 1 to 1000 characters of ASCII"},
+      {LINE3(KEY "\"knobs\": {§\"\": 1}" REST), "expected names in knobs to have 1 to 2000 characters of ASCII"},
+      {LINE3(KEY "\"knobs\": {§\"" THOUSAND THOUSAND "x\": 1}" REST),
+       "expected names in knobs to have 1 to 2000 characters of ASCII"},
       {LINE3(KEY "\"knobs\": {\"a\": 1, §\"a\": 1}" REST), "'a' is given twice"},
       {FILE_OF("{\"name\": \"m\", §\"numbers\": 1}", ""), "expected numbers to be an object of at most 256 values, found 1"},
       {FILE_OF("{\"name\": \"m\", \"numbers\": {§\"a\": -1}}", ""), "expected a to be a number from 0, found -1"},
@@ -205,7 +206,7 @@ static void test_refused(void **state) {
       {FILE_OF("{\"name\": \"m\", \"numbers\": {§\"a\": 1e999}}", ""),
        "expected a to be a number from 0, found a number that is too large"},
       {FILE_OF("{\"name\": \"m\", \"numbers\": {§\"a\\t\": 1}}", ""),
-       "expected names in numbers to have 1 to 1000 characters of ASCII"},
+       "expected names in numbers to have 1 to 2000 characters of ASCII"},
       {FILE_OF("{\"name\": \"m\", \"numbers\": {\"a\": §NaN}}", ""), "NaN is not a number of JSON"},
       {FILE_OF("{\"name\": \"m\", \"numbers\": {\"a\": §-Infinity}}", ""), "-Infinity is not a number of JSON"},
       /* times */
@@ -271,7 +272,7 @@ static void test_accepted(void **state) {
              "\"compiler\": "
              "\"\\u0041 "
              "\\\"\\\\\", \"caches\": [0], \"threads\": 1, \"version\": \"v\", \"target\": \"t\", \"rows\": [9007199254740992, "
-             "9007199254740992], \"format\": \"f\", \"kernel\": \"" THOUSAND "\"}"),
+             "9007199254740992], \"format\": \"f\", \"kernel\": \"" THOUSAND THOUSAND "\"}"),
        0, 1},
       {FILE_OF("", ENTRY("[1, 8]") ", " ENTRY("[1, 9]") ", " ENTRY("[2, 8]")), 0, 3},
   };
@@ -621,7 +622,7 @@ static void test_put_refused(void **state) {
   REFUSED(e.kernel = "");
   REFUSED(e.format = "a\n");
   REFUSED(e.compiler = "\x7f");
-  REFUSED(e.kernel = THOUSAND "x");
+  REFUSED(e.kernel = THOUSAND THOUSAND "x");
   REFUSED(e.first_rows = 0);
   REFUSED(e.last_rows = 0);
   REFUSED(e.last_rows = HMOEC_TUNING_MOST + 1);
