@@ -1,6 +1,7 @@
 /* One operation a function; see ir.h. Result types are always given, never inferred. */
 #include "target/code/ir.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -464,7 +465,8 @@ void ir_lanes_store(ir_builder *ir, const ir_lanes *lanes, MlirValue value, Mlir
 /* llvm.func with a body, which becomes ir->block; `result`: its type, or void. */
 static void define(ir_builder *ir, const char *name, MlirType result, intptr_t count, const MlirType *types,
                    MlirValue *out_arguments) {
-  enum { MAX_ARGUMENTS = 8 };
+  enum { MAX_ARGUMENTS = 12 };
+  assert(count <= MAX_ARGUMENTS);
   MlirLocation locations[MAX_ARGUMENTS];
   ir->location = mlirLocationNameGet(ir->context, text(name), mlirLocationUnknownGet(ir->context));
   for (intptr_t i = 0; i < MAX_ARGUMENTS; i++) locations[i] = ir->location;
@@ -532,7 +534,8 @@ void ir_constant_bytes(ir_builder *ir, MlirBlock module_body, const char *name, 
 }
 
 void ir_call(ir_builder *ir, MlirValue function, intptr_t count, const MlirValue *arguments) {
-  enum { MAX_ARGUMENTS = 8 };
+  enum { MAX_ARGUMENTS = 12 };
+  assert(count <= MAX_ARGUMENTS);
   MlirValue operands[1 + MAX_ARGUMENTS] = {function};
   for (intptr_t i = 0; i < count; i++) operands[1 + i] = arguments[i];
   int32_t segments[2] = {(int32_t)count + 1, 0};

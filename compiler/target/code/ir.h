@@ -186,7 +186,7 @@ MlirValue ir_call_function(ir_builder *ir, const char *name, int count, const Ml
 MlirValue ir_address_of(ir_builder *ir, const char *symbol);
 /* A constant of the module, 64-byte aligned. */
 void ir_constant_bytes(ir_builder *ir, MlirBlock module_body, const char *name, const int8_t *bytes, intptr_t size);
-void ir_call(ir_builder *ir, MlirValue function, intptr_t count, const MlirValue *arguments);
+void ir_call(ir_builder *ir, MlirValue function, intptr_t count, const MlirValue *arguments); /* at most 12 */
 /* f(vectors) lane by lane for a function of the C library, on vectors of f64 by that name ("fmod") and on vectors of f32 by that with an f.
  * The module declares it once; the object then needs libm. At most 3 operands. */
 MlirValue ir_call_library(ir_builder *ir, const char *name, int count, const MlirValue *vectors);

@@ -65,7 +65,7 @@ typedef struct attention {
   MlirValue mask; /* the row's */
   MlirValue position; /* of the block's first query */
   MlirValue has_keys; /* a query sees its own position at least, or all that there are */
-  cpu_tiling by_keys, by_values; /* the same rows */
+  cpu_tiling tiling;
 } attention;
 
 /* A tile of queries and a block of keys. */
@@ -88,7 +88,7 @@ static void emit_begin(hmoec_cpu_emitter *e, const attention *a, MlirValue from,
   ir_store(ir, ir_vector_f32(ir, -FLT_MAX), hmoec_cpu_row(e, a->largest, r.index, VECTOR), 4 * ir->lanes);
   ir_store(ir, ir_vector_f32(ir, 0.0f), hmoec_cpu_row(e, a->totals, r.index, VECTOR), 4 * ir->lanes);
   ir_for_end(ir, &r, NULL);
-  MlirValue sums_rows = ir_mul_i(ir, a->by_values.count, a->by_values.tile_rows);
+  MlirValue sums_rows = ir_mul_i(ir, a->tiling.count, a->tiling.tile_rows);
   cpu_sums_clear(e, a->sums, ir_mul_i(ir, sums_rows, ir_i64(ir, panel_count(a->spec->head_size))));
 }
 
@@ -96,24 +96,17 @@ static void emit_begin(hmoec_cpu_emitter *e, const attention *a, MlirValue from,
 static void emit_product(hmoec_cpu_emitter *e, const cpu_tiling *tiling, MlirValue number, MlirValue panels, int64_t ahead,
                          cpu_tile_product product) {
   ir_builder *ir = &e->ir;
-  MlirValue all = product.right, sums = product.sums, zero = ir_i64(ir, 0), at_once = tiling->panels;
-  MlirValue is_first = ir_compare_i(ir, IR_EQ, number, zero);
-  ir_loop g;
-  MlirValue groups = ir_div_i(ir, ir_add_i(ir, panels, ir_sub_i(ir, at_once, ir_i64(ir, 1))), at_once);
-  ir_for_begin(ir, &g, zero, groups, 1, 0, NULL);
-  MlirValue panel = ir_mul_i(ir, g.index, at_once);
-  product.right = ir_at(ir, all, ir->f32, ir_mul_i(ir, panel, product.right_stride));
-  product.sums = ir_at(ir, sums, ir->f32, ir_mul_i(ir, panel, product.sums_stride));
-  product.panels = ir_min_i(ir, at_once, ir_sub_i(ir, panels, panel));
+  MlirValue is_first = ir_compare_i(ir, IR_EQ, number, ir_i64(ir, 0));
+  product.panels = panels;
   product.next = ir_select(ir, is_first, ir_at_constant(ir, product.right, ir->f32, ahead), product.right);
+  product.next_stride = product.right_stride;
   cpu_tile_emit(e, tiling, number, &product);
-  ir_for_end(ir, &g, NULL);
 }
 
 /* Where the tile's row of o is, in its first panel. */
 static MlirValue sums_row(hmoec_cpu_emitter *e, const attention *a, MlirValue number, MlirValue row_of_tile) {
   ir_builder *ir = &e->ir;
-  MlirValue tile = ir_mul_i(ir, ir_mul_i(ir, number, a->by_values.tile_rows), ir_i64(ir, panel_count(a->spec->head_size)));
+  MlirValue tile = ir_mul_i(ir, ir_mul_i(ir, number, a->tiling.tile_rows), ir_i64(ir, panel_count(a->spec->head_size)));
   return hmoec_cpu_row(e, a->sums, ir_add_i(ir, tile, row_of_tile), HMOE_PANEL);
 }
 
@@ -140,7 +133,7 @@ static void emit_row(hmoec_cpu_emitter *e, const attention *a, const step *s, Ml
   ir_builder *ir = &e->ir;
   MlirValue zero = ir_i64(ir, 0), row = ir_add_i(ir, s->row, r), query = ir_add_i(ir, a->position, row);
   MlirValue scores = hmoec_cpu_row(e, a->scores, r, HMOE_PANEL), weights = hmoec_cpu_row(e, a->weights, r, e->unit->schedule.lda);
-  MlirValue panel_rows = a->by_keys.tile_rows, end = ir_add_i(ir, s->key, s->depth);
+  MlirValue panel_rows = a->tiling.tile_rows, end = ir_add_i(ir, s->key, s->depth);
   if (a->spec->causal) end = ir_min_i(ir, end, ir_add_i(ir, query, ir_i64(ir, 1)));
   MlirValue row_end = ir_splat(ir, ir_truncate(ir, ir_sub_i(ir, end, s->key)));
 
@@ -190,7 +183,7 @@ static void emit_row(hmoec_cpu_emitter *e, const attention *a, const step *s, Ml
       MlirValue at = ir_at_constant(ir, sums, ir->f32, lane);
       ir_store(ir, ir_mul(ir, ir_load(ir, ir->vf32, at, 4 * ir->lanes), fade), at, 4 * ir->lanes);
     }
-    sums = hmoec_cpu_row(e, sums, a->by_values.tile_rows, HMOE_PANEL);
+    sums = hmoec_cpu_row(e, sums, a->tiling.tile_rows, HMOE_PANEL);
   }
 }
 
@@ -205,7 +198,7 @@ static void emit_triangle(hmoec_cpu_emitter *e, const attention *a, const step *
   ir_for_begin(ir, &r, ir_i64(ir, 1), s->rows, 1, 0, NULL);
   MlirValue end = ir_min_i(ir, s->depth, ir_add_i(ir, seen, r.index)), sums = sums_row(e, a, s->number, r.index);
   MlirValue weights = hmoec_cpu_row(e, a->weights, r.index, e->unit->schedule.lda);
-  MlirValue sums_words = ir_mul_i(ir, a->by_values.tile_rows, ir_i64(ir, HMOE_PANEL));
+  MlirValue sums_words = ir_mul_i(ir, a->tiling.tile_rows, ir_i64(ir, HMOE_PANEL));
   ir_for_begin(ir, &p, ir_i64(ir, 0), ir_i64(ir, panel_count(a->spec->head_size)), 1, 0, NULL);
   MlirValue from = ir_at(ir, values, ir->f32, ir_mul_i(ir, p.index, panel_words));
   MlirValue to = ir_at(ir, sums, ir->f32, ir_mul_i(ir, p.index, sums_words)), o[HMOE_PANEL];
@@ -227,14 +220,14 @@ static void emit_step(hmoec_cpu_emitter *e, const attention *a, const step *s) {
   ir_builder *ir = &e->ir;
   int64_t head_size = a->spec->head_size, key_words = head_size * HMOE_PANEL;
   MlirValue width = ir_i64(ir, HMOE_PANEL), zero = ir_i64(ir, 0);
-  cpu_sums_clear(e, a->scores, ir_mul_i(ir, s->panels, a->by_keys.tile_rows));
+  cpu_sums_clear(e, a->scores, ir_mul_i(ir, s->panels, a->tiling.tile_rows));
   cpu_tile_product by_keys = {.left = hmoec_cpu_row(e, a->queries, s->row, e->unit->schedule.lda),
                               .right = hmoec_cpu_row(e, a->keys, ir_div_i(ir, s->key, width), key_words),
                               .right_stride = ir_i64(ir, key_words),
                               .sums = a->scores,
-                              .sums_stride = ir_mul_i(ir, a->by_keys.tile_rows, width),
+                              .sums_stride = ir_mul_i(ir, a->tiling.tile_rows, width),
                               .depth = ir_i64(ir, head_size)};
-  emit_product(e, &a->by_keys, s->number, s->panels, KEY_PANELS * key_words, by_keys);
+  emit_product(e, &a->tiling, s->number, s->panels, KEY_PANELS * key_words, by_keys);
   ir_loop r;
   ir_for_begin(ir, &r, zero, s->rows, 1, 0, NULL);
   emit_row(e, a, s, r.index);
@@ -248,9 +241,9 @@ static void emit_step(hmoec_cpu_emitter *e, const attention *a, const step *s) {
                                 .right = hmoec_cpu_row(e, a->values, s->key, HMOE_PANEL),
                                 .right_stride = ir_mul_i(ir, a->capacity, width),
                                 .sums = sums_row(e, a, s->number, zero),
-                                .sums_stride = ir_mul_i(ir, a->by_values.tile_rows, width),
+                                .sums_stride = ir_mul_i(ir, a->tiling.tile_rows, width),
                                 .depth = common};
-  emit_product(e, &a->by_values, s->number, ir_i64(ir, panel_count(head_size)), KEY_BLOCK * HMOE_PANEL, by_values);
+  emit_product(e, &a->tiling, s->number, ir_i64(ir, panel_count(head_size)), KEY_BLOCK * HMOE_PANEL, by_values);
   if (a->spec->causal) emit_triangle(e, a, s, common);
 }
 
@@ -271,7 +264,7 @@ static void emit_finish_row(hmoec_cpu_emitter *e, const attention *a, MlirValue 
       o = ir_select(ir, a->has_keys, ir_div(ir, o, total), zero);
       ir_lanes_store(ir, &lanes, hmoec_is_bf16(spec->out_format) ? ir_to_bf16(ir, o) : o, to);
     }
-    sums = hmoec_cpu_row(e, sums, a->by_values.tile_rows, HMOE_PANEL);
+    sums = hmoec_cpu_row(e, sums, a->tiling.tile_rows, HMOE_PANEL);
   }
   int64_t columns = spec->heads * spec->head_size, padded = panel_count(columns) * HMOE_PANEL;
   if (columns == padded) return;
@@ -288,9 +281,9 @@ static void emit_finish(hmoec_cpu_emitter *e, const attention *a, MlirValue out,
   ir_builder *ir = &e->ir;
   MlirType element = hmoec_is_bf16(a->spec->out_format) ? ir->i16 : ir->f32;
   ir_loop t, r;
-  ir_for_begin(ir, &t, ir_i64(ir, 0), a->by_values.count, 1, 0, NULL);
+  ir_for_begin(ir, &t, ir_i64(ir, 0), a->tiling.count, 1, 0, NULL);
   MlirValue first, rows;
-  cpu_tile_range(e, &a->by_values, t.index, &first, &rows);
+  cpu_tile_range(e, &a->tiling, t.index, &first, &rows);
   ir_for_begin(ir, &r, ir_i64(ir, 0), rows, 1, 0, NULL);
   MlirValue row = ir_add_i(ir, first, r.index);
   emit_finish_row(e, a, sums_row(e, a, t.index, r.index), hmoec_cpu_row(e, a->totals, row, VECTOR),
@@ -326,8 +319,7 @@ void hmoec_cpu_emit_attention(hmoec_cpu_emitter *e, const hmoec_attention_spec *
                  .capacity = capacity,
                  .position = ir_add_i(ir, past, first),
                  .has_keys = ir_compare_i(ir, IR_GT, kv_length, zero),
-                 .by_keys = cpu_tiling_choose(e, HMOEC_TILE_F32, rows, KEY_PANELS),
-                 .by_values = cpu_tiling_choose(e, HMOEC_TILE_F32, rows, panel_count(spec->head_size))};
+                 .tiling = cpu_tiling_choose(e, HMOEC_TILE_F32, rows)};
   if (spec->has_bias)
     a.bias = ir_at_constant(ir, hmoec_cpu_row(e, hmoec_cpu_binding(e, task, 3), head, spec->bias_ld), ir->f32, spec->bias_zero);
   if (spec->has_mask) a.mask = ir_at(ir, hmoec_cpu_binding(e, task, 4), ir->i32, ir_mul_i(ir, kv_row, hmoec_cpu_dim(e, task, 6)));
@@ -336,9 +328,9 @@ void hmoec_cpu_emit_attention(hmoec_cpu_emitter *e, const hmoec_attention_spec *
   MlirValue end = spec->causal ? ir_min_i(ir, kv_length, ir_add_i(ir, a.position, rows)) : kv_length;
   ir_loop block, tile;
   ir_for_begin(ir, &block, zero, end, KEY_BLOCK, 0, NULL);
-  ir_for_begin(ir, &tile, zero, a.by_keys.count, 1, 0, NULL);
+  ir_for_begin(ir, &tile, zero, a.tiling.count, 1, 0, NULL);
   step s = {.number = tile.index, .key = block.index};
-  cpu_tile_range(e, &a.by_keys, s.number, &s.row, &s.rows);
+  cpu_tile_range(e, &a.tiling, s.number, &s.row, &s.rows);
   MlirValue tile_end = spec->causal ? ir_min_i(ir, end, ir_add_i(ir, a.position, ir_add_i(ir, s.row, s.rows))) : end;
   s.depth = ir_min_i(ir, ir_i64(ir, KEY_BLOCK), ir_sub_i(ir, tile_end, s.key));
   s.panels = ir_div_i(ir, ir_add_i(ir, s.depth, ir_i64(ir, HMOE_PANEL - 1)), ir_i64(ir, HMOE_PANEL));

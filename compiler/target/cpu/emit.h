@@ -103,7 +103,7 @@ static inline int64_t hmoec_cpu_tile_bytes(const hmoec_matmul_spec *spec) { retu
 
 /* ---- micro-kernels (microkernel.c) ---- */
 
-/* Narrow: f32 products of at most 16 columns (routers), which compute half of a panel. */
+/* Narrow: f32 products of at most 16 columns (routers), no pairs, which compute half of their only panel. */
 typedef enum hmoec_cpu_tile_kind { HMOEC_TILE_F32, HMOEC_TILE_BF16, HMOEC_TILE_NARROW, HMOEC_TILE_KINDS } hmoec_cpu_tile_kind;
 enum { HMOEC_NARROW_COLUMNS = 16 };
 hmoec_cpu_tile_kind hmoec_cpu_tile_kind_of(const hmoec_matmul_spec *spec);
@@ -112,7 +112,9 @@ hmoec_cpu_tile_kind hmoec_cpu_ffn_tile_kind(const hmoec_ffn_spec *spec); /* one 
 /* Row counts with a micro-kernel of their own, ascending; the last is the schedule's tile, or AMX's. */
 enum { HMOEC_MAX_TILES = HMOEC_TILE_ROWS };
 size_t hmoec_cpu_tiles(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t out_rows[HMOEC_MAX_TILES]);
-/* Panels that the micro-kernel of so many rows computes at once. */
+/* Panels that the micro-kernel of so many rows computes at once, a power of two. It takes any number of them: what is left is computed by half as many
+ * at once, and so on. */
+enum { HMOEC_MOST_PANELS = 4, HMOEC_TILE_ARGUMENTS = 9 };
 int64_t hmoec_cpu_tile_panels(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t rows);
 void hmoec_cpu_emit_microkernels(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind);
 void hmoec_cpu_tile_name(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t rows, char *out_name, size_t size);

@@ -38,7 +38,7 @@ void hmoec_cpu_emit_ffn(hmoec_cpu_emitter *e, const hmoec_ffn_spec *spec, const 
   MlirValue hidden = ir_at_constant(ir, copy, ir->f32, operand_bytes(schedule, spec) / 4);
 
   cpu_block block = cpu_block_load(e, first, task, task->task);
-  cpu_tiling tiling = cpu_tiling_choose(e, hmoec_cpu_ffn_tile_kind(spec), block.rows, INT64_MAX);
+  cpu_tiling tiling = cpu_tiling_choose(e, hmoec_cpu_ffn_tile_kind(spec), block.rows);
   MlirValue a = cpu_place_a(e, first, task, &block, copy, CPU_FFN_NORM), b1 = hmoec_cpu_binding(e, task, 11),
             b2 = hmoec_cpu_binding(e, task, 1);
   MlirValue first_k = cpu_dropped_begin(e, first, &block, first->dropped_k_begin);

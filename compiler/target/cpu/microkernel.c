@@ -1,13 +1,14 @@
 /* Register-tiled products, shared by all matmuls of an object.
  *
- *   tile(a, b, c, k, b_stride, c_stride, next): for r < R, n < columns of P panels:  c[r][n] += sum over i < k ascending of a[r][i] * b[i][n]
+ *   tile(a, b, c, k, b_stride, c_stride, next, next_stride, panels):
+ *     for r < R, n < columns of the panels:  c[r][n] += sum over i < k ascending of a[r][i] * b[i][n]
  *
  * a has the schedule's row stride, a constant, so that one register addresses all rows. b is in panels or pairs, its panels b_stride words
  * (of 4 bytes) apart; c has rows of HMOE_PANEL floats, its panels c_stride floats apart. The R x V accumulators stay in registers: they
  * are the loop's arguments, and a value is one accumulator summed in order, whatever R and V. Few rows get more vectors, to hide the
- * latency of the multiply-add and to keep several streams of weights in flight; narrow versions walk a panel in parts, a chunk
- * of steps at a time, carrying the sums in the tile. `next` is a panel that will be needed soon: it is brought into the
- * second-level cache on the way, but by few rows, which do nothing but wait for weights: there the processor's own prefetching is better.
+ * latency of the multiply-add and to keep several streams of weights in flight: of 7 panels one row takes 4, then 2, then 1. Narrow versions walk
+ * a panel in parts, a chunk of steps at a time, carrying the sums in the tile. `next` are panels that will be needed soon, one for each: they are
+ * brought into the second-level cache on the way, but by few rows, which do nothing but wait for weights: there the processor's own prefetching is better.
  *
  * A step is one k of f32 or two of bf16: a word of a, HMOE_PANEL words of b. AMX takes 16 steps at once and a tile of 16 or 32 x 32, however
  * few the rows: it sums the halves of words apart, vdpbf16ps does not, and bits must not depend on the rows of a block. */
@@ -15,14 +16,15 @@
 
 #include "target/cpu/emit.h"
 
-enum { MAX_COLUMNS = 4 * HMOE_PANEL };
-enum { MAX_PANELS = MAX_COLUMNS / HMOE_PANEL, LINE_WORDS = 16 };
+enum { MAX_COLUMNS = HMOEC_MOST_PANELS * HMOE_PANEL, LINE_WORDS = 16 };
 enum { AMX_ROWS = 16, AMX_STEPS = 16, AMX_A = 4, AMX_B = 6 }; /* tile registers: 0-3 sums, then A, then B */
 
 static bool has_tiles(const hmoec_cpu_emitter *e, bool bf16) { return bf16 && e->version == HMOE_CPU_AMX; }
 
 hmoec_cpu_tile_kind hmoec_cpu_tile_kind_of(const hmoec_matmul_spec *spec) {
-  return hmoec_is_bf16(spec->format) ? HMOEC_TILE_BF16 : spec->n <= HMOEC_NARROW_COLUMNS ? HMOEC_TILE_NARROW : HMOEC_TILE_F32;
+  return hmoec_is_bf16(spec->format)                        ? HMOEC_TILE_BF16
+         : spec->n <= HMOEC_NARROW_COLUMNS && !spec->paired ? HMOEC_TILE_NARROW
+                                                            : HMOEC_TILE_F32;
 }
 
 size_t hmoec_cpu_tiles(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t out_rows[HMOEC_MAX_TILES]) {
@@ -60,7 +62,7 @@ void hmoec_cpu_tile_name(const hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, i
 typedef struct tile {
   int64_t rows, vectors, columns; /* vectors of one pass, columns of all */
   bool bf16, in_parts;
-  MlirValue a, b, c, steps, b_stride, c_stride, next;
+  MlirValue a, b, c, steps, b_stride, c_stride, next, next_stride;
 } tile;
 
 /* Words of one operand; of bf16 without an instruction for it, both halves as f32. */
@@ -91,7 +93,7 @@ static void emit_pass(hmoec_cpu_emitter *e, const tile *t, MlirValue column, Mli
   int64_t panels = vectors > per_panel ? vectors / per_panel : 1;
   int64_t row_words = t->bf16 ? e->unit->schedule.lda_bf16 / 2 : e->unit->schedule.lda;
   MlirType word = t->bf16 ? ir->i32 : ir->f32, words = t->bf16 ? ir->vi32 : ir->vf32;
-  MlirValue sums[IR_LOOP_ARGS], to[IR_LOOP_ARGS], c[MAX_PANELS], panel_base[MAX_PANELS];
+  MlirValue sums[IR_LOOP_ARGS], to[IR_LOOP_ARGS], c[HMOEC_MOST_PANELS], panel_base[HMOEC_MOST_PANELS];
   c[0] = ir_at(ir, t->c, ir->f32, column);
   panel_base[0] = ir_at(ir, t->b, ir->f32, column);
   for (int64_t p = 1; p < panels; p++) {
@@ -107,7 +109,7 @@ static void emit_pass(hmoec_cpu_emitter *e, const tile *t, MlirValue column, Mli
   ir_loop k;
   ir_for_begin(ir, &k, low, high, 1, (intptr_t)(rows * vectors), sums);
   MlirValue a_k = ir_at(ir, t->a, ir->f32, k.index);
-  MlirValue b_offset = ir_mul_i(ir, k.index, ir_i64(ir, HMOE_PANEL)), b_k[MAX_PANELS];
+  MlirValue b_offset = ir_mul_i(ir, k.index, ir_i64(ir, HMOE_PANEL)), b_k[HMOEC_MOST_PANELS];
   for (int64_t p = 0; p < panels; p++) b_k[p] = ir_at(ir, panel_base[p], ir->f32, b_offset);
   if (t->in_parts) { /* the next chunk, in the order it lies in memory: each part's pass fetches its share */
     MlirValue ahead = ir_at(ir, ir_at_constant(ir, t->b, ir->f32, e->unit->schedule.part_steps * HMOE_PANEL), ir->f32,
@@ -218,14 +220,34 @@ static void emit_amx_config(hmoec_cpu_emitter *e) {
   ir_constant_bytes(&e->ir, e->module_body, name, config, sizeof config);
 }
 
+static void emit_at_once(hmoec_cpu_emitter *e, const tile *t) {
+  if (has_tiles(e, t->bf16)) emit_amx(e, t);
+  else if (t->in_parts) emit_parts(e, t);
+  else emit_pass(e, t, ir_i64(&e->ir, 0), ir_i64(&e->ir, 0), t->steps);
+}
+
+/* Panels [begin, end), `width` at a time. */
+static void emit_width(hmoec_cpu_emitter *e, const tile *all, int64_t width, MlirValue begin, MlirValue end) {
+  ir_builder *ir = &e->ir;
+  tile t = *all;
+  ir_loop panel;
+  ir_for_begin(ir, &panel, begin, end, width, 0, NULL);
+  t.b = ir_at(ir, all->b, ir->f32, ir_mul_i(ir, panel.index, all->b_stride));
+  t.c = ir_at(ir, all->c, ir->f32, ir_mul_i(ir, panel.index, all->c_stride));
+  t.next = ir_at(ir, all->next, ir->f32, ir_mul_i(ir, panel.index, all->next_stride));
+  if (t.vectors > HMOE_PANEL / ir->lanes) t.vectors = width * HMOE_PANEL / ir->lanes;
+  emit_at_once(e, &t);
+  ir_for_end(ir, &panel, NULL);
+}
+
 static void emit_tile(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t rows) {
   ir_builder *ir = &e->ir;
   bool bf16 = kind == HMOEC_TILE_BF16;
-  MlirType types[7] = {ir->ptr, ir->ptr, ir->ptr, ir->i64, ir->i64, ir->i64, ir->ptr};
-  MlirValue arguments[7];
+  MlirType types[HMOEC_TILE_ARGUMENTS] = {ir->ptr, ir->ptr, ir->ptr, ir->i64, ir->i64, ir->i64, ir->ptr, ir->i64, ir->i64};
+  MlirValue arguments[HMOEC_TILE_ARGUMENTS];
   char name[256];
   hmoec_cpu_tile_name(e, kind, rows, name, sizeof name);
-  ir_function_begin(ir, e->module_body, name, 7, types, e->attributes, arguments);
+  ir_function_begin(ir, e->module_body, name, HMOEC_TILE_ARGUMENTS, types, e->attributes, arguments);
   int64_t at_once = tile_columns(e, kind, rows), all = kind == HMOEC_TILE_NARROW ? HMOEC_NARROW_COLUMNS : HMOE_PANEL;
   tile t = {.rows = rows,
             .vectors = at_once / ir->lanes,
@@ -238,11 +260,16 @@ static void emit_tile(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, int64_t ro
             .steps = arguments[3],
             .b_stride = arguments[4],
             .c_stride = arguments[5],
-            .next = arguments[6]};
+            .next = arguments[6],
+            .next_stride = arguments[7]};
   if (bf16) t.steps = ir_div_i(ir, ir_add_i(ir, t.steps, ir_i64(ir, 1)), ir_i64(ir, 2));
-  if (has_tiles(e, bf16)) emit_amx(e, &t);
-  else if (t.in_parts) emit_parts(e, &t);
-  else emit_pass(e, &t, ir_i64(ir, 0), ir_i64(ir, 0), t.steps);
+  if (kind == HMOEC_TILE_NARROW) emit_at_once(e, &t);
+  MlirValue panels = arguments[8], begin = ir_i64(ir, 0);
+  for (int64_t width = kind == HMOEC_TILE_NARROW ? 0 : hmoec_cpu_tile_panels(e, kind, rows); width > 0; width /= 2) {
+    MlirValue end = width > 1 ? ir_sub_i(ir, panels, ir_rem_i(ir, panels, ir_i64(ir, width))) : panels;
+    emit_width(e, &t, width, begin, end);
+    begin = end;
+  }
   ir_function_end(ir);
 }
 

@@ -71,37 +71,25 @@ static MlirValue tile_address(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, in
   return ir_address_of(&e->ir, name);
 }
 
-cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, MlirValue rows, int64_t most_panels) {
+cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, MlirValue rows) {
   ir_builder *ir = &e->ir;
   int64_t sizes[HMOEC_MAX_TILES];
   size_t last = hmoec_cpu_tiles(e, kind, sizes) - 1;
-  int64_t single_rows = sizes[last];
   MlirValue most = ir_i64(ir, sizes[last]), address = tile_address(e, kind, sizes[last]), one = ir_i64(ir, 1);
-  cpu_tiling t = {.tile = address,
-                  .smaller = address,
-                  .single = address,
-                  .panels = ir_i64(ir, hmoec_cpu_tile_panels(e, kind, sizes[last])),
-                  .tile_rows = most};
+  cpu_tiling t = {
+      .tile = address, .smaller = address, .panels = ir_i64(ir, hmoec_cpu_tile_panels(e, kind, sizes[last])), .tile_rows = most};
   t.count = ir_max_i(ir, ir_div_i(ir, ir_add_i(ir, rows, ir_i64(ir, sizes[last] - 1)), most), one);
   t.rows = ir_div_i(ir, rows, t.count);
   t.larger = ir_rem_i(ir, rows, t.count);
-  MlirValue largest = ir_add_i(ir, t.rows, ir_min_i(ir, t.larger, one)), smallest_single = address;
+  MlirValue largest = ir_add_i(ir, t.rows, ir_min_i(ir, t.larger, one));
   for (size_t i = last; i-- > 0;) {
-    int64_t panels = hmoec_cpu_tile_panels(e, kind, sizes[i]);
-    if (panels > most_panels) continue;
-    MlirValue fits = ir_compare_i(ir, IR_LE, largest, ir_i64(ir, sizes[i]));
+    MlirValue size = ir_i64(ir, sizes[i]), fits = ir_compare_i(ir, IR_LE, largest, size);
     address = tile_address(e, kind, sizes[i]);
-    if (panels == 1) {
-      smallest_single = address;
-      single_rows = sizes[i];
-      t.smaller = ir_select(ir, ir_compare_i(ir, IR_LE, t.rows, ir_i64(ir, sizes[i])), address, t.smaller);
-    }
     t.tile = ir_select(ir, fits, address, t.tile);
-    t.single = ir_select(ir, fits, smallest_single, t.single);
-    t.panels = ir_select(ir, fits, ir_i64(ir, panels), t.panels);
-    t.tile_rows = ir_select(ir, fits, ir_i64(ir, single_rows), t.tile_rows);
+    t.smaller = ir_select(ir, ir_compare_i(ir, IR_LE, t.rows, size), address, t.smaller);
+    t.panels = ir_select(ir, fits, ir_i64(ir, hmoec_cpu_tile_panels(e, kind, sizes[i])), t.panels);
+    t.tile_rows = ir_select(ir, fits, size, t.tile_rows);
   }
-  t.smaller = ir_select(ir, ir_compare_i(ir, IR_EQ, t.panels, one), t.smaller, t.tile); /* both must take as many panels */
   return t;
 }
 
@@ -161,19 +149,10 @@ void cpu_sums_clear(hmoec_cpu_emitter *e, MlirValue sums, MlirValue rows) {
 
 void cpu_tile_emit(hmoec_cpu_emitter *e, const cpu_tiling *tiling, MlirValue number, const cpu_tile_product *p) {
   ir_builder *ir = &e->ir;
-  MlirValue nothing = {NULL};
-  ir_branch whole;
-  ir_if_begin(ir, &whole, ir_compare_i(ir, IR_EQ, p->panels, tiling->panels), (MlirType){NULL});
   MlirValue tile = ir_select(ir, ir_compare_i(ir, IR_LT, number, tiling->larger), tiling->tile, tiling->smaller);
-  ir_call(ir, tile, 7, (MlirValue[]){p->left, p->right, p->sums, p->depth, p->right_stride, p->sums_stride, p->next});
-  ir_if_else(ir, &whole, nothing);
-  ir_loop q;
-  ir_for_begin(ir, &q, ir_i64(ir, 0), p->panels, 1, 0, NULL);
-  MlirValue sums = ir_at(ir, p->sums, ir->f32, ir_mul_i(ir, q.index, p->sums_stride));
-  MlirValue right = ir_at(ir, p->right, ir->f32, ir_mul_i(ir, q.index, p->right_stride));
-  ir_call(ir, tiling->single, 7, (MlirValue[]){p->left, right, sums, p->depth, p->right_stride, p->sums_stride, p->next});
-  ir_for_end(ir, &q, NULL);
-  ir_if_end(ir, &whole, nothing);
+  ir_call(ir, tile, HMOEC_TILE_ARGUMENTS,
+          (MlirValue[HMOEC_TILE_ARGUMENTS]){p->left, p->right, p->sums, p->depth, p->right_stride, p->sums_stride, p->next,
+                                            p->next_stride, p->panels});
 }
 
 MlirValue cpu_right_panel(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, MlirValue panel) {
@@ -187,25 +166,8 @@ MlirValue cpu_panels_at_once(hmoec_cpu_emitter *e, const cpu_tiling *tiling, boo
   return ir_div_i(ir, ir_add_i(ir, tiling->panels, ir_i64(ir, 1)), ir_i64(ir, 2));
 }
 
-/* Micro-kernels for the `here` pairs: those that take a panel at a time compute gates first, then ups. next_stride: from what is fetched with
- * the gates to what is fetched with the ups. */
-static void emit_pair_tile(hmoec_cpu_emitter *e, const cpu_tiling *tiling, MlirValue number, const cpu_tile_product *gates,
-                           MlirValue here, MlirValue next_stride) {
-  ir_builder *ir = &e->ir;
-  MlirValue one = ir_i64(ir, 1), two = ir_i64(ir, 2), is_single = ir_compare_i(ir, IR_EQ, tiling->panels, one);
-  cpu_tile_product product = *gates;
-  product.panels = ir_select(ir, is_single, one, ir_mul_i(ir, here, two));
-  ir_loop turn;
-  ir_for_begin(ir, &turn, ir_i64(ir, 0), ir_select(ir, is_single, two, one), 1, 0, NULL);
-  product.right = ir_at(ir, gates->right, ir->f32, ir_mul_i(ir, turn.index, gates->right_stride));
-  product.sums = ir_at(ir, gates->sums, ir->f32, ir_mul_i(ir, turn.index, gates->sums_stride));
-  product.next = ir_at(ir, gates->next, ir->f32, ir_mul_i(ir, turn.index, next_stride));
-  cpu_tile_emit(e, tiling, number, &product);
-  ir_for_end(ir, &turn, NULL);
-}
-
-/* All row tiles of the `here` panels of C from `panel` on, which are pairs or not. `next` is what is read after them; of pairs next_stride is from
- * its gates to its ups. */
+/* All row tiles of the `here` panels of C from `panel` on, which are pairs or not. `next` is what is read after them, and its panels lie next_stride
+ * apart. */
 static void emit_panels(hmoec_cpu_emitter *e, const cpu_product *p, bool pairs, MlirValue panel, MlirValue here, MlirValue next,
                         MlirValue next_stride) {
   ir_builder *ir = &e->ir;
@@ -224,22 +186,18 @@ static void emit_panels(hmoec_cpu_emitter *e, const cpu_product *p, bool pairs, 
   MlirValue fetched = ir_select(ir, ir_compare_i(ir, IR_EQ, t.index, zero), next, right);
   fetched = ir_select(ir, is_only, ir_at_constant(ir, right, ir->f32, e->unit->schedule.ahead_words), fetched);
 
-  if (!p->sums_rows)
-    cpu_sums_clear(e, sums, ir_mul_i(ir, tiling->tile_rows, pairs ? ir_mul_i(ir, here, ir_i64(ir, 2)) : tiling->panels));
+  MlirValue own = ir_or(ir, is_only, ir_compare_i(ir, IR_NE, t.index, zero));
   cpu_tile_product product = {.left = left,
                               .right = right,
                               .right_stride = ir_i64(ir, panel_words),
                               .sums = sums,
                               .sums_stride = stride,
-                              .panels = here,
+                              .panels = pairs ? ir_mul_i(ir, here, ir_i64(ir, 2)) : here,
                               .depth = p->depth,
-                              .next = fetched};
-  if (pairs) {
-    MlirValue own = ir_or(ir, is_only, ir_compare_i(ir, IR_NE, t.index, zero));
-    emit_pair_tile(e, tiling, t.index, &product, here, ir_select(ir, own, product.right_stride, next_stride));
-  } else {
-    cpu_tile_emit(e, tiling, t.index, &product);
-  }
+                              .next = fetched,
+                              .next_stride = ir_select(ir, own, ir_i64(ir, panel_words), next_stride)};
+  if (!p->sums_rows) cpu_sums_clear(e, sums, ir_mul_i(ir, tiling->tile_rows, product.panels));
+  cpu_tile_emit(e, tiling, t.index, &product);
 
   if (!p->sums_rows) {
     ir_loop w;
@@ -262,11 +220,11 @@ static void emit_range(hmoec_cpu_emitter *e, const cpu_product *p, bool pairs, M
   ir_for_begin(ir, &g, zero, ir_div_i(ir, rounded, at_once), 1, 0, NULL);
   MlirValue panel = ir_add_i(ir, begin, ir_mul_i(ir, g.index, at_once)), following = ir_add_i(ir, panel, at_once);
   MlirValue next = hmoec_cpu_row(e, p->weights, cpu_right_panel(e, p->spec, following), cpu_panel_words(p->spec));
-  MlirValue next_stride = pairs ? ir_i64(ir, cpu_panel_words(p->spec)) : zero;
+  MlirValue next_stride = ir_i64(ir, cpu_panel_words(p->spec));
   if (!mlirValueIsNull(p->after)) {
     MlirValue goes_on = ir_compare_i(ir, IR_LT, following, all_end);
     next = ir_select(ir, goes_on, next, p->after);
-    if (pairs) next_stride = ir_select(ir, goes_on, next_stride, zero);
+    next_stride = ir_select(ir, goes_on, next_stride, zero);
   }
   emit_panels(e, p, pairs, panel, ir_min_i(ir, at_once, ir_sub_i(ir, end, panel)), next, next_stride);
   ir_for_end(ir, &g, NULL);

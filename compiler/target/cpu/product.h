@@ -21,22 +21,19 @@ enum { CPU_MATMUL_NORM = 11, CPU_FFN_NORM = 13 };
 MlirValue cpu_place_a(hmoec_cpu_emitter *e, const hmoec_matmul_spec *spec, const hmoec_cpu_task *task, const cpu_block *block,
                       MlirValue copy, int64_t norm_binding);
 
-/* `count` tiles, the first `larger` of them one row larger than `rows`. The micro-kernel `tile` is for those, `smaller` for
- * the others; both take `panels` at once, and what is left of a share is done one by one, by `single`. None writes more than tile_rows
- * rows of sums. */
+/* `count` tiles, the first `larger` of them one row larger than `rows`. The micro-kernel `tile` is for those, which takes `panels` at once,
+ * `smaller` for the others. Neither writes more than tile_rows rows of sums. */
 typedef struct cpu_tiling {
-  MlirValue count, rows, larger, tile, smaller, single, panels, tile_rows;
+  MlirValue count, rows, larger, tile, smaller, panels, tile_rows;
 } cpu_tiling;
-/* Of micro-kernels that take at most `most_panels` at once; where the rows begin and end does not depend on it. */
-cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, MlirValue rows, int64_t most_panels);
+cpu_tiling cpu_tiling_choose(hmoec_cpu_emitter *e, hmoec_cpu_tile_kind kind, MlirValue rows);
 /* Where row tile `number` starts among the block's rows, and how many rows it has. */
 void cpu_tile_range(hmoec_cpu_emitter *e, const cpu_tiling *tiling, MlirValue number, MlirValue *out_row, MlirValue *out_rows);
 
-/* A row tile times panels, added to sums. Strides are of panels: of right in words, of sums in floats. */
+/* A row tile times panels, added to sums. Strides are of panels: of right and next in words, of sums in floats. */
 typedef struct cpu_tile_product {
-  MlirValue left, right, right_stride, sums, sums_stride;
-  MlirValue panels; /* at most as many as the tiling takes at once */
-  MlirValue depth, next;
+  MlirValue left, right, right_stride, sums, sums_stride, panels, depth;
+  MlirValue next, next_stride; /* what is fetched with the first of them, with the second, ... */
 } cpu_tile_product;
 void cpu_tile_emit(hmoec_cpu_emitter *e, const cpu_tiling *tiling, MlirValue number, const cpu_tile_product *product);
 /* Rows of HMOE_PANEL floats to zero. */
