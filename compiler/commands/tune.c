@@ -24,7 +24,7 @@ void tune_print(const tune_result *r) {
       hmoe_plain_print(stdout, "   %.3f to %.3f  ", k->gain.low, k->gain.high);
       const char *comma = "";
       for (size_t i = 0; i < m->knob_count; i++) {
-        if (k->best.values[i] == m->knobs[i].value) continue;
+        if (k->best.values[i] == m->knobs[i].base) continue;
         printf("%s%s = %lld", comma, m->knobs[i].name, (long long)k->best.values[i]);
         comma = ", ";
       }
@@ -35,6 +35,11 @@ void tune_print(const tune_result *r) {
     if (k->failed) printf(", %zu failed", k->failed);
     puts(")");
   }
+  for (size_t i = 0; r->object_found && i < m->knob_count; i++)
+    if (m->knobs[i].base != m->knobs[i].value)
+      hmoe_plain_print(stdout, "\nall code: %.3f, %.3f to %.3f, by %s = %lld; gains above are on the whole\n",
+                       r->object_gain.median, r->object_gain.low, r->object_gain.high, m->knobs[i].name,
+                       (long long)m->knobs[i].base);
   if (r->interrupted) puts("\ninterrupted: what was found until then is kept");
 }
 

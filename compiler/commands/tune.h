@@ -13,7 +13,9 @@ enum { TUNE_MOST_KNOBS = 256, TUNE_MOST_TRIED = 8, TUNE_MOST_TURNS = 64 };
 typedef struct tune_knob {
   char *kernel; /* owned; NULL: the object's */
   char name[64];
-  int64_t value, rows_per_token, tried[TUNE_MOST_TRIED];
+  int64_t value; /* otherwise */
+  int64_t base; /* in candidates that do not try another one: the object's, once they are found, serve all buckets */
+  int64_t rows_per_token, tried[TUNE_MOST_TRIED];
   size_t tried_count;
 } tune_knob;
 
@@ -87,6 +89,8 @@ typedef struct tune_result {
   tune_model model;
   tune_bucket buckets[TUNE_MOST_BUCKETS];
   size_t bucket_count;
+  bool object_found; /* knobs of the object are better than otherwise in no bucket slower, in some faster */
+  tune_interval object_gain; /* geometric means over the buckets */
   bool interrupted;
 } tune_result;
 

@@ -185,6 +185,7 @@ static bool take_knob(tune_model *m, size_t number_of, char **fields) {
   if (number_of >= TUNE_MOST_KNOBS) return false;
   tune_knob *k = &m->knobs[number_of];
   *k = (tune_knob){.value = strtoll(fields[2], NULL, 10), .rows_per_token = strtoll(fields[3], NULL, 10)};
+  k->base = k->value;
   snprintf(k->name, sizeof k->name, "%s", fields[1]);
   for (char *at = fields[4], *end; k->tried_count < TUNE_MOST_TRIED; at = end + 1) {
     k->tried[k->tried_count] = strtoll(at, &end, 10);

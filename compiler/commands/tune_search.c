@@ -4,7 +4,8 @@
  *   combine   those that look faster, the best first, are added up one by one as long as that looks faster still
  *   confirm   the two best of all this, in many turns of another process; a gain beyond doubt is kept
  *
- * Knobs of the whole object are screened with all buckets: what is kept of them is slower in none. The default is what everything is measured against, so that
+ * Knobs of the whole object come first, with a quarter of the time: each value is measured in all buckets, and the best on the whole is kept if it is slower beyond doubt in none
+ * and faster beyond doubt in one. The default is what everything is measured against, so that
  * nothing can be found that is worse. Screens of thirty candidates promise gains that are not there: what counts is the second measurement alone. */
 #include "commands/tune.h"
 
@@ -24,7 +25,8 @@ enum {
   CONFIRM_TURNS = 20,
   MOST_CANDIDATES = TUNE_MOST_KNOBS * TUNE_MOST_TRIED,
   FINALISTS = 2,
-  MOST_COMBINED = 6
+  MOST_COMBINED = 6,
+  MOST_OBJECT = 16
 };
 #define TURN_SECONDS 0.012
 #define LIMIT_SECONDS 30.0 /* of a candidate, beside its turns */
@@ -104,9 +106,9 @@ static bool watch(void *context, size_t done) {
 
 /* ---- candidates ---- */
 
-static tune_candidate default_candidate(const tune_model *model) {
+static tune_candidate base_candidate(const tune_model *model) {
   tune_candidate c = {.turns = 0};
-  for (size_t k = 0; k < model->knob_count; k++) c.values[k] = model->knobs[k].value;
+  for (size_t k = 0; k < model->knob_count; k++) c.values[k] = model->knobs[k].base;
   return c;
 }
 
@@ -136,8 +138,8 @@ static size_t list_singles(const tune_model *model, bool of_object, tune_candida
   size_t count = 0;
   for (size_t k = 0; k < model->knob_count; k++)
     for (size_t v = 0; v < model->knobs[k].tried_count && count < MOST_CANDIDATES; v++) {
-      if ((model->knobs[k].kernel == NULL) != of_object || model->knobs[k].tried[v] == model->knobs[k].value) continue;
-      out[count] = default_candidate(model);
+      if ((model->knobs[k].kernel == NULL) != of_object || model->knobs[k].tried[v] == model->knobs[k].base) continue;
+      out[count] = base_candidate(model);
       out[count++].values[k] = model->knobs[k].tried[v];
     }
   return count;
@@ -146,21 +148,67 @@ static size_t list_singles(const tune_model *model, bool of_object, tune_candida
 /* The knobs in which a candidate differs from another. */
 static bool overlaps(const tune_model *model, const tune_candidate *a, const tune_candidate *b) {
   for (size_t k = 0; k < model->knob_count; k++)
-    if (a->values[k] != model->knobs[k].value && b->values[k] != model->knobs[k].value) return true;
+    if (a->values[k] != model->knobs[k].base && b->values[k] != model->knobs[k].base) return true;
   return false;
 }
 
 /* The sums of those that look faster, the best first: of one, of two, ... Returns how many sums of two and more there are. */
 static size_t list_sums(const tune_model *model, const tune_candidate *sorted, size_t count, tune_candidate *out) {
-  tune_candidate sum = default_candidate(model);
+  tune_candidate sum = base_candidate(model);
   size_t made = 0, parts = 0;
   for (size_t i = 0; i < count && parts < MOST_COMBINED; i++) {
     if (promise(&sorted[i]) < LEAST_GAIN || overlaps(model, &sum, &sorted[i])) continue;
     for (size_t k = 0; k < model->knob_count; k++)
-      if (sorted[i].values[k] != model->knobs[k].value) sum.values[k] = sorted[i].values[k];
+      if (sorted[i].values[k] != model->knobs[k].base) sum.values[k] = sorted[i].values[k];
     if (++parts > 1) out[made++] = sum;
   }
   return made;
+}
+
+/* ---- the object ---- */
+
+/* Measures candidates in all buckets; gains[c]: the geometric mean of their medians, 0 where one failed, was not measured, or is slower beyond doubt. */
+static bool measure_everywhere(search *s, tune_candidate *candidates, size_t count, size_t turns, const char *doing, double seconds,
+                               tune_interval *gains, bool *faster) {
+  size_t buckets = s->result->bucket_count;
+  for (size_t c = 0; c < count; c++) gains[c] = (tune_interval){1, 1, 1}, faster[c] = false;
+  for (size_t b = 0; b < buckets; b++) {
+    s->job.tokens = s->tokens = s->result->buckets[b].tokens;
+    for (size_t c = 0; c < count; c++) candidates[c].turns = 0;
+    if (!measure(s, candidates, count, turns, doing, seconds / (double)buckets)) return false;
+    for (size_t c = 0; c < count; c++) {
+      tune_interval gain = tune_interval_of(candidates[c].gains, candidates[c].turns);
+      bool ok = !candidates[c].failed && candidates[c].turns == turns && gain.high >= 1;
+      double part = 1 / (double)buckets;
+      gains[c] = ok ? (tune_interval){gains[c].low * pow(gain.low, part), gains[c].median * pow(gain.median, part),
+                                      gains[c].high * pow(gain.high, part)}
+                    : (tune_interval){0, 0, 0};
+      faster[c] = faster[c] || tune_is_better(&candidates[c]);
+    }
+  }
+  return true;
+}
+
+static bool search_object(search *s, double seconds) {
+  tune_model *model = &s->result->model;
+  tune_candidate *all = calloc(MOST_CANDIDATES, sizeof *all);
+  tune_interval gains[MOST_OBJECT];
+  bool faster[MOST_OBJECT];
+  if (!all) return hmoec_machine_error(s->diagnostics, "out of memory");
+  size_t count = list_singles(model, true, all), best = 0;
+  if (count > MOST_OBJECT) count = MOST_OBJECT;
+  bool ok = measure_everywhere(s, all, count, SCREEN_TURNS, "screening code", 0.6 * seconds, gains, faster);
+  for (size_t c = 1; ok && c < count; c++)
+    if (gains[c].median > gains[best].median) best = c;
+  bool promises = ok && count && gains[best].median >= LEAST_GAIN && !interrupted;
+  if (promises) ok = measure_everywhere(s, all + best, 1, CONFIRM_TURNS, "confirming code", 0.8 * seconds, gains, faster);
+  if (ok && promises && faster[0] && gains[0].median >= LEAST_GAIN) {
+    s->result->object_found = true;
+    s->result->object_gain = gains[0];
+    for (size_t k = 0; k < model->knob_count; k++) model->knobs[k].base = all[best].values[k];
+  }
+  free(all);
+  return ok;
 }
 
 /* ---- one bucket ---- */
@@ -174,7 +222,7 @@ static bool search_bucket(search *s, tune_bucket *bucket, double seconds) {
   bool ok = all && finals ? true : hmoec_machine_error(s->diagnostics, "out of memory");
   s->job.tokens = s->tokens = bucket->tokens;
   s->best = 1;
-  bucket->best = default_candidate(model);
+  bucket->best = base_candidate(model);
   size_t count = ok ? list_singles(model, false, all) : 0;
   ok = ok && measure(s, all, count, SCREEN_TURNS, "screening", 0.6 * seconds);
   for (size_t i = 0; ok && i < count; i++) {
@@ -194,7 +242,7 @@ static bool search_bucket(search *s, tune_bucket *bucket, double seconds) {
     forget_turns(&finals[finalists++]);
   }
   if (ok && finalists == 0) { /* something is measured, to say how fast it is */
-    finals[0] = default_candidate(model);
+    finals[0] = base_candidate(model);
     ok = measure(s, finals, 1, SCREEN_TURNS, "measuring", LIMIT_SECONDS);
   } else if (ok) {
     ok = measure(s, finals, finalists, CONFIRM_TURNS, "confirming", LIMIT_SECONDS + 0.4 * seconds);
@@ -227,7 +275,7 @@ static bool search_bucket(search *s, tune_bucket *bucket, double seconds) {
 static size_t changed_knobs(const tune_model *model, const tune_candidate *c, size_t out[TUNE_MOST_KNOBS]) {
   size_t count = 0;
   for (size_t k = 0; k < model->knob_count; k++)
-    if (c->values[k] != model->knobs[k].value) out[count++] = k;
+    if (c->values[k] != model->knobs[k].base) out[count++] = k;
   return count;
 }
 
@@ -236,20 +284,26 @@ static int64_t scaled(int64_t tokens, int64_t rows_per_token) {
   return __builtin_mul_overflow(tokens, rows_per_token, &rows) || rows > HMOEC_TUNING_MOST ? HMOEC_TUNING_MOST : rows;
 }
 
+/* An entry of the object, of what all entries share. */
+static hmoec_tuning_entry entry_of(const tune_model *model) {
+  hmoec_tuning_entry entry = {.kernel = model->object,
+                              .format = model->format,
+                              .place = {.target = model->target, .version = model->version, .threads = model->threads},
+                              .compiler = hmoec_version()};
+  for (size_t i = 0; i < 3 && model->caches[i] > 0; i++) entry.place.caches[entry.place.cache_count++] = model->caches[i];
+  return entry;
+}
+
 /* An entry for each knob that was found, or one of the whole object that says that nothing was. */
 static bool put_bucket(hmoec_tuning *tuning, const tune_model *model, const tune_bucket *bucket) {
   size_t changed[TUNE_MOST_KNOBS], count = changed_knobs(model, &bucket->best, changed);
-  hmoec_tuning_entry entry = {.kernel = model->object,
-                              .format = model->format,
-                              .first_rows = bucket->first,
-                              .last_rows = bucket->last,
-                              .place = {.target = model->target, .version = model->version, .threads = model->threads},
-                              .compiler = hmoec_version(),
-                              .default_ns = round(1e9 * bucket->default_seconds),
-                              .tuned_ns = round(1e9 * bucket->tuned_seconds),
-                              .low = bucket->gain.low,
-                              .high = bucket->gain.high};
-  for (size_t i = 0; i < 3 && model->caches[i] > 0; i++) entry.place.caches[entry.place.cache_count++] = model->caches[i];
+  hmoec_tuning_entry entry = entry_of(model);
+  entry.first_rows = bucket->first;
+  entry.last_rows = bucket->last;
+  entry.default_ns = round(1e9 * bucket->default_seconds);
+  entry.tuned_ns = round(1e9 * bucket->tuned_seconds);
+  entry.low = bucket->gain.low;
+  entry.high = bucket->gain.high;
   if (!(bucket->default_seconds > 0)) return true; /* it was never measured */
   bool ok = count > 0 || hmoec_tuning_put(tuning, &entry);
   for (size_t i = 0; i < count; i++) {
@@ -266,6 +320,24 @@ static bool put_bucket(hmoec_tuning *tuning, const tune_model *model, const tune
   return ok;
 }
 
+/* What was found for all buckets. */
+static bool put_object(hmoec_tuning *tuning, const tune_result *result) {
+  const tune_model *model = &result->model;
+  hmoec_tuning_knob values[TUNE_MOST_KNOBS];
+  hmoec_tuning_entry entry = entry_of(model);
+  entry.first_rows = 1;
+  entry.last_rows = HMOEC_TUNING_MOST;
+  entry.default_ns = round(1e6 * result->object_gain.median); /* a ratio: there is no one time of all buckets */
+  entry.tuned_ns = 1e6;
+  entry.low = result->object_gain.low;
+  entry.high = result->object_gain.high;
+  entry.knobs = values;
+  for (size_t k = 0; k < model->knob_count; k++)
+    if (model->knobs[k].base != model->knobs[k].value)
+      values[entry.knob_count++] = (hmoec_tuning_knob){.name = model->knobs[k].name, .value = model->knobs[k].base};
+  return !result->object_found || hmoec_tuning_put(tuning, &entry);
+}
+
 /* What is in the file already stays, but for what was measured again. */
 static bool save(search *s, hmoec_tuning *tuning, const tune_bucket *bucket) {
   const char *path = s->job.arguments->output;
@@ -279,6 +351,8 @@ static bool save(search *s, hmoec_tuning *tuning, const tune_bucket *bucket) {
 static bool search_all(search *s, hmoec_tuning *tuning) {
   tune_result *result = s->result;
   if (!tune_list(&s->job, &result->model, s->diagnostics)) return false;
+  if (!search_object(s, 0.25 * left_of(s))) return false;
+  if (!put_object(tuning, result)) return hmoec_machine_error(s->diagnostics, "internal: an entry does not fit a tuning file");
   for (size_t b = 0; b < result->bucket_count && !interrupted; b++) {
     double seconds = left_of(s) / (double)(result->bucket_count - b);
     if (seconds < 1) seconds = 1;
