@@ -8,17 +8,18 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   hmoec_explain_options explain = {.struct_size = sizeof explain,
                                    .tokens = arguments->token_count ? arguments->tokens : NULL,
                                    .rows = arguments->rows,
+                                   .threads = arguments->threads,
                                    .print = print_report,
                                    .print_context = stdout};
   return hmoec_explain(arguments->model, &arguments->options, &explain) == HMOEC_OK;
 }
 
-static const char *const accepted[] = {"-D",     "--c-include", "--c-define",     "--tokens",
-                                       "--rows", "--strategy",  "--table-budget", "--target",
-                                       "--mcpu", "--dtype",     "--tuning",       NULL};
+static const char *const accepted[] = {"-D",         "--c-include",    "--c-define", "--tokens", "--rows",
+                                       "--strategy", "--table-budget", "--target",   "--mcpu",   "--dtype",
+                                       "--tuning",   "--threads",      NULL};
 const hmoec_command hmoec_command_explain = {"explain",
                                              "show FLOPs, bytes and the chosen strategy of every op",
-                                             "MODEL [--tokens N] [--rows N] [-D NAME=VALUE]... [options]",
+                                             "MODEL [--tokens N] [--rows N] [--threads N] [-D NAME=VALUE]... [options]",
                                              accepted,
                                              run,
                                              false};

@@ -1,5 +1,4 @@
 /* What a model costs and what the compiler chose, op by op, with the numbers behind each choice. */
-#include <math.h>
 #include <mlir-c/BuiltinAttributes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +6,7 @@
 #include "hmoe/abi.h"
 #include "ir/location.h"
 #include "ir/scalar.h"
+#include "library/explain_times.h"
 #include "library/model_cost.h"
 #include "library/report.h"
 #include "library/session.h"
@@ -15,6 +15,7 @@
 
 #define DEFAULT_TOKENS 512
 #define MOST_TOKENS (1 << 26)
+#define MOST_THREADS 4096
 
 typedef enum phase { PHASE_OPEN, PHASE_RUN, PHASE_SET, PHASE_COUNT } phase;
 static const char *const phase_names[PHASE_COUNT] = {"open", "run", "set"};
@@ -73,34 +74,14 @@ static bool print_op(MlirOperation function, MlirBlock block, void *user) {
   return true;
 }
 
-/* The value of a dimension of a plan, of those before it; `given` is that of the caller's. States are taken as empty, of `rows` rows. */
-static double dim_value(const hmoe_plan_dim *dim, uint32_t index, const double *values, double given, double rows) {
-  double factor = (double)dim->factor, source = dim->source < index ? values[dim->source] : 0,
-         other = dim->factor < index ? values[dim->factor] : 0;
-  switch (dim->kind) {
-  case HMOE_DIM_INPUT: return given;
-  case HMOE_DIM_SCALE: return factor * source;
-  case HMOE_DIM_MIN: return source < factor ? source : factor;
-  case HMOE_DIM_PRODUCT: return source * other;
-  case HMOE_DIM_SUM: return source + other;
-  case HMOE_DIM_ROUND_UP: return ceil(source / factor) * factor;
-  case HMOE_DIM_CEIL_DIV: return ceil(source / factor);
-  case HMOE_DIM_STATE: return dim->source % 3 == 0 ? rows : 0;
-  default: return factor; /* CHUNK, MISSING: at most; CONST */
-  }
-}
-
 /* Bytes of workspace of an entry for so many batch rows of so many tokens, as the runtime lays it out. */
 static double workspace_bytes(const hmoec_unit *unit, uint32_t entry_index, int64_t rows, int64_t tokens) {
   const char *base = unit->plan;
   const hmoe_plan *plan = unit->plan;
   const hmoe_plan_entry *entry = (const hmoe_plan_entry *)(const void *)(base + plan->entries.offset) + entry_index;
-  const hmoe_plan_dim *dims = (const void *)(base + entry->dims.offset);
   const hmoe_plan_buffer *buffers = (const void *)(base + entry->buffers.offset);
   double *values = calloc(entry->dims.count + 1, sizeof *values), *slots = calloc(entry->slots + 1, sizeof *slots), total = 0;
-  bool batched = entry->dims.count > 1 && dims[1].kind == HMOE_DIM_INPUT; /* the first is the batch then */
-  for (uint32_t i = 0; values && i < entry->dims.count; i++)
-    values[i] = dim_value(&dims[i], i, values, batched && i == 0 ? (double)rows : (double)tokens, (double)rows);
+  if (values) hmoec_entry_dims(unit, entry_index, &(hmoec_run_case){.rows = rows, .tokens = tokens}, values);
   for (uint32_t i = 0; values && slots && i < entry->buffers.count; i++) {
     if (buffers[i].kind != HMOE_BUFFER_WORKSPACE || buffers[i].index >= entry->slots) continue;
     double bytes = (double)buffers[i].fixed_bytes +
@@ -133,6 +114,18 @@ static void print_entries(const hmoec_unit *unit, const explanation *r) {
                         bytes[HMOE_SCOPE_TARGET] / 1e3, bytes[HMOE_SCOPE_SOURCE] / 1e3);
 }
 
+/* The code version that times are predicted of: the best that the model has code for and the machine runs, or the one that is asked for. */
+static size_t version_of(const hmoec_unit *unit, const hmoec_options *options) {
+  const char *asked = hmoec_options_version(options);
+  uint32_t worth = hmoec_code_versions_of(unit->target, unit->kernels, unit->kernel_count);
+  size_t best = 0;
+  for (size_t v = 0; v < hmoec_code_version_count(unit->target); v++) {
+    if (asked && strcmp(unit->target->version(v).name, asked) == 0) return v;
+    if ((worth >> v & 1) && unit->machine && v <= unit->machine->version) best = v;
+  }
+  return best;
+}
+
 static bool explain(const char *path, const hmoec_options *options, const hmoec_explain_options *how,
                     hmoec_diagnostics *diagnostics) {
   hmoec_session session;
@@ -141,6 +134,8 @@ static bool explain(const char *path, const hmoec_options *options, const hmoec_
                    .tokens = how->tokens ? *how->tokens : DEFAULT_TOKENS,
                    .rows = how->rows ? how->rows : 1,
                    .dtype = hmoec_options_pass(options).dtype};
+  if (how->threads < 0 || how->threads > MOST_THREADS)
+    return hmoec_usage_error(diagnostics, "expected threads to be from 0 to %d", MOST_THREADS);
   if (r.tokens < 0 || r.rows < 0 || r.tokens > MOST_TOKENS || r.rows > MOST_TOKENS)
     return hmoec_usage_error(diagnostics, "expected tokens and rows to be from 0 to %d", MOST_TOKENS);
   hmoec_options weighed = *options;
@@ -181,6 +176,10 @@ static bool explain(const char *path, const hmoec_options *options, const hmoec_
           (long long)(r.rows * r.tokens), (double)session.unit.scratch_bytes / 1e6,
           workspace_bytes(&session.unit, 0, 1, r.tokens) / 1e6, session.unit.kernel_count);
     if (ok) print_entries(&session.unit, &r);
+    hmoec_run_case run = {
+        .rows = r.rows, .tokens = r.tokens, .version = version_of(&session.unit, &session.options), .threads = how->threads};
+    if (ok && !hmoec_explain_times(&session.unit, signature.entry, run, r.report))
+      ok = hmoec_machine_error(diagnostics, "out of memory");
   }
   hmoec_session_deinit(&session);
   return ok;

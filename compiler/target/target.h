@@ -166,6 +166,10 @@ typedef struct hmoec_target {
                       const hmoec_task *task);
   double (*task_bound)(const hmoec_machine *machine, size_t version, const hmoec_schedule *schedule, const hmoec_kernel *kernel,
                        const hmoec_task *task);
+  /* Of a step that is no kernel's, of so many rows; NULL: none takes any. */
+  double (*step_time)(const hmoec_machine *machine, uint32_t kind, double rows);
+  /* Rows of a block at most, as a run cuts so many rows into blocks; NULL: row_block of them. */
+  int64_t (*run_block_rows)(int64_t row_block, int64_t rows, int64_t threads);
   hmoec_sharing_time (*sharing_time)(const hmoec_machine *machine);
   hmoec_machine_rates (*rates)(const hmoec_machine *machine, size_t version, hmoec_format format);
 

@@ -461,10 +461,11 @@ typedef struct hmoec_explain_options {
   int64_t rows; /* batch rows; 0: 1 */
   void (*print)(void *context, const char *text, size_t bytes);
   void *print_context;
+  int64_t threads; /* that times are predicted for; 0: those of the machine */
 } hmoec_explain_options;
 
-/* Prints what a run of a model costs and what the compiler chose, op by op, with the numbers behind each choice. options and explain may be
- * NULL; tokens of the options does not count. */
+/* Prints what a run of a model costs and what the compiler chose, op by op, with the numbers behind each choice, and how long each step of it takes by a
+ * model of the machine (docs/tuning.md). options and explain may be NULL; tokens of the options does not count. */
 HMOE_MUST_USE HMOE_API hmoec_status hmoec_explain(const char *path, const hmoec_options *options,
                                                   const hmoec_explain_options *explain);
 

@@ -99,7 +99,7 @@ static void test_options_of_commands(void **state) {
                 "--dtype --tuning --save-weights --complete"},
       {"bench", "-D --c-include --c-define --weights --threads --tokens --seed --strategy --table-budget --target --mcpu --cpu "
                 "--dtype --tuning --versus --json"},
-      {"explain", "-D --c-include --c-define --tokens --rows --strategy --table-budget --target --mcpu --dtype --tuning"},
+      {"explain", "-D --c-include --c-define --threads --tokens --rows --strategy --table-budget --target --mcpu --dtype --tuning"},
       {"import", "-o"},
       {"tune", "-o -D --c-include --c-define --weights --threads --tokens --seed --strategy --table-budget --target --cpu --dtype "
                "--budget --report --merge"},

@@ -1,6 +1,7 @@
 /* A task of a product, of r rows in row tiles and p panels of depth k:
  *
  *   arithmetic = p sum over tiles of max((rows + tile) * 64 k / flops, panel bytes / read)     rows as the tile computes them: AMX 16 or 32
+ *              + p bytes of A / read, where a tile's rows of A do not stay in the first-level cache
  *   sums       = p r sums, and what an activation takes
  *   weights    = panel bytes p / bandwidth of where they lie
  *   time       = max(arithmetic + sums, weights) + what is left of the other + copies of rows
@@ -11,7 +12,7 @@
 
 #include <math.h>
 
-#include "kernel/family.h"
+#include "hmoe/abi.h"
 #include "target/cpu/emit.h"
 #include "target/cpu/knobs.h"
 
@@ -30,6 +31,7 @@ const hmoec_machine_number hmoec_cpu_numbers[HMOEC_CPU_NUMBERS] = {
     [CPU_READ_L3] = {"read_l3", "GB/s"},
     [CPU_READ_MEMORY] = {"read_memory", "GB/s"},
     [CPU_READ_SHARED] = {"read_shared", "GB/s"},
+    [CPU_LATENCY] = {"latency", "ns"},
     [CPU_SUMS] = {"sums", "ns"},
     [CPU_SUMS_BF16] = {"sums_bf16", "ns"},
     [CPU_ELEMENT] = {"element", "ns"},
@@ -63,6 +65,7 @@ const hmoec_machine hmoec_cpu_machines[HMOEC_CPU_MACHINES] = {
                 [CPU_READ_L3] = 28,
                 [CPU_READ_MEMORY] = 15,
                 [CPU_READ_SHARED] = 15,
+                [CPU_LATENCY] = 1.3,
                 [CPU_SUMS] = 2.6,
                 [CPU_SUMS_BF16] = 4.5,
                 [CPU_ELEMENT] = 0.115,
@@ -79,7 +82,7 @@ const hmoec_machine hmoec_cpu_machines[HMOEC_CPU_MACHINES] = {
 };
 
 enum { AMX_ROWS = 16, ROWS_OF_A_RATE = 64, KEYS_OF_A_RATE = 128 };
-static const double LEFT = 0.15, USUAL_TILE = 14 /* rows */, TASK = 20e-9 /* to take a task, and to return from it */,
+static const double LEFT = 0.4, USUAL_TILE = 14 /* rows */, TASK = 20e-9 /* to take a task, and to return from it */,
                     ROW = 4e-9 /* to begin one of a row-wise kernel */, TILE_CALL = 6e-9, AMX_CALL = 20e-9 /* of a micro-kernel */;
 
 typedef struct model {
@@ -145,7 +148,10 @@ static double panel_time(const model *m, bool bf16, double k, double rows, doubl
          bytes = HMOE_PANEL * k * (bf16 ? 2 : 4);
   double rate = giga(number(m, of_version(m, CPU_FLOPS, CPU_FLOPS_BF16, bf16))),
          read = giga(number(m, of_version(m, CPU_READ, CPU_READ_BF16, bf16)));
-  return tiles * (fmax(flops / rate, bytes / read) + (amx ? AMX_CALL : TILE_CALL)) +
+  double deep =
+      !amx && bytes / HMOE_PANEL * each > 0.75 * (double)m->machine->cache_bytes[0] ? 1.5 * rows * bytes / HMOE_PANEL / read : 0;
+  double least = width < 1 ? k * nanoseconds(m, CPU_LATENCY) : 0;
+  return tiles * (fmax(fmax(flops / rate, bytes / read), least) + (amx ? AMX_CALL : TILE_CALL)) + deep +
          rows * width * nanoseconds(m, bf16 ? CPU_SUMS_BF16 : CPU_SUMS) * narrower(m);
 }
 
@@ -175,7 +181,9 @@ static product_cost product_of(const model *m, const hmoec_matmul_spec *p, const
   double element = p->norm == HMOEC_NORM_NONE    ? nanoseconds(m, CPU_ELEMENT)
                    : p->norm == HMOEC_NORM_LAYER ? 1.35 * nanoseconds(m, CPU_NORM)
                                                  : nanoseconds(m, CPU_NORM);
-  if (!p->a_in_place) cost.copies = task->rows * (ROW + (double)p->k * element);
+  /* Weights drive rows out of the cache between the step that wrote them and this one. */
+  double far = m->weight_bytes > m->machine->cache_bytes[1] ? 4 / giga(number(m, CPU_READ_L3)) : 0;
+  if (!p->a_in_place) cost.copies = task->rows * (ROW + (double)p->k * (element + far));
   return cost;
 }
 
@@ -259,7 +267,8 @@ static double product_bound(const model *m, const hmoec_matmul_spec *p, const hm
   double columns, panels = panels_of(p, task, &columns), rows = columns > 0 ? task->rows : 0;
   double flops = 2 * rows * (double)p->k * (columns + (p->paired ? panels * HMOE_PANEL - columns : 0));
   double read = 1 / giga(number(m, of_version(m, CPU_READ, CPU_READ_BF16, bf16)));
-  return fmax(flops / giga(number(m, of_version(m, CPU_FLOPS, CPU_FLOPS_BF16, bf16))),
+  double most = (double)tile_rows(m, bf16), tile = number(m, of_version(m, CPU_TILE, CPU_TILE_BF16, bf16));
+  return fmax(flops * (1 + tile / most) / giga(number(m, of_version(m, CPU_FLOPS, CPU_FLOPS_BF16, bf16))),
               panels * HMOE_PANEL * depth_of(p) * (bf16 ? 2 : 4) * fmax(read, far_byte(m)));
 }
 
@@ -297,6 +306,18 @@ hmoec_kernel_time hmoec_cpu_kernel_time(const hmoec_machine *machine, size_t ver
   return (hmoec_kernel_time){.row = (cost.arithmetic + cost.copies) / many.rows,
                              .block = block,
                              .split_row = kernel->family == HMOEC_KERNEL_MATMUL ? cost.copies / many.rows : 0};
+}
+
+double hmoec_cpu_step_time(const hmoec_machine *machine, uint32_t kind, double rows) {
+  bool groups = kind == HMOE_STEP_GROUP || kind == HMOE_STEP_GROUP_SETS;
+  return 1e-6 * machine->number[CPU_STEP] + 1e-9 * rows * machine->number[groups ? CPU_GROUPED : CPU_ELEMENT];
+}
+
+int64_t hmoec_cpu_run_block_rows(int64_t row_block, int64_t rows, int64_t threads) {
+  enum { BLOCKS_A_THREAD = 4, STEP = 32, LEAST = 64 };
+  int64_t fair = (rows / (BLOCKS_A_THREAD * threads) + STEP - 1) / STEP * STEP;
+  fair = fair < LEAST ? LEAST : fair;
+  return row_block < fair ? row_block : fair;
 }
 
 hmoec_sharing_time hmoec_cpu_sharing_time(const hmoec_machine *machine) {

@@ -16,6 +16,7 @@ enum {
   CPU_READ_L3 = CPU_READ_BF16 + HMOE_CPU_COUNT, /* by each of all threads at one time, as are all bandwidths but the next */
   CPU_READ_MEMORY, /* by one thread alone */
   CPU_READ_SHARED,
+  CPU_LATENCY, /* a sum that waits for the one before: narrow products have one a row */
   CPU_SUMS, /* 32 sums of a row: cleared, kept, written */
   CPU_SUMS_BF16,
   CPU_ELEMENT, /* of a row that is copied: f32 in a cache */
@@ -43,6 +44,8 @@ double hmoec_cpu_task_time(const hmoec_machine *machine, size_t version, const h
                            const hmoec_task *task);
 double hmoec_cpu_task_bound(const hmoec_machine *machine, size_t version, const hmoec_schedule *schedule,
                             const hmoec_kernel *kernel, const hmoec_task *task);
+double hmoec_cpu_step_time(const hmoec_machine *machine, uint32_t kind, double rows);
+int64_t hmoec_cpu_run_block_rows(int64_t row_block, int64_t rows, int64_t threads); /* hmoe_cpu_block_rows of the runtime */
 hmoec_sharing_time hmoec_cpu_sharing_time(const hmoec_machine *machine);
 hmoec_machine_rates hmoec_cpu_rates(const hmoec_machine *machine, size_t version, hmoec_format format);
 
