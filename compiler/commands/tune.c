@@ -33,6 +33,9 @@ void tune_print(const tune_result *r) {
     }
     printf(" (%zu tried%s", k->tried, k->complete ? "" : ", not all");
     if (k->failed) printf(", %zu failed", k->failed);
+    if (k->predicted_seconds > 0)
+      hmoe_plain_print(stdout, "; predicted %.4f ms, %.0f %% of the bound%s", 1e3 * k->predicted_seconds,
+                       100 * k->bound_seconds / k->predicted_seconds, k->hopeful ? "" : ": little to find");
     puts(")");
   }
   for (size_t i = 0; r->object_found && i < m->knob_count; i++)

@@ -24,6 +24,7 @@ typedef struct tune_model {
   char target[32], version[32], format[16], object[64];
   int64_t threads, caches[3];
   bool realtime; /* turns had the priority of real time */
+  double predicted_seconds, bound_seconds; /* of the tokens that were asked about last; 0: nobody knows */
   tune_knob knobs[TUNE_MOST_KNOBS];
   size_t knob_count;
 } tune_model;
@@ -78,6 +79,7 @@ typedef struct tune_bucket {
   tune_candidate best; /* confirmed; its values are the default's where nothing better was found */
   tune_interval gain, self;
   bool found, complete; /* complete: all candidates were tried */
+  bool hopeful; /* the model of times leaves room for a gain */
   size_t tried, failed;
   double default_seconds, tuned_seconds;
   double predicted_seconds, bound_seconds; /* of the default; 0: nobody knows */

@@ -3,6 +3,7 @@
  *
  *   machine TARGET VERSION FORMAT THREADS L1 L2 L3 OBJECT PRIORITY
  *   knob NAME VALUE ROWS_A_TOKEN TRIED,TRIED,... KERNEL
+ *   predict TOKENS NS NS
  *   begin NUMBER
  *   turn NUMBER NS NS NS
  *   done
@@ -68,7 +69,9 @@ static bool be_realtime(bool on) {
   return sched_setscheduler(0, on ? SCHED_FIFO : SCHED_OTHER, &priority) == 0;
 }
 
-static void say_model(hmoec_trial *trial, bool realtime) {
+static long long ns(double seconds) { return (long long)(1e9 * seconds + 0.5); }
+
+static void say_model(hmoec_trial *trial, const request *r, bool realtime) {
   hmoec_trial_machine m;
   hmoec_trial_machine_of(trial, &m);
   printf("machine\t%s\t%s\t%s\t%u\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%s\t%s\n", m.target, m.version, m.format, m.threads,
@@ -79,10 +82,11 @@ static void say_model(hmoec_trial *trial, bool realtime) {
     for (size_t v = 0; v < knob.tried_count; v++) printf("%s%" PRId64, v ? "," : "", knob.tried[v]);
     printf("\t%s\n", knob.kernel ? knob.kernel : "");
   }
+  double seconds, bound;
+  hmoec_trial_predict(trial, r->tokens, &seconds, &bound);
+  printf("predict\t%" PRId64 "\t%lld\t%lld\n", r->tokens, ns(seconds), ns(bound));
   fflush(stdout);
 }
-
-static long long ns(double seconds) { return (long long)(1e9 * seconds + 0.5); }
 
 static void rest(double seconds) {
   struct timespec time = {(time_t)seconds, (long)(1e9 * (seconds - (double)(time_t)seconds))};
@@ -144,7 +148,7 @@ bool tune_child(const hmoec_arguments *arguments, const char *path, hmoec_diagno
   bool realtime = ok && be_realtime(true); /* threads of the trial are started with it */
   if (realtime) be_realtime(false);
   ok = ok && hmoec_trial_create(arguments->model, &arguments->options, &options, &trial) == HMOEC_OK;
-  if (ok) say_model(trial, realtime);
+  if (ok) say_model(trial, &r, realtime);
   ok = ok && measure_all(trial, &r, diagnostics);
   if (ok) puts("done");
   hmoec_trial_destroy(trial);
@@ -216,6 +220,9 @@ static void take_line(listener *l, char *line) {
     l->began = true;
   } else if (count == 6 && strcmp(fields[0], "knob") == 0) {
     if (!l->finished && l->candidates == NULL && !take_knob(l->model, l->model->knob_count, fields)) l->failed = true;
+  } else if (count == 4 && strcmp(fields[0], "predict") == 0) {
+    l->model->predicted_seconds = 1e-9 * number(fields[2]);
+    l->model->bound_seconds = 1e-9 * number(fields[3]);
   } else if (count == 2 && strcmp(fields[0], "begin") == 0 && index < l->count) {
     l->current = index;
     l->done = index;

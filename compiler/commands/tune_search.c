@@ -30,6 +30,7 @@ enum {
 };
 #define TURN_SECONDS 0.012
 #define LIMIT_SECONDS 30.0 /* of a candidate, beside its turns */
+#define NOTHING_TO_FIND 0.75 /* of the bound: what hmoec explain calls not worth tuning */
 #define LEAST_GAIN 1.003 /* what a screen has to promise */
 
 static volatile sig_atomic_t interrupted;
@@ -264,6 +265,9 @@ static bool search_bucket(search *s, tune_bucket *bucket, double seconds) {
     bucket->tuned_seconds = tune_median(f->seconds, f->turns);
   }
   if (!bucket->found) bucket->tuned_seconds = bucket->default_seconds;
+  bucket->predicted_seconds = model->predicted_seconds;
+  bucket->bound_seconds = model->bound_seconds;
+  bucket->hopeful = !(model->bound_seconds >= NOTHING_TO_FIND * model->predicted_seconds);
   show(s, true);
   free(all);
   free(finals);

@@ -9,6 +9,7 @@
 #include "interpreter/parameters.h"
 #include "ir/entry.h"
 #include "kernel/family.h"
+#include "library/entry_time.h"
 #include "library/session.h"
 #include "library/signature.h"
 #include "library/tuning.h"
@@ -344,6 +345,18 @@ void hmoec_trial_machine_of(const hmoec_trial *t, hmoec_trial_machine *out_machi
       .threads = (uint32_t)hmoe_model_threads(v->model),
       .cache_bytes = {cache_bytes(_SC_LEVEL1_DCACHE_SIZE), cache_bytes(_SC_LEVEL2_CACHE_SIZE), cache_bytes(_SC_LEVEL3_CACHE_SIZE)}};
   hmoec_unit_tuning_name(&v->session.unit, out_machine->object);
+}
+
+void hmoec_trial_predict(const hmoec_trial *t, int64_t tokens, double *out_seconds, double *out_bound) {
+  const variant *v = t->variants;
+  while (v->next) v = v->next;
+  const hmoec_run_case run = {
+      .rows = 1, .tokens = tokens, .version = (size_t)v->model->cpu, .threads = (int64_t)hmoe_model_threads(v->model)};
+  hmoec_entry_time time;
+  bool known = tokens > 0 && hmoec_entry_time_init(&v->session.unit, t->signature.entry, &run, &time);
+  *out_seconds = known ? time.seconds : 0;
+  *out_bound = known ? time.bound : 0;
+  if (tokens > 0) hmoec_entry_time_deinit(&time);
 }
 
 static int compare(const void *a, const void *b) {
