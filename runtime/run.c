@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 int64_t hmoe_run_rows(const hmoe_run *run, const hmoe_plan_step *step) {
   return step->rows_dim == HMOE_NONE ? 0 : run->workspace->dims[step->rows_dim];
@@ -75,21 +74,15 @@ hmoe_status hmoe_run_bind_all(hmoe_run *run, const hmoe_plan_step *step, void **
   return HMOE_OK;
 }
 
-static double seconds_now(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static hmoe_status run_step(hmoe_run *run, const hmoe_plan_step *step) {
   hmoe_status (*const function)(hmoe_run *, const hmoe_plan_step *) = run->device->steps[step->kind];
   if (!run->model->debug_run) return function(run, step);
-  double start = seconds_now();
+  int64_t start = hmoe_now_ns();
   hmoe_status status = function(run, step);
   fprintf(stderr, "hmoe: entry %u step %u %s", run->entry_index, (unsigned)(step - run->steps), hmoe_step_name(step->kind));
   if (step->kind == HMOE_STEP_KERNEL) fprintf(stderr, " %u", ((const hmoe_step_kernel *)hmoe_run_fields(run, step))->kernel);
   if (step->rows_dim != HMOE_NONE) fprintf(stderr, " rows=%lld", (long long)hmoe_run_rows(run, step));
-  hmoe_plain_print(stderr, " %.4f ms%s\n", (seconds_now() - start) * 1e3, status == HMOE_OK ? "" : " FAILED");
+  hmoe_plain_print(stderr, " %.4f ms%s\n", (double)(hmoe_now_ns() - start) * 1e-6, status == HMOE_OK ? "" : " FAILED");
   return status;
 }
 

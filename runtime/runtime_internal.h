@@ -1,6 +1,6 @@
 /* The map of the runtime: what its files share, in the order a model meets them.
  *
- *   status.c allocator.c convert.c        error text, the one door to memory, element types
+ *   status.c clock.c allocator.c convert.c  error text, time, the one door to memory, element types
  *   options.c threads.c pool.c executor.c what the caller and the machine give
  *   fork.c                                what a child process needs
  *   content.c                             what a file is that is not what was expected
@@ -43,6 +43,10 @@ enum { HMOE_ALIGNMENT = 64 };
 #define HMOE_MESSAGE_BYTES 5120 /* the longest path and what there is to say of it */
 /* Sets the calling thread's message and returns status. */
 __attribute__((format(printf, 2, 3))) hmoe_status hmoe_fail(hmoe_status status, const char *format, ...);
+
+/* ---- clock.c ---- */
+
+int64_t hmoe_now_ns(void); /* of a clock that never goes back */
 
 /* ---- allocator.c ---- */
 
@@ -158,6 +162,13 @@ void hmoe_pool_destroy(hmoe_pool *pool, const hmoe_allocator *allocator); /* NUL
  * all that took part have returned. From several threads at once: the others find the workers taken, and call it for 0 only. False: this
  * is a child process of a fork inside of the call, and what other threads had begun is lost. */
 HMOE_MUST_USE bool hmoe_pool_run(hmoe_pool *pool, hmoe_pool_fn function, void *context);
+/* How long a worker waits for the next call before it sleeps. */
+enum { HMOE_POOL_AWAKE_NS = 50000 };
+/* Whether some worker sleeps, and is not being woken. Of a moment ago, as others may run with the pool. */
+typedef enum hmoe_pool_rest { HMOE_POOL_ASLEEP, HMOE_POOL_WAKING, HMOE_POOL_AWAKE } hmoe_pool_rest;
+hmoe_pool_rest hmoe_pool_workers(const hmoe_pool *pool);
+/* Wakes them, or keeps them awake, for a call that is to come. In a child process of a fork: starts them. */
+void hmoe_pool_wake(hmoe_pool *pool);
 
 /* ---- executor.c ---- */
 
@@ -493,6 +504,8 @@ typedef struct hmoe_run {
   uint32_t entry_index;
   uint64_t items_done; /* by the enclosing loop: what bindings advance by */
   bool in_rows; /* inside a LOOP over rows */
+  bool alone; /* its steps are the calling thread's, all of them */
+  bool missed; /* it found workers asleep that would have saved some of its time */
   const hmoe_blocks *chunk_blocks; /* inside a LOOP over groups: its blocks buffer, and the part that is the chunk's */
   int64_t chunk_first, chunk_count;
 } hmoe_run;
@@ -596,6 +609,13 @@ bool hmoe_device_chip(const char *name, int number, hmoe_chip *out_chip);
 
 /* ---- model.c ---- */
 
+/* What is remembered of runs that found the pool's workers asleep, by whichever came last: cpu/share.c. */
+typedef struct hmoe_rest {
+  _Atomic int64_t end_ns; /* when the last of them ended */
+  _Atomic uint64_t missed_ps; /* what workers would have saved in those that followed each other closely */
+  _Atomic uint32_t tries; /* how often they were woken for that, and slept again when the next run came */
+} hmoe_rest;
+
 typedef struct hmoe_model_cache {
   hmoe_cache *cache;
   uint8_t *arena; /* slots, in the device's memory */
@@ -619,6 +639,7 @@ struct hmoe_model {
   int cpu;
   bool debug_run;
   hmoe_workers workers;
+  hmoe_rest rest;
   const uint8_t *arena; /* the weights: owned_arena, or inside packed; NULL: in the device's memory alone */
   uint8_t *owned_arena;
   uint8_t *weights; /* where steps of the device read them: the arena, or a copy of it */

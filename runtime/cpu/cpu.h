@@ -3,6 +3,7 @@
  *
  *   device.c                     the table: images, memory, workspaces
  *   version.c                    which code this machine runs
+ *   share.c                      whether threads share a run's steps
  *   kernel.c loop.c choose.c     a kernel's grid cut into tasks; steps once a chunk; one of two ways
  *   group.c                      rows by expert and by selection set
  *   pack_check.c                 which packs it can follow
@@ -27,7 +28,7 @@ typedef struct hmoe_cpu_workspace {
 
 static inline hmoe_cpu_workspace *hmoe_cpu_own(const hmoe_run *run) { return run->workspace->own; }
 
-/* Runs tasks on the model's workers, each with scratch. */
+/* Runs tasks, on the model's workers unless the run is alone, each with scratch. */
 HMOE_MUST_USE hmoe_status hmoe_cpu_parallel(hmoe_run *run, uint64_t count, hmoe_task_fn task, void *context);
 
 /* Rows that the blocks of `rows` rows have at most: row_block, or fewer where that would be too few blocks for the threads, but not so few that multiplying
@@ -49,6 +50,19 @@ int64_t hmoe_block_range_rows(const hmoe_block_range *range);
 uint32_t hmoe_cpu_tuned(const hmoe_run *run, hmoe_plan_span tunings, uint64_t rows, uint32_t value);
 /* Predicted time of a kernel's step on one thread, in picoseconds; saturating, and 0 where nobody knows. */
 uint64_t hmoe_cpu_kernel_ps(const hmoe_run *run, const hmoe_step_kernel *kernel, uint64_t rows, uint64_t blocks);
+/* How many parts its columns are cut into. */
+uint64_t hmoe_cpu_splits(const hmoe_run *run, const hmoe_step_kernel *kernel, uint64_t rows, uint64_t blocks, uint64_t ps);
+
+/* Around a run's steps: whether they are shared at all. See hmoe_device. */
+hmoe_status hmoe_cpu_steps_begin(hmoe_run *run);
+hmoe_status hmoe_cpu_steps_end(hmoe_run *run, hmoe_status status);
+/* What it costs to share one more step. */
+uint64_t hmoe_cpu_barrier_ps(const hmoe_run *run);
+/* Whether a step that takes so long on one thread (0: nobody knows) is shared, where it can be cut into so many tasks. */
+bool hmoe_cpu_shares(const hmoe_run *run, uint64_t ps, uint64_t tasks);
+/* Whether a run that finds the workers of a pool asleep wakes them. late_ps: what they save of it if they are woken now; saved_ps: if they were awake;
+ * pause_ns: since the last run that found them asleep. */
+bool hmoe_cpu_wakes(const hmoe_sharing *sharing, uint64_t late_ps, uint64_t saved_ps, int64_t pause_ns, hmoe_rest *rest);
 
 /* Steps, one function each. */
 hmoe_status hmoe_cpu_step_kernel(hmoe_run *run, const hmoe_plan_step *step);

@@ -75,9 +75,10 @@ static hmoe_status cpu_fence(hmoe_model *model, hmoe_workspace *workspace) {
 }
 
 hmoe_status hmoe_cpu_parallel(hmoe_run *run, uint64_t count, hmoe_task_fn task, void *context) {
+  static const hmoe_workers alone = {.threads = 1};
   const hmoe_cpu_workspace *own = hmoe_cpu_own(run);
   hmoe_job job = {.task = task, .context = context, .count = count, .scratch = own->scratch, .scratch_stride = own->scratch_stride};
-  return hmoe_workers_run(&run->model->workers, &job);
+  return hmoe_workers_run(run->alone ? &alone : &run->model->workers, &job);
 }
 
 const hmoe_device hmoe_cpu_device = {
@@ -90,6 +91,8 @@ const hmoe_device hmoe_cpu_device = {
     .workspace_begin = cpu_workspace_begin,
     .workspace_end = cpu_workspace_end,
     .fence = cpu_fence,
+    .steps_begin = hmoe_cpu_steps_begin,
+    .steps_end = hmoe_cpu_steps_end,
     .check_pack = hmoe_cpu_check_pack,
     .steps = {[HMOE_STEP_KERNEL] = hmoe_cpu_step_kernel,
               [HMOE_STEP_GROUP] = hmoe_cpu_step_group,

@@ -1,5 +1,5 @@
 /* KERNEL steps: cuts the grid into tasks. Many blocks are tasks as they are; few blocks (few tokens) are cut into columns as well, so
- * that every thread streams a part of the weights. What a task computes does not depend on the cut. */
+ * that every thread streams a part of the weights. What a task computes does not depend on the cut. Whether threads share them at all: share.c. */
 #include "cpu/cpu.h"
 
 typedef struct kernel_job {
@@ -10,12 +10,6 @@ typedef struct kernel_job {
 static void run_task(void *context, uint64_t task, void *scratch) {
   const kernel_job *job = context;
   job->function(&job->call, (int64_t)task, scratch);
-}
-
-/* tasks: that each thread shall have. */
-static uint64_t choose_splits(uint64_t blocks, uint64_t most, uint64_t threads, uint64_t tasks) {
-  if (threads == 1 || most <= 1 || blocks == 0 || blocks >= hmoe_mul(tasks, threads)) return 1;
-  return hmoe_min(most, (hmoe_mul(tasks, threads) + blocks - 1) / blocks);
 }
 
 uint32_t hmoe_cpu_tuned(const hmoe_run *run, hmoe_plan_span span, uint64_t rows, uint32_t value) {
@@ -38,8 +32,14 @@ uint64_t hmoe_cpu_kernel_ps(const hmoe_run *run, const hmoe_step_kernel *kernel,
   return hmoe_max(hmoe_mul(items, function->row_ps), hmoe_mul(blocks, function->block_ps));
 }
 
-/* Waking a thread costs some microseconds; so does a step of this time. */
-enum { ALONE_PS = 5000000 };
+uint64_t hmoe_cpu_splits(const hmoe_run *run, const hmoe_step_kernel *kernel, uint64_t rows, uint64_t blocks, uint64_t ps) {
+  enum { LEAST_PS = 200000 }; /* of a task: to claim one takes half of it, when all threads do so at once */
+  uint64_t threads = run->model->workers.threads, most = kernel->grid == HMOE_GRID_ROWS ? 1 : kernel->column_splits;
+  if (most <= 1 || blocks == 0 || !hmoe_cpu_shares(run, ps, hmoe_mul(blocks, most))) return 1;
+  uint64_t tasks = hmoe_mul(hmoe_cpu_tuned(run, kernel->tunings, rows, kernel->tasks), threads);
+  if (ps) tasks = hmoe_min(tasks, hmoe_max(ps / LEAST_PS, threads));
+  return hmoe_min(most, (tasks + blocks - 1) / blocks);
+}
 
 uint64_t hmoe_cpu_block_rows(const hmoe_run *run, uint64_t row_block, uint64_t rows) {
   enum { BLOCKS_A_THREAD = 4, STEP = 32 /* rows that AMX multiplies at one time */ };
@@ -88,12 +88,10 @@ hmoe_status hmoe_cpu_step_kernel(hmoe_run *run, const hmoe_plan_step *step) {
     blocks = (uint64_t)range.count;
     rows = (uint64_t)hmoe_block_range_rows(&range);
   }
-  if (hmoe_cpu_kernel_ps(run, kernel, rows, blocks) < ALONE_PS) {
-    for (uint64_t task = 0; task < blocks; task++) job.function(&job.call, (int64_t)task, own->scratch);
-    return HMOE_OK;
-  }
-  if (kernel->grid != HMOE_GRID_ROWS)
-    job.call.splits = (int64_t)choose_splits(blocks, kernel->column_splits, run->model->workers.threads,
-                                             hmoe_cpu_tuned(run, kernel->tunings, rows, kernel->tasks));
-  return hmoe_cpu_parallel(run, blocks * (uint64_t)job.call.splits, run_task, &job);
+  uint64_t ps = hmoe_cpu_kernel_ps(run, kernel, rows, blocks);
+  job.call.splits = (int64_t)hmoe_cpu_splits(run, kernel, rows, blocks, ps);
+  uint64_t tasks = blocks * (uint64_t)job.call.splits;
+  if (hmoe_cpu_shares(run, ps, tasks)) return hmoe_cpu_parallel(run, tasks, run_task, &job);
+  for (uint64_t task = 0; task < tasks; task++) job.function(&job.call, (int64_t)task, own->scratch);
+  return HMOE_OK;
 }

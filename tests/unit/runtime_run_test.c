@@ -516,35 +516,50 @@ static void test_tasks(void **state) {
     uint64_t row_ps;
     int64_t calls, splits;
     int workers;
+    uint64_t wake_ps;
   } cases[] = {
       /* Eight tasks a thread are enough; else a block is cut into as many columns as make them, or as there are. */
-      {CUT, 2, 5, 32, SHARED, 16, 1, 2},
-      {CUT, 2, 5, 30, SHARED, 30, 2, 2},
-      {CUT, 2, 5, 16, SHARED, 16, 2, 2},
-      {CUT, 2, 5, 14, SHARED, 21, 3, 2},
-      {CUT, 2, 5, 2, SHARED, 5, 5, 2},
-      {CUT, 2, 1, 2, SHARED, 1, 1, 0},
-      {CUT, 2, 2, 2, SHARED, 2, 2, 2},
-      {CUT, 1, 5, 2, SHARED, 1, 1, 0},
-      {CUT, 3, 40, 2, SHARED, 24, 24, 3},
-      {CUT, 3, 40, 1, SHARED, 24, 24, 3},
-      {CUT, 2, 5, 0, SHARED, 0, 1, 0},
-      {WHOLE, 2, 5, 4, SHARED, 2, 1, 2},
-      {BLOCKS, 2, 5, 32, SHARED, 16, 1, 2},
-      {BLOCKS, 2, 5, 30, SHARED, 30, 2, 2},
-      {BLOCKS, 2, 5, 3, SHARED, 10, 5, 2},
-      /* A small step is one thread's, uncut. */
-      {CUT, 2, 5, 2, 2499999, 1, 1, 0},
-      {CUT, 2, 5, 2, 2500000, 5, 5, 2},
-      {CUT, 2, 5, 1, 4999999, 1, 1, 0},
-      {CUT, 2, 5, 1, 5000000, 5, 5, 2},
-      {CUT, 2, 5, 1, UINT64_MAX, 5, 5, 2},
-      {BLOCKS, 2, 5, 4, 1249999, 2, 1, 0},
-      {BLOCKS, 2, 5, 4, 1250000, 10, 5, 2},
-      {WHOLE, 2, 5, 400, 13, 200, 1, 0},
-      {WHOLE, 2, 5, 384614, 13, 192307, 1, 0},
-      {WHOLE, 2, 5, 384616, 13, 192308, 1, 2},
-      {WHOLE, 2, 5, 400000, 0, 200000, 1, 0},
+      {CUT, 2, 5, 32, SHARED, 16, 1, 2, 0},
+      {CUT, 2, 5, 30, SHARED, 30, 2, 2, 0},
+      {CUT, 2, 5, 16, SHARED, 16, 2, 2, 0},
+      {CUT, 2, 5, 14, SHARED, 21, 3, 2, 0},
+      {CUT, 2, 5, 2, SHARED, 5, 5, 2, 0},
+      {CUT, 2, 1, 2, SHARED, 1, 1, 0, 0},
+      {CUT, 2, 2, 2, SHARED, 2, 2, 2, 0},
+      {CUT, 1, 5, 2, SHARED, 1, 1, 0, 0},
+      {CUT, 3, 40, 2, SHARED, 24, 24, 3, 0},
+      {CUT, 3, 40, 1, SHARED, 24, 24, 3, 0},
+      {CUT, 2, 5, 0, SHARED, 0, 1, 0, 0},
+      {WHOLE, 2, 5, 4, SHARED, 2, 1, 2, 0},
+      {BLOCKS, 2, 5, 32, SHARED, 16, 1, 2, 0},
+      {BLOCKS, 2, 5, 30, SHARED, 30, 2, 2, 0},
+      {BLOCKS, 2, 5, 3, SHARED, 10, 5, 2, 0},
+      /* A step that saves at most a quarter of what waking takes is one thread's, uncut: half of its time on two threads, two thirds on three. */
+      {CUT, 2, 5, 1, 1000000, 1, 1, 0, 2000000},
+      {CUT, 2, 5, 1, 1000002, 5, 5, 2, 2000000},
+      {CUT, 2, 5, 2, 500001, 5, 5, 2, 2000000},
+      {CUT, 3, 40, 1, 750000, 1, 1, 0, 2000000},
+      {CUT, 3, 40, 1, 750002, 3, 3, 3, 2000000},
+      {CUT, 3, 2, 1, 1000000, 1, 1, 0, 2000000},
+      {CUT, 3, 2, 1, 1000002, 2, 2, 2, 2000000},
+      {CUT, 2, 5, 1, UINT64_MAX, 5, 5, 2, 2000000},
+      {CUT, 2, 1, 1, UINT64_MAX, 1, 1, 0, 2000000},
+      {BLOCKS, 2, 5, 4, 250000, 2, 1, 0, 2000000},
+      {BLOCKS, 2, 5, 4, 250001, 6, 3, 2, 2000000},
+      {WHOLE, 2, 5, 400, 2500, 200, 1, 0, 2000000},
+      {WHOLE, 2, 5, 400, 2501, 200, 1, 2, 2000000},
+      {WHOLE, 2, 5, 2, UINT64_MAX, 1, 1, 0, 2000000},
+      {CUT, 1, 5, 2, UINT64_MAX, 1, 1, 0, 2000000},
+      /* Tasks take 200 ns at least, but each thread has one. */
+      {CUT, 2, 40, 1, 1199999, 5, 5, 2, 0},
+      {CUT, 2, 40, 1, 1200000, 6, 6, 2, 0},
+      {CUT, 2, 40, 1, 3199999, 15, 15, 2, 0},
+      {CUT, 2, 40, 1, 3200000, 16, 16, 2, 0},
+      {CUT, 2, 40, 1, 9900000, 16, 16, 2, 0},
+      {CUT, 2, 40, 1, 300000, 2, 2, 2, 0},
+      /* A time that is not known. */
+      {CUT, 2, 40, 1, 0, 16, 16, 2, 2000000},
+      {WHOLE, 2, 5, 400, 0, 200, 1, 2, 2000000},
   };
   static const char empty[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
   static int32_t indices[400000];
@@ -571,6 +586,7 @@ static void test_tasks(void **state) {
     hmoe_model *model;
     const hmoe_model_object *object = plan_finish(plan, &note, 1);
     plan->functions[0].row_ps = cases[i].row_ps;
+    plan->images[0].sharing.wake_ps = cases[i].wake_ps;
     assert_ok(hmoe_model_open(object, &(hmoe_weights){.kind = HMOE_WEIGHTS_MEMORY, .data = empty, .size_bytes = sizeof empty},
                               &options, &model));
     memset(&seen, 0, sizeof seen);
