@@ -287,6 +287,14 @@ static bool read_sample(hmoec_arguments *o, const char *value, const char *name,
   return true;
 }
 
+static bool read_machine(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  (void)value;
+  (void)name;
+  (void)d;
+  o->machine = true;
+  return true;
+}
+
 static bool read_complete(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
   (void)value;
   (void)name;
@@ -352,6 +360,7 @@ static const option_row rows[] = {
     {"--merge", "FILE",
      "put two tuning files together: what FILE and a second one have, of which the second counts where both say something",
      STRING(merge)},
+    {"--machine", NULL, "measure the numbers of this machine that times are predicted by", READ(read_machine)},
     {"--measure", "FILE", NULL, STRING(measure)}, /* of children */
     {"--emit", "WHAT", "obj, or text to -o or standard output: hmoe, hmk, mlir, llvm, asm; with --target cuda also ptx, cubin",
      STRING(emit)},

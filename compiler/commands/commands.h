@@ -35,7 +35,7 @@ typedef struct hmoec_arguments {
   int64_t tokens[HMOEC_MAX_LIST];
   size_t token_count;
   int64_t seed, threads, rows; /* rows: 0: not given */
-  bool seed_given, complete;
+  bool seed_given, complete, machine;
   hmoe_generation generation; /* what is not given is the model's */
   int64_t token_lists[HMOEC_TOKEN_LISTS][HMOEC_MAX_TOKENS]; /* of generation */
 } hmoec_arguments;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commands/machine.h"
 #include "plain_text.h"
 
 void tune_print(const tune_result *r) {
@@ -63,6 +64,10 @@ static bool merge(const hmoec_arguments *arguments, hmoec_diagnostics *diagnosti
 
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
   if (arguments->measure) return tune_child(arguments, arguments->measure, diagnostics);
+  if (arguments->machine) {
+    if (arguments->model) return hmoec_usage_error(diagnostics, "hmoec tune --machine takes no MODEL, found %s", arguments->model);
+    return hmoec_machine_measure(arguments, diagnostics);
+  }
   if (!arguments->output) return hmoec_usage_error(diagnostics, "hmoec tune needs -o FILE");
   if (arguments->merge) return merge(arguments, diagnostics);
   if (!arguments->model) return hmoec_usage_error(diagnostics, "expected a MODEL; usage: hmoec tune %s", hmoec_command_tune.usage);
@@ -79,10 +84,12 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
 
 static const char *const accepted[] = {"-o",       "-D",        "--c-include", "--c-define", "--weights",  "--budget",
                                        "--tokens", "--threads", "--seed",      "--cpu",      "--strategy", "--table-budget",
-                                       "--target", "--dtype",   "--report",    "--measure",  "--merge",    NULL};
-const hmoec_command hmoec_command_tune = {"tune",
-                                          "measure what a model's code is fastest with on this machine",
-                                          "MODEL --budget SECONDS -o TUNING [--tokens 1,8,64] [options] | --merge A B -o C",
-                                          accepted,
-                                          run,
-                                          true};
+                                       "--target", "--dtype",   "--report",    "--measure",  "--merge",    "--machine",
+                                       NULL};
+const hmoec_command hmoec_command_tune = {
+    "tune",
+    "measure what a model's code is fastest with on this machine",
+    "MODEL --budget SECONDS -o TUNING [--tokens 1,8,64] [options] | --merge A B -o C | --machine [-o TUNING]",
+    accepted,
+    run,
+    true};

@@ -102,7 +102,7 @@ static void test_options_of_commands(void **state) {
       {"explain", "-D --c-include --c-define --threads --tokens --rows --strategy --table-budget --target --mcpu --dtype --tuning"},
       {"import", "-o"},
       {"tune", "-o -D --c-include --c-define --weights --threads --tokens --seed --strategy --table-budget --target --cpu --dtype "
-               "--budget --report --merge"},
+               "--budget --report --merge --machine"},
       {"generate",
        "-o -D --c-include --c-define --weights --input --max-new-tokens --max-length --min-new-tokens --min-length --beams "
        "--length-penalty --early-stopping --no-repeat-ngram --repetition-penalty --greedy --sample --temperature --top-k --top-p "
