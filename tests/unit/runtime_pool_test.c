@@ -1,6 +1,7 @@
 /* The pool: a function runs on the caller and on workers that come in time, once each, and no one is in it when the call returns. */
 #include "runtime_fixture.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -71,6 +72,39 @@ static void test_all_workers_come(void **state) {
   destroy(pool);
 }
 
+static void await_rest(const hmoe_pool *pool, hmoe_pool_rest rest) {
+  for (int i = 0; i < 100000 && hmoe_pool_workers(pool) != rest; i++) nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+  assert_int_equal(hmoe_pool_workers(pool), rest);
+}
+
+static void wake_inside(void *pool, size_t worker) {
+  (void)worker;
+  hmoe_pool_wake(pool);
+}
+
+/* Workers that are woken ahead call nothing, are there for a call that comes, and sleep again by themselves. */
+static void test_waking_ahead(void **state) {
+  (void)state;
+  hmoe_allocator allocator = fixture_allocator;
+  hmoe_pool *pool; /* of two threads: more might never be awake at once */
+  assert_ok(hmoe_pool_create(2, &allocator, &pool));
+  for (int i = 0; i < 50; i++) {
+    await_rest(pool, HMOE_POOL_ASLEEP);
+    hmoe_pool_wake(pool);
+    if (i % 3 == 1) hmoe_pool_wake(pool);
+    if (i % 3 == 2) check_call(pool, 5);
+  }
+  await_rest(pool, HMOE_POOL_ASLEEP);
+  int64_t end = hmoe_now_ns() + INT64_C(20000000000);
+  do {
+    hmoe_pool_wake(pool);
+    sched_yield();
+  } while (hmoe_pool_workers(pool) != HMOE_POOL_AWAKE && hmoe_now_ns() < end);
+  assert_true(hmoe_now_ns() < end);
+  assert_true(hmoe_pool_run(pool, wake_inside, pool)); /* the workers are taken: nothing happens */
+  destroy(pool);
+}
+
 static void *call_often(void *pool) {
   for (int i = 0; i < CALLS / 10; i++) check_call(pool, 1 + i % 63);
   return NULL;
@@ -114,10 +148,8 @@ static void test_unused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_calls),
-      cmocka_unit_test(test_all_workers_come),
-      cmocka_unit_test(test_several_callers),
-      cmocka_unit_test(test_unused),
+      cmocka_unit_test(test_calls),           cmocka_unit_test(test_all_workers_come), cmocka_unit_test(test_waking_ahead),
+      cmocka_unit_test(test_several_callers), cmocka_unit_test(test_unused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
