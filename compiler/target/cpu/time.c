@@ -67,7 +67,7 @@ const hmoec_machine hmoec_cpu_machines[HMOEC_CPU_MACHINES] = {
                 [CPU_READ_SHARED] = 15,
                 [CPU_LATENCY] = 1.3,
                 [CPU_SUMS] = 2.6,
-                [CPU_SUMS_BF16] = 4.5,
+                [CPU_SUMS_BF16] = 3.5,
                 [CPU_ELEMENT] = 0.115,
                 [CPU_NORM] = 0.26,
                 [CPU_FUNCTION] = 0.3,
@@ -178,7 +178,7 @@ static product_cost product_of(const model *m, const hmoec_matmul_spec *p, const
   cost.arithmetic = panels * chunks * panel_time(m, bf16, k / chunks, task->rows, width) +
                     task->rows * columns * activation_time(m, p->segment[0].activation);
   if (p->accumulate || p->has_scatter) cost.arithmetic += task->rows * columns * nanoseconds(m, CPU_ELEMENT);
-  double element = p->norm == HMOEC_NORM_NONE    ? nanoseconds(m, CPU_ELEMENT)
+  double element = p->norm == HMOEC_NORM_NONE    ? nanoseconds(m, CPU_ELEMENT) * (bf16 ? 0.6 : 1)
                    : p->norm == HMOEC_NORM_LAYER ? 1.35 * nanoseconds(m, CPU_NORM)
                                                  : nanoseconds(m, CPU_NORM);
   /* Weights drive rows out of the cache between the step that wrote them and this one. */
