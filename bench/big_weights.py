@@ -1,10 +1,8 @@
 """Checkpoints that are too large to hold in memory beside the models: written a tensor at a time, from a few matrices in turn."""
 
-import json
-
 import numpy as np
 
-from workload import uniform
+from workload import uniform, write_tensors
 
 MATRICES = 8  # different ones of each kind
 
@@ -36,18 +34,7 @@ class BigWeights:
 
     def write(self, path):
         """As .safetensors."""
-        header, offset = {}, 0
-        for key, values in self.tensors():
-            header[key] = {"dtype": "F32", "shape": values.shape, "data_offsets": [offset, offset + values.nbytes]}
-            offset += values.nbytes
-        text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for _, values in self.tensors():
-                file.write(values.data)
-        return path
+        return write_tensors(path, list(self.tensors()))
 
     def experts_read(self, x):
         """How many experts a run through the stack uses, layer by layer: x + moe(x), top-1."""

@@ -8,11 +8,11 @@ Tokens are drawn at random, routed here with the router's weights, and taken unt
 contender that routes by itself does the same work as one that gets the tokens already grouped. With one token, input i goes to expert
 i % experts. Tokens whose two best experts lie close together are left out: rounding to bf16 must not move them."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import safetensors.numpy
 
 INPUTS = 16
 MARGIN = 0.05  # least distance between the two best logits, which have a standard deviation of 1
@@ -54,6 +54,22 @@ def uniform(generator, shape, deviation):
     return values
 
 
+def write_tensors(path, tensors):
+    """As .safetensors. tensors: (key, f32 array) pairs, the same ones each time they are gone through."""
+    header, offset = {}, 0
+    for key, values in tensors:
+        header[key] = {"dtype": "F32", "shape": values.shape, "data_offsets": [offset, offset + values.nbytes]}
+        offset += values.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, values in tensors:
+            file.write(np.ascontiguousarray(values).data)
+    return path
+
+
 def layer_weights(shape, seed, router):
     """The state dict of a HyperMoE layer, of which a MoE layer uses a part. Sizes keep all activations near 1."""
     generator = np.random.default_rng(seed)
@@ -90,7 +106,7 @@ class Workload:
         self.folder.mkdir(parents=True, exist_ok=True)
         paths = [self.folder / f"layer_{i}.safetensors" for i in range(len(self.layers))]
         for path, weights in zip(paths, self.layers):
-            safetensors.numpy.save_file(weights, path)
+            write_tensors(path, weights.items())
         return paths
 
     def inputs(self, tokens, count=INPUTS, seed=1):

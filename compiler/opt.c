@@ -1,6 +1,6 @@
 /* hmoec-opt: a tool for the IR tests. Reads a module, runs the named passes in the order given, prints the result.
  *
- *   hmoec-opt [--PASS]... [--verify] [--strategy=S] [--table-budget=BYTES] [--tokens=N] [--dtype=T] FILE.mlir
+ *   hmoec-opt [--PASS]... [--verify] [--strategy=S] [--table-budget=BYTES] [--memory=BYTES] [--zipf=S] [--tokens=N] [--dtype=T] FILE.mlir
  *
  * With --verify alone the module is only checked. FILE "-" is standard input. --help lists the passes. */
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include "ir/location.h"
 #include "ir/ops.h"
 #include "passes/passes.h"
+#include "plain_text.h"
 
 enum { MAX_STEPS = 32 };
 
@@ -36,6 +37,8 @@ static bool arguments_parse(int count, char **values, arguments *out, hmoec_diag
     } else if ((value = value_of(argument, "--strategy"))) out->options.strategy = value;
     else if ((value = value_of(argument, "--table-budget"))) out->options.table_budget_bytes = strtoll(value, NULL, 10);
     else if ((value = value_of(argument, "--tokens"))) out->options.tokens = strtoll(value, NULL, 10);
+    else if ((value = value_of(argument, "--memory"))) out->options.memory_bytes = strtoll(value, NULL, 10);
+    else if ((value = value_of(argument, "--zipf"))) out->options.routing.exponent = hmoe_plain_number(value, NULL);
     else if ((value = value_of(argument, "--dtype"))) {
       if (!hmoec_format_find(value, &out->options.dtype))
         return hmoec_usage_error(diagnostics, "expected --dtype f32 or bf16, found '%s'", value);
@@ -51,7 +54,8 @@ static bool arguments_parse(int count, char **values, arguments *out, hmoec_diag
 }
 
 static void help_print(void) {
-  printf("usage: hmoec-opt [--PASS]... [--verify] [--strategy=S] [--table-budget=BYTES] [--tokens=N] [--dtype=T] FILE.mlir\n\n"
+  printf("usage: hmoec-opt [--PASS]... [--verify] [--strategy=S] [--table-budget=BYTES] [--memory=BYTES] [--zipf=S] [--tokens=N] "
+         "[--dtype=T] FILE.mlir\n\n"
          "run passes in the order given and print the module\n\npasses:\n");
   const hmoec_pass *pass;
   for (size_t i = 0; (pass = hmoec_pass_at(i)); i++) printf("  --%-20s %s\n", pass->name, pass->summary);

@@ -113,7 +113,7 @@ static bool read_tokens(hmoec_arguments *o, const char *value, const char *name,
 }
 
 /* Bytes with an optional K, M or G (binary). */
-static bool read_budget(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *diagnostics) {
+static bool read_bytes(const char *value, const char *name, int64_t *out, hmoec_diagnostics *diagnostics) {
   char *end;
   errno = 0;
   long long number = strtoll(value, &end, 10);
@@ -122,8 +122,14 @@ static bool read_budget(hmoec_arguments *o, const char *value, const char *name,
   if (end == value || errno == ERANGE || number < 1 || number > (INT64_C(1) << (50 - shift)) || (*end && (!suffix || end[1])))
     return hmoec_usage_error(diagnostics, "expected %s to be bytes, such as 64M, found '%s'%s", name, value,
                              errno == ERANGE || number > (INT64_C(1) << (50 - shift)) ? ", over 2^50" : "");
-  o->options.table_budget_bytes = (int64_t)number << shift;
+  *out = (int64_t)number << shift;
   return true;
+}
+static bool read_budget(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_bytes(value, name, &o->options.table_budget_bytes, d);
+}
+static bool read_memory(hmoec_arguments *o, const char *value, const char *name, hmoec_diagnostics *d) {
+  return read_bytes(value, name, &o->options.memory_bytes, d);
 }
 
 /* Seconds, with an optional s, m or h behind them. */
@@ -342,12 +348,16 @@ static const option_row rows[] = {
     {"--begin-suppress-tokens", "ID[,ID...]|none", "not generated first", READ(read_generation)},
     {"--bad-word", "ID[,ID...]|none", "tokens that never come one after the other; may be repeated", EACH(read_generation)},
     {"--threads", "N", "threads to run on (default: the CPUs this process may use)", READ(read_threads)},
-    {"--tokens", "N[,N...]", "token counts", READ(read_tokens)},
+    {"--tokens", "N[,N...]", "token counts; strategies are weighed for them (default: 512)", READ(read_tokens)},
     {"--rows", "N", "batch rows, of --tokens tokens each (default: 1)", READ(read_rows)},
     {"--seed", "S", "seed of random weights and inputs, or of sampling", READ(read_seed)},
     {"--strategy", "S", "how HyperExperts are folded: ", STRING(options.strategy)},
     {"--table-budget", "BYTES", "most bytes of a HyperExpert table or cache, e.g. 64M (default: half of the layer's experts)",
      READ(read_budget)},
+    {"--memory", "BYTES", "most bytes of all tables and caches of the model, each where it saves the most time", READ(read_memory)},
+    {"--routing", "R", "how often experts are selected together: even, zipf:S or a file of counts (default: zipf:0.5)",
+     STRING(options.routing)},
+    {"--write-routing", "FILE", "write how often --input selects which experts, for --routing", STRING(write_routing)},
     {"--target", "T", "what code is for: ", STRING(options.target)},
     {"--mcpu", "CPU",
      "schedule code for this CPU: native, or a name that LLVM has; with --target cuda: chips, with commas between them, or all",
@@ -448,8 +458,9 @@ bool hmoec_output_check(const hmoec_arguments *o, const char *option, const char
 }
 
 static bool outputs_check(const hmoec_arguments *o, hmoec_diagnostics *diagnostics) {
-  const char *given[] = {o->output, o->json, o->save_weights}, *options[] = {"-o", "--json", "--save-weights"};
-  for (size_t i = 0; i < 3; i++)
+  const char *given[] = {o->output, o->json, o->save_weights, o->write_routing},
+             *options[] = {"-o", "--json", "--save-weights", "--write-routing"};
+  for (size_t i = 0; i < sizeof given / sizeof *given; i++)
     if (given[i] && !hmoec_output_check(o, options[i], given[i], diagnostics)) return false;
   for (size_t i = 0; i < o->output_count; i++) {
     if (!hmoec_output_check(o, "--output", o->outputs[i].file, diagnostics)) return false;
@@ -511,6 +522,10 @@ bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, 
   }
   if (!out_arguments->model && !command->model_optional)
     return hmoec_usage_error(diagnostics, "expected a MODEL; usage: hmoec %s %s", command->name, command->usage);
+  for (size_t i = 0; i < out_arguments->token_count; i++) { /* what strategies are weighed for */
+    int64_t tokens = out_arguments->tokens[i] * (out_arguments->rows ? out_arguments->rows : 1);
+    if (tokens > out_arguments->options.tokens) out_arguments->options.tokens = tokens;
+  }
   if (hmoec_options_validate(&out_arguments->options, "--") != HMOEC_OK) return false;
   if (!out_arguments->weights && !out_arguments->save_weights && !out_arguments->versus && accepts(command, "--weights") &&
       out_arguments->model && hmoec_is_directory(out_arguments->model))

@@ -220,9 +220,9 @@ done:
   return ok;
 }
 
-static const char *const accepted[] = {"-D",       "--c-include", "--c-define", "--weights", "--versus",   "--tokens",
-                                       "--json",   "--seed",      "--threads",  "--cpu",     "--strategy", "--table-budget",
-                                       "--target", "--mcpu",      "--dtype",    "--tuning",  NULL};
+static const char *const accepted[] = {
+    "-D",         "--c-include",    "--c-define", "--weights", "--versus", "--tokens", "--json",  "--seed",   "--threads", "--cpu",
+    "--strategy", "--table-budget", "--memory",   "--routing", "--target", "--mcpu",   "--dtype", "--tuning", NULL};
 const hmoec_command hmoec_command_bench = {"bench",
                                            "time a model, alone or against another",
                                            "MODEL [--versus OTHER] [--tokens 1,8,64,512] [--json FILE] [options]",

@@ -26,9 +26,10 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   return status == HMOEC_OK;
 }
 
-static const char *const accepted[] = {"-D",         "--c-include",    "--c-define",     "--weights",  "--tokens", "--seed",
-                                       "--threads",  "--cpu",          "--target",       "--mcpu",     "--dtype",  "--tuning",
-                                       "--strategy", "--table-budget", "--save-weights", "--complete", NULL};
+static const char *const accepted[] = {"-D",         "--c-include",    "--c-define", "--weights", "--tokens",       "--seed",
+                                       "--threads",  "--cpu",          "--target",   "--mcpu",    "--dtype",        "--tuning",
+                                       "--strategy", "--table-budget", "--memory",   "--routing", "--save-weights", "--complete",
+                                       NULL};
 const hmoec_command hmoec_command_check = {"check",
                                            "compare compiled code with the reference interpreter",
                                            "MODEL [--weights W] [--tokens N] [--seed S] [--complete] [options]",

@@ -9,6 +9,7 @@
 #include "hmoe/compiler.h"
 #include "hmoe/generate.h"
 #include "support/diagnostics.h"
+#include "support/npy.h"
 
 #define HMOEC_MAX_LIST 64
 #define HMOEC_TOKEN_LISTS 8 /* of generation */
@@ -23,7 +24,7 @@ typedef struct hmoec_binding_option {
 /* What a command line says. weights: --weights, else MODEL where that is a directory, which has its own. */
 typedef struct hmoec_arguments {
   hmoec_options options; /* of the library */
-  const char *model, *output, *weights, *entry, *emit, *versus, *json, *save_weights, *report, *measure, *merge;
+  const char *model, *output, *weights, *entry, *emit, *versus, *json, *save_weights, *report, *measure, *merge, *write_routing;
   int argc; /* as given, behind the command */
   char **argv;
   double budget_seconds; /* 0: not given */
@@ -60,6 +61,19 @@ bool hmoec_arguments_parse(const hmoec_command *command, int argc, char **argv, 
 
 /* Refuses, as wrong usage, an output that is one of the files that are read. */
 bool hmoec_output_check(const hmoec_arguments *arguments, const char *option, const char *output, hmoec_diagnostics *diagnostics);
+
+/* ---- inputs.c ---- */
+/* Which of the tensors each --input or --output means; an unknown name is an error. */
+bool hmoec_match_names(const char *option, const hmoec_binding_option *given, size_t given_count,
+                       const hmoec_signature_tensor *tensors, size_t count, const char **out_files, hmoec_diagnostics *diagnostics);
+/* The sizes of a run, and which input said so first; 0 and NULL while none has. */
+typedef struct hmoec_run_sizes {
+  int64_t values[HMOEC_MAX_SIZES];
+  const char *inputs[HMOEC_MAX_SIZES];
+} hmoec_run_sizes;
+/* Reads the inputs; arrays are the caller's to deinit, out_data stays NULL of one that is left out. */
+bool hmoec_inputs_read(const char *const *files, const hmoec_signature *signature, hmoec_run_sizes *sizes, hmoec_npy *arrays,
+                       const void **out_data, hmoec_diagnostics *diagnostics);
 
 /* ---- client.c ---- */
 /* Of commands that run one size: --tokens is no list. */

@@ -57,6 +57,7 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   hmoec_compilation *compilation = NULL;
   if (row && row->output == HMOEC_OUTPUT_OBJECT && arguments->output && strcmp(arguments->output, "-") == 0)
     return hmoec_usage_error(diagnostics, "expected -o DIR: an object, its header and manifest do not go to standard output");
+  if (!hmoec_one_token_count(arguments, "compile", diagnostics)) return false;
   bool ok = row && hmoec_compile_file(arguments->model, &arguments->options, &compilation) == HMOEC_OK;
   if (ok && row->output != HMOEC_OUTPUT_OBJECT) ok = write_text(arguments, compilation, row, diagnostics);
   else if (ok) ok = hmoec_compilation_write(compilation, arguments->output ? arguments->output : ".") == HMOEC_OK;
@@ -64,9 +65,10 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   return ok;
 }
 
-static const char *const accepted[] = {"-o",        "-D",       "--c-include", "--c-define", "--target",       "--mcpu",
-                                       "--dtype",   "--tuning", "--emit",      "--strategy", "--table-budget", "--print-ir-after",
-                                       "--dump-ir", NULL};
+static const char *const accepted[] = {
+    "-o",     "-D",         "--c-include",    "--c-define", "--target",  "--mcpu",   "--dtype",          "--tuning",
+    "--emit", "--strategy", "--table-budget", "--memory",   "--routing", "--tokens", "--print-ir-after", "--dump-ir",
+    NULL};
 const hmoec_command hmoec_command_compile = {"compile",
                                              "compile a model to an object, a C header and a manifest",
                                              "MODEL [-o DIR] [-D NAME=VALUE]... [options]",

@@ -142,6 +142,7 @@ static hmoe_generation generation_of(const hmoec_arguments *arguments, progress 
 
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
   if (!hmoec_weights_given(arguments, "generate", diagnostics)) return false;
+  if (!hmoec_one_token_count(arguments, "generate", diagnostics)) return false;
   if (!arguments->output) return hmoec_usage_error(diagnostics, "hmoec generate needs -o FILE.npy");
   if (!check_options(arguments, diagnostics)) return false;
   hmoec_compilation *compilation = NULL;
@@ -219,6 +220,9 @@ static const char *const accepted[] = {"--weights",
                                        "--tuning",
                                        "--strategy",
                                        "--table-budget",
+                                       "--memory",
+                                       "--routing",
+                                       "--tokens",
                                        NULL};
 const hmoec_command hmoec_command_generate = {
     "generate",

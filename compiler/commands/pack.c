@@ -7,6 +7,7 @@
 
 static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics) {
   if (!hmoec_weights_given(arguments, "pack", diagnostics)) return false;
+  if (!hmoec_one_token_count(arguments, "pack", diagnostics)) return false;
   if (!arguments->output) return hmoec_usage_error(diagnostics, "hmoec pack needs -o MODEL.hmw");
   if (strcmp(arguments->output, "-") == 0)
     return hmoec_usage_error(diagnostics, "packed weights are written in place: expected -o MODEL.hmw, found '-'");
@@ -24,8 +25,9 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   return ok;
 }
 
-static const char *const accepted[] = {"-o",     "-D",    "--c-include", "--c-define", "--weights",  "--threads",      "--target",
-                                       "--mcpu", "--cpu", "--dtype",     "--tuning",   "--strategy", "--table-budget", NULL};
+static const char *const accepted[] = {
+    "-o",      "-D",       "--c-include", "--c-define",     "--weights", "--threads", "--target", "--mcpu", "--cpu",
+    "--dtype", "--tuning", "--strategy",  "--table-budget", "--memory",  "--routing", "--tokens", NULL};
 const hmoec_command hmoec_command_pack = {"pack",
                                           "pack and fold weights ahead of time",
                                           "MODEL --weights W.safetensors -o MODEL.hmw [-D NAME=VALUE]... [options]",

@@ -84,8 +84,8 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
 
 static const char *const accepted[] = {"-o",       "-D",        "--c-include", "--c-define", "--weights",  "--budget",
                                        "--tokens", "--threads", "--seed",      "--cpu",      "--strategy", "--table-budget",
-                                       "--target", "--dtype",   "--report",    "--measure",  "--merge",    "--machine",
-                                       NULL};
+                                       "--memory", "--routing", "--target",    "--dtype",    "--report",   "--measure",
+                                       "--merge",  "--machine", NULL};
 const hmoec_command hmoec_command_tune = {
     "tune",
     "measure what a model's code is fastest with on this machine",

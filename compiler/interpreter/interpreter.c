@@ -187,7 +187,8 @@ static size_t count_values(MlirBlock block) {
   return count;
 }
 
-static bool block_run(interpreter *self, MlirBlock block, hmoec_tensor *outputs, size_t output_count) {
+static bool block_run(interpreter *self, MlirBlock block, const MlirValue *values, hmoec_tensor *outputs, size_t output_count) {
+  (void)values;
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
     if (hmoec_op_is(op, "func.return")) return outputs_take(self, op, outputs, output_count);
     if (hmoec_op_is(op, "hmoe.parameter")) bind(self, mlirOperationGetResult(op, 0))->parameter = op;
@@ -212,23 +213,93 @@ bool hmoec_interpret(MlirOperation function, const hmoec_parameter_source *sourc
   return hmoec_interpret_rounded(function, source, inputs, input_count, outputs, output_count, NULL, diagnostics);
 }
 
+/* Binds inputs, runs what `run` runs, and releases everything. values: of run. */
+typedef bool (*runner)(interpreter *self, MlirBlock block, const MlirValue *values, hmoec_tensor *outputs, size_t output_count);
+
+static bool interpret(MlirOperation function, interpreter *self, const hmoec_tensor *inputs, size_t input_count, runner run,
+                      const MlirValue *values, hmoec_tensor *outputs, size_t output_count) {
+  MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
+  self->bindings = calloc(count_values(block) + 1, sizeof *self->bindings);
+  for (size_t i = 0; i < output_count; i++) outputs[i] = (hmoec_tensor){0};
+  if (!self->bindings) return out_of_memory(self, function);
+  bool ok = functions_load(self, function) && inputs_bind(self, function, block, inputs, input_count) &&
+            run(self, block, values, outputs, output_count);
+  for (size_t i = 0; i < self->count; i++)
+    if (!self->bindings[i].borrowed) hmoec_tensor_deinit(&self->bindings[i].tensor);
+  free(self->bindings);
+  free(self->function_values);
+  hmoec_scalar_library_deinit(&self->functions);
+  for (size_t i = 0; !ok && i < output_count; i++) hmoec_tensor_deinit(&outputs[i]);
+  return ok;
+}
+
 bool hmoec_interpret_rounded(MlirOperation function, const hmoec_parameter_source *source, const hmoec_tensor *inputs,
                              size_t input_count, hmoec_tensor *outputs, size_t output_count, hmoec_rounds rounds,
                              hmoec_diagnostics *diagnostics) {
-  MlirBlock block = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
-  interpreter self = {.source = source,
-                      .rounds = rounds,
-                      .diagnostics = diagnostics,
-                      .bindings = calloc(count_values(block) + 1, sizeof *self.bindings)};
-  for (size_t i = 0; i < output_count; i++) outputs[i] = (hmoec_tensor){0};
-  if (!self.bindings) return out_of_memory(&self, function);
-  bool ok = functions_load(&self, function) && inputs_bind(&self, function, block, inputs, input_count) &&
-            block_run(&self, block, outputs, output_count);
-  for (size_t i = 0; i < self.count; i++)
-    if (!self.bindings[i].borrowed) hmoec_tensor_deinit(&self.bindings[i].tensor);
-  free(self.bindings);
-  free(self.function_values);
-  hmoec_scalar_library_deinit(&self.functions);
-  for (size_t i = 0; !ok && i < output_count; i++) hmoec_tensor_deinit(&outputs[i]);
+  interpreter self = {.source = source, .rounds = rounds, .diagnostics = diagnostics};
+  return interpret(function, &self, inputs, input_count, block_run, NULL, outputs, output_count);
+}
+
+/* ---- values ---- */
+
+/* Whether some of `values` is a result of an op. */
+static bool gives(MlirOperation op, const MlirValue *values, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (mlirValueIsAOpResult(values[i]) && mlirOperationEqual(mlirOpResultGetOwner(values[i]), op)) return true;
+  return false;
+}
+
+/* Which ops of a block the values need; by number, the terminator left out. NULL: no memory. */
+static bool *needed_find(MlirBlock block, const MlirValue *values, size_t count, size_t *out_count) {
+  size_t ops = 0;
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) ops++;
+  *out_count = ops;
+  MlirOperation *at = malloc((ops + 1) * sizeof *at);
+  bool *needed = calloc(ops + 1, sizeof *needed);
+  if (at && needed) {
+    size_t n = 0;
+    for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
+      at[n++] = op;
+    for (size_t i = ops; i-- > 0;) {
+      needed[i] = needed[i] || gives(at[i], values, count);
+      for (intptr_t o = 0; needed[i] && o < mlirOperationGetNumOperands(at[i]); o++) {
+        MlirValue operand = mlirOperationGetOperand(at[i], o);
+        for (size_t j = i; j-- > 0;)
+          if (gives(at[j], &operand, 1)) {
+            needed[j] = true;
+            break;
+          }
+      }
+    }
+  } else {
+    free(needed);
+    needed = NULL;
+  }
+  free(at);
+  return needed;
+}
+
+static bool values_run(interpreter *self, MlirBlock block, const MlirValue *values, hmoec_tensor *outputs, size_t output_count) {
+  size_t ops, number = 0;
+  bool *needed = needed_find(block, values, output_count, &ops), ok = needed != NULL;
+  if (!ok) return out_of_memory(self, mlirBlockGetParentOperation(block));
+  for (MlirOperation op = mlirBlockGetFirstOperation(block); ok && !mlirOperationIsNull(op);
+       op = mlirOperationGetNextInBlock(op), number++) {
+    if (!needed[number]) continue;
+    if (hmoec_op_is(op, "hmoe.parameter")) bind(self, mlirOperationGetResult(op, 0))->parameter = op;
+    else ok = op_run(self, op);
+    for (size_t i = 0; ok && i < output_count; i++) {
+      binding *bound = gives(op, &values[i], 1) ? binding_find(self, values[i]) : NULL;
+      if (bound && !tensor_copy(&bound->tensor, &outputs[i])) ok = out_of_memory(self, op);
+    }
+  }
+  free(needed);
   return ok;
+}
+
+bool hmoec_interpret_values(MlirOperation function, const hmoec_parameter_source *source, const hmoec_tensor *inputs,
+                            size_t input_count, const MlirValue *values, hmoec_tensor *out, size_t count,
+                            hmoec_diagnostics *diagnostics) {
+  interpreter self = {.source = source, .diagnostics = diagnostics};
+  return interpret(function, &self, inputs, input_count, values_run, values, out, count);
 }

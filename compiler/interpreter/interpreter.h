@@ -38,6 +38,11 @@ typedef struct hmoec_parameter_source {
 bool hmoec_interpret(MlirOperation function, const hmoec_parameter_source *source, const hmoec_tensor *inputs, size_t input_count,
                      hmoec_tensor *outputs, size_t output_count, hmoec_diagnostics *diagnostics);
 
+/* The values of a function's ops, instead of its results, and of its ops only what they need: out[i] is values[i], filled on success. */
+bool hmoec_interpret_values(MlirOperation function, const hmoec_parameter_source *source, const hmoec_tensor *inputs,
+                            size_t input_count, const MlirValue *values, hmoec_tensor *out, size_t count,
+                            hmoec_diagnostics *diagnostics);
+
 /* The same as compiled code computes with --dtype bf16: where `rounds` says so of an operand, it is rounded to bf16. Of an op of products that
  * is asked of its first operand, and holds for all operands of all its products. Everything else, sums included, stays double. rounds NULL: nothing
  * is rounded. */

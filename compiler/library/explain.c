@@ -6,6 +6,7 @@
 #include "hmoe/abi.h"
 #include "ir/location.h"
 #include "ir/scalar.h"
+#include "library/explain_hyper.h"
 #include "library/explain_times.h"
 #include "library/model_cost.h"
 #include "library/report.h"
@@ -161,7 +162,9 @@ static bool explain(const char *path, const hmoec_options *options, const hmoec_
                             total->weight_bytes / 1e6, total->moved_bytes / 1e6);
     }
     hmoec_report_printf(r.report, "\n");
-    ok = hmoec_session_plan(&session);
+    ok = hmoec_explain_hyper(r.report, &session.hypers, session.pass.memory_bytes, &session.pass.routing) ||
+         hmoec_machine_error(diagnostics, "out of memory");
+    ok = ok && hmoec_session_plan(&session);
   }
   if (ok) {
     const hmoe_plan *plan = session.unit.plan;

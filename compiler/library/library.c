@@ -180,6 +180,14 @@ hmoec_status hmoec_compilation_interpret(hmoec_compilation *c, const hmoe_weight
   return finish(c, hmoec_reference_run(&c->session, weights, dims, inputs, outputs));
 }
 
+hmoec_status hmoec_compilation_routing(hmoec_compilation *c, const hmoe_weights *weights, const int64_t *dims,
+                                       const void *const *inputs, char **out_text) {
+  if (out_text) *out_text = NULL;
+  if (!c) return HMOEC_USAGE_ERROR;
+  return finish(c, is_given(c, "a place for the text", out_text) &&
+                       hmoec_reference_routing(&c->session, weights, dims, inputs, out_text));
+}
+
 hmoec_status hmoec_compilation_random_weights(hmoec_compilation *c, uint64_t seed, const char *path) {
   if (!c) return HMOEC_USAGE_ERROR;
   return finish(c, is_path(c, "the path of a file", path) &&

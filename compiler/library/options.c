@@ -182,8 +182,9 @@ static bool options_check(const hmoec_options *o, const char *prefix, hmoec_diag
     const char *found = *(const char *const *)(const void *)((const char *)o + text_options[i].field);
     if (!value_check(diagnostics, prefix, text_options[i].name, &text_options[i], hmoec_options_target(o), found)) return false;
   }
-  if (o->table_budget_bytes < 0 || o->tokens < 0)
-    return hmoec_usage_error(diagnostics, "expected %stable-budget and %stokens to be at least 0", prefix, prefix);
+  if (o->table_budget_bytes < 0 || o->tokens < 0 || o->memory_bytes < 0)
+    return hmoec_usage_error(diagnostics, "expected %stable-budget, %smemory and %stokens to be at least 0", prefix, prefix,
+                             prefix);
   return true;
 }
 
@@ -213,6 +214,7 @@ hmoec_pass_options hmoec_options_pass(const hmoec_options *options) {
   if (options->dtype) hmoec_format_find(options->dtype, &pass.dtype);
   if (options->strategy && strcmp(options->strategy, "auto") != 0) pass.strategy = options->strategy;
   pass.table_budget_bytes = options->table_budget_bytes;
+  pass.memory_bytes = options->memory_bytes;
   if (options->tokens) pass.tokens = options->tokens;
   return pass;
 }

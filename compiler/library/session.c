@@ -9,6 +9,7 @@
 #include "frontend/load.h"
 #include "ir/context.h"
 #include "ir/location.h"
+#include "library/routing_file.h"
 #include "library/tuning.h"
 #include "passes/rewrite.h"
 #include "runtime_internal.h"
@@ -21,6 +22,8 @@ bool hmoec_session_init(hmoec_session *session, const hmoec_options *options, hm
   *session = (hmoec_session){.diagnostics = diagnostics};
   if (!hmoec_options_read(options, "", &session->options, diagnostics)) return false;
   session->pass = hmoec_options_pass(&session->options);
+  session->arena = hmoec_arena_create();
+  if (!hmoec_routing_read(session->arena, session->options.routing, diagnostics, &session->pass.routing)) return false;
   session->context = hmoec_context_create();
   if (mlirContextIsNull(session->context)) return hmoec_machine_error(diagnostics, "internal: the dialects do not load");
   session->handler = hmoec_diagnostics_attach(diagnostics, session->context);
@@ -77,6 +80,7 @@ static bool run_passes(hmoec_session *session, MlirModule module, const char *fi
                                   .repro_file = o->repro_file};
   if (o->dump_directory && !hmoec_make_directory(o->dump_directory, session->diagnostics)) return false;
   hmoec_pass_options pass = session->pass;
+  pass.hypers = &session->hypers;
   bool ok = hmoec_passes_run(module, first, last, &pass, &trace, session->diagnostics);
   return (ok && last) || (hmoec_pass_dump_commit(&session->dump) && ok);
 }
@@ -338,6 +342,8 @@ void hmoec_session_deinit(hmoec_session *session) {
   hmoec_made_images_deinit(&session->images);
   hmoec_unit_deinit(&session->unit);
   hmoec_tuning_deinit(&session->tuning);
+  hmoec_hyper_report_deinit(&session->hypers);
+  hmoec_arena_destroy(session->arena);
   hmoec_pass_dump_abandon(&session->dump);
   const MlirModule modules[] = {session->planned, session->folded, session->source};
   for (size_t i = 0; i < 3; i++)

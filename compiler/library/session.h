@@ -17,12 +17,15 @@
 #include "hmoe/compiler.h"
 #include "library/load.h"
 #include "library/options.h"
+#include "support/arena.h"
 #include "tuning/database.h"
 
 typedef struct hmoec_session {
   hmoec_diagnostics *diagnostics; /* borrowed */
   hmoec_options options; /* a copy; its texts are borrowed */
   hmoec_pass_options pass; /* made of them; a schedule may be set */
+  hmoec_arena *arena; /* of the routing in it */
+  hmoec_hyper_report hypers; /* what folding chose among */
   hmoec_pass_dump dump; /* until the plan is made */
   MlirContext context;
   MlirDiagnosticHandlerID handler;

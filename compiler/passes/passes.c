@@ -38,7 +38,9 @@ static const hmoec_pass passes[] = {
 
 _Static_assert(sizeof passes / sizeof *passes <= HMOEC_MOST_PASSES, "a dump has a file for each pass");
 
-hmoec_pass_options hmoec_pass_options_default(void) { return (hmoec_pass_options){.tokens = 512, .target = hmoec_targets[0]}; }
+hmoec_pass_options hmoec_pass_options_default(void) {
+  return (hmoec_pass_options){.tokens = 512, .target = hmoec_targets[0], .routing = {.exponent = HMOEC_ROUTING_EXPONENT}};
+}
 
 const hmoec_pass *hmoec_pass_at(size_t index) { return index < sizeof passes / sizeof *passes ? &passes[index] : NULL; }
 

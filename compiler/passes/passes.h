@@ -8,6 +8,8 @@
 
 #include <mlir-c/IR.h>
 
+#include "passes/hyper_cost.h"
+#include "passes/routing.h"
 #include "support/diagnostics.h"
 #include "support/output_file.h"
 #include "target/target.h"
@@ -23,6 +25,9 @@ typedef struct hmoec_pass_options {
   const hmoec_target *target;
   hmoec_schedule schedule; /* what the target is to choose is 0 */
   const hmoec_tuning *tuning; /* what was measured of steps: NULL: nothing */
+  int64_t memory_bytes; /* of the tables and caches of all HyperExperts together; 0: each has its budget */
+  hmoec_routing routing;
+  hmoec_hyper_report *hypers; /* what fold-hypernetwork chose among; NULL: nobody asks */
 } hmoec_pass_options;
 
 hmoec_pass_options hmoec_pass_options_default(void);
@@ -74,6 +79,14 @@ bool hmoec_products_round(MlirOperation op, size_t operand);
 bool hmoec_products_and_rows_round(MlirOperation op, size_t operand);
 
 bool hmoec_fold_layer_embedding(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
+/* What chooses the sets of a module's HyperExperts that have any, in program order, before they are folded. */
+typedef struct hmoec_hyper_selection {
+  MlirValue indices; /* [tokens, top_k] */
+  int64_t experts, top_k;
+} hmoec_hyper_selection;
+/* *out_selections: malloc'd. */
+bool hmoec_hyper_selections(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics,
+                            hmoec_hyper_selection **out_selections, size_t *out_count);
 bool hmoec_fold_hypernetwork(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 bool hmoec_fuse_hyper_expert(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);
 bool hmoec_fold_duplicates(MlirModule module, hmoec_pass_options *options, hmoec_diagnostics *diagnostics);

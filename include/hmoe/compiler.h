@@ -111,6 +111,11 @@ typedef struct hmoec_options {
                            * repro.mlir of dump_directory, and without one nowhere */
   const char *target; /* what code is for; NULL: "cpu" */
   const char *tuning; /* a file of what `hmoec tune` measured; NULL: none. Nothing in it changes a result */
+  int64_t
+      memory_bytes; /* most bytes of the tables and caches of all HyperExperts together, divided by what a byte saves; 0: each has its own budget */
+  /* How often tokens come with which experts, which strategies are chosen by: "even", "zipf:S" (the r-th selection set as often as 1 / r^S says), the path of
+   * a file of counts, or the text of one (hmoec_compilation_routing); NULL: "zipf:0.5" */
+  const char *routing;
 } hmoec_options;
 
 /* What a text of the options may be: value number `index` of "target", "dtype", "strategy", "cpu", "mcpu" or "print-ir-after", as they are listed to
@@ -423,6 +428,11 @@ HMOE_API double hmoec_compilation_flops(const hmoec_compilation *compilation, in
 HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_interpret(hmoec_compilation *compilation, const hmoe_weights *weights,
                                                                 const int64_t *dims, const void *const *inputs,
                                                                 void *const *outputs);
+
+/* How often these inputs select which experts, as text for `routing` of the options: of each HyperExpert that has selection sets, in program order. By the
+ * reference interpreter, as far as the routers need. *out_text: terminated, the caller's, released by hmoec_free. */
+HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_routing(hmoec_compilation *compilation, const hmoe_weights *weights,
+                                                              const int64_t *dims, const void *const *inputs, char **out_text);
 
 /* Writes a .safetensors file with random values for every parameter of the model, scaled so that activations stay about 1. */
 HMOE_MUST_USE HMOE_API hmoec_status hmoec_compilation_random_weights(hmoec_compilation *compilation, uint64_t seed,

@@ -1,6 +1,7 @@
 // RUN: %hmoec-opt --fold-hypernetwork %s | %FileCheck %s
 // RUN: %hmoec-opt --fold-hypernetwork --strategy=factored %s | %FileCheck %s --check-prefix=FORCED
 // RUN: %hmoec-opt --fold-hypernetwork --table-budget=1024 %s | %FileCheck %s --check-prefix=SMALL
+// RUN: %hmoec-opt --fold-hypernetwork --memory=1024 %s | %FileCheck %s --check-prefix=SMALL
 
 // Top-1 over 4 experts: a table of 4 rows. The chain from the selection to the generated weights is rebuilt on all sets.
 // CHECK-LABEL: func.func @table
@@ -13,9 +14,9 @@
 // CHECK-NOT: "hmoe.hyper_expert"
 // FORCED-LABEL: func.func @table
 // FORCED: "hmoe.factored_hyper_expert"
-// A budget too small for the table, and for a quarter of the sets it would hold: still 16 slots, enough for all 4.
+// A budget too small for the table; caches have 16 slots at least, or all of the sets. Memory for the whole module is the same for one.
 // SMALL-LABEL: func.func @table
-// SMALL: "hmoe.distinct_selections"
+// SMALL: "hmoe.hyper_expert"{{.*}}hmoe.reason = "a table of 4 sets would take 0.00 MiB; for 512 tokens, within 0.00 MiB, per_token is the fastest", hmoe.strategy = "per_token"
 func.func @table(%x: tensor<?x6xf32> {hmoe.name = "x"}) -> (tensor<?x6xf32> {hmoe.name = "y"}) {
   %router = "hmoe.parameter"() {key = "router", count = 0 : i64} : () -> tensor<4x6xf32>
   %wi = "hmoe.parameter"() {key = "expert.{}.wi", count = 4 : i64} : () -> tensor<4x8x6xf32>
@@ -94,7 +95,7 @@ func.func @per_token(%x: tensor<?x6xf32> {hmoe.name = "x"}) -> (tensor<?x6xf32> 
 // CHECK-LABEL: func.func @token
 // CHECK-NOT: all_selections
 // CHECK-NOT: distinct_selections
-// CHECK: "hmoe.factored_hyper_expert"{{.*}}hmoe.reason = "no table of what this generator reads
+// CHECK: "hmoe.hyper_expert"{{.*}}hmoe.reason = "no table of what this generator reads; for 512 tokens per_token is the fastest", hmoe.strategy = "per_token"
 func.func @token(%x: tensor<?x6xf32> {hmoe.name = "x"}) -> (tensor<?x6xf32> {hmoe.name = "y"}) {
   %router = "hmoe.parameter"() {key = "router", count = 0 : i64} : () -> tensor<4x6xf32>
   %wi = "hmoe.parameter"() {key = "expert.{}.wi", count = 4 : i64} : () -> tensor<4x8x6xf32>

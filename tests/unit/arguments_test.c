@@ -90,24 +90,32 @@ static void test_options_of_commands(void **state) {
   static const struct {
     const char *command, *options;
   } rows[] = {
-      {"compile",
-       "-o -D --c-include --c-define --strategy --table-budget --target --mcpu --dtype --tuning --emit --print-ir-after --dump-ir"},
-      {"pack", "-o -D --c-include --c-define --weights --threads --strategy --table-budget --target --mcpu --cpu --dtype --tuning"},
-      {"run", "-D --c-include --c-define --weights --input --output --entry --threads --strategy --table-budget --target --mcpu "
+      {"compile", "-o -D --c-include --c-define --tokens --strategy --table-budget --memory --routing --target --mcpu --dtype "
+                  "--tuning --emit --print-ir-after --dump-ir"},
+      {"pack", "-o -D --c-include --c-define --weights --threads --tokens --strategy --table-budget --memory --routing --target "
+               "--mcpu --cpu --dtype --tuning"},
+      {"run", "-D --c-include --c-define --weights --input --output --entry --threads --tokens --strategy --table-budget --memory "
+              "--routing --target --mcpu "
               "--cpu --dtype --tuning"},
-      {"check", "-D --c-include --c-define --weights --threads --tokens --seed --strategy --table-budget --target --mcpu --cpu "
+      {"check", "-D --c-include --c-define --weights --threads --tokens --seed --strategy --table-budget --memory --routing "
+                "--target --mcpu --cpu "
                 "--dtype --tuning --save-weights --complete"},
-      {"bench", "-D --c-include --c-define --weights --threads --tokens --seed --strategy --table-budget --target --mcpu --cpu "
+      {"bench", "-D --c-include --c-define --weights --threads --tokens --seed --strategy --table-budget --memory --routing "
+                "--target --mcpu --cpu "
                 "--dtype --tuning --versus --json"},
-      {"explain", "-D --c-include --c-define --threads --tokens --rows --strategy --table-budget --target --mcpu --dtype --tuning"},
+      {"explain",
+       "-D --c-include --c-define --weights --input --threads --tokens --rows --strategy --table-budget --memory --routing "
+       "--write-routing --target --mcpu --dtype --tuning"},
       {"import", "-o"},
-      {"tune", "-o -D --c-include --c-define --weights --threads --tokens --seed --strategy --table-budget --target --cpu --dtype "
+      {"tune", "-o -D --c-include --c-define --weights --threads --tokens --seed --strategy --table-budget --memory --routing "
+               "--target --cpu --dtype "
                "--budget --report --merge --machine"},
       {"generate",
        "-o -D --c-include --c-define --weights --input --max-new-tokens --max-length --min-new-tokens --min-length --beams "
        "--length-penalty --early-stopping --no-repeat-ngram --repetition-penalty --greedy --sample --temperature --top-k --top-p "
        "--min-p --start-token --pad-token --end-token --forced-bos-token --forced-eos-token --suppress-tokens "
-       "--begin-suppress-tokens --bad-word --threads --seed --strategy --table-budget --target --mcpu --cpu --dtype --tuning"},
+       "--begin-suppress-tokens --bad-word --threads --tokens --seed --strategy --table-budget --memory --routing --target --mcpu "
+       "--cpu --dtype --tuning"},
   };
   for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
     /* The help has these in the order of the table, one a line. */
@@ -581,10 +589,10 @@ static void test_stopping_and_sampling(void **state) {
 
 static void test_own_weights(void **state) {
   (void)state;
-  static const char *const with[] = {"pack", "run", "check", "bench", "generate"}, *const without[] = {"compile", "explain",
-                                                                                                       "import"};
+  static const char *const with[] = {"pack", "run", "check", "bench", "generate", "explain"}, *const without[] = {"compile",
+                                                                                                                  "import"};
   char line[256];
-  for (size_t i = 0; i < 5; i++) {
+  for (size_t i = 0; i < 6; i++) {
     snprintf(line, sizeof line, "%s %s", with[i], folder);
     taken(line);
     assert_string_equal(a.weights, folder);
@@ -595,7 +603,7 @@ static void test_own_weights(void **state) {
     taken(line);
     assert_null(a.weights);
   }
-  for (size_t i = 0; i < 3; i++) {
+  for (size_t i = 0; i < 2; i++) {
     snprintf(line, sizeof line, "%s %s", without[i], folder);
     taken(line);
     assert_null(a.weights);

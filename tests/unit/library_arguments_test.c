@@ -102,7 +102,7 @@ static void test_compilations(void **state) {
   USAGE(hmoec_compile_text("m", spec, 3, &wrong, &made), "expected 2 definitions, found NULL");
   wrong = options;
   wrong.tokens = -1;
-  USAGE(hmoec_options_validate(&wrong, NULL), "expected table-budget and tokens to be at least 0");
+  USAGE(hmoec_options_validate(&wrong, NULL), "expected table-budget, memory and tokens to be at least 0");
   wrong = options;
   wrong.mcpu = wrong.cpu = wrong.dtype = "";
   USAGE(hmoec_options_validate(&wrong, NULL), "expected dtype f32 or bf16, found ''");
