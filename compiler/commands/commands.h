@@ -1,5 +1,5 @@
-/* The commands of the CLI, which is a client of the library: of the compiler they include <hmoe/compiler.h> alone, and of support/ what
- * knows nothing of models. They would work the same linked with libhmoec.so. */
+/* The commands of the CLI, which is a client of the library: of the compiler they include <hmoe/compiler.h> alone, of support/ what
+ * knows nothing of models, and tuning/, which knows tuning files. They would work the same linked with libhmoec.so. */
 #ifndef HMOEC_COMMANDS_COMMANDS_H
 #define HMOEC_COMMANDS_COMMANDS_H
 

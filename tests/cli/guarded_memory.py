@@ -85,7 +85,7 @@ for arguments, status, said, printed in [
     (["run", "--help"], 0, "", "--output NAME=FILE.npy"),
     ([], 2, "expected a command", ""),
     (["complie"], 2, "there is no command 'complie'; did you mean compile?", ""),
-    (["tune"], 2, "hmoec tune is not in this version", ""),
+    (["tune"], 2, "hmoec tune needs -o FILE", ""),
     (["compile"], 2, "expected a MODEL; usage: hmoec compile", ""),
     (["compile", "broken.spec"], 1, "broken.spec:4:12: error: ", ""),
     (["compile", "broken.mlir"], 1, "broken.mlir:5:", ""),
