@@ -10,7 +10,7 @@
 #include "support/output_file.h"
 #include "support/paths.h"
 
-enum { WIDTH = 720, LEFT = 90, ROW = 44, TOP = 40, PLOT = WIDTH - LEFT - 60 };
+static const int WIDTH = 720, LEFT = 90, ROW = 44, TOP = 40, PLOT = 570;
 
 __attribute__((format(printf, 2, 3))) static void put(hmoec_output_file *file, const char *format, ...) {
   char text[1024];

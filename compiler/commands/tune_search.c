@@ -250,7 +250,7 @@ static bool search_bucket(search *s, tune_bucket *bucket, double seconds) {
   }
   for (size_t i = 0; ok && i < (finalists ? finalists : 1); i++) {
     const tune_candidate *f = &finals[i];
-    if (f->turns && !bucket->default_seconds) {
+    if (f->turns && !(bucket->default_seconds > 0)) {
       bucket->default_seconds = tune_median(f->default_seconds, f->turns);
       bucket->gain = (tune_interval){1, 1, 1};
       bucket->self = tune_interval_of(f->selves, f->turns);
