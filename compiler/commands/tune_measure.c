@@ -11,6 +11,7 @@
  * Fields end at tabs. The request is a file of the same kind. */
 #include "commands/tune.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
@@ -63,10 +64,17 @@ static bool request_open(const char *path, request *out, hmoec_diagnostics *diag
   return true;
 }
 
-/* Nobody but who measures has this machine's threads for the time of a turn, and rests between turns leave them to others. False: this is not allowed here. */
+/* All threads of this process: nobody else has theirs for the time of a turn, and rests between turns leave them to others. False: this is not allowed here. */
 static bool be_realtime(bool on) {
-  struct sched_param priority = {.sched_priority = on ? 1 : 0};
-  return sched_setscheduler(0, on ? SCHED_FIFO : SCHED_OTHER, &priority) == 0;
+  const struct sched_param priority = {.sched_priority = on ? 1 : 0};
+  DIR *threads = opendir("/proc/self/task");
+  bool ok = threads != NULL;
+  for (const struct dirent *thread; threads && (thread = readdir(threads));) {
+    long number = strtol(thread->d_name, NULL, 10);
+    if (number > 0) ok = sched_setscheduler((pid_t)number, on ? SCHED_FIFO : SCHED_OTHER, &priority) == 0 && ok;
+  }
+  if (threads) closedir(threads);
+  return ok;
 }
 
 static long long ns(double seconds) { return (long long)(1e9 * seconds + 0.5); }
@@ -93,12 +101,15 @@ static void rest(double seconds) {
   nanosleep(&time, NULL);
 }
 
-/* One turn: otherwise, so, otherwise again; every second one begins with what the first ends with. */
+/* One turn: otherwise, so, otherwise again. */
 static bool measure_turn(hmoec_trial *trial, const request *r, const int64_t *values, double seconds[3]) {
   const int64_t *const order[3] = {NULL, values, NULL};
-  for (int i = 0; i < 3; i++)
-    if (hmoec_trial_run(trial, order[i], r->tokens, r->turn_seconds, r->pause_seconds, &seconds[i]) != HMOEC_OK) return false;
-  return true;
+  bool ok = true;
+  be_realtime(true);
+  for (int i = 0; i < 3 && ok; i++)
+    ok = hmoec_trial_run(trial, order[i], r->tokens, r->turn_seconds, r->pause_seconds, &seconds[i]) == HMOEC_OK;
+  be_realtime(false);
+  return ok;
 }
 
 static bool measure_candidate(hmoec_trial *trial, const request *r, size_t index, const int64_t *values) {
@@ -145,8 +156,8 @@ bool tune_child(const hmoec_arguments *arguments, const char *path, hmoec_diagno
                                        .entry = arguments->entry,
                                        .threads = (uint32_t)arguments->threads,
                                        .seed = (uint64_t)arguments->seed};
-  bool realtime = ok && be_realtime(true); /* threads of the trial are started with it */
-  if (realtime) be_realtime(false);
+  bool realtime = ok && be_realtime(true); /* as turns will be */
+  be_realtime(false);
   ok = ok && hmoec_trial_create(arguments->model, &arguments->options, &options, &trial) == HMOEC_OK;
   if (ok) say_model(trial, &r, realtime);
   ok = ok && measure_all(trial, &r, diagnostics);
