@@ -202,45 +202,35 @@ typedef struct part {
   const char *hidden; /* the role that is the hidden block between two products, or NULL */
 } part;
 
-enum { MOST_PARTS = 5, MOST_TERMS = 2, NAME_CHARS = 64 };
+enum { MOST_PARTS = 5, NAME_CHARS = 64 };
 
 typedef struct family_info {
   const char *name, *op;
   part parts[MOST_PARTS];
-  struct {
-    uint64_t factor; /* of the product of both fields; second may be NULL */
-    const char *first, *second;
-  } flops[MOST_TERMS];
 } family_info;
 
 #define PRODUCT(list, member, begins, block) {list, offsetof(hmoec_kernel, spec.member), begins, block}
 #define PART(list, member, begins) PRODUCT(list, member, begins, NULL)
 
-/* Attention: a task is a block of queries, each of some dozen keys at least. */
 static const family_info families[HMOEC_KERNEL_FAMILY_COUNT] = {
     [HMOEC_KERNEL_MATMUL] = {"matmul",
                              "grouped_matmul",
-                             {PART(product_fields, matmul, ""), PART(step_fields, matmul, ""), PART(prologue_fields, matmul, "")},
-                             {{2, "n", "k"}}},
+                             {PART(product_fields, matmul, ""), PART(step_fields, matmul, ""), PART(prologue_fields, matmul, "")}},
     [HMOEC_KERNEL_FFN] = {"ffn",
                           "grouped_ffn",
                           {PRODUCT(product_fields, ffn.second, "", "a"), PART(step_fields, ffn.second, ""),
                            PART(prologue_fields, ffn.first, ""), PRODUCT(product_fields, ffn.first, "first_", "c"),
-                           PART(ffn_fields, ffn, "")},
-                          {{2, "n", "k"}, {2, "first_n", "first_k"}}},
-    [HMOEC_KERNEL_ROUTE] = {"route", "route_topk", {PART(route_fields, route, "")}, {{2, "experts", "top_k"}}},
-    [HMOEC_KERNEL_COMBINE] = {"combine", "combine", {PART(combine_fields, combine, "")}, {{2, "n", "top_k"}}},
-    [HMOEC_KERNEL_SELECT] = {"select", "select_embedding", {PART(select_fields, select, "")}, {{2, "embedding", "experts"}}},
-    [HMOEC_KERNEL_CONTRACT] = {"contract", "contract", {PART(contract_fields, contract, "")}, {{2, "bottleneck", "hidden"}}},
-    [HMOEC_KERNEL_ROWS] = {"rows", "map_rows", {PART(rows_fields, rows, "")}, {{2, "n", NULL}}},
-    [HMOEC_KERNEL_NORM] = {"norm", "norm_rows", {PART(norm_fields, norm, "")}, {{2, "n", NULL}}},
-    [HMOEC_KERNEL_PACK_ROWS] = {"pack_rows", "pack_rows", {PART(pack_rows_fields, pack_rows, "")}, {{2, "n", NULL}}},
-    [HMOEC_KERNEL_EMBED] = {"embed", "embed_rows", {PART(embed_fields, embed, "")}, {{2, "n", NULL}}},
-    [HMOEC_KERNEL_STORE] = {"store", "store_kv", {PART(store_fields, store, "")}, {{2, "heads", "head_size"}}},
-    [HMOEC_KERNEL_ATTENTION] = {"attention",
-                                "attention",
-                                {PART(attention_fields, attention, "")},
-                                {{256, "query_block", "head_size"}}},
+                           PART(ffn_fields, ffn, "")}},
+    [HMOEC_KERNEL_ROUTE] = {"route", "route_topk", {PART(route_fields, route, "")}},
+    [HMOEC_KERNEL_COMBINE] = {"combine", "combine", {PART(combine_fields, combine, "")}},
+    [HMOEC_KERNEL_SELECT] = {"select", "select_embedding", {PART(select_fields, select, "")}},
+    [HMOEC_KERNEL_CONTRACT] = {"contract", "contract", {PART(contract_fields, contract, "")}},
+    [HMOEC_KERNEL_ROWS] = {"rows", "map_rows", {PART(rows_fields, rows, "")}},
+    [HMOEC_KERNEL_NORM] = {"norm", "norm_rows", {PART(norm_fields, norm, "")}},
+    [HMOEC_KERNEL_PACK_ROWS] = {"pack_rows", "pack_rows", {PART(pack_rows_fields, pack_rows, "")}},
+    [HMOEC_KERNEL_EMBED] = {"embed", "embed_rows", {PART(embed_fields, embed, "")}},
+    [HMOEC_KERNEL_STORE] = {"store", "store_kv", {PART(store_fields, store, "")}},
+    [HMOEC_KERNEL_ATTENTION] = {"attention", "attention", {PART(attention_fields, attention, "")}},
 };
 
 const char *hmoec_family_name(hmoec_kernel_family family) { return families[family].name; }
@@ -631,25 +621,4 @@ hmoec_format hmoec_kernel_format(const hmoec_kernel *kernel) {
   case HMOEC_KERNEL_FFN: return kernel->spec.ffn.first.format;
   default: return HMOEC_FORMAT_F32;
   }
-}
-
-static uint64_t int_field(const hmoec_kernel *kernel, const char *name) {
-  for (cursor c = each(kernel->family); name && next(&c);)
-    if (strcmp(c.name, name) == 0) return (uint64_t)*(const int64_t *)at(kernel, &c);
-  return 1;
-}
-
-/* What the columns that a paired product has twice add to n * k. */
-static uint64_t paired_flops(const hmoec_matmul_spec *product) {
-  return product->paired ? 2 * (uint64_t)product->segment[0].end * (uint64_t)product->k : 0;
-}
-
-uint64_t hmoec_kernel_row_flops(const hmoec_kernel *kernel) {
-  uint64_t flops = 0;
-  if (kernel->family == HMOEC_KERNEL_MATMUL) flops = paired_flops(&kernel->spec.matmul);
-  if (kernel->family == HMOEC_KERNEL_FFN) flops = paired_flops(&kernel->spec.ffn.first) + paired_flops(&kernel->spec.ffn.second);
-  for (size_t t = 0; t < MOST_TERMS && families[kernel->family].flops[t].factor; t++)
-    flops += families[kernel->family].flops[t].factor * int_field(kernel, families[kernel->family].flops[t].first) *
-             int_field(kernel, families[kernel->family].flops[t].second);
-  return flops;
 }

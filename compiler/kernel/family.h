@@ -1,5 +1,5 @@
 /* The kernel families as a table: of each its op in the hmk dialect, and the fields of its description (kernel/kernels.h). Reading a description
- * from an op, writing it as attributes, checking its ranges, printing it and counting its FLOPs are loops over the table. */
+ * from an op, writing it as attributes, checking its ranges, and printing it are loops over the table. */
 #ifndef HMOEC_KERNEL_FAMILY_H
 #define HMOEC_KERNEL_FAMILY_H
 
@@ -57,7 +57,5 @@ const char *hmoec_kernel_print(const hmoec_kernel *kernel, const hmoec_scalar_li
 const char *hmoec_kernel_signature(const hmoec_kernel *kernel, const hmoec_scalar_library *functions, char *buffer);
 /* What its products are computed in; f32 where it has none. */
 hmoec_format hmoec_kernel_format(const hmoec_kernel *kernel);
-/* About how many FLOP one row takes. */
-uint64_t hmoec_kernel_row_flops(const hmoec_kernel *kernel);
 
 #endif

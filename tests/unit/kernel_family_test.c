@@ -367,27 +367,6 @@ static void test_fields_out_of_range(void **state) {
   assert_string_equal(hmoec_kernel_print(&k, NULL, text), "unknown");
 }
 
-static void test_flops(void **state) {
-  (void)state;
-  static const uint64_t flops[HMOEC_KERNEL_FAMILY_COUNT] = {[HMOEC_KERNEL_MATMUL] =
-                                                                2 * 33 * (40 + 1), /* the first segment, a column, is paired */
-                                                            [HMOEC_KERNEL_FFN] = 2 * 33 * (40 + 1) + 2 * 33 * (96 + 1),
-                                                            [HMOEC_KERNEL_ROUTE] = 32,
-                                                            [HMOEC_KERNEL_COMBINE] = 28,
-                                                            [HMOEC_KERNEL_SELECT] = 2 * 8 * 31,
-                                                            [HMOEC_KERNEL_CONTRACT] = 72,
-                                                            [HMOEC_KERNEL_ROWS] = 14,
-                                                            [HMOEC_KERNEL_NORM] = 14,
-                                                            [HMOEC_KERNEL_EMBED] = 14,
-                                                            [HMOEC_KERNEL_STORE] = 64,
-                                                            [HMOEC_KERNEL_ATTENTION] = 256 * 8 * 16,
-                                                            [HMOEC_KERNEL_PACK_ROWS] = 14};
-  for (int i = 0; i < HMOEC_KERNEL_FAMILY_COUNT; i++) {
-    hmoec_kernel kernel = kernel_of((hmoec_kernel_family)i);
-    assert_int_equal(hmoec_kernel_row_flops(&kernel), flops[i]);
-  }
-}
-
 static void test_no_kernel(void **state) {
   (void)state;
   module_fixture f;
@@ -411,7 +390,6 @@ int main(void) {
                                      cmocka_unit_test(test_dialect_declares_what_is_written),
                                      cmocka_unit_test(test_facts),
                                      cmocka_unit_test(test_fields_out_of_range),
-                                     cmocka_unit_test(test_flops),
                                      cmocka_unit_test(test_no_kernel)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
