@@ -101,6 +101,39 @@ static void test_time(void **state) {
 }
 
 /* What this process ignores, blocks and has open is not the program's; files that are given are, by number, whatever numbers they have here. */
+typedef struct watcher {
+  char seen[64];
+  size_t size, calls, glances, most_calls;
+} watcher;
+
+static bool watch(void *context, const char *bytes, size_t size) {
+  watcher *w = context;
+  assert_true(w->size + size <= sizeof w->seen);
+  if (size) memcpy(w->seen + w->size, bytes, size);
+  w->size += size;
+  w->glances += size == 0;
+  return ++w->calls < w->most_calls;
+}
+
+/* Who watches sees what comes as it comes, looks in between, and may have had enough. */
+static void test_watch(void **state) {
+  (void)state;
+  watcher w = {.most_calls = SIZE_MAX};
+  hmoec_program program = {
+      .path = "/bin/sh", .arguments = SHELL("echo one; sleep 0.5; echo two"), .watch = watch, .watch_context = &w};
+  expect_text(run(&program, 1 << 20, 60000), "one\ntwo\n");
+  assert_true(w.size == 8 && memcmp(w.seen, "one\ntwo\n", 8) == 0);
+  assert_true(w.glances >= 2); /* a few times a second, though nothing comes */
+  w = (watcher){.most_calls = 3};
+  program.arguments = SHELL("echo one; sleep 60");
+  time_t begin = time(NULL);
+  hmoec_answer answer = run(&program, 1 << 20, 120000);
+  assert_true(time(NULL) - begin < 30 && !answer.in_time);
+  assert_true(WIFSIGNALED(answer.status) && WTERMSIG(answer.status) == SIGKILL);
+  assert_true(w.calls == 3);
+  free(answer.bytes);
+}
+
 static void test_what_is_seen(void **state) {
   (void)state;
   int files[8], ours[20];
@@ -184,7 +217,8 @@ static void test_nothing_is_left(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers), cmocka_unit_test(test_limits), cmocka_unit_test(test_time),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers),      cmocka_unit_test(test_limits),
+                                     cmocka_unit_test(test_time),         cmocka_unit_test(test_watch),
                                      cmocka_unit_test(test_what_is_seen), cmocka_unit_test(test_nothing_is_left)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
