@@ -105,6 +105,12 @@ bool hmoe_debug_enabled(const char *word);
 /* Says of its words that nothing knows, where the options take notes. */
 void hmoe_debug_note_unknown(const hmoe_options *options);
 
+/* ---- cpu/kernel.c ---- */
+
+/* Rows that the blocks of `rows` rows have at most: row_block, or fewer where that would be too few blocks for so many threads, but not so few that multiplying
+ * them has to wait for weights: CPU_LEAST_BLOCK (cpu/cpu.h) at least, or row_block. */
+uint64_t hmoe_cpu_fair_block(uint64_t row_block, uint64_t rows, uint64_t threads);
+
 /* ---- cpu/version.c ---- */
 
 /* "portable", "avx2", "avx512", "avx512_bf16", "amx". */

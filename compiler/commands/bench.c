@@ -11,6 +11,7 @@
 #include "support/clock.h"
 #include "support/output_file.h"
 #include "support/paths.h"
+#include "support/statistics.h"
 
 #define MAX_RUNS 2000
 #define SECONDS_A_SIZE 1.0 /* per model */
@@ -85,17 +86,12 @@ static void subject_close(subject *s) {
   hmoec_compilation_destroy(s->compilation);
 }
 
-static int compare_doubles(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 static double median(const double *values, size_t count) {
   double *sorted = malloc(count * sizeof *sorted), result;
   if (!sorted) return values[count / 2];
   memcpy(sorted, values, count * sizeof *sorted);
-  qsort(sorted, count, sizeof *sorted, compare_doubles);
-  result = count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
+  hmoec_sort(sorted, count);
+  result = hmoec_median(sorted, count);
   free(sorted);
   return result;
 }

@@ -14,6 +14,7 @@
 #include "plain_text.h"
 #include "support/clock.h"
 #include "support/paths.h"
+#include "support/statistics.h"
 #include "tuning/database.h"
 
 enum { REPEATS = 41, MOST_NUMBERS = 64, NAME_CHARS = 64 };
@@ -41,9 +42,9 @@ static bool set(numbers *n, const char *name, const char *version, double value,
   return true;
 }
 
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
+static double quartile(double *values, size_t count) {
+  hmoec_sort(values, count);
+  return values[count / 4];
 }
 
 /* ---- graphs ---- */
@@ -118,8 +119,7 @@ static double seconds_of(subject *s, const graph_case *c, int64_t rows) {
   free(x);
   free(y);
   if (!ok) return 0;
-  qsort(times, (size_t)repeats, sizeof *times, by_value);
-  return times[repeats / 4];
+  return quartile(times, (size_t)repeats);
 }
 
 /* Of one graph at several numbers of rows; false: it does not run here. */
@@ -194,11 +194,6 @@ static void *sleep_once(void *context) {
   p->awake_at = hmoec_clock_seconds();
   pthread_mutex_unlock(&p->mutex);
   return NULL;
-}
-
-static double quartile(double *values, size_t count) {
-  qsort(values, count, sizeof *values, by_value);
-  return values[count / 4];
 }
 
 /* There and back between two threads that wait awake; what waking one takes its waker, and until it runs. In microseconds. */

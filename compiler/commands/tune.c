@@ -8,7 +8,7 @@
 #include "commands/machine.h"
 #include "plain_text.h"
 
-void tune_print(const tune_result *r) {
+static void print(const tune_result *r) {
   const tune_model *m = &r->model;
   hmoe_plain_print(stdout, "%s code of target %s, %s, %lld threads; turns at %s priority\n\n", m->version, m->target, m->format,
                    (long long)m->threads, m->realtime ? "real-time" : "normal");
@@ -75,7 +75,7 @@ static bool run(const hmoec_arguments *arguments, hmoec_diagnostics *diagnostics
   tune_result *result = calloc(1, sizeof *result);
   if (!result) return hmoec_machine_error(diagnostics, "out of memory");
   bool ok = tune_search(arguments, result, diagnostics);
-  if (ok) tune_print(result);
+  if (ok) print(result);
   if (ok && arguments->report) ok = tune_report(result, arguments->report, diagnostics);
   tune_model_deinit(&result->model);
   free(result);

@@ -25,6 +25,7 @@ typedef struct tune_model {
   int64_t threads, caches[3];
   bool realtime; /* turns had the priority of real time */
   double predicted_seconds, bound_seconds; /* of the tokens that were asked about last; 0: nobody knows */
+  bool hopeful; /* the same: a search may find something */
   tune_knob knobs[TUNE_MOST_KNOBS];
   size_t knob_count;
 } tune_model;
@@ -97,7 +98,6 @@ typedef struct tune_result {
 } tune_result;
 
 bool tune_search(const hmoec_arguments *arguments, tune_result *result, hmoec_diagnostics *diagnostics);
-void tune_print(const tune_result *result);
 bool tune_report(const tune_result *result, const char *directory, hmoec_diagnostics *diagnostics);
 
 #endif

@@ -3,7 +3,7 @@
  *
  *   machine TARGET VERSION FORMAT THREADS L1 L2 L3 OBJECT PRIORITY
  *   knob NAME VALUE ROWS_A_TOKEN TRIED,TRIED,... KERNEL
- *   predict TOKENS NS NS
+ *   predict TOKENS NS BOUND_NS HOPEFUL
  *   begin NUMBER
  *   turn NUMBER NS NS NS
  *   done
@@ -24,6 +24,7 @@
 #include "plain_text.h"
 #include "support/clock.h"
 #include "support/process.h"
+#include "support/statistics.h"
 
 enum { LINE_BYTES = 8192, MOST_FIELDS = 16, MOST_ANSWER = 64 << 20 };
 
@@ -91,8 +92,8 @@ static void say_model(hmoec_trial *trial, const request *r, bool realtime) {
     printf("\t%s\n", knob.kernel ? knob.kernel : "");
   }
   double seconds, bound;
-  hmoec_trial_predict(trial, r->tokens, &seconds, &bound);
-  printf("predict\t%" PRId64 "\t%lld\t%lld\n", r->tokens, ns(seconds), ns(bound));
+  int hopeful = hmoec_trial_predict(trial, r->tokens, &seconds, &bound);
+  printf("predict\t%" PRId64 "\t%lld\t%lld\t%d\n", r->tokens, ns(seconds), ns(bound), hopeful);
   fflush(stdout);
 }
 
@@ -231,9 +232,10 @@ static void take_line(listener *l, char *line) {
     l->began = true;
   } else if (count == 6 && strcmp(fields[0], "knob") == 0) {
     if (!l->finished && l->candidates == NULL && !take_knob(l->model, l->model->knob_count, fields)) l->failed = true;
-  } else if (count == 4 && strcmp(fields[0], "predict") == 0) {
+  } else if (count == 5 && strcmp(fields[0], "predict") == 0) {
     l->model->predicted_seconds = 1e-9 * number(fields[2]);
     l->model->bound_seconds = 1e-9 * number(fields[3]);
+    l->model->hopeful = number(fields[4]) > 0;
   } else if (count == 2 && strcmp(fields[0], "begin") == 0 && index < l->count) {
     l->current = index;
     l->done = index;
@@ -340,11 +342,6 @@ bool tune_measure(const tune_job *job, tune_model *model, tune_candidate *candid
 
 /* ---- ratios ---- */
 
-static int compare(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 /* How many of `count` order statistics may be left out on either side: the chance that the true median lies outside is at most 5 %. */
 static size_t left_out(size_t count) {
   double chance = 1, tail = 0;
@@ -361,9 +358,9 @@ tune_interval tune_interval_of(const double *ratios, size_t count) {
   double sorted[TUNE_MOST_TURNS];
   if (count == 0) return (tune_interval){0, 0, 0};
   memcpy(sorted, ratios, count * sizeof *sorted);
-  qsort(sorted, count, sizeof *sorted, compare);
+  hmoec_sort(sorted, count);
   size_t out = left_out(count);
-  return (tune_interval){sorted[out], (sorted[(count - 1) / 2] + sorted[count / 2]) / 2, sorted[count - 1 - out]};
+  return (tune_interval){sorted[out], hmoec_median(sorted, count), sorted[count - 1 - out]};
 }
 
 double tune_median(const double *values, size_t count) { return tune_interval_of(values, count).median; }

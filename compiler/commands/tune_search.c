@@ -30,7 +30,6 @@ enum {
 };
 #define TURN_SECONDS 0.012
 #define LIMIT_SECONDS 30.0 /* of a candidate, beside its turns */
-#define NOTHING_TO_FIND 0.75 /* of the bound: what hmoec explain calls not worth tuning */
 #define LEAST_GAIN 1.003 /* what a screen has to promise */
 
 static volatile sig_atomic_t interrupted;
@@ -214,8 +213,6 @@ static bool search_object(search *s, double seconds) {
 
 /* ---- one bucket ---- */
 
-static void forget_turns(tune_candidate *c) { c->turns = 0; }
-
 static bool search_bucket(search *s, tune_bucket *bucket, double seconds) {
   const tune_model *model = &s->result->model;
   double begin = hmoec_clock_seconds();
@@ -240,7 +237,7 @@ static bool search_bucket(search *s, tune_bucket *bucket, double seconds) {
   for (size_t i = 0; ok && i < count && finalists < FINALISTS; i++) {
     if (promise(&all[i]) < LEAST_GAIN) continue;
     finals[finalists] = all[i];
-    forget_turns(&finals[finalists++]);
+    finals[finalists++].turns = 0;
   }
   if (ok && finalists == 0) { /* something is measured, to say how fast it is */
     finals[0] = base_candidate(model);
@@ -267,7 +264,7 @@ static bool search_bucket(search *s, tune_bucket *bucket, double seconds) {
   if (!bucket->found) bucket->tuned_seconds = bucket->default_seconds;
   bucket->predicted_seconds = model->predicted_seconds;
   bucket->bound_seconds = model->bound_seconds;
-  bucket->hopeful = !(model->bound_seconds >= NOTHING_TO_FIND * model->predicted_seconds);
+  bucket->hopeful = model->hopeful;
   show(s, true);
   free(all);
   free(finals);
@@ -316,7 +313,6 @@ static bool put_bucket(hmoec_tuning *tuning, const tune_model *model, const tune
     entry.kernel = knob->kernel;
     entry.first_rows = scaled(bucket->first, knob->rows_per_token);
     entry.last_rows = scaled(bucket->last, knob->rows_per_token);
-    if (bucket->last < HMOEC_TUNING_MOST) entry.last_rows += knob->rows_per_token - 1;
     entry.knob_count = 1;
     entry.knobs = &value;
     ok = hmoec_tuning_put(tuning, &entry) && ok;

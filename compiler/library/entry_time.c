@@ -159,9 +159,8 @@ static uint32_t buffer_of(const prediction *p, const hmoe_plan_step *step, uint3
 
 /* How many sets of experts there are; at most MOST_GROUPS. */
 static int64_t set_count(int64_t experts, int64_t top_k) {
-  double sets = 1;
-  for (int64_t i = 0; i < top_k && sets < (double)MOST_GROUPS; i++) sets = sets * (double)(experts - i) / (double)(i + 1);
-  return sets < (double)MOST_GROUPS ? (int64_t)(sets + 0.5) : MOST_GROUPS;
+  int64_t sets = hmoec_binomial(experts, top_k);
+  return sets < MOST_GROUPS ? sets : MOST_GROUPS;
 }
 
 static void group(prediction *p, const hmoe_plan_step *step) {
@@ -429,4 +428,9 @@ bool hmoec_entry_time_init(const hmoec_unit *unit, uint32_t entry, const hmoec_r
 void hmoec_entry_time_deinit(hmoec_entry_time *time) {
   free(time->steps);
   time->steps = NULL;
+}
+
+bool hmoec_time_is_hopeful(double seconds, double bound) {
+  const double nothing_to_find = 0.75; /* of the time */
+  return bound < nothing_to_find * seconds;
 }

@@ -43,5 +43,7 @@ void hmoec_entry_dims(const hmoec_unit *unit, uint32_t entry, const hmoec_run_ca
 /* False: the target says no times of tasks, or memory is short. Deinit takes what a failed call leaves, too. */
 bool hmoec_entry_time_init(const hmoec_unit *unit, uint32_t entry, const hmoec_run_case *run, hmoec_entry_time *out_time);
 void hmoec_entry_time_deinit(hmoec_entry_time *time);
+/* Whether there is room for what a search may find: where a time is near its bound, searches have found nothing that a measurement can tell from noise. */
+bool hmoec_time_is_hopeful(double seconds, double bound);
 
 #endif

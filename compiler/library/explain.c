@@ -119,11 +119,11 @@ static void print_entries(const hmoec_unit *unit, const explanation *r) {
 static size_t version_of(const hmoec_unit *unit, const hmoec_options *options) {
   const char *asked = hmoec_options_version(options);
   uint32_t worth = hmoec_code_versions_of(unit->target, unit->kernels, unit->kernel_count);
-  size_t best = 0;
-  for (size_t v = 0; v < hmoec_code_version_count(unit->target); v++) {
-    if (asked && strcmp(unit->target->version(v).name, asked) == 0) return v;
+  size_t best = 0, count = hmoec_code_version_count(unit->target),
+         named = asked ? hmoec_code_version_find(unit->target, asked) : count;
+  if (named < count) return named;
+  for (size_t v = 0; v < count; v++)
     if ((worth >> v & 1) && unit->machine && v <= unit->machine->version) best = v;
-  }
   return best;
 }
 

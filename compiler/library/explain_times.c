@@ -8,8 +8,7 @@
 #include "hmoe/abi.h"
 #include "kernel/family.h"
 
-/* Where steps reach so much of their bound, searches have found nothing that a measurement can tell from noise. */
-static const double NOTHING_TO_FIND = 0.75, SMALL_SHARE = 0.005;
+static const double SMALL_SHARE = 0.005;
 
 /* Steps of one kernel, or of one kind, of as many rows. */
 typedef struct line {
@@ -82,7 +81,7 @@ static void print(const hmoec_unit *unit, const hmoec_entry_time *time, const li
   for (size_t i = 0; i < count; i++) {
     const line *l = &lines[i];
     char text[128];
-    if (l->bound < NOTHING_TO_FIND * l->seconds) room += l->seconds;
+    if (hmoec_time_is_hopeful(l->seconds, l->bound)) room += l->seconds;
     if (l->seconds < SMALL_SHARE * time->seconds) {
       rest += l->seconds;
       rest_bound += l->bound;
@@ -95,10 +94,9 @@ static void print(const hmoec_unit *unit, const hmoec_entry_time *time, const li
   if (rest > 0)
     hmoec_report_printf(report, "%-40s %9s %7s %11.2f %4.0f %% %7.0f %%\n", "others, below half a percent each", "", "", 1e6 * rest,
                         percent(rest, time->seconds), percent(rest_bound, rest));
-  bool worth = time->bound < NOTHING_TO_FIND * time->seconds;
   hmoec_report_printf(report, "predicted %.2f us, bound %.2f us (%.0f %%), %.1f MB of weights read: ", 1e6 * time->seconds,
                       1e6 * time->bound, percent(time->bound, time->seconds), (double)time->weight_bytes / 1e6);
-  if (worth)
+  if (hmoec_time_is_hopeful(time->seconds, time->bound))
     hmoec_report_printf(report, "tuning may find something, in steps that take %.0f %% of the time\n",
                         percent(room, time->seconds));
   else hmoec_report_printf(report, "not worth tuning\n");

@@ -1,5 +1,6 @@
 /* Trials: a model measured with other values of its knobs. Knobs of steps are fields of the plan, which a trial has a copy of, so that they are set between
  * runs of one open model. Knobs of the object are in its code: each set of their values is compiled and opened once, on weights that all of them share. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,9 @@
 #include "runtime_internal.h"
 #include "support/clock.h"
 #include "support/paths.h"
+#include "support/statistics.h"
 
-enum { MOST_RUNS = 4096, PLAN_ALIGN = 64 };
+enum { MOST_RUNS = 4096, PLAN_ALIGN = 64, MANY_TOKENS = 1000003 /* a prime that no chunk has a multiple of */ };
 
 /* A knob, and where the target has it. */
 typedef struct trial_knob {
@@ -106,29 +108,17 @@ static const hmoec_knob_tried *tried_of(const hmoec_target *target, const char *
 
 static const void *at(const hmoec_unit *unit, hmoe_plan_span span) { return (const char *)unit->plan + span.offset; }
 
-/* What dimension d of an entry is with `tokens` tokens of one batch row; 0: that is not known before a run. */
-static int64_t dim_value(const hmoec_unit *unit, const hmoe_plan_entry *entry, uint32_t d, int64_t tokens) {
-  const hmoe_plan_dim *dims = at(unit, entry->dims), *dim = &dims[d];
-  if (dim->kind == HMOE_DIM_INPUT) return entry->dim_names.count > 1 && d == 0 ? 1 : tokens;
-  if (dim->kind == HMOE_DIM_SCALE) return (int64_t)dim->factor * dim_value(unit, entry, dim->source, tokens);
-  if (dim->kind == HMOE_DIM_PRODUCT)
-    return dim_value(unit, entry, dim->source, tokens) * dim_value(unit, entry, (uint32_t)dim->factor, tokens);
-  return 0;
-}
-
-/* Rows that the step has for each token; 0: they do not follow from tokens alone. */
-static int64_t rows_per_token(const hmoec_unit *unit, const hmoe_plan_entry *entry, const hmoe_plan_step *step) {
-  enum { TOKENS = 1009 };
-  int64_t rows = step->rows_dim == HMOE_NONE ? 0 : dim_value(unit, entry, step->rows_dim, TOKENS);
-  return rows % TOKENS == 0 ? rows / TOKENS : 0;
+/* Rows that the step has for each token; 0: they do not follow from tokens alone, as those of chunks and of what a loop generates. */
+static int64_t rows_per_token(const double *dims, const hmoe_plan_step *step) {
+  double rows = step->rows_dim == HMOE_NONE ? 0 : dims[step->rows_dim] / (double)MANY_TOKENS;
+  return rows <= floor(rows) ? (int64_t)rows : 0;
 }
 
 /* The knobs of a step, and where its plan has their values. A step whose rows no tokens tell is left as it is. */
-static bool add_step(hmoec_trial *t, const hmoec_unit *unit, const hmoe_plan_entry *entry, const hmoe_plan_step *step) {
+static bool add_step(hmoec_trial *t, const hmoec_unit *unit, const hmoe_plan_step *step, int64_t rows) {
   bool chooses = step->kind == HMOE_STEP_CHOOSE;
   const hmoe_plan_step *named = chooses ? step + 1 : step; /* the first way's kernel */
   const hmoec_knob_tried *tried = tried_of(unit->target, chooses ? "choose" : "kernel");
-  int64_t rows = rows_per_token(unit, entry, step);
   if (!tried || named->kind != HMOE_STEP_KERNEL || rows == 0) return true;
   const hmoe_step_kernel *kernel = at(unit, named->fields);
   if (!chooses && kernel->column_splits <= 1) return true;
@@ -141,16 +131,24 @@ static bool add_step(hmoec_trial *t, const hmoec_unit *unit, const hmoe_plan_ent
   return field_add(t, number, step->fields.offset + offset);
 }
 
+static bool add_entry(hmoec_trial *t, const hmoec_unit *unit, uint32_t number, const hmoe_plan_entry *entry) {
+  const hmoe_plan_step *steps = at(unit, entry->steps);
+  double *dims = calloc((size_t)entry->dims.count + 1, sizeof *dims);
+  bool ok = dims ? true : no_memory(t->diagnostics);
+  if (ok) hmoec_entry_dims(unit, number, &(hmoec_run_case){.rows = 1, .tokens = MANY_TOKENS}, dims);
+  for (uint32_t i = 0; ok && i < entry->steps.count; i++)
+    if (steps[i].kind == HMOE_STEP_KERNEL || steps[i].kind == HMOE_STEP_CHOOSE)
+      ok = add_step(t, unit, &steps[i], rows_per_token(dims, &steps[i]));
+  free(dims);
+  return ok;
+}
+
 static bool knobs_list(hmoec_trial *t, const hmoec_unit *unit) {
   const hmoe_plan *plan = unit->plan;
   const hmoe_plan_entry *entries = at(unit, plan->entries);
   size_t number;
-  for (uint32_t e = 1; e < plan->entries.count; e++) {
-    const hmoe_plan_step *steps = at(unit, entries[e].steps);
-    for (uint32_t i = 0; i < entries[e].steps.count; i++)
-      if ((steps[i].kind == HMOE_STEP_KERNEL || steps[i].kind == HMOE_STEP_CHOOSE) && !add_step(t, unit, &entries[e], &steps[i]))
-        return false;
-  }
+  for (uint32_t e = 1; e < plan->entries.count; e++)
+    if (!add_entry(t, unit, e, &entries[e])) return false;
   for (size_t i = 0; i < unit->target->tried_count; i++)
     if (!unit->target->tried[i].of_steps && !knob_add(t, unit, NULL, &unit->target->tried[i], &number)) return false;
   return t->knob_count || hmoec_usage_error(t->diagnostics, "there is nothing to tune for target %s", unit->target->name);
@@ -224,6 +222,13 @@ static bool variant_for(hmoec_trial *t, const int64_t *values, variant **out_var
   v->next = t->variants;
   t->variants = v;
   return true;
+}
+
+/* The one whose values are as otherwise. */
+static variant *first_variant(const hmoec_trial *t) {
+  variant *v = t->variants;
+  while (v->next) v = v->next;
+  return v;
 }
 
 /* Writes the steps' values into the plan. Between runs nobody reads it. */
@@ -337,7 +342,7 @@ static uint64_t cache_bytes(int name) {
 }
 
 void hmoec_trial_machine_of(const hmoec_trial *t, hmoec_trial_machine *out_machine) {
-  const variant *v = t->variants;
+  const variant *v = first_variant(t);
   *out_machine = (hmoec_trial_machine){
       .target = v->session.unit.target->name,
       .version = hmoe_model_cpu(v->model),
@@ -347,21 +352,21 @@ void hmoec_trial_machine_of(const hmoec_trial *t, hmoec_trial_machine *out_machi
   hmoec_unit_tuning_name(&v->session.unit, out_machine->object);
 }
 
-void hmoec_trial_predict(const hmoec_trial *t, int64_t tokens, double *out_seconds, double *out_bound) {
-  const variant *v = t->variants;
-  while (v->next) v = v->next;
+int hmoec_trial_predict(const hmoec_trial *t, int64_t tokens, double *out_seconds, double *out_bound) {
+  *out_seconds = *out_bound = 0;
+  if (!t || tokens < 1) return 1;
+  const variant *v = first_variant(t);
   const hmoec_run_case run = {
       .rows = 1, .tokens = tokens, .version = (size_t)v->model->cpu, .threads = (int64_t)hmoe_model_threads(v->model)};
   hmoec_entry_time time;
-  bool known = tokens > 0 && hmoec_entry_time_init(&v->session.unit, t->signature.entry, &run, &time);
-  *out_seconds = known ? time.seconds : 0;
-  *out_bound = known ? time.bound : 0;
-  if (tokens > 0) hmoec_entry_time_deinit(&time);
-}
-
-static int compare(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
+  bool known = hmoec_entry_time_init(&v->session.unit, t->signature.entry, &run, &time), hopeful = true;
+  if (known) {
+    *out_seconds = time.seconds;
+    *out_bound = time.bound;
+    hopeful = hmoec_time_is_hopeful(time.seconds, time.bound);
+  }
+  hmoec_entry_time_deinit(&time);
+  return hopeful;
 }
 
 static void wait_for(double seconds) {
@@ -381,11 +386,10 @@ static bool check_values(const hmoec_trial *t, const int64_t *values) {
 }
 
 static bool run(hmoec_trial *t, const int64_t *values, int64_t tokens, double seconds, double pause, double *out_seconds) {
-  variant *v = t->variants;
+  variant *v = first_variant(t);
   if (tokens < 0 || !(seconds >= 0) || !(pause >= 0))
     return hmoec_usage_error(t->diagnostics, "expected tokens, seconds and a pause of at least 0");
   if (!check_values(t, values)) return false;
-  while (v && v->next) v = v->next; /* the first */
   if (values && !variant_for(t, values, &v)) return false;
   if (!data_make(t, v, tokens)) return false;
   set_fields(t, v, values);
@@ -399,8 +403,8 @@ static bool run(hmoec_trial *t, const int64_t *values, int64_t tokens, double se
     times[count] = hmoec_clock_seconds() - begin;
     spent += times[count++] + pause;
   } while (spent < seconds && count < MOST_RUNS);
-  qsort(times, count, sizeof *times, compare);
-  *out_seconds = count % 2 ? times[count / 2] : (times[count / 2 - 1] + times[count / 2]) / 2;
+  hmoec_sort(times, count);
+  *out_seconds = hmoec_median(times, count);
   return true;
 }
 

@@ -18,14 +18,10 @@ const char *hmoec_unit_tuning_name(const hmoec_unit *unit, char buffer[HMOEC_OBJ
   return buffer;
 }
 
-/* The knob of a name such as "choose.percent"; NULL: there is none. */
+/* NULL: there is none of that name. */
 static const hmoec_knob *knob_find(const hmoec_target *target, const char *name) {
-  const hmoec_knob *knobs = hmoec_target_knobs(target);
-  for (size_t i = 0; i < hmoec_target_knob_count(target); i++) {
-    size_t of = strlen(knobs[i].of);
-    if (strncmp(name, knobs[i].of, of) == 0 && name[of] == '.' && strcmp(name + of + 1, knobs[i].name) == 0) return &knobs[i];
-  }
-  return NULL;
+  size_t number = hmoec_knob_find(target, name, strlen(name));
+  return number < hmoec_target_knob_count(target) ? &hmoec_target_knobs(target)[number] : NULL;
 }
 
 static bool knows(void *context, const char *knob) { return knob_find(context, knob) != NULL; }
@@ -36,8 +32,8 @@ bool hmoec_machine_from_tuning(const hmoec_target *target, const hmoec_tuning_ma
   hmoec_machine *m = out_machine;
   *m = *hmoec_target_machine(target);
   snprintf(m->name, sizeof m->name, "%s", from->name);
-  for (size_t v = 0; v < hmoec_code_version_count(known); v++)
-    if (strcmp(known->version(v).name, from->place.version) == 0) m->version = v;
+  size_t version = hmoec_code_version_find(known, from->place.version);
+  if (version < hmoec_code_version_count(known)) m->version = version;
   m->threads = (uint32_t)from->place.threads;
   for (size_t i = 0; i < HMOEC_CACHE_LEVELS && i < from->place.cache_count; i++)
     m->cache_bytes[i] = (uint64_t)from->place.caches[i];
@@ -120,10 +116,9 @@ bool hmoec_session_tuning_apply(hmoec_session *session, bool *out_changed) {
                hmoec_format_name(session->unit.dtype));
   for (size_t cursor = 0; (entry = hmoec_tuning_next(&session->tuning, &query, &cursor));)
     for (size_t i = 0; i < entry->knob_count; i++) {
-      const hmoec_knob *knob = knob_find(target, entry->knobs[i].name);
-      size_t number = knob ? (size_t)(knob - hmoec_target_knobs(target)) : 0, tried = 0;
+      size_t number = hmoec_knob_find(target, entry->knobs[i].name, strlen(entry->knobs[i].name)), tried = 0;
       while (tried < target->tried_count && (target->tried[tried].knob != number || target->tried[tried].of_steps)) tried++;
-      if (!knob || tried == target->tried_count) continue;
+      if (tried == target->tried_count) continue;
       *out_changed = *out_changed || schedule.value[number] != entry->knobs[i].value;
       schedule.value[number] = entry->knobs[i].value;
     }

@@ -9,7 +9,7 @@
 #include "kernel/family.h"
 #include "passes/passes.h"
 
-enum { FIELDS = 5, MOST_ENTRIES = 256 };
+enum { FIELDS = 5 };
 
 typedef struct applying {
   const hmoec_tuning *tuning;
@@ -29,33 +29,38 @@ static bool value_of(const hmoec_tuning_entry *entry, const char *knob, int64_t 
   return false;
 }
 
-static int64_t version_number(const hmoec_target *target, const char *name) {
-  const hmoec_target *host = target->host ? target->host : target;
-  for (size_t v = 0; v < hmoec_code_version_count(host); v++)
-    if (strcmp(host->version(v).name, name) == 0) return (int64_t)v;
-  return -1;
-}
-
-/* kernel: an op that runs one, whose signature the values are for. */
-static void apply(const applying *a, MlirOperation op, MlirOperation kernel_op, const char *knob) {
+/* kernel: an op that runs one, whose signature the values are for. False: no memory. */
+static bool apply(const applying *a, MlirOperation op, MlirOperation kernel_op, const char *knob) {
   hmoec_kernel kernel;
   char signature[HMOEC_KERNEL_CHARS];
-  int64_t values[MOST_ENTRIES * FIELDS], value;
-  intptr_t count = 0;
-  if (mlirOperationIsNull(kernel_op) || !hmoec_kernel_read(kernel_op, a->functions, &kernel)) return;
+  intptr_t count = 0, room = 0;
+  int64_t *values = NULL, value;
+  if (mlirOperationIsNull(kernel_op) || !hmoec_kernel_read(kernel_op, a->functions, &kernel)) return true;
+  const hmoec_target *host = a->target->host ? a->target->host : a->target;
   const hmoec_tuning_query query = {.kernel = hmoec_kernel_signature(&kernel, a->functions, signature),
                                     .format = hmoec_format_name(a->dtype),
                                     .target = a->target->name,
                                     .compiler = HMOE_VERSION};
   const hmoec_tuning_entry *entry;
-  for (size_t cursor = 0; count < MOST_ENTRIES * FIELDS && (entry = hmoec_tuning_next(a->tuning, &query, &cursor));) {
-    int64_t version = version_number(a->target, entry->place.version);
-    if (version < 0 || !value_of(entry, knob, &value)) continue;
-    const int64_t fields[FIELDS] = {entry->first_rows, entry->last_rows, version, entry->place.threads, value};
+  for (size_t cursor = 0; (entry = hmoec_tuning_next(a->tuning, &query, &cursor));) {
+    size_t version = hmoec_code_version_find(host, entry->place.version);
+    if (version == hmoec_code_version_count(host) || !value_of(entry, knob, &value)) continue;
+    if (count == room) {
+      room = room ? 2 * room : 8 * FIELDS;
+      int64_t *grown = realloc(values, (size_t)room * sizeof *grown);
+      if (!grown) {
+        free(values);
+        return false;
+      }
+      values = grown;
+    }
+    const int64_t fields[FIELDS] = {entry->first_rows, entry->last_rows, (int64_t)version, entry->place.threads, value};
     memcpy(values + count, fields, sizeof fields);
     count += FIELDS;
   }
   if (count) mlirOperationSetAttributeByName(op, ref("tunings"), mlirDenseI64ArrayGet(mlirOperationGetContext(op), count, values));
+  free(values);
+  return true;
 }
 
 static MlirOperation next_step(MlirOperation op) {
@@ -71,8 +76,8 @@ bool hmoec_apply_tuning(MlirOperation function, const hmoec_tuning *tuning, cons
   for (MlirOperation op = mlirBlockGetFirstOperation(block); !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
     mlirOperationRemoveAttributeByName(op, ref("tunings"));
     if (!tuning) continue;
-    if (hmoec_op_is(op, "hmk.choose")) apply(&a, op, next_step(op), "choose.percent");
-    if (hmoec_op_is(op, "hmk.grouped_matmul")) apply(&a, op, op, "kernel.tasks_a_thread");
+    if (hmoec_op_is(op, "hmk.choose") && !apply(&a, op, next_step(op), "choose.percent")) return false;
+    if (hmoec_op_is(op, "hmk.grouped_matmul") && !apply(&a, op, op, "kernel.tasks_a_thread")) return false;
   }
   return true;
 }

@@ -212,6 +212,8 @@ size_t hmoec_packing_write(const hmoec_packing *packing, MlirContext context, Ml
 hmoec_packing hmoec_packing_read(MlirOperation pack);
 
 size_t hmoec_code_version_count(const hmoec_target *target);
+/* The number of a version; as many as there are where it is none. */
+size_t hmoec_code_version_find(const hmoec_target *target, const char *name);
 /* The versions that kernels are worth, as a bit set. */
 uint32_t hmoec_code_versions_of(const hmoec_target *target, const hmoec_kernel *kernels, size_t count);
 
@@ -221,6 +223,8 @@ const hmoec_machine *hmoec_target_machine(const hmoec_target *target);
 /* Its own, or the host's. */
 const hmoec_knob *hmoec_target_knobs(const hmoec_target *target);
 size_t hmoec_target_knob_count(const hmoec_target *target);
+/* The number of the knob of a name such as "choose.percent"; as many as there are where it is none. */
+size_t hmoec_knob_find(const hmoec_target *target, const char *name, size_t length);
 /* Of knob `number`; of the knob of that name, 0 where the target has none. */
 int64_t hmoec_knob_at(const hmoec_target *target, const hmoec_schedule *schedule, size_t number);
 int64_t hmoec_knob_value(const hmoec_target *target, const hmoec_schedule *schedule, const char *of, const char *name);

@@ -73,6 +73,12 @@ size_t hmoec_code_version_count(const hmoec_target *target) {
   return count;
 }
 
+size_t hmoec_code_version_find(const hmoec_target *target, const char *name) {
+  size_t v = 0;
+  while (v < hmoec_code_version_count(target) && strcmp(target->version(v).name, name) != 0) v++;
+  return v;
+}
+
 uint32_t hmoec_code_versions_of(const hmoec_target *target, const hmoec_kernel *kernels, size_t count) {
   bool has[HMOEC_FORMAT_COUNT] = {[HMOEC_FORMAT_F32] = true};
   uint32_t versions = 0;
@@ -93,6 +99,18 @@ const hmoec_machine *hmoec_target_machine(const hmoec_target *target) {
 
 int64_t hmoec_knob_at(const hmoec_target *target, const hmoec_schedule *schedule, size_t number) {
   return schedule->value[number] ? schedule->value[number] : hmoec_target_knobs(target)[number].value;
+}
+
+size_t hmoec_knob_find(const hmoec_target *target, const char *name, size_t length) {
+  const hmoec_knob *knobs = hmoec_target_knobs(target);
+  size_t i = 0;
+  for (; i < hmoec_target_knob_count(target); i++) {
+    size_t of = strlen(knobs[i].of), own = strlen(knobs[i].name);
+    if (length == of + 1 + own && memcmp(name, knobs[i].of, of) == 0 && name[of] == '.' &&
+        memcmp(name + of + 1, knobs[i].name, own) == 0)
+      break;
+  }
+  return i;
 }
 
 int64_t hmoec_knob_value(const hmoec_target *target, const hmoec_schedule *schedule, const char *of, const char *name) {
@@ -152,19 +170,17 @@ void hmoec_schedule_write(MlirOperation module, const hmoec_target *target, cons
 static bool read_knob(const hmoec_target *target, MlirNamedAttribute entry, hmoec_location location, hmoec_diagnostics *diagnostics,
                       hmoec_schedule *schedule) {
   MlirStringRef name = mlirIdentifierStr(entry.name);
-  for (size_t i = 0; i < hmoec_target_knob_count(target); i++) {
-    const hmoec_knob *knob = &hmoec_target_knobs(target)[i];
-    char known[NAME_CHARS];
-    snprintf(known, sizeof known, "%s.%s", knob->of, knob->name);
-    if (!mlirStringRefEqual(ref(known), name)) continue;
-    int64_t value = mlirAttributeIsAInteger(entry.attribute) ? mlirIntegerAttrGetValueInt(entry.attribute) : -1;
-    if (value < knob->least || value > knob->most)
-      return hmoec_error(diagnostics, location, "hmk.schedule: expected %s to be an integer from %lld to %lld", known,
-                         (long long)knob->least, (long long)knob->most);
-    schedule->value[i] = value;
-    return true;
-  }
-  return hmoec_error(diagnostics, location, "hmk.schedule: target %s has no knob %.*s", target->name, (int)name.length, name.data);
+  size_t number = hmoec_knob_find(target, name.data, name.length);
+  if (number == hmoec_target_knob_count(target))
+    return hmoec_error(diagnostics, location, "hmk.schedule: target %s has no knob %.*s", target->name, (int)name.length,
+                       name.data);
+  const hmoec_knob *knob = &hmoec_target_knobs(target)[number];
+  int64_t value = mlirAttributeIsAInteger(entry.attribute) ? mlirIntegerAttrGetValueInt(entry.attribute) : -1;
+  if (value < knob->least || value > knob->most)
+    return hmoec_error(diagnostics, location, "hmk.schedule: expected %.*s to be an integer from %lld to %lld", (int)name.length,
+                       name.data, (long long)knob->least, (long long)knob->most);
+  schedule->value[number] = value;
+  return true;
 }
 
 bool hmoec_schedule_read(MlirOperation module, const hmoec_target *target, hmoec_diagnostics *diagnostics,

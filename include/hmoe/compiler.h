@@ -523,8 +523,8 @@ typedef struct hmoec_trial_machine {
 HMOE_API void hmoec_trial_machine_of(const hmoec_trial *trial, hmoec_trial_machine *out_machine);
 
 /* What a run takes by the model of times (docs/tuning.md), as otherwise, in seconds; *out_bound: what the machine's arithmetic and memory leave it at least. 0, both: nobody
- * knows. */
-HMOE_API void hmoec_trial_predict(const hmoec_trial *trial, int64_t tokens, double *out_seconds, double *out_bound);
+ * knows. Returns whether a search may find something: 0 where the time is near its bound. */
+HMOE_API int hmoec_trial_predict(const hmoec_trial *trial, int64_t tokens, double *out_seconds, double *out_bound);
 
 /* Runs the model again and again for so many seconds, with a pause of `pause` seconds before every run, and gives the median time of a run. values: one for
  * each knob; NULL: as they are otherwise. tokens: of one batch row. */

@@ -31,8 +31,7 @@ static inline hmoe_cpu_workspace *hmoe_cpu_own(const hmoe_run *run) { return run
 /* Runs tasks, on the model's workers unless the run is alone, each with scratch. */
 HMOE_MUST_USE hmoe_status hmoe_cpu_parallel(hmoe_run *run, uint64_t count, hmoe_task_fn task, void *context);
 
-/* Rows that the blocks of `rows` rows have at most: row_block, or fewer where that would be too few blocks for the threads, but not so few that multiplying
- * them has to wait for weights: CPU_LEAST_BLOCK at least, or row_block. */
+/* hmoe_cpu_fair_block on the run's threads. */
 enum { CPU_LEAST_BLOCK = 64 };
 uint64_t hmoe_cpu_block_rows(const hmoe_run *run, uint64_t row_block, uint64_t rows);
 

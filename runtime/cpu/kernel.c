@@ -41,11 +41,14 @@ uint64_t hmoe_cpu_splits(const hmoe_run *run, const hmoe_step_kernel *kernel, ui
   return hmoe_min(most, (tasks + blocks - 1) / blocks);
 }
 
-uint64_t hmoe_cpu_block_rows(const hmoe_run *run, uint64_t row_block, uint64_t rows) {
+uint64_t hmoe_cpu_fair_block(uint64_t row_block, uint64_t rows, uint64_t threads) {
   enum { BLOCKS_A_THREAD = 4, STEP = 32 /* rows that AMX multiplies at one time */ };
-  uint64_t blocks = BLOCKS_A_THREAD * (uint64_t)run->model->workers.threads;
-  uint64_t fair = (rows / blocks + STEP - 1) / STEP * STEP;
+  uint64_t blocks = BLOCKS_A_THREAD * threads, fair = (rows / blocks + STEP - 1) / STEP * STEP;
   return hmoe_min(row_block, hmoe_max(fair, CPU_LEAST_BLOCK));
+}
+
+uint64_t hmoe_cpu_block_rows(const hmoe_run *run, uint64_t row_block, uint64_t rows) {
+  return hmoe_cpu_fair_block(row_block, rows, run->model->workers.threads);
 }
 
 hmoe_status hmoe_cpu_blocks(const hmoe_run *run, const hmoe_plan_step *step, uint32_t binding, uint64_t rows, uint32_t row_block,

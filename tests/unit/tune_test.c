@@ -140,6 +140,30 @@ static void test_trial(void **state) {
   hmoec_trial_destroy(trial);
   hmoec_trial_destroy(NULL);
 
+  /* Of top-2 a token has two rows; steps that run a chunk at a time, or a set, have no knobs. */
+  const hmoec_define two[] = {{"d_model", "48"}, {"d_ff", "80"}, {"experts", "4"}, {"top_k", "2"}, {"bottleneck", "8"}};
+  const hmoec_options factored = {.struct_size = sizeof factored,
+                                  .message = keep,
+                                  .defines = two,
+                                  .define_count = 5,
+                                  .cpu = "portable",
+                                  .strategy = "factored"};
+  assert_int_equal(hmoec_trial_create(HMOE_SOURCE_DIR "/models/hypermoe-layer.spec", &factored, &how, &trial), HMOEC_OK);
+  size_t of_picks = 0, of_tokens = 0;
+  for (size_t k = 0; hmoec_trial_knob_at(trial, k, &knob); k++) {
+    if (!knob.kernel) continue;
+    of_picks += knob.rows_per_token == 2;
+    of_tokens += knob.rows_per_token == 1;
+    assert_true(knob.rows_per_token == 1 || knob.rows_per_token == 2);
+  }
+  assert_int_equal(of_picks, 3); /* the experts, as a pair and as two steps */
+  assert_int_equal(of_tokens, 4); /* the generator's chain, the same, and its embedding */
+  double predicted, bound;
+  hmoec_trial_predict(trial, 64, &predicted, &bound);
+  assert_true(predicted > 0 && bound > 0 && bound <= predicted);
+  assert_true(hmoec_trial_predict(trial, 0, &predicted, &bound) && predicted == 0 && bound == 0);
+  hmoec_trial_destroy(trial);
+
   said[0] = 0;
   assert_int_equal(hmoec_trial_create(NULL, &options, &how, &trial), HMOEC_USAGE_ERROR);
   assert_null(trial);

@@ -13,6 +13,7 @@
 #include <math.h>
 
 #include "hmoe/abi.h"
+#include "runtime_internal.h"
 #include "target/cpu/emit.h"
 #include "target/cpu/knobs.h"
 
@@ -314,10 +315,7 @@ double hmoec_cpu_step_time(const hmoec_machine *machine, uint32_t kind, double r
 }
 
 int64_t hmoec_cpu_run_block_rows(int64_t row_block, int64_t rows, int64_t threads) {
-  enum { BLOCKS_A_THREAD = 4, STEP = 32, LEAST = 64 };
-  int64_t fair = (rows / (BLOCKS_A_THREAD * threads) + STEP - 1) / STEP * STEP;
-  fair = fair < LEAST ? LEAST : fair;
-  return row_block < fair ? row_block : fair;
+  return (int64_t)hmoe_cpu_fair_block((uint64_t)row_block, (uint64_t)rows, (uint64_t)(threads > 0 ? threads : 1));
 }
 
 hmoec_sharing_time hmoec_cpu_sharing_time(const hmoec_machine *machine) {
